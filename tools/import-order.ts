@@ -8,6 +8,25 @@
 
 /** Rooms by `src` folder, from the top down. A folder that is not listed has no order yet. */
 export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  'apps/collector/src': [
+    'main.ts',
+    'collector.ts',
+    'network-engine.ts',
+    'status',
+    'offline',
+    'capture',
+    'kernel',
+    'runtime',
+    'desired',
+    'publishing',
+    'interfaces',
+    'identity',
+    'counting',
+    'process',
+    'metrics.ts',
+    'config.ts',
+  ],
+  'apps/collector/src/runtime': ['.', 'publishing', 'kernel', 'subjects', 'counting'],
   'apps/correlator/src': [
     'main.ts',
     'correlator.ts',

@@ -66,7 +66,7 @@ describe('offline detach', () => {
   it('a wrong state directory - the marker among the pins holds, and that it ends with a reboot is told', () => {
     const { exit, stderr } = detach(pinDir, path.join(stateDir, 'elsewhere'));
     expect(exit).toBe(EXIT.ok);
-    expect(stderr).toMatch(/no collector keeps its state in .*elsewhere: this holds until the node reboots/);
+    expect(stderr).toMatch(/no collector has state in .*elsewhere: the node is detached only until it reboots/);
     expect(new DetachMarker('/nonexistent', pinDir).reason()).toContain('collector attach');
   });
 

@@ -1,13 +1,16 @@
-/** How long what changes outside takes to the kernel: a CNI record, a list or a configuration of the bus. Clocks that differ read as 0. */
+/**
+ * Measures how long outside changes take to reach the kernel: CNI records, lists and configuration
+ * of the bus. A clock that is behind reads as 0.
+ */
 import type { Clock } from '@bailiff/service';
 import type { Metrics } from '../metrics.ts';
 import { type BusDocument, isRuntimePolicy } from './bus-documents.ts';
 
-export class ChangeTimes {
+export class ApplyLatency {
   readonly #metrics: Pick<Metrics, 'applySeconds' | 'inForceSeconds'>;
   readonly #clock: Pick<Clock, 'nowMs'>;
-  /** When the bus stored the oldest runtime policy that was taken and is not in force yet. */
-  #oldestMs: number | null = null;
+  /** When the bus stored the oldest received runtime policy that is not in force yet. */
+  #oldestPolicyMs: number | null = null;
 
   constructor(metrics: Pick<Metrics, 'applySeconds' | 'inForceSeconds'>, clock: Pick<Clock, 'nowMs'>) {
     this.#metrics = metrics;
@@ -18,25 +21,29 @@ export class ChangeTimes {
     return Math.max(0, this.#clock.nowMs() - ms) / 1000;
   }
 
-  /** A record bound an interface. */
-  bound(writtenAtMs: number): void {
+  /** A CNI record bound an interface. */
+  recordApplied(writtenAtMs: number): void {
     this.#metrics.applySeconds.observe({ source: 'cni' }, this.#since(writtenAtMs));
   }
 
-  /** What a document says is in the maps now; a runtime policy is applied with others, in a moment. @param storedMicros 0: not known */
-  taken(document: Pick<BusDocument, 'what' | 'key'>, storedMicros: number): void {
+  /**
+   * A document is in the maps now. A runtime policy is only received; `runtimeApplied` follows.
+   * @param storedMicros 0: unknown
+   */
+  documentApplied(document: Pick<BusDocument, 'what' | 'key'>, storedMicros: number): void {
     if (storedMicros === 0) return;
     const { what, key } = document;
     const storedMs = storedMicros / 1000;
-    if (isRuntimePolicy(document)) this.#oldestMs = Math.min(this.#oldestMs ?? storedMs, storedMs);
+    if (isRuntimePolicy(document)) this.#oldestPolicyMs = Math.min(this.#oldestPolicyMs ?? storedMs, storedMs);
     else if (what === 'config')
       this.#metrics.inForceSeconds.observe({ kind: key.split('.', 1)[0] as string }, this.#since(storedMs));
     else this.#metrics.applySeconds.observe({ source: what }, this.#since(storedMs));
   }
 
-  /** All runtime policies that were taken are in force, or refused. */
-  applied(): void {
-    if (this.#oldestMs !== null) this.#metrics.inForceSeconds.observe({ kind: 'runtime' }, this.#since(this.#oldestMs));
-    this.#oldestMs = null;
+  /** Every received runtime policy is in force or rejected. */
+  runtimeApplied(): void {
+    if (this.#oldestPolicyMs !== null)
+      this.#metrics.inForceSeconds.observe({ kind: 'runtime' }, this.#since(this.#oldestPolicyMs));
+    this.#oldestPolicyMs = null;
   }
 }

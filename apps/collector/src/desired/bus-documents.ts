@@ -1,7 +1,9 @@
 /**
- * What the bus wants on this node: pod list, cluster networks, quarantine and configuration, each followed in its bucket.
+ * Follows the documents of this node on the bus: pod list, cluster networks, quarantine list and
+ * configuration.
  *
- * Data path: bailiff_pods, bailiff_quarantine, bailiff_config → here → intake.ts → desired-state.ts.
+ * Data path: bailiff_pods, bailiff_quarantine, bailiff_config → here → config-receiver.ts →
+ * desired-state.ts.
  */
 import { BucketReader, type FollowerBuses, type KvEntry, SnapshotReader } from '@bailiff/bus';
 import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
-import { Intake } from './config-receiver.ts';
+import { ConfigReceiver } from './config-receiver.ts';
 import { DesiredState } from './desired-state.ts';
-import { DocumentStore } from './document-cache.ts';
+import { DocumentCache } from './document-cache.ts';
 
 const pod = (uid: string, address: string) => ({
   ...{ uid, namespace: 'shop', name: uid, labels: {}, serviceAccount: '', owners: [] },
@@ -20,42 +20,44 @@ const bound = (podUid: string, address: string): Binding => ({
   link: { name: podUid, mac: '', linkNetnsid: 1 },
 });
 
-describe('intake', () => {
+describe('config receiver', () => {
   let dir: string;
   let bindings: Binding[];
-  let told: string[];
+  let events: string[];
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-intake-'));
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-config-receiver-'));
     bindings = [];
-    told = [];
+    events = [];
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
-  /** A process: what it desires after taking what the last one left. */
+  /** Starts a process: its desired state after restoring the cached documents. */
   const begin = () => {
     const desired = new DesiredState('n1');
-    const intake = new Intake({
+    const receiver = new ConfigReceiver({
       desired,
-      documents: new DocumentStore(dir, { onProblem: ({ reason }) => told.push(reason) }),
-      runtime: { restore: () => {}, take: () => {}, synced: () => {} },
+      documents: new DocumentCache(dir, { onProblem: ({ reason }) => events.push(reason) }),
+      runtime: { restore: () => {}, receive: () => {}, synced: () => {} },
+      latency: { documentApplied: () => {} },
       bindings: () => bindings,
-      onChanged: () => told.push('changed'),
-      onRefused: ({ what }, reason) => told.push(`refused ${what}: ${reason}`),
-      onDropped: ({ what }, reason) => told.push(`dropped ${what}: ${reason}`),
+      nowMicros: () => 0,
+      onChanged: () => events.push('changed'),
+      onRefused: ({ what }, reason) => events.push(`refused ${what}: ${reason}`),
+      onProblem: (part, _key, reason) => events.push(`problem ${part}: ${reason}`),
     });
-    intake.restore();
-    return { desired, intake };
+    receiver.restore();
+    return { desired, receiver };
   };
   const mode = ({ desired }: ReturnType<typeof begin>) => desired.modesOf(null, 'shop').tunnel;
 
-  it('what was accepted holds in the next process; what was refused or dropped is told and does not', () => {
+  it('accepted documents - in force in the next process; rejected and dropped ones are reported', () => {
     const first = begin();
-    first.intake.take(pods(3, [pod('a', '10.0.0.2')]));
-    first.intake.take(audit);
-    first.intake.take(pods(4, [], 'n2'));
-    first.intake.take({ ...audit, json: '{' });
-    first.intake.take({ what: 'pods', key: 'n1', json: null });
-    expect(told).toEqual([
-      'dropped pods: pod shop/a: not an IP address: "x"',
+    first.receiver.receive(pods(3, [pod('a', '10.0.0.2')]));
+    first.receiver.receive(audit);
+    first.receiver.receive(pods(4, [], 'n2'));
+    first.receiver.receive({ ...audit, json: '{' });
+    first.receiver.receive({ what: 'pods', key: 'n1', json: null });
+    expect(events).toEqual([
+      'problem pods: left out: pod shop/a: not an IP address: "x"',
       'changed',
       'changed',
       expect.stringMatching(/^refused pods: .*n2/),
@@ -68,23 +70,23 @@ describe('intake', () => {
       ['pods', 'spoof'],
     ]);
   });
-  it('a key that was deleted while nobody listened is gone when the bus has told all; not when its store was lost', () => {
-    begin().intake.take(audit);
+  it('key deleted while not connected - removed when the bus sent every key, unless its bucket was recreated', () => {
+    begin().receiver.receive(audit);
     const lost = begin();
-    lost.intake.configSynced('spoof', null);
+    lost.receiver.configSynced('spoof', null);
     expect(mode(lost)).toBe('audit');
     const deleted = begin();
-    deleted.intake.configSynced('disarm', new Set());
+    deleted.receiver.configSynced('disarm', new Set());
     expect(mode(deleted)).toBe('audit');
-    deleted.intake.configSynced('spoof', new Set());
+    deleted.receiver.configSynced('spoof', new Set());
     expect([mode(deleted), mode(begin())]).toEqual(['enforce', 'enforce']);
   });
-  it('a snapshot that the pods give the lie to is withdrawn, from disk as well', () => {
+  it('snapshot that the pods contradict - withdrawn, also from disk', () => {
     const first = begin();
-    first.intake.take(pods(1, [pod('a', '9.9.9.1'), pod('b', '9.9.9.2')]));
+    first.receiver.receive(pods(1, [pod('a', '9.9.9.1'), pod('b', '9.9.9.2')]));
     bindings = [bound('a', '10.0.0.1'), bound('b', '10.0.0.2')];
-    first.intake.rejudge();
-    expect(told.slice(-2)).toEqual([expect.stringMatching(/^refused pods: .*2 of 2/), 'changed']);
+    first.receiver.recheckPods();
+    expect(events.slice(-2)).toEqual([expect.stringMatching(/^refused pods: .*2 of 2/), 'changed']);
     expect([first.desired.pods.size, readdirSync(path.join(dir, 'bus'))]).toEqual([0, []]);
   });
 });

@@ -1,9 +1,10 @@
 /**
- * What the bus has told this node: its pods, who is quarantined, how strict to be. The last good value of each is kept, whatever
- * comes after it and however long the bus is away. No I/O; each `take…` says whether something changed or why it was refused.
+ * Desired state of this node: its pods, the quarantine list, vector modes and disarms. No I/O.
  *
- * What nobody has said yet is not a default: `known` tells which parts were, and for the others the kernel's maps are left as an earlier
- * process wrote them. A value that is no address costs itself (`dropped`), not the document it stands in.
+ * The last good value of each part is kept, whatever follows and however long the bus is
+ * unavailable. A part that was never received is not a default: `known` lists the received parts,
+ * and the kernel keeps the entries of an earlier process for the others. A value that cannot be
+ * parsed is dropped from its document; the document stays valid.
  */
 import { FOREVER_NS, type VectorModes } from '@bailiff/bpf';
 import {
@@ -41,13 +42,13 @@ import { type Binding, checkSnapshot } from '../identity/identity.ts';
 import { type Dropped, normalizeAddresses, normalizeCidrs } from '../identity/normalize.ts';
 import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
 
-/** `dropped`: values of an accepted document that were left out, each with its place and reason. */
-export type Taken = { changed: boolean; dropped?: Dropped } | { refused: string };
+/** `dropped`: values that were removed from an accepted document, each with place and reason. */
+export type ReceiveResult = { changed: boolean; dropped?: Dropped } | { refused: string };
 
-/** What can be known or not, each for itself. */
+/** Parts that are received independently. */
 export type Part = 'pods' | 'cluster' | 'quarantine' | 'spoof' | 'disarm';
 
-/** Clock readings of one moment, so that one pass compares like with like. */
+/** Readings of both clocks at one moment, used by a whole pass. */
 export interface Moment {
   wallMs: number;
   bootNs: bigint;
@@ -57,7 +58,7 @@ export class DesiredState {
   readonly nodeName: string;
   pods = new Map<string, PodIdentity>();
   snapshotRevision = 0;
-  /** Why the newest snapshot was not taken; empty when it was. */
+  /** Why the newest snapshot was rejected; empty: it was accepted. */
   snapshotRefused = '';
   cluster: ClusterSnapshot = { revision: 0, nodes: [] };
   quarantined = new Map<string, QuarantineEntry>();
@@ -66,16 +67,19 @@ export class DesiredState {
   readonly #spoofScoped = new Map<string, SpoofScoped>();
   readonly #disarms = new Map<string, Disarm>();
   readonly #configKeys = new Set<string>();
-  /** Config keys whose newest value was refused, with the reason. */
+  /** Configuration keys whose newest value was rejected, with the reason. */
   readonly configRefused = new Map<string, string>();
-  /** Parts that the bus has spoken of, to this process or to an earlier one. */
+  /** Parts that this process or an earlier one received. */
   readonly known = new Set<Part>();
-  /** Documents that came from disk: the first one from the bus replaces them whatever its revision, as a store made anew counts from 1. */
+  /**
+   * Parts that came from disk. The first document from the bus replaces them whatever its revision,
+   * because a recreated bucket counts from 1.
+   */
   readonly #restored = new Set<Part>();
-  /** The newest snapshot, whether in force or refused: bindings that come may change the judgement. */
+  /** The newest snapshot, accepted or rejected: later bindings may change the decision. */
   #candidate: { snapshot: NodeSnapshot; json: string } | null = null;
   #inForce: NodeSnapshot | null = null;
-  /** Pods of the snapshot in force, and of those before it while their interfaces are here. */
+  /** Pods of the accepted snapshot, and of earlier ones while their interfaces exist. */
   #confirmed: ReadonlySet<string> = new Set();
 
   constructor(nodeName: string) {
@@ -86,43 +90,50 @@ export class DesiredState {
     return this.#spoofCluster;
   }
 
-  /** The node's pods. Refused: not this node's, older than what is there, no JSON of that shape, or a wrong feed (see checkSnapshot). */
-  takePods(json: string, live: Iterable<Binding>): Taken {
+  /**
+   * Receives the list of the node's pods. Rejects a list of another node, of another shape, or one
+   * that contradicts the node (see checkSnapshot). Ignores an older one.
+   */
+  receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
     const bindings = [...live];
     const parsed = parseJson(json, nodeSnapshot);
     if ('refused' in parsed) return this.#refusePods(parsed.refused);
     const dropped: Dropped = [];
-    const snapshot: NodeSnapshot = { ...parsed.value, pods: parsed.value.pods.map((pod) => cleanPod(pod, dropped)) };
+    const snapshot: NodeSnapshot = {
+      ...parsed.value,
+      pods: parsed.value.pods.map((pod) => normalizePod(pod, dropped)),
+    };
     if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
     if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
     this.#restored.delete('pods');
     this.#candidate = { snapshot, json };
-    const judged = checkSnapshot(snapshot, bindings, this.#confirmed);
-    if (!judged.accepted) return this.#refusePods(judged.reason);
+    const check = checkSnapshot(snapshot, bindings, this.#confirmed);
+    if (!check.accepted) return this.#refusePods(check.reason);
     this.#enforce(snapshot, bindings);
     return { changed: true, dropped };
   }
 
   /**
-   * Judges again after a binding was made or replaced, or went: a wrong feed that came before the pods is found out as they come. Refused,
-   * the node's own records hold alone; and a snapshot that was refused is in force as soon as enough bindings bear it out.
-   * @returns what is in force now when that changed: a snapshot's text, or null for none
+   * Checks the newest snapshot again after bindings changed. A wrong snapshot that arrived before the
+   * pods is found as they appear; the node's own records then hold alone. A rejected snapshot is
+   * accepted as soon as enough bindings confirm it.
+   * @returns null: no change; else the text of the snapshot in force, or null for none
    */
-  rejudge(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
+  recheck(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
     if (!this.#candidate) return null;
     const { snapshot, json } = this.#candidate;
-    const judged = checkSnapshot(snapshot, bindings, this.#confirmed);
-    if (judged.accepted) {
+    const check = checkSnapshot(snapshot, bindings, this.#confirmed);
+    if (check.accepted) {
       if (this.#inForce === snapshot) return null;
       this.#enforce(snapshot, bindings);
       return { inForce: json, refused: '' };
     }
-    this.snapshotRefused = judged.reason;
+    this.snapshotRefused = check.reason;
     if (!this.#inForce || checkSnapshot(this.#inForce, bindings).accepted) return null;
     this.#inForce = null;
     this.pods = new Map();
     this.snapshotRevision = 0;
-    return { inForce: null, refused: judged.reason };
+    return { inForce: null, refused: check.reason };
   }
 
   #enforce(snapshot: NodeSnapshot, bindings: readonly Binding[]): void {
@@ -135,12 +146,12 @@ export class DesiredState {
     this.known.add('pods');
   }
 
-  #refusePods(reason: string): Taken {
+  #refusePods(reason: string): ReceiveResult {
     this.snapshotRefused = reason;
     return { refused: reason };
   }
 
-  takeCluster(json: string): Taken {
+  receiveCluster(json: string): ReceiveResult {
     const parsed = parseJson(json, clusterSnapshot);
     if ('refused' in parsed) return parsed;
     if (parsed.value.revision < this.cluster.revision && !this.#restored.has('cluster')) return { changed: false };
@@ -155,7 +166,7 @@ export class DesiredState {
     return { changed: true, dropped };
   }
 
-  takeQuarantine(json: string): Taken {
+  receiveQuarantine(json: string): ReceiveResult {
     let list: QuarantineReading;
     try {
       list = readQuarantineList(json);
@@ -171,31 +182,34 @@ export class DesiredState {
     return { changed: true, dropped: list.problems };
   }
 
-  /** Marks what was taken so far as an earlier process's. */
-  restored(): void {
+  /** Marks everything received so far as restored from an earlier process. */
+  markRestored(): void {
     for (const kind of ['spoof', 'disarm'] as const) if (this.configKeys(kind).length > 0) this.known.add(kind);
     for (const part of this.known) this.#restored.add(part);
   }
 
-  /** Addresses under which the snapshot in force lists a pod; none: it does not. */
+  /** Addresses of a pod in the accepted snapshot; empty: not listed. */
   addressesOf(podUid: string): string[] {
     return this.pods.get(podUid)?.interfaces.flatMap(({ addresses }) => addresses) ?? [];
   }
 
-  /** All keys of a kind that the bus has were taken. */
-  synced(kind: 'spoof' | 'disarm'): void {
+  /** Every key of the kind that the bus has was received. */
+  markSynced(kind: 'spoof' | 'disarm'): void {
     this.known.add(kind);
   }
 
-  /** The bus keeps its documents in another store than before: they count their revisions anew. What is in force stays until one comes. */
+  /** The bucket was recreated: revisions restart. The accepted document stays until another arrives. */
   forgetRevision(part: 'pods' | 'cluster' | 'quarantine'): void {
     if (part === 'pods') this.snapshotRevision = 0;
     else if (part === 'cluster') this.cluster = { ...this.cluster, revision: 0 };
     else this.#quarantineRevision = 0;
   }
 
-  /** A configuration key; null json = it was deleted, and what is wider holds again. A bad value keeps the last good one. */
-  takeConfig(keyText: string, json: string | null): Taken {
+  /**
+   * Receives a configuration key. A deleted key (`json` null) restores the wider scope; a bad value
+   * keeps the last good one.
+   */
+  receiveConfig(keyText: string, json: string | null): ReceiveResult {
     try {
       const key = parseConfigKey(keyText);
       const schema = schemaOf(key);
@@ -212,7 +226,7 @@ export class DesiredState {
     }
   }
 
-  /** Keys of a kind that have a value. A reader that has seen all of the bus's keys so finds those that were deleted while it was away. */
+  /** Keys of a kind that have a value: a key that the bus no longer has was deleted meanwhile. */
   configKeys(kind: 'spoof' | 'disarm'): string[] {
     return [...this.#configKeys].filter((key) => key.startsWith(`${kind}.`));
   }
@@ -229,12 +243,12 @@ export class DesiredState {
     }
   }
 
-  /** @param namespace what the binding says, while the bus has not told of the pod; empty when nobody knows */
+  /** @param namespace of the binding, while the bus does not list the pod; empty: unknown */
   modesOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): VectorModes {
     return modesFor(this.#spoofCluster, this.#scopesOf(pod, namespace));
   }
 
-  /** As modesOf; null: the whole node's holds. */
+  /** Sampling of a pod, like modesOf; null: the node-wide setting. */
   samplingOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): Sampling | null {
     const scopes = this.#scopesOf(pod, namespace);
     return scopes.some((scope) => scope?.sampling) ? effectiveSampling(this.#spoofCluster, scopes) : null;
@@ -245,13 +259,13 @@ export class DesiredState {
     return spoofScopeKeys(namespace, pod && workloadOf(pod)).map((key) => this.#spoofScoped.get(key));
   }
 
-  /** CLOCK_BOOTTIME end of the break-glass that covers a pod of this namespace; 0n = armed. */
+  /** End of the disarm that covers a pod of this namespace, CLOCK_BOOTTIME; 0n: armed. */
   auditUntilNs(namespace: string | null, moment: Moment): bigint {
     const covering = disarmKeys(this.nodeName, namespace).map((key) => this.#disarms.get(key));
     return auditUntilNs(covering, moment.wallMs, moment.bootNs);
   }
 
-  /** Wall-clock end of the break-glass of the whole node, for its status. */
+  /** Wall-clock end of the disarm of the whole node, for its status. */
   disarmedUntil(moment: Moment): string | null {
     const until = this.auditUntilNs(null, moment);
     return until === 0n ? null : new Date(moment.wallMs + Number((until - moment.bootNs) / 1_000_000n)).toISOString();
@@ -264,16 +278,19 @@ export class DesiredState {
   }
 }
 
-/** Schema of what bears on a collector; null: no business of its. parseConfigValue would bring the schemas of every kind into memory. */
+/**
+ * Schema of a key that a collector uses; null: not used. parseConfigValue would load the schemas of
+ * every kind into memory.
+ */
 function schemaOf({ kind, scope }: ConfigKey) {
   if (kind === 'spoof') return scope === 'cluster' ? spoofCluster : spoofScoped;
   return kind === 'disarm' ? disarm : null;
 }
 
-/** Who a violation of this pod is attributed to. */
+/** The pod that violations of this binding name. */
 export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
   const owner = pod?.owners.at(-1);
-  // A binding's names come from a CNI record, which no schema limits.
+  // Names in a binding come from a CNI record, which no schema limits.
   const ref: PodRef = {
     uid: binding.podUid,
     namespace: pod?.namespace ?? binding.podNamespace,
@@ -286,8 +303,8 @@ export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
   return cutTexts(ref, MAX_TEXT.PodRef);
 }
 
-/** A pod with what the maps can hold of it. */
-function cleanPod(pod: PodIdentity, dropped: Dropped): PodIdentity {
+/** A pod with the values that the maps can hold. */
+function normalizePod(pod: PodIdentity, dropped: Dropped): PodIdentity {
   const where = `pod ${pod.namespace}/${pod.name}`;
   const probePorts = pod.probePorts.filter(({ port }) => port >= 1 && port <= 65_535);
   if (probePorts.length < pod.probePorts.length) dropped.push(`${where}: a probe port outside 1-65535`);

@@ -1,9 +1,10 @@
 /**
- * What the bus said last, on disk: the newest accepted document of each kind as it came, so that a start without the bus enforces what
- * the last process enforced. Under `<stateDir>/bus/`, not per boot: a quarantine outlives a reboot. One file a document and a
- * configuration key, written aside and renamed; a file that cannot be read is reported and counts as not there.
+ * Caches the newest accepted documents of the bus on disk, so that a start without the bus enforces
+ * what the last process enforced. The folder `<stateDir>/bus/` is not per boot: a quarantine
+ * outlives a reboot. A file holds one document or one configuration key and is replaced by rename.
+ * A file that cannot be read is reported and ignored.
  *
- * Invariant: only what DesiredState accepted is saved. Bounds: MAX_KEYS configuration keys, MAX_BYTES a document.
+ * Invariant: only accepted documents are cached. Limits: MAX_DOCUMENTS, MAX_BYTES per document.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,29 +12,29 @@ import path from 'node:path';
 import { MAX_SNAPSHOT_JSON_BYTES } from '@bailiff/schemas';
 import type { BusDocument } from './bus-documents.ts';
 
-/** Configuration keys kept at most: as many as a reader of the bus follows. */
-export const MAX_KEYS = 4096;
-/** Largest document kept: a snapshot after it was inflated. The bus carries no larger message than 1 MiB. */
+/** As many as the keys that a reader of the bus follows. */
+export const MAX_DOCUMENTS = 4096;
+/** Size of a snapshot after decompression; a message on the bus has at most 1 MiB. */
 export const MAX_BYTES = MAX_SNAPSHOT_JSON_BYTES;
 
 export type SavedDocument = BusDocument & { json: string };
 
-export interface DocumentStoreEvents {
+export interface DocumentCacheEvents {
   onProblem(problem: { file: string; reason: string }): void;
 }
 
-export class DocumentStore {
+export class DocumentCache {
   readonly #dir: string;
-  readonly #events: DocumentStoreEvents;
-  /** What is on disk, by file name: a document that comes again is not written again. */
-  readonly #held = new Map<string, string>();
+  readonly #events: DocumentCacheEvents;
+  /** Content by file name: an unchanged document is not written again. */
+  readonly #saved = new Map<string, string>();
 
-  constructor(stateDir: string, events: DocumentStoreEvents) {
+  constructor(stateDir: string, events: DocumentCacheEvents) {
     this.#dir = path.join(stateDir, 'bus');
     this.#events = events;
   }
 
-  /** Every saved document, cluster and configuration first: they bear on how the rest is read. */
+  /** Every saved document, cluster and configuration first: the others depend on them. */
   load(): SavedDocument[] {
     const documents: SavedDocument[] = [];
     for (const name of this.#list()) {
@@ -44,7 +45,7 @@ export class DocumentStore {
         const document = JSON.parse(text) as SavedDocument;
         if (typeof document?.json !== 'string' || typeof document.key !== 'string' || nameOf(document) !== name)
           throw new Error('not a saved document');
-        this.#held.set(name, text);
+        this.#saved.set(name, text);
         documents.push(document);
       } catch (error) {
         this.#events.onProblem({ file, reason: (error as Error).message });
@@ -63,7 +64,7 @@ export class DocumentStore {
     );
   }
 
-  /** A disk that refuses is reported; what is in force is so all the same. */
+  /** Reports an error of the disk; enforcement is not affected. */
   #attempt<T>(file: string, action: () => T): T | undefined {
     try {
       return action();
@@ -77,31 +78,31 @@ export class DocumentStore {
     const name = nameOf(document);
     const text = JSON.stringify({ what: document.what, key: document.key, json: document.json });
     const file = path.join(this.#dir, name);
-    if (this.#held.get(name) === text) return;
+    if (this.#saved.get(name) === text) return;
     if (document.json.length > MAX_BYTES) {
-      this.#events.onProblem({ file, reason: `${document.json.length} bytes are more than are kept (${MAX_BYTES})` });
+      this.#events.onProblem({ file, reason: `${document.json.length} bytes are above the limit of ${MAX_BYTES}` });
       return;
     }
-    if (!this.#held.has(name) && this.#held.size >= MAX_KEYS) {
-      this.#events.onProblem({ file, reason: `more than ${MAX_KEYS} documents` });
+    if (!this.#saved.has(name) && this.#saved.size >= MAX_DOCUMENTS) {
+      this.#events.onProblem({ file, reason: `more than ${MAX_DOCUMENTS} documents` });
       return;
     }
     this.#attempt(file, () => {
       writeFileSync(`${file}.new`, text, { mode: 0o600 });
       renameSync(`${file}.new`, file);
-      this.#held.set(name, text);
+      this.#saved.set(name, text);
     });
   }
 
   remove(document: Pick<BusDocument, 'what' | 'key'>): void {
     const name = nameOf(document);
-    if (!this.#held.delete(name)) return;
+    if (!this.#saved.delete(name)) return;
     const file = path.join(this.#dir, name);
     this.#attempt(file, () => rmSync(file, { force: true }));
   }
 }
 
-/** Keys may be longer than a file name may be, so a configuration key is named by its digest. */
+/** The file of a configuration key is named by a digest, because keys may be longer than file names. */
 function nameOf({ what, key }: Pick<BusDocument, 'what' | 'key'>): string {
   return what === 'config' ? `config-${createHash('sha256').update(key).digest('hex')}.json` : `${what}.json`;
 }

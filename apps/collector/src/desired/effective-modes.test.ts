@@ -8,10 +8,10 @@ const until = (iso: string) => disarm.parse({ until: iso, duration: '30m' });
 const nowMs = Date.parse('2026-01-01T00:00:00Z');
 
 describe('effective configuration', () => {
-  it('policy and kernel speak of the same vectors in the same order', () => {
+  it('vectors - the same in policy and kernel, in the same order', () => {
     expect(VECTORS).toEqual(KERNEL_VECTORS);
   });
-  it('a narrower scope wins where it says something, and inherits where it does not', () => {
+  it('narrower scope - wins where it sets a mode, inherits elsewhere', () => {
     const modes = modesFor(cluster, [
       spoofScoped.parse({ modes: { tunnel: 'enforce' } }),
       undefined,
@@ -24,7 +24,7 @@ describe('effective configuration', () => {
       'dhcp-client': 'audit',
     });
   });
-  it('a quarantine always drops', () => {
+  it('quarantine - always drops', () => {
     expect(modesFor(cluster)).toMatchObject({ 'quarantine-ingress': 'enforce', 'quarantine-egress': 'enforce' });
   });
   it.each([
@@ -35,7 +35,7 @@ describe('effective configuration', () => {
   ])('wall time to boot time - %s', (_name, iso, expected) => {
     expect(toBoottimeNs(iso, nowMs, 1_000n)).toBe(expected);
   });
-  it('several break-glasses - the latest end counts, and a past one does not', () => {
+  it('several disarms - the latest end counts, a past one does not', () => {
     expect(
       auditUntilNs(
         [until('2026-01-01T00:10:00Z'), undefined, until('2026-01-01T00:20:00Z'), until('2025-01-01T00:00:00Z')],

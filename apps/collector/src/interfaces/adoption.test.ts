@@ -49,7 +49,7 @@ const brief = (found: Partial<Found>) =>
   planAdoption({ ...nothing, ...found }).adoptions.map((a) => [a.key.generation, a.link !== null, a.slot]);
 
 describe('adoption', () => {
-  it('record, program and link - lives on with its slot and what the kernel was told, with a file or without', () => {
+  it('record, program and link - lives on with its slot and entries, with or without file', () => {
     const found = {
       counters: [key(3, 30)],
       records: [[3, record(30, 5)] as [number, IfaceRecord]],
@@ -72,7 +72,7 @@ describe('adoption', () => {
     expect(plan.leftovers).toEqual([]);
     expect(brief({ ...found, counters: [] })).toEqual([[30, true, 5]]);
   });
-  it('counts without a file come after those whose slots are known, and need none themselves', () => {
+  it('counts without file - come after generations with slots, and need no slot', () => {
     const counters = [key(9, 10), key(9, 11), key(3, 30), key(4, 40)];
     const records: [number, IfaceRecord][] = [
       [3, record(30, 0)],
@@ -87,12 +87,9 @@ describe('adoption', () => {
     ]);
   });
   it.each<[string, Partial<Found>]>([
-    ['the link went', { links: [] }],
-    [
-      'another interface has the number now',
-      { placed: placed(3, 30, 'missing'), links: [{ ...link(3), name: 'other' }] },
-    ],
-    ['the record is of a later generation', { records: [[3, record(31, 5)]] }],
+    ['the link is gone', { links: [] }],
+    ['another interface has the ifindex', { placed: placed(3, 30, 'missing'), links: [{ ...link(3), name: 'other' }] }],
+    ['the record has a later generation', { records: [[3, record(31, 5)]] }],
     ['there is no record', { records: [] }],
   ])('gone - %s', (_name, over) => {
     const found = {
@@ -106,12 +103,12 @@ describe('adoption', () => {
     expect(plan.adoptions.find((a) => a.key.generation === 30)).toMatchObject({ link: null, slot: null });
     expect(plan.leftovers).toContainEqual(key(3, 30));
   });
-  it('a program that somebody took off the same link - lives on and is put back', () => {
+  it('program detached from the same link - lives on and is attached again', () => {
     const found = { counters: [key(3, 30)], records: [[3, record(30, 5)] as [number, IfaceRecord]], links: [link(3)] };
     expect(brief({ ...found, files: [file(3, 30, 5)] })).toEqual([[30, true, 5]]);
     expect(brief(found)).toEqual([[30, false, null]]);
   });
-  it('two records with one slot, or a slot that is none - one keeps it, the others are given another', () => {
+  it('shared or impossible slot - one keeps it, the others need another', () => {
     const records: [number, IfaceRecord][] = [
       [3, record(30, 5)],
       [4, record(40, 5)],
@@ -125,7 +122,7 @@ describe('adoption', () => {
       [50, true, null],
     ]);
   });
-  it('a gap that was not measured is measured in the slot it was seen in, or not at all: another slot saw none of it', () => {
+  it('uncounted unguarded packets - counted only in the original slot', () => {
     const waiting = (ifindex: number, generation: number) => ({
       ...file(ifindex, generation, 5),
       packetsBeforeGuard: -1,
@@ -140,15 +137,15 @@ describe('adoption', () => {
       links: [3, 4, 5].map(link),
       files: [waiting(3, 30), waiting(4, 40), measured, waiting(6, 60)],
     });
-    const gaps = adoptions.map((a) => [a.key.generation, a.slot, a.file?.packetsBeforeGuard, a.file?.gapReported]);
-    expect(gaps).toEqual([
+    const unguarded = adoptions.map((a) => [a.key.generation, a.slot, a.file?.packetsBeforeGuard, a.file?.gapReported]);
+    expect(unguarded).toEqual([
       [30, 5, -1, false],
       [40, null, 0, true],
       [50, null, 7, false],
       [60, null, -1, false],
     ]);
   });
-  it('what is nobody’s is released, and files that counted nothing are removed', () => {
+  it('leftovers - released; files without counts - removed', () => {
     const plan = planAdoption({
       ...nothing,
       records: [[7, record(70, 1)]],

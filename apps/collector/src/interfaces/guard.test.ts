@@ -16,8 +16,8 @@ import { Guard } from './guard.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
 
-/** Stands for the 4,096 files of a node: the disk makes those slow. */
-const MAX_OWED = 16;
+/** Instead of the 4,096 files of a node, which a disk makes slow. */
+const MAX_ARCHIVED = 16;
 const link = (ifindex: number, removed = false): LinkRecord =>
   ({ ifindex, name: `veth${ifindex}`, kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2, removed }) as LinkRecord;
 
@@ -31,9 +31,9 @@ describe('guard', () => {
   let room: number;
   let problems: string[];
   let forgotten: number[];
-  let accounts: CounterStore;
+  let counts: CounterStore;
   let nowMs: number;
-  /** What an attach takes. */
+  /** Duration of an attach. */
   let attachMs: number;
   let whyNot: string;
   let observed: number[];
@@ -51,7 +51,7 @@ describe('guard', () => {
     attachMs = 0;
     whyNot = '';
     observed = [];
-    let generation = MAX_OWED - 1;
+    let generation = MAX_ARCHIVED - 1;
     const table = {
       create: ({ generation: g }: IfaceKey) => {
         if (counters.size >= room) throw new SpoofError('ERR_SPOOF_MAP_FULL', 'map counters is full');
@@ -84,11 +84,11 @@ describe('guard', () => {
           ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
         ),
     } as unknown as SpoofObject;
-    accounts = new CounterStore({
+    counts = new CounterStore({
       dir,
       counters: table as never,
       acked: { read: () => undefined, write: () => {}, delete: () => {}, keys: () => [] },
-      maxArchived: MAX_OWED,
+      maxArchived: MAX_ARCHIVED,
       onProblem: ({ reason }) => problems.push(reason),
     });
     guard = new Guard({
@@ -96,25 +96,27 @@ describe('guard', () => {
       registry,
       places: { changed: (ifindexes) => [...ifindexes], forget: () => {} },
       store: new BindingStore(dir, 'boot'),
-      accounts,
+      counters: counts,
       exclude: /^eth0$/,
       whyNotAttach: () => whyNot,
       nowMs: () => nowMs,
-      announcedNow: () => ({ readAtMs: 0, notBeforeMs: 0 }),
-      onNew: () => {},
-      onChanged: () => {},
-      onGuarded: (afterMs) => observed.push(afterMs),
-      onGone: () => {},
-      onForgotten: (iface) => forgotten.push(iface.generation),
+      announcement: () => ({ readAtMs: 0, notBeforeMs: 0 }),
+      events: {
+        appeared: () => 'unchanged',
+        changed: () => {},
+        guarded: (afterMs) => observed.push(afterMs),
+        gone: () => {},
+        forgotten: (iface) => forgotten.push(iface.generation),
+      },
       onProblem: ({ reason }) => problems.push(reason),
     });
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
   const live = (ifindex: number) => registry.live(ifindex) as GuardedInterface;
 
-  it('an attach that failed is shown and tried again until it works; one that stands is left alone', () => {
+  it('failed attach - shown and retried until it works; attached programs are left alone', () => {
     refuse = new Error('no memory');
-    guard.see([link(3)]);
+    guard.update([link(3)]);
     expect([live(3).attachError, attached.size]).toEqual(['no memory', 0]);
     expect(guard.checkPlaces()).toBe(0);
     expect(live(3).attachError).toBe('no memory');
@@ -124,16 +126,16 @@ describe('guard', () => {
     expect(guard.checkPlaces()).toBe(0);
   });
 
-  it('the time to a guard runs from the event being read, also for those that come behind others', () => {
+  it('time to a guard - from reading the event, also for later links of the same event', () => {
     attachMs = 10;
-    guard.see([link(1), link(2), link(3)]);
+    guard.update([link(1), link(2), link(3)]);
     expect(observed).toEqual([10, 20, 30]);
     expect([1, 2, 3].map((n) => live(n).guardedAfterMs)).toEqual([10, 20, 30]);
   });
 
-  it('an attach that fails is no guard: the time runs until one stands, and is told once', () => {
+  it('time to a guard - until an attach succeeds, reported once', () => {
     refuse = new Error('no memory');
-    guard.see([link(3)]);
+    guard.update([link(3)]);
     nowMs += 500;
     guard.checkPlaces();
     expect([live(3).guardedAfterMs, observed]).toEqual([null, []]);
@@ -146,9 +148,9 @@ describe('guard', () => {
     expect([attached.size, observed]).toEqual([1, [1_000]]);
   });
 
-  it('while an operator has the programs off, the time of a new one runs on', () => {
+  it('time to a guard - includes the time of a detach by an operator', () => {
     whyNot = 'detached by an operator';
-    guard.see([link(3)]);
+    guard.update([link(3)]);
     nowMs += 3_000;
     guard.checkPlaces();
     expect([live(3).attachError, observed]).toEqual([whyNot, []]);
@@ -157,36 +159,36 @@ describe('guard', () => {
     expect([live(3).attachError, observed]).toEqual(['', [3_000]]);
   });
 
-  it('one that waited for a slot has waited since it came', () => {
+  it('time to a guard - includes waiting for a slot', () => {
     const LATE = 2 ** 30; // no interface of the machine has this number
-    for (let n = 1; n <= 8; n += 1) guard.see([link(n)]);
-    guard.see([link(LATE)]);
+    for (let n = 1; n <= 8; n += 1) guard.update([link(n)]);
+    guard.update([link(LATE)]);
     expect([registry.liveCount, registry.others.get(LATE)?.coverage, observed.length]).toEqual([8, 'not-covered', 8]);
     nowMs += 2_000;
-    guard.see([link(LATE)]);
+    guard.update([link(LATE)]);
     expect(observed).toHaveLength(8);
     nowMs += 2_000;
-    guard.see([link(4, true), link(LATE)]);
+    guard.update([link(4, true), link(LATE)]);
     expect([live(LATE)?.ifindex, observed.slice(8)]).toEqual([LATE, [4_000]]);
   });
 
-  it('more interfaces went than there is room for, in the kernel and on disk: the oldest is given up loudly, the new one guarded', () => {
-    const owed = { ifindex: 9, counters: [[0, 5]], acked: [] };
-    for (let generation = 1; generation < MAX_OWED; generation += 1)
-      writeFileSync(path.join(dir, `owed-9-${generation}.json`), JSON.stringify({ ...owed, generation }));
-    expect(accounts.load()).toHaveLength(MAX_OWED - 1);
+  it('no room for counts in kernel and on disk - the oldest are reported as forgotten, the new interface is guarded', () => {
+    const archived = { ifindex: 9, counters: [[0, 5]], acked: [] };
+    for (let generation = 1; generation < MAX_ARCHIVED; generation += 1)
+      writeFileSync(path.join(dir, `owed-9-${generation}.json`), JSON.stringify({ ...archived, generation }));
+    expect(counts.load()).toHaveLength(MAX_ARCHIVED - 1);
     room = 1;
     for (let n = 1; n <= 4; n += 1) {
-      guard.see([link(n)]);
+      guard.update([link(n)]);
       expect(live(n)?.ifindex, problems.at(-1)).toBe(n);
-      if (n < 4) guard.see([link(n, true)]);
+      if (n < 4) guard.update([link(n, true)]);
     }
-    // The first made room by the last file there is room for; the two after it had to be given up.
-    const first = MAX_OWED;
-    expect([accounts.archivedCount, accounts.isArchived(first)]).toEqual([MAX_OWED, true]);
+    // The first one took the last free file; the two after it were forgotten.
+    const first = MAX_ARCHIVED;
+    expect([counts.archivedCount, counts.isArchived(first)]).toEqual([MAX_ARCHIVED, true]);
     expect([forgotten, problems]).toEqual([[first + 1, first + 2], []]);
     expect([...counters.keys()]).toEqual([first + 3]);
     expect([...registry.all()].map((iface) => iface.generation)).toEqual([first, first + 3]);
-    expect(readdirSync(dir).filter((f) => f.startsWith('owed-'))).toHaveLength(MAX_OWED);
+    expect(readdirSync(dir).filter((f) => f.startsWith('owed-'))).toHaveLength(MAX_ARCHIVED);
   });
 });

@@ -1,10 +1,12 @@
 /**
- * Puts programs on pod interfaces and takes note of those that went. An interface is guarded on its netlink event, before anybody
- * knows whose it is; what a process that was killed left behind is adopted (adoption.ts), so that a generation and its counts live on.
+ * Guards pod interfaces on their netlink events, before their pods are known, and removes them when
+ * their links disappear. A start adopts the generations and counts of an earlier process
+ * (adoption.ts).
  *
- * Order for a new one: counters entry, file, record, attach: at no moment is there a program without its record, or a count that
- * nobody would find again. Trouble with one interface is told and shown in its status; the others go on. A live interface always comes
- * before the counts of gone ones: when the counters map is full, the oldest of those move to disk (accounts.ts).
+ * Order for a new interface: counters entry, file, record, programs. A program therefore always has
+ * its record, and every count can be found again. A problem with one interface is reported and
+ * shown in its status; the others continue. A live interface has priority over counts of gone ones:
+ * if the counters map is full, the oldest of those move to disk (counter-store.ts).
  */
 import {
   dumpLinks,
@@ -17,38 +19,48 @@ import {
 } from '@bailiff/bpf';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { isBeforeGuard } from '../counting/epochs.ts';
+import type { BindResult } from '../identity/binder.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
 import type { LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
-import { type FirstTold, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
-import { forgiveBeforeGuard } from './interface-counts.ts';
+import { Attachments } from './attachments.ts';
+import { forgetGeneration } from './forget.ts';
+import { type FirstSeen, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
+import { excludeUnguarded } from './interface-counts.ts';
 import type { Registry } from './registry.ts';
-import { endUnknown, measureGap } from './unguarded-packets.ts';
+import { UnguardedPackets } from './unguarded-packets.ts';
 
 export interface GuardOptions {
   object: SpoofObject;
   registry: Registry;
   places: Pick<PlaceWatch, 'changed' | 'forget'>;
   store: BindingStore;
-  accounts: CounterStore;
-  /** Host-side names that are never pods': uplinks, bridges. */
+  counters: CounterStore;
+  /** Host-side names that never belong to pods: uplinks, bridges. */
   exclude: RegExp;
-  /** Why programs are not attached (what an unguarded node would let through); empty: they are. */
+  /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
   nowMs(): number;
-  announcedNow(): Announcement;
-  onNew(iface: GuardedInterface): void;
-  onChanged(iface: GuardedInterface): void;
-  /** Its programs stand, this long after the kernel's event of a new interface was read. */
-  onGuarded(afterMs: number): void;
-  onGone(iface: GuardedInterface): void;
-  /** Counts of a gone generation were given up: there was room for them neither in the kernel nor on disk. */
-  onForgotten(iface: GuardedInterface): void;
+  /** Time limits of a netlink event that is read now. */
+  announcement(): Announcement;
+  events: GuardEvents;
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
-export const factsOf = (link: LinkRecord): LinkFacts => ({
+export interface GuardEvents {
+  /** A new or adopted generation. The guard ends it if its binding was replaced. */
+  appeared(iface: GuardedInterface): BindResult;
+  /** Its name, MAC or namespace id changed. */
+  changed(iface: GuardedInterface): void;
+  /** Its programs are attached, this long after the netlink event of a new interface was read. */
+  guarded(afterMs: number): void;
+  gone(iface: GuardedInterface): void;
+  /** Counts of a gone generation are dropped: neither the kernel nor the disk has room. */
+  forgotten(iface: GuardedInterface): void;
+}
+
+const factsOf = (link: LinkRecord): LinkFacts => ({
   ifindex: link.ifindex,
   name: link.name,
   kind: link.kind,
@@ -65,21 +77,33 @@ const isFull = (error: unknown): boolean => error instanceof SpoofError && error
 
 export class Guard {
   readonly #o: GuardOptions;
+  readonly #unguarded: UnguardedPackets;
+  readonly #attachments: Attachments;
   #started = false;
 
   constructor(options: GuardOptions) {
     this.#o = options;
+    const { events, object } = options;
+    this.#unguarded = new UnguardedPackets({ ...options, maps: object.maps });
+    this.#attachments = new Attachments({
+      ...options,
+      unguarded: this.#unguarded,
+      onGuarded: (afterMs) => events.guarded(afterMs),
+    });
   }
 
-  /** Takes over what is in the kernel and on disk, then guards what came meanwhile. Call once, after the monitor is open. */
+  /**
+   * Adopts the state in the kernel and on disk, then guards the other interfaces. Call it once,
+   * after the link monitor is open.
+   */
   start(): { adopted: number; unreadable: { file: string; reason: string }[] } {
-    const { accounts, object, registry, store } = this.#o;
+    const { counters, object, registry, store } = this.#o;
     const { maps } = object;
     const { stored, unreadable } = store.load();
-    const owed = accounts.load();
+    const archived = counters.load();
     const links = dumpLinks();
     const plan = planAdoption({
-      counters: [...maps.counters.readAll(), ...owed],
+      counters: [...maps.counters.readAll(), ...archived],
       records: maps.ifaces.entries(),
       grants: maps.addresses.entries(),
       probePorts: maps.probePorts.entries(),
@@ -95,39 +119,37 @@ export class Guard {
     }
     const records = new Map(maps.ifaces.entries());
     for (const key of plan.leftovers) {
-      // What the loop above could not adopt is left in force rather than torn down.
+      // A generation whose adoption failed stays in force.
       if (registry.live(key.ifindex)?.generation === key.generation) continue;
       this.#release(key, records.get(key.ifindex)?.generation === key.generation);
     }
     for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
-    accounts.removeStrays((generation) => registry.byGeneration(generation) !== undefined);
+    counters.removeStrays((generation) => registry.byGeneration(generation) !== undefined);
     const adopted = registry.liveCount;
-    this.#seeAll(links, null);
+    this.#updateAll(links, null);
     this.#started = true;
     return { adopted, unreadable };
   }
 
-  /** @returns whether it could be done; why not is told */
-  #attempt(interfaceName: string, action: () => void): boolean {
+  /** Reports an exception as a problem of the interface. */
+  #attempt(interfaceName: string, action: () => void): void {
     try {
       action();
-      return true;
     } catch (error) {
       this.#o.onProblem({ interfaceName, reason: (error as Error).message, error });
-      return false;
     }
   }
 
   /**
-   * A live generation whose counters were lost goes on under a fresh one: its old epochs would count backwards. It stays guarded
-   * throughout, and what it may do comes before the record that names it.
+   * Gives a new generation to a live interface whose counters are lost: its old epochs would count
+   * backwards. It stays guarded: its grants exist before the record that names them.
    */
   #renumber(adoption: Adoption): Adoption {
     const { object, store } = this.#o;
     const { maps } = object;
     const { key: old, file, kernel } = adoption;
     const key = { ifindex: old.ifindex, generation: maps.meta.allocateGeneration() };
-    this.#o.accounts.create(key);
+    this.#o.counters.create(key);
     maps.addresses.replace(key, kernel?.grants ?? []);
     maps.probePorts.replace(key, kernel?.probePorts ?? []);
     if (file) store.save({ ...file, ...key, occurrences: {}, gapReported: true });
@@ -137,82 +159,82 @@ export class Guard {
     maps.addresses.replace(old, []);
     maps.probePorts.replace(old, []);
     store.remove(old.ifindex, old.generation);
-    const reason = `the counters of generation ${old.generation} were lost: it counts anew as ${key.generation}`;
+    const reason = `the counters of generation ${old.generation} are lost: counting restarts as generation ${key.generation}`;
     this.#o.onProblem({ interfaceName: file?.interfaceName ?? adoption.link?.name ?? '', reason });
     return { ...adoption, key, file: file && { ...file, ...key, occurrences: {}, gapReported: true } };
   }
 
   #adopt({ key, file, link, slot, kernel }: Adoption): void {
-    const { accounts, object, registry } = this.#o;
+    const { counters, events, object, registry } = this.#o;
     const ownSlot = link === null ? NO_SLOT : (slot ?? registry.freeSlot());
-    if (ownSlot === null) throw new Error('no slot is free for what an earlier process left');
+    if (ownSlot === null) throw new Error('no slot is free for an interface of an earlier process');
     const facts = link ? factsOf(link) : goneLink(key.ifindex, file?.interfaceName ?? '');
-    // A slot that was given anew goes on counting: what it saw before is somebody else's (and adoption.ts lets no gap be made of it).
+    // A newly assigned slot counts on: packets before belong to another interface.
     const seenBase = link && slot === null ? Number(object.maps.seen(ownSlot)) : (file?.seenBase ?? 0);
     const now = this.#o.nowMs();
     const iface: GuardedInterface = {
-      ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, accounts.acked(key)),
+      ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, counters.acked(key)),
       guardedAfterMs: file?.guardedAfterMs ?? null,
       binding: file?.binding ?? null,
       pod: file?.pod ?? null,
       kernel,
       occurrences: file?.occurrences ?? {},
       lastReported: file?.lastReported ?? {},
-      // Without a file nobody knows what was seen before, so that no gap is made up.
+      // Without a file the unguarded packets are unknown, so none are reported.
       packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
-      gapReported: file?.gapReported ?? true,
+      unguardedReported: file?.gapReported ?? true,
       dirty: true,
       gone: link === null,
     };
-    if (iface.binding) this.#forgive(iface);
+    if (iface.binding) this.#excludeUnguarded(iface);
     if (link && slot === null && kernel)
       object.maps.ifaces.set(key.ifindex, { ...kernel.record, ...key, slot: ownSlot });
-    if (link) accounts.create(key);
+    if (link) counters.create(key);
     registry.add(iface);
     if (link) {
-      this.#attach(iface);
+      this.#attachments.attach(iface);
       this.#o.store.save(storedOf(iface));
-      this.#o.onNew(iface);
+      if (events.appeared(iface) === 'replaced') this.renew(iface);
     } else {
-      this.#o.onGone(iface);
+      events.gone(iface);
     }
   }
 
-  /** As when the binding was made; what the bus acknowledged of those cells says what was forgiven, and without that all of it is. */
-  #forgive(iface: GuardedInterface): void {
-    const { accounts } = this.#o;
-    if (accounts.acked(keyOf(iface))) iface.book.restoreExcluded(isBeforeGuard);
-    else forgiveBeforeGuard(accounts, iface);
+  /** The acknowledged count of the excluded cells says how much is excluded; without it, all is. */
+  #excludeUnguarded(iface: GuardedInterface): void {
+    const { counters } = this.#o;
+    if (counters.acked(keyOf(iface))) iface.ledger.restoreExcluded(isBeforeGuard);
+    else excludeUnguarded(counters, iface);
   }
 
-  /** Links as netlink events tell of them: new, changed or gone. To be called as soon as they are read. Never throws. */
-  see(links: Iterable<LinkRecord>): void {
-    this.#seeAll(links, this.#o.nowMs());
+  /** Handles links of netlink events: new, changed or removed. Call it as soon as they are read. Never throws. */
+  update(links: Iterable<LinkRecord>): void {
+    this.#updateAll(links, this.#o.nowMs());
   }
 
-  /** @param eventAtMs when their events were read, which is where the time of each begins however many come before it; null: a dump told */
-  #seeAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
-    const told = { eventAtMs, announced: this.#started ? this.#o.announcedNow() : null };
-    for (const link of links) this.#trySee(link, told);
+  /** @param eventAtMs when the events were read: the time to a guard counts from here. null: links of a dump */
+  #updateAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
+    const seen = { eventAtMs, announced: this.#started ? this.#o.announcement() : null };
+    for (const link of links) this.#tryUpdate(link, seen);
   }
 
-  #trySee(link: LinkRecord, told: FirstTold): void {
+  #tryUpdate(link: LinkRecord, seen: FirstSeen): void {
     try {
-      this.#see(link, told);
+      this.#update(link, seen);
     } catch (error) {
-      const reason = `could not be guarded: ${(error as Error).message}`;
+      const reason = `cannot guard it: ${(error as Error).message}`;
       if (!this.#o.registry.live(link.ifindex))
         this.#o.registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason });
       this.#o.onProblem({ interfaceName: link.name, reason, error });
     }
   }
 
-  #see(link: LinkRecord, told: FirstTold): void {
+  #update(link: LinkRecord, seen: FirstSeen): void {
     const live = this.#o.registry.live(link.ifindex);
     if (link.removed) {
       const wasFull = this.#o.registry.freeSlot() === null;
       this.#o.registry.others.delete(link.ifindex);
-      if (live) this.#lose(live);
+      if (live) this.#remove(live);
       if (live && wasFull) this.#guardWaiting();
       return;
     }
@@ -220,22 +242,22 @@ export class Guard {
       const before = live.link;
       live.link = factsOf(link);
       if (before.name !== link.name || before.mac !== link.mac || before.linkNetnsid !== link.linkNetnsid)
-        this.#o.onChanged(live);
+        this.#o.events.changed(live);
       return;
     }
     const reason = this.#reasonNotToGuard(link);
     if (reason) this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
-    else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot ?? told);
+    else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot ?? seen);
   }
 
-  /** A slot is free again: whoever was refused for want of one is guarded, in the order in which they came. */
+  /** A slot is free: guards interfaces that wait for one, in the order in which they appeared. */
   #guardWaiting(): void {
     const { registry } = this.#o;
     for (const [ifindex, other] of registry.others) {
       if (!other.waitsForSlot) continue;
       if (registry.freeSlot() === null) return;
       const link = getLink(ifindex);
-      if (link) this.#trySee(link, other.waitsForSlot);
+      if (link) this.#tryUpdate(link, other.waitsForSlot);
     }
   }
 
@@ -247,97 +269,65 @@ export class Guard {
     return null;
   }
 
-  #guard(link: LinkRecord, told: FirstTold, over: Partial<GuardedInterface> = {}): void {
-    const { object, registry, store } = this.#o;
+  #guard(link: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}): void {
+    const { events, object, registry, store } = this.#o;
     const slot = registry.freeSlot();
     if (slot === null) {
       const reason =
-        `${object.maps.maxInterfaces} interfaces are guarded, as many as the maps have room for: raise maxInterfaces, then ` +
+        `${object.maps.maxInterfaces} interfaces are guarded, the capacity of the maps: raise maxInterfaces, then ` +
         '`collector detach --all` and `collector attach` (pinned maps keep their size)';
-      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: told });
+      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: seen });
       this.#o.onProblem({ interfaceName: link.name, reason });
       return;
     }
     const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
     const seenBase = Number(object.maps.seen(slot));
-    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, told.eventAtMs ?? this.#o.nowMs());
-    Object.assign(iface, told, over);
+    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, seen.eventAtMs ?? this.#o.nowMs());
+    Object.assign(iface, seen, over);
     this.#createCounters(key);
     store.save(storedOf(iface));
     registry.add(iface);
     registry.others.delete(link.ifindex);
-    this.#o.onNew(iface);
-    this.#attach(iface);
+    events.appeared(iface);
+    this.#attachments.attach(iface);
   }
 
-  /** A live pod is never refused for want of room for the counts of gone ones. */
+  /** Counts of generations that are gone make room for a live interface. */
   #createCounters(key: IfaceKey): void {
-    const { accounts, registry } = this.#o;
+    const { counters, events, registry } = this.#o;
     try {
-      accounts.create(key);
+      counters.create(key);
     } catch (error) {
-      const oldest = isFull(error) ? registry.oldestGone((gone) => !accounts.isArchived(gone.generation)) : null;
+      const oldest = isFull(error) ? registry.oldestGone((gone) => !counters.isArchived(gone.generation)) : null;
       if (!oldest) throw error;
-      if (!accounts.archive(keyOf(oldest))) {
-        this.#o.onForgotten(oldest);
-        this.settle(oldest);
+      if (!counters.archive(keyOf(oldest))) {
+        events.forgotten(oldest);
+        forgetGeneration(this.#o, oldest);
       }
-      accounts.create(key);
+      counters.create(key);
     }
   }
 
-  #attach(iface: GuardedInterface): void {
-    iface.attachError = this.#o.whyNotAttach();
-    if (iface.attachError !== '') return;
-    try {
-      this.#o.object.attach(keyOf(iface));
-    } catch (error) {
-      // The interface may have gone meanwhile; its DELLINK is on its way and settles it. Anything else stays in status, and is tried again.
-      iface.attachError = (error as Error).message;
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
-      return;
-    }
-    if (iface.eventAtMs !== null && iface.guardedAfterMs === null) {
-      iface.guardedAfterMs = this.#o.nowMs() - iface.eventAtMs;
-      this.#o.onGuarded(iface.guardedAfterMs);
-    }
-    this.#measureGap(iface);
-  }
-
-  /** It was bound, and the kernel was told: what passed before is known as soon as its programs stand. */
-  bound(iface: GuardedInterface): void {
-    this.#attempt(iface.link.name, () => endUnknown(this.#o.object.maps, iface));
-    this.#measureGap(iface);
-  }
-
-  #measureGap(iface: GuardedInterface): void {
-    if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
-    if (this.#o.whyNotAttach() !== '') return;
-    this.#attempt(iface.link.name, () => {
-      if (measureGap(this.#o.object.maps, iface)) this.#o.store.save(storedOf(iface));
-    });
-  }
-
-  /** Ends a generation whose link lives on and begins another: what was counted so far stays with whoever it was bound to. */
+  /** Ends a generation whose link lives on and begins another. Counts so far stay with the pod of the old one. */
   renew(iface: GuardedInterface): void {
-    this.#lose(iface);
+    this.#remove(iface);
     this.#attempt(iface.link.name, () => {
       const link = getLink(iface.ifindex);
-      // The link's own count includes all that the earlier generation judged: there is no gap to be told.
+      // The link's own count includes the packets that the old generation judged, so none is unguarded.
       const { eventAtMs, announced, guardedAfterMs } = iface;
-      const over = { guardedAfterMs, packetsBeforeGuard: 0, gapReported: true };
+      const over = { guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
       if (link) this.#guard(link, { eventAtMs, announced }, over);
     });
   }
 
-  #lose(iface: GuardedInterface): void {
+  #remove(iface: GuardedInterface): void {
     this.#o.registry.markGone(iface);
     this.#release(keyOf(iface), true);
     iface.dirty = true;
-    this.#o.onGone(iface);
+    this.#o.events.gone(iface);
   }
 
-  /** Takes identity and links away; counters stay until they are acknowledged. */
+  /** Removes identity and links; counters stay until they are acknowledged. */
   #release(key: IfaceKey, ownsRecord: boolean): void {
     const { maps } = this.#o.object;
     const name = `ifindex ${key.ifindex}`;
@@ -347,51 +337,27 @@ export class Guard {
     if (ownsRecord) this.#attempt(name, () => maps.ifaces.delete(key.ifindex));
   }
 
-  /** Everything that was counted has been acknowledged: forget the generation. */
-  settle(iface: GuardedInterface): void {
-    this.#attempt(iface.link.name, () => this.#o.accounts.remove(keyOf(iface)));
-    this.#o.store.remove(iface.ifindex, iface.generation);
-    this.#o.registry.forget(iface);
+  /** The interface was bound and the kernel has its identity: counts the packets before that. */
+  bound(iface: GuardedInterface): void {
+    this.#unguarded.bound(iface);
   }
 
-  /** Compares with a fresh dump: after events were lost, and on a slow timer. */
+  /** Restores programs that were displaced or removed. @returns restored interfaces */
+  checkPlaces(): number {
+    return this.#attachments.check();
+  }
+
+  /** Like `checkPlaces`, if a chain of a guarded interface changed since the last call. Cheap. */
+  checkChangedPlaces(): number {
+    return this.#attachments.checkChanged();
+  }
+
+  /** Compares with a new dump of all links: after lost events, and on a slow timer. */
   resync(): void {
     const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
-    for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#lose(iface);
+    for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#remove(iface);
     for (const ifindex of [...this.#o.registry.others.keys()])
       if (!links.has(ifindex)) this.#o.registry.others.delete(ifindex);
-    this.#seeAll(links.values(), null);
-  }
-
-  /** As checkPlaces, when somebody touched a guarded interface since the last call: cheap enough to be asked every few seconds. */
-  checkChangedPlaces(): number {
-    if (this.#o.whyNotAttach() !== '') return 0;
-    const live = [...this.#o.registry.allLive()].map((iface) => iface.ifindex);
-    return this.#o.places.changed(live).length > 0 ? this.checkPlaces() : 0;
-  }
-
-  /** Puts programs back where somebody displaced or took them, and attaches what could not be before. @returns how many interfaces */
-  checkPlaces(): number {
-    const reason = this.#o.whyNotAttach();
-    const heads = new Map<number, number>();
-    const placed = this.#o.object.verify();
-    for (const { generation, place } of placed)
-      if (place === 'head') heads.set(generation, (heads.get(generation) ?? 0) + 1);
-    let restored = 0;
-    for (const iface of this.#o.registry.allLive()) {
-      if (reason !== '') {
-        iface.attachError = reason;
-        continue;
-      }
-      if (heads.get(iface.generation) === 2 && iface.attachError === '') continue;
-      this.#attach(iface);
-      const behind = placed.filter((p) => p.generation === iface.generation && p.place === 'behind');
-      for (const one of behind) this.#attempt(iface.link.name, () => this.#o.object.reattach(one));
-      if (iface.attachError !== '') continue;
-      restored += 1;
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: 'its programs were not first on it: put back' });
-    }
-    if (restored > 0) this.#o.places.forget();
-    return restored;
+    this.#updateAll(links.values(), null);
   }
 }

@@ -1,4 +1,8 @@
-/** One interface generation as the collector holds it in memory: whose it is, what the kernel was told, what was counted. */
+/**
+ * State of one interface generation in memory: its pod, the entries that were written into the
+ * kernel, and what of its counts was published. binding-store.ts keeps the part that outlives the
+ * process.
+ */
 import type { AddressGrant, IfaceKey, IfaceRecord, ProbePort } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
 import { EpochLedger } from '../counting/epochs.ts';
@@ -6,8 +10,8 @@ import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
 
-/** Violations found by user space that wait for a frame, per interface; beyond it only their number is kept. */
-export const MAX_PENDING = 16;
+/** Limit per interface of violations that user space found and that wait for a frame; the newest are kept. */
+export const MAX_FOUND = 16;
 
 /** Entries of one interface in the kernel's maps. */
 export interface KernelEntries {
@@ -35,8 +39,8 @@ export interface CellSamples {
   last: PacketSample;
 }
 
-/** Name of a counter epoch, and what a violation says of it as it goes over the bus. */
-export interface ToldEpoch {
+/** Name of a counter epoch, and its encoded part of a violation. */
+export interface EncodedEpoch {
   epoch: string;
   bytes: Buffer;
 }
@@ -44,70 +48,72 @@ export interface ToldEpoch {
 export interface GuardedInterface {
   readonly ifindex: number;
   readonly generation: number;
-  /** A live generation's own; a gone one has none, NO_SLOT. */
+  /** Unique among live generations; NO_SLOT if the generation is gone. */
   readonly slot: number;
   /** `seen` of the slot when this generation got it. */
   readonly seenBase: number;
-  /** Of what its programs saw since then: what passed before anybody was known for it. */
-  seenUnjudged: number;
+  /** Packets that its programs saw since then and before it was bound. */
+  seenUnbound: number;
   link: LinkFacts;
   binding: Binding | null;
-  /** The pod that its network namespace belongs to, while the bus does not list that pod; empty otherwise. */
+  /** UID of the pod that its network namespace belongs to, while the bus does not list it; empty otherwise. */
   unlistedPod?: string;
   pod: PodRef | null;
-  /** What was written into the kernel's maps; null before the first write. */
+  /** Entries in the kernel's maps; null before the first write. */
   kernel: KernelEntries | null;
-  readonly book: EpochLedger;
-  /** Since the last violation of the cell; by index of the cell. */
+  readonly ledger: EpochLedger;
+  /** By cell index. */
   readonly samples: Map<number, CellSamples>;
-  /** Names of the counter epochs that have spoken, by index of the cell: a cell that spoke will speak again. */
-  readonly counterEpochs: (ToldEpoch | undefined)[];
-  /** What its violations say of whose it is, as it goes over the bus, of this name and pod; null: nobody has spoken. */
-  toldOwner: { bytes: Buffer; name: string; pod: PodRef | null } | null;
-  pending: Violation[];
-  /** Violations found by user space so far, by `<vector>/<state>`. */
+  /** By cell index, of the cells that were published: they will be published again. */
+  readonly counterEpochs: (EncodedEpoch | undefined)[];
+  /** Encoded owner of its violations, for this name and pod; null: none was published. */
+  encodedOwner: { bytes: Buffer; name: string; pod: PodRef | null } | null;
+  /** Violations that user space found and that wait for a frame. */
+  found: Violation[];
+  /** Violations that user space found so far, by `<vector>/<state>`. */
   occurrences: Record<string, number>;
-  /** Words of the last reported disagreement or move, so that each is reported once. */
+  /** Text of the last reported disagreement or move, so that each is reported once. */
   lastReported: Record<string, string>;
-  /** When this process was first told of it, monotonic milliseconds. */
+  /** When this process first saw it, monotonic milliseconds. */
   appearedAtMs: number;
-  /** When the kernel's event of its coming was read, monotonic milliseconds; null: it was there before, or its event was lost. */
+  /** When the netlink event of its creation was read, monotonic milliseconds; null: it existed before, or the event was lost. */
   eventAtMs: number | null;
-  /** From that event to its programs being attached; null: they are not, or nobody knows when it appeared. */
+  /** From that event to its attached programs; null: they are not attached, or its age is unknown. */
   guardedAfterMs: number | null;
   /** -1: not measured yet. */
   packetsBeforeGuard: number;
-  gapReported: boolean;
-  /** A frame that tells the gap is on its way. */
-  gapInFlight: boolean;
-  /** Frames on their way that speak of it. */
+  /** Whether the bus has `packetsBeforeGuard`. */
+  unguardedReported: boolean;
+  /** Whether an unacknowledged frame contains `packetsBeforeGuard`. */
+  unguardedInFlight: boolean;
+  /** Unacknowledged frames with its violations. */
   framesInFlight: number;
-  /** It went, and every count was put into a frame as final. */
-  finalSaid: boolean;
-  /** Counters are to be read at the next flush. */
+  /** It is gone, and a frame contains every final count. */
+  finalPublished: boolean;
+  /** Its counters are read at the next flush. */
   dirty: boolean;
   flushedAtMs: number;
-  /** Least time until the next flush; 0 = nothing grew at the last one. */
+  /** Shortest time until the next flush; 0: nothing grew at the last one. */
   paceMs: number;
-  /** The link went; kept until its last count is acknowledged. */
+  /** The link is gone; kept until its last count is acknowledged. */
   gone: boolean;
   /** Empty: attached in both directions. */
   attachError: string;
-  /** Grants or probe ports beyond the bounds of one interface. */
+  /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
-  /** Why not all of its identity is in the kernel; empty or absent: it is. */
+  /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
-  /** null: it was there when the process began. */
+  /** null: it existed before the process. */
   announced: Announcement | null;
 }
 
-/** How this process came to know of an interface. */
-export type FirstTold = Pick<GuardedInterface, 'eventAtMs' | 'announced'>;
+/** When and how this process first saw an interface. */
+export type FirstSeen = Pick<GuardedInterface, 'eventAtMs' | 'announced'>;
 
 /** Slot of a generation that is gone: its counts need none. */
 export const NO_SLOT = -1;
 
-/** A generation of which nothing is known but its link. */
+/** A generation of which only the link is known. */
 export function newInterface(
   own: Pick<GuardedInterface, 'ifindex' | 'generation' | 'slot' | 'seenBase' | 'link'>,
   nowMs: number,
@@ -115,25 +121,25 @@ export function newInterface(
 ): GuardedInterface {
   return {
     ...own,
-    seenUnjudged: 0,
+    seenUnbound: 0,
     binding: null,
     pod: null,
     kernel: null,
-    book: new EpochLedger(acked),
+    ledger: new EpochLedger(acked),
     samples: new Map(),
     counterEpochs: [],
-    toldOwner: null,
-    pending: [],
+    encodedOwner: null,
+    found: [],
     occurrences: {},
     lastReported: {},
     appearedAtMs: nowMs,
     eventAtMs: null,
     guardedAfterMs: null,
     packetsBeforeGuard: -1,
-    gapReported: false,
-    gapInFlight: false,
+    unguardedReported: false,
+    unguardedInFlight: false,
     framesInFlight: 0,
-    finalSaid: false,
+    finalPublished: false,
     dirty: false,
     flushedAtMs: 0,
     paceMs: 0,
@@ -168,7 +174,7 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     pod: iface.pod,
     guardedAfterMs: iface.guardedAfterMs,
     packetsBeforeGuard: iface.packetsBeforeGuard,
-    gapReported: iface.gapReported,
+    gapReported: iface.unguardedReported,
     occurrences: iface.occurrences,
     lastReported: iface.lastReported,
   };

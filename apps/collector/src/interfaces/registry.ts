@@ -1,18 +1,19 @@
 /**
- * The interfaces that this collector guards, live and gone. An ifindex has one live generation at most; a gone one stays until its
- * last count is acknowledged. Slots are the live ones': unique among them, free as soon as their interface is detached, so that what is
- * gone and not acknowledged never takes the place of a pod that runs.
+ * The interfaces that this collector guards, live and gone. An ifindex has at most one live
+ * generation; a generation that is gone stays until its last count is acknowledged. Only live
+ * generations have a slot, so that a gone one never takes the place of a running pod.
  */
 import assert from 'node:assert/strict';
 import type { Binding } from '../identity/identity.ts';
-import type { FirstTold, GuardedInterface } from './guarded-interface.ts';
+import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
 
+/** An interface that is not guarded. */
 export interface OtherInterface {
   name: string;
   coverage: 'not-covered' | 'not-applicable';
   reason: string;
-  /** It would be guarded if there were room: how it was told of, as its time runs from there. */
-  waitsForSlot?: FirstTold;
+  /** Set if only a slot is missing: its time to a guard counts from here. */
+  waitsForSlot?: FirstSeen;
 }
 
 export class Registry {
@@ -20,14 +21,14 @@ export class Registry {
   readonly #all = new Map<number, GuardedInterface>();
   readonly #slots = new Set<number>();
   readonly #maxInterfaces: number;
-  /** Interfaces that are looked at and not guarded, with the reason: for the node's status. */
+  /** Interfaces that are not guarded, by ifindex: for the node's status. */
   readonly others = new Map<number, OtherInterface>();
 
   constructor(maxInterfaces: number) {
     this.#maxInterfaces = maxInterfaces;
   }
 
-  /** Lowest free slot; null when all are taken. */
+  /** Lowest free slot; null: all are taken. */
   freeSlot(): number | null {
     for (let slot = 0; slot < this.#maxInterfaces; slot += 1) if (!this.#slots.has(slot)) return slot;
     return null;
@@ -76,11 +77,11 @@ export class Registry {
     return this.#live.size;
   }
 
-  /** The gone generation that has waited longest, of those asked for. Generations only grow. */
-  oldestGone(wanted: (iface: GuardedInterface) => boolean): GuardedInterface | null {
+  /** The matching generation that is gone and the oldest. Generations only grow. */
+  oldestGone(matches: (iface: GuardedInterface) => boolean): GuardedInterface | null {
     let oldest: GuardedInterface | null = null;
     for (const iface of this.#all.values()) {
-      if (iface.gone && wanted(iface) && (!oldest || iface.generation < oldest.generation)) oldest = iface;
+      if (iface.gone && matches(iface) && (!oldest || iface.generation < oldest.generation)) oldest = iface;
     }
     return oldest;
   }

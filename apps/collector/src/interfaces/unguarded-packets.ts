@@ -1,28 +1,62 @@
 /**
- * What passed on an interface before it was judged as a pod's: the packets that its link received before the programs were there, and,
- * unless unknown interfaces are dropped, those that the programs saw while nobody was known. While there are no programs there is no end
- * to the gap; it is measured once, as soon as they stand and somebody is known.
+ * Counts the packets that an interface sent before it was judged as a pod's: those that the link
+ * received before its programs were attached, and, unless unknown interfaces are dropped, those
+ * that the programs saw before the binding.
+ *
+ * The count is taken once, as soon as the programs are attached and the interface is bound.
  */
 import { getLink, type SpoofMaps } from '@bailiff/bpf';
-import type { GuardedInterface } from './guarded-interface.ts';
+import type { BindingStore } from '../identity/binding-store.ts';
+import { type GuardedInterface, storedOf } from './guarded-interface.ts';
 
 type Maps = Pick<SpoofMaps, 'seen' | 'settings'>;
 
-const seenOf = (maps: Maps, iface: GuardedInterface) => Number(maps.seen(iface.slot)) - iface.seenBase;
-
-/** It is known now whose it is, and the kernel was told: what its programs saw so far is unjudged. */
-export function endUnknown(maps: Maps, iface: GuardedInterface): void {
-  iface.seenUnjudged = maps.settings().unknownMode === 'enforce' ? 0 : seenOf(maps, iface);
+export interface UnguardedPacketsOptions {
+  maps: Maps;
+  store: Pick<BindingStore, 'save'>;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
-/**
- * Takes what the link received so far, less what was judged. A packet in between is reported as unjudged rather than lost from the account.
- * @returns whether it was measured; not, when the link went: its final count says what there is to say
- */
-export function measureGap(maps: Maps, iface: GuardedInterface): boolean {
-  const judged = seenOf(maps, iface) - iface.seenUnjudged;
-  const received = getLink(iface.ifindex)?.rxPackets ?? null;
-  if (received === null) return false;
-  iface.packetsBeforeGuard = Math.max(0, received - judged);
-  return true;
+export class UnguardedPackets {
+  readonly #o: UnguardedPacketsOptions;
+
+  constructor(options: UnguardedPacketsOptions) {
+    this.#o = options;
+  }
+
+  #seen(iface: GuardedInterface): number {
+    return Number(this.#o.maps.seen(iface.slot)) - iface.seenBase;
+  }
+
+  /** The interface was bound and the kernel has its identity: its programs judged no packet before. */
+  bound(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      iface.seenUnbound = this.#o.maps.settings().unknownMode === 'enforce' ? 0 : this.#seen(iface);
+    });
+    this.measure(iface);
+  }
+
+  /** Counts them if they are not counted and can be. */
+  measure(iface: GuardedInterface): void {
+    if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
+    if (this.#o.whyNotAttach() !== '') return;
+    this.#attempt(iface, () => {
+      // Read before the link's count: a packet in between is reported as unguarded, never lost.
+      const judged = this.#seen(iface) - iface.seenUnbound;
+      const received = getLink(iface.ifindex)?.rxPackets ?? null;
+      if (received === null) return; // the link is gone: its final count is published instead
+      iface.packetsBeforeGuard = Math.max(0, received - judged);
+      this.#o.store.save(storedOf(iface));
+    });
+  }
+
+  #attempt(iface: GuardedInterface, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+    }
+  }
 }

@@ -1,68 +1,69 @@
 /**
- * Node-wide kernel maps: settings, node addresses, tunnel ports, what quarantine lets through. Each is made exactly what it should be;
- * what the bus has not spoken of yet stays as an earlier process left it, and is as it is built in where maps are new.
+ * Reconciles the node-wide kernel maps: settings, node addresses, tunnel ports, and the networks
+ * that a quarantine allows.
+ *
+ * A part that was not received yet keeps the entries of an earlier process. In new maps it gets the
+ * built-in defaults.
  */
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { DesiredState } from '../desired/desired-state.ts';
 
-type NodeWideMaps = Pick<SpoofMaps, 'nodeAddresses' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
-
-export interface NodeWideParts {
-  maps: NodeWideMaps;
+export interface NodeMapsOptions {
+  maps: Pick<SpoofMaps, 'nodeAddresses' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
   desired: DesiredState;
-  /** Nobody has written these maps before. */
+  /** Whether no earlier process wrote these maps. */
   areNew: boolean;
   /** Addresses of the node's own interfaces, in a fixed order. */
   ownAddresses: () => readonly string[];
-  /** What could not be written, with its reason; the rest is in force. */
-  onUnwritten: (unwritten: { map: string; error: Error }) => void;
+  /** A map could not be written; the others are. */
+  onProblem: (problem: { map: string; error: Error }) => void;
 }
 
-export class NodeWide {
-  readonly #parts: NodeWideParts;
+export class NodeMaps {
+  readonly #o: NodeMapsOptions;
   #own: readonly string[] = [];
 
-  constructor(parts: NodeWideParts) {
-    this.#parts = parts;
+  constructor(options: NodeMapsOptions) {
+    this.#o = options;
   }
 
   apply(): void {
-    this.#own = this.#parts.ownAddresses();
+    this.#own = this.#o.ownAddresses();
     this.#writeAddresses();
     if (this.#isKnown('spoof')) this.#writeConfigured();
   }
 
-  /** Addresses come and go with the node's interfaces, of which no document tells: looked at again, and written where they changed. */
+  /** Writes the node's own addresses if they changed: no document reports changes of its interfaces. */
   applyOwnAddresses(): void {
-    const own = this.#parts.ownAddresses();
+    const own = this.#o.ownAddresses();
     if (own.join() === this.#own.join()) return;
     this.#own = own;
     this.#writeAddresses();
   }
 
   #isKnown(part: 'cluster' | 'spoof'): boolean {
-    return this.#parts.areNew || this.#parts.desired.known.has(part);
+    return this.#o.areNew || this.#o.desired.known.has(part);
   }
 
   #writeAddresses(): void {
-    const { nodeAddresses } = this.#parts.maps;
+    const { nodeAddresses } = this.#o.maps;
     this.#write('node addresses', () => {
-      const told = this.#isKnown('cluster') ? this.#ofCluster() : nodeAddresses.entries();
-      // The kernel knows best what is its own, so that comes last.
-      const all = [...told, ...this.#own.map((address) => ({ address, thisNode: true }))];
+      const listed = this.#isKnown('cluster') ? this.#ofCluster() : nodeAddresses.entries();
+      // Own addresses come last: they override the list, because the kernel is the better source.
+      const all = [...listed, ...this.#own.map((address) => ({ address, thisNode: true }))];
       nodeAddresses.replace([...new Map(all.map((entry) => [entry.address, entry])).values()]);
     });
   }
 
   #ofCluster(): NodeAddress[] {
-    const { cluster, nodeName } = this.#parts.desired;
+    const { cluster, nodeName } = this.#o.desired;
     return cluster.nodes.flatMap(({ name, addresses }) =>
       addresses.map((address) => ({ address, thisNode: name === nodeName })),
     );
   }
 
   #writeConfigured(): void {
-    const { maps, desired } = this.#parts;
+    const { maps, desired } = this.#o;
     const { sampling, unknown, tunnelPorts, quarantine } = desired.clusterConfig;
     this.#write('settings', () =>
       maps.setSettings({
@@ -84,7 +85,7 @@ export class NodeWide {
     try {
       action();
     } catch (error) {
-      this.#parts.onUnwritten({ map, error: error as Error });
+      this.#o.onProblem({ map, error: error as Error });
     }
   }
 }

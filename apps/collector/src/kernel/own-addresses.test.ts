@@ -3,7 +3,7 @@ import { ownAddresses } from './own-addresses.ts';
 
 const at = (address: string, internal = false) => ({ address, internal });
 
-it('each address of the node once, whatever has it; no loopback, nothing link-local of IPv6', () => {
+it('own addresses - each once, without loopback and IPv6 link-local', () => {
   const interfaces = {
     lo: [at('127.0.0.1', true), at('::1', true)],
     eth0: [at('192.0.2.7'), at('2001:db8::7'), at('fe80::1'), at('FEBF::2')],
@@ -14,6 +14,6 @@ it('each address of the node once, whatever has it; no loopback, nothing link-lo
   expect(ownAddresses(interfaces)).toEqual(['10.244.0.1', '169.254.20.10', '192.0.2.7', '2001:db8::7', 'fec0::1']);
 });
 
-it('reads this machine when nothing is given', () => {
+it('own addresses - of this machine by default', () => {
   expect(ownAddresses()).not.toContain('127.0.0.1');
 });

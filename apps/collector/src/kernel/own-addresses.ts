@@ -1,17 +1,18 @@
 /**
- * Addresses that the node itself has: those of its bridge and of the host sides of its pods among them, of which no API server knows.
- * They are the node's as much as the one it is registered by: probes come from them, and a tunnel to them ends on the node.
+ * Addresses of the node's own interfaces, such as those of its bridge and of the host sides of its
+ * pods, which the API server does not list. Probes come from them, and a tunnel to one of them ends
+ * on the node.
  */
 import { networkInterfaces } from 'node:os';
 
 export type Interfaces = NodeJS.Dict<{ address: string; internal: boolean }[]>;
 
-/** fe80::/10: says nothing without its link. */
+/** fe80::/10: ambiguous without its link. */
 const LINK_LOCAL = /^fe[89ab]/i;
 
 /**
- * @returns each address once, in order, without loopback and IPv6 link-local. Interfaces that are not up are none of it, so neither are
- *   the service addresses that kube-proxy keeps on kube-ipvs0.
+ * @returns each address once, sorted, without loopback and IPv6 link-local. Interfaces that are down
+ *   are not included, so neither are the service addresses of kube-proxy on kube-ipvs0.
  */
 export function ownAddresses(interfaces: Interfaces = networkInterfaces()): string[] {
   const all = Object.values(interfaces).flatMap((list) => list ?? []);

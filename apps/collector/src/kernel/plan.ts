@@ -1,7 +1,8 @@
 /**
- * What to write into the kernel's maps so that an interface has the identity it should have. Pure: (what is in the kernel, what is
- * wanted) -> steps, in an order that never leaves a moment in which a rightful address is refused: grants that are new come before
- * the record that goes without them inline, grants that are no longer needed go after it.
+ * Plans the map writes that bring the entries of one interface to the desired ones. Pure.
+ *
+ * The order of the steps never drops a valid address: new grants are written before the record that
+ * no longer has them inline, and old grants are removed after it.
  */
 import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
 import type { Identity } from '../identity/identity.ts';
@@ -12,32 +13,35 @@ export type MapStep =
   | { step: 'probe-ports'; probePorts: ProbePort[] }
   | { step: 'record'; record: KernelEntries['record'] };
 
-/** Further addresses and prefixes of one interface at most; what is over is left out and reported. */
+/** Limit of grants per interface; the others are omitted and reported. */
 export const MAX_GRANTS = 64;
-/** Probed ports of one pod at most. */
+/** Limit of probe ports per pod. */
 export const MAX_PROBE_PORTS = 32;
 
-export interface WantedInput {
+export interface DesiredInput {
   identity: Identity;
   modes: VectorModes;
-  /** null: the node's. */
+  /** null: the node-wide setting. */
   sampling: IfaceRecord['sampling'];
   quarantineUntilNs: bigint;
   auditUntilNs: bigint;
   probePorts: readonly { port: number; protocol: 'TCP' | 'UDP' }[];
 }
 
-/** Splits an identity into what is inline and what is looked up. `omitted` counts what the bounds cut off. */
-export function wantedIface(input: WantedInput): { wanted: KernelEntries; omitted: number } {
+/**
+ * Splits an identity into inline addresses and grants, which the kernel looks up.
+ * @returns `omitted`: grants and ports beyond the limits
+ */
+export function desiredEntries(input: DesiredInput): { entries: KernelEntries; omitted: number } {
   const { identity } = input;
   const v4 = identity.addresses.filter((a) => !a.includes(':'));
   const v6 = identity.addresses.filter((a) => a.includes(':'));
   const grants = new Map<string, AddressGrant>();
-  // A prefix that is merely allowed as a source may not be spoken for in ARP or ND: it stands behind the pod, not at it.
+  // An allowed prefix is valid as a source only. It is behind the pod, so ARP and ND may not claim it.
   for (const cidr of identity.allowedPrefixes) grants.set(cidr, { cidr, neighbour: false });
   for (const address of v4.slice(1)) grants.set(`${address}/32`, { cidr: `${address}/32`, neighbour: true });
   for (const address of v6.slice(1)) grants.set(`${address}/128`, { cidr: `${address}/128`, neighbour: true });
-  // The pod's own addresses come first, so that the bound cuts prefixes.
+  // The pod's own addresses come first, so that the limit cuts prefixes.
   const ordered = [...grants.values()].sort((a, b) => Number(b.neighbour) - Number(a.neighbour));
   const ports = new Map(
     input.probePorts.map((p) => [
@@ -46,7 +50,7 @@ export function wantedIface(input: WantedInput): { wanted: KernelEntries; omitte
     ]),
   );
   return {
-    wanted: {
+    entries: {
       record: {
         state: identity.state,
         mac: identity.mac === '' ? null : identity.mac,
@@ -66,7 +70,7 @@ export function wantedIface(input: WantedInput): { wanted: KernelEntries; omitte
 }
 
 const NS_PER_SECOND = 1_000_000_000n;
-/** Ends of quarantine and break-glass are recomputed from wall time at each pass: a drift below a second is no change. */
+/** Each pass computes the ends of quarantine and disarm from wall time: a drift below a second is no change. */
 function sameEnd(a: bigint, b: bigint): boolean {
   if (a === 0n || b === 0n) return a === b;
   return (a > b ? a - b : b - a) < NS_PER_SECOND;
@@ -87,44 +91,45 @@ function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boo
   );
 }
 
-const grantKey = (grant: AddressGrant): string => `${grant.cidr}${grant.neighbour ? '+' : ''}`;
-const portKey = (port: ProbePort): string => `${port.protocol}/${port.port}`;
+const keyOfGrant = (grant: AddressGrant): string => `${grant.cidr}${grant.neighbour ? '+' : ''}`;
+const keyOfPort = (port: ProbePort): string => `${port.protocol}/${port.port}`;
 const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string): boolean => {
   const keys = new Set(a.map(key));
   return a.length === b.length && b.every((item) => keys.has(key(item)));
 };
 
-/** Steps that turn `current` into `wanted`; none when they are the same. `current` null: what is in the kernel is not known, all is written. */
-export function planIface(current: KernelEntries | null, wanted: KernelEntries): MapStep[] {
+/** @param current null: the entries in the kernel are unknown, so everything is written */
+export function planInterface(current: KernelEntries | null, desired: KernelEntries): MapStep[] {
   const steps: MapStep[] = [];
   const before = current?.grants ?? [];
-  const writeRecord = current === null || !sameRecord(current.record, wanted.record);
-  const grantsDiffer = current === null || !sameSet(before, wanted.grants, grantKey);
-  if (current === null || !sameSet(current.probePorts, wanted.probePorts, portKey))
-    steps.push({ step: 'probe-ports', probePorts: wanted.probePorts });
+  const writeRecord = current === null || !sameRecord(current.record, desired.record);
+  const grantsDiffer = current === null || !sameSet(before, desired.grants, keyOfGrant);
+  if (current === null || !sameSet(current.probePorts, desired.probePorts, keyOfPort))
+    steps.push({ step: 'probe-ports', probePorts: desired.probePorts });
   if (grantsDiffer && writeRecord) {
-    // The union stands while the record changes: an address that moves between inline and looked-up is never missing.
-    const union = new Map([...before, ...wanted.grants].map((g) => [g.cidr, g]));
+    // The union while the record changes: an address that moves between record and grants is never missing.
+    const union = new Map([...before, ...desired.grants].map((g) => [g.cidr, g]));
     steps.push({ step: 'grants', grants: [...union.values()] });
   }
-  if (writeRecord) steps.push({ step: 'record', record: wanted.record });
-  if (grantsDiffer) steps.push({ step: 'grants', grants: wanted.grants });
+  if (writeRecord) steps.push({ step: 'record', record: desired.record });
+  if (grantsDiffer) steps.push({ step: 'grants', grants: desired.grants });
   return steps;
 }
 
 /**
- * What is wanted while not everything was said: an end or mode that the bus has not spoken of stays as it stands in the kernel, and so
- * does an identity that only an earlier process knew (the bus's, while no snapshot is known; any, while nobody says whose it is).
+ * Keeps the kernel's values for parts of the desired state that were not received yet: modes and
+ * ends, and an identity that only an earlier process knew. That is a programmed identity while no
+ * snapshot is known, and any identity while the interface is unbound.
  */
-export function keepUnsaid(
-  wanted: KernelEntries,
+export function keepUnknown(
+  desired: KernelEntries,
   current: KernelEntries | null,
-  said: { pods: boolean; quarantine: boolean; spoof: boolean; disarm: boolean; bound: boolean },
+  known: { pods: boolean; quarantine: boolean; spoof: boolean; disarm: boolean; bound: boolean },
 ): KernelEntries {
-  if (current === null) return wanted;
+  if (current === null) return desired;
   const was = current.record;
-  const keepsIdentity = said.bound ? !said.pods && was.state === 'programmed' : was.state !== 'unknown';
-  const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity ? was : wanted.record;
+  const keepsIdentity = known.bound ? !known.pods && was.state === 'programmed' : was.state !== 'unknown';
+  const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity ? was : desired.record;
   return {
     record: {
       state,
@@ -132,12 +137,12 @@ export function keepUnsaid(
       ipv4,
       ipv6,
       hasMore,
-      modes: said.spoof ? wanted.record.modes : was.modes,
-      sampling: said.spoof ? wanted.record.sampling : was.sampling,
-      quarantineUntilNs: said.quarantine && said.bound ? wanted.record.quarantineUntilNs : was.quarantineUntilNs,
-      auditUntilNs: said.disarm ? wanted.record.auditUntilNs : was.auditUntilNs,
+      modes: known.spoof ? desired.record.modes : was.modes,
+      sampling: known.spoof ? desired.record.sampling : was.sampling,
+      quarantineUntilNs: known.quarantine && known.bound ? desired.record.quarantineUntilNs : was.quarantineUntilNs,
+      auditUntilNs: known.disarm ? desired.record.auditUntilNs : was.auditUntilNs,
     },
-    grants: keepsIdentity ? current.grants : wanted.grants,
-    probePorts: keepsIdentity ? current.probePorts : wanted.probePorts,
+    grants: keepsIdentity ? current.grants : desired.grants,
+    probePorts: keepsIdentity ? current.probePorts : desired.probePorts,
   };
 }

@@ -62,18 +62,18 @@ describe('reconciler', () => {
       store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
       moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
       live: () => [],
-      onNews: () => undefined,
+      onFound: () => undefined,
       onProblem: ({ reason }) => problems.push(reason),
     });
   });
   const inKernel = () => [record?.state, record?.ipv4, grants.map((g) => g.cidr).sort()];
 
-  it('a full map keeps the record and its own addresses, leaves out what does not fit and says so; later all of it', () => {
-    desired.takePods(pods(1, '10.0.0.2', ['10.8.0.0/16']), []);
+  it('full map - record and own addresses are written, the rest is reported and written later', () => {
+    desired.receivePods(pods(1, '10.0.0.2', ['10.8.0.0/16']), []);
     reconciler.apply(iface);
     expect(inKernel()).toEqual(['programmed', '10.0.0.2', ['10.0.0.3/32', '10.8.0.0/16']]);
     room = 3;
-    desired.takePods(pods(2, '10.0.0.9', ['10.8.0.0/16', '10.9.0.0/16', '10.10.0.0/16']), []);
+    desired.receivePods(pods(2, '10.0.0.9', ['10.8.0.0/16', '10.9.0.0/16', '10.10.0.0/16']), []);
     expect(reconciler.apply(iface)).toBe(true);
     expect(inKernel()).toEqual(['programmed', '10.0.0.9', ['10.0.0.3/32', '10.8.0.0/16']]);
     expect([iface.applyError, problems]).toEqual([expect.stringContaining('is full'), [iface.applyError]]);
@@ -81,40 +81,40 @@ describe('reconciler', () => {
     reconciler.apply(iface);
     expect([grants.length, record?.hasMore, iface.applyError]).toEqual([4, true, '']);
   });
-  it('what cannot be written is told and shown, never thrown, and tried again', () => {
-    desired.takePods(pods(1, '10.0.0.66', []), []);
+  it('failed write - reported, shown, never thrown, and retried', () => {
+    desired.receivePods(pods(1, '10.0.0.66', []), []);
     expect(reconciler.apply(iface)).toBe(false);
     expect([iface.applyError, problems.length]).toEqual([expect.stringContaining('refused'), 1]);
-    desired.takePods(pods(2, '10.0.0.7', []), []);
+    desired.receivePods(pods(2, '10.0.0.7', []), []);
     expect(reconciler.apply(iface)).toBe(true);
     expect([record?.ipv4, iface.applyError]).toEqual(['10.0.0.7', '']);
   });
-  it('what nobody has said stays as an earlier process left it, each part for itself', () => {
-    desired.takePods(pods(1, '10.0.0.7', ['10.8.0.0/16']), []);
-    desired.takeQuarantine(
+  it('unknown parts - the kernel keeps the entries of an earlier process, part by part', () => {
+    desired.receivePods(pods(1, '10.0.0.7', ['10.8.0.0/16']), []);
+    desired.receiveQuarantine(
       JSON.stringify({
         nodeName: 'n1',
         revision: 1,
         entries: [{ podUid: 'a', podNamespace: '', podName: '', verdictId: '', until: '', reason: '' }],
       }),
     );
-    desired.takeConfig('spoof.namespace.shop.default', '{"modes":{"tunnel":"audit"}}');
-    desired.synced('spoof');
+    desired.receiveConfig('spoof.namespace.shop.default', '{"modes":{"tunnel":"audit"}}');
+    desired.markSynced('spoof');
     reconciler.apply(iface);
     const left = record as IfaceRecord;
     expect([left.state, left.modes.tunnel, left.quarantineUntilNs > 0n]).toEqual(['programmed', 'audit', true]);
-    const nobody = new DesiredState('n1');
-    for (const bindingLeft of [binding, null]) {
-      iface.binding = bindingLeft;
-      desired.pods = nobody.pods;
-      desired.quarantined = nobody.quarantined;
+    const unknown = new DesiredState('n1');
+    for (const remaining of [binding, null]) {
+      iface.binding = remaining;
+      desired.pods = unknown.pods;
+      desired.quarantined = unknown.quarantined;
       desired.known.clear();
-      desired.takeConfig('spoof.namespace.shop.default', null);
+      desired.receiveConfig('spoof.namespace.shop.default', null);
       expect(reconciler.apply(iface)).toBe(false);
       expect(record).toEqual(left);
     }
     iface.binding = binding;
-    desired.synced('spoof');
+    desired.markSynced('spoof');
     reconciler.apply(iface);
     expect(record).toEqual({ ...left, modes: { ...left.modes, tunnel: 'enforce' } });
     desired.known.add('pods').add('quarantine');
@@ -126,31 +126,31 @@ describe('reconciler', () => {
       1,
     ]);
   });
-  it('a namespace id that came after the binding is no move, and going from there is one', () => {
+  it('namespace id - the first one after the binding is no move, a later change is', () => {
     iface.binding = { ...binding, link: { ...binding.link, linkNetnsid: null } };
     iface.link = { ...link, linkNetnsid: null };
     reconciler.apply(iface);
     iface.link = { ...link, linkNetnsid: 5 };
     reconciler.apply(iface);
-    expect([iface.pending, saved.at(-1)?.binding?.link.linkNetnsid]).toEqual([[], 5]);
+    expect([iface.found, saved.at(-1)?.binding?.link.linkNetnsid]).toEqual([[], 5]);
     iface.link = { ...link, linkNetnsid: 6 };
     reconciler.apply(iface);
-    expect(iface.pending).toMatchObject([{ vector: 'interface-moved', detail: 'peer namespace id 5 -> 6' }]);
+    expect(iface.found).toMatchObject([{ vector: 'interface-moved', detail: 'peer namespace id 5 -> 6' }]);
   });
-  it('a mismatch is reported once, by the next process neither; another one counts on in its state’s own epoch', () => {
-    desired.takePods(pods(1, '10.0.0.7', []), []);
+  it('mismatch - reported once, also across processes; the next one counts in the epoch of its state', () => {
+    desired.receivePods(pods(1, '10.0.0.7', []), []);
     reconciler.apply(iface);
     reconciler.apply(iface);
     const stored = saved.at(-1) as StoredInterface;
-    expect(iface.pending).toHaveLength(1);
-    const next = { ...iface, pending: [], lastReported: stored.lastReported, occurrences: stored.occurrences };
+    expect(iface.found).toHaveLength(1);
+    const next = { ...iface, found: [], lastReported: stored.lastReported, occurrences: stored.occurrences };
     reconciler.apply(next);
-    expect(next.pending).toEqual([]);
-    desired.takePods(pods(2, '10.0.0.8', []), []);
+    expect(next.found).toEqual([]);
+    desired.receivePods(pods(2, '10.0.0.8', []), []);
     reconciler.apply(next);
-    expect(next.pending).toMatchObject([{ state: 'programmed', cumulativePackets: 1 }]);
-    desired.takePods(pods(3, '10.0.0.7', []), []);
+    expect(next.found).toMatchObject([{ state: 'programmed', cumulativePackets: 1 }]);
+    desired.receivePods(pods(3, '10.0.0.7', []), []);
     reconciler.apply(next);
-    expect(next.pending.at(-1)).toMatchObject({ state: 'programmed', cumulativePackets: 2 });
+    expect(next.found.at(-1)).toMatchObject({ state: 'programmed', cumulativePackets: 2 });
   });
 });

@@ -1,10 +1,11 @@
 /**
- * Brings the kernel's record of an interface to what it should be: binding + bus + configuration -> plan -> map writes. Also finds
- * what user space judges by itself: a bus that contradicts the node (identity-mismatch) and a link that changed under its binding
- * (interface-moved).
+ * Reconciles the kernel's entries of an interface with its binding, the documents of the bus and the
+ * configuration. It also finds the violations that only user space can see: a bus that contradicts
+ * the node (identity-mismatch), and a link that changed under its binding (interface-moved).
  *
- * Never throws: what cannot be written for one interface is told and shown as partial coverage of it, and the others go on. When the
- * maps have no room for its further addresses the record is in force without those that do not fit.
+ * Never throws. If the entries of one interface cannot be written, this is reported and shown as
+ * partial coverage; the others continue. If the maps have no room for its further addresses, its
+ * record is written without those that do not fit.
  */
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
@@ -14,12 +15,12 @@ import {
   type GuardedInterface,
   type KernelEntries,
   keyOf,
-  MAX_PENDING,
+  MAX_FOUND,
   originOf,
   storedOf,
 } from '../interfaces/guarded-interface.ts';
 import { userspaceViolation } from '../publishing/violations.ts';
-import { keepUnsaid, type MapStep, planIface, wantedIface } from './plan.ts';
+import { desiredEntries, keepUnknown, type MapStep, planInterface } from './plan.ts';
 
 export interface ReconcilerOptions {
   bootId: string;
@@ -28,8 +29,8 @@ export interface ReconcilerOptions {
   store: BindingStore;
   live(): Iterable<GuardedInterface>;
   moment(): Moment;
-  /** There is something to say about the interface. */
-  onNews(iface: GuardedInterface): void;
+  /** The interface has a new violation of user space. */
+  onFound(iface: GuardedInterface): void;
   onApplied?(iface: GuardedInterface, steps: number): void;
   onProblem(problem: { interfaceName: string; reason: string; error: unknown }): void;
 }
@@ -44,20 +45,20 @@ export class Reconciler {
     this.#o = options;
   }
 
-  /** Recomputes one interface and writes what differs. @returns whether anything was written */
+  /** Writes the entries of one interface that differ. @returns whether anything was written */
   apply(iface: GuardedInterface): boolean {
     if (iface.gone) return false;
     try {
       iface.applyError = '';
       return this.#apply(iface);
     } catch (error) {
-      iface.applyError = `its identity could not be written: ${(error as Error).message}`;
+      iface.applyError = `cannot write its identity: ${(error as Error).message}`;
       this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
       return false;
     }
   }
 
-  /** A binding was made: an interface that had its MAC without a record loses it. */
+  /** The interface was bound: another one that had its MAC without a record loses it. */
   bound(iface: GuardedInterface): void {
     this.apply(iface);
     for (const other of this.#o.live())
@@ -69,7 +70,7 @@ export class Reconciler {
     const moment = this.#o.moment();
     const pod = iface.binding ? (desired.pods.get(iface.binding.podUid) ?? null) : null;
     const namespace = pod?.namespace ?? iface.binding?.podNamespace ?? '';
-    this.#judge(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
+    this.#findViolations(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
     if (iface.binding && (pod || !iface.pod)) {
       const ref = podRefOf(iface.binding, pod);
       if (JSON.stringify(ref) !== JSON.stringify(iface.pod)) {
@@ -77,7 +78,7 @@ export class Reconciler {
         this.#o.store.save(storedOf(iface));
       }
     }
-    const { wanted, omitted } = wantedIface({
+    const { entries, omitted } = desiredEntries({
       identity: identityOf(iface.binding, pod, isContested(iface, this.#o.live())),
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
@@ -88,7 +89,7 @@ export class Reconciler {
     iface.omitted = omitted;
     return this.#bring(
       iface,
-      keepUnsaid(wanted, iface.kernel, {
+      keepUnknown(entries, iface.kernel, {
         pods: desired.known.has('pods'),
         quarantine: desired.known.has('quarantine'),
         spoof: desired.known.has('spoof'),
@@ -98,15 +99,15 @@ export class Reconciler {
     );
   }
 
-  /** Writes what differs, and when the maps are full as much of it as fits. */
-  #bring(iface: GuardedInterface, wanted: KernelEntries): boolean {
-    const steps = planIface(iface.kernel, wanted);
+  /** Writes the entries that differ; if the maps are full, as many as fit. */
+  #bring(iface: GuardedInterface, entries: KernelEntries): boolean {
+    const steps = planInterface(iface.kernel, entries);
     try {
       this.#write(iface, steps);
-      iface.kernel = wanted;
+      iface.kernel = entries;
     } catch (error) {
       if (!isFull(error)) throw error;
-      iface.kernel = this.#writeWhatFits(iface, wanted);
+      iface.kernel = this.#writeWhatFits(iface, entries);
       iface.applyError = `not all of its addresses, prefixes and probe ports are in force: ${error.message}`;
       this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
     }
@@ -125,16 +126,16 @@ export class Reconciler {
     }
   }
 
-  /** What was granted before and still is goes on; the pod's own addresses come next; the record is never held up by either. */
-  #writeWhatFits(iface: GuardedInterface, wanted: KernelEntries): KernelEntries {
+  /** Keeps the grants that are still valid, then adds the pod's own addresses. The record is always written. */
+  #writeWhatFits(iface: GuardedInterface, entries: KernelEntries): KernelEntries {
     const { maps } = this.#o;
     const key = keyOf(iface);
     const before = iface.kernel ?? { grants: [], probePorts: [] };
-    const kept = wanted.grants.filter((g) =>
+    const kept = entries.grants.filter((g) =>
       before.grants.some((b) => b.cidr === g.cidr && b.neighbour === g.neighbour),
     );
-    const own = wanted.grants.filter((g) => g.neighbour || kept.includes(g));
-    let probePorts = wanted.probePorts;
+    const own = entries.grants.filter((g) => g.neighbour || kept.includes(g));
+    let probePorts = entries.probePorts;
     try {
       maps.probePorts.replace(key, probePorts);
     } catch (error) {
@@ -144,8 +145,8 @@ export class Reconciler {
       );
       maps.probePorts.replace(key, probePorts);
     }
-    // The addresses that moved into the record must be judged by it before their grants go.
-    this.#write(iface, [{ step: 'record', record: { ...wanted.record, hasMore: true } }]);
+    // Addresses that move into the record must be valid there before their grants are removed.
+    this.#write(iface, [{ step: 'record', record: { ...entries.record, hasMore: true } }]);
     let grants: AddressGrant[] = kept;
     maps.addresses.replace(key, kept);
     try {
@@ -155,12 +156,12 @@ export class Reconciler {
       if (!isFull(error)) throw error;
       maps.addresses.replace(key, kept);
     }
-    const record = { ...wanted.record, hasMore: grants.length > 0 };
+    const record = { ...entries.record, hasMore: grants.length > 0 };
     this.#write(iface, [{ step: 'record', record }]);
     return { record, grants, probePorts };
   }
 
-  #judge(iface: GuardedInterface, mismatch: string[], moment: Moment): void {
+  #findViolations(iface: GuardedInterface, mismatch: string[], moment: Moment): void {
     this.#report(
       iface,
       'identity-mismatch',
@@ -189,7 +190,7 @@ export class Reconciler {
       return;
     }
     const state = iface.kernel?.record.state ?? 'unknown';
-    // Counted as its epoch is named: by vector and state.
+    // Counted like its epoch is named: by vector and state.
     const occurrences = (iface.occurrences[`${vector}/${state}`] ?? 0) + 1;
     iface.occurrences[`${vector}/${state}`] = occurrences;
     this.#o.store.save(storedOf(iface));
@@ -201,8 +202,8 @@ export class Reconciler {
       detail,
       moment.wallMs * 1000,
     );
-    // The newest say the most: their cumulative value holds the number of those that are left out.
-    iface.pending = [...iface.pending, violation].slice(-MAX_PENDING);
-    this.#o.onNews(iface);
+    // The limit drops the oldest: the cumulative value of the newest includes their number.
+    iface.found = [...iface.found, violation].slice(-MAX_FOUND);
+    this.#o.onFound(iface);
   }
 }

@@ -1,11 +1,11 @@
-/** Flags of the offline commands: strings and switches, `--help` for each, and errors that show the usage. */
+/** Flags of the offline commands: strings and switches, `--help`, and errors that show the usage. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { EXIT } from '@bailiff/service';
 
 export const DEFAULT_BPF_DIR = '/sys/fs/bpf/bailiff';
 export const DEFAULT_STATE_DIR = '/var/lib/bailiff';
 
-/** Says what went wrong in one line and gives the exit code back. */
+/** Prints an error in one line. @returns the exit code */
 export function fail(code: number, message: string): number {
   process.stderr.write(`collector: ${message}\n`);
   return code;
@@ -13,7 +13,7 @@ export function fail(code: number, message: string): number {
 
 type Flags = NonNullable<ParseArgsConfig['options']>;
 
-/** The flags' values, or the exit code when there is nothing more to do. `usage` is one line, `about` what the command does. */
+/** @returns the values of the flags; or the exit code, if the command is done */
 export function readFlags<F extends Flags>(
   argv: string[],
   { usage, about, flags }: { usage: string; about: string; flags: F },

@@ -1,8 +1,10 @@
 /**
- * `collector detach --all` removes every link, program and map and leaves a marker that keeps a collector from putting them back;
- * `collector attach` takes the marker away. Neither needs the bus, a configuration or a running collector.
+ * `collector detach --all` removes every link, program and map, and leaves a marker that keeps
+ * collectors from attaching them again. `collector attach` removes the marker. Neither needs the
+ * bus, a configuration or a running collector.
  *
- * Nothing is left or removed where no pins are: a wrong directory must not look like a node that was disarmed.
+ * A directory without pins is an error and gets no marker: a wrong directory must not look like a
+ * detached node.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +15,7 @@ import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-l
 import { DetachMarker, MARKER } from './detach-marker.ts';
 import { isPrivilege, pinProblem } from './pin-problem.ts';
 
-/** Whether anything is pinned there. Throws what the file system says, so that "may not look" is not taken for "nothing there". */
+/** Whether the directory contains pins. Throws errors of the file system: a missing privilege is not "no pins". */
 export function hasPins(bpfDir: string): boolean {
   const list = (dir: string): string[] => {
     try {
@@ -30,19 +32,21 @@ export function hasPins(bpfDir: string): boolean {
 }
 
 /**
- * `collector detach --all [--bpf-dir D] [--state-dir D]`: this node is unguarded afterwards, until `collector attach`. Exit 0; 1 when
- * something could not be removed; 4 without the right; 6 when the directory is on no bpffs; 7 when nothing is pinned there.
+ * `collector detach --all [--bpf-dir D] [--state-dir D]`: the node is unguarded until `collector
+ * attach`. Exit codes: 0; 1: something could not be removed; 4: missing privilege; 6: not a bpffs;
+ * 7: no pins in the directory.
  */
 export function detachCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector detach --all [--bpf-dir DIR] [--state-dir DIR]',
     about:
-      'Takes every program off this node and removes all pins. A collector attaches nothing until `collector attach`.',
+      'Detaches every program of this node and removes all pins. A collector attaches nothing until `collector attach`.',
     flags: { all: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
   if ('exit' in read) return read.exit as number;
   const { values } = read;
-  if (!values.all) return fail(EXIT.badFlags, 'detach removes every link, program and map of this node: say --all');
+  if (!values.all)
+    return fail(EXIT.badFlags, 'detach removes every link, program and map of this node: confirm with --all');
   const bpfDir = values['bpf-dir'] ?? DEFAULT_BPF_DIR;
   try {
     return detach(bpfDir, values['state-dir'] ?? DEFAULT_STATE_DIR);
@@ -61,36 +65,40 @@ function detach(bpfDir: string, stateDir: string): number {
       process.stdout.write(`nothing is pinned under ${bpfDir}: ${already}\n`);
       return EXIT.ok;
     }
-    const message = `nothing was removed: nothing is pinned under ${bpfDir}. Is another --bpf-dir guarded?`;
+    const message = `nothing was removed: nothing is pinned under ${bpfDir}. Does the collector use another --bpf-dir?`;
     return fail(EXIT.dependencyUnreachable, message);
   }
   if (!isBpffs(bpfDir))
     return fail(EXIT.badConfiguration, `nothing was removed: ${bpfDir} is not on a bpffs (--bpf-dir)`);
-  // First, so that a collector that runs does not put back what goes.
+  // The marker comes first, so that a running collector does not attach programs again.
   const unmarked = marker.leave();
   const denied = unmarked.find(({ error }) => isPrivilege(error));
   if (denied) throw denied.error;
   for (const { place, error } of unmarked) fail(EXIT.ok, `no marker at ${place}: ${error.message}`);
-  if (unmarked.length > 1) fail(EXIT.ok, 'without a marker a collector that runs will attach again');
+  if (unmarked.length > 1) fail(EXIT.ok, 'without a marker, a running collector will attach again');
   else if (!existsSync(path.join(stateDir, readBootId())))
-    fail(EXIT.ok, `no collector keeps its state in ${stateDir}: this holds until the node reboots (--state-dir)`);
+    fail(EXIT.ok, `no collector has state in ${stateDir}: the node is detached only until it reboots (--state-dir)`);
   const runtimeLinks = detachRuntime(bpfDir);
   const { links, ...rest } = detachAll(bpfDir, [MARKER]);
-  return tell({ links: links + runtimeLinks, ...rest });
+  return printReport({ links: links + runtimeLinks, ...rest });
 }
 
-function tell({ links, programs, maps, failures }: DetachReport): number {
+function printReport({ links, programs, maps, failures }: DetachReport): number {
   process.stdout.write(`removed ${links} links, ${programs} programs, ${maps} maps\n`);
   for (const { path: file, error } of failures) fail(EXIT.bug, `${file}: ${(error as Error).message}`);
   if (failures.some(({ error }) => isPrivilege(error))) return fail(EXIT.missingPrivilege, 'run this as root');
   return failures.length > 0 ? EXIT.bug : EXIT.ok;
 }
 
-/** `collector attach [--bpf-dir D] [--state-dir D]`: takes back `detach --all`. A collector that runs notices at its next status. Exit 0, 4. */
+/**
+ * `collector attach [--bpf-dir D] [--state-dir D]`: reverts `detach --all`. A running collector
+ * notices it before its next status. Exit codes: 0; 4: missing privilege.
+ */
 export function attachCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector attach [--bpf-dir DIR] [--state-dir DIR]',
-    about: 'Takes back `collector detach --all`: a collector may attach again, one that runs does at its next status.',
+    about:
+      'Reverts `collector detach --all`: a collector may attach again; a running one does so with its next status.',
     flags: { 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
   if ('exit' in read) return read.exit as number;

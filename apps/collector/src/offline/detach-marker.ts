@@ -1,10 +1,11 @@
 /**
- * `collector detach --all` leaves this marker: a collector that runs or starts attaches nothing while it is there and says so in its
- * status, until `collector attach` takes it away. Without it a supervisor that restarts the collector would undo what an operator did by
- * hand.
+ * Marker of `collector detach --all`. While it exists, a collector attaches nothing and its status
+ * says so; `collector attach` removes it. Without it, a supervisor that restarts the collector would
+ * undo the operator's command.
  *
- * It stands in two places, and either is enough: a file in the state directory, which outlives a reboot, and a directory (a bpffs holds
- * no files) among the pins, which a collector of these pins finds however wrong the state directory was that the operator gave.
+ * It has two places, and one is enough: a file in the state directory, which outlives a reboot, and
+ * a directory among the pins (a bpffs has no files). A collector finds the second one even if the
+ * operator gave a wrong state directory.
  */
 import { mkdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -21,14 +22,14 @@ export class DetachMarker {
     this.#pin = path.join(bpfDir, MARKER);
   }
 
-  /** Why nothing is attached; empty when programs may be. */
+  /** Why nothing is attached; empty: programs may be attached. */
   reason(): string {
     const found = timeOf(this.#file) ?? timeOf(this.#pin);
     if (found === null) return '';
     return `detached by an operator at ${found.toISOString()}: \`collector attach\` guards this node again`;
   }
 
-  /** @returns the places that did not take it, with what the file system says */
+  /** @returns places where it could not be created, with the error */
   leave(): { place: string; error: Error }[] {
     const failed: { place: string; error: Error }[] = [];
     const attempt = (place: string, make: () => void): void => {
@@ -43,7 +44,7 @@ export class DetachMarker {
     return failed;
   }
 
-  /** Where there was one. Throws what the file system says. */
+  /** @returns places where it existed. Throws errors of the file system. */
   clear(): string[] {
     const places = [this.#file, this.#pin].filter((place) => timeOf(place) !== null);
     rmSync(this.#file, { force: true });
@@ -52,7 +53,7 @@ export class DetachMarker {
   }
 }
 
-/** When a marker was left; null: it is not there, or nobody may look. */
+/** When a marker was created; null: there is none. */
 function timeOf(place: string): Date | null {
   return statSync(place, { throwIfNoEntry: false })?.mtime ?? null;
 }

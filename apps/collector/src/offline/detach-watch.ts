@@ -1,6 +1,6 @@
 /**
- * Whether an operator took the programs off (detach-marker.ts), looked at before each status; and whether the pins are still there, which
- * only a new process can make again.
+ * Checks before each status whether an operator detached the programs (detach-marker.ts), and
+ * whether the pins exist. Only a new process can create removed pins again.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,7 @@ export interface DetachWatchOptions {
   stateDir: string;
   bpfDir: string;
   observeOnly: boolean;
-  /** Somebody removed the pins. */
+  /** The pins were removed. */
   onPinsGone(error: Error): void;
   /** Empty: programs may be attached again. */
   onChanged(reason: string): void;
@@ -19,7 +19,7 @@ export interface DetachWatchOptions {
 export class DetachWatch {
   readonly #o: DetachWatchOptions;
   readonly #marker: DetachMarker;
-  /** As of the last look; empty: programs may be attached. */
+  /** Result of the last check; empty: programs may be attached. */
   reason = '';
 
   constructor(options: DetachWatchOptions) {
@@ -27,12 +27,12 @@ export class DetachWatch {
     this.#marker = new DetachMarker(options.stateDir, options.bpfDir);
   }
 
-  /** Before anything is attached. */
-  begin(): void {
+  /** Call it before anything is attached. */
+  start(): void {
     this.reason = this.#marker.reason();
   }
 
-  /** Now; empty: it may. */
+  /** Why programs are not attached now; empty: they may be. */
   whyNotAttach(): string {
     return this.#o.observeOnly ? 'observing only: nothing is attached' : this.#marker.reason();
   }
@@ -42,7 +42,7 @@ export class DetachWatch {
     if (observeOnly) return;
     const reason = this.#marker.reason();
     if (reason === '' && !existsSync(path.join(bpfDir, 'maps', 'meta'))) {
-      this.#o.onPinsGone(new Error(`the pins under ${bpfDir} are gone: a new process makes them again`));
+      this.#o.onPinsGone(new Error(`the pins under ${bpfDir} are gone: a new process creates them again`));
       return;
     }
     if (reason === this.reason) return;

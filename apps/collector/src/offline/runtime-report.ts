@@ -1,4 +1,4 @@
-/** The runtime half of `collector status`: what the kernel holds pods to, from pins and files alone. */
+/** The runtime half of `collector status`: subjects and their policy sets, from pins and files only. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import {
@@ -11,11 +11,11 @@ import {
 import { AccountStore, type LoadedAccount } from '../runtime/counting/account-store.ts';
 
 export interface RuntimeRow {
-  /** `<namespace>/<name>`, with the container when it has a set of its own; the pod's UID when nothing else is known. */
+  /** `<namespace>/<name>`, with the container if it has its own set; the pod's UID if there is no file. */
   subject: string;
   generation: number;
   set: number;
-  /** Head of the content hash; empty: no policy, or no file says. */
+  /** Start of the content hash; empty: no policy, or no file. */
   digest: string;
   rules: number;
   denied: number;
@@ -24,7 +24,7 @@ export interface RuntimeRow {
 }
 
 export interface RuntimeReport {
-  /** Programs that are attached. */
+  /** Attached programs. */
   links: string[];
   subjects: RuntimeRow[];
   losses: Record<string, number>;
@@ -50,7 +50,7 @@ function rowOf(maps: RuntimeMaps, name: string, value: RuntimeSubject, account: 
   };
 }
 
-/** null: nothing of the runtime half is pinned there. @param accountsDir `<stateDir>/<bootId>/runtime` */
+/** @returns null: no pins of the runtime half. @param accountsDir `<stateDir>/<bootId>/runtime` */
 export function runtimeReport(bpfDir: string, accountsDir: string): RuntimeReport | null {
   using pinned = openPinnedRuntimeMaps(bpfDir);
   if (!pinned) return null;
@@ -69,7 +69,7 @@ export function runtimeReport(bpfDir: string, accountsDir: string): RuntimeRepor
   };
 }
 
-/** As a table's cells, the header first. */
+/** Cells of a table, the header first. */
 export function runtimeTable({ subjects }: RuntimeReport): string[][] {
   const header = ['POLICIES OF', 'SET', 'RULES', 'DENIED', 'AUDITED', 'DIGEST'];
   return [

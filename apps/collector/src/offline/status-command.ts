@@ -1,4 +1,7 @@
-/** `collector status`: reads pins and files, so it works when nothing else does. It needs no bus, configuration or running collector. */
+/**
+ * `collector status`: shows what the kernel guards on this node. It reads only pins and files, so it
+ * works without bus, configuration and running collector.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { boottimeNs, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
@@ -22,9 +25,9 @@ interface Row {
   addresses: string[];
   mac: string;
   droppedPackets: number;
-  /** VectorTotals that were let pass by an audit, of a pod that is known. */
+  /** Packets of a known pod that broke a rule and passed in audit mode. */
   auditedPackets: number;
-  /** Packets that passed before a guard: nobody was known yet whose they were. */
+  /** Packets that passed before the interface was guarded and bound. */
   passedBeforeGuard: number;
   quarantined: boolean;
   auditOnly: boolean;
@@ -41,7 +44,7 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
     const file = stored.find((s) => s.ifindex === ifindex && s.generation === record.generation);
     const cells = maps.counters.read({ ifindex, generation: record.generation }) ?? [];
     const sum = (which: (name: CellName) => boolean) => cells.filter(which).reduce((n, c) => n + Number(c.packets), 0);
-    const told = file?.packetsBeforeGuard ?? -1;
+    const reported = file?.packetsBeforeGuard ?? -1;
     const more = grants.filter((g) => g.ifindex === ifindex && g.generation === record.generation).map((g) => g.cidr);
     return {
       ifindex,
@@ -54,21 +57,24 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
       mac: record.mac ?? '',
       droppedPackets: sum((cell) => cell.action === 'drop'),
       auditedPackets: sum((cell) => cell.action === 'audit' && !isBeforeGuard(cell)),
-      passedBeforeGuard: told >= 0 ? told : sum(isBeforeGuard),
+      passedBeforeGuard: reported >= 0 ? reported : sum(isBeforeGuard),
       quarantined: record.quarantineUntilNs > now,
       auditOnly: record.auditUntilNs > now,
     };
   });
 }
 
-/** `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit 0, 4 without the right, 7 when nothing that can be read is pinned there. */
+/**
+ * `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit codes: 0; 4: missing privilege; 7:
+ * no readable pins in the directory.
+ */
 export function statusCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector status [--json] [--bpf-dir DIR] [--state-dir DIR]',
     about: [
-      'Shows what the kernel guards on this node and what it counted, from pins and files alone.',
-      'DROPPED and AUDITED are breaches of a pod; BEFORE GUARD are packets passed before a guard.',
-      'A terminal shows the columns for which it has room; a pipe and --json have all.',
+      'Shows what the kernel guards on this node and what it counted, from pins and files only.',
+      'DROPPED and AUDITED are violations of a pod; BEFORE GUARD are packets that passed before its guard.',
+      'A terminal shows the columns that fit; a pipe and --json show all.',
     ].join('\n'),
     flags: { json: { type: 'boolean' }, 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
@@ -124,10 +130,10 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   return EXIT.ok;
 }
 
-/** Columns that are shown however narrow the terminal is: which interface, whose, and whether it is guarded. */
+/** Columns that every terminal shows: interface, pod and state. */
 const MIN_COLUMNS = 3;
 
-/** On a terminal columns are left out from the right until the others fit. */
+/** A terminal omits columns from the right until the others fit. */
 function writeTable(whole: readonly (readonly string[])[]): void {
   const all = (whole[0] ?? []).map((_, i) => Math.max(...whole.map((row) => (row[i] as string).length)));
   const room = process.stdout.isTTY ? process.stdout.columns : Number.POSITIVE_INFINITY;

@@ -1,23 +1,23 @@
 /**
- * The collector's two connections to the bus. One publishes frames and status and reads snapshots; the other, in an account of its own,
- * receives pushes and capture requests. It connects for as long as it takes. Until then, and whenever the bus is away, frames are refused
- * here (no capacity), and their content stays in the kernel's counters.
+ * The two connections of the collector to the bus. One publishes frames and the node's status and
+ * reads snapshots. The other, in an account of its own, receives pushes and capture requests.
+ *
+ * It connects for as long as it takes. While the bus is unavailable there is no capacity for
+ * frames, and their counts stay in the kernel.
  */
 import { randomBytes } from 'node:crypto';
 import {
   type Bucket,
   type Bus,
   type BusError,
-  captureSubject,
   cloudEventHeaders,
   connectBus,
   encodeToken,
+  type FollowerBuses,
   FramePublisher,
   isStoring,
   type NodeRole,
   openBucket,
-  type RequestResponder,
-  respondToRequests,
   userOf,
   violationSubject,
 } from '@bailiff/bus';
@@ -29,42 +29,52 @@ import {
   type ViolationKind,
 } from '@bailiff/schemas';
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
-import { CAPTURE_TURN_MS, type CaptureServer } from '../capture/server.ts';
 import type { CollectorConfig } from '../config.ts';
-import { BusDocuments, type DocumentOptions } from '../desired/bus-documents.ts';
 import type { Metrics } from '../metrics.ts';
-import type { FrameSink } from './interface-adapter.ts';
-import { BreachTally } from './violation-metrics.ts';
+import type { FrameSink } from './frame-writer.ts';
+import { ViolationTotals } from './violation-metrics.ts';
 
-export interface BusLinkOptions extends DocumentOptions {
+/** Closed before the connections. */
+interface Closable {
+  close(): unknown;
+}
+
+/** Users of the connections, called when a connection exists. */
+export interface BusUsers {
+  /** Follows the documents of this node. */
+  follow(buses: FollowerBuses): Closable;
+  /** Responds to requests on the connection for pushes. */
+  respond(pushes: Bus): Closable;
+}
+
+export interface BusLinkOptions {
   ctx: ServiceContext<CollectorConfig>;
   metrics: Metrics;
-  captures: Pick<CaptureServer, 'answer' | 'busy'>;
+  onError(part: string, error: Error): void;
 }
 
 /**
- * One interface has 144 cells and 16 violations of user space at most: behind a frame that is nearly full, four frames. A subject of the
- * runtime half takes two at a turn.
+ * One interface has 144 cells and 16 found violations at most: four frames behind an almost full
+ * one. A subject of the runtime half needs two per turn.
  */
 const SPARE_FRAMES = 4;
-/** Of randomness in the message id of a frame. */
+/** Random bytes in the message id of a frame. */
 const MSG_ID_BYTES = 8;
 
-export class BusLink implements FrameSink {
+export class BusLink {
   readonly #o: BusLinkOptions;
-  /** What the frames that went out said. */
-  readonly tally = new BreachTally();
+  /** Violations in the published frames. */
+  readonly totals = new ViolationTotals();
   readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
   #pushBus: Bus | null = null;
   #publisher: FramePublisher | null = null;
   #nodes: Bucket | null = null;
-  #documents: BusDocuments | null = null;
-  #captures: RequestResponder | null = null;
+  readonly #users: Closable[] = [];
   #connecting: Promise<void> = Promise.resolve();
   readonly #connected: Promise<void>;
-  #announce: () => void = () => {};
+  #resolveConnected: () => void = () => {};
   #statusInFlight = false;
   readonly #waiters: (() => void)[] = [];
 
@@ -74,14 +84,14 @@ export class BusLink implements FrameSink {
     this.#subjects = { spoof: violationSubject(nodeName, 'spoof'), lsm: violationSubject(nodeName, 'lsm') };
     this.#nodeToken = encodeToken(nodeName);
     this.#connected = new Promise((resolve) => {
-      this.#announce = resolve;
+      this.#resolveConnected = resolve;
     });
   }
 
-  start(): void {
+  start(users: BusUsers): void {
     const { ctx } = this.#o;
     const pushes = this.#connectAs('push');
-    this.#connecting = Promise.all([this.#publishAndRead(pushes), this.#answer(pushes)]).then(
+    this.#connecting = Promise.all([this.#publishAndFollow(pushes, users), this.#respond(pushes, users)]).then(
       () => undefined,
       (error: Error) => {
         if (!ctx.signal.aborted) ctx.fail(error);
@@ -109,7 +119,7 @@ export class BusLink implements FrameSink {
     return bus;
   }
 
-  async #publishAndRead(pushes: Promise<Bus>): Promise<void> {
+  async #publishAndFollow(pushes: Promise<Bus>, users: BusUsers): Promise<void> {
     const { ctx, metrics, onError } = this.#o;
     const bus = await this.#connectAs('collector');
     this.#bus = bus;
@@ -125,63 +135,53 @@ export class BusLink implements FrameSink {
       },
     });
     this.#nodes = openBucket(bus, 'bailiff_nodes');
-    this.#documents = new BusDocuments({ reads: bus, pushes }, this.#nodeToken, ctx.clock.nowMs() * 1000, this.#o);
-    this.#announce();
+    this.#users.push(users.follow({ reads: bus, pushes }));
+    this.#resolveConnected();
   }
 
-  async #answer(pushes: Promise<Bus>): Promise<void> {
-    const { captures, ctx, onError } = this.#o;
+  async #respond(pushes: Promise<Bus>, users: BusUsers): Promise<void> {
     this.#pushBus = await pushes;
-    this.#captures = respondToRequests(this.#pushBus, {
-      subject: captureSubject(ctx.config.nodeName),
-      respond: (question) => captures.answer(question),
-      busy: () => captures.busy(),
-      maxWaitMs: CAPTURE_TURN_MS,
-      monotonicMs: () => ctx.clock.monotonicMs(),
-      onError: (error) => onError('capture', error),
-    });
-  }
-
-  /** Revision in the bucket of the newest spoof policy that was received; 0: none was. */
-  get spoofRevision(): number {
-    return this.#documents?.spoofRevision ?? 0;
+    this.#users.push(users.respond(this.#pushBus));
   }
 
   /** Readiness: true, or the reason why not. */
   ready(): true | string {
     const bus = this.#bus;
-    if (!bus?.connected)
-      return `not connected to the bus; enforcing all the same${bus?.disconnectReason ? `: ${bus.disconnectReason}` : ''}`;
-    if (!this.#pushBus?.connected) {
-      return `not connected for pushes; enforcing, and reading changes every 30 s${this.#pushBus?.disconnectReason ? `: ${this.#pushBus.disconnectReason}` : ''}`;
-    }
+    if (!bus?.connected) return `not connected to the bus, still enforcing${becauseOf(bus)}`;
+    if (!this.#pushBus?.connected)
+      return `not connected for pushes; still enforcing, and reading changes every 30 s${becauseOf(this.#pushBus)}`;
     const storing = isStoring(bus);
-    return storing === true || `enforcing all the same; ${storing}`;
+    return storing === true || `still enforcing; ${storing}`;
   }
 
   get counts(): NodeStatus['bus'] {
     return {
       connected: this.#bus?.connected ?? false,
-      unackedFrames: this.unacked,
+      unackedFrames: this.#publisher?.unacked ?? 0,
       publishedFrames: this.#publisher?.acked ?? 0,
       resentFrames: this.#publisher?.resent ?? 0,
     };
   }
 
-  get unacked(): number {
-    return this.#publisher?.unacked ?? 0;
+  /** Where frames of one kind are published. */
+  sinkOf(kind: ViolationKind): FrameSink {
+    return {
+      publish: (frame) => this.#publish(frame, kind),
+      hasCapacity: () => this.#hasCapacity(),
+      whenCapacity: () => this.#whenCapacity(),
+    };
   }
 
-  /** Whether another interface may have its say; what it says fits into the spare frames at worst. */
-  hasCapacity(): boolean {
+  /** Whether another source may be flushed; its frames fit into the spare ones. */
+  #hasCapacity(): boolean {
     return (this.#publisher?.capacity ?? 0) > SPARE_FRAMES;
   }
 
-  async whenCapacity(): Promise<void> {
+  async #whenCapacity(): Promise<void> {
     await this.#connected;
-    while (!this.hasCapacity()) {
-      await this.#publisher?.whenCapacity(); // rejects when it was closed
-      if (!this.hasCapacity()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    while (!this.#hasCapacity()) {
+      await this.#publisher?.whenCapacity(); // rejects if the publisher is closed
+      if (!this.#hasCapacity()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
     }
   }
 
@@ -190,18 +190,19 @@ export class BusLink implements FrameSink {
   }
 
   /**
-   * Resolves when JetStream has stored the frame. Rejects BUS_CLOSED when the process stops before, and when another message has its id:
-   * its counts are then published again in the next frame. The server compares message ids over all nodes, so the id is unguessable: a
-   * node that knew it could have this frame dropped as a duplicate.
+   * Resolves when JetStream has stored the frame. Rejects with BUS_CLOSED if the process stops
+   * before, or if another message has its id; the counts are then published in another frame. The
+   * server compares message ids of all nodes, so the id is random: a node that could guess it could
+   * have this frame dropped as a duplicate.
    */
-  async publish(frame: ViolationFrame, kind: ViolationKind = 'spoof'): Promise<void> {
+  async #publish(frame: ViolationFrame, kind: ViolationKind): Promise<void> {
     const publisher = this.#publisher;
     if (!publisher) throw new Error('publish before the bus was connected');
     const began = performance.now();
     const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
     const { metrics, ctx } = this.#o;
     metrics.violations.inc(frame.violations.length);
-    const breachedMicros = this.tally.take(frame.violations);
+    const firstMicros = this.totals.add(frame.violations);
     const payload = kind === 'spoof' ? encodeToldFrame(frame) : encodeViolationFrame(frame);
     const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
@@ -215,11 +216,11 @@ export class BusLink implements FrameSink {
     if (published.collision)
       throw new Error(`message ${published.sequence} has the id of ${id}: its counts are published again`);
     metrics.ackSeconds.observe((performance.now() - began) / 1000);
-    if (breachedMicros !== null)
-      metrics.violationToBusSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - breachedMicros) / 1e6);
+    if (firstMicros !== null)
+      metrics.violationToBusSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - firstMicros) / 1e6);
   }
 
-  /** Best effort: the next one says more. One at a time. */
+  /** Best effort, one at a time: the next status replaces a lost one. */
   putStatus(status: NodeStatus): void {
     if (!this.#bus?.connected || !this.#nodes || this.#statusInFlight) return;
     this.#statusInFlight = true;
@@ -233,10 +234,11 @@ export class BusLink implements FrameSink {
 
   async stop(): Promise<void> {
     await this.#connecting;
-    this.#documents?.close();
-    await this.#captures?.close();
+    for (const user of this.#users) await user.close();
     this.#publisher?.close();
     this.#wake();
     await Promise.all([this.#bus?.drain(), this.#pushBus?.drain()]);
   }
 }
+
+const becauseOf = (bus: Bus | null): string => (bus?.disconnectReason ? `: ${bus.disconnectReason}` : '');

@@ -5,7 +5,7 @@ import { CELL_NAMES, cellOf, isBeforeGuard } from '../counting/epochs.ts';
 import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
 import { Registry } from '../interfaces/registry.ts';
 import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
-import { Flusher } from './interface-adapter.ts';
+import { InterfaceFlusher } from './interface-flusher.ts';
 import { blankViolation } from './violations.ts';
 
 const link = { ifindex: 7, name: 'veth7', kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };
@@ -30,11 +30,11 @@ const pod = {
   ownerUid: '',
 };
 
-/** One that is guarded and known, has told its gap, and may speak at once. */
+/** A guarded and bound interface without unguarded packets, due at once. */
 function makeIface(generation: number, over: Partial<GuardedInterface> = {}): GuardedInterface {
   return {
     ...newInterface({ ifindex: generation, generation, slot: generation, seenBase: 0, link }, 0),
-    ...{ binding, pod, attachError: '', guardedAfterMs: 0, packetsBeforeGuard: 0, gapReported: true },
+    ...{ binding, pod, attachError: '', guardedAfterMs: 0, packetsBeforeGuard: 0, unguardedReported: true },
     flushedAtMs: Number.NEGATIVE_INFINITY,
     ...over,
   };
@@ -81,13 +81,13 @@ describe('flusher', () => {
   let registry: Registry;
   let kernel: Map<number, CounterCell[]>;
   let frames: ViolationFrame[];
-  let answers: (() => void)[];
-  let refusals: ((error: Error) => void)[];
+  let acks: (() => void)[];
+  let rejections: ((error: Error) => void)[];
   let errors: Error[];
   let capacity: number;
   let nowMs: number;
   let settled: number[];
-  let flusher: Flusher;
+  let flusher: InterfaceFlusher;
   let freed: (() => void)[];
   let readInto: (key: { generation: number }, into: Float64Array) => boolean;
 
@@ -96,8 +96,8 @@ describe('flusher', () => {
     registry = new Registry(256);
     kernel = new Map();
     frames = [];
-    answers = [];
-    refusals = [];
+    acks = [];
+    rejections = [];
     errors = [];
     freed = [];
     capacity = 1_000;
@@ -110,7 +110,7 @@ describe('flusher', () => {
         into.set([cell.packets, cell.skbs, cell.bytes].map(Number), cellOf(cell) * 3);
       return kernel.has(key.generation);
     };
-    flusher = new Flusher({
+    flusher = new InterfaceFlusher({
       nodeName: 'n1',
       bootId: 'b',
       version: '1',
@@ -118,25 +118,26 @@ describe('flusher', () => {
       counters: { readInto } as never,
       sink: {
         publish: (frame) => {
-          // The frame is used again after the call, as a sink that encodes it must expect.
+          // The frame is reused after the call, so it is copied.
           frames.push(structuredClone(frame));
-          // Written parts are of the fields beside them, whatever the object held before.
+          // Encoded parts equal the fields beside them, whatever the object contained before.
           expect(encodeToldFrame(frame)).toEqual(encodeViolationFrame(frame));
           return new Promise((resolve, reject) => {
-            answers.push(resolve);
-            refusals.push(reject);
+            acks.push(resolve);
+            rejections.push(reject);
           });
         },
-        hasCapacity: () => frames.length - answers.filter((a) => (a as { done?: boolean }).done).length < capacity,
+        hasCapacity: () => frames.length - acks.filter((a) => (a as { done?: boolean }).done).length < capacity,
         whenCapacity: () => new Promise((resolve) => freed.push(resolve)),
       },
       nextSequence: () => ++sequence,
       clock: { nowMicros: () => nowMs * 1000, nowMs: () => nowMs, bootWallMicros: () => 0 },
       flushIntervalMs: 250,
       unknownGraceMs: 5_000,
+      processOf: () => null,
       onSettled: (iface) => settled.push(iface.generation),
       onAcked: () => {},
-      onGapReported: () => {},
+      onUnguardedReported: () => {},
       onError: (error) => errors.push(error),
     });
   });
@@ -146,11 +147,11 @@ describe('flusher', () => {
     await vi.advanceTimersByTimeAsync(ms);
   };
   const ackAll = async () => {
-    for (const answer of answers.splice(0)) answer();
+    for (const ack of acks.splice(0)) ack();
     await vi.advanceTimersByTimeAsync(0);
   };
 
-  it('the first breach leaves at once, later ones at a growing pace, with the exact cumulative count', async () => {
+  it('first violation - leaves at once, later ones at a growing pace, with the exact cumulative count', async () => {
     registry.add(makeIface(1));
     kernel.set(1, [drop(1)]);
     flusher.takeSamples([sample(1)]);
@@ -168,7 +169,7 @@ describe('flusher', () => {
     expect(frames[1]?.violations[0]).toMatchObject({ cumulativePackets: 500, count: 1, suppressed: 498 });
   });
 
-  it('one that keeps breaching speaks after 10 ms, 20 ms and so on up to the interval; quiet for a turn, at once again', async () => {
+  it('continued violations - published after 10 ms, 20 ms and so on up to the interval; after a quiet turn at once', async () => {
     registry.add(makeIface(1));
     for (let ms = 0; ms < 1_500; ms += 5) {
       kernel.set(1, [drop(ms + 1)]);
@@ -186,14 +187,14 @@ describe('flusher', () => {
     expect(frames.length).toBe(before + 1);
   });
 
-  it('growth that no sample announced is found by the sweep', () => {
+  it('growth without sample - found by the sweep', () => {
     registry.add(makeIface(1));
     kernel.set(1, [drop(7)]);
     flusher.sweep();
     expect(frames[0]?.violations[0]).toMatchObject({ cumulativePackets: 7, count: 0, suppressed: 7, sample: null });
   });
 
-  it('a frame holds no more than its bound, and an interface’s cells may straddle two', () => {
+  it('frame limit - the cells of an interface may be in two frames', () => {
     for (let g = 1; g <= 40; g += 1) {
       registry.add(makeIface(g));
       kernel.set(g, [drop(1), drop(2, 'arp-sender')]);
@@ -204,22 +205,22 @@ describe('flusher', () => {
     expect(frames.map((f) => f.frameSequence)).toEqual([1, 2]);
   });
 
-  it('another pod or name - is told from then on', () => {
+  it('another pod or name - published from then on', () => {
     const iface = makeIface(1);
     registry.add(iface);
-    const tell = (packets: number) => {
+    const publish = (packets: number) => {
       kernel.set(1, [drop(packets)]);
       flusher.flush([iface]);
       return frames.at(-1)?.violations[0];
     };
-    expect(tell(1)).toMatchObject({ interfaceName: 'veth7', pod: { name: 'web' } });
+    expect(publish(1)).toMatchObject({ interfaceName: 'veth7', pod: { name: 'web' } });
     iface.pod = { ...pod, name: 'db' };
-    expect(tell(2)).toMatchObject({ interfaceName: 'veth7', pod: { name: 'db' } });
+    expect(publish(2)).toMatchObject({ interfaceName: 'veth7', pod: { name: 'db' } });
     iface.link = { ...link, name: 'veth8' };
-    expect(tell(3)).toMatchObject({ interfaceName: 'veth8', pod: { name: 'db' } });
+    expect(publish(3)).toMatchObject({ interfaceName: 'veth8', pod: { name: 'db' } });
   });
 
-  it('without capacity nothing is built and nothing is lost', async () => {
+  it('without capacity - nothing is built and nothing is lost', async () => {
     capacity = 0;
     registry.add(makeIface(1));
     kernel.set(1, [drop(3)]);
@@ -234,7 +235,7 @@ describe('flusher', () => {
     expect(frames[0]?.violations[0]).toMatchObject({ cumulativePackets: 9, count: 1, suppressed: 8 });
   });
 
-  it('with room for one frame at a time everybody has a turn, the longest due first, without who spoke meanwhile', async () => {
+  it('capacity for one frame - the longest due first, without sources flushed meanwhile', async () => {
     capacity = 0;
     const full = (packets: number) =>
       CELL_NAMES.slice(0, MAX_FRAME_VIOLATIONS).map((name) => ({ ...drop(packets), ...name }));
@@ -256,17 +257,17 @@ describe('flusher', () => {
     capacity = frames.length + 1;
     flusher.takeSamples([sample(2)]);
     for (let frame = 2; frame < all.length; frame += 1) await wake();
-    const spoken = () => frames.map((frame) => frame.violations[0]?.generation);
-    expect(spoken()).toEqual([4, 2, 3, 1]);
+    const published = () => frames.map((frame) => frame.violations[0]?.generation);
+    expect(published()).toEqual([4, 2, 3, 1]);
     await wake();
     grow(2);
     await pass(20);
     for (let frame = 1; frame < all.length; frame += 1) await wake();
-    expect(spoken().slice(all.length)).toEqual([4, 2, 3, 1]);
+    expect(published().slice(all.length)).toEqual([4, 2, 3, 1]);
     expect(frames.at(-1)?.violations).toHaveLength(MAX_FRAME_VIOLATIONS);
   });
 
-  it('an interface of nobody is silent while its pod may still be on its way, and speaks after', async () => {
+  it('unbound interface - published after the grace period', async () => {
     registry.add(makeIface(1, { binding: null, pod: null, appearedAtMs: 9_000 }));
     kernel.set(1, [drop(4, 'unknown-interface', 'unknown')]);
     flusher.sweep();
@@ -276,7 +277,7 @@ describe('flusher', () => {
     expect(frames[0]?.violations[0]).toMatchObject({ vector: 'unknown-interface', cumulativePackets: 4, pod: null });
   });
 
-  it('an interface that went is published as final and settled only when that was acknowledged', async () => {
+  it('gone interface - published as final, settled after the acknowledgement', async () => {
     const iface = makeIface(1);
     registry.add(iface);
     kernel.set(1, [drop(4)]);
@@ -291,7 +292,7 @@ describe('flusher', () => {
     expect(settled).toEqual([1]);
   });
 
-  it('an interface that went says its last word even when all of it was acknowledged before', async () => {
+  it('gone interface - a final count even if all counts are acknowledged', async () => {
     const iface = makeIface(1);
     registry.add(iface);
     kernel.set(1, [drop(4)]);
@@ -308,13 +309,13 @@ describe('flusher', () => {
     expect(settled).toEqual([1]);
   });
 
-  it('of a pod that went, packets that were forgiven are no violation: nothing is said and it settles at once', async () => {
+  it('gone interface with excluded packets only - nothing is published, settled at once', async () => {
     const iface = makeIface(1);
     registry.add(iface);
     kernel.set(1, [drop(4, 'unknown-interface', 'unknown')]);
     const counters = new Float64Array(COUNTER_NUMBERS);
     readInto({ generation: 1 }, counters);
-    iface.book.exclude(counters, isBeforeGuard);
+    iface.ledger.exclude(counters, isBeforeGuard);
     registry.markGone(iface);
     flusher.touch(iface);
     await pass(20);
@@ -322,12 +323,12 @@ describe('flusher', () => {
     expect(settled).toEqual([1]);
   });
 
-  it('a frame that is refused is owed again under a fresh sequence, its gap and what user space found as well', async () => {
+  it('rejected frame - published again with a new sequence, with unguarded packets and found violations', async () => {
     const found = { ...blankViolation(), vector: 'interface-moved' as const };
-    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3, pending: [found] }));
+    registry.add(makeIface(1, { unguardedReported: false, packetsBeforeGuard: 3, found: [found] }));
     kernel.set(1, [drop(4)]);
     flusher.sweep();
-    refusals.splice(0)[0]?.(new Error('refused'));
+    rejections.splice(0)[0]?.(new Error('refused'));
     await pass(300);
     expect(errors).toHaveLength(1);
     flusher.sweep();
@@ -338,21 +339,21 @@ describe('flusher', () => {
     });
     await ackAll();
     await pass(300);
-    const told = frames.length;
+    const before = frames.length;
     flusher.sweep();
-    expect(frames).toHaveLength(told);
+    expect(frames).toHaveLength(before);
   });
 
-  it('what passed before the guard is reported once, when the pod is known', () => {
-    registry.add(makeIface(1, { gapReported: false, packetsBeforeGuard: 3, guardedAfterMs: 2 }));
-    registry.add(makeIface(2, { gapReported: false, packetsBeforeGuard: 9, guardedAfterMs: null }));
+  it('unguarded packets - reported once, when the pod is known', () => {
+    registry.add(makeIface(1, { unguardedReported: false, packetsBeforeGuard: 3, guardedAfterMs: 2 }));
+    registry.add(makeIface(2, { unguardedReported: false, packetsBeforeGuard: 9, guardedAfterMs: null }));
     for (const generation of [1, 2]) kernel.set(generation, []);
     flusher.sweep();
     flusher.sweep();
     expect(frames.map((f) => f.coverage)).toEqual([
       [
         { interfaceName: 'veth7', ifindex: 1, generation: 1, packetsBeforeGuard: 3, appearedToGuardedMicros: 2000 },
-        // It was there before the collector, nobody knows since when.
+        // It existed before the collector.
         { interfaceName: 'veth7', ifindex: 2, generation: 2, packetsBeforeGuard: 9, appearedToGuardedMicros: -1 },
       ],
     ]);

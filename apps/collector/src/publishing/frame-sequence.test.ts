@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { frameSequences, SEQUENCE_BLOCK } from './frame-sequence.ts';
 
-it('frame sequences - each once and growing, over blocks and over processes', () => {
+it('frame sequences - unique and growing, across blocks and processes', () => {
   let kernel = 100;
   let calls = 0;
   const allocate = (count: number) => {

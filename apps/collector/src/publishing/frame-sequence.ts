@@ -1,9 +1,12 @@
-/** Numbers of frames, from the pinned map that outlives the process. */
+/** Sequences of frames, from a pinned map that outlives the process. */
 
-/** Taken from the map at once: two system calls for so many frames. What a process leaves of them is a gap, which means nothing to a reader. */
+/**
+ * Sequences per allocation: two system calls serve so many frames. Unused ones of a process that
+ * ended are a gap, which means nothing to readers.
+ */
 export const SEQUENCE_BLOCK = 64;
 
-/** @param allocate takes so many from the map and gives the first; durable before it returns */
+/** @param allocate reserves so many in the map and returns the first; durable before it returns */
 export function frameSequences(allocate: (count: number) => bigint): () => number {
   let next = 0;
   let end = 0;

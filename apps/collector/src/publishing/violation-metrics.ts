@@ -1,34 +1,38 @@
 /**
- * What frames say, added up for the metrics: 64 violations a frame and thousands of frames a second, so plain numbers are kept and read
- * when they are scraped. Bound: MAX_VECTORS names; vectors of packets are fewer, and of runtime policies, whose names operators choose,
- * the name of the policy is told, not that of the rule.
+ * Totals of published violations for the metrics, as plain numbers: thousands of frames a second
+ * carry up to 64 violations each, and the metrics are read only at a scrape.
+ *
+ * Limit: MAX_VECTORS names. Vectors of packets are fewer. Runtime policies count by the name of the
+ * policy, not of the rule, because operators choose these names.
  */
 import { VECTORS } from '@bailiff/bpf';
 import type { Violation, ViolationKind } from '@bailiff/schemas';
 import type { VectorTotals } from '../metrics.ts';
 
-/** Above it what comes is told as `other`. */
+/** Further names count as `other`. */
 export const MAX_VECTORS = 128;
 const OTHER = 'other';
 
-export class BreachTally {
-  /** Those of packets are there from the start, so that the first burst of one shows in a rate. */
-  readonly #breaches = new Map<string, VectorTotals>(
+export class ViolationTotals {
+  /** Vectors of packets exist from the start, so that a rate shows their first burst. */
+  readonly #totals = new Map<string, VectorTotals>(
     VECTORS.map((vector) => [vector, { kind: 'spoof', vector, drop: 0, audit: 0 }]),
   );
   readonly suppressed: Record<ViolationKind, number> = { spoof: 0, lsm: 0 };
 
   /**
-   * Takes what a frame says, before it is acknowledged: its violations are filled anew after that.
-   * @returns wall-clock microseconds of the oldest breach that the frame tells for the first time, by its sample; null: none
+   * Adds the violations of a frame. Call it when the frame is published: its violations are reused
+   * afterwards.
+   * @returns wall-clock microseconds of the oldest violation that is published for the first time,
+   *   from its sample; null: there is none
    */
-  take(violations: readonly Violation[]): number | null {
+  add(violations: readonly Violation[]): number | null {
     let firstMicros: number | null = null;
     for (const violation of violations) {
       const { kind, action, count, suppressed, cumulativePackets, firstSeenAt } = violation;
       this.#of(kind, violation.vector)[action] += count + suppressed;
       this.suppressed[kind] += suppressed;
-      // A cell that was never told of before, and a sample that says when that began.
+      // The first violation of its cell, with a sample that has the time.
       const isFirst = count > 0 && cumulativePackets === count + suppressed && hasSample(violation);
       if (isFirst && (firstMicros === null || firstSeenAt < firstMicros)) firstMicros = firstSeenAt;
     }
@@ -37,16 +41,16 @@ export class BreachTally {
 
   #of(kind: ViolationKind, vector: string): VectorTotals {
     const name = kind === 'lsm' ? (vector.split('/', 1)[0] as string) : vector;
-    const known = this.#breaches.get(name);
+    const known = this.#totals.get(name);
     if (known) return known;
-    if (this.#breaches.size >= MAX_VECTORS && name !== OTHER) return this.#of(kind, OTHER);
-    const made = { kind, vector: name, drop: 0, audit: 0 };
-    this.#breaches.set(name, made);
-    return made;
+    if (this.#totals.size >= MAX_VECTORS && name !== OTHER) return this.#of(kind, OTHER);
+    const created = { kind, vector: name, drop: 0, audit: 0 };
+    this.#totals.set(name, created);
+    return created;
   }
 
   all(): Iterable<Readonly<VectorTotals>> {
-    return this.#breaches.values();
+    return this.#totals.values();
   }
 }
 

@@ -1,8 +1,9 @@
 /**
- * Makes Violations: what grew in the kernel's counters, with the newest sample of the same cell beside it. Pure.
+ * Builds violations from increments of kernel counters, with the newest sample of the same cell.
+ * Pure.
  *
- * A violation's cumulative value is exact. `count` is what was sampled since the cell's last violation, `suppressed` the rest of
- * what it grew by; the two add up to the growth, so that a reader without history has the base: cumulative - (count + suppressed).
+ * The cumulative value is exact. `count` is the sampled part of the increment and `suppressed` the
+ * rest. A reader without history gets the base: cumulative - (count + suppressed).
  */
 import type { SpoofSample } from '@bailiff/bpf';
 import {
@@ -23,29 +24,29 @@ export function counterEpoch(
   return `${origin.bootId}/${origin.ifindex}/${origin.generation}/${vector}/${action}/${state}`;
 }
 
-/** What is said of one cell. */
-export interface Growth {
+/** Increment of one cell, and everything that its violation contains. */
+export interface Increment {
   origin: Origin;
   cell: number;
   /** counterEpoch() of the cell. */
   epoch: string;
-  /** What is said of the cell and of the origin each time, as it goes over the bus; null: to be encoded. */
-  toldCounter: Buffer | null;
-  toldOwner: Buffer | null;
-  /** The reading that the cell grew in. */
+  /** Encoded parts for the cell and for the origin, which every violation repeats; null: not encoded yet. */
+  encodedCounter: Buffer | null;
+  encodedOwner: Buffer | null;
+  /** The reading in which the cell grew. */
   counters: Float64Array;
-  /** Packets of the cell that were in frames before. */
+  /** Packets of the cell in earlier frames. */
   enqueued: number;
   samples: CellSamples | undefined;
   final: boolean;
-  /** Used when no sample says when the growth happened. */
+  /** Time of the violation if no sample has one. */
   nowMicros: number;
 }
 
-/** What only violations of runtime policies have. */
+/** Fields that only violations of runtime policies use. */
 const NO_POLICY = { operation: null, policy: '', policyRevision: 0, severity: '', tags: [], message: '' };
 
-/** A violation to be filled again and again: frames are encoded at once, and objects that live so shortly would be most of the garbage. */
+/** A violation object that is filled again for each frame (see frame-builder.ts). */
 export function blankViolation(): ToldViolation {
   return {
     kind: 'spoof',
@@ -73,19 +74,17 @@ export function blankViolation(): ToldViolation {
   };
 }
 
-/** Fills a violation with what one cell's growth says. */
-export function fillViolation(into: ToldViolation, growth: Growth): void {
-  const { origin, cell, counters, enqueued, samples, nowMicros } = growth;
+export function fillViolation(into: ToldViolation, increment: Increment): void {
+  const { origin, cell, counters, enqueued, samples, nowMicros } = increment;
   const name = CELL_NAMES[cell] as CellName;
   const packets = packetsOf(counters, cell);
   const grown = packets - enqueued;
-  // A sample can arrive before the counter that includes it was read, never after: but a reading may also precede it by a whole
-  // flush, so what was sampled is bounded by what grew.
+  // Samples may belong to a part of the counter that was not read yet, so the increment limits them.
   const count = Math.min(samples?.packets ?? 0, grown);
   into.vector = name.vector;
   into.action = name.action;
   into.state = name.state;
-  into.counterEpoch = growth.epoch;
+  into.counterEpoch = increment.epoch;
   into.cumulativePackets = packets;
   into.cumulativeSkbs = skbsOf(counters, cell);
   into.cumulativeBytes = bytesOf(counters, cell);
@@ -93,17 +92,17 @@ export function fillViolation(into: ToldViolation, growth: Growth): void {
   into.suppressed = grown - count;
   into.firstSeenAt = samples?.first.observedAt ?? nowMicros;
   into.lastSeenAt = grown > count ? nowMicros : (samples?.last.observedAt ?? nowMicros);
-  into.final = growth.final;
+  into.final = increment.final;
   into.interfaceName = origin.interfaceName;
   into.ifindex = origin.ifindex;
   into.generation = origin.generation;
   into.pod = origin.pod;
   into.sample = samples?.last ?? null;
-  into.toldCounter = growth.toldCounter;
-  into.toldOwner = growth.toldOwner;
+  into.toldCounter = increment.encodedCounter;
+  into.toldOwner = increment.encodedOwner;
 }
 
-/** A violation that user space found by itself. Its epoch counts occurrences, and it is never a packet that was dropped. */
+/** A violation that user space found. Its epoch counts occurrences; it never stands for a dropped packet. */
 export function userspaceViolation(
   origin: Origin,
   vector: 'identity-mismatch' | 'interface-moved',
@@ -137,9 +136,9 @@ export function userspaceViolation(
 }
 
 /**
- * A kernel sample as it goes over the bus.
+ * Converts a kernel sample to its form on the bus.
  * @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0
- * @param process which made the packet's socket; null: nobody saw it
+ * @param process creator of the packet's socket; null: unknown
  */
 export function toPacketSample(
   sample: SpoofSample,

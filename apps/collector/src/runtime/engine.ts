@@ -1,40 +1,43 @@
 /**
- * The runtime half while there are policies, or counts of earlier ones: what the bus wants → subjects in the kernel; what the kernel
- * counts → violations. Loaded when it is needed (gate.ts): compiling policies is memory that a node without any does not pay.
+ * The runtime engine: it exists while there are policies, or counts of earlier ones. It brings the
+ * desired subjects into force in the kernel and publishes the kernel's counts. The supervisor loads
+ * it on demand, because compiling policies needs memory that a node without policies saves.
  *
- * Place in the path: gate.ts → here → policies.ts, desired.ts (what), enforcer.ts (how), runtime-flusher.ts (what is told).
- * Invariant: nothing is changed in the kernel before both pods and policies were told, by the bus or by what an earlier process kept.
+ * Data path: supervisor → here → subjects (what) → kernel (how); counts → publishing. Invariant: it
+ * changes nothing in the kernel before both pods and policies are known, from the bus or from disk.
  */
 import { createHash } from 'node:crypto';
 import { boottimeNs, normalPodUid, RUNTIME_EXTRA_CELLS, type RuntimeMaps, type RuntimeSample } from '@bailiff/bpf';
 import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
-import type { Taken } from '../desired/desired-state.ts';
-import type { FrameSink } from '../publishing/flusher.ts';
+import type { ReceiveResult } from '../desired/desired-state.ts';
+import { Flusher } from '../publishing/flusher.ts';
+import type { FrameSink } from '../publishing/frame-writer.ts';
 import type { Account, ContainerRef } from './counting/account.ts';
 import { AccountStore } from './counting/account-store.ts';
 import { type AckedCells, openAckedCells } from './counting/acked-cells.ts';
-import { takeOver } from './kernel/adoption.ts';
-import { Births } from './kernel/apply-latency.ts';
+import { adoptSubjects } from './kernel/adoption.ts';
+import { SubjectLatency } from './kernel/apply-latency.ts';
 import { Enforcer } from './kernel/enforcer.ts';
-import { bringSampling } from './kernel/sampling.ts';
+import { applySampling } from './kernel/sampling.ts';
 import { KernelSets } from './kernel/sets.ts';
-import { RuntimeFlusher } from './publishing/account-adapter.ts';
+import { AccountAdapter } from './publishing/account-adapter.ts';
 import { toOperationSample } from './publishing/operation.ts';
-import { childCgroups, containersIn, podDirs } from './subjects/cgroups.ts';
+import { childCgroups, containersIn, podCgroupDirs } from './subjects/cgroups.ts';
 import { ContainerNames } from './subjects/container-names.ts';
 import { containerKey, desiredSubjects, type Refusal, type Subject } from './subjects/desired.ts';
 import { Policies } from './subjects/policies.ts';
 import { policyStatuses, type RefusedSubjects, refusedSubjects } from './subjects/policy-status.ts';
 
-/** What comes within it is applied at once: a policy change must be in force within a second, and a thousand keys come one by one. */
+/** Changes within this time are applied together: a thousand keys arrive one by one, and each must be in force within a second. */
 const COALESCE_MS = 10;
-/** Whether the cgroup of a pod that the bus no longer lists is gone is looked at this often. */
+/** Interval of checking whether the cgroup of an unlisted pod is gone. */
 const GONE_CHECK_MS = 2_000;
 
-export interface HalfOptions {
+export interface EngineOptions {
   maps: RuntimeMaps;
   pinDir: string;
+  /** Directory of accounts: `<stateDir>/<bootId>/runtime`. */
   dir: string;
   cgroupRoot: string;
   nodeName: string;
@@ -45,32 +48,33 @@ export interface HalfOptions {
   allocateGeneration(): number;
   clock: { nowMicros(): number; nowMs(): number; bootWallMicros(): number };
   flushIntervalMs: number;
-  /** null: the bus has not told yet. */
+  /** null: not received yet. */
   pods(): ReadonlyMap<string, PodIdentity> | null;
   auditUntilNs(namespace: string): bigint;
-  /** null: the bus has not told yet. */
+  /** null: not received yet. */
   sampling(): Sampling | null;
-  /** Seconds from a container's cgroup to its policy, of a pod that ran before its policy was known. */
+  /** Seconds from a container's cgroup to its policy, for a pod that ran before its policy was known. */
   onBound(seconds: number): void;
-  /** @param isWhole whether all that was told is in force now, or refused */
-  onApplied(seconds: number, isWhole: boolean): void;
-  /** There is something new to say in the node's status. */
+  /** @param isComplete whether every received policy is in force or refused */
+  onApplied(seconds: number, isComplete: boolean): void;
+  /** The part of the node's status about policies changed. */
   onStatus(): void;
   onProblem(part: string, reason: string, error?: unknown): void;
 }
 
-export class RuntimeHalf {
-  readonly #o: HalfOptions;
+export class RuntimeEngine {
+  readonly #o: EngineOptions;
   readonly #policies = new Policies();
   readonly #accounts = new Map<number, Account>();
   readonly #acked: AckedCells;
   readonly #store: AccountStore;
-  readonly #enforcer: Enforcer;
-  readonly #flusher: RuntimeFlusher;
   readonly #sets: KernelSets;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #births: Births;
+  readonly #adapter: AccountAdapter;
+  readonly #flusher: Flusher<Account>;
+  readonly #latency: SubjectLatency;
   readonly #containerNames: ContainerNames;
+  readonly #enforcer: Enforcer;
+  readonly #timers = new Set<NodeJS.Timeout>();
   #refusals: readonly Refusal[] = [];
   #subjects: readonly Subject[] = [];
   #statuses: readonly RuntimePolicyStatus[] = [];
@@ -80,59 +84,49 @@ export class RuntimeHalf {
   #goneCheck = false;
   #stopped = false;
 
-  constructor(options: HalfOptions) {
+  constructor(options: EngineOptions) {
     this.#o = options;
-    const { maps } = options;
+    const { maps, version } = options;
     this.#acked = openAckedCells(options.pinDir, maps.counterCells);
     this.#store = new AccountStore(options.dir, {
       onProblem: ({ file, reason }) => options.onProblem('state', `${file}: ${reason}`),
     });
     this.#sets = new KernelSets(maps, options.allocateGeneration);
-    this.#flusher = new RuntimeFlusher({
-      nodeName: options.nodeName,
+    this.#adapter = new AccountAdapter({
       bootId: options.bootId,
-      version: options.version,
-      sink: options.sink,
-      nextSequence: options.nextSequence,
-      clock: options.clock,
-      flushIntervalMs: options.flushIntervalMs,
       accounts: this.#accounts,
+      clock: options.clock,
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),
       bootNs: boottimeNs,
       onAcked: (account, cells) => this.#acknowledged(account, cells),
       onSettled: (account) => this.#settle(account),
-      onError: (error) => options.onProblem('publish', error.message, error),
     });
+    const onError = (error: Error) => options.onProblem('publish', error.message, error);
+    this.#flusher = new Flusher({ ...options, onError }, this.#adapter);
     this.#containerNames = new ContainerNames(options.cgroupRoot, options.pods, options.clock.nowMs);
-    this.#births = new Births(maps.born, boottimeNs, options.onBound);
+    this.#latency = new SubjectLatency(maps.born, boottimeNs, options.onBound);
     const pins = createHash('sha256').update(maps.settings().hashKey).digest('hex').slice(0, 16);
+    const shared = { maps, acked: this.#acked, sets: this.#sets, store: this.#store, accounts: this.#accounts };
     this.#enforcer = new Enforcer({
-      maps,
-      acked: this.#acked,
-      sets: this.#sets,
-      store: this.#store,
-      accounts: this.#accounts,
+      ...{ ...shared, pins, version },
       factsOf: ({ set }) => this.#policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: options.allocateGeneration,
-      pins,
-      version: options.version,
-      onBefore: (account) => this.#flusher.flush([account]),
-      onNew: (inForce) => this.#births.add(inForce),
+      onBeforeChange: (account) => this.#flusher.flush([account]),
+      onNew: (inForce) => this.#latency.add(inForce),
       onRetired: (account) => this.#retired(account),
       after: (ms, action) => this.#after(ms, action),
     });
-    takeOver({
-      ...{ maps, pins, store: this.#store, acked: this.#acked, sets: this.#sets, enforcer: this.#enforcer },
-      ...{ accounts: this.#accounts, version: options.version },
+    adoptSubjects({
+      ...{ ...shared, pins, version, enforcer: this.#enforcer },
       onProblem: (reason) => options.onProblem('counts', reason),
     });
   }
 
-  /** A policy of the bus, or what an earlier process kept. */
-  takePolicy(key: string, json: string | null): Taken {
-    const taken = this.#policies.take(key, json);
+  /** Receives a policy of the bus, or one that an earlier process cached. */
+  receivePolicy(key: string, json: string | null): ReceiveResult {
+    const result = this.#policies.receive(key, json);
     this.schedule();
-    return taken;
+    return result;
   }
 
   /** Keys that have a value here. */
@@ -140,21 +134,21 @@ export class RuntimeHalf {
     return [...[...this.#policies.all].map(({ key }) => key), ...this.#policies.refused.keys()];
   }
 
-  /** All policies there are were told. */
+  /** Every existing policy was received. */
   policiesKnown(): void {
     this.#arePoliciesKnown = true;
     this.schedule();
   }
 
-  /** Pods, policies, a break-glass or cgroups changed. */
+  /** Pods, policies, a disarm or cgroups changed. */
   schedule(): void {
     if (this.#scheduled || this.#stopped) return;
     this.#scheduled = true;
     this.#after(COALESCE_MS, () => {
       this.#scheduled = false;
       const began = performance.now();
-      const isWhole = this.apply();
-      this.#o.onApplied((performance.now() - began) / 1000, isWhole);
+      const isComplete = this.apply();
+      this.#o.onApplied((performance.now() - began) / 1000, isComplete);
     });
   }
 
@@ -172,11 +166,11 @@ export class RuntimeHalf {
     this.#timers.add(timer);
   }
 
-  /** Makes what is in force what should be; false: what that is was not all told yet. */
+  /** Brings the desired subjects into force. False: pods or policies are not known yet. */
   apply(): boolean {
     const pods = this.#o.pods();
     if (!pods || !this.#arePoliciesKnown) return false;
-    const dirs = this.#policies.size > 0 ? podDirs(this.#o.cgroupRoot) : new Map<string, string>();
+    const dirs = this.#policies.size > 0 ? podCgroupDirs(this.#o.cgroupRoot) : new Map<string, string>();
     const { subjects, refusals } = desiredSubjects({
       pods: pods.values(),
       policies: this.#policies,
@@ -190,29 +184,30 @@ export class RuntimeHalf {
       const { key, pod, container, policies } = subject;
       failed.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, policies, reason });
     }
-    this.#tell(failed);
+    this.#reportRefusals(failed);
     this.#subjects = subjects;
-    this.#births.observe(pods.values(), dirs);
+    this.#latency.observe(pods.values(), dirs);
     this.#removeGone(pods);
-    this.#tellStatus();
-    bringSampling(this.#o.maps, this.#o.sampling());
+    this.#updateStatuses();
+    applySampling(this.#o.maps, this.#o.sampling());
     return true;
   }
 
-  #tell(refusals: readonly Refusal[]): void {
+  /** Reports the reasons that are new since the last pass. */
+  #reportRefusals(refusals: readonly Refusal[]): void {
     const before = new Set(this.#refusals.map(({ reason }) => reason));
     for (const reason of new Set(refusals.map((one) => one.reason)))
       if (!before.has(reason)) this.#o.onProblem('policy', reason);
     this.#refusals = refusals;
   }
 
-  /** There is room again for what did not fit. */
+  /** Its cells are free: refused subjects may fit now. */
   #retired(account: Account): void {
     this.#flusher.touch(account);
     if (this.#refusals.length > 0) this.schedule();
   }
 
-  #tellStatus(): void {
+  #updateStatuses(): void {
     const statuses = policyStatuses(this.#policies, this.#subjects, this.#refusals);
     const refused = refusedSubjects(this.#refusals);
     if (JSON.stringify([statuses, refused]) === JSON.stringify([this.#statuses, this.#refused])) return;
@@ -221,7 +216,10 @@ export class RuntimeHalf {
     this.#o.onStatus();
   }
 
-  /** Those that run, and those with a subject until their cgroup goes: a list that omits one for a moment weakens nothing. */
+  /**
+   * Running containers of a pod, and those with a subject until their cgroup is gone: a list that
+   * omits one for a moment weakens nothing.
+   */
   #containersOf(pod: PodIdentity, dirs: ReadonlyMap<string, string>): ContainerRef[] {
     const uid = normalPodUid(pod.uid);
     const dir = uid === null ? undefined : dirs.get(uid);
@@ -236,14 +234,14 @@ export class RuntimeHalf {
     return found;
   }
 
-  /** Subjects of pods that the bus no longer lists stay until their cgroup goes: what still runs there is still held to its policy. */
+  /** Removes unlisted subjects whose cgroup is gone. Until then their processes stay under their policies. */
   #removeGone(pods: ReadonlyMap<string, PodIdentity>): void {
     const listed = new Set([...pods.values()].map(({ uid }) => normalPodUid(uid)));
-    const wanted = new Set(this.#subjects.map(({ key }) => key));
+    const desired = new Set(this.#subjects.map(({ key }) => key));
     const refused = new Set(this.#refusals.map(({ subject }) => subject));
-    const stale = [...this.#enforcer.all].filter(({ key }) => !wanted.has(key) && !refused.has(key));
+    const stale = [...this.#enforcer.all].filter(({ key }) => !desired.has(key) && !refused.has(key));
     if (stale.length === 0) return;
-    const dirs = podDirs(this.#o.cgroupRoot);
+    const dirs = podCgroupDirs(this.#o.cgroupRoot);
     const bound = new Set(this.#o.maps.cgroups.entries().map(([, uid]) => uid));
     let isWaiting = false;
     for (const inForce of stale) {
@@ -269,20 +267,17 @@ export class RuntimeHalf {
 
   takeSamples(samples: readonly RuntimeSample[]): void {
     const bootWall = this.#o.clock.bootWallMicros();
-    const heard = new Set<Account>();
+    const received = new Set<Account>();
     for (const sample of samples) {
       const account = this.#accounts.get(sample.generation);
-      if (!account) continue; // it was settled and forgotten: the counters had the operation
+      if (!account) continue; // forgotten after its last count, which included the operation
       const extra = account.stored.count - RUNTIME_EXTRA_CELLS;
+      const cell = sample.extra ? extra + sample.rule : sample.rule;
       const container = account.stored.container ?? this.#containerOf(sample);
-      this.#flusher.take(
-        account,
-        sample.extra ? extra + sample.rule : sample.rule,
-        toOperationSample(sample, bootWall, container),
-      );
-      heard.add(account);
+      this.#adapter.addSample(account, cell, toOperationSample(sample, bootWall, container));
+      received.add(account);
     }
-    this.#flusher.heard(heard);
+    this.#flusher.received(received);
   }
 
   #containerOf({ pod, containerCgroupId }: RuntimeSample): ContainerRef | null {
@@ -290,23 +285,24 @@ export class RuntimeHalf {
     return own ?? this.#containerNames.find(pod, containerCgroupId);
   }
 
-  /** Empty: it is not known. @param pod 32 hex digits */
+  /** Empty: unknown. @param pod 32 hex digits */
   containerName(pod: string, cgroupId: bigint): string {
     return this.#containerNames.find(pod, cgroupId)?.name ?? '';
   }
 
-  /** Looks again at what no event tells: losses of samples, cgroups, births that nobody asked about. */
+  /** Reads counters, to find growth whose samples were lost. */
   sweep(): void {
     this.#flusher.sweep();
   }
 
+  /** Handles changes without an event: cgroups, old creation times. */
   resync(): void {
-    this.#births.forgetOld();
+    this.#latency.removeOld();
     this.schedule();
   }
 
   #acknowledged(account: Account, cells: readonly number[]): void {
-    // An answer may come after its account was settled, when its cells may be another's, or after the end.
+    // An acknowledgement may arrive after the account was settled and its cells have another owner.
     if (this.#stopped || this.#accounts.get(account.stored.generation) !== account) return;
     try {
       this.#writeAcked(account, cells);
@@ -319,13 +315,13 @@ export class RuntimeHalf {
     if (account.counts === null) {
       for (let i = 0; i < cells.length; i += 2) {
         const cell = cells[i] as number;
-        this.#acked.write(account.stored.base + cell, account.book.acked()[cell] as number);
+        this.#acked.write(account.stored.base + cell, account.ledger.acked()[cell] as number);
       }
       return;
     }
     const { final } = account.stored;
     if (!final) return;
-    const acked = [...account.book.acked().entries()].filter(([, value]) => value !== 0);
+    const acked = [...account.ledger.acked().entries()].filter(([, value]) => value !== 0);
     account.stored = { ...account.stored, final: { ...final, acked } };
     this.#store.save(account.stored, account.facts);
   }
@@ -335,12 +331,12 @@ export class RuntimeHalf {
     this.#store.remove(account.stored);
   }
 
-  /** What each policy came to on this node. */
+  /** Status of each policy on this node. */
   policies(): readonly RuntimePolicyStatus[] {
     return this.#statuses;
   }
 
-  /** For which pods and containers what should hold cannot. */
+  /** Pods and containers whose desired set is impossible. */
   get refused(): RefusedSubjects {
     return this.#refused;
   }
@@ -357,7 +353,7 @@ export class RuntimeHalf {
     return result;
   }
 
-  /** Lets go of everything; what is in force stays so. */
+  /** Ends this process's part; the kernel keeps enforcing. */
   close(): void {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);

@@ -1,9 +1,11 @@
 /**
- * The runtime half as the collector holds it: whether this kernel can do it, found by loading; its programs, attached whether or not
- * there are policies (a task is armed by the program that it runs, so they must see it run); and, once there is a policy or a count of
- * an earlier one, the half that applies them (half.ts), which is loaded then.
+ * Supervises the runtime half. It finds by loading whether the kernel runs BPF-LSM programs, keeps
+ * them attached, and starts the engine (engine.ts) once there is a policy or a count of an earlier
+ * one. The programs are attached without policies too: a task is armed by its first exec, so they
+ * must see it.
  *
- * Invariant: whatever happens here, the network half runs. Policies that cannot be applied are told as refused, with the reason.
+ * Invariant: a failure here never affects the network half. Policies that cannot be applied are
+ * reported as refused, with the reason.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import {
@@ -16,19 +18,18 @@ import {
 } from '@bailiff/bpf';
 import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
 import type { BusDocument } from '../desired/bus-documents.ts';
-import type { DocumentStore, SavedDocument } from '../desired/document-cache.ts';
-import type { HalfOptions, RuntimeHalf } from './engine.ts';
+import type { DocumentCache, SavedDocument } from '../desired/document-cache.ts';
+import type { EngineOptions, RuntimeEngine } from './engine.ts';
 import type { Loading } from './kernel/loader.ts';
-import { bindExisting, whyNoCgroups } from './subjects/cgroups.ts';
+import { bindExistingPods, cgroupProblem } from './subjects/cgroups.ts';
 import { fitPolicies } from './subjects/policy-status.ts';
 
-export interface GateOptions extends Omit<HalfOptions, 'maps' | 'dir'> {
-  /** CounterStore of generations: `<stateDir>/<bootId>/runtime`. */
-  dir: string;
-  wanted: boolean;
-  /** Loads, pins and attaches the programs (loader.ts). */
+export interface SupervisorOptions extends Omit<EngineOptions, 'maps'> {
+  /** False: switched off by configuration. */
+  enabled: boolean;
+  /** Loads, pins and attaches the programs (loader-process.ts). */
   load(pinDir: string, signal: AbortSignal): Promise<Loading>;
-  documents: Pick<DocumentStore, 'save' | 'remove'>;
+  documents: Pick<DocumentCache, 'save' | 'remove'>;
   onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
 }
 
@@ -38,22 +39,22 @@ const NOT_STARTED: State = { state: 'off', reason: 'not started', remedy: '' };
 const LOADING: State = { state: 'unavailable', reason: 'its programs are being loaded', remedy: '' };
 const AVAILABLE: State = { state: 'available', reason: '', remedy: '' };
 
-export class RuntimeGate {
-  readonly #o: GateOptions;
+export class RuntimeSupervisor {
+  readonly #o: SupervisorOptions;
   #state = NOT_STARTED;
   #object: PinnedRuntimeMaps | null = null;
   #missing: readonly string[] = [];
   #attempt = new AbortController();
   #opening: Promise<void> = Promise.resolve();
-  #half: RuntimeHalf | null = null;
-  #loading: Promise<void> | null = null;
+  #engine: RuntimeEngine | null = null;
+  #starting: Promise<void> | null = null;
   #isKnown = false;
   #stopped = false;
-  /** What an earlier process accepted, and what came since, waiting for the half; without one they stay here. */
+  /** Policies that wait for the engine, by key: those that an earlier process accepted, and those received since. */
   readonly #restored = new Map<string, string>();
   readonly #waiting = new Map<string, string>();
 
-  constructor(options: GateOptions) {
+  constructor(options: SupervisorOptions) {
     this.#o = options;
   }
 
@@ -61,7 +62,7 @@ export class RuntimeGate {
     return this.#object !== null;
   }
 
-  /** @param detached why nothing may be attached; empty: it may */
+  /** Loads the programs in the background. @param detached why nothing may be attached; empty: it may */
   start(detached: string): void {
     const obstacle = this.#obstacle(detached);
     this.#state = obstacle ?? LOADING;
@@ -79,12 +80,12 @@ export class RuntimeGate {
       });
   }
 
-  /** Why there is no runtime half here; null: it is worth loading. */
+  /** Why this node has no runtime half; null: none is known before loading. */
   #obstacle(detached: string): State | null {
-    const { wanted, cgroupRoot } = this.#o;
-    if (!wanted) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
+    const { enabled, cgroupRoot } = this.#o;
+    if (!enabled) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
     if (detached !== '') return { state: 'off', reason: detached, remedy: '' };
-    const noCgroups = whyNoCgroups(cgroupRoot);
+    const noCgroups = cgroupProblem(cgroupRoot);
     if (noCgroups !== '')
       return { state: 'unsupported', reason: noCgroups, remedy: 'boot the node with the unified cgroup hierarchy' };
     const probe = probeLsm();
@@ -107,8 +108,8 @@ export class RuntimeGate {
     this.#object = object;
     this.#missing = missing;
     this.#state = AVAILABLE;
-    bindExisting(object.maps.cgroups, cgroupRoot);
-    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#load();
+    bindExistingPods(object.maps.cgroups, cgroupRoot);
+    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#startEngine();
   }
 
   /** Whether an earlier process left subjects or counts. */
@@ -118,101 +119,104 @@ export class RuntimeGate {
     return hasFiles || maps.pods.entries().length > 0;
   }
 
-  #load(): void {
+  #startEngine(): void {
     const object = this.#object;
-    if (this.#half || this.#loading || !object || this.#stopped) return;
-    this.#loading = import('./engine.ts')
-      .then(({ RuntimeHalf: Half }) => {
+    if (this.#engine || this.#starting || !object || this.#stopped) return;
+    this.#starting = import('./engine.ts')
+      .then(({ RuntimeEngine: Engine }) => {
         if (this.#stopped || this.#object !== object) return;
-        this.#half = new Half({ ...this.#o, maps: object.maps });
-        // In this order, so that a bad one that came meanwhile leaves the last good one in force.
+        this.#engine = new Engine({ ...this.#o, maps: object.maps });
+        // In this order, so that a bad value keeps the last good one in force.
         for (const policies of [this.#restored, this.#waiting]) {
-          for (const [key, json] of policies) this.#hand(key, json);
+          for (const [key, json] of policies) this.#deliver(key, json);
           policies.clear();
         }
-        if (this.#isKnown) this.#half.policiesKnown();
+        if (this.#isKnown) this.#engine.policiesKnown();
       })
       .catch((error: Error) => {
         this.#state = { state: 'unavailable', reason: error.message, remedy: '' };
         this.#o.onProblem('runtime', error.message, error);
       })
       .finally(() => {
-        this.#loading = null;
+        this.#starting = null;
         this.#o.onStatus();
       });
   }
 
-  /** What an earlier process accepted; before start. */
+  /** Adds a policy that an earlier process accepted. Call it before start. */
   restore({ key, json }: SavedDocument): void {
     this.#restored.set(key, json);
     this.#isKnown = true;
   }
 
-  /** A policy of the bus. Only what was accepted is kept on disk; a bad one leaves the last good one in force. */
-  take({ key, json }: BusDocument): void {
-    if (this.#half) {
-      this.#hand(key, json);
+  /** Receives a policy of the bus. Only accepted ones are cached; a bad value keeps the last good one in force. */
+  receive({ key, json }: BusDocument): void {
+    if (this.#engine) {
+      this.#deliver(key, json);
     } else if (json === null) {
       this.#waiting.delete(key);
       this.#restored.delete(key);
       this.#o.documents.remove({ what: 'config', key });
     } else {
       this.#waiting.set(key, json);
-      this.#load();
+      this.#startEngine();
     }
   }
 
-  #hand(key: string, json: string | null): void {
-    const taken = (this.#half as RuntimeHalf).takePolicy(key, json);
+  #deliver(key: string, json: string | null): void {
+    const result = (this.#engine as RuntimeEngine).receivePolicy(key, json);
     const document = { what: 'config' as const, key };
-    if ('refused' in taken) this.#o.onRefused(document, taken.refused);
+    if ('refused' in result) this.#o.onRefused(document, result.refused);
     else if (json === null) this.#o.documents.remove(document);
-    else if (taken.changed) this.#o.documents.save({ ...document, json });
+    else if (result.changed) this.#o.documents.save({ ...document, json });
   }
 
-  /** The bus has told all there are; `keys` have a value, null when its store was made anew: nothing is taken for deleted then. */
+  /**
+   * The bus sent every key: other keys were deleted meanwhile.
+   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as deleted
+   */
   synced(keys: ReadonlySet<string> | null): void {
-    for (const key of this.#half?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])
-      if (keys && !keys.has(key)) this.take({ what: 'config', key, json: null });
+    for (const key of this.#engine?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])
+      if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
     this.#isKnown = true;
-    this.#half?.policiesKnown();
+    this.#engine?.policiesKnown();
   }
 
-  /** Pods or a break-glass changed. */
+  /** Pods or a disarm changed. */
   changed(): void {
-    this.#half?.schedule();
+    this.#engine?.schedule();
   }
 
   takeSamples(samples: readonly RuntimeSample[]): void {
-    this.#half?.takeSamples(samples);
+    this.#engine?.takeSamples(samples);
   }
 
   sweep(): void {
-    this.#half?.sweep();
+    this.#engine?.sweep();
   }
 
   resync(): void {
-    if (this.#object) bindExisting(this.#object.maps.cgroups, this.#o.cgroupRoot);
-    this.#half?.resync();
+    if (this.#object) bindExistingPods(this.#object.maps.cgroups, this.#o.cgroupRoot);
+    this.#engine?.resync();
   }
 
-  /** Which process made the socket that a packet came from, when an LSM program saw it made. */
+  /** The process that created the socket of a packet, if an LSM program saw the creation. */
   processOf({ socketCookie }: SpoofSample): SocketProcess | null {
-    const maker = socketCookie === 0n ? undefined : this.#object?.maps.socketMaker(socketCookie);
-    if (!maker) return null;
+    const creator = socketCookie === 0n ? undefined : this.#object?.maps.socketMaker(socketCookie);
+    if (!creator) return null;
     const bootWall = this.#o.clock.bootWallMicros();
     return {
-      madeAt: bootWall + Math.round(Number(maker.boottimeNs) / 1000),
-      tgid: maker.tgid,
-      uid: maker.uid,
-      comm: maker.comm,
-      executable: cutFront(maker.program, MAX_TEXT.SocketProcess.executable.bytes),
-      cgroupId: maker.containerCgroupId === 0n ? '' : maker.containerCgroupId.toString(),
-      containerName: this.#half?.containerName(maker.pod, maker.containerCgroupId) ?? '',
+      madeAt: bootWall + Math.round(Number(creator.boottimeNs) / 1000),
+      tgid: creator.tgid,
+      uid: creator.uid,
+      comm: creator.comm,
+      executable: cutFront(creator.program, MAX_TEXT.SocketProcess.executable.bytes),
+      cgroupId: creator.containerCgroupId === 0n ? '' : creator.containerCgroupId.toString(),
+      containerName: this.#engine?.containerName(creator.pod, creator.containerCgroupId) ?? '',
     };
   }
 
-  /** Cumulative; empty where there is no runtime half. */
+  /** Cumulative, by kind; empty without a runtime half. */
   losses(): Record<string, number> {
     if (!this.#object) return {};
     return Object.fromEntries(Object.entries(this.#object.maps.losses()).map(([loss, n]) => [loss, Number(n)]));
@@ -220,12 +224,12 @@ export class RuntimeGate {
 
   status(): RuntimeStatus {
     const policies = this.#policies();
-    const { subjects = 0, sets = 0 } = this.#half?.counts ?? {};
+    const { subjects = 0, sets = 0 } = this.#engine?.counts ?? {};
     return {
       ...this.#state,
       missingHooks: [...this.#missing],
       ...fitPolicies(policies),
-      ...(this.#half?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
+      ...(this.#engine?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
       subjects,
       sets,
       losses: this.losses(),
@@ -238,7 +242,7 @@ export class RuntimeGate {
   }
 
   #policies(): readonly RuntimePolicyStatus[] {
-    if (this.#half) return this.#half.policies();
+    if (this.#engine) return this.#engine.policies();
     const reason = this.#state.reason === '' ? 'not applied yet' : this.#state.reason;
     return [...new Map([...this.#restored, ...this.#waiting])].map(([key, json]) => ({
       key,
@@ -249,17 +253,17 @@ export class RuntimeGate {
     }));
   }
 
-  /** An operator took everything off: what is told from then on is that. */
+  /** An operator detached all programs. */
   detached(reason: string): void {
     const { pinDir } = this.#o;
     this.#attempt.abort();
-    this.#half?.close();
-    this.#half = null;
+    this.#engine?.close();
+    this.#engine = null;
     this.#object?.close();
     this.#object = null;
     this.#missing = [];
     this.#state = { state: 'off', reason, remedy: '' };
-    // What was being attached meanwhile is taken off again.
+    // Detaches programs that the loader attached meanwhile.
     this.#opening = this.#opening.then(() => void detachRuntime(pinDir));
     this.#opening.catch((error: Error) => this.#o.onProblem('runtime', error.message, error));
   }
@@ -268,15 +272,15 @@ export class RuntimeGate {
     this.#stopped = true;
     this.#attempt.abort();
     await this.#opening;
-    await this.#loading;
-    const result = (await this.#half?.stop(timeoutMs)) ?? { unacked: 0 };
+    await this.#starting;
+    const result = (await this.#engine?.stop(timeoutMs)) ?? { unacked: 0 };
     this.#object?.close();
     this.#object = null;
     return result;
   }
 }
 
-/** Of a policy that nobody checked. */
+/** Revision of a policy that was not validated. */
 function revisionOf(json: string): number {
   try {
     const { revision } = JSON.parse(json) as { revision?: unknown };

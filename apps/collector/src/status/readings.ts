@@ -1,23 +1,35 @@
 /**
- * What the collector's metrics read at a scrape: the node's status in numbers, so that what a dashboard shows is what `bailiff status`
- * says, with what only the process knows. Pure. No interface or pod is named.
+ * Converts the node's status to the numbers that the metrics show at a scrape, so that a dashboard
+ * equals `bailiff status`. Pure. No metric names an interface or a pod.
  */
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Values } from '@bailiff/service';
 import type { Readings } from '../metrics.ts';
-import type { BreachTally } from '../publishing/violation-metrics.ts';
+import type { ViolationTotals } from '../publishing/violation-metrics.ts';
 
 const RUNTIME_STATES = ['available', 'unavailable', 'unsupported', 'off'] as const;
 
+/** Numbers that the status does not contain. */
 export interface Counted {
   /** Live interfaces by state. */
   states: Values;
-  /** What the kernel programs could not do. */
+  /** Events that the kernel programs could not record. */
   losses: Values;
-  tally: Pick<BreachTally, 'all' | 'suppressed'>;
+  totals: Pick<ViolationTotals, 'all' | 'suppressed'>;
 }
 
-export function readingsOf(status: NodeStatus, { states, losses, tally }: Counted): Readings {
+/** Losses of the programs of both halves, by name. */
+export function lossesOf(
+  spoof: Readonly<Record<string, bigint>>,
+  runtime: Readonly<Record<string, number>>,
+): Record<string, number> {
+  return Object.fromEntries([
+    ...Object.entries(spoof).map(([loss, n]) => [loss, Number(n)]),
+    ...Object.entries(runtime).map(([loss, n]) => [`runtime-${loss}`, n]),
+  ]);
+}
+
+export function readingsOf(status: NodeStatus, { states, losses, totals }: Counted): Readings {
   const { interfaces, interfacesOmitted, runtime, bus } = status;
   const coverage = { guarded: 0, partial: 0, 'not-covered': 0, 'not-applicable': 0, ...interfacesOmitted };
   for (const one of interfaces) coverage[one.coverage] += 1;
@@ -38,7 +50,7 @@ export function readingsOf(status: NodeStatus, { states, losses, tally }: Counte
     mapMaxEntries: Object.fromEntries(maps.map(({ name, capacity }) => [name, capacity])),
     losses,
     unacked: bus.unackedFrames,
-    violations: [...tally.all()],
-    suppressed: tally.suppressed,
+    violations: [...totals.all()],
+    suppressed: totals.suppressed,
   };
 }

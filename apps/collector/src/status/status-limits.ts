@@ -1,10 +1,11 @@
 /**
- * A node's status is one value of `bailiff_nodes`, which has 512 KiB at most: what does not fit is counted instead. What needs somebody's
- * attention comes first, and what is nobody's pod last. Pure.
+ * Fits the interfaces of a node's status into its value in `bailiff_nodes`, which has at most
+ * 512 KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
+ * Pure.
  */
 import { clipReason, type InterfaceStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
 
-/** Bytes of JSON spent on interfaces; with policies (128 KiB) and the rest a status stays below what a key of the bucket may have: 512 KiB. */
+/** Bytes of JSON for interfaces. Policies take 128 KiB, and the whole status stays below 512 KiB. */
 export const MAX_INTERFACES_BYTES = 320 * 1024;
 
 const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
@@ -14,7 +15,7 @@ const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
   'not-applicable': 3,
 };
 
-/** The interfaces that fit, and how many of each coverage were left out; absent when none was. */
+/** @returns the interfaces that fit; `interfacesOmitted` counts the others by coverage, absent if there are none */
 export function fitInterfaces(
   interfaces: readonly InterfaceStatus[],
   maxBytes = MAX_INTERFACES_BYTES,

@@ -1,16 +1,16 @@
-/** Puts the node's status together from who holds its parts, whenever it is asked for. What it says is status.ts. */
+/** Assembles the node's status from the parts of the collector at each report. status.ts builds it. */
 import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
+import type { ConfigReceiver } from '../desired/config-receiver.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
-import { lossesOf } from '../interfaces/interface-counts.ts';
 import type { Registry } from '../interfaces/registry.ts';
 import type { Readings } from '../metrics.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
-import type { RuntimeGate } from '../runtime/supervisor.ts';
-import { readingsOf } from './readings.ts';
+import type { RuntimeSupervisor } from '../runtime/supervisor.ts';
+import { lossesOf, readingsOf } from './readings.ts';
 import { countByState, nodeStatus } from './status.ts';
 
 export interface StatusParts {
@@ -19,13 +19,13 @@ export interface StatusParts {
   object: SpoofObject;
   registry: Registry;
   desired: DesiredState;
-  runtime: Pick<RuntimeGate, 'status' | 'losses'>;
-
+  receiver: Pick<ConfigReceiver, 'spoofRevision'>;
+  runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
+  bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
   moment(): Moment;
-  bus(): Pick<BusLink, 'counts' | 'spoofRevision' | 'tally'>;
 }
 
-export class StatusTeller {
+export class StatusReporter {
   readonly #parts: StatusParts;
   readonly #startedAtMs: number;
   readonly #probes: readonly Probe[];
@@ -36,15 +36,20 @@ export class StatusTeller {
     this.#startedAtMs = parts.ctx.clock.nowMs();
   }
 
-  /** For the metrics. */
+  /** Values for the metrics. */
   readings(): Readings {
     const { object, registry, runtime, bus } = this.#parts;
     const losses = lossesOf(object.maps.losses(), runtime.losses());
-    return readingsOf(this.status(), { states: countByState(registry), losses, tally: bus().tally });
+    return readingsOf(this.#status(), { states: countByState(registry), losses, totals: bus.totals });
   }
 
-  status(): NodeStatus {
-    const { ctx, bootId, object, registry, desired, runtime, moment, bus } = this.#parts;
+  /** Publishes the status. */
+  report(): void {
+    this.#parts.bus.putStatus(this.#status());
+  }
+
+  #status(): NodeStatus {
+    const { ctx, bootId, object, registry, desired, receiver, runtime, bus, moment } = this.#parts;
     return nodeStatus({
       nodeName: ctx.config.nodeName,
       bootId,
@@ -57,8 +62,8 @@ export class StatusTeller {
       runtime: runtime.status(),
       maps: object.maps,
       moment: moment(),
-      bus: bus().counts,
-      spoofRevision: bus().spoofRevision,
+      bus: bus.counts,
+      spoofRevision: receiver.spoofRevision,
     });
   }
 }

@@ -44,35 +44,35 @@ const guarded = (n: number, slot: number) => ({
 });
 
 describe('status', () => {
-  it('control - what fits is told whole', () => {
+  it('control - interfaces that fit are complete', () => {
     const registry = new Registry(8);
     registry.add(guarded(1, 0));
     registry.others.set(2, { name: 'eth0', coverage: 'not-applicable', reason: 'not a pod interface' });
-    const told = status(registry);
-    expect(told.interfaces.map((i) => i.interfaceName)).toEqual(['veth1', 'eth0']);
-    expect(told).not.toHaveProperty('interfacesOmitted');
-    expect(schema.parse(JSON.parse(JSON.stringify(told)))).toEqual(told);
+    const result = status(registry);
+    expect(result.interfaces.map((i) => i.interfaceName)).toEqual(['veth1', 'eth0']);
+    expect(result).not.toHaveProperty('interfacesOmitted');
+    expect(schema.parse(JSON.parse(JSON.stringify(result)))).toEqual(result);
   });
 
-  it('a node with any number of interfaces fits into a message: what is not covered is named first, the rest is counted', () => {
+  it('any number of interfaces - fits into a message; not-covered ones first, the rest is counted', () => {
     const registry = new Registry(4_096);
     for (let n = 1; n <= 500; n += 1) registry.add(guarded(n, n));
     for (let n = 1; n <= 20_000; n += 1)
       registry.others.set(10_000 + n, { name: `dummy${n}`, coverage: 'not-applicable', reason: 'a dummy device' });
     registry.others.set(40_000, { name: 'vethx', coverage: 'not-covered', reason: 'é'.repeat(100_000) });
-    const told = status(registry);
-    expect(Buffer.byteLength(JSON.stringify(told))).toBeLessThan(768 * 1024);
-    expect(told.interfaces[0]?.interfaceName).toBe('vethx');
-    expect(told.interfaces.filter((i) => i.coverage === 'partial')).toHaveLength(500);
-    const { interfacesOmitted: omitted } = told;
+    const result = status(registry);
+    expect(Buffer.byteLength(JSON.stringify(result))).toBeLessThan(768 * 1024);
+    expect(result.interfaces[0]?.interfaceName).toBe('vethx');
+    expect(result.interfaces.filter((i) => i.coverage === 'partial')).toHaveLength(500);
+    const { interfacesOmitted: omitted } = result;
     expect(omitted).toMatchObject({ guarded: 0, partial: 0, 'not-covered': 0 });
-    expect((omitted?.['not-applicable'] ?? 0) + told.interfaces.length).toBe(20_501);
-    expect(schema.parse(JSON.parse(JSON.stringify(told)))).toEqual(told);
+    expect((omitted?.['not-applicable'] ?? 0) + result.interfaces.length).toBe(20_501);
+    expect(schema.parse(JSON.parse(JSON.stringify(result)))).toEqual(result);
   });
 
-  it('refused keys beyond the bound are counted', () => {
+  it('rejected keys above the limit - counted', () => {
     const desired = new DesiredState('n');
-    for (let n = 0; n < MAX_REFUSED_KEYS + 5; n += 1) desired.takeConfig(`spoof.namespace.ns${n}.default`, '{');
+    for (let n = 0; n < MAX_REFUSED_KEYS + 5; n += 1) desired.receiveConfig(`spoof.namespace.ns${n}.default`, '{');
     const { configRefused } = status(new Registry(8), desired);
     expect(configRefused).toHaveLength(MAX_REFUSED_KEYS + 1);
     expect(configRefused.at(-1)?.reason).toBe('5 more keys were refused');

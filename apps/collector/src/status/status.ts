@@ -1,6 +1,6 @@
 /**
- * The node's own account: what is guarded, what is not and why, how full the maps are, what was lost. Pure: built from what the
- * caller holds; it is put on the bus and printed by `collector status`.
+ * Builds the node's status: coverage of each interface with its reason, use of the maps, losses.
+ * Pure. The collector publishes it on the bus.
  */
 import type { Probe, SpoofMaps } from '@bailiff/bpf';
 import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
@@ -31,16 +31,16 @@ export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus
   if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
   if (!iface.binding) {
     const state = iface.kernel?.record.state ?? 'unknown';
-    const judged = state === 'unknown' ? 'judged as unknown' : 'judged as an earlier process left it';
+    const judged = state === 'unknown' ? 'judged as unknown' : 'judged by the entries of an earlier process';
     const { unlistedPod = '' } = iface;
     const found =
-      unlistedPod === '' ? 'no pod found for it' : `of pod ${unlistedPod} by its namespace, which no list has`;
+      unlistedPod === '' ? 'no pod found for it' : `its namespace is of pod ${unlistedPod}, which no list contains`;
     return { coverage: 'partial', reason: `${found}: ${judged}` };
   }
   if (iface.binding.mac === '')
     return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
   if (iface.kernel?.record.mac === NOT_OWN_MAC)
-    return { coverage: 'partial', reason: 'its MAC is that of another interface: no frame counts as its own' };
+    return { coverage: 'partial', reason: 'another interface has its MAC: no frame counts as its own' };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
   return { coverage: 'guarded', reason: '' };
@@ -79,7 +79,7 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment): Interf
   };
 }
 
-/** Ends too far away for a calendar are shown as its last day. */
+/** An end beyond the calendar is shown as its last day. */
 function isoOf(untilNs: bigint, moment: Moment): string {
   const ms = moment.wallMs + Number((untilNs - moment.bootNs) / 1_000_000n);
   return new Date(Math.min(ms, Date.UTC(9999, 11, 31))).toISOString();
@@ -141,7 +141,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
   };
 }
 
-/** Pods of the snapshot that have no guarded interface: those on the host's network, and those nobody found. */
+/** Pods of the snapshot without a guarded interface: on the host's network, or without a known interface. */
 function podsWithout(input: StatusInput): InterfaceStatus[] {
   const bound = new Set([...input.registry.bindings()].map((b) => b.podUid));
   const result: InterfaceStatus[] = [];

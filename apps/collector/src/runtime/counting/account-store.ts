@@ -1,16 +1,17 @@
 /**
- * Accounts on disk: one small file a generation under `<stateDir>/<bootId>/runtime/`, written before its subject enters the kernel and
- * removed after its last count was acknowledged; what the cells of a set count stands in a file of the set's digest, once. So a process
- * that was killed always finds, for every cell that counts, what it counts and whose it is.
+ * Stores accounts on disk: one small file per generation under `<stateDir>/<bootId>/runtime/`. It is
+ * written before the subject enters the kernel and removed after the last count is acknowledged.
+ * The meaning of the cells is in one file per policy set, named by its digest. After a kill, the
+ * next process finds the pod and the meaning of every cell.
  *
- * A file that cannot be read is reported and counts as not there. Bound: MAX_ACCOUNTS files of either kind.
+ * A file that cannot be read is reported and ignored. Limit: MAX_ACCOUNTS files of each kind.
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import * as z from 'zod';
 import type { CellFacts, StoredAccount } from './account.ts';
 
-/** Live subjects, and as many that went while the bus was away. */
+/** Live subjects, and as many that are gone while the bus is unavailable. */
 export const MAX_ACCOUNTS = 8192;
 
 const count = z.number().int().nonnegative();
@@ -76,7 +77,7 @@ export class AccountStore {
     return path.join(this.#dir, `set-${digest}.json`);
   }
 
-  /** All that can be read; makes the directory, and removes facts that no account needs. */
+  /** Every readable account. Creates the directory and removes facts without an account. */
   load(): LoadedAccount[] {
     this.#attempt(this.#dir, () => mkdirSync(this.#dir, { recursive: true, mode: 0o700 }));
     const loaded = this.read();
@@ -89,7 +90,7 @@ export class AccountStore {
     return loaded;
   }
 
-  /** All that can be read; changes nothing, so it may be asked beside the process whose files these are. */
+  /** Every readable account. Changes nothing, so another process may own the files. */
   read(): LoadedAccount[] {
     const facts = new Map<string, CellFacts[]>();
     const loaded: LoadedAccount[] = [];
@@ -99,11 +100,11 @@ export class AccountStore {
       this.#attempt(file, () => {
         const { final, ...rest } = storedAccount.parse(JSON.parse(readFileSync(file, 'utf8')));
         const stored: StoredAccount = final ? { ...rest, final } : rest;
-        if (this.#accountFile(stored.generation) !== file) throw new Error('the file is of another generation');
+        if (this.#accountFile(stored.generation) !== file) throw new Error('the file belongs to another generation');
         const { digest } = stored;
-        const of = facts.get(digest) ?? cellFacts.parse(JSON.parse(readFileSync(this.#factsFile(digest), 'utf8')));
-        facts.set(digest, of);
-        loaded.push({ stored, facts: of });
+        const cells = facts.get(digest) ?? cellFacts.parse(JSON.parse(readFileSync(this.#factsFile(digest), 'utf8')));
+        facts.set(digest, cells);
+        loaded.push({ stored, facts: cells });
       });
     }
     return loaded;
@@ -137,7 +138,7 @@ export class AccountStore {
     renameSync(`${file}.new`, file);
   }
 
-  /** False when the disk refuses or there is no room: it was reported, and what is in force goes on. */
+  /** False: the disk failed or has no room. This is reported; enforcement is not affected. */
   save(stored: StoredAccount, facts: readonly CellFacts[]): boolean {
     const users = this.#use(stored.digest);
     const isNew = !users.has(stored.generation);

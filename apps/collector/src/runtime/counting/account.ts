@@ -1,18 +1,18 @@
 /**
- * One generation of a subject (a pod, or one of its containers, under one policy set) as the collector holds it: whose it is, what its
- * cells count, what of that the bus has. It outlives its subject until its last count is acknowledged.
+ * Counts of one generation of a subject: a pod, or one of its containers, under one policy set. An
+ * account holds the pod, the meaning of its cells, and the part that the bus has. It outlives its
+ * subject until its last count is acknowledged.
  */
-import type { PodRef } from '@bailiff/schemas';
+import type { OperationSample, PodRef } from '@bailiff/schemas';
 import { CounterLedger } from '../../counting/counter-ledger.ts';
-import type { Speaker } from '../../publishing/flusher.ts';
-import type { OperationSamples } from '../publishing/sample-dedup.ts';
+import type { Source } from '../../publishing/flusher.ts';
 
-/** What a cell counts, in words. */
+/** Meaning of a cell. */
 export interface CellFacts {
   /** `<policy>/<rule>`, `<policy>/<class>-posture`, `unresolved`. */
   readonly vector: string;
   readonly action: 'audit' | 'drop';
-  /** Key of the policy; empty when none asked for it. */
+  /** Key of the policy; empty: no policy asked for it. */
   readonly policy: string;
   readonly policyRevision: number;
   readonly severity: string;
@@ -22,20 +22,26 @@ export interface CellFacts {
 
 export interface ContainerRef {
   readonly name: string;
-  /** As the API server writes it: `containerd://…`. */
+  /** In the form of the API server: `containerd://…`. */
   readonly id: string;
   /** Decimal. */
   readonly cgroupId: string;
 }
 
-/** What is kept of a generation on disk. */
+/**
+ * Samples of one cell since its last violation, one entry per distinct operation, the newest last:
+ * its first and newest sample, and their number.
+ */
+export type OperationSamples = { first: OperationSample; sample: OperationSample; count: number }[];
+
+/** The part of an account that is stored on disk. */
 export interface StoredAccount {
   readonly generation: number;
-  /** Of the pinned maps that its cells are in. */
+  /** Identifies the pinned maps that contain its cells. */
   readonly pins: string;
   readonly podUid: string;
   readonly pod: PodRef;
-  /** null: the whole pod, or what no set of its own is for. */
+  /** null: the whole pod, or its containers without a set of their own. */
   readonly container: ContainerRef | null;
   readonly digest: string;
   readonly set: number;
@@ -44,19 +50,19 @@ export interface StoredAccount {
   readonly base: number;
   readonly count: number;
   readonly bucket: number;
-  /** Absent while its cells are the kernel's: the last reading, and what of it the bus had, by cell. */
+  /** The last reading and its acknowledged part, by cell; absent while the kernel counts in its cells. */
   readonly final?: { readonly counts: [number, number][]; readonly acked: [number, number][] };
 }
 
-export interface Account extends Speaker {
+export interface Account extends Source {
   stored: StoredAccount;
   readonly facts: readonly CellFacts[];
-  /** The last reading; null while its cells are the kernel's. */
+  /** The last reading; null while the kernel counts in its cells. */
   counts: Float64Array | null;
   readonly samples: Map<number, OperationSamples>;
-  /** CLOCK_BOOTTIME; until then what is denied passes. */
+  /** CLOCK_BOOTTIME; until then denied operations pass. */
   auditUntilNs: bigint;
-  /** First cell of which the last word is not in a frame yet. */
+  /** First cell whose final count is not in a frame yet. */
   finalFrom: number;
 }
 
@@ -76,16 +82,15 @@ export function newAccount(stored: StoredAccount, facts: readonly CellFacts[], a
     stored,
     facts,
     counts: final ? fromSparse(count, final.counts) : null,
-    book: new CounterLedger({ cells: count, counted: count, stride: 1 }, acked),
+    ledger: new CounterLedger({ cells: count, counted: count, stride: 1 }, acked),
     samples: new Map(),
     auditUntilNs: 0n,
     finalFrom: 0,
-    pending: [],
     dirty: true,
     flushedAtMs: Number.NEGATIVE_INFINITY,
     paceMs: 0,
     framesInFlight: 0,
     gone: final !== undefined,
-    finalSaid: false,
+    finalPublished: false,
   };
 }

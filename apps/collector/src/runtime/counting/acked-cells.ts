@@ -1,6 +1,7 @@
 /**
- * What the bus has acknowledged of each cell of rt_counters: a pinned array beside it, written by user space alone. It outlives the
- * process as the counters do, so that after a kill the difference between the two is exactly what is still owed to the bus.
+ * Acknowledged count of each cell of rt_counters, in a pinned array that only user space writes. It
+ * outlives the process like the counters do. After a kill, the difference between the two is
+ * exactly what the bus does not have.
  */
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -27,12 +28,12 @@ const bytesOf = (value: number): Buffer => {
   return bytes;
 };
 
-/** Opens the pin among the maps of the runtime half, or makes it: whoever removes those removes this. */
+/** Opens the pin beside the maps of the runtime half, or creates it. */
 export function openAckedCells(pinDir: string, cells: number): AckedCells {
   const pin = path.join(pinDir, 'runtime/maps/rt_acked');
   let map = existsSync(pin) ? BpfMap.openPinned(pin) : null;
   if (map && (map.info.maxEntries !== cells || map.info.valueSizeBytes !== VALUE_BYTES)) {
-    // Of another shape it says nothing: what it said is owed again, which costs a reader nothing.
+    // A pin of another shape is replaced: its counts are published again, which readers ignore.
     map.close();
     rmSync(pin);
     map = null;

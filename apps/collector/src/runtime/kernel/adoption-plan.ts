@@ -1,34 +1,35 @@
 /**
- * What a start of the runtime half takes over: subjects in the kernel and accounts on disk → what is in force, what is still to be read
- * a last time, what is owed. Pure.
+ * Plans what a start of the runtime half adopts from an earlier process: from subjects in the kernel
+ * and accounts on disk to subjects in force, accounts to read once more, and accounts to publish.
+ * Pure.
  */
 import type { RuntimeSubject } from '@bailiff/bpf';
 import type { StoredAccount } from '../counting/account.ts';
 
 export interface FoundSubject {
-  /** The pod's UID, or null for a container's. */
+  /** The pod's UID; null for a container's subject. */
   readonly podUid: string | null;
   readonly cgroupId: bigint | null;
   readonly value: RuntimeSubject;
 }
 
-export interface Takeover {
-  /** In force; `generation` 0: of a subject that counts nothing, or of which no account was found. */
+export interface SubjectAdoption {
+  /** In force; `generation` 0: it counts nothing, or its account was not found. */
   readonly live: readonly { subject: FoundSubject; generation: number }[];
   /** Replaced or removed, and not read since. */
   readonly unread: readonly number[];
-  /** Read a last time; the bus may not have all of it. */
-  readonly owed: readonly number[];
-  /** Their cells went with the maps they were in. */
+  /** Read for the last time; the bus may not have all counts. */
+  readonly unacked: readonly number[];
+  /** Their cells are gone with the maps that contained them. */
   readonly lost: readonly number[];
 }
 
-/** @param pins names the maps that are pinned now */
-export function planTakeover(
+/** @param pins identifies the maps that are pinned now */
+export function planSubjectAdoption(
   subjects: readonly FoundSubject[],
   accounts: readonly StoredAccount[],
   pins: string,
-): Takeover {
+): SubjectAdoption {
   const byGeneration = new Map(accounts.map((stored) => [stored.generation, stored]));
   const live = subjects.map((subject) => {
     const stored = byGeneration.get(subject.value.generation);
@@ -47,7 +48,7 @@ export function planTakeover(
     rest.filter(which).map(({ generation }) => generation);
   return {
     live,
-    owed: generations(({ final }) => final !== undefined),
+    unacked: generations(({ final }) => final !== undefined),
     unread: generations(({ final, pins: of }) => final === undefined && of === pins),
     lost: generations(({ final, pins: of }) => final === undefined && of !== pins),
   };

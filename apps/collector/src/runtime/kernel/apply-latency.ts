@@ -1,7 +1,8 @@
 /**
- * How long containers ran before their policy was known: of pods that the bus told of after they had begun. The kernel writes down when a
- * container's cgroup was made; a policy that is new to a pod that was known says nothing about it. Bound: births that nobody asked for
- * are forgotten after BORN_KEPT_NS.
+ * Measures how long containers ran before their policy was applied, for pods that the bus listed
+ * after they had started. The kernel records when a container's cgroup was created. A policy that is
+ * new for a known pod does not count. Limit: creation times without a subject are removed after
+ * BORN_KEPT_NS.
  */
 import { normalPodUid, type RuntimeMaps } from '@bailiff/bpf';
 import { childCgroups } from '../subjects/cgroups.ts';
@@ -9,12 +10,12 @@ import type { InForce } from './enforcer.ts';
 
 const BORN_KEPT_NS = 600_000_000_000n;
 
-export class Births {
+export class SubjectLatency {
   readonly #born: RuntimeMaps['born'];
   readonly #bootNs: () => bigint;
   readonly #onBound: (seconds: number) => void;
-  /** 32 hex digits of pods that were there at the last look; null: there was none yet. */
-  #seen: ReadonlySet<string> | null = null;
+  /** 32 hex digits of the pods of the previous pass; null: there was none. */
+  #known: ReadonlySet<string> | null = null;
   readonly #new: InForce[] = [];
 
   constructor(born: RuntimeMaps['born'], bootNs: () => bigint, onBound: (seconds: number) => void) {
@@ -28,12 +29,12 @@ export class Births {
     this.#new.push(inForce);
   }
 
-  /** After a pass over all pods. @param dirs cgroups of pods by 32 hex digits */
+  /** Call it after each pass over all pods. @param dirs cgroups of pods, by 32 hex digits */
   observe(pods: Iterable<{ uid: string }>, dirs: ReadonlyMap<string, string>): void {
     const now = this.#bootNs();
     for (const { podUid, cgroupId } of this.#new.splice(0)) {
       const dir = dirs.get(podUid);
-      if (this.#seen === null || this.#seen.has(podUid) || dir === undefined) continue;
+      if (this.#known === null || this.#known.has(podUid) || dir === undefined) continue;
       for (const id of cgroupId === null ? childCgroups(dir).map((child) => child.id) : [cgroupId]) {
         const at = this.#born.get(id);
         if (at === undefined) continue;
@@ -41,10 +42,10 @@ export class Births {
         this.#born.delete(id);
       }
     }
-    this.#seen = new Set([...pods].map(({ uid }) => normalPodUid(uid) ?? uid));
+    this.#known = new Set([...pods].map(({ uid }) => normalPodUid(uid) ?? uid));
   }
 
-  forgetOld(): void {
+  removeOld(): void {
     const old = this.#bootNs() - BORN_KEPT_NS;
     for (const [id, at] of this.#born.entries()) if (at < old) this.#born.delete(id);
   }

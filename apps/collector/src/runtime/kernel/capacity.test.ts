@@ -1,5 +1,5 @@
-// A full node: 250 pods and 200 policies against the room that the kernel's maps have, and what is told when there is none. What a
-// hook costs, flat in the number of rules: test/vm/cost.test.ts.
+// A full node: 250 pods and 200 policies against the capacity of the kernel's maps, and the reported
+// reasons when it is exceeded. test/vm/cost.test.ts measures the cost per hook.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -16,9 +16,9 @@ import { KernelSets } from './sets.ts';
 
 const PODS = 250;
 const POLICIES = 200;
-/** CPU time of this process: what others do on the machine is not in it. Measured: see the line on stderr. */
+/** CPU time of this process, without other work on the machine. stderr shows the measured values. */
 const MOST_CPU_SECONDS = 20;
-/** Each subject has a file, which a disk that others write to takes its time for. */
+/** Each subject has a file, and the disk may be busy. */
 const TIMEOUT_MS = 120_000;
 
 /** `max_entries` of each map of the runtime half. */
@@ -49,7 +49,7 @@ function bounded(table: RuntimeMaps['pods'], map: string): RuntimeMaps['pods'] {
   };
 }
 
-/** A node with the kernel's room: what is written counts against it, and is refused as the kernel refuses it. */
+/** A node with the capacity of the kernel's maps, which rejects writes above it like the kernel. */
 class Node {
   readonly maps: MemoryMaps;
   readonly policies = new Policies();
@@ -78,7 +78,12 @@ class Node {
       accounts: new Map(),
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: allocate,
-      ...{ onBefore: () => undefined, onNew: () => undefined, onRetired: () => undefined, after: () => undefined },
+      ...{
+        onBeforeChange: () => undefined,
+        onNew: () => undefined,
+        onRetired: () => undefined,
+        after: () => undefined,
+      },
     });
   }
 
@@ -90,7 +95,7 @@ class Node {
     for (const part of parts) this.used[part] += set[part].length;
   }
 
-  /** @returns why not, by pod */
+  /** @returns reasons by pod; null: in force */
   apply(pods: readonly PodIdentity[]): (string | null)[] {
     const { subjects, refusals } = desiredSubjects({
       ...{ pods, policies: this.policies, containersOf: () => [], auditUntilNs: () => 0n },
@@ -104,7 +109,7 @@ class Node {
   }
 }
 
-/** Of a list with one program: the program, and what stands for those that are not known any more. */
+/** Entries of a list with one program: the program, and the entry for unknown ones. */
 const SOURCE_ENTRIES = 2;
 const block = (name: string) => ({ name, action: 'block' as const });
 const reader = (index: number) => ({
@@ -113,7 +118,7 @@ const reader = (index: number) => ({
   file: { paths: [`/data-${index}/secret`] },
 });
 
-/** Three rules, every eighth time four: two paths, an address, a capability, and what a program of its own may not read. */
+/** Three rules: two paths, an address, a capability. Every eighth policy has a fourth one for a program. */
 function policy(index: number, more: RuntimePolicyInput = {}): string {
   const value: RuntimePolicyInput = {
     mode: 'enforce',
@@ -133,7 +138,7 @@ const pods = Array.from({ length: PODS }, (_, index) => {
   return podIdentity('a', { uid, name: `web-${index}`, labels: { n: `${index}` } });
 });
 
-/** Pod j lacks policy j mod 200, and from 200 on the next one too: no two have the same. */
+/** Pod j lacks policy j mod 200, and from 200 the next one too: no two pods have the same policies. */
 const without = (index: number): RuntimePolicyInput => {
   const values = pods.flatMap((_, j) =>
     j % POLICIES === index || (j >= POLICIES && (j + 1) % POLICIES === index) ? [`${j}`] : [],
@@ -154,31 +159,31 @@ describe(`a node of ${PODS} pods and ${POLICIES} policies`, { timeout: TIMEOUT_M
     node = new Node();
   });
   afterEach(() => node[Symbol.dispose]());
-  const take = (more: (index: number) => RuntimePolicyInput = () => ({})) => {
+  const receiveAll = (more: (index: number) => RuntimePolicyInput = () => ({})) => {
     for (let index = 0; index < POLICIES; index += 1) {
-      const taken = node.policies.take(`runtime.cluster._.p-${index}`, policy(index, more(index)));
-      expect(taken).toEqual({ changed: true });
+      const result = node.policies.receive(`runtime.cluster._.p-${index}`, policy(index, more(index)));
+      expect(result).toEqual({ changed: true });
     }
   };
-  /** What is used of each map, as a share. */
+  /** Use of each map, as a share. */
   const shares = () => ({
     ...Object.fromEntries(Object.entries(PARTS).map(([part, map]) => [map, node.used[part as Part] / capacity(map)])),
     rt_sets: node.maps.sets.size / capacity('rt_sets'),
     rt_pods: node.maps.pods.entries().length / capacity('rt_pods'),
     rt_counters: node.enforcer.cellsUsed / capacity('rt_counters'),
   });
-  const tell = (what: string, seconds: number) => {
+  const print = (what: string, seconds: number) => {
     const used = Object.entries(shares()).map(([map, share]) => `${map} ${(100 * share).toFixed(1)} %`);
     process.stderr.write(`${what}: ${seconds.toFixed(2)} s of CPU; ${used.join(', ')}\n`);
   };
 
-  it('all pods under all policies - merged and written once, each with counters of its own', () => {
-    take();
+  it('all pods under all policies - one set, written once, with own counters per pod', () => {
+    receiveAll();
     let refused: (string | null)[] = [];
     const seconds = cpuSeconds(() => {
       refused = node.apply(pods);
     });
-    tell('one set', seconds);
+    print('one set', seconds);
     expect(refused.filter((reason) => reason !== null)).toEqual([]);
     expect([node.written, node.maps.sets.size, node.maps.pods.entries().length]).toEqual([1, 1, PODS]);
     expect(Object.entries(shares()).filter(([, share]) => share > 0.5)).toEqual([]);
@@ -187,23 +192,23 @@ describe(`a node of ${PODS} pods and ${POLICIES} policies`, { timeout: TIMEOUT_M
     expect(node.written).toBe(1);
   });
 
-  it('no two pods with the same policies - a set each, all within the maps, and the last ones no dearer than the first', () => {
+  it('pods with distinct policies - one set each, within the maps, the last ones as cheap as the first', () => {
     const groups = Array.from({ length: 5 }, (_, i) => pods.slice((i * PODS) / 5, ((i + 1) * PODS) / 5));
     const measure = () => {
       node[Symbol.dispose]();
       node = new Node();
-      take(without);
+      receiveAll(without);
       const refused: (string | null)[] = [];
       const seconds = groups.map((group) => cpuSeconds(() => void refused.push(...node.apply(group))));
       return { refused, seconds };
     };
     // The first group warms up.
-    const isDearer = ({ seconds }: { seconds: number[] }) => (seconds[4] ?? 0) >= 2 * (seconds[1] ?? 0);
-    // A busy machine may make one group dearer than another; what grows with the sets is dearer each time.
+    const isSlower = ({ seconds }: { seconds: number[] }) => (seconds[4] ?? 0) >= 2 * (seconds[1] ?? 0);
+    // A busy machine may slow down one group; a cost that grows with the sets is higher each time.
     const first = measure();
-    const again = isDearer(first) ? measure() : first;
-    const { refused, seconds } = isDearer(again) ? measure() : again;
-    tell(
+    const again = isSlower(first) ? measure() : first;
+    const { refused, seconds } = isSlower(again) ? measure() : again;
+    print(
       '250 sets',
       seconds.reduce((sum, one) => sum + one, 0),
     );
@@ -214,17 +219,17 @@ describe(`a node of ${PODS} pods and ${POLICIES} policies`, { timeout: TIMEOUT_M
     expect(seconds.reduce((sum, one) => sum + one, 0)).toBeLessThan(MOST_CPU_SECONDS);
   });
 
-  it('one policy is edited - every pod has the new set, and the old one is still there for what runs on it', () => {
-    take();
+  it('edited policy - every pod has the new set; the old one stays for running programs', () => {
+    receiveAll();
     node.apply(pods);
-    node.policies.take('runtime.cluster._.p-7', policy(7, { message: 'edited' }));
+    node.policies.receive('runtime.cluster._.p-7', policy(7, { message: 'edited' }));
     expect(node.apply(pods).filter((reason) => reason !== null)).toEqual([]);
     expect([node.written, node.maps.sets.size]).toEqual([2, 2]);
     expect(new Set(node.maps.pods.entries().map(([, { set }]) => set)).size).toBe(1);
   });
 
-  it('more pods than there is room for - each beyond is refused with the name of the map, the others hold', () => {
-    node.policies.take('runtime.cluster._.p-0', policy(0));
+  it('more pods than the map holds - refused with the name of the map; the others are in force', () => {
+    node.policies.receive('runtime.cluster._.p-0', policy(0));
     const limit = capacity('rt_pods');
     const many = Array.from({ length: limit + 3 }, (_, index) =>
       podIdentity('a', { uid: `${index.toString(16).padStart(8, '0')}-0000-4000-8000-00000000000f` }),
@@ -236,15 +241,15 @@ describe(`a node of ${PODS} pods and ${POLICIES} policies`, { timeout: TIMEOUT_M
     expect(node.enforcer.cellsUsed).toBe(limit * (node.maps.pods.entries()[0]?.[1].counterCount ?? 0));
   });
 
-  it('more pods and containers than have counters and samples - refused with the number', () => {
+  it('more pods and containers than buckets - refused with the number', () => {
     const small = new Node({ maxSubjects: 2 });
-    small.policies.take('runtime.cluster._.p-0', policy(0));
+    small.policies.receive('runtime.cluster._.p-0', policy(0));
     expect(small.apply(pods.slice(0, 3))).toEqual([null, null, 'more than 2 pods and containers have policies']);
     small[Symbol.dispose]();
   });
 
-  it('more sets than a map has room for - those that do not fit are refused with its name, those that do hold', () => {
-    take((index) => ({ ...without(index), rules: [reader(index)] }));
+  it('more sets than a map holds - refused with the name of the map; the others are in force', () => {
+    receiveAll((index) => ({ ...without(index), rules: [reader(index)] }));
     const refused = node.apply(pods);
     const fit = refused.filter((reason) => reason === null).length;
     expect(fit).toBe(Math.floor(capacity('rt_sources') / (SOURCE_ENTRIES * (POLICIES - 1))));

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CellAllocator, Numbers } from './counter-cells.ts';
+import { CellAllocator, NumberAllocator } from './counter-cells.ts';
 
-describe('cells', () => {
-  it('full - null, and what was given back is given out again, also in one piece with its neighbours', () => {
+describe('counter cells', () => {
+  it('full - null; released cells are allocated again, joined with free neighbours', () => {
     const cells = new CellAllocator(10);
     const [a, b] = [cells.allocate(4), cells.allocate(4)];
     expect([a, b, cells.allocate(3)]).toEqual([0, 4, null]);
@@ -12,7 +12,7 @@ describe('cells', () => {
     expect([cells.used, cells.allocate(10)]).toEqual([0, 0]);
   });
 
-  it('reserve - what an earlier process gave out, once', () => {
+  it('reserve - cells of an earlier process, once', () => {
     const cells = new CellAllocator(10);
     expect([cells.reserve(2, 3), cells.reserve(4, 2), cells.reserve(9, 2), cells.used]).toEqual([
       true,
@@ -23,7 +23,7 @@ describe('cells', () => {
     expect([cells.allocate(2), cells.allocate(5)]).toEqual([0, 5]);
   });
 
-  it('any run of takes and releases - no cell has two owners, and all come back', () => {
+  it('any run of allocations and releases - no cell has two owners, and all become free', () => {
     const step = fc.oneof(fc.record({ take: fc.integer({ min: 1, max: 20 }) }), fc.record({ release: fc.nat(50) }));
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -47,11 +47,16 @@ describe('cells', () => {
     );
   });
 
-  it('numbers - the lowest that is free', () => {
-    const numbers = new Numbers(3);
+  it('numbers - the lowest free one', () => {
+    const numbers = new NumberAllocator(3);
     expect(numbers.reserve(1)).toBe(true);
-    expect([numbers.take(), numbers.take(), numbers.take(), numbers.reserve(1)]).toEqual([0, 2, null, false]);
+    expect([numbers.allocate(), numbers.allocate(), numbers.allocate(), numbers.reserve(1)]).toEqual([
+      0,
+      2,
+      null,
+      false,
+    ]);
     numbers.release(2);
-    expect(numbers.take()).toBe(2);
+    expect(numbers.allocate()).toBe(2);
   });
 });

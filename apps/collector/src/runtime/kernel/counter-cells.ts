@@ -1,7 +1,9 @@
 /**
- * Who has which cells of rt_counters, and which numbers of rt_buckets: first fit over free ranges, lowest free number. Pure.
+ * Allocates cells of rt_counters, first fit over free ranges, and numbers of rt_buckets, the lowest
+ * free one. Pure.
  *
- * Invariant: a cell has one owner at most. Full: null, and the caller refuses with the reason.
+ * Invariant: a cell has at most one owner. When all are taken, allocation returns null and the
+ * caller refuses the subject with the reason.
  */
 import assert from 'node:assert/strict';
 
@@ -12,7 +14,7 @@ interface Range {
 
 export class CellAllocator {
   readonly capacity: number;
-  /** Ascending, never touching each other. */
+  /** Ascending, never adjacent. */
   #free: Range[];
 
   constructor(capacity: number) {
@@ -24,7 +26,7 @@ export class CellAllocator {
     return this.capacity - this.#free.reduce((sum, { base, end }) => sum + end - base, 0);
   }
 
-  /** First cell of so many in a row; null when there are none. */
+  /** First of so many adjacent cells; null: there are none. */
   allocate(count: number): number | null {
     assert(count > 0);
     const at = this.#free.findIndex(({ base, end }) => end - base >= count);
@@ -36,7 +38,7 @@ export class CellAllocator {
     return base;
   }
 
-  /** Takes cells that an earlier process gave out. False when some have an owner already, or do not exist. */
+  /** Reserves cells that an earlier process allocated. False: some have an owner or do not exist. */
   reserve(base: number, count: number): boolean {
     const at = this.#free.findIndex((range) => range.base <= base && base + count <= range.end);
     const range = this.#free[at];
@@ -49,7 +51,6 @@ export class CellAllocator {
     return true;
   }
 
-  /** Gives cells back. */
   release(base: number, count: number): void {
     const end = base + count;
     const at = this.#free.findIndex((range) => range.base >= end);
@@ -70,8 +71,8 @@ export class CellAllocator {
   }
 }
 
-/** Small numbers, each to one owner. */
-export class Numbers {
+/** Allocates numbers below a capacity, each to one owner. */
+export class NumberAllocator {
   readonly #taken = new Set<number>();
   readonly #capacity: number;
 
@@ -79,7 +80,8 @@ export class Numbers {
     this.#capacity = capacity;
   }
 
-  take(): number | null {
+  /** null: all are taken. */
+  allocate(): number | null {
     for (let number = 0; number < this.#capacity; number += 1)
       if (!this.#taken.has(number)) {
         this.#taken.add(number);
@@ -88,7 +90,7 @@ export class Numbers {
     return null;
   }
 
-  /** False when it has an owner already. */
+  /** False: it has an owner or does not exist. */
   reserve(number: number): boolean {
     if (number < 0 || number >= this.#capacity || this.#taken.has(number)) return false;
     this.#taken.add(number);

@@ -1,10 +1,11 @@
 /**
- * Subjects in the kernel: what should hold is written whole and put in force by one value; what held before is read once more when no
- * program can be counting into it, and then freed.
+ * Brings subjects into force in the kernel. A policy set is written completely and activated by one
+ * map value. The replaced generation is read once more when no program can count in it, then its
+ * cells are released.
  *
- * Invariants: never a moment with neither old nor new; every generation that counts has an account on disk before the kernel knows
- * it; a generation is never given out twice. What does not fit is refused with its reason and what was in force stays.
- * Bounds: cells and buckets of the maps, GRACE_MS for programs that run on what was replaced.
+ * Invariants: either the old or the new set is in force at any moment; a generation has an account
+ * on disk before the kernel uses it; a generation is never reused. A subject that does not fit is
+ * refused with its reason and keeps its set. Limits: cells and buckets of the maps, GRACE_MS.
  */
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
 import type { Account, CellFacts, StoredAccount } from '../counting/account.ts';
@@ -12,28 +13,28 @@ import { newAccount, toSparse } from '../counting/account.ts';
 import type { AccountStore } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
 import type { Subject } from '../subjects/desired.ts';
-import { CellAllocator, Numbers } from './counter-cells.ts';
+import { CellAllocator, NumberAllocator } from './counter-cells.ts';
 import type { KernelSets } from './sets.ts';
 
-/** A program that decides runs for microseconds; one that was preempted, or sleeps on a page, for less than this. */
+/** Programs run for microseconds; one that is preempted or waits for a page ends within this time. */
 export const GRACE_MS = 2_000;
 
-/** What a subject has now. */
+/** A subject in the kernel. */
 export interface InForce {
   readonly key: string;
   readonly podUid: string;
-  /** null: the pod's own. */
+  /** null: the pod's own subject. */
   readonly cgroupId: bigint | null;
   value: RuntimeSubject;
-  /** Of its set; empty: no policy; UNKNOWN: an earlier process's, of which nothing is known. */
+  /** Digest of its set; empty: no policy; UNKNOWN_DIGEST: a set of an earlier process without account. */
   digest: string;
-  /** null: nothing is counted, or nobody knows what. */
+  /** null: it counts nothing, or its account is unknown. */
   account: Account | null;
 }
 
-/** No digest of a set. */
-export const UNKNOWN = 'unknown';
-/** Conversions between two clocks differ by less than this. */
+/** Differs from every digest. */
+export const UNKNOWN_DIGEST = 'unknown';
+/** Conversions between the two clocks differ by less than this. */
 const SAME_TIME_NS = 50_000_000n;
 
 export interface EnforcerOptions {
@@ -41,17 +42,17 @@ export interface EnforcerOptions {
   acked: AckedCells;
   sets: KernelSets;
   store: AccountStore;
-  /** Every account, also of what went; by generation. */
+  /** Every account by generation, also of subjects that are gone. */
   accounts: Map<number, Account>;
   factsOf(subject: Subject): readonly CellFacts[];
   allocateGeneration(): number;
-  /** Names the pinned maps. */
+  /** Identifies the pinned maps. */
   pins: string;
   version: string;
-  /** What an account counted so far is told before it comes to mean something else. */
-  onBefore(account: Account): void;
+  /** Publishes the counts so far, before their meaning changes. */
+  onBeforeChange(account: Account): void;
   onNew(inForce: InForce): void;
-  /** Its last reading is in. */
+  /** The account has its last reading, and its cells are free. */
   onRetired(account: Account): void;
   after(ms: number, action: () => void): void;
 }
@@ -59,13 +60,13 @@ export interface EnforcerOptions {
 export class Enforcer {
   readonly #o: EnforcerOptions;
   readonly #cells: CellAllocator;
-  readonly #buckets: Numbers;
+  readonly #buckets: NumberAllocator;
   readonly #inForce = new Map<string, InForce>();
 
   constructor(options: EnforcerOptions) {
     this.#o = options;
     this.#cells = new CellAllocator(options.maps.counterCells);
-    this.#buckets = new Numbers(options.maps.maxSubjects);
+    this.#buckets = new NumberAllocator(options.maps.maxSubjects);
   }
 
   get all(): Iterable<InForce> {
@@ -80,28 +81,28 @@ export class Enforcer {
     return this.#inForce.get(key);
   }
 
-  /** What an earlier process put in force. False: its numbers are taken or impossible, so it is to be given new ones. */
+  /** Adopts a subject of an earlier process. False: its bucket is taken or does not exist. */
   adopt(inForce: InForce): boolean {
     const { value, account } = inForce;
     const fits = this.#buckets.reserve(value.bucket);
     if (account) this.adoptCells(account);
-    // Cells that count for nobody known stay the subject's for as long as this process runs.
+    // Cells without an account stay reserved while this process runs.
     else if (value.counterCount > 0) this.#cells.reserve(value.counterBase, value.counterCount);
     this.#inForce.set(inForce.key, inForce);
     return fits;
   }
 
-  /** Cells of an account that an earlier process left. */
+  /** Reserves the cells of an account of an earlier process. */
   adoptCells({ stored }: Account): boolean {
     return this.#cells.reserve(stored.base, stored.count);
   }
 
-  /** Puts a subject in force. @returns why it is not; null when it is. What was in force before then still is. */
+  /** Brings a subject into force. @returns why it cannot; its old set then stays in force. null: it is */
   apply(subject: Subject): string | null {
     const current = this.#inForce.get(subject.key);
     if (subject.set === null && !current) return null;
     const digest = subject.set?.digest ?? '';
-    if (current && current.digest === digest && this.#isOurs(current)) {
+    if (current && current.digest === digest && this.#isOwnBuild(current)) {
       this.#adjust(current, subject);
       return null;
     }
@@ -113,12 +114,12 @@ export class Enforcer {
     }
   }
 
-  /** A set that another build compiled may say the same in other bytes. */
-  #isOurs({ account }: InForce): boolean {
+  /** The bytes of a set that another build compiled may differ. */
+  #isOwnBuild({ account }: InForce): boolean {
     return account === null || account.stored.compiledBy === this.#o.version;
   }
 
-  /** Same set: flags, end of a break-glass, who the pod is. */
+  /** Same set: updates flags, the end of a disarm, and the pod. */
   #adjust(current: InForce, { pod, hasContainers, auditUntilNs }: Subject): void {
     const { account, value } = current;
     if (account && JSON.stringify(account.stored.pod) !== JSON.stringify(pod)) {
@@ -126,7 +127,7 @@ export class Enforcer {
       this.#o.store.save(account.stored, account.facts);
     }
     if (value.hasContainers === hasContainers && isSameTime(value.auditUntilNs, auditUntilNs)) return;
-    if (account) this.#o.onBefore(account);
+    if (account) this.#o.onBeforeChange(account);
     this.#write(current, { ...value, hasContainers, auditUntilNs });
   }
 
@@ -138,12 +139,12 @@ export class Enforcer {
     if (inForce.account) inForce.account.auditUntilNs = value.auditUntilNs;
   }
 
-  /** @throws Error with the reason; nothing changed then */
+  /** @throws Error with the reason; nothing has changed then */
   #replace(subject: Subject, current: InForce | undefined): void {
     const { maps, sets } = this.#o;
-    const bucket = current?.value.bucket ?? this.#buckets.take();
+    const bucket = current?.value.bucket ?? this.#buckets.allocate();
     if (bucket === null) throw new Error(`more than ${maps.maxSubjects} pods and containers have policies`);
-    let made: Account | null = null;
+    let created: Account | null = null;
     const { podUid, container, hasContainers, auditUntilNs } = subject;
     const inForce: InForce = current ?? {
       key: subject.key,
@@ -155,16 +156,16 @@ export class Enforcer {
     };
     const before = inForce.account;
     try {
-      made = subject.set ? this.#makeAccount(subject, bucket) : null;
-      const generation = made?.stored.generation ?? this.#o.allocateGeneration();
-      const { set = 0, base = 0, count = 0 } = made?.stored ?? {};
-      inForce.account = made;
+      created = subject.set ? this.#createAccount(subject, bucket) : null;
+      const generation = created?.stored.generation ?? this.#o.allocateGeneration();
+      const { set = 0, base = 0, count = 0 } = created?.stored ?? {};
+      inForce.account = created;
       this.#write(inForce, {
         ...{ set, counterBase: base, counterCount: count, generation, bucket, hasContainers, auditUntilNs },
       });
     } catch (error) {
       inForce.account = before;
-      if (made) this.#discard(made, sets);
+      if (created) this.#discard(created, sets);
       if (!current) this.#buckets.release(bucket);
       throw error;
     }
@@ -174,14 +175,14 @@ export class Enforcer {
     if (before) this.retire(before);
   }
 
-  #makeAccount(subject: Subject, bucket: number): Account {
+  #createAccount(subject: Subject, bucket: number): Account {
     const { maps, acked, sets, store, accounts } = this.#o;
     const policySet = subject.set as NonNullable<Subject['set']>;
     const facts = this.#o.factsOf(subject);
     const base = this.#cells.allocate(facts.length);
     if (base === null) {
       const room = `${this.#cells.used} of ${this.#cells.capacity} counters are taken`;
-      throw new Error(`no ${facts.length} counters in a row are free: ${room}`);
+      throw new Error(`no ${facts.length} adjacent counters are free: ${room}`);
     }
     let set: number;
     try {
@@ -199,7 +200,7 @@ export class Enforcer {
       ...{ compiledBy: this.#o.version, base, count: facts.length, bucket },
     };
     const account = newAccount(stored, facts);
-    // A disk that refuses was reported: enforcing goes on, and only a crash would cost the names of these counts.
+    // The store reports a failing disk. Enforcement continues; only a crash would lose the meaning of these counts.
     store.save(stored, facts);
     accounts.set(stored.generation, account);
     return account;
@@ -212,29 +213,29 @@ export class Enforcer {
     sets.release(stored.digest, stored.set);
   }
 
-  /** Its subject has another generation, or went: in a while nothing counts into its cells any more. */
+  /** Its subject has another generation or is gone. After GRACE_MS, no program counts in its cells. */
   retire(account: Account): void {
-    this.#o.after(GRACE_MS, () => this.#fold(account));
+    this.#o.after(GRACE_MS, () => this.#finish(account));
   }
 
-  /** The last reading, kept on disk until the bus has it; the cells are free. */
-  #fold(account: Account): void {
+  /** Stores the last reading until the bus has it, and releases the cells. */
+  #finish(account: Account): void {
     const { maps, store, sets } = this.#o;
     const { base, count, digest, set } = account.stored;
     const counts = Float64Array.from(maps.counters(base, count), Number);
-    const final = { counts: toSparse(counts), acked: toSparse(account.book.acked()) };
+    const final = { counts: toSparse(counts), acked: toSparse(account.ledger.acked()) };
     account.stored = { ...account.stored, final };
     account.counts = counts;
     account.gone = true;
-    // Before the cells have another owner: what is on disk must not speak of them any more. A disk that refuses was reported; what is owed
-    // is told from memory then.
-    if (account.book.settled(counts) || !store.save(account.stored, account.facts)) store.remove(account.stored);
+    // Before the cells have another owner, the file must not name them any more. If the disk fails,
+    // the counts are published from memory.
+    if (account.ledger.settled(counts) || !store.save(account.stored, account.facts)) store.remove(account.stored);
     this.#cells.release(base, count);
     sets.release(digest, set);
     this.#o.onRetired(account);
   }
 
-  /** A subject whose cgroup is gone. */
+  /** Removes a subject whose cgroup is gone. */
   remove(inForce: InForce): void {
     const { maps } = this.#o;
     if (inForce.cgroupId === null) maps.pods.delete(inForce.podUid);

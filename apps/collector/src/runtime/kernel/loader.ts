@@ -1,41 +1,29 @@
 /**
- * Loads, pins and attaches the runtime programs in a process of its own, which ends then: what libbpf needs to fit them to the kernel is
- * 16 MB that a collector would keep for its life and never use again. The links live by their pins.
+ * Loads, pins and attaches the runtime programs. It runs in a process of its own that ends
+ * afterwards (loader-process.ts): libbpf needs 16 MB to fit the programs to the kernel, which a
+ * collector would keep for its whole life. The links live on by their pins.
  *
- * Place in the path: gate.ts → `load-runtime`, the same bundle → pins. It is asked by a collector only, which holds the lock of the pins.
+ * Data path: supervisor → `collector load-runtime`, the same bundle → pins. Only a collector that
+ * holds the lock of the pins starts it.
  */
 import { closeSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { BpfError, openRuntimeObject, RuntimeError, tryLock } from '@bailiff/bpf';
-import { EXIT } from '@bailiff/service';
-import { readFlags } from '../../offline/command-line.ts';
 
 export interface Loading {
-  /** Another is at it: of a collector that was killed meanwhile. Nothing was done. */
+  /** Another process loads them, of a collector that was killed. Nothing was done. */
   readonly isBusy: boolean;
-  /** Empty: its programs are attached and pinned. */
+  /** Empty: the programs are attached and pinned. */
   readonly failure: string;
   readonly remedy: string;
   readonly reused: boolean;
-  /** Sections of programs that this kernel has no hook for. */
+  /** Sections of programs for which this kernel has no hook. */
   readonly missing: readonly string[];
-}
-
-/** `collector load-runtime --bpf-dir D`: one line of JSON, a Loading. Exit 0, also when the kernel refuses: the answer says so. */
-export function loadCommand(argv: string[]): number {
-  const read = readFlags(argv, {
-    usage: 'collector load-runtime --bpf-dir DIR',
-    about: 'What a collector calls to attach the programs of the runtime half. Not for use beside one.',
-    flags: { 'bpf-dir': { type: 'string' } },
-  });
-  if ('exit' in read) return read.exit as number;
-  process.stdout.write(`${JSON.stringify(load(read.values['bpf-dir'] ?? ''))}\n`);
-  return EXIT.ok;
 }
 
 const NOTHING = { isBusy: false, failure: '', remedy: '', reused: false, missing: [] } as const;
 
-function load(pinDir: string): Loading {
+export function loadRuntime(pinDir: string): Loading {
   let lock: number | null = null;
   try {
     const dir = path.join(pinDir, 'runtime');

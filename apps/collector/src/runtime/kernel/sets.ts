@@ -1,9 +1,9 @@
 /**
- * Policy sets in the kernel, by the digest of their content: written once for all subjects that share one, freed when the last one left
- * and no program can still be reading it.
+ * Policy sets in the kernel, by the digest of their content. A set is written once for all its
+ * subjects and removed after the last one, when no program can still read it.
  *
- * Invariants: a set is written whole before anybody is told its number; a number is given out once. A set that did not fit is taken out
- * again, and the error says which map was full.
+ * Invariants: a set is complete before any subject names its number; a number is allocated once. A
+ * set that does not fit is removed again, and the error names the full map.
  */
 import assert from 'node:assert/strict';
 import type { EncodedRuntimeSet, RuntimeMaps } from '@bailiff/bpf';
@@ -18,7 +18,7 @@ interface Known {
 
 export type SetMaps = Pick<RuntimeMaps, 'writeSet' | 'deleteSet' | 'deleteSetNumbers' | 'settings'>;
 
-/** A set that another build wrote is not taken for one of ours: it may say the same in other bytes. */
+/** Key of a set that another build compiled: its bytes may differ although its content is the same. */
 const foreignKey = (digest: string, number: number): string => `${digest}@${number}`;
 
 export class KernelSets {
@@ -37,22 +37,26 @@ export class KernelSets {
     return this.#byDigest.size;
   }
 
-  /** A set that an earlier process wrote and an account uses. */
-  adopt(digest: string, number: number, isOurs: boolean): void {
-    const ours = this.#byDigest.get(digest);
-    const key = isOurs && (!ours || ours.number === number) ? digest : foreignKey(digest, number);
+  /** Adds a user of a set that an earlier process wrote. @param isOwnBuild whether this build compiled it */
+  adopt(digest: string, number: number, isOwnBuild: boolean): void {
+    const own = this.#byDigest.get(digest);
+    const key = isOwnBuild && (!own || own.number === number) ? digest : foreignKey(digest, number);
     const known = this.#byDigest.get(key);
     if (known) known.users += 1;
     else this.#byDigest.set(key, { number, encoded: null, users: 1 });
   }
 
-  /** Takes out what is in the kernel and nobody's. */
+  /** Removes sets from the kernel that have no user. */
   removeStrays(inKernel: readonly number[], isUsed: (number: number) => boolean): void {
     const strays = inKernel.filter((number) => !isUsed(number));
     if (strays.length > 0) this.#maps.deleteSetNumbers(new Set(strays));
   }
 
-  /** Its number, after it was written if it was not there; one more user. @throws PolicyError, RuntimeError ERR_RUNTIME_MAP_FULL */
+  /**
+   * Adds a user, and writes the set first if the kernel does not have it.
+   * @returns the number of the set
+   * @throws PolicyError; RuntimeError ERR_RUNTIME_MAP_FULL
+   */
   acquire(set: PolicySet): number {
     const known = this.#byDigest.get(set.digest);
     if (known) {
@@ -71,7 +75,7 @@ export class KernelSets {
     return number;
   }
 
-  /** One user less. To be called when no program can be reading it for that user any more. */
+  /** Removes a user. Call it when no program can read the set for that user any more. */
   release(digest: string, number: number): void {
     const key = this.#byDigest.get(digest)?.number === number ? digest : foreignKey(digest, number);
     const known = this.#byDigest.get(key);

@@ -1,12 +1,13 @@
 /**
- * What a cell's growth says as a Violation of kind lsm. Pure. As of packets: cumulative is exact, `count` is what was sampled since the
- * cell's last violation, `suppressed` the rest of what it grew by. Several operations of a cell are several violations (shown.ts).
+ * Builds violations of kind lsm from increments of cells. Pure. As for packets, the cumulative value
+ * is exact, `count` is the sampled part of the increment and `suppressed` the rest. Distinct
+ * operations of a cell are separate violations (sample-dedup.ts).
  */
 import type { Violation } from '@bailiff/schemas';
 import type { Account, CellFacts } from '../counting/account.ts';
 import type { Part } from './sample-dedup.ts';
 
-/** Within it cumulative values only grow: a generation is never given out twice, and its cells mean one thing. */
+/** Cumulative values of an epoch only grow: a generation is never reused, and its cells keep their meaning. */
 export function lsmCounterEpoch(
   bootId: string,
   generation: number,
@@ -16,26 +17,26 @@ export function lsmCounterEpoch(
   return `${bootId}/lsm/${generation}/${cell}/${vector}/${action}`;
 }
 
-export interface LsmGrowth {
+export interface LsmIncrement {
   readonly bootId: string;
   readonly account: Account;
   readonly cell: number;
   readonly part: Part;
   readonly nowMicros: number;
-  /** What is denied passes: break-glass. */
+  /** Denied operations pass. */
   readonly disarmed: boolean;
 }
 
-export function fillLsmViolation(into: Violation, growth: LsmGrowth): void {
-  const { account, cell, nowMicros } = growth;
-  const { cumulative, enqueued, count, first, last } = growth.part;
+export function fillLsmViolation(into: Violation, increment: LsmIncrement): void {
+  const { account, cell, nowMicros } = increment;
+  const { cumulative, enqueued, count, first, last } = increment.part;
   const facts = account.facts[cell] as CellFacts;
   const grown = Math.max(0, cumulative - enqueued);
   into.kind = 'lsm';
   into.vector = facts.vector;
-  into.action = growth.disarmed ? 'audit' : facts.action;
+  into.action = increment.disarmed ? 'audit' : facts.action;
   into.state = 'programmed';
-  into.counterEpoch = lsmCounterEpoch(growth.bootId, account.stored.generation, cell, facts);
+  into.counterEpoch = lsmCounterEpoch(increment.bootId, account.stored.generation, cell, facts);
   into.cumulativePackets = cumulative;
   into.cumulativeSkbs = 0;
   into.cumulativeBytes = 0;
@@ -49,7 +50,7 @@ export function fillLsmViolation(into: Violation, growth: LsmGrowth): void {
   into.generation = account.stored.generation;
   into.pod = account.stored.pod;
   into.sample = null;
-  into.detail = growth.disarmed && facts.action === 'drop' ? 'disarmed: it was let pass' : '';
+  into.detail = increment.disarmed && facts.action === 'drop' ? 'disarmed: it was let pass' : '';
   into.operation = last;
   into.policy = facts.policy;
   into.policyRevision = facts.policyRevision;

@@ -1,4 +1,4 @@
-/** A ring record of kind lsm as it goes over the bus, in words. Pure. */
+/** Converts a ring buffer record of kind lsm to its form on the bus. Pure. */
 import type { RuntimeSample } from '@bailiff/bpf';
 import { ACTIONS, OPERATIONS, valueName } from '@bailiff/runtime';
 import { cutFront, MAX_TEXT, type OperationSample } from '@bailiff/schemas';
@@ -7,14 +7,17 @@ import type { ContainerRef } from '../counting/account.ts';
 const OUTCOMES: Readonly<Record<string, OperationSample['outcome']>> = { block: 'block', kill: 'kill' };
 const ON_VALUES: readonly string[] = ['socket', 'capability', 'mount', 'kernel', 'drift'];
 
-/** A path: the kernel keeps 256 bytes, and each that is no UTF-8 becomes three. Its end identifies more. */
+/**
+ * Cuts a path at its front, because its end identifies more. The kernel keeps 256 bytes, and each
+ * byte that is no UTF-8 becomes three.
+ */
 const path = (text: string): string => cutFront(text, MAX_TEXT.OperationSample.subject.bytes);
 
 const decimal = (value: bigint): string => (value === 0n ? '' : value.toString());
 
 /**
  * @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0
- * @param container null: its name is not known
+ * @param container null: unknown
  */
 export function toOperationSample(
   sample: RuntimeSample,
@@ -23,7 +26,7 @@ export function toOperationSample(
 ): OperationSample {
   const operation = OPERATIONS[sample.op] as (typeof OPERATIONS)[number];
   const value = ON_VALUES.includes(operation) ? valueName(operation, sample.value) : '';
-  // A mount is of a kind and at a place: both are worth telling.
+  // A mount has both a kind and a path.
   const subject = value !== '' && sample.subject !== '' ? `${value} ${sample.subject}` : value || sample.subject;
   return {
     observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),

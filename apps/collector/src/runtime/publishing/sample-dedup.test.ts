@@ -1,7 +1,8 @@
 import type { OperationSample } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MAX_SHOWN, type OperationSamples, partsOf, withSample } from './sample-dedup.ts';
+import type { OperationSamples } from '../counting/account.ts';
+import { addSample, MAX_DISTINCT, splitIncrement } from './sample-dedup.ts';
 
 const sample = (subject: string, observedAt = 1) =>
   ({
@@ -17,20 +18,20 @@ const sample = (subject: string, observedAt = 1) =>
   }) as unknown as OperationSample;
 const samplesOf = (...subjects: string[]) =>
   subjects.reduce<OperationSamples | undefined>(
-    (all, subject, at) => withSample(all, sample(subject, at + 1)),
+    (all, subject, at) => addSample(all, sample(subject, at + 1)),
     undefined,
   );
-const shownIn = (samples: OperationSamples | undefined, enqueued: number, cumulative: number, most = 100) =>
-  partsOf(samples, { enqueued, cumulative }, most).map((p) => [
+const partsOf = (samples: OperationSamples | undefined, enqueued: number, cumulative: number, most = 100) =>
+  splitIncrement(samples, { enqueued, cumulative }, most).map((p) => [
     p.last?.subject ?? '',
     p.enqueued,
     p.cumulative,
     p.count,
   ]);
 
-describe('shown operations', () => {
+describe('sample deduplication', () => {
   it.each([
-    { name: 'none was sampled', of: [], grown: [4, 9], parts: [['', 4, 9, 0]] },
+    { name: 'no sample', of: [], grown: [4, 9], parts: [['', 4, 9, 0]] },
     { name: 'one, once', of: ['a'], grown: [0, 1], parts: [['a', 0, 1, 1]] },
     { name: 'one, more often than sampled', of: ['a', 'a'], grown: [0, 50], parts: [['a', 0, 50, 2]] },
     {
@@ -44,7 +45,7 @@ describe('shown operations', () => {
       ],
     },
     {
-      name: 'the newest last, with how many showed it',
+      name: 'the newest last, with its number of samples',
       of: ['a', 'b', 'a'],
       grown: [10, 13],
       parts: [
@@ -53,7 +54,7 @@ describe('shown operations', () => {
       ],
     },
     {
-      name: 'what was not sampled is the last one’s',
+      name: 'unsampled operations count for the last one',
       of: ['a', 'b'],
       grown: [0, 1000],
       parts: [
@@ -62,20 +63,20 @@ describe('shown operations', () => {
       ],
     },
     { name: 'a sample whose count is not read yet', of: ['a', 'b'], grown: [7, 8], parts: [['b', 7, 8, 1]] },
-    { name: 'a last word without growth', of: ['a', 'b'], grown: [8, 8], parts: [['b', 8, 8, 0]] },
+    { name: 'a final count without growth', of: ['a', 'b'], grown: [8, 8], parts: [['b', 8, 8, 0]] },
   ])('$name', ({ of, grown: [enqueued, cumulative], parts }) => {
-    expect(shownIn(samplesOf(...of), enqueued as number, cumulative as number)).toEqual(parts);
+    expect(partsOf(samplesOf(...of), enqueued as number, cumulative as number)).toEqual(parts);
   });
 
-  it('room for one - the newest is told, and all are counted with it', () => {
-    expect(shownIn(samplesOf('a', 'b', 'c'), 0, 3, 1)).toEqual([['c', 0, 3, 3]]);
+  it('limit of one part - the newest, with the count of all', () => {
+    expect(partsOf(samplesOf('a', 'b', 'c'), 0, 3, 1)).toEqual([['c', 0, 3, 3]]);
   });
 
-  it('more than are kept - the newest takes the place of the one before it', () => {
-    const subjects = Array.from({ length: MAX_SHOWN + 3 }, (_, i) => `s${i}`);
-    const parts = shownIn(samplesOf(...subjects), 0, subjects.length);
-    expect(parts).toHaveLength(MAX_SHOWN);
-    expect(parts.at(-1)).toEqual([`s${MAX_SHOWN + 2}`, MAX_SHOWN - 1, MAX_SHOWN + 3, 4]);
+  it('above the limit - the newest replaces the one before it', () => {
+    const subjects = Array.from({ length: MAX_DISTINCT + 3 }, (_, i) => `s${i}`);
+    const parts = partsOf(samplesOf(...subjects), 0, subjects.length);
+    expect(parts).toHaveLength(MAX_DISTINCT);
+    expect(parts.at(-1)).toEqual([`s${MAX_DISTINCT + 2}`, MAX_DISTINCT - 1, MAX_DISTINCT + 3, 4]);
   });
 
   it.each([
@@ -90,29 +91,32 @@ describe('shown operations', () => {
       ],
     },
     {
-      name: 'of the operation that is shown, not of what is counted with it',
+      name: 'of the published operation, not of those counted with it',
       of: ['a', 'b', 'b'],
       most: 1,
       times: [[2, 3]],
     },
-  ])('first and last time of a cell - those $name', ({ of, most, times }) => {
-    const parts = partsOf(samplesOf(...of), { enqueued: 0, cumulative: of.length }, most);
+  ])('first and last time - $name', ({ of, most, times }) => {
+    const parts = splitIncrement(samplesOf(...of), { enqueued: 0, cumulative: of.length }, most);
     expect(parts.map(({ first, last }) => [first?.observedAt, last?.observedAt])).toEqual(times);
   });
 
-  it('more than are kept - the newest has its own first time', () => {
-    const subjects = Array.from({ length: MAX_SHOWN + 1 }, (_, i) => `s${i}`);
-    const parts = partsOf(samplesOf(...subjects), { enqueued: 0, cumulative: subjects.length }, 100);
-    expect(parts.at(-1)).toMatchObject({ first: { observedAt: MAX_SHOWN + 1 }, last: { observedAt: MAX_SHOWN + 1 } });
+  it('above the limit - the newest has its own first time', () => {
+    const subjects = Array.from({ length: MAX_DISTINCT + 1 }, (_, i) => `s${i}`);
+    const parts = splitIncrement(samplesOf(...subjects), { enqueued: 0, cumulative: subjects.length }, 100);
+    expect(parts.at(-1)).toMatchObject({
+      first: { observedAt: MAX_DISTINCT + 1 },
+      last: { observedAt: MAX_DISTINCT + 1 },
+    });
   });
 
-  it('property - parts follow each other without gap or overlap up to the cumulative value, whatever was sampled', () => {
+  it('property - parts are adjacent up to the cumulative value, whatever was sampled', () => {
     const subjects = fc.array(fc.constantFrom(...'abcdefghijklmnop'), { maxLength: 40 });
     fc.assert(
       fc.property(subjects, fc.nat(1000), fc.nat(60), fc.integer({ min: 1, max: 20 }), (of, enqueued, grown, most) => {
         const samples = samplesOf(...of);
-        const parts = partsOf(samples, { enqueued, cumulative: enqueued + grown }, most);
-        expect(parts.length).toBeLessThanOrEqual(Math.min(most, MAX_SHOWN));
+        const parts = splitIncrement(samples, { enqueued, cumulative: enqueued + grown }, most);
+        expect(parts.length).toBeLessThanOrEqual(Math.min(most, MAX_DISTINCT));
         let at = enqueued;
         for (const part of parts) {
           expect(part.enqueued).toBe(at);

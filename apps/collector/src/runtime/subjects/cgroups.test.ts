@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Births } from '../kernel/apply-latency.ts';
+import { SubjectLatency } from '../kernel/apply-latency.ts';
 import { memoryMaps } from '../testing.ts';
-import { isContainerDir, whyNoCgroups } from './cgroups.ts';
+import { cgroupProblem, isContainerDir } from './cgroups.ts';
 
 const ID = '0123456789abcdef'.repeat(4);
 
@@ -16,23 +16,23 @@ describe('cgroups', () => {
     { name: `x${ID}`, is: false },
   ])('container - $name: $is', ({ name, is }) => expect(isContainerDir(name, ID)).toBe(is));
 
-  it('container - one that has no id yet is none', () => expect(isContainerDir('', '')).toBe(false));
+  it('container without id - no match', () => expect(isContainerDir('', '')).toBe(false));
 
-  it('a root that is not of cgroup v2, or none - says so', () => {
-    expect(whyNoCgroups('/proc')).toContain('not of cgroup v2');
-    expect(whyNoCgroups('')).not.toBe('');
+  it('root without cgroup v2, or no root - reported', () => {
+    expect(cgroupProblem('/proc')).toContain('not of cgroup v2');
+    expect(cgroupProblem('')).not.toBe('');
   });
 
-  it('births - those that nobody asked about are forgotten, a late pod is not', () => {
+  it('creation times - old ones are removed, recent ones stay', () => {
     const { born } = memoryMaps();
     born.set(1n, 0n);
     born.set(2n, 700_000_000_000n);
-    const births = new Births(
+    const latency = new SubjectLatency(
       born,
       () => 800_000_000_000n,
       () => undefined,
     );
-    births.forgetOld();
+    latency.removeOld();
     expect(born.entries().map(([id]) => id)).toEqual([2n]);
   });
 });

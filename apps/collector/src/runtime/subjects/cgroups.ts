@@ -1,6 +1,7 @@
 /**
- * Cgroups of pods and containers, by name: which pods were there before the programs were loaded, and which container is which. The
- * kernel numbers a cgroup as its directory's inode.
+ * Cgroups of pods and containers by name: which pods existed before the programs were loaded, and
+ * which cgroup belongs to which container. The kernel's id of a cgroup is the inode of its
+ * directory.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -9,13 +10,13 @@ import type { PodIdentity } from '@bailiff/schemas';
 import { listPodCgroups } from '../../identity/pod-cgroups.ts';
 import type { ContainerRef } from '../counting/account.ts';
 
-/** Why containers cannot be told by their cgroup here; empty: they can. */
-export function whyNoCgroups(root: string): string {
+/** Why containers cannot be found by cgroup on this node; empty: they can. */
+export function cgroupProblem(root: string): string {
   if (root === '') return 'no cgroupRoot is configured';
   return existsSync(path.join(root, 'cgroup.controllers')) ? '' : `${root} is not of cgroup v2`;
 }
 
-/** A cgroup may go between being listed and being asked. */
+/** null: the cgroup disappeared after its listing. */
 function idOf(dir: string): bigint | null {
   try {
     return cgroupId(dir);
@@ -25,8 +26,8 @@ function idOf(dir: string): bigint | null {
   }
 }
 
-/** 32 hex digits of each pod's UID → its directory. */
-export function podDirs(root: string): Map<string, string> {
+/** Cgroup directory of each pod, by the 32 hex digits of its UID. */
+export function podCgroupDirs(root: string): Map<string, string> {
   const dirs = new Map<string, string>();
   for (const { podUid, path: dir } of listPodCgroups(root)) {
     const uid = normalPodUid(podUid);
@@ -36,12 +37,13 @@ export function podDirs(root: string): Map<string, string> {
 }
 
 /**
- * Tells the kernel of pods whose cgroup it did not see made. Nothing is taken out: the kernel forgets a cgroup as it goes, and its number
- * is never given out again. @returns how many were new
+ * Adds pods to the kernel's map whose cgroups were created before the programs. Removes nothing: the
+ * kernel removes a cgroup itself, and never reuses its id.
+ * @returns added pods
  */
-export function bindExisting(cgroups: RuntimeMaps['cgroups'], root: string): number {
+export function bindExistingPods(cgroups: RuntimeMaps['cgroups'], root: string): number {
   let added = 0;
-  for (const [uid, dir] of podDirs(root)) {
+  for (const [uid, dir] of podCgroupDirs(root)) {
     const id = idOf(dir);
     if (id === null || cgroups.get(id) === uid) continue;
     cgroups.set(id, uid);
@@ -50,7 +52,7 @@ export function bindExisting(cgroups: RuntimeMaps['cgroups'], root: string): num
   return added;
 }
 
-/** Directories in a pod's cgroup: one a container, whatever the runtime calls it. */
+/** Directories in a pod's cgroup: one per container, whatever the runtime calls it. */
 export function childCgroups(podDir: string): { name: string; id: bigint }[] {
   let names: string[] = [];
   try {
@@ -73,7 +75,7 @@ export function isContainerDir(name: string, containerId: string): boolean {
   return name.endsWith(`-${containerId}.scope`) && !name.includes('conmon');
 }
 
-/** The containers of a pod that run, with their cgroups. */
+/** Running containers of a pod, with their cgroups. */
 export function containersIn(podDir: string, containers: PodIdentity['containers']): ContainerRef[] {
   const children = childCgroups(podDir);
   return containers.flatMap(({ name, id }) => {

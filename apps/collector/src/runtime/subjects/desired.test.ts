@@ -10,7 +10,7 @@ const KEY = 'runtime.cluster._.guard';
 const app: ContainerRef = { name: 'app', id: 'x://1', cgroupId: '11' };
 const sidecar: ContainerRef = { name: 'proxy', id: 'x://2', cgroupId: '12' };
 
-describe('desired', () => {
+describe('desired subjects', () => {
   let policies: Policies;
   beforeEach(() => {
     policies = new Policies();
@@ -24,8 +24,8 @@ describe('desired', () => {
       hasContainers,
     ]);
 
-  it('pods with the same policies share a set; who is not selected has none', () => {
-    policies.take(KEY, denying({ one: '/bin/one' }, { selector: { podLabels: { matchLabels: { app: 'web' } } } }));
+  it('pods with the same policies - share a set; unselected pods have none', () => {
+    policies.receive(KEY, denying({ one: '/bin/one' }, { selector: { podLabels: { matchLabels: { app: 'web' } } } }));
     const pods = [podIdentity('a'), podIdentity('b'), podIdentity('c', { labels: {} })];
     const [first, second, third] = desired(pods).subjects;
     expect(first?.set).toBe(second?.set);
@@ -35,10 +35,13 @@ describe('desired', () => {
     ]);
   });
 
-  it('a policy of one container - that one has a set of its own, before its pod; the rest what holds for all', () => {
+  it('policy of one container - its own set, before its pod; the others have the common set', () => {
     const pod = podIdentity('a');
-    policies.take(KEY, denying({ all: '/bin/all' }));
-    policies.take('runtime.namespace.shop.of-app', denying({ own: '/bin/own' }, { selector: { containers: ['app'] } }));
+    policies.receive(KEY, denying({ all: '/bin/all' }));
+    policies.receive(
+      'runtime.namespace.shop.of-app',
+      denying({ own: '/bin/own' }, { selector: { containers: ['app'] } }),
+    );
     expect(ruleNames([pod], [app, sidecar])).toEqual([
       ['c11', ['all', 'own'], false],
       [uidOf(pod), ['all'], true],
@@ -46,9 +49,9 @@ describe('desired', () => {
     expect(ruleNames([pod])).toEqual([[uidOf(pod), ['all'], false]]);
   });
 
-  it('a bad value - refused with its field, the last good one holds; deleting the key takes both away', () => {
-    policies.take(KEY, denying({ one: '/bin/one' }));
-    expect(policies.take(KEY, '{"revision":4,"rules":[{"name":"x","action":"block"}]}')).toMatchObject({
+  it('bad value - rejected with its field, the last good one stays; deleting the key removes both', () => {
+    policies.receive(KEY, denying({ one: '/bin/one' }));
+    expect(policies.receive(KEY, '{"revision":4,"rules":[{"name":"x","action":"block"}]}')).toMatchObject({
       refused: expect.stringContaining('rules.0'),
     });
     const pod = podIdentity('a');
@@ -56,16 +59,16 @@ describe('desired', () => {
     expect(policyStatuses(policies, desired([pod]).subjects, [])).toMatchObject([
       { key: KEY, revision: 4, state: 'refused', subjects: 1 },
     ]);
-    policies.take(KEY, null);
+    policies.receive(KEY, null);
     expect(ruleNames([pod])).toEqual([[uidOf(pod), null, false]]);
     expect(policyStatuses(policies, [], [])).toEqual([]);
   });
 
-  it('policies that do not go together - refused with the reason; what the pod has stays', () => {
+  it('policies that cannot be merged - refused with the reason', () => {
     const path = '/bin/crowded';
     for (let i = 0; i < 20; i += 1) {
       const many = Object.fromEntries(Array.from({ length: 250 }, (_, n) => [`r${n}`, `/bin/${i}-${n}`]));
-      policies.take(`runtime.cluster._.p${i}`, denying({ ...many, crowded: path }));
+      policies.receive(`runtime.cluster._.p${i}`, denying({ ...many, crowded: path }));
     }
     const { subjects, refusals } = desired([podIdentity('a')]);
     expect(subjects).toEqual([]);
@@ -83,9 +86,9 @@ describe('desired', () => {
     });
   });
 
-  it('cells - named by policy and rule, with what the policy says of itself; postures and unresolved paths too', () => {
-    policies.take(KEY, denying({ one: '/bin/one' }, { revision: 3, severity: 'high', tags: ['t'], message: 'no' }));
-    const { set } = policies.holdingFor(podIdentity('a'), null);
+  it('cells - named by policy and rule, with the facts of the policy; postures and unresolved paths too', () => {
+    policies.receive(KEY, denying({ one: '/bin/one' }, { revision: 3, severity: 'high', tags: ['t'], message: 'no' }));
+    const { set } = policies.match(podIdentity('a'), null);
     const facts = policies.factsOf(set as NonNullable<typeof set>);
     expect(facts[0]).toEqual({
       ...{ vector: 'guard/one', action: 'drop', policy: KEY, policyRevision: 3, severity: 'high' },

@@ -1,15 +1,16 @@
 /**
- * What should be in force: pods of the node and their containers × policies → subjects. Pure.
+ * Computes the desired subjects from the pods of the node, their containers and the policies. Pure.
  *
- * A pod that some policy names containers of has a set for each of those that run, and one for the rest, which also holds for those
- * whose name is not known yet. A pod that no policy selects is no subject; one that was, stays with an empty set until its cgroup goes
- * (its tasks are bound, and a bound task of a pod that nobody knows is refused everything).
+ * A pod with policies for named containers has one subject per running named container and one for
+ * the others, which also covers containers whose name is not known yet. A pod without policies is
+ * no subject. A former subject keeps an empty set until its cgroup is gone: its tasks are bound to
+ * the pod, and the kernel denies everything to a bound task of an unknown pod.
  */
 import { normalPodUid } from '@bailiff/bpf';
 import { PolicyError, type PolicySet } from '@bailiff/runtime';
 import type { PodIdentity, PodRef } from '@bailiff/schemas';
 import type { ContainerRef } from '../counting/account.ts';
-import type { Holding, Policies } from './policies.ts';
+import type { Policies, PolicyMatch } from './policies.ts';
 
 export interface Subject {
   /** The pod's UID, or `c<cgroup id>` of a container. */
@@ -20,16 +21,16 @@ export interface Subject {
   /** null: the pod's own subject. */
   readonly container: ContainerRef | null;
   readonly set: PolicySet | null;
-  /** Keys of the policies that hold. */
+  /** Keys of its policies. */
   readonly policies: readonly string[];
   readonly hasContainers: boolean;
   readonly auditUntilNs: bigint;
 }
 
-/** A subject that keeps what it has, because what should hold cannot. */
+/** A subject that keeps its current set, because the desired one is impossible. */
 export interface Refusal {
   readonly subject: string;
-  /** As its list writes it. */
+  /** As in the pod list. */
   readonly podUid: string;
   /** Name of the container; null: the pod's own. */
   readonly container: string | null;
@@ -38,7 +39,7 @@ export interface Refusal {
 }
 
 export interface Desired {
-  /** Containers before their pod: its flag sends the kernel to them. */
+  /** Containers before their pod, because the flag of the pod sends the kernel to them. */
   readonly subjects: Subject[];
   readonly refusals: Refusal[];
 }
@@ -46,7 +47,7 @@ export interface Desired {
 export interface DesiredInput {
   readonly pods: Iterable<PodIdentity>;
   readonly policies: Policies;
-  /** Containers of a pod that run, by what their cgroups are called. Asked only of pods whose containers a policy names. */
+  /** Running containers of a pod, by the names of their cgroups. Called only for pods with policies for named containers. */
   containersOf(pod: PodIdentity): readonly ContainerRef[];
   auditUntilNs(namespace: string): bigint;
 }
@@ -82,16 +83,16 @@ export function desiredSubjects(input: DesiredInput): Desired {
     const common = { podUid, pod: podRefOfIdentity(pod), auditUntilNs: input.auditUntilNs(pod.namespace) };
     const add = (container: ContainerRef | null) => {
       const key = container ? containerKey(container.cgroupId) : podUid;
-      const holding = held(input.policies, pod, container?.name ?? null);
-      if ('reason' in holding)
-        refusals.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, ...holding });
+      const match = matchOf(input.policies, pod, container?.name ?? null);
+      if ('reason' in match)
+        refusals.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, ...match });
       else
         subjects.push({
           ...common,
           key,
           container,
-          set: holding.set,
-          policies: holding.policies.map((one) => one.key),
+          set: match.set,
+          policies: match.policies.map((one) => one.key),
           hasContainers: container === null && containers.length > 0,
         });
     };
@@ -101,13 +102,13 @@ export function desiredSubjects(input: DesiredInput): Desired {
   return { subjects, refusals };
 }
 
-function held(
+function matchOf(
   policies: Policies,
   pod: PodIdentity,
   container: string | null,
-): Holding | { policies: string[]; reason: string } {
+): PolicyMatch | { policies: string[]; reason: string } {
   try {
-    return policies.holdingFor(pod, container);
+    return policies.match(pod, container);
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     return { policies: policies.selecting(pod, container).map(({ key }) => key), reason: error.message };

@@ -1,8 +1,9 @@
 /**
- * The runtime policies that the bus has told, each the last good one of its key, and what they come to for a container. Pure.
+ * The runtime policies from the bus, the last good value of each key, and the merged policy set of a
+ * container. Pure.
  *
- * What is merged is remembered by which policies hold together: most pods of a node have the same. Bounds: MAX_POLICIES; MAX_MERGED, beyond
- * which the memory begins anew.
+ * Merged sets are cached by the keys of their policies, because most pods of a node share them.
+ * Limits: MAX_POLICIES; MAX_MERGED cached sets, after which the cache is cleared.
  */
 import { ConfigError, parseConfigKey, parseValueBy, runtimePolicy, runtimePolicyScoped } from '@bailiff/policy';
 import {
@@ -15,24 +16,24 @@ import {
   type PolicySet,
   selects,
 } from '@bailiff/runtime';
-import type { Taken } from '../../desired/desired-state.ts';
+import type { ReceiveResult } from '../../desired/desired-state.ts';
 import type { CellFacts } from '../counting/account.ts';
 
-/** As many keys as a reader of the bus follows. */
+/** As many as the keys that a reader of the bus follows. */
 export const MAX_POLICIES = 4096;
 /** Twice the sets that the kernel holds. */
 export const MAX_MERGED = 2048;
 
-/** A policy that holds, or its newest version that was not taken. */
+/** The rejected newest value of a policy. */
 export interface RefusedPolicy {
   readonly revision: number | null;
   readonly reason: string;
 }
 
-/** What holds for one container, or for a pod's containers that no policy names. */
-export interface Holding {
+/** Policies of one container, or of the containers that no policy names. */
+export interface PolicyMatch {
   readonly policies: readonly NamedPolicy[];
-  /** null: no policy holds. */
+  /** null: no policy. */
   readonly set: PolicySet | null;
 }
 
@@ -40,7 +41,7 @@ export class Policies {
   readonly #named = new Map<string, NamedPolicy>();
   readonly #sets = new Map<string, PolicySet>();
   readonly #facts = new WeakMap<PolicySet, readonly CellFacts[]>();
-  /** Keys whose newest value was refused; the last good one, if any, holds. */
+  /** Keys whose newest value was rejected; the last good value, if any, stays in force. */
   readonly refused = new Map<string, RefusedPolicy>();
 
   get all(): Iterable<NamedPolicy> {
@@ -55,12 +56,12 @@ export class Policies {
     return this.#named.has(key);
   }
 
-  /** @param json null: it was deleted */
-  take(keyText: string, json: string | null): Taken {
+  /** @param json null: the key was deleted */
+  receive(keyText: string, json: string | null): ReceiveResult {
     if (json === null) {
-      const was = this.refused.delete(keyText);
-      if (!this.#named.delete(keyText)) return { changed: was };
-      this.#forget(keyText);
+      const wasRefused = this.refused.delete(keyText);
+      if (!this.#named.delete(keyText)) return { changed: wasRefused };
+      this.#invalidate(keyText);
       return { changed: true };
     }
     try {
@@ -69,7 +70,7 @@ export class Policies {
       if (!this.#named.has(keyText) && this.#named.size >= MAX_POLICIES)
         throw new ConfigError('CONFIG_SCHEMA', `${keyText}: more than ${MAX_POLICIES} policies`);
       this.#named.set(keyText, { key: keyText, name: key.name, namespace: key.namespace, policy });
-      this.#forget(keyText);
+      this.#invalidate(keyText);
       this.refused.delete(keyText);
       return { changed: true };
     } catch (error) {
@@ -79,18 +80,21 @@ export class Policies {
     }
   }
 
-  /** Of what was merged, only what the policy is in means something else now. */
-  #forget(keyText: string): void {
+  /** Removes the cached sets that contain a policy. */
+  #invalidate(keyText: string): void {
     for (const key of this.#sets.keys()) if (key.split(' ').includes(keyText)) this.#sets.delete(key);
   }
 
-  /** Names of the pod's containers that some policy names. */
+  /** Containers of the pod that some policy names. */
   containersOf(pod: PodFacts): string[] {
     return containersNamed([...this.#named.values()], pod);
   }
 
-  /** @param container null: of those that no policy names. @throws PolicyError POLICY_LIMIT */
-  holdingFor(pod: PodFacts, container: string | null): Holding {
+  /**
+   * @param container null: the containers that no policy names
+   * @throws PolicyError POLICY_LIMIT
+   */
+  match(pod: PodFacts, container: string | null): PolicyMatch {
     const policies = this.selecting(pod, container);
     if (policies.length === 0) return { policies, set: null };
     const key = policies.map((named) => named.key).join(' ');
@@ -103,12 +107,12 @@ export class Policies {
     return { policies, set };
   }
 
-  /** The policies that hold, whether or not they merge. */
+  /** Policies that select a container, whether or not they can be merged. */
   selecting(pod: PodFacts, container: string | null): NamedPolicy[] {
     return [...this.#named.values()].filter((named) => selects(named, pod, container));
   }
 
-  /** What each cell of a set counts. */
+  /** Meaning of each cell of a set. */
   factsOf(set: PolicySet): readonly CellFacts[] {
     let facts = this.#facts.get(set);
     if (!facts) {
@@ -119,7 +123,7 @@ export class Policies {
   }
 }
 
-/** By cell: its rules, and behind them postures and what has no path. */
+/** Cells of the rules, followed by those of postures and of unresolved paths. */
 export function cellFactsOf(set: PolicySet): CellFacts[] {
   return Array.from({ length: set.rules.length + COUNTER_EXTRA }, (_, cell) => {
     const name = cellName(set, cell);
@@ -138,7 +142,7 @@ export function cellFactsOf(set: PolicySet): CellFacts[] {
   });
 }
 
-/** Of a value that was refused, for who asks whether it came; null: it says none. */
+/** Revision of a rejected value, for the status; null: it has none. */
 function revisionIn(json: string): number | null {
   try {
     const value: unknown = JSON.parse(json);

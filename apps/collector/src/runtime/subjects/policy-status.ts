@@ -1,27 +1,27 @@
-/** Of each policy, whether this node has it in force, and if not, why. Pure. */
+/** Status of each runtime policy on this node: in force, or refused with a reason. Pure. */
 import { clipReason, type RuntimePolicyStatus, type RuntimeStatus } from '@bailiff/schemas';
 import type { Refusal, Subject } from './desired.ts';
 import type { Policies } from './policies.ts';
 
-/** Subjects told one by one; the message has room for some hundred times as many policies. */
+/** Limit of refused subjects in a status. */
 export const MAX_REFUSED_SUBJECTS = 64;
 
 export type RefusedSubjects = Required<Pick<RuntimeStatus, 'refusedSubjects' | 'refusedSubjectsOmitted'>>;
 
-/** Pods and containers that keep what they had, as many as a status has room for. */
+/** Pods and containers that keep their current set, as many as fit into a status. */
 export function refusedSubjects(refusals: readonly Refusal[]): RefusedSubjects {
-  const told = refusals.slice(0, MAX_REFUSED_SUBJECTS);
+  const listed = refusals.slice(0, MAX_REFUSED_SUBJECTS);
   return {
-    refusedSubjects: told.map(({ podUid, container, reason }) => ({ podUid, container, reason: clipReason(reason) })),
-    refusedSubjectsOmitted: refusals.length - told.length,
+    refusedSubjects: listed.map(({ podUid, container, reason }) => ({ podUid, container, reason: clipReason(reason) })),
+    refusedSubjectsOmitted: refusals.length - listed.length,
   };
 }
 
-/** Policies named in a status, and the bytes of JSON spent on them. */
 export const MAX_POLICY_STATUSES = 512;
+/** Bytes of JSON for the policies of a status. */
 export const MAX_POLICIES_BYTES = 128 * 1024;
 
-/** The policies that fit, refused ones first: they are what a reader looks for. */
+/** The policies that fit. If some do not, refused ones come first: readers look for them. */
 export function fitPolicies(
   policies: readonly RuntimePolicyStatus[],
 ): Pick<RuntimeStatus, 'policies' | 'policiesOmitted'> {
@@ -33,7 +33,6 @@ export function fitPolicies(
     if (bytes > MAX_POLICIES_BYTES || kept.length >= MAX_POLICY_STATUSES) break;
     kept.push(fitted);
   }
-  // All of them stay in their own order.
   if (kept.length === policies.length)
     return { policies: policies.map((one) => ({ ...one, reason: clipReason(one.reason) })), policiesOmitted: 0 };
   return { policies: kept, policiesOmitted: policies.length - kept.length };
