@@ -30,7 +30,10 @@ import { StatusReporter } from './status/status-reporter.ts';
 
 /** Interval of comparing all state with the kernel: events can be lost. */
 const RESYNC_MS = 30_000;
-/** Interval of checking program chains and own addresses, which have no event. Chains are also checked before each status. */
+/**
+ * Interval of checking program chains and own addresses, which have no event. Chains are also
+ * checked before each status.
+ */
 const PLACES_MS = 2_000;
 /** Interval of checking the CNI folder, beside its events. */
 const CNI_CHECK_MS = 10_000;
@@ -168,7 +171,10 @@ export class Collector {
     this.#object.close();
   }
 
-  /** Operations before packets: a socket is created before it sends, and rules may require this order. */
+  /**
+   * Operations before packets: a socket is created before it sends, and rules may require this
+   * order.
+   */
   #takeSamples(batch: DecodedBatch): void {
     this.#metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
@@ -179,7 +185,10 @@ export class Collector {
     this.#network.takeSamples(batch.samples);
   }
 
-  /** Drains samples before reading counters: otherwise the counts are published without their samples. */
+  /**
+   * Drains samples before reading counters: otherwise the counts are published without their
+   * samples.
+   */
   #sweep(waiting: DecodedBatch | null): void {
     if (waiting) this.#takeSamples(waiting);
     this.#runtime.sweep();

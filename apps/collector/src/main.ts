@@ -1,7 +1,7 @@
 /**
- * `collector` runs the collector. `collector status`, `collector detach --all` and `collector attach`
- * inspect a node, detach its programs and revert that. They read only pins and files, so they work
- * without bus and configuration.
+ * `collector` runs the collector. `collector status`, `collector detach --all` and `collector
+ * attach` inspect a node, detach its programs and revert that. They read only pins and files, so
+ * they work without bus and configuration.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,10 @@ import { startProblem } from './offline/pin-problem.ts';
 import { statusCommand } from './offline/status-command.ts';
 import { releaseStartPages } from './process/memory.ts';
 
-/** In a checkout, the bundle uses addon and objects from the build directory; an image sets the variables. */
+/**
+ * In a checkout, the bundle uses addon and objects from the build directory; an image sets the
+ * variables.
+ */
 function findBuilt(variable: string, relative: string): void {
   if (process.env[variable]) return;
   const built = fileURLToPath(new URL(`../../../libs/bpf/build/${relative}`, import.meta.url));

@@ -266,7 +266,8 @@ export class NetworkEngine {
   }
 
   #writeAcked(iface: GuardedInterface): void {
-    // An acknowledgement may arrive after the generation was forgotten: it must not be stored again.
+    // An acknowledgement may arrive after the generation was forgotten: it must not be stored
+    // again.
     if (this.registry.byGeneration(iface.generation) !== iface) return;
     this.#o.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
   }

@@ -15,7 +15,10 @@ import { type ProcessFacts, readProcess, readSome } from './proc.ts';
 import { NET_FILES, type NetSocket, parseSockets } from './sockets.ts';
 
 const BUDGET_MS = 1_000;
-/** Limit of read processes: more than a capture contains, because those of the evidence may be the last. */
+/**
+ * Limit of read processes: more than a capture contains, because those of the evidence may be the
+ * last.
+ */
 const MAX_READ = 2 * MAX_CAPTURE_PROCESSES;
 /** Processes per turn of the event loop. */
 const TURN = 16;
@@ -87,7 +90,9 @@ async function readAll(
   return { processes: processes.filter(({ pid }) => still.has(pid)), unread: order.length - looked };
 }
 
-/** The first directory below the pod's belongs to the container; cgroups that it creates are deeper. */
+/**
+ * The first directory below the pod's belongs to the container; cgroups that it creates are deeper.
+ */
 function containerOf(cgroup: string, podDir: string, containers: PodIdentity['containers']): string {
   const name = path.relative(podDir, cgroup).split('/')[0] ?? '';
   const bare = (id: string) => id.slice(id.lastIndexOf('/') + 1);

@@ -1,9 +1,9 @@
 /**
  * Reads facts of one process from /proc. The process may end at any moment and its pid may be
- * reused, so the caller keeps only processes that are still in the pod's cgroup afterwards.
+ * reused: the caller keeps only processes that are still in the pod's cgroup afterwards.
  *
- * Since Linux 4.17, reading `cmdline` touches only anonymous memory, so a pod cannot block the
- * reader with a mapping. A process can overwrite its arguments. Limits: MAX_ARGS in MAX_ARGS_BYTES,
+ * Since Linux 4.17, reading `cmdline` touches only anonymous memory, so a pod cannot block it with
+ * a mapping. A process can overwrite its arguments. Limits: MAX_ARGS, MAX_ARGS_BYTES,
  * MAX_DESCRIPTORS.
  */
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';

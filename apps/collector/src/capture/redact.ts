@@ -1,7 +1,7 @@
 /**
- * Redacts arguments that look like secrets. Pure. It recognizes names, not values: a password without
- * a name, or attached to a short option, is not redacted. Operators who cannot accept that request
- * captures without arguments.
+ * Redacts arguments that look like secrets. Pure. It recognizes names, not values: a password
+ * without a name, or attached to a short option, is not redacted. Operators who cannot accept that
+ * request captures without arguments.
  */
 
 /** Names of options, variables and headers that contain secrets. */

@@ -1,7 +1,7 @@
 /**
  * Responds to capture requests of the responder; the bus allows no other identity to send them. The
- * number of captures is limited per pod (POD_INTERVAL_MS) and per node (MAX_A_MINUTE), so that a
- * stolen credential of the responder cannot keep a collector busy.
+ * number of captures is limited per pod (POD_INTERVAL_MS) and per node (MAX_A_MINUTE): a stolen
+ * credential of the responder cannot keep a collector busy.
  */
 import { type CaptureAnswer, type CaptureRefusal, captureRequest } from '@bailiff/schemas';
 import { type CaptureContext, capturePod } from './capture.ts';

@@ -24,7 +24,10 @@ const STATES = [
 const UNIX_STATES: Readonly<Record<string, string>> = { '01': 'unconnected', '03': 'connected' };
 const UNIX_LISTENS = 0x10000;
 
-/** `0100007F:1F90` → `127.0.0.1:8080`: 32-bit words in host order (little endian), the port as a number. */
+/**
+ * `0100007F:1F90` → `127.0.0.1:8080`: 32-bit words in host order (little endian), the port as a
+ * number.
+ */
 function endpoint(text: string): { address: string; port: number } | null {
   const match = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/.exec(text);
   if (!match) return null;

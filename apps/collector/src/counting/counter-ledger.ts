@@ -1,12 +1,10 @@
 /**
- * Exact counting of cells whose counters only grow. A ledger records, by cell, the value that was
- * put into a frame and the value that the bus acknowledged, and finds the cells of a reading that
- * grew. Pure state, no I/O; epochs.ts and runtime/counting name the cells.
+ * Counts cells exactly whose counters only grow: a ledger holds the value of each cell that is in
+ * frames and the value that the bus acknowledged. Pure. epochs.ts and runtime/counting name cells.
  *
- * A reading holds `stride` numbers per cell; the first one is compared. Readings are plain numbers,
- * because every ledger is read often and almost no cell has grown. Invariant: acknowledged <=
- * enqueued <= kernel. A frame without acknowledgement costs nothing: its cells are published again
- * with a larger cumulative value, and a reader takes the maximum.
+ * A reading has `stride` numbers per cell and the first one is compared: plain numbers, because
+ * every ledger is read often. Invariant: acknowledged <= enqueued <= kernel. An unacknowledged cell
+ * is published again with a larger cumulative value, and readers take the maximum.
  */
 import assert from 'node:assert/strict';
 
@@ -29,7 +27,10 @@ export class CounterLedger {
   /** Cells with a part that is published elsewhere and never as a violation. */
   protected readonly excluded = new Set<number>();
 
-  /** @param acked by cell, what an earlier process had acknowledged; published again only when it grows */
+  /**
+   * @param acked by cell, what an earlier process had acknowledged; published again only when it
+   *   grows
+   */
   constructor(shape: LedgerShape, acked?: Float64Array) {
     this.#shape = shape;
     if (!acked) return;

@@ -131,7 +131,10 @@ export class CounterStore {
     else this.#acked.write(key, packets);
   }
 
-  /** Moves a generation that is gone from the maps to a file. False: no room, or the disk failed; nothing changed. */
+  /**
+   * Moves a generation that is gone from the maps to a file. False: no room, or the disk failed;
+   * nothing changed.
+   */
   archive(key: IfaceKey): boolean {
     const counters = new Float64Array(COUNTER_NUMBERS);
     if (this.#archived.size >= this.#maxArchived || !this.#counters.readInto(key, counters)) return false;

@@ -54,7 +54,9 @@ export class EpochLedger extends CounterLedger {
     super({ cells: CELLS, counted: CELL_NAMES.length, stride: CELL_NUMBERS }, acked);
   }
 
-  /** Excludes the counts so far of these cells: they are published elsewhere, never as violations. */
+  /**
+   * Excludes the counts so far of these cells: they are published elsewhere, never as violations.
+   */
   exclude(counters: Float64Array, which: (name: CellName) => boolean): void {
     for (const cell of this.grown(counters)) {
       if (!which(CELL_NAMES[cell] as CellName)) continue;

@@ -23,11 +23,17 @@ const CONFIG_KINDS = ['spoof', 'disarm', 'runtime'] as const;
 export type ConfigKind = (typeof CONFIG_KINDS)[number];
 
 export interface DocumentOptions {
-  /** @param storedMicros when the bus stored it; 0: before this process followed it, so its latency is unknown */
+  /**
+   * @param storedMicros when the bus stored it; 0: before this process followed it, so its latency
+   *   is unknown
+   */
   onDocument(document: BusDocument, storedMicros: number): void;
   /** The bucket of these documents was recreated: revisions begin again. */
   onRestart(what: BusDocument['what']): void;
-  /** Every key of the kind was published; `keys` are those with a value, null when the bucket was recreated since. */
+  /**
+   * Every key of the kind was published; `keys` are those with a value, null when the bucket was
+   * recreated since.
+   */
   onConfigSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void;
   onError(part: string, error: Error): void;
 }

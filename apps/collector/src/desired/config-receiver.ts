@@ -44,7 +44,10 @@ export class ConfigReceiver {
     this.#o = options;
   }
 
-  /** Restores the documents that the last process accepted. Call it once, before anything is guarded. */
+  /**
+   * Restores the documents that the last process accepted. Call it once, before anything is
+   * guarded.
+   */
   restore(): void {
     for (const document of this.#o.documents.load()) {
       if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
@@ -117,7 +120,8 @@ export class ConfigReceiver {
 
   /**
    * The bus sent every key of a kind: other keys were deleted while this process was not connected.
-   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as deleted
+   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as
+   *   deleted
    */
   configSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void {
     if (kind === 'runtime') {

@@ -114,9 +114,9 @@ export class DesiredState {
   }
 
   /**
-   * Checks the newest snapshot again after bindings changed. A wrong snapshot that arrived before the
-   * pods is found as they appear; the node's own records then hold alone. A rejected snapshot is
-   * accepted as soon as enough bindings confirm it.
+   * Checks the newest snapshot again after bindings changed. A wrong snapshot that arrived before
+   * the pods is found as they appear; the node's own records then hold alone. A rejected snapshot
+   * is accepted as soon as enough bindings confirm it.
    * @returns null: no change; else the text of the snapshot in force, or null for none
    */
   recheck(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
@@ -198,7 +198,9 @@ export class DesiredState {
     this.known.add(kind);
   }
 
-  /** The bucket was recreated: revisions restart. The accepted document stays until another arrives. */
+  /**
+   * The bucket was recreated: revisions restart. The accepted document stays until another arrives.
+   */
   forgetRevision(part: 'pods' | 'cluster' | 'quarantine'): void {
     if (part === 'pods') this.snapshotRevision = 0;
     else if (part === 'cluster') this.cluster = { ...this.cluster, revision: 0 };

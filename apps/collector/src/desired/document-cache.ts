@@ -102,7 +102,9 @@ export class DocumentCache {
   }
 }
 
-/** The file of a configuration key is named by a digest, because keys may be longer than file names. */
+/**
+ * The file of a configuration key is named by a digest, because keys may be longer than file names.
+ */
 function nameOf({ what, key }: Pick<BusDocument, 'what' | 'key'>): string {
   return what === 'config' ? `config-${createHash('sha256').update(key).digest('hex')}.json` : `${what}.json`;
 }

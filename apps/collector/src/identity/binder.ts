@@ -1,10 +1,10 @@
 /**
- * Binds each interface to its pod, once: by CNI record as soon as one exists. Without a record it
- * searches by the network namespace of the pod's oldest process, after the runtime had time to
- * write the record, and binds when the bus lists the pod with its addresses. It retries unbound
- * interfaces on a slow timer; the node's status shows them.
+ * Binds each interface to its pod, once: by CNI record as soon as one exists, else by the network
+ * namespace of the pod's oldest process. It searches namespaces only after the runtime had time to
+ * write the record, and binds when the bus lists the pod with its addresses.
  *
- * Data path: netlink event or CNI record → here → kernel/reconciler.ts.
+ * Data path: netlink event or CNI record → here → kernel/reconciler.ts. Unbound interfaces are
+ * retried on a slow timer and shown in the node's status.
  */
 import { dumpLinks, getNsid } from '@bailiff/bpf';
 import type { CniRecord } from './cni-record.ts';
@@ -61,7 +61,10 @@ export type BindResult = 'bound' | 'replaced' | 'unchanged';
 export class Binder<I extends BindableInterface> {
   readonly #o: BinderOptions<I>;
   readonly #timers = new Map<I, NodeJS.Timeout>();
-  /** Files of records whose interface is gone. A file name contains the sandbox id and is not reused. */
+  /**
+   * Files of records whose interface is gone. A file name contains the sandbox id and is not
+   * reused.
+   */
   readonly #used = new Set<string>();
 
   constructor(options: BinderOptions<I>) {
@@ -160,7 +163,10 @@ export class Binder<I extends BindableInterface> {
     return false;
   }
 
-  /** A record of the found pod is more exact, whatever its age. Without one the addresses come from the bus. */
+  /**
+   * A record of the found pod is more exact, whatever its age. Without one the addresses come from
+   * the bus.
+   */
   #bindFound(iface: I, found: Binding): boolean {
     const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
     const record = recordFor({ link: iface.link, notBeforeMs: 0, isUsed: () => false }, records);

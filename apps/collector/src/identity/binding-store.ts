@@ -96,7 +96,10 @@ export class BindingStore {
     return path.join(this.#dir, `${ifindex}-${generation}.json`);
   }
 
-  /** Atomic against a kill: writes a temporary file and renames it. Reports a full disk, never throws. */
+  /**
+   * Atomic against a kill: writes a temporary file and renames it. Reports a full disk, never
+   * throws.
+   */
   save(stored: StoredInterface): void {
     const file = this.#file(stored.ifindex, stored.generation);
     try {

@@ -1,6 +1,7 @@
 /**
- * Parses one record of libcni's result cache, `/var/lib/cni/results/<network>-<container>-<ifName>`:
- * the pod that an interface was created for, its host-side names, its MAC and its addresses.
+ * Parses one record of libcni's result cache,
+ * `/var/lib/cni/results/<network>-<container>-<ifName>`: the pod that an interface was created for,
+ * its host-side names, its MAC and its addresses.
  *
  * Only root can write the folder, so a pod cannot forge a record. Pure. A value that is no address
  * or no MAC is dropped with its reason; the rest of the record stays valid.
@@ -16,7 +17,9 @@ export interface CniRecord {
   podUid: string;
   podNamespace: string;
   podName: string;
-  /** Possible host-side interfaces, in the order of the result: every interface without a sandbox. */
+  /**
+   * Possible host-side interfaces, in the order of the result: every interface without a sandbox.
+   */
   hostInterfaces: string[];
   /** MAC of the pod's side, lower case; empty if the plugin did not report it. */
   podMac: string;

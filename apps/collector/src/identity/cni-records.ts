@@ -42,7 +42,9 @@ export class CniRecords {
   readonly #events: CniRecordsEvents;
   readonly #timers = new Set<NodeJS.Timeout>();
   #watcher: FSWatcher | null = null;
-  /** Identity of the watched folder. It includes the birth time, because inode numbers are reused. */
+  /**
+   * Identity of the watched folder. It includes the birth time, because inode numbers are reused.
+   */
   #watched = '';
   #closed = false;
 
@@ -83,7 +85,9 @@ export class CniRecords {
     for (const name of names) this.#read(name, MAX_RETRIES, true);
   }
 
-  /** Checks on a slow timer that the watched folder is the current one and that every file is known. */
+  /**
+   * Checks on a slow timer that the watched folder is the current one and that every file is known.
+   */
   check(): void {
     if (this.#closed || !this.#watcher) return; // the folder is missing and searched already
     try {

@@ -1,15 +1,10 @@
 /**
- * Decides which pod an interface belongs to and which identity it may use. Sources, in order: the
- * CNI record, then the pod's network namespace; the bus confirms. Pure.
+ * Decides which pod an interface belongs to, once for the life of its ifindex, and which identity
+ * it may use: by the CNI record, else by the pod's network namespace; the bus confirms. Pure.
  *
- * - A pod controls its side of the interface. The namespace therefore proves only which pod it is:
- *   addresses come from the bus, and the MAC counts only while no other interface has it.
- * - A binding is made once for the life of the ifindex. A later change of its name, MAC or peer
- *   namespace is reported as `interface-moved` and changes nothing.
- * - Interface names are reused (Calico's are a hash), and a record can outlive its pod. Timestamps
- *   decide which record belongs to which interface: see recordFor and replaces.
- * - The bus's addresses win over the node's. A snapshot that disagrees with the node on most of its
- *   interfaces is rejected as a whole: see checkSnapshot.
+ * A pod controls its side of the interface, so the namespace proves only which pod it is. Interface
+ * names are reused and records can outlive pods: timestamps decide which record matches. The bus's
+ * addresses win, unless a snapshot disagrees with most interfaces of the node.
  */
 import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
 import type { CniRecord } from './cni-record.ts';
@@ -49,8 +44,7 @@ export interface Binding {
 
 /**
  * Running time that a valid record may be older than the netlink event of its interface. The record
- * is written after the interface exists, but its time comes from a coarser clock, and the event may
- * wait for a busy event loop.
+ * is written after the interface exists, but by a coarser clock, and the event may wait.
  */
 export const RECORD_SLACK_MS = 1_000;
 
@@ -118,7 +112,10 @@ export function latchNetns(binding: Binding, link: LinkFacts): Binding | null {
   return { ...binding, link: { ...binding.link, linkNetnsid: link.linkNetnsid } };
 }
 
-/** Differences between the link of a binding and the current one. The first namespace id is no difference. */
+/**
+ * Differences between the link of a binding and the current one. The first namespace id is no
+ * difference.
+ */
 export function movedFrom(binding: Binding, link: LinkFacts): string[] {
   const changes: string[] = [];
   if (binding.link.name !== link.name) changes.push(`name ${binding.link.name} -> ${link.name}`);
@@ -165,7 +162,9 @@ export function isContested({ generation, binding }: MacClaim, others: Iterable<
   return false;
 }
 
-/** Addresses on which the bus and the binding differ; empty if they agree or the bus has none yet. */
+/**
+ * Addresses on which the bus and the binding differ; empty if they agree or the bus has none yet.
+ */
 export function disagreement(binding: Binding, pod: PodIdentity): string[] {
   const listed = pod.interfaces.flatMap((i) => i.addresses);
   if (!isPrimary(binding) || listed.length === 0 || binding.addresses.length === 0) return [];

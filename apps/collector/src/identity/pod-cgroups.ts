@@ -20,12 +20,15 @@ const MAX_PROCESSES = 4096;
 
 const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** systemd prefixes a slice with its parents: below the kubelet's `cgroupRoot` it is `kubelet-kubepods.slice`. */
+/**
+ * systemd prefixes a slice with its parents: below the kubelet's `cgroupRoot` it is
+ * `kubelet-kubepods.slice`.
+ */
 const KUBEPODS = /^(.+-)?kubepods([-.]|$)/;
 
 /**
- * Pod UID in the name of a cgroup folder: `pod<uid>` (cgroupfs), or
- * `kubepods-<qos>-pod<uid with _>.slice` (systemd). null: not a pod's folder.
+ * Pod UID in the name of a cgroup folder: `pod<uid>` (cgroupfs), or `kubepods-<qos>-pod<uid with
+ * _>.slice` (systemd). null: not a pod's folder.
  */
 export function podUidOf(folder: string): string | null {
   const match = /(?:^|-)pod([0-9a-f_-]{36})(?:\.slice)?$/.exec(folder);

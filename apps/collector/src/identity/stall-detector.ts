@@ -21,12 +21,13 @@ export interface Announcement {
 export const TICK_MS = 250;
 /** A tick that is later than this after the previous one ends a stall. */
 const LATE_MS = 2 * TICK_MS;
-/** More stalls than fit into the looked-back interval, because at least LATE_MS lies between two. */
+/**
+ * More stalls than fit into the looked-back interval, because at least LATE_MS lies between two.
+ */
 const MAX_STALLS = 16;
 
 /**
- * The moment that lies `runningMs` of running time before `nowMs`: stalls do not count.
- * Pure.
+ * The moment that lies `runningMs` of running time before `nowMs`: stalls do not count. Pure.
  * @param stalls in the order of time
  */
 export function subtractRunning(runningMs: number, nowMs: number, stalls: readonly Stall[]): number {

@@ -1,11 +1,10 @@
 /**
- * Plans what a start adopts from an earlier process: from kernel maps, pinned links and files to
- * live generations, generations that are gone with counts to publish, and leftovers to remove.
- * Pure. Data from disk and maps is compared, never trusted.
+ * Plans what a start adopts from an earlier process: live generations, generations that are gone
+ * with counts to publish, and leftovers to remove. Pure. Data from disk and maps is never trusted.
  *
  * A generation lives on if its record is in the kernel, its link exists and one of its programs is
- * attached to that link. It needs no file: its pod can be found again, and until then the kernel
- * enforces its last entries.
+ * attached to that link. It needs no file: the kernel enforces its last entries until its pod is
+ * found again.
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
 import type { StoredInterface } from '../identity/binding-store.ts';
@@ -31,8 +30,8 @@ export interface Adoption {
   /** Slot of a live generation that no other has; null: it needs a free one. */
   slot: number | null;
   /**
-   * Its counters entry is lost with the map. Later counts belong to another epoch, so it needs a new
-   * generation.
+   * Its counters entry is lost with the map. Later counts belong to another epoch, so it needs a
+   * new generation.
    */
   countsLost: boolean;
   /** Entries of a live generation in the kernel. */
@@ -94,7 +93,10 @@ export function planAdoption(found: Found): AdoptionPlan {
   };
 }
 
-/** Unguarded packets cannot be counted in a slot that other interfaces used: they are reported as none. */
+/**
+ * Unguarded packets cannot be counted in a slot that other interfaces used: they are reported as
+ * none.
+ */
 function withoutUnguarded(file: StoredInterface): StoredInterface {
   return file.packetsBeforeGuard < 0 ? { ...file, packetsBeforeGuard: 0, gapReported: true } : file;
 }

@@ -1,6 +1,6 @@
 /**
- * Attaches the programs of guarded interfaces, and restores them where another program displaced
- * or removed them. The kernel reports neither, so the collector checks the chains on a timer.
+ * Attaches the programs of guarded interfaces, and restores them where another program displaced or
+ * removed them. The kernel reports neither, so the collector checks the chains on a timer.
  */
 import type { PlaceWatch, SpoofObject } from '@bailiff/bpf';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';

@@ -1,12 +1,10 @@
 /**
  * Guards pod interfaces on their netlink events, before their pods are known, and removes them when
- * their links disappear. A start adopts the generations and counts of an earlier process
- * (adoption.ts).
+ * their links disappear. A start adopts the generations and counts of an earlier process.
  *
- * Order for a new interface: counters entry, file, record, programs. A program therefore always has
- * its record, and every count can be found again. A problem with one interface is reported and
- * shown in its status; the others continue. A live interface has priority over counts of gone ones:
- * if the counters map is full, the oldest of those move to disk (counter-store.ts).
+ * Order for a new interface: counters entry, file, record, programs, so that every program has its
+ * record. A problem with one interface is reported and shown in its status. If the counters map is
+ * full, counts of gone interfaces move to disk to make room for live ones.
  */
 import {
   dumpLinks,
@@ -200,19 +198,27 @@ export class Guard {
     }
   }
 
-  /** The acknowledged count of the excluded cells says how much is excluded; without it, all is. */
+  /**
+   * Excludes the acknowledged count of these cells; without acknowledged counts, the whole count.
+   */
   #excludeUnguarded(iface: GuardedInterface): void {
     const { counters } = this.#o;
     if (counters.acked(keyOf(iface))) iface.ledger.restoreExcluded(isBeforeGuard);
     else excludeUnguarded(counters, iface);
   }
 
-  /** Handles links of netlink events: new, changed or removed. Call it as soon as they are read. Never throws. */
+  /**
+   * Handles links of netlink events: new, changed or removed. Call it as soon as they are read.
+   * Never throws.
+   */
   update(links: Iterable<LinkRecord>): void {
     this.#updateAll(links, this.#o.nowMs());
   }
 
-  /** @param eventAtMs when the events were read: the time to a guard counts from here. null: links of a dump */
+  /**
+   * @param eventAtMs when the events were read: the time to a guard counts from here. null: links
+   *   of a dump
+   */
   #updateAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
     const seen = { eventAtMs, announced: this.#started ? this.#o.announcement() : null };
     for (const link of links) this.#tryUpdate(link, seen);
@@ -308,12 +314,16 @@ export class Guard {
     }
   }
 
-  /** Ends a generation whose link lives on and begins another. Counts so far stay with the pod of the old one. */
+  /**
+   * Ends a generation whose link lives on and begins another. Counts so far stay with the pod of
+   * the old one.
+   */
   renew(iface: GuardedInterface): void {
     this.#remove(iface);
     this.#attempt(iface.link.name, () => {
       const link = getLink(iface.ifindex);
-      // The link's own count includes the packets that the old generation judged, so none is unguarded.
+      // The link's own count includes the packets that the old generation judged, so none is
+      // unguarded.
       const { eventAtMs, announced, guardedAfterMs } = iface;
       const over = { guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
       if (link) this.#guard(link, { eventAtMs, announced }, over);

@@ -10,7 +10,10 @@ import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
 
-/** Limit per interface of violations that user space found and that wait for a frame; the newest are kept. */
+/**
+ * Limit per interface of violations that user space found and that wait for a frame; the newest are
+ * kept.
+ */
 export const MAX_FOUND = 16;
 
 /** Entries of one interface in the kernel's maps. */
@@ -33,7 +36,7 @@ export interface Origin {
 
 /** Samples of one cell since its last violation. */
 export interface CellSamples {
-  /** Packets that the samples stand for: a GSO sample stands for all its segments. */
+  /** Packets of the samples: a GSO sample counts as all its segments. */
   packets: number;
   first: PacketSample;
   last: PacketSample;
@@ -56,7 +59,10 @@ export interface GuardedInterface {
   seenUnbound: number;
   link: LinkFacts;
   binding: Binding | null;
-  /** UID of the pod that its network namespace belongs to, while the bus does not list it; empty otherwise. */
+  /**
+   * UID of the pod that its network namespace belongs to, while the bus does not list it; empty
+   * otherwise.
+   */
   unlistedPod?: string;
   pod: PodRef | null;
   /** Entries in the kernel's maps; null before the first write. */
@@ -76,9 +82,14 @@ export interface GuardedInterface {
   lastReported: Record<string, string>;
   /** When this process first saw it, monotonic milliseconds. */
   appearedAtMs: number;
-  /** When the netlink event of its creation was read, monotonic milliseconds; null: it existed before, or the event was lost. */
+  /**
+   * When the netlink event of its creation was read, monotonic milliseconds; null: it existed
+   * before, or the event was lost.
+   */
   eventAtMs: number | null;
-  /** From that event to its attached programs; null: they are not attached, or its age is unknown. */
+  /**
+   * From that event to its attached programs; null: they are not attached, or its age is unknown.
+   */
   guardedAfterMs: number | null;
   /** -1: not measured yet. */
   packetsBeforeGuard: number;

@@ -15,7 +15,10 @@ function readingOf(counters: Reader, iface: GuardedInterface): Float64Array | nu
   return counters.readInto(keyOf(iface), reading) ? reading : null;
 }
 
-/** Whether a generation that is gone has no final count, unguarded packets, found violation or frame in flight. */
+/**
+ * Whether a generation that is gone has no final count, unguarded packets, found violation or frame
+ * in flight.
+ */
 export function hasNothingToPublish(counters: Reader, iface: GuardedInterface): boolean {
   const reading = readingOf(counters, iface);
   const counted = reading !== null && iface.ledger.counted(reading).length > 0;
@@ -31,7 +34,10 @@ export function forgottenCounts(counters: Reader, iface: GuardedInterface): { pa
   return { packets, reason: `${packets} packets of generation ${iface.generation} ${why}` };
 }
 
-/** Excludes the packets that passed before the binding: they are unguarded packets, not violations of the pod. */
+/**
+ * Excludes the packets that passed before the binding: they are unguarded packets, not violations
+ * of the pod.
+ */
 export function excludeUnguarded(counters: Reader, iface: GuardedInterface): void {
   const reading = readingOf(counters, iface);
   if (reading) iface.ledger.exclude(reading, isBeforeGuard);

@@ -30,7 +30,9 @@ export class UnguardedPackets {
     return Number(this.#o.maps.seen(iface.slot)) - iface.seenBase;
   }
 
-  /** The interface was bound and the kernel has its identity: its programs judged no packet before. */
+  /**
+   * The interface was bound and the kernel has its identity: its programs judged no packet before.
+   */
   bound(iface: GuardedInterface): void {
     this.#attempt(iface, () => {
       iface.seenUnbound = this.#o.maps.settings().unknownMode === 'enforce' ? 0 : this.#seen(iface);

@@ -33,7 +33,9 @@ export class NodeMaps {
     if (this.#isKnown('spoof')) this.#writeConfigured();
   }
 
-  /** Writes the node's own addresses if they changed: no document reports changes of its interfaces. */
+  /**
+   * Writes the node's own addresses if they changed: no document reports changes of its interfaces.
+   */
   applyOwnAddresses(): void {
     const own = this.#o.ownAddresses();
     if (own.join() === this.#own.join()) return;

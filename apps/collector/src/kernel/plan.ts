@@ -37,7 +37,8 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
   const v4 = identity.addresses.filter((a) => !a.includes(':'));
   const v6 = identity.addresses.filter((a) => a.includes(':'));
   const grants = new Map<string, AddressGrant>();
-  // An allowed prefix is valid as a source only. It is behind the pod, so ARP and ND may not claim it.
+  // An allowed prefix is valid as a source only. It is behind the pod, so ARP and ND may not claim
+  // it.
   for (const cidr of identity.allowedPrefixes) grants.set(cidr, { cidr, neighbour: false });
   for (const address of v4.slice(1)) grants.set(`${address}/32`, { cidr: `${address}/32`, neighbour: true });
   for (const address of v6.slice(1)) grants.set(`${address}/128`, { cidr: `${address}/128`, neighbour: true });
@@ -70,7 +71,10 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
 }
 
 const NS_PER_SECOND = 1_000_000_000n;
-/** Each pass computes the ends of quarantine and disarm from wall time: a drift below a second is no change. */
+/**
+ * Each pass computes the ends of quarantine and disarm from wall time: a drift below a second is no
+ * change.
+ */
 function sameEnd(a: bigint, b: bigint): boolean {
   if (a === 0n || b === 0n) return a === b;
   return (a > b ? a - b : b - a) < NS_PER_SECOND;
@@ -107,7 +111,8 @@ export function planInterface(current: KernelEntries | null, desired: KernelEntr
   if (current === null || !sameSet(current.probePorts, desired.probePorts, keyOfPort))
     steps.push({ step: 'probe-ports', probePorts: desired.probePorts });
   if (grantsDiffer && writeRecord) {
-    // The union while the record changes: an address that moves between record and grants is never missing.
+    // The union while the record changes: an address that moves between record and grants is never
+    // missing.
     const union = new Map([...before, ...desired.grants].map((g) => [g.cidr, g]));
     steps.push({ step: 'grants', grants: [...union.values()] });
   }

@@ -1,11 +1,10 @@
 /**
- * Reconciles the kernel's entries of an interface with its binding, the documents of the bus and the
- * configuration. It also finds the violations that only user space can see: a bus that contradicts
+ * Reconciles the kernel's entries of an interface with its binding, the documents of the bus and
+ * the configuration. It also finds violations that only user space can see: a bus that contradicts
  * the node (identity-mismatch), and a link that changed under its binding (interface-moved).
  *
- * Never throws. If the entries of one interface cannot be written, this is reported and shown as
- * partial coverage; the others continue. If the maps have no room for its further addresses, its
- * record is written without those that do not fit.
+ * Never throws: a failed write is reported and shown as partial coverage. If the maps have no room
+ * for further addresses, the record is written without those that do not fit.
  */
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
@@ -126,7 +125,10 @@ export class Reconciler {
     }
   }
 
-  /** Keeps the grants that are still valid, then adds the pod's own addresses. The record is always written. */
+  /**
+   * Keeps the grants that are still valid, then adds the pod's own addresses. The record is always
+   * written.
+   */
   #writeWhatFits(iface: GuardedInterface, entries: KernelEntries): KernelEntries {
     const { maps } = this.#o;
     const key = keyOf(iface);

@@ -1,4 +1,6 @@
-/** Flags of the offline commands: strings and switches, `--help`, and errors that show the usage. */
+/**
+ * Flags of the offline commands: strings and switches, `--help`, and errors that show the usage.
+ */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { EXIT } from '@bailiff/service';
 

@@ -15,7 +15,10 @@ import { DEFAULT_BPF_DIR, DEFAULT_STATE_DIR, fail, readFlags } from './command-l
 import { DetachMarker, MARKER } from './detach-marker.ts';
 import { isPrivilege, pinProblem } from './pin-problem.ts';
 
-/** Whether the directory contains pins. Throws errors of the file system: a missing privilege is not "no pins". */
+/**
+ * Whether the directory contains pins. Throws errors of the file system: a missing privilege is not
+ * "no pins".
+ */
 export function hasPins(bpfDir: string): boolean {
   const list = (dir: string): string[] => {
     try {

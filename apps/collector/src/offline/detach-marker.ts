@@ -1,11 +1,10 @@
 /**
- * Marker of `collector detach --all`. While it exists, a collector attaches nothing and its status
- * says so; `collector attach` removes it. Without it, a supervisor that restarts the collector would
- * undo the operator's command.
+ * Marker of `collector detach --all`. While it exists, a collector attaches nothing and reports that
+ * in its status, so a restart does not undo the command. `collector attach` removes it.
  *
- * It has two places, and one is enough: a file in the state directory, which outlives a reboot, and
- * a directory among the pins (a bpffs has no files). A collector finds the second one even if the
- * operator gave a wrong state directory.
+ * It has two places, and one is enough. The file in the state directory outlives a reboot. A
+ * collector finds the directory among the pins even if the operator gave a wrong state directory; a
+ * bpffs has no files.
  */
 import { mkdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,6 +1,7 @@
 /**
  * `collector load-runtime --bpf-dir D`: loads the programs of the runtime half for a collector. It
- * prints one line of JSON, a Loading. It exits with 0 also if the kernel refuses: the line says so.
+ * prints one line of JSON, a Loading. It exits with 0 also if the kernel refuses; the line has the
+ * reason.
  */
 import { EXIT } from '@bailiff/service';
 import { loadRuntime } from '../runtime/kernel/loader.ts';

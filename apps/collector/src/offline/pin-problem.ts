@@ -43,8 +43,8 @@ const START: Readonly<Partial<Record<SpoofErrorCode, StartProblem>>> = {
 };
 
 /**
- * Why a collector cannot start, for the operator: one line with the remedy and an exit code, without
- * a stack. Returns an unknown error unchanged.
+ * Why a collector cannot start, for the operator: one line with the remedy and an exit code,
+ * without a stack. Returns an unknown error unchanged.
  * @param status text of /proc/self/status: without CAP_PERFMON the verifier rejects programs with a
  *   message that names no capability
  */
@@ -63,13 +63,19 @@ export function startProblem(error: unknown, status = ''): unknown {
 const lacksPerfmon = (status: string) =>
   !isCapable(status, CAPABILITY.perfmon) && !isCapable(status, CAPABILITY.sysAdmin);
 
-/** On 6.18 the verifier then keeps states apart that it would merge, and fails at a million instructions. */
+/**
+ * On 6.18 the verifier then keeps states apart that it would merge, and fails at a million
+ * instructions.
+ */
 function withoutPerfmon(): ServiceError {
   const message = 'needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON: without the last, the verifier rejects these programs';
   return withoutStack(new ServiceError('SERVICE_PRIVILEGE', message));
 }
 
-/** The verifier also reports a rejected program as EACCES, without a missing privilege. The cause has its log. */
+/**
+ * The verifier also reports a rejected program as EACCES, without a missing privilege. The cause
+ * has its log.
+ */
 function withoutVerifier(cause: BpfError): ServiceError {
   const floor = 'they need Linux 5.12 or later; on such a kernel this is a bug: report it with this log';
   const message = `this kernel refuses the programs that judge packets: ${firstLine(cause.message)}: ${floor}`;

@@ -1,4 +1,6 @@
-/** The runtime half of `collector status`: subjects and their policy sets, from pins and files only. */
+/**
+ * The runtime half of `collector status`: subjects and their policy sets, from pins and files only.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import {
@@ -11,7 +13,10 @@ import {
 import { AccountStore, type LoadedAccount } from '../runtime/counting/account-store.ts';
 
 export interface RuntimeRow {
-  /** `<namespace>/<name>`, with the container if it has its own set; the pod's UID if there is no file. */
+  /**
+   * `<namespace>/<name>`, with the container if it has its own set; the pod's UID if there is no
+   * file.
+   */
   subject: string;
   generation: number;
   set: number;

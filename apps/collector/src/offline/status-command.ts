@@ -1,6 +1,6 @@
 /**
- * `collector status`: shows what the kernel guards on this node. It reads only pins and files, so it
- * works without bus, configuration and running collector.
+ * `collector status`: shows what the kernel guards on this node. It reads only pins and files, so
+ * it works without bus, configuration and running collector.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -65,8 +65,8 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
 }
 
 /**
- * `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit codes: 0; 4: missing privilege; 7:
- * no readable pins in the directory.
+ * `collector status [--json] [--bpf-dir D] [--state-dir D]`. Exit codes: 0; 4: missing privilege;
+ * 7: no readable pins in the directory.
  */
 export function statusCommand(argv: string[]): number {
   const read = readFlags(argv, {

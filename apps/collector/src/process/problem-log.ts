@@ -1,6 +1,6 @@
 /**
- * Counts every problem of the collector, and logs each distinct one at most once a minute.
- * A problem is distinct by part, subject and reason.
+ * Counts every problem of the collector, and logs each distinct one at most once a minute. A
+ * problem is distinct by part, subject and reason.
  */
 import { RateLimitedLog } from '@bailiff/service';
 import type { Logger } from 'pino';
@@ -21,7 +21,10 @@ export class ProblemLog {
     this.#log.warn(`${part}\n${subject}\n${reason}`, { part, subject, reason, err: error }, 'problem');
   }
 
-  /** Runs an action of a timer or an event. An exception becomes a problem: it never ends the process. */
+  /**
+   * Runs an action of a timer or an event. An exception becomes a problem: it never ends the
+   * process.
+   */
   attempt(part: string, action: () => void): void {
     try {
       action();

@@ -96,7 +96,10 @@ export class Flusher<S extends Source> {
     this.#arm();
   }
 
-  /** A source has something to publish without a sample: unguarded packets, a violation of user space, its end. */
+  /**
+   * A source has something to publish without a sample: unguarded packets, a violation of user
+   * space, its end.
+   */
   touch(source: S): void {
     source.dirty = true;
     this.#arm();
@@ -129,7 +132,8 @@ export class Flusher<S extends Source> {
     let earliest = Number.POSITIVE_INFINITY;
     for (const source of this.#adapter.all()) if (source.dirty) earliest = Math.min(earliest, this.#dueAt(source));
     if (earliest === Number.POSITIVE_INFINITY) return;
-    // Sources that are due within a few milliseconds share a frame; overdue ones do not wait longer.
+    // Sources that are due within a few milliseconds share a frame; overdue ones do not wait
+    // longer.
     const left = earliest - this.#o.clock.nowMs();
     this.#timer = setTimeout(
       () => {
@@ -151,8 +155,8 @@ export class Flusher<S extends Source> {
   }
 
   /**
-   * Resumes an interrupted pass where it stopped, then flushes the sources that are due now. Sorting
-   * again on every acknowledgement would be expensive.
+   * Resumes an interrupted pass where it stopped, then flushes the sources that are due now.
+   * Sorting again on every acknowledgement would be expensive.
    */
   #flushDue(): void {
     this.#resume();
@@ -177,7 +181,10 @@ export class Flusher<S extends Source> {
     this.#frames.send();
   }
 
-  /** Publishes the growth of these sources. Stops early if the bus has no capacity; the rest stays dirty. */
+  /**
+   * Publishes the growth of these sources. Stops early if the bus has no capacity; the rest stays
+   * dirty.
+   */
   flush(sources: Iterable<S>): void {
     for (const source of sources) if (!this.#collect(source)) break;
     this.#frames.send();

@@ -1,7 +1,7 @@
 /**
- * The frame that is being filled. Its violation objects are reused by the next frame: a frame is
- * encoded within the call that publishes it, and new objects would be most of the garbage at a
- * hundred thousand violations a second. Only what an acknowledgement updates outlives the call.
+ * The frame that is being filled. The next frame reuses its violation objects: a frame is encoded
+ * within the call that publishes it, and new objects would be most of the garbage in a flood. Only
+ * what an acknowledgement updates outlives the call.
  *
  * Limits: MAX_FRAME_VIOLATIONS, and the guard gaps of a frame (limits.ts of @bailiff/schemas).
  */
@@ -14,7 +14,9 @@ export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
 /** What one frame contains of one source. */
 export interface Unacked<S> {
   source: S;
-  /** Cell and count in turn; empty if the frame contains only found violations or unguarded packets. */
+  /**
+   * Cell and count in turn; empty if the frame contains only found violations or unguarded packets.
+   */
   cells: number[];
   /** Violations that user space found, in the order of discovery. */
   found: Violation[];

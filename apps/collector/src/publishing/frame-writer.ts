@@ -74,7 +74,10 @@ export class FrameWriter<S extends { framesInFlight: number }> extends FrameBuil
     this.#inFlight.add(sent);
   }
 
-  /** Waits for the frames in flight, at most for the timeout. @returns frames that are still in flight */
+  /**
+   * Waits for the frames in flight, at most for the timeout.
+   * @returns frames that are still in flight
+   */
   async whenAcked(timeoutMs: number): Promise<number> {
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<void>((resolve) => {

@@ -30,7 +30,10 @@ export interface Increment {
   cell: number;
   /** counterEpoch() of the cell. */
   epoch: string;
-  /** Encoded parts for the cell and for the origin, which every violation repeats; null: not encoded yet. */
+  /**
+   * Encoded parts for the cell and for the origin, which every violation repeats; null: not encoded
+   * yet.
+   */
   encodedCounter: Buffer | null;
   encodedOwner: Buffer | null;
   /** The reading in which the cell grew. */
@@ -79,7 +82,8 @@ export function fillViolation(into: ToldViolation, increment: Increment): void {
   const name = CELL_NAMES[cell] as CellName;
   const packets = packetsOf(counters, cell);
   const grown = packets - enqueued;
-  // Samples may belong to a part of the counter that was not read yet, so the increment limits them.
+  // Samples may belong to a part of the counter that was not read yet, so the increment limits
+  // them.
   const count = Math.min(samples?.packets ?? 0, grown);
   into.vector = name.vector;
   into.action = name.action;
@@ -102,7 +106,9 @@ export function fillViolation(into: ToldViolation, increment: Increment): void {
   into.toldOwner = increment.encodedOwner;
 }
 
-/** A violation that user space found. Its epoch counts occurrences; it never stands for a dropped packet. */
+/**
+ * A violation that user space found. Its epoch counts occurrences; it is never a dropped packet.
+ */
 export function userspaceViolation(
   origin: Origin,
   vector: 'identity-mismatch' | 'interface-moved',

@@ -29,7 +29,10 @@ import { containerKey, desiredSubjects, type Refusal, type Subject } from './sub
 import { Policies } from './subjects/policies.ts';
 import { policyStatuses, type RefusedSubjects, refusedSubjects } from './subjects/policy-status.ts';
 
-/** Changes within this time are applied together: a thousand keys arrive one by one, and each must be in force within a second. */
+/**
+ * Changes within this time are applied together: a thousand keys arrive one by one, and each must
+ * be in force within a second.
+ */
 const COALESCE_MS = 10;
 /** Interval of checking whether the cgroup of an unlisted pod is gone. */
 const GONE_CHECK_MS = 2_000;
@@ -53,7 +56,10 @@ export interface EngineOptions {
   auditUntilNs(namespace: string): bigint;
   /** null: not received yet. */
   sampling(): Sampling | null;
-  /** Seconds from a container's cgroup to its policy, for a pod that ran before its policy was known. */
+  /**
+   * Seconds from a container's cgroup to its policy, for a pod that ran before its policy was
+   * known.
+   */
   onBound(seconds: number): void;
   /** @param isComplete whether every received policy is in force or refused */
   onApplied(seconds: number, isComplete: boolean): void;
@@ -234,7 +240,10 @@ export class RuntimeEngine {
     return found;
   }
 
-  /** Removes unlisted subjects whose cgroup is gone. Until then their processes stay under their policies. */
+  /**
+   * Removes unlisted subjects whose cgroup is gone. Until then their processes stay under their
+   * policies.
+   */
   #removeGone(pods: ReadonlyMap<string, PodIdentity>): void {
     const listed = new Set([...pods.values()].map(({ uid }) => normalPodUid(uid)));
     const desired = new Set(this.#subjects.map(({ key }) => key));

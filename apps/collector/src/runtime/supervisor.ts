@@ -1,8 +1,7 @@
 /**
- * Supervises the runtime half. It finds by loading whether the kernel runs BPF-LSM programs, keeps
- * them attached, and starts the engine (engine.ts) once there is a policy or a count of an earlier
- * one. The programs are attached without policies too: a task is armed by its first exec, so they
- * must see it.
+ * Supervises the runtime half: loads and attaches the BPF-LSM programs if the kernel runs them. It
+ * starts the engine (engine.ts) once there is a policy or a count of an earlier one. The programs are
+ * attached without policies too, because a task is armed by its first exec.
  *
  * Invariant: a failure here never affects the network half. Policies that cannot be applied are
  * reported as refused, with the reason.
@@ -50,7 +49,10 @@ export class RuntimeSupervisor {
   #starting: Promise<void> | null = null;
   #isKnown = false;
   #stopped = false;
-  /** Policies that wait for the engine, by key: those that an earlier process accepted, and those received since. */
+  /**
+   * Policies that wait for the engine, by key: those that an earlier process accepted, and those
+   * received since.
+   */
   readonly #restored = new Map<string, string>();
   readonly #waiting = new Map<string, string>();
 
@@ -62,7 +64,10 @@ export class RuntimeSupervisor {
     return this.#object !== null;
   }
 
-  /** Loads the programs in the background. @param detached why nothing may be attached; empty: it may */
+  /**
+   * Loads the programs in the background.
+   * @param detached why nothing may be attached; empty: it may
+   */
   start(detached: string): void {
     const obstacle = this.#obstacle(detached);
     this.#state = obstacle ?? LOADING;
@@ -149,7 +154,10 @@ export class RuntimeSupervisor {
     this.#isKnown = true;
   }
 
-  /** Receives a policy of the bus. Only accepted ones are cached; a bad value keeps the last good one in force. */
+  /**
+   * Receives a policy of the bus. Only accepted ones are cached; a bad value keeps the last good
+   * one in force.
+   */
   receive({ key, json }: BusDocument): void {
     if (this.#engine) {
       this.#deliver(key, json);
@@ -173,7 +181,8 @@ export class RuntimeSupervisor {
 
   /**
    * The bus sent every key: other keys were deleted meanwhile.
-   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as deleted
+   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as
+   *   deleted
    */
   synced(keys: ReadonlySet<string> | null): void {
     for (const key of this.#engine?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])

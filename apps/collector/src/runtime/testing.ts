@@ -1,4 +1,7 @@
-/** Test helpers of the runtime half: kernel maps in memory, a pod of the bus, and a policy that denies programs. */
+/**
+ * Test helpers of the runtime half: kernel maps in memory, a pod of the bus, and a policy that
+ * denies programs.
+ */
 import {
   type EncodedRuntimeSet,
   RUNTIME_LOSSES,

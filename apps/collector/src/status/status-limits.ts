@@ -1,11 +1,13 @@
 /**
- * Fits the interfaces of a node's status into its value in `bailiff_nodes`, which has at most
- * 512 KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
+ * Fits the interfaces of a node's status into its value in `bailiff_nodes`, which has at most 512
+ * KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
  * Pure.
  */
 import { clipReason, type InterfaceStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
 
-/** Bytes of JSON for interfaces. Policies take 128 KiB, and the whole status stays below 512 KiB. */
+/**
+ * Bytes of JSON for interfaces. Policies take 128 KiB, and the whole status stays below 512 KiB.
+ */
 export const MAX_INTERFACES_BYTES = 320 * 1024;
 
 const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
@@ -15,7 +17,10 @@ const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
   'not-applicable': 3,
 };
 
-/** @returns the interfaces that fit; `interfacesOmitted` counts the others by coverage, absent if there are none */
+/**
+ * @returns the interfaces that fit; `interfacesOmitted` counts the others by coverage, absent if
+ *   there are none
+ */
 export function fitInterfaces(
   interfaces: readonly InterfaceStatus[],
   maxBytes = MAX_INTERFACES_BYTES,

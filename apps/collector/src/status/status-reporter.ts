@@ -1,4 +1,6 @@
-/** Assembles the node's status from the parts of the collector at each report. status.ts builds it. */
+/**
+ * Assembles the node's status from the parts of the collector at each report. status.ts builds it.
+ */
 import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
 import type { NodeStatus } from '@bailiff/schemas';

@@ -141,7 +141,10 @@ export function nodeStatus(input: StatusInput): NodeStatus {
   };
 }
 
-/** Pods of the snapshot without a guarded interface: on the host's network, or without a known interface. */
+/**
+ * Pods of the snapshot without a guarded interface: on the host's network, or without a known
+ * interface.
+ */
 function podsWithout(input: StatusInput): InterfaceStatus[] {
   const bound = new Set([...input.registry.bindings()].map((b) => b.podUid));
   const result: InterfaceStatus[] = [];

@@ -1,6 +1,6 @@
 /**
- * Stores accounts on disk: one small file per generation under `<stateDir>/<bootId>/runtime/`. It is
- * written before the subject enters the kernel and removed after the last count is acknowledged.
+ * Stores accounts on disk: one small file per generation under `<stateDir>/<bootId>/runtime/`. It
+ * is written before the subject enters the kernel and removed after the last count is acknowledged.
  * The meaning of the cells is in one file per policy set, named by its digest. After a kill, the
  * next process finds the pod and the meaning of every cell.
  *

@@ -50,7 +50,10 @@ export interface StoredAccount {
   readonly base: number;
   readonly count: number;
   readonly bucket: number;
-  /** The last reading and its acknowledged part, by cell; absent while the kernel counts in its cells. */
+  /**
+   * The last reading and its acknowledged part, by cell; absent while the kernel counts in its
+   * cells.
+   */
   readonly final?: { readonly counts: [number, number][]; readonly acked: [number, number][] };
 }
 

@@ -1,7 +1,7 @@
 /**
- * Plans what a start of the runtime half adopts from an earlier process: from subjects in the kernel
- * and accounts on disk to subjects in force, accounts to read once more, and accounts to publish.
- * Pure.
+ * Plans what a start of the runtime half adopts from an earlier process: from subjects in the
+ * kernel and accounts on disk to subjects in force, accounts to read once more, and accounts to
+ * publish. Pure.
  */
 import type { RuntimeSubject } from '@bailiff/bpf';
 import type { StoredAccount } from '../counting/account.ts';

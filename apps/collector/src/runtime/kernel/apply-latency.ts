@@ -1,7 +1,7 @@
 /**
  * Measures how long containers ran before their policy was applied, for pods that the bus listed
- * after they had started. The kernel records when a container's cgroup was created. A policy that is
- * new for a known pod does not count. Limit: creation times without a subject are removed after
+ * after they had started. The kernel records when a container's cgroup was created. A policy that
+ * is new for a known pod does not count. Limit: creation times without a subject are removed after
  * BORN_KEPT_NS.
  */
 import { normalPodUid, type RuntimeMaps } from '@bailiff/bpf';

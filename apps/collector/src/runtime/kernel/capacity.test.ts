@@ -1,5 +1,5 @@
-// A full node: 250 pods and 200 policies against the capacity of the kernel's maps, and the reported
-// reasons when it is exceeded. test/vm/cost.test.ts measures the cost per hook.
+// A full node: 250 pods and 200 policies against the capacity of the kernel's maps, and the
+// reported reasons when it is exceeded. test/vm/cost.test.ts measures the cost per hook.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -16,7 +16,9 @@ import { KernelSets } from './sets.ts';
 
 const PODS = 250;
 const POLICIES = 200;
-/** CPU time of this process, without other work on the machine. stderr shows the measured values. */
+/**
+ * CPU time of this process, without other work on the machine. stderr shows the measured values.
+ */
 const MOST_CPU_SECONDS = 20;
 /** Each subject has a file, and the disk may be busy. */
 const TIMEOUT_MS = 120_000;
@@ -118,7 +120,10 @@ const reader = (index: number) => ({
   file: { paths: [`/data-${index}/secret`] },
 });
 
-/** Three rules: two paths, an address, a capability. Every eighth policy has a fourth one for a program. */
+/**
+ * Three rules: two paths, an address, a capability. Every eighth policy has a fourth one for a
+ * program.
+ */
 function policy(index: number, more: RuntimePolicyInput = {}): string {
   const value: RuntimePolicyInput = {
     mode: 'enforce',
@@ -138,7 +143,9 @@ const pods = Array.from({ length: PODS }, (_, index) => {
   return podIdentity('a', { uid, name: `web-${index}`, labels: { n: `${index}` } });
 });
 
-/** Pod j lacks policy j mod 200, and from 200 the next one too: no two pods have the same policies. */
+/**
+ * Pod j lacks policy j mod 200, and from 200 the next one too: no two pods have the same policies.
+ */
 const without = (index: number): RuntimePolicyInput => {
   const values = pods.flatMap((_, j) =>
     j % POLICIES === index || (j >= POLICIES && (j + 1) % POLICIES === index) ? [`${j}`] : [],

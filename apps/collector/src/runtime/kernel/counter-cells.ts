@@ -38,7 +38,9 @@ export class CellAllocator {
     return base;
   }
 
-  /** Reserves cells that an earlier process allocated. False: some have an owner or do not exist. */
+  /**
+   * Reserves cells that an earlier process allocated. False: some have an owner or do not exist.
+   */
   reserve(base: number, count: number): boolean {
     const at = this.#free.findIndex((range) => range.base <= base && base + count <= range.end);
     const range = this.#free[at];

@@ -1,5 +1,5 @@
-// Lifecycle of policy sets and exact counting over maps in memory: replacing a set, the last reading
-// and release of the old one, and adoption by the next process.
+// Lifecycle of policy sets and exact counting over maps in memory: replacing a set, the last
+// reading and release of the old one, and adoption by the next process.
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,11 +1,10 @@
 /**
  * Brings subjects into force in the kernel. A policy set is written completely and activated by one
- * map value. The replaced generation is read once more when no program can count in it, then its
- * cells are released.
+ * map value. The replaced generation is read once more when no program can count in it.
  *
- * Invariants: either the old or the new set is in force at any moment; a generation has an account
- * on disk before the kernel uses it; a generation is never reused. A subject that does not fit is
- * refused with its reason and keeps its set. Limits: cells and buckets of the maps, GRACE_MS.
+ * Invariants: either the old or the new set is in force; a generation has an account on disk before
+ * the kernel uses it; a generation is never reused. A subject that does not fit is refused with its
+ * reason and keeps its set. Limits: cells and buckets of the maps, GRACE_MS.
  */
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
 import type { Account, CellFacts, StoredAccount } from '../counting/account.ts';
@@ -16,7 +15,9 @@ import type { Subject } from '../subjects/desired.ts';
 import { CellAllocator, NumberAllocator } from './counter-cells.ts';
 import type { KernelSets } from './sets.ts';
 
-/** Programs run for microseconds; one that is preempted or waits for a page ends within this time. */
+/**
+ * Programs run for microseconds; one that is preempted or waits for a page ends within this time.
+ */
 export const GRACE_MS = 2_000;
 
 /** A subject in the kernel. */
@@ -26,7 +27,10 @@ export interface InForce {
   /** null: the pod's own subject. */
   readonly cgroupId: bigint | null;
   value: RuntimeSubject;
-  /** Digest of its set; empty: no policy; UNKNOWN_DIGEST: a set of an earlier process without account. */
+  /**
+   * Digest of its set; empty: no policy; UNKNOWN_DIGEST: a set of an earlier process without
+   * account.
+   */
   digest: string;
   /** null: it counts nothing, or its account is unknown. */
   account: Account | null;
@@ -97,7 +101,10 @@ export class Enforcer {
     return this.#cells.reserve(stored.base, stored.count);
   }
 
-  /** Brings a subject into force. @returns why it cannot; its old set then stays in force. null: it is */
+  /**
+   * Brings a subject into force.
+   * @returns why it cannot; its old set then stays in force. null: it is
+   */
   apply(subject: Subject): string | null {
     const current = this.#inForce.get(subject.key);
     if (subject.set === null && !current) return null;
@@ -200,7 +207,8 @@ export class Enforcer {
       ...{ compiledBy: this.#o.version, base, count: facts.length, bucket },
     };
     const account = newAccount(stored, facts);
-    // The store reports a failing disk. Enforcement continues; only a crash would lose the meaning of these counts.
+    // The store reports a failing disk. Enforcement continues; only a crash would lose the meaning
+    // of these counts.
     store.save(stored, facts);
     accounts.set(stored.generation, account);
     return account;
@@ -213,7 +221,9 @@ export class Enforcer {
     sets.release(stored.digest, stored.set);
   }
 
-  /** Its subject has another generation or is gone. After GRACE_MS, no program counts in its cells. */
+  /**
+   * Its subject has another generation or is gone. After GRACE_MS, no program counts in its cells.
+   */
   retire(account: Account): void {
     this.#o.after(GRACE_MS, () => this.#finish(account));
   }

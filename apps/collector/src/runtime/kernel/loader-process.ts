@@ -11,7 +11,10 @@ const MAX_OUTPUT_BYTES = 1024 * 1024;
 const BUSY_PAUSE_MS = 1_000;
 const BUSY_ATTEMPTS = 300;
 
-/** Runs `load-runtime` of this program, after any other process that loads. Rejects if it does not report. */
+/**
+ * Runs `load-runtime` of this program, after any other process that loads. Rejects if it does not
+ * report.
+ */
 export async function runLoaderProcess(pinDir: string, signal: AbortSignal): Promise<Loading> {
   for (let attempt = 1; ; attempt += 1) {
     const loading = await run(pinDir, signal);

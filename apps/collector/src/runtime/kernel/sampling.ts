@@ -5,7 +5,10 @@
 import type { RuntimeMaps } from '@bailiff/bpf';
 import type { Sampling } from '@bailiff/policy';
 
-/** Writes the settings if they differ. @param desired null: not received yet; the kernel keeps its values */
+/**
+ * Writes the settings if they differ.
+ * @param desired null: not received yet; the kernel keeps its values
+ */
 export function applySampling(maps: Pick<RuntimeMaps, 'settings' | 'setSettings'>, desired: Sampling | null): void {
   if (!desired) return;
   const settings = maps.settings();

@@ -18,7 +18,9 @@ interface Known {
 
 export type SetMaps = Pick<RuntimeMaps, 'writeSet' | 'deleteSet' | 'deleteSetNumbers' | 'settings'>;
 
-/** Key of a set that another build compiled: its bytes may differ although its content is the same. */
+/**
+ * Key of a set that another build compiled: its bytes may differ although its content is the same.
+ */
 const foreignKey = (digest: string, number: number): string => `${digest}@${number}`;
 
 export class KernelSets {
@@ -37,7 +39,10 @@ export class KernelSets {
     return this.#byDigest.size;
   }
 
-  /** Adds a user of a set that an earlier process wrote. @param isOwnBuild whether this build compiled it */
+  /**
+   * Adds a user of a set that an earlier process wrote.
+   * @param isOwnBuild whether this build compiled it
+   */
   adopt(digest: string, number: number, isOwnBuild: boolean): void {
     const own = this.#byDigest.get(digest);
     const key = isOwnBuild && (!own || own.number === number) ? digest : foreignKey(digest, number);

@@ -49,7 +49,9 @@ export class AccountAdapter implements SourceAdapter<Account> {
     account.samples.set(cell, addSample(account.samples.get(cell), sample));
   }
 
-  /** The next accounts in the order of their generations, and every account whose subject is gone. */
+  /**
+   * The next accounts in the order of their generations, and every account whose subject is gone.
+   */
   sweepable(): Account[] {
     const all = [...this.#o.accounts.values()].sort((a, b) => a.stored.generation - b.stored.generation);
     const from = all.findIndex(({ stored }) => stored.generation > this.#sweptTo);

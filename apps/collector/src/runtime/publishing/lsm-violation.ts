@@ -1,13 +1,16 @@
 /**
- * Builds violations of kind lsm from increments of cells. Pure. As for packets, the cumulative value
- * is exact, `count` is the sampled part of the increment and `suppressed` the rest. Distinct
+ * Builds violations of kind lsm from increments of cells. Pure. As for packets, the cumulative
+ * value is exact, `count` is the sampled part of the increment and `suppressed` the rest. Distinct
  * operations of a cell are separate violations (sample-dedup.ts).
  */
 import type { Violation } from '@bailiff/schemas';
 import type { Account, CellFacts } from '../counting/account.ts';
 import type { Part } from './sample-dedup.ts';
 
-/** Cumulative values of an epoch only grow: a generation is never reused, and its cells keep their meaning. */
+/**
+ * Cumulative values of an epoch only grow: a generation is never reused, and its cells keep their
+ * meaning.
+ */
 export function lsmCounterEpoch(
   bootId: string,
   generation: number,

@@ -1,10 +1,9 @@
 /**
  * Deduplicates the samples of a cell between two flushes: each distinct operation becomes a violation
- * of its own. Rules that count distinct values, and users who learn a policy, see all of them. Pure.
+ * of its own, for rules that count distinct values and for users who learn a policy. Pure.
  *
- * Together the parts equal one violation: the last one has the cell's cumulative value, the others
- * have the values on the way to it. Limit: MAX_DISTINCT operations per cell; a further one replaces
- * the newest and adds its count.
+ * Together the parts equal one violation: the last one has the cell's cumulative value. Limit:
+ * MAX_DISTINCT operations per cell; a further one replaces the newest and adds its count.
  */
 import type { OperationSample } from '@bailiff/schemas';
 import type { OperationSamples } from '../counting/account.ts';
@@ -57,7 +56,8 @@ export function splitIncrement(
   let from = enqueued;
   let omitted = all.slice(0, all.length - published.length).reduce((sum, { count }) => sum + count, 0);
   for (const { first, sample, count } of published.slice(0, -1)) {
-    // At least 1 remains for the last part: the counter may have been read before its newest samples.
+    // At least 1 remains for the last part: the counter may have been read before its newest
+    // samples.
     const grown = Math.min(count, cumulative - from - 1);
     if (grown <= 0) {
       omitted += count;
@@ -68,7 +68,8 @@ export function splitIncrement(
   }
   const newest = published.at(-1);
   const count = Math.min((newest?.count ?? 0) + omitted, Math.max(0, cumulative - from));
-  // The times belong to the operation of this part, because rules may require an operation and an order.
+  // The times belong to the operation of this part, because rules may require an operation and an
+  // order.
   parts.push({ cumulative, enqueued: from, count, first: newest?.first ?? null, last: newest?.sample ?? null });
   return parts;
 }

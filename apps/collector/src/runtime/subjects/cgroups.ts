@@ -37,8 +37,8 @@ export function podCgroupDirs(root: string): Map<string, string> {
 }
 
 /**
- * Adds pods to the kernel's map whose cgroups were created before the programs. Removes nothing: the
- * kernel removes a cgroup itself, and never reuses its id.
+ * Adds pods to the kernel's map whose cgroups were created before the programs. Removes nothing:
+ * the kernel removes a cgroup itself, and never reuses its id.
  * @returns added pods
  */
 export function bindExistingPods(cgroups: RuntimeMaps['cgroups'], root: string): number {
@@ -68,7 +68,10 @@ export function childCgroups(podDir: string): { name: string; id: bigint }[] {
   });
 }
 
-/** `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`; conmon's own cgroup is no container. */
+/**
+ * `<id>`, `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`; conmon's own cgroup
+ * is no container.
+ */
 export function isContainerDir(name: string, containerId: string): boolean {
   if (containerId === '') return false;
   if (name === containerId) return true;

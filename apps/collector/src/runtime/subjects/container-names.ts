@@ -1,6 +1,6 @@
 /**
- * Finds the container of a sample by its cgroup and caches the result. Limit: MAX_NAMES, after which
- * the cache is cleared. A pod is searched at most once a second, so a flood of samples of an
+ * Finds the container of a sample by its cgroup and caches the result. Limit: MAX_NAMES, after
+ * which the cache is cleared. A pod is searched at most once a second, so a flood of samples of an
  * unknown container costs one search.
  */
 import { normalPodUid } from '@bailiff/bpf';

@@ -1,10 +1,9 @@
 /**
  * Computes the desired subjects from the pods of the node, their containers and the policies. Pure.
  *
- * A pod with policies for named containers has one subject per running named container and one for
- * the others, which also covers containers whose name is not known yet. A pod without policies is
- * no subject. A former subject keeps an empty set until its cgroup is gone: its tasks are bound to
- * the pod, and the kernel denies everything to a bound task of an unknown pod.
+ * A pod has a subject for each running container that a policy names, and one for the rest. A pod
+ * without policies has none. A former subject keeps an empty set until its cgroup is gone: its
+ * tasks are bound to the pod, and the kernel denies everything to a bound task of an unknown pod.
  */
 import { normalPodUid } from '@bailiff/bpf';
 import { PolicyError, type PolicySet } from '@bailiff/runtime';
@@ -47,7 +46,10 @@ export interface Desired {
 export interface DesiredInput {
   readonly pods: Iterable<PodIdentity>;
   readonly policies: Policies;
-  /** Running containers of a pod, by the names of their cgroups. Called only for pods with policies for named containers. */
+  /**
+   * Running containers of a pod, by the names of their cgroups. Called only for pods with policies
+   * for named containers.
+   */
   containersOf(pod: PodIdentity): readonly ContainerRef[];
   auditUntilNs(namespace: string): bigint;
 }

@@ -1,6 +1,6 @@
 /**
- * The runtime policies from the bus, the last good value of each key, and the merged policy set of a
- * container. Pure.
+ * The runtime policies from the bus, the last good value of each key, and the merged policy set of
+ * a container. Pure.
  *
  * Merged sets are cached by the keys of their policies, because most pods of a node share them.
  * Limits: MAX_POLICIES; MAX_MERGED cached sets, after which the cache is cleared.
