@@ -23,7 +23,7 @@ export interface Readings {
   quarantined: number;
   /** 1 or 0 by feature. */
   features: Values;
-  /** 1 for the current state of the runtime half, 0 for the others. */
+  /** 1 for the current state of runtime enforcement, 0 for the others. */
   runtimeState: Values;
   /** Runtime policies by state. */
   policies: Values;
@@ -151,7 +151,7 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
   family.gaugeBy('feature_available', '1 if the kernel has the feature, else 0', 'feature', () => read().features);
   family.gaugeBy(
     'runtime_state',
-    '1 for the current state of the runtime half, else 0',
+    '1 for the current state of runtime enforcement, else 0',
     'state',
     () => read().runtimeState,
   );

@@ -82,9 +82,7 @@ export class NetworkEngine {
     this.registry = new Registry(maps.maxInterfaces);
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
     this.#counters = new CounterStore({
-      dir: path.join(config.stateDir, bootId),
-      counters: maps.counters,
-      acked: this.#acked,
+      ...{ dir: path.join(config.stateDir, bootId), counters: maps.counters, acked: this.#acked },
       onProblem: onFileProblem,
     });
     this.#store = new BindingStore(config.stateDir, bootId, { onProblem: onFileProblem });

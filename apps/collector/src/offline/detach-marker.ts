@@ -1,6 +1,6 @@
 /**
- * Marker of `collector detach --all`. While it exists, a collector attaches nothing and reports that
- * in its status, so a restart does not undo the command. `collector attach` removes it.
+ * Marker of `collector detach --all`. While it exists, a collector attaches nothing and reports
+ * that in its status, so a restart does not undo the command. `collector attach` removes it.
  *
  * It has two places, and one is enough. The file in the state directory outlives a reboot. A
  * collector finds the directory among the pins even if the operator gave a wrong state directory; a

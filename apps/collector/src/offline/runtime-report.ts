@@ -1,5 +1,6 @@
 /**
- * The runtime half of `collector status`: subjects and their policy sets, from pins and files only.
+ * Runtime enforcement in `collector status`: subjects and their policy sets, from pins and files
+ * only.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -55,7 +56,7 @@ function rowOf(maps: RuntimeMaps, name: string, value: RuntimeSubject, account: 
   };
 }
 
-/** @returns null: no pins of the runtime half. @param accountsDir `<stateDir>/<bootId>/runtime` */
+/** @returns null: no pins of runtime programs. @param accountsDir `<stateDir>/<bootId>/runtime` */
 export function runtimeReport(bpfDir: string, accountsDir: string): RuntimeReport | null {
   using pinned = openPinnedRuntimeMaps(bpfDir);
   if (!pinned) return null;

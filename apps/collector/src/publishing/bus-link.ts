@@ -55,7 +55,7 @@ export interface BusLinkOptions {
 
 /**
  * One interface has 144 cells and 16 found violations at most: four frames behind an almost full
- * one. A subject of the runtime half needs two per turn.
+ * one. An account of runtime policies needs two per turn.
  */
 const SPARE_FRAMES = 4;
 /** Random bytes in the message id of a frame. */

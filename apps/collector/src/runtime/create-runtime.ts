@@ -1,4 +1,4 @@
-/** Creates the supervisor of the runtime half from the parts of the collector. */
+/** Creates the runtime supervisor from the parts of the collector. */
 import path from 'node:path';
 import { boottimeNs, type MetaTable } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';

@@ -1,9 +1,9 @@
 /**
- * Supervises the runtime half: loads and attaches the BPF-LSM programs if the kernel runs them. It
- * starts the engine (engine.ts) once there is a policy or a count of an earlier one. The programs are
- * attached without policies too, because a task is armed by its first exec.
+ * Supervises runtime enforcement: loads and attaches the BPF-LSM programs if the kernel runs them.
+ * It starts the engine (engine.ts) once there is a policy or a count of an earlier one. The
+ * programs are attached without policies too, because a task is armed by its first exec.
  *
- * Invariant: a failure here never affects the network half. Policies that cannot be applied are
+ * Invariant: a failure here never affects the network engine. Policies that cannot be applied are
  * reported as refused, with the reason.
  */
 import { existsSync, readdirSync } from 'node:fs';
@@ -85,7 +85,7 @@ export class RuntimeSupervisor {
       });
   }
 
-  /** Why this node has no runtime half; null: none is known before loading. */
+  /** Why this node has no runtime enforcement; null: none is known before loading. */
   #obstacle(detached: string): State | null {
     const { enabled, cgroupRoot } = this.#o;
     if (!enabled) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
@@ -225,7 +225,7 @@ export class RuntimeSupervisor {
     };
   }
 
-  /** Cumulative, by kind; empty without a runtime half. */
+  /** Cumulative, by kind; empty without runtime programs. */
   losses(): Record<string, number> {
     if (!this.#object) return {};
     return Object.fromEntries(Object.entries(this.#object.maps.losses()).map(([loss, n]) => [loss, Number(n)]));

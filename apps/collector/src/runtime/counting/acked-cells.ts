@@ -28,7 +28,7 @@ const bytesOf = (value: number): Buffer => {
   return bytes;
 };
 
-/** Opens the pin beside the maps of the runtime half, or creates it. */
+/** Opens the pin beside the runtime maps, or creates it. */
 export function openAckedCells(pinDir: string, cells: number): AckedCells {
   const pin = path.join(pinDir, 'runtime/maps/rt_acked');
   let map = existsSync(pin) ? BpfMap.openPinned(pin) : null;

@@ -1,5 +1,5 @@
 /**
- * Plans what a start of the runtime half adopts from an earlier process: from subjects in the
+ * Plans what a start of the runtime engine adopts from an earlier process: from subjects in the
  * kernel and accounts on disk to subjects in force, accounts to read once more, and accounts to
  * publish. Pure.
  */

@@ -23,7 +23,7 @@ const MOST_CPU_SECONDS = 20;
 /** Each subject has a file, and the disk may be busy. */
 const TIMEOUT_MS = 120_000;
 
-/** `max_entries` of each map of the runtime half. */
+/** `max_entries` of each runtime map. */
 const capacities = (() => {
   const text = readFileSync(path.resolve(import.meta.dirname, '../../../../../libs/bpf/bpf/runtime/maps.h'), 'utf8');
   const macros = new Map([...text.matchAll(/#define (\w+)\s+(\d+)/g)].map(([, name, value]) => [name, Number(value)]));

@@ -1,6 +1,7 @@
 /**
- * Deduplicates the samples of a cell between two flushes: each distinct operation becomes a violation
- * of its own, for rules that count distinct values and for users who learn a policy. Pure.
+ * Deduplicates the samples of a cell between two flushes: each distinct operation becomes a
+ * violation of its own, for rules that count distinct values and for users who learn a policy.
+ * Pure.
  *
  * Together the parts equal one violation: the last one has the cell's cumulative value. Limit:
  * MAX_DISTINCT operations per cell; a further one replaces the newest and adds its count.
