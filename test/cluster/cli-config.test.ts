@@ -5,7 +5,7 @@ import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from 
 import { spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { modesFor } from '../../apps/collector/src/effective.ts';
+import { modesFor } from '../../apps/collector/src/desired/effective-modes.ts';
 import { NODE_A, WEB, World } from './cli/world.ts';
 
 let world: World;

@@ -38,7 +38,7 @@ describe('fallback by network namespace', () => {
     waitFor(
       async () => {
         const ifaces = (await node.nodeStatus())?.interfaces ?? [];
-        return ifaces.some(({ reason }) => reason.startsWith(`of pod ${attacker.uid} by its namespace`));
+        return ifaces.some(({ reason }) => reason.startsWith(`its namespace is of pod ${attacker.uid}`));
       },
       { what: 'the pod to be found', state: async () => [await node.nodeStatus(), node.log.slice(-2_000)] },
     );

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { RECORD_SLACK_MS } from '../../apps/collector/src/identity.ts';
+import { RECORD_SLACK_MS } from '../../apps/collector/src/identity/identity.ts';
 import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';

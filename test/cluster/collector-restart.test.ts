@@ -325,7 +325,7 @@ describe('collector restart', () => {
     await node.killCollector();
     unlinkSync(path.join(node.pinDir, 'maps', 'counters'));
     const collector = await node.startCollector();
-    expect(node.log).toContain('it counts anew as');
+    expect(node.log).toContain('counting restarts as generation');
     const after = await rowOf(pod);
     expect(after).toMatchObject({ state: 'programmed', place: 'head', addresses: before.addresses });
     expect(after.generation).not.toBe(before.generation);
@@ -339,7 +339,7 @@ describe('collector restart', () => {
     await drops(42);
   });
 
-  it('acknowledgements of another shape are made anew: what they said is owed again, which changes no count', async () => {
+  it('acknowledgements of another shape - recreated; their counts are published again, which changes no total', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -395,7 +395,7 @@ describe('collector restart', () => {
     await node.waitForState(pod, 'provisional');
   });
 
-  it('pins that somebody removed end the process, so that the next one makes them again', async () => {
+  it('removed pins - end the process, so that the next one creates them again', async () => {
     const pod = await node.addPod();
     const collector = await node.startCollector({ args: ['--status-interval-ms', '250'] });
     await node.waitForState(pod, 'provisional');

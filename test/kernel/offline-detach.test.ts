@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { detachAll, mountBpffs, openSpoofObject } from '@bailiff/bpf';
 import { EXIT } from '@bailiff/service';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { readBootId } from '../../apps/collector/src/boot.ts';
-import { DetachMarker } from '../../apps/collector/src/detach-marker.ts';
+import { DetachMarker } from '../../apps/collector/src/offline/detach-marker.ts';
+import { readBootId } from '../../apps/collector/src/process/boot.ts';
 import { nodeArgs } from '../../tools/children.ts';
 import { command } from './harness/processes.ts';
 
@@ -66,7 +66,7 @@ describe('offline detach', () => {
   it('a wrong state directory - the marker among the pins holds, and that it ends with a reboot is told', () => {
     const { exit, stderr } = detach(pinDir, path.join(stateDir, 'elsewhere'));
     expect(exit).toBe(EXIT.ok);
-    expect(stderr).toMatch(/no collector keeps its state in .*elsewhere: this holds until the node reboots/);
+    expect(stderr).toMatch(/no collector has state in .*elsewhere: the node is detached only until it reboots/);
     expect(new DetachMarker('/nonexistent', pinDir).reason()).toContain('collector attach');
   });
 

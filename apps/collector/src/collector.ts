@@ -1,278 +1,180 @@
 /**
- * The collector: kernel -> VIOLATIONS, and pods, quarantine and configuration -> kernel maps. It wires the parts together and decides
- * nothing itself: who an interface belongs to is identity.ts, what to write plan.ts, what to say epochs.ts and violations.ts.
+ * The collector: kernel → VIOLATIONS, and documents of the bus → kernel maps. This file creates the
+ * rooms from the bottom up and connects them; it decides nothing itself.
  *
- * Way up: maps and links first (enforcement never waits for the bus), then netlink, then CNI records, then the bus, for as long as it
- * takes. Way down: samples are drained, counters flushed, answers awaited; programs stay pinned and in force.
+ * Start: maps and links first, because enforcement never waits for the bus; then netlink and CNI
+ * records; then the bus, for as long as it takes. Stop: drain samples, flush counters, wait for
+ * acknowledgements. Programs stay attached and pinned.
  */
 import { closeSync } from 'node:fs';
-import path from 'node:path';
-import {
-  boottimeNs,
-  type DecodedBatch,
-  LinkMonitor,
-  lockPins,
-  openSpoofObject,
-  PlaceWatch,
-  type SpoofObject,
-} from '@bailiff/bpf';
+import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject, type SpoofObject } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import { Accounts } from './accounts.ts';
-import { AckedMap } from './acked-map.ts';
-import { Binder } from './binder.ts';
-import { BindingStore } from './binding-store.ts';
-import { bootWallMicros, readBootId } from './boot.ts';
-import type { BusDocument } from './bus-documents.ts';
-import { BusLink } from './bus-link.ts';
-import { makeCaptures } from './capture/wire.ts';
-import { ChangeTimes } from './change-times.ts';
-import { CniCache } from './cni-cache.ts';
-import type { CniRecord } from './cni-record.ts';
+import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
+import type { CaptureServer } from './capture/server.ts';
 import type { CollectorConfig } from './config.ts';
-import { forgiveBeforeGuard, forgottenOf, hasNothingToSay } from './counts.ts';
-import { DesiredState, type Moment } from './desired-state.ts';
-import { DetachWatch } from './detach-watch.ts';
-import { DocumentStore } from './documents.ts';
-import { Flusher } from './flusher.ts';
-import { frameSequences } from './frame-sequence.ts';
-import { Guard } from './guard.ts';
-import { type GuardedInterface, keyOf, storedOf } from './guarded-interface.ts';
-import { RunWatch } from './held-up.ts';
-import { RECORD_SLACK_MS } from './identity.ts';
-import { Intake } from './intake.ts';
+import { ApplyLatency } from './desired/apply-latency.ts';
+import type { BusDocument } from './desired/bus-documents.ts';
+import { ConfigReceiver } from './desired/config-receiver.ts';
+import { DesiredState } from './desired/desired-state.ts';
+import { DocumentCache } from './desired/document-cache.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
-import { NodeWide } from './node-maps.ts';
-import { ownAddresses } from './own-addresses.ts';
-import { ProblemLog } from './problem-log.ts';
-import { Reconciler } from './reconciler.ts';
-import { Registry } from './registry.ts';
-import type { RuntimeGate } from './runtime/gate.ts';
-import { makeRuntime } from './runtime/wire.ts';
-import { StatusTeller } from './status-teller.ts';
+import { NetworkEngine } from './network-engine.ts';
+import { DetachWatch } from './offline/detach-watch.ts';
+import { readBootId } from './process/boot.ts';
+import { ProblemLog } from './process/problem-log.ts';
+import { BusLink } from './publishing/bus-link.ts';
+import { frameSequences } from './publishing/frame-sequence.ts';
+import { createRuntime } from './runtime/create-runtime.ts';
+import type { RuntimeSupervisor } from './runtime/supervisor.ts';
+import { StatusReporter } from './status/status-reporter.ts';
 
-/** Links are dumped afresh and places checked this often: what netlink said is not all that can go wrong. */
+/** Interval of comparing all state with the kernel: events can be lost. */
 const RESYNC_MS = 30_000;
-/** Programs that somebody displaced or took are looked for this often, and before each status: the kernel has no event for that. */
+/**
+ * Interval of checking program chains and own addresses, which have no event. Chains are also
+ * checked before each status.
+ */
 const PLACES_MS = 2_000;
-/** The CNI folder is looked at this often, beside its events. */
+/** Interval of checking the CNI folder, beside its events. */
 const CNI_CHECK_MS = 10_000;
 
 export class Collector {
   readonly #ctx: ServiceContext<CollectorConfig>;
-  readonly #bootId = readBootId();
   readonly #object: SpoofObject;
-  readonly #acked: AckedMap;
-  readonly #accounts: Accounts;
-  readonly #detach: DetachWatch;
-  readonly #intake: Intake;
-  readonly #store: BindingStore;
-  readonly #registry: Registry;
-  readonly #running = new RunWatch();
-  readonly #desired: DesiredState;
-  readonly #nodeWide: NodeWide;
   readonly #metrics: Metrics;
-  readonly #times: ChangeTimes;
   readonly #problems: ProblemLog;
   readonly #bus: BusLink;
-  readonly #guard: Guard;
-  readonly #binder: Binder;
-  readonly #reconciler: Reconciler;
-  readonly #flusher: Flusher;
-  readonly #cni: CniCache;
-  readonly #runtime: RuntimeGate;
-  readonly #status: StatusTeller;
+  readonly #detach: DetachWatch;
+  readonly #runtime: RuntimeSupervisor;
+  readonly #network: NetworkEngine;
+  readonly #receiver: ConfigReceiver;
+  readonly #captures: CaptureServer;
+  readonly #status: StatusReporter;
   #started = false;
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
-    const { config } = ctx;
+    const { config, clock } = ctx;
     this.#ctx = ctx;
     const lock = lockPins(config.bpfDir);
     ctx.onStop('lock', () => closeSync(lock));
     this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
-    const { maps } = this.#object;
-    this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
+    const { meta } = this.#object.maps;
+    const metrics = makeMetrics(ctx.metrics, () => this.#status.readings());
+    const problems = new ProblemLog(ctx.log, metrics.problems);
+    this.#metrics = metrics;
+    this.#problems = problems;
+    const desired = new DesiredState(config.nodeName);
+    const documents = new DocumentCache(config.stateDir, {
+      onProblem: ({ file, reason }) => problems.report('state', file, reason),
+    });
+    const latency = new ApplyLatency(metrics, clock);
+    const shared = { ctx, bootId: readBootId(), desired, metrics, latency, problems };
+    const nextSequence = frameSequences((count) => meta.allocateFrameSequences(count));
+    const moment = () => ({ wallMs: Date.now(), bootNs: boottimeNs() });
+
     this.#detach = new DetachWatch({
       ...config,
       onPinsGone: (error) => ctx.fail(error),
       onChanged: (reason) => this.#detachChanged(reason),
     });
-    const onFileProblem = (at: { file: string; reason: string }) => this.#problems.report('state', at.file, at.reason);
-    this.#store = new BindingStore(config.stateDir, this.#bootId, { onProblem: onFileProblem });
-    this.#accounts = new Accounts({
-      dir: path.join(config.stateDir, this.#bootId),
-      counters: maps.counters,
-      acked: this.#acked,
-      onProblem: onFileProblem,
-    });
-    this.#registry = new Registry(maps.maxInterfaces);
-    this.#desired = new DesiredState(config.nodeName);
-    this.#nodeWide = new NodeWide({
-      ...{ maps, desired: this.#desired, areNew: !this.#object.reused, ownAddresses },
-      onUnwritten: ({ map, error }) => this.#problems.report('node maps', map, error.message, error),
-    });
-    this.#metrics = makeMetrics(ctx.metrics, () => this.#status.readings());
-    this.#times = new ChangeTimes(this.#metrics, ctx.clock);
-    this.#problems = new ProblemLog(ctx.log, this.#metrics.problems);
-    const documents = new DocumentStore(config.stateDir, { onProblem: onFileProblem });
-    const nextSequence = frameSequences((count) => maps.meta.allocateFrameSequences(count));
-    const wired = { metrics: this.#metrics, times: this.#times, problems: this.#problems };
-    const shared = { ctx, bootId: this.#bootId, desired: this.#desired };
-    this.#runtime = makeRuntime({
-      ...{ ...shared, ...wired, documents, nextSequence, meta: maps.meta },
-      bus: () => this.#bus,
-      onRefused: (document, reason) => this.#refused(document, reason),
-      onStatus: () => this.#safely('status', () => this.#putStatus()),
-    });
-    this.#status = new StatusTeller({
-      ...{ ...shared, object: this.#object, registry: this.#registry, runtime: this.#runtime },
-      moment: () => this.#moment(),
-      bus: () => this.#bus,
-    });
-    this.#intake = new Intake({
-      desired: this.#desired,
-      documents,
-      runtime: this.#runtime,
-      bindings: () => this.#registry.bindings(),
-      onChanged: () => this.#applyAll(),
-      onRefused: (document, reason) => this.#refused(document, reason),
-      onDropped: ({ what, key }, reason) => this.#problems.report(what, key, `left out: ${reason}`),
-    });
     this.#bus = new BusLink({
-      ctx,
-      metrics: this.#metrics,
-      onDocument: (...told) => this.#take(...told),
-      onConfigSynced: (kind, keys) => this.#safely(kind, () => this.#intake.configSynced(kind, keys)),
-      onRestart: (what) => {
-        if (what !== 'config') this.#desired.forgetRevision(what);
-        this.#problems.report(what, '', 'the bus has another store: what was told stands until told anew');
-      },
-      onError: (part, error) => this.#problems.report(part, '', error.message, error),
-      captures: makeCaptures({ ...shared, metrics: this.#metrics, problems: this.#problems }),
+      ...{ ctx, metrics },
+      onError: (part, error) => problems.report(part, '', error.message, error),
     });
-    this.#reconciler = new Reconciler({
-      ...{ bootId: this.#bootId, maps, desired: this.#desired, store: this.#store },
-      ...{ moment: () => this.#moment(), live: () => this.#registry.allLive() },
-      onNews: (iface) => this.#flusher.touch(iface),
-      onApplied: () => this.#metrics.identityChanges.inc(),
-      onProblem: (problem) => this.#problems.report('apply', problem.interfaceName, problem.reason, problem.error),
+    this.#runtime = createRuntime({
+      ...{ ...shared, documents, nextSequence, meta, sink: this.#bus.sinkOf('lsm') },
+      onRefused: (document, reason) => this.#refused(document, reason),
+      onStatus: () => problems.attempt('status', () => this.#reportStatus()),
     });
-    this.#binder = new Binder({
-      cniRecords: () => this.#cni.records.values(),
-      ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => this.#desired.addressesOf(uid) },
-      onBound: (iface) => this.#bound(iface),
-      onReplaced: (iface) => this.#replaced(iface),
-      wallMs: () => Date.now(),
-      onProblem: (problem) => this.#problems.report('binding', problem.interfaceName, problem.reason, problem.error),
-    });
-    this.#guard = new Guard({
-      object: this.#object,
-      registry: this.#registry,
-      places: new PlaceWatch(this.#object.mode),
-      store: this.#store,
-      accounts: this.#accounts,
-      exclude: new RegExp(config.excludeInterfaces),
-      whyNotAttach: () => this.#detach.whyNotAttach(),
-      nowMs: () => performance.now(),
-      announcedNow: () => this.#running.announced(RECORD_SLACK_MS),
-      onNew: (iface) => this.#appeared(iface),
-      onChanged: (iface) => this.#changed(iface),
-      onGuarded: (afterMs) => this.#metrics.guardSeconds.observe(afterMs / 1000),
-      onGone: (iface) => this.#went(iface),
-      onForgotten: (iface) => this.#forgotten(iface),
-      onProblem: (problem) => this.#problems.report('guard', problem.interfaceName, problem.reason, problem.error),
-    });
-    this.#flusher = new Flusher({
-      nodeName: config.nodeName,
-      bootId: this.#bootId,
-      version: ctx.version,
-      registry: this.#registry,
-      counters: { ...maps.counters, readInto: (key, into) => this.#accounts.readInto(key, into) },
-      sink: this.#bus,
-      nextSequence,
-      clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros },
-      flushIntervalMs: config.flushIntervalMs,
-      unknownGraceMs: config.unknownGraceMs,
+    this.#network = new NetworkEngine({
+      ...{ ...shared, object: this.#object, nextSequence, moment, sink: this.#bus.sinkOf('spoof') },
       processOf: (sample) => this.#runtime.processOf(sample),
-      onSettled: (iface) => this.#guard.settle(iface),
-      onAcked: (iface) => this.#writeAcked(iface),
-      onGapReported: (iface) => this.#store.save(storedOf(iface)),
-      onError: (error) => this.#problems.report('publish', '', error.message, error),
+      whyNotAttach: () => this.#detach.whyNotAttach(),
+      onBindings: () => problems.attempt('pods', () => this.#receiver.recheckPods()),
     });
-    this.#cni = new CniCache(config.cniResultsDir, {
-      onRecord: (record) => this.#safely('binding', () => this.#bindBy(record)),
-      onProblem: (problem) => this.#problems.report('cni', problem.file, problem.reason),
+    const { registry } = this.#network;
+    this.#receiver = new ConfigReceiver({
+      ...{ desired, documents, latency, runtime: this.#runtime },
+      bindings: () => registry.bindings(),
+      nowMicros: () => clock.nowMs() * 1000,
+      onChanged: () => this.#apply(),
+      onRefused: (document, reason) => this.#refused(document, reason),
+      onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
+    });
+    this.#captures = createCaptureServer(shared);
+    this.#status = new StatusReporter({
+      ...{ ...shared, object: this.#object, registry, moment },
+      ...{ receiver: this.#receiver, runtime: this.#runtime, bus: this.#bus },
     });
   }
 
-  /** Everything that does not need the bus; then the bus. */
+  /** Starts everything that does not need the bus, then the bus. */
   start(): void {
-    const { config, log } = this.#ctx;
-    this.#intake.restore();
-    this.#nodeWide.apply();
-    this.#detach.begin();
-    const monitor = new LinkMonitor({
-      onLinks: (links) => this.#guard.see(links),
-      onOverrun: () => {
-        this.#metrics.netlinkOverruns.inc();
-        this.#safely('guard', () => this.#guard.resync());
-      },
-    });
-    this.#cni.start();
-    const { adopted, unreadable } = this.#guard.start();
-    if (this.#acked.remade !== '') this.#problems.report('counts', '', this.#acked.remade);
-    for (const { file, reason } of unreadable) this.#problems.report('state', file, reason);
+    const { config, health, log } = this.#ctx;
+    this.#receiver.restore();
+    this.#detach.start();
+    const adopted = this.#network.start();
     this.#started = true;
     this.#runtime.start(this.#detach.reason);
-    this.#intake.rejudge();
-    const samples = this.#object.openSamples((batch) => this.#safely('ring', () => this.#takeSamples(batch)));
-    const timers = [
-      setInterval(() => this.#safely('publish', () => this.#sweep(samples.drain())), config.sweepIntervalMs),
-      setInterval(() => this.#safely('status', () => this.#putStatus()), config.statusIntervalMs),
-      setInterval(() => this.#resync(), RESYNC_MS),
-      setInterval(() => this.#safely('guard', () => this.#checkPlaces(true)), PLACES_MS),
-      setInterval(() => this.#safely('node maps', () => this.#nodeWide.applyOwnAddresses()), PLACES_MS),
-      setInterval(() => this.#cni.check(), CNI_CHECK_MS),
-    ];
+    this.#receiver.recheckPods();
+    const samples = this.#object.openSamples((batch) => this.#problems.attempt('ring', () => this.#takeSamples(batch)));
+    const timers = this.#startTimers(() => samples.drain());
     log.info(
       {
         hook: this.#object.mode,
         reused: this.#object.reused,
         adopted,
-        guarded: this.#registry.liveCount,
+        guarded: this.#network.registry.liveCount,
         observeOnly: config.observeOnly,
         ...(this.#detach.reason === '' ? {} : { notAttached: this.#detach.reason }),
       },
       'guarding',
     );
-    this.#ctx.health.ready('bus', () => this.#bus.ready());
-    this.#bus.start();
+    health.ready('bus', () => this.#bus.ready());
+    this.#bus.start({
+      follow: (buses) => this.#receiver.follow(buses),
+      respond: (pushes) => respondToCaptures(pushes, this.#captures, { ctx: this.#ctx, problems: this.#problems }),
+    });
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
-      for (const part of [monitor, this.#running, this.#cni]) part.close();
-      this.#binder.close();
+      this.#network.closeInputs();
       const last = samples.drain();
       samples.close();
       if (last) this.#takeSamples(last);
-      const stopping = [this.#flusher, this.#runtime].map((half) => half.stop(config.stopTimeoutMs / 2));
-      const unacked = (await Promise.all(stopping)).reduce((sum, half) => sum + half.unacked, 0);
-      if (unacked > 0)
-        log.warn({ unacked }, 'frames were not acknowledged: their counts stay in the kernel maps for the next start');
-      await this.#bus.stop();
-      this.#acked.close();
-      this.#object.close();
+      await this.#stop();
     });
   }
 
-  /** Trouble from outside is told and costs what had it: nothing that a timer or an event runs may end the process. */
-  #safely(part: string, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.#problems.report(part, '', (error as Error).message, error);
-    }
+  #startTimers(drain: () => DecodedBatch | null): NodeJS.Timeout[] {
+    const { config } = this.#ctx;
+    const problems = this.#problems;
+    const every = (ms: number, part: string, action: () => void) =>
+      setInterval(() => problems.attempt(part, action), ms);
+    return [
+      every(config.sweepIntervalMs, 'publish', () => this.#sweep(drain())),
+      every(config.statusIntervalMs, 'status', () => this.#reportStatus()),
+      setInterval(() => this.#resync(), RESYNC_MS),
+      every(PLACES_MS, 'guard', () => this.#network.checkPlaces(true)),
+      every(PLACES_MS, 'node maps', () => this.#network.applyOwnAddresses()),
+      setInterval(() => this.#network.checkCniRecords(), CNI_CHECK_MS),
+    ];
   }
 
-  /** Operations before packets: a socket is opened before it sends, and rules may ask for that order. */
+  async #stop(): Promise<void> {
+    const { config, log } = this.#ctx;
+    const stopping = [this.#network, this.#runtime].map((engine) => engine.stop(config.stopTimeoutMs / 2));
+    const unacked = (await Promise.all(stopping)).reduce((sum, engine) => sum + engine.unacked, 0);
+    if (unacked > 0)
+      log.warn({ unacked }, 'frames were not acknowledged: their counts stay in the kernel maps for the next start');
+    await this.#bus.stop();
+    this.#network.close();
+    this.#object.close();
+  }
+
+  /**
+   * Operations before packets: a socket is created before it sends, and rules may require this
+   * order.
+   */
   #takeSamples(batch: DecodedBatch): void {
     this.#metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
@@ -280,120 +182,51 @@ export class Collector {
       this.#problems.report('ring', '', error.message, error);
     }
     this.#runtime.takeSamples(batch.runtime);
-    this.#flusher.takeSamples(batch.samples);
+    this.#network.takeSamples(batch.samples);
+  }
+
+  /**
+   * Drains samples before reading counters: otherwise the counts are published without their
+   * samples.
+   */
+  #sweep(waiting: DecodedBatch | null): void {
+    if (waiting) this.#takeSamples(waiting);
+    this.#runtime.sweep();
+    this.#network.sweep();
+  }
+
+  /** Brings the desired state into the kernel. */
+  #apply(): void {
+    this.#network.apply();
+    this.#runtime.changed();
+  }
+
+  #resync(): void {
+    const problems = this.#problems;
+    problems.attempt('guard', () => this.#network.resync());
+    problems.attempt('guard', () => this.#network.checkPlaces());
+    // Ends of quarantine and disarm are wall-clock times: this corrects them after a clock step.
+    problems.attempt('apply', () => this.#apply());
+    problems.attempt('runtime', () => this.#runtime.resync());
   }
 
   #refused({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string): void {
     this.#metrics.snapshotsRefused.inc({ document: what });
     this.#problems.report(what, key, reason);
-    if (this.#started) this.#putStatus();
+    if (this.#started) this.#reportStatus();
   }
 
-  /** @param waiting samples that came since: what is counted without them would be told without them */
-  #sweep(waiting: DecodedBatch | null): void {
-    if (waiting) this.#takeSamples(waiting);
-    this.#runtime.sweep();
-    this.#flusher.sweep();
-  }
-
-  #writeAcked(iface: GuardedInterface): void {
-    // An answer may come after its generation was settled or given up: that is not to be written again.
-    if (this.#registry.byGeneration(iface.generation) !== iface) return;
-    this.#safely('publish', () => this.#accounts.writeAcked(keyOf(iface), iface.book.acked()));
-  }
-
-  #moment(): Moment {
-    return { wallMs: Date.now(), bootNs: boottimeNs() };
-  }
-
-  #appeared(iface: GuardedInterface): void {
-    this.#binder.bindFromCni(iface);
-    this.#reconciler.apply(iface);
-    if (!iface.binding) this.#binder.bind(iface);
-  }
-
-  #changed(iface: GuardedInterface): void {
-    if (!iface.binding) this.#binder.bindFromCni(iface);
-    this.#reconciler.apply(iface);
-  }
-
-  /** What owes nothing needs no bus to be forgotten; the rest waits for it. */
-  #went(iface: GuardedInterface): void {
-    this.#binder.went(iface);
-    if (hasNothingToSay(this.#accounts, iface)) this.#guard.settle(iface);
-    else this.#flusher.touch(iface);
-    if (this.#started) this.#safely('pods', () => this.#intake.rejudge());
-  }
-
-  #forgotten(iface: GuardedInterface): void {
-    const { packets, reason } = forgottenOf(this.#accounts, iface);
-    this.#metrics.countsForgotten.inc(packets);
-    this.#problems.report('counts', iface.link.name, reason);
-  }
-
-  /** A binding was made: write it into the kernel, write it down, and account for what passed before. */
-  #bound(iface: GuardedInterface): void {
-    if (iface.eventAtMs !== null) this.#metrics.bindSeconds.observe((performance.now() - iface.eventAtMs) / 1000);
-    this.#reconciler.bound(iface);
-    this.#store.save(storedOf(iface));
-    this.#safely('counts', () => {
-      forgiveBeforeGuard(this.#accounts, iface);
-      this.#accounts.writeAcked(keyOf(iface), iface.book.acked());
-    });
-    this.#guard.bound(iface);
-    this.#flusher.touch(iface);
-    // While what was found is adopted one by one, a part of the bindings would judge for all.
-    if (this.#started) this.#intake.rejudge();
-  }
-
-  #replaced(iface: GuardedInterface): void {
-    const reason = `a newer CNI record says that it is not of pod ${iface.binding?.podUid}: it begins anew`;
-    this.#problems.report('binding', iface.link.name, reason);
-    this.#guard.renew(iface);
-  }
-
-  #bindBy(record: CniRecord): void {
-    const named = [...this.#registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name));
-    if (named.filter((iface) => this.#binder.bindFromCni(iface)).length > 0) this.#times.bound(record.writtenAtMs);
-  }
-
-  /** Something came from the bus: applies it to the maps. */
-  #take(document: BusDocument, storedMicros: number): void {
-    this.#safely(document.what, () => {
-      if (this.#intake.take(document)) this.#times.taken(document, storedMicros);
-    });
-  }
-
-  #applyAll(): void {
-    this.#nodeWide.apply();
-    for (const iface of this.#registry.allLive()) if (!this.#binder.listed(iface)) this.#reconciler.apply(iface);
-    this.#runtime.changed();
-  }
-
-  #resync(): void {
-    this.#safely('guard', () => this.#guard.resync());
-    this.#safely('guard', () => this.#checkPlaces());
-    // Ends of quarantine and break-glass are wall-clock times: a stepped clock is made good here.
-    this.#safely('apply', () => this.#applyAll());
-    this.#safely('runtime', () => this.#runtime.resync());
-  }
-
-  #checkPlaces(ifChanged = false): void {
-    const restored = ifChanged ? this.#guard.checkChangedPlaces() : this.#guard.checkPlaces();
-    if (restored > 0) this.#metrics.placesRestored.inc(restored);
-  }
-
-  /** An operator took the programs off, or gave them back. */
+  /** An operator detached the programs, or allowed them again. */
   #detachChanged(reason: string): void {
-    this.#problems.report('guard', '', reason === '' ? 'guarded again by an operator' : reason);
+    this.#problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
     if (reason === '') this.#runtime.start('');
     else this.#runtime.detached(reason);
-    this.#checkPlaces();
+    this.#network.checkPlaces();
   }
 
-  #putStatus(): void {
+  #reportStatus(): void {
     this.#detach.check();
-    this.#safely('guard', () => this.#checkPlaces(true));
-    this.#bus.putStatus(this.#status.status());
+    this.#problems.attempt('guard', () => this.#network.checkPlaces(true));
+    this.#status.report();
   }
 }

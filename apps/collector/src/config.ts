@@ -1,4 +1,4 @@
-/** What a collector is told: who it is, where the node keeps things, how to reach the bus, and its bounds. */
+/** Configuration of the collector: its node, its directories, the bus, and its limits. */
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 
@@ -21,58 +21,58 @@ export const collectorSchema = z.strictObject({
     .string()
     .min(1)
     .default('/sys/fs/bpf/bailiff')
-    .describe('directory on a bpffs, this node alone: pins of programs, links and maps'),
+    .describe('directory on a bpffs for the pins of programs, links and maps; one per node'),
   stateDir: z
     .string()
     .min(1)
     .default('/var/lib/bailiff')
-    .describe('whose each guarded interface is; outlives the process'),
-  cniResultsDir: z.string().min(1).default('/var/lib/cni/results').describe("libcni's result cache"),
+    .describe('directory for bindings of interfaces and for received documents; outlives the process'),
+  cniResultsDir: z.string().min(1).default('/var/lib/cni/results').describe('result cache of libcni'),
   cgroupRoot: z
     .string()
     .default('/sys/fs/cgroup')
-    .describe('cgroup-v2 root that holds kubepods; empty: no fallback by namespace'),
+    .describe('cgroup v2 root that contains kubepods; empty: interfaces are not bound by network namespace'),
   hook: z
     .enum(['auto', 'tcx', 'clsact'])
     .default('auto')
-    .describe('how programs are attached; auto: tcx where the kernel has it'),
+    .describe('how programs are attached; auto: tcx if the kernel has it'),
   runtime: z
     .enum(['auto', 'off'])
     .default('auto')
-    .describe('runtime policies by BPF-LSM programs; auto: where the kernel loads them'),
-  observeOnly: z.boolean().default(false).describe('attach nothing: what an unguarded node lets through'),
+    .describe('runtime policies by BPF-LSM programs; auto: if the kernel loads them'),
+  observeOnly: z.boolean().default(false).describe('attach no programs, to see what an unguarded node lets through'),
   excludeInterfaces: regex
     .default('^(lo|eth\\d.*|en[opsx].*|bond.*|docker0|cilium_.*|lxc_health|kube-ipvs0)$')
-    .describe('host-side interfaces with such a name are never pods'),
+    .describe('host-side interfaces with a matching name are never guarded'),
   maxInterfaces: z
     .number()
     .int()
     .min(8)
     .max(4096)
     .default(512)
-    .describe('interfaces guarded at most; pinned maps keep the size they have'),
+    .describe('limit of guarded interfaces; pinned maps keep their size'),
   flushIntervalMs: z
     .number()
     .int()
     .min(10)
     .max(5_000)
     .default(250)
-    .describe('how often a breaching interface speaks on the bus'),
-  sweepIntervalMs: z.number().int().min(250).max(60_000).default(5_000).describe('how often every counter is read'),
+    .describe('longest interval between frames of an interface with violations'),
+  sweepIntervalMs: z.number().int().min(250).max(60_000).default(5_000).describe('interval of reading every counter'),
   unknownGraceMs: z
     .number()
     .int()
     .min(0)
     .max(60_000)
     .default(5_000)
-    .describe('an interface of nobody speaks on the bus only after this long'),
+    .describe('grace period before violations of an unbound interface are published'),
   statusIntervalMs: z
     .number()
     .int()
     .min(250)
     .max(300_000)
     .default(10_000)
-    .describe('how often node status is put on the bus'),
-  maxInFlightFrames: z.number().int().min(1).max(512).default(64).describe('frames unacknowledged at most'),
+    .describe('interval of publishing the node status'),
+  maxInFlightFrames: z.number().int().min(1).max(512).default(64).describe('limit of unacknowledged frames'),
 });
 export type CollectorConfig = z.output<typeof collectorSchema> & FrameConfig;

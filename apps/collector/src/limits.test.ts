@@ -1,4 +1,4 @@
-// What the collector writes of others' words keeps to the limits by which it is read, whatever those words are.
+// The collector keeps the readers' limits, whatever texts it gets from outside.
 import type { RuntimeSample } from '@bailiff/bpf';
 import {
   encodeViolationFrame,
@@ -10,17 +10,17 @@ import {
 import { sampleFrame, sampleLsmViolation, type sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { compose } from './capture/compose.ts';
-import { podRefOf } from './desired-state.ts';
-import { FrameBuilder } from './frame-builder.ts';
-import type { Binding } from './identity.ts';
-import { toOperationSample } from './runtime/operation.ts';
-import { fitPolicies } from './runtime/policy-status.ts';
-import { fitInterfaces } from './status-bounds.ts';
-import { userspaceViolation } from './violations.ts';
+import { podRefOf } from './desired/desired-state.ts';
+import type { Binding } from './identity/identity.ts';
+import { FrameBuilder } from './publishing/frame-builder.ts';
+import { userspaceViolation } from './publishing/violations.ts';
+import { toOperationSample } from './runtime/publishing/operation.ts';
+import { fitPolicies } from './runtime/subjects/policy-status.ts';
+import { fitInterfaces } from './status/status-limits.ts';
 
-/** 256 bytes that are no UTF-8, as the ring's decoder shows them. */
+/** 256 bytes that are no UTF-8, as the decoder of the ring buffer shows them. */
 const GARBAGE = '\ufffd'.repeat(256);
-/** What the kernel has put aside for a bucket's value. */
+/** Limit of a value in the bucket. */
 const VALUE_BYTES = 512 * 1024;
 
 function runtimeSample(change: Partial<RuntimeSample>): RuntimeSample {
@@ -36,7 +36,7 @@ const encodes = (violation: ReturnType<typeof sampleViolation>) =>
   encodeViolationFrame(sampleFrame({ violations: [violation] }));
 
 describe('limits of what a collector writes', () => {
-  it('an operation on paths that are no UTF-8 - the end of each is kept, with a mark that it was cut', () => {
+  it('operation on paths that are no UTF-8 - the ends are kept, with a mark of the cut', () => {
     const paths = { subject: `${GARBAGE}/last`, program: GARBAGE, parentProgram: GARBAGE, cut: true };
     const args = Array.from({ length: 128 }, () => '');
     const operation = toOperationSample(runtimeSample({ ...paths, args, comm: '\ufffd'.repeat(16) }), 0, null);
@@ -47,7 +47,7 @@ describe('limits of what a collector writes', () => {
     expect(whole.subject).toBe('/a'.repeat(128));
   });
 
-  it('a pod that only a CNI record names, and a detail with its words', () => {
+  it('pod of a CNI record, and a detail with its names', () => {
     const words = 'ü'.repeat(5_000);
     const pod = podRefOf({ podUid: words, podNamespace: words, podName: words } as Binding, null);
     const origin = { bootId: 'boot', ifindex: 1, generation: 1, interfaceName: 'veth1', pod };
@@ -56,18 +56,18 @@ describe('limits of what a collector writes', () => {
     expect(violation.detail).toMatch(/^ü+…$/);
   });
 
-  it('gaps - a frame is full with as many as it may have', () => {
+  it('unguarded packets - a frame is full at its limit', () => {
     const frame = new FrameBuilder<number>();
     const gap = { interfaceName: 'v', ifindex: 1, generation: 1, packetsBeforeGuard: 0, appearedToGuardedMicros: 0 };
     for (let i = 0; i < LIST_LIMITS.coverage.items; i++) {
       expect(frame.isFull).toBe(false);
-      frame.addGap(i, gap);
+      frame.addUnguarded(i, gap);
     }
     expect(frame.isFull).toBe(true);
     expect(() => encodeViolationFrame(sampleFrame({ violations: [], coverage: frame.coverage }))).not.toThrow();
   });
 
-  it('a capture of processes with the longest words there are', () => {
+  it('capture of processes with the longest texts', () => {
     const words = '\ufffd'.repeat(4_096);
     const facts = { parentPid: 1, startTicks: 1, uid: 0, comm: words, executable: words, argsCut: false, netns: '' };
     const processes = Array.from({ length: 300 }, (_, i) => ({
@@ -81,14 +81,14 @@ describe('limits of what a collector writes', () => {
       return { protocol: 'unix', local: words, remote: '', state: 'established', inode: 1 };
     });
     const more = { takenAtMicros: 1, bootMicros: 1, arguments: 'full', first: [], unread: 0, unreadSockets: 0 };
-    // Few processes fit with such words.
+    // Few processes with such texts fit.
     for (const few of [processes.map((one) => ({ ...one, args: [words] })), processes]) {
       const capture = compose({ ...more, processes: few, sockets });
       expect(() => parseCaptureAnswer(Buffer.from(JSON.stringify({ capture })))).not.toThrow();
     }
   });
 
-  it('a status with as much of everything as it may have fits into its bucket, refused policies first', () => {
+  it('status at all its limits - fits into its bucket, refused policies first', () => {
     const name = 'n'.repeat(253);
     const interfaces = Array.from({ length: 10_000 }, (_, i) => ({
       ...{
@@ -105,11 +105,11 @@ describe('limits of what a collector writes', () => {
       const state = i === 1_999 ? 'refused' : 'in-force';
       return { key: `runtime.namespace.${name}.${name}`, revision: 1, state, reason: 'r'.repeat(5_000), subjects: 0 };
     });
-    const told = { ...fitInterfaces(interfaces), ...fitPolicies(policies) };
-    expect(JSON.stringify(told).length).toBeLessThan(VALUE_BYTES - 32 * 1024);
-    expect(told.policies[0]?.state).toBe('refused');
-    expect(told.policies.length + told.policiesOmitted).toBe(2_000);
-    expect(nodeStatus.shape.interfaces.safeParse(told.interfaces).success).toBe(true);
+    const status = { ...fitInterfaces(interfaces), ...fitPolicies(policies) };
+    expect(JSON.stringify(status).length).toBeLessThan(VALUE_BYTES - 32 * 1024);
+    expect(status.policies[0]?.state).toBe('refused');
+    expect(status.policies.length + status.policiesOmitted).toBe(2_000);
+    expect(nodeStatus.shape.interfaces.safeParse(status.interfaces).success).toBe(true);
     const few = policies.slice(-3);
     expect(fitPolicies(few).policies.map(({ state }) => state)).toEqual(['in-force', 'in-force', 'refused']);
   });

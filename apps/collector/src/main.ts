@@ -1,18 +1,22 @@
 /**
- * `collector` runs the collector; `collector status`, `collector detach --all` and `collector attach` look at a node, disarm it and take
- * that back, with no bus and no configuration: they read pins and files, so they work when nothing else does.
+ * `collector` runs the collector. `collector status`, `collector detach --all` and `collector
+ * attach` inspect a node, detach its programs and revert that. They read only pins and files, so
+ * they work without bus and configuration.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runService } from '@bailiff/service';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
-import { attachCommand, detachCommand } from './detach.ts';
-import { releaseStartPages } from './memory.ts';
-import { statusCommand } from './offline.ts';
-import { startProblem } from './pin-problem.ts';
+import { attachCommand, detachCommand } from './offline/detach-commands.ts';
+import { startProblem } from './offline/pin-problem.ts';
+import { statusCommand } from './offline/status-command.ts';
+import { releaseStartPages } from './process/memory.ts';
 
-/** In a checkout the bundle finds addon and object where they are built; an image sets the three variables. */
+/**
+ * In a checkout, the bundle uses addon and objects from the build directory; an image sets the
+ * variables.
+ */
 function findBuilt(variable: string, relative: string): void {
   if (process.env[variable]) return;
   const built = fileURLToPath(new URL(`../../../libs/bpf/build/${relative}`, import.meta.url));
@@ -26,7 +30,7 @@ async function run(argv: string[]): Promise<number> {
   if (argv[0] === 'status') return statusCommand(argv.slice(1));
   if (argv[0] === 'detach') return detachCommand(argv.slice(1));
   if (argv[0] === 'attach') return attachCommand(argv.slice(1));
-  if (argv[0] === 'load-runtime') return (await import('./runtime/loader.ts')).loadCommand(argv.slice(1));
+  if (argv[0] === 'load-runtime') return (await import('./offline/load-command.ts')).loadCommand(argv.slice(1));
   return runService({
     name: 'collector',
     argv,

@@ -1,33 +1,45 @@
-/** What the collector counts. */
+/**
+ * Metrics of the collector: counters and histograms that its rooms write, and gauges that are read
+ * from the node's status at each scrape.
+ */
 import type { ViolationKind } from '@bailiff/schemas';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
-import type { Breaches } from './breach-tally.ts';
 
-/** Read at each scrape. */
+/** Packets or operations of one vector that were published as violations. */
+export interface VectorTotals {
+  readonly kind: ViolationKind;
+  readonly vector: string;
+  drop: number;
+  audit: number;
+}
+
+/** Values that are read at each scrape. */
 export interface Readings {
-  /** Live interfaces by state, and interfaces and pods by coverage. */
+  /** Live interfaces by state. */
   interfaces: Values;
+  /** Interfaces and pods by coverage. */
   coverage: Values;
   quarantined: number;
-  /** 1 or 0 by feature; 1 for the state in which the runtime half is. */
+  /** 1 or 0 by feature. */
   features: Values;
+  /** 1 for the current state of runtime enforcement, 0 for the others. */
   runtimeState: Values;
-  /** Runtime policies by what they came to. */
+  /** Runtime policies by state. */
   policies: Values;
   snapshotRefused: boolean;
   configRefused: number;
   disarmed: boolean;
   mapEntries: Values;
   mapMaxEntries: Values;
-  /** By what was lost, cumulative since the maps were made. */
+  /** By kind of loss, cumulative since the maps were created. */
   losses: Values;
   unacked: number;
-  breaches: readonly Readonly<Breaches>[];
+  violations: readonly Readonly<VectorTotals>[];
   suppressed: Readonly<Record<ViolationKind, number>>;
 }
 
-/** Before there are maps. */
+/** Readings before any map exists. */
 export const NO_READINGS: Readings = {
   interfaces: {},
   coverage: {},
@@ -42,81 +54,88 @@ export const NO_READINGS: Readings = {
   mapMaxEntries: {},
   losses: {},
   unacked: 0,
-  breaches: [],
+  violations: [],
   suppressed: { spoof: 0, lsm: 0 },
 };
 
 export type Metrics = ReturnType<typeof makeMetrics>;
 
+/** @param read called once per scrape */
 export function makeMetrics(registry: Registry, read: () => Readings) {
-  const readings = oncePerScrape(read);
   const family = new MetricFamily(registry, 'bailiff_collector_');
-  addNodeMetrics(family, readings);
-  const histogram = (name: string, help: string) => family.histogram(name, help, FAST_BUCKETS);
+  addNodeMetrics(family, oncePerScrape(read));
+  return { ...countersOf(family), ...latenciesOf(family) };
+}
+
+function countersOf(family: MetricFamily) {
   return {
-    frames: family.counter('frames_total', 'Frames acknowledged by the bus'),
+    frames: family.counter('frames_total', 'Frames that the bus acknowledged'),
     violations: family.counter('violations_total', 'Violations put into frames'),
-    resends: family.counter('frame_resends_total', 'Frames sent again because no acknowledgement came'),
-    samples: family.counter('samples_total', 'Samples taken from the ring'),
-    sampleErrors: family.counter('sample_errors_total', 'Ring records that could not be decoded'),
+    resends: family.counter('frame_resends_total', 'Frames sent again because no acknowledgement arrived'),
+    samples: family.counter('samples_total', 'Samples read from the ring buffer'),
+    sampleErrors: family.counter('sample_errors_total', 'Ring buffer records that could not be decoded'),
     snapshotsRefused: family.counter(
       'snapshots_refused_total',
-      'Documents from the bus that were not taken',
+      'Documents from the bus that were rejected',
       ['document'],
       ['pods', 'cluster', 'quarantine', 'config'].map((document) => ({ document })),
     ),
     identityChanges: family.counter('map_writes_total', 'Interfaces whose kernel maps were written'),
-    placesRestored: family.counter('places_restored_total', 'Programs put back to the head of their interface'),
+    placesRestored: family.counter(
+      'places_restored_total',
+      'Interfaces whose programs were attached again at the head of the chain',
+    ),
     netlinkOverruns: family.counter(
       'netlink_overruns_total',
-      'Times the kernel dropped link events; everything is dumped again',
+      'Times the kernel dropped link events; all links are dumped again',
     ),
     countsForgotten: family.counter(
       'counts_forgotten_total',
-      'Packets never told because more interfaces went than there is room for while the bus was away',
+      'Packets never published, because more interfaces disappeared while the bus was unavailable than there is room for',
     ),
-    captures: family.counter('captures_total', 'Captures of a pod that were asked for, by what came of them', [
-      'outcome',
-    ]),
-    problems: family.counter('problems_total', 'Problems by what had them', ['part']),
+    captures: family.counter('captures_total', 'Requested captures of a pod, by outcome', ['outcome']),
+    problems: family.counter('problems_total', 'Problems, by part of the collector', ['part']),
+  };
+}
+
+function latenciesOf(family: MetricFamily) {
+  const histogram = (name: string, help: string) => family.histogram(name, help, FAST_BUCKETS);
+  return {
     guardSeconds: histogram(
       'guard_seconds',
-      'From the netlink event of a new interface being read to its programs being attached; those that were there before are not in it',
+      'From reading the netlink event of a new interface to its attached programs; interfaces that existed before the collector are not included',
     ),
     bindSeconds: histogram(
       'bind_seconds',
-      'From the netlink event of a new interface being read to knowing whose it is',
+      'From reading the netlink event of a new interface to the binding to its pod',
     ),
     applySeconds: family.histogram(
       'apply_seconds',
-      'From a CNI record being written, or a list being stored on the bus, to the kernel maps, by what it came with',
+      'From writing a CNI record, or storing a list on the bus, to the kernel maps, by source',
       FAST_BUCKETS,
       ['source'],
       ['cni', 'pods', 'cluster', 'quarantine'].map((source) => ({ source })),
     ),
     inForceSeconds: family.histogram(
       'policy_in_force_seconds',
-      'From a change of configuration being stored on the bus to it being in force in the kernel',
+      'From storing a configuration change on the bus to its effect in the kernel',
       FAST_BUCKETS,
       ['kind'],
       ['spoof', 'disarm', 'runtime'].map((kind) => ({ kind })),
     ),
-    breachSeconds: family.histogram(
+    violationToBusSeconds: family.histogram(
       'breach_to_bus_seconds',
-      'From the first packet or operation that broke a rule to its violation being acknowledged by the bus',
+      'From the first packet or operation that broke a rule to the acknowledgement of its violation by the bus',
       FAST_BUCKETS,
       ['kind'],
       ['spoof', 'lsm'].map((kind) => ({ kind })),
     ),
     runtimeBindSeconds: histogram(
       'runtime_bind_seconds',
-      "From a container's cgroup to its policy, of pods that ran before their policy was known",
+      'From the creation of a container cgroup to its policy, for pods that ran before their policy was known',
     ),
-    runtimeApplySeconds: histogram(
-      'runtime_apply_seconds',
-      'Time to make policy sets in the kernel what they should be',
-    ),
-    ackSeconds: histogram('frame_ack_seconds', 'From a frame being closed to its acknowledgement'),
+    runtimeApplySeconds: histogram('runtime_apply_seconds', 'Time to reconcile the policy sets in the kernel'),
+    ackSeconds: histogram('frame_ack_seconds', 'From closing a frame to its acknowledgement'),
   };
 }
 
@@ -124,42 +143,47 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
   family.gaugeBy('interfaces', 'Pod interfaces by state', 'state', () => read().interfaces);
   family.gaugeBy(
     'coverage',
-    'Pod interfaces, and pods without one, by how they are covered: not-covered is a hole, not-applicable is the network of the host',
+    'Pod interfaces, and pods without one, by coverage: not-covered is a gap in enforcement, not-applicable uses the network of the host',
     'coverage',
     () => read().coverage,
   );
   family.gauge('quarantined_interfaces', 'Interfaces in quarantine', () => read().quarantined);
+  family.gaugeBy('feature_available', '1 if the kernel has the feature, else 0', 'feature', () => read().features);
   family.gaugeBy(
-    'feature_available',
-    '1 when the kernel has the feature, otherwise 0',
-    'feature',
-    () => read().features,
+    'runtime_state',
+    '1 for the current state of runtime enforcement, else 0',
+    'state',
+    () => read().runtimeState,
   );
-  family.gaugeBy('runtime_state', '1 for the state in which the runtime half is', 'state', () => read().runtimeState);
-  family.gaugeBy('runtime_policies', 'Runtime policies by what they came to here', 'state', () => read().policies);
-  family.gauge('pods_refused', '1 while the newest list of pods is refused, otherwise 0', () =>
+  family.gaugeBy('runtime_policies', 'Runtime policies by state on this node', 'state', () => read().policies);
+  family.gauge('pods_refused', '1 while the newest list of pods is rejected, else 0', () =>
     Number(read().snapshotRefused),
   );
-  family.gauge('config_refused', 'Configuration keys whose newest value is refused', () => read().configRefused);
-  family.gauge('disarmed', '1 while all of the node is disarmed, otherwise 0', () => Number(read().disarmed));
+  family.gauge('config_refused', 'Configuration keys whose newest value is rejected', () => read().configRefused);
+  family.gauge('disarmed', '1 while the whole node is disarmed, else 0', () => Number(read().disarmed));
   family.gaugeBy('map_entries', 'Entries of the kernel maps', 'map', () => read().mapEntries);
-  family.gaugeBy('map_max_entries', 'Most entries that the kernel maps hold', 'map', () => read().mapMaxEntries);
+  family.gaugeBy('map_max_entries', 'Capacity of the kernel maps, in entries', 'map', () => read().mapMaxEntries);
   family.gauge('frames_unacked', 'Frames sent and not yet acknowledged', () => read().unacked);
   family.totalBy(
     'kernel_losses_total',
-    'What the kernel programs could not do, since the maps were made',
+    'Events that the kernel programs could not record, since the maps were created',
     'loss',
     () => read().losses,
   );
   family.totals(
     'breaches_total',
-    'Packets and operations that broke a rule, as told to the bus; of runtime policies, by the name of the policy',
+    'Packets and operations that broke a rule, as published on the bus; for runtime policies by policy name',
     ['kind', 'vector', 'action'],
     () =>
-      read().breaches.flatMap(({ kind, vector, drop, audit }) => [
+      read().violations.flatMap(({ kind, vector, drop, audit }) => [
         [[kind, vector, 'drop'], drop] as const,
         [[kind, vector, 'audit'], audit] as const,
       ]),
   );
-  family.totalBy('suppressed_total', 'Breaches that were counted and have no sample', 'kind', () => read().suppressed);
+  family.totalBy(
+    'suppressed_total',
+    'Packets and operations that were counted and have no sample',
+    'kind',
+    () => read().suppressed,
+  );
 }

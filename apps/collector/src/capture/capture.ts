@@ -1,33 +1,37 @@
 /**
- * Takes a capture of a pod: its processes, by its cgroup, and the sockets of their network namespaces.
+ * Captures a pod: the processes of its cgroup and the sockets of their network namespaces. It needs
+ * no LSM programs.
  *
- * Place in the path: the responder's question → server.ts → here → /proc. Needs no LSM. Never longer than BUDGET_MS, and other work has its
- * turn in between; what there was no time for is counted as omitted.
+ * Data path: capture request → server.ts → here → /proc. A capture takes at most BUDGET_MS and
+ * yields to other work; what it could not read in time is counted as omitted.
  */
 import path from 'node:path';
 import { normalPodUid } from '@bailiff/bpf';
 import { type CaptureAnswer, type CaptureRequest, MAX_CAPTURE_PROCESSES, type PodIdentity } from '@bailiff/schemas';
-import { processesIn } from '../pod-cgroups.ts';
-import { isContainerDir, podDirs, whyNoCgroups } from '../runtime/cgroups.ts';
+import { processesIn } from '../identity/pod-cgroups.ts';
+import { cgroupProblem, isContainerDir, podCgroupDirs } from '../runtime/subjects/cgroups.ts';
 import { compose } from './compose.ts';
 import { type ProcessFacts, readProcess, readSome } from './proc.ts';
 import { NET_FILES, type NetSocket, parseSockets } from './sockets.ts';
 
 const BUDGET_MS = 1_000;
-/** Read at most: some more than are told, because the evidence's may be among the last. */
+/**
+ * Limit of read processes: more than a capture contains, because those of the evidence may be the
+ * last.
+ */
 const MAX_READ = 2 * MAX_CAPTURE_PROCESSES;
-/** Processes read in one turn of the loop. */
+/** Processes per turn of the event loop. */
 const TURN = 16;
-/** Namespaces of one pod that are looked into: it can make others. */
+/** Limit of network namespaces of one pod, which can create others. */
 const MAX_NAMESPACES = 4;
-/** Of one file of sockets: some two thousand of them. */
+/** Limit of one file of sockets: about two thousand sockets. */
 const MAX_FILE_BYTES = 256 * 1024;
 
 export interface CaptureContext {
   cgroupRoot: string;
-  /** The node's pod of this UID; undefined: not known. */
+  /** The node's pod with this UID; undefined: unknown. */
   podOf(uid: string): PodIdentity | undefined;
-  /** Name of the host's own network namespace, whose sockets are told only where the pod holds them. */
+  /** Name of the host's network namespace; its sockets are included only if the pod holds them. */
   hostNetns: string;
   nowMicros(): number;
   bootMicros(): number;
@@ -38,15 +42,15 @@ type Read = ProcessFacts & { container: string };
 
 export async function capturePod(request: CaptureRequest, context: CaptureContext): Promise<CaptureAnswer> {
   const { cgroupRoot } = context;
-  const why = whyNoCgroups(cgroupRoot);
+  const why = cgroupProblem(cgroupRoot);
   if (why !== '') return { refused: 'no-cgroups', reason: why };
   const uid = normalPodUid(request.podUid);
-  const dir = uid === null ? undefined : podDirs(cgroupRoot).get(uid);
+  const dir = uid === null ? undefined : podCgroupDirs(cgroupRoot).get(uid);
   if (dir === undefined) return { refused: 'no-such-pod', reason: `no cgroup of pod ${request.podUid} on this node` };
   const endMs = context.monotonicMs() + BUDGET_MS;
   const all = processesIn(dir);
   const { processes, unread } = await readAll(all, dir, request, context, endMs);
-  if (processes.length === 0) return { refused: 'no-such-pod', reason: 'nothing runs in the pod any more' };
+  if (processes.length === 0) return { refused: 'no-such-pod', reason: 'no process runs in the pod any more' };
   const { sockets, unreadSockets } = await readSockets(processes, context, endMs);
   const capture = compose({
     takenAtMicros: context.nowMicros(),
@@ -81,12 +85,14 @@ async function readAll(
     const facts = readProcess(pid, request.arguments !== 'none');
     if (facts) processes.push({ ...facts, container: containerOf(cgroup, podDir, containers) });
   }
-  // A pid that went may have been given to a process of the host while it was read.
+  // A pid of an ended process may have been reused by a process of the host meanwhile.
   const still = processesIn(podDir);
   return { processes: processes.filter(({ pid }) => still.has(pid)), unread: order.length - looked };
 }
 
-/** The first directory below the pod's is the container's; its own ones, if it makes some, lie deeper. */
+/**
+ * The first directory below the pod's belongs to the container; cgroups that it creates are deeper.
+ */
 function containerOf(cgroup: string, podDir: string, containers: PodIdentity['containers']): string {
   const name = path.relative(podDir, cgroup).split('/')[0] ?? '';
   const bare = (id: string) => id.slice(id.lastIndexOf('/') + 1);
@@ -115,6 +121,6 @@ async function readSockets(
     }
   }
   const known = new Set([...found.values()].map(({ inode }) => inode));
-  // Held, but in no list that was read: unnamed unix sockets, other families, namespaces beyond the bound.
+  // Held, but in no read list: unnamed unix sockets, other families, namespaces beyond the limit.
   return { sockets: [...found.values()], unreadSockets: [...held].filter((inode) => !known.has(inode)).length };
 }

@@ -1,6 +1,6 @@
 /**
- * A capture from what was read, within its bounds. Pure. Whom the evidence names comes first, with the processes that they descend from,
- * so that a pod cannot hide them behind many others; the rest by age.
+ * Composes a capture within its limits. Pure. Processes that the evidence names come first, with
+ * their ancestors, so that a pod cannot hide them behind many others. The rest follows by age.
  */
 import {
   cutEnd,
@@ -20,19 +20,19 @@ export interface CaptureFacts {
   /** Wall-clock microseconds at boot. */
   bootMicros: number;
   arguments: string;
-  /** pids that are told first. */
+  /** pids with priority. */
   first: readonly number[];
   processes: readonly (ProcessFacts & { container: string })[];
-  /** Processes that were seen and not read. */
+  /** Processes that were not read. */
   unread: number;
   sockets: readonly NetSocket[];
-  /** Sockets that were seen and not read. */
+  /** Sockets that were not read. */
   unreadSockets: number;
 }
 
-/** Longest single text. */
+/** Limit of one text, in characters. */
 const MAX_TEXT = 512;
-/** Of the whole: what stands around the two lists. */
+/** Bytes around the two lists. */
 const FRAME_BYTES = 1024;
 const PROCESS_BYTES = (MAX_CAPTURE_BYTES - FRAME_BYTES) * 0.65;
 const SOCKET_BYTES = MAX_CAPTURE_BYTES - FRAME_BYTES - PROCESS_BYTES;
@@ -48,10 +48,10 @@ export function compose(facts: CaptureFacts): PodCapture {
     MAX_CAPTURE_PROCESSES,
     PROCESS_BYTES,
   );
-  const told = facts.sockets.map((socket) => socketOf(socket, bySocket));
-  // Those that somebody holds say more than what is left of closed connections.
+  const all = facts.sockets.map((socket) => socketOf(socket, bySocket));
+  // Held sockets come before those of closed connections.
   const sockets = within(
-    [...told.filter(({ pids }) => pids.length > 0), ...told.filter(({ pids }) => pids.length === 0)],
+    [...all.filter(({ pids }) => pids.length > 0), ...all.filter(({ pids }) => pids.length === 0)],
     MAX_CAPTURE_SOCKETS,
     SOCKET_BYTES,
   );
@@ -61,7 +61,7 @@ export function compose(facts: CaptureFacts): PodCapture {
     processes,
     processesOmitted: facts.processes.length - processes.length + facts.unread,
     sockets,
-    socketsOmitted: told.length - sockets.length + facts.unreadSockets,
+    socketsOmitted: all.length - sockets.length + facts.unreadSockets,
   };
 }
 
@@ -104,10 +104,10 @@ function socketOf(socket: NetSocket, bySocket: ReadonlyMap<number, number[]>): P
   return { protocol, local: cut(local), remote, state, pids };
 }
 
-/** So many characters are never above the limit of a text in bytes. */
+/** So many characters never exceed the limit of a text in bytes. */
 const cut = (text: string): string => text.slice(0, MAX_TEXT);
 
-/** As many from the front as fit. */
+/** The first items that fit. */
 function within<T>(items: readonly T[], most: number, bytes: number): T[] {
   let used = 0;
   const kept: T[] = [];

@@ -1,36 +1,36 @@
 /**
- * What /proc tells of one process. It may end at any moment, and its pid be another's: the caller believes only what is in the pod's cgroup
- * afterwards as well.
+ * Reads facts of one process from /proc. The process may end at any moment and its pid may be
+ * reused: the caller keeps only processes that are still in the pod's cgroup afterwards.
  *
- * Kernel facts: reading `cmdline` touches only anonymous memory since Linux 4.17, so a pod cannot hold the reader up by what it has
- * mapped there. Arguments are the process's own words: it can write others over them.
- * Bounds: MAX_ARGS of MAX_ARGS_BYTES, MAX_DESCRIPTORS.
+ * Since Linux 4.17, reading `cmdline` touches only anonymous memory, so a pod cannot block it with
+ * a mapping. A process can overwrite its arguments. Limits: MAX_ARGS, MAX_ARGS_BYTES,
+ * MAX_DESCRIPTORS.
  */
 import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 
 const MAX_ARGS = 64;
 const MAX_ARGS_BYTES = 2048;
-/** Of one process, for its sockets. */
+/** Limit of descriptors of one process that are checked for sockets. */
 const MAX_DESCRIPTORS = 512;
 const MAX_PATH = 4096;
 
 export interface ProcessFacts {
   pid: number;
   parentPid: number;
-  /** Since boot, in ticks of a hundredth of a second. */
+  /** Start since boot, in ticks of 10 ms. */
   startTicks: number;
   uid: number;
   comm: string;
   executable: string;
   args: string[];
   argsCut: boolean;
-  /** Name of its network namespace; empty when it cannot be read. */
+  /** Name of its network namespace; empty: not readable. */
   netns: string;
-  /** Inodes of the sockets that it holds. */
+  /** Inodes of its sockets. */
   sockets: number[];
 }
 
-/** Errors by which a process that went, or will not show something, is known. */
+/** Errors of a process that ended or denies access. */
 const GONE = ['ENOENT', 'ESRCH', 'EACCES', 'EPERM'];
 
 function orNull<T>(read: () => T): T | null {
@@ -42,7 +42,7 @@ function orNull<T>(read: () => T): T | null {
   }
 }
 
-/** The beginning of a file of /proc; null when it is not there. */
+/** The first bytes of a file of /proc; null: not readable. */
 export function readSome(file: string, bytes: number): Buffer | null {
   return orNull(() => {
     const fd = openSync(file, 'r');
@@ -74,12 +74,12 @@ function socketsOf(pid: number): number[] {
   });
 }
 
-/** null: it went. */
+/** null: the process ended. */
 export function readProcess(pid: number, wantsArgs: boolean): ProcessFacts | null {
   const stat = readSome(`/proc/${pid}/stat`, MAX_PATH)?.toString('utf8');
   const status = readSome(`/proc/${pid}/status`, MAX_PATH)?.toString('utf8');
   if (!stat || !status) return null;
-  // comm may hold blanks and parentheses: fields are counted from the last closing one.
+  // comm may contain blanks and parentheses, so fields are counted from the last closing one.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return {
     pid,

@@ -1,6 +1,7 @@
 /**
- * Answers the responder's captures, and nobody else's: the bus lets only that identity ask. A pod is read once in POD_INTERVAL_MS at most and
- * the node so often a minute, so that whoever has the responder's credential cannot keep a collector busy.
+ * Responds to capture requests of the responder; the bus allows no other identity to send them. The
+ * number of captures is limited per pod (POD_INTERVAL_MS) and per node (MAX_A_MINUTE): a stolen
+ * credential of the responder cannot keep a collector busy.
  */
 import { type CaptureAnswer, type CaptureRefusal, captureRequest } from '@bailiff/schemas';
 import { type CaptureContext, capturePod } from './capture.ts';
@@ -8,17 +9,17 @@ import { type CaptureContext, capturePod } from './capture.ts';
 const POD_INTERVAL_MS = 10_000;
 const MAX_A_MINUTE = 30;
 const MINUTE_MS = 60_000;
-/** With BUDGET_MS of the capture itself, less than who asks waits. */
+/** Together with BUDGET_MS of the capture, it is shorter than the requester's timeout. */
 export const CAPTURE_TURN_MS = 400;
 
 export interface CaptureServerOptions extends CaptureContext {
-  onAnswer(outcome: 'taken' | CaptureRefusal): void;
+  onResponse(outcome: 'taken' | CaptureRefusal): void;
   onError(error: Error): void;
 }
 
 export class CaptureServer {
   readonly #o: CaptureServerOptions;
-  /** When each pod was read within the last minute; MAX_A_MINUTE at most. */
+  /** Captures of the last minute by pod, monotonic milliseconds; MAX_A_MINUTE at most. */
   readonly #taken = new Map<string, number>();
 
   constructor(options: CaptureServerOptions) {
@@ -26,25 +27,25 @@ export class CaptureServer {
   }
 
   /** JSON in, JSON out. Never rejects. */
-  async answer(question: Uint8Array): Promise<string> {
-    const answer = await this.#answer(question).catch((error: Error): CaptureAnswer => {
+  async respond(request: Uint8Array): Promise<string> {
+    const answer = await this.#capture(request).catch((error: Error): CaptureAnswer => {
       this.#o.onError(error);
       return { refused: 'unreadable', reason: error.message };
     });
-    return this.#say(answer);
+    return this.#format(answer);
   }
 
   busy(): string {
-    return this.#say({ refused: 'busy', reason: 'other captures are under way on this node' });
+    return this.#format({ refused: 'busy', reason: 'other captures are under way on this node' });
   }
 
-  #say(answer: CaptureAnswer): string {
-    this.#o.onAnswer('capture' in answer ? 'taken' : answer.refused);
+  #format(answer: CaptureAnswer): string {
+    this.#o.onResponse('capture' in answer ? 'taken' : answer.refused);
     return JSON.stringify(answer);
   }
 
-  async #answer(question: Uint8Array): Promise<CaptureAnswer> {
-    const request = captureRequest.safeParse(json(question));
+  async #capture(bytes: Uint8Array): Promise<CaptureAnswer> {
+    const request = captureRequest.safeParse(json(bytes));
     if (!request.success) return { refused: 'bad-request', reason: request.error.issues[0]?.message ?? 'no request' };
     const now = this.#o.monotonicMs();
     for (const [uid, atMs] of this.#taken) if (now - atMs >= MINUTE_MS) this.#taken.delete(uid);
@@ -64,7 +65,7 @@ function json(bytes: Uint8Array): unknown {
   try {
     return JSON.parse(Buffer.from(bytes).toString('utf8'));
   } catch {
-    // Refused by the schema.
+    // The schema rejects null.
     return null;
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Sockets of a network namespace, as /proc/<pid>/net tells them. Pure: text in, sockets out. What cannot be parsed is left out.
+ * Parses the sockets of a network namespace from the files of /proc/<pid>/net. Pure. Lines that
+ * cannot be parsed are omitted.
  */
 import { formatAddress } from '@bailiff/bpf';
 
@@ -14,16 +15,19 @@ export interface NetSocket {
   inode: number;
 }
 
-/** include/net/tcp_states.h, from 1 on. */
+/** include/net/tcp_states.h, from 1. */
 const STATES = [
   ...['established', 'syn-sent', 'syn-received', 'fin-wait-1', 'fin-wait-2', 'time-wait', 'closed', 'close-wait'],
   ...['last-ack', 'listen', 'closing', 'new-syn-received'],
 ];
-/** include/uapi/linux/net.h, of unix sockets. */
+/** include/uapi/linux/net.h, for unix sockets. */
 const UNIX_STATES: Readonly<Record<string, string>> = { '01': 'unconnected', '03': 'connected' };
 const UNIX_LISTENS = 0x10000;
 
-/** `0100007F:1F90` → `127.0.0.1:8080`: 32-bit words in host order (little endian), the port as a number. */
+/**
+ * `0100007F:1F90` → `127.0.0.1:8080`: 32-bit words in host order (little endian), the port as a
+ * number.
+ */
 function endpoint(text: string): { address: string; port: number } | null {
   const match = /^([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})$/.exec(text);
   if (!match) return null;
@@ -33,7 +37,7 @@ function endpoint(text: string): { address: string; port: number } | null {
   return { address: formatAddress(bytes), port: Number.parseInt(match[2] as string, 16) };
 }
 
-const shown = ({ address, port }: { address: string; port: number }): string =>
+const format = ({ address, port }: { address: string; port: number }): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 const isAny = ({ address, port }: { address: string; port: number }): boolean =>
   port === 0 && (address === '0.0.0.0' || address === '::');
@@ -44,9 +48,9 @@ function internet(protocol: string, fields: readonly string[]): NetSocket | null
   const state = STATES[Number.parseInt(fields[3] ?? '', 16) - 1] ?? '';
   return {
     protocol,
-    local: shown(local),
-    remote: isAny(remote) ? '' : shown(remote),
-    // Of udp and raw sockets `closed` only says that they have no peer.
+    local: format(local),
+    remote: isAny(remote) ? '' : format(remote),
+    // For udp and raw sockets, `closed` only means that they have no peer.
     state: protocol === 'tcp' || state === 'established' ? state : '',
     inode: Number(fields[9]),
   };
@@ -55,7 +59,7 @@ function internet(protocol: string, fields: readonly string[]): NetSocket | null
 function unix(line: string): NetSocket | null {
   const match = /^\S+ \S+ \S+ ([0-9A-F]{8}) \S+ ([0-9A-F]{2})\s+(\d+)(?: (.*))?$/.exec(line.trim());
   const name = match?.[4] ?? '';
-  // Unnamed ones are the ends of pairs, and the far ends of named ones.
+  // Unnamed sockets are the ends of pairs, and the peers of named ones.
   if (!match || name === '') return null;
   const listens = (Number.parseInt(match[1] as string, 16) & UNIX_LISTENS) !== 0;
   const state = listens ? 'listen' : (UNIX_STATES[match[2] as string] ?? '');
@@ -66,7 +70,7 @@ function packet(fields: readonly string[]): NetSocket {
   return { protocol: 'packet', local: `ethertype 0x${fields[3]}`, remote: '', state: '', inode: Number(fields[8]) };
 }
 
-/** @param text of /proc/<pid>/net/<file>, its heading included */
+/** @param text content of /proc/<pid>/net/<file>, with its header line */
 export function parseSockets(file: NetFile, text: string): NetSocket[] {
   const found = text
     .split('\n')

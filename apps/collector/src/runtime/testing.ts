@@ -1,4 +1,7 @@
-/** For tests of the runtime half: kernel maps in memory, a pod as the bus tells it, and a policy that denies programs. */
+/**
+ * Test helpers of the runtime engine: kernel maps in memory, a pod of the bus, and a policy that
+ * denies programs.
+ */
 import {
   type EncodedRuntimeSet,
   RUNTIME_LOSSES,
@@ -9,7 +12,7 @@ import {
 } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
-import type { AckedCells } from './acked-cells.ts';
+import type { AckedCells } from './counting/acked-cells.ts';
 
 function tableOf<K, V>(): RuntimeTable<K, V> {
   const entries = new Map<K, V>();
@@ -22,11 +25,11 @@ function tableOf<K, V>(): RuntimeTable<K, V> {
 }
 
 export interface MemoryMaps extends RuntimeMaps {
-  /** Sets that are whole in the kernel. */
+  /** Complete sets in the kernel. */
   readonly sets: Set<number>;
-  /** Sets that fit at most. */
+  /** Limit of sets. */
   maxSets: number;
-  /** What programs did: breaches of a subject's cell. */
+  /** Counts operations in a cell of a subject. */
   count(subject: RuntimeSubject, cell: number, times?: number): void;
 }
 
@@ -67,7 +70,7 @@ export function memoryMaps(cells = 1024): MemoryMaps {
   return maps;
 }
 
-/** Acknowledgements that outlive a process of a test, as the pinned map does. */
+/** Acknowledged counts that outlive a process of a test, like the pinned map. */
 export function memoryAcked(cells = 1024): AckedCells {
   const acked = new Float64Array(cells);
   return {
@@ -101,7 +104,7 @@ export function podIdentity(digit: string, more: Partial<PodIdentity> = {}): Pod
 
 export const uidOf = (pod: PodIdentity): string => pod.uid.replaceAll('-', '');
 
-/** JSON of a policy with one rule a path. */
+/** JSON of a policy with one rule per path. */
 export function denying(paths: Readonly<Record<string, string>>, more: RuntimePolicyInput = {}): string {
   const rules = Object.entries(paths).map(([name, path]) => ({
     ...{ name, action: 'block' as const },

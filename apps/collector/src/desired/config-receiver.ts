@@ -1,0 +1,150 @@
+/**
+ * Receives the documents of this node from the bus, brings them into the desired state and caches
+ * accepted ones on disk. A start restores the cached documents before it guards anything, so
+ * neither a restart nor an unavailable bus enforces defaults.
+ *
+ * Data path: bus-documents.ts → here → desired-state.ts, and runtime policies → runtime.
+ */
+import { encodeToken, type FollowerBuses } from '@bailiff/bus';
+import type { Binding } from '../identity/identity.ts';
+import type { ApplyLatency } from './apply-latency.ts';
+import { type BusDocument, BusDocuments, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
+import type { DesiredState, ReceiveResult } from './desired-state.ts';
+import type { DocumentCache, SavedDocument } from './document-cache.ts';
+
+/** Receives runtime policies, from disk and from the bus. */
+export interface RuntimePolicies {
+  /** A cached policy; before the first one from the bus. */
+  restore(document: SavedDocument): void;
+  receive(document: BusDocument): void;
+  /** The bus sent every key. @param keys keys that have a value; null: the bucket was recreated */
+  synced(keys: ReadonlySet<string> | null): void;
+}
+
+export interface ConfigReceiverOptions {
+  desired: DesiredState;
+  documents: DocumentCache;
+  runtime: RuntimePolicies;
+  latency: Pick<ApplyLatency, 'documentApplied'>;
+  bindings(): Iterable<Binding>;
+  nowMicros(): number;
+  /** The desired state changed. */
+  onChanged(): void;
+  /** A document was rejected, or an accepted snapshot is no longer believed. */
+  onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
+  /** A problem that changes nothing. */
+  onProblem(part: string, key: string, reason: string, error?: Error): void;
+}
+
+export class ConfigReceiver {
+  readonly #o: ConfigReceiverOptions;
+  #documents: BusDocuments | null = null;
+
+  constructor(options: ConfigReceiverOptions) {
+    this.#o = options;
+  }
+
+  /**
+   * Restores the documents that the last process accepted. Call it once, before anything is
+   * guarded.
+   */
+  restore(): void {
+    for (const document of this.#o.documents.load()) {
+      if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
+      else this.#report(document, this.#deliver(document));
+    }
+    this.#o.desired.markRestored();
+  }
+
+  /** Follows the documents of this node until the returned object is closed. */
+  follow(buses: FollowerBuses): BusDocuments {
+    const { desired, nowMicros, onProblem } = this.#o;
+    this.#documents = new BusDocuments(buses, encodeToken(desired.nodeName), nowMicros(), {
+      onDocument: (document, storedMicros) => this.#attempt(document.what, () => this.receive(document, storedMicros)),
+      onConfigSynced: (kind, keys) => this.#attempt(kind, () => this.configSynced(kind, keys)),
+      onRestart: (what) => {
+        if (what !== 'config') desired.forgetRevision(what);
+        onProblem(what, '', 'the bucket was recreated: the last documents stay in force until it has new ones');
+      },
+      onError: (part, error) => onProblem(part, '', error.message, error),
+    });
+    return this.#documents;
+  }
+
+  #attempt(part: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#o.onProblem(part, '', (error as Error).message, error as Error);
+    }
+  }
+
+  /** Revision in the bucket of the newest spoof policy that was received; 0: none. */
+  get spoofRevision(): number {
+    return this.#documents?.spoofRevision ?? 0;
+  }
+
+  /**
+   * Receives a document from the bus. A deleted document changes nothing: the last good one stays.
+   * @param storedMicros when the bus stored it; 0: unknown
+   */
+  receive(document: BusDocument, storedMicros = 0): void {
+    if (isRuntimePolicy(document)) {
+      this.#o.runtime.receive(document);
+      this.#o.latency.documentApplied(document, storedMicros);
+      return;
+    }
+    const { what, json } = document;
+    if (what !== 'config' && json === null) return;
+    const result = this.#deliver(document);
+    this.#report(document, result);
+    if ('refused' in result || !result.changed) return;
+    if (json === null) this.#o.documents.remove(document);
+    else this.#o.documents.save({ ...document, json });
+    this.#o.onChanged();
+    this.#o.latency.documentApplied(document, storedMicros);
+  }
+
+  #deliver({ what, key, json }: BusDocument): ReceiveResult {
+    const { desired } = this.#o;
+    if (what === 'config') return desired.receiveConfig(key, json);
+    if (what === 'pods') return desired.receivePods(json as string, this.#o.bindings());
+    return what === 'cluster' ? desired.receiveCluster(json as string) : desired.receiveQuarantine(json as string);
+  }
+
+  #report(document: BusDocument, result: ReceiveResult): void {
+    const { onProblem, onRefused } = this.#o;
+    if ('refused' in result) onRefused(document, result.refused);
+    else for (const reason of result.dropped ?? []) onProblem(document.what, document.key, `left out: ${reason}`);
+  }
+
+  /**
+   * The bus sent every key of a kind: other keys were deleted while this process was not connected.
+   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as
+   *   deleted
+   */
+  configSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void {
+    if (kind === 'runtime') {
+      this.#o.runtime.synced(keys);
+      return;
+    }
+    for (const key of this.#o.desired.configKeys(kind))
+      if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
+    this.#o.desired.markSynced(kind);
+    this.#o.onChanged();
+  }
+
+  /** Bindings changed: checks the newest snapshot of pods against them. */
+  recheckPods(): void {
+    const changed = this.#o.desired.recheck([...this.#o.bindings()]);
+    if (!changed) return;
+    const document = { what: 'pods', key: this.#o.desired.nodeName } as const;
+    if (changed.inForce === null) {
+      this.#o.documents.remove(document);
+      this.#o.onRefused(document, changed.refused);
+    } else {
+      this.#o.documents.save({ ...document, json: changed.inForce });
+    }
+    this.#o.onChanged();
+  }
+}

@@ -1,0 +1,321 @@
+import { type PodIdentity, workloadOf } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import type { Binding } from '../identity/identity.ts';
+import { DesiredState, podRefOf } from './desired-state.ts';
+
+const pod = (uid: string, extra: object = {}) => ({
+  uid,
+  namespace: 'shop',
+  name: `web-${uid}`,
+  labels: {},
+  serviceAccount: 'web',
+  owners: [
+    { kind: 'ReplicaSet', name: 'web-5c', uid: 'rs' },
+    { kind: 'Deployment', name: 'web', uid: 'd' },
+  ],
+  interfaces: [{ name: 'eth0', addresses: ['10.0.0.2'], mac: null }],
+  hostNetwork: false,
+  containers: [],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-01-01T00:00:00Z',
+  ...extra,
+});
+const snapshot = (revision: number, pods: object[], nodeName = 'n1') => JSON.stringify({ nodeName, revision, pods });
+const binding = (uid: string, address: string): Binding => ({
+  source: 'cni',
+  podUid: uid,
+  podNamespace: 'shop',
+  podName: 'web',
+  ifName: 'eth0',
+  mac: '0a:00:00:00:00:01',
+  addresses: [address],
+  link: { name: 'v', mac: '', linkNetnsid: 1 },
+});
+const moment = { wallMs: Date.parse('2026-01-01T00:00:00Z'), bootNs: 1_000_000_000n };
+
+describe('desired state - shrinking snapshot', () => {
+  const uids = Array.from({ length: 100 }, (_, n) => `u${n}`);
+  const podsOf = (of: readonly string[]) => of.map((uid) => pod(uid));
+  const here = (of: readonly string[]) => of.map((uid) => binding(uid, '10.0.0.2'));
+  const full = () => {
+    const state = new DesiredState('n1');
+    expect(state.receivePods(snapshot(1, podsOf(uids)), here(uids))).toMatchObject({ changed: true });
+    return state;
+  };
+  it.each([0, 3, 49])('to %i of 100 pods whose interfaces exist - rejected; the last good one stays', (left) => {
+    const state = full();
+    const result = state.receivePods(snapshot(2, podsOf(uids.slice(0, left))), here(uids));
+    expect(result).toEqual({
+      refused: `snapshot 2 lacks ${100 - left} of 100 pods whose interfaces and CNI records are still here`,
+    });
+    expect([state.pods.size, state.snapshotRevision, state.snapshotRefused]).toEqual([
+      100,
+      1,
+      expect.stringContaining('lacks'),
+    ]);
+    expect(state.receivePods(snapshot(3, podsOf(uids)), here(uids))).toMatchObject({ changed: true });
+    expect(state.snapshotRefused).toBe('');
+  });
+  it('step by step - rejected too', () => {
+    const state = full();
+    expect(state.receivePods(snapshot(2, podsOf(uids.slice(0, 60))), here(uids))).toMatchObject({ changed: true });
+    expect(state.receivePods(snapshot(3, podsOf(uids.slice(0, 40))), here(uids))).toHaveProperty('refused');
+  });
+  it('drain - accepted with the interfaces, or as soon as they disappear', () => {
+    expect(full().receivePods(snapshot(2, []), [])).toMatchObject({ changed: true });
+    const state = full();
+    expect(state.receivePods(snapshot(2, podsOf(['u0'])), here(uids))).toHaveProperty('refused');
+    expect(state.recheck(here(uids.slice(0, 50)))).toBeNull();
+    expect(state.recheck(here(uids.slice(0, 2)))).toMatchObject({ refused: '' });
+    expect([state.pods.size, state.snapshotRefused]).toEqual([1, '']);
+  });
+  it('unlisted pods and bindings by namespace - no reason to reject', () => {
+    expect(new DesiredState('n1').receivePods(snapshot(1, []), here(uids))).toMatchObject({ changed: true });
+    const read = here(uids).map((b) => ({ ...b, source: 'netns' as const }));
+    expect(full().receivePods(snapshot(2, []), read)).toMatchObject({ changed: true });
+  });
+});
+
+describe('desired state - pods', () => {
+  it('newer snapshot - accepted; older one - ignored', () => {
+    const state = new DesiredState('n1');
+    expect(state.receivePods(snapshot(5, [pod('a')]), [])).toMatchObject({ changed: true });
+    expect(state.receivePods(snapshot(4, []), [])).toEqual({ changed: false });
+    expect([...state.pods.keys()]).toEqual(['a']);
+  });
+  it.each([
+    ['of another node', snapshot(9, [], 'n2'), /of node n2/],
+    ['not JSON', '{', /not JSON/],
+    ['a pod without uid', snapshot(9, [pod('')]), /^pods\.0\.uid/],
+    [
+      'contradicts the node on most interfaces',
+      snapshot(9, [
+        pod('a', { interfaces: [{ name: 'eth0', addresses: ['9.9.9.9'], mac: null }] }),
+        pod('b', { interfaces: [{ name: 'eth0', addresses: ['9.9.9.8'], mac: null }] }),
+      ]),
+      /disagrees/,
+    ],
+  ])('rejected, the last good one stays - %s', (_name, json, reason) => {
+    const state = new DesiredState('n1');
+    state.receivePods(snapshot(5, [pod('a')]), []);
+    expect(state.receivePods(json, [binding('a', '10.0.0.2'), binding('b', '10.0.0.3')])).toEqual({
+      refused: expect.stringMatching(reason),
+    });
+    expect([...state.pods.keys()]).toEqual(['a']);
+    expect(state.snapshotRefused).toMatch(reason);
+    state.receivePods(snapshot(10, [pod('a')]), []);
+    expect(state.snapshotRefused).toBe('');
+  });
+});
+
+describe('desired state - restored documents and bad values', () => {
+  it('restored snapshot - in force until the first one from the bus, whatever its revision', () => {
+    const state = new DesiredState('n1');
+    state.receivePods(snapshot(9, [pod('a')]), []);
+    state.markRestored();
+    expect(state.receivePods(snapshot(1, [pod('b')]), [])).toMatchObject({ changed: true });
+    expect([...state.pods.keys()]).toEqual(['b']);
+    expect(state.receivePods(snapshot(0, []), [])).toEqual({ changed: false });
+  });
+  it('known parts - only received ones', () => {
+    const state = new DesiredState('n1');
+    expect([...state.known]).toEqual([]);
+    state.receiveConfig('spoof.namespace.shop.default', '{}');
+    state.markRestored();
+    expect([...state.known]).toEqual(['spoof']);
+    state.markSynced('disarm');
+    state.receiveCluster(JSON.stringify({ revision: 1, nodes: [] }));
+    expect([...state.known].sort()).toEqual(['cluster', 'disarm', 'spoof']);
+  });
+  it('bad value - dropped; the snapshot stays', () => {
+    const state = new DesiredState('n1');
+    const bad = pod('a', {
+      allowedPrefixes: ['garbage', '10.9.1.0/16'],
+      interfaces: [{ name: 'eth0', addresses: ['10.0.0.2', 'x'], mac: null }],
+      probePorts: [
+        { port: 70_000, protocol: 'TCP' },
+        { port: 80, protocol: 'TCP' },
+      ],
+    });
+    const result = state.receivePods(snapshot(1, [bad, pod('b')]), []);
+    expect(result).toEqual({ changed: true, dropped: expect.arrayContaining([expect.stringContaining('"garbage"')]) });
+    expect(state.pods.get('a')).toMatchObject({
+      allowedPrefixes: ['10.9.0.0/16'],
+      interfaces: [{ addresses: ['10.0.0.2'] }],
+      probePorts: [{ port: 80 }],
+    });
+    expect(state.pods.has('b')).toBe(true);
+    const nodes = [{ name: 'n1', addresses: ['192.168.0.1', '?'], podCidrs: [] }];
+    expect(state.receiveCluster(JSON.stringify({ revision: 1, nodes }))).toMatchObject({
+      dropped: [expect.any(String)],
+    });
+    expect(state.cluster.nodes[0]?.addresses).toEqual(['192.168.0.1']);
+  });
+  it('wrong snapshot before the pods - withdrawn as they are bound, accepted when enough bindings confirm it', () => {
+    const state = new DesiredState('n1');
+    const wrong = [1, 2].map((n) =>
+      pod(`w${n}`, { interfaces: [{ name: 'eth0', addresses: [`9.9.9.${n}`], mac: null }] }),
+    );
+    const right = ['a', 'b', 'c'].map((uid, n) =>
+      pod(uid, { interfaces: [{ name: 'eth0', addresses: [`10.0.1.${n}`], mac: null }] }),
+    );
+    const json = snapshot(7, [...wrong, ...right]);
+    expect(state.receivePods(json, [])).toMatchObject({ changed: true });
+    expect(state.recheck([binding('w1', '10.0.0.1')])).toBeNull();
+    const two = [binding('w1', '10.0.0.1'), binding('w2', '10.0.0.2')];
+    expect(state.recheck(two)).toEqual({ inForce: null, refused: expect.stringContaining('2 of 2') });
+    expect([state.pods.size, state.snapshotRefused]).toEqual([0, expect.stringContaining('2 of 2')]);
+    expect(state.recheck(two)).toBeNull();
+    const five = [...two, ...['a', 'b', 'c'].map((uid, n) => binding(uid, `10.0.1.${n}`))];
+    expect(state.recheck(five)).toEqual({ inForce: json, refused: '' });
+    expect([state.pods.size, state.snapshotRefused]).toEqual([5, '']);
+  });
+  it('modes - follow the namespace of the binding while the bus does not list the pod', () => {
+    const state = new DesiredState('n1');
+    state.receiveConfig('spoof.namespace.shop.default', JSON.stringify({ modes: { tunnel: 'audit' } }));
+    expect([state.modesOf(null, 'shop').tunnel, state.modesOf(null, 'bank').tunnel]).toEqual(['audit', 'enforce']);
+  });
+});
+
+describe('desired state - configuration', () => {
+  it('scopes - workload over namespace over cluster; a deleted one restores the wider', () => {
+    const state = new DesiredState('n1');
+    state.receivePods(snapshot(1, [pod('a')]), []);
+    state.receiveConfig('spoof.cluster._.default', JSON.stringify({ modes: { tunnel: 'off' } }));
+    state.receiveConfig('spoof.namespace.shop.default', JSON.stringify({ modes: { tunnel: 'audit' } }));
+    state.receiveConfig('spoof.workload.shop.web', JSON.stringify({ modes: { tunnel: 'enforce' } }));
+    const shop = state.pods.get('a') ?? null;
+    expect(state.modesOf(shop).tunnel).toBe('enforce');
+    state.receiveConfig('spoof.workload.shop.web', null);
+    expect(state.modesOf(shop).tunnel).toBe('audit');
+    expect(state.modesOf(null).tunnel).toBe('off');
+  });
+  it('bad value - rejected with its field; the last good one stays; a good one clears the report', () => {
+    const state = new DesiredState('n1');
+    state.receiveConfig('spoof.cluster._.default', JSON.stringify({ modes: { tunnel: 'off' } }));
+    expect(state.receiveConfig('spoof.cluster._.default', JSON.stringify({ modes: { tunel: 'off' } }))).toEqual({
+      refused: expect.stringContaining('modes'),
+    });
+    expect(state.modesOf(null).tunnel).toBe('off');
+    expect([...state.configRefused.keys()]).toEqual(['spoof.cluster._.default']);
+    state.receiveConfig('spoof.cluster._.default', '{}');
+    expect([...state.configRefused.keys()]).toEqual([]);
+  });
+  it('disarm - covers its namespace and no other', () => {
+    const state = new DesiredState('n1');
+    state.receiveConfig('disarm.namespace.shop.all', JSON.stringify({ until: '2026-01-01T00:01:00Z', duration: '1m' }));
+    expect(state.auditUntilNs('shop', moment)).toBe(61_000_000_000n);
+    expect(state.auditUntilNs('bank', moment)).toBe(0n);
+    expect(state.disarmedUntil(moment)).toBeNull();
+    state.receiveConfig('disarm.node._.n1', JSON.stringify({ until: '2026-01-01T00:01:00Z', duration: '1m' }));
+    expect(state.disarmedUntil(moment)).toBe('2026-01-01T00:01:00.000Z');
+  });
+});
+
+describe('desired state - recreated bucket', () => {
+  it('revisions restart; the documents in force stay until then', () => {
+    const state = new DesiredState('n1');
+    const entry = { podUid: 'a', podNamespace: 's', podName: 'a', verdictId: 'v', until: '', reason: '' };
+    const list = (revision: number, entries: object[]) => JSON.stringify({ nodeName: 'n1', revision, entries });
+    const pods = (revision: number) => JSON.stringify({ nodeName: 'n1', revision, pods: [] });
+    const cluster = (revision: number) => JSON.stringify({ revision, nodes: [] });
+    state.receiveQuarantine(list(7, [entry]));
+    state.receivePods(pods(7), []);
+    state.receiveCluster(cluster(7));
+    const receiveOlder = () => [
+      state.receiveQuarantine(list(1, [])),
+      state.receivePods(pods(1), []),
+      state.receiveCluster(cluster(1)),
+    ];
+    expect(receiveOlder()).toEqual([{ changed: false }, { changed: false }, { changed: false }]);
+    for (const part of ['quarantine', 'pods', 'cluster'] as const) state.forgetRevision(part);
+    expect([...state.quarantined.keys()]).toEqual(['a']);
+    for (const result of receiveOlder()) expect(result).toMatchObject({ changed: true });
+    expect(state.quarantined.size).toBe(0);
+  });
+});
+
+describe('desired state - quarantine and attribution', () => {
+  it('quarantine - for the listed pods until their end', () => {
+    const state = new DesiredState('n1');
+    const entry = {
+      podUid: 'a',
+      podNamespace: 'shop',
+      podName: 'web',
+      verdictId: 'v',
+      until: '2026-01-01T00:00:10Z',
+      reason: '',
+    };
+    state.receiveQuarantine(JSON.stringify({ nodeName: 'n1', revision: 1, entries: [entry] }));
+    expect(state.quarantineUntilNs('a', moment)).toBe(11_000_000_000n);
+    expect(state.quarantineUntilNs('b', moment)).toBe(0n);
+    state.receiveQuarantine(JSON.stringify({ nodeName: 'n1', revision: 2, entries: [] }));
+    expect(state.quarantineUntilNs('a', moment)).toBe(0n);
+  });
+  it('quarantine list of another node - rejected', () => {
+    expect(
+      new DesiredState('n1').receiveQuarantine(JSON.stringify({ nodeName: 'n2', revision: 1, entries: [] })),
+    ).toEqual({ refused: expect.stringContaining('n2') });
+  });
+  it('attribution - the top of the owner chain; without the bus, the CNI record', () => {
+    const state = new DesiredState('n1');
+    state.receivePods(snapshot(1, [pod('a')]), []);
+    const known = state.pods.get('a');
+    expect(known && workloadOf(known)).toBe('web');
+    expect(podRefOf(binding('a', '10.0.0.2'), known ?? null)).toMatchObject({
+      name: 'web-a',
+      ownerKind: 'Deployment',
+      ownerUid: 'd',
+      serviceAccount: 'web',
+    });
+    expect(podRefOf(binding('a', '10.0.0.2'), null)).toMatchObject({
+      uid: 'a',
+      namespace: 'shop',
+      name: 'web',
+      ownerKind: '',
+    });
+  });
+
+  it('pod without confirmed controller - modes of its namespace, whatever its name', () => {
+    const state = new DesiredState('n1');
+    const receive = (scope: string, value: object) => state.receiveConfig(`spoof.${scope}`, JSON.stringify(value));
+    receive('namespace.shop.default', { modes: { 'ipv4-source': 'audit' } });
+    receive('workload.shop.vpn', { modes: { 'ipv4-source': 'off' } });
+    const owners = [{ kind: 'Deployment', name: 'vpn', uid: 'd' }];
+    const mode = (change: Partial<PodIdentity>) =>
+      state.modesOf(pod('u', { namespace: 'shop', ...change }))['ipv4-source'];
+    expect(mode({ owners })).toBe('off');
+    expect(mode({ owners, unowned: true })).toBe('audit');
+    expect(mode({ name: 'vpn', owners: [], unowned: true })).toBe('audit');
+  });
+
+  it('sampling - of the narrowest scope that sets it, field by field; else of the node', () => {
+    const state = new DesiredState('n1');
+    const receive = (key: string, value: object) => state.receiveConfig(key, JSON.stringify(value));
+    receive('spoof.cluster._.default', { sampling: { burst: 3, perSecond: 4 } });
+    const of = (workload: string, namespace = 'shop') =>
+      state.samplingOf(pod('u', { namespace, owners: [{ kind: 'Deployment', name: workload, uid: 'd' }] }));
+    expect(of('web')).toBeNull();
+    receive('spoof.namespace.shop.default', { sampling: { perSecond: 50 } });
+    receive('spoof.workload.shop.web', { sampling: { burst: 100 } });
+    expect(of('cart')).toEqual({ burst: 3, perSecond: 50 });
+    expect(of('web')).toEqual({ burst: 100, perSecond: 50 });
+    expect(state.samplingOf(null, 'shop')).toEqual({ burst: 3, perSecond: 50 });
+    expect(of('web', 'bank')).toBeNull();
+  });
+
+  it.each([
+    ['spoof.cluster._.other', '{}'],
+    ['spoof.namespace.shop.other', '{}'],
+    ['disarm.cluster._.other', JSON.stringify({ until: '2026-01-01T00:00:00Z', reason: 'r', by: 'b' })],
+  ])('%s - a name without reader at its scope is rejected', (key, json) => {
+    const state = new DesiredState('n1');
+    const before = state.clusterConfig;
+    expect(state.receiveConfig(key, json)).toMatchObject({ refused: expect.stringContaining('is read by nobody') });
+    expect(state.configRefused.get(key)).toContain('is read by nobody');
+    expect([state.configKeys('spoof'), state.clusterConfig === before]).toEqual([[], true]);
+    expect(state.receiveConfig('spoof.cluster._.default', '{"unknown":"enforce"}')).toEqual({ changed: true });
+  });
+});

@@ -1,0 +1,345 @@
+/**
+ * Desired state of this node: its pods, the quarantine list, vector modes and disarms. No I/O.
+ *
+ * The last good value of each part is kept, whatever follows and however long the bus is
+ * unavailable. A part that was never received is not a default: `known` lists the received parts,
+ * and the kernel keeps the entries of an earlier process for the others. A value that cannot be
+ * parsed is dropped from its document; the document stays valid.
+ */
+import { FOREVER_NS, type VectorModes } from '@bailiff/bpf';
+import {
+  ConfigError,
+  type ConfigKey,
+  type Disarm,
+  disarm,
+  disarmKeys,
+  effectiveSampling,
+  parseConfigKey,
+  parseValueBy,
+  requireReadKey,
+  type Sampling,
+  type SpoofCluster,
+  type SpoofScoped,
+  spoofCluster,
+  spoofScoped,
+  spoofScopeKeys,
+} from '@bailiff/policy';
+import {
+  type ClusterSnapshot,
+  clusterSnapshot,
+  cutTexts,
+  MAX_TEXT,
+  type NodeSnapshot,
+  nodeSnapshot,
+  type PodIdentity,
+  type PodRef,
+  type QuarantineEntry,
+  type QuarantineReading,
+  readQuarantineList,
+  workloadOf,
+} from '@bailiff/schemas';
+import { type Binding, checkSnapshot } from '../identity/identity.ts';
+import { type Dropped, normalizeAddresses, normalizeCidrs } from '../identity/normalize.ts';
+import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
+
+/** `dropped`: values that were removed from an accepted document, each with place and reason. */
+export type ReceiveResult = { changed: boolean; dropped?: Dropped } | { refused: string };
+
+/** Parts that are received independently. */
+export type Part = 'pods' | 'cluster' | 'quarantine' | 'spoof' | 'disarm';
+
+/** Readings of both clocks at one moment, used by a whole pass. */
+export interface Moment {
+  wallMs: number;
+  bootNs: bigint;
+}
+
+export class DesiredState {
+  readonly nodeName: string;
+  pods = new Map<string, PodIdentity>();
+  snapshotRevision = 0;
+  /** Why the newest snapshot was rejected; empty: it was accepted. */
+  snapshotRefused = '';
+  cluster: ClusterSnapshot = { revision: 0, nodes: [] };
+  quarantined = new Map<string, QuarantineEntry>();
+  #quarantineRevision = 0;
+  #spoofCluster: SpoofCluster = spoofCluster.parse({});
+  readonly #spoofScoped = new Map<string, SpoofScoped>();
+  readonly #disarms = new Map<string, Disarm>();
+  readonly #configKeys = new Set<string>();
+  /** Configuration keys whose newest value was rejected, with the reason. */
+  readonly configRefused = new Map<string, string>();
+  /** Parts that this process or an earlier one received. */
+  readonly known = new Set<Part>();
+  /**
+   * Parts that came from disk. The first document from the bus replaces them whatever its revision,
+   * because a recreated bucket counts from 1.
+   */
+  readonly #restored = new Set<Part>();
+  /** The newest snapshot, accepted or rejected: later bindings may change the decision. */
+  #candidate: { snapshot: NodeSnapshot; json: string } | null = null;
+  #inForce: NodeSnapshot | null = null;
+  /** Pods of the accepted snapshot, and of earlier ones while their interfaces exist. */
+  #confirmed: ReadonlySet<string> = new Set();
+
+  constructor(nodeName: string) {
+    this.nodeName = nodeName;
+  }
+
+  get clusterConfig(): SpoofCluster {
+    return this.#spoofCluster;
+  }
+
+  /**
+   * Receives the list of the node's pods. Rejects a list of another node, of another shape, or one
+   * that contradicts the node (see checkSnapshot). Ignores an older one.
+   */
+  receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
+    const bindings = [...live];
+    const parsed = parseJson(json, nodeSnapshot);
+    if ('refused' in parsed) return this.#refusePods(parsed.refused);
+    const dropped: Dropped = [];
+    const snapshot: NodeSnapshot = {
+      ...parsed.value,
+      pods: parsed.value.pods.map((pod) => normalizePod(pod, dropped)),
+    };
+    if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
+    if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
+    this.#restored.delete('pods');
+    this.#candidate = { snapshot, json };
+    const check = checkSnapshot(snapshot, bindings, this.#confirmed);
+    if (!check.accepted) return this.#refusePods(check.reason);
+    this.#enforce(snapshot, bindings);
+    return { changed: true, dropped };
+  }
+
+  /**
+   * Checks the newest snapshot again after bindings changed. A wrong snapshot that arrived before
+   * the pods is found as they appear; the node's own records then hold alone. A rejected snapshot
+   * is accepted as soon as enough bindings confirm it.
+   * @returns null: no change; else the text of the snapshot in force, or null for none
+   */
+  recheck(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
+    if (!this.#candidate) return null;
+    const { snapshot, json } = this.#candidate;
+    const check = checkSnapshot(snapshot, bindings, this.#confirmed);
+    if (check.accepted) {
+      if (this.#inForce === snapshot) return null;
+      this.#enforce(snapshot, bindings);
+      return { inForce: json, refused: '' };
+    }
+    this.snapshotRefused = check.reason;
+    if (!this.#inForce || checkSnapshot(this.#inForce, bindings).accepted) return null;
+    this.#inForce = null;
+    this.pods = new Map();
+    this.snapshotRevision = 0;
+    return { inForce: null, refused: check.reason };
+  }
+
+  #enforce(snapshot: NodeSnapshot, bindings: readonly Binding[]): void {
+    const here = new Set(bindings.map((b) => b.podUid).filter((uid) => this.#confirmed.has(uid)));
+    this.#confirmed = new Set([...here, ...snapshot.pods.map((pod) => pod.uid)]);
+    this.#inForce = snapshot;
+    this.pods = new Map(snapshot.pods.map((pod) => [pod.uid, pod]));
+    this.snapshotRevision = snapshot.revision;
+    this.snapshotRefused = '';
+    this.known.add('pods');
+  }
+
+  #refusePods(reason: string): ReceiveResult {
+    this.snapshotRefused = reason;
+    return { refused: reason };
+  }
+
+  receiveCluster(json: string): ReceiveResult {
+    const parsed = parseJson(json, clusterSnapshot);
+    if ('refused' in parsed) return parsed;
+    if (parsed.value.revision < this.cluster.revision && !this.#restored.has('cluster')) return { changed: false };
+    this.#restored.delete('cluster');
+    const dropped: Dropped = [];
+    const nodes = parsed.value.nodes.map((node) => ({
+      ...node,
+      addresses: normalizeAddresses(node.addresses, `node ${node.name}`, dropped),
+    }));
+    this.cluster = { ...parsed.value, nodes };
+    this.known.add('cluster');
+    return { changed: true, dropped };
+  }
+
+  receiveQuarantine(json: string): ReceiveResult {
+    let list: QuarantineReading;
+    try {
+      list = readQuarantineList(json);
+    } catch (error) {
+      return { refused: (error as Error).message };
+    }
+    if (list.nodeName !== this.nodeName) return { refused: `quarantine list is of node ${list.nodeName}` };
+    if (list.revision < this.#quarantineRevision && !this.#restored.has('quarantine')) return { changed: false };
+    this.#restored.delete('quarantine');
+    this.#quarantineRevision = list.revision;
+    this.quarantined = new Map(list.entries.map((entry) => [entry.podUid, entry]));
+    this.known.add('quarantine');
+    return { changed: true, dropped: list.problems };
+  }
+
+  /** Marks everything received so far as restored from an earlier process. */
+  markRestored(): void {
+    for (const kind of ['spoof', 'disarm'] as const) if (this.configKeys(kind).length > 0) this.known.add(kind);
+    for (const part of this.known) this.#restored.add(part);
+  }
+
+  /** Addresses of a pod in the accepted snapshot; empty: not listed. */
+  addressesOf(podUid: string): string[] {
+    return this.pods.get(podUid)?.interfaces.flatMap(({ addresses }) => addresses) ?? [];
+  }
+
+  /** Every key of the kind that the bus has was received. */
+  markSynced(kind: 'spoof' | 'disarm'): void {
+    this.known.add(kind);
+  }
+
+  /**
+   * The bucket was recreated: revisions restart. The accepted document stays until another arrives.
+   */
+  forgetRevision(part: 'pods' | 'cluster' | 'quarantine'): void {
+    if (part === 'pods') this.snapshotRevision = 0;
+    else if (part === 'cluster') this.cluster = { ...this.cluster, revision: 0 };
+    else this.#quarantineRevision = 0;
+  }
+
+  /**
+   * Receives a configuration key. A deleted key (`json` null) restores the wider scope; a bad value
+   * keeps the last good one.
+   */
+  receiveConfig(keyText: string, json: string | null): ReceiveResult {
+    try {
+      const key = parseConfigKey(keyText);
+      const schema = schemaOf(key);
+      if (!schema) return { changed: false };
+      requireReadKey(key);
+      const value = json === null ? undefined : parseValueBy<unknown>(schema, key, json);
+      this.#setConfig(key, keyText, value);
+      this.configRefused.delete(keyText);
+      return { changed: true };
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      this.configRefused.set(keyText, error.message);
+      return { refused: error.message };
+    }
+  }
+
+  /** Keys of a kind that have a value: a key that the bus no longer has was deleted meanwhile. */
+  configKeys(kind: 'spoof' | 'disarm'): string[] {
+    return [...this.#configKeys].filter((key) => key.startsWith(`${kind}.`));
+  }
+
+  #setConfig(key: ConfigKey, keyText: string, value: unknown): void {
+    if (value === undefined) this.#configKeys.delete(keyText);
+    else this.#configKeys.add(keyText);
+    if (key.kind === 'spoof' && key.scope === 'cluster') {
+      this.#spoofCluster = (value as SpoofCluster | undefined) ?? spoofCluster.parse({});
+    } else if (key.kind === 'spoof') {
+      setOrDelete(this.#spoofScoped, keyText, value as SpoofScoped | undefined);
+    } else if (key.kind === 'disarm') {
+      setOrDelete(this.#disarms, keyText, value as Disarm | undefined);
+    }
+  }
+
+  /** @param namespace of the binding, while the bus does not list the pod; empty: unknown */
+  modesOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): VectorModes {
+    return modesFor(this.#spoofCluster, this.#scopesOf(pod, namespace));
+  }
+
+  /** Sampling of a pod, like modesOf; null: the node-wide setting. */
+  samplingOf(pod: PodIdentity | null, namespace = pod?.namespace ?? ''): Sampling | null {
+    const scopes = this.#scopesOf(pod, namespace);
+    return scopes.some((scope) => scope?.sampling) ? effectiveSampling(this.#spoofCluster, scopes) : null;
+  }
+
+  #scopesOf(pod: PodIdentity | null, namespace: string): (SpoofScoped | undefined)[] {
+    if (namespace === '') return [];
+    return spoofScopeKeys(namespace, pod && workloadOf(pod)).map((key) => this.#spoofScoped.get(key));
+  }
+
+  /** End of the disarm that covers a pod of this namespace, CLOCK_BOOTTIME; 0n: armed. */
+  auditUntilNs(namespace: string | null, moment: Moment): bigint {
+    const covering = disarmKeys(this.nodeName, namespace).map((key) => this.#disarms.get(key));
+    return auditUntilNs(covering, moment.wallMs, moment.bootNs);
+  }
+
+  /** Wall-clock end of the disarm of the whole node, for its status. */
+  disarmedUntil(moment: Moment): string | null {
+    const until = this.auditUntilNs(null, moment);
+    return until === 0n ? null : new Date(moment.wallMs + Number((until - moment.bootNs) / 1_000_000n)).toISOString();
+  }
+
+  quarantineUntilNs(podUid: string, moment: Moment): bigint {
+    const entry = this.quarantined.get(podUid);
+    if (!entry) return 0n;
+    return entry.until === '' ? FOREVER_NS : toBoottimeNs(entry.until, moment.wallMs, moment.bootNs);
+  }
+}
+
+/**
+ * Schema of a key that a collector uses; null: not used. parseConfigValue would load the schemas of
+ * every kind into memory.
+ */
+function schemaOf({ kind, scope }: ConfigKey) {
+  if (kind === 'spoof') return scope === 'cluster' ? spoofCluster : spoofScoped;
+  return kind === 'disarm' ? disarm : null;
+}
+
+/** The pod that violations of this binding name. */
+export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
+  const owner = pod?.owners.at(-1);
+  // Names in a binding come from a CNI record, which no schema limits.
+  const ref: PodRef = {
+    uid: binding.podUid,
+    namespace: pod?.namespace ?? binding.podNamespace,
+    name: pod?.name ?? binding.podName,
+    serviceAccount: pod?.serviceAccount ?? '',
+    ownerKind: owner?.kind ?? '',
+    ownerName: owner?.name ?? '',
+    ownerUid: owner?.uid ?? '',
+  };
+  return cutTexts(ref, MAX_TEXT.PodRef);
+}
+
+/** A pod with the values that the maps can hold. */
+function normalizePod(pod: PodIdentity, dropped: Dropped): PodIdentity {
+  const where = `pod ${pod.namespace}/${pod.name}`;
+  const probePorts = pod.probePorts.filter(({ port }) => port >= 1 && port <= 65_535);
+  if (probePorts.length < pod.probePorts.length) dropped.push(`${where}: a probe port outside 1-65535`);
+  return {
+    ...pod,
+    interfaces: pod.interfaces.map((i) => ({ ...i, addresses: normalizeAddresses(i.addresses, where, dropped) })),
+    allowedPrefixes: normalizeCidrs(pod.allowedPrefixes, where, dropped),
+    probePorts,
+  };
+}
+
+function setOrDelete<V>(map: Map<string, V>, key: string, value: V | undefined): void {
+  if (value === undefined) map.delete(key);
+  else map.set(key, value);
+}
+
+interface Schema<T> {
+  safeParse(
+    value: unknown,
+  ):
+    | { success: true; data: T }
+    | { success: false; error: { issues: readonly { path: PropertyKey[]; message: string }[] } };
+}
+
+function parseJson<T>(json: string, schema: Schema<T>): { value: T } | { refused: string } {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(json);
+  } catch (error) {
+    return { refused: `not JSON: ${(error as Error).message}` };
+  }
+  const result = schema.safeParse(raw);
+  if (result.success) return { value: result.data };
+  const issue = result.error.issues[0];
+  return { refused: `${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? 'wrong shape'}` };
+}

@@ -1,0 +1,70 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DocumentCache, MAX_BYTES } from './document-cache.ts';
+
+const pods = { what: 'pods', key: 'n1', json: '{"revision":1}' } as const;
+const key = `spoof.workload.shop.${'x'.repeat(253)}`;
+const config = { what: 'config', key, json: '{"modes":{}}' } as const;
+
+describe('document cache', () => {
+  let dir: string;
+  let problems: { file: string; reason: string }[];
+  const open = () => new DocumentCache(dir, { onProblem: (problem) => problems.push(problem) });
+  beforeEach(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-documents-'));
+    problems = [];
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  it('saved and removed documents - as the next process finds them', () => {
+    const cache = open();
+    expect(cache.load()).toEqual([]);
+    cache.save(pods);
+    cache.save(config);
+    cache.save({ ...pods, json: '{"revision":2}' });
+    expect(open().load()).toEqual([config, { ...pods, json: '{"revision":2}' }]);
+    const next = open();
+    next.load();
+    next.remove(config);
+    expect(open().load()).toHaveLength(1);
+    expect(problems).toEqual([]);
+  });
+  it('unchanged document - not written again', () => {
+    const cache = open();
+    cache.load();
+    cache.save(pods);
+    const file = path.join(dir, 'bus', 'pods.json');
+    const before = statSync(file).ino;
+    cache.save({ ...pods });
+    expect(statSync(file).ino).toBe(before);
+    cache.save({ ...pods, json: '{}' });
+    expect(statSync(file).ino).not.toBe(before);
+  });
+  it('torn, misnamed and oversized documents - reported; the others stay', () => {
+    const cache = open();
+    cache.load();
+    cache.save(pods);
+    writeFileSync(path.join(dir, 'bus', 'cluster.json'), '{"what":"clus');
+    writeFileSync(path.join(dir, 'bus', 'quarantine.json'), JSON.stringify(pods));
+    writeFileSync(path.join(dir, 'bus', 'pods.json.new'), 'half');
+    cache.save({ what: 'cluster', key: '_cluster', json: 'x'.repeat(MAX_BYTES + 1) });
+    expect(open().load()).toEqual([pods]);
+    expect(problems.map((p) => path.basename(p.file)).sort()).toEqual([
+      'cluster.json',
+      'cluster.json',
+      'quarantine.json',
+    ]);
+  });
+  it('failing disk - reported, nothing is thrown', () => {
+    const cache = open();
+    cache.load();
+    rmSync(path.join(dir, 'bus'), { recursive: true });
+    writeFileSync(path.join(dir, 'bus'), 'a file');
+    cache.save(pods);
+    expect(problems).toHaveLength(1);
+    expect(existsSync(path.join(dir, 'bus'))).toBe(true);
+    expect(readdirSync(dir)).toEqual(['bus']);
+  });
+});

@@ -1,0 +1,147 @@
+/**
+ * Stores the binding of each interface generation on disk: one small file per generation under
+ * `<stateDir>/<bootId>/`. It is written before the record enters the kernel and removed after the
+ * last count is acknowledged. After a kill, the next process finds the pod of every generation in
+ * the maps. Files of an earlier boot are removed, because its maps are gone.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { PodRef } from '@bailiff/schemas';
+import * as z from 'zod';
+import type { Binding } from './identity.ts';
+import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
+
+export interface StoredInterface {
+  ifindex: number;
+  generation: number;
+  slot: number;
+  seenBase: number;
+  interfaceName: string;
+  binding: Binding | null;
+  /** The last known pod, so that a final count after a restart names it. */
+  pod: PodRef | null;
+  /** From its netlink event to its attached programs; null: unknown. */
+  guardedAfterMs: number | null;
+  packetsBeforeGuard: number;
+  /** Whether `packetsBeforeGuard` is published. */
+  gapReported: boolean;
+  /** Violations that user space found so far, by `<vector>/<state>`. */
+  occurrences: Record<string, number>;
+  /** Text of the last reported disagreement or move, so that a restart does not report it again. */
+  lastReported: Record<string, string>;
+}
+
+const count = z.number().int().nonnegative();
+const text = z.string();
+const binding = z.object({
+  source: z.enum(['cni', 'netns']),
+  podUid: text,
+  podNamespace: text,
+  podName: text,
+  ifName: text,
+  mac: text,
+  addresses: z.array(text),
+  link: z.object({ name: text, mac: text, linkNetnsid: z.number().int().nullable() }),
+  recordFile: text.optional(),
+  recordedAtMs: z.number().optional(),
+  isDoubtful: z.boolean().optional(),
+});
+const podRef = z.object({
+  uid: text,
+  namespace: text,
+  name: text,
+  serviceAccount: text,
+  ownerKind: text,
+  ownerName: text,
+  ownerUid: text,
+});
+const storedInterface = z.object({
+  ifindex: count,
+  generation: count,
+  slot: z.number().int(),
+  seenBase: z.number(),
+  interfaceName: text,
+  binding: binding.nullable(),
+  pod: podRef.nullable(),
+  guardedAfterMs: z.number().nonnegative().nullable().default(null),
+  packetsBeforeGuard: z.number(),
+  gapReported: z.boolean(),
+  occurrences: z.record(text, count),
+  lastReported: z.record(text, text).default({}),
+});
+
+export interface BindingStoreOptions {
+  readOnly?: boolean;
+  /** A file could not be written; enforcement is not affected. */
+  onProblem?(problem: { file: string; reason: string }): void;
+}
+
+export class BindingStore {
+  readonly #dir: string;
+  readonly #onProblem: (problem: { file: string; reason: string }) => void;
+
+  /** Creates the folder and removes those of earlier boots, unless `readOnly` is set. */
+  constructor(stateDir: string, bootId: string, options: BindingStoreOptions = {}) {
+    this.#dir = path.join(stateDir, bootId);
+    this.#onProblem = options.onProblem ?? (() => undefined);
+    if (options.readOnly) return;
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    for (const entry of readdirSync(stateDir)) {
+      if (entry !== bootId && /^[0-9a-f-]{36}$/.test(entry))
+        rmSync(path.join(stateDir, entry), { recursive: true, force: true });
+    }
+  }
+
+  #file(ifindex: number, generation: number): string {
+    return path.join(this.#dir, `${ifindex}-${generation}.json`);
+  }
+
+  /**
+   * Atomic against a kill: writes a temporary file and renames it. Reports a full disk, never
+   * throws.
+   */
+  save(stored: StoredInterface): void {
+    const file = this.#file(stored.ifindex, stored.generation);
+    try {
+      writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
+      renameSync(`${file}.new`, file);
+    } catch (error) {
+      this.#onProblem({ file, reason: (error as Error).message });
+    }
+  }
+
+  remove(ifindex: number, generation: number): void {
+    const file = this.#file(ifindex, generation);
+    try {
+      rmSync(file, { force: true });
+    } catch (error) {
+      this.#onProblem({ file, reason: (error as Error).message });
+    }
+  }
+
+  /** Every stored generation. `unreadable` names the files that cannot be read; they are kept. */
+  load(): { stored: StoredInterface[]; unreadable: { file: string; reason: string }[] } {
+    const stored: StoredInterface[] = [];
+    const unreadable: { file: string; reason: string }[] = [];
+    for (const name of existsSync(this.#dir) ? readdirSync(this.#dir) : []) {
+      if (!/^\d+-\d+\.json$/.test(name)) continue;
+      const file = path.join(this.#dir, name);
+      try {
+        const one = storedInterface.parse(JSON.parse(readFileSync(file, 'utf8')));
+        if (`${one.ifindex}-${one.generation}.json` !== name) throw new Error('the file belongs to another interface');
+        const dropped: Dropped = [];
+        stored.push({ ...one, binding: one.binding && normalizedBinding(one.binding, dropped) });
+        for (const reason of dropped) unreadable.push({ file, reason });
+      } catch (error) {
+        unreadable.push({ file, reason: (error as Error).message });
+      }
+    }
+    return { stored, unreadable };
+  }
+}
+
+const normalizedBinding = (one: Binding, dropped: Dropped): Binding => ({
+  ...one,
+  mac: normalizeMac(one.mac, 'mac', dropped),
+  addresses: normalizeAddresses(one.addresses, 'addresses', dropped),
+});

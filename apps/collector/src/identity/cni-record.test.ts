@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { readCniRecord } from './cni-record.ts';
+
+const bridge = {
+  kind: 'cniCacheV1',
+  containerId: 'c1',
+  ifName: 'eth0',
+  networkName: 'pods',
+  cniArgs: [
+    ['IgnoreUnknown', '1'],
+    ['K8S_POD_NAMESPACE', 'shop'],
+    ['K8S_POD_NAME', 'web-1'],
+    ['K8S_POD_UID', '0b6f5c1e-0000-4000-8000-000000000001'],
+  ],
+  result: {
+    cniVersion: '1.0.0',
+    interfaces: [
+      { name: 'cni0', mac: '16:00:00:00:00:01' },
+      { name: 'veth123', mac: '16:00:00:00:00:02' },
+      { name: 'eth0', mac: '0A:58:0A:F4:01:02', sandbox: '/run/netns/x' },
+    ],
+    ips: [
+      { address: '10.244.1.2/24', gateway: '10.244.1.1', interface: 2 },
+      { address: 'fd00:10:244:1::2/64', interface: 2 },
+      { address: '169.254.9.9/32', interface: 0 },
+    ],
+  },
+};
+
+describe('cni record', () => {
+  it('bridge result - host sides, the pod side’s MAC and only its addresses', () => {
+    const reading = readCniRecord('pods-c1-eth0', JSON.stringify(bridge), 7);
+    expect(reading).toEqual({
+      dropped: [],
+      record: {
+        writtenAtMs: 7,
+        file: 'pods-c1-eth0',
+        containerId: 'c1',
+        ifName: 'eth0',
+        podUid: '0b6f5c1e-0000-4000-8000-000000000001',
+        podNamespace: 'shop',
+        podName: 'web-1',
+        hostInterfaces: ['cni0', 'veth123'],
+        podMac: '0a:58:0a:f4:01:02',
+        addresses: ['10.244.1.2', 'fd00:10:244:1::2'],
+      },
+    });
+  });
+
+  it('addresses without an interface index - belong to the pod', () => {
+    const plain = { ...bridge, result: { ...bridge.result, ips: [{ address: '10.244.1.2/24' }] } };
+    expect(readCniRecord('f', JSON.stringify(plain), 7)).toMatchObject({ record: { addresses: ['10.244.1.2'] } });
+  });
+
+  it.each([
+    ['half written', JSON.stringify(bridge).slice(0, 100), /^not JSON/],
+    ['empty', '', /^not JSON/],
+    ['null', 'null', /kind/],
+    ['another kind', JSON.stringify({ ...bridge, kind: 'x' }), /kind is not cniCacheV1/],
+    ['no pod', JSON.stringify({ ...bridge, cniArgs: [] }), /K8S_POD_UID/],
+    ['args of a wrong shape', JSON.stringify({ ...bridge, cniArgs: 'x' }), /K8S_POD_UID/],
+  ])('rejected with its reason - %s', (_name, json, reason) => {
+    expect(readCniRecord('f', json, 7)).toEqual({ reason: expect.stringMatching(reason) });
+  });
+
+  it('result of a wrong shape - a record without addresses, never an exception', () => {
+    const odd = { ...bridge, result: { interfaces: [null, 3, { name: 5 }], ips: [null, { address: 7 }] } };
+    expect(readCniRecord('f', JSON.stringify(odd), 7)).toMatchObject({ record: { addresses: [], hostInterfaces: [] } });
+  });
+
+  it('values that cannot be parsed - dropped one by one with their reason; addresses are canonical', () => {
+    const ips = ['garbage', '10.244.1.2/24', '::ffff:10.244.1.3/128', 'FD00:0::2/64'].map((address) => ({ address }));
+    const interfaces = [{ name: 'eth0', mac: 'nonsense', sandbox: '/run/netns/x' }];
+    expect(readCniRecord('f', JSON.stringify({ ...bridge, result: { interfaces, ips } }), 7)).toMatchObject({
+      record: { podMac: '', addresses: ['10.244.1.2', '10.244.1.3', 'fd00::2'] },
+      dropped: ['mac: not a MAC address: "nonsense"', 'ips: not an IP address: "garbage"'],
+    });
+  });
+});

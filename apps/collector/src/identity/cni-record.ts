@@ -1,0 +1,91 @@
+/**
+ * Parses one record of libcni's result cache,
+ * `/var/lib/cni/results/<network>-<container>-<ifName>`: the pod that an interface was created for,
+ * its host-side names, its MAC and its addresses.
+ *
+ * Only root can write the folder, so a pod cannot forge a record. Pure. A value that is no address
+ * or no MAC is dropped with its reason; the rest of the record stays valid.
+ */
+import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
+
+export interface CniRecord {
+  /** Name of the file, unique in the folder. */
+  file: string;
+  containerId: string;
+  /** Interface inside the pod: eth0, net1. */
+  ifName: string;
+  podUid: string;
+  podNamespace: string;
+  podName: string;
+  /**
+   * Possible host-side interfaces, in the order of the result: every interface without a sandbox.
+   */
+  hostInterfaces: string[];
+  /** MAC of the pod's side, lower case; empty if the plugin did not report it. */
+  podMac: string;
+  /** Without prefix length. */
+  addresses: string[];
+  /** When the file was written, wall-clock milliseconds. */
+  writtenAtMs: number;
+}
+
+/** `dropped`: values of the record that could not be parsed. */
+export type CniReading = { record: CniRecord; dropped: Dropped } | { reason: string };
+
+interface RawResult {
+  interfaces?: { name?: unknown; mac?: unknown; sandbox?: unknown }[];
+  ips?: { address?: unknown; interface?: unknown }[];
+}
+
+/** Limit of a record; real ones have 2-8 KiB. */
+export const MAX_RECORD_BYTES = 256 * 1024;
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+/**
+ * Parses a cache file.
+ * @returns a record; or the reason why it is none: another runtime's file, half written, not JSON
+ */
+export function readCniRecord(file: string, json: string, writtenAtMs: number): CniReading {
+  let raw: Record<string, unknown>;
+  try {
+    raw = JSON.parse(json) as Record<string, unknown>;
+  } catch (error) {
+    return { reason: `not JSON: ${(error as Error).message}` };
+  }
+  if (raw === null || typeof raw !== 'object' || raw['kind'] !== 'cniCacheV1')
+    return { reason: 'kind is not cniCacheV1' };
+  const args = new Map<string, string>();
+  for (const pair of Array.isArray(raw['cniArgs']) ? raw['cniArgs'] : []) {
+    if (Array.isArray(pair)) args.set(text(pair[0]), text(pair[1]));
+  }
+  const podUid = args.get('K8S_POD_UID') ?? '';
+  if (podUid === '') return { reason: 'no K8S_POD_UID among its arguments' };
+  const result = (raw['result'] ?? {}) as RawResult;
+  const interfaces = Array.isArray(result.interfaces) ? result.interfaces : [];
+  const ifName = text(raw['ifName']);
+  const podIndex = interfaces.findIndex((i) => text(i?.sandbox) !== '' && text(i?.name) === ifName);
+  const addresses = (Array.isArray(result.ips) ? result.ips : [])
+    .filter((ip) => podIndex === -1 || ip?.interface === undefined || ip?.interface === podIndex)
+    .map((ip) => text(ip?.address).split('/')[0] ?? '')
+    .filter((address) => address !== '');
+  const dropped: Dropped = [];
+  return {
+    dropped,
+    record: {
+      file,
+      containerId: text(raw['containerId']),
+      ifName,
+      podUid,
+      podNamespace: args.get('K8S_POD_NAMESPACE') ?? '',
+      podName: args.get('K8S_POD_NAME') ?? '',
+      hostInterfaces: interfaces
+        .filter((i) => text(i?.sandbox) === '')
+        .map((i) => text(i?.name))
+        .filter((name) => name !== ''),
+      podMac: podIndex === -1 ? '' : normalizeMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
+      addresses: normalizeAddresses(addresses, 'ips', dropped),
+      writtenAtMs,
+    },
+  };
+}

@@ -1,0 +1,118 @@
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MAX_RECORD_BYTES } from './cni-record.ts';
+import { CniRecords } from './cni-records.ts';
+
+const json = (uid: string) =>
+  JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
+
+describe('cni records', () => {
+  let dir: string;
+  let seen: string[];
+  let problems: { file: string; reason: string }[];
+  let cache: CniRecords;
+  beforeEach(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-cni-'));
+    seen = [];
+    problems = [];
+    cache = new CniRecords(dir, {
+      onRecord: (r) => seen.push(r.podUid),
+      onProblem: (p) => problems.push(p),
+    });
+  });
+  afterEach(() => {
+    cache.close();
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('existing and new records - both are read', async () => {
+    writeFileSync(path.join(dir, 'a'), json('u1'));
+    cache.start();
+    expect(seen).toEqual(['u1']);
+    writeFileSync(path.join(dir, 'b'), json('u2'));
+    await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(seen) });
+    unlinkSync(path.join(dir, 'a'));
+    await waitFor(() => !cache.byFile.has('a'), { state: () => JSON.stringify([...cache.byFile.keys()]) });
+    expect([...cache.byFile.keys()]).toEqual(['b']);
+  });
+
+  it('half-written record - read when it is complete', async () => {
+    cache.start();
+    const whole = json('u3');
+    writeFileSync(path.join(dir, 'c'), whole.slice(0, 20));
+    appendFileSync(path.join(dir, 'c'), whole.slice(20));
+    await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify({ seen, problems }) });
+  });
+
+  it('file that is no record - reported; the others are read', async () => {
+    writeFileSync(path.join(dir, 'x'), '{"kind":"other"}');
+    writeFileSync(path.join(dir, 'y'), json('u4'));
+    cache.start();
+    expect(problems).toEqual([{ file: path.join(dir, 'x'), reason: 'kind is not cniCacheV1' }]);
+    expect(seen).toEqual(['u4']);
+  });
+
+  it('FIFO, device behind a link, folder, large file - reported without blocking; records are read', () => {
+    execFileSync('mkfifo', [path.join(dir, 'a-fifo')]);
+    symlinkSync('/dev/zero', path.join(dir, 'b-device'));
+    mkdirSync(path.join(dir, 'c-folder'));
+    writeFileSync(path.join(dir, 'd-large'), '');
+    truncateSync(path.join(dir, 'd-large'), MAX_RECORD_BYTES + 1);
+    writeFileSync(path.join(dir, 'record'), json('u6'));
+    cache.start();
+    expect(seen).toEqual(['u6']);
+    expect(problems.map(({ file, reason }) => [path.basename(file), reason.split(':')[0]])).toEqual([
+      ['a-fifo', 'not a regular file'],
+      ['b-device', 'ELOOP'],
+      ['c-folder', 'not a regular file'],
+      ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of a record (${MAX_RECORD_BYTES})`],
+    ]);
+  });
+
+  it('folder created later - found', async () => {
+    rmSync(dir, { recursive: true });
+    cache.start();
+    mkdirSync(dir);
+    writeFileSync(path.join(dir, 'a'), json('u5'));
+    await waitFor(() => seen.includes('u5'), { state: () => JSON.stringify(problems) });
+  });
+
+  it('recreated folder - followed again, without its old records', async () => {
+    writeFileSync(path.join(dir, 'a'), json('u1'));
+    cache.start();
+    rmSync(dir, { recursive: true });
+    mkdirSync(dir);
+    cache.check();
+    writeFileSync(path.join(dir, 'b'), json('u2'));
+    await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(problems) });
+    expect([...cache.byFile.keys()]).toEqual(['b']);
+    writeFileSync(path.join(dir, 'c'), json('u3'));
+    await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify(problems) });
+  });
+
+  it('bad address - dropped with its reason; the record stays', () => {
+    const bad = {
+      kind: 'cniCacheV1',
+      ifName: 'eth0',
+      cniArgs: [['K8S_POD_UID', 'u1']],
+      result: { ips: [{ address: 'garbage' }] },
+    };
+    writeFileSync(path.join(dir, 'a'), JSON.stringify(bad));
+    cache.start();
+    expect(seen).toEqual(['u1']);
+    expect(problems).toEqual([{ file: path.join(dir, 'a'), reason: 'ips: not an IP address: "garbage"' }]);
+  });
+});

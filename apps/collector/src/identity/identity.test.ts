@@ -1,0 +1,233 @@
+import type { PodIdentity } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import type { CniRecord } from './cni-record.ts';
+import {
+  type Binding,
+  bindByCni,
+  checkSnapshot,
+  disagreement,
+  identityOf,
+  isContested,
+  type LinkFacts,
+  movedFrom,
+  NOT_OWN_MAC,
+  recordFor,
+  replaces,
+} from './identity.ts';
+
+const link: LinkFacts = {
+  ifindex: 7,
+  name: 'veth1',
+  kind: 'veth',
+  mac: '16:00:00:00:00:02',
+  linkNetnsid: 3,
+  peerIfindex: 2,
+};
+const record: CniRecord = {
+  file: 'f',
+  containerId: 'c',
+  ifName: 'eth0',
+  podUid: 'u1',
+  podNamespace: 'shop',
+  podName: 'web-1',
+  hostInterfaces: ['cni0', 'veth1'],
+  podMac: '0a:00:00:00:00:01',
+  addresses: ['10.0.0.2', 'fd00::2'],
+  writtenAtMs: 10_000,
+};
+const binding = bindByCni(link, record, 9_990);
+const query = { link, notBeforeMs: 8_990, isUsed: () => false };
+const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => ({
+  uid,
+  namespace: 'shop',
+  name: uid,
+  labels: {},
+  serviceAccount: 'default',
+  owners: [],
+  interfaces: addresses.length > 0 ? [{ name: 'eth0', addresses, mac: null }] : [],
+  hostNetwork: false,
+  containers: [],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-01-01T00:00:00Z',
+  ...extra,
+});
+const snapshot = (pods: PodIdentity[]) => ({ nodeName: 'n', revision: 4, pods });
+const bound = (uid: string, addresses: string[]): Binding => ({ ...binding, podUid: uid, addresses });
+
+describe('identity - binding', () => {
+  it('by CNI record - the one that names the link', () => {
+    expect(binding).toMatchObject({
+      source: 'cni',
+      podUid: 'u1',
+      mac: '0a:00:00:00:00:01',
+      addresses: ['10.0.0.2', 'fd00::2'],
+    });
+  });
+  it('by CNI record - none when no record names the link', () => {
+    expect(recordFor({ ...query, link: { ...link, name: 'veth9' } }, [record])).toBeNull();
+  });
+  it('by CNI record - the newest of those that name the link, in any order', () => {
+    const older = { ...record, podUid: 'u0', writtenAtMs: 9_999 };
+    expect(recordFor(query, [record, older])).toBe(record);
+    expect(recordFor(query, [older, record])).toBe(record);
+  });
+  it('by CNI record - a record older than an announced interface belongs to an earlier one of that name', () => {
+    const old = { ...record, writtenAtMs: query.notBeforeMs - 1 };
+    expect(recordFor(query, [old])).toBeNull();
+    expect(recordFor({ ...query, notBeforeMs: 0 }, [old])).toBe(old);
+    expect(recordFor(query, [{ ...old, writtenAtMs: old.writtenAtMs + 1 }])).not.toBeNull();
+  });
+  it('by CNI record - the record of an interface that is gone does not match', () => {
+    expect(recordFor({ ...query, isUsed: ({ file }) => file === record.file }, [record])).toBeNull();
+  });
+  it.each([
+    ['another pod’s, newer, over a doubtful binding', {}, {}, true],
+    ['the same pod’s', { podUid: 'u1' }, {}, false],
+    ['older', { writtenAtMs: 9_000 }, {}, false],
+    ['over a binding whose record came after its interface', {}, { isDoubtful: false }, false],
+    ['over a binding without the time of its record', {}, { recordedAtMs: undefined }, false],
+  ])('replaced by a record - %s', (_name, over, bindingOver, expected) => {
+    const doubtful = { ...binding, isDoubtful: true, ...bindingOver };
+    expect(replaces({ ...record, podUid: 'u2', writtenAtMs: 10_001, ...over }, doubtful)).toBe(expected);
+  });
+  it.each([
+    ['the same link', {}, []],
+    ['renamed', { name: 'veth2' }, ['name veth1 -> veth2']],
+    ['host MAC changed', { mac: '16:00:00:00:00:ff' }, ['host MAC 16:00:00:00:00:02 -> 16:00:00:00:00:ff']],
+    ['peer moved to another namespace', { linkNetnsid: 5 }, ['peer namespace id 3 -> 5']],
+    ['peer moved to this namespace', { linkNetnsid: null }, ['peer namespace id 3 -> none']],
+    ['peer gone, the pair is being torn down', { linkNetnsid: null, peerIfindex: null }, []],
+  ])('moved - %s', (_name, change, expected) => {
+    expect(movedFrom(binding, { ...link, ...change })).toEqual(expected);
+  });
+  it('moved - the first namespace id is no move', () => {
+    const early = bindByCni({ ...link, linkNetnsid: null }, record, 9_990);
+    expect(movedFrom(early, link)).toEqual([]);
+  });
+});
+
+describe('identity - the bus confirms', () => {
+  it('no binding - unknown, whatever the bus lists', () => {
+    expect(identityOf(null, pod('u1', ['10.0.0.2'])).state).toBe('unknown');
+  });
+  it('not yet listed - provisional with the node’s addresses, enforced', () => {
+    expect(identityOf(binding, null)).toEqual({
+      state: 'provisional',
+      mac: '0a:00:00:00:00:01',
+      addresses: ['10.0.0.2', 'fd00::2'],
+      allowedPrefixes: [],
+    });
+  });
+  it('listed without addresses - still provisional', () => {
+    expect(identityOf(binding, pod('u1', []))).toMatchObject({
+      state: 'provisional',
+      addresses: ['10.0.0.2', 'fd00::2'],
+    });
+  });
+  it('listed with the same addresses - programmed', () => {
+    expect(identityOf(binding, pod('u1', ['10.0.0.2', 'fd00::2'], { allowedPrefixes: ['10.9.0.0/16'] }))).toMatchObject(
+      {
+        state: 'programmed',
+        allowedPrefixes: ['10.9.0.0/16'],
+      },
+    );
+  });
+  it('listed with other addresses - those of the bus win', () => {
+    expect(identityOf(binding, pod('u1', ['10.0.0.77'])).addresses).toEqual(['10.0.0.77']);
+    expect(disagreement(binding, pod('u1', ['10.0.0.77']))).toEqual(['10.0.0.77', '10.0.0.2', 'fd00::2']);
+  });
+  it('second interface - keeps its CNI addresses, which the bus does not list', () => {
+    const second: Binding = { ...binding, ifName: 'net1', addresses: ['192.168.7.2'] };
+    expect(identityOf(second, pod('u1', ['10.0.0.2']))).toMatchObject({
+      state: 'programmed',
+      addresses: ['192.168.7.2'],
+    });
+    expect(disagreement(second, pod('u1', ['10.0.0.2']))).toEqual([]);
+  });
+});
+
+describe('identity - found by namespace', () => {
+  const found: Binding = { ...binding, source: 'netns', addresses: ['10.0.0.2'], ifName: 'x0' };
+  const claim = (generation: number, mine: Binding | null, hostMac = '02:00:00:00:00:01') => ({
+    generation,
+    binding: mine,
+    link: { mac: hostMac },
+  });
+  it('name of the pod’s side - ignored: the bus lists the addresses', () => {
+    expect(identityOf(found, pod('u1', ['10.0.0.77']))).toMatchObject({
+      state: 'programmed',
+      addresses: ['10.0.0.77'],
+    });
+    expect(identityOf(found, null)).toMatchObject({ state: 'provisional', addresses: ['10.0.0.2'] });
+  });
+  it('MAC of another interface - replaced by one that no frame has', () => {
+    expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
+    expect(identityOf(found, null).mac).toBe(found.mac);
+  });
+  it.each([
+    ['a record gives it to another, older or younger', [claim(1, binding), claim(9, binding)], true],
+    ['one that was found earlier has it', [claim(1, found)], true],
+    ['one that was found later has it', [claim(9, found)], false],
+    ['a host side has it', [claim(9, null, found.mac)], true],
+    ['it is alone', [claim(5, found), claim(9, { ...binding, mac: '0a:00:00:00:00:09' }), claim(8, null)], false],
+  ])('contested - %s', (_name, others, expected) => {
+    expect(isContested(claim(5, found), others)).toBe(expected);
+    expect(isContested(claim(5, binding), others), 'never one with a record').toBe(false);
+  });
+});
+
+describe('identity - wrong snapshot', () => {
+  const bindings = [bound('a', ['10.0.0.1']), bound('b', ['10.0.0.2']), bound('c', ['10.0.0.3'])];
+  it.each([
+    [
+      'all agree',
+      [
+        ['a', '10.0.0.1'],
+        ['b', '10.0.0.2'],
+        ['c', '10.0.0.3'],
+      ],
+      true,
+    ],
+    [
+      'one of three differs',
+      [
+        ['a', '10.0.0.9'],
+        ['b', '10.0.0.2'],
+        ['c', '10.0.0.3'],
+      ],
+      true,
+    ],
+    [
+      'two of three differ',
+      [
+        ['a', '10.0.0.9'],
+        ['b', '10.0.0.8'],
+        ['c', '10.0.0.3'],
+      ],
+      false,
+    ],
+    ['the only comparable one differs', [['a', '10.0.0.9']], true],
+    [
+      'both comparable ones differ',
+      [
+        ['a', '10.0.0.9'],
+        ['b', '10.0.0.8'],
+      ],
+      false,
+    ],
+    ['empty', [], true],
+  ])('%s', (_name, pods, accepted) => {
+    const check = checkSnapshot(
+      snapshot((pods as [string, string][]).map(([uid, address]) => pod(uid, [address]))),
+      bindings,
+    );
+    expect(check.accepted).toBe(accepted);
+    if (!check.accepted) expect(check.reason).toMatch(/disagrees with the CNI records of 2 of [23] interfaces/);
+  });
+  it('bindings by namespace - never a reason to reject', () => {
+    const read = bindings.map((b) => ({ ...b, source: 'netns' as const }));
+    expect(checkSnapshot(snapshot([pod('a', ['1.1.1.1']), pod('b', ['1.1.1.2'])]), read).accepted).toBe(true);
+  });
+});

@@ -1,0 +1,245 @@
+/**
+ * Decides which pod an interface belongs to, once for the life of its ifindex, and which identity
+ * it may use: by the CNI record, else by the pod's network namespace; the bus confirms. Pure.
+ *
+ * A pod controls its side of the interface, so the namespace proves only which pod it is. Interface
+ * names are reused and records can outlive pods: timestamps decide which record matches. The bus's
+ * addresses win, unless a snapshot disagrees with most interfaces of the node.
+ */
+import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
+import type { CniRecord } from './cni-record.ts';
+
+/** A host-side interface as netlink reports it. */
+export interface LinkFacts {
+  ifindex: number;
+  name: string;
+  kind: string;
+  mac: string;
+  /** Id of the peer's namespace in this namespace; null: the kernel has not reported it yet. */
+  linkNetnsid: number | null;
+  /** ifindex of the peer, in its own namespace. */
+  peerIfindex: number | null;
+}
+
+export interface Binding {
+  source: 'cni' | 'netns';
+  podUid: string;
+  podNamespace: string;
+  podName: string;
+  /** Interface inside the pod. */
+  ifName: string;
+  /** MAC of the pod's side. */
+  mac: string;
+  /** From the record, or, for a pod found by namespace, from the bus. */
+  addresses: string[];
+  /** The link at the time of the binding. */
+  link: { name: string; mac: string; linkNetnsid: number | null };
+  /** Name of the record's file, which contains the sandbox id; absent: bound without a record. */
+  recordFile?: string | undefined;
+  /** When the CNI record was written, wall-clock milliseconds; absent: bound without a record. */
+  recordedAtMs?: number | undefined;
+  /** The record is older than the interface: the runtime may still write the right one. */
+  isDoubtful?: boolean | undefined;
+}
+
+/**
+ * Running time that a valid record may be older than the netlink event of its interface. The record
+ * is written after the interface exists, but by a coarser clock, and the event may wait.
+ */
+export const RECORD_SLACK_MS = 1_000;
+
+/** Selects the record of one interface among records of the same interface name. */
+export interface RecordQuery {
+  link: LinkFacts;
+  /** Wall-clock milliseconds; older records do not match. 0: any age. */
+  notBeforeMs: number;
+  /** Whether an earlier interface was bound to the record and is gone. */
+  isUsed(record: CniRecord): boolean;
+}
+
+/**
+ * The newest record that names the host side of this interface. A record of an earlier interface
+ * does not match: its interface is gone, or it is older than the netlink event of this one. The age
+ * of an interface that existed before the process is unknown, so any record matches until a newer
+ * one appears.
+ */
+export function recordFor(query: RecordQuery, records: Iterable<CniRecord>): CniRecord | null {
+  let newest: CniRecord | null = null;
+  for (const record of records) {
+    if (!record.hostInterfaces.includes(query.link.name) || query.isUsed(record)) continue;
+    if (record.writtenAtMs < query.notBeforeMs) continue;
+    if (!newest || record.writtenAtMs > newest.writtenAtMs) newest = record;
+  }
+  return newest;
+}
+
+/**
+ * Whether a record replaces a binding: it names another pod, is newer, and the binding was made by
+ * a record that is older than the interface. A binding by a record that followed its interface is
+ * never replaced, because a name belongs to one interface at a time.
+ */
+export function replaces(record: CniRecord, binding: Binding): boolean {
+  return (
+    record.podUid !== binding.podUid &&
+    binding.isDoubtful === true &&
+    record.writtenAtMs > (binding.recordedAtMs ?? Number.POSITIVE_INFINITY)
+  );
+}
+
+/** @param firstSeenWallMs when a process first saw the interface */
+export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: number): Binding {
+  return {
+    source: 'cni',
+    podUid: record.podUid,
+    podNamespace: record.podNamespace,
+    podName: record.podName,
+    ifName: record.ifName,
+    mac: record.podMac,
+    addresses: record.addresses,
+    link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+    recordFile: record.file,
+    recordedAtMs: record.writtenAtMs,
+    isDoubtful: record.writtenAtMs < firstSeenWallMs,
+  };
+}
+
+/**
+ * Adds the namespace id to a binding whose link had none yet; any later change of the id is a move.
+ * @returns null: the binding has one, or there is none yet
+ */
+export function latchNetns(binding: Binding, link: LinkFacts): Binding | null {
+  if (binding.link.linkNetnsid !== null || link.linkNetnsid === null) return null;
+  return { ...binding, link: { ...binding.link, linkNetnsid: link.linkNetnsid } };
+}
+
+/**
+ * Differences between the link of a binding and the current one. The first namespace id is no
+ * difference.
+ */
+export function movedFrom(binding: Binding, link: LinkFacts): string[] {
+  const changes: string[] = [];
+  if (binding.link.name !== link.name) changes.push(`name ${binding.link.name} -> ${link.name}`);
+  if (binding.link.mac !== link.mac) changes.push(`host MAC ${binding.link.mac} -> ${link.mac}`);
+  // While the kernel removes a pair it reports a link without peer: an end, not a move.
+  const peerGone = link.linkNetnsid === null && (link.peerIfindex ?? 0) === 0;
+  if (binding.link.linkNetnsid !== null && binding.link.linkNetnsid !== link.linkNetnsid && !peerGone) {
+    changes.push(`peer namespace id ${binding.link.linkNetnsid} -> ${link.linkNetnsid ?? 'none'}`);
+  }
+  return changes;
+}
+
+/**
+ * Whether the interface is the one that the API server's podIPs belong to. The name of an interface
+ * that was found by namespace does not count, because the pod can change it.
+ */
+export function isPrimary(binding: Binding): boolean {
+  return binding.source === 'netns' || binding.ifName === 'eth0' || binding.ifName === '';
+}
+
+/** Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. */
+export const NOT_OWN_MAC = '00:00:00:00:00:00';
+
+/** An interface that claims a MAC. */
+export interface MacClaim {
+  generation: number;
+  binding: Binding | null;
+  link: Pick<LinkFacts, 'mac'>;
+}
+
+/**
+ * Whether the MAC of the pod's side belongs to another interface: one whose record names it, a host
+ * side, or a pod that was found earlier. A pod with CAP_NET_ADMIN can set its MAC before the
+ * collector reads it.
+ */
+export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
+  if (binding?.source !== 'netns') return false;
+  for (const other of others) {
+    if (other.generation === generation) continue;
+    if (other.link.mac === binding.mac) return true;
+    if (other.binding?.mac !== binding.mac) continue;
+    if (other.binding.source === 'cni' || other.generation < generation) return true;
+  }
+  return false;
+}
+
+/**
+ * Addresses on which the bus and the binding differ; empty if they agree or the bus has none yet.
+ */
+export function disagreement(binding: Binding, pod: PodIdentity): string[] {
+  const listed = pod.interfaces.flatMap((i) => i.addresses);
+  if (!isPrimary(binding) || listed.length === 0 || binding.addresses.length === 0) return [];
+  const own = new Set(binding.addresses);
+  const both = new Set(listed);
+  return [...listed.filter((a) => !own.has(a)), ...binding.addresses.filter((a) => !both.has(a))];
+}
+
+/** Fewer compared interfaces cannot distinguish a wrong snapshot from one wrong pod. */
+export const MIN_COMPARED_TO_REFUSE = 2;
+
+/** Fewer known pods may disappear at once without their interfaces: pods deleted by force. */
+export const MIN_KNOWN_TO_REFUSE = 4;
+
+/**
+ * Decides whether to accept a snapshot of pods. It is rejected in two cases:
+ * - It disagrees with the node's CNI records on more than half of the interfaces that both know,
+ *   and at least two are known. No pod can write those records, so no pod can cause this.
+ * - It lacks more than half of the `confirmed` pods whose interfaces and records still exist. A
+ *   drain removes the interfaces; the snapshot is checked again as they disappear.
+ * @param confirmed UIDs of pods that accepted snapshots listed
+ */
+export function checkSnapshot(
+  snapshot: NodeSnapshot,
+  bindings: Iterable<Binding>,
+  confirmed: ReadonlySet<string> = new Set(),
+): { accepted: true } | { accepted: false; reason: string } {
+  const pods = new Map(snapshot.pods.map((p) => [p.uid, p]));
+  let compared = 0;
+  let wrong = 0;
+  let known = 0;
+  let missing = 0;
+  for (const binding of bindings) {
+    if (binding.source !== 'cni' || !isPrimary(binding)) continue;
+    const pod = pods.get(binding.podUid);
+    if (confirmed.has(binding.podUid)) {
+      known += 1;
+      if (!pod) missing += 1;
+    }
+    if (!pod || pod.interfaces.every((i) => i.addresses.length === 0)) continue;
+    compared += 1;
+    if (disagreement(binding, pod).length > 0) wrong += 1;
+  }
+  const refuse = (problem: string) => ({
+    accepted: false as const,
+    reason: `snapshot ${snapshot.revision} ${problem}`,
+  });
+  if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared)
+    return refuse(`disagrees with the CNI records of ${wrong} of ${compared} interfaces`);
+  if (known >= MIN_KNOWN_TO_REFUSE && missing * 2 > known)
+    return refuse(`lacks ${missing} of ${known} pods whose interfaces and CNI records are still here`);
+  return { accepted: true };
+}
+
+/** Addresses that an interface may use, and how sure they are. */
+export interface Identity {
+  state: 'unknown' | 'provisional' | 'programmed';
+  mac: string;
+  addresses: string[];
+  allowedPrefixes: string[];
+}
+
+/**
+ * The identity to enforce: unknown without a binding, provisional by the node alone, programmed
+ * when the bus confirms or corrects it.
+ * @param contested whether another interface has its MAC (see isContested)
+ */
+export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
+  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
+  const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
+  const confirmed = pod !== null && (listed.length > 0 || !isPrimary(binding));
+  return {
+    state: confirmed ? 'programmed' : 'provisional',
+    mac: contested ? NOT_OWN_MAC : binding.mac,
+    addresses: confirmed && listed.length > 0 ? listed : binding.addresses,
+    allowedPrefixes: pod?.allowedPrefixes ?? [],
+  };
+}

@@ -1,0 +1,94 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { listPodCgroups, oldestProcess, podUidOf } from './pod-cgroups.ts';
+
+const uid = '0b6f5c1e-1111-4000-8000-0123456789ab';
+
+describe('pod cgroups', () => {
+  it.each([
+    [`pod${uid}`, uid],
+    [`kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice`, uid],
+    [`kubepods-pod${uid.replaceAll('-', '_')}.slice`, uid],
+    ['kubepods.slice', null],
+    ['podman', null],
+    ['pod1234', null],
+    [`pod${uid.toUpperCase()}`, null],
+  ])('%s', (folder, expected) => expect(podUidOf(folder)).toBe(expected));
+
+  it('trees of both drivers - searched; others are not', () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    try {
+      const other = uid.replace('ab', 'cd');
+      mkdirSync(path.join(root, 'kubepods', 'burstable', `pod${uid}`, 'c1'), { recursive: true });
+      mkdirSync(
+        path.join(
+          root,
+          'kubepods.slice',
+          'kubepods-besteffort.slice',
+          `kubepods-besteffort-pod${other.replaceAll('-', '_')}.slice`,
+        ),
+        { recursive: true },
+      );
+      mkdirSync(path.join(root, 'system.slice', `pod${uid}`), { recursive: true });
+      expect(
+        listPodCgroups(root)
+          .map((c) => c.podUid)
+          .sort(),
+      ).toEqual([uid, other].sort());
+      expect(listPodCgroups(path.join(root, 'nothing'))).toEqual([]);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
+  it.each([
+    ['burstable', 'besteffort'],
+    ['besteffort', 'burstable'],
+  ])('two with the same UID - the older one counts: %s before %s', (older, newer) => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    try {
+      const at = (qos: string) => path.join(root, 'kubepods', qos, `pod${uid}`);
+      for (const qos of [older, newer]) mkdirSync(at(qos), { recursive: true });
+      const ageOf = (dir: string) => (dir === at(older) ? 5n : 6n);
+      expect(listPodCgroups(root, ageOf)).toEqual([{ podUid: uid, path: at(older) }]);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
+  it('own cgroupRoot of the kubelet - found with both drivers', () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    try {
+      const slice = `kubelet-kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice`;
+      mkdirSync(path.join(root, 'kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice', slice), {
+        recursive: true,
+      });
+      mkdirSync(path.join(root, 'kubelet', 'kubepods', 'besteffort', `pod${uid}`), { recursive: true });
+      for (const own of ['kubelet.slice', 'kubelet'])
+        expect(listPodCgroups(path.join(root, own)).map(({ podUid }) => podUid)).toEqual([uid]);
+      // Without that root nothing is found.
+      expect(listPodCgroups(root)).toEqual([]);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
+  it('oldest process - found among live and ended ones', async () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    const child = spawn('sleep', ['60']);
+    try {
+      await new Promise((resolve) => child.once('spawn', resolve));
+      writeFileSync(path.join(root, 'cgroup.procs'), `${child.pid}\n`);
+      mkdirSync(path.join(root, 'c1'));
+      writeFileSync(path.join(root, 'c1', 'cgroup.procs'), `4194300\n${process.pid}\n`);
+      expect(oldestProcess(root)).toBe(process.pid);
+      expect(oldestProcess(path.join(root, 'none'))).toBeNull();
+    } finally {
+      child.kill();
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+});

@@ -1,0 +1,122 @@
+/**
+ * Finds the cgroup of each pod, and its oldest process, whose network namespace is the pod's. The
+ * binder uses it when no CNI record exists. Reads the names of both cgroup drivers.
+ *
+ * The oldest process by start time is the sandbox: a pod can start processes, but never older ones.
+ */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import path from 'node:path';
+
+export interface PodCgroup {
+  podUid: string;
+  path: string;
+}
+
+/** Depth limit of the search: kubepods, the QoS classes and their pods are three levels. */
+const MAX_DEPTH = 4;
+export const MAX_POD_CGROUPS = 1024;
+/** Limit of processes that are read in one pod. */
+const MAX_PROCESSES = 4096;
+
+const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/**
+ * systemd prefixes a slice with its parents: below the kubelet's `cgroupRoot` it is
+ * `kubelet-kubepods.slice`.
+ */
+const KUBEPODS = /^(.+-)?kubepods([-.]|$)/;
+
+/**
+ * Pod UID in the name of a cgroup folder: `pod<uid>` (cgroupfs), or `kubepods-<qos>-pod<uid with
+ * _>.slice` (systemd). null: not a pod's folder.
+ */
+export function podUidOf(folder: string): string | null {
+  const match = /(?:^|-)pod([0-9a-f_-]{36})(?:\.slice)?$/.exec(folder);
+  const uid = match?.[1]?.replaceAll('_', '-');
+  return uid !== undefined && UID.test(uid) ? uid : null;
+}
+
+/** The kernel numbers cgroups in the order of their creation. 0: it is gone. */
+const numberOf = (dir: string): bigint => statSync(dir, { bigint: true, throwIfNoEntry: false })?.ino ?? 0n;
+
+/**
+ * Every pod cgroup below the root. A container that can write to the node's cgroups can create one
+ * with the name of another pod's, but only later: the oldest of a name is the kubelet's.
+ */
+export function listPodCgroups(root: string, ageOf = numberOf): PodCgroup[] {
+  const found = new Map<string, PodCgroup>();
+  const add = (cgroup: PodCgroup): void => {
+    const other = found.get(cgroup.podUid);
+    if (!other || ageOf(cgroup.path) < ageOf(other.path)) found.set(cgroup.podUid, cgroup);
+  };
+  const visit = (dir: string, depth: number): void => {
+    for (const entry of subfolders(dir)) {
+      if (found.size >= MAX_POD_CGROUPS) return;
+      const podUid = podUidOf(entry);
+      const full = path.join(dir, entry);
+      if (podUid !== null) add({ podUid, path: full });
+      else if (depth < MAX_DEPTH && (KUBEPODS.test(entry) || ['burstable', 'besteffort', 'guaranteed'].includes(entry)))
+        visit(full, depth + 1);
+    }
+  };
+  visit(root, 0);
+  return [...found.values()];
+}
+
+function subfolders(dir: string): string[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true })
+      .filter((e) => e.isDirectory())
+      .map((e) => e.name);
+  } catch (error) {
+    // A cgroup may disappear after the listing of its parent.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Field 22 of /proc/<pid>/stat, in clock ticks since boot; null: the process ended. */
+function startTicks(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // comm may contain blanks and parentheses, so fields are counted from the last closing one.
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    if (code === 'ENOENT' || code === 'ESRCH') return null;
+    throw error;
+  }
+}
+
+function processesBelow(dir: string, pids: Map<number, string>): void {
+  let text = '';
+  try {
+    text = readFileSync(path.join(dir, 'cgroup.procs'), 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    // A threaded cgroup returns EOPNOTSUPP; its parent lists its processes.
+    if (code !== 'ENOENT' && code !== 'ENODEV' && code !== 'EOPNOTSUPP') throw error;
+  }
+  for (const line of text.split('\n')) {
+    if (line !== '' && line !== '0' && pids.size < MAX_PROCESSES) pids.set(Number(line), dir);
+  }
+  for (const child of subfolders(dir)) if (pids.size < MAX_PROCESSES) processesBelow(path.join(dir, child), pids);
+}
+
+/** Processes in a cgroup and below it, each with the directory of its own cgroup. */
+export function processesIn(cgroup: string): Map<number, string> {
+  const pids = new Map<number, string>();
+  processesBelow(cgroup, pids);
+  return pids;
+}
+
+/** The oldest process in a pod's cgroup; null: there is none (yet). */
+export function oldestProcess(cgroup: string): number | null {
+  let oldest: { pid: number; ticks: number } | null = null;
+  for (const pid of processesIn(cgroup).keys()) {
+    const ticks = startTicks(pid);
+    if (ticks === null) continue;
+    if (!oldest || ticks < oldest.ticks || (ticks === oldest.ticks && pid < oldest.pid)) oldest = { pid, ticks };
+  }
+  return oldest?.pid ?? null;
+}

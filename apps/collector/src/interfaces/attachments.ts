@@ -1,0 +1,92 @@
+/**
+ * Attaches the programs of guarded interfaces, and restores them where another program displaced or
+ * removed them. The kernel reports neither, so the collector checks the chains on a timer.
+ */
+import type { PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import { type GuardedInterface, keyOf } from './guarded-interface.ts';
+import type { Registry } from './registry.ts';
+import type { UnguardedPackets } from './unguarded-packets.ts';
+
+export interface AttachmentsOptions {
+  object: Pick<SpoofObject, 'attach' | 'reattach' | 'verify'>;
+  registry: Pick<Registry, 'allLive'>;
+  places: Pick<PlaceWatch, 'changed' | 'forget'>;
+  unguarded: Pick<UnguardedPackets, 'measure'>;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  nowMs(): number;
+  /** Its programs are attached, this long after the netlink event of a new interface was read. */
+  onGuarded(afterMs: number): void;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export class Attachments {
+  readonly #o: AttachmentsOptions;
+
+  constructor(options: AttachmentsOptions) {
+    this.#o = options;
+  }
+
+  /** A failure is reported, shown in the status, and retried by `check`. */
+  attach(iface: GuardedInterface): void {
+    iface.attachError = this.#o.whyNotAttach();
+    if (iface.attachError !== '') return;
+    try {
+      this.#o.object.attach(keyOf(iface));
+    } catch (error) {
+      // If the interface is gone, its netlink event will remove it.
+      iface.attachError = (error as Error).message;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
+      return;
+    }
+    if (iface.eventAtMs !== null && iface.guardedAfterMs === null) {
+      iface.guardedAfterMs = this.#o.nowMs() - iface.eventAtMs;
+      this.#o.onGuarded(iface.guardedAfterMs);
+    }
+    this.#o.unguarded.measure(iface);
+  }
+
+  /** Like `check`, if a chain of a guarded interface changed since the last call. Cheap. */
+  checkChanged(): number {
+    if (this.#o.whyNotAttach() !== '') return 0;
+    const live = [...this.#o.registry.allLive()].map((iface) => iface.ifindex);
+    return this.#o.places.changed(live).length > 0 ? this.check() : 0;
+  }
+
+  /**
+   * Attaches programs that are missing or not at the head of their chain.
+   * @returns restored interfaces
+   */
+  check(): number {
+    const reason = this.#o.whyNotAttach();
+    const heads = new Map<number, number>();
+    const placed = this.#o.object.verify();
+    for (const { generation, place } of placed)
+      if (place === 'head') heads.set(generation, (heads.get(generation) ?? 0) + 1);
+    let restored = 0;
+    for (const iface of this.#o.registry.allLive()) {
+      if (reason !== '') {
+        iface.attachError = reason;
+        continue;
+      }
+      if (heads.get(iface.generation) === 2 && iface.attachError === '') continue;
+      this.attach(iface);
+      for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
+        this.#reattach(iface, one);
+      if (iface.attachError !== '') continue;
+      restored += 1;
+      const detail = 'its programs were missing or not first in the chain: attached again';
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: detail });
+    }
+    if (restored > 0) this.#o.places.forget();
+    return restored;
+  }
+
+  #reattach(iface: GuardedInterface, placed: Parameters<SpoofObject['reattach']>[0]): void {
+    try {
+      this.#o.object.reattach(placed);
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+    }
+  }
+}

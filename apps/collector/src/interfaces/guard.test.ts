@@ -1,0 +1,194 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import {
+  COUNTER_NUMBERS,
+  type IfaceKey,
+  type LinkRecord,
+  type PlacedAttachment,
+  SpoofError,
+  type SpoofObject,
+} from '@bailiff/bpf';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CounterStore } from '../counting/counter-store.ts';
+import { BindingStore } from '../identity/binding-store.ts';
+import { Guard } from './guard.ts';
+import type { GuardedInterface } from './guarded-interface.ts';
+import { Registry } from './registry.ts';
+
+/** Instead of the 4,096 files of a node, which a disk makes slow. */
+const MAX_ARCHIVED = 16;
+const link = (ifindex: number, removed = false): LinkRecord =>
+  ({ ifindex, name: `veth${ifindex}`, kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2, removed }) as LinkRecord;
+
+describe('guard', () => {
+  let dir: string;
+  let registry: Registry;
+  let guard: Guard;
+  let counters: Map<number, Float64Array>;
+  let attached: Set<number>;
+  let refuse: Error | null;
+  let room: number;
+  let problems: string[];
+  let forgotten: number[];
+  let counts: CounterStore;
+  let nowMs: number;
+  /** Duration of an attach. */
+  let attachMs: number;
+  let whyNot: string;
+  let observed: number[];
+
+  beforeEach(() => {
+    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-guard-'));
+    registry = new Registry(8);
+    counters = new Map();
+    attached = new Set();
+    refuse = null;
+    room = 16;
+    problems = [];
+    forgotten = [];
+    nowMs = 1_000;
+    attachMs = 0;
+    whyNot = '';
+    observed = [];
+    let generation = MAX_ARCHIVED - 1;
+    const table = {
+      create: ({ generation: g }: IfaceKey) => {
+        if (counters.size >= room) throw new SpoofError('ERR_SPOOF_MAP_FULL', 'map counters is full');
+        counters.set(g, new Float64Array(COUNTER_NUMBERS).fill(5, 0, 1));
+      },
+      readInto: ({ generation: g }: IfaceKey, into: Float64Array) => {
+        into.set(counters.get(g) ?? []);
+        return counters.has(g);
+      },
+      read: ({ generation: g }: IfaceKey) => (counters.has(g) ? [] : undefined),
+      delete: ({ generation: g }: IfaceKey) => counters.delete(g),
+    };
+    const object = {
+      maps: {
+        maxInterfaces: 8,
+        meta: { allocateGeneration: () => ++generation },
+        seen: () => 0n,
+        addresses: { replace: () => 0 },
+        probePorts: { replace: () => 0 },
+        ifaces: { delete: () => true },
+      },
+      attach: ({ generation: g }: IfaceKey) => {
+        nowMs += attachMs;
+        if (refuse) throw refuse;
+        attached.add(g);
+      },
+      detach: ({ generation: g }: IfaceKey) => attached.delete(g),
+      verify: () =>
+        [...attached].flatMap((g) =>
+          ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
+        ),
+    } as unknown as SpoofObject;
+    counts = new CounterStore({
+      dir,
+      counters: table as never,
+      acked: { read: () => undefined, write: () => {}, delete: () => {}, keys: () => [] },
+      maxArchived: MAX_ARCHIVED,
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+    guard = new Guard({
+      object,
+      registry,
+      places: { changed: (ifindexes) => [...ifindexes], forget: () => {} },
+      store: new BindingStore(dir, 'boot'),
+      counters: counts,
+      exclude: /^eth0$/,
+      whyNotAttach: () => whyNot,
+      nowMs: () => nowMs,
+      announcement: () => ({ readAtMs: 0, notBeforeMs: 0 }),
+      events: {
+        appeared: () => 'unchanged',
+        changed: () => {},
+        guarded: (afterMs) => observed.push(afterMs),
+        gone: () => {},
+        forgotten: (iface) => forgotten.push(iface.generation),
+      },
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+  const live = (ifindex: number) => registry.live(ifindex) as GuardedInterface;
+
+  it('failed attach - shown and retried until it works; attached programs are left alone', () => {
+    refuse = new Error('no memory');
+    guard.update([link(3)]);
+    expect([live(3).attachError, attached.size]).toEqual(['no memory', 0]);
+    expect(guard.checkPlaces()).toBe(0);
+    expect(live(3).attachError).toBe('no memory');
+    refuse = null;
+    expect(guard.checkPlaces()).toBe(1);
+    expect([live(3).attachError, attached.size]).toEqual(['', 1]);
+    expect(guard.checkPlaces()).toBe(0);
+  });
+
+  it('time to a guard - from reading the event, also for later links of the same event', () => {
+    attachMs = 10;
+    guard.update([link(1), link(2), link(3)]);
+    expect(observed).toEqual([10, 20, 30]);
+    expect([1, 2, 3].map((n) => live(n).guardedAfterMs)).toEqual([10, 20, 30]);
+  });
+
+  it('time to a guard - until an attach succeeds, reported once', () => {
+    refuse = new Error('no memory');
+    guard.update([link(3)]);
+    nowMs += 500;
+    guard.checkPlaces();
+    expect([live(3).guardedAfterMs, observed]).toEqual([null, []]);
+    nowMs += 500;
+    refuse = null;
+    guard.checkPlaces();
+    expect([live(3).guardedAfterMs, observed]).toEqual([1_000, [1_000]]);
+    attached.clear();
+    guard.checkPlaces();
+    expect([attached.size, observed]).toEqual([1, [1_000]]);
+  });
+
+  it('time to a guard - includes the time of a detach by an operator', () => {
+    whyNot = 'detached by an operator';
+    guard.update([link(3)]);
+    nowMs += 3_000;
+    guard.checkPlaces();
+    expect([live(3).attachError, observed]).toEqual([whyNot, []]);
+    whyNot = '';
+    guard.checkPlaces();
+    expect([live(3).attachError, observed]).toEqual(['', [3_000]]);
+  });
+
+  it('time to a guard - includes waiting for a slot', () => {
+    const LATE = 2 ** 30; // no interface of the machine has this number
+    for (let n = 1; n <= 8; n += 1) guard.update([link(n)]);
+    guard.update([link(LATE)]);
+    expect([registry.liveCount, registry.others.get(LATE)?.coverage, observed.length]).toEqual([8, 'not-covered', 8]);
+    nowMs += 2_000;
+    guard.update([link(LATE)]);
+    expect(observed).toHaveLength(8);
+    nowMs += 2_000;
+    guard.update([link(4, true), link(LATE)]);
+    expect([live(LATE)?.ifindex, observed.slice(8)]).toEqual([LATE, [4_000]]);
+  });
+
+  it('no room for counts in kernel and on disk - the oldest are reported as forgotten, the new interface is guarded', () => {
+    const archived = { ifindex: 9, counters: [[0, 5]], acked: [] };
+    for (let generation = 1; generation < MAX_ARCHIVED; generation += 1)
+      writeFileSync(path.join(dir, `owed-9-${generation}.json`), JSON.stringify({ ...archived, generation }));
+    expect(counts.load()).toHaveLength(MAX_ARCHIVED - 1);
+    room = 1;
+    for (let n = 1; n <= 4; n += 1) {
+      guard.update([link(n)]);
+      expect(live(n)?.ifindex, problems.at(-1)).toBe(n);
+      if (n < 4) guard.update([link(n, true)]);
+    }
+    // The first one took the last free file; the two after it were forgotten.
+    const first = MAX_ARCHIVED;
+    expect([counts.archivedCount, counts.isArchived(first)]).toEqual([MAX_ARCHIVED, true]);
+    expect([forgotten, problems]).toEqual([[first + 1, first + 2], []]);
+    expect([...counters.keys()]).toEqual([first + 3]);
+    expect([...registry.all()].map((iface) => iface.generation)).toEqual([first, first + 3]);
+    expect(readdirSync(dir).filter((f) => f.startsWith('owed-'))).toHaveLength(MAX_ARCHIVED);
+  });
+});

@@ -1,0 +1,373 @@
+/**
+ * Guards pod interfaces on their netlink events, before their pods are known, and removes them when
+ * their links disappear. A start adopts the generations and counts of an earlier process.
+ *
+ * Order for a new interface: counters entry, file, record, programs, so that every program has its
+ * record. A problem with one interface is reported and shown in its status. If the counters map is
+ * full, counts of gone interfaces move to disk to make room for live ones.
+ */
+import {
+  dumpLinks,
+  getLink,
+  type IfaceKey,
+  type LinkRecord,
+  type PlaceWatch,
+  SpoofError,
+  type SpoofObject,
+} from '@bailiff/bpf';
+import type { CounterStore } from '../counting/counter-store.ts';
+import { isBeforeGuard } from '../counting/epochs.ts';
+import type { BindResult } from '../identity/binder.ts';
+import type { BindingStore } from '../identity/binding-store.ts';
+import type { LinkFacts } from '../identity/identity.ts';
+import type { Announcement } from '../identity/stall-detector.ts';
+import { type Adoption, planAdoption } from './adoption.ts';
+import { Attachments } from './attachments.ts';
+import { forgetGeneration } from './forget.ts';
+import { type FirstSeen, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
+import { excludeUnguarded } from './interface-counts.ts';
+import type { Registry } from './registry.ts';
+import { UnguardedPackets } from './unguarded-packets.ts';
+
+export interface GuardOptions {
+  object: SpoofObject;
+  registry: Registry;
+  places: Pick<PlaceWatch, 'changed' | 'forget'>;
+  store: BindingStore;
+  counters: CounterStore;
+  /** Host-side names that never belong to pods: uplinks, bridges. */
+  exclude: RegExp;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  nowMs(): number;
+  /** Time limits of a netlink event that is read now. */
+  announcement(): Announcement;
+  events: GuardEvents;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export interface GuardEvents {
+  /** A new or adopted generation. The guard ends it if its binding was replaced. */
+  appeared(iface: GuardedInterface): BindResult;
+  /** Its name, MAC or namespace id changed. */
+  changed(iface: GuardedInterface): void;
+  /** Its programs are attached, this long after the netlink event of a new interface was read. */
+  guarded(afterMs: number): void;
+  gone(iface: GuardedInterface): void;
+  /** Counts of a gone generation are dropped: neither the kernel nor the disk has room. */
+  forgotten(iface: GuardedInterface): void;
+}
+
+const factsOf = (link: LinkRecord): LinkFacts => ({
+  ifindex: link.ifindex,
+  name: link.name,
+  kind: link.kind,
+  mac: link.mac,
+  linkNetnsid: link.linkNetnsid,
+  peerIfindex: link.peerIfindex,
+});
+
+const goneLink = (ifindex: number, name: string): LinkFacts => {
+  return { ifindex, name, kind: 'veth', mac: '', linkNetnsid: null, peerIfindex: null };
+};
+
+const isFull = (error: unknown): boolean => error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
+
+export class Guard {
+  readonly #o: GuardOptions;
+  readonly #unguarded: UnguardedPackets;
+  readonly #attachments: Attachments;
+  #started = false;
+
+  constructor(options: GuardOptions) {
+    this.#o = options;
+    const { events, object } = options;
+    this.#unguarded = new UnguardedPackets({ ...options, maps: object.maps });
+    this.#attachments = new Attachments({
+      ...options,
+      unguarded: this.#unguarded,
+      onGuarded: (afterMs) => events.guarded(afterMs),
+    });
+  }
+
+  /**
+   * Adopts the state in the kernel and on disk, then guards the other interfaces. Call it once,
+   * after the link monitor is open.
+   */
+  start(): { adopted: number; unreadable: { file: string; reason: string }[] } {
+    const { counters, object, registry, store } = this.#o;
+    const { maps } = object;
+    const { stored, unreadable } = store.load();
+    const archived = counters.load();
+    const links = dumpLinks();
+    const plan = planAdoption({
+      counters: [...maps.counters.readAll(), ...archived],
+      records: maps.ifaces.entries(),
+      grants: maps.addresses.entries(),
+      probePorts: maps.probePorts.entries(),
+      placed: object.verify(),
+      links,
+      files: stored,
+      maxInterfaces: maps.maxInterfaces,
+    });
+    for (const adoption of plan.adoptions) {
+      this.#attempt(adoption.file?.interfaceName ?? adoption.link?.name ?? '', () =>
+        this.#adopt(adoption.link && adoption.countsLost ? this.#renumber(adoption) : adoption),
+      );
+    }
+    const records = new Map(maps.ifaces.entries());
+    for (const key of plan.leftovers) {
+      // A generation whose adoption failed stays in force.
+      if (registry.live(key.ifindex)?.generation === key.generation) continue;
+      this.#release(key, records.get(key.ifindex)?.generation === key.generation);
+    }
+    for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
+    counters.removeStrays((generation) => registry.byGeneration(generation) !== undefined);
+    const adopted = registry.liveCount;
+    this.#updateAll(links, null);
+    this.#started = true;
+    return { adopted, unreadable };
+  }
+
+  /** Reports an exception as a problem of the interface. */
+  #attempt(interfaceName: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#o.onProblem({ interfaceName, reason: (error as Error).message, error });
+    }
+  }
+
+  /**
+   * Gives a new generation to a live interface whose counters are lost: its old epochs would count
+   * backwards. It stays guarded: its grants exist before the record that names them.
+   */
+  #renumber(adoption: Adoption): Adoption {
+    const { object, store } = this.#o;
+    const { maps } = object;
+    const { key: old, file, kernel } = adoption;
+    const key = { ifindex: old.ifindex, generation: maps.meta.allocateGeneration() };
+    this.#o.counters.create(key);
+    maps.addresses.replace(key, kernel?.grants ?? []);
+    maps.probePorts.replace(key, kernel?.probePorts ?? []);
+    if (file) store.save({ ...file, ...key, occurrences: {}, gapReported: true });
+    object.rekey(old, key.generation);
+    const record = maps.ifaces.get(key.ifindex);
+    if (record) maps.ifaces.set(key.ifindex, { ...record, ...key });
+    maps.addresses.replace(old, []);
+    maps.probePorts.replace(old, []);
+    store.remove(old.ifindex, old.generation);
+    const reason = `the counters of generation ${old.generation} are lost: counting restarts as generation ${key.generation}`;
+    this.#o.onProblem({ interfaceName: file?.interfaceName ?? adoption.link?.name ?? '', reason });
+    return { ...adoption, key, file: file && { ...file, ...key, occurrences: {}, gapReported: true } };
+  }
+
+  #adopt({ key, file, link, slot, kernel }: Adoption): void {
+    const { counters, events, object, registry } = this.#o;
+    const ownSlot = link === null ? NO_SLOT : (slot ?? registry.freeSlot());
+    if (ownSlot === null) throw new Error('no slot is free for an interface of an earlier process');
+    const facts = link ? factsOf(link) : goneLink(key.ifindex, file?.interfaceName ?? '');
+    // A newly assigned slot counts on: packets before belong to another interface.
+    const seenBase = link && slot === null ? Number(object.maps.seen(ownSlot)) : (file?.seenBase ?? 0);
+    const now = this.#o.nowMs();
+    const iface: GuardedInterface = {
+      ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, counters.acked(key)),
+      guardedAfterMs: file?.guardedAfterMs ?? null,
+      binding: file?.binding ?? null,
+      pod: file?.pod ?? null,
+      kernel,
+      occurrences: file?.occurrences ?? {},
+      lastReported: file?.lastReported ?? {},
+      // Without a file the unguarded packets are unknown, so none are reported.
+      packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
+      unguardedReported: file?.gapReported ?? true,
+      dirty: true,
+      gone: link === null,
+    };
+    if (iface.binding) this.#excludeUnguarded(iface);
+    if (link && slot === null && kernel)
+      object.maps.ifaces.set(key.ifindex, { ...kernel.record, ...key, slot: ownSlot });
+    if (link) counters.create(key);
+    registry.add(iface);
+    if (link) {
+      this.#attachments.attach(iface);
+      this.#o.store.save(storedOf(iface));
+      if (events.appeared(iface) === 'replaced') this.renew(iface);
+    } else {
+      events.gone(iface);
+    }
+  }
+
+  /**
+   * Excludes the acknowledged count of these cells; without acknowledged counts, the whole count.
+   */
+  #excludeUnguarded(iface: GuardedInterface): void {
+    const { counters } = this.#o;
+    if (counters.acked(keyOf(iface))) iface.ledger.restoreExcluded(isBeforeGuard);
+    else excludeUnguarded(counters, iface);
+  }
+
+  /**
+   * Handles links of netlink events: new, changed or removed. Call it as soon as they are read.
+   * Never throws.
+   */
+  update(links: Iterable<LinkRecord>): void {
+    this.#updateAll(links, this.#o.nowMs());
+  }
+
+  /**
+   * @param eventAtMs when the events were read: the time to a guard counts from here. null: links
+   *   of a dump
+   */
+  #updateAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
+    const seen = { eventAtMs, announced: this.#started ? this.#o.announcement() : null };
+    for (const link of links) this.#tryUpdate(link, seen);
+  }
+
+  #tryUpdate(link: LinkRecord, seen: FirstSeen): void {
+    try {
+      this.#update(link, seen);
+    } catch (error) {
+      const reason = `cannot guard it: ${(error as Error).message}`;
+      if (!this.#o.registry.live(link.ifindex))
+        this.#o.registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason });
+      this.#o.onProblem({ interfaceName: link.name, reason, error });
+    }
+  }
+
+  #update(link: LinkRecord, seen: FirstSeen): void {
+    const live = this.#o.registry.live(link.ifindex);
+    if (link.removed) {
+      const wasFull = this.#o.registry.freeSlot() === null;
+      this.#o.registry.others.delete(link.ifindex);
+      if (live) this.#remove(live);
+      if (live && wasFull) this.#guardWaiting();
+      return;
+    }
+    if (live) {
+      const before = live.link;
+      live.link = factsOf(link);
+      if (before.name !== link.name || before.mac !== link.mac || before.linkNetnsid !== link.linkNetnsid)
+        this.#o.events.changed(live);
+      return;
+    }
+    const reason = this.#reasonNotToGuard(link);
+    if (reason) this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
+    else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot ?? seen);
+  }
+
+  /** A slot is free: guards interfaces that wait for one, in the order in which they appeared. */
+  #guardWaiting(): void {
+    const { registry } = this.#o;
+    for (const [ifindex, other] of registry.others) {
+      if (!other.waitsForSlot) continue;
+      if (registry.freeSlot() === null) return;
+      const link = getLink(ifindex);
+      if (link) this.#tryUpdate(link, other.waitsForSlot);
+    }
+  }
+
+  #reasonNotToGuard(link: LinkRecord): { coverage: 'not-covered' | 'not-applicable'; reason: string } | null {
+    if (link.kind === 'netkit') return { coverage: 'not-covered', reason: 'netkit devices are not supported' };
+    if (link.kind !== 'veth')
+      return { coverage: 'not-applicable', reason: link.kind === '' ? 'not a pod interface' : `a ${link.kind} device` };
+    if (this.#o.exclude.test(link.name)) return { coverage: 'not-applicable', reason: 'excluded by name' };
+    return null;
+  }
+
+  #guard(link: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}): void {
+    const { events, object, registry, store } = this.#o;
+    const slot = registry.freeSlot();
+    if (slot === null) {
+      const reason =
+        `${object.maps.maxInterfaces} interfaces are guarded, the capacity of the maps: raise maxInterfaces, then ` +
+        '`collector detach --all` and `collector attach` (pinned maps keep their size)';
+      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: seen });
+      this.#o.onProblem({ interfaceName: link.name, reason });
+      return;
+    }
+    const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
+    const seenBase = Number(object.maps.seen(slot));
+    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, seen.eventAtMs ?? this.#o.nowMs());
+    Object.assign(iface, seen, over);
+    this.#createCounters(key);
+    store.save(storedOf(iface));
+    registry.add(iface);
+    registry.others.delete(link.ifindex);
+    events.appeared(iface);
+    this.#attachments.attach(iface);
+  }
+
+  /** Counts of generations that are gone make room for a live interface. */
+  #createCounters(key: IfaceKey): void {
+    const { counters, events, registry } = this.#o;
+    try {
+      counters.create(key);
+    } catch (error) {
+      const oldest = isFull(error) ? registry.oldestGone((gone) => !counters.isArchived(gone.generation)) : null;
+      if (!oldest) throw error;
+      if (!counters.archive(keyOf(oldest))) {
+        events.forgotten(oldest);
+        forgetGeneration(this.#o, oldest);
+      }
+      counters.create(key);
+    }
+  }
+
+  /**
+   * Ends a generation whose link lives on and begins another. Counts so far stay with the pod of
+   * the old one.
+   */
+  renew(iface: GuardedInterface): void {
+    this.#remove(iface);
+    this.#attempt(iface.link.name, () => {
+      const link = getLink(iface.ifindex);
+      // The link's own count includes the packets that the old generation judged, so none is
+      // unguarded.
+      const { eventAtMs, announced, guardedAfterMs } = iface;
+      const over = { guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
+      if (link) this.#guard(link, { eventAtMs, announced }, over);
+    });
+  }
+
+  #remove(iface: GuardedInterface): void {
+    this.#o.registry.markGone(iface);
+    this.#release(keyOf(iface), true);
+    iface.dirty = true;
+    this.#o.events.gone(iface);
+  }
+
+  /** Removes identity and links; counters stay until they are acknowledged. */
+  #release(key: IfaceKey, ownsRecord: boolean): void {
+    const { maps } = this.#o.object;
+    const name = `ifindex ${key.ifindex}`;
+    this.#attempt(name, () => this.#o.object.detach(key));
+    this.#attempt(name, () => maps.addresses.replace(key, []));
+    this.#attempt(name, () => maps.probePorts.replace(key, []));
+    if (ownsRecord) this.#attempt(name, () => maps.ifaces.delete(key.ifindex));
+  }
+
+  /** The interface was bound and the kernel has its identity: counts the packets before that. */
+  bound(iface: GuardedInterface): void {
+    this.#unguarded.bound(iface);
+  }
+
+  /** Restores programs that were displaced or removed. @returns restored interfaces */
+  checkPlaces(): number {
+    return this.#attachments.check();
+  }
+
+  /** Like `checkPlaces`, if a chain of a guarded interface changed since the last call. Cheap. */
+  checkChangedPlaces(): number {
+    return this.#attachments.checkChanged();
+  }
+
+  /** Compares with a new dump of all links: after lost events, and on a slow timer. */
+  resync(): void {
+    const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
+    for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#remove(iface);
+    for (const ifindex of [...this.#o.registry.others.keys()])
+      if (!links.has(ifindex)) this.#o.registry.others.delete(ifindex);
+    this.#updateAll(links.values(), null);
+  }
+}

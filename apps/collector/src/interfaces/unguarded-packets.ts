@@ -1,0 +1,64 @@
+/**
+ * Counts the packets that an interface sent before it was judged as a pod's: those that the link
+ * received before its programs were attached, and, unless unknown interfaces are dropped, those
+ * that the programs saw before the binding.
+ *
+ * The count is taken once, as soon as the programs are attached and the interface is bound.
+ */
+import { getLink, type SpoofMaps } from '@bailiff/bpf';
+import type { BindingStore } from '../identity/binding-store.ts';
+import { type GuardedInterface, storedOf } from './guarded-interface.ts';
+
+type Maps = Pick<SpoofMaps, 'seen' | 'settings'>;
+
+export interface UnguardedPacketsOptions {
+  maps: Maps;
+  store: Pick<BindingStore, 'save'>;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export class UnguardedPackets {
+  readonly #o: UnguardedPacketsOptions;
+
+  constructor(options: UnguardedPacketsOptions) {
+    this.#o = options;
+  }
+
+  #seen(iface: GuardedInterface): number {
+    return Number(this.#o.maps.seen(iface.slot)) - iface.seenBase;
+  }
+
+  /**
+   * The interface was bound and the kernel has its identity: its programs judged no packet before.
+   */
+  bound(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      iface.seenUnbound = this.#o.maps.settings().unknownMode === 'enforce' ? 0 : this.#seen(iface);
+    });
+    this.measure(iface);
+  }
+
+  /** Counts them if they are not counted and can be. */
+  measure(iface: GuardedInterface): void {
+    if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
+    if (this.#o.whyNotAttach() !== '') return;
+    this.#attempt(iface, () => {
+      // Read before the link's count: a packet in between is reported as unguarded, never lost.
+      const judged = this.#seen(iface) - iface.seenUnbound;
+      const received = getLink(iface.ifindex)?.rxPackets ?? null;
+      if (received === null) return; // the link is gone: its final count is published instead
+      iface.packetsBeforeGuard = Math.max(0, received - judged);
+      this.#o.store.save(storedOf(iface));
+    });
+  }
+
+  #attempt(iface: GuardedInterface, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { DesiredState } from '../desired/desired-state.ts';
+import type { BindingStore, StoredInterface } from '../identity/binding-store.ts';
+import type { Binding } from '../identity/identity.ts';
+import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
+import { Reconciler } from './reconciler.ts';
+
+const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };
+const binding: Binding = {
+  ...{ source: 'cni', podUid: 'a', podNamespace: 'shop', podName: 'web', ifName: 'eth0', mac: '0a:00:00:00:00:01' },
+  addresses: ['10.0.0.2', '10.0.0.3'],
+  link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+};
+const pods = (revision: number, address: string, allowedPrefixes: string[]) => {
+  const told = { interfaces: [{ name: 'eth0', addresses: [address, '10.0.0.3'], mac: null }], allowedPrefixes };
+  const rest = { namespace: 'shop', name: 'web', labels: {}, serviceAccount: '', owners: [], hostNetwork: false };
+  const pod = { uid: 'a', ...rest, ...told, containers: [], probePorts: [], revision, createdAt: '' };
+  return JSON.stringify({ nodeName: 'n1', revision, pods: [pod] });
+};
+
+describe('reconciler', () => {
+  let desired: DesiredState;
+  let iface: GuardedInterface;
+  let record: IfaceRecord | undefined;
+  let grants: AddressGrant[];
+  let room: number;
+  let saved: StoredInterface[];
+  let problems: string[];
+  let reconciler: Reconciler;
+  beforeEach(() => {
+    desired = new DesiredState('n1');
+    iface = { ...newInterface({ ifindex: 3, generation: 30, slot: 0, seenBase: 0, link }, 0), binding };
+    record = undefined;
+    grants = [];
+    room = 10;
+    saved = [];
+    problems = [];
+    reconciler = new Reconciler({
+      bootId: 'boot',
+      maps: {
+        ifaces: {
+          set: (_ifindex: number, value: IfaceRecord) => {
+            if (value.ipv4 === '10.0.0.66') throw new Error('refused');
+            record = value;
+          },
+        },
+        addresses: {
+          // Adds first and removes after, as the kernel's; a full map keeps what fitted.
+          replace: (_key: unknown, wanted: AddressGrant[]) => {
+            for (const one of wanted) {
+              if (grants.some((g) => g.cidr === one.cidr)) continue;
+              if (grants.length >= room) throw new SpoofError('ERR_SPOOF_MAP_FULL', 'map addresses is full');
+              grants.push(one);
+            }
+            grants = [...wanted];
+          },
+        },
+        probePorts: { replace: () => undefined },
+      } as unknown as SpoofMaps,
+      desired,
+      store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
+      moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
+      live: () => [],
+      onFound: () => undefined,
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+  });
+  const inKernel = () => [record?.state, record?.ipv4, grants.map((g) => g.cidr).sort()];
+
+  it('full map - record and own addresses are written, the rest is reported and written later', () => {
+    desired.receivePods(pods(1, '10.0.0.2', ['10.8.0.0/16']), []);
+    reconciler.apply(iface);
+    expect(inKernel()).toEqual(['programmed', '10.0.0.2', ['10.0.0.3/32', '10.8.0.0/16']]);
+    room = 3;
+    desired.receivePods(pods(2, '10.0.0.9', ['10.8.0.0/16', '10.9.0.0/16', '10.10.0.0/16']), []);
+    expect(reconciler.apply(iface)).toBe(true);
+    expect(inKernel()).toEqual(['programmed', '10.0.0.9', ['10.0.0.3/32', '10.8.0.0/16']]);
+    expect([iface.applyError, problems]).toEqual([expect.stringContaining('is full'), [iface.applyError]]);
+    room = 10;
+    reconciler.apply(iface);
+    expect([grants.length, record?.hasMore, iface.applyError]).toEqual([4, true, '']);
+  });
+  it('failed write - reported, shown, never thrown, and retried', () => {
+    desired.receivePods(pods(1, '10.0.0.66', []), []);
+    expect(reconciler.apply(iface)).toBe(false);
+    expect([iface.applyError, problems.length]).toEqual([expect.stringContaining('refused'), 1]);
+    desired.receivePods(pods(2, '10.0.0.7', []), []);
+    expect(reconciler.apply(iface)).toBe(true);
+    expect([record?.ipv4, iface.applyError]).toEqual(['10.0.0.7', '']);
+  });
+  it('unknown parts - the kernel keeps the entries of an earlier process, part by part', () => {
+    desired.receivePods(pods(1, '10.0.0.7', ['10.8.0.0/16']), []);
+    desired.receiveQuarantine(
+      JSON.stringify({
+        nodeName: 'n1',
+        revision: 1,
+        entries: [{ podUid: 'a', podNamespace: '', podName: '', verdictId: '', until: '', reason: '' }],
+      }),
+    );
+    desired.receiveConfig('spoof.namespace.shop.default', '{"modes":{"tunnel":"audit"}}');
+    desired.markSynced('spoof');
+    reconciler.apply(iface);
+    const left = record as IfaceRecord;
+    expect([left.state, left.modes.tunnel, left.quarantineUntilNs > 0n]).toEqual(['programmed', 'audit', true]);
+    const unknown = new DesiredState('n1');
+    for (const remaining of [binding, null]) {
+      iface.binding = remaining;
+      desired.pods = unknown.pods;
+      desired.quarantined = unknown.quarantined;
+      desired.known.clear();
+      desired.receiveConfig('spoof.namespace.shop.default', null);
+      expect(reconciler.apply(iface)).toBe(false);
+      expect(record).toEqual(left);
+    }
+    iface.binding = binding;
+    desired.markSynced('spoof');
+    reconciler.apply(iface);
+    expect(record).toEqual({ ...left, modes: { ...left.modes, tunnel: 'enforce' } });
+    desired.known.add('pods').add('quarantine');
+    reconciler.apply(iface);
+    expect([record?.state, record?.ipv4, record?.quarantineUntilNs, grants.length]).toEqual([
+      'provisional',
+      '10.0.0.2',
+      0n,
+      1,
+    ]);
+  });
+  it('namespace id - the first one after the binding is no move, a later change is', () => {
+    iface.binding = { ...binding, link: { ...binding.link, linkNetnsid: null } };
+    iface.link = { ...link, linkNetnsid: null };
+    reconciler.apply(iface);
+    iface.link = { ...link, linkNetnsid: 5 };
+    reconciler.apply(iface);
+    expect([iface.found, saved.at(-1)?.binding?.link.linkNetnsid]).toEqual([[], 5]);
+    iface.link = { ...link, linkNetnsid: 6 };
+    reconciler.apply(iface);
+    expect(iface.found).toMatchObject([{ vector: 'interface-moved', detail: 'peer namespace id 5 -> 6' }]);
+  });
+  it('mismatch - reported once, also across processes; the next one counts in the epoch of its state', () => {
+    desired.receivePods(pods(1, '10.0.0.7', []), []);
+    reconciler.apply(iface);
+    reconciler.apply(iface);
+    const stored = saved.at(-1) as StoredInterface;
+    expect(iface.found).toHaveLength(1);
+    const next = { ...iface, found: [], lastReported: stored.lastReported, occurrences: stored.occurrences };
+    reconciler.apply(next);
+    expect(next.found).toEqual([]);
+    desired.receivePods(pods(2, '10.0.0.8', []), []);
+    reconciler.apply(next);
+    expect(next.found).toMatchObject([{ state: 'programmed', cumulativePackets: 1 }]);
+    desired.receivePods(pods(3, '10.0.0.7', []), []);
+    reconciler.apply(next);
+    expect(next.found.at(-1)).toMatchObject({ state: 'programmed', cumulativePackets: 2 });
+  });
+});

@@ -1,0 +1,211 @@
+/**
+ * Reconciles the kernel's entries of an interface with its binding, the documents of the bus and
+ * the configuration. It also finds violations that only user space can see: a bus that contradicts
+ * the node (identity-mismatch), and a link that changed under its binding (interface-moved).
+ *
+ * Never throws: a failed write is reported and shown as partial coverage. If the maps have no room
+ * for further addresses, the record is written without those that do not fit.
+ */
+import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
+import type { BindingStore } from '../identity/binding-store.ts';
+import { disagreement, identityOf, isContested, latchNetns, movedFrom } from '../identity/identity.ts';
+import {
+  type GuardedInterface,
+  type KernelEntries,
+  keyOf,
+  MAX_FOUND,
+  originOf,
+  storedOf,
+} from '../interfaces/guarded-interface.ts';
+import { userspaceViolation } from '../publishing/violations.ts';
+import { desiredEntries, keepUnknown, type MapStep, planInterface } from './plan.ts';
+
+export interface ReconcilerOptions {
+  bootId: string;
+  maps: SpoofMaps;
+  desired: DesiredState;
+  store: BindingStore;
+  live(): Iterable<GuardedInterface>;
+  moment(): Moment;
+  /** The interface has a new violation of user space. */
+  onFound(iface: GuardedInterface): void;
+  onApplied?(iface: GuardedInterface, steps: number): void;
+  onProblem(problem: { interfaceName: string; reason: string; error: unknown }): void;
+}
+
+const isFull = (error: unknown): error is SpoofError =>
+  error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
+
+export class Reconciler {
+  readonly #o: ReconcilerOptions;
+
+  constructor(options: ReconcilerOptions) {
+    this.#o = options;
+  }
+
+  /** Writes the entries of one interface that differ. @returns whether anything was written */
+  apply(iface: GuardedInterface): boolean {
+    if (iface.gone) return false;
+    try {
+      iface.applyError = '';
+      return this.#apply(iface);
+    } catch (error) {
+      iface.applyError = `cannot write its identity: ${(error as Error).message}`;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+      return false;
+    }
+  }
+
+  /** The interface was bound: another one that had its MAC without a record loses it. */
+  bound(iface: GuardedInterface): void {
+    this.apply(iface);
+    for (const other of this.#o.live())
+      if (other !== iface && other.binding && other.binding.mac === iface.binding?.mac) this.apply(other);
+  }
+
+  #apply(iface: GuardedInterface): boolean {
+    const { desired } = this.#o;
+    const moment = this.#o.moment();
+    const pod = iface.binding ? (desired.pods.get(iface.binding.podUid) ?? null) : null;
+    const namespace = pod?.namespace ?? iface.binding?.podNamespace ?? '';
+    this.#findViolations(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
+    if (iface.binding && (pod || !iface.pod)) {
+      const ref = podRefOf(iface.binding, pod);
+      if (JSON.stringify(ref) !== JSON.stringify(iface.pod)) {
+        iface.pod = ref;
+        this.#o.store.save(storedOf(iface));
+      }
+    }
+    const { entries, omitted } = desiredEntries({
+      identity: identityOf(iface.binding, pod, isContested(iface, this.#o.live())),
+      modes: desired.modesOf(pod, namespace),
+      sampling: desired.samplingOf(pod, namespace),
+      quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
+      auditUntilNs: desired.auditUntilNs(namespace === '' ? null : namespace, moment),
+      probePorts: pod?.probePorts ?? [],
+    });
+    iface.omitted = omitted;
+    return this.#bring(
+      iface,
+      keepUnknown(entries, iface.kernel, {
+        pods: desired.known.has('pods'),
+        quarantine: desired.known.has('quarantine'),
+        spoof: desired.known.has('spoof'),
+        disarm: desired.known.has('disarm'),
+        bound: iface.binding !== null,
+      }),
+    );
+  }
+
+  /** Writes the entries that differ; if the maps are full, as many as fit. */
+  #bring(iface: GuardedInterface, entries: KernelEntries): boolean {
+    const steps = planInterface(iface.kernel, entries);
+    try {
+      this.#write(iface, steps);
+      iface.kernel = entries;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      iface.kernel = this.#writeWhatFits(iface, entries);
+      iface.applyError = `not all of its addresses, prefixes and probe ports are in force: ${error.message}`;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+    }
+    if (steps.length > 0) this.#o.onApplied?.(iface, steps.length);
+    return steps.length > 0;
+  }
+
+  #write(iface: GuardedInterface, steps: readonly MapStep[]): void {
+    const { maps } = this.#o;
+    const key = keyOf(iface);
+    for (const step of steps) {
+      if (step.step === 'record')
+        maps.ifaces.set(iface.ifindex, { ...step.record, slot: iface.slot, generation: iface.generation });
+      else if (step.step === 'grants') maps.addresses.replace(key, step.grants);
+      else maps.probePorts.replace(key, step.probePorts);
+    }
+  }
+
+  /**
+   * Keeps the grants that are still valid, then adds the pod's own addresses. The record is always
+   * written.
+   */
+  #writeWhatFits(iface: GuardedInterface, entries: KernelEntries): KernelEntries {
+    const { maps } = this.#o;
+    const key = keyOf(iface);
+    const before = iface.kernel ?? { grants: [], probePorts: [] };
+    const kept = entries.grants.filter((g) =>
+      before.grants.some((b) => b.cidr === g.cidr && b.neighbour === g.neighbour),
+    );
+    const own = entries.grants.filter((g) => g.neighbour || kept.includes(g));
+    let probePorts = entries.probePorts;
+    try {
+      maps.probePorts.replace(key, probePorts);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      probePorts = probePorts.filter((p) =>
+        before.probePorts.some((b) => b.port === p.port && b.protocol === p.protocol),
+      );
+      maps.probePorts.replace(key, probePorts);
+    }
+    // Addresses that move into the record must be valid there before their grants are removed.
+    this.#write(iface, [{ step: 'record', record: { ...entries.record, hasMore: true } }]);
+    let grants: AddressGrant[] = kept;
+    maps.addresses.replace(key, kept);
+    try {
+      maps.addresses.replace(key, own);
+      grants = own;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      maps.addresses.replace(key, kept);
+    }
+    const record = { ...entries.record, hasMore: grants.length > 0 };
+    this.#write(iface, [{ step: 'record', record }]);
+    return { record, grants, probePorts };
+  }
+
+  #findViolations(iface: GuardedInterface, mismatch: string[], moment: Moment): void {
+    this.#report(
+      iface,
+      'identity-mismatch',
+      mismatch.length > 0 ? `bus and node differ on ${mismatch.join(', ')}` : '',
+      moment,
+    );
+    const latched = iface.binding && latchNetns(iface.binding, iface.link);
+    if (latched) {
+      iface.binding = latched;
+      this.#o.store.save(storedOf(iface));
+    }
+    const moves = iface.binding ? movedFrom(iface.binding, iface.link) : [];
+    this.#report(iface, 'interface-moved', moves.join('; '), moment);
+  }
+
+  #report(
+    iface: GuardedInterface,
+    vector: 'identity-mismatch' | 'interface-moved',
+    detail: string,
+    moment: Moment,
+  ): void {
+    if ((iface.lastReported[vector] ?? '') === detail) return;
+    iface.lastReported[vector] = detail;
+    if (detail === '') {
+      this.#o.store.save(storedOf(iface));
+      return;
+    }
+    const state = iface.kernel?.record.state ?? 'unknown';
+    // Counted like its epoch is named: by vector and state.
+    const occurrences = (iface.occurrences[`${vector}/${state}`] ?? 0) + 1;
+    iface.occurrences[`${vector}/${state}`] = occurrences;
+    this.#o.store.save(storedOf(iface));
+    const violation = userspaceViolation(
+      originOf(iface, this.#o.bootId),
+      vector,
+      state,
+      occurrences,
+      detail,
+      moment.wallMs * 1000,
+    );
+    // The limit drops the oldest: the cumulative value of the newest includes their number.
+    iface.found = [...iface.found, violation].slice(-MAX_FOUND);
+    this.#o.onFound(iface);
+  }
+}

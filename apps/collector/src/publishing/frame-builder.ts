@@ -1,0 +1,79 @@
+/**
+ * The frame that is being filled. The next frame reuses its violation objects: a frame is encoded
+ * within the call that publishes it, and new objects would be most of the garbage in a flood. Only
+ * what an acknowledgement updates outlives the call.
+ *
+ * Limits: MAX_FRAME_VIOLATIONS, and the guard gaps of a frame (limits.ts of @bailiff/schemas).
+ */
+import assert from 'node:assert/strict';
+import { type GuardGap, LIST_LIMITS, type ToldViolation, type Violation } from '@bailiff/schemas';
+import { blankViolation } from './violations.ts';
+
+export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
+
+/** What one frame contains of one source. */
+export interface Unacked<S> {
+  source: S;
+  /**
+   * Cell and count in turn; empty if the frame contains only found violations or unguarded packets.
+   */
+  cells: number[];
+  /** Violations that user space found, in the order of discovery. */
+  found: Violation[];
+  /** Whether it contains the unguarded packets of the interface. */
+  hasUnguarded: boolean;
+}
+
+export class FrameBuilder<S> {
+  readonly #blank = Array.from({ length: MAX_FRAME_VIOLATIONS }, blankViolation);
+  readonly violations: Violation[] = [];
+  coverage: GuardGap[] = [];
+  #unacked: Unacked<S>[] = [];
+
+  get isFull(): boolean {
+    return this.violations.length >= MAX_FRAME_VIOLATIONS || this.coverage.length >= LIST_LIMITS.coverage.items;
+  }
+
+  get isEmpty(): boolean {
+    return this.violations.length === 0 && this.coverage.length === 0;
+  }
+
+  /** Adds a violation for a cell; the caller fills it. */
+  add(source: S, cell: number, count: number): ToldViolation {
+    assert(!this.isFull, 'a full frame is sent before more is added');
+    const violation = this.#blank[this.violations.length] as ToldViolation;
+    this.violations.push(violation);
+    this.#unackedOf(source).cells.push(cell, count);
+    return violation;
+  }
+
+  /** Adds a violation that user space found. */
+  addFound(source: S, violation: Violation): void {
+    assert(!this.isFull, 'a full frame is sent before more is added');
+    this.violations.push(violation);
+    this.#unackedOf(source).found.push(violation);
+  }
+
+  /** Adds the packets that an interface sent before it was guarded. */
+  addUnguarded(source: S, gap: GuardGap): void {
+    this.coverage.push(gap);
+    this.#unackedOf(source).hasUnguarded = true;
+  }
+
+  #unackedOf(source: S): Unacked<S> {
+    const last = this.#unacked.at(-1);
+    if (last?.source === source) return last;
+    const unacked: Unacked<S> = { source, cells: [], found: [], hasUnguarded: false };
+    this.#unacked.push(unacked);
+    return unacked;
+  }
+
+  /** Begins the next frame after publishing. @returns the contents of the published one */
+  clear(): readonly Unacked<S>[] {
+    const unacked = this.#unacked;
+    this.violations.length = 0;
+    this.coverage = [];
+    this.#unacked = [];
+    return unacked;
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Builds violations from increments of kernel counters, with the newest sample of the same cell.
+ * Pure.
+ *
+ * The cumulative value is exact. `count` is the sampled part of the increment and `suppressed` the
+ * rest. A reader without history gets the base: cumulative - (count + suppressed).
+ */
+import type { SpoofSample } from '@bailiff/bpf';
+import {
+  cutEnd,
+  MAX_TEXT,
+  type PacketSample,
+  type SocketProcess,
+  type ToldViolation,
+  type Violation,
+} from '@bailiff/schemas';
+import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from '../counting/epochs.ts';
+import type { CellSamples, Origin } from '../interfaces/guarded-interface.ts';
+
+export function counterEpoch(
+  origin: Omit<Origin, 'pod' | 'interfaceName'>,
+  { vector, action, state }: { vector: string; action: string; state: string },
+): string {
+  return `${origin.bootId}/${origin.ifindex}/${origin.generation}/${vector}/${action}/${state}`;
+}
+
+/** Increment of one cell, and everything that its violation contains. */
+export interface Increment {
+  origin: Origin;
+  cell: number;
+  /** counterEpoch() of the cell. */
+  epoch: string;
+  /**
+   * Encoded parts for the cell and for the origin, which every violation repeats; null: not encoded
+   * yet.
+   */
+  encodedCounter: Buffer | null;
+  encodedOwner: Buffer | null;
+  /** The reading in which the cell grew. */
+  counters: Float64Array;
+  /** Packets of the cell in earlier frames. */
+  enqueued: number;
+  samples: CellSamples | undefined;
+  final: boolean;
+  /** Time of the violation if no sample has one. */
+  nowMicros: number;
+}
+
+/** Fields that only violations of runtime policies use. */
+const NO_POLICY = { operation: null, policy: '', policyRevision: 0, severity: '', tags: [], message: '' };
+
+/** A violation object that is filled again for each frame (see frame-builder.ts). */
+export function blankViolation(): ToldViolation {
+  return {
+    kind: 'spoof',
+    vector: 'ipv4-source',
+    action: 'drop',
+    state: 'unknown',
+    counterEpoch: '',
+    cumulativePackets: 0,
+    cumulativeSkbs: 0,
+    cumulativeBytes: 0,
+    count: 0,
+    suppressed: 0,
+    firstSeenAt: 0,
+    lastSeenAt: 0,
+    final: false,
+    interfaceName: '',
+    ifindex: 0,
+    generation: 0,
+    pod: null,
+    sample: null,
+    detail: '',
+    ...NO_POLICY,
+    toldCounter: null,
+    toldOwner: null,
+  };
+}
+
+export function fillViolation(into: ToldViolation, increment: Increment): void {
+  const { origin, cell, counters, enqueued, samples, nowMicros } = increment;
+  const name = CELL_NAMES[cell] as CellName;
+  const packets = packetsOf(counters, cell);
+  const grown = packets - enqueued;
+  // Samples may belong to a part of the counter that was not read yet, so the increment limits
+  // them.
+  const count = Math.min(samples?.packets ?? 0, grown);
+  into.vector = name.vector;
+  into.action = name.action;
+  into.state = name.state;
+  into.counterEpoch = increment.epoch;
+  into.cumulativePackets = packets;
+  into.cumulativeSkbs = skbsOf(counters, cell);
+  into.cumulativeBytes = bytesOf(counters, cell);
+  into.count = count;
+  into.suppressed = grown - count;
+  into.firstSeenAt = samples?.first.observedAt ?? nowMicros;
+  into.lastSeenAt = grown > count ? nowMicros : (samples?.last.observedAt ?? nowMicros);
+  into.final = increment.final;
+  into.interfaceName = origin.interfaceName;
+  into.ifindex = origin.ifindex;
+  into.generation = origin.generation;
+  into.pod = origin.pod;
+  into.sample = samples?.last ?? null;
+  into.toldCounter = increment.encodedCounter;
+  into.toldOwner = increment.encodedOwner;
+}
+
+/**
+ * A violation that user space found. Its epoch counts occurrences; it is never a dropped packet.
+ */
+export function userspaceViolation(
+  origin: Origin,
+  vector: 'identity-mismatch' | 'interface-moved',
+  state: 'unknown' | 'provisional' | 'programmed',
+  occurrences: number,
+  detail: string,
+  nowMicros: number,
+): Violation {
+  return {
+    kind: 'spoof',
+    vector,
+    action: 'audit',
+    state,
+    counterEpoch: counterEpoch(origin, { vector, action: 'audit', state }),
+    cumulativePackets: occurrences,
+    cumulativeSkbs: occurrences,
+    cumulativeBytes: 0,
+    count: 1,
+    suppressed: 0,
+    firstSeenAt: nowMicros,
+    lastSeenAt: nowMicros,
+    final: false,
+    interfaceName: origin.interfaceName,
+    ifindex: origin.ifindex,
+    generation: origin.generation,
+    pod: origin.pod,
+    sample: null,
+    detail: cutEnd(detail, MAX_TEXT.Violation.detail.bytes),
+    ...NO_POLICY,
+  };
+}
+
+/**
+ * Converts a kernel sample to its form on the bus.
+ * @param bootWallMicros wall-clock microseconds at CLOCK_BOOTTIME 0
+ * @param process creator of the packet's socket; null: unknown
+ */
+export function toPacketSample(
+  sample: SpoofSample,
+  bootWallMicros: number,
+  process: SocketProcess | null,
+): PacketSample {
+  return {
+    observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),
+    direction: sample.egress ? 'receive' : 'transmit',
+    etherType: sample.etherType,
+    l4Protocol: sample.l4Protocol,
+    claimedMac: sample.claimedMac,
+    expectedMac: sample.expectedMac,
+    claimedAddress: sample.claimedAddress,
+    expectedAddress: sample.expectedAddress,
+    destinationAddress: sample.destinationAddress,
+    sourcePort: sample.sourcePort,
+    destinationPort: sample.destinationPort,
+    length: sample.lengthBytes,
+    gsoSegments: sample.gsoSegments,
+    cgroupId: sample.cgroupId === 0n ? '' : sample.cgroupId.toString(),
+    socketCookie: sample.socketCookie === 0n ? '' : sample.socketCookie.toString(),
+    head: sample.head,
+    process,
+  };
+}

@@ -1,0 +1,263 @@
+/**
+ * Brings subjects into force in the kernel. A policy set is written completely and activated by one
+ * map value. The replaced generation is read once more when no program can count in it.
+ *
+ * Invariants: either the old or the new set is in force; a generation has an account on disk before
+ * the kernel uses it; a generation is never reused. A subject that does not fit is refused with its
+ * reason and keeps its set. Limits: cells and buckets of the maps, GRACE_MS.
+ */
+import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
+import type { Account, CellFacts, StoredAccount } from '../counting/account.ts';
+import { newAccount, toSparse } from '../counting/account.ts';
+import type { AccountStore } from '../counting/account-store.ts';
+import type { AckedCells } from '../counting/acked-cells.ts';
+import type { Subject } from '../subjects/desired.ts';
+import { CellAllocator, NumberAllocator } from './counter-cells.ts';
+import type { KernelSets } from './sets.ts';
+
+/**
+ * Programs run for microseconds; one that is preempted or waits for a page ends within this time.
+ */
+export const GRACE_MS = 2_000;
+
+/** A subject in the kernel. */
+export interface InForce {
+  readonly key: string;
+  readonly podUid: string;
+  /** null: the pod's own subject. */
+  readonly cgroupId: bigint | null;
+  value: RuntimeSubject;
+  /**
+   * Digest of its set; empty: no policy; UNKNOWN_DIGEST: a set of an earlier process without
+   * account.
+   */
+  digest: string;
+  /** null: it counts nothing, or its account is unknown. */
+  account: Account | null;
+}
+
+/** Differs from every digest. */
+export const UNKNOWN_DIGEST = 'unknown';
+/** Conversions between the two clocks differ by less than this. */
+const SAME_TIME_NS = 50_000_000n;
+
+export interface EnforcerOptions {
+  maps: RuntimeMaps;
+  acked: AckedCells;
+  sets: KernelSets;
+  store: AccountStore;
+  /** Every account by generation, also of subjects that are gone. */
+  accounts: Map<number, Account>;
+  factsOf(subject: Subject): readonly CellFacts[];
+  allocateGeneration(): number;
+  /** Identifies the pinned maps. */
+  pins: string;
+  version: string;
+  /** Publishes the counts so far, before their meaning changes. */
+  onBeforeChange(account: Account): void;
+  onNew(inForce: InForce): void;
+  /** The account has its last reading, and its cells are free. */
+  onRetired(account: Account): void;
+  after(ms: number, action: () => void): void;
+}
+
+export class Enforcer {
+  readonly #o: EnforcerOptions;
+  readonly #cells: CellAllocator;
+  readonly #buckets: NumberAllocator;
+  readonly #inForce = new Map<string, InForce>();
+
+  constructor(options: EnforcerOptions) {
+    this.#o = options;
+    this.#cells = new CellAllocator(options.maps.counterCells);
+    this.#buckets = new NumberAllocator(options.maps.maxSubjects);
+  }
+
+  get all(): Iterable<InForce> {
+    return this.#inForce.values();
+  }
+
+  get cellsUsed(): number {
+    return this.#cells.used;
+  }
+
+  get(key: string): InForce | undefined {
+    return this.#inForce.get(key);
+  }
+
+  /** Adopts a subject of an earlier process. False: its bucket is taken or does not exist. */
+  adopt(inForce: InForce): boolean {
+    const { value, account } = inForce;
+    const fits = this.#buckets.reserve(value.bucket);
+    if (account) this.adoptCells(account);
+    // Cells without an account stay reserved while this process runs.
+    else if (value.counterCount > 0) this.#cells.reserve(value.counterBase, value.counterCount);
+    this.#inForce.set(inForce.key, inForce);
+    return fits;
+  }
+
+  /** Reserves the cells of an account of an earlier process. */
+  adoptCells({ stored }: Account): boolean {
+    return this.#cells.reserve(stored.base, stored.count);
+  }
+
+  /**
+   * Brings a subject into force.
+   * @returns why it cannot; its old set then stays in force. null: it is
+   */
+  apply(subject: Subject): string | null {
+    const current = this.#inForce.get(subject.key);
+    if (subject.set === null && !current) return null;
+    const digest = subject.set?.digest ?? '';
+    if (current && current.digest === digest && this.#isOwnBuild(current)) {
+      this.#adjust(current, subject);
+      return null;
+    }
+    try {
+      this.#replace(subject, current);
+      return null;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  }
+
+  /** The bytes of a set that another build compiled may differ. */
+  #isOwnBuild({ account }: InForce): boolean {
+    return account === null || account.stored.compiledBy === this.#o.version;
+  }
+
+  /** Same set: updates flags, the end of a disarm, and the pod. */
+  #adjust(current: InForce, { pod, hasContainers, auditUntilNs }: Subject): void {
+    const { account, value } = current;
+    if (account && JSON.stringify(account.stored.pod) !== JSON.stringify(pod)) {
+      account.stored = { ...account.stored, pod };
+      this.#o.store.save(account.stored, account.facts);
+    }
+    if (value.hasContainers === hasContainers && isSameTime(value.auditUntilNs, auditUntilNs)) return;
+    if (account) this.#o.onBeforeChange(account);
+    this.#write(current, { ...value, hasContainers, auditUntilNs });
+  }
+
+  #write(inForce: InForce, value: RuntimeSubject): void {
+    const { maps } = this.#o;
+    if (inForce.cgroupId === null) maps.pods.set(inForce.podUid, value);
+    else maps.containers.set(inForce.cgroupId, value);
+    inForce.value = value;
+    if (inForce.account) inForce.account.auditUntilNs = value.auditUntilNs;
+  }
+
+  /** @throws Error with the reason; nothing has changed then */
+  #replace(subject: Subject, current: InForce | undefined): void {
+    const { maps, sets } = this.#o;
+    const bucket = current?.value.bucket ?? this.#buckets.allocate();
+    if (bucket === null) throw new Error(`more than ${maps.maxSubjects} pods and containers have policies`);
+    let created: Account | null = null;
+    const { podUid, container, hasContainers, auditUntilNs } = subject;
+    const inForce: InForce = current ?? {
+      key: subject.key,
+      podUid,
+      cgroupId: container ? BigInt(container.cgroupId) : null,
+      value: { set: 0, counterBase: 0, counterCount: 0, generation: 1, bucket, hasContainers, auditUntilNs },
+      digest: '',
+      account: null,
+    };
+    const before = inForce.account;
+    try {
+      created = subject.set ? this.#createAccount(subject, bucket) : null;
+      const generation = created?.stored.generation ?? this.#o.allocateGeneration();
+      const { set = 0, base = 0, count = 0 } = created?.stored ?? {};
+      inForce.account = created;
+      this.#write(inForce, {
+        ...{ set, counterBase: base, counterCount: count, generation, bucket, hasContainers, auditUntilNs },
+      });
+    } catch (error) {
+      inForce.account = before;
+      if (created) this.#discard(created, sets);
+      if (!current) this.#buckets.release(bucket);
+      throw error;
+    }
+    inForce.digest = subject.set?.digest ?? '';
+    this.#inForce.set(inForce.key, inForce);
+    if (!current) this.#o.onNew(inForce);
+    if (before) this.retire(before);
+  }
+
+  #createAccount(subject: Subject, bucket: number): Account {
+    const { maps, acked, sets, store, accounts } = this.#o;
+    const policySet = subject.set as NonNullable<Subject['set']>;
+    const facts = this.#o.factsOf(subject);
+    const base = this.#cells.allocate(facts.length);
+    if (base === null) {
+      const room = `${this.#cells.used} of ${this.#cells.capacity} counters are taken`;
+      throw new Error(`no ${facts.length} adjacent counters are free: ${room}`);
+    }
+    let set: number;
+    try {
+      set = sets.acquire(policySet);
+    } catch (error) {
+      this.#cells.release(base, facts.length);
+      throw error;
+    }
+    maps.zeroCounters(base, facts.length);
+    acked.zero(base, facts.length);
+    const { podUid, pod, container } = subject;
+    const stored: StoredAccount = {
+      generation: this.#o.allocateGeneration(),
+      ...{ pins: this.#o.pins, podUid, pod, container, digest: policySet.digest, set },
+      ...{ compiledBy: this.#o.version, base, count: facts.length, bucket },
+    };
+    const account = newAccount(stored, facts);
+    // The store reports a failing disk. Enforcement continues; only a crash would lose the meaning
+    // of these counts.
+    store.save(stored, facts);
+    accounts.set(stored.generation, account);
+    return account;
+  }
+
+  #discard({ stored }: Account, sets: KernelSets): void {
+    this.#o.accounts.delete(stored.generation);
+    this.#o.store.remove(stored);
+    this.#cells.release(stored.base, stored.count);
+    sets.release(stored.digest, stored.set);
+  }
+
+  /**
+   * Its subject has another generation or is gone. After GRACE_MS, no program counts in its cells.
+   */
+  retire(account: Account): void {
+    this.#o.after(GRACE_MS, () => this.#finish(account));
+  }
+
+  /** Stores the last reading until the bus has it, and releases the cells. */
+  #finish(account: Account): void {
+    const { maps, store, sets } = this.#o;
+    const { base, count, digest, set } = account.stored;
+    const counts = Float64Array.from(maps.counters(base, count), Number);
+    const final = { counts: toSparse(counts), acked: toSparse(account.ledger.acked()) };
+    account.stored = { ...account.stored, final };
+    account.counts = counts;
+    account.gone = true;
+    // Before the cells have another owner, the file must not name them any more. If the disk fails,
+    // the counts are published from memory.
+    if (account.ledger.settled(counts) || !store.save(account.stored, account.facts)) store.remove(account.stored);
+    this.#cells.release(base, count);
+    sets.release(digest, set);
+    this.#o.onRetired(account);
+  }
+
+  /** Removes a subject whose cgroup is gone. */
+  remove(inForce: InForce): void {
+    const { maps } = this.#o;
+    if (inForce.cgroupId === null) maps.pods.delete(inForce.podUid);
+    else maps.containers.delete(inForce.cgroupId);
+    this.#inForce.delete(inForce.key);
+    this.#buckets.release(inForce.value.bucket);
+    if (inForce.account) this.retire(inForce.account);
+  }
+}
+
+function isSameTime(one: bigint, other: bigint): boolean {
+  if (one === 0n || other === 0n) return one === other;
+  const difference = one - other;
+  return difference < SAME_TIME_NS && difference > -SAME_TIME_NS;
+}

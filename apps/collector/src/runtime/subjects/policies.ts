@@ -1,0 +1,154 @@
+/**
+ * The runtime policies from the bus, the last good value of each key, and the merged policy set of
+ * a container. Pure.
+ *
+ * Merged sets are cached by the keys of their policies, because most pods of a node share them.
+ * Limits: MAX_POLICIES; MAX_MERGED cached sets, after which the cache is cleared.
+ */
+import { ConfigError, parseConfigKey, parseValueBy, runtimePolicy, runtimePolicyScoped } from '@bailiff/policy';
+import {
+  COUNTER_EXTRA,
+  cellName,
+  containersNamed,
+  mergeSelected,
+  type NamedPolicy,
+  type PodFacts,
+  type PolicySet,
+  selects,
+} from '@bailiff/runtime';
+import type { ReceiveResult } from '../../desired/desired-state.ts';
+import type { CellFacts } from '../counting/account.ts';
+
+/** As many as the keys that a reader of the bus follows. */
+export const MAX_POLICIES = 4096;
+/** Twice the sets that the kernel holds. */
+export const MAX_MERGED = 2048;
+
+/** The rejected newest value of a policy. */
+export interface RefusedPolicy {
+  readonly revision: number | null;
+  readonly reason: string;
+}
+
+/** Policies of one container, or of the containers that no policy names. */
+export interface PolicyMatch {
+  readonly policies: readonly NamedPolicy[];
+  /** null: no policy. */
+  readonly set: PolicySet | null;
+}
+
+export class Policies {
+  readonly #named = new Map<string, NamedPolicy>();
+  readonly #sets = new Map<string, PolicySet>();
+  readonly #facts = new WeakMap<PolicySet, readonly CellFacts[]>();
+  /** Keys whose newest value was rejected; the last good value, if any, stays in force. */
+  readonly refused = new Map<string, RefusedPolicy>();
+
+  get all(): Iterable<NamedPolicy> {
+    return this.#named.values();
+  }
+
+  get size(): number {
+    return this.#named.size;
+  }
+
+  has(key: string): boolean {
+    return this.#named.has(key);
+  }
+
+  /** @param json null: the key was deleted */
+  receive(keyText: string, json: string | null): ReceiveResult {
+    if (json === null) {
+      const wasRefused = this.refused.delete(keyText);
+      if (!this.#named.delete(keyText)) return { changed: wasRefused };
+      this.#invalidate(keyText);
+      return { changed: true };
+    }
+    try {
+      const key = parseConfigKey(keyText);
+      const policy = parseValueBy(key.scope === 'cluster' ? runtimePolicy : runtimePolicyScoped, key, json);
+      if (!this.#named.has(keyText) && this.#named.size >= MAX_POLICIES)
+        throw new ConfigError('CONFIG_SCHEMA', `${keyText}: more than ${MAX_POLICIES} policies`);
+      this.#named.set(keyText, { key: keyText, name: key.name, namespace: key.namespace, policy });
+      this.#invalidate(keyText);
+      this.refused.delete(keyText);
+      return { changed: true };
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      this.refused.set(keyText, { revision: revisionIn(json), reason: error.message });
+      return { refused: error.message };
+    }
+  }
+
+  /** Removes the cached sets that contain a policy. */
+  #invalidate(keyText: string): void {
+    for (const key of this.#sets.keys()) if (key.split(' ').includes(keyText)) this.#sets.delete(key);
+  }
+
+  /** Containers of the pod that some policy names. */
+  containersOf(pod: PodFacts): string[] {
+    return containersNamed([...this.#named.values()], pod);
+  }
+
+  /**
+   * @param container null: the containers that no policy names
+   * @throws PolicyError POLICY_LIMIT
+   */
+  match(pod: PodFacts, container: string | null): PolicyMatch {
+    const policies = this.selecting(pod, container);
+    if (policies.length === 0) return { policies, set: null };
+    const key = policies.map((named) => named.key).join(' ');
+    let set = this.#sets.get(key);
+    if (!set) {
+      set = mergeSelected(policies);
+      if (this.#sets.size >= MAX_MERGED) this.#sets.clear();
+      this.#sets.set(key, set);
+    }
+    return { policies, set };
+  }
+
+  /** Policies that select a container, whether or not they can be merged. */
+  selecting(pod: PodFacts, container: string | null): NamedPolicy[] {
+    return [...this.#named.values()].filter((named) => selects(named, pod, container));
+  }
+
+  /** Meaning of each cell of a set. */
+  factsOf(set: PolicySet): readonly CellFacts[] {
+    let facts = this.#facts.get(set);
+    if (!facts) {
+      facts = cellFactsOf(set);
+      this.#facts.set(set, facts);
+    }
+    return facts;
+  }
+}
+
+/** Cells of the rules, followed by those of postures and of unresolved paths. */
+export function cellFactsOf(set: PolicySet): CellFacts[] {
+  return Array.from({ length: set.rules.length + COUNTER_EXTRA }, (_, cell) => {
+    const name = cellName(set, cell);
+    const rule = set.rules[cell];
+    const owners = Object.values(set.postures).flatMap(({ block, audit }) => [block, audit]);
+    const owner = rule ?? owners.find((one) => one !== null && one.policy === name?.policy) ?? null;
+    return {
+      vector: name?.vector ?? `cell-${cell}`,
+      action: name?.action === 'block' || name?.action === 'kill' ? 'drop' : 'audit',
+      policy: name?.policy ?? '',
+      policyRevision: owner?.revision ?? 0,
+      severity: owner?.severity ?? '',
+      tags: owner?.tags ?? [],
+      message: owner?.message ?? '',
+    };
+  });
+}
+
+/** Revision of a rejected value, for the status; null: it has none. */
+function revisionIn(json: string): number | null {
+  try {
+    const value: unknown = JSON.parse(json);
+    const revision = (value as { revision?: unknown } | null)?.revision;
+    return typeof revision === 'number' ? revision : null;
+  } catch {
+    return null;
+  }
+}

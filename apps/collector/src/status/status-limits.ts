@@ -1,0 +1,38 @@
+/**
+ * Fits the interfaces of a node's status into its value in `bailiff_nodes`, which has at most 512
+ * KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
+ * Pure.
+ */
+import { clipReason, type InterfaceStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
+
+/**
+ * Bytes of JSON for interfaces. Policies take 128 KiB, and the whole status stays below 512 KiB.
+ */
+export const MAX_INTERFACES_BYTES = 320 * 1024;
+
+const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
+  'not-covered': 0,
+  partial: 1,
+  guarded: 2,
+  'not-applicable': 3,
+};
+
+/**
+ * @returns the interfaces that fit; `interfacesOmitted` counts the others by coverage, absent if
+ *   there are none
+ */
+export function fitInterfaces(
+  interfaces: readonly InterfaceStatus[],
+  maxBytes = MAX_INTERFACES_BYTES,
+): Pick<NodeStatus, 'interfaces' | 'interfacesOmitted'> {
+  const omitted = { guarded: 0, partial: 0, 'not-covered': 0, 'not-applicable': 0 };
+  const kept: InterfaceStatus[] = [];
+  let bytes = 0;
+  for (const one of [...interfaces].sort((a, b) => RANK[a.coverage] - RANK[b.coverage])) {
+    const fitted = { ...one, reason: clipReason(one.reason) };
+    bytes += Buffer.byteLength(JSON.stringify(fitted)) + 1;
+    if (bytes > maxBytes || kept.length >= LIST_LIMITS.interfaces.items) omitted[one.coverage] += 1;
+    else kept.push(fitted);
+  }
+  return kept.length === interfaces.length ? { interfaces: kept } : { interfaces: kept, interfacesOmitted: omitted };
+}

@@ -1,0 +1,71 @@
+/**
+ * Assembles the node's status from the parts of the collector at each report. status.ts builds it.
+ */
+import type { Probe, SpoofObject } from '@bailiff/bpf';
+import { probeFeatures } from '@bailiff/bpf';
+import type { NodeStatus } from '@bailiff/schemas';
+import type { ServiceContext } from '@bailiff/service';
+import type { CollectorConfig } from '../config.ts';
+import type { ConfigReceiver } from '../desired/config-receiver.ts';
+import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import type { Registry } from '../interfaces/registry.ts';
+import type { Readings } from '../metrics.ts';
+import type { BusLink } from '../publishing/bus-link.ts';
+import type { RuntimeSupervisor } from '../runtime/supervisor.ts';
+import { lossesOf, readingsOf } from './readings.ts';
+import { countByState, nodeStatus } from './status.ts';
+
+export interface StatusParts {
+  ctx: ServiceContext<CollectorConfig>;
+  bootId: string;
+  object: SpoofObject;
+  registry: Registry;
+  desired: DesiredState;
+  receiver: Pick<ConfigReceiver, 'spoofRevision'>;
+  runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
+  bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
+  moment(): Moment;
+}
+
+export class StatusReporter {
+  readonly #parts: StatusParts;
+  readonly #startedAtMs: number;
+  readonly #probes: readonly Probe[];
+
+  constructor(parts: StatusParts) {
+    this.#parts = parts;
+    this.#probes = [...probeFeatures(), parts.object.offload];
+    this.#startedAtMs = parts.ctx.clock.nowMs();
+  }
+
+  /** Values for the metrics. */
+  readings(): Readings {
+    const { object, registry, runtime, bus } = this.#parts;
+    const losses = lossesOf(object.maps.losses(), runtime.losses());
+    return readingsOf(this.#status(), { states: countByState(registry), losses, totals: bus.totals });
+  }
+
+  /** Publishes the status. */
+  report(): void {
+    this.#parts.bus.putStatus(this.#status());
+  }
+
+  #status(): NodeStatus {
+    const { ctx, bootId, object, registry, desired, receiver, runtime, bus, moment } = this.#parts;
+    return nodeStatus({
+      nodeName: ctx.config.nodeName,
+      bootId,
+      version: ctx.version,
+      startedAtMs: this.#startedAtMs,
+      hook: ctx.config.observeOnly ? 'none' : object.mode,
+      probes: this.#probes,
+      registry,
+      desired,
+      runtime: runtime.status(),
+      maps: object.maps,
+      moment: moment(),
+      bus: bus.counts,
+      spoofRevision: receiver.spoofRevision,
+    });
+  }
+}

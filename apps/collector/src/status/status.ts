@@ -1,0 +1,172 @@
+/**
+ * Builds the node's status: coverage of each interface with its reason, use of the maps, losses.
+ * Pure. The collector publishes it on the bus.
+ */
+import type { Probe, SpoofMaps } from '@bailiff/bpf';
+import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
+import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import { NOT_OWN_MAC } from '../identity/identity.ts';
+import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
+import type { Registry } from '../interfaces/registry.ts';
+import { fitInterfaces } from './status-limits.ts';
+
+export interface StatusInput {
+  nodeName: string;
+  bootId: string;
+  version: string;
+  startedAtMs: number;
+  hook: NodeStatus['hook'];
+  probes: readonly Probe[];
+  registry: Registry;
+  desired: DesiredState;
+  runtime: RuntimeStatus;
+  maps: SpoofMaps;
+  moment: Moment;
+  bus: NodeStatus['bus'];
+  spoofRevision: number;
+}
+
+export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus['coverage']; reason: string } {
+  if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
+  if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
+  if (!iface.binding) {
+    const state = iface.kernel?.record.state ?? 'unknown';
+    const judged = state === 'unknown' ? 'judged as unknown' : 'judged by the entries of an earlier process';
+    const { unlistedPod = '' } = iface;
+    const found =
+      unlistedPod === '' ? 'no pod found for it' : `its namespace is of pod ${unlistedPod}, which no list contains`;
+    return { coverage: 'partial', reason: `${found}: ${judged}` };
+  }
+  if (iface.binding.mac === '')
+    return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
+  if (iface.kernel?.record.mac === NOT_OWN_MAC)
+    return { coverage: 'partial', reason: 'another interface has its MAC: no frame counts as its own' };
+  if (iface.omitted > 0)
+    return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
+  return { coverage: 'guarded', reason: '' };
+}
+
+/** Live interfaces by state, for the metric. */
+export function countByState(registry: Registry): Record<string, number> {
+  const counts: Record<string, number> = { unknown: 0, provisional: 0, programmed: 0 };
+  for (const iface of registry.allLive()) {
+    const state = iface.kernel?.record.state ?? 'unknown';
+    counts[state] = (counts[state] ?? 0) + 1;
+  }
+  return counts;
+}
+
+export function interfaceStatus(iface: GuardedInterface, moment: Moment): InterfaceStatus {
+  const record = iface.kernel?.record;
+  const until = record?.quarantineUntilNs ?? 0n;
+  return {
+    interfaceName: iface.link.name,
+    ifindex: iface.ifindex,
+    generation: iface.generation,
+    ...coverageOf(iface),
+    state: record?.state ?? 'unknown',
+    podUid: iface.pod?.uid ?? '',
+    podNamespace: iface.pod?.namespace ?? '',
+    podName: iface.pod?.name ?? '',
+    addresses: [
+      record?.ipv4,
+      record?.ipv6,
+      ...(iface.kernel?.grants.filter((g) => g.neighbour).map((g) => g.cidr) ?? []),
+    ].filter((a): a is string => typeof a === 'string'),
+    mac: record?.mac ?? '',
+    packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
+    quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
+  };
+}
+
+/** An end beyond the calendar is shown as its last day. */
+function isoOf(untilNs: bigint, moment: Moment): string {
+  const ms = moment.wallMs + Number((untilNs - moment.bootNs) / 1_000_000n);
+  return new Date(Math.min(ms, Date.UTC(9999, 11, 31))).toISOString();
+}
+
+export function nodeStatus(input: StatusInput): NodeStatus {
+  const { registry, desired, maps, moment } = input;
+  const losses = maps.losses();
+  const others: InterfaceStatus[] = [...registry.others].map(([ifindex, other]) => ({
+    interfaceName: other.name,
+    ifindex,
+    generation: 0,
+    coverage: other.coverage,
+    reason: other.reason,
+    state: 'unknown',
+    podUid: '',
+    podNamespace: '',
+    podName: '',
+    addresses: [],
+    mac: '',
+    packetsBeforeGuard: 0,
+    quarantinedUntil: null,
+  }));
+  return {
+    nodeName: input.nodeName,
+    bootId: input.bootId,
+    collectorVersion: input.version,
+    updatedAt: new Date(moment.wallMs).toISOString(),
+    startedAt: new Date(input.startedAtMs).toISOString(),
+    hook: input.hook,
+    features: input.probes.map((probe) => ({
+      name: probe.feature,
+      available: probe.available,
+      reason: probe.errnoName ?? '',
+      remedy: probe.hint ?? '',
+    })),
+    ...fitInterfaces([
+      ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment)),
+      ...others,
+      ...podsWithout(input),
+    ]),
+    snapshotRevision: desired.snapshotRevision,
+    snapshotRefused: clipReason(desired.snapshotRefused),
+    spoofRevision: input.spoofRevision,
+    configRefused: fitRefused(desired.configRefused),
+    disarmedUntil: desired.disarmedUntil(moment),
+    runtime: input.runtime,
+    maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({
+      name,
+      used: entries,
+      capacity: maxEntries,
+    })),
+    losses: {
+      ringFull: Number(losses['ring-full']),
+      noCounter: Number(losses['no-counter']),
+      noIface: Number(losses['no-iface']),
+    },
+    bus: input.bus,
+  };
+}
+
+/**
+ * Pods of the snapshot without a guarded interface: on the host's network, or without a known
+ * interface.
+ */
+function podsWithout(input: StatusInput): InterfaceStatus[] {
+  const bound = new Set([...input.registry.bindings()].map((b) => b.podUid));
+  const result: InterfaceStatus[] = [];
+  for (const pod of input.desired.pods.values()) {
+    if (bound.has(pod.uid)) continue;
+    const addresses = pod.interfaces.flatMap((i) => i.addresses);
+    if (!pod.hostNetwork && addresses.length === 0) continue; // not started yet
+    result.push({
+      interfaceName: '',
+      ifindex: 0,
+      generation: 0,
+      coverage: pod.hostNetwork ? 'not-applicable' : 'not-covered',
+      reason: pod.hostNetwork ? "on the host's network" : 'no interface of it was found on this node',
+      state: 'unknown',
+      podUid: pod.uid,
+      podNamespace: pod.namespace,
+      podName: pod.name,
+      addresses,
+      mac: '',
+      packetsBeforeGuard: 0,
+      quarantinedUntil: null,
+    });
+  }
+  return result;
+}
