@@ -17,8 +17,8 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { encodeCard } from '../../libs/bpf/src/cards.ts';
-import { CardLayout, CardShapeValues } from '../../libs/bpf/src/layout.gen.ts';
+import { encodeCard } from '../../libs/bpf/src/spoof/fast-path-cache.ts';
+import { CardLayout, CardShapeValues } from '../../libs/bpf/src/spoof/layout.gen.ts';
 import { udpFrame } from '../cluster/collector/frames.ts';
 import { allModes } from './harness/node.ts';
 import { command } from './harness/processes.ts';

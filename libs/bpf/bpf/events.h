@@ -3,7 +3,7 @@
  * What the kernel programs and user space share: enums, map keys and values, and the ring record.
  *
  * Every struct here has a fixed layout without implicit padding (checked at build time against the object's
- * BTF by libs/bpf/src/layout.gen.ts). Integers are host order unless the name or type says __be.
+ * BTF by libs/bpf/src/spoof/layout.gen.ts). Integers are host order unless the name or type says __be.
  * Addresses are always 16 bytes: IPv6 as it is, IPv4 as ::ffff:a.b.c.d. Times are CLOCK_BOOTTIME nanoseconds.
  * Identity maps are written by user space only; counter maps by the kernel only, and only ever grow.
  */

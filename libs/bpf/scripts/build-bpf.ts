@@ -1,5 +1,5 @@
 /**
- * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o (spoof in two, see offload.h), and checks or writes src/*layout.gen.ts.
+ * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o (spoof in two, see offload.h), and checks or writes src/{spoof,runtime}/layout.gen.ts.
  *
  * Run by the `build:bpf` target. `--layout` rewrites the layout files from the objects' BTF; without it a layout that
  * no longer fits is an error, so that a struct cannot change in silence. `--out <folder>` builds elsewhere. An object
@@ -33,21 +33,21 @@ interface Target {
 const TARGETS: readonly Target[] = [
   {
     source: path.join(root, 'bpf/spoof.bpf.c'),
-    layoutPath: path.join(root, 'src/layout.gen.ts'),
+    layoutPath: path.join(root, 'src/spoof/layout.gen.ts'),
     object: SPOOF_LAYOUT.object,
     plan: SPOOF_LAYOUT,
     flags: [],
   },
   {
     source: path.join(root, 'bpf/spoof.bpf.c'),
-    layoutPath: path.join(root, 'src/layout.gen.ts'),
+    layoutPath: path.join(root, 'src/spoof/layout.gen.ts'),
     object: 'spoof-no-offload.bpf.o',
     plan: SPOOF_LAYOUT,
     flags: ['-DWITHOUT_OFFLOAD'],
   },
   {
     source: path.join(root, 'bpf/runtime.bpf.c'),
-    layoutPath: path.join(root, 'src/runtime-layout.gen.ts'),
+    layoutPath: path.join(root, 'src/runtime/layout.gen.ts'),
     object: RUNTIME_LAYOUT.object,
     plan: RUNTIME_LAYOUT,
     // A hook gets all arguments of its kernel function, and uses few.

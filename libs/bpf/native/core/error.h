@@ -1,5 +1,5 @@
 // The one error type below the binding files: which operation failed, with which errno, and what else is known.
-// The binding turns it into a BpfError of libs/bpf/src/errors.ts. Wrong arguments are std::invalid_argument and
+// The binding turns it into a BpfError of libs/bpf/src/core/errors.ts. Wrong arguments are std::invalid_argument and
 // become a TypeError: they are a programmer's error, not the kernel's.
 #pragma once
 

@@ -7,11 +7,12 @@
  */
 import { existsSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import { BpfLink } from './bpf-link.ts';
-import { BpfProgram } from './bpf-program.ts';
-import { BpfError } from './errors.ts';
-import { getLink } from './netlink.ts';
-import type { DetachReport, Place, PlacedAttachment } from './spoof-api.ts';
+import { BpfLink } from '../core/bpf-link.ts';
+import { BpfProgram } from '../core/bpf-program.ts';
+import { BpfError } from '../core/errors.ts';
+import { getLink } from '../core/netlink.ts';
+import { queryTcx } from '../core/tcx.ts';
+import type { DetachReport, Place, PlacedAttachment } from './api.ts';
 import {
   filterOf,
   HOOK_OF,
@@ -23,8 +24,7 @@ import {
   type PinnedAttachment,
   programsDir,
   readAttachments,
-} from './spoof-pins.ts';
-import { queryTcx } from './tcx.ts';
+} from './pins.ts';
 
 /** Whether an error says that the interface is gone. */
 export function isInterfaceGone(error: unknown): boolean {

@@ -6,10 +6,10 @@
  * program may still read. A full map is RuntimeError ERR_RUNTIME_MAP_FULL with the map's name. Closing closes descriptors, never pins.
  */
 import assert from 'node:assert/strict';
-import type { BpfMap } from './bpf-map.ts';
-import { encodeU32 } from './encode.ts';
-import { BpfError } from './errors.ts';
-import { RuntimeError } from './runtime-api.ts';
+import type { BpfMap } from '../core/bpf-map.ts';
+import { BpfError } from '../core/errors.ts';
+import { encodeU32 } from '../spoof/encode.ts';
+import { RuntimeError } from './api.ts';
 import {
   decodePodUid,
   decodeRuntimeSettings,
@@ -22,8 +22,8 @@ import {
   type RuntimeSettings,
   type RuntimeSubject,
   type SocketMaker,
-} from './runtime-encode.ts';
-import { CounterExtraValues } from './runtime-layout.gen.ts';
+} from './encode.ts';
+import { CounterExtraValues } from './layout.gen.ts';
 
 /** Cells behind those of a set's rules: postures and what has no path. */
 export const RUNTIME_EXTRA_CELLS = CounterExtraValues.COUNTER_EXTRA;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { encodeCard } from './cards.ts';
 import type { IfaceRecord } from './encode.ts';
+import { encodeCard } from './fast-path-cache.ts';
 import { MODES, VECTORS, type VectorModes } from './names.ts';
 
 const record: IfaceRecord = {

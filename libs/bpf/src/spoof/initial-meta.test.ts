@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { firstMeta } from './first-meta.ts';
+import { firstMeta } from './initial-meta.ts';
 
 const SECOND = 1_000_000_000n;
 const YEAR = 365n * 86_400n * SECOND;

@@ -5,9 +5,21 @@
  * Invariants: a set is replaced by adding first and removing after, so that nothing legal is refused in between; a full
  * map is SpoofError ERR_SPOOF_MAP_FULL with the map's name. Closing this closes descriptors, never pins.
  */
-import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from './addresses.ts';
-import type { BpfMap } from './bpf-map.ts';
-import { type Cards, cardsIn } from './cards.ts';
+import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from '../core/addresses.ts';
+import type { BpfMap } from '../core/bpf-map.ts';
+import { BpfError } from '../core/errors.ts';
+import {
+  type AddressTable,
+  type CounterTable,
+  type IfaceTable,
+  type MetaTable,
+  type NodeAddress,
+  type ProbePortTable,
+  type ReplaceableSet,
+  SpoofError,
+  type SpoofMaps,
+  type TunnelPort,
+} from './api.ts';
 import { decodeCounters, readCounters } from './decode.ts';
 import {
   type AddressGrant,
@@ -30,21 +42,9 @@ import {
   type ProbePort,
   type Settings,
 } from './encode.ts';
-import { BpfError } from './errors.ts';
+import { type Cards, cardsIn } from './fast-path-cache.ts';
 import { CidrKeyLayout, CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
 import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
-import {
-  type AddressTable,
-  type CounterTable,
-  type IfaceTable,
-  type MetaTable,
-  type NodeAddress,
-  type ProbePortTable,
-  type ReplaceableSet,
-  SpoofError,
-  type SpoofMaps,
-  type TunnelPort,
-} from './spoof-api.ts';
 
 /** Every map that user space reads, as events.h names them; CARDS beside them, which it only writes. */
 export const MAP_NAMES = [

@@ -12,10 +12,10 @@
  */
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { ClsactFilter } from './clsact.ts';
-import { type Attachment, type Direction, SpoofError } from './spoof-api.ts';
-import { isBpffs, tryLock } from './system.ts';
-import type { TcxDirection } from './tcx.ts';
+import { ClsactFilter } from '../core/clsact.ts';
+import { isBpffs, tryLock } from '../core/system.ts';
+import type { TcxDirection } from '../core/tcx.ts';
+import { type Attachment, type Direction, SpoofError } from './api.ts';
 
 /** Lowest number, so first in order among filters. */
 export const CLSACT_PRIORITY = 1;

@@ -12,17 +12,14 @@ import { existsSync, renameSync, unlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BpfLink } from './bpf-link.ts';
-import { BpfMap } from './bpf-map.ts';
-import { BpfObject } from './bpf-object.ts';
-import type { BpfProgram } from './bpf-program.ts';
-import { decodeBatch } from './decode.ts';
-import { decodeMeta, encodeMeta, encodeU32, type IfaceKey } from './encode.ts';
-import { BpfError } from './errors.ts';
-import { type Probe, probeTcx } from './feature-probe.ts';
-import { firstMeta } from './first-meta.ts';
-import { AbiValues } from './layout.gen.ts';
-import { RingReader } from './ring-reader.ts';
+import { BpfLink } from '../core/bpf-link.ts';
+import { BpfMap } from '../core/bpf-map.ts';
+import { BpfObject } from '../core/bpf-object.ts';
+import type { BpfProgram } from '../core/bpf-program.ts';
+import { BpfError } from '../core/errors.ts';
+import { type Probe, probeTcx } from '../core/feature-probe.ts';
+import { RingReader } from '../core/ring-reader.ts';
+import { boottimeNs } from '../core/system.ts';
 import {
   type AttachMode,
   type Attachment,
@@ -31,10 +28,14 @@ import {
   SpoofError,
   type SpoofMaps,
   type SpoofObject,
-} from './spoof-api.ts';
-import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './spoof-detach.ts';
-import { CARDS, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './spoof-maps.ts';
-import { loadByOffload } from './spoof-offload.ts';
+} from './api.ts';
+import { decodeBatch } from './decode.ts';
+import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
+import { decodeMeta, encodeMeta, encodeU32, type IfaceKey } from './encode.ts';
+import { firstMeta } from './initial-meta.ts';
+import { AbiValues } from './layout.gen.ts';
+import { CARDS, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
+import { loadByOffload } from './offload.ts';
 import {
   CLSACT_HANDLE,
   CLSACT_PRIORITY,
@@ -50,8 +51,7 @@ import {
   programsDir,
   readAttachments,
   requireBpffs,
-} from './spoof-pins.ts';
-import { boottimeNs } from './system.ts';
+} from './pins.ts';
 
 /** What maps.h is written for. */
 export const DEFAULT_MAX_INTERFACES = 512;
@@ -64,7 +64,7 @@ const PER_INTERFACE: readonly MapName[] = ['ifaces', 'addresses', 'counters', 's
 
 /** Where the compiled programs are looked for: BAILIFF_SPOOF_OBJECT (bundled apps), else this package's build directory. */
 export function spoofObjectPath(): string {
-  return process.env['BAILIFF_SPOOF_OBJECT'] || fileURLToPath(new URL('../build/bpf/spoof.bpf.o', import.meta.url));
+  return process.env['BAILIFF_SPOOF_OBJECT'] || fileURLToPath(new URL('../../build/bpf/spoof.bpf.o', import.meta.url));
 }
 
 interface Loaded {

@@ -7,14 +7,14 @@
  * Framing, as ring.h gives it: u32 length (host order), that many bytes, zero padding to a multiple of 8.
  */
 import assert from 'node:assert/strict';
-import { formatAddress, formatMac } from './addresses.ts';
+import { formatAddress, formatMac } from '../core/addresses.ts';
+import { SampleError } from '../core/sample-error.ts';
+import { decodeRuntimeSample, type RuntimeSample } from '../runtime/decode.ts';
+import { RuntimeSampleLayout } from '../runtime/layout.gen.ts';
 import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
 import { ACTIONS, type Action, IFACE_STATES, type IfaceState, VECTORS, type Vector } from './names.ts';
-import { decodeRuntimeSample, type RuntimeSample } from './runtime-decode.ts';
-import { RuntimeSampleLayout } from './runtime-layout.gen.ts';
-import { SampleError } from './sample-error.ts';
 
-export { SampleError } from './sample-error.ts';
+export { SampleError } from '../core/sample-error.ts';
 
 /** One violation as the kernel saw it. Texts are '' where the packet or the record had nothing. */
 export interface SpoofSample {

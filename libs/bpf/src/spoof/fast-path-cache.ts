@@ -7,8 +7,8 @@
  * next tag (events.h says why). A record that not every plain packet may pass by has no card.
  * Bounds: CARD_COUNT places; of two interfaces of one place the one dealt last has it.
  */
-import { parseAddress, parseMac } from './addresses.ts';
-import type { BpfMap } from './bpf-map.ts';
+import { parseAddress, parseMac } from '../core/addresses.ts';
+import type { BpfMap } from '../core/bpf-map.ts';
 import { encodeU32, type IfaceRecord } from './encode.ts';
 import { CardLayout, CardShapeValues } from './layout.gen.ts';
 

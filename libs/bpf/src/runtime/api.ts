@@ -5,7 +5,7 @@
  * Invariants: once attached, pods stay under their policies through close, crash and restart. One process at a time uses a
  * pin directory for writing; reading beside it is safe. Kernel errors are BpfError; what this layer refuses is RuntimeError by code.
  */
-import type { RuntimeMaps } from './runtime-maps.ts';
+import type { RuntimeMaps } from './maps.ts';
 
 export interface RuntimeProgram {
   /** `handle_mmap_file` */

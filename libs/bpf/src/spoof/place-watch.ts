@@ -5,11 +5,11 @@
  * Place in the path: collector's timer → here → SpoofObject.verify() only when something changed. Invariant: a change between two looks
  * is never missed: a chain's revision grows with each change and link and program ids are given out once.
  */
-import { ClsactFilter } from './clsact.ts';
-import type { AttachMode } from './spoof-api.ts';
-import { isInterfaceGone } from './spoof-detach.ts';
-import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF } from './spoof-pins.ts';
-import { queryTcx, type TcxDirection } from './tcx.ts';
+import { ClsactFilter } from '../core/clsact.ts';
+import { queryTcx, type TcxDirection } from '../core/tcx.ts';
+import type { AttachMode } from './api.ts';
+import { isInterfaceGone } from './detach.ts';
+import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF } from './pins.ts';
 
 function lookTcx(ifindex: number, direction: TcxDirection): string {
   const { revision, programs } = queryTcx(ifindex, direction);

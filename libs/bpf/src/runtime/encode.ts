@@ -6,13 +6,7 @@
  * error (assert). What belongs to a policy set (heads, paths, values) is encoded by libs/runtime, which knows what it means.
  */
 import assert from 'node:assert/strict';
-import {
-  PodUidLayout,
-  RtSettingsLayout,
-  SocketMakerLayout,
-  SubjectFlagValues,
-  SubjectLayout,
-} from './runtime-layout.gen.ts';
+import { PodUidLayout, RtSettingsLayout, SocketMakerLayout, SubjectFlagValues, SubjectLayout } from './layout.gen.ts';
 
 /** What a pod, or one of its containers, is held to. */
 export interface RuntimeSubject {

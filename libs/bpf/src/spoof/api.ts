@@ -7,9 +7,10 @@
  * microseconds. Kernel errors are BpfError (errors.ts); what this layer itself refuses is SpoofError by code.
  * One process at a time uses a pin directory for writing (lockPins, ERR_SPOOF_IN_USE); reading (status) beside it is safe.
  */
+
+import type { Probe } from '../core/feature-probe.ts';
 import type { CounterCell, DecodedBatch } from './decode.ts';
 import type { AddressGrant, IfaceKey, IfaceRecord, Meta, ProbePort, Settings } from './encode.ts';
-import type { Probe } from './feature-probe.ts';
 import type { Loss, TunnelKind } from './names.ts';
 
 export type Direction = 'in' | 'out';

@@ -1,10 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeBatch } from './decode.ts';
-import { decodeRuntimeSample } from './runtime-decode.ts';
-import { decodeSubject, encodeSubject, normalPodUid } from './runtime-encode.ts';
-import { RuntimeSampleLayout as at, OpValues, RtSampleFlagValues, RuleActionValues } from './runtime-layout.gen.ts';
-import { SampleError } from './sample-error.ts';
+import { SampleError } from '../core/sample-error.ts';
+import { decodeBatch } from '../spoof/decode.ts';
+import { decodeRuntimeSample } from './decode.ts';
+import { decodeSubject, encodeSubject, normalPodUid } from './encode.ts';
+import { RuntimeSampleLayout as at, OpValues, RtSampleFlagValues, RuleActionValues } from './layout.gen.ts';
 
 const UID = '0123456789abcdef0123456789abcdef';
 

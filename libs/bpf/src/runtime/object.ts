@@ -16,19 +16,19 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, statSync, u
 import { endianness } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { BpfLink } from './bpf-link.ts';
-import { BpfMap } from './bpf-map.ts';
-import { BpfObject } from './bpf-object.ts';
-import type { BpfProgram } from './bpf-program.ts';
-import { encodeU32 } from './encode.ts';
-import { BpfError } from './errors.ts';
-import { probeLsm } from './feature-probe.ts';
-import { type OpenRuntimeOptions, RuntimeError, type RuntimeObject, type RuntimeProgram } from './runtime-api.ts';
-import { decodeRuntimeSettings } from './runtime-encode.ts';
-import { RuntimeAbiValues } from './runtime-layout.gen.ts';
-import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './runtime-maps.ts';
-import { isGone, listDir } from './spoof-pins.ts';
-import { isBpffs } from './system.ts';
+import { BpfLink } from '../core/bpf-link.ts';
+import { BpfMap } from '../core/bpf-map.ts';
+import { BpfObject } from '../core/bpf-object.ts';
+import type { BpfProgram } from '../core/bpf-program.ts';
+import { BpfError } from '../core/errors.ts';
+import { probeLsm } from '../core/feature-probe.ts';
+import { isBpffs } from '../core/system.ts';
+import { encodeU32 } from '../spoof/encode.ts';
+import { isGone, listDir } from '../spoof/pins.ts';
+import { type OpenRuntimeOptions, RuntimeError, type RuntimeObject, type RuntimeProgram } from './api.ts';
+import { decodeRuntimeSettings } from './encode.ts';
+import { RuntimeAbiValues } from './layout.gen.ts';
+import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
 
 /** In force from the first open until somebody sets others. */
 export const DEFAULT_RUNTIME_SAMPLES = { sampleBurst: 8, samplesPerSecond: 10 } as const;
@@ -45,7 +45,9 @@ const STATE_PROGRAM = 'handle_task_free';
 
 /** Where the compiled programs are looked for: BAILIFF_RUNTIME_OBJECT (bundled apps), else this package's build directory. */
 export function runtimeObjectPath(): string {
-  return process.env['BAILIFF_RUNTIME_OBJECT'] || fileURLToPath(new URL('../build/bpf/runtime.bpf.o', import.meta.url));
+  return (
+    process.env['BAILIFF_RUNTIME_OBJECT'] || fileURLToPath(new URL('../../build/bpf/runtime.bpf.o', import.meta.url))
+  );
 }
 
 const runtimeDir = (pinDir: string): string => path.join(pinDir, 'runtime');

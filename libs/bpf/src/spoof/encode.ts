@@ -18,7 +18,7 @@ import {
   parseAddress,
   parseCidr,
   parseMac,
-} from './addresses.ts';
+} from '../core/addresses.ts';
 import {
   AddressFlagValues,
   AddressKeyLayout,

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatAddress, formatMac, linkLocalOfMac } from './addresses.ts';
+import { formatAddress, formatMac, linkLocalOfMac } from '../core/addresses.ts';
 import {
   decodeAddressGrant,
   decodeCounterKey,

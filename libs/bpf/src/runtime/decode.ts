@@ -5,10 +5,10 @@
  * Invariants: pure; lengths are checked before they are used; numbers stay numbers (what an operation or an action is called
  * is libs/runtime's business). Nothing returned keeps the batch alive. Text that is not UTF-8 gets replacement characters.
  */
-import { formatAddress } from './addresses.ts';
-import { decodePodUid, untilZero } from './runtime-encode.ts';
-import { OpValues, RtSampleFlagValues, RuleActionValues, RuntimeSampleLayout } from './runtime-layout.gen.ts';
-import { SampleError } from './sample-error.ts';
+import { formatAddress } from '../core/addresses.ts';
+import { SampleError } from '../core/sample-error.ts';
+import { decodePodUid, untilZero } from './encode.ts';
+import { OpValues, RtSampleFlagValues, RuleActionValues, RuntimeSampleLayout } from './layout.gen.ts';
 
 /** One breach as the kernel saw it. */
 export interface RuntimeSample {

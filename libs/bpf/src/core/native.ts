@@ -259,7 +259,9 @@ let loaded: Native | undefined;
 
 /** Where the addon is looked for: BAILIFF_NATIVE (bundled apps), else this package's build directory. */
 export function nativePath(): string {
-  return process.env['BAILIFF_NATIVE'] || fileURLToPath(new URL('../build/Release/bailiff_bpf.node', import.meta.url));
+  return (
+    process.env['BAILIFF_NATIVE'] || fileURLToPath(new URL('../../build/Release/bailiff_bpf.node', import.meta.url))
+  );
 }
 
 /** The addon, loaded at the first call. Throws NativeMissingError (NATIVE_MISSING) when it cannot be. */

@@ -6,8 +6,8 @@
  * Invariant: a kernel that refuses both is reported with the error of the first.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { BpfError } from './errors.ts';
-import type { Probe } from './feature-probe.ts';
+import { BpfError } from '../core/errors.ts';
+import type { Probe } from '../core/feature-probe.ts';
 
 const FEATURE = 'checksum-offload';
 const REMEDY =

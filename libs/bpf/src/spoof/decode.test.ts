@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseAddress, parseMac } from './addresses.ts';
+import { parseAddress, parseMac } from '../core/addresses.ts';
 import { COUNTER_NUMBERS, decodeBatch, decodeCounters, decodeSample, readCounters, SampleError } from './decode.ts';
 import { CountersLayout, SpoofSampleLayout as L, SampleFlagValues } from './layout.gen.ts';
 import { ACTIONS, IFACE_STATES, VECTORS } from './names.ts';
