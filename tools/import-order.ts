@@ -51,7 +51,11 @@ export const KNOWN_CYCLES: readonly (readonly string[])[] = [
   ['libs/bpf/src/runtime/api.ts', 'libs/bpf/src/runtime/maps.ts'],
   ['libs/policy/src/runtime-check.ts', 'libs/policy/src/runtime.ts'],
   ['libs/runtime/src/compile-addresses.ts', 'libs/runtime/src/compile-paths.ts', 'libs/runtime/src/compile.ts'],
-  ['libs/schemas/src/judged-frame.ts', 'libs/schemas/src/judged-reader.ts', 'libs/schemas/src/origins.ts'],
+  [
+    'libs/schemas/src/fast/counter-identity.ts',
+    'libs/schemas/src/fast/judged-frame.ts',
+    'libs/schemas/src/fast/judged-reader.ts',
+  ],
 ];
 
 /** Imported files by file, both relative to the workspace. */

@@ -16,7 +16,7 @@ import {
   SchemaRegistry,
   unknownFingerprint,
 } from './registry.ts';
-import { MAX_MESSAGE_BYTES, Slab } from './slab.ts';
+import { MAX_MESSAGE_BYTES, Slab } from './scratch-buffer.ts';
 
 export type Decoded = { [N in MessageName]: { name: N; value: Messages[N] } }[MessageName];
 

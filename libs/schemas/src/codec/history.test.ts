@@ -7,10 +7,10 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import avro from 'avsc';
 import { expect, test } from 'vitest';
+import { ROOT, readCurrent, readHistory, releasedVersions, SCHEMA_FILES } from '../generate/files.ts';
+import type { ViolationFrame } from '../generated/types.gen.ts';
+import { sampleFrame, sampleLsmViolation, sampleResponse, sampleVerdict } from '../testing.ts';
 import { decode } from './codec.ts';
-import { ROOT, readCurrent, readHistory, releasedVersions, SCHEMA_FILES } from './generate/files.ts';
-import { sampleFrame, sampleLsmViolation, sampleResponse, sampleVerdict } from './testing.ts';
-import type { ViolationFrame } from './types.gen.ts';
 
 const typeOf = (schema: unknown) => avro.Type.forSchema(schema as avro.Schema, { wrapUnions: 'never' });
 const current = new Map(SCHEMA_FILES.map((file, index) => [file as string, readCurrent()[index]]));

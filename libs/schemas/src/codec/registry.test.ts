@@ -1,11 +1,11 @@
 import avro from 'avsc';
 import { expect, test } from 'vitest';
+import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
+import { sampleVerdict } from '../testing.ts';
 import { fingerprintHex } from './canonical.ts';
 import { decode, decodeVerdict, decodeWithLookup, encodeVerdict } from './codec.ts';
 import { SchemaError } from './errors.ts';
 import { CURRENT, MAX_SCHEMA_BYTES, MAX_SCHEMAS, RETRY_MS, SchemaRegistry } from './registry.ts';
-import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import { sampleVerdict } from './testing.ts';
 
 interface Field {
   name: string;

@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeViolationFrame, encodeViolationFrame } from './codec.ts';
+import { decodeViolationFrame, encodeViolationFrame } from '../codec/codec.ts';
+import { cutEnd, MIN_TEXT_BYTES } from '../codec/limits.ts';
+import { CURRENT, SchemaRegistry } from '../codec/registry.ts';
+import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
+import type { ViolationFrame } from '../generated/types.gen.ts';
+import { sampleLsmViolation, sampleViolation } from '../testing.ts';
+import { type Origin, Origins } from './counter-identity.ts';
 import { decodeJudgedFrame, type JudgedFrame, JudgedRegistry, judgedType } from './judged-frame.ts';
 import { JudgedReader, READS } from './judged-reader.ts';
-import { cutEnd, MIN_TEXT_BYTES } from './limits.ts';
-import { type Origin, Origins } from './origins.ts';
-import { CURRENT, SchemaRegistry } from './registry.ts';
-import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import { sampleLsmViolation, sampleViolation } from './testing.ts';
-import type { ViolationFrame } from './types.gen.ts';
 
 const registry = new JudgedRegistry();
 /** Reads all frames as those of another version are read. */

@@ -10,9 +10,7 @@ import {
   fingerprintIn,
   SchemaError,
   type SchemaErrorCode,
-} from './index.ts';
-import { CURRENT } from './registry.ts';
-import { MAX_MESSAGE_BYTES } from './slab.ts';
+} from '../index.ts';
 import {
   sampleFrame,
   sampleLsmViolation,
@@ -20,7 +18,9 @@ import {
   sampleResponse,
   sampleVerdict,
   sampleViolation,
-} from './testing.ts';
+} from '../testing.ts';
+import { CURRENT } from './registry.ts';
+import { MAX_MESSAGE_BYTES } from './scratch-buffer.ts';
 
 const codeOf = (run: () => unknown): SchemaErrorCode | 'no error' => {
   try {

@@ -1,6 +1,6 @@
 /** Strings and lists of JSON documents as zod schemas, with the limits of limits.ts. */
 import * as z from 'zod';
-import { LIST_LIMITS, type ListClass, TEXT_LIMITS, type TextClass } from './limits.ts';
+import { LIST_LIMITS, type ListClass, TEXT_LIMITS, type TextClass } from '../codec/limits.ts';
 
 /** A string; its UTF-16 units are never more than its bytes. */
 export const text = (name: TextClass) => z.string().max(TEXT_LIMITS[name].bytes);

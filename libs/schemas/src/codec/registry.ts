@@ -6,11 +6,11 @@
  * was asked for. Bounds: MAX_SCHEMAS learned, MAX_SCHEMA_BYTES a text; a failed lookup is not repeated within RETRY_MS.
  */
 import type avro from 'avsc';
+import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from '../generated/schemas.gen.ts';
+import type { Response, Verdict, ViolationFrame } from '../generated/types.gen.ts';
 import { boundedType } from './bounded-types.ts';
 import { fingerprintHex } from './canonical.ts';
 import { SchemaError } from './errors.ts';
-import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from './schemas.gen.ts';
-import type { Response, Verdict, ViolationFrame } from './types.gen.ts';
 
 export interface Messages {
   ViolationFrame: ViolationFrame;

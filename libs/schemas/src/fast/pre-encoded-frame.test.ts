@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeViolationFrame } from './codec.ts';
-import { sampleFrame, sampleLsmViolation, sampleViolation } from './testing.ts';
-import { encodeToldFrame, tellCounter, tellOwner } from './told-frame.ts';
-import type { Violation } from './types.gen.ts';
+import { encodeViolationFrame } from '../codec/codec.ts';
+import type { Violation } from '../generated/types.gen.ts';
+import { sampleFrame, sampleLsmViolation, sampleViolation } from '../testing.ts';
+import { encodeToldFrame, tellCounter, tellOwner } from './pre-encoded-frame.ts';
 
 const told = (violation: Violation) => ({
   ...violation,

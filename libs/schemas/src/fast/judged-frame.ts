@@ -6,13 +6,20 @@
  * read by Avro's own schema resolution with a reader's schema that has fewer fields, so what is left out is skipped. A message is refused by the same
  * rules as by a full reader; only a field that is skipped may hold a symbol or a number that it would refuse.
  */
-import { boundedType } from './bounded-types.ts';
-import { decodeViolationFrame } from './codec.ts';
+import { boundedType } from '../codec/bounded-types.ts';
+import { decodeViolationFrame } from '../codec/codec.ts';
+import { type SchemaLookup, SchemaRegistry } from '../codec/registry.ts';
+import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
+import type {
+  OperationSample,
+  PacketSample,
+  PodRef,
+  SocketProcess,
+  Violation,
+  ViolationFrame,
+} from '../generated/types.gen.ts';
+import type { Origin } from './counter-identity.ts';
 import { JudgedReader, READS } from './judged-reader.ts';
-import type { Origin } from './origins.ts';
-import { type SchemaLookup, SchemaRegistry } from './registry.ts';
-import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import type { OperationSample, PacketSample, PodRef, SocketProcess, Violation, ViolationFrame } from './types.gen.ts';
 
 const KEPT = {
   ViolationFrame: ['nodeName', 'frameSequence', 'violations'],

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
+import { cutTexts, MAX_TEXT } from '../codec/limits.ts';
+import { documentFields, sampleResponse } from '../testing.ts';
 import { captureAnswer, captureRequest } from './capture.ts';
 import { instanceStatus } from './instance-status.ts';
-import { cutTexts, MAX_TEXT } from './limits.ts';
 import { nodeStatus } from './node-status.ts';
 import { clusterSnapshot, nodeSnapshot } from './pods.ts';
 import { quarantineList } from './quarantine.ts';
-import { documentFields, sampleResponse } from './testing.ts';
 
 const DOCUMENTS: Record<string, z.ZodType> = {
   nodeSnapshot,

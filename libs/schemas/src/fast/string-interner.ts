@@ -4,9 +4,9 @@
  * Bounds: PLACES strings of at most MAX_BYTES; of two that fall on one place the newer is kept. Only strings of as many characters as bytes are
  * kept, so each character that equals a byte is ASCII.
  */
-import type { BoundedTap } from './bounded-tap.ts';
-import { SchemaError } from './errors.ts';
-import type { TextLimit } from './limits.ts';
+import type { BoundedTap } from '../codec/bounded-tap.ts';
+import { SchemaError } from '../codec/errors.ts';
+import type { TextLimit } from '../codec/limits.ts';
 
 /** A power of two. */
 const PLACES = 1_024;

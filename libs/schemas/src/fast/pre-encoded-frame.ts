@@ -6,11 +6,11 @@
  * it is; what goes over the bus is what encodeViolationFrame makes of the frame, byte for byte.
  */
 import avro from 'avsc';
-import { limitedType } from './bounded-types.ts';
-import { encoderOf } from './codec.ts';
-import { CURRENT } from './registry.ts';
-import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import type { Violation, ViolationFrame } from './types.gen.ts';
+import { limitedType } from '../codec/bounded-types.ts';
+import { encoderOf } from '../codec/codec.ts';
+import { CURRENT } from '../codec/registry.ts';
+import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
+import type { Violation, ViolationFrame } from '../generated/types.gen.ts';
 
 const OF_COUNTER = ['kind', 'vector', 'action', 'state', 'counterEpoch'] as const;
 const OF_OWNER = ['interfaceName', 'ifindex', 'generation', 'pod'] as const;

@@ -3,8 +3,8 @@
  * responder because a node may be in other hands: what does not keep to the shape and its bounds is refused whole.
  */
 import * as z from 'zod';
+import type { PodCapture } from '../generated/types.gen.ts';
 import { filled, list, text } from './limited.ts';
-import type { PodCapture } from './types.gen.ts';
 
 /** Of a capture as JSON: what a record on the bus can carry beside the rest, many times below the largest message. */
 export const MAX_CAPTURE_BYTES = 64 * 1024;

@@ -1,5 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { judgedType } from '../fast/judged-frame.ts';
+import { encodeToldFrame } from '../fast/pre-encoded-frame.ts';
+import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import {
   type Decoded,
   decode,
@@ -10,8 +13,16 @@ import {
   JudgedRegistry,
   type Messages,
   SchemaError,
-} from './index.ts';
-import { judgedType } from './judged-frame.ts';
+} from '../index.ts';
+import {
+  encodeUnlimited,
+  sampleCapture,
+  sampleFrame,
+  sampleLsmViolation,
+  sampleResponse,
+  sampleVerdict,
+  sampleViolation,
+} from '../testing.ts';
 import {
   CUT_MARK,
   cutEnd,
@@ -25,17 +36,6 @@ import {
   textLimit,
 } from './limits.ts';
 import { SchemaRegistry } from './registry.ts';
-import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import {
-  encodeUnlimited,
-  sampleCapture,
-  sampleFrame,
-  sampleLsmViolation,
-  sampleResponse,
-  sampleVerdict,
-  sampleViolation,
-} from './testing.ts';
-import { encodeToldFrame } from './told-frame.ts';
 
 type Json = Record<string, unknown>;
 interface Field {

@@ -5,8 +5,10 @@
  * Invariants: the fields below are those of the schema with the fingerprint READS, in its order; with another schema it is not used, and a test
  * tells. What it accepts and answers is what the general way does.
  */
-import type { BoundedTap } from './bounded-tap.ts';
-import { SchemaError } from './errors.ts';
+import type { BoundedTap } from '../codec/bounded-tap.ts';
+import { SchemaError } from '../codec/errors.ts';
+import { type ListLimit, MAX_LIST, MAX_TEXT, type TextLimit } from '../codec/limits.ts';
+import { type OfCounter, type Origin, Origins } from './counter-identity.ts';
 import type {
   JudgedFrame,
   JudgedOperation,
@@ -15,9 +17,7 @@ import type {
   JudgedSample,
   JudgedViolation,
 } from './judged-frame.ts';
-import { type ListLimit, MAX_LIST, MAX_TEXT, type TextLimit } from './limits.ts';
-import { type OfCounter, type Origin, Origins } from './origins.ts';
-import { Words } from './words.ts';
+import { Words } from './string-interner.ts';
 
 /** Fingerprint of the schema of frames that is read here. */
 export const READS = '06496cd7d453b0dd';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BoundedTap } from './bounded-tap.ts';
-import { MAX_TEXT } from './limits.ts';
-import { Words } from './words.ts';
+import { BoundedTap } from '../codec/bounded-tap.ts';
+import { MAX_TEXT } from '../codec/limits.ts';
+import { Words } from './string-interner.ts';
 
 /** A string as Avro writes it, for lengths below 64. */
 const written = (bytes: Uint8Array) => Buffer.from([bytes.length * 2, ...bytes]);
