@@ -49,7 +49,7 @@ export const KNOWN_CYCLES: readonly (readonly string[])[] = [
   ['apps/cli/src/status/report.ts', 'apps/cli/src/status/runtime.ts'],
   ['libs/bpf/src/core/bpf-link.ts', 'libs/bpf/src/core/bpf-program.ts'],
   ['libs/bpf/src/runtime/api.ts', 'libs/bpf/src/runtime/maps.ts'],
-  ['libs/policy/src/runtime-check.ts', 'libs/policy/src/runtime.ts'],
+  ['libs/policy/src/documents/runtime-check.ts', 'libs/policy/src/documents/runtime.ts'],
   ['libs/runtime/src/compile-addresses.ts', 'libs/runtime/src/compile-paths.ts', 'libs/runtime/src/compile.ts'],
   [
     'libs/schemas/src/fast/counter-identity.ts',

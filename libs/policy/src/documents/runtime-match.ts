@@ -17,8 +17,8 @@ import {
   SOCKET_FAMILIES,
   SOCKET_TYPES,
   UNIX_OPERATIONS,
-} from './runtime-words.ts';
-import { cidr as anyCidr } from './units.ts';
+} from '../vocabulary/runtime-words.ts';
+import { cidr as anyCidr } from '../vocabulary/units.ts';
 
 /** Components of a path that the kernel program walks; a longer path is never matched, so it is refused. */
 export const MAX_PATH_COMPONENTS = 64;

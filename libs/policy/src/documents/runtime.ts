@@ -5,6 +5,8 @@
  * policy are refused here (runtime-check.ts); between policies, denial wins (libs/runtime, merge.ts).
  */
 import * as z from 'zod';
+import { POSTURES, RUNTIME_ACTIONS, RUNTIME_MODES } from '../vocabulary/runtime-words.ts';
+import { kubeName, labelKey, labels, labelValue, revision } from '../vocabulary/units.ts';
 import { LEVELS } from './correlation.ts';
 import { checkRules } from './runtime-check.ts';
 import {
@@ -19,8 +21,6 @@ import {
   socketMatch,
   unixMatch,
 } from './runtime-match.ts';
-import { POSTURES, RUNTIME_ACTIONS, RUNTIME_MODES } from './runtime-words.ts';
-import { kubeName, labelKey, labels, labelValue, revision } from './units.ts';
 
 /** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type ConfigError, parseConfigKey } from './keys.ts';
+import { type ConfigError, parseConfigKey } from '../configuration/keys.ts';
+import { parseConfigValue } from '../configuration/values.ts';
 import { parsePorts, pathProblem } from './runtime-match.ts';
-import { parseConfigValue } from './values.ts';
 
 const CLUSTER = parseConfigKey('runtime.cluster._.mine');
 const SCOPED = parseConfigKey('runtime.namespace.shop.mine');

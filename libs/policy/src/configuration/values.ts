@@ -1,12 +1,12 @@
 /** What may stand under each key of `bailiff_config`. Apart from keys.ts, because it brings the schemas of every kind. */
 import type * as z from 'zod';
+import { correlationRule } from '../documents/correlation.ts';
+import { responsePolicy } from '../documents/response.ts';
+import { runtimePolicy, runtimePolicyScoped } from '../documents/runtime.ts';
+import { disarm, spoofCluster, spoofScoped } from '../documents/spoof.ts';
 import { contradictionsOf } from './contradictions.ts';
-import { correlationRule } from './correlation.ts';
 import { ConfigError, type ConfigKey, formatConfigKey, parseValueBy } from './keys.ts';
-import { responsePolicy } from './response.ts';
-import { runtimePolicy, runtimePolicyScoped } from './runtime.ts';
 import { requireReadKey } from './scopes.ts';
-import { disarm, spoofCluster, spoofScoped } from './spoof.ts';
 
 /** The schema of what may stand under a key. */
 export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {

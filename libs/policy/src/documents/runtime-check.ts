@@ -5,8 +5,8 @@
  * than it says is worse than none. Pure.
  */
 import type * as z from 'zod';
+import type { PostureClass } from '../vocabulary/runtime-words.ts';
 import type { RuntimePolicy, RuntimeRule } from './runtime.ts';
-import type { PostureClass } from './runtime-words.ts';
 
 /** What a rule matches, by kind; each rule has exactly one. */
 export const RULE_KINDS = [

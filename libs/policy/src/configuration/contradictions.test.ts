@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { BUILT_IN_RULES } from './correlation.ts';
+import { BUILT_IN_RULES } from '../documents/correlation.ts';
+import { BUILT_IN_RESPONSE_POLICIES } from '../documents/response.ts';
 import { ConfigError, parseConfigKey } from './keys.ts';
-import { BUILT_IN_RESPONSE_POLICIES } from './response.ts';
 import { checkConfigWrite, parseConfigValue } from './values.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');

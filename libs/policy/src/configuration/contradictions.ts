@@ -4,12 +4,12 @@
  * Apart from the schemas, because readers do not ask: a value that an earlier version stored stays in force as it was meant. Only what no
  * state of the cluster can fulfil is a contradiction; what is merely unusual is the operator's to decide. Pure.
  */
-import type { CorrelationRule, Selection } from './correlation.ts';
+import type { CorrelationRule, Selection } from '../documents/correlation.ts';
+import type { ResponsePolicy } from '../documents/response.ts';
+import type { RuntimePolicy } from '../documents/runtime.ts';
+import type { Disarm, SpoofCluster } from '../documents/spoof.ts';
+import { parseDurationMs } from '../vocabulary/units.ts';
 import type { ConfigKey } from './keys.ts';
-import type { ResponsePolicy } from './response.ts';
-import type { RuntimePolicy } from './runtime.ts';
-import type { Disarm, SpoofCluster } from './spoof.ts';
-import { parseDurationMs } from './units.ts';
 
 export interface Contradiction {
   path: readonly (string | number)[];

@@ -3,9 +3,9 @@
  * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
  */
 import * as z from 'zod';
-import { OPERATION_NAMES } from './runtime-words.ts';
-import { duration, kubeName, revision } from './units.ts';
-import { USERSPACE_VECTORS, VECTORS } from './vectors.ts';
+import { OPERATION_NAMES } from '../vocabulary/runtime-words.ts';
+import { duration, kubeName, revision } from '../vocabulary/units.ts';
+import { USERSPACE_VECTORS, VECTORS } from '../vocabulary/vectors.ts';
 
 export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
 export type Level = (typeof LEVELS)[number];

@@ -1,7 +1,7 @@
 /** Every field says what it is: the reference, the CRDs and `kubectl explain` are generated from it. */
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { schemaFor } from './values.ts';
+import { schemaFor } from '../configuration/values.ts';
 
 interface Def {
   type: string;
