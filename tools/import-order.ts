@@ -50,7 +50,7 @@ export const KNOWN_CYCLES: readonly (readonly string[])[] = [
   ['libs/bpf/src/core/bpf-link.ts', 'libs/bpf/src/core/bpf-program.ts'],
   ['libs/bpf/src/runtime/api.ts', 'libs/bpf/src/runtime/maps.ts'],
   ['libs/policy/src/documents/runtime-check.ts', 'libs/policy/src/documents/runtime.ts'],
-  ['libs/runtime/src/compile-addresses.ts', 'libs/runtime/src/compile-paths.ts', 'libs/runtime/src/compile.ts'],
+  ['libs/runtime/src/compile/addresses.ts', 'libs/runtime/src/compile/compile.ts', 'libs/runtime/src/compile/paths.ts'],
   [
     'libs/schemas/src/fast/counter-identity.ts',
     'libs/schemas/src/fast/judged-frame.ts',

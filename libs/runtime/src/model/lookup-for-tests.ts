@@ -16,11 +16,11 @@ import {
   ValueRuleLayout,
   ValueRulesLayout,
 } from '@bailiff/bpf/runtime-layout';
-import type { EncodedSet, MapEntry } from './encode.ts';
-import { childHash, components, type HashKey, rootHash, siphash13 } from './hash.ts';
-import { SOURCE_CHILDREN, SOURCE_SELF } from './layout.ts';
+import type { EncodedSet, MapEntry } from '../compile/encode.ts';
+import { childHash, components, type HashKey, rootHash, siphash13 } from '../compile/hash.ts';
+import { SOURCE_CHILDREN, SOURCE_SELF } from '../compile/layout.ts';
+import { operationNumber, SOCKET_ANY } from '../sets/names.ts';
 import type { Operation, TaskFacts } from './model.ts';
-import { operationNumber, SOCKET_ANY } from './names.ts';
 
 const ALLOW_AUDIT = 0;
 const ALLOW = 1;

@@ -7,11 +7,11 @@
  */
 import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
 import { POSTURE_CLASSES } from '@bailiff/policy';
-import { spokenOperations } from './compile.ts';
-import { guardedNames } from './compile-paths.ts';
-import { components } from './hash.ts';
-import { EXTRA_POSTURE, EXTRA_UNRESOLVED } from './layout.ts';
-import { ACTIONS, type OperationName, postureOf, type RuleAction, SOCKET_ANY, socketValue } from './names.ts';
+import { spokenOperations } from '../compile/compile.ts';
+import { components } from '../compile/hash.ts';
+import { EXTRA_POSTURE, EXTRA_UNRESOLVED } from '../compile/layout.ts';
+import { guardedNames } from '../compile/paths.ts';
+import { ACTIONS, type OperationName, postureOf, type RuleAction, SOCKET_ANY, socketValue } from '../sets/names.ts';
 import {
   type AddressMatch,
   ANCESTOR_OPERATIONS,
@@ -24,7 +24,7 @@ import {
   type PolicySet,
   type RuleIR,
   type Source,
-} from './set.ts';
+} from '../sets/set.ts';
 
 /** Programs a task and its forebears ran, newest first, as paths. */
 export interface TaskFacts {

@@ -5,12 +5,13 @@
  * Invariants: a marker carries its rule's source: who is not restricted could read and pass on what is protected anyway. Of several
  * denials below one directory, only the strongest (then the first) of each source stands there as a marker.
  */
+
+import { type FieldRef, PolicyError } from '../sets/errors.ts';
+import { type OperationName, operationMask, type PathKind, type PathMatch, type RuleAction } from '../sets/names.ts';
+import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
 import type { SourceGroups } from './compile.ts';
-import { type FieldRef, PolicyError } from './errors.ts';
 import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';
-import { type OperationName, operationMask, type PathKind, type PathMatch, type RuleAction } from './names.ts';
-import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from './set.ts';
 
 export interface PathRuleEntry {
   readonly ops: bigint;

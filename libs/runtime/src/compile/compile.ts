@@ -6,13 +6,13 @@
  * fields that meet there.
  */
 import { POSTURE_CLASSES } from '@bailiff/policy';
-import { type AddressEntry, compileAddresses } from './compile-addresses.ts';
-import { compilePaths, type PathEntry } from './compile-paths.ts';
-import { PolicyError } from './errors.ts';
+import { PolicyError } from '../sets/errors.ts';
+import { OPERATIONS, type OperationName, operationMask, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import { aliasGuard, type PolicySet, type RuleIR, type Source, type ValueMatch } from '../sets/set.ts';
+import { type AddressEntry, compileAddresses } from './addresses.ts';
 import { type HashKey, PathHasher } from './hash.ts';
 import { SOURCE_CHILDREN, SOURCE_SELF, VALUE_RULES } from './layout.ts';
-import { OPERATIONS, type OperationName, operationMask, postureOf, type RuleAction, valueName } from './names.ts';
-import { aliasGuard, type PolicySet, type RuleIR, type Source, type ValueMatch } from './set.ts';
+import { compilePaths, type PathEntry } from './paths.ts';
 
 export interface SetHead {
   readonly ops: bigint;

@@ -13,8 +13,8 @@ import {
   runtimePolicyScoped,
 } from '@bailiff/policy';
 import type * as z from 'zod';
-import { type Place, placesIn, plainValue, refusePlace, zodIssues } from './places.ts';
 import type { NamedPolicy } from './select.ts';
+import { type Place, placesIn, plainValue, refusePlace, zodIssues } from './yaml-documents.ts';
 
 const FIELDS = ['apiVersion', 'kind', 'metadata', 'spec'];
 export const POLICY_KIND = 'RuntimePolicy';

@@ -5,11 +5,11 @@
  * Invariants: pure; IPv4 is ::ffff:a.b.c.d in the trie, and an IPv6 prefix that reaches over that range does not mean IPv4.
  */
 import { type Cidr, formatCidr, mapPrefixLength, parseCidr } from '@bailiff/bpf';
+import { PolicyError } from '../sets/errors.ts';
+import { operationNumber, type RuleAction } from '../sets/names.ts';
+import type { AddressMatch, RuleIR } from '../sets/set.ts';
 import type { SourceGroups } from './compile.ts';
-import { PolicyError } from './errors.ts';
 import { ADDRESS_RULES } from './layout.ts';
-import { operationNumber, type RuleAction } from './names.ts';
-import type { AddressMatch, RuleIR } from './set.ts';
 
 export interface AddressRuleEntry {
   readonly rule: number;

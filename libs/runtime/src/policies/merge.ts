@@ -14,11 +14,18 @@ import {
   type RuntimePolicy,
   type RuntimeRule,
 } from '@bailiff/policy';
-import { PolicyError } from './errors.ts';
+import { PolicyError } from '../sets/errors.ts';
+import type { RuleAction } from '../sets/names.ts';
+import {
+  digestOf,
+  MAX_SET_RULES,
+  type PolicySet,
+  type PostureIR,
+  type PostureOwner,
+  type RuleIR,
+} from '../sets/set.ts';
 import { expandRule } from './expand.ts';
-import type { RuleAction } from './names.ts';
 import { type NamedPolicy, type PodFacts, selects } from './select.ts';
-import { digestOf, MAX_SET_RULES, type PolicySet, type PostureIR, type PostureOwner, type RuleIR } from './set.ts';
 
 function actionOf(rule: RuntimeRule, policy: RuntimePolicy): RuleAction {
   if (policy.mode === 'enforce') return rule.action;

@@ -4,10 +4,10 @@
  * Place in the path: merge.ts → here → CLI. Pure; says what model.ts decides, nothing of its own.
  */
 import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
-import { EXTRA_UNRESOLVED } from './layout.ts';
+import { EXTRA_UNRESOLVED } from '../compile/layout.ts';
+import { type OperationName, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import type { Match, PolicySet, RuleIR } from '../sets/set.ts';
 import { type Decision, decide, type Operation, type TaskFacts } from './model.ts';
-import { type OperationName, postureOf, type RuleAction, valueName } from './names.ts';
-import type { Match, PolicySet, RuleIR } from './set.ts';
 
 export interface Explanation extends Decision {
   /** `<policy>/<rule>`, `<policy>/<class>-posture` or null: the name that a violation would carry. */

@@ -19,11 +19,11 @@ import {
   ValueRuleLayout,
   ValueRulesLayout,
 } from '@bailiff/bpf/runtime-layout';
+import { ACTIONS, operationNumber, PATH_KINDS, PATH_MATCHES, type RuleAction } from '../sets/names.ts';
+import type { AddressEntry } from './addresses.ts';
 import type { CompiledSet, SetHead, SourceEntry, ValueEntry } from './compile.ts';
-import type { AddressEntry } from './compile-addresses.ts';
-import type { PathEntry } from './compile-paths.ts';
 import { ADDRESS_RULES, PATH_RULES, VALUE_RULES } from './layout.ts';
-import { ACTIONS, operationNumber, PATH_KINDS, PATH_MATCHES, type RuleAction } from './names.ts';
+import type { PathEntry } from './paths.ts';
 
 export interface MapEntry {
   readonly key: Buffer;

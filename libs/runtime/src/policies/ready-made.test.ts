@@ -3,16 +3,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CAPABILITIES } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { compileSet } from './compile.ts';
-import { encodeSet } from './encode.ts';
-import { explain } from './explain.ts';
+import { compileSet } from '../compile/compile.ts';
+import { encodeSet } from '../compile/encode.ts';
+import { explain } from '../model/explain.ts';
+import type { Operation } from '../model/model.ts';
+import { KERNEL_VALUES, MOUNT_VALUES } from '../sets/names.ts';
+import { onAddress, onPath, onValue, socket, task } from '../testing.ts';
 import { loadPolicyFile } from './load.ts';
 import { mergePolicies, mergeSelected } from './merge.ts';
-import type { Operation } from './model.ts';
-import { KERNEL_VALUES, MOUNT_VALUES } from './names.ts';
-import { onAddress, onPath, onValue, socket, task } from './testing.ts';
 
-const folder = path.resolve(import.meta.dirname, '../../../policies');
+const folder = path.resolve(import.meta.dirname, '../../../../policies');
 const files = readdirSync(folder).filter((file) => file.endsWith('.yaml'));
 const load = (file: string) => loadPolicyFile(readFileSync(path.join(folder, file), 'utf8'), file);
 

@@ -8,14 +8,14 @@ import {
 } from '@bailiff/policy';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { compileSet } from './compile.ts';
-import { encodeSet } from './encode.ts';
-import { PolicyError } from './errors.ts';
-import { EncodedMaps } from './lookup.ts';
-import { mergeSelected } from './merge.ts';
+import { compileSet } from '../compile/compile.ts';
+import { encodeSet } from '../compile/encode.ts';
+import { mergeSelected } from '../policies/merge.ts';
+import type { NamedPolicy } from '../policies/select.ts';
+import { PolicyError } from '../sets/errors.ts';
+import { ACTIONS, OPERATIONS, socketValue } from '../sets/names.ts';
+import { EncodedMaps } from './lookup-for-tests.ts';
 import { decide, type Operation } from './model.ts';
-import { ACTIONS, OPERATIONS, socketValue } from './names.ts';
-import type { NamedPolicy } from './select.ts';
 
 const KEY = Uint8Array.from({ length: 16 }, (_, i) => i * 7);
 /** Deeper than the depths of a set's head tell apart. */

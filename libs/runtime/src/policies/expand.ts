@@ -32,8 +32,8 @@ import {
   SOCKET_ANY,
   socketValue,
   TYPE_NUMBERS,
-} from './names.ts';
-import { ANONYMOUS, type Match, type ValueMatch } from './set.ts';
+} from '../sets/names.ts';
+import { ANONYMOUS, type Match, type ValueMatch } from '../sets/set.ts';
 
 type Where = Pick<FileMatch, 'paths' | 'directories' | 'recursive' | 'suffixes'>;
 

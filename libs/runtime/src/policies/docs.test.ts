@@ -2,11 +2,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { compileSet } from './compile.ts';
+import { compileSet } from '../compile/compile.ts';
 import { loadPolicyFile } from './load.ts';
 import { mergeSelected } from './merge.ts';
 
-const text = readFileSync(path.resolve(import.meta.dirname, '../../../docs/runtime-policies.md'), 'utf8');
+const text = readFileSync(path.resolve(import.meta.dirname, '../../../../docs/runtime-policies.md'), 'utf8');
 const examples = [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match, index) => {
   const body = match[1] as string;
   const indented = body.replaceAll(/^/gm, '  ');
@@ -31,7 +31,7 @@ describe('reference of runtime policies', () => {
 });
 
 describe('ready-made policies', () => {
-  const folder = path.resolve(import.meta.dirname, '../../..');
+  const folder = path.resolve(import.meta.dirname, '../../../..');
   const names = readdirSync(path.join(folder, 'policies'))
     .filter((file) => file.endsWith('.yaml'))
     .map((file) => file.replace('.yaml', ''));

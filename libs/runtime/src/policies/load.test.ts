@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { PolicyError } from './errors.ts';
+import type { PolicyError } from '../sets/errors.ts';
 import { loadPolicyFile } from './load.ts';
 
 const GOOD = `kind: RuntimePolicy

@@ -1,14 +1,14 @@
 // What compiling emits where the property test is unlikely to look: limits, markers, groups, keys.
 import { describe, expect, it } from 'vitest';
+import { cellName, describeRule, explain } from '../model/explain.ts';
+import { runtimePolicyJsonSchema } from '../policies/json-schema.ts';
+import { mergePolicies, mergeSelected } from '../policies/merge.ts';
+import { containersNamed } from '../policies/select.ts';
+import type { PolicyError } from '../sets/errors.ts';
+import { onPath, onValue, policyOf, setOf, task } from '../testing.ts';
 import { compileSet } from './compile.ts';
 import { encodeSet } from './encode.ts';
-import type { PolicyError } from './errors.ts';
-import { cellName, describeRule, explain } from './explain.ts';
 import { pathHash } from './hash.ts';
-import { runtimePolicyJsonSchema } from './json-schema.ts';
-import { mergePolicies, mergeSelected } from './merge.ts';
-import { containersNamed } from './select.ts';
-import { onPath, onValue, policyOf, setOf, task } from './testing.ts';
 
 const KEY = new Uint8Array(16).fill(9);
 const errorOf = (run: () => unknown): PolicyError => {

@@ -4,7 +4,7 @@
  */
 import { type Document, isMap, isScalar, LineCounter, parseAllDocuments } from 'yaml';
 import type * as z from 'zod';
-import { type FieldRef, PolicyError } from './errors.ts';
+import { type FieldRef, PolicyError } from '../sets/errors.ts';
 
 /** Documents of one file. */
 const MAX_DOCUMENTS = 256;

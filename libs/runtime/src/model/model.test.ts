@@ -1,8 +1,8 @@
 // What follows from policies, said by cases: matching, precedence, postures, aliases, sources.
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
+import { onAddress, onPath, onValue, setOf, socket, task } from '../testing.ts';
 import { decide, type Operation, type TaskFacts } from './model.ts';
-import { onAddress, onPath, onValue, setOf, socket, task } from './testing.ts';
 
 type Rule = NonNullable<RuntimePolicyInput['rules']>[number];
 const named = (rules: Omit<Rule, 'name'>[]): Rule[] =>
