@@ -9,6 +9,7 @@ export * from './core/errors.ts';
 export * from './core/feature-probe.ts';
 export * from './core/netlink.ts';
 export * from './core/ring-reader.ts';
+export { SampleError } from './core/sample-error.ts';
 export * from './core/system.ts';
 export * from './core/tcx.ts';
 export * from './runtime/api.ts';
@@ -20,17 +21,15 @@ export {
   type RuntimeSubject,
   type SocketMaker,
 } from './runtime/encode.ts';
+export * from './runtime/errors.ts';
 export * from './runtime/maps.ts';
 export * from './runtime/object.ts';
 export * from './spoof/api.ts';
 export {
   COUNTER_NUMBERS,
   type CounterCell,
-  type DecodedBatch,
-  decodeBatch,
   decodeCounters,
   decodeSample,
-  SampleError,
   type SpoofSample,
 } from './spoof/decode.ts';
 export { detachAll, verifyAttachments } from './spoof/detach.ts';
@@ -47,3 +46,4 @@ export * from './spoof/names.ts';
 export * from './spoof/object.ts';
 export { linksDir, lockPins, parsePinName } from './spoof/pins.ts';
 export * from './spoof/place-watch.ts';
+export { type DecodedBatch, decodeBatch } from './spoof/ring-batch.ts';

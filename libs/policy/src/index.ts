@@ -8,6 +8,7 @@ export * from './documents/response.ts';
 export * from './documents/runtime.ts';
 export * from './documents/runtime-check.ts';
 export * from './documents/runtime-match.ts';
+export * from './documents/runtime-rule.ts';
 export * from './documents/spoof.ts';
 export * from './documents/unguarded.ts';
 export * from './vocabulary/runtime-words.ts';

@@ -6,6 +6,7 @@ export * from './compile/encode.ts';
 export * from './compile/hash.ts';
 export { ADDRESS_RULES, COUNTER_EXTRA, PATH_RULES, VALUE_RULES } from './compile/layout.ts';
 export type { PathEntry, PathRuleEntry } from './compile/paths.ts';
+export * from './compile/sources.ts';
 export * from './model/explain.ts';
 export * from './model/model.ts';
 export * from './policies/json-schema.ts';

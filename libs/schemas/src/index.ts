@@ -36,15 +36,8 @@ export * from './documents/node-status.ts';
 export * from './documents/pods.ts';
 export * from './documents/quarantine.ts';
 export * from './documents/snapshot-value.ts';
-export type { Origin } from './fast/counter-identity.ts';
-export {
-  decodeJudgedFrame,
-  type JudgedFrame,
-  type JudgedPod,
-  JudgedRegistry,
-  type JudgedSample,
-  type JudgedViolation,
-} from './fast/judged-frame.ts';
+export { decodeJudgedFrame, JudgedRegistry } from './fast/judged-frame.ts';
+export type { CounterIdentity, JudgedFrame, JudgedPod, JudgedSample, JudgedViolation } from './fast/judged-types.ts';
 export { encodeToldFrame, type ToldViolation, tellCounter, tellOwner } from './fast/pre-encoded-frame.ts';
 export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './generated/schemas.gen.ts';
 export type * from './generated/types.gen.ts';

@@ -5,8 +5,7 @@
  * link that is only held by a garbage-collected object is therefore detached at some later time: pin it, or keep it.
  * Errors: BpfError BPF_LINK, BPF_PIN, BPF_CLOSED.
  */
-import type { BpfProgram } from './bpf-program.ts';
-import { type NativeLink, native } from './native.ts';
+import { type NativeLink, type NativeProgram, native } from './native.ts';
 import { type TcxDirection, tcxDirection } from './tcx.ts';
 
 export interface LinkInfo {
@@ -16,6 +15,11 @@ export interface LinkInfo {
   readonly ifindex: number;
   /** Null for links that are not tcx. */
   readonly direction: TcxDirection | null;
+}
+
+/** What a link needs of a BpfProgram. Declared here because bpf-program.ts imports this file. */
+interface ProgramHandle {
+  readonly native: NativeProgram;
 }
 
 export class BpfLink implements Disposable {
@@ -44,7 +48,7 @@ export class BpfLink implements Disposable {
    * Replaces the program in one step: no packet passes unjudged. With `oldProgram` only if that one runs now (EPERM
    * otherwise). ENOLINK when the interface is gone.
    */
-  update(newProgram: BpfProgram, oldProgram: BpfProgram | null = null): void {
+  update(newProgram: ProgramHandle, oldProgram: ProgramHandle | null = null): void {
     this.native.update(newProgram.native, oldProgram?.native ?? null);
   }
 

@@ -6,6 +6,7 @@
  * error (assert). What belongs to a policy set (heads, paths, values) is encoded by libs/runtime, which knows what it means.
  */
 import assert from 'node:assert/strict';
+import { checkU32 } from '../core/integers.ts';
 import { PodUidLayout, RtSettingsLayout, SocketMakerLayout, SubjectFlagValues, SubjectLayout } from './layout.gen.ts';
 
 /** What a pod, or one of its containers, is held to. */
@@ -51,13 +52,7 @@ export interface SocketMaker {
   readonly protocol: number;
 }
 
-const U32_MAX = 0xffff_ffff;
 const UID = /^[0-9a-f]{32}$/;
-
-function u32(value: number, what: string): number {
-  assert(Number.isInteger(value) && value >= 0 && value <= U32_MAX, `${what} is not a u32: ${value}`);
-  return value;
-}
 
 /** A pod's UID as 32 hex digits: dashes and underscores are dropped. Null: it is none. */
 export function normalPodUid(text: string): string | null {
@@ -78,23 +73,16 @@ export function decodePodUid(buffer: Buffer): string {
   return buffer.toString('hex');
 }
 
-/** A cgroup id or a socket cookie. */
-export function encodeU64(value: bigint): Buffer {
-  const buffer = Buffer.alloc(8);
-  buffer.writeBigUInt64LE(value);
-  return buffer;
-}
-
 /** `struct subject`. */
 export function encodeSubject(subject: RuntimeSubject): Buffer {
   const at = SubjectLayout;
   const buffer = Buffer.alloc(at.size);
   assert(subject.generation > 0, 'a generation is never 0');
-  buffer.writeUInt32LE(u32(subject.set, 'set'), at.set.offset);
-  buffer.writeUInt32LE(u32(subject.counterBase, 'counterBase'), at.counterBase.offset);
-  buffer.writeUInt32LE(u32(subject.counterCount, 'counterCount'), at.counterCount.offset);
-  buffer.writeUInt32LE(u32(subject.generation, 'generation'), at.generation.offset);
-  buffer.writeUInt32LE(u32(subject.bucket, 'bucket'), at.bucket.offset);
+  buffer.writeUInt32LE(checkU32(subject.set, 'set'), at.set.offset);
+  buffer.writeUInt32LE(checkU32(subject.counterBase, 'counterBase'), at.counterBase.offset);
+  buffer.writeUInt32LE(checkU32(subject.counterCount, 'counterCount'), at.counterCount.offset);
+  buffer.writeUInt32LE(checkU32(subject.generation, 'generation'), at.generation.offset);
+  buffer.writeUInt32LE(checkU32(subject.bucket, 'bucket'), at.bucket.offset);
   buffer.writeUInt32LE(subject.hasContainers ? SubjectFlagValues.SUBJECT_CONTAINERS : 0, at.flags.offset);
   buffer.writeBigUInt64LE(subject.auditUntilNs, at.auditUntilNs.offset);
   return buffer;
@@ -121,10 +109,10 @@ export function encodeRuntimeSettings(settings: RuntimeSettings): Buffer {
   const buffer = Buffer.alloc(at.size);
   assert.equal(settings.hashKey.length, at.hashKey.size, 'a hash key has 16 bytes');
   settings.hashKey.copy(buffer, at.hashKey.offset);
-  buffer.writeUInt32LE(u32(settings.hostMountNs, 'hostMountNs'), at.hostMountNs.offset);
-  buffer.writeUInt32LE(u32(settings.sampleBurst, 'sampleBurst'), at.sampleBurst.offset);
-  buffer.writeUInt32LE(u32(settings.samplesPerSecond, 'samplesPerSecond'), at.samplesPerSecond.offset);
-  buffer.writeUInt32LE(u32(settings.abi, 'abi'), at.abi.offset);
+  buffer.writeUInt32LE(checkU32(settings.hostMountNs, 'hostMountNs'), at.hostMountNs.offset);
+  buffer.writeUInt32LE(checkU32(settings.sampleBurst, 'sampleBurst'), at.sampleBurst.offset);
+  buffer.writeUInt32LE(checkU32(settings.samplesPerSecond, 'samplesPerSecond'), at.samplesPerSecond.offset);
+  buffer.writeUInt32LE(checkU32(settings.abi, 'abi'), at.abi.offset);
   return buffer;
 }
 

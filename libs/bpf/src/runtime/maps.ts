@@ -8,8 +8,7 @@
 import assert from 'node:assert/strict';
 import type { BpfMap } from '../core/bpf-map.ts';
 import { BpfError } from '../core/errors.ts';
-import { encodeU32 } from '../spoof/encode.ts';
-import { RuntimeError } from './api.ts';
+import { encodeU32, encodeU64 } from '../core/integers.ts';
 import {
   decodePodUid,
   decodeRuntimeSettings,
@@ -18,11 +17,11 @@ import {
   encodePodUid,
   encodeRuntimeSettings,
   encodeSubject,
-  encodeU64,
   type RuntimeSettings,
   type RuntimeSubject,
   type SocketMaker,
 } from './encode.ts';
+import { RuntimeError } from './errors.ts';
 import { CounterExtraValues } from './layout.gen.ts';
 
 /** Cells behind those of a set's rules: postures and what has no path. */

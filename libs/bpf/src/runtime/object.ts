@@ -22,11 +22,12 @@ import { BpfObject } from '../core/bpf-object.ts';
 import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { probeLsm } from '../core/feature-probe.ts';
+import { encodeU32 } from '../core/integers.ts';
+import { isPinGone, listPins } from '../core/pins.ts';
 import { isBpffs } from '../core/system.ts';
-import { encodeU32 } from '../spoof/encode.ts';
-import { isGone, listDir } from '../spoof/pins.ts';
-import { type OpenRuntimeOptions, RuntimeError, type RuntimeObject, type RuntimeProgram } from './api.ts';
+import type { OpenRuntimeOptions, RuntimeObject, RuntimeProgram } from './api.ts';
 import { decodeRuntimeSettings } from './encode.ts';
+import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
 
@@ -240,7 +241,7 @@ class PinnedRuntimeObject implements RuntimeObject {
   #dropOthers(): void {
     const own = new Set(this.#loaded.list.map(({ name }) => name));
     const dir = linksDir(this.pinDir);
-    for (const name of listDir(dir)) if (!own.has(name)) unlinkSync(path.join(dir, name));
+    for (const name of listPins(dir)) if (!own.has(name)) unlinkSync(path.join(dir, name));
   }
 
   close(): void {
@@ -294,7 +295,7 @@ export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null 
 }
 
 function dropMaps(pinDir: string): void {
-  for (const name of listDir(mapsDir(pinDir))) unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), name)));
+  for (const name of listPins(mapsDir(pinDir))) unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), name)));
 }
 
 /** The collector and a command may take the same pins off at once. @returns whether it was there */
@@ -303,14 +304,14 @@ function unlessGone(remove: () => void): boolean {
     remove();
     return true;
   } catch (error) {
-    if (!isGone(error)) throw error;
+    if (!isPinGone(error)) throw error;
     return false;
   }
 }
 
 /** Takes the programs off and removes the pins of the runtime half, but not the shared ring. Returns how many links it removed. */
 export function detachRuntime(pinDir: string): number {
-  const links = listDir(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
+  const links = listPins(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
   const removed = links.filter((pin) => unlessGone(() => unlinkSync(pin)));
   dropMaps(pinDir);
   for (const dir of [linksDir(pinDir), mapsDir(pinDir), runtimeDir(pinDir)]) unlessGone(() => rmdirSync(dir));

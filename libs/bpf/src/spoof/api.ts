@@ -9,9 +9,10 @@
  */
 
 import type { Probe } from '../core/feature-probe.ts';
-import type { CounterCell, DecodedBatch } from './decode.ts';
+import type { CounterCell } from './decode.ts';
 import type { AddressGrant, IfaceKey, IfaceRecord, Meta, ProbePort, Settings } from './encode.ts';
 import type { Loss, TunnelKind } from './names.ts';
+import type { DecodedBatch } from './ring-batch.ts';
 
 export type Direction = 'in' | 'out';
 export type AttachMode = 'tcx' | 'clsact';

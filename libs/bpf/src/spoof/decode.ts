@@ -9,12 +9,8 @@
 import assert from 'node:assert/strict';
 import { formatAddress, formatMac } from '../core/addresses.ts';
 import { SampleError } from '../core/sample-error.ts';
-import { decodeRuntimeSample, type RuntimeSample } from '../runtime/decode.ts';
-import { RuntimeSampleLayout } from '../runtime/layout.gen.ts';
 import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
 import { ACTIONS, type Action, IFACE_STATES, type IfaceState, VECTORS, type Vector } from './names.ts';
-
-export { SampleError } from '../core/sample-error.ts';
 
 /** One violation as the kernel saw it. Texts are '' where the packet or the record had nothing. */
 export interface SpoofSample {
@@ -45,14 +41,6 @@ export interface SpoofSample {
   readonly destinationAddress: string;
   /** First bytes of the frame, at most 64; a copy. */
   readonly head: Buffer;
-}
-
-export interface DecodedBatch {
-  readonly samples: SpoofSample[];
-  /** Of kind `lsm`: both halves write to one ring, and a record's size tells whose it is. */
-  readonly runtime: RuntimeSample[];
-  /** Records that were refused; a broken framing ends the batch with one of these. */
-  readonly errors: SampleError[];
 }
 
 function pick<T>(names: readonly T[], value: number, what: string, offset: number): T {
@@ -112,36 +100,6 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
     destinationAddress: text(record, layout.destinationAddress, hasAddresses),
     head: copyOf(record, layout.head.offset, headLength),
   };
-}
-
-/** All records of one batch, in the ring's order. Never throws for what the bytes are. */
-export function decodeBatch(batch: Buffer): DecodedBatch {
-  const samples: SpoofSample[] = [];
-  const runtime: RuntimeSample[] = [];
-  const errors: SampleError[] = [];
-  let offset = 0;
-  while (offset < batch.length) {
-    if (batch.length - offset < 4) {
-      errors.push(new SampleError('no room for a length', offset));
-      break;
-    }
-    const length = batch.readUInt32LE(offset);
-    const start = offset + 4;
-    if (length > batch.length - start) {
-      errors.push(new SampleError(`length ${length} beyond the batch`, offset));
-      break;
-    }
-    try {
-      const record = batch.subarray(start, start + length);
-      if (length === RuntimeSampleLayout.size) runtime.push(decodeRuntimeSample(record, offset));
-      else samples.push(decodeSample(record, offset));
-    } catch (error) {
-      if (!(error instanceof SampleError)) throw error;
-      errors.push(error);
-    }
-    offset = (start + length + 7) & ~7;
-  }
-  return { samples, runtime, errors };
 }
 
 /** One cell of an interface's counters: cumulative since the entry was made. */

@@ -11,14 +11,13 @@ import { BpfLink } from '../core/bpf-link.ts';
 import { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { getLink } from '../core/netlink.ts';
+import { isPinGone, listPins } from '../core/pins.ts';
 import { queryTcx } from '../core/tcx.ts';
 import type { DetachReport, Place, PlacedAttachment } from './api.ts';
 import {
   filterOf,
   HOOK_OF,
-  isGone,
   linksDir,
-  listDir,
   MOVING_SUFFIX,
   mapsDir,
   type PinnedAttachment,
@@ -123,12 +122,12 @@ export function detachAll(pinDir: string, keep: readonly string[] = []): DetachR
       remove();
       return 1;
     } catch (error) {
-      if (!isGone(error)) failures.push({ path: target, error });
+      if (!isPinGone(error)) failures.push({ path: target, error });
       return 0;
     }
   };
   const removePins = (dir: string): number =>
-    listDir(dir)
+    listPins(dir)
       .map((name) => path.join(dir, name))
       .map((file) => attempt(file, () => unlinkSync(file)))
       .reduce((sum, removed) => sum + removed, 0);
@@ -140,7 +139,7 @@ export function detachAll(pinDir: string, keep: readonly string[] = []): DetachR
   for (const dir of [linksDir(pinDir), programsDir(pinDir), mapsDir(pinDir)]) {
     if (existsSync(dir)) attempt(dir, () => rmdirSync(dir));
   }
-  const isKept = listDir(pinDir).some((name) => keep.includes(name));
+  const isKept = listPins(pinDir).some((name) => keep.includes(name));
   if (existsSync(pinDir) && !isKept) attempt(pinDir, () => removeUnlessMounted(pinDir));
   return { links, programs, maps, failures };
 }

@@ -19,6 +19,7 @@ import {
   parseCidr,
   parseMac,
 } from '../core/addresses.ts';
+import { checkU32, encodeU32 } from '../core/integers.ts';
 import {
   AddressFlagValues,
   AddressKeyLayout,
@@ -89,13 +90,7 @@ export interface Meta {
   readonly abi: number;
 }
 
-const U32_MAX = 0xffff_ffff;
 const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
-
-function u32(value: number, what: string): number {
-  assert(Number.isInteger(value) && value >= 0 && value <= U32_MAX, `${what} is not a u32: ${value}`);
-  return value;
-}
 
 /** 0 would mean that nothing is said. */
 function u16(value: number, what: string): number {
@@ -109,20 +104,13 @@ function addressOfFamily(text: string, family: Family): Buffer {
   return bytes;
 }
 
-/** `ifaces` key, and every other plain u32 key or value. */
-export function encodeU32(value: number): Buffer {
-  const buffer = Buffer.alloc(4);
-  buffer.writeUInt32LE(u32(value, 'value'));
-  return buffer;
-}
-
 /** `struct iface`. */
 export function encodeIface(record: IfaceRecord): Buffer {
   const layout = IfaceLayout;
   const buffer = Buffer.alloc(layout.size);
   assert(record.generation > 0, 'a generation is never 0');
-  buffer.writeUInt32LE(u32(record.generation, 'generation'), layout.generation.offset);
-  buffer.writeUInt32LE(u32(record.slot, 'slot'), layout.slot.offset);
+  buffer.writeUInt32LE(checkU32(record.generation, 'generation'), layout.generation.offset);
+  buffer.writeUInt32LE(checkU32(record.slot, 'slot'), layout.slot.offset);
   buffer.writeUInt8(IFACE_STATES.indexOf(record.state), layout.state.offset);
   let flags = record.hasMore ? IfaceFlagValues.IFACE_HAS_MORE : 0;
   if (record.mac !== null) {
@@ -184,8 +172,8 @@ export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: B
   const layout = AddressKeyLayout;
   const buffer = Buffer.alloc(layout.size);
   buffer.writeUInt32LE(64 + mapPrefixLength(cidr), layout.prefixlen.offset);
-  buffer.writeUInt32LE(u32(key.ifindex, 'ifindex'), layout.ifindex.offset);
-  buffer.writeUInt32LE(u32(key.generation, 'generation'), layout.generation.offset);
+  buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), layout.ifindex.offset);
+  buffer.writeUInt32LE(checkU32(key.generation, 'generation'), layout.generation.offset);
   cidr.bytes.copy(buffer, layout.address.offset);
   const flags =
     AddressFlagValues.ADDRESS_SOURCE | (grant.neighbour ? AddressFlagValues.ADDRESS_NEIGHBOUR : 0) | familyFlag(cidr);
@@ -218,8 +206,8 @@ export function encodeAllowedCidr(text: string): { key: Buffer; value: Buffer } 
 export function encodeCounterKey(key: IfaceKey): Buffer {
   // Of the pool, for it is made for every reading; both numbers fill it.
   const buffer = Buffer.allocUnsafe(CounterKeyLayout.size);
-  buffer.writeUInt32LE(u32(key.ifindex, 'ifindex'), CounterKeyLayout.ifindex.offset);
-  buffer.writeUInt32LE(u32(key.generation, 'generation'), CounterKeyLayout.generation.offset);
+  buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), CounterKeyLayout.ifindex.offset);
+  buffer.writeUInt32LE(checkU32(key.generation, 'generation'), CounterKeyLayout.generation.offset);
   return buffer;
 }
 
@@ -234,8 +222,8 @@ export function decodeCounterKey(buffer: Buffer): IfaceKey {
 /** `probe_ports` key. */
 export function encodeProbeKey(key: IfaceKey, probe: ProbePort): Buffer {
   const buffer = Buffer.alloc(ProbeKeyLayout.size);
-  buffer.writeUInt32LE(u32(key.ifindex, 'ifindex'), ProbeKeyLayout.ifindex.offset);
-  buffer.writeUInt32LE(u32(key.generation, 'generation'), ProbeKeyLayout.generation.offset);
+  buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), ProbeKeyLayout.ifindex.offset);
+  buffer.writeUInt32LE(checkU32(key.generation, 'generation'), ProbeKeyLayout.generation.offset);
   buffer.writeUInt16BE(probe.port, ProbeKeyLayout.port.offset);
   buffer.writeUInt8(PROTOCOL_NUMBERS[probe.protocol], ProbeKeyLayout.protocol.offset);
   return buffer;
@@ -254,8 +242,8 @@ export function decodeProbeKey(buffer: Buffer): IfaceKey & ProbePort {
 /** `struct settings`. */
 export function encodeSettings(settings: Settings): Buffer {
   const buffer = Buffer.alloc(SettingsLayout.size);
-  buffer.writeUInt32LE(u32(settings.sampleBurst, 'sampleBurst'), SettingsLayout.sampleBurst.offset);
-  buffer.writeUInt32LE(u32(settings.samplesPerSecond, 'samplesPerSecond'), SettingsLayout.samplesPerSecond.offset);
+  buffer.writeUInt32LE(checkU32(settings.sampleBurst, 'sampleBurst'), SettingsLayout.sampleBurst.offset);
+  buffer.writeUInt32LE(checkU32(settings.samplesPerSecond, 'samplesPerSecond'), SettingsLayout.samplesPerSecond.offset);
   buffer.writeUInt8(MODES.indexOf(settings.unknownMode), SettingsLayout.unknownMode.offset);
   return buffer;
 }
@@ -273,8 +261,8 @@ export function decodeSettings(buffer: Buffer): Settings {
 export function encodeMeta(meta: Meta): Buffer {
   const buffer = Buffer.alloc(MetaLayout.size);
   buffer.writeBigUInt64LE(meta.frameSequence, MetaLayout.frameSequence.offset);
-  buffer.writeUInt32LE(u32(meta.nextGeneration, 'nextGeneration'), MetaLayout.nextGeneration.offset);
-  buffer.writeUInt32LE(u32(meta.abi, 'abi'), MetaLayout.abi.offset);
+  buffer.writeUInt32LE(checkU32(meta.nextGeneration, 'nextGeneration'), MetaLayout.nextGeneration.offset);
+  buffer.writeUInt32LE(checkU32(meta.abi, 'abi'), MetaLayout.abi.offset);
   return buffer;
 }
 

@@ -9,7 +9,8 @@
  */
 import { parseAddress, parseMac } from '../core/addresses.ts';
 import type { BpfMap } from '../core/bpf-map.ts';
-import { encodeU32, type IfaceRecord } from './encode.ts';
+import { encodeU32 } from '../core/integers.ts';
+import type { IfaceRecord } from './encode.ts';
 import { CardLayout, CardShapeValues } from './layout.gen.ts';
 
 const { CARD_COUNT, CARD_HAS_SHIFT, CARD_SLOT_SHIFT, CARD_TAG_SHIFT } = CardShapeValues;

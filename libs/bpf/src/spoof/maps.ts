@@ -5,9 +5,11 @@
  * Invariants: a set is replaced by adding first and removing after, so that nothing legal is refused in between; a full
  * map is SpoofError ERR_SPOOF_MAP_FULL with the map's name. Closing this closes descriptors, never pins.
  */
+
 import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from '../core/addresses.ts';
 import type { BpfMap } from '../core/bpf-map.ts';
 import { BpfError } from '../core/errors.ts';
+import { encodeU32 } from '../core/integers.ts';
 import {
   type AddressTable,
   type CounterTable,
@@ -36,7 +38,6 @@ import {
   encodeMeta,
   encodeProbeKey,
   encodeSettings,
-  encodeU32,
   type IfaceKey,
   type IfaceRecord,
   type ProbePort,

@@ -18,6 +18,7 @@ import { BpfObject } from '../core/bpf-object.ts';
 import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { type Probe, probeTcx } from '../core/feature-probe.ts';
+import { encodeU32 } from '../core/integers.ts';
 import { RingReader } from '../core/ring-reader.ts';
 import { boottimeNs } from '../core/system.ts';
 import {
@@ -29,9 +30,8 @@ import {
   type SpoofMaps,
   type SpoofObject,
 } from './api.ts';
-import { decodeBatch } from './decode.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
-import { decodeMeta, encodeMeta, encodeU32, type IfaceKey } from './encode.ts';
+import { decodeMeta, encodeMeta, type IfaceKey } from './encode.ts';
 import { firstMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
 import { CARDS, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
@@ -52,6 +52,7 @@ import {
   readAttachments,
   requireBpffs,
 } from './pins.ts';
+import { decodeBatch } from './ring-batch.ts';
 
 /** What maps.h is written for. */
 export const DEFAULT_MAX_INTERFACES = 512;

@@ -10,9 +10,10 @@
  * Place in the path: spoof-object.ts, spoof-detach.ts and status without a collector read their attachments from here.
  * Invariants: a name that does not parse is not ours and is left alone. Filters stand at one priority and handle.
  */
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { ClsactFilter } from '../core/clsact.ts';
+import { listPins } from '../core/pins.ts';
 import { isBpffs, tryLock } from '../core/system.ts';
 import type { TcxDirection } from '../core/tcx.ts';
 import { type Attachment, type Direction, SpoofError } from './api.ts';
@@ -47,17 +48,6 @@ export function createPinDirs(pinDir: string): void {
   }
 }
 
-/** Entries of a directory, none when it is not there. */
-export function listDir(dir: string): string[] {
-  return existsSync(dir) ? readdirSync(dir) : [];
-}
-
-/** Whether an error says that a pin was taken off meanwhile: the collector and a command may do it at once. */
-export function isGone(error: unknown): boolean {
-  const { code, errnoName } = error as { code?: unknown; errnoName?: unknown };
-  return code === 'ENOENT' || errnoName === 'ENOENT';
-}
-
 /** Suffix of a pin that is about to take the place of another. */
 export const MOVING_SUFFIX = '-moving';
 
@@ -86,7 +76,7 @@ export function pinName(attachment: Attachment, createdQdisc = false): string {
 /** All attachments that are pinned, those whose qdisc is ours last, so that it is empty when its turn comes. */
 export function readAttachments(pinDir: string): PinnedAttachment[] {
   const dir = linksDir(pinDir);
-  return listDir(dir)
+  return listPins(dir)
     .map((name) => parsePinName(dir, name))
     .filter((attachment) => attachment !== null)
     .sort((a, b) => Number(a.createdQdisc) - Number(b.createdQdisc) || a.ifindex - b.ifindex);

@@ -6,7 +6,7 @@
  * and none is about an integer or string, whose text counts as being as long as a request may be.
  */
 import type { ResourceKind } from '../configuration/custom-resources.ts';
-import { RULE_KINDS } from '../documents/runtime-check.ts';
+import { RULE_KINDS } from '../documents/runtime-rule.ts';
 import type { Validation } from './structural.ts';
 
 type ByPath<T> = Readonly<Record<ResourceKind, Readonly<Record<string, T>>>>;

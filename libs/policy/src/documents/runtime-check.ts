@@ -5,40 +5,13 @@
  * than it says is worse than none. Pure.
  */
 import type * as z from 'zod';
-import type { PostureClass } from '../vocabulary/runtime-words.ts';
-import type { RuntimePolicy, RuntimeRule } from './runtime.ts';
+import type { Posture, PostureClass } from '../vocabulary/runtime-words.ts';
+import { kindOf, POSTURE_OF, RULE_KINDS, type RuleKind, type RuntimeRule } from './runtime-rule.ts';
 
-/** What a rule matches, by kind; each rule has exactly one. */
-export const RULE_KINDS = [
-  'file',
-  'execute',
-  'drift',
-  'network',
-  'socket',
-  'unix',
-  'capabilities',
-  'mount',
-  'kernel',
-] as const;
-export type RuleKind = (typeof RULE_KINDS)[number];
-
-/** The class whose posture an allow rule of a kind satisfies; drift has none. */
-export const POSTURE_OF: Readonly<Record<RuleKind, PostureClass | null>> = {
-  file: 'file',
-  unix: 'file',
-  execute: 'execute',
-  drift: null,
-  network: 'network',
-  socket: 'network',
-  capabilities: 'capability',
-  mount: 'kernel',
-  kernel: 'kernel',
-};
-
-/** The kind of a rule that was parsed; null when none or several are said. */
-export function kindOf(rule: RuntimeRule): RuleKind | null {
-  const said = RULE_KINDS.filter((kind) => rule[kind] !== undefined);
-  return said.length === 1 ? said[0]! : null;
+/** What of a RuntimePolicy is checked here. */
+export interface PolicyRules {
+  readonly rules: readonly RuntimeRule[];
+  readonly defaultPosture: Readonly<Record<PostureClass, Posture>>;
 }
 
 type Context = z.core.$RefinementCtx;
@@ -74,7 +47,7 @@ function checkKind(rule: RuntimeRule, index: number, ctx: Context): RuleKind | n
 
 const DENIES: ReadonlySet<string> = new Set(['block', 'kill']);
 
-function checkAllow(policy: RuntimePolicy, index: number, kind: RuleKind, ctx: Context): void {
+function checkAllow(policy: PolicyRules, index: number, kind: RuleKind, ctx: Context): void {
   const at = ['rules', index, 'action'];
   const posture = POSTURE_OF[kind];
   if (posture === null) {
@@ -94,7 +67,7 @@ function checkAllow(policy: RuntimePolicy, index: number, kind: RuleKind, ctx: C
 }
 
 /** The refinement of `runtimePolicy`. */
-export function checkRules(policy: RuntimePolicy, ctx: Context): void {
+export function checkRules(policy: PolicyRules, ctx: Context): void {
   const names = new Map<string, number>();
   const matches = new Map<string, { index: number; action: string }[]>();
   policy.rules.forEach((rule, index) => {

@@ -5,22 +5,11 @@
  * policy are refused here (runtime-check.ts); between policies, denial wins (libs/runtime, merge.ts).
  */
 import * as z from 'zod';
-import { POSTURES, RUNTIME_ACTIONS, RUNTIME_MODES } from '../vocabulary/runtime-words.ts';
+import { POSTURES, RUNTIME_MODES } from '../vocabulary/runtime-words.ts';
 import { kubeName, labelKey, labels, labelValue, revision } from '../vocabulary/units.ts';
 import { LEVELS } from './correlation.ts';
 import { checkRules } from './runtime-check.ts';
-import {
-  capabilitiesMatch,
-  containerPath,
-  driftMatch,
-  executeMatch,
-  fileMatch,
-  kernelMatch,
-  mountMatch,
-  networkMatch,
-  socketMatch,
-  unixMatch,
-} from './runtime-match.ts';
+import { runtimeRule } from './runtime-rule.ts';
 
 /** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
@@ -56,34 +45,6 @@ export const runtimeSelector = z.strictObject({
     .describe('names of containers, init and ephemeral ones too; absent: any'),
 });
 export type RuntimeSelector = z.infer<typeof runtimeSelector>;
-
-const source = z.strictObject({
-  path: containerPath.describe('absolute path of the program inside the container'),
-  children: z.boolean().default(false).describe('also what programs it started, at any depth, whatever they are'),
-});
-export type RuleSource = z.infer<typeof source>;
-
-export const runtimeRule = z.strictObject({
-  /** With the policy's name it is the violation's `vector`. */
-  name: kubeName.max(63).describe('name of the rule within the policy; violations name it'),
-  action: z
-    .enum(RUNTIME_ACTIONS)
-    .describe(
-      'allow satisfies a posture; audit counts and passes; block denies with EPERM; kill denies and sends SIGKILL',
-    ),
-  description: z.string().max(1024).optional().describe('why the rule is there'),
-  fromSource: z.array(source).min(1).max(16).optional().describe('only operations of these programs; absent: of any'),
-  file: fileMatch.optional().describe('files read, written, made, removed or changed'),
-  execute: executeMatch.optional().describe('files run as programs or mapped executable'),
-  drift: driftMatch.optional().describe("files run or mapped executable that the container's image does not hold"),
-  network: networkMatch.optional().describe('IPv4 and IPv6 addresses and ports'),
-  socket: socketMatch.optional().describe('sockets made, by family, type and protocol'),
-  unix: unixMatch.optional().describe('Unix domain sockets, by path or abstract name'),
-  capabilities: capabilitiesMatch.optional().describe('capabilities used, in lower case without "CAP_"'),
-  mount: mountMatch.optional().describe('mounts made, moved, changed or taken away'),
-  kernel: kernelMatch.optional().describe('what reaches beyond the container into the kernel or other processes'),
-});
-export type RuntimeRule = z.infer<typeof runtimeRule>;
 
 const posture = (what: string) =>
   z.enum(POSTURES).default('allow').describe(`${what}: what happens to those that no allow rule names`);

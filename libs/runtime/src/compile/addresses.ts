@@ -8,8 +8,8 @@ import { type Cidr, formatCidr, mapPrefixLength, parseCidr } from '@bailiff/bpf'
 import { PolicyError } from '../sets/errors.ts';
 import { operationNumber, type RuleAction } from '../sets/names.ts';
 import type { AddressMatch, RuleIR } from '../sets/set.ts';
-import type { SourceGroups } from './compile.ts';
 import { ADDRESS_RULES } from './layout.ts';
+import type { SourceGroups } from './sources.ts';
 
 export interface AddressRuleEntry {
   readonly rule: number;

@@ -8,11 +8,12 @@
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import { PolicyError } from '../sets/errors.ts';
 import { OPERATIONS, type OperationName, operationMask, postureOf, type RuleAction, valueName } from '../sets/names.ts';
-import { aliasGuard, type PolicySet, type RuleIR, type Source, type ValueMatch } from '../sets/set.ts';
+import { aliasGuard, type PolicySet, type RuleIR, type ValueMatch } from '../sets/set.ts';
 import { type AddressEntry, compileAddresses } from './addresses.ts';
 import { type HashKey, PathHasher } from './hash.ts';
-import { SOURCE_CHILDREN, SOURCE_SELF, VALUE_RULES } from './layout.ts';
+import { VALUE_RULES } from './layout.ts';
 import { compilePaths, type PathEntry } from './paths.ts';
+import { type SourceEntry, SourceGroups } from './sources.ts';
 
 export interface SetHead {
   readonly ops: bigint;
@@ -36,15 +37,6 @@ export interface ValueEntry {
   readonly rules: readonly { readonly rule: number; readonly source: number; readonly action: RuleAction }[];
 }
 
-export interface SourceEntry {
-  /** Group, from 1. */
-  readonly source: number;
-  /** Path hash; 0 stands for the group as a whole: the kernel asks it about chains that were cut. */
-  readonly program: bigint;
-  /** SOURCE_* */
-  readonly flags: number;
-}
-
 export interface CompiledSet {
   readonly set: number;
   readonly head: SetHead;
@@ -52,37 +44,6 @@ export interface CompiledSet {
   readonly addresses: readonly AddressEntry[];
   readonly values: readonly ValueEntry[];
   readonly sources: readonly SourceEntry[];
-}
-
-/** Groups of programs, numbered in the order of their first use; equal lists share a number. */
-export class SourceGroups {
-  readonly entries: SourceEntry[] = [];
-  readonly #numbers = new Map<string, number>();
-  readonly #hasher: PathHasher;
-
-  constructor(hasher: PathHasher) {
-    this.#hasher = hasher;
-  }
-
-  /** 0 for any program. */
-  numberOf(source: readonly Source[] | null): number {
-    if (source === null) return 0;
-    const programs = new Map<string, boolean>();
-    for (const { path, children } of source) programs.set(path, children || programs.get(path) === true);
-    const text = JSON.stringify([...programs].sort(([a], [b]) => (a < b ? -1 : 1)));
-    const known = this.#numbers.get(text);
-    if (known !== undefined) return known;
-    const number = this.#numbers.size + 1;
-    this.#numbers.set(text, number);
-    let all = 0;
-    for (const [path, children] of programs) {
-      const flags = SOURCE_SELF | (children ? SOURCE_CHILDREN : 0);
-      this.entries.push({ source: number, program: this.#hasher.path(path), flags });
-      all |= flags;
-    }
-    this.entries.push({ source: number, program: 0n, flags: all });
-    return number;
-  }
 }
 
 function compileValues(rules: readonly RuleIR[], sources: SourceGroups): ValueEntry[] {

@@ -21,9 +21,10 @@ import {
 } from '@bailiff/bpf/runtime-layout';
 import { ACTIONS, operationNumber, PATH_KINDS, PATH_MATCHES, type RuleAction } from '../sets/names.ts';
 import type { AddressEntry } from './addresses.ts';
-import type { CompiledSet, SetHead, SourceEntry, ValueEntry } from './compile.ts';
+import type { CompiledSet, SetHead, ValueEntry } from './compile.ts';
 import { ADDRESS_RULES, PATH_RULES, VALUE_RULES } from './layout.ts';
 import type { PathEntry } from './paths.ts';
+import type { SourceEntry } from './sources.ts';
 
 export interface MapEntry {
   readonly key: Buffer;

@@ -9,9 +9,9 @@
 import { type FieldRef, PolicyError } from '../sets/errors.ts';
 import { type OperationName, operationMask, type PathKind, type PathMatch, type RuleAction } from '../sets/names.ts';
 import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
-import type { SourceGroups } from './compile.ts';
 import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';
+import type { SourceGroups } from './sources.ts';
 
 export interface PathRuleEntry {
   readonly ops: bigint;

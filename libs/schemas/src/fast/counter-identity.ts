@@ -4,15 +4,13 @@
  * string is made.
  *
  * Place in the path: judged-reader.ts asks here for every violation. Invariant: an origin says what its bytes say; the hash only finds
- * them. Bounds: MAX_ORIGINS, and MAX_PAGES of bytes; when they are full all is forgotten, and what comes again is read anew. What takes more than
+ * them. Bounds: MAX_IDENTITIES, and MAX_PAGES of bytes; when they are full all is forgotten, and what comes again is read anew. What takes more than
  * MAX_BYTES is not kept.
  */
-import type { JudgedPod, JudgedViolation } from './judged-frame.ts';
-
-export type OfCounter = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state' | 'counterEpoch'>;
+import type { CounterFields, CounterIdentity, JudgedPod } from './judged-types.ts';
 
 /** Counters that speak in turn; with more, what all have in common is read anew now and then. */
-const MAX_ORIGINS = 65_536;
+const MAX_IDENTITIES = 65_536;
 /** Places in the table that an origin may be in, from that of its hash on: bytes of somebody's choice must not make looking long. */
 const PROBES = 8;
 /** Holds about 4,000 origins. */
@@ -22,20 +20,16 @@ const MAX_PAGES = 16;
 const MAX_BYTES = 2_048;
 const WORD = 4;
 
-export class Origin {
-  readonly kind: OfCounter['kind'];
+class Identity implements CounterIdentity {
+  readonly kind: CounterFields['kind'];
   readonly vector: string;
-  readonly action: OfCounter['action'];
-  readonly state: OfCounter['state'];
+  readonly action: CounterFields['action'];
+  readonly state: CounterFields['state'];
   readonly counterEpoch: string;
   readonly pod: JudgedPod | null;
-  /**
-   * Small, and of one origin at a time; -1 = it is not kept. Whoever remembers something of an origin has an array for it, and compares the object:
-   * a number is given again when all was forgotten.
-   */
   readonly number: number;
 
-  constructor({ kind, vector, action, state, counterEpoch }: OfCounter, pod: JudgedPod | null, number: number) {
+  constructor({ kind, vector, action, state, counterEpoch }: CounterFields, pod: JudgedPod | null, number: number) {
     this.kind = kind;
     this.vector = vector;
     this.action = action;
@@ -47,7 +41,7 @@ export class Origin {
 }
 
 interface Kept {
-  readonly origin: Origin;
+  readonly identity: CounterIdentity;
   readonly hash: number;
   readonly page: DataView;
   readonly at: number;
@@ -55,7 +49,7 @@ interface Kept {
   readonly podBytes: number;
 }
 
-export class Origins {
+export class CounterIdentities {
   readonly #most: number;
   /** By hash: number of an origin + 1; 0 = none. Half of it stays empty. */
   readonly #table: Int32Array;
@@ -68,14 +62,20 @@ export class Origins {
   #last = -1;
 
   /** @param most origins, before all are forgotten */
-  constructor(most: number = MAX_ORIGINS) {
+  constructor(most: number = MAX_IDENTITIES) {
     this.#most = most;
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(2 * most)));
     this.#mask = this.#table.length - 1;
   }
 
   /** The origin of these bytes, if they came before. @param counterAt where what the counter says begins; `podAt` likewise */
-  find(message: DataView, counterAt: number, counterBytes: number, podAt: number, podBytes: number): Origin | null {
+  find(
+    message: DataView,
+    counterAt: number,
+    counterBytes: number,
+    podAt: number,
+    podBytes: number,
+  ): CounterIdentity | null {
     const hash = hashOf(message, counterAt, counterBytes);
     // A node tells of its counters in much the same order each time: look behind the last one before looking anywhere.
     let number = this.#last + 1;
@@ -83,16 +83,16 @@ export class Origins {
       if (probe >= 0) number = (this.#table[(hash + probe) & this.#mask] as number) - 1;
       if (number < 0) return null;
       if (number === this.#kept.length) continue;
-      const { origin, hash: ofKept, page, at, counterBytes: first, podBytes: second } = this.#kept[number] as Kept;
+      const { identity, hash: keptHash, page, at, counterBytes: first, podBytes: second } = this.#kept[number] as Kept;
       if (
-        ofKept === hash &&
+        keptHash === hash &&
         first === counterBytes &&
         second === podBytes &&
         areEqual(message, counterAt, page, at, counterBytes) &&
         areEqual(message, podAt, page, at + counterBytes, podBytes)
       ) {
         this.#last = number;
-        return origin;
+        return identity;
       }
     }
     return null;
@@ -105,25 +105,25 @@ export class Origins {
     counterBytes: number,
     podAt: number,
     podBytes: number,
-    ofCounter: OfCounter,
+    counter: CounterFields,
     pod: JudgedPod | null,
-  ): Origin {
+  ): CounterIdentity {
     const bytes = counterBytes + podBytes;
-    if (bytes > MAX_BYTES) return new Origin(ofCounter, pod, -1);
+    if (bytes > MAX_BYTES) return new Identity(counter, pod, -1);
     const page = this.#room(bytes);
     const at = this.#end;
     copy(message, counterAt, page, at, counterBytes);
     copy(message, podAt, page, at + counterBytes, podBytes);
     this.#end += bytes;
     const hash = hashOf(message, counterAt, counterBytes);
-    const origin = new Origin(ofCounter, pod, this.#kept.length);
-    this.#kept.push({ origin, hash, page, at, counterBytes, podBytes });
-    this.#table[this.#placeFor(hash)] = origin.number + 1;
-    return origin;
+    const identity = new Identity(counter, pod, this.#kept.length);
+    this.#kept.push({ identity, hash, page, at, counterBytes, podBytes });
+    this.#table[this.#slotFor(hash)] = identity.number + 1;
+    return identity;
   }
 
   /** A free place, or the first one: who is there is not found any more. */
-  #placeFor(hash: number): number {
+  #slotFor(hash: number): number {
     for (let probe = 0; probe < PROBES; probe += 1) {
       const place = (hash + probe) & this.#mask;
       if (this.#table[place] === 0) return place;

@@ -6,9 +6,10 @@ import { CURRENT, SchemaRegistry } from '../codec/registry.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import type { ViolationFrame } from '../generated/types.gen.ts';
 import { sampleLsmViolation, sampleViolation } from '../testing.ts';
-import { type Origin, Origins } from './counter-identity.ts';
-import { decodeJudgedFrame, type JudgedFrame, JudgedRegistry, judgedType } from './judged-frame.ts';
+import { CounterIdentities } from './counter-identity.ts';
+import { decodeJudgedFrame, JudgedRegistry, judgedType } from './judged-frame.ts';
 import { JudgedReader, READS } from './judged-reader.ts';
+import type { CounterIdentity, JudgedFrame } from './judged-types.ts';
 
 const registry = new JudgedRegistry();
 /** Reads all frames as those of another version are read. */
@@ -123,7 +124,8 @@ function anyOf(schema: Json): fc.Arbitrary<unknown> {
   return any.map((text) => cutEnd(text, MIN_TEXT_BYTES));
 }
 
-const originsOf = (frame: JudgedFrame): Origin[] => frame.violations.map(({ origin }) => origin as Origin);
+const identitiesOf = (frame: JudgedFrame): CounterIdentity[] =>
+  frame.violations.map(({ identity }) => identity as CounterIdentity);
 const read = (frame: ViolationFrame) => decodeJudgedFrame(encodeViolationFrame(frame), registry);
 
 describe('judged frame', () => {
@@ -188,9 +190,9 @@ describe('reader of this build’s schema', () => {
   });
 });
 
-describe('origins', () => {
+describe('counter identities', () => {
   it('are the same object while counter and pod are the same, whatever else the violation says', () => {
-    const [first] = originsOf(read(frameOf([sampleViolation()])));
+    const [first] = identitiesOf(read(frameOf([sampleViolation()])));
     const more = {
       cumulativePackets: 9_999,
       lastSeenAt: 1,
@@ -199,8 +201,8 @@ describe('origins', () => {
       interfaceName: 'other',
       severity: 'low',
     };
-    expect(originsOf(read(frameOf([sampleViolation(), sampleViolation(more)])))).toEqual([first, first]);
-    expect(originsOf(read(frameOf([sampleViolation(more)])))[0]).toBe(first);
+    expect(identitiesOf(read(frameOf([sampleViolation(), sampleViolation(more)])))).toEqual([first, first]);
+    expect(identitiesOf(read(frameOf([sampleViolation(more)])))[0]).toBe(first);
   });
 
   it('are others when anything of counter or pod is another', () => {
@@ -216,29 +218,29 @@ describe('origins', () => {
       ...Object.keys(pod).map((field) => ({ pod: { ...pod, [field]: 'another' } })),
     ];
     const violations = parts.map((part) => sampleViolation(part));
-    const origins = originsOf(read(frameOf(violations)));
-    expect(new Set(origins).size).toBe(parts.length);
-    expect(new Set(origins.map(({ number }) => number)).size).toBe(parts.length);
+    const identities = identitiesOf(read(frameOf(violations)));
+    expect(new Set(identities).size).toBe(parts.length);
+    expect(new Set(identities.map(({ number }) => number)).size).toBe(parts.length);
     // The second time too, when each is found where another with its counter was.
     expect(judged(read(frameOf(violations)))).toEqual(judged(frameOf(violations)));
   });
 
   it('too many - all are forgotten, numbers begin again, and what is read stays right', () => {
-    const reader = new JudgedReader(new Origins(640));
+    const reader = new JudgedReader(new CounterIdentities(640));
     const own: JudgedRegistry = new SchemaRegistry(null, Date.now, { types: {}, readers: { [READS]: reader } });
     const reading = (from: number) => {
       const violations = Array.from({ length: 64 }, (_, i) => sampleViolation({ counterEpoch: `boot/${from + i}/1` }));
       const message = encodeViolationFrame(frameOf(violations));
       return { read: decodeJudgedFrame(message, own), whole: decodeViolationFrame(message) };
     };
-    const first = originsOf(reading(0).read)[0];
+    const first = identitiesOf(reading(0).read)[0];
     for (let at = 64; at < 640; at += 64) reading(at);
-    expect(originsOf(reading(0).read)[0]).toBe(first);
+    expect(identitiesOf(reading(0).read)[0]).toBe(first);
     reading(640);
     const { read, whole } = reading(0);
     expect(judged(read)).toEqual(judged(whole));
-    expect(originsOf(read)[0]).not.toBe(first);
-    expect(originsOf(read)[0]?.number).toBeLessThan(200);
+    expect(identitiesOf(read)[0]).not.toBe(first);
+    expect(identitiesOf(read)[0]?.number).toBeLessThan(200);
   });
 
   it('very long - are read and not kept', () => {
@@ -247,9 +249,9 @@ describe('origins', () => {
     const long = Object.fromEntries(Object.entries(names).map(([field, letter]) => [field, letter.repeat(253)]));
     const epoch = { vector: 'v'.repeat(384), counterEpoch: 'e'.repeat(512) };
     const frame = frameOf([sampleViolation({ ...epoch, pod: { ...pod, ...long } })]);
-    const [one] = originsOf(read(frame)) as [Origin];
+    const [one] = identitiesOf(read(frame)) as [CounterIdentity];
     expect(one.number).toBe(-1);
-    expect(originsOf(read(frame))[0]).not.toBe(one);
+    expect(identitiesOf(read(frame))[0]).not.toBe(one);
     expect(judged(read(frame))).toEqual(judged(frame));
   });
 });

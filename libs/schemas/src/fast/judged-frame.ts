@@ -10,57 +10,8 @@ import { boundedType } from '../codec/bounded-types.ts';
 import { decodeViolationFrame } from '../codec/codec.ts';
 import { type SchemaLookup, SchemaRegistry } from '../codec/registry.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
-import type {
-  OperationSample,
-  PacketSample,
-  PodRef,
-  SocketProcess,
-  Violation,
-  ViolationFrame,
-} from '../generated/types.gen.ts';
-import type { Origin } from './counter-identity.ts';
 import { JudgedReader, READS } from './judged-reader.ts';
-
-const KEPT = {
-  ViolationFrame: ['nodeName', 'frameSequence', 'violations'],
-  Violation: [
-    'kind',
-    'vector',
-    'action',
-    'state',
-    'counterEpoch',
-    'cumulativePackets',
-    'count',
-    'suppressed',
-    'firstSeenAt',
-    'lastSeenAt',
-    'pod',
-    'sample',
-    'operation',
-    'severity',
-  ],
-  PodRef: ['uid', 'namespace', 'name', 'ownerKind', 'ownerName', 'ownerUid'],
-  PacketSample: ['claimedMac', 'claimedAddress', 'destinationAddress', 'destinationPort', 'process'],
-  SocketProcess: ['tgid', 'uid', 'comm', 'executable', 'containerName'],
-  OperationSample: ['operation', 'subject', 'tgid', 'uid', 'comm', 'executable', 'parentExecutable', 'containerName'],
-} as const;
-
-export type JudgedPod = Pick<PodRef, (typeof KEPT.PodRef)[number]>;
-export type JudgedProcess = Pick<SocketProcess, (typeof KEPT.SocketProcess)[number]>;
-export type JudgedSample = Omit<Pick<PacketSample, (typeof KEPT.PacketSample)[number]>, 'process'> & {
-  process: JudgedProcess | null;
-};
-export type JudgedOperation = Pick<OperationSample, (typeof KEPT.OperationSample)[number]>;
-export type JudgedViolation = Omit<Pick<Violation, (typeof KEPT.Violation)[number]>, 'pod' | 'sample' | 'operation'> & {
-  pod: JudgedPod | null;
-  sample: JudgedSample | null;
-  operation: JudgedOperation | null;
-  /** Its kind, vector, action, state, counterEpoch and pod, as one object for all violations in which they are the same; absent when it was not read so. */
-  origin?: Origin;
-};
-export type JudgedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {
-  violations: JudgedViolation[];
-};
+import { type JudgedFrame, KEPT } from './judged-types.ts';
 
 type Json = { [key: string]: Json } | Json[] | string | number | boolean | null;
 

@@ -8,16 +8,18 @@
 import type { BoundedTap } from '../codec/bounded-tap.ts';
 import { SchemaError } from '../codec/errors.ts';
 import { type ListLimit, MAX_LIST, MAX_TEXT, type TextLimit } from '../codec/limits.ts';
-import { type OfCounter, type Origin, Origins } from './counter-identity.ts';
+import { CounterIdentities } from './counter-identity.ts';
 import type {
+  CounterFields,
+  CounterIdentity,
   JudgedFrame,
   JudgedOperation,
   JudgedPod,
   JudgedProcess,
   JudgedSample,
   JudgedViolation,
-} from './judged-frame.ts';
-import { Words } from './string-interner.ts';
+} from './judged-types.ts';
+import { StringInterner } from './string-interner.ts';
 
 /** Fingerprint of the schema of frames that is read here. */
 export const READS = '06496cd7d453b0dd';
@@ -44,7 +46,7 @@ const EXACT = 2 ** 53;
 
 /** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
 class ReadViolation implements JudgedViolation {
-  readonly origin: Origin;
+  readonly identity: CounterIdentity;
   readonly cumulativePackets: number;
   readonly count: number;
   readonly suppressed: number;
@@ -55,7 +57,7 @@ class ReadViolation implements JudgedViolation {
   readonly severity: string;
 
   constructor(
-    origin: Origin,
+    identity: CounterIdentity,
     cumulativePackets: number,
     count: number,
     suppressed: number,
@@ -65,7 +67,7 @@ class ReadViolation implements JudgedViolation {
     operation: JudgedOperation | null,
     severity: string,
   ) {
-    this.origin = origin;
+    this.identity = identity;
     this.cumulativePackets = cumulativePackets;
     this.count = count;
     this.suppressed = suppressed;
@@ -77,38 +79,38 @@ class ReadViolation implements JudgedViolation {
   }
 
   get kind() {
-    return this.origin.kind;
+    return this.identity.kind;
   }
   get vector() {
-    return this.origin.vector;
+    return this.identity.vector;
   }
   get action() {
-    return this.origin.action;
+    return this.identity.action;
   }
   get state() {
-    return this.origin.state;
+    return this.identity.state;
   }
   get counterEpoch() {
-    return this.origin.counterEpoch;
+    return this.identity.counterEpoch;
   }
   get pod() {
-    return this.origin.pod;
+    return this.identity.pod;
   }
 }
 
 export class JudgedReader {
-  readonly #origins: Origins;
-  readonly #words = new Words();
+  readonly #identities: CounterIdentities;
+  readonly #strings = new StringInterner();
 
-  constructor(origins: Origins = new Origins()) {
-    this.#origins = origins;
+  constructor(identities = new CounterIdentities()) {
+    this.#identities = identities;
   }
 
   /** Reads the body of a message; the caller looks whether it ended where the message does. @throws SchemaError */
   _read(tap: BoundedTap): JudgedFrame {
     const { buf } = tap;
     const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
-    const nodeName = this.#words.read(tap, FRAME.nodeName);
+    const nodeName = this.#strings.read(tap, FRAME.nodeName);
     tap.skipText(FRAME.bootId);
     const frameSequence = readLong(tap);
     tap.skipLongs(1); // publishedAt
@@ -142,19 +144,19 @@ export class JudgedReader {
     if (isThere(tap)) tap.skipTexts(POD_TEXTS);
     const podBytes = tap.pos - podAt;
     if (!tap.isValid()) throw new SchemaError('TRUNCATED', 'the message ends within a pod');
-    const origin =
-      this.#origins.find(message, counterAt, counterBytes, podAt, podBytes) ??
-      this.#newOrigin(tap, message, counterAt, counterBytes, podAt, podBytes);
+    const identity =
+      this.#identities.find(message, counterAt, counterBytes, podAt, podBytes) ??
+      this.#addIdentity(tap, message, counterAt, counterBytes, podAt, podBytes);
     const sample = isThere(tap) ? this.#sample(tap) : null;
     tap.skipText(VIOLATION.detail);
     const operation = isThere(tap) ? this.#operation(tap) : null;
     tap.skipText(VIOLATION.policy);
     tap.skipLongs(1); // policyRevision
-    const severity = this.#words.read(tap, VIOLATION.severity);
+    const severity = this.#strings.read(tap, VIOLATION.severity);
     skipList(tap, MAX_LIST.Violation.tags, VIOLATION.tags);
     tap.skipText(VIOLATION.message);
     return new ReadViolation(
-      origin,
+      identity,
       cumulativePackets,
       count,
       suppressed,
@@ -166,26 +168,26 @@ export class JudgedReader {
     );
   }
 
-  #newOrigin(
+  #addIdentity(
     tap: BoundedTap,
     message: DataView,
     counterAt: number,
     counterBytes: number,
     podAt: number,
     podBytes: number,
-  ): Origin {
+  ): CounterIdentity {
     const behind = tap.pos;
     tap.pos = counterAt;
-    const ofCounter = this.#ofCounter(tap);
+    const counter = this.#counterFields(tap);
     tap.pos = podAt;
     const pod = isThere(tap) ? this.#pod(tap) : null;
     tap.pos = behind;
-    return this.#origins.add(message, counterAt, counterBytes, podAt, podBytes, ofCounter, pod);
+    return this.#identities.add(message, counterAt, counterBytes, podAt, podBytes, counter, pod);
   }
 
-  #ofCounter(tap: BoundedTap): OfCounter {
+  #counterFields(tap: BoundedTap): CounterFields {
     const kind = symbolOf(KINDS, tap);
-    const vector = this.#words.read(tap, VIOLATION.vector);
+    const vector = this.#strings.read(tap, VIOLATION.vector);
     const action = symbolOf(ACTIONS, tap);
     const state = symbolOf(STATES, tap);
     return { kind, vector, action, state, counterEpoch: tap.readText(VIOLATION.counterEpoch) };
@@ -193,21 +195,21 @@ export class JudgedReader {
 
   #pod(tap: BoundedTap): JudgedPod {
     const uid = tap.readText(POD.uid);
-    const namespace = this.#words.read(tap, POD.namespace);
+    const namespace = this.#strings.read(tap, POD.namespace);
     const name = tap.readText(POD.name);
     tap.skipText(POD.serviceAccount);
-    const ownerKind = this.#words.read(tap, POD.ownerKind);
-    const ownerName = this.#words.read(tap, POD.ownerName);
-    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#words.read(tap, POD.ownerUid) };
+    const ownerKind = this.#strings.read(tap, POD.ownerKind);
+    const ownerName = this.#strings.read(tap, POD.ownerName);
+    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#strings.read(tap, POD.ownerUid) };
   }
 
   #sample(tap: BoundedTap): JudgedSample {
     tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
-    const claimedMac = this.#words.read(tap, PACKET.claimedMac);
+    const claimedMac = this.#strings.read(tap, PACKET.claimedMac);
     tap.skipText(PACKET.expectedMac);
-    const claimedAddress = this.#words.read(tap, PACKET.claimedAddress);
+    const claimedAddress = this.#strings.read(tap, PACKET.claimedAddress);
     tap.skipText(PACKET.expectedAddress);
-    const destinationAddress = this.#words.read(tap, PACKET.destinationAddress);
+    const destinationAddress = this.#strings.read(tap, PACKET.destinationAddress);
     tap.skipLongs(1); // sourcePort
     const destinationPort = tap.readInt();
     tap.skipLongs(2); // length, gsoSegments
@@ -220,17 +222,17 @@ export class JudgedReader {
     tap.skipLongs(1); // madeAt
     const tgid = readLong(tap);
     const uid = readLong(tap);
-    const comm = this.#words.read(tap, PROCESS.comm);
-    const executable = this.#words.read(tap, PROCESS.executable);
+    const comm = this.#strings.read(tap, PROCESS.comm);
+    const executable = this.#strings.read(tap, PROCESS.executable);
     tap.skipText(PROCESS.cgroupId);
-    return { tgid, uid, comm, executable, containerName: this.#words.read(tap, PROCESS.containerName) };
+    return { tgid, uid, comm, executable, containerName: this.#strings.read(tap, PROCESS.containerName) };
   }
 
   #operation(tap: BoundedTap): JudgedOperation {
     tap.skipLongs(1); // observedAt
-    const operation = this.#words.read(tap, OPERATION.operation);
+    const operation = this.#strings.read(tap, OPERATION.operation);
     tap.skipLongs(1); // outcome
-    const subject = this.#words.read(tap, OPERATION.subject);
+    const subject = this.#strings.read(tap, OPERATION.subject);
     tap.skipText(OPERATION.address);
     tap.skipLongs(2); // port, protocol
     const tgid = readLong(tap);
@@ -238,12 +240,12 @@ export class JudgedReader {
     const uid = readLong(tap);
     tap.skipLongs(1); // gid
     tap.skipText(OPERATION.capabilities);
-    const comm = this.#words.read(tap, OPERATION.comm);
-    const executable = this.#words.read(tap, OPERATION.executable);
-    const parentExecutable = this.#words.read(tap, OPERATION.parentExecutable);
+    const comm = this.#strings.read(tap, OPERATION.comm);
+    const executable = this.#strings.read(tap, OPERATION.executable);
+    const parentExecutable = this.#strings.read(tap, OPERATION.parentExecutable);
     skipList(tap, MAX_LIST.OperationSample.arguments, OPERATION.arguments);
     tap.skipTexts(CONTAINER_IDS);
-    const containerName = this.#words.read(tap, OPERATION.containerName);
+    const containerName = this.#strings.read(tap, OPERATION.containerName);
     tap.skipText(OPERATION.socketCookie);
     return { operation, subject, tgid, uid, comm, executable, parentExecutable, containerName };
   }

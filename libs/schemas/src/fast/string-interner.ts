@@ -14,7 +14,7 @@ const SHIFT = 22;
 /** The longest address, MAC, name of a field or of a process. */
 const MAX_BYTES = 45;
 
-export class Words {
+export class StringInterner {
   readonly #kept = new Array<string>(PLACES).fill('');
 
   /** Reads a string. @throws SchemaError as the tap does */
