@@ -30,7 +30,7 @@
 #include "runtime/sample.h"
 #include "runtime/decide.h"
 #include "runtime/decide-path.h"
-#include "runtime/foreign.h"
+#include "runtime/creds.h"
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
 #include "runtime/file.h"

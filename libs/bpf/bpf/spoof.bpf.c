@@ -38,16 +38,16 @@
 #define IPPROTO_ETHERNET	143
 #endif
 
-#include "events.h"
-#include "packet.h"
-#include "maps.h"
-#include "network.h"
-#include "owner.h"
-#include "judge.h"
-#include "offload.h"
-#include "fast.h"
-#include "report.h"
-#include "quarantine.h"
+#include "spoof/events.h"
+#include "spoof/packet.h"
+#include "spoof/maps.h"
+#include "spoof/network.h"
+#include "spoof/owner.h"
+#include "spoof/checks.h"
+#include "spoof/offload.h"
+#include "spoof/fastpath.h"
+#include "spoof/report.h"
+#include "spoof/quarantine.h"
 
 /*
  * What user space reads from the BTF and no map mentions; an unused pointer keeps it there. User space does not create

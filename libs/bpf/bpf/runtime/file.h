@@ -12,8 +12,8 @@
 #ifndef BAILIFF_RUNTIME_FILE_H
 #define BAILIFF_RUNTIME_FILE_H
 
-#include "place.h"
-#include "foreign.h"
+#include "mounts.h"
+#include "creds.h"
 #include "creation.h"
 
 #define FMODE_READ	0x1

@@ -11,7 +11,7 @@
 #ifndef BAILIFF_RUNTIME_MOUNT_H
 #define BAILIFF_RUNTIME_MOUNT_H
 
-#include "place.h"
+#include "mounts.h"
 
 #define MS_REMOUNT	0x20
 #define MS_BIND		0x1000
