@@ -17,26 +17,8 @@
 #include <stdbool.h>
 
 #include <linux/bpf.h>
-#include <linux/in.h>
 #include <linux/types.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-
-#ifndef IPPROTO_HOPOPTS
-#define IPPROTO_HOPOPTS		0
-#define IPPROTO_ROUTING		43
-#define IPPROTO_FRAGMENT	44
-#define IPPROTO_ICMPV6		58
-#define IPPROTO_DSTOPTS		60
-#endif
-#ifndef IPPROTO_L2TP
-#define IPPROTO_L2TP		115
-#endif
-#define IPPROTO_ETHERIP		97
-#ifndef IPPROTO_ETHERNET
-#define IPPROTO_ETHERNET	143
-#endif
 
 #include "spoof/events.h"
 #include "spoof/packet.h"
@@ -61,14 +43,14 @@ union abi_types {
 	enum iface_state iface_state;
 	enum iface_flag iface_flag;
 	enum address_flag address_flag;
-	enum card_shape card_shape;
+	enum fastpath_shape fastpath_shape;
 	enum sample_flag sample_flag;
 	enum loss loss;
 	struct spoof_sample spoof_sample;
 };
 const union abi_types *abi_types __attribute__((unused));
 
-static __always_inline void see(__u32 slot)
+static __always_inline void count_seen(__u32 slot)
 {
 	__u64 *count = bpf_map_lookup_elem(&seen, &slot);
 
@@ -76,12 +58,12 @@ static __always_inline void see(__u32 slot)
 		(*count)++;
 }
 
-static __noinline int without_record(void)
+static __noinline int handle_missing_record(void)
 {
 	const struct settings *set = read_settings();
 
-	lose(LOSS_NO_IFACE);
-	return set && set->unknown_mode == MODE_ENFORCE ? VERDICT_DROP : VERDICT_PASS;
+	count_loss(LOSS_NO_IFACE);
+	return set && set->unknown_mode == MODE_ENFORCE ? TCX_DROP : TCX_NEXT;
 }
 
 SEC("tcx/ingress")
@@ -92,24 +74,24 @@ int spoof_ingress(struct __sk_buff *skb)
 	struct packet packet;
 
 	if (slot != NO_SLOT) {
-		see(slot);
-		return VERDICT_PASS;
+		count_seen(slot);
+		return TCX_NEXT;
 	}
 	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	if (!iface)
-		return without_record();
-	see(iface->slot);
+		return handle_missing_record();
+	count_seen(iface->slot);
 	packet = (struct packet){ .end = skb->len };
 	parse_frame(skb, &packet);
-	judge_frame(skb, iface, &packet);
-	judge_offload(skb, &packet);
+	check_frame(skb, iface, &packet);
+	check_offload(skb, &packet);
 	if (iface->state == STATE_UNKNOWN)
-		packet.broken = BROKEN(VECTOR_UNKNOWN_INTERFACE);
+		packet.violations = VECTOR_BIT(VECTOR_UNKNOWN_INTERFACE);
 	if (is_quarantined(iface) && !is_exempt_from_pod(skb, iface, &packet))
-		packet.broken |= BROKEN(VECTOR_QUARANTINE_INGRESS);
-	if (!packet.broken)
-		return VERDICT_PASS;
-	return settle(skb, iface, &packet, 0);
+		packet.violations |= VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
+	if (!packet.violations)
+		return TCX_NEXT;
+	return apply_modes(skb, iface, &packet, 0);
 }
 
 SEC("tcx/egress")
@@ -120,13 +102,13 @@ int spoof_egress(struct __sk_buff *skb)
 	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 
 	if (!iface || !is_quarantined(iface))
-		return VERDICT_PASS;
+		return TCX_NEXT;
 	parse_frame(skb, &packet);
-	judge_offload(skb, &packet);
+	check_offload(skb, &packet);
 	if (is_exempt_to_pod(skb, iface, &packet))
-		return VERDICT_PASS;
-	packet.broken = BROKEN(VECTOR_QUARANTINE_EGRESS);
-	return settle(skb, iface, &packet, SAMPLE_EGRESS);
+		return TCX_NEXT;
+	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_EGRESS);
+	return apply_modes(skb, iface, &packet, SAMPLE_EGRESS);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

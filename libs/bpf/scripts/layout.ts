@@ -18,7 +18,7 @@ export const SPOOF_LAYOUT: LayoutPlan = {
   structs: [
     ...[
       'iface',
-      'card',
+      'fastpath_entry',
       'address_key',
       'counter_key',
       'counter_cell',
@@ -31,7 +31,7 @@ export const SPOOF_LAYOUT: LayoutPlan = {
   ],
   enums: [
     ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
-    ...['card_shape', 'loss', 'sample_flag'],
+    ...['fastpath_shape', 'loss', 'sample_flag'],
   ],
 };
 

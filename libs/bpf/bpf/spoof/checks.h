@@ -4,39 +4,41 @@
  *
  * Place in the path: parse_frame() → here → settle() in report.h.
  */
-#ifndef BAILIFF_JUDGE_H
-#define BAILIFF_JUDGE_H
+#ifndef BAILIFF_CHECKS_H
+#define BAILIFF_CHECKS_H
 
-#define PORT_DHCP_SERVER	67
-#define PORT_DHCP_CLIENT	68
-#define PORT_DHCPV6_CLIENT	546
-#define PORT_DHCPV6_SERVER	547
-#define DHCP_MIN_BYTES		240	/* the fixed part and the magic cookie */
-#define DHCP_MAGIC		0x63825363
+#include <linux/icmpv6.h>
 
-#define ICMP_UNREACHABLE	3
-#define ICMP_QUENCH		4
-#define ICMP_REDIRECT_TYPE	5
-#define ICMP_ROUTER_ADVERT_TYPE	9
-#define ICMP_TIME_EXCEEDED	11
-#define ICMP_PARAMETER		12
-#define ICMPV6_UNREACHABLE	1	/* and, up to 4: too big, time exceeded, parameter problem */
-#define ICMPV6_PARAMETER	4
-#define MLD_REPORT		131
-#define MLD_DONE		132
-#define ND_ROUTER_SOLICIT	133
-#define ND_ROUTER_ADVERT	134
-#define ND_NEIGHBOUR_SOLICIT	135
-#define ND_NEIGHBOUR_ADVERT	136
-#define ND_REDIRECT		137
-#define MLD2_REPORT		143
+#include "maps.h"
+#include "network.h"
+#include "owner.h"
+#include "packet.h"
 
-#define ND_OPTION_SOURCE_MAC	1
-#define ND_OPTION_TARGET_MAC	2
+#define PORT_DHCP_SERVER		67
+#define PORT_DHCP_CLIENT		68
+#define PORT_DHCPV6_CLIENT		546
+#define PORT_DHCPV6_SERVER		547
+#define DHCP_MIN_BYTES			240	/* the fixed part and the magic cookie */
+#define DHCP_MAGIC			0x63825363
 
-static __always_inline void breaks(struct packet *packet, enum vector vector)
+#define ICMP_DEST_UNREACH		3
+#define ICMP_SOURCE_QUENCH		4
+#define ICMP_REDIRECT			5
+#define ICMP_ROUTER_ADVERT		9
+#define ICMP_TIME_EXCEEDED		11
+#define ICMP_PARAMETERPROB		12
+#define NDISC_ROUTER_SOLICITATION	133
+#define NDISC_ROUTER_ADVERTISEMENT	134
+#define NDISC_NEIGHBOUR_SOLICITATION	135
+#define NDISC_NEIGHBOUR_ADVERTISEMENT	136
+#define NDISC_REDIRECT			137
+
+#define ND_OPT_SOURCE_LL_ADDR		1
+#define ND_OPT_TARGET_LL_ADDR		2
+
+static __always_inline void add_violation(struct packet *packet, enum vector vector)
 {
-	packet->broken |= BROKEN(vector);
+	packet->violations |= VECTOR_BIT(vector);
 }
 
 static __always_inline bool is_udp(const struct packet *packet, __u16 source, __u16 destination)
@@ -59,7 +61,7 @@ struct bootp {
 	__u8 mac[6];
 };
 
-__separate int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+__noinline int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
 {
 	struct bootp head;
 	__be32 magic;
@@ -70,8 +72,8 @@ __separate int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface,
 	    !is_udp(packet, PORT_DHCP_CLIENT, PORT_DHCP_SERVER) || packet->destination.words[3] != 0xffffffff)
 		return false;
 	body = packet->transport + 8;
-	if (!load(skb, packet, body, &head, sizeof(head)) ||
-	    !load(skb, packet, body + DHCP_MIN_BYTES - sizeof(magic), &magic, sizeof(magic)))
+	if (!load_bytes(skb, packet, body, &head, sizeof(head)) ||
+	    !load_bytes(skb, packet, body + DHCP_MIN_BYTES - sizeof(magic), &magic, sizeof(magic)))
 		return false;
 	if (head.operation != 1 || head.hardware != 1 || head.hardware_length != 6 || magic != bpf_htonl(DHCP_MAGIC))
 		return false;
@@ -90,7 +92,7 @@ static __always_inline bool is_dhcpv6_request(struct __sk_buff *skb, const struc
 	if (to[1] || to[2] || !((to[0] == bpf_htonl(0xff020000) && to[3] == bpf_htonl(0x00010002)) ||
 				(to[0] == bpf_htonl(0xff050000) && to[3] == bpf_htonl(0x00010003))))
 		return false;
-	if (!load(skb, packet, packet->transport + 8, head, sizeof(head)))
+	if (!load_bytes(skb, packet, packet->transport + 8, head, sizeof(head)))
 		return false;
 	switch (head[0]) {
 	case 1: case 3: case 4: case 5: case 6: case 8: case 9: case 11:
@@ -99,56 +101,56 @@ static __always_inline bool is_dhcpv6_request(struct __sk_buff *skb, const struc
 	return false;
 }
 
-static __always_inline void judge_ipv4_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	if (is_inline_ipv4(iface, &packet->source))
 		return;
 	if (packet->source.words[3] == 0)
-		breaks(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV4_SOURCE);
+		add_violation(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV4_SOURCE);
 	else if (!is_granted(iface, skb->ifindex, &packet->source, true, ADDRESS_SOURCE))
-		breaks(packet, VECTOR_IPV4_SOURCE);
+		add_violation(packet, VECTOR_IPV4_SOURCE);
 }
 
 /* RFC 3590: a host without an address yet reports its groups, among them the one it needs for DAD, from ::. */
 static __always_inline bool is_mld_report(const struct packet *packet)
 {
-	return (is_icmpv6(packet, MLD_REPORT) || is_icmpv6(packet, MLD_DONE) || is_icmpv6(packet, MLD2_REPORT)) &&
+	return (is_icmpv6(packet, ICMPV6_MGM_REPORT) || is_icmpv6(packet, ICMPV6_MGM_REDUCTION) || is_icmpv6(packet, ICMPV6_MLD2_REPORT)) &&
 	       packet->hop_limit == 1 && packet->hop_by_hop && packet->destination.bytes[0] == 0xff;
 }
 
 /* A packet from ::. */
-__separate int judge_unspecified(struct __sk_buff *skb, struct packet *packet)
+__noinline int check_unspecified(struct __sk_buff *skb, struct packet *packet)
 {
-	if (!packet || is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT) || is_icmpv6(packet, ND_ROUTER_SOLICIT) || is_mld_report(packet))
+	if (!packet || is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_ROUTER_SOLICITATION) || is_mld_report(packet))
 		return 0;
-	breaks(packet, is_dhcpv6_request(skb, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV6_SOURCE);
+	add_violation(packet, is_dhcpv6_request(skb, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV6_SOURCE);
 	return 0;
 }
 
-static __always_inline void judge_ipv6_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_ipv6_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	if (is_inline_ipv6(iface, &packet->source))
 		return;
 	if (is_unspecified(&packet->source)) {
-		judge_unspecified(skb, packet);
+		check_unspecified(skb, packet);
 		return;
 	}
 	if (is_link_local(&packet->source)) {
 		if (!may_claim_ipv6(iface, skb->ifindex, &packet->source))
-			breaks(packet, VECTOR_LINK_LOCAL);
+			add_violation(packet, VECTOR_LINK_LOCAL);
 	} else if (!is_granted(iface, skb->ifindex, &packet->source, false, ADDRESS_SOURCE)) {
-		breaks(packet, VECTOR_IPV6_SOURCE);
+		add_violation(packet, VECTOR_IPV6_SOURCE);
 	}
 }
 
-static __always_inline void judge_arp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_arp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
-	bool probe = packet->source.words[3] == 0 && packet->protocol == ARP_REQUEST;
+	bool probe = packet->source.words[3] == 0 && packet->protocol == ARPOP_REQUEST;
 
 	if (iface->flags & IFACE_HAS_MAC && !same_mac(packet->arp_mac, iface->mac))
-		breaks(packet, VECTOR_ARP_SENDER);
+		add_violation(packet, VECTOR_ARP_SENDER);
 	if (!probe && !may_claim_ipv4(iface, skb->ifindex, &packet->source))
-		breaks(packet, VECTOR_ARP_SENDER);
+		add_violation(packet, VECTOR_ARP_SENDER);
 }
 
 struct nd_option {
@@ -159,7 +161,7 @@ struct nd_option {
 
 enum options { OPTIONS_GOOD, OPTIONS_FORGED, OPTIONS_MALFORMED };
 
-__separate int judge_nd_options(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 at)
+__noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 at)
 {
 	bool unspecified, forged = false;
 	struct nd_option option;
@@ -168,10 +170,10 @@ __separate int judge_nd_options(struct __sk_buff *skb, const struct iface *iface
 		return OPTIONS_MALFORMED;
 	unspecified = is_unspecified(&packet->source);
 	for (int i = 0; i < MAX_ND_OPTIONS && at < packet->end; i++) {
-		if (!load(skb, packet, at, &option, sizeof(option)) || option.length == 0)
+		if (!load_bytes(skb, packet, at, &option, sizeof(option)) || option.length == 0)
 			return OPTIONS_MALFORMED;
 		at += option.length * 8;
-		if (option.type != ND_OPTION_SOURCE_MAC && option.type != ND_OPTION_TARGET_MAC)
+		if (option.type != ND_OPT_SOURCE_LL_ADDR && option.type != ND_OPT_TARGET_LL_ADDR)
 			continue;
 		if (unspecified || (iface->flags & IFACE_HAS_MAC && !same_mac(option.mac, iface->mac)))
 			forged = true;
@@ -202,7 +204,7 @@ static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 if
 }
 
 /* NS, NA and RS. False: malformed. */
-__separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	bool claims;
 	__u32 body;
@@ -210,29 +212,29 @@ __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface,
 
 	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->icmp_code != 0)
 		return false;
-	claims = packet->icmp_type == ND_NEIGHBOUR_ADVERT;
+	claims = packet->icmp_type == NDISC_NEIGHBOUR_ADVERTISEMENT;
 	body = packet->transport + 8;
-	if (packet->icmp_type != ND_ROUTER_SOLICIT) {
-		if (!load(skb, packet, body, &packet->target, sizeof(packet->target)) || packet->target.bytes[0] == 0xff)
+	if (packet->icmp_type != NDISC_ROUTER_SOLICITATION) {
+		if (!load_bytes(skb, packet, body, &packet->target, sizeof(packet->target)) || packet->target.bytes[0] == 0xff)
 			return false;
 		body += sizeof(packet->target);
 	}
-	options = judge_nd_options(skb, iface, packet, body);
+	options = check_nd_options(skb, iface, packet, body);
 	if (options == OPTIONS_MALFORMED)
 		return false;
 	if (options == OPTIONS_FORGED)
-		breaks(packet, VECTOR_ND_TARGET);
+		add_violation(packet, VECTOR_ND_TARGET);
 	/* Whoever hears an NS or RS takes its source for a neighbour at the MAC of the option: a claim like that of ARP. */
-	if (packet->icmp_type != ND_NEIGHBOUR_ADVERT && !is_unspecified(&packet->source) &&
+	if (packet->icmp_type != NDISC_NEIGHBOUR_ADVERTISEMENT && !is_unspecified(&packet->source) &&
 	    is_foreign_claim(iface, skb->ifindex, &packet->source))
-		breaks(packet, VECTOR_ND_TARGET);
-	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_unspecified(&packet->source)) {
+		add_violation(packet, VECTOR_ND_TARGET);
+	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION && is_unspecified(&packet->source)) {
 		claims = true;
 		if (!is_solicited_node(&packet->destination, &packet->target))
-			breaks(packet, VECTOR_ND_TARGET);
+			add_violation(packet, VECTOR_ND_TARGET);
 	}
 	if (claims && !may_claim_ipv6(iface, skb->ifindex, &packet->target))
-		breaks(packet, packet->icmp_type == ND_NEIGHBOUR_SOLICIT &&
+		add_violation(packet, packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION &&
 			       !is_foreign_claim(iface, skb->ifindex, &packet->target) ?
 				       VECTOR_LINK_LOCAL : VECTOR_ND_TARGET);
 	return true;
@@ -242,7 +244,7 @@ __separate int judge_neighbour(struct __sk_buff *skb, const struct iface *iface,
  * An ICMP error. Hosts believe it whoever sends it, so what it quotes has to be a packet that was sent to the pod; one
  * about a flow of others would cut it or shrink its path MTU. `ipv4` is of both, the error and what it quotes.
  */
-__separate int judge_error(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
+__noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
 {
 	__u32 quote, right = ADDRESS_SOURCE | ADDRESS_NEIGHBOUR;
 	union address to;
@@ -253,70 +255,70 @@ __separate int judge_error(struct __sk_buff *skb, const struct iface *iface, str
 		return 0;
 	quote = packet->transport + 8;
 	if (ipv4) {
-		if (!load(skb, packet, quote + 16, &to_ipv4, sizeof(to_ipv4)))
+		if (!load_bytes(skb, packet, quote + 16, &to_ipv4, sizeof(to_ipv4)))
 			goto malformed;
 		mapped_address(&to, to_ipv4);
 		own = is_inline_ipv4(iface, &to);
 	} else {
-		if (!load(skb, packet, quote + 24, &to, sizeof(to)))
+		if (!load_bytes(skb, packet, quote + 24, &to, sizeof(to)))
 			goto malformed;
 		/* too big and parameter problem are answers to multicast as well (RFC 4443, 2.4) */
 		own = to.bytes[0] == 0xff || is_inline_ipv6(iface, &to) || is_mac_link_local(iface, &to);
 	}
 	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
-		breaks(packet, VECTOR_REDIRECT);
+		add_violation(packet, VECTOR_REDIRECT);
 	return 0;
 malformed:
-	breaks(packet, VECTOR_MALFORMED);
+	add_violation(packet, VECTOR_MALFORMED);
 	return 0;
 }
 
-static __always_inline void judge_icmp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_icmp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	switch (packet->icmp_type) {
-	case ICMP_REDIRECT_TYPE:
-		breaks(packet, VECTOR_REDIRECT);
+	case ICMP_REDIRECT:
+		add_violation(packet, VECTOR_REDIRECT);
 		return;
-	case ICMP_ROUTER_ADVERT_TYPE:
-		breaks(packet, VECTOR_ROUTER_ADVERT);
+	case ICMP_ROUTER_ADVERT:
+		add_violation(packet, VECTOR_ROUTER_ADVERT);
 		return;
-	case ICMP_UNREACHABLE:
-	case ICMP_QUENCH:
+	case ICMP_DEST_UNREACH:
+	case ICMP_SOURCE_QUENCH:
 	case ICMP_TIME_EXCEEDED:
-	case ICMP_PARAMETER:
-		judge_error(skb, iface, packet, true);
+	case ICMP_PARAMETERPROB:
+		check_icmp_error(skb, iface, packet, true);
 		return;
 	}
 }
 
-static __always_inline void judge_icmpv6(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	switch (packet->icmp_type) {
-	case ICMPV6_UNREACHABLE ... ICMPV6_PARAMETER:
-		judge_error(skb, iface, packet, false);
+	case ICMPV6_DEST_UNREACH ... ICMPV6_PARAMPROB:
+		check_icmp_error(skb, iface, packet, false);
 		return;
-	case ND_ROUTER_ADVERT:
-		breaks(packet, VECTOR_ROUTER_ADVERT);
+	case NDISC_ROUTER_ADVERTISEMENT:
+		add_violation(packet, VECTOR_ROUTER_ADVERT);
 		break;
-	case ND_REDIRECT:
-		breaks(packet, VECTOR_REDIRECT);
+	case NDISC_REDIRECT:
+		add_violation(packet, VECTOR_REDIRECT);
 		break;
-	case ND_ROUTER_SOLICIT:
-	case ND_NEIGHBOUR_SOLICIT:
-	case ND_NEIGHBOUR_ADVERT:
-		if (!judge_neighbour(skb, iface, packet))
-			breaks(packet, VECTOR_MALFORMED);
+	case NDISC_ROUTER_SOLICITATION:
+	case NDISC_NEIGHBOUR_SOLICITATION:
+	case NDISC_NEIGHBOUR_ADVERTISEMENT:
+		if (!check_neighbour(skb, iface, packet))
+			add_violation(packet, VECTOR_MALFORMED);
 		return;
 	default:
 		return;
 	}
 	if (packet->fragment != FRAGMENT_NONE)
-		breaks(packet, VECTOR_MALFORMED);
+		add_violation(packet, VECTOR_MALFORMED);
 }
 
-static __always_inline void judge_tunnel(struct packet *packet)
+static __always_inline void check_tunnel(struct packet *packet)
 {
-	breaks(packet, node_at(&packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
+	add_violation(packet, find_node_address(&packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
 }
 
 static __always_inline bool is_tunnel_port(__be16 port)
@@ -327,59 +329,59 @@ static __always_inline bool is_tunnel_port(__be16 port)
 	return ports && (ports->vxlan | ports->geneve) >> (bpf_ntohs(port) % 64) & 1;
 }
 
-static __always_inline void judge_udp(struct packet *packet, bool ipv4)
+static __always_inline void check_udp(struct packet *packet, bool ipv4)
 {
 	__be16 server = ipv4 ? bpf_htons(PORT_DHCP_SERVER) : bpf_htons(PORT_DHCPV6_SERVER);
 	__be16 client = ipv4 ? bpf_htons(PORT_DHCP_CLIENT) : bpf_htons(PORT_DHCPV6_CLIENT);
 
 	if (packet->source_port == server || packet->destination_port == client)
-		breaks(packet, VECTOR_DHCP_SERVER);
+		add_violation(packet, VECTOR_DHCP_SERVER);
 	if (is_tunnel_port(packet->destination_port))
-		judge_tunnel(packet);
+		check_tunnel(packet);
 }
 
-static __always_inline void judge_protocol(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
+static __always_inline void check_protocol(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
 					   bool ipv4)
 {
 	if (is_tunnel_protocol(packet->protocol)) {
-		judge_tunnel(packet);
+		check_tunnel(packet);
 		return;
 	}
 	switch (packet->protocol) {
 	case IPPROTO_UDP:
 		if (packet->transport)
-			judge_udp(packet, ipv4);
+			check_udp(packet, ipv4);
 		return;
 	case IPPROTO_ICMP:
 		if (ipv4 && packet->transport)
-			judge_icmp(skb, iface, packet);
+			check_icmp(skb, iface, packet);
 		return;
 	case IPPROTO_ICMPV6:
 		if (!ipv4 && packet->transport)
-			judge_icmpv6(skb, iface, packet);
+			check_icmpv6(skb, iface, packet);
 		return;
 	}
 }
 
-__separate int judge_frame(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int check_frame(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	if (!iface || !packet)
 		return 0;
 	if (packet->network && iface->flags & IFACE_HAS_MAC && !same_mac(packet->source_mac, iface->mac))
-		breaks(packet, VECTOR_SOURCE_MAC);
+		add_violation(packet, VECTOR_SOURCE_MAC);
 	if (!packet->has_addresses)
 		return 0;
 	switch (packet->ether_type) {
-	case bpf_htons(ETHERTYPE_IPV4):
-		judge_ipv4_source(skb, iface, packet);
-		judge_protocol(skb, iface, packet, true);
+	case bpf_htons(ETH_P_IP):
+		check_ipv4_source(skb, iface, packet);
+		check_protocol(skb, iface, packet, true);
 		break;
-	case bpf_htons(ETHERTYPE_IPV6):
-		judge_ipv6_source(skb, iface, packet);
-		judge_protocol(skb, iface, packet, false);
+	case bpf_htons(ETH_P_IPV6):
+		check_ipv6_source(skb, iface, packet);
+		check_protocol(skb, iface, packet, false);
 		break;
-	case bpf_htons(ETHERTYPE_ARP):
-		judge_arp(skb, iface, packet);
+	case bpf_htons(ETH_P_ARP):
+		check_arp(skb, iface, packet);
 		break;
 	}
 	return 0;

@@ -10,6 +10,9 @@
 #ifndef BAILIFF_EVENTS_H
 #define BAILIFF_EVENTS_H
 
+#include <linux/bpf.h>
+#include <linux/types.h>
+
 /* Grows when a layout or the meaning of a field changes; kept in `meta`, so that pinned maps of another ABI are known. */
 enum abi { BAILIFF_ABI = 1 };
 
@@ -83,14 +86,14 @@ struct iface {
  * writing: words of two writings do not fit together, and then there is no card. Needs words to be written whole, which
  * memcpy does with aligned ones, and no order between them.
  */
-enum card_shape {
-	CARD_SLOT_SHIFT = 32,	/* in `interface`, 16 bits */
-	CARD_HAS_SHIFT = 32,	/* in `ipv4` and the last word of `ipv6`, a bit: there is such an address */
-	CARD_TAG_SHIFT = 48,
-	CARD_COUNT = 4096,	/* of 250 interfaces made over a long time, some seven find their place taken */
+enum fastpath_shape {
+	FASTPATH_SLOT_SHIFT = 32,	/* in `interface`, 16 bits */
+	FASTPATH_HAS_SHIFT = 32,	/* in `ipv4` and the last word of `ipv6`, a bit: there is such an address */
+	FASTPATH_TAG_SHIFT = 48,
+	FASTPATH_COUNT = 4096,	/* of 250 interfaces made over a long time, some seven find their place taken */
 };
 
-struct card {
+struct fastpath_entry {
 	__u64 interface;	/* ifindex; 0: no card here */
 	__u64 mac;		/* bytes in their order, lowest first; likewise below */
 	__u64 ipv4;

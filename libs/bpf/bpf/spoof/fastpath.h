@@ -10,10 +10,17 @@
  * Each is_plain_*() gives checksum_place() of the transport header; 0: the packet is not plain.
  * Reads the packet directly, each time after a comparison with data_end; each word of the card once, as it may change meanwhile.
  */
-#ifndef BAILIFF_FAST_H
-#define BAILIFF_FAST_H
+#ifndef BAILIFF_FASTPATH_H
+#define BAILIFF_FASTPATH_H
 
-#define IPV4_DONT_FRAGMENT	0x4000
+#include <stddef.h>
+
+#include "checks.h"
+#include "maps.h"
+#include "network.h"
+#include "offload.h"
+
+#define IP_DF	0x4000
 #define NO_SLOT			(~0U)
 
 static __always_inline bool is_plain_tcp(const void *header, const void *data_end, __u32 bytes)
@@ -38,46 +45,46 @@ static __always_inline bool is_plain_udp(const __be16 *ports, bool ipv4)
 /* Echo and what else says nothing of routes and of other packets. */
 static __always_inline bool is_plain_icmp(__u8 type)
 {
-	return type < ICMP_UNREACHABLE || type == 8 || type > ICMP_PARAMETER;
+	return type < ICMP_DEST_UNREACH || type == 8 || type > ICMP_PARAMETERPROB;
 }
 
-#define CARD_HAS	(1ULL << CARD_HAS_SHIFT)
-#define CARD_TAG	(~0ULL << CARD_TAG_SHIFT)
-#define CARD_BYTES	(~CARD_TAG)
+#define FASTPATH_HAS	(1ULL << FASTPATH_HAS_SHIFT)
+#define FASTPATH_TAG	(~0ULL << FASTPATH_TAG_SHIFT)
+#define FASTPATH_BYTES	(~FASTPATH_TAG)
 
 /* A word of the card is compared with what the packet says under the tag of the card. */
-static __always_inline bool says(const __u64 *word, __u64 bytes, __u64 tag)
+static __always_inline bool has_word(const __u64 *word, __u64 bytes, __u64 tag)
 {
 	return *(const volatile __u64 *)word == (bytes | tag);
 }
 
-static __always_inline bool says_mac(const struct card *card, const __u8 *mac, __u64 tag)
+static __always_inline bool has_mac(const struct fastpath_entry *entry, const __u8 *mac, __u64 tag)
 {
-	return says(&card->mac, *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32, tag);
+	return has_word(&entry->mac, *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32, tag);
 }
 
-static __always_inline bool says_ipv6(const struct card *card, const union address *address, __u64 tag)
+static __always_inline bool has_ipv6(const struct fastpath_entry *entry, const union address *address, __u64 tag)
 {
 	__u64 low = address->halves[0], high = address->halves[1];
 
-	return says(&card->ipv6[0], low & CARD_BYTES, tag) &&
-	       says(&card->ipv6[1], low >> 48 | (high & 0xffffffff) << 16, tag) &&
-	       says(&card->ipv6[2], high >> 32 | CARD_HAS, tag);
+	return has_word(&entry->ipv6[0], low & FASTPATH_BYTES, tag) &&
+	       has_word(&entry->ipv6[1], low >> 48 | (high & 0xffffffff) << 16, tag) &&
+	       has_word(&entry->ipv6[2], high >> 32 | FASTPATH_HAS, tag);
 }
 
-static __always_inline __u32 is_plain_ipv4(const struct card *card, __u64 tag, const void *network, const void *data_end,
+static __always_inline __u32 is_plain_ipv4(const struct fastpath_entry *entry, __u64 tag, const void *network, const void *data_end,
 					  __u32 available)
 {
-	const struct ipv4 *header = network;
+	const struct iphdr *header = network;
 	const __u8 *transport = (const void *)(header + 1);
 	__u32 bytes;
 
 	if ((const void *)(transport + 8) > data_end)
 		return 0;
-	if (header->version_ihl != 0x45 || header->fragment & ~bpf_htons(IPV4_DONT_FRAGMENT) ||
-	    !says(&card->ipv4, header->source | CARD_HAS, tag))
+	if (*(const __u8 *)header != 0x45 || header->frag_off & ~bpf_htons(IP_DF) ||
+	    !has_word(&entry->ipv4, header->saddr | FASTPATH_HAS, tag))
 		return 0;
-	bytes = bpf_ntohs(header->total_length);
+	bytes = bpf_ntohs(header->tot_len);
 	if (bytes < IPV4_MIN_BYTES + 8 || bytes > available)
 		return 0;
 	bytes -= IPV4_MIN_BYTES;
@@ -90,27 +97,27 @@ static __always_inline __u32 is_plain_ipv4(const struct card *card, __u64 tag, c
 	return checksum_place(IPPROTO_ICMP);
 }
 
-static __always_inline __u32 is_plain_ipv6(const struct card *card, __u64 tag, const void *network, const void *data_end,
+static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, __u64 tag, const void *network, const void *data_end,
 					  __u32 available)
 {
-	const struct ipv6 *header = network;
+	const struct ipv6hdr *header = network;
 	const __u8 *transport = (const void *)(header + 1);
 	__u32 bytes;
 
 	if ((const void *)(transport + 8) > data_end)
 		return 0;
-	if ((header->version_flow & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000) ||
-	    !says_ipv6(card, &header->source, tag))
+	if ((first_word(header) & bpf_htonl(0xf0000000)) != bpf_htonl(0x60000000) ||
+	    !has_ipv6(entry, (const union address *)&header->saddr, tag))
 		return 0;
-	bytes = bpf_ntohs(header->payload_length);
+	bytes = bpf_ntohs(header->payload_len);
 	if (bytes < 8 || IPV6_BYTES + bytes > available)
 		return 0;
-	if (header->next == IPPROTO_TCP)
+	if (header->nexthdr == IPPROTO_TCP)
 		return is_plain_tcp(transport, data_end, bytes) ? checksum_place(IPPROTO_TCP) : 0;
-	if (header->next == IPPROTO_UDP)
+	if (header->nexthdr == IPPROTO_UDP)
 		return is_plain_udp((const __be16 *)transport, false) ? checksum_place(IPPROTO_UDP) : 0;
-	if (header->next != IPPROTO_ICMPV6 || transport[0] <= ICMPV6_PARAMETER ||
-	    (transport[0] >= ND_ROUTER_SOLICIT && transport[0] <= ND_REDIRECT))
+	if (header->nexthdr != IPPROTO_ICMPV6 || transport[0] <= ICMPV6_PARAMPROB ||
+	    (transport[0] >= NDISC_ROUTER_SOLICITATION && transport[0] <= NDISC_REDIRECT))
 		return 0;
 	return checksum_place(IPPROTO_ICMPV6);
 }
@@ -130,29 +137,32 @@ static __always_inline bool is_plain_offload(struct __sk_buff *skb, __s32 start,
 static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 {
 	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
-	const struct ethernet *ethernet = data;
-	__u32 index = ifindex % CARD_COUNT;
-	const struct card *card = bpf_map_lookup_elem(&cards, &index);
+	const struct ethhdr *ethernet = data;
+	__u32 index = ifindex % FASTPATH_COUNT;
+	const struct fastpath_entry *entry = bpf_map_lookup_elem(&cards, &index);
 	__u32 start = sizeof(*ethernet), place = 0;
 	__u64 interface, tag;
+	__be16 type;
 
-	if (!card)
+	if (!entry)
 		return NO_SLOT;
-	interface = *(const volatile __u64 *)&card->interface;
-	tag = interface & CARD_TAG;
+	interface = *(const volatile __u64 *)&entry->interface;
+	tag = interface & FASTPATH_TAG;
 	if ((__u32)interface != ifindex || skb->vlan_present || (const void *)(ethernet + 1) > data_end ||
-	    !says_mac(card, ethernet->source, tag))
+	    !has_mac(entry, ethernet->h_source, tag))
 		return NO_SLOT;
-	if (ethernet->type == bpf_htons(ETHERTYPE_IPV4)) {
-		place = is_plain_ipv4(card, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
+	/* struct ethhdr is packed, so its own field would be read byte by byte */
+	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
+	if (type == bpf_htons(ETH_P_IP)) {
+		place = is_plain_ipv4(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
 		start += IPV4_MIN_BYTES;
-	} else if (ethernet->type == bpf_htons(ETHERTYPE_IPV6)) {
-		place = is_plain_ipv6(card, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
+	} else if (type == bpf_htons(ETH_P_IPV6)) {
+		place = is_plain_ipv6(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
 		start += IPV6_BYTES;
 	}
 	if (!place || !is_plain_offload(skb, start, place))
 		return NO_SLOT;
-	return (interface & CARD_BYTES) >> CARD_SLOT_SHIFT;
+	return (interface & FASTPATH_BYTES) >> FASTPATH_SLOT_SHIFT;
 }
 
 #endif

@@ -9,6 +9,12 @@
 #ifndef BAILIFF_MAPS_H
 #define BAILIFF_MAPS_H
 
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "events.h"
+#include "packet.h"
+
 #define MAX_INTERFACES 512	/* Kubernetes' own ceiling is 110 pods a node, large clouds go to 250 */
 
 /* One entry a guarded interface. */
@@ -22,9 +28,9 @@ struct {
 /* Fixed, as its size is in the index: 192 KiB. Who finds its place taken goes the whole way. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, CARD_COUNT);
+	__uint(max_entries, FASTPATH_COUNT);
 	__type(key, __u32);
-	__type(value, struct card);
+	__type(value, struct fastpath_entry);
 } cards SEC(".maps");
 
 /* 16 further addresses or prefixes an interface on average. */

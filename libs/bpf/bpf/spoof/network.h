@@ -8,27 +8,16 @@
 #ifndef BAILIFF_NETWORK_H
 #define BAILIFF_NETWORK_H
 
-struct ipv4 {
-	__u8 version_ihl;
-	__u8 tos;
-	__be16 total_length;
-	__be16 id;
-	__be16 fragment;	/* flags and offset in units of 8 bytes */
-	__u8 ttl;
-	__u8 protocol;
-	__be16 checksum;
-	__be32 source;
-	__be32 destination;
-};
+#include <linux/ip.h>
+#include <linux/ipv6.h>
 
-struct ipv6 {
-	__be32 version_flow;
-	__be16 payload_length;
-	__u8 next;
-	__u8 hop_limit;
-	union address source;
-	union address destination;
-};
+#include "packet.h"
+
+/* Version, traffic class and flow label of an IPv6 header, in one load. */
+static __always_inline __be32 first_word(const struct ipv6hdr *header)
+{
+	return *(const __be32 *)header;
+}
 
 /* The first eight bytes that all extension headers have. */
 struct extension {
@@ -41,48 +30,43 @@ struct extension {
 	__be32 rest;
 };
 
+#define IPPROTO_ETHERIP		97
 #define IPV4_MIN_BYTES		20
 #define IPV4_OPTION_BYTES	40
-#define IPV4_OPTION_END		0
-#define IPV4_OPTION_NOP		1
-#define IPV4_OPTION_LSRR	131
-#define IPV4_OPTION_SSRR	137
-#define IPV4_MORE_FRAGMENTS	0x2000
-#define IPV4_OFFSET_MASK	0x1fff
+#define IP_MF			0x2000
+#define IP_OFFSET		0x1fff
 #define IPV6_BYTES		40
-#define IPV6_OPTION_PAD1	0
-#define IPV6_OPTION_HOME	201	/* Home Address (RFC 6275, 6.3) */
-#define IPV6_OFFSET_MASK	0xfff8
+#define IP6_OFFSET		0xfff8
 #define EXTENSION_HEAD_BYTES	2
 
 /*
  * Every byte is visited, options are read where one begins: the verifier then sees constant indexes, and the cost is
  * the same for every packet with options. False: malformed.
  */
-__separate int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, __u32 length)
+__noinline int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, __u32 length)
 {
 	__u8 options[IPV4_OPTION_BYTES] = {};
 	__u32 next = 0;
 
-	if (!packet || !copy(skb, packet->network + IPV4_MIN_BYTES, options, length, sizeof(options)))
+	if (!packet || !copy_bytes(skb, packet->network + IPV4_MIN_BYTES, options, length, sizeof(options)))
 		return false;
 	for (__u32 i = 0; i < sizeof(options); i++) {
-		if (i >= length || options[i] == IPV4_OPTION_END) {
+		if (i >= length || options[i] == IPOPT_END) {
 			if (i >= length || i == next)
 				break;
 			continue;
 		}
 		if (i != next)
 			continue;
-		if (options[i] == IPV4_OPTION_NOP) {
-			next = forget(packet, next + 1);
+		if (options[i] == IPOPT_NOOP) {
+			next = hide_bounds(packet, next + 1);
 			continue;
 		}
 		if (i + 1 >= length || options[i + 1] < 2 || i + options[i + 1] > length)
 			return false;
-		if (options[i] == IPV4_OPTION_LSRR || options[i] == IPV4_OPTION_SSRR)
-			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
-		next = forget(packet, i + options[i + 1]);
+		if (options[i] == IPOPT_LSRR || options[i] == IPOPT_SSRR)
+			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
+		next = hide_bounds(packet, i + options[i + 1]);
 	}
 	return true;
 }
@@ -91,37 +75,37 @@ __separate int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, 
 static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 available = packet->end - packet->network, header_bytes, total, fragment, offset;
-	struct ipv4 header;
+	struct iphdr header;
 
-	if (!load(skb, packet, packet->network, &header, sizeof(header)))
+	if (!load_bytes(skb, packet, packet->network, &header, sizeof(header)))
 		return false;
-	header_bytes = (header.version_ihl & 15) * 4;
-	if (header.version_ihl >> 4 != 4 || header_bytes < IPV4_MIN_BYTES)
+	header_bytes = header.ihl * 4;
+	if (header.version != 4 || header_bytes < IPV4_MIN_BYTES)
 		return false;
-	total = bpf_ntohs(header.total_length);
+	total = bpf_ntohs(header.tot_len);
 	if (total == 0 && skb->gso_size)
 		total = available;
 	if (total < header_bytes || total > available)
 		return false;
 	packet->end = packet->network + total;
-	mapped_address(&packet->source, header.source);
-	mapped_address(&packet->destination, header.destination);
+	mapped_address(&packet->source, header.saddr);
+	mapped_address(&packet->destination, header.daddr);
 	packet->has_addresses = 1;
 	packet->protocol = header.protocol;
 	packet->hop_limit = header.ttl;
 	packet->transport = packet->network + header_bytes;
 
 	if (header_bytes > IPV4_MIN_BYTES && !parse_ipv4_options(skb, packet, header_bytes - IPV4_MIN_BYTES))
-		packet->broken |= BROKEN(VECTOR_MALFORMED);
+		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 
-	fragment = bpf_ntohs(header.fragment);
-	offset = (fragment & IPV4_OFFSET_MASK) * 8;
+	fragment = bpf_ntohs(header.frag_off);
+	offset = (fragment & IP_OFFSET) * 8;
 	if (offset) {
 		packet->fragment = FRAGMENT_LATER;
 		packet->transport = 0;
 		return offset + total - header_bytes <= MAX_IP_BYTES;
 	}
-	if (fragment & IPV4_MORE_FRAGMENTS)
+	if (fragment & IP_MF)
 		packet->fragment = FRAGMENT_FIRST;
 	return parse_transport(skb, packet);
 }
@@ -130,7 +114,7 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
  * Destination options, up to `end`. A receiver that knows Home Address takes the address in it for the packet's source.
  * False: malformed.
  */
-__separate int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at, __u32 end)
+__noinline int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at, __u32 end)
 {
 	struct {
 		__u8 type, length;
@@ -139,17 +123,17 @@ __separate int parse_destination_options(struct __sk_buff *skb, struct packet *p
 	if (!packet)
 		return false;
 	for (int i = 0; i < MAX_DESTINATION_OPTIONS && at < end; i++) {
-		if (!load(skb, packet, at, &option.type, sizeof(option.type)))
+		if (!load_bytes(skb, packet, at, &option.type, sizeof(option.type)))
 			return false;
-		if (option.type == IPV6_OPTION_PAD1) {
-			at = forget(packet, at + 1);
+		if (option.type == IPV6_TLV_PAD1) {
+			at = hide_bounds(packet, at + 1);
 			continue;
 		}
-		if (!load(skb, packet, at, &option, sizeof(option)) || at + sizeof(option) + option.length > end)
+		if (!load_bytes(skb, packet, at, &option, sizeof(option)) || at + sizeof(option) + option.length > end)
 			return false;
-		if (option.type == IPV6_OPTION_HOME)
-			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
-		at = forget(packet, at + sizeof(option) + option.length);
+		if (option.type == IPV6_TLV_HAO)
+			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
+		at = hide_bounds(packet, at + sizeof(option) + option.length);
 	}
 	return at == end;
 }
@@ -163,7 +147,7 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 	struct extension header;
 	__u32 offset, bytes;
 
-	if (!load(skb, packet, at, &header, sizeof(header)))
+	if (!load_bytes(skb, packet, at, &header, sizeof(header)))
 		return 0;
 	bytes = (header.length + 1) * 8;
 	switch (packet->protocol) {
@@ -175,7 +159,7 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 	case IPPROTO_ROUTING:
 		packet->routed = 1;
 		if (header.routing_type == 0)
-			packet->broken |= BROKEN(VECTOR_SOURCE_ROUTE);
+			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
 		break;
 	case IPPROTO_AH:
 		bytes = (header.length + 2) * 4;
@@ -184,7 +168,7 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 		bytes = sizeof(header);
 		if (packet->fragment != FRAGMENT_NONE)
 			return 0;
-		offset = bpf_ntohs(header.fragment) & IPV6_OFFSET_MASK;
+		offset = bpf_ntohs(header.fragment) & IP6_OFFSET;
 		packet->fragment = offset ? FRAGMENT_LATER : FRAGMENT_FIRST;
 		if (offset && offset + packet->end - at - bytes > MAX_IP_BYTES)
 			return 0;
@@ -218,7 +202,7 @@ static __always_inline bool is_tunnel_protocol(__u8 protocol)
 /* 0.0.0.0 or ::, in an IP packet. */
 static __always_inline bool has_no_source(const struct packet *packet)
 {
-	return packet->ether_type == bpf_htons(ETHERTYPE_IPV4) ? packet->source.words[3] == 0 :
+	return packet->ether_type == bpf_htons(ETH_P_IP) ? packet->source.words[3] == 0 :
 								 is_unspecified(&packet->source);
 }
 
@@ -228,7 +212,7 @@ static __always_inline bool is_extension(__u8 protocol)
 	       protocol == IPPROTO_AH || protocol == IPPROTO_DSTOPTS;
 }
 
-__separate int parse_extensions(struct __sk_buff *skb, struct packet *packet)
+__noinline int parse_extensions(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 at;
 
@@ -245,7 +229,7 @@ __separate int parse_extensions(struct __sk_buff *skb, struct packet *packet)
 			packet->transport = 0;
 			return true;
 		}
-		at = forget(packet, at + bytes);
+		at = hide_bounds(packet, at + bytes);
 		if (!is_extension(packet->protocol)) {
 			packet->transport = at;
 			return true;
@@ -258,25 +242,25 @@ __separate int parse_extensions(struct __sk_buff *skb, struct packet *packet)
 static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 available = packet->end - packet->network, payload;
-	struct ipv6 header;
+	struct ipv6hdr header __attribute__((aligned(8)));
 
-	if (!load(skb, packet, packet->network, &header, sizeof(header)))
+	if (!load_bytes(skb, packet, packet->network, &header, sizeof(header)))
 		return false;
-	if (bpf_ntohl(header.version_flow) >> 28 != 6)
+	if (bpf_ntohl(first_word(&header)) >> 28 != 6)
 		return false;
-	payload = bpf_ntohs(header.payload_length);
+	payload = bpf_ntohs(header.payload_len);
 	if (payload == 0 && skb->gso_size)
 		payload = available - IPV6_BYTES;
 	if (IPV6_BYTES + payload > available)
 		return false;
 	packet->end = packet->network + IPV6_BYTES + payload;
-	packet->source = header.source;
-	packet->destination = header.destination;
+	__builtin_memcpy(&packet->source, &header.saddr, sizeof(packet->source));
+	__builtin_memcpy(&packet->destination, &header.daddr, sizeof(packet->destination));
 	packet->has_addresses = 1;
-	packet->protocol = header.next;
+	packet->protocol = header.nexthdr;
 	packet->hop_limit = header.hop_limit;
 	packet->transport = packet->network + IPV6_BYTES;
-	if (is_extension(header.next) && !parse_extensions(skb, packet)) {
+	if (is_extension(header.nexthdr) && !parse_extensions(skb, packet)) {
 		packet->transport = 0;
 		return false;
 	}
@@ -287,32 +271,32 @@ static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *pac
  * Takes the frame apart. What the frame is at fault for by itself is in `broken` afterwards; what could be read before
  * that is set: has_addresses tells of the network header, transport of what is behind it.
  */
-__separate int parse_frame(struct __sk_buff *skb, struct packet *packet)
+__noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 {
-	bool sound;
+	bool well_formed;
 
 	if (!packet)
 		return 0;
 	if (!parse_ethernet(skb, packet)) {
-		packet->broken |= BROKEN(VECTOR_MALFORMED);
+		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 		return 0;
 	}
 	switch (packet->ether_type) {
-	case bpf_htons(ETHERTYPE_IPV4):
-		sound = parse_ipv4(skb, packet);
+	case bpf_htons(ETH_P_IP):
+		well_formed = parse_ipv4(skb, packet);
 		break;
-	case bpf_htons(ETHERTYPE_IPV6):
-		sound = parse_ipv6(skb, packet);
+	case bpf_htons(ETH_P_IPV6):
+		well_formed = parse_ipv6(skb, packet);
 		break;
-	case bpf_htons(ETHERTYPE_ARP):
-		sound = parse_arp(skb, packet);
+	case bpf_htons(ETH_P_ARP):
+		well_formed = parse_arp(skb, packet);
 		break;
 	default:
-		packet->broken |= BROKEN(VECTOR_ETHERTYPE);
+		packet->violations |= VECTOR_BIT(VECTOR_ETHERTYPE);
 		return 0;
 	}
-	if (!sound)
-		packet->broken |= BROKEN(VECTOR_MALFORMED);
+	if (!well_formed)
+		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 	return 0;
 }
 

@@ -10,6 +10,11 @@
 #ifndef BAILIFF_OFFLOAD_H
 #define BAILIFF_OFFLOAD_H
 
+#include "network.h"
+#include "packet.h"
+
+#include <bpf/bpf_core_read.h>
+
 #define UDP_HEAD_BYTES		8
 #define INNER_MIN_OFFSET	4	/* GRE, L2TP and MPLS have no shorter header */
 #define NO_CHECKSUM		0xffff
@@ -139,7 +144,7 @@ static __always_inline bool may_be_filled_in(const struct packet *packet, const 
 	__u32 inner;
 
 	/* Nothing behind the type is judged. */
-	if (packet->broken & BROKEN(VECTOR_ETHERTYPE))
+	if (packet->violations & VECTOR_BIT(VECTOR_ETHERTYPE))
 		return offload->start >= (__s32)packet->network;
 	if (!packet->transport || from_transport < 0)
 		return false;
@@ -150,7 +155,7 @@ static __always_inline bool may_be_filled_in(const struct packet *packet, const 
 }
 
 /* A parsed frame, of either direction. */
-__separate int judge_offload(struct __sk_buff *skb, struct packet *packet)
+__noinline int check_offload(struct __sk_buff *skb, struct packet *packet)
 {
 	struct offload offload;
 
@@ -158,7 +163,7 @@ __separate int judge_offload(struct __sk_buff *skb, struct packet *packet)
 		return 0;
 	offload = read_offload(skb);
 	if (!may_be_filled_in(packet, &offload))
-		packet->broken |= BROKEN(VECTOR_CHECKSUM_OFFLOAD);
+		packet->violations |= VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD);
 	return 0;
 }
 

@@ -8,10 +8,13 @@
 #ifndef BAILIFF_OWNER_H
 #define BAILIFF_OWNER_H
 
+#include "maps.h"
+#include "packet.h"
+
 #define ADDRESS_KEY_BITS	64	/* ifindex and generation, ahead of the address */
 
 /* Never a source and never a claim, however wide the prefix that was granted. */
-static __always_inline bool never_granted(const union address *address, bool ipv4)
+static __always_inline bool is_never_granted(const union address *address, bool ipv4)
 {
 	__u32 first = bpf_ntohl(address->words[ipv4 ? 3 : 0]);
 
@@ -25,7 +28,7 @@ static __always_inline bool never_granted(const union address *address, bool ipv
 }
 
 /* What is known of a node's address; NULL: it is none. Copied, for in Linux 6.1 a key may not lie in an argument of a global function. */
-static __always_inline const __u32 *node_at(const union address *address)
+static __always_inline const __u32 *find_node_address(const union address *address)
 {
 	union address key = *address;
 
@@ -33,12 +36,12 @@ static __always_inline const __u32 *node_at(const union address *address)
 }
 
 /* ADDRESS_* bits of the longest match of that family; 0: nothing granted. */
-__separate int granted(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
+__noinline int granted_rights(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
 {
 	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128, .ifindex = ifindex };
 	__u32 family = ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6, *flags;
 
-	if (!iface || !address || never_granted(address, ipv4))
+	if (!iface || !address || is_never_granted(address, ipv4))
 		return 0;
 	key.generation = iface->generation;
 	__builtin_memcpy(key.address, address->bytes, sizeof(key.address));
@@ -71,7 +74,7 @@ static __always_inline bool is_mac_link_local(const struct iface *iface, const u
 static __always_inline bool is_granted(const struct iface *iface, __u32 ifindex,
 				       const union address *address, bool ipv4, __u32 right)
 {
-	return iface->flags & IFACE_HAS_MORE && granted(iface, ifindex, address, ipv4) & right;
+	return iface->flags & IFACE_HAS_MORE && granted_rights(iface, ifindex, address, ipv4) & right;
 }
 
 static __always_inline bool may_claim_ipv4(const struct iface *iface, __u32 ifindex,

@@ -9,19 +9,25 @@
 #ifndef BAILIFF_PACKET_H
 #define BAILIFF_PACKET_H
 
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "events.h"
+
 #define MAX_VLAN_TAGS	2	/* in the frame; with the one in the metadata already more than any stack strips */
 #define MAX_EXTENSIONS	8	/* RFC 8200 names six, each once */
 #define MAX_DESTINATION_OPTIONS	16	/* Linux receives 8, padding aside */
 #define MAX_ND_OPTIONS	8	/* an NS or NA carries one or two */
 #define MAX_IP_BYTES	65535
 
-/*
- * A global function: the verifier checks it once and by itself, instead of once for each path that leads to it, and
- * knows nothing of its arguments; hence the checks for NULL, which cannot be, and int where bool is meant.
- */
-#define __separate __attribute__((noinline))
-
-#define BROKEN(vector)	(1U << (vector))
+#define VECTOR_BIT(vector)	(1U << (vector))
 
 union address {
 	__u8 bytes[16];
@@ -35,7 +41,7 @@ struct packet {
 	__u32 end;		/* first byte after the IP packet; until IP is parsed, after the frame */
 	__u32 network;		/* offset of the ARP or IP header */
 	__u32 transport;	/* offset of the transport header; 0: there is none here */
-	__u32 broken;		/* bit per vector */
+	__u32 violations;		/* bit per vector */
 	union address source;	/* ARP: sender */
 	union address destination;	/* ARP: target */
 	union address target;	/* of NS and NA */
@@ -61,7 +67,7 @@ struct packet {
  * A number without what the verifier knows of it. In Linux 6.1 it keeps apart all states that differ in any number, so that what a
  * loop carries from turn to turn doubles them with each. `packet` is the argument of a global function: what lies there is not tracked.
  */
-static __always_inline __u32 forget(struct packet *packet, __u32 number)
+static __always_inline __u32 hide_bounds(struct packet *packet, __u32 number)
 {
 	volatile __u32 *place = &packet->cursor;
 
@@ -69,44 +75,33 @@ static __always_inline __u32 forget(struct packet *packet, __u32 number)
 	return *place;
 }
 
-struct ethernet {
-	__u8 destination[6];
-	__u8 source[6];
-	__be16 type;
+struct vlan_hdr {
+	__be16 h_vlan_TCI;
+	__be16 h_vlan_encapsulated_proto;
 };
 
-struct vlan {
-	__be16 tci;
-	__be16 type;
+struct arphdr {
+	__be16 ar_hrd;
+	__be16 ar_pro;
+	__u8 ar_hln;
+	__u8 ar_pln;
+	__be16 ar_op;
+	__u8 ar_sha[ETH_ALEN];
+	__u8 ar_sip[4];
+	__u8 ar_tha[ETH_ALEN];
+	__u8 ar_tip[4];
 };
 
-struct arp {
-	__be16 hardware;
-	__be16 protocol;
-	__u8 hardware_length;
-	__u8 protocol_length;
-	__be16 operation;
-	__u8 sender_mac[6];
-	__u8 sender[4];
-	__u8 target_mac[6];
-	__u8 target[4];
-};
-
-#define ETHERTYPE_IPV4	0x0800
-#define ETHERTYPE_ARP	0x0806
-#define ETHERTYPE_VLAN	0x8100
-#define ETHERTYPE_QINQ	0x88a8
-#define ETHERTYPE_IPV6	0x86dd
-
-#define ARP_REQUEST	1
-#define ARP_REPLY	2
+#define ARPHRD_ETHER	1
+#define ARPOP_REQUEST	1
+#define ARPOP_REPLY	2
 
 #define TCP_HEAD_BYTES	20
-#define TCP_SYN		0x02
-#define TCP_RST		0x04
-#define TCP_ACK		0x10
+#define TCPHDR_SYN		0x02
+#define TCPHDR_RST		0x04
+#define TCPHDR_ACK		0x10
 
-static __always_inline bool load(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
+static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
 {
 	return offset + size <= packet->end && bpf_skb_load_bytes(skb, offset, to, size) == 0;
 }
@@ -115,7 +110,7 @@ static __always_inline bool load(struct __sk_buff *skb, const struct packet *pac
  * Copies 1 to `room` bytes, a number that is known only at run time. The barrier keeps the two comparisons apart: folded
  * into one of `size - 1`, they tell Linux 6.12 nothing of `size`, and it refuses a read that may be of no bytes.
  */
-static __always_inline bool copy(struct __sk_buff *skb, __u32 offset, void *to, __u32 size, __u32 room)
+static __always_inline bool copy_bytes(struct __sk_buff *skb, __u32 offset, void *to, __u32 size, __u32 room)
 {
 	if (size > room)
 		return false;
@@ -154,22 +149,22 @@ static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
 
 static __always_inline bool is_tag(__be16 type)
 {
-	return type == bpf_htons(ETHERTYPE_VLAN) || type == bpf_htons(ETHERTYPE_QINQ);
+	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
 }
 
-__separate int parse_tags(struct __sk_buff *skb, struct packet *packet)
+__noinline int parse_tags(struct __sk_buff *skb, struct packet *packet)
 {
-	struct vlan tag;
+	struct vlan_hdr tag;
 
 	if (!packet)
 		return false;
 	for (int i = 0; i < MAX_VLAN_TAGS; i++) {
-		packet->broken |= BROKEN(VECTOR_VLAN_TAG);
-		if (!load(skb, packet, packet->network, &tag, sizeof(tag)))
+		packet->violations |= VECTOR_BIT(VECTOR_VLAN_TAG);
+		if (!load_bytes(skb, packet, packet->network, &tag, sizeof(tag)))
 			return false;
 		packet->network += sizeof(tag);
-		packet->ether_type = tag.type;
-		if (!is_tag(tag.type))
+		packet->ether_type = tag.h_vlan_encapsulated_proto;
+		if (!is_tag(tag.h_vlan_encapsulated_proto))
 			return true;
 	}
 	return false;
@@ -178,35 +173,35 @@ __separate int parse_tags(struct __sk_buff *skb, struct packet *packet)
 /* False: malformed. */
 static __always_inline bool parse_ethernet(struct __sk_buff *skb, struct packet *packet)
 {
-	struct ethernet header;
+	struct ethhdr header __attribute__((aligned(2)));
 
-	if (!load(skb, packet, 0, &header, sizeof(header)))
+	if (!load_bytes(skb, packet, 0, &header, sizeof(header)))
 		return false;
-	__builtin_memcpy(packet->source_mac, header.source, sizeof(header.source));
-	packet->ether_type = header.type;
+	__builtin_memcpy(packet->source_mac, header.h_source, sizeof(header.h_source));
+	packet->ether_type = header.h_proto;
 	packet->network = sizeof(header);
 	if (skb->vlan_present)
-		packet->broken |= BROKEN(VECTOR_VLAN_TAG);
-	if (is_tag(header.type))
+		packet->violations |= VECTOR_BIT(VECTOR_VLAN_TAG);
+	if (is_tag(header.h_proto))
 		return parse_tags(skb, packet);
 	return true;
 }
 
-__separate int parse_arp(struct __sk_buff *skb, struct packet *packet)
+__noinline int parse_arp(struct __sk_buff *skb, struct packet *packet)
 {
-	struct arp header;
+	struct arphdr header;
 
-	if (!packet || !load(skb, packet, packet->network, &header, sizeof(header)))
+	if (!packet || !load_bytes(skb, packet, packet->network, &header, sizeof(header)))
 		return false;
-	if (header.hardware != bpf_htons(1) || header.protocol != bpf_htons(ETHERTYPE_IPV4) ||
-	    header.hardware_length != 6 || header.protocol_length != 4)
+	if (header.ar_hrd != bpf_htons(ARPHRD_ETHER) || header.ar_pro != bpf_htons(ETH_P_IP) ||
+	    header.ar_hln != ETH_ALEN || header.ar_pln != 4)
 		return false;
-	if (header.operation != bpf_htons(ARP_REQUEST) && header.operation != bpf_htons(ARP_REPLY))
+	if (header.ar_op != bpf_htons(ARPOP_REQUEST) && header.ar_op != bpf_htons(ARPOP_REPLY))
 		return false;
-	__builtin_memcpy(packet->arp_mac, header.sender_mac, sizeof(header.sender_mac));
-	packet->protocol = bpf_ntohs(header.operation);
-	mapped_address(&packet->source, *(__be32 *)header.sender);
-	mapped_address(&packet->destination, *(__be32 *)header.target);
+	__builtin_memcpy(packet->arp_mac, header.ar_sha, sizeof(header.ar_sha));
+	packet->protocol = bpf_ntohs(header.ar_op);
+	mapped_address(&packet->source, *(__be32 *)header.ar_sip);
+	mapped_address(&packet->destination, *(__be32 *)header.ar_tip);
 	packet->has_addresses = 1;
 	return true;
 }
@@ -226,7 +221,7 @@ static __always_inline bool parse_tcp(struct __sk_buff *skb, struct packet *pack
 	struct tcp_head header;
 	__u32 bytes;
 
-	if (!load(skb, packet, packet->transport, &header, sizeof(header)))
+	if (!load_bytes(skb, packet, packet->transport, &header, sizeof(header)))
 		return false;
 	bytes = (header.data_offset >> 4) * 4;
 	if (bytes < TCP_HEAD_BYTES || packet->transport + bytes > packet->end)
@@ -242,7 +237,7 @@ static __always_inline bool parse_ports(struct __sk_buff *skb, struct packet *pa
 {
 	__be16 head[4];
 
-	if (!load(skb, packet, packet->transport, head, sizeof(head)))
+	if (!load_bytes(skb, packet, packet->transport, head, sizeof(head)))
 		return false;
 	packet->source_port = head[0];
 	packet->destination_port = head[1];
@@ -253,7 +248,7 @@ static __always_inline bool parse_icmp(struct __sk_buff *skb, struct packet *pac
 {
 	__u8 head[8];
 
-	if (!load(skb, packet, packet->transport, head, sizeof(head)))
+	if (!load_bytes(skb, packet, packet->transport, head, sizeof(head)))
 		return false;
 	packet->icmp_type = head[0];
 	packet->icmp_code = head[1];

@@ -6,14 +6,19 @@
 #ifndef BAILIFF_QUARANTINE_H
 #define BAILIFF_QUARANTINE_H
 
+#include "checks.h"
+#include "maps.h"
+#include "owner.h"
+#include "packet.h"
+
 #define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
 #define NODE_ADDRESS_THIS	2
 
-#define LEAN_FRAME_BYTES	64	/* Ethernet's least frame, check sequence included, as some NICs hand it up */
-#define LEAN_ND_BYTES		40	/* NS or NA with two options: link-layer address and nonce */
+#define MINIMAL_FRAME_BYTES	64	/* Ethernet's least frame, check sequence included, as some NICs hand it up */
+#define MINIMAL_ND_BYTES		40	/* NS or NA with two options: link-layer address and nonce */
 
-#define NEVER_EXEMPT	(BROKEN(VECTOR_MALFORMED) | BROKEN(VECTOR_SOURCE_ROUTE) | BROKEN(VECTOR_VLAN_TAG) | \
-			 BROKEN(VECTOR_ETHERTYPE) | BROKEN(VECTOR_CHECKSUM_OFFLOAD))
+#define NEVER_EXEMPT	(VECTOR_BIT(VECTOR_MALFORMED) | VECTOR_BIT(VECTOR_SOURCE_ROUTE) | VECTOR_BIT(VECTOR_VLAN_TAG) | \
+			 VECTOR_BIT(VECTOR_ETHERTYPE) | VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD))
 
 static __always_inline bool is_quarantined(const struct iface *iface)
 {
@@ -42,7 +47,7 @@ struct flow {
  * port hands on and masquerades looks the same, in both directions: it would keep a quarantined pod in service and lead it
  * out. A listening socket is nobody's probe.
  */
-static __always_inline bool is_held_by_node(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
+static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
 {
 	struct bpf_sock_tuple tuple = {};
 	struct bpf_sock *socket;
@@ -84,19 +89,19 @@ static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *
 
 	if (!packet->transport || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
 		return false;
-	node = node_at(flow->node);
+	node = find_node_address(flow->node);
 	if (!node || *node != NODE_ADDRESS_THIS || !bpf_map_lookup_elem(&probe_ports, &key))
 		return false;
 	/* When the kubelet resets a connection its socket is gone before the reset is sent. */
-	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCP_RST &&
+	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCPHDR_RST &&
 	    packet->end - packet->transport == packet->tcp_bytes)
 		return true;
-	return is_held_by_node(skb, flow, packet->protocol, ipv4);
+	return has_node_socket(skb, flow, packet->protocol, ipv4);
 }
 
 static __always_inline bool is_opening_syn(const struct packet *packet)
 {
-	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCPHDR_SYN | TCPHDR_ACK)) == TCPHDR_SYN;
 }
 
 /* ff02::1, where unsolicited NAs go */
@@ -106,54 +111,54 @@ static __always_inline bool is_all_nodes(const union address *address)
 }
 
 /* Padded by a NIC or a switch, and no more: a trailer would carry whatever the two ends like. */
-static __always_inline bool is_lean_arp(const struct __sk_buff *skb)
+static __always_inline bool is_minimal_arp(const struct __sk_buff *skb)
 {
-	return skb->len <= LEAN_FRAME_BYTES;
+	return skb->len <= MINIMAL_FRAME_BYTES;
 }
 
 /* Whole, on this link, without extension headers and trailer, and with no room for more options than the kernel sends. */
-static __always_inline bool is_lean_nd(const struct __sk_buff *skb, const struct packet *packet)
+static __always_inline bool is_minimal_nd(const struct __sk_buff *skb, const struct packet *packet)
 {
 	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->end != skb->len)
 		return false;
-	return packet->transport == packet->network + IPV6_BYTES && packet->end - packet->transport <= LEAN_ND_BYTES &&
-	       (is_icmpv6(packet, ND_NEIGHBOUR_SOLICIT) || is_icmpv6(packet, ND_NEIGHBOUR_ADVERT));
+	return packet->transport == packet->network + IPV6_BYTES && packet->end - packet->transport <= MINIMAL_ND_BYTES &&
+	       (is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_NEIGHBOUR_ADVERTISEMENT));
 }
 
 /* A neighbour that the pod still needs: hop limit 255 does not keep a packet to any other address from being routed. */
-static __always_inline bool is_near(const union address *address)
+static __always_inline bool is_link_neighbour(const union address *address)
 {
 	const __u32 *node;
 
 	if (is_link_local(address))
 		return true;
-	node = node_at(address);
+	node = find_node_address(address);
 	return node && *node == NODE_ADDRESS_THIS;
 }
 
 /* An NS or NA that breaks nothing, to where one has to go for the node to be found and to find the pod. */
 static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const struct packet *packet)
 {
-	if (packet->broken || !is_lean_nd(skb, packet))
+	if (packet->violations || !is_minimal_nd(skb, packet))
 		return false;
-	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT && is_solicited_node(&packet->destination, &packet->target))
+	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION && is_solicited_node(&packet->destination, &packet->target))
 		return true;
-	if (packet->icmp_type == ND_NEIGHBOUR_ADVERT && is_all_nodes(&packet->destination))
+	if (packet->icmp_type == NDISC_NEIGHBOUR_ADVERTISEMENT && is_all_nodes(&packet->destination))
 		return true;
-	return is_near(&packet->destination);
+	return is_link_neighbour(&packet->destination);
 }
 
 /* A packet from the pod, already judged. */
-__separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+__noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
 {
 	struct flow flow;
 	bool ipv4;
 
-	if (!iface || !packet || packet->broken & NEVER_EXEMPT || packet->routed)
+	if (!iface || !packet || packet->violations & NEVER_EXEMPT || packet->routed)
 		return false;
-	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
-	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
-		return packet->broken == 0 && is_lean_arp(skb);
+	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	if (packet->ether_type == bpf_htons(ETH_P_ARP))
+		return packet->violations == 0 && is_minimal_arp(skb);
 	if (!ipv4 && is_nd_from_pod(skb, packet))
 		return true;
 	if (is_allowed(&packet->destination, ipv4))
@@ -164,25 +169,25 @@ __separate int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *ifa
 
 static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
-	if (!is_lean_nd(skb, packet))
+	if (!is_minimal_nd(skb, packet))
 		return false;
-	if (packet->icmp_type == ND_NEIGHBOUR_SOLICIT)
-		return load(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
+	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION)
+		return load_bytes(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
 		       may_claim_ipv6(iface, skb->ifindex, &packet->target);
 	return is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination);
 }
 
 /* A packet to the pod, parsed and not judged: its sender is not ours to blame. */
-__separate int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	struct flow flow;
 	bool ipv4;
 
-	if (!iface || !packet || packet->broken & NEVER_EXEMPT || packet->routed)
+	if (!iface || !packet || packet->violations & NEVER_EXEMPT || packet->routed)
 		return false;
-	ipv4 = packet->ether_type == bpf_htons(ETHERTYPE_IPV4);
-	if (packet->ether_type == bpf_htons(ETHERTYPE_ARP))
-		return is_lean_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
+	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	if (packet->ether_type == bpf_htons(ETH_P_ARP))
+		return is_minimal_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
 	if (!ipv4 && is_nd_for_pod(skb, iface, packet))
 		return true;
 	if (is_allowed(&packet->source, ipv4))

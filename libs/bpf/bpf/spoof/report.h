@@ -9,13 +9,14 @@
 #ifndef BAILIFF_REPORT_H
 #define BAILIFF_REPORT_H
 
+#include "maps.h"
+#include "packet.h"
+
 #define NSEC_PER_SEC		1000000000ULL
 #define MAX_REFILL_NS		(10 * NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
 #define NO_VECTOR		VECTOR_SLOTS
 
-enum verdict_code { VERDICT_PASS = -1, VERDICT_DROP = 2 };	/* TCX_NEXT = TC_ACT_UNSPEC, TCX_DROP = TC_ACT_SHOT */
-
-static __always_inline void lose(enum loss loss)
+static __always_inline void count_loss(enum loss loss)
 {
 	__u32 index = loss;
 	__u64 *count = bpf_map_lookup_elem(&losses, &index);
@@ -44,7 +45,7 @@ static __always_inline void count(const struct iface *iface, struct __sk_buff *s
 	struct counter_cell *cell;
 
 	if (!entry || vector >= VECTOR_SLOTS || action >= ACTION_COUNT || state >= STATE_COUNT) {
-		lose(LOSS_NO_COUNTER);
+		count_loss(LOSS_NO_COUNTER);
 		return;
 	}
 	cell = &entry->cells[vector][action][state];
@@ -69,13 +70,13 @@ static __always_inline void refill(struct bucket *bucket, __u64 now, __u32 rate,
 	bucket->tokens = more >= burst - bucket->tokens ? burst : bucket->tokens + more;
 }
 
-enum take { TAKE_NONE, TAKE_TOKEN, TAKE_FIRST };
+enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
 
 /*
  * Whether there is surely nothing to take, looked at without the lock: what almost every packet of a flood finds, on whatever CPU.
  * If another CPU fills the bucket at this moment it costs a sample, never a count.
  */
-static __always_inline bool is_spent(const struct bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
+static __always_inline bool is_empty(const struct bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
 {
 	const volatile struct bucket *shared = bucket;
 	__u64 elapsed = now - shared->refilled_ns;
@@ -85,21 +86,21 @@ static __always_inline bool is_spent(const struct bucket *bucket, __u32 generati
 }
 
 /* Whether this violation may be sampled. The lock is held for a few instructions and never around a helper. */
-static __always_inline enum take take_token(const struct iface *iface, __u32 vector, __u64 now)
+static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector, __u64 now)
 {
 	const struct settings *set = read_settings();
-	__u32 slot = iface->slot, bit = BROKEN(vector & 31);
+	__u32 slot = iface->slot, bit = VECTOR_BIT(vector & 31);
 	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
-	enum take take = TAKE_NONE;
+	enum admission admission = ADMIT_NONE;
 	__u32 burst, rate;
 
 	if (!bucket || !set)
-		return TAKE_NONE;
+		return ADMIT_NONE;
 	burst = iface->sample_burst ? iface->sample_burst : set->sample_burst;
 	rate = iface->samples_per_second ? iface->samples_per_second : set->samples_per_second;
 
-	if (is_spent(bucket, iface->generation, bit, now, rate))
-		return TAKE_NONE;
+	if (is_empty(bucket, iface->generation, bit, now, rate))
+		return ADMIT_NONE;
 
 	bpf_spin_lock(&bucket->lock);
 	if (bucket->generation != iface->generation) {
@@ -113,17 +114,17 @@ static __always_inline enum take take_token(const struct iface *iface, __u32 vec
 	refill(bucket, now, rate, burst);
 	if (!(bucket->sampled_vectors & bit)) {
 		bucket->sampled_vectors |= bit;
-		take = TAKE_FIRST;
+		admission = ADMIT_FIRST;
 	} else if (bucket->tokens) {
 		bucket->tokens--;
-		take = TAKE_TOKEN;
+		admission = ADMIT_BY_TOKEN;
 	}
 	bpf_spin_unlock(&bucket->lock);
-	return take;
+	return admission;
 }
 
 /* The ring had no room for a first sample: the next violation of that vector is the first again. */
-static __always_inline void give_back_first(const struct iface *iface, __u32 vector)
+static __always_inline void unmark_sampled(const struct iface *iface, __u32 vector)
 {
 	__u32 slot = iface->slot;
 	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
@@ -132,7 +133,7 @@ static __always_inline void give_back_first(const struct iface *iface, __u32 vec
 		return;
 	bpf_spin_lock(&bucket->lock);
 	if (bucket->generation == iface->generation)
-		bucket->sampled_vectors &= ~BROKEN(vector & 31);
+		bucket->sampled_vectors &= ~VECTOR_BIT(vector & 31);
 	bpf_spin_unlock(&bucket->lock);
 }
 
@@ -142,7 +143,7 @@ static __always_inline void fill_expected(struct spoof_sample *sample, const str
 
 	if (iface->flags & IFACE_HAS_MAC)
 		__builtin_memcpy(sample->expected_mac, iface->mac, sizeof(sample->expected_mac));
-	if (ether_type == bpf_htons(ETHERTYPE_IPV6)) {
+	if (ether_type == bpf_htons(ETH_P_IPV6)) {
 		if (iface->flags & IFACE_HAS_IPV6)
 			__builtin_memcpy(&expected, iface->ipv6, sizeof(expected));
 	} else if (iface->flags & IFACE_HAS_IPV4) {
@@ -163,41 +164,41 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 	if (skb->len <= MAC_BYTES || bpf_skb_load_bytes(skb, 0, sample->head, MAC_BYTES))
 		return;
 	if (skb->vlan_present) {
-		struct vlan *tag = (struct vlan *)to;
+		struct vlan_hdr *tag = (struct vlan_hdr *)to;
 
-		tag->tci = skb->vlan_proto;	/* the type stands first in the frame */
-		tag->type = bpf_htons(skb->vlan_tci);
+		tag->h_vlan_TCI = skb->vlan_proto;	/* the type stands first in the frame */
+		tag->h_vlan_encapsulated_proto = bpf_htons(skb->vlan_tci);
 		if (rest > HEAD_REST - sizeof(*tag))
 			rest = HEAD_REST - sizeof(*tag);
-		if (copy(skb, MAC_BYTES, to + sizeof(*tag), rest, HEAD_REST - sizeof(*tag)))
+		if (copy_bytes(skb, MAC_BYTES, to + sizeof(*tag), rest, HEAD_REST - sizeof(*tag)))
 			sample->head_length = MAC_BYTES + sizeof(*tag) + rest;
 		return;
 	}
 	if (rest > HEAD_REST)
 		rest = HEAD_REST;
-	if (copy(skb, MAC_BYTES, to, rest, HEAD_REST))
+	if (copy_bytes(skb, MAC_BYTES, to, rest, HEAD_REST))
 		sample->head_length = MAC_BYTES + rest;
 }
 
 /* `how`: the action, and from bit 1 on SAMPLE_* flags. */
-__separate int sample(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 vector,
+__noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 vector,
 		      __u32 how)
 {
 	struct spoof_sample *sample;
-	enum take take;
+	enum admission admission;
 	__u64 now;
 
 	if (!iface || !packet)
 		return 0;
 	now = bpf_ktime_get_boot_ns();
-	take = take_token(iface, vector, now);
-	if (take == TAKE_NONE)
+	admission = admit_sample(iface, vector, now);
+	if (admission == ADMIT_NONE)
 		return 0;
 	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
 	if (!sample) {
-		lose(LOSS_RING_FULL);
-		if (take == TAKE_FIRST)
-			give_back_first(iface, vector);
+		count_loss(LOSS_RING_FULL);
+		if (admission == ADMIT_FIRST)
+			unmark_sampled(iface, vector);
 		return 0;
 	}
 	__builtin_memset(sample, 0, sizeof(*sample));
@@ -212,7 +213,7 @@ __separate int sample(struct __sk_buff *skb, const struct iface *iface, const st
 	sample->action = how & 1;
 	sample->state = iface->state;
 	sample->flags = how >> 1;
-	if (take == TAKE_FIRST)
+	if (admission == ADMIT_FIRST)
 		sample->flags |= SAMPLE_FIRST;
 	if (packet->has_addresses) {
 		sample->flags |= SAMPLE_ADDRESSES;
@@ -221,7 +222,7 @@ __separate int sample(struct __sk_buff *skb, const struct iface *iface, const st
 				 sizeof(sample->claimed_address));
 		__builtin_memcpy(sample->destination_address, &packet->destination,
 				 sizeof(sample->destination_address));
-		if (packet->ether_type != bpf_htons(ETHERTYPE_ARP))
+		if (packet->ether_type != bpf_htons(ETH_P_ARP))
 			sample->l4_protocol = packet->protocol;
 	}
 	sample->ether_type = packet->ether_type;
@@ -239,7 +240,7 @@ static __always_inline void report(struct __sk_buff *skb, const struct iface *if
 				   __u32 vector, __u32 action, __u32 flags)
 {
 	count(iface, skb, vector, action);
-	sample(skb, iface, packet, vector, action | flags << 1);
+	emit_event(skb, iface, packet, vector, action | flags << 1);
 }
 
 static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bool armed)
@@ -255,33 +256,33 @@ static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bo
 }
 
 /* Settles what packet->broken holds, in the order of the vectors (see rules.md), and reports it. */
-__separate int settle(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 flags)
+__noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 flags)
 {
 	__u32 audited = NO_VECTOR, enforced = NO_VECTOR;
 	bool armed;
 
 	if (!iface || !packet)
-		return VERDICT_PASS;
+		return TCX_NEXT;
 	armed = !iface->audit_until_ns || bpf_ktime_get_boot_ns() >= iface->audit_until_ns;
 	for (__u32 vector = 0; vector < VECTOR_COUNT; vector++) {
 		__u32 mode;
 
-		if (!(packet->broken & BROKEN(vector)))
+		if (!(packet->violations & VECTOR_BIT(vector)))
 			continue;
 		mode = mode_of(iface, vector, armed);
 		if (mode == MODE_ENFORCE) {
-			enforced = forget(packet, vector);
+			enforced = hide_bounds(packet, vector);
 			break;
 		}
 		if (mode == MODE_AUDIT && audited == NO_VECTOR)
-			audited = forget(packet, vector);
+			audited = hide_bounds(packet, vector);
 	}
 	if (audited != NO_VECTOR)
 		report(skb, iface, packet, audited, ACTION_AUDIT, flags);
 	if (enforced == NO_VECTOR)
-		return VERDICT_PASS;
+		return TCX_NEXT;
 	report(skb, iface, packet, enforced, ACTION_DROP, flags);
-	return VERDICT_DROP;
+	return TCX_DROP;
 }
 
 #endif

@@ -47,7 +47,7 @@ export interface IfaceTable {
   delete(ifindex: number): boolean;
   entries(): [ifindex: number, record: IfaceRecord][];
   /** Makes the cards of all records anew, whatever cards there are. */
-  dealCards(): void;
+  rebuildFastPathCache(): void;
 }
 
 /** Addresses beyond the two inline ones, and allowed prefixes. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { IfaceRecord } from './encode.ts';
-import { encodeCard } from './fast-path-cache.ts';
+import { encodeFastPathEntry } from './fast-path-cache.ts';
 import { MODES, VECTORS, type VectorModes } from './names.ts';
 
 const record: IfaceRecord = {
@@ -13,7 +13,7 @@ const words = (card: Buffer | null) => card?.toString('hex').match(/.{16}/g);
 
 describe('cards', () => {
   it('card - words of six bytes, as they lie in a packet', () => {
-    expect(words(encodeCard(0x0a0b0c0d, record))).toEqual([
+    expect(words(encodeFastPathEntry(0x0a0b0c0d, record))).toEqual([
       '0d0c0b0a02010000',
       '0211223344550000',
       '0a01020301000000',
@@ -24,14 +24,14 @@ describe('cards', () => {
   });
 
   it('card - without an address its words are such that no packet says', () => {
-    const none = encodeCard(7, { ...record, ipv4: null, ipv6: null });
+    const none = encodeFastPathEntry(7, { ...record, ipv4: null, ipv6: null });
     expect(words(none)?.slice(2)).toEqual(Array.from({ length: 4 }, () => '0'.repeat(16)));
   });
 
   it.each<Partial<IfaceRecord>>([{ state: 'unknown' }, { mac: null }, { quarantineUntilNs: 1n }, { slot: 0x1_0000 }])(
     'card - none for %o',
     (change) => {
-      expect(encodeCard(7, { ...record, ...change })).toBeNull();
+      expect(encodeFastPathEntry(7, { ...record, ...change })).toBeNull();
     },
   );
 });

@@ -62,11 +62,11 @@ export const AddressFlagValues = {
   ADDRESS_IPV6: 8,
 } as const;
 
-export const CardShapeValues = {
-  CARD_SLOT_SHIFT: 32,
-  CARD_HAS_SHIFT: 32,
-  CARD_TAG_SHIFT: 48,
-  CARD_COUNT: 4096,
+export const FastpathShapeValues = {
+  FASTPATH_SLOT_SHIFT: 32,
+  FASTPATH_HAS_SHIFT: 32,
+  FASTPATH_TAG_SHIFT: 48,
+  FASTPATH_COUNT: 4096,
 } as const;
 
 export const LossValues = {
@@ -98,7 +98,7 @@ export const IfaceLayout = {
   auditUntilNs: { offset: 72, size: 8 },
 } as const;
 
-export const CardLayout = {
+export const FastpathEntryLayout = {
   size: 48,
   interface: { offset: 0, size: 8 },
   mac: { offset: 8, size: 8 },

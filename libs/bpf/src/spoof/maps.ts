@@ -43,17 +43,17 @@ import {
   type ProbePort,
   type Settings,
 } from './encode.ts';
-import { type Cards, cardsIn } from './fast-path-cache.ts';
+import { type FastPathCache, fastPathCache } from './fast-path-cache.ts';
 import { CidrKeyLayout, CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
 import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
 
-/** Every map that user space reads, as events.h names them; CARDS beside them, which it only writes. */
+/** Every map that user space reads, as events.h names them; FAST_PATH_MAP beside them, which it only writes. */
 export const MAP_NAMES = [
   ...(['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'settings', 'meta'] as const),
   ...(['node_addresses', 'tunnel_ports', 'allowed_cidrs', 'probe_ports', 'losses', 'samples'] as const),
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
-export const CARDS = 'cards';
+export const FAST_PATH_MAP = 'cards';
 /** Pins that an older collector made have no cards, and its programs ask for none. */
 export type RawMaps = Readonly<Record<MapName, BpfMap> & { cards: BpfMap | null }>;
 
@@ -137,7 +137,7 @@ function counterTable(map: BpfMap): CounterTable {
   };
 }
 
-function ifaceTable(map: BpfMap, cards: Cards | null): IfaceTable {
+function ifaceTable(map: BpfMap, cache: FastPathCache | null): IfaceTable {
   const entries = (): [number, IfaceRecord][] =>
     map.entries().map(([key, value]) => [key.readUInt32LE(0), decodeIface(value)]);
   return {
@@ -146,18 +146,18 @@ function ifaceTable(map: BpfMap, cards: Cards | null): IfaceTable {
       return value === null ? undefined : decodeIface(value);
     },
     set: (ifindex, record) => {
-      cards?.withdraw(ifindex);
+      cache?.invalidate(ifindex);
       setEntry(map, encodeU32(ifindex), encodeIface(record));
-      cards?.deal(ifindex, record);
+      cache?.publish(ifindex, record);
     },
     delete: (ifindex) => {
-      cards?.withdraw(ifindex);
+      cache?.invalidate(ifindex);
       return map.delete(encodeU32(ifindex));
     },
     entries,
-    dealCards: () => {
-      cards?.withdrawAll();
-      for (const [ifindex, record] of entries()) cards?.deal(ifindex, record);
+    rebuildFastPathCache: () => {
+      cache?.invalidateAll();
+      for (const [ifindex, record] of entries()) cache?.publish(ifindex, record);
     },
   };
 }
@@ -275,7 +275,7 @@ const FILLABLE = ['ifaces', 'addresses', 'counters', 'node_addresses', 'allowed_
 /** The typed view of the raw maps; owns nothing. */
 export function spoofMaps(raw: RawMaps): SpoofMaps {
   return {
-    ifaces: ifaceTable(raw.ifaces, raw.cards && cardsIn(raw.cards)),
+    ifaces: ifaceTable(raw.ifaces, raw.cards && fastPathCache(raw.cards)),
     addresses: addressTable(raw.addresses),
     counters: counterTable(raw.counters),
     nodeAddresses: nodeAddressSet(raw.node_addresses),

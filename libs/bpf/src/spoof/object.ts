@@ -34,7 +34,7 @@ import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments 
 import { decodeMeta, encodeMeta, type IfaceKey } from './encode.ts';
 import { firstMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
-import { CARDS, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
+import { FAST_PATH_MAP, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
 import { loadByOffload } from './offload.ts';
 import {
   CLSACT_HANDLE,
@@ -103,12 +103,14 @@ function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
 function load(image: Buffer, pinDir: string, options: OpenSpoofOptions): Loaded {
   using object = BpfObject.open(image, 'spoof');
   object.setMapAutocreate('.bss', false);
-  for (const name of [...MAP_NAMES, CARDS]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
+  for (const name of [...MAP_NAMES, FAST_PATH_MAP]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
   sizeMaps(object, options);
   refuseOtherShape(object, mapsDir(pinDir));
   object.load();
   return {
-    raw: Object.fromEntries([...MAP_NAMES, CARDS].map((name) => [name, object.map(name)])) as unknown as RawMaps,
+    raw: Object.fromEntries(
+      [...MAP_NAMES, FAST_PATH_MAP].map((name) => [name, object.map(name)]),
+    ) as unknown as RawMaps,
     programs: { in: object.program(PROGRAM_OF.in), out: object.program(PROGRAM_OF.out) },
   };
 }
@@ -190,7 +192,7 @@ class PinnedSpoofObject implements SpoofObject {
       this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(firstMeta(boottimeNs())));
     }
     // Before a program that asks for cards runs: a collector that knew none may have written records since.
-    if (reused) this.maps.ifaces.dealCards();
+    if (reused) this.maps.ifaces.rebuildFastPathCache();
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
     for (const direction of DIRECTIONS) {
       const name = PROGRAM_OF[direction];
@@ -349,7 +351,7 @@ export function openPinnedMaps(pinDir: string): PinnedMaps | null {
   const open = (name: string) => BpfMap.openPinned(path.join(mapsDir(pinDir), name));
   const raw = {
     ...(Object.fromEntries(MAP_NAMES.map((name) => [name, open(name)])) as Record<MapName, BpfMap>),
-    cards: existsSync(path.join(mapsDir(pinDir), CARDS)) ? open(CARDS) : null,
+    cards: existsSync(path.join(mapsDir(pinDir), FAST_PATH_MAP)) ? open(FAST_PATH_MAP) : null,
   };
   const close = () => {
     for (const map of Object.values(raw)) map?.close();

@@ -17,14 +17,14 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { encodeCard } from '../../libs/bpf/src/spoof/fast-path-cache.ts';
-import { CardLayout, CardShapeValues } from '../../libs/bpf/src/spoof/layout.gen.ts';
+import { encodeFastPathEntry } from '../../libs/bpf/src/spoof/fast-path-cache.ts';
+import { FastpathEntryLayout, FastpathShapeValues } from '../../libs/bpf/src/spoof/layout.gen.ts';
 import { udpFrame } from '../cluster/collector/frames.ts';
 import { allModes } from './harness/node.ts';
 import { command } from './harness/processes.ts';
 
 const KEY = { ifindex: 1, generation: 1 };
-const WORDS = CardLayout.size / 8;
+const WORDS = FastpathEntryLayout.size / 8;
 const RECORD: IfaceRecord = {
   ...{ generation: 1, slot: 3, state: 'programmed', mac: '02:00:00:00:00:07', hasMore: false, sampling: null },
   ...{ ipv4: '10.77.0.7', ipv6: 'fd77:1:2:3:4:5:6:7', modes: allModes('enforce') },
@@ -56,7 +56,7 @@ describe('cards', () => {
   });
   beforeEach(() => {
     for (const [ifindex] of object.maps.ifaces.entries()) object.maps.ifaces.delete(ifindex);
-    put(Buffer.alloc(CardLayout.size));
+    put(Buffer.alloc(FastpathEntryLayout.size));
     seenBefore = [object.maps.seen(RECORD.slot), object.maps.seen(RECORD.slot + 1)];
   });
   afterAll(async () => {
@@ -72,7 +72,7 @@ describe('cards', () => {
   };
   const indexOf = (ifindex: number) => {
     const key = Buffer.alloc(4);
-    key.writeUInt32LE(ifindex % CardShapeValues.CARD_COUNT);
+    key.writeUInt32LE(ifindex % FastpathShapeValues.FASTPATH_COUNT);
     return key;
   };
   const card = (ifindex = KEY.ifindex) => raw('cards', (map) => map.get(indexOf(ifindex)) as Buffer);
@@ -90,7 +90,7 @@ describe('cards', () => {
   /** Of the record's slot and of the next, since the test began. */
   const seen = () => seenBefore.map((before, i) => object.maps.seen(RECORD.slot + i) - before);
   const own = { mac: RECORD.mac as string, ipv4: RECORD.ipv4 as string, ipv6: RECORD.ipv6 as string };
-  const otherCard = () => encodeCard(KEY.ifindex, { ...RECORD, ...OTHER }) as Buffer;
+  const otherCard = () => encodeFastPathEntry(KEY.ifindex, { ...RECORD, ...OTHER }) as Buffer;
 
   it.each([4, 6] as const)('card - dealt with the record, a packet of IPv%i passes and is seen once', (family) => {
     object.maps.ifaces.set(KEY.ifindex, RECORD);
@@ -168,7 +168,7 @@ describe('cards', () => {
 
   it('card - of two interfaces of one place the last has it, and the other is judged by its record', () => {
     const { ifaces } = object.maps;
-    const far = KEY.ifindex + CardShapeValues.CARD_COUNT;
+    const far = KEY.ifindex + FastpathShapeValues.FASTPATH_COUNT;
     ifaces.set(KEY.ifindex, RECORD);
     ifaces.set(far, { ...RECORD, ...OTHER, generation: 2, slot: 4 });
     expect(card().readUInt32LE(0)).toBe(far);
