@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * Proves who a pod is: drops, at the host side of its interface, every packet it sends under an identity that is not
- * its own; and cuts a quarantined pod off in both directions.
+ * Drops packets that a pod sends under an identity that is not its own, and isolates a
+ * quarantined pod in both directions.
  *
- * spoof_ingress	tcx ingress of the host-side interface: what the pod sends. All vectors but quarantine-egress.
- * spoof_egress		tcx egress of the same: what the pod receives. Quarantine only.
+ * spoof_ingress	tcx ingress of the host-side interface: packets from the pod, all vectors
+ * 		except quarantine-egress
+ * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine only
  *
- * Both return TCX_NEXT on pass, so that whoever else is attached still sees the packet, and TCX_DROP on drop; the same
- * numbers are TC_ACT_UNSPEC and TC_ACT_SHOT, so the same programs serve a clsact qdisc. Runs with bottom halves off and
- * never sleeps. Needs Linux 6.6 under tcx, 5.12 (pointers to global functions) under clsact; docs/install.md says where
- * they were run. What the verifier of 6.1 cannot take: packet.h (forget), owner.h (node_at), libs/bpf/test/older-kernels.test.ts.
- *
- * Read on in this order: events.h (what is shared), maps.h, packet.h and network.h (parsing), owner.h, judge.h,
- * offload.h, fast.h (a short cut through the four before it), quarantine.h, report.h. What is judged is in rules.md.
+ * Both return TCX_NEXT to pass, so that other programs of the chain still see the packet, and
+ * TCX_DROP to drop. TC_ACT_UNSPEC and TC_ACT_SHOT have the same values, so the same programs serve
+ * a clsact qdisc. They run with bottom halves disabled and never sleep.
+ * They need Linux 6.6 for tcx, or 5.12 (pointers to global functions) for clsact. docs/install.md
+ * lists the kernels that were tried. The limits of the verifier of 6.1 are explained at
+ * hide_bounds() and find_node_address().
+ * A __noinline function that is not static is a global function. The verifier checks it once, and
+ * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
+ * and return int instead of bool.
+ * Read in this order: events.h, maps.h, packet.h, network.h, owner.h, checks.h, offload.h,
+ * fastpath.h, quarantine.h, report.h. rules.md specifies all checks.
  */
 #include <stdbool.h>
 
@@ -32,8 +37,8 @@
 #include "spoof/quarantine.h"
 
 /*
- * What user space reads from the BTF and no map mentions; an unused pointer keeps it there. User space does not create
- * the .bss map that the pointer would lie in.
+ * Types that user space reads from the BTF and that no map has. The unused pointer keeps them in
+ * the BTF. User space does not create the .bss map that would hold the pointer.
  */
 union abi_types {
 	enum abi abi;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Judging a frame that a pod sends against the pod's record, as rules.md says it. Only sets bits in packet->broken.
+ * Checks a frame from a pod against the pod's record, as rules.md specifies. The checks only set
+ * bits in packet->violations.
  *
- * Place in the path: parse_frame() → here → settle() in report.h.
+ * Place in the data path: parse_frame() → here → apply_modes() in report.h.
  */
 #ifndef BAILIFF_CHECKS_H
 #define BAILIFF_CHECKS_H
@@ -18,7 +19,7 @@
 #define PORT_DHCP_CLIENT		68
 #define PORT_DHCPV6_CLIENT		546
 #define PORT_DHCPV6_SERVER		547
-#define DHCP_MIN_BYTES			240	/* the fixed part and the magic cookie */
+#define DHCP_MIN_BYTES			240	/* fixed part and magic cookie */
 #define DHCP_MAGIC			0x63825363
 
 #define ICMP_DEST_UNREACH		3
@@ -67,7 +68,7 @@ __noinline int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface,
 	__be32 magic;
 	__u32 body;
 
-	/* Of a request that is segmented later only the first piece is judged here. */
+	/* Of a GSO packet, only the first segment could be checked here. */
 	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || skb->gso_size ||
 	    !is_udp(packet, PORT_DHCP_CLIENT, PORT_DHCP_SERVER) || packet->destination.words[3] != 0xffffffff)
 		return false;
@@ -111,14 +112,14 @@ static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struc
 		add_violation(packet, VECTOR_IPV4_SOURCE);
 }
 
-/* RFC 3590: a host without an address yet reports its groups, among them the one it needs for DAD, from ::. */
+/* RFC 3590: a host without an address sends reports from ::, among them the one that DAD needs. */
 static __always_inline bool is_mld_report(const struct packet *packet)
 {
 	return (is_icmpv6(packet, ICMPV6_MGM_REPORT) || is_icmpv6(packet, ICMPV6_MGM_REDUCTION) || is_icmpv6(packet, ICMPV6_MLD2_REPORT)) &&
 	       packet->hop_limit == 1 && packet->hop_by_hop && packet->destination.bytes[0] == 0xff;
 }
 
-/* A packet from ::. */
+/* Checks a packet from ::. */
 __noinline int check_unspecified(struct __sk_buff *skb, struct packet *packet)
 {
 	if (!packet || is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_ROUTER_SOLICITATION) || is_mld_report(packet))
@@ -183,7 +184,7 @@ __noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface
 	return forged ? OPTIONS_FORGED : OPTIONS_GOOD;
 }
 
-/* ff02::1:ff00:0/104 with the target's last 24 bits (RFC 4291, 2.7.1). */
+/* ff02::1:ff00:0/104 with the last 24 bits of the target (RFC 4291, 2.7.1). */
 static __always_inline bool is_solicited_node(const union address *group, const union address *target)
 {
 	return group->words[0] == bpf_htonl(0xff020000) && group->words[1] == 0 && group->words[2] == bpf_htonl(1) &&
@@ -191,8 +192,9 @@ static __always_inline bool is_solicited_node(const union address *group, const 
 }
 
 /*
- * An address that is not the pod's to claim. A link-local one only if its form says that it was made of another MAC: any
- * other may be a stable one that no record knows (RFC 7217), and is left to VECTOR_LINK_LOCAL, which may be audited.
+ * Whether the pod may not claim the address. A link-local address counts only if it has the EUI-64
+ * form of another MAC. Any other may be a stable one that no record has (RFC 7217);
+ * VECTOR_LINK_LOCAL covers it and may be in mode audit.
  */
 static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 ifindex, const union address *address)
 {
@@ -203,7 +205,7 @@ static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 if
 	return !is_link_local(address) || (by_mac && iface->flags & IFACE_HAS_MAC);
 }
 
-/* NS, NA and RS. False: malformed. */
+/* Checks an NS, NA or RS. Returns false if it is malformed. */
 __noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	bool claims;
@@ -224,7 +226,10 @@ __noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface,
 		return false;
 	if (options == OPTIONS_FORGED)
 		add_violation(packet, VECTOR_ND_TARGET);
-	/* Whoever hears an NS or RS takes its source for a neighbour at the MAC of the option: a claim like that of ARP. */
+	/*
+	 * A receiver of an NS or RS takes its source for a neighbour at the MAC of the option. That
+	 * is a claim, as in ARP.
+	 */
 	if (packet->icmp_type != NDISC_NEIGHBOUR_ADVERTISEMENT && !is_unspecified(&packet->source) &&
 	    is_foreign_claim(iface, skb->ifindex, &packet->source))
 		add_violation(packet, VECTOR_ND_TARGET);
@@ -241,8 +246,9 @@ __noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface,
 }
 
 /*
- * An ICMP error. Hosts believe it whoever sends it, so what it quotes has to be a packet that was sent to the pod; one
- * about a flow of others would cut it or shrink its path MTU. `ipv4` is of both, the error and what it quotes.
+ * Checks an ICMP error. Hosts accept it from any source, so it must quote a packet that was sent to
+ * the pod. An error about another flow could close that flow or reduce its path MTU. `ipv4` holds
+ * for the error and the packet that it quotes.
  */
 __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
 {
@@ -262,7 +268,7 @@ __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface
 	} else {
 		if (!load_bytes(skb, packet, quote + 24, &to, sizeof(to)))
 			goto malformed;
-		/* too big and parameter problem are answers to multicast as well (RFC 4443, 2.4) */
+		/* multicast may cause "too big" and "parameter problem" as well (RFC 4443, 2.4) */
 		own = to.bytes[0] == 0xff || is_inline_ipv6(iface, &to) || is_mac_link_local(iface, &to);
 	}
 	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The short way for what almost every packet is: TCP, UDP or ICMP from the pod's own MAC and first address, with no
- * option, extension header or fragment, its headers in the linear part.
+ * Fast path for plain packets: TCP, UDP or ICMP from the pod's own MAC and first address, without
+ * options, extension headers or fragments, with all headers in the linear part.
  *
- * Place in the path: first thing in spoof_ingress, before the look-up of the record: a card (events.h) is reached by an index,
- * where the hash table is a call and, in the midst of a packet's way through the kernel, costs several times as much as all the rest.
- * True: the record lets the packet pass. False says nothing: the packet takes the whole way. So this may be too strict, never
- * too lenient; the fuzz tests hold both ways against one model.
- * Each is_plain_*() gives checksum_place() of the transport header; 0: the packet is not plain.
- * Reads the packet directly, each time after a comparison with data_end; each word of the card once, as it may change meanwhile.
+ * Place in the data path: first step of spoof_ingress. A plain packet is compared with the
+ * interface's entry in the fast-path cache (events.h), which an array index finds. The look-up of
+ * the record in a hash map costs several times as much as the rest of the program.
+ * A match means that the record lets the packet pass. Otherwise the packet takes the slow path. The
+ * fast path may be too strict, never too lenient; the fuzz tests compare both paths with one model.
+ * The is_plain_*() functions return checksum_place() of the transport header, or 0 if the packet is
+ * not plain. Packet bytes are read directly, after a comparison with data_end. Each word of the
+ * entry is read once, because user space may write it at any time.
  */
 #ifndef BAILIFF_FASTPATH_H
 #define BAILIFF_FASTPATH_H
@@ -42,7 +44,7 @@ static __always_inline bool is_plain_udp(const __be16 *ports, bool ipv4)
 	return !is_tunnel_port(ports[1]);
 }
 
-/* Echo and what else says nothing of routes and of other packets. */
+/* Echo, and other types that do not concern routes or other packets. */
 static __always_inline bool is_plain_icmp(__u8 type)
 {
 	return type < ICMP_DEST_UNREACH || type == 8 || type > ICMP_PARAMETERPROB;
@@ -52,7 +54,7 @@ static __always_inline bool is_plain_icmp(__u8 type)
 #define FASTPATH_TAG	(~0ULL << FASTPATH_TAG_SHIFT)
 #define FASTPATH_BYTES	(~FASTPATH_TAG)
 
-/* A word of the card is compared with what the packet says under the tag of the card. */
+/* Whether a word of the entry holds the bytes, under the tag that all words of one write share. */
 static __always_inline bool has_word(const __u64 *word, __u64 bytes, __u64 tag)
 {
 	return *(const volatile __u64 *)word == (bytes | tag);
@@ -122,7 +124,10 @@ static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, _
 	return checksum_place(IPPROTO_ICMPV6);
 }
 
-/* Whether the kernel fills in no checksum, or the one at `place` of the transport header at `start`. */
+/*
+ * Whether no checksum is left to the kernel, or only the one at `place` of the transport header at
+ * `start`.
+ */
 static __always_inline bool is_plain_offload(struct __sk_buff *skb, __s32 start, __u32 place)
 {
 	struct offload offload;
@@ -133,7 +138,10 @@ static __always_inline bool is_plain_offload(struct __sk_buff *skb, __s32 start,
 	return offload.start == start && offload.place == place;
 }
 
-/* The slot in `seen` of an interface whose plain packet this is; otherwise NO_SLOT. */
+/*
+ * Returns the slot in `seen` if the packet is plain and the interface's cache entry matches it;
+ * NO_SLOT otherwise.
+ */
 static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 {
 	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
@@ -151,7 +159,7 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 	if ((__u32)interface != ifindex || skb->vlan_present || (const void *)(ethernet + 1) > data_end ||
 	    !has_mac(entry, ethernet->h_source, tag))
 		return NO_SLOT;
-	/* struct ethhdr is packed, so its own field would be read byte by byte */
+	/* struct ethhdr is packed: the compiler would read its field byte by byte */
 	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
 	if (type == bpf_htons(ETH_P_IP)) {
 		place = is_plain_ipv4(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The maps, each with what bounds it and what happens when it is full. Keys and values are described in events.h.
+ * Maps of the packet programs, each with its limit and what happens when it is full. events.h
+ * describes keys and values.
  *
- * Sizes are the defaults for 512 interfaces; user space sets others between open and load. Everything is allocated
- * up front except the two tries, whose kernel implementation cannot. A full map makes the update in user space fail
- * with E2BIG or ENOSPC there, where it is reported; the kernel side never inserts anything, so it never meets one.
+ * The sizes are defaults for 512 interfaces; user space may set others between open and load. All
+ * maps are preallocated except the two tries, which the kernel cannot preallocate. An update of a
+ * full map fails in user space with E2BIG or ENOSPC, and the collector reports it. The programs
+ * insert nothing.
  */
 #ifndef BAILIFF_MAPS_H
 #define BAILIFF_MAPS_H
@@ -15,9 +17,10 @@
 #include "events.h"
 #include "packet.h"
 
-#define MAX_INTERFACES 512	/* Kubernetes' own ceiling is 110 pods a node, large clouds go to 250 */
+/* Kubernetes' default limit is 110 pods per node; large clouds use up to 250. */
+#define MAX_INTERFACES 512
 
-/* One entry a guarded interface. */
+/* One entry per guarded interface. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_INTERFACES);
@@ -25,7 +28,10 @@ struct {
 	__type(value, struct iface);
 } ifaces SEC(".maps");
 
-/* Fixed, as its size is in the index: 192 KiB. Who finds its place taken goes the whole way. */
+/*
+ * The fast-path cache; `cards` is its pinned name. The index depends on the size, so it is fixed:
+ * 192 KiB. An interface whose index is taken uses the slow path.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, FASTPATH_COUNT);
@@ -33,7 +39,7 @@ struct {
 	__type(value, struct fastpath_entry);
 } cards SEC(".maps");
 
-/* 16 further addresses or prefixes an interface on average. */
+/* 16 further addresses or prefixes per interface on average. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -42,7 +48,10 @@ struct {
 	__type(value, __u32);
 } addresses SEC(".maps");
 
-/* Twice the interfaces: a generation that went keeps its entry until its last count is acknowledged. */
+/*
+ * Twice the interfaces: an entry of a removed generation stays until its last count is
+ * acknowledged.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_INTERFACES * 2);
@@ -78,7 +87,7 @@ struct {
 	__type(value, struct meta);
 } meta SEC(".maps");
 
-/* 5,000 nodes, the size Kubernetes is tested to, with two or three addresses each. */
+/* 5,000 nodes, the tested limit of Kubernetes, with two or three addresses each. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
@@ -86,7 +95,7 @@ struct {
 	__type(value, __u32);
 } node_addresses SEC(".maps");
 
-/* All ports there are. */
+/* One bit per port and kind. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 65536 / 64);
@@ -102,7 +111,7 @@ struct {
 	__type(value, __u32);
 } allowed_cidrs SEC(".maps");
 
-/* Only quarantined interfaces have entries; eight ports each if all were. */
+/* Only quarantined interfaces have entries: eight ports each if all are quarantined. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_INTERFACES * 8);
@@ -117,7 +126,7 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps");
 
-/* 5,700 samples: what 512 interfaces may send at once under the default burst, while user space sleeps. */
+/* 5,700 samples: the default burst of 512 interfaces while user space does not run. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);

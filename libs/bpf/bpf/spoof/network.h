@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The IPv4 and IPv6 headers, options, extension headers and fragments.
+ * Parsers of IPv4 and IPv6 headers, options, extension headers and fragments.
  *
- * Place in the path: after parse_ethernet(), before judge.h. Sets end, addresses, protocol, fragment and transport.
- * Bounds: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers, MAX_DESTINATION_OPTIONS options in one of them.
+ * Place in the data path: after parse_ethernet(), before checks.h. Sets end, addresses, protocol,
+ * fragment and transport of the packet.
+ * Limits: 40 bytes of IPv4 options, MAX_EXTENSIONS extension headers, MAX_DESTINATION_OPTIONS
+ * options in one of them.
  */
 #ifndef BAILIFF_NETWORK_H
 #define BAILIFF_NETWORK_H
@@ -19,10 +21,10 @@ static __always_inline __be32 first_word(const struct ipv6hdr *header)
 	return *(const __be32 *)header;
 }
 
-/* The first eight bytes that all extension headers have. */
+/* The first eight bytes of any extension header. */
 struct extension {
 	__u8 next;
-	__u8 length;		/* fragment: reserved */
+	__u8 length;		/* reserved in a fragment header */
 	union {
 		__be16 fragment;
 		__u8 routing_type;
@@ -40,8 +42,9 @@ struct extension {
 #define EXTENSION_HEAD_BYTES	2
 
 /*
- * Every byte is visited, options are read where one begins: the verifier then sees constant indexes, and the cost is
- * the same for every packet with options. False: malformed.
+ * The loop visits every byte and evaluates only those where an option begins. All indexes are
+ * constants for the verifier, and every packet with options costs the same. Returns false if the
+ * options are malformed.
  */
 __noinline int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, __u32 length)
 {
@@ -71,7 +74,7 @@ __noinline int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, 
 	return true;
 }
 
-/* False: malformed, and nothing behind the header may be read. */
+/* Returns false if the header is malformed; nothing after it may be read then. */
 static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 available = packet->end - packet->network, header_bytes, total, fragment, offset;
@@ -111,8 +114,8 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 }
 
 /*
- * Destination options, up to `end`. A receiver that knows Home Address takes the address in it for the packet's source.
- * False: malformed.
+ * Reads destination options up to `end`. A receiver that supports Home Address takes the address in
+ * that option for the source of the packet. Returns false if the options are malformed.
  */
 __noinline int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at, __u32 end)
 {
@@ -139,8 +142,8 @@ __noinline int parse_destination_options(struct __sk_buff *skb, struct packet *p
 }
 
 /*
- * Takes one extension header. Returns its length in bytes; 0: malformed; in a later fragment the caller stops, as what
- * follows belongs to the middle of a packet.
+ * Reads one extension header and returns its length in bytes; 0: malformed. After a later fragment
+ * the caller stops, because the following bytes are from the middle of a packet.
  */
 static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packet *packet, __u32 at, bool first)
 {
@@ -183,7 +186,7 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 	return bytes;
 }
 
-/* Protocols that carry whole packets or frames, and in the transport header of which nothing is judged. */
+/* Protocols that carry whole packets or frames. No field of their own headers is checked. */
 static __always_inline bool is_tunnel_protocol(__u8 protocol)
 {
 	switch (protocol) {
@@ -199,7 +202,7 @@ static __always_inline bool is_tunnel_protocol(__u8 protocol)
 	return false;
 }
 
-/* 0.0.0.0 or ::, in an IP packet. */
+/* Whether the source of an IP packet is 0.0.0.0 or ::. */
 static __always_inline bool has_no_source(const struct packet *packet)
 {
 	return packet->ether_type == bpf_htons(ETH_P_IP) ? packet->source.words[3] == 0 :
@@ -238,7 +241,7 @@ __noinline int parse_extensions(struct __sk_buff *skb, struct packet *packet)
 	return false;
 }
 
-/* False: malformed, and nothing behind the header may be read. */
+/* Returns false if the header is malformed; nothing after it may be read then. */
 static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *packet)
 {
 	__u32 available = packet->end - packet->network, payload;
@@ -268,8 +271,8 @@ static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *pac
 }
 
 /*
- * Takes the frame apart. What the frame is at fault for by itself is in `broken` afterwards; what could be read before
- * that is set: has_addresses tells of the network header, transport of what is behind it.
+ * Parses the frame and adds violations of its format. Fields that were read before a violation are
+ * valid: has_addresses covers the network header, transport the header after it.
  */
 __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 {

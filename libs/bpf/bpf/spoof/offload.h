@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The checksum that a sender left to the kernel (CHECKSUM_PARTIAL): the kernel adds up the frame from one offset on and
- * writes the sum at another, after the frame was judged. Both are the sender's choice (PACKET_VNET_HDR, AF_XDP).
+ * Checksums that the sender left to the kernel (CHECKSUM_PARTIAL). The kernel sums up the frame
+ * from one offset and writes the sum at another, after the programs ran. The sender chooses both
+ * offsets (PACKET_VNET_HDR, AF_XDP).
  *
- * Place in the path: after parsing, before quarantine.h; fast.h asks as well. rules.md says which places are allowed.
- * Two objects are built from this file. WITHOUT_OFFLOAD leaves the check out, for kernels without BTF and for those below
- * 6.2 in lockdown. The tests build a third, OFFLOAD_FROM_CB, as a test run cannot set these fields of a packet.
+ * Place in the data path: after parsing, before quarantine.h; fastpath.h uses it too. rules.md
+ * lists the allowed places.
+ * Two objects are built from this file. WITHOUT_OFFLOAD omits the check, for kernels without BTF
+ * and for kernels before 6.2 in lockdown. The fuzz tests build a third one, OFFLOAD_FROM_CB,
+ * because a test run cannot set these fields.
  */
 #ifndef BAILIFF_OFFLOAD_H
 #define BAILIFF_OFFLOAD_H
@@ -19,10 +22,10 @@
 #define INNER_MIN_OFFSET	4	/* GRE, L2TP and MPLS have no shorter header */
 #define NO_CHECKSUM		0xffff
 
-/* Of a frame whose checksum is left to the kernel. */
+/* A checksum that is left to the kernel. */
 struct offload {
-	__s32 start;	/* first byte of the frame that is added up */
-	__u32 place;	/* of the sum, from there */
+	__s32 start;	/* first byte of the frame that is summed up */
+	__u32 place;	/* of the sum, relative to start */
 };
 
 #if defined(WITHOUT_OFFLOAD)
@@ -60,15 +63,15 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 struct sk_buff {
 	unsigned char *head, *data;
-	__u16 csum_start;	/* from head */
+	__u16 csum_start;	/* relative to head */
 	__u16 csum_offset;
 	__u8 ip_summed:2;
-	__u8 csum_not_inet:1;	/* only in kernels that know SCTP */
+	__u8 csum_not_inet:1;	/* only in kernels with SCTP */
 };
 
 #pragma clang attribute pop
 
-/* From 6.2 on: the fields are plain loads. Before, a helper copies each of them. */
+/* Since 6.2 the fields are plain loads. Before, a helper copies each field. */
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 
 static __always_inline bool is_partial(struct __sk_buff *skb)
@@ -82,7 +85,7 @@ static __always_inline bool is_partial(struct __sk_buff *skb)
 	return BPF_CORE_READ_BITFIELD_PROBED(packet, ip_summed) == CHECKSUM_PARTIAL;
 }
 
-/* The kernel ignores csum_offset when the sum is SCTP's CRC. */
+/* The kernel ignores csum_offset if the sum is SCTP's CRC. */
 static __always_inline struct offload read_offload(struct __sk_buff *skb)
 {
 	const struct sk_buff *packet = (void *)skb;
@@ -108,7 +111,7 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 #endif
 
-/* Where a protocol has its checksum, from its header's first byte on. */
+/* Offset of the checksum in the transport header of a protocol. */
 static __always_inline __u32 checksum_place(__u8 protocol)
 {
 	switch (protocol) {
@@ -129,12 +132,17 @@ static __always_inline __u32 checksum_place(__u8 protocol)
 	return NO_CHECKSUM;
 }
 
-/* Where what an encapsulation carries may begin, from the outer transport header on; 0: nothing is carried. */
+/*
+ * First offset, relative to the outer transport header, where an encapsulated packet may begin; 0:
+ * nothing is encapsulated.
+ */
 static __always_inline __u32 inner_offset(const struct packet *packet)
 {
 	if (is_tunnel_protocol(packet->protocol))
 		return INNER_MIN_OFFSET;
-	/* Any port may be a tunnel's. A DHCP request from nowhere is judged by what it carries. */
+	/*
+	 * Any port may be a tunnel port. A DHCP request without a source is checked by its payload.
+	 */
 	return packet->protocol == IPPROTO_UDP && !has_no_source(packet) ? UDP_HEAD_BYTES : 0;
 }
 
@@ -143,7 +151,7 @@ static __always_inline bool may_be_filled_in(const struct packet *packet, const 
 	__s32 from_transport = offload->start - packet->transport;
 	__u32 inner;
 
-	/* Nothing behind the type is judged. */
+	/* Nothing after the type of such a frame is checked. */
 	if (packet->violations & VECTOR_BIT(VECTOR_ETHERTYPE))
 		return offload->start >= (__s32)packet->network;
 	if (!packet->transport || from_transport < 0)
@@ -154,7 +162,7 @@ static __always_inline bool may_be_filled_in(const struct packet *packet, const 
 	return inner && from_transport >= (__s32)inner;
 }
 
-/* A parsed frame, of either direction. */
+/* Checks a parsed frame of either direction. */
 __noinline int check_offload(struct __sk_buff *skb, struct packet *packet)
 {
 	struct offload offload;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What belongs to an interface: which addresses it may send from, which it may claim in ARP and ND.
+ * Which addresses an interface may send from, and which it may claim in ARP and ND.
  *
- * The inline addresses answer almost every packet; the `addresses` trie is asked only after they missed and only if the
- * record says that it holds something.
+ * The inline addresses of the record match almost every packet. The `addresses` trie is read only
+ * if they do not match and the record has IFACE_HAS_MORE.
  */
 #ifndef BAILIFF_OWNER_H
 #define BAILIFF_OWNER_H
@@ -11,9 +11,9 @@
 #include "maps.h"
 #include "packet.h"
 
-#define ADDRESS_KEY_BITS	64	/* ifindex and generation, ahead of the address */
+#define ADDRESS_KEY_BITS	64	/* ifindex and generation precede the address */
 
-/* Never a source and never a claim, however wide the prefix that was granted. */
+/* Addresses that are never a valid source or claim, even inside a granted prefix. */
 static __always_inline bool is_never_granted(const union address *address, bool ipv4)
 {
 	__u32 first = bpf_ntohl(address->words[ipv4 ? 3 : 0]);
@@ -22,12 +22,15 @@ static __always_inline bool is_never_granted(const union address *address, bool 
 		return first == 0 || first >> 24 == 127 || first >= 0xe0000000;
 	if (first >> 24 == 0xff)
 		return true;
-	/* :: and ::1, and the form in which the maps hold IPv4 */
+	/* ::, ::1, and the mapped form of IPv4 addresses in the maps */
 	return address->halves[0] == 0 && ((address->words[2] == 0 && bpf_ntohl(address->words[3]) <= 1) ||
 					   address->words[2] == bpf_htonl(0xffff));
 }
 
-/* What is known of a node's address; NULL: it is none. Copied, for in Linux 6.1 a key may not lie in an argument of a global function. */
+/*
+ * Value of a node address; NULL if the address is not a node's. The key is a copy because the
+ * verifier of Linux 6.1 rejects a key in an argument of a global function.
+ */
 static __always_inline const __u32 *find_node_address(const union address *address)
 {
 	union address key = *address;
@@ -35,7 +38,7 @@ static __always_inline const __u32 *find_node_address(const union address *addre
 	return bpf_map_lookup_elem(&node_addresses, &key);
 }
 
-/* ADDRESS_* bits of the longest match of that family; 0: nothing granted. */
+/* Returns the ADDRESS_* bits of the longest match in the family; 0: nothing is granted. */
 __noinline int granted_rights(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
 {
 	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128, .ifindex = ifindex };

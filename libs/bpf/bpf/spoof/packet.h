@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * A frame taken apart: struct packet, the wire headers, and the Ethernet, ARP and transport parsing.
+ * struct packet, and the parsers of Ethernet, ARP and transport headers.
  *
- * Every header is copied out by bpf_skb_load_bytes, so where the bytes lie (linear, paged, GSO) makes no difference.
- * Parsing knows nothing of the interface: what it finds wrong by itself goes into `broken`, the rest is for judge.h.
- * Invariant: nothing at or beyond `end` is read; `end` never exceeds the skb.
+ * bpf_skb_load_bytes copies every header, so linear, paged and GSO packets are read alike. The
+ * parsers know nothing about the interface. Violations of the packet format go into `violations`;
+ * checks.h adds those that depend on the interface.
+ * Invariant: no byte at or after `end` is read, and `end` never exceeds the skb.
  */
 #ifndef BAILIFF_PACKET_H
 #define BAILIFF_PACKET_H
@@ -21,10 +22,10 @@
 
 #include "events.h"
 
-#define MAX_VLAN_TAGS	2	/* in the frame; with the one in the metadata already more than any stack strips */
-#define MAX_EXTENSIONS	8	/* RFC 8200 names six, each once */
-#define MAX_DESTINATION_OPTIONS	16	/* Linux receives 8, padding aside */
-#define MAX_ND_OPTIONS	8	/* an NS or NA carries one or two */
+#define MAX_VLAN_TAGS	2	/* in the frame; a third tag may be in the metadata */
+#define MAX_EXTENSIONS	8	/* RFC 8200 defines six, each used once */
+#define MAX_DESTINATION_OPTIONS	16	/* Linux accepts 8, padding not counted */
+#define MAX_ND_OPTIONS	8	/* an NS or NA has one or two */
 #define MAX_IP_BYTES	65535
 
 #define VECTOR_BIT(vector)	(1U << (vector))
@@ -38,13 +39,13 @@ union address {
 enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
 
 struct packet {
-	__u32 end;		/* first byte after the IP packet; until IP is parsed, after the frame */
+	__u32 end;		/* first byte after the IP packet; before IP is parsed, after the frame */
 	__u32 network;		/* offset of the ARP or IP header */
-	__u32 transport;	/* offset of the transport header; 0: there is none here */
-	__u32 violations;		/* bit per vector */
+	__u32 transport;	/* offset of the transport header; 0: none */
+	__u32 violations;		/* VECTOR_BIT()s */
 	union address source;	/* ARP: sender */
 	union address destination;	/* ARP: target */
-	union address target;	/* of NS and NA */
+	union address target;	/* target of NS and NA */
 	__be16 ether_type;
 	__be16 source_port;
 	__be16 destination_port;
@@ -55,17 +56,19 @@ struct packet {
 	__u8 fragment;		/* enum fragment */
 	__u8 hop_limit;
 	__u8 hop_by_hop;
-	__u8 routed;		/* has an IPv6 routing header, of whatever type */
+	__u8 routed;		/* has an IPv6 routing header of any type */
 	__u8 tcp_flags;
-	__u8 tcp_bytes;		/* of the header, options included */
+	__u8 tcp_bytes;		/* length of the header with options */
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u32 cursor;		/* of a loop, see forget() */
+	__u32 cursor;		/* of a loop; see hide_bounds() */
 };
 
 /*
- * A number without what the verifier knows of it. In Linux 6.1 it keeps apart all states that differ in any number, so that what a
- * loop carries from turn to turn doubles them with each. `packet` is the argument of a global function: what lies there is not tracked.
+ * Returns the number without the bounds that the verifier derived for it. The verifier of Linux 6.1
+ * treats states that differ in any bound as different, so a number that a loop carries doubles the
+ * states in each iteration. `packet` is an argument of a global function, and the verifier does not
+ * track the contents of its memory.
  */
 static __always_inline __u32 hide_bounds(struct packet *packet, __u32 number)
 {
@@ -107,8 +110,9 @@ static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packe
 }
 
 /*
- * Copies 1 to `room` bytes, a number that is known only at run time. The barrier keeps the two comparisons apart: folded
- * into one of `size - 1`, they tell Linux 6.12 nothing of `size`, and it refuses a read that may be of no bytes.
+ * Copies 1 to `room` bytes; `size` is known only at run time. The barrier keeps the two comparisons
+ * apart. Merged into one comparison of `size - 1`, they give the verifier of Linux 6.12 no bounds
+ * of `size`, and it rejects a read that may have length 0.
  */
 static __always_inline bool copy_bytes(struct __sk_buff *skb, __u32 offset, void *to, __u32 size, __u32 room)
 {
@@ -170,7 +174,7 @@ __noinline int parse_tags(struct __sk_buff *skb, struct packet *packet)
 	return false;
 }
 
-/* False: malformed. */
+/* Returns false if the frame is malformed. */
 static __always_inline bool parse_ethernet(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ethhdr header __attribute__((aligned(2)));
@@ -206,13 +210,13 @@ __noinline int parse_arp(struct __sk_buff *skb, struct packet *packet)
 	return true;
 }
 
-/* What a TCP header says of itself, as far as it is looked at. */
+/* The part of a TCP header that is read. */
 struct tcp_head {
 	__be16 source;
 	__be16 destination;
 	__be32 sequence;
 	__be32 acknowledged;
-	__u8 data_offset;	/* upper four bits, in words */
+	__u8 data_offset;	/* upper four bits, in units of 4 bytes */
 	__u8 flags;
 };
 
@@ -275,7 +279,10 @@ static __always_inline bool parse_protocol(struct __sk_buff *skb, struct packet 
 	}
 }
 
-/* `transport` and `protocol` are set and this is not a later fragment. False: malformed. */
+/*
+ * Needs `transport` and `protocol`, and a packet that is not a later fragment. Returns false if the
+ * header is malformed.
+ */
 static __always_inline bool parse_transport(struct __sk_buff *skb, struct packet *packet)
 {
 	if (parse_protocol(skb, packet))

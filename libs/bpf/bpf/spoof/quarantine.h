@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Quarantine: what still passes from and to a pod that is cut off (rules.md). Its end is in the record and is checked
- * here, so that it ends without a collector.
+ * Packets that still pass from and to a quarantined pod (rules.md). The end of a quarantine is in
+ * the record and is checked here, so it ends without a collector.
  */
 #ifndef BAILIFF_QUARANTINE_H
 #define BAILIFF_QUARANTINE_H
@@ -14,8 +14,10 @@
 #define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
 #define NODE_ADDRESS_THIS	2
 
-#define MINIMAL_FRAME_BYTES	64	/* Ethernet's least frame, check sequence included, as some NICs hand it up */
-#define MINIMAL_ND_BYTES		40	/* NS or NA with two options: link-layer address and nonce */
+/* Minimum of Ethernet, with the frame check sequence that some NICs leave in place. */
+#define MINIMAL_FRAME_BYTES	64
+/* NS or NA with two options: link-layer address and nonce. */
+#define MINIMAL_ND_BYTES	40
 
 #define NEVER_EXEMPT	(VECTOR_BIT(VECTOR_MALFORMED) | VECTOR_BIT(VECTOR_SOURCE_ROUTE) | VECTOR_BIT(VECTOR_VLAN_TAG) | \
 			 VECTOR_BIT(VECTOR_ETHERTYPE) | VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD))
@@ -36,16 +38,16 @@ static __always_inline bool is_allowed(const union address *peer, bool ipv4)
 	return family && *family & (ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6);
 }
 
-/* What passes between the pod and a node, seen from the pod: its own end and the other. */
+/* A flow between the pod and a node. */
 struct flow {
 	const union address *pod, *node;
 	__be16 pod_port, node_port;
 };
 
 /*
- * Whether this node has a socket for the flow, as the kubelet has for its probes. By addresses and ports alone, what a node
- * port hands on and masquerades looks the same, in both directions: it would keep a quarantined pod in service and lead it
- * out. A listening socket is nobody's probe.
+ * Whether this node has a socket for the flow, as the kubelet has for its probes. Addresses and
+ * ports alone do not distinguish a probe from a masqueraded node port, which would keep a
+ * quarantined pod in service or give it a way out. A listening socket does not count.
  */
 static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
 {
@@ -92,7 +94,7 @@ static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *
 	node = find_node_address(flow->node);
 	if (!node || *node != NODE_ADDRESS_THIS || !bpf_map_lookup_elem(&probe_ports, &key))
 		return false;
-	/* When the kubelet resets a connection its socket is gone before the reset is sent. */
+	/* The kernel removes the socket before it sends the reset that the kubelet asked for. */
 	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCPHDR_RST &&
 	    packet->end - packet->transport == packet->tcp_bytes)
 		return true;
@@ -104,19 +106,22 @@ static __always_inline bool is_opening_syn(const struct packet *packet)
 	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCPHDR_SYN | TCPHDR_ACK)) == TCPHDR_SYN;
 }
 
-/* ff02::1, where unsolicited NAs go */
+/* ff02::1, the destination of unsolicited NAs */
 static __always_inline bool is_all_nodes(const union address *address)
 {
 	return address->halves[0] == bpf_cpu_to_be64(0xff02000000000000ULL) && address->halves[1] == bpf_cpu_to_be64(1);
 }
 
-/* Padded by a NIC or a switch, and no more: a trailer would carry whatever the two ends like. */
+/* Only padding of a NIC or a switch fits: a longer trailer could carry data. */
 static __always_inline bool is_minimal_arp(const struct __sk_buff *skb)
 {
 	return skb->len <= MINIMAL_FRAME_BYTES;
 }
 
-/* Whole, on this link, without extension headers and trailer, and with no room for more options than the kernel sends. */
+/*
+ * A whole NS or NA on this link, without extension headers or trailer, with room for the kernel's
+ * own options only.
+ */
 static __always_inline bool is_minimal_nd(const struct __sk_buff *skb, const struct packet *packet)
 {
 	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->end != skb->len)
@@ -125,7 +130,10 @@ static __always_inline bool is_minimal_nd(const struct __sk_buff *skb, const str
 	       (is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_NEIGHBOUR_ADVERTISEMENT));
 }
 
-/* A neighbour that the pod still needs: hop limit 255 does not keep a packet to any other address from being routed. */
+/*
+ * An address that the pod still needs as a neighbour. Hop limit 255 does not keep a packet to
+ * another address from being routed.
+ */
 static __always_inline bool is_link_neighbour(const union address *address)
 {
 	const __u32 *node;
@@ -136,7 +144,10 @@ static __always_inline bool is_link_neighbour(const union address *address)
 	return node && *node == NODE_ADDRESS_THIS;
 }
 
-/* An NS or NA that breaks nothing, to where one has to go for the node to be found and to find the pod. */
+/*
+ * An NS or NA without violations, to a destination that the node and the pod need to find each
+ * other.
+ */
 static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const struct packet *packet)
 {
 	if (packet->violations || !is_minimal_nd(skb, packet))
@@ -148,7 +159,7 @@ static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const st
 	return is_link_neighbour(&packet->destination);
 }
 
-/* A packet from the pod, already judged. */
+/* Needs a packet from the pod that was checked. */
 __noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
 {
 	struct flow flow;
@@ -177,7 +188,7 @@ static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct if
 	return is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination);
 }
 
-/* A packet to the pod, parsed and not judged: its sender is not ours to blame. */
+/* Needs a packet to the pod that was parsed. Its sender is not this pod, so it is not checked. */
 __noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	struct flow flow;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What follows from a broken vector: decide, then count, then try to sample, in this order and never the other way.
+ * Applies the modes of the violated vectors: decides, counts, and then tries to emit a sample.
  *
- * Place in the path: judge.h, quarantine.h → here → the program's return value, `counters`, `samples`.
- * Invariants: the decision reads nothing that a sample writes. Counts are exact (atomic adds into an entry that user
- * space made beforehand); what cannot be counted or sampled adds to `losses`. A flood costs one interface's bucket only.
+ * Place in the data path: checks.h, quarantine.h → here → return value of the program, `counters`,
+ * `samples`.
+ * Invariants: the decision reads nothing that a sample writes. Counts are exact: atomic adds into
+ * an entry that user space created before the attach. A violation that is not counted or sampled
+ * adds to `losses`. A flood uses up the sampling tokens of one interface only.
  */
 #ifndef BAILIFF_REPORT_H
 #define BAILIFF_REPORT_H
@@ -58,7 +60,7 @@ static __always_inline void refill(struct bucket *bucket, __u64 now, __u32 rate,
 {
 	__u64 elapsed = now - bucket->refilled_ns, more;
 
-	/* another CPU may have read its clock later and come here earlier */
+	/* another CPU may have read a later clock and taken the lock first */
 	if ((__s64)elapsed <= 0 || rate == 0)
 		return;
 	if (elapsed > MAX_REFILL_NS) {
@@ -73,8 +75,9 @@ static __always_inline void refill(struct bucket *bucket, __u64 now, __u32 rate,
 enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
 
 /*
- * Whether there is surely nothing to take, looked at without the lock: what almost every packet of a flood finds, on whatever CPU.
- * If another CPU fills the bucket at this moment it costs a sample, never a count.
+ * Whether the bucket is surely empty, checked without the lock. During a flood this is true for
+ * almost every packet on every CPU. If another CPU refills the bucket at the same time, a sample is
+ * lost, never a count.
  */
 static __always_inline bool is_empty(const struct bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
 {
@@ -85,7 +88,7 @@ static __always_inline bool is_empty(const struct bucket *bucket, __u32 generati
 	       elapsed < MAX_REFILL_NS && elapsed * rate < NSEC_PER_SEC;
 }
 
-/* Whether this violation may be sampled. The lock is held for a few instructions and never around a helper. */
+/* Whether this violation may be sampled. The lock covers a few instructions and no helper call. */
 static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector, __u64 now)
 {
 	const struct settings *set = read_settings();
@@ -123,7 +126,10 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 	return admission;
 }
 
-/* The ring had no room for a first sample: the next violation of that vector is the first again. */
+/*
+ * The ring had no room for the first sample of a vector: the next violation of the vector is the
+ * first again.
+ */
 static __always_inline void unmark_sampled(const struct iface *iface, __u32 vector)
 {
 	__u32 slot = iface->slot;
@@ -152,10 +158,13 @@ static __always_inline void fill_expected(struct spoof_sample *sample, const str
 	__builtin_memcpy(sample->expected_address, &expected, sizeof(expected));
 }
 
-#define MAC_BYTES	12	/* destination and source: what stands before a tag */
+#define MAC_BYTES	12	/* destination and source, before a tag */
 #define HEAD_REST	(SAMPLE_HEAD_BYTES - MAC_BYTES)
 
-/* The frame as it was sent: a tag that the kernel took out of it is put back. */
+/*
+ * Copies the start of the frame as it was sent, with the tag that the kernel moved into the
+ * metadata.
+ */
 static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_buff *skb)
 {
 	__u8 *to = sample->head + MAC_BYTES;
@@ -166,7 +175,7 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 	if (skb->vlan_present) {
 		struct vlan_hdr *tag = (struct vlan_hdr *)to;
 
-		tag->h_vlan_TCI = skb->vlan_proto;	/* the type stands first in the frame */
+		tag->h_vlan_TCI = skb->vlan_proto;	/* in the frame, the protocol id precedes the tag */
 		tag->h_vlan_encapsulated_proto = bpf_htons(skb->vlan_tci);
 		if (rest > HEAD_REST - sizeof(*tag))
 			rest = HEAD_REST - sizeof(*tag);
@@ -180,7 +189,7 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 		sample->head_length = MAC_BYTES + rest;
 }
 
-/* `how`: the action, and from bit 1 on SAMPLE_* flags. */
+/* `how`: the action, and SAMPLE_* flags from bit 1 on. */
 __noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 vector,
 		      __u32 how)
 {
@@ -255,7 +264,10 @@ static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bo
 	return mode == MODE_ENFORCE && !armed ? MODE_AUDIT : mode;
 }
 
-/* Settles what packet->broken holds, in the order of the vectors (see rules.md), and reports it. */
+/*
+ * Applies the modes to packet->violations in the order of the vectors (rules.md), reports the
+ * result, and returns TCX_NEXT or TCX_DROP.
+ */
 __noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 flags)
 {
 	__u32 audited = NO_VECTOR, enforced = NO_VECTOR;
