@@ -9,11 +9,17 @@
 #ifndef BAILIFF_RUNTIME_CREATION_H
 #define BAILIFF_RUNTIME_CREATION_H
 
+#include <stdbool.h>
+
+#include "identity.h"
+#include "mounts.h"
+#include "state.h"
+
 /* Of task_state.asked: or'ed to the low half of the dentry's address. */
-enum asked {
-	ASKED_QUIETLY = 1,	/* it may create: to be counted when it did */
-	ASKED_REFUSED = 2,	/* it may not, and that is counted */
-	ASKED_FLAGS = 3,
+enum mknod_result {
+	MKNOD_UNCOUNTED = 1,	/* it may create: to be counted when it did */
+	MKNOD_REFUSED = 2,	/* it may not, and that is counted */
+	MKNOD_FLAGS = 3,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -25,43 +31,43 @@ struct dentry___lru {
 #pragma clang attribute pop
 
 /* Still in the hands of the call that looked it up first: what was let go once is in the list of those that may be freed. */
-static __always_inline bool is_fresh(struct dentry *dentry)
+static __always_inline bool is_new_dentry(struct dentry *dentry)
 {
 	struct dentry___lru *listed = (void *)dentry;
 
 	return BPF_CORE_READ(listed, d_lru.next) == (void *)dentry + bpf_core_field_offset(struct dentry___lru, d_lru);
 }
 
-static __always_inline bool is_looked_up(struct dentry *dentry)
+static __always_inline bool is_hashed(struct dentry *dentry)
 {
 	return LOAD(dentry, dentry, d_hash.pprev);
 }
 
 /* Both are global, so that the address is a number to the verifier. */
-__noinline int rt_note_asked(const struct object *object, enum asked answer)
+__noinline int rt_store_mknod(const struct object *object, enum mknod_result result)
 {
 	struct task_state *state = state_of(bpf_get_current_task_btf());
 
 	if (object && state)
-		state->asked = (__u32)(__u64)object->dentry | answer;
+		state->mknod_result = (__u32)(__u64)object->dentry | result;
 	return 0;
 }
 
 /* Completes `object` by what path_mknod answered, if it was asked in this open. `created`: whether that made the file. */
-__noinline int rt_take_asked(struct object *object, __u32 created)
+__noinline int rt_take_mknod(struct object *object, __u32 created)
 {
 	struct task_state *state = state_of(bpf_get_current_task_btf());
-	__u32 asked;
+	__u32 mknod_result;
 
 	if (!object || !state)
 		return 0;
-	asked = state->asked;
-	state->asked = 0;
-	if ((asked & ~ASKED_FLAGS) != (__u32)(__u64)object->dentry)
+	mknod_result = state->mknod_result;
+	state->mknod_result = 0;
+	if ((mknod_result & ~MKNOD_FLAGS) != (__u32)(__u64)object->dentry)
 		return 0;
-	if (asked & ASKED_QUIETLY && created)
+	if (mknod_result & MKNOD_UNCOUNTED && created)
 		object->ops |= OP_BIT(OP_CREATE);
-	if (asked & ASKED_REFUSED && is_fresh(object->dentry))
+	if (mknod_result & MKNOD_REFUSED && is_new_dentry(object->dentry))
 		object->quiet = QUIET_COUNTED;
 	return 0;
 }

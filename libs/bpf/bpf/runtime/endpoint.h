@@ -10,7 +10,15 @@
 #ifndef BAILIFF_RUNTIME_ENDPOINT_H
 #define BAILIFF_RUNTIME_ENDPOINT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include <linux/in.h>
+#include <bpf/bpf_endian.h>
+
+#include "kernel.h"
+#include "layout.h"
+#include "sample.h"
 
 #define AF_UNSPEC		0
 #define AF_UNIX			1

@@ -15,6 +15,17 @@
 #ifndef BAILIFF_RUNTIME_EXEC_H
 #define BAILIFF_RUNTIME_EXEC_H
 
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
+#include "decide.h"
+#include "decide-path.h"
+#include "identity.h"
+#include "walk.h"
+
 #define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT))
 #define MAP_OPS (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
 
@@ -57,50 +68,50 @@ static __noinline enum origin origin_of(struct dentry *dentry, __u32 root_device
 	return is_deleted(dentry) ? FROM_LAYER : FROM_VOLUME;
 }
 
-static __always_inline int decide_origin(struct who *who, struct show *show)
+static __always_inline int decide_origin(struct policy_ctx *policy, struct event *event)
 {
 	enum origin origin;
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	origin = origin_of(show->dentry, who->root_device);
-	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && who->head->drift_volumes))
+	origin = origin_of(event->dentry, policy->root_device);
+	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && policy->head->drift_volumes))
 		return 0;
-	show->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
-	return decide_shown(who, OP_DRIFT, show);
+	event->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
+	return decide_event(policy, OP_DRIFT, event);
 }
 
 /* A file of the host's own tree, that a container got at through a descriptor or /proc. */
-static __always_inline int decide_host_mount(struct who *who, struct show *show)
+static __always_inline int decide_host_mount(struct policy_ctx *policy, struct event *event)
 {
-	show->value = KERNEL_HOST_MOUNTS;
-	return is_host_mount(show->mnt) && decide_shown(who, OP_KERNEL, show);
+	event->value = KERNEL_HOST_MOUNTS;
+	return is_host_mount(event->mnt) && decide_event(policy, OP_KERNEL, event);
 }
 
 /* Everything that is asked of a file that becomes code; `op` by its path. */
-static __always_inline int decide_code(struct who *who, enum op op, const struct file *file)
+static __always_inline int decide_executable(struct policy_ctx *policy, enum op op, const struct file *file)
 {
-	struct show show = {};
+	struct event event = {};
 
-	place_of_file(file, &show.dentry, &show.mnt);
+	file_location(file, &event.dentry, &event.mnt);
 	/* a program was opened for this exec, and file_open asked */
-	if (op == OP_MAP_EXECUTE && speaks(who, OP_KERNEL) && decide_host_mount(who, &show))
+	if (op == OP_MAP_EXECUTE && policy_covers_op(policy, OP_KERNEL) && decide_host_mount(policy, &event))
 		return 1;
-	if (speaks(who, OP_DRIFT) && decide_origin(who, &show))
+	if (policy_covers_op(policy, OP_DRIFT) && decide_origin(policy, &event))
 		return 1;
-	show.value = 0;
-	return speaks(who, op) && judged_object(who, op, &show);
+	event.value = 0;
+	return policy_covers_op(policy, op) && decide_object_event(policy, op, &event);
 }
 
 SEC("lsm/bprm_check_security")
 int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 {
 	struct file *program = bprm->file;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify_exec(&who, EXEC_OPS))
+	if (!identify_exec(&policy, EXEC_OPS))
 		return 0;
-	if (refused(decide_code(&who, OP_EXECUTE, program)))
+	if (refused(decide_executable(&policy, OP_EXECUTE, program)))
 		return -EPERM;
 	return 0;
 }
@@ -131,7 +142,7 @@ static __always_inline bool is_program_of_exec(const struct file *file)
 	if (!own || !is_in_exec())
 		return false;
 	of_own = LOAD(file, own, f_path.dentry);
-	place_of_file(file, &dentry, &mnt);
+	file_location(file, &dentry, &mnt);
 	return LOAD(dentry, of_own, d_inode) == LOAD(dentry, dentry, d_inode);
 }
 
@@ -169,11 +180,11 @@ static __noinline bool is_anonymous(const struct file *file)
 
 static __noinline int decide_mapping(struct file *file)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify_any(&who, MAP_OPS) || is_program_of_exec(file) || is_anonymous(file))
+	if (!identify_any(&policy, MAP_OPS) || is_program_of_exec(file) || is_anonymous(file))
 		return 0;
-	return decide_code(&who, OP_MAP_EXECUTE, file);
+	return decide_executable(&policy, OP_MAP_EXECUTE, file);
 }
 
 /*
@@ -186,7 +197,7 @@ __noinline int rt_arm_by_mapping(const struct file_at *at)
 	struct task_state *state = state_of(task);
 	struct rt_origin origin = {};
 
-	if (!at || (state && state->flags & TASK_ARMED) || !is_of_container(task, at->file) || !find_origin(&origin))
+	if (!at || (state && state->flags & TASK_ARMED) || !is_container_file(task, at->file) || !find_origin(&origin))
 		return 0;
 	arm(task, &origin, BPF_CORE_READ(task, mm, exe_file));
 	return 0;

@@ -12,9 +12,17 @@
 #ifndef BAILIFF_RUNTIME_FILE_H
 #define BAILIFF_RUNTIME_FILE_H
 
-#include "mounts.h"
-#include "creds.h"
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
 #include "creation.h"
+#include "creds.h"
+#include "decide.h"
+#include "decide-path.h"
+#include "mounts.h"
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
@@ -44,17 +52,17 @@ static __always_inline __u64 open_ops(const struct file *file)
 /* An object under each of its operations that the set speaks about, and the mount it was reached through. 1: refuse. */
 __noinline int rt_decide_object(const struct object *object)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!object || !identify_any(&who, object->ops | object->places))
+	if (!object || !identify_any(&policy, object->ops | object->reach_ops))
 		return 0;
-	who.quiet = object->quiet;
-	if (decide_place(&who, object))
+	policy.quiet = object->quiet;
+	if (decide_reach(&policy, object))
 		return 1;
 	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
 		if (!(object->ops >> op))
 			break;
-		if (object->ops & OP_BIT(op) && speaks(&who, op) && decide_object(&who, op, object->dentry, object->mnt))
+		if (object->ops & OP_BIT(op) && policy_covers_op(&policy, op) && decide_object(&policy, op, object->dentry, object->mnt))
 			return 1;
 	}
 	return 0;
@@ -62,7 +70,7 @@ __noinline int rt_decide_object(const struct object *object)
 
 static __always_inline int decide_ops(const struct path *path, __u64 ops)
 {
-	struct object object = { .dentry = path->dentry, .mnt = path->mnt, .ops = ops, .places = PLACE_OPS };
+	struct object object = { .dentry = path->dentry, .mnt = path->mnt, .ops = ops, .reach_ops = REACH_OPS };
 
 	return refused(rt_decide_object(&object));
 }
@@ -71,13 +79,13 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
-	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .places = PLACE_OPS };
+	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .reach_ops = REACH_OPS };
 
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
 	object.ops = open_ops(file);
 	if (file->f_flags & O_CREAT)
-		rt_take_asked(&object, file->f_mode & FMODE_CREATED);
+		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
 	if (refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;
@@ -143,7 +151,7 @@ int BPF_PROG(handle_path_chroot, const struct path *path)
 
 static __always_inline int decide_entry(const struct path *dir, struct dentry *dentry, enum op op)
 {
-	struct object object = { .dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .places = PLACE_OPS };
+	struct object object = { .dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .reach_ops = REACH_OPS };
 
 	return refused(rt_decide_object(&object));
 }
@@ -165,7 +173,7 @@ static __always_inline enum op mknod_op(unsigned int mode)
 static __always_inline int decide_creation(const struct path *dir, struct dentry *dentry)
 {
 	struct object object = {
-		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .places = PLACE_OPS, .quiet = QUIET_PROBE,
+		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .reach_ops = REACH_OPS, .quiet = QUIET_PROBE,
 	};
 	int decision = refused(rt_decide_object(&object));
 
@@ -173,7 +181,7 @@ static __always_inline int decide_creation(const struct path *dir, struct dentry
 		object.quiet = 0;
 		decision = refused(rt_decide_object(&object));
 	}
-	rt_note_asked(&object, decision ? ASKED_REFUSED : ASKED_QUIETLY);
+	rt_store_mknod(&object, decision ? MKNOD_REFUSED : MKNOD_UNCOUNTED);
 	return refused(decision);
 }
 
@@ -184,7 +192,7 @@ int BPF_PROG(handle_path_mknod, const struct path *dir, struct dentry *dentry, _
 	enum op op = mknod_op(mode);
 
 	/* mknod(2) looks its name up before it asks */
-	if (op == OP_CREATE && !is_looked_up(dentry)) {
+	if (op == OP_CREATE && !is_hashed(dentry)) {
 		if (decide_creation(dir, dentry))
 			return -EPERM;
 		return 0;
@@ -229,11 +237,11 @@ int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
 
 /* ---- two names ---- */
 
-__noinline int rt_decide_place(const struct object *object)
+__noinline int rt_decide_reach(const struct object *object)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	return object && identify_any(&who, object->places) && decide_place(&who, object);
+	return object && identify_any(&policy, object->reach_ops) && decide_reach(&policy, object);
 }
 
 #define RUNNING_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_MAP_EXECUTE))
@@ -244,30 +252,30 @@ __noinline int rt_decide_place(const struct object *object)
  */
 __noinline int rt_decide_old_name(const struct object *object, enum op op)
 {
-	struct verdict verdict = NO_VERDICT;
-	struct show show = {};
+	struct matches matches = NO_MATCHES;
+	struct event event = {};
 	__u32 rule, action;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, op))
+	if (!object || !identify(&policy, op))
 		return 0;
-	if (!who.head)
+	if (!policy.head)
 		return 1;
-	show.dentry = object->dentry;
-	show.mnt = object->mnt;
-	rt_judge_object(&who.identity, &verdict, &show, ~RUNNING_OPS);
-	rule = verdict.rule;
-	action = verdict.action;
-	verdict = NO_VERDICT;
-	rt_judge_object(&who.identity, &verdict, &show, OP_BIT(op));
-	verdict.rule = rule;
-	verdict.action = action;
-	return rt_settle(&who.identity, &verdict, &show, op);
+	event.dentry = object->dentry;
+	event.mnt = object->mnt;
+	rt_match_object(&policy.identity, &matches, &event, ~RUNNING_OPS);
+	rule = matches.rule;
+	action = matches.action;
+	matches = NO_MATCHES;
+	rt_match_object(&policy.identity, &matches, &event, OP_BIT(op));
+	matches.rule = rule;
+	matches.action = action;
+	return rt_decide(&policy.identity, &matches, &event, op);
 }
 
 static __always_inline int decide_names(struct object *object, struct dentry *new, bool exchange, enum op op)
 {
-	if (refused(rt_decide_place(object)) || refused(rt_decide_old_name(object, op)))
+	if (refused(rt_decide_reach(object)) || refused(rt_decide_old_name(object, op)))
 		return 1;
 	object->dentry = new;
 	return exchange ? refused(rt_decide_old_name(object, op)) : refused(rt_decide_object(object));
@@ -276,7 +284,7 @@ static __always_inline int decide_names(struct object *object, struct dentry *ne
 SEC("lsm/path_link")
 int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)
 {
-	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_LINK), .places = PLACE_OPS };
+	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_LINK), .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, false, OP_LINK))
 		return -EPERM;
@@ -290,7 +298,7 @@ SEC("lsm/path_rename")
 int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
 	     struct dentry *new_dentry, unsigned int flags)
 {
-	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .places = PLACE_OPS };
+	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME))
 		return -EPERM;
@@ -299,38 +307,38 @@ int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_
 
 /* ---- extended attributes ---- */
 
-#define NOT_ASKED	0	/* no policy speaks about it, or it is the kernel's own work */
-#define NOT_SHOWN	1	/* no mount of the task's namespace shows it */
+#define ATTRIBUTE_IGNORED	0	/* no policy speaks about it, or it is the kernel's own work */
+#define ATTRIBUTE_NO_MOUNT	1	/* no mount of the task's namespace shows it */
 
 /* Else the address of the mount where the object is to be judged. */
-__noinline __u64 rt_attribute_place(const struct object *object)
+__noinline __u64 rt_attribute_mount(const struct object *object)
 {
 	struct vfsmount *mnt;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, OP_SETXATTR) || is_foreign(bpf_get_current_task_btf()))
-		return NOT_ASKED;
+	if (!object || !identify(&policy, OP_SETXATTR) || uses_foreign_creds(bpf_get_current_task_btf()))
+		return ATTRIBUTE_IGNORED;
 	mnt = find_mount(object->dentry);
 	if (mnt)
 		return (__u64)mnt;
 	/* beside an io_uring the credentials alone do not tell */
-	return has_other_credentials(bpf_get_current_task_btf()) && is_layer(object->dentry) ? NOT_ASKED : NOT_SHOWN;
+	return has_overridden_creds(bpf_get_current_task_btf()) && is_layer(object->dentry) ? ATTRIBUTE_IGNORED : ATTRIBUTE_NO_MOUNT;
 }
 
 /* An object without a path. 1: refuse. */
-__noinline int rt_decide_lost(const struct object *object, enum op op)
+__noinline int rt_decide_without_path(const struct object *object, enum op op)
 {
-	struct verdict verdict = NO_VERDICT;
-	struct show show = {};
-	struct who who;
+	struct matches matches = NO_MATCHES;
+	struct event event = {};
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, op))
+	if (!object || !identify(&policy, op))
 		return 0;
-	if (!who.head)
+	if (!policy.head)
 		return 1;
-	rt_lose(RT_LOSS_UNRESOLVED);
-	verdict.unresolved = 1;
-	return rt_settle(&who.identity, &verdict, &show, op);
+	rt_count_loss(RT_LOSS_UNRESOLVED);
+	matches.unresolved = 1;
+	return rt_decide(&policy.identity, &matches, &event, op);
 }
 
 /*
@@ -340,12 +348,12 @@ __noinline int rt_decide_lost(const struct object *object, enum op op)
 static __always_inline int decide_attribute(struct dentry *dentry)
 {
 	struct object object = { .dentry = dentry, .ops = OP_BIT(OP_SETXATTR) };
-	__u64 place = rt_attribute_place(&object);
+	__u64 place = rt_attribute_mount(&object);
 
-	if (place == NOT_ASKED)
+	if (place == ATTRIBUTE_IGNORED)
 		return 0;
-	if (place == NOT_SHOWN)
-		return refused(rt_decide_lost(&object, OP_SETXATTR));
+	if (place == ATTRIBUTE_NO_MOUNT)
+		return refused(rt_decide_without_path(&object, OP_SETXATTR));
 	object.mnt = (void *)place;
 	return refused(rt_decide_object(&object));
 }

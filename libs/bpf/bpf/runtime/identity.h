@@ -15,6 +15,13 @@
 #ifndef BAILIFF_RUNTIME_IDENTITY_H
 #define BAILIFF_RUNTIME_IDENTITY_H
 
+#include <stdbool.h>
+
+#include "kernel.h"
+#include "maps.h"
+#include "state.h"
+#include "walk.h"
+
 #define CGROUP_LEVELS	10	/* kubelet's own trees are 3 deep, nested ones 6 */
 #define BIND_TRIES	4
 
@@ -40,7 +47,7 @@ struct identity {
 	IDENTITY_FIELDS
 };
 
-struct who {
+struct policy_ctx {
 	union {
 		struct identity identity;
 		struct {
@@ -85,7 +92,7 @@ static __noinline bool find_pod(struct pod_uid *pod, __u64 *container_cgroup_id)
 	return false;
 }
 
-static __always_inline struct mnt_namespace *mounts_of(struct task_struct *task)
+static __always_inline struct mnt_namespace *mnt_ns_of(struct task_struct *task)
 {
 	struct nsproxy *namespaces = LOAD(task_struct, task, nsproxy);
 
@@ -93,29 +100,29 @@ static __always_inline struct mnt_namespace *mounts_of(struct task_struct *task)
 }
 
 /* Whether a task works in a mount namespace of its own, and the file lies in it. */
-static __always_inline bool is_of_container(struct task_struct *task, const struct file *file)
+static __always_inline bool is_container_file(struct task_struct *task, const struct file *file)
 {
 	const struct rt_settings *settings = rt_read_settings();
-	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace *own = mnt_ns_of(task);
 
 	if (!settings || !own || !file || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns)
 		return false;
 	return namespace_of(real_mount(LOAD(file, file, f_path.mnt))) == own;
 }
 
-static __always_inline bool is_in_host_mounts(struct task_struct *task)
+static __always_inline bool is_in_host_mnt_ns(struct task_struct *task)
 {
 	const struct rt_settings *settings = rt_read_settings();
 
-	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace *own = mnt_ns_of(task);
 
 	return !settings || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns;
 }
 
 /* 0: this kernel gives mount namespaces no number of their own, so none is remembered. */
-static __always_inline __u64 number_of_mounts(struct task_struct *task)
+static __always_inline __u64 mnt_ns_number(struct task_struct *task)
 {
-	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace *own = mnt_ns_of(task);
 	struct mnt_namespace___seq *counted = (void *)own;
 	struct ns_common___id *numbered = (void *)own + bpf_core_field_offset(struct mnt_namespace, ns);
 
@@ -143,9 +150,9 @@ static __noinline bool find_origin_at_exec(struct rt_origin *origin)
 	const struct rt_origin *first;
 	__u64 number;
 
-	if (is_in_host_mounts(task))
+	if (is_in_host_mnt_ns(task))
 		return false;
-	number = number_of_mounts(task);
+	number = mnt_ns_number(task);
 	first = bpf_map_lookup_elem(&rt_mounts, &number);
 	if (!first)
 		return find_origin(origin);
@@ -157,9 +164,9 @@ static __noinline bool find_origin_at_exec(struct rt_origin *origin)
  * The first container that is armed in a mount namespace keeps it. Hooks of a runtime that run before the pivot have the root of the
  * runtime that starts them, which is not the container's: they are not recorded.
  */
-static __noinline int remember_origin(struct task_struct *task, const struct rt_origin *origin)
+static __noinline int record_origin(struct task_struct *task, const struct rt_origin *origin)
 {
-	__u64 number = number_of_mounts(task);
+	__u64 number = mnt_ns_number(task);
 
 	if (number && BPF_CORE_READ(task, real_parent, fs, root.mnt, mnt_sb, s_dev) != origin->root_device)
 		bpf_map_update_elem(&rt_mounts, &number, origin, BPF_NOEXIST);
@@ -184,11 +191,11 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	struct task_state *state = make_state(task, NULL);
 
 	if (!state) {
-		rt_lose(RT_LOSS_NO_STATE);
+		rt_count_loss(RT_LOSS_NO_STATE);
 		return NULL;
 	}
 	if (!bpf_map_lookup_elem(&rt_pods, &origin->pod))
-		rt_lose(RT_LOSS_UNBOUND);
+		rt_count_loss(RT_LOSS_UNBOUND);
 	state->pod = origin->pod;
 	state->cgroup_id = origin->cgroup_id;
 	state->root_dentry = origin->root_dentry;
@@ -206,12 +213,12 @@ __noinline int rt_arm_late(void)
 	struct rt_origin origin = {};
 	struct file *executable;
 
-	if (is_in_host_mounts(task) || !find_origin(&origin))
+	if (is_in_host_mnt_ns(task) || !find_origin(&origin))
 		return 0;
 	executable = BPF_CORE_READ(task, mm, exe_file);
-	if (executable && is_of_container(task, executable))
+	if (executable && is_container_file(task, executable))
 		return arm(task, &origin, executable) != NULL;
-	rt_lose(RT_LOSS_UNARMED);
+	rt_count_loss(RT_LOSS_UNARMED);
 	return 0;
 }
 
@@ -250,45 +257,45 @@ static __always_inline bool copy_subject(void *map, const void *key, const struc
 }
 
 /* false: no policy speaks about any of `ops` here. `pod`: as it was found for who->pod, or NULL. */
-static __noinline bool bind(struct who *who, const struct subject *pod, __u64 ops)
+static __noinline bool bind_policy(struct policy_ctx *policy, const struct subject *pod, __u64 ops)
 {
-	who->head = NULL;
-	if (!copy_subject(&rt_pods, &who->pod, pod, &who->subject)) {
-		if (!who->task || !(who->task->flags & TASK_BOUND))
+	policy->head = NULL;
+	if (!copy_subject(&rt_pods, &policy->pod, pod, &policy->subject)) {
+		if (!policy->task || !(policy->task->flags & TASK_BOUND))
 			return false;
-		rt_lose(RT_LOSS_ORPHAN);
+		rt_count_loss(RT_LOSS_ORPHAN);
 		return true;
 	}
-	if (who->task && !(who->task->flags & TASK_BOUND))
-		who->task->flags |= TASK_BOUND;
-	if (who->subject.flags & SUBJECT_CONTAINERS) {
+	if (policy->task && !(policy->task->flags & TASK_BOUND))
+		policy->task->flags |= TASK_BOUND;
+	if (policy->subject.flags & SUBJECT_CONTAINERS) {
 		struct subject own;
 
-		if (copy_subject(&rt_containers, &who->container_cgroup_id,
-				 bpf_map_lookup_elem(&rt_containers, &who->container_cgroup_id), &own))
-			who->subject = own;
+		if (copy_subject(&rt_containers, &policy->container_cgroup_id,
+				 bpf_map_lookup_elem(&rt_containers, &policy->container_cgroup_id), &own))
+			policy->subject = own;
 	}
-	if (!who->subject.set)
+	if (!policy->subject.set)
 		return false;
-	who->head = bpf_map_lookup_elem(&rt_sets, &who->subject.set);
-	if (!who->head) {
-		rt_lose(RT_LOSS_ORPHAN);
+	policy->head = bpf_map_lookup_elem(&rt_sets, &policy->subject.set);
+	if (!policy->head) {
+		rt_count_loss(RT_LOSS_ORPHAN);
 		return true;
 	}
-	who->suffix_lengths = who->head->suffix_lengths;
-	who->depths = who->head->depths;
-	return who->head->ops & ops;
+	policy->suffix_lengths = policy->head->suffix_lengths;
+	policy->depths = policy->head->depths;
+	return policy->head->ops & ops;
 }
 
-static __always_inline void take_state(struct who *who, const struct task_state *state)
+static __always_inline void copy_state(struct policy_ctx *policy, const struct task_state *state)
 {
-	who->pod = state->pod;
-	who->container_cgroup_id = state->cgroup_id;
-	who->root_dentry = state->root_dentry;
-	who->root_device = state->root_device;
+	policy->pod = state->pod;
+	policy->container_cgroup_id = state->cgroup_id;
+	policy->root_dentry = state->root_dentry;
+	policy->root_device = state->root_device;
 }
 
-static __always_inline bool identify_any(struct who *who, __u64 ops)
+static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 	const struct subject *found;
@@ -299,44 +306,44 @@ static __always_inline bool identify_any(struct who *who, __u64 ops)
 	/* before any copying: most tasks of a node are of pods without policy */
 	if (!found && !(state->flags & TASK_BOUND))
 		return false;
-	*who = (struct who){ .task = state };
-	take_state(who, state);
-	return bind(who, found, ops);
+	*policy = (struct policy_ctx){ .task = state };
+	copy_state(policy, state);
+	return bind_policy(policy, found, ops);
 }
 
 /*
  * false: nobody's policy holds here, or none that speaks about `op`: let it pass at once. true with `head` NULL is an
  * orphan: the decide_* functions refuse it.
  */
-static __always_inline bool identify(struct who *who, enum op op)
+static __always_inline bool identify(struct policy_ctx *policy, enum op op)
 {
-	return identify_any(who, OP_BIT(op));
+	return identify_any(policy, OP_BIT(op));
 }
 
 /* As identify_any, and true too for a runtime that is about to run the first program of a container, whose root it has entered by then. */
-static __always_inline bool identify_exec(struct who *who, __u64 ops)
+static __always_inline bool identify_exec(struct policy_ctx *policy, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 	struct rt_origin origin = {};
 
-	*who = (struct who){ .task = state };
+	*policy = (struct policy_ctx){ .task = state };
 	if (state) {
-		take_state(who, state);
+		copy_state(policy, state);
 	} else {
 		if (!find_origin_at_exec(&origin))
 			return false;
-		who->pod = origin.pod;
-		who->container_cgroup_id = origin.cgroup_id;
-		who->root_dentry = origin.root_dentry;
-		who->root_device = origin.root_device;
+		policy->pod = origin.pod;
+		policy->container_cgroup_id = origin.cgroup_id;
+		policy->root_dentry = origin.root_dentry;
+		policy->root_device = origin.root_device;
 	}
-	return bind(who, bpf_map_lookup_elem(&rt_pods, &who->pod), ops);
+	return bind_policy(policy, bpf_map_lookup_elem(&rt_pods, &policy->pod), ops);
 }
 
 /* Whether the set speaks about `op` as well; an orphan's always does. */
-static __always_inline bool speaks(const struct who *who, enum op op)
+static __always_inline bool policy_covers_op(const struct policy_ctx *policy, enum op op)
 {
-	return !who->head || who->head->ops & OP_BIT(op);
+	return !policy->head || policy->head->ops & OP_BIT(op);
 }
 
 #endif

@@ -10,6 +10,18 @@
 #ifndef BAILIFF_RUNTIME_KERNEL_OPS_H
 #define BAILIFF_RUNTIME_KERNEL_OPS_H
 
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
+#include "creds.h"
+#include "decide.h"
+#include "identity.h"
+#include "kernel.h"
+#include "mount.h"
+
 #define CAP_SYS_ADMIN		21
 #define CAP_OPT_NOAUDIT		2
 
@@ -33,7 +45,7 @@ struct pid {
 	unsigned int level;
 };
 
-struct task_struct___place {
+struct task_struct___ids {
 	struct css_set *cgroups;
 	struct pid *thread_pid;
 };
@@ -44,12 +56,12 @@ struct task_struct___place {
 
 static __noinline int decide_capability(int capability, unsigned int options)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify(&who, OP_CAPABILITY) || is_foreign(bpf_get_current_task_btf()))
+	if (!identify(&policy, OP_CAPABILITY) || uses_foreign_creds(bpf_get_current_task_btf()))
 		return 0;
-	who.quiet = options & CAP_OPT_NOAUDIT;
-	return decide_value(&who, OP_CAPABILITY, capability);
+	policy.quiet = options & CAP_OPT_NOAUDIT;
+	return decide_value(&policy, OP_CAPABILITY, capability);
 }
 
 /* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
@@ -73,7 +85,7 @@ static __always_inline bool same_pod(const struct pod_uid *a, const struct pod_u
 /* Whether a task is in the cgroup of a pod; for one that has not been armed. */
 static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
 {
-	const struct task_struct___place *in = (void *)task;
+	const struct task_struct___ids *in = (void *)task;
 	struct cgroup *cgroup = BPF_CORE_READ(in, cgroups, dfl_cgrp);
 
 	for (int i = 0; i < CGROUP_LEVELS && cgroup; i++) {
@@ -90,42 +102,42 @@ static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_st
 /* Of the current task's mount namespace, or of a PID namespace that is not the host's: a service of the host is in neither. */
 static __always_inline bool is_contained(struct task_struct *task)
 {
-	const struct task_struct___place *of = (void *)task;
+	const struct task_struct___ids *of = (void *)task;
 
-	return mounts_of(task) == mounts_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
+	return mnt_ns_of(task) == mnt_ns_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
 }
 
 /* A process of the host stays one when it is moved into a pod's cgroup, which its files and pipes are read by otherwise. */
-static __always_inline bool is_same_pod(const struct who *who, struct task_struct *task)
+static __always_inline bool is_same_pod(const struct policy_ctx *policy, struct task_struct *task)
 {
 	const struct task_state *state = state_of(task);
 
 	if (state && state->flags & TASK_ARMED)
-		return same_pod(&state->pod, &who->pod);
-	return is_contained(task) && is_in_cgroup_of(&who->pod, task);
+		return same_pod(&state->pod, &policy->pod);
+	return is_contained(task) && is_in_cgroup_of(&policy->pod, task);
 }
 
 /* Attaching, and memory and descriptors, of any task; what /proc shows of a task only beyond the own pod. */
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(handle_ptrace_access_check, struct task_struct *child, unsigned int mode)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify(&who, OP_KERNEL))
+	if (!identify(&policy, OP_KERNEL))
 		return 0;
-	if (!(mode & PTRACE_MODE_ATTACH) && is_same_pod(&who, child))
+	if (!(mode & PTRACE_MODE_ATTACH) && is_same_pod(&policy, child))
 		return 0;
-	who.quiet = mode & PTRACE_MODE_NOAUDIT;
-	if (decide_value(&who, OP_KERNEL, KERNEL_PTRACE))
+	policy.quiet = mode & PTRACE_MODE_NOAUDIT;
+	if (decide_value(&policy, OP_KERNEL, KERNEL_PTRACE))
 		return -EPERM;
 	return 0;
 }
 
 static __always_inline int decide_kernel(enum kernel_value value)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	return identify(&who, OP_KERNEL) && decide_value(&who, OP_KERNEL, value);
+	return identify(&policy, OP_KERNEL) && decide_value(&policy, OP_KERNEL, value);
 }
 
 SEC("lsm/ptrace_traceme")
@@ -140,11 +152,11 @@ int BPF_PROG(handle_ptrace_traceme, struct task_struct *parent)
 SEC("lsm/task_kill")
 int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal, const struct cred *cred)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!signal || !identify(&who, OP_KERNEL) || is_same_pod(&who, target))
+	if (!signal || !identify(&policy, OP_KERNEL) || is_same_pod(&policy, target))
 		return 0;
-	if (decide_value(&who, OP_KERNEL, KERNEL_SIGNAL))
+	if (decide_value(&policy, OP_KERNEL, KERNEL_SIGNAL))
 		return -EPERM;
 	return 0;
 }
@@ -208,16 +220,16 @@ int BPF_PROG(handle_kernel_load_data, int what)
 SEC("lsm/kernel_module_request")
 int BPF_PROG(handle_kernel_module_request, char *name)
 {
-	struct show show = { .value = KERNEL_MODULE_REQUEST, .text = name };
+	struct event event = { .value = KERNEL_MODULE_REQUEST, .text = name };
 	char text[MODULE_NAME_BYTES];
-	struct who who;
+	struct policy_ctx policy;
 	long length;
 
-	if (!identify(&who, OP_KERNEL))
+	if (!identify(&policy, OP_KERNEL))
 		return 0;
 	length = bpf_probe_read_kernel_str(text, sizeof(text), name);
-	show.length = length > 0 ? length - 1 : 0;
-	if (decide_shown(&who, OP_KERNEL, &show))
+	event.length = length > 0 ? length - 1 : 0;
+	if (decide_event(&policy, OP_KERNEL, &event))
 		return -EPERM;
 	return 0;
 }

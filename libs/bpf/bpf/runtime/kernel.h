@@ -9,6 +9,11 @@
 #ifndef BAILIFF_RUNTIME_KERNEL_H
 #define BAILIFF_RUNTIME_KERNEL_H
 
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
 #define EPERM	1
 #define ENOMEM	12
 #define SIGKILL	9

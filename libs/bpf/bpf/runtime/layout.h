@@ -10,6 +10,8 @@
 #ifndef BAILIFF_RUNTIME_LAYOUT_H
 #define BAILIFF_RUNTIME_LAYOUT_H
 
+#include <linux/types.h>
+
 enum runtime_abi { RUNTIME_ABI = 1 };
 
 /* Operations: the bit of a rule's mask. Order is ABI: append only. Names in user space: libs/runtime OPERATIONS. */
@@ -153,7 +155,7 @@ struct task_state {
 	__u64 chain[SOURCE_CHAIN];	/* path hashes of the programs it and its forebears ran, newest first */
 	__u64 root_dentry;	/* of the container's root when it was armed: compared, never followed */
 	__u32 root_device;	/* of its file system */
-	__u32 asked;	/* the kernel's alone: how path_mknod answered the open that is under way (file.h) */
+	__u32 mknod_result;	/* the kernel's alone: how path_mknod answered the open that is under way (file.h) */
 	__u64 bounding;		/* capabilities that it could come to have when it was armed */
 };
 

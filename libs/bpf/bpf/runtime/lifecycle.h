@@ -15,6 +15,18 @@
 #ifndef BAILIFF_RUNTIME_LIFECYCLE_H
 #define BAILIFF_RUNTIME_LIFECYCLE_H
 
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#include "identity.h"
+#include "kernel.h"
+#include "maps.h"
+#include "walk.h"
+
 #define CGROUP_NAME_BYTES	128
 #define UID_DIGITS		32
 
@@ -75,7 +87,7 @@ static long parse_step(__u32 step, void *context)
 
 static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 {
-	struct uid_parser parser = { .scratch = claim_of_host() };
+	struct uid_parser parser = { .scratch = claim_host_scratch() };
 	struct scratch *scratch = parser.scratch;
 	__u64 halves[2];
 	bool found;
@@ -116,9 +128,9 @@ static long seek_kubepods(__u32 step, void *context)
 }
 
 /* Whether a kubelet makes pods' cgroups in this one. */
-static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
+static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 {
-	struct uid_parser parser = { .scratch = claim_of_host() };
+	struct uid_parser parser = { .scratch = claim_host_scratch() };
 	struct scratch *scratch = parser.scratch;
 	bool found;
 
@@ -140,7 +152,7 @@ static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
 #define NAME_START	4
 
 /* By the first letters of both drivers' names: working memory of the host is not for what a pod does. */
-static __always_inline bool is_like_pod(const char *name)
+static __always_inline bool looks_like_pod(const char *name)
 {
 	char start[NAME_START] = {};
 
@@ -148,7 +160,7 @@ static __always_inline bool is_like_pod(const char *name)
 	return !__builtin_memcmp(start, "pod", 3) || !__builtin_memcmp(start, "kube", 4);
 }
 
-static __always_inline bool is_made_by_pod(void)
+static __always_inline bool is_current_armed(void)
 {
 	const struct task_state *state = state_of(bpf_get_current_task_btf());
 
@@ -177,9 +189,9 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	struct pod_uid pod;
 	int up;
 
-	if (is_made_by_pod()) {
-		if (is_like_pod(BPF_CORE_READ(cgroup, kn, name)))
-			rt_lose(RT_LOSS_CGROUP_REFUSED);
+	if (is_current_armed()) {
+		if (looks_like_pod(BPF_CORE_READ(cgroup, kn, name)))
+			rt_count_loss(RT_LOSS_CGROUP_REFUSED);
 		return 0;
 	}
 	up = levels_to_pod(cgroup);
@@ -189,12 +201,12 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
-	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent))) {
-		rt_lose(RT_LOSS_CGROUP_REFUSED);
+	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelet_cgroup(BPF_CORE_READ(cgroup, self.parent))) {
+		rt_count_loss(RT_LOSS_CGROUP_REFUSED);
 		return 0;
 	}
 	if (bpf_map_update_elem(&rt_cgroups, &id, &pod, BPF_ANY))
-		rt_lose(RT_LOSS_CGROUPS_FULL);
+		rt_count_loss(RT_LOSS_CGROUPS_FULL);
 	return 0;
 }
 
@@ -213,12 +225,12 @@ int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_fl
 	struct task_state *state = state_of(bpf_get_current_task_btf());
 
 	if (!state || !(state->flags & TASK_ARMED)) {
-		forget_state(task);
+		delete_state(task);
 		return 0;
 	}
 	if (make_state(task, state))
 		return 0;
-	rt_lose(RT_LOSS_NO_STATE);
+	rt_count_loss(RT_LOSS_NO_STATE);
 	return -ENOMEM;
 }
 
@@ -226,7 +238,7 @@ int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_fl
 SEC("lsm/task_free")
 int BPF_PROG(handle_task_free, struct task_struct *task)
 {
-	forget_state(task);
+	delete_state(task);
 	return 0;
 }
 
@@ -245,7 +257,7 @@ int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 	}
 	if (!find_origin_at_exec(&origin))
 		return 0;
-	remember_origin(task, &origin);
+	record_origin(task, &origin);
 	arm(task, &origin, program);
 	return 0;
 }

@@ -10,6 +10,13 @@
 #ifndef BAILIFF_RUNTIME_MAPS_H
 #define BAILIFF_RUNTIME_MAPS_H
 
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+
+#include "kernel.h"
+#include "layout.h"
+
 #define MAX_SUBJECTS	4096	/* 1,024 pods with four containers that differ */
 
 /* Twice what large clouds allow a node, and the pods that are going beside those that come. */
@@ -125,7 +132,7 @@ struct rt_bucket {
 	__u64 refilled_ns;
 	__u32 tokens;
 	__u32 generation;	/* differs from the subject's: the bucket starts afresh */
-	__u32 owed;		/* a first breach found the ring full: the next breach needs no token */
+	__u32 sample_due;		/* a first breach found the ring full: the next breach needs no token */
 	struct bpf_spin_lock lock;
 };
 
@@ -228,7 +235,7 @@ struct {
 	__type(value, struct scratch);
 } rt_scratch SEC(".maps");
 
-static __always_inline void rt_lose(enum rt_loss loss)
+static __always_inline void rt_count_loss(enum rt_loss loss)
 {
 	__u32 index = loss;
 	__u64 *count = bpf_map_lookup_elem(&rt_losses, &index);

@@ -11,7 +11,16 @@
 #ifndef BAILIFF_RUNTIME_MOUNT_H
 #define BAILIFF_RUNTIME_MOUNT_H
 
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
+#include "identity.h"
+#include "kernel.h"
 #include "mounts.h"
+#include "file.h"
 
 #define MS_REMOUNT	0x20
 #define MS_BIND		0x1000
@@ -107,15 +116,15 @@ static __noinline bool is_overlay(const char *type)
 /* A mount of `kind`, shown by the object that it is about. 1: refuse. */
 __noinline int rt_decide_mount(const struct object *object, enum mount_value kind, __u32 alias)
 {
-	struct show show = {};
-	struct who who;
+	struct event event = {};
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, OP_MOUNT))
+	if (!object || !identify(&policy, OP_MOUNT))
 		return 0;
-	show.dentry = object->dentry;
-	show.mnt = object->mnt;
-	show.value = kind;
-	return decide_mount(&who, &show, alias);
+	event.dentry = object->dentry;
+	event.mnt = object->mnt;
+	event.value = kind;
+	return decide_mount(&policy, &event, alias);
 }
 
 static __always_inline int decide_kind(const struct path *path, enum mount_value kind, bool alias)
@@ -137,16 +146,16 @@ static __always_inline int decide_point(struct dentry *dentry, struct vfsmount *
 static __always_inline int decide_super(struct super_block *sb, enum mount_value kind)
 {
 	struct super_block___mount *mounted = (void *)sb;
-	struct show show = { .value = kind };
-	struct who who;
+	struct event event = { .value = kind };
+	struct policy_ctx policy;
 	bool alias;
 
-	if (!identify(&who, OP_MOUNT))
+	if (!identify(&policy, OP_MOUNT))
 		return 0;
-	show.text = BPF_CORE_READ(mounted, s_type, name);
-	show.length = type_length(show.text);
-	alias = kind == MOUNT_NEW && (is_overlay(show.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
-	return decide_mount(&who, &show, alias);
+	event.text = BPF_CORE_READ(mounted, s_type, name);
+	event.length = type_length(event.text);
+	alias = kind == MOUNT_NEW && (is_overlay(event.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
+	return decide_mount(&policy, &event, alias);
 }
 
 /* mount(2). Where a move comes from is not known yet; that a move is an alias keeps it from being one of what is protected. */

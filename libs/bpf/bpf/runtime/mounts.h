@@ -9,11 +9,19 @@
  * nowhere else and so is nobody's alias.
  * Bounds: PLACE_MOUNTS of one file system are looked through to find the mount of a bare dentry; over it, unresolved.
  */
-#ifndef BAILIFF_RUNTIME_PLACE_H
-#define BAILIFF_RUNTIME_PLACE_H
+#ifndef BAILIFF_RUNTIME_MOUNTS_H
+#define BAILIFF_RUNTIME_MOUNTS_H
 
-#define PLACE_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes, files of the kubelet included */
-#define PLACE_DEPTH	64
+#include <stdbool.h>
+
+#include "decide.h"
+#include "decide-path.h"
+#include "identity.h"
+#include "kernel.h"
+#include "walk.h"
+
+#define SEARCH_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes, files of the kubelet included */
+#define SEARCH_DEPTH	64
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -92,18 +100,18 @@ static __always_inline bool is_detached(const struct vfsmount *mnt)
  * A mount, by kind in show->value. One that gives another name to what is there already is refused where paths are
  * protected, unless a rule allows mounts of its kind. 1: refuse.
  */
-static __always_inline int decide_mount(struct who *who, struct show *show, bool alias)
+static __always_inline int decide_mount(struct policy_ctx *policy, struct event *event, bool alias)
 {
-	struct verdict verdict = NO_VERDICT;
+	struct matches matches = NO_MATCHES;
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	rt_judge_value(&who->identity, &verdict, OP_MOUNT, show->value);
-	if (!alias || !who->head->guard_aliases || verdict.rule != NO_RULE || verdict.allowed & 1U << RULE_ALLOW)
-		return refused(rt_settle(&who->identity, &verdict, show, OP_MOUNT));
-	if (verdict.audit_rule != NO_RULE)
-		rt_breach(&who->identity, show, verdict.audit_rule, HOW(OP_MOUNT, RULE_AUDIT));
-	return deny_alias(who, OP_MOUNT, show);
+	rt_match_value(&policy->identity, &matches, OP_MOUNT, event->value);
+	if (!alias || !policy->head->guard_aliases || matches.rule != NO_RULE || matches.allowed & 1U << RULE_ALLOW)
+		return refused(rt_decide(&policy->identity, &matches, event, OP_MOUNT));
+	if (matches.audit_rule != NO_RULE)
+		rt_record_violation(&policy->identity, event, matches.audit_rule, EVENT_CODE(OP_MOUNT, RULE_AUDIT));
+	return deny_alias(policy, OP_MOUNT, event);
 }
 
 /* Something that a hook asks about: pointers travel to a global function in memory only. With 8 bytes more the stack of 6.1 is too small. */
@@ -111,26 +119,26 @@ struct object {
 	struct dentry *dentry;
 	struct vfsmount *mnt;
 	__u64 ops;	/* bits: each is decided */
-	__u32 places;	/* of PLACE_OPS */
+	__u32 reach_ops;	/* of PLACE_OPS */
 	__u32 quiet;	/* enum quiet */
 };
 
-#define PLACE_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
+#define REACH_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
 
 /* The mount through which the object was reached. 1: refuse. */
-static __always_inline int decide_place(struct who *who, const struct object *object)
+static __always_inline int decide_reach(struct policy_ctx *policy, const struct object *object)
 {
-	struct show show = { .dentry = object->dentry, .mnt = object->mnt };
-	__u32 places = object->places;
+	struct event event = { .dentry = object->dentry, .mnt = object->mnt };
+	__u32 reach_ops = object->reach_ops;
 
-	if (places & OP_BIT(OP_KERNEL) && speaks(who, OP_KERNEL) && is_host_mount(show.mnt)) {
-		show.value = KERNEL_HOST_MOUNTS;
-		return decide_shown(who, OP_KERNEL, &show);
+	if (reach_ops & OP_BIT(OP_KERNEL) && policy_covers_op(policy, OP_KERNEL) && is_host_mount(event.mnt)) {
+		event.value = KERNEL_HOST_MOUNTS;
+		return decide_event(policy, OP_KERNEL, &event);
 	}
-	if (places & OP_BIT(OP_MOUNT) && speaks(who, OP_MOUNT) && is_detached(show.mnt) &&
-	    !is_sole_mount(real_mount(show.mnt))) {
-		show.value = MOUNT_BIND;
-		return decide_mount(who, &show, true);
+	if (reach_ops & OP_BIT(OP_MOUNT) && policy_covers_op(policy, OP_MOUNT) && is_detached(event.mnt) &&
+	    !is_sole_mount(real_mount(event.mnt))) {
+		event.value = MOUNT_BIND;
+		return decide_mount(policy, &event, true);
 	}
 	return 0;
 }
@@ -173,7 +181,7 @@ static long look_at_mount(__u32 step, void *context)
 	if (search->namespace ? namespace == search->namespace : (unsigned long)namespace >= (unsigned long)-MAX_ERRNO) {
 		struct ascent ascent = { .dentry = search->dentry, .root = BPF_CORE_READ(mount, mnt.mnt_root) };
 
-		bpf_loop(PLACE_DEPTH + 1, ascend, &ascent, 0);
+		bpf_loop(SEARCH_DEPTH + 1, ascend, &ascent, 0);
 		if (ascent.below) {
 			search->found = (void *)mount + bpf_core_field_offset(struct mount, mnt);
 			return 1;
@@ -189,7 +197,7 @@ static __always_inline struct vfsmount *search_mount(struct dentry *dentry, stru
 
 	search.sb = BPF_CORE_READ(dentry, d_sb);
 	search.mount = first_mount(search.sb);
-	bpf_loop(PLACE_MOUNTS, look_at_mount, &search, 0);
+	bpf_loop(SEARCH_MOUNTS, look_at_mount, &search, 0);
 	return search.found;
 }
 

@@ -9,6 +9,20 @@
 #ifndef BAILIFF_RUNTIME_NET_H
 #define BAILIFF_RUNTIME_NET_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#include "decide.h"
+#include "endpoint.h"
+#include "identity.h"
+#include "sample.h"
+#include "unix.h"
+
 /* ---- making ---- */
 
 /* As rules have it: of a packet socket the protocol is an EtherType, given in network order. */
@@ -26,16 +40,16 @@ SEC("lsm/socket_create")
 int BPF_PROG(handle_socket_create, int family, int type, int protocol, int kern)
 {
 	__u16 kind = type & SOCK_TYPE_MASK;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (kern || !identify(&who, OP_SOCKET))
+	if (kern || !identify(&policy, OP_SOCKET))
 		return 0;
-	if (decide_value(&who, OP_SOCKET, socket_value(family, kind, rule_protocol(family, protocol))))
+	if (decide_value(&policy, OP_SOCKET, socket_value(family, kind, rule_protocol(family, protocol))))
 		return -EPERM;
 	return 0;
 }
 
-static __noinline void note_maker(const struct task_state *state, __u64 cookie, __u64 value)
+static __noinline void store_maker(const struct task_state *state, __u64 cookie, __u64 value)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct socket_maker maker = {
@@ -49,7 +63,7 @@ static __noinline void note_maker(const struct task_state *state, __u64 cookie, 
 }
 
 /* In two steps, because the record and the walk do not fit the stack together: its program is missing for a moment. */
-static __noinline void remember_maker(__u64 cookie, __u64 value)
+static __noinline void record_maker(__u64 cookie, __u64 value)
 {
 	const struct task_state *state = state_of_current();
 	struct socket_maker *maker;
@@ -57,7 +71,7 @@ static __noinline void remember_maker(__u64 cookie, __u64 value)
 
 	if (!state)
 		return;
-	note_maker(state, cookie, value);
+	store_maker(state, cookie, value);
 	maker = bpf_map_lookup_elem(&rt_sockets, &cookie);
 	if (!maker)
 		return;
@@ -80,7 +94,7 @@ int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int t
 	sk = socket->sk;
 	if (!sk)
 		return 0;
-	remember_maker(bpf_get_socket_cookie(sk), socket_value(family, kind, rule_protocol(family, protocol)));
+	record_maker(bpf_get_socket_cookie(sk), socket_value(family, kind, rule_protocol(family, protocol)));
 	return 0;
 }
 
@@ -92,14 +106,14 @@ static __always_inline bool is_dual(const struct endpoint *endpoint, const struc
 	return endpoint->family == AF_INET6 && !halves[0] && !halves[1] && !sk->__sk_common.skc_ipv6only;
 }
 
-static __noinline int decide_local(struct who *who, enum op op, struct endpoint *endpoint, const struct sock *sk)
+static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct endpoint *endpoint, const struct sock *sk)
 {
-	if (decide_endpoint(who, op, endpoint))
+	if (decide_endpoint(policy, op, endpoint))
 		return 1;
 	if (!is_dual(endpoint, sk))
 		return 0;
 	map_ipv4(endpoint, 0);
-	return decide_endpoint(who, op, endpoint);
+	return decide_endpoint(policy, op, endpoint);
 }
 
 SEC("lsm/socket_connect")
@@ -107,11 +121,11 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!sk || !identify(&who, OP_CONNECT))
+	if (!sk || !identify(&policy, OP_CONNECT))
 		return 0;
-	if (read_endpoint(&endpoint, OP_CONNECT, sk, address, length) && decide_endpoint(&who, OP_CONNECT, &endpoint))
+	if (read_endpoint(&endpoint, OP_CONNECT, sk, address, length) && decide_endpoint(&policy, OP_CONNECT, &endpoint))
 		return -EPERM;
 	return 0;
 }
@@ -223,7 +237,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 	struct controls controls = {};
 	struct sock *sk = socket->sk;
 	bool named, more, found;
-	struct who who;
+	struct policy_ctx policy;
 	enum op op;
 
 	if (!sk)
@@ -232,7 +246,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 	more = read_controls(&controls, message, sk);
 	if (!named && !more)
 		return 0;
-	if (!identify_any(&who, (named ? OP_BIT(op) : 0) | (more ? OP_BIT(OP_CONNECT) : 0)))
+	if (!identify_any(&policy, (named ? OP_BIT(op) : 0) | (more ? OP_BIT(OP_CONNECT) : 0)))
 		return 0;
 	#pragma clang loop unroll(disable)
 	for (int i = 0; i <= SCTP_ADDRESSES; i++) {
@@ -242,7 +256,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 		} else {
 			found = read_endpoint(&endpoint, op, sk, message->msg_name, message->msg_namelen);
 		}
-		if (found && decide_endpoint(&who, op, &endpoint))
+		if (found && decide_endpoint(&policy, op, &endpoint))
 			return -EPERM;
 		if (!controls.left)
 			return 0;
@@ -255,11 +269,11 @@ int BPF_PROG(handle_socket_listen, struct socket *socket, int backlog)
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!sk || !identify(&who, OP_LISTEN))
+	if (!sk || !identify(&policy, OP_LISTEN))
 		return 0;
-	if (read_bound(&endpoint, OP_LISTEN, sk) && decide_local(&who, OP_LISTEN, &endpoint, sk))
+	if (read_bound(&endpoint, OP_LISTEN, sk) && decide_local(&policy, OP_LISTEN, &endpoint, sk))
 		return -EPERM;
 	return 0;
 }
@@ -269,7 +283,7 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
-	struct who who;
+	struct policy_ctx policy;
 
 	if (!sk)
 		return 0;
@@ -278,9 +292,9 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 			return -EPERM;
 		return 0;
 	}
-	if (!identify(&who, OP_BIND))
+	if (!identify(&policy, OP_BIND))
 		return 0;
-	if (read_endpoint(&endpoint, OP_BIND, sk, address, length) && decide_local(&who, OP_BIND, &endpoint, sk))
+	if (read_endpoint(&endpoint, OP_BIND, sk, address, length) && decide_local(&policy, OP_BIND, &endpoint, sk))
 		return -EPERM;
 	return 0;
 }
@@ -309,7 +323,7 @@ static __always_inline enum op sctp_operation(int option)
 }
 
 struct packed {
-	struct who *who;
+	struct policy_ctx *policy;
 	struct sock *sk;
 	const void *at;
 	__s64 length;
@@ -335,7 +349,7 @@ static long decide_packed(__u32 step, void *context)
 	family = packed->family;
 	packed->at += family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
 	packed->length -= family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
-	if (!decide_endpoint(packed->who, packed->op, &endpoint))
+	if (!decide_endpoint(packed->policy, packed->op, &endpoint))
 		return 0;
 	packed->refused = 1;
 	return 1;
@@ -350,10 +364,10 @@ static __noinline int decide_list(struct packed *packed)
 SEC("lsm/sctp_bind_connect")
 int BPF_PROG(handle_sctp_bind_connect, struct sock *sk, int option, struct sockaddr *address, int length)
 {
-	struct who who;
-	struct packed packed = { .who = &who, .sk = sk, .at = address, .length = length, .op = sctp_operation(option) };
+	struct policy_ctx policy;
+	struct packed packed = { .policy = &policy, .sk = sk, .at = address, .length = length, .op = sctp_operation(option) };
 
-	if (packed.op == OP_COUNT || !identify(&who, packed.op))
+	if (packed.op == OP_COUNT || !identify(&policy, packed.op))
 		return 0;
 	if (decide_list(&packed)) {
 		barrier();	/* keeps it a branch: the verifier wants constants */

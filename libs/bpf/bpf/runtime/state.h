@@ -14,13 +14,18 @@
 #ifndef BAILIFF_RUNTIME_STATE_H
 #define BAILIFF_RUNTIME_STATE_H
 
-/* Of the same release. User space asks the same of the kernel's BTF (runtime-object.ts): it sizes rt_task_hash by it. */
-#define STORAGE_ANSWERS bpf_ksym_exists(bpf_rdonly_cast)
+#include <stddef.h>
 
-_Static_assert(sizeof(struct task_state) <= TEXT_BYTES, "no_state() is of that many bytes");
+#include "kernel.h"
+#include "maps.h"
+
+/* Of the same release. User space asks the same of the kernel's BTF (runtime-object.ts): it sizes rt_task_hash by it. */
+#define TASK_STORAGE_WORKS bpf_ksym_exists(bpf_rdonly_cast)
+
+_Static_assert(sizeof(struct task_state) <= TEXT_BYTES, "zeroed_state() is of that many bytes");
 
 /* NULL never happens. */
-static __always_inline const struct scratch *zeroes(void)
+static __always_inline const struct scratch *zeroed_scratch(void)
 {
 	__u32 index = SCRATCH_ZEROES;
 
@@ -28,9 +33,9 @@ static __always_inline const struct scratch *zeroes(void)
 }
 
 /* As many zeroes as a state has bytes. */
-static __always_inline const void *no_state(void)
+static __always_inline const void *zeroed_state(void)
 {
-	const struct scratch *scratch = zeroes();
+	const struct scratch *scratch = zeroed_scratch();
 
 	return scratch ? scratch->text + TEXT_BYTES : NULL;
 }
@@ -40,7 +45,7 @@ static __always_inline struct task_state *state_of(struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	if (STORAGE_ANSWERS)
+	if (TASK_STORAGE_WORKS)
 		return bpf_task_storage_get(&rt_tasks, task, NULL, 0);
 	return bpf_map_lookup_elem(&rt_task_hash, &key);
 }
@@ -51,21 +56,21 @@ static __always_inline struct task_state *make_state(struct task_struct *task, s
 	__u64 key = (__u64)task;
 	const void *value = like;
 
-	if (STORAGE_ANSWERS)
+	if (TASK_STORAGE_WORKS)
 		return bpf_task_storage_get(&rt_tasks, task, like, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!value)
-		value = no_state();
+		value = zeroed_state();
 	if (!value || bpf_map_update_elem(&rt_task_hash, &key, value, BPF_ANY))
 		return NULL;
 	return bpf_map_lookup_elem(&rt_task_hash, &key);
 }
 
 /* Task storage goes with its task. */
-static __always_inline void forget_state(struct task_struct *task)
+static __always_inline void delete_state(struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	if (!STORAGE_ANSWERS) {
+	if (!TASK_STORAGE_WORKS) {
 		bpf_map_delete_elem(&rt_task_hash, &key);
 		bpf_map_delete_elem(&rt_scratch_hash, &key);
 	}
@@ -77,7 +82,7 @@ static __always_inline void forget_state(struct task_struct *task)
 __noinline int rt_make_scratch(void)
 {
 	__u64 key = (__u64)bpf_get_current_task_btf();
-	const struct scratch *empty = zeroes();
+	const struct scratch *empty = zeroed_scratch();
 
 	if (empty && !bpf_map_lookup_elem(&rt_scratch_hash, &key))
 		bpf_map_update_elem(&rt_scratch_hash, &key, empty, BPF_NOEXIST);
@@ -90,18 +95,18 @@ static __always_inline struct scratch *own_scratch(void)
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 key = (__u64)task;
 
-	if (STORAGE_ANSWERS)
+	if (TASK_STORAGE_WORKS)
 		return bpf_task_storage_get(&rt_task_scratch, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	rt_make_scratch();
 	return bpf_map_lookup_elem(&rt_scratch_hash, &key);
 }
 
-static __always_inline struct scratch *prepared(struct scratch *scratch)
+static __always_inline struct scratch *with_hash_key(struct scratch *scratch)
 {
 	const struct rt_settings *settings = rt_read_settings();
 
 	if (!scratch || !settings) {
-		rt_lose(RT_LOSS_NO_SCRATCH);
+		rt_count_loss(RT_LOSS_NO_SCRATCH);
 		return NULL;
 	}
 	scratch->key[0] = settings->hash_key[0];
@@ -121,7 +126,7 @@ static __always_inline struct scratch *claim(void)
 		scratch = NULL;
 	if (scratch)
 		scratch->busy = 1;
-	return prepared(scratch);
+	return with_hash_key(scratch);
 }
 
 /* The index of a slot that is now the caller's; negative: none is free. Global, so that the verifier reads it once. */
@@ -140,11 +145,11 @@ __noinline int rt_claim_slot(void)
 }
 
 /* The same for a program at a tracepoint that works for a task of the host. */
-static __always_inline struct scratch *claim_of_host(void)
+static __always_inline struct scratch *claim_host_scratch(void)
 {
 	__u32 index = rt_claim_slot();
 
-	return prepared(bpf_map_lookup_elem(&rt_scratch, &index));
+	return with_hash_key(bpf_map_lookup_elem(&rt_scratch, &index));
 }
 
 static __always_inline void release(struct scratch *scratch)

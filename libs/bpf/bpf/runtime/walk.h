@@ -13,10 +13,17 @@
 #ifndef BAILIFF_RUNTIME_WALK_H
 #define BAILIFF_RUNTIME_WALK_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kernel.h"
+#include "maps.h"
+#include "state.h"
+
 enum walk_end {
 	WALK_UNRESOLVED,
 	WALK_ROOT,	/* of a mount namespace */
-	WALK_LOOSE,	/* of something that hangs in none */
+	WALK_DETACHED,	/* of something that hangs in none */
 	WALK_STOP,	/* at scratch->stop */
 };
 
@@ -58,19 +65,19 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
  * of the overlay's own and remembers the overlay's path behind it. The flag that says so is a different bit in different
  * kernels; that a dentry of an overlay stands there says it as well.
  */
-static __always_inline void place_of_file(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
+static __always_inline void file_location(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
 {
 	const struct backing_file *backing = (const void *)file;
-	struct dentry *shown;
+	struct dentry *overlay;
 
 	*dentry = LOAD(file, file, f_path.dentry);
 	*mnt = LOAD(file, file, f_path.mnt);
 	if (!bpf_core_field_exists(struct backing_file, user_path) || namespace_of(real_mount(*mnt)))
 		return;
-	shown = BPF_CORE_READ(backing, user_path.dentry);
-	if (BPF_CORE_READ(shown, d_sb, s_magic) != OVERLAYFS_MAGIC)
+	overlay = BPF_CORE_READ(backing, user_path.dentry);
+	if (BPF_CORE_READ(overlay, d_sb, s_magic) != OVERLAYFS_MAGIC)
 		return;
-	*dentry = shown;
+	*dentry = overlay;
 	*mnt = BPF_CORE_READ(backing, user_path.mnt);
 }
 
@@ -88,7 +95,7 @@ static __always_inline long leave_mount(struct scratch *scratch)
 	__u32 index = scratch->crossings;
 
 	if (parent == mount) {
-		scratch->end = namespace_of(mount) ? WALK_ROOT : WALK_LOOSE;
+		scratch->end = namespace_of(mount) ? WALK_ROOT : WALK_DETACHED;
 		return 1;
 	}
 	if (index >= WALK_MOUNTS)
@@ -128,14 +135,14 @@ static long walk_step(__u32 step, void *context)
 	if (parent == dentry) {
 		/* opened by its handle, an object may hang in no directory yet, on a mount that has some */
 		if (scratch->stop || is_internal(&scratch->mount->mnt))
-			scratch->end = WALK_LOOSE;
+			scratch->end = WALK_DETACHED;
 		return 1;
 	}
 	scratch->dentry = parent;
 	return 0;
 }
 
-static __always_inline void go_up(struct scratch *scratch)
+static __always_inline void walk_up(struct scratch *scratch)
 {
 	scratch->end = WALK_UNRESOLVED;
 	bpf_loop(WALK_COMPONENTS + WALK_MOUNTS + 1, walk_step, &scratch, 0);
@@ -152,7 +159,7 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
 	scratch->mount = mount;
 	scratch->root = LOAD(mount, mount, mnt.mnt_root);
 	scratch->stop = NULL;
-	go_up(scratch);
+	walk_up(scratch);
 	return scratch->end;
 }
 
@@ -160,7 +167,7 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
  * After walk(): a part of the container's root file system that is mounted elsewhere, or nowhere, is the same object as at
  * its own place. If the walk crossed such a mount, the components become those of the own place. false: it did not.
  */
-static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_device, struct dentry *root)
+static __always_inline bool walk_own_location(struct scratch *scratch, __u32 root_device, struct dentry *root)
 {
 	struct mount *mount = scratch->mount;
 	struct dentry *dentry = NULL;
@@ -176,7 +183,7 @@ static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_d
 		}
 	}
 	/* a detached mount is not crossed: the walk ended at its root */
-	if (!dentry && scratch->end == WALK_LOOSE && scratch->root == scratch->dentry &&
+	if (!dentry && scratch->end == WALK_DETACHED && scratch->root == scratch->dentry &&
 	    device_of(mount) == root_device) {
 		dentry = scratch->dentry;
 		count = scratch->count;
@@ -186,8 +193,8 @@ static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_d
 	scratch->count = count;
 	scratch->dentry = dentry;
 	scratch->stop = root;
-	go_up(scratch);
-	return scratch->end != WALK_LOOSE;
+	walk_up(scratch);
+	return scratch->end != WALK_DETACHED;
 }
 
 /* ---- hashes ---- */
@@ -238,7 +245,7 @@ __noinline __u64 rt_siphash(struct scratch *scratch, __u32 bytes)
 static __always_inline __u64 hash_root(struct scratch *scratch, enum walk_end end)
 {
 	scratch->words[0] = '/';
-	return rt_siphash(scratch, end == WALK_LOOSE ? 0 : 1);
+	return rt_siphash(scratch, end == WALK_DETACHED ? 0 : 1);
 }
 
 #define SHORT_NAME	16	/* bytes; the kernel keeps names of twice that within their dentry */
@@ -309,7 +316,7 @@ __noinline __u64 rt_hash_file(const struct file_at *at)
 		bpf_loop(WALK_COMPONENTS, hash_step, &scratch, 0);
 		hash = scratch->hash;
 	} else {
-		rt_lose(RT_LOSS_UNRESOLVED);
+		rt_count_loss(RT_LOSS_UNRESOLVED);
 	}
 	release(scratch);
 	return hash;

@@ -169,7 +169,7 @@ export const TaskStateLayout = {
   chain: { offset: 32, size: 64 },
   rootDentry: { offset: 96, size: 8 },
   rootDevice: { offset: 104, size: 4 },
-  asked: { offset: 108, size: 4 },
+  mknodResult: { offset: 108, size: 4 },
   bounding: { offset: 112, size: 8 },
 } as const;
 
