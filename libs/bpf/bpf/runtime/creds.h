@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Whether the kernel works in the current task under credentials that are not the task's.
+ * Whether the kernel works in the current task with credentials of another subject.
  *
- * Place in the path: file.h and kernel-ops.h ask before they judge. Overlayfs copies a file up as whoever mounted it: it asks
- * for CAP_SYS_ADMIN and sets attributes on the way, none of which the pod did. access(2) asks with fewer rights than the task has.
- * Invariant: what a task can choose is never foreign. io_uring lets it choose among credentials it once had (personalities, and
- * those of its worker threads), so beside a ring they count as foreign only if they hold what no task of the container could
- * ever have had. A container that has every capability, or a user namespace of its own, is then judged for overlayfs, too.
+ * Place in the data path: file.h and kernel-ops.h call it before they decide. Overlayfs copies a
+ * file up with the credentials of its mounter: it needs CAP_SYS_ADMIN and sets attributes, and the
+ * pod did neither. access(2) uses fewer capabilities than the task has.
+ * Invariant: credentials that a task can choose are never foreign. io_uring lets a task choose
+ * credentials that it had before (personalities, worker threads). A task with a ring therefore uses
+ * foreign credentials only if they exceed what any task of the container could have. In a container
+ * with all capabilities, or with a user namespace of its own, operations of overlayfs are decided
+ * as well.
  */
 #ifndef BAILIFF_RUNTIME_CREDS_H
 #define BAILIFF_RUNTIME_CREDS_H
@@ -16,7 +19,7 @@
 #include "kernel.h"
 #include "state.h"
 
-#define PF_IO_WORKER	0x10	/* of io_uring; such a thread has no ring of its own */
+#define PF_IO_WORKER	0x10	/* a worker of io_uring, which has no ring of its own */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -34,7 +37,10 @@ static __always_inline bool has_io_uring(const struct task_struct___creds *task)
 	return BPF_CORE_READ(task, io_uring) || BPF_CORE_READ(task, flags) & PF_IO_WORKER;
 }
 
-/* Capabilities count within a user namespace; those of one that the task made are all of them. */
+/*
+ * Capabilities are relative to a user namespace; a task has all of them in a namespace that it
+ * created.
+ */
 static __always_inline bool exceeds_bounding(const struct cred *used, const struct cred *own, const struct task_state *state)
 {
 	return state && !BPF_CORE_READ(used, user_ns, level) && !BPF_CORE_READ(own, user_ns, level) &&
@@ -48,7 +54,7 @@ static __always_inline bool has_overridden_creds(const struct task_struct *of)
 	return BPF_CORE_READ(task, cred) != BPF_CORE_READ(task, real_cred);
 }
 
-/* Of the current task. */
+/* Checks the current task. */
 static __always_inline bool uses_foreign_creds(struct task_struct *current)
 {
 	const struct task_struct___creds *task = (const void *)current;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Decisions about what has a path or a unix name.
+ * Decisions about objects with a path or a unix name.
  *
- * Place in the path: hook → identify() → here → decide.h's settle. An object is judged by its path from the root of its mount
- * namespace and, where a part of the container's root is mounted elsewhere, by its own place as well (walk.h): a denial of either
- * holds, an allow only where both places have one, or mounting what the pod wrote over an allowed name would allow it.
- * Bounds: PATH_RULES an entry; one look-up a component of the path, another for each suffix length that the set has.
+ * Place in the data path: hook → identify() → here → rt_decide() in decide.h. An object is matched
+ * by its path from the root of its mount namespace. If a part of the container's root is mounted
+ * elsewhere, its own location is matched as well (walk.h). A denial at either location holds. An
+ * allow needs both, because a pod could otherwise mount its own file over an allowed name.
+ * Limits: PATH_RULES per entry; one look-up per component, and one per suffix length of the set.
  */
 #ifndef BAILIFF_RUNTIME_DECIDE_PATH_H
 #define BAILIFF_RUNTIME_DECIDE_PATH_H
@@ -21,12 +22,12 @@ struct matching {
 	struct scratch *scratch;
 	const struct identity *identity;
 	struct matches *matches;
-	__u64 ops;		/* bits: one of them in a rule is enough */
-	__u32 depths;		/* as of struct set_head: where a rule of these operations can stand */
+	__u64 ops;		/* bits; a rule needs one of them */
+	__u32 depths;		/* as in struct set_head: depths of rules for these operations */
 };
 
 #define MAX_DEPTH	31
-/* For which marks stand above what is denied. */
+/* Operations that the markers above a denied path refuse. */
 #define ANCESTOR_OPS	(OP_BIT(OP_RENAME) | OP_BIT(OP_MOUNT_POINT))
 
 static __always_inline __u32 depths_of(const struct identity *identity, __u64 ops)
@@ -39,7 +40,7 @@ static __always_inline __u32 at_depth(__u32 depth)
 	return 1U << (depth < MAX_DEPTH ? depth : MAX_DEPTH);
 }
 
-/* Bits of the depths from `depth` on. */
+/* Bits of all depths from `depth` on. */
 static __always_inline __u32 from_depth(__u32 depth)
 {
 	return ~0U << (depth < MAX_DEPTH ? depth : MAX_DEPTH);
@@ -57,7 +58,10 @@ static __always_inline bool path_match_holds(__u32 match, __u32 above)
 	}
 }
 
-/* Rules at one hash that speak about one of `ops`. `place`: the path_kind, and from bit 8 on how far above the object this is. */
+/*
+ * Collects the rules at one hash that cover one of `ops`. `place`: the path_kind, and from bit 8 on
+ * the distance to the object.
+ */
 __noinline int rt_collect_path(const struct identity *identity, struct matches *matches, __u64 hash, __u64 ops, __u32 place)
 {
 	const struct path_rules *rules;
@@ -94,7 +98,10 @@ static long match_step(__u32 step, void *context)
 	if (above >= WALK_COMPONENTS || !(matching->depths & from_depth(step + 1)))
 		return 1;
 	scratch->hash = hash_component(scratch, scratch->hash, scratch->components[above]);
-	/* counted anew: what would have to be kept over the calls is stack that the longest chain of them lacks */
+	/*
+	 * Computed again: a variable kept over the calls would exceed the stack of the longest call
+	 * chain.
+	 */
 	if (matching->depths & at_depth(scratch->count - above))
 		collect_path(matching, PATH_PREFIX, scratch->hash, above);
 	return 0;
@@ -121,12 +128,12 @@ static long suffix_step(__u32 step, void *context)
 	return 0;
 }
 
-/* The path that the components of scratch are, and the end of its last name. */
+/* Matches the path in scratch->components, and the suffixes of its last name. */
 static __always_inline void match_path(struct matching *matching, enum walk_end end)
 {
 	struct scratch *scratch = matching->scratch;
 
-	/* a path above all rules is not hashed, nor what lies below the deepest of them */
+	/* Paths above all rules, and components below the deepest rule, are not hashed. */
 	if (matching->depths & ~(scratch->count < MAX_DEPTH ? from_depth(scratch->count + 1) : 0)) {
 		scratch->hash = hash_root(scratch, end);
 		if (matching->depths & 1)
@@ -137,13 +144,13 @@ static __always_inline void match_path(struct matching *matching, enum walk_end 
 		bpf_loop(MAX_SUFFIX, suffix_step, matching, 0);
 }
 
-/* What satisfies any posture satisfies an audited one. */
+/* An allow for any posture includes an audited one. */
 static __always_inline __u32 widened(__u32 allowed)
 {
 	return allowed & 1U << RULE_ALLOW ? allowed | 1U << RULE_ALLOW_AUDIT : allowed;
 }
 
-/* After the place that it was reached by. */
+/* Matches the own location, after the location that the object was reached by. */
 static __always_inline void match_own_location(struct matching *matching)
 {
 	struct matches *matches = matching->matches;
@@ -158,7 +165,7 @@ static __always_inline void match_own_location(struct matching *matching)
 	matches->allowed = widened(matches->allowed) & allowed;
 }
 
-/* Collects what matches the object of `show`, with any of `ops`, into `verdict`. */
+/* Collects into `matches` the rules that match the object of `event` and one of `ops`. */
 __noinline int rt_match_object(const struct identity *identity, struct matches *matches, const struct event *event, __u64 ops)
 {
 	struct matching matching = { .identity = identity, .matches = matches, .ops = ops };
@@ -186,7 +193,7 @@ __noinline int rt_match_object(const struct identity *identity, struct matches *
 	return 0;
 }
 
-/* The object that `show` shows. */
+/* Decides about the object of `event`. */
 static __noinline int decide_object_event(struct policy_ctx *policy, enum op op, const struct event *event)
 {
 	struct matches matches = NO_MATCHES;
@@ -197,7 +204,7 @@ static __noinline int decide_object_event(struct policy_ctx *policy, enum op op,
 	return has_no_effect(&matches, policy->head, op) ? 0 : rt_decide(&policy->identity, &matches, event, op);
 }
 
-/* `dentry` need not exist; it lies in the mount `mnt`. */
+/* `dentry` is in the mount `mnt` and may be negative. */
 static __always_inline int decide_object(struct policy_ctx *policy, enum op op, struct dentry *dentry, struct vfsmount *mnt)
 {
 	struct event event = { .dentry = dentry, .mnt = mnt };
@@ -205,7 +212,7 @@ static __always_inline int decide_object(struct policy_ctx *policy, enum op op, 
 	return refused(decide_object_event(policy, op, &event));
 }
 
-/* The path of an existing object. */
+/* Decides about an existing object. */
 static __always_inline int decide_path(struct policy_ctx *policy, enum op op, const struct path *path)
 {
 	return decide_object(policy, op, LOAD(path, path, dentry), LOAD(path, path, mnt));
@@ -216,7 +223,7 @@ static __always_inline int decide_file(struct policy_ctx *policy, enum op op, co
 	return decide_object(policy, op, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt));
 }
 
-/* What the path_* hooks give: an entry, there or not, of a directory. */
+/* Decides about an entry of a directory, as the path_* hooks pass it; it may be negative. */
 static __always_inline int decide_child(struct policy_ctx *policy, enum op op, const struct path *directory, struct dentry *dentry)
 {
 	return decide_object(policy, op, dentry, LOAD(path, directory, mnt));
@@ -226,7 +233,7 @@ static __always_inline int decide_child(struct policy_ctx *policy, enum op op, c
 
 #define ABSTRACT_BYTES	127	/* a mask; sun_path has 108 */
 
-/* An abstract unix name in kernel memory, without its leading zero. */
+/* Decides about an abstract unix name in kernel memory, without its leading zero. */
 static __always_inline int decide_name(struct policy_ctx *policy, enum op op, const char *name, __u32 length)
 {
 	struct matches matches = NO_MATCHES;

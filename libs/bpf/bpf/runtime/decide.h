@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The decision: which rules match, and what follows from them.
+ * The decision: collects the matching rules and applies them.
  *
- * Place in the path: hook → identify() → decide_*(), here for values and addresses, in decide-path.h for paths → EPERM or not. Every decide_* returns 0 (go on) or 1 (refuse), with all
- * that follows done already; a hook branches to `return -EPERM`, because the verifier wants to see the constant.
- * All matching rules are collected first. A block or kill refuses, the stronger one before the lower index; an audit counts
- * beside it. Only without one do allows and postures matter (settle()). The same in TypeScript: libs/runtime/src/model.ts.
- * Bounds: VALUE_RULES and ADDRESS_RULES an entry.
+ * Place in the data path: hook → identify() → decide_*() → EPERM or 0. This file decides about
+ * values and addresses, decide-path.h about paths. Each decide_*() returns 0 (allow) or 1 (refuse),
+ * after it counted and sampled. The hook branches to `return -EPERM`, because the verifier wants a
+ * constant.
+ * All matching rules are collected first. A block or kill refuses: the stronger action, then the
+ * lower index. An audit is counted in addition. Without a denial, allow rules and postures decide
+ * (rt_decide()). libs/runtime/src/model/model.ts is the same decision in TypeScript.
+ * Limits: VALUE_RULES and ADDRESS_RULES per entry.
  */
 #ifndef BAILIFF_RUNTIME_DECIDE_H
 #define BAILIFF_RUNTIME_DECIDE_H
@@ -21,8 +24,9 @@
 #define NO_RULE		(~0U)
 
 /*
- * Hides from the compiler that a decision is 0 or 1: it would return the negated value instead of a constant, and the verifier
- * refuses that. Every decide_* passes through it; so must a function of a hook's own that is not inlined.
+ * Hides from the compiler that a decision is 0 or 1. Otherwise it returns the negated value instead
+ * of a constant, and the verifier rejects that. Every decide_*() uses it; so must a function of a
+ * hook that is not inlined.
  */
 static __always_inline int refused(int decision)
 {
@@ -33,17 +37,17 @@ static __always_inline int refused(int decision)
 enum source_match { SOURCE_NO_MATCH, SOURCE_MATCH, SOURCE_MAY_MATCH };
 
 struct matches {
-	__u32 rule;		/* of the strongest denial; NO_RULE = none */
-	__u32 action;		/* its own */
+	__u32 rule;		/* of the strongest denial; NO_RULE: none */
+	__u32 action;		/* action of that rule */
 	__u32 audit_rule;
-	__u32 allowed;		/* bit per RULE_ALLOW_AUDIT, RULE_ALLOW */
-	__u32 unresolved;	/* 1: the object has no path within the bounds; a denial found before holds all the same */
+	__u32 allowed;		/* bits RULE_ALLOW_AUDIT and RULE_ALLOW */
+	__u32 unresolved;	/* 1: no path within the limits; an earlier denial still holds */
 	__u32 reserved;
 };
 
 #define NO_MATCHES ((struct matches){ .rule = NO_RULE, .audit_rule = NO_RULE })
 
-/* Whether the current task is one that a rule's group of programs names: enum held. */
+/* Returns enum source_match: whether a rule's group of programs names the current task. */
 __noinline int rt_match_source(__u32 set, __u32 source)
 {
 	const struct task_state *task = state_of(bpf_get_current_task_btf());
@@ -88,7 +92,7 @@ static __always_inline void collect(const struct identity *identity, struct matc
 	}
 }
 
-/* Number of cells before the extra ones. */
+/* Index of an extra cell, after those of the rules. */
 static __always_inline __u32 extra_cell(const struct identity *identity, __u32 extra)
 {
 	return identity->subject.counter_count - COUNTER_EXTRA + extra;
@@ -106,10 +110,10 @@ static __always_inline enum posture_class class_of(enum op op)
 		return POSTURE_CAPABILITY;
 	if (op == OP_MOUNT || op == OP_KERNEL)
 		return POSTURE_KERNEL;
-	return POSTURE_CLASSES;	/* none */
+	return POSTURE_CLASSES;	/* no posture */
 }
 
-/* What a decision comes to: the cell it counts in, and the action as the rule has it. */
+/* Result of a decision: the counter cell, and the action of the rule. */
 struct outcome {
 	__u32 cell;
 	__u32 action;		/* 0: nothing to count */
@@ -144,7 +148,7 @@ static __always_inline struct outcome unresolved_outcome(const struct identity *
 	};
 }
 
-/* Counts the outcome, under break-glass as an audit; whether it refuses. */
+/* Counts the outcome, as an audit during break-glass. Returns whether it refuses. */
 static __always_inline int carry_out(const struct identity *identity, enum op op, struct outcome outcome, const struct event *event)
 {
 	if (!outcome.action)
@@ -155,7 +159,7 @@ static __always_inline int carry_out(const struct identity *identity, enum op op
 	return outcome.action >= RULE_BLOCK;
 }
 
-/* Nothing matched that counts, and no posture asks: nothing follows. */
+/* Whether no rule and no posture applies. */
 static __always_inline bool has_no_effect(const struct matches *matches, const struct set_head *head, enum op op)
 {
 	enum posture_class class = class_of(op);
@@ -165,7 +169,7 @@ static __always_inline bool has_no_effect(const struct matches *matches, const s
 	return class >= POSTURE_CLASSES || !(head->posture_block[class] | head->posture_audit[class]);
 }
 
-/* What follows from all that matched: 0 or 1. */
+/* Applies the collected rules and the posture. Returns 0 or 1. */
 __noinline int rt_decide(const struct identity *identity, const struct matches *matches, const struct event *event, enum op op)
 {
 	const struct set_head *head;
@@ -191,7 +195,7 @@ __noinline int rt_decide(const struct identity *identity, const struct matches *
 	return carry_out(identity, op, outcome, event);
 }
 
-/* A denial by guard_aliases, which the caller has found to hold. */
+/* Denies by guard_aliases; the caller checked that it applies. */
 static __always_inline int deny_alias(struct policy_ctx *policy, enum op op, struct event *event)
 {
 	struct outcome outcome = {};
@@ -228,7 +232,7 @@ __noinline int rt_collect_value(const struct identity *identity, struct matches 
 
 #define SOCKET_PARTS	3
 
-/* A socket is looked up with each of its parts as it is and as SOCKET_ANY. */
+/* A socket is looked up with each of its parts, and with SOCKET_ANY instead. */
 static __always_inline __u64 with_any(__u64 value, __u32 parts)
 {
 	for (__u32 part = 0; part < SOCKET_PARTS; part++) {
@@ -250,7 +254,7 @@ __noinline int rt_match_value(const struct identity *identity, struct matches *m
 	return 0;
 }
 
-/* `show->value` is what is judged; the rest of it what a sample shows. */
+/* Decides about `event->value`; the other fields are for the sample. */
 static __always_inline int decide_event(struct policy_ctx *policy, enum op op, const struct event *event)
 {
 	struct matches matches = NO_MATCHES;
@@ -270,7 +274,7 @@ static __always_inline int decide_value(struct policy_ctx *policy, enum op op, _
 	return decide_event(policy, op, &event);
 }
 
-/* A value about a file: drift, a mount of the host. */
+/* Decides about a value of a file: its drift, or that it is on a mount of the host. */
 static __always_inline int decide_value_of(struct policy_ctx *policy, enum op op, __u64 value, const struct path *path)
 {
 	struct event event = {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Files: opening, and everything that changes what a path names.
+ * Files: opening, and all operations that change what a path names.
  *
- * Place in the path: syscalls and io_uring alike → LSM hooks here → place.h, decide.h. Hooks see the object that was found,
- * never the text that led to it. Each path is judged under its operation; what would leave the object under another name
- * (link, rename) is refused as well where a denial of more than running names the old one. What slips by, and from which
- * kernel on each hook is there: docs/runtime-hooks.md and docs/runtime-paths.md.
- * The path_* hooks are asked by syscalls only, so overlayfs's own work on its layers does not come here; its opens do
- * (FMODE_NOACCOUNT), and its extended attributes (under other credentials): both are left alone.
+ * Place in the data path: system calls and io_uring → LSM hooks here → mounts.h, decide.h. A hook
+ * receives the object, not the path text that led to it. Each path is decided under its operation.
+ * Link and rename give an object another name, so any denial of the old name refuses them, except
+ * denials of running. docs/runtime-hooks.md and docs/runtime-paths.md list the gaps, and the first
+ * kernel of each hook.
+ * Only system calls reach the path_* hooks, so overlayfs's own work on its layers does not. Its
+ * opens (FMODE_NOACCOUNT) and its extended attributes (foreign credentials) are ignored.
  */
 #ifndef BAILIFF_RUNTIME_FILE_H
 #define BAILIFF_RUNTIME_FILE_H
@@ -26,12 +27,12 @@
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
-#define FMODE_CREATED	0x100000	/* by this very open */
-#define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel for itself: layers of an overlay */
+#define FMODE_CREATED	0x100000	/* by this open */
+#define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel itself: layers of an overlay */
 
 #define O_CREAT		0x40
 #define O_TRUNC		0x200
-#define FLAG_EXEC	0x20		/* opened to be run: judged as OP_EXECUTE elsewhere */
+#define FLAG_EXEC	0x20		/* opened for an exec: decided as OP_EXECUTE elsewhere */
 #define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
 
 /* ---- opening ---- */
@@ -49,7 +50,10 @@ static __always_inline __u64 open_ops(const struct file *file)
 	return ops;
 }
 
-/* An object under each of its operations that the set speaks about, and the mount it was reached through. 1: refuse. */
+/*
+ * Decides about an object under each of its operations that the set covers, and about the mount
+ * that it was reached through. Returns 1 to refuse.
+ */
 __noinline int rt_decide_object(const struct object *object)
 {
 	struct policy_ctx policy;
@@ -75,7 +79,10 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 	return refused(rt_decide_object(&object));
 }
 
-/* open, openat2, creat, open_by_handle_at, /proc/<pid>/fd, io_uring, and the program of every exec. Not O_PATH. */
+/*
+ * open, openat2, creat, open_by_handle_at, /proc/<pid>/fd, io_uring, and the program of every exec.
+ * Not O_PATH.
+ */
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
@@ -91,7 +98,7 @@ int BPF_PROG(handle_file_open, struct file *file)
 	return 0;
 }
 
-/* A descriptor that another task hands over: SCM_RIGHTS, pidfd_getfd. It is as good as an open. */
+/* A descriptor from another task: SCM_RIGHTS, pidfd_getfd. It gives the same access as an open. */
 SEC("lsm/file_receive")
 int BPF_PROG(handle_file_receive, struct file *file)
 {
@@ -105,7 +112,7 @@ int BPF_PROG(handle_file_receive, struct file *file)
 
 /* ---- one path ---- */
 
-/* ftruncate and open(O_TRUNC) since 6.2; before, they go to path_truncate. */
+/* ftruncate and open(O_TRUNC) since 6.2; before, they call path_truncate. */
 SEC("lsm/file_truncate")
 int BPF_PROG(handle_file_truncate, struct file *file)
 {
@@ -138,7 +145,7 @@ int BPF_PROG(handle_path_chown, const struct path *path)
 	return 0;
 }
 
-/* Paths are those of the mount namespace, so a change of root gives nothing another name; it can still be denied. */
+/* Paths are those of the mount namespace, so a new root renames nothing. It can still be denied. */
 SEC("lsm/path_chroot")
 int BPF_PROG(handle_path_chroot, const struct path *path)
 {
@@ -169,7 +176,7 @@ static __always_inline enum op mknod_op(unsigned int mode)
 	}
 }
 
-/* Of open(O_CREAT): whether the file is there is not known yet. */
+/* open(O_CREAT), before the kernel knows whether the file exists. */
 static __always_inline int decide_creation(const struct path *dir, struct dentry *dentry)
 {
 	struct object object = {
@@ -185,13 +192,13 @@ static __always_inline int decide_creation(const struct path *dir, struct dentry
 	return refused(decision);
 }
 
-/* mknod, open(O_CREAT) of what is not there, bind of a unix socket, bpf(BPF_OBJ_PIN). */
+/* mknod, open(O_CREAT) of a new file, bind of a unix socket, bpf(BPF_OBJ_PIN). */
 SEC("lsm/path_mknod")
 int BPF_PROG(handle_path_mknod, const struct path *dir, struct dentry *dentry, __u16 mode)
 {
 	enum op op = mknod_op(mode);
 
-	/* mknod(2) looks its name up before it asks */
+	/* mknod(2) looks the name up first */
 	if (op == OP_CREATE && !is_hashed(dentry)) {
 		if (decide_creation(dir, dentry))
 			return -EPERM;
@@ -226,7 +233,7 @@ int BPF_PROG(handle_path_unlink, const struct path *dir, struct dentry *dentry)
 	return 0;
 }
 
-/* The link's own name: what it points to is judged when it is followed. */
+/* The name of the link. Its target is decided when it is followed. */
 SEC("lsm/path_symlink")
 int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
 {
@@ -247,8 +254,9 @@ __noinline int rt_decide_reach(const struct object *object)
 #define RUNNING_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_MAP_EXECUTE))
 
 /*
- * The name that an object loses or that another is put beside: whatever is denied on it would be possible under the new name,
- * so a denial of any operation refuses; but of running, which a copy would do as well. 1: refuse.
+ * Decides about the name that an object loses, or gets another name beside. Every operation denied
+ * there would be possible under the new name, so any denial refuses. Denials of running do not
+ * count: a copy would run as well. Returns 1 to refuse.
  */
 __noinline int rt_decide_old_name(const struct object *object, enum op op)
 {
@@ -293,7 +301,7 @@ int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new
 
 #define RENAME_EXCHANGE	2
 
-/* Both names lie in one mount. In an exchange each is the old name of one. */
+/* Both names are in one mount. In an exchange, each is the old name of one object. */
 SEC("lsm/path_rename")
 int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
 	     struct dentry *new_dentry, unsigned int flags)
@@ -307,10 +315,10 @@ int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_
 
 /* ---- extended attributes ---- */
 
-#define ATTRIBUTE_IGNORED	0	/* no policy speaks about it, or it is the kernel's own work */
-#define ATTRIBUTE_NO_MOUNT	1	/* no mount of the task's namespace shows it */
+#define ATTRIBUTE_IGNORED	0	/* the policy does not cover it, or the kernel's own work */
+#define ATTRIBUTE_NO_MOUNT	1	/* no mount of the task's namespace shows the object */
 
-/* Else the address of the mount where the object is to be judged. */
+/* Otherwise returns the address of the mount to decide with. */
 __noinline __u64 rt_attribute_mount(const struct object *object)
 {
 	struct vfsmount *mnt;
@@ -321,11 +329,11 @@ __noinline __u64 rt_attribute_mount(const struct object *object)
 	mnt = find_mount(object->dentry);
 	if (mnt)
 		return (__u64)mnt;
-	/* beside an io_uring the credentials alone do not tell */
+	/* with an io_uring, the credentials alone prove nothing */
 	return has_overridden_creds(bpf_get_current_task_btf()) && is_layer(object->dentry) ? ATTRIBUTE_IGNORED : ATTRIBUTE_NO_MOUNT;
 }
 
-/* An object without a path. 1: refuse. */
+/* Decides about an object without a path. Returns 1 to refuse. */
 __noinline int rt_decide_without_path(const struct object *object, enum op op)
 {
 	struct matches matches = NO_MATCHES;
@@ -342,8 +350,9 @@ __noinline int rt_decide_without_path(const struct object *object, enum op op)
 }
 
 /*
- * These hooks are told of no mount: the object is judged where the task's own mounts show it, at the oldest of them. Shown by
- * none it was reached through a detached mount, or one of another namespace, and has no path.
+ * These hooks receive no mount. The object is decided at the oldest mount of the task's own
+ * namespace that shows it. Without such a mount it was reached through a detached mount or another
+ * namespace, and has no path.
  */
 static __always_inline int decide_attribute(struct dentry *dentry)
 {
@@ -374,7 +383,7 @@ int BPF_PROG(handle_inode_removexattr, void *idmap, struct dentry *dentry)
 	return 0;
 }
 
-/* Access lists go this way since 6.2, before to inode_setxattr. */
+/* Access control lists since 6.2; before, they call inode_setxattr. */
 SEC("lsm/inode_set_acl")
 int BPF_PROG(handle_inode_set_acl, void *idmap, struct dentry *dentry)
 {

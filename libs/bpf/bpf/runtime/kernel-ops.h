@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What a pod asks of the kernel beyond files and addresses: capabilities, other tasks, namespaces, code for the kernel.
+ * Operations on the kernel beyond files and addresses: capabilities, other tasks, namespaces, code
+ * for the kernel.
  *
- * Place in the path: kernel → LSM hooks here → decide_value (OP_CAPABILITY by number, OP_KERNEL by enum kernel_value).
- * Invariants: the capability module answers first, so only what a task really holds arrives here. A question that the kernel
- * asks without auditing gets the same answer, but is neither counted nor sampled and kills nobody: the task did nothing yet.
- * What slips by: docs/runtime-hooks.md.
+ * Place in the data path: kernel → LSM hooks here → decide_value (OP_CAPABILITY by number,
+ * OP_KERNEL by enum kernel_value). The capability module decides first, so a hook sees only
+ * capabilities that the task holds. A check without audit gets the same decision, but is not
+ * counted or sampled and kills nothing, because the task did nothing yet. docs/runtime-hooks.md
+ * lists the gaps.
  */
 #ifndef BAILIFF_RUNTIME_KERNEL_OPS_H
 #define BAILIFF_RUNTIME_KERNEL_OPS_H
@@ -64,7 +66,7 @@ static __noinline int decide_capability(int capability, unsigned int options)
 	return decide_value(&policy, OP_CAPABILITY, capability);
 }
 
-/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
+/* In any user namespace: most escapes begin as root of one that the pod created. */
 SEC("lsm/capable")
 int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
 {
@@ -82,7 +84,7 @@ static __always_inline bool same_pod(const struct pod_uid *a, const struct pod_u
 	return !__builtin_memcmp(a, b, sizeof(*a));
 }
 
-/* Whether a task is in the cgroup of a pod; for one that has not been armed. */
+/* Whether an unarmed task is in the cgroup of a pod. */
 static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
 {
 	const struct task_struct___ids *in = (void *)task;
@@ -99,7 +101,10 @@ static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_st
 	return false;
 }
 
-/* Of the current task's mount namespace, or of a PID namespace that is not the host's: a service of the host is in neither. */
+/*
+ * Whether the task is in the current task's mount namespace, or in a PID namespace other than the
+ * host's. A service of the host is in neither.
+ */
 static __always_inline bool is_contained(struct task_struct *task)
 {
 	const struct task_struct___ids *of = (void *)task;
@@ -107,7 +112,10 @@ static __always_inline bool is_contained(struct task_struct *task)
 	return mnt_ns_of(task) == mnt_ns_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
 }
 
-/* A process of the host stays one when it is moved into a pod's cgroup, which its files and pipes are read by otherwise. */
+/*
+ * A process of the host does not join a pod by a move into its cgroup. Otherwise the pod could read
+ * its files and pipes.
+ */
 static __always_inline bool is_same_pod(const struct policy_ctx *policy, struct task_struct *task)
 {
 	const struct task_state *state = state_of(task);
@@ -117,7 +125,10 @@ static __always_inline bool is_same_pod(const struct policy_ctx *policy, struct 
 	return is_contained(task) && is_in_cgroup_of(&policy->pod, task);
 }
 
-/* Attaching, and memory and descriptors, of any task; what /proc shows of a task only beyond the own pod. */
+/*
+ * Attaching to a task, and its memory and descriptors, in any pod; what /proc shows of a task only
+ * beyond the own pod.
+ */
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(handle_ptrace_access_check, struct task_struct *child, unsigned int mode)
 {
@@ -148,7 +159,7 @@ int BPF_PROG(handle_ptrace_traceme, struct task_struct *parent)
 	return 0;
 }
 
-/* Signals that the kernel sends by itself do not come here. 0 only asks whether the task is there. */
+/* Signals of the kernel do not reach this hook. Signal 0 only tests whether the task exists. */
 SEC("lsm/task_kill")
 int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal, const struct cred *cred)
 {
@@ -179,7 +190,7 @@ int BPF_PROG(handle_bpf, int command)
 	return 0;
 }
 
-/* Numbers of enum kernel_read_file_id and kernel_load_data_id, which are the same list since 5.10. */
+/* Numbers of enum kernel_read_file_id and kernel_load_data_id, which are equal since 5.10. */
 static __always_inline enum kernel_value loaded(int what)
 {
 	switch (what) {
@@ -211,11 +222,12 @@ int BPF_PROG(handle_kernel_load_data, int what)
 	return 0;
 }
 
-#define MODULE_NAME_BYTES	56	/* of the kernel's; with the zero */
+#define MODULE_NAME_BYTES	56	/* as in the kernel, with the zero */
 
 /*
- * What the kernel loads by itself for a family of sockets, a file system, a format of programs. Refused, the call ends as
- * without that module. modprobe itself is a task of the kernel's, so this is the last that is known of who asked.
+ * Modules that the kernel loads on demand: a socket family, a file system, a program format. If
+ * refused, the call ends as without the module. modprobe runs as a task of the kernel, so this is
+ * the last hook that knows the caller.
  */
 SEC("lsm/kernel_module_request")
 int BPF_PROG(handle_kernel_module_request, char *name)
@@ -235,8 +247,9 @@ int BPF_PROG(handle_kernel_module_request, char *name)
 }
 
 /*
- * The hook is asked several times in one system call; the first time is about opening as such. Linux dropped the leading
- * attribute pointer of the hook, so where the kind stands follows from the kernel's types.
+ * The kernel calls the hook several times in one system call, first for the open itself. Linux
+ * dropped the leading attribute pointer of the hook, so the position of the type follows from the
+ * kernel's BTF.
  */
 union security_list_options___perf_attr {
 	int (*perf_event_open)(struct perf_event_attr *attr, int type);
@@ -247,7 +260,7 @@ int handle_perf_event_open(__u64 *ctx)
 {
 	int type;
 
-	/* two loads, each at a constant: Linux 6.1 takes none at an index */
+	/* two loads at constant offsets: Linux 6.1 rejects a variable one */
 	if (bpf_core_type_matches(union security_list_options___perf_attr)) {
 		type = ctx[1];
 		barrier_var(type);

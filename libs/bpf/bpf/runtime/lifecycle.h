@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Where identity comes from: cgroups that kubelet makes, programs that a container runs, tasks that these fork.
+ * Identity of tasks: cgroups that the kubelet creates, programs that a container runs, and forks.
  *
- * cgroup_mkdir		binds a pod's cgroup to the UID in its name before anything can run in it, where kubelets make such cgroups
- * cgroup_rmdir		forgets it
- * bprm_committed_creds	arms at the first program that is run outside the runtime's mount namespace; notes every further one
- * task_alloc		the child is what its parent is; without memory for that there is no child
- * task_free		forgets it, before Linux 6.2
+ * cgroup_mkdir		binds a pod's cgroup to the UID in its name before a task can run in it
+ * cgroup_rmdir		removes the binding
+ * bprm_committed_creds	arms at the first exec outside the runtimes' mount namespace, and records
+ * 			each further program
+ * task_alloc		copies the parent's state; without memory the fork fails
+ * task_free		deletes the state, before Linux 6.2
  *
- * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd driver); the UID is 32 hex
- * digits with or without dashes. A kubelet makes them in a cgroup `kubepods`, or in one of a QoS class of it. One that lies elsewhere,
- * beneath a pod's cgroup, or that an armed task makes, binds nothing.
+ * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd
+ * driver); the UID has 32 hex digits, with or without dashes. A kubelet creates them in a cgroup
+ * `kubepods` or in one of its QoS classes. A cgroup elsewhere, below a pod's cgroup, or made by an
+ * armed task binds nothing.
  */
 #ifndef BAILIFF_RUNTIME_LIFECYCLE_H
 #define BAILIFF_RUNTIME_LIFECYCLE_H
@@ -30,11 +32,14 @@
 #define CGROUP_NAME_BYTES	128
 #define UID_DIGITS		32
 
-/* Reads a UID digit by digit behind the marker `pod`. In scratch->words: the name; the rest of the state as below. */
+/* Reads a UID digit by digit after the marker `pod`. scratch->words has the name. */
 struct uid_parser {
 	struct scratch *scratch;
 };
-/* hash: the last four characters; count: digits so far; crossings: 1 behind a marker; end: 1 when the UID is whole and alone */
+/*
+ * In scratch: hash: last four characters; count: digits; crossings: 1 after a marker; end: 1 if the
+ * UID is complete.
+ */
 #define PARSED_HIGH	(NAME_BYTES / 8 - 1)
 #define PARSED_LOW	(NAME_BYTES / 8)
 
@@ -108,10 +113,13 @@ static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 	return found;
 }
 
-#define KUBEPODS	0x6b756265706f6473ULL	/* the eight letters, the first one highest */
-#define QOS_LEVELS	2			/* from a pod's cgroup to `kubepods` at most */
+#define KUBEPODS	0x6b756265706f6473ULL	/* eight letters, the first in the highest byte */
+#define QOS_LEVELS	2			/* maximum from a pod's cgroup to `kubepods` */
 
-/* Of `name` in scratch->words: end is 1 when it is `kubepods`, `<prefix>-kubepods`, or one of these with `.` or `-` behind it. */
+/*
+ * Sets scratch->end if the name is `kubepods` or `<prefix>-kubepods`, with an optional suffix after
+ * `.` or `-`.
+ */
 static long seek_kubepods(__u32 step, void *context)
 {
 	struct scratch *scratch = ((struct uid_parser *)context)->scratch;
@@ -127,7 +135,7 @@ static long seek_kubepods(__u32 step, void *context)
 	return 0;
 }
 
-/* Whether a kubelet makes pods' cgroups in this one. */
+/* Whether a kubelet creates pod cgroups in this one. */
 static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 {
 	struct uid_parser parser = { .scratch = claim_host_scratch() };
@@ -151,7 +159,10 @@ static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 
 #define NAME_START	4
 
-/* By the first letters of both drivers' names: working memory of the host is not for what a pod does. */
+/*
+ * Compares the first letters of both drivers' names: cgroups that a pod creates must not use
+ * working memory of the host.
+ */
 static __always_inline bool looks_like_pod(const char *name)
 {
 	char start[NAME_START] = {};
@@ -167,7 +178,7 @@ static __always_inline bool is_current_armed(void)
 	return state && state->flags & TASK_ARMED;
 }
 
-/* How many levels up the next pod's cgroup is; 0: none. */
+/* Levels up to the next pod cgroup; 0: none. */
 static __always_inline int levels_to_pod(struct cgroup *cgroup)
 {
 	struct cgroup_subsys_state *css = BPF_CORE_READ(cgroup, self.parent);
@@ -234,7 +245,7 @@ int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_fl
 	return -ENOMEM;
 }
 
-/* User space loads it where a task's state does not go by itself (state.h). */
+/* User space loads it where task states are not freed with the task (state.h). */
 SEC("lsm/task_free")
 int BPF_PROG(handle_task_free, struct task_struct *task)
 {
@@ -242,7 +253,7 @@ int BPF_PROG(handle_task_free, struct task_struct *task)
 	return 0;
 }
 
-/* The program can no longer fail to start, and none of its instructions ran yet. */
+/* The exec can no longer fail, and the new program has not run yet. */
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Where an object lies: in the task's own mount namespace, in the host's, or on a mount that hangs in none.
+ * The mount of an object: in the task's own mount namespace, in the host's, or detached.
  *
- * Place in the path: file.h, mount.h → here → decide.h. Rules name paths of the pod's own mount namespace. What is reached
- * through a mount of the host (a leaked descriptor, /proc/1/root, nsenter) is judged as KERNEL_HOST_MOUNTS too. A detached
- * mount (open_tree with OPEN_TREE_CLONE, an umount with MNT_DETACH while a descriptor is open) has no path, and the kernel
- * has no hook where it is made: to use one is judged as the bind mount that it is, unless its file system is mounted
- * nowhere else and so is nobody's alias.
- * Bounds: PLACE_MOUNTS of one file system are looked through to find the mount of a bare dentry; over it, unresolved.
+ * Place in the data path: file.h, mount.h → here → decide.h. Rules name paths of the pod's own
+ * mount namespace. An object reached through a mount of the host (leaked descriptor, /proc/1/root,
+ * nsenter) is decided as KERNEL_HOST_MOUNTS too.
+ * A detached mount (OPEN_TREE_CLONE, MNT_DETACH with an open descriptor) has no path, and no hook
+ * when it is created. Its use is decided as a bind mount, unless its file system has no other
+ * mount.
+ * Limit: SEARCH_MOUNTS mounts of one file system are searched for the mount of a dentry; with more
+ * it is unresolved.
  */
 #ifndef BAILIFF_RUNTIME_MOUNTS_H
 #define BAILIFF_RUNTIME_MOUNTS_H
@@ -20,7 +22,7 @@
 #include "kernel.h"
 #include "walk.h"
 
-#define SEARCH_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes, files of the kubelet included */
+#define SEARCH_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes */
 #define SEARCH_DEPTH	64
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -29,7 +31,10 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
-/* Until 6.17 the mounts of a file system are a list with a head, from then on a chain that ends with NULL. */
+/*
+ * Until 6.17 the mounts of a file system are a list with a head. Since then they are a chain that
+ * ends with NULL.
+ */
 struct super_block___list {
 	struct list_head s_mounts;
 };
@@ -53,7 +58,7 @@ static __always_inline bool is_chained(void)
 	return bpf_core_field_exists(struct mount___chain, mnt_next_for_sb);
 }
 
-/* Of a list's link: NULL when it is the head again. */
+/* Mount of a list link; NULL at the head. */
 static __always_inline struct mount *listed(const struct super_block *sb, void *link)
 {
 	void *head = (void *)sb + bpf_core_field_offset(struct super_block___list, s_mounts);
@@ -77,7 +82,7 @@ static __always_inline struct mount *next_mount(const struct super_block *sb, st
 	return is_chained() ? BPF_CORE_READ(chain, mnt_next_for_sb) : listed(sb, BPF_CORE_READ(list, mnt_instance.next));
 }
 
-/* Whether `mount` is the only mount of its file system, so that it can be no other name for anything. */
+/* Whether the file system has no other mount, so that this one cannot be an alias. */
 static __always_inline bool is_sole_mount(struct mount *mount)
 {
 	struct super_block *sb = LOAD(mount, mount, mnt.mnt_sb);
@@ -85,7 +90,10 @@ static __always_inline bool is_sole_mount(struct mount *mount)
 	return first_mount(sb) == mount && !next_mount(sb, mount);
 }
 
-/* In no namespace that has a number, and not because the kernel keeps it for itself (marked, or with an error for namespace). */
+/*
+ * Whether the mount is in no namespace with a number. The kernel's own mounts do not count; they
+ * are marked, or have an error as namespace.
+ */
 static __always_inline bool is_detached(const struct vfsmount *mnt)
 {
 	struct mount *mount = real_mount(mnt);
@@ -94,11 +102,11 @@ static __always_inline bool is_detached(const struct vfsmount *mnt)
 	       (unsigned long)LOAD(mount, mount, mnt_ns) < (unsigned long)-MAX_ERRNO;
 }
 
-/* ---- judging ---- */
+/* ---- decisions ---- */
 
 /*
- * A mount, by kind in show->value. One that gives another name to what is there already is refused where paths are
- * protected, unless a rule allows mounts of its kind. 1: refuse.
+ * Decides about a mount; event->value is its kind. An alias is refused where paths are protected,
+ * unless a rule allows mounts of its kind. Returns 1 to refuse.
  */
 static __always_inline int decide_mount(struct policy_ctx *policy, struct event *event, bool alias)
 {
@@ -114,18 +122,21 @@ static __always_inline int decide_mount(struct policy_ctx *policy, struct event 
 	return deny_alias(policy, OP_MOUNT, event);
 }
 
-/* Something that a hook asks about: pointers travel to a global function in memory only. With 8 bytes more the stack of 6.1 is too small. */
+/*
+ * Object of a hook. Global functions take pointers only inside memory. The stack of 6.1 has no room
+ * for 8 more bytes.
+ */
 struct object {
 	struct dentry *dentry;
 	struct vfsmount *mnt;
-	__u64 ops;	/* bits: each is decided */
-	__u32 reach_ops;	/* of PLACE_OPS */
+	__u64 ops;	/* bits; each is decided */
+	__u32 reach_ops;	/* of REACH_OPS */
 	__u32 quiet;	/* enum quiet */
 };
 
 #define REACH_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
 
-/* The mount through which the object was reached. 1: refuse. */
+/* Decides about the mount that the object was reached through. Returns 1 to refuse. */
 static __always_inline int decide_reach(struct policy_ctx *policy, const struct object *object)
 {
 	struct event event = { .dentry = object->dentry, .mnt = object->mnt };
@@ -148,7 +159,7 @@ static __always_inline int decide_reach(struct policy_ctx *policy, const struct 
 struct search {
 	struct super_block *sb;
 	struct dentry *dentry;
-	struct mnt_namespace *namespace;	/* NULL: look for what the kernel keeps for itself */
+	struct mnt_namespace *namespace;	/* NULL: search for the kernel's own mounts */
 	struct mount *mount;
 	struct vfsmount *found;
 };
@@ -202,8 +213,9 @@ static __always_inline struct vfsmount *search_mount(struct dentry *dentry, stru
 }
 
 /*
- * The oldest mount of the task's own namespace that shows the dentry; NULL: none does. For hooks that are told of no mount.
- * The kernel's lists are read without their locks: a mount that comes or goes meanwhile may end the search early.
+ * Oldest mount of the task's own namespace that shows the dentry, or NULL. For hooks that receive
+ * no mount. The lists are read without their locks, so a concurrent mount or unmount may end the
+ * search early.
  */
 static __noinline struct vfsmount *find_mount(struct dentry *dentry)
 {
@@ -212,7 +224,7 @@ static __noinline struct vfsmount *find_mount(struct dentry *dentry)
 	return search_mount(dentry, BPF_CORE_READ(task, nsproxy, mnt_ns));
 }
 
-/* Whether the dentry lies in a layer of an overlay, which has a mount that only the kernel uses. */
+/* Whether the dentry is in a layer of an overlay, which the kernel mounts for itself. */
 static __noinline bool is_layer(struct dentry *dentry)
 {
 	return search_mount(dentry, NULL);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Sockets: making them, and where they connect, send, bind and listen.
+ * Sockets: creation, connect, send, bind and listen.
  *
- * Place in the path: system calls and io_uring alike → LSM hooks here → endpoint.h → decide.h. Whoever makes a raw or packet
- * socket is remembered in rt_sockets. Bounds: one address a call (SCTP: SCTP_ADDRESSES); without policy a hook costs one look-up.
- * What slips by: docs/runtime-hooks.md.
+ * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → decide.h.
+ * rt_sockets records the process that creates a raw or packet socket.
+ * Limits: one address per call (SCTP: SCTP_ADDRESSES); without a policy a hook costs one look-up.
+ * docs/runtime-hooks.md lists the gaps.
  */
 #ifndef BAILIFF_RUNTIME_NET_H
 #define BAILIFF_RUNTIME_NET_H
@@ -23,9 +24,9 @@
 #include "sample.h"
 #include "unix.h"
 
-/* ---- making ---- */
+/* ---- creation ---- */
 
-/* As rules have it: of a packet socket the protocol is an EtherType, given in network order. */
+/* The protocol as in rules. For a packet socket it is an EtherType, passed in network order. */
 static __always_inline __u16 rule_protocol(__u16 family, int protocol)
 {
 	return family == AF_PACKET ? bpf_ntohs((__u16)protocol) : protocol;
@@ -62,7 +63,10 @@ static __noinline void store_maker(const struct task_state *state, __u64 cookie,
 	bpf_map_update_elem(&rt_sockets, &cookie, &maker, BPF_ANY);
 }
 
-/* In two steps, because the record and the walk do not fit the stack together: its program is missing for a moment. */
+/*
+ * Two steps, because the record and the walk do not fit on the stack together. The program is empty
+ * in between.
+ */
 static __noinline void record_maker(__u64 cookie, __u64 value)
 {
 	const struct task_state *state = state_of_current();
@@ -82,7 +86,10 @@ static __noinline void record_maker(__u64 cookie, __u64 value)
 	release(scratch);
 }
 
-/* Whoever makes a socket that can forge is remembered by its cookie, which the frames it sends show at tcx. */
+/*
+ * Records the process that creates a socket which can forge packets. The frames carry the socket's
+ * cookie at tcx.
+ */
 SEC("lsm/socket_post_create")
 int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int type, int protocol, int kern)
 {
@@ -98,7 +105,7 @@ int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int t
 	return 0;
 }
 
-/* An IPv6 socket on :: takes IPv4 as well. */
+/* An IPv6 socket on :: accepts IPv4 as well. */
 static __always_inline bool is_dual(const struct endpoint *endpoint, const struct sock *sk)
 {
 	const __u64 *halves = (const __u64 *)endpoint->address;
@@ -133,8 +140,8 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 #define MSG_FASTOPEN		0x20000000
 
 /*
- * Which operation a destination in sendmsg is. A stream looks at it only to connect with the first data; an SCTP
- * association comes into being by it, which sctp_bind_connect below judges as a connection.
+ * Operation of a destination in sendmsg. A stream uses it only to connect with the first data. An
+ * SCTP association starts with it, and sctp_bind_connect decides that.
  */
 static __always_inline bool names_destination(const struct msghdr *message, __u16 type, enum op *op)
 {
@@ -151,11 +158,11 @@ static __always_inline bool names_destination(const struct msghdr *message, __u1
 
 #define SCTP_DSTADDRV4		7
 #define SCTP_DSTADDRV6		8
-#define SCTP_ADDRESSES		4	/* of one call; with more it is refused where addresses are judged */
+#define SCTP_ADDRESSES		4	/* per call; more are refused where addresses are decided */
 #define SCTP_CONTROL_MESSAGES	16	/* likewise, between two addresses */
 
 struct control_header {
-	__u64 length;	/* with this header */
+	__u64 length;	/* includes this header */
 	__s32 level;
 	__s32 type;
 };
@@ -163,9 +170,9 @@ struct control_header {
 struct controls {
 	const void *at;
 	__u64 left;
-	__u64 room;		/* of the message that holds an address; 0: none was found */
+	__u64 room;		/* of the message with an address; 0: none found */
 	__u32 type;
-	__be16 port;		/* that of the message's name holds for all addresses */
+	__be16 port;		/* the port of the message's name holds for all addresses */
 };
 
 static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message, struct sock *sk)
@@ -195,7 +202,7 @@ static long seek_control(__u32 step, void *context)
 
 	if (controls->left < sizeof(header) || bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
 	    header.length < sizeof(header) || header.length > controls->left) {
-		controls->left = 0;	/* the end, or what the kernel refuses */
+		controls->left = 0;	/* end of the messages, or one that the kernel rejects */
 		return 1;
 	}
 	room = (header.length + 7) & ~7ULL;
@@ -208,7 +215,7 @@ static long seek_control(__u32 step, void *context)
 	return 0;
 }
 
-/* false: no control message that was looked at holds one. */
+/* Returns false if no control message within the limit has an address. */
 static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls, struct sock *sk)
 {
 	struct inet_name name = { .port = controls->port };
@@ -299,7 +306,7 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 	return 0;
 }
 
-/* ---- SCTP: several addresses packed behind each other, each by the length of its family ---- */
+/* ---- SCTP: several packed addresses, each with the length of its family ---- */
 
 #define SCTP_SOCKOPT_BINDX_ADD	100
 #define SCTP_SOCKOPT_CONNECTX_OLD 107
@@ -318,7 +325,7 @@ static __always_inline enum op sctp_operation(int option)
 	case SCTP_SOCKOPT_BINDX_ADD:
 		return OP_BIND;
 	default:
-		return OP_COUNT;	/* what a peer asked for */
+		return OP_COUNT;	/* an option of the peer */
 	}
 }
 
@@ -343,7 +350,7 @@ static long decide_packed(__u32 step, void *context)
 		return 1;
 	if (!read_endpoint(&endpoint, packed->op, packed->sk, packed->at, packed->length) ||
 	    bpf_probe_read_kernel(&packed->family, sizeof(packed->family), packed->at)) {
-		packed->length = 0;	/* the kernel refuses the whole list */
+		packed->length = 0;	/* the kernel rejects the whole list */
 		return 1;
 	}
 	family = packed->family;
@@ -370,7 +377,7 @@ int BPF_PROG(handle_sctp_bind_connect, struct sock *sk, int option, struct socka
 	if (packed.op == OP_COUNT || !identify(&policy, packed.op))
 		return 0;
 	if (decide_list(&packed)) {
-		barrier();	/* keeps it a branch: the verifier wants constants */
+		barrier();	/* keeps the branch: the verifier wants constants */
 		return -EPERM;
 	}
 	return 0;

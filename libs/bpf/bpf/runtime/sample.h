@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Counting a breach exactly, and showing some of them: the ring record of kind `lsm`.
+ * Counts violations exactly and samples some of them as ring records of kind `lsm`.
  *
- * Place in the path: decide.h → breach() → rt_counters, samples. Invariants: the decision is made before and reads nothing
- * of what happens here; a count is one atomic add into a cell that user space zeroed. The first breach that a cell counts is
- * always sampled, further ones by the subject's token bucket, so a flood costs its own subject's samples only.
- * What is not counted or shown adds to rt_losses. Texts that cannot be had (no scratch) are empty.
+ * Place in the data path: decide.h → rt_record_violation() → rt_counters, samples. The decision is
+ * made before and reads nothing of this file. A count is one atomic add into a cell that user space
+ * zeroed. The first violation of a cell is always sampled, further ones by the subject's token
+ * bucket, so a flood uses up only its own subject's samples. Violations that are not counted or
+ * sampled add to rt_losses. A text that cannot be read is empty.
  */
 #ifndef BAILIFF_RUNTIME_SAMPLE_H
 #define BAILIFF_RUNTIME_SAMPLE_H
@@ -22,21 +23,24 @@
 #define RT_NSEC_PER_SEC		1000000000ULL
 #define RT_MAX_REFILL_NS	(10 * RT_NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
 
-/* An internet address as it is judged. */
+/* An internet address as it is decided. */
 struct endpoint {
 	__u8 address[16];	/* IPv4 as ::ffff:a.b.c.d */
-	__u64 cookie;		/* of the socket; 0 = none yet */
+	__u64 cookie;		/* of the socket; 0: none yet */
 	__u16 port;		/* host order */
 	__u16 family;
 	__u16 type;
 	__u16 protocol;
 };
 
-/* What a sample shows of the object; all may be unset. Self-contained, as it goes to global functions. */
+/*
+ * Object of an operation, for the sample; all fields are optional. Self-contained, because global
+ * functions take it.
+ */
 struct event {
 	struct dentry *dentry;	/* with `mnt`: a path */
 	struct vfsmount *mnt;
-	const char *text;	/* kernel memory, `length` bytes */
+	const char *text;	/* kernel memory of `length` bytes */
 	__u64 value;
 	__u32 length;
 	__u32 has_endpoint;
@@ -60,7 +64,7 @@ static __always_inline void rt_refill(struct rt_bucket *bucket, __u64 now, __u32
 	bucket->tokens = more >= burst - bucket->tokens ? burst : bucket->tokens + more;
 }
 
-/* The lock is held for a few instructions and never around a helper. */
+/* The lock covers a few instructions and no helper call. */
 static __always_inline enum rt_admission rt_admit_sample(const struct identity *identity, __u64 now)
 {
 	const struct rt_settings *settings = rt_read_settings();
@@ -112,13 +116,16 @@ static __always_inline __u16 text_length(struct runtime_sample *sample, __u32 le
 	return length & ~TEXT_CUT;
 }
 
-/* How a breach is told: the operation, the action as carried out, RT_SAMPLE_* flags. */
+/* Describes a violation: the operation, the action taken, RT_SAMPLE_* flags. */
 #define EVENT_CODE(op, action)		((op) | (action) << 8)
 #define EVENT_CODE_FLAGS(flags)	((flags) << 16)
 #define EVENT_CODE_OP(code)		((code) & 0xff)
 #define EVENT_CODE_ACTION(code)		((code) >> 8 & 0xff)
 
-/* The executable's path of a task, TEXT_BYTES of it; length as path_text's, 0 when it has none. */
+/*
+ * Writes the path of a task's executable, TEXT_BYTES. Returns the length as rt_path_text(), 0
+ * without an executable.
+ */
 static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task, char *to)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
@@ -145,7 +152,7 @@ static __always_inline void fill_texts(struct runtime_sample *sample, struct tas
 	release(scratch);
 }
 
-/* Only where the task's memory is at hand: this must not sleep. */
+/* Reads the arguments only if the task's memory is resident, because the program must not sleep. */
 static __always_inline void fill_args(struct runtime_sample *sample, struct task_struct *task)
 {
 	unsigned long start = BPF_CORE_READ(task, mm, arg_start), end = BPF_CORE_READ(task, mm, arg_end);
@@ -190,7 +197,7 @@ static __always_inline void fill_task(struct runtime_sample *sample, struct task
 	bpf_get_current_comm(sample->comm, sizeof(sample->comm));
 }
 
-/* Volatile, or the compiler makes a memset of it that it then does not have for so many bytes. */
+/* Volatile: the compiler would emit a memset, which BPF lacks for this size. */
 static __always_inline void clear(struct runtime_sample *sample)
 {
 	volatile __u64 *words = (void *)sample;
@@ -199,7 +206,7 @@ static __always_inline void clear(struct runtime_sample *sample)
 		words[i] = 0;
 }
 
-/* `cell` counts from counter_base; `how` as of rt_breach. */
+/* `cell` is relative to counter_base; `code` as in rt_record_violation(). */
 static __always_inline void emit_event(const struct identity *identity, __u32 cell, __u32 code, const struct event *event)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -232,13 +239,13 @@ static __always_inline void emit_event(const struct identity *identity, __u32 ce
 	bpf_ringbuf_submit(sample, 0);
 }
 
-/* Break-glass: denials are judged as audit. */
+/* Whether break-glass is active: denials act as audit. */
 static __always_inline bool is_disarmed(const struct identity *identity)
 {
 	return identity->subject.audit_until_ns && bpf_ktime_get_boot_ns() < identity->subject.audit_until_ns;
 }
 
-/* Counts, samples and, where the action says so, kills. */
+/* Counts, samples and, if the action is kill, kills. */
 __noinline int rt_record_violation(const struct identity *identity, const struct event *event, __u32 cell, __u32 code)
 {
 	__u64 *count;

@@ -2,10 +2,11 @@
 /*
  * Unix sockets: connecting and sending to a peer, and binding of abstract names.
  *
- * Place in the path: LSM hooks here → rt_judge_object() and rt_judge_bound(), or decide_name(). A peer is judged by what it is bound
- * to, in the mount namespace where it was bound, so no link, mount or descriptor that led there matters. Denials hold for the name that
- * it was bound by as well, which stays with the socket when its file, or a directory above it, is renamed or removed. A path that is
- * bound to comes to path_mknod (file.h). socket_bind itself is in net.h.
+ * Place in the data path: LSM hooks here → rt_match_object() and rt_match_bound_name(), or
+ * decide_name(). A peer is identified by the object that it is bound to, in the mount namespace of
+ * the bind, so links, mounts and descriptors on the way do not matter. Denials also hold for the
+ * name of the bind, which the socket keeps if its file or a directory above is renamed or removed.
+ * A bind to a path reaches path_mknod (file.h); socket_bind itself is in net.h.
  */
 #ifndef BAILIFF_RUNTIME_UNIX_H
 #define BAILIFF_RUNTIME_UNIX_H
@@ -41,9 +42,9 @@ struct unix_sock {
 
 #define UNIX_NAME_OFFSET	2	/* of sun_path */
 #define UNIX_NAME_BYTES		108
-#define BOUND_NAME_BYTES	128	/* a power of two above it, so that a mask bounds an index */
+#define BOUND_NAME_BYTES	128	/* a power of two, so a mask bounds an index */
 
-/* An abstract name: what follows the first zero, which is not part of it. */
+/* Decides about an abstract name: the bytes after the leading zero. */
 static __noinline int decide_unix_name(struct policy_ctx *policy, enum op op, const void *name, __u32 length)
 {
 	if (length <= UNIX_NAME_OFFSET + 1 || length > UNIX_NAME_OFFSET + UNIX_NAME_BYTES)
@@ -51,9 +52,12 @@ static __noinline int decide_unix_name(struct policy_ctx *policy, enum op op, co
 	return decide_name(policy, op, name + UNIX_NAME_OFFSET + 1, length - UNIX_NAME_OFFSET - 1);
 }
 
-/* ---- the name that a socket was bound by ---- */
+/* ---- the name of the bind ---- */
 
-/* Of scratch: at = bytes of the component that is read, count = components to come, words = the hash above it, then its name. */
+/*
+ * In scratch: at: bytes of the current component; count: remaining components; words: the parent's
+ * hash, then the component.
+ */
 
 /* Counts the components, and the bytes in `end`. */
 static long count_bound(__u32 step, void *context)
@@ -105,7 +109,10 @@ static long match_bound_suffix(__u32 step, void *context)
 	return 0;
 }
 
-/* Collects the denials that match the absolute name `show->text`: an allow must hold for the object itself. */
+/*
+ * Collects the denials that match the absolute name `event->text`. Allow rules must match the
+ * object itself.
+ */
 __noinline int rt_match_bound_name(const struct identity *identity, struct matches *matches, const struct event *event, __u64 ops)
 {
 	struct matching matching = { .identity = identity, .matches = matches, .ops = ops };
@@ -134,7 +141,7 @@ __noinline int rt_match_bound_name(const struct identity *identity, struct match
 	return 0;
 }
 
-/* A peer that has a path: by where it lies now, and by the name that it was bound by. */
+/* Decides about a peer with a path: by its current location, and by the name of its bind. */
 static __noinline int decide_bound_peer(struct policy_ctx *policy, enum op op, const struct unix_sock *peer)
 {
 	struct event event = { .dentry = BPF_CORE_READ(peer, path.dentry), .mnt = BPF_CORE_READ(peer, path.mnt) };
@@ -152,7 +159,7 @@ static __noinline int decide_bound_peer(struct policy_ctx *policy, enum op op, c
 	return has_no_effect(&matches, policy->head, op) ? 0 : rt_decide(&policy->identity, &matches, &event, op);
 }
 
-/* An unnamed peer is the other end of a pair: whoever made the pair had both. */
+/* An unnamed peer is the other end of a socketpair, whose creator had both ends. */
 static __always_inline int decide_unix_peer(struct policy_ctx *policy, enum op op, const struct sock *other)
 {
 	const struct unix_sock *peer = (const void *)other;
@@ -177,7 +184,7 @@ int BPF_PROG(handle_unix_stream_connect, struct sock *sk, struct sock *other, st
 	return 0;
 }
 
-/* Datagrams: at connect and at every send. */
+/* Datagrams: on connect and on every send. */
 SEC("lsm/unix_may_send")
 int BPF_PROG(handle_unix_may_send, struct socket *socket, struct socket *other)
 {
@@ -191,7 +198,7 @@ int BPF_PROG(handle_unix_may_send, struct socket *socket, struct socket *other)
 	return 0;
 }
 
-/* Abstract names; a path comes to path_mknod with the kind of a socket. */
+/* Abstract names; a path reaches path_mknod with mode S_IFSOCK. */
 static __always_inline int decide_unix_bind(const void *name, __u32 length)
 {
 	struct policy_ctx policy;

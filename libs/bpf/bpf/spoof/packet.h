@@ -39,7 +39,7 @@ union address {
 enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
 
 struct packet {
-	__u32 end;		/* first byte after the IP packet; before IP is parsed, after the frame */
+	__u32 end;		/* end of the IP packet; before IP is parsed, of the frame */
 	__u32 network;		/* offset of the ARP or IP header */
 	__u32 transport;	/* offset of the transport header; 0: none */
 	__u32 violations;		/* VECTOR_BIT()s */

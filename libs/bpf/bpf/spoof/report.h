@@ -175,7 +175,7 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 	if (skb->vlan_present) {
 		struct vlan_hdr *tag = (struct vlan_hdr *)to;
 
-		tag->h_vlan_TCI = skb->vlan_proto;	/* in the frame, the protocol id precedes the tag */
+		tag->h_vlan_TCI = skb->vlan_proto;	/* the protocol id precedes the tag */
 		tag->h_vlan_encapsulated_proto = bpf_htons(skb->vlan_tci);
 		if (rest > HEAD_REST - sizeof(*tag))
 			rest = HEAD_REST - sizeof(*tag);
