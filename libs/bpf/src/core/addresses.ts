@@ -1,15 +1,15 @@
 /**
- * Addresses as the kernel maps hold them: 16 bytes, IPv6 as it is, IPv4 as ::ffff:a.b.c.d; MACs as 6 bytes.
+ * Addresses in the form of the kernel maps: 16 bytes, IPv6 as it is, IPv4 as ::ffff:a.b.c.d; and
+ * MACs. Pure.
  *
- * Place in the path: text from CNI records and the bus → here → encode.ts; and decode.ts → here → text for the bus.
- * Invariants: pure; text out is canonical (RFC 5952, lower-case MACs with colons), so equal addresses are equal strings.
- * A mapped IPv4 address is always spoken of as IPv4. Zones (`%eth0`) are refused.
+ * Place in the data path: configuration and CNI records → here → encode.ts; decode.ts → here →
+ * text.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 
 export type Family = 4 | 6;
 
-/** Text that is no address, CIDR or MAC; `code` is stable. */
+/** Text that is not an address, CIDR or MAC; `code` is stable. */
 export class AddressError extends Error {
   readonly code = 'ERR_BPF_ADDRESS';
   readonly text: string;
@@ -24,16 +24,16 @@ export interface Cidr {
   readonly family: Family;
   /** 16 bytes, host bits cleared. */
   readonly bytes: Buffer;
-  /** In the family's own terms: 0-32 or 0-128. */
+  /** In the terms of the family: 0-32 or 0-128. */
   readonly prefixLength: number;
 }
 
 const MAPPED_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
 
-/** Two digits for each byte: every sample has two MACs. */
+/** Two digits per byte: every sample has two MACs. */
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-/** Whether 16 bytes are an IPv4 address in the maps' form. */
+/** Whether 16 bytes are an IPv4 address in the form of the maps. */
 export function isMappedIpv4(bytes: Uint8Array, at = 0): boolean {
   for (let i = 0; i < MAPPED_PREFIX.length; i += 1) if (bytes[at + i] !== MAPPED_PREFIX[i]) return false;
   return true;
@@ -66,7 +66,7 @@ export function parseAddress(text: string): Buffer {
   throw new AddressError('an IP address', text);
 }
 
-/** The family that the maps' form says; text of a mapped address counts as IPv4 too. */
+/** The family of an address in the form of the maps. A mapped IPv6 address counts as IPv4. */
 export function familyOf(bytes: Uint8Array): Family {
   return isMappedIpv4(bytes) ? 4 : 6;
 }
@@ -95,7 +95,10 @@ export function formatAddress(bytes: Uint8Array, at = 0): string {
   return start < 0 ? hex(0, 8) : `${hex(0, start)}::${hex(start + length, 8)}`;
 }
 
-/** `10.0.0.0/8`, `2001:db8::/32`; a bare address is its full length. Host bits are cleared. Throws AddressError. */
+/**
+ * `10.0.0.0/8`, `2001:db8::/32`; an address without length has its full length. Clears the host
+ * bits. Throws AddressError.
+ */
 export function parseCidr(text: string): Cidr {
   const slash = text.indexOf('/');
   const bytes = parseAddress(slash < 0 ? text : text.slice(0, slash));
@@ -115,12 +118,12 @@ function clearHostBits(bytes: Buffer, keptBits: number): void {
   }
 }
 
-/** A CIDR as text; full-length ones keep their length. */
+/** A CIDR as text; a full length is written too. */
 export function formatCidr(cidr: Cidr): string {
   return `${formatAddress(cidr.bytes)}/${cidr.prefixLength}`;
 }
 
-/** Prefix length in the maps' 128-bit terms. */
+/** Prefix length in the 128-bit terms of the maps. */
 export function mapPrefixLength(cidr: Cidr): number {
   return cidr.family === 4 ? 96 + cidr.prefixLength : cidr.prefixLength;
 }
@@ -137,7 +140,10 @@ export function formatMac(bytes: Uint8Array, at = 0): string {
   return `${hex(0)}:${hex(1)}:${hex(2)}:${hex(3)}:${hex(4)}:${hex(5)}`;
 }
 
-/** The link-local address that a MAC gives by EUI-64 (RFC 4291, appendix A): what the kernel takes as the pod's own. */
+/**
+ * The link-local address of a MAC by EUI-64 (RFC 4291, appendix A), which the kernel accepts as the
+ * pod's own.
+ */
 export function linkLocalOfMac(mac: string): string {
   const bytes = parseMac(mac);
   const address = Buffer.alloc(16);

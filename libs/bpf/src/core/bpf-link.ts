@@ -1,8 +1,9 @@
 /**
- * A BPF link: what ties a program to its hook.
+ * A BPF link: attaches a program to its hook.
  *
- * Invariants: an open or pinned link keeps its program attached; when the last of both goes, so does the attachment. A
- * link that is only held by a garbage-collected object is therefore detached at some later time: pin it, or keep it.
+ * Invariants: an open or pinned link keeps its program attached. When the last descriptor and pin
+ * are gone, the program is detached. A link that only a garbage-collected object holds is therefore
+ * detached at some later time: pin it, or keep it.
  * Errors: BpfError BPF_LINK, BPF_PIN, BPF_CLOSED.
  */
 import { type NativeLink, type NativeProgram, native } from './native.ts';
@@ -11,7 +12,7 @@ import { type TcxDirection, tcxDirection } from './tcx.ts';
 export interface LinkInfo {
   readonly linkId: number;
   readonly programId: number;
-  /** 0 when the interface is gone, or after detach. */
+  /** 0 if the interface is gone, or after detach. */
   readonly ifindex: number;
   /** Null for links that are not tcx. */
   readonly direction: TcxDirection | null;
@@ -33,26 +34,29 @@ export class BpfLink implements Disposable {
     return new BpfLink(native().openPinnedLink(path));
   }
 
-  /** As it is now. */
+  /** The current state. */
   info(): LinkInfo {
     const { linkId, programId, ifindex, attachType } = this.native.info();
     return { linkId, programId, ifindex, direction: tcxDirection(attachType) };
   }
 
-  /** Tag of the program that runs at the hook, as `BpfProgram.info` has it; empty when none does. Needs no privilege. */
+  /**
+   * Tag of the attached program, as in `BpfProgram.info`; empty if none is attached. Needs no
+   * privilege.
+   */
   programTag(): string {
     return this.native.programTag();
   }
 
   /**
-   * Replaces the program in one step: no packet passes unjudged. With `oldProgram` only if that one runs now (EPERM
-   * otherwise). ENOLINK when the interface is gone.
+   * Replaces the program atomically: no packet passes unchecked. With `oldProgram` only if that one
+   * is attached now (EPERM otherwise). ENOLINK if the interface is gone.
    */
   update(newProgram: ProgramHandle, oldProgram: ProgramHandle | null = null): void {
     this.native.update(newProgram.native, oldProgram?.native ?? null);
   }
 
-  /** Takes the program off; the link and its pin stay, attached to nothing. */
+  /** Detaches the program; the link and its pin stay without a program. */
   detach(): void {
     this.native.detach();
   }

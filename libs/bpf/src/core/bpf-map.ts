@@ -1,14 +1,15 @@
 /**
- * A BPF map: keys and values as Buffers, nothing of what they mean.
+ * A BPF map with keys and values as Buffers, without their meaning.
  *
- * Place in the path: bpf-object.ts or a pin → here → whoever knows the layout.
- * Invariants: a key has `keySizeBytes` and a value `valueBlockBytes` bytes, else TypeError. Values of per-CPU maps are one
- * Buffer of possible CPUs × the value size rounded up to 8; `perCpu` cuts it. Buffers returned are copies.
+ * Place in the data path: bpf-object.ts or a pin → here → typed maps.
+ * Invariants: a key has `keySizeBytes` and a value `valueBlockBytes` bytes, otherwise TypeError.
+ * The value of a per-CPU map is one Buffer of possible CPUs × the value size rounded up to 8;
+ * `perCpu` splits it. Returned Buffers are copies.
  * Errors: BpfError BPF_MAP, BPF_PIN, BPF_CLOSED. Close it, or leave it to the garbage collector.
  */
 import { type NativeMap, type NativeMapInfo, native } from './native.ts';
 
-/** The types that Bailiff uses, of the kernel's bpf_map_type. */
+/** Map types that Bailiff uses, as in the kernel's bpf_map_type. */
 export const MAP_TYPE = {
   hash: 1,
   array: 2,
@@ -24,7 +25,10 @@ export const MAP_TYPE = {
 /** BPF_F_NO_PREALLOC, which an LPM trie needs. */
 export const NO_PREALLOC = 1;
 
-/** `set` flags: either way, only a new key (else EEXIST), only an existing one (else ENOENT). */
+/**
+ * Flags of `set`: any key, only a new key (otherwise EEXIST), only an existing one (otherwise
+ * ENOENT).
+ */
 export const UPDATE = { any: 0, create: 1, replace: 2 } as const;
 export type UpdateMode = keyof typeof UPDATE;
 
@@ -41,7 +45,7 @@ export interface CreateMapOptions {
 }
 
 export class BpfMap implements Disposable {
-  /** Fixed when the map was opened. */
+  /** Fixed since the map was opened. */
   readonly info: NativeMapInfo;
   /** For the other classes of this package. */
   readonly native: NativeMap;
@@ -60,14 +64,14 @@ export class BpfMap implements Disposable {
     return new BpfMap(native().openPinnedMap(path));
   }
 
-  /** Null when there is no such key. */
+  /** Null if there is no such key. */
   get(key: Uint8Array): Buffer | null {
     return this.native.get(key);
   }
 
   /**
-   * For who reads often: no Buffer is made. False when there is no such key, and then the value is left as it was.
-   * @param into of `valueBlockBytes` bytes, else TypeError
+   * For frequent reads: allocates no Buffer. Returns false if there is no such key, and leaves the
+   * value as it was. @param into of `valueBlockBytes` bytes, otherwise TypeError
    */
   getInto(key: Uint8Array, into: Uint8Array): boolean {
     return this.native.getInto(key, into);
@@ -78,12 +82,15 @@ export class BpfMap implements Disposable {
     this.native.set(key, value, UPDATE[mode]);
   }
 
-  /** False when there was no such key. */
+  /** False if there was no such key. */
   delete(key: Uint8Array): boolean {
     return this.native.delete(key);
   }
 
-  /** All entries, read in batches where the kernel can. While others write, an entry may be missed, never seen twice. */
+  /**
+   * All entries, read in batches if the kernel supports it. While others write, an entry may be
+   * missed, but is never returned twice.
+   */
   entries(): [key: Buffer, value: Buffer][] {
     const { count, keys, values } = this.native.entries();
     const { keySizeBytes, valueBlockBytes } = this.info;
@@ -93,12 +100,12 @@ export class BpfMap implements Disposable {
     ]);
   }
 
-  /** How many entries there are, without reading a value. While others delete, it may be too high. */
+  /** Number of entries, without reading values. While others delete, it may be too high. */
   count(): number {
     return this.native.count();
   }
 
-  /** The block of a per-CPU map as one Buffer a possible CPU. */
+  /** Splits the block of a per-CPU map into one Buffer per possible CPU. */
   perCpu(block: Buffer): Buffer[] {
     const strideBytes = Math.ceil(this.info.valueSizeBytes / 8) * 8;
     return Array.from({ length: block.length / strideBytes }, (_, i) =>
@@ -106,7 +113,7 @@ export class BpfMap implements Disposable {
     );
   }
 
-  /** Unpinning is unlink. EEXIST when the path is taken. */
+  /** Unlink the path to unpin. EEXIST if the path exists. */
   pin(path: string): void {
     this.native.pin(path);
   }

@@ -1,9 +1,11 @@
 /**
- * A compiled BPF object: open, adjust, load, take maps and programs.
+ * A compiled BPF object: open it, adjust it, load it, take its maps and programs.
  *
- * Place in the path: build/bpf/*.bpf.o → here → BpfMap and BpfProgram, which live on when the object is closed.
- * Invariants: everything up to load() is a change to what will be loaded, afterwards BPF_OPEN with EBUSY; load() can be
- * tried once. A map that is not pinned goes with its last descriptor.
+ * Place in the data path: build/bpf/*.bpf.o → here → BpfMap and BpfProgram, which outlive the
+ * object.
+ * Invariants: everything before load() changes what will be loaded; afterwards it fails with
+ * BPF_OPEN and EBUSY. load() can be tried once. A map that is not pinned goes with its last
+ * descriptor.
  * Errors: BpfError BPF_OPEN, BPF_LOAD (with `verifierLog`), BPF_PIN, BPF_CLOSED.
  */
 import { BpfMap } from './bpf-map.ts';
@@ -24,7 +26,10 @@ export class BpfObject implements Disposable {
     this.#native = handle;
   }
 
-  /** A path or the ELF image itself. `name` becomes the prefix of the kernel's names for global data. */
+  /**
+   * A path or the ELF image itself. `name` becomes the prefix of the kernel's names for global
+   * data.
+   */
   static open(source: string | Uint8Array, name: string | null = null): BpfObject {
     return new BpfObject(native().openObject(source, name));
   }
@@ -37,7 +42,7 @@ export class BpfObject implements Disposable {
     return this.#native.programs();
   }
 
-  /** Global variables by section; those of `.rodata` are what `setGlobal` is for. */
+  /** Global variables by section; `setGlobal` is for those of `.rodata`. */
   variables(): NativeObjectVariable[] {
     return this.#native.variables();
   }
@@ -46,12 +51,15 @@ export class BpfObject implements Disposable {
     this.#native.setMapMaxEntries(name, maxEntries);
   }
 
-  /** At load the map is taken from this pin when it is there and fits, else made and pinned there. */
+  /**
+   * load() takes the map from this pin if it exists and fits; otherwise it creates the map and pins
+   * it there.
+   */
   setMapPinPath(name: string, path: string): void {
     this.#native.setMapPinPath(name, path);
   }
 
-  /** False: the map is not made; programs that use it must not be loaded. */
+  /** False: the map is not created; programs that use it must not be loaded. */
   setMapAutocreate(name: string, autocreate: boolean): void {
     this.#native.setMapAutocreate(name, autocreate);
   }
@@ -60,22 +68,28 @@ export class BpfObject implements Disposable {
     this.#native.setProgramAutoload(name, autoload);
   }
 
-  /** Uses the pinned map instead of a new one. EINVAL with the difference in `detail` when its shape is another. */
+  /**
+   * Uses the pinned map instead of a new one. EINVAL with the difference in `detail` if its shape
+   * differs.
+   */
   reuseMap(name: string, path: string): void {
     this.#native.reuseMap(name, path);
   }
 
-  /** Overwrites the whole of `.rodata`, or of the section given. */
+  /** Overwrites the whole of `.rodata`, or of the given section. */
   setRodata(value: Uint8Array, section = '.rodata'): void {
     this.#native.setInitialValue(section, 0, value);
   }
 
-  /** `.rodata`, or the section given, as it will be loaded. */
+  /** `.rodata`, or the given section, as it will be loaded. */
   rodata(section = '.rodata'): Buffer {
     return this.#native.initialValue(section);
   }
 
-  /** Sets one global variable by name; `value` has exactly its size. ENOENT when the object has none of that name. */
+  /**
+   * Sets one global variable by name; `value` has exactly its size. ENOENT if the object has no
+   * such variable.
+   */
   setGlobal(name: string, value: Uint8Array): void {
     const found = this.#native.variables().find((variable) => variable.name === name);
     if (found === undefined)
@@ -90,7 +104,7 @@ export class BpfObject implements Disposable {
     this.#native.load();
   }
 
-  /** After load. Close it. `.rodata` and the like are taken by the name of the section. */
+  /** After load. Close it. Sections such as `.rodata` are maps with the name of the section. */
   map(name: string): BpfMap {
     return new BpfMap(this.#native.map(name));
   }

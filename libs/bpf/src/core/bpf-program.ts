@@ -1,9 +1,12 @@
 /**
- * A loaded BPF program: run it on test data, attach it to tcx, clsact or the hook it was loaded for, pin it.
+ * A loaded BPF program: runs it on test data, attaches it to tcx, clsact or the hook it was loaded
+ * for, pins it.
  *
- * Place in the path: bpf-object.ts or a pin → here → bpf-link.ts or clsact.ts.
- * Bounds: a test run repeats at most MAX_REPEAT times (it blocks the loop) and returns at most `dataOutBytes`.
- * Errors: BpfError BPF_PROGRAM, BPF_ATTACH, BPF_PIN, BPF_CLOSED. Interfaces are those of this process's network namespace.
+ * Place in the data path: bpf-object.ts or a pin → here → bpf-link.ts or clsact.ts.
+ * Limits: a test run repeats at most MAX_REPEAT times (it blocks the loop) and returns at most
+ * `dataOutBytes`.
+ * Errors: BpfError BPF_PROGRAM, BPF_ATTACH, BPF_PIN, BPF_CLOSED. Interfaces are those of this
+ * process's network namespace.
  */
 import assert from 'node:assert/strict';
 import { BpfLink } from './bpf-link.ts';
@@ -12,17 +15,19 @@ import { type NativeProgram, type NativeProgramInfo, type NativeTestRun, native 
 import { type TcxDirection, type TcxPosition, tcxAttachType, tcxPlace } from './tcx.ts';
 
 const MAX_REPEAT = 10_000_000;
-/** A program may grow the packet by encapsulation, never by this much. */
+/** More than a program adds to the packet by encapsulation. */
 const TEST_RUN_ROOM_BYTES = 256;
 
 export interface TestRunOptions {
-  /** The frame, from the Ethernet header on; the kernel wants at least 14 bytes. */
+  /** The frame with its Ethernet header; the kernel needs at least 14 bytes. */
   readonly data: Uint8Array;
-  /** A struct __sk_buff (ifindex, mark, …) that the program sees; default none. */
+  /** A struct __sk_buff (ifindex, mark, …) for the program; default none. */
   readonly context?: Uint8Array;
   /** Default 1. */
   readonly repeat?: number;
-  /** Room for the packet as the program left it; ENOSPC when it does not fit. Default: the frame and 256 bytes. */
+  /**
+   * Room for the packet after the run; ENOSPC if it does not fit. Default: the frame and 256 bytes.
+   */
   readonly dataOutBytes?: number;
 }
 
@@ -30,7 +35,7 @@ export interface AttachTcxOptions {
   readonly direction: TcxDirection;
   /** Default `head`. */
   readonly position?: TcxPosition;
-  /** Of queryTcx; ESTALE when the chain changed since. Default: any. */
+  /** Of queryTcx; ESTALE if the chain changed since. Default: any. */
   readonly expectedRevision?: bigint;
 }
 
@@ -47,7 +52,7 @@ export class BpfProgram implements Disposable {
     return new BpfProgram(native().openPinnedProgram(path));
   }
 
-  /** ENOENT when there is none. */
+  /** ENOENT if there is none. */
   static byId(id: number): BpfProgram {
     return new BpfProgram(native().openProgramById(id));
   }
@@ -65,7 +70,7 @@ export class BpfProgram implements Disposable {
     return new BpfLink(this.native.attachTcx(ifindex, tcxAttachType(direction), flags, relativeId, expectedRevision));
   }
 
-  /** Creates the clsact qdisc when the interface has none. */
+  /** Creates the clsact qdisc if the interface has none. */
   attachClsact(ifindex: number, direction: TcxDirection, options: ClsactOptions = {}): ClsactFilter {
     const { priority = 0, handle = 0, replace = false } = options;
     const filter = this.native.attachClsact(ifindex, direction === 'ingress', priority, handle, replace);
@@ -73,8 +78,9 @@ export class BpfProgram implements Disposable {
   }
 
   /**
-   * Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF (`tp_btf/`), fentry or fexit. The kernel
-   * cannot replace the program of such a link: attach the next one, then close the last. EINVAL for any other program.
+   * Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF (`tp_btf/`),
+   * fentry or fexit. The kernel cannot replace the program of such a link: attach the next one,
+   * then close the last. EINVAL for any other program.
    */
   attach(): BpfLink {
     return new BpfLink(this.native.attach());

@@ -1,19 +1,22 @@
 /**
- * A filter at a clsact qdisc: how a program is attached where the kernel has no tcx, or when asked for.
+ * A filter at a clsact qdisc, for kernels without tcx, or on request.
  *
- * Invariants: a filter is named by interface, side, priority and handle; it outlives this process, so one that an earlier
- * process made is addressed by constructing this class with those numbers. Detaching never removes a qdisc at which
- * another filter hangs, nor one that was there before; a user who adds a filter between the look and the removal loses it.
+ * Invariants: interface, side, priority and handle identify a filter. It outlives the process, so
+ * construct this class with the same numbers to use a filter of an earlier process. Detaching never
+ * removes a qdisc that existed before, or that has another filter. A filter that another process
+ * adds between the check and the removal is lost.
  */
 import { native } from './native.ts';
 import type { TcxDirection } from './tcx.ts';
 
 export interface ClsactOptions {
-  /** Lower runs first. Default 0: the kernel chooses. */
+  /** Lower values run first. Default 0: the kernel chooses. */
   readonly priority?: number;
   /** Default 0: the kernel chooses. */
   readonly handle?: number;
-  /** Take the place of a filter with the same priority and handle, atomically; else EEXIST. Default false. */
+  /**
+   * Replace a filter with the same priority and handle atomically; otherwise EEXIST. Default false.
+   */
   readonly replace?: boolean;
 }
 
@@ -22,7 +25,7 @@ export interface ClsactPlace {
   readonly direction: TcxDirection;
   readonly priority: number;
   readonly handle: number;
-  /** This qdisc was made for the filter, so it may go with it. Default false. */
+  /** The qdisc was created for the filter, so it may be removed with it. Default false. */
   readonly createdQdisc?: boolean;
 }
 
@@ -41,12 +44,12 @@ export class ClsactFilter {
     this.createdQdisc = place.createdQdisc ?? false;
   }
 
-  /** The program that is there now; null when the filter, its qdisc or the interface is gone. */
+  /** The attached program; null if the filter, its qdisc or the interface is gone. */
   programId(): number | null {
     return native().queryClsact(this.ifindex, this.direction === 'ingress', this.priority, this.handle);
   }
 
-  /** False when the filter was gone already. */
+  /** False if the filter was gone already. */
   detach(): boolean {
     const ingress = this.direction === 'ingress';
     return native().detachClsact(this.ifindex, ingress, this.priority, this.handle, this.createdQdisc);

@@ -1,24 +1,30 @@
 /**
- * Errors of the native binding: one typed error for whatever the kernel refused, and one for a missing addon.
+ * Errors of the native binding: one typed error for everything that the kernel refuses, and one for
+ * a missing addon.
  *
- * Place in the path: native code throws (operation, errno, detail, verifier log) → here → whoever called the binding.
- * Invariants: `code` is stable and follows from the operation alone; `errnoName` is the kernel's own word for the
- * reason; `hint` says what an operator can do and is null when that is not known. Wrong argument types are TypeErrors.
+ * Place in the data path: native code throws (operation, errno, detail, verifier log) → here →
+ * caller of the binding.
+ * Invariants: `code` is stable and follows from the operation alone. `errnoName` is the kernel's
+ * reason. `hint` says what an operator can do, and is null if that is unknown. Wrong argument types
+ * are TypeErrors.
  */
 import { constants } from 'node:os';
 
 export type BpfErrorCode =
   /** An object file could not be opened or prepared. */
   | 'BPF_OPEN'
-  /** The kernel or its verifier refused a program or a map of an object; `verifierLog` may say why. */
+  /**
+   * The kernel or its verifier refused a program or a map of an object; `verifierLog` may give the
+   * reason.
+   */
   | 'BPF_LOAD'
-  /** A map operation, or making or opening a map. */
+  /** A map operation, or creating or opening a map. */
   | 'BPF_MAP'
   /** A program: opening, info, test run. */
   | 'BPF_PROGRAM'
-  /** Attaching to tcx or clsact, asking what is attached, detaching. */
+  /** Attaching to tcx or clsact, querying attached programs, detaching. */
   | 'BPF_ATTACH'
-  /** Updating, detaching or asking about a link. */
+  /** Updating, detaching or querying a link. */
   | 'BPF_LINK'
   /** Pinning, or opening a pin. */
   | 'BPF_PIN'
@@ -26,9 +32,9 @@ export type BpfErrorCode =
   | 'BPF_RING'
   /** A netlink request, or its socket. */
   | 'NETLINK'
-  /** A system call that is none of the above. */
+  /** Another system call. */
   | 'SYSTEM'
-  /** The object was closed before. */
+  /** The object is closed. */
   | 'BPF_CLOSED';
 
 /** First match wins; an operation is `<area>.<verb>`. */
@@ -45,7 +51,7 @@ const CODE_OF: readonly (readonly [RegExp, BpfErrorCode])[] = [
   [/^netlink\./, 'NETLINK'],
 ];
 
-/** Linux gives this to user space although no libc names it. */
+/** Linux returns this to user space, although no libc has a name for it. */
 const ENOTSUPP = 524;
 
 const ERRNO_NAMES: ReadonlyMap<number, string> = new Map([
@@ -55,7 +61,7 @@ const ERRNO_NAMES: ReadonlyMap<number, string> = new Map([
     .map(([name, value]): [number, string] => [value, name]),
 ]);
 
-/** `EPERM` for 1; `E<number>` for one that has no name. */
+/** `EPERM` for 1; `E<number>` for one without a name. */
 export function errnoName(errno: number): string {
   return ERRNO_NAMES.get(errno) ?? `E${errno}`;
 }
@@ -73,7 +79,7 @@ const PERMISSION_HINT: Readonly<Partial<Record<BpfErrorCode, string>>> = {
 const PERMISSION_HINT_ELSE =
   'needs CAP_BPF and CAP_NET_ADMIN (LSM and tracing programs: also CAP_PERFMON), and a kernel that permits it';
 
-/** By code and errno; `*` stands for any code. */
+/** By code and errno; `*` is any code. */
 const HINTS: Readonly<Record<string, string>> = {
   'BPF_LOAD EACCES': 'the verifier refused the program: see verifierLog',
   'BPF_LOAD EINVAL': 'the verifier refused the program, or a pinned map has another shape: see verifierLog',
@@ -91,7 +97,7 @@ const HINTS: Readonly<Record<string, string>> = {
   '* ENOMEM': 'out of memory: lower the map sizes, or raise the memory limit of the cgroup',
 };
 
-/** What an operator can do about it; null when that is not known. */
+/** What an operator can do about it; null if unknown. */
 export function hintFor(code: BpfErrorCode, errno: string): string | null {
   const known = HINTS[`${code} ${errno}`] ?? HINTS[`* ${errno}`];
   if (known !== undefined) return known;
@@ -102,14 +108,17 @@ export function hintFor(code: BpfErrorCode, errno: string): string | null {
 const LSM_REFUSED =
   'the kernel refuses it to root (CAP_BPF and CAP_PERFMON): is bpf in the lsm= list that it was booted with, or is it locked down?';
 
-/** The same of the probe for LSM programs: whoever could load others has the capabilities, so it is the kernel's doing. */
+/**
+ * The hint for the probe of LSM programs. A process that can load other programs has the
+ * capabilities, so the kernel's configuration is the cause.
+ */
 export function lsmHintFor(errno: string): string | null {
   return errno === 'EPERM' || errno === 'EACCES' ? LSM_REFUSED : hintFor('BPF_LOAD', errno);
 }
 
 const REASON_CHARACTERS = 200;
 
-/** What the verifier said last before it gave up, which is its reason; empty when it said nothing. */
+/** Last line of the verifier log, which has the reason; empty without a log. */
 export function verifierReason(log: string): string {
   const said = log
     .split('\n')
@@ -126,7 +135,7 @@ export interface BpfErrorInit {
   readonly verifierLog?: string | null;
 }
 
-/** What the kernel refused. */
+/** An operation that the kernel refused. */
 export class BpfError extends Error {
   readonly code: BpfErrorCode;
   /** For example `map.set`. */
@@ -134,10 +143,10 @@ export class BpfError extends Error {
   readonly errno: number;
   /** For example `EPERM`. */
   readonly errnoName: string;
-  /** What was being worked on: a name, a path; may be empty. */
+  /** Object of the operation: a name, a path; may be empty. */
   readonly detail: string;
   readonly hint: string | null;
-  /** The last 256 KiB of what the verifier said about the program that failed. */
+  /** Last 256 KiB of the verifier log of the failed program. */
   readonly verifierLog: string | null;
 
   constructor(init: BpfErrorInit) {
@@ -160,7 +169,7 @@ export class BpfError extends Error {
   }
 }
 
-/** The addon is not there or cannot be loaded; `cause` is the loader's error. */
+/** The addon is missing or cannot be loaded; `cause` is the loader's error. */
 export class NativeMissingError extends Error {
   readonly code = 'NATIVE_MISSING';
   readonly path: string;

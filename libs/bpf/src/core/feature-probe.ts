@@ -1,8 +1,10 @@
 /**
- * What this kernel lets this process do, found by trying it: no version is read, no configuration guessed.
+ * Kernel features, found by trying them: no version is compared, no configuration is read.
  *
- * Place in the path: collector start and `bailiff doctor` → here → node status with reason and remedy.
- * Invariants: a probe changes nothing that lasts; each answer is an errno name, or null when it worked.
+ * Place in the data path: collector start and `bailiff doctor` → here → node status with reason and
+ * remedy.
+ * Invariants: a probe changes nothing permanently. Each result is an errno name, or null if it
+ * worked.
  */
 
 import { MAP_TYPE } from './bpf-map.ts';
@@ -12,7 +14,7 @@ import { native } from './native.ts';
 /** bpf_prog_type */
 export const PROGRAM_TYPE = { schedCls: 3, cgroupSkb: 8, lsm: 29 } as const;
 
-/** The helpers that the network programs call, of bpf_func_id. */
+/** Helpers that the packet programs call, as in bpf_func_id. */
 export const HELPER = {
   skbLoadBytes: 26,
   getSocketCookie: 46,
@@ -24,7 +26,7 @@ export const HELPER = {
 export interface Probe {
   readonly feature: string;
   readonly available: boolean;
-  /** Why not, as the kernel said it. */
+  /** The kernel's reason. */
   readonly errnoName: string | null;
   readonly hint: string | null;
 }
@@ -40,8 +42,9 @@ function probe(
 }
 
 /**
- * Atomics that return a value. The release that has them (5.12) is the first that takes pointers to global functions too: the network
- * programs pass some, and that cannot be asked for in a few instructions.
+ * Atomics that return a value. They came with 5.12, which is also the first release with pointers
+ * to global functions. The packet programs pass such pointers, and a short program cannot probe
+ * that.
  */
 export function probeAtomics(): Probe {
   const older = 'a kernel of 5.12 or later: the programs that judge packets do not load on an older one';
@@ -53,7 +56,10 @@ export function probeTcx(): Probe {
   return probe('tcx', native().probeTcx());
 }
 
-/** Loads a program that allows everything at an LSM hook and lets it go. EPERM here although root: the kernel refuses. */
+/**
+ * Loads a program that allows everything at an LSM hook, and closes it. EPERM for root means that
+ * the kernel refuses LSM programs.
+ */
 export function probeLsm(hook = 'file_open'): Probe {
   return probe('bpf-lsm', native().probeLsm(hook), lsmHintFor);
 }
@@ -70,7 +76,9 @@ export function probeHelper(program: keyof typeof PROGRAM_TYPE, helper: keyof ty
   return probe(`helper:${helper}`, native().probeHelper(PROGRAM_TYPE[program], HELPER[helper]));
 }
 
-/** Everything that the network half uses, and whether the runtime half could work. A few milliseconds. */
+/**
+ * All features of the packet programs, and whether LSM programs can run. Takes a few milliseconds.
+ */
 export function probeFeatures(): Probe[] {
   return [
     probeProgramType('schedCls'),

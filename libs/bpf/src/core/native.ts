@@ -1,11 +1,12 @@
 /**
- * The native addon as it is: the same names in the same order as native/binding/*.cc export them. Every argument is
- * given, `null` where unset; defaults, names for numbers and validation are in the classes of bpf-*.ts,
- * ring-reader.ts, netlink.ts, feature-probe.ts and system.ts, which are what the rest of Bailiff uses.
+ * The native addon: the same names in the same order as native/binding/*.cc export them. Every
+ * argument is given, `null` if unset. Defaults, names for numbers and validation are in the classes
+ * of core/, which the rest of Bailiff uses.
  *
- * All calls are synchronous system calls. A wrong argument type is a TypeError; what the kernel refuses is a BpfError
- * (errors.ts). `close` may be repeated; any other call after it is a BpfError with code BPF_CLOSED.
- * The addon may be loaded in any number of worker threads; an object belongs to the thread that made it.
+ * All calls are synchronous system calls. A wrong argument type is a TypeError; a refusal of the
+ * kernel is a BpfError (errors.ts). `close` may be repeated; any other call after it is a BpfError
+ * with code BPF_CLOSED.
+ * Any number of worker threads may load the addon; an object belongs to the thread that created it.
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +22,7 @@ export interface NativeMapInfo {
   readonly valueSizeBytes: number;
   readonly maxEntries: number;
   readonly flags: number;
-  /** What one look-up returns: per-CPU maps give possible CPUs × the value size rounded up to 8. */
+  /** Size of one look-up: for per-CPU maps, possible CPUs × the value size rounded up to 8. */
   readonly valueBlockBytes: number;
 }
 
@@ -44,11 +45,11 @@ export interface NativeProgramInfo {
   readonly type: number;
   /** 16 hex digits over the instructions: equal programs have equal tags. */
   readonly tag: string;
-  /** As the verifier left them. */
+  /** After the verifier. */
   readonly instructions: number;
-  /** That the verifier went through; 0 below Linux 5.16. */
+  /** Processed by the verifier; 0 below Linux 5.16. */
   readonly verifiedInstructions: number;
-  /** While kernel.bpf_stats_enabled is 1, until this was read: runs, and nanoseconds of all of them. */
+  /** While kernel.bpf_stats_enabled is 1: number of runs, and their nanoseconds in total. */
   readonly runs: number;
   readonly runNs: number;
 }
@@ -94,7 +95,7 @@ export interface NativeLinkInfo {
   readonly type: number;
   readonly linkId: number;
   readonly programId: number;
-  /** 0 when the interface is gone or the link is not tcx. */
+  /** 0 if the interface is gone or the link is not tcx. */
   readonly ifindex: number;
   readonly attachType: number;
 }
@@ -162,7 +163,7 @@ export interface NativeLinkMonitor {
   close(): void;
 }
 
-/** An interface as RTM_NEWLINK tells it; `null` and '' where the kernel gave nothing. */
+/** An interface of RTM_NEWLINK; `null` and '' for missing attributes. */
 export interface LinkRecord {
   /** RTM_DELLINK: the interface is gone from this namespace. */
   readonly removed: boolean;
@@ -179,11 +180,11 @@ export interface LinkRecord {
   readonly operstate: number;
   /** ifindex of the bridge or bond. */
   readonly master: number | null;
-  /** The other end of a veth, counted in its own namespace. */
+  /** The other end of a veth, an index in its own namespace. */
   readonly peerIfindex: number | null;
-  /** Namespace of the other end; null when it is this one, or not told yet. */
+  /** Namespace of the other end; null if it is this one, or unknown yet. */
   readonly linkNetnsid: number | null;
-  /** On removal: the namespace it moved to. */
+  /** On removal: the namespace that it moved to. */
   readonly newNetnsid: number | null;
   /** Cumulative, exact below 2^53. */
   readonly rxPackets: number | null;
@@ -257,14 +258,17 @@ export interface Native {
 
 let loaded: Native | undefined;
 
-/** Where the addon is looked for: BAILIFF_NATIVE (bundled apps), else this package's build directory. */
+/** Path of the addon: BAILIFF_NATIVE (bundled apps), otherwise this package's build directory. */
 export function nativePath(): string {
   return (
     process.env['BAILIFF_NATIVE'] || fileURLToPath(new URL('../../build/Release/bailiff_bpf.node', import.meta.url))
   );
 }
 
-/** The addon, loaded at the first call. Throws NativeMissingError (NATIVE_MISSING) when it cannot be. */
+/**
+ * The addon, loaded by the first call. Throws NativeMissingError (NATIVE_MISSING) if it cannot be
+ * loaded.
+ */
 export function native(): Native {
   if (loaded !== undefined) return loaded;
   const path = nativePath();

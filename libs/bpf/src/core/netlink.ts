@@ -1,21 +1,23 @@
 /**
- * Links, addresses and namespace ids of this process's network namespace, and of others by their id in it.
+ * Links, addresses and namespace ids of this process's network namespace, and of others by their id
+ * in it.
  *
- * Place in the path: rtnetlink → here → how the collector learns which interface appears and whose it is.
- * Invariants: a LinkMonitor sees changes from its creation on; dump after opening it, and again after `onOverrun`, which
- * says that the kernel dropped events. Dumps are whole (an interrupted one is repeated). No setns anywhere: another
- * namespace is read through its id (getNsid).
+ * Place in the data path: rtnetlink → here → collector, which learns of interfaces and their
+ * namespaces.
+ * Invariants: a LinkMonitor gets all changes since its creation. Dump after you open it, and again
+ * after `onOverrun`: the kernel dropped events. A dump is complete; an interrupted one is repeated.
+ * There is no setns: another namespace is read through its id (getNsid).
  * Errors: BpfError NETLINK; ENODEV is null.
  */
 import { type AddressRecord, type LinkRecord, type NativeLinkMonitor, native } from './native.ts';
 
 export type { AddressRecord, LinkRecord };
 
-/** Holds some 8,000 events: a node full of pods coming up at once while the loop is busy. */
+/** About 8,000 events: a node whose pods all start while the loop is busy. */
 export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 
 export interface LinkMonitorOptions {
-  /** All events of one turn of the loop, oldest first; several may be of one interface. */
+  /** All events of one turn of the loop, oldest first; an interface may have several. */
   readonly onLinks: (links: LinkRecord[]) => void;
   /** Events were lost: dump again. Called after `onLinks` of the same turn. */
   readonly onOverrun: () => void;
@@ -23,8 +25,8 @@ export interface LinkMonitorOptions {
 }
 
 /**
- * Link events of this network namespace. A throwing callback is an uncaughtException and the monitor goes on.
- * Keeps itself and the loop alive until close (or unref).
+ * Link events of this network namespace. A throwing callback is an uncaughtException, and the
+ * monitor continues. It keeps itself and the loop alive until close (or unref).
  */
 export class LinkMonitor implements Disposable {
   readonly #native: NativeLinkMonitor;
@@ -54,16 +56,19 @@ export class LinkMonitor implements Disposable {
 }
 
 export interface TargetOptions {
-  /** Read another namespace, by the id that getNsid gives. Default: our own. */
+  /** Read another namespace, by the id of getNsid. Default: this one. */
   readonly targetNsid?: number;
 }
 
-/** All links, with counters. Has the side effect that namespaces of veth peers get their ids. */
+/**
+ * All links, with counters. As a side effect, the kernel assigns ids to the namespaces of veth
+ * peers.
+ */
 export function dumpLinks(options: TargetOptions = {}): LinkRecord[] {
   return native().dumpLinks(options.targetNsid ?? null);
 }
 
-/** One link with its counters now; null when there is none. */
+/** One link with its current counters; null if there is none. */
 export function getLink(ifindex: number, options: TargetOptions = {}): LinkRecord | null {
   return native().getLink(ifindex, options.targetNsid ?? null);
 }
@@ -77,8 +82,8 @@ export function dumpAddresses(options: TargetOptions = {}): AddressRecord[] {
 export type NamespaceOf = { readonly pid: number } | { readonly fd: number };
 
 /**
- * The id our namespace has for another; null while it has none. Ids are given out by a link dump (of a veth's
- * peer, for example), so dumpLinks first. Errors: ESRCH or EINVAL when the process is gone.
+ * Id of another namespace in this one; null if it has none. A link dump assigns ids (of a veth's
+ * peer, for example), so call dumpLinks first. Errors: ESRCH or EINVAL if the process is gone.
  */
 export function getNsid(namespace: NamespaceOf): number | null {
   return 'pid' in namespace ? native().getNsid(namespace.pid, null) : native().getNsid(null, namespace.fd);

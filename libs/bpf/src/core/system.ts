@@ -1,5 +1,5 @@
 /**
- * Facts of the running system that Node has no call for, and where libbpf's printing goes.
+ * Facts of the running system that Node has no call for, and the destination of libbpf's messages.
  * Errors: BpfError SYSTEM.
  */
 import { closeSync, openSync } from 'node:fs';
@@ -9,8 +9,9 @@ const LOG_LEVEL = { warn: 0, info: 1, debug: 2 } as const;
 export type BpfLogLevel = keyof typeof LOG_LEVEL;
 
 /**
- * Where libbpf's lines go, for this thread; null: nowhere. They arrive at the end of the call in which libbpf printed
- * them. At most 4096 lines a call; lines over that are counted in a last one. A throwing logger is an uncaughtException.
+ * Sets the logger of libbpf's lines for this thread; null: none. The lines are delivered at the end
+ * of the call in which libbpf printed them. At most 4096 lines per call; the last line counts the
+ * dropped ones. A throwing logger is an uncaughtException.
  */
 export function setBpfLogger(
   logger: ((level: BpfLogLevel, text: string) => void) | null,
@@ -19,17 +20,17 @@ export function setBpfLogger(
   native().setLogger(logger, LOG_LEVEL[maxLevel]);
 }
 
-/** CLOCK_BOOTTIME, the clock of ring records and of every time in a map. */
+/** CLOCK_BOOTTIME: the clock of ring records and of every time in a map. */
 export function boottimeNs(): bigint {
   return native().boottimeNs();
 }
 
-/** The id that the kernel's programs see for a cgroup-v2 directory. EINVAL when the path is not in cgroup2. */
+/** Id of a cgroup v2 directory, as kernel programs see it. EINVAL if the path is not in cgroup2. */
 export function cgroupId(path: string): bigint {
   return native().cgroupId(path);
 }
 
-/** CPUs for which per-CPU maps have a value, whether they are online or not. */
+/** CPUs that per-CPU maps have a value for, online or not. */
 export function possibleCpus(): number {
   return native().possibleCpus();
 }
@@ -44,8 +45,9 @@ export function isBpffs(path: string): boolean {
 }
 
 /**
- * Unmaps the pages of files that this process has mapped and not changed (Node's own text and constants, libraries), and lets the kernel
- * reclaim them first. They stay in the page cache; what is used again is mapped again by a minor fault. Linux 5.4 for the latter half.
+ * Unmaps the pages of files that this process mapped and did not change (Node's text and constants,
+ * libraries), and lets the kernel reclaim them first. They stay in the page cache; a minor fault
+ * maps a used page again. The second half needs Linux 5.4.
  * @returns bytes that were resident in those mappings
  */
 export function releaseFilePages(): number {
@@ -53,8 +55,8 @@ export function releaseFilePages(): number {
 }
 
 /**
- * Takes the exclusive lock (flock) of a file or directory, on any file system. It ends with the descriptor that is returned, so with the
- * process at the latest. Null: another has it.
+ * Takes the exclusive lock (flock) of a file or directory, on any file system. It ends with the
+ * returned descriptor, at the latest with the process. Null: another process has it.
  */
 export function tryLock(path: string): number | null {
   const fd = openSync(path, 'r');

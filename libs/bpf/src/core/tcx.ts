@@ -1,12 +1,16 @@
 /**
- * The tcx hooks of an interface: which side, where in the chain, and what is there now.
+ * The tcx hooks of an interface: sides, positions in the chain, and attached programs.
  *
- * Invariants: `head` and `tail` are relative to whatever is attached at the moment of the call; a change by others between
- * query and attach is caught by `expectedRevision` (ESTALE). A chain holds at most 64 programs.
+ * Invariants: `head` and `tail` are relative to the chain at the moment of the call.
+ * `expectedRevision` detects a change between query and attach (ESTALE). A chain holds at most 64
+ * programs.
  */
 import { native } from './native.ts';
 
-/** As the kernel names them: `ingress` is what the interface receives, on a host veth what the pod sends. */
+/**
+ * The kernel's names: `ingress` is what the interface receives; on a host veth, packets from the
+ * pod.
+ */
 export type TcxDirection = 'ingress' | 'egress';
 
 const ATTACH_TYPE: Readonly<Record<TcxDirection, number>> = { ingress: 46, egress: 47 };
@@ -22,9 +26,9 @@ export type TcxNeighbour = { readonly programId: number } | { readonly linkId: n
 export type TcxPosition = 'head' | 'tail' | { readonly before: TcxNeighbour } | { readonly after: TcxNeighbour };
 
 export interface TcxChain {
-  /** Changes whenever the chain does. */
+  /** Changes with every change of the chain. */
   readonly revision: bigint;
-  /** In the order in which they run; linkId 0 is a program attached without a link. */
+  /** In the order of execution; linkId 0 is a program attached without a link. */
   readonly programs: readonly { readonly programId: number; readonly linkId: number }[];
 }
 
@@ -46,7 +50,7 @@ export function tcxPlace(position: TcxPosition): { flags: number; relativeId: nu
   return { flags: side | BPF_F_ID, relativeId: neighbour.programId };
 }
 
-/** What is attached. Errors: BPF_ATTACH with ENODEV, or EINVAL where the kernel has no tcx. */
+/** Attached programs. Errors: BPF_ATTACH with ENODEV, or EINVAL if the kernel has no tcx. */
 export function queryTcx(ifindex: number, direction: TcxDirection): TcxChain {
   return native().queryTcx(ifindex, ATTACH_TYPE[direction]);
 }
