@@ -7,7 +7,7 @@
  */
 import { setPriority } from 'node:os';
 import { BpfMap, BpfProgram, VECTORS } from '@bailiff/bpf';
-import { CountersLayout } from '../../libs/bpf/src/layout.gen.ts';
+import { CountersLayout } from '../../libs/bpf/src/spoof/layout.gen.ts';
 import { udpFrame } from '../cluster/collector/frames.ts';
 
 /** Cells of an interface that grow: these vectors, audited and dropped. */

@@ -2,7 +2,7 @@
 import { BpfMap, type IfaceRecord } from '@bailiff/bpf';
 import { consumeOrdered } from '@bailiff/bus';
 import { decodeViolationFrame } from '@bailiff/schemas';
-import { decodeIface } from '../../libs/bpf/src/encode.ts';
+import { decodeIface } from '../../libs/bpf/src/spoof/encode.ts';
 import { udpFrame } from '../cluster/collector/frames.ts';
 import { TestNode, type TestPod } from '../cluster/collector/test-node.ts';
 import { ensureLabtool, labtoolArgs } from '../lab/src/native-tool.ts';

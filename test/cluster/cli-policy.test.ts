@@ -210,7 +210,10 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect(back).toMatchObject({ exitCode: 0, stdout: `${SHELL}: revision 4\n` });
     expect((await policy(['show', 'no-shell'])).stdout).toContain('/bin/sh\n');
     const some = await policy(['delete', 'no-shell', 'not-there', '--yes']);
-    expect([some.exitCode, some.stderr]).toEqual([2, expect.stringMatching(/not-there not found; nothing was deleted/)]);
+    expect([some.exitCode, some.stderr]).toEqual([
+      2,
+      expect.stringMatching(/not-there not found; nothing was deleted/),
+    ]);
     const dry = ['delete', 'no-shell', 'shop/no-mounts', '--dry-run'];
     const short = await policy(dry);
     expect(short.stderr).toMatch(

@@ -1,5 +1,5 @@
 /**
- * What libs/bpf/bpf/rules.md says, in TypeScript and by itself: a frame taken apart by packet.ts and what is known of its
+ * What libs/bpf/bpf/spoof/rules.md says, in TypeScript and by itself: a frame taken apart by packet.ts and what is known of its
  * sender → the set of broken vectors, and whether quarantine lets it pass. Nothing here is taken from the kernel program.
  */
 import type { Vector } from '@bailiff/bpf';

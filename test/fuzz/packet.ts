@@ -1,5 +1,5 @@
 /**
- * A frame taken apart as libs/bpf/bpf/rules.md says it, for the model: what it is, what it is at fault for by itself.
+ * A frame taken apart as libs/bpf/bpf/spoof/rules.md says it, for the model: what it is, what it is at fault for by itself.
  * Nothing here is taken from the kernel program. Reading beyond what is there throws, so that the model cannot overlook a
  * length.
  *

@@ -26,7 +26,7 @@ import {
   vxlan,
 } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { withoutOffload } from '../../libs/bpf/src/spoof-offload.ts';
+import { withoutOffload } from '../../libs/bpf/src/spoof/offload.ts';
 import { FORGED, frame, inner4, innerFrame, own, packet } from './harness/ipv4.ts';
 import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel, type Turned, turned } from './harness/offload.ts';

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * Holds each pod to its policy: one generic program at each LSM hook, with rules in maps.
+ * Enforces runtime policies: one generic program at each LSM hook, with the rules in maps.
  *
- * A hook asks who the task is (identity.h), what the operation is about (walk.h), what the rules say (decide.h), and counts
- * and shows a breach (sample.h). Programs do not sleep and may be preempted, so working memory is the task's, never per CPU.
- * Each returns a constant 0 or an error. Needs Linux 5.19 (flags of path_rename; bpf_loop is of 5.17), cgroup v2 and `bpf` among the active LSMs; hooks that
- * came later are left out where they are missing; before 6.2 loads are by helper (kernel.h) and tasks are in a hash (state.h). docs/install.md says
- * where they were run.
- *
- * Read on in this order: runtime/layout.h (what is shared), kernel.h, maps.h, state.h, walk.h, identity.h, sample.h, decide.h,
- * decide-path.h; then the families of hooks.
+ * A hook identifies the task and its policy (identity.h), walks to the name of the object (walk.h),
+ * decides (decide.h), and counts and samples violations (sample.h). Programs do not sleep but may
+ * be preempted, so working memory belongs to a task, never to a CPU. Each program returns the
+ * constant 0 or an error.
+ * They need Linux 5.19 (flags of path_rename), cgroup v2, and `bpf` among the active LSMs. Hooks
+ * that a kernel lacks are left out. Before 6.2, loads use a helper (kernel.h), and task states are
+ * in a hash (state.h). docs/install.md lists the kernels that were tried.
+ * A __noinline function that is not static is a global function. The verifier checks it once, and
+ * knows nothing about its arguments; hence the checks for NULL, and the prefix rt_.
+ * Read in this order: layout.h, kernel.h, maps.h, state.h, walk.h, identity.h, sample.h, decide.h,
+ * decide-path.h, then the families of hooks.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,7 +33,7 @@
 #include "runtime/sample.h"
 #include "runtime/decide.h"
 #include "runtime/decide-path.h"
-#include "runtime/foreign.h"
+#include "runtime/creds.h"
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
 #include "runtime/file.h"
@@ -40,7 +43,7 @@
 #include "runtime/net.h"
 #include "runtime/kernel-ops.h"
 
-/* What user space reads from the BTF and no map mentions. */
+/* Types that user space reads from the BTF and that no map has. */
 union rt_abi_types {
 	enum runtime_abi runtime_abi;
 	enum op op;

@@ -1,8 +1,9 @@
 /**
- * Builds the native addon: `build/Release/bailiff_bpf.node`. Run by nx (`build:native`); needs a C++ compiler, make,
- * python3, pkg-config and libbpf-dev. Takes Node's own headers where the installation has them, so that nothing is
- * downloaded; node-gyp fetches them otherwise. Only what changed is compiled again; build/ is not emptied, because
- * the kernel programs are built into it too.
+ * Builds the native addon: `build/Release/bailiff_bpf.node`. nx runs it (`build:native`).
+ *
+ * Needs a C++ compiler, make, python3, pkg-config and libbpf-dev. Uses Node's own headers if the
+ * installation has them, so that node-gyp downloads nothing. Only changed files are compiled.
+ * build/ is not emptied, because the kernel programs are built into it too.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';

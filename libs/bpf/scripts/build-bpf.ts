@@ -1,10 +1,12 @@
 /**
- * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o (spoof in two, see offload.h), and checks or writes src/*layout.gen.ts.
+ * Compiles the kernel programs: bpf/{spoof,runtime}.bpf.c → build/bpf/*.bpf.o (spoof in two
+ * variants, see spoof/offload.h), and checks or writes src/{spoof,runtime}/layout.gen.ts.
  *
- * Run by the `build:bpf` target. `--layout` rewrites the layout files from the objects' BTF; without it a layout that
- * no longer fits is an error, so that a struct cannot change in silence. `--out <folder>` builds elsewhere. An object
- * appears whole or not at all. DWARF is stripped (machine paths, size), BTF stays: the loader and the layout need it.
- * Needs clang and llvm-strip (19 tried), bpftool, and the kernel's user-space headers.
+ * The `build:bpf` target runs it. `--layout` rewrites the layout files from the objects' BTF.
+ * Without it, a layout that differs is an error, so that no struct changes unnoticed. `--out
+ * <folder>` builds into another folder. An object appears whole or not at all. DWARF is stripped
+ * (machine paths, size); BTF stays for the loader and the layout.
+ * Needs clang and llvm-strip (19 was tried), bpftool, and the kernel's user-space headers.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -33,21 +35,21 @@ interface Target {
 const TARGETS: readonly Target[] = [
   {
     source: path.join(root, 'bpf/spoof.bpf.c'),
-    layoutPath: path.join(root, 'src/layout.gen.ts'),
+    layoutPath: path.join(root, 'src/spoof/layout.gen.ts'),
     object: SPOOF_LAYOUT.object,
     plan: SPOOF_LAYOUT,
     flags: [],
   },
   {
     source: path.join(root, 'bpf/spoof.bpf.c'),
-    layoutPath: path.join(root, 'src/layout.gen.ts'),
+    layoutPath: path.join(root, 'src/spoof/layout.gen.ts'),
     object: 'spoof-no-offload.bpf.o',
     plan: SPOOF_LAYOUT,
     flags: ['-DWITHOUT_OFFLOAD'],
   },
   {
     source: path.join(root, 'bpf/runtime.bpf.c'),
-    layoutPath: path.join(root, 'src/runtime-layout.gen.ts'),
+    layoutPath: path.join(root, 'src/runtime/layout.gen.ts'),
     object: RUNTIME_LAYOUT.object,
     plan: RUNTIME_LAYOUT,
     // A hook gets all arguments of its kernel function, and uses few.

@@ -1,9 +1,10 @@
 /**
  * Struct layouts and enum values, read from an object's BTF and written as TypeScript constants.
  *
- * Place in the path: spoof.bpf.o, runtime.bpf.o → (bpftool btf dump -j) → layoutSource() → src/*layout.gen.ts → encode, decode.
- * Only what a LayoutPlan names is taken; each must exist. A hole between two members is refused: the kernel
- * would hash or copy bytes that nobody wrote.
+ * Place in the data path: spoof.bpf.o, runtime.bpf.o → (bpftool btf dump -j) → layoutSource() →
+ * src/{spoof,runtime}/layout.gen.ts → encode, decode. A LayoutPlan names the types; each must
+ * exist. A hole between two members is an error, because the kernel would hash or copy
+ * uninitialised bytes.
  */
 import { execFileSync } from 'node:child_process';
 
@@ -18,7 +19,7 @@ export const SPOOF_LAYOUT: LayoutPlan = {
   structs: [
     ...[
       'iface',
-      'card',
+      'fastpath_entry',
       'address_key',
       'counter_key',
       'counter_cell',
@@ -31,7 +32,7 @@ export const SPOOF_LAYOUT: LayoutPlan = {
   ],
   enums: [
     ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
-    ...['card_shape', 'loss', 'sample_flag'],
+    ...['fastpath_shape', 'loss', 'sample_flag'],
   ],
 };
 

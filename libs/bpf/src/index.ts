@@ -1,20 +1,38 @@
-/** Kernel programs, the native binding and typed access to both. Start at spoof-api.ts. */
-export * from './addresses.ts';
-export * from './bpf-link.ts';
-export * from './bpf-map.ts';
-export * from './bpf-object.ts';
-export * from './bpf-program.ts';
-export * from './clsact.ts';
+/** Kernel programs, the native binding and typed access to both. Start at spoof/api.ts. */
+export * from './core/addresses.ts';
+export * from './core/bpf-link.ts';
+export * from './core/bpf-map.ts';
+export * from './core/bpf-object.ts';
+export * from './core/bpf-program.ts';
+export * from './core/clsact.ts';
+export * from './core/errors.ts';
+export * from './core/feature-probe.ts';
+export * from './core/netlink.ts';
+export * from './core/ring-reader.ts';
+export { SampleError } from './core/sample-error.ts';
+export * from './core/system.ts';
+export * from './core/tcx.ts';
+export * from './runtime/api.ts';
+export { decodeRuntimeSample, type RuntimeSample } from './runtime/decode.ts';
+export {
+  decodeSocketMaker,
+  normalPodUid,
+  type RuntimeSettings,
+  type RuntimeSubject,
+  type SocketMaker,
+} from './runtime/encode.ts';
+export * from './runtime/errors.ts';
+export * from './runtime/maps.ts';
+export * from './runtime/object.ts';
+export * from './spoof/api.ts';
 export {
   COUNTER_NUMBERS,
   type CounterCell,
-  type DecodedBatch,
-  decodeBatch,
   decodeCounters,
   decodeSample,
-  SampleError,
   type SpoofSample,
-} from './decode.ts';
+} from './spoof/decode.ts';
+export { detachAll, verifyAttachments } from './spoof/detach.ts';
 export {
   type AddressGrant,
   FOREVER_NS,
@@ -23,27 +41,9 @@ export {
   type Meta,
   type ProbePort,
   type Settings,
-} from './encode.ts';
-export * from './errors.ts';
-export * from './feature-probe.ts';
-export * from './names.ts';
-export * from './netlink.ts';
-export * from './place-watch.ts';
-export * from './ring-reader.ts';
-export * from './runtime-api.ts';
-export { decodeRuntimeSample, type RuntimeSample } from './runtime-decode.ts';
-export {
-  decodeSocketMaker,
-  normalPodUid,
-  type RuntimeSettings,
-  type RuntimeSubject,
-  type SocketMaker,
-} from './runtime-encode.ts';
-export * from './runtime-maps.ts';
-export * from './runtime-object.ts';
-export * from './spoof-api.ts';
-export { detachAll, verifyAttachments } from './spoof-detach.ts';
-export * from './spoof-object.ts';
-export { linksDir, lockPins, parsePinName } from './spoof-pins.ts';
-export * from './system.ts';
-export * from './tcx.ts';
+} from './spoof/encode.ts';
+export * from './spoof/names.ts';
+export * from './spoof/object.ts';
+export { linksDir, lockPins, parsePinName } from './spoof/pins.ts';
+export * from './spoof/place-watch.ts';
+export { type DecodedBatch, decodeBatch } from './spoof/ring-batch.ts';

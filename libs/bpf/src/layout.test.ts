@@ -6,8 +6,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layoutSource, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
-import * as layout from './layout.gen.ts';
-import { ACTIONS, IFACE_STATES, LOSSES, MODES, VECTORS } from './names.ts';
+import * as layout from './spoof/layout.gen.ts';
+import { ACTIONS, IFACE_STATES, LOSSES, MODES, VECTORS } from './spoof/names.ts';
 
 const at = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -28,8 +28,8 @@ describe('layout', () => {
   afterAll(() => rmSync(dir, { recursive: true }));
 
   it.each([
-    { plan: SPOOF_LAYOUT, file: './layout.gen.ts' },
-    { plan: RUNTIME_LAYOUT, file: './runtime-layout.gen.ts' },
+    { plan: SPOOF_LAYOUT, file: './spoof/layout.gen.ts' },
+    { plan: RUNTIME_LAYOUT, file: './runtime/layout.gen.ts' },
   ])("layout - the committed $file is what the object's BTF gives", ({ plan, file }) => {
     const source = layoutSource(readBtf(path.join(dir, plan.object)), plan);
     expect(source).toBe(readFileSync(at(file), 'utf8'));

@@ -106,7 +106,7 @@ describe('native attach', () => {
     mkdirSync(mountPoint);
     expect(await resultOf('pins', 'reuse', { args: [tiny, mountPoint] })).toEqual({
       values: ['survives', 'survives'],
-      refused: `object.reuseMap: EINVAL (${mountPoint}/table: max entries is 8, the object wants 9)`,
+      refused: `object.reuseMap: EINVAL (${mountPoint}/table: max entries is 8, the object needs 9)`,
       otherType: 'BPF_OPEN EINVAL',
     });
   });

@@ -1,5 +1,6 @@
 /** Handles of the native binding from open to close, and everything that may come in between. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { native } from '../src/core/native.ts';
 import {
   BpfLink,
   BpfMap,
@@ -11,7 +12,6 @@ import {
   MAP_TYPE,
   RingReader,
 } from '../src/index.ts';
-import { native } from '../src/native.ts';
 import { compileFixture, needsRoot, resultOf, runScenario, TempDir } from './helpers.ts';
 
 const dir = new TempDir();

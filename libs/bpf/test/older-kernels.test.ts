@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
-import { withoutOffload } from '../src/spoof-offload.ts';
+import { withoutOffload } from '../src/spoof/offload.ts';
 
 /** MAX_BPF_STACK. */
 const STACK_BYTES = 512;

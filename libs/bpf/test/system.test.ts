@@ -1,6 +1,7 @@
 /** Loading the addon, its interface against native.ts, feature probes, and facts of the system. */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { native, nativePath } from '../src/core/native.ts';
 import {
   boottimeNs,
   cgroupId,
@@ -13,7 +14,6 @@ import {
   probeMapType,
   probeTcx,
 } from '../src/index.ts';
-import { native, nativePath } from '../src/native.ts';
 import { needsRoot, resultOf, TempDir } from './helpers.ts';
 
 const dir = new TempDir();
@@ -21,7 +21,7 @@ afterAll(() => dir[Symbol.dispose]());
 
 /** Method names of an interface in native.ts, in order. */
 function declared(name: string): string[] {
-  const source = readFileSync(new URL('../src/native.ts', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('../src/core/native.ts', import.meta.url), 'utf8');
   const body = source.match(new RegExp(`export interface ${name} \\{\\n([^]*?)\\n\\}`))?.[1];
   if (body === undefined) throw new Error(`native.ts declares no ${name}`);
   return [...body.matchAll(/^ {2}(\w+)\(/gm)].map((match) => match[1]!);

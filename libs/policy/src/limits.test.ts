@@ -1,8 +1,8 @@
 import { documentFields } from '@bailiff/schemas/testing';
 import { expect, it } from 'vitest';
 import * as z from 'zod';
-import { CONFIG_KINDS } from './keys.ts';
-import { schemaFor } from './values.ts';
+import { CONFIG_KINDS } from './configuration/keys.ts';
+import { schemaFor } from './configuration/values.ts';
 
 /** A record of enumerated names has as many entries as there are names. */
 const ENUMERATED = ['modes'];

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { BUILT_IN_RULES } from './correlation.ts';
-import { BUILT_IN_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './response.ts';
-import { effectiveMode } from './scopes.ts';
-import { spoofScoped } from './spoof.ts';
-import { isCidr, parseDurationMs } from './units.ts';
-import { defaultMode, TUNABLE_VECTORS, VECTORS } from './vectors.ts';
+import { effectiveMode } from './configuration/scopes.ts';
+import { BUILT_IN_RULES } from './documents/correlation.ts';
+import { BUILT_IN_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './documents/response.ts';
+import { spoofScoped } from './documents/spoof.ts';
+import { isCidr, parseDurationMs } from './vocabulary/units.ts';
+import { defaultMode, TUNABLE_VECTORS, VECTORS } from './vocabulary/vectors.ts';
 
 describe('units', () => {
   it.each([

@@ -1,10 +1,10 @@
 /** Builders for tests: a policy by its rules, a set of one policy, operations. */
 import { type RuntimePolicyInput, runtimePolicy } from '@bailiff/policy';
-import { mergeSelected } from './merge.ts';
-import type { Operation, TaskFacts } from './model.ts';
-import { type OperationName, socketValue } from './names.ts';
-import type { NamedPolicy } from './select.ts';
-import type { PolicySet } from './set.ts';
+import type { Operation, TaskFacts } from './model/model.ts';
+import { mergeSelected } from './policies/merge.ts';
+import type { NamedPolicy } from './policies/select.ts';
+import { type OperationName, socketValue } from './sets/names.ts';
+import type { PolicySet } from './sets/set.ts';
 
 /** Enforces unless it says otherwise. */
 export function policyOf(input: RuntimePolicyInput, name = 'test', namespace: string | null = null): NamedPolicy {

@@ -1,5 +1,4 @@
-export { canonicalForm, fingerprintHex, fingerprintOf, rabin64 } from './canonical.ts';
-export * from './capture.ts';
+export { canonicalForm, fingerprintHex, fingerprintOf, rabin64 } from './codec/canonical.ts';
 export {
   type Decoded,
   decode,
@@ -11,17 +10,8 @@ export {
   encodeVerdict,
   encodeViolationFrame,
   fingerprintIn,
-} from './codec.ts';
-export { SchemaError, type SchemaErrorCode } from './errors.ts';
-export * from './instance-status.ts';
-export {
-  decodeJudgedFrame,
-  type JudgedFrame,
-  type JudgedPod,
-  JudgedRegistry,
-  type JudgedSample,
-  type JudgedViolation,
-} from './judged-frame.ts';
+} from './codec/codec.ts';
+export { SchemaError, type SchemaErrorCode } from './codec/errors.ts';
 export {
   CUT_MARK,
   cutEnd,
@@ -37,14 +27,17 @@ export {
   type TextClass,
   type TextLimit,
   textLimit,
-} from './limits.ts';
-export * from './node-status.ts';
-export type { Origin } from './origins.ts';
-export * from './pods.ts';
-export * from './quarantine.ts';
-export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './registry.ts';
-export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './schemas.gen.ts';
-export { MAX_MESSAGE_BYTES } from './slab.ts';
-export * from './snapshot-value.ts';
-export { encodeToldFrame, type ToldViolation, tellCounter, tellOwner } from './told-frame.ts';
-export type * from './types.gen.ts';
+} from './codec/limits.ts';
+export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './codec/registry.ts';
+export { MAX_MESSAGE_BYTES } from './codec/scratch-buffer.ts';
+export * from './documents/capture.ts';
+export * from './documents/instance-status.ts';
+export * from './documents/node-status.ts';
+export * from './documents/pods.ts';
+export * from './documents/quarantine.ts';
+export * from './documents/snapshot-value.ts';
+export { decodeJudgedFrame, JudgedRegistry } from './fast/judged-frame.ts';
+export type { CounterIdentity, JudgedFrame, JudgedPod, JudgedSample, JudgedViolation } from './fast/judged-types.ts';
+export { encodeToldFrame, type ToldViolation, tellCounter, tellOwner } from './fast/pre-encoded-frame.ts';
+export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './generated/schemas.gen.ts';
+export type * from './generated/types.gen.ts';

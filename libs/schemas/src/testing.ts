@@ -1,8 +1,15 @@
 /** One of each message with every field set, for tests; a part may be replaced. */
 import avro from 'avsc';
-import type { MessageName, Messages } from './registry.ts';
-import { CURRENT_SCHEMAS } from './schemas.gen.ts';
-import type { OperationSample, PodCapture, Response, Verdict, Violation, ViolationFrame } from './types.gen.ts';
+import type { MessageName, Messages } from './codec/registry.ts';
+import { CURRENT_SCHEMAS } from './generated/schemas.gen.ts';
+import type {
+  OperationSample,
+  PodCapture,
+  Response,
+  Verdict,
+  Violation,
+  ViolationFrame,
+} from './generated/types.gen.ts';
 
 /** Encodes a message without any of the limits that Bailiff's own encoder keeps: what a forged client can publish. */
 export function encodeUnlimited<N extends MessageName>(name: N, value: Messages[N]): Buffer {

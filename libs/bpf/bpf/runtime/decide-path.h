@@ -1,32 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Decisions about what has a path or a unix name.
+ * Decisions about objects with a path or a unix name.
  *
- * Place in the path: hook → identify() → here → decide.h's settle. An object is judged by its path from the root of its mount
- * namespace and, where a part of the container's root is mounted elsewhere, by its own place as well (walk.h): a denial of either
- * holds, an allow only where both places have one, or mounting what the pod wrote over an allowed name would allow it.
- * Bounds: PATH_RULES an entry; one look-up a component of the path, another for each suffix length that the set has.
+ * Place in the data path: hook → identify() → here → rt_decide() in decide.h. An object is matched
+ * by its path from the root of its mount namespace. If a part of the container's root is mounted
+ * elsewhere, its own location is matched as well (walk.h). A denial at either location holds. An
+ * allow needs both, because a pod could otherwise mount its own file over an allowed name.
+ * Limits: PATH_RULES per entry; one look-up per component, and one per suffix length of the set.
  */
 #ifndef BAILIFF_RUNTIME_DECIDE_PATH_H
 #define BAILIFF_RUNTIME_DECIDE_PATH_H
 
+#include <stdbool.h>
+
+#include "decide.h"
+#include "walk.h"
+
 #define MAX_SUFFIX	63
 
-struct judging {
+struct matching {
 	struct scratch *scratch;
-	const struct identity *who;
-	struct verdict *verdict;
-	__u64 ops;		/* bits: one of them in a rule is enough */
-	__u32 depths;		/* as of struct set_head: where a rule of these operations can stand */
+	const struct identity *identity;
+	struct matches *matches;
+	__u64 ops;		/* bits; a rule needs one of them */
+	__u32 depths;		/* as in struct set_head: depths of rules for these operations */
 };
 
 #define MAX_DEPTH	31
-/* For which marks stand above what is denied. */
+/* Operations that the markers above a denied path refuse. */
 #define ANCESTOR_OPS	(OP_BIT(OP_RENAME) | OP_BIT(OP_MOUNT_POINT))
 
-static __always_inline __u32 depths_of(const struct identity *who, __u64 ops)
+static __always_inline __u32 depths_of(const struct identity *identity, __u64 ops)
 {
-	return who->depths && !(ops & ANCESTOR_OPS) ? who->depths : ~0U;
+	return identity->depths && !(ops & ANCESTOR_OPS) ? identity->depths : ~0U;
 }
 
 static __always_inline __u32 at_depth(__u32 depth)
@@ -34,13 +40,13 @@ static __always_inline __u32 at_depth(__u32 depth)
 	return 1U << (depth < MAX_DEPTH ? depth : MAX_DEPTH);
 }
 
-/* Bits of the depths from `depth` on. */
+/* Bits of all depths from `depth` on. */
 static __always_inline __u32 from_depth(__u32 depth)
 {
 	return ~0U << (depth < MAX_DEPTH ? depth : MAX_DEPTH);
 }
 
-static __always_inline bool matches(__u32 match, __u32 above)
+static __always_inline bool path_match_holds(__u32 match, __u32 above)
 {
 	switch (match) {
 	case PATH_RECURSIVE:
@@ -52,15 +58,18 @@ static __always_inline bool matches(__u32 match, __u32 above)
 	}
 }
 
-/* Rules at one hash that speak about one of `ops`. `place`: the path_kind, and from bit 8 on how far above the object this is. */
-__noinline int rt_collect_path(const struct identity *who, struct verdict *verdict, __u64 hash, __u64 ops, __u32 place)
+/*
+ * Collects the rules at one hash that cover one of `ops`. `place`: the path_kind, and from bit 8 on
+ * the distance to the object.
+ */
+__noinline int rt_collect_path(const struct identity *identity, struct matches *matches, __u64 hash, __u64 ops, __u32 place)
 {
 	const struct path_rules *rules;
 	struct path_key key = {};
 
-	if (!who || !verdict)
+	if (!identity || !matches)
 		return 0;
-	key.set = who->subject.set;
+	key.set = identity->subject.set;
 	key.kind = place & 0xff;
 	key.hash = hash;
 	rules = bpf_map_lookup_elem(&rt_paths, &key);
@@ -69,41 +78,44 @@ __noinline int rt_collect_path(const struct identity *who, struct verdict *verdi
 
 		if (i >= rules->count)
 			break;
-		if (rule->ops & ops && matches(rule->match, place >> 8))
-			collect(who, verdict, rule->rule, rule->source, rule->action);
+		if (rule->ops & ops && path_match_holds(rule->match, place >> 8))
+			collect(identity, matches, rule->rule, rule->source, rule->action);
 	}
 	return 0;
 }
 
-static __always_inline void collect_path(const struct judging *judging, enum path_kind kind, __u64 hash, __u32 above)
+static __always_inline void collect_path(const struct matching *matching, enum path_kind kind, __u64 hash, __u32 above)
 {
-	rt_collect_path(judging->who, judging->verdict, hash, judging->ops, kind | above << 8);
+	rt_collect_path(matching->identity, matching->matches, hash, matching->ops, kind | above << 8);
 }
 
-static long judge_step(__u32 step, void *context)
+static long match_step(__u32 step, void *context)
 {
-	struct judging *judging = context;
-	struct scratch *scratch = judging->scratch;
+	struct matching *matching = context;
+	struct scratch *scratch = matching->scratch;
 	__u32 above = scratch->count - 1 - step;
 
-	if (above >= WALK_COMPONENTS || !(judging->depths & from_depth(step + 1)))
+	if (above >= WALK_COMPONENTS || !(matching->depths & from_depth(step + 1)))
 		return 1;
 	scratch->hash = hash_component(scratch, scratch->hash, scratch->components[above]);
-	/* counted anew: what would have to be kept over the calls is stack that the longest chain of them lacks */
-	if (judging->depths & at_depth(scratch->count - above))
-		collect_path(judging, PATH_PREFIX, scratch->hash, above);
+	/*
+	 * Computed again: a variable kept over the calls would exceed the stack of the longest call
+	 * chain.
+	 */
+	if (matching->depths & at_depth(scratch->count - above))
+		collect_path(matching, PATH_PREFIX, scratch->hash, above);
 	return 0;
 }
 
 static long suffix_step(__u32 step, void *context)
 {
-	struct judging *judging = context;
-	struct scratch *scratch = judging->scratch;
+	struct matching *matching = context;
+	struct scratch *scratch = matching->scratch;
 	__u32 length = (step + 1) & MAX_SUFFIX, whole;
 	const unsigned char *name;
 	struct dentry *dentry;
 
-	if (!(judging->who->suffix_lengths >> length & 1))
+	if (!(matching->identity->suffix_lengths >> length & 1))
 		return 0;
 	dentry = scratch->components[0];
 	whole = LOAD(dentry, dentry, d_name.len);
@@ -112,134 +124,134 @@ static long suffix_step(__u32 step, void *context)
 		return 1;
 	if (bpf_probe_read_kernel(scratch->words, length, name + whole - length))
 		return 1;
-	collect_path(judging, PATH_SUFFIX, rt_siphash(scratch, length), 0);
+	collect_path(matching, PATH_SUFFIX, rt_siphash(scratch, length), 0);
 	return 0;
 }
 
-/* The path that the components of scratch are, and the end of its last name. */
-static __always_inline void judge_path(struct judging *judging, enum walk_end end)
+/* Matches the path in scratch->components, and the suffixes of its last name. */
+static __always_inline void match_path(struct matching *matching, enum walk_end end)
 {
-	struct scratch *scratch = judging->scratch;
+	struct scratch *scratch = matching->scratch;
 
-	/* a path above all rules is not hashed, nor what lies below the deepest of them */
-	if (judging->depths & ~(scratch->count < MAX_DEPTH ? from_depth(scratch->count + 1) : 0)) {
+	/* Paths above all rules, and components below the deepest rule, are not hashed. */
+	if (matching->depths & ~(scratch->count < MAX_DEPTH ? from_depth(scratch->count + 1) : 0)) {
 		scratch->hash = hash_root(scratch, end);
-		if (judging->depths & 1)
-			collect_path(judging, PATH_PREFIX, scratch->hash, scratch->count);
-		bpf_loop(WALK_COMPONENTS, judge_step, judging, 0);
+		if (matching->depths & 1)
+			collect_path(matching, PATH_PREFIX, scratch->hash, scratch->count);
+		bpf_loop(WALK_COMPONENTS, match_step, matching, 0);
 	}
-	if (judging->who->suffix_lengths && scratch->count)
-		bpf_loop(MAX_SUFFIX, suffix_step, judging, 0);
+	if (matching->identity->suffix_lengths && scratch->count)
+		bpf_loop(MAX_SUFFIX, suffix_step, matching, 0);
 }
 
-/* What satisfies any posture satisfies an audited one. */
+/* An allow for any posture includes an audited one. */
 static __always_inline __u32 widened(__u32 allowed)
 {
 	return allowed & 1U << RULE_ALLOW ? allowed | 1U << RULE_ALLOW_AUDIT : allowed;
 }
 
-/* After the place that it was reached by. */
-static __always_inline void judge_own_place(struct judging *judging)
+/* Matches the own location, after the location that the object was reached by. */
+static __always_inline void match_own_location(struct matching *matching)
 {
-	struct verdict *verdict = judging->verdict;
-	__u32 allowed = widened(verdict->allowed);
+	struct matches *matches = matching->matches;
+	__u32 allowed = widened(matches->allowed);
 
-	if (judging->scratch->end != WALK_STOP) {
-		verdict->unresolved = 1;
+	if (matching->scratch->end != WALK_STOP) {
+		matches->unresolved = 1;
 		return;
 	}
-	verdict->allowed = 0;
-	judge_path(judging, WALK_ROOT);
-	verdict->allowed = widened(verdict->allowed) & allowed;
+	matches->allowed = 0;
+	match_path(matching, WALK_ROOT);
+	matches->allowed = widened(matches->allowed) & allowed;
 }
 
-/* Collects what matches the object of `show`, with any of `ops`, into `verdict`. */
-__noinline int rt_judge_object(const struct identity *who, struct verdict *verdict, const struct show *show, __u64 ops)
+/* Collects into `matches` the rules that match the object of `event` and one of `ops`. */
+__noinline int rt_match_object(const struct identity *identity, struct matches *matches, const struct event *event, __u64 ops)
 {
-	struct judging judging = { .who = who, .verdict = verdict, .ops = ops };
+	struct matching matching = { .identity = identity, .matches = matches, .ops = ops };
 	struct scratch *scratch;
 	enum walk_end end;
 
-	if (!who || !verdict || !show)
+	if (!identity || !matches || !event)
 		return 0;
-	judging.depths = depths_of(who, ops);
-	verdict->unresolved = 1;
+	matching.depths = depths_of(identity, ops);
+	matches->unresolved = 1;
 	scratch = claim();
 	if (!scratch)
 		return 0;
-	judging.scratch = scratch;
-	end = walk(scratch, show->dentry, show->mnt);
+	matching.scratch = scratch;
+	end = walk(scratch, event->dentry, event->mnt);
 	if (end != WALK_UNRESOLVED) {
-		verdict->unresolved = 0;
-		judge_path(&judging, end);
-		if (walk_own_place(scratch, who->root_device, (void *)who->root_dentry))
-			judge_own_place(&judging);
+		matches->unresolved = 0;
+		match_path(&matching, end);
+		if (walk_own_location(scratch, identity->root_device, (void *)identity->root_dentry))
+			match_own_location(&matching);
 	}
 	release(scratch);
-	if (verdict->unresolved)
-		rt_lose(RT_LOSS_UNRESOLVED);
+	if (matches->unresolved)
+		rt_count_loss(RT_LOSS_UNRESOLVED);
 	return 0;
 }
 
-/* The object that `show` shows. */
-static __noinline int judged_object(struct who *who, enum op op, const struct show *show)
+/* Decides about the object of `event`. */
+static __noinline int decide_object_event(struct policy_ctx *policy, enum op op, const struct event *event)
 {
-	struct verdict verdict = NO_VERDICT;
+	struct matches matches = NO_MATCHES;
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	rt_judge_object(&who->identity, &verdict, show, OP_BIT(op));
-	return is_nothing(&verdict, who->head, op) ? 0 : rt_settle(&who->identity, &verdict, show, op);
+	rt_match_object(&policy->identity, &matches, event, OP_BIT(op));
+	return has_no_effect(&matches, policy->head, op) ? 0 : rt_decide(&policy->identity, &matches, event, op);
 }
 
-/* `dentry` need not exist; it lies in the mount `mnt`. */
-static __always_inline int decide_object(struct who *who, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+/* `dentry` is in the mount `mnt` and may be negative. */
+static __always_inline int decide_object(struct policy_ctx *policy, enum op op, struct dentry *dentry, struct vfsmount *mnt)
 {
-	struct show show = { .dentry = dentry, .mnt = mnt };
+	struct event event = { .dentry = dentry, .mnt = mnt };
 
-	return refused(judged_object(who, op, &show));
+	return refused(decide_object_event(policy, op, &event));
 }
 
-/* The path of an existing object. */
-static __always_inline int decide_path(struct who *who, enum op op, const struct path *path)
+/* Decides about an existing object. */
+static __always_inline int decide_path(struct policy_ctx *policy, enum op op, const struct path *path)
 {
-	return decide_object(who, op, LOAD(path, path, dentry), LOAD(path, path, mnt));
+	return decide_object(policy, op, LOAD(path, path, dentry), LOAD(path, path, mnt));
 }
 
-static __always_inline int decide_file(struct who *who, enum op op, const struct file *file)
+static __always_inline int decide_file(struct policy_ctx *policy, enum op op, const struct file *file)
 {
-	return decide_object(who, op, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt));
+	return decide_object(policy, op, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt));
 }
 
-/* What the path_* hooks give: an entry, there or not, of a directory. */
-static __always_inline int decide_child(struct who *who, enum op op, const struct path *directory, struct dentry *dentry)
+/* Decides about an entry of a directory, as the path_* hooks pass it; it may be negative. */
+static __always_inline int decide_child(struct policy_ctx *policy, enum op op, const struct path *directory, struct dentry *dentry)
 {
-	return decide_object(who, op, dentry, LOAD(path, directory, mnt));
+	return decide_object(policy, op, dentry, LOAD(path, directory, mnt));
 }
 
 /* ---- abstract unix names ---- */
 
 #define ABSTRACT_BYTES	127	/* a mask; sun_path has 108 */
 
-/* An abstract unix name in kernel memory, without its leading zero. */
-static __always_inline int decide_name(struct who *who, enum op op, const char *name, __u32 length)
+/* Decides about an abstract unix name in kernel memory, without its leading zero. */
+static __always_inline int decide_name(struct policy_ctx *policy, enum op op, const char *name, __u32 length)
 {
-	struct verdict verdict = NO_VERDICT;
-	struct show show = { .text = name, .length = length };
-	struct judging judging = { .who = &who->identity, .verdict = &verdict, .ops = OP_BIT(op) };
+	struct matches matches = NO_MATCHES;
+	struct event event = { .text = name, .length = length };
+	struct matching matching = { .identity = &policy->identity, .matches = &matches, .ops = OP_BIT(op) };
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	judging.scratch = claim();
-	if (judging.scratch) {
+	matching.scratch = claim();
+	if (matching.scratch) {
 		length &= ABSTRACT_BYTES;
-		if (!bpf_probe_read_kernel(judging.scratch->words, length, name))
-			collect_path(&judging, PATH_ABSTRACT, rt_siphash(judging.scratch, length), 0);
-		release(judging.scratch);
+		if (!bpf_probe_read_kernel(matching.scratch->words, length, name))
+			collect_path(&matching, PATH_ABSTRACT, rt_siphash(matching.scratch, length), 0);
+		release(matching.scratch);
 	} else {
-		verdict.unresolved = 1;
+		matches.unresolved = 1;
 	}
-	return refused(rt_settle(&who->identity, &verdict, &show, op));
+	return refused(rt_decide(&policy->identity, &matches, &event, op));
 }
 
 #endif

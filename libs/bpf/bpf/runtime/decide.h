@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The decision: which rules match, and what follows from them.
+ * The decision: collects the matching rules and applies them.
  *
- * Place in the path: hook → identify() → decide_*(), here for values and addresses, in decide-path.h for paths → EPERM or not. Every decide_* returns 0 (go on) or 1 (refuse), with all
- * that follows done already; a hook branches to `return -EPERM`, because the verifier wants to see the constant.
- * All matching rules are collected first. A block or kill refuses, the stronger one before the lower index; an audit counts
- * beside it. Only without one do allows and postures matter (settle()). The same in TypeScript: libs/runtime/src/model.ts.
- * Bounds: VALUE_RULES and ADDRESS_RULES an entry.
+ * Place in the data path: hook → identify() → decide_*() → EPERM or 0. This file decides about
+ * values and addresses, decide-path.h about paths. Each decide_*() returns 0 (allow) or 1 (refuse),
+ * after it counted and sampled. The hook branches to `return -EPERM`, because the verifier wants a
+ * constant.
+ * All matching rules are collected first. A block or kill refuses: the stronger action, then the
+ * lower index. An audit is counted in addition. Without a denial, allow rules and postures decide
+ * (rt_decide()). libs/runtime/src/model/model.ts is the same decision in TypeScript.
+ * Limits: VALUE_RULES and ADDRESS_RULES per entry.
  */
 #ifndef BAILIFF_RUNTIME_DECIDE_H
 #define BAILIFF_RUNTIME_DECIDE_H
 
+#include <stdbool.h>
+
+#include "identity.h"
+#include "maps.h"
+#include "sample.h"
+#include "state.h"
+
 #define NO_RULE		(~0U)
 
 /*
- * Hides from the compiler that a decision is 0 or 1: it would return the negated value instead of a constant, and the verifier
- * refuses that. Every decide_* passes through it; so must a function of a hook's own that is not inlined.
+ * Hides from the compiler that a decision is 0 or 1. Otherwise it returns the negated value instead
+ * of a constant, and the verifier rejects that. Every decide_*() uses it; so must a function of a
+ * hook that is not inlined.
  */
 static __always_inline int refused(int decision)
 {
@@ -23,28 +34,28 @@ static __always_inline int refused(int decision)
 	return decision;
 }
 
-enum held { HELD_NOT, HELD, HELD_PERHAPS };
+enum source_match { SOURCE_NO_MATCH, SOURCE_MATCH, SOURCE_MAY_MATCH };
 
-struct verdict {
-	__u32 rule;		/* of the strongest denial; NO_RULE = none */
-	__u32 action;		/* its own */
+struct matches {
+	__u32 rule;		/* of the strongest denial; NO_RULE: none */
+	__u32 action;		/* action of that rule */
 	__u32 audit_rule;
-	__u32 allowed;		/* bit per RULE_ALLOW_AUDIT, RULE_ALLOW */
-	__u32 unresolved;	/* 1: the object has no path within the bounds; a denial found before holds all the same */
+	__u32 allowed;		/* bits RULE_ALLOW_AUDIT and RULE_ALLOW */
+	__u32 unresolved;	/* 1: no path within the limits; an earlier denial still holds */
 	__u32 reserved;
 };
 
-#define NO_VERDICT ((struct verdict){ .rule = NO_RULE, .audit_rule = NO_RULE })
+#define NO_MATCHES ((struct matches){ .rule = NO_RULE, .audit_rule = NO_RULE })
 
-/* Whether the current task is one that a rule's group of programs names: enum held. */
-__noinline int rt_source_held(__u32 set, __u32 source)
+/* Returns enum source_match: whether a rule's group of programs names the current task. */
+__noinline int rt_match_source(__u32 set, __u32 source)
 {
 	const struct task_state *task = state_of(bpf_get_current_task_btf());
 	struct source_key key = { .set = set, .source = source };
 	const __u32 *flags;
 
 	if (!task)
-		return HELD_NOT;
+		return SOURCE_NO_MATCH;
 	for (__u32 i = 0; i < SOURCE_CHAIN; i++) {
 		if (i >= task->chain_count)
 			break;
@@ -53,38 +64,38 @@ __noinline int rt_source_held(__u32 set, __u32 source)
 			continue;
 		flags = bpf_map_lookup_elem(&rt_sources, &key);
 		if (flags && *flags & (i ? SOURCE_CHILDREN : SOURCE_SELF))
-			return HELD;
+			return SOURCE_MATCH;
 	}
 	if (!(task->flags & TASK_CHAIN_CUT))
-		return HELD_NOT;
+		return SOURCE_NO_MATCH;
 	key.program = 0;
 	flags = bpf_map_lookup_elem(&rt_sources, &key);
-	return flags && *flags & SOURCE_CHILDREN ? HELD_PERHAPS : HELD_NOT;
+	return flags && *flags & SOURCE_CHILDREN ? SOURCE_MAY_MATCH : SOURCE_NO_MATCH;
 }
 
-static __always_inline void collect(const struct identity *who, struct verdict *verdict, __u32 rule, __u32 source, __u32 action)
+static __always_inline void collect(const struct identity *identity, struct matches *matches, __u32 rule, __u32 source, __u32 action)
 {
 	if (source) {
-		enum held held = rt_source_held(who->subject.set, source);
+		enum source_match match = rt_match_source(identity->subject.set, source);
 
-		if (held == HELD_NOT || (held == HELD_PERHAPS && action <= RULE_ALLOW))
+		if (match == SOURCE_NO_MATCH || (match == SOURCE_MAY_MATCH && action <= RULE_ALLOW))
 			return;
 	}
 	if (action <= RULE_ALLOW) {
-		verdict->allowed |= 1U << action;
+		matches->allowed |= 1U << action;
 	} else if (action == RULE_AUDIT) {
-		if (rule < verdict->audit_rule)
-			verdict->audit_rule = rule;
-	} else if (action > verdict->action || (action == verdict->action && rule < verdict->rule)) {
-		verdict->action = action;
-		verdict->rule = rule;
+		if (rule < matches->audit_rule)
+			matches->audit_rule = rule;
+	} else if (action > matches->action || (action == matches->action && rule < matches->rule)) {
+		matches->action = action;
+		matches->rule = rule;
 	}
 }
 
-/* Number of cells before the extra ones. */
-static __always_inline __u32 extra_cell(const struct identity *who, __u32 extra)
+/* Index of an extra cell, after those of the rules. */
+static __always_inline __u32 extra_cell(const struct identity *identity, __u32 extra)
 {
-	return who->subject.counter_count - COUNTER_EXTRA + extra;
+	return identity->subject.counter_count - COUNTER_EXTRA + extra;
 }
 
 static __always_inline enum posture_class class_of(enum op op)
@@ -99,17 +110,17 @@ static __always_inline enum posture_class class_of(enum op op)
 		return POSTURE_CAPABILITY;
 	if (op == OP_MOUNT || op == OP_KERNEL)
 		return POSTURE_KERNEL;
-	return POSTURE_CLASSES;	/* none */
+	return POSTURE_CLASSES;	/* no posture */
 }
 
-/* What a decision comes to: the cell it counts in, and the action as the rule has it. */
+/* Result of a decision: the counter cell, and the action of the rule. */
 struct outcome {
 	__u32 cell;
 	__u32 action;		/* 0: nothing to count */
 	__u32 flags;		/* RT_SAMPLE_* */
 };
 
-static __always_inline struct outcome posture_outcome(const struct identity *who, const struct set_head *head, enum op op, __u32 allowed)
+static __always_inline struct outcome posture_outcome(const struct identity *identity, const struct set_head *head, enum op op, __u32 allowed)
 {
 	enum posture_class class = class_of(op);
 	struct outcome outcome = { .flags = RT_SAMPLE_POSTURE };
@@ -117,95 +128,95 @@ static __always_inline struct outcome posture_outcome(const struct identity *who
 	if (class >= POSTURE_CLASSES || allowed & 1U << RULE_ALLOW)
 		return outcome;
 	if (head->posture_block[class]) {
-		outcome.cell = extra_cell(who, EXTRA_POSTURE + class * 2 + 1);
+		outcome.cell = extra_cell(identity, EXTRA_POSTURE + class * 2 + 1);
 		outcome.action = RULE_BLOCK;
 	} else if (head->posture_audit[class] && !(allowed & 1U << RULE_ALLOW_AUDIT)) {
-		outcome.cell = extra_cell(who, EXTRA_POSTURE + class * 2);
+		outcome.cell = extra_cell(identity, EXTRA_POSTURE + class * 2);
 		outcome.action = RULE_AUDIT;
 	}
 	return outcome;
 }
 
-static __always_inline struct outcome unresolved_outcome(const struct identity *who, const struct set_head *head)
+static __always_inline struct outcome unresolved_outcome(const struct identity *identity, const struct set_head *head)
 {
 	bool block = head->unresolved >= RULE_BLOCK;
 
 	return (struct outcome){
-		.cell = extra_cell(who, EXTRA_UNRESOLVED + block),
+		.cell = extra_cell(identity, EXTRA_UNRESOLVED + block),
 		.action = block ? RULE_BLOCK : RULE_AUDIT,
 		.flags = RT_SAMPLE_POSTURE,
 	};
 }
 
-/* Counts the outcome, under break-glass as an audit; whether it refuses. */
-static __always_inline int carry_out(const struct identity *who, enum op op, struct outcome outcome, const struct show *show)
+/* Counts the outcome, as an audit during break-glass. Returns whether it refuses. */
+static __always_inline int carry_out(const struct identity *identity, enum op op, struct outcome outcome, const struct event *event)
 {
 	if (!outcome.action)
 		return 0;
-	if (outcome.action >= RULE_BLOCK && is_disarmed(who))
+	if (outcome.action >= RULE_BLOCK && is_disarmed(identity))
 		outcome.action = RULE_AUDIT;
-	rt_breach(who, show, outcome.cell, HOW(op, outcome.action) | HOW_FLAGS(outcome.flags));
+	rt_record_violation(identity, event, outcome.cell, EVENT_CODE(op, outcome.action) | EVENT_CODE_FLAGS(outcome.flags));
 	return outcome.action >= RULE_BLOCK;
 }
 
-/* Nothing matched that counts, and no posture asks: nothing follows. */
-static __always_inline bool is_nothing(const struct verdict *verdict, const struct set_head *head, enum op op)
+/* Whether no rule and no posture applies. */
+static __always_inline bool has_no_effect(const struct matches *matches, const struct set_head *head, enum op op)
 {
 	enum posture_class class = class_of(op);
 
-	if (verdict->rule != NO_RULE || verdict->audit_rule != NO_RULE || verdict->unresolved)
+	if (matches->rule != NO_RULE || matches->audit_rule != NO_RULE || matches->unresolved)
 		return false;
 	return class >= POSTURE_CLASSES || !(head->posture_block[class] | head->posture_audit[class]);
 }
 
-/* What follows from all that matched: 0 or 1. */
-__noinline int rt_settle(const struct identity *who, const struct verdict *verdict, const struct show *show, enum op op)
+/* Applies the collected rules and the posture. Returns 0 or 1. */
+__noinline int rt_decide(const struct identity *identity, const struct matches *matches, const struct event *event, enum op op)
 {
 	const struct set_head *head;
 	struct outcome outcome = {};
 	__u32 set;
 
-	if (!who || !verdict || !show)
+	if (!identity || !matches || !event)
 		return 1;
-	set = who->subject.set;
+	set = identity->subject.set;
 	head = bpf_map_lookup_elem(&rt_sets, &set);
 	if (!head)
 		return 1;
-	if (verdict->audit_rule != NO_RULE)
-		rt_breach(who, show, verdict->audit_rule, HOW(op, RULE_AUDIT));
-	if (verdict->rule != NO_RULE) {
-		outcome.cell = verdict->rule;
-		outcome.action = verdict->action;
-	} else if (verdict->unresolved) {
-		outcome = unresolved_outcome(who, head);
+	if (matches->audit_rule != NO_RULE)
+		rt_record_violation(identity, event, matches->audit_rule, EVENT_CODE(op, RULE_AUDIT));
+	if (matches->rule != NO_RULE) {
+		outcome.cell = matches->rule;
+		outcome.action = matches->action;
+	} else if (matches->unresolved) {
+		outcome = unresolved_outcome(identity, head);
 	} else {
-		outcome = posture_outcome(who, head, op, verdict->allowed);
+		outcome = posture_outcome(identity, head, op, matches->allowed);
 	}
-	return carry_out(who, op, outcome, show);
+	return carry_out(identity, op, outcome, event);
 }
 
-/* A denial by guard_aliases, which the caller has found to hold. */
-static __always_inline int deny_alias(struct who *who, enum op op, struct show *show)
+/* Denies by guard_aliases; the caller checked that it applies. */
+static __always_inline int deny_alias(struct policy_ctx *policy, enum op op, struct event *event)
 {
 	struct outcome outcome = {};
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	outcome.cell = who->head->guard_rule;
-	outcome.action = who->head->guard_aliases >= RULE_AUDIT ? who->head->guard_aliases : RULE_BLOCK;
-	return refused(carry_out(&who->identity, op, outcome, show));
+	outcome.cell = policy->head->guard_rule;
+	outcome.action = policy->head->guard_aliases >= RULE_AUDIT ? policy->head->guard_aliases : RULE_BLOCK;
+	return refused(carry_out(&policy->identity, op, outcome, event));
 }
 
 /* ---- values ---- */
 
-__noinline int rt_collect_value(const struct identity *who, struct verdict *verdict, enum op op, __u64 value)
+__noinline int rt_collect_value(const struct identity *identity, struct matches *matches, enum op op, __u64 value)
 {
 	const struct value_rules *rules;
 	struct value_key key = {};
 
-	if (!who || !verdict)
+	if (!identity || !matches)
 		return 0;
-	key.set = who->subject.set;
+	key.set = identity->subject.set;
 	key.op = op;
 	key.value = value;
 	rules = bpf_map_lookup_elem(&rt_values, &key);
@@ -214,14 +225,14 @@ __noinline int rt_collect_value(const struct identity *who, struct verdict *verd
 
 		if (i >= rules->count)
 			break;
-		collect(who, verdict, rule->rule, rule->source, rule->action);
+		collect(identity, matches, rule->rule, rule->source, rule->action);
 	}
 	return 0;
 }
 
 #define SOCKET_PARTS	3
 
-/* A socket is looked up with each of its parts as it is and as SOCKET_ANY. */
+/* A socket is looked up with each of its parts, and with SOCKET_ANY instead. */
 static __always_inline __u64 with_any(__u64 value, __u32 parts)
 {
 	for (__u32 part = 0; part < SOCKET_PARTS; part++) {
@@ -231,60 +242,60 @@ static __always_inline __u64 with_any(__u64 value, __u32 parts)
 	return value;
 }
 
-__noinline int rt_judge_value(const struct identity *who, struct verdict *verdict, enum op op, __u64 value)
+__noinline int rt_match_value(const struct identity *identity, struct matches *matches, enum op op, __u64 value)
 {
-	if (!who || !verdict)
+	if (!identity || !matches)
 		return 0;
 	for (__u32 parts = 0; parts < 1 << SOCKET_PARTS; parts++) {
-		rt_collect_value(who, verdict, op, with_any(value, parts));
+		rt_collect_value(identity, matches, op, with_any(value, parts));
 		if (op != OP_SOCKET)
 			break;
 	}
 	return 0;
 }
 
-/* `show->value` is what is judged; the rest of it what a sample shows. */
-static __always_inline int decide_shown(struct who *who, enum op op, const struct show *show)
+/* Decides about `event->value`; the other fields are for the sample. */
+static __always_inline int decide_event(struct policy_ctx *policy, enum op op, const struct event *event)
 {
-	struct verdict verdict = NO_VERDICT;
+	struct matches matches = NO_MATCHES;
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	rt_judge_value(&who->identity, &verdict, op, show->value);
-	if (is_nothing(&verdict, who->head, op))
+	rt_match_value(&policy->identity, &matches, op, event->value);
+	if (has_no_effect(&matches, policy->head, op))
 		return 0;
-	return refused(rt_settle(&who->identity, &verdict, show, op));
+	return refused(rt_decide(&policy->identity, &matches, event, op));
 }
 
-static __always_inline int decide_value(struct who *who, enum op op, __u64 value)
+static __always_inline int decide_value(struct policy_ctx *policy, enum op op, __u64 value)
 {
-	struct show show = { .value = value };
+	struct event event = { .value = value };
 
-	return decide_shown(who, op, &show);
+	return decide_event(policy, op, &event);
 }
 
-/* A value about a file: drift, a mount of the host. */
-static __always_inline int decide_value_of(struct who *who, enum op op, __u64 value, const struct path *path)
+/* Decides about a value of a file: its drift, or that it is on a mount of the host. */
+static __always_inline int decide_value_of(struct policy_ctx *policy, enum op op, __u64 value, const struct path *path)
 {
-	struct show show = {
+	struct event event = {
 		.value = value, .dentry = BPF_CORE_READ(path, dentry), .mnt = BPF_CORE_READ(path, mnt),
 	};
 
-	return decide_shown(who, op, &show);
+	return decide_event(policy, op, &event);
 }
 
 /* ---- addresses ---- */
 
 #define ADDRESS_KEY_BITS	(32 + 128)
 
-__noinline int rt_judge_endpoint(const struct identity *who, struct verdict *verdict, const struct endpoint *endpoint, enum op op)
+__noinline int rt_match_endpoint(const struct identity *identity, struct matches *matches, const struct endpoint *endpoint, enum op op)
 {
 	struct rt_address_key key = { .prefixlen = ADDRESS_KEY_BITS };
 	const struct address_rules *rules;
 
-	if (!who || !verdict || !endpoint)
+	if (!identity || !matches || !endpoint)
 		return 0;
-	key.set = who->subject.set;
+	key.set = identity->subject.set;
 	__builtin_memcpy(key.address, endpoint->address, sizeof(key.address));
 	rules = bpf_map_lookup_elem(&rt_addresses, &key);
 	for (__u32 i = 0; i < ADDRESS_RULES && rules; i++) {
@@ -295,22 +306,22 @@ __noinline int rt_judge_endpoint(const struct identity *who, struct verdict *ver
 		if (!(rule->ops >> (op - OP_CONNECT) & 1) || endpoint->port < rule->port_first || endpoint->port > rule->port_last)
 			continue;
 		if (!rule->protocol || rule->protocol == endpoint->protocol)
-			collect(who, verdict, rule->rule, rule->source, rule->action);
+			collect(identity, matches, rule->rule, rule->source, rule->action);
 	}
 	return 0;
 }
 
-static __always_inline int decide_endpoint(struct who *who, enum op op, const struct endpoint *endpoint)
+static __always_inline int decide_endpoint(struct policy_ctx *policy, enum op op, const struct endpoint *endpoint)
 {
-	struct verdict verdict = NO_VERDICT;
-	struct show show = { .has_endpoint = 1, .endpoint = *endpoint };
+	struct matches matches = NO_MATCHES;
+	struct event event = { .has_endpoint = 1, .endpoint = *endpoint };
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	rt_judge_endpoint(&who->identity, &verdict, &show.endpoint, op);
-	if (is_nothing(&verdict, who->head, op))
+	rt_match_endpoint(&policy->identity, &matches, &event.endpoint, op);
+	if (has_no_effect(&matches, policy->head, op))
 		return 0;
-	return refused(rt_settle(&who->identity, &verdict, &show, op));
+	return refused(rt_decide(&policy->identity, &matches, &event, op));
 }
 
 #endif

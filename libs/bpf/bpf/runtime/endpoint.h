@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The internet address that a call is about, as the kernel will use it and not as it was written.
+ * The internet address of a call, as the kernel will use it.
  *
- * Place in the path: net.h → here → decide_endpoint(). AF_UNSPEC counts as the socket's own family where the protocol takes
- * it so, 0.0.0.0 and :: as the own host on connecting and sending, IPv4 in IPv6 as IPv4, every stream but
- * one of SCTP as TCP, whatever layer the kernel puts over it; what has no ports has port 0. Bounds: reads 24 bytes of a name that the
- * kernel has copied already, so it cannot change afterwards.
+ * Place in the data path: net.h → here → decide_endpoint(). AF_UNSPEC means the socket's own family
+ * where the protocol accepts it. On connect and send, 0.0.0.0 and :: mean the own host. IPv4 in
+ * IPv6 counts as IPv4. Every stream except SCTP counts as TCP. A protocol without ports has port 0.
+ * Limit: reads 24 bytes of an address that the kernel has copied already, so it cannot change.
  */
 #ifndef BAILIFF_RUNTIME_ENDPOINT_H
 #define BAILIFF_RUNTIME_ENDPOINT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include <linux/in.h>
+#include <bpf/bpf_endian.h>
+
+#include "kernel.h"
+#include "layout.h"
+#include "sample.h"
 
 #define AF_UNSPEC		0
 #define AF_UNIX			1
@@ -55,14 +63,14 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
-	void *msg_control;	/* the kernel's copy when a hook sees it */
+	void *msg_control;	/* the kernel's copy, when a hook runs */
 	unsigned int msg_flags;
 	unsigned long msg_controllen;
 };
 
 #pragma clang attribute pop
 
-/* The start of sockaddr_in and sockaddr_in6: both have the port at the same place. */
+/* Start of sockaddr_in and sockaddr_in6, which have the port at the same offset. */
 struct inet_name {
 	__u16 family;
 	__be16 port;
@@ -75,15 +83,15 @@ struct inet_name {
 	};
 };
 
-/* All that says which address a call is about. */
+/* Everything that determines the address of a call. */
 struct naming {
 	struct inet_name inet;
 	__u32 length;		/* of `inet` */
 	__u32 op;
 	__u16 protocol;
 	__u16 reserved;
-	__be32 bound_ipv4;	/* 0: to none */
-	__u32 bound_mapped;	/* an IPv6 socket that is bound to an IPv4 address */
+	__be32 bound_ipv4;	/* 0: not bound */
+	__u32 bound_mapped;	/* an IPv6 socket bound to an IPv4 address */
 };
 
 static __always_inline void map_ipv4(struct endpoint *endpoint, __be32 ipv4)
@@ -98,7 +106,10 @@ static __always_inline bool has_ports(const struct endpoint *endpoint)
 	return endpoint->type != SOCK_RAW && endpoint->protocol != IPPROTO_ICMP && endpoint->protocol != IPPROTO_ICMPV6;
 }
 
-/* A destination of all zeroes is the own host: loopback, or with IPv4 the address the socket is bound to. */
+/*
+ * A destination of zeros is the own host: loopback, or with IPv4 the address that the socket is
+ * bound to.
+ */
 static __always_inline void fill_any(struct endpoint *endpoint, const struct naming *naming)
 {
 	__u64 *halves = (__u64 *)endpoint->address;
@@ -114,7 +125,10 @@ static __always_inline void fill_any(struct endpoint *endpoint, const struct nam
 		words[3] = bpf_htonl(1);
 }
 
-/* Where the kernel takes a name of no family for one of the socket's own: on sending, raw sockets and UDP over IPv4. */
+/*
+ * The family of an address with AF_UNSPEC. On send, raw sockets and UDP over IPv4 take their own
+ * family.
+ */
 static __always_inline __u16 implied_family(const struct endpoint *endpoint, __u32 op)
 {
 	if (op == OP_CONNECT)
@@ -124,7 +138,10 @@ static __always_inline __u16 implied_family(const struct endpoint *endpoint, __u
 	return endpoint->family;
 }
 
-/* 0: no internet address, or one that the kernel will refuse by itself. Not static, so that it is verified once. */
+/*
+ * Returns 0 if there is no internet address, or one that the kernel rejects. Global, so that the
+ * verifier checks it once.
+ */
 __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *naming)
 {
 	__u16 family;
@@ -133,7 +150,7 @@ __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *na
 		return 0;
 	endpoint->protocol = naming->protocol;
 	if (endpoint->type == SOCK_STREAM && naming->protocol != IPPROTO_SCTP)
-		endpoint->protocol = IPPROTO_TCP;	/* itself, or a layer over it: MPTCP, SMC */
+		endpoint->protocol = IPPROTO_TCP;	/* TCP, or a layer above it: MPTCP, SMC */
 	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op) : naming->inet.family;
 	if (family == AF_INET && naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))
 		map_ipv4(endpoint, naming->inet.ipv4);
@@ -170,13 +187,13 @@ static __noinline bool read_endpoint(struct endpoint *endpoint, enum op op, stru
 	return shape_endpoint(endpoint, &naming);
 }
 
-/* The address that a socket is bound to. */
+/* Reads the address that a socket is bound to. */
 static __noinline bool read_bound(struct endpoint *endpoint, enum op op, struct sock *sk)
 {
 	struct naming naming = { .op = op, .length = sizeof(naming.inet) };
 
 	naming.inet.family = sk->__sk_common.skc_family;
-	naming.inet.port = bpf_htons(sk->__sk_common.skc_num);	/* 0: the kernel will choose one */
+	naming.inet.port = bpf_htons(sk->__sk_common.skc_num);	/* 0: not chosen yet */
 	describe_socket(endpoint, &naming, sk);
 	if (naming.inet.family == AF_INET)
 		naming.inet.ipv4 = naming.bound_ipv4;

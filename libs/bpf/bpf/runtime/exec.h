@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Programs and what is mapped to be run: by path, and by where the file comes from.
+ * Programs and executable mappings: by path, and by the origin of the file.
  *
- * bprm_check_security	every program and, in a second call, the interpreter of a script: OP_EXECUTE, OP_DRIFT
- * mmap_file		an executable mapping: OP_MAP_EXECUTE, OP_DRIFT, host mounts; so ld.so, LD_PRELOAD and dlopen say what they load
- * file_mprotect	likewise for what was mapped without and becomes executable
+ * bprm_check_security	every program, and in a second call the interpreter of a script:
+ * 			OP_EXECUTE, OP_DRIFT
+ * mmap_file		an executable mapping: OP_MAP_EXECUTE, OP_DRIFT, host mounts; covers
+ * 			ld.so, LD_PRELOAD and dlopen
+ * file_mprotect		the same for a mapping that becomes executable
  *
- * Drift is what no image layer holds: only an overlay inode without an upper dentry, in the file system that was the
- * container's root when the task was armed, is image. An overlay that a container mounts itself is therefore none.
- * The program itself was judged when it was run, so what the kernel maps of it during that exec is not judged again. Later mappings
- * are: which file is a process's own it can change (PR_SET_MM_EXE_FILE).
- * Anonymous memory is nobody's file, also where the kernel keeps one behind it: shared, of huge pages, of /dev/zero.
+ * Drift is a file that no image layer has. Only an overlay inode without an upper dentry is image,
+ * in the file system that was the container's root when the task was armed. An overlay that a
+ * container mounts is not.
+ * The program of an exec was decided already, so the kernel's mappings of it during that exec are
+ * not. Later mappings are decided, because a process can change its own file (PR_SET_MM_EXE_FILE).
+ * Anonymous memory has no file, even where the kernel keeps one for it: shared memory, huge pages,
+ * /dev/zero.
  */
 #ifndef BAILIFF_RUNTIME_EXEC_H
 #define BAILIFF_RUNTIME_EXEC_H
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
+#include "decide.h"
+#include "decide-path.h"
+#include "identity.h"
+#include "walk.h"
 
 #define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT))
 #define MAP_OPS (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
@@ -28,8 +43,8 @@ static __always_inline bool is_deleted(struct dentry *dentry)
 }
 
 /*
- * The upper dentry of an overlay inode: struct ovl_inode has it right behind its vfs_inode, in every kernel since 4.19. The
- * type itself is in the BTF of a module, if overlay is one, and not to be had without more privileges.
+ * The upper dentry of an overlay inode. Since 4.19, struct ovl_inode has it right after its
+ * vfs_inode. The type itself may be in the BTF of a module, which needs more privileges to read.
  */
 static __always_inline bool has_upper(struct inode *inode)
 {
@@ -57,50 +72,50 @@ static __noinline enum origin origin_of(struct dentry *dentry, __u32 root_device
 	return is_deleted(dentry) ? FROM_LAYER : FROM_VOLUME;
 }
 
-static __always_inline int decide_origin(struct who *who, struct show *show)
+static __always_inline int decide_origin(struct policy_ctx *policy, struct event *event)
 {
 	enum origin origin;
 
-	if (!who->head)
+	if (!policy->head)
 		return 1;
-	origin = origin_of(show->dentry, who->root_device);
-	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && who->head->drift_volumes))
+	origin = origin_of(event->dentry, policy->root_device);
+	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && policy->head->drift_volumes))
 		return 0;
-	show->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
-	return decide_shown(who, OP_DRIFT, show);
+	event->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
+	return decide_event(policy, OP_DRIFT, event);
 }
 
-/* A file of the host's own tree, that a container got at through a descriptor or /proc. */
-static __always_inline int decide_host_mount(struct who *who, struct show *show)
+/* Decides about a file on a mount of the host, reached by a descriptor or by /proc. */
+static __always_inline int decide_host_mount(struct policy_ctx *policy, struct event *event)
 {
-	show->value = KERNEL_HOST_MOUNTS;
-	return is_host_mount(show->mnt) && decide_shown(who, OP_KERNEL, show);
+	event->value = KERNEL_HOST_MOUNTS;
+	return is_host_mount(event->mnt) && decide_event(policy, OP_KERNEL, event);
 }
 
-/* Everything that is asked of a file that becomes code; `op` by its path. */
-static __always_inline int decide_code(struct who *who, enum op op, const struct file *file)
+/* Makes all decisions about a file that becomes code; `op` is the one by path. */
+static __always_inline int decide_executable(struct policy_ctx *policy, enum op op, const struct file *file)
 {
-	struct show show = {};
+	struct event event = {};
 
-	place_of_file(file, &show.dentry, &show.mnt);
-	/* a program was opened for this exec, and file_open asked */
-	if (op == OP_MAP_EXECUTE && speaks(who, OP_KERNEL) && decide_host_mount(who, &show))
+	file_location(file, &event.dentry, &event.mnt);
+	/* for a program, file_open decided about the host mount in this exec */
+	if (op == OP_MAP_EXECUTE && policy_covers_op(policy, OP_KERNEL) && decide_host_mount(policy, &event))
 		return 1;
-	if (speaks(who, OP_DRIFT) && decide_origin(who, &show))
+	if (policy_covers_op(policy, OP_DRIFT) && decide_origin(policy, &event))
 		return 1;
-	show.value = 0;
-	return speaks(who, op) && judged_object(who, op, &show);
+	event.value = 0;
+	return policy_covers_op(policy, op) && decide_object_event(policy, op, &event);
 }
 
 SEC("lsm/bprm_check_security")
 int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 {
 	struct file *program = bprm->file;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify_exec(&who, EXEC_OPS))
+	if (!identify_exec(&policy, EXEC_OPS))
 		return 0;
-	if (refused(decide_code(&who, OP_EXECUTE, program)))
+	if (refused(decide_executable(&policy, OP_EXECUTE, program)))
 		return -EPERM;
 	return 0;
 }
@@ -113,7 +128,10 @@ struct task_struct___exec {
 
 #pragma clang attribute pop
 
-/* Between the check of a program and its first instruction. A kernel without the flag does not tell: true. */
+/*
+ * Whether the task is between the check of a program and its first instruction. True in a kernel
+ * without the flag.
+ */
 static __always_inline bool is_in_exec(void)
 {
 	struct task_struct___exec *task = (void *)bpf_get_current_task_btf();
@@ -131,11 +149,11 @@ static __always_inline bool is_program_of_exec(const struct file *file)
 	if (!own || !is_in_exec())
 		return false;
 	of_own = LOAD(file, own, f_path.dentry);
-	place_of_file(file, &dentry, &mnt);
+	file_location(file, &dentry, &mnt);
 	return LOAD(dentry, of_own, d_inode) == LOAD(dentry, dentry, d_inode);
 }
 
-#define ZERO_DEVICE	(1 << 20 | 5)	/* /dev/zero, wherever its node lies */
+#define ZERO_DEVICE	(1 << 20 | 5)	/* /dev/zero, at any path */
 
 union memory_name {
 	char bytes[16];
@@ -147,7 +165,7 @@ static __always_inline bool same_name(const union memory_name *a, const union me
 	return a->words[0] == b->words[0] && a->words[1] == b->words[1];
 }
 
-/* The kernel's own names: it gives no file that a process asked for (memfd, System V) one of them. */
+/* The kernel's own names. No file that a process creates (memfd, System V) gets one of them. */
 static __always_inline bool is_memory_name(struct dentry *dentry)
 {
 	const union memory_name shared = { "dev/zero" }, huge = { "anon_hugepage" };
@@ -169,16 +187,16 @@ static __noinline bool is_anonymous(const struct file *file)
 
 static __noinline int decide_mapping(struct file *file)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify_any(&who, MAP_OPS) || is_program_of_exec(file) || is_anonymous(file))
+	if (!identify_any(&policy, MAP_OPS) || is_program_of_exec(file) || is_anonymous(file))
 		return 0;
-	return decide_code(&who, OP_MAP_EXECUTE, file);
+	return decide_executable(&policy, OP_MAP_EXECUTE, file);
 }
 
 /*
- * A runtime that loads a library of the container without an exec (a plug-in of the resolver, say) runs the container's code from
- * then on, so the first such mapping arms it.
+ * A runtime may load a library of the container without an exec, for example a resolver plug-in.
+ * From then on it runs the container's code, so the first such mapping arms it.
  */
 __noinline int rt_arm_by_mapping(const struct file_at *at)
 {
@@ -186,7 +204,7 @@ __noinline int rt_arm_by_mapping(const struct file_at *at)
 	struct task_state *state = state_of(task);
 	struct rt_origin origin = {};
 
-	if (!at || (state && state->flags & TASK_ARMED) || !is_of_container(task, at->file) || !find_origin(&origin))
+	if (!at || (state && state->flags & TASK_ARMED) || !is_container_file(task, at->file) || !find_origin(&origin))
 		return 0;
 	arm(task, &origin, BPF_CORE_READ(task, mm, exe_file));
 	return 0;

@@ -1,29 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Files: opening, and everything that changes what a path names.
+ * Files: opening, and all operations that change what a path names.
  *
- * Place in the path: syscalls and io_uring alike → LSM hooks here → place.h, decide.h. Hooks see the object that was found,
- * never the text that led to it. Each path is judged under its operation; what would leave the object under another name
- * (link, rename) is refused as well where a denial of more than running names the old one. What slips by, and from which
- * kernel on each hook is there: docs/runtime-hooks.md and docs/runtime-paths.md.
- * The path_* hooks are asked by syscalls only, so overlayfs's own work on its layers does not come here; its opens do
- * (FMODE_NOACCOUNT), and its extended attributes (under other credentials): both are left alone.
+ * Place in the data path: system calls and io_uring → LSM hooks here → mounts.h, decide.h. A hook
+ * receives the object, not the path text that led to it. Each path is decided under its operation.
+ * Link and rename give an object another name, so any denial of the old name refuses them, except
+ * denials of running. docs/runtime-hooks.md and docs/runtime-paths.md list the gaps, and the first
+ * kernel of each hook.
+ * Only system calls reach the path_* hooks, so overlayfs's own work on its layers does not. Its
+ * opens (FMODE_NOACCOUNT) and its extended attributes (foreign credentials) are ignored.
  */
 #ifndef BAILIFF_RUNTIME_FILE_H
 #define BAILIFF_RUNTIME_FILE_H
 
-#include "place.h"
-#include "foreign.h"
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
 #include "creation.h"
+#include "creds.h"
+#include "decide.h"
+#include "decide-path.h"
+#include "mounts.h"
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
-#define FMODE_CREATED	0x100000	/* by this very open */
-#define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel for itself: layers of an overlay */
+#define FMODE_CREATED	0x100000	/* by this open */
+#define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel itself: layers of an overlay */
 
 #define O_CREAT		0x40
 #define O_TRUNC		0x200
-#define FLAG_EXEC	0x20		/* opened to be run: judged as OP_EXECUTE elsewhere */
+#define FLAG_EXEC	0x20		/* opened for an exec: decided as OP_EXECUTE elsewhere */
 #define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
 
 /* ---- opening ---- */
@@ -41,20 +50,23 @@ static __always_inline __u64 open_ops(const struct file *file)
 	return ops;
 }
 
-/* An object under each of its operations that the set speaks about, and the mount it was reached through. 1: refuse. */
+/*
+ * Decides about an object under each of its operations that the set covers, and about the mount
+ * that it was reached through. Returns 1 to refuse.
+ */
 __noinline int rt_decide_object(const struct object *object)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!object || !identify_any(&who, object->ops | object->places))
+	if (!object || !identify_any(&policy, object->ops | object->reach_ops))
 		return 0;
-	who.quiet = object->quiet;
-	if (decide_place(&who, object))
+	policy.quiet = object->quiet;
+	if (decide_reach(&policy, object))
 		return 1;
 	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
 		if (!(object->ops >> op))
 			break;
-		if (object->ops & OP_BIT(op) && speaks(&who, op) && decide_object(&who, op, object->dentry, object->mnt))
+		if (object->ops & OP_BIT(op) && policy_covers_op(&policy, op) && decide_object(&policy, op, object->dentry, object->mnt))
 			return 1;
 	}
 	return 0;
@@ -62,28 +74,31 @@ __noinline int rt_decide_object(const struct object *object)
 
 static __always_inline int decide_ops(const struct path *path, __u64 ops)
 {
-	struct object object = { .dentry = path->dentry, .mnt = path->mnt, .ops = ops, .places = PLACE_OPS };
+	struct object object = { .dentry = path->dentry, .mnt = path->mnt, .ops = ops, .reach_ops = REACH_OPS };
 
 	return refused(rt_decide_object(&object));
 }
 
-/* open, openat2, creat, open_by_handle_at, /proc/<pid>/fd, io_uring, and the program of every exec. Not O_PATH. */
+/*
+ * open, openat2, creat, open_by_handle_at, /proc/<pid>/fd, io_uring, and the program of every exec.
+ * Not O_PATH.
+ */
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
-	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .places = PLACE_OPS };
+	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .reach_ops = REACH_OPS };
 
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
 	object.ops = open_ops(file);
 	if (file->f_flags & O_CREAT)
-		rt_take_asked(&object, file->f_mode & FMODE_CREATED);
+		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
 	if (refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;
 }
 
-/* A descriptor that another task hands over: SCM_RIGHTS, pidfd_getfd. It is as good as an open. */
+/* A descriptor from another task: SCM_RIGHTS, pidfd_getfd. It gives the same access as an open. */
 SEC("lsm/file_receive")
 int BPF_PROG(handle_file_receive, struct file *file)
 {
@@ -97,7 +112,7 @@ int BPF_PROG(handle_file_receive, struct file *file)
 
 /* ---- one path ---- */
 
-/* ftruncate and open(O_TRUNC) since 6.2; before, they go to path_truncate. */
+/* ftruncate and open(O_TRUNC) since 6.2; before, they call path_truncate. */
 SEC("lsm/file_truncate")
 int BPF_PROG(handle_file_truncate, struct file *file)
 {
@@ -130,7 +145,7 @@ int BPF_PROG(handle_path_chown, const struct path *path)
 	return 0;
 }
 
-/* Paths are those of the mount namespace, so a change of root gives nothing another name; it can still be denied. */
+/* Paths are those of the mount namespace, so a new root renames nothing. It can still be denied. */
 SEC("lsm/path_chroot")
 int BPF_PROG(handle_path_chroot, const struct path *path)
 {
@@ -143,7 +158,7 @@ int BPF_PROG(handle_path_chroot, const struct path *path)
 
 static __always_inline int decide_entry(const struct path *dir, struct dentry *dentry, enum op op)
 {
-	struct object object = { .dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .places = PLACE_OPS };
+	struct object object = { .dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .reach_ops = REACH_OPS };
 
 	return refused(rt_decide_object(&object));
 }
@@ -161,11 +176,11 @@ static __always_inline enum op mknod_op(unsigned int mode)
 	}
 }
 
-/* Of open(O_CREAT): whether the file is there is not known yet. */
+/* open(O_CREAT), before the kernel knows whether the file exists. */
 static __always_inline int decide_creation(const struct path *dir, struct dentry *dentry)
 {
 	struct object object = {
-		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .places = PLACE_OPS, .quiet = QUIET_PROBE,
+		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .reach_ops = REACH_OPS, .quiet = QUIET_PROBE,
 	};
 	int decision = refused(rt_decide_object(&object));
 
@@ -173,18 +188,18 @@ static __always_inline int decide_creation(const struct path *dir, struct dentry
 		object.quiet = 0;
 		decision = refused(rt_decide_object(&object));
 	}
-	rt_note_asked(&object, decision ? ASKED_REFUSED : ASKED_QUIETLY);
+	rt_store_mknod(&object, decision ? MKNOD_REFUSED : MKNOD_UNCOUNTED);
 	return refused(decision);
 }
 
-/* mknod, open(O_CREAT) of what is not there, bind of a unix socket, bpf(BPF_OBJ_PIN). */
+/* mknod, open(O_CREAT) of a new file, bind of a unix socket, bpf(BPF_OBJ_PIN). */
 SEC("lsm/path_mknod")
 int BPF_PROG(handle_path_mknod, const struct path *dir, struct dentry *dentry, __u16 mode)
 {
 	enum op op = mknod_op(mode);
 
-	/* mknod(2) looks its name up before it asks */
-	if (op == OP_CREATE && !is_looked_up(dentry)) {
+	/* mknod(2) looks the name up first */
+	if (op == OP_CREATE && !is_hashed(dentry)) {
 		if (decide_creation(dir, dentry))
 			return -EPERM;
 		return 0;
@@ -218,7 +233,7 @@ int BPF_PROG(handle_path_unlink, const struct path *dir, struct dentry *dentry)
 	return 0;
 }
 
-/* The link's own name: what it points to is judged when it is followed. */
+/* The name of the link. Its target is decided when it is followed. */
 SEC("lsm/path_symlink")
 int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
 {
@@ -229,45 +244,46 @@ int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
 
 /* ---- two names ---- */
 
-__noinline int rt_decide_place(const struct object *object)
+__noinline int rt_decide_reach(const struct object *object)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	return object && identify_any(&who, object->places) && decide_place(&who, object);
+	return object && identify_any(&policy, object->reach_ops) && decide_reach(&policy, object);
 }
 
 #define RUNNING_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_MAP_EXECUTE))
 
 /*
- * The name that an object loses or that another is put beside: whatever is denied on it would be possible under the new name,
- * so a denial of any operation refuses; but of running, which a copy would do as well. 1: refuse.
+ * Decides about the name that an object loses, or gets another name beside. Every operation denied
+ * there would be possible under the new name, so any denial refuses. Denials of running do not
+ * count: a copy would run as well. Returns 1 to refuse.
  */
 __noinline int rt_decide_old_name(const struct object *object, enum op op)
 {
-	struct verdict verdict = NO_VERDICT;
-	struct show show = {};
+	struct matches matches = NO_MATCHES;
+	struct event event = {};
 	__u32 rule, action;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, op))
+	if (!object || !identify(&policy, op))
 		return 0;
-	if (!who.head)
+	if (!policy.head)
 		return 1;
-	show.dentry = object->dentry;
-	show.mnt = object->mnt;
-	rt_judge_object(&who.identity, &verdict, &show, ~RUNNING_OPS);
-	rule = verdict.rule;
-	action = verdict.action;
-	verdict = NO_VERDICT;
-	rt_judge_object(&who.identity, &verdict, &show, OP_BIT(op));
-	verdict.rule = rule;
-	verdict.action = action;
-	return rt_settle(&who.identity, &verdict, &show, op);
+	event.dentry = object->dentry;
+	event.mnt = object->mnt;
+	rt_match_object(&policy.identity, &matches, &event, ~RUNNING_OPS);
+	rule = matches.rule;
+	action = matches.action;
+	matches = NO_MATCHES;
+	rt_match_object(&policy.identity, &matches, &event, OP_BIT(op));
+	matches.rule = rule;
+	matches.action = action;
+	return rt_decide(&policy.identity, &matches, &event, op);
 }
 
 static __always_inline int decide_names(struct object *object, struct dentry *new, bool exchange, enum op op)
 {
-	if (refused(rt_decide_place(object)) || refused(rt_decide_old_name(object, op)))
+	if (refused(rt_decide_reach(object)) || refused(rt_decide_old_name(object, op)))
 		return 1;
 	object->dentry = new;
 	return exchange ? refused(rt_decide_old_name(object, op)) : refused(rt_decide_object(object));
@@ -276,7 +292,7 @@ static __always_inline int decide_names(struct object *object, struct dentry *ne
 SEC("lsm/path_link")
 int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)
 {
-	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_LINK), .places = PLACE_OPS };
+	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_LINK), .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, false, OP_LINK))
 		return -EPERM;
@@ -285,12 +301,12 @@ int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new
 
 #define RENAME_EXCHANGE	2
 
-/* Both names lie in one mount. In an exchange each is the old name of one. */
+/* Both names are in one mount. In an exchange, each is the old name of one object. */
 SEC("lsm/path_rename")
 int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
 	     struct dentry *new_dentry, unsigned int flags)
 {
-	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .places = PLACE_OPS };
+	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME))
 		return -EPERM;
@@ -299,53 +315,54 @@ int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_
 
 /* ---- extended attributes ---- */
 
-#define NOT_ASKED	0	/* no policy speaks about it, or it is the kernel's own work */
-#define NOT_SHOWN	1	/* no mount of the task's namespace shows it */
+#define ATTRIBUTE_IGNORED	0	/* the policy does not cover it, or the kernel's own work */
+#define ATTRIBUTE_NO_MOUNT	1	/* no mount of the task's namespace shows the object */
 
-/* Else the address of the mount where the object is to be judged. */
-__noinline __u64 rt_attribute_place(const struct object *object)
+/* Otherwise returns the address of the mount to decide with. */
+__noinline __u64 rt_attribute_mount(const struct object *object)
 {
 	struct vfsmount *mnt;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, OP_SETXATTR) || is_foreign(bpf_get_current_task_btf()))
-		return NOT_ASKED;
+	if (!object || !identify(&policy, OP_SETXATTR) || uses_foreign_creds(bpf_get_current_task_btf()))
+		return ATTRIBUTE_IGNORED;
 	mnt = find_mount(object->dentry);
 	if (mnt)
 		return (__u64)mnt;
-	/* beside an io_uring the credentials alone do not tell */
-	return has_other_credentials(bpf_get_current_task_btf()) && is_layer(object->dentry) ? NOT_ASKED : NOT_SHOWN;
+	/* with an io_uring, the credentials alone prove nothing */
+	return has_overridden_creds(bpf_get_current_task_btf()) && is_layer(object->dentry) ? ATTRIBUTE_IGNORED : ATTRIBUTE_NO_MOUNT;
 }
 
-/* An object without a path. 1: refuse. */
-__noinline int rt_decide_lost(const struct object *object, enum op op)
+/* Decides about an object without a path. Returns 1 to refuse. */
+__noinline int rt_decide_without_path(const struct object *object, enum op op)
 {
-	struct verdict verdict = NO_VERDICT;
-	struct show show = {};
-	struct who who;
+	struct matches matches = NO_MATCHES;
+	struct event event = {};
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, op))
+	if (!object || !identify(&policy, op))
 		return 0;
-	if (!who.head)
+	if (!policy.head)
 		return 1;
-	rt_lose(RT_LOSS_UNRESOLVED);
-	verdict.unresolved = 1;
-	return rt_settle(&who.identity, &verdict, &show, op);
+	rt_count_loss(RT_LOSS_UNRESOLVED);
+	matches.unresolved = 1;
+	return rt_decide(&policy.identity, &matches, &event, op);
 }
 
 /*
- * These hooks are told of no mount: the object is judged where the task's own mounts show it, at the oldest of them. Shown by
- * none it was reached through a detached mount, or one of another namespace, and has no path.
+ * These hooks receive no mount. The object is decided at the oldest mount of the task's own
+ * namespace that shows it. Without such a mount it was reached through a detached mount or another
+ * namespace, and has no path.
  */
 static __always_inline int decide_attribute(struct dentry *dentry)
 {
 	struct object object = { .dentry = dentry, .ops = OP_BIT(OP_SETXATTR) };
-	__u64 place = rt_attribute_place(&object);
+	__u64 place = rt_attribute_mount(&object);
 
-	if (place == NOT_ASKED)
+	if (place == ATTRIBUTE_IGNORED)
 		return 0;
-	if (place == NOT_SHOWN)
-		return refused(rt_decide_lost(&object, OP_SETXATTR));
+	if (place == ATTRIBUTE_NO_MOUNT)
+		return refused(rt_decide_without_path(&object, OP_SETXATTR));
 	object.mnt = (void *)place;
 	return refused(rt_decide_object(&object));
 }
@@ -366,7 +383,7 @@ int BPF_PROG(handle_inode_removexattr, void *idmap, struct dentry *dentry)
 	return 0;
 }
 
-/* Access lists go this way since 6.2, before to inode_setxattr. */
+/* Access control lists since 6.2; before, they call inode_setxattr. */
 SEC("lsm/inode_set_acl")
 int BPF_PROG(handle_inode_set_acl, void *idmap, struct dentry *dentry)
 {

@@ -1,27 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Whose policy holds for the current task, and since when.
+ * The policy of the current task.
  *
- * Place in the path: every hook → identify() → decide.h. A task in a pod's cgroup is armed by its first exec outside the mount namespace
- * that runtimes work in, whatever file it executes: from then
- * on it and all it forks belong to the pod, whatever namespace or cgroup they move to; its state (state.h) says so. Before that it
- * is a container runtime's and not judged, only counted (RT_LOSS_UNARMED).
- * A container can leave its pod's cgroup, and a runtime that enters it follows. The mount namespace in which a pod was armed first
- * therefore identifies the pod for later execs, before the cgroup does.
- * A task that was there before the programs were loaded arms at the first thing it does, by the same test: its executable
- * lies on a mount of its own mount namespace, which is not the one that runtimes work in.
- * Bounds: a task without policy costs one look-up; the cgroup is asked only until a task is armed, CGROUP_LEVELS deep.
+ * Place in the data path: hook → identify() → decide.h. A task in a pod's cgroup is armed by its
+ * first exec outside the mount namespace of container runtimes. From then on it and its descendants
+ * belong to the pod, in any namespace or cgroup; their state (state.h) says so. Before, it is a
+ * task of the runtime, whose operations are counted but not decided (RT_LOSS_UNARMED).
+ * A container can leave its pod's cgroup, and a runtime that enters it follows. Later execs are
+ * therefore identified by the mount namespace in which a pod was armed first, before the cgroup.
+ * A task that is older than the programs arms at its next operation, if its executable is on a
+ * mount of its own mount namespace, and that is not the runtimes'.
+ * Limits: a task without policy costs one look-up; the cgroup is read only until a task is armed,
+ * CGROUP_LEVELS deep.
  */
 #ifndef BAILIFF_RUNTIME_IDENTITY_H
 #define BAILIFF_RUNTIME_IDENTITY_H
 
-#define CGROUP_LEVELS	10	/* kubelet's own trees are 3 deep, nested ones 6 */
+#include <stdbool.h>
+
+#include "kernel.h"
+#include "maps.h"
+#include "state.h"
+#include "walk.h"
+
+#define CGROUP_LEVELS	10	/* kubelet's trees are 3 deep, nested ones 6 */
 #define BIND_TRIES	4
 
-/* The same answer, but neither counted nor sampled. */
+/* The same decision, but neither counted nor sampled. */
 enum quiet {
-	QUIET_COUNTED = 1,	/* an earlier hook of this operation counted it; a rule of `kill` still kills */
-	QUIET_PROBE = 2,	/* and any greater number: nothing is done yet, so nothing is killed either */
+	QUIET_COUNTED = 1,	/* an earlier hook of the operation counted it; kill still kills */
+	QUIET_PROBE = 2,	/* and any greater value: the task did nothing yet, so no kill */
 };
 
 #define IDENTITY_FIELDS								\
@@ -35,27 +43,33 @@ enum quiet {
 	__u32 depths;								\
 	__u32 reserved;
 
-/* What global functions take: plain data, because pointers do not outlive such a call. */
+/*
+ * Argument of global functions: plain data, because such a call takes no pointers to kernel
+ * objects.
+ */
 struct identity {
 	IDENTITY_FIELDS
 };
 
-struct who {
+struct policy_ctx {
 	union {
 		struct identity identity;
 		struct {
 			IDENTITY_FIELDS
 		};
 	};
-	const struct set_head *head;	/* NULL: an orphan, which decide_* refuse */
-	struct task_state *task;	/* NULL at the first program of a container, before it is armed */
+	const struct set_head *head;	/* NULL: an orphan, which decide_*() refuse */
+	struct task_state *task;	/* NULL at a container's first program */
 };
 
 #define OP_BIT(op)	(1ULL << (op))
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-/* Numbers that the kernel never gives twice: until 6.17 of mount namespaces alone, from 6.18 on of all namespaces. */
+/*
+ * Numbers that the kernel never reuses: until 6.17 of mount namespaces, since 6.18 of all
+ * namespaces.
+ */
 struct mnt_namespace___seq {
 	__u64 seq;
 };
@@ -66,7 +80,7 @@ struct ns_common___id {
 
 #pragma clang attribute pop
 
-/* The pod whose cgroup the current task is in, the outermost if there are several. */
+/* Finds the pod of the current task's cgroup, the outermost if there are several. */
 static __noinline bool find_pod(struct pod_uid *pod, __u64 *container_cgroup_id)
 {
 	for (int level = 1; level <= CGROUP_LEVELS; level++) {
@@ -85,37 +99,37 @@ static __noinline bool find_pod(struct pod_uid *pod, __u64 *container_cgroup_id)
 	return false;
 }
 
-static __always_inline struct mnt_namespace *mounts_of(struct task_struct *task)
+static __always_inline struct mnt_namespace *mnt_ns_of(struct task_struct *task)
 {
 	struct nsproxy *namespaces = LOAD(task_struct, task, nsproxy);
 
 	return LOAD(nsproxy, namespaces, mnt_ns);
 }
 
-/* Whether a task works in a mount namespace of its own, and the file lies in it. */
-static __always_inline bool is_of_container(struct task_struct *task, const struct file *file)
+/* Whether the task is in a mount namespace of its own, and the file is on a mount of it. */
+static __always_inline bool is_container_file(struct task_struct *task, const struct file *file)
 {
 	const struct rt_settings *settings = rt_read_settings();
-	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace *own = mnt_ns_of(task);
 
 	if (!settings || !own || !file || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns)
 		return false;
 	return namespace_of(real_mount(LOAD(file, file, f_path.mnt))) == own;
 }
 
-static __always_inline bool is_in_host_mounts(struct task_struct *task)
+static __always_inline bool is_in_host_mnt_ns(struct task_struct *task)
 {
 	const struct rt_settings *settings = rt_read_settings();
 
-	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace *own = mnt_ns_of(task);
 
 	return !settings || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns;
 }
 
-/* 0: this kernel gives mount namespaces no number of their own, so none is remembered. */
-static __always_inline __u64 number_of_mounts(struct task_struct *task)
+/* Returns 0 if this kernel does not number mount namespaces; then none is recorded. */
+static __always_inline __u64 mnt_ns_number(struct task_struct *task)
 {
-	struct mnt_namespace *own = mounts_of(task);
+	struct mnt_namespace *own = mnt_ns_of(task);
 	struct mnt_namespace___seq *counted = (void *)own;
 	struct ns_common___id *numbered = (void *)own + bpf_core_field_offset(struct mnt_namespace, ns);
 
@@ -124,7 +138,7 @@ static __always_inline __u64 number_of_mounts(struct task_struct *task)
 	return bpf_core_field_exists(struct ns_common___id, ns_id) ? BPF_CORE_READ(numbered, ns_id) : 0;
 }
 
-/* As a task without a history has it: by its cgroup, with the root that it is in. */
+/* The origin of a task without a state: its cgroup, and its current root. */
 static __noinline bool find_origin(struct rt_origin *origin)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -136,16 +150,19 @@ static __noinline bool find_origin(struct rt_origin *origin)
 	return true;
 }
 
-/* Of an unarmed task that executes a program; false: a task of the host, or of a runtime that is still there. */
+/*
+ * The origin of an unarmed task at an exec. Returns false for a task of the host, or of a runtime
+ * that has not left the host's mount namespace.
+ */
 static __noinline bool find_origin_at_exec(struct rt_origin *origin)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	const struct rt_origin *first;
 	__u64 number;
 
-	if (is_in_host_mounts(task))
+	if (is_in_host_mnt_ns(task))
 		return false;
-	number = number_of_mounts(task);
+	number = mnt_ns_number(task);
 	first = bpf_map_lookup_elem(&rt_mounts, &number);
 	if (!first)
 		return find_origin(origin);
@@ -154,19 +171,19 @@ static __noinline bool find_origin_at_exec(struct rt_origin *origin)
 }
 
 /*
- * The first container that is armed in a mount namespace keeps it. Hooks of a runtime that run before the pivot have the root of the
- * runtime that starts them, which is not the container's: they are not recorded.
+ * The first container that is armed in a mount namespace keeps it. Hooks of a runtime that run
+ * before the pivot have the runtime's root, not the container's. They are not recorded.
  */
-static __noinline int remember_origin(struct task_struct *task, const struct rt_origin *origin)
+static __noinline int record_origin(struct task_struct *task, const struct rt_origin *origin)
 {
-	__u64 number = number_of_mounts(task);
+	__u64 number = mnt_ns_number(task);
 
 	if (number && BPF_CORE_READ(task, real_parent, fs, root.mnt, mnt_sb, s_dev) != origin->root_device)
 		bpf_map_update_elem(&rt_mounts, &number, origin, BPF_NOEXIST);
 	return 0;
 }
 
-/* What the chain says of a task that runs `program` next; 0 = its path is unresolved. */
+/* Updates the chain of a task that runs `program` next; 0: its path is unresolved. */
 static __always_inline void push_program(struct task_state *state, __u64 program)
 {
 	if (state->chain_count >= SOURCE_CHAIN || !program)
@@ -178,17 +195,17 @@ static __always_inline void push_program(struct task_state *state, __u64 program
 		state->chain_count++;
 }
 
-/* NULL: there was no memory for it (counted); the next thing that the task does tries again. */
+/* Returns NULL if there is no memory (counted); the task's next operation tries again. */
 static __noinline struct task_state *arm(struct task_struct *task, const struct rt_origin *origin, const struct file *program)
 {
 	struct task_state *state = make_state(task, NULL);
 
 	if (!state) {
-		rt_lose(RT_LOSS_NO_STATE);
+		rt_count_loss(RT_LOSS_NO_STATE);
 		return NULL;
 	}
 	if (!bpf_map_lookup_elem(&rt_pods, &origin->pod))
-		rt_lose(RT_LOSS_UNBOUND);
+		rt_count_loss(RT_LOSS_UNBOUND);
 	state->pod = origin->pod;
 	state->cgroup_id = origin->cgroup_id;
 	state->root_dentry = origin->root_dentry;
@@ -199,23 +216,26 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	return state;
 }
 
-/* Arms a task that ran its container's program before us; 0: nobody's, or not yet. */
+/*
+ * Arms a task that ran its container's program before the programs were loaded. Returns 0 if it is
+ * not a container's task, or not yet.
+ */
 __noinline int rt_arm_late(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct rt_origin origin = {};
 	struct file *executable;
 
-	if (is_in_host_mounts(task) || !find_origin(&origin))
+	if (is_in_host_mnt_ns(task) || !find_origin(&origin))
 		return 0;
 	executable = BPF_CORE_READ(task, mm, exe_file);
-	if (executable && is_of_container(task, executable))
+	if (executable && is_container_file(task, executable))
 		return arm(task, &origin, executable) != NULL;
-	rt_lose(RT_LOSS_UNARMED);
+	rt_count_loss(RT_LOSS_UNARMED);
 	return 0;
 }
 
-/* The state of an armed task. NULL: nobody's, or not yet. */
+/* State of the current task if it is armed, otherwise NULL. */
 static __always_inline struct task_state *state_of_current(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -229,8 +249,8 @@ static __always_inline struct task_state *state_of_current(void)
 }
 
 /*
- * A copy of the subject that was `found`, all of it of one writing: an element that was replaced may be used again for another key
- * while it is copied, so it must be the one that the key leads to after the copy as well.
+ * Copies the subject `found`, all fields from one write. The map may reuse a replaced element for
+ * another key during the copy. The key must therefore lead to the same element after the copy.
  */
 static __always_inline bool copy_subject(void *map, const void *key, const struct subject *found, struct subject *to)
 {
@@ -249,46 +269,49 @@ static __always_inline bool copy_subject(void *map, const void *key, const struc
 	return true;
 }
 
-/* false: no policy speaks about any of `ops` here. `pod`: as it was found for who->pod, or NULL. */
-static __noinline bool bind(struct who *who, const struct subject *pod, __u64 ops)
+/*
+ * Returns false if no policy covers any of `ops`. `pod`: the result of the look-up of policy->pod,
+ * or NULL.
+ */
+static __noinline bool bind_policy(struct policy_ctx *policy, const struct subject *pod, __u64 ops)
 {
-	who->head = NULL;
-	if (!copy_subject(&rt_pods, &who->pod, pod, &who->subject)) {
-		if (!who->task || !(who->task->flags & TASK_BOUND))
+	policy->head = NULL;
+	if (!copy_subject(&rt_pods, &policy->pod, pod, &policy->subject)) {
+		if (!policy->task || !(policy->task->flags & TASK_BOUND))
 			return false;
-		rt_lose(RT_LOSS_ORPHAN);
+		rt_count_loss(RT_LOSS_ORPHAN);
 		return true;
 	}
-	if (who->task && !(who->task->flags & TASK_BOUND))
-		who->task->flags |= TASK_BOUND;
-	if (who->subject.flags & SUBJECT_CONTAINERS) {
+	if (policy->task && !(policy->task->flags & TASK_BOUND))
+		policy->task->flags |= TASK_BOUND;
+	if (policy->subject.flags & SUBJECT_CONTAINERS) {
 		struct subject own;
 
-		if (copy_subject(&rt_containers, &who->container_cgroup_id,
-				 bpf_map_lookup_elem(&rt_containers, &who->container_cgroup_id), &own))
-			who->subject = own;
+		if (copy_subject(&rt_containers, &policy->container_cgroup_id,
+				 bpf_map_lookup_elem(&rt_containers, &policy->container_cgroup_id), &own))
+			policy->subject = own;
 	}
-	if (!who->subject.set)
+	if (!policy->subject.set)
 		return false;
-	who->head = bpf_map_lookup_elem(&rt_sets, &who->subject.set);
-	if (!who->head) {
-		rt_lose(RT_LOSS_ORPHAN);
+	policy->head = bpf_map_lookup_elem(&rt_sets, &policy->subject.set);
+	if (!policy->head) {
+		rt_count_loss(RT_LOSS_ORPHAN);
 		return true;
 	}
-	who->suffix_lengths = who->head->suffix_lengths;
-	who->depths = who->head->depths;
-	return who->head->ops & ops;
+	policy->suffix_lengths = policy->head->suffix_lengths;
+	policy->depths = policy->head->depths;
+	return policy->head->ops & ops;
 }
 
-static __always_inline void take_state(struct who *who, const struct task_state *state)
+static __always_inline void copy_state(struct policy_ctx *policy, const struct task_state *state)
 {
-	who->pod = state->pod;
-	who->container_cgroup_id = state->cgroup_id;
-	who->root_dentry = state->root_dentry;
-	who->root_device = state->root_device;
+	policy->pod = state->pod;
+	policy->container_cgroup_id = state->cgroup_id;
+	policy->root_dentry = state->root_dentry;
+	policy->root_device = state->root_device;
 }
 
-static __always_inline bool identify_any(struct who *who, __u64 ops)
+static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 	const struct subject *found;
@@ -296,47 +319,50 @@ static __always_inline bool identify_any(struct who *who, __u64 ops)
 	if (!state)
 		return false;
 	found = bpf_map_lookup_elem(&rt_pods, &state->pod);
-	/* before any copying: most tasks of a node are of pods without policy */
+	/* before any copy: most tasks of a node are in pods without policy */
 	if (!found && !(state->flags & TASK_BOUND))
 		return false;
-	*who = (struct who){ .task = state };
-	take_state(who, state);
-	return bind(who, found, ops);
+	*policy = (struct policy_ctx){ .task = state };
+	copy_state(policy, state);
+	return bind_policy(policy, found, ops);
 }
 
 /*
- * false: nobody's policy holds here, or none that speaks about `op`: let it pass at once. true with `head` NULL is an
- * orphan: the decide_* functions refuse it.
+ * Returns false if no policy holds for the task, or it does not cover `op`: the hook allows. True
+ * with `head` NULL is an orphan, which decide_*() refuse.
  */
-static __always_inline bool identify(struct who *who, enum op op)
+static __always_inline bool identify(struct policy_ctx *policy, enum op op)
 {
-	return identify_any(who, OP_BIT(op));
+	return identify_any(policy, OP_BIT(op));
 }
 
-/* As identify_any, and true too for a runtime that is about to run the first program of a container, whose root it has entered by then. */
-static __always_inline bool identify_exec(struct who *who, __u64 ops)
+/*
+ * As identify_any(), and also for a runtime that is about to run a container's first program and
+ * has entered its root.
+ */
+static __always_inline bool identify_exec(struct policy_ctx *policy, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 	struct rt_origin origin = {};
 
-	*who = (struct who){ .task = state };
+	*policy = (struct policy_ctx){ .task = state };
 	if (state) {
-		take_state(who, state);
+		copy_state(policy, state);
 	} else {
 		if (!find_origin_at_exec(&origin))
 			return false;
-		who->pod = origin.pod;
-		who->container_cgroup_id = origin.cgroup_id;
-		who->root_dentry = origin.root_dentry;
-		who->root_device = origin.root_device;
+		policy->pod = origin.pod;
+		policy->container_cgroup_id = origin.cgroup_id;
+		policy->root_dentry = origin.root_dentry;
+		policy->root_device = origin.root_device;
 	}
-	return bind(who, bpf_map_lookup_elem(&rt_pods, &who->pod), ops);
+	return bind_policy(policy, bpf_map_lookup_elem(&rt_pods, &policy->pod), ops);
 }
 
-/* Whether the set speaks about `op` as well; an orphan's always does. */
-static __always_inline bool speaks(const struct who *who, enum op op)
+/* Whether the set covers `op`; an orphan's covers all. */
+static __always_inline bool policy_covers_op(const struct policy_ctx *policy, enum op op)
 {
-	return !who->head || who->head->ops & OP_BIT(op);
+	return !policy->head || policy->head->ops & OP_BIT(op);
 }
 
 #endif

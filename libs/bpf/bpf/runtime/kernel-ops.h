@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What a pod asks of the kernel beyond files and addresses: capabilities, other tasks, namespaces, code for the kernel.
+ * Operations on the kernel beyond files and addresses: capabilities, other tasks, namespaces, code
+ * for the kernel.
  *
- * Place in the path: kernel → LSM hooks here → decide_value (OP_CAPABILITY by number, OP_KERNEL by enum kernel_value).
- * Invariants: the capability module answers first, so only what a task really holds arrives here. A question that the kernel
- * asks without auditing gets the same answer, but is neither counted nor sampled and kills nobody: the task did nothing yet.
- * What slips by: docs/runtime-hooks.md.
+ * Place in the data path: kernel → LSM hooks here → decide_value (OP_CAPABILITY by number,
+ * OP_KERNEL by enum kernel_value). The capability module decides first, so a hook sees only
+ * capabilities that the task holds. A check without audit gets the same decision, but is not
+ * counted or sampled and kills nothing, because the task did nothing yet. docs/runtime-hooks.md
+ * lists the gaps.
  */
 #ifndef BAILIFF_RUNTIME_KERNEL_OPS_H
 #define BAILIFF_RUNTIME_KERNEL_OPS_H
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
+#include "creds.h"
+#include "decide.h"
+#include "identity.h"
+#include "kernel.h"
+#include "mount.h"
 
 #define CAP_SYS_ADMIN		21
 #define CAP_OPT_NOAUDIT		2
@@ -33,7 +47,7 @@ struct pid {
 	unsigned int level;
 };
 
-struct task_struct___place {
+struct task_struct___ids {
 	struct css_set *cgroups;
 	struct pid *thread_pid;
 };
@@ -44,15 +58,15 @@ struct task_struct___place {
 
 static __noinline int decide_capability(int capability, unsigned int options)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify(&who, OP_CAPABILITY) || is_foreign(bpf_get_current_task_btf()))
+	if (!identify(&policy, OP_CAPABILITY) || uses_foreign_creds(bpf_get_current_task_btf()))
 		return 0;
-	who.quiet = options & CAP_OPT_NOAUDIT;
-	return decide_value(&who, OP_CAPABILITY, capability);
+	policy.quiet = options & CAP_OPT_NOAUDIT;
+	return decide_value(&policy, OP_CAPABILITY, capability);
 }
 
-/* Whatever the user namespace: root of one that the pod made itself is how most escapes begin. */
+/* In any user namespace: most escapes begin as root of one that the pod created. */
 SEC("lsm/capable")
 int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
 {
@@ -70,10 +84,10 @@ static __always_inline bool same_pod(const struct pod_uid *a, const struct pod_u
 	return !__builtin_memcmp(a, b, sizeof(*a));
 }
 
-/* Whether a task is in the cgroup of a pod; for one that has not been armed. */
+/* Whether an unarmed task is in the cgroup of a pod. */
 static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
 {
-	const struct task_struct___place *in = (void *)task;
+	const struct task_struct___ids *in = (void *)task;
 	struct cgroup *cgroup = BPF_CORE_READ(in, cgroups, dfl_cgrp);
 
 	for (int i = 0; i < CGROUP_LEVELS && cgroup; i++) {
@@ -87,45 +101,54 @@ static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_st
 	return false;
 }
 
-/* Of the current task's mount namespace, or of a PID namespace that is not the host's: a service of the host is in neither. */
+/*
+ * Whether the task is in the current task's mount namespace, or in a PID namespace other than the
+ * host's. A service of the host is in neither.
+ */
 static __always_inline bool is_contained(struct task_struct *task)
 {
-	const struct task_struct___place *of = (void *)task;
+	const struct task_struct___ids *of = (void *)task;
 
-	return mounts_of(task) == mounts_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
+	return mnt_ns_of(task) == mnt_ns_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
 }
 
-/* A process of the host stays one when it is moved into a pod's cgroup, which its files and pipes are read by otherwise. */
-static __always_inline bool is_same_pod(const struct who *who, struct task_struct *task)
+/*
+ * A process of the host does not join a pod by a move into its cgroup. Otherwise the pod could read
+ * its files and pipes.
+ */
+static __always_inline bool is_same_pod(const struct policy_ctx *policy, struct task_struct *task)
 {
 	const struct task_state *state = state_of(task);
 
 	if (state && state->flags & TASK_ARMED)
-		return same_pod(&state->pod, &who->pod);
-	return is_contained(task) && is_in_cgroup_of(&who->pod, task);
+		return same_pod(&state->pod, &policy->pod);
+	return is_contained(task) && is_in_cgroup_of(&policy->pod, task);
 }
 
-/* Attaching, and memory and descriptors, of any task; what /proc shows of a task only beyond the own pod. */
+/*
+ * Attaching to a task, and its memory and descriptors, in any pod; what /proc shows of a task only
+ * beyond the own pod.
+ */
 SEC("lsm/ptrace_access_check")
 int BPF_PROG(handle_ptrace_access_check, struct task_struct *child, unsigned int mode)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!identify(&who, OP_KERNEL))
+	if (!identify(&policy, OP_KERNEL))
 		return 0;
-	if (!(mode & PTRACE_MODE_ATTACH) && is_same_pod(&who, child))
+	if (!(mode & PTRACE_MODE_ATTACH) && is_same_pod(&policy, child))
 		return 0;
-	who.quiet = mode & PTRACE_MODE_NOAUDIT;
-	if (decide_value(&who, OP_KERNEL, KERNEL_PTRACE))
+	policy.quiet = mode & PTRACE_MODE_NOAUDIT;
+	if (decide_value(&policy, OP_KERNEL, KERNEL_PTRACE))
 		return -EPERM;
 	return 0;
 }
 
 static __always_inline int decide_kernel(enum kernel_value value)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	return identify(&who, OP_KERNEL) && decide_value(&who, OP_KERNEL, value);
+	return identify(&policy, OP_KERNEL) && decide_value(&policy, OP_KERNEL, value);
 }
 
 SEC("lsm/ptrace_traceme")
@@ -136,15 +159,15 @@ int BPF_PROG(handle_ptrace_traceme, struct task_struct *parent)
 	return 0;
 }
 
-/* Signals that the kernel sends by itself do not come here. 0 only asks whether the task is there. */
+/* Signals of the kernel do not reach this hook. Signal 0 only tests whether the task exists. */
 SEC("lsm/task_kill")
 int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal, const struct cred *cred)
 {
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!signal || !identify(&who, OP_KERNEL) || is_same_pod(&who, target))
+	if (!signal || !identify(&policy, OP_KERNEL) || is_same_pod(&policy, target))
 		return 0;
-	if (decide_value(&who, OP_KERNEL, KERNEL_SIGNAL))
+	if (decide_value(&policy, OP_KERNEL, KERNEL_SIGNAL))
 		return -EPERM;
 	return 0;
 }
@@ -167,7 +190,7 @@ int BPF_PROG(handle_bpf, int command)
 	return 0;
 }
 
-/* Numbers of enum kernel_read_file_id and kernel_load_data_id, which are the same list since 5.10. */
+/* Numbers of enum kernel_read_file_id and kernel_load_data_id, which are equal since 5.10. */
 static __always_inline enum kernel_value loaded(int what)
 {
 	switch (what) {
@@ -199,32 +222,34 @@ int BPF_PROG(handle_kernel_load_data, int what)
 	return 0;
 }
 
-#define MODULE_NAME_BYTES	56	/* of the kernel's; with the zero */
+#define MODULE_NAME_BYTES	56	/* as in the kernel, with the zero */
 
 /*
- * What the kernel loads by itself for a family of sockets, a file system, a format of programs. Refused, the call ends as
- * without that module. modprobe itself is a task of the kernel's, so this is the last that is known of who asked.
+ * Modules that the kernel loads on demand: a socket family, a file system, a program format. If
+ * refused, the call ends as without the module. modprobe runs as a task of the kernel, so this is
+ * the last hook that knows the caller.
  */
 SEC("lsm/kernel_module_request")
 int BPF_PROG(handle_kernel_module_request, char *name)
 {
-	struct show show = { .value = KERNEL_MODULE_REQUEST, .text = name };
+	struct event event = { .value = KERNEL_MODULE_REQUEST, .text = name };
 	char text[MODULE_NAME_BYTES];
-	struct who who;
+	struct policy_ctx policy;
 	long length;
 
-	if (!identify(&who, OP_KERNEL))
+	if (!identify(&policy, OP_KERNEL))
 		return 0;
 	length = bpf_probe_read_kernel_str(text, sizeof(text), name);
-	show.length = length > 0 ? length - 1 : 0;
-	if (decide_shown(&who, OP_KERNEL, &show))
+	event.length = length > 0 ? length - 1 : 0;
+	if (decide_event(&policy, OP_KERNEL, &event))
 		return -EPERM;
 	return 0;
 }
 
 /*
- * The hook is asked several times in one system call; the first time is about opening as such. Linux dropped the leading
- * attribute pointer of the hook, so where the kind stands follows from the kernel's types.
+ * The kernel calls the hook several times in one system call, first for the open itself. Linux
+ * dropped the leading attribute pointer of the hook, so the position of the type follows from the
+ * kernel's BTF.
  */
 union security_list_options___perf_attr {
 	int (*perf_event_open)(struct perf_event_attr *attr, int type);
@@ -235,7 +260,7 @@ int handle_perf_event_open(__u64 *ctx)
 {
 	int type;
 
-	/* two loads, each at a constant: Linux 6.1 takes none at an index */
+	/* two loads at constant offsets: Linux 6.1 rejects a variable one */
 	if (bpf_core_type_matches(union security_list_options___perf_attr)) {
 		type = ctx[1];
 		barrier_var(type);

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The kernel's own types, each with only the fields that are read here: CO-RE finds where they lie in the running kernel.
+ * Types of the kernel, each with the fields that the programs read. CO-RE resolves their offsets in
+ * the running kernel.
  *
- * Place in the path: every other file of runtime/ reads the kernel through these. No generated vmlinux.h, so what the
- * programs depend on is what stands here. A field that kernels spell differently comes as a second type with a `___`.
- * Each family of hooks may add types of its own next to itself; what two of them need belongs here.
+ * All other files of runtime/ read the kernel through these types. There is no generated vmlinux.h,
+ * so this file lists what the programs depend on. A field that kernels spell differently is in a
+ * second type with a `___` suffix. A family of hooks may declare its own types; types that two
+ * families need are here.
  */
 #ifndef BAILIFF_RUNTIME_KERNEL_H
 #define BAILIFF_RUNTIME_KERNEL_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 #define EPERM	1
 #define ENOMEM	12
@@ -27,7 +34,7 @@
 #define HUGETLBFS_MAGIC	0x958458f6
 #define SB_RDONLY	1UL
 
-/* Inode numbers that kernels of 6.18 and later give to every detached mount namespace; before, it is 0. */
+/* Inode number of every detached mount namespace since 6.18; before, it is 0. */
 #define ANONYMOUS_MOUNT_NS	0xEFFFFFF7
 
 #define MAX_ERRNO	4095UL
@@ -103,7 +110,7 @@ struct file {
 	struct inode *f_inode;
 };
 
-/* From 6.8 on f_path of a file beneath an overlay is its own, and the overlay's is here. */
+/* Since 6.8, f_path of a file below an overlay is the lower file's; the overlay's path is here. */
 struct backing_file {
 	struct path user_path;
 };
@@ -116,7 +123,7 @@ struct nsproxy {
 	struct mnt_namespace *mnt_ns;
 };
 
-/* One number since 6.3, before two halves of it, the lower first: read whole, by CAPABILITIES. */
+/* One number since 6.3; before, two halves, the lower first. CAPABILITIES reads it whole. */
 struct kernel_cap_struct {
 	__u64 whole;
 };
@@ -177,12 +184,13 @@ struct cgroup {
 
 #pragma clang attribute pop
 
-/* From 6.2 on. */
+/* Since 6.2. */
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 
 /*
- * A field of an object of the kernel's, whose address is just a number here: zero where the address leads nowhere. A plain load where the
- * kernel lets a program name the object's type; else a copy by helper, which costs many times that.
+ * Reads a field of a kernel object whose address is just a number to the verifier. Returns zero if
+ * the address is invalid. A plain load if the kernel lets a program cast it to the type, otherwise
+ * a copy by helper, which costs many times as much.
  */
 #define LOAD(type, object, field) ({									\
 	typeof(((struct type *)0)->field) loaded;							\
@@ -193,7 +201,10 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 	loaded;												\
 })
 
-/* A set of capabilities of a task: `CAPABILITIES(task, cred, cap_bset)`. Not by a field of the set, whose name changed. */
+/*
+ * A capability set of a task: `CAPABILITIES(task, cred, cap_bset)`. It does not name the field of
+ * the set, which was renamed.
+ */
 #define CAPABILITIES(object, ...) ({					\
 	__u64 set = 0;							\
 	BPF_CORE_READ_INTO(&set, object, __VA_ARGS__);			\

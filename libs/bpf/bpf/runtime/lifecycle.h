@@ -1,28 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Where identity comes from: cgroups that kubelet makes, programs that a container runs, tasks that these fork.
+ * Identity of tasks: cgroups that the kubelet creates, programs that a container runs, and forks.
  *
- * cgroup_mkdir		binds a pod's cgroup to the UID in its name before anything can run in it, where kubelets make such cgroups
- * cgroup_rmdir		forgets it
- * bprm_committed_creds	arms at the first program that is run outside the runtime's mount namespace; notes every further one
- * task_alloc		the child is what its parent is; without memory for that there is no child
- * task_free		forgets it, before Linux 6.2
+ * cgroup_mkdir		binds a pod's cgroup to the UID in its name before a task can run in it
+ * cgroup_rmdir		removes the binding
+ * bprm_committed_creds	arms at the first exec outside the runtimes' mount namespace, and records
+ * 			each further program
+ * task_alloc		copies the parent's state; without memory the fork fails
+ * task_free		deletes the state, before Linux 6.2
  *
- * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd driver); the UID is 32 hex
- * digits with or without dashes. A kubelet makes them in a cgroup `kubepods`, or in one of a QoS class of it. One that lies elsewhere,
- * beneath a pod's cgroup, or that an armed task makes, binds nothing.
+ * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd
+ * driver); the UID has 32 hex digits, with or without dashes. A kubelet creates them in a cgroup
+ * `kubepods` or in one of its QoS classes. A cgroup elsewhere, below a pod's cgroup, or made by an
+ * armed task binds nothing.
  */
 #ifndef BAILIFF_RUNTIME_LIFECYCLE_H
 #define BAILIFF_RUNTIME_LIFECYCLE_H
 
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#include "identity.h"
+#include "kernel.h"
+#include "maps.h"
+#include "walk.h"
+
 #define CGROUP_NAME_BYTES	128
 #define UID_DIGITS		32
 
-/* Reads a UID digit by digit behind the marker `pod`. In scratch->words: the name; the rest of the state as below. */
+/* Reads a UID digit by digit after the marker `pod`. scratch->words has the name. */
 struct uid_parser {
 	struct scratch *scratch;
 };
-/* hash: the last four characters; count: digits so far; crossings: 1 behind a marker; end: 1 when the UID is whole and alone */
+/*
+ * In scratch: hash: last four characters; count: digits; crossings: 1 after a marker; end: 1 if the
+ * UID is complete.
+ */
 #define PARSED_HIGH	(NAME_BYTES / 8 - 1)
 #define PARSED_LOW	(NAME_BYTES / 8)
 
@@ -75,7 +92,7 @@ static long parse_step(__u32 step, void *context)
 
 static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 {
-	struct uid_parser parser = { .scratch = claim_of_host() };
+	struct uid_parser parser = { .scratch = claim_host_scratch() };
 	struct scratch *scratch = parser.scratch;
 	__u64 halves[2];
 	bool found;
@@ -96,10 +113,13 @@ static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 	return found;
 }
 
-#define KUBEPODS	0x6b756265706f6473ULL	/* the eight letters, the first one highest */
-#define QOS_LEVELS	2			/* from a pod's cgroup to `kubepods` at most */
+#define KUBEPODS	0x6b756265706f6473ULL	/* eight letters, the first in the highest byte */
+#define QOS_LEVELS	2			/* maximum from a pod's cgroup to `kubepods` */
 
-/* Of `name` in scratch->words: end is 1 when it is `kubepods`, `<prefix>-kubepods`, or one of these with `.` or `-` behind it. */
+/*
+ * Sets scratch->end if the name is `kubepods` or `<prefix>-kubepods`, with an optional suffix after
+ * `.` or `-`.
+ */
 static long seek_kubepods(__u32 step, void *context)
 {
 	struct scratch *scratch = ((struct uid_parser *)context)->scratch;
@@ -115,10 +135,10 @@ static long seek_kubepods(__u32 step, void *context)
 	return 0;
 }
 
-/* Whether a kubelet makes pods' cgroups in this one. */
-static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
+/* Whether a kubelet creates pod cgroups in this one. */
+static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 {
-	struct uid_parser parser = { .scratch = claim_of_host() };
+	struct uid_parser parser = { .scratch = claim_host_scratch() };
 	struct scratch *scratch = parser.scratch;
 	bool found;
 
@@ -139,8 +159,11 @@ static __noinline bool is_kubelets(struct cgroup_subsys_state *css)
 
 #define NAME_START	4
 
-/* By the first letters of both drivers' names: working memory of the host is not for what a pod does. */
-static __always_inline bool is_like_pod(const char *name)
+/*
+ * Compares the first letters of both drivers' names: cgroups that a pod creates must not use
+ * working memory of the host.
+ */
+static __always_inline bool looks_like_pod(const char *name)
 {
 	char start[NAME_START] = {};
 
@@ -148,14 +171,14 @@ static __always_inline bool is_like_pod(const char *name)
 	return !__builtin_memcmp(start, "pod", 3) || !__builtin_memcmp(start, "kube", 4);
 }
 
-static __always_inline bool is_made_by_pod(void)
+static __always_inline bool is_current_armed(void)
 {
 	const struct task_state *state = state_of(bpf_get_current_task_btf());
 
 	return state && state->flags & TASK_ARMED;
 }
 
-/* How many levels up the next pod's cgroup is; 0: none. */
+/* Levels up to the next pod cgroup; 0: none. */
 static __always_inline int levels_to_pod(struct cgroup *cgroup)
 {
 	struct cgroup_subsys_state *css = BPF_CORE_READ(cgroup, self.parent);
@@ -177,9 +200,9 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	struct pod_uid pod;
 	int up;
 
-	if (is_made_by_pod()) {
-		if (is_like_pod(BPF_CORE_READ(cgroup, kn, name)))
-			rt_lose(RT_LOSS_CGROUP_REFUSED);
+	if (is_current_armed()) {
+		if (looks_like_pod(BPF_CORE_READ(cgroup, kn, name)))
+			rt_count_loss(RT_LOSS_CGROUP_REFUSED);
 		return 0;
 	}
 	up = levels_to_pod(cgroup);
@@ -189,12 +212,12 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
-	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelets(BPF_CORE_READ(cgroup, self.parent))) {
-		rt_lose(RT_LOSS_CGROUP_REFUSED);
+	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelet_cgroup(BPF_CORE_READ(cgroup, self.parent))) {
+		rt_count_loss(RT_LOSS_CGROUP_REFUSED);
 		return 0;
 	}
 	if (bpf_map_update_elem(&rt_cgroups, &id, &pod, BPF_ANY))
-		rt_lose(RT_LOSS_CGROUPS_FULL);
+		rt_count_loss(RT_LOSS_CGROUPS_FULL);
 	return 0;
 }
 
@@ -213,24 +236,24 @@ int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_fl
 	struct task_state *state = state_of(bpf_get_current_task_btf());
 
 	if (!state || !(state->flags & TASK_ARMED)) {
-		forget_state(task);
+		delete_state(task);
 		return 0;
 	}
 	if (make_state(task, state))
 		return 0;
-	rt_lose(RT_LOSS_NO_STATE);
+	rt_count_loss(RT_LOSS_NO_STATE);
 	return -ENOMEM;
 }
 
-/* User space loads it where a task's state does not go by itself (state.h). */
+/* User space loads it where task states are not freed with the task (state.h). */
 SEC("lsm/task_free")
 int BPF_PROG(handle_task_free, struct task_struct *task)
 {
-	forget_state(task);
+	delete_state(task);
 	return 0;
 }
 
-/* The program can no longer fail to start, and none of its instructions ran yet. */
+/* The exec can no longer fail, and the new program has not run yet. */
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 {
@@ -245,7 +268,7 @@ int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 	}
 	if (!find_origin_at_exec(&origin))
 		return 0;
-	remember_origin(task, &origin);
+	record_origin(task, &origin);
 	arm(task, &origin, program);
 	return 0;
 }

@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The maps of the runtime half, each with what bounds it and what happens when it is full. Keys and values: layout.h.
+ * Maps of the LSM programs, each with its limit and what happens when it is full. layout.h
+ * describes keys and values.
  *
- * Rules are written by user space only, a set whole under a new number before anything points at it, and freed a grace
- * period after nothing does; so what a program looks up does not change under it. `rt_pods` and `rt_containers` are what is
- * flipped: an element that went may be used again while a program still reads it, so their values are copied and looked up a
- * second time (identity.h). The kernel inserts into rt_cgroups, rt_born, rt_mounts and rt_sockets; full, it counts a loss or evicts.
+ * Only user space writes rules: a whole set under a new number, before a subject uses it. It
+ * deletes a set a grace period after the last subject left it, so a set does not change while a
+ * program reads it. rt_pods and rt_containers switch sets. Their elements may be reused during a
+ * read, so identity.h copies a value and looks it up again. The kernel inserts into rt_cgroups,
+ * rt_born, rt_mounts and rt_sockets; a full map counts a loss or evicts.
  */
 #ifndef BAILIFF_RUNTIME_MAPS_H
 #define BAILIFF_RUNTIME_MAPS_H
 
-#define MAX_SUBJECTS	4096	/* 1,024 pods with four containers that differ */
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
 
-/* Twice what large clouds allow a node, and the pods that are going beside those that come. */
+#include "kernel.h"
+#include "layout.h"
+
+#define MAX_SUBJECTS	4096	/* 1,024 pods with four different containers */
+
+/* Twice the pods of large nodes, because ending pods overlap new ones. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -27,7 +36,7 @@ struct {
 	__type(value, struct subject);
 } rt_containers SEC(".maps");
 
-/* Full: RT_LOSS_CGROUPS_FULL, and the pod waits for user space. */
+/* Full: RT_LOSS_CGROUPS_FULL, and user space binds the pod later. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
@@ -35,7 +44,7 @@ struct {
 	__type(value, struct pod_uid);
 } rt_cgroups SEC(".maps");
 
-/* Full: the time of that container's birth is not known; nothing else depends on it. */
+/* Full: the birth time of the container is unknown; nothing else depends on it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
@@ -44,8 +53,9 @@ struct {
 } rt_born SEC(".maps");
 
 /*
- * One entry for each start of a container, and one for each time that a runtime enters a namespace which the container made since. Full:
- * the longest unused goes, and that container is identified by its cgroup alone.
+ * One entry per started container, and one per namespace that a container created and a runtime
+ * entered. Full: the least recently used entry is evicted, and its container is identified by its
+ * cgroup alone.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -54,7 +64,7 @@ struct {
 	__type(value, struct rt_origin);
 } rt_mounts SEC(".maps");
 
-/* Bounded by the tasks themselves. Not made: the fork is refused. */
+/* Bounded by the tasks. Without memory the fork is refused. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -62,7 +72,10 @@ struct {
 	__type(value, struct task_state);
 } rt_tasks SEC(".maps");
 
-/* The same before Linux 6.2 (state.h), elsewhere of one entry. Twice what kubelets allow 110 pods of 512 tasks. Full: the fork is refused. */
+/*
+ * Replaces rt_tasks before Linux 6.2 (state.h); one entry otherwise. Twice the kubelet's limit of
+ * 110 pods with 512 tasks. Full: the fork is refused.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -71,7 +84,7 @@ struct {
 	__type(value, struct task_state);
 } rt_task_hash SEC(".maps");
 
-/* Pods share sets, so these are policy sets in force and those in their grace period. */
+/* Pods share sets, so these are the sets in force and those in their grace period. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
@@ -120,12 +133,12 @@ struct {
 	__type(value, __u64);
 } rt_counters SEC(".maps");
 
-/* What bounds the samples of one subject; the kernel's alone. */
+/* Bounds the samples of one subject; only the kernel uses it. */
 struct rt_bucket {
 	__u64 refilled_ns;
 	__u32 tokens;
-	__u32 generation;	/* differs from the subject's: the bucket starts afresh */
-	__u32 owed;		/* a first breach found the ring full: the next breach needs no token */
+	__u32 generation;	/* if it is not the subject's, the bucket restarts */
+	__u32 sample_due;		/* the ring was full: the next needs no token */
 	struct bpf_spin_lock lock;
 };
 
@@ -150,7 +163,7 @@ struct {
 	__type(value, __u64);
 } rt_losses SEC(".maps");
 
-/* Only raw and packet sockets; the longest unused goes. */
+/* Only raw and packet sockets; the least recently used entry is evicted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -158,26 +171,29 @@ struct {
 	__type(value, struct socket_maker);
 } rt_sockets SEC(".maps");
 
-/* The spoof half's ring by its pin, so that user space reads one; made if it is not there. */
+/* The ring of the spoof half, by its pin, so that user space reads one ring. Created if missing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 } samples SEC(".maps");
 
-#define WALK_COMPONENTS	64	/* of a path; deeper ones are unresolved */
-#define WALK_MOUNTS	16	/* that a walk crosses */
+#define WALK_COMPONENTS	64	/* components of a path; deeper paths are unresolved */
+#define WALK_MOUNTS	16	/* mounts that a walk crosses */
 #define NAME_BYTES	256
 #define TEXT_BYTES	SAMPLE_PATH_BYTES
-#define SCRATCH_WORDS	64	/* a power of two above 1 + NAME_BYTES / 8, so that a mask bounds an index */
+#define SCRATCH_WORDS	64	/* a power of two, so a mask bounds an index */
 
-/* Where the walk left a mount upwards: what lies below is `count` components of its file system. */
+/* A mount that the walk left upwards; `count` components of its file system are below. */
 struct crossing {
 	struct dentry *root;
 	__u32 device;
 	__u32 count;
 };
 
-/* Working memory of one program run. Everything but the zeroes is written before it is read; see claim() in state.h. */
+/*
+ * Working memory of one program run. All fields except the zeros are written before they are read;
+ * see claim() in state.h.
+ */
 struct scratch {
 	__u32 busy;
 	__u32 count;		/* components, from the object upwards */
@@ -188,18 +204,19 @@ struct scratch {
 	struct dentry *dentry;
 	struct mount *mount;
 	struct dentry *root;	/* of `mount` */
-	struct dentry *stop;	/* a walk within one file system ends here; NULL otherwise */
+	struct dentry *stop;	/* end of a walk within one file system; otherwise NULL */
 	struct dentry *components[WALK_COMPONENTS];
 	struct crossing crossed[WALK_MOUNTS];
-	__u64 words[SCRATCH_WORDS];	/* what is hashed: the hash above it, then a name */
+	__u64 words[SCRATCH_WORDS];	/* input of a hash: the parent's hash, then a name */
 	__u32 reserved;
-	__u32 at;		/* of the text: it is written from its end to its front */
-	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero, so that the front can be copied whole from anywhere */
+	__u32 at;		/* position in the text, which is written from its end */
+	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero */
 };
 
 /*
- * Of each task that an LSM program needed it for: LSM programs can be preempted, so memory of a processor is not a run's alone, and of a
- * shared supply one pod could hold all. Bounded by the tasks themselves. Not made: what that task does is unresolved.
+ * Working memory per task. LSM programs can be preempted, so memory of a CPU is not exclusive, and
+ * one pod could use up a shared pool. Bounded by the tasks. Without memory, operations of the task
+ * are unresolved.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -208,7 +225,10 @@ struct {
 	__type(value, struct scratch);
 } rt_task_scratch SEC(".maps");
 
-/* The same before Linux 6.2 (state.h), elsewhere of one entry. As many as rt_task_hash. */
+/*
+ * Replaces rt_task_scratch before Linux 6.2 (state.h); one entry otherwise. Same size as
+ * rt_task_hash.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -217,10 +237,11 @@ struct {
 	__type(value, struct scratch);
 } rt_scratch_hash SEC(".maps");
 
-#define SCRATCH_SLOTS	64	/* tasks of the host that are preempted in the midst of making a cgroup; more: that pod waits for user space */
-#define SCRATCH_ZEROES	63	/* this one is never claimed */
+/* Host tasks that are preempted while they create a cgroup; with more, user space binds the pod. */
+#define SCRATCH_SLOTS	64
+#define SCRATCH_ZEROES	63	/* never claimed: always zeros */
 
-/* For tracepoints, where the kernel may make no task storage. Tasks of a pod use none of it. */
+/* For tracepoints, where the kernel cannot create task storage. Tasks of pods do not use it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SCRATCH_SLOTS);
@@ -228,7 +249,7 @@ struct {
 	__type(value, struct scratch);
 } rt_scratch SEC(".maps");
 
-static __always_inline void rt_lose(enum rt_loss loss)
+static __always_inline void rt_count_loss(enum rt_loss loss)
 {
 	__u32 index = loss;
 	__u64 *count = bpf_map_lookup_elem(&rt_losses, &index);

@@ -1,24 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Mounts, by mount(2) and by the API of fsopen, fsconfig, fsmount, open_tree and move_mount.
+ * Mounts, by mount(2) and by fsopen, fsconfig, fsmount, open_tree and move_mount.
  *
- * Place in the path: syscalls → LSM hooks here → decide_mount (OP_MOUNT by enum mount_value) and OP_MOUNT_POINT on what is
- * mounted upon, moved from, unmounted or pivoted to. Each syscall is judged once: where the hook of one is also reached by
- * another, the number of the syscall tells them apart.
- * A bind mount, a move, a pivot, an overlay, and a block device that is mounted already give another name to what is there:
- * refused where paths are protected. What has no hook (a clone by open_tree, fsmount, mount_setattr): docs/runtime-hooks.md.
+ * Place in the data path: system calls → LSM hooks here → decide_mount (OP_MOUNT by enum
+ * mount_value), and OP_MOUNT_POINT for a mount point, a moved mount, an unmount or a pivot. Each
+ * system call is decided once: if a second call reaches a hook, the number of the call
+ * distinguishes them.
+ * A bind mount, a move, a pivot, an overlay, and a block device that is mounted already are
+ * aliases. They are refused where paths are protected. docs/runtime-hooks.md lists calls without a
+ * hook: a clone by open_tree, fsmount, mount_setattr.
  */
 #ifndef BAILIFF_RUNTIME_MOUNT_H
 #define BAILIFF_RUNTIME_MOUNT_H
 
-#include "place.h"
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_tracing.h>
+
+#include "identity.h"
+#include "kernel.h"
+#include "mounts.h"
+#include "file.h"
 
 #define MS_REMOUNT	0x20
 #define MS_BIND		0x1000
 #define MS_MOVE		0x2000
 #define MS_PROPAGATION	0x1e0000	/* shared, private, slave, unbindable */
 
-/* On every architecture; also for 32-bit programs. */
+/* Equal on every architecture, and for 32-bit programs. */
 #define SYSCALL_OPEN_TREE	428
 #define SYSCALL_FSCONFIG	431
 #define SYSCALL_OPEN_TREE_ATTR	467
@@ -49,7 +60,7 @@ struct super_block___mount {
 
 #pragma clang attribute pop
 
-/* The number of the system call that the current task is in, and the third of its arguments. */
+/* Number of the current system call, and its third argument. */
 static __always_inline __u32 system_call(__u32 *third)
 {
 	void *registers = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
@@ -71,7 +82,7 @@ static __always_inline bool is_in_fsconfig(void)
 	return system_call(&third) == SYSCALL_FSCONFIG;
 }
 
-/* The order in which the kernel looks at the flags. */
+/* In the order in which the kernel tests the flags. */
 static __always_inline enum mount_value mount_kind(unsigned long flags)
 {
 	if (flags & MS_REMOUNT)
@@ -104,18 +115,18 @@ static __noinline bool is_overlay(const char *type)
 	return !__builtin_memcmp(name, "overlay", sizeof("overlay"));
 }
 
-/* A mount of `kind`, shown by the object that it is about. 1: refuse. */
+/* Decides about a mount of `kind`; `object` is for the sample. Returns 1 to refuse. */
 __noinline int rt_decide_mount(const struct object *object, enum mount_value kind, __u32 alias)
 {
-	struct show show = {};
-	struct who who;
+	struct event event = {};
+	struct policy_ctx policy;
 
-	if (!object || !identify(&who, OP_MOUNT))
+	if (!object || !identify(&policy, OP_MOUNT))
 		return 0;
-	show.dentry = object->dentry;
-	show.mnt = object->mnt;
-	show.value = kind;
-	return decide_mount(&who, &show, alias);
+	event.dentry = object->dentry;
+	event.mnt = object->mnt;
+	event.value = kind;
+	return decide_mount(&policy, &event, alias);
 }
 
 static __always_inline int decide_kind(const struct path *path, enum mount_value kind, bool alias)
@@ -125,7 +136,7 @@ static __always_inline int decide_kind(const struct path *path, enum mount_value
 	return refused(rt_decide_mount(&object, kind, alias));
 }
 
-/* What is mounted upon, moved from, unmounted. 1: refuse. */
+/* Decides about a mount point, a moved or an unmounted mount. Returns 1 to refuse. */
 static __always_inline int decide_point(struct dentry *dentry, struct vfsmount *mnt)
 {
 	struct object object = { .dentry = dentry, .mnt = mnt, .ops = OP_BIT(OP_MOUNT_POINT) };
@@ -133,23 +144,26 @@ static __always_inline int decide_point(struct dentry *dentry, struct vfsmount *
 	return refused(rt_decide_object(&object));
 }
 
-/* A mount that is about no object yet. 1: refuse. */
+/* Decides about a mount that has no object yet. Returns 1 to refuse. */
 static __always_inline int decide_super(struct super_block *sb, enum mount_value kind)
 {
 	struct super_block___mount *mounted = (void *)sb;
-	struct show show = { .value = kind };
-	struct who who;
+	struct event event = { .value = kind };
+	struct policy_ctx policy;
 	bool alias;
 
-	if (!identify(&who, OP_MOUNT))
+	if (!identify(&policy, OP_MOUNT))
 		return 0;
-	show.text = BPF_CORE_READ(mounted, s_type, name);
-	show.length = type_length(show.text);
-	alias = kind == MOUNT_NEW && (is_overlay(show.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
-	return decide_mount(&who, &show, alias);
+	event.text = BPF_CORE_READ(mounted, s_type, name);
+	event.length = type_length(event.text);
+	alias = kind == MOUNT_NEW && (is_overlay(event.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
+	return decide_mount(&policy, &event, alias);
 }
 
-/* mount(2). Where a move comes from is not known yet; that a move is an alias keeps it from being one of what is protected. */
+/*
+ * mount(2). The source of a move is not known yet. A move counts as an alias, so it cannot move
+ * protected files.
+ */
 SEC("lsm/sb_mount")
 int BPF_PROG(handle_sb_mount, const char *source, const struct path *path, const char *type, unsigned long flags)
 {
@@ -163,8 +177,9 @@ int BPF_PROG(handle_sb_mount, const char *source, const struct path *path, const
 }
 
 /*
- * A file system comes into being, or another reference to one that is there, before it is mounted anywhere. For mount(2)
- * sb_mount answered; what the kernel mounts for itself (a message queue's for a new IPC namespace) is not asked about.
+ * A file system is created, or referenced again, before it is mounted anywhere. For mount(2),
+ * sb_mount decided. The kernel's own mounts are not decided, such as the message queue's in a new
+ * IPC namespace.
  */
 SEC("lsm/sb_set_mnt_opts")
 int BPF_PROG(handle_sb_set_mnt_opts, struct super_block *sb)
@@ -174,7 +189,7 @@ int BPF_PROG(handle_sb_set_mnt_opts, struct super_block *sb)
 	return 0;
 }
 
-/* fspick and fsconfig; for mount(2) sb_mount answered. */
+/* fspick and fsconfig. For mount(2), sb_mount decided. */
 SEC("lsm/sb_remount")
 int BPF_PROG(handle_sb_remount, struct super_block *sb)
 {
@@ -184,8 +199,8 @@ int BPF_PROG(handle_sb_remount, struct super_block *sb)
 }
 
 /*
- * Of an attached mount a move. Of a detached one the end of fsmount, which fsconfig answered for, or of open_tree: what
- * nothing else shows is new, all else a bind mount.
+ * For an attached mount this is a move. For a detached one it ends fsmount, which fsconfig decided,
+ * or open_tree. A file system without another mount is new, otherwise this is a bind mount.
  */
 SEC("lsm/move_mount")
 int BPF_PROG(handle_move_mount, const struct path *from, const struct path *to)
@@ -201,7 +216,10 @@ int BPF_PROG(handle_move_mount, const struct path *from, const struct path *to)
 	return 0;
 }
 
-/* What was hidden beneath comes to light, and with MNT_DETACH what was there lives on without a path: a mount point as well. */
+/*
+ * Hidden files become visible, and with MNT_DETACH the old ones stay reachable without a path. So
+ * this is a mount point as well.
+ */
 SEC("lsm/sb_umount")
 int BPF_PROG(handle_sb_umount, struct vfsmount *mnt)
 {
@@ -213,8 +231,9 @@ int BPF_PROG(handle_sb_umount, struct vfsmount *mnt)
 }
 
 /*
- * Since 7.0 open_tree clones a tree into a mount namespace where it is the root, so that every name in it is another one. The only
- * hook that it passes is the question for CAP_SYS_ADMIN (kernel-ops.h); its flags are a value, which cannot change afterwards.
+ * Since 7.0, open_tree can clone a tree into a mount namespace with the tree as its root, so every
+ * name in it is an alias. Its only hook is the check for CAP_SYS_ADMIN (kernel-ops.h). The flags
+ * are passed by value, so they cannot change afterwards.
  */
 static __always_inline int decide_tree_as_namespace(void)
 {
@@ -226,7 +245,7 @@ static __always_inline int decide_tree_as_namespace(void)
 	return refused(rt_decide_mount(&object, MOUNT_BIND, true));
 }
 
-/* The root of the namespace changes, and with it every path. */
+/* The root of the namespace changes, and every path with it. */
 SEC("lsm/sb_pivotroot")
 int BPF_PROG(handle_sb_pivotroot, const struct path *put_old, const struct path *new_root)
 {

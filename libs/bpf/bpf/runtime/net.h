@@ -1,17 +1,32 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Sockets: making them, and where they connect, send, bind and listen.
+ * Sockets: creation, connect, send, bind and listen.
  *
- * Place in the path: system calls and io_uring alike → LSM hooks here → endpoint.h → decide.h. Whoever makes a raw or packet
- * socket is remembered in rt_sockets. Bounds: one address a call (SCTP: SCTP_ADDRESSES); without policy a hook costs one look-up.
- * What slips by: docs/runtime-hooks.md.
+ * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → decide.h.
+ * rt_sockets records the process that creates a raw or packet socket.
+ * Limits: one address per call (SCTP: SCTP_ADDRESSES); without a policy a hook costs one look-up.
+ * docs/runtime-hooks.md lists the gaps.
  */
 #ifndef BAILIFF_RUNTIME_NET_H
 #define BAILIFF_RUNTIME_NET_H
 
-/* ---- making ---- */
+#include <stdbool.h>
+#include <stddef.h>
 
-/* As rules have it: of a packet socket the protocol is an EtherType, given in network order. */
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#include "decide.h"
+#include "endpoint.h"
+#include "identity.h"
+#include "sample.h"
+#include "unix.h"
+
+/* ---- creation ---- */
+
+/* The protocol as in rules. For a packet socket it is an EtherType, passed in network order. */
 static __always_inline __u16 rule_protocol(__u16 family, int protocol)
 {
 	return family == AF_PACKET ? bpf_ntohs((__u16)protocol) : protocol;
@@ -26,16 +41,16 @@ SEC("lsm/socket_create")
 int BPF_PROG(handle_socket_create, int family, int type, int protocol, int kern)
 {
 	__u16 kind = type & SOCK_TYPE_MASK;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (kern || !identify(&who, OP_SOCKET))
+	if (kern || !identify(&policy, OP_SOCKET))
 		return 0;
-	if (decide_value(&who, OP_SOCKET, socket_value(family, kind, rule_protocol(family, protocol))))
+	if (decide_value(&policy, OP_SOCKET, socket_value(family, kind, rule_protocol(family, protocol))))
 		return -EPERM;
 	return 0;
 }
 
-static __noinline void note_maker(const struct task_state *state, __u64 cookie, __u64 value)
+static __noinline void store_maker(const struct task_state *state, __u64 cookie, __u64 value)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct socket_maker maker = {
@@ -48,8 +63,11 @@ static __noinline void note_maker(const struct task_state *state, __u64 cookie, 
 	bpf_map_update_elem(&rt_sockets, &cookie, &maker, BPF_ANY);
 }
 
-/* In two steps, because the record and the walk do not fit the stack together: its program is missing for a moment. */
-static __noinline void remember_maker(__u64 cookie, __u64 value)
+/*
+ * Two steps, because the record and the walk do not fit on the stack together. The program is empty
+ * in between.
+ */
+static __noinline void record_maker(__u64 cookie, __u64 value)
 {
 	const struct task_state *state = state_of_current();
 	struct socket_maker *maker;
@@ -57,7 +75,7 @@ static __noinline void remember_maker(__u64 cookie, __u64 value)
 
 	if (!state)
 		return;
-	note_maker(state, cookie, value);
+	store_maker(state, cookie, value);
 	maker = bpf_map_lookup_elem(&rt_sockets, &cookie);
 	if (!maker)
 		return;
@@ -68,7 +86,10 @@ static __noinline void remember_maker(__u64 cookie, __u64 value)
 	release(scratch);
 }
 
-/* Whoever makes a socket that can forge is remembered by its cookie, which the frames it sends show at tcx. */
+/*
+ * Records the process that creates a socket which can forge packets. The frames carry the socket's
+ * cookie at tcx.
+ */
 SEC("lsm/socket_post_create")
 int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int type, int protocol, int kern)
 {
@@ -80,11 +101,11 @@ int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int t
 	sk = socket->sk;
 	if (!sk)
 		return 0;
-	remember_maker(bpf_get_socket_cookie(sk), socket_value(family, kind, rule_protocol(family, protocol)));
+	record_maker(bpf_get_socket_cookie(sk), socket_value(family, kind, rule_protocol(family, protocol)));
 	return 0;
 }
 
-/* An IPv6 socket on :: takes IPv4 as well. */
+/* An IPv6 socket on :: accepts IPv4 as well. */
 static __always_inline bool is_dual(const struct endpoint *endpoint, const struct sock *sk)
 {
 	const __u64 *halves = (const __u64 *)endpoint->address;
@@ -92,14 +113,14 @@ static __always_inline bool is_dual(const struct endpoint *endpoint, const struc
 	return endpoint->family == AF_INET6 && !halves[0] && !halves[1] && !sk->__sk_common.skc_ipv6only;
 }
 
-static __noinline int decide_local(struct who *who, enum op op, struct endpoint *endpoint, const struct sock *sk)
+static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct endpoint *endpoint, const struct sock *sk)
 {
-	if (decide_endpoint(who, op, endpoint))
+	if (decide_endpoint(policy, op, endpoint))
 		return 1;
 	if (!is_dual(endpoint, sk))
 		return 0;
 	map_ipv4(endpoint, 0);
-	return decide_endpoint(who, op, endpoint);
+	return decide_endpoint(policy, op, endpoint);
 }
 
 SEC("lsm/socket_connect")
@@ -107,11 +128,11 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!sk || !identify(&who, OP_CONNECT))
+	if (!sk || !identify(&policy, OP_CONNECT))
 		return 0;
-	if (read_endpoint(&endpoint, OP_CONNECT, sk, address, length) && decide_endpoint(&who, OP_CONNECT, &endpoint))
+	if (read_endpoint(&endpoint, OP_CONNECT, sk, address, length) && decide_endpoint(&policy, OP_CONNECT, &endpoint))
 		return -EPERM;
 	return 0;
 }
@@ -119,8 +140,8 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 #define MSG_FASTOPEN		0x20000000
 
 /*
- * Which operation a destination in sendmsg is. A stream looks at it only to connect with the first data; an SCTP
- * association comes into being by it, which sctp_bind_connect below judges as a connection.
+ * Operation of a destination in sendmsg. A stream uses it only to connect with the first data. An
+ * SCTP association starts with it, and sctp_bind_connect decides that.
  */
 static __always_inline bool names_destination(const struct msghdr *message, __u16 type, enum op *op)
 {
@@ -137,11 +158,11 @@ static __always_inline bool names_destination(const struct msghdr *message, __u1
 
 #define SCTP_DSTADDRV4		7
 #define SCTP_DSTADDRV6		8
-#define SCTP_ADDRESSES		4	/* of one call; with more it is refused where addresses are judged */
+#define SCTP_ADDRESSES		4	/* per call; more are refused where addresses are decided */
 #define SCTP_CONTROL_MESSAGES	16	/* likewise, between two addresses */
 
 struct control_header {
-	__u64 length;	/* with this header */
+	__u64 length;	/* includes this header */
 	__s32 level;
 	__s32 type;
 };
@@ -149,9 +170,9 @@ struct control_header {
 struct controls {
 	const void *at;
 	__u64 left;
-	__u64 room;		/* of the message that holds an address; 0: none was found */
+	__u64 room;		/* of the message with an address; 0: none found */
 	__u32 type;
-	__be16 port;		/* that of the message's name holds for all addresses */
+	__be16 port;		/* the port of the message's name holds for all addresses */
 };
 
 static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message, struct sock *sk)
@@ -181,7 +202,7 @@ static long seek_control(__u32 step, void *context)
 
 	if (controls->left < sizeof(header) || bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
 	    header.length < sizeof(header) || header.length > controls->left) {
-		controls->left = 0;	/* the end, or what the kernel refuses */
+		controls->left = 0;	/* end of the messages, or one that the kernel rejects */
 		return 1;
 	}
 	room = (header.length + 7) & ~7ULL;
@@ -194,7 +215,7 @@ static long seek_control(__u32 step, void *context)
 	return 0;
 }
 
-/* false: no control message that was looked at holds one. */
+/* Returns false if no control message within the limit has an address. */
 static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls, struct sock *sk)
 {
 	struct inet_name name = { .port = controls->port };
@@ -223,7 +244,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 	struct controls controls = {};
 	struct sock *sk = socket->sk;
 	bool named, more, found;
-	struct who who;
+	struct policy_ctx policy;
 	enum op op;
 
 	if (!sk)
@@ -232,7 +253,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 	more = read_controls(&controls, message, sk);
 	if (!named && !more)
 		return 0;
-	if (!identify_any(&who, (named ? OP_BIT(op) : 0) | (more ? OP_BIT(OP_CONNECT) : 0)))
+	if (!identify_any(&policy, (named ? OP_BIT(op) : 0) | (more ? OP_BIT(OP_CONNECT) : 0)))
 		return 0;
 	#pragma clang loop unroll(disable)
 	for (int i = 0; i <= SCTP_ADDRESSES; i++) {
@@ -242,7 +263,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 		} else {
 			found = read_endpoint(&endpoint, op, sk, message->msg_name, message->msg_namelen);
 		}
-		if (found && decide_endpoint(&who, op, &endpoint))
+		if (found && decide_endpoint(&policy, op, &endpoint))
 			return -EPERM;
 		if (!controls.left)
 			return 0;
@@ -255,11 +276,11 @@ int BPF_PROG(handle_socket_listen, struct socket *socket, int backlog)
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
-	struct who who;
+	struct policy_ctx policy;
 
-	if (!sk || !identify(&who, OP_LISTEN))
+	if (!sk || !identify(&policy, OP_LISTEN))
 		return 0;
-	if (read_bound(&endpoint, OP_LISTEN, sk) && decide_local(&who, OP_LISTEN, &endpoint, sk))
+	if (read_bound(&endpoint, OP_LISTEN, sk) && decide_local(&policy, OP_LISTEN, &endpoint, sk))
 		return -EPERM;
 	return 0;
 }
@@ -269,7 +290,7 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
-	struct who who;
+	struct policy_ctx policy;
 
 	if (!sk)
 		return 0;
@@ -278,14 +299,14 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 			return -EPERM;
 		return 0;
 	}
-	if (!identify(&who, OP_BIND))
+	if (!identify(&policy, OP_BIND))
 		return 0;
-	if (read_endpoint(&endpoint, OP_BIND, sk, address, length) && decide_local(&who, OP_BIND, &endpoint, sk))
+	if (read_endpoint(&endpoint, OP_BIND, sk, address, length) && decide_local(&policy, OP_BIND, &endpoint, sk))
 		return -EPERM;
 	return 0;
 }
 
-/* ---- SCTP: several addresses packed behind each other, each by the length of its family ---- */
+/* ---- SCTP: several packed addresses, each with the length of its family ---- */
 
 #define SCTP_SOCKOPT_BINDX_ADD	100
 #define SCTP_SOCKOPT_CONNECTX_OLD 107
@@ -304,12 +325,12 @@ static __always_inline enum op sctp_operation(int option)
 	case SCTP_SOCKOPT_BINDX_ADD:
 		return OP_BIND;
 	default:
-		return OP_COUNT;	/* what a peer asked for */
+		return OP_COUNT;	/* an option of the peer */
 	}
 }
 
 struct packed {
-	struct who *who;
+	struct policy_ctx *policy;
 	struct sock *sk;
 	const void *at;
 	__s64 length;
@@ -329,13 +350,13 @@ static long decide_packed(__u32 step, void *context)
 		return 1;
 	if (!read_endpoint(&endpoint, packed->op, packed->sk, packed->at, packed->length) ||
 	    bpf_probe_read_kernel(&packed->family, sizeof(packed->family), packed->at)) {
-		packed->length = 0;	/* the kernel refuses the whole list */
+		packed->length = 0;	/* the kernel rejects the whole list */
 		return 1;
 	}
 	family = packed->family;
 	packed->at += family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
 	packed->length -= family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
-	if (!decide_endpoint(packed->who, packed->op, &endpoint))
+	if (!decide_endpoint(packed->policy, packed->op, &endpoint))
 		return 0;
 	packed->refused = 1;
 	return 1;
@@ -350,13 +371,13 @@ static __noinline int decide_list(struct packed *packed)
 SEC("lsm/sctp_bind_connect")
 int BPF_PROG(handle_sctp_bind_connect, struct sock *sk, int option, struct sockaddr *address, int length)
 {
-	struct who who;
-	struct packed packed = { .who = &who, .sk = sk, .at = address, .length = length, .op = sctp_operation(option) };
+	struct policy_ctx policy;
+	struct packed packed = { .policy = &policy, .sk = sk, .at = address, .length = length, .op = sctp_operation(option) };
 
-	if (packed.op == OP_COUNT || !identify(&who, packed.op))
+	if (packed.op == OP_COUNT || !identify(&policy, packed.op))
 		return 0;
 	if (decide_list(&packed)) {
-		barrier();	/* keeps it a branch: the verifier wants constants */
+		barrier();	/* keeps the branch: the verifier wants constants */
 		return -EPERM;
 	}
 	return 0;

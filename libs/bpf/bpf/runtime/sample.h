@@ -1,40 +1,53 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Counting a breach exactly, and showing some of them: the ring record of kind `lsm`.
+ * Counts violations exactly and samples some of them as ring records of kind `lsm`.
  *
- * Place in the path: decide.h → breach() → rt_counters, samples. Invariants: the decision is made before and reads nothing
- * of what happens here; a count is one atomic add into a cell that user space zeroed. The first breach that a cell counts is
- * always sampled, further ones by the subject's token bucket, so a flood costs its own subject's samples only.
- * What is not counted or shown adds to rt_losses. Texts that cannot be had (no scratch) are empty.
+ * Place in the data path: decide.h → rt_record_violation() → rt_counters, samples. The decision is
+ * made before and reads nothing of this file. A count is one atomic add into a cell that user space
+ * zeroed. The first violation of a cell is always sampled, further ones by the subject's token
+ * bucket, so a flood uses up only its own subject's samples. Violations that are not counted or
+ * sampled add to rt_losses. A text that cannot be read is empty.
  */
 #ifndef BAILIFF_RUNTIME_SAMPLE_H
 #define BAILIFF_RUNTIME_SAMPLE_H
 
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+
+#include "identity.h"
+#include "kernel.h"
+#include "maps.h"
+#include "walk.h"
+
 #define RT_NSEC_PER_SEC		1000000000ULL
 #define RT_MAX_REFILL_NS	(10 * RT_NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
 
-/* An internet address as it is judged. */
+/* An internet address as it is decided. */
 struct endpoint {
 	__u8 address[16];	/* IPv4 as ::ffff:a.b.c.d */
-	__u64 cookie;		/* of the socket; 0 = none yet */
+	__u64 cookie;		/* of the socket; 0: none yet */
 	__u16 port;		/* host order */
 	__u16 family;
 	__u16 type;
 	__u16 protocol;
 };
 
-/* What a sample shows of the object; all may be unset. Self-contained, as it goes to global functions. */
-struct show {
+/*
+ * Object of an operation, for the sample; all fields are optional. Self-contained, because global
+ * functions take it.
+ */
+struct event {
 	struct dentry *dentry;	/* with `mnt`: a path */
 	struct vfsmount *mnt;
-	const char *text;	/* kernel memory, `length` bytes */
+	const char *text;	/* kernel memory of `length` bytes */
 	__u64 value;
 	__u32 length;
 	__u32 has_endpoint;
 	struct endpoint endpoint;
 };
 
-enum rt_take { RT_TAKE_NONE, RT_TAKE_TOKEN };
+enum rt_admission { RT_ADMIT_NONE, RT_ADMIT };
 
 static __always_inline void rt_refill(struct rt_bucket *bucket, __u64 now, __u32 rate, __u32 burst)
 {
@@ -51,65 +64,68 @@ static __always_inline void rt_refill(struct rt_bucket *bucket, __u64 now, __u32
 	bucket->tokens = more >= burst - bucket->tokens ? burst : bucket->tokens + more;
 }
 
-/* The lock is held for a few instructions and never around a helper. */
-static __always_inline enum rt_take rt_take_token(const struct identity *who, __u64 now)
+/* The lock covers a few instructions and no helper call. */
+static __always_inline enum rt_admission rt_admit_sample(const struct identity *identity, __u64 now)
 {
 	const struct rt_settings *settings = rt_read_settings();
-	__u32 index = who->subject.bucket, generation = who->subject.generation, burst, rate;
+	__u32 index = identity->subject.bucket, generation = identity->subject.generation, burst, rate;
 	struct rt_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
-	enum rt_take take = RT_TAKE_NONE;
+	enum rt_admission admission = RT_ADMIT_NONE;
 
 	if (!bucket || !settings)
-		return RT_TAKE_NONE;
+		return RT_ADMIT_NONE;
 	burst = settings->sample_burst;
 	rate = settings->samples_per_second;
 	bpf_spin_lock(&bucket->lock);
 	if (bucket->generation != generation) {
 		bucket->generation = generation;
 		bucket->tokens = burst;
-		bucket->owed = 0;
+		bucket->sample_due = 0;
 		bucket->refilled_ns = now;
 	}
 	if (bucket->tokens > burst)
 		bucket->tokens = burst;
 	rt_refill(bucket, now, rate, burst);
-	if (bucket->owed) {
-		bucket->owed = 0;
-		take = RT_TAKE_TOKEN;
+	if (bucket->sample_due) {
+		bucket->sample_due = 0;
+		admission = RT_ADMIT;
 	} else if (bucket->tokens) {
 		bucket->tokens--;
-		take = RT_TAKE_TOKEN;
+		admission = RT_ADMIT;
 	}
 	bpf_spin_unlock(&bucket->lock);
-	return take;
+	return admission;
 }
 
-static __always_inline void owe_first(const struct identity *who)
+static __always_inline void set_sample_due(const struct identity *identity)
 {
-	__u32 index = who->subject.bucket;
+	__u32 index = identity->subject.bucket;
 	struct rt_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
 
 	if (!bucket)
 		return;
 	bpf_spin_lock(&bucket->lock);
-	bucket->owed = 1;
+	bucket->sample_due = 1;
 	bpf_spin_unlock(&bucket->lock);
 }
 
-static __always_inline __u16 note_text(struct runtime_sample *sample, __u32 length)
+static __always_inline __u16 text_length(struct runtime_sample *sample, __u32 length)
 {
 	if (length & TEXT_CUT)
 		sample->flags |= RT_SAMPLE_CUT;
 	return length & ~TEXT_CUT;
 }
 
-/* How a breach is told: the operation, the action as carried out, RT_SAMPLE_* flags. */
-#define HOW(op, action)		((op) | (action) << 8)
-#define HOW_FLAGS(flags)	((flags) << 16)
-#define HOW_OP(how)		((how) & 0xff)
-#define HOW_ACTION(how)		((how) >> 8 & 0xff)
+/* Describes a violation: the operation, the action taken, RT_SAMPLE_* flags. */
+#define EVENT_CODE(op, action)		((op) | (action) << 8)
+#define EVENT_CODE_FLAGS(flags)	((flags) << 16)
+#define EVENT_CODE_OP(code)		((code) & 0xff)
+#define EVENT_CODE_ACTION(code)		((code) >> 8 & 0xff)
 
-/* The executable's path of a task, TEXT_BYTES of it; length as path_text's, 0 when it has none. */
+/*
+ * Writes the path of a task's executable, TEXT_BYTES. Returns the length as rt_path_text(), 0
+ * without an executable.
+ */
 static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task, char *to)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
@@ -120,23 +136,23 @@ static __always_inline __u32 executable_text(struct scratch *scratch, struct tas
 			    (struct path_text *)to);
 }
 
-static __always_inline void fill_texts(struct runtime_sample *sample, struct task_struct *task, const struct show *show)
+static __always_inline void fill_texts(struct runtime_sample *sample, struct task_struct *task, const struct event *event)
 {
 	struct scratch *scratch = claim();
 
 	if (!scratch)
 		return;
-	if (show->dentry && show->mnt) {
+	if (event->dentry && event->mnt) {
 		sample->flags |= RT_SAMPLE_PATH;
-		sample->subject_length = note_text(sample, 
-			rt_path_text(scratch, (__u64)show->dentry, (__u64)show->mnt, (struct path_text *)sample->subject));
+		sample->subject_length = text_length(sample, 
+			rt_path_text(scratch, (__u64)event->dentry, (__u64)event->mnt, (struct path_text *)sample->subject));
 	}
-	sample->program_length = note_text(sample, executable_text(scratch, task, sample->program));
-	sample->parent_length = note_text(sample, executable_text(scratch, BPF_CORE_READ(task, real_parent), sample->parent_program));
+	sample->program_length = text_length(sample, executable_text(scratch, task, sample->program));
+	sample->parent_length = text_length(sample, executable_text(scratch, BPF_CORE_READ(task, real_parent), sample->parent_program));
 	release(scratch);
 }
 
-/* Only where the task's memory is at hand: this must not sleep. */
+/* Reads the arguments only if the task's memory is resident, because the program must not sleep. */
 static __always_inline void fill_args(struct runtime_sample *sample, struct task_struct *task)
 {
 	unsigned long start = BPF_CORE_READ(task, mm, arg_start), end = BPF_CORE_READ(task, mm, arg_end);
@@ -150,21 +166,21 @@ static __always_inline void fill_args(struct runtime_sample *sample, struct task
 		sample->args_length = length;
 }
 
-static __always_inline void fill_show(struct runtime_sample *sample, const struct show *show)
+static __always_inline void fill_event(struct runtime_sample *sample, const struct event *event)
 {
-	sample->value = show->value;
-	if (show->has_endpoint) {
+	sample->value = event->value;
+	if (event->has_endpoint) {
 		sample->flags |= RT_SAMPLE_ADDRESS;
-		sample->family = show->endpoint.family;
-		sample->protocol = show->endpoint.protocol;
-		sample->port = bpf_htons(show->endpoint.port);
-		sample->socket_cookie = show->endpoint.cookie;
-		__builtin_memcpy(sample->address, show->endpoint.address, sizeof(sample->address));
+		sample->family = event->endpoint.family;
+		sample->protocol = event->endpoint.protocol;
+		sample->port = bpf_htons(event->endpoint.port);
+		sample->socket_cookie = event->endpoint.cookie;
+		__builtin_memcpy(sample->address, event->endpoint.address, sizeof(sample->address));
 	}
-	if (show->text) {
-		__u32 length = show->length < SAMPLE_PATH_BYTES ? show->length : SAMPLE_PATH_BYTES - 1;
+	if (event->text) {
+		__u32 length = event->length < SAMPLE_PATH_BYTES ? event->length : SAMPLE_PATH_BYTES - 1;
 
-		if (!bpf_probe_read_kernel(sample->subject, length & (SAMPLE_PATH_BYTES - 1), show->text))
+		if (!bpf_probe_read_kernel(sample->subject, length & (SAMPLE_PATH_BYTES - 1), event->text))
 			sample->subject_length = length;
 	}
 }
@@ -181,7 +197,7 @@ static __always_inline void fill_task(struct runtime_sample *sample, struct task
 	bpf_get_current_comm(sample->comm, sizeof(sample->comm));
 }
 
-/* Volatile, or the compiler makes a memset of it that it then does not have for so many bytes. */
+/* Volatile: the compiler would emit a memset, which BPF lacks for this size. */
 static __always_inline void clear(struct runtime_sample *sample)
 {
 	volatile __u64 *words = (void *)sample;
@@ -190,63 +206,63 @@ static __always_inline void clear(struct runtime_sample *sample)
 		words[i] = 0;
 }
 
-/* `cell` counts from counter_base; `how` as of rt_breach. */
-static __always_inline void rt_sample(const struct identity *who, __u32 cell, __u32 how, const struct show *show)
+/* `cell` is relative to counter_base; `code` as in rt_record_violation(). */
+static __always_inline void emit_event(const struct identity *identity, __u32 cell, __u32 code, const struct event *event)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now = bpf_ktime_get_boot_ns();
-	bool first = how & HOW_FLAGS(RT_SAMPLE_FIRST);
+	bool first = code & EVENT_CODE_FLAGS(RT_SAMPLE_FIRST);
 	struct runtime_sample *sample;
 
-	if (!first && rt_take_token(who, now) == RT_TAKE_NONE)
+	if (!first && rt_admit_sample(identity, now) == RT_ADMIT_NONE)
 		return;
 	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
 	if (!sample) {
-		rt_lose(RT_LOSS_RING_FULL);
+		rt_count_loss(RT_LOSS_RING_FULL);
 		if (first)
-			owe_first(who);
+			set_sample_due(identity);
 		return;
 	}
 	clear(sample);
 	sample->boottime_ns = now;
-	sample->container_cgroup_id = who->container_cgroup_id;
-	sample->pod = who->pod;
-	sample->generation = who->subject.generation;
-	sample->rule = how & HOW_FLAGS(RT_SAMPLE_POSTURE) ? cell - (who->subject.counter_count - COUNTER_EXTRA) : cell;
-	sample->op = HOW_OP(how);
-	sample->action = HOW_ACTION(how);
-	sample->flags = how >> 16;
+	sample->container_cgroup_id = identity->container_cgroup_id;
+	sample->pod = identity->pod;
+	sample->generation = identity->subject.generation;
+	sample->rule = code & EVENT_CODE_FLAGS(RT_SAMPLE_POSTURE) ? cell - (identity->subject.counter_count - COUNTER_EXTRA) : cell;
+	sample->op = EVENT_CODE_OP(code);
+	sample->action = EVENT_CODE_ACTION(code);
+	sample->flags = code >> 16;
 	fill_task(sample, task);
-	fill_show(sample, show);
-	fill_texts(sample, task, show);
+	fill_event(sample, event);
+	fill_texts(sample, task, event);
 	fill_args(sample, task);
 	bpf_ringbuf_submit(sample, 0);
 }
 
-/* Break-glass: denials are judged as audit. */
-static __always_inline bool is_disarmed(const struct identity *who)
+/* Whether break-glass is active: denials act as audit. */
+static __always_inline bool is_disarmed(const struct identity *identity)
 {
-	return who->subject.audit_until_ns && bpf_ktime_get_boot_ns() < who->subject.audit_until_ns;
+	return identity->subject.audit_until_ns && bpf_ktime_get_boot_ns() < identity->subject.audit_until_ns;
 }
 
-/* Counts, samples and, where the action says so, kills. */
-__noinline int rt_breach(const struct identity *who, const struct show *show, __u32 cell, __u32 how)
+/* Counts, samples and, if the action is kill, kills. */
+__noinline int rt_record_violation(const struct identity *identity, const struct event *event, __u32 cell, __u32 code)
 {
 	__u64 *count;
 	__u32 index;
 
-	if (!who || !show || who->quiet > QUIET_COUNTED)
+	if (!identity || !event || identity->quiet > QUIET_COUNTED)
 		return 0;
-	if (!who->quiet) {
-		index = who->subject.counter_base + cell;
+	if (!identity->quiet) {
+		index = identity->subject.counter_base + cell;
 		count = bpf_map_lookup_elem(&rt_counters, &index);
-		if (!count || cell >= who->subject.counter_count)
-			rt_lose(RT_LOSS_NO_CELL);
+		if (!count || cell >= identity->subject.counter_count)
+			rt_count_loss(RT_LOSS_NO_CELL);
 		else if (__sync_fetch_and_add(count, 1) == 0)
-			how |= HOW_FLAGS(RT_SAMPLE_FIRST);
-		rt_sample(who, cell, how, show);
+			code |= EVENT_CODE_FLAGS(RT_SAMPLE_FIRST);
+		emit_event(identity, cell, code, event);
 	}
-	if (HOW_ACTION(how) == RULE_KILL)
+	if (EVENT_CODE_ACTION(code) == RULE_KILL)
 		bpf_send_signal(SIGKILL);
 	return 0;
 }

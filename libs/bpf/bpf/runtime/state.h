@@ -1,71 +1,82 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Where the state of a task and its working memory are kept: in task storage from Linux 6.2 on, before that in hashes by task.
+ * Task states and working memory: in task storage since Linux 6.2, before in hashes by task.
  *
- * Place in the path: every file that asks about a task → here → rt_tasks or rt_task_hash; walk.h and others claim()
- * the working memory.
- * Before 6.2 the kernel answers a question about task storage with nothing while another task is in the midst of one on the same
- * processor, which full preemption allows: a task of a pod would then be nobody's. A hash answers always. The verifier takes out
- * whichever half this kernel does not use.
- * Bounds: an entry lives from arming or fork to the end of the task (handle_task_free). One that could not be taken out then, because
- * its bucket was being written on that processor, goes when its address becomes another task's: at the fork, before that one runs.
- * Working memory: from the first claim to the end of the task, 2 KiB.
+ * Place in the data path: every file that needs the state of a task → here → rt_tasks or
+ * rt_task_hash; walk.h and others claim() working memory.
+ * Before 6.2, a look-up in task storage fails while another task on the same CPU is inside one,
+ * which full preemption allows. A pod's task would then have no state. A hash look-up does not
+ * fail. The verifier removes the half that the kernel does not use.
+ * Limits: an entry lives until the task ends (handle_task_free). If its bucket was locked on that
+ * CPU then, it is deleted when a fork reuses the address, before that task runs. Working memory is
+ * 2 KiB per task.
  */
 #ifndef BAILIFF_RUNTIME_STATE_H
 #define BAILIFF_RUNTIME_STATE_H
 
-/* Of the same release. User space asks the same of the kernel's BTF (runtime-object.ts): it sizes rt_task_hash by it. */
-#define STORAGE_ANSWERS bpf_ksym_exists(bpf_rdonly_cast)
+#include <stddef.h>
 
-_Static_assert(sizeof(struct task_state) <= TEXT_BYTES, "no_state() is of that many bytes");
+#include "kernel.h"
+#include "maps.h"
 
-/* NULL never happens. */
-static __always_inline const struct scratch *zeroes(void)
+/*
+ * A function of the same release. User space tests the kernel's BTF for it as well, and sizes
+ * rt_task_hash by the result (src/runtime/object.ts).
+ */
+#define TASK_STORAGE_WORKS bpf_ksym_exists(bpf_rdonly_cast)
+
+_Static_assert(sizeof(struct task_state) <= TEXT_BYTES, "zeroed_state() is of that many bytes");
+
+/* Never NULL. */
+static __always_inline const struct scratch *zeroed_scratch(void)
 {
 	__u32 index = SCRATCH_ZEROES;
 
 	return bpf_map_lookup_elem(&rt_scratch, &index);
 }
 
-/* As many zeroes as a state has bytes. */
-static __always_inline const void *no_state(void)
+/* Zeros of the size of a state. */
+static __always_inline const void *zeroed_state(void)
 {
-	const struct scratch *scratch = zeroes();
+	const struct scratch *scratch = zeroed_scratch();
 
 	return scratch ? scratch->text + TEXT_BYTES : NULL;
 }
 
-/* NULL: it has none. */
+/* Returns NULL if the task has none. */
 static __always_inline struct task_state *state_of(struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	if (STORAGE_ANSWERS)
+	if (TASK_STORAGE_WORKS)
 		return bpf_task_storage_get(&rt_tasks, task, NULL, 0);
 	return bpf_map_lookup_elem(&rt_task_hash, &key);
 }
 
-/* A state for a task that has none, as another's is or all zeroes (`like` NULL). NULL: there is no memory for it. */
+/*
+ * Creates a state for a task without one: a copy of `like`, or zeros if it is NULL. Returns NULL
+ * without memory.
+ */
 static __always_inline struct task_state *make_state(struct task_struct *task, struct task_state *like)
 {
 	__u64 key = (__u64)task;
 	const void *value = like;
 
-	if (STORAGE_ANSWERS)
+	if (TASK_STORAGE_WORKS)
 		return bpf_task_storage_get(&rt_tasks, task, like, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!value)
-		value = no_state();
+		value = zeroed_state();
 	if (!value || bpf_map_update_elem(&rt_task_hash, &key, value, BPF_ANY))
 		return NULL;
 	return bpf_map_lookup_elem(&rt_task_hash, &key);
 }
 
-/* Task storage goes with its task. */
-static __always_inline void forget_state(struct task_struct *task)
+/* Task storage is freed with its task. */
+static __always_inline void delete_state(struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	if (!STORAGE_ANSWERS) {
+	if (!TASK_STORAGE_WORKS) {
 		bpf_map_delete_elem(&rt_task_hash, &key);
 		bpf_map_delete_elem(&rt_scratch_hash, &key);
 	}
@@ -73,11 +84,11 @@ static __always_inline void forget_state(struct task_struct *task)
 
 /* ---- working memory ---- */
 
-/* For the current task, if it has none. Global, so that the verifier reads it once. */
+/* For the current task, if it has none. Global, so that the verifier checks it once. */
 __noinline int rt_make_scratch(void)
 {
 	__u64 key = (__u64)bpf_get_current_task_btf();
-	const struct scratch *empty = zeroes();
+	const struct scratch *empty = zeroed_scratch();
 
 	if (empty && !bpf_map_lookup_elem(&rt_scratch_hash, &key))
 		bpf_map_update_elem(&rt_scratch_hash, &key, empty, BPF_NOEXIST);
@@ -90,18 +101,18 @@ static __always_inline struct scratch *own_scratch(void)
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 key = (__u64)task;
 
-	if (STORAGE_ANSWERS)
+	if (TASK_STORAGE_WORKS)
 		return bpf_task_storage_get(&rt_task_scratch, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	rt_make_scratch();
 	return bpf_map_lookup_elem(&rt_scratch_hash, &key);
 }
 
-static __always_inline struct scratch *prepared(struct scratch *scratch)
+static __always_inline struct scratch *with_hash_key(struct scratch *scratch)
 {
 	const struct rt_settings *settings = rt_read_settings();
 
 	if (!scratch || !settings) {
-		rt_lose(RT_LOSS_NO_SCRATCH);
+		rt_count_loss(RT_LOSS_NO_SCRATCH);
 		return NULL;
 	}
 	scratch->key[0] = settings->hash_key[0];
@@ -110,8 +121,8 @@ static __always_inline struct scratch *prepared(struct scratch *scratch)
 }
 
 /*
- * Working memory that is this run's alone, because it is the current task's. NULL: there was no memory for it, or the run interrupts
- * another one of the task (counted). Give it back with release() on every way out.
+ * Claims the current task's working memory. NULL (counted): there is no memory, or this run
+ * interrupts another run of the task. Call release() on every path.
  */
 static __always_inline struct scratch *claim(void)
 {
@@ -121,10 +132,10 @@ static __always_inline struct scratch *claim(void)
 		scratch = NULL;
 	if (scratch)
 		scratch->busy = 1;
-	return prepared(scratch);
+	return with_hash_key(scratch);
 }
 
-/* The index of a slot that is now the caller's; negative: none is free. Global, so that the verifier reads it once. */
+/* Index of a claimed slot; negative: none is free. Global, so that the verifier checks it once. */
 __noinline int rt_claim_slot(void)
 {
 	__u32 start = bpf_get_smp_processor_id();
@@ -139,12 +150,12 @@ __noinline int rt_claim_slot(void)
 	return -1;
 }
 
-/* The same for a program at a tracepoint that works for a task of the host. */
-static __always_inline struct scratch *claim_of_host(void)
+/* The same for a tracepoint program that runs in a task of the host. */
+static __always_inline struct scratch *claim_host_scratch(void)
 {
 	__u32 index = rt_claim_slot();
 
-	return prepared(bpf_map_lookup_elem(&rt_scratch, &index));
+	return with_hash_key(bpf_map_lookup_elem(&rt_scratch, &index));
 }
 
 static __always_inline void release(struct scratch *scratch)

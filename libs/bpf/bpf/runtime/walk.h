@@ -1,22 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * From an object to its name: up its parents and mounts to the root of the mount namespace, and the hashes of that path.
+ * From an object to its path: up its parents and mounts to the root of the mount namespace, and the
+ * hashes of that path.
  *
- * Place in the path: decide.h, lifecycle.h and sample.h → here. Reads dentries and mounts, never a string that user space
- * gave: symbolic links, `..`, descriptors and /proc links are gone by then. bpf_d_path would not do: it is for few hooks
- * and ends at the task's root, which chroot moves.
- * The hash of a path is a chain: h = siphash13(key, "/"), then for each component h = siphash13(key, le64(h) || name).
- * What hangs in no namespace (memfd, detached mounts) starts from siphash13(key, "") and never equals a path of a container.
- * Bounds: WALK_COMPONENTS and WALK_MOUNTS; over them the walk is unresolved. A rename during the walk may give the old or
- * the new name of a component.
+ * Place in the data path: decide.h, lifecycle.h and sample.h → here. The walk reads dentries and
+ * mounts, never text from user space, so symbolic links, `..`, descriptors and /proc links are
+ * resolved. bpf_d_path is available to few hooks and ends at the task's root, which chroot moves.
+ * The hash of a path is a chain: h = siphash13(key, "/"), then for each component h =
+ * siphash13(key, le64(h) || name). An object in no namespace (memfd, detached mount) starts from
+ * siphash13(key, "") and never equals a path of a container.
+ * Limits: WALK_COMPONENTS and WALK_MOUNTS; beyond them the walk is unresolved. A concurrent rename
+ * may give the old or the new name of a component.
  */
 #ifndef BAILIFF_RUNTIME_WALK_H
 #define BAILIFF_RUNTIME_WALK_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kernel.h"
+#include "maps.h"
+#include "state.h"
+
 enum walk_end {
 	WALK_UNRESOLVED,
 	WALK_ROOT,	/* of a mount namespace */
-	WALK_LOOSE,	/* of something that hangs in none */
+	WALK_DETACHED,	/* of an object in no mount namespace */
 	WALK_STOP,	/* at scratch->stop */
 };
 
@@ -25,7 +34,7 @@ static __always_inline struct mount *real_mount(const struct vfsmount *mnt)
 	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 }
 
-/* NULL: the mount hangs in no mount namespace that has a number: kernel-internal or detached. */
+/* Returns NULL if the mount is in no namespace with a number: kernel-internal or detached. */
 static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
 {
 	struct mnt_namespace *namespace = LOAD(mount, mount, mnt_ns);
@@ -37,14 +46,14 @@ static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
 	return number && number != ANONYMOUS_MOUNT_NS ? namespace : NULL;
 }
 
-#define MNT_INTERNAL	0x4000	/* the kernel's own: pipes, sockets, memfd, message queues; in no namespace by design */
+#define MNT_INTERNAL	0x4000	/* the kernel's own mounts: pipes, sockets, memfd, message queues */
 
 static __always_inline bool is_internal(const struct vfsmount *mnt)
 {
 	return LOAD(vfsmount, mnt, mnt_flags) & MNT_INTERNAL;
 }
 
-/* Whether the mount is one of the host's own tree, as container runtimes see it. */
+/* Whether the mount is in the host's tree, as container runtimes see it. */
 static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 {
 	const struct rt_settings *settings = rt_read_settings();
@@ -54,27 +63,27 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 }
 
 /*
- * Where a file lies as whoever opened it sees it: a mapping of an overlay's file holds the one beneath, which hangs in a mount
- * of the overlay's own and remembers the overlay's path behind it. The flag that says so is a different bit in different
- * kernels; that a dentry of an overlay stands there says it as well.
+ * Location of a file as its opener sees it. A mapping of an overlay file holds the lower file, on
+ * an internal mount, and remembers the overlay's path. The flag for that differs between kernels,
+ * so the dentry of an overlay is the test.
  */
-static __always_inline void place_of_file(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
+static __always_inline void file_location(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
 {
 	const struct backing_file *backing = (const void *)file;
-	struct dentry *shown;
+	struct dentry *overlay;
 
 	*dentry = LOAD(file, file, f_path.dentry);
 	*mnt = LOAD(file, file, f_path.mnt);
 	if (!bpf_core_field_exists(struct backing_file, user_path) || namespace_of(real_mount(*mnt)))
 		return;
-	shown = BPF_CORE_READ(backing, user_path.dentry);
-	if (BPF_CORE_READ(shown, d_sb, s_magic) != OVERLAYFS_MAGIC)
+	overlay = BPF_CORE_READ(backing, user_path.dentry);
+	if (BPF_CORE_READ(overlay, d_sb, s_magic) != OVERLAYFS_MAGIC)
 		return;
-	*dentry = shown;
+	*dentry = overlay;
 	*mnt = BPF_CORE_READ(backing, user_path.mnt);
 }
 
-/* Of the file system that is mounted there. */
+/* Device number of the mounted file system. */
 static __always_inline __u32 device_of(struct mount *mount)
 {
 	struct super_block *sb = LOAD(mount, mount, mnt.mnt_sb);
@@ -88,7 +97,7 @@ static __always_inline long leave_mount(struct scratch *scratch)
 	__u32 index = scratch->crossings;
 
 	if (parent == mount) {
-		scratch->end = namespace_of(mount) ? WALK_ROOT : WALK_LOOSE;
+		scratch->end = namespace_of(mount) ? WALK_ROOT : WALK_DETACHED;
 		return 1;
 	}
 	if (index >= WALK_MOUNTS)
@@ -120,22 +129,22 @@ static long walk_step(__u32 step, void *context)
 	parent = LOAD(dentry, dentry, d_parent);
 	if (count >= WALK_COMPONENTS)
 		return 1;
-	/* a root that is not its mount's has a name of its own: memfd:x, pipe: */
+	/* a root that is not its mount's has a name: memfd:x, pipe: */
 	if (!scratch->stop || parent != dentry) {
 		scratch->components[count] = dentry;
 		scratch->count = count + 1;
 	}
 	if (parent == dentry) {
-		/* opened by its handle, an object may hang in no directory yet, on a mount that has some */
+		/* opened by handle, an object may be in no directory yet */
 		if (scratch->stop || is_internal(&scratch->mount->mnt))
-			scratch->end = WALK_LOOSE;
+			scratch->end = WALK_DETACHED;
 		return 1;
 	}
 	scratch->dentry = parent;
 	return 0;
 }
 
-static __always_inline void go_up(struct scratch *scratch)
+static __always_inline void walk_up(struct scratch *scratch)
 {
 	scratch->end = WALK_UNRESOLVED;
 	bpf_loop(WALK_COMPONENTS + WALK_MOUNTS + 1, walk_step, &scratch, 0);
@@ -152,15 +161,16 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
 	scratch->mount = mount;
 	scratch->root = LOAD(mount, mount, mnt.mnt_root);
 	scratch->stop = NULL;
-	go_up(scratch);
+	walk_up(scratch);
 	return scratch->end;
 }
 
 /*
- * After walk(): a part of the container's root file system that is mounted elsewhere, or nowhere, is the same object as at
- * its own place. If the walk crossed such a mount, the components become those of the own place. false: it did not.
+ * After walk(): a part of the container's root file system that is mounted elsewhere, or detached,
+ * is the same object as at its own location. If the walk crossed such a mount, the components are
+ * replaced by those of the own location. Returns false if it did not.
  */
-static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_device, struct dentry *root)
+static __always_inline bool walk_own_location(struct scratch *scratch, __u32 root_device, struct dentry *root)
 {
 	struct mount *mount = scratch->mount;
 	struct dentry *dentry = NULL;
@@ -176,7 +186,7 @@ static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_d
 		}
 	}
 	/* a detached mount is not crossed: the walk ended at its root */
-	if (!dentry && scratch->end == WALK_LOOSE && scratch->root == scratch->dentry &&
+	if (!dentry && scratch->end == WALK_DETACHED && scratch->root == scratch->dentry &&
 	    device_of(mount) == root_device) {
 		dentry = scratch->dentry;
 		count = scratch->count;
@@ -186,8 +196,8 @@ static __always_inline bool walk_own_place(struct scratch *scratch, __u32 root_d
 	scratch->count = count;
 	scratch->dentry = dentry;
 	scratch->stop = root;
-	go_up(scratch);
-	return scratch->end != WALK_LOOSE;
+	walk_up(scratch);
+	return scratch->end != WALK_DETACHED;
 }
 
 /* ---- hashes ---- */
@@ -234,18 +244,18 @@ __noinline __u64 rt_siphash(struct scratch *scratch, __u32 bytes)
 	return v0 ^ v1 ^ v2 ^ v3;
 }
 
-/* The hash that a chain begins with. */
+/* First hash of a chain. */
 static __always_inline __u64 hash_root(struct scratch *scratch, enum walk_end end)
 {
 	scratch->words[0] = '/';
-	return rt_siphash(scratch, end == WALK_LOOSE ? 0 : 1);
+	return rt_siphash(scratch, end == WALK_DETACHED ? 0 : 1);
 }
 
-#define SHORT_NAME	16	/* bytes; the kernel keeps names of twice that within their dentry */
+#define SHORT_NAME	16	/* bytes; the kernel keeps names of twice that inside the dentry */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-/* Two numbers in a row, as which a short name is read: the type says no more than how long they are. */
+/* Two numbers in a row, to read a short name in two loads. */
 struct timespec64 {
 	long long tv_sec;
 	long tv_nsec;
@@ -253,7 +263,9 @@ struct timespec64 {
 
 #pragma clang attribute pop
 
-/* Into scratch->words behind the hash above it. false: the name cannot be read. */
+/*
+ * Reads the name into scratch->words after the parent's hash. Returns false if it cannot be read.
+ */
 static __always_inline bool read_name(struct scratch *scratch, const unsigned char *name, __u32 length)
 {
 	if (!bpf_ksym_exists(bpf_rdonly_cast) || length > SHORT_NAME)
@@ -263,7 +275,7 @@ static __always_inline bool read_name(struct scratch *scratch, const unsigned ch
 	return true;
 }
 
-/* The next hash of the chain. */
+/* Next hash of the chain. */
 static __always_inline __u64 hash_component(struct scratch *scratch, __u64 above, struct dentry *dentry)
 {
 	const unsigned char *name = LOAD(dentry, dentry, d_name.name);
@@ -286,12 +298,15 @@ static long hash_step(__u32 step, void *context)
 	return 0;
 }
 
-/* How an address of the kernel's goes into a global function: only what lies in memory may be a pointer there. */
+/*
+ * Passes the address of a kernel object to a global function, which takes pointers only inside
+ * memory.
+ */
 struct file_at {
 	const struct file *file;
 };
 
-/* Of the file's whole path; 0 when it is unresolved. */
+/* Hash of the file's path; 0 if it is unresolved. */
 __noinline __u64 rt_hash_file(const struct file_at *at)
 {
 	const struct file *file;
@@ -309,7 +324,7 @@ __noinline __u64 rt_hash_file(const struct file_at *at)
 		bpf_loop(WALK_COMPONENTS, hash_step, &scratch, 0);
 		hash = scratch->hash;
 	} else {
-		rt_lose(RT_LOSS_UNRESOLVED);
+		rt_count_loss(RT_LOSS_UNRESOLVED);
 	}
 	release(scratch);
 	return hash;
@@ -345,8 +360,8 @@ struct path_text {
 };
 
 /*
- * The path as text; the front is cut when it is longer. Returns the length, or'ed with TEXT_CUT when something is missing.
- * `dentry` and `mnt` are addresses.
+ * Writes the path as text, without its front if it is too long. Returns the length, or'ed with
+ * TEXT_CUT if something is missing. `dentry` and `mnt` are addresses.
  */
 #define TEXT_CUT	0x8000
 __noinline __u32 rt_path_text(struct scratch *scratch, __u64 dentry, __u64 mnt, struct path_text *to)

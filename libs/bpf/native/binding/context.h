@@ -1,5 +1,6 @@
-// What one JavaScript environment (the main thread or a worker) holds of the addon: constructors, the error factory
-// and the logger. The addon has no other state per thread, so it may be loaded in any number of workers.
+// State of the addon in one JavaScript environment (the main thread or a worker): constructors, the
+// error factory and the logger. There is no other state per thread, so any number of workers may
+// load the addon.
 #pragma once
 
 #include <napi.h>
@@ -24,7 +25,7 @@ class Context {
   void setLogger(Napi::Value logger, LogLevel maxLevel);
   LogLevel logLevel() const { return logLevel_; }
 
-  // The error of errors.ts for a native one; a plain Error while no factory is set.
+  // The error of errors.ts for a native error; a plain Error while no factory is set.
   Napi::Value toError(const NativeError& error);
   void deliver(const std::vector<LogLine>& lines);
 
@@ -35,7 +36,8 @@ class Context {
   LogLevel logLevel_ = LogLevel::kWarn;
 };
 
-// Runs one binding call: libbpf's printing is collected and delivered at its end, and native errors become ours.
+// Runs one binding call: delivers libbpf's lines at its end, and turns native errors into
+// JavaScript errors.
 template <typename Body>
 Napi::Value guarded(Napi::Env env, Body&& body) {
   Context& context = Context::of(env);

@@ -1,5 +1,5 @@
-// JavaScript values to native ones and back. A wrong type or a number out of range throws a TypeError that names the
-// argument; nothing is coerced.
+// Converts JavaScript values to native ones and back. A wrong type or a number out of range throws
+// a TypeError that names the argument; nothing is coerced.
 #pragma once
 
 #include <napi.h>
@@ -48,7 +48,7 @@ inline bool toBool(const Napi::Value& value, const char* name) {
   return value.As<Napi::Boolean>().Value();
 }
 
-// Paths and names: a NUL inside would cut them short in the kernel.
+// Paths and names: the kernel would cut them at a NUL.
 inline std::string toText(const Napi::Value& value, const char* name) {
   if (!value.IsString()) wrongType(name, "a string");
   std::string text = value.As<Napi::String>().Utf8Value();
@@ -64,7 +64,7 @@ inline ByteView toBytes(const Napi::Value& value, const char* name) {
   return {array.Data(), array.ByteLength()};
 }
 
-/** What the call writes into. */
+/** A buffer that the call writes to. */
 inline MutableByteView toMutableBytes(const Napi::Value& value, const char* name) {
   ByteView view = toBytes(value, name);
   return {value.As<Napi::Uint8Array>().Data(), view.size};

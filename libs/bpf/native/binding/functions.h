@@ -5,7 +5,7 @@
 
 namespace bailiff {
 
-// Opening and making objects, and what hangs on an interface rather than on an object.
+// Functions that open and create objects, and those about interfaces.
 void exportOpeners(Napi::Env env, Napi::Object exports);
 
 // Netlink, probes and facts of the system.

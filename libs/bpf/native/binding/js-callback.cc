@@ -1,5 +1,5 @@
-// See js-callback.h. The C interface is used here because node-addon-api ends the process when a call fails while a
-// worker is being terminated.
+// See js-callback.h. This file uses the C interface, because node-addon-api ends the process if a
+// call fails while a worker is being terminated.
 #include "js-callback.h"
 
 namespace bailiff {

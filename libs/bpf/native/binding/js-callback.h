@@ -1,5 +1,5 @@
-// Calls from native code into JavaScript. A throwing callback becomes an uncaughtException and nothing else: the
-// handle that called it stays as it was. When the environment is going down the call is dropped.
+// Calls from native code into JavaScript. A throwing callback becomes an uncaughtException, and the
+// calling handle stays as it was. While the environment shuts down, the call is dropped.
 #pragma once
 
 #include <napi.h>
@@ -12,13 +12,13 @@
 
 namespace bailiff {
 
-// Makes a pending JavaScript exception, if there is one, an uncaughtException.
+// Turns a pending JavaScript exception, if there is one, into an uncaughtException.
 void reportPending(napi_env env);
 
-// Within a call from JavaScript.
+// During a call from JavaScript.
 void callOrReport(Napi::Env env, Napi::Function callback, const std::initializer_list<napi_value>& arguments);
 
-// From the loop: opens the callback scope (async hooks, microtasks) that a call from nowhere needs.
+// From the loop: opens the callback scope (async hooks, microtasks) that such a call needs.
 class JsCallback {
  public:
   JsCallback(Napi::Env env, Napi::Function callback, const char* resourceName)
@@ -47,7 +47,7 @@ void guardedInLoop(Napi::Env env, Body&& body) {
     }
     context.deliver(scope.take());
   } catch (const Napi::Error&) {
-    // LOOP: only when the environment is being terminated; there is nobody left to tell.
+    // LOOP: only while the environment is being terminated, so there is no handler.
   }
 }
 

@@ -17,7 +17,7 @@ LoopHandle::LoopHandle(Napi::Env env, int fd, std::function<void(int)> onReadabl
       env,
       [](napi_async_cleanup_hook_handle, void* data) {
         LoopHandle* owner = static_cast<Registration*>(data)->owner;
-        if (owner == nullptr) return;  // closed already; libuv's callback is on its way and removes the hook
+        if (owner == nullptr) return;  // closed already; libuv's callback will remove the hook
         owner->close();
         if (owner->onTeardown_) owner->onTeardown_();
       },
@@ -29,7 +29,7 @@ LoopHandle::LoopHandle(Napi::Env env, int fd, std::function<void(int)> onReadabl
   }
 }
 
-// The hook is removed only once libuv is done, in both cases: by us in good time, or while the environment waits.
+// In both cases the hook is removed only after libuv has closed the handle.
 void LoopHandle::close() {
   if (poller_ == nullptr) return;
   Registration* registration = std::exchange(registration_, nullptr);

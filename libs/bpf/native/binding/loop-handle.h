@@ -1,5 +1,6 @@
-// A descriptor watched in the environment's loop on behalf of a wrapped object. Closes itself when the environment
-// ends, and makes the environment wait for libuv's close callback: a worker whose loop still has handles aborts.
+// A descriptor of a wrapped object, watched by the environment's loop. It closes itself when the
+// environment ends, and makes the environment wait for libuv's close callback: a worker whose loop
+// still has handles aborts.
 // LOOP: everything on the environment's own thread.
 #pragma once
 
@@ -13,8 +14,8 @@ namespace bailiff {
 
 class LoopHandle {
  public:
-  // `onReadable` as in poller.h; `onTeardown` runs when the environment ends before close() was called, after the
-  // descriptor is no longer watched. It must not call into JavaScript.
+  // `onReadable` as in poller.h. `onTeardown` runs if the environment ends before close() was called,
+  // after the descriptor is no longer watched. It must not call into JavaScript.
   LoopHandle(Napi::Env env, int fd, std::function<void(int)> onReadable, std::function<void()> onTeardown);
   ~LoopHandle() { close(); }
   LoopHandle(const LoopHandle&) = delete;
@@ -23,7 +24,7 @@ class LoopHandle {
   void resume() {
     if (poller_ != nullptr) poller_->resume();
   }
-  void close();  // at once, and harmless to repeat
+  void close();  // at once; may be repeated
   void ref() {
     if (poller_ != nullptr) poller_->ref();
   }
@@ -32,13 +33,14 @@ class LoopHandle {
   }
 
  private:
-  // What libuv and the environment still point at after this is gone; freed by libuv's close callback.
+  // State that libuv and the environment still point at after this is destroyed; freed by libuv's
+  // close callback.
   struct Registration {
     LoopHandle* owner;  // SAFETY: reset by close(), which the owner's destructor calls
     napi_async_cleanup_hook_handle hook;
   };
 
-  Poller* poller_ = nullptr;              // SAFETY: alive until close(), which forgets it; deletes itself afterwards
+  Poller* poller_ = nullptr;              // SAFETY: alive until close(), which clears it; deletes itself afterwards
   Registration* registration_ = nullptr;  // SAFETY: likewise
   std::function<void()> onTeardown_;
 };

@@ -1,5 +1,6 @@
-// The addon bailiff_bpf.node: a thin binding over libbpf, netlink and a few system calls, without policy. What it
-// exports is declared, in the same order, in libs/bpf/src/native.ts. Files under core/ know nothing of JavaScript.
+// The addon bailiff_bpf.node: a thin binding over libbpf, netlink and a few system calls, without
+// policy. libs/bpf/src/core/native.ts declares its exports in the same order. Files under core/ do
+// not use JavaScript.
 #include "functions.h"
 #include "link-wrap.h"
 #include "map-wrap.h"

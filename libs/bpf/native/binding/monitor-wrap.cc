@@ -33,10 +33,10 @@ Napi::Object MonitorWrap::open(Napi::Env env, std::unique_ptr<LinkMonitor> monit
 void MonitorWrap::onReadable(int status) {
   guardedInLoop(Env(), [&] {
     [[maybe_unused]] Napi::Object keep =
-        Value();  // SAFETY: a callback may close us, and a collection may follow at once
+        Value();  // SAFETY: a callback may close this, and a collection may follow at once
     std::shared_ptr<JsCallback> onLinks = onLinks_, onOverrun = onOverrun_;
     LinkEvents events = core().take();
-    // An overrun raises EPOLLERR, on which libuv stops watching; reading has cleared the error.
+    // An overrun raises EPOLLERR, and libuv stops watching; the read has cleared the error.
     if (status < 0 && events.error == 0) loop_->resume();
     if (!events.links.empty()) {
       Napi::Array list = Napi::Array::New(Env(), events.links.size());
@@ -45,7 +45,7 @@ void MonitorWrap::onReadable(int status) {
     }
     if (events.overrun && isOpen()) onOverrun->call({});
     if (events.error != 0) {
-      stop();  // the descriptor would be reported again at once, for ever
+      stop();  // otherwise the descriptor would be reported again and again
       fail("netlink.monitor", events.error, "receiving link events");
     }
   });

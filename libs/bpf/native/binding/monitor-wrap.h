@@ -1,5 +1,6 @@
-// LinkMonitor for JavaScript; see core/link-monitor.h. One callback a turn with all events of it, and one that says
-// that events were lost. While open it keeps itself alive and, unless unref'd, the loop too.
+// LinkMonitor for JavaScript; see core/link-monitor.h. One callback per turn gets all events of the
+// turn, another one reports lost events. While open it keeps itself alive and, unless unref'd, the
+// loop too.
 #pragma once
 
 #include "../core/link-monitor.h"

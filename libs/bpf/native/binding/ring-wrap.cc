@@ -28,7 +28,7 @@ Napi::Object RingWrap::open(Napi::Env env, std::unique_ptr<Ring> ring, Napi::Fun
 void RingWrap::onReadable(int status) {
   guardedInLoop(Env(), [&] {
     [[maybe_unused]] Napi::Object keep =
-        Value();  // SAFETY: the callback may close us, and a collection may follow at once
+        Value();  // SAFETY: the callback may close this, and a collection may follow at once
     try {
       if (status < 0) fail("ring.poll", status);
       RingBatch batch = core().take();
@@ -36,7 +36,7 @@ void RingWrap::onReadable(int status) {
       std::shared_ptr<JsCallback> callback = onBatch_;
       callback->call({fromBytes(Env(), batch.bytes), Napi::Number::New(Env(), batch.count)});
     } catch (const NativeError&) {
-      stop();  // the descriptor would be reported again at once, for ever
+      stop();  // otherwise the descriptor would be reported again and again
       throw;
     }
   });

@@ -1,6 +1,6 @@
-// RingReader for JavaScript; see core/ring.h. Watches the ring's epoll descriptor in the loop and hands over at most
-// one batch a readiness, then lets the loop turn; the descriptor stays readable while records are left.
-// While open it keeps itself alive and, unless unref'd, the loop too.
+// RingReader for JavaScript; see core/ring.h. It watches the ring's epoll descriptor and delivers
+// at most one batch per readiness event, so that the loop can turn. The descriptor stays readable
+// while records are left. While open it keeps itself alive and, unless unref'd, the loop too.
 #pragma once
 
 #include "../core/ring.h"

@@ -1,5 +1,6 @@
-// What all wrapped classes share: made only from native code, tagged so that an argument of another class is a
-// TypeError and not a misread pointer, and "closed" as an ordinary error (errno EBADF, code BPF_CLOSED).
+// Base of all wrapped classes. Objects are created only from native code. They are tagged, so that
+// an argument of another class is a TypeError and not a misread pointer. A closed object is an
+// ordinary error (errno EBADF, code BPF_CLOSED).
 #pragma once
 
 #include <napi.h>
@@ -30,7 +31,7 @@ class Wrap : public Napi::ObjectWrap<Self> {
     return Self::constructorOf(Context::of(env)).New({external});
   }
 
-  // The open native object behind an argument.
+  // The open native object of an argument.
   static Core& argument(const Napi::Value& value, const char* name) {
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&Self::kTag)) wrongType(name, Self::kName);
     // SAFETY: the tag is set on objects of this class only.
@@ -44,7 +45,7 @@ class Wrap : public Napi::ObjectWrap<Self> {
   }
   bool isOpen() const { return core_ != nullptr; }
 
-  // The close method of every class; harmless to repeat.
+  // The close method of every class; may be repeated.
   Napi::Value release(const Napi::CallbackInfo& info) {
     core_.reset();
     return info.Env().Undefined();

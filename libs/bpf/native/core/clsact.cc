@@ -35,18 +35,18 @@ std::string describe(const ClsactPlace& place) {
   return "ifindex " + std::to_string(place.ifindex) + (place.ingress ? " ingress" : " egress");
 }
 
-// libbpf prints the kernel's "Exclusivity flag on" and the like although they are ordinary answers here (the qdisc is
-// there, the filter is not). What it prints goes into the error when there is one, and nowhere otherwise.
+// libbpf prints "Exclusivity flag on" and similar lines for ordinary results (the qdisc exists, the
+// filter does not). The lines go into an error if there is one, otherwise nowhere.
 template <typename Call>
-int quietly(Call&& call, std::string& said) {
+int quietly(Call&& call, std::string& printed) {
   LogScope scope(LogLevel::kInfo);
   int error = call();
-  said = scope.text();
+  printed = scope.text();
   return error;
 }
 
-[[noreturn]] void failWith(const char* operation, int error, const std::string& about, const std::string& said) {
-  fail(operation, error, said.empty() ? about : about + ": " + said);
+[[noreturn]] void failWith(const char* operation, int error, const std::string& about, const std::string& printed) {
+  fail(operation, error, printed.empty() ? about : about + ": " + printed);
 }
 
 bool noFilterLeft(uint32_t ifindex) {
@@ -58,27 +58,27 @@ void removeEmptyQdisc(const ClsactPlace& place) {
   if (!noFilterLeft(place.ifindex)) return;
   struct bpf_tc_hook both =
       hookAt(place.ifindex, static_cast<enum bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-  std::string said;
-  int error = quietly([&] { return bpf_tc_hook_destroy(&both); }, said);
+  std::string printed;
+  int error = quietly([&] { return bpf_tc_hook_destroy(&both); }, printed);
   bool gone = error == -ENOENT || error == -EINVAL || error == -ENODEV;
-  if (error < 0 && !gone) failWith("clsact.detach", error, "qdisc of " + describe(place), said);
+  if (error < 0 && !gone) failWith("clsact.detach", error, "qdisc of " + describe(place), printed);
 }
 
 }  // namespace
 
 ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace) {
   struct bpf_tc_hook hook = hookOf(place);
-  std::string said;
-  int error = quietly([&] { return bpf_tc_hook_create(&hook); }, said);
-  if (error < 0 && error != -EEXIST) failWith("clsact.attach", error, "creating the qdisc at " + describe(place), said);
+  std::string printed;
+  int error = quietly([&] { return bpf_tc_hook_create(&hook); }, printed);
+  if (error < 0 && error != -EEXIST) failWith("clsact.attach", error, "creating the qdisc at " + describe(place), printed);
   bool created = error == 0;
   struct bpf_tc_opts options = optionsOf(place);
   options.prog_fd = programFd;
   options.flags = replace ? BPF_TC_F_REPLACE : 0;
-  error = quietly([&] { return bpf_tc_attach(&hook, &options); }, said);
+  error = quietly([&] { return bpf_tc_attach(&hook, &options); }, printed);
   if (error < 0) {
     if (created) removeEmptyQdisc(place);
-    failWith("clsact.attach", error, describe(place), said);
+    failWith("clsact.attach", error, describe(place), printed);
   }
   return {options.priority, options.handle, options.prog_id, created};
 }
@@ -86,11 +86,11 @@ ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace)
 std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
   struct bpf_tc_hook hook = hookOf(place);
   struct bpf_tc_opts options = optionsOf(place);
-  std::string said;
-  int error = quietly([&] { return bpf_tc_query(&hook, &options); }, said);
-  // EINVAL is what the kernel says when the interface has no clsact qdisc at all, ENODEV when it is gone itself.
+  std::string printed;
+  int error = quietly([&] { return bpf_tc_query(&hook, &options); }, printed);
+  // EINVAL: the interface has no clsact qdisc. ENODEV: the interface is gone.
   if (error == -ENOENT || error == -EINVAL || error == -ENODEV) return std::nullopt;
-  if (error < 0) failWith("clsact.query", error, describe(place), said);
+  if (error < 0) failWith("clsact.query", error, describe(place), printed);
   return ClsactFilter{options.priority, options.handle, options.prog_id, false};
 }
 
@@ -99,9 +99,9 @@ bool detachClsact(const ClsactPlace& place, bool removeQdisc) {
   if (found) {
     struct bpf_tc_hook hook = hookOf(place);
     struct bpf_tc_opts options = optionsOf(place);
-    std::string said;
-    int error = quietly([&] { return bpf_tc_detach(&hook, &options); }, said);
-    if (error < 0 && error != -ENOENT) failWith("clsact.detach", error, describe(place), said);
+    std::string printed;
+    int error = quietly([&] { return bpf_tc_detach(&hook, &options); }, printed);
+    if (error < 0 && error != -ENOENT) failWith("clsact.detach", error, describe(place), printed);
   }
   if (removeQdisc) removeEmptyQdisc(place);
   return found;

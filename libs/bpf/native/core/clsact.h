@@ -1,5 +1,5 @@
-// Programs at a clsact qdisc, for kernels without tcx. A filter is named by interface, side, priority and handle and
-// stays until it or its qdisc is removed, whatever becomes of this process.
+// Programs at a clsact qdisc, for kernels without tcx. Interface, side, priority and handle
+// identify a filter. A filter outlives the process: it stays until it or its qdisc is removed.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,15 @@ struct ClsactFilter {
   bool createdQdisc;  // the interface had no clsact qdisc before
 };
 
-// Creates the qdisc if there is none. replace: an existing filter of that priority and handle gives way, else EEXIST.
+// Creates the qdisc if there is none. `replace`: replaces a filter of that priority and handle,
+// otherwise EEXIST.
 ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace);
 
-// Nothing when there is no such filter.
+// Returns nothing if there is no such filter.
 std::optional<ClsactFilter> queryClsact(const ClsactPlace& place);
 
-// False when there was no such filter. removeQdisc: also the qdisc, but only if no filter is left at either side.
+// Returns false if there was no such filter. `removeQdisc`: also removes the qdisc, if no filter is
+// left at either side.
 bool detachClsact(const ClsactPlace& place, bool removeQdisc);
 
 }  // namespace bailiff

@@ -1,5 +1,5 @@
-// A file descriptor with one owner. Every kernel object of the binding (map, program, link, socket) is held by one of
-// these and by nothing else, so closing an object file never invalidates a map that was taken from it.
+// A file descriptor with one owner. It is the only holder of a kernel object of the binding (map,
+// program, link, socket), so closing an object file never invalidates a map that was taken from it.
 #pragma once
 
 #include <fcntl.h>

@@ -14,7 +14,7 @@ LinkMonitor::LinkMonitor(uint32_t receiveBufferBytes) : buffer_(kReceiveBytes) {
   fd_ = Fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   if (fd_.get() < 0) fail(kOperation, errno, "netlink socket");
   int size = static_cast<int>(receiveBufferBytes);
-  // FORCE goes past net.core.rmem_max but needs CAP_NET_ADMIN; without it the plain limit applies.
+  // FORCE exceeds net.core.rmem_max but needs CAP_NET_ADMIN; without it the plain limit applies.
   if (::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) < 0 &&
       ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) < 0) {
     fail(kOperation, errno, "receive buffer");

@@ -1,6 +1,6 @@
-// The kernel's link events of our network namespace, read in bounded turns.
-// Bounds: kMaxDatagramsPerTurn a turn; the socket's buffer is what the caller asks for, and when it overflows the
-// kernel says ENOBUFS once: events are lost then and the user must dump again.
+// Link events of this network namespace, read in bounded turns. Limits: kMaxDatagramsPerTurn per
+// turn; the caller sets the size of the socket buffer. If it overflows, the kernel returns ENOBUFS
+// once: events were lost, and the user must dump again.
 #pragma once
 
 #include <vector>

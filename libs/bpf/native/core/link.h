@@ -1,4 +1,5 @@
-// A BPF link by descriptor. Closing the last descriptor of a link that is not pinned detaches its program.
+// A BPF link by descriptor. Closing the last descriptor of a link that is not pinned detaches its
+// program.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,7 @@ struct LinkInfo {
   uint32_t type;  // BPF_LINK_TYPE_*
   uint32_t linkId;
   uint32_t programId;
-  uint32_t ifindex;     // tcx only; 0 when the device is gone
+  uint32_t ifindex;     // tcx only; 0 if the device is gone
   uint32_t attachType;  // tcx only
 };
 
@@ -23,11 +24,13 @@ class Link {
   static std::unique_ptr<Link> openPinned(const std::string& path);
 
   LinkInfo info() const;
-  // Tag of the program that runs, as its own info has it; empty when none does. Asking a program by its id would take CAP_SYS_ADMIN.
+  // Tag of the attached program, from the link's own info; empty if none is attached. Opening a
+  // program by id would need CAP_SYS_ADMIN.
   std::string programTag() const;
-  // Replaces the program atomically. oldProgramFd >= 0: only if that one is attached now (EPERM otherwise).
+  // Replaces the program atomically. oldProgramFd >= 0: only if that program is attached now,
+  // otherwise EPERM.
   void update(int newProgramFd, int oldProgramFd);
-  void detach();  // the link stays, attached to nothing
+  void detach();  // the link stays, without a program
   void pin(const std::string& path) const;
 
  private:

@@ -1,7 +1,8 @@
-// libbpf prints through one callback per process. A binding call opens a LogScope; lines printed by libbpf on this
-// thread while it is open are kept in it and handed to JavaScript when the call ends, never from inside libbpf.
-// Lines printed with no scope open (another thread, a finalizer) wait in one bounded buffer for the next scope.
-// Bounds: kMaxScopeLines a call, kMaxStrayLines waiting; what is over is counted in the last line.
+// libbpf prints through one callback per process. A binding call opens a LogScope. It keeps the
+// lines that libbpf prints on this thread, and passes them to JavaScript when the call ends, never
+// from inside libbpf. Lines without an open scope (another thread, a finalizer) wait in one bounded
+// buffer for the next scope. Limits: kMaxScopeLines per call, kMaxStrayLines waiting; the last line
+// counts the dropped ones.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ struct LogLine {
   std::string text;
 };
 
-constexpr size_t kMaxScopeLines = 4096;  // loading the largest object at debug level prints about a thousand
+constexpr size_t kMaxScopeLines = 4096;  // loading the largest object at debug level prints about 1,000 lines
 constexpr size_t kMaxStrayLines = 256;
 
 class LogScope {
@@ -27,10 +28,10 @@ class LogScope {
   LogScope(const LogScope&) = delete;
   LogScope& operator=(const LogScope&) = delete;
 
-  // The lines so far, the stray ones first; empties the scope.
+  // Returns the lines, the stray ones first, and empties the scope.
   std::vector<LogLine> take();
 
-  // What was printed so far, in one line, without touching the stray lines.
+  // Returns the lines as one, without the stray lines.
   std::string text() const;
 
   LogLevel maxLevel() const { return maxLevel_; }

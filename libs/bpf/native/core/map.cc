@@ -13,7 +13,7 @@ namespace bailiff {
 namespace {
 
 constexpr uint32_t kBatchEntries = 256;
-constexpr int kNotSupportedInKernel = 524;  // ENOTSUPP, which no libc names
+constexpr int kNotSupportedInKernel = 524;  // ENOTSUPP, which libc has no name for
 
 bool isPerCpu(uint32_t type) {
   return type == BPF_MAP_TYPE_PERCPU_HASH || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
@@ -125,7 +125,8 @@ MapEntries Map::entries() const {
   return out;
 }
 
-// A key that is deleted during the walk makes the kernel start over: the count may then be too high, never above maxEntries.
+// If a key is deleted during the iteration, the kernel starts over. The count may then be too high,
+// but never above maxEntries.
 uint32_t Map::count() const {
   if (info_.type == BPF_MAP_TYPE_RINGBUF || info_.keySizeBytes == 0) fail("map.count", EOPNOTSUPP, info_.name);
   Bytes key(info_.keySizeBytes), next(info_.keySizeBytes);
@@ -141,16 +142,16 @@ uint32_t Map::count() const {
   return count;
 }
 
-// False when the kernel has no batch operation for this type of map, before anything was read.
+// Returns false if the kernel has no batch operation for this map type; nothing was read then.
 bool Map::walkByBatch(MapEntries& out) const {
-  // The position token is a bucket number (4 bytes) for hashes and a key for others.
+  // The position token is a bucket number (4 bytes) for hashes, a key for other types.
   size_t tokenBytes = std::max<size_t>(info_.keySizeBytes, sizeof(uint32_t));
   Bytes from(tokenBytes), to(tokenBytes);
   auto options = zeroedOptions<struct bpf_map_batch_opts>();
   uint32_t capacity = std::min(kBatchEntries, std::max(info_.maxEntries, 1u));
   bool first = true;
   for (;;) {
-    if (out.count > kMaxWalkEntries) fail("map.entries", E2BIG, info_.name);
+    if (out.count > kMaxIterationEntries) fail("map.entries", E2BIG, info_.name);
     out.keys.resize(static_cast<size_t>(out.count + capacity) * info_.keySizeBytes);
     out.values.resize(static_cast<size_t>(out.count + capacity) * info_.valueBlockBytes);
     uint32_t count = capacity;
@@ -159,8 +160,8 @@ bool Map::walkByBatch(MapEntries& out) const {
                                      out.keys.data() + static_cast<size_t>(out.count) * info_.keySizeBytes,
                                      out.values.data() + static_cast<size_t>(out.count) * info_.valueBlockBytes, &count,
                                      &options);
-    if (error == -ENOSPC) {  // one hash bucket holds more than the batch: nothing was returned, ask for more
-      if (capacity >= kMaxWalkEntries) fail("map.entries", ENOSPC, info_.name);
+    if (error == -ENOSPC) {  // one hash bucket exceeds the batch: nothing was returned, so ask for more
+      if (capacity >= kMaxIterationEntries) fail("map.entries", ENOSPC, info_.name);
       capacity *= 2;
       continue;
     }
@@ -180,7 +181,8 @@ bool Map::walkByBatch(MapEntries& out) const {
   return true;
 }
 
-// A key that is deleted during the walk makes the kernel start over, hence the set of keys seen and the step bound.
+// If a key is deleted during the iteration, the kernel starts over. Hence the set of keys seen, and
+// the limit of steps.
 void Map::walkByKey(MapEntries& out) const {
   Bytes key(info_.keySizeBytes), next(info_.keySizeBytes), value(info_.valueBlockBytes);
   std::unordered_set<std::string> seen;
@@ -200,7 +202,7 @@ void Map::walkByKey(MapEntries& out) const {
     out.values.insert(out.values.end(), value.begin(), value.end());
     out.count++;
   }
-  fail("map.entries", EAGAIN, info_.name + " changed too often while it was walked");
+  fail("map.entries", EAGAIN, info_.name + " changed too often during the iteration");
 }
 
 }  // namespace bailiff

@@ -1,6 +1,6 @@
-// A BPF map by descriptor: look up, update, remove, walk, pin. Knows nothing of what the map means.
-// Values of per-CPU maps are one block of possible CPUs × the value size rounded up to 8, as the kernel copies them.
-// Bounds: a walk returns at most kMaxWalkEntries entries.
+// A BPF map by descriptor: look up, update, delete, iterate, pin. It does not interpret keys or
+// values. The value of a per-CPU map is one block of possible CPUs × the value size rounded up to
+// 8, as the kernel copies it. Limit: an iteration returns at most kMaxIterationEntries entries.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace bailiff {
 
 using Bytes = std::vector<uint8_t>;
 
-// Bytes borrowed from the caller for the length of one call.
+// Bytes borrowed from the caller during one call.
 struct ByteView {
   const uint8_t* data;  // SAFETY: points into a JavaScript buffer that the call's arguments keep alive
   size_t size;
@@ -34,7 +34,7 @@ struct MapInfo {
   uint32_t valueSizeBytes;
   uint32_t maxEntries;
   uint32_t flags;
-  size_t valueBlockBytes;  // what one look-up returns; larger than valueSizeBytes for per-CPU maps
+  size_t valueBlockBytes;  // size of one look-up; larger than valueSizeBytes for per-CPU maps
 };
 
 struct MapEntries {
@@ -43,7 +43,7 @@ struct MapEntries {
   uint32_t count = 0;
 };
 
-constexpr uint32_t kMaxWalkEntries = 1u << 22;  // a guard against a map that grows faster than it is read
+constexpr uint32_t kMaxIterationEntries = 1u << 22;  // against a map that grows faster than it is read
 
 MapInfo readMapInfo(int fd, const char* operation);
 uint32_t possibleCpus();
@@ -59,11 +59,11 @@ class Map {
   int fd() const { return fd_.get(); }
 
   std::optional<Bytes> lookup(ByteView key) const;
-  bool lookupInto(ByteView key, MutableByteView value) const;  // false when there is no such key
+  bool lookupInto(ByteView key, MutableByteView value) const;  // false if there is no such key
   void update(ByteView key, ByteView value, uint64_t flags);
-  bool remove(ByteView key);  // false when there was no such key
+  bool remove(ByteView key);  // false if there was no such key
   MapEntries entries() const;
-  uint32_t count() const;  // keys only: values can be large
+  uint32_t count() const;  // reads keys only, because values can be large
   void pin(const std::string& path) const { pinDescriptorOf(path); }
 
  private:

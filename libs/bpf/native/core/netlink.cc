@@ -79,8 +79,8 @@ ssize_t receiveFromKernel(int fd, void* buffer, size_t size, int flags) {
     length = ::recvmsg(fd, &message, flags);
   } while (length < 0 && errno == EINTR);
   if (length < 0) return -errno;
-  if (message.msg_flags & MSG_TRUNC) return -ENOBUFS;  // a part is lost, which is what ENOBUFS means to the caller
-  if (from.nl_pid != 0) return 0;                      // any process may send to our port; only the kernel is 0
+  if (message.msg_flags & MSG_TRUNC) return -ENOBUFS;  // part of the message is lost, as with ENOBUFS
+  if (from.nl_pid != 0) return 0;                      // any process may send to this port; only the kernel has id 0
   return length;
 }
 
@@ -92,8 +92,8 @@ NetlinkSocket::NetlinkSocket(const char* operation) : operation_(operation) {
     fail(operation, errno, "NETLINK_GET_STRICT_CHK");
   }
   ::setsockopt(fd_.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on,
-               sizeof(on));  // only makes errors speak; older kernels lack it
-  struct timeval timeout = {kAnswerTimeoutMs / 1000, (kAnswerTimeoutMs % 1000) * 1000};
+               sizeof(on));  // only makes errors verbose; older kernels lack it
+  struct timeval timeout = {kReplyTimeoutMs / 1000, (kReplyTimeoutMs % 1000) * 1000};
   if (::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) fail(operation, errno);
 }
 
@@ -119,7 +119,7 @@ NetlinkSocket::Outcome NetlinkSocket::receive(uint32_t sequence, bool dump, cons
   bool interrupted = false;
   for (;;) {
     ssize_t length = receiveFromKernel(fd_.get(), buffer.data(), buffer.size(), 0);
-    if (length == -EAGAIN) fail(operation_, ETIMEDOUT, "no answer from the kernel");
+    if (length == -EAGAIN) fail(operation_, ETIMEDOUT, "no reply from the kernel");
     if (length < 0) fail(operation_, static_cast<int>(length), "netlink receive");
     auto left = static_cast<unsigned int>(length);
     // SAFETY: NLMSG_OK keeps every message inside the `left` bytes received; the buffer is aligned as a nlmsghdr needs.
@@ -146,7 +146,7 @@ void NetlinkSocket::checkError(const struct nlmsghdr* message) const {
   std::string detail;
   if (message->nlmsg_type == NLMSG_ERROR && (message->nlmsg_flags & NLM_F_ACK_TLVS)) {
     auto* body = static_cast<const struct nlmsgerr*>(NLMSG_DATA(message));
-    // Unless capped, the kernel repeats our whole request before the explanation.
+    // Unless capped, the kernel repeats the whole request before the explanation.
     size_t skip = sizeof(*body);
     if (!(message->nlmsg_flags & NLM_F_CAPPED)) skip += NLMSG_ALIGN(body->msg.nlmsg_len) - sizeof(struct nlmsghdr);
     detail = attributesOf(message, skip).text(NLMSGERR_ATTR_MSG);

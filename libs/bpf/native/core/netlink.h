@@ -1,7 +1,7 @@
-// Raw NETLINK_ROUTE: a request builder, a blocking request socket, and an attribute walker.
-// Only messages from the kernel (port id 0) are believed. Requests are strict-checked, without which the kernel
-// ignores IFLA/IFA_TARGET_NETNSID in dumps. Bounds: an answer must come within kAnswerTimeoutMs; a dump that the
-// kernel marks as interrupted is repeated kMaxDumpTries times, then EINTR.
+// Raw NETLINK_ROUTE: a request builder, a blocking request socket, and an attribute iterator. Only
+// messages from the kernel (port id 0) are accepted. Requests use strict checking; without it the
+// kernel ignores IFLA/IFA_TARGET_NETNSID in dumps. Limits: a reply must arrive within
+// kReplyTimeoutMs; an interrupted dump is repeated kMaxDumpTries times, then EINTR.
 #pragma once
 
 #include <linux/netlink.h>
@@ -16,7 +16,7 @@
 
 namespace bailiff {
 
-constexpr int kAnswerTimeoutMs = 5000;  // the kernel answers under its own lock; seconds mean that it is stuck
+constexpr int kReplyTimeoutMs = 5000;  // the kernel replies under its own lock, so seconds mean that it hangs
 constexpr int kMaxDumpTries = 5;
 constexpr size_t kReceiveBytes = 64u << 10;  // the kernel's largest dump chunk is 32 KiB
 
@@ -38,7 +38,8 @@ class NetlinkRequest {
   std::vector<uint8_t> bytes_;
 };
 
-// Attributes of one message by type; the last of a type wins. Nested blocks are walked by another instance.
+// Attributes of one message by type; the last of a type wins. Another instance reads a nested
+// block.
 class Attributes {
  public:
   Attributes(const void* first, size_t size) : first_(first), size_(size) {}
@@ -52,7 +53,7 @@ class Attributes {
   size_t size_;
 };
 
-// The attributes behind a message's family header of `headerSize` bytes.
+// The attributes after a family header of `headerSize` bytes.
 Attributes attributesOf(const struct nlmsghdr* message, size_t headerSize);
 
 using OnMessage = std::function<void(const struct nlmsghdr*)>;
@@ -62,8 +63,8 @@ class NetlinkSocket {
   explicit NetlinkSocket(const char* operation);
   int fd() const { return fd_.get(); }
 
-  // Sends and hands over each answering message until the answer is complete. `reset` is called before a dump is
-  // repeated. Kernel errors throw with the kernel's own explanation as detail.
+  // Sends the request and passes on each message until the reply is complete. Calls `reset` before it
+  // repeats a dump. Errors of the kernel are thrown with the kernel's own explanation as detail.
   void request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset = {});
 
  private:
@@ -76,7 +77,7 @@ class NetlinkSocket {
   uint32_t sequence_ = 0;
 };
 
-// Receives one datagram of the kernel's. Returns its size, 0 for one to be ignored, or a negative errno.
+// Receives one datagram. Returns its size, 0 if it is to be ignored, or a negative errno.
 ssize_t receiveFromKernel(int fd, void* buffer, size_t size, int flags);
 
 }  // namespace bailiff

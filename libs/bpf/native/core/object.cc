@@ -12,7 +12,7 @@
 namespace bailiff {
 namespace {
 
-// libbpf names the map of section ".rodata" "<object>.rodata"; the section is what the caller means.
+// libbpf names the map of section ".rodata" "<object>.rodata"; the caller means the section.
 bool isSectionMap(const struct bpf_map* map, const std::string& section) {
   std::string name = bpf_map__name(map);
   return name == section || (name.size() > section.size() && section.front() == '.' &&
@@ -27,7 +27,7 @@ std::string tail(const std::string& log) {
 void mustMatch(const char* what, uint64_t pinned, uint64_t wanted, const std::string& path) {
   if (pinned == wanted) return;
   fail("object.reuseMap", EINVAL,
-       path + ": " + what + " is " + std::to_string(pinned) + ", the object wants " + std::to_string(wanted));
+       path + ": " + what + " is " + std::to_string(pinned) + ", the object needs " + std::to_string(wanted));
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ std::unique_ptr<Object> Object::openFile(const std::string& path, const std::str
 std::unique_ptr<Object> Object::openMemory(ByteView bytes, const std::string& name) {
   auto options = zeroedOptions<struct bpf_object_open_opts>();
   options.object_name = name.empty() ? nullptr : name.c_str();
-  // SAFETY: libbpf copies what it needs of the ELF image before it returns.
+  // SAFETY: libbpf copies the part of the ELF image that it needs before it returns.
   Handle handle(bpf_object__open_mem(bytes.data, bytes.size, &options));
   if (!handle) fail("object.open", errno, std::to_string(bytes.size) + " bytes in memory");
   return std::unique_ptr<Object>(new Object(std::move(handle)));
@@ -137,7 +137,7 @@ void Object::setProgramAutoload(const std::string& name, bool autoload) {
   if (error < 0) fail("object.setProgramAutoload", error, name);
 }
 
-// bpf_map__reuse_fd takes over whatever the descriptor is; a map of another shape must be refused here.
+// bpf_map__reuse_fd accepts any descriptor, so a map of another shape must be refused here.
 void Object::reuseMap(const std::string& name, const std::string& path) {
   mustNotBeLoaded("object.reuseMap");
   struct bpf_map* map = findMap(name, "object.reuseMap");
@@ -173,8 +173,8 @@ Bytes Object::initialValue(const std::string& section) const {
   return Bytes(from, from + size);
 }
 
-// libbpf first loads with no log and asks again with one on failure. A buffer per program, so that the log of the
-// one which failed is not overwritten by the next.
+// libbpf loads without a log first, and with a log after a failure. Each program has its own
+// buffer, so that the next one does not overwrite the log of the failed one.
 void Object::load() {
   mustNotBeLoaded("object.load");
   loadTried_ = true;

@@ -1,6 +1,7 @@
-// A BPF object file between open and close: what may be changed before load, the load itself, and the maps and
-// programs taken from it afterwards (each with a descriptor of its own, so they outlive the object).
-// Bounds: kVerifierLogBytes of verifier log a program, of which the last kVerifierLogTailBytes reach the error.
+// A BPF object file between open and close: changes before the load, the load, and the maps and
+// programs that are taken from it afterwards. Each has a descriptor of its own and outlives the
+// object. Limits: kVerifierLogBytes of verifier log per program; the error gets the last
+// kVerifierLogTailBytes.
 #pragma once
 
 #include <bpf/libbpf.h>
@@ -14,7 +15,7 @@
 
 namespace bailiff {
 
-// Allocated but not touched unless the verifier writes, so a clean load costs no memory.
+// Allocated but not touched unless the verifier writes to it, so a clean load uses no memory.
 constexpr size_t kVerifierLogBytes = 4u << 20;
 constexpr size_t kVerifierLogTailBytes = 256u << 10;
 
@@ -45,7 +46,7 @@ struct ObjectVariable {
 
 class Object {
  public:
-  // name may be empty: libbpf then takes the file's base name.
+  // An empty name means the base name of the file.
   static std::unique_ptr<Object> openFile(const std::string& path, const std::string& name);
   static std::unique_ptr<Object> openMemory(ByteView bytes, const std::string& name);
 

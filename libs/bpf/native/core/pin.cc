@@ -31,13 +31,14 @@ Fd openPin(const std::string& path, PinKind kind, const char* operation) {
   int raw = bpf_obj_get(path.c_str());
   if (raw < 0) fail(operation, raw, path);
   Fd fd(raw);
-  // bpf_obj_get_info_by_fd fills whichever struct fits the descriptor, so a wrong kind would be read as garbage.
+  // bpf_obj_get_info_by_fd fills the struct that fits the descriptor, so a wrong kind would be read
+  // as garbage.
   char target[PATH_MAX];
   std::string link = "/proc/self/fd/" + std::to_string(raw);
   ssize_t length = ::readlink(link.c_str(), target, sizeof(target));
   if (length < 0) fail(operation, errno, link);
   std::string name(target, static_cast<size_t>(length));
-  // Kernels differ in the spelling: bpf_link, bpf-link.
+  // The spelling differs between kernels: bpf_link, bpf-link.
   std::replace(name.begin(), name.end(), '_', '-');
   if (name.find(procName(kind)) == std::string::npos) fail(operation, EINVAL, path + " is " + name);
   return fd;

@@ -1,4 +1,4 @@
-// bpffs: pinning a descriptor, opening a pin as the kind one expects, mounting the file system.
+// bpffs: pins a descriptor, opens a pin as a given kind, mounts the file system.
 #pragma once
 
 #include <string>
@@ -9,10 +9,10 @@ namespace bailiff {
 
 enum class PinKind { kMap, kProgram, kLink };
 
-// Errors: EEXIST when the path is taken, EPERM or EINVAL when it does not lie in a bpffs.
+// Errors: EEXIST if the path exists, EPERM or EINVAL if it is not on a bpffs.
 void pinDescriptor(int fd, const std::string& path, const char* operation);
 
-// Opens a pin and makes sure that it is of the wanted kind (EINVAL otherwise): the kernel's info call does not check.
+// Opens a pin and checks its kind (otherwise EINVAL), because the kernel's info call does not.
 Fd openPin(const std::string& path, PinKind kind, const char* operation);
 
 }  // namespace bailiff

@@ -1,4 +1,5 @@
-// See poller.h. libuv's handle must stay in memory until its close callback ran, which is why a Poller deletes itself.
+// See poller.h. libuv's handle must stay in memory until its close callback ran, so a Poller
+// deletes itself.
 #include "poller.h"
 
 #include <utility>
@@ -8,7 +9,8 @@
 namespace bailiff {
 
 Poller* Poller::open(uv_loop_t* loop, int fd, std::function<void(int)> onReadable) {
-  // SAFETY: released by close(), or below when libuv refuses; the owner keeps a plain pointer until it calls close().
+  // SAFETY: released by close(), or below if libuv refuses; the owner keeps a plain pointer until it
+  // calls close().
   auto* poller = new Poller();
   poller->onReadable_ = std::move(onReadable);
   int error = uv_poll_init(loop, &poller->handle_, fd);

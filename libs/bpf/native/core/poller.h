@@ -1,4 +1,4 @@
-// A descriptor watched in a libuv loop.
+// A descriptor watched by a libuv loop.
 // LOOP: created, started and closed on the thread that runs the loop; the callback runs there too.
 #pragma once
 
@@ -10,13 +10,13 @@ namespace bailiff {
 
 class Poller {
  public:
-  // `onReadable` gets 0, or a negative errno when the descriptor has an error; libuv stops watching it then (EPOLLERR
-  // comes as UV_EBADF) until resume(). Throws NativeError.
+  // `onReadable` gets 0, or a negative errno if the descriptor has an error (EPOLLERR is UV_EBADF).
+  // libuv then stops watching it until resume(). Throws NativeError.
   static Poller* open(uv_loop_t* loop, int fd, std::function<void(int)> onReadable);
   void resume();
 
-  // Stops watching at once, so the descriptor may be closed right after; deletes this a loop turn later and then calls
-  // `onClosed` (may be empty). No callback comes after close().
+  // Stops watching at once, so the descriptor may be closed right after. Deletes this one loop turn
+  // later and then calls `onClosed` (may be empty). No callback runs after close().
   void close(std::function<void()> onClosed);
 
   void ref() { uv_ref(reinterpret_cast<uv_handle_t*>(&handle_)); }

@@ -12,15 +12,15 @@
 namespace bailiff {
 namespace {
 
-constexpr uint32_t kLoopbackIfindex = 1;  // in every network namespace
+constexpr uint32_t kLoopbackIfindex = 1;  // exists in every network namespace
 
-// libbpf's probes answer 1, 0 or a negative errno.
+// libbpf's probes return 1, 0 or a negative errno.
 int probed(int answer) {
   if (answer == 1) return 0;
   return answer == 0 ? EOPNOTSUPP : -answer;
 }
 
-// 0, or why the kernel refuses these instructions.
+// Returns 0, or the errno of the refused load.
 template <size_t count>
 int loadOnce(enum bpf_prog_type type, const char* name, const struct bpf_insn (&instructions)[count],
              struct bpf_prog_load_opts& options) {

@@ -1,4 +1,5 @@
-// What this kernel lets this process do, found by trying it. Each answer is 0 or the errno that the attempt gave.
+// Probes what the kernel allows this process, by trying it. Each result is 0 or the errno of the
+// attempt.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +7,11 @@
 
 namespace bailiff {
 
-int probeProgramType(uint32_t type);                     // EOPNOTSUPP when the kernel does not know it
+int probeProgramType(uint32_t type);                     // EOPNOTSUPP if the kernel does not have it
 int probeMapType(uint32_t type);                         // likewise
 int probeHelper(uint32_t programType, uint32_t helper);  // likewise
-int probeTcx();                                          // load a one-line program and query the hook of loopback
-int probeAtomics();                                      // load a program with an atomic that returns a value
-int probeLsm(const std::string& hook);                   // load a program that allows everything at that LSM hook
+int probeTcx();                                          // loads a one-line program and queries the hook of loopback
+int probeAtomics();                                      // loads a program with an atomic that returns a value
+int probeLsm(const std::string& hook);                   // loads a program that allows everything at that LSM hook
 
 }  // namespace bailiff

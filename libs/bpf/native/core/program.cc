@@ -102,8 +102,8 @@ std::unique_ptr<Link> Program::attachTcx(uint32_t ifindex, uint32_t attachType, 
   return std::make_unique<Link>(Fd(fd));
 }
 
-// Without a name BPF_RAW_TRACEPOINT_OPEN takes the hook from the program itself; it makes the same link as BPF_LINK_CREATE,
-// which came later (5.18) and wants to be told what the program knows.
+// Without a name, BPF_RAW_TRACEPOINT_OPEN takes the hook from the program itself. It creates the
+// same link as BPF_LINK_CREATE, which is newer (5.18) and needs arguments that the program has.
 std::unique_ptr<Link> Program::attach() const {
   int fd = bpf_raw_tracepoint_open(nullptr, fd_.get());
   if (fd < 0) fail("hook.attach", fd, info_.name);

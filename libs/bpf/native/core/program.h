@@ -1,5 +1,5 @@
-// A loaded BPF program by descriptor: test run, attach to tcx, pin.
-// Bounds: a test run copies out at most what the caller asks for (TypeScript sets the default).
+// A loaded BPF program by descriptor: test run, attach to tcx, pin. Limit: a test run copies out at
+// most as many bytes as the caller asks for (TypeScript sets the default).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct ProgramInfo {
   uint32_t id;
   uint32_t type;
   std::string tag;  // 16 hex digits over the instructions
-  uint32_t instructions;          // as the verifier left them
-  uint32_t verifiedInstructions;  // that the verifier went through; 0 below Linux 5.16
+  uint32_t instructions;          // after the verifier
+  uint32_t verifiedInstructions;  // processed by the verifier; 0 below Linux 5.16
   uint64_t runs;                  // counted while kernel.bpf_stats_enabled is set, as the time
   uint64_t runNs;
 };
@@ -48,7 +48,7 @@ struct TcxChain {
   std::vector<TcxMember> programs;  // in the order of execution
 };
 
-// What is attached at a tcx hook. Errors: ENODEV, EINVAL where the kernel has no tcx.
+// Programs attached at a tcx hook. Errors: ENODEV; EINVAL if the kernel has no tcx.
 TcxChain queryTcx(uint32_t ifindex, uint32_t attachType);
 
 class Program {
@@ -62,7 +62,8 @@ class Program {
 
   TestRunResult testRun(ByteView data, std::optional<ByteView> context, uint32_t repeat, uint32_t dataOutBytes) const;
   std::unique_ptr<Link> attachTcx(uint32_t ifindex, uint32_t attachType, const TcxPlace& place) const;
-  // To the hook that the program was loaded for: LSM, tracepoint with BTF, fentry, fexit. EINVAL for other programs.
+  // Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF, fentry, fexit.
+  // EINVAL for other programs.
   std::unique_ptr<Link> attach() const;
   void pin(const std::string& path) const;
 

@@ -6,8 +6,8 @@
 namespace bailiff {
 namespace {
 
-// Tells libbpf to stop; it has already advanced past the record that was being handled (libbpf ringbuf.c,
-// ringbuf_process_ring), and that record is in the batch.
+// Stops libbpf. It has already advanced past the current record (libbpf ringbuf.c,
+// ringbuf_process_ring), which is in the batch.
 constexpr int kBatchFull = -ECANCELED;
 
 }  // namespace
@@ -24,7 +24,8 @@ int Ring::onRecord(void* self, void* data, size_t size) {
   uint32_t length = static_cast<uint32_t>(size);
   size_t start = ring->bytes_.size();
   ring->bytes_.resize((start + sizeof(length) + size + 7) & ~size_t{7});
-  // SAFETY: data is the record inside the ring's mapping, `size` bytes, ours until this returns.
+  // SAFETY: data is the record inside the ring's mapping, `size` bytes, valid until this function
+  // returns.
   std::memcpy(ring->bytes_.data() + start, &length, sizeof(length));
   std::memcpy(ring->bytes_.data() + start + sizeof(length), data, size);
   ring->count_++;

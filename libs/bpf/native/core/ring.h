@@ -1,6 +1,6 @@
-// The reading end of a BPF ring buffer: takes records up to a bound and packs them into one block.
-// A batch is a sequence of frames: u32 length (host order), then that many bytes, then zero padding so that the next
-// frame starts at a multiple of 8. Order is the ring's order; a record that was taken is always delivered.
+// Consumer of a BPF ring buffer: takes records up to a limit and packs them into one block. A batch
+// is a sequence of frames: u32 length (host order), that many bytes, zero padding to a multiple of
+// 8. Records keep the order of the ring; each record that was taken is delivered.
 #pragma once
 
 #include <bpf/libbpf.h>
@@ -19,7 +19,7 @@ struct RingBatch {
 
 class Ring {
  public:
-  // maxRecords and maxBytes bound one batch; a single record may exceed maxBytes and then travels alone.
+  // maxRecords and maxBytes bound one batch. A record larger than maxBytes is a batch of its own.
   Ring(Fd mapFd, uint32_t maxRecords, uint32_t maxBytes);
 
   int epollFd() const { return ring_buffer__epoll_fd(handle_.get()); }

@@ -37,7 +37,7 @@ std::optional<int32_t> optionalI32(const Attributes& attributes, uint16_t type) 
 void readStats(const struct rtattr* at, LinkRecord& out) {
   if (at == nullptr) return;
   struct rtnl_link_stats64 stats = {};
-  // Kernels differ in the length of the struct; the two fields read are its first.
+  // The length of the struct differs between kernels; the two fields read are its first.
   size_t size = RTA_PAYLOAD(at) < sizeof(stats) ? RTA_PAYLOAD(at) : sizeof(stats);
   if (size < 2 * sizeof(uint64_t)) return;
   std::memcpy(&stats, RTA_DATA(at), size);
@@ -50,7 +50,7 @@ bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
   // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
   auto* header = static_cast<const struct ifaddrmsg*>(NLMSG_DATA(message));
   Attributes attributes = attributesOf(message, sizeof(*header));
-  // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL ours.
+  // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL the own address.
   const struct rtattr* at = attributes.find(IFA_LOCAL);
   if (at == nullptr) at = attributes.find(IFA_ADDRESS);
   size_t wanted = header->ifa_family == AF_INET6 ? 16 : 4;
@@ -74,7 +74,8 @@ bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
   if (message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifinfomsg))) return false;
   // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
   auto* header = static_cast<const struct ifinfomsg*>(NLMSG_DATA(message));
-  // The bridge sends RTM_DELLINK of family AF_BRIDGE when a port leaves it; the interface itself lives on.
+  // The bridge sends RTM_DELLINK of family AF_BRIDGE when a port leaves it; the interface itself
+  // stays.
   if (header->ifi_family != AF_UNSPEC) return false;
   Attributes attributes = attributesOf(message, sizeof(*header));
   out.removed = message->nlmsg_type == RTM_DELLINK;

@@ -1,5 +1,6 @@
-// What Bailiff reads of RTM links, addresses and namespace ids, as plain records, and the requests for them.
-// Absent attributes are std::nullopt or empty text. A target namespace is given by its id in ours (RTM_GETNSID).
+// Links, addresses and namespace ids of rtnetlink as plain records, and the requests for them. An
+// absent attribute is std::nullopt or an empty text. A target namespace is given by its id in this
+// one (RTM_GETNSID).
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,8 @@ struct LinkRecord {
   uint32_t mtu = 0;
   uint32_t operstate = 0;  // IF_OPER_*
   std::optional<uint32_t> master;
-  std::optional<uint32_t> peerIfindex;  // IFLA_LINK, counted in the peer's namespace
-  std::optional<int32_t> linkNetnsid;   // IFLA_LINK_NETNSID: the peer's namespace; absent when it is our own
+  std::optional<uint32_t> peerIfindex;  // IFLA_LINK, an index in the peer's namespace
+  std::optional<int32_t> linkNetnsid;   // IFLA_LINK_NETNSID: the peer's namespace; absent if it is this one
   std::optional<int32_t> newNetnsid;    // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
   std::optional<uint64_t> rxPackets;    // of IFLA_STATS64
   std::optional<uint64_t> txPackets;
@@ -44,11 +45,11 @@ std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
 std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid);
 
-// The id that our namespace has for the one given by exactly one of pid or descriptor; nothing while none is assigned
-// (a link dump assigns it).
+// Id of a namespace in this one; exactly one of pid and descriptor is given. Nothing while no id is
+// assigned; a link dump assigns it.
 std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd);
 
-// How many filters hang at one side of an interface's clsact qdisc.
+// Number of filters at one side of an interface's clsact qdisc.
 size_t countFilters(uint32_t ifindex, uint32_t parent);
 
 }  // namespace bailiff

@@ -23,7 +23,8 @@ uint64_t boottimeNs() {
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
 }
 
-// On cgroup2 the file handle is the kernfs node id, which is the cgroup id (kernel: kernfs_encode_fh).
+// On cgroup2 the file handle is the kernfs node id, which is the cgroup id (kernel:
+// kernfs_encode_fh).
 uint64_t cgroupId(const std::string& path) {
   struct statfs info = {};
   if (::statfs(path.c_str(), &info) < 0) fail("system.cgroupId", errno, path);
@@ -35,7 +36,7 @@ uint64_t cgroupId(const std::string& path) {
   } handle = {};
   handle.header.handle_bytes = sizeof(handle.id);
   int mountId = 0;
-  // SAFETY: the kernel writes at most handle_bytes behind the header, which is the id.
+  // SAFETY: the kernel writes at most handle_bytes after the header, which is the id.
   if (::name_to_handle_at(AT_FDCWD, path.c_str(), &handle.header, &mountId, 0) < 0)
     fail("system.cgroupId", errno, path);
   uint64_t id = 0;
@@ -64,11 +65,12 @@ struct Mapping {
   bool unchangedFile = false;
 };
 
-// A page of a file mapping that the process has written (a relocation) is its own and would be lost: only mappings without such a
-// page count, and those that cannot be written while we look.
+// A page that the process wrote in a file mapping (a relocation) is private and would be lost. Only
+// mappings without such a page count, and those that are not writable.
 void release(const Mapping& mapping, uint64_t& bytes) {
   if (!mapping.unchangedFile || mapping.residentBytes == 0) return;
-  // SAFETY: the range is a mapping that /proc/self/smaps listed; both calls leave its content as it is, in the page cache.
+  // SAFETY: the range is a mapping that /proc/self/smaps listed; both calls leave its content in the
+  // page cache.
   void* address = reinterpret_cast<void*>(mapping.begin);
   const size_t length = mapping.end - mapping.begin;
   if (::madvise(address, length, MADV_COLD) < 0 && errno != EINVAL) fail("system.releaseFilePages", errno);

@@ -7,12 +7,13 @@
 namespace bailiff {
 
 uint64_t boottimeNs();                       // CLOCK_BOOTTIME, the clock of ring records
-uint64_t cgroupId(const std::string& path);  // the id that bpf_get_current_cgroup_id and sk_cgroup_id give
-void mountBpffs(const std::string& path);    // the directory must exist; EBUSY never: mounts stack
+uint64_t cgroupId(const std::string& path);  // as bpf_get_current_cgroup_id and sk_cgroup_id return it
+void mountBpffs(const std::string& path);    // the directory must exist; mounts stack, so never EBUSY
 bool isBpffs(const std::string& path);
-// Unmaps what is resident of unchanged file mappings (program text, read-only data) and lets the kernel take those pages first; what
-// is used again is mapped again. Gives the bytes that were resident in them.
+// Unmaps the resident pages of unchanged file mappings (program text, read-only data), and lets the
+// kernel reclaim them first. Pages that are used again are mapped again. Returns the bytes that
+// were resident.
 uint64_t releaseFilePages();
-bool tryLock(int fd);  // an exclusive flock, which ends with the open file; false: another has it
+bool tryLock(int fd);  // an exclusive flock, which ends with the open file; false: another process has it
 
 }  // namespace bailiff

@@ -1,8 +1,8 @@
 /** In the child: how the addon is found, and what needs mounts of its own. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
+import { nativePath } from '../../src/core/native.ts';
 import { cgroupId, isBpffs, mountBpffs, possibleCpus, releaseFilePages } from '../../src/index.ts';
-import { nativePath } from '../../src/native.ts';
 import { scenarioMain } from '../helpers.ts';
 
 function load(): unknown {

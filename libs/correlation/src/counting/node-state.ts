@@ -6,7 +6,7 @@
  * MAX_COUNTERS_PER_NODE counters and MAX_NAMES_PER_NODE of names. Beyond them a violation counts
  * its own packets, and `counters_refused_total` counts it.
  */
-import type { JudgedViolation, Origin, VerdictPod } from '@bailiff/schemas';
+import type { CounterIdentity, JudgedViolation, VerdictPod } from '@bailiff/schemas';
 import type { InventoryEntry } from '../attribution/pod-inventory.ts';
 import { NO_MATCHES, type RuleMatches } from '../windows/group-window.ts';
 import type { TypedRowPool } from '../windows/typed-row-pool.ts';
@@ -32,7 +32,7 @@ export interface CounterState {
   /** null after release. */
   node: NodeState | null;
   /** Identity of the violation that `matches` were found for, if it had one. */
-  origin: Origin | null;
+  identity: CounterIdentity | null;
   /** null if a bound was reached. */
   counter: EpochCounter | null;
   matches: RuleMatches;
@@ -118,7 +118,7 @@ export class NodeState {
     const facts = { kind, vector, vectorNumber: 0, action, state, severity, operation: '' };
     const created: CounterState = {
       node: counter === null ? null : this,
-      origin: null,
+      identity: null,
       counter,
       matches: NO_MATCHES,
       ruleSetNumber: 0,

@@ -204,7 +204,7 @@ describe('engine - time', () => {
     expect(engine.nowMicros).toBe(T0 + MINUTE);
   });
 
-  it('memory - an origin finds no counter of another node and no removed counter', () => {
+  it('memory - a counter identity finds no counter of another node and no removed counter', () => {
     const { engine, verdicts } = engineOf({ repeated: count(10) });
     const registry = new JudgedRegistry();
     const message = (frameSequence: number, nodeName = 'node-a') =>

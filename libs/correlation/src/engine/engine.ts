@@ -57,8 +57,8 @@ export class CorrelationEngine {
   readonly #rules: RuleEngine;
   readonly #nodes = new NodeStates();
   readonly #pending = new PendingViolations();
-  /** Cache by origin number. A state records the origin that it was found for. */
-  readonly #byOrigin: (CounterState | undefined)[] = [];
+  /** Cache by identity number. A state records the identity that it was found for. */
+  readonly #byIdentity: (CounterState | undefined)[] = [];
   /** One object for all violations; overwritten for each. */
   readonly #source: ViolationSource = { sequence: 0, nodeName: '', vector: 0, pod: null };
   #now = 0;
@@ -178,16 +178,16 @@ export class CorrelationEngine {
       timestampMicros: pending.timestampMicros,
     });
 
-  /** The counter state of a violation, from the cache if its origin is known. */
+  /** The counter state of a violation, from the cache if its identity is known. */
   #stateOf(node: NodeState, violation: JudgedViolation): CounterState | undefined {
-    const { origin } = violation;
-    if (origin === undefined || origin.number < 0) return node.find(violation);
-    const known = this.#byOrigin[origin.number];
-    if (known !== undefined && known.origin === origin && known.node === node) return known;
+    const { identity } = violation;
+    if (identity === undefined || identity.number < 0) return node.find(violation);
+    const known = this.#byIdentity[identity.number];
+    if (known !== undefined && known.identity === identity && known.node === node) return known;
     const found = node.find(violation);
     // Filled without holes: lookups in a sparse array are much slower.
-    while (this.#byOrigin.length <= origin.number) this.#byOrigin.push(undefined);
-    this.#byOrigin[origin.number] = found;
+    while (this.#byIdentity.length <= identity.number) this.#byIdentity.push(undefined);
+    this.#byIdentity[identity.number] = found;
     return found;
   }
 
@@ -264,7 +264,7 @@ export class CorrelationEngine {
     const reported = violation.pod;
     const pod = reported === null ? null : attributedPod(reported, entry, this.#now);
     const { matches, complete } = this.#rules.matchRules(violation, node.name, pod, entry !== null);
-    state.origin = violation.origin ?? null;
+    state.identity = violation.identity ?? null;
     state.kind = violation.kind;
     state.vectorNumber = this.#rules.vectorNumber(violation.vector, node.name);
     state.vector = this.#rules.vectorOf(state.vectorNumber, violation.vector);
@@ -290,8 +290,8 @@ export class CorrelationEngine {
 }
 
 /** The inventory entry cached with the counter; null if the violation reports another pod. */
-function cachedEntry({ origin, entry }: CounterState, violation: JudgedViolation, pod: JudgedPod) {
-  if (entry === null || (origin !== null && origin === violation.origin)) return entry;
+function cachedEntry({ identity, entry }: CounterState, violation: JudgedViolation, pod: JudgedPod) {
+  if (entry === null || (identity !== null && identity === violation.identity)) return entry;
   return entry.uid === pod.uid && entry.namespace === pod.namespace && entry.name === pod.name ? entry : null;
 }
 
@@ -299,7 +299,7 @@ function cachedEntry({ origin, entry }: CounterState, violation: JudgedViolation
 function isUnchanged(state: CounterState, violation: JudgedViolation, entry: InventoryEntry | null): boolean {
   if (state.entry !== entry || state.severity !== violation.severity) return false;
   if (state.operation !== (violation.operation === null ? '' : violation.operation.operation)) return false;
-  if (state.origin !== null && state.origin === violation.origin) return true;
+  if (state.identity !== null && state.identity === violation.identity) return true;
   const { pod } = violation;
   return (
     state.vector === violation.vector &&

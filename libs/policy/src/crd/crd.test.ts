@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { RESOURCE_KINDS } from '../custom-resources.ts';
+import { RESOURCE_KINDS } from '../configuration/custom-resources.ts';
 import { definitionOf } from './definitions.ts';
 import { CRD_DIRECTORY, crdFiles } from './files.ts';
 import { type Schema, structural } from './structural.ts';

@@ -5,18 +5,18 @@
  * the others show theirs.
  */
 import * as z from 'zod';
-import { correlationRule } from '../correlation.ts';
 import {
   RESOURCE_GROUP,
   RESOURCE_KINDS,
   RESOURCE_PLURALS,
   RESOURCE_VERSION,
   type ResourceKind,
-} from '../custom-resources.ts';
-import { responsePolicy } from '../response.ts';
-import { runtimePolicy } from '../runtime.ts';
-import { spoofCluster } from '../spoof.ts';
-import { kubeName } from '../units.ts';
+} from '../configuration/custom-resources.ts';
+import { correlationRule } from '../documents/correlation.ts';
+import { responsePolicy } from '../documents/response.ts';
+import { runtimePolicy } from '../documents/runtime.ts';
+import { spoofCluster } from '../documents/spoof.ts';
+import { kubeName } from '../vocabulary/units.ts';
 import { CRD_DESCRIPTIONS, CRD_LIST_KEYS, CRD_RULES } from './rules.ts';
 import { addRule, type Schema, structural, withoutDefaults } from './structural.ts';
 

@@ -5,8 +5,8 @@
  * Bounds: the server refuses a definition whose rules could cost too much, so a rule looks at fields and never compares all of a list with all;
  * and none is about an integer or string, whose text counts as being as long as a request may be.
  */
-import type { ResourceKind } from '../custom-resources.ts';
-import { RULE_KINDS } from '../runtime-check.ts';
+import type { ResourceKind } from '../configuration/custom-resources.ts';
+import { RULE_KINDS } from '../documents/runtime-rule.ts';
 import type { Validation } from './structural.ts';
 
 type ByPath<T> = Readonly<Record<ResourceKind, Readonly<Record<string, T>>>>;

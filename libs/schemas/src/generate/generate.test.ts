@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { ROOT, readCurrent, readHistory } from './files.ts';
 import { generateSchemas, generateTypes, withoutDoc } from './generate.ts';
 
-const generated = (file: string) => readFileSync(path.join(ROOT, 'src', file), 'utf8');
+const generated = (file: string) => readFileSync(path.join(ROOT, 'src/generated', file), 'utf8');
 
 test('generate - types.gen.ts is current (else run src/generate/main.ts)', () => {
   expect(generated('types.gen.ts')).toBe(generateTypes(readCurrent()));

@@ -5,7 +5,7 @@
  * Invariant: the same input gives the same text, formatted as the house formatter leaves it, so that a test can hold it current.
  * Known to it: records, enums, arrays, unions with null, and the primitives. Anything else is refused, not guessed.
  */
-import { fingerprintHex } from '../canonical.ts';
+import { fingerprintHex } from '../codec/canonical.ts';
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 type Schema = { [key: string]: Json };

@@ -8,8 +8,8 @@ import { ROOT, readCurrent, readHistory, SCHEMA_FILES } from './files.ts';
 import { generateSchemas, generateTypes } from './generate.ts';
 
 function write(): void {
-  writeFileSync(path.join(ROOT, 'src/types.gen.ts'), generateTypes(readCurrent()));
-  writeFileSync(path.join(ROOT, 'src/schemas.gen.ts'), generateSchemas(readCurrent(), readHistory()));
+  writeFileSync(path.join(ROOT, 'src/generated/types.gen.ts'), generateTypes(readCurrent()));
+  writeFileSync(path.join(ROOT, 'src/generated/schemas.gen.ts'), generateSchemas(readCurrent(), readHistory()));
 }
 
 async function release(): Promise<void> {
@@ -18,7 +18,7 @@ async function release(): Promise<void> {
   if (existsSync(directory)) throw new Error(`${version} is released already: raise the version in package.json first`);
   // What is generated must be current before the codec is loaded from it.
   write();
-  const { encodeResponse, encodeVerdict, encodeViolationFrame } = await import('../codec.ts');
+  const { encodeResponse, encodeVerdict, encodeViolationFrame } = await import('../codec/codec.ts');
   const { sampleFrame, sampleResponse, sampleVerdict } = await import('../testing.ts');
   mkdirSync(directory, { recursive: true });
   for (const file of SCHEMA_FILES) copyFileSync(path.join(ROOT, 'avro', file), path.join(directory, file));

@@ -103,7 +103,8 @@ export function headingOf({ key, stored, next }: Change): string {
     : builtIn(key) === undefined
       ? 'no value'
       : 'the built-in value';
-  const rest = key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
+  const rest =
+    key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
   if (!next) return `${formatConfigKey(key)}: deletes ${target}; ${rest}`;
   return `${formatConfigKey(key)}: ${target === 'no value' ? 'adds a value' : `changes ${target}`}`;
 }

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Checksums that the sender left to the kernel (CHECKSUM_PARTIAL). The kernel sums up the frame
+ * from one offset and writes the sum at another, after the programs ran. The sender chooses both
+ * offsets (PACKET_VNET_HDR, AF_XDP).
+ *
+ * Place in the data path: after parsing, before quarantine.h; fastpath.h uses it too. rules.md
+ * lists the allowed places.
+ * Two objects are built from this file. WITHOUT_OFFLOAD omits the check, for kernels without BTF
+ * and for kernels before 6.2 in lockdown. The fuzz tests build a third one, OFFLOAD_FROM_CB,
+ * because a test run cannot set these fields.
+ */
+#ifndef BAILIFF_OFFLOAD_H
+#define BAILIFF_OFFLOAD_H
+
+#include "network.h"
+#include "packet.h"
+
+#include <bpf/bpf_core_read.h>
+
+#define UDP_HEAD_BYTES		8
+#define INNER_MIN_OFFSET	4	/* GRE, L2TP and MPLS have no shorter header */
+#define NO_CHECKSUM		0xffff
+
+/* A checksum that is left to the kernel. */
+struct offload {
+	__s32 start;	/* first byte of the frame that is summed up */
+	__u32 place;	/* of the sum, relative to start */
+};
+
+#if defined(WITHOUT_OFFLOAD)
+
+static __always_inline bool is_partial(struct __sk_buff *skb)
+{
+	(void)skb;
+	return false;
+}
+
+static __always_inline struct offload read_offload(struct __sk_buff *skb)
+{
+	(void)skb;
+	return (struct offload){};
+}
+
+#elif defined(OFFLOAD_FROM_CB)
+
+static __always_inline bool is_partial(struct __sk_buff *skb)
+{
+	return skb->cb[0];
+}
+
+static __always_inline struct offload read_offload(struct __sk_buff *skb)
+{
+	return (struct offload){ .start = skb->cb[1], .place = skb->cb[2] };
+}
+
+#else
+
+#define CHECKSUM_PARTIAL	3
+#define SCTP_CHECKSUM_PLACE	8
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff {
+	unsigned char *head, *data;
+	__u16 csum_start;	/* relative to head */
+	__u16 csum_offset;
+	__u8 ip_summed:2;
+	__u8 csum_not_inet:1;	/* only in kernels with SCTP */
+};
+
+#pragma clang attribute pop
+
+/* Since 6.2 the fields are plain loads. Before, a helper copies each field. */
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
+
+static __always_inline bool is_partial(struct __sk_buff *skb)
+{
+	const struct sk_buff *packet = (void *)skb;
+
+	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
+		packet = bpf_cast_to_kern_ctx(skb);
+		return BPF_CORE_READ_BITFIELD(packet, ip_summed) == CHECKSUM_PARTIAL;
+	}
+	return BPF_CORE_READ_BITFIELD_PROBED(packet, ip_summed) == CHECKSUM_PARTIAL;
+}
+
+/* The kernel ignores csum_offset if the sum is SCTP's CRC. */
+static __always_inline struct offload read_offload(struct __sk_buff *skb)
+{
+	const struct sk_buff *packet = (void *)skb;
+	bool is_crc = false;
+
+	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
+		packet = bpf_cast_to_kern_ctx(skb);
+		if (bpf_core_field_exists(packet->csum_not_inet))
+			is_crc = BPF_CORE_READ_BITFIELD(packet, csum_not_inet);
+		return (struct offload){
+			.start = packet->csum_start - (__s32)((__u64)packet->data - (__u64)packet->head),
+			.place = is_crc ? SCTP_CHECKSUM_PLACE : packet->csum_offset,
+		};
+	}
+	if (bpf_core_field_exists(packet->csum_not_inet))
+		is_crc = BPF_CORE_READ_BITFIELD_PROBED(packet, csum_not_inet);
+	return (struct offload){
+		.start = BPF_CORE_READ(packet, csum_start) -
+			 (__s32)((__u64)BPF_CORE_READ(packet, data) - (__u64)BPF_CORE_READ(packet, head)),
+		.place = is_crc ? SCTP_CHECKSUM_PLACE : BPF_CORE_READ(packet, csum_offset),
+	};
+}
+
+#endif
+
+/* Offset of the checksum in the transport header of a protocol. */
+static __always_inline __u32 checksum_place(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return 2;
+	case IPPROTO_GRE:
+		return 4;
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_DCCP:
+		return 6;
+	case IPPROTO_SCTP:
+		return 8;
+	case IPPROTO_TCP:
+		return 16;
+	}
+	return NO_CHECKSUM;
+}
+
+/*
+ * First offset, relative to the outer transport header, where an encapsulated packet may begin; 0:
+ * nothing is encapsulated.
+ */
+static __always_inline __u32 inner_offset(const struct packet *packet)
+{
+	if (is_tunnel_protocol(packet->protocol))
+		return INNER_MIN_OFFSET;
+	/*
+	 * Any port may be a tunnel port. A DHCP request without a source is checked by its payload.
+	 */
+	return packet->protocol == IPPROTO_UDP && !has_no_source(packet) ? UDP_HEAD_BYTES : 0;
+}
+
+static __always_inline bool may_be_filled_in(const struct packet *packet, const struct offload *offload)
+{
+	__s32 from_transport = offload->start - packet->transport;
+	__u32 inner;
+
+	/* Nothing after the type of such a frame is checked. */
+	if (packet->violations & VECTOR_BIT(VECTOR_ETHERTYPE))
+		return offload->start >= (__s32)packet->network;
+	if (!packet->transport || from_transport < 0)
+		return false;
+	if (from_transport == 0)
+		return offload->place == checksum_place(packet->protocol);
+	inner = inner_offset(packet);
+	return inner && from_transport >= (__s32)inner;
+}
+
+/* Checks a parsed frame of either direction. */
+__noinline int check_offload(struct __sk_buff *skb, struct packet *packet)
+{
+	struct offload offload;
+
+	if (!packet || !is_partial(skb))
+		return 0;
+	offload = read_offload(skb);
+	if (!may_be_filled_in(packet, &offload))
+		packet->violations |= VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD);
+	return 0;
+}
+
+#endif

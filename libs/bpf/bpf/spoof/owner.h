@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Which addresses an interface may send from, and which it may claim in ARP and ND.
+ *
+ * The inline addresses of the record match almost every packet. The `addresses` trie is read only
+ * if they do not match and the record has IFACE_HAS_MORE.
+ */
+#ifndef BAILIFF_OWNER_H
+#define BAILIFF_OWNER_H
+
+#include "maps.h"
+#include "packet.h"
+
+#define ADDRESS_KEY_BITS	64	/* ifindex and generation precede the address */
+
+/* Addresses that are never a valid source or claim, even inside a granted prefix. */
+static __always_inline bool is_never_granted(const union address *address, bool ipv4)
+{
+	__u32 first = bpf_ntohl(address->words[ipv4 ? 3 : 0]);
+
+	if (ipv4)
+		return first == 0 || first >> 24 == 127 || first >= 0xe0000000;
+	if (first >> 24 == 0xff)
+		return true;
+	/* ::, ::1, and the mapped form of IPv4 addresses in the maps */
+	return address->halves[0] == 0 && ((address->words[2] == 0 && bpf_ntohl(address->words[3]) <= 1) ||
+					   address->words[2] == bpf_htonl(0xffff));
+}
+
+/*
+ * Value of a node address; NULL if the address is not a node's. The key is a copy because the
+ * verifier of Linux 6.1 rejects a key in an argument of a global function.
+ */
+static __always_inline const __u32 *find_node_address(const union address *address)
+{
+	union address key = *address;
+
+	return bpf_map_lookup_elem(&node_addresses, &key);
+}
+
+/* Returns the ADDRESS_* bits of the longest match in the family; 0: nothing is granted. */
+__noinline int granted_rights(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
+{
+	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128, .ifindex = ifindex };
+	__u32 family = ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6, *flags;
+
+	if (!iface || !address || is_never_granted(address, ipv4))
+		return 0;
+	key.generation = iface->generation;
+	__builtin_memcpy(key.address, address->bytes, sizeof(key.address));
+	flags = bpf_map_lookup_elem(&addresses, &key);
+	return flags && *flags & family ? *flags : 0;
+}
+
+static __always_inline bool is_inline_ipv4(const struct iface *iface, const union address *address)
+{
+	return iface->flags & IFACE_HAS_IPV4 && address->words[3] == iface->ipv4;
+}
+
+static __always_inline bool is_inline_ipv6(const struct iface *iface, const union address *address)
+{
+	const __u64 *own = (const __u64 *)iface->ipv6;
+
+	return iface->flags & IFACE_HAS_IPV6 && address->halves[0] == own[0] && address->halves[1] == own[1];
+}
+
+/* fe80::/64 with the EUI-64 of the record's MAC (RFC 4291, appendix A). */
+static __always_inline bool is_mac_link_local(const struct iface *iface, const union address *address)
+{
+	const __u8 *mac = iface->mac, *id = address->bytes + 8;
+
+	return iface->flags & IFACE_HAS_MAC && address->halves[0] == bpf_cpu_to_be64(0xfe80000000000000ULL) &&
+	       id[0] == (mac[0] ^ 2) && id[1] == mac[1] && id[2] == mac[2] && id[3] == 0xff && id[4] == 0xfe &&
+	       id[5] == mac[3] && id[6] == mac[4] && id[7] == mac[5];
+}
+
+static __always_inline bool is_granted(const struct iface *iface, __u32 ifindex,
+				       const union address *address, bool ipv4, __u32 right)
+{
+	return iface->flags & IFACE_HAS_MORE && granted_rights(iface, ifindex, address, ipv4) & right;
+}
+
+static __always_inline bool may_claim_ipv4(const struct iface *iface, __u32 ifindex,
+					   const union address *address)
+{
+	return is_inline_ipv4(iface, address) || is_granted(iface, ifindex, address, true, ADDRESS_NEIGHBOUR);
+}
+
+static __always_inline bool may_claim_ipv6(const struct iface *iface, __u32 ifindex,
+					   const union address *address)
+{
+	return is_inline_ipv6(iface, address) || is_mac_link_local(iface, address) ||
+	       is_granted(iface, ifindex, address, false, ADDRESS_NEIGHBOUR);
+}
+
+#endif

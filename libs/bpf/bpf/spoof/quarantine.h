@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Packets that still pass from and to a quarantined pod (rules.md). The end of a quarantine is in
+ * the record and is checked here, so it ends without a collector.
+ */
+#ifndef BAILIFF_QUARANTINE_H
+#define BAILIFF_QUARANTINE_H
+
+#include "checks.h"
+#include "maps.h"
+#include "owner.h"
+#include "packet.h"
+
+#define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
+#define NODE_ADDRESS_THIS	2
+
+/* Minimum of Ethernet, with the frame check sequence that some NICs leave in place. */
+#define MINIMAL_FRAME_BYTES	64
+/* NS or NA with two options: link-layer address and nonce. */
+#define MINIMAL_ND_BYTES	40
+
+#define NEVER_EXEMPT	(VECTOR_BIT(VECTOR_MALFORMED) | VECTOR_BIT(VECTOR_SOURCE_ROUTE) | VECTOR_BIT(VECTOR_VLAN_TAG) | \
+			 VECTOR_BIT(VECTOR_ETHERTYPE) | VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD))
+
+static __always_inline bool is_quarantined(const struct iface *iface)
+{
+	return iface->quarantine_until_ns &&
+	       (iface->quarantine_until_ns == ~0ULL || bpf_ktime_get_boot_ns() < iface->quarantine_until_ns);
+}
+
+static __always_inline bool is_allowed(const union address *peer, bool ipv4)
+{
+	struct cidr_key key = { .prefixlen = 128 };
+	__u32 *family;
+
+	__builtin_memcpy(key.address, peer->bytes, sizeof(key.address));
+	family = bpf_map_lookup_elem(&allowed_cidrs, &key);
+	return family && *family & (ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6);
+}
+
+/* A flow between the pod and a node. */
+struct flow {
+	const union address *pod, *node;
+	__be16 pod_port, node_port;
+};
+
+/*
+ * Whether this node has a socket for the flow, as the kubelet has for its probes. Addresses and
+ * ports alone do not distinguish a probe from a masqueraded node port, which would keep a
+ * quarantined pod in service or give it a way out. A listening socket does not count.
+ */
+static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+	__u32 size;
+	bool held;
+
+	if (ipv4) {
+		size = sizeof(tuple.ipv4);
+		tuple.ipv4.saddr = flow->pod->words[3];
+		tuple.ipv4.daddr = flow->node->words[3];
+		tuple.ipv4.sport = flow->pod_port;
+		tuple.ipv4.dport = flow->node_port;
+	} else {
+		size = sizeof(tuple.ipv6);
+		__builtin_memcpy(tuple.ipv6.saddr, flow->pod, sizeof(tuple.ipv6.saddr));
+		__builtin_memcpy(tuple.ipv6.daddr, flow->node, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = flow->pod_port;
+		tuple.ipv6.dport = flow->node_port;
+	}
+	socket = protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0) :
+					   bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return false;
+	held = protocol != IPPROTO_TCP || socket->state != BPF_TCP_LISTEN;
+	bpf_sk_release(socket);
+	return held;
+}
+
+static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
+				     const struct flow *flow, bool ipv4)
+{
+	struct probe_key key = {
+		.ifindex = skb->ifindex,
+		.generation = iface->generation,
+		.port = flow->pod_port,
+		.protocol = packet->protocol,
+	};
+	const __u32 *node;
+
+	if (!packet->transport || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
+		return false;
+	node = find_node_address(flow->node);
+	if (!node || *node != NODE_ADDRESS_THIS || !bpf_map_lookup_elem(&probe_ports, &key))
+		return false;
+	/* The kernel removes the socket before it sends the reset that the kubelet asked for. */
+	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCPHDR_RST &&
+	    packet->end - packet->transport == packet->tcp_bytes)
+		return true;
+	return has_node_socket(skb, flow, packet->protocol, ipv4);
+}
+
+static __always_inline bool is_opening_syn(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCPHDR_SYN | TCPHDR_ACK)) == TCPHDR_SYN;
+}
+
+/* ff02::1, the destination of unsolicited NAs */
+static __always_inline bool is_all_nodes(const union address *address)
+{
+	return address->halves[0] == bpf_cpu_to_be64(0xff02000000000000ULL) && address->halves[1] == bpf_cpu_to_be64(1);
+}
+
+/* Only padding of a NIC or a switch fits: a longer trailer could carry data. */
+static __always_inline bool is_minimal_arp(const struct __sk_buff *skb)
+{
+	return skb->len <= MINIMAL_FRAME_BYTES;
+}
+
+/*
+ * A whole NS or NA on this link, without extension headers or trailer, with room for the kernel's
+ * own options only.
+ */
+static __always_inline bool is_minimal_nd(const struct __sk_buff *skb, const struct packet *packet)
+{
+	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->end != skb->len)
+		return false;
+	return packet->transport == packet->network + IPV6_BYTES && packet->end - packet->transport <= MINIMAL_ND_BYTES &&
+	       (is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_NEIGHBOUR_ADVERTISEMENT));
+}
+
+/*
+ * An address that the pod still needs as a neighbour. Hop limit 255 does not keep a packet to
+ * another address from being routed.
+ */
+static __always_inline bool is_link_neighbour(const union address *address)
+{
+	const __u32 *node;
+
+	if (is_link_local(address))
+		return true;
+	node = find_node_address(address);
+	return node && *node == NODE_ADDRESS_THIS;
+}
+
+/*
+ * An NS or NA without violations, to a destination that the node and the pod need to find each
+ * other.
+ */
+static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const struct packet *packet)
+{
+	if (packet->violations || !is_minimal_nd(skb, packet))
+		return false;
+	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION && is_solicited_node(&packet->destination, &packet->target))
+		return true;
+	if (packet->icmp_type == NDISC_NEIGHBOUR_ADVERTISEMENT && is_all_nodes(&packet->destination))
+		return true;
+	return is_link_neighbour(&packet->destination);
+}
+
+/* Needs a packet from the pod that was checked. */
+__noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+{
+	struct flow flow;
+	bool ipv4;
+
+	if (!iface || !packet || packet->violations & NEVER_EXEMPT || packet->routed)
+		return false;
+	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	if (packet->ether_type == bpf_htons(ETH_P_ARP))
+		return packet->violations == 0 && is_minimal_arp(skb);
+	if (!ipv4 && is_nd_from_pod(skb, packet))
+		return true;
+	if (is_allowed(&packet->destination, ipv4))
+		return true;
+	flow = (struct flow){ &packet->source, &packet->destination, packet->source_port, packet->destination_port };
+	return !is_opening_syn(packet) && is_probe(skb, iface, packet, &flow, ipv4);
+}
+
+static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	if (!is_minimal_nd(skb, packet))
+		return false;
+	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION)
+		return load_bytes(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
+		       may_claim_ipv6(iface, skb->ifindex, &packet->target);
+	return is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination);
+}
+
+/* Needs a packet to the pod that was parsed. Its sender is not this pod, so it is not checked. */
+__noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	struct flow flow;
+	bool ipv4;
+
+	if (!iface || !packet || packet->violations & NEVER_EXEMPT || packet->routed)
+		return false;
+	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	if (packet->ether_type == bpf_htons(ETH_P_ARP))
+		return is_minimal_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
+	if (!ipv4 && is_nd_for_pod(skb, iface, packet))
+		return true;
+	if (is_allowed(&packet->source, ipv4))
+		return true;
+	flow = (struct flow){ &packet->destination, &packet->source, packet->destination_port, packet->source_port };
+	return is_probe(skb, iface, packet, &flow, ipv4);
+}
+
+#endif

@@ -1,0 +1,90 @@
+/**
+ * Links, addresses and namespace ids of this process's network namespace, and of others by their id
+ * in it.
+ *
+ * Place in the data path: rtnetlink → here → collector, which learns of interfaces and their
+ * namespaces.
+ * Invariants: a LinkMonitor gets all changes since its creation. Dump after you open it, and again
+ * after `onOverrun`: the kernel dropped events. A dump is complete; an interrupted one is repeated.
+ * There is no setns: another namespace is read through its id (getNsid).
+ * Errors: BpfError NETLINK; ENODEV is null.
+ */
+import { type AddressRecord, type LinkRecord, type NativeLinkMonitor, native } from './native.ts';
+
+export type { AddressRecord, LinkRecord };
+
+/** About 8,000 events: a node whose pods all start while the loop is busy. */
+export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
+
+export interface LinkMonitorOptions {
+  /** All events of one turn of the loop, oldest first; an interface may have several. */
+  readonly onLinks: (links: LinkRecord[]) => void;
+  /** Events were lost: dump again. Called after `onLinks` of the same turn. */
+  readonly onOverrun: () => void;
+  readonly receiveBufferBytes?: number;
+}
+
+/**
+ * Link events of this network namespace. A throwing callback is an uncaughtException, and the
+ * monitor continues. It keeps itself and the loop alive until close (or unref).
+ */
+export class LinkMonitor implements Disposable {
+  readonly #native: NativeLinkMonitor;
+
+  constructor(options: LinkMonitorOptions) {
+    const { onLinks, onOverrun, receiveBufferBytes = DEFAULT_RECEIVE_BUFFER_BYTES } = options;
+    this.#native = native().openLinkMonitor(onLinks, onOverrun, receiveBufferBytes);
+  }
+
+  ref(): this {
+    this.#native.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#native.unref();
+    return this;
+  }
+
+  close(): void {
+    this.#native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+export interface TargetOptions {
+  /** Read another namespace, by the id of getNsid. Default: this one. */
+  readonly targetNsid?: number;
+}
+
+/**
+ * All links, with counters. As a side effect, the kernel assigns ids to the namespaces of veth
+ * peers.
+ */
+export function dumpLinks(options: TargetOptions = {}): LinkRecord[] {
+  return native().dumpLinks(options.targetNsid ?? null);
+}
+
+/** One link with its current counters; null if there is none. */
+export function getLink(ifindex: number, options: TargetOptions = {}): LinkRecord | null {
+  return native().getLink(ifindex, options.targetNsid ?? null);
+}
+
+/** All addresses, IPv4 and IPv6. */
+export function dumpAddresses(options: TargetOptions = {}): AddressRecord[] {
+  return native().dumpAddresses(options.targetNsid ?? null);
+}
+
+/** A process in the namespace, or an open descriptor of /proc/<pid>/ns/net or a netns file. */
+export type NamespaceOf = { readonly pid: number } | { readonly fd: number };
+
+/**
+ * Id of another namespace in this one; null if it has none. A link dump assigns ids (of a veth's
+ * peer, for example), so call dumpLinks first. Errors: ESRCH or EINVAL if the process is gone.
+ */
+export function getNsid(namespace: NamespaceOf): number | null {
+  return 'pid' in namespace ? native().getNsid(namespace.pid, null) : native().getNsid(null, namespace.fd);
+}

@@ -1,0 +1,85 @@
+/**
+ * Consumer of a BPF ring buffer.
+ *
+ * Place in the data path: kernel ring → libuv (epoll descriptor, no polling) → onBatch, at most
+ * once per loop turn.
+ * A batch is one Buffer of frames: u32 length (host order), that many bytes, zero padding to a
+ * multiple of 8; `ringRecords` splits it. Limits: a batch ends at `maxRecords` or once `maxBytes`
+ * is reached; the next loop turn delivers the rest. A record is delivered once, in the order of the
+ * ring.
+ * A throwing onBatch is an uncaughtException; its batch counts as delivered, and the reader
+ * continues. The reader keeps itself and the loop alive until close (or unref).
+ */
+import type { BpfMap } from './bpf-map.ts';
+import { type NativeRingReader, native } from './native.ts';
+
+/** About 5 ms of decoding. More would delay timers and acks. */
+export const DEFAULT_MAX_RECORDS = 1024;
+export const DEFAULT_MAX_BYTES = 256 * 1024;
+/** drain() stops here, even if the kernel writes as fast as it reads. */
+export const DRAIN_MAX_BATCHES = 4096;
+
+const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+export interface RingReaderOptions {
+  readonly onBatch: (batch: Buffer, count: number) => void;
+  readonly maxRecords?: number;
+  readonly maxBytes?: number;
+}
+
+export class RingReader implements Disposable {
+  readonly #native: NativeRingReader;
+  readonly #onBatch: (batch: Buffer, count: number) => void;
+
+  /** The map may be closed afterwards. Errors: BPF_RING; EINVAL if it is not a ring buffer. */
+  constructor(map: BpfMap, options: RingReaderOptions) {
+    const { onBatch, maxRecords = DEFAULT_MAX_RECORDS, maxBytes = DEFAULT_MAX_BYTES } = options;
+    this.#native = native().openRing(map.native, onBatch, maxRecords, maxBytes);
+    this.#onBatch = onBatch;
+  }
+
+  /** One batch, without waiting; null if the ring is empty. */
+  take(): { readonly batch: Buffer; readonly count: number } | null {
+    return this.#native.take();
+  }
+
+  /** Delivers all records in the ring synchronously (before shutdown). Returns their number. */
+  drain(): number {
+    let records = 0;
+    for (let i = 0; i < DRAIN_MAX_BATCHES; i++) {
+      const taken = this.#native.take();
+      if (taken === null) break;
+      records += taken.count;
+      this.#onBatch(taken.batch, taken.count);
+    }
+    return records;
+  }
+
+  ref(): this {
+    this.#native.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#native.unref();
+    return this;
+  }
+
+  /** Records in the ring stay there for the next reader. */
+  close(): void {
+    this.#native.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Payloads of a batch, as views into it. */
+export function* ringRecords(batch: Buffer): Generator<Buffer> {
+  for (let offset = 0; offset + 4 <= batch.length; ) {
+    const length = LITTLE_ENDIAN ? batch.readUInt32LE(offset) : batch.readUInt32BE(offset);
+    yield batch.subarray(offset + 4, offset + 4 + length);
+    offset = Math.ceil((offset + 4 + length) / 8) * 8;
+  }
+}

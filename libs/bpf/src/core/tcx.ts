@@ -1,0 +1,56 @@
+/**
+ * The tcx hooks of an interface: sides, positions in the chain, and attached programs.
+ *
+ * Invariants: `head` and `tail` are relative to the chain at the moment of the call.
+ * `expectedRevision` detects a change between query and attach (ESTALE). A chain holds at most 64
+ * programs.
+ */
+import { native } from './native.ts';
+
+/**
+ * The kernel's names: `ingress` is what the interface receives; on a host veth, packets from the
+ * pod.
+ */
+export type TcxDirection = 'ingress' | 'egress';
+
+const ATTACH_TYPE: Readonly<Record<TcxDirection, number>> = { ingress: 46, egress: 47 };
+
+const BPF_F_BEFORE = 1 << 3;
+const BPF_F_AFTER = 1 << 4;
+const BPF_F_ID = 1 << 5;
+const BPF_F_LINK = 1 << 13;
+
+/** Another member of the chain, by the id of its program or of its link. */
+export type TcxNeighbour = { readonly programId: number } | { readonly linkId: number };
+
+export type TcxPosition = 'head' | 'tail' | { readonly before: TcxNeighbour } | { readonly after: TcxNeighbour };
+
+export interface TcxChain {
+  /** Changes with every change of the chain. */
+  readonly revision: bigint;
+  /** In the order of execution; linkId 0 is a program attached without a link. */
+  readonly programs: readonly { readonly programId: number; readonly linkId: number }[];
+}
+
+export function tcxAttachType(direction: TcxDirection): number {
+  return ATTACH_TYPE[direction];
+}
+
+export function tcxDirection(attachType: number): TcxDirection | null {
+  if (attachType === ATTACH_TYPE.ingress) return 'ingress';
+  return attachType === ATTACH_TYPE.egress ? 'egress' : null;
+}
+
+/** Flags and relative id of bpf(BPF_LINK_CREATE) for a position. */
+export function tcxPlace(position: TcxPosition): { flags: number; relativeId: number } {
+  if (position === 'head') return { flags: BPF_F_BEFORE, relativeId: 0 };
+  if (position === 'tail') return { flags: BPF_F_AFTER, relativeId: 0 };
+  const [side, neighbour] = 'before' in position ? [BPF_F_BEFORE, position.before] : [BPF_F_AFTER, position.after];
+  if ('linkId' in neighbour) return { flags: side | BPF_F_ID | BPF_F_LINK, relativeId: neighbour.linkId };
+  return { flags: side | BPF_F_ID, relativeId: neighbour.programId };
+}
+
+/** Attached programs. Errors: BPF_ATTACH with ENODEV, or EINVAL if the kernel has no tcx. */
+export function queryTcx(ifindex: number, direction: TcxDirection): TcxChain {
+  return native().queryTcx(ifindex, ATTACH_TYPE[direction]);
+}

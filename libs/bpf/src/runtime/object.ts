@@ -1,0 +1,319 @@
+/**
+ * The runtime programs on this node: loaded, pinned, attached, and taken over again after a restart.
+ *
+ *   <pinDir>/runtime/maps/<map>, <pinDir>/runtime/links/<program>; the ring at `samplesPin`
+ *
+ * Place in the path: collector → here → bpf-object.ts, bpf-link.ts. Invariants: whether this kernel can do it is found by
+ * loading, not by reading a list. A hook that it lacks is left out and named; every other failure leaves what was pinned in
+ * force. The kernel cannot replace the program of an LSM link: a link that runs this very program is kept, another is attached
+ * beside it first and takes its name, so nothing passes unjudged. In that moment the newer one is asked first: what it refuses
+ * is counted once, an audit by both, and a program run is noted twice in its task's chain. No flag that both read makes that once:
+ * a call that is between the two when it flips would be counted by neither, and one count too many is the lesser evil.
+ */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
+import { endianness } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BpfLink } from '../core/bpf-link.ts';
+import { BpfMap } from '../core/bpf-map.ts';
+import { BpfObject } from '../core/bpf-object.ts';
+import type { BpfProgram } from '../core/bpf-program.ts';
+import { BpfError } from '../core/errors.ts';
+import { probeLsm } from '../core/feature-probe.ts';
+import { encodeU32 } from '../core/integers.ts';
+import { isPinGone, listPins } from '../core/pins.ts';
+import { isBpffs } from '../core/system.ts';
+import type { OpenRuntimeOptions, RuntimeObject, RuntimeProgram } from './api.ts';
+import { decodeRuntimeSettings } from './encode.ts';
+import { RuntimeError } from './errors.ts';
+import { RuntimeAbiValues } from './layout.gen.ts';
+import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
+
+/** In force from the first open until somebody sets others. */
+export const DEFAULT_RUNTIME_SAMPLES = { sampleBurst: 8, samplesPerSecond: 10 } as const;
+const RING_SIZE_BYTES = 1 << 20;
+const HASH_KEY_BYTES = 16;
+/** A new link that is about to take the name of the one that runs an older program. */
+const NEW_SUFFIX = '-new';
+const LSM_SECTION = 'lsm/';
+/** Of a kernel whose task storage always answers, and whose own types are: the programs ask for it by the same name (state.h). */
+const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
+const SINCE_STORAGE_ANSWERS = 'bpf_rdonly_cast\0';
+const STATE_MAPS = ['rt_task_hash', 'rt_scratch_hash'];
+const STATE_PROGRAM = 'handle_task_free';
+
+/** Where the compiled programs are looked for: BAILIFF_RUNTIME_OBJECT (bundled apps), else this package's build directory. */
+export function runtimeObjectPath(): string {
+  return (
+    process.env['BAILIFF_RUNTIME_OBJECT'] || fileURLToPath(new URL('../../build/bpf/runtime.bpf.o', import.meta.url))
+  );
+}
+
+const runtimeDir = (pinDir: string): string => path.join(pinDir, 'runtime');
+const mapsDir = (pinDir: string): string => path.join(runtimeDir(pinDir), 'maps');
+const linksDir = (pinDir: string): string => path.join(runtimeDir(pinDir), 'links');
+const defaultSamplesPin = (pinDir: string): string => path.join(pinDir, 'maps/samples');
+
+interface Loaded {
+  readonly raw: RuntimeRawMaps;
+  readonly programs: ReadonlyMap<string, BpfProgram>;
+  readonly list: readonly { readonly name: string; readonly section: string; readonly missing: string | null }[];
+}
+
+function refuseOtherShape(object: BpfObject, pins: ReadonlyMap<string, string>): void {
+  for (const { name, ...wanted } of object.maps()) {
+    const pin = pins.get(name);
+    if (pin === undefined || !existsSync(pin)) continue;
+    using map = BpfMap.openPinned(pin);
+    const { type, keySizeBytes, valueSizeBytes } = map.info;
+    if (type !== wanted.type || keySizeBytes !== wanted.keySizeBytes || valueSizeBytes !== wanted.valueSizeBytes)
+      throw new RuntimeError('ERR_RUNTIME_ABI', `pinned map ${name} has another shape`, { map: name, pin });
+    if (map.info.maxEntries > 0) object.setMapMaxEntries(name, map.info.maxEntries);
+  }
+}
+
+/** Whether tasks' states are in a map of ours, and go by a program of ours: before Linux 6.2. */
+function keepsStates(): boolean {
+  return !readFileSync(KERNEL_TYPES).includes(SINCE_STORAGE_ANSWERS);
+}
+
+/** Map → where it is pinned. */
+function pinsOf({ pinDir, samplesPin }: OpenRuntimeOptions): Map<string, string> {
+  const pins = new Map<string, string>(RUNTIME_MAP_NAMES.map((name) => [name, path.join(mapsDir(pinDir), name)]));
+  return pins.set('samples', samplesPin ?? defaultSamplesPin(pinDir));
+}
+
+function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): BpfObject {
+  const object = BpfObject.open(image, 'runtime');
+  try {
+    const pins = pinsOf(options);
+    object.setMapAutocreate('.bss', false);
+    object.setMapMaxEntries('samples', options.ringSizeBytes ?? RING_SIZE_BYTES);
+    if (!states) {
+      for (const name of STATE_MAPS) object.setMapMaxEntries(name, 1);
+      object.setProgramAutoload(STATE_PROGRAM, false);
+    }
+    refuseOtherShape(object, pins);
+    for (const [name, pin] of pins) object.setMapPinPath(name, pin);
+    return object;
+  } catch (error) {
+    object.close();
+    throw error;
+  }
+}
+
+/** Program → why this kernel has no place for it. Asked only after a load failed: a question costs some milliseconds. */
+function missingHooks(image: Buffer): Map<string, string> {
+  using object = BpfObject.open(image, 'runtime');
+  const missing = new Map<string, string>();
+  for (const { name, section } of object.programs()) {
+    if (!section.startsWith(LSM_SECTION)) continue;
+    const probe = probeLsm(section.slice(LSM_SECTION.length));
+    if (!probe.available && ['ENOENT', 'ESRCH'].includes(probe.errnoName ?? '')) {
+      missing.set(name, `the kernel has no hook ${section.slice(LSM_SECTION.length)}`);
+    }
+  }
+  return missing;
+}
+
+function loadWithout(
+  image: Buffer,
+  options: OpenRuntimeOptions,
+  states: boolean,
+  missing: ReadonlyMap<string, string>,
+): Loaded {
+  using object = prepare(image, options, states);
+  for (const name of missing.keys()) object.setProgramAutoload(name, false);
+  object.load();
+  const all = object.programs().filter(({ name }) => states || name !== STATE_PROGRAM);
+  const present = all.filter(({ name }) => !missing.has(name));
+  return {
+    raw: Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, object.map(name)])) as unknown as RuntimeRawMaps,
+    programs: new Map(present.map(({ name }) => [name, object.program(name)])),
+    list: all.map(({ name, section }) => ({ name, section, missing: missing.get(name) ?? null })),
+  };
+}
+
+function load(image: Buffer, options: OpenRuntimeOptions): Loaded {
+  const probe = probeLsm();
+  if (!probe.available) {
+    const { errnoName, hint } = probe;
+    const data = { errnoName, hint };
+    throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', `this kernel runs no BPF-LSM programs (${errnoName})`, data);
+  }
+  const states = keepsStates();
+  try {
+    return loadWithout(image, options, states, new Map());
+  } catch (error) {
+    if (!(error instanceof BpfError) || error.code !== 'BPF_LOAD') throw error;
+    const missing = missingHooks(image);
+    if (missing.size === 0) throw error;
+    return loadWithout(image, options, states, missing);
+  }
+}
+
+function refuseOtherAbi(pinDir: string): boolean {
+  const pin = path.join(mapsDir(pinDir), 'rt_settings');
+  if (!existsSync(pin)) return false;
+  using map = BpfMap.openPinned(pin);
+  const { abi } = decodeRuntimeSettings(map.get(encodeU32(0))!);
+  if (abi === 0) return false;
+  if (abi !== RuntimeAbiValues.RUNTIME_ABI) {
+    const data = { pinned: abi, wanted: RuntimeAbiValues.RUNTIME_ABI };
+    throw new RuntimeError('ERR_RUNTIME_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
+  }
+  return true;
+}
+
+/** Loads or takes over what is pinned, and attaches. Errors: RuntimeError, BpfError (BPF_LOAD with the verifier's log). */
+export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
+  assert.equal(endianness(), 'LE', 'layouts are written for little-endian machines');
+  const { pinDir } = options;
+  const objectPath = options.objectPath ?? runtimeObjectPath();
+  if (!existsSync(objectPath)) {
+    throw new RuntimeError('ERR_RUNTIME_OBJECT', `${objectPath} is missing: run the build`, { objectPath });
+  }
+  if (!isBpffs(existsSync(pinDir) ? pinDir : path.dirname(pinDir))) {
+    throw new RuntimeError('ERR_RUNTIME_BPFFS', `${pinDir} is not on a bpffs`, { pinDir });
+  }
+  const reused = refuseOtherAbi(pinDir);
+  const samplesDir = path.dirname(options.samplesPin ?? defaultSamplesPin(pinDir));
+  // Without the settings nobody has the key that their names are hashed with.
+  if (!reused) dropMaps(pinDir);
+  for (const dir of [samplesDir, mapsDir(pinDir), linksDir(pinDir)]) mkdirSync(dir, { recursive: true, mode: 0o700 });
+  return new PinnedRuntimeObject(readFileSync(objectPath), options, reused);
+}
+
+class PinnedRuntimeObject implements RuntimeObject {
+  readonly maps: RuntimeMaps;
+  readonly programs: readonly RuntimeProgram[];
+  readonly reused: boolean;
+  readonly keptLinks: number;
+  readonly pinDir: string;
+  readonly #loaded: Loaded;
+  #closed = false;
+
+  constructor(image: Buffer, options: OpenRuntimeOptions, reused: boolean) {
+    this.pinDir = options.pinDir;
+    this.reused = reused;
+    // One whose pin is gone is made anew, and programs of before go on with the old one, which nobody can write any more.
+    const whole = [...pinsOf(options).values()].every((pin) => existsSync(pin));
+    this.#loaded = load(image, options);
+    this.maps = runtimeMaps(this.#loaded.raw);
+    this.#settle(options, reused);
+    let kept = 0;
+    for (const [name, program] of this.#loaded.programs) if (this.#attach(name, program, whole)) kept++;
+    this.keptLinks = kept;
+    this.#dropOthers();
+    this.programs = this.#loaded.list.map(({ name, section, missing }) => {
+      const info = this.#loaded.programs.get(name)?.info;
+      const { instructions = 0, verifiedInstructions = 0 } = info ?? {};
+      return { name, section, missing, instructions, verifiedInstructions };
+    });
+  }
+
+  /** Before the first program runs. */
+  #settle(options: OpenRuntimeOptions, reused: boolean): void {
+    const hostMountNs = options.hostMountNs ?? mountNamespaceOfHost();
+    const settings = reused
+      ? this.maps.settings()
+      : { hashKey: randomBytes(HASH_KEY_BYTES), ...DEFAULT_RUNTIME_SAMPLES, abi: RuntimeAbiValues.RUNTIME_ABI };
+    this.maps.setSettings({ ...settings, hostMountNs });
+  }
+
+  /** True when the link that is pinned runs this very program, on these maps if they are `whole`: it stays then. */
+  #attach(name: string, program: BpfProgram, whole: boolean): boolean {
+    const pin = path.join(linksDir(this.pinDir), name);
+    const fresh = pin + NEW_SUFFIX;
+    // Left by an open that was cut short. Where it is the only one, it holds until another is attached.
+    if (existsSync(fresh) && existsSync(pin)) unlinkSync(fresh);
+    else if (existsSync(fresh)) renameSync(fresh, pin);
+    if (whole && existsSync(pin) && runsThis(pin, program)) return true;
+    using link = program.attach();
+    link.pin(fresh);
+    renameSync(fresh, pin);
+    return false;
+  }
+
+  /** Programs of another release that this one no longer has. */
+  #dropOthers(): void {
+    const own = new Set(this.#loaded.list.map(({ name }) => name));
+    const dir = linksDir(this.pinDir);
+    for (const name of listPins(dir)) if (!own.has(name)) unlinkSync(path.join(dir, name));
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const map of Object.values(this.#loaded.raw)) map.close();
+    for (const program of this.#loaded.programs.values()) program.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** @throws RuntimeError ERR_RUNTIME_UNAVAILABLE when this process may not see it */
+function mountNamespaceOfHost(): number {
+  const file = '/proc/1/ns/mnt';
+  try {
+    return statSync(file).ino;
+  } catch (cause) {
+    const { code: errnoName } = cause as NodeJS.ErrnoException;
+    const hint =
+      'needs CAP_SYS_PTRACE in the host’s PID namespace, and no AppArmor profile that forbids reading other processes';
+    const message = `the host's mount namespace cannot be told: ${file}: ${errnoName}`;
+    throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', message, { errnoName, hint }, cause);
+  }
+}
+
+function runsThis(pin: string, program: BpfProgram): boolean {
+  using link = BpfLink.openPinned(pin);
+  return link.programTag() === program.info.tag;
+}
+
+/** The maps of a pin directory without loading anything: `status` beside a collector, or without one. */
+export interface PinnedRuntimeMaps extends Disposable {
+  readonly maps: RuntimeMaps;
+  close(): void;
+}
+
+/** Null when nothing is pinned there. Errors: ERR_RUNTIME_ABI. */
+export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null {
+  const pins = RUNTIME_MAP_NAMES.map((name) => path.join(mapsDir(pinDir), name));
+  if (!pins.every((pin) => existsSync(pin)) || !refuseOtherAbi(pinDir)) return null;
+  const raw = Object.fromEntries(
+    RUNTIME_MAP_NAMES.map((name) => [name, BpfMap.openPinned(path.join(mapsDir(pinDir), name))]),
+  ) as unknown as RuntimeRawMaps;
+  const close = () => {
+    for (const map of Object.values(raw)) map.close();
+  };
+  return { maps: runtimeMaps(raw), close, [Symbol.dispose]: close };
+}
+
+function dropMaps(pinDir: string): void {
+  for (const name of listPins(mapsDir(pinDir))) unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), name)));
+}
+
+/** The collector and a command may take the same pins off at once. @returns whether it was there */
+function unlessGone(remove: () => void): boolean {
+  try {
+    remove();
+    return true;
+  } catch (error) {
+    if (!isPinGone(error)) throw error;
+    return false;
+  }
+}
+
+/** Takes the programs off and removes the pins of the runtime half, but not the shared ring. Returns how many links it removed. */
+export function detachRuntime(pinDir: string): number {
+  const links = listPins(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
+  const removed = links.filter((pin) => unlessGone(() => unlinkSync(pin)));
+  dropMaps(pinDir);
+  for (const dir of [linksDir(pinDir), mapsDir(pinDir), runtimeDir(pinDir)]) unlessGone(() => rmdirSync(dir));
+  return removed.length;
+}

@@ -1,0 +1,145 @@
+/**
+ * Taking attachments off, and asking the kernel where they stand. Needs a pin directory and nothing else: no bus, no
+ * configuration, no object file, no running collector.
+ *
+ * Invariants: a link is detached before it is unpinned, so it ends even while another process holds it open. A failure
+ * at one thing is reported and the rest is still removed. Run in the network namespace of the interfaces.
+ */
+import { existsSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
+import { BpfLink } from '../core/bpf-link.ts';
+import { BpfProgram } from '../core/bpf-program.ts';
+import { BpfError } from '../core/errors.ts';
+import { getLink } from '../core/netlink.ts';
+import { isPinGone, listPins } from '../core/pins.ts';
+import { queryTcx } from '../core/tcx.ts';
+import type { DetachReport, Place, PlacedAttachment } from './api.ts';
+import {
+  filterOf,
+  HOOK_OF,
+  linksDir,
+  MOVING_SUFFIX,
+  mapsDir,
+  type PinnedAttachment,
+  programsDir,
+  readAttachments,
+} from './pins.ts';
+
+/** Whether an error says that the interface is gone. */
+export function isInterfaceGone(error: unknown): boolean {
+  return error instanceof BpfError && ['ENODEV', 'ENOLINK'].includes(error.errnoName);
+}
+
+/** Whether there is nothing left to detach: the interface is gone, or its qdisc (EINVAL) or filter (ENOENT) is. */
+function isDetached(error: unknown): boolean {
+  return isInterfaceGone(error) || (error instanceof BpfError && ['ENOENT', 'EINVAL'].includes(error.errnoName));
+}
+
+function detachLink(pinPath: string): void {
+  using link = BpfLink.openPinned(pinPath);
+  try {
+    link.detach();
+  } catch (error) {
+    // The interface went and took the attachment with it.
+    if (!isInterfaceGone(error)) throw error;
+  }
+}
+
+/** Detaches one and removes its pin. */
+export function detachPinned(pinned: PinnedAttachment): void {
+  if (pinned.mode === 'clsact') {
+    try {
+      filterOf(pinned, pinned.createdQdisc).detach();
+    } catch (error) {
+      if (!isDetached(error)) throw error;
+    }
+  } else {
+    detachLink(pinned.pinPath);
+  }
+  unlinkSync(pinned.pinPath);
+}
+
+/** Ends every move to the head that was begun: the old link goes, the new one takes its name. */
+export function finishMoves(pinDir: string): void {
+  for (const { pinPath } of readAttachments(pinDir)) {
+    if (!pinPath.endsWith(MOVING_SUFFIX)) continue;
+    const final = pinPath.slice(0, -MOVING_SUFFIX.length);
+    if (existsSync(final)) detachLink(final);
+    renameSync(pinPath, final);
+  }
+}
+
+function placeOfLink(pinned: PinnedAttachment): Place {
+  using link = BpfLink.openPinned(pinned.pinPath);
+  const { ifindex, linkId } = link.info();
+  if (ifindex === 0) return getLink(pinned.ifindex) === null ? 'interface-gone' : 'missing';
+  const chain = queryTcx(ifindex, HOOK_OF[pinned.direction]).programs;
+  if (chain[0]?.linkId === linkId) return 'head';
+  return chain.some((member) => member.linkId === linkId) ? 'behind' : 'missing';
+}
+
+function placeOfFilter(pinned: PinnedAttachment): Place {
+  if (getLink(pinned.ifindex) === null) return 'interface-gone';
+  using program = BpfProgram.openPinned(pinned.pinPath);
+  return filterOf(pinned).programId() === program.info.id ? 'head' : 'missing';
+}
+
+/** Where one attachment stands now. A clsact filter counts as head: it has the first priority. */
+export function placeOf(pinned: PinnedAttachment): Place {
+  try {
+    return pinned.mode === 'tcx' ? placeOfLink(pinned) : placeOfFilter(pinned);
+  } catch (error) {
+    // Between two calls the interface can go.
+    if (isInterfaceGone(error)) return 'interface-gone';
+    throw error;
+  }
+}
+
+/** Every pinned attachment with its place: what `status` shows without a collector. */
+export function verifyAttachments(pinDir: string): PlacedAttachment[] {
+  return readAttachments(pinDir).map((pinned) => {
+    const { ifindex, generation, direction, mode } = pinned;
+    return { ifindex, generation, direction, mode, place: placeOf(pinned) };
+  });
+}
+
+function removeUnlessMounted(dir: string): void {
+  try {
+    rmdirSync(dir);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+  }
+}
+
+/**
+ * Removes links, filters, programs, maps and directories under `pinDir`. What is not there is not an error. The directory itself stays
+ * when it is where the bpffs is mounted, or when it holds any of the entries named in `keep`.
+ */
+export function detachAll(pinDir: string, keep: readonly string[] = []): DetachReport {
+  const failures: { path: string; error: unknown }[] = [];
+  const attempt = (target: string, remove: () => void): number => {
+    try {
+      remove();
+      return 1;
+    } catch (error) {
+      if (!isPinGone(error)) failures.push({ path: target, error });
+      return 0;
+    }
+  };
+  const removePins = (dir: string): number =>
+    listPins(dir)
+      .map((name) => path.join(dir, name))
+      .map((file) => attempt(file, () => unlinkSync(file)))
+      .reduce((sum, removed) => sum + removed, 0);
+
+  let links = 0;
+  for (const pinned of readAttachments(pinDir)) links += attempt(pinned.pinPath, () => detachPinned(pinned));
+  const programs = removePins(programsDir(pinDir));
+  const maps = removePins(mapsDir(pinDir));
+  for (const dir of [linksDir(pinDir), programsDir(pinDir), mapsDir(pinDir)]) {
+    if (existsSync(dir)) attempt(dir, () => rmdirSync(dir));
+  }
+  const isKept = listPins(pinDir).some((name) => keep.includes(name));
+  if (existsSync(pinDir) && !isKept) attempt(pinDir, () => removeUnlessMounted(pinDir));
+  return { links, programs, maps, failures };
+}

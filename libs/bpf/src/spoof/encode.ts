@@ -1,0 +1,276 @@
+/**
+ * User space's records → the bytes of the kernel maps, and back where user space reads what it wrote.
+ *
+ * Place in the path: collector's plan → here → map update. Offsets come from layout.gen.ts, so they are the object's.
+ * Invariants: pure; every buffer has exactly the struct's size and no unwritten byte; numbers out of range are a
+ * programmer's error (assert), text that is no address an AddressError. BPF is host-endian and both supported machines
+ * are little-endian: os.endianness() is asserted once in spoof-object.ts.
+ */
+import assert from 'node:assert/strict';
+import {
+  type Cidr,
+  type Family,
+  familyOf,
+  formatAddress,
+  formatMac,
+  isMappedIpv4,
+  mapPrefixLength,
+  parseAddress,
+  parseCidr,
+  parseMac,
+} from '../core/addresses.ts';
+import { checkU32, encodeU32 } from '../core/integers.ts';
+import {
+  AddressFlagValues,
+  AddressKeyLayout,
+  CidrKeyLayout,
+  CounterKeyLayout,
+  IfaceFlagValues,
+  IfaceLayout,
+  MetaLayout,
+  ProbeKeyLayout,
+  SettingsLayout,
+} from './layout.gen.ts';
+import { IFACE_STATES, type IfaceState, MODES, type Mode, VECTORS, type VectorModes } from './names.ts';
+
+/** Until lifted: the value of quarantineUntilNs and auditUntilNs that no clock reaches. */
+export const FOREVER_NS = 0xffff_ffff_ffff_ffffn;
+
+/** What the kernel knows about one pod interface. */
+export interface IfaceRecord {
+  /** 1 to 2^32-1; never reused while the pinned maps live. */
+  readonly generation: number;
+  /** Index into the per-slot arrays: 0 to maxInterfaces-1, unique among live records. */
+  readonly slot: number;
+  readonly state: IfaceState;
+  /** null: nothing that compares MACs is judged. */
+  readonly mac: string | null;
+  /** The first address of each family; the others go into `addresses`. */
+  readonly ipv4: string | null;
+  readonly ipv6: string | null;
+  /** Whether `addresses` holds more for this interface and generation. */
+  readonly hasMore: boolean;
+  /** Already merged from all scopes. */
+  readonly modes: VectorModes;
+  /** Of this interface; null: that of the settings. Each 1 to 65535. */
+  readonly sampling: { readonly burst: number; readonly perSecond: number } | null;
+  /** CLOCK_BOOTTIME; 0n = not quarantined, FOREVER_NS = until lifted. */
+  readonly quarantineUntilNs: bigint;
+  /** CLOCK_BOOTTIME; until then every enforce is judged as audit; 0n = armed. */
+  readonly auditUntilNs: bigint;
+}
+
+export interface IfaceKey {
+  readonly ifindex: number;
+  readonly generation: number;
+}
+
+/** What an interface may do with addresses beyond the inline ones. */
+export interface AddressGrant {
+  /** An address or a CIDR. */
+  readonly cidr: string;
+  /** Also in ARP and ND: true for the pod's own addresses, false for prefixes it only routes or translates. */
+  readonly neighbour: boolean;
+}
+
+export interface Settings {
+  readonly sampleBurst: number;
+  readonly samplesPerSecond: number;
+  readonly unknownMode: Mode;
+}
+
+export interface ProbePort {
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+}
+
+export interface Meta {
+  readonly frameSequence: bigint;
+  readonly nextGeneration: number;
+  readonly abi: number;
+}
+
+const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
+
+/** 0 would mean that nothing is said. */
+function u16(value: number, what: string): number {
+  assert(Number.isInteger(value) && value >= 1 && value <= 0xffff, `${what} is not 1 to 65535: ${value}`);
+  return value;
+}
+
+function addressOfFamily(text: string, family: Family): Buffer {
+  const bytes = parseAddress(text);
+  assert.equal(familyOf(bytes), family, `${text} is not IPv${family}`);
+  return bytes;
+}
+
+/** `struct iface`. */
+export function encodeIface(record: IfaceRecord): Buffer {
+  const layout = IfaceLayout;
+  const buffer = Buffer.alloc(layout.size);
+  assert(record.generation > 0, 'a generation is never 0');
+  buffer.writeUInt32LE(checkU32(record.generation, 'generation'), layout.generation.offset);
+  buffer.writeUInt32LE(checkU32(record.slot, 'slot'), layout.slot.offset);
+  buffer.writeUInt8(IFACE_STATES.indexOf(record.state), layout.state.offset);
+  let flags = record.hasMore ? IfaceFlagValues.IFACE_HAS_MORE : 0;
+  if (record.mac !== null) {
+    flags |= IfaceFlagValues.IFACE_HAS_MAC;
+    parseMac(record.mac).copy(buffer, layout.mac.offset);
+  }
+  if (record.ipv4 !== null) {
+    flags |= IfaceFlagValues.IFACE_HAS_IPV4;
+    addressOfFamily(record.ipv4, 4).copy(buffer, layout.ipv4.offset, 12);
+  }
+  if (record.ipv6 !== null) {
+    flags |= IfaceFlagValues.IFACE_HAS_IPV6;
+    addressOfFamily(record.ipv6, 6).copy(buffer, layout.ipv6.offset);
+  }
+  buffer.writeUInt8(flags, layout.flags.offset);
+  VECTORS.forEach((vector, index) => {
+    buffer.writeUInt8(MODES.indexOf(record.modes[vector]), layout.modes.offset + index);
+  });
+  if (record.sampling !== null) {
+    buffer.writeUInt16LE(u16(record.sampling.burst, 'sampling.burst'), layout.sampleBurst.offset);
+    buffer.writeUInt16LE(u16(record.sampling.perSecond, 'sampling.perSecond'), layout.samplesPerSecond.offset);
+  }
+  buffer.writeBigUInt64LE(record.quarantineUntilNs, layout.quarantineUntilNs.offset);
+  buffer.writeBigUInt64LE(record.auditUntilNs, layout.auditUntilNs.offset);
+  return buffer;
+}
+
+/** Back from `struct iface`, as after a restart. */
+export function decodeIface(buffer: Buffer): IfaceRecord {
+  const layout = IfaceLayout;
+  assert.equal(buffer.length, layout.size, 'not a struct iface');
+  const flags = buffer.readUInt8(layout.flags.offset);
+  const slice = (field: { offset: number; size: number }) => buffer.subarray(field.offset, field.offset + field.size);
+  const ipv4 = slice(layout.ipv4);
+  const burst = buffer.readUInt16LE(layout.sampleBurst.offset);
+  const mode = (index: number): Mode => MODES[buffer.readUInt8(layout.modes.offset + index)] ?? 'enforce';
+  return {
+    generation: buffer.readUInt32LE(layout.generation.offset),
+    slot: buffer.readUInt32LE(layout.slot.offset),
+    state: IFACE_STATES[buffer.readUInt8(layout.state.offset)] ?? 'unknown',
+    mac: (flags & IfaceFlagValues.IFACE_HAS_MAC) === 0 ? null : formatMac(slice(layout.mac)),
+    ipv4: (flags & IfaceFlagValues.IFACE_HAS_IPV4) === 0 ? null : ipv4.join('.'),
+    ipv6: (flags & IfaceFlagValues.IFACE_HAS_IPV6) === 0 ? null : formatAddress(slice(layout.ipv6)),
+    hasMore: (flags & IfaceFlagValues.IFACE_HAS_MORE) !== 0,
+    modes: Object.fromEntries(VECTORS.map((vector, index) => [vector, mode(index)])) as VectorModes,
+    sampling: burst === 0 ? null : { burst, perSecond: buffer.readUInt16LE(layout.samplesPerSecond.offset) },
+    quarantineUntilNs: buffer.readBigUInt64LE(layout.quarantineUntilNs.offset),
+    auditUntilNs: buffer.readBigUInt64LE(layout.auditUntilNs.offset),
+  };
+}
+
+function familyFlag(cidr: Cidr): number {
+  return cidr.family === 4 ? AddressFlagValues.ADDRESS_IPV4 : AddressFlagValues.ADDRESS_IPV6;
+}
+
+/** `addresses` key and value of one grant. */
+export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: Buffer; value: Buffer } {
+  const cidr = parseCidr(grant.cidr);
+  const layout = AddressKeyLayout;
+  const buffer = Buffer.alloc(layout.size);
+  buffer.writeUInt32LE(64 + mapPrefixLength(cidr), layout.prefixlen.offset);
+  buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), layout.ifindex.offset);
+  buffer.writeUInt32LE(checkU32(key.generation, 'generation'), layout.generation.offset);
+  cidr.bytes.copy(buffer, layout.address.offset);
+  const flags =
+    AddressFlagValues.ADDRESS_SOURCE | (grant.neighbour ? AddressFlagValues.ADDRESS_NEIGHBOUR : 0) | familyFlag(cidr);
+  return { key: buffer, value: encodeU32(flags) };
+}
+
+/** Back from `addresses`. */
+export function decodeAddressGrant(key: Buffer, value: Buffer): IfaceKey & AddressGrant {
+  const layout = AddressKeyLayout;
+  const address = key.subarray(layout.address.offset, layout.address.offset + layout.address.size);
+  const prefix = key.readUInt32LE(layout.prefixlen.offset) - 64;
+  return {
+    ifindex: key.readUInt32LE(layout.ifindex.offset),
+    generation: key.readUInt32LE(layout.generation.offset),
+    cidr: `${formatAddress(address)}/${isMappedIpv4(address) ? prefix - 96 : prefix}`,
+    neighbour: (value.readUInt32LE(0) & AddressFlagValues.ADDRESS_NEIGHBOUR) !== 0,
+  };
+}
+
+/** `allowed_cidrs` key and value. */
+export function encodeAllowedCidr(text: string): { key: Buffer; value: Buffer } {
+  const cidr = parseCidr(text);
+  const buffer = Buffer.alloc(CidrKeyLayout.size);
+  buffer.writeUInt32LE(mapPrefixLength(cidr), CidrKeyLayout.prefixlen.offset);
+  cidr.bytes.copy(buffer, CidrKeyLayout.address.offset);
+  return { key: buffer, value: encodeU32(familyFlag(cidr)) };
+}
+
+/** `counters` key. */
+export function encodeCounterKey(key: IfaceKey): Buffer {
+  // Of the pool, for it is made for every reading; both numbers fill it.
+  const buffer = Buffer.allocUnsafe(CounterKeyLayout.size);
+  buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), CounterKeyLayout.ifindex.offset);
+  buffer.writeUInt32LE(checkU32(key.generation, 'generation'), CounterKeyLayout.generation.offset);
+  return buffer;
+}
+
+/** Back from a `counters` key. */
+export function decodeCounterKey(buffer: Buffer): IfaceKey {
+  return {
+    ifindex: buffer.readUInt32LE(CounterKeyLayout.ifindex.offset),
+    generation: buffer.readUInt32LE(CounterKeyLayout.generation.offset),
+  };
+}
+
+/** `probe_ports` key. */
+export function encodeProbeKey(key: IfaceKey, probe: ProbePort): Buffer {
+  const buffer = Buffer.alloc(ProbeKeyLayout.size);
+  buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), ProbeKeyLayout.ifindex.offset);
+  buffer.writeUInt32LE(checkU32(key.generation, 'generation'), ProbeKeyLayout.generation.offset);
+  buffer.writeUInt16BE(probe.port, ProbeKeyLayout.port.offset);
+  buffer.writeUInt8(PROTOCOL_NUMBERS[probe.protocol], ProbeKeyLayout.protocol.offset);
+  return buffer;
+}
+
+/** Back from `probe_ports`. */
+export function decodeProbeKey(buffer: Buffer): IfaceKey & ProbePort {
+  return {
+    ifindex: buffer.readUInt32LE(ProbeKeyLayout.ifindex.offset),
+    generation: buffer.readUInt32LE(ProbeKeyLayout.generation.offset),
+    port: buffer.readUInt16BE(ProbeKeyLayout.port.offset),
+    protocol: buffer.readUInt8(ProbeKeyLayout.protocol.offset) === PROTOCOL_NUMBERS.tcp ? 'tcp' : 'udp',
+  };
+}
+
+/** `struct settings`. */
+export function encodeSettings(settings: Settings): Buffer {
+  const buffer = Buffer.alloc(SettingsLayout.size);
+  buffer.writeUInt32LE(checkU32(settings.sampleBurst, 'sampleBurst'), SettingsLayout.sampleBurst.offset);
+  buffer.writeUInt32LE(checkU32(settings.samplesPerSecond, 'samplesPerSecond'), SettingsLayout.samplesPerSecond.offset);
+  buffer.writeUInt8(MODES.indexOf(settings.unknownMode), SettingsLayout.unknownMode.offset);
+  return buffer;
+}
+
+/** Back from `struct settings`. */
+export function decodeSettings(buffer: Buffer): Settings {
+  return {
+    sampleBurst: buffer.readUInt32LE(SettingsLayout.sampleBurst.offset),
+    samplesPerSecond: buffer.readUInt32LE(SettingsLayout.samplesPerSecond.offset),
+    unknownMode: MODES[buffer.readUInt8(SettingsLayout.unknownMode.offset)] ?? 'enforce',
+  };
+}
+
+/** `struct meta`. */
+export function encodeMeta(meta: Meta): Buffer {
+  const buffer = Buffer.alloc(MetaLayout.size);
+  buffer.writeBigUInt64LE(meta.frameSequence, MetaLayout.frameSequence.offset);
+  buffer.writeUInt32LE(checkU32(meta.nextGeneration, 'nextGeneration'), MetaLayout.nextGeneration.offset);
+  buffer.writeUInt32LE(checkU32(meta.abi, 'abi'), MetaLayout.abi.offset);
+  return buffer;
+}
+
+/** Back from `struct meta`. */
+export function decodeMeta(buffer: Buffer): Meta {
+  return {
+    frameSequence: buffer.readBigUInt64LE(MetaLayout.frameSequence.offset),
+    nextGeneration: buffer.readUInt32LE(MetaLayout.nextGeneration.offset),
+    abi: buffer.readUInt32LE(MetaLayout.abi.offset),
+  };
+}

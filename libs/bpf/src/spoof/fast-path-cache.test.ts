@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import type { IfaceRecord } from './encode.ts';
+import { encodeFastPathEntry } from './fast-path-cache.ts';
+import { MODES, VECTORS, type VectorModes } from './names.ts';
+
+const record: IfaceRecord = {
+  ...{ generation: 4, slot: 0x0102, state: 'provisional', hasMore: true, sampling: null },
+  ...{ mac: '02:11:22:33:44:55', ipv4: '10.1.2.3', ipv6: 'fd00:102:304:506:708:90a:b0c:d0e' },
+  modes: Object.fromEntries(VECTORS.map((vector) => [vector, MODES[0]])) as unknown as VectorModes,
+  ...{ quarantineUntilNs: 0n, auditUntilNs: 5n },
+};
+const words = (card: Buffer | null) => card?.toString('hex').match(/.{16}/g);
+
+describe('cards', () => {
+  it('card - words of six bytes, as they lie in a packet', () => {
+    expect(words(encodeFastPathEntry(0x0a0b0c0d, record))).toEqual([
+      '0d0c0b0a02010000',
+      '0211223344550000',
+      '0a01020301000000',
+      'fd00010203040000',
+      '05060708090a0000',
+      '0b0c0d0e01000000',
+    ]);
+  });
+
+  it('card - without an address its words are such that no packet says', () => {
+    const none = encodeFastPathEntry(7, { ...record, ipv4: null, ipv6: null });
+    expect(words(none)?.slice(2)).toEqual(Array.from({ length: 4 }, () => '0'.repeat(16)));
+  });
+
+  it.each<Partial<IfaceRecord>>([{ state: 'unknown' }, { mac: null }, { quarantineUntilNs: 1n }, { slot: 0x1_0000 }])(
+    'card - none for %o',
+    (change) => {
+      expect(encodeFastPathEntry(7, { ...record, ...change })).toBeNull();
+    },
+  );
+});

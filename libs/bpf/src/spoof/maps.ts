@@ -1,0 +1,297 @@
+/**
+ * The kernel maps in words: SpoofMaps over BpfMap, byte layouts by encode.ts and decode.ts.
+ *
+ * Place in the path: collector → here → map system calls.
+ * Invariants: a set is replaced by adding first and removing after, so that nothing legal is refused in between; a full
+ * map is SpoofError ERR_SPOOF_MAP_FULL with the map's name. Closing this closes descriptors, never pins.
+ */
+
+import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from '../core/addresses.ts';
+import type { BpfMap } from '../core/bpf-map.ts';
+import { BpfError } from '../core/errors.ts';
+import { encodeU32 } from '../core/integers.ts';
+import {
+  type AddressTable,
+  type CounterTable,
+  type IfaceTable,
+  type MetaTable,
+  type NodeAddress,
+  type ProbePortTable,
+  type ReplaceableSet,
+  SpoofError,
+  type SpoofMaps,
+  type TunnelPort,
+} from './api.ts';
+import { decodeCounters, readCounters } from './decode.ts';
+import {
+  type AddressGrant,
+  decodeAddressGrant,
+  decodeCounterKey,
+  decodeIface,
+  decodeMeta,
+  decodeProbeKey,
+  decodeSettings,
+  encodeAddressGrant,
+  encodeAllowedCidr,
+  encodeCounterKey,
+  encodeIface,
+  encodeMeta,
+  encodeProbeKey,
+  encodeSettings,
+  type IfaceKey,
+  type IfaceRecord,
+  type ProbePort,
+  type Settings,
+} from './encode.ts';
+import { type FastPathCache, fastPathCache } from './fast-path-cache.ts';
+import { CidrKeyLayout, CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
+import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
+
+/** Every map that user space reads, as events.h names them; FAST_PATH_MAP beside them, which it only writes. */
+export const MAP_NAMES = [
+  ...(['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'settings', 'meta'] as const),
+  ...(['node_addresses', 'tunnel_ports', 'allowed_cidrs', 'probe_ports', 'losses', 'samples'] as const),
+] as const;
+export type MapName = (typeof MAP_NAMES)[number];
+export const FAST_PATH_MAP = 'cards';
+/** Pins that an older collector made have no cards, and its programs ask for none. */
+export type RawMaps = Readonly<Record<MapName, BpfMap> & { cards: BpfMap | null }>;
+
+interface Entry {
+  readonly key: Buffer;
+  readonly value: Buffer;
+}
+
+const ZERO = encodeU32(0);
+const NODE_OTHER = 1;
+const NODE_THIS = 2;
+
+function setEntry(map: BpfMap, key: Buffer, value: Buffer, mode: 'any' | 'create' = 'any'): void {
+  try {
+    map.set(key, value, mode);
+  } catch (error) {
+    if (!(error instanceof BpfError) || !['E2BIG', 'ENOSPC'].includes(error.errnoName)) throw error;
+    const { name, maxEntries } = map.info;
+    throw new SpoofError('ERR_SPOOF_MAP_FULL', `map ${name} is full (${maxEntries})`, { map: name, maxEntries }, error);
+  }
+}
+
+/** Makes the part of a map that `isMine` tells exactly `wanted`. Returns how many entries were written or removed. */
+function replaceEntries(map: BpfMap, wanted: readonly Entry[], isMine: (key: Buffer) => boolean = () => true): number {
+  const current = new Map(
+    map
+      .entries()
+      .filter(([key]) => isMine(key))
+      .map(([key, value]) => [key.toString('hex'), { key, value }]),
+  );
+  const kept = new Set<string>();
+  let changed = 0;
+  for (const { key, value } of wanted) {
+    const name = key.toString('hex');
+    if (!kept.has(name) && !current.get(name)?.value.equals(value)) {
+      setEntry(map, key, value);
+      changed++;
+    }
+    kept.add(name);
+  }
+  for (const [name, { key }] of current) if (!kept.has(name) && map.delete(key)) changed++;
+  return changed;
+}
+
+const isOf =
+  <T extends IfaceKey>(wanted: IfaceKey, decode: (key: Buffer) => T) =>
+  (key: Buffer): boolean => {
+    const found = decode(key);
+    return found.ifindex === wanted.ifindex && found.generation === wanted.generation;
+  };
+
+const decodeAddressKey = (key: Buffer): IfaceKey => decodeAddressGrant(key, ZERO);
+
+function sumOfCpus(map: BpfMap, index: number): bigint {
+  const block = map.get(encodeU32(index));
+  return block === null ? 0n : map.perCpu(block).reduce((sum, value) => sum + value.readBigUInt64LE(0), 0n);
+}
+
+function counterTable(map: BpfMap): CounterTable {
+  // Of every reading: a busy node makes tens of thousands a second.
+  const value = Buffer.alloc(CountersLayout.size);
+  return {
+    create: (key) => {
+      try {
+        setEntry(map, encodeCounterKey(key), Buffer.alloc(CountersLayout.size), 'create');
+      } catch (error) {
+        if (!(error instanceof BpfError) || error.errnoName !== 'EEXIST') throw error;
+      }
+    },
+    read: (key) => {
+      const read = map.get(encodeCounterKey(key));
+      return read === null ? undefined : decodeCounters(read);
+    },
+    readInto: (key, into) => {
+      const there = map.getInto(encodeCounterKey(key), value);
+      if (there) readCounters(value, into);
+      return there;
+    },
+    readAll: () => map.entries().map(([key, value]) => ({ ...decodeCounterKey(key), cells: decodeCounters(value) })),
+    delete: (key) => map.delete(encodeCounterKey(key)),
+  };
+}
+
+function ifaceTable(map: BpfMap, cache: FastPathCache | null): IfaceTable {
+  const entries = (): [number, IfaceRecord][] =>
+    map.entries().map(([key, value]) => [key.readUInt32LE(0), decodeIface(value)]);
+  return {
+    get: (ifindex) => {
+      const value = map.get(encodeU32(ifindex));
+      return value === null ? undefined : decodeIface(value);
+    },
+    set: (ifindex, record) => {
+      cache?.invalidate(ifindex);
+      setEntry(map, encodeU32(ifindex), encodeIface(record));
+      cache?.publish(ifindex, record);
+    },
+    delete: (ifindex) => {
+      cache?.invalidate(ifindex);
+      return map.delete(encodeU32(ifindex));
+    },
+    entries,
+    rebuildFastPathCache: () => {
+      cache?.invalidateAll();
+      for (const [ifindex, record] of entries()) cache?.publish(ifindex, record);
+    },
+  };
+}
+
+function addressTable(map: BpfMap): AddressTable {
+  return {
+    replace: (key: IfaceKey, grants: readonly AddressGrant[]) =>
+      replaceEntries(
+        map,
+        grants.map((grant) => encodeAddressGrant(key, grant)),
+        isOf(key, decodeAddressKey),
+      ),
+    entries: () => map.entries().map(([key, value]) => decodeAddressGrant(key, value)),
+  };
+}
+
+function probePortTable(map: BpfMap): ProbePortTable {
+  return {
+    replace: (key: IfaceKey, probes: readonly ProbePort[]) =>
+      replaceEntries(
+        map,
+        probes.map((probe) => ({ key: encodeProbeKey(key, probe), value: encodeU32(1) })),
+        isOf(key, decodeProbeKey),
+      ),
+    entries: () => map.entries().map(([key]) => decodeProbeKey(key)),
+  };
+}
+
+function nodeAddressSet(map: BpfMap): ReplaceableSet<NodeAddress> {
+  return {
+    replace: (items) =>
+      replaceEntries(
+        map,
+        items.map(({ address, thisNode }) => ({
+          key: parseAddress(address),
+          value: encodeU32(thisNode ? NODE_THIS : NODE_OTHER),
+        })),
+      ),
+    entries: () =>
+      map
+        .entries()
+        .map(([key, value]) => ({ address: formatAddress(key), thisNode: value.readUInt32LE(0) === NODE_THIS })),
+  };
+}
+
+const TUNNEL_FIELDS = { vxlan: TunnelPortsLayout.vxlan, geneve: TunnelPortsLayout.geneve } as const;
+
+const NO_TUNNEL_PORTS = Buffer.alloc(TunnelPortsLayout.size);
+
+function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
+  const entries = (): TunnelPort[] =>
+    map.entries().flatMap(([key, value]) => {
+      if (value.equals(NO_TUNNEL_PORTS)) return []; // almost all of them
+      const first = key.readUInt32LE(0) * 64;
+      return TUNNEL_KINDS.flatMap((kind) => {
+        const bits = value.readBigUInt64LE(TUNNEL_FIELDS[kind].offset);
+        return Array.from({ length: 64 }, (_, bit) => ({ port: first + bit, kind })).filter(
+          (_, bit) => (bits >> BigInt(bit)) & 1n,
+        );
+      });
+    });
+  return {
+    replace: (items) => {
+      const words = new Map<number, Buffer>();
+      for (const { port } of entries()) words.set(port >> 6, Buffer.alloc(TunnelPortsLayout.size));
+      for (const { port, kind } of items) {
+        const word = words.get(port >> 6) ?? Buffer.alloc(TunnelPortsLayout.size);
+        const { offset } = TUNNEL_FIELDS[kind];
+        word.writeBigUInt64LE(word.readBigUInt64LE(offset) | (1n << BigInt(port & 63)), offset);
+        words.set(port >> 6, word);
+      }
+      const changed = [...words].filter(([index, word]) => !map.get(encodeU32(index))!.equals(word));
+      for (const [index, word] of changed) map.set(encodeU32(index), word);
+      return changed.length;
+    },
+    entries,
+  };
+}
+
+function allowedCidrSet(map: BpfMap): ReplaceableSet<string> {
+  const decode = (key: Buffer): string => {
+    const bytes = key.subarray(CidrKeyLayout.address.offset);
+    const bits = key.readUInt32LE(CidrKeyLayout.prefixlen.offset);
+    const prefixLength = isMappedIpv4(bytes) ? bits - 96 : bits;
+    return formatCidr({ family: familyOf(bytes), bytes, prefixLength });
+  };
+  return {
+    replace: (items) => replaceEntries(map, items.map(encodeAllowedCidr)),
+    entries: () => map.entries().map(([key]) => decode(key)),
+  };
+}
+
+function metaTable(map: BpfMap): MetaTable {
+  const read = () => decodeMeta(map.get(ZERO)!);
+  return {
+    read,
+    allocateGeneration: () => {
+      const meta = read();
+      // 0 is never a generation: it is what a bucket that was never used holds.
+      const generation = meta.nextGeneration === 0 ? 1 : meta.nextGeneration;
+      map.set(ZERO, encodeMeta({ ...meta, nextGeneration: generation + 1 }));
+      return generation;
+    },
+    allocateFrameSequences: (count) => {
+      const meta = read();
+      map.set(ZERO, encodeMeta({ ...meta, frameSequence: meta.frameSequence + BigInt(count) }));
+      return meta.frameSequence + 1n;
+    },
+  };
+}
+
+/** Maps whose entries come and go; the arrays are always full. */
+const FILLABLE = ['ifaces', 'addresses', 'counters', 'node_addresses', 'allowed_cidrs', 'probe_ports'] as const;
+
+/** The typed view of the raw maps; owns nothing. */
+export function spoofMaps(raw: RawMaps): SpoofMaps {
+  return {
+    ifaces: ifaceTable(raw.ifaces, raw.cards && fastPathCache(raw.cards)),
+    addresses: addressTable(raw.addresses),
+    counters: counterTable(raw.counters),
+    nodeAddresses: nodeAddressSet(raw.node_addresses),
+    tunnelPorts: tunnelPortSet(raw.tunnel_ports),
+    allowedCidrs: allowedCidrSet(raw.allowed_cidrs),
+    probePorts: probePortTable(raw.probe_ports),
+    meta: metaTable(raw.meta),
+    settings: () => decodeSettings(raw.settings.get(ZERO)!),
+    setSettings: (settings: Settings) => raw.settings.set(ZERO, encodeSettings(settings)),
+    seen: (slot) => sumOfCpus(raw.seen, slot),
+    losses: () =>
+      Object.fromEntries(LOSSES.map((loss, index) => [loss, sumOfCpus(raw.losses, index)])) as Record<Loss, bigint>,
+    fill: () =>
+      Object.fromEntries(
+        FILLABLE.map((name) => [name, { entries: raw[name].count(), maxEntries: raw[name].info.maxEntries }]),
+      ),
+    maxInterfaces: raw.ifaces.info.maxEntries,
+  };
+}

@@ -1,0 +1,360 @@
+/**
+ * The spoof programs on this node: loaded, pinned, attached, and taken over again after a restart.
+ *
+ * Place in the path: collector → here → bpf-object.ts, bpf-link.ts, clsact.ts.
+ * Invariants: once attached, an interface stays guarded through close, crash and restart: opening loads the object with
+ * the pinned maps and then swaps each link's program in one step. Maps are reused only if their ABI and shape are this
+ * object's; otherwise ERR_SPOOF_ABI and nothing is touched. Run in the network namespace of the interfaces.
+ * Bounds: maxInterfaces and ringSizeBytes are fixed when the maps are made; later opens keep what is pinned.
+ */
+import assert from 'node:assert/strict';
+import { existsSync, renameSync, unlinkSync } from 'node:fs';
+import { endianness } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BpfLink } from '../core/bpf-link.ts';
+import { BpfMap } from '../core/bpf-map.ts';
+import { BpfObject } from '../core/bpf-object.ts';
+import type { BpfProgram } from '../core/bpf-program.ts';
+import { BpfError } from '../core/errors.ts';
+import { type Probe, probeTcx } from '../core/feature-probe.ts';
+import { encodeU32 } from '../core/integers.ts';
+import { RingReader } from '../core/ring-reader.ts';
+import { boottimeNs } from '../core/system.ts';
+import {
+  type AttachMode,
+  type Attachment,
+  type Direction,
+  type OpenSpoofOptions,
+  SpoofError,
+  type SpoofMaps,
+  type SpoofObject,
+} from './api.ts';
+import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
+import { decodeMeta, encodeMeta, type IfaceKey } from './encode.ts';
+import { firstMeta } from './initial-meta.ts';
+import { AbiValues } from './layout.gen.ts';
+import { FAST_PATH_MAP, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
+import { loadByOffload } from './offload.ts';
+import {
+  CLSACT_HANDLE,
+  CLSACT_PRIORITY,
+  createPinDirs,
+  DIRECTIONS,
+  HOOK_OF,
+  linksDir,
+  MOVING_SUFFIX,
+  mapsDir,
+  type PinnedAttachment,
+  PROGRAM_OF,
+  pinName,
+  programsDir,
+  readAttachments,
+  requireBpffs,
+} from './pins.ts';
+import { decodeBatch } from './ring-batch.ts';
+
+/** What maps.h is written for. */
+export const DEFAULT_MAX_INTERFACES = 512;
+export const DEFAULT_RING_SIZE_BYTES = 1 << 20;
+/** In force from the first open until somebody sets others. */
+export const DEFAULT_SETTINGS = { sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' } as const;
+
+/** Maps that grow with the number of interfaces. */
+const PER_INTERFACE: readonly MapName[] = ['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'probe_ports'];
+
+/** Where the compiled programs are looked for: BAILIFF_SPOOF_OBJECT (bundled apps), else this package's build directory. */
+export function spoofObjectPath(): string {
+  return process.env['BAILIFF_SPOOF_OBJECT'] || fileURLToPath(new URL('../../build/bpf/spoof.bpf.o', import.meta.url));
+}
+
+interface Loaded {
+  readonly raw: RawMaps;
+  readonly programs: Readonly<Record<Direction, BpfProgram>>;
+}
+
+function refuseOtherShape(object: BpfObject, dir: string): void {
+  for (const { name, ...wanted } of object.maps()) {
+    const pin = path.join(dir, name);
+    if (!existsSync(pin)) continue;
+    using map = BpfMap.openPinned(pin);
+    const { type, keySizeBytes, valueSizeBytes } = map.info;
+    if (type === wanted.type && keySizeBytes === wanted.keySizeBytes && valueSizeBytes === wanted.valueSizeBytes) {
+      object.setMapMaxEntries(name, map.info.maxEntries);
+      continue;
+    }
+    throw new SpoofError('ERR_SPOOF_ABI', `pinned map ${name} has another shape`, { map: name, pin });
+  }
+}
+
+/** Sizes for new maps; those that are pinned already keep theirs. */
+function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
+  const maxInterfaces = options.maxInterfaces ?? DEFAULT_MAX_INTERFACES;
+  assert(Number.isInteger(maxInterfaces) && maxInterfaces > 0, 'maxInterfaces is a positive integer');
+  for (const { name, maxEntries } of object.maps()) {
+    if ((PER_INTERFACE as readonly string[]).includes(name)) {
+      object.setMapMaxEntries(name, (maxEntries / DEFAULT_MAX_INTERFACES) * maxInterfaces);
+    }
+  }
+  object.setMapMaxEntries('samples', options.ringSizeBytes ?? DEFAULT_RING_SIZE_BYTES);
+}
+
+/** Loads the object over the pinned maps, making and pinning those that are missing. */
+function load(image: Buffer, pinDir: string, options: OpenSpoofOptions): Loaded {
+  using object = BpfObject.open(image, 'spoof');
+  object.setMapAutocreate('.bss', false);
+  for (const name of [...MAP_NAMES, FAST_PATH_MAP]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
+  sizeMaps(object, options);
+  refuseOtherShape(object, mapsDir(pinDir));
+  object.load();
+  return {
+    raw: Object.fromEntries(
+      [...MAP_NAMES, FAST_PATH_MAP].map((name) => [name, object.map(name)]),
+    ) as unknown as RawMaps,
+    programs: { in: object.program(PROGRAM_OF.in), out: object.program(PROGRAM_OF.out) },
+  };
+}
+
+function closeLoaded({ raw, programs }: Loaded): void {
+  for (const map of Object.values(raw)) map?.close();
+  for (const program of Object.values(programs)) program.close();
+}
+
+function readPinnedAbi(pinDir: string): number {
+  const pin = path.join(mapsDir(pinDir), 'meta');
+  if (!existsSync(pin)) return 0;
+  using meta = BpfMap.openPinned(pin);
+  return decodeMeta(meta.get(encodeU32(0))!).abi;
+}
+
+function chooseMode(wanted: AttachMode | 'auto'): AttachMode {
+  if (wanted === 'clsact') return 'clsact';
+  const tcx = probeTcx();
+  if (tcx.available) return 'tcx';
+  if (wanted === 'auto') return 'clsact';
+  throw new SpoofError('ERR_SPOOF_MODE', 'tcx was asked for and this kernel has none', { errnoName: tcx.errnoName });
+}
+
+function replacePin(program: BpfProgram, pin: string): void {
+  if (existsSync(pin)) unlinkSync(pin);
+  program.pin(pin);
+}
+
+function attachFilter(program: BpfProgram, attachment: Attachment): boolean {
+  const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, replace: true };
+  return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
+}
+
+/** Loads or takes over what is pinned. Errors: SpoofError, BpfError (BPF_LOAD with the verifier's log). */
+export function openSpoofObject(options: OpenSpoofOptions): SpoofObject {
+  assert.equal(endianness(), 'LE', 'layouts are written for little-endian machines');
+  const { pinDir } = options;
+  const objectPath = options.objectPath ?? spoofObjectPath();
+  if (!existsSync(objectPath)) {
+    throw new SpoofError('ERR_SPOOF_OBJECT', `${objectPath} is missing: run the build`, { objectPath });
+  }
+  requireBpffs(pinDir);
+  const mode = chooseMode(options.mode ?? 'auto');
+  const pinnedAbi = readPinnedAbi(pinDir);
+  if (pinnedAbi !== 0 && pinnedAbi !== AbiValues.BAILIFF_ABI) {
+    const data = { pinned: pinnedAbi, wanted: AbiValues.BAILIFF_ABI };
+    throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
+  }
+  createPinDirs(pinDir);
+  return new PinnedSpoofObject(objectPath, options, mode, pinnedAbi !== 0);
+}
+
+class PinnedSpoofObject implements SpoofObject {
+  readonly maps: SpoofMaps;
+  readonly mode: AttachMode;
+  readonly reused: boolean;
+  readonly updatedLinks: number;
+  readonly pinDir: string;
+  readonly offload: Probe;
+  readonly #image: Buffer;
+  readonly #options: OpenSpoofOptions;
+  readonly #loaded: Loaded;
+  #closed = false;
+
+  constructor(objectPath: string, options: OpenSpoofOptions, mode: AttachMode, reused: boolean) {
+    this.#options = options;
+    this.pinDir = options.pinDir;
+    this.mode = mode;
+    this.reused = reused;
+    finishMoves(this.pinDir);
+    const { loaded, image, offload } = loadByOffload(objectPath, (one) => load(one, this.pinDir, options));
+    this.#loaded = loaded;
+    this.#image = image;
+    this.offload = offload;
+    this.maps = spoofMaps(this.#loaded.raw);
+    if (!reused) {
+      this.maps.setSettings(DEFAULT_SETTINGS);
+      this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(firstMeta(boottimeNs())));
+    }
+    // Before a program that asks for cards runs: a collector that knew none may have written records since.
+    if (reused) this.maps.ifaces.rebuildFastPathCache();
+    this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
+    for (const direction of DIRECTIONS) {
+      const name = PROGRAM_OF[direction];
+      replacePin(this.#loaded.programs[direction], path.join(programsDir(this.pinDir), name));
+    }
+  }
+
+  /** Puts the program just loaded in the place of an older one. False when the interface is gone. */
+  #update(pinned: PinnedAttachment): boolean {
+    const program = this.#loaded.programs[pinned.direction];
+    try {
+      if (pinned.mode === 'clsact') {
+        attachFilter(program, pinned);
+        replacePin(program, pinned.pinPath);
+      } else {
+        using link = BpfLink.openPinned(pinned.pinPath);
+        link.update(program);
+      }
+      return true;
+    } catch (error) {
+      if (isInterfaceGone(error)) return false;
+      throw error;
+    }
+  }
+
+  #attachAt(attachment: Attachment, program: BpfProgram): void {
+    const { ifindex, direction, mode } = attachment;
+    try {
+      if (mode === 'clsact') {
+        const name = pinName(attachment, attachFilter(program, attachment));
+        replacePin(program, path.join(linksDir(this.pinDir), name));
+        return;
+      }
+      using link = program.attachTcx(ifindex, { direction: HOOK_OF[direction], position: 'head' });
+      link.pin(path.join(linksDir(this.pinDir), pinName(attachment)));
+    } catch (error) {
+      if (!(error instanceof BpfError) || error.errnoName !== 'ENODEV') throw error;
+      throw new SpoofError('ERR_SPOOF_INTERFACE', `no interface ${ifindex}`, { ifindex }, error);
+    }
+  }
+
+  #pinned(key: { ifindex: number; generation: number }, direction?: Direction): PinnedAttachment[] {
+    return readAttachments(this.pinDir).filter(
+      (pinned) =>
+        pinned.ifindex === key.ifindex &&
+        pinned.generation === key.generation &&
+        (direction === undefined || pinned.direction === direction),
+    );
+  }
+
+  attach(key: { ifindex: number; generation: number }): void {
+    for (const direction of DIRECTIONS) {
+      const [present] = this.#pinned(key, direction);
+      if (present !== undefined) {
+        const place = placeOf(present);
+        if (place === 'head' || place === 'behind') continue;
+        detachPinned(present);
+      }
+      const { ifindex, generation } = key;
+      this.#attachAt({ ifindex, generation, direction, mode: this.mode }, this.#loaded.programs[direction]);
+    }
+  }
+
+  detach(key: { ifindex: number; generation: number }): boolean {
+    const pinned = this.#pinned(key);
+    for (const one of pinned) detachPinned(one);
+    return pinned.length > 0;
+  }
+
+  rekey(from: IfaceKey, generation: number): void {
+    for (const pinned of this.#pinned(from)) {
+      const name = pinName({ ...pinned, generation }, pinned.createdQdisc);
+      renameSync(pinned.pinPath, path.join(linksDir(this.pinDir), name));
+    }
+  }
+
+  attached(): Attachment[] {
+    return readAttachments(this.pinDir).map(({ ifindex, generation, direction, mode }) => {
+      return { ifindex, generation, direction, mode };
+    });
+  }
+
+  verify() {
+    return verifyAttachments(this.pinDir);
+  }
+
+  reattach(attachment: Attachment): boolean {
+    const [old] = this.#pinned(attachment, attachment.direction);
+    const place = old === undefined ? 'missing' : placeOf(old);
+    if (place === 'head') return true;
+    if (place === 'interface-gone') return false;
+    if (place === 'missing' || old === undefined) {
+      if (old !== undefined) detachPinned(old);
+      this.#attachAt(attachment, this.#loaded.programs[attachment.direction]);
+      return true;
+    }
+    // A program stands once in a chain, so it is a fresh copy that goes to the head before the old one leaves. For that
+    // moment what both pass is seen twice; nothing passes unseen. The move is pinned under a name of its own first, so
+    // that a crash at any point leaves the interface guarded and finishMoves() a thing to finish.
+    const copy = load(this.#image, this.pinDir, this.#options);
+    try {
+      using link = copy.programs[attachment.direction].attachTcx(attachment.ifindex, {
+        direction: HOOK_OF[attachment.direction],
+        position: 'head',
+      });
+      link.pin(old.pinPath + MOVING_SUFFIX);
+      finishMoves(this.pinDir);
+    } finally {
+      closeLoaded(copy);
+    }
+    return true;
+  }
+
+  openSamples(onBatch: Parameters<SpoofObject['openSamples']>[0]): ReturnType<SpoofObject['openSamples']> {
+    const reader = new RingReader(this.#loaded.raw.samples, { onBatch: (batch) => onBatch(decodeBatch(batch)) });
+    return {
+      close: () => reader.close(),
+      drain: () => {
+        const taken = reader.take();
+        return taken === null ? null : decodeBatch(taken.batch);
+      },
+    };
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    closeLoaded(this.#loaded);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** The maps of a pin directory without loading anything: `status` beside a collector, or without one. */
+export interface PinnedMaps extends Disposable {
+  readonly maps: SpoofMaps;
+  close(): void;
+}
+
+/** Null when nothing is pinned there. Errors: ERR_SPOOF_ABI, ERR_SPOOF_PINS. */
+export function openPinnedMaps(pinDir: string): PinnedMaps | null {
+  const missing = MAP_NAMES.filter((name) => !existsSync(path.join(mapsDir(pinDir), name)));
+  if (missing.length === MAP_NAMES.length) return null;
+  // Before what is missing: another ABI may have other maps. 0: they are being made, or `meta` is among the missing.
+  const abi = readPinnedAbi(pinDir);
+  if (abi !== 0 && abi !== AbiValues.BAILIFF_ABI) {
+    const data = { pinned: abi, wanted: AbiValues.BAILIFF_ABI };
+    throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
+  }
+  if (missing.length > 0) {
+    throw new SpoofError('ERR_SPOOF_PINS', `pinned maps are missing: ${missing.join(', ')}`, { maps: missing });
+  }
+  if (abi === 0) return null;
+  const open = (name: string) => BpfMap.openPinned(path.join(mapsDir(pinDir), name));
+  const raw = {
+    ...(Object.fromEntries(MAP_NAMES.map((name) => [name, open(name)])) as Record<MapName, BpfMap>),
+    cards: existsSync(path.join(mapsDir(pinDir), FAST_PATH_MAP)) ? open(FAST_PATH_MAP) : null,
+  };
+  const close = () => {
+    for (const map of Object.values(raw)) map?.close();
+  };
+  return { maps: spoofMaps(raw), close, [Symbol.dispose]: close };
+}

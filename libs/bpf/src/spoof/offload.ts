@@ -1,0 +1,47 @@
+/**
+ * Which of the two spoof objects this kernel takes: the one that judges checksum offload, or the one without.
+ *
+ * Place in the path: spoof-object.ts → here → BpfObject. The first object reads fields of the kernel's own packet, so it needs
+ * the kernel's BTF, and below Linux 6.2 a helper that lockdown refuses. Loading it is the probe; status shows the answer.
+ * Invariant: a kernel that refuses both is reported with the error of the first.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { BpfError } from '../core/errors.ts';
+import type { Probe } from '../core/feature-probe.ts';
+
+const FEATURE = 'checksum-offload';
+const REMEDY =
+  'the vector checksum-offload is not judged: it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF) and, in lockdown, Linux 6.2';
+/** Refusals that pass, and say nothing of the kernel. */
+const PASSING: readonly string[] = ['ENOMEM', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE'];
+
+export interface LoadedImage<T> {
+  readonly loaded: T;
+  readonly image: Buffer;
+  readonly offload: Probe;
+}
+
+/** Path of the object without the check, beside the other. */
+export const withoutOffload = (objectPath: string): string => objectPath.replace(/(\.bpf)?\.o$/, '-no-offload$&');
+
+/** Loads the object, or the one beside it. */
+export function loadByOffload<T>(objectPath: string, load: (image: Buffer) => T): LoadedImage<T> {
+  const image = readFileSync(objectPath);
+  try {
+    return { loaded: load(image), image, offload: { feature: FEATURE, available: true, errnoName: null, hint: null } };
+  } catch (error) {
+    const other = withoutOffload(objectPath);
+    if (!(error instanceof BpfError) || PASSING.includes(error.errnoName) || !existsSync(other)) throw error;
+    try {
+      const { errnoName } = error;
+      const plain = readFileSync(other);
+      return {
+        loaded: load(plain),
+        image: plain,
+        offload: { feature: FEATURE, available: false, errnoName, hint: REMEDY },
+      };
+    } catch {
+      throw error;
+    }
+  }
+}

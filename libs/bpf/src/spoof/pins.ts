@@ -1,0 +1,112 @@
+/**
+ * The pin directory: what lies where on the bpffs, and what the names of links say.
+ *
+ *   maps/<map>, programs/<program>
+ *   links/link-<ifindex>-<generation>-<in|out>       a tcx link
+ *   links/tc-<ifindex>-<generation>-<in|out>[-q]     the program of a clsact filter: the filter itself cannot be pinned,
+ *                                                    and this tells of it; -q: its qdisc was made for it
+ *   links/…-moving                                   a new link at the head, about to take the place of the one so named
+ *
+ * Place in the path: spoof-object.ts, spoof-detach.ts and status without a collector read their attachments from here.
+ * Invariants: a name that does not parse is not ours and is left alone. Filters stand at one priority and handle.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { ClsactFilter } from '../core/clsact.ts';
+import { listPins } from '../core/pins.ts';
+import { isBpffs, tryLock } from '../core/system.ts';
+import type { TcxDirection } from '../core/tcx.ts';
+import { type Attachment, type Direction, SpoofError } from './api.ts';
+
+/** Lowest number, so first in order among filters. */
+export const CLSACT_PRIORITY = 1;
+/** Any; it only has to be the same in every process. */
+export const CLSACT_HANDLE = 0xba1;
+
+export const PROGRAM_OF: Readonly<Record<Direction, 'spoof_ingress' | 'spoof_egress'>> = {
+  in: 'spoof_ingress',
+  out: 'spoof_egress',
+};
+export const HOOK_OF: Readonly<Record<Direction, TcxDirection>> = { in: 'ingress', out: 'egress' };
+export const DIRECTIONS: readonly Direction[] = ['in', 'out'];
+
+export interface PinnedAttachment extends Attachment {
+  readonly pinPath: string;
+  /** clsact only. */
+  readonly createdQdisc: boolean;
+}
+
+export const mapsDir = (pinDir: string): string => path.join(pinDir, 'maps');
+export const programsDir = (pinDir: string): string => path.join(pinDir, 'programs');
+export const linksDir = (pinDir: string): string => path.join(pinDir, 'links');
+
+/** Creates what is missing of the three directories. */
+export function createPinDirs(pinDir: string): void {
+  if (!existsSync(pinDir)) mkdirSync(pinDir, { mode: 0o700 });
+  for (const dir of [mapsDir(pinDir), programsDir(pinDir), linksDir(pinDir)]) {
+    if (!existsSync(dir)) mkdirSync(dir, { mode: 0o700 });
+  }
+}
+
+/** Suffix of a pin that is about to take the place of another. */
+export const MOVING_SUFFIX = '-moving';
+
+const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out)(-q)?(?:-moving)?$/;
+
+/** The attachment that a pin's name tells of; null when it is none of ours. */
+export function parsePinName(dir: string, name: string): PinnedAttachment | null {
+  const match = NAME.exec(name);
+  if (match === null) return null;
+  const [, kind, ifindex, generation, direction, q] = match;
+  return {
+    ifindex: Number(ifindex),
+    generation: Number(generation),
+    direction: direction as Direction,
+    mode: kind === 'tc' ? 'clsact' : 'tcx',
+    pinPath: path.join(dir, name),
+    createdQdisc: q !== undefined,
+  };
+}
+
+export function pinName(attachment: Attachment, createdQdisc = false): string {
+  const kind = attachment.mode === 'tcx' ? 'link' : 'tc';
+  return `${kind}-${attachment.ifindex}-${attachment.generation}-${attachment.direction}${createdQdisc ? '-q' : ''}`;
+}
+
+/** All attachments that are pinned, those whose qdisc is ours last, so that it is empty when its turn comes. */
+export function readAttachments(pinDir: string): PinnedAttachment[] {
+  const dir = linksDir(pinDir);
+  return listPins(dir)
+    .map((name) => parsePinName(dir, name))
+    .filter((attachment) => attachment !== null)
+    .sort((a, b) => Number(a.createdQdisc) - Number(b.createdQdisc) || a.ifindex - b.ifindex);
+}
+
+/** Handle on the filter that a `tc-` pin tells of. */
+export function filterOf(attachment: Attachment, createdQdisc = false): ClsactFilter {
+  return new ClsactFilter({
+    ifindex: attachment.ifindex,
+    direction: HOOK_OF[attachment.direction],
+    priority: CLSACT_PRIORITY,
+    handle: CLSACT_HANDLE,
+    createdQdisc,
+  });
+}
+
+/**
+ * Makes this process the only one that guards with these pins, until it ends or closes the descriptor that is returned. The directory
+ * itself is locked: a bpffs holds no files. Errors: ERR_SPOOF_IN_USE, and ERR_SPOOF_BPFFS as openSpoofObject.
+ */
+export function lockPins(pinDir: string): number {
+  requireBpffs(pinDir);
+  createPinDirs(pinDir);
+  const fd = tryLock(pinDir);
+  if (fd === null) throw new SpoofError('ERR_SPOOF_IN_USE', `another collector guards with ${pinDir}`, { pinDir });
+  return fd;
+}
+
+export function requireBpffs(pinDir: string): void {
+  const place = existsSync(pinDir) ? pinDir : path.dirname(pinDir);
+  if (!existsSync(place) || !isBpffs(place))
+    throw new SpoofError('ERR_SPOOF_BPFFS', `${pinDir} is not on a bpffs`, { pinDir });
+}

@@ -1,0 +1,50 @@
+/**
+ * A batch of ring records → samples of packets and of operations.
+ *
+ * Place in the path: ring.cc (one Buffer a batch) → here → collector. Both halves write to one ring
+ * buffer, which the spoof half owns, so this room imports the decoder of the other one. The size of a
+ * record tells the two kinds apart.
+ * Framing (ring.h): u32 length (host order), that many bytes, zero padding to a multiple of 8.
+ */
+import { SampleError } from '../core/sample-error.ts';
+import { decodeRuntimeSample, type RuntimeSample } from '../runtime/decode.ts';
+import { RuntimeSampleLayout } from '../runtime/layout.gen.ts';
+import { decodeSample, type SpoofSample } from './decode.ts';
+
+export interface DecodedBatch {
+  readonly samples: SpoofSample[];
+  /** Of kind `lsm`: both halves write to one ring, and a record's size tells whose it is. */
+  readonly runtime: RuntimeSample[];
+  /** Records that were refused; a broken framing ends the batch with one of these. */
+  readonly errors: SampleError[];
+}
+
+/** All records of one batch, in the ring's order. Never throws for what the bytes are. */
+export function decodeBatch(batch: Buffer): DecodedBatch {
+  const samples: SpoofSample[] = [];
+  const runtime: RuntimeSample[] = [];
+  const errors: SampleError[] = [];
+  let offset = 0;
+  while (offset < batch.length) {
+    if (batch.length - offset < 4) {
+      errors.push(new SampleError('no room for a length', offset));
+      break;
+    }
+    const length = batch.readUInt32LE(offset);
+    const start = offset + 4;
+    if (length > batch.length - start) {
+      errors.push(new SampleError(`length ${length} beyond the batch`, offset));
+      break;
+    }
+    try {
+      const record = batch.subarray(start, start + length);
+      if (length === RuntimeSampleLayout.size) runtime.push(decodeRuntimeSample(record, offset));
+      else samples.push(decodeSample(record, offset));
+    } catch (error) {
+      if (!(error instanceof SampleError)) throw error;
+      errors.push(error);
+    }
+    offset = (start + length + 7) & ~7;
+  }
+  return { samples, runtime, errors };
+}

@@ -1,0 +1,231 @@
+/**
+ * Correlation rules in Sigma's words: `event_count`, `value_count`, `temporal`, `temporal_ordered`, with `group-by`,
+ * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
+ */
+import * as z from 'zod';
+import { OPERATION_NAMES } from '../vocabulary/runtime-words.ts';
+import { duration, kubeName, revision } from '../vocabulary/units.ts';
+import { USERSPACE_VECTORS, VECTORS } from '../vocabulary/vectors.ts';
+
+export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
+export type Level = (typeof LEVELS)[number];
+export const GROUP_BY = ['pod', 'owner', 'namespace', 'node'] as const;
+export type GroupBy = (typeof GROUP_BY)[number];
+
+const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
+
+/** Which violations a rule looks at; what is not said matches all. */
+export const selection = z.strictObject({
+  kinds: z
+    .array(z.enum(['spoof', 'lsm']))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('spoof: packets; lsm: operations of programs'),
+  vectors: z.array(anyVector).min(1).max(64).optional().describe('what packets were judged for'),
+  actions: z
+    .array(z.enum(['audit', 'drop']))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('drop: prevented; audit: counted and passed'),
+  states: z
+    .array(z.enum(['unknown', 'provisional', 'programmed']))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe("of whom the interface's owner was known: from nobody, from the node, from the bus too"),
+  policies: z.array(kubeName).min(1).max(64).optional().describe('names of runtime policies'),
+  rules: z
+    .array(kubeName)
+    .min(1)
+    .max(64)
+    .optional()
+    .describe('names of their rules; a posture is the rule `<class>-posture`'),
+  operations: z
+    .array(z.enum(OPERATION_NAMES))
+    .min(1)
+    .max(64)
+    .optional()
+    .describe(
+      'of the sample: a violation of which no operation was sampled matches none; that of the first breach of a rule by a pod seldom lacks it',
+    ),
+  severities: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of the runtime policy'),
+  namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces'),
+  excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
+});
+export type Selection = z.infer<typeof selection>;
+
+const base = {
+  revision,
+  enabled: z.boolean().default(true).describe('false: as if the rule were not there'),
+  level: z.enum(LEVELS).describe('level of the verdicts it issues'),
+  'group-by': z.enum(GROUP_BY).default('pod').describe('whose violations are counted together'),
+  timespan: duration(1_000, 24 * 3_600_000).describe('window that slides on event time: 1s to 24h'),
+  cooldown: duration(1_000, 24 * 3_600_000)
+    .default('10m')
+    .describe('one verdict a group in each epoch of this length, 1s to 24h (fixed epochs of event time)'),
+  description: z.string().max(1024).default('').describe('what it finds, for who reads its verdicts'),
+  tags: z.array(z.string().max(64)).max(32).default([]).describe('such as "attack.t1557"; handed on to readers'),
+};
+const condition = z
+  .strictObject({
+    gte: z
+      .number()
+      .int()
+      .min(1)
+      .max(Number.MAX_SAFE_INTEGER)
+      .describe('packets or operations in the window, sampled or not'),
+  })
+  .describe('a verdict is issued when the window holds at least so many');
+const type = <T extends string>(name: T) => z.literal(name).describe('what is weighed');
+const selected = selection.default({}).describe('which violations it looks at; absent: all');
+
+export const eventCount = z.strictObject({
+  ...base,
+  type: type('event_count'),
+  selection: selected,
+  condition,
+});
+export const VALUE_FIELDS = [
+  'vector',
+  'claimedAddress',
+  'claimedMac',
+  'destinationAddress',
+  'destinationPort',
+  /** `<policy>/<rule>`; the other three are those of the sampled operation. */
+  'policyRule',
+  'operation',
+  'executable',
+  'subject',
+] as const;
+export const valueCount = z.strictObject({
+  ...base,
+  type: type('value_count'),
+  selection: selected,
+  field: z.enum(VALUE_FIELDS).describe('whose different values are counted'),
+  condition: z
+    .strictObject({ gte: z.number().int().min(1).max(256).describe('different values in the window') })
+    .describe('a verdict is issued when the window holds at least so many'),
+});
+const stages = z
+  .array(
+    z.strictObject({
+      name: kubeName.describe('name of the stage, for the evidence'),
+      selection: selection.describe('which violations fulfil it'),
+    }),
+  )
+  .min(2)
+  .max(8)
+  .describe(
+    "stages that must all be seen in the window; temporal_ordered: in this order, by the bus or by the node's own times",
+  );
+export const temporal = z.strictObject({ ...base, type: type('temporal'), rules: stages });
+export const temporalOrdered = z.strictObject({ ...base, type: type('temporal_ordered'), rules: stages });
+
+export const correlationRule = z.discriminatedUnion('type', [eventCount, valueCount, temporal, temporalOrdered]);
+export type CorrelationRule = z.infer<typeof correlationRule>;
+
+const SPOOFED = ['ipv4-source', 'ipv6-source', 'source-mac', 'arp-sender', 'nd-target'];
+
+/**
+ * Rules of policies/no-raw-sockets.yaml, and of any policy that calls its own so. By name and not by operation: a refused socket of
+ * another kind (AF_ALG, a posture on the network) forges nothing.
+ */
+const RAW_SOCKETS = ['raw', 'packet', 'xdp', 'net-raw'];
+
+/** Rules in force until the operator writes one of the same name. They express "repeated attempts". */
+export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
+  Object.entries({
+    'repeated-spoofing': {
+      type: 'event_count',
+      level: 'high',
+      timespan: '60s',
+      condition: { gte: 10 },
+      selection: { kinds: ['spoof'], actions: ['drop'] },
+      description: 'A pod keeps sending under an identity that is not its own.',
+      tags: ['attack.t1557'],
+    },
+    'many-identities': {
+      type: 'value_count',
+      level: 'critical',
+      field: 'claimedAddress',
+      timespan: '60s',
+      condition: { gte: 16 },
+      selection: { kinds: ['spoof'] },
+      description: 'A pod claims many different addresses: a scan or a reflection flood.',
+      tags: ['attack.t1498'],
+    },
+    'spoofed-then-quarantine-breach': {
+      type: 'temporal_ordered',
+      level: 'critical',
+      timespan: '10m',
+      rules: [
+        {
+          name: 'spoofed',
+          selection: {
+            kinds: ['spoof'],
+            actions: ['drop'],
+            vectors: ['ipv4-source', 'ipv6-source', 'arp-sender', 'nd-target'],
+          },
+        },
+        { name: 'sends-in-quarantine', selection: { vectors: ['quarantine-ingress'] } },
+      ],
+      description: 'A pod that spoofed goes on sending while it is quarantined.',
+      tags: [],
+    },
+    'audited-spoofing': {
+      type: 'event_count',
+      level: 'low',
+      timespan: '5m',
+      condition: { gte: 10 },
+      selection: { kinds: ['spoof'], actions: ['audit'] },
+      description: 'A pod does what an enforcing policy would drop.',
+      tags: [],
+    },
+    'raw-socket-then-spoofing': {
+      type: 'temporal_ordered',
+      level: 'critical',
+      timespan: '10m',
+      rules: [
+        { name: 'opened-socket', selection: { kinds: ['lsm'], rules: RAW_SOCKETS } },
+        { name: 'spoofed', selection: { kinds: ['spoof'], vectors: SPOOFED } },
+      ],
+      description:
+        'A process of a pod opened a raw or packet socket, or used CAP_NET_RAW, then packets of another identity left the pod.',
+      tags: ['attack.t1557', 'attack.t1095'],
+    },
+    'escape-attempts': {
+      type: 'value_count',
+      level: 'high',
+      field: 'policyRule',
+      timespan: '10m',
+      condition: { gte: 3 },
+      selection: { kinds: ['lsm'], actions: ['drop'], policies: ['escape-guard'] },
+      description: 'A pod tries one way out of its container after the other.',
+      tags: ['attack.t1611'],
+    },
+    'drift-then-connect': {
+      type: 'temporal_ordered',
+      level: 'high',
+      timespan: '10m',
+      rules: [
+        { name: 'ran-new-program', selection: { kinds: ['lsm'], operations: ['drift'] } },
+        { name: 'connected', selection: { kinds: ['lsm'], operations: ['connect', 'send'] } },
+      ],
+      description: 'A pod ran a program that its image does not hold, then reached for an address that a policy names.',
+      tags: ['attack.t1105', 'attack.t1071'],
+    },
+    'foreign-pod-claims': {
+      type: 'event_count',
+      level: 'critical',
+      'group-by': 'node',
+      timespan: '5m',
+      condition: { gte: 1 },
+      selection: { vectors: ['foreign-pod', 'invalid-frame'] },
+      description:
+        "A node's collector reports pods that are not on that node, or sends frames that no collector writes.",
+      tags: [],
+    },
+  }).map(([name, rule]) => [name, correlationRule.parse(rule)]),
+);

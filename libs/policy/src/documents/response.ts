@@ -1,0 +1,175 @@
+/**
+ * Response policies: which verdicts are answered, by which actions, under which guards. Dry-run unless the operator says
+ * otherwise, because an answer to a wrong verdict is an outage.
+ */
+import * as z from 'zod';
+import { duration, kubeName, revision } from '../vocabulary/units.ts';
+import { LEVELS } from './correlation.ts';
+
+export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'] as const;
+export type ResponseActionName = (typeof ACTIONS)[number];
+
+/** How much of processes' arguments a capture tells. */
+export const CAPTURED_ARGUMENTS = ['none', 'redacted', 'full'] as const;
+export type CapturedArguments = (typeof CAPTURED_ARGUMENTS)[number];
+
+/** Namespaces that are never touched unless the policy's own list says otherwise. */
+export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
+
+const step = z.strictObject({
+  action: z
+    .enum(ACTIONS)
+    .describe('what is done to the pod (cordon: to its node; capture: its processes and sockets are recorded)'),
+  after: duration(0, 24 * 3_600_000)
+    .optional()
+    .describe('escalation: carried out this long after the verdict, 0ms to 24h; absent: at once'),
+  expires: duration(1_000, 30 * 86_400_000)
+    .optional()
+    .describe(
+      'undone this long after it was done, 1s to 30d: label, quarantine and cordon only; absent: quarantine 30d, the others until a person undoes them',
+    ),
+  gracePeriodSeconds: z
+    .number()
+    .int()
+    .min(0)
+    .max(3600)
+    .optional()
+    .describe("seconds that the pod has to end: evict and delete only; absent: the pod's own"),
+  arguments: z
+    .enum(CAPTURED_ARGUMENTS)
+    .optional()
+    .describe(
+      'capture only: process arguments are left out, told without what looks like a secret, or told in full; absent: redacted',
+    ),
+});
+export type ResponseStep = z.infer<typeof step>;
+
+export const guards = z.strictObject({
+  protectedNamespaces: z
+    .array(kubeName)
+    .max(256)
+    .default(PROTECTED_NAMESPACES)
+    .describe('namespaces whose pods are only observed'),
+  protectedOwnerKinds: z
+    .array(z.string().max(63))
+    .max(32)
+    .default(['DaemonSet', 'Node'])
+    .describe(
+      'kinds of owners whose pods are only observed and labelled; counts where the API server confirms the owner: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
+    ),
+  minHealthyReplicas: z
+    .number()
+    .int()
+    .min(0)
+    .max(10_000)
+    .default(0)
+    .describe(
+      'evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor; none for a pod whose owner the API server does not confirm',
+    ),
+  budget: z
+    .strictObject({
+      window: duration(1_000, 24 * 3_600_000)
+        .default('10m')
+        .describe('sliding window of the budget: 1s to 24h'),
+      maxPods: z
+        .number()
+        .int()
+        .min(0)
+        .max(100_000)
+        .default(10)
+        .describe('pods quarantined, evicted or deleted in the window, by whatever policy'),
+      maxPodsPerNamespace: z
+        .number()
+        .int()
+        .min(0)
+        .max(100_000)
+        .optional()
+        .describe('of these at most so many of one namespace; absent: half of maxPods, rounded up'),
+      maxPercent: z
+        .number()
+        .min(0)
+        .max(100)
+        .default(50)
+        .describe("of these at most this share of one owner's replicas, in per cent, rounded up"),
+      maxNodes: z.number().int().min(0).max(1000).default(1).describe('nodes cordoned in the window'),
+      exhausted: z
+        .enum(['refuse', 'quarantine'])
+        .default('refuse')
+        .describe(
+          'what becomes of an evict or delete that the budget refuses; quarantine: the pod is quarantined instead, as by the quarantine step or for 1h, and no budget bounds quarantines of this policy',
+        ),
+    })
+    .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1, exhausted: 'refuse' })
+    .describe('how much may be done in a window'),
+  cooldown: duration(0, 24 * 3_600_000)
+    .default('0s')
+    .describe("after an action on a pod's owner, further ones of the same kind wait this long: 0s to 24h"),
+  approval: z
+    .enum(['none', 'required'])
+    .default('none')
+    .describe('required: the action waits for `bailiff responses approve`'),
+  deleteStorm: z
+    .strictObject({
+      deletes: z.number().int().min(1).max(1000).default(3).describe('pods of one owner that were evicted or deleted'),
+      window: duration(1_000, 24 * 3_600_000)
+        .default('10m')
+        .describe('within this time: 1s to 24h'),
+    })
+    .default({ deletes: 3, window: '10m' })
+    .describe('so many removals of one owner in the window stop removing; its pods are quarantined instead'),
+});
+export type Guards = z.infer<typeof guards>;
+
+export const responsePolicy = z
+  .strictObject({
+    revision,
+    enabled: z.boolean().default(true).describe('false: as if the policy were not there'),
+    dryRun: z.boolean().default(true).describe('true: what would be done is recorded and not done'),
+    match: z
+      .strictObject({
+        levels: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of these levels; absent: any'),
+        rules: z.array(kubeName).min(1).max(256).optional().describe('of these correlation rules; absent: any'),
+        namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces; absent: any'),
+      })
+      .default({})
+      .describe('which verdicts are answered; all that is said must hold'),
+    steps: z.array(step).min(1).max(7).describe('what is done, each action once at most'),
+    guards: guards.default(() => guards.parse({})).describe('what must hold before something is done'),
+  })
+  .superRefine((policy, ctx) => {
+    policy.steps.forEach((s, index) => {
+      if (policy.steps.findIndex((other) => other.action === s.action) !== index) {
+        ctx.addIssue({ code: 'custom', path: ['steps', index, 'action'], message: `${s.action} is named twice` });
+      }
+      if (s.expires !== undefined && !['label', 'quarantine', 'cordon'].includes(s.action)) {
+        ctx.addIssue({
+          code: 'custom',
+          path: ['steps', index, 'expires'],
+          message: `${s.action} cannot be undone, so it cannot expire`,
+        });
+      }
+      if (s.gracePeriodSeconds !== undefined && !['evict', 'delete'].includes(s.action)) {
+        ctx.addIssue({
+          code: 'custom',
+          path: ['steps', index, 'gracePeriodSeconds'],
+          message: `${s.action} has no grace period`,
+        });
+      }
+      if (s.arguments !== undefined && s.action !== 'capture') {
+        ctx.addIssue({
+          code: 'custom',
+          path: ['steps', index, 'arguments'],
+          message: `${s.action} records no arguments`,
+        });
+      }
+    });
+  });
+export type ResponsePolicy = z.infer<typeof responsePolicy>;
+
+/** In force until the operator writes a policy of the same name: everything is proposed, nothing is done. */
+export const BUILT_IN_RESPONSE_POLICIES: Readonly<Record<string, ResponsePolicy>> = {
+  'answer-high': responsePolicy.parse({
+    match: { levels: ['high', 'critical'] },
+    steps: [{ action: 'observe' }, { action: 'label', expires: '24h' }, { action: 'delete' }],
+  }),
+};

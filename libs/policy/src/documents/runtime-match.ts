@@ -1,0 +1,258 @@
+/**
+ * What one rule of a runtime policy matches: exactly one of ten kinds. Within a kind, what is said of different things (addresses and
+ * ports) must hold together; what is said of the same thing (paths, directories, suffixes) holds for any of them.
+ *
+ * Bounds: path text as the kernel walks it (64 components of 255 bytes), lists so that one policy stays below 512 KiB of JSON.
+ */
+import { BlockList, isIP } from 'node:net';
+import * as z from 'zod';
+import {
+  CAPABILITIES,
+  EXECUTE_OPERATIONS,
+  FILE_OPERATIONS,
+  KERNEL_OPERATIONS,
+  MOUNT_OPERATIONS,
+  NETWORK_OPERATIONS,
+  PROTOCOL_NAMES,
+  SOCKET_FAMILIES,
+  SOCKET_TYPES,
+  UNIX_OPERATIONS,
+} from '../vocabulary/runtime-words.ts';
+import { cidr as anyCidr } from '../vocabulary/units.ts';
+
+/** Components of a path that the kernel program walks; a longer path is never matched, so it is refused. */
+export const MAX_PATH_COMPONENTS = 64;
+/** NAME_MAX */
+const MAX_NAME_BYTES = 255;
+const MAX_PATHS = 256;
+/** A bit of one 64-bit word stands for each length. */
+const MAX_SUFFIX_BYTES = 63;
+/** sun_path without the leading NUL. */
+const MAX_ABSTRACT_BYTES = 107;
+
+const bytes = (text: string): number => Buffer.byteLength(text);
+
+/** Why a text is no path that the kernel could arrive at; null when it is one. */
+export function pathProblem(text: string): string | null {
+  if (!text.startsWith('/')) return 'must start with "/"';
+  if (text.includes('\0')) return 'holds a NUL';
+  if (text === '/') return null;
+  const parts = text.slice(1).split('/');
+  if (parts.some((part) => part === '')) return 'has an empty component ("//" or a "/" at its end)';
+  if (parts.some((part) => part === '.' || part === '..'))
+    return 'has "." or "..": write the path as the kernel knows it';
+  if (/[*?]|\[.*\]/.test(text)) return 'holds a wildcard: name directories (with recursive) or suffixes instead';
+  if (parts.length > MAX_PATH_COMPONENTS) return `has more than ${MAX_PATH_COMPONENTS} components`;
+  if (parts.some((part) => bytes(part) > MAX_NAME_BYTES)) return `has a component of more than ${MAX_NAME_BYTES} bytes`;
+  return null;
+}
+
+/** A component that is neither `.` nor `..`, without wildcards, in words that RE2 knows too. */
+const COMPONENT = String.raw`([^./*?][^/*?]*|\.[^./*?][^/*?]*|\.\.[^/*?]+)`;
+const pathPattern = (slash: '' | '/?') => `^(/|(/${COMPONENT}){1,${MAX_PATH_COMPONENTS}}${slash})$`;
+
+const pathLike = (strip: boolean) =>
+  z
+    .string()
+    .superRefine((text, ctx) => {
+      const problem = pathProblem(strip ? stripSlash(text) : text);
+      if (problem !== null) ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 256)}" ${problem}` });
+    })
+    .meta({ pattern: pathPattern(strip ? '/?' : ''), maxLength: MAX_PATH_COMPONENTS * (MAX_NAME_BYTES + 1) + 1 });
+
+/** `/etc/` as `/etc`: directories may be written with the slash. */
+export function stripSlash(text: string): string {
+  return text.length > 1 && text.endsWith('/') ? text.slice(0, -1) : text;
+}
+
+/** An absolute path inside the container, of a file. */
+export const containerPath = pathLike(false);
+const directoryPath = pathLike(true);
+
+const suffix = z
+  .string()
+  .superRefine((text, ctx) => {
+    if (text === '' || bytes(text) > MAX_SUFFIX_BYTES)
+      ctx.addIssue({ code: 'custom', message: `must be 1 to ${MAX_SUFFIX_BYTES} bytes` });
+    if (/[/*?\0]/.test(text))
+      ctx.addIssue({ code: 'custom', message: 'is the end of a file name, such as ".so": no "/" and no wildcard' });
+  })
+  .meta({ pattern: '^[^/*?]+$', maxLength: MAX_SUFFIX_BYTES });
+
+/** A list of words of which each stands once. */
+function listOf<T extends z.ZodType>(item: T, max: number) {
+  return z
+    .array(item)
+    .min(1)
+    .max(max)
+    .superRefine((list, ctx) => {
+      list.forEach((entry, index) => {
+        const text = JSON.stringify(entry);
+        if (list.findIndex((other) => JSON.stringify(other) === text) !== index)
+          ctx.addIssue({ code: 'custom', path: [index], message: `${text} is named twice` });
+      });
+    })
+    .meta({ uniqueItems: true });
+}
+const words = <T extends readonly [string, ...string[]]>(list: T) => listOf(z.enum(list), list.length);
+
+const where = {
+  paths: listOf(containerPath, MAX_PATHS).optional().describe('exactly these files, absolute inside the container'),
+  directories: listOf(directoryPath, MAX_PATHS).optional().describe('these directories and what lies in them'),
+  recursive: z.boolean().optional().describe('of directories: at any depth'),
+  suffixes: listOf(suffix, 32).optional().describe('files whose name ends so, such as ".so"; 1 to 63 bytes'),
+};
+/** Fields of which one at least says what is meant. */
+const SUBJECTS = ['paths', 'directories', 'suffixes', 'abstract', 'anonymous'];
+
+function checkWhere(match: Readonly<Record<string, unknown>>, ctx: z.core.$RefinementCtx): void {
+  if (!SUBJECTS.some((field) => match[field] !== undefined && match[field] !== false))
+    ctx.addIssue({ code: 'custom', path: ['paths'], message: 'is missing: name paths, directories or suffixes' });
+  if (match.recursive !== undefined && match.directories === undefined)
+    ctx.addIssue({ code: 'custom', path: ['recursive'], message: 'is said of directories, and none is named' });
+}
+
+export const fileMatch = z
+  .strictObject({
+    ...where,
+    operations: words(FILE_OPERATIONS).optional().describe('absent: all of them'),
+    readOnly: z
+      .boolean()
+      .optional()
+      .describe('instead of operations. allow: only reading; audit, block, kill: all but reading'),
+  })
+  .superRefine((match, ctx) => {
+    checkWhere(match, ctx);
+    if (match.operations !== undefined && match.readOnly !== undefined)
+      ctx.addIssue({ code: 'custom', path: ['readOnly'], message: 'stands instead of operations, not with them' });
+  });
+export type FileMatch = z.infer<typeof fileMatch>;
+
+export const executeMatch = z
+  .strictObject({
+    ...where,
+    anonymous: z
+      .boolean()
+      .optional()
+      .describe('what has no path in the container: memfd, mounts that are attached nowhere'),
+    operations: words(EXECUTE_OPERATIONS)
+      .optional()
+      .describe('execute: run as a program or interpreter; map: mapped executable, as libraries are; absent: both'),
+  })
+  .superRefine(checkWhere);
+export type ExecuteMatch = z.infer<typeof executeMatch>;
+
+export const driftMatch = z.strictObject({
+  allowVolumes: z
+    .boolean()
+    .default(false)
+    .describe("true: files on mounts that are neither the container's root nor tmpfs are not drift"),
+});
+export type DriftMatch = z.infer<typeof driftMatch>;
+
+const mapped = new BlockList();
+mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
+
+/** IPv4 has one spelling: a rule for ::ffff:10.0.0.0/104 would look like one for IPv6. */
+const cidr = anyCidr.superRefine((text, ctx) => {
+  const address = text.slice(0, text.indexOf('/'));
+  if (address.includes('%')) ctx.addIssue({ code: 'custom', message: 'has a zone, which the kernel does not compare' });
+  else if (isIP(address) === 6 && mapped.check(address, 'ipv6'))
+    ctx.addIssue({ code: 'custom', message: 'is IPv4 in IPv6: write it as IPv4' });
+});
+
+const portNumber = z.number().int().min(0).max(65535);
+/** `443` or `"8000-8999"` */
+export const portRange = z.union(
+  [
+    portNumber,
+    z
+      .string()
+      .max(11)
+      .regex(/^\d{1,5}-\d{1,5}$/, { error: 'must be a range such as "8000-8999"' }),
+  ],
+  { error: 'must be a port from 0 to 65535, or a range such as "8000-8999"' },
+);
+
+/** First and last port; null when it is none, or runs backwards. */
+export function parsePorts(range: number | string): { first: number; last: number } | null {
+  const [first, last = first] = String(range).split('-').map(Number) as [number, number?];
+  return first! <= last! && last! <= 65535 ? { first: first!, last: last! } : null;
+}
+
+export const networkMatch = z
+  .strictObject({
+    operations: words(NETWORK_OPERATIONS).optional().describe('absent: all of them'),
+    cidrs: listOf(cidr, 256).optional().describe('absent: every address of both families'),
+    except: listOf(cidr, 256).optional().describe('cut out of cidrs, or of every address'),
+    ports: listOf(portRange, 8)
+      .optional()
+      .describe('such as 443 or "8000-8999": the peer\'s for connect and send, the own for bind and listen'),
+    protocols: listOf(
+      z.union([z.enum(PROTOCOL_NAMES), z.number().int().min(1).max(255)], {
+        error: `must be one of ${PROTOCOL_NAMES.join(', ')}, or a protocol number from 1 to 255`,
+      }),
+      8,
+    )
+      .optional()
+      .describe('transport protocols, by name or number; absent: any'),
+  })
+  .superRefine((match, ctx) => {
+    match.ports?.forEach((range, index) => {
+      if (parsePorts(range) === null)
+        ctx.addIssue({ code: 'custom', path: ['ports', index], message: `"${range}" runs backwards or beyond 65535` });
+    });
+  });
+export type NetworkMatch = z.infer<typeof networkMatch>;
+
+const numberOr = <T extends readonly [string, ...string[]]>(list: T, max: number) =>
+  z.union([z.enum(list), z.number().int().min(0).max(max)], {
+    error: `must be one of ${list.join(', ')}, or a number from 0 to ${max}`,
+  });
+
+export const socketMatch = z
+  .strictObject({
+    families: listOf(numberOr(SOCKET_FAMILIES, 255), 16)
+      .optional()
+      .describe('names of AF_ constants in lower case, or numbers; absent: any'),
+    types: words(SOCKET_TYPES).optional().describe('absent: any'),
+    protocols: listOf(numberOr(PROTOCOL_NAMES, 65534), 16)
+      .optional()
+      .describe('by name or number, within the families; absent: any'),
+  })
+  .superRefine((match, ctx) => {
+    if (match.protocols !== undefined && match.families === undefined)
+      ctx.addIssue({ code: 'custom', path: ['families'], message: 'a protocol means something only within a family' });
+  });
+export type SocketMatch = z.infer<typeof socketMatch>;
+
+export const unixMatch = z
+  .strictObject({
+    /** Paths are those that the listening side bound: a socket of the host keeps its path there, wherever it is mounted. */
+    ...where,
+    abstract: listOf(
+      z
+        .string()
+        .min(1)
+        .refine((text) => bytes(text) <= MAX_ABSTRACT_BYTES, { error: `must be 1 to ${MAX_ABSTRACT_BYTES} bytes` })
+        .refine((text) => !text.startsWith('@'), { error: 'is written without the "@"' })
+        .meta({ pattern: '^[^@]', maxLength: MAX_ABSTRACT_BYTES }),
+      64,
+    )
+      .optional()
+      .describe('names in the abstract namespace, without the leading NUL or "@"; 1 to 107 bytes'),
+    operations: words(UNIX_OPERATIONS).optional().describe('absent: all of them'),
+  })
+  .superRefine(checkWhere);
+export type UnixMatch = z.infer<typeof unixMatch>;
+
+export const capabilitiesMatch = listOf(
+  z.enum(CAPABILITIES, { error: 'must be a capability in lower case without "CAP_", such as "net_raw"' }),
+  CAPABILITIES.length,
+);
+export const mountMatch = z.strictObject({
+  operations: words(MOUNT_OPERATIONS).optional().describe('absent: all of them'),
+});
+export type MountMatch = z.infer<typeof mountMatch>;
+export const kernelMatch = z.strictObject({ operations: words(KERNEL_OPERATIONS).describe('which of them') });
+export type KernelMatch = z.infer<typeof kernelMatch>;

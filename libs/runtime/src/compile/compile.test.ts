@@ -1,0 +1,245 @@
+// What compiling emits where the property test is unlikely to look: limits, markers, groups, keys.
+import { describe, expect, it } from 'vitest';
+import { cellName, describeRule, explain } from '../model/explain.ts';
+import { runtimePolicyJsonSchema } from '../policies/json-schema.ts';
+import { mergePolicies, mergeSelected } from '../policies/merge.ts';
+import { containersNamed } from '../policies/select.ts';
+import type { PolicyError } from '../sets/errors.ts';
+import { onPath, onValue, policyOf, setOf, task } from '../testing.ts';
+import { compileSet } from './compile.ts';
+import { encodeSet } from './encode.ts';
+import { pathHash } from './hash.ts';
+
+const KEY = new Uint8Array(16).fill(9);
+const errorOf = (run: () => unknown): PolicyError => {
+  try {
+    run();
+  } catch (error) {
+    return error as PolicyError;
+  }
+  throw new Error('nothing was thrown');
+};
+const rule = (name: string, match: object, action = 'block') => ({ name, action, ...match }) as never;
+
+describe('limits', () => {
+  const nine = (match: (i: number) => object) => [...Array(9).keys()].map((i) => rule(`r${i}`, match(i)));
+  it.each<[string, (i: number) => object, string]>([
+    ['path', (i) => ({ fromSource: [{ path: `/bin/${i}` }], file: { paths: ['/a', '/b'] } }), 'file.paths.0'],
+    ['suffix', (i) => ({ fromSource: [{ path: `/bin/${i}` }], file: { suffixes: ['x'] } }), 'file.suffixes.0'],
+    [
+      'directory above by markers',
+      (i) => ({ fromSource: [{ path: `/bin/${i}` }], file: { paths: [`/a/${i}`] } }),
+      'file.paths.0',
+    ],
+    ['value', (i) => ({ fromSource: [{ path: `/bin/${i}` }], capabilities: ['bpf'] }), 'capabilities'],
+  ])('nine rules at one %s - refused with the fields that meet', (_name, match, field) => {
+    const error = errorOf(() => compileSet(setOf({ rules: nine(match) }), 1, KEY));
+    expect(error.code).toBe('POLICY_LIMIT');
+    expect(error.fields).toEqual(
+      nine(match).map((_, i) => ({ policy: 'runtime.cluster._.test-0', field: `rules.${i}.${field}` })),
+    );
+  });
+
+  it('nine rules below one directory for any program - one marker there', () => {
+    const set = setOf({
+      rules: [...nine((i) => ({ file: { paths: [`/a/${i}`] } })), rule('k', { file: { paths: ['/a/k'] } }, 'kill')],
+    });
+    const above = compileSet(set, 1, KEY).paths.find(({ text }) => text === '/a');
+    expect(above?.rules).toEqual([expect.objectContaining({ rule: 9, action: 'kill', match: 'ancestor' })]);
+  });
+
+  it('seventeen port ranges at one address - refused', () => {
+    const rules = [...Array(3).keys()].map((r) =>
+      rule(`r${r}`, { network: { ports: [...Array(6).keys()].map((p) => r * 10 + p) } }),
+    );
+    const error = errorOf(() => compileSet(setOf({ rules }), 1, KEY));
+    expect([error.code, error.fields.length]).toEqual(['POLICY_LIMIT', 18]);
+  });
+
+  it('more rules than a set holds - refused with the policy', () => {
+    const rules = [...Array(256).keys()].map((i) => rule(`r${i}`, { file: { paths: [`/${i}`] } }));
+    const many = [...Array(17).keys()].map((i) => policyOf({ rules }, `p${String(i).padStart(2, '0')}`));
+    expect(errorOf(() => mergeSelected(many)).fields).toEqual([{ policy: 'runtime.cluster._.p16', field: 'rules' }]);
+  });
+});
+
+describe('entries', () => {
+  it('sources - equal lists share a group, whatever their order; the group as a whole under program 0', () => {
+    const [a, b] = [{ path: '/a', children: true }, { path: '/b' }];
+    const set = setOf({
+      rules: [
+        rule('x', { fromSource: [a, b], capabilities: ['bpf'] }),
+        rule('y', { fromSource: [b, a], mount: {} }),
+        rule('z', { fromSource: [b], drift: {} }),
+      ],
+    });
+    expect(compileSet(set, 1, KEY).sources).toEqual([
+      { source: 1, program: pathHash(KEY, '/a'), flags: 3 },
+      { source: 1, program: pathHash(KEY, '/b'), flags: 1 },
+      { source: 1, program: 0n, flags: 3 },
+      { source: 2, program: pathHash(KEY, '/b'), flags: 1 },
+      { source: 2, program: 0n, flags: 1 },
+    ]);
+  });
+
+  it('head - only operations from which something could follow', () => {
+    const set = setOf({ rules: [rule('x', { capabilities: ['bpf'] })] });
+    const { head } = compileSet(set, 1, KEY);
+    expect(head).toMatchObject({ ops: 1n << 26n, guard: null, suffixLengths: 0n, rules: 1, unresolved: 'audit' });
+  });
+
+  it('depths - where rules stand, without the marks above what is denied', () => {
+    const depths = (kind: object) => compileSet(setOf({ rules: [rule('x', kind)] }), 1, KEY).head.depths;
+    expect(depths({ file: { paths: ['/a/b/c'] } })).toBe(1 << 3);
+    expect(depths({ file: { paths: ['/a'], directories: ['/'] } })).toBe((1 << 1) | 1);
+    expect(depths({ execute: { anonymous: true } })).toBe(1);
+    expect(depths({ file: { suffixes: ['.key'] } })).toBe(1);
+    for (const components of [31, 40]) expect(depths({ file: { paths: ['/d'.repeat(components)] } })).toBe(2 ** 31);
+  });
+
+  it('bytes - keys of one map never meet, and carry the set', () => {
+    const encoded = encodeSet(
+      compileSet(setOf({ rules: [rule('x', { file: { paths: ['/a/b', '/a'], suffixes: ['b'] } })] }), 77, KEY),
+    );
+    const keys = encoded.paths.map(({ key }) => key.toString('hex'));
+    expect(new Set(keys).size).toBe(keys.length);
+    expect(encoded.paths.every(({ key }) => key.readUInt32LE(0) === 77)).toBe(true);
+    expect(encoded.head.value.subarray(48).toString('hex')).toMatch(/^[0-9a-f]{32}$/);
+  });
+});
+
+describe('merging', () => {
+  const mount = { rules: [rule('m', { mount: {} })] };
+  const pod = { namespace: 'shop', labels: { app: 'web', tier: 'a' } };
+  const holds = (input: object, container: string | null = null, namespace: string | null = null) =>
+    mergePolicies([policyOf({ ...mount, ...input }, 'p', namespace)], pod, container) !== null;
+
+  it.each<[string, object, boolean]>([
+    ['nothing', {}, true],
+    ['disabled', { enabled: false }, false],
+    ['its namespace', { selector: { namespaces: ['shop'] } }, true],
+    ['another namespace', { selector: { namespaces: ['other'] } }, false],
+    ['left out', { selector: { excludeNamespaces: ['shop'] } }, false],
+    ['a label', { selector: { podLabels: { matchLabels: { app: 'web' } } } }, true],
+    ['a label that it has not', { selector: { podLabels: { matchLabels: { constructor: 'x' } } } }, false],
+    [
+      'In',
+      { selector: { podLabels: { matchExpressions: [{ key: 'tier', operator: 'In', values: ['a', 'b'] }] } } },
+      true,
+    ],
+    [
+      'NotIn',
+      { selector: { podLabels: { matchExpressions: [{ key: 'tier', operator: 'NotIn', values: ['a'] }] } } },
+      false,
+    ],
+    [
+      'NotIn of a label that it has not',
+      { selector: { podLabels: { matchExpressions: [{ key: 'x', operator: 'NotIn', values: ['a'] }] } } },
+      true,
+    ],
+    ['Exists', { selector: { podLabels: { matchExpressions: [{ key: 'x', operator: 'Exists' }] } } }, false],
+    ['DoesNotExist', { selector: { podLabels: { matchExpressions: [{ key: 'x', operator: 'DoesNotExist' }] } } }, true],
+  ])('selector says %s', (_name, input, selected) => expect(holds(input)).toBe(selected));
+
+  it('scope and containers - its own namespace; a named container only once it is known', () => {
+    expect([holds({}, null, 'shop'), holds({}, null, 'other')]).toEqual([true, false]);
+    const one = { selector: { containers: ['main'] } };
+    expect([holds(one), holds(one, 'main'), holds(one, 'side')]).toEqual([false, true, false]);
+    expect(containersNamed([policyOf({ ...mount, ...one })], pod)).toEqual(['main']);
+  });
+
+  it('digest - of the content: another message is another set, another order of policies is not', () => {
+    const [a, b] = [policyOf(mount, 'a'), policyOf(mount, 'b')];
+    const changed = policyOf({ ...mount, message: 'x' }, 'b');
+    expect(mergeSelected([a, b]).digest).toBe(mergeSelected([b, a]).digest);
+    expect(mergeSelected([a, b]).digest).not.toBe(mergeSelected([a, changed]).digest);
+    expect(mergeSelected([a]).digest).toMatch(/^[0-9a-f]{64}$/);
+  });
+});
+
+describe('explaining', () => {
+  const set = setOf(
+    {
+      rules: [
+        rule('shadow', { file: { paths: ['/etc/shadow'] } }),
+        rule('any', { file: { directories: ['/etc'] } }, 'audit'),
+      ],
+    },
+    {
+      defaultPosture: { kernel: 'block' },
+      onUnresolvable: 'block',
+      rules: [rule('bind', { mount: { operations: ['umount'] } }, 'allow')],
+    },
+  );
+  it.each<[Parameters<typeof explain>[1], string | null, string]>([
+    [
+      onPath('read', '/etc/shadow'),
+      'test-0/shadow',
+      'read of /etc/shadow is blocked: rule test-0/shadow denies it (counted: test-0/any)',
+    ],
+    [
+      onPath('read', '/etc/hosts'),
+      null,
+      'read of /etc/hosts passes: no rule denies it, and no policy asks for a posture on file (counted: test-0/any)',
+    ],
+    [
+      onValue('mount', 3),
+      'test-1/kernel-posture',
+      'mount remount is blocked: no rule allows it and test-1/kernel-posture says so',
+    ],
+    [onValue('mount', 4), null, 'mount umount passes: rule test-1/bind allows it'],
+    [
+      { kind: 'unresolved', op: 'read' },
+      'unresolved',
+      'read of a path beyond the bound is blocked: onUnresolvable is block',
+    ],
+    [
+      { kind: 'path', op: 'link', path: '/etc/shadow', oldName: true },
+      'test-0/shadow',
+      'link of /etc/shadow is blocked: rule test-0/shadow denies it (counted: test-0/any)',
+    ],
+  ])('%o - %s', (operation, decidedBy, text) => {
+    expect(explain(set, operation, task())).toMatchObject({ decidedBy, text });
+  });
+
+  it('cells - rules, postures, unresolved, and nothing beyond', () => {
+    expect([0, 2, 12, 13, 14, 15].map((cell) => cellName(set, cell)?.vector)).toEqual([
+      'test-0/shadow',
+      'test-1/bind',
+      'test-1/kernel-posture',
+      'unresolved',
+      'unresolved',
+      undefined,
+    ]);
+  });
+
+  it('a rule in words', () => {
+    expect(describeRule(set.rules[1]!)).toMatchObject({ action: 'audit', vector: 'test-0/any', from: 'any' });
+    expect(describeRule(set.rules[2]!).matches).toEqual(['mount umount']);
+  });
+});
+
+describe('JSON Schema', () => {
+  it('strict, with defaults optional and every kind of rule', () => {
+    const schema = runtimePolicyJsonSchema() as {
+      additionalProperties: boolean;
+      required?: string[];
+      properties: Record<string, { items?: { properties: object } }>;
+    };
+    expect(schema.additionalProperties).toBe(false);
+    expect(schema.required ?? []).toEqual([]);
+    expect(Object.keys(schema.properties['rules']?.items?.properties ?? {})).toEqual(
+      expect.arrayContaining([
+        'file',
+        'execute',
+        'drift',
+        'network',
+        'socket',
+        'unix',
+        'capabilities',
+        'mount',
+        'kernel',
+      ]),
+    );
+  });
+});

@@ -1,0 +1,114 @@
+/**
+ * Which rule decides, in words: what `bailiff policy explain` prints for a pod and, given an operation, why it would pass or be refused.
+ *
+ * Place in the path: merge.ts → here → CLI. Pure; says what model.ts decides, nothing of its own.
+ */
+import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
+import { EXTRA_UNRESOLVED } from '../compile/layout.ts';
+import { type OperationName, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import type { Match, PolicySet, RuleIR } from '../sets/set.ts';
+import { type Decision, decide, type Operation, type TaskFacts } from './model.ts';
+
+export interface Explanation extends Decision {
+  /** `<policy>/<rule>`, `<policy>/<class>-posture` or null: the name that a violation would carry. */
+  readonly decidedBy: string | null;
+  /** One sentence. */
+  readonly text: string;
+}
+
+export interface CellName {
+  /** The key of the policy that it counts for; null for cells that no policy asked for. */
+  readonly policy: string | null;
+  /** `<policy>/<rule>`, `<policy>/<class>-posture`, `unresolved`: a violation's vector. */
+  readonly vector: string;
+  readonly action: RuleAction;
+}
+
+/** What the counter cell behind counter_base stands for; null beyond the set's cells. */
+export function cellName(set: PolicySet, cell: number): CellName | null {
+  const rule = set.rules[cell];
+  if (rule !== undefined)
+    return { policy: rule.policy, vector: `${rule.policyName}/${rule.name}`, action: rule.action };
+  const extra = cell - set.rules.length;
+  if (extra >= EXTRA_UNRESOLVED + 2 || extra < 0) return null;
+  const action = extra % 2 === 1 ? 'block' : 'audit';
+  if (extra >= EXTRA_UNRESOLVED) return { policy: null, vector: 'unresolved', action };
+  const name = POSTURE_CLASSES[extra >> 1] as PostureClass;
+  const owner = set.postures[name][action];
+  const vector = owner === null ? `${name}-posture` : `${owner.policyName}/${name}-posture`;
+  return { policy: owner?.policy ?? null, vector, action };
+}
+
+function subjectOf(operation: Operation): string {
+  if (operation.kind === 'path') return `${operation.op} of ${operation.path}`;
+  if (operation.kind === 'unresolved') return `${operation.op} of a path beyond the bound`;
+  if (operation.kind === 'abstract') return `${operation.op} of @${operation.name}`;
+  if (operation.kind === 'value') return `${operation.op} ${valueName(operation.op, operation.value)}`;
+  const host = operation.address.includes(':') ? `[${operation.address}]` : operation.address;
+  return `${operation.op} ${host}:${operation.port} (protocol ${operation.protocol})`;
+}
+
+const OUTCOME = { pass: 'passes', block: 'is blocked', kill: 'is blocked and its process killed' } as const;
+
+function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, op: OperationName): string {
+  switch (decision.by) {
+    case 'rule':
+      return `rule ${decidedBy} denies it`;
+    case 'alias-guard':
+      return `it would make another name for what ${decidedBy} denies`;
+    case 'posture':
+      return `no rule allows it and ${decidedBy} says so`;
+    case 'unresolved':
+      return `onUnresolvable is ${set.onUnresolvable}`;
+    case 'allow': {
+      const rule = decision.matched.find(({ action }) => action.startsWith('allow')) as RuleIR;
+      return `rule ${rule.policyName}/${rule.name} allows it`;
+    }
+    case 'nothing': {
+      const name = postureOf(op);
+      return `no rule denies it${name === null ? '' : `, and no policy asks for a posture on ${name}`}`;
+    }
+  }
+}
+
+/** The decision about one operation, with the rule that makes it. */
+export function explain(set: PolicySet, operation: Operation, task: TaskFacts): Explanation {
+  const decision = decide(set, operation, task);
+  const last = decision.counted.at(-1);
+  const decides = last !== undefined && decision.by !== 'allow' && decision.by !== 'nothing';
+  const decidedBy = decides ? (cellName(set, last.cell)?.vector ?? null) : null;
+  const audited = decision.counted
+    .filter(({ action }) => action === 'audit')
+    .map(({ cell }) => cellName(set, cell)?.vector);
+  const counted = audited.length > 0 ? ` (counted: ${audited.join(', ')})` : '';
+  const reason = reasonOf(set, decision, decidedBy, operation.op);
+  const text = `${subjectOf(operation)} ${OUTCOME[decision.outcome]}: ${reason}${counted}`;
+  return { ...decision, decidedBy, text };
+}
+
+function matchText(match: Match): string {
+  switch (match.kind) {
+    case 'path': {
+      const under = { exact: '', directory: '/', recursive: '/**' }[match.match];
+      return `${match.ops.join(',')} ${match.path === '' ? '(no path)' : match.path === '/' ? under || '/' : match.path + under}`;
+    }
+    case 'suffix':
+      return `${match.ops.join(',')} *${match.suffix}`;
+    case 'abstract':
+      return `${match.ops.join(',')} @${match.name}`;
+    case 'address': {
+      const ports = match.portFirst === match.portLast ? `${match.portFirst}` : `${match.portFirst}-${match.portLast}`;
+      const except = match.except.length > 0 ? ` but ${match.except.join(',')}` : '';
+      return `${match.ops.join(',')} ${match.cidr ?? 'any'}${except} ports ${ports} protocol ${match.protocol || 'any'}`;
+    }
+    case 'value':
+      return `${match.op} ${valueName(match.op, match.value)}`;
+  }
+}
+
+/** A rule as lines, for tables: what it matches, by whom. */
+export function describeRule(rule: RuleIR): { action: RuleAction; vector: string; from: string; matches: string[] } {
+  const from =
+    rule.source === null ? 'any' : rule.source.map((s) => `${s.path}${s.children ? ' and children' : ''}`).join(', ');
+  return { action: rule.action, vector: `${rule.policyName}/${rule.name}`, from, matches: rule.matches.map(matchText) };
+}

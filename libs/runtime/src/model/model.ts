@@ -1,0 +1,242 @@
+/**
+ * The decision as a pure function of a policy set and an operation, by paths and addresses instead of hashes and map entries.
+ *
+ * It is what the kernel programs (bpf/runtime/decide.h) are compared with, and what `policy explain` answers from. Order: a denial of any
+ * matching rule, the strongest, of these the first; else mounts that would give a denied path another name; else allow rules against the
+ * class's posture. Audit rules are counted besides and never hide a denial.
+ */
+import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
+import { POSTURE_CLASSES } from '@bailiff/policy';
+import { spokenOperations } from '../compile/compile.ts';
+import { components } from '../compile/hash.ts';
+import { EXTRA_POSTURE, EXTRA_UNRESOLVED } from '../compile/layout.ts';
+import { guardedNames } from '../compile/paths.ts';
+import { ACTIONS, type OperationName, postureOf, type RuleAction, SOCKET_ANY, socketValue } from '../sets/names.ts';
+import {
+  type AddressMatch,
+  ANCESTOR_OPERATIONS,
+  aliasGuard,
+  denies,
+  guardsNames,
+  isGuarded,
+  type Match,
+  type PathRuleMatch,
+  type PolicySet,
+  type RuleIR,
+  type Source,
+} from '../sets/set.ts';
+
+/** Programs a task and its forebears ran, newest first, as paths. */
+export interface TaskFacts {
+  readonly chain: readonly string[];
+  /** More programs deep than the kernel keeps. */
+  readonly cut: boolean;
+}
+
+export type Operation =
+  | {
+      readonly kind: 'path';
+      readonly op: OperationName;
+      readonly path: string;
+      /** The same object's other names that the kernel sees: a bind mount of the root file system. A denial of one holds for all. */
+      readonly aliases?: readonly string[];
+      /** Of `link` and `rename`: the name that the object has; whatever a denial there says would be possible under the new one. */
+      readonly oldName?: boolean;
+    }
+  /** A path beyond the walk's bound. */
+  | { readonly kind: 'unresolved'; readonly op: OperationName }
+  | { readonly kind: 'abstract'; readonly op: OperationName; readonly name: string }
+  | {
+      readonly kind: 'address';
+      readonly op: OperationName;
+      readonly address: string;
+      readonly port: number;
+      readonly protocol: number;
+    }
+  | {
+      readonly kind: 'value';
+      readonly op: OperationName;
+      readonly value: bigint;
+      /** Of `mount`, value new: it shows what is there already: an overlay, a device that is mounted. */
+      readonly alias?: boolean;
+    };
+
+export interface Counted {
+  /** Behind counter_base: a rule's index, or the set's rules + EXTRA_*. */
+  readonly cell: number;
+  readonly action: RuleAction;
+}
+
+export interface Decision {
+  readonly outcome: 'pass' | 'block' | 'kill';
+  readonly counted: readonly Counted[];
+  /** Rules that matched, in the order of their index. */
+  readonly matched: readonly RuleIR[];
+  /** What decided: the denial; else the posture; else the allow rule that satisfied it; else nothing. */
+  readonly by: 'rule' | 'alias-guard' | 'posture' | 'unresolved' | 'allow' | 'nothing';
+}
+
+function sourceHolds(source: readonly Source[] | null, task: TaskFacts, action: RuleAction): boolean {
+  if (source === null) return true;
+  const [self, ...above] = task.chain;
+  for (const { path, children } of source) {
+    if (path === self) return true;
+    if (children && above.includes(path)) return true;
+  }
+  const maybe = task.cut && source.some(({ children }) => children);
+  return maybe && action !== 'allow' && action !== 'allow-audit';
+}
+
+function liesUnder(subject: string, path: string): boolean {
+  if (path === '') return !subject.startsWith('/');
+  return subject.startsWith(path === '/' ? '/' : `${path}/`);
+}
+
+function pathHolds({ path, match }: PathRuleMatch, subject: string): boolean {
+  if (subject === path) return true;
+  if (match === 'exact' || !liesUnder(subject, path)) return false;
+  return match === 'recursive' || components(subject).length === components(path).length + 1;
+}
+
+/** Whether a rule's path or suffix names one of the subjects, whatever the operation. */
+function namesSubject(match: Match, subjects: readonly string[]): boolean {
+  if (match.kind === 'path') return subjects.some((subject) => pathHolds(match, subject));
+  if (match.kind !== 'suffix') return false;
+  return subjects.some((subject) => latin1(components(subject).at(-1) ?? '').endsWith(latin1(match.suffix)));
+}
+
+/** Whether a mark of a denial stands at one of the subjects: it is denied, or lies above what is. */
+function isMarked(rule: RuleIR, match: Match, subjects: readonly string[]): boolean {
+  if (match.kind !== 'path' || !isGuarded(rule, match)) return false;
+  const names = guardedNames(match.path);
+  return subjects.some((subject) => names.includes(subject));
+}
+
+const subjectsOf = (operation: Operation & { kind: 'path' }) => [operation.path, ...(operation.aliases ?? [])];
+
+function pathMatches(rule: RuleIR, match: Match, operation: Operation & { kind: 'path' }): boolean {
+  if (match.kind !== 'path' && match.kind !== 'suffix') return false;
+  const subjects = subjectsOf(operation);
+  if (ANCESTOR_OPERATIONS.includes(operation.op) && isMarked(rule, match, subjects)) return true;
+  const anyOperation = operation.oldName === true && guardsNames(rule, match);
+  if (anyOperation && isMarked(rule, match, subjects)) return true;
+  return (anyOperation || match.ops.includes(operation.op)) && namesSubject(match, subjects);
+}
+
+const latin1 = (text: string): string => Buffer.from(text).toString('latin1');
+
+function cidrHolds(cidr: Cidr, address: Buffer): boolean {
+  if (cidr.family !== parseCidr(formatAddress(address)).family) return false;
+  const bits = mapPrefixLength(cidr);
+  const word = (bytes: Buffer) => BigInt(`0x${bytes.toString('hex')}`);
+  return (word(cidr.bytes) ^ word(address)) >> BigInt(128 - bits) === 0n;
+}
+
+function addressMatches(match: AddressMatch, operation: Operation & { kind: 'address' }): boolean {
+  if (!match.ops.includes(operation.op)) return false;
+  if (operation.port < match.portFirst || operation.port > match.portLast) return false;
+  if (match.protocol !== 0 && match.protocol !== operation.protocol) return false;
+  const address = parseAddress(operation.address);
+  if (match.cidr !== null && !cidrHolds(parseCidr(match.cidr), address)) return false;
+  return !match.except.some((cidr) => cidrHolds(parseCidr(cidr), address));
+}
+
+/** The keys under which a socket is looked up: each part as it is, or any. */
+export function socketKeys(value: bigint): bigint[] {
+  const part = (shift: bigint) => Number((value >> shift) & 0xffffn);
+  const [family, type, protocol] = [part(32n), part(16n), part(0n)];
+  return [family, SOCKET_ANY].flatMap((f) =>
+    [type, SOCKET_ANY].flatMap((t) => [protocol, SOCKET_ANY].map((p) => socketValue(f, t, p))),
+  );
+}
+
+function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
+  switch (operation.kind) {
+    case 'path':
+      return pathMatches(rule, match, operation);
+    case 'abstract':
+      return match.kind === 'abstract' && match.name === operation.name && match.ops.includes(operation.op);
+    case 'address':
+      return match.kind === 'address' && addressMatches(match, operation);
+    case 'value': {
+      if (match.kind !== 'value' || match.op !== operation.op) return false;
+      return operation.op === 'socket'
+        ? socketKeys(operation.value).includes(match.value)
+        : match.value === operation.value;
+    }
+    case 'unresolved':
+      return false;
+  }
+}
+
+/** What is allowed: of an object with several names, what is allowed of each. What satisfies any posture satisfies an audited one. */
+function allowedActions(matched: readonly RuleIR[], operation: Operation): ReadonlySet<RuleAction> {
+  const rules = matched.filter(({ action }) => action.startsWith('allow'));
+  const views: readonly Operation[] =
+    operation.kind === 'path'
+      ? subjectsOf(operation).map((path) => ({ ...operation, path, aliases: [] }))
+      : [operation];
+  const [first, ...rest] = views.map((view) => {
+    const holding = rules.filter((rule) => rule.matches.some((match) => matches(rule, match, view)));
+    const actions = new Set(holding.map(({ action }) => action));
+    return actions.has('allow') ? actions.add('allow-audit') : actions;
+  });
+  return new Set([...(first ?? [])].filter((action) => rest.every((actions) => actions.has(action))));
+}
+
+const ALIAS_MOUNTS: readonly bigint[] = [1n, 2n, 5n];
+
+/** Whether a mount gives another name to what is there already: bind, move, pivot, overlay, a device that is mounted. */
+function makesAlias(operation: Operation): boolean {
+  if (operation.kind !== 'value' || operation.op !== 'mount') return false;
+  return ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.alias === true);
+}
+
+function byPosture(set: PolicySet, op: OperationName, allowed: ReadonlySet<RuleAction>): Counted | null {
+  const name = postureOf(op);
+  if (name === null || allowed.has('allow')) return null;
+  const cell = set.rules.length + EXTRA_POSTURE + POSTURE_CLASSES.indexOf(name) * 2;
+  if (set.postures[name].block !== null) return { cell: cell + 1, action: 'block' };
+  if (set.postures[name].audit !== null && !allowed.has('allow-audit')) return { cell, action: 'audit' };
+  return null;
+}
+
+/** Decides one operation of one task. */
+export function decide(set: PolicySet, operation: Operation, task: TaskFacts): Decision {
+  if (!spokenOperations(set).has(operation.op)) return { outcome: 'pass', counted: [], matched: [], by: 'nothing' };
+  if (operation.kind === 'unresolved') {
+    const blocks = set.onUnresolvable === 'block';
+    const cell = set.rules.length + EXTRA_UNRESOLVED + (blocks ? 1 : 0);
+    const counted = [{ cell, action: blocks ? ('block' as const) : ('audit' as const) }];
+    return { outcome: blocks ? 'block' : 'pass', counted, matched: [], by: 'unresolved' };
+  }
+  const matched = set.rules.filter(
+    (rule) =>
+      sourceHolds(rule.source, task, rule.action) && rule.matches.some((match) => matches(rule, match, operation)),
+  );
+  const audit = matched.find((rule) => rule.action === 'audit');
+  const counted: Counted[] = audit === undefined ? [] : [{ cell: audit.index, action: 'audit' }];
+  const strongest = (action: RuleAction) => ACTIONS.indexOf(action);
+  const denial = matched
+    .filter((rule) => denies(rule.action))
+    .reduce<RuleIR | null>(
+      (best, rule) => (best && strongest(best.action) >= strongest(rule.action) ? best : rule),
+      null,
+    );
+  if (denial !== null) {
+    const action = denial.action as 'block' | 'kill';
+    return { outcome: action, counted: [...counted, { cell: denial.index, action }], matched, by: 'rule' };
+  }
+  const allowed = allowedActions(matched, operation);
+  const guard = makesAlias(operation) && !allowed.has('allow') ? aliasGuard(set) : null;
+  if (guard !== null) {
+    counted.push({ cell: guard.rule, action: guard.action });
+    return { outcome: guard.action, counted, matched, by: 'alias-guard' };
+  }
+  const posture = byPosture(set, operation.op, allowed);
+  if (posture !== null) {
+    const outcome = posture.action === 'block' ? 'block' : 'pass';
+    return { outcome, counted: [...counted, posture], matched, by: 'posture' };
+  }
+  return { outcome: 'pass', counted, matched, by: allowed.size > 0 ? 'allow' : 'nothing' };
+}

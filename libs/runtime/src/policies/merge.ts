@@ -1,0 +1,105 @@
+/**
+ * All policies that hold for a container → one policy set.
+ *
+ * Invariants: pure and deterministic: the order is that of the policies' keys and then of their rules, whatever order they come in.
+ * Nothing in a policy in audit mode can deny: block and kill become audit, allow satisfies only audited postures, a blocking posture
+ * audits. Nothing in one policy weakens another: denials of all hold, the strictest posture of each class holds; allow rules of all
+ * count together, because a posture says "what nobody allowed".
+ */
+import {
+  POSTURE_CLASSES,
+  POSTURE_OF,
+  type PostureClass,
+  type RuleKind,
+  type RuntimePolicy,
+  type RuntimeRule,
+} from '@bailiff/policy';
+import { PolicyError } from '../sets/errors.ts';
+import type { RuleAction } from '../sets/names.ts';
+import {
+  digestOf,
+  MAX_SET_RULES,
+  type PolicySet,
+  type PostureIR,
+  type PostureOwner,
+  type RuleIR,
+} from '../sets/set.ts';
+import { expandRule } from './expand.ts';
+import { type NamedPolicy, type PodFacts, selects } from './select.ts';
+
+function actionOf(rule: RuntimeRule, policy: RuntimePolicy): RuleAction {
+  if (policy.mode === 'enforce') return rule.action;
+  return rule.action === 'allow' ? 'allow-audit' : 'audit';
+}
+
+function ownerOf({ key, name, policy }: NamedPolicy): PostureOwner {
+  const { revision, severity, tags, message } = policy;
+  return { policy: key, policyName: name, revision, severity, tags, message };
+}
+
+function rulesOf(named: NamedPolicy, firstIndex: number): RuleIR[] {
+  return named.policy.rules.map((rule, index) => ({
+    index: firstIndex + index,
+    ...ownerOf(named),
+    name: rule.name,
+    action: actionOf(rule, named.policy),
+    source: rule.fromSource ?? null,
+    matches: expandRule(rule, index),
+  }));
+}
+
+function posturesOf(policies: readonly NamedPolicy[]): Record<PostureClass, PostureIR> {
+  const of = (name: PostureClass): PostureIR => {
+    const first = (wanted: 'block' | 'audit') => {
+      const found = policies.find(({ policy }) => {
+        const said = policy.defaultPosture[name];
+        return wanted === (said === 'block' && policy.mode === 'audit' ? 'audit' : said);
+      });
+      return found === undefined ? null : ownerOf(found);
+    };
+    return { block: first('block'), audit: first('audit') };
+  };
+  return Object.fromEntries(POSTURE_CLASSES.map((name) => [name, of(name)])) as Record<PostureClass, PostureIR>;
+}
+
+const PATH_KINDS: readonly RuleKind[] = ['file', 'execute', 'unix'];
+
+/** Whether a policy says something that a path decides; the others have no say about paths that cannot be resolved. */
+function speaksOfPaths(policy: RuntimePolicy): boolean {
+  const byPosture = PATH_KINDS.some((kind) => policy.defaultPosture[POSTURE_OF[kind] as PostureClass] !== 'allow');
+  return byPosture || policy.rules.some((rule) => PATH_KINDS.some((kind) => rule[kind] !== undefined));
+}
+
+function unresolvableOf(policies: readonly NamedPolicy[]): 'audit' | 'block' {
+  const blocks = ({ policy }: NamedPolicy) =>
+    policy.mode === 'enforce' && policy.onUnresolvable === 'block' && speaksOfPaths(policy);
+  return policies.some(blocks) ? 'block' : 'audit';
+}
+
+/** The merge of policies that are known to hold together. @throws PolicyError POLICY_LIMIT */
+export function mergeSelected(policies: readonly NamedPolicy[]): PolicySet {
+  const ordered = [...policies].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  const rules: RuleIR[] = [];
+  for (const named of ordered) {
+    rules.push(...rulesOf(named, rules.length));
+    if (rules.length > MAX_SET_RULES)
+      throw new PolicyError('POLICY_LIMIT', `more than ${MAX_SET_RULES} rules hold for one container`, [
+        { policy: named.key, field: 'rules' },
+      ]);
+  }
+  const content = { rules, postures: posturesOf(ordered), onUnresolvable: unresolvableOf(ordered) };
+  return { digest: digestOf(content), ...content };
+}
+
+/**
+ * The set of a container; `container` null for those of which no name is known yet. Null when no policy holds.
+ * @throws PolicyError POLICY_LIMIT
+ */
+export function mergePolicies(
+  policies: readonly NamedPolicy[],
+  pod: PodFacts,
+  container: string | null,
+): PolicySet | null {
+  const holding = policies.filter((named) => selects(named, pod, container));
+  return holding.length === 0 ? null : mergeSelected(holding);
+}

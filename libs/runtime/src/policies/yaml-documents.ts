@@ -1,0 +1,88 @@
+/**
+ * YAML documents with the places of what stands in them, so that a mistake is told as `file:line: field: what is wrong`. Pure. Aliases are
+ * bounded, as YAML bombs are built of them.
+ */
+import { type Document, isMap, isScalar, LineCounter, parseAllDocuments } from 'yaml';
+import type * as z from 'zod';
+import { type FieldRef, PolicyError } from '../sets/errors.ts';
+
+/** Documents of one file. */
+const MAX_DOCUMENTS = 256;
+/** Times that anchors may be used in a document. */
+const MAX_ALIASES = 100;
+
+export interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** A document and the file that it stands in. */
+export interface Place {
+  readonly file: string;
+  readonly document: Document;
+  readonly lines: LineCounter;
+}
+
+/** The line of a field, or of what holds it. */
+function lineOf({ document, lines }: Place, path: readonly PropertyKey[]): number {
+  for (let length = path.length; length >= 0; length--) {
+    const at = path.slice(0, length);
+    // A key's own place is better than its value's: a value may begin lines later.
+    const parent = document.getIn(at.slice(0, -1), true);
+    const key =
+      length > 0 && isMap(parent) ? parent.items.find(({ key: k }) => isScalar(k) && k.value === at.at(-1))?.key : null;
+    const node = (isScalar(key) ? key : document.getIn(at, true)) as { range?: [number, number, number] } | undefined;
+    if (node?.range) return lines.linePos(node.range[0]).line;
+  }
+  return 1;
+}
+
+/** @throws PolicyError POLICY_FILE, one line a mistake */
+export function refusePlace(place: Place, issues: readonly Issue[]): never {
+  const rows = issues.map(({ path, message }) => {
+    const field = path.map(String).join('.');
+    return { field, text: `${place.file}:${lineOf(place, path)}: ${field === '' ? '' : `${field}: `}${message}` };
+  });
+  const fields: FieldRef[] = rows.map(({ field }) => ({ policy: place.file, field }));
+  throw new PolicyError('POLICY_FILE', rows.map(({ text }) => text).join('\n'), fields);
+}
+
+/** One issue a field; a key that is unknown is its own place. `within`: where in the document the value lies. */
+export function zodIssues(error: z.ZodError, within: readonly PropertyKey[] = []): Issue[] {
+  return error.issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((key) => ({ path: [...within, ...issue.path, key], message: 'is unknown' }))
+      : [{ path: [...within, ...issue.path], message: issue.message }],
+  );
+}
+
+/** What a document says. @throws PolicyError POLICY_FILE */
+export function plainValue(place: Place): unknown {
+  try {
+    return place.document.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (cause) {
+    // An alias without its anchor, or more of them than are allowed.
+    const text = `${place.file}:${lineOf(place, [])}: ${(cause as Error).message}`;
+    throw new PolicyError('POLICY_FILE', text, [], { cause });
+  }
+}
+
+/** The documents of a text that hold something. @throws PolicyError POLICY_FILE when none does, or one is no YAML */
+export function placesIn(text: string, file: string): Place[] {
+  const lines = new LineCounter();
+  const documents = parseAllDocuments(text, { lineCounter: lines });
+  if (!Array.isArray(documents)) throw new PolicyError('POLICY_FILE', `${file}: holds nothing`);
+  const isEmpty = ({ contents, errors }: Document) =>
+    errors.length === 0 && (contents === null || (isScalar(contents) && contents.value === null));
+  const all = documents.filter((document) => !isEmpty(document));
+  if (all.length === 0) throw new PolicyError('POLICY_FILE', `${file}: holds nothing`);
+  if (all.length > MAX_DOCUMENTS)
+    throw new PolicyError('POLICY_FILE', `${file}: holds more than ${MAX_DOCUMENTS} documents`);
+  return all.map((document) => {
+    const [broken] = document.errors;
+    if (!broken) return { file, document, lines };
+    const { line } = lines.linePos(broken.pos[0]);
+    const [what] = broken.message.split('\n');
+    throw new PolicyError('POLICY_FILE', `${file}:${line}: no YAML: ${what}`, [], { cause: broken });
+  });
+}

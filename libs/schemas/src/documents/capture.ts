@@ -1,0 +1,68 @@
+/**
+ * A capture as it is asked for and answered between responder and collector: JSON over request and reply. Both sides check it, the
+ * responder because a node may be in other hands: what does not keep to the shape and its bounds is refused whole.
+ */
+import * as z from 'zod';
+import type { PodCapture } from '../generated/types.gen.ts';
+import { filled, list, text } from './limited.ts';
+
+/** Of a capture as JSON: what a record on the bus can carry beside the rest, many times below the largest message. */
+export const MAX_CAPTURE_BYTES = 64 * 1024;
+export const MAX_CAPTURE_PROCESSES = 256;
+export const MAX_CAPTURE_SOCKETS = 256;
+/** Of the evidence of one verdict: its processes are told first. */
+export const MAX_CAPTURE_FIRST = 32;
+
+export const captureRequest = z.strictObject({
+  podUid: filled('uid'),
+  arguments: z.enum(['none', 'redacted', 'full']),
+  /** Processes of the evidence, by their pids on the node. */
+  first: z.array(z.number().int().positive()).max(MAX_CAPTURE_FIRST),
+});
+export type CaptureRequest = z.infer<typeof captureRequest>;
+
+/** Why a collector has nothing to tell. */
+export const CAPTURE_REFUSALS = ['bad-request', 'no-cgroups', 'no-such-pod', 'too-soon', 'busy', 'unreadable'] as const;
+export type CaptureRefusal = (typeof CAPTURE_REFUSALS)[number];
+
+const id = z.number().int().nonnegative();
+const process = z.strictObject({
+  pid: id,
+  parentPid: id,
+  startedAt: id,
+  uid: id,
+  container: text('name'),
+  comm: text('word'),
+  executable: text('sentence'),
+  args: list('captured', text('sentence')),
+  argsCut: z.boolean(),
+});
+const socket = z.strictObject({
+  protocol: text('word'),
+  local: text('sentence'),
+  remote: text('sentence'),
+  state: text('word'),
+  pids: list('captured', id),
+});
+const capture = z.strictObject({
+  takenAt: id,
+  arguments: text('word'),
+  processes: list('captured', process),
+  processesOmitted: id,
+  sockets: list('captured', socket),
+  socketsOmitted: id,
+}) satisfies z.ZodType<PodCapture>;
+
+export const captureAnswer = z.union([
+  z.strictObject({ capture }),
+  z.strictObject({ refused: z.enum(CAPTURE_REFUSALS), reason: text('reason') }),
+]);
+export type CaptureAnswer = z.infer<typeof captureAnswer>;
+
+/** @throws Error with the place: too long, no JSON, or not of this shape */
+export function parseCaptureAnswer(bytes: Uint8Array): CaptureAnswer {
+  if (bytes.length > MAX_CAPTURE_BYTES) throw new Error(`${bytes.length} bytes are more than ${MAX_CAPTURE_BYTES}`);
+  const result = captureAnswer.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  if (result.success) return result.data;
+  throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
+}

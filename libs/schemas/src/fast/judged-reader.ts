@@ -1,0 +1,307 @@
+/**
+ * Reads a frame of the schema that this build writes as a JudgedFrame, field by field. What collectors of this version say is nearly all that
+ * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (judged-frame.ts).
+ *
+ * Invariants: the fields below are those of the schema with the fingerprint READS, in its order; with another schema it is not used, and a test
+ * tells. What it accepts and answers is what the general way does.
+ */
+import type { BoundedTap } from '../codec/bounded-tap.ts';
+import { SchemaError } from '../codec/errors.ts';
+import { type ListLimit, MAX_LIST, MAX_TEXT, type TextLimit } from '../codec/limits.ts';
+import { CounterIdentities } from './counter-identity.ts';
+import type {
+  CounterFields,
+  CounterIdentity,
+  JudgedFrame,
+  JudgedOperation,
+  JudgedPod,
+  JudgedProcess,
+  JudgedSample,
+  JudgedViolation,
+} from './judged-types.ts';
+import { StringInterner } from './string-interner.ts';
+
+/** Fingerprint of the schema of frames that is read here. */
+export const READS = '06496cd7d453b0dd';
+
+const KINDS = ['spoof', 'lsm'] as const;
+const ACTIONS = ['audit', 'drop'] as const;
+const STATES = ['unknown', 'provisional', 'programmed'] as const;
+const {
+  ViolationFrame: FRAME,
+  Violation: VIOLATION,
+  PodRef: POD,
+  PacketSample: PACKET,
+  SocketProcess: PROCESS,
+  OperationSample: OPERATION,
+} = MAX_TEXT;
+/** Strings of a pod in their order, as those that follow one another in other records. */
+const POD_TEXTS: readonly TextLimit[] = Object.values(POD);
+const PACKET_IDS = [PACKET.cgroupId, PACKET.socketCookie, PACKET.head];
+const CONTAINER_IDS = [OPERATION.cgroupId, OPERATION.containerId];
+/** Beyond it avsc, too, refuses a long. */
+const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
+/** Below it every step of reading a long is exact. */
+const EXACT = 2 ** 53;
+
+/** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
+class ReadViolation implements JudgedViolation {
+  readonly identity: CounterIdentity;
+  readonly cumulativePackets: number;
+  readonly count: number;
+  readonly suppressed: number;
+  readonly firstSeenAt: number;
+  readonly lastSeenAt: number;
+  readonly sample: JudgedSample | null;
+  readonly operation: JudgedOperation | null;
+  readonly severity: string;
+
+  constructor(
+    identity: CounterIdentity,
+    cumulativePackets: number,
+    count: number,
+    suppressed: number,
+    firstSeenAt: number,
+    lastSeenAt: number,
+    sample: JudgedSample | null,
+    operation: JudgedOperation | null,
+    severity: string,
+  ) {
+    this.identity = identity;
+    this.cumulativePackets = cumulativePackets;
+    this.count = count;
+    this.suppressed = suppressed;
+    this.firstSeenAt = firstSeenAt;
+    this.lastSeenAt = lastSeenAt;
+    this.sample = sample;
+    this.operation = operation;
+    this.severity = severity;
+  }
+
+  get kind() {
+    return this.identity.kind;
+  }
+  get vector() {
+    return this.identity.vector;
+  }
+  get action() {
+    return this.identity.action;
+  }
+  get state() {
+    return this.identity.state;
+  }
+  get counterEpoch() {
+    return this.identity.counterEpoch;
+  }
+  get pod() {
+    return this.identity.pod;
+  }
+}
+
+export class JudgedReader {
+  readonly #identities: CounterIdentities;
+  readonly #strings = new StringInterner();
+
+  constructor(identities = new CounterIdentities()) {
+    this.#identities = identities;
+  }
+
+  /** Reads the body of a message; the caller looks whether it ended where the message does. @throws SchemaError */
+  _read(tap: BoundedTap): JudgedFrame {
+    const { buf } = tap;
+    const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
+    const nodeName = this.#strings.read(tap, FRAME.nodeName);
+    tap.skipText(FRAME.bootId);
+    const frameSequence = readLong(tap);
+    tap.skipLongs(1); // publishedAt
+    tap.skipText(FRAME.collectorVersion);
+    const violations: JudgedViolation[] = [];
+    const most = MAX_LIST.ViolationFrame.violations;
+    for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, violations.length)) {
+      while (count-- > 0) violations.push(this.#violation(tap, message));
+    }
+    skipGaps(tap);
+    return { nodeName, frameSequence, violations };
+  }
+
+  #violation(tap: BoundedTap, message: DataView): JudgedViolation {
+    const counterAt = tap.pos;
+    tap.skipLongs(1); // kind
+    tap.skipText(VIOLATION.vector);
+    tap.skipLongs(2); // action, state
+    tap.skipText(VIOLATION.counterEpoch);
+    const counterBytes = tap.pos - counterAt;
+    const cumulativePackets = readLong(tap);
+    tap.skipLongs(2); // cumulativeSkbs, cumulativeBytes
+    const count = readLong(tap);
+    const suppressed = readLong(tap);
+    const firstSeenAt = readLong(tap);
+    const lastSeenAt = readLong(tap);
+    tap.skipBoolean(); // final
+    tap.skipText(VIOLATION.interfaceName);
+    tap.skipLongs(2); // ifindex, generation
+    const podAt = tap.pos;
+    if (isThere(tap)) tap.skipTexts(POD_TEXTS);
+    const podBytes = tap.pos - podAt;
+    if (!tap.isValid()) throw new SchemaError('TRUNCATED', 'the message ends within a pod');
+    const identity =
+      this.#identities.find(message, counterAt, counterBytes, podAt, podBytes) ??
+      this.#addIdentity(tap, message, counterAt, counterBytes, podAt, podBytes);
+    const sample = isThere(tap) ? this.#sample(tap) : null;
+    tap.skipText(VIOLATION.detail);
+    const operation = isThere(tap) ? this.#operation(tap) : null;
+    tap.skipText(VIOLATION.policy);
+    tap.skipLongs(1); // policyRevision
+    const severity = this.#strings.read(tap, VIOLATION.severity);
+    skipList(tap, MAX_LIST.Violation.tags, VIOLATION.tags);
+    tap.skipText(VIOLATION.message);
+    return new ReadViolation(
+      identity,
+      cumulativePackets,
+      count,
+      suppressed,
+      firstSeenAt,
+      lastSeenAt,
+      sample,
+      operation,
+      severity,
+    );
+  }
+
+  #addIdentity(
+    tap: BoundedTap,
+    message: DataView,
+    counterAt: number,
+    counterBytes: number,
+    podAt: number,
+    podBytes: number,
+  ): CounterIdentity {
+    const behind = tap.pos;
+    tap.pos = counterAt;
+    const counter = this.#counterFields(tap);
+    tap.pos = podAt;
+    const pod = isThere(tap) ? this.#pod(tap) : null;
+    tap.pos = behind;
+    return this.#identities.add(message, counterAt, counterBytes, podAt, podBytes, counter, pod);
+  }
+
+  #counterFields(tap: BoundedTap): CounterFields {
+    const kind = symbolOf(KINDS, tap);
+    const vector = this.#strings.read(tap, VIOLATION.vector);
+    const action = symbolOf(ACTIONS, tap);
+    const state = symbolOf(STATES, tap);
+    return { kind, vector, action, state, counterEpoch: tap.readText(VIOLATION.counterEpoch) };
+  }
+
+  #pod(tap: BoundedTap): JudgedPod {
+    const uid = tap.readText(POD.uid);
+    const namespace = this.#strings.read(tap, POD.namespace);
+    const name = tap.readText(POD.name);
+    tap.skipText(POD.serviceAccount);
+    const ownerKind = this.#strings.read(tap, POD.ownerKind);
+    const ownerName = this.#strings.read(tap, POD.ownerName);
+    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#strings.read(tap, POD.ownerUid) };
+  }
+
+  #sample(tap: BoundedTap): JudgedSample {
+    tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
+    const claimedMac = this.#strings.read(tap, PACKET.claimedMac);
+    tap.skipText(PACKET.expectedMac);
+    const claimedAddress = this.#strings.read(tap, PACKET.claimedAddress);
+    tap.skipText(PACKET.expectedAddress);
+    const destinationAddress = this.#strings.read(tap, PACKET.destinationAddress);
+    tap.skipLongs(1); // sourcePort
+    const destinationPort = tap.readInt();
+    tap.skipLongs(2); // length, gsoSegments
+    tap.skipTexts(PACKET_IDS);
+    const process = isThere(tap) ? this.#process(tap) : null;
+    return { claimedMac, claimedAddress, destinationAddress, destinationPort, process };
+  }
+
+  #process(tap: BoundedTap): JudgedProcess {
+    tap.skipLongs(1); // madeAt
+    const tgid = readLong(tap);
+    const uid = readLong(tap);
+    const comm = this.#strings.read(tap, PROCESS.comm);
+    const executable = this.#strings.read(tap, PROCESS.executable);
+    tap.skipText(PROCESS.cgroupId);
+    return { tgid, uid, comm, executable, containerName: this.#strings.read(tap, PROCESS.containerName) };
+  }
+
+  #operation(tap: BoundedTap): JudgedOperation {
+    tap.skipLongs(1); // observedAt
+    const operation = this.#strings.read(tap, OPERATION.operation);
+    tap.skipLongs(1); // outcome
+    const subject = this.#strings.read(tap, OPERATION.subject);
+    tap.skipText(OPERATION.address);
+    tap.skipLongs(2); // port, protocol
+    const tgid = readLong(tap);
+    tap.skipLongs(2); // tid, parentTgid
+    const uid = readLong(tap);
+    tap.skipLongs(1); // gid
+    tap.skipText(OPERATION.capabilities);
+    const comm = this.#strings.read(tap, OPERATION.comm);
+    const executable = this.#strings.read(tap, OPERATION.executable);
+    const parentExecutable = this.#strings.read(tap, OPERATION.parentExecutable);
+    skipList(tap, MAX_LIST.OperationSample.arguments, OPERATION.arguments);
+    tap.skipTexts(CONTAINER_IDS);
+    const containerName = this.#strings.read(tap, OPERATION.containerName);
+    tap.skipText(OPERATION.socketCookie);
+    return { operation, subject, tgid, uid, comm, executable, parentExecutable, containerName };
+  }
+}
+
+function skipGaps(tap: BoundedTap): void {
+  const most = MAX_LIST.ViolationFrame.coverage;
+  let skipped = 0;
+  for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, skipped)) {
+    skipped += count;
+    while (count-- > 0) {
+      tap.skipText(MAX_TEXT.GuardGap.interfaceName);
+      tap.skipLongs(4); // ifindex, generation, packetsBeforeGuard, appearedToGuardedMicros
+    }
+  }
+}
+
+function skipList(tap: BoundedTap, most: ListLimit, each: TextLimit): void {
+  let skipped = 0;
+  for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, skipped)) {
+    skipped += count;
+    while (count-- > 0) tap.skipText(each);
+  }
+}
+
+function readLong(tap: BoundedTap): number {
+  const { buf, pos: start } = tap;
+  let at = start;
+  let byte = buf[at++] as number;
+  let value = byte & 0x7f;
+  let factor = 0x80;
+  for (; byte >= 0x80 && factor < EXACT; factor *= 0x80) {
+    byte = buf[at++] as number;
+    value += (byte & 0x7f) * factor;
+  }
+  // Not its end, or the end of the message, or not surely exact.
+  if (!(byte < 0x80) || value >= EXACT) return readAnyLong(tap);
+  tap.pos = at;
+  return (buf[start] as number) & 1 ? -(value + 1) / 2 : value / 2;
+}
+
+function readAnyLong(tap: BoundedTap): number {
+  const value = tap.readLong();
+  if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number that cannot be held');
+  return value;
+}
+
+function symbolOf<T>(symbols: readonly T[], tap: BoundedTap): T {
+  const symbol = symbols[tap.readLong()];
+  if (symbol === undefined) throw new SchemaError('MALFORMED', 'a symbol that the schema does not have');
+  return symbol;
+}
+
+/** Whether a field that may be null is not. */
+function isThere(tap: BoundedTap): boolean {
+  const branch = tap.readLong();
+  if (branch !== 0 && branch !== 1) throw new SchemaError('MALFORMED', 'neither null nor a value');
+  return branch === 1;
+}

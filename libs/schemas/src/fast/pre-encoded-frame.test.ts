@@ -1,0 +1,45 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { encodeViolationFrame } from '../codec/codec.ts';
+import type { Violation } from '../generated/types.gen.ts';
+import { sampleFrame, sampleLsmViolation, sampleViolation } from '../testing.ts';
+import { encodeToldFrame, tellCounter, tellOwner } from './pre-encoded-frame.ts';
+
+const told = (violation: Violation) => ({
+  ...violation,
+  toldCounter: tellCounter(violation),
+  toldOwner: tellOwner(violation),
+});
+
+describe('told frame', () => {
+  it('property - is byte for byte what the encoder of all frames makes', () => {
+    const violation = fc.record({
+      vector: fc.string({ maxLength: 200 }),
+      action: fc.constantFrom('drop' as const, 'audit' as const),
+      counterEpoch: fc.string({ unit: 'binary', maxLength: 300 }),
+      cumulativePackets: fc.maxSafeInteger().map((n) => Math.trunc(n / 2)),
+      suppressed: fc.nat(),
+      lastSeenAt: fc.nat({ max: 1_900_000_000_000_000 }),
+      final: fc.boolean(),
+      interfaceName: fc.string({ maxLength: 15 }),
+      ifindex: fc.nat(),
+      pod: fc.constantFrom(null, sampleViolation().pod),
+      sample: fc.constantFrom(null, sampleViolation().sample),
+      detail: fc.constantFrom('', 'some words'),
+    });
+    const any = fc.oneof(violation.map(sampleViolation), violation.map(sampleLsmViolation));
+    fc.assert(
+      fc.property(fc.array(any, { maxLength: 64 }), (violations) => {
+        const frame = sampleFrame({ violations });
+        expect(encodeToldFrame({ ...frame, violations: violations.map(told) })).toEqual(encodeViolationFrame(frame));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('what cannot be encoded - is refused as ever', () => {
+    const violation = told(sampleViolation({ count: 0.5 }));
+    const encode = () => encodeToldFrame({ ...sampleFrame(), violations: [violation] });
+    expect(encode).toThrow(expect.objectContaining({ code: 'INVALID_VALUE' }));
+  });
+});
