@@ -11,6 +11,7 @@ import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject, type SpoofObj
 import type { ServiceContext } from '@bailiff/service';
 import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
 import type { CaptureServer } from './capture/server.ts';
+import { startCni } from './cni/create-cni.ts';
 import type { CollectorConfig } from './config.ts';
 import { ApplyLatency } from './desired/apply-latency.ts';
 import type { BusDocument } from './desired/bus-documents.ts';
@@ -35,7 +36,7 @@ const RESYNC_MS = 30_000;
  * checked before each status.
  */
 const PLACES_MS = 2_000;
-/** Interval of checking the CNI folder, beside its events. */
+/** Interval of checking the folders of CNI results and configurations, beside their events. */
 const CNI_CHECK_MS = 10_000;
 
 export class Collector {
@@ -118,7 +119,15 @@ export class Collector {
     this.#runtime.start(this.#detach.reason);
     this.#receiver.recheckPods();
     const samples = this.#object.openSamples((batch) => this.#problems.attempt('ring', () => this.#takeSamples(batch)));
-    const timers = this.#startTimers(() => samples.drain());
+    const cni = startCni({
+      ...{ ctx: this.#ctx, registry: this.#network.registry, metrics: this.#metrics, problems: this.#problems },
+      apply: (record, link) => this.#network.applyCniCall(record, link),
+      whyNotAttach: () => this.#detach.whyNotAttach(),
+    });
+    const timers = [
+      ...this.#startTimers(() => samples.drain()),
+      setInterval(() => this.#problems.attempt('cni', () => cni.check()), CNI_CHECK_MS),
+    ];
     log.info(
       {
         hook: this.#object.mode,
@@ -137,6 +146,7 @@ export class Collector {
     });
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
+      cni.close();
       this.#network.closeInputs();
       const last = samples.drain();
       samples.close();

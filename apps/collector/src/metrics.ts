@@ -64,7 +64,18 @@ export type Metrics = ReturnType<typeof makeMetrics>;
 export function makeMetrics(registry: Registry, read: () => Readings) {
   const family = new MetricFamily(registry, 'bailiff_collector_');
   addNodeMetrics(family, oncePerScrape(read));
-  return { ...countersOf(family), ...latenciesOf(family) };
+  return { ...countersOf(family), ...latenciesOf(family), cniPassed: cniPassedOf(family) };
+}
+
+/** The CNI plugin counts while no collector runs: the collector reads its count from a file. */
+function cniPassedOf(family: MetricFamily): { count: number } {
+  const passed = { count: 0 };
+  family.total(
+    'cni_passed_total',
+    'Pods that the CNI plugin let start without a guard, since the node started',
+    () => passed.count,
+  );
+  return passed;
 }
 
 function countersOf(family: MetricFamily) {
@@ -94,6 +105,10 @@ function countersOf(family: MetricFamily) {
       'Packets never published, because more interfaces disappeared while the bus was unavailable than there is room for',
     ),
     captures: family.counter('captures_total', 'Requested captures of a pod, by outcome', ['outcome']),
+    cniRequests: family.counter('cni_requests_total', 'Requests of the CNI plugin, by command and outcome', [
+      'command',
+      'outcome',
+    ]),
     problems: family.counter('problems_total', 'Problems, by part of the collector', ['part']),
   };
 }
@@ -135,6 +150,7 @@ function latenciesOf(family: MetricFamily) {
       'From the creation of a container cgroup to its policy, for pods that ran before their policy was known',
     ),
     runtimeApplySeconds: histogram('runtime_apply_seconds', 'Time to reconcile the policy sets in the kernel'),
+    cniSeconds: histogram('cni_request_seconds', 'From reading a request of the CNI plugin to its answer'),
     ackSeconds: histogram('frame_ack_seconds', 'From closing a frame to its acknowledgement'),
   };
 }

@@ -45,6 +45,7 @@ const binding = z.object({
   recordFile: text.optional(),
   recordedAtMs: z.number().optional(),
   isDoubtful: z.boolean().optional(),
+  fromCall: z.boolean().optional(),
 });
 const podRef = z.object({
   uid: text,

@@ -150,8 +150,13 @@ export class CniRecords {
       return;
     }
     for (const reason of reading.dropped) this.#events.onProblem({ file, reason });
-    this.byFile.set(name, reading.record);
-    this.#events.onRecord(reading.record);
+    this.add(reading.record);
+  }
+
+  /** Holds a record as if its file had been read. libcni writes the file of a call after the call. */
+  add(record: CniRecord): void {
+    this.byFile.set(record.file, record);
+    this.#events.onRecord(record);
   }
 
   close(): void {

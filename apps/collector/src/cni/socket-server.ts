@@ -1,0 +1,125 @@
+/**
+ * Serves the CNI plugin on a unix socket that only root can reach: the directory has mode 0700, and
+ * the credentials of each peer are checked. One request per connection; its end is marked by the
+ * end of the peer's stream.
+ *
+ * A stale socket of an earlier process is replaced. `check()` on a slow timer listens again if the
+ * socket was removed. Nothing throws after the construction.
+ */
+import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import path from 'node:path';
+import { peerCredentials } from '@bailiff/bpf';
+
+/** The plugin reads at most 1 MiB and adds the environment. */
+export const MAX_REQUEST_BYTES = 1536 * 1024;
+/** A runtime starts few pods at the same time; the others retry. */
+const MAX_CONNECTIONS = 128;
+/** A peer that sends nothing for so long is disconnected. */
+const IDLE_MS = 10_000;
+
+export interface SocketServerOptions {
+  path: string;
+  /** Handles one request. @returns the answer, as text */
+  handle(json: string): string;
+  /** uid that may connect beside root. */
+  ownUid: number;
+  onProblem(reason: string, error?: unknown): void;
+}
+
+export class SocketServer {
+  readonly #o: SocketServerOptions;
+  readonly #connections = new Set<Socket>();
+  #server: Server | null = null;
+  #inode = 0n;
+  #closed = false;
+
+  constructor(options: SocketServerOptions) {
+    this.#o = options;
+  }
+
+  listen(): void {
+    const file = this.#o.path;
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on('error', (error) => {
+      this.#o.onProblem(`cannot serve ${file}: ${error.message}`, error);
+      if (this.#server === server) this.#server = null;
+    });
+    try {
+      // The kubelet creates a missing directory with mode 0755.
+      mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
+      chmodSync(path.dirname(file), 0o700);
+      rmSync(file, { force: true });
+    } catch (error) {
+      this.#o.onProblem(`cannot prepare ${file}: ${(error as Error).message}`, error);
+      return;
+    }
+    this.#server = server;
+    server.listen(file, () => {
+      try {
+        chmodSync(file, 0o600);
+        this.#inode = lstatSync(file, { bigint: true }).ino;
+      } catch (error) {
+        this.#o.onProblem(`cannot prepare ${file}: ${(error as Error).message}`, error);
+      }
+    });
+  }
+
+  /** Listens again if the socket is gone or another one took its place. */
+  check(): void {
+    if (this.#closed) return;
+    if (this.#server?.listening !== true) {
+      if (this.#server === null) this.listen();
+      return;
+    }
+    if (this.#inode === 0n || lstatSync(this.#o.path, { bigint: true, throwIfNoEntry: false })?.ino === this.#inode)
+      return;
+    this.#o.onProblem(`${this.#o.path} was removed: listening again`);
+    this.#server.close();
+    this.listen();
+  }
+
+  #accept(socket: Socket): void {
+    this.#connections.add(socket);
+    socket.on('close', () => this.#connections.delete(socket));
+    // The plugin may stop waiting at any time; it then counts the pod itself.
+    socket.on('error', () => socket.destroy());
+    if (!this.#mayConnect(socket)) {
+      socket.destroy();
+      return;
+    }
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    socket.setTimeout(IDLE_MS, () => socket.destroy());
+    socket.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > MAX_REQUEST_BYTES) socket.destroy();
+      else chunks.push(chunk);
+    });
+    socket.on('end', () => {
+      if (!socket.destroyed) socket.end(this.#o.handle(Buffer.concat(chunks).toString('utf8')));
+    });
+  }
+
+  #mayConnect(socket: Socket): boolean {
+    // Node has no call for the credentials of a peer.
+    const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd ?? -1;
+    if (fd < 0) return false;
+    try {
+      const { uid, pid } = peerCredentials(fd);
+      if (uid === 0 || uid === this.#o.ownUid) return true;
+      this.#o.onProblem(`process ${pid} of user ${uid} is not root: its connection was refused`);
+    } catch (error) {
+      this.#o.onProblem(`cannot read the credentials of a peer: ${(error as Error).message}`, error);
+    }
+    return false;
+  }
+
+  /** Node removes the socket with its server. */
+  close(): void {
+    this.#closed = true;
+    this.#server?.close();
+    for (const socket of this.#connections) socket.destroy();
+  }
+}

@@ -1,0 +1,180 @@
+// The CNI plugin in a real chain: the reference plugins, the installed list, and the collector as its own process.
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ensurePlugin } from '../../cni/build.ts';
+import { type Attachment, podSide } from '../lab/src/cni/cache.ts';
+import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
+import { cniAdd, cniBinDir, cniDel } from '../lab/src/cni/plugin.ts';
+import { createNetns } from '../lab/src/net/netns.ts';
+import { udpFrame } from './collector/frames.ts';
+import { TestNode, type TestPod } from './collector/test-node.ts';
+
+const OWN = '0-bailiff.conflist';
+
+/** A node with a runtime: directories of configurations and plugins, and calls along the list that is first. */
+class CniNode {
+  readonly node: TestNode;
+  constructor(node: TestNode) {
+    this.node = node;
+    for (const name of ['net.d', 'bin']) mkdirSync(this.at(name));
+    const plugins = cniBinDir(['bridge', 'ptp', 'host-local']);
+    for (const name of readdirSync(plugins)) symlinkSync(path.join(plugins, name), this.at('bin', name));
+  }
+
+  at(...names: string[]): string {
+    return path.join(this.node.dir, ...names);
+  }
+
+  writePrimary(plugin: 'bridge' | 'ptp'): void {
+    const ranges = { podCidr4: '10.244.0.0/24', podCidr6: 'fd00:10:244::/64', ipamDir: this.at('ipam') };
+    writeFileSync(this.at('net.d/10-lab.conflist'), JSON.stringify(podNetwork({ plugin, ...ranges })));
+  }
+
+  args(policy: 'open' | 'closed', more: readonly string[] = []): string[] {
+    const places = ['--cni-conf-dir', this.at('net.d'), '--cni-bin-dir', this.at('bin')];
+    return [
+      ...['--cni', 'on', ...places, '--cni-socket', this.at('run/cni.sock')],
+      ...['--cni-failure-policy', policy, ...more],
+    ];
+  }
+
+  list(name = OWN): CniConfList {
+    return JSON.parse(readFileSync(this.at('net.d', name), 'utf8')) as CniConfList;
+  }
+
+  async start(policy: 'open' | 'closed', more: readonly string[] = []): Promise<void> {
+    await this.node.startCollector({ until: 'ready', args: this.args(policy, more) });
+    await waitFor(() => existsSync(this.at('net.d', OWN)), { what: OWN, state: () => this.node.log.slice(-3_000) });
+  }
+
+  attachment(index: number, conf: CniConfList): Attachment {
+    const uid = `00000000-0000-4000-8000-0000000000${index.toString(16).padStart(2, '0')}`;
+    const pod = { podUid: uid, podNamespace: 'shop', podName: `web-${index}`, podAnnotations: {} };
+    return { conf, ifName: 'eth0', containerId: `c${index}`, ...pod, cgroupParent: `/kubepods/pod${uid}` };
+  }
+
+  async add(conf = this.list()): Promise<{ pod: TestPod; attachment: Attachment }> {
+    const index = this.node.pods.length + 1;
+    const attachment = this.attachment(index, conf);
+    const pod: TestPod = {
+      ...{ index, uid: attachment.podUid, namespace: 'shop', name: attachment.podName },
+      ...{ netns: `${this.node.netns}-p${index}`, hostInterface: '', mac: '', ipv4: '', ipv6: '' },
+    };
+    this.node.pods.push(pod);
+    await createNetns(pod.netns);
+    const side = podSide(await cniAdd(this.host, attachment, pod.netns));
+    const [ipv4 = '', ipv6 = ''] = side.addresses;
+    Object.assign(pod, { hostInterface: side.hostInterface, mac: side.mac, ipv4, ipv6 });
+    return { pod, attachment };
+  }
+
+  get host() {
+    return { nodeNetns: this.node.netns, resultsDir: this.node.cniDir, binDir: this.at('bin') };
+  }
+}
+
+const forged = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.250', destination: '10.244.0.1' });
+const own = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
+
+describe('collector with the CNI plugin', () => {
+  let cni: CniNode;
+  beforeEach(async () => {
+    ensurePlugin();
+    cni = new CniNode(await TestNode.start());
+  });
+  afterEach(async () => cni.node[Symbol.asyncDispose]());
+
+  const droppedOf = (pod: TestPod, state: string) =>
+    [...cni.node.ledger.epochs.values()]
+      .filter((v) => v.pod?.uid === pod.uid && v.state === state && v.action === 'drop' && v.vector === 'ipv4-source')
+      .reduce((sum, v) => sum + v.cumulativePackets, 0);
+  const isDropped = (pod: TestPod, state: string, count: number) =>
+    waitFor(() => droppedOf(pod, state) === count, {
+      what: `${count} packets of ${pod.name} dropped as ${state}`,
+      state: () => ({ epochs: [...cni.node.ledger.epochs.values()], log: cni.node.log.slice(-3_000) }),
+    });
+
+  it.each(['bridge', 'ptp'] as const)('%s - the first packet of each pod is judged as programmed', async (plugin) => {
+    cni.writePrimary(plugin);
+    await cni.start('closed');
+    for (let i = 0; i < 5; i += 1) {
+      const { pod } = await cni.add();
+      // The list of pods never reaches this node: only the call can make the identity certain.
+      await cni.node.send(pod, [forged(pod), own(pod)], 20);
+      await isDropped(pod, 'programmed', 10);
+    }
+    const states = new Set([...cni.node.ledger.epochs.values()].filter((v) => v.pod).map((v) => v.state));
+    expect([...states]).toEqual(['programmed']);
+    // Control: by the primary's own list, the same packets are judged under a weaker state.
+    const { pod } = await cni.add(cni.list('10-lab.conflist'));
+    await cni.node.waitForState(pod, 'provisional');
+    await cni.node.send(pod, [forged(pod)], 10);
+    await isDropped(pod, 'provisional', 10);
+  });
+
+  it('a pod that starts while the collector restarts waits, and is guarded', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('closed', ['--cni-wait-ms', '60000']);
+    const list = cni.list();
+    await cni.node.killCollector('SIGKILL');
+    const adding = cni.add(list);
+    await cni.node.startCollector({ until: 'ready', args: cni.args('closed', ['--cni-wait-ms', '60000']) });
+    const { pod, attachment } = await adding;
+    await cni.node.send(pod, [forged(pod)], 10);
+    await isDropped(pod, 'programmed', 10);
+    // The binding outlives another restart.
+    await cni.node.killCollector('SIGKILL');
+    await cni.node.startCollector({ until: 'ready', args: cni.args('closed') });
+    await cni.node.waitForState(pod, 'programmed');
+    await cniDel(cni.host, attachment, pod.netns);
+    await cniDel(cni.host, attachment, pod.netns);
+  });
+
+  it('without a collector: closed answers error 11, an exempt namespace starts, open starts and is counted', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('closed', ['--cni-wait-ms', '300']);
+    const closed = cni.list();
+    await cni.node.killCollector('SIGKILL');
+    await expect(cni.add(closed)).rejects.toThrow(/bailiff-cni for web-1: .*"code":11/s);
+    const change = (more: object) => {
+      const [first, last] = closed.plugins;
+      if (!first || !last) throw new Error('the list has no two plugins');
+      return { ...closed, plugins: [first, { ...last, ...more }] };
+    };
+    await cni.add(change({ exemptNamespaces: ['shop'] }));
+    const { pod } = await cni.add(change({ failurePolicy: 'open' }));
+    expect(readFileSync(cni.at('run/cni-passed'), 'utf8')).toMatch(/^2 \d+ shop\/web-3 cannot connect/);
+    await cni.node.startCollector({ until: 'ready', args: cni.args('open') });
+    await waitFor(() => cni.node.log.includes('a pod started without a guard: cannot connect'), {
+      what: 'the report of the pods without a guard',
+      state: () => cni.node.log.slice(-3_000),
+    });
+    // As without the plugin, its record binds it.
+    await cni.node.waitForState(pod, 'provisional');
+  });
+
+  it('uninstall-cni - refuses while a collector serves, then removes what was installed and nothing else', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('open');
+    const { attachment, pod } = await cni.add();
+    const flags = ['--cni-conf-dir', cni.at('net.d'), '--cni-bin-dir', cni.at('bin')];
+    const uninstall = (...more: string[]) =>
+      cni.node.command([
+        ...['uninstall-cni', ...flags, '--cni-results-dir', cni.node.cniDir],
+        ...['--cni-socket', cni.at('run/cni.sock'), ...more],
+      ]);
+    await expect(uninstall()).rejects.toThrow(/a collector serves/);
+    expect(existsSync(cni.at('net.d', OWN))).toBe(true);
+    expect(await cni.node.killCollector('SIGTERM')).toBe(0);
+    expect(existsSync(cni.at('net.d', OWN)), 'a stop removes nothing').toBe(true);
+    await expect(uninstall()).rejects.toThrow(/1 pods were created with bailiff-cni/);
+    expect([existsSync(cni.at('net.d', OWN)), existsSync(cni.at('bin/bailiff-cni'))]).toEqual([false, true]);
+    await cniDel(cni.host, attachment, pod.netns);
+    expect(await uninstall()).toMatch(/removed/);
+    expect(readdirSync(cni.at('net.d'))).toEqual(['10-lab.conflist']);
+    expect(existsSync(cni.at('bin/bailiff-cni'))).toBe(false);
+    expect(await uninstall(), 'a second time').toMatch(/removed/);
+  });
+});
