@@ -60,10 +60,23 @@ static bool request_link(int fd, const char *if_name)
 	return send(fd, &request, request.header.nlmsg_len, 0) == (ssize_t)request.header.nlmsg_len;
 }
 
+/* Of other kinds (macvlan, ipvlan) IFLA_LINK is the parent, which is shared by pods. */
+static bool is_pair(const struct rtattr *info)
+{
+	size_t length = RTA_PAYLOAD(info);
+	const struct rtattr *one = RTA_DATA(info);
+
+	for (; RTA_OK(one, length); one = RTA_NEXT(one, length))
+		if (one->rta_type == IFLA_INFO_KIND)
+			return strncmp(RTA_DATA(one), "veth", RTA_PAYLOAD(one)) == 0 ||
+			       strncmp(RTA_DATA(one), "netkit", RTA_PAYLOAD(one)) == 0;
+	return false;
+}
+
 static void read_attributes(const struct ifinfomsg *info, size_t length, struct pod_link *link)
 {
 	const struct rtattr *attribute = IFLA_RTA(info);
-	bool elsewhere = false;
+	bool elsewhere = false, pair = false;
 
 	link->ifindex = (uint32_t)info->ifi_index;
 	for (; RTA_OK(attribute, length); attribute = RTA_NEXT(attribute, length)) {
@@ -76,9 +89,11 @@ static void read_attributes(const struct ifinfomsg *info, size_t length, struct 
 			memcpy(&link->host_ifindex, data, sizeof(uint32_t));
 		else if (attribute->rta_type == IFLA_LINK_NETNSID)
 			elsewhere = true;
+		else if (attribute->rta_type == IFLA_LINKINFO)
+			pair = is_pair(attribute);
 	}
 	/* Without a namespace id the peer is in the pod's own namespace. */
-	if (!elsewhere)
+	if (!elsewhere || !pair)
 		link->host_ifindex = 0;
 }
 

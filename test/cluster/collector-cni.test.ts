@@ -1,5 +1,14 @@
 // The CNI plugin in a real chain: the reference plugins, the installed list, and the collector as its own process.
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -7,7 +16,9 @@ import { ensurePlugin } from '../../cni/build.ts';
 import { type Attachment, podSide } from '../lab/src/cni/cache.ts';
 import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
 import { cniAdd, cniBinDir, cniDel } from '../lab/src/cni/plugin.ts';
-import { createNetns } from '../lab/src/net/netns.ts';
+import { netnsPath } from '../lab/src/names.ts';
+import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
+import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
 import { TestNode, type TestPod } from './collector/test-node.ts';
 
@@ -68,6 +79,24 @@ class CniNode {
     const [ipv4 = '', ipv6 = ''] = side.addresses;
     Object.assign(pod, { hostInterface: side.hostInterface, mac: side.mac, ipv4, ipv6 });
     return { pod, attachment };
+  }
+
+  /** One call of the plugin alone, as a runtime makes it in the chain. @throws Error with its stdout */
+  async call(pod: TestPod, prevResult: object, more: { uid?: string; policy?: string } = {}): Promise<string> {
+    const uid = more.uid ?? pod.uid;
+    const conf = { cniVersion: '1.0.0', name: 'lab', type: 'bailiff-cni', socket: this.at('run/cni.sock') };
+    return exec('nsenter', [`--net=${netnsPath(this.node.netns)}`, this.at('bin/bailiff-cni')], {
+      input: JSON.stringify({ ...conf, failurePolicy: more.policy ?? 'closed', prevResult }),
+      env: {
+        ...{
+          CNI_COMMAND: 'ADD',
+          CNI_CONTAINERID: `c${pod.index}`,
+          CNI_NETNS: netnsPath(pod.netns),
+          CNI_IFNAME: 'eth0',
+        },
+        CNI_ARGS: `K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${pod.name};K8S_POD_UID=${uid}`,
+      },
+    });
   }
 
   get host() {
@@ -153,6 +182,89 @@ describe('collector with the CNI plugin', () => {
     });
     // As without the plugin, its record binds it.
     await cni.node.waitForState(pod, 'provisional');
+  });
+
+  it('a result without interfaces is completed from the kernel; a repeated call changes nothing; another pod is refused', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('closed');
+    // The primary's own list: the record alone, as without the plugin.
+    const { pod } = await cni.add(cni.list('10-lab.conflist'));
+    await cni.node.waitForState(pod, 'provisional');
+    const partial = { cniVersion: '1.0.0', ips: [{ address: `${pod.ipv4}/24` }, { address: `${pod.ipv6}/64` }] };
+    for (let i = 0; i < 2; i += 1) expect(JSON.parse(await cni.call(pod, partial))).toEqual(partial);
+    await cni.node.waitForState(pod, 'programmed');
+    const { interfaces } = await cni.node.offlineStatus();
+    const row = interfaces.find((one) => one.interfaceName === pod.hostInterface);
+    expect(row).toMatchObject({ mac: pod.mac, addresses: expect.arrayContaining([pod.ipv4, pod.ipv6]) });
+    const other = { uid: '00000000-0000-4000-8000-0000000000ff' };
+    await expect(cni.call(pod, partial, other)).rejects.toThrow(/"code":11.*is bound to pod/s);
+    expect(JSON.parse(await cni.call(pod, partial, { ...other, policy: 'open' })), 'open passes').toEqual(partial);
+    await cni.node.send(pod, [forged(pod), own(pod)], 20);
+    await isDropped(pod, 'programmed', 10);
+  });
+
+  it('each interface of a pod is guarded under its own name', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('closed');
+    const { pod, attachment } = await cni.add();
+    const second = { ...attachment, ifName: 'net1', conf: { ...cni.list(), name: 'storage' } };
+    const side = podSide(await cniAdd(cni.host, second, pod.netns));
+    const { interfaces } = await cni.node.offlineStatus();
+    const rows = interfaces.filter(({ state }) => state === 'programmed');
+    expect(rows.map(({ interfaceName }) => interfaceName).sort()).toEqual(
+      [pod.hostInterface, side.hostInterface].sort(),
+    );
+    expect(rows.find(({ interfaceName }) => interfaceName === side.hostInterface)?.addresses).toContain(
+      side.addresses[0],
+    );
+  });
+
+  it('an interface without a host side passes under closed, and a detached node starts pods', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('closed');
+    // A parent that is itself a veth: it is shared, so it must not become the pod's.
+    const link = (...words: string[]) => exec('ip', ['-n', cni.node.netns, 'link', ...words]);
+    await link('add', 'parent0', 'type', 'veth', 'peer', 'name', 'parent1');
+    for (const name of ['parent0', 'parent1']) await link('set', name, 'up');
+    const list = cni.list();
+    const [first, last] = list.plugins;
+    if (!first || !last) throw new Error('the list has no two plugins');
+    const macvlan = { type: 'macvlan', master: 'parent0', mode: 'bridge', ipam: first['ipam'] };
+    const netns = `${cni.node.netns}-m`;
+    await createNetns(netns);
+    try {
+      const attachment = cni.attachment(200, { ...list, name: 'macvlan', plugins: [macvlan, last] });
+      await cniAdd(cni.host, attachment, netns);
+      const { interfaces } = await cni.node.offlineStatus();
+      expect(interfaces.find(({ interfaceName }) => interfaceName === 'parent0')).toMatchObject({ state: 'unknown' });
+    } finally {
+      await deleteNetns(netns);
+    }
+    const dirs = ['--bpf-dir', cni.node.pinDir, '--state-dir', cni.node.stateDir];
+    await cni.node.command(['detach', '--all', ...dirs]);
+    await cni.add();
+    expect(existsSync(cni.at('run/cni-passed')), 'neither is counted as a failure').toBe(false);
+  });
+
+  it('a process that is not root gets no answer, though it reaches the socket', async () => {
+    cni.writePrimary('bridge');
+    await cni.start('closed');
+    const socket = cni.at('run/cni.sock');
+    expect([statSync(cni.at('run')).mode & 0o777, statSync(socket).mode & 0o777]).toEqual([0o700, 0o600]);
+    const script = `const c = require('node:net').connect({ path: process.argv[1], allowHalfOpen: true }, () => c.end('{"protocol":1,"command":"STATUS","containerId":"","ifName":"","args":"","network":""}'));
+      let text = ''; c.on('data', (d) => { text += d; }); c.on('error', (e) => { text += e.code; }); c.on('close', () => console.log('answer:' + text));`;
+    const ask = (user: string) =>
+      exec('setpriv', [`--reuid=${user}`, `--regid=${user}`, '--clear-groups', process.execPath, '-e', script, socket]);
+    expect(await ask('0'), 'control').toContain('answer:{"outcome":"guarded"');
+    await expect(ask('65534')).resolves.toMatch(/answer:EACCES/);
+    for (const [name, mode] of [
+      [cni.node.dir, 0o755],
+      [cni.at('run'), 0o755],
+      [socket, 0o666],
+    ] as const)
+      chmodSync(name, mode);
+    expect(await ask('65534')).toMatch(/answer:(ECONNRESET|EPIPE)?\n/);
+    await waitFor(() => /process \d+ of user 65534 is not root/.test(cni.node.log));
   });
 
   it('uninstall-cni - refuses while a collector serves, then removes what was installed and nothing else', async () => {
