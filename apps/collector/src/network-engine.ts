@@ -182,7 +182,7 @@ export class NetworkEngine {
    */
   applyCniCall(record: CniRecord, link: LinkRecord): void {
     this.#guard.update([link]);
-    this.#cni.add(record);
+    this.#cni.apply(record);
     const iface = this.registry.live(link.ifindex);
     if (iface?.binding?.podUid !== record.podUid || iface.binding.fromCall) return;
     iface.binding = { ...iface.binding, fromCall: true };

@@ -64,7 +64,7 @@ function guardPod(request: Exclude<CniRequest, { command: 'STATUS' }>, options: 
   const record: CniRecord = {
     ...request.record,
     hostInterfaces: [link.name],
-    podMac: exact?.mac ?? request.record.podMac,
+    podMac: exact?.mac || request.record.podMac,
   };
   options.apply(record, link);
   const live = options.registry.live(link.ifindex);

@@ -19,9 +19,9 @@ export interface Passed {
 export function readPassed(socket: string): Passed | null {
   const file = path.join(path.dirname(socket), FILE_NAME);
   const text = readIfPresent(file)?.toString('utf8') ?? '';
-  // Just created, and not written yet.
+  // Just created, and not written yet. Behind the line may be the rest of a longer one.
   if (text === '') return null;
-  const [, count, pod = '', reason = ''] = /^(\d+) -?\d+ (\S*) (.*)\n?$/s.exec(text) ?? [];
+  const [, count, pod = '', reason = ''] = /^(\d+) -?\d+ (\S*) ([^\n]*)/.exec(text) ?? [];
   if (count === undefined) throw new Error(`${file} has another form than the plugin writes`);
   return { count: Number(count), pod, reason };
 }

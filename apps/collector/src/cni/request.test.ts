@@ -88,6 +88,7 @@ describe('CNI request', () => {
     ['an unknown command', { command: 'DEL' }, /wrong command/],
     ['a result of another type', { result: [] }, /wrong result/],
     ['a pod side of another type', { podLink: { ifindex: -1 } }, /wrong podLink/],
+    ['a pod side with another MAC', { podLink: { ...ADD.podLink, mac: 'x' } }, /wrong podLink.mac: no MAC/],
     ['no pod', { args: 'A=1' }, /K8S_POD_UID/],
   ])('%s is refused', (_name, value, reason) => {
     const result = typeof value === 'string' ? readRequest(value, 0) : read(value as Record<string, unknown>);

@@ -13,7 +13,8 @@ const podLink = z.object({
   ifindex: z.number().int().nonnegative(),
   /** 0: no peer in another namespace. */
   hostIfindex: z.number().int().nonnegative(),
-  mac: z.string(),
+  /** Empty: a device of layer 3. */
+  mac: z.string().regex(/^(([0-9a-f]{2}:){5}[0-9a-f]{2})?$/, 'no MAC'),
 });
 export type PodLink = z.output<typeof podLink>;
 

@@ -150,13 +150,23 @@ export class CniRecords {
       return;
     }
     for (const reason of reading.dropped) this.#events.onProblem({ file, reason });
-    this.add(reading.record);
+    this.byFile.set(name, reading.record);
+    this.#events.onRecord(reading.record);
   }
 
-  /** Holds a record as if its file had been read. libcni writes the file of a call after the call. */
-  add(record: CniRecord): void {
+  /**
+   * Applies the record of a CNI call as if its file had been read. libcni writes the file after the
+   * call, so the record is not held: its interface is bound now, or its call fails.
+   */
+  apply(record: CniRecord): void {
+    const before = this.byFile.get(record.file);
     this.byFile.set(record.file, record);
-    this.#events.onRecord(record);
+    try {
+      this.#events.onRecord(record);
+    } finally {
+      if (before) this.byFile.set(record.file, before);
+      else this.byFile.delete(record.file);
+    }
   }
 
   close(): void {
