@@ -1,6 +1,6 @@
 /*
- * The commands of CNI. ADD and CHECK ask the collector; STATUS does under the policy `closed`. DEL and GC
- * do nothing and never fail for the collector's sake: it notices a removed interface by netlink.
+ * The commands of CNI. ADD and CHECK ask the collector, and STATUS does under the policy `closed`.
+ * DEL and GC do nothing and need no collector: it sees a removed interface by netlink.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "cni.h"
 
-/* An exempt pod starts although there is no collector, so it does not wait for one that is absent. */
+/* An exempt pod starts without a collector, so it does not wait for one that is absent. */
 #define EXEMPT_WAIT_MS 2000
 /* containerd calls STATUS every 5 s and waits for it. */
 #define STATUS_WAIT_MS 1000

@@ -299,7 +299,7 @@ describe('bailiff-cni', () => {
 
   it('a server that is not root is not believed', async (context) => {
     context.skip(process.getuid?.() !== 0, 'needs root');
-    // A child as nobody listens where the collector would.
+    // A child without rights listens where the collector would.
     const script = `const s = require('node:net').createServer({ allowHalfOpen: true }, (c) => { c.on('error', () => {}); c.resume(); c.end('{"outcome":"guarded"}'); });
       s.listen(process.argv[1], () => console.log('on'));`;
     chmodSync(collector.dir, 0o777);

@@ -68,7 +68,7 @@ export class Installer {
     }
   }
 
-  /** Watches the directory itself: after it was replaced, the watch follows a directory without a name. */
+  /** A watch follows the directory, not its path: one that was replaced is watched again. */
   #arm(): void {
     const { confDir } = this.#o;
     try {

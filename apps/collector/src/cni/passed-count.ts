@@ -15,7 +15,10 @@ export interface Passed {
   reason: string;
 }
 
-/** @returns null: no pod passed since the node started. @throws Error if the file has another form */
+/**
+ * @returns null: no pod passed since the node started.
+ * @throws Error if the file has another form
+ */
 export function readPassed(socket: string): Passed | null {
   const file = path.join(path.dirname(socket), FILE_NAME);
   const text = readIfPresent(file)?.toString('utf8') ?? '';

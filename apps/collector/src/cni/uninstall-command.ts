@@ -22,7 +22,9 @@ const FLAGS = {
   force: { type: 'boolean' },
 } as const;
 
-/** Exit codes: 0; 1: the binary is in use; 4: missing privilege; 7: a collector serves the plugin. */
+/**
+ * Exit codes: 0; 1: the binary is in use; 4: missing privilege; 7: a collector serves the plugin.
+ */
 export async function uninstallCniCommand(argv: string[]): Promise<number> {
   const read = readFlags(argv, {
     usage:
