@@ -1,4 +1,4 @@
-/** The committed layouts, the names and the struct definitions say the same. Compiles the objects: needs clang and bpftool. */
+/** Holds the committed layouts and the names equal to the objects' BTF. Needs clang and bpftool. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,7 +32,7 @@ describe('layout', () => {
     { plan: RUNTIME_LAYOUT, file: './runtime/layout.gen.ts' },
   ])("layout - the committed $file is what the object's BTF gives", ({ plan, file }) => {
     const source = layoutSource(readBtf(path.join(dir, plan.object)), plan);
-    expect(source).toBe(readFileSync(at(file), 'utf8'));
+      ])('layout - the committed $file equals the BTF of the object', ({ plan, file }) => {
   });
 
   it('layout - the names follow the enums', () => {

@@ -44,7 +44,7 @@ function frame(payload: Buffer): Buffer {
 }
 
 describe('decode', () => {
-  it('decode - a record in words', () => {
+    it('decode - returns every field of a record', () => {
     const { SAMPLE_ADDRESSES, SAMPLE_FIRST } = SampleFlagValues;
     const sample = decodeSample(record({ vector: 10, flags: SAMPLE_ADDRESSES | SAMPLE_FIRST }));
     expect(sample).toMatchObject({
@@ -70,7 +70,7 @@ describe('decode', () => {
     expect(sample.head).toEqual(Buffer.alloc(42, 0xab));
   });
 
-  it('decode - addresses that were not read are empty, not ::', () => {
+    it('decode - addresses that were not read are empty, not ::', () => {
     expect(decodeSample(record()).claimedAddress).toBe('');
   });
 
@@ -91,19 +91,19 @@ describe('decode', () => {
     expect(batch.errors).toMatchObject([{ code: 'ERR_BPF_SAMPLE', offset: good.length }]);
   });
 
-  it('decode - a batch that is cut anywhere gives what is whole, and one error unless cut between records', () => {
+    it('decode - a batch that is cut anywhere yields its whole records, and one error unless the cut is between records', () => {
     const one = frame(record());
     const whole = Buffer.concat([one, one, one]);
     for (let length = 0; length <= whole.length; length++) {
       const { samples, errors } = decodeBatch(whole.subarray(0, length));
-      // The padding of the last frame carries nothing.
+      // The padding of the last frame carries no data.
       expect(samples).toHaveLength(Math.floor((length + one.length - 4 - L.size) / one.length));
       const rest = length % one.length;
       expect(errors).toHaveLength(rest === 0 || rest >= 4 + L.size ? 0 : 1);
     }
   });
 
-  it('decode - any bytes: no throw, nothing read outside, samples keep no batch alive', () => {
+    it('decode - any bytes: no throw, no read outside, samples keep no batch alive', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2048 }), (bytes) => {
         const batch = Buffer.from(bytes);
