@@ -32,8 +32,7 @@ describe('layout', () => {
     { plan: RUNTIME_LAYOUT, file: './runtime/layout.gen.ts' },
   ])("layout - the committed $file is what the object's BTF gives", ({ plan, file }) => {
     const source = layoutSource(readBtf(path.join(dir, plan.object)), plan);
-      ])('layout - the committed $file equals the BTF of the object', ({ plan, file }) => {
-  });
+      ])('layout - the committed $file equals the BTF of the object', (plan, file ) => );
 
   it('layout - the names follow the enums', () => {
     expect(wordsOf(layout.VectorValues, 'VECTOR_')).toEqual([...VECTORS]);

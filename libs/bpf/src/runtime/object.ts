@@ -282,7 +282,7 @@ function mountNamespaceOfHost(): number {
     const { code: errnoName } = cause as NodeJS.ErrnoException;
     const hint =
       'needs CAP_SYS_PTRACE in the host’s PID namespace, and no AppArmor profile that forbids reading other processes';
-    const message = `the host's mount namespace cannot be told: ${file}: ${errnoName}`;
+    const message = `cannot read the host's mount namespace from ${file}: ${errnoName}`;
     throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', message, { errnoName, hint }, cause);
   }
 }

@@ -44,7 +44,7 @@ function frame(payload: Buffer): Buffer {
 }
 
 describe('decode', () => {
-    it('decode - returns every field of a record', () => {
+  it('decode - returns every field of a record', () => {
     const { SAMPLE_ADDRESSES, SAMPLE_FIRST } = SampleFlagValues;
     const sample = decodeSample(record({ vector: 10, flags: SAMPLE_ADDRESSES | SAMPLE_FIRST }));
     expect(sample).toMatchObject({
@@ -70,7 +70,7 @@ describe('decode', () => {
     expect(sample.head).toEqual(Buffer.alloc(42, 0xab));
   });
 
-    it('decode - addresses that were not read are empty, not ::', () => {
+  it('decode - addresses that were not read are empty, not ::', () => {
     expect(decodeSample(record()).claimedAddress).toBe('');
   });
 
@@ -91,7 +91,7 @@ describe('decode', () => {
     expect(batch.errors).toMatchObject([{ code: 'ERR_BPF_SAMPLE', offset: good.length }]);
   });
 
-    it('decode - a batch that is cut anywhere yields its whole records, and one error unless the cut is between records', () => {
+  it('decode - a batch that is cut anywhere yields its whole records, and one error unless the cut is between records', () => {
     const one = frame(record());
     const whole = Buffer.concat([one, one, one]);
     for (let length = 0; length <= whole.length; length++) {
@@ -103,7 +103,7 @@ describe('decode', () => {
     }
   });
 
-    it('decode - any bytes: no throw, no read outside, samples keep no batch alive', () => {
+  it('decode - any bytes: no throw, no read outside, samples keep no batch alive', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2048 }), (bytes) => {
         const batch = Buffer.from(bytes);

@@ -149,7 +149,7 @@ const NOTHING_COUNTED = Buffer.alloc(CountersLayout.size);
  */
 export function readCounters(value: Buffer, into: Float64Array): void {
   assert.equal(value.length, CountersLayout.size, 'not a struct counters');
-    assert.equal(into.length, COUNTER_NUMBERS, 'the array must have COUNTER_NUMBERS elements');
+  assert.equal(into.length, COUNTER_NUMBERS, 'the array must have COUNTER_NUMBERS elements');
   // The usual case: the interface has counted no violation.
   if (value.equals(NOTHING_COUNTED)) into.fill(0);
   else {

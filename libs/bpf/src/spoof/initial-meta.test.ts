@@ -6,7 +6,7 @@ const SECOND = 1_000_000_000n;
 const YEAR = 365n * 86_400n * SECOND;
 
 describe('first-meta', () => {
-    it('numbers - later maps start above every number that earlier ones allocated', () => {
+  it('numbers - later maps start above every number that earlier ones allocated', () => {
     fc.assert(
       fc.property(fc.bigInt(0n, YEAR / 2n), fc.bigInt(SECOND, YEAR / 10n), (bootNs, livedNs) => {
         const first = initialMeta(bootNs);

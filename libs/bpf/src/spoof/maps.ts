@@ -217,7 +217,7 @@ const NO_TUNNEL_PORTS = Buffer.alloc(TunnelPortsLayout.size);
 function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
   const entries = (): TunnelPort[] =>
     map.entries().flatMap(([key, value]) => {
-            if (value.equals(NO_TUNNEL_PORTS)) return []; // the usual case
+      if (value.equals(NO_TUNNEL_PORTS)) return []; // the usual case
       const first = key.readUInt32LE(0) * 64;
       return TUNNEL_KINDS.flatMap((kind) => {
         const bits = value.readBigUInt64LE(TUNNEL_FIELDS[kind].offset);

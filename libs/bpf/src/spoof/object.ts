@@ -135,7 +135,7 @@ function chooseMode(wanted: AttachMode | 'auto'): AttachMode {
   const tcx = probeTcx();
   if (tcx.available) return 'tcx';
   if (wanted === 'auto') return 'clsact';
-    throw new SpoofError('ERR_SPOOF_MODE', 'tcx was requested and this kernel has none', { errnoName: tcx.errnoName });
+  throw new SpoofError('ERR_SPOOF_MODE', 'tcx was requested and this kernel has none', { errnoName: tcx.errnoName });
 }
 
 function replacePin(program: BpfProgram, pin: string): void {
