@@ -1,4 +1,7 @@
-/** Runtime policies: merging, compiling to map entries, the decision as a pure function. Start at set.ts. */
+/**
+ * Runtime policies: merging, compiling to map entries, and the decision as a pure function. Start
+ * at sets/set.ts.
+ */
 
 export type { AddressEntry, AddressRuleEntry } from './compile/addresses.ts';
 export * from './compile/compile.ts';

@@ -6,7 +6,7 @@ import type { NamedPolicy } from './policies/select.ts';
 import { type OperationName, socketValue } from './sets/names.ts';
 import type { PolicySet } from './sets/set.ts';
 
-/** Enforces unless it says otherwise. */
+/** Mode is enforce unless the input has another. */
 export function policyOf(input: RuntimePolicyInput, name = 'test', namespace: string | null = null): NamedPolicy {
   const key = namespace === null ? `runtime.cluster._.${name}` : `runtime.namespace.${namespace}.${name}`;
   return { key, name, namespace, policy: runtimePolicy.parse({ mode: 'enforce', ...input }) };

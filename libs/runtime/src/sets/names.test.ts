@@ -34,7 +34,9 @@ import {
   valueName,
 } from './names.ts';
 
-/** `OP_MAP_EXECUTE: 1` … as words in the order of their numbers; the last one counts them. */
+/**
+ * Words of an enum in the order of their numbers (`OP_MAP_EXECUTE: 1`); the last one is the count.
+ */
 function wordsOf(values: Readonly<Record<string, number>>, prefix: string): string[] {
   const sorted = Object.entries(values).sort(([, a], [, b]) => a - b);
   expect(sorted.map(([, number]) => number)).toEqual(sorted.map((_, index) => index));
@@ -51,15 +53,15 @@ describe('names', () => {
     ['postures', POSTURE_CLASSES, PostureClassValues, 'POSTURE_', true],
     ['path matches', PATH_MATCHES, PathMatchValues, 'PATH_', false],
     ['path kinds', PATH_KINDS, PathKindValues, 'PATH_', false],
-  ])('%s - numbered as the kernel object has them', (_name, list, values, prefix, counted) => {
+  ])('%s - numbered as in the kernel object', (_name, list, values, prefix, counted) => {
     expect(wordsOf(values, prefix).slice(0, counted ? -1 : undefined)).toEqual(list);
   });
 
-  it('operations - those that a correlation rule may name are these', () => {
+  it('operations - equal those of correlation rules', () => {
     expect([...OPERATION_NAMES].sort()).toEqual([...OPERATIONS].sort());
   });
 
-  it('socket words - every word that a policy may use has a number', () => {
+  it('socket words - each word of the policy schema has a number', () => {
     expect(Object.keys(FAMILY_NUMBERS).sort()).toEqual([...SOCKET_FAMILIES].sort());
     expect(Object.keys(TYPE_NUMBERS).sort()).toEqual([...SOCKET_TYPES].sort());
     expect(Object.keys(PROTOCOL_NUMBERS).sort()).toEqual([...PROTOCOL_NAMES].sort());
