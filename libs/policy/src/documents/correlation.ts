@@ -2,10 +2,10 @@
  * Correlation rules in Sigma's words: `event_count`, `value_count`, `temporal`, `temporal_ordered`, with `group-by`,
  * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
  */
+
+import { OPERATION_NAMES, USERSPACE_VECTORS, VECTORS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { OPERATION_NAMES } from '../vocabulary/runtime-words.ts';
-import { duration, kubeName, revision } from '../vocabulary/units.ts';
-import { USERSPACE_VECTORS, VECTORS } from '../vocabulary/vectors.ts';
+import { duration, kubeName, revision } from './units.ts';
 
 export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
 export type Level = (typeof LEVELS)[number];

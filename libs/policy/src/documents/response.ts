@@ -3,8 +3,8 @@
  * otherwise, because an answer to a wrong verdict is an outage.
  */
 import * as z from 'zod';
-import { duration, kubeName, revision } from '../vocabulary/units.ts';
 import { LEVELS } from './correlation.ts';
+import { duration, kubeName, revision } from './units.ts';
 
 export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'] as const;
 export type ResponseActionName = (typeof ACTIONS)[number];
