@@ -1,14 +1,27 @@
 /**
- * The words of runtime policies: what a rule can name, in the order in which the reference lists them. Numbers of the kernel's ABI
- * are libs/runtime's business; a test there keeps both equal.
+ * Words of runtime policies and of the LSM programs: operations, their values, actions, postures.
+ *
+ * The index in OPERATIONS, MOUNT_VALUES, KERNEL_VALUES, DRIFT_VALUES, RULE_ACTIONS and
+ * POSTURE_CLASSES is the enum's value in libs/bpf/bpf/runtime/layout.h and is ABI: append only. A
+ * test compares these lists with the BTF of the object.
  */
+
 export const RUNTIME_MODES = ['audit', 'enforce'] as const;
 export type RuntimeMode = (typeof RUNTIME_MODES)[number];
 
 /** allow: satisfies a posture. audit: counted, passes. block: EPERM. kill: EPERM and SIGKILL. */
 export const RUNTIME_ACTIONS = ['allow', 'audit', 'block', 'kill'] as const;
 export type RuntimeAction = (typeof RUNTIME_ACTIONS)[number];
+/**
+ * Actions of compiled rules (enum rule_action). A higher index is a stronger denial. allow-audit:
+ * allow of a policy in audit mode.
+ */
+export const RULE_ACTIONS = ['allow-audit', ...RUNTIME_ACTIONS] as const;
+export type RuleAction = (typeof RULE_ACTIONS)[number];
+/** What the kernel did with a denied operation. */
+export const OPERATION_OUTCOMES = ['audit', 'block', 'kill'] as const;
 
+/** Classes of operations that have a default posture (enum posture_class). */
 export const POSTURE_CLASSES = ['file', 'execute', 'network', 'capability', 'kernel'] as const;
 export type PostureClass = (typeof POSTURE_CLASSES)[number];
 /** What happens to operations of a class that no allow rule names. */
@@ -34,27 +47,13 @@ export const FILE_OPERATIONS = [
   'mount-point',
 ] as const;
 export type FileOperation = (typeof FILE_OPERATIONS)[number];
-
 /** execute: run as a program or interpreter. map: mapped executable, as libraries are. */
 export const EXECUTE_OPERATIONS = ['execute', 'map'] as const;
 export const NETWORK_OPERATIONS = ['connect', 'send', 'bind', 'listen'] as const;
 export const UNIX_OPERATIONS = ['connect', 'send', 'bind'] as const;
-export const MOUNT_OPERATIONS = ['new', 'bind', 'move', 'remount', 'umount', 'pivot', 'propagation'] as const;
-export const KERNEL_OPERATIONS = [
-  'ptrace',
-  'user-namespace',
-  'bpf',
-  'module',
-  'kexec',
-  'firmware',
-  'perf-event',
-  'signal',
-  'host-mounts',
-  'module-request',
-] as const;
 
-/** What a violation says was done; a test in libs/runtime keeps it equal to the kernel's list. */
-export const OPERATION_NAMES = [
+/** Every operation (enum op). Violations and correlation rules use these words. */
+export const OPERATIONS = [
   'execute',
   'map-execute',
   ...FILE_OPERATIONS,
@@ -68,73 +67,29 @@ export const OPERATION_NAMES = [
   'kernel',
   'drift',
 ] as const;
+export type OperationName = (typeof OPERATIONS)[number];
 
-/** Transport protocols; another one is written as its number. */
-export const PROTOCOL_NAMES = ['icmp', 'tcp', 'udp', 'icmpv6', 'sctp', 'udplite'] as const;
+/** Values of the operation `mount` (enum mount_value). */
+export const MOUNT_VALUES = ['new', 'bind', 'move', 'remount', 'umount', 'pivot', 'propagation'] as const;
+export type MountValue = (typeof MOUNT_VALUES)[number];
+/** Mounts that a rule can name. */
+export const MOUNT_OPERATIONS = MOUNT_VALUES;
 
-/** Socket families, by the names of the AF_ constants; another one is written as its number. */
-export const SOCKET_FAMILIES = [
-  'unix',
-  'inet',
-  'inet6',
-  'netlink',
-  'packet',
-  'bluetooth',
-  'can',
-  'tipc',
-  'alg',
-  'nfc',
-  'vsock',
-  'kcm',
-  'qipcrtr',
-  'smc',
-  'xdp',
-  'mctp',
-] as const;
-export const SOCKET_TYPES = ['stream', 'dgram', 'raw', 'rdm', 'seqpacket', 'packet'] as const;
-
-/** Index = the kernel's number (capability.h), 0 to 40. */
-export const CAPABILITIES = [
-  'chown',
-  'dac_override',
-  'dac_read_search',
-  'fowner',
-  'fsetid',
-  'kill',
-  'setgid',
-  'setuid',
-  'setpcap',
-  'linux_immutable',
-  'net_bind_service',
-  'net_broadcast',
-  'net_admin',
-  'net_raw',
-  'ipc_lock',
-  'ipc_owner',
-  'sys_module',
-  'sys_rawio',
-  'sys_chroot',
-  'sys_ptrace',
-  'sys_pacct',
-  'sys_admin',
-  'sys_boot',
-  'sys_nice',
-  'sys_resource',
-  'sys_time',
-  'sys_tty_config',
-  'mknod',
-  'lease',
-  'audit_write',
-  'audit_control',
-  'setfcap',
-  'mac_override',
-  'mac_admin',
-  'syslog',
-  'wake_alarm',
-  'block_suspend',
-  'audit_read',
-  'perfmon',
+const AFTER_TRACEME = [
+  'user-namespace',
   'bpf',
-  'checkpoint_restore',
+  'module',
+  'kexec',
+  'firmware',
+  'perf-event',
+  'signal',
+  'host-mounts',
+  'module-request',
 ] as const;
-export type Capability = (typeof CAPABILITIES)[number];
+/** Values of the operation `kernel` (enum kernel_value). */
+export const KERNEL_VALUES = ['ptrace', 'traceme', ...AFTER_TRACEME] as const;
+/** Operations on the kernel that a rule can name. `ptrace` covers traceme. */
+export const KERNEL_OPERATIONS = ['ptrace', ...AFTER_TRACEME] as const;
+
+/** Values of the operation `drift` (enum drift_value). */
+export const DRIFT_VALUES = ['layer', 'volume'] as const;

@@ -9,7 +9,7 @@ import assert from 'node:assert/strict';
 import { formatAddress, formatMac } from '../core/addresses.ts';
 import { SampleError } from '../core/sample-error.ts';
 import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
-import { ACTIONS, type Action, IFACE_STATES, type IfaceState, VECTORS, type Vector } from './names.ts';
+import { IFACE_STATES, type IfaceState, PACKET_ACTIONS, type PacketAction, VECTORS, type Vector } from './names.ts';
 
 /**
  * One violation as the kernel recorded it. A text is '' if the packet or the record had no value.
@@ -25,7 +25,7 @@ export interface SpoofSample {
   readonly lengthBytes: number;
   readonly gsoSegments: number;
   readonly vector: Vector;
-  readonly action: Action;
+  readonly action: PacketAction;
   readonly state: IfaceState;
   /** True for a packet towards the pod (quarantine). */
   readonly egress: boolean;
@@ -89,7 +89,7 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
     lengthBytes: record.readUInt32LE(layout.length.offset),
     gsoSegments: record.readUInt32LE(layout.gsoSegments.offset),
     vector: pick(VECTORS, record.readUInt8(layout.vector.offset), 'vector', offset),
-    action: pick(ACTIONS, record.readUInt8(layout.action.offset), 'action', offset),
+    action: pick(PACKET_ACTIONS, record.readUInt8(layout.action.offset), 'action', offset),
     state: pick(IFACE_STATES, record.readUInt8(layout.state.offset), 'state', offset),
     egress: (flags & SampleFlagValues.SAMPLE_EGRESS) !== 0,
     first: (flags & SampleFlagValues.SAMPLE_FIRST) !== 0,
@@ -109,7 +109,7 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
 /** One cell of an interface's counters, cumulative since the entry was created. */
 export interface CounterCell {
   readonly vector: Vector;
-  readonly action: Action;
+  readonly action: PacketAction;
   readonly state: IfaceState;
   readonly packets: bigint;
   readonly skbs: bigint;
@@ -122,7 +122,7 @@ export function decodeCounters(value: Buffer): CounterCell[] {
   const cells: CounterCell[] = [];
   let at = 0;
   for (const vector of VECTORS) {
-    for (const action of ACTIONS) {
+    for (const action of PACKET_ACTIONS) {
       for (const state of IFACE_STATES) {
         const skbs = value.readBigUInt64LE(at + CounterCellLayout.skbs.offset);
         if (skbs !== 0n) {

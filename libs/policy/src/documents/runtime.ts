@@ -5,9 +5,8 @@
  * policy are refused here (runtime-check.ts); between policies, denial wins (libs/runtime, merge.ts).
  */
 
-import { POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
+import { LEVELS, POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { LEVELS } from './correlation.ts';
 import { checkRules } from './runtime-check.ts';
 import { runtimeRule } from './runtime-rule.ts';
 import { kubeName, labelKey, labels, labelValue, revision } from './units.ts';

@@ -6,9 +6,11 @@
  * prefixes. Invariants: pure. The trie holds IPv4 as ::ffff:a.b.c.d; an IPv6 prefix that contains
  * this range does not match IPv4.
  */
+
 import { type Cidr, formatCidr, mapPrefixLength, parseCidr } from '@bailiff/bpf';
+import type { RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import { operationNumber, type RuleAction } from '../sets/names.ts';
+import { operationNumber } from '../sets/names.ts';
 import type { AddressMatch, RuleIR } from '../sets/set.ts';
 import { ADDRESS_RULES } from './layout.ts';
 import type { SourceGroups } from './sources.ts';

@@ -5,9 +5,9 @@
  * The entries decide as model.ts decides (property test). If more rules meet on one key than the
  * kernel holds, compiling fails with a PolicyError that names their fields.
  */
-import { POSTURE_CLASSES } from '@bailiff/policy';
+import { OPERATIONS, type OperationName, POSTURE_CLASSES, type RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import { OPERATIONS, type OperationName, operationMask, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import { operationMask, postureOf, valueName } from '../sets/names.ts';
 import { aliasGuard, type PolicySet, type RuleIR, type ValueMatch } from '../sets/set.ts';
 import { type AddressEntry, compileAddresses } from './addresses.ts';
 import { type HashKey, PathHasher } from './hash.ts';

@@ -20,7 +20,8 @@ import {
   ValueRuleLayout,
   ValueRulesLayout,
 } from '@bailiff/bpf/runtime-layout';
-import { ACTIONS, operationNumber, PATH_KINDS, PATH_MATCHES, type RuleAction } from '../sets/names.ts';
+import { RULE_ACTIONS, type RuleAction } from '@bailiff/vocabulary';
+import { operationNumber, PATH_KINDS, PATH_MATCHES } from '../sets/names.ts';
 import type { AddressEntry } from './addresses.ts';
 import type { CompiledSet, SetHead, ValueEntry } from './compile.ts';
 import { ADDRESS_RULES, PATH_RULES, VALUE_RULES } from './layout.ts';
@@ -41,7 +42,7 @@ export interface EncodedSet {
   readonly sources: readonly MapEntry[];
 }
 
-const actionNumber = (action: RuleAction): number => ACTIONS.indexOf(action);
+const actionNumber = (action: RuleAction): number => RULE_ACTIONS.indexOf(action);
 
 function u32(value: number): Buffer {
   const buffer = Buffer.alloc(4);

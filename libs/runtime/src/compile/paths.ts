@@ -8,8 +8,9 @@
  * directory, each source keeps only the strongest marker, then the first.
  */
 
+import type { OperationName, RuleAction } from '@bailiff/vocabulary';
 import { type FieldRef, PolicyError } from '../sets/errors.ts';
-import { type OperationName, operationMask, type PathKind, type PathMatch, type RuleAction } from '../sets/names.ts';
+import { operationMask, type PathKind, type PathMatch } from '../sets/names.ts';
 import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
 import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';

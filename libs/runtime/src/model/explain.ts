@@ -4,9 +4,9 @@
  * Data path: merge.ts → here → CLI. Pure. It reports the decision of model.ts and decides nothing
  * itself.
  */
-import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
+import { type OperationName, POSTURE_CLASSES, type PostureClass, type RuleAction } from '@bailiff/vocabulary';
 import { EXTRA_UNRESOLVED } from '../compile/layout.ts';
-import { type OperationName, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import { postureOf, valueName } from '../sets/names.ts';
 import type { Match, PolicySet, RuleIR } from '../sets/set.ts';
 import { type Decision, decide, type Operation, type TaskFacts } from './model.ts';
 

@@ -7,13 +7,14 @@
  * would create an alias of a denied path. Last, allow rules against the posture of the class. Audit
  * rules are counted in addition and never hide a denial.
  */
+
 import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
-import { POSTURE_CLASSES } from '@bailiff/policy';
+import { type OperationName, POSTURE_CLASSES, RULE_ACTIONS, type RuleAction } from '@bailiff/vocabulary';
 import { decidableOperations } from '../compile/compile.ts';
 import { components } from '../compile/hash.ts';
 import { EXTRA_POSTURE, EXTRA_UNRESOLVED } from '../compile/layout.ts';
 import { guardedNames } from '../compile/paths.ts';
-import { ACTIONS, type OperationName, postureOf, type RuleAction, SOCKET_ANY, socketValue } from '../sets/names.ts';
+import { postureOf, SOCKET_ANY, socketValue } from '../sets/names.ts';
 import {
   type AddressMatch,
   ANCESTOR_OPERATIONS,
@@ -235,7 +236,7 @@ export function decide(set: PolicySet, operation: Operation, task: TaskFacts): D
   );
   const audit = matched.find((rule) => rule.action === 'audit');
   const counted: Counted[] = audit === undefined ? [] : [{ cell: audit.index, action: 'audit' }];
-  const strongest = (action: RuleAction) => ACTIONS.indexOf(action);
+  const strongest = (action: RuleAction) => RULE_ACTIONS.indexOf(action);
   const denial = matched
     .filter((rule) => denies(rule.action))
     .reduce<RuleIR | null>(

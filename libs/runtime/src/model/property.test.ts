@@ -1,12 +1,8 @@
 // Compiled sets decide as the model, over random policies and operations of a small world with many
 // overlaps.
-import {
-  CAPABILITIES,
-  FILE_OPERATIONS,
-  MOUNT_OPERATIONS,
-  type RuntimePolicyInput,
-  runtimePolicy,
-} from '@bailiff/policy';
+
+import { type RuntimePolicyInput, runtimePolicy } from '@bailiff/policy';
+import { CAPABILITIES, FILE_OPERATIONS, MOUNT_OPERATIONS, OPERATIONS, RULE_ACTIONS } from '@bailiff/vocabulary';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileSet } from '../compile/compile.ts';
@@ -14,7 +10,7 @@ import { encodeSet } from '../compile/encode.ts';
 import { mergeSelected } from '../policies/merge.ts';
 import type { NamedPolicy } from '../policies/select.ts';
 import { PolicyError } from '../sets/errors.ts';
-import { ACTIONS, OPERATIONS, socketValue } from '../sets/names.ts';
+import { socketValue } from '../sets/names.ts';
 import { EncodedMaps } from './lookup-for-tests.ts';
 import { decide, type Operation } from './model.ts';
 
@@ -181,7 +177,7 @@ const task = fc.record({
 
 const numbered = (decision: ReturnType<typeof decide>) => ({
   outcome: decision.outcome,
-  counted: decision.counted.map(({ cell, action }) => ({ cell, action: ACTIONS.indexOf(action) })),
+  counted: decision.counted.map(({ cell, action }) => ({ cell, action: RULE_ACTIONS.indexOf(action) })),
 });
 
 describe('runtime policies', () => {

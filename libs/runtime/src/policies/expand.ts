@@ -5,35 +5,35 @@
  * Invariants: pure. Every match names the field that it came from. An allow rule for addresses also
  * allows the sockets that it needs, because a posture on the network class applies to both.
  */
+
 import assert from 'node:assert/strict';
 import {
-  CAPABILITIES,
-  EXECUTE_OPERATIONS,
   type ExecuteMatch,
-  FILE_OPERATIONS,
   type FileMatch,
   kindOf,
-  MOUNT_OPERATIONS,
-  NETWORK_OPERATIONS,
   type NetworkMatch,
   parsePorts,
   type RuntimeRule,
   type SocketMatch,
   stripSlash,
-  UNIX_OPERATIONS,
   type UnixMatch,
 } from '@bailiff/policy';
 import {
+  CAPABILITIES,
   DRIFT_VALUES,
+  EXECUTE_OPERATIONS,
   FAMILY_NUMBERS,
+  FILE_OPERATIONS,
   KERNEL_VALUES,
+  MOUNT_OPERATIONS,
   MOUNT_VALUES,
+  NETWORK_OPERATIONS,
   type OperationName,
   PROTOCOL_NUMBERS,
-  SOCKET_ANY,
-  socketValue,
   TYPE_NUMBERS,
-} from '../sets/names.ts';
+  UNIX_OPERATIONS,
+} from '@bailiff/vocabulary';
+import { SOCKET_ANY, socketValue } from '../sets/names.ts';
 import { ANONYMOUS, type Match, type ValueMatch } from '../sets/set.ts';
 
 type Where = Pick<FileMatch, 'paths' | 'directories' | 'recursive' | 'suffixes'>;

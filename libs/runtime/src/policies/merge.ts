@@ -7,16 +7,10 @@
  * weakens another: all denials hold, and the strictest posture of each class holds. Allow rules of
  * all policies count together.
  */
-import {
-  POSTURE_CLASSES,
-  POSTURE_OF,
-  type PostureClass,
-  type RuleKind,
-  type RuntimePolicy,
-  type RuntimeRule,
-} from '@bailiff/policy';
+
+import { POSTURE_OF, type RuleKind, type RuntimePolicy, type RuntimeRule } from '@bailiff/policy';
+import { POSTURE_CLASSES, type PostureClass, type RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import type { RuleAction } from '../sets/names.ts';
 import {
   digestOf,
   MAX_SET_RULES,

@@ -1,14 +1,14 @@
 // Each policy of policies/: it parses, compiles and is described; it refuses its attacks and allows
 // normal use.
+
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CAPABILITIES } from '@bailiff/policy';
+import { CAPABILITIES, KERNEL_VALUES, MOUNT_VALUES } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
 import { compileSet } from '../compile/compile.ts';
 import { encodeSet } from '../compile/encode.ts';
 import { explain } from '../model/explain.ts';
 import type { Operation } from '../model/model.ts';
-import { KERNEL_VALUES, MOUNT_VALUES } from '../sets/names.ts';
 import { onAddress, onPath, onValue, socket, task } from '../testing.ts';
 import { loadPolicyFile } from './load.ts';
 import { mergePolicies, mergeSelected } from './merge.ts';

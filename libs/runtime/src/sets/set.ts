@@ -6,9 +6,10 @@
  * it. Invariants: plain data that survives JSON. The index of a rule is its counter cell. Equal
  * content has an equal digest.
  */
+
 import { createHash } from 'node:crypto';
-import type { Level, PostureClass } from '@bailiff/policy';
-import type { OperationName, PathMatch, RuleAction } from './names.ts';
+import type { Level, OperationName, PostureClass, RuleAction } from '@bailiff/vocabulary';
+import type { PathMatch } from './names.ts';
 
 /**
  * Maximum number of rules of one set, far above what a person writes. It limits counters and the
