@@ -48,8 +48,8 @@ export const RUNTIME_LOSSES = [
 export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
 /**
- * Pinned maps of the LSM programs. `samples` belongs to the packet programs. rt_buckets and scratch
- * maps are not pinned.
+ * Pinned maps of the LSM programs. `samples` belongs to the packet programs. Only the kernel uses
+ * rt_buckets; scratch maps are not pinned.
  */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
