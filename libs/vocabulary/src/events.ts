@@ -1,6 +1,6 @@
 /**
- * Words of violations, verdicts and responses, in the order of the Avro enums. Avro schemas are JSON
- * and repeat them; a test in libs/schemas holds both equal.
+ * Words of violations, verdicts and responses, in the order of the Avro enums. Avro schemas are
+ * JSON and repeat them; a test in libs/schemas holds both equal.
  */
 
 /** spoof: packets. lsm: operations of programs. */

@@ -1,7 +1,7 @@
 /**
- * Words of packets, operations and events, defined once. Kernel enums, Avro enums, policy schemas and
- * texts derive from these lists, or a test holds them equal. No imports, so that every library can
- * use it.
+ * Words of packets, operations and events, defined once. Kernel enums, Avro enums, policy schemas
+ * and texts derive from these lists, or a test holds them equal. No imports, so that every library
+ * can use it.
  */
 export * from './capabilities.ts';
 export * from './events.ts';

@@ -95,7 +95,7 @@ export interface Meta {
 
 const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
 
-/** 0 stands for "not set", so it is refused. */
+/** 0 means "not set", so it is refused. */
 function u16(value: number, what: string): number {
   assert(Number.isInteger(value) && value >= 1 && value <= 0xffff, `${what} is not 1 to 65535: ${value}`);
   return value;

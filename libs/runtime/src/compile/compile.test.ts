@@ -185,7 +185,7 @@ describe('explaining', () => {
     [
       onValue('mount', 3),
       'test-1/kernel-posture',
-      'mount remount is blocked: no rule allows it and test-1/kernel-posture says so',
+      'mount remount is blocked: no rule allows it and test-1/kernel-posture denies it',
     ],
     [onValue('mount', 4), null, 'mount umount passes: rule test-1/bind allows it'],
     [

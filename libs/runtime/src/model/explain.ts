@@ -58,7 +58,7 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
     case 'alias-guard':
       return `it would make another name for what ${decidedBy} denies`;
     case 'posture':
-      return `no rule allows it and ${decidedBy} says so`;
+      return `no rule allows it and ${decidedBy} denies it`;
     case 'unresolved':
       return `onUnresolvable is ${set.onUnresolvable}`;
     case 'allow': {

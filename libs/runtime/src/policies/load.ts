@@ -63,7 +63,7 @@ export function loadPolicyFile(text: string, file = 'policy'): NamedPolicy[] {
   for (const place of placesIn(text, file)) {
     const named = policyIn(place);
     if (policies.has(named.key))
-      refusePlace(place, [{ path: ['metadata', 'name'], message: `${named.key} stands here twice` }]);
+      refusePlace(place, [{ path: ['metadata', 'name'], message: `${named.key} is defined twice` }]);
     policies.set(named.key, named);
   }
   return [...policies.values()];

@@ -1,9 +1,9 @@
 /**
- * Names ↔ numbers of the runtime ABI (bpf/runtime/layout.h) that only compiling and deciding need, and
- * functions over the operations of the vocabulary.
+ * Names ↔ numbers of the runtime ABI (bpf/runtime/layout.h) that only compiling and deciding need,
+ * and functions over the operations of the vocabulary.
  *
- * Invariants: the index in a list is the enum's value (append only). names.test.ts compares the lists
- * with the BTF of the object.
+ * Invariants: the index in a list is the enum's value (append only). names.test.ts compares the
+ * lists with the BTF of the object.
  */
 import {
   CAPABILITIES,
