@@ -5,7 +5,7 @@
  *   links/link-<ifindex>-<generation>-<in|out>       a tcx link
  *   links/tc-<ifindex>-<generation>-<in|out>[-q]     program of a clsact filter, which has no pin of
  *                                                    its own; -q: Bailiff created its qdisc
- *   links/…-moving                                   a new link at the head that replaces the one
+ *   links/…-moving                                   a new link that replaces the one without suffix
  *
  * Data path: object.ts, detach.ts, and `status` without a collector read their attachments here.
  * Invariants: a name that does not parse is not Bailiff's and stays. All filters have one priority
