@@ -1,10 +1,10 @@
+import { defaultMode, TUNABLE_VECTORS, VECTORS } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
 import { effectiveMode } from './configuration/scopes.ts';
 import { BUILT_IN_RULES } from './documents/correlation.ts';
 import { BUILT_IN_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './documents/response.ts';
 import { spoofScoped } from './documents/spoof.ts';
-import { isCidr, parseDurationMs } from './vocabulary/units.ts';
-import { defaultMode, TUNABLE_VECTORS, VECTORS } from './vocabulary/vectors.ts';
+import { isCidr, parseDurationMs } from './documents/units.ts';
 
 describe('units', () => {
   it.each([

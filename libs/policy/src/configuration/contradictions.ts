@@ -8,7 +8,7 @@ import type { CorrelationRule, Selection } from '../documents/correlation.ts';
 import type { ResponsePolicy } from '../documents/response.ts';
 import type { RuntimePolicy } from '../documents/runtime.ts';
 import type { Disarm, SpoofCluster } from '../documents/spoof.ts';
-import { parseDurationMs } from '../vocabulary/units.ts';
+import { parseDurationMs } from '../documents/units.ts';
 import type { ConfigKey } from './keys.ts';
 
 export interface Contradiction {

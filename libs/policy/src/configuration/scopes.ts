@@ -4,8 +4,8 @@
  * Names come from Kubernetes and may be anything the API server takes: no key is refused here, one that nobody can write is never found.
  */
 
+import { defaultMode, type Mode, type Vector } from '@bailiff/vocabulary';
 import type { Disarm, SpoofCluster, SpoofScoped } from '../documents/spoof.ts';
-import { defaultMode, type Mode, type Vector } from '../vocabulary/vectors.ts';
 import { ConfigError, type ConfigKey, formatConfigKey } from './keys.ts';
 
 /** Names under which a kind is read at a scope, where it is not the operator's to choose. */

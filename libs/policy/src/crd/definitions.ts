@@ -16,7 +16,7 @@ import { correlationRule } from '../documents/correlation.ts';
 import { responsePolicy } from '../documents/response.ts';
 import { runtimePolicy } from '../documents/runtime.ts';
 import { spoofCluster } from '../documents/spoof.ts';
-import { kubeName } from '../vocabulary/units.ts';
+import { kubeName } from '../documents/units.ts';
 import { CRD_DESCRIPTIONS, CRD_LIST_KEYS, CRD_RULES } from './rules.ts';
 import { addRule, type Schema, structural, withoutDefaults } from './structural.ts';
 

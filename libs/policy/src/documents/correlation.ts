@@ -2,35 +2,40 @@
  * Correlation rules in Sigma's words: `event_count`, `value_count`, `temporal`, `temporal_ordered`, with `group-by`,
  * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
  */
-import * as z from 'zod';
-import { OPERATION_NAMES } from '../vocabulary/runtime-words.ts';
-import { duration, kubeName, revision } from '../vocabulary/units.ts';
-import { USERSPACE_VECTORS, VECTORS } from '../vocabulary/vectors.ts';
 
-export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
-export type Level = (typeof LEVELS)[number];
-export const GROUP_BY = ['pod', 'owner', 'namespace', 'node'] as const;
-export type GroupBy = (typeof GROUP_BY)[number];
+import {
+  GROUP_BY,
+  IFACE_STATES,
+  LEVELS,
+  OPERATIONS,
+  PACKET_ACTIONS,
+  type RULE_TYPES,
+  USERSPACE_VECTORS,
+  VECTORS,
+  VIOLATION_KINDS,
+} from '@bailiff/vocabulary';
+import * as z from 'zod';
+import { duration, kubeName, revision } from './units.ts';
 
 const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
 
 /** Which violations a rule looks at; what is not said matches all. */
 export const selection = z.strictObject({
   kinds: z
-    .array(z.enum(['spoof', 'lsm']))
+    .array(z.enum(VIOLATION_KINDS))
     .min(1)
     .max(64)
     .optional()
     .describe('spoof: packets; lsm: operations of programs'),
   vectors: z.array(anyVector).min(1).max(64).optional().describe('what packets were judged for'),
   actions: z
-    .array(z.enum(['audit', 'drop']))
+    .array(z.enum(PACKET_ACTIONS))
     .min(1)
     .max(64)
     .optional()
     .describe('drop: prevented; audit: counted and passed'),
   states: z
-    .array(z.enum(['unknown', 'provisional', 'programmed']))
+    .array(z.enum(IFACE_STATES))
     .min(1)
     .max(64)
     .optional()
@@ -43,7 +48,7 @@ export const selection = z.strictObject({
     .optional()
     .describe('names of their rules; a posture is the rule `<class>-posture`'),
   operations: z
-    .array(z.enum(OPERATION_NAMES))
+    .array(z.enum(OPERATIONS))
     .min(1)
     .max(64)
     .optional()
@@ -78,7 +83,7 @@ const condition = z
       .describe('packets or operations in the window, sampled or not'),
   })
   .describe('a verdict is issued when the window holds at least so many');
-const type = <T extends string>(name: T) => z.literal(name).describe('what is weighed');
+const type = <T extends (typeof RULE_TYPES)[number]>(name: T) => z.literal(name).describe('what is weighed');
 const selected = selection.default({}).describe('which violations it looks at; absent: all');
 
 export const eventCount = z.strictObject({

@@ -2,23 +2,16 @@
  * Response policies: which verdicts are answered, by which actions, under which guards. Dry-run unless the operator says
  * otherwise, because an answer to a wrong verdict is an outage.
  */
+import { CAPTURED_ARGUMENTS, LEVELS, RESPONSE_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { duration, kubeName, revision } from '../vocabulary/units.ts';
-import { LEVELS } from './correlation.ts';
-
-export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'] as const;
-export type ResponseActionName = (typeof ACTIONS)[number];
-
-/** How much of processes' arguments a capture tells. */
-export const CAPTURED_ARGUMENTS = ['none', 'redacted', 'full'] as const;
-export type CapturedArguments = (typeof CAPTURED_ARGUMENTS)[number];
+import { duration, kubeName, revision } from './units.ts';
 
 /** Namespaces that are never touched unless the policy's own list says otherwise. */
 export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
 
 const step = z.strictObject({
   action: z
-    .enum(ACTIONS)
+    .enum(RESPONSE_ACTIONS)
     .describe('what is done to the pod (cordon: to its node; capture: its processes and sockets are recorded)'),
   after: duration(0, 24 * 3_600_000)
     .optional()

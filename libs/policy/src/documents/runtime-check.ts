@@ -4,8 +4,9 @@
  * Refused, not warned about: a rule that can never be in force is an error of whoever wrote it, and a security policy that does less
  * than it says is worse than none. Pure.
  */
+
+import type { Posture, PostureClass } from '@bailiff/vocabulary';
 import type * as z from 'zod';
-import type { Posture, PostureClass } from '../vocabulary/runtime-words.ts';
 import { kindOf, POSTURE_OF, RULE_KINDS, type RuleKind, type RuntimeRule } from './runtime-rule.ts';
 
 /** What of a RuntimePolicy is checked here. */

@@ -5,7 +5,6 @@
  * Bounds: path text as the kernel walks it (64 components of 255 bytes), lists so that one policy stays below 512 KiB of JSON.
  */
 import { BlockList, isIP } from 'node:net';
-import * as z from 'zod';
 import {
   CAPABILITIES,
   EXECUTE_OPERATIONS,
@@ -17,8 +16,9 @@ import {
   SOCKET_FAMILIES,
   SOCKET_TYPES,
   UNIX_OPERATIONS,
-} from '../vocabulary/runtime-words.ts';
-import { cidr as anyCidr } from '../vocabulary/units.ts';
+} from '@bailiff/vocabulary';
+import * as z from 'zod';
+import { cidr as anyCidr } from './units.ts';
 
 /** Components of a path that the kernel program walks; a longer path is never matched, so it is refused. */
 export const MAX_PATH_COMPONENTS = 64;

@@ -1,7 +1,7 @@
 /** One rule of a runtime policy: its action, the programs that it restricts, and exactly one kind of match. */
+
+import { type PostureClass, RUNTIME_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { type PostureClass, RUNTIME_ACTIONS } from '../vocabulary/runtime-words.ts';
-import { kubeName } from '../vocabulary/units.ts';
 import {
   capabilitiesMatch,
   containerPath,
@@ -14,6 +14,7 @@ import {
   socketMatch,
   unixMatch,
 } from './runtime-match.ts';
+import { kubeName } from './units.ts';
 
 const source = z.strictObject({
   path: containerPath.describe('absolute path of the program inside the container'),

@@ -4,12 +4,12 @@
  * A policy names its pods, a mode, a posture for each class of operations and up to 256 rules of one kind each. Contradictions within a
  * policy are refused here (runtime-check.ts); between policies, denial wins (libs/runtime, merge.ts).
  */
+
+import { LEVELS, POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { POSTURES, RUNTIME_MODES } from '../vocabulary/runtime-words.ts';
-import { kubeName, labelKey, labels, labelValue, revision } from '../vocabulary/units.ts';
-import { LEVELS } from './correlation.ts';
 import { checkRules } from './runtime-check.ts';
 import { runtimeRule } from './runtime-rule.ts';
+import { kubeName, labelKey, labels, labelValue, revision } from './units.ts';
 
 /** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;

@@ -2,10 +2,11 @@
  * Spoof policy: the mode of each vector and what surrounds it, at three scopes (cluster, namespace, workload). What is not
  * said at a narrower scope is inherited from the wider one; what nobody says is as it is built in.
  */
+
+import { MODES, TUNABLE_VECTORS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { cidr, duration, kubeName, revision } from '../vocabulary/units.ts';
-import { MODES, TUNABLE_VECTORS } from '../vocabulary/vectors.ts';
 import { unguardedNodes } from './unguarded.ts';
+import { cidr, duration, kubeName, revision } from './units.ts';
 
 const mode = z.enum(MODES);
 const ports = z.array(z.number().int().min(1).max(65535)).max(8);

@@ -3,7 +3,7 @@
  * otherwise, because a taint keeps every new pod off a node.
  */
 import * as z from 'zod';
-import { duration, labels } from '../vocabulary/units.ts';
+import { duration, labels } from './units.ts';
 
 /** Of the taint that ipam-sync puts, and of no other that it touches. */
 export const UNGUARDED_TAINT_KEY = 'bailiff.dev/unguarded';
