@@ -163,7 +163,7 @@ struct {
 	__type(value, struct socket_maker);
 } rt_sockets SEC(".maps");
 
-/* The ring of the spoof half, by its pin, so that user space reads one ring. Created if missing. */
+/* The ring of the packet programs, by its pin, so that user space reads one ring. Created if missing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
