@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LabError, tellError } from './errors.ts';
-import { takeDownLabs } from './retire.ts';
-import { type LabState, processStartTicks, writeState } from './state.ts';
+import { takeDownLabs } from './state/retire.ts';
+import { type LabState, processStartTicks, writeState } from './state/state.ts';
 import { startLab } from './supervisor/bring-up.ts';
 
 afterEach(() => vi.restoreAllMocks());

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { attackReport } from '../report.ts';
-import type { LabPodInfo } from '../state.ts';
+import { attackReport } from '../command/report.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { castAround, podMeant } from './by-hand.ts';
 import { HAND_VECTORS, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
 

@@ -12,7 +12,7 @@ import { LabError } from '../errors.ts';
 import { ensureLabtool, labtoolArgs } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 import { startLines } from '../process/lines.ts';
-import type { LabInfo, LabPodInfo } from '../state.ts';
+import type { LabInfo, LabPodInfo } from '../state/state.ts';
 import { type HandFrame, type HandVector, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
 import { packFrames } from './frames.ts';
 import { type CountReport, parseReport, type SendReport } from './json-lines.ts';

@@ -2,7 +2,7 @@
 
 import { netnsPath } from '../names.ts';
 import { exec } from '../process/exec.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { appBundle } from '../supervisor/build.ts';
 import type { Lab } from '../supervisor/lab.ts';
 

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { openPinnedRuntimeMaps, RUNTIME_EXTRA_CELLS } from '@bailiff/bpf';
 import { LabError } from '../errors.ts';
 import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { ESCAPE_WAYS, type EscapeCounts, type EscapeWay } from './escape-summary.ts';
 

@@ -10,7 +10,7 @@ import { loadPolicyFile } from '@bailiff/runtime';
 import { type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import { watchBus } from '../attack/bus-tally.ts';
 import { CHECKOUT } from '../native-tool.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { until } from '../until.ts';

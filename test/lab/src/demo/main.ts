@@ -7,7 +7,7 @@
  */
 import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
 import { debugWanted, LabError, tellError } from '../errors.ts';
-import { removeStaleLabs } from '../retire.ts';
+import { removeStaleLabs } from '../state/retire.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { escapeAct } from './escape-act.ts';

@@ -1,5 +1,5 @@
 /** Flags of the demo. */
-import { parseFlags, wrongUse } from '../flags.ts';
+import { parseFlags, wrongUse } from '../command/flags.ts';
 import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
 

@@ -1,7 +1,7 @@
 import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { isReadyLine } from '../process/children.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { missingFromSnapshot, missingGuard } from './readiness.ts';
 
 const pod = {

@@ -5,7 +5,7 @@
 import { type Bus, encodeToken, openBucket } from '@bailiff/bus';
 import { type NodeSnapshot, type NodeStatus, nodeSnapshot, nodeStatus } from '@bailiff/schemas';
 import type { LabPlan } from '../plan.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { type Probe, until } from '../until.ts';
 
 /** Names the first pod that a node's snapshot does not hold in full; null when it holds all. */

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, readlinkSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { lastLines, namelessFile } from './nameless-file.ts';
+import { lastLines, namelessFile } from './unlinked-file.ts';
 
 it('a nameless file - holds what a child wrote, of which the last lines are shown, and is nowhere', () => {
   const file = namelessFile();

@@ -1,7 +1,7 @@
 /** What the lab tells a person. Pure text. */
-import { fullName, type HandOutcome } from './attack/by-hand.ts';
-import type { LabOptions } from './plan.ts';
-import type { KnownLab, LabInfo } from './state.ts';
+import { fullName, type HandOutcome } from '../attack/by-hand.ts';
+import type { LabOptions } from '../plan.ts';
+import type { KnownLab, LabInfo } from '../state/state.ts';
 
 /** Columns padded to their widest cell, two spaces between. */
 export function table(rows: readonly (readonly string[])[]): string {

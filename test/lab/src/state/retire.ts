@@ -2,8 +2,8 @@
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { removeEverything, takeDown } from './cleanup.ts';
-import { LabError } from './errors.ts';
-import { LABS_DIR } from './names.ts';
+import { LabError } from '../errors.ts';
+import { LABS_DIR } from '../names.ts';
 import { isAlive, listLabs, readState } from './state.ts';
 
 /** A directory without a state may belong to a supervisor that begins this very moment. */

@@ -2,9 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { findCgroup2 } from './cgroup.ts';
+import { findCgroup2 } from '../cgroup.ts';
 import { mountsBelow } from './cleanup.ts';
-import { listReport } from './report.ts';
+import { listReport } from '../command/report.ts';
 import { isAlive, type LabState, listLabs, processStartTicks, startTicksOf, writeState } from './state.ts';
 
 let labsDir = '';

@@ -6,13 +6,13 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm, rmdir } from 'node:fs/promises';
 import path from 'node:path';
-import { cgroup2Mount, killCgroup, removeCgroup } from './cgroup.ts';
-import { LabError } from './errors.ts';
-import { cgroupName, isLabId, LABS_DIR, netnsPrefix, notALabId } from './names.ts';
-import { deleteNetns, listNetns } from './net/netns.ts';
-import { exec } from './process/exec.ts';
+import { cgroup2Mount, killCgroup, removeCgroup } from '../cgroup.ts';
+import { LabError } from '../errors.ts';
+import { cgroupName, isLabId, LABS_DIR, netnsPrefix, notALabId } from '../names.ts';
+import { deleteNetns, listNetns } from '../net/netns.ts';
+import { exec } from '../process/exec.ts';
 import { isAlive, readState } from './state.ts';
-import { until } from './until.ts';
+import { until } from '../until.ts';
 
 /** A supervisor that was asked to stop ends its apps in order first; after this long it is killed. */
 const SUPERVISOR_STOP_MS = 30_000;

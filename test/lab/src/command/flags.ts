@@ -3,7 +3,7 @@
  * is wrong: its own messages explain the workings of Node instead of the command.
  */
 import { parseArgs } from 'node:util';
-import { LabError } from './errors.ts';
+import { LabError } from '../errors.ts';
 
 export type FlagTable = Readonly<Record<string, { readonly type: 'string' | 'boolean'; readonly short?: string }>>;
 export type FlagValues<T extends FlagTable> = {

@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { isLabId, LABS_DIR } from './names.ts';
+import { isLabId, LABS_DIR } from '../names.ts';
 
 export interface LabPodInfo {
   namespace: string;
