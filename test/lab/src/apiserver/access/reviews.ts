@@ -1,0 +1,78 @@
+// Reviews: questions about access that are answered and not stored.
+//
+// SelfSubjectReview (who am I), SelfSubjectAccessReview (may I) and TokenReview (who is this token). Answers come from
+// the same tokens and rules that every request is judged by. Pure.
+
+import { mayDo, type Tokens, type TokenUser } from './auth.ts';
+import { apiVersionOf, defineResource, type ResourceDef, type Verb } from '../kinds/resources.ts';
+import { at, type JsonObject, listAt, type ObjectInput, textAt } from '../types.ts';
+
+const review = (group: string, plural: string, kind: string): ResourceDef =>
+  defineResource({ group, version: 'v1', plural, kind, namespaced: false, verbs: ['create'] });
+
+/** The review resources, in the order in which discovery lists them. */
+export const reviewResources: ResourceDef[] = [
+  review('authentication.k8s.io', 'selfsubjectreviews', 'SelfSubjectReview'),
+  review('authentication.k8s.io', 'tokenreviews', 'TokenReview'),
+  review('authorization.k8s.io', 'selfsubjectaccessreviews', 'SelfSubjectAccessReview'),
+];
+
+/** The answer to a review, or undefined when the resource is none. */
+export function answerReview(
+  def: ResourceDef,
+  input: ObjectInput,
+  user: TokenUser,
+  tokens: Tokens,
+): JsonObject | undefined {
+  if (!reviewResources.includes(def)) return undefined;
+  const status = statusOf(def, input, user, tokens);
+  return {
+    kind: def.kind,
+    apiVersion: apiVersionOf(def),
+    metadata: { creationTimestamp: null },
+    spec: input['spec'],
+    status,
+  };
+}
+
+function statusOf(def: ResourceDef, input: ObjectInput, user: TokenUser, tokens: Tokens): JsonObject {
+  switch (def.plural) {
+    case 'selfsubjectreviews':
+      return { userInfo: userInfo(user) };
+    case 'tokenreviews':
+      return tokenStatus(input, tokens);
+    default:
+      return accessStatus(input, user);
+  }
+}
+
+function userInfo(user: TokenUser): JsonObject {
+  const groups = [...(user.groups ?? []), 'system:authenticated'];
+  return {
+    username: user.user,
+    ...(user.uid === undefined ? {} : { uid: user.uid }),
+    groups,
+    ...(user.extra === undefined ? {} : { extra: user.extra }),
+  };
+}
+
+function tokenStatus(input: ObjectInput, tokens: Tokens): JsonObject {
+  const asked = listAt<string>(input, 'spec', 'audiences');
+  const reviewed = tokens.review(textAt(input, 'spec', 'token'), asked.length > 0 ? asked : undefined);
+  if ('error' in reviewed) return { user: {}, error: reviewed.error };
+  return { authenticated: true, user: userInfo(reviewed.user), audiences: reviewed.audiences };
+}
+
+function accessStatus(input: ObjectInput, user: TokenUser): JsonObject {
+  const attributes = at(input, 'spec', 'resourceAttributes');
+  if (attributes === undefined) return { allowed: false, reason: 'only resourceAttributes are understood' };
+  const asked = {
+    verb: textAt(attributes, 'verb') as Verb,
+    group: textAt(attributes, 'group'),
+    resource: textAt(attributes, 'resource'),
+    subresource: textAt(attributes, 'subresource'),
+    namespace: textAt(attributes, 'namespace'),
+    name: textAt(attributes, 'name'),
+  };
+  return { allowed: mayDo(user, asked) };
+}

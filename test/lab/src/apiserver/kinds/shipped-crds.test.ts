@@ -1,0 +1,82 @@
+// The shipped definitions against the schemas that everything else is checked by: what the API server would take, and what it refuses.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import {
+  ConfigError,
+  keyOfResource,
+  parseConfigValue,
+  RESOURCE_KINDS,
+  RESOURCE_PLURALS,
+  type ResourceKind,
+  valueOfResource,
+} from '@bailiff/policy';
+import { describe, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { admitCustom, resourcesOf } from './crds.ts';
+import { ApiError } from '../errors.ts';
+import { RESOURCE_CASES } from './resource-cases.ts';
+import { type JsonObject, type KubeObject, textAt } from '../types.ts';
+
+const root = path.resolve(import.meta.dirname, '../../../../..');
+
+/** As kubectl reads it. */
+function objectsIn(directory: string): [string, KubeObject][] {
+  const files = readdirSync(path.join(root, directory)).filter((file) => file !== 'kustomization.yaml');
+  return files.flatMap((file) =>
+    parseAllDocuments(readFileSync(path.join(root, directory, file), 'utf8'), { version: '1.1' }).map(
+      (document): [string, KubeObject] => {
+        const object = document.toJS() as KubeObject;
+        return [`${directory}/${file} ${object.metadata.name}`, object];
+      },
+    ),
+  );
+}
+
+const definitions = new Map(objectsIn('k8s/crds').map(([, crd]) => [textAt(crd, 'spec', 'names', 'kind'), crd]));
+
+/** The object as stored, or the fields that the server refuses. */
+function served(kind: ResourceKind, spec: JsonObject): { spec: JsonObject } | { refused: string } {
+  const crd = definitions.get(kind)!;
+  const object = { apiVersion: 'bailiff.dev/v1alpha1', kind, metadata: { name: 'x' }, spec } as unknown as KubeObject;
+  try {
+    return { spec: admitCustom(resourcesOf(crd)[0]!, crd, object, true).spec as JsonObject };
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return { refused: error.message };
+  }
+}
+
+/** What the mirror makes of it; the message when it refuses. */
+function mirrored(kind: ResourceKind, spec: JsonObject): { value: unknown } | { refused: string } {
+  try {
+    const value = parseConfigValue(keyOfResource(kind, 'x', spec), JSON.stringify(valueOfResource(kind, spec)));
+    return { value };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { refused: error.message };
+  }
+}
+
+describe('shipped definitions', () => {
+  test('there is one of each kind', () => {
+    expect([...definitions.keys()].sort()).toEqual([...RESOURCE_KINDS].sort());
+    for (const kind of RESOURCE_KINDS)
+      expect(definitions.get(kind)?.metadata.name).toBe(`${RESOURCE_PLURALS[kind]}.bailiff.dev`);
+  });
+
+  test.each([...objectsIn('k8s/examples'), ...objectsIn('policies')])('%s - is taken by both', (_, object) => {
+    const kind = object.kind as ResourceKind;
+    const stored = served(kind, object.spec as JsonObject);
+    expect(stored).not.toHaveProperty('refused');
+    // The defaults that the server sets are those that every reader assumes.
+    expect(mirrored(kind, (stored as { spec: JsonObject }).spec)).toEqual(mirrored(kind, object.spec as JsonObject));
+    expect(mirrored(kind, object.spec as JsonObject)).not.toHaveProperty('refused');
+  });
+});
+
+test.each(RESOURCE_CASES)('judged alike - %s %j: %s', (kind, given, right) => {
+  const spec = JSON.parse(JSON.stringify(given)) as JsonObject;
+  const answers = { server: !('refused' in served(kind, spec)), mirror: !('refused' in mirrored(kind, spec)) };
+  expect(answers).toEqual(right === 'mirror' ? { server: true, mirror: false } : { server: right, mirror: right });
+});

@@ -1,0 +1,91 @@
+// What a DELETE does to an object: nothing yet, a mark with a deadline, or removal. Pure.
+//
+// Pods are deleted gracefully: marked, and removed when the node's agent deletes again with no grace. A second delete
+// may only shorten the grace. Finalizers hold an object until the last one is taken off.
+
+import { conflict } from '../errors.ts';
+import type { ResourceDef } from '../kinds/resources.ts';
+import { strategyFor } from '../kinds/strategies.ts';
+import type { KubeObject } from '../types.ts';
+
+export interface DeleteOptions {
+  gracePeriodSeconds?: number;
+  preconditions?: { uid?: string; resourceVersion?: string };
+  propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
+  dryRun?: boolean;
+  /** Called before anything is stored; throws ApiError to refuse. */
+  review?: (object: KubeObject | null, oldObject: KubeObject | null) => void;
+}
+
+export type DeletePlan =
+  /** Deletion is under way already; nothing changes. */
+  | { step: 'pending' }
+  /** Stored with these marks, and kept. */
+  | { step: 'mark'; marked: KubeObject }
+  /** Stored with these marks where present, then removed. */
+  | { step: 'remove'; marked: KubeObject | undefined };
+
+/** Seconds since the epoch → RFC 3339 in whole seconds. */
+export function timeText(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+/** Throws 409 when the object is not the one that was meant. */
+export function checkPreconditions(def: ResourceDef, object: KubeObject, options: DeleteOptions): void {
+  const { uid, resourceVersion } = options.preconditions ?? {};
+  const named = { ...def, plural: def.kind };
+  if (uid && uid !== object.metadata.uid) {
+    const why = `the UID in the precondition (${uid}) does not match the UID in record (${object.metadata.uid}). The object might have been deleted and then recreated`;
+    throw conflict(named, object.metadata.name, why);
+  }
+  if (resourceVersion && resourceVersion !== object.metadata.resourceVersion) {
+    const why = `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${object.metadata.resourceVersion}). The object might have been modified`;
+    throw conflict(named, object.metadata.name, why);
+  }
+}
+
+export function planDelete(def: ResourceDef, object: KubeObject, options: DeleteOptions, nowMs: number): DeletePlan {
+  if (def.storage === 'namespaces') return planNamespace(object, nowMs);
+  const finalizers = object.metadata.finalizers ?? [];
+  const graceOf = strategyFor(def.storage).graceSeconds;
+  const before = object.metadata.deletionTimestamp;
+  if (graceOf === undefined) {
+    if (finalizers.length === 0) return { step: 'remove', marked: undefined };
+    return before === undefined ? { step: 'mark', marked: withMarks(object, nowMs, 0) } : { step: 'pending' };
+  }
+  let marked: KubeObject;
+  let seconds: number;
+  if (before === undefined) {
+    seconds = graceOf(object, options.gracePeriodSeconds);
+    marked = withMarks(object, nowMs + seconds * 1000, seconds);
+  } else {
+    const current = object.metadata.deletionGracePeriodSeconds ?? 0;
+    const asked = options.gracePeriodSeconds;
+    if (asked === undefined || asked >= current) return { step: 'pending' };
+    seconds = Math.max(0, asked);
+    const deadline = Date.parse(before) - (current - seconds) * 1000;
+    marked = withMarks(object, Math.max(deadline, nowMs), seconds);
+  }
+  return seconds === 0 && finalizers.length === 0 ? { step: 'remove', marked } : { step: 'mark', marked };
+}
+
+/** A namespace goes when its contents are gone: namespaces.ts removes it. */
+function planNamespace(object: KubeObject, nowMs: number): DeletePlan {
+  if (object.metadata.deletionTimestamp !== undefined) return { step: 'pending' };
+  const marked = { ...object, metadata: { ...object.metadata, deletionTimestamp: timeText(nowMs) } };
+  return { step: 'mark', marked: { ...marked, status: { ...object.status, phase: 'Terminating' } } };
+}
+
+function withMarks(object: KubeObject, deadlineMs: number, graceSeconds: number): KubeObject {
+  const metadata = { ...object.metadata };
+  if (metadata.generation !== undefined && metadata.deletionTimestamp === undefined) metadata.generation += 1;
+  metadata.deletionTimestamp = timeText(deadlineMs);
+  metadata.deletionGracePeriodSeconds = graceSeconds;
+  return { ...object, metadata };
+}
+
+/** True when an update took the last thing away that held a deleted object. */
+export function isReleased(def: ResourceDef, object: KubeObject): boolean {
+  if (object.metadata.deletionTimestamp === undefined || def.storage === 'namespaces') return false;
+  return (object.metadata.finalizers ?? []).length === 0 && (object.metadata.deletionGracePeriodSeconds ?? 0) === 0;
+}
