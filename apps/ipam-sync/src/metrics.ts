@@ -3,7 +3,7 @@ import type { ReflectorStats } from '@bailiff/kube';
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
 import type { Counter, Histogram, Registry } from 'prom-client';
 import type { MirrorStats } from './mirror/mirror.ts';
-import type { WriterStats } from './writer.ts';
+import type { WriterStats } from './snapshots/writer.ts';
 
 /** Read at each scrape. */
 export interface Readings {

@@ -14,8 +14,8 @@ import {
   type PodIdentity,
 } from '@bailiff/schemas';
 import type { ClusterState } from './cluster-state.ts';
-import { grantedPrefixes, type PrefixPermits } from './grants.ts';
-import type { Owner, PodRecord } from './records.ts';
+import { grantedPrefixes, type PrefixPermits } from '../pods/grants.ts';
+import type { Owner, PodRecord } from '../pods/records.ts';
 
 /** Controllers of a pod that the API server confirms, from the lowest upwards. */
 export type OwnerLookup = (pod: PodRecord) => Owner[];

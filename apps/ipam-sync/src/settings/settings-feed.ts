@@ -13,7 +13,7 @@ import {
   spoofCluster,
   type UnguardedNodes,
 } from '@bailiff/policy';
-import { type PrefixPermits, permitsOf } from './grants.ts';
+import { type PrefixPermits, permitsOf } from '../pods/grants.ts';
 
 export interface Settings {
   permits: PrefixPermits;

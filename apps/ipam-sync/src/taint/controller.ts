@@ -14,7 +14,7 @@ import type { Clock } from '@bailiff/service';
 import * as z from 'zod';
 import { guardsPods, type JudgedNode, planTaints, type TaintPlan } from './decide.ts';
 import { hasLabels, isTainted, type NodeObject, taintsWith, takesPods } from './node-object.ts';
-import { Silence } from './silence.ts';
+import { Silence } from './heartbeats.ts';
 
 const NODES_BUCKET = 'bailiff_nodes';
 /** Half the interval of a node's status. */

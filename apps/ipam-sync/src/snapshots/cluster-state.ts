@@ -7,7 +7,7 @@
  * cluster's address management, and cutting one of them off would turn that fault (or a kubelet that lies) into an outage.
  */
 import { CLUSTER_KEY, LIST_LIMITS } from '@bailiff/schemas';
-import { type NodeRecord, type PodRecord, sameRecord } from './records.ts';
+import { type NodeRecord, type PodRecord, sameRecord } from '../pods/records.ts';
 
 interface Held {
   record: PodRecord;

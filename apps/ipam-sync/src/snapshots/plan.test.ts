@@ -9,9 +9,9 @@ import {
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ClusterState } from './cluster-state.ts';
-import { NO_PERMITS, permitsOf } from './grants.ts';
+import { NO_PERMITS, permitsOf } from '../pods/grants.ts';
 import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
-import type { PodRecord } from './records.ts';
+import type { PodRecord } from '../pods/records.ts';
 
 const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   uid,

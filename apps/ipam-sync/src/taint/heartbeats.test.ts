@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Silence } from './silence.ts';
+import { Silence } from './heartbeats.ts';
 
 const node = (name: string, uid = `uid-${name}`) => ({ name, uid });
 
