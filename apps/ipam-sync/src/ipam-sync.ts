@@ -22,18 +22,18 @@ import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
-import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
-import { LabelKeys } from './settings/label-keys.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
-import { planCluster, planNode } from './snapshots/plan.ts';
 import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { LabelKeys } from './settings/label-keys.ts';
 import { SettingsFeed } from './settings/settings-feed.ts';
+import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
+import { planCluster, planNode } from './snapshots/plan.ts';
+import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
 import { TaintKeeper } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
-import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';

@@ -6,15 +6,16 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, closeSync } from 'node:fs';
 import path from 'node:path';
-import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './command/args.ts';
 import { attackByHand, fullName } from './attack/by-hand.ts';
+import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './command/args.ts';
+import { attackReport, listReport, upReport } from './command/report.ts';
 import { debugWanted, LabError, tellError } from './errors.ts';
 import { LABS_DIR, newLabId } from './names.ts';
 import { lastLines, namelessFile } from './process/unlinked-file.ts';
-import { attackReport, listReport, terminalWidth, upReport } from './command/report.ts';
 import { notFound, removeStaleLabs, takeDownLabs } from './state/retire.ts';
 import { type LabInfo, listLabs } from './state/state.ts';
 import { type BringUp, startLab } from './supervisor/bring-up.ts';
+import { terminalWidth } from './text.ts';
 
 type UpRequest = Extract<LabRequest, { options: unknown }>;
 type AttackRequest = Extract<LabRequest, { command: 'attack' }>;

@@ -4,6 +4,10 @@
  * have to differ between labs.
  */
 import { randomInt } from 'node:crypto';
+import path from 'node:path';
+
+/** Root of the checkout: three folders above this file. */
+export const CHECKOUT = path.resolve(import.meta.dirname, '../../..');
 
 /** All labs of the machine. BAILIFF_LABS_DIR keeps labs apart from all others of the machine: who looks for one there finds no other. */
 export const LABS_DIR = process.env['BAILIFF_LABS_DIR'] || '/run/bailiff-lab';

@@ -6,11 +6,11 @@ import { existsSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { LabError } from './errors.ts';
-import { netnsPath } from './names.ts';
+import { CHECKOUT, netnsPath } from './names.ts';
 import { exec } from './process/exec.ts';
 
-/** The checkout: three folders above this file, wherever it is. */
-export const CHECKOUT = path.resolve(import.meta.dirname, '../../..');
+export { CHECKOUT };
+
 const SOURCES = path.join(CHECKOUT, 'test/lab/native');
 export const LABTOOL = path.join(CHECKOUT, 'test/lab/build/labtool');
 const COMPILERS = ['gcc', 'clang-19', 'clang', 'cc'];

@@ -8,10 +8,10 @@ import {
 } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ClusterState } from './cluster-state.ts';
 import { NO_PERMITS, permitsOf } from '../pods/grants.ts';
-import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
 import type { PodRecord } from '../pods/records.ts';
+import { ClusterState } from './cluster-state.ts';
+import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
 
 const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   uid,

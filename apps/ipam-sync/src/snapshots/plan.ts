@@ -13,9 +13,9 @@ import {
   PLAIN_SNAPSHOT_BYTES,
   type PodIdentity,
 } from '@bailiff/schemas';
-import type { ClusterState } from './cluster-state.ts';
 import { grantedPrefixes, type PrefixPermits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
+import type { ClusterState } from './cluster-state.ts';
 
 /** Controllers of a pod that the API server confirms, from the lowest upwards. */
 export type OwnerLookup = (pod: PodRecord) => Owner[];

@@ -13,8 +13,8 @@ import { interfaceStatus, LIST_LIMITS, nodeStatus, type TaintStatus } from '@bai
 import type { Clock } from '@bailiff/service';
 import * as z from 'zod';
 import { guardsPods, type JudgedNode, planTaints, type TaintPlan } from './decide.ts';
-import { hasLabels, isTainted, type NodeObject, taintsWith, takesPods } from './node-object.ts';
 import { Silence } from './heartbeats.ts';
+import { hasLabels, isTainted, type NodeObject, taintsWith, takesPods } from './node-object.ts';
 
 const NODES_BUCKET = 'bailiff_nodes';
 /** Half the interval of a node's status. */

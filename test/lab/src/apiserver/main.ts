@@ -7,7 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { TokenUser } from './access/auth.ts';
+import type { TokenUser } from './access/users.ts';
 import { startApiServer } from './server.ts';
 
 interface Flags {

@@ -8,21 +8,22 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
-import { Tokens, type TokenUser } from './access/auth.ts';
-import { keepBudgets } from './controllers/budgets.ts';
+import { Tokens } from './access/auth.ts';
 import { ensureCertificates } from './access/certs.ts';
-import { admitCustom, crdStorage, resourcesOf } from './kinds/crds.ts';
-import { Faults } from './request/faults.ts';
+import { writeKubeconfig } from './access/kubeconfig.ts';
+import { ServiceAccountTokens } from './access/tokens.ts';
+import type { TokenUser } from './access/users.ts';
+import { keepBudgets } from './controllers/budgets.ts';
 import { GarbageCollector } from './controllers/garbage.ts';
 import { ResourceHandler } from './http/handler.ts';
 import { HttpLayer } from './http/http.ts';
-import { writeKubeconfig } from './access/kubeconfig.ts';
-import { Operations } from './verbs/operations.ts';
+import { admitCustom, crdStorage, resourcesOf } from './kinds/crds.ts';
 import { Registry } from './kinds/registry.ts';
+import { Faults } from './request/faults.ts';
 import { RequestLog, type RequestRecord } from './request/request-log.ts';
 import { Store } from './store/store.ts';
-import { ServiceAccountTokens } from './access/tokens.ts';
 import { Watches } from './store/watch.ts';
+import { Operations } from './verbs/operations.ts';
 
 export interface ApiServerOptions {
   /** Directory for certificates and kubeconfigs; created if absent. */

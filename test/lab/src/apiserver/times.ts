@@ -1,4 +1,4 @@
-// Ages as kubectl prints them. Pure. The steps are those of apimachinery's HumanDuration.
+/** Times and durations as the API server and kubectl print them. Pure. */
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
@@ -11,7 +11,7 @@ function pair(ms: number, big: number, bigName: string, small: number, smallName
   return rest === 0 ? `${Math.floor(ms / big)}${bigName}` : `${Math.floor(ms / big)}${bigName}${rest}${smallName}`;
 }
 
-/** Milliseconds → `9s`, `5m3s`, `3h`, `2d1h`, `3y`. */
+/** As apimachinery's HumanDuration: milliseconds → `9s`, `5m3s`, `3h`, `2d1h`, `3y`. */
 export function humanDuration(ms: number): string {
   if (ms < -secondMs) return '<invalid>';
   if (ms < 0) return '0s';
@@ -30,4 +30,9 @@ export function humanDuration(ms: number): string {
 export function ageOf(time: unknown, nowMs: number): string {
   if (typeof time !== 'string' || time === '') return '<unknown>';
   return humanDuration(nowMs - Date.parse(time));
+}
+
+/** Milliseconds since the epoch → RFC 3339 in whole seconds. */
+export function timeText(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

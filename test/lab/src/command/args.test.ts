@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { optionFlags, parseLabArgs } from './args.ts';
 import { HAND_VECTORS } from '../attack/by-hand-frames.ts';
 import type { LabOptions } from '../plan.ts';
+import { optionFlags, parseLabArgs } from './args.ts';
 
 describe('args', () => {
   it('up - every flag is taken', () => {

@@ -2,9 +2,9 @@
 import type { HandAttack } from '../attack/by-hand.ts';
 import { HAND_VECTORS, type HandVector } from '../attack/by-hand-frames.ts';
 import type { LabError } from '../errors.ts';
-import { parseFlags, wrongUse } from './flags.ts';
 import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from '../plan.ts';
+import { parseFlags, wrongUse } from './flags.ts';
 
 /** Enough for a verdict by the built-in rules. */
 const DEFAULT_ATTACK = { vectors: ['ipv4-source'], count: 20, rate: 100 } as const;

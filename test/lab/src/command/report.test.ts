@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
+import type { LabInfo } from '../state/state.ts';
 import { USAGE } from './args.ts';
 import { attackReport, upReport } from './report.ts';
-import type { LabInfo } from '../state/state.ts';
 
 const TERMINAL = 80;
 const widest = (text: string) => Math.max(...text.split('\n').map((line) => line.length));

@@ -2,27 +2,10 @@
 import { fullName, type HandOutcome } from '../attack/by-hand.ts';
 import type { LabOptions } from '../plan.ts';
 import type { KnownLab, LabInfo } from '../state/state.ts';
-
-/** Columns padded to their widest cell, two spaces between. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}
-
-/** Columns of the terminal; where there is none, nothing has to fit. */
-export const terminalWidth = () => (process.stdout.isTTY ? process.stdout.columns : 0) || Number.POSITIVE_INFINITY;
+import { counted, table } from '../text.ts';
 
 /** Shown of the pods of a large lab. */
 const MAX_PODS_SHOWN = 20;
-
-export const counted = (count: number, noun: string) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 
 /** The pods; the namespaces, which `lab info` has too, only where they fit. */
 function podTable(info: LabInfo, width: number): string {

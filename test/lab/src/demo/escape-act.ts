@@ -10,7 +10,7 @@ import { NODE_BUNDLE } from '../../../../tools/node-bundle.ts';
 import { compileProgram } from '../../../vm/compile.ts';
 import { runInVm, VmError, whyNoVm } from '../../../vm/machine.ts';
 import { LabError } from '../errors.ts';
-import { CHECKOUT } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
 import { buildLab, NATIVE_ADDON } from '../supervisor/build.ts';
 import { EscapeReader } from './escape-lines.ts';
 import type { EscapeOutcome, Skipped } from './escape-summary.ts';

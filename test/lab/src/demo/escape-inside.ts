@@ -9,7 +9,7 @@ import { encodeToken, openBucket, writeConfig } from '@bailiff/bus';
 import { loadPolicyFile } from '@bailiff/runtime';
 import { type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import { watchBus } from '../attack/bus-tally.ts';
-import { CHECKOUT } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
 import type { LabPodInfo } from '../state/state.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';

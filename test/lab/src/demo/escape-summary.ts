@@ -1,5 +1,5 @@
 /** What the second act came to: numbers, whether they are what Bailiff promises, and both as text. Pure. */
-import { table } from '../command/report.ts';
+import { table } from '../text.ts';
 
 export const ESCAPE_WAYS = ['core_pattern', 'host-mount', 'modprobe'] as const;
 export type EscapeWay = (typeof ESCAPE_WAYS)[number];

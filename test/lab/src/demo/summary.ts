@@ -1,7 +1,7 @@
 /** What the demo shows at the end: numbers, whether they are what Bailiff promises, and both as text. Pure. */
 import { type ChainOutcome, type ChainProgress, cutOffPackets } from '../attack/chain.ts';
 import type { AttackOutcome } from '../attack/run.ts';
-import { table } from '../command/report.ts';
+import { table } from '../text.ts';
 import { type EscapeOutcome, type RuntimeSummary, type Skipped, summariseEscape } from './escape-summary.ts';
 
 /** What the first act came to. */

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { envPrefix } from '@bailiff/service';
 import { expect, it } from 'vitest';
-import { CHECKOUT } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
 import { serviceEnvironment } from './environment.ts';
 
 it('environment - what a shell says of a service does not reach a lab, nor does a language that the machine may lack', () => {

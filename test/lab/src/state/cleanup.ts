@@ -11,8 +11,8 @@ import { LabError } from '../errors.ts';
 import { cgroupName, isLabId, LABS_DIR, netnsPrefix, notALabId } from '../names.ts';
 import { deleteNetns, listNetns } from '../net/netns.ts';
 import { exec } from '../process/exec.ts';
-import { isAlive, readState } from './state.ts';
 import { until } from '../until.ts';
+import { isAlive, readState } from './state.ts';
 
 /** A supervisor that was asked to stop ends its apps in order first; after this long it is killed. */
 const SUPERVISOR_STOP_MS = 30_000;

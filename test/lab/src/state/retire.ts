@@ -1,9 +1,9 @@
 /** `lab down`, and what `up` does first: labs whose supervisor is dead are removed, living ones are never touched. */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { removeEverything, takeDown } from './cleanup.ts';
 import { LabError } from '../errors.ts';
 import { LABS_DIR } from '../names.ts';
+import { removeEverything, takeDown } from './cleanup.ts';
 import { isAlive, listLabs, readState } from './state.ts';
 
 /** A directory without a state may belong to a supervisor that begins this very moment. */

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findCgroup2 } from '../cgroup.ts';
-import { mountsBelow } from './cleanup.ts';
 import { listReport } from '../command/report.ts';
+import { mountsBelow } from './cleanup.ts';
 import { isAlive, type LabState, listLabs, processStartTicks, startTicksOf, writeState } from './state.ts';
 
 let labsDir = '';

@@ -7,7 +7,8 @@ import { rename, utimes } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
 import { NODE_BUNDLE } from '../../../../tools/node-bundle.ts';
-import { CHECKOUT, ensureLabtool, isStale } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
+import { ensureLabtool, isStale } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 import { alone } from '../process/lock.ts';
 

@@ -8,7 +8,7 @@ import type { KubeApi, KubeObject } from '@bailiff/kube';
 import { parse } from 'yaml';
 import type { OwnerTarget } from '../kubelet/replicas.ts';
 import { wholeSeconds } from '../kubelet/status.ts';
-import { CHECKOUT } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
 
 export const POD_NAMESPACE = 'default';

@@ -3,19 +3,10 @@
 // SelfSubjectReview (who am I), SelfSubjectAccessReview (may I) and TokenReview (who is this token). Answers come from
 // the same tokens and rules that every request is judged by. Pure.
 
-import { mayDo, type Tokens, type TokenUser } from './auth.ts';
-import { apiVersionOf, defineResource, type ResourceDef, type Verb } from '../kinds/resources.ts';
+import { apiVersionOf, type ResourceDef, reviewResources, type Verb } from '../kinds/resources.ts';
 import { at, type JsonObject, listAt, type ObjectInput, textAt } from '../types.ts';
-
-const review = (group: string, plural: string, kind: string): ResourceDef =>
-  defineResource({ group, version: 'v1', plural, kind, namespaced: false, verbs: ['create'] });
-
-/** The review resources, in the order in which discovery lists them. */
-export const reviewResources: ResourceDef[] = [
-  review('authentication.k8s.io', 'selfsubjectreviews', 'SelfSubjectReview'),
-  review('authentication.k8s.io', 'tokenreviews', 'TokenReview'),
-  review('authorization.k8s.io', 'selfsubjectaccessreviews', 'SelfSubjectAccessReview'),
-];
+import type { Tokens } from './auth.ts';
+import { mayDo, type TokenUser } from './users.ts';
 
 /** The answer to a review, or undefined when the resource is none. */
 export function answerReview(

@@ -5,11 +5,11 @@
 // Nothing of a token is stored: the store alone says whether it still holds.
 
 import { generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto';
-import type { TokenUser } from './auth.ts';
-import { timeText } from '../verbs/deletion.ts';
 import { badRequest, conflict, invalid, notFound } from '../errors.ts';
 import { keyOf, type Store } from '../store/store.ts';
+import { timeText } from '../times.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, type ObjectInput, textAt } from '../types.ts';
+import type { TokenUser } from './users.ts';
 
 /** The server's own audience, and who signs. */
 export const apiAudience = 'https://kubernetes.default.svc';

@@ -3,12 +3,12 @@
 // A small stand-in for the disruption controller: healthy means Ready, not being deleted and not charged to the budget
 // already; a percentage is of the selected pods. Recomputed when a pod or a budget changes. `budgetStatus` is pure.
 
-import { budgetStorage } from '../verbs/eviction.ts';
-import type { Change } from '../store/history.ts';
 import { isPodReady } from '../kinds/pods.ts';
+import type { Change } from '../store/history.ts';
 import { labelSelectorPredicate, labelsOf } from '../store/selectors.ts';
 import { keyOf, type Store } from '../store/store.ts';
 import { at, isObject, type JsonObject, type KubeObject, sameJson } from '../types.ts';
+import { budgetStorage } from '../verbs/eviction.ts';
 
 /** Value of `minAvailable` or `maxUnavailable` in pods; percentages round up. */
 export function resolveAmount(value: unknown, of: number): number {

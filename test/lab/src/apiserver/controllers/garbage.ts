@@ -5,9 +5,9 @@
 
 import { crdStorage } from '../kinds/crds.ts';
 import type { Change } from '../store/history.ts';
-import type { Operations } from '../verbs/operations.ts';
 import { keyOf, type Store } from '../store/store.ts';
 import type { KubeObject } from '../types.ts';
+import type { Operations } from '../verbs/operations.ts';
 
 export class GarbageCollector {
   readonly #operations: Operations;

@@ -2,22 +2,22 @@
 //
 // No sockets here. Errors are thrown as ApiError and become a Status at the HTTP layer.
 
-import { admitByPolicies } from '../verbs/admission.ts';
-import type { TokenUser } from '../access/auth.ts';
-import { crdStorage } from '../kinds/crds.ts';
-import type { DeleteOptions } from '../verbs/deletion.ts';
-import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound, success } from '../errors.ts';
-import { evict } from '../verbs/eviction.ts';
-import { listPage, parseVersion, selection } from '../store/listing.ts';
-import { type FaceOptions, faceOf, showList, showOne } from './negotiate.ts';
-import type { Operations, WriteOptions } from '../verbs/operations.ts';
-import { listOptionsOf, type ResourceRequest } from '../request/path.ts';
-import type { ResourceDef } from '../kinds/resources.ts';
-import { keyOf } from '../store/store.ts';
-import type { IncludeObject } from '../table/table.ts';
 import type { ServiceAccountTokens } from '../access/tokens.ts';
-import { isObject, type KubeObject, listAt, type ObjectInput } from '../types.ts';
+import type { TokenUser } from '../access/users.ts';
+import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound, success } from '../errors.ts';
+import { crdStorage } from '../kinds/crds.ts';
+import type { ResourceDef } from '../kinds/resources.ts';
+import { listOptionsOf, type ResourceRequest } from '../request/path.ts';
+import { listPage, parseVersion, selection } from '../store/listing.ts';
+import { keyOf } from '../store/store.ts';
 import type { WatchRequest } from '../store/watch.ts';
+import type { IncludeObject } from '../table/table.ts';
+import { isObject, type KubeObject, listAt, type ObjectInput } from '../types.ts';
+import { admitByPolicies } from '../verbs/admission.ts';
+import type { DeleteOptions } from '../verbs/deletion.ts';
+import { evict } from '../verbs/eviction.ts';
+import type { Operations, WriteOptions } from '../verbs/operations.ts';
+import { type FaceOptions, faceOf, showList, showOne } from './negotiate.ts';
 
 export interface Incoming {
   request: ResourceRequest;

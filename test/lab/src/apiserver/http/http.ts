@@ -5,20 +5,21 @@
 // what a slow watcher may leave unread.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { forbidden, forbiddenPath, mayDo, mayGet, type Tokens, type TokenUser } from '../access/auth.ts';
-import { aggregatedDocument, aggregatedType, discoveryDocument, versionInfo } from './discovery.ts';
+import type { Tokens } from '../access/auth.ts';
+import { answerReview } from '../access/reviews.ts';
+import { forbidden, forbiddenPath, mayDo, mayGet, type TokenUser } from '../access/users.ts';
 import { ApiError, badRequest, expired, methodNotAllowed, unsupportedMediaType } from '../errors.ts';
+import type { Registry } from '../kinds/registry.ts';
 import type { ArmedFault, Faults } from '../request/faults.ts';
+import { type PlainRequest, parseRequest, type RequestInfo, type ResourceRequest } from '../request/path.ts';
+import { decodeProtobuf, protobufType } from '../request/protobuf.ts';
+import { describeRequest, type RequestLog } from '../request/request-log.ts';
+import type { Watches } from '../store/watch.ts';
+import { isObject, type KubeObject } from '../types.ts';
+import { aggregatedDocument, aggregatedType, discoveryDocument, versionInfo } from './discovery.ts';
 import { type Answer, mediaType, type ResourceHandler } from './handler.ts';
 import { showBookmark, showOne } from './negotiate.ts';
 import { openApiDocument } from './openapi.ts';
-import { type PlainRequest, parseRequest, type RequestInfo, type ResourceRequest } from '../request/path.ts';
-import { decodeProtobuf, protobufType } from '../request/protobuf.ts';
-import type { Registry } from '../kinds/registry.ts';
-import { describeRequest, type RequestLog } from '../request/request-log.ts';
-import { answerReview } from '../access/reviews.ts';
-import { isObject, type KubeObject } from '../types.ts';
-import type { Watches } from '../store/watch.ts';
 
 /** A real server's limit on a request body. */
 export const maxBodyBytes = 3 * 1024 * 1024;

@@ -1,9 +1,9 @@
 // Which of its faces an answer shows: plain objects, tables, or metadata only, by the Accept header. Pure.
 
-import { fromStored } from '../kinds/conversion.ts';
 import { notAcceptable } from '../errors.ts';
-import type { ListPage } from '../store/listing.ts';
+import { fromStored } from '../kinds/conversion.ts';
 import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
+import type { ListPage } from '../store/listing.ts';
 import { type IncludeObject, partialMetadata, type TableContext, toTable } from '../table/table.ts';
 import type { JsonObject, KubeObject } from '../types.ts';
 

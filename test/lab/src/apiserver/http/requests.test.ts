@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { ruleCovers } from '../access/auth.ts';
+import { ruleCovers } from '../access/users.ts';
+import { parseRequest } from '../request/path.ts';
 import { humanDuration } from '../times.ts';
 import { faceOf } from './negotiate.ts';
-import { parseRequest } from '../request/path.ts';
 
 describe('path', () => {
   test.each([

@@ -3,8 +3,8 @@
 // Only two things differ here: events (core/v1 and events.k8s.io/v1 are views of one object), and custom resources
 // with several versions, which convert by apiVersion alone.
 
-import { apiVersionOf, type ResourceDef } from './resources.ts';
 import type { JsonObject, KubeObject, ObjectInput } from '../types.ts';
+import { apiVersionOf, type ResourceDef } from './resources.ts';
 
 /** events.k8s.io/v1 field → core/v1 field. */
 const eventFields: [string, string][] = [

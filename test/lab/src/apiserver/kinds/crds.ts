@@ -3,12 +3,12 @@
 // Accepted at once (a real server takes some milliseconds to establish one). Validation of custom objects against the
 // schema is in schema.ts and reached through `admitCustom`. Versions convert by rewriting apiVersion, as strategy None does.
 
-import { celCauses } from './cel.ts';
 import { badRequest, invalid, type StatusCause } from '../errors.ts';
+import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
+import { celCauses } from './cel.ts';
 import { badValue, required } from './names.ts';
 import { allVerbs, defineResource, type ResourceDef, type Subresource } from './resources.ts';
 import { pruneAndDefault, schemaCauses, unknownFields } from './schema.ts';
-import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
 
 export const crdStorage = 'customresourcedefinitions.apiextensions.k8s.io';
 

@@ -2,7 +2,6 @@
 
 import { randomUUID } from 'node:crypto';
 import type { StatusCause } from '../errors.ts';
-import { forbiddenField, required } from './names.ts';
 import {
   at,
   isObject,
@@ -14,6 +13,7 @@ import {
   textAt,
   thaw,
 } from '../types.ts';
+import { forbiddenField, required } from './names.ts';
 
 /** Kubernetes' default grace period. */
 export const defaultGraceSeconds = 30;

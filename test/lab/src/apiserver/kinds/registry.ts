@@ -4,8 +4,7 @@
 // Bounded: at most `maxCustomResources` definitions, beyond which a new one is refused.
 
 import assert from 'node:assert/strict';
-import { apiVersionOf, builtinResources, type ResourceDef } from './resources.ts';
-import { reviewResources } from '../access/reviews.ts';
+import { apiVersionOf, builtinResources, type ResourceDef, reviewResources } from './resources.ts';
 
 /** More custom resources than any test needs; a loop that registers them is a bug. */
 export const maxCustomResources = 200;

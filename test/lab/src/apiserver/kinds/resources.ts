@@ -275,6 +275,16 @@ export const builtinResources: ResourceDef[] = [
   }),
 ];
 
+const review = (group: string, plural: string, kind: string): ResourceDef =>
+  defineResource({ group, version: 'v1', plural, kind, namespaced: false, verbs: ['create'] });
+
+/** The review resources, in the order in which discovery lists them. */
+export const reviewResources: ResourceDef[] = [
+  review('authentication.k8s.io', 'selfsubjectreviews', 'SelfSubjectReview'),
+  review('authentication.k8s.io', 'tokenreviews', 'TokenReview'),
+  review('authorization.k8s.io', 'selfsubjectaccessreviews', 'SelfSubjectAccessReview'),
+];
+
 /** `v1` or `group/version`. */
 export function apiVersionOf(def: Pick<ResourceDef, 'group' | 'version'>): string {
   return def.group === '' ? def.version : `${def.group}/${def.version}`;

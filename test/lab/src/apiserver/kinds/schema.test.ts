@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { pruneAndDefault, schemaCauses } from './schema.ts';
 import type { JsonObject } from '../types.ts';
+import { pruneAndDefault, schemaCauses } from './schema.ts';
 
 describe('schema', () => {
   test.each<[JsonObject, unknown, string[]]>([

@@ -13,10 +13,10 @@ import {
 } from '@bailiff/policy';
 import { describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { admitCustom, resourcesOf } from './crds.ts';
 import { ApiError } from '../errors.ts';
-import { RESOURCE_CASES } from './resource-cases.ts';
 import { type JsonObject, type KubeObject, textAt } from '../types.ts';
+import { admitCustom, resourcesOf } from './crds.ts';
+import { RESOURCE_CASES } from './resource-cases.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../../..');
 

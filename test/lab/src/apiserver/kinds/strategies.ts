@@ -3,11 +3,11 @@
 // A strategy may change the object it is given in `prepareCreate` and `prepareUpdate`, before validation; it never
 // touches the store. Kinds without an entry have no peculiarities.
 
-import { crdCauses, defaultCrd, keepCrdStatus } from './crds.ts';
 import type { StatusCause } from '../errors.ts';
+import { type KubeObject, listAt, sameJson, textAt } from '../types.ts';
+import { crdCauses, defaultCrd, keepCrdStatus } from './crds.ts';
 import { badValue, forbiddenField } from './names.ts';
 import { defaultPod, podCauses, podGraceSeconds, podUpdateCauses } from './pods.ts';
-import { type KubeObject, listAt, sameJson, textAt } from '../types.ts';
 
 export interface Strategy {
   prepareCreate?(object: KubeObject, nowText: string): void;

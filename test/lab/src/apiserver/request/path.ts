@@ -4,8 +4,8 @@
 // one. Everything else (discovery, health) is 'plain' and answered by path.
 
 import { badRequest } from '../errors.ts';
-import type { ListOptions } from '../store/listing.ts';
 import type { Verb } from '../kinds/resources.ts';
+import type { ListOptions } from '../store/listing.ts';
 
 export interface ResourceRequest {
   kind: 'resource';

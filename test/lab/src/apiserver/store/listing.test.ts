@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { decodeContinue, encodeContinue, listPage } from './listing.ts';
 import { defineResource } from '../kinds/resources.ts';
-import { Store } from './store.ts';
 import type { KubeObject } from '../types.ts';
+import { decodeContinue, encodeContinue, listPage } from './listing.ts';
+import { Store } from './store.ts';
 import { selectChange } from './watch.ts';
 
 const things = defineResource({ group: '', version: 'v1', plural: 'things', kind: 'Thing', namespaced: true });

@@ -7,9 +7,9 @@
 import { badRequest, expired, invalid, versionTooLarge } from '../errors.ts';
 import { forbiddenField } from '../kinds/names.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
+import { isObject, type KubeObject } from '../types.ts';
 import { labelsOf, type ObjectPredicate, parseFieldSelector, parseLabelSelector } from './selectors.ts';
 import type { Store } from './store.ts';
-import { isObject, type KubeObject } from '../types.ts';
 
 export interface ListOptions {
   labelSelector?: string;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { labelSelectorPredicate, maxSelectorLength, parseFieldSelector, parseLabelSelector } from './selectors.ts';
 import type { KubeObject } from '../types.ts';
+import { labelSelectorPredicate, maxSelectorLength, parseFieldSelector, parseLabelSelector } from './selectors.ts';
 
 const pod = (fields: object): KubeObject => ({
   apiVersion: 'v1',

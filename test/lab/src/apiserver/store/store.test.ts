@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { KubeObject } from '../types.ts';
 import type { Change } from './history.ts';
 import { keyOf, Store } from './store.ts';
-import type { KubeObject } from '../types.ts';
 
 const object = (name: string, value = 0): KubeObject => ({
   apiVersion: 'v1',

@@ -4,8 +4,8 @@
 // Listeners hear of changes in the order of versions even when one of them writes: a nested change waits its turn.
 
 import assert from 'node:assert/strict';
-import { type Change, type ChangeType, defaultHistoryLimit, History, rollBack } from './history.ts';
 import { deepFreeze, type KubeObject } from '../types.ts';
+import { type Change, type ChangeType, defaultHistoryLimit, History, rollBack } from './history.ts';
 
 export type ChangeListener = (change: Change) => void;
 

@@ -4,14 +4,14 @@
 // it. Bookmarks tell an idle watcher how far it has got. A watcher too slow to take its events is cut off (the limit
 // is in the sink), as is one whose time is over.
 
-import { fromStored } from '../kinds/conversion.ts';
 import { expired } from '../errors.ts';
+import { fromStored } from '../kinds/conversion.ts';
+import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
+import type { KubeObject } from '../types.ts';
 import type { Change, ChangeType } from './history.ts';
 import { type ListOptions, parseVersion, selection } from './listing.ts';
-import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
 import type { ObjectPredicate } from './selectors.ts';
 import type { Store } from './store.ts';
-import type { KubeObject } from '../types.ts';
 
 export interface WatchRequest {
   def: ResourceDef;

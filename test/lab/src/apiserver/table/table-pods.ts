@@ -1,7 +1,7 @@
 // The words in a pod's row: how many containers are ready, what it is doing, how often it restarted. Pure.
 
-import { ageOf } from '../times.ts';
 import { isPodReady } from '../kinds/pods.ts';
+import { ageOf } from '../times.ts';
 import { at, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
 
 interface ContainerSummary {

@@ -4,10 +4,10 @@
 // order are those of a real server, since people and scripts know them.
 
 import { versionOf } from '../kinds/crds.ts';
-import { ageOf } from '../times.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
-import { podCells } from './table-pods.ts';
+import { ageOf } from '../times.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
+import { podCells } from './table-pods.ts';
 
 export interface TableContext {
   nowMs: number;

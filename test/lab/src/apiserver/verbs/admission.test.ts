@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { type AdmissionReview, admissionBindingStorage, admissionPolicyStorage, admitByPolicies } from './admission.ts';
 import { ApiError } from '../errors.ts';
 import { builtinResources } from '../kinds/resources.ts';
 import { Store } from '../store/store.ts';
 import type { JsonObject, KubeObject } from '../types.ts';
+import { type AdmissionReview, admissionBindingStorage, admissionPolicyStorage, admitByPolicies } from './admission.ts';
 
 const nodes = builtinResources.find(({ plural }) => plural === 'nodes') as AdmissionReview['def'];
 const object = (name: string, more: object = {}): KubeObject =>

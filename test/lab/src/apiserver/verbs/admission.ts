@@ -4,8 +4,8 @@
 // authorizer are not known here: a policy that uses one of them refuses whatever it is asked about, so that no test passes by half of it.
 // What cannot be evaluated refuses too (failurePolicy Fail), unless the policy says Ignore.
 
-import { celValue, evaluate } from '../kinds/cel.ts';
 import { ApiError, qualified } from '../errors.ts';
+import { celValue, evaluate } from '../kinds/cel.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
 import type { Store } from '../store/store.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { budgetStatus, resolveAmount } from '../controllers/budgets.ts';
-import { isReleased, planDelete, timeText } from './deletion.ts';
-import { decideEviction } from './eviction.ts';
 import { builtinResources } from '../kinds/resources.ts';
+import { timeText } from '../times.ts';
 import type { KubeObject } from '../types.ts';
+import { isReleased, planDelete } from './deletion.ts';
+import { decideEviction } from './eviction.ts';
 
 const def = (plural: string) => builtinResources.find((entry) => entry.plural === plural)!;
 const nowMs = Date.parse('2026-01-01T00:00:00Z');

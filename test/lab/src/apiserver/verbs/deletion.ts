@@ -6,6 +6,7 @@
 import { conflict } from '../errors.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
 import { strategyFor } from '../kinds/strategies.ts';
+import { timeText } from '../times.ts';
 import type { KubeObject } from '../types.ts';
 
 export interface DeleteOptions {
@@ -24,11 +25,6 @@ export type DeletePlan =
   | { step: 'mark'; marked: KubeObject }
   /** Stored with these marks where present, then removed. */
   | { step: 'remove'; marked: KubeObject | undefined };
-
-/** Seconds since the epoch → RFC 3339 in whole seconds. */
-export function timeText(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
-}
 
 /** Throws 409 when the object is not the one that was meant. */
 export function checkPreconditions(def: ResourceDef, object: KubeObject, options: DeleteOptions): void {

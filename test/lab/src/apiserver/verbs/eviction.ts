@@ -4,13 +4,14 @@
 // is met. Otherwise the one budget that selects the pod must allow a disruption; it is charged at once, so that two
 // evictions cannot both use the last one. Decision pure; `evict` writes.
 
-import { checkPreconditions, type DeleteOptions, timeText } from './deletion.ts';
 import { ApiError, badRequest, notFound } from '../errors.ts';
-import type { Operations } from './operations.ts';
 import { isPodReady } from '../kinds/pods.ts';
 import { labelSelectorPredicate, labelsOf } from '../store/selectors.ts';
 import { keyOf } from '../store/store.ts';
+import { timeText } from '../times.ts';
 import { at, isObject, type KubeObject, listAt, type ObjectInput, type PodCondition, textAt } from '../types.ts';
+import { checkPreconditions, type DeleteOptions } from './deletion.ts';
+import type { Operations } from './operations.ts';
 
 export const budgetStorage = 'poddisruptionbudgets.policy';
 

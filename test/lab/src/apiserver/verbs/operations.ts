@@ -5,10 +5,15 @@
 // begins, so there are no lost updates to guard against. Errors are ApiError.
 
 import { randomUUID } from 'node:crypto';
-import { fromStored, toStored } from '../kinds/conversion.ts';
-import { checkPreconditions, type DeleteOptions, isReleased, planDelete, timeText } from './deletion.ts';
 import { ApiError, alreadyExists, badRequest, notFound, unsupportedMediaType } from '../errors.ts';
+import { fromStored, toStored } from '../kinds/conversion.ts';
+import type { Registry } from '../kinds/registry.ts';
+import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
 import { type ListOptions, type ListPage, listPage, selection } from '../store/listing.ts';
+import { keyOf, type Store } from '../store/store.ts';
+import { timeText } from '../times.ts';
+import { isObject, type KubeObject, type ObjectInput, sameJson } from '../types.ts';
+import { checkPreconditions, type DeleteOptions, isReleased, planDelete } from './deletion.ts';
 import {
   applyJsonPatch,
   applyMergePatch,
@@ -18,10 +23,6 @@ import {
   strategicPatchType,
 } from './patch.ts';
 import { prepareCreate, prepareUpdate } from './prepare.ts';
-import type { Registry } from '../kinds/registry.ts';
-import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
-import { keyOf, type Store } from '../store/store.ts';
-import { isObject, type KubeObject, type ObjectInput, sameJson } from '../types.ts';
 
 /** Where an object lives; the namespace is '' or absent for what lives in none. */
 export interface ObjectRef {

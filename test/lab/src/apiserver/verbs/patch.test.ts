@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { applyJsonPatch, applyMergePatch, applyStrategicPatch } from './patch.ts';
 import { deepFreeze, sameJson } from '../types.ts';
+import { applyJsonPatch, applyMergePatch, applyStrategicPatch } from './patch.ts';
 
 describe('merge patch', () => {
   // The cases of RFC 7396, appendix A.
