@@ -10,7 +10,9 @@ const IMPORT = /(?:from|import\() ?'(\.[^']+)'|^import '(\.[^']+)'/gm;
 
 /** Relative imports of every source file in apps, libs and the lab; tests may import across rooms. */
 function graph(): ImportGraph {
-  const files = listed().filter((f) => /^(apps\/[^/]+|libs\/[^/]+|test\/lab)\/src\/.*\.ts$/.test(f) && !f.endsWith('.test.ts'));
+  const files = listed().filter(
+    (f) => /^(apps\/[^/]+|libs\/[^/]+|test\/lab)\/src\/.*\.ts$/.test(f) && !f.endsWith('.test.ts'),
+  );
   const known = new Set(files);
   return new Map(
     files.map((file) => {

@@ -2,8 +2,8 @@
 
 import { netnsPath } from '../names.ts';
 import { exec } from '../process/exec.ts';
+import { appBundle } from '../services/build.ts';
 import type { LabPodInfo } from '../state/state.ts';
-import { appBundle } from '../supervisor/build.ts';
 import type { Lab } from '../supervisor/lab.ts';
 
 interface OfflineStatus {

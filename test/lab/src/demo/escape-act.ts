@@ -11,7 +11,7 @@ import { compileProgram } from '../../../vm/compile.ts';
 import { runInVm, VmError, whyNoVm } from '../../../vm/machine.ts';
 import { LabError } from '../errors.ts';
 import { CHECKOUT } from '../names.ts';
-import { buildLab, NATIVE_ADDON } from '../supervisor/build.ts';
+import { buildLab, NATIVE_ADDON } from '../services/build.ts';
 import { EscapeReader } from './escape-lines.ts';
 import type { EscapeOutcome, Skipped } from './escape-summary.ts';
 import type { LiveLine } from './live-line.ts';

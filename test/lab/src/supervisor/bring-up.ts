@@ -18,18 +18,18 @@ import { buildFabric } from '../net/fabric.ts';
 import { startRelay } from '../net/relay.ts';
 import { DEFAULT_OPTIONS, type LabOptions, type NodePlan, planLab } from '../plan.ts';
 import { exec } from '../process/exec.ts';
+import { buildLab } from '../services/build.ts';
+import { CollectorTokens } from '../services/bus-auth.ts';
+import { makeCredentials } from '../services/credentials.ts';
+import { startApiServerProcess, startNatsServer, startRedisServer } from '../services/servers.ts';
+import { childStarter } from '../services/start-child.ts';
 import { requireFree } from '../state/retire.ts';
 import { type LabState, processStartTicks, writeState } from '../state/state.ts';
 import { counted } from '../text.ts';
 import { until } from '../until.ts';
-import { buildLab } from './build.ts';
-import { CollectorTokens } from './bus-auth.ts';
-import { makeCredentials } from './credentials.ts';
 import { Lab, type LabParts } from './lab.ts';
 import { createObjects } from './objects.ts';
 import { provisionBus } from './provision.ts';
-import { startApiServerProcess, startNatsServer, startRedisServer } from './servers.ts';
-import { childStarter } from './start-child.ts';
 
 /** Longest wait for all pods to run: 250 ptp pods, 16 at a time, 2 s each, on a busy machine. */
 const PODS_TIMEOUT_MS = 120_000;

@@ -13,17 +13,17 @@ import type { OwnerTarget, Replicas } from '../kubelet/replicas.ts';
 import { labtoolArgs } from '../native-tool.ts';
 import type { Relay } from '../net/relay.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
-import type { Child } from '../process/children.ts';
 import { type LineOptions, type LineProcess, startLines } from '../process/lines.ts';
+import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from '../services/apps.ts';
+import type { AppName } from '../services/build.ts';
+import type { Child } from '../services/children.ts';
+import type { ApiUser, LabCredentials } from '../services/credentials.ts';
+import { Restarts } from '../services/restarts.ts';
+import type { ApiServerProcess } from '../services/servers.ts';
+import type { ChildRequest, StartChild } from '../services/start-child.ts';
 import { removeEverything } from '../state/cleanup.ts';
 import type { LabInfo, LabPodInfo } from '../state/state.ts';
-import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from './apps.ts';
-import type { AppName } from './build.ts';
-import type { ApiUser, LabCredentials } from './credentials.ts';
 import { awaitNodesReady } from './readiness.ts';
-import { Restarts } from './restarts.ts';
-import type { ApiServerProcess } from './servers.ts';
-import type { ChildRequest, StartChild } from './start-child.ts';
 
 /** An app gets this long between SIGTERM and SIGKILL. */
 const STOP_GRACE_MS = 5_000;

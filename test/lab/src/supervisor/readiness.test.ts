@@ -1,6 +1,6 @@
 import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { isReadyLine } from '../process/children.ts';
+import { isReadyLine } from '../services/children.ts';
 import type { LabPodInfo } from '../state/state.ts';
 import { missingFromSnapshot, missingGuard } from './readiness.ts';
 

@@ -5,7 +5,7 @@
  * Bounds: one wait of at most LAST_WAIT_MS between two starts; an app that ran for STEADY_MS begins with the first wait again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Child } from '../process/children.ts';
+import type { Child } from './children.ts';
 
 /** Shorter than a kubelet's 10 s to 5 min, which would be a long time to look at a lab. */
 const FIRST_WAIT_MS = 250;

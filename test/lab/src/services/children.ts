@@ -7,8 +7,8 @@ import { createWriteStream, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { LabError } from '../errors.ts';
 import { labtoolArgs, type Place } from '../native-tool.ts';
-import { serviceEnvironment } from './environment.ts';
-import { type LineProcess, startLines, stopLines } from './lines.ts';
+import { serviceEnvironment } from '../process/environment.ts';
+import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
 
 /** The end of the log that a failure shows. */
 const TAIL_LINES = 12;

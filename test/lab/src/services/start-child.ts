@@ -1,7 +1,7 @@
 /** How the parts of a lab start a long-running program: place, log and registration are the lab's, the rest is the caller's. */
 import path from 'node:path';
 import type { Place } from '../native-tool.ts';
-import { type Child, type ChildSpec, startChild } from '../process/children.ts';
+import { type Child, type ChildSpec, startChild } from './children.ts';
 
 export type ChildRequest = Pick<ChildSpec, 'name' | 'command' | 'args' | 'env' | 'isReady'> & {
   /** Network namespace; the host's own when absent. */

@@ -1,6 +1,6 @@
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
-import type { Child } from '../process/children.ts';
+import type { Child } from './children.ts';
 import { Restarts, restartWaitMs } from './restarts.ts';
 
 function fakeChild(): Child & { end(status: number): void } {

@@ -6,8 +6,8 @@
 import { nodeFlagsOf } from '../../../../tools/node-flags.ts';
 import { NODE_NATS_URL } from '../net/relay.ts';
 import type { NodePlan } from '../plan.ts';
-import { isReadyLine } from '../process/children.ts';
 import { type AppName, appBundle } from './build.ts';
+import { isReadyLine } from './children.ts';
 import type { BusCredential, CalloutSeeds } from './credentials.ts';
 import type { ChildRequest } from './start-child.ts';
 
