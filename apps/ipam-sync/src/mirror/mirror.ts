@@ -20,7 +20,7 @@ import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject, pause } fro
 import { ConfigError, checkConfigWrite, parseConfigKey, type ResourceKind, valueOfResource } from '@bailiff/policy';
 import { type Decision, type Plan, plan } from './decide.ts';
 import { ResourceInformers, resourcePath } from './informers.ts';
-import { Whereabouts } from './places.ts';
+import { Whereabouts } from './rollout.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 import { type Standing, statusOf, statusPatch } from './status.ts';
 
