@@ -1,4 +1,7 @@
-/** What an operator sets for ipam-sync. Defaults are those of the control plane's own components where they have them. */
+/**
+ * Configuration of ipam-sync. Where Kubernetes' control plane has the same setting, the default is
+ * the same.
+ */
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 

@@ -1,10 +1,11 @@
 /**
- * Kubernetes → `bailiff_pods`, and custom resources → `bailiff_config` (mirror/): informers on pods and nodes feed the cluster's state, every change marks the snapshots that it touches,
- * and the leader's writer brings those to the plan. Standbys run everything but the writer, so a failover costs no list.
+ * ipam-sync: Kubernetes → `bailiff_pods`, and custom resources → `bailiff_config` (mirror/).
+ * Informers on pods and nodes update the cluster state, every change marks the affected snapshots,
+ * and the leader's writer reconciles them. Standbys run everything except the writers, so a
+ * failover needs no list.
  *
- * Place in the path: the collectors read what is written here to confirm what they learned on the node. Invariants: nothing is written
- * before pods, nodes and the administrator's permits have been read completely, because a partial picture would take identities
- * away; and nothing by a process that does not lead.
+ * Invariants: nothing is written before pods, nodes and the administrator's permits are completely
+ * read, because a partial list would remove identities. Only the leader writes.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -37,15 +38,21 @@ import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
-/** Owners are awaited this long before the first write of a term: until one is confirmed, its pods lack the modes of their workload. */
+/**
+ * Limit of the wait for owners before the first write of a term. Without its owner a pod lacks the
+ * modes of its workload.
+ */
 const OWNERS_WAIT_MS = 10_000;
-/** A leader without the bus for this long hands the lease over. */
+/** A leader without a bus connection for this long releases the lease. */
 const BUS_GRACE_MS = 10_000;
 const WARN_EVERY_MS = 60_000;
-/** Two replicas do not overrun a server that comes back, and identities should not be half a minute old when it does. */
+/**
+ * Two replicas do not overload a restarted API server, and identities become current within
+ * seconds.
+ */
 const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 
-/** Of a node: what goes into snapshots, and what its taint is decided by. */
+/** A node: its part of the snapshots, and the input of the taint controller. */
 interface KeptNode {
   record: NodeRecord;
   object: NodeObject;
@@ -72,7 +79,7 @@ export class IpamSync {
   #term: Promise<void> = Promise.resolve();
   #warnedAtMs = new Map<string, number>();
   #taintProblem = '';
-  /** Newest list that this process has written. */
+  /** Newest snapshot that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
 
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
@@ -148,7 +155,7 @@ export class IpamSync {
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
 
-  /** Whether everything has been read that a plan stands on. */
+  /** True when all inputs of a plan have been read. */
   get informed(): boolean {
     return this.pods.synced && this.nodes.synced && this.settings.synced;
   }
@@ -166,7 +173,7 @@ export class IpamSync {
     this.#addChecks();
     if (!config.leaderElection) this.#lead(signal);
     await Promise.all([
-      // With the names of labels that must not be cut.
+      // After the label keys: pods are read with the label names that must not be cut.
       this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
       this.nodes.run(signal),
       this.mirror?.run(signal),
@@ -197,7 +204,7 @@ export class IpamSync {
     const { log, signal } = this.#ctx;
     log.info({ holder: this.elector.holder }, 'leading');
     this.#statusReporter.report();
-    // A term begins when the one before has written its last.
+    // A term starts after the last write of the previous one.
     this.#term = this.#term.then(() => this.#serve(AbortSignal.any([term, signal])));
     this.#term.catch((error) => this.#ctx.fail(error as Error));
     const onEnd = () => {
@@ -257,7 +264,7 @@ export class IpamSync {
       onAbsent: (kind, error) => {
         const { log } = this.#ctx;
         if (error === null) log.info({ kind }, 'custom resources can be read now');
-        // Not installed is ordinary; not ours to read is a mistake of the installation.
+        // Missing definitions are ordinary; a missing permission is an installation error.
         else if (error.code === 'KUBE_NOT_FOUND')
           log.info({ kind }, 'custom resources are not defined, so none is mirrored');
         else log.warn({ kind, reason: error.message }, 'custom resources cannot be read, so none is mirrored');
@@ -290,7 +297,7 @@ export class IpamSync {
     });
   }
 
-  /** Runs it again after the bus refused or went; until the signal aborts. */
+  /** Retries after bus errors until the signal aborts. */
   async #retrying(run: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -315,7 +322,7 @@ export class IpamSync {
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
     this.#mark(this.state.nodesAsking());
   }
-  /** A pod that was cut may have a label of that name. */
+  /** A truncated pod may have a label with the new name. */
   #labelKeysChanged(): void {
     if (this.state.cutPods > 0) this.pods.reselect();
     this.#mark(new Set(this.state.nodeNames()));
@@ -328,7 +335,7 @@ export class IpamSync {
     this.writer.mark([...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name))));
   }
 
-  /** Tells of a failure that is tried again: once a minute for each part, so that an outage does not fill the log. */
+  /** Logs a failure that is retried: at most once a minute per part. */
   #warn(part: string, err: Error): void {
     const now = performance.now();
     if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;

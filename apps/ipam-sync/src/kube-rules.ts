@@ -1,13 +1,13 @@
 /**
- * What ipam-sync asks of the API server, as RBAC rules, each with the reason. Manifests are compared with this list by test, so a call
- * that is added somewhere is named here too.
+ * Permissions of ipam-sync at the API server, as RBAC rules with the reason of each. A test
+ * compares the manifests with this list.
  */
 
-/** As in a Role or ClusterRole, with where it applies and why. */
+/** A rule as in a Role or ClusterRole, with its scope and reason. */
 export interface KubeRule {
   apiGroups: readonly string[];
   resources: readonly string[];
-  /** Absent: all of them. */
+  /** Absent: all names. */
   resourceNames?: readonly string[];
   verbs: readonly string[];
   /** `cluster`: ClusterRole; `lease-namespace`: a Role in the namespace of `leaseNamespace`. */
@@ -78,7 +78,10 @@ export const KUBE_RULES: readonly KubeRule[] = [
   },
 ];
 
-/** What it asks besides where `unguardedNodes.taint` is on: k8s/components/taint-unguarded grants it. */
+/**
+ * Additional permissions if `unguardedNodes.taint` is on. k8s/components/taint-unguarded grants
+ * them.
+ */
 export const TAINT_RULES: readonly KubeRule[] = [
   {
     apiGroups: [''],

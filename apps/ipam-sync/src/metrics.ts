@@ -1,11 +1,11 @@
-/** What ipam-sync counts. Most values are read where they are kept, when they are scraped. */
+/** Metrics of ipam-sync. Most values are read from their owners at each scrape. */
 import type { ReflectorStats } from '@bailiff/kube';
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
 import type { Counter, Histogram, Registry } from 'prom-client';
 import type { MirrorStats } from './mirror/mirror.ts';
 import type { WriterStats } from './snapshots/writer.ts';
 
-/** Read at each scrape. */
+/** Values read at each scrape. */
 export interface Readings {
   leader: boolean;
   stalledSeconds: number;
@@ -27,7 +27,7 @@ export interface Readings {
   informers: Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>;
 }
 
-/** Before anything was read. */
+/** Values before the first reading. */
 export const NO_READINGS: Readings = {
   leader: false,
   stalledSeconds: 0,

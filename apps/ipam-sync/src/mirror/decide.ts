@@ -1,10 +1,12 @@
 /**
- * What becomes of each custom resource, and which keys nobody keeps any more. Pure: resources as the informers show them, the configuration as
- * it stands on the bus.
+ * Decides for each custom resource whether to write its configuration key, and which keys to
+ * delete. Pure: resources as listed by the informers, and the configuration as stored on the bus.
  *
- * Invariants: a key that the command line keeps is never touched, one that nobody keeps is taken and never deleted; nothing is written or deleted from a picture that is older than what the key
- * was last written from (`resourceVersion` in its headers), whoever held it; what is refused leaves the last good value standing; a kind that was
- * not listed completely takes no key away. Of several resources that mean one key the oldest has it.
+ * Keys owned by the command line are never changed. Keys without an owner are taken over, never
+ * deleted. Nothing is written or deleted from a list older than the version that a key was last
+ * written from (`resourceVersion` in its headers). A refused resource leaves the last valid value
+ * in force. A kind without a complete list deletes no key. If several resources name one key, the
+ * oldest owns it.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { StoredConfig } from '@bailiff/bus';
@@ -14,9 +16,9 @@ import type { MirroredResource } from './resource.ts';
 
 export type Decision =
   | { state: 'write'; key: string; value: Readonly<Record<string, unknown>>; takeOver: boolean }
-  /** What stands is what it says. */
+  /** The stored value equals the resource. */
   | { state: 'stands'; key: string }
-  /** `key` empty: it has none. */
+  /** `key` is empty if the resource names no valid key. */
   | { state: 'refused'; key: string; reason: 'Invalid' | 'Conflict' | 'Stale'; message: string };
 
 export interface Plan {
@@ -27,20 +29,20 @@ export interface Plan {
 }
 
 export interface PlanInput {
-  /** Of the kinds in `pictures` only. */
+  /** Resources of the kinds in `listedVersions` only. */
   resources: readonly MirroredResource[];
-  /** By kind that was listed completely: up to which resourceVersion its resources are known. */
+  /** By completely listed kind: the resourceVersion up to which its resources are known. */
   pictures: ReadonlyMap<ResourceKind, string>;
   /** Newest entry of each key, tombstones too. */
   stored: ReadonlyMap<string, StoredConfig>;
-  /** Why a value is refused; empty when it is taken. */
+  /** Reason for refusing a value; empty if it is valid. */
   check(resource: MirroredResource, key: string): string;
 }
 
-/** Whole seconds, as Kubernetes writes them. */
+/** RFC 3339 in whole seconds, as in Kubernetes. */
 export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 
-/** The key that a resource means; why it means none. */
+/** The key that a resource names, or why it names none. */
 function place({ kind, name, spec }: MirroredResource): { key: string; problem: string } {
   try {
     return { key: formatConfigKey(keyOfResource(kind, name, spec)), problem: '' };
@@ -50,7 +52,7 @@ function place({ kind, name, spec }: MirroredResource): { key: string; problem: 
   }
 }
 
-/** By key: who has it. Times are whole seconds, so among those of one second who has it already. */
+/** Owner by key. Creation times are whole seconds; within one second the present owner wins. */
 function winnersOf(
   placed: readonly { resource: MirroredResource; key: string }[],
   stored: PlanInput['stored'],
@@ -69,13 +71,13 @@ function precedes(a: MirroredResource, b: MirroredResource, ownerUid: string | u
   return a.uid < b.uid;
 }
 
-/** The value that stands, without what every write renews. */
+/** The stored value without the revision, which every write changes. */
 function standingValue({ json }: StoredConfig): unknown {
   try {
     const { revision: _renewed, ...value } = JSON.parse(json) as Record<string, unknown>;
     return value;
   } catch {
-    // Written around us: it is not what the resource says.
+    // Not written by a Bailiff client, so it differs from the resource.
     return undefined;
   }
 }

@@ -1,9 +1,11 @@
 /**
- * Custom resources → `bailiff_config`, and back what became of them. Informers run in every replica; only the leader writes.
+ * Custom resources → `bailiff_config`, and the result back into their status. Informers run in
+ * every replica; only the leader writes.
  *
- * Level-triggered: a pass brings keys and status to what the plan says at that moment; passes are made on changes, coalesced, and every
- * `statusMs` to tell where things hold. Every write of a key names the revision it replaces, every status the version of the resource it
- * speaks of. Bounds: one pass at a time; STATUS_WRITES of status a pass, the rest with the next; a failed pass waits.
+ * Level-triggered: a pass reconciles keys and status with the plan. Passes run after changes
+ * (coalesced) and every `statusMs`. Every write of a key names the revision it replaces; every
+ * status names the version of its resource. Bounds: one pass at a time, STATUS_WRITES statuses per
+ * pass.
  */
 import {
   type Bus,
@@ -24,7 +26,10 @@ import { Whereabouts } from './rollout.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 import { type Standing, statusOf, statusPatch } from './status.ts';
 
-/** Of one pass: a thousand resources are told within half a minute, and the API server serves others beside. */
+/**
+ * Status writes per pass: a thousand resources take half a minute without overloading the API
+ * server.
+ */
 const STATUS_WRITES = 50;
 const COALESCE_MS = 50;
 const IDLE_MS = 60_000;
@@ -44,10 +49,10 @@ export interface MirrorOptions {
 export interface MirrorStats {
   writes: number;
   deletes: number;
-  /** Writes that met a newer revision, or a key that somebody else keeps by now. */
+  /** Writes rejected because of a newer revision or another owner. */
   conflicts: number;
   statusWrites: number;
-  /** As of the last pass of the leader. */
+  /** Values of the leader's last pass. */
   resources: number;
   refused: number;
 }
@@ -58,11 +63,11 @@ export class PolicyMirror {
   readonly #options: MirrorOptions;
   readonly #whereabouts: Whereabouts;
   readonly #stored = new Map<string, StoredConfig>();
-  /** Status that was written and that the informer may not show yet, by UID. */
+  /** Resources by UID with a written status that the informer may not show yet. */
   readonly #told = new Map<string, MirroredResource>();
-  /** By UID: what was checked last. */
+  /** Result of the last validation, by UID. */
   #checked = new Map<string, { generation: number; problem: string }>();
-  /** Values that the bus does not take because of their size. */
+  /** Generations too large for the bus, by UID. */
   readonly #tooLarge = new Map<string, number>();
   #synced = false;
   #dirty = false;
@@ -76,7 +81,7 @@ export class PolicyMirror {
     this.informers = new ResourceInformers({ client, pageLimit, inactivityMs, retryMs, onChange, onAbsent, onError });
   }
 
-  /** Keeps the informers until the signal aborts. */
+  /** Runs the informers until the signal aborts. */
   run(signal: AbortSignal): Promise<void> {
     return this.informers.run(signal);
   }
@@ -128,7 +133,7 @@ export class PolicyMirror {
     }
   }
 
-  /** A change, or the time at which where things hold is to be asked again. */
+  /** Resolves on a change, or when the rollout is due to be read again. */
   #nextChange(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const finish = () => {
@@ -137,7 +142,7 @@ export class PolicyMirror {
         this.#wake = () => {};
         resolve();
       };
-      // Without resources nothing is told of where they hold.
+      // Without resources there is no rollout to report.
       const waitMs = this.stats.resources > 0 ? this.#whereabouts.dueInMs : IDLE_MS;
       const timer = setTimeout(finish, Math.max(COALESCE_MS, waitMs));
       signal.addEventListener('abort', finish, { once: true });
@@ -168,7 +173,7 @@ export class PolicyMirror {
     return { resources, plan: plan({ resources, pictures, stored: this.#stored, check }) };
   }
 
-  /** As we left it, until the informer shows something else. */
+  /** The version that this process wrote, until the informer shows a newer one. */
   #newest(resource: MirroredResource): MirroredResource {
     const told = this.#told.get(resource.uid);
     if (!told || told.generation !== resource.generation) return resource;
@@ -181,7 +186,7 @@ export class PolicyMirror {
       for (const uid of map.keys()) if (!uids.has(uid)) map.delete(uid);
   }
 
-  /** Once a generation: the schemas are not cheap. */
+  /** Validates once per generation, because validation is expensive. */
   #check(resource: MirroredResource, key: string): string {
     const { kind, uid, generation, spec } = resource;
     if (this.#tooLarge.get(uid) === generation) return 'spec: it is larger than the bus takes';
@@ -227,9 +232,12 @@ export class PolicyMirror {
     return stored && !stored.deleted ? stored.bucketRevision : 0;
   }
 
-  /** Writes a key while this process leads. What somebody else wrote meanwhile comes by the watch, and with it the next pass. */
+  /**
+   * Writes a key while this process leads. A concurrent write arrives through the watch and starts
+   * the next pass.
+   */
   async #keep(write: () => Promise<void>, resource?: MirroredResource): Promise<void> {
-    // Asked as late as can be: between this line and the write there is no wait.
+    // Checked directly before the write, without an await in between.
     if (!this.#options.isLeader()) return;
     try {
       await write();
@@ -243,7 +251,7 @@ export class PolicyMirror {
     }
   }
 
-  /** What stands under the key, when this resource wrote it. */
+  /** The rollout of the stored value, if this resource wrote it. */
   #standing(resource: MirroredResource, { key }: Decision): Standing | null {
     const stored = this.#stored.get(key);
     if (!stored || stored.deleted || stored.owner?.uid !== resource.uid) return null;
@@ -256,7 +264,7 @@ export class PolicyMirror {
     let calm = true;
     for (const resource of resources) {
       const decision = decisions.get(resource.uid);
-      // What is still to be written is told when it is.
+      // Reported after the write.
       if (!decision || decision.state === 'write') continue;
       const standing = this.#standing(resource, decision);
       const status = statusOf(resource, decision, standing, Date.now());
@@ -284,21 +292,21 @@ export class PolicyMirror {
       this.#told.set(uid, mirroredResource(kind, object));
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
-      // Changed or gone meanwhile: the informer says so, and the next pass speaks of what is there then.
+      // Changed or deleted meanwhile: the informer receives it and the next pass uses it.
       if (error.code === 'KUBE_CONFLICT' || error.code === 'KUBE_NOT_FOUND') this.#told.delete(uid);
       else if (!signal.aborted) this.#options.onKubeError(`${kind} status`, error);
     }
   }
 }
 
-/** Fields and what is wrong with each; empty when it is right. */
+/** Invalid fields with reasons; empty if the value is valid. */
 function problemOf(check: () => unknown): string {
   try {
     check();
     return '';
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    // The first line names the key, which the status has beside it.
+    // The first line repeats the key, which is a field of the status.
     const lines = error.message.split('\n');
     return (lines.length > 1 ? lines.slice(1) : lines)
       .map((line) => (error.fields.length > 0 ? `spec.${line}` : line))

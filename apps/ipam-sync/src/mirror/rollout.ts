@@ -1,6 +1,7 @@
 /**
- * Where what stands under a key holds: on nodes by their status, in services by how far each instance has read CONFIG_LOG. Read from the bus,
- * not more often than `everyMs`, rarer while nothing is missing, and never for more than a tenth of the time, however many nodes there are.
+ * Where the value of a key is in force: on nodes by their status, in services by the position of
+ * each instance in CONFIG_LOG. Reads the bus at most every `everyMs`, less often while every value
+ * is in force everywhere, and for at most a tenth of the time.
  */
 
 import {
@@ -25,14 +26,14 @@ import {
 } from '@bailiff/schemas';
 import type * as z from 'zod';
 
-/** As `bailiff policy status` has it. */
+/** Same limit as `bailiff policy status`. */
 const STALE_MS = 60_000;
-/** An instance that has not renewed its status for so long is gone: it would do so six times. */
+/** An instance without a status for this long has stopped; it would have renewed it six times. */
 const GONE_MS = 60_000;
 const SERVICES = { correlation: 'correlator', response: 'responder' } as const;
-/** Of the time that a reading took, the least wait until the next. */
+/** Minimum wait between readings, as a multiple of the last reading's duration. */
 const REST_FACTOR = 10;
-/** While everything holds everywhere, readings are this much rarer. */
+/** Factor of the interval while every value is in force everywhere. */
 const CALM_FACTOR = 8;
 
 const placeStatus = nodeStatus.pick({
@@ -50,7 +51,7 @@ interface Reading {
   atMs: number;
 }
 
-/** What an entry holds, or why it cannot be read. */
+/** The parsed value, or why it is invalid. */
 function parse<T>(value: Buffer, schema: z.ZodType<T>): T | string {
   try {
     const result = schema.safeParse(JSON.parse(decodeSnapshotValue(value)));
@@ -60,7 +61,7 @@ function parse<T>(value: Buffer, schema: z.ZodType<T>): T | string {
   }
 }
 
-/** @param sequence of the value in CONFIG_LOG; null when the log does not have it yet */
+/** @param sequence of the value in CONFIG_LOG; null if the log does not contain it yet */
 export function servicePlaces(
   { key, revision }: Pick<StoredConfig, 'key' | 'revision'>,
   sequence: number | null,
@@ -90,9 +91,9 @@ export class Whereabouts {
   #reading: Reading | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
   #tookMs = 0;
-  /** By key: where in CONFIG_LOG the value of this revision of the bucket stands. */
+  /** Sequence in CONFIG_LOG by key and bucket revision. */
   #sequences = new Map<string, { bucketRevision: number; sequence: number }>();
-  /** Everything was found to hold everywhere. */
+  /** True if every value is in force everywhere. */
   calm = false;
 
   constructor(bus: Bus, everyMs: number) {
@@ -100,13 +101,15 @@ export class Whereabouts {
     this.#everyMs = everyMs;
   }
 
-  /** Milliseconds until a new reading would be made; 0 or less: at once. */
+  /** Milliseconds until the next reading; 0 or less: at once. */
   get dueInMs(): number {
     const restMs = Math.max(this.#everyMs * (this.calm ? CALM_FACTOR : 1), REST_FACTOR * this.#tookMs);
     return this.#readAtMs + restMs - performance.now();
   }
 
-  /** Reads anew when that is due. @param standing what `of` will be asked about. @throws BusError */
+  /**
+   * Reads the bus if that is due. @param stored values that `of` is called with @throws BusError
+   */
   async refresh(standing: readonly StoredConfig[]): Promise<void> {
     if (this.dueInMs > 0) return;
     const startedAtMs = performance.now();
@@ -127,7 +130,7 @@ export class Whereabouts {
     this.#tookMs = this.#readAtMs - startedAtMs;
   }
 
-  /** None on a bus that was set up before there was such a bucket. */
+  /** A topology without this bucket returns none. */
   async #services(): Promise<KvEntry[]> {
     try {
       return await openBucket(this.#bus, SERVICES_BUCKET).entries();
@@ -137,7 +140,7 @@ export class Whereabouts {
     }
   }
 
-  /** Finds values of rules in the log, each once. */
+  /** Finds each rule's value in the log once. */
   async #locate(standing: readonly StoredConfig[]): Promise<void> {
     const rules = standing.filter(({ key }) => key.split('.')[0]! in SERVICES);
     const known = this.#sequences;
@@ -147,7 +150,7 @@ export class Whereabouts {
       if (before?.bucketRevision === bucketRevision) this.#sequences.set(key, before);
       else {
         const message = await getLastMessage(this.#bus, 'CONFIG_LOG', `${ROOT}.config.${key}`);
-        // The log follows the bucket by a moment.
+        // CONFIG_LOG is sourced from the bucket with a short delay.
         if (message && Buffer.from(message.data).toString('utf8') === json)
           this.#sequences.set(key, { bucketRevision, sequence: message.sequence });
       }

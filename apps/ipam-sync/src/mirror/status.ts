@@ -1,8 +1,9 @@
 /**
- * What is told of a resource in its status. Pure.
+ * Status of a custom resource. Pure.
  *
- * `Accepted`: whether the key says what the resource says. `InForce`: whether what stands under the key holds everywhere it could; while a change
- * is refused, that is the last good one.
+ * Condition `Accepted`: the key holds the value of the resource. Condition `InForce`: the stored
+ * value is in force wherever it applies. If a change is refused, `InForce` describes the last valid
+ * value.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { StoredConfig } from '@bailiff/bus';
@@ -10,14 +11,14 @@ import type { Place } from '@bailiff/response';
 import { type Decision, timeText } from './decide.ts';
 import type { Condition, MirroredResource, ResourceStatus } from './resource.ts';
 
-/** Nodes or services that are named with why they do not hold it. */
+/** Nodes or services named with the reason. */
 const MAX_NAMED = 3;
-/** A message of a condition may have 32 KiB; nobody reads so much. */
+/** Kubernetes allows 32 KiB; a message stays readable. */
 const MAX_MESSAGE = 1024;
 
 type Told = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
-/** Where what stands under a key holds. */
+/** Where the stored value of a key is in force. */
 export interface Standing {
   stored: StoredConfig;
   enabled: boolean;
@@ -58,14 +59,14 @@ function inForce(standing: Standing | null): { text: string; told: Told } {
   return told('False', isPending ? 'Pending' : 'NotEverywhere', [...named, ...more].join('; '), text);
 }
 
-/** The time of a condition is that of its last change of status. */
+/** lastTransitionTime changes only with the status of a condition. */
 function condition(told: Told, before: readonly Condition[], observedGeneration: number, nowMs: number): Condition {
   const known = before.find(({ type }) => type === told.type);
   const lastTransitionTime = known?.status === told.status ? known.lastTransitionTime : timeText(nowMs);
   return { ...told, message: cut(told.message), observedGeneration, lastTransitionTime };
 }
 
-/** @param standing what stands under the key, when this resource wrote it */
+/** @param rollout of the stored value, if this resource wrote it */
 export function statusOf(
   resource: MirroredResource,
   decision: Decision,
@@ -91,13 +92,13 @@ export function statusOf(
 
 const FIELDS = ['observedGeneration', 'configKey', 'configRevision', 'inForce', 'conditions'] as const;
 
-/** The status as a merge patch, which takes out what is no longer said; null when nothing changes. */
+/** The status as a merge patch that removes absent fields; null if nothing changes. */
 export function statusPatch(before: ResourceStatus, after: ResourceStatus): Record<string, unknown> | null {
   const pick = (status: ResourceStatus) => Object.fromEntries(FIELDS.map((field) => [field, status[field] ?? null]));
   return isDeepStrictEqual(sorted(pick(before)), sorted(pick(after))) ? null : pick(after);
 }
 
-/** Members in one order, as a server may give them in another. */
+/** Sorts the fields of objects, because servers reorder them. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;

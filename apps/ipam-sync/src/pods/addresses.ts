@@ -1,22 +1,22 @@
 /**
- * Addresses and CIDRs as text, brought to one spelling so that two writers of one address are seen to mean the same. Pure.
- * IPv4 dotted; IPv6 as RFC 5952 has it; an IPv4-mapped IPv6 address is another spelling of the IPv4 one.
+ * Canonical text of addresses and CIDRs, so that different spellings compare as equal. Pure. IPv4
+ * dotted; IPv6 by RFC 5952; an IPv4-mapped IPv6 address becomes the IPv4 address.
  */
 import { isIP } from 'node:net';
 
-/** The one spelling of an address; null when it is none, or has a zone. */
+/** Canonical address; null if it is invalid or has a zone. */
 export function canonicalAddress(text: string): string | null {
   const bytes = addressBytes(text);
   return bytes === null ? null : formatAddress(bytes);
 }
 
-/** The one spelling of a CIDR: host bits cleared, always with its length; null when it is none. */
+/** Canonical CIDR with host bits cleared and its prefix length; null if it is invalid. */
 export function canonicalCidr(text: string): string | null {
   const cidr = parseCidr(text);
   return cidr === null ? null : `${formatAddress(cidr.bytes)}/${cidr.length}`;
 }
 
-/** True when every address of `inner` is one of `outer`; both CIDRs. False when either is none. */
+/** True if `outer` contains every address of `inner`. False if either CIDR is invalid. */
 export function covers(outer: string, inner: string): boolean {
   const a = parseCidr(outer);
   const b = parseCidr(inner);
@@ -33,7 +33,7 @@ function parseCidr(text: string): Cidr | null {
   const [address = '', lengthText = '', ...rest] = text.split('/');
   const bytes = addressBytes(address);
   if (bytes === null || rest.length > 0 || !/^(0|[1-9]\d{0,2})$/.test(lengthText)) return null;
-  // A mapped address became four bytes; its length is told for sixteen.
+  // A mapped address has four bytes, but its prefix length counts sixteen.
   const mapped = address.includes(':') && bytes.length === 4;
   const length = Number(lengthText) - (mapped ? 96 : 0);
   if (length < 0 || length > bytes.length * 8) return null;

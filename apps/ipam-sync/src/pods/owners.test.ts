@@ -157,6 +157,6 @@ test('owners - a namespace with many claims does not hold up another', async () 
   made.resolver.want(claim({ owner: owned('ReplicaSet', 'vpn-1', 'u-set') }));
   await made.resolver.whenIdle();
   expect(made.asked).toHaveLength(1_001);
-  // Eight were under way already.
+  // Eight requests were open already.
   expect(made.asked.indexOf(`${SETS}/vpn-1`)).toBeLessThan(10);
 });

@@ -1,37 +1,37 @@
 /**
- * Who made a pod. A pod names its controller, and a tenant who may write pods may name any controller of its namespace there. So the
- * name counts only when the API server confirms it: the object with that UID is there, and the pod runs what its template says (program.ts). The
- * controller's own controller is the one that its metadata names, which writers of pods cannot change.
+ * Confirms the controllers of pods. Anyone who may write pods can name any controller of the
+ * namespace as owner. So an owner counts only if the API server has an object with its UID and the
+ * pod runs its template (program.ts). The controller's own owner is read from its metadata, which
+ * writers of pods cannot change.
  *
- * The template of a ReplicaSet, ReplicationController or Job is its own; those of a StatefulSet or DaemonSet are ControllerRevisions, one for each version of its pods. Each is
- * read once. Until it is read, and when it cannot be, the pod has no owner. Of one that does not exist nothing is remembered.
- *
- * Bounded: MAX_TEMPLATES_KEPT answers, those that no pod needs any more are dropped first; above it nothing more is looked up, which is counted.
- * CONCURRENCY requests at once, namespaces in turn: pods of one namespace do not hold up those of another.
+ * ReplicaSets, ReplicationControllers and Jobs hold their template; StatefulSets and DaemonSets
+ * have ControllerRevisions. Each template is read once; until then, or if it is unreadable, the pod
+ * has no owner. Bounded: MAX_TEMPLATES_KEPT templates (unused ones are dropped first, refusals are
+ * counted), CONCURRENCY requests at once, namespaces in turn.
  */
 import { apiPath, getObject, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
 import { programOf } from './program.ts';
 import { controllerOf, type Owner, type PodRecord } from './records.ts';
 
-/** ReplicaSets in use in a cluster of 10,000 pods are some 3,000. */
+/** A cluster of 10,000 pods uses about 3,000 ReplicaSets. */
 export const MAX_TEMPLATES_KEPT = 20_000;
 const CONCURRENCY = 8;
-/** After failures that may pass: twice as long each time in a row. */
+/** Backoff after transient failures. */
 const RETRY = { firstMs: 1_000, maxMs: 300_000 };
 
 type Claim = Pick<PodRecord, 'owner' | 'namespace' | 'controllerRevision'>;
 
 /** The object that holds the template of a pod's controller. */
 interface Template {
-  /** UID and path: a claim with the right UID and a wrong name is another question. */
+  /** UID and path, so a claim with the right UID and a wrong name is a separate entry. */
   key: string;
   path: string;
-  /** Whether the controller owns the object, or is the object. */
+  /** True for a ControllerRevision, which the controller owns. */
   isRevision: boolean;
 }
 
 interface Known {
-  /** Above the controller. */
+  /** The controller's own owner. */
   above: Owner | null;
   program: string;
 }
@@ -41,7 +41,7 @@ interface Wanted {
   template: Template;
 }
 
-/** Where the template is; null: there is none that is read. Pure. */
+/** Location of the template; null if there is none to read. Pure. */
 export function templateOf({ owner, namespace, controllerRevision }: Claim): Template | null {
   if (owner === null) return null;
   const { kind, name, uid } = owner;
@@ -58,18 +58,18 @@ export function templateOf({ owner, namespace, controllerRevision }: Claim): Tem
 
 export interface OwnerResolverOptions {
   client: KubeApi;
-  /** A template was read: pods of this owner may have it now. */
+  /** A template was read; pods of this owner may be confirmed now. */
   onResolved(uid: string): void;
-  /** All pods, by what they claim. */
+  /** All pods with their claims. */
   inUse(): Iterable<Claim>;
   signal: AbortSignal;
 }
 
 export class OwnerResolver {
   #options: OwnerResolverOptions;
-  /** null: it is being read, or the server refuses the request for good. */
+  /** null: being read, or permanently refused by the server. */
   #known = new Map<string, Known | null>();
-  /** By namespace, each a queue; the next one in turn is first. */
+  /** A queue per namespace; the next namespace in turn is first. */
   #queues = new Map<string, Map<string, Wanted>>();
   #queued = 0;
   #running = 0;
@@ -88,7 +88,7 @@ export class OwnerResolver {
     return this.#known.size;
   }
 
-  /** Controllers of a pod from the lowest upwards; none while nothing confirms that the pod is theirs. */
+  /** Confirmed controllers of a pod, lowest first; empty without confirmation. */
   chainOf(pod: Claim & Pick<PodRecord, 'program'>): Owner[] {
     const template = templateOf(pod);
     const known = template && this.#known.get(template.key);
@@ -96,7 +96,7 @@ export class OwnerResolver {
     return known.above === null ? [pod.owner] : [pod.owner, known.above];
   }
 
-  /** Reads the template of a pod's controller, unless it is known or being read. */
+  /** Reads the template of a pod's controller unless it is known or being read. */
   want(pod: Claim): void {
     const template = templateOf(pod);
     if (template === null || pod.owner === null || this.#known.has(template.key)) return;
@@ -111,13 +111,13 @@ export class OwnerResolver {
     this.#pump();
   }
 
-  /** Resolves when nothing is being looked up. */
+  /** Resolves when no request is open. */
   async whenIdle(): Promise<void> {
     if (this.#running === 0) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  /** Takes the next one, and puts its namespace at the end. */
+  /** Takes the next request and moves its namespace to the end. */
   #next(): Wanted {
     const [namespace, queue] = this.#queues.entries().next().value as [string, Map<string, Wanted>];
     const [key, wanted] = queue.entries().next().value as [string, Wanted];
@@ -131,7 +131,7 @@ export class OwnerResolver {
   #pump(): void {
     while (this.#running < CONCURRENCY && this.#queued > 0) {
       const wanted = this.#next();
-      // Known as unknown while it is asked for, so that it is asked for once.
+      // Marked before the request, so that it is sent once.
       this.#known.set(wanted.template.key, null);
       this.#running += 1;
       void this.#resolve(wanted).finally(() => {
@@ -149,7 +149,8 @@ export class OwnerResolver {
       const known = object && knownFrom(object, owner, template);
       this.#retryMs = RETRY.firstMs;
       if (!known) {
-        // Asked for again with the next change of a pod that names it: a tenant can name a revision before it exists.
+        // Requested again with the next change of a pod that names it: a tenant can name a revision
+        // before it exists.
         this.#known.delete(template.key);
         return;
       }
@@ -159,7 +160,7 @@ export class OwnerResolver {
       if (!(error instanceof KubeError)) throw error;
       if (signal.aborted) return;
       this.failures += 1;
-      // What the server refuses as such stays refused: a tenant chooses the name that is asked for.
+      // A rejected request stays rejected, because tenants choose the requested name.
       if (error.code === 'KUBE_INVALID') return;
       this.#known.delete(template.key);
       this.#retry ??= setTimeout(() => this.#again(), this.#retryMs).unref();
@@ -172,7 +173,7 @@ export class OwnerResolver {
     for (const pod of this.#options.inUse()) this.want(pod);
   }
 
-  /** Drops answers that no pod needs; true when that made room. */
+  /** Drops unused templates; true if that made room. */
   #prune(): boolean {
     const inUse = new Set([...this.#options.inUse()].map((pod) => templateOf(pod)?.key));
     for (const key of this.#known.keys()) if (!inUse.has(key)) this.#known.delete(key);
@@ -182,11 +183,11 @@ export class OwnerResolver {
 
 interface WithTemplate extends KubeObject {
   spec?: { template?: { spec?: Record<string, unknown> } };
-  /** Of a ControllerRevision. */
+  /** Field of a ControllerRevision. */
   data?: { spec?: { template?: { spec?: Record<string, unknown> } } };
 }
 
-/** What the object proves of an owner; null: nothing, because another controller is there under that name. */
+/** The owner confirmed by an object; null if another controller has that name. */
 function knownFrom(object: KubeObject, owner: Owner, { isRevision }: Template): Known | null {
   const { metadata, spec, data } = object as WithTemplate;
   const controller = controllerOf(metadata.ownerReferences);

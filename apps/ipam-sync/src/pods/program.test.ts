@@ -22,7 +22,7 @@ const token = {
   readOnly: true,
 };
 
-/** As the admission plugin ServiceAccount adds it. */
+/** Volume that the admission plugin ServiceAccount adds. */
 const tokenVolume = {
   name: 'kube-api-access-x7',
   projected: {
@@ -43,7 +43,7 @@ const withToken = (volume: object) => ({
   volumes: [...template.volumes, { name: token.name, ...volume }],
 });
 
-/** A StatefulSet's pod with the claim that is its own. */
+/** A StatefulSet's pod with its own claim. */
 const claimed = (claimName: string) => ({
   containers: [{ name: 'main', image: 'i', volumeMounts: [{ name: 'data', mountPath: '/data' }] }],
   volumes: [{ name: 'data', persistentVolumeClaim: { claimName } }],

@@ -1,42 +1,48 @@
 /**
- * What a pod runs, as a digest that a pod and the template of its controller have in common. Pure.
+ * Digest of the program of a pod: equal for a pod and the template of its controller. Pure.
  *
- * A tenant who may create and patch pods chooses everything else that could tell a controller's pod from a forged one: name, labels, owner
- * references, managed fields. It cannot write the template. So a pod counts as its controller's when it runs what the template names: the same
- * containers with the same image, command, environment, mounts, hooks and probes, the same resolution of names, the same grace period. What admission
- * adds for every pod is left out: the service account's token, resources, pull policies, security contexts. A container that a webhook injects is a
- * difference.
+ * Anyone who may create and patch pods chooses name, labels, owner references and managed fields,
+ * but not the template. So the digest covers what runs: image, command, environment, mounts, hooks
+ * and probes of the containers, name resolution, and the grace period. It leaves out what admission
+ * adds to every pod: service account token, resources, pull policies, security contexts. An
+ * injected container makes a difference.
  *
- * The writer of a pod can change its images. The kubelet then stops the former container, which may ignore SIGTERM for the grace period: a pod whose
- * program was changed is never its controller's again (ClusterState), and the digest has the grace period for a process that starts in between.
- * Bounded: a spec of more than MAX_PARTS values has no digest.
+ * A pod whose program changed is never confirmed again (ClusterState): its old container may ignore
+ * SIGTERM until the grace period ends. Bounded: a spec with more than MAX_PARTS values has no
+ * digest.
  */
 import { createHash } from 'node:crypto';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Fields of a container that decide which code runs on which input. */
+/** Container fields that decide which code runs with which input. */
 const CONTAINER_FIELDS = [
   ...['name', 'image', 'command', 'args', 'workingDir', 'env', 'envFrom', 'volumeMounts', 'volumeDevices'],
   ...['lifecycle', 'livenessProbe', 'readinessProbe', 'startupProbe', 'restartPolicy'],
 ];
-/** Fields of a pod's spec, likewise, with the API's defaults. */
+/** The same for fields of a pod's spec, with the API's defaults. */
 const POD_FIELDS = {
   ...{ dnsPolicy: 'ClusterFirst', dnsConfig: null, hostAliases: null },
   terminationGracePeriodSeconds: 30,
 };
-/** Values of a spec that are compared, nested ones included. Ten containers with 100 variables each have some 3,500. */
+/**
+ * Compared values of a spec, nested ones included. Ten containers with 100 variables each have
+ * about 3,500.
+ */
 export const MAX_PARTS = 5_000;
-/** Admission mounts the token of the service account here. */
+/** Mount path of the service account token that admission adds. */
 const TOKEN_PATH = '/var/run/secrets/kubernetes.io/serviceaccount';
-/** Certificates that are mounted with the token. A controller puts back what others write into these ConfigMaps. */
+/**
+ * ConfigMaps with certificates mounted beside the token. A controller restores them after foreign
+ * writes.
+ */
 const TOKEN_CONFIG_MAPS: readonly unknown[] = ['kube-root-ca.crt', 'openshift-service-ca.crt'];
 /** The controller of an indexed Job adds this variable. */
 const INDEX_VARIABLE = 'JOB_COMPLETION_INDEX';
 
 /**
- * Digest of what a pod's spec runs; null when it has too many parts.
- * @param podName of a pod; null for a template. A StatefulSet gives each pod claims of its own, named after the pod.
+ * Digest of the program in a spec; null above MAX_PARTS. @param podName null for a template. Claims
+ * of a StatefulSet's pod are named after the pod.
  */
 export function programOf(spec: Json, podName: string | null): string | null {
   const pod = Object.fromEntries(
@@ -63,12 +69,12 @@ export function programOf(spec: Json, podName: string | null): string | null {
   return text === null ? null : createHash('sha256').update(text).digest('base64').slice(0, 22);
 }
 
-/** JSON with the fields of each object in one order; null above MAX_PARTS. */
+/** JSON with sorted fields; null above MAX_PARTS. */
 function canonicalText(program: object): string | null {
   let parts = 0;
   const text = JSON.stringify(program, (_key, value: unknown) => {
     parts += 1;
-    // The rest is left out: the text is not used.
+    // The text is discarded, so the rest is skipped.
     if (parts > MAX_PARTS) return undefined;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
     return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -76,9 +82,9 @@ function canonicalText(program: object): string | null {
   return parts > MAX_PARTS ? null : text;
 }
 
-/** @param tokens volumes that hold a token only */
+/** @param tokens volumes that contain only a token */
 function containersIn(value: unknown, tokens: ReadonlySet<unknown>): Json[] {
-  // More are never confirmed: MAX_PARTS.
+  // A longer list exceeds MAX_PARTS and is never confirmed.
   return listOf(value)
     .slice(0, MAX_PARTS)
     .map((container) => {
@@ -93,7 +99,9 @@ function containersIn(value: unknown, tokens: ReadonlySet<unknown>): Json[] {
     });
 }
 
-/** True for a volume with nothing but tokens, the pod's own fields, and certificates that controllers write. */
+/**
+ * True for a volume of tokens, the pod's own fields, and certificates that controllers maintain.
+ */
 function isToken({ projected }: Json): boolean {
   const sources = (projected as Json | undefined)?.['sources'];
   const isOne = ({ serviceAccountToken, downwardAPI, configMap }: Json) =>

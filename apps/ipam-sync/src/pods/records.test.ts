@@ -132,7 +132,7 @@ describe('grants', () => {
     const prefixes = '10.0.0.0/8,'.repeat(Math.floor(MAX_ANNOTATION_CHARS / 11));
     expect(requestedPrefixes(prefixes)).toEqual({ prefixes: ['10.0.0.0/8'], refused: 0 });
     expect(requestedPrefixes(prefixes + ' '.repeat(11))).toEqual({ prefixes: [], refused: 1 });
-    // 255 kB of distinct prefixes took 60 ms each time.
+    // Parsing 255 kB of distinct prefixes took 60 ms.
     const large = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
     expect(requestedPrefixes(large)).toEqual({ prefixes: [], refused: 1 });
   });
@@ -188,7 +188,7 @@ describe('pod record - what the writer of a pod may choose is limited, and the r
     const record = podRecord(pod({ metadata: { labels } }));
     expect(record?.cut).toBe(true);
     expect(Object.keys(record?.labels ?? {})).toEqual(Object.keys(labels).slice(0, 128));
-    // A name that a policy selects by is not pushed out.
+    // A label that a policy selects by is not cut.
     const selected = { ...labels, zone: 'restricted' };
     expect(podRecord(pod({ metadata: { labels: selected } }))?.labels).not.toHaveProperty('zone');
     expect(podRecord(pod({ metadata: { labels: selected } }), new Set(['zone']))).toMatchObject({

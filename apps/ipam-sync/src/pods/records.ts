@@ -1,9 +1,11 @@
 /**
- * What is kept of a pod and of a node: a thousandth of a cluster's objects, in one canonical form, so that two records can be
- * compared. Pure. A pod that is bound to no node, or has ended, gives null and thereby leaves its node's snapshot.
+ * Records of pods and nodes: the small part of each object that is kept, in one canonical form for
+ * comparison. Pure. A pod without a node, or one that has ended, has no record and leaves the
+ * snapshot of its node.
  *
- * The writer of a pod chooses its labels, owner references, containers and probe ports, and the API server takes 1.5 MB of them. What is above a
- * limit is cut or left out here, and `cut` says so: one pod must not make the snapshot of its node too large.
+ * Writers of pods choose labels, owner references, containers and probe ports, up to 1.5 MB. Values
+ * above a limit are cut or dropped here and reported in `cut`, so that one pod cannot make the
+ * snapshot of its node too large.
  */
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
 import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
@@ -13,7 +15,7 @@ import { programOf } from './program.ts';
 
 export type Owner = PodIdentity['owners'][number];
 
-/** Hash of a DaemonSet's revision, name of a StatefulSet's. */
+/** Revision hash of a DaemonSet, revision name of a StatefulSet. */
 const REVISION_LABEL = 'controller-revision-hash';
 
 export interface PodRecord {
@@ -23,28 +25,28 @@ export interface PodRecord {
   nodeName: string;
   labels: Record<string, string>;
   serviceAccount: string;
-  /** The controller, as the pod itself names it: a claim, which owners.ts confirms. */
+  /** The controller named by the pod: a claim that owners.ts confirms. */
   owner: Owner | null;
-  /** Label of a DaemonSet's or StatefulSet's pod; empty when it has none. */
+  /** Revision label of a DaemonSet's or StatefulSet's pod; empty without one. */
   controllerRevision: string;
-  /** Digest of what it runs (program.ts); empty when it has too many parts. */
+  /** Digest of the pod's program (program.ts); empty above the limit of parts. */
   program: string;
-  /** Canonical; none for a host-network pod, whose addresses are the node's and nobody's claim. */
+  /** Canonical. None for a host-network pod, because its addresses belong to the node. */
   addresses: string[];
   hostNetwork: boolean;
   containers: PodIdentity['containers'];
   prefixes: PrefixRequest;
   probePorts: PodIdentity['probePorts'];
   createdAt: string;
-  /** Deletion has been asked for; it may still run and send. */
+  /** Deletion was requested; the pod may still run and send. */
   terminating: boolean;
-  /** Number of the resourceVersion. */
+  /** resourceVersion as a number. */
   revision: number;
-  /** Something was above its limit. */
+  /** A value was above its limit. */
   cut: boolean;
 }
 
-/** Of the labels of a pod, names and values together: a hundred ordinary ones. */
+/** Names and values of a pod's labels together: enough for a hundred ordinary labels. */
 export const MAX_LABELS_BYTES = 8 * 1024;
 
 export interface NodeRecord {
@@ -56,8 +58,8 @@ export interface NodeRecord {
 const NO_KEYS: ReadonlySet<string> = new Set();
 
 /**
- * The record of a pod; null when it is bound to no node or has ended.
- * @param selectedBy names of labels that policies select by: those are not cut
+ * Record of a pod; null if it has no node or has ended. @param selectedBy label names that policies
+ * select by; they are never cut
  */
 export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): PodRecord | null {
   const { metadata, spec = {}, status = {} } = pod;
@@ -96,7 +98,7 @@ export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): 
   };
 }
 
-/** The record of a node: where tunnels towards it would go, and whose pods are whose. */
+/** Record of a node: its addresses (targets of tunnels) and its pod CIDRs. */
 export function nodeRecord(node: Node): NodeRecord {
   const { metadata, spec = {}, status = {} } = node;
   const reachable = (status.addresses ?? []).filter(({ type }) => type === 'InternalIP' || type === 'ExternalIP');
@@ -108,21 +110,21 @@ export function nodeRecord(node: Node): NodeRecord {
   };
 }
 
-/** True when nothing differs but the revision, which changes with every heartbeat of a kubelet. */
+/** True if only the revision differs, which every kubelet heartbeat changes. */
 export function sameRecord<T extends PodRecord | NodeRecord>(a: T, b: T): boolean {
   return JSON.stringify({ ...a, revision: 0 }) === JSON.stringify({ ...b, revision: 0 });
 }
 
-/** Controller among the owners; the API server admits one at most. */
+/** The controller among the owners; the API server allows one at most. */
 export function controllerOf(owners: readonly OwnerReference[] | undefined): Owner | null {
   const controller = owners?.find((owner) => owner.controller === true);
-  // No object has a longer uid: the reference is void.
+  // No object has a longer UID, so the reference is invalid.
   if (!controller || controller.uid.length > TEXT_LIMITS.uid.bytes) return null;
   const { bytes } = TEXT_LIMITS.name;
   return { kind: cutEnd(controller.kind, bytes), name: cutEnd(controller.name, bytes), uid: controller.uid };
 }
 
-/** Labels that policies select by, then the others in the order of their names, as many as the limits allow. */
+/** Labels that policies select by, then the others sorted by name, up to the limits. */
 function limitedLabels(
   labels: Record<string, string>,
   selectedBy: ReadonlySet<string>,
@@ -148,7 +150,7 @@ function podAddresses(status: NonNullable<Pod['status']>): string[] {
   return unique(all.map(canonicalAddress));
 }
 
-/** All that can run in the pod, in the order of the spec, with the runtime's id (without its scheme) as soon as there is one. */
+/** All containers in the order of the spec, with the runtime's id (without scheme) once known. */
 function podContainers({ spec = {}, status = {} }: Pod): PodIdentity['containers'] {
   const statuses = [
     ...(status.containerStatuses ?? []),
@@ -160,13 +162,13 @@ function podContainers({ spec = {}, status = {} }: Pod): PodIdentity['containers
   );
   const all = [...(spec.initContainers ?? []), ...(spec.containers ?? []), ...(spec.ephemeralContainers ?? [])];
   const idOf = (name: string) => ids.get(name) ?? '';
-  // No runtime has a longer id: it is void, and does not make readers refuse the list.
+  // No runtime has a longer id. An invalid id must not make readers refuse the snapshot.
   return all.map(({ name }) => ({ name, id: idOf(name).length <= TEXT_LIMITS.uid.bytes ? idOf(name) : '' }));
 }
 
-/** Ports that the kubelet probes, named ones resolved; each once, in order. */
+/** Ports that the kubelet probes, with named ports resolved; each once, in order. */
 function probePorts({ spec = {} }: Pod): PodIdentity['probePorts'] {
-  // Of the init containers only sidecars have probes.
+  // Only sidecars among the init containers have probes.
   const all = [...(spec.containers ?? []), ...(spec.initContainers ?? [])];
   const ports = all.flatMap((container) =>
     [container.livenessProbe, container.readinessProbe, container.startupProbe].map((probe) =>
@@ -182,7 +184,7 @@ function probePort(container: Container, probe: ProbeHandler | undefined): numbe
   const port = probe?.httpGet?.port ?? probe?.tcpSocket?.port ?? probe?.grpc?.port;
   if (port === undefined) return null;
   const named = container.ports?.find(({ name }) => name === port)?.containerPort;
-  // A number may be written as text, which the API server takes as a number when no port has that name.
+  // The API server reads a numeric string as a number if no port has that name.
   const number = named ?? Number(port);
   return Number.isInteger(number) && number >= 1 && number <= 65_535 ? number : null;
 }

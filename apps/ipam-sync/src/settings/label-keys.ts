@@ -1,16 +1,17 @@
 /**
- * Names of labels that a runtime policy selects pods by, followed in `bailiff_config`. Labels with these names are never cut: a tenant could hide a pod from a
- * policy by labels that push out the one that the policy selects.
+ * Label names that runtime policies select pods by, followed in `bailiff_config`. These labels are
+ * never cut. Otherwise a tenant could hide a pod from a policy by adding labels until the selected
+ * one is cut.
  *
- * A key that was used once stays until the process ends, so that a policy that is written again finds it. Bound: MAX_KEYS; names beyond it are not
- * protected, and counted.
+ * A key stays until the process ends, so that a recreated policy finds its label. Bound: MAX_KEYS;
+ * further names are not protected, and counted.
  */
 import type { Bucket, KvEntry } from '@bailiff/bus';
 
-/** Policies select by a handful. */
+/** Policies use a handful of names. */
 export const MAX_KEYS = 256;
 
-/** Label names in the selector of a stored policy; none when it cannot be read. Pure. */
+/** Label names in the selector of a stored policy; none if it is invalid. Pure. */
 export function labelKeysIn(json: string): string[] {
   try {
     const { podLabels } = JSON.parse(json)?.selector ?? {};
@@ -34,13 +35,13 @@ export class LabelKeys {
   });
   refused = 0;
 
-  /** @param onMore a name was added after all that were there have been read */
+  /** @param onMore a name was added after the initial read */
   constructor(bucket: Pick<Bucket, 'watch'>, onMore: () => void) {
     this.#bucket = bucket;
     this.#onMore = onMore;
   }
 
-  /** Resolves when all policies that were there have been read, or the signal aborts. */
+  /** Resolves after the initial read of all policies, or when the signal aborts. */
   async whenSynced(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     signal.addEventListener('abort', this.#wake, { once: true });

@@ -1,7 +1,8 @@
 /**
- * What ipam-sync takes of the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`), followed for ever: the administrator's key, and
- * what becomes of nodes that nobody guards. A value that is wrong is refused and the last good one kept (at start: the newest good one that
- * the bucket still remembers), because dropping a grant cuts a pod off.
+ * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): prefix
+ * permits and the setting for unguarded nodes. An invalid value is refused and the last valid one
+ * stays in force, because a dropped permit disconnects pods. At start, that is the newest valid
+ * value in the key's history.
  */
 import type { Bucket, KvEntry } from '@bailiff/bus';
 import {
@@ -27,10 +28,10 @@ const settingsOf = ({ allowedPrefixes, unguardedNodes }: SpoofCluster): Settings
   unguardedNodes,
 });
 
-/** Permits nothing, taints nothing. */
+/** No permits and no taints. */
 export const NO_SETTINGS: Settings = settingsOf(spoofCluster.parse({}));
 
-/** Reads a value of the key; of a deleted key what is built in holds. Pure. */
+/** Parses a value of the key; a deleted key gives the built-in settings. Pure. */
 export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): SettingsReading {
   if (entry.deleted) return { good: true, settings: NO_SETTINGS, revision: 0 };
   try {
@@ -47,10 +48,10 @@ export class SettingsFeed {
   #onChange: () => void;
   #revision = -1;
   #settings = NO_SETTINGS;
-  /** True once what the bucket held at start has been read. */
+  /** True after the initial read of the bucket. */
   synced = false;
   refused = 0;
-  /** Why the newest value is not in force; empty when it is. */
+  /** Why the newest value is not in force; otherwise empty. */
   refusal = '';
 
   constructor(bucket: Bucket, onChange: () => void) {
@@ -71,7 +72,7 @@ export class SettingsFeed {
       filter: SPOOF_CLUSTER_KEY,
       signal,
       onEntry: (entry) => this.#take(entry),
-      // Revisions begin again. What held stands until the new bucket says otherwise.
+      // Revisions start again. The settings stay until the new bucket has others.
       onRecreated: () => {
         this.#revision = -1;
       },
@@ -92,7 +93,7 @@ export class SettingsFeed {
     } else this.#accept(reading);
   }
 
-  /** The newest good value in the key's history. */
+  /** Reads the newest valid value in the key's history. */
   async #recall(): Promise<void> {
     for (const entry of (await this.#bucket.history(SPOOF_CLUSTER_KEY)).reverse()) {
       const reading = readSettings(entry);

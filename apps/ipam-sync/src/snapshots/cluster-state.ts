@@ -1,23 +1,27 @@
 /**
- * The cluster as ipam-sync knows it: records of pods and nodes, which node has which pods, and who claims which address. Every
- * change names the snapshots it touches. No I/O.
+ * State of the cluster in memory: records of pods and nodes, pods by node, and claimants by
+ * address. Every change returns the affected snapshots. No I/O.
  *
- * One address, several claimants: on one node the youngest pod has it, whatever arrives later of the others; an older one on another
- * node loses it only when it is terminating, because two nodes that both hold a living pod by that address are a fault of the
- * cluster's address management, and cutting one of them off would turn that fault (or a kubelet that lies) into an outage.
+ * Several pods may claim one address. On one node the youngest pod gets it, whatever the order of
+ * events. An older pod on another node loses it only when it is terminating: two living pods with
+ * one address are a fault of address management, and removing one would turn that fault into an
+ * outage.
  */
 import { CLUSTER_KEY, LIST_LIMITS } from '@bailiff/schemas';
 import { type NodeRecord, type PodRecord, sameRecord } from '../pods/records.ts';
 
 interface Held {
   record: PodRecord;
-  /** Lowest revision seen of it: orders pods that were made within one second. */
+  /** Lowest observed revision; orders pods created within one second. */
   firstRevision: number;
-  /** Its program was changed. Containers of the one before may run until the end of a grace period. */
+  /**
+   * Its program was changed. Containers of the former program may run until their grace period
+   * ends.
+   */
   altered: boolean;
 }
 
-/** Node names whose snapshots are to be written anew; `_cluster` for the cluster's. */
+/** Nodes whose snapshots must be written; `_cluster` is the cluster's snapshot. */
 export type Touched = ReadonlySet<string>;
 const NONE: Touched = new Set();
 
@@ -85,49 +89,52 @@ export class ClusterState {
   nodes(): NodeRecord[] {
     return [...this.#nodes.values()];
   }
-  /** Pods of a node; null when there is no such node. The writer of a pod chooses its node: pods alone make none. */
+  /**
+   * Pods of a node; null if the node does not exist. Writers of pods choose the node, so pods do
+   * not create nodes.
+   */
   podsOf(nodeName: string): PodRecord[] | null {
     if (!this.#nodes.has(nodeName)) return null;
     return [...(this.#byNode.get(nodeName) ?? [])].map((uid) => (this.#pods.get(uid) as Held).record);
   }
-  /** The pod has had another program than the one of its record. */
+  /** True if the pod had another program before. */
   isAltered(uid: string): boolean {
     return this.#pods.get(uid)?.altered === true;
   }
-  /** Nodes with pods that ask for prefixes: they are touched when the administrator's key changes. */
+  /** Nodes with pods that request prefixes; affected by changes of the permits. */
   nodesAsking(): Touched {
     const names = new Set<string>();
     for (const { record } of this.#pods.values()) if (record.prefixes.prefixes.length > 0) names.add(record.nodeName);
     return names;
   }
-  /** Nodes with pods of a controller: they are touched when its own owner becomes known. */
+  /** Nodes with pods of a controller; affected when its owner becomes known. */
   nodesOwnedBy(uid: string): Touched {
     const names = new Set<string>();
     for (const { record } of this.#pods.values()) if (record.owner?.uid === uid) names.add(record.nodeName);
     return names;
   }
-  /** Prefixes asked for that are no CIDR or over the bound, in all. */
+  /** Requested prefixes that are invalid or exceed the limit. */
   get refusedPrefixes(): number {
     let count = 0;
     for (const { record } of this.#pods.values()) count += record.prefixes.refused;
     return count;
   }
 
-  /** Pods of which something was above its limit. */
+  /** Pods with a value above its limit. */
   get cutPods(): number {
     let count = 0;
     for (const { record } of this.#pods.values()) if (record.cut) count += 1;
     return count;
   }
 
-  /** Pods that the lists of their nodes leave out. */
+  /** Pods left out of full node snapshots. */
   get omittedPods(): number {
     let count = 0;
     for (const pods of this.#byNode.values()) count += Math.max(0, pods.size - LIST_LIMITS.pods.items);
     return count;
   }
 
-  /** Whether a pod may have an address that it claims. */
+  /** True if a pod may use an address that it claims. */
   holds(uid: string, address: string): boolean {
     const own = this.#pods.get(uid);
     if (!own) return false;
@@ -159,7 +166,10 @@ export class ClusterState {
   }
 }
 
-/** Creation time, then who is not on its way out, then who was seen first, then the UID: never the time of the last message. */
+/**
+ * Order: creation time, terminating or not, first observed, UID. The time of the last event does
+ * not count.
+ */
 function isYounger(a: Held, b: Held): boolean {
   if (a.record.createdAt !== b.record.createdAt) return a.record.createdAt > b.record.createdAt;
   if (a.record.terminating !== b.record.terminating) return b.record.terminating;

@@ -185,7 +185,7 @@ test('plan - any order of changes gives the plan of the final pods, and every ch
         );
       let written = digests(state);
       changes.forEach(({ uid: id, gone, ...rest }, index) => {
-        // A pod's node and time of creation never change in its life.
+        // Node and creation time of a pod are constant.
         const born = `2026-11-24T10:00:0${id.charCodeAt(0) - 97}Z`;
         const nodeName = final.get(id)?.nodeName ?? rest.nodeName;
         const next = record(id, { ...rest, nodeName, createdAt: born, revision: index + 1 });
@@ -321,7 +321,7 @@ describe('plan - what does not fit', () => {
     const bare = pods.filter(({ cut }) => cut === true);
     expect(bare.length).toBeGreaterThan(0);
     expect(bare.every((pod) => Object.keys(pod.labels).length === 0)).toBe(true);
-    // The same pods give the same snapshot, or each look would write it again.
+    // Planning is deterministic; otherwise every pass would write.
     expect(planNode('n1', input(state))).toEqual(snapshot);
   });
 

@@ -1,6 +1,6 @@
 /**
- * State → desired snapshots. Pure: what ought to stand in `bailiff_pods` for a node and for the cluster, in one canonical order, and
- * whether what stands there already is the same.
+ * State → desired snapshots in `bailiff_pods`, for each node and the cluster, in one canonical
+ * order, with digests for comparison. Pure.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -17,18 +17,18 @@ import { grantedPrefixes, type PrefixPermits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
 import type { ClusterState } from './cluster-state.ts';
 
-/** Controllers of a pod that the API server confirms, from the lowest upwards. */
+/** Confirmed controllers of a pod, lowest first. */
 export type OwnerLookup = (pod: PodRecord) => Owner[];
 
 export interface PlanInput {
   state: ClusterState;
   permits: PrefixPermits;
   ownersOf: OwnerLookup;
-  /** Names of labels that policies select by. */
+  /** Label names that policies select by. */
   selectedBy: ReadonlySet<string>;
 }
 
-/** Snapshot of a node but for its revision; null when there is no such node (any more) and no pod on it. */
+/** Snapshot of a node without revision; null if neither the node nor a pod on it exists. */
 export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
@@ -38,7 +38,10 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
   return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
 }
 
-/** As many pods as a list may have: each namespace gives its oldest in turn, so that no namespace takes the room of another. */
+/**
+ * At most `most` pods. Namespaces add their oldest pods in turn, so that no namespace displaces
+ * another.
+ */
 function fairly(records: readonly PodRecord[], most: number): readonly PodRecord[] {
   if (records.length <= most) return records;
   const turns = new Map<string, number>();
@@ -54,12 +57,13 @@ function fairly(records: readonly PodRecord[], most: number): readonly PodRecord
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
-/** Around the pods of a snapshot. */
+/** Size of a snapshot without pods. */
 const FRAME_BYTES = 1024;
 
 /**
- * Pods whose snapshot can be stored. How well JSON compresses is the tenants' choice: random labels compress little. While the compressed list is too
- * large, the JSON gets half the room, and JSON of PLAIN_SNAPSHOT_BYTES is always stored.
+ * Pods that fit into a stored snapshot. Tenants control how well the JSON compresses, for example
+ * with random labels. While the compressed snapshot is too large, the limit of its JSON is halved;
+ * PLAIN_SNAPSHOT_BYTES of JSON always fit.
  */
 function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>): PodIdentity[] {
   for (let maxBytes = MAX_SNAPSHOT_JSON_BYTES; ; maxBytes /= 2) {
@@ -70,8 +74,9 @@ function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>
 }
 
 /**
- * Pods that fit into a snapshot together: while they do not, the largest one is left with what its interfaces are enforced by. One pod's labels
- * must not keep the addresses of its neighbours from the node. Labels that policies select by stay.
+ * Pods that fit into a snapshot. While they do not fit, the largest pod is reduced to the fields
+ * needed for enforcement, so that labels of one pod cannot remove addresses of others. Labels that
+ * policies select by stay.
  */
 export function fitPods(
   pods: readonly PodIdentity[],
@@ -93,7 +98,7 @@ export function fitPods(
   return fitted;
 }
 
-/** The cluster's snapshot but for its revision. */
+/** Snapshot of the cluster without revision. */
 export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revision'> {
   return { nodes: state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1)) };
 }
@@ -108,7 +113,8 @@ function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput):
     labels: record.labels,
     serviceAccount: record.serviceAccount,
     owners,
-    // No address yet is told as no interface: an interface without addresses would contradict the node's own CNI record.
+    // Without an address there is no interface entry; an empty one would contradict the node's CNI
+    // record.
     interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
     hostNetwork: record.hostNetwork,
     containers: record.containers,
@@ -121,7 +127,7 @@ function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput):
   };
 }
 
-/** What a snapshot says, without its revisions: equal digests need no write. */
+/** Digest of a snapshot without revisions. Equal digests need no write. */
 export function digestOf(snapshot: Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>): string {
   const said =
     'pods' in snapshot ? { ...snapshot, pods: snapshot.pods.map((pod) => ({ ...pod, revision: 0 })) } : snapshot;
@@ -131,14 +137,14 @@ export function digestOf(snapshot: Omit<NodeSnapshot, 'revision'> | Omit<Cluster
 }
 
 /**
- * Revision for the next write of a key: above the last, and above that of a bucket that was lost (the time in milliseconds has
- * passed every count of writes).
+ * Revision of the next write of a key: above the last one, and above those of a lost bucket
+ * (milliseconds since the epoch exceed any number of writes).
  */
 export function nextRevision(last: number, nowMs: number): number {
   return Math.max(last + 1, Math.floor(nowMs));
 }
 
-/** A snapshot as it is put; `refused` when it is above a limit. */
+/** Encodes a snapshot; `refused` is set if it exceeds a limit. */
 export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; value: Buffer } {
   const json = JSON.stringify({ ...snapshot, revision });
   const value = encodeSnapshotValue(json);

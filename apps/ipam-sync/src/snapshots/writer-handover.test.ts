@@ -1,17 +1,17 @@
-// A term that ends in the middle of its writes, and the one that follows it: every order in which their messages may arrive.
+// Handover: a term that ends during its writes, and the next one, with messages in every order.
 import { BusError, type KvEntry } from '@bailiff/bus';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Snapshot, SnapshotWriter, type WriterOptions } from './writer.ts';
 
 const KEYS = Array.from({ length: 8 }, (_, i) => `n${i}`);
-/** Of the pods under a key; null: the node is gone. */
+/** Pods per key; null: the node is gone. */
 type Truth = Map<string, number | null>;
 
-/** A bucket in memory that keeps compare-and-set. */
+/** A bucket in memory with compare-and-set and message delays. */
 class FarBucket {
   entries = new Map<string, KvEntry>();
-  /** Who wrote what, in the order of the bucket. */
+  /** Writes in the order of the bucket. */
   log: { key: string; by: string; said: number | null; snapshotRevision: number }[] = [];
   #revision = 0;
   #watchers = new Set<(entry: KvEntry) => void>();
@@ -38,7 +38,7 @@ class FarBucket {
   }
 }
 
-/** A process: its own picture of the truth, late by what its messages take, and a writer while it has a term. */
+/** A process: its delayed view of the truth, and a writer while it leads. */
 class Replica {
   readonly picture: Truth = new Map();
   writer: SnapshotWriter | null = null;
@@ -48,7 +48,7 @@ class Replica {
   #random: () => number;
   #term = new AbortController();
   #running: Promise<void> = Promise.resolve();
-  /** Stopped: nothing that was sent to it arrives, and nothing leaves. */
+  /** A stopped process neither receives nor sends. */
   #stopped: { until: Promise<void>; wake: () => void } | null = null;
   #inbox: Promise<void> = Promise.resolve();
 
@@ -64,7 +64,7 @@ class Replica {
     });
     this.#stopped = { until, wake };
   }
-  /** Wakes up as a leader that finds its time over, in the moment after its look at the clock. */
+  /** Resumes as a leader whose lease has expired just after it checked the clock. */
   wake(): void {
     this.leads = false;
     this.#stopped?.wake();
@@ -75,7 +75,7 @@ class Replica {
     this.#term.abort();
     return this.#running;
   }
-  /** A change comes by the informer, in order. */
+  /** The informer delivers a change, in order. */
   learn(key: string, pods: number | null): void {
     this.#receive(() => {
       this.picture.set(key, pods);
@@ -101,7 +101,7 @@ class Replica {
     this.#running = this.writer.run(this.#term.signal);
   }
 
-  /** Takes as long as a message may; longer while the process is stopped. */
+  /** Delay of one message; longer while the process is stopped. */
   async #way(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, Math.floor(this.#random() * 60)));
     await this.#stopped?.until;
@@ -111,7 +111,7 @@ class Replica {
   }
   #far(): WriterOptions['bucket'] {
     const write = async (key: string, value: string | null, previousRevision?: number) => {
-      // Sent before the process was stopped, or held in it until it wakes up.
+      // Sent before the stop, or held back until the process resumes.
       if (this.#random() < 0.5) await this.#stopped?.until;
       await new Promise((resolve) => setTimeout(resolve, Math.floor(this.#random() * 200)));
       if (this.#random() < 0.1) throw new BusError('BUS_UNREACHABLE', 'the write was lost');
@@ -137,7 +137,7 @@ class Replica {
   }
 }
 
-/** Mulberry32: even, and the same for one seed. */
+/** Mulberry32: uniform and reproducible by its seed. */
 function randomOf(seed: number): () => number {
   let state = seed;
   return () => {
@@ -148,7 +148,10 @@ function randomOf(seed: number): () => number {
   };
 }
 
-/** Every change at once in the truth, and later in each picture; a key may go back to what it was. */
+/**
+ * Every change applies to the truth at once and to each view later; a key may return to a former
+ * value.
+ */
 function changing(replicas: readonly Replica[], truth: Truth, random: () => number) {
   return async (count: number): Promise<void> => {
     for (let i = 0; i < count; i++) {
@@ -183,7 +186,7 @@ describe('writer - handover', () => {
       await change(Math.floor(random() * 10));
       second.lead();
       await change(Math.floor(random() * 5));
-      // Half of the time the second has been through with all keys before the first wakes up.
+      // In half of the cases the second leader finishes all keys before the first one resumes.
       if (random() < 0.5) while (!second.writer?.settled) await vi.advanceTimersByTimeAsync(10);
       const taken = second.writer?.settled ? bucket.existing() : [];
       const takenAt = bucket.log.length;
@@ -210,7 +213,7 @@ describe('writer - handover', () => {
       await second.endTerm();
     });
     await fc.assert(property, { numRuns: 300 });
-    // The order that this is about came up.
+    // The tested interleaving occurred.
     expect(conflicts).toBeGreaterThan(0);
   });
 });

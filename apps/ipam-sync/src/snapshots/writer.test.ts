@@ -3,14 +3,14 @@ import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { type Snapshot, SnapshotWriter, type WriterOptions } from './writer.ts';
 
-/** A bucket in memory that keeps compare-and-set, with a watch that echoes. */
+/** A bucket in memory with compare-and-set and a watch. */
 class ModelBucket {
   entries = new Map<string, KvEntry>();
   #revision = 0;
   #watchers = new Set<(entry: KvEntry) => void | Promise<void>>();
   failures: BusErrorCode[] = [];
   attempts = 0;
-  /** Runs before the next write is judged. */
+  /** Runs before the next write is checked. */
   before: (() => void) | null = null;
 
   foreign(key: string, value: string | null): number {
@@ -149,7 +149,7 @@ describe('writer', () => {
     };
     const run = begin(bucket, plans, { isLeader: () => leads, confirmLeader });
     await run.settle();
-    // The new leader writes between our look at the clock and our write.
+    // The new leader writes between the clock check and the write.
     plans['n1'] = snapshot('n1', 'stale');
     bucket.before = () =>
       bucket.foreign('n1', JSON.stringify({ ...snapshot('n1', 'by the new leader'), revision: 900 }));

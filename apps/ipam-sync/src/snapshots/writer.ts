@@ -1,12 +1,12 @@
 /**
- * Brings `bailiff_pods` to what the plan says, while this process leads. Level-triggered: keys are marked, and what is written is
- * the plan at the time of the write, so any number of changes within `coalesceMs` cost one write and none is kept in a queue.
+ * Reconciles `bailiff_pods` with the plan while this process leads. Level-triggered: keys are
+ * marked, and a write takes the plan of that moment. Changes within `coalesceMs` cost one write;
+ * nothing is queued.
  *
- * Nothing is overwritten unseen: each write names the revision it replaces. A term begins by rewriting every key that
- * exists, whatever it holds, so that a write of the former leader that is still under way meets a conflict; during the term the bucket is watched, so
- * what somebody else writes is seen and put right.
- *
- * Bounds: one mark a key; `CONCURRENCY` writes at once; a failed key waits, backing off to `MAX_BACKOFF_MS`.
+ * Each write names the revision it replaces. A term starts by rewriting every key, so that a late
+ * write of the former leader fails with a conflict. During the term a watch detects foreign writes,
+ * and they are corrected. Bounds: one mark per key, `CONCURRENCY` writes at once, backoff up to
+ * `MAX_BACKOFF_MS` per failed key.
  */
 import { type Bucket, BusError, type KvEntry } from '@bailiff/bus';
 import { backoffMs, pause } from '@bailiff/kube';
@@ -17,21 +17,21 @@ export type Snapshot = Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'r
 
 export interface WriterOptions {
   bucket: Pick<Bucket, 'put' | 'delete' | 'newest' | 'watch'>;
-  /** What ought to stand under a key; null: nothing. */
+  /** Desired value of a key; null: none. */
   plan(key: string): Snapshot | null;
-  /** All keys that ought to exist. */
+  /** All desired keys. */
   keys(): string[];
-  /** Whether this process may write, right now and by its own clock. */
+  /** True if this process leads now, by its own clock. */
   isLeader(): boolean;
-  /** Asks the server whether it still leads. */
+  /** Asks the API server whether this process still leads. */
   confirmLeader(): Promise<boolean>;
   coalesceMs: number;
   nowMs?: () => number;
-  /** The bus has stored a write or a removal, under this sequence. */
+  /** The bus stored a write or a deletion with this sequence. */
   onStored?(sequence: number): void;
-  /** A key was written: how long after its first mark. */
+  /** A key was written; time since its first mark. */
   onWritten?(latencyMs: number): void;
-  /** A key could not be written or read, and is tried again. */
+  /** A key could not be read or written, and is retried. */
   onFailure?(error: BusError): void;
   /** The bucket was recreated; every snapshot is written again. */
   onRecreated?(): void;
@@ -42,16 +42,16 @@ export interface WriterStats {
   deletes: number;
   conflicts: number;
   failures: number;
-  /** Writes not made because the snapshot was above the limit. */
+  /** Writes skipped because the snapshot exceeds the limit. */
   tooLarge: number;
 }
 
-/** What stands under a key as far as is known. */
+/** The known stored value of a key. */
 interface Standing {
-  /** Of the bucket; 0: the key never was. */
+  /** Revision in the bucket; 0: the key never existed. */
   busRevision: number;
   snapshotRevision: number;
-  /** null: nothing, or nothing that can be read. */
+  /** null: no value, or an unreadable one. */
   digest: string | null;
   exists: boolean;
   /** Written in this term. */
@@ -71,7 +71,7 @@ export class SnapshotWriter {
   #wake: () => void = () => {};
   #synced = false;
   #flushing = false;
-  /** Keys of the flush that have not been brought to the plan yet. */
+  /** Keys of the current flush that are not reconciled yet. */
   #underWay = 0;
   #failuresInRow = 0;
   readonly stats: WriterStats;
@@ -84,30 +84,30 @@ export class SnapshotWriter {
     this.stats = stats;
   }
 
-  /** True once every key has been brought to the plan in this term. */
+  /** True once every key is reconciled in this term. */
   get settled(): boolean {
     return this.#synced && !this.#flushing && this.#marked.size === 0;
   }
-  /** Keys whose snapshot is above the limit: the one before still stands. */
+  /** Keys whose snapshot exceeds the limit; the former value stays stored. */
   get oversized(): ReadonlySet<string> {
     return this.#oversized;
   }
   get pending(): number {
     return this.#marked.size;
   }
-  /** Keys that are marked or being written; at least one while the bucket has not been read. */
+  /** Keys that are marked or being written; at least one before the bucket is read. */
   get unwritten(): number {
     return Math.max(this.#synced ? 0 : 1, this.#marked.size + this.#underWay);
   }
 
-  /** Says that the plan for these keys may have changed. */
+  /** Marks keys whose plan may have changed. */
   mark(keys: Iterable<string>): void {
     const now = performance.now();
     for (const key of keys) if (!this.#marked.has(key)) this.#marked.set(key, now);
     if (this.#marked.size > 0) this.#wake();
   }
 
-  /** Writes until the term ends; what was under way then is waited for. */
+  /** Writes until the term ends, then waits for open writes. */
   async run(term: AbortSignal): Promise<void> {
     const stop = new AbortController();
     const signal = AbortSignal.any([term, stop.signal]);
@@ -160,7 +160,7 @@ export class SnapshotWriter {
     });
   }
 
-  /** Writes all marked keys; gives how many could not be. */
+  /** Writes all marked keys; returns the number of failures. */
   async #flush(signal: AbortSignal): Promise<number> {
     const batch = [...this.#marked];
     this.#marked.clear();
@@ -182,7 +182,7 @@ export class SnapshotWriter {
     return failed;
   }
 
-  /** Brings one key to its plan; false when that has to be tried again. */
+  /** Reconciles one key; false if it must be retried. */
   async #bring(key: string, sinceMs: number): Promise<boolean> {
     const standing = this.#standing.get(key) ?? NOTHING;
     const snapshot = this.#options.plan(key);
@@ -220,7 +220,7 @@ export class SnapshotWriter {
   ): Promise<boolean> {
     const { bucket, isLeader } = this.#options;
     const options = { previousRevision: standing.busRevision };
-    // Asked as late as can be: between this line and the write there is no wait.
+    // Checked directly before the write, without an await in between.
     if (!isLeader()) return false;
     try {
       const busRevision = await (value === null ? bucket.delete(key, options) : bucket.put(key, value, options));
@@ -239,7 +239,7 @@ export class SnapshotWriter {
     }
   }
 
-  /** Learns what stands under a key after a conflict; the next try writes over that, and over nothing newer. */
+  /** Reads a key after a conflict, so that the retry replaces exactly that revision. */
   async #reread(key: string): Promise<void> {
     try {
       const entry = await this.#options.bucket.newest(key);
@@ -256,7 +256,7 @@ export class SnapshotWriter {
     this.#options.onFailure?.(error);
   }
 
-  /** An entry of the bucket, by watch or by reading: ours come back here too. */
+  /** Handles an entry from the watch or a read, own writes included. */
   #seen(entry: KvEntry): void {
     const known = this.#standing.get(entry.key);
     if (known && entry.revision <= known.busRevision) return;
@@ -266,7 +266,7 @@ export class SnapshotWriter {
       snapshotRevision: Math.max(snapshotRevision, known?.snapshotRevision ?? 0),
       digest,
       exists: !entry.deleted,
-      // In the term's first sight of a key it is somebody else's; later a write that is not ours is compared like ours.
+      // The first entry of a key in a term is foreign. Later foreign writes are compared by digest.
       ours: known?.ours ?? false,
     });
     if (this.#synced) this.mark([entry.key]);
@@ -274,12 +274,12 @@ export class SnapshotWriter {
 
   #stand(key: string, standing: Standing): void {
     const known = this.#standing.get(key);
-    // The echo of a newer write may have come before the ack of an older one.
+    // The watch may deliver a newer write before the ack of an older one arrives.
     if (!known || standing.busRevision >= known.busRevision) this.#standing.set(key, standing);
   }
 }
 
-/** What a stored snapshot says; what cannot be read says nothing and is written over. */
+/** Parses a stored snapshot; an unreadable one is replaced. */
 function readSnapshot(entry: KvEntry): { digest: string | null; snapshotRevision: number } {
   if (entry.deleted) return { digest: null, snapshotRevision: 0 };
   try {

@@ -1,10 +1,12 @@
 /**
- * Taints the nodes that no collector guards, where the operator allows it (`unguardedNodes` of the cluster's spoof policy), while this process leads.
+ * Taints nodes without a guarding collector, if `unguardedNodes` of the cluster's spoof policy
+ * allows it and this process leads. Input: status times in `bailiff_nodes` and node objects.
+ * decide.ts selects the nodes.
  *
- * Place in the path: `bailiff_nodes` (when each collector spoke), nodes of the API server → here → taints. Which, decide.ts says. Invariants: all
- * state is in the node objects, so a new leader goes on with what it finds; nothing is put or taken without a connection to the bus, and after a
- * break everybody has the whole time to be heard again; a taint is written on the condition that the node is still as it was seen, and only ours
- * changes. Bounds: a look every LOOK_MS; values are read of tainted nodes alone; of the others only when they were written.
+ * All state is in the node objects, so a new leader continues. Without a bus connection nothing
+ * changes; after a reconnect every node gets the full time again. A write requires the node's
+ * resourceVersion and changes only Bailiff's taint. Bounds: one pass per LOOK_MS; status values are
+ * read of tainted nodes only.
  */
 import { type Bus, type BusStatus, decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { type KubeApi, KubeError, mayAccess, replaceTaints } from '@bailiff/kube';
@@ -19,14 +21,14 @@ import { hasLabels, isTainted, type NodeObject, taintsWith, takesPods } from './
 const NODES_BUCKET = 'bailiff_nodes';
 /** Half the interval of a node's status. */
 const LOOK_MS = 5_000;
-/** Between questions for a right that is missing. */
+/** Interval of checks for a missing permission. */
 const ASK_AGAIN_MS = 60_000;
-/** What a node says is told by the informer soon: it has changed, or is gone. */
+/** The informer delivers the node's change or deletion soon. */
 const HARMLESS: ReadonlySet<string> = new Set(['KUBE_CONFLICT', 'KUBE_NOT_FOUND', 'KUBE_ABORTED']);
-/** Names in one status, of each list. */
+/** Entries of each list in a status. */
 const MAX_NAMED = 64;
 
-/** No more of a status than is asked of it: a collector of another version may tell the rest otherwise. */
+/** Only the needed fields: a collector of another version may report others. */
 const guardStatus = z.object({
   hook: nodeStatus.shape.hook,
   interfaces: z.array(interfaceStatus.pick({ coverage: true })).max(LIST_LIMITS.interfaces.items),
@@ -39,9 +41,9 @@ export interface TaintKeeperOptions {
   setting(): UnguardedNodes;
   nodes(): readonly NodeObject[];
   isLeader(): boolean;
-  /** A taint was put, or taken away. */
+  /** A taint was added or removed. */
   onChanged(node: string, change: 'put' | 'removed'): void;
-  /** `status` is another than before. */
+  /** `status` changed. */
   onStatus(): void;
   onKubeError(error: KubeError): void;
 }
@@ -49,11 +51,11 @@ export interface TaintKeeperOptions {
 export class TaintKeeper {
   readonly #o: TaintKeeperOptions;
   readonly changes = { put: 0, removed: 0 };
-  /** What is told of it; null while it does not lead, or is off and has nothing to take away. */
+  /** Reported status; null while not leading, or when off with no taint left. */
   status: TaintStatus | null = null;
-  /** null while it is not certain what all nodes say. */
+  /** null until all nodes' status times are known. */
   #silence: Silence | null = null;
-  /** null: not asked. */
+  /** null: not checked yet. */
   #mayPatch: boolean | null = null;
   #askAtMs = Number.NEGATIVE_INFINITY;
 
@@ -61,7 +63,7 @@ export class TaintKeeper {
     this.#o = options;
   }
 
-  /** Keeps the taints until the term ends. @throws BusError */
+  /** Reconciles the taints until the term ends. @throws BusError */
   async serve(term: AbortSignal): Promise<void> {
     const { bus, clock } = this.#o;
     this.#mayPatch = null;
@@ -79,7 +81,9 @@ export class TaintKeeper {
     return this.#o.setting().taint !== 'off';
   }
 
-  /** Until the connection breaks, or it is switched on or off: then what was heard so far says nothing any more. */
+  /**
+   * Runs until the connection breaks or the setting changes, which both invalidate the heartbeats.
+   */
   async #whileConnected(term: AbortSignal): Promise<void> {
     const { bus } = this.#o;
     const stop = new AbortController();
@@ -101,7 +105,7 @@ export class TaintKeeper {
     return openBucket(bus, NODES_BUCKET).watch({
       signal,
       headersOnly: true,
-      // What stood there when it began to listen is no sign of life.
+      // Entries from before the watch are no heartbeat.
       onEntry: ({ key, deleted, injected }: KvEntry) => {
         if (!deleted && !injected) this.#silence?.heard(decodeToken(key), clock.monotonicMs());
       },
@@ -159,7 +163,7 @@ export class TaintKeeper {
     );
   }
 
-  /** By what its collector said last. What cannot be read is no word that it guards. */
+  /** By the newest status of its collector. An unreadable status counts as not guarding. */
   async #guards(name: string): Promise<boolean> {
     const entry = await openBucket(this.#o.bus, NODES_BUCKET).newest(encodeToken(name));
     if (!entry || entry.deleted || entry.injected) return false;
@@ -170,7 +174,7 @@ export class TaintKeeper {
     }
   }
 
-  /** Asked before it is needed, so that a right that was not granted shows while all is well. */
+  /** Checked in advance, so that a missing permission shows before it is needed. */
   async #askRight(plan: TaintPlan, signal: AbortSignal): Promise<void> {
     const { client, clock, onKubeError } = this.#o;
     if (this.#mayPatch === true || (!this.#isOn && plan.remove.length === 0)) return;
@@ -184,7 +188,7 @@ export class TaintKeeper {
     this.#askAtMs = clock.monotonicMs() + ASK_AGAIN_MS;
   }
 
-  /** @returns why it failed; empty when it did not, or the informer will tell more */
+  /** @returns the failure; empty on success or if the informer will deliver the change */
   async #change(node: NodeObject, effect: string | null, signal: AbortSignal): Promise<string> {
     const { client, isLeader, onChanged, onKubeError } = this.#o;
     if (signal.aborted || !isLeader() || this.#mayPatch === false) return '';
@@ -197,7 +201,7 @@ export class TaintKeeper {
       if (!(error instanceof KubeError)) throw error;
       if (HARMLESS.has(error.code)) return '';
       onKubeError(error);
-      // The right may have been taken away since it was asked for.
+      // The permission may have been revoked since the check.
       if (error.code === 'KUBE_FORBIDDEN') this.#mayPatch = false;
       return `${node.name}: ${error.message}`;
     }
@@ -211,7 +215,7 @@ export class TaintKeeper {
   }
 }
 
-/** The heaviest problem, with what to do; empty when there is none. */
+/** The most severe problem with its remedy; empty without one. */
 function problemOf({ withheld, unguarded, bound }: TaintPlan, mayPatch: boolean, failures: readonly string[]) {
   if (!mayPatch) {
     const problem = 'may not patch nodes, so no taint is put or taken away';
@@ -225,7 +229,6 @@ function problemOf({ withheld, unguarded, bound }: TaintPlan, mayPatch: boolean,
   return { problem, remedy: problem === '' ? '' : 'it is tried again' };
 }
 
-/** Pure. */
 function statusOf(
   plan: TaintPlan,
   tainted: readonly string[],

@@ -29,7 +29,7 @@ describe('taints of unguarded nodes', () => {
     ['back, and guards', [...speaking(3), tainted('a', { silentMs: 0, guards: true })], { remove: ['a'] }],
     ['back, and guards nothing', [...speaking(3), tainted('a', { silentMs: 0 })], NOTHING],
     ['was back, and is silent again', [...speaking(3), tainted('a', { guards: true })], NOTHING],
-    // Of 4 nodes 25 % is one.
+    // 25 % of 4 nodes is one.
     ['more than the bound', [...speaking(2), silent('a'), silent('b')], { withheld: ['a', 'b'] }],
     ['the bound is used up', [...speaking(2), tainted('a'), silent('b')], { withheld: ['b'] }],
     [

@@ -1,7 +1,8 @@
 /**
- * For how long each node has said nothing, as this process itself heard it: since it began to listen, since it first saw the node, or since the
- * node's last status, whichever is latest. So no clock is compared with another's, and who has just begun to listen knows of no silence.
- * Pure but for the times that are passed in. One entry a node.
+ * Time since each node's last heartbeat, by the clock of this process. It counts from the latest
+ * of: start of the watch, first observation of the node, its last status. So clocks of different
+ * machines are never compared, and a new watch starts at zero. Pure: times are passed in. One entry
+ * per node.
  */
 interface Seen {
   uid: string;
@@ -11,20 +12,19 @@ interface Seen {
 export class Silence {
   readonly #sinceMs: number;
   readonly #heard = new Map<string, number>();
-  /** null before the first look. */
+  /** null before the first call of `observe`. */
   #seen: Map<string, Seen> | null = null;
 
-  /** @param sinceMs when it began to listen, on a clock that never steps */
+  /** @param sinceMs start of the watch, on a monotonic clock */
   constructor(sinceMs: number) {
     this.#sinceMs = sinceMs;
   }
 
-  /** A status of the node came. */
   heard(name: string, atMs: number): void {
     this.#heard.set(name, atMs);
   }
 
-  /** The nodes there are: one that is new, or was made anew under its name, has been silent for no time yet. */
+  /** Updates the list of nodes. A new or recreated node starts at zero. */
   see(nodes: readonly { name: string; uid: string }[], nowMs: number): void {
     const before = this.#seen;
     const seen = new Map<string, Seen>();
@@ -36,12 +36,12 @@ export class Silence {
     for (const name of this.#heard.keys()) if (!seen.has(name)) this.#heard.delete(name);
   }
 
-  /** Milliseconds, of a node that was seen. */
+  /** Milliseconds without a heartbeat, of an observed node. */
   silentMs(name: string, nowMs: number): number {
     return nowMs - Math.max(this.#seen?.get(name)?.atMs ?? nowMs, this.#heard.get(name) ?? Number.NEGATIVE_INFINITY);
   }
 
-  /** Whether it has said anything while it was listened to. */
+  /** True if a heartbeat arrived during the watch. */
   hasSpoken(name: string): boolean {
     return (this.#heard.get(name) ?? Number.NEGATIVE_INFINITY) >= (this.#seen?.get(name)?.atMs ?? 0);
   }
