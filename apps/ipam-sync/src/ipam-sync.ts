@@ -33,7 +33,7 @@ import { SettingsFeed } from './settings/settings-feed.ts';
 import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
 import { planCluster, planNode } from './snapshots/plan.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
-import { TaintKeeper } from './taint/controller.ts';
+import { TaintController } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
@@ -70,7 +70,7 @@ export class IpamSync {
   writer: SnapshotWriter | null = null;
   /** null: custom resources are not mirrored. */
   readonly mirror: PolicyMirror | null;
-  readonly taints: TaintKeeper;
+  readonly taints: TaintController;
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
@@ -236,7 +236,8 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
-          onRecreated: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
+          onRecreated: () =>
+            log.warn({ bucket: PODS_BUCKET }, 'the bucket was recreated; every snapshot is written again'),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };
@@ -266,15 +267,15 @@ export class IpamSync {
         if (error === null) log.info({ kind }, 'custom resources can be read now');
         // Missing definitions are ordinary; a missing permission is an installation error.
         else if (error.code === 'KUBE_NOT_FOUND')
-          log.info({ kind }, 'custom resources are not defined, so none is mirrored');
+          log.info({ kind }, 'custom resources are not installed, so none is mirrored');
         else log.warn({ kind, reason: error.message }, 'custom resources cannot be read, so none is mirrored');
       },
     });
   }
 
-  #makeTaints(client: KubeApi, onKubeError: (error: KubeError) => void): TaintKeeper {
+  #makeTaints(client: KubeApi, onKubeError: (error: KubeError) => void): TaintController {
     const { log, clock } = this.#ctx;
-    return new TaintKeeper({
+    return new TaintController({
       client,
       bus: this.#bus,
       clock,
@@ -291,7 +292,7 @@ export class IpamSync {
         this.#statusReporter.report();
         const { problem, remedy } = this.taints.status ?? { problem: '', remedy: '' };
         if (problem !== '' && problem !== this.#taintProblem)
-          log.warn({ problem, remedy }, 'nodes are not tainted as they should be');
+          log.warn({ problem, remedy }, 'taints of unguarded nodes are not reconciled');
         this.#taintProblem = problem;
       },
     });
@@ -319,7 +320,7 @@ export class IpamSync {
   #settingsChanged(): void {
     const { refusal } = this.settings;
     this.#statusReporter.report();
-    if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
+    if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last valid one stays in force');
     this.#mark(this.state.nodesAsking());
   }
   /** A truncated pod may have a label with the new name. */
@@ -340,7 +341,7 @@ export class IpamSync {
     const now = performance.now();
     if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
     this.#warnedAtMs.set(part, now);
-    this.#ctx.log.warn({ part, err }, 'failed, will be tried again');
+    this.#ctx.log.warn({ part, err }, 'failed, will be retried');
   }
 
   #eligible(): boolean {
@@ -388,6 +389,6 @@ export class IpamSync {
     health.ready('nodes', fresh(this.nodes));
     health.ready('permits', () => this.settings.synced || 'not read yet');
     if (!config.leaderElection) return;
-    health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reached');
+    health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reachable');
   }
 }

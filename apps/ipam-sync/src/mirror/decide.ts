@@ -17,7 +17,7 @@ import type { MirroredResource } from './resource.ts';
 export type Decision =
   | { state: 'write'; key: string; value: Readonly<Record<string, unknown>>; takeOver: boolean }
   /** The stored value equals the resource. */
-  | { state: 'stands'; key: string }
+  | { state: 'unchanged'; key: string }
   /** `key` is empty if the resource names no valid key. */
   | { state: 'refused'; key: string; reason: 'Invalid' | 'Conflict' | 'Stale'; message: string };
 
@@ -32,7 +32,7 @@ export interface PlanInput {
   /** Resources of the kinds in `listedVersions` only. */
   resources: readonly MirroredResource[];
   /** By completely listed kind: the resourceVersion up to which its resources are known. */
-  pictures: ReadonlyMap<ResourceKind, string>;
+  listedVersions: ReadonlyMap<ResourceKind, string>;
   /** Newest entry of each key, tombstones too. */
   stored: ReadonlyMap<string, StoredConfig>;
   /** Reason for refusing a value; empty if it is valid. */
@@ -72,7 +72,7 @@ function precedes(a: MirroredResource, b: MirroredResource, ownerUid: string | u
 }
 
 /** The stored value without the revision, which every write changes. */
-function standingValue({ json }: StoredConfig): unknown {
+function storedValue({ json }: StoredConfig): unknown {
   try {
     const { revision: _renewed, ...value } = JSON.parse(json) as Record<string, unknown>;
     return value;
@@ -82,9 +82,9 @@ function standingValue({ json }: StoredConfig): unknown {
   }
 }
 
-function staleMessage(stored: StoredConfig, picture: string): string {
+function staleMessage(stored: StoredConfig, listedVersion: string): string {
   return (
-    `the key was written from resourceVersion ${stored.owner?.resourceVersion}, and the API server shows ${picture}: it is behind. ` +
+    `the key was written from resourceVersion ${stored.owner?.resourceVersion}, but the API server shows the older ${listedVersion}. ` +
     `If its store was restored from a backup, \`bailiff config release ${stored.key} --take-over\` lets the resource be written again`
   );
 }
@@ -92,8 +92,8 @@ function staleMessage(stored: StoredConfig, picture: string): string {
 function conflictMessage(stored: StoredConfig): string {
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   return (
-    `${stored.key} is kept by the command line: written by ${stored.by || 'somebody'} at ` +
-    `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config release ${stored.key}\` lets the resource have it`
+    `${stored.key} is kept by the command line: written by ${stored.by || 'an unknown user'} at ` +
+    `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config release ${stored.key}\` lets the resource own it`
   );
 }
 
@@ -106,14 +106,14 @@ function decideOne(resource: MirroredResource, key: string, input: PlanInput): D
   const { owner } = stored;
   const isKept = !stored.deleted && !stored.released;
   if (!owner && isKept) return { state: 'refused', key, reason: 'Conflict', message: conflictMessage(stored) };
-  const picture = input.pictures.get(resource.kind) ?? '';
-  const isBehind = owner !== null && isNewer(owner.resourceVersion, picture);
+  const listedVersion = input.listedVersions.get(resource.kind) ?? '';
+  const isBehind = owner !== null && isNewer(owner.resourceVersion, listedVersion);
   if (isBehind || (owner?.uid === resource.uid && owner.generation > resource.generation && !stored.deleted))
-    return { state: 'refused', key, reason: 'Stale', message: staleMessage(stored, picture) };
+    return { state: 'refused', key, reason: 'Stale', message: staleMessage(stored, listedVersion) };
   if (stored.deleted) return { state: 'write', key, value, takeOver: false };
   const isOurs = owner?.uid === resource.uid;
-  if (isOurs && isDeepStrictEqual(standingValue(stored), JSON.parse(JSON.stringify(value))))
-    return { state: 'stands', key };
+  if (isOurs && isDeepStrictEqual(storedValue(stored), JSON.parse(JSON.stringify(value))))
+    return { state: 'unchanged', key };
   return { state: 'write', key, value, takeOver: !isOurs };
 }
 
@@ -132,8 +132,8 @@ export function plan(input: PlanInput): Plan {
   }
   const orphans = [...input.stored.values()].filter(({ key, owner, deleted }) => {
     if (deleted || !owner || winners.has(key)) return false;
-    const picture = input.pictures.get(owner.kind as ResourceKind);
-    return picture !== undefined && !isNewer(owner.resourceVersion, picture);
+    const listedVersion = input.listedVersions.get(owner.kind as ResourceKind);
+    return listedVersion !== undefined && !isNewer(owner.resourceVersion, listedVersion);
   });
   return { decisions, orphans };
 }

@@ -41,13 +41,13 @@ export class ResourceInformers {
    * Kinds that were completely listed at least once, with the resourceVersion up to which they are
    * known.
    */
-  get pictures(): Map<ResourceKind, string> {
+  get listedVersions(): Map<ResourceKind, string> {
     const listed = [...this.#reflectors].filter(([, reflector]) => reflector.synced);
     return new Map(listed.map(([kind, reflector]) => [kind, reflector.version]));
   }
   /** Resources of these kinds. */
   get resources(): MirroredResource[] {
-    return [...this.pictures.keys()].flatMap((kind) => this.#reflectors.get(kind)?.values() ?? []);
+    return [...this.listedVersions.keys()].flatMap((kind) => this.#reflectors.get(kind)?.values() ?? []);
   }
 
   async run(signal: AbortSignal): Promise<void> {

@@ -85,7 +85,7 @@ export function servicePlaces(
   });
 }
 
-export class Whereabouts {
+export class RolloutReader {
   readonly #bus: Bus;
   readonly #everyMs: number;
   #reading: Reading | null = null;
@@ -110,7 +110,7 @@ export class Whereabouts {
   /**
    * Reads the bus if that is due. @param stored values that `of` is called with @throws BusError
    */
-  async refresh(standing: readonly StoredConfig[]): Promise<void> {
+  async refresh(stored: readonly StoredConfig[]): Promise<void> {
     if (this.dueInMs > 0) return;
     const startedAtMs = performance.now();
     const [entries, cluster, services] = await Promise.all([
@@ -124,7 +124,7 @@ export class Whereabouts {
     const instances = services
       .map(({ value }) => parse(value, instanceStatus))
       .filter((one) => typeof one !== 'string');
-    await this.#locate(standing);
+    await this.#locate(stored);
     this.#reading = { nodes: new Map(nodes), expected, instances, atMs: Date.now() };
     this.#readAtMs = performance.now();
     this.#tookMs = this.#readAtMs - startedAtMs;
@@ -141,8 +141,8 @@ export class Whereabouts {
   }
 
   /** Finds each rule's value in the log once. */
-  async #locate(standing: readonly StoredConfig[]): Promise<void> {
-    const rules = standing.filter(({ key }) => key.split('.')[0]! in SERVICES);
+  async #locate(stored: readonly StoredConfig[]): Promise<void> {
+    const rules = stored.filter(({ key }) => key.split('.')[0]! in SERVICES);
     const known = this.#sequences;
     this.#sequences = new Map();
     for (const { key, bucketRevision, json } of rules) {

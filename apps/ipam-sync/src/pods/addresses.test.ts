@@ -19,12 +19,12 @@ describe('addresses', () => {
     expect(canonicalAddress(text)).toBe(expected);
   });
   test.each(['', '10.0.0', '10.0.0.256', '10.0.0.01', 'fe80::1%eth0', '1.2.3.4/32', ' 10.0.0.1', ':::', 'pod'])(
-    'addresses - %j is none',
+    'addresses - %j is invalid',
     (text) => {
       expect(canonicalAddress(text)).toBeNull();
     },
   );
-  test('addresses - every spelling of an IPv6 address has the spelling that URL gives it', () => {
+  test('addresses - every spelling of an IPv6 address becomes the one of URL', () => {
     const words = fc.array(fc.oneof(fc.constant(0), fc.nat(0xffff)), { minLength: 8, maxLength: 8 });
     fc.assert(
       fc.property(words, (parts) => {
@@ -61,7 +61,7 @@ describe('CIDRs', () => {
     '10.0.0.0/8/8',
     '/8',
     '::ffff:1.2.3.4/64',
-  ])('CIDRs - %j is none', (text) => {
+  ])('CIDRs - %j is invalid', (text) => {
     expect(canonicalCidr(text)).toBeNull();
   });
   test.each([
@@ -78,7 +78,7 @@ describe('CIDRs', () => {
   ])('CIDRs - %s covers %s: %s', (outer, inner, expected) => {
     expect(covers(outer, inner)).toBe(expected);
   });
-  test('CIDRs - covering agrees with the bits, and needs no canonical spelling', () => {
+  test('CIDRs - covers() agrees with the bits, without canonical spelling', () => {
     const bits = (n: number) => n.toString(2).padStart(32, '0');
     const text = (n: number, length: number) => `${[24, 16, 8, 0].map((s) => (n >>> s) & 255).join('.')}/${length}`;
     const number = fc.oneof(fc.constantFrom(0, 0x0a000000, 0x0a0a0000, 0xffffffff), fc.nat(0xffffffff));

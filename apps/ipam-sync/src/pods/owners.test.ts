@@ -74,7 +74,7 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map()) {
   return { asked, resolver, chain, failing, [Symbol.dispose]: () => stop.abort() };
 }
 
-describe('owners - confirmed by what the controller has', () => {
+describe('owners - confirmed by the controller', () => {
   test.each([
     [
       'ReplicaSet and Deployment',
@@ -93,7 +93,7 @@ describe('owners - confirmed by what the controller has', () => {
   });
 });
 
-describe('owners - a claim that nothing confirms is none', () => {
+describe('owners - an unconfirmed claim gives no owner', () => {
   test.each([
     ['its UID with another program', { owner: owned('ReplicaSet', 'vpn-1', 'u-set'), spec: OTHER }],
     ['its name with another UID', { owner: owned('ReplicaSet', 'vpn-1', 'u-other') }],
@@ -115,7 +115,7 @@ describe('owners - a claim that nothing confirms is none', () => {
     expect(await made.chain(claimed)).toEqual([]);
   });
 
-  test('an owner that the server refuses to read is asked for once', async () => {
+  test('requests an owner that the server refuses once', async () => {
     const owner = owned('ReplicaSet', '%', 'u-set');
     const path = templateOf({ owner, namespace: 'shop', controllerRevision: '' })?.path as string;
     using made = world(new Map([[path, new KubeError('KUBE_INVALID', '400')]]));
@@ -124,7 +124,7 @@ describe('owners - a claim that nothing confirms is none', () => {
     expect(made.asked).toEqual([`${SETS}/%25`]);
   });
 
-  test('a server that fails is asked again, and the pod has its owner then', async () => {
+  test('retries after a server failure, then the pod has its owner', async () => {
     const failing = new Map([[`${SETS}/vpn-1`, new KubeError('KUBE_SERVER', '500')]]);
     using made = world(failing);
     const claimed = { owner: owned('ReplicaSet', 'vpn-1', 'u-set') };
@@ -134,7 +134,7 @@ describe('owners - a claim that nothing confirms is none', () => {
   });
 });
 
-test('owners - a controller that is asked for before it exists is asked for again', async () => {
+test('owners - requests a controller again that did not exist before', async () => {
   const path = `${REVISIONS}/db-8d`;
   const revision = OBJECTS[`${REVISIONS}/db-7c`] as object;
   using made = world();
@@ -149,7 +149,7 @@ test('owners - a controller that is asked for before it exists is asked for agai
   }
 });
 
-test('owners - a namespace with many claims does not hold up another', async () => {
+test('owners - a namespace with many claims does not delay another', async () => {
   using made = world();
   for (let i = 0; i < 1_000; i++) {
     made.resolver.want(claim({ owner: owned('ReplicaSet', `r${i}`, `u${i}`), namespace: 'tenant' }));

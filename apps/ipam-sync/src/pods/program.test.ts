@@ -49,7 +49,7 @@ const claimed = (claimName: string) => ({
   volumes: [{ name: 'data', persistentVolumeClaim: { claimName } }],
 });
 
-describe('program - what a controller and admission make of a template is the same program', () => {
+describe('program - equal for a template and the pods that controller and admission make from it', () => {
   test.each([
     ['the template itself', template],
     [
@@ -84,7 +84,7 @@ describe('program - what a controller and admission make of a template is the sa
   });
 });
 
-describe('program - what a tenant changes is another program', () => {
+describe('program - differs after changes by a tenant', () => {
   test.each([
     ['an image', changed({ image: 'attacker/tool' })],
     ['a command', changed({ command: ['/bin/sh'] })],
@@ -119,7 +119,7 @@ describe('program - what a tenant changes is another program', () => {
     expect(programOf(spec, 'vpn-1')).not.toBe(programOf(template, null));
     expect(programOf(spec, 'vpn-1')).not.toBeNull();
   });
-  test('more parts than are compared have no digest', () => {
+  test('a spec with too many parts has no digest', () => {
     const env = (count: number) => Array.from({ length: count }, (_, i) => ({ name: `V${i}`, value: '' }));
     expect(programOf(changed({ env: env(1_000) }), 'vpn-1')).not.toBeNull();
     expect(programOf(changed({ env: env(MAX_PARTS) }), 'vpn-1')).toBeNull();

@@ -44,16 +44,12 @@ describe('pod record', () => {
     ['terminating', { metadata: { deletionTimestamp: '2026-11-24T10:00:00Z' } }, { terminating: true }],
     ['with podIP alone', { status: { podIPs: undefined, podIP: '10.9.9.9' } }, { addresses: ['10.9.9.9'] }],
     ['on the host network', { spec: { hostNetwork: true } }, { hostNetwork: true, addresses: [] }],
-    [
-      'with an address that is none',
-      { status: { podIPs: [{ ip: 'x' }, { ip: '10.1.0.6' }] } },
-      { addresses: ['10.1.0.6'] },
-    ],
+    ['with an invalid address', { status: { podIPs: [{ ip: 'x' }, { ip: '10.1.0.6' }] } }, { addresses: ['10.1.0.6'] }],
     ['with an opaque version', { metadata: { resourceVersion: 'abc' } }, { revision: 0 }],
   ])('pod record - a pod %s is kept', (_, change, expected) => {
     expect(podRecord(pod(change))).toMatchObject(expected);
   });
-  test('pod record - the owner is the controller, and no other reference', () => {
+  test('pod record - the owner is the controller, not another reference', () => {
     const reference = (name: string, controller?: boolean) => ({
       apiVersion: 'v1',
       kind: 'K',
@@ -83,7 +79,7 @@ describe('pod record', () => {
     };
     expect(podRecord(pod({ spec }))?.probePorts.map(({ port }) => port)).toEqual([8080, 9090, 15021, 50051]);
   });
-  test('pod record - a heartbeat changes nothing, anything that matters does', () => {
+  test('pod record - a heartbeat is no change, relevant fields are', () => {
     const base = podRecord(pod())!;
     expect(sameRecord(base, podRecord(pod({ metadata: { resourceVersion: '43' } }))!)).toBe(true);
     expect(sameRecord(base, podRecord(pod({ metadata: { labels: { app: 'x' } } }))!)).toBe(false);
@@ -119,10 +115,10 @@ describe('grants', () => {
     ['10.0.0.5/8', ['10.0.0.0/8'], 0],
     ['10.0.0.0/8, FD00::/64 ,10.1.1.1/8', ['10.0.0.0/8', 'fd00::/64'], 0],
     ['10.0.0.0, nonsense, 10.0.0.0/33, 10.0.0.0/8', ['10.0.0.0/8'], 3],
-  ])('grants - annotation %j asks for %j, %i refused', (annotation, prefixes, refused) => {
+  ])('grants - annotation %j requests %j, %i refused', (annotation, prefixes, refused) => {
     expect(requestedPrefixes(annotation)).toEqual({ prefixes, refused });
   });
-  test('grants - no pod asks for more than the bound', () => {
+  test('grants - no pod requests more than the limit', () => {
     const annotation = Array.from({ length: MAX_PREFIXES_PER_POD + 3 }, (_, i) => `10.0.${i}.0/24`).join(',');
     const request = requestedPrefixes(annotation);
     expect(request.prefixes).toHaveLength(MAX_PREFIXES_PER_POD);
@@ -152,7 +148,7 @@ describe('grants', () => {
   });
 });
 
-describe('pod record - what the writer of a pod may choose is limited, and the record says so', () => {
+describe('pod record - values chosen by the writer of a pod are limited and reported as cut', () => {
   const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'u2', controller: true };
   const owners = (change: object) => ({ metadata: { ownerReferences: [{ ...controller, ...change }] } });
   const long = 'ü'.repeat(300_000);
@@ -181,7 +177,7 @@ describe('pod record - what the writer of a pod may choose is limited, and the r
     expect(podRecord(pod(change as object))).toMatchObject(expected);
   });
 
-  test('labels - as many as 8 KiB hold, in the order of their names', () => {
+  test('labels - as many as fit into 8 KiB, sorted by name', () => {
     const labels = Object.fromEntries(
       Array.from({ length: 5_000 }, (_, i) => [`l${String(i).padStart(5, '0')}`, 'v'.repeat(58)]),
     );

@@ -6,10 +6,10 @@ test.each([
   ['expressions', { matchExpressions: [{ key: 'tier', operator: 'Exists' }] }, ['tier']],
   ['both', { matchLabels: { app: 'a' }, matchExpressions: [{ key: 'tier', operator: 'Exists' }] }, ['app', 'tier']],
   ['nothing', undefined, []],
-  ['what no policy is', { matchLabels: null, matchExpressions: [null, { key: 7 }] }, []],
+  ['an invalid policy', { matchLabels: null, matchExpressions: [null, { key: 7 }] }, []],
 ])('label keys - a policy that selects by %s', (_, podLabels, expected) => {
   expect(labelKeysIn(JSON.stringify({ selector: { podLabels } }))).toEqual(expected);
 });
-test('label keys - a value that is no policy names none', () => {
+test('label keys - an invalid policy names none', () => {
   for (const json of ['', 'null', '[]', '{"selector":null}', '{']) expect(labelKeysIn(json)).toEqual([]);
 });

@@ -54,7 +54,7 @@ const addressesOn = (state: ClusterState, node: string) =>
   );
 
 describe('plan - a node', () => {
-  test('plan - a pod without an address yet is told at once, without an interface', () => {
+  test('plan - a pod without an address is listed at once, without an interface', () => {
     const state = stateWithNodes();
     expect([...state.putPod(record('a'))]).toEqual(['n1']);
     const snapshot = nodeSnapshot.parse({ ...planNode('n1', input(state)), revision: 1 });
@@ -64,7 +64,7 @@ describe('plan - a node', () => {
       { interfaces: [{ name: 'eth0', addresses: ['10.1.0.5'], mac: null }], revision: 2 },
     ]);
   });
-  test('plan - a node without pods has an empty snapshot, one that is gone has none', () => {
+  test('plan - a node without pods has an empty snapshot, a deleted one none', () => {
     const state = stateWithNodes();
     expect(planNode('n1', input(state))).toEqual({ nodeName: 'n1', pods: [] });
     state.putPod(record('a'));
@@ -74,13 +74,13 @@ describe('plan - a node', () => {
     expect([...state.putNode({ name: 'n1', addresses: [], podCidrs: [] })]).toEqual(['_cluster', 'n1']);
     expect(planNode('n1', input(state))?.pods).toHaveLength(1);
   });
-  test('plan - pods make no node', () => {
+  test('plan - pods do not create nodes', () => {
     const state = stateWithNodes();
     state.putPod(record('a', { nodeName: 'invented' }));
     expect(planNode('invented', input(state))).toBeNull();
     expect(state.nodeNames()).toEqual(NODES);
   });
-  test('plan - a pod whose program was changed has no owner from then on', () => {
+  test('plan - a pod whose program changed loses its owner', () => {
     const state = stateWithNodes();
     const owner = { kind: 'ReplicaSet', name: 'vpn-1', uid: 'rs' };
     const isUnowned = (program: string, claimed: PodRecord['owner'] = owner) => {
@@ -92,7 +92,7 @@ describe('plan - a node', () => {
     state.removePod('a');
     expect(isUnowned('template')).toBe(false);
   });
-  test('plan - prefixes need both keys', () => {
+  test('plan - prefixes need request and permit', () => {
     const state = stateWithNodes();
     state.putPod(record('a', { prefixes: { prefixes: ['10.2.0.0/16'], refused: 1 } }));
     expect(planNode('n1', input(state))?.pods[0]?.allowedPrefixes).toEqual([]);
@@ -101,7 +101,7 @@ describe('plan - a node', () => {
     expect([...state.nodesAsking()]).toEqual(['n1']);
     expect(state.refusedPrefixes).toBe(1);
   });
-  test('plan - a pod has the owners that are confirmed, and says when there is none', () => {
+  test('plan - a pod has its confirmed owners, or an explicit none', () => {
     const owner = { kind: 'ReplicaSet', name: 'rs', uid: 'rs' };
     const above = { kind: 'Deployment', name: 'web', uid: 'web' };
     const state = stateOf(record('a', { owner }));
@@ -126,7 +126,7 @@ describe('plan - a node', () => {
 
 describe('plan - one address, several pods', () => {
   const old = record('old', { addresses: ['10.1.0.5', 'fd00::5'] });
-  test('plan - the younger pod has it, and a late message of the older changes nothing', () => {
+  test('plan - the younger pod gets it, and a late event of the older changes nothing', () => {
     const state = stateWithNodes();
     state.putPod(old);
     expect([...state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 7 }))]).toEqual([
@@ -143,14 +143,14 @@ describe('plan - one address, several pods', () => {
     expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
     expect(state.contestedAddresses).toBe(0);
   });
-  test('plan - made in the same second: who was seen first is the older, whatever it says later', () => {
+  test('plan - within one second the first observed pod is the older', () => {
     const state = stateWithNodes();
     state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 3 }));
     state.putPod(record('a-second', { addresses: ['10.1.0.5'], revision: 5 }));
     state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 9, labels: { late: 'yes' } }));
     expect(addressesOn(state, 'n1')).toEqual({ 'z-first': [], 'a-second': ['10.1.0.5'] });
   });
-  test('plan - on another node a living pod keeps it, a terminating one does not', () => {
+  test('plan - on another node a running pod keeps it, a terminating one does not', () => {
     const state = stateWithNodes();
     state.putPod(old);
     state.putPod(record('young', { nodeName: 'n2', addresses: ['10.1.0.5'], createdAt: later }));
@@ -163,7 +163,7 @@ describe('plan - one address, several pods', () => {
   });
 });
 
-test('plan - any order of changes gives the plan of the final pods, and every change names what it touched', () => {
+test('plan - any order of changes gives the plan of the final pods, and every change reports the affected snapshots', () => {
   const uid = fc.constantFrom('a', 'b', 'c', 'd', 'e');
   const change = fc.record({
     uid,
@@ -205,7 +205,7 @@ test('plan - any order of changes gives the plan of the final pods, and every ch
 });
 
 describe('plan - what is written', () => {
-  test('plan - a digest ignores revisions and nothing else', () => {
+  test('plan - a digest ignores only revisions', () => {
     const state = stateWithNodes();
     const digest = () => digestOf(planNode('n1', input(state))!);
     state.putPod(record('a', { labels: { revision: '1' } }));
@@ -215,12 +215,12 @@ describe('plan - what is written', () => {
     state.putPod(record('a', { labels: { revision: '2' }, revision: 9 }));
     expect(digest()).not.toBe(first);
   });
-  test('plan - revisions grow, also past a bucket that was lost and a clock that steps back', () => {
+  test('plan - revisions grow, also after a lost bucket and a clock step backwards', () => {
     expect(nextRevision(5, 1_000)).toBe(1_000);
     expect(nextRevision(1_000, 1_000)).toBe(1_001);
     expect(nextRevision(2_000, 1_000)).toBe(2_001);
   });
-  test('plan - a snapshot at the limit is put, one byte more is refused', () => {
+  test('plan - accepts a snapshot at the limit and refuses one byte more', () => {
     const around = (padding: number) => encodeSnapshot({ nodeName: 'n', pods: [], padding: 'x'.repeat(padding) }, 1);
     const overhead = around(0).value.length;
     expect(around(MAX_SNAPSHOT_JSON_BYTES - overhead).refused).toBe(false);
@@ -254,7 +254,7 @@ function ordinary(i: number): PodRecord {
 }
 
 describe('plan - large clusters', () => {
-  test('plan - 10,000 dual-stack nodes with cloud names are stored, and read again', () => {
+  test('plan - 10,000 dual-stack nodes with cloud names are stored and read back', () => {
     const state = new ClusterState();
     for (let i = 0; i < 10_000; i++) {
       const [high, low] = [i >> 8, i & 255];
@@ -271,7 +271,7 @@ describe('plan - large clusters', () => {
     expect(nodes).toHaveLength(10_000);
   });
 
-  test('plan - 500 pods with sidecars and 15 labels are stored whole', () => {
+  test('plan - 500 pods with sidecars and 15 labels are stored completely', () => {
     const snapshot = planNode('n1', input(stateOf(...Array.from({ length: 500 }, (_, i) => ordinary(i)))));
     const { refused, value } = encodeSnapshot(snapshot as object, 1);
     expect(refused).toBe(false);
@@ -279,7 +279,7 @@ describe('plan - large clusters', () => {
     expect(value.length).toBeLessThan(MAX_SNAPSHOT_BYTES / 2);
   });
 
-  test('plan - labels that cannot be compressed are taken from the pods that have them, and from no other', () => {
+  test('plan - incompressible labels are cut only from the pods that have them', () => {
     const honest = Array.from({ length: 300 }, (_, i) => ordinary(i));
     const labels = (i: number) =>
       Object.fromEntries(Array.from({ length: 60 }, (_, n) => [noise(i * 100 + n, 63), noise(i * 100 + n + 7, 63)]));
@@ -291,8 +291,8 @@ describe('plan - large clusters', () => {
   });
 });
 
-describe('plan - more pods than a list has', () => {
-  test('plan - the oldest of each namespace are listed, the others are counted', () => {
+describe('plan - more pods than a list holds', () => {
+  test('plan - lists the oldest pods of each namespace and counts the others', () => {
     const honest = Array.from({ length: 30 }, (_, i) => record(`honest-${i}`, { createdAt: later }));
     const hostile = Array.from({ length: 3_000 }, (_, i) => record(`hostile-${i}`, { namespace: 'tenant' }));
     const snapshot = planNode('n1', input(stateOf(...hostile, ...honest)));
@@ -303,8 +303,8 @@ describe('plan - more pods than a list has', () => {
   });
 });
 
-describe('plan - what does not fit', () => {
-  test('plan - pods with as much as one may have leave their neighbours their addresses, and lose labels first', () => {
+describe('plan - pods above the size limit', () => {
+  test('plan - the largest pods lose labels first and their neighbours keep their addresses', () => {
     const state = stateWithNodes();
     const labels = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`label-${i}`, 'v'.repeat(63)]));
     const fat = { labels, containers: Array.from({ length: 64 }, (_, i) => ({ name: `c${i}`, id: 'd'.repeat(64) })) };
@@ -325,7 +325,7 @@ describe('plan - what does not fit', () => {
     expect(planNode('n1', input(state))).toEqual(snapshot);
   });
 
-  test('plan - pods that fit are as they are', () => {
+  test('plan - pods that fit are unchanged', () => {
     const pods = planNode('n1', input(stateOf(record('a'))))?.pods ?? [];
     expect(fitPods(pods, 4_096, new Set())).toEqual(pods);
   });

@@ -9,10 +9,10 @@ const KEYS = Array.from({ length: 8 }, (_, i) => `n${i}`);
 type Truth = Map<string, number | null>;
 
 /** A bucket in memory with compare-and-set and message delays. */
-class FarBucket {
+class RemoteBucket {
   entries = new Map<string, KvEntry>();
   /** Writes in the order of the bucket. */
-  log: { key: string; by: string; said: number | null; snapshotRevision: number }[] = [];
+  log: { key: string; by: string; pods: number | null; snapshotRevision: number }[] = [];
   #revision = 0;
   #watchers = new Set<(entry: KvEntry) => void>();
 
@@ -24,7 +24,7 @@ class FarBucket {
     const entry: KvEntry = { key, value: bytes, revision, ...about };
     this.entries.set(key, entry);
     const told = value === null ? null : (JSON.parse(value) as { revision: number; pods: { uid: number }[] });
-    this.log.push({ key, by, said: told?.pods[0]?.uid ?? null, snapshotRevision: told?.revision ?? 0 });
+    this.log.push({ key, by, pods: told?.pods[0]?.uid ?? null, snapshotRevision: told?.revision ?? 0 });
     for (const watcher of this.#watchers) watcher(entry);
     return revision;
   }
@@ -44,7 +44,7 @@ class Replica {
   writer: SnapshotWriter | null = null;
   leads = false;
   #name: string;
-  #bucket: FarBucket;
+  #bucket: RemoteBucket;
   #random: () => number;
   #term = new AbortController();
   #running: Promise<void> = Promise.resolve();
@@ -52,7 +52,7 @@ class Replica {
   #stopped: { until: Promise<void>; wake: () => void } | null = null;
   #inbox: Promise<void> = Promise.resolve();
 
-  constructor(name: string, bucket: FarBucket, random: () => number) {
+  constructor(name: string, bucket: RemoteBucket, random: () => number) {
     this.#name = name;
     this.#bucket = bucket;
     this.#random = random;
@@ -93,7 +93,7 @@ class Replica {
       keys: () => [...this.picture].flatMap(([key, pods]) => (pods === null ? [] : [key])),
       isLeader: () => this.leads,
       confirmLeader: async () => {
-        await this.#way();
+        await this.#delay();
         return this.leads;
       },
       coalesceMs: 5,
@@ -102,12 +102,12 @@ class Replica {
   }
 
   /** Delay of one message; longer while the process is stopped. */
-  async #way(): Promise<void> {
+  async #delay(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, Math.floor(this.#random() * 60)));
     await this.#stopped?.until;
   }
   #receive(handle: () => void): void {
-    this.#inbox = this.#inbox.then(() => this.#way()).then(handle);
+    this.#inbox = this.#inbox.then(() => this.#delay()).then(handle);
   }
   #far(): WriterOptions['bucket'] {
     const write = async (key: string, value: string | null, previousRevision?: number) => {
@@ -116,7 +116,7 @@ class Replica {
       await new Promise((resolve) => setTimeout(resolve, Math.floor(this.#random() * 200)));
       if (this.#random() < 0.1) throw new BusError('BUS_UNREACHABLE', 'the write was lost');
       const revision = this.#bucket.store(this.#name, key, value, previousRevision);
-      await this.#way();
+      await this.#delay();
       if (this.#random() < 0.1) throw new BusError('BUS_TIMEOUT', 'the ack was lost');
       return revision;
     };
@@ -125,7 +125,7 @@ class Replica {
       delete: (key, options) => write(key, null, options?.previousRevision),
       newest: async (key) => {
         const entry = this.#bucket.entries.get(key) ?? null;
-        await this.#way();
+        await this.#delay();
         return entry;
       },
       watch: async ({ onEntry, onSynced, signal }) => {
@@ -172,11 +172,11 @@ describe('writer - handover', () => {
     vi.useRealTimers();
   });
 
-  test('writer - a leader is stopped amid its writes and wakes up after another began: the end is the truth', async () => {
+  test('writer - a leader paused during its writes resumes in the next term: the final state is the truth', async () => {
     let conflicts = 0;
     const property = fc.asyncProperty(fc.nat(0xffff_ffff), async (seed) => {
       const random = randomOf(seed);
-      const bucket = new FarBucket();
+      const bucket = new RemoteBucket();
       const truth: Truth = new Map();
       const [first, second] = [new Replica('first', bucket, random), new Replica('second', bucket, random)];
       const change = changing([first, second], truth, random);
@@ -203,7 +203,7 @@ describe('writer - handover', () => {
       const late = bucket.log.slice(takenAt).filter(({ by, key }) => by === 'first' && taken.includes(key));
       expect(late).toEqual([]);
       for (const key of KEYS) {
-        const revisions = bucket.log.filter((write) => write.key === key && write.said !== null);
+        const revisions = bucket.log.filter((write) => write.key === key && write.pods !== null);
         const grown = revisions.every(
           ({ snapshotRevision }, at) => snapshotRevision > (revisions[at - 1]?.snapshotRevision ?? 0),
         );

@@ -87,7 +87,7 @@ function begin(bucket: ModelBucket, plans: Record<string, Snapshot>, change: Par
 }
 
 describe('writer', () => {
-  test('writer - a term writes what is planned, removes what is not, and rewrites what is the same', async () => {
+  test('writer - a term writes the plan, deletes other keys and rewrites equal ones', async () => {
     const bucket = new ModelBucket();
     bucket.foreign('gone', JSON.stringify({ ...snapshot('gone', 'x'), revision: 7 }));
     const same = bucket.foreign('same', JSON.stringify({ ...snapshot('same', 'a'), revision: 7 }));
@@ -105,7 +105,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - many marks make one write, and an unchanged plan none', async () => {
+  test('writer - many marks cause one write, an unchanged plan none', async () => {
     const bucket = new ModelBucket();
     const plans: Record<string, Snapshot> = { n1: snapshot('n1') };
     const run = begin(bucket, plans);
@@ -123,7 +123,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - a write by somebody else is put right while we lead', async () => {
+  test('writer - corrects a foreign write while it leads', async () => {
     const bucket = new ModelBucket();
     const run = begin(bucket, { n1: snapshot('n1', 'a') });
     await run.settle();
@@ -137,7 +137,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - a stale leader meets a conflict, asks, learns that it is over, and overwrites nothing', async () => {
+  test('writer - a stale leader gets a conflict, confirms its term is over and overwrites nothing', async () => {
     const bucket = new ModelBucket();
     const plans: Record<string, Snapshot> = { n1: snapshot('n1', 'a') };
     let leads = true;
@@ -160,7 +160,7 @@ describe('writer', () => {
     expect(run.writer.stats.conflicts).toBe(1);
   });
 
-  test('writer - the same conflict while we still lead is written over what was read', async () => {
+  test('writer - a leader replaces the entry it read after the same conflict', async () => {
     const bucket = new ModelBucket();
     const plans: Record<string, Snapshot> = { n1: snapshot('n1', 'a') };
     const run = begin(bucket, plans);
@@ -174,7 +174,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - what the bus refuses is tried again until it is there', async () => {
+  test('writer - retries a refused write until it is stored', async () => {
     const bucket = new ModelBucket();
     bucket.failures = ['BUS_UNREACHABLE', 'BUS_TIMEOUT', 'BUS_FULL'];
     const run = begin(bucket, { n1: snapshot('n1', 'a') });
@@ -185,7 +185,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - a write whose ack was lost is found to be there', async () => {
+  test('writer - finds a stored write whose ack was lost', async () => {
     const bucket = new ModelBucket();
     const plans: Record<string, Snapshot> = { n1: snapshot('n1', 'a') };
     bucket.failures = ['BUS_TIMEOUT'];
@@ -197,7 +197,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - nothing is written by a process that does not lead', async () => {
+  test('writer - writes nothing without leading', async () => {
     const bucket = new ModelBucket();
     let leads = false;
     let asked = 0;
@@ -213,7 +213,7 @@ describe('writer', () => {
     await run.end();
   });
 
-  test('writer - a snapshot above the limit is refused and counted, the one before stands', async () => {
+  test('writer - refuses and counts a snapshot above the limit, the former one stays', async () => {
     const bucket = new ModelBucket();
     const plans: Record<string, Snapshot> = { n1: snapshot('n1', 'a'), n2: snapshot('n2', 'b') };
     const run = begin(bucket, plans);

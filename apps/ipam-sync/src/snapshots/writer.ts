@@ -47,7 +47,7 @@ export interface WriterStats {
 }
 
 /** The known stored value of a key. */
-interface Standing {
+interface StoredSnapshot {
   /** Revision in the bucket; 0: the key never existed. */
   busRevision: number;
   snapshotRevision: number;
@@ -60,19 +60,19 @@ interface Standing {
 
 const CONCURRENCY = 16;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
-const NOTHING: Standing = { busRevision: 0, snapshotRevision: 0, digest: null, exists: false, ours: false };
+const NOTHING: StoredSnapshot = { busRevision: 0, snapshotRevision: 0, digest: null, exists: false, ours: false };
 
 /** One term of leadership. */
 export class SnapshotWriter {
   #options: WriterOptions;
-  #standing = new Map<string, Standing>();
+  #stored = new Map<string, StoredSnapshot>();
   #marked = new Map<string, number>();
   #oversized = new Set<string>();
   #wake: () => void = () => {};
   #synced = false;
   #flushing = false;
   /** Keys of the current flush that are not reconciled yet. */
-  #underWay = 0;
+  #openKeys = 0;
   #failuresInRow = 0;
   readonly stats: WriterStats;
 
@@ -97,7 +97,7 @@ export class SnapshotWriter {
   }
   /** Keys that are marked or being written; at least one before the bucket is read. */
   get unwritten(): number {
-    return Math.max(this.#synced ? 0 : 1, this.#marked.size + this.#underWay);
+    return Math.max(this.#synced ? 0 : 1, this.#marked.size + this.#openKeys);
   }
 
   /** Marks keys whose plan may have changed. */
@@ -113,16 +113,16 @@ export class SnapshotWriter {
     const signal = AbortSignal.any([term, stop.signal]);
     const watching = this.#options.bucket.watch({
       signal,
-      onEntry: (entry) => this.#seen(entry),
+      onEntry: (entry) => this.#observe(entry),
       // A recreated bucket is empty, so every snapshot is written again.
       onRecreated: () => {
         this.#synced = false;
-        this.#standing.clear();
+        this.#stored.clear();
         this.#options.onRecreated?.();
       },
       onSynced: () => {
         this.#synced = true;
-        this.mark([...this.#standing.keys(), ...this.#options.keys()]);
+        this.mark([...this.#stored.keys(), ...this.#options.keys()]);
       },
     });
     const parts = [this.#loop(signal), watching];
@@ -165,13 +165,13 @@ export class SnapshotWriter {
     const batch = [...this.#marked];
     this.#marked.clear();
     this.#flushing = true;
-    this.#underWay = batch.length;
+    this.#openKeys = batch.length;
     let failed = 0;
     const worker = async () => {
       for (let next = batch.pop(); next !== undefined; next = batch.pop()) {
         const [key, sinceMs] = next;
-        const done = !signal.aborted && (await this.#bring(key, sinceMs));
-        this.#underWay -= 1;
+        const done = !signal.aborted && (await this.#reconcile(key, sinceMs));
+        this.#openKeys -= 1;
         if (done) continue;
         failed += 1;
         this.#marked.set(key, Math.min(sinceMs, this.#marked.get(key) ?? sinceMs));
@@ -183,23 +183,18 @@ export class SnapshotWriter {
   }
 
   /** Reconciles one key; false if it must be retried. */
-  async #bring(key: string, sinceMs: number): Promise<boolean> {
-    const standing = this.#standing.get(key) ?? NOTHING;
+  async #reconcile(key: string, sinceMs: number): Promise<boolean> {
+    const stored = this.#stored.get(key) ?? NOTHING;
     const snapshot = this.#options.plan(key);
     if (snapshot === null) {
       this.#oversized.delete(key);
-      if (!standing.exists) return true;
-      return this.#write(
-        key,
-        standing,
-        { digest: null, exists: false, snapshotRevision: standing.snapshotRevision },
-        null,
-      );
+      if (!stored.exists) return true;
+      return this.#write(key, stored, { digest: null, exists: false, snapshotRevision: stored.snapshotRevision }, null);
     }
     const digest = digestOf(snapshot);
-    if (standing.ours && standing.digest === digest) return true;
+    if (stored.ours && stored.digest === digest) return true;
     const { nowMs = Date.now } = this.#options;
-    const snapshotRevision = nextRevision(standing.snapshotRevision, nowMs());
+    const snapshotRevision = nextRevision(stored.snapshotRevision, nowMs());
     const { refused, value } = encodeSnapshot(snapshot, snapshotRevision);
     if (refused) {
       this.#oversized.add(key);
@@ -207,19 +202,19 @@ export class SnapshotWriter {
       return true;
     }
     this.#oversized.delete(key);
-    const written = await this.#write(key, standing, { digest, exists: true, snapshotRevision }, value);
+    const written = await this.#write(key, stored, { digest, exists: true, snapshotRevision }, value);
     if (written) this.#options.onWritten?.(performance.now() - sinceMs);
     return written;
   }
 
   async #write(
     key: string,
-    standing: Standing,
-    after: Pick<Standing, 'digest' | 'exists' | 'snapshotRevision'>,
+    stored: StoredSnapshot,
+    after: Pick<StoredSnapshot, 'digest' | 'exists' | 'snapshotRevision'>,
     value: Buffer | null,
   ): Promise<boolean> {
     const { bucket, isLeader } = this.#options;
-    const options = { previousRevision: standing.busRevision };
+    const options = { previousRevision: stored.busRevision };
     // Checked directly before the write, without an await in between.
     if (!isLeader()) return false;
     try {
@@ -243,8 +238,8 @@ export class SnapshotWriter {
   async #reread(key: string): Promise<void> {
     try {
       const entry = await this.#options.bucket.newest(key);
-      if (entry) this.#seen(entry);
-      else this.#standing.delete(key);
+      if (entry) this.#observe(entry);
+      else this.#stored.delete(key);
     } catch (error) {
       if (!(error instanceof BusError)) throw error;
       this.#failed(error);
@@ -257,8 +252,8 @@ export class SnapshotWriter {
   }
 
   /** Handles an entry from the watch or a read, own writes included. */
-  #seen(entry: KvEntry): void {
-    const known = this.#standing.get(entry.key);
+  #observe(entry: KvEntry): void {
+    const known = this.#stored.get(entry.key);
     if (known && entry.revision <= known.busRevision) return;
     const { digest, snapshotRevision } = readSnapshot(entry);
     this.#stand(entry.key, {
@@ -272,10 +267,10 @@ export class SnapshotWriter {
     if (this.#synced) this.mark([entry.key]);
   }
 
-  #stand(key: string, standing: Standing): void {
-    const known = this.#standing.get(key);
+  #stand(key: string, stored: StoredSnapshot): void {
+    const known = this.#stored.get(key);
     // The watch may deliver a newer write before the ack of an older one arrives.
-    if (!known || standing.busRevision >= known.busRevision) this.#standing.set(key, standing);
+    if (!known || stored.busRevision >= known.busRevision) this.#stored.set(key, stored);
   }
 }
 

@@ -5,7 +5,7 @@
  *
  * All state is in the node objects, so a new leader continues. Without a bus connection nothing
  * changes; after a reconnect every node gets the full time again. A write requires the node's
- * resourceVersion and changes only Bailiff's taint. Bounds: one pass per LOOK_MS; status values are
+ * resourceVersion and changes only Bailiff's taint. Bounds: one pass per PASS_MS; status values are
  * read of tainted nodes only.
  */
 import { type Bus, type BusStatus, decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus';
@@ -14,15 +14,15 @@ import type { UnguardedNodes } from '@bailiff/policy';
 import { interfaceStatus, LIST_LIMITS, nodeStatus, type TaintStatus } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import * as z from 'zod';
-import { guardsPods, type JudgedNode, planTaints, type TaintPlan } from './decide.ts';
-import { Silence } from './heartbeats.ts';
+import { type AssessedNode, guardsPods, planTaints, type TaintPlan } from './decide.ts';
+import { Heartbeats } from './heartbeats.ts';
 import { hasLabels, isTainted, type NodeObject, taintsWith, takesPods } from './node-object.ts';
 
 const NODES_BUCKET = 'bailiff_nodes';
 /** Half the interval of a node's status. */
-const LOOK_MS = 5_000;
+const PASS_MS = 5_000;
 /** Interval of checks for a missing permission. */
-const ASK_AGAIN_MS = 60_000;
+const RIGHT_CHECK_MS = 60_000;
 /** The informer delivers the node's change or deletion soon. */
 const HARMLESS: ReadonlySet<string> = new Set(['KUBE_CONFLICT', 'KUBE_NOT_FOUND', 'KUBE_ABORTED']);
 /** Entries of each list in a status. */
@@ -34,7 +34,7 @@ const guardStatus = z.object({
   interfaces: z.array(interfaceStatus.pick({ coverage: true })).max(LIST_LIMITS.interfaces.items),
 });
 
-export interface TaintKeeperOptions {
+export interface TaintControllerOptions {
   client: KubeApi;
   bus: Bus;
   clock: Pick<Clock, 'monotonicMs' | 'sleep'>;
@@ -48,18 +48,18 @@ export interface TaintKeeperOptions {
   onKubeError(error: KubeError): void;
 }
 
-export class TaintKeeper {
-  readonly #o: TaintKeeperOptions;
+export class TaintController {
+  readonly #o: TaintControllerOptions;
   readonly changes = { put: 0, removed: 0 };
   /** Reported status; null while not leading, or when off with no taint left. */
   status: TaintStatus | null = null;
   /** null until all nodes' status times are known. */
-  #silence: Silence | null = null;
+  #heartbeats: Heartbeats | null = null;
   /** null: not checked yet. */
   #mayPatch: boolean | null = null;
-  #askAtMs = Number.NEGATIVE_INFINITY;
+  #checkRightAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: TaintKeeperOptions) {
+  constructor(options: TaintControllerOptions) {
     this.#o = options;
   }
 
@@ -70,10 +70,10 @@ export class TaintKeeper {
     try {
       while (!term.aborted) {
         if (bus.connected) await this.#whileConnected(term);
-        else await clock.sleep(LOOK_MS, term);
+        else await clock.sleep(PASS_MS, term);
       }
     } finally {
-      if (term.aborted) this.#tell(null);
+      if (term.aborted) this.#setStatus(null);
     }
   }
 
@@ -92,44 +92,44 @@ export class TaintKeeper {
       if (type === 'disconnected') stop.abort();
     };
     bus.statusListeners.add(onStatus);
-    this.#silence = null;
-    const parts = this.#isOn ? [this.#look(signal, true), this.#listen(signal)] : [this.#look(signal, false)];
+    this.#heartbeats = null;
+    const parts = this.#isOn ? [this.#passes(signal, true), this.#watch(signal)] : [this.#passes(signal, false)];
     await Promise.race(parts).catch(() => {});
     stop.abort();
     bus.statusListeners.delete(onStatus);
     for (const part of await Promise.allSettled(parts)) if (part.status === 'rejected') throw part.reason;
   }
 
-  #listen(signal: AbortSignal): Promise<void> {
+  #watch(signal: AbortSignal): Promise<void> {
     const { bus, clock } = this.#o;
     return openBucket(bus, NODES_BUCKET).watch({
       signal,
       headersOnly: true,
       // Entries from before the watch are no heartbeat.
       onEntry: ({ key, deleted, injected }: KvEntry) => {
-        if (!deleted && !injected) this.#silence?.heard(decodeToken(key), clock.monotonicMs());
+        if (!deleted && !injected) this.#heartbeats?.received(decodeToken(key), clock.monotonicMs());
       },
       onSynced: () => {
-        this.#silence = new Silence(clock.monotonicMs());
+        this.#heartbeats = new Heartbeats(clock.monotonicMs());
       },
       onRecreated: () => {
-        this.#silence = null;
+        this.#heartbeats = null;
       },
     });
   }
 
-  async #look(signal: AbortSignal, wasOn: boolean): Promise<void> {
+  async #passes(signal: AbortSignal, wasOn: boolean): Promise<void> {
     while (!signal.aborted && this.#isOn === wasOn) {
-      if (!wasOn || this.#silence) await this.#pass(signal);
-      await this.#o.clock.sleep(LOOK_MS, signal);
+      if (!wasOn || this.#heartbeats) await this.#pass(signal);
+      await this.#o.clock.sleep(PASS_MS, signal);
     }
   }
 
   async #pass(signal: AbortSignal): Promise<void> {
     const setting = this.#o.setting();
     const objects = this.#o.nodes();
-    const plan = planTaints(await this.#judged(objects, setting), setting);
-    await this.#askRight(plan, signal);
+    const plan = planTaints(await this.#assess(objects, setting), setting);
+    await this.#checkRight(plan, signal);
     const failures: string[] = [];
     const byName = new Map(objects.map((object) => [object.name, object]));
     for (const [names, effect] of [[plan.remove, null] as const, [plan.put, setting.taint] as const])
@@ -139,16 +139,16 @@ export class TaintKeeper {
       }
     if (signal.aborted) return;
     const tainted = objects.filter(isTainted).map(({ name }) => name);
-    if (!this.#isOn && tainted.length === 0) this.#tell(null);
-    else this.#tell(statusOf(plan, tainted, this.#mayPatch !== false, failures));
+    if (!this.#isOn && tainted.length === 0) this.#setStatus(null);
+    else this.#setStatus(statusOf(plan, tainted, this.#mayPatch !== false, failures));
   }
 
-  async #judged(objects: readonly NodeObject[], { nodeLabels }: UnguardedNodes): Promise<JudgedNode[]> {
+  async #assess(objects: readonly NodeObject[], { nodeLabels }: UnguardedNodes): Promise<AssessedNode[]> {
     const nowMs = this.#o.clock.monotonicMs();
-    const silence = this.#silence;
-    silence?.see(objects, nowMs);
+    const heartbeats = this.#heartbeats;
+    heartbeats?.observe(objects, nowMs);
     return Promise.all(
-      objects.map(async (object): Promise<JudgedNode> => {
+      objects.map(async (object): Promise<AssessedNode> => {
         const { name } = object;
         const tainted = isTainted(object);
         return {
@@ -156,8 +156,8 @@ export class TaintKeeper {
           tainted,
           selected: hasLabels(object, nodeLabels),
           takesPods: takesPods(object),
-          silentMs: silence?.silentMs(name, nowMs) ?? 0,
-          guards: tainted && silence?.hasSpoken(name) === true && (await this.#guards(name)),
+          silentMs: heartbeats?.silentMs(name, nowMs) ?? 0,
+          guards: tainted && heartbeats?.hasReported(name) === true && (await this.#guards(name)),
         };
       }),
     );
@@ -175,17 +175,17 @@ export class TaintKeeper {
   }
 
   /** Checked in advance, so that a missing permission shows before it is needed. */
-  async #askRight(plan: TaintPlan, signal: AbortSignal): Promise<void> {
+  async #checkRight(plan: TaintPlan, signal: AbortSignal): Promise<void> {
     const { client, clock, onKubeError } = this.#o;
     if (this.#mayPatch === true || (!this.#isOn && plan.remove.length === 0)) return;
-    if (this.#mayPatch === false && clock.monotonicMs() < this.#askAtMs) return;
+    if (this.#mayPatch === false && clock.monotonicMs() < this.#checkRightAtMs) return;
     try {
       this.#mayPatch = await mayAccess(client, { verb: 'patch', resource: 'nodes' }, { signal });
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       if (!signal.aborted) onKubeError(error);
     }
-    this.#askAtMs = clock.monotonicMs() + ASK_AGAIN_MS;
+    this.#checkRightAtMs = clock.monotonicMs() + RIGHT_CHECK_MS;
   }
 
   /** @returns the failure; empty on success or if the informer will deliver the change */
@@ -208,7 +208,7 @@ export class TaintKeeper {
     return '';
   }
 
-  #tell(status: TaintStatus | null): void {
+  #setStatus(status: TaintStatus | null): void {
     const isNew = JSON.stringify(status) !== JSON.stringify(this.status);
     this.status = status;
     if (isNew) this.#o.onStatus();
@@ -222,11 +222,11 @@ function problemOf({ withheld, unguarded, bound }: TaintPlan, mayPatch: boolean,
     return { problem, remedy: 'k8s/components/taint-unguarded grants it' };
   }
   if (withheld.length > 0) {
-    const problem = `${unguarded} nodes are not guarded and at most ${bound} may be tainted, so no further one is: the bus or the feed may be what is broken`;
-    return { problem, remedy: 'see what the silent nodes have in common; unguardedNodes.maxPercent is the bound' };
+    const problem = `${unguarded} nodes are not guarded and at most ${bound} may be tainted, so no further node is: the bus or the feed may be broken`;
+    return { problem, remedy: 'look for a common cause of the silent nodes; unguardedNodes.maxPercent is the limit' };
   }
   const [problem = ''] = failures;
-  return { problem, remedy: problem === '' ? '' : 'it is tried again' };
+  return { problem, remedy: problem === '' ? '' : 'the patch is retried' };
 }
 
 function statusOf(

@@ -10,7 +10,7 @@ import type { UnguardedNodes } from '@bailiff/policy';
 import { parseDurationMs } from '@bailiff/policy';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 
-export interface JudgedNode {
+export interface AssessedNode {
   name: string;
   tainted: boolean;
   /** Has the labels of the setting. */
@@ -33,14 +33,14 @@ export interface TaintPlan {
   bound: number;
 }
 
-export function planTaints(nodes: readonly JudgedNode[], setting: UnguardedNodes): TaintPlan {
+export function planTaints(nodes: readonly AssessedNode[], setting: UnguardedNodes): TaintPlan {
   const afterMs = parseDurationMs(setting.after) as number;
   const isOff = setting.taint === 'off';
-  const isBack = ({ guards, silentMs }: JudgedNode) => guards && silentMs <= afterMs;
-  const isUnguarded = (node: JudgedNode) => (node.tainted ? !isBack(node) : node.silentMs > afterMs);
-  const judged = isOff ? [] : nodes.filter(({ selected, takesPods }) => selected && takesPods);
-  const unguarded = judged.filter(isUnguarded);
-  const bound = Math.max(0, Math.min(Math.ceil((judged.length * setting.maxPercent) / 100), judged.length - 1));
+  const isBack = ({ guards, silentMs }: AssessedNode) => guards && silentMs <= afterMs;
+  const isUnguarded = (node: AssessedNode) => (node.tainted ? !isBack(node) : node.silentMs > afterMs);
+  const assessed = isOff ? [] : nodes.filter(({ selected, takesPods }) => selected && takesPods);
+  const unguarded = assessed.filter(isUnguarded);
+  const bound = Math.max(0, Math.min(Math.ceil((assessed.length * setting.maxPercent) / 100), assessed.length - 1));
   const wanting = names(unguarded.filter(({ tainted }) => !tainted));
   const isTooMany = unguarded.length > bound;
   return {
@@ -52,7 +52,7 @@ export function planTaints(nodes: readonly JudgedNode[], setting: UnguardedNodes
   };
 }
 
-const names = (nodes: readonly JudgedNode[]): string[] => nodes.map(({ name }) => name);
+const names = (nodes: readonly AssessedNode[]): string[] => nodes.map(({ name }) => name);
 
 /**
  * True if the collector's status shows that it attaches and guards at least one of its guardable

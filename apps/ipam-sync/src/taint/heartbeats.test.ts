@@ -1,42 +1,42 @@
 import { describe, expect, it } from 'vitest';
-import { Silence } from './heartbeats.ts';
+import { Heartbeats } from './heartbeats.ts';
 
 const node = (name: string, uid = `uid-${name}`) => ({ name, uid });
 
-describe('silence of nodes', () => {
-  it('counts from when it began to listen, and anew from each status', () => {
-    const silence = new Silence(1_000);
-    silence.see([node('a'), node('b')], 1_500);
-    expect([silence.silentMs('a', 4_000), silence.hasSpoken('a')]).toEqual([3_000, false]);
-    silence.heard('a', 3_900);
-    expect([silence.silentMs('a', 4_000), silence.hasSpoken('a')]).toEqual([100, true]);
-    expect(silence.silentMs('b', 4_000)).toBe(3_000);
+describe('heartbeats', () => {
+  it('the time counts from the start of the watch and from each status', () => {
+    const heartbeats = new Heartbeats(1_000);
+    heartbeats.observe([node('a'), node('b')], 1_500);
+    expect([heartbeats.silentMs('a', 4_000), heartbeats.hasReported('a')]).toEqual([3_000, false]);
+    heartbeats.received('a', 3_900);
+    expect([heartbeats.silentMs('a', 4_000), heartbeats.hasReported('a')]).toEqual([100, true]);
+    expect(heartbeats.silentMs('b', 4_000)).toBe(3_000);
   });
 
-  it('a node that is new later has been silent for no time yet', () => {
-    const silence = new Silence(0);
-    silence.see([], 1_000);
-    silence.see([node('late')], 9_000);
-    silence.see([node('late')], 10_000);
-    expect(silence.silentMs('late', 10_000)).toBe(1_000);
+  it('a node that is new later starts at zero', () => {
+    const heartbeats = new Heartbeats(0);
+    heartbeats.observe([], 1_000);
+    heartbeats.observe([node('late')], 9_000);
+    heartbeats.observe([node('late')], 10_000);
+    expect(heartbeats.silentMs('late', 10_000)).toBe(1_000);
   });
 
-  it('a node that was made anew under its name has not spoken', () => {
-    const silence = new Silence(0);
-    silence.see([node('a', 'first')], 100);
-    silence.heard('a', 200);
-    silence.see([node('a', 'second')], 1_000);
-    expect([silence.silentMs('a', 1_500), silence.hasSpoken('a')]).toEqual([500, false]);
-    silence.heard('a', 1_400);
-    expect([silence.silentMs('a', 1_500), silence.hasSpoken('a')]).toEqual([100, true]);
+  it('a recreated node has no heartbeat yet', () => {
+    const heartbeats = new Heartbeats(0);
+    heartbeats.observe([node('a', 'first')], 100);
+    heartbeats.received('a', 200);
+    heartbeats.observe([node('a', 'second')], 1_000);
+    expect([heartbeats.silentMs('a', 1_500), heartbeats.hasReported('a')]).toEqual([500, false]);
+    heartbeats.received('a', 1_400);
+    expect([heartbeats.silentMs('a', 1_500), heartbeats.hasReported('a')]).toEqual([100, true]);
   });
 
-  it('of a node that is gone nothing is kept', () => {
-    const silence = new Silence(0);
-    silence.see([node('a')], 100);
-    silence.heard('a', 200);
-    silence.see([], 300);
-    silence.see([node('a')], 400);
-    expect(silence.hasSpoken('a')).toBe(false);
+  it('a deleted node is dropped', () => {
+    const heartbeats = new Heartbeats(0);
+    heartbeats.observe([node('a')], 100);
+    heartbeats.received('a', 200);
+    heartbeats.observe([], 300);
+    heartbeats.observe([node('a')], 400);
+    expect(heartbeats.hasReported('a')).toBe(false);
   });
 });
