@@ -59,7 +59,7 @@ describe('lab up', () => {
     };
     const stateText = () => readFileSync(path.join(labsDir, 'abc/state.json'), 'utf8');
     try {
-      // Nobody but root gets past the next check, so that what is not refused here begins nothing either.
+      // Users other than root fail at the next check, so an accepted request starts nothing either.
       vi.spyOn(process, 'geteuid').mockReturnValue(65534);
       const up = (id: string) => startLab({ id, labsDir, withApps: false });
       writeState(path.join(labsDir, 'abc'), state);

@@ -1,6 +1,7 @@
 /**
- * The lab's one error class. `code` is stable; `exitCode` follows the other commands: 2 wrong flags, 3 the machine lacks a
- * feature or a program, 4 missing privilege, 6 bad configuration, 7 a part that must answer does not, 1 anything else.
+ * The lab's error class. `code` is stable. `exitCode` follows the other commands: 2 wrong flags, 3
+ * missing feature or program, 4 missing privilege, 6 bad configuration, 7 dependency not reachable,
+ * 1 otherwise.
  */
 export type LabErrorCode =
   | 'LAB_USAGE'
@@ -43,12 +44,12 @@ export class LabError extends Error {
   }
 }
 
-/** Codes of Node for what the system does not let this user do. */
+/** Node's error codes for missing privileges. */
 const NOT_PERMITTED = new Set(['EACCES', 'EPERM']);
 
 /**
- * How a command line tells an error and ends: no stack for what a person can mend.
- * @param debug show where it came from
+ * Prints an error of a command and returns its exit code; expected errors without a stack. @param
+ * debug print the stack
  */
 export function tellError(error: unknown, command: string, debug: boolean): { text: string; exitCode: number } {
   const { message, stack, code } = error as Partial<Error> & { code?: unknown };
@@ -60,5 +61,5 @@ export function tellError(error: unknown, command: string, debug: boolean): { te
   return { text: said + hint + trace, exitCode: 1 };
 }
 
-/** Whether a person asked for stacks. */
+/** True if the user requested stacks. */
 export const debugWanted = () => (process.env['BAILIFF_DEBUG'] ?? '') !== '';

@@ -1,4 +1,4 @@
-/** What tests and the demo use of the lab. */
+/** Public interface of the lab for tests and benchmarks. */
 
 export { LabError, type LabErrorCode } from './errors.ts';
 export { POD_PORT } from './kubelet/sandbox.ts';

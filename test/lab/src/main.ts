@@ -1,6 +1,7 @@
 /**
- * `bailiff lab …`: starts from the command line and reports. `up` holds the lab in this process; `up --detach` starts a second
- * one that holds it and returns when that says it is ready. SIGINT, SIGTERM and SIGHUP take the lab down first.
+ * `bailiff lab …`: parses the command line and reports. `up` runs the lab in this process. `up
+ * --detach` starts a second process that runs it, and returns when that is ready. SIGINT, SIGTERM
+ * and SIGHUP remove the lab first.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,7 +22,7 @@ type UpRequest = Extract<LabRequest, { options: unknown }>;
 type AttackRequest = Extract<LabRequest, { command: 'attack' }>;
 type KnownRequest = Extract<LabRequest, { command: 'list' | 'info' }>;
 
-/** What the supervising process tells the one that started it. */
+/** Messages of the supervising process to its parent. */
 type Message =
   | { type: 'progress'; text: string }
   | { type: 'problem'; text: string }
@@ -32,7 +33,7 @@ const COMMAND = 'bailiff lab';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const tell = (text: string) => process.stderr.write(`${text}\n`);
 
-/** Aborts at the first signal; further ones change nothing, what was made is being removed already. */
+/** Aborts at the first signal. Further signals have no effect, because the removal already runs. */
 function stopSignal(): { signal: AbortSignal; stopped: Promise<void> } {
   const controller = new AbortController();
   const stopped = new Promise<void>((resolve) => {
@@ -64,9 +65,12 @@ async function upHere(request: UpRequest): Promise<number> {
   return 0;
 }
 
-/** The process that stays after `up --detach`. It has no terminal: what it has to say goes to its parent and its log. */
+/**
+ * The detached process of `up --detach`. It has no terminal; it reports to its parent and its log.
+ */
 async function supervise(request: UpRequest): Promise<number> {
-  // Not before: what Node was told to load may be named from where the command was given. Afterwards it holds no directory.
+  // After startup, because Node's preloads may be relative to the first working directory. Then no
+  // directory is kept busy.
   process.chdir('/');
   const { signal, stopped } = stopSignal();
   const id = request.id ?? newLabId();
@@ -74,7 +78,7 @@ async function supervise(request: UpRequest): Promise<number> {
     appendFileSync(path.join(LABS_DIR, id, 'logs', 'lab.log'), `${error.stack}\n`);
   });
   const send = (message: Message) => {
-    // The parent leaves once the lab is ready, and may be killed before.
+    // The parent exits once the lab is ready, and may be killed before.
     if (process.connected) process.send?.(message, () => undefined);
   };
   try {
@@ -123,7 +127,7 @@ async function upDetached(request: UpRequest): Promise<number> {
         resolve(0);
       }
     });
-    // Its messages are all here when the channel is closed; it may have ended before it could send any.
+    // All messages have arrived when the channel is closed; the process may have ended without any.
     void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(([[code, name]]) => {
       const how = `${COMMAND}: the process that was to hold the lab ended with ${name ?? code}`;
       if (!told) tell(how + lastLines(said));

@@ -16,7 +16,7 @@ import { ATTACK_VECTORS, type Party, planAttack } from './plan.ts';
 const link = { fromMac: '02:00:00:00:00:0a', toMac: '02:00:00:00:00:0b' };
 const marker = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 
-/** One's complement sum of everything with its checksum in place is all ones. */
+/** The one's complement sum including a correct checksum is all ones. */
 const sumsUp = (...parts: Buffer[]) => checksum(Buffer.concat(parts)) === 0;
 const pseudo6 = (frame: Buffer, length: number, next: number) =>
   Buffer.concat([frame.subarray(22, 54), Buffer.from([0, 0, length >> 8, length & 255, 0, 0, 0, next])]);

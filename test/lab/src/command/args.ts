@@ -1,4 +1,7 @@
-/** The lab's command line: `up`, `down`, `attack`, `list`, `info`. Pure: text in, a checked request or a LabError LAB_USAGE out. */
+/**
+ * Command line of the lab: `up`, `down`, `attack`, `list`, `info`. Pure: text → a checked request
+ * or LabError LAB_USAGE.
+ */
 import type { HandAttack } from '../attack/by-hand.ts';
 import { HAND_VECTORS, type HandVector } from '../attack/by-hand-frames.ts';
 import type { LabError } from '../errors.ts';
@@ -6,12 +9,12 @@ import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from '../plan.ts';
 import { parseFlags, wrongUse } from './flags.ts';
 
-/** Enough for a verdict by the built-in rules. */
+/** Enough packets for a verdict by the built-in rules. */
 const DEFAULT_ATTACK = { vectors: ['ipv4-source'], count: 20, rate: 100 } as const;
 const MAX_COUNT = 1_000_000;
 const MAX_RATE = 100_000;
 
-/** Four names a line: the longest fill what is left of 80 columns. */
+/** Four names per line fit into 80 columns. */
 function vectorLines(): string {
   const lines: string[] = [];
   for (let at = 0; at < HAND_VECTORS.length; at += 4)
@@ -19,7 +22,7 @@ function vectorLines(): string {
   return lines.join(',\n');
 }
 
-/** At 80 columns no line is broken. */
+/** Fits into 80 columns. */
 export const USAGE = `usage: bailiff lab <command>
 
   up      bring up a cluster on this machine and keep it until Ctrl-C
@@ -84,7 +87,7 @@ const FLAGS = {
 /** The flag that names a lab, and its deprecated alias. */
 const LAB = ['lab', 'id'];
 
-/** Flags that each command takes. `supervise` is `up` in the process that stays. */
+/** Flags of each command. `supervise` is `up` in the detached process. */
 const TAKES: Record<string, readonly string[]> = {
   up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'detach', 'json', ...LAB],
   supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', ...LAB],
@@ -163,7 +166,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   return { command: command as 'up' | 'supervise', options, detach: values.detach ?? false, json, id };
 }
 
-/** The flags that say the same again, for the process that stays. Pure. */
+/** The options as flags for the detached process. Pure. */
 export function optionFlags(options: LabOptions): string[] {
   return [
     ...['--nodes', String(options.nodes), '--pods', String(options.podsPerNode), '--cni', options.cni],

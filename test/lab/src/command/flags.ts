@@ -1,6 +1,6 @@
 /**
- * Flags of the lab's and the demo's command lines. Pure. `parseArgs` reads them without being strict and this says in the lab's own words what
- * is wrong: its own messages explain the workings of Node instead of the command.
+ * Flags of the lab's and the demo's command lines. Pure. `parseArgs` runs in non-strict mode and
+ * errors are worded here, because Node's own messages describe its API instead of the command.
  */
 import { parseArgs } from 'node:util';
 import { LabError } from '../errors.ts';
@@ -10,10 +10,7 @@ export type FlagValues<T extends FlagTable> = {
   [K in keyof T]?: T[K]['type'] extends 'string' ? string : boolean;
 };
 
-/**
- * @param command what the hint after a message names, such as `bailiff lab`
- * @throws LabError LAB_USAGE
- */
+/** @param command name in the hint of an error, such as `bailiff lab` @throws LabError LAB_USAGE */
 export function parseFlags<T extends FlagTable>(
   argv: readonly string[],
   table: T,
@@ -41,6 +38,6 @@ export function parseFlags<T extends FlagTable>(
   return { values: values as FlagValues<T>, positionals };
 }
 
-/** Wrong use of a command, with where its use is shown. */
+/** A usage error with the command that shows the help. */
 export const wrongUse = (message: string, command: string) =>
   new LabError('LAB_USAGE', `${message}\n(${command} --help shows how it is used)`);

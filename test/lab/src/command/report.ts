@@ -1,13 +1,13 @@
-/** What the lab tells a person. Pure text. */
+/** Reports of the lab's commands as text. Pure. */
 import { fullName, type HandOutcome } from '../attack/by-hand.ts';
 import type { LabOptions } from '../plan.ts';
 import type { KnownLab, LabInfo } from '../state/state.ts';
 import { counted, table } from '../text.ts';
 
-/** Shown of the pods of a large lab. */
+/** Limit of listed pods. */
 const MAX_PODS_SHOWN = 20;
 
-/** The pods; the namespaces, which `lab info` has too, only where they fit. */
+/** Table of pods. Namespaces (also in `lab info`) are left out if the lines exceed the width. */
 function podTable(info: LabInfo, width: number): string {
   const pods = info.pods.slice(0, MAX_PODS_SHOWN).map((pod) => [pod.node, pod.name, pod.ips.join(' '), pod.netns]);
   const rows = [['NODE', 'POD', 'ADDRESSES', 'NETNS'], ...pods];
@@ -15,7 +15,7 @@ function podTable(info: LabInfo, width: number): string {
   return whole.split('\n').every((line) => line.length <= width) ? whole : table(rows.map((row) => row.slice(0, -1)));
 }
 
-/** @param width of the terminal; at 80 columns no line is broken */
+/** @param width of the terminal; all lines fit into 80 columns */
 export function upReport(info: LabInfo, options: LabOptions, detached: boolean, width: number): string {
   const guard = options.unguarded ? 'UNGUARDED: nothing is attached' : 'Every pod interface is guarded';
   const answers = options.enforce ? 'verdicts are answered for real' : 'answers are dry runs';
@@ -39,7 +39,7 @@ export function upReport(info: LabInfo, options: LabOptions, detached: boolean, 
   ].join('\n');
 }
 
-/** What a person's attack came to, and where to look next. */
+/** Result of an attack and the next commands. */
 export function attackReport(outcome: HandOutcome): string {
   const { attacker, victim, vectors, words, sent, landed, cutOff } = outcome;
   const pod = fullName(attacker);

@@ -1,6 +1,7 @@
 /**
- * The second act inside the virtual machine: a lab of one node, the escape without a policy, then with policies/escape-guard.yaml.
- * Bundled and started by escape-act.ts; tells each step as a line of escape-lines.ts. Words: <contain> <escape>.
+ * Second part of the demo, inside the virtual machine: a lab of one node, the escape without a
+ * policy, then with policies/escape-guard.yaml. Bundled and started by escape-act.ts; reports each
+ * step as a line of escape-lines.ts. Arguments: <contain> <escape>.
  */
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
@@ -20,7 +21,7 @@ import type { EscapeOutcome } from './escape-summary.ts';
 
 /** Loading all programs takes 15 s under emulation on an idle machine. */
 const LOADED_TIMEOUT_MS = 150_000;
-/** A pod's grace is within the last. */
+/** Includes the pod's grace period. */
 const FORCE_TIMEOUT_MS = 90_000;
 const ANSWER_TIMEOUT_MS = 90_000;
 const POLICY = 'policies/escape-guard.yaml';

@@ -1,9 +1,12 @@
 /**
- * `npm run demo`. First act: one lab, one attack twice. First everything runs but nothing is attached, and the forged packets land; then
- * collectors guard every interface, and the same attack is dropped, counted, judged and answered. Second act: an escape from a
- * container, without a policy and with one, in the virtual machine. `--json` adds the summary as the last line. Ends with 0
- * only when every number is what it should be; a second act that this machine cannot show is told and is no failure, unless
- * it alone was asked for (3). Leaves nothing behind, also on Ctrl-C.
+ * `npm run demo`. First part: one attack twice. Without attached programs the forged packets land;
+ * then collectors guard every interface, and the same attack is dropped, counted, judged and
+ * answered. Second part: an escape from a container in the virtual machine, without and with a
+ * policy.
+ *
+ * `--json` adds the summary as the last line. Exit code 0 requires every expected number. A second
+ * part that this machine cannot run is reported and no failure, unless only it was requested (3).
+ * Nothing is left, even after Ctrl-C.
  */
 import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
 import { debugWanted, LabError, tellError } from '../errors.ts';
@@ -63,7 +66,7 @@ async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<Ne
   return { control: before, guarded: after, attacker: cast.attacker.name, innocents };
 }
 
-/** A failure of the machine it runs in is told beside what the first act showed, not instead of it. */
+/** A failure of the virtual machine is reported in addition to the first part's result. */
 async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<EscapeOutcome | Skipped> {
   say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a');
   say('container. In a virtual machine, because it lands in the control run: a stock');

@@ -4,7 +4,7 @@ import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
 
 export const COMMAND = 'npm run demo';
-/** npm keeps flags for itself that come before two dashes. */
+/** npm consumes flags before `--`. */
 const COMMAND_HELP = `${COMMAND} --`;
 export const USAGE = `usage: ${COMMAND} [-- FLAGS]
 
@@ -26,14 +26,14 @@ const FLAGS = {
 } as const;
 
 export interface DemoOptions {
-  /** Null: both. */
+  /** null: both. */
   act: 1 | 2 | null;
   json: boolean;
   cni: CniPlugin;
   id: string | undefined;
 }
 
-/** Null: help is asked for. @throws LabError LAB_USAGE */
+/** null: help is requested. @throws LabError LAB_USAGE */
 export function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
   if (values.help) return null;

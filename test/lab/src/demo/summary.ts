@@ -1,10 +1,10 @@
-/** What the demo shows at the end: numbers, whether they are what Bailiff promises, and both as text. Pure. */
+/** Final summary of the demo: numbers, comparison with the expected values, and text. Pure. */
 import { type ChainOutcome, type ChainProgress, cutOffPackets } from '../attack/chain.ts';
 import type { AttackOutcome } from '../attack/run.ts';
 import { table } from '../text.ts';
 import { type EscapeOutcome, type RuntimeSummary, type Skipped, summariseEscape } from './escape-summary.ts';
 
-/** What the first act came to. */
+/** Result of the first part. */
 export interface NetworkOutcome {
   control: AttackOutcome;
   guarded: ChainOutcome;
@@ -12,12 +12,12 @@ export interface NetworkOutcome {
   innocents: number;
 }
 
-/** The last line of `npm run demo -- --json`; with `--act 2` all of it but `runtime` is null. */
+/** Last line of `npm run demo -- --json`; with `--act 2` all fields except `runtime` are null. */
 export interface DemoSummary {
   control: { sent: number; landed: number };
   guarded: { sent: number; dropped: number; landed: number; countedOnBus: number };
   legit: { sent: number; received: number };
-  /** How many of each the bus holds about the attacking pod; responses that came to an end. */
+  /** Messages on the bus about the attacking pod; responses with a terminal phase. */
   verdicts: number;
   responses: number;
   deletedPods: number;
@@ -59,7 +59,7 @@ export function summarise(network: NetworkOutcome | null, act: EscapeOutcome | S
   };
 }
 
-/** What is not as promised, one sentence each; empty when all is well. */
+/** Deviations from the expected values, one sentence each; empty if there are none. */
 export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): string[] {
   const { tally } = guarded;
   const deletion = tally.finished.find((response) => response.action === 'delete');
@@ -71,7 +71,8 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
     ],
     [guarded.sent > 0, 'nothing was sent in the guarded run'],
     [guarded.landedTotal === 0, `${guarded.landedTotal} forged packets landed in spite of the guard`],
-    // From its deletion on the pod is cut off: forged and ordinary packets then count as quarantine, to the end of the interface.
+    // After its deletion started, the pod is cut off: forged and ordinary packets count as
+    // quarantine.
     [(guarded.dropped ?? 0) >= guarded.sent, `the kernel dropped ${guarded.dropped} of ${guarded.sent}`],
     [
       guarded.countedOnBus >= (guarded.dropped ?? 0) &&
@@ -95,7 +96,7 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
 
 const ms = (value: number | null) => (value === null ? 'never' : `${value.toFixed(1)} ms`);
 
-/** For a person, in one look. */
+/** Text for the terminal. */
 export function summaryText({ control, guarded, attacker, innocents }: NetworkOutcome): string {
   const rows = [
     ['', 'FORGED', 'LANDED', 'DROPPED IN KERNEL', 'COUNTED ON BUS'],

@@ -1,4 +1,4 @@
-/** A file that two processes share and that nobody can find: it is gone with the last of them, however they end. */
+/** An unlinked file shared by two processes: it disappears with the last of them. */
 import { mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -6,7 +6,7 @@ import path from 'node:path';
 const MAX_BYTES = 64 * 1024;
 const MAX_LINES = 30;
 
-/** Opens one, to write and to read. Whoever opens it closes it. */
+/** Opens one for writing and reading. The caller closes it. */
 export function namelessFile(): number {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-lab-'));
   try {
@@ -16,7 +16,10 @@ export function namelessFile(): number {
   }
 }
 
-/** Its last lines, each on a line of its own after a colon; nothing when it is empty. Only the first MAX_BYTES are looked at. */
+/**
+ * Its last lines, each on its own line after a colon; empty without content. Only the first
+ * MAX_BYTES are read.
+ */
 export function lastLines(file: number): string {
   const buffer = Buffer.alloc(MAX_BYTES);
   const text = buffer.toString('utf8', 0, readSync(file, buffer, 0, MAX_BYTES, 0)).trimEnd();

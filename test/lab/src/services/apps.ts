@@ -1,7 +1,7 @@
 /**
- * How each app of Bailiff is started in a lab: the bundle an image would hold, with the identity of its role and nothing else.
- * Collectors run in their node's network namespace and reach the bus through the node's relay; the others run beside
- * the servers on the host's loopback.
+ * Start commands of Bailiff's apps in a lab: the bundle of the image with the identity of its role.
+ * Collectors run in their node's network namespace and reach the bus through the node's relay; the
+ * others run beside the servers on the host's loopback.
  */
 import { nodeFlagsOf } from '../../../../tools/node-flags.ts';
 import { NODE_NATS_URL } from '../net/relay.ts';
@@ -11,9 +11,11 @@ import { isReadyLine } from './children.ts';
 import type { BusCredential, CalloutSeeds } from './credentials.ts';
 import type { ChildRequest } from './start-child.ts';
 
-/** Every address of an app's metrics is taken by the kernel; the app's log says which. */
+/** The kernel chooses the port of the metrics; the app's log contains it. */
 const METRICS = '127.0.0.1:0';
-/** Status is what readiness and `bailiff status` look at: twice a second instead of every ten. */
+/**
+ * Readiness and `bailiff status` read the status: twice per second instead of every ten seconds.
+ */
 const STATUS_INTERVAL_MS = '500';
 
 function app(name: AppName, child: string, flags: readonly string[]): ChildRequest {
@@ -34,7 +36,7 @@ const busFlags = (natsUrl: string, credential: BusCredential) => [
   ...(credential.tokenFile ? ['--nats-token-file', credential.tokenFile] : []),
 ];
 
-/** The others speak to the bus alone. */
+/** The other apps use only the bus. */
 export function needsKubernetes(name: AppName): name is 'responder' | 'ipam-sync' | 'bus-auth' {
   return name === 'responder' || name === 'ipam-sync' || name === 'bus-auth';
 }
@@ -43,7 +45,7 @@ export interface ClusterTargets {
   natsUrl: string;
   redisUrl: string;
   kubeconfig: string;
-  /** For bus-auth alone. */
+  /** For bus-auth only. */
   seeds?: CalloutSeeds;
 }
 

@@ -1,6 +1,7 @@
 /**
- * Makes what a lab runs: labtool, the apps' bundles, the kernel object and the native binding (through nx, which builds only
- * what changed), and a bundle of the API stand-in. All of it is skipped when outputs are newer than sources.
+ * Builds what a lab runs: labtool, the apps' bundles, the kernel object and the native binding
+ * (through nx), and a bundle of the API server stand-in. Skipped if the outputs are newer than the
+ * sources.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { rename, utimes } from 'node:fs/promises';
@@ -17,15 +18,15 @@ export type AppName = (typeof APPS)[number];
 export const appBundle = (app: AppName) => path.join(CHECKOUT, 'apps', app, 'dist', 'main.mjs');
 export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mjs');
 
-/** What a lab runs; whatever else the workspace builds is none of its business. */
+/** Projects that a lab needs. */
 const PROJECTS = [...APPS, 'bpf'].map((name) => `@bailiff/${name}`);
 export const NATIVE_ADDON = path.join(CHECKOUT, 'libs/bpf/build/Release/bailiff_bpf.node');
 const BPF_OBJECTS = ['spoof', 'spoof-no-offload', 'runtime'].map((name) =>
   path.join(CHECKOUT, `libs/bpf/build/bpf/${name}.bpf.o`),
 );
-/** A cold build compiles the addon and five bundles; two minutes is a slow machine. */
+/** A cold build compiles the addon and five bundles: two minutes on a slow machine. */
 const BUILD_TIMEOUT_MS = 300_000;
-/** Held by whoever builds in this checkout. */
+/** Held during a build in this checkout. */
 const BUILD_LOCK = path.join(CHECKOUT, 'test/lab/build/lock');
 
 function filesBelow(dir: string, matching: RegExp): string[] {
@@ -37,7 +38,7 @@ function filesBelow(dir: string, matching: RegExp): string[] {
   return files.map((entry) => path.join(entry.parentPath, entry.name));
 }
 
-/** Outputs of the workspace's build that are absent or older than what they are made from. */
+/** Build outputs that are absent or older than their sources. */
 export function staleOutputs(): string[] {
   const libs = readdirSync(path.join(CHECKOUT, 'libs')).map((lib) => path.join(CHECKOUT, 'libs', lib, 'src'));
   const shared = [...libs.flatMap((dir) => filesBelow(dir, /\.ts$/)), path.join(CHECKOUT, 'tools/bundle.ts')];
@@ -65,23 +66,26 @@ async function bundleApiServer(): Promise<void> {
 
 export interface BuildOptions {
   withApps: boolean;
-  /** In words, before it begins. */
+  /** Text before the build starts. */
   onBuild: (text: string) => void;
   signal?: AbortSignal;
 }
 
-/** `building 3 parts, up to two minutes the first time`: apps, and what the kernel half is of. Pure. */
+/** `building 3 parts, up to two minutes the first time`: apps and parts of libs/bpf. Pure. */
 export function buildingText(outputs: readonly string[]): string {
   const parts = new Set(outputs.map((file) => file.split('/')[1])).size;
   return `building ${parts} ${parts === 1 ? 'part' : 'parts'}, up to two minutes the first time`;
 }
 
-/** Builds what is stale; answers the path of labtool. @throws LabError LAB_COMMAND_FAILED with the builder's output */
+/**
+ * Builds stale outputs; returns the path of labtool. @throws LabError LAB_COMMAND_FAILED with the
+ * output of the build
+ */
 export async function buildLab(options: BuildOptions): Promise<string> {
   const labtool = await ensureLabtool();
   await bundleApiServer();
   if (options.withApps && staleOutputs().length > 0) {
-    // Two at once break each other's addon, and the later takes the bundles from under the lab that runs them by then.
+    // Concurrent builds break each other's addon and replace bundles under a running lab.
     await alone(BUILD_LOCK, options.signal, () => buildStale(options));
   }
   return labtool;
@@ -97,10 +101,10 @@ async function buildStale({ onBuild, signal }: BuildOptions): Promise<void> {
     cwd: CHECKOUT,
     timeoutMs: BUILD_TIMEOUT_MS,
     signal,
-    // No daemon: it would outlive the lab.
+    // A daemon would outlive the lab.
     env: { NX_DAEMON: 'false', NX_TUI: 'false' },
   });
-  // What nx found unchanged keeps its old time; from here on it counts as looked at.
+  // nx keeps the time of unchanged outputs; touching them marks them as checked.
   const now = new Date();
   for (const output of stale) await utimes(output, now, now);
 }

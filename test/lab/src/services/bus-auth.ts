@@ -1,7 +1,8 @@
 /**
- * What `lab up --bus-auth` has beside the rest: collectors that log in to the bus by a ServiceAccount token instead of a password. Each has a
- * pod at the API server to which its token is bound; the process is the lab's own, so the pod is a mirror of it that no kubelet starts.
- * Tokens are renewed at 80 % of their life, as a kubelet renews them, for as long as the lab stays up.
+ * Additions of `lab up --bus-auth`: collectors log in to the bus with a ServiceAccount token
+ * instead of a password. Each token is bound to a pod at the API server. The process belongs to the
+ * lab, so the pod is a mirror that no kubelet starts. Tokens are renewed at 80 % of their lifetime,
+ * as by a kubelet.
  */
 import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -12,7 +13,7 @@ import type { LabPlan, NodePlan } from '../plan.ts';
 const NAMESPACE = 'bailiff-system';
 const ACCOUNT = 'bailiff-collector';
 const AUDIENCE = 'bailiff';
-/** A real API server's least, so that a lab of an hour shows six renewals. */
+/** The minimum of a real API server; a lab of an hour sees six renewals. */
 const TOKEN_SECONDS = 600;
 const RENEW_AT = 0.8;
 const RETRY_MS = 1_000;
@@ -50,7 +51,7 @@ export class CollectorTokens {
     this.#onProblem = onProblem;
   }
 
-  /** Makes account and pods, and resolves when every token file is there. */
+  /** Creates account and pods; resolves when every token file exists. */
   async start(): Promise<void> {
     const at = `/api/v1/namespaces/${NAMESPACE}`;
     const body = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: ACCOUNT } };
@@ -73,7 +74,7 @@ export class CollectorTokens {
   async #write(node: NodePlan, { name, uid }: { name: string; uid: string }): Promise<void> {
     const options = { audiences: [AUDIENCE], expirationSeconds: TOKEN_SECONDS, pod: { name, uid } };
     const { token } = await requestToken(this.#api, { namespace: NAMESPACE, name: ACCOUNT }, options);
-    // Replaced as a whole: a collector reads it at any moment.
+    // Replaced atomically, because a collector reads it at any time.
     const file = tokenFileOf(this.#plan, node);
     await writeFile(`${file}.next`, token, { mode: 0o600 });
     await rename(`${file}.next`, file);

@@ -1,7 +1,7 @@
 /**
- * The lab's long-running programs (servers and apps): each in the lab's cgroup and, when told, a node's network namespace; its
- * output in a log file; its readiness taken from its own output. It cannot outlive the supervisor: the kernel kills
- * it when the supervisor ends without having stopped it.
+ * Long-running programs of a lab (servers and apps): each in the lab's cgroup and optionally a
+ * node's network namespace, with its output in a log file and its readiness taken from that output.
+ * The kernel kills them with the supervisor.
  */
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
@@ -10,19 +10,19 @@ import { labtoolArgs, type Place } from '../native-tool.ts';
 import { serviceEnvironment } from '../process/environment.ts';
 import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
 
-/** The end of the log that a failure shows. */
+/** Log lines in an error. */
 const TAIL_LINES = 12;
 
 export interface ChildSpec {
   name: string;
   command: string;
   args: readonly string[];
-  /** Beside what serviceEnvironment leaves of this process's own. */
+  /** Added to the result of serviceEnvironment. */
   env?: Record<string, string>;
   place: Place;
   logFile: string;
   labtool: string;
-  /** True for the line that says the program is ready; a program without one is ready when it runs. */
+  /** True for the line that reports readiness; without it a program is ready when it runs. */
   isReady?: (line: string) => boolean;
 }
 
@@ -30,18 +30,18 @@ export interface Child {
   readonly name: string;
   readonly pid: number;
   readonly logFile: string;
-  /** @throws LabError LAB_PROCESS_ENDED or LAB_NOT_READY with the end of its log */
+  /** @throws LabError LAB_PROCESS_ENDED or LAB_NOT_READY with the last log lines */
   ready(timeoutMs: number): Promise<void>;
   readonly ended: Promise<number | NodeJS.Signals>;
   readonly hasEnded: () => boolean;
-  /** True from the first call of `stop` on. */
+  /** True after the first call of `stop`. */
   readonly wasStopped: () => boolean;
-  /** SIGTERM, then SIGKILL after the grace. */
+  /** SIGTERM, then SIGKILL after the grace period. */
   stop(graceMs: number): Promise<void>;
   kill(signal: NodeJS.Signals): void;
 }
 
-/** Apps say so in a JSON log line. */
+/** Apps report readiness in a JSON log line. */
 export function isReadyLine(line: string): boolean {
   if (!line.includes('"ready"')) return false;
   try {
@@ -86,7 +86,7 @@ export async function startChild(spec: ChildSpec): Promise<Child> {
   });
   const ended = lines.ended.then(async (status) => {
     log.end();
-    // A log that cannot be written (the directory is gone already) is no reason to fail a stop.
+    // An unwritable log (its directory is already removed) must not fail a stop.
     await finished(log).catch(() => undefined);
     return status;
   });

@@ -1,6 +1,6 @@
 /**
- * Identities of one lab: a random password or token for each, in files that only their owner reads. Everyone on the bus and at
- * the API server is somebody with the rights of its role, as in a real installation.
+ * Identities of one lab: a random password or token each, in files that only their owner can read.
+ * Every client of bus and API server has the permissions of its role, as in a real installation.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { tokenFileOf } from './bus-auth.ts';
 
 const newSecret = () => randomBytes(24).toString('base64url');
 
-/** Users at the API server; `admin` first, whose kubeconfig a person gets. */
+/** Users of the API server. `admin` is first; its kubeconfig is printed for the user. */
 export const API_USERS = ['admin', 'kubelet', 'ipam-sync', 'responder', 'bus-auth'] as const;
 export type ApiUser = (typeof API_USERS)[number];
 
@@ -22,22 +22,22 @@ export interface BusCredential {
   passwordFile?: string;
   tokenFile?: string;
 }
-/** What bus-auth answers with. */
+/** Seeds of bus-auth's responses. */
 export interface CalloutSeeds {
   issuerFile: string;
   xkeyFile: string;
 }
 export interface LabCredentials {
   users: NatsUser[];
-  /** Null: collectors are fixed users. */
+  /** null: collectors are static users. */
   callout: { conf: NonNullable<ServerConf['authCallout']>; seeds: CalloutSeeds } | null;
   /** By bus user: a role, or collector-<node>. */
   bus: ReadonlyMap<string, BusCredential>;
-  /** For the API server's command line. */
+  /** Arguments of the API server. */
   apiTokens: Record<ApiUser, string>;
 }
 
-/** Makes the secrets of a lab and writes the bus passwords to <dir>/secrets. */
+/** Creates the secrets of a lab and writes the bus passwords to <dir>/secrets. */
 export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
   const dir = path.join(plan.dir, 'secrets');
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -65,7 +65,7 @@ export async function makeCredentials(plan: LabPlan): Promise<LabCredentials> {
     const user = userOf({ role: 'collector', node: node.name });
     bus.set(user, { user, tokenFile: tokenFileOf(plan, node) });
   }
-  // natsServerConf takes the user of bus-auth with the callout.
+  // natsServerConf takes the user of bus-auth from the callout.
   const service = users.find(({ user }) => user === 'bus-auth') as NatsUser;
   const others = users.filter((one) => one !== service);
   return { users: others, bus, apiTokens, callout: await makeCallout(dir, service) };

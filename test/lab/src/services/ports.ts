@@ -1,4 +1,7 @@
-/** Free ports on the loopback. Between finding and using one somebody else may take it, so servers are started with retries. */
+/**
+ * Free ports on the loopback. Another process may take a port before it is used, so servers are
+ * started with retries.
+ */
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 

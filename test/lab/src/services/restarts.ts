@@ -1,18 +1,20 @@
 /**
- * The apps' restart policy, as a kubelet has it (Always, with back-off): an app that ends without the lab having stopped it is started
- * again. So a collector whose pins were taken away, which ends for a new process to make them, comes back as on a node.
+ * Restart policy of the apps, like a kubelet's Always with backoff: an app that exits without a
+ * stop by the lab is restarted. So a collector that exits because its pins were removed comes back,
+ * as on a node.
  *
- * Bounds: one wait of at most LAST_WAIT_MS between two starts; an app that ran for STEADY_MS begins with the first wait again.
+ * Bounds: at most LAST_WAIT_MS between two starts; after STEADY_MS of running the backoff starts
+ * again.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Child } from './children.ts';
 
-/** Shorter than a kubelet's 10 s to 5 min, which would be a long time to look at a lab. */
+/** Shorter than a kubelet's 10 s to 5 min, for interactive use. */
 const FIRST_WAIT_MS = 250;
 const LAST_WAIT_MS = 10_000;
 const STEADY_MS = 30_000;
 
-/** Wait before the start after `failures` ends in a row, the one just seen among them. */
+/** Wait before the restart after `failures` consecutive exits. */
 export function restartWaitMs(failures: number): number {
   return Math.min(LAST_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(failures - 1, 10));
 }
@@ -26,7 +28,7 @@ export class Restarts {
     this.#onProblem = onProblem;
   }
 
-  /** Keeps an app running from now on, until somebody stops it or all ends. */
+  /** Keeps an app running until it is stopped. */
   keep(child: Child, start: () => Promise<Child>): void {
     this.#follow(child, start).catch((error: Error) => this.#onProblem(`${child.name}: ${error.message}`));
   }
@@ -49,7 +51,7 @@ export class Restarts {
     }
   }
 
-  /** Starts nothing any more; resolves when nothing is being started. */
+  /** Starts nothing further; resolves when no start is open. */
   async stop(): Promise<void> {
     this.#end.abort();
     await Promise.allSettled(this.#starting);

@@ -1,6 +1,7 @@
 /**
- * The three servers of a lab on the host's loopback: NATS with JetStream and one user an identity, Redis, and the stand-in for
- * a Kubernetes API server. Each as the machine has it installed, none with the machine's own configuration.
+ * The three servers of a lab on the host's loopback: NATS with JetStream and one user per identity,
+ * Redis, and the stand-in for a Kubernetes API server. The installed programs run without the
+ * machine's configuration.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -14,11 +15,11 @@ import { API_USERS, type ApiUser, type LabCredentials } from './credentials.ts';
 import { freePort } from './ports.ts';
 import type { StartChild } from './start-child.ts';
 
-/** Debian puts servers where an ordinary user's PATH does not look. */
+/** Debian installs servers in directories outside an ordinary user's PATH. */
 const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin'];
-/** A limit for what hangs: in an emulated machine on a busy host a start takes a minute. */
+/** Limit for hangs: a start takes a minute in an emulated machine on a busy host. */
 const READY_TIMEOUT_MS = 120_000;
-/** A port found free may be taken before the server has it. */
+/** Another process may take a free port before the server binds it. */
 const PORT_ATTEMPTS = 3;
 
 /** @throws LabError LAB_MISSING_PROGRAM */
@@ -82,7 +83,7 @@ export async function startRedisServer(plan: LabPlan, start: StartChild) {
     start({
       name: 'redis',
       command: program,
-      // Nothing is kept on disk: the streams are the memory, and that is how the responder must take it.
+      // Nothing is stored on disk: the responder must recover from the streams alone.
       args: ['--bind', '127.0.0.1', '--port', String(port), '--save', '', '--appendonly', 'no', '--dir', dir],
       isReady: (line) => line.includes('Ready to accept connections'),
     }),

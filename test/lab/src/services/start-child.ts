@@ -1,10 +1,13 @@
-/** How the parts of a lab start a long-running program: place, log and registration are the lab's, the rest is the caller's. */
+/**
+ * Starts a long-running program of the lab: the lab defines place, log and registration, the caller
+ * the rest.
+ */
 import path from 'node:path';
 import type { Place } from '../native-tool.ts';
 import { type Child, type ChildSpec, startChild } from './children.ts';
 
 export type ChildRequest = Pick<ChildSpec, 'name' | 'command' | 'args' | 'env' | 'isReady'> & {
-  /** Network namespace; the host's own when absent. */
+  /** Network namespace; default: the host's. */
   netns?: string;
 };
 export type StartChild = (request: ChildRequest) => Promise<Child>;
@@ -12,7 +15,7 @@ export type StartChild = (request: ChildRequest) => Promise<Child>;
 export interface ChildHost {
   labtool: string;
   logsDir: string;
-  /** Below it each child gets a cgroup of its own. */
+  /** Parent of each child's cgroup. */
   systemCgroupDir: string;
   makeCgroup: (dir: string) => Promise<void>;
   onStarted: (child: Child) => void;

@@ -1,7 +1,7 @@
 /**
- * Takes away everything a lab made, from its id alone: processes (by its cgroup), bpffs mounts, network namespaces, cgroups,
- * directory. Idempotent, in any state of the lab, also with its supervisor killed at any moment. Afterwards it looks
- * again and fails if something is left.
+ * Removes everything of a lab by its id: processes (by cgroup), bpffs mounts, network namespaces,
+ * cgroups, directory. Idempotent in any state of the lab, also after its supervisor was killed.
+ * Checks at the end and fails if something is left.
  */
 import { existsSync } from 'node:fs';
 import { readFile, rm, rmdir } from 'node:fs/promises';
@@ -14,9 +14,9 @@ import { exec } from '../process/exec.ts';
 import { until } from '../until.ts';
 import { isAlive, readState } from './state.ts';
 
-/** A supervisor that was asked to stop ends its apps in order first; after this long it is killed. */
+/** A supervisor gets this long for an orderly stop, then it is killed. */
 const SUPERVISOR_STOP_MS = 30_000;
-/** And this long it may take until a killed one is gone. */
+/** Limit of the wait for a killed supervisor. */
 const SUPERVISOR_END_MS = 30_000;
 
 /** Mount points below a directory, deepest first, from the text of /proc/self/mounts. Pure. */
@@ -35,7 +35,10 @@ async function leftovers(id: string, labsDir: string): Promise<string[]> {
   ];
 }
 
-/** Everything but the supervisor's own process. @throws LabError LAB_LEFTOVER naming what could not be removed */
+/**
+ * Removes everything except the supervisor's process. @throws LabError LAB_LEFTOVER naming what
+ * could not be removed
+ */
 export async function removeEverything(id: string, labsDir = LABS_DIR): Promise<void> {
   if (!isLabId(id)) throw new LabError('LAB_USAGE', notALabId(id));
   const dir = path.join(labsDir, id);
@@ -45,7 +48,7 @@ export async function removeEverything(id: string, labsDir = LABS_DIR): Promise<
   for (const netns of await listNetns(netnsPrefix(id))) await deleteNetns(netns);
   await removeCgroup(cgroup);
   await rm(dir, { recursive: true, force: true });
-  // The directory of all labs goes with the last one.
+  // The last lab removes the directory of all labs.
   await rmdir(labsDir).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOTEMPTY' && error.code !== 'ENOENT') throw error;
   });
@@ -53,7 +56,10 @@ export async function removeEverything(id: string, labsDir = LABS_DIR): Promise<
   if (left.length > 0) throw new LabError('LAB_LEFTOVER', `lab ${id} is down, but this is left: ${left.join(', ')}`);
 }
 
-/** Asks a living supervisor to stop and waits for its end. It removes the lab itself; what it left is ours to remove. */
+/**
+ * Asks a running supervisor to stop and waits for its exit. It removes the lab; the caller removes
+ * what it left.
+ */
 async function stopSupervisor(id: string, labsDir: string): Promise<void> {
   const state = await readState(path.join(labsDir, id));
   if (!state || state.pid === process.pid || !isAlive(state)) return;

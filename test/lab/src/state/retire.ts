@@ -1,4 +1,7 @@
-/** `lab down`, and what `up` does first: labs whose supervisor is dead are removed, living ones are never touched. */
+/**
+ * `lab down`, and the first step of `up`: removes labs whose supervisor is dead and never touches
+ * running ones.
+ */
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
 import { LabError } from '../errors.ts';
@@ -6,7 +9,7 @@ import { LABS_DIR } from '../names.ts';
 import { removeEverything, takeDown } from './cleanup.ts';
 import { isAlive, listLabs, readState } from './state.ts';
 
-/** A directory without a state may belong to a supervisor that begins this very moment. */
+/** A directory without a state may belong to a supervisor that is just starting. */
 const BEGINNING_MS = 10_000;
 
 export async function removeStaleLabs(tell: (text: string) => void, labsDir = LABS_DIR): Promise<void> {
@@ -22,8 +25,9 @@ export async function removeStaleLabs(tell: (text: string) => void, labsDir = LA
 }
 
 /**
- * A second lab of an id would write over the state of the first, and its failure would remove what the first runs on.
- * @throws LabError LAB_EXISTS: its supervisor lives, whatever its phase
+ * Refuses a second lab with the same id: it would overwrite the state of the first, and its failure
+ * would remove what the first runs on. @throws LabError LAB_EXISTS while its supervisor runs, in
+ * any phase
  */
 export async function requireFree(id: string, labsDir: string): Promise<void> {
   const state = await readState(path.join(labsDir, id));
@@ -31,14 +35,14 @@ export async function requireFree(id: string, labsDir: string): Promise<void> {
     throw new LabError('LAB_EXISTS', `lab ${id} is up: \`bailiff lab down --lab ${id}\` first, or another --lab`);
 }
 
-/** For an id that is not there, or for any lab. */
+/** For an unknown id, or without any lab. */
 export const notFound = (id: string | undefined) =>
   new LabError(
     'LAB_NOT_FOUND',
     id === undefined ? 'no lab is up' : `no lab "${id}": bailiff lab list shows those there are`,
   );
 
-/** @returns the exit code: 0 also when there was nothing to do. @throws LabError LAB_LEFTOVER, LAB_NOT_FOUND */
+/** @returns the exit code, 0 also without labs. @throws LabError LAB_LEFTOVER, LAB_NOT_FOUND */
 export async function takeDownLabs(
   request: { id: string | undefined; all: boolean },
   tell: (text: string) => void,

@@ -1,6 +1,6 @@
 /**
- * What a lab writes down about itself: <dir>/state.json, replaced whole at each change. Enough for another process to list,
- * use and remove the lab, also after its supervisor was killed.
+ * State of a lab: <dir>/state.json, replaced atomically at each change. Other processes list, use
+ * and remove the lab by it, also after its supervisor was killed.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ export interface LabPodInfo {
   hostInterface: string;
 }
 
-/** What `lab up --json` prints, and what whoever drives the lab needs. */
+/** Output of `lab up --json`, for users of the lab. */
 export interface LabInfo {
   natsUrl: string;
   redisUrl: string;
@@ -27,19 +27,22 @@ export interface LabInfo {
   pods: LabPodInfo[];
   id: string;
   dir: string;
-  /** Bus identity for a person's commands and for setting things up. */
+  /** Bus identities for commands and for provisioning. */
   credentials: Record<'cli' | 'admin', { user: string; passwordFile: string }>;
 }
 
 export interface LabState {
   version: 1;
   id: string;
-  /** The supervisor, told from a later process of the same pid by its start time in clock ticks. */
+  /**
+   * The supervisor. Its start time in clock ticks distinguishes it from a later process with the
+   * same pid.
+   */
   pid: number;
   startTicks: string;
   createdAt: string;
   phase: 'starting' | 'ready' | 'stopping';
-  /** Absolute path of the lab's cgroup; every process of the lab but the supervisor lives below it. */
+  /** Absolute path of the lab's cgroup; every process except the supervisor runs below it. */
   cgroupDir: string;
   processes: { name: string; pid: number; log: string }[];
   info: LabInfo | null;
@@ -47,9 +50,13 @@ export interface LabState {
 
 const stateFile = (labDir: string) => path.join(labDir, 'state.json');
 
-/** Start time of a process, which with the pid names it for good; null when there is no such process. Pure in its text. */
+/**
+ * Start time of a process, which identifies it together with the pid; null without such a process.
+ * Pure.
+ */
 export function startTicksOf(stat: string): string {
-  // The second field is the program's name in parentheses and may hold spaces; the start time is the 22nd.
+  // The second field is the program's name in parentheses and may contain spaces; the start time is
+  // the 22nd.
   return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
 }
 
@@ -65,7 +72,7 @@ export function isAlive(state: Pick<LabState, 'pid' | 'startTicks'>): boolean {
   return processStartTicks(state.pid) === state.startTicks;
 }
 
-/** Written aside and renamed: a reader sees the old or the new one, never half of it. */
+/** Written to a temporary file and renamed: readers see the old or the new state. */
 export function writeState(labDir: string, state: LabState): void {
   mkdirSync(labDir, { recursive: true, mode: 0o755 });
   const fresh = `${stateFile(labDir)}.new`;
@@ -73,7 +80,7 @@ export function writeState(labDir: string, state: LabState): void {
   renameSync(fresh, stateFile(labDir));
 }
 
-/** Null when there is no such lab, or its supervisor died before it wrote anything. */
+/** null without such a lab, or if its supervisor died before the first write. */
 export async function readState(labDir: string): Promise<LabState | null> {
   try {
     return JSON.parse(await readFile(stateFile(labDir), 'utf8')) as LabState;
@@ -86,13 +93,16 @@ export async function readState(labDir: string): Promise<LabState | null> {
 export interface KnownLab {
   id: string;
   state: LabState | null;
-  /** Its supervisor lives. */
+  /** Its supervisor runs. */
   alive: boolean;
-  /** Names of its programs that have ended while the supervisor lives. */
+  /** Names of programs that ended while the supervisor runs. */
   dead: string[];
 }
 
-/** Programs of a lab that run no more. A later process of the same pid is not in the lab's cgroup. */
+/**
+ * Programs of a lab that no longer run. A later process with the same pid is not in the lab's
+ * cgroup.
+ */
 function deadProcesses(state: LabState): string[] {
   const runs = ({ pid }: { pid: number }) => {
     try {
@@ -101,12 +111,12 @@ function deadProcesses(state: LabState): string[] {
       return false;
     }
   };
-  // A program that was started again stands there twice.
+  // A restarted program is listed twice.
   const running = new Set(state.processes.filter(runs).map(({ name }) => name));
   return [...new Set(state.processes.map(({ name }) => name))].filter((name) => !running.has(name));
 }
 
-/** All labs of the machine, newest first; those without a state come last. */
+/** All labs of the machine, newest first; labs without a state come last. */
 export async function listLabs(labsDir = LABS_DIR): Promise<KnownLab[]> {
   const names = await readdir(labsDir).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
