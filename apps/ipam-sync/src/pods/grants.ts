@@ -1,14 +1,21 @@
 /**
- * Which foreign source prefixes a pod may use. Two keys turn the lock: the pod asks by annotation, the administrator lists the
- * namespace with a prefix that covers it. Either alone grants nothing. Pure.
+ * Which foreign source prefixes a pod may use. Two keys turn the lock: the pod asks by annotation,
+ * the administrator lists the namespace with a prefix that covers it. Either alone grants nothing.
+ * Pure.
  */
 import { canonicalCidr, covers } from './addresses.ts';
 
 /** Comma-separated CIDRs. */
 export const PREFIX_ANNOTATION = 'bailiff.dev/allowed-source-prefixes';
-/** Prefixes of one pod: a collector's map holds 64 further addresses and prefixes for an interface, dual-stack ones included. */
+/**
+ * Prefixes of one pod: a collector's map holds 64 further addresses and prefixes for an interface,
+ * dual-stack ones included.
+ */
 export const MAX_PREFIXES_PER_POD = 32;
-/** A longer annotation is refused as a whole before it is parsed: 32 prefixes of the longest spelling take 1.6 kB. */
+/**
+ * A longer annotation is refused as a whole before it is parsed: 32 prefixes of the longest
+ * spelling take 1.6 kB.
+ */
 export const MAX_ANNOTATION_CHARS = 4_096;
 
 /** What a pod asks for. */

@@ -1,5 +1,4 @@
-// What the API stand-in offers to the lab and to tests.
-
+/** Public interface of the API server stand-in for the lab and tests. */
 export { accountUser } from './access/tokens.ts';
 export type { AccessRule, TokenUser } from './access/users.ts';
 export { ApiError } from './errors.ts';

@@ -21,7 +21,10 @@ export interface ExecOptions {
 /** Limit of kept output. */
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
 
-/** The command's stdout. @throws LabError LAB_COMMAND_FAILED (with stderr), LAB_COMMAND_TIMEOUT, LAB_MISSING_PROGRAM */
+/**
+ * The command's stdout. @throws LabError LAB_COMMAND_FAILED (with stderr), LAB_COMMAND_TIMEOUT,
+ * LAB_MISSING_PROGRAM
+ */
 export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
   const timeoutMs = options.timeoutMs ?? 60_000;
   const line = [command, ...args].join(' ').slice(0, 300);

@@ -25,12 +25,12 @@ export class Tokens {
     return [...this.#users];
   }
 
-  /** Who a token is for these audiences (none said: the server's own), or why it is nobody's. */
+  /** The user of a token for these audiences (default: the server's own), or the error. */
   review(token: string, audiences: string[] = [apiAudience]): Reviewed {
     const found = this.#users.find((entry) => entry.token === token);
     if (found === undefined) return this.#accounts.review(token, audiences) ?? { error: 'invalid bearer token' };
     if (this.#expired.has(found.token)) return { error: 'invalid bearer token' };
-    // What knows nothing of audiences is good for the server's own.
+    // Static tokens have no audience; they are valid for the server's own.
     if (audiences.includes(apiAudience)) return { user: found, audiences: [apiAudience] };
     return { error: `token audiences ["${apiAudience}"] is invalid for the target audiences` };
   }
@@ -43,7 +43,7 @@ export class Tokens {
     return reviewed.user;
   }
 
-  /** From now on this user's token (default: every token) is unknown. */
+  /** Makes this user's token (default: every token) unknown. */
   expire(user?: string): void {
     for (const entry of this.#users) if (user === undefined || entry.user === user) this.#expired.add(entry.token);
   }

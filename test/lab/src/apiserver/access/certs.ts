@@ -1,8 +1,8 @@
-// The stand-in's certificates: a certificate authority of its own and a server certificate, made by openssl.
-//
-// Node has no certificate builder. Files that are there already are used again, so that a server restarted on the same
-// directory is trusted by the same kubeconfig. Keys stay in the directory, mode 0600.
-
+/**
+ * Certificates of the stand-in: its certificate authority and a server certificate, created by
+ * openssl. Existing files are reused, so that a kubeconfig stays valid after a restart in the same
+ * directory. Keys stay in the directory, mode 0600.
+ */
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,10 +10,10 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Days a certificate lasts: longer than any lab stays up. */
+/** Days of validity: longer than any lab runs. */
 const validDays = '30';
 
-/** openssl takes milliseconds; this is for a machine that is stuck. */
+/** openssl takes milliseconds; the limit is for a hanging machine. */
 const opensslTimeoutMs = 30_000;
 
 export interface Certificates {
@@ -23,7 +23,7 @@ export interface Certificates {
   key: string;
 }
 
-/** A certificate could not be made; `code` is stable, the cause says what openssl said. */
+/** A certificate could not be created. `code` is stable; the cause contains openssl's output. */
 export class CertificateError extends Error {
   readonly code = 'CERTIFICATE';
 }
@@ -45,7 +45,7 @@ async function openssl(args: string[]): Promise<void> {
 
 const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', validDays];
 
-/** Makes or reuses the certificates in `dir` (created if absent). Throws CertificateError. */
+/** Creates or reuses the certificates in `dir` (created if absent). Throws CertificateError. */
 export async function ensureCertificates(dir: string, host: string): Promise<Certificates> {
   await mkdir(dir, { recursive: true });
   const path = (name: string) => join(dir, name);

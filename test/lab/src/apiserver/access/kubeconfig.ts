@@ -1,5 +1,4 @@
-// Kubeconfig files for the stand-in's users. Pure but for `writeKubeconfig`.
-
+/** Kubeconfig files for the stand-in's users. Pure but for `writeKubeconfig`. */
 import { writeFile } from 'node:fs/promises';
 import { stringify } from 'yaml';
 

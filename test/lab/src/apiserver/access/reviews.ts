@@ -1,14 +1,14 @@
-// Reviews: questions about access that are answered and not stored.
-//
-// SelfSubjectReview (who am I), SelfSubjectAccessReview (may I) and TokenReview (who is this token). Answers come from
-// the same tokens and rules that every request is judged by. Pure.
-
+/**
+ * Reviews: access questions that are answered and not stored. SelfSubjectReview,
+ * SelfSubjectAccessReview and TokenReview use the tokens and rules that apply to every request.
+ * Pure.
+ */
 import { apiVersionOf, type ResourceDef, reviewResources, type Verb } from '../kinds/resources.ts';
 import { at, type JsonObject, listAt, type ObjectInput, textAt } from '../types.ts';
 import type { Tokens } from './auth.ts';
 import { mayDo, type TokenUser } from './users.ts';
 
-/** The answer to a review, or undefined when the resource is none. */
+/** The response to a review; undefined for other resources. */
 export function answerReview(
   def: ResourceDef,
   input: ObjectInput,

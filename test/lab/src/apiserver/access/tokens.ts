@@ -1,9 +1,8 @@
-// Tokens of service accounts: asked for by TokenRequest, judged by TokenReview, as an API server of 1.32 does both.
-//
-// A token is a JWT signed by this server, for named audiences, until it ends, bound to a pod where that is asked; the pod's node is
-// claimed with it. It is good as long as its account, and the pod that it is bound to, are the very ones (by UID) it was made for.
-// Nothing of a token is stored: the store alone says whether it still holds.
-
+/**
+ * Service account tokens: issued by TokenRequest and checked by TokenReview, as in Kubernetes 1.32.
+ * A token is a JWT signed by this server, with audiences and expiry, optionally bound to a pod and
+ * its node. It is valid while its account and pod exist with the same UIDs. Tokens are not stored.
+ */
 import { generateKeyPairSync, randomUUID, sign, verify } from 'node:crypto';
 import { badRequest, conflict, invalid, notFound } from '../errors.ts';
 import { keyOf, type Store } from '../store/store.ts';
@@ -11,12 +10,12 @@ import { timeText } from '../times.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, type ObjectInput, textAt } from '../types.ts';
 import type { TokenUser } from './users.ts';
 
-/** The server's own audience, and who signs. */
+/** The server's own audience and the issuer. */
 export const apiAudience = 'https://kubernetes.default.svc';
 
 const defaultSeconds = 3600;
 const maxSeconds = 2 ** 32;
-/** A pod that is being deleted keeps its token this long, as it may need it to end in order. */
+/** A terminating pod keeps its token this long for an orderly shutdown. */
 const deletedPodGraceMs = 60_000;
 
 const authentication = 'authentication.kubernetes.io';
@@ -40,19 +39,19 @@ interface Claims {
   };
 }
 
-/** Who a token is, and for whom; or why it is nobody's. */
+/** User and audiences of a token, or the error. */
 export type Reviewed = { user: TokenUser; audiences: string[] } | { error: string };
 
 export interface TokenOptions {
-  /** Least life that is granted; a real server's is ten minutes. */
+  /** Minimum lifetime; a real server's is ten minutes. */
   minSeconds: number;
-  /** False: without the claim of the node, as before 1.32. */
+  /** False: without the node claim, as before 1.32. */
   nodeClaim: boolean;
 }
 
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** How the server names a service account. */
+/** User name of a service account. */
 export const accountUser = (namespace: string, name: string): string => `system:serviceaccount:${namespace}:${name}`;
 
 export class ServiceAccountTokens {
@@ -68,7 +67,7 @@ export class ServiceAccountTokens {
     this.#options = options;
   }
 
-  /** Answers a TokenRequest for an account. Throws 400, 404, 409 and 422. */
+  /** Handles a TokenRequest for an account. Throws 400, 404, 409 and 422. */
   issue(namespace: string, name: string, request: ObjectInput): JsonObject {
     const account = this.#store.get('serviceaccounts', keyOf(namespace, name));
     if (account === undefined) throw notFound(serviceAccounts, name);
@@ -100,13 +99,13 @@ export class ServiceAccountTokens {
     };
   }
 
-  /** The public keys by which anybody can see whose a token is, as at `/openid/v1/jwks`. */
+  /** Public keys that verify tokens, as at `/openid/v1/jwks`. */
   publicKeys(): JsonObject {
     const key = this.#keys.publicKey.export({ format: 'jwk' });
     return { keys: [{ use: 'sig', kid: this.#keyId, alg: 'ES256', ...key }] };
   }
 
-  /** Judges a token for audiences; undefined when it is no token of this server. */
+  /** Checks a token for audiences; undefined if this server did not issue it. */
   review(token: string, audiences: string[]): Reviewed | undefined {
     const claims = this.#verified(token);
     if (claims === undefined) return undefined;
@@ -185,12 +184,14 @@ function isSame(object: KubeObject | undefined, uid: string): boolean {
   return object !== undefined && object.metadata.uid === uid;
 }
 
-/** What admission would fill in. */
+/** The default that admission sets. */
 function accountOf(pod: KubeObject): string {
   return textAt(pod, 'spec', 'serviceAccountName') || 'default';
 }
 
-/** No rights follow from a token here: who is to do something at this server is given a token at its start. */
+/**
+ * Service account tokens carry no permissions here; users of this server get a token at its start.
+ */
 function userOf(claims: Claims, token: string): TokenUser {
   const { namespace, pod, node } = claims['kubernetes.io'];
   const extra: { [key: string]: string[] } = { [`${authentication}/credential-id`]: [`JTI=${claims.jti}`] };

@@ -12,9 +12,9 @@ export interface AccessRule {
   resources: string[];
   verbs: string[];
   resourceNames?: string[];
-  /** Only in this namespace; absent: in all. */
+  /** Namespace of the rule; absent: all. */
   namespace?: string;
-  /** Paths that are no resources; `resources` is then empty. */
+  /** Non-resource paths; `resources` is then empty. */
   nonResourceURLs?: string[];
 }
 
@@ -31,7 +31,7 @@ export interface TokenUser {
 
 type Asked = Pick<ResourceRequest, 'verb' | 'group' | 'resource' | 'subresource' | 'namespace' | 'name'>;
 
-/** True when a rule covers a request. `apiGroups` absent covers every group. */
+/** True if a rule covers a request. Without `apiGroups` it covers every group. */
 export function ruleCovers(rule: AccessRule, asked: Asked): boolean {
   const resource = asked.subresource === '' ? asked.resource : `${asked.resource}/${asked.subresource}`;
   const named = (list: string[], value: string) => list.includes('*') || list.includes(value);
@@ -44,22 +44,22 @@ export function ruleCovers(rule: AccessRule, asked: Asked): boolean {
   );
 }
 
-/** Questions about oneself, which everybody may ask. */
+/** Reviews of oneself, permitted for every user. */
 const selfReviews = new Set(['selfsubjectreviews', 'selfsubjectaccessreviews']);
 
-/** True when the user may do this. */
+/** True if the user has the permission. */
 export function mayDo(user: TokenUser, asked: Asked): boolean {
   if (selfReviews.has(asked.resource)) return true;
   if (user.deny?.some((rule) => ruleCovers(rule, asked))) return false;
   return user.allow === undefined || user.allow.some((rule) => ruleCovers(rule, asked));
 }
 
-/** True when the user may read what is at a path that is no resource. */
+/** True if the user may read a non-resource path. */
 export function mayGet(user: TokenUser, path: string): boolean {
   return user.allow === undefined || user.allow.some((rule) => rule.nonResourceURLs?.includes(path));
 }
 
-/** The 403 of a real server for such a path. */
+/** The 403 of a real server for a non-resource path. */
 export function forbiddenPath(user: TokenUser, path: string): ApiError {
   return new ApiError(403, 'Forbidden', `forbidden: User "${user.user}" cannot get path "${path}"`);
 }

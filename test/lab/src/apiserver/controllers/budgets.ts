@@ -1,8 +1,8 @@
-// Keeps the status of PodDisruptionBudgets true to the pods they select.
-//
-// A small stand-in for the disruption controller: healthy means Ready, not being deleted and not charged to the budget
-// already; a percentage is of the selected pods. Recomputed when a pod or a budget changes. `budgetStatus` is pure.
-
+/**
+ * Disruption controller: updates the status of PodDisruptionBudgets. Healthy means Ready, not
+ * terminating and not yet charged to the budget; percentages refer to the selected pods. Recomputed
+ * when a pod or a budget changes. `budgetStatus` is pure.
+ */
 import { isPodReady } from '../kinds/pods.ts';
 import type { Change } from '../store/history.ts';
 import { labelSelectorPredicate, labelsOf } from '../store/selectors.ts';
@@ -17,7 +17,7 @@ export function resolveAmount(value: unknown, of: number): number {
   return 0;
 }
 
-/** The status of a budget over the pods of its namespace. */
+/** Status of a budget for the pods of its namespace. */
 export function budgetStatus(budget: KubeObject, pods: KubeObject[]): JsonObject {
   const selects = labelSelectorPredicate(budget.spec?.['selector']);
   const selected = pods.filter((pod) => selects(labelsOf(pod)) && !hasEnded(pod));
@@ -50,7 +50,7 @@ function hasEnded(pod: KubeObject): boolean {
   return phase === 'Succeeded' || phase === 'Failed';
 }
 
-/** Recomputes budgets as pods and budgets change, until the returned function is called. */
+/** Recomputes budgets on changes of pods and budgets until the returned function is called. */
 export function keepBudgets(store: Store): () => void {
   return store.subscribe((change: Change) => {
     if (change.storage !== 'pods' && change.storage !== budgetStorage) return;

@@ -1,8 +1,9 @@
-// Two things that happen by themselves: dependents go with their last owner, and a namespace's contents go with it.
-//
-// Background deletion only: a Foreground request is carried out as Background. An owner that never existed is not
-// looked for. Work is done in a later turn of the event loop, as a controller's would be; `stop` ends it.
-
+/**
+ * Garbage collection and namespace deletion: deletes dependents with their last owner, and the
+ * contents of a terminating namespace. Background only; a Foreground request is handled as
+ * Background. An owner that never existed is ignored. Runs in a later turn of the event loop;
+ * `stop` ends it.
+ */
 import { crdStorage } from '../kinds/crds.ts';
 import type { Change } from '../store/history.ts';
 import { keyOf, type Store } from '../store/store.ts';
@@ -14,7 +15,7 @@ export class GarbageCollector {
   readonly #store: Store;
   /** Owner uid → `storage key` of its dependents. */
   #dependents = new Map<string, Set<string>>();
-  /** Names of work that waits for its turn. */
+  /** Names of scheduled work. */
   #waiting = new Set<string>();
   #stop: () => void;
   #stopped = false;
@@ -30,7 +31,7 @@ export class GarbageCollector {
     this.#stop();
   }
 
-  /** Takes the owner's name off its dependents, so that they stay. */
+  /** Removes the owner from its dependents, so that they stay. */
   orphan(ownerUid: string): void {
     for (const { storage, key, object } of this.#dependentsOf(ownerUid)) {
       const ownerReferences = (object.metadata.ownerReferences ?? []).filter((owner) => owner.uid !== ownerUid);
@@ -95,7 +96,7 @@ export class GarbageCollector {
     });
   }
 
-  /** Deletes what a terminating namespace holds, and the namespace when it holds nothing more. */
+  /** Deletes the contents of a terminating namespace, then the empty namespace. */
   #emptyNamespace(name: string): void {
     const namespace = this.#store.get('namespaces', name);
     if (namespace?.metadata.deletionTimestamp === undefined) return;
@@ -128,7 +129,7 @@ export class GarbageCollector {
     if (def !== undefined) this.#operations.delete(def, object.metadata, { propagationPolicy: 'Background' });
   }
 
-  /** Runs work in a later turn; work of the same name that is waiting already is not added twice. */
+  /** Runs work in a later turn; scheduled work with the same name is not added twice. */
   #later(name: string, work: () => void): void {
     if (this.#waiting.has(name)) return;
     this.#waiting.add(name);

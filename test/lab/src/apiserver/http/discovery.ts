@@ -1,13 +1,12 @@
-// Discovery documents: which groups, versions and resources there are, plain and aggregated. Pure.
-
+/** Discovery documents: groups, versions and resources, plain and aggregated. Pure. */
 import type { Registry } from '../kinds/registry.ts';
 import { apiVersionOf, type ResourceDef, type Subresource } from '../kinds/resources.ts';
 import type { JsonObject } from '../types.ts';
 
-/** Media type of aggregated discovery, as clients from 1.26 on ask for it. */
+/** Media type of aggregated discovery, requested by clients since 1.26. */
 export const aggregatedType = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList';
 
-/** The version that the stand-in says it is. */
+/** Reported version. */
 export const versionInfo: JsonObject = {
   major: '1',
   minor: '32',
@@ -49,7 +48,7 @@ function apiResource(def: ResourceDef): JsonObject[] {
   return [own, ...subs];
 }
 
-/** The document at a discovery path, or undefined where there is none. */
+/** The document at a discovery path; undefined for other paths. */
 export function discoveryDocument(registry: Registry, path: string): JsonObject | undefined {
   const [root, group, version, ...rest] = path.split('/').filter((part) => part !== '');
   if (rest.length > 0) return undefined;

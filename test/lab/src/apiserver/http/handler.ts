@@ -1,7 +1,7 @@
-// Requests for resources, carried out: from a parsed request and its body to an answer, or to a watch.
-//
-// No sockets here. Errors are thrown as ApiError and become a Status at the HTTP layer.
-
+/**
+ * Handles resource requests: from a parsed request and its body to a response or a watch. No
+ * sockets here. Errors are thrown as ApiError and become a Status in the HTTP layer.
+ */
 import type { ServiceAccountTokens } from '../access/tokens.ts';
 import type { TokenUser } from '../access/users.ts';
 import { type ApiError, badRequest, invalid, methodNotAllowed, resourceNotFound, success } from '../errors.ts';
@@ -32,10 +32,10 @@ export type Answer =
   | { kind: 'body'; status: number; body: object }
   | { kind: 'watch'; watch: WatchRequest; def: ResourceDef; face: FaceOptions };
 
-/** How long a watch lasts when the client does not say: half an hour, as a real server's minimum. */
+/** Default duration of a watch: half an hour, the minimum of a real server. */
 export const defaultWatchMs = 30 * 60 * 1000;
 
-/** Longest watch that is granted. */
+/** Limit of a watch's duration. */
 export const maxWatchMs = 6 * 60 * 60 * 1000;
 
 export class ResourceHandler {
@@ -49,7 +49,7 @@ export class ResourceHandler {
     this.#tokens = tokens;
   }
 
-  /** The definition that a request is about. Throws 404 and 405. */
+  /** The definition of the requested resource. Throws 404 and 405. */
   definition(request: ResourceRequest): ResourceDef {
     const def = this.#operations.registry.find(request.group, request.version, request.resource);
     if (def === undefined) throw resourceNotFound();
@@ -63,7 +63,7 @@ export class ResourceHandler {
     return def;
   }
 
-  /** Carries the request out. Throws ApiError. */
+  /** Handles the request. Throws ApiError. */
   handle(incoming: Incoming): Answer {
     const { request } = incoming;
     const def = this.definition(request);
@@ -105,7 +105,7 @@ export class ResourceHandler {
   }
 
   #stored(def: ResourceDef, request: ResourceRequest): KubeObject {
-    // Asked through the operations for the 404, read from the store for the stored version that faces work on.
+    // The operation checks for 404; the response needs the stored version from the store.
     this.#operations.get(def, request);
     return this.#operations.store.get(def.storage, keyOf(def.namespaced ? request.namespace : '', request.name))!;
   }
@@ -131,7 +131,7 @@ export class ResourceHandler {
         'Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan',
       );
     }
-    // Refused here, while there is still a status to refuse with.
+    // Checked here, while a status code can still be sent.
     selection(def, request.namespace, options);
     parseVersion(options.resourceVersion);
     const watch: WatchRequest = {
@@ -210,7 +210,7 @@ export class ResourceHandler {
     return { ...deleteOptions(incoming), review: this.#review(def, incoming) };
   }
 
-  /** Asks the stored admission policies about a write by this user. */
+  /** Applies the stored admission policies to a write by this user. */
   #review(def: ResourceDef, { request, user }: Incoming) {
     const { store } = this.#operations;
     return (object: KubeObject | null, oldObject: KubeObject | null): void => {
@@ -222,13 +222,16 @@ export class ResourceHandler {
     };
   }
 
-  /** Writes answer in the client's version; tables are for reading, but kubectl asks for them on deletes too. */
+  /**
+   * Responses to writes use the client's version. Tables are for reads, but kubectl requests them
+   * for deletes too.
+   */
   #show(def: ResourceDef, object: KubeObject, face: FaceOptions): object {
     return face.face === 'object' ? object : showOne(def, object, face);
   }
 }
 
-/** The refusal of a query option. */
+/** The rejection of a query option. */
 function badOption(field: string, message: string): ApiError {
   const subject = { group: 'meta.k8s.io', plural: 'options', kind: 'Options' };
   return invalid(subject, '', [{ reason: 'FieldValueForbidden', message, field }]);

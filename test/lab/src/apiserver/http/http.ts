@@ -1,9 +1,9 @@
-// HTTP around the handler: tokens, faults, bodies, answers, streams, and the record of it all.
-//
-// Order of steps for a resource: identify (401) → known resource (404, 405) → may do (403) → fault → carry out →
-// answer. Health, version and discovery are answered before that, health without a token. Bodies are bounded, as is
-// what a slow watcher may leave unread.
-
+/**
+ * HTTP layer around the handler: tokens, faults, bodies, responses, streams and the request log.
+ * Steps of a resource request: identify (401) → known resource (404, 405) → authorize (403) → fault
+ * → handle → respond. Health, version and discovery are answered before that, health without a
+ * token. Bodies and the unread data of a slow watcher are bounded.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Tokens } from '../access/auth.ts';
 import { answerReview } from '../access/reviews.ts';
@@ -24,10 +24,10 @@ import { openApiDocument } from './openapi.ts';
 /** A real server's limit on a request body. */
 export const maxBodyBytes = 3 * 1024 * 1024;
 
-/** Unread bytes after which a watcher is cut off. */
+/** Unread bytes after which a watcher is disconnected. */
 export const maxWatchBacklogBytes = 16 * 1024 * 1024;
 
-/** Public keys of tokens: given to those who may have them, and under a type of their own. */
+/** Public keys of tokens: they need a permission and have their own media type. */
 const keysPath = '/openid/v1/jwks';
 const openPaths = new Set(['/healthz', '/livez', '/readyz', '/version']);
 
@@ -40,7 +40,7 @@ export interface HttpParts {
   log: RequestLog;
 }
 
-/** The connection ends without an answer. */
+/** The connection closes without a response. */
 class Dropped extends Error {}
 
 interface Exchange {
@@ -199,7 +199,7 @@ function epochMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** Does what a fault says. A request whose client has gone while it was held takes no effect. */
+/** Applies a fault. A held request whose client has disconnected has no effect. */
 async function spoil(exchange: Exchange, fault: ArmedFault): Promise<void> {
   const gone = new Promise<void>((resolve) => exchange.res.once('close', () => resolve()));
   await Promise.race([fault.wait(), gone]);

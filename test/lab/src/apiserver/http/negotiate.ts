@@ -1,5 +1,4 @@
-// Which of its faces an answer shows: plain objects, tables, or metadata only, by the Accept header. Pure.
-
+/** Representation of a response by the Accept header: objects, tables, or metadata only. Pure. */
 import { notAcceptable } from '../errors.ts';
 import { fromStored } from '../kinds/conversion.ts';
 import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
@@ -9,7 +8,7 @@ import type { JsonObject, KubeObject } from '../types.ts';
 
 export type Face = 'object' | 'table' | 'metadata';
 
-/** The face a client prefers among those offered here. Throws 406 when it takes nothing that is JSON. */
+/** The client's preferred representation. Throws 406 if it accepts no JSON. */
 export function faceOf(accept: string | undefined): Face {
   const wishes = (accept ?? '')
     .split(',')
@@ -43,7 +42,10 @@ function listMetadata(page: ListPage): JsonObject {
   };
 }
 
-/** A list (of stored objects) as the client wants it. Items of built-in lists carry no kind, as on a real server. */
+/**
+ * A list of stored objects in the requested representation. Items of built-in lists have no kind,
+ * as on a real server.
+ */
 export function showList(def: ResourceDef, page: ListPage, options: FaceOptions): JsonObject {
   const metadata = listMetadata(page);
   if (options.face === 'table') return toTable(def, page.items, metadata, options.context, options.include);
@@ -64,7 +66,10 @@ export function showList(def: ResourceDef, page: ListPage, options: FaceOptions)
   return { kind: def.listKind, apiVersion: apiVersionOf(def), metadata, items };
 }
 
-/** One stored object as the client wants it. `headers` is false for watch events after the first. */
+/**
+ * One stored object in the requested representation. `headers` is false for watch events after the
+ * first.
+ */
 export function showOne(def: ResourceDef, object: KubeObject, options: FaceOptions, headers = true): JsonObject {
   if (options.face === 'table') {
     const metadata = { resourceVersion: object.metadata.resourceVersion };
@@ -73,7 +78,7 @@ export function showOne(def: ResourceDef, object: KubeObject, options: FaceOptio
   return options.face === 'metadata' ? partialMetadata(object) : fromStored(def, object);
 }
 
-/** A bookmark, which is an object with nothing but a version, as the client wants it. */
+/** A bookmark (an object with only a version) in the requested representation. */
 export function showBookmark(def: ResourceDef, bookmark: KubeObject, options: FaceOptions): JsonObject {
   if (options.face === 'table') return toTable(def, [], bookmark.metadata, options.context, options.include, false);
   return options.face === 'metadata' ? partialMetadata(bookmark) : bookmark;

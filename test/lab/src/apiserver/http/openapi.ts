@@ -1,10 +1,9 @@
-// OpenAPI v3 as far as kubectl needs it: that the server validates fields itself, so that objects can be sent from files, and the schemas of
-// custom resources for `kubectl explain`. Pure.
-//
-// kubectl looks for the `fieldValidation` parameter on a kind's PATCH before it sends anything; finding it, it asks for no schema. `explain`
-// looks a resource up among the paths and its kind among the schemas. Of built-in kinds there are no schemas, and the document says so where
-// `explain` shows it. No media types are named, so that `apply` keeps to its own patch of built-in kinds.
-
+/**
+ * OpenAPI v3 for kubectl, with two purposes. The `fieldValidation` parameter on a kind's PATCH
+ * shows that the server validates fields, so kubectl fetches no schema before it sends. `explain`
+ * finds the schemas of custom resources; built-in kinds have none, and their description says so.
+ * Media types are absent, so that `apply` uses its own patch of built-in kinds. Pure.
+ */
 import type { Registry } from '../kinds/registry.ts';
 import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
 import { isObject, type JsonObject } from '../types.ts';
@@ -18,7 +17,7 @@ const metaName = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
 const text = (description: string) => ({ type: 'string', description });
 const textMap = (description: string) => ({ type: 'object', additionalProperties: { type: 'string' }, description });
 
-/** The fields of metadata that people ask about. */
+/** The fields of metadata that `explain` shows. */
 const metaSchema: JsonObject = {
   type: 'object',
   description: 'Metadata that every object has.',
@@ -40,7 +39,7 @@ const typeMeta = {
   kind: text('The kind of the object.'),
 };
 
-/** The document at a path below /openapi/v3, or undefined where there is none. */
+/** The document at a path below /openapi/v3; undefined for other paths. */
 export function openApiDocument(registry: Registry, path: string): JsonObject | undefined {
   if (path === root) {
     const prefixes = new Set(registry.all().map((def) => prefixOf(def.group, def.version)));

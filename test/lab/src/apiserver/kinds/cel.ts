@@ -1,19 +1,22 @@
-// Rules of custom schemas (x-kubernetes-validations), evaluated as a server does: after the schema itself has been found to hold.
-//
-// Transition rules (oldSelf), optional members and message expressions are not evaluated. A rule that cannot be evaluated refuses, as
-// on a real server.
-
+/**
+ * Evaluates rules of custom schemas (x-kubernetes-validations) after the schema itself is valid.
+ * Transition rules (oldSelf), optional fields and message expressions are not supported. A rule
+ * that cannot be evaluated rejects the object, as on a real server.
+ */
 import { Environment } from '@marcbachmann/cel-js';
 import type { StatusCause } from '../errors.ts';
 import { isObject, type JsonObject, listAt, textAt } from '../types.ts';
 
 const environment = new Environment({ unlistedVariablesAreDyn: true });
 
-/** What an expression comes to; the bindings are values as celValue gives them. @throws Error when it comes to nothing */
+/**
+ * Value of an expression; the bindings are values of celValue. @throws Error if it cannot be
+ * evaluated
+ */
 export const evaluate = (expression: string, bindings: Record<string, unknown>): unknown =>
   environment.evaluate(expression, bindings);
 
-/** Integers of JSON are integers of the language, not doubles. */
+/** Integers in JSON are integers of CEL, not doubles. */
 export function celValue(value: unknown): unknown {
   if (typeof value === 'number') return Number.isInteger(value) ? BigInt(value) : value;
   if (Array.isArray(value)) return value.map(celValue);
@@ -36,7 +39,10 @@ function ruleCause(validation: JsonObject, value: unknown, field: string): Statu
   }
 }
 
-/** What the rules of a schema, and of the schemas within it, refuse; the value fits the schema otherwise. */
+/**
+ * Violations of the rules of a schema and its nested schemas; the value matches the schema
+ * otherwise.
+ */
 export function celCauses(schema: JsonObject, value: unknown, field = ''): StatusCause[] {
   if (value === null || value === undefined) return [];
   const causes = listAt(schema, 'x-kubernetes-validations').flatMap((rule) => ruleCause(rule, value, field));

@@ -1,8 +1,8 @@
-// From the version a client speaks to the version that is stored, and back. Pure.
-//
-// Only two things differ here: events (core/v1 and events.k8s.io/v1 are views of one object), and custom resources
-// with several versions, which convert by apiVersion alone.
-
+/**
+ * Converts between the client's version and the stored version. Pure. Only two cases differ: events
+ * (core/v1 and events.k8s.io/v1 are views of one object), and custom resources with several
+ * versions, which convert by apiVersion alone.
+ */
 import type { JsonObject, KubeObject, ObjectInput } from '../types.ts';
 import { apiVersionOf, type ResourceDef } from './resources.ts';
 
@@ -31,7 +31,7 @@ export function toStored(def: ResourceDef, object: ObjectInput): ObjectInput {
   return { apiVersion: apiVersionOf(def), kind: def.kind, ...rest };
 }
 
-/** A stored object in the client's version. Returns the same object where nothing changes. */
+/** A stored object in the client's version. Returns the same object if nothing changes. */
 export function fromStored(def: ResourceDef, object: KubeObject): KubeObject {
   if (def.group === 'events.k8s.io') {
     const back = eventFields.map(([theirs, ours]): [string, string] => [ours, theirs]);

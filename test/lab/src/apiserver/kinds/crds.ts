@@ -1,8 +1,8 @@
-// CustomResourceDefinitions: from the stored object to the resources that it makes the server serve. Pure.
-//
-// Accepted at once (a real server takes some milliseconds to establish one). Validation of custom objects against the
-// schema is in schema.ts and reached through `admitCustom`. Versions convert by rewriting apiVersion, as strategy None does.
-
+/**
+ * CustomResourceDefinitions: stored object → served resources. Pure. A definition is established at
+ * once; a real server takes some milliseconds. schema.ts validates custom objects, through
+ * `admitCustom`. Versions convert by a new apiVersion, as with strategy None.
+ */
 import { badRequest, invalid, type StatusCause } from '../errors.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
 import { celCauses } from './cel.ts';
@@ -12,7 +12,7 @@ import { pruneAndDefault, schemaCauses, unknownFields } from './schema.ts';
 
 export const crdStorage = 'customresourcedefinitions.apiextensions.k8s.io';
 
-/** Completes names and sets the status of an established definition, in place. */
+/** Completes the names and sets the status of an established definition, in place. */
 export function defaultCrd(crd: KubeObject, nowText: string): void {
   const spec = isObject(crd.spec) ? crd.spec : {};
   const names: JsonObject = isObject(spec['names']) ? spec['names'] : {};
@@ -48,7 +48,7 @@ function storageVersions(crd: KubeObject): string[] {
     .map((version) => textAt(version, 'name'));
 }
 
-/** What is wrong with a definition. */
+/** Errors of a definition. */
 export function crdCauses(crd: KubeObject): StatusCause[] {
   const causes: StatusCause[] = [];
   const group = textAt(crd, 'spec', 'group');
@@ -117,8 +117,8 @@ export function versionOf(crd: KubeObject | undefined, version: string): JsonObj
 }
 
 /**
- * A custom object as its schema has it. Throws 422, and 400 when the client wants unknown members refused
- * (`fieldValidation=Strict`, as kubectl does).
+ * Validates and completes a custom object by its schema. Throws 422, and 400 if the client rejects
+ * unknown fields (`fieldValidation=Strict`, the default of kubectl).
  */
 export function admitCustom(
   def: ResourceDef,

@@ -1,5 +1,4 @@
-// Which names, labels and annotations are well formed, with the causes a real server gives. Pure.
-
+/** Validation of names, labels and annotations, with the causes of a real server. Pure. */
 import type { StatusCause } from '../errors.ts';
 import type { ObjectMeta } from '../types.ts';
 
@@ -12,7 +11,7 @@ export const maxNameLength = 253;
 export const maxLabelLength = 63;
 export const maxAnnotationsBytes = 256 * 1024;
 
-/** Cause of a refused value. */
+/** Cause of an invalid value. */
 export function badValue(field: string, value: unknown, why: string): StatusCause {
   return { reason: 'FieldValueInvalid', message: `Invalid value: ${JSON.stringify(value)}: ${why}`, field };
 }
@@ -57,7 +56,7 @@ function keyIsQualified(key: string): boolean {
   return parts.length === 1 || (parts[0]!.length <= maxNameLength && subdomain.test(parts[0]!));
 }
 
-/** What is wrong with labels and annotations. */
+/** Errors of labels and annotations. */
 export function labelCauses(metadata: Partial<ObjectMeta>): StatusCause[] {
   const causes: StatusCause[] = [];
   for (const [key, value] of Object.entries(metadata.labels ?? {})) {

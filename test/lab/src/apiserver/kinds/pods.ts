@@ -1,5 +1,7 @@
-// What a real API server does to pods: defaults at creation, immutable spec, grace period, readiness. Pure.
-
+/**
+ * A real API server's handling of pods: defaults at creation, immutable spec, grace period,
+ * readiness. Pure.
+ */
 import { randomUUID } from 'node:crypto';
 import type { StatusCause } from '../errors.ts';
 import {
@@ -18,7 +20,7 @@ import { forbiddenField, required } from './names.ts';
 /** Kubernetes' default grace period. */
 export const defaultGraceSeconds = 30;
 
-/** Fills a new pod's defaults in place, and sets its status to that of a pod nobody has touched. */
+/** Sets a new pod's defaults in place, and the status of a pod before its kubelet acts. */
 export function defaultPod(pod: KubeObject): void {
   const spec: JsonObject = isObject(pod.spec) ? pod.spec : {};
   pod.spec = {
@@ -71,7 +73,7 @@ export function qosClass(pod: KubeObject): string {
   return guaranteed ? 'Guaranteed' : 'Burstable';
 }
 
-/** What is wrong with a new pod. */
+/** Errors of a new pod. */
 export function podCauses(pod: KubeObject): StatusCause[] {
   const containers = listAt(pod, 'spec', 'containers');
   if (containers.length === 0) return [required('spec.containers')];
@@ -84,7 +86,7 @@ export function podCauses(pod: KubeObject): StatusCause[] {
   });
 }
 
-/** What is wrong with a change of a pod's spec: images, deadline and further tolerations are all that may change. */
+/** Errors of a change of a pod's spec: only images, deadline and further tolerations may change. */
 export function podUpdateCauses(next: KubeObject, current: KubeObject): StatusCause[] {
   const kept = listAt(current, 'spec', 'tolerations').every((old) =>
     listAt(next, 'spec', 'tolerations').some((toleration) => sameJson(toleration, old)),
@@ -108,7 +110,7 @@ function immutableSpec(pod: KubeObject): JsonObject {
   return spec;
 }
 
-/** Seconds of grace for a delete; 0 removes at once: no node would confirm, or the pod has ended. */
+/** Grace period in seconds. 0 removes at once: no node would confirm, or the pod has ended. */
 export function podGraceSeconds(pod: KubeObject, requestedSeconds: number | undefined): number {
   const wanted = requestedSeconds ?? at(pod, 'spec', 'terminationGracePeriodSeconds');
   let seconds = typeof wanted === 'number' ? wanted : defaultGraceSeconds;
@@ -118,14 +120,14 @@ export function podGraceSeconds(pod: KubeObject, requestedSeconds: number | unde
   return seconds;
 }
 
-/** True when the pod's Ready condition is True. */
+/** True if the pod's Ready condition is True. */
 export function isPodReady(pod: KubeObject): boolean {
   return listAt<PodCondition>(pod, 'status', 'conditions').some(
     (condition) => condition.type === 'Ready' && condition.status === 'True',
   );
 }
 
-/** Five characters from the alphabet that generated names use (no vowels, nothing easily confused). */
+/** Five characters of the alphabet for generated names (no vowels, no similar letters). */
 export function nameSuffix(): string {
   const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
   const random = randomUUID().replaceAll('-', '');

@@ -1,12 +1,12 @@
-// Which resources exist at this moment: the built-in ones and those that stored CustomResourceDefinitions add.
-//
-// One place answers "what does this path mean", "what does discovery list" and "what does the name `pods` stand for".
-// Bounded: at most `maxCustomResources` definitions, beyond which a new one is refused.
-
+/**
+ * Served resources: the built-in ones and those of stored CustomResourceDefinitions. Requests,
+ * discovery and in-process callers resolve resources here. Bounded: at most `maxCustomResources`
+ * definitions; a further one is rejected.
+ */
 import assert from 'node:assert/strict';
 import { apiVersionOf, builtinResources, type ResourceDef, reviewResources } from './resources.ts';
 
-/** More custom resources than any test needs; a loop that registers them is a bug. */
+/** More custom resources than any test needs. */
 export const maxCustomResources = 200;
 
 export class Registry {
@@ -17,29 +17,29 @@ export class Registry {
     return [...builtinResources, ...reviewResources, ...[...this.#custom.values()].flat()];
   }
 
-  /** The resource behind a group, version and plural name, or undefined. */
+  /** The resource of a group, version and plural name; undefined if unknown. */
   find(group: string, version: string, plural: string): ResourceDef | undefined {
     return this.all().find((def) => def.group === group && def.version === version && def.plural === plural);
   }
 
-  /** The first definition that keeps its objects in this bucket. */
+  /** The first definition with this storage bucket. */
   byStorage(storage: string): ResourceDef | undefined {
     return this.all().find((def) => def.storage === storage);
   }
 
-  /** A resource by `plural` or `plural.group`, as in-process callers name it. Asserts that it exists. */
+  /** A resource by `plural` or `plural.group`. Asserts that it exists. */
   named(name: string): ResourceDef {
     const def = this.byStorage(name) ?? this.all().find((entry) => entry.plural === name);
     assert(def !== undefined, `no resource is called ${name}`);
     return def;
   }
 
-  /** A resource by the apiVersion and kind that its objects carry, or undefined. */
+  /** A resource by apiVersion and kind of its objects; undefined if unknown. */
   byKind(apiVersion: string, kind: string): ResourceDef | undefined {
     return this.all().find((def) => apiVersionOf(def) === apiVersion && def.kind === kind);
   }
 
-  /** Replaces the resources that one CustomResourceDefinition serves; an empty list removes it. */
+  /** Replaces the resources of one CustomResourceDefinition; an empty list removes them. */
   setCustom(crdName: string, defs: ResourceDef[]): void {
     if (defs.length === 0) {
       this.#custom.delete(crdName);
@@ -49,7 +49,7 @@ export class Registry {
     this.#custom.set(crdName, defs);
   }
 
-  /** True when this name may still be registered. */
+  /** True if this definition may be registered. */
   hasRoom(crdName: string): boolean {
     return this.#custom.has(crdName) || this.#custom.size < maxCustomResources;
   }

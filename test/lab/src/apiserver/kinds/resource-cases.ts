@@ -1,7 +1,7 @@
 /**
- * Specs of custom resources, each with whether it is right: what is wrong is refused by the API server, by the shipped definitions, and by the
- * mirror, by the schemas. Against the stand-in's reading of the definitions by shipped-crds.test.ts, against servers by
- * test/cluster/shipped-resources.test.ts.
+ * Valid and invalid specs of custom resources. The API server rejects invalid ones by the shipped
+ * definitions, the mirror by its schemas. shipped-crds.test.ts runs them against the stand-in,
+ * test/cluster/shipped-resources.test.ts against servers.
  */
 import type { ResourceKind } from '@bailiff/policy';
 import type { JsonObject } from '../types.ts';
@@ -23,8 +23,8 @@ const expression = (operator: string, more: JsonObject) => ({
 });
 
 /**
- * kind, spec, and whether it is right. What is wrong is refused by the server and by the mirror, each by its own means; `mirror`: by the mirror
- * alone, because no rule of a definition can say it.
+ * Kind, spec, and whether it is valid. Server and mirror both reject an invalid spec; `mirror`:
+ * only the mirror does, because no rule of a definition can express it.
  */
 export const RESOURCE_CASES: [ResourceKind, JsonObject, boolean | 'mirror'][] = [
   ['SpoofPolicy', {}, true],

@@ -1,16 +1,15 @@
-// The resources that the stand-in serves from the start, and what is peculiar about each.
-//
-// A definition is data: names for discovery, and the few switches in which real resources differ (is status set on
-// create, may an update omit the version, does a delete answer with the object). Behaviour that is more than a switch
-// lives in strategies.ts under the definition's `storage` name.
-
+/**
+ * Built-in resources of the stand-in. A definition is data: names for discovery, and the switches
+ * in which real resources differ (status on create, update without version, response to a delete).
+ * Other behaviour is in strategies.ts under the definition's `storage` name.
+ */
 import type { JsonObject } from '../types.ts';
 
 export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
 export interface Subresource {
   name: string;
-  /** Group, version and kind of the body where it is not the parent's. */
+  /** Group, version and kind of the body if they differ from the parent's. */
   group?: string;
   version?: string;
   kind?: string;
@@ -29,23 +28,23 @@ export interface ResourceDef {
   categories: string[];
   verbs: Verb[];
   subresources: Subresource[];
-  /** Bucket in the store; two definitions with one storage show the same objects. */
+  /** Bucket in the store; definitions with the same storage show the same objects. */
   storage: string;
   /** Spec changes raise metadata.generation. */
   generation: boolean;
-  /** Status sent with a create is kept (nodes and some others). */
+  /** Status sent with a create is kept (nodes and a few others). */
   statusOnCreate: boolean;
-  /** Writes to the main path leave status alone; /status leaves the rest alone. */
+  /** Writes to the main path ignore status; /status ignores the rest. */
   separateStatus: boolean;
   /** An update without resourceVersion is accepted. */
   unconditionalUpdate: boolean;
   /** PUT of an absent object creates it. */
   createOnUpdate: boolean;
-  /** DELETE answers with the object rather than a Status. */
+  /** DELETE returns the object instead of a Status. */
   returnsDeleted: boolean;
   /** A custom resource: no strategic merge patch, kind on each item of a list. */
   custom: boolean;
-  /** Of a custom resource: its openAPIV3Schema. */
+  /** openAPIV3Schema of a custom resource. */
   schema?: JsonObject;
 }
 
@@ -71,7 +70,7 @@ const tokenSubresource: Subresource = {
 
 type Seed = Pick<ResourceDef, 'group' | 'version' | 'plural' | 'kind' | 'namespaced'> & Partial<ResourceDef>;
 
-/** Completes a definition with the usual values. */
+/** Completes a definition with defaults. */
 export function defineResource(seed: Seed): ResourceDef {
   return {
     singular: seed.kind.toLowerCase(),
@@ -106,7 +105,7 @@ function workload(plural: string, kind: string, shortName: string): ResourceDef 
   });
 }
 
-/** Kinds that are only kept here: nothing in the lab acts on them. They are there for manifests to be applied. */
+/** Stored kinds without behaviour, so that manifests can be applied. */
 function kept(
   group: string,
   version: string,
@@ -120,7 +119,7 @@ function kept(
 const admission = (plural: string, kind: string, subresources: Subresource[]) =>
   kept('admissionregistration.k8s.io', 'v1', plural, kind, { namespaced: false, generation: true, subresources });
 
-/** The built-in resources, in the order in which discovery lists them. */
+/** The built-in resources in the order of discovery. */
 export const builtinResources: ResourceDef[] = [
   defineResource({
     group: '',
@@ -278,7 +277,7 @@ export const builtinResources: ResourceDef[] = [
 const review = (group: string, plural: string, kind: string): ResourceDef =>
   defineResource({ group, version: 'v1', plural, kind, namespaced: false, verbs: ['create'] });
 
-/** The review resources, in the order in which discovery lists them. */
+/** The review resources in the order of discovery. */
 export const reviewResources: ResourceDef[] = [
   review('authentication.k8s.io', 'selfsubjectreviews', 'SelfSubjectReview'),
   review('authentication.k8s.io', 'tokenreviews', 'TokenReview'),

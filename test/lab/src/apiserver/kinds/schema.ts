@@ -1,8 +1,8 @@
-// Structural schemas of custom resources: unknown members pruned, defaults set, values judged. Pure.
-//
-// The OpenAPI v3 subset that definitions may use, of formats cidr alone; rules (x-kubernetes-validations) are in cel.ts.
-// Causes carry the path of the field, as a real server's do.
-
+/**
+ * Structural schemas of custom resources: prunes unknown fields, sets defaults, validates values.
+ * Pure. Supports the OpenAPI v3 subset of definitions with the format cidr only; cel.ts evaluates
+ * rules (x-kubernetes-validations). Causes contain the path of the field, as on a real server.
+ */
 import { isIP } from 'node:net';
 import type { StatusCause } from '../errors.ts';
 import { isObject, type JsonObject, listAt, sameJson, thaw } from '../types.ts';
@@ -10,7 +10,7 @@ import { isObject, type JsonObject, listAt, sameJson, thaw } from '../types.ts';
 const preserve = 'x-kubernetes-preserve-unknown-fields';
 const intOrString = 'x-kubernetes-int-or-string';
 
-/** A copy without members that the schema does not know, and with its defaults. At the root metadata is left alone. */
+/** A copy without unknown fields and with defaults. Metadata at the root is unchanged. */
 export function pruneAndDefault(schema: JsonObject, value: unknown, isRoot = true): unknown {
   if (Array.isArray(value)) {
     const items = schema['items'];
@@ -35,7 +35,7 @@ export function pruneAndDefault(schema: JsonObject, value: unknown, isRoot = tru
   return result;
 }
 
-/** Paths of members that the schema does not know: what pruning takes out. */
+/** Paths of unknown fields, which pruning removes. */
 export function unknownFields(schema: JsonObject, value: unknown, field = ''): string[] {
   if (Array.isArray(value)) {
     const { items } = schema;
@@ -69,7 +69,7 @@ function typeOf(value: unknown): string {
   return typeof value;
 }
 
-/** What is wrong with a value; empty for nothing. `field` is '' at the root. */
+/** Errors of a value; empty if it is valid. `field` is '' at the root. */
 export function schemaCauses(schema: JsonObject, value: unknown, field = ''): StatusCause[] {
   if (value === null && schema['nullable'] === true) return [];
   const actual = typeOf(value);
@@ -175,7 +175,7 @@ function listCauses(schema: JsonObject, value: unknown[], field: string): Status
   return causes;
 }
 
-/** Sets, and maps by some members, hold nothing twice. */
+/** Sets, and maps keyed by fields, contain no duplicates. */
 function duplicateCauses(schema: JsonObject, value: unknown[], field: string): StatusCause[] {
   const type = schema['x-kubernetes-list-type'];
   if (type !== 'set' && type !== 'map') return [];

@@ -1,4 +1,5 @@
-// The shipped definitions against the schemas that everything else is checked by: what the API server would take, and what it refuses.
+// The shipped definitions compared with the mirror's schemas: what the API server accepts and
+// rejects.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -20,7 +21,7 @@ import { RESOURCE_CASES } from './resource-cases.ts';
 
 const root = path.resolve(import.meta.dirname, '../../../../..');
 
-/** As kubectl reads it. */
+/** Reads manifests like kubectl. */
 function objectsIn(directory: string): [string, KubeObject][] {
   const files = readdirSync(path.join(root, directory)).filter((file) => file !== 'kustomization.yaml');
   return files.flatMap((file) =>
@@ -35,7 +36,7 @@ function objectsIn(directory: string): [string, KubeObject][] {
 
 const definitions = new Map(objectsIn('k8s/crds').map(([, crd]) => [textAt(crd, 'spec', 'names', 'kind'), crd]));
 
-/** The object as stored, or the fields that the server refuses. */
+/** The object as stored, or the fields that the server rejects. */
 function served(kind: ResourceKind, spec: JsonObject): { spec: JsonObject } | { refused: string } {
   const crd = definitions.get(kind)!;
   const object = { apiVersion: 'bailiff.dev/v1alpha1', kind, metadata: { name: 'x' }, spec } as unknown as KubeObject;
@@ -47,7 +48,7 @@ function served(kind: ResourceKind, spec: JsonObject): { spec: JsonObject } | { 
   }
 }
 
-/** What the mirror makes of it; the message when it refuses. */
+/** The mirror's result; the message if it rejects the spec. */
 function mirrored(kind: ResourceKind, spec: JsonObject): { value: unknown } | { refused: string } {
   try {
     const value = parseConfigValue(keyOfResource(kind, 'x', spec), JSON.stringify(valueOfResource(kind, spec)));
@@ -69,7 +70,7 @@ describe('shipped definitions', () => {
     const kind = object.kind as ResourceKind;
     const stored = served(kind, object.spec as JsonObject);
     expect(stored).not.toHaveProperty('refused');
-    // The defaults that the server sets are those that every reader assumes.
+    // The server sets the defaults that every reader assumes.
     expect(mirrored(kind, (stored as { spec: JsonObject }).spec)).toEqual(mirrored(kind, object.spec as JsonObject));
     expect(mirrored(kind, object.spec as JsonObject)).not.toHaveProperty('refused');
   });

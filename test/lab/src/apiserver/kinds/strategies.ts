@@ -1,8 +1,8 @@
-// What is peculiar about each kind beyond the switches of resources.ts: defaults, validation, grace, finishing touches.
-//
-// A strategy may change the object it is given in `prepareCreate` and `prepareUpdate`, before validation; it never
-// touches the store. Kinds without an entry have no peculiarities.
-
+/**
+ * Behaviour per kind beyond the switches of resources.ts: defaults, validation, grace period.
+ * `prepareCreate` and `prepareUpdate` may change the object before validation; a strategy never
+ * accesses the store. Kinds without an entry have no special behaviour.
+ */
 import type { StatusCause } from '../errors.ts';
 import { type KubeObject, listAt, sameJson, textAt } from '../types.ts';
 import { crdCauses, defaultCrd, keepCrdStatus } from './crds.ts';
@@ -14,7 +14,7 @@ export interface Strategy {
   prepareUpdate?(next: KubeObject, current: KubeObject): void;
   validate?(object: KubeObject): StatusCause[];
   validateUpdate?(next: KubeObject, current: KubeObject): StatusCause[];
-  /** Present on kinds that are deleted gracefully. */
+  /** Present on kinds with graceful deletion. */
   graceSeconds?(object: KubeObject, requestedSeconds: number | undefined): number;
 }
 
@@ -88,7 +88,7 @@ const strategies: { [storage: string]: Strategy } = {
   },
 };
 
-/** The strategy of the kind kept in this bucket. */
+/** The strategy of the kind in this bucket. */
 export function strategyFor(storage: string): Strategy {
   return Object.hasOwn(strategies, storage) ? strategies[storage]! : {};
 }

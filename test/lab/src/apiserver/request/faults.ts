@@ -1,34 +1,35 @@
-// Faults that tests switch on from outside: errors, delays, held and lost answers, dead watches, compaction.
-//
-// A fault is matched after authorisation and before anything is done. It is used up after `times` requests (default
-// one). `when: 'after'` lets the request take effect and spoils only the answer, which is how a crash between an
-// action and its record is played. Bounded: at most `maxFaults` wait at once.
-
+/**
+ * Faults injected by tests: errors, delays, held and lost responses, broken watches, compaction. A
+ * fault is matched after authorization and before the request is handled. It ends after `times`
+ * requests (default one). With `when: 'after'` the request takes effect and only the response
+ * fails, like a crash between an action and its record. Bounded: at most `maxFaults` pending
+ * faults.
+ */
 import assert from 'node:assert/strict';
 import { ApiError } from '../errors.ts';
 import type { ResourceRequest } from './path.ts';
 
-/** More than any test arms; more is a leak. */
+/** More than any test needs; more is a leak. */
 export const maxFaults = 1000;
 
 export interface FaultSpec {
-  /** What it applies to; an absent field matches everything. */
+  /** Filters; an absent field matches everything. */
   verb?: string;
   resource?: string;
   subresource?: string;
   namespace?: string;
   name?: string;
   user?: string;
-  /** Requests that it hits; Infinity for ever. Default 1. */
+  /** Number of affected requests; Infinity without limit. Default 1. */
   times?: number;
-  /** Answer with this HTTP status (a Status object with the usual reason). */
+  /** Respond with this HTTP status (a Status object with the usual reason). */
   status?: number;
   reason?: string;
   message?: string;
   retryAfterSeconds?: number;
-  /** Wait before anything else. */
+  /** Wait before the other steps. */
   delayMs?: number;
-  /** Close the connection without an answer. */
+  /** Close the connection without a response. */
   drop?: boolean;
   /** Wait until `release()` is called on the handle. */
   hold?: boolean;
@@ -37,11 +38,11 @@ export interface FaultSpec {
 }
 
 export interface FaultHandle {
-  /** Requests hit so far. */
+  /** Affected requests so far. */
   readonly hits: number;
-  /** Lets held requests go on, now and later. */
+  /** Releases held requests, now and later. */
   release(): void;
-  /** Takes the fault away; held requests go on. */
+  /** Removes the fault; held requests continue. */
   remove(): void;
 }
 
@@ -103,14 +104,14 @@ class ArmedFault implements FaultHandle {
     this.release();
   }
 
-  /** Waits as the fault says. */
+  /** Waits as specified. */
   async wait(): Promise<void> {
     const { delayMs } = this.spec;
     if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
     if (this.spec.hold) await this.#released;
   }
 
-  /** The answer that the fault gives, if it gives one. */
+  /** The error of the fault, if it has one. */
   error(): ApiError | undefined {
     const { status, reason, message, retryAfterSeconds } = this.spec;
     if (status === undefined) return undefined;
@@ -122,7 +123,7 @@ class ArmedFault implements FaultHandle {
 
 export type { ArmedFault };
 
-/** What the faults reach besides requests. */
+/** Targets of faults besides requests. */
 export interface FaultTargets {
   cutWatches(): number;
   stallWatches(on: boolean): void;
@@ -134,14 +135,14 @@ export interface FaultTargets {
 export class Faults {
   readonly #targets: FaultTargets;
   #armed: ArmedFault[] = [];
-  /** How an expired watch is told: as a real server of 1.32 does it, or by HTTP status. */
+  /** Signal of an expired watch: an event, as in 1.32, or an HTTP status. */
   expiredWatch: 'event' | 'status' = 'event';
 
   constructor(targets: FaultTargets) {
     this.#targets = targets;
   }
 
-  /** Arms a fault. Asserts that there is room. */
+  /** Adds a fault. Asserts that there is room. */
   inject(spec: FaultSpec): FaultHandle {
     assert(this.#armed.length < maxFaults, 'too many faults are armed');
     const fault = new ArmedFault(spec, (gone) => {
@@ -156,7 +157,7 @@ export class Faults {
     return this.#armed.filter((fault) => !fault.spent).length;
   }
 
-  /** Takes all faults away and undoes stalled watches and expired tokens. */
+  /** Removes all faults, resumes stalled watches and restores tokens. */
   clear(): void {
     for (const fault of this.#armed) fault.release();
     this.#armed = [];
@@ -165,7 +166,7 @@ export class Faults {
     this.#targets.restoreTokens();
   }
 
-  /** The fault for this request, counted as used; undefined when none applies. */
+  /** The fault for this request, counted as used; undefined if none matches. */
   take(request: ResourceRequest, user: string): ArmedFault | undefined {
     const fault = this.#armed.find((entry) => !entry.spent && entry.matches(request, user));
     if (fault === undefined) return undefined;
@@ -174,22 +175,22 @@ export class Faults {
     return fault;
   }
 
-  /** Ends every open watch by closing its connection; returns how many. */
+  /** Closes the connection of every open watch; returns their number. */
   cutWatches(): number {
     return this.#targets.cutWatches();
   }
 
-  /** While on, open watches stay open and are told nothing; what they miss stays missed. */
+  /** While on, open watches receive no events; missed events are not sent later. */
   stallWatches(on: boolean): void {
     this.#targets.stallWatches(on);
   }
 
-  /** Forgets the history: older versions answer 410 from now on. */
+  /** Drops the history: older versions return 410 from now on. */
   compact(): void {
     this.#targets.compact();
   }
 
-  /** Tokens (of one user) answer 401 from now on. */
+  /** Tokens (of one user) return 401 from now on. */
   expireTokens(user?: string): void {
     this.#targets.expireTokens(user);
   }

@@ -1,8 +1,8 @@
-// From method and URL to what is asked for: verb, resource, namespace, name, subresource. Pure.
-//
-// Paths are those of Kubernetes: /api/v1/… and /apis/<group>/<version>/…, with /namespaces/<ns>/ before what lives in
-// one. Everything else (discovery, health) is 'plain' and answered by path.
-
+/**
+ * Parses method and URL: verb, resource, namespace, name, subresource. Pure. Paths are those of
+ * Kubernetes: /api/v1/… and /apis/<group>/<version>/…, with /namespaces/<ns>/ before namespaced
+ * resources. All other paths (discovery, health) are 'plain'.
+ */
 import { badRequest } from '../errors.ts';
 import type { Verb } from '../kinds/resources.ts';
 import type { ListOptions } from '../store/listing.ts';
@@ -14,7 +14,7 @@ export interface ResourceRequest {
   version: string;
   resource: string;
   subresource: string;
-  /** '' for all namespaces, or for what lives in none. */
+  /** '' for all namespaces and for cluster-scoped resources. */
   namespace: string;
   /** '' for a collection. */
   name: string;
@@ -32,7 +32,7 @@ export type RequestInfo = ResourceRequest | PlainRequest;
 /** Sub-paths of a namespace that belong to the namespace itself. */
 const namespaceSubresources = new Set(['status']);
 
-/** What a request asks for, or undefined for a method that no resource has. */
+/** The parsed request; undefined for a method without a resource verb. */
 export function parseRequest(method: string, url: string): RequestInfo | undefined {
   const parsed = new URL(url, 'https://stand-in');
   const query = parsed.searchParams;
@@ -81,7 +81,7 @@ function verbOf(method: string, name: string, query: URLSearchParams): Verb | un
   }
 }
 
-/** The options of a list or watch. Throws 400 for a limit that is no number. */
+/** Options of a list or watch. Throws 400 for an invalid limit. */
 export function listOptionsOf(query: URLSearchParams): ListOptions {
   const limit = query.get('limit');
   if (limit !== null && !/^-?\d{1,9}$/.test(limit))

@@ -1,9 +1,8 @@
-// Reads the few objects that kubectl sends as protobuf and nothing else: `kubectl create namespace`, `auth can-i` and
-// their like speak it without asking. Everything else there is JSON. Pure.
-//
-// Field numbers are those of the published .proto files. Fields that are not listed are skipped; a kind that is not
-// listed is refused with 415, malformed bytes with 400.
-
+/**
+ * Decodes the few objects that kubectl sends as protobuf, as in `kubectl create namespace` and
+ * `auth can-i`; everything else is JSON. Pure. Field numbers are those of the published .proto
+ * files. Unknown fields are skipped; an unknown kind is 415, malformed bytes are 400.
+ */
 import { badRequest, unsupportedMediaType } from '../errors.ts';
 import type { JsonObject } from '../types.ts';
 
@@ -62,7 +61,7 @@ const envelope: Message = {
   2: { name: 'raw', as: 'bytes' },
 };
 
-/** A protobuf body as the JSON object it stands for. Throws 400 and 415. */
+/** A protobuf body as a JSON object. Throws 400 and 415. */
 export function decodeProtobuf(body: Buffer): JsonObject {
   if (!body.subarray(0, magic.length).equals(magic)) throw badRequest('the body is no Kubernetes protobuf message');
   const outer = decode(body.subarray(magic.length), envelope);
@@ -84,7 +83,7 @@ class Reader {
     return this.#offset >= this.#bytes.length;
   }
 
-  /** Numbers up to 2^53; none that we read is larger. */
+  /** Numbers up to 2^53; no decoded field is larger. */
   varint(): number {
     let value = 0;
     for (let shift = 0; shift < 64; shift += 7) {

@@ -1,25 +1,25 @@
-// The record of what was asked: counters for assertions and a hook that sees every request with its time.
-//
-// Times are taken when the request's head has arrived, before its body is read and before any fault, so that a test
-// can measure when a call reached the server. Counters are bounded by the distinct (verb, resource, code) there are.
-
+/**
+ * The request log: counters for assertions and a hook that receives every request with its time.
+ * Times are taken at the arrival of the request's head, before its body and before any fault, so
+ * that tests can measure arrivals. Counters are bounded by the distinct (verb, resource, code).
+ */
 import type { RequestInfo } from './path.ts';
 
 export interface RequestRecord {
   /** Arrival, milliseconds since the epoch with a fraction. */
   timeMs: number;
-  /** Arrival to answer; for a watch, to its start. */
+  /** Arrival to response; for a watch, to its start. */
   durationMs: number;
-  /** '' where no token was accepted. */
+  /** '' without an accepted token. */
   user: string;
-  /** As Kubernetes names verbs; 'get' for discovery and health. */
+  /** Kubernetes' verb; 'get' for discovery and health. */
   verb: string;
   resource: string;
   subresource: string;
   namespace: string;
   name: string;
   path: string;
-  /** HTTP status, or 0 when the connection was closed without an answer. */
+  /** HTTP status, or 0 if the connection was closed without a response. */
   status: number;
 }
 
@@ -40,7 +40,7 @@ export class RequestLog {
     for (const listener of [...this.#listeners]) listener(record);
   }
 
-  /** Requests that match; `resource` is `pods`, `pods/eviction` and the like. */
+  /** Number of matching requests; `resource` is `pods`, `pods/eviction` and so on. */
   count(filter: CountFilter = {}): number {
     let total = 0;
     for (const [key, count] of this.#counts) {
@@ -63,14 +63,14 @@ export class RequestLog {
     this.#counts.clear();
   }
 
-  /** Calls the listener for each request from now on, until the returned function is called. */
+  /** Calls the listener for each request until the returned function is called. */
   listen(listener: (record: RequestRecord) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 }
 
-/** What a record says about a request, apart from times and outcome. */
+/** Fields of a record that the request determines. */
 export function describeRequest(info: RequestInfo | undefined, path: string) {
   if (info?.kind !== 'resource') return { verb: 'get', resource: '', subresource: '', namespace: '', name: '', path };
   const { verb, resource, subresource, namespace, name } = info;

@@ -1,8 +1,8 @@
-// The log of changes that watches read from and snapshots are rolled back by.
-//
-// One monotonic version covers the whole store, as in etcd. The log is bounded by `limit`; what falls off is
-// compacted: a watch or an exact list from before that point is told 410 Expired, as a real server tells it.
-
+/**
+ * Log of changes, which serves watches and snapshots of older versions. One monotonic version
+ * covers the whole store, as in etcd. The log is bounded by `limit`; older changes are compacted. A
+ * watch or exact list before that point gets 410 Expired.
+ */
 import assert from 'node:assert/strict';
 import type { KubeObject } from '../types.ts';
 
@@ -14,13 +14,13 @@ export interface Change {
   type: ChangeType;
   storage: string;
   key: string;
-  /** The object after the change; for DELETED its last state, under the version of the deletion. */
+  /** The object after the change; for DELETED its last state with the version of the deletion. */
   object: KubeObject;
   /** The object before the change; absent for ADDED. */
   previous: KubeObject | undefined;
 }
 
-/** Enough for a test cluster of 10,000 pods that are each written twice. */
+/** Enough for a test cluster of 10,000 pods with two writes each. */
 export const defaultHistoryLimit = 20_000;
 
 export class History {
@@ -35,7 +35,7 @@ export class History {
     this.#compacted = startVersion;
   }
 
-  /** The newest version that is no longer covered: watches may start at it, not before it. */
+  /** The newest compacted version: watches may start at it, not before it. */
   get compactedVersion(): number {
     return this.#compacted;
   }
@@ -54,13 +54,13 @@ export class History {
     }
   }
 
-  /** Forgets everything up to and including `version`. */
+  /** Drops everything up to and including `version`. */
   compact(version: number): void {
     this.#forgetFirst(this.#indexAfter(version));
     this.#compacted = Math.max(this.#compacted, version);
   }
 
-  /** True when everything after `version` is still known. */
+  /** True if everything after `version` is known. */
   covers(version: number): boolean {
     return version >= this.#compacted;
   }
@@ -89,7 +89,10 @@ export class History {
   }
 }
 
-/** The contents of one bucket as they were at `version`, by undoing newer changes (given oldest first). */
+/**
+ * The contents of one bucket as they were at `version`, by undoing newer changes (given oldest
+ * first).
+ */
 export function rollBack(
   current: ReadonlyMap<string, KubeObject>,
   storage: string,

@@ -1,9 +1,8 @@
-// Lists: which objects, of which moment, in which pages.
-//
-// A list has one resourceVersion however many pages it takes: the continue token carries it, and the store is rolled
-// back to it. A token older than the history gets 410 Expired together with a token that goes on without a snapshot.
-// Pure but for reading the store.
-
+/**
+ * Lists: selection, version and pages. All pages of a list have one resourceVersion: the continue
+ * token contains it, and the store is rolled back to it. A token older than the history gets 410
+ * Expired with a token that continues without a snapshot. Pure except for reading the store.
+ */
 import { badRequest, expired, invalid, versionTooLarge } from '../errors.ts';
 import { forbiddenField } from '../kinds/names.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
@@ -23,7 +22,7 @@ export interface ListOptions {
 export interface ListPage {
   resourceVersion: string;
   continue: string | undefined;
-  /** Known only where no selector is in the way, as on a real server. */
+  /** Known only without selectors, as on a real server. */
   remainingItemCount: number | undefined;
   items: KubeObject[];
 }
@@ -37,7 +36,7 @@ export function selection(def: ResourceDef, namespace: string, options: ListOpti
 }
 
 interface ContinueToken {
-  /** Version of the snapshot, or -1 to go on with the present. */
+  /** Version of the snapshot, or -1 to continue with the present state. */
   version: number;
   /** Key after which the next page starts. */
   after: string;
@@ -78,7 +77,7 @@ interface Moment {
   limit: number;
 }
 
-/** Which version a list shows and where it starts. Throws 400, 410, 422 and 504. */
+/** Version and start key of a list. Throws 400, 410, 422 and 504. */
 function momentOf(store: Store, options: ListOptions): Moment {
   const limit = options.limit ?? 0;
   checkMatch(options);
@@ -96,7 +95,7 @@ function momentOf(store: Store, options: ListOptions): Moment {
   }
   const asked = parseVersion(options.resourceVersion);
   if (asked === 0 && options.resourceVersion !== undefined && options.resourceVersion !== '') {
-    // "Any version": served from a cache that does not page, so the limit has no effect.
+    // "Any version": served from a cache without pages, so the limit has no effect.
     return { version: store.version, after: '', limit: 0 };
   }
   if (asked > store.version) throw versionTooLarge(asked, store.version);

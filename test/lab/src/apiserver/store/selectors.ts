@@ -1,9 +1,9 @@
-// Label and field selectors: text from a query, or the structure inside a policy, to a predicate.
-//
-// Labels follow apimachinery's grammar (=, ==, !=, in, notin, exists, !exists, gt, lt). Fields are limited to those
-// that a real server supports for the resource; any other is refused rather than ignored, since an ignored selector
-// shows too much. Pure.
-
+/**
+ * Label and field selectors: query text or LabelSelector → predicate. Pure. Labels follow
+ * apimachinery's grammar (=, ==, !=, in, notin, exists, !exists, gt, lt). Fields are limited to
+ * those that a real server supports; others are rejected, because an ignored selector returns too
+ * much.
+ */
 import { badRequest } from '../errors.ts';
 import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
 
@@ -11,13 +11,13 @@ export type Labels = { [key: string]: string };
 export type LabelPredicate = (labels: Labels) => boolean;
 export type ObjectPredicate = (object: KubeObject) => boolean;
 
-/** A selector text longer than this is refused: no client of ours writes one. */
+/** Limit of a selector's text. */
 export const maxSelectorLength = 8192;
 
 const requirement =
   /^\s*(?:(!)\s*([^\s!=,()<>]+)|([^\s!=,()<>]+)\s*(?:(==|=|!=)\s*([^\s,()]*)|\s(in|notin)\s*\(([^()]*)\)|\s*([<>])\s*(-?\d+))?)\s*(,|$)/;
 
-/** A predicate for a labelSelector query value. Throws 400 for what cannot be parsed. */
+/** Predicate of a labelSelector query value. Throws 400 for invalid text. */
 export function parseLabelSelector(text: string): LabelPredicate {
   if (text.length > maxSelectorLength) throw badRequest('the label selector is too long');
   if (text.trim() === '') return () => true;
@@ -56,7 +56,7 @@ function requirementPredicate(match: RegExpExecArray): LabelPredicate {
   return (labels) => labels[name] !== undefined;
 }
 
-/** A predicate for a LabelSelector object. An empty one selects all; an absent one selects nothing. */
+/** Predicate of a LabelSelector object. An empty one selects all; an absent one selects nothing. */
 export function labelSelectorPredicate(selector: unknown): LabelPredicate {
   if (!isObject(selector)) return () => false;
   const wanted = Object.entries(isObject(selector['matchLabels']) ? selector['matchLabels'] : {});
@@ -130,7 +130,9 @@ const fieldsByStorage: { [storage: string]: { [field: string]: FieldReader } } =
   },
 };
 
-/** A predicate for a fieldSelector query value on stored objects. Throws 400 for a field the resource does not offer. */
+/**
+ * Predicate of a fieldSelector query value on stored objects. Throws 400 for an unsupported field.
+ */
 export function parseFieldSelector(text: string, storage: string, namespaced: boolean): ObjectPredicate {
   if (text.length > maxSelectorLength) throw badRequest('the field selector is too long');
   if (text.trim() === '') return () => true;
@@ -147,7 +149,7 @@ export function parseFieldSelector(text: string, storage: string, namespaced: bo
   return (object) => tests.every((test) => test(object));
 }
 
-/** The labels of an object; empty where it has none. */
+/** The labels of an object; empty without any. */
 export function labelsOf(object: KubeObject): Labels {
   return object.metadata.labels ?? {};
 }

@@ -1,8 +1,9 @@
-// The stand-in's memory: objects by bucket and key, one version over all, a bounded history, and listeners.
-//
-// Keys are `namespace/name` or `name`, listed in byte order as etcd does. Objects are frozen when they enter.
-// Listeners hear of changes in the order of versions even when one of them writes: a nested change waits its turn.
-
+/**
+ * In-memory store: objects by bucket and key, one version for all, a bounded history, and
+ * listeners. Keys are `namespace/name` or `name`, listed in byte order like etcd. Stored objects
+ * are frozen. Listeners receive changes in the order of versions; a change made by a listener is
+ * queued.
+ */
 import assert from 'node:assert/strict';
 import { deepFreeze, type KubeObject } from '../types.ts';
 import { type Change, type ChangeType, defaultHistoryLimit, History, rollBack } from './history.ts';
@@ -12,11 +13,11 @@ export type ChangeListener = (change: Change) => void;
 export interface StoreOptions {
   /** Changes kept for watches and snapshots; older ones are compacted. Default 20,000. */
   historyLimit?: number;
-  /** Version before the first write. Default 1000, so that "an old version" exists from the start. */
+  /** Version before the first write. Default 1000, so that older versions exist from the start. */
   startVersion?: number;
 }
 
-/** `namespace/name`, or `name` for what lives in no namespace. */
+/** `namespace/name`, or `name` for cluster-scoped objects. */
 export function keyOf(namespace: string | undefined, name: string): string {
   return namespace === undefined || namespace === '' ? name : `${namespace}/${name}`;
 }
@@ -48,7 +49,7 @@ export class Store {
     return this.#buckets.get(storage)?.get(key);
   }
 
-  /** Names of the buckets that hold or held something. */
+  /** Names of all buckets ever used. */
   storages(): string[] {
     return [...this.#buckets.keys()];
   }
@@ -70,7 +71,10 @@ export class Store {
     return keys;
   }
 
-  /** A bucket as it was at `version`, in key order; undefined when that is compacted. Asserts a version that exists. */
+  /**
+   * A bucket at `version`, in key order; undefined if that is compacted. Asserts that the version
+   * exists.
+   */
   snapshot(storage: string, version: number): [string, KubeObject][] | undefined {
     assert(version <= this.#version, 'a snapshot of the future');
     if (!this.#history.covers(version)) return undefined;
@@ -85,7 +89,9 @@ export class Store {
     return this.#history.covers(version) ? this.#history.since(version) : undefined;
   }
 
-  /** Writes an object under the next version and tells listeners. Returns it as stored, frozen. */
+  /**
+   * Stores an object under the next version and notifies listeners. Returns it as stored, frozen.
+   */
   put(storage: string, key: string, object: KubeObject): KubeObject {
     const bucket = this.#bucket(storage);
     const previous = bucket.get(key);
@@ -96,7 +102,10 @@ export class Store {
     return stored;
   }
 
-  /** Removes an object; its last state goes out under the version of the deletion. Asserts that it exists. */
+  /**
+   * Removes an object; its last state is published with the version of the deletion. Asserts that
+   * it exists.
+   */
   remove(storage: string, key: string): KubeObject {
     const bucket = this.#bucket(storage);
     const previous = bucket.get(key);
@@ -114,7 +123,7 @@ export class Store {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Forgets the history up to `version` (default: all of it). */
+  /** Drops the history up to `version` (default: all of it). */
   compact(version = this.#version): void {
     this.#history.compact(Math.min(version, this.#version));
   }

@@ -1,9 +1,8 @@
-// Watches: changes of one selection from one version on, as a stream of events.
-//
-// An object that leaves the selection is shown as DELETED and one that enters as ADDED, whatever really happened to
-// it. Bookmarks tell an idle watcher how far it has got. A watcher too slow to take its events is cut off (the limit
-// is in the sink), as is one whose time is over.
-
+/**
+ * Watches: changes of one selection since a version, as a stream of events. An object that leaves
+ * the selection appears as DELETED, one that enters as ADDED. Bookmarks report the version to an
+ * idle watcher. A slow watcher (the limit is in the sink) and an expired watch are disconnected.
+ */
 import { expired } from '../errors.ts';
 import { fromStored } from '../kinds/conversion.ts';
 import { apiVersionOf, type ResourceDef } from '../kinds/resources.ts';
@@ -18,7 +17,7 @@ export interface WatchRequest {
   namespace: string;
   options: ListOptions;
   bookmarks: boolean;
-  /** Present objects first, then a bookmark that says so. */
+  /** Present objects first, then a bookmark that marks their end. */
   sendInitialEvents: boolean;
   timeoutMs: number;
 }
@@ -26,9 +25,9 @@ export interface WatchRequest {
 export type WatchEventType = ChangeType | 'BOOKMARK' | 'ERROR';
 
 export interface WatchSink {
-  /** Sends one event; false when the receiver is too far behind and has to go. */
+  /** Sends one event; false if the receiver is too slow and must be disconnected. */
   send(type: WatchEventType, object: object): boolean;
-  /** Ends the stream in order. */
+  /** Ends the stream regularly. */
   end(): void;
   /** Breaks the connection. */
   destroy(): void;
@@ -39,7 +38,7 @@ export interface SelectedChange {
   object: KubeObject;
 }
 
-/** How one change looks to a watcher of a selection; undefined when it does not concern it. Pure. */
+/** One change as seen by a watcher of a selection; undefined if it is unaffected. Pure. */
 export function selectChange(change: Change, selects: ObjectPredicate): SelectedChange | undefined {
   const before = change.previous !== undefined && selects(change.previous);
   const after = change.type !== 'DELETED' && selects(change.object);
@@ -60,7 +59,7 @@ export class Watches {
   readonly #bookmarkIntervalMs: number;
   #open = new Set<OpenWatch>();
   #stalled = false;
-  /** Watchers cut off because they were too slow. */
+  /** Watchers disconnected because they were too slow. */
   slow = 0;
 
   constructor(store: Store, bookmarkIntervalMs: number) {
@@ -72,7 +71,7 @@ export class Watches {
     return this.#open.size;
   }
 
-  /** Breaks every open connection; returns how many. */
+  /** Breaks every open connection; returns their number. */
   cutAll(): number {
     const open = [...this.#open];
     for (const watch of open) {
@@ -86,13 +85,13 @@ export class Watches {
     this.#stalled = on;
   }
 
-  /** True when a watch may start from the version it asks for. One that begins with the present always may. */
+  /** True if a watch may start at its version; without a version it always may. */
   canStart(request: WatchRequest): boolean {
     const from = parseVersion(request.options.resourceVersion);
     return from === 0 || request.sendInitialEvents || from >= this.#store.compactedVersion;
   }
 
-  /** Opens a watch; the returned function closes it (when the receiver has gone). Throws 400. */
+  /** Opens a watch; the returned function closes it. Throws 400. */
   start(request: WatchRequest, sink: WatchSink): () => void {
     const { def, options } = request;
     const selects = selection(def, request.namespace, options);
@@ -130,7 +129,7 @@ export class Watches {
     return watch.stop;
   }
 
-  /** The present, for a watch from no version; else what happened since. */
+  /** Present objects without a version; otherwise the changes since it. */
   #sendPast(
     request: WatchRequest,
     from: number,

@@ -1,5 +1,4 @@
-// The words in a pod's row: how many containers are ready, what it is doing, how often it restarted. Pure.
-
+/** A pod's row: ready containers, status text, restarts. Pure. */
 import { isPodReady } from '../kinds/pods.ts';
 import { ageOf } from '../times.ts';
 import { at, type JsonObject, type KubeObject, listAt, textAt } from '../types.ts';
@@ -21,7 +20,7 @@ function endReason(terminated: unknown): string {
   return signal !== 0 ? `Signal:${signal}` : `ExitCode:${Number(at(terminated, 'exitCode') ?? 0)}`;
 }
 
-/** What an unfinished init container says, or '' when all are done. */
+/** Status of an unfinished init container; '' if all are done. */
 function initReason(pod: KubeObject): string {
   const total = listAt(pod, 'spec', 'initContainers').length;
   for (const [index, status] of listAt(pod, 'status', 'initContainerStatuses').entries()) {

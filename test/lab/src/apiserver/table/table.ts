@@ -1,8 +1,8 @@
-// Tables: what `kubectl get` prints, one set of columns a kind. Pure.
-//
-// Kinds without columns of their own get NAME and AGE; custom resources those of their definition. Column names and
-// order are those of a real server, since people and scripts know them.
-
+/**
+ * Tables for `kubectl get`, with columns per kind. Pure. Kinds without their own columns have NAME
+ * and AGE; custom resources use those of their definition. Column names and order are those of a
+ * real server, which scripts rely on.
+ */
 import { versionOf } from '../kinds/crds.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
 import { ageOf } from '../times.ts';
@@ -11,7 +11,7 @@ import { podCells } from './table-pods.ts';
 
 export interface TableContext {
   nowMs: number;
-  /** The definition behind a custom resource. */
+  /** Definition of a custom resource. */
   crd?: KubeObject;
 }
 
@@ -225,10 +225,10 @@ const plainShape: TableShape = {
   cells: (object, nowMs) => [object.metadata.name, age(object, nowMs)],
 };
 
-/** One step of a path: a member, an index, all of a list, or those of a list of which a member is some text. */
+/** One step of a path: a field, an index, all items of a list, or items filtered by a field. */
 const jsonPathStep = /\.?([A-Za-z0-9_-]+)|\[(\d+)\]|\[(\*)\]|\[\?\(@\.([A-Za-z0-9_-]+)==["']([^"']*)["']\)\]/g;
 
-/** What a column shows: the first value of its path, as a server has it. */
+/** Value of a column: the first value of its path. */
 function columnValue(object: KubeObject, path: string): unknown {
   let found: unknown[] = [object];
   for (const [, member, index, all, filter, wanted] of path.matchAll(jsonPathStep)) {
@@ -242,7 +242,7 @@ function columnValue(object: KubeObject, path: string): unknown {
   return found.find((value) => value !== undefined);
 }
 
-/** The columns that a custom resource's definition asks for. */
+/** Columns of a custom resource's definition. */
 function customShape(def: ResourceDef, crd: KubeObject): TableShape {
   const extra = listAt(versionOf(crd, def.version), 'additionalPrinterColumns');
   if (extra.length === 0) return plainShape;
@@ -271,7 +271,10 @@ function shapeOf(def: ResourceDef, context: TableContext): TableShape {
 
 export type IncludeObject = 'None' | 'Metadata' | 'Object';
 
-/** Objects in the stored version as a Table. `headers` false leaves the column definitions out, as later watch events do. */
+/**
+ * Stored objects as a Table. `headers` false omits the column definitions, as in later watch
+ * events.
+ */
 export function toTable(
   def: ResourceDef,
   objects: KubeObject[],

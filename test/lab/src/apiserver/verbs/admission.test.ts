@@ -16,7 +16,7 @@ const object = (name: string, more: object = {}): KubeObject =>
 
 const NODES = { apiGroups: [''], apiVersions: ['*'], operations: ['*'], resources: ['nodes'] };
 
-/** What the policy says of an update of node `a` by anna; null when it takes it. */
+/** The policy's message for an update of node `a` by anna; null if it is admitted. */
 function said(spec: JsonObject, binding: JsonObject = {}, more: Partial<AdmissionReview> = {}): string | null {
   const store = new Store({ historyLimit: 10 });
   const whole = {

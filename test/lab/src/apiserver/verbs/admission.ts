@@ -1,9 +1,10 @@
-// ValidatingAdmissionPolicies: what those that are stored and bound refuse of a write, evaluated as a server does.
-//
-// A policy without a binding that denies refuses nothing. Parameters, namespace and object selectors, message expressions and the
-// authorizer are not known here: a policy that uses one of them refuses whatever it is asked about, so that no test passes by half of it.
-// What cannot be evaluated refuses too (failurePolicy Fail), unless the policy says Ignore.
-
+/**
+ * ValidatingAdmissionPolicies: evaluates stored policies with bindings on writes. A policy without
+ * a denying binding rejects nothing. Parameters, namespace and object selectors, message
+ * expressions and the authorizer are unsupported: a policy with one of them rejects every matching
+ * write, so that no test passes with half of a policy. Evaluation errors reject too, unless
+ * failurePolicy is Ignore.
+ */
 import { ApiError, qualified } from '../errors.ts';
 import { celValue, evaluate } from '../kinds/cel.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
@@ -13,16 +14,16 @@ import { at, isObject, type JsonObject, type KubeObject, listAt, textAt } from '
 export const admissionPolicyStorage = 'validatingadmissionpolicies.admissionregistration.k8s.io';
 export const admissionBindingStorage = 'validatingadmissionpolicybindings.admissionregistration.k8s.io';
 
-/** A write that is about to happen. */
+/** A write before it is stored. */
 export interface AdmissionReview {
   operation: 'CREATE' | 'UPDATE' | 'DELETE';
   def: ResourceDef;
   subresource: string;
   namespace: string;
   name: string;
-  /** Absent on a delete. */
+  /** null on a delete. */
   object: KubeObject | null;
-  /** Absent on a create. */
+  /** null on a create. */
   oldObject: KubeObject | null;
   dryRun: boolean;
   user: { user: string; uid?: string; groups?: string[] };
@@ -30,7 +31,7 @@ export interface AdmissionReview {
 
 type Bindings = Record<string, unknown>;
 
-/** Throws the 422 of a real server (or what the rule says) when a bound policy refuses. */
+/** Throws the 422 of a real server (or the rule's reason) if a bound policy rejects the write. */
 export function admitByPolicies(store: Store, review: AdmissionReview): void {
   for (const policy of store.list(admissionPolicyStorage)) {
     const { name } = policy.metadata;
@@ -67,7 +68,7 @@ function ruleCovers(rule: JsonObject, { def, subresource, operation, name }: Adm
   );
 }
 
-/** What is used of a policy or binding and not known here. */
+/** An unsupported part of a policy or binding. */
 function unknownPart(policy: KubeObject, binding: KubeObject): string | undefined {
   const isSet = (value: unknown) => isObject(value) && Object.keys(value).length > 0;
   const constraints = policy.spec?.['matchConstraints'];
@@ -86,7 +87,7 @@ interface Refusal {
   message: string;
 }
 
-/** null: it may happen. */
+/** null: admitted. */
 function refusalOf(policy: KubeObject, binding: KubeObject, review: AdmissionReview): Refusal | null {
   const unknown = unknownPart(policy, binding);
   if (unknown !== undefined) return { reason: '', message: `the stand-in does not know ${unknown}` };
@@ -113,7 +114,9 @@ function refusalOf(policy: KubeObject, binding: KubeObject, review: AdmissionRev
 
 const firstLine = (error: unknown): string => (error as Error).message.split('\n')[0] as string;
 
-/** `request`, `object`, `oldObject` and the policy's variables, each of which is evaluated when it is first asked for. */
+/**
+ * `request`, `object`, `oldObject` and the policy's variables, which are evaluated on first use.
+ */
 function bindingsOf(policy: KubeObject, review: AdmissionReview): Bindings {
   const { def, user, subresource, object, oldObject, operation, namespace, name, dryRun } = review;
   const { group, version, kind, plural } = def;
@@ -147,7 +150,7 @@ function bindingsOf(policy: KubeObject, review: AdmissionReview): Bindings {
   return bindings;
 }
 
-/** Reasons that a rule may name, with their codes. */
+/** Reasons of rules with their codes. */
 const CODES: Readonly<Record<string, number>> = { Unauthorized: 401, Forbidden: 403, RequestEntityTooLarge: 413 };
 
 function denied(review: AdmissionReview, policy: string, binding: string, { reason, message }: Refusal): ApiError {

@@ -1,8 +1,8 @@
-// What a DELETE does to an object: nothing yet, a mark with a deadline, or removal. Pure.
-//
-// Pods are deleted gracefully: marked, and removed when the node's agent deletes again with no grace. A second delete
-// may only shorten the grace. Finalizers hold an object until the last one is taken off.
-
+/**
+ * Effect of a DELETE: none, a mark with a deadline, or removal. Pure. Pods are deleted gracefully:
+ * marked, then removed when the kubelet deletes again without grace period. A second delete may
+ * only shorten the grace period. Finalizers keep an object until the last one is removed.
+ */
 import { conflict } from '../errors.ts';
 import type { ResourceDef } from '../kinds/resources.ts';
 import { strategyFor } from '../kinds/strategies.ts';
@@ -14,19 +14,19 @@ export interface DeleteOptions {
   preconditions?: { uid?: string; resourceVersion?: string };
   propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
   dryRun?: boolean;
-  /** Called before anything is stored; throws ApiError to refuse. */
+  /** Called before the write; throws ApiError to reject it. */
   review?: (object: KubeObject | null, oldObject: KubeObject | null) => void;
 }
 
 export type DeletePlan =
-  /** Deletion is under way already; nothing changes. */
+  /** Already terminating; nothing changes. */
   | { step: 'pending' }
-  /** Stored with these marks, and kept. */
+  /** Stored with these marks. */
   | { step: 'mark'; marked: KubeObject }
-  /** Stored with these marks where present, then removed. */
+  /** Stored with these marks if present, then removed. */
   | { step: 'remove'; marked: KubeObject | undefined };
 
-/** Throws 409 when the object is not the one that was meant. */
+/** Throws 409 if a precondition fails. */
 export function checkPreconditions(def: ResourceDef, object: KubeObject, options: DeleteOptions): void {
   const { uid, resourceVersion } = options.preconditions ?? {};
   const named = { ...def, plural: def.kind };
@@ -65,7 +65,7 @@ export function planDelete(def: ResourceDef, object: KubeObject, options: Delete
   return seconds === 0 && finalizers.length === 0 ? { step: 'remove', marked } : { step: 'mark', marked };
 }
 
-/** A namespace goes when its contents are gone: namespaces.ts removes it. */
+/** A namespace is removed after its contents, by controllers/garbage.ts. */
 function planNamespace(object: KubeObject, nowMs: number): DeletePlan {
   if (object.metadata.deletionTimestamp !== undefined) return { step: 'pending' };
   const marked = { ...object, metadata: { ...object.metadata, deletionTimestamp: timeText(nowMs) } };
@@ -80,7 +80,7 @@ function withMarks(object: KubeObject, deadlineMs: number, graceSeconds: number)
   return { ...object, metadata };
 }
 
-/** True when an update took the last thing away that held a deleted object. */
+/** True if an update removed the last finalizer of a deleted object. */
 export function isReleased(def: ResourceDef, object: KubeObject): boolean {
   if (object.metadata.deletionTimestamp === undefined || def.storage === 'namespaces') return false;
   return (object.metadata.finalizers ?? []).length === 0 && (object.metadata.deletionGracePeriodSeconds ?? 0) === 0;

@@ -1,9 +1,9 @@
-// The eviction subresource: a delete that asks the disruption budgets first.
-//
-// A pod that is pending, has ended or is already going is deleted without asking, as is an unready one whose budget
-// is met. Otherwise the one budget that selects the pod must allow a disruption; it is charged at once, so that two
-// evictions cannot both use the last one. Decision pure; `evict` writes.
-
+/**
+ * The eviction subresource: a delete that checks the disruption budgets first. Pending, ended and
+ * terminating pods are deleted unchecked, as are unready pods whose budget is met. Otherwise the
+ * budget that selects the pod must allow a disruption. It is charged at once, so that concurrent
+ * evictions cannot share the last one. The decision is pure; `evict` writes.
+ */
 import { ApiError, badRequest, notFound } from '../errors.ts';
 import { isPodReady } from '../kinds/pods.ts';
 import { labelSelectorPredicate, labelsOf } from '../store/selectors.ts';
@@ -31,7 +31,7 @@ function tooMany(message: string, cause: string, retryAfterSeconds: number): Api
 
 const wouldViolate = "Cannot evict pod as it would violate the pod's disruption budget.";
 
-/** True for pods that no budget protects. */
+/** True for pods without protection by budgets. */
 function isBeyondBudgets(pod: KubeObject): boolean {
   const phase = textAt(pod, 'status', 'phase');
   return (
@@ -39,7 +39,10 @@ function isBeyondBudgets(pod: KubeObject): boolean {
   );
 }
 
-/** Whether the pod may be evicted, and which budget pays. `budgets` are those of the pod's namespace. */
+/**
+ * True if the pod may be evicted, with the charged budget. `budgets` are those of the pod's
+ * namespace.
+ */
 export function decideEviction(pod: KubeObject, budgets: KubeObject[]): EvictionDecision {
   if (isBeyondBudgets(pod)) return { allow: true, charge: undefined };
   const labels = labelsOf(pod);
@@ -69,7 +72,9 @@ export function decideEviction(pod: KubeObject, budgets: KubeObject[]): Eviction
   return { allow: true, charge: budget };
 }
 
-/** Carries an Eviction out. Throws 400, 404, 409, 429 and 500; returns when the delete is under way. */
+/**
+ * Handles an Eviction. Throws 400, 404, 409, 429 and 500; returns when the deletion has started.
+ */
 export function evict(
   operations: Operations,
   namespace: string,
@@ -95,7 +100,8 @@ export function evict(
       store.put(budgetStorage, keyOf(namespace, decision.charge.metadata.name), charged(decision.charge, name, nowMs));
     store.put('pods', keyOf(namespace, name), targeted(pod, nowMs));
   }
-  // The precondition on the version was checked against the pod as the client knew it; the mark above changed it.
+  // The version precondition was checked against the client's object; the condition above changed
+  // it.
   operations.delete(pods, { namespace, name }, { ...options, preconditions: {} });
 }
 
@@ -114,7 +120,7 @@ function charged(budget: KubeObject, podName: string, nowMs: number): KubeObject
   return { ...budget, status };
 }
 
-/** The pod with the condition that says why it goes. */
+/** The pod with its DisruptionTarget condition. */
 function targeted(pod: KubeObject, nowMs: number): KubeObject {
   const others = listAt<PodCondition>(pod, 'status', 'conditions').filter(
     (condition) => condition.type !== 'DisruptionTarget',

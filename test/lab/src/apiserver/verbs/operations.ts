@@ -1,9 +1,9 @@
-// The verbs on stored objects: what every request comes down to, and what the lab calls in the same process.
-//
-// Each method carries the full semantics (preconditions, defaults, conflicts, grace, finalizers, dry run); HTTP adds
-// only transport, and faults and authorisation sit in front of it. All are synchronous: one is over before the next
-// begins, so there are no lost updates to guard against. Errors are ApiError.
-
+/**
+ * Operations on stored objects, for requests and for in-process callers of the lab. Each method
+ * implements the complete semantics (preconditions, defaults, conflicts, grace period, finalizers,
+ * dry run). HTTP adds transport, faults and authorization. All methods are synchronous, so no
+ * update is lost. Errors are ApiError.
+ */
 import { randomUUID } from 'node:crypto';
 import { ApiError, alreadyExists, badRequest, notFound, unsupportedMediaType } from '../errors.ts';
 import { fromStored, toStored } from '../kinds/conversion.ts';
@@ -24,7 +24,7 @@ import {
 } from './patch.ts';
 import { prepareCreate, prepareUpdate } from './prepare.ts';
 
-/** Where an object lives; the namespace is '' or absent for what lives in none. */
+/** Address of an object; the namespace is '' or absent for cluster-scoped ones. */
 export interface ObjectRef {
   namespace?: string;
   name: string;
@@ -33,23 +33,23 @@ export interface ObjectRef {
 export interface WriteOptions {
   dryRun?: boolean;
   subresource?: '' | 'status';
-  /** Members that the schema of a custom object does not know are refused, not pruned. */
+  /** Rejects unknown fields of a custom object instead of pruning them. */
   strict?: boolean;
-  /** Called before anything is stored, with what would be and what was; throws ApiError to refuse. */
+  /** Called before the write with the new and old object; throws ApiError to reject it. */
   review?: DeleteOptions['review'];
 }
 
 export interface DeleteResult {
   object: KubeObject;
-  /** False when the object is still stored, marked for deletion. */
+  /** False if the object is still stored and marked for deletion. */
   removed: boolean;
 }
 
-/** Takes part in writes: custom schemas refuse an object, owners' deletions reach their dependents. */
+/** Hooks of writes: validation by custom schemas, garbage collection. */
 export interface WriteHooks {
-  /** The object to store in place of this one (defaults set, unknown members gone). Throws ApiError to refuse. */
+  /** The object to store (with defaults, without unknown fields). Throws ApiError to reject it. */
   admit(def: ResourceDef, object: KubeObject, strict: boolean): KubeObject;
-  /** Called before an object is deleted whose dependents are to stay. */
+  /** Called before the deletion of an object whose dependents stay. */
   orphan(uid: string): void;
 }
 
@@ -104,7 +104,7 @@ export class Operations {
     return fromStored(def, options.dryRun ? object : this.store.put(def.storage, key, object));
   }
 
-  /** Replaces. The second value says whether the object was created by this call. */
+  /** Replaces an object. The second value is true if the object was created. */
   update(
     resource: string | ResourceDef,
     ref: ObjectRef,
@@ -161,7 +161,7 @@ export class Operations {
     return { object: fromStored(def, marked), removed: true };
   }
 
-  /** Deletes everything that a list would show; returns what it showed. */
+  /** Deletes all objects of a list; returns the list. */
   deleteCollection(
     resource: string | ResourceDef,
     namespace: string,

@@ -1,10 +1,9 @@
-// The three kinds of patch: JSON merge patch (RFC 7396), JSON patch (RFC 6902), and strategic merge patch.
-//
-// Strategic patches need to know which lists merge by which key. That is known here for the lists of the resources
-// that the stand-in serves (`mergeKeys`); any other list is replaced as a whole, as a merge patch would (a node's taints
-// among them).
-// Pure: inputs are never changed. Patches too long or too deep are refused by the body limit of the HTTP layer.
-
+/**
+ * Patches: JSON merge patch (RFC 7396), JSON patch (RFC 6902) and strategic merge patch. Strategic
+ * patches need the merge keys of lists: `mergeKeys` has those of the served resources; other lists
+ * are replaced (a node's taints among them). Pure: inputs are never changed. The HTTP layer limits
+ * the size.
+ */
 import { ApiError, badRequest } from '../errors.ts';
 import { isObject, type JsonObject, sameJson, thaw } from '../types.ts';
 
@@ -12,7 +11,7 @@ export const mergePatchType = 'application/merge-patch+json';
 export const jsonPatchType = 'application/json-patch+json';
 export const strategicPatchType = 'application/strategic-merge-patch+json';
 
-/** More operations than this in one JSON patch are refused, as a real server refuses them. */
+/** Limit of operations in one JSON patch, as on a real server. */
 export const maxJsonPatchOperations = 10_000;
 
 /** RFC 7396: null removes, objects merge, everything else replaces. */
@@ -26,7 +25,10 @@ export function applyMergePatch(target: unknown, patch: unknown): unknown {
   return result;
 }
 
-/** Field name of a list → key by which its items merge; `''` means a list of plain values merged as a set. */
+/**
+ * Field name of a list → key by which its items merge; `''` means a list of plain values merged as
+ * a set.
+ */
 const mergeKeys: { [field: string]: string } = {
   conditions: 'type',
   containers: 'name',
@@ -50,7 +52,10 @@ const mergeKeys: { [field: string]: string } = {
   podCIDRs: '',
 };
 
-/** Strategic merge patch for built-in kinds. Directives: `$patch` replace or delete, `$deleteFromPrimitiveList/x`, `$setElementOrder/x`. */
+/**
+ * Strategic merge patch for built-in kinds. Directives: `$patch` replace or delete,
+ * `$deleteFromPrimitiveList/x`, `$setElementOrder/x`.
+ */
 export function applyStrategicPatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return thaw(patch);
   if (patch['$patch'] === 'replace') return withoutDirectives(patch);
@@ -105,7 +110,10 @@ function withoutDirectives(value: unknown): unknown {
   return Object.fromEntries(kept.map(([key, member]) => [key, withoutDirectives(member)]));
 }
 
-/** RFC 6902. Throws 422 when an operation does not apply (a `test` that fails among them), 400 for no patch at all. */
+/**
+ * RFC 6902. Throws 422 if an operation does not apply (a failed `test` included), 400 for an
+ * invalid patch.
+ */
 export function applyJsonPatch(target: unknown, patch: unknown): unknown {
   if (!Array.isArray(patch)) throw badRequest('error decoding patch: a JSON patch is a list of operations');
   if (patch.length > maxJsonPatchOperations) {

@@ -1,7 +1,7 @@
-// From what a client sent to what may be stored: metadata the server owns, the split of spec and status, validation.
-//
-// Pure: time and ids come in. Errors are the Status that a real server gives; nothing is stored here.
-
+/**
+ * Prepares a client's object for the store: server-owned metadata, split of spec and status,
+ * validation. Pure: time and ids are passed in. Errors are the Status of a real server.
+ */
 import { badRequest, conflict, invalid, staleUpdate } from '../errors.ts';
 import { badValue, forbiddenField, labelCauses, nameCauses } from '../kinds/names.ts';
 import { nameSuffix } from '../kinds/pods.ts';
@@ -51,7 +51,7 @@ export function prepareCreate(def: ResourceDef, input: ObjectInput, birth: Birth
   return object;
 }
 
-/** What of the metadata a client may choose. */
+/** The metadata that a client may set. */
 function ownedByClient(sent: Partial<ObjectMeta>): Partial<ObjectMeta> {
   const { generateName, labels, annotations, finalizers, ownerReferences } = sent;
   const kept = { generateName, labels, annotations, finalizers, ownerReferences };
@@ -118,7 +118,7 @@ function checkIdentity(def: ResourceDef, next: KubeObject, current: KubeObject, 
   if (sent.resourceVersion !== resourceVersion) throw conflict(def, name, staleUpdate);
 }
 
-/** Status is written through /status alone where a kind has it, and /status writes nothing else of substance. */
+/** Only /status writes the status of kinds that separate it, and it writes nothing else. */
 function splitStatus(def: ResourceDef, next: KubeObject, current: KubeObject, subresource: string): KubeObject {
   if (subresource === 'status') {
     if (def.custom) return { ...thaw(current), status: next.status };
@@ -138,7 +138,7 @@ function splitStatus(def: ResourceDef, next: KubeObject, current: KubeObject, su
   return merged;
 }
 
-/** A pod's quality class is decided once, at creation. */
+/** A pod's QoS class is set at creation. */
 function statusOf(next: KubeObject, current: KubeObject): KubeObject['status'] {
   const qosClass = current.kind === 'Pod' ? current.status?.['qosClass'] : undefined;
   return qosClass === undefined ? next.status : { ...next.status, qosClass };
@@ -152,7 +152,7 @@ function finalizerCauses(next: KubeObject, current: KubeObject) {
   return [forbiddenField('metadata.finalizers', 'no new finalizers can be added if the object is being deleted')];
 }
 
-/** What counts for the generation: everything but metadata and status. */
+/** The part that the generation counts: everything except metadata and status. */
 function substance(object: KubeObject): object {
   const { metadata: _, status: __, ...rest } = object;
   return rest;
