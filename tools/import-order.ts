@@ -1,9 +1,9 @@
 /**
  * Order of imports inside apps and libraries: the table of rooms, and the search for cycles.
  *
- * A room is a folder below `src`, or a single file of `src` by its name; `.` holds the other files of
- * `src`. A file imports from its own room and from rooms listed after it. A cycle is a set of files
- * that reach each other by imports, type imports included.
+ * A room is a folder below `src`, or a single file of `src` by its name; `.` holds the other files
+ * of `src`. A file imports from its own room and from rooms listed after it. A cycle is a set of
+ * files that reach each other by imports, type imports included.
  */
 
 /** Rooms by `src` folder, from the top down. A folder that is not listed has no order yet. */
@@ -154,7 +154,10 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
 /** Imported files by file, both relative to the workspace. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>;
 
-/** Sets of files that reach each other, each sorted, in the order of their first file. Tarjan's algorithm. */
+/**
+ * Sets of files that reach each other, each sorted, in the order of their first file. Tarjan's
+ * algorithm.
+ */
 export function cyclesOf(graph: ImportGraph): string[][] {
   const index = new Map<string, number>();
   const low = new Map<string, number>();

@@ -1,4 +1,5 @@
-// House rules that a machine can hold: import direction, file size, one pin per dependency, and words that do not belong here.
+// House rules that a machine can hold: import direction, file size, one pin per dependency, and
+// words that do not belong here.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -86,7 +87,8 @@ describe('tidy', () => {
     expect(source.filter((f) => marker.test(read(f)))).toEqual([]);
   });
 
-  // Such a skip has no words: what did not run would look like what passed, and fails the run in CI (closing-reporter.ts).
+  // Such a skip has no words: what did not run would look like what passed, and fails the run in CI
+  // (closing-reporter.ts).
   const wordless = /(?<![\w.])(?:describe|it|test|suite)(?:\.\w+)*\.(?:skip|skipIf|runIf|todo)\b|\bskip\(\s*\)/;
   it('skips - every skipped test says why: context.skip with a reason', () => {
     // This file has the examples below.

@@ -1,11 +1,11 @@
-/** docs/reference/commands.md: the help of every command, as the program writes it. */
+/** docs/reference/commands.md: the help of every command, as printed. */
 import type { Command } from 'commander';
 import { makeProgram } from '../../apps/cli/src/run.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';
 import { page, section } from './markdown.ts';
 
 const WIDTH = 100;
-/** Every command has these; they are told once. */
+/** Common flags of every command, shown once. */
 const BUS_FLAGS = /\nBus:\n(?: {2}.*\n)+/g;
 
 export interface CommandHelp {

@@ -1,4 +1,7 @@
-/** docs/reference/config.md: what may stand under each key of `bailiff_config`, from the schemas by which it is checked. Pure. */
+/**
+ * docs/reference/config.md: the fields of each key of `bailiff_config`, from the validating
+ * schemas. Pure.
+ */
 import {
   CONFIG_KINDS,
   CONFIG_SCOPES,
@@ -44,7 +47,7 @@ export function fieldTable(fields: readonly Field[]): string {
   return table(['field', 'type', 'default', 'what'], rows);
 }
 
-/** Scopes of which the schema is the same stand together. */
+/** Groups scopes with the same schema. */
 function sameSchemas(kind: ConfigKind): { scopes: ConfigScope[]; schema: ReturnType<typeof schemaFor> }[] {
   const groups = new Map<string, { scopes: ConfigScope[]; schema: ReturnType<typeof schemaFor> }>();
   for (const scope of scopesOf(kind)) {
@@ -77,13 +80,13 @@ function kindSection(kind: ConfigKind): string {
   return section(kind, ABOUT[kind], `Scopes: ${codes(scopesOf(kind))}.`, ...parts);
 }
 
-/** Fields that all variants have alike. */
+/** Fields that all variants share. */
 function sharedOf(variants: readonly Field[][]): Field[] {
   const texts = variants.map((fields) => new Set(fields.map((field) => JSON.stringify(field))));
   return (variants[0] ?? []).filter((field) => texts.every((set) => set.has(JSON.stringify(field))));
 }
 
-/** Every field of every kind, with where it stands; for the test that none is without a word. */
+/** Every field of every kind with its location, for the test of missing descriptions. */
 export function everyConfigField(): { kind: ConfigKind; field: Field }[] {
   return CONFIG_KINDS.flatMap((kind) =>
     scopesOf(kind).flatMap((scope) =>

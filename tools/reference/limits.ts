@@ -1,4 +1,7 @@
-/** docs/reference/limits.md: the limits of strings and lists in messages, and a node's memory quota in the correlator. */
+/**
+ * docs/reference/limits.md: the limits of strings and lists in messages, and a node's memory quota
+ * in the correlator.
+ */
 import { NODE_QUOTAS } from '@bailiff/correlation';
 import {
   captureAnswer,

@@ -1,4 +1,4 @@
-/** docs/reference/metrics.md: what each app tells Prometheus, as it declares it. */
+/** docs/reference/metrics.md: the declared metrics of each app. */
 import type { MetricDeclaration } from '@bailiff/service';
 import { appMetrics, processMetrics } from '../app-metrics.ts';
 import { code, codes, page, section, table } from './markdown.ts';

@@ -1,4 +1,4 @@
-/** The pages of docs/reference, each with what makes it. */
+/** The pages of docs/reference with their generators. */
 import { commandsPage } from './commands.ts';
 import { configPage } from './config-keys.ts';
 import { errorsPage } from './errors.ts';
@@ -48,7 +48,7 @@ const PAGES: readonly Page[] = [
   { file: 'commands.md', about: 'the `bailiff` command and its help', make: commandsPage },
 ];
 
-/** All files of the reference by name, an index among them. */
+/** All files of the reference by name, with an index. */
 export async function referencePages(): Promise<Map<string, string>> {
   const made = await Promise.all(PAGES.map(async ({ file, make }) => [file, await make()] as const));
   const index = page('Reference', 'Made from the code by `npm run reference`; a test holds it current.', [

@@ -1,4 +1,7 @@
-/** docs/reference/streams.md: streams, buckets and consumers with their limits, as they are made. Pure but for the comments of topology.ts. */
+/**
+ * docs/reference/streams.md: streams, buckets and consumers with their limits, as created. Pure
+ * except reading the comments of topology.ts.
+ */
 import * as topology from '@bailiff/bus';
 import { bytes, code, codes, nanos, page, section, table } from './markdown.ts';
 import { commentText, readSource } from './source-text.ts';
@@ -47,7 +50,7 @@ function bucketRows(): string[][] {
   ]);
 }
 
-/** Limits of topology.ts that have a reason: `/** reason *\/ export const NAME = …`. */
+/** Limits of topology.ts with a reason: `/** reason *\/ export const NAME = …`. */
 function limitRows(): string[][] {
   const values = topology as unknown as Record<string, unknown>;
   const text = readSource('libs/bus/src/topology/topology.ts');

@@ -1,4 +1,7 @@
-/** docs/reference/subjects.md: every subject, and who may publish, read and subscribe what. Made by the functions that write subjects and permissions. */
+/**
+ * docs/reference/subjects.md: every subject, and the identities that may publish, read and
+ * subscribe it. Uses the functions that create subjects and permissions.
+ */
 import assert from 'node:assert';
 import {
   ACCOUNTS,
@@ -30,12 +33,12 @@ const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
 
 interface SubjectForm {
   form: string;
-  /** One of this form, as the code writes it. */
+  /** An example as the code writes it. */
   example: string;
   holds: string;
 }
 
-/** Each form that `parseSubject` knows, once. */
+/** Each form of `parseSubject` once. */
 export const SUBJECTS: readonly SubjectForm[] = [
   {
     form: `${ROOT}.violations.<partition>.<node>.<kind>`,
@@ -80,7 +83,7 @@ export const SUBJECTS: readonly SubjectForm[] = [
   },
 ];
 
-/** As nats-server matches. */
+/** Matches like nats-server. */
 export function matches(pattern: string, subject: string): boolean {
   const [want, have] = [pattern.split('.'), subject.split('.')];
   for (const [index, token] of want.entries()) {
@@ -133,7 +136,7 @@ interface Rights {
   subscribes: string[];
 }
 
-/** What an allow-list comes to. */
+/** Result of an allow-list. */
 export function rightsOf(identity: Identity): Rights {
   const { publish, subscribe } = permissionsFor(identity);
   const allow = publish.allow.map(formOf);
