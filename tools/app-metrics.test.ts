@@ -9,7 +9,7 @@ const UNBOUNDED = /^(pod|uid|namespace|node|container|address|ip|mac|verdict|tas
 /** Units of histograms; others are no base units. */
 const UNIT = /_(seconds|bytes)$/;
 
-it('metrics - every app but the command tells some', () => {
+it('metrics - every app except the command has some', () => {
   expect([...APPS.keys()]).toEqual(
     expect.arrayContaining(['bus-auth', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay']),
   );

@@ -11,7 +11,7 @@ import { leftBehind, look } from './left-behind.ts';
 /** Creates a leftover and returns the function that reverts it. */
 type Left = () => (() => unknown) | Promise<() => unknown>;
 
-const LEFT: Record<string, [told: RegExp, Left]> = {
+const LEFT: Record<string, [pattern: RegExp, Left]> = {
   'a loop that never waits': [
     /^Immediate: /,
     () => {
@@ -67,12 +67,12 @@ const LEFT: Record<string, [told: RegExp, Left]> = {
   ],
 };
 
-it.each(Object.keys(LEFT))('left behind - %s is told, until it is put back', async (name) => {
-  const [told, leave] = LEFT[name] as [RegExp, Left];
+it.each(Object.keys(LEFT))('left behind - %s is reported until it is reverted', async (name) => {
+  const [pattern, leave] = LEFT[name] as [RegExp, Left];
   const before = look();
   const putBack = await leave();
   try {
-    expect(leftBehind(before, look())).toEqual([expect.stringMatching(told)]);
+    expect(leftBehind(before, look())).toEqual([expect.stringMatching(pattern)]);
   } finally {
     await putBack();
   }

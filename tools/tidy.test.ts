@@ -105,7 +105,7 @@ describe('tidy', () => {
     ['a.ts', "import { QuietLog } from './quiet-log.ts';", ['QuietLog', 'quiet-log']],
     ['a.md', 'it had its say, as was said, and is owed\nanew', ['had its say', 'was said', 'owed', 'anew']],
     ['a.ts', 'allowed, allowedNames, followed, untold, a typed-row-pool, keepers', []],
-    ['a.ts', "uid of the user nobody, spawn('su', ['nobody'])", []],
+    ['a.ts', "uid of the user nobody, spawn('su', ['nobody']), owed-3-30.json", []],
   ])('words - %s: %s', (file, text, words) => {
     expect(retiredIn(file, text).map(({ word }) => word)).toEqual(words);
   });

@@ -43,7 +43,7 @@ const PAGES: readonly Page[] = [
     make: configPage,
   },
   { file: 'processes.md', about: 'flags and environment of every app', make: processesPage },
-  { file: 'metrics.md', about: 'what each app tells Prometheus', make: metricsPage },
+  { file: 'metrics.md', about: 'the metrics of each app', make: metricsPage },
   { file: 'errors.md', about: 'exit codes, error codes, reasons of refusals', make: errorsPage },
   { file: 'commands.md', about: 'the `bailiff` command and its help', make: commandsPage },
 ];

@@ -135,16 +135,16 @@ export class CError extends Error {
     expect(cell('a | b\n c')).toBe('a \\| b c');
   });
 
-  it('subjects - each form has an example that the code reads, and every form that it reads is told', () => {
+  it('subjects - each form has an example that the code reads, and every form that it reads is listed', () => {
     const kinds = SUBJECTS.map(({ form, example }) => {
       const pattern = form.replaceAll(/<[^>]*>/g, '*');
       expect([form, matches(pattern, example)]).toEqual([form, true]);
       return parseSubject(example)?.what;
     });
     const source = readSource('libs/bus/src/topology/subjects.ts');
-    const told = [...source.matchAll(/^ {2}\| \{ what: '(\w+)'/gm)].map(([, what]) => what);
-    expect(told.length).toBeGreaterThan(5);
-    expect(kinds.sort()).toEqual(told.sort());
+    const listed = [...source.matchAll(/^ {2}\| \{ what: '(\w+)'/gm)].map(([, what]) => what);
+    expect(listed.length).toBeGreaterThan(5);
+    expect(kinds.sort()).toEqual(listed.sort());
   });
 
   it('rights - of a reader: three streams and no word of its own; of a collector: its own node', () => {

@@ -74,7 +74,7 @@ export const SUBJECTS: readonly SubjectForm[] = [
   {
     form: `${ROOT}.push.<bucket>.<key>`,
     example: pushSubject('bailiff_pods', 'node-a_example'),
-    holds: 'a new value of a key, to whoever listens; kept by no stream',
+    holds: 'a new value of a key, for live subscribers; in no stream',
   },
   {
     form: `${ROOT}.capture.<node>`,

@@ -46,7 +46,7 @@ static void read_marker(const char *hex, struct marker *marker)
 	marker->length = digits / 2;
 }
 
-/* Takes what waits in the socket; returns how many frames matched. */
+/* Reads all queued frames; returns how many frames matched. */
 static long drain(int fd, struct marker *markers, int held)
 {
 	uint8_t frame[MAX_FRAME];
@@ -63,7 +63,7 @@ static long drain(int fd, struct marker *markers, int held)
 			return matched;
 		if (length < 0)
 			fail("receive");
-		/* A packet socket also sees what this host sends; that is not landing. */
+		/* A packet socket also receives sent frames, which did not land. */
 		if (from.sll_pkttype == PACKET_OUTGOING)
 			continue;
 		for (int i = 0; i < held; i++) {
@@ -75,7 +75,7 @@ static long drain(int fd, struct marker *markers, int held)
 	}
 }
 
-/* Takes what comes until nothing that matches has come for QUIET_MS. */
+/* Reads frames until no match arrived for QUIET_MS. */
 static void drain_until_quiet(int fd, struct marker *markers, int held)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLIN };

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-/* Exit statuses: 0 done, 1 an operating error (told on stderr), 2 wrong arguments. */
+/* Exit statuses: 0 done, 1 an operating error (text on stderr), 2 wrong arguments. */
 #define EXIT_USAGE 2
 
 /* Largest frame that send takes and count looks at, in bytes: an Ethernet frame of a 1500-byte link with two VLAN tags. */

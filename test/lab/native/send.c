@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Bound of the frames held; a demo uses four, a fuzz corpus some hundreds. */
+/* Limit of frames in memory; a demo uses four, a fuzz corpus some hundreds. */
 #define MAX_FRAMES 4096
 /* A progress line at most this often, and this many retries of a full queue before the frame counts as refused. */
 #define REPORT_EVERY_NS 200000000LL

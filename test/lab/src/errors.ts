@@ -51,14 +51,14 @@ const NOT_PERMITTED = new Set(['EACCES', 'EPERM']);
  * Prints an error of a command and returns its exit code; expected errors without a stack. @param
  * debug print the stack
  */
-export function tellError(error: unknown, command: string, debug: boolean): { text: string; exitCode: number } {
+export function reportError(error: unknown, command: string, debug: boolean): { text: string; exitCode: number } {
   const { message, stack, code } = error as Partial<Error> & { code?: unknown };
-  const said = `${command}: ${message ?? String(error)}`;
+  const text = `${command}: ${message ?? String(error)}`;
   const trace = debug ? `\n${stack ?? ''}` : '';
-  if (error instanceof LabError) return { text: said + trace, exitCode: error.exitCode };
-  if (NOT_PERMITTED.has(String(code))) return { text: `${said}\nit needs root${trace}`, exitCode: 4 };
-  const hint = debug ? '' : '\nthis was not expected: run it again with BAILIFF_DEBUG=1 and report what it shows';
-  return { text: said + hint + trace, exitCode: 1 };
+  if (error instanceof LabError) return { text: text + trace, exitCode: error.exitCode };
+  if (NOT_PERMITTED.has(String(code))) return { text: `${text}\nit needs root${trace}`, exitCode: 4 };
+  const hint = debug ? '' : '\nunexpected error: run it again with BAILIFF_DEBUG=1 and report the output';
+  return { text: text + hint + trace, exitCode: 1 };
 }
 
 /** True if the user requested stacks. */

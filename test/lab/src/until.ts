@@ -24,11 +24,11 @@ export async function until<T>(
 ): Promise<T> {
   const deadline = performance.now() + options.timeoutMs;
   for (;;) {
-    if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', `gave up waiting for ${what}`);
+    if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', `stopped waiting for ${what}`);
     const answer = await probe();
     if ('value' in answer) return answer.value;
     if (performance.now() >= deadline) {
-      throw new LabError('LAB_NOT_READY', `${what}: not after ${options.timeoutMs} ms; last seen: ${answer.seen}`);
+      throw new LabError('LAB_NOT_READY', `${what}: not within ${options.timeoutMs} ms; last state: ${answer.seen}`);
     }
     await delay(options.everyMs ?? 25, undefined, { signal: options.signal }).catch(() => undefined);
   }

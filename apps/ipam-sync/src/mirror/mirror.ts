@@ -175,9 +175,9 @@ export class PolicyMirror {
 
   /** The version that this process wrote, until the informer shows a newer one. */
   #newest(resource: MirroredResource): MirroredResource {
-    const told = this.#patched.get(resource.uid);
-    if (!told || told.generation !== resource.generation) return resource;
-    return isNewer(told.resourceVersion, resource.resourceVersion) ? told : resource;
+    const patched = this.#patched.get(resource.uid);
+    if (!patched || patched.generation !== resource.generation) return resource;
+    return isNewer(patched.resourceVersion, resource.resourceVersion) ? patched : resource;
   }
 
   #prune(resources: readonly MirroredResource[]): void {

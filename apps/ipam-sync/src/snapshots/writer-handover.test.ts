@@ -23,8 +23,8 @@ class RemoteBucket {
     const about = { timestampMicros: 0, deleted: value === null, injected: false, header: () => '' };
     const entry: KvEntry = { key, value: bytes, revision, ...about };
     this.entries.set(key, entry);
-    const told = value === null ? null : (JSON.parse(value) as { revision: number; pods: { uid: number }[] });
-    this.log.push({ key, by, pods: told?.pods[0]?.uid ?? null, snapshotRevision: told?.revision ?? 0 });
+    const snapshot = value === null ? null : (JSON.parse(value) as { revision: number; pods: { uid: number }[] });
+    this.log.push({ key, by, pods: snapshot?.pods[0]?.uid ?? null, snapshotRevision: snapshot?.revision ?? 0 });
     for (const watcher of this.#watchers) watcher(entry);
     return revision;
   }

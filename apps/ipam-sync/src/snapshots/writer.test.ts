@@ -62,10 +62,10 @@ const snapshot = (nodeName: string, ...uids: string[]) =>
 
 function begin(bucket: ModelBucket, plans: Record<string, Snapshot>, change: Partial<WriterOptions> = {}) {
   const term = new AbortController();
-  const told: string[] = [];
+  const failures: string[] = [];
   const writer = new SnapshotWriter({
     bucket,
-    onFailure: ({ code }) => told.push(code),
+    onFailure: ({ code }) => failures.push(code),
     plan: (key) => plans[key] ?? null,
     keys: () => Object.keys(plans),
     isLeader: () => true,
@@ -77,7 +77,7 @@ function begin(bucket: ModelBucket, plans: Record<string, Snapshot>, change: Par
   const running = writer.run(term.signal);
   return {
     writer,
-    told,
+    failures,
     settle: () => waitFor(() => writer.settled, { state: () => writer.stats }),
     async end() {
       term.abort();
@@ -181,7 +181,7 @@ describe('writer', () => {
     await waitFor(() => bucket.stored('n1'));
     await run.settle();
     expect(run.writer.stats).toMatchObject({ writes: 1, failures: 3 });
-    expect(run.told).toEqual(['BUS_UNREACHABLE', 'BUS_TIMEOUT', 'BUS_FULL']);
+    expect(run.failures).toEqual(['BUS_UNREACHABLE', 'BUS_TIMEOUT', 'BUS_FULL']);
     await run.end();
   });
 

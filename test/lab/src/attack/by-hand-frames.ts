@@ -43,7 +43,7 @@ export interface HandFrame {
 }
 
 /** An unused, locally administered MAC. */
-const NOBODYS_MAC = '02:ba:d0:00:00:01';
+const UNUSED_MAC = '02:ba:d0:00:00:01';
 const DHCP_SERVER = 67;
 const DHCP_CLIENT = 68;
 const ALL_NODES = 'ff02::1';
@@ -67,8 +67,8 @@ export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandF
       };
     case 'source-mac':
       return {
-        frame: udp4Frame({ fromMac: NOBODYS_MAC, toMac, from: ip4, to: victim4 }, text),
-        words: `from the MAC ${NOBODYS_MAC}`,
+        frame: udp4Frame({ fromMac: UNUSED_MAC, toMac, from: ip4, to: victim4 }, text),
+        words: `from the MAC ${UNUSED_MAC}`,
       };
     case 'arp-sender':
       return {

@@ -54,7 +54,7 @@ export function podMeant<P extends Pick<LabPodInfo, 'namespace' | 'name' | 'uid'
   const [pod, ...others] = found;
   const known = (some: readonly P[]) => some.slice(0, 12).map(fullName).join(', ') || 'none';
   if (!pod) throw new LabError('LAB_NOT_FOUND', `no pod "${text}" runs in the lab; there are ${known(pods)}`);
-  if (others.length > 0) throw new LabError('LAB_AMBIGUOUS', `"${text}" means ${known(found)}: say one of them`);
+  if (others.length > 0) throw new LabError('LAB_AMBIGUOUS', `"${text}" means ${known(found)}: name one of them`);
   return pod;
 }
 

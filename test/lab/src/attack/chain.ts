@@ -12,7 +12,7 @@ import type { LabPodInfo } from '../state/state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { until } from '../until.ts';
 import { type BusTally, watchBus } from './bus-tally.ts';
-import { Owned } from './cleanup-stack.ts';
+import { CleanupStack } from './cleanup-stack.ts';
 import { kernelDrops, kernelDropsOf } from './kernel-count.ts';
 import type { AttackVector } from './plan.ts';
 import { Attack, planIn } from './run.ts';
@@ -175,13 +175,13 @@ export async function chainRun(
   cast: Cast,
   options: { onProgress?: (progress: ChainProgress) => void; signal?: AbortSignal } = {},
 ): Promise<ChainOutcome> {
-  await using parts = new Owned();
+  await using parts = new CleanupStack();
   const innocents = lab.pods().filter((pod) => pod.uid !== cast.attacker.uid);
-  const bus = parts.adopt(await lab.bus('cli'), (each) => each.close());
-  const watch = parts.adopt(watchBus(bus, cast.attacker.uid), (each) => each.stop());
-  const deletion = parts.adopt(watchDeletion(lab, cast.attacker), (each) => each.stop());
+  const bus = parts.register(await lab.bus('cli'), (each) => each.close());
+  const watch = parts.register(watchBus(bus, cast.attacker.uid), (each) => each.stop());
+  const deletion = parts.register(watchDeletion(lab, cast.attacker), (each) => each.stop());
   const start = async (from: LabPodInfo, to: LabPodInfo) =>
-    parts.adopt(await Talk.start(lab, from.uid, to.uid), (talk) => talk.finish());
+    parts.register(await Talk.start(lab, from.uid, to.uid), (talk) => talk.finish());
   const own = await start(cast.attacker, cast.far);
   const others = [await start(cast.victim, cast.claimed), await start(cast.far, cast.victim)];
   const talks = [own, ...others];
@@ -192,7 +192,7 @@ export async function chainRun(
     dropped = await kernelDrops(lab, cast.attacker.uid);
   });
   const shape = { rate: RATE, count: MAX_FRAMES };
-  const attack = parts.adopt(await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), shape), (each) =>
+  const attack = parts.register(await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), shape), (each) =>
     each.abort(),
   );
   const report = () => options.onProgress?.(progressOf(attack, watch.tally, talks));

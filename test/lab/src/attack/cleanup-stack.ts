@@ -1,9 +1,9 @@
 /** Resources of a run, released last in first out. Node 20 has no AsyncDisposableStack. */
-export class Owned implements AsyncDisposable {
+export class CleanupStack implements AsyncDisposable {
   #steps: (() => Promise<unknown>)[] = [];
 
   /** Registers a value with its release function; returns the value. */
-  adopt<T>(value: T, end: (value: T) => Promise<unknown>): T {
+  register<T>(value: T, end: (value: T) => Promise<unknown>): T {
     this.#steps.push(() => end(value));
     return value;
   }

@@ -4,7 +4,7 @@ import type { LabOptions } from '../plan.ts';
 import { optionFlags, parseLabArgs } from './args.ts';
 
 describe('args', () => {
-  it('up - every flag is taken', () => {
+  it('up - accepts every flag', () => {
     const what = 'up --nodes 3 --pods 4 --cni ptp --unguarded --enforce --no-replace --siem --bus-auth';
     const argv = `${what} --detach --json --lab abc`.split(' ');
     expect(parseLabArgs(argv)).toEqual({
@@ -25,7 +25,7 @@ describe('args', () => {
     });
   });
 
-  it('up - the process that stays is told the same options', () => {
+  it('up - the detached process gets the same options', () => {
     const request = parseLabArgs('up --nodes 1 --pods 7 --cni ptp --enforce --no-replace --siem --bus-auth'.split(' '));
     const again = parseLabArgs(['supervise', ...optionFlags((request as { options: LabOptions }).options)]);
     expect(again).toMatchObject({ options: (request as { options: unknown }).options });
@@ -39,7 +39,7 @@ describe('args', () => {
     expect(parseLabArgs(['--help'])).toEqual({ command: 'help' });
   });
 
-  it('attack - which pod, which vectors, how many', () => {
+  it('attack - pod, vectors and count', () => {
     const attack = { command: 'attack', pod: 'web-0', count: 20, rate: 100, vectors: ['ipv4-source'] };
     expect(parseLabArgs(['attack', 'web-0'])).toMatchObject(attack);
     const argv = 'attack web-0 --vector arp-sender,nd-target --count 5 --rate 7 --json --lab abc'.split(' ');
@@ -49,13 +49,13 @@ describe('args', () => {
   });
 
   it.each([
-    [['attack'], /from which pod/],
+    [['attack'], /the attacking pod is missing/],
     [['attack', 'web-0', 'web-1'], /no argument "web-1"/],
     [['attack', 'web-0', '--vector', 'foo'], /--vector: "foo" is none of ipv4-source, /],
     [['attack', 'web-0', '--count', '0'], /--count must be a whole number from 1/],
     [['attack', 'web-0', '--rate', '999999'], /--rate must be a whole number from 1/],
     [['up', '--vector', 'all'], /no flag --vector/],
-    [[], /which command/],
+    [[], /a command is missing/],
     [['sideways'], /not a lab command/],
     [['constructor'], /not a lab command/],
     [['up', 'now'], /no argument "now"/],
@@ -67,7 +67,7 @@ describe('args', () => {
     [['down', '--lab', '../..'], /^--lab: .*not a lab's id: 2 to 16 lower-case letters/],
     [['down', '--id', '../..'], /^--id: .*not a lab's id/],
     [['down', '--lab', 'abc', '--id', 'abc'], /exclude each other/],
-    [['up', '--unknown'], /^there is no flag --unknown\n\(bailiff lab --help/],
+    [['up', '--unknown'], /^there is no flag --unknown\n\(see bailiff lab --help/],
     [['up', '--nodes'], /^--nodes needs a value/],
     [['up', '--nodes', '--detach'], /^--nodes needs a value/],
     [['up', '--detach=yes'], /^--detach takes no value/],

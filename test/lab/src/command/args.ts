@@ -107,7 +107,7 @@ function wholeNumber(text: string | undefined, fallback: number, flag: string): 
 }
 
 function attackOf(pod: string | undefined, values: { vector?: string; count?: string; rate?: string }): HandAttack {
-  if (pod === undefined) throw usage('attack from which pod? bailiff lab attack POD');
+  if (pod === undefined) throw usage('the attacking pod is missing: bailiff lab attack POD');
   const count = wholeNumber(values.count, DEFAULT_ATTACK.count, '--count');
   const rate = wholeNumber(values.rate, DEFAULT_ATTACK.rate, '--rate');
   if (count < 1 || count > MAX_COUNT)
@@ -139,7 +139,7 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND);
   const [command, ...rest] = positionals;
   if (values.help || command === 'help') return { command: 'help' };
-  if (command === undefined) throw usage('which command? up, down, list, info or attack');
+  if (command === undefined) throw usage('a command is missing: up, down, list, info or attack');
   if (!Object.hasOwn(TAKES, command)) throw usage(`"${command}" is not a lab command`);
   const taken = command === 'attack' ? 1 : 0;
   if (rest.length > taken) throw usage(`${command} takes no argument "${rest[taken]}"`);

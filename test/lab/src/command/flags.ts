@@ -40,4 +40,4 @@ export function parseFlags<T extends FlagTable>(
 
 /** A usage error with the command that shows the help. */
 export const wrongUse = (message: string, command: string) =>
-  new LabError('LAB_USAGE', `${message}\n(${command} --help shows how it is used)`);
+  new LabError('LAB_USAGE', `${message}\n(see ${command} --help)`);

@@ -24,7 +24,7 @@ const options = { nodes: 2, podsPerNode: 1, cni: 'bridge', unguarded: false, enf
   typeof upReport
 >[1];
 
-it('lab - what it says of itself is not broken at 80 columns, and its pods have their namespaces where they fit', () => {
+it('lab - the report fits into 80 columns, with namespaces of pods if they fit', () => {
   const narrow = upReport(info, options, true, TERMINAL);
   const attacked = attackReport({
     ...{ attacker: info.pods[1]!, victim: info.pods[0]!, vectors: ['ipv4-source'] as const },

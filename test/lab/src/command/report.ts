@@ -18,10 +18,10 @@ function podTable(info: LabInfo, width: number): string {
 /** @param width of the terminal; all lines fit into 80 columns */
 export function upReport(info: LabInfo, options: LabOptions, detached: boolean, width: number): string {
   const guard = options.unguarded ? 'UNGUARDED: nothing is attached' : 'Every pod interface is guarded';
-  const answers = options.enforce ? 'verdicts are answered for real' : 'answers are dry runs';
+  const responses = options.enforce ? 'responses are executed' : 'responses are dry runs';
   return [
     `Lab ${info.id} is up: ${counted(info.nodes.length, 'node')}, ${counted(info.pods.length, 'pod')}.`,
-    `${guard}; ${answers}.`,
+    `${guard}; ${responses}.`,
     '',
     podTable(info, width),
     ...(info.pods.length > MAX_PODS_SHOWN ? [`… and ${info.pods.length - MAX_PODS_SHOWN} more`] : []),
@@ -43,15 +43,15 @@ export function upReport(info: LabInfo, options: LabOptions, detached: boolean, 
 export function attackReport(outcome: HandOutcome): string {
   const { attacker, victim, vectors, words, sent, landed, cutOff } = outcome;
   const pod = fullName(attacker);
-  const says = vectors.map((vector, index) => [`  ${vector}`, words[index] ?? '']);
+  const rows = vectors.map((vector, index) => [`  ${vector}`, words[index] ?? '']);
   return [
     `${pod} on ${attacker.node} forged ${counted(sent, 'packet')}`,
     `towards ${fullName(victim)}; ${landed} landed there.`,
-    ...(cutOff ? ['The pod was stopped before it had sent all that it was to send.'] : []),
+    ...(cutOff ? ['The pod was stopped before it had sent all packets.'] : []),
     '',
-    table(says),
+    table(rows),
     '',
-    'What came of it:',
+    'Results:',
     `  npx bailiff events --pod ${pod}`,
     `  npx bailiff explain ${pod}`,
     '',

@@ -53,11 +53,11 @@ export async function escapeAct({ say, live, signal }: EscapeActOptions): Promis
   const contain = compileProgram(path.join(CHECKOUT, 'test/lsm/programs/contain.c'), { flags: ['-static'] });
   const attack = compileProgram(path.join(import.meta.dirname, 'escape.c'), { flags: ['-static'] });
   let outcome: EscapeOutcome | null = null;
-  const reader = new EscapeReader((told) => {
-    if ('outcome' in told) outcome = told.outcome;
-    else if ('say' in told) say(told.say);
-    else if (told.live === null) live.end();
-    else live.show(told.live);
+  const reader = new EscapeReader((line) => {
+    if ('outcome' in line) outcome = line.outcome;
+    else if ('say' in line) say(line.say);
+    else if (line.live === null) live.end();
+    else live.show(line.live);
   });
   try {
     const result = await runInVm(['node', INSIDE, contain, attack], {

@@ -74,7 +74,7 @@ async function applyPolicy(lab: Lab): Promise<void> {
 
 async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms) {
   say(`\nGuarded run: ${POLICY} is applied to the pods as they run; the same program, until`);
-  say('somebody stops it, with ordinary use of a file beside it.');
+  say('a response stops it, with ordinary use of a file beside it.');
   await applyPolicy(lab);
   const bus = await lab.bus('cli');
   const watch = watchBus(bus, attacker.uid, 'lsm');
@@ -89,7 +89,7 @@ async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
     const show = () => {
       const { attempts, landed } = attack.counts;
       const end = gone() ? ', pod is gone' : '';
-      const live = `tried ${attempts}, landed ${landed}, on the bus ${tally.totalPackets}, verdicts ${tally.verdicts.length}, answers ${tally.finished.length}${end}`;
+      const live = `tried ${attempts}, landed ${landed}, on the bus ${tally.totalPackets}, verdicts ${tally.verdicts.length}, responses ${tally.finished.length}${end}`;
       tellHost({ live });
       return live;
     };

@@ -89,7 +89,7 @@ export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
     ],
     [guarded.attempts > 0, 'no escape was tried in the guarded run'],
     [landedOf(guarded) === 0, `${landedOf(guarded)} escapes landed in spite of the guard`],
-    [guarded.failed === 0, `${guarded.failed} escapes failed by themselves`],
+    [guarded.failed === 0, `${guarded.failed} escapes failed for another reason`],
     [guarded.blocked === guarded.attempts, `the kernel blocked ${guarded.blocked} of ${guarded.attempts} escapes`],
     [
       guarded.countedOnBus === guarded.attempts,
@@ -100,7 +100,7 @@ export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
     [act.verdictsOnOthers === 0, `${act.verdictsOnOthers} verdicts on escapes are about innocents`],
     [deletion?.phase === 'succeeded', `the escaping pod's deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
     [act.deleted, 'the escaping pod still exists'],
-    [act.missingInnocents.length === 0, `innocent pods went: ${act.missingInnocents.join(', ')}`],
+    [act.missingInnocents.length === 0, `innocent pods are gone: ${act.missingInnocents.join(', ')}`],
   ];
   return checks.filter(([ok]) => !ok).map(([, text]) => text);
 }
@@ -111,7 +111,7 @@ export function escapeText(act: EscapeOutcome | Skipped): string {
   const { control, guarded } = act;
   const rules = Object.entries(guarded.countedByRule).map(([rule, count]) => `${rule.split('/').at(-1)} ${count}`);
   const process = act.verdicts.map(({ reason }) => /by (\S+ \(pid \d+)/.exec(reason)?.[1]).find(Boolean);
-  const answers = act.responses.map(({ action, phase }) => (phase === 'succeeded' ? action : `${action}: ${phase}`));
+  const responses = act.responses.map(({ action, phase }) => (phase === 'succeeded' ? action : `${action}: ${phase}`));
   const rows = [
     ['', 'TRIED', 'LANDED', 'BLOCKED IN KERNEL', 'COUNTED ON BUS'],
     ['without policy', String(control.attempts), String(control.seenByHost.length), '-', '-'],
@@ -125,7 +125,7 @@ export function escapeText(act: EscapeOutcome | Skipped): string {
       ['ordinary use', `${guarded.ordinary.passed} of ${guarded.ordinary.tried} writes of the same program passed`],
       ['verdict', act.verdicts.map(({ rule, level }) => `${rule} (${level})`).join(', ') || 'none'],
       ...(process ? [['by', `${process})`]] : []),
-      ['answers', answers.join(', ') || 'none'],
+      ['responses', responses.join(', ') || 'none'],
       ['deleted', act.deleted ? act.attacker : 'nothing'],
       ['untouched', `${act.innocents - act.missingInnocents.length} of ${act.innocents} innocent pods`],
     ]),

@@ -8,8 +8,8 @@ export const COMMAND = 'npm run demo';
 const COMMAND_HELP = `${COMMAND} --`;
 export const USAGE = `usage: ${COMMAND} [-- FLAGS]
 
-Brings a cluster up on this machine, attacks it unguarded and guarded, and takes it down again; then the same with an escape
-from a container, in a virtual machine whose kernel loads BPF-LSM programs. Tells the numbers. Needs root.
+Starts a cluster on this machine, attacks it unguarded and guarded, and removes it; then the same with an escape
+from a container, in a virtual machine whose kernel loads BPF-LSM programs. Prints the numbers. Needs root.
 
   --act 1|2      only the packets (1), only the escape (2); both without it
   --json         end with the numbers as one JSON line

@@ -82,14 +82,14 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
     [guarded.legit.sent > 0, 'there was no ordinary traffic'],
     [
       guarded.legit.received === guarded.legit.sent,
-      `${guarded.legit.sent - guarded.legit.received} of ${guarded.legit.sent} ordinary questions got no answer`,
+      `${guarded.legit.sent - guarded.legit.received} of ${guarded.legit.sent} ordinary requests got no answer`,
     ],
     [guarded.droppedOfInnocents === 0, `${guarded.droppedOfInnocents} packets of innocents were dropped`],
     [tally.verdicts.length > 0, 'there was no verdict'],
     [tally.verdictsOnOthers.length === 0, `${tally.verdictsOnOthers.length} verdicts are about innocents`],
     [deletion?.phase === 'succeeded', `the deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
     [guarded.deleted, 'the attacking pod still exists'],
-    [guarded.missingInnocents.length === 0, `innocent pods went: ${guarded.missingInnocents.join(', ')}`],
+    [guarded.missingInnocents.length === 0, `innocent pods are gone: ${guarded.missingInnocents.join(', ')}`],
   ];
   return checks.filter(([ok]) => !ok).map(([, text]) => text);
 }
@@ -122,9 +122,9 @@ export function summaryText({ control, guarded, attacker, innocents }: NetworkOu
     '',
     table([
       ['forged as', kinds.join(', ')],
-      ['ordinary traffic', `${received} of ${sent} questions answered: UDP, TCP, ICMP, IPv4, IPv6`],
+      ['ordinary traffic', `${received} of ${sent} requests answered: UDP, TCP, ICMP, IPv4, IPv6`],
       ['verdict', verdicts.join(', ') || 'none'],
-      ['answers', responses.join(', ') || 'none'],
+      ['responses', responses.join(', ') || 'none'],
       ['deleted', guarded.deleted ? attacker : 'nothing'],
       ['untouched', `${untouched} of ${innocents} innocent pods`],
       ['after first packet', `on the bus ${ms(firstViolation)}, verdict ${ms(verdict)}, delete call ${ms(deleteCall)}`],
@@ -135,5 +135,5 @@ export function summaryText({ control, guarded, attacker, innocents }: NetworkOu
 
 export function progressText(progress: ChainProgress): string {
   const { sent, landed, countedOnBus, verdicts, responses, legit } = progress;
-  return `forged ${sent}, landed ${landed}, on the bus ${countedOnBus}, verdicts ${verdicts}, answers ${responses}; ordinary ${legit.received}/${legit.sent}`;
+  return `forged ${sent}, landed ${landed}, on bus ${countedOnBus}, verdicts ${verdicts}, responses ${responses}; ordinary ${legit.received}/${legit.sent}`;
 }

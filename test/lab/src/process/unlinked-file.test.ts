@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, readlinkSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { lastLines, namelessFile } from './unlinked-file.ts';
+import { lastLines, unlinkedFile } from './unlinked-file.ts';
 
-it('a nameless file - holds what a child wrote, of which the last lines are shown, and is nowhere', () => {
-  const file = namelessFile();
+it('unlinked file - contains the output of a child, shows its last lines, has no path', () => {
+  const file = unlinkedFile();
   try {
     expect(lastLines(file)).toBe('');
     const { status } = spawnSync('seq', ['100'], { stdio: ['ignore', file, 'inherit'] });

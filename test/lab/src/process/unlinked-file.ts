@@ -7,7 +7,7 @@ const MAX_BYTES = 64 * 1024;
 const MAX_LINES = 30;
 
 /** Opens one for writing and reading. The caller closes it. */
-export function namelessFile(): number {
+export function unlinkedFile(): number {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-lab-'));
   try {
     return openSync(path.join(directory, 'said'), 'wx+', 0o600);

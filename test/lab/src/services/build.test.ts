@@ -7,6 +7,6 @@ it.each([
     ['apps/collector/dist/main.mjs', 'libs/bpf/build/bpf/spoof.bpf.o', 'libs/bpf/build/bpf/runtime.bpf.o'],
     'building 2 parts, up to two minutes the first time',
   ],
-])('build - told in a line, a part once: %j', (outputs, text) => {
+])('build - one line, each part once: %j', (outputs, text) => {
   expect(buildingText(outputs)).toBe(text);
 });

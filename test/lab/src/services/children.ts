@@ -59,9 +59,10 @@ async function awaitReady(spec: ChildSpec, lines: LineProcess, seen: Promise<voi
   const outcome = await Promise.race([seen.then(() => 'ready' as const), lines.ended, late]);
   clearTimeout(timer);
   if (outcome === 'ready') return;
-  const said = tail.join('\n');
-  if (outcome === 'late') throw new LabError('LAB_NOT_READY', `${spec.name}: not ready after ${timeoutMs} ms\n${said}`);
-  throw new LabError('LAB_PROCESS_ENDED', `${spec.name} ended (${outcome}) before it was ready\n${said}`);
+  const output = tail.join('\n');
+  if (outcome === 'late')
+    throw new LabError('LAB_NOT_READY', `${spec.name}: not ready after ${timeoutMs} ms\n${output}`);
+  throw new LabError('LAB_PROCESS_ENDED', `${spec.name} ended (${outcome}) before it was ready\n${output}`);
 }
 
 /** @throws LabError LAB_MISSING_PROGRAM */

@@ -37,11 +37,11 @@ describe('restarts', () => {
     [6, 8_000],
     [7, 10_000],
     [1_000, 10_000],
-  ])('wait - after %i ends in a row it is %i ms', (failures, waitMs) => {
+  ])('wait - after %i consecutive exits it is %i ms', (failures, waitMs) => {
     expect(restartWaitMs(failures)).toBe(waitMs);
   });
 
-  it('an app that ends by itself is started again, also the second time; one that was stopped is not', async () => {
+  it('restarts an app that exits by itself, also the second time, but not a stopped one', async () => {
     const problems: string[] = [];
     const restarts = new Restarts((text) => problems.push(text));
     const made: ReturnType<typeof fakeChild>[] = [fakeChild()];
@@ -56,8 +56,8 @@ describe('restarts', () => {
     made[1]?.kill('SIGKILL');
     await waitFor(() => made.length === 3, { what: 'the third', state: () => problems });
     expect(problems).toEqual([
-      'app ended (1) and is started again in 250 ms',
-      'app ended (137) and is started again in 500 ms',
+      'app ended (1) and is restarted in 250 ms',
+      'app ended (137) and is restarted in 500 ms',
     ]);
     await made[2]?.stop(0);
     await made[2]?.ended;
@@ -66,7 +66,7 @@ describe('restarts', () => {
     expect(problems).toHaveLength(2);
   });
 
-  it('stop - what has ended stays so', async () => {
+  it('stop - restarts nothing further', async () => {
     const restarts = new Restarts(() => undefined);
     const child = fakeChild();
     let starts = 0;

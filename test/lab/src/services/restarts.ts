@@ -42,7 +42,7 @@ export class Restarts {
       failures = performance.now() - beganMs < STEADY_MS ? failures + 1 : 1;
       if (child.wasStopped() || signal.aborted) return;
       const waitMs = restartWaitMs(failures);
-      this.#onProblem(`${child.name} ended (${status}) and is started again in ${waitMs} ms`);
+      this.#onProblem(`${child.name} ended (${status}) and is restarted in ${waitMs} ms`);
       await delay(waitMs, undefined, { signal }).catch(() => undefined);
       if (child.wasStopped() || signal.aborted) return;
       const starting = start();

@@ -53,7 +53,7 @@ export async function removeEverything(id: string, labsDir = LABS_DIR): Promise<
     if (error.code !== 'ENOTEMPTY' && error.code !== 'ENOENT') throw error;
   });
   const left = await leftovers(id, labsDir);
-  if (left.length > 0) throw new LabError('LAB_LEFTOVER', `lab ${id} is down, but this is left: ${left.join(', ')}`);
+  if (left.length > 0) throw new LabError('LAB_LEFTOVER', `lab ${id} is down, but these remain: ${left.join(', ')}`);
 }
 
 /**

@@ -19,7 +19,7 @@ export async function removeStaleLabs(tell: (text: string) => void, labsDir = LA
       const { mtimeMs } = await stat(path.join(labsDir, id)).catch(() => ({ mtimeMs: Date.now() }));
       if (Date.now() - mtimeMs < BEGINNING_MS) continue;
     }
-    tell(`removing what is left of lab ${id}, whose supervisor is dead`);
+    tell(`removing lab ${id}, whose supervisor is dead`);
     await removeEverything(id, labsDir);
   }
 }
@@ -39,7 +39,7 @@ export async function requireFree(id: string, labsDir: string): Promise<void> {
 export const notFound = (id: string | undefined) =>
   new LabError(
     'LAB_NOT_FOUND',
-    id === undefined ? 'no lab is up' : `no lab "${id}": bailiff lab list shows those there are`,
+    id === undefined ? 'no lab is up' : `no lab "${id}": \`bailiff lab list\` shows the labs`,
   );
 
 /** @returns the exit code, 0 also without labs. @throws LabError LAB_LEFTOVER, LAB_NOT_FOUND */
@@ -55,7 +55,7 @@ export async function takeDownLabs(
     tell('no lab is up');
     return 0;
   }
-  if (process.getuid?.() !== 0) throw new LabError('LAB_NOT_ROOT', 'a lab is taken down by root');
+  if (process.getuid?.() !== 0) throw new LabError('LAB_NOT_ROOT', 'removing a lab needs root');
   for (const { id } of chosen) {
     await takeDown(id, labsDir);
     tell(`lab ${id} is down`);

@@ -26,7 +26,7 @@ const stateOf = (id: string, createdAt: string): LabState => ({
 });
 
 describe('state', () => {
-  it('supervisor - is told from a later process of the same pid', () => {
+  it('supervisor - differs from a later process with the same pid', () => {
     const state = stateOf('abc', '');
     expect(isAlive(state)).toBe(true);
     expect(isAlive({ ...state, startTicks: '1' })).toBe(false);
@@ -38,7 +38,7 @@ describe('state', () => {
     expect(startTicksOf(`7 (a) b (c) ${fields}`)).toBe('f22');
   });
 
-  it('list - newest first, a directory without a state last, other files not at all', async () => {
+  it('list - newest first, a directory without state last, no other files', async () => {
     writeState(path.join(labsDir, 'older'), stateOf('older', '2026-01-01T00:00:00Z'));
     writeState(path.join(labsDir, 'newer'), stateOf('newer', '2026-01-02T00:00:00Z'));
     writeState(path.join(labsDir, 'Not-a-lab'), stateOf('x', ''));
@@ -48,7 +48,7 @@ describe('state', () => {
     expect(await listLabs(path.join(labsDir, 'absent'))).toEqual([]);
   });
 
-  it('list - a lab whose programs have ended is not simply ready', async () => {
+  it('list - a lab with ended programs is not reported as ready', async () => {
     const cgroupDir = '/sys/fs/cgroup/bailiff-lab-none';
     const processes = [{ name: 'correlator', pid: process.pid, log: '' }];
     writeState(path.join(labsDir, 'abc'), { ...stateOf('abc', '2026-01-01T00:00:00Z'), cgroupDir, processes });
@@ -61,13 +61,13 @@ describe('state', () => {
 });
 
 describe('mounts', () => {
-  it('below a directory - deepest first, neighbours with the same beginning are left alone', () => {
+  it('below a directory - deepest first, without paths that only share a prefix', () => {
     const text =
       'bpf /run/l/abc/nodes/a/bpf bpf rw\nx /run/l/abcd/bpf bpf rw\ny /run/l/abc bpf rw\nz /run/l/abc/a\\040b t rw\n';
     expect(mountsBelow(text, '/run/l/abc')).toEqual(['/run/l/abc/nodes/a/bpf', '/run/l/abc/a b']);
   });
 
-  it('cgroup v2 - found beside version 1, or missing', () => {
+  it('cgroup v2 - found beside v1, or missing', () => {
     expect(findCgroup2('cgroup /sys/fs/cgroup/cpu cgroup rw\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw\n')).toBe(
       '/sys/fs/cgroup/unified',
     );

@@ -59,7 +59,7 @@ interface Making {
 
 function requireRoot(): void {
   if (process.geteuid?.() !== 0) {
-    throw new LabError('LAB_NOT_ROOT', 'a lab makes network namespaces and loads kernel programs: run it as root');
+    throw new LabError('LAB_NOT_ROOT', 'a lab creates network namespaces and loads kernel programs: run it as root');
   }
 }
 
@@ -288,7 +288,7 @@ export async function startLab(options: BringUp = {}): Promise<Lab> {
       if (signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
     }
     if (withApps) {
-      progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is known');
+      progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is listed');
       await lab.awaitReady({ signal });
     }
     state.phase = 'ready';

@@ -20,6 +20,6 @@ export async function provisionBus(bus: Bus, options: { enforce: boolean }): Pro
   if (!options.enforce) return;
   await writeConfig(bus, ENFORCING_POLICY, enforcingPolicy(), {
     by: 'lab',
-    why: 'lab up --enforce: verdicts are answered for real',
+    why: 'lab up --enforce: responses are executed',
   });
 }

@@ -17,7 +17,7 @@ const object = (name: string, more: object = {}): KubeObject =>
 const NODES = { apiGroups: [''], apiVersions: ['*'], operations: ['*'], resources: ['nodes'] };
 
 /** The policy's message for an update of node `a` by anna; null if it is admitted. */
-function said(spec: JsonObject, binding: JsonObject = {}, more: Partial<AdmissionReview> = {}): string | null {
+function messageOf(spec: JsonObject, binding: JsonObject = {}, more: Partial<AdmissionReview> = {}): string | null {
   const store = new Store({ historyLimit: 10 });
   const whole = {
     matchConstraints: { resourceRules: [NODES] },
@@ -46,7 +46,7 @@ const DENIED = `422 Invalid nodes "a" is forbidden: ValidatingAdmissionPolicy 'p
 const rule = (expression: string, more: JsonObject = {}) => ({ validations: [{ expression, ...more }] });
 
 test.each<[string, JsonObject, string | null]>([
-  ['what does not hold', {}, `${DENIED}no`],
+  ['a failed expression', {}, `${DENIED}no`],
   ['what holds', rule('true'), null],
   ['without a message', rule('object.spec.n < 2'), `${DENIED}failed expression: object.spec.n < 2`],
   [
@@ -56,7 +56,11 @@ test.each<[string, JsonObject, string | null]>([
   ],
   ['old and new', rule('object.spec.n == 2 && oldObject.spec.n == 1'), null],
   ['who asks', rule("request.userInfo.username == 'anna' && 'ops' in request.userInfo.groups"), null],
-  ['what is asked', rule("request.operation == 'UPDATE' && !has(request.subResource) && request.name == 'a'"), null],
+  [
+    'attributes of the request',
+    rule("request.operation == 'UPDATE' && !has(request.subResource) && request.name == 'a'"),
+    null,
+  ],
   [
     'a variable of a variable',
     {
@@ -69,41 +73,38 @@ test.each<[string, JsonObject, string | null]>([
     null,
   ],
   [
-    'a variable that nobody asks for may be wrong',
+    'an unused variable may be invalid',
     { ...rule('true'), variables: [{ name: 'a', expression: 'oldObject.none.x' }] },
     null,
   ],
-  [
-    'a condition that does not hold',
-    { matchConditions: [{ name: 'c', expression: "request.userInfo.username == 'bob'" }] },
-    null,
-  ],
-  ['a condition that holds', { matchConditions: [{ name: 'c', expression: 'true' }] }, `${DENIED}no`],
+  ['a failed condition', { matchConditions: [{ name: 'c', expression: "request.userInfo.username == 'bob'" }] }, null],
+  ['a satisfied condition', { matchConditions: [{ name: 'c', expression: 'true' }] }, `${DENIED}no`],
   ['ignored when it cannot be evaluated', { ...rule('object.none.x'), failurePolicy: 'Ignore' }, null],
   ['another resource', { matchConstraints: { resourceRules: [{ ...NODES, resources: ['pods', 'nodes/*'] }] } }, null],
   ['another verb', { matchConstraints: { resourceRules: [{ ...NODES, operations: ['CREATE'] }] } }, null],
   ['another name', { matchConstraints: { resourceRules: [{ ...NODES, resourceNames: ['b'] }] } }, null],
   ['taken out', { matchConstraints: { resourceRules: [NODES], excludeResourceRules: [NODES] } }, null],
-  ['what the stand-in does not know', { paramKind: { kind: 'X' } }, `${DENIED}the stand-in does not know paramKind`],
+  ['an unsupported part', { paramKind: { kind: 'X' } }, `${DENIED}the stand-in does not know paramKind`],
 ])('policy - %s', (_, spec, expected) => {
-  expect(said(spec)).toBe(expected);
+  expect(messageOf(spec)).toBe(expected);
 });
 
-test('policy - what cannot be evaluated refuses', () => {
-  expect(said(rule('object.none.x'))).toMatch(/denied request: expression 'object\.none\.x' resulted in error: /);
-  expect(said({ ...rule('true'), matchConditions: [{ name: 'c', expression: 'object.none.x' }] })).toContain(
+test('policy - an evaluation error rejects the write', () => {
+  expect(messageOf(rule('object.none.x'))).toMatch(/denied request: expression 'object\.none\.x' resulted in error: /);
+  expect(messageOf({ ...rule('true'), matchConditions: [{ name: 'c', expression: 'object.none.x' }] })).toContain(
     'match condition',
   );
 });
 
-test('policy - a binding to another, or that only audits, refuses nothing', () => {
-  expect(said({}, { policyName: 'q' })).toBeNull();
-  expect(said({}, { validationActions: ['Audit', 'Warn'] })).toBeNull();
+test('policy - a binding to another policy, or one that only audits, rejects nothing', () => {
+  expect(messageOf({}, { policyName: 'q' })).toBeNull();
+  expect(messageOf({}, { validationActions: ['Audit', 'Warn'] })).toBeNull();
 });
 
-test('policy - a subresource is matched by its own name or the star', () => {
+test('policy - a subresource matches by its name or *', () => {
   const judged = (resources: string[]) =>
-    said({ matchConstraints: { resourceRules: [{ ...NODES, resources }] } }, {}, { subresource: 'status' }) !== null;
+    messageOf({ matchConstraints: { resourceRules: [{ ...NODES, resources }] } }, {}, { subresource: 'status' }) !==
+    null;
   expect([['nodes'], ['nodes/status'], ['nodes/*'], ['*/*'], ['*'], ['pods/*']].map(judged)).toEqual([
     ...[false, true, true, true],
     ...[false, false],
