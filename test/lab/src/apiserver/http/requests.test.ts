@@ -46,7 +46,7 @@ describe('path', () => {
     expect(parseRequest(method, url)?.kind).toBe('plain');
   });
 
-  test('path - a method that nothing has, or a bad escape, is refused', () => {
+  test('path - an unknown method or a bad escape is refused', () => {
     expect(parseRequest('TRACE', '/api/v1/pods')).toBeUndefined();
     expect(parseRequest('PATCH', '/api/v1/pods')).toBeUndefined();
     expect(() => parseRequest('GET', '/api/v1/nodes/%zz')).toThrow(expect.objectContaining({ httpStatus: 400 }));
@@ -67,7 +67,7 @@ describe('accept', () => {
   });
 
   test.each(['text/html', 'application/vnd.kubernetes.protobuf', 'application/json;as=Poem;v=v1;g=meta.k8s.io'])(
-    'accept - %s cannot be met',
+    'accept - %s is not acceptable',
     (accept) => {
       expect(() => faceOf(accept)).toThrow(expect.objectContaining({ httpStatus: 406 }));
     },

@@ -26,11 +26,11 @@ describe('schema', () => {
     [{ oneOf: [{ required: ['a'] }, { required: ['b'] }] }, { a: 1, b: 1 }, ['f']],
     [{ allOf: [{ required: ['a'] }, { required: ['b'] }] }, {}, ['f.a', 'f.b']],
     [{ not: { required: ['a'] } }, { a: 1 }, ['f']],
-  ])('judge - %j over %j', (schema, value, fields) => {
+  ])('validate - %j for %j', (schema, value, fields) => {
     expect(schemaCauses(schema, value, 'f').map((cause) => cause.field)).toEqual(fields);
   });
 
-  test('prune - unknown members go, preserved and mapped ones stay, defaults come', () => {
+  test('prune - removes unknown fields, keeps preserved and mapped ones, sets defaults', () => {
     const schema: JsonObject = {
       type: 'object',
       properties: {

@@ -60,13 +60,13 @@ function mirrored(kind: ResourceKind, spec: JsonObject): { value: unknown } | { 
 }
 
 describe('shipped definitions', () => {
-  test('there is one of each kind', () => {
+  test('one definition per kind', () => {
     expect([...definitions.keys()].sort()).toEqual([...RESOURCE_KINDS].sort());
     for (const kind of RESOURCE_KINDS)
       expect(definitions.get(kind)?.metadata.name).toBe(`${RESOURCE_PLURALS[kind]}.bailiff.dev`);
   });
 
-  test.each([...objectsIn('k8s/examples'), ...objectsIn('policies')])('%s - is taken by both', (_, object) => {
+  test.each([...objectsIn('k8s/examples'), ...objectsIn('policies')])('%s - accepted by server and mirror', (_, object) => {
     const kind = object.kind as ResourceKind;
     const stored = served(kind, object.spec as JsonObject);
     expect(stored).not.toHaveProperty('refused');
@@ -76,7 +76,7 @@ describe('shipped definitions', () => {
   });
 });
 
-test.each(RESOURCE_CASES)('judged alike - %s %j: %s', (kind, given, right) => {
+test.each(RESOURCE_CASES)('same result - %s %j: %s', (kind, given, right) => {
   const spec = JSON.parse(JSON.stringify(given)) as JsonObject;
   const answers = { server: !('refused' in served(kind, spec)), mirror: !('refused' in mirrored(kind, spec)) };
   expect(answers).toEqual(right === 'mirror' ? { server: true, mirror: false } : { server: right, mirror: right });

@@ -11,7 +11,7 @@ const field = (number: number, value: string | Buffer) => {
 const body = (apiVersion: string, kind: string, raw: Buffer) =>
   Buffer.concat([Buffer.from('k8s\0'), field(1, Buffer.concat([field(1, apiVersion), field(2, kind)])), field(2, raw)]);
 
-test('protobuf - what is listed is read and the rest skipped', () => {
+test('protobuf - reads listed fields and skips others', () => {
   const label = (key: string, value: string) => field(11, Buffer.concat([field(1, key), field(2, value)]));
   const meta = Buffer.concat([
     field(1, 'a'),
@@ -39,14 +39,14 @@ test('protobuf - an amount is a number or a text', () => {
   });
 });
 
-test('protobuf - another kind is refused with 415, no protobuf with 400', () => {
+test('protobuf - 415 for another kind, 400 for invalid bytes', () => {
   expect(() => decodeProtobuf(body('apps/v1', 'Deployment', Buffer.alloc(0)))).toThrow(
     expect.objectContaining({ httpStatus: 415 }),
   );
   expect(() => decodeProtobuf(Buffer.from('{}'))).toThrow(expect.objectContaining({ httpStatus: 400 }));
 });
 
-test('protobuf - any bytes end in an object or a refusal', () => {
+test('protobuf - any bytes give an object or an error', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
       for (const raw of [Buffer.concat([Buffer.from('k8s\0'), bytes]), body('v1', 'ConfigMap', Buffer.from(bytes))]) {

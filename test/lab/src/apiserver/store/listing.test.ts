@@ -28,7 +28,7 @@ function filled(): Store {
 }
 
 describe('list', () => {
-  test.each([1, 2, 3, 4, 5, 6])('pages - of %i together are the whole, once each', (limit) => {
+  test.each([1, 2, 3, 4, 5, 6])('pages - of %i contain every object once', (limit) => {
     const store = filled();
     const seen: string[] = [];
     let token: string | undefined;
@@ -46,7 +46,7 @@ describe('list', () => {
     expect(listPage(filled(), things, 'c', { limit: 1 })).toMatchObject({ items: [], continue: undefined });
   });
 
-  test('token - it is read back, and a forged one is refused', () => {
+  test('token - decodes its own, refuses a forged one', () => {
     const token = { version: 12, after: 'a/1' };
     expect(decodeContinue(encodeContinue(token))).toEqual(token);
     for (const bad of ['', 'zz', Buffer.from('{}').toString('base64url'), Buffer.from('[1]').toString('base64url')]) {
@@ -70,11 +70,11 @@ describe('watch selection', () => {
     ['MODIFIED', blue, blue, undefined],
     ['DELETED', red, red, 'DELETED'],
     ['DELETED', blue, blue, undefined],
-  ] as const)('selection - %s is shown as it looks from within (%#)', (type, object, previous, expected) => {
+  ] as const)('selection - %s as seen by a watcher (%#)', (type, object, previous, expected) => {
     expect(selectChange({ ...change, type, object, previous }, isRed)?.type).toBe(expected);
   });
 
-  test('selection - an object that leaves is shown as it was, under the version of its leaving', () => {
+  test('selection - an object that leaves appears in its former state with the new version', () => {
     const left = selectChange({ ...change, type: 'MODIFIED', object: blue, previous: red }, isRed)!;
     expect(left.object.metadata).toMatchObject({ labels: { colour: 'red' }, resourceVersion: '7' });
   });

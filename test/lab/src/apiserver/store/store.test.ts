@@ -12,7 +12,7 @@ const object = (name: string, value = 0): KubeObject => ({
 });
 
 describe('store', () => {
-  test('versions - one count over all buckets, in every object and event', () => {
+  test('versions - one sequence for all buckets, in every object and event', () => {
     const store = new Store({ startVersion: 10 });
     const seen: Change[] = [];
     store.subscribe((change) => seen.push(change));
@@ -31,7 +31,7 @@ describe('store', () => {
     expect(store.version).toBe(14);
   });
 
-  test('objects - what is stored cannot be changed', () => {
+  test('objects - stored objects are immutable', () => {
     const store = new Store();
     const stored = store.put('a', 'x', object('x'));
     expect(() => {
@@ -39,7 +39,7 @@ describe('store', () => {
     }).toThrow(TypeError);
   });
 
-  test('keys - they are listed in byte order', () => {
+  test('keys - listed in byte order', () => {
     const store = new Store();
     for (const key of ['b', 'a/z', 'a', 'B', 'a.b']) store.put('s', key, object(key));
     expect(store.keys('s')).toEqual(['B', 'a', 'a.b', 'a/z', 'b']);
@@ -47,7 +47,7 @@ describe('store', () => {
     expect(keyOf('ns', 'n')).toBe('ns/n');
   });
 
-  test('listeners - a change made by a listener comes after the one that caused it, for all', () => {
+  test('listeners - a change made by a listener follows its cause, for all listeners', () => {
     const store = new Store();
     const order: string[] = [];
     store.subscribe((change) => {
@@ -58,7 +58,7 @@ describe('store', () => {
     expect(order).toEqual(['cause', 'effect']);
   });
 
-  test('snapshot - any covered version can be seen again', () => {
+  test('snapshot - available for any covered version', () => {
     const step = fc.record({ key: fc.constantFrom('a', 'b', 'c', 'd'), remove: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), fc.integer({ min: 5, max: 60 }), (steps, historyLimit) => {
@@ -80,7 +80,7 @@ describe('store', () => {
     );
   });
 
-  test('compaction - what is older is not covered, what is newer is', () => {
+  test('compaction - covers only newer versions', () => {
     const store = new Store({ startVersion: 0 });
     for (let index = 1; index <= 6; index += 1) store.put('s', 'x', object('x', index));
     store.compact(3);

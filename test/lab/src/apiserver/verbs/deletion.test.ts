@@ -20,17 +20,17 @@ const bound = (metadata: Partial<KubeObject['metadata']> = {}, phase = 'Running'
 describe('delete plan', () => {
   const marks = { deletionTimestamp: '2026-01-01T00:00:20Z', deletionGracePeriodSeconds: 20 };
   test.each([
-    ['a bound pod is marked with its own grace', bound(), undefined, 'mark', 20],
-    ['or with the one asked for', bound(), 3, 'mark', 3],
+    ['a bound pod is marked with its own grace period', bound(), undefined, 'mark', 20],
+    ['or with the requested one', bound(), 3, 'mark', 3],
     ['a negative one means one second', bound(), -1, 'mark', 1],
-    ['no grace removes', bound(), 0, 'remove', 0],
-    ['an unbound pod goes at once', object({}, { spec: {}, status: {} }), 30, 'remove', 0],
-    ['an ended pod goes at once', bound({}, 'Failed'), undefined, 'remove', 0],
+    ['no grace period removes', bound(), 0, 'remove', 0],
+    ['an unbound pod is removed at once', object({}, { spec: {}, status: {} }), 30, 'remove', 0],
+    ['an ended pod is removed at once', bound({}, 'Failed'), undefined, 'remove', 0],
     ['a marked pod waits', bound(marks), undefined, 'pending', undefined],
     ['a longer grace changes nothing', bound(marks), 60, 'pending', undefined],
-    ['a shorter one is taken', bound(marks), 5, 'mark', 5],
+    ['a shorter one applies', bound(marks), 5, 'mark', 5],
     ['and none removes', bound(marks), 0, 'remove', 0],
-    ['finalizers keep it even so', bound({ ...marks, finalizers: ['f'] }), 0, 'mark', 0],
+    ['finalizers keep it nevertheless', bound({ ...marks, finalizers: ['f'] }), 0, 'mark', 0],
   ])('pods - %s', (_, pod, gracePeriodSeconds, step, seconds) => {
     const plan = planDelete(def('pods'), pod, { gracePeriodSeconds }, nowMs);
     expect(plan.step).toBe(step);
@@ -47,7 +47,7 @@ describe('delete plan', () => {
     expect(deadline(5, nowMs + 9000)).toBe('2026-01-01T00:00:09Z');
   });
 
-  test('others - they go at once unless a finalizer holds them', () => {
+  test('others - removed at once without finalizers', () => {
     expect(planDelete(def('configmaps'), object(), {}, nowMs).step).toBe('remove');
     const held = planDelete(def('configmaps'), object({ finalizers: ['f'] }), {}, nowMs);
     expect(held).toMatchObject({
@@ -58,7 +58,7 @@ describe('delete plan', () => {
     expect(planDelete(def('configmaps'), again, {}, nowMs).step).toBe('pending');
   });
 
-  test('released - marked, no grace left, nothing holding', () => {
+  test('released - marked, grace period over, no finalizers', () => {
     const marked = { deletionTimestamp: timeText(nowMs), deletionGracePeriodSeconds: 0 };
     expect(isReleased(def('pods'), object(marked))).toBe(true);
     expect(isReleased(def('pods'), object({ ...marked, finalizers: ['f'] }))).toBe(false);
@@ -104,7 +104,7 @@ describe('budget', () => {
     expect(budgetStatus(budget(spec), pods)).toMatchObject(expected);
   });
 
-  test('status - a charge counts until its pod is going', () => {
+  test('status - a charge counts until its pod terminates', () => {
     const charged = budget({ minAvailable: 1 }, { disruptedPods: { p0: 'now' } });
     const before = budgetStatus(charged, [pod('p0', true), pod('p1', true)]);
     expect(before).toMatchObject({ disruptedPods: { p0: 'now' }, currentHealthy: 1, disruptionsAllowed: 0 });
@@ -115,11 +115,11 @@ describe('budget', () => {
   const allows = { disruptionsAllowed: 1, currentHealthy: 2, desiredHealthy: 1 };
   const refuses = { disruptionsAllowed: 0, currentHealthy: 1, desiredHealthy: 1 };
   test.each([
-    ['no budget concerns it', pod('p', true), [], true],
+    ['no budget selects it', pod('p', true), [], true],
     ['a budget allows it', pod('p', true), [budget({}, allows)], true],
     ['a budget refuses it', pod('p', true), [budget({}, refuses)], 429],
     ['the budget is not counted yet', pod('p', true), [budget({}, { ...allows, observedGeneration: 0 })], 429],
-    ['two budgets concern it', pod('p', true), [budget({}, allows), budget({}, allows)], 500],
+    ['two budgets select it', pod('p', true), [budget({}, allows), budget({}, allows)], 500],
     ['it is not ready and the budget is met', pod('p', false), [budget({}, refuses)], true],
     [
       'it is not ready and the budget is not met',
@@ -128,12 +128,12 @@ describe('budget', () => {
       429,
     ],
     [
-      'unless unready ones may always go',
+      'unless unready pods are always evictable',
       pod('p', false),
       [budget({ unhealthyPodEvictionPolicy: 'AlwaysAllow' }, { ...refuses, currentHealthy: 0 })],
       true,
     ],
-    ['it is going already', pod('p', true, { deletionTimestamp: 'soon' }), [budget({}, refuses)], true],
+    ['already terminating', pod('p', true, { deletionTimestamp: 'soon' }), [budget({}, refuses)], true],
   ])('eviction - %s', (_, subject, budgets, expected) => {
     const decision = decideEviction(subject, budgets);
     expect(decision.allow ? true : decision.error.httpStatus).toBe(expected);

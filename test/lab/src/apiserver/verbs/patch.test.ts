@@ -28,7 +28,7 @@ describe('merge patch', () => {
     expect(applyMergePatch(deepFreeze(target), deepFreeze(patch))).toEqual(expected);
   });
 
-  test('merge - applied twice it is as once', () => {
+  test('merge - idempotent', () => {
     const json = fc.jsonValue({ maxDepth: 3 });
     fc.assert(
       fc.property(json, json, (target, patch) => {
