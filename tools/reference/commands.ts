@@ -39,7 +39,7 @@ export function commandsPage(): string {
   const block = (help: string) => `\`\`\`text\n${help.trim()}\n\`\`\``;
   return page(
     'Commands',
-    'Each says the same with `--help`. The flags that name the bus are the same for all that speak to it and stand in the first.',
+    'Each command prints the same with `--help`. The flags that select the bus are the same for all commands and are listed once.',
     [
       section('bailiff', block(program?.help ?? '')),
       ...commands.map(({ name, help }) => section(name, block(help.replaceAll(BUS_FLAGS, '')))),

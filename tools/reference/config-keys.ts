@@ -15,13 +15,13 @@ import { code, codes, page, section, table } from './markdown.ts';
 
 const ABOUT: Record<ConfigKind, string> = {
   spoof:
-    'How packets are judged. A narrower scope overrides a wider one: `spoof.cluster._.default`, `spoof.namespace.<namespace>.default`, `spoof.workload.<namespace>.<owner>`.',
+    'Checks of packets. A narrower scope overrides a wider one: `spoof.cluster._.default`, `spoof.namespace.<namespace>.default`, `spoof.workload.<namespace>.<owner>`.',
   correlation:
-    'Which violations make a verdict. Rules that ship are in force until a rule of the same name is written.',
-  response: 'Which verdicts are answered, by what, under which guards.',
+    'Rules from violations to verdicts. Built-in rules are in force until a rule of the same name is written.',
+  response: 'Responses to verdicts, with their guards.',
   disarm:
-    'Break-glass: until it ends, what would be enforced is judged as audit. Written by `bailiff disarm`: `disarm.cluster._.all`, `disarm.node._.<node>`, `disarm.namespace.<namespace>.all`.',
-  runtime: 'What programs of a pod may do; [runtime-policies.md](../runtime-policies.md) explains it.',
+    'Break-glass: until it expires, enforcement becomes audit. Written by `bailiff disarm`: `disarm.cluster._.all`, `disarm.node._.<node>`, `disarm.namespace.<namespace>.all`.',
+  runtime: 'Permitted operations of the programs of a pod; [runtime-policies.md](../runtime-policies.md) explains it.',
 };
 
 /** Scopes at which a kind may be written. */

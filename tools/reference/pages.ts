@@ -19,12 +19,12 @@ interface Page {
 const PAGES: readonly Page[] = [
   {
     file: 'subjects.md',
-    about: 'every subject of the bus, and who may publish, read and listen to what',
+    about: 'every subject of the bus, with permissions to publish, read and subscribe',
     make: subjectsPage,
   },
   {
     file: 'streams.md',
-    about: 'streams, buckets and consumers: what they hold, how long, how much, and why',
+    about: 'streams, buckets and consumers: contents, retention, limits and reasons',
     make: streamsPage,
   },
   {
@@ -34,12 +34,12 @@ const PAGES: readonly Page[] = [
   },
   {
     file: 'limits.md',
-    about: 'how long each string and list may be, and what one node may take of a correlator',
+    about: 'limits of strings and lists, and the quota of one node in a correlator',
     make: limitsPage,
   },
   {
     file: 'config.md',
-    about: 'what operators tune at run time: every key of `bailiff_config`, with ranges and defaults',
+    about: 'configuration at run time: every key of `bailiff_config`, with ranges and defaults',
     make: configPage,
   },
   { file: 'processes.md', about: 'flags and environment of every app', make: processesPage },

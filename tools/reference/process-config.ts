@@ -59,7 +59,7 @@ work on a node alone; \`--help\` of each has their flags.`,
     [
       section(
         'Every app',
-        'The variable begins with the name of the app. `natsUser` and what follows of the bus only for apps that speak to it.',
+        'The variable starts with the name of the app. `natsUser` and the bus keys after it apply only to apps with a bus connection.',
         rows('<app>', shared),
       ),
       ...apps.map(({ app, fields }) => {

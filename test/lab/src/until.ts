@@ -25,10 +25,10 @@ export async function until<T>(
   const deadline = performance.now() + options.timeoutMs;
   for (;;) {
     if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', `stopped waiting for ${what}`);
-    const answer = await probe();
-    if ('value' in answer) return answer.value;
+    const result = await probe();
+    if ('value' in result) return result.value;
     if (performance.now() >= deadline) {
-      throw new LabError('LAB_NOT_READY', `${what}: not within ${options.timeoutMs} ms; last state: ${answer.seen}`);
+      throw new LabError('LAB_NOT_READY', `${what}: not within ${options.timeoutMs} ms; last state: ${result.seen}`);
     }
     await delay(options.everyMs ?? 25, undefined, { signal: options.signal }).catch(() => undefined);
   }

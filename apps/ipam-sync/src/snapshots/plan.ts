@@ -129,10 +129,10 @@ function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput):
 
 /** Digest of a snapshot without revisions. Equal digests need no write. */
 export function digestOf(snapshot: Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>): string {
-  const said =
+  const content =
     'pods' in snapshot ? { ...snapshot, pods: snapshot.pods.map((pod) => ({ ...pod, revision: 0 })) } : snapshot;
   return createHash('sha256')
-    .update(JSON.stringify({ ...said, revision: 0 }))
+    .update(JSON.stringify({ ...content, revision: 0 }))
     .digest('base64');
 }
 

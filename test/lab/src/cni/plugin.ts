@@ -41,7 +41,7 @@ async function invoke(
     const { cniVersion, name } = attachment.conf;
     const stdin = JSON.stringify({ cniVersion, name, ...plugin, ...(previous ? { prevResult: previous } : {}) });
     const args = [`--net=${netnsPath(host.nodeNetns)}`, path.join(host.binDir, plugin.type)];
-    const answer = await exec('nsenter', args, {
+    const result = await exec('nsenter', args, {
       input: stdin,
       timeoutMs: PLUGIN_TIMEOUT_MS,
       env: {
@@ -59,7 +59,7 @@ async function invoke(
         cause,
       });
     });
-    if (command === 'ADD') previous = JSON.parse(answer) as CniResult;
+    if (command === 'ADD') previous = JSON.parse(result) as CniResult;
   }
   return previous;
 }

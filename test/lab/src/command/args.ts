@@ -30,7 +30,7 @@ export const USAGE = `usage: bailiff lab <command>
     --pods M         pods on each node (${DEFAULT_OPTIONS.podsPerNode})
     --cni PLUGIN     bridge or ptp (${DEFAULT_OPTIONS.cni})
     --unguarded      attach nothing: what an attack does without Bailiff
-    --enforce        answer verdicts for real; without it answers are dry runs
+    --enforce        execute responses; without it they are dry runs
     --no-replace     do not replace pods that are deleted
     --siem           siem-relay as well: OCSF, ECS and CEF events on the bus
     --bus-auth       collectors log in by ServiceAccount tokens, which bus-auth

@@ -32,9 +32,9 @@ async function listenInside(labtool: string, netns: string): Promise<Server> {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     detached: true,
   });
-  let said = '';
+  let output = '';
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    said = (said + chunk).slice(-2000);
+    output = (output + chunk).slice(-2000);
   });
   return new Promise((resolve, reject) => {
     let server: Server | null = null;
@@ -49,7 +49,7 @@ async function listenInside(labtool: string, netns: string): Promise<Server> {
     child.on('exit', (status) => {
       clearTimeout(timer);
       if (server) resolve(server);
-      else reject(new LabError('LAB_NOT_READY', `relay in ${netns}: no socket (${status}) ${said.trim()}`));
+      else reject(new LabError('LAB_NOT_READY', `relay in ${netns}: no socket (${status}) ${output.trim()}`));
     });
   });
 }
@@ -74,7 +74,7 @@ export interface Relay {
 export async function startRelay(labtool: string, netns: string, targetPort: number): Promise<Relay> {
   const server = await listenInside(labtool, netns);
   const sockets = new Set<Socket>();
-  const answers = new Map<Socket, Socket>();
+  const replies = new Map<Socket, Socket>();
   let carried = 0;
   let down = false;
   server.maxConnections = MAX_CONNECTIONS;
@@ -92,11 +92,11 @@ export async function startRelay(labtool: string, netns: string, targetPort: num
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         sockets.delete(socket);
-        answers.delete(socket);
+        replies.delete(socket);
         other.destroy();
       });
     }
-    answers.set(outside, inside);
+    replies.set(outside, inside);
     inside.pipe(outside).pipe(inside);
   });
   const cut = () => {
@@ -110,7 +110,7 @@ export async function startRelay(labtool: string, netns: string, targetPort: num
     },
     loseAnswers() {
       // Unread data is lost with the connection.
-      for (const [outside, inside] of answers) outside.unpipe(inside);
+      for (const [outside, inside] of replies) outside.unpipe(inside);
     },
     close: () =>
       new Promise((resolve) => {

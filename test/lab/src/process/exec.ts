@@ -63,8 +63,8 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
       over();
       if (status === 0) return resolve(output.stdout);
       if (timedOut) return reject(new LabError('LAB_COMMAND_TIMEOUT', `${line}: not finished after ${timeoutMs} ms`));
-      const said = (output.stderr || output.stdout).trim().slice(-2000);
-      reject(new LabError('LAB_COMMAND_FAILED', `${line}: ${signal ?? `exit ${status}`}${said ? `: ${said}` : ''}`));
+      const text = (output.stderr || output.stdout).trim().slice(-2000);
+      reject(new LabError('LAB_COMMAND_FAILED', `${line}: ${signal ?? `exit ${status}`}${text ? `: ${text}` : ''}`));
     });
     // A command that exits without reading its input closes the pipe; its exit status is the
     // result.

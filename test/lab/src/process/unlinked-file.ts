@@ -10,7 +10,7 @@ const MAX_LINES = 30;
 export function unlinkedFile(): number {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-lab-'));
   try {
-    return openSync(path.join(directory, 'said'), 'wx+', 0o600);
+    return openSync(path.join(directory, 'output'), 'wx+', 0o600);
   } finally {
     rmSync(directory, { recursive: true });
   }

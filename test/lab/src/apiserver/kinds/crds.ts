@@ -135,10 +135,10 @@ export function admitCustom(
     throw badRequest(`${what}: strict decoding error: ${fields}`);
   }
   const admitted = pruneAndDefault(schema, object) as KubeObject;
-  const { metadata: _, ...judged } = admitted;
+  const { metadata: _, ...validated } = admitted;
   const whole = { ...schema, required: listAt<string>(schema, 'required').filter((key) => key !== 'metadata') };
-  const causes = schemaCauses(whole, judged);
-  if (causes.length === 0) causes.push(...celCauses(whole, judged));
+  const causes = schemaCauses(whole, validated);
+  if (causes.length === 0) causes.push(...celCauses(whole, validated));
   if (causes.length > 0) throw invalid(def, object.metadata.name, causes);
   return admitted;
 }

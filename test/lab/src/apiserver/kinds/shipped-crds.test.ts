@@ -66,14 +66,17 @@ describe('shipped definitions', () => {
       expect(definitions.get(kind)?.metadata.name).toBe(`${RESOURCE_PLURALS[kind]}.bailiff.dev`);
   });
 
-  test.each([...objectsIn('k8s/examples'), ...objectsIn('policies')])('%s - accepted by server and mirror', (_, object) => {
-    const kind = object.kind as ResourceKind;
-    const stored = served(kind, object.spec as JsonObject);
-    expect(stored).not.toHaveProperty('refused');
-    // The server sets the defaults that every reader assumes.
-    expect(mirrored(kind, (stored as { spec: JsonObject }).spec)).toEqual(mirrored(kind, object.spec as JsonObject));
-    expect(mirrored(kind, object.spec as JsonObject)).not.toHaveProperty('refused');
-  });
+  test.each([...objectsIn('k8s/examples'), ...objectsIn('policies')])(
+    '%s - accepted by server and mirror',
+    (_, object) => {
+      const kind = object.kind as ResourceKind;
+      const stored = served(kind, object.spec as JsonObject);
+      expect(stored).not.toHaveProperty('refused');
+      // The server sets the defaults that every reader assumes.
+      expect(mirrored(kind, (stored as { spec: JsonObject }).spec)).toEqual(mirrored(kind, object.spec as JsonObject));
+      expect(mirrored(kind, object.spec as JsonObject)).not.toHaveProperty('refused');
+    },
+  );
 });
 
 test.each(RESOURCE_CASES)('same result - %s %j: %s', (kind, given, right) => {
