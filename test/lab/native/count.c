@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * count IFNAME MARKER...: a witness on the receiving side. Counts the frames that arrive on IFNAME and hold a marker (hex),
- * one count a marker, until stdin ends; then empties the socket until nothing more comes and says "done". The line "ready" comes after
- * the socket is bound, so nothing sent after it can be missed unless the kernel says so ("overrun").
+ * count IFNAME MARKER...: a witness on the receiving side. Counts the frames that arrive on IFNAME
+ * and contain a marker (hex), one count per marker, until stdin ends. Then it drains the socket and
+ * prints "done". "ready" is printed after the socket is bound, so later frames can be missed only if
+ * the kernel reports an overrun.
  */
 #define _GNU_SOURCE
 #include "labtool.h"
@@ -18,10 +19,10 @@
 
 #define MAX_MARKERS 16
 #define MAX_MARKER 32
-/* Some 20,000 small frames wait here while this process is not on a core. */
+/* Holds about 20,000 small frames while this process is not scheduled. */
 #define RECEIVE_BUFFER (16 * 1024 * 1024)
 #define REPORT_EVERY_MS 100
-/* The last frames may still be in a queue of the kernel when their sender has ended. */
+/* The last frames may be queued in the kernel after their sender has ended. */
 #define QUIET_MS 200
 
 struct marker {

@@ -2,9 +2,9 @@
 /*
  * labtool [--netns PATH] [--cgroup DIR] [--die-with-parent] COMMAND ...
  *
- * The cgroup is joined first, then the network namespace, and only then does the command begin: whatever it opens belongs
- * to the pod (sockets carry the pod's cgroup) and nothing of it can appear outside. Unlike `ip netns exec` no mount
- * namespace is made, so bpffs and cgroup2 stay visible.
+ * Joins the cgroup, then the network namespace, and then starts the command. So everything that it
+ * opens belongs to the pod (sockets carry the pod's cgroup). Unlike `ip netns exec` it creates no
+ * mount namespace, so bpffs and cgroup2 stay visible.
  */
 #define _GNU_SOURCE
 #include "labtool.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve PORT: what a lab pod runs. Answers on UDP and TCP, IPv4 and IPv6, by sending back what it was sent, and says
- * "ready" once it listens. Ends at SIGTERM like any well-behaved container.
+ * serve PORT: the process of a lab pod. Echoes requests on UDP and TCP, IPv4 and IPv6, and prints
+ * "ready" once it listens. Ends on SIGTERM.
  */
 #define _GNU_SOURCE
 #include "labtool.h"

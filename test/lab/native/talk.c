@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * talk PORT ROUNDS INTERVAL_MS ADDRESS4 ADDRESS6: ordinary traffic of a pod. A round asks a serving pod once by each of
- * UDP, TCP and ICMP echo over IPv4 and IPv6 and waits for the answer; after each round it says what was sent and received.
- * ROUNDS 0 = until stdin ends. A question without an answer in ANSWER_MS is lost, not repeated (TCP repeats by itself).
+ * talk PORT ROUNDS INTERVAL_MS ADDRESS4 ADDRESS6: ordinary traffic of a pod. A round sends one
+ * request to a serving pod by each of UDP, TCP and ICMP echo over IPv4 and IPv6, waits for the reply
+ * and then prints the counts. ROUNDS 0 = until stdin ends. A request without a reply within ANSWER_MS
+ * is lost and not repeated (TCP retransmits by itself).
  */
 #define _GNU_SOURCE
 #include "labtool.h"
