@@ -1,4 +1,4 @@
-// Figures that a page repeats from docs/benchmarks.md are those that it has now.
+// Figures that pages repeat from docs/benchmarks.md match it.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';

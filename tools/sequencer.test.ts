@@ -1,4 +1,4 @@
-// The order in which test files begin.
+// Start order of test files.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';

@@ -1,14 +1,19 @@
 /**
- * Vitest sequencer: in which order files begin. Vitest's own, which in a new checkout knows nothing of how long a file takes, but
- * - the virtual machines earlier: they hold a worker for minutes, and what begins last ends last, alone;
- * - a tier's files together: a process goes on with the next file of its tier where that shares one, and ends before one of another.
+ * Vitest sequencer: start order of files. It uses vitest's order (which knows no durations in a new
+ * checkout) with two changes:
+ * - Virtual machines start early: they occupy a worker for minutes.
+ * - Files of a tier run together: a process continues with the next file of its tier if that tier
+ *   shares one, and ends before another tier.
  */
 import path from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Begins before everything of its group. */
+/** Starts before all other files of its group. */
 export const FIRST = 'test/vm/lsm.test.ts';
-/** Have a machine too. They begin one after the other among the files of AMONG, so that beside a machine there is a file that mostly waits. */
+/**
+ * Files with a machine of their own. They start one after the other among the files of AMONG, so
+ * that a mostly waiting file runs beside a machine.
+ */
 export const SPREAD: readonly string[] = [
   'test/vm/kernel.test.ts',
   'test/vm/cost.test.ts',
@@ -16,14 +21,20 @@ export const SPREAD: readonly string[] = [
   'test/e2e/demo.test.ts',
 ];
 const AMONG = 'cluster';
-/** How many of them the first takes as long as: they come at even distances behind it. */
+/** Duration of the first file in units of these; they start at even distances behind it. */
 const FIRST_TAKES = 3;
-/** Tiers as they begin; one that is not named comes last. The short files are at the end, where two workers must come to it together. */
+/**
+ * Tiers in start order; unnamed ones come last. Short files are at the end, where two workers must
+ * finish together.
+ */
 export const TIERS: readonly string[] = [
   ...['unit', AMONG, 'cluster-newest', 'vm', 'e2e', 'e2e-newest', 'chaos', 'chaos-newest'],
   ...['kernel', 'native', 'fuzz', 'sim', 'bus', 'bus-newest'],
 ];
-/** Keep a processor busy and have time limits: each begins before the first file of a tier, so that none runs beside the other or a machine. */
+/**
+ * CPU-bound files with time limits. Each starts before the first file of a tier, so that none runs
+ * beside another or beside a machine.
+ */
 export const APART: Readonly<Record<string, string>> = {
   'test/chaos/responder.test.ts': 'kernel',
   'test/chaos/collector-kill.test.ts': 'native',
@@ -37,7 +48,7 @@ export interface Placed {
   readonly group: number;
 }
 
-/** The same specifications, in the order in which they begin; `placed` tells of one what it is. */
+/** The same specifications in start order; `placed` describes one. */
 export function inOrder<Spec>(specs: readonly Spec[], placed: (spec: Spec) => Placed): Spec[] {
   const named = (file: string) => specs.filter((spec) => placed(spec).file === file);
   const spread = SPREAD.flatMap(named);
@@ -51,7 +62,7 @@ export function inOrder<Spec>(specs: readonly Spec[], placed: (spec: Spec) => Pl
     .filter((spec) => placed(spec).file !== FIRST && !SPREAD.includes(placed(spec).file))
     .sort((a, b) => tier(a) - tier(b));
   const hosts = rest.filter((spec) => placed(spec).project === AMONG);
-  // Behind how many of the hosts each of them begins.
+  // Number of hosts after which each of them starts.
   const before = named(FIRST).length * FIRST_TAKES;
   const behind = spread.map((_, index) => Math.floor((hosts.length * (index + before)) / (spread.length + before)));
   const begin = (hostsBefore: number) => spread.filter((_, index) => behind[index] === hostsBefore);
@@ -61,7 +72,7 @@ export function inOrder<Spec>(specs: readonly Spec[], placed: (spec: Spec) => Pl
     all.push(spec);
     if (placed(spec).project === AMONG) all.push(...begin(++hostsBefore));
   }
-  // The sort is stable: within a group, all stays as it is here.
+  // The sort is stable: the order within a group stays.
   return all.sort((a, b) => placed(a).group - placed(b).group);
 }
 

@@ -20,8 +20,8 @@ import {
 } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { ensureCertificates } from '../lab/src/apiserver/certs.ts';
-import { writeKubeconfig } from '../lab/src/apiserver/kubeconfig.ts';
+import { ensureCertificates } from '../lab/src/apiserver/access/certs.ts';
+import { writeKubeconfig } from '../lab/src/apiserver/access/kubeconfig.ts';
 import { FAST, startKube } from './kube/harness.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { ResourceKind } from '@bailiff/policy';
 import { RESOURCE_PLURALS } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RESOURCE_CASES } from '../lab/src/apiserver/resource-cases.ts';
+import { RESOURCE_CASES } from '../lab/src/apiserver/kinds/resource-cases.ts';
 import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
 import { waitFor } from './contract/wait.ts';
 
