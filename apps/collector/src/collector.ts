@@ -17,11 +17,12 @@ import type { BusDocument } from './desired/bus-documents.ts';
 import { ConfigReceiver } from './desired/config-receiver.ts';
 import { DesiredState } from './desired/desired-state.ts';
 import { DocumentCache } from './desired/document-cache.ts';
-import { type Metrics, makeMetrics } from './metrics.ts';
+import { addReadings, type Metrics, makeCounters } from './metrics.ts';
 import { NetworkEngine } from './network-engine.ts';
 import { DetachWatch } from './offline/detach-watch.ts';
 import { readBootId } from './process/boot.ts';
 import { ProblemLog } from './process/problem-log.ts';
+import { Signal } from './process/signal.ts';
 import { BusLink } from './publishing/bus-link.ts';
 import { frameSequences } from './publishing/frame-sequence.ts';
 import { createRuntime } from './runtime/create-runtime.ts';
@@ -43,69 +44,71 @@ export class Collector {
   readonly #object: SpoofObject;
   readonly #metrics: Metrics;
   readonly #problems: ProblemLog;
-  readonly #bus: BusLink;
   readonly #detach: DetachWatch;
+  readonly #bus: BusLink;
   readonly #runtime: RuntimeSupervisor;
   readonly #network: NetworkEngine;
   readonly #receiver: ConfigReceiver;
   readonly #captures: CaptureServer;
   readonly #status: StatusReporter;
-  #started = false;
+  /** Rooms below emit these; the start adds the listeners. */
+  readonly #bindingsChanged = new Signal();
+  readonly #statusDue = new Signal();
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
-    const { config, clock } = ctx;
-    this.#ctx = ctx;
+    const { config, clock, fail } = ctx;
+    const bindingsChanged = this.#bindingsChanged;
     const lock = lockPins(config.bpfDir);
     ctx.onStop('lock', () => closeSync(lock));
-    this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
-    const { meta } = this.#object.maps;
-    const metrics = makeMetrics(ctx.metrics, () => this.#status.readings());
+    const object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
+    const { meta } = object.maps;
+    const metrics = makeCounters(ctx.metrics);
     const problems = new ProblemLog(ctx.log, metrics.problems);
-    this.#metrics = metrics;
-    this.#problems = problems;
+    const moment = () => ({ wallMs: Date.now(), bootNs: boottimeNs() });
+    const nextSequence = frameSequences((count) => meta.allocateFrameSequences(count));
+    const onRefused = ({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string) => {
+      metrics.snapshotsRefused.inc({ document: what });
+      problems.report(what, key, reason);
+      this.#statusDue.emit();
+    };
+
     const desired = new DesiredState(config.nodeName);
     const documents = new DocumentCache(config.stateDir, {
       onProblem: ({ file, reason }) => problems.report('state', file, reason),
     });
     const latency = new ApplyLatency(metrics, clock);
-    const shared = { ctx, bootId: readBootId(), desired, metrics, latency, problems };
-    const nextSequence = frameSequences((count) => meta.allocateFrameSequences(count));
-    const moment = () => ({ wallMs: Date.now(), bootNs: boottimeNs() });
-
-    this.#detach = new DetachWatch({
-      ...config,
-      onPinsGone: (error) => ctx.fail(error),
-      onChanged: (reason) => this.#detachChanged(reason),
-    });
-    this.#bus = new BusLink({
+    const detach = new DetachWatch({ ...config, onPinsGone: fail });
+    const bus = new BusLink({
       ...{ ctx, metrics },
       onError: (part, error) => problems.report(part, '', error.message, error),
     });
-    this.#runtime = createRuntime({
-      ...{ ...shared, documents, nextSequence, meta, sink: this.#bus.sinkOf('lsm') },
-      onRefused: (document, reason) => this.#refused(document, reason),
-      onStatus: () => problems.attempt('status', () => this.#reportStatus()),
+    const shared = { ctx, bootId: readBootId(), object, desired, metrics, latency, problems, nextSequence, moment };
+    const runtime = createRuntime({
+      ...{ ...shared, documents, meta, sink: bus.sinkOf('lsm'), onRefused },
+      onStatus: () => this.#statusDue.emit(),
     });
-    this.#network = new NetworkEngine({
-      ...{ ...shared, object: this.#object, nextSequence, moment, sink: this.#bus.sinkOf('spoof') },
-      processOf: (sample) => this.#runtime.processOf(sample),
-      whyNotAttach: () => this.#detach.whyNotAttach(),
-      onBindings: () => problems.attempt('pods', () => this.#receiver.recheckPods()),
-    });
-    const { registry } = this.#network;
-    this.#receiver = new ConfigReceiver({
-      ...{ desired, documents, latency, runtime: this.#runtime },
+    const network = new NetworkEngine({ ...shared, sink: bus.sinkOf('spoof'), runtime, detach, bindingsChanged });
+    const { registry } = network;
+    const receiver = new ConfigReceiver({
+      ...{ desired, documents, latency, runtime, engines: [network, runtime], onRefused },
       bindings: () => registry.bindings(),
       nowMicros: () => clock.nowMs() * 1000,
-      onChanged: () => this.#apply(),
-      onRefused: (document, reason) => this.#refused(document, reason),
       onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
     });
+    const status = new StatusReporter({ ...shared, registry, receiver, runtime, bus });
+    addReadings(ctx.metrics, () => status.readings());
+
+    this.#ctx = ctx;
+    this.#object = object;
+    this.#metrics = metrics;
+    this.#problems = problems;
+    this.#detach = detach;
+    this.#bus = bus;
+    this.#runtime = runtime;
+    this.#network = network;
+    this.#receiver = receiver;
     this.#captures = createCaptureServer(shared);
-    this.#status = new StatusReporter({
-      ...{ ...shared, object: this.#object, registry, moment },
-      ...{ receiver: this.#receiver, runtime: this.#runtime, bus: this.#bus },
-    });
+    this.#status = status;
   }
 
   /** Starts everything that does not need the bus, then the bus. */
@@ -114,7 +117,9 @@ export class Collector {
     this.#receiver.restore();
     this.#detach.start();
     const adopted = this.#network.start();
-    this.#started = true;
+    // Only now, because during the adoption a part of the bindings is known.
+    this.#bindingsChanged.listen(() => this.#problems.attempt('pods', () => this.#receiver.recheckPods()));
+    this.#statusDue.listen(() => this.#problems.attempt('status', () => this.#reportStatus()));
     this.#runtime.start(this.#detach.reason);
     this.#receiver.recheckPods();
     const samples = this.#object.openSamples((batch) => this.#problems.attempt('ring', () => this.#takeSamples(batch)));
@@ -198,7 +203,7 @@ export class Collector {
   /** Brings the desired state into the kernel. */
   #apply(): void {
     this.#network.apply();
-    this.#runtime.changed();
+    this.#runtime.apply();
   }
 
   #resync(): void {
@@ -210,14 +215,9 @@ export class Collector {
     problems.attempt('runtime', () => this.#runtime.resync());
   }
 
-  #refused({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string): void {
-    this.#metrics.snapshotsRefused.inc({ document: what });
-    this.#problems.report(what, key, reason);
-    if (this.#started) this.#reportStatus();
-  }
-
   /** An operator detached the programs, or allowed them again. */
-  #detachChanged(reason: string): void {
+  #detachChanged(): void {
+    const { reason } = this.#detach;
     this.#problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
     if (reason === '') this.#runtime.start('');
     else this.#runtime.detached(reason);
@@ -225,7 +225,7 @@ export class Collector {
   }
 
   #reportStatus(): void {
-    this.#detach.check();
+    if (this.#detach.check()) this.#detachChanged();
     this.#problems.attempt('guard', () => this.#network.checkPlaces(true));
     this.#status.report();
   }
