@@ -15,7 +15,7 @@ import {
   responseCells,
   responseJson,
 } from '../shared/rows/response-rows.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { table } from '../shared/text/table.ts';
 import { decide } from './approvals.ts';
 
@@ -94,10 +94,9 @@ function registerDecision(parent: Command, io: CliIo, word: 'approve' | 'deny'):
     .option('-y, --yes', 'do not ask for confirmation')
     .option('--json', 'print the record as one JSON document')
     .addHelpText('after', `\nExample:\n  bailiff responses ${word} 3f2a9c --reason "agreed with the owner of shop"\n`);
-  withBusOptions(command).action(async (id: string) => {
+  onBus(command, io, (options: { reason?: string; by?: string; yes?: boolean; json?: boolean }, id: string) => {
     const prefix = parseIdPrefix(id, 'id');
-    const options = optionsOf<{ reason?: string; by?: string; yes?: boolean; json?: boolean }>(command);
-    io.exitCode = await withSession(io, command, (session) => decide(session, word, prefix, options));
+    return (session) => decide(session, word, prefix, options);
   });
 }
 
@@ -112,15 +111,13 @@ export function register(program: Command, io: CliIo): void {
     .option('--verdict <id>', 'one verdict, by the first characters of its id')
     .option('--pending', 'only responses that wait for approval, of any age')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
-    io.exitCode = await withSession(io, command, (session) =>
+    return (session) =>
       options.pending
         ? listPending(session, filter, request.json)
-        : runListing(session, listingOf(session, filter), request),
-    );
+        : runListing(session, listingOf(session, filter), request);
   });
   registerDecision(command, io, 'approve');
   registerDecision(command, io, 'deny');

@@ -22,6 +22,7 @@ import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
 import { frameProblem, podProblem } from './frame-check.ts';
+import { cachedEntry, isUnchanged } from './match-cache.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
 
 /** Position of a frame in the stream. */
@@ -287,25 +288,4 @@ export class CorrelationEngine {
     const { node, sequence, timestampMicros } = position;
     this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
   }
-}
-
-/** The inventory entry cached with the counter; null if the violation reports another pod. */
-function cachedEntry({ identity, entry }: CounterState, violation: JudgedViolation, pod: JudgedPod) {
-  if (entry === null || (identity !== null && identity === violation.identity)) return entry;
-  return entry.uid === pod.uid && entry.namespace === pod.namespace && entry.name === pod.name ? entry : null;
-}
-
-/** Whether the cached rule matches hold for a violation. The inventory entry identifies the pod. */
-function isUnchanged(state: CounterState, violation: JudgedViolation, entry: InventoryEntry | null): boolean {
-  if (state.entry !== entry || state.severity !== violation.severity) return false;
-  if (state.operation !== (violation.operation === null ? '' : violation.operation.operation)) return false;
-  if (state.identity !== null && state.identity === violation.identity) return true;
-  const { pod } = violation;
-  return (
-    state.vector === violation.vector &&
-    state.kind === violation.kind &&
-    state.action === violation.action &&
-    state.state === violation.state &&
-    state.ownerUid === (pod === null ? '' : pod.ownerUid)
-  );
 }
