@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { CHECKOUT } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
-import { CHECKOUT } from '../lab/src/native-tool.ts';
 
 /** USER_HZ: what /proc counts CPU time in. */
 const TICKS_PER_SECOND = 100;

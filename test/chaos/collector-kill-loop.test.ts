@@ -2,12 +2,11 @@
 // the pins, in its state; counts only go on, and what was told before a kill is not told again as if it were new.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { exec, netnsPath } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { udpFrame } from '../cluster/collector/frames.ts';
 import { TestNode } from '../cluster/collector/test-node.ts';
-import { netnsPath } from '../lab/src/names.ts';
-import { exec } from '../lab/src/process/exec.ts';
 
 const KILLS = 8;
 const PACKETS = 5;

@@ -1,8 +1,8 @@
 // Stock kubectl against the API stand-in: reading, watching, describing, marking, and objects from files.
 
 import path from 'node:path';
+import type { KubeObject } from '@bailiff/lab/apiserver';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import type { KubeObject } from '../lab/src/apiserver/index.ts';
 import { KubectlBench, kubectlIsMissing, words } from './contract/kubectl-bench.ts';
 import { waitFor } from './contract/wait.ts';
 

@@ -9,15 +9,10 @@ import { Agent, get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type ApiServer, type ApiServerOptions, type RequestRecord, startApiServer } from '@bailiff/lab/apiserver';
 import { CoreV1Api, KubeConfig, Watch } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeArgs } from '../../tools/children.ts';
-import {
-  type ApiServer,
-  type ApiServerOptions,
-  type RequestRecord,
-  startApiServer,
-} from '../lab/src/apiserver/index.ts';
 import { ApiClient } from './contract/client.ts';
 import { expectFailure, expectStatus, names, podBody } from './contract/fixtures.ts';
 import { waitFor } from './contract/wait.ts';

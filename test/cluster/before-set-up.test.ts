@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureTopology } from '@bailiff/bus';
 import { freePort, startNats } from '@bailiff/bus/testing';
+import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type ApiServer, startApiServer } from '../lab/src/apiserver/index.ts';
 import { launchApp } from './launch-app.ts';
 import { startRedis, type TestRedis } from './responder/redis.ts';
 

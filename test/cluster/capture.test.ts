@@ -6,13 +6,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { captureSubject } from '@bailiff/bus';
+import { CHECKOUT, cgroup2Mount, exec } from '@bailiff/lab/node';
 import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { cgroup2Mount } from '../lab/src/cgroup.ts';
-import { CHECKOUT } from '../lab/src/native-tool.ts';
-import { exec } from '../lab/src/process/exec.ts';
 import { acting, brief, Rig, type RigPod } from './responder/rig.ts';
 
 /** A node that the bus has a user for. */

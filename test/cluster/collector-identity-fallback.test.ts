@@ -3,9 +3,9 @@
  * second: addresses, MAC, the interface's name. It must not gain an identity by that, with the bus or without.
  */
 import { openBucket } from '@bailiff/bus';
+import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
 import { TestNode, type TestPod } from './collector/test-node.ts';
 

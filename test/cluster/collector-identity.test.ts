@@ -1,10 +1,9 @@
 // Whose an interface is when what the node is told is wrong: left over, contradicted, malformed or too much.
 import { mkdirSync, rmSync } from 'node:fs';
+import { createNetns, deleteNetns, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RECORD_SLACK_MS } from '../../apps/collector/src/identity/identity.ts';
-import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
-import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
 import { TestNode, type TestPod } from './collector/test-node.ts';
 

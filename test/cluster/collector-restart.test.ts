@@ -4,9 +4,9 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:f
 import path from 'node:path';
 import { BpfMap, MAP_TYPE } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
+import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { exec } from '../lab/src/process/exec.ts';
 import { udpFrame } from './collector/frames.ts';
 import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
 

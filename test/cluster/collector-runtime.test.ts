@@ -2,10 +2,10 @@
 // What it does where it runs is tested inside the virtual machine (test/lsm/collector.test.ts).
 import { probeLsm } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
+import { cgroup2Mount } from '@bailiff/lab/node';
 import type { NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { cgroup2Mount } from '../lab/src/cgroup.ts';
 import { udpFrame } from './collector/frames.ts';
 import { TestNode, type TestPod } from './collector/test-node.ts';
 

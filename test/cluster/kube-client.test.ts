@@ -18,10 +18,9 @@ import {
   loadKube,
   patchPod,
 } from '@bailiff/kube';
+import { ensureCertificates, writeKubeconfig } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { ensureCertificates } from '../lab/src/apiserver/certs.ts';
-import { writeKubeconfig } from '../lab/src/apiserver/kubeconfig.ts';
 import { FAST, startKube } from './kube/harness.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';

@@ -5,11 +5,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
+import { startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Json, objectsOf, workloadsOf } from '../k8s/rendered.ts';
-import { startApiServer } from '../lab/src/apiserver/index.ts';
 
 const SCRAPE = path.resolve(import.meta.dirname, '../../k8s/monitoring/scrape.yaml');
 const NAMESPACE = 'bailiff-system';

@@ -2,12 +2,12 @@
 // that they lack, and they hold nothing that no action asks for.
 
 import { loadKube } from '@bailiff/kube';
+import type { RequestRecord } from '@bailiff/lab/apiserver';
 import { ACTIONS, type ResponseActionName } from '@bailiff/policy';
 import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Api } from '../../apps/responder/src/actions/api.ts';
 import { observe } from '../../apps/responder/src/actions/observe.ts';
-import type { RequestRecord } from '../lab/src/apiserver/index.ts';
 import { acting, type PodOptions, Rig } from './responder/rig.ts';
 
 const right = ({ path, verb, resource, subresource }: RequestRecord): string => {

@@ -1,9 +1,9 @@
 // The shipped definitions at a server: what the schemas refuse of a custom resource it refuses too, by schema or rule, and what they take it takes.
 import path from 'node:path';
+import { RESOURCE_CASES } from '@bailiff/lab/apiserver';
 import type { ResourceKind } from '@bailiff/policy';
 import { RESOURCE_PLURALS } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RESOURCE_CASES } from '../lab/src/apiserver/resource-cases.ts';
 import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
 import { waitFor } from './contract/wait.ts';
 

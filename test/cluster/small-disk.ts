@@ -3,7 +3,7 @@ import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Bus } from '@bailiff/bus';
-import { exec } from '../lab/src/process/exec.ts';
+import { exec } from '@bailiff/lab/node';
 
 /**
  * What a server does with a full disk. Before 2.14 it refuses a publish with the operating system's words, and stores the next one that has room.

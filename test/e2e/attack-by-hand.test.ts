@@ -1,8 +1,8 @@
 // `bailiff lab attack`: unguarded it lands; guarded nothing does, and every vector is counted under its own name.
 import { startLab } from '@bailiff/lab';
+import { HAND_VECTORS } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { HAND_VECTORS } from '../lab/src/attack/by-hand-frames.ts';
 import { bailiff, lab as labProcess, uniqueId } from './support.ts';
 
 interface Outcome {

@@ -9,12 +9,12 @@ import { type Bus, type BusOptions, connectBus, ensureTopology, type NodeRole, u
 import { newSeed } from '@bailiff/bus/auth';
 import { type StartNatsOptions, startNats, type TestNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { type KubeClient, requestToken } from '@bailiff/kube';
+import type { AccessRule, ApiServerOptions } from '@bailiff/lab/apiserver';
 import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
 import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
-import type { AccessRule, ApiServerOptions } from '../../lab/src/apiserver/index.ts';
 import { type KubeHarness, startKube } from '../kube/harness.ts';
 
 export const NAMESPACE = 'bailiff-system';

@@ -1,7 +1,7 @@
 /** The far end of status-child.ts: `collector status` in a node's network namespace, asked as often as a test likes. */
+
+import { type LineProcess, labtoolArgs, startLines, stopLines } from '@bailiff/lab/node';
 import { nodeArgs } from '../../../tools/children.ts';
-import { labtoolArgs } from '../../lab/src/native-tool.ts';
-import { type LineProcess, startLines, stopLines } from '../../lab/src/process/lines.ts';
 
 const END = /^@exit (.*)$/;
 

@@ -10,17 +10,25 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import {
+  CHECKOUT,
+  cgroup2Mount,
+  createNetns,
+  deleteNetns,
+  ensureLabtool,
+  exec,
+  labtoolArgs,
+  NODE_NATS_URL,
+  netnsPath,
+  type Relay,
+  startLines,
+  startRelay,
+  stopLines,
+  writeCacheRecord,
+} from '@bailiff/lab/node';
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
-import { cgroup2Mount } from '../../lab/src/cgroup.ts';
-import { writeCacheRecord } from '../../lab/src/cni/cache.ts';
-import { netnsPath } from '../../lab/src/names.ts';
-import { CHECKOUT, ensureLabtool, labtoolArgs } from '../../lab/src/native-tool.ts';
-import { createNetns, deleteNetns } from '../../lab/src/net/netns.ts';
-import { NODE_NATS_URL, type Relay, startRelay } from '../../lab/src/net/relay.ts';
-import { exec } from '../../lab/src/process/exec.ts';
-import { startLines, stopLines } from '../../lab/src/process/lines.ts';
 import { Ledger } from './ledger.ts';
 import { StatusReader } from './status-reader.ts';
 

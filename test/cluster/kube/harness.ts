@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type ClientOptions, type KubeClient, loadKube } from '@bailiff/kube';
-import { type ApiServer, type ApiServerOptions, startApiServer } from '../../lab/src/apiserver/index.ts';
+import { type ApiServer, type ApiServerOptions, startApiServer } from '@bailiff/lab/apiserver';
 
 export interface KubeHarness extends AsyncDisposable {
   server: ApiServer;

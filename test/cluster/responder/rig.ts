@@ -17,6 +17,7 @@ import {
   verdictSubject,
 } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { type ApiServer, type Change, type RequestRecord, startApiServer } from '@bailiff/lab/apiserver';
 import type { ResponsePolicy } from '@bailiff/policy';
 import { decodeResponse, encodeVerdict, quarantineList, type Response, type Verdict } from '@bailiff/schemas';
 import { runService } from '@bailiff/service';
@@ -24,7 +25,6 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
-import { type ApiServer, type Change, type RequestRecord, startApiServer } from '../../lab/src/apiserver/index.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 
