@@ -8,7 +8,7 @@ import path from 'node:path';
 import { apiRequest, consumeOrdered, streamInfo } from '@bailiff/bus';
 import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { breach, healthyStatus, NODE_A, NODE_B, verdictId, WEB, World } from './cli/world.ts';
 import { metricOf } from './ipam-sync/harness.ts';
 import { launchApp, type RunningApp } from './launch-app.ts';
@@ -19,40 +19,40 @@ type App = (typeof APPS)[number];
 /** Above the age at which a status proves nothing any more, and the time that a verdict has. */
 const PATIENCE_MS = 90_000;
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-services-'));
-let api: ApiServer;
-beforeAll(async () => {
-  api = await startApiServer({ certDir: path.join(directory, 'certs') });
-  api.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
-}, 60_000);
-afterAll(async () => {
-  await api?.close();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-/** The services of one bus. */
+/** The services of one bus and one API server: cases share nothing, because they run at the same time. */
 class Services implements AsyncDisposable {
   readonly world: World;
   readonly redis: TestRedis;
+  readonly api: ApiServer;
+  readonly directory: string;
   readonly #running: [App, RunningApp][] = [];
-  static #nodes = 0;
+  #nodes = 0;
 
-  private constructor(world: World, redis: TestRedis) {
+  private constructor(world: World, redis: TestRedis, api: ApiServer, directory: string) {
     this.world = world;
     this.redis = redis;
+    this.api = api;
+    this.directory = directory;
   }
 
   static async start(apps: readonly App[] = APPS): Promise<Services> {
-    const services = new Services(await World.start(), await startRedis());
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-services-'));
+    const [world, redis, api] = await Promise.all([
+      World.start(),
+      startRedis(),
+      startApiServer({ certDir: path.join(directory, 'certs') }),
+    ]);
+    api.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
+    const services = new Services(world, redis, api, directory);
     for (const app of apps) services.launch(app);
     await services.ready();
     return services;
   }
 
   launch(app: App): RunningApp {
-    const password = path.join(directory, `${app}.password`);
+    const password = path.join(this.directory, `${app}.password`);
     writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
-    const kube = ['--kubeconfig', api.kubeconfigPath()];
+    const kube = ['--kubeconfig', this.api.kubeconfigPath()];
     const lease = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'];
     const own: Record<App, string[]> = {
       correlator: [],
@@ -89,15 +89,15 @@ class Services implements AsyncDisposable {
   async work(n: number): Promise<void> {
     await this.world.frame(NODE_A, [breach(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
     await this.world.verdict({ verdictId: verdictId(n), evidence: [], level: 'high' });
-    Services.#nodes += 1;
-    api.api.create('nodes', { metadata: { name: `node-${Services.#nodes}` } });
+    this.#nodes += 1;
+    this.api.api.create('nodes', { metadata: { name: `node-${this.#nodes}` } });
   }
 
   /** What a person sees. */
   async seen(): Promise<{ status: number; text: string; doctor: number; findings: string }> {
     // A node that is silent would be another reason for the exit code.
     for (const node of [NODE_A, NODE_B]) await this.world.status(healthyStatus(node));
-    for (const name of api.api.list('nodes').items.map(({ metadata }) => metadata.name))
+    for (const name of this.api.api.list('nodes').items.map(({ metadata }) => metadata.name))
       await this.world.status(healthyStatus(name));
     const status = await this.world.cli(['status']);
     const doctor = await this.world.cli(['doctor', '--only', 'bus']);
@@ -138,12 +138,13 @@ class Services implements AsyncDisposable {
       one[Symbol.dispose]();
       await one.exit;
     }
-    await this.redis[Symbol.asyncDispose]();
-    await this.world[Symbol.asyncDispose]();
+    await Promise.all([this.redis[Symbol.asyncDispose](), this.world[Symbol.asyncDispose](), this.api.close()]);
+    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-describe('services', () => {
+// Each case waits half a minute or more for a status to age, so they wait together.
+describe.concurrent('services', () => {
   it('none runs and work waits - both say so, what waits, and exit with 7; well before and after', async () => {
     await using services = await Services.start();
     await services.work(1);
