@@ -2,9 +2,9 @@
 
 import path from 'node:path';
 import type { KubeObject } from '@bailiff/lab/apiserver';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { KubectlBench, kubectlIsMissing, words } from './contract/kubectl-bench.ts';
-import { waitFor } from './contract/wait.ts';
 
 const missing = kubectlIsMissing();
 
@@ -52,12 +52,17 @@ function kubectlTests(): void {
     const watching = kubectl.start('get', 'pods', '-n', ns, '-w');
     onTestFinished(() => watching.stop());
     bench.makePod(ns, 'early', 'n-watch');
-    await waitFor('the running pod', () => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), 20_000);
+    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), {
+      what: 'the running pod',
+      timeoutMs: 20_000,
+    });
     server.api.delete('pods', { namespace: ns, name: 'early' });
-    await waitFor('the terminating pod', () => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)));
+    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)), {
+      what: 'the terminating pod',
+    });
     server.api.delete('pods', { namespace: ns, name: 'early' }, { gracePeriodSeconds: 0 });
     bench.makePod(ns, 'next', 'n-watch');
-    await waitFor('the next pod', () => watching.lines.some((line) => /next +1\/1 +Running/.test(line)));
+    await waitFor(() => watching.lines.some((line) => /next +1\/1 +Running/.test(line)), { what: 'the next pod' });
     expect(words(watching.lines[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
   });
 

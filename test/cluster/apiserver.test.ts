@@ -10,12 +10,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type ApiServer, type ApiServerOptions, type RequestRecord, startApiServer } from '@bailiff/lab/apiserver';
+import { waitFor } from '@bailiff/service/testing';
 import { CoreV1Api, KubeConfig, Watch } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeArgs } from '../../tools/children.ts';
 import { ApiClient } from './contract/client.ts';
 import { expectFailure, expectStatus, names, podBody } from './contract/fixtures.ts';
-import { waitFor } from './contract/wait.ts';
 
 interface Running extends AsyncDisposable {
   server: ApiServer;
@@ -185,7 +185,7 @@ describe('faults', () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'create', hold: true });
     const pending = create('held');
-    await waitFor('the request is held', () => fault.hits === 1);
+    await waitFor(() => fault.hits === 1, { what: 'the request is held' });
     expect(await exists('held')).toBe(false);
     fault.release();
     expectStatus(await pending, 201);
@@ -196,10 +196,12 @@ describe('faults', () => {
     const fault = server.faults.inject({ verb: 'create', hold: true });
     const client = new AbortController();
     const request = running.api.call('POST', maps, { metadata: { name: 'abandoned' } }, { signal: client.signal });
-    await waitFor('the request is held', () => fault.hits === 1);
+    await waitFor(() => fault.hits === 1, { what: 'the request is held' });
     client.abort();
     await expect(request).rejects.toThrow(/abort/);
-    await waitFor('the server has noticed', () => seen.at(-1)?.verb === 'create' && seen.at(-1)?.status === 0);
+    await waitFor(() => seen.at(-1)?.verb === 'create' && seen.at(-1)?.status === 0, {
+      what: 'the server has noticed',
+    });
     fault.release();
     expect(await exists('abandoned')).toBe(false);
   });
@@ -229,17 +231,17 @@ describe('faults', () => {
     const { server, api } = running;
     const query = () => `${maps}?watch=1&resourceVersion=${server.store.version}`;
     const cut = await api.watch(query());
-    await waitFor('the watch is open', () => server.openWatches() === 1);
+    await waitFor(() => server.openWatches() === 1, { what: 'the watch is open' });
     expect(server.faults.cutWatches()).toBe(1);
     await cut.ended;
     const stalled = await api.watch(query());
     onTestFinished(() => stalled.close());
-    await waitFor('the watch is open', () => server.openWatches() === 1);
+    await waitFor(() => server.openWatches() === 1, { what: 'the watch is open' });
     server.faults.stallWatches(true);
     await create('unseen');
     server.faults.stallWatches(false);
     await create('seen');
-    await waitFor('an event', () => stalled.events.length > 0);
+    await waitFor(() => stalled.events.length > 0, { what: 'an event' });
     expect(stalled.events.map((event) => event.object['metadata'].name)).toEqual(['seen']);
   });
 
@@ -325,15 +327,18 @@ describe('controllers', () => {
         .items.map((item) => item.metadata.name)
         .filter((name) => name.startsWith('owned'));
     api.delete('configmaps', { namespace: 'default', name: 'owner-1' });
-    await waitFor('the sole dependent goes', () => !left().includes('owned-by-one'));
+    await waitFor(() => !left().includes('owned-by-one'), { what: 'the sole dependent goes' });
     expect(left()).toEqual(['owned-by-three', 'owned-by-two']);
     api.delete('configmaps', { namespace: 'default', name: 'owner-2' });
-    await waitFor('the other goes', () => !left().includes('owned-by-two'));
+    await waitFor(() => !left().includes('owned-by-two'), { what: 'the other goes' });
     api.delete('configmaps', { namespace: 'default', name: 'owner-3' }, { propagationPolicy: 'Orphan' });
-    await waitFor('the reference is taken off', () => {
-      const orphan = api.get('configmaps', { namespace: 'default', name: 'owned-by-three' });
-      return orphan.metadata.ownerReferences?.length === 0;
-    });
+    await waitFor(
+      () => {
+        const orphan = api.get('configmaps', { namespace: 'default', name: 'owned-by-three' });
+        return orphan.metadata.ownerReferences?.length === 0;
+      },
+      { what: 'the reference is taken off' },
+    );
   });
 
   test('namespace - it terminates, takes nothing new, and goes when it is empty', async () => {
@@ -349,17 +354,15 @@ describe('controllers', () => {
       403,
       'Forbidden',
     );
-    await waitFor(
-      'its pod is marked',
-      () => api.get('pods', { namespace: 'doomed', name: 'inside' }).metadata.deletionTimestamp,
-    );
+    await waitFor(() => api.get('pods', { namespace: 'doomed', name: 'inside' }).metadata.deletionTimestamp, {
+      what: 'its pod is marked',
+    });
     expect(api.list('configmaps', 'doomed').items).toEqual([]);
     expect(api.get('namespaces', { name: 'doomed' }).metadata.name).toBe('doomed');
     api.delete('pods', { namespace: 'doomed', name: 'inside' }, { gracePeriodSeconds: 0 });
-    await waitFor(
-      'the namespace goes',
-      () => !api.list('namespaces').items.some((item) => item.metadata.name === 'doomed'),
-    );
+    await waitFor(() => !api.list('namespaces').items.some((item) => item.metadata.name === 'doomed'), {
+      what: 'the namespace goes',
+    });
   });
 
   test('budget - its status follows the pods', async () => {
@@ -405,7 +408,7 @@ describe('life', () => {
       () => {},
     );
     await core.deleteNamespacedPod({ namespace: 'default', name: 'typed' });
-    await waitFor('the deletion', () => events.includes('DELETED typed'));
+    await waitFor(() => events.includes('DELETED typed'), { what: 'the deletion' });
     watch.abort();
     await expect(core.readNamespacedPod({ namespace: 'default', name: 'typed' })).rejects.toMatchObject({ code: 404 });
   });

@@ -2,6 +2,7 @@
 // token of its account, so that RBAC and the admission policies are between it and the server. At the stand-in, which has no RBAC, and at a real
 // API server where one is named. Bus and Redis are the rig's; the rig's own API server has no part in it.
 import type { ResponseActionName } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
 import { expectStatus, podBody } from './contract/fixtures.ts';
@@ -13,7 +14,6 @@ import {
   type Seat,
   START_TIMEOUT_MS,
 } from './contract/kubectl-target.ts';
-import { waitFor } from './contract/wait.ts';
 import { acting, Rig, type RigPod } from './responder/rig.ts';
 
 const ACCOUNT = { namespace: 'bailiff-system', name: 'bailiff-responder' };
@@ -79,7 +79,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     const spec = { containers: [{ name: 'main', image: 'evil' }] };
     const said = async () =>
       (await seat.client.patch(`${PODS}/${name}`, 'strategic', { spec })).body['message'] as string | undefined;
-    await waitFor('the refusal', async () => (await said())?.includes("changes nothing of a pod's spec"), 30_000);
+    await waitFor(async () => (await said())?.includes("changes nothing of a pod's spec"), { what: 'the refusal' });
   });
 
   test('observe - an Event', async () => {
@@ -132,7 +132,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     const verdict = await rig.verdict(pod, { rule: action });
     const isMarked = async () =>
       (await target.client.get(`${PODS}/${pod.name}`)).body['metadata']?.deletionTimestamp !== undefined;
-    await waitFor('the pod to be marked for deletion', isMarked, 30_000);
+    await waitFor(isMarked, { what: 'the pod to be marked for deletion' });
     // As its kubelet would, if it had one.
     await target.kubectl.ok('delete', 'pod', '-n', 'shop', pod.name, '--grace-period=0', '--force');
     expect((await rig.until(verdict, action, 'succeeded')).phase).toBe('succeeded');

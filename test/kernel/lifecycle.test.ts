@@ -3,11 +3,11 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { DetachReport, PlacedAttachment } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent } from './harness/guard.ts';
 import { ATTACKER, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
 import { command, counterObject } from './harness/processes.ts';
-import { waitFor } from './harness/wait.ts';
 
 const datagram = (source: string): Buffer =>
   ethernet(
@@ -285,11 +285,10 @@ describe('lifecycle', () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.agent.call('own.listen');
     await node.send(forged);
-    await waitFor(
-      'a sample',
-      () => node.agent.call<{ vector: string }[]>('own.heard'),
-      (list) => list.length === 1,
-    );
+    await waitFor(() => node.agent.call<{ vector: string }[]>('own.heard'), {
+      what: 'a sample',
+      until: (list) => list.length === 1,
+    });
     await node.agent.call('own.unlisten');
     await guarded.counted({ 'ipv4-source drop': 1 });
   });
