@@ -7,7 +7,7 @@ import { ensureLabtool, labtoolArgs, NODE_NATS_URL, startLines, stopLines } from
 import { decodeViolationFrame, encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { NODE, TestNode } from '../cluster/collector/test-node.ts';
+import { NODE, TestNode } from '../support/node.ts';
 import { cpuSeconds } from './app-process.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
 

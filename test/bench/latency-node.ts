@@ -4,8 +4,8 @@ import { consumeOrdered } from '@bailiff/bus';
 import { ensureLabtool, labtoolArgs, startLines } from '@bailiff/lab/node';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { decodeIface } from '../../libs/bpf/src/spoof/encode.ts';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode, type TestPod } from '../cluster/collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
 
 const TRIALS = 200;
 const POLL_MS = 1;

@@ -11,7 +11,7 @@ import {
 import { ConfigError } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { losing, readAll, startBus } from './support.ts';
+import { losing, readAll, startBus } from '../support/bus.ts';
 
 const KEY = 'spoof.cluster._.default';
 const ME = { by: 'alice', why: 'a test' };

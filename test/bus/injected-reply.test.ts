@@ -14,7 +14,7 @@ import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { inOneAccount } from './rights.ts';
-import { connectCollector } from './support.ts';
+import { connectCollector } from '../support/bus.ts';
 
 const FRAMES_OF_VICTIM = 'bailiff.v1.violations.7.node-b.spoof';
 let nats: TestNats;

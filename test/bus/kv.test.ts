@@ -2,7 +2,7 @@ import { ensureTopology, type KvEntry, openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { Kvm } from '@nats-io/kv';
 import { expect, test } from 'vitest';
-import { startBus, text, underWay } from './support.ts';
+import { startBus, text, underWay } from '../support/bus.ts';
 
 test('kv - a value is put, read, overwritten, deleted and made again', async () => {
   await using nats = await startBus();

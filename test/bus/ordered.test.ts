@@ -2,7 +2,7 @@ import { type Bus, consumeOrdered, FramePublisher, type StreamMessage, violation
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { random, readAll, startBus, text, underWay } from './support.ts';
+import { random, readAll, startBus, text, underWay } from '../support/bus.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);

@@ -5,7 +5,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import { EVERYBODY, LINES, NODE_USERS, NODES, tryAll, tryIt, UNCLAIMED } from './subject-table.ts';
-import { connectCollector, startBus, text, underWay } from './support.ts';
+import { connectCollector, startBus, text, underWay } from '../support/bus.ts';
 
 /** With auth callout, and without it. */
 const SERVERS = [

@@ -2,7 +2,7 @@ import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailif
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { freeze, losing, random, readAll, startBus, tally, text } from './support.ts';
+import { freeze, losing, random, readAll, startBus, tally, text } from '../support/bus.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const COUNT = 4_000;

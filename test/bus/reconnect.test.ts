@@ -16,7 +16,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { startBus } from './support.ts';
+import { startBus } from '../support/bus.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const HOUR_MS = 3_600_000;

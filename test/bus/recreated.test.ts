@@ -12,7 +12,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { startBus, text, underWay } from './support.ts';
+import { startBus, text, underWay } from '../support/bus.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const modes = (mode: string) => ({ modes: { 'ipv4-source': mode } });

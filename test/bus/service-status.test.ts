@@ -23,8 +23,8 @@ import {
 import { sampleFrame, sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { logged } from '../cluster/logged.ts';
-import { startBus, underWay } from './support.ts';
+import { logged } from '../support/config-log.ts';
+import { startBus, underWay } from '../support/bus.ts';
 
 const verdictId = (n: number) => n.toString(16).padStart(32, '0');
 

@@ -12,7 +12,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { connectCollector, startBus, text } from './support.ts';
+import { connectCollector, startBus, text } from '../support/bus.ts';
 
 /** A bus on which the pushes of some values are lost; everything else goes through. A tombstone's value is empty. */
 function pushless(bus: Bus, lost: (value: string) => boolean): Bus {

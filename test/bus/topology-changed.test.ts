@@ -7,7 +7,7 @@ import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { readAll, startBus } from './support.ts';
+import { readAll, startBus } from '../support/bus.ts';
 
 const DAY_MS = 86_400_000;
 const MIB = 1024 ** 2;

@@ -17,7 +17,7 @@ import { sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { NATS_PROGRAM, NEWEST_ROOT } from '../../tools/nats-server.ts';
-import { startBus } from './support.ts';
+import { startBus } from '../support/bus.ts';
 
 const HOUR_MS = 3_600_000;
 

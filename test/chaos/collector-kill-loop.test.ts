@@ -5,8 +5,8 @@ import path from 'node:path';
 import { exec, netnsPath } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode } from '../cluster/collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode } from '../support/node.ts';
 
 const KILLS = 8;
 const PACKETS = 5;

@@ -2,8 +2,8 @@
 // number of packets sent. The moments are random; the seed is in the failure and can be given by BAILIFF_SEED.
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode } from '../cluster/collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode } from '../support/node.ts';
 
 const KILLS = 200;
 /** Of the time that the first start took (some 700 ms on two cores). */

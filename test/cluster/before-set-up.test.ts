@@ -7,8 +7,8 @@ import { freePort, startNats } from '@bailiff/bus/testing';
 import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { launchApp } from './launch-app.ts';
-import { startRedis, type TestRedis } from './responder/redis.ts';
+import { launchApp } from '../support/process.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-before-'));
 let api: ApiServer;

@@ -7,8 +7,8 @@ import { CHECKOUT } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { AuthRig } from './bus-auth/rig.ts';
-import { udpFrame } from './collector/frames.ts';
-import { NODE, TestNode } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { NODE, TestNode } from '../support/node.ts';
 
 const BUNDLE = path.join(CHECKOUT, 'apps/bus-auth/dist/main.mjs');
 const LIFE_S = 8;

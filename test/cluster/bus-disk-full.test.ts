@@ -10,7 +10,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
-import { fullDiskOf, SmallDisk } from './small-disk.ts';
+import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
 
 /** Above the built-in rule for repeated spoofing. */
 const PACKETS = 20;

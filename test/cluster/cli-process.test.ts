@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startCli } from './cli/process.ts';
 import { healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
-import { startRedis } from './responder/redis.ts';
+import { startRedis } from '../support/redis.ts';
 
 let world: World;
 let services: AsyncDisposable;

@@ -6,8 +6,8 @@ import { encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { NODE, TestNode, type TestPod } from '../support/node.ts';
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
 /** Longer than any step of the test, and shorter than somebody waits for. */

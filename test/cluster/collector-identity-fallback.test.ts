@@ -6,8 +6,8 @@ import { openBucket } from '@bailiff/bus';
 import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
 
 const GATEWAY = '10.244.0.1';
 /** Of a pod on another node: no record here has it. */

@@ -4,8 +4,8 @@ import { createNetns, deleteNetns, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RECORD_SLACK_MS } from '../../apps/collector/src/identity/identity.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
 const own = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });

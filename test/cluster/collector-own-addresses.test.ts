@@ -4,7 +4,7 @@ import { ETHERTYPE, ethernet, ipv4, PROTOCOL } from '@bailiff/lab/frames';
 import { exec, netnsPath, startLines, stopLines } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { GATEWAY_MAC, NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { GATEWAY_MAC, NODE, TestNode, type TestPod } from '../support/node.ts';
 
 /** What the plugin ptp gives the host side of each pod. */
 const GATEWAY = '10.244.0.1';

@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { collectorCapabilities, confined } from '../k8s/confined.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
 
 const NETWORK_HALF = collectorCapabilities().filter((name) => name !== 'SYS_PTRACE');
 

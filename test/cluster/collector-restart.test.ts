@@ -7,8 +7,8 @@ import { openBucket } from '@bailiff/bus';
 import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { NODE, TestNode, type TestPod } from '../support/node.ts';
 
 const from = (pod: TestPod, source: string) => udpFrame({ sourceMac: pod.mac, source, destination: '10.244.0.1' });
 const spoofed = (pod: TestPod) => from(pod, '10.244.0.66');

@@ -6,8 +6,8 @@ import { cgroup2Mount } from '@bailiff/lab/node';
 import type { NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
 
 const KEY = 'runtime.cluster._.no-shell';
 const lsm = probeLsm();

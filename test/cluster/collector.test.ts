@@ -6,8 +6,8 @@ import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { GATEWAY_MAC, NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { GATEWAY_MAC, NODE, TestNode, type TestPod } from '../support/node.ts';
 
 const spoofed = (pod: TestPod, source = '10.244.0.66') =>
   udpFrame({ sourceMac: pod.mac, source, destination: '10.244.0.1' });

@@ -12,7 +12,7 @@ import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
 import { launch, startWorld } from './ipam-sync/harness.ts';
-import { logged } from './logged.ts';
+import { logged } from '../support/config-log.ts';
 import { Rig } from './responder/rig.ts';
 
 /**

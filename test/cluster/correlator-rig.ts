@@ -31,7 +31,7 @@ import { runService } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/correlator/src/config.ts';
 import { start } from '../../apps/correlator/src/correlator.ts';
-import { logged } from './logged.ts';
+import { logged } from '../support/config-log.ts';
 
 /** Of each correlator's log, where a wait failed. */
 const LINES_SHOWN = 10;

@@ -20,8 +20,8 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
 import { environmentOf, objectsOf, type Workload, workloadsOf } from '../k8s/rendered.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode } from './collector/test-node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+import { TestNode } from '../support/node.ts';
 import { areImagesNamed, NO_IMAGES, removeContainer, runImage } from './contract/container-engine.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');

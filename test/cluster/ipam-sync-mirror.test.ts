@@ -19,7 +19,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { underWay } from '../bus/support.ts';
+import { underWay } from '../support/bus.ts';
 import { healthyStatus } from './cli/world.ts';
 import { Kubectl } from './contract/kubectl.ts';
 import { kubectlIsMissing, words } from './contract/kubectl-bench.ts';

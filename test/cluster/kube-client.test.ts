@@ -21,7 +21,7 @@ import {
 import { ensureCertificates, writeKubeconfig } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { FAST, startKube } from './kube/harness.ts';
+import { FAST, startKube } from '../support/kube.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';
 

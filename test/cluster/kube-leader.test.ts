@@ -2,7 +2,7 @@
 import { LeaderElector } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { type KubeHarness, startKube } from './kube/harness.ts';
+import { type KubeHarness, startKube } from '../support/kube.ts';
 
 /** Candidates and server share this process: so much longer than that is ever held up that none loses its lease unless a test takes it. */
 const PATIENT = { durationMs: 20_000, renewDeadlineMs: 15_000, retryMs: 100 };

@@ -2,7 +2,7 @@
 import { Reflector, type ReflectorOptions } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { FAST, type KubeHarness, random, startKube } from './kube/harness.ts';
+import { FAST, type KubeHarness, random, startKube } from '../support/kube.ts';
 
 function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {}) {
   const folded = new Map<string, string>();

@@ -8,7 +8,7 @@ import { encodeResponse, encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { acting, Rig } from './responder/rig.ts';
-import { fullDiskOf, SmallDisk } from './small-disk.ts';
+import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
 
 /** Every part of a verdict that may be long: it has no place in what is left of a block. */
 const LONG: Partial<Verdict> = {

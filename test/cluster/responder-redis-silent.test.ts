@@ -6,7 +6,7 @@ import { afterEach, expect, it } from 'vitest';
 import type { Job } from '../../apps/responder/src/ports.ts';
 import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
 import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
-import { startRedis } from './responder/redis.ts';
+import { startRedis } from '../support/redis.ts';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {

@@ -7,7 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { startRedis, type TestRedis } from './responder/redis.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 import { acting, Rig } from './responder/rig.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-tls-'));

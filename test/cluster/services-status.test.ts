@@ -11,8 +11,8 @@ import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { breach, healthyStatus, NODE_A, NODE_B, verdictId, WEB, World } from './cli/world.ts';
 import { metricOf } from './ipam-sync/harness.ts';
-import { launchApp, type RunningApp } from './launch-app.ts';
-import { startRedis, type TestRedis } from './responder/redis.ts';
+import { launchApp, type RunningApp } from '../support/process.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 
 const APPS = ['correlator', 'responder', 'ipam-sync'] as const;
 type App = (typeof APPS)[number];

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { launchApp } from './launch-app.ts';
+import { launchApp } from '../support/process.ts';
 
 /** Of a cluster that is not there either. */
 const KUBECONFIG = {

@@ -19,7 +19,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeFastPathEntry } from '../../libs/bpf/src/spoof/fast-path-cache.ts';
 import { FastpathEntryLayout, FastpathShapeValues } from '../../libs/bpf/src/spoof/layout.gen.ts';
-import { udpFrame } from '../cluster/collector/frames.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 import { allModes } from './harness/node.ts';
 import { command } from './harness/processes.ts';
 

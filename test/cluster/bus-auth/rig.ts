@@ -15,7 +15,7 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
 import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
-import { type KubeHarness, startKube } from '../kube/harness.ts';
+import { type KubeHarness, startKube } from '../../support/kube.ts';
 
 export const NAMESPACE = 'bailiff-system';
 export const ACCOUNT = 'bailiff-collector';

@@ -15,7 +15,7 @@ import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { start } from '../../../apps/ipam-sync/src/start.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
-import { type KubeHarness, startKube } from '../kube/harness.ts';
+import { type KubeHarness, startKube } from '../../support/kube.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 const MERGE = 'application/merge-patch+json';

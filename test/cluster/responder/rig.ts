@@ -26,7 +26,7 @@ import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
-import { startRedis, type TestRedis } from './redis.ts';
+import { startRedis, type TestRedis } from '../../support/redis.ts';
 
 /** A policy is in force for verdicts that the bus takes this long after it. */
 const SETTLE_MS = 1_000;

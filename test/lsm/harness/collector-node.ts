@@ -16,7 +16,7 @@ import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
-import { Ledger } from '../../cluster/collector/ledger.ts';
+import { Ledger } from '../../support/violation-totals.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
 import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 

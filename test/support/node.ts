@@ -28,8 +28,8 @@ import {
 } from '@bailiff/lab/node';
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
-import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
-import { Ledger } from './ledger.ts';
+import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { Ledger } from './violation-totals.ts';
 import { StatusReader } from './status-reader.ts';
 
 export const NODE = 'node-a';
