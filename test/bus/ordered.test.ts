@@ -2,7 +2,8 @@ import { type Bus, consumeOrdered, FramePublisher, type StreamMessage, violation
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { random, readAll, startBus, text, underWay } from '../support/bus.ts';
+import { readAll, startBus, text, underWay } from '../support/bus.ts';
+import { random } from '../support/random.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);

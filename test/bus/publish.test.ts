@@ -2,7 +2,8 @@ import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailif
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { freeze, losing, random, readAll, startBus, tally, text } from '../support/bus.ts';
+import { freeze, losing, readAll, startBus, tally, text } from '../support/bus.ts';
+import { random } from '../support/random.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const COUNT = 4_000;

@@ -8,7 +8,8 @@ import { encodeVerdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CliRun, runCli } from '../../apps/cli/src/testing.ts';
-import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const owned = (name: string, owner: string) =>
   podRef(name, { namespace: 'shop', ownerKind: 'ReplicaSet', ownerName: owner, ownerUid: `uid-of-${owner}` });
@@ -71,7 +72,7 @@ afterAll(async () => {
 
 /** Attacks under three versions of the rules, with correlators that stop and start; at the end a pod has left its list. */
 async function record(): Promise<void> {
-  let running: RunningCorrelator[] = [await rig.correlator(), await rig.correlator()];
+  let running: RunningService[] = [await rig.correlator(), await rig.correlator()];
   const attack = async (from: number, packets: number) => {
     for (let i = from; i < from + 3; i++) {
       await rig.spoof(NODE_A, A[i] ?? owned('x', 'x'), packets);

@@ -45,7 +45,7 @@ it.each([
   async (app, missing) => {
     await using nats = await startNats();
     const metrics = `127.0.0.1:${await freePort()}`;
-    using running = launch(app, nats.url, metrics);
+    await using running = launch(app, nats.url, metrics);
     const state = { report: { ok: true, checks: {} as Record<string, string> }, out: running.out };
     const readiness = async () => {
       const response = await fetch(`http://${metrics}/readyz`);
@@ -81,7 +81,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   '%s - told to stop while it waits, it ends with 0',
   async (app) => {
     await using nats = await startNats();
-    using running = launch(app, nats.url, '127.0.0.1:0');
+    await using running = launch(app, nats.url, '127.0.0.1:0');
     await waitFor(() => running.out().includes('waiting for the setup'), { timeoutMs: 30_000, state: running.out });
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
@@ -94,7 +94,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   async (app) => {
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));
-    using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
+    await using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
     const told = () => running.out().match(/the bus rejects the login/g) ?? [];
     await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
     writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });

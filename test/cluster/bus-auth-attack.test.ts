@@ -6,7 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { AuthRig, NODES, type RunningBusAuth } from './bus-auth/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { AuthRig, NODES } from './bus-auth/rig.ts';
 
 const [A] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
@@ -49,7 +50,7 @@ class Attack implements AsyncDisposable {
   }
 }
 
-const refused = (auth: RunningBusAuth, reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
+const refused = (auth: RunningService, reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
 
 test('without the API server’s keys the attack holds a new token off, and not one that was let in before', async () => {
   await using rig = await AuthRig.start({ keys: false });

@@ -7,7 +7,8 @@ import { connect as rawConnect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OUTSIDE, seed, tryEverything } from '../bus/rights.ts';
 import { LINES, NODE_USERS, tryAll, tryIt } from '../bus/subject-table.ts';
-import { AuthRig, NODES, type RunningBusAuth, type TokenWish } from './bus-auth/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { AuthRig, NODES, type TokenWish } from './bus-auth/rig.ts';
 
 const [A, B] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
@@ -15,7 +16,7 @@ const AS_B = userOf({ role: 'collector', node: B });
 
 describe('a login by token', () => {
   let rig: AuthRig;
-  let auth: RunningBusAuth;
+  let auth: RunningService;
   beforeAll(async () => {
     rig = await AuthRig.start();
     auth = await rig.busAuth(['--refusals-per-minute', '10000']);

@@ -9,8 +9,8 @@ import { podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 /** Above the built-in rule for repeated spoofing. */
 const PACKETS = 20;
@@ -81,7 +81,9 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   }
   // A server that refuses is there: only one that is silent makes who writes to it unready.
   if (!full.isRefused)
-    await untilFull('readiness to say why', async () => full.words.test((await correlator.checks())['bus'] ?? ''));
+    await untilFull('readiness to say why', async () =>
+      full.words.test((await correlator.ready()).checks['bus'] ?? ''),
+    );
   const grants = Array.from({ length: 200 }, (_, n) => ({ namespace: `shop-${n}`, prefixes: ['10.0.0.0/24'] }));
   const reason = ['--yes', '--reason', 'x'];
   const refused = await bailiff(
@@ -148,9 +150,9 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
     }
   };
   await off();
-  await waitFor(async () => OFF_CHECK.test((await before.checks())['bus'] ?? ''), {
+  await waitFor(async () => OFF_CHECK.test((await before.ready()).checks['bus'] ?? ''), {
     what: 'the correlator that runs to be not ready for it',
-    state: before.checks,
+    state: before.ready,
   });
   const correlator = await rig.correlator({ wait: false });
   const waits = () => correlator.log().some((line) => /JetStream is off .*make room/.test(JSON.stringify(line)));
@@ -160,7 +162,7 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
   await rig.nats.restart();
   await stuck;
   for (const each of [before, correlator])
-    await waitFor(each.isReady, { what: 'the correlator to be ready', state: each.log });
+    await waitFor(async () => (await each.ready()).ok, { what: 'the correlator to be ready', state: each.log });
   // What was acknowledged, and at most what was stored when nobody could be told any more.
   const messages = () =>
     Promise.all(

@@ -3,7 +3,8 @@ import { ensureTopology } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const pods = ['web', 'a1', 'a2'].map((name) => podRef(name));
 const [web, first, second] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
@@ -11,7 +12,7 @@ const far = podRef('far');
 
 describe('correlator - streams recreated', () => {
   let rig: CorrelatorRig;
-  let correlator: RunningCorrelator;
+  let correlator: RunningService;
   beforeEach(async () => {
     rig = await CorrelatorRig.start();
     await rig.list(NODE_A, pods);
@@ -63,7 +64,7 @@ describe('correlator - streams recreated', () => {
     expect(later.evidence.map(({ streamSequence }) => streamSequence)).toEqual([2, 3]);
     await told('VIOLATIONS');
     expect(await correlator.metric('streams_remade_total')).toBe(1);
-    await waitFor(() => correlator.isReady());
+    await waitFor(async () => (await correlator.ready()).ok);
   });
 
   it('violations - a correlator that starts after it says the same, and none twice', async () => {

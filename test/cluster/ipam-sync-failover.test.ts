@@ -2,8 +2,8 @@
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { underWay } from '../support/bus.ts';
+import { random } from '../support/random.ts';
 import { SHORT_LEASE, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
-import { random } from '../support/kube.ts';
 
 const NODES = ['node-1', 'node-2', 'node-3'];
 const LONG_LEASE_MS = 20_000;

@@ -2,7 +2,8 @@
 import { Reflector, type ReflectorOptions } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { FAST, type KubeHarness, random, startKube } from '../support/kube.ts';
+import { FAST, type KubeHarness, startKube } from '../support/kube.ts';
+import { random } from '../support/random.ts';
 
 function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {}) {
   const folded = new Map<string, string>();

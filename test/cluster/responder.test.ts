@@ -13,13 +13,14 @@ import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Response, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Answerer, acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
 
 const QUARANTINE = 'bailiff.dev/quarantine';
 
 describe('responder', () => {
   let rig: Rig;
-  let answerer: Answerer;
+  let responder: RunningService;
   beforeAll(async () => {
     rig = await Rig.start();
     await rig.policies({
@@ -36,7 +37,7 @@ describe('responder', () => {
       kept: acting('kept', [{ action: 'label' }]),
     });
     await rig.policies({ kept: { steps: [{ action: 'delete', until: '5m' }] } });
-    answerer = await rig.start({ budgetGiveUpAfterMs: 2_500 });
+    responder = await rig.start({ budgetGiveUpAfterMs: 2_500 });
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
   const phases = (verdict: Verdict) => rig.of(verdict).map(brief).sort();
@@ -299,7 +300,7 @@ describe('responder', () => {
   it('a policy that cannot be read is reported, and the last good one stays', async () => {
     const verdict = await rig.verdict(rig.pod(), { rule: 'kept' });
     await rig.until(verdict, 'label', 'succeeded');
-    const line = answerer.log().find(({ key }) => key === 'response.cluster._.kept');
+    const line = responder.log().find(({ key }) => key === 'response.cluster._.kept');
     expect(line?.['reason']).toContain('steps.0');
   });
 

@@ -9,10 +9,10 @@ import { apiRequest, consumeOrdered, streamInfo } from '@bailiff/bus';
 import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
+import { launchApp, type RunningProcess } from '../support/process.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 import { breach, healthyStatus, NODE_A, NODE_B, verdictId, WEB, World } from './cli/world.ts';
 import { metricOf } from './ipam-sync/harness.ts';
-import { launchApp, type RunningApp } from '../support/process.ts';
-import { startRedis, type TestRedis } from '../support/redis.ts';
 
 const APPS = ['correlator', 'responder', 'ipam-sync'] as const;
 type App = (typeof APPS)[number];
@@ -25,7 +25,7 @@ class Services implements AsyncDisposable {
   readonly redis: TestRedis;
   readonly api: ApiServer;
   readonly directory: string;
-  readonly #running: [App, RunningApp][] = [];
+  readonly #running: [App, RunningProcess][] = [];
   #nodes = 0;
 
   private constructor(world: World, redis: TestRedis, api: ApiServer, directory: string) {
@@ -49,7 +49,7 @@ class Services implements AsyncDisposable {
     return services;
   }
 
-  launch(app: App): RunningApp {
+  launch(app: App): RunningProcess {
     const password = path.join(this.directory, `${app}.password`);
     writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
     const kube = ['--kubeconfig', this.api.kubeconfigPath()];
@@ -66,8 +66,7 @@ class Services implements AsyncDisposable {
   }
 
   async ready(): Promise<void> {
-    for (const [app, { out }] of this.#running)
-      await waitFor(() => out().includes('"msg":"ready"'), { what: `${app} to be ready`, state: out });
+    for (const [, { logged }] of this.#running) await logged('ready', PATIENCE_MS);
   }
 
   metric(app: App, name: string): Promise<number> {
@@ -134,10 +133,7 @@ class Services implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const [, one] of this.#running) {
-      one[Symbol.dispose]();
-      await one.exit;
-    }
+    await Promise.all(this.#running.map(([, one]) => one.kill()));
     await Promise.all([this.redis[Symbol.asyncDispose](), this.world[Symbol.asyncDispose](), this.api.close()]);
     rmSync(this.directory, { recursive: true, force: true });
   }

@@ -38,12 +38,3 @@ export async function startKube(options: Partial<ApiServerOptions> = {}): Promis
     },
   };
 }
-
-/** A small generator with a seed, for scripts of changes that can be run again. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}

@@ -1,32 +1,84 @@
-/** An app as a process of its own, whose way up and down is looked at. */
-import { type ChildProcess, spawn } from 'node:child_process';
+/**
+ * Processes that a test starts: their output is kept, they end with the test, and a wait for a log
+ * message fails with the output when the process ends first.
+ */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
 import { nodeArgs } from '../../tools/children.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
+/** The end of the output that is kept. */
+const MAX_OUTPUT = 200_000;
 
-export interface RunningApp extends Disposable {
-  child: ChildProcess;
-  /** What it has said on both streams. */
+export type LogLine = Record<string, unknown>;
+
+export interface RunningProcess extends AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  /** Output on both streams, in the order of arrival. */
   out(): string;
-  /** How it ended, when all that it has said was read too. */
-  exit: Promise<[code: number | null, signal: string | null]>;
+  /** The log lines among the output. */
+  lines(): LogLine[];
+  /** The first log line with this message. @throws Error with the output when the process ends first */
+  logged(message: string, timeoutMs?: number): Promise<LogLine>;
+  /** Resolves when the process has ended and its output is complete. */
+  readonly exit: Promise<[code: number | null, signal: string | null]>;
+  /** Sends a signal and waits for the end. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
-export function launchApp(app: string, flags: readonly string[]): RunningApp {
-  const main = nodeArgs(`apps/${app}/src/main.ts`);
-  const child = spawn(process.execPath, [...main, '--nats-user', app, ...flags], { cwd: ROOT });
-  let out = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk: Buffer) => {
-      out += chunk.toString();
+/** Starts a program. It is killed on disposal and when this process exits. */
+export function launch(program: string, args: readonly string[], options: SpawnOptions = {}): RunningProcess {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-MAX_OUTPUT);
     });
-  }
+  const killAtExit = () => child.kill('SIGKILL');
+  process.once('exit', killAtExit);
+  const exit = once(child, 'close') as RunningProcess['exit'];
+  void exit.finally(() => process.off('exit', killAtExit)).catch(() => {});
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
+    if (!hasEnded()) child.kill(signal);
+    await exit;
+  };
+  const lines = () =>
+    output
+      .split('\n')
+      .filter((line) => line.startsWith('{') && line.endsWith('}'))
+      .map((line) => JSON.parse(line) as LogLine);
+  const logged = async (message: string, timeoutMs = 60_000) => {
+    const found = () => lines().find(({ msg }) => msg === message);
+    await waitFor(() => found() !== undefined || hasEnded(), {
+      ...{ what: `the log message "${message}"`, timeoutMs, state: () => output },
+    });
+    const line = found();
+    if (line === undefined) throw new Error(`ended without the log message "${message}": ${output}`);
+    return line;
+  };
   return {
     child,
-    out: () => out,
-    exit: once(child, 'close') as RunningApp['exit'],
-    [Symbol.dispose]: () => void child.kill('SIGKILL'),
+    pid: child.pid ?? 0,
+    out: () => output,
+    lines,
+    logged,
+    exit,
+    kill,
+    [Symbol.asyncDispose]: () => kill(),
   };
+}
+
+/** Starts an app from its sources, as bundled for this run, as its own user of the bus. @param nodeFlags such as those of its image */
+export function launchApp(app: string, flags: readonly string[], nodeFlags: readonly string[] = []): RunningProcess {
+  const main = nodeArgs(`apps/${app}/src/main.ts`);
+  return launch(process.execPath, [...nodeFlags, ...main, '--nats-user', app, ...flags], { cwd: ROOT });
+}
+
+/** Starts an app from its built bundle, as its image does. */
+export function launchBundle(app: string, flags: readonly string[], nodeFlags: readonly string[] = []): RunningProcess {
+  return launch(process.execPath, [...nodeFlags, `apps/${app}/dist/main.mjs`, ...flags], { cwd: ROOT });
 }

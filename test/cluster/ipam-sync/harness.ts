@@ -2,8 +2,6 @@
  * ipam-sync between a real nats-server and the API stand-in, under the rights that it ships with: in this process (`launch`) or as a
  * process of its own (`spawnApp`), which can be stopped and killed.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bucket, type Bus, ensureTopology, openBucket } from '@bailiff/bus';
@@ -14,10 +12,10 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { start } from '../../../apps/ipam-sync/src/start.ts';
-import { accountUser, installAdmission } from '../admission/installed.ts';
 import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { launchBundle } from '../../support/process.ts';
+import { accountUser, installAdmission } from '../admission/installed.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '../../..');
 const MERGE = 'application/merge-patch+json';
 
 const rightsOf = (rules: readonly KubeRule[]) =>
@@ -194,43 +192,15 @@ export async function metricOf(address: string, name: string): Promise<number> {
   return Number(line?.slice(name.length + 1));
 }
 
-/** Runs the bundle as a process of its own. */
+/** Starts the bundle in a process of its own; resolves when it is ready. */
 export async function spawnApp(world: World, more: string[] = [], nodeFlags: string[] = []) {
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [...nodeFlags, 'apps/ipam-sync/dist/main.mjs', ...world.flags(more)],
-    {
-      cwd: ROOT,
-    },
-  );
-  let out = '';
-  let err = '';
-  child.stdout?.on('data', (chunk) => {
-    out += chunk;
-  });
-  child.stderr?.on('data', (chunk) => {
-    err += chunk;
-  });
-  const exit = once(child, 'exit') as Promise<[number | null, string | null]>;
-  const lines = () =>
-    out
-      .split('\n')
-      .filter((line) => line.endsWith('}'))
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
-  const line = (msg: string) => lines().find((entry) => entry.msg === msg);
-  await waitFor(() => line('ready'), { timeoutMs: 30_000, state: () => ({ out, err }) });
-  const address = String(line('ready')?.metricsAddress);
+  const app = launchBundle('ipam-sync', world.flags(more), nodeFlags);
+  const address = String((await app.logged('ready'))['metricsAddress']);
+  const metric = (name: string) => metricOf(address, name);
   return {
-    pid: child.pid as number,
-    line,
-    lines,
-    exit,
-    kill: (signal: NodeJS.Signals) => child.kill(signal),
-    metric: (name: string) => metricOf(address, name),
-    leads: async () => (await metricOf(address, 'bailiff_ipam_sync_leader')) === 1,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      if (child.exitCode === null && child.signalCode === null) await exit;
-    },
+    ...app,
+    line: (message: string) => app.lines().find(({ msg }) => msg === message),
+    metric,
+    leads: async () => (await metric('bailiff_ipam_sync_leader')) === 1,
   };
 }
