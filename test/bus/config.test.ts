@@ -221,7 +221,7 @@ test('config log - at a time is the newest configuration the server had by then'
   await log.close();
 });
 
-test('config log - says that it has caught up only when it has read what was there', async () => {
+test('config log - reports that it has caught up only after the last stored message', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   await writeConfig(cli, KEY, modes('audit'), ME);
@@ -290,7 +290,7 @@ test('config log - live judging, a second behind, hardly ever waits', async () =
   await log.close();
 });
 
-test('config log - tells changes as they come, over a restart of the server', async () => {
+test('config log - delivers changes across a restart of the server', async () => {
   await using nats = await startBus();
   const seen: string[] = [];
   const log = new ConfigLog(await nats.connect('correlator'), { onChange: ({ key }) => seen.push(key) });
@@ -313,7 +313,7 @@ test('config log - tells changes as they come, over a restart of the server', as
   await expect(log.whenCaughtUpTo(Date.now() * 1000 + 1e6)).rejects.toMatchObject({ code: 'BUS_CLOSED' });
 });
 
-test('config log - an identity that may not read it is told so', async () => {
+test('config log - an identity without the right to read gets an error', async () => {
   await using nats = await startBus();
   const log = new ConfigLog(await nats.connect('collector-node-a'));
   await expect(log.whenCaughtUpTo(Date.now() * 1000)).rejects.toMatchObject({ code: 'BUS_PERMISSION' });

@@ -100,7 +100,7 @@ test('kv - keys, entries and history', async () => {
   expect((await bucket.history('correlation.cluster._.r')).map(({ deleted }) => deleted)).toEqual([false, true]);
 });
 
-test('kv - a watch tells what is there, then every change, over a restart of the server', async () => {
+test('kv - a watch delivers the present keys, then every change, across a restart of the server', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', 'a1');

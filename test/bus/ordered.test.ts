@@ -283,7 +283,7 @@ test.each([
   expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
 });
 
-test.each(READERS)('ordered - starts where it is told, by the %s', async (user) => {
+test.each(READERS)('ordered - starts at the given position, by the %s', async (user) => {
   await using nats = await startBus();
   const writer = await nats.connect('collector-node-a');
   await publishMany(writer, 0, 5);

@@ -28,7 +28,7 @@ test.each(SERVERS)(
   120_000,
 );
 
-test('permissions - a stolen node credential: it speaks for its own node and reads its own keys, and no more', async () => {
+test('permissions - a stolen node credential publishes for its own node and reads its own keys only', async () => {
   await using nats = await startBus();
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await pods.put('node-a', 'of a');

@@ -85,7 +85,7 @@ test('publish - what is sent again before its ack is dropped by the server under
   expect(await readAll(await nats.connect('correlator'), 'VIOLATIONS')).toHaveLength(2);
 });
 
-test('publish - a message id that somebody else used before us is told: ours is not in the stream', async () => {
+test('publish - a message id that another publisher used is an error: the message is not in the stream', async () => {
   await using nats = await startBus();
   const other = new FramePublisher(await nats.connect('collector-node-a'));
   await other.publish(SUBJECT, Buffer.from('theirs'), { msgId: 'one' });
@@ -244,7 +244,7 @@ test.each([
   },
 );
 
-test('publish once - gives up after the deadline or when told, with the reason', async () => {
+test('publish once - gives up at the deadline or when aborted, with the reason', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('correlator');
   await nats.kill();

@@ -36,7 +36,7 @@ function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
 
 const told = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
 
-test('snapshot - tells what is there, then each change by push, without a consumer on the server', async () => {
+test('snapshot - delivers the present value, then each change by push, without a consumer on the server', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
@@ -62,7 +62,7 @@ test('snapshot - tells what is there, then each change by push, without a consum
   expect(entries).toHaveLength(3);
 });
 
-test('snapshot - a key that is not there is said so once, and told when it comes', async () => {
+test('snapshot - a missing key is reported once, and its value when it appears', async () => {
   await using nats = await startBus();
   let missing = 0;
   const entries: KvEntry[] = [];
@@ -123,7 +123,7 @@ test('snapshot - the timer reads by itself', async () => {
   reader.close();
 });
 
-test('snapshot - what changed while the bus was away is told when it is back; until then the last value stands', async () => {
+test('snapshot - changes made while the bus was unavailable arrive when it is back; until then the last value holds', async () => {
   await using nats = await startBus();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
   const entries: KvEntry[] = [];
@@ -168,7 +168,7 @@ test('snapshot - a callback that throws is reported and does not end the connect
   reader.close();
 });
 
-test('bucket reader - tells all keys, then changes, tombstones and what pushes lost', async () => {
+test('bucket reader - delivers all keys, then changes, tombstones and lost pushes', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
@@ -221,7 +221,7 @@ async function emptyBucket(nats: TestNats, bucket: string): Promise<void> {
   await admin.close();
 }
 
-test('snapshot - a stream that was made anew is told from its beginning, by push, though its revisions are lower', async () => {
+test('snapshot - a recreated stream is read from its beginning, by push, although its revisions are lower', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
@@ -268,7 +268,7 @@ test('snapshot - a push of a new stream is known by its predecessor, also when i
   reader.close();
 });
 
-test('snapshot - a stream made anew while the bus was away, its pushes lost: a re-read tells, after asking again and again', async () => {
+test('snapshot - a stream recreated while the bus was unavailable, its pushes lost, is found by a periodic re-read', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
@@ -326,7 +326,7 @@ test('snapshot - one answer from a replica that is behind is not believed', asyn
   reader.close();
 });
 
-test('bucket reader - a stream that was made anew is told whole, its keys beside those it no longer has', async () => {
+test('bucket reader - a recreated stream is delivered whole, with deletions for the keys it no longer has', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);

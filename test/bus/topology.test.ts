@@ -60,7 +60,7 @@ test('topology - survives a restart, with all that it holds', async () => {
   expect(await openBucket(admin, 'bailiff_pods').get('node-a')).toMatchObject({ revision: 1 });
 });
 
-test('topology - a stream that cannot be changed into what is wanted is said to be so', async () => {
+test('topology - a stream that cannot be changed as wanted is an error', async () => {
   await using nats = await startNats();
   const admin = await nats.connect('admin');
   await admin.jsm.streams.add({ name: 'VERDICTS', subjects: ['bailiff.v1.verdicts.>'], storage: 'memory' });
@@ -121,7 +121,7 @@ test('connect - a server that is not there, a wrong password and a missing user 
   await expect(connectBus({ ...options, passwordFile: '/nonexistent' })).rejects.toThrow();
 });
 
-test('connect - waits for a server that is still to come, or until it is told to stop', async () => {
+test('connect - waits for a server to start, or until it is aborted', async () => {
   await using nats = await startNats();
   const options = { ...nats.options('reader'), waitForServer: true };
   await nats.kill();
@@ -136,7 +136,7 @@ test('connect - waits for a server that is still to come, or until it is told to
   await bus.drain();
 });
 
-test('connect - a bus tells of each change, and comes back as often as the server does', async () => {
+test('connect - reports each change of the connection and reconnects after every restart', async () => {
   await using nats = await startNats();
   const bus = await nats.connect('reader');
   const told: string[] = [];

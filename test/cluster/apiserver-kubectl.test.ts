@@ -166,7 +166,7 @@ function kubectlTests(): void {
     expect(await kubectl.ok('get', 'gd', '-n', ns)).toMatch(/NAME +MODE\none +enforce\n/);
   });
 
-  test('access - a denied verb is Forbidden and an expired token is told', async () => {
+  test('access - a denied verb is Forbidden, an expired token Unauthorized', async () => {
     bench.makePod(ns, 'safe', 'n-access');
     const reader = bench.as('reader');
     expect(await reader.ok('get', 'pods', '-n', ns)).toMatch(/safe/);

@@ -78,7 +78,7 @@ describe('expiry', () => {
     expectStatus(await api.get(`${maps}?resourceVersion=${version}`), 200);
   });
 
-  test('watch - from before the compaction it is told 410 in the stream, or by status where that is wanted', async () => {
+  test('watch - from before the compaction it gets 410 in the stream, or as status where that is wanted', async () => {
     const { api, server } = running;
     const version = server.store.version;
     fill('watched');
@@ -149,7 +149,7 @@ describe('faults', () => {
     expect(fault.hits).toBe(1);
   });
 
-  test('match - by name and user, as often as said', async () => {
+  test('match - by name and user, as often as given', async () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'get', name: 'status-500', times: 2, status: 500 });
     expect(await exists('status-503')).toBe(true);
@@ -174,7 +174,7 @@ describe('faults', () => {
     expect(seen.filter((record) => record.verb === 'create' && record.status === 0)).toHaveLength(2);
   });
 
-  test('after - an error can be told though the effect is there', async () => {
+  test('after - an error can be returned although the effect is there', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'create', status: 504, when: 'after' });
     expectFailure(await create('told-wrong'), 504, 'Timeout');
@@ -206,7 +206,7 @@ describe('faults', () => {
     expect(await exists('abandoned')).toBe(false);
   });
 
-  test('delay - an answer is late, and the record says when the request came', async () => {
+  test('delay - an answer is late, and the record has the time of the request', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'delete', delayMs: 1_000 });
     await create('late');
@@ -442,7 +442,7 @@ describe('life', () => {
     expectStatus(await api.get(pods), 200);
   });
 
-  test('process - it says where it is and ends on SIGTERM', async () => {
+  test('process - prints its address and ends on SIGTERM', async () => {
     const child = spawn(process.execPath, nodeArgs('test/lab/src/apiserver/main.ts'), {
       stdio: ['ignore', 'pipe', 'inherit'],
     });

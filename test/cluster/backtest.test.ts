@@ -201,7 +201,7 @@ describe('backtest - rules on trial', () => {
     });
   });
 
-  it('text - fits a terminal, says what differs', async () => {
+  it('text - fits a terminal, shows the differences', async () => {
     const rules = file('strict.yaml', { 'repeated-spoofing': countRule(3) });
     const { stdout, exitCode } = await cli(['--rules', rules], { terminal: 100 });
     expect(exitCode).toBe(10);
@@ -212,7 +212,7 @@ describe('backtest - rules on trial', () => {
     expect(Math.max(...widths)).toBeLessThanOrEqual(100);
   });
 
-  it('refused - a file that is wrong is told with all mistakes; rules must be said', async () => {
+  it('refused - a wrong file is reported with all mistakes; rules are required', async () => {
     const wrong = await cli(['--rules', file('wrong.yaml', { a: { type: 'event_count' }, 'B!': countRule(1) })]);
     expect(wrong.exitCode).toBe(6);
     expect(wrong.stderr).toMatch(/correlation\.cluster\._\.a: refused/);
@@ -235,7 +235,7 @@ describe('backtest - a verdict that the rules do not bear out', () => {
 });
 
 describe('backtest - what a recording no longer holds', () => {
-  it('a pod that left its list still counts for itself; the report says how many nobody vouches for', async () => {
+  it('a pod that left its snapshot still counts for itself; the report has the number of unattributed ones', async () => {
     const bucket = openBucket(await rig.bus('ipam-sync'), 'bailiff_pods');
     expect(await bucket.get('node-a')).not.toBeNull();
     await rig.list(NODE_A, A.slice(1));

@@ -78,7 +78,7 @@ it.each([
 );
 
 it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
-  '%s - told to stop while it waits, it ends with 0',
+  '%s - SIGTERM while it waits ends it with 0',
   async (app) => {
     await using nats = await startNats();
     await using running = launch(app, nats.url, '127.0.0.1:0');
@@ -90,7 +90,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
 );
 
 it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
-  '%s - refused by the bus at its start, it says so once and works with what its password file says next',
+  '%s - a refused login at its start is logged once, and the next content of its password file is used',
   async (app) => {
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));

@@ -87,7 +87,7 @@ test.each([
   expect((await asked()) - before).toBeLessThan(own + allowed);
 });
 
-test('what is more than the API server may be asked is refused at once, and told as that', async () => {
+test('requests beyond the limit for the API server are refused at once, with that reason', async () => {
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--reviews-per-second', '2']);
   const token = await rig.tokenOf(A);

@@ -38,7 +38,7 @@ class Kubelet implements AsyncDisposable {
   }
 }
 
-test('collector - by its token it tells of every dropped packet, across the end of a token and of bus-auth', async () => {
+test('collector - with its token it publishes every dropped packet, across the end of a token and of bus-auth', async () => {
   await using rig = await AuthRig.start();
   const { tokenFile } = await rig.collector(NODE);
   const replica = () => spawn(process.execPath, [BUNDLE, ...rig.flags()], { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -223,7 +223,7 @@ test('replicas share a fleet that comes at once, and one of them is enough', asy
   expectGranted((await two.metric('granted_total')) - byTwo, 10, triesAgain);
 });
 
-test('an API server that fails or hangs lets nobody in, shows in readiness, and is used again when it answers', async () => {
+test('with a failing or hanging API server logins are refused and readiness shows it; it is used again when it answers', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth();
   const tokenreviews = { resource: 'tokenreviews', times: Number.POSITIVE_INFINITY };
@@ -251,7 +251,7 @@ test('an API server that fails or hangs lets nobody in, shows in readiness, and 
   expect(await auth.metric('refused_total{reason="rate-limited"}')).toBe(0);
 });
 
-test('without the right to review tokens it is never ready and says why', async () => {
+test('without the right to review tokens it is never ready, with the reason', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth(['--kubeconfig', rig.kube.server.kubeconfigPath('no-rights')], 'started');
   const ready = await waitFor(async () => {
@@ -261,7 +261,7 @@ test('without the right to review tokens it is never ready and says why', async 
   expect(ready.ok).toBe(false);
 });
 
-test('credentials are rotated on servers with TLS: nobody is cut off at any step, and the old ones are worth nothing', async () => {
+test('credentials are rotated on servers with TLS: no client is cut off at any step, and the old ones are refused', async () => {
   const out = mkdtempSync(path.join(tmpdir(), 'bailiff-rotate-'));
   const step = async (...args: string[]) => {
     const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);

@@ -97,7 +97,7 @@ describe('a login by token', () => {
     await refused('expired', AS_A, token);
   });
 
-  test('a token of a pod that is gone, and of one that was made anew under its name, is refused', async () => {
+  test('a token of a deleted pod, also of one recreated under its name, is refused', async () => {
     rig.pod('collector-old', A);
     const token = await rig.token({ pod: 'collector-old' });
     expect(await rig.login(AS_A, token)).toBe('in');
@@ -187,7 +187,7 @@ describe('a login by token', () => {
     expect(await refusals('unknown-user')).toBe(before + 1);
   });
 
-  test('refusals are told with their reason, in our log once and in the words of the server', async () => {
+  test('refusals are logged once with their reason, and in the server’s log', async () => {
     const lines = auth.log().filter(({ msg, reason }) => msg === 'refused' && reason === 'wrong-node');
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ level: 40, host: '127.0.0.1', detail: expect.stringContaining('runs on') });

@@ -52,7 +52,7 @@ async function collector() {
   return { told, publish };
 }
 
-it('a full disk - frames and verdicts wait and say so; with room again each is there once, and so it is after a restart', async () => {
+it('a full disk - frames and verdicts wait, with a report; with room again each is stored once, also after a restart', async () => {
   const pods = Array.from({ length: PODS }, (_, n) => podRef(`web-${n}`, { uid: `u-web-${n}` }));
   await rig.list(NODE_A, pods);
   await rig.settle();
@@ -112,7 +112,7 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   expect(await correlator.stop()).toBe(0);
 }, 90_000);
 
-it('JetStream off for want of space - said by status, doctor, who publishes and readiness; room alone is not enough, a restart is', async () => {
+it('JetStream off for lack of space - reported by status, doctor, publishers and readiness, until room and a restart', async () => {
   const before = await rig.correlator();
   const { told, publish } = await collector();
   await publish();

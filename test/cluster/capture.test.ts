@@ -154,7 +154,7 @@ describe('capture', () => {
     expect(rig.of(verdict).every(({ capture }) => capture === null)).toBe(true);
   });
 
-  it('arguments - in full, or none, as the step says; a second capture of a pod so soon is refused', async () => {
+  it('arguments - in full or none, as the step requires; a second capture of a pod within the interval is refused', async () => {
     const [full, none] = [podHere(), podHere()];
     await using a = await PodProcesses.start(root, full);
     await using _ = await PodProcesses.start(root, none);
@@ -192,7 +192,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     expect(capture?.processesOmitted).toBeGreaterThan(0);
   });
 
-  it('a pod without processes, a node without collector - told, and the deletion goes on', async () => {
+  it('a pod without processes, a node without collector - reported, and the deletion goes on', async () => {
     const gone = await rig.verdict(podHere(), { rule: 'captured' });
     const elsewhere = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
     await rig.until(gone, 'delete', 'succeeded');

@@ -25,7 +25,7 @@ async function unread(words: readonly string[]): Promise<number | null> {
 }
 
 describe('a reader that goes away', () => {
-  it('every command that changes something - goes on to its end, and says how it ended', async () => {
+  it('every command that changes something - runs to its end and prints its outcome', async () => {
     await world.status(healthyStatus(NODE_A));
     const admin = await world.as('admin');
     const revision = async (key: string) => (await readConfig(admin, key))?.revision ?? null;
@@ -65,7 +65,7 @@ describe('a reader that goes away', () => {
     expect((await ended).code).toBe(0);
   });
 
-  it('output that is lost for another reason - is said, and the command does not end with 0', async () => {
+  it('output that is lost for another reason - is an error, and the exit code is not 0', async () => {
     const { child, ended } = startCli(world, ['config', 'get', 'spoof.cluster._.default'], {
       stdout: openSync('/dev/full', 'w'),
     });

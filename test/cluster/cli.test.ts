@@ -117,7 +117,7 @@ describe('cli events', () => {
 });
 
 describe('cli bounds', () => {
-  it('too many messages - the newest are read, all of them, and it is told that older ones were not', async () => {
+  it('too many messages - exactly the newest are read, with a note about older ones', async () => {
     await using own = await World.start();
     const count = 30;
     for (let index = 0; index < count; index += 1) {
@@ -207,12 +207,12 @@ describe('cli explain', () => {
     expect(pod.verdicts[0].verdict.verdictId).toBe(story.spoofing.verdictId);
   });
 
-  it('evidence that is no longer there is said to be so', async () => {
+  it('evidence that is no longer stored is shown as such', async () => {
     const text = await ok(['explain', story.quarantining.verdictId]);
     expect(text).toMatch(/#999999 .*no longer stored[\s\S]*no latencies/);
   });
 
-  it('unknown - a verdict or pod of which nothing is known says where to look', async () => {
+  it('unknown - a verdict or pod of which nothing is known: the message names where to look', async () => {
     const unknown = await world.cli(['explain', 'ffffffffff']);
     expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
     expect(unknown.stderr).toMatch(/starts with "ffffffffff"[\s\S]*bailiff verdicts/);
@@ -269,7 +269,7 @@ describe('cli status', () => {
     expect((await own.cli(['explain', 'shop/web-0'])).stdout).not.toMatch(/0 running/);
   });
 
-  it('well, then silent, missing, uncovered: the exit code says so and the text shouts', async () => {
+  it('healthy, then silent, missing, uncovered: each has its exit code and stands out in the text', async () => {
     await using _services = await world.services();
     const pods = openBucket(await world.as('ipam-sync'), 'bailiff_pods');
     const cluster = (...names: string[]) =>
@@ -319,7 +319,7 @@ describe('cli status', () => {
     expect((await world.cli(['status', '--stale-after', '1h', '--node', NODE_B], later)).exitCode).toBe(0);
   });
 
-  it('before a guard - the row names the pod once the collector says whose the interface is', async () => {
+  it('unguarded packets - the row names the pod once the interface is bound', async () => {
     const { interfaces } = healthyStatus(NODE_B);
     const owned = {
       ...interfaces[0]!,
@@ -334,7 +334,7 @@ describe('cli status', () => {
     await world.status(healthyStatus(NODE_B));
   });
 
-  it('node - everything that it says', async () => {
+  it('node - its whole output', async () => {
     await world.status(healthyStatus(NODE_A));
     const text = await ok(['status', '--node', NODE_A]);
     expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
@@ -359,7 +359,7 @@ describe('cli and what others wrote badly', () => {
     expect(stderr).toMatch(/1 message could not be decoded: UNKNOWN_FINGERPRINT 1/);
   });
 
-  it('a bus that is not set up, a wrong password, a file that is not there - each says what to do', async () => {
+  it('a bus without topology, a wrong password, a missing file - each with a remedy', async () => {
     await using bare = await startNats();
     const env = { BAILIFF_NATS_URL: bare.url };
     const empty = await world.cli(['events'], { env });

@@ -39,7 +39,7 @@ describe('collector identity', () => {
       state: () => node.offlineStatus(),
     });
 
-  it('a record that outlived its pod binds nobody: the next bearer of the name is bound by its own', async () => {
+  it('a record that outlived its pod binds no interface: the next one of that name is bound by its own record', async () => {
     await node.startCollector();
     const old = await node.addPod();
     await node.waitForState(old, 'provisional');
@@ -67,7 +67,7 @@ describe('collector identity', () => {
     await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
-  it('bound by a left-over record at start, an interface begins anew with the record that is newer', async () => {
+  it('bound by a stale record at start, an interface is rebound by the newer record', async () => {
     const old = await node.addPod();
     await node.removePod(old);
     const pod = await node.addPod({ cni: false });
@@ -83,7 +83,7 @@ describe('collector identity', () => {
     expect(node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' })).toBe(7);
   });
 
-  it('an interface that is renamed, readdressed or whose pod side moves away stays whose it was: each is told, none is a way out', async () => {
+  it('an interface that is renamed, readdressed or whose pod side moves away keeps its binding: each is reported, none escapes', async () => {
     const [pod, victim] = [await node.addPod(), await node.addPod()];
     await node.startCollector();
     for (const one of [pod, victim]) await node.waitForState(one, 'provisional');

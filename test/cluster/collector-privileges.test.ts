@@ -56,7 +56,7 @@ describe('collector privileges', () => {
     await dropped(pod, 10);
   });
 
-  it.each(NETWORK_HALF)('without %s it does not start, and says which right is missing', async (name) => {
+  it.each(NETWORK_HALF)('without %s it does not start, and names the missing right', async (name) => {
     node.wrap = confined(NETWORK_HALF.filter((other) => other !== name));
     const child = node.spawnCollector();
     // Not `exit`: what it said last may come after that.

@@ -54,7 +54,7 @@ describe('collector - without a runtime half', () => {
     await dropsSpoofed();
   });
 
-  it('a node without cgroup v2 - unsupported: containers could not be told apart', async () => {
+  it('a node without cgroup v2 - unsupported: containers cannot be distinguished', async () => {
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     const status = await runtime(({ state }) => state === 'unsupported');
     expect(status).toMatchObject({

@@ -69,7 +69,7 @@ describe('collector', () => {
     expect(sampled()?.sample).toMatchObject({ expectedAddress: pod.ipv4, claimedMac: pod.mac });
   });
 
-  it('an interface that appears later is guarded on its event; what passed before is told', async () => {
+  it('an interface that appears later is guarded on its event; its unguarded packets are published', async () => {
     await node.startCollector();
     const pod = await node.addPod({ cni: false });
     await node.waitForState(pod, 'unknown');
@@ -145,7 +145,7 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
-  it('a feed that is wrong about most interfaces is refused, and status says so', async () => {
+  it('a snapshot that is wrong about most interfaces is refused, and status shows it', async () => {
     const pods = [await node.addPod(), await node.addPod(), await node.addPod()];
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     for (const pod of pods) await node.waitForState(pod, 'provisional');

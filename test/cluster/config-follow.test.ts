@@ -52,7 +52,7 @@ async function shownTo(nats: TestNats, directory: string, said: RegExp): Promise
   expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: all readers refuse/)]);
 }
 
-it('correlator - the next verdict follows a threshold; a refused one is told, and taken back when the key is right again', async () => {
+it('correlator - the next verdict follows a threshold; a refused one is reported until the key is right again', async () => {
   await using rig = await CorrelatorRig.start();
   const [before, after, third] = [podRef('before'), podRef('after'), podRef('third')];
   await rig.list(NODE_A, [before, after, third]);
@@ -90,7 +90,7 @@ it('correlator - the next verdict follows a threshold; a refused one is told, an
   expect(await instances(rig.admin, 'correlator'), 'one that ends says so').toEqual([]);
 });
 
-it('responder - the next verdict is answered by the new policy; a refused one is told', async () => {
+it('responder - the next verdict gets the response of the new policy; a refused one is reported', async () => {
   await using rig = await Rig.start();
   const answerer = await rig.start();
   const cli = await rig.nats.connect('cli');
@@ -121,7 +121,7 @@ it('responder - the next verdict is answered by the new policy; a refused one is
   expect(await instances(rig.bus, 'responder')).toEqual([]);
 }, 60_000);
 
-it('ipam-sync - what a pod asks for is granted within a second of being permitted; a refused value is told', async () => {
+it('ipam-sync - a requested prefix is granted within a second of being permitted; a refused value is reported', async () => {
   await using world = await startWorld();
   world.running('vpn', 'node-1', ['10.1.0.5'], {
     annotations: { 'bailiff.dev/allowed-source-prefixes': '10.50.0.0/16' },

@@ -91,7 +91,7 @@ it.each(EXAMPLES)('$file - who signed the certificate must be known', async (exa
   await hears(trusting, 'what is told');
 });
 
-it('rotation - whoever was started before, in the midst of it, or after it hears on', async () => {
+it('rotation - connectors started before, during and after it keep receiving', async () => {
   const running: Example[] = EXAMPLES.map((example) => start(example));
   try {
     for (const one of running) await hears(one, 'what is told before');

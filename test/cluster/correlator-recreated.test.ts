@@ -67,7 +67,7 @@ describe('correlator - streams recreated', () => {
     await waitFor(async () => (await correlator.ready()).ok);
   });
 
-  it('violations - a correlator that starts after it says the same, and none twice', async () => {
+  it('violations - a correlator that starts afterwards publishes the same verdicts, none twice', async () => {
     await rig.spoof(NODE_A, web, 5);
     await rig.verdictCount(1);
     await recreate('VIOLATIONS');
@@ -80,7 +80,7 @@ describe('correlator - streams recreated', () => {
     expect(groups()).toEqual([web.uid, second.uid, first.uid]);
   });
 
-  it('configuration - rules stand until the new log says otherwise', async () => {
+  it('configuration - rules hold until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
     await told('CONFIG_LOG');
     await rig.settle();
@@ -97,7 +97,7 @@ describe('correlator - streams recreated', () => {
     expect(verdict).toMatchObject({ threshold: 2, configRevision: 1 });
   });
 
-  it('pods - lists stand until they are told anew, and an honest node is not blamed, not even after a start', async () => {
+  it('pods - snapshots hold until they are published again, and an honest node is not accused, not even after a start', async () => {
     await rig.spoof(NODE_A, web, 3);
     await recreate('KV_bailiff_pods');
     await told('KV_bailiff_pods');
@@ -115,7 +115,7 @@ describe('correlator - streams recreated', () => {
     expect(rig.deadLetters).toEqual([]);
   });
 
-  it('configuration away - frames wait, the lag is told, and they are judged when it is back', async () => {
+  it('configuration unavailable - frames wait, the lag is reported, and they are processed when it is back', async () => {
     await rig.spoof(NODE_A, web, 1);
     await waitFor(async () => (await correlator.metric('frames_total')) === 1);
     expect(await correlator.metric('lag_seconds')).toBe(0);

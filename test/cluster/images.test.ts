@@ -198,7 +198,7 @@ describe('images, as they are built', () => {
   }
   askedOf(runBuilt);
 
-  it('collector - in a container with the rights of its manifest it guards, over a stop, and tells what it dropped', async () => {
+  it('collector - in a container with the rights of its manifest it guards, across a stop, and publishes its drops', async () => {
     await using node = await TestNode.start();
     const name = path.basename(node.dir);
     node.program = runImage('collector', workloadOf('collector'), { volumes: [node.dir], name });

@@ -155,7 +155,7 @@ function customResourceTests(): void {
     await world?.[Symbol.asyncDispose]();
   });
 
-  test('without definitions - said once a kind, identities are kept; taken up when they are installed', async () => {
+  test('without definitions - reported once a kind, identities are kept; used when they are installed', async () => {
     world.running('web', 'node-1', ['10.1.0.5']);
     await comesTo(() => world.addresses('node-1'), { web: ['10.1.0.5'] });
     const said = () =>
@@ -274,7 +274,7 @@ function customResourceTests(): void {
     await comesTo(async () => [await stored(key), await stored('spoof.workload.shop.web')], [null, null]);
   });
 
-  test('what is wrong - refused by kubectl where a definition can say it, otherwise in the status; the last good one stays', async () => {
+  test('wrong fields - refused by kubectl where the definition can express it, otherwise in the status; the last good one holds', async () => {
     const typo = await create(runtimePolicy('typo', { sevrity: 'high' }));
     expect([typo.code, typo.stderr]).toEqual([1, expect.stringContaining('unknown field "spec.sevrity"')]);
     const kindless = await create(runtimePolicy('kindless', { rules: [{ name: 'a', action: 'block' }] }));

@@ -88,7 +88,7 @@ async function told(world: World): Promise<InstanceStatus[]> {
 const problems = async (world: World) =>
   taintProblems(await told(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
 
-test('taint - a silent node is tainted beside the taint of somebody else, and no more when its collector guards again', async () => {
+test('taint - a silent node is tainted beside a foreign taint, until its collector guards again', async () => {
   await using world = await startWorld(TAINT_RULES);
   const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
   // No collector ever runs there.
@@ -120,7 +120,7 @@ test('taint - a silent node is tainted beside the taint of somebody else, and no
   expect(isTainted(world, 'win')).toBe(false);
 });
 
-test('taint - when more are silent than the bound none further is tainted, and it is told; off takes all away', async () => {
+test('taint - beyond the limit of silent nodes none further is tainted, with a report; off removes all taints', async () => {
   await using world = await startWorld(TAINT_RULES);
   const { collectors, configure } = await scene(world, ['a', 'b', 'c', 'd']);
   await using sync = await launch(world, [], { clock: FAST });
@@ -181,7 +181,7 @@ test('taint - a node that never had a collector is tainted after the time, and w
   await tainted(world, 'new', false);
 });
 
-test('taint - without the right it is told while all is well, and nothing else stops', async () => {
+test('taint - a missing right is reported while all is well, and nothing else stops', async () => {
   await using world = await startWorld();
   const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
   await using sync = await launch(world, [], { clock: FAST });

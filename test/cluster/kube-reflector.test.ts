@@ -103,7 +103,7 @@ describe('reflector - against a server that fails', () => {
     await waitFor(() => kube.server.openWatches() === 0);
   });
 
-  test('reflector - a watch that is open and tells nothing is left within the inactivity time', async () => {
+  test('reflector - an open watch without events is closed within the inactivity time', async () => {
     await using kube = await startKube();
     kube.pod('first');
     const watching = follow(kube, { inactivityMs: 400 });
@@ -170,7 +170,7 @@ describe('reflector - against a server that fails', () => {
     await watching.end();
   });
 
-  test('reflector - pages are of one moment: what changes between two of them is told by the watch', async () => {
+  test('reflector - pages are of one revision: changes between two of them come from the watch', async () => {
     await using kube = await startKube();
     for (let i = 0; i < 10; i++) kube.pod(`pod-${i}`);
     const held = kube.server.faults.inject({ verb: 'list', hold: true, times: 2 });

@@ -87,7 +87,7 @@ describe('release', () => {
     await answerer.stop();
   });
 
-  it('one without an end - is recorded too: its marks go, and a bucket made anew stays without it', async () => {
+  it('one without an end - is recorded too: its marks are removed, and a recreated bucket stays without it', async () => {
     const [pod, lost] = [rig.pod(), rig.pod()];
     const answerer = await rig.start();
     const verdict = await rig.verdict(pod, { rule: 'cut-for-good' });

@@ -154,14 +154,14 @@ describe('replay - copies', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('--to')]);
   });
 
-  it('a prefix that this identity may not publish under is told, and where to go on', async () => {
+  it('a prefix that this identity may not publish under is an error that names where to continue', async () => {
     const { exitCode, stderr } = await world.cli(['replay', '--to', 'elsewhere']);
     expect(exitCode).toBe(4);
     expect(stderr).toMatch(/--to elsewhere .*--from-seq 1\b/);
   });
 });
 
-describe('replay - as a SIEM is told', () => {
+describe('replay - as SIEM events', () => {
   /** What tells one event from another; of CEF the line. */
   const uidOf: Record<string, (line: string) => string> = {
     ocsf: (line) => JSON.parse(line).metadata.uid,
@@ -223,7 +223,7 @@ describe('replay - a file of Avro', () => {
 });
 
 describe('replay - pace and going on', () => {
-  it('1x keeps the distances; an interruption says how to go on, and the two halves are the whole', async () => {
+  it('1x keeps the intervals; an interruption prints how to continue, and both parts together are complete', async () => {
     await using slow = await World.start();
     for (let i = 0; i < 4; i++) {
       await slow.frame(NODE_A, [breach(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);

@@ -210,7 +210,7 @@ describe('responder bounds - one place in a budget', () => {
     expect((await rig.until(late, 'delete', ['succeeded', 'refused'])).reasonCode).toBe('budget-exhausted');
   });
 
-  it('give up - after its bound a task is recorded as failed, with what the server said', async () => {
+  it('give up - after its limit a task is recorded as failed, with the server’s message', async () => {
     await using rig = await Rig.start();
     await rig.policies({ remove: acting('remove', [{ action: 'delete' }]) });
     await rig.start({ giveUpAfterMs: 500 });

@@ -21,7 +21,7 @@ const BLOCK_BYTES = 4_096;
 /** A server that does not answer is noticed by the second dead letter without an acknowledgement, 5 s each. */
 const UNTIL_SILENCE_MS = 30_000;
 
-it('a full disk - what cannot be read holds the reading up, and that is said; with room again all is answered', async () => {
+it('a full disk - reading waits for writes, with a report; with room again every verdict gets its response', async () => {
   await using disk = await SmallDisk.mount();
   await using rig = await Rig.start(await startNats({ storeDir: path.join(disk.place, 'store') }));
   await rig.policies({ label: acting('label', [{ action: 'label' }]) });

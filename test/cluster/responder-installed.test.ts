@@ -108,7 +108,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expect((await target.client.get(record)).status).toBe(404);
   });
 
-  test('cordon - with its mark, and without either when it expires; somebody else’s is left alone', async () => {
+  test('cordon - set with its mark and removed with it on expiry; another user’s cordon is left alone', async () => {
     const [ours, theirs] = ['node-of-cordon', 'node-of-others'];
     for (const name of [ours, theirs])
       expectStatus(await target.client.post('/api/v1/nodes', { metadata: { name, annotations: { note: 'x' } } }), 201);

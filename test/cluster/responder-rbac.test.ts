@@ -70,7 +70,7 @@ describe('responder rbac', () => {
     });
   });
 
-  it('observe - whether a try before this one was heard', async () => {
+  it('observe - whether an earlier attempt was received', async () => {
     await record('observe', async () => {
       const kube = loadKube({ kubeconfig: rig.api.kubeconfigPath(), userAgent: 'test' });
       const verdict = rig.verdictOf(rig.pod(), { rule: 'observe' });

@@ -36,7 +36,7 @@ describe('responder - streams recreated', () => {
       state: () => responder.log().slice(-8),
     });
 
-  it('verdicts - those of the new stream are answered, by what they say', async () => {
+  it('verdicts - those of the new stream get their responses', async () => {
     const old = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(old, 'label', 'succeeded');
     await recreate('VERDICTS');
@@ -61,7 +61,7 @@ describe('responder - streams recreated', () => {
     expect(rig.of(first).map(brief)).toHaveLength(2);
   });
 
-  it('configuration - policies stand until the new log says otherwise', async () => {
+  it('configuration - policies hold until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
     await told('CONFIG_LOG');
     const kept = await rig.verdict(rig.pod(), { rule: 'mark' });

@@ -45,7 +45,7 @@ const jobOf = (taskId: string): Job => ({
   ...{ sequence: 1, tries: 0, failingSinceMs: 0 },
 });
 
-it('queues - Redis that falls silent is told as lost, is reached anew, and its jobs are done', async () => {
+it('queues - a silent Redis is reported as lost, reconnected, and its jobs are done', async () => {
   const redis = await startRedis();
   cleanUps.push(() => redis[Symbol.asyncDispose]());
   const { path } = redisOptions(redis.url, null);

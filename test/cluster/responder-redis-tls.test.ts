@@ -71,7 +71,7 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
     () => ({ redisUrl: asking.address, redisCaFile: caFile }),
     /certificate|ECONNRESET|EPIPE/,
   ],
-])('Redis is not reached by %s, and the log says why', async (_, flags, why) => {
+])('Redis cannot be reached by %s, and the log has the reason', async (_, flags, why) => {
   const responder = rig.begin(flags());
   const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis connection lost'));
   await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
@@ -80,7 +80,7 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
   expect(await responder.stop()).toBe(0);
 });
 
-it('a responder whose Redis went away is told to stop, and ends in order', async () => {
+it('a responder without its Redis stops in order on SIGTERM', async () => {
   const port = await freePort();
   await using gone = await startRedis({ port, certFile, keyFile, caFile, asksClients: false });
   const responder = await rig.start({ redisUrl: `rediss://localhost:${port}`, redisCaFile: caFile });

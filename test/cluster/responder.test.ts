@@ -136,7 +136,7 @@ describe('responder', () => {
     expect(await rig.quarantined()).toContain(stays.uid);
   });
 
-  it("quarantine - somebody else's network policy of that name is left alone, and the record says so", async () => {
+  it("quarantine - a foreign network policy of that name is left alone, and the record has the reason", async () => {
     const pod = rig.pod();
     const name = `bailiff-quarantine-${pod.uid}`;
     const theirs = rig.api.api.create('networkpolicies.networking.k8s.io', {
@@ -181,7 +181,7 @@ describe('responder', () => {
     expect(rig.of(verdict).filter((r) => r.phase === 'undone')).toHaveLength(1);
   });
 
-  it('evict - a disruption budget is asked again until its bound, then the record says so', async () => {
+  it('evict - a disruption budget is retried until its limit, then recorded', async () => {
     const [pod, free] = [rig.pod(), rig.pod()];
     const fault = rig.api.faults.inject({
       resource: 'pods',
@@ -207,7 +207,7 @@ describe('responder', () => {
     expect((await rig.until(verdict, 'evict', 'succeeded')).attempt).toBe(3);
   });
 
-  it('cordon - the node is closed until its time; what somebody else closed stays closed', async () => {
+  it('cordon - the node is closed until its time; a foreign cordon stays', async () => {
     const node = (name: string) =>
       rig.api.api.get('nodes', { name }) as unknown as { spec?: { unschedulable?: boolean } };
     const versions = rig.versionsOf('nodes', NODE) as ReturnType<typeof node>[];
@@ -256,7 +256,7 @@ describe('responder', () => {
     }
   });
 
-  it('owner - what a pod says of itself protects it only when it is so', async () => {
+  it('owner - a pod’s own claim protects it only when it is true', async () => {
     const owner = { kind: 'DaemonSet', name: 'nobody', uid: 'ds-1' };
     const pod = rig.pod({ owner });
     const foreign = rig.pod({ owner: { ...owner, apiVersion: 'made.up/v1' } });

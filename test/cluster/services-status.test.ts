@@ -141,7 +141,7 @@ class Services implements AsyncDisposable {
 
 // Each case waits half a minute or more for a status to age, so they wait together.
 describe.concurrent('services', () => {
-  it('none runs and work waits - both say so, what waits, and exit with 7; well before and after', async () => {
+  it('none runs and work waits - both show the waiting work and exit with 7; healthy before and after', async () => {
     await using services = await Services.start();
     await services.work(1);
     await services.well();
@@ -160,7 +160,7 @@ describe.concurrent('services', () => {
     await services.well();
   }, 180_000);
 
-  it('hung - both say how long each has published nothing, and what waits; well before and when they go on', async () => {
+  it('hung - both show for how long each has published nothing, and the waiting work; healthy before and after', async () => {
     await using services = await Services.start();
     await services.work(1);
     await services.well();
@@ -214,7 +214,7 @@ describe.concurrent('services', () => {
     await following;
   }, 180_000);
 
-  it('a correlator that cannot go on - both say that it makes no progress, since when, and what waits; so does its metric', async () => {
+  it('a correlator that cannot continue - both show since when it makes no progress, and the waiting work; so does its metric', async () => {
     await using services = await Services.start(['correlator', 'ipam-sync']);
     const { world } = services;
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBe(0);

@@ -13,7 +13,7 @@ interface Event {
   metadata: { uid: string; correlation_uid?: string };
 }
 
-it('siem-relay - in a lab an attack is told as network activity, finding and remediation that name each other', {
+it('siem-relay - an attack in a lab becomes network activity, finding and remediation that refer to each other', {
   timeout: 240_000,
 }, async () => {
   const id = uniqueId('s');

@@ -75,7 +75,7 @@ it('siem-relay - goes on where it stopped, and without its position repeats the 
   expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
 });
 
-it('siem-relay - told to begin with what comes, it tells nothing older, and forgets nothing while it is away', async () => {
+it('siem-relay - configured to begin with new messages, it relays nothing older, and loses nothing while it is stopped', async () => {
   await using rig = await RelayRig.start();
   await rig.violations();
   const relay = await rig.relay(['--start-at', 'new']);
@@ -108,7 +108,7 @@ it('siem-relay - what cannot be read is counted and passed over, and what follow
   expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="UNKNOWN_FINGERPRINT"}')).toBe(1);
 });
 
-it('siem-relay - a stream that was made anew is read from its beginning, under ids of its own', async () => {
+it('siem-relay - a recreated stream is read from its beginning, under ids of its own', async () => {
   await using rig = await RelayRig.start();
   const relay = await rig.relay();
   await rig.violations();

@@ -68,7 +68,7 @@ describe('timeline - what is in it', () => {
     expect(around.map(({ what }) => what)).not.toContain('pod created');
   });
 
-  it('nobody - a pod of which nothing is known, and a time in which nothing was', async () => {
+  it('empty - a pod of which nothing is known, and a time in which nothing happened', async () => {
     const nobody = await world.cli(['timeline', 'shop/nobody']);
     expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringContaining('nothing is known')]);
     expect((await world.cli(['timeline', 'shop/web-0', '--until', '2020-01-01'])).exitCode).toBe(2);

@@ -117,7 +117,7 @@ describe('demo', () => {
     SECOND_ACT_MS,
   );
 
-  it('second act without its means - says why, and how to get them', async () => {
+  it('second act without its tools - prints the reason and how to install them', async () => {
     const demo = startDemoWith({ PATH: '/nonexistent' }, '--json', '--act', '2');
     expect(await demo.ended, demo.output()).toBe(3);
     const { runtime } = lastLine(demo.output());

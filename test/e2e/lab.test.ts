@@ -97,7 +97,7 @@ describe('lab up --detach', () => {
     expect(records()).toBe(3);
   });
 
-  it('apps - every one says it is ready and none has logged an error', async () => {
+  it('apps - each logs that it is ready, and none an error', async () => {
     const logs = path.join(info.dir, 'logs');
     for (const app of ['ipam-sync', 'correlator', 'responder', 'collector-node-0', 'collector-node-1.lab.internal']) {
       const lines = (await exec('cat', [path.join(logs, `${app}.log`)])).trim().split('\n');
@@ -181,7 +181,7 @@ describe('lab up in the foreground', () => {
     expect(tracesOf(id)).toEqual([]);
   });
 
-  it('detach - tells what ended the process that was to stay, which loads what the command loads', async () => {
+  it('detach - reports why the background process ended', async () => {
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-ends-'));
     try {
       const id = uniqueId('e');

@@ -125,7 +125,7 @@ it.each([
   ['who is not root', true, NOBODY],
   ['without apt-get', false, 0],
   ['who is neither root nor has apt-get', false, NOBODY],
-])('setup - %s is told which packages to install, by name, and exits 3 with nothing done', (_who, apt, uid) => {
+])('setup - %s gets the names of the packages to install, and exit code 3 with nothing done', (_who, apt, uid) => {
   using machine = new Machine({ missing: ['jq', 'kubectl', 'openssl'], apt });
   expect(machine.run(uid)).toEqual({
     status: 3,

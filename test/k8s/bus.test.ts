@@ -113,7 +113,7 @@ describe('the bus that is included', () => {
     expect(hostname.split('.')[0]).toBe(names.NATS_NAME);
   });
 
-  it('servers find each other where the configuration says', () => {
+  it('servers find each other at the configured addresses', () => {
     expect(nats.name).toBe(names.NATS_NAME);
     expect(nats.replicas).toBe(REPLICAS);
     expect(nats.object.spec.serviceName).toBe(names.NATS_HEADLESS);

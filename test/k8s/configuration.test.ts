@@ -97,7 +97,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(app.pod.terminationGracePeriodSeconds * 1000).toBeGreaterThanOrEqual(5 * stopTimeoutMs);
   });
 
-  it('collector - its paths on the node are those it has without being told, but for the control groups', () => {
+  it('collector - its paths on the node are its defaults, except the cgroup root', () => {
     const [app] = apps.filter(({ component }) => component === 'collector') as [Workload];
     const told = configOf(objects, app);
     const untold = collectorSchema.parse({ nodeName: 'node-a' });

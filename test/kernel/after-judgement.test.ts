@@ -61,7 +61,7 @@ const rows: Row[] = [
   },
 ];
 
-describe('after judgement', () => {
+describe('packets that change after the decision', () => => {
   let node: TestNode;
   beforeAll(async () => {
     node = await TestNode.start();
@@ -156,7 +156,7 @@ describe('after judgement', () => {
 });
 
 // A node that routes: it cuts GSO packets into segments, and writes into the options of packets that it forwards.
-describe('after judgement, on a node that routes', () => {
+describe('packets that change after the decision, on a node that routes', () => {
   const FAR = '10.99.0.9';
   let node: TestNode;
   beforeAll(async () => {

@@ -206,7 +206,7 @@ describe('checksum offload on a kernel without it', () => {
     rmSync(dir, { recursive: true });
   });
 
-  it('degraded - sources are judged, checksums are not, and the probe says why', async () => {
+  it('degraded - sources are checked, checksums are not, and the probe names the reason', async () => {
     const objectPath = path.join(dir, 'spoof.bpf.o');
     await expect(node.open({ objectPath }), 'without the other object').rejects.toMatchObject({ code: 'BPF_LOAD' });
     copyFileSync(withoutOffload(spoofObjectPath()), withoutOffload(objectPath));

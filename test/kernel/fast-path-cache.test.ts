@@ -99,7 +99,7 @@ describe('cards', () => {
     expect([run(family), seen()]).toEqual([DROP, [2n, 0n]]);
   });
 
-  it.each([4, 6] as const)('card - what it says is what passes, as long as all words have one tag: IPv%i', (family) => {
+  it.each([4, 6] as const)('cache entry - passes exactly its addresses while all its words have one tag: IPv%i', (family) => {
     object.maps.ifaces.set(KEY.ifindex, RECORD);
     put(withTags(otherCard(), () => 9));
     expect(run(family), 'by the card alone').toBe(PASS);

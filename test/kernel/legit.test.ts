@@ -174,7 +174,7 @@ describe('legitimate traffic', () => {
     }
   });
 
-  it('arp and nd - neighbours are found anew', async () => {
+  it('arp and nd - neighbours are resolved again', async () => {
     await inPod('ip', 'neigh', 'flush', 'all');
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6])
       expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, address)).toContain('1 received');
@@ -190,7 +190,7 @@ describe('legitimate traffic', () => {
     }
   });
 
-  it('dad, mld and router solicitation - an interface that comes up speaks from :: and its link-local address', async () => {
+  it('dad, mld and router solicitation - pass from :: and the link-local address when an interface comes up', async () => {
     node.forgetLanded();
     const settings = ['accept_dad=1', 'dad_transmits=1', 'router_solicitations=1', 'router_solicitation_delay=0'];
     const setup = [

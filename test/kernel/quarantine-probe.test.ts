@@ -150,7 +150,7 @@ table ip ports {
     await isCut(guarded, node.netns, TCP_PROBE, ATTACKER.ipv4, port);
   });
 
-  it('node port - nobody reaches the pod through it', async () => {
+  it('node port - does not reach the pod', async () => {
     const probe = [node.pods.receiver.netns, TCP_PROBE, NODE.ipv4, IN_PORT] as const;
     expect(await answerTo(...probe), 'control: without quarantine it is served').toBe('probe');
     await using guarded = await quarantined();

@@ -305,7 +305,7 @@ describe('stress', () => {
   }
 
   it(
-    'model - decides each operation and counts each cell as the kernel does, whatever the policies and whoever runs beside',
+    'model - decides each operation and counts each cell as the kernel does, for random policies and concurrent tasks',
     async () => {
       const given = process.env['BAILIFF_STRESS_SEED'];
       const first = Number(given ?? process.env['BAILIFF_SEED'] ?? FIRST_SEED);

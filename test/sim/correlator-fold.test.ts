@@ -65,7 +65,7 @@ const isTurned = ({ verdict: { rule, evidence } }: EmittedVerdict) =>
   rule === 'breach' && evidence.at(-1)?.vector !== 'quarantine-ingress';
 
 describe('fold - a function of the stream alone', () => {
-  it('property - from a warm-up after it began, a fold says word for word what one says that never stopped', () => {
+  it('property - after its warm-up, a restarted engine produces the verdicts of one that never stopped, byte for byte', () => {
     let compared = 0;
     let turned = 0;
     fc.assert(
@@ -97,7 +97,7 @@ describe('fold - a function of the stream alone', () => {
     );
   });
 
-  it('property - of frames read off the bus it says what it says of them as they were made', () => {
+  it('property - frames decoded from the bus give the verdicts of the original frames', () => {
     fc.assert(
       fc.property(steps(200), (all) => {
         const history = play(all);
@@ -143,7 +143,7 @@ const event = fc.record({
 });
 
 describe('replicas - any number of them, killed at any point', () => {
-  it('property - together they publish exactly what one that never stopped says', () => {
+  it('property - together they publish exactly the verdicts of one that never stopped', () => {
     let verdicts = 0;
     let restarts = 0;
     fc.assert(

@@ -29,6 +29,21 @@ export interface RunningProcess extends AsyncDisposable {
   kill(signal?: NodeJS.Signals): Promise<void>;
 }
 
+const atExit = new Set<ChildProcess>();
+const killAll = () => {
+  for (const child of atExit) child.kill('SIGKILL');
+};
+
+/** One listener for all: each file checks that it leaves none behind. */
+function killAtExit(child: ChildProcess): void {
+  if (atExit.size === 0) process.on('exit', killAll);
+  atExit.add(child);
+  child.once('close', () => {
+    atExit.delete(child);
+    if (atExit.size === 0) process.off('exit', killAll);
+  });
+}
+
 /** Starts a program. It is killed on disposal and when this process exits. */
 export function launch(program: string, args: readonly string[], options: SpawnOptions = {}): RunningProcess {
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
@@ -37,10 +52,8 @@ export function launch(program: string, args: readonly string[], options: SpawnO
     stream?.on('data', (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-MAX_OUTPUT);
     });
-  const killAtExit = () => child.kill('SIGKILL');
-  process.once('exit', killAtExit);
   const exit = once(child, 'close') as RunningProcess['exit'];
-  void exit.finally(() => process.off('exit', killAtExit)).catch(() => {});
+  killAtExit(child);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
     if (!hasEnded()) child.kill(signal);

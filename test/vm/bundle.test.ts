@@ -8,7 +8,7 @@ import { repoRoot } from './kernels.ts';
 
 const [TIERS, KERNELS] = ['test/vm/tiers.ts', 'test/vm/kernels.ts'] as const;
 
-it('bundle - modules find what lies beside their sources, stacks are told by the sources, and it goes with its disposal', async () => {
+it('bundle - modules find files beside their sources, stacks name the sources, and disposal removes it', async () => {
   let dir = '';
   {
     using bundle = new Bundle();

@@ -122,7 +122,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(result).toMatchObject({ code: 3, stdout: 'early\n', stderr: '' });
   });
 
-  it('time-out - the machine is stopped, and the console told', async () => {
+  it('time-out - the machine is stopped, and the error has the console’s end', async () => {
     // What the kernel says before the limit begins: of the command's own words, a machine that is held up has none by then.
     const error = await errorOf(runInVm('sleep 600', { timeoutMs: 1_500, kernelArgs: ['loglevel=7'] }));
     expect(error).toMatchObject({ code: 'VM_TIMEOUT' });
@@ -130,7 +130,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(machineDirs()).toEqual([]);
   });
 
-  it('panic - told as a machine that died, with the reason from its console', async () => {
+  it('panic - reported as a dead machine, with the reason from its console', async () => {
     const error = await errorOf(runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs }));
     expect(error).toMatchObject({ code: 'VM_DIED' });
     expect(error.message).toContain('Kernel panic');
@@ -146,7 +146,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(await died).toMatchObject({ code: 'VM_DIED' });
   });
 
-  it('hang - a boot in which the kernel says that a processor stands still is tried again, and then told', async () => {
+  it('hang - a boot in which the kernel reports a stalled processor is retried, then reported', async () => {
     // As if it said so: it tells its command line before anything else.
     const sign = 'said="rcu: Possible timer handling issue on cpu=1"';
     const tried = new Set<string>();
