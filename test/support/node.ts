@@ -29,8 +29,8 @@ import {
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { Ledger } from './violation-totals.ts';
 import { StatusReader } from './status-reader.ts';
+import { Ledger } from './violation-totals.ts';
 
 export const NODE = 'node-a';
 /** MAC of every host side, so that frames to it are for the node. */
