@@ -61,7 +61,7 @@ const rows: Row[] = [
   },
 ];
 
-describe('packets that change after the decision', () => => {
+describe('packets that change after the decision', () => {
   let node: TestNode;
   beforeAll(async () => {
     node = await TestNode.start();
