@@ -267,7 +267,7 @@ test('config log - never claims a time before which a change is still to come', 
   await writing;
   await log.whenCaughtUpTo(Date.now() * 1000);
   expect(log.latest().revision).toBe(written);
-  // What was said to be final when it was said is what the whole log says now.
+  // A state reported as final equals the state after the whole log.
   for (const { caughtUpTo, revision } of claims) expect(log.at(caughtUpTo).revision).toBe(revision);
   await log.close();
 });

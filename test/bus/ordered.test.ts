@@ -113,7 +113,7 @@ test.each(READERS)(
     await publishMany(await nats.connect('collector-node-a'), 10, 12);
     const backAt = performance.now();
     await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
-    // A reader that nobody tells of the loss would wait until the server forgets its consumer.
+    // A reader that does not learn of the loss would wait until the server forgets its consumer.
     expect(performance.now() - backAt).toBeLessThan(20_000);
     end.abort();
     await reading;

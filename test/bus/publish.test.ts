@@ -71,7 +71,7 @@ test('publish - what is sent again before its ack is dropped by the server under
     onResend: ({ error }) => resends.push(error.code),
     onCollision: (collision) => collisions.push(collision),
   });
-  // A stopped process answers nobody but keeps its connections: the acks are late, not lost.
+  // A stopped process answers no one but keeps its connections: the acks are late, not lost.
   await freeze(nats.pid);
   const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' });
   await waitFor(() => resends.length >= 3, { what: 'three sendings', state: () => resends });

@@ -96,8 +96,8 @@ test('certificates - one that ended is why, for services, readiness and the comm
 
     await nats.restart();
     let frame = publish();
-    const said = () => waits.some((why) => /certificate has expired/.test(why));
-    await waitFor(said, { what: 'the service to say why', state: () => waits });
+    const printed = () => waits.some((why) => /certificate has expired/.test(why));
+    await waitFor(printed, { what: 'the service to say why', state: () => waits });
     expect(ready()).toMatch(/certificate has expired/);
     const found = await doctor();
     expect([found.exitCode, found.stdout]).toEqual([

@@ -34,7 +34,7 @@ function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
   });
 }
 
-const told = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
+const reported = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
 
 test('snapshot - delivers the present value, then each change by push, without a consumer on the server', async () => {
   await using nats = await startBus();
@@ -48,10 +48,10 @@ test('snapshot - delivers the present value, then each change by push, without a
   await waitFor(() => entries.length === 1);
   await writer.put('node-b', 'of another node');
   const revision = await writer.put('node-a', '2');
-  await waitFor(() => entries.length === 2, { what: 'the push', state: () => told(entries) });
+  await waitFor(() => entries.length === 2, { what: 'the push', state: () => reported(entries) });
   await writer.delete('node-a');
-  await waitFor(() => entries.length === 3, { what: 'the tombstone', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '2', 'deleted']);
+  await waitFor(() => entries.length === 3, { what: 'the tombstone', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '2', 'deleted']);
   expect(entries[1]).toMatchObject({ key: 'node-a', revision });
   expect(reader.rereads).toBe(1);
   expect(reader.gaps).toBe(0);
@@ -93,16 +93,16 @@ test('snapshot - lost pushes are made good by the re-read, and seen as a gap by 
   });
   await waitFor(() => entries.length === 1);
   for (const value of ['2', '3', '4']) await writer.put('node-a', value);
-  await waitFor(() => entries.length === 2, { what: 'the push', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '4']);
+  await waitFor(() => entries.length === 2, { what: 'the push', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '4']);
   expect(reader.gaps).toBe(1);
   await writer.put('node-a', '5');
-  // Control: once the server has sent all that it has for us, nothing tells of it until it is read.
+  // Control: once the server has sent all that it has for us, nothing reports it until it is read.
   await bus.nc.flush();
-  expect(told(entries)).toEqual(['1', '4']);
+  expect(reported(entries)).toEqual(['1', '4']);
   reader.reread();
-  await waitFor(() => entries.length === 3, { what: 'the re-read', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '4', '5']);
+  await waitFor(() => entries.length === 3, { what: 'the re-read', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '4', '5']);
   reader.close();
 });
 
@@ -140,11 +140,11 @@ test('snapshot - changes made while the bus was unavailable arrive when it is ba
   reader.reread();
   await waitFor(() => errors.length > 0);
   expect(errors[0]).toMatchObject({ code: 'BUS_UNREACHABLE' });
-  expect(told(entries)).toEqual(['1']);
+  expect(reported(entries)).toEqual(['1']);
   await nats.restart();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '2');
-  await waitFor(() => entries.length === 2, { what: 'the change', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '2']);
+  await waitFor(() => entries.length === 2, { what: 'the change', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '2']);
   reader.close();
 });
 
@@ -213,7 +213,7 @@ test('bucket reader - delivers all keys, then changes, tombstones and lost pushe
   reader.close();
 });
 
-/** Takes a bucket's stream away with all that it holds and makes it anew, as a server that lost its disk and was set up again. */
+/** Takes a bucket's stream away with all that it holds and makes it again, as a server that lost its disk and was set up again. */
 async function emptyBucket(nats: TestNats, bucket: string): Promise<void> {
   const admin = await nats.connect('admin');
   await admin.jsm.streams.delete(`KV_${bucket}`);

@@ -1,4 +1,4 @@
-// A bus that is set up once more, as at every upgrade: what an operator chose stays, and nothing is deleted that nobody gave up.
+// A bus that is set up once more, as at every upgrade: what an operator chose stays, and nothing is deleted that no one gave up.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

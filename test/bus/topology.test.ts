@@ -139,8 +139,8 @@ test('connect - waits for a server to start, or until it is aborted', async () =
 test('connect - reports each change of the connection and reconnects after every restart', async () => {
   await using nats = await startNats();
   const bus = await nats.connect('reader');
-  const told: string[] = [];
-  bus.statusListeners.add(({ type }) => told.push(type));
+  const reported: string[] = [];
+  bus.statusListeners.add(({ type }) => reported.push(type));
   for (const times of [1, 2]) {
     await nats.kill();
     await waitFor(() => !bus.connected);
@@ -149,9 +149,9 @@ test('connect - reports each change of the connection and reconnects after every
     await back;
     expect(bus.connects).toBe(times + 1);
   }
-  expect(told).toEqual(['disconnected', 'connected', 'disconnected', 'connected']);
+  expect(reported).toEqual(['disconnected', 'connected', 'disconnected', 'connected']);
   await bus.close();
-  await waitFor(() => told.at(-1) === 'closed');
+  await waitFor(() => reported.at(-1) === 'closed');
   expect(bus.connected).toBe(false);
   await expect(bus.whenConnected()).rejects.toMatchObject({ code: 'BUS_CLOSED' });
   await bus.close();

@@ -197,7 +197,7 @@ function kubectlTests(): void {
   test('explain - custom resources by their schemas, down to a field; of built-in kinds where to ask', async () => {
     const crds = path.resolve(import.meta.dirname, '../../k8s/crds');
     await kubectl.ok('apply', '-k', crds);
-    // Asks anew what there is: kubectl keeps the answer for hours.
+    // Asks again what there is: kubectl keeps the answer for hours.
     await kubectl.ok('api-resources');
     const top = await kubectl.ok('explain', 'spp');
     expect(top).toMatch(/^GROUP: +bailiff\.dev\nKIND: +SpoofPolicy\nVERSION: +v1alpha1\n/);

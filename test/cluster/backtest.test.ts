@@ -82,7 +82,7 @@ async function record(): Promise<void> {
   };
   await attack(0, 11);
   await rig.verdictCount(3);
-  // One of two goes in order, then the other; while nobody is there, violations come in.
+  // One of two goes in order, then the other; while no one is there, violations come in.
   await running[0]?.stop();
   await attack(3, 12);
   await rig.verdictCount(6);

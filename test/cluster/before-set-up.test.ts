@@ -52,8 +52,9 @@ it.each([
       state.report = (await response.json()) as typeof state.report;
       return response.status;
     };
-    const told = async () => (await readiness()) === 503 && String(state.report.checks['topology']).includes(missing);
-    await waitFor(told, {
+    const reported = async () =>
+      (await readiness()) === 503 && String(state.report.checks['topology']).includes(missing);
+    await waitFor(reported, {
       what: 'it to say what it waits for',
       timeoutMs: 30_000,
       state: () => [state.report, state.out()],
@@ -61,8 +62,8 @@ it.each([
     expect(state.report.checks['topology']).toBe(
       `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
     );
-    const said = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
-    await waitFor(() => said().length > 0, { what: 'its log to say so', state: running.out });
+    const printed = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
+    await waitFor(() => printed().length > 0, { what: 'its log to say so', state: running.out });
     const admin = await nats.connect('admin');
     // It stands still meanwhile: a look at a half of the streams would be another reason, and told as well.
     running.child.kill('SIGSTOP');
@@ -70,7 +71,7 @@ it.each([
     running.child.kill('SIGCONT');
     const ready = async () => (await readiness()) === 200 && running.out().includes('"msg":"ready"');
     await waitFor(ready, { what: 'it to be ready', timeoutMs: 30_000, state: () => [state.report, state.out()] });
-    expect(said()).toHaveLength(1);
+    expect(printed()).toHaveLength(1);
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },
@@ -95,11 +96,11 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));
     await using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
-    const told = () => running.out().match(/the bus rejects the login/g) ?? [];
-    await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
+    const reported = () => running.out().match(/the bus rejects the login/g) ?? [];
+    await waitFor(() => reported().length > 0, { timeoutMs: 30_000, state: running.out });
     writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });
     await waitFor(() => running.out().includes('"msg":"ready"'), { timeoutMs: 30_000, state: running.out });
-    expect(told()).toHaveLength(1);
+    expect(reported()).toHaveLength(1);
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },

@@ -1,6 +1,6 @@
 /**
  * A host-network pod beside a collector has its address, and can type tokens that look like the collector's. However many it shows, the collector gets in
- * with a token that nobody saw before; and what is too much is told at once.
+ * with a token that no one saw before; and what is too much is reported at once.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';

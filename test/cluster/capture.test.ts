@@ -162,8 +162,8 @@ describe('capture', () => {
       await rig.verdict(full, { rule: 'in-full' }),
       await rig.verdict(none, { rule: 'no-args' }),
     ];
-    const told = await rig.until(first, 'capture', 'succeeded');
-    expect(told.capture?.processes.find(({ pid }) => pid === a.pid)?.args.at(-1)).toBe('--password=hunter2');
+    const reported = await rig.until(first, 'capture', 'succeeded');
+    expect(reported.capture?.processes.find(({ pid }) => pid === a.pid)?.args.at(-1)).toBe('--password=hunter2');
     const quiet = await rig.until(second, 'capture', 'succeeded');
     expect(quiet.capture?.processes.map(({ args }) => args)).toEqual([[], [], []]);
     const again = await rig.until(await rig.verdict(full, { rule: 'in-full' }), 'capture', 'failed');

@@ -5,7 +5,7 @@ import { configHistory, readConfig, writeConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { CART, healthyStatus, NODE_A, NODE_B, tellStory, VPN, World } from './cli/world.ts';
+import { CART, healthyStatus, NODE_A, NODE_B, publishStory, VPN, World } from './cli/world.ts';
 import { acting, Rig } from './responder/rig.ts';
 
 let world: World;
@@ -90,7 +90,7 @@ describe('cli config', () => {
     const history = await world.cli(['config', 'history', key]);
     expect(history.stdout).toMatch(/ResponsePolicy\/kept[\s\S]* cli /);
     expect((await world.cli(['config', 'delete', key, '--yes'])).exitCode).toBe(0);
-    // What was deleted is nobody's.
+    // A deleted key has no manager.
     await writeConfig(bus, key, value, { by: 'ResponsePolicy/kept', why: '', owner });
     expect((await world.cli(['config', 'delete', key, '--take-over', '--yes'])).exitCode).toBe(0);
   });
@@ -268,7 +268,7 @@ describe('cli disarm', () => {
 describe('cli decisions', () => {
   it('approve and deny - written once, and only what waits', async () => {
     await using own = await World.start();
-    const { pending, spoofing } = await tellStory(own);
+    const { pending, spoofing } = await publishStory(own);
     const approved = await own.cli([
       'responses',
       'approve',
@@ -297,7 +297,7 @@ describe('cli decisions', () => {
 
   it('release - the entry is removed, the record is written; a second time there is no entry', async () => {
     await using own = await World.start();
-    await tellStory(own);
+    await publishStory(own);
     expect((await own.cli(['quarantine', 'list'])).stdout).toMatch(/shop\/cart-1 +node-a .* 60m +cccc5f1d3c/);
     expect(JSON.parse((await own.cli(['quarantine', 'list', '--json'])).stdout)).toMatchObject([{ podUid: CART.uid }]);
     const nobody = await own.cli(['quarantine', 'release', VPN.name, '--yes']);

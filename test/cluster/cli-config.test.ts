@@ -272,7 +272,7 @@ describe('cli config export and import', () => {
     put('README.md', 'not ours');
     const { exitCode, stderr } = await cli('import', wrong, '--yes');
     expect(exitCode).toBe(6);
-    for (const said of [
+    for (const printed of [
       /spoof\/namespaces\/shop\.yaml:3: modes\.tunnel: /,
       /spoof\/namespaces\/shop\.yaml:4: colour: is unknown/,
       /correlation\/mine\.yaml:3: timespan: must be a duration with a unit/,
@@ -282,7 +282,7 @@ describe('cli config export and import', () => {
       /notes\/x\.yaml: its path names no key/,
       /response\/no\.yaml:1: no YAML/,
     ])
-      expect(stderr).toMatch(said);
+      expect(stderr).toMatch(printed);
     expect(stderr).toMatch(/refused with 8 errors; nothing was written/);
     expect(await revisions()).toEqual(before);
   });

@@ -5,15 +5,15 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ReadOptions, readStream } from '../../apps/cli/src/shared/bus/read-stream.ts';
 import {
-  breach,
   CART,
   healthyStatus,
   NODE_A,
   NODE_B,
+  publishStory,
   type Story,
-  tellStory,
   VPN,
   verdictId,
+  violationOf,
   WEB,
   World,
 } from './cli/world.ts';
@@ -22,7 +22,7 @@ let world: World;
 let story: Story;
 beforeAll(async () => {
   world = await World.start();
-  story = await tellStory(world);
+  story = await publishStory(world);
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -88,7 +88,7 @@ describe('cli events', () => {
 
   it('follow - what was there, then what comes, over a restart of the server, until it is interrupted', async () => {
     await using own = await World.start();
-    await own.frame(NODE_A, [breach(own.t0Micros, WEB)]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros, WEB)]);
     const end = new AbortController();
     let out = '';
     const onStdout = (all: string) => {
@@ -101,12 +101,12 @@ describe('cli events', () => {
         state: () => out,
       });
     await shows(1);
-    await own.frame(NODE_A, [breach(own.t0Micros + 1, WEB, { vector: 'redirect' })]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros + 1, WEB, { vector: 'redirect' })]);
     await shows(2);
     await own.nats.restart();
     const collector = await own.as(`collector-${NODE_A}`);
     await collector.whenConnected();
-    await own.frame(NODE_A, [breach(own.t0Micros + 2, WEB, { vector: 'tunnel' })]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros + 2, WEB, { vector: 'tunnel' })]);
     await shows(3);
     end.abort(new Error('interrupted'));
     const { exitCode, stderr } = await following;
@@ -122,7 +122,7 @@ describe('cli bounds', () => {
     const count = 30;
     for (let index = 0; index < count; index += 1) {
       const node = index % 3 === 0 ? NODE_A : NODE_B;
-      await own.frame(node, [breach(own.t0Micros + index, WEB)]);
+      await own.frame(node, [violationOf(own.t0Micros + index, WEB)]);
     }
     const bus = await own.as('cli');
     const read = async (part: Partial<ReadOptions>) => {
@@ -223,7 +223,7 @@ describe('cli explain', () => {
 describe('cli status', () => {
   it('services - away is shouted by status, doctor and explain', async () => {
     await using own = await World.start();
-    const { tunnelling } = await tellStory(own);
+    const { tunnelling } = await publishStory(own);
     await own.put('bailiff_pods', '_cluster', { revision: 1, nodes: [] });
     await own.status(healthyStatus(NODE_A));
     await own.status(healthyStatus(NODE_B));
@@ -347,11 +347,11 @@ describe('cli status', () => {
 describe('cli and what others wrote badly', () => {
   it('messages that cannot be read - are counted and passed over, the others are shown', async () => {
     await using own = await World.start();
-    await own.frame(NODE_A, [breach(own.t0Micros, VPN)]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros, VPN)]);
     const bus = await own.as(`collector-${NODE_A}`);
     bus.nc.publish(violationSubject(NODE_A, 'spoof'), Buffer.from([0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
     await bus.nc.flush();
-    await own.frame(NODE_A, [breach(own.t0Micros, CART)]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros, CART)]);
     await waitFor(async () => jsonLines((await own.cli(['events', '--json'])).stdout).length === 2);
     const { exitCode, stderr, stdout } = await own.cli(['events', '--json']);
     expect(exitCode).toBe(0);

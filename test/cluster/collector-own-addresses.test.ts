@@ -1,4 +1,4 @@
-// Addresses that a node has beside the one it is registered by, as a gateway of its pods: it comes with the first of them. No document tells of them.
+// Addresses that a node has beside the one it is registered by, as a gateway of its pods: it comes with the first of them. No document lists them.
 import { openBucket } from '@bailiff/bus';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL } from '@bailiff/lab/frames';
 import { exec, netnsPath, startLines, stopLines } from '@bailiff/lab/node';

@@ -7,8 +7,8 @@ import { openBucket } from '@bailiff/bus';
 import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from '../support/udp-frame.ts';
 import { NODE, TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const from = (pod: TestPod, source: string) => udpFrame({ sourceMac: pod.mac, source, destination: '10.244.0.1' });
 const spoofed = (pod: TestPod) => from(pod, '10.244.0.66');
@@ -169,7 +169,7 @@ describe('collector restart', () => {
         what: 'every count',
         timeoutMs: 30_000,
         state: () => ({
-          told: gone.map((pod) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' })),
+          reported: gone.map((pod) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' })),
           log: node.log.slice(-2_000),
         }),
       },
@@ -194,7 +194,7 @@ describe('collector restart', () => {
       await node.send(pod, [spoofed(pod)], 100);
       return (await node.ipReceived()) - before;
     };
-    const saysDetached = () =>
+    const reportsDetached = () =>
       waitFor(
         async () => {
           const of = (await node.nodeStatus())?.interfaces.find((i) => i.interfaceName === pod.hostInterface);
@@ -204,12 +204,12 @@ describe('collector restart', () => {
       );
     expect(await landed()).toBeLessThan(100);
     await node.command(['detach', '--all', '--bpf-dir', node.pinDir, ...state]);
-    await saysDetached();
+    await reportsDetached();
     expect(await landed()).toBeGreaterThanOrEqual(100);
     expect(collector.exitCode).toBeNull();
     await node.killCollector();
     await node.startCollector({ args });
-    await saysDetached();
+    await reportsDetached();
     expect(await landed()).toBeGreaterThanOrEqual(100);
     expect(await node.command(['attach', '--bpf-dir', node.pinDir, ...state])).toContain('may attach again');
     await node.waitForState(pod, 'provisional');

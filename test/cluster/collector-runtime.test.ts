@@ -6,8 +6,8 @@ import { cgroup2Mount } from '@bailiff/lab/node';
 import type { NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from '../support/udp-frame.ts';
 import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const KEY = 'runtime.cluster._.no-shell';
 const lsm = probeLsm();
@@ -49,7 +49,7 @@ describe('collector - without a runtime half', () => {
     expect(status.reason).toContain(lsm.errnoName);
     expect(status.remedy).not.toBe('');
     await putPolicy();
-    const { policies } = await runtime((told) => told.policies.length > 0);
+    const { policies } = await runtime((reported) => reported.policies.length > 0);
     expect(policies).toEqual([{ key: KEY, revision: 3, state: 'refused', reason: status.reason, subjects: 0 }]);
     await dropsSpoofed();
   });

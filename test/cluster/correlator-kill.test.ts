@@ -20,11 +20,11 @@ async function launchCorrelator(rig: CorrelatorRig): Promise<RunningProcess> {
 
 /** Verdicts that a fold over all that the stream holds gives, as `subject parts`. */
 async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof podInventoryOf>[0]): Promise<string[]> {
-  const said: string[] = [];
+  const printed: string[] = [];
   const fold = new CorrelationEngine({
     rules: new RuleHistory(),
     inventory: podInventoryOf(lists),
-    onVerdict: (verdict) => said.push(`${verdict.level} ${verdict.pod?.name} ${verdict.verdictId}`),
+    onVerdict: (verdict) => printed.push(`${verdict.level} ${verdict.pod?.name} ${verdict.verdictId}`),
   });
   const end = new AbortController();
   await consumeOrdered(rig.admin, 'VIOLATIONS', {
@@ -37,7 +37,7 @@ async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof podIn
     onIdle: () => end.abort(),
     signal: end.signal,
   });
-  return said.sort();
+  return printed.sort();
 }
 
 it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat none`, {

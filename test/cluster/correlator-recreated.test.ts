@@ -33,7 +33,7 @@ describe('correlator - streams recreated', () => {
     for (const stream of streams) await rig.admin.jsm.streams.delete(stream);
     await ensureTopology(rig.admin);
   }
-  const told = (stream: string) =>
+  const reported = (stream: string) =>
     waitFor(
       () => correlator.log().find((line) => line['stream'] === stream && /stream recreated/.test(String(line['msg']))),
       {
@@ -62,7 +62,7 @@ describe('correlator - streams recreated', () => {
     await rig.spoof(NODE_A, first, 2);
     const later = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), { state: groups });
     expect(later.evidence.map(({ streamSequence }) => streamSequence)).toEqual([2, 3]);
-    await told('VIOLATIONS');
+    await reported('VIOLATIONS');
     expect(await correlator.metric('streams_remade_total')).toBe(1);
     await waitFor(async () => (await correlator.ready()).ok);
   });
@@ -82,7 +82,7 @@ describe('correlator - streams recreated', () => {
 
   it('configuration - rules hold until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
-    await told('CONFIG_LOG');
+    await reported('CONFIG_LOG');
     await rig.settle();
     await rig.spoof(NODE_A, web, 5);
     await waitFor(() => groups().includes(web.uid), { what: 'the old rule to hold', state: groups });
@@ -100,7 +100,7 @@ describe('correlator - streams recreated', () => {
   it('pods - snapshots hold until they are published again, and an honest node is not accused, not even after a start', async () => {
     await rig.spoof(NODE_A, web, 3);
     await recreate('KV_bailiff_pods');
-    await told('KV_bailiff_pods');
+    await reported('KV_bailiff_pods');
     await rig.spoof(NODE_A, web, 2);
     await waitFor(() => groups().includes(web.uid), { what: 'the old list to hold', state: groups });
     await rig.list(NODE_A, [...pods, podRef('young')]);

@@ -108,7 +108,7 @@ export class CorrelatorRig implements AsyncDisposable {
     return [...bus, '--metrics-address', '127.0.0.1:0'];
   }
 
-  /** Starts a correlator; resolves when it is ready unless told not to wait. */
+  /** Starts a correlator; resolves when it is ready, or at once when `wait` is false. */
   async correlator(options: { wait?: boolean; flags?: string[] } = {}): Promise<RunningService> {
     const argv = [...this.flags(), ...(options.flags ?? [])];
     const correlator = this.#services.begin({ name: 'correlator', argv, schema: configSchema, start });
@@ -156,7 +156,7 @@ export class CorrelatorRig implements AsyncDisposable {
     return this.publish(node, encodeViolationFrame(frame));
   }
 
-  /** A pod of a node sends forged packets; one frame tells of them. */
+  /** A pod of a node sends forged packets; one frame reports them. */
   async spoof(node: typeof NODE_A | typeof NODE_B, pod: PodRef, packets: number, more = {}): Promise<number> {
     const collector = this.collectors[node];
     if (!collector) throw new Error(`no collector of ${node}`);
@@ -168,12 +168,12 @@ export class CorrelatorRig implements AsyncDisposable {
 
   /** Waits until so many verdicts are on the bus. */
   async verdictCount(count: number): Promise<void> {
-    const told = () => ({
+    const reported = () => ({
       verdicts: this.verdicts,
       deadLetters: this.deadLetters.map(({ reason, sequence, detail }) => ({ reason, sequence, detail })),
       logs: this.#services.running.map((correlator) => correlator.log().slice(-LINES_SHOWN)),
     });
-    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: told });
+    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: reported });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -75,7 +75,7 @@ const changes = async (sync: Running) =>
 const tainted = (world: World, name: string, expected = true) =>
   waitFor(() => isTainted(world, name) === expected, {
     what: `${name} to be ${expected ? '' : 'un'}tainted`,
-    state: async () => ({ taints: taintsOf(world, name), told: await told(world) }),
+    state: async () => ({ taints: taintsOf(world, name), reported: await reported(world) }),
   });
 
 /** Until so much time of that clock has passed: for what must not have happened by then. */
@@ -84,12 +84,12 @@ const passed = (ms: number) => {
   return waitFor(() => FAST.monotonicMs() > untilMs, { timeoutMs: 60_000 });
 };
 
-async function told(world: World): Promise<InstanceStatus[]> {
+async function reported(world: World): Promise<InstanceStatus[]> {
   const entries = await openBucket(world.admin, 'bailiff_services').entries();
   return entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
 }
 const problems = async (world: World) =>
-  taintProblems(await told(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
+  taintProblems(await reported(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
 
 // Each case waits for seconds of its clock, so they wait at the same time.
 describe.concurrent('taint', () => {
@@ -109,7 +109,7 @@ describe.concurrent('taint', () => {
     // It was heard a moment before.
     expect(FAST.monotonicMs() - silentAtMs).toBeGreaterThan(AFTER_MS / 2);
     expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
-    await waitFor(async () => (await problems(world)).length === 1, { state: () => told(world) });
+    await waitFor(async () => (await problems(world)).length === 1, { state: () => reported(world) });
     expect(await problems(world)).toEqual([
       expect.stringMatching(/^a: is tainted bailiff\.dev\/unguarded: no new pod/),
     ]);
@@ -123,7 +123,7 @@ describe.concurrent('taint', () => {
     collectors.reporting.set('a', GUARDING);
     await tainted(world, 'a', false);
     expect(taintsOf(world, 'a')).toEqual([GPU]);
-    await waitFor(async () => (await problems(world)).length === 0, { state: () => told(world) });
+    await waitFor(async () => (await problems(world)).length === 0, { state: () => reported(world) });
     expect(await changes(sync)).toEqual([1, 1]);
     expect(isTainted(world, 'win')).toBe(false);
   });
@@ -138,7 +138,9 @@ describe.concurrent('taint', () => {
     for (const name of ['b', 'c', 'd']) collectors.reporting.delete(name);
     const shout =
       /^ipam-sync: 4 nodes are not guarded and at most 1 may be tainted, .*\(not tainted: b, c and 1 more\)$/;
-    await waitFor(async () => (await problems(world)).some((line) => shout.test(line)), { state: () => told(world) });
+    await waitFor(async () => (await problems(world)).some((line) => shout.test(line)), {
+      state: () => reported(world),
+    });
     expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
     expect(sync.line('nodes are not tainted as they should be')).toBeDefined();
     await passed(AFTER_MS);
@@ -147,8 +149,8 @@ describe.concurrent('taint', () => {
     await configure({ taint: 'off' });
     await tainted(world, 'a', false);
     expect(taintsOf(world, 'a')).toEqual([GPU]);
-    await waitFor(async () => (await told(world)).every(({ taints }) => taints === undefined), {
-      state: () => told(world),
+    await waitFor(async () => (await reported(world)).every(({ taints }) => taints === undefined), {
+      state: () => reported(world),
     });
     expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(0);
   });
@@ -198,7 +200,7 @@ describe.concurrent('taint', () => {
     const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
     using _ = collectors;
     await using sync = await launch(world, [], { clock: FAST });
-    await waitFor(async () => (await problems(world)).length > 0, { state: () => told(world) });
+    await waitFor(async () => (await problems(world)).length > 0, { state: () => reported(world) });
     expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so no taint is put or taken away']);
     expect(sync.line('nodes are not tainted as they should be')).toMatchObject({
       remedy: expect.stringContaining('k8s/components/taint-unguarded'),

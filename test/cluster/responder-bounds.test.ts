@@ -1,5 +1,5 @@
 // Bounds that hold over replicas: budgets, storms, cooldowns and approvals are folded from RESPONSES, so two responders share them. And an
-// API server that fails in every way there is: nothing is lost, nothing is done twice, and what cannot be done is said.
+// API server that fails in every way there is: nothing is lost, nothing is done twice, and what cannot be done is reported.
 
 import { publishOnce, responseSubject } from '@bailiff/bus';
 import { approvalOf, denialOf } from '@bailiff/response';

@@ -7,8 +7,8 @@ import { recordOf } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { acting, Rig } from './responder/rig.ts';
 import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
+import { acting, Rig } from './responder/rig.ts';
 
 /** Every part of a verdict that may be long: it has no place in what is left of a block. */
 const LONG: Partial<Verdict> = {
@@ -48,11 +48,11 @@ it('a full disk - reading waits for writes, with a report; with room again every
   };
   const responder = rig.begin({}, { step });
   const full = fullDiskOf(rig.bus);
-  const untilSaid = (part: string) => {
-    const isSaid = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
+  const untilPrinted = (part: string) => {
+    const isPrinted = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
     const look = () => {
       disk.fill();
-      return responder.log().some(isSaid);
+      return responder.log().some(isPrinted);
     };
     const state = () => [responder.stderr(), responder.log()];
     return waitFor(look, { what: `a word of ${part}`, timeoutMs: UNTIL_SILENCE_MS, state });
@@ -68,14 +68,14 @@ it('a full disk - reading waits for writes, with a report; with room again every
     const subject = filters.deadLetters({ stream, reason }).replace('*', String(sequence));
     return getLastMessage(rig.bus, 'DEAD_LETTERS', subject);
   };
-  await untilSaid('dead letters of RESPONSES');
+  await untilPrinted('dead letters of RESPONSES');
   expect([await letterOf('RESPONSES', 1), isRead]).toEqual([null, false]);
   await makeRoom();
   await waitFor(() => isRead, { what: 'the verdicts to be read', state: responder.log });
   expect((await letterOf('RESPONSES', 1))?.data.length).toBeGreaterThan(BLOCK_BYTES);
   disk.fill();
   readOn();
-  await untilSaid('dead letters of VERDICTS');
+  await untilPrinted('dead letters of VERDICTS');
   expect([await letterOf('VERDICTS', 2), rig.of(last)]).toEqual([null, []]);
   await makeRoom();
   for (const verdict of [first, last]) await rig.until(verdict, 'label', 'succeeded');

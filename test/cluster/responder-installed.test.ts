@@ -77,9 +77,9 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
   test('the policies are in force for its account', async () => {
     const { name } = await podOn('guarded', 'somewhere');
     const spec = { containers: [{ name: 'main', image: 'evil' }] };
-    const said = async () =>
+    const printed = async () =>
       (await seat.client.patch(`${PODS}/${name}`, 'strategic', { spec })).body['message'] as string | undefined;
-    await waitFor(async () => (await said())?.includes("changes nothing of a pod's spec"), { what: 'the refusal' });
+    await waitFor(async () => (await printed())?.includes("changes nothing of a pod's spec"), { what: 'the refusal' });
   });
 
   test('observe - an Event', async () => {

@@ -1,4 +1,4 @@
-// Streams that are deleted and recreated under a responder that runs, and a Redis that goes: what comes then is answered, and it is told.
+// Streams that are deleted and recreated under a responder that runs, and a Redis that goes: later verdicts get their responses, and the loss is reported.
 
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
 import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
@@ -30,7 +30,7 @@ describe('responder - streams recreated', () => {
   }
   const line = (text: RegExp, stream?: string) =>
     responder.log().find((one) => text.test(String(one['msg'])) && (stream === undefined || one['stream'] === stream));
-  const told = (stream: string) =>
+  const reported = (stream: string) =>
     waitFor(() => line(/stream recreated/, stream), {
       what: `it to tell of ${stream}`,
       state: () => responder.log().slice(-8),
@@ -44,7 +44,7 @@ describe('responder - streams recreated', () => {
     // The same sequence as the one before had.
     const fresh = await rig.verdict(pod, { rule: 'mark' });
     expect((await rig.until(fresh, 'label', 'succeeded')).podUid).toBe(pod.uid);
-    await told('VERDICTS');
+    await reported('VERDICTS');
     expect(rig.of(old).map(brief)).toHaveLength(2);
   });
 
@@ -52,7 +52,7 @@ describe('responder - streams recreated', () => {
     const first = await rig.verdict(rig.pod(), { rule: 'remove' });
     await rig.until(first, 'delete', 'succeeded');
     await recreate('RESPONSES');
-    await told('RESPONSES');
+    await reported('RESPONSES');
     const second = await rig.verdict(rig.pod(), { rule: 'remove' });
     // The one pod of the budget was spent before.
     expect(brief(await rig.until(second, 'delete', ['refused', 'succeeded']))).toContain('refused');
@@ -63,7 +63,7 @@ describe('responder - streams recreated', () => {
 
   it('configuration - policies hold until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
-    await told('CONFIG_LOG');
+    await reported('CONFIG_LOG');
     const kept = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(kept, 'label', 'succeeded');
     await rig.policies({ mark: { ...acting('mark', [{ action: 'observe' }]), dryRun: true } });
@@ -100,7 +100,7 @@ describe('responder - streams recreated', () => {
     const { entries } = JSON.parse(String(history[0]?.value));
     const entry = entries.find(({ podUid }: { podUid: string }) => podUid === timed.uid);
     expect(Date.parse(entry.until)).toBe(Math.floor((done.expiresAt as number) / 1000));
-    await told('KV_bailiff_quarantine');
+    await reported('KV_bailiff_quarantine');
   });
 
   it.each([

@@ -36,7 +36,7 @@ beforeAll(async () => {
   };
   [open, asking] = [await start(false), await start(true)];
   rig = await Rig.start();
-  await rig.policies({ tell: acting('tell', [{ action: 'observe' }]) });
+  await rig.policies({ report: acting('tell', [{ action: 'observe' }]) });
 }, 60_000);
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();

@@ -25,7 +25,7 @@ describe('responder', () => {
     rig = await Rig.start();
     await rig.policies({
       remove: acting('remove', [{ action: 'delete' }]),
-      tell: acting('tell', [{ action: 'observe' }]),
+      report: acting('tell', [{ action: 'observe' }]),
       mark: acting('mark', [{ action: 'label', expires: '1s' }]),
       'mark-a-while': acting('mark-a-while', [{ action: 'label', expires: '3s' }]),
       'mark-long': acting('mark-long', [{ action: 'label', expires: '10m' }]),
@@ -136,7 +136,7 @@ describe('responder', () => {
     expect(await rig.quarantined()).toContain(stays.uid);
   });
 
-  it("quarantine - a foreign network policy of that name is left alone, and the record has the reason", async () => {
+  it('quarantine - a foreign network policy of that name is left alone, and the record has the reason', async () => {
     const pod = rig.pod();
     const name = `bailiff-quarantine-${pod.uid}`;
     const theirs = rig.api.api.create('networkpolicies.networking.k8s.io', {

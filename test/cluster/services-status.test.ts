@@ -11,7 +11,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { launchApp, type RunningProcess } from '../support/process.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
-import { breach, healthyStatus, NODE_A, NODE_B, verdictId, WEB, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, verdictId, violationOf, WEB, World } from './cli/world.ts';
 import { metricOf } from './ipam-sync/harness.ts';
 
 const APPS = ['correlator', 'responder', 'ipam-sync'] as const;
@@ -88,7 +88,7 @@ class Services implements AsyncDisposable {
 
   /** A frame, a verdict that the built-in policy answers, and a node whose list is to be written. */
   async work(n: number): Promise<void> {
-    await this.world.frame(NODE_A, [breach(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
+    await this.world.frame(NODE_A, [violationOf(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
     await this.world.verdict({ verdictId: verdictId(n), evidence: [], level: 'high' });
     this.#nodes += 1;
     this.api.api.create('nodes', { metadata: { name: `node-${this.#nodes}` } });
@@ -222,7 +222,7 @@ describe.concurrent('services', () => {
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBe(0);
     // A frame is judged when the configuration before it is known.
     await apiRequest(await world.as('admin'), '$JS.API.STREAM.DELETE.CONFIG_LOG');
-    await world.frame(NODE_A, [breach(world.t0Micros, WEB)]);
+    await world.frame(NODE_A, [violationOf(world.t0Micros, WEB)]);
     const seen = await services.shows('the correlator to be called stuck', ({ text }) => /not progressing/.test(text));
     expect(seen.status).toBe(7);
     expect(seen.text).toMatch(/✗ correlator: 1 running, not progressing for \d+s: 1 frame not judged, oldest \d+s/);

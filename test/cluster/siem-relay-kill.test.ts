@@ -110,7 +110,7 @@ it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog 
       timeoutMs: 30_000,
       state: () => [missing(receiver.uids), relay?.out()],
     });
-    // Within the bus's window nothing is there twice; and nothing is there that nobody sent.
+    // Within the bus's window nothing is there twice; and nothing was added.
     expect(onBus().length).toBe(expected.length);
     expect(new Set(receiver.uids).size).toBe(expected.length);
   } finally {

@@ -45,9 +45,11 @@ it('siem-relay - violations, verdicts and responses, one event a message, in eve
   for (const format of ['ocsf', 'ecs', 'cef']) {
     const { stdout, exitCode } = await runCli(['replay', '--since', 'all', '--format', format, ...rig.cliFlags()]);
     expect(exitCode).toBe(0);
-    const told = rig.events.filter(({ msgId }) => msgId.startsWith(`${format}-violations-`)).map(({ text }) => text);
-    expect(told).toHaveLength(3);
-    expect(stdout.replaceAll('1.2.3', '0.0.0-dev').trimEnd().split('\n')).toEqual(told);
+    const reported = rig.events
+      .filter(({ msgId }) => msgId.startsWith(`${format}-violations-`))
+      .map(({ text }) => text);
+    expect(reported).toHaveLength(3);
+    expect(stdout.replaceAll('1.2.3', '0.0.0-dev').trimEnd().split('\n')).toEqual(reported);
   }
   expect(await relay.metric('events_total{format="cef"}')).toBe(5);
   expect(await relay.metric('pending_messages{stream="VIOLATIONS"}')).toBe(0);
@@ -120,7 +122,7 @@ it('siem-relay - a recreated stream is read from its beginning, under ids of its
   expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
   expect(rig.events.every(({ msgId }) => msgId.endsWith('-1-0'))).toBe(true);
   expect(await relay.metric('streams_remade_total')).toBe(1);
-  // The position is of the new stream: after a restart nothing is told again.
+  // The position is of the new stream: after a restart nothing is reported again.
   await relay.stop();
   const again = await rig.relay();
   expect(await again.metric('duplicate_events_total{format="ocsf"}')).toBeNaN();
@@ -161,7 +163,7 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
   await rig.violations();
   await rig.verdict();
   await waitFor(() => live.length === 2, { what: 'both live', state: () => live });
-  // The durable consumer holds both for whoever was away, until they are acknowledged.
+  // The durable consumer holds both for anyone who was away, until they are acknowledged.
   const take = async () => {
     const answer = await reader.nc.request('BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '', {
       timeout: 5_000,

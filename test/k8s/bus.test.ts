@@ -82,7 +82,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     ],
   ])('bus setup - the command, as the manifest has it, is one: with %o', async (settings, options) => {
     const job = workloads.find(({ component }) => component === 'bus-setup') as Workload;
-    // What nobody set is empty, and is then left as it is.
+    // What no one set is empty, and is then left as it is.
     const env: Record<string, string> = { ...environmentOf(objects, job.container), ...settings };
     const args = (job.container.args as string[]).map((word) => expand(word, env));
     const { io, stderr } = captureCli();

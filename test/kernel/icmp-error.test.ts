@@ -167,8 +167,8 @@ const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6'
 socket.on('error', (error) => { console.log(error.code); socket.close(); });
 socket.connect(9, address, () => socket.send('?'));`;
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6]) {
-      const told = await commandIn(node.pods.attacker.netns, process.execPath, '-e', script, address);
-      expect(told.trim()).toBe('ECONNREFUSED');
+      const reported = await commandIn(node.pods.attacker.netns, process.execPath, '-e', script, address);
+      expect(reported.trim()).toBe('ECONNREFUSED');
     }
     expect(await guarded.counts()).toEqual({});
   });

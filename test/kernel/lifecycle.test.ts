@@ -285,7 +285,7 @@ describe('lifecycle', () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.agent.call('own.listen');
     await node.send(forged);
-    await waitFor(() => node.agent.call<{ vector: string }[]>('own.heard'), {
+    await waitFor(() => node.agent.call<{ vector: string }[]>('own.received'), {
       what: 'a sample',
       until: (list) => list.length === 1,
     });

@@ -45,7 +45,7 @@ describe('probes under quarantine', () => {
   let node: TestNode;
   let server: ChildProcess;
   let port: number;
-  const said: string[] = [];
+  const printed: string[] = [];
 
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true });
@@ -59,7 +59,7 @@ describe('probes under quarantine', () => {
     });
     port = await new Promise((resolve) => {
       createInterface({ input: server.stdout! }).on('line', (line) => {
-        said.push(line);
+        printed.push(line);
         resolve(Number(line));
       });
     });
@@ -136,9 +136,9 @@ table ip ports {
 
   it('tcp - the reset that ends a probe reaches the pod', async () => {
     await using guarded = await quarantined();
-    const before = said.length;
+    const before = printed.length;
     expect(await answerTo(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
-    await waitFor(() => said.slice(before), {
+    await waitFor(() => printed.slice(before), {
       what: 'the server says what it saw',
       until: (lines) => lines.includes('ECONNRESET'),
     });

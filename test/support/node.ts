@@ -333,8 +333,8 @@ export class TestNode implements AsyncDisposable {
       labtoolArgs({ netns: from.netns }, ['send', from.device, String(ratePerSecond), String(count)]),
       {
         onLine: (line) => {
-          const told = JSON.parse(line) as { sent?: number };
-          if (typeof told.sent === 'number') sent = told.sent;
+          const reported = JSON.parse(line) as { sent?: number };
+          if (typeof reported.sent === 'number') sent = reported.sent;
         },
       },
     );
@@ -349,7 +349,7 @@ export class TestNode implements AsyncDisposable {
     );
     return {
       hasEnded: lines.hasEnded,
-      /** Ends it before its count is reached; `sent` still tells what went out. */
+      /** Ends it before its count is reached; `sent` still reports what went out. */
       stop: () => stopLines(lines, 'SIGTERM', 5_000),
       sent: lines.ended.then((status) => {
         if (status !== 0) throw new Error(`send ended with ${status}: ${lines.stderrTail()}`);
@@ -389,8 +389,8 @@ export class TestNode implements AsyncDisposable {
 
   /** What the collector's metrics say of one series, written as it is exposed: `bailiff_collector_frames_total`. */
   async metric(series: string): Promise<number> {
-    const told = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
-    const url = `http://${/([\d.]+:\d+)/.exec(told)?.[1]}/metrics`;
+    const reported = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
+    const url = `http://${/([\d.]+:\d+)/.exec(reported)?.[1]}/metrics`;
     const script = `fetch(${JSON.stringify(url)}).then(async (r) => console.log(await r.text()))`;
     const text = await exec('nsenter', [`--net=${netnsPath(this.netns)}`, process.execPath, '-e', script]);
     const line = text.split('\n').find((one) => one.startsWith(`${series} `));

@@ -36,7 +36,7 @@ export class SmallDisk implements AsyncDisposable {
     const { bavail, bsize } = statfsSync(this.place);
     return bavail * bsize;
   }
-  /** Takes the last block. The server may free one when it writes a file anew: whoever waits calls it again. */
+  /** Takes the last block. The server may free one when it writes a file again: anyone who waits calls it again. */
   fill(): void {
     try {
       writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });

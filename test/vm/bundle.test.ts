@@ -18,8 +18,8 @@ it('bundle - modules find files beside their sources, stacks name the sources, a
       const { repoRoot } = await import(${JSON.stringify(bundle.file(KERNELS))});
       const { tierOf } = await import(${JSON.stringify(bundle.file(TIERS))});
       try { tierOf('none'); } catch ({ stack }) { console.log(JSON.stringify({ repoRoot, stack })); }`;
-    const told = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-    const { stack, ...rest } = JSON.parse(told) as { repoRoot: string; stack: string };
+    const reported = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    const { stack, ...rest } = JSON.parse(reported) as { repoRoot: string; stack: string };
     expect(rest).toEqual({ repoRoot });
     const lines = readFileSync(path.join(repoRoot, TIERS), 'utf8').split('\n');
     const thrown = lines.findIndex((line) => line.includes('throw new Error(`BAILIFF_VM_TIER')) + 1;

@@ -1,4 +1,4 @@
-// The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is told.
+// The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is reported.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -137,7 +137,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
   });
 
   it('power off - that a machine had begun is not lost where the host is held up from its beginning to its end', async () => {
-    // Its console is silent: one that nobody reads is slow.
+    // Its console is silent: one that no one reads is slow.
     const run = runInVm('echo o >/proc/sysrq-trigger; sleep 60', { timeoutMs, kernelArgs: ['quiet', 'loglevel=0'] });
     const died = errorOf(run);
     await vi.waitUntil(qemuState, { timeout: timeoutMs, interval: 5 });

@@ -96,9 +96,9 @@ export class AdmissionBench implements AsyncDisposable {
     const options = method === 'PATCH' ? { type: `application/${media}+json` } : {};
     const reply = await client.call(method, `${path}?dryRun=All`, body, options);
     if (reply.status < 300) return 'taken';
-    const said = /ValidatingAdmissionPolicy '[^']+' with binding '[^']+' denied request: (.*)$/s.exec(
+    const printed = /ValidatingAdmissionPolicy '[^']+' with binding '[^']+' denied request: (.*)$/s.exec(
       String(reply.body['message']),
     );
-    return said?.[1] && reply.status === 422 ? said[1] : `${reply.status} ${reply.body['message']}`;
+    return printed?.[1] && reply.status === 422 ? printed[1] : `${reply.status} ${reply.body['message']}`;
   }
 }

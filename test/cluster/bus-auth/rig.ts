@@ -103,7 +103,7 @@ export class AuthRig implements AsyncDisposable {
     this.kube.server.api.create('pods', { metadata: { name, namespace }, spec });
   }
 
-  /** A token as a kubelet asks for it: of the collector on node-a unless something else is said. */
+  /** A token as a kubelet asks for it: by default of the collector on node-a. */
   async token(wish: TokenWish = {}): Promise<string> {
     const { namespace = NAMESPACE, account: name = ACCOUNT, pod = 'collector-node-a', audiences = ['bailiff'] } = wish;
     const bound = pod === null ? null : this.kube.server.api.get('pods', { namespace, name: pod }).metadata;
@@ -142,7 +142,7 @@ export class AuthRig implements AsyncDisposable {
     return bus;
   }
 
-  /** Logs in as somebody showing something, and says how it went: `in`, or the error's code. */
+  /** Logs in with these credentials. @returns `in`, or the error's code */
   async login(user: string, password: string, more: Partial<BusOptions> = {}): Promise<string> {
     const options = { servers: this.nats.url, user, password, name: 'login', timeoutMs: 8_000 };
     try {

@@ -13,7 +13,7 @@ export interface Account {
   name: string;
 }
 
-/** Somebody at the server. */
+/** Someone at the server. */
 export interface Seat {
   client: ApiClient;
   kubeconfig: string;

@@ -57,7 +57,7 @@ export interface PodChange {
   metadata?: object;
 }
 
-/** A watch on which nothing comes is opened anew within moments. For who stalls watches. */
+/** A watch on which nothing comes is opened again within moments. For who stalls watches. */
 export const WATCHFUL = ['--inactivity-ms', '2000'];
 /** Another leads moments after the leader's death. Not for who takes it for granted that a leader stays one: a process may be held up longer. */
 export const SHORT_LEASE = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000'];
@@ -100,9 +100,9 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     config: openBucket(admin, 'bailiff_config'),
     flags: syncFlags(nats, kube.server.kubeconfigPath(IPAM_SYNC_USER), kube.dir),
     node(name, addresses, podCidrs = []) {
-      const told = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
+      const reported = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
       api.create('nodes', { metadata: { name }, spec: { podCIDRs: podCidrs, podCIDR: podCidrs[0] } });
-      api.patch('nodes', { name }, MERGE, { status: told }, { subresource: 'status' });
+      api.patch('nodes', { name }, MERGE, { status: reported }, { subresource: 'status' });
     },
     running(name, node, addresses, { labels = {}, annotations = {}, spec = {}, metadata = {} } = {}) {
       if (kube.server.store.get('nodes', node) === undefined) api.create('nodes', { metadata: { name: node } });
@@ -150,7 +150,7 @@ export function fastClock(factor: number): Clock {
   };
 }
 
-/** Runs it in this process; ready when this resolves, unless told not to wait. */
+/** Runs it in this process; resolves when it is ready, or at once when `ready` is false. */
 export async function launch(
   world: Pick<World, 'flags'>,
   more: string[] = [],

@@ -34,7 +34,7 @@ const SETTLE_MS = 1_000;
 const LONGEST_KILL_MS = 60_000;
 export const NODE = 'node-a.example';
 /**
- * What the responder begins with unless told otherwise. It shares this process with the API server and the test: where the bounds are shorter than
+ * What the responder begins with by default. It shares this process with the API server and the test: where the bounds are shorter than
  * such a process may be held up, calls that the server has answered are given up and made again, and tasks under way are taken over.
  */
 export const PATIENT = { apiTimeoutMs: 5_000, takeoverMs: 10_000, lockDurationMs: 10_000 };

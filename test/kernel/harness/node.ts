@@ -6,7 +6,7 @@
  *   receiver eth0 ── hB ┘
  *
  * `attacker` sends raw frames, `receiver` sees what lands. Bridge netfilter and multicast snooping are off, so that
- * nothing but the guard drops. Unless `stacks` is asked for, nobody has an address or IPv6, so that no kernel sends
+ * nothing but the guard drops. Unless `stacks` is asked for, no one has an address or IPv6, so that no kernel sends
  * anything by itself and every packet is one of the test's. Names carry the pid; everything goes away with the node, also
  * after a failure.
  */
