@@ -17,7 +17,7 @@ export const CHILDREN: readonly string[] = [
     (file) => `libs/bpf/test/scenarios/${file}.ts`,
   ),
   'test/chaos/responder/child.ts',
-  'test/cluster/collector/status-child.ts',
+  'test/support/status-child.ts',
   'test/kernel/harness/agent.ts',
   ...['apiserver/main', 'demo/main', 'main'].map((file) => `test/lab/src/${file}.ts`),
 ];

@@ -4,14 +4,14 @@ import path from 'node:path';
 import { streamInfo } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { breach, CART, NODE_A, type Story, tellStory, uid, WEB, World } from './cli/world.ts';
+import { CART, NODE_A, publishStory, type Story, uid, violationOf, WEB, World } from './cli/world.ts';
 
 const EVIL = '<script>alert(1)</script>"\'&\u001b[2J\u202egnp';
 let world: World;
 let story: Story;
 beforeAll(async () => {
   world = await World.start();
-  story = await tellStory(world);
+  story = await publishStory(world);
   const pod = { ...WEB, labels: {}, owners: [{ kind: 'StatefulSet', name: 'web', uid: uid(101) }], interfaces: [] };
   const more = { hostNetwork: false, containers: [], allowedPrefixes: [], probePorts: [], revision: 1 };
   const createdAt = new Date(world.t0Micros / 1000 - 3_600_000).toISOString();
@@ -20,7 +20,7 @@ beforeAll(async () => {
   await world.put('bailiff_config', 'spoof.namespace.payments.default', { revision: 1, modes: { tunnel: 'audit' } });
   await world.put('bailiff_config', 'correlation.cluster._.mine', { enabled: false });
   await world.frame(NODE_A, [
-    breach(world.t0Micros + 900_000, WEB, { cumulativePackets: 400, detail: EVIL, final: true }),
+    violationOf(world.t0Micros + 900_000, WEB, { cumulativePackets: 400, detail: EVIL, final: true }),
   ]);
   const admin = await world.as('admin');
   const logged = async () => (await streamInfo(admin, 'CONFIG_LOG')).state.messages === 3;

@@ -1,6 +1,6 @@
 /**
  * A cluster's violations as the bus might hold them, made from a list of steps that fast-check can shrink: pods that spoof, frames that
- * are lost, sent twice or overtaken, bursts that are told the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
+ * are lost, sent twice or overtaken, bursts that are reported the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
  * Everything is in stream time, independent of the engine's implementation.
  */
 import type { PodSnapshot } from '@bailiff/correlation';
@@ -71,7 +71,7 @@ export const RULES = {
   addresses: { ...base, type: 'value_count', field: 'claimedAddress', condition: { gte: 3 }, cooldown: '5m' },
   slow: { ...base, type: 'event_count', condition: { gte: 10 }, timespan: '5m', cooldown: '3h' },
   both: { ...base, type: 'temporal', rules: [spoofed, confined], timespan: '90s' },
-  breach: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
+  violationOf: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
   liars: {
     ...base,
     type: 'event_count',
@@ -269,7 +269,7 @@ function messageOf(frame: ViolationFrame): Buffer {
 
 /** An engine that reads a history from one of its frames on, as a replica does. */
 export class Reader {
-  readonly said: EmittedVerdict[] = [];
+  readonly printed: EmittedVerdict[] = [];
   readonly engine: CorrelationEngine;
   /** null: frames are processed as built, without encoding and decoding. */
   readonly #registry: JudgedRegistry | null;
@@ -288,7 +288,7 @@ export class Reader {
     this.engine = new CorrelationEngine({
       inventory: this.#inventory,
       rules: this.#rules,
-      onVerdict: (verdict, streamMicros) => this.said.push({ streamMicros, verdict }),
+      onVerdict: (verdict, streamMicros) => this.printed.push({ streamMicros, verdict }),
       ...options,
     });
   }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Bus } from '@bailiff/bus';
-import { exec } from '../lab/src/process/exec.ts';
+import { exec } from '@bailiff/lab/node';
 
 /**
  * What a server does with a full disk. Before 2.14 it refuses a publish with the operating system's words, and stores the next one that has room.
@@ -36,7 +36,7 @@ export class SmallDisk implements AsyncDisposable {
     const { bavail, bsize } = statfsSync(this.place);
     return bavail * bsize;
   }
-  /** Takes the last block. The server may free one when it writes a file anew: whoever waits calls it again. */
+  /** Takes the last block. The server may free one when it writes a file again: anyone who waits calls it again. */
   fill(): void {
     try {
       writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });

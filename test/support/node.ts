@@ -10,19 +10,27 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import {
+  CHECKOUT,
+  cgroup2Mount,
+  createNetns,
+  deleteNetns,
+  ensureLabtool,
+  exec,
+  labtoolArgs,
+  NODE_NATS_URL,
+  netnsPath,
+  type Relay,
+  startLines,
+  startRelay,
+  stopLines,
+  writeCacheRecord,
+} from '@bailiff/lab/node';
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
-import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
-import { cgroup2Mount } from '../../lab/src/cgroup.ts';
-import { writeCacheRecord } from '../../lab/src/cni/cache.ts';
-import { netnsPath } from '../../lab/src/names.ts';
-import { CHECKOUT, ensureLabtool, labtoolArgs } from '../../lab/src/native-tool.ts';
-import { createNetns, deleteNetns } from '../../lab/src/net/netns.ts';
-import { NODE_NATS_URL, type Relay, startRelay } from '../../lab/src/net/relay.ts';
-import { exec } from '../../lab/src/process/exec.ts';
-import { startLines, stopLines } from '../../lab/src/process/lines.ts';
-import { Ledger } from './ledger.ts';
+import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { StatusReader } from './status-reader.ts';
+import { Ledger } from './violation-totals.ts';
 
 export const NODE = 'node-a';
 /** MAC of every host side, so that frames to it are for the node. */
@@ -325,8 +333,8 @@ export class TestNode implements AsyncDisposable {
       labtoolArgs({ netns: from.netns }, ['send', from.device, String(ratePerSecond), String(count)]),
       {
         onLine: (line) => {
-          const told = JSON.parse(line) as { sent?: number };
-          if (typeof told.sent === 'number') sent = told.sent;
+          const reported = JSON.parse(line) as { sent?: number };
+          if (typeof reported.sent === 'number') sent = reported.sent;
         },
       },
     );
@@ -341,7 +349,7 @@ export class TestNode implements AsyncDisposable {
     );
     return {
       hasEnded: lines.hasEnded,
-      /** Ends it before its count is reached; `sent` still tells what went out. */
+      /** Ends it before its count is reached; `sent` still reports what went out. */
       stop: () => stopLines(lines, 'SIGTERM', 5_000),
       sent: lines.ended.then((status) => {
         if (status !== 0) throw new Error(`send ended with ${status}: ${lines.stderrTail()}`);
@@ -381,8 +389,8 @@ export class TestNode implements AsyncDisposable {
 
   /** What the collector's metrics say of one series, written as it is exposed: `bailiff_collector_frames_total`. */
   async metric(series: string): Promise<number> {
-    const told = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
-    const url = `http://${/([\d.]+:\d+)/.exec(told)?.[1]}/metrics`;
+    const reported = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
+    const url = `http://${/([\d.]+:\d+)/.exec(reported)?.[1]}/metrics`;
     const script = `fetch(${JSON.stringify(url)}).then(async (r) => console.log(await r.text()))`;
     const text = await exec('nsenter', [`--net=${netnsPath(this.netns)}`, process.execPath, '-e', script]);
     const line = text.split('\n').find((one) => one.startsWith(`${series} `));

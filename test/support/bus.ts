@@ -105,14 +105,3 @@ export function tally(seen: readonly string[], count: number) {
     twice: all.filter((value) => (times.get(value) ?? 0) > 1),
   };
 }
-
-/** Small deterministic generator (mulberry32), so that a failing run can be repeated by its seed. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), 1 | state);
-    value = (value + Math.imul(value ^ (value >>> 7), 61 | value)) ^ value;
-    return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32;
-  };
-}

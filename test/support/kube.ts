@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type ClientOptions, type KubeClient, loadKube } from '@bailiff/kube';
-import { type ApiServer, type ApiServerOptions, startApiServer } from '../../lab/src/apiserver/index.ts';
+import { type ApiServer, type ApiServerOptions, startApiServer } from '@bailiff/lab/apiserver';
 
 export interface KubeHarness extends AsyncDisposable {
   server: ApiServer;
@@ -36,14 +36,5 @@ export async function startKube(options: Partial<ApiServerOptions> = {}): Promis
       await server.close();
       await rm(dir, { recursive: true, force: true });
     },
-  };
-}
-
-/** A small generator with a seed, for scripts of changes that can be run again. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
   };
 }

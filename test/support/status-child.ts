@@ -3,7 +3,7 @@
  * `@exit <code>`: a test looks again and again while it waits, and a process for each look costs more than what is looked at.
  */
 import { createInterface } from 'node:readline';
-import { statusCommand } from '../../../apps/collector/src/offline/status-command.ts';
+import { statusCommand } from '../../apps/collector/src/offline/status-command.ts';
 
 for await (const line of createInterface({ input: process.stdin })) {
   let exit: number | string;

@@ -1,7 +1,7 @@
 /** The far end of status-child.ts: `collector status` in a node's network namespace, asked as often as a test likes. */
-import { nodeArgs } from '../../../tools/children.ts';
-import { labtoolArgs } from '../../lab/src/native-tool.ts';
-import { type LineProcess, startLines, stopLines } from '../../lab/src/process/lines.ts';
+
+import { type LineProcess, labtoolArgs, startLines, stopLines } from '@bailiff/lab/node';
+import { nodeArgs } from '../../tools/children.ts';
 
 const END = /^@exit (.*)$/;
 
@@ -16,7 +16,7 @@ export class StatusReader {
   }
 
   static async start(labtool: string, netns: string): Promise<StatusReader> {
-    const command = [process.execPath, ...nodeArgs('test/cluster/collector/status-child.ts')];
+    const command = [process.execPath, ...nodeArgs('test/support/status-child.ts')];
     const child = await startLines(labtool, labtoolArgs({ netns }, ['run', '--', ...command]), {
       onLine: (line) => reader.#take(line),
     });
