@@ -116,6 +116,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'libs/schemas/src': ['generate', '.', 'fast', 'documents', 'codec', 'generated'],
   'test/lab/src': [
     'index.ts',
+    'node.ts',
     'demo',
     'main.ts',
     'command',
