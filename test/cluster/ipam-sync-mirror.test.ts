@@ -168,7 +168,7 @@ function customResourceTests(): void {
     world.running('web', 'node-1', ['10.1.0.5']);
     await comesTo(() => world.addresses('node-1'), { web: ['10.1.0.5'] });
     const printed = () =>
-      sync.logLines().filter(({ msg }) => msg === 'custom resources are not defined, so none is mirrored');
+      sync.logLines().filter(({ msg }) => msg === 'custom resources are not installed, so none is mirrored');
     await waitFor(() => printed().length >= 4, { what: 'each kind to be told', state: printed });
     const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' });
     const before = asked();

@@ -142,7 +142,7 @@ describe.concurrent('taint', () => {
       state: () => reported(world),
     });
     expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
-    expect(sync.line('nodes are not tainted as they should be')).toBeDefined();
+    expect(sync.line('taints of unguarded nodes are not reconciled')).toBeDefined();
     await passed(AFTER_MS);
     expect(['a', 'b', 'c', 'd'].filter((name) => isTainted(world, name))).toEqual(['a']);
 
@@ -202,7 +202,7 @@ describe.concurrent('taint', () => {
     await using sync = await launch(world, [], { clock: FAST });
     await waitFor(async () => (await problems(world)).length > 0, { state: () => reported(world) });
     expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so no taint is put or taken away']);
-    expect(sync.line('nodes are not tainted as they should be')).toMatchObject({
+    expect(sync.line('taints of unguarded nodes are not reconciled')).toMatchObject({
       remedy: expect.stringContaining('k8s/components/taint-unguarded'),
     });
     expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
