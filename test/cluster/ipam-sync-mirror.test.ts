@@ -228,7 +228,7 @@ function customResourceTests(): void {
     expect(past).toEqual([
       [1, 'generation 1', false],
       [2, 'generation 2', false],
-      [2, 'it was deleted', true],
+      [2, 'the resource was deleted', true],
     ]);
     // Made again it goes on counting: no reader takes an older one for newer.
     await created(runtimePolicy('no-shell'));
