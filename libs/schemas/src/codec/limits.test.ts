@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judgedType } from '../fast/judged-frame.ts';
+import { judgedType } from '../fast/frame-projection.ts';
 import { encodeToldFrame } from '../fast/pre-encoded-frame.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import {

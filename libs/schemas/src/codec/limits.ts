@@ -2,7 +2,7 @@
  * How long each string and list of every message may be. One table for both sides: the decoder refuses what is longer, and the encoder never
  * writes it.
  *
- * Place in the path: bounded-types.ts and judged-reader.ts read it for Avro messages, the zod schemas of JSON documents take the same classes.
+ * Place in the path: bounded-types.ts and fast-frame-reader.ts read it for Avro messages, the zod schemas of JSON documents take the same classes.
  * Invariants: a limit has a reason; none is below MIN_TEXT_BYTES, so that a string whose length takes one byte needs no check. docs/reference/limits.md
  * lists them all. In Avro a limit counts bytes of UTF-8, in JSON documents UTF-16 units, which are never more than the bytes.
  */

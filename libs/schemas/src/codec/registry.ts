@@ -116,7 +116,7 @@ export class SchemaRegistry {
 
   /**
    * @param lookup where unknown fingerprints are asked for; without it they stay unknown.
-   * @param readAs see judged-frame.ts
+   * @param readAs see frame-projection.ts
    */
   constructor(
     lookup: SchemaLookup | null = null,

@@ -3,11 +3,11 @@
  * more than half of their bytes, and the same bytes each time: they are compared with those that came before, equal bytes give the same object, and no
  * string is made.
  *
- * Place in the path: judged-reader.ts asks here for every violation. Invariant: an origin says what its bytes say; the hash only finds
+ * Place in the path: fast-frame-reader.ts asks here for every violation. Invariant: an origin says what its bytes say; the hash only finds
  * them. Bounds: MAX_IDENTITIES, and MAX_PAGES of bytes; when they are full all is forgotten, and what comes again is read anew. What takes more than
  * MAX_BYTES is not kept.
  */
-import type { CounterFields, CounterIdentity, JudgedPod } from './judged-types.ts';
+import type { CounterFields, CounterIdentity, JudgedPod } from './projected-types.ts';
 
 /** Counters that speak in turn; with more, what all have in common is read anew now and then. */
 const MAX_IDENTITIES = 65_536;

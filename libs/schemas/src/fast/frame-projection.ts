@@ -2,7 +2,7 @@
  * A frame with only what judging looks at. Half of a violation is for people and other readers; not building it makes reading a frame much
  * cheaper, and the reader of every violation of a cluster is where that counts.
  *
- * Place in the path: VIOLATIONS → here → the fold (libs/correlation). Frames of the schema that this build writes are read by judged-reader.ts. All others are
+ * Place in the path: VIOLATIONS → here → the fold (libs/correlation). Frames of the schema that this build writes are read by fast-frame-reader.ts. All others are
  * read by Avro's own schema resolution with a reader's schema that has fewer fields, so what is left out is skipped. A message is refused by the same
  * rules as by a full reader; only a field that is skipped may hold a symbol or a number that it would refuse.
  */
@@ -10,8 +10,8 @@ import { boundedType } from '../codec/bounded-types.ts';
 import { decodeViolationFrame } from '../codec/codec.ts';
 import { type SchemaLookup, SchemaRegistry } from '../codec/registry.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
-import { JudgedReader, READS } from './judged-reader.ts';
-import { type JudgedFrame, KEPT } from './judged-types.ts';
+import { JudgedReader, READS } from './fast-frame-reader.ts';
+import { type JudgedFrame, KEPT } from './projected-types.ts';
 
 type Json = { [key: string]: Json } | Json[] | string | number | boolean | null;
 

@@ -1,6 +1,6 @@
 /**
  * Reads a frame of the schema that this build writes as a JudgedFrame, field by field. What collectors of this version say is nearly all that
- * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (judged-frame.ts).
+ * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (frame-projection.ts).
  *
  * Invariants: the fields below are those of the schema with the fingerprint READS, in its order; with another schema it is not used, and a test
  * tells. What it accepts and answers is what the general way does.
@@ -18,7 +18,7 @@ import type {
   JudgedProcess,
   JudgedSample,
   JudgedViolation,
-} from './judged-types.ts';
+} from './projected-types.ts';
 import { StringInterner } from './string-interner.ts';
 
 /** Fingerprint of the schema of frames that is read here. */

@@ -54,7 +54,7 @@ export type JudgedViolation = Omit<Pick<Violation, (typeof KEPT.Violation)[numbe
   pod: JudgedPod | null;
   sample: JudgedSample | null;
   operation: JudgedOperation | null;
-  /** One object for all violations of a counter with the same pod. Absent if judged-reader.ts did not read the violation. */
+  /** One object for all violations of a counter with the same pod. Absent if fast-frame-reader.ts did not read the violation. */
   identity?: CounterIdentity;
 };
 export type JudgedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {

@@ -7,9 +7,9 @@ import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import type { ViolationFrame } from '../generated/types.gen.ts';
 import { sampleLsmViolation, sampleViolation } from '../testing.ts';
 import { CounterIdentities } from './counter-identity.ts';
-import { decodeJudgedFrame, JudgedRegistry, judgedType } from './judged-frame.ts';
-import { JudgedReader, READS } from './judged-reader.ts';
-import type { CounterIdentity, JudgedFrame } from './judged-types.ts';
+import { JudgedReader, READS } from './fast-frame-reader.ts';
+import { decodeJudgedFrame, JudgedRegistry, judgedType } from './frame-projection.ts';
+import type { CounterIdentity, JudgedFrame } from './projected-types.ts';
 
 const registry = new JudgedRegistry();
 /** Reads all frames as those of another version are read. */
