@@ -28,7 +28,7 @@ import {
   RuleHistory,
   warmUpMicros,
 } from '@bailiff/correlation';
-import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
@@ -58,14 +58,14 @@ export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void
   const bus = await connectService(busServiceOf(ctx), options, ['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
   await requireHorizon(bus);
   const lookup = schemaLookup(bus);
-  const frames = new JudgedRegistry(lookup, clock.nowMs);
+  const frames = new ProjectedFrameRegistry(lookup, clock.nowMs);
   await new Correlator(ctx, bus, frames, new SchemaRegistry(lookup, clock.nowMs)).start();
 }
 
 class Correlator {
   readonly #ctx: ServiceContext<CorrelatorConfig>;
   readonly #bus: Bus;
-  readonly #frames: JudgedRegistry;
+  readonly #frames: ProjectedFrameRegistry;
   readonly #verdicts: SchemaRegistry;
   readonly #metrics: Metrics;
   readonly #rules = new RuleHistory();
@@ -89,7 +89,12 @@ class Correlator {
   /** Unpublished verdicts of the warm-up. */
   #replayed = 0;
 
-  constructor(ctx: ServiceContext<CorrelatorConfig>, bus: Bus, frames: JudgedRegistry, verdicts: SchemaRegistry) {
+  constructor(
+    ctx: ServiceContext<CorrelatorConfig>,
+    bus: Bus,
+    frames: ProjectedFrameRegistry,
+    verdicts: SchemaRegistry,
+  ) {
     const { signal, clock } = ctx;
     this.#ctx = ctx;
     this.#bus = bus;

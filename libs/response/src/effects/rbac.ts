@@ -55,7 +55,7 @@ const QUARANTINE = [
 ];
 
 /** Requests of the guards, also in a dry run. */
-const READS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
+const READ_FINGERPRINT: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   observe: [POD],
   label: [POD],
   quarantine: [POD, ...OWNERS],
@@ -102,7 +102,7 @@ export function actionsOf(policies: Iterable<ResponsePolicy>): RbacActions {
 /** The rules, sorted by group and resource; empty without actions. */
 export function responderRules({ acting, dryRun }: RbacActions): RbacRule[] {
   const needs = [
-    ...ACTIONS.filter((action) => acting.has(action) || dryRun.has(action)).flatMap((action) => READS[action]),
+    ...ACTIONS.filter((action) => acting.has(action) || dryRun.has(action)).flatMap((action) => READ_FINGERPRINT[action]),
     ...ACTIONS.filter((action) => acting.has(action)).flatMap((action) => ACTS[action]),
   ];
   const rules = new Map<string, RbacRule>();

@@ -16,12 +16,12 @@ import {
   SchemaRegistry,
   unknownFingerprint,
 } from './registry.ts';
-import { MAX_MESSAGE_BYTES, Slab } from './scratch-buffer.ts';
+import { MAX_MESSAGE_BYTES, ScratchBuffer } from './scratch-buffer.ts';
 
 export type Decoded = { [N in MessageName]: { name: N; value: Messages[N] } }[MessageName];
 
 const HEAD_BYTES = 10;
-const slab = new Slab();
+const slab = new ScratchBuffer();
 const tap = new BoundedTap();
 /** The current and the released schemas; what `decode` uses when it is given no registry. */
 const builtin = new SchemaRegistry();

@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judgedType } from '../fast/frame-projection.ts';
-import { encodeToldFrame } from '../fast/pre-encoded-frame.ts';
+import { projectedFrameType } from '../fast/frame-projection.ts';
+import { encodePreEncodedFrame } from '../fast/pre-encoded-frame.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import {
   type Decoded,
   decode,
-  decodeJudgedFrame,
+  decodeProjectedFrame,
   encodeResponse,
   encodeVerdict,
   encodeViolationFrame,
-  JudgedRegistry,
   type Messages,
+  ProjectedFrameRegistry,
   SchemaError,
 } from '../index.ts';
 import {
@@ -134,14 +134,14 @@ function messageWith(field: Field, size: number): Decoded {
   throw new Error(`no message has ${field.name}`);
 }
 
-const registry = new JudgedRegistry();
-const general = new SchemaRegistry(null, Date.now, { types: { ViolationFrame: judgedType() }, readers: {} });
+const registry = new ProjectedFrameRegistry();
+const general = new SchemaRegistry(null, Date.now, { types: { ViolationFrame: projectedFrameType() }, readers: {} });
 const reads = (name: string): [string, (message: Buffer) => unknown][] => [
   ['decode', decode],
   ...(name === 'ViolationFrame'
     ? ([
-        ['decodeJudgedFrame', (message) => decodeJudgedFrame(message, registry)],
-        ['decodeJudgedFrame, the general way', (message) => decodeJudgedFrame(message, general)],
+        ['decodeProjectedFrame', (message) => decodeProjectedFrame(message, registry)],
+        ['decodeProjectedFrame, the general way', (message) => decodeProjectedFrame(message, general)],
       ] as [string, (message: Buffer) => unknown][])
     : []),
 ];
@@ -177,7 +177,8 @@ describe('limits', () => {
       message: expect.stringContaining(`${field.name} has ${limitOf(field) + 1}`),
     });
     expect(() => ENCODE[name](value as never)).toThrow(refused);
-    if (name === 'ViolationFrame') expect(() => encodeToldFrame(value as Messages['ViolationFrame'])).toThrow(refused);
+    if (name === 'ViolationFrame')
+      expect(() => encodePreEncodedFrame(value as Messages['ViolationFrame'])).toThrow(refused);
     const message = encodeUnlimited(name, value as never);
     for (const [, read] of reads(name)) expect(() => read(message)).toThrow(refused);
   });

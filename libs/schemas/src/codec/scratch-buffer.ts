@@ -10,7 +10,7 @@ const INITIAL_BYTES = 64 * 1024;
 /** Largest message: what nats-server takes (max_payload 1 MiB), less room for subject and headers. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024 - 16 * 1024;
 
-export class Slab {
+export class ScratchBuffer {
   private buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
 
   /**

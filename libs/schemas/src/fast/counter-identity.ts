@@ -7,7 +7,7 @@
  * them. Bounds: MAX_IDENTITIES, and MAX_PAGES of bytes; when they are full all is forgotten, and what comes again is read anew. What takes more than
  * MAX_BYTES is not kept.
  */
-import type { CounterFields, CounterIdentity, JudgedPod } from './projected-types.ts';
+import type { CounterFields, CounterIdentity, ProjectedPod } from './projected-types.ts';
 
 /** Counters that speak in turn; with more, what all have in common is read anew now and then. */
 const MAX_IDENTITIES = 65_536;
@@ -26,10 +26,10 @@ class Identity implements CounterIdentity {
   readonly action: CounterFields['action'];
   readonly state: CounterFields['state'];
   readonly counterEpoch: string;
-  readonly pod: JudgedPod | null;
+  readonly pod: ProjectedPod | null;
   readonly number: number;
 
-  constructor({ kind, vector, action, state, counterEpoch }: CounterFields, pod: JudgedPod | null, number: number) {
+  constructor({ kind, vector, action, state, counterEpoch }: CounterFields, pod: ProjectedPod | null, number: number) {
     this.kind = kind;
     this.vector = vector;
     this.action = action;
@@ -106,7 +106,7 @@ export class CounterIdentities {
     podAt: number,
     podBytes: number,
     counter: CounterFields,
-    pod: JudgedPod | null,
+    pod: ProjectedPod | null,
   ): CounterIdentity {
     const bytes = counterBytes + podBytes;
     if (bytes > MAX_BYTES) return new Identity(counter, pod, -1);

@@ -1,8 +1,8 @@
 /**
- * Reads a frame of the schema that this build writes as a JudgedFrame, field by field. What collectors of this version say is nearly all that
+ * Reads a frame of the schema that this build writes as a ProjectedFrame, field by field. What collectors of this version say is nearly all that
  * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (frame-projection.ts).
  *
- * Invariants: the fields below are those of the schema with the fingerprint READS, in its order; with another schema it is not used, and a test
+ * Invariants: the fields below are those of the schema with the fingerprint READ_FINGERPRINT, in its order; with another schema it is not used, and a test
  * tells. What it accepts and answers is what the general way does.
  */
 import type { BoundedTap } from '../codec/bounded-tap.ts';
@@ -12,17 +12,17 @@ import { CounterIdentities } from './counter-identity.ts';
 import type {
   CounterFields,
   CounterIdentity,
-  JudgedFrame,
-  JudgedOperation,
-  JudgedPod,
-  JudgedProcess,
-  JudgedSample,
-  JudgedViolation,
+  ProjectedFrame,
+  ProjectedOperation,
+  ProjectedPod,
+  ProjectedProcess,
+  ProjectedSample,
+  ProjectedViolation,
 } from './projected-types.ts';
 import { StringInterner } from './string-interner.ts';
 
 /** Fingerprint of the schema of frames that is read here. */
-export const READS = '06496cd7d453b0dd';
+export const READ_FINGERPRINT = '06496cd7d453b0dd';
 
 const KINDS = ['spoof', 'lsm'] as const;
 const ACTIONS = ['audit', 'drop'] as const;
@@ -45,15 +45,15 @@ const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
 const EXACT = 2 ** 53;
 
 /** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
-class ReadViolation implements JudgedViolation {
+class ReadViolation implements ProjectedViolation {
   readonly identity: CounterIdentity;
   readonly cumulativePackets: number;
   readonly count: number;
   readonly suppressed: number;
   readonly firstSeenAt: number;
   readonly lastSeenAt: number;
-  readonly sample: JudgedSample | null;
-  readonly operation: JudgedOperation | null;
+  readonly sample: ProjectedSample | null;
+  readonly operation: ProjectedOperation | null;
   readonly severity: string;
 
   constructor(
@@ -63,8 +63,8 @@ class ReadViolation implements JudgedViolation {
     suppressed: number,
     firstSeenAt: number,
     lastSeenAt: number,
-    sample: JudgedSample | null,
-    operation: JudgedOperation | null,
+    sample: ProjectedSample | null,
+    operation: ProjectedOperation | null,
     severity: string,
   ) {
     this.identity = identity;
@@ -98,7 +98,7 @@ class ReadViolation implements JudgedViolation {
   }
 }
 
-export class JudgedReader {
+export class FastFrameReader {
   readonly #identities: CounterIdentities;
   readonly #strings = new StringInterner();
 
@@ -107,7 +107,7 @@ export class JudgedReader {
   }
 
   /** Reads the body of a message; the caller looks whether it ended where the message does. @throws SchemaError */
-  _read(tap: BoundedTap): JudgedFrame {
+  _read(tap: BoundedTap): ProjectedFrame {
     const { buf } = tap;
     const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
     const nodeName = this.#strings.read(tap, FRAME.nodeName);
@@ -115,7 +115,7 @@ export class JudgedReader {
     const frameSequence = readLong(tap);
     tap.skipLongs(1); // publishedAt
     tap.skipText(FRAME.collectorVersion);
-    const violations: JudgedViolation[] = [];
+    const violations: ProjectedViolation[] = [];
     const most = MAX_LIST.ViolationFrame.violations;
     for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, violations.length)) {
       while (count-- > 0) violations.push(this.#violation(tap, message));
@@ -124,7 +124,7 @@ export class JudgedReader {
     return { nodeName, frameSequence, violations };
   }
 
-  #violation(tap: BoundedTap, message: DataView): JudgedViolation {
+  #violation(tap: BoundedTap, message: DataView): ProjectedViolation {
     const counterAt = tap.pos;
     tap.skipLongs(1); // kind
     tap.skipText(VIOLATION.vector);
@@ -193,7 +193,7 @@ export class JudgedReader {
     return { kind, vector, action, state, counterEpoch: tap.readText(VIOLATION.counterEpoch) };
   }
 
-  #pod(tap: BoundedTap): JudgedPod {
+  #pod(tap: BoundedTap): ProjectedPod {
     const uid = tap.readText(POD.uid);
     const namespace = this.#strings.read(tap, POD.namespace);
     const name = tap.readText(POD.name);
@@ -203,7 +203,7 @@ export class JudgedReader {
     return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#strings.read(tap, POD.ownerUid) };
   }
 
-  #sample(tap: BoundedTap): JudgedSample {
+  #sample(tap: BoundedTap): ProjectedSample {
     tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
     const claimedMac = this.#strings.read(tap, PACKET.claimedMac);
     tap.skipText(PACKET.expectedMac);
@@ -218,7 +218,7 @@ export class JudgedReader {
     return { claimedMac, claimedAddress, destinationAddress, destinationPort, process };
   }
 
-  #process(tap: BoundedTap): JudgedProcess {
+  #process(tap: BoundedTap): ProjectedProcess {
     tap.skipLongs(1); // madeAt
     const tgid = readLong(tap);
     const uid = readLong(tap);
@@ -228,7 +228,7 @@ export class JudgedReader {
     return { tgid, uid, comm, executable, containerName: this.#strings.read(tap, PROCESS.containerName) };
   }
 
-  #operation(tap: BoundedTap): JudgedOperation {
+  #operation(tap: BoundedTap): ProjectedOperation {
     tap.skipLongs(1); // observedAt
     const operation = this.#strings.read(tap, OPERATION.operation);
     tap.skipLongs(1); // outcome

@@ -7,14 +7,14 @@ import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import type { ViolationFrame } from '../generated/types.gen.ts';
 import { sampleLsmViolation, sampleViolation } from '../testing.ts';
 import { CounterIdentities } from './counter-identity.ts';
-import { JudgedReader, READS } from './fast-frame-reader.ts';
-import { decodeJudgedFrame, JudgedRegistry, judgedType } from './frame-projection.ts';
-import type { CounterIdentity, JudgedFrame } from './projected-types.ts';
+import { FastFrameReader, READ_FINGERPRINT } from './fast-frame-reader.ts';
+import { decodeProjectedFrame, ProjectedFrameRegistry, projectedFrameType } from './frame-projection.ts';
+import type { CounterIdentity, ProjectedFrame } from './projected-types.ts';
 
-const registry = new JudgedRegistry();
+const registry = new ProjectedFrameRegistry();
 /** Reads all frames as those of another version are read. */
-const general: JudgedRegistry = new SchemaRegistry(null, Date.now, {
-  types: { ViolationFrame: judgedType() },
+const general: ProjectedFrameRegistry = new SchemaRegistry(null, Date.now, {
+  types: { ViolationFrame: projectedFrameType() },
   readers: {},
 });
 const WAYS = [
@@ -36,7 +36,7 @@ const frameOf = (
 });
 
 /** What a full reader sees, without what judging does not look at. */
-function judged({ nodeName, frameSequence, violations }: ViolationFrame | JudgedFrame): JudgedFrame {
+function judged({ nodeName, frameSequence, violations }: ViolationFrame | ProjectedFrame): ProjectedFrame {
   return {
     nodeName,
     frameSequence,
@@ -124,18 +124,18 @@ function anyOf(schema: Json): fc.Arbitrary<unknown> {
   return any.map((text) => cutEnd(text, MIN_TEXT_BYTES));
 }
 
-const identitiesOf = (frame: JudgedFrame): CounterIdentity[] =>
+const identitiesOf = (frame: ProjectedFrame): CounterIdentity[] =>
   frame.violations.map(({ identity }) => identity as CounterIdentity);
-const read = (frame: ViolationFrame) => decodeJudgedFrame(encodeViolationFrame(frame), registry);
+const read = (frame: ViolationFrame) => decodeProjectedFrame(encodeViolationFrame(frame), registry);
 
 describe('judged frame', () => {
   it.each(WAYS)('%s - holds what judging looks at', (_, way) => {
     const frame = frameOf();
-    expect(judged(decodeJudgedFrame(encodeViolationFrame(frame), way))).toEqual(judged(frame));
+    expect(judged(decodeProjectedFrame(encodeViolationFrame(frame), way))).toEqual(judged(frame));
   });
 
   it('the general way - holds nothing else', () => {
-    const frame = decodeJudgedFrame(encodeViolationFrame(frameOf()), general);
+    const frame = decodeProjectedFrame(encodeViolationFrame(frameOf()), general);
     expect(JSON.parse(JSON.stringify(frame))).toEqual(JSON.parse(JSON.stringify(judged(frameOf()))));
   });
 
@@ -149,7 +149,7 @@ describe('judged frame', () => {
           const damaged = Buffer.from(cut > 10 && cut % 3 === 0 ? message.subarray(0, cut) : message);
           for (const { at, byte } of all) if (at >= 10 && at < damaged.length) damaged[at] = byte;
           const full = tried(() => decodeViolationFrame(damaged));
-          const short = tried(() => judged(decodeJudgedFrame(damaged, way)));
+          const short = tried(() => judged(decodeProjectedFrame(damaged, way)));
           if ('value' in full) expect(short).toEqual({ value: judged(full.value) });
           else if ('code' in short)
             expect(short.code).toMatch(/^(TRUNCATED|TRAILING_BYTES|MALFORMED|LONG_RANGE|FIELD_TOO_LONG)$/);
@@ -165,15 +165,15 @@ describe('judged frame', () => {
     const at = message.indexOf('x'.repeat(40)) - 1;
     expect(message[at]).toBe(80);
     message[at] = 79;
-    expect(() => decodeJudgedFrame(message, way)).toThrow(expect.objectContaining({ code: 'MALFORMED' }));
+    expect(() => decodeProjectedFrame(message, way)).toThrow(expect.objectContaining({ code: 'MALFORMED' }));
     message[at] = 80;
-    expect(decodeJudgedFrame(message, way).violations.length).toBe(1);
+    expect(decodeProjectedFrame(message, way).violations.length).toBe(1);
   });
 });
 
 describe('reader of this build’s schema', () => {
   it('is of the schema that this build writes', () => {
-    expect(READS).toBe(CURRENT.ViolationFrame.fingerprint);
+    expect(READ_FINGERPRINT).toBe(CURRENT.ViolationFrame.fingerprint);
   });
 
   it('property - reads any frame as a full reader does, one after another', () => {
@@ -183,7 +183,7 @@ describe('reader of this build’s schema', () => {
         const message = encodeViolationFrame(frame);
         const whole = judged(decodeViolationFrame(message));
         // The second time most is known.
-        for (let time = 0; time < 2; time += 1) expect(judged(decodeJudgedFrame(message, registry))).toEqual(whole);
+        for (let time = 0; time < 2; time += 1) expect(judged(decodeProjectedFrame(message, registry))).toEqual(whole);
       }),
       { numRuns: 300 },
     );
@@ -226,12 +226,15 @@ describe('counter identities', () => {
   });
 
   it('too many - all are forgotten, numbers begin again, and what is read stays right', () => {
-    const reader = new JudgedReader(new CounterIdentities(640));
-    const own: JudgedRegistry = new SchemaRegistry(null, Date.now, { types: {}, readers: { [READS]: reader } });
+    const reader = new FastFrameReader(new CounterIdentities(640));
+    const own: ProjectedFrameRegistry = new SchemaRegistry(null, Date.now, {
+      types: {},
+      readers: { [READ_FINGERPRINT]: reader },
+    });
     const reading = (from: number) => {
       const violations = Array.from({ length: 64 }, (_, i) => sampleViolation({ counterEpoch: `boot/${from + i}/1` }));
       const message = encodeViolationFrame(frameOf(violations));
-      return { read: decodeJudgedFrame(message, own), whole: decodeViolationFrame(message) };
+      return { read: decodeProjectedFrame(message, own), whole: decodeViolationFrame(message) };
     };
     const first = identitiesOf(reading(0).read)[0];
     for (let at = 64; at < 640; at += 64) reading(at);

@@ -10,8 +10,8 @@ import { boundedType } from '../codec/bounded-types.ts';
 import { decodeViolationFrame } from '../codec/codec.ts';
 import { type SchemaLookup, SchemaRegistry } from '../codec/registry.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
-import { JudgedReader, READS } from './fast-frame-reader.ts';
-import { type JudgedFrame, KEPT } from './projected-types.ts';
+import { FastFrameReader, READ_FINGERPRINT } from './fast-frame-reader.ts';
+import { KEPT, type ProjectedFrame } from './projected-types.ts';
 
 type Json = { [key: string]: Json } | Json[] | string | number | boolean | null;
 
@@ -32,19 +32,22 @@ function reduced(schema: Json): Json {
 }
 
 /** What the general way reads frames as. */
-export function judgedType() {
+export function projectedFrameType() {
   const text = CURRENT_SCHEMAS.map((schema) => schema.text).find((t) => JSON.parse(t).name === 'ViolationFrame');
   return boundedType(reduced(JSON.parse(text as string)));
 }
 
-/** A registry that reads frames, of whatever version, as JudgedFrame. For decodeJudgedFrame only. */
-export class JudgedRegistry extends SchemaRegistry {
+/** A registry that reads frames, of whatever version, as ProjectedFrame. For decodeProjectedFrame only. */
+export class ProjectedFrameRegistry extends SchemaRegistry {
   constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now) {
-    super(lookup, nowMs, { types: { ViolationFrame: judgedType() }, readers: { [READS]: new JudgedReader() } });
+    super(lookup, nowMs, {
+      types: { ViolationFrame: projectedFrameType() },
+      readers: { [READ_FINGERPRINT]: new FastFrameReader() },
+    });
   }
 }
 
 /** Decodes what judging looks at. @throws SchemaError as decodeViolationFrame */
-export function decodeJudgedFrame(message: Uint8Array, registry: JudgedRegistry): JudgedFrame {
+export function decodeProjectedFrame(message: Uint8Array, registry: ProjectedFrameRegistry): ProjectedFrame {
   return decodeViolationFrame(message, registry);
 }

@@ -3,12 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { encodeViolationFrame } from '../codec/codec.ts';
 import type { Violation } from '../generated/types.gen.ts';
 import { sampleFrame, sampleLsmViolation, sampleViolation } from '../testing.ts';
-import { encodeToldFrame, tellCounter, tellOwner } from './pre-encoded-frame.ts';
+import { encodeCounterPart, encodeOwnerPart, encodePreEncodedFrame } from './pre-encoded-frame.ts';
 
 const told = (violation: Violation) => ({
   ...violation,
-  toldCounter: tellCounter(violation),
-  toldOwner: tellOwner(violation),
+  encodedCounter: encodeCounterPart(violation),
+  encodedOwner: encodeOwnerPart(violation),
 });
 
 describe('told frame', () => {
@@ -31,7 +31,9 @@ describe('told frame', () => {
     fc.assert(
       fc.property(fc.array(any, { maxLength: 64 }), (violations) => {
         const frame = sampleFrame({ violations });
-        expect(encodeToldFrame({ ...frame, violations: violations.map(told) })).toEqual(encodeViolationFrame(frame));
+        expect(encodePreEncodedFrame({ ...frame, violations: violations.map(told) })).toEqual(
+          encodeViolationFrame(frame),
+        );
       }),
       { numRuns: 200 },
     );
@@ -39,7 +41,7 @@ describe('told frame', () => {
 
   it('what cannot be encoded - is refused as ever', () => {
     const violation = told(sampleViolation({ count: 0.5 }));
-    const encode = () => encodeToldFrame({ ...sampleFrame(), violations: [violation] });
+    const encode = () => encodePreEncodedFrame({ ...sampleFrame(), violations: [violation] });
     expect(encode).toThrow(expect.objectContaining({ code: 'INVALID_VALUE' }));
   });
 });
