@@ -29,7 +29,7 @@ import {
   warmUpMicros,
 } from '@bailiff/correlation';
 import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
-import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
 import { FrameConsumer, type InputWatermark } from './frame-consumer.ts';
@@ -46,8 +46,6 @@ import { VerdictPublisher } from './verdict-publisher.ts';
 const STOP_SHARE = 0.8;
 /** A greater lag makes the process not ready. */
 const LAG_LIMIT_MS = 60_000;
-/** Interval of repeated warnings about the same part. */
-const WARN_EVERY_MS = 60_000;
 /** Twice the longest timespan and cooldown of a rule: older rule sets affect no verdict. */
 const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
 
@@ -76,7 +74,7 @@ class Correlator {
   readonly #publisher: VerdictPublisher;
   /** Aborted after the shutdown has waited for publishes in flight. */
   readonly #end = new AbortController();
-  readonly #warnedAtMs = new Map<string, number>();
+  readonly #log: RateLimitedLog;
   #deadLetters: DeadLetters;
   #engine: CorrelationEngine | null = null;
   #consumer: FrameConsumer | null = null;
@@ -97,6 +95,7 @@ class Correlator {
   ) {
     const { signal, clock } = ctx;
     this.#ctx = ctx;
+    this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     this.#frames = frames;
     this.#verdicts = verdicts;
@@ -118,7 +117,7 @@ class Correlator {
       refused: () => this.#rules.latest().problems.map(({ key, message }) => [key, message] as const),
       ready: () => ctx.health.checkReady(),
       progress: [{ stream: 'VIOLATIONS', position: () => this.#position() }],
-      onError: (error) => this.#warn('status', error),
+      onError: (error) => this.#busFailed('status', error),
     });
     this.#deadLetters = this.#makeDeadLetters(new PriorRefusals(0));
     this.#pods = new PodsLog({
@@ -137,7 +136,7 @@ class Correlator {
         this.#metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
         ctx.log.error({ err, verdictId: verdict.verdictId }, 'cannot publish a verdict');
       },
-      onRetry: (error) => this.#warn('verdicts', error),
+      onRetry: (error) => this.#busFailed('verdicts', error),
       onFatal: (error) => ctx.fail(error),
       signal: this.#end.signal,
     });
@@ -239,7 +238,7 @@ class Correlator {
       inputs,
       clock,
       handled: () => consumer.handled,
-      onError: (error) => this.#warn('idle watermark', error),
+      onError: (error) => this.#busFailed('idle watermark', error),
     });
     this.#idleWatermark.start();
   }
@@ -251,7 +250,7 @@ class Correlator {
       maxMessages: config.pullMessages,
       onMessage: (message) => (this.#consumer as FrameConsumer).take(message),
       onIdle: (sequence) => this.#onIdle(sequence),
-      onRestart: (why) => this.#warn('violations', new Error(why), 'reading continues with a new consumer'),
+      onRestart: (why) => this.#busFailed('violations', new Error(why), 'reading continues with a new consumer'),
       onRecreated: async () => {
         this.#caughtUp = false;
         this.#onRecreated('VIOLATIONS');
@@ -334,18 +333,18 @@ class Correlator {
       clock: this.#ctx.clock,
       priorRefusals,
       onWritten: (reason) => this.#metrics.deadLetters.inc({ reason }),
-      onError: (error) => this.#warn('dead letters', error),
+      onError: (error) => this.#busFailed('dead letters', error),
       signal: this.#end.signal,
     });
   }
 
-  /** Logs a warning at most once a minute per part. Bound: 1,024 parts, then all are reset. */
-  #warn(part: string, err: Error, text = 'failed, retrying'): void {
-    const now = this.#ctx.clock.monotonicMs();
-    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
-    if (this.#warnedAtMs.size >= 1_024) this.#warnedAtMs.clear();
-    this.#warnedAtMs.set(part, now);
-    this.#ctx.log.warn({ part, err }, text);
+  #busFailed(part: string, err: Error, text = 'failed, retrying'): void {
+    this.#metrics.busErrors.inc({ part });
+    this.#warn(part, err, text);
+  }
+
+  #warn(part: string, err: Error, text: string): void {
+    this.#log.warn(part, { part, err }, text);
   }
 
   #readings(): Readings {

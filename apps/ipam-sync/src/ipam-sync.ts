@@ -18,10 +18,10 @@ import {
   openBucket,
   type Position,
 } from '@bailiff/bus';
-import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause, Reflector } from '@bailiff/kube';
+import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
+import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import { ClusterState, type Touched } from './cluster-state.ts';
 import type { IpamSyncConfig } from './config.ts';
 import { LabelKeys } from './label-keys.ts';
@@ -41,7 +41,6 @@ export const CONFIG_BUCKET = 'bailiff_config';
 const OWNERS_WAIT_MS = 10_000;
 /** A leader without the bus for this long hands the lease over. */
 const BUS_GRACE_MS = 10_000;
-const WARN_EVERY_MS = 60_000;
 /** Two replicas do not overrun a server that comes back, and identities should not be half a minute old when it does. */
 const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 
@@ -70,7 +69,7 @@ export class IpamSync {
   #statusReporter: InstanceReporter;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
-  #warnedAtMs = new Map<string, number>();
+  readonly #log: RateLimitedLog;
   #taintProblem = '';
   /** Newest list that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
@@ -78,6 +77,7 @@ export class IpamSync {
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
     const { config, signal } = ctx;
     this.#ctx = ctx;
+    this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     const { pageLimit, inactivityMs } = config;
     const informer = { client, pageLimit, inactivityMs, backoff: INFORMER_BACKOFF };
@@ -328,12 +328,8 @@ export class IpamSync {
     this.writer.mark([...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name))));
   }
 
-  /** Tells of a failure that is tried again: once a minute for each part, so that an outage does not fill the log. */
   #warn(part: string, err: Error): void {
-    const now = performance.now();
-    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
-    this.#warnedAtMs.set(part, now);
-    this.#ctx.log.warn({ part, err }, 'failed, will be tried again');
+    this.#log.warn(part, { part, err }, 'failed, will be tried again');
   }
 
   #eligible(): boolean {

@@ -9,8 +9,9 @@
  * Bounds: one mark a key; `CONCURRENCY` writes at once; a failed key waits, backing off to `MAX_BACKOFF_MS`.
  */
 import { type Bucket, BusError, type KvEntry } from '@bailiff/bus';
-import { backoffMs, pause } from '@bailiff/kube';
+import {} from '@bailiff/kube';
 import { type ClusterSnapshot, decodeSnapshotValue, type NodeSnapshot } from '@bailiff/schemas';
+import { backoffMs, pause } from '@bailiff/service';
 import { digestOf, encodeSnapshot, nextRevision } from './plan.ts';
 
 export type Snapshot = Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>;

@@ -2,8 +2,9 @@
  * The custom resources of every kind, kept by an informer each. A kind whose definition is not installed is asked for again now and then, told
  * once, and breaks nothing else; its keys stay as they are.
  */
-import { type KubeApi, KubeError, pause, Reflector } from '@bailiff/kube';
+import { type KubeApi, KubeError, Reflector } from '@bailiff/kube';
 import { RESOURCE_GROUP, RESOURCE_KINDS, RESOURCE_PLURALS, RESOURCE_VERSION, type ResourceKind } from '@bailiff/policy';
+import { pause } from '@bailiff/service';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 
 export interface InformersOptions {

@@ -8,9 +8,10 @@
  * ahead of need while callers query.
  */
 
+import { onAbort, pause } from '@bailiff/service/retry';
+import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
-import { backoffMs, onAbort, pause } from '../connection/wait.ts';
 import { isKey } from '../kv/bucket.ts';
 import { microsOf, type StreamMessage, streamInfo } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
@@ -155,7 +156,7 @@ export class ConfigLog {
         this.check();
         const error = toBusError(cause, 'CONFIG_LOG');
         if (error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
-        await pause(backoffMs(failures), this.end.signal).catch(() => undefined);
+        await pause(busBackoffMs(failures), this.end.signal);
         failures += 1;
       }
     }
@@ -163,7 +164,7 @@ export class ConfigLog {
 
   private async pauseFor(micros: number): Promise<void> {
     const ms = Math.min(RENEW_MS, Math.max(1, Math.ceil(micros / 1000)));
-    await pause(ms, this.end.signal).catch(() => undefined);
+    await pause(ms, this.end.signal);
   }
 
   private check(): void {

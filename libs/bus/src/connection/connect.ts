@@ -6,6 +6,8 @@
  * files are read again at each attempt, so a rotation needs no restart. The caller of connectBus
  * closes it with `drain` (orderly) or `close` (immediately).
  */
+
+import { onAbort, pause } from '@bailiff/service/retry';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import {
   type Authenticator,
@@ -21,7 +23,6 @@ import { JetStreamHealth } from './jetstream-health.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
 import { SecretFile } from './secret-file.ts';
 import { TokenRenewal } from './token-renewal.ts';
-import { onAbort, pause } from './wait.ts';
 
 export interface BusOptions {
   /** `nats://host:port`, several for a cluster. */
@@ -329,6 +330,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       if (!options.waitForServer && !another) throw failure;
       options.onRetry?.(failure);
       await pause(login.delayMs(), options.signal);
+      options.signal?.throwIfAborted();
     }
   }
 }

@@ -9,12 +9,13 @@
  * onMessage delays the next pull.
  */
 
+import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { createInbox, type Msg } from '@nats-io/nats-core';
+import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { IMPORTED_API } from '../topology/identities.ts';
 import { type StreamMessage, streamInfo } from './direct.ts';
 import { DirectReader } from './direct-reader.ts';
@@ -84,7 +85,7 @@ class OrderedReader {
         const error = toBusError(cause, `consumer on ${this.stream}`);
         if (!TRANSIENT.has(error.code)) throw error;
         this.options.onRestart?.(error.message);
-        await pause(backoffMs(failures), signal).catch(() => undefined);
+        await pause(busBackoffMs(failures), signal);
         failures += 1;
       }
     }
