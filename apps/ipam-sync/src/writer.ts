@@ -9,7 +9,6 @@
  * Bounds: one mark a key; `CONCURRENCY` writes at once; a failed key waits, backing off to `MAX_BACKOFF_MS`.
  */
 import { type Bucket, BusError, type KvEntry } from '@bailiff/bus';
-import {} from '@bailiff/kube';
 import { type ClusterSnapshot, decodeSnapshotValue, type NodeSnapshot } from '@bailiff/schemas';
 import { backoffMs, pause } from '@bailiff/service';
 import { digestOf, encodeSnapshot, nextRevision } from './plan.ts';
