@@ -76,7 +76,7 @@ describe('ipam-sync - what it writes', () => {
     });
     await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: [] }));
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 1);
-    expect(sync.line('the bucket was made anew; all of it is written again')).toBeDefined();
+    expect(sync.line('stream recreated; reading it from its beginning')).toBeDefined();
   });
 
   test('ipam-sync - who owns the owner is looked up once and told', async () => {

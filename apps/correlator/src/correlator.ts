@@ -101,12 +101,12 @@ class Correlator {
     this.#verdicts = verdicts;
     this.#startedMicros = clock.nowMicros();
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
+    bus.recreatedListeners.add(() => {
+      this.#streamsRecreated++;
+    });
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
-      onRecreated: () => {
-        this.#rules.streamRecreated();
-        this.#onRecreated('CONFIG_LOG');
-      },
+      onRecreated: () => this.#rules.streamRecreated(),
     });
     this.#statusReporter = new InstanceReporter({
       bus,
@@ -123,10 +123,8 @@ class Correlator {
     this.#pods = new PodsLog({
       bus,
       inventory: this.#inventory,
-      clock,
       signal,
       onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'pod list refused'),
-      onRecreated: () => this.#onRecreated('KV_bailiff_pods'),
     });
     this.#publisher = new VerdictPublisher({
       bus,
@@ -253,7 +251,6 @@ class Correlator {
       onRestart: (why) => this.#busFailed('violations', new Error(why), 'reading continues with a new consumer'),
       onRecreated: async () => {
         this.#caughtUp = false;
-        this.#onRecreated('VIOLATIONS');
         this.#begin(await this.#prepare());
       },
       signal,
@@ -264,11 +261,6 @@ class Correlator {
       this.#idleWatermark?.stop();
       return reading;
     });
-  }
-
-  #onRecreated(stream: string): void {
-    this.#streamsRecreated++;
-    this.#ctx.log.warn({ stream }, 'stream recreated; reading it from its beginning');
   }
 
   #onConfig(change: ConfigChange): void {

@@ -219,7 +219,6 @@ export class IpamSync {
   }
 
   async #write(term: AbortSignal): Promise<void> {
-    const { log } = this.#ctx;
     await this.#retrying(async () => {
       this.writer = new SnapshotWriter(
         {
@@ -229,7 +228,6 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
-          onRecreated: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };

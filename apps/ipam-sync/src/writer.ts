@@ -33,8 +33,6 @@ export interface WriterOptions {
   onWritten?(latencyMs: number): void;
   /** A key could not be written or read, and is tried again. */
   onFailure?(error: BusError): void;
-  /** The bucket was recreated; every snapshot is written again. */
-  onRecreated?(): void;
 }
 
 export interface WriterStats {
@@ -118,7 +116,6 @@ export class SnapshotWriter {
       onRecreated: () => {
         this.#synced = false;
         this.#standing.clear();
-        this.#options.onRecreated?.();
       },
       onSynced: () => {
         this.#synced = true;

@@ -144,12 +144,10 @@ class Responder {
     const quiet = new RateLimitedLog(ctx.log);
     const onWait = (part: string) => (err: BusError) =>
       quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus rejects the request for now, retrying');
+    bus.recreatedListeners.add((stream) => this.#metrics.streamsRecreated.inc({ stream }));
     this.#configLog = new ConfigLog(bus, {
       onChange: (change) => this.#onConfig(change),
-      onRecreated: () => {
-        this.#policies.streamRecreated();
-        this.#onRecreated('CONFIG_LOG');
-      },
+      onRecreated: () => this.#policies.streamRecreated(),
     });
     this.#statusReporter = new InstanceReporter({
       bus,
@@ -170,7 +168,6 @@ class Responder {
       onUnreadable: unreadable('RESPONSES'),
       onWait: onWait('dead letters of RESPONSES'),
       clock,
-      onRecreated: () => this.#onRecreated('RESPONSES'),
       signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({
@@ -183,7 +180,6 @@ class Responder {
       onRecreated: () => {
         this.#backlog.clear();
         this.#caughtUp = false;
-        this.#onRecreated('VERDICTS');
       },
       signal,
     });
@@ -212,7 +208,6 @@ class Responder {
       ledger: this.#ledger,
       log: this.#responses,
       nowMs: () => clock.nowMs(),
-      onRecreated: () => this.#onRecreated('KV_bailiff_quarantine'),
       onUnreadable: (node) =>
         log.error(
           { node },
@@ -307,11 +302,6 @@ class Responder {
 
   #jobsOf(verdictId: string): QueuedJob[] {
     return this.#backlog.jobsOf(verdictId, this.#ledger, this.#now());
-  }
-
-  #onRecreated(stream: string): void {
-    this.#metrics.streamsRecreated.inc({ stream });
-    this.#ctx.log.warn({ stream }, 'stream recreated; reading it from its beginning');
   }
 
   #onApplied(taskId: string, response: Response): void {

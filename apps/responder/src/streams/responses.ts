@@ -50,8 +50,6 @@ export interface ResponseStreamOptions {
   onUnreadable(reason: string): void;
   /** A dead letter or a schema lookup waits for the bus. */
   onWait: RetryOptions['onWait'];
-  /** The stream was recreated; the ledger keeps earlier records. */
-  onRecreated(): void;
   clock: RetryOptions['clock'];
   signal: AbortSignal;
 }
@@ -91,7 +89,6 @@ export class ResponseStream implements ResponseLog {
         this.#waiters = [];
         for (const { reject } of waiting)
           reject(new BusError('BUS_NO_STREAM', `${STREAM} was deleted and created again`));
-        this.#options.onRecreated();
       },
       signal,
     });

@@ -91,6 +91,11 @@ export interface Bus {
   /** Called with each change, in insertion order. Listeners must not throw. */
   readonly statusListeners: Set<(status: BusStatus) => void>;
   /**
+   * Called by each reader that finds its stream recreated, before the reader's own `onRecreated`.
+   * For logs and metrics. Listeners must not throw.
+   */
+  readonly recreatedListeners: Set<(stream: string) => void>;
+  /**
    * Resolves when connected. Rejects with BUS_CLOSED when the bus is closed, and with the signal's
    * reason when it aborts.
    */
@@ -164,6 +169,7 @@ class NatsBus implements Bus {
   readonly apiPrefix: string;
   readonly timeoutMs: number;
   readonly statusListeners = new Set<(status: BusStatus) => void>();
+  readonly recreatedListeners = new Set<(stream: string) => void>();
   connected = true;
   connects = 1;
   disconnectReason = '';
@@ -333,6 +339,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       options.signal?.throwIfAborted();
     }
   }
+}
+
+/** Reports that a reader found its stream recreated. */
+export function reportRecreated({ recreatedListeners }: Pick<Bus, 'recreatedListeners'>, stream: string): void {
+  for (const listener of [...recreatedListeners]) listener(stream);
 }
 
 /**

@@ -12,7 +12,7 @@ import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { MsgHdrs } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
-import type { Bus } from '../connection/connect.ts';
+import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { requestMany } from '../connection/request.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
@@ -89,7 +89,8 @@ export class DirectReader {
 
   async #startOver(info: StreamInfo): Promise<void> {
     this.#options.onRestart?.('the stream was recreated');
-    await this.#options.onRecreated?.();
+    reportRecreated(this.#bus, this.#stream);
+    await this.#options.onRecreated?.(info);
     this.#position.beginRecreated(info);
   }
 

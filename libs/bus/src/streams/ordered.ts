@@ -13,7 +13,7 @@ import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { createInbox, type Msg } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
-import type { Bus } from '../connection/connect.ts';
+import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
 import { IMPORTED_API } from '../topology/identities.ts';
@@ -141,7 +141,10 @@ class OrderedReader {
     this.queue = [];
     while (this.busy) await this.working;
     this.options.onRestart?.('the stream was recreated');
-    if (!this.over) await this.options.onRecreated?.();
+    if (!this.over) {
+      reportRecreated(this.bus, this.stream);
+      await this.options.onRecreated?.(info);
+    }
     this.position.beginRecreated(info);
   }
 
