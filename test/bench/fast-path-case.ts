@@ -16,10 +16,8 @@ import {
   type PreEncodedViolation,
   ProjectedFrameRegistry,
   SchemaRegistry,
-  type Violation,
   type ViolationFrame,
 } from '@bailiff/schemas';
-import type avro from 'avsc';
 import { CountWindow } from '../../libs/correlation/src/windows/count-windows.ts';
 import { windowPools } from '../../libs/correlation/src/windows/group-window.ts';
 import type { TypedRowPool } from '../../libs/correlation/src/windows/typed-row-pool.ts';
@@ -27,6 +25,7 @@ import { CURRENT } from '../../libs/schemas/src/codec/registry.ts';
 import { CounterIdentities } from '../../libs/schemas/src/fast/counter-identity.ts';
 import { projectedFrameType } from '../../libs/schemas/src/fast/frame-projection.ts';
 import { StringInterner } from '../../libs/schemas/src/fast/string-interner.ts';
+import { quantile } from './report.ts';
 
 const NODES = 40;
 const PODS_PER_NODE = 250;
@@ -35,9 +34,11 @@ const VIOLATIONS_PER_FRAME = 64;
 const CLAIMED = ['10.9.0.1', '10.9.0.2', '10.9.0.3'];
 const START_MICROS = 1_800_000_000_000_000;
 const GROUPS = 60_000;
-/** CPU time of a variant before it is measured, and while it is measured: other load does not count. */
-const WARM_UP_CPU_MS = 1_500;
-const MEASURE_CPU_MS = 1_500;
+const SLICE_CPU_MICROS = 40_000;
+const WARM_UP_SLICES = 40;
+const SLICES = 40;
+/** Items between two looks at the CPU time. */
+const STEPS_ITEMS = 512;
 
 const lists: Record<string, PodRef[]> = {};
 const frames: ViolationFrame[] = [];
@@ -66,29 +67,42 @@ function makeFrames(): void {
       }
 }
 
-/** CPU nanoseconds per item. @param pass does the work once and returns its number of items */
-function measure(pass: () => number): number {
-  const run = (cpuMs: number) => {
+/**
+ * CPU nanoseconds per item, garbage collection included: the lower quartile of many slices, so that
+ * other load counts little.
+ * @param step does a part of the work and returns its number of items
+ */
+function measure(step: () => number): number {
+  const slices: number[] = [];
+  for (let slice = 0; slice < WARM_UP_SLICES + SLICES; slice += 1) {
     const before = process.cpuUsage();
     let items = 0;
-    for (;;) {
-      items += pass();
+    let cpuMicros = 0;
+    while (cpuMicros < SLICE_CPU_MICROS) {
+      for (const end = items + STEPS_ITEMS; items < end; ) items += step();
       const { user, system } = process.cpuUsage(before);
-      if (user + system >= cpuMs * 1000) return ((user + system) * 1000) / items;
+      cpuMicros = user + system;
     }
+    if (slice >= WARM_UP_SLICES) slices.push((cpuMicros * 1000) / items);
+  }
+  return quantile(slices, 0.25);
+}
+
+/** Works on the items in turn. */
+function inTurn<T>(items: readonly T[], work: (item: T) => number): () => number {
+  let at = 0;
+  return () => {
+    at = at + 1 < items.length ? at + 1 : 0;
+    return work(items[at] as T);
   };
-  run(WARM_UP_CPU_MS);
-  return run(MEASURE_CPU_MS);
 }
 
 function decoding(registry: ProjectedFrameRegistry): () => number {
   makeFrames();
-  const messages = frames.map(encodeViolationFrame);
-  return () => {
-    let violations = 0;
-    for (const message of messages) violations += decodeProjectedFrame(message, registry).violations.length;
-    return violations;
-  };
+  return inTurn(
+    frames.map(encodeViolationFrame),
+    (message) => decodeProjectedFrame(message, registry).violations.length,
+  );
 }
 
 function correlating(): () => number {
@@ -103,41 +117,36 @@ function correlating(): () => number {
   });
   let sequence = 0;
   let timestampMicros = START_MICROS;
-  return () => {
-    let violations = 0;
-    for (const { node, data } of messages) {
-      const frame = decodeProjectedFrame(data, registry);
-      sequence += 1;
-      timestampMicros += 300;
-      engine.processFrame({ sequence, timestampMicros, node }, frame);
-      violations += frame.violations.length;
-    }
-    return violations;
-  };
+  return inTurn(messages, ({ node, data }) => {
+    const frame = decodeProjectedFrame(data, registry);
+    sequence += 1;
+    timestampMicros += 300;
+    engine.processFrame({ sequence, timestampMicros, node }, frame);
+    return frame.violations.length;
+  });
 }
 
-/** Encodes the frames of one node, as its collector does. */
-function encoding(encode: (frame: ViolationFrame) => Buffer, prepare = (_: Violation) => ({})): () => number {
+/** Encodes the frames of one node. Its violations have the shape that the collector fills. */
+function encoding(encode: (frame: Frame) => Buffer, prepare: (violation: PreEncodedViolation) => void): () => number {
   makeFrames();
-  const own = frames.filter(({ nodeName }) => nodeName === 'node-0');
-  for (const frame of own) frame.violations = frame.violations.map((one) => ({ ...one, ...prepare(one) }));
-  return () => {
-    let violations = 0;
-    for (const frame of own) if (encode(frame).length > 0) violations += frame.violations.length;
-    return violations;
-  };
+  const own = frames.filter(({ nodeName }) => nodeName === 'node-0') as Frame[];
+  for (const frame of own) {
+    frame.violations = frame.violations.map((one) => ({ ...one, encodedCounter: null, encodedOwner: null }));
+    frame.violations.forEach(prepare);
+  }
+  return inTurn(own, (frame) => (encode(frame).length > 0 ? frame.violations.length : 0));
 }
+
+type Frame = Parameters<typeof encodePreEncodedFrame>[0];
+const unprepared = () => undefined;
 
 /** The collector encodes the parts of a counter once. */
 function preparedParts() {
-  const parts = new Map<string, Pick<PreEncodedViolation, 'encodedCounter' | 'encodedOwner'>>();
-  return (violation: Violation) => {
-    const known = parts.get(violation.counterEpoch) ?? {
-      encodedCounter: encodeCounterPart(violation),
-      encodedOwner: encodeOwnerPart(violation),
-    };
+  const parts = new Map<string, [Buffer, Buffer]>();
+  return (violation: PreEncodedViolation) => {
+    const known = parts.get(violation.counterEpoch) ?? [encodeCounterPart(violation), encodeOwnerPart(violation)];
     parts.set(violation.counterEpoch, known);
-    return known;
+    [violation.encodedCounter, violation.encodedOwner] = known;
   };
 }
 
@@ -164,21 +173,17 @@ function counting(isTyped: boolean): () => number {
   if (!isTyped) pools.counts.rows = new PlainRowPool(pools.counts.rows.width) as unknown as TypedRowPool;
   const before = process.memoryUsage();
   const windows = Array.from({ length: GROUPS }, (_, n) => new CountWindow(`group-${n}`, pools));
-  let timeMicros = START_MICROS;
-  let at = 0;
-  const pass = () => {
-    for (let i = 0; i < GROUPS; i += 1) {
-      at = (at + 7_919) % GROUPS;
-      timeMicros += 50;
-      (windows[at] as CountWindow).add(timeMicros, 1, 60_000_000);
-    }
-    return GROUPS;
-  };
-  pass();
   const after = process.memoryUsage();
   const bytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
   process.stderr.write(`${Math.round(bytes / GROUPS)} bytes a group\n`);
-  return pass;
+  let timeMicros = START_MICROS;
+  let at = 0;
+  return () => {
+    at = (at + 7_919) % GROUPS;
+    timeMicros += 50;
+    (windows[at] as CountWindow).add(timeMicros, 1, 60_000_000);
+    return 1;
+  };
 }
 
 const CASES = {
@@ -195,13 +200,13 @@ const CASES = {
     CounterIdentities.prototype.add = (_message, _a, _b, _c, _d, counter, pod) => ({ ...counter, pod, number: -1 });
     return correlating();
   },
-  'encode-general': () => encoding(encodeViolationFrame),
-  'encode-parts': () => encoding(encodePreEncodedFrame as (frame: ViolationFrame) => Buffer, preparedParts()),
+  'encode-general': () => encoding(encodeViolationFrame, unprepared),
+  'encode-parts': () => encoding(encodePreEncodedFrame, preparedParts()),
   'encode-without-scratch': () => {
     const { type, fingerprint } = CURRENT.ViolationFrame;
     const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
     head.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
-    return encoding((frame) => Buffer.concat([head, (type as avro.Type).toBuffer(frame)]));
+    return encoding((frame) => Buffer.concat([head, type.toBuffer(frame)]), unprepared);
   },
   'rows-typed': () => counting(true),
   'rows-plain': () => counting(false),

@@ -151,7 +151,7 @@ export class FrameConsumer {
       try {
         const decoded = await decodeWithLookup(message.data, registry);
         if (decoded.name === 'ViolationFrame') return await this.#process(message, node, decoded.value);
-        throw new SchemaError('WRONG_SCHEMA', `a ${decoded.name} where a ViolationFrame was expected`);
+        throw new SchemaError('WRONG_SCHEMA', `expected a ViolationFrame, found a ${decoded.name}`);
       } catch (error) {
         if (error instanceof SchemaError) return await this.#unreadable(message, node, error);
         if (!(error instanceof BusError) || error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;

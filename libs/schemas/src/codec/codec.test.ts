@@ -170,5 +170,5 @@ test('codec - an enum or union index out of range is MALFORMED', () => {
 
 test('codec - a message of another kind is WRONG_SCHEMA and says which', () => {
   expect(codeOf(() => decodeVerdict(encodeResponse(sampleResponse())))).toBe('WRONG_SCHEMA');
-  expect(() => decodeVerdict(encodeResponse(sampleResponse()))).toThrow('a Response where a Verdict was expected');
+  expect(() => decodeVerdict(encodeResponse(sampleResponse()))).toThrow('expected a Verdict, found a Response');
 });

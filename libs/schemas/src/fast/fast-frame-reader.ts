@@ -1,9 +1,10 @@
 /**
- * Reads a frame of the schema that this build writes as a ProjectedFrame, field by field. What collectors of this version say is nearly all that
- * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (frame-projection.ts).
+ * Reads a frame of the current schema as a ProjectedFrame, field by field: several times as fast as
+ * Avro's schema resolution (docs/adr/0016), which reads all other versions (frame-projection.ts).
  *
- * Invariants: the fields below are those of the schema with the fingerprint READ_FINGERPRINT, in its order; with another schema it is not used, and a test
- * tells. What it accepts and answers is what the general way does.
+ * Invariants: the fields below are those of the schema with READ_FINGERPRINT, in its order; it is not
+ * used for another one, and a test detects a changed schema. Results and errors equal those of schema
+ * resolution.
  */
 import type { BoundedTap } from '../codec/bounded-tap.ts';
 import { SchemaError } from '../codec/errors.ts';
@@ -21,7 +22,7 @@ import type {
 } from './projected-types.ts';
 import { StringInterner } from './string-interner.ts';
 
-/** Fingerprint of the schema of frames that is read here. */
+/** Fingerprint of the schema that this reader supports. */
 export const READ_FINGERPRINT = '06496cd7d453b0dd';
 
 const KINDS = ['spoof', 'lsm'] as const;
@@ -35,16 +36,16 @@ const {
   SocketProcess: PROCESS,
   OperationSample: OPERATION,
 } = MAX_TEXT;
-/** Strings of a pod in their order, as those that follow one another in other records. */
+/** Limits of adjacent strings, in the order of the schema. */
 const POD_TEXTS: readonly TextLimit[] = Object.values(POD);
 const PACKET_IDS = [PACKET.cgroupId, PACKET.socketCookie, PACKET.head];
 const CONTAINER_IDS = [OPERATION.cgroupId, OPERATION.containerId];
-/** Beyond it avsc, too, refuses a long. */
+/** avsc rejects a long beyond it, too. */
 const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
-/** Below it every step of reading a long is exact. */
+/** Below it, every step of reading a long is exact. */
 const EXACT = 2 ** 53;
 
-/** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
+/** A violation. The fields that all violations of its counter share are in its identity. */
 class ReadViolation implements ProjectedViolation {
   readonly identity: CounterIdentity;
   readonly cumulativePackets: number;
@@ -106,7 +107,7 @@ export class FastFrameReader {
     this.#identities = identities;
   }
 
-  /** Reads the body of a message; the caller looks whether it ended where the message does. @throws SchemaError */
+  /** Reads the body of a message. The caller checks that the message ends there. @throws SchemaError */
   _read(tap: BoundedTap): ProjectedFrame {
     const { buf } = tap;
     const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
@@ -281,7 +282,7 @@ function readLong(tap: BoundedTap): number {
     byte = buf[at++] as number;
     value += (byte & 0x7f) * factor;
   }
-  // Not its end, or the end of the message, or not surely exact.
+  // Longer than the loop reads, at the end of the message, or perhaps not exact.
   if (!(byte < 0x80) || value >= EXACT) return readAnyLong(tap);
   tap.pos = at;
   return (buf[start] as number) & 1 ? -(value + 1) / 2 : value / 2;
@@ -289,19 +290,19 @@ function readLong(tap: BoundedTap): number {
 
 function readAnyLong(tap: BoundedTap): number {
   const value = tap.readLong();
-  if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number that cannot be held');
+  if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number beyond 2^53 - 2');
   return value;
 }
 
 function symbolOf<T>(symbols: readonly T[], tap: BoundedTap): T {
   const symbol = symbols[tap.readLong()];
-  if (symbol === undefined) throw new SchemaError('MALFORMED', 'a symbol that the schema does not have');
+  if (symbol === undefined) throw new SchemaError('MALFORMED', 'an unknown enum index');
   return symbol;
 }
 
-/** Whether a field that may be null is not. */
+/** Reads the branch of an optional field: whether it has a value. */
 function isThere(tap: BoundedTap): boolean {
   const branch = tap.readLong();
-  if (branch !== 0 && branch !== 1) throw new SchemaError('MALFORMED', 'neither null nor a value');
+  if (branch !== 0 && branch !== 1) throw new SchemaError('MALFORMED', 'an unknown union index');
   return branch === 1;
 }

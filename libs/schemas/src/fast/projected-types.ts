@@ -57,7 +57,7 @@ export type ProjectedViolation = Omit<
   pod: ProjectedPod | null;
   sample: ProjectedSample | null;
   operation: ProjectedOperation | null;
-  /** One object for all violations of a counter with the same pod. Absent if fast-frame-reader.ts did not read the violation. */
+  /** One object for all violations of a counter with the same pod. Absent if fast-frame-reader.ts did not read it. */
   identity?: CounterIdentity;
 };
 export type ProjectedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {

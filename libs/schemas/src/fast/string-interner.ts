@@ -1,8 +1,8 @@
 /**
- * Short strings that come again and again, made once: reading one that was read before costs a comparison of its bytes.
+ * Cache of short strings that repeat: reading one again compares its bytes and creates no string.
  *
- * Bounds: PLACES strings of at most MAX_BYTES; of two that fall on one place the newer is kept. Only strings of as many characters as bytes are
- * kept, so each character that equals a byte is ASCII.
+ * Bounds: PLACES strings of at most MAX_BYTES; the newer of two with the same slot is kept. Only
+ * strings with as many characters as bytes are cached, so each character that equals a byte is ASCII.
  */
 import type { BoundedTap } from '../codec/bounded-tap.ts';
 import { SchemaError } from '../codec/errors.ts';
@@ -11,17 +11,17 @@ import type { TextLimit } from '../codec/limits.ts';
 /** A power of two. */
 const PLACES = 1_024;
 const SHIFT = 22;
-/** The longest address, MAC, name of a field or of a process. */
+/** The longest address; MACs and process names are shorter. */
 const MAX_BYTES = 45;
 
 export class StringInterner {
   readonly #kept = new Array<string>(PLACES).fill('');
 
-  /** Reads a string. @throws SchemaError as the tap does */
+  /** Reads a string. @throws SchemaError like the tap */
   read(tap: BoundedTap, limit: TextLimit): string {
     const { buf, pos: start } = tap;
     const first = buf[start];
-    // One byte for the length: an even one, as lengths are not negative.
+    // The length has one byte, and an even one: lengths are not negative.
     if (first === 0) {
       tap.pos = start + 1;
       return '';
