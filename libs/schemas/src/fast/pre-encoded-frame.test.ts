@@ -5,14 +5,14 @@ import type { Violation } from '../generated/types.gen.ts';
 import { sampleFrame, sampleLsmViolation, sampleViolation } from '../testing.ts';
 import { encodeCounterPart, encodeOwnerPart, encodePreEncodedFrame } from './pre-encoded-frame.ts';
 
-const told = (violation: Violation) => ({
+const prepared = (violation: Violation) => ({
   ...violation,
   encodedCounter: encodeCounterPart(violation),
   encodedOwner: encodeOwnerPart(violation),
 });
 
-describe('told frame', () => {
-  it('property - is byte for byte what the encoder of all frames makes', () => {
+describe('pre-encoded frame', () => {
+  it('property - has the bytes of encodeViolationFrame', () => {
     const violation = fc.record({
       vector: fc.string({ maxLength: 200 }),
       action: fc.constantFrom('drop' as const, 'audit' as const),
@@ -25,13 +25,13 @@ describe('told frame', () => {
       ifindex: fc.nat(),
       pod: fc.constantFrom(null, sampleViolation().pod),
       sample: fc.constantFrom(null, sampleViolation().sample),
-      detail: fc.constantFrom('', 'some words'),
+      detail: fc.constantFrom('', 'a detail'),
     });
     const any = fc.oneof(violation.map(sampleViolation), violation.map(sampleLsmViolation));
     fc.assert(
       fc.property(fc.array(any, { maxLength: 64 }), (violations) => {
         const frame = sampleFrame({ violations });
-        expect(encodePreEncodedFrame({ ...frame, violations: violations.map(told) })).toEqual(
+        expect(encodePreEncodedFrame({ ...frame, violations: violations.map(prepared) })).toEqual(
           encodeViolationFrame(frame),
         );
       }),
@@ -39,8 +39,8 @@ describe('told frame', () => {
     );
   });
 
-  it('what cannot be encoded - is refused as ever', () => {
-    const violation = told(sampleViolation({ count: 0.5 }));
+  it('an invalid value - is rejected', () => {
+    const violation = prepared(sampleViolation({ count: 0.5 }));
     const encode = () => encodePreEncodedFrame({ ...sampleFrame(), violations: [violation] });
     expect(encode).toThrow(expect.objectContaining({ code: 'INVALID_VALUE' }));
   });

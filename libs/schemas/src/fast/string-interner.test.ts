@@ -4,8 +4,8 @@ import { BoundedTap } from '../codec/bounded-tap.ts';
 import { MAX_TEXT } from '../codec/limits.ts';
 import { StringInterner } from './string-interner.ts';
 
-/** A string as Avro writes it, for lengths below 64. */
-const written = (bytes: Uint8Array) => Buffer.from([bytes.length * 2, ...bytes]);
+/** A string in Avro's encoding, for lengths below 64. */
+const encoded = (bytes: Uint8Array) => Buffer.from([bytes.length * 2, ...bytes]);
 
 function read(strings: StringInterner, message: Buffer): string {
   const tap = new BoundedTap();
@@ -15,28 +15,28 @@ function read(strings: StringInterner, message: Buffer): string {
   return text;
 }
 
-describe('strings', () => {
-  it('property - are what the bytes say, whatever was read before', () => {
+describe('string interner', () => {
+  it('property - reads the bytes, whatever was read before', () => {
     const strings = new StringInterner();
     const few = fc.uint8Array({ min: 0x61, max: 0x63, maxLength: 3 });
     const any = fc.uint8Array({ maxLength: 63 });
     const likely = fc.constantFrom('é', '\u{1f47e}', 'default').map((text) => new Uint8Array(Buffer.from(text)));
-    // One byte of a character of two, which is none: not the same as the character.
+    // One byte of a two-byte character is not the character.
     const broken = fc.constantFrom(new Uint8Array([0xe9]), new Uint8Array([0xff, 0xfd]));
     fc.assert(
       fc.property(fc.array(fc.oneof(few, any, likely, broken), { maxLength: 40 }), (all) => {
-        for (const bytes of all) expect(read(strings, written(bytes))).toBe(Buffer.from(bytes).toString('utf8'));
+        for (const bytes of all) expect(read(strings, encoded(bytes))).toBe(Buffer.from(bytes).toString('utf8'));
       }),
       { numRuns: 300 },
     );
   });
 
   it.each([
-    ['ends before it begins', [], 'TRUNCATED'],
-    ['ends within', [0x06, 0x61, 0x61], 'TRUNCATED'],
+    ['without a length', [], 'TRUNCATED'],
+    ['truncated', [0x06, 0x61, 0x61], 'TRUNCATED'],
     ['of negative length', [0x05, 0x61, 0x61, 0x61], 'MALFORMED'],
     ['above its limit', [0x82, 0x06, ...Buffer.alloc(385, 'a')], 'FIELD_TOO_LONG'],
-  ])('%s - is refused', (_, bytes, code) => {
+  ])('%s - is rejected', (_, bytes, code) => {
     const tap = new BoundedTap();
     tap.reset(Buffer.from(bytes), 0);
     expect(() => new StringInterner().read(tap, MAX_TEXT.Violation.vector)).toThrow(expect.objectContaining({ code }));
