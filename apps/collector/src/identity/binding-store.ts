@@ -47,7 +47,8 @@ const binding = z.object({
   recordedAtMs: z.number().optional(),
   isDoubtful: z.boolean().optional(),
 });
-const podRef = z.object({
+/** A PodRef in a file. */
+export const storedPodRef = z.object({
   uid: text,
   namespace: text,
   name: text,
@@ -63,7 +64,7 @@ const storedInterface = z.object({
   seenBase: z.number(),
   interfaceName: text,
   binding: binding.nullable(),
-  pod: podRef.nullable(),
+  pod: storedPodRef.nullable(),
   guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),
   gapReported: z.boolean(),

@@ -44,7 +44,6 @@ export const refusedSubject = z.object({
   container: text('name').nullable(),
   reason: text('reason'),
 });
-export type RefusedSubject = z.infer<typeof refusedSubject>;
 
 export const runtimeStatus = z.object({
   /** unsupported: containers cannot be distinguished (cgroup v1); off: not enabled. */

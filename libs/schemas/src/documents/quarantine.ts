@@ -33,7 +33,6 @@ export const quarantineRelease = z.object({
   /** When the quarantine would have ended. The release expires then. */
   until: quarantineUntil,
 });
-export type QuarantineRelease = z.infer<typeof quarantineRelease>;
 
 export const quarantineList = z.object({
   nodeName: text('name'),

@@ -8,6 +8,7 @@
  */
 import { type FileProblem, FileStore } from '@bailiff/service';
 import * as z from 'zod';
+import { storedPodRef } from '../../identity/binding-store.ts';
 import type { CellFacts, StoredAccount } from './account.ts';
 
 /** Live subjects, and as many that are gone while the bus is unavailable. */
@@ -16,20 +17,11 @@ export const MAX_ACCOUNTS = 8192;
 const count = z.number().int().nonnegative();
 const text = z.string();
 const sparse = z.array(z.tuple([count, z.number().nonnegative()]));
-const pod = z.object({
-  uid: text,
-  namespace: text,
-  name: text,
-  serviceAccount: text,
-  ownerKind: text,
-  ownerName: text,
-  ownerUid: text,
-});
 const storedAccount = z.object({
   generation: z.number().int().positive(),
   pins: text,
   podUid: z.string().regex(/^[0-9a-f]{32}$/),
-  pod,
+  pod: storedPodRef,
   container: z.object({ name: text, id: text, cgroupId: z.string().regex(/^\d+$/) }).nullable(),
   digest: z.string().regex(/^[0-9a-f]{64}$/),
   set: count,
