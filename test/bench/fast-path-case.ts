@@ -1,19 +1,19 @@
 /**
- * One variant of one fast path, in a process of its own: prints the CPU nanoseconds per violation.
- * Started by fast-paths.ts. A variant without a mechanism replaces it by the plain operation.
+ * Measures one fast path beside the general one and prints both as CPU nanoseconds per violation.
+ * Started by fast-paths.ts, so that each path runs under the flags of its app.
  */
 
 import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
 import { packetSample, podInventoryOf, podRef, SimCollector } from '@bailiff/correlation/testing';
 import { BUILT_IN_RULES } from '@bailiff/policy';
 import {
+  type CounterIdentity,
   decodeProjectedFrame,
   encodeCounterPart,
   encodeOwnerPart,
   encodePreEncodedFrame,
   encodeViolationFrame,
   type PodRef,
-  type PreEncodedViolation,
   ProjectedFrameRegistry,
   SchemaRegistry,
   type ViolationFrame,
@@ -23,9 +23,9 @@ import { windowPools } from '../../libs/correlation/src/windows/group-window.ts'
 import type { TypedRowPool } from '../../libs/correlation/src/windows/typed-row-pool.ts';
 import { CURRENT } from '../../libs/schemas/src/codec/registry.ts';
 import { CounterIdentities } from '../../libs/schemas/src/fast/counter-identity.ts';
+import { FastFrameReader, READ_FINGERPRINT } from '../../libs/schemas/src/fast/fast-frame-reader.ts';
 import { projectedFrameType } from '../../libs/schemas/src/fast/frame-projection.ts';
-import { StringInterner } from '../../libs/schemas/src/fast/string-interner.ts';
-import { quantile } from './report.ts';
+import { median } from './report.ts';
 
 const NODES = 40;
 const PODS_PER_NODE = 250;
@@ -34,11 +34,16 @@ const VIOLATIONS_PER_FRAME = 64;
 const CLAIMED = ['10.9.0.1', '10.9.0.2', '10.9.0.3'];
 const START_MICROS = 1_800_000_000_000_000;
 const GROUPS = 60_000;
-const SLICE_CPU_MICROS = 40_000;
-const WARM_UP_SLICES = 40;
-const SLICES = 40;
-/** Items between two looks at the CPU time. */
-const STEPS_ITEMS = 512;
+/** Items per slice: a few milliseconds. */
+const SLICE_ITEMS = 3_000;
+const WARM_UP_ROUNDS = 30;
+const MEASURE_CPU_MICROS = 6_000_000;
+
+/** Each way does a part of the work per call and returns its number of items. */
+interface Pair {
+  general: () => number;
+  fast: () => number;
+}
 
 const lists: Record<string, PodRef[]> = {};
 const frames: ViolationFrame[] = [];
@@ -68,24 +73,27 @@ function makeFrames(): void {
 }
 
 /**
- * CPU nanoseconds per item, garbage collection included: the lower quartile of many slices, so that
- * other load counts little.
- * @param step does a part of the work and returns its number of items
+ * Medians of the CPU nanoseconds per item, garbage collection included. The two ways alternate in short
+ * slices, so that other load affects both alike.
  */
-function measure(step: () => number): number {
-  const slices: number[] = [];
-  for (let slice = 0; slice < WARM_UP_SLICES + SLICES; slice += 1) {
-    const before = process.cpuUsage();
-    let items = 0;
-    let cpuMicros = 0;
-    while (cpuMicros < SLICE_CPU_MICROS) {
-      for (const end = items + STEPS_ITEMS; items < end; ) items += step();
-      const { user, system } = process.cpuUsage(before);
-      cpuMicros = user + system;
-    }
-    if (slice >= WARM_UP_SLICES) slices.push((cpuMicros * 1000) / items);
+function measure({ general, fast }: Pair): [general: number, fast: number] {
+  const slices: [number[], number[]] = [[], []];
+  const begun = process.cpuUsage();
+  for (let round = 0; ; round += 1) {
+    [general, fast].forEach((step, index) => {
+      const before = process.cpuUsage();
+      let items = 0;
+      while (items < SLICE_ITEMS) items += step();
+      if (round >= WARM_UP_ROUNDS) slices[index]?.push((cpuMicrosSince(before) * 1000) / items);
+    });
+    if (round > 2 * WARM_UP_ROUNDS && cpuMicrosSince(begun) > MEASURE_CPU_MICROS) break;
   }
-  return quantile(slices, 0.25);
+  return [median(slices[0]), median(slices[1])];
+}
+
+function cpuMicrosSince(before: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(before);
+  return user + system;
 }
 
 /** Works on the items in turn. */
@@ -97,56 +105,88 @@ function inTurn<T>(items: readonly T[], work: (item: T) => number): () => number
   };
 }
 
-function decoding(registry: ProjectedFrameRegistry): () => number {
+function decoding(): Pair {
   makeFrames();
-  return inTurn(
-    frames.map(encodeViolationFrame),
-    (message) => decodeProjectedFrame(message, registry).violations.length,
-  );
+  const messages = frames.map(encodeViolationFrame);
+  const way = (registry: ProjectedFrameRegistry) =>
+    inTurn(messages, (message) => decodeProjectedFrame(message, registry).violations.length);
+  const types = { ViolationFrame: projectedFrameType() };
+  return {
+    general: way(new SchemaRegistry(null, Date.now, { types, readers: {} })),
+    fast: way(new ProjectedFrameRegistry()),
+  };
 }
 
-function correlating(): () => number {
+/** Reads every identity again. */
+class NoIdentities extends CounterIdentities {
+  override find(): null {
+    return null;
+  }
+  override add(...[, , , , , counter, pod]: Parameters<CounterIdentities['add']>): CounterIdentity {
+    return { ...counter, pod, number: -1 };
+  }
+}
+
+function correlating(): Pair {
   makeFrames();
   const messages = frames.map((frame) => ({ node: frame.nodeName, data: encodeViolationFrame(frame) }));
-  const registry = new ProjectedFrameRegistry();
-  const inventory = podInventoryOf(lists);
-  const engine = new CorrelationEngine({
-    rules: new RuleHistory(BUILT_IN_RULES),
-    inventory,
-    onVerdict: () => undefined,
-  });
-  let sequence = 0;
-  let timestampMicros = START_MICROS;
-  return inTurn(messages, ({ node, data }) => {
-    const frame = decodeProjectedFrame(data, registry);
-    sequence += 1;
-    timestampMicros += 300;
-    engine.processFrame({ sequence, timestampMicros, node }, frame);
-    return frame.violations.length;
-  });
+  const way = (registry: ProjectedFrameRegistry) => {
+    const engine = new CorrelationEngine({
+      rules: new RuleHistory(BUILT_IN_RULES),
+      inventory: podInventoryOf(lists),
+      onVerdict: () => undefined,
+    });
+    let sequence = 0;
+    let timestampMicros = START_MICROS;
+    return inTurn(messages, ({ node, data }) => {
+      const frame = decodeProjectedFrame(data, registry);
+      sequence += 1;
+      timestampMicros += 300;
+      engine.processFrame({ sequence, timestampMicros, node }, frame);
+      return frame.violations.length;
+    });
+  };
+  const reader = new FastFrameReader(new NoIdentities());
+  return {
+    general: way(new SchemaRegistry(null, Date.now, { types: {}, readers: { [READ_FINGERPRINT]: reader } })),
+    fast: way(new ProjectedFrameRegistry()),
+  };
 }
 
-/** Encodes the frames of one node. Its violations have the shape that the collector fills. */
-function encoding(encode: (frame: Frame) => Buffer, prepare: (violation: PreEncodedViolation) => void): () => number {
+/**
+ * Frames of one node, as its collector encodes them. The violations have the shape that it fills, with
+ * the parts that it encodes once per counter.
+ */
+function framesOfNode(): Frame[] {
   makeFrames();
   const own = frames.filter(({ nodeName }) => nodeName === 'node-0') as Frame[];
+  const parts = new Map<string, [Buffer, Buffer]>();
   for (const frame of own) {
-    frame.violations = frame.violations.map((one) => ({ ...one, encodedCounter: null, encodedOwner: null }));
-    frame.violations.forEach(prepare);
+    frame.violations = frame.violations.map((violation) => {
+      const known = parts.get(violation.counterEpoch) ?? [encodeCounterPart(violation), encodeOwnerPart(violation)];
+      parts.set(violation.counterEpoch, known);
+      return { ...violation, encodedCounter: known[0], encodedOwner: known[1] };
+    });
   }
-  return inTurn(own, (frame) => (encode(frame).length > 0 ? frame.violations.length : 0));
+  return own;
 }
 
 type Frame = Parameters<typeof encodePreEncodedFrame>[0];
-const unprepared = () => undefined;
+const encoding = (own: readonly Frame[], encode: (frame: Frame) => Buffer) =>
+  inTurn(own, (frame) => (encode(frame).length > 0 ? frame.violations.length : 0));
 
-/** The collector encodes the parts of a counter once. */
-function preparedParts() {
-  const parts = new Map<string, [Buffer, Buffer]>();
-  return (violation: PreEncodedViolation) => {
-    const known = parts.get(violation.counterEpoch) ?? [encodeCounterPart(violation), encodeOwnerPart(violation)];
-    parts.set(violation.counterEpoch, known);
-    [violation.encodedCounter, violation.encodedOwner] = known;
+function encodingParts(): Pair {
+  const own = framesOfNode();
+  return { general: encoding(own, encodeViolationFrame), fast: encoding(own, encodePreEncodedFrame) };
+}
+
+function encodingInScratch(): Pair {
+  const own = framesOfNode();
+  const { type } = CURRENT.ViolationFrame;
+  const head = encodeViolationFrame(own[0] as Frame).subarray(0, 10);
+  return {
+    general: encoding(own, (frame) => Buffer.concat([head, type.toBuffer(frame)])),
+    fast: encoding(own, encodeViolationFrame),
   };
 }
 
@@ -168,50 +208,30 @@ class PlainRowPool {
   }
 }
 
-function counting(isTyped: boolean): () => number {
-  const pools = windowPools();
-  if (!isTyped) pools.counts.rows = new PlainRowPool(pools.counts.rows.width) as unknown as TypedRowPool;
-  const before = process.memoryUsage();
-  const windows = Array.from({ length: GROUPS }, (_, n) => new CountWindow(`group-${n}`, pools));
-  const after = process.memoryUsage();
-  const bytes = after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers;
-  process.stderr.write(`${Math.round(bytes / GROUPS)} bytes a group\n`);
-  let timeMicros = START_MICROS;
-  let at = 0;
-  return () => {
-    at = (at + 7_919) % GROUPS;
-    timeMicros += 50;
-    (windows[at] as CountWindow).add(timeMicros, 1, 60_000_000);
-    return 1;
+function counting(): Pair {
+  const way = (isTyped: boolean) => {
+    const pools = windowPools();
+    if (!isTyped) pools.counts.rows = new PlainRowPool(pools.counts.rows.width) as unknown as TypedRowPool;
+    const windows = Array.from({ length: GROUPS }, (_, n) => new CountWindow(`group-${n}`, pools));
+    let timeMicros = START_MICROS;
+    let at = 0;
+    return () => {
+      at = (at + 7_919) % GROUPS;
+      timeMicros += 50;
+      (windows[at] as CountWindow).add(timeMicros, 1, 60_000_000);
+      return 1;
+    };
   };
+  return { general: way(false), fast: way(true) };
 }
 
 const CASES = {
-  'decode-fast': () => decoding(new ProjectedFrameRegistry()),
-  'decode-projected': () =>
-    decoding(new SchemaRegistry(null, Date.now, { types: { ViolationFrame: projectedFrameType() }, readers: {} })),
-  'decode-without-interner': () => {
-    StringInterner.prototype.read = (tap, limit) => tap.readText(limit);
-    return decoding(new ProjectedFrameRegistry());
-  },
-  'correlate-fast': correlating,
-  'correlate-without-identity': () => {
-    CounterIdentities.prototype.find = () => null;
-    CounterIdentities.prototype.add = (_message, _a, _b, _c, _d, counter, pod) => ({ ...counter, pod, number: -1 });
-    return correlating();
-  },
-  'encode-general': () => encoding(encodeViolationFrame, unprepared),
-  'encode-parts': () => encoding(encodePreEncodedFrame, preparedParts()),
-  'encode-without-scratch': () => {
-    const { type, fingerprint } = CURRENT.ViolationFrame;
-    const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
-    head.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
-    return encoding((frame) => Buffer.concat([head, type.toBuffer(frame)]), unprepared);
-  },
-  'rows-typed': () => counting(true),
-  'rows-plain': () => counting(false),
+  decode: decoding,
+  correlate: correlating,
+  rows: counting,
+  parts: encodingParts,
+  scratch: encodingInScratch,
 } as const;
 export type CaseName = keyof typeof CASES;
 
-const name = process.argv[2] as CaseName;
-process.stdout.write(`${measure(CASES[name]())}\n`);
+process.stdout.write(JSON.stringify(measure(CASES[process.argv[2] as CaseName]())));

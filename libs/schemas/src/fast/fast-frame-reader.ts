@@ -20,7 +20,6 @@ import type {
   ProjectedSample,
   ProjectedViolation,
 } from './projected-types.ts';
-import { StringInterner } from './string-interner.ts';
 
 /** Fingerprint of the schema that this reader supports. */
 export const READ_FINGERPRINT = '06496cd7d453b0dd';
@@ -101,7 +100,6 @@ class ReadViolation implements ProjectedViolation {
 
 export class FastFrameReader {
   readonly #identities: CounterIdentities;
-  readonly #strings = new StringInterner();
 
   constructor(identities = new CounterIdentities()) {
     this.#identities = identities;
@@ -111,7 +109,7 @@ export class FastFrameReader {
   _read(tap: BoundedTap): ProjectedFrame {
     const { buf } = tap;
     const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
-    const nodeName = this.#strings.read(tap, FRAME.nodeName);
+    const nodeName = tap.readText(FRAME.nodeName);
     tap.skipText(FRAME.bootId);
     const frameSequence = readLong(tap);
     tap.skipLongs(1); // publishedAt
@@ -153,7 +151,7 @@ export class FastFrameReader {
     const operation = isThere(tap) ? this.#operation(tap) : null;
     tap.skipText(VIOLATION.policy);
     tap.skipLongs(1); // policyRevision
-    const severity = this.#strings.read(tap, VIOLATION.severity);
+    const severity = tap.readText(VIOLATION.severity);
     skipList(tap, MAX_LIST.Violation.tags, VIOLATION.tags);
     tap.skipText(VIOLATION.message);
     return new ReadViolation(
@@ -188,7 +186,7 @@ export class FastFrameReader {
 
   #counterFields(tap: BoundedTap): CounterFields {
     const kind = symbolOf(KINDS, tap);
-    const vector = this.#strings.read(tap, VIOLATION.vector);
+    const vector = tap.readText(VIOLATION.vector);
     const action = symbolOf(ACTIONS, tap);
     const state = symbolOf(STATES, tap);
     return { kind, vector, action, state, counterEpoch: tap.readText(VIOLATION.counterEpoch) };
@@ -196,21 +194,21 @@ export class FastFrameReader {
 
   #pod(tap: BoundedTap): ProjectedPod {
     const uid = tap.readText(POD.uid);
-    const namespace = this.#strings.read(tap, POD.namespace);
+    const namespace = tap.readText(POD.namespace);
     const name = tap.readText(POD.name);
     tap.skipText(POD.serviceAccount);
-    const ownerKind = this.#strings.read(tap, POD.ownerKind);
-    const ownerName = this.#strings.read(tap, POD.ownerName);
-    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#strings.read(tap, POD.ownerUid) };
+    const ownerKind = tap.readText(POD.ownerKind);
+    const ownerName = tap.readText(POD.ownerName);
+    return { uid, namespace, name, ownerKind, ownerName, ownerUid: tap.readText(POD.ownerUid) };
   }
 
   #sample(tap: BoundedTap): ProjectedSample {
     tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
-    const claimedMac = this.#strings.read(tap, PACKET.claimedMac);
+    const claimedMac = tap.readText(PACKET.claimedMac);
     tap.skipText(PACKET.expectedMac);
-    const claimedAddress = this.#strings.read(tap, PACKET.claimedAddress);
+    const claimedAddress = tap.readText(PACKET.claimedAddress);
     tap.skipText(PACKET.expectedAddress);
-    const destinationAddress = this.#strings.read(tap, PACKET.destinationAddress);
+    const destinationAddress = tap.readText(PACKET.destinationAddress);
     tap.skipLongs(1); // sourcePort
     const destinationPort = tap.readInt();
     tap.skipLongs(2); // length, gsoSegments
@@ -223,17 +221,17 @@ export class FastFrameReader {
     tap.skipLongs(1); // madeAt
     const tgid = readLong(tap);
     const uid = readLong(tap);
-    const comm = this.#strings.read(tap, PROCESS.comm);
-    const executable = this.#strings.read(tap, PROCESS.executable);
+    const comm = tap.readText(PROCESS.comm);
+    const executable = tap.readText(PROCESS.executable);
     tap.skipText(PROCESS.cgroupId);
-    return { tgid, uid, comm, executable, containerName: this.#strings.read(tap, PROCESS.containerName) };
+    return { tgid, uid, comm, executable, containerName: tap.readText(PROCESS.containerName) };
   }
 
   #operation(tap: BoundedTap): ProjectedOperation {
     tap.skipLongs(1); // observedAt
-    const operation = this.#strings.read(tap, OPERATION.operation);
+    const operation = tap.readText(OPERATION.operation);
     tap.skipLongs(1); // outcome
-    const subject = this.#strings.read(tap, OPERATION.subject);
+    const subject = tap.readText(OPERATION.subject);
     tap.skipText(OPERATION.address);
     tap.skipLongs(2); // port, protocol
     const tgid = readLong(tap);
@@ -241,12 +239,12 @@ export class FastFrameReader {
     const uid = readLong(tap);
     tap.skipLongs(1); // gid
     tap.skipText(OPERATION.capabilities);
-    const comm = this.#strings.read(tap, OPERATION.comm);
-    const executable = this.#strings.read(tap, OPERATION.executable);
-    const parentExecutable = this.#strings.read(tap, OPERATION.parentExecutable);
+    const comm = tap.readText(OPERATION.comm);
+    const executable = tap.readText(OPERATION.executable);
+    const parentExecutable = tap.readText(OPERATION.parentExecutable);
     skipList(tap, MAX_LIST.OperationSample.arguments, OPERATION.arguments);
     tap.skipTexts(CONTAINER_IDS);
-    const containerName = this.#strings.read(tap, OPERATION.containerName);
+    const containerName = tap.readText(OPERATION.containerName);
     tap.skipText(OPERATION.socketCookie);
     return { operation, subject, tgid, uid, comm, executable, parentExecutable, containerName };
   }
