@@ -76,7 +76,6 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'frame-consumer.ts',
     'dead-letters.ts',
     'pods-log.ts',
-    'stream-watermark.ts',
     'replay-start.ts',
     'verdict-publisher.ts',
     'metrics.ts',

@@ -69,6 +69,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
     onStop: () => undefined,
     onWait: (_, error) => waits.push(error.message),
     onLoginRefused: (error) => waits.push(error.message),
+    onRecreated: () => undefined,
   };
   const correlator = await connectService(service, { ...nats.options('correlator'), ...trust }, ['VIOLATIONS']);
   const publisher = new FramePublisher(await nats.connect('collector-node-a', trust));

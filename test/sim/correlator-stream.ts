@@ -13,10 +13,10 @@ import {
 } from '@bailiff/correlation';
 import { podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/correlation/testing';
 import {
-  decodeJudgedFrame,
+  decodeProjectedFrame,
   encodeViolationFrame,
-  JudgedRegistry,
   type PodRef,
+  ProjectedFrameRegistry,
   type Verdict,
   type ViolationFrame,
 } from '@bailiff/schemas';
@@ -272,7 +272,7 @@ export class Reader {
   readonly printed: EmittedVerdict[] = [];
   readonly engine: CorrelationEngine;
   /** null: frames are processed as built, without encoding and decoding. */
-  readonly #registry: JudgedRegistry | null;
+  readonly #registry: ProjectedFrameRegistry | null;
   readonly #history: History;
   readonly #inventory = new PodInventory();
   readonly #rules = new RuleHistory({});
@@ -283,7 +283,7 @@ export class Reader {
 
   constructor(history: History, start: number, options: Partial<CorrelationEngineOptions> = {}, offTheBus = true) {
     this.#history = history;
-    this.#registry = offTheBus ? new JudgedRegistry() : null;
+    this.#registry = offTheBus ? new ProjectedFrameRegistry() : null;
     this.next = start;
     this.engine = new CorrelationEngine({
       inventory: this.#inventory,
@@ -304,7 +304,7 @@ export class Reader {
     // Lists come in the order of the bucket, which is that of their times.
     while (isKnown(lists[this.#lists])) this.#inventory.apply(lists[this.#lists++] as PodSnapshot);
     while (isKnown(changes[this.#changes])) this.#rules.apply(changes[this.#changes++] as RuleChange);
-    const read = this.#registry === null ? frame.frame : decodeJudgedFrame(messageOf(frame.frame), this.#registry);
+    const read = this.#registry === null ? frame.frame : decodeProjectedFrame(messageOf(frame.frame), this.#registry);
     this.engine.processFrame(frame, read);
     return true;
   }

@@ -9,7 +9,7 @@
  */
 import { type Bus, connectService, InstanceReporter, requireHorizon, schemaLookup } from '@bailiff/bus';
 import { PodInventory, RuleHistory } from '@bailiff/correlation';
-import { JudgedRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { addReadings, type Metrics, makeCounters, NO_READINGS, type Readings } from './metrics.ts';
@@ -58,11 +58,13 @@ class Correlator {
     this.#ctx = ctx;
     this.#metrics = metrics;
     this.#warnings = new RateLimitedLog(log);
-    const onRecreated = (stream: string) => () => this.#onRecreated(stream);
+    bus.recreatedListeners.add(() => {
+      this.#streamsRecreated++;
+    });
 
-    this.#ruleLog = new RuleLog({ bus, rules, clock, metrics, log, onRecreated: onRecreated('CONFIG_LOG') });
+    this.#ruleLog = new RuleLog({ bus, rules, clock, metrics, log });
     this.#podsLog = new PodsLog({
-      ...{ bus, inventory, clock, signal, onRecreated: onRecreated('KV_bailiff_pods') },
+      ...{ bus, inventory, signal },
       onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'pod list refused'),
     });
     this.#publisher = new VerdictPublisher({
@@ -72,18 +74,19 @@ class Correlator {
         metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
         log.error({ err, verdictId: verdict.verdictId }, 'cannot publish a verdict');
       },
-      onRetry: (error) => this.#warn('verdicts', error),
+      onRetry: (error) => this.#busFailed('verdicts', error),
       onFatal: (error) => ctx.fail(error),
     });
     const lookup = schemaLookup(bus);
     this.#reader = new ViolationReader({
       ...{ bus, rules, inventory, ruleLog: this.#ruleLog, podsLog: this.#podsLog, publisher: this.#publisher },
-      frames: new JudgedRegistry(lookup, clock.nowMs),
+      frames: new ProjectedFrameRegistry(lookup, clock.nowMs),
       verdicts: new SchemaRegistry(lookup, clock.nowMs),
       ...{ verdictsPerMinute: config.verdictsPerMinute, pullMessages: config.pullMessages },
-      ...{ clock, log, signal, endSignal: this.#end.signal, onRecreated: onRecreated('VIOLATIONS') },
+      ...{ clock, log, signal, endSignal: this.#end.signal },
       onDeadLetter: (reason) => metrics.deadLetters.inc({ reason }),
-      onProblem: (part, error, text) => this.#warn(part, error, text),
+      onBusError: (part, error, text) => this.#busFailed(part, error, text),
+      onRefused: (part, error) => this.#warn(part, error, 'violations refused'),
     });
     this.#statusReporter = new InstanceReporter({
       ...{ bus, service: 'correlator', version: ctx.version, nowMs: clock.nowMs },
@@ -91,7 +94,7 @@ class Correlator {
       refused: () => rules.latest().problems.map(({ key, message }) => [key, message] as const),
       ready: () => ctx.health.checkReady(),
       progress: [{ stream: 'VIOLATIONS', position: () => this.#reader.position }],
-      onError: (error) => this.#warn('status', error),
+      onError: (error) => this.#busFailed('status', error),
     });
     this.#ruleLog.onChange(() => this.#statusReporter.report());
     addReadings(ctx.metrics, () => this.#readings());
@@ -143,11 +146,6 @@ class Correlator {
     });
   }
 
-  #onRecreated(stream: string): void {
-    this.#streamsRecreated++;
-    this.#ctx.log.warn({ stream }, 'stream recreated; reading it from its beginning');
-  }
-
   #onPublished(verdict: Verdict, outcome: 'stored' | 'exists', { streamMicros, isLive }: Offered): void {
     const { level, rule, verdictId } = verdict;
     this.#metrics.verdicts.inc({ outcome, level, rule });
@@ -158,8 +156,13 @@ class Correlator {
     log.info({ verdictId, rule, level, node: verdict.nodeName, pod }, 'verdict');
   }
 
+  #busFailed(part: string, err: Error, text = 'failed, retrying'): void {
+    this.#metrics.busErrors.inc({ part });
+    this.#warn(part, err, text);
+  }
+
   /** Logs a warning at most once a minute per part. */
-  #warn(part: string, err: Error, text = 'failed, retrying'): void {
+  #warn(part: string, err: Error, text: string): void {
     this.#warnings.warn(part, { part, err }, text);
   }
 

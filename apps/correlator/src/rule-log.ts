@@ -15,8 +15,6 @@ export interface RuleLogOptions {
   clock: Clock;
   metrics: Pick<Metrics, 'verdicts' | 'ruleRead'>;
   log: Logger;
-  /** CONFIG_LOG was recreated; the rules stay in force until the new log changes them. */
-  onRecreated(): void;
 }
 
 export class RuleLog implements InputWatermark {
@@ -33,10 +31,8 @@ export class RuleLog implements InputWatermark {
     this.#initVerdictCounters();
     this.#log = new ConfigLog(options.bus, {
       onChange: (change) => this.#apply(change),
-      onRecreated: () => {
-        options.rules.streamRecreated();
-        options.onRecreated();
-      },
+      // The rules stay in force until the new log changes them.
+      onRecreated: () => options.rules.streamRecreated(),
     });
   }
 

@@ -16,7 +16,7 @@ import {
   type RuleHistory,
   warmUpMicros,
 } from '@bailiff/correlation';
-import type { JudgedRegistry, SchemaRegistry, Verdict } from '@bailiff/schemas';
+import type { ProjectedFrameRegistry, SchemaRegistry, Verdict } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import type { Logger } from 'pino';
 import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
@@ -30,7 +30,7 @@ const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
 
 export interface ViolationReaderOptions {
   bus: Bus;
-  frames: JudgedRegistry;
+  frames: ProjectedFrameRegistry;
   verdicts: SchemaRegistry;
   rules: RuleHistory;
   inventory: PodInventory;
@@ -43,9 +43,9 @@ export interface ViolationReaderOptions {
   clock: Clock;
   log: Logger;
   onDeadLetter(reason: string): void;
-  /** A temporary problem, or refused violations. */
-  onProblem(part: string, error: Error, text?: string): void;
-  onRecreated(): void;
+  /** A request failed and is retried. */
+  onBusError(part: string, error: Error, text?: string): void;
+  onRefused(part: string, error: Error): void;
   signal: AbortSignal;
   /** Aborted at the end of the shutdown: ends the writes of dead letters. */
   endSignal: AbortSignal;
@@ -91,7 +91,7 @@ export class ViolationReader {
 
   /** Reads until the signal aborts. */
   async read(): Promise<void> {
-    const { bus, pullMessages, signal, onProblem, onRecreated } = this.#o;
+    const { bus, pullMessages, signal, onBusError } = this.#o;
     const { readFromMicros } = this.#plan;
     try {
       await consumeOrdered(bus, 'VIOLATIONS', {
@@ -99,10 +99,9 @@ export class ViolationReader {
         maxMessages: pullMessages,
         onMessage: (message) => (this.#consumer as FrameConsumer).take(message),
         onIdle: (sequence) => this.#onIdle(sequence),
-        onRestart: (why) => onProblem('violations', new Error(why), 'reading continues with a new consumer'),
+        onRestart: (why) => onBusError('violations', new Error(why), 'reading continues with a new consumer'),
         onRecreated: async () => {
           this.isCaughtUp = false;
-          onRecreated();
           await this.prepare();
         },
         signal,
@@ -133,7 +132,7 @@ export class ViolationReader {
 
   /** Creates an empty engine and the parts that depend on it. */
   #begin(priorRefusals: PriorRefusals): void {
-    const { bus, rules, inventory, ruleLog, podsLog, publisher, clock, signal, log, onProblem } = this.#o;
+    const { bus, rules, inventory, ruleLog, podsLog, publisher, clock, signal, log, onBusError } = this.#o;
     this.#deadLetters.clear();
     this.#deadLetters = this.#makeDeadLetters(priorRefusals);
     const engine = new CorrelationEngine({
@@ -152,7 +151,7 @@ export class ViolationReader {
     this.#idleWatermark = new IdleWatermark({
       ...{ bus, engine, inputs, clock },
       handled: () => consumer.handled,
-      onError: (error) => onProblem('idle watermark', error),
+      onError: (error) => onBusError('idle watermark', error),
     });
     this.#idleWatermark.start();
   }
@@ -166,7 +165,7 @@ export class ViolationReader {
   #onRefusal({ reason, node, sequence, indexes, detail }: Refusal): void {
     const message = this.#consumer?.current(sequence) ?? null;
     this.#deadLetters.add({ sequence, reason, detail, indexes, message });
-    this.#o.onProblem(`${reason} of ${node}`, new Error(detail), 'violations refused');
+    this.#o.onRefused(`${reason} of ${node}`, new Error(detail));
   }
 
   #onIdle(sequence: number): void {
@@ -178,10 +177,10 @@ export class ViolationReader {
   }
 
   #makeDeadLetters(priorRefusals: PriorRefusals): DeadLetters {
-    const { bus, clock, endSignal, onDeadLetter, onProblem } = this.#o;
+    const { bus, clock, endSignal, onDeadLetter, onBusError } = this.#o;
     return new DeadLetters({
       ...{ bus, clock, priorRefusals, signal: endSignal, onWritten: onDeadLetter },
-      onError: (error) => onProblem('dead letters', error),
+      onError: (error) => onBusError('dead letters', error),
     });
   }
 }

@@ -19,10 +19,10 @@ import {
   openBucket,
   type Position,
 } from '@bailiff/bus';
-import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause, Reflector } from '@bailiff/kube';
+import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
+import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PolicyMirror } from './mirror/mirror.ts';
@@ -45,7 +45,6 @@ export const CONFIG_BUCKET = 'bailiff_config';
 const OWNERS_WAIT_MS = 10_000;
 /** A leader without a bus connection for this long releases the lease. */
 const BUS_GRACE_MS = 10_000;
-const WARN_EVERY_MS = 60_000;
 /**
  * Two replicas do not overload a restarted API server, and identities become current within
  * seconds.
@@ -77,7 +76,7 @@ export class IpamSync {
   #statusReporter: InstanceReporter;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
-  #warnedAtMs = new Map<string, number>();
+  readonly #log: RateLimitedLog;
   #taintProblem = '';
   /** Newest snapshot that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
@@ -85,6 +84,7 @@ export class IpamSync {
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
     const { config, signal } = ctx;
     this.#ctx = ctx;
+    this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     const { pageLimit, inactivityMs } = config;
     const informer = { client, pageLimit, inactivityMs, backoff: INFORMER_BACKOFF };
@@ -226,7 +226,6 @@ export class IpamSync {
   }
 
   async #write(term: AbortSignal): Promise<void> {
-    const { log } = this.#ctx;
     await this.#retrying(async () => {
       this.writer = new SnapshotWriter(
         {
@@ -236,8 +235,6 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
-          onRecreated: () =>
-            log.warn({ bucket: PODS_BUCKET }, 'the bucket was recreated; every snapshot is written again'),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };
@@ -338,10 +335,7 @@ export class IpamSync {
 
   /** Logs a failure that is retried: at most once a minute per part. */
   #warn(part: string, err: Error): void {
-    const now = performance.now();
-    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
-    this.#warnedAtMs.set(part, now);
-    this.#ctx.log.warn({ part, err }, 'failed, will be retried');
+    this.#log.warn(part, { part, err }, 'failed, will be retried');
   }
 
   #eligible(): boolean {

@@ -89,8 +89,8 @@ class Responder {
       onUnreadable: (reason: string) => this.#onUnreadable(stream, reason),
     });
 
-    const onRecreated = () => this.#onRecreated('CONFIG_LOG');
-    this.#policyLog = new PolicyLog({ bus, policies, clock, metrics, log, onRecreated });
+    bus.recreatedListeners.add((stream) => metrics.streamsRecreated.inc({ stream }));
+    this.#policyLog = new PolicyLog({ bus, policies, clock, metrics, log });
     this.#responses = new ResponseStream({ ...streamOptions('RESPONSES'), ledger, signal: this.#end.signal });
     this.#verdicts = new VerdictStream({ ...streamOptions('VERDICTS'), signal });
     const planner = new Planner({
@@ -140,7 +140,6 @@ class Responder {
       ledger: this.#ledger,
       log: this.#responses,
       nowMs: () => clock.nowMs(),
-      onRecreated: () => this.#onRecreated('KV_bailiff_quarantine'),
       onUnreadable: (node) =>
         log.error(
           { node },
@@ -192,7 +191,6 @@ class Responder {
       const reading = this.#responses.read({
         onApplied: (taskId, response) => this.#scheduler.applied(taskId, response),
         onCaughtUp: resolve,
-        onRecreated: () => this.#onRecreated('RESPONSES'),
       });
       reading.catch((error: Error) => this.#end.signal.aborted || this.#ctx.fail(error));
     });
@@ -207,7 +205,6 @@ class Responder {
       onRecreated: () => {
         this.#scheduler.clear();
         this.#caughtUp = false;
-        this.#onRecreated('VERDICTS');
       },
     });
   }
@@ -252,11 +249,6 @@ class Responder {
   #onUnreadable(stream: string, reason: string): void {
     this.#metrics.unreadable.inc({ stream });
     this.#ctx.log.warn({ stream, reason }, 'unreadable message dead-lettered');
-  }
-
-  #onRecreated(stream: string): void {
-    this.#metrics.streamsRecreated.inc({ stream });
-    this.#ctx.log.warn({ stream }, 'stream recreated; reading it from its beginning');
   }
 
   #readings(): Readings {

@@ -3,7 +3,8 @@
  * environment for `runService`.
  */
 import { inspect } from 'node:util';
-import { type Cancel, type Clock, sleepWith } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { type Cancel, pause } from './retry.ts';
 import type { ServiceIo } from './run.ts';
 
 export interface WaitForOptions {
@@ -96,7 +97,7 @@ export class ManualClock implements Clock {
     return this.#add(fn, periodMs, periodMs);
   }
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return sleepWith((fn, ms) => this.setTimer(fn, ms), delayMs, signal);
+    return pause(delayMs, signal, (fn, ms) => this.setTimer(fn, ms));
   }
   /** Steps the wall time only, like an operator or NTP. */
   step(ms: number): void {

@@ -2,8 +2,9 @@
  * One informer per kind of custom resource. A kind that is not installed is reported once and
  * retried at intervals. The other kinds continue, and its keys stay as they are.
  */
-import { type KubeApi, KubeError, pause, Reflector } from '@bailiff/kube';
+import { type KubeApi, KubeError, Reflector } from '@bailiff/kube';
 import { RESOURCE_GROUP, RESOURCE_KINDS, RESOURCE_PLURALS, RESOURCE_VERSION, type ResourceKind } from '@bailiff/policy';
+import { pause } from '@bailiff/service';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 
 export interface InformersOptions {

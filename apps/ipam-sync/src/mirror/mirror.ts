@@ -18,8 +18,9 @@ import {
   storedConfig,
   writeConfig,
 } from '@bailiff/bus';
-import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject, pause } from '@bailiff/kube';
+import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
 import { ConfigError, checkConfigWrite, parseConfigKey, type ResourceKind, valueOfResource } from '@bailiff/policy';
+import { pause } from '@bailiff/service';
 import { type Decision, type Plan, plan } from './decide.ts';
 import { ResourceInformers, resourcePath } from './informers.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';

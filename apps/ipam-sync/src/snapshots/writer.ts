@@ -9,8 +9,8 @@
  * `MAX_BACKOFF_MS` per failed key.
  */
 import { type Bucket, BusError, type KvEntry } from '@bailiff/bus';
-import { backoffMs, pause } from '@bailiff/kube';
 import { type ClusterSnapshot, decodeSnapshotValue, type NodeSnapshot } from '@bailiff/schemas';
+import { backoffMs, pause } from '@bailiff/service';
 import { digestOf, encodeSnapshot, nextRevision } from './plan.ts';
 
 export type Snapshot = Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>;
@@ -33,8 +33,6 @@ export interface WriterOptions {
   onWritten?(latencyMs: number): void;
   /** A key could not be read or written, and is retried. */
   onFailure?(error: BusError): void;
-  /** The bucket was recreated; every snapshot is written again. */
-  onRecreated?(): void;
 }
 
 export interface WriterStats {
@@ -118,7 +116,6 @@ export class SnapshotWriter {
       onRecreated: () => {
         this.#synced = false;
         this.#stored.clear();
-        this.#options.onRecreated?.();
       },
       onSynced: () => {
         this.#synced = true;

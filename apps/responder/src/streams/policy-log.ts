@@ -14,8 +14,6 @@ export interface PolicyLogOptions {
   clock: Clock;
   metrics: Metrics;
   log: Logger;
-  /** CONFIG_LOG was recreated; the policies stay in force until the new log changes them. */
-  onRecreated(): void;
 }
 
 export class PolicyLog {
@@ -30,10 +28,8 @@ export class PolicyLog {
     this.#startedMicros = options.clock.nowMicros();
     this.#log = new ConfigLog(options.bus, {
       onChange: (change) => this.#apply(change),
-      onRecreated: () => {
-        options.policies.streamRecreated();
-        options.onRecreated();
-      },
+      // The policies stay in force until the new log changes them.
+      onRecreated: () => options.policies.streamRecreated(),
     });
   }
 

@@ -57,8 +57,6 @@ export interface ResponseHandlers {
   onApplied(taskId: string, response: Response): void;
   /** The records that exist at the start are applied; called again for a recreated stream. */
   onCaughtUp(): void;
-  /** The stream was recreated; the ledger keeps earlier records. */
-  onRecreated(): void;
 }
 
 export class ResponseStream implements ResponseLog {
@@ -71,7 +69,7 @@ export class ResponseStream implements ResponseLog {
   }
 
   /** Reads until the signal aborts. */
-  async read({ onApplied, onCaughtUp, onRecreated }: ResponseHandlers): Promise<void> {
+  async read({ onApplied, onCaughtUp }: ResponseHandlers): Promise<void> {
     const { bus, ledger, signal } = this.#options;
     this.#onApplied = onApplied;
     // A record up to this sequence is delivered before the first idle call, or has expired.
@@ -95,7 +93,6 @@ export class ResponseStream implements ResponseLog {
         this.#waiters = [];
         for (const { reject } of waiting)
           reject(new BusError('BUS_NO_STREAM', `${STREAM} was deleted and created again`));
-        onRecreated();
       },
       signal,
     });

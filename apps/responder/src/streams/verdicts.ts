@@ -107,7 +107,7 @@ export class VerdictStream {
     const { bus, registry, signal } = this.#options;
     try {
       const decoded = await decodeWithLookup(message.data, registry);
-      if (decoded.name !== 'Verdict') throw new Error(`a ${decoded.name} where a Verdict was expected`);
+      if (decoded.name !== 'Verdict') throw new Error(`expected a Verdict, found a ${decoded.name}`);
       checkAddress(decoded.value, message.subject);
       return { verdict: decoded.value, sequence: message.sequence, atMicros: message.timestampMicros };
     } catch (error) {

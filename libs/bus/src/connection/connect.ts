@@ -6,6 +6,8 @@
  * files are read again at each attempt, so a rotation needs no restart. The caller of connectBus
  * closes it with `drain` (orderly) or `close` (immediately).
  */
+
+import { onAbort, pause } from '@bailiff/service/retry';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { errors, type NatsConnection, type TlsOptions } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
@@ -15,7 +17,6 @@ import { JetStreamHealth } from './jetstream-health.ts';
 import { type Credentials, Login } from './login.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
 import { TokenRenewal } from './token-renewal.ts';
-import { onAbort, pause } from './wait.ts';
 
 export interface BusOptions extends Credentials {
   /** `nats://host:port`, several for a cluster. */
@@ -68,6 +69,11 @@ export interface Bus {
   /** Called with each change, in insertion order. Listeners must not throw. */
   readonly statusListeners: Set<(status: BusStatus) => void>;
   /**
+   * Called by each reader that finds its stream recreated, before the reader's own `onRecreated`.
+   * For logs and metrics. Listeners must not throw.
+   */
+  readonly recreatedListeners: Set<(stream: string) => void>;
+  /**
    * Resolves when connected. Rejects with BUS_CLOSED when the bus is closed, and with the signal's
    * reason when it aborts.
    */
@@ -89,6 +95,7 @@ class NatsBus implements Bus {
   readonly apiPrefix: string;
   readonly timeoutMs: number;
   readonly statusListeners = new Set<(status: BusStatus) => void>();
+  readonly recreatedListeners = new Set<(stream: string) => void>();
   connected = true;
   connects = 1;
   disconnectReason = '';
@@ -255,8 +262,14 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       if (!options.waitForServer && !another) throw failure;
       options.onRetry?.(failure);
       await pause(login.delayMs(), options.signal);
+      options.signal?.throwIfAborted();
     }
   }
+}
+
+/** Reports that a reader found its stream recreated. */
+export function reportRecreated({ recreatedListeners }: Pick<Bus, 'recreatedListeners'>, stream: string): void {
+  for (const listener of [...recreatedListeners]) listener(stream);
 }
 
 /**

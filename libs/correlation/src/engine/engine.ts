@@ -7,7 +7,7 @@
  * produces the same verdicts as one that never stopped (exception: attribution.ts). Before, its caller
  * must not publish. A group has one verdict per cooldown epoch. Stream time never falls.
  */
-import type { JudgedFrame, JudgedPod, JudgedViolation } from '@bailiff/schemas';
+import type { ProjectedFrame, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
 import { attributedPod, mayReport, toVerdictPod } from '../attribution/attributed-pod.ts';
 import {
   type Attribution,
@@ -101,7 +101,7 @@ export class CorrelationEngine {
    * Processes the next frame. Rule history and inventory must be complete up to SETTLE_MICROS
    * before it.
    */
-  processFrame(position: FramePosition, frame: JudgedFrame): void {
+  processFrame(position: FramePosition, frame: ProjectedFrame): void {
     this.advance(position.timestampMicros);
     if (frame.nodeName !== position.node) {
       this.#refuse('foreign-node', position, [], `the frame names node ${JSON.stringify(frame.nodeName)}`);
@@ -117,7 +117,7 @@ export class CorrelationEngine {
     const { violations, frameSequence } = frame;
     let refused: Map<RefusalReason, { indexes: number[]; detail: string }> | null = null;
     for (let index = 0; index < violations.length; index++) {
-      const violation = violations[index] as JudgedViolation;
+      const violation = violations[index] as ProjectedViolation;
       const { pod } = violation;
       const state = this.#stateOf(node, violation);
       const entry = pod === null || state === undefined ? null : cachedEntry(state, violation, pod);
@@ -173,14 +173,14 @@ export class CorrelationEngine {
   readonly #attribute = (pending: PendingViolation): Attribution =>
     attributePod(this.#inventory, this.#priorRefusals, {
       node: pending.node,
-      pod: pending.violation.pod as JudgedPod,
+      pod: pending.violation.pod as ProjectedPod,
       sequence: pending.sequence,
       index: pending.index,
       timestampMicros: pending.timestampMicros,
     });
 
   /** The counter state of a violation, from the cache if its identity is known. */
-  #stateOf(node: NodeState, violation: JudgedViolation): CounterState | undefined {
+  #stateOf(node: NodeState, violation: ProjectedViolation): CounterState | undefined {
     const { identity } = violation;
     if (identity === undefined || identity.number < 0) return node.find(violation);
     const known = this.#byIdentity[identity.number];
@@ -196,7 +196,7 @@ export class CorrelationEngine {
    * Slow path of a violation with an uncached attribution: counts it, holds it back, or rejects it.
    */
   #admit(pending: PendingViolation): Rejection | null {
-    const problem = podProblem(pending.violation.pod as JudgedPod);
+    const problem = podProblem(pending.violation.pod as ProjectedPod);
     if (problem !== null) return { reason: 'invalid-violation', detail: `violations.${pending.index}.pod.${problem}` };
     const attribution = this.#attribute(pending);
     if (attribution.atMicros <= this.#now) return this.#settle(pending, attribution);
@@ -229,7 +229,7 @@ export class CorrelationEngine {
   #count(
     node: NodeState,
     found: CounterState | undefined,
-    violation: JudgedViolation,
+    violation: ProjectedViolation,
     index: number,
     frameSequence: number,
     sequence: number,
@@ -261,7 +261,7 @@ export class CorrelationEngine {
     this.#rules.count(state.matches, time, packets, violation, index, source);
   }
 
-  #matchRules(node: NodeState, state: CounterState, violation: JudgedViolation, entry: InventoryEntry | null): void {
+  #matchRules(node: NodeState, state: CounterState, violation: ProjectedViolation, entry: InventoryEntry | null): void {
     const reported = violation.pod;
     const pod = reported === null ? null : attributedPod(reported, entry, this.#now);
     const { matches, complete } = this.#rules.matchRules(violation, node.name, pod, entry !== null);

@@ -6,7 +6,8 @@
  */
 import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type KubeApi, type KubeObject, pause, requestToken } from '@bailiff/kube';
+import { type KubeApi, type KubeObject, requestToken } from '@bailiff/kube';
+import { pause } from '@bailiff/service/retry';
 import { MIRROR_ANNOTATION } from '../kubelet/pod.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
 

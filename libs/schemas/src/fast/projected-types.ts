@@ -35,28 +35,31 @@ export const KEPT = {
 
 /** Fields that all violations of one counter have in common. */
 export type CounterFields = Pick<Violation, 'kind' | 'vector' | 'action' | 'state' | 'counterEpoch'>;
-export type JudgedPod = Pick<PodRef, (typeof KEPT.PodRef)[number]>;
-export type JudgedProcess = Pick<SocketProcess, (typeof KEPT.SocketProcess)[number]>;
-export type JudgedSample = Omit<Pick<PacketSample, (typeof KEPT.PacketSample)[number]>, 'process'> & {
-  process: JudgedProcess | null;
+export type ProjectedPod = Pick<PodRef, (typeof KEPT.PodRef)[number]>;
+export type ProjectedProcess = Pick<SocketProcess, (typeof KEPT.SocketProcess)[number]>;
+export type ProjectedSample = Omit<Pick<PacketSample, (typeof KEPT.PacketSample)[number]>, 'process'> & {
+  process: ProjectedProcess | null;
 };
-export type JudgedOperation = Pick<OperationSample, (typeof KEPT.OperationSample)[number]>;
+export type ProjectedOperation = Pick<OperationSample, (typeof KEPT.OperationSample)[number]>;
 /** The counter of a violation and the pod that it was attributed to. */
 export interface CounterIdentity extends Readonly<CounterFields> {
-  readonly pod: JudgedPod | null;
+  readonly pod: ProjectedPod | null;
   /**
    * Small index for arrays that cache something by identity; -1: the identity is not kept. Indexes
    * are reused when the reader drops its identities, so a cache must compare the object as well.
    */
   readonly number: number;
 }
-export type JudgedViolation = Omit<Pick<Violation, (typeof KEPT.Violation)[number]>, 'pod' | 'sample' | 'operation'> & {
-  pod: JudgedPod | null;
-  sample: JudgedSample | null;
-  operation: JudgedOperation | null;
-  /** One object for all violations of a counter with the same pod. Absent if judged-reader.ts did not read the violation. */
+export type ProjectedViolation = Omit<
+  Pick<Violation, (typeof KEPT.Violation)[number]>,
+  'pod' | 'sample' | 'operation'
+> & {
+  pod: ProjectedPod | null;
+  sample: ProjectedSample | null;
+  operation: ProjectedOperation | null;
+  /** One object for all violations of a counter with the same pod. Absent if fast-frame-reader.ts did not read it. */
   identity?: CounterIdentity;
 };
-export type JudgedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {
-  violations: JudgedViolation[];
+export type ProjectedFrame = Omit<Pick<ViolationFrame, (typeof KEPT.ViolationFrame)[number]>, 'violations'> & {
+  violations: ProjectedViolation[];
 };

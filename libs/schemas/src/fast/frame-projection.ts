@@ -1,17 +1,17 @@
 /**
- * A frame with only what judging looks at. Half of a violation is for people and other readers; not building it makes reading a frame much
- * cheaper, and the reader of every violation of a cluster is where that counts.
+ * Decodes frames with only the fields that correlation reads (projected-types.ts). The correlator
+ * reads every violation of a cluster, and half of a violation is for other readers.
  *
- * Place in the path: VIOLATIONS → here → the fold (libs/correlation). Frames of the schema that this build writes are read by judged-reader.ts. All others are
- * read by Avro's own schema resolution with a reader's schema that has fewer fields, so what is left out is skipped. A message is refused by the same
- * rules as by a full reader; only a field that is skipped may hold a symbol or a number that it would refuse.
+ * Data path: VIOLATIONS → here → CorrelationEngine. fast-frame-reader.ts reads frames of the current
+ * schema, Avro's schema resolution all others. Both reject the messages that a full reader rejects,
+ * except an invalid symbol or number in a skipped field.
  */
 import { boundedType } from '../codec/bounded-types.ts';
 import { decodeViolationFrame } from '../codec/codec.ts';
 import { type SchemaLookup, SchemaRegistry } from '../codec/registry.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
-import { JudgedReader, READS } from './judged-reader.ts';
-import { type JudgedFrame, KEPT } from './judged-types.ts';
+import { FastFrameReader, READ_FINGERPRINT } from './fast-frame-reader.ts';
+import { KEPT, type ProjectedFrame } from './projected-types.ts';
 
 type Json = { [key: string]: Json } | Json[] | string | number | boolean | null;
 
@@ -31,20 +31,23 @@ function reduced(schema: Json): Json {
   };
 }
 
-/** What the general way reads frames as. */
-export function judgedType() {
+/** The reader's schema for frames of other versions. */
+export function projectedFrameType() {
   const text = CURRENT_SCHEMAS.map((schema) => schema.text).find((t) => JSON.parse(t).name === 'ViolationFrame');
   return boundedType(reduced(JSON.parse(text as string)));
 }
 
-/** A registry that reads frames, of whatever version, as JudgedFrame. For decodeJudgedFrame only. */
-export class JudgedRegistry extends SchemaRegistry {
+/** Reads frames of every version as ProjectedFrame. For decodeProjectedFrame only. */
+export class ProjectedFrameRegistry extends SchemaRegistry {
   constructor(lookup: SchemaLookup | null = null, nowMs: () => number = Date.now) {
-    super(lookup, nowMs, { types: { ViolationFrame: judgedType() }, readers: { [READS]: new JudgedReader() } });
+    super(lookup, nowMs, {
+      types: { ViolationFrame: projectedFrameType() },
+      readers: { [READ_FINGERPRINT]: new FastFrameReader() },
+    });
   }
 }
 
-/** Decodes what judging looks at. @throws SchemaError as decodeViolationFrame */
-export function decodeJudgedFrame(message: Uint8Array, registry: JudgedRegistry): JudgedFrame {
+/** Decodes the fields for correlation. @throws SchemaError as decodeViolationFrame */
+export function decodeProjectedFrame(message: Uint8Array, registry: ProjectedFrameRegistry): ProjectedFrame {
   return decodeViolationFrame(message, registry);
 }

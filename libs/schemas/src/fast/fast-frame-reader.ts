@@ -1,9 +1,10 @@
 /**
- * Reads a frame of the schema that this build writes as a JudgedFrame, field by field. What collectors of this version say is nearly all that
- * a correlator reads, and this is three times as fast as Avro's general resolution, which reads all other versions (judged-frame.ts).
+ * Reads a frame of the current schema as a ProjectedFrame, field by field: several times as fast as
+ * Avro's schema resolution (docs/adr/0016), which reads all other versions (frame-projection.ts).
  *
- * Invariants: the fields below are those of the schema with the fingerprint READS, in its order; with another schema it is not used, and a test
- * tells. What it accepts and answers is what the general way does.
+ * Invariants: the fields below are those of the schema with READ_FINGERPRINT, in its order; it is not
+ * used for another one, and a test detects a changed schema. Results and errors equal those of schema
+ * resolution.
  */
 import type { BoundedTap } from '../codec/bounded-tap.ts';
 import { SchemaError } from '../codec/errors.ts';
@@ -12,17 +13,16 @@ import { CounterIdentities } from './counter-identity.ts';
 import type {
   CounterFields,
   CounterIdentity,
-  JudgedFrame,
-  JudgedOperation,
-  JudgedPod,
-  JudgedProcess,
-  JudgedSample,
-  JudgedViolation,
-} from './judged-types.ts';
-import { StringInterner } from './string-interner.ts';
+  ProjectedFrame,
+  ProjectedOperation,
+  ProjectedPod,
+  ProjectedProcess,
+  ProjectedSample,
+  ProjectedViolation,
+} from './projected-types.ts';
 
-/** Fingerprint of the schema of frames that is read here. */
-export const READS = '06496cd7d453b0dd';
+/** Fingerprint of the schema that this reader supports. */
+export const READ_FINGERPRINT = '06496cd7d453b0dd';
 
 const KINDS = ['spoof', 'lsm'] as const;
 const ACTIONS = ['audit', 'drop'] as const;
@@ -35,25 +35,25 @@ const {
   SocketProcess: PROCESS,
   OperationSample: OPERATION,
 } = MAX_TEXT;
-/** Strings of a pod in their order, as those that follow one another in other records. */
+/** Limits of adjacent strings, in the order of the schema. */
 const POD_TEXTS: readonly TextLimit[] = Object.values(POD);
 const PACKET_IDS = [PACKET.cgroupId, PACKET.socketCookie, PACKET.head];
 const CONTAINER_IDS = [OPERATION.cgroupId, OPERATION.containerId];
-/** Beyond it avsc, too, refuses a long. */
+/** avsc rejects a long beyond it, too. */
 const MAX_LONG = Number.MAX_SAFE_INTEGER - 1;
-/** Below it every step of reading a long is exact. */
+/** Below it, every step of reading a long is exact. */
 const EXACT = 2 ** 53;
 
-/** A violation as it was read: what it has in common with others of its counter is looked up where that lies. */
-class ReadViolation implements JudgedViolation {
+/** A violation. The fields that all violations of its counter share are in its identity. */
+class ReadViolation implements ProjectedViolation {
   readonly identity: CounterIdentity;
   readonly cumulativePackets: number;
   readonly count: number;
   readonly suppressed: number;
   readonly firstSeenAt: number;
   readonly lastSeenAt: number;
-  readonly sample: JudgedSample | null;
-  readonly operation: JudgedOperation | null;
+  readonly sample: ProjectedSample | null;
+  readonly operation: ProjectedOperation | null;
   readonly severity: string;
 
   constructor(
@@ -63,8 +63,8 @@ class ReadViolation implements JudgedViolation {
     suppressed: number,
     firstSeenAt: number,
     lastSeenAt: number,
-    sample: JudgedSample | null,
-    operation: JudgedOperation | null,
+    sample: ProjectedSample | null,
+    operation: ProjectedOperation | null,
     severity: string,
   ) {
     this.identity = identity;
@@ -98,24 +98,23 @@ class ReadViolation implements JudgedViolation {
   }
 }
 
-export class JudgedReader {
+export class FastFrameReader {
   readonly #identities: CounterIdentities;
-  readonly #strings = new StringInterner();
 
   constructor(identities = new CounterIdentities()) {
     this.#identities = identities;
   }
 
-  /** Reads the body of a message; the caller looks whether it ended where the message does. @throws SchemaError */
-  _read(tap: BoundedTap): JudgedFrame {
+  /** Reads the body of a message. The caller checks that the message ends there. @throws SchemaError */
+  _read(tap: BoundedTap): ProjectedFrame {
     const { buf } = tap;
     const message = new DataView(buf.buffer, buf.byteOffset, buf.length);
-    const nodeName = this.#strings.read(tap, FRAME.nodeName);
+    const nodeName = tap.readText(FRAME.nodeName);
     tap.skipText(FRAME.bootId);
     const frameSequence = readLong(tap);
     tap.skipLongs(1); // publishedAt
     tap.skipText(FRAME.collectorVersion);
-    const violations: JudgedViolation[] = [];
+    const violations: ProjectedViolation[] = [];
     const most = MAX_LIST.ViolationFrame.violations;
     for (let count = tap.readItems(most, 0); count > 0; count = tap.readItems(most, violations.length)) {
       while (count-- > 0) violations.push(this.#violation(tap, message));
@@ -124,7 +123,7 @@ export class JudgedReader {
     return { nodeName, frameSequence, violations };
   }
 
-  #violation(tap: BoundedTap, message: DataView): JudgedViolation {
+  #violation(tap: BoundedTap, message: DataView): ProjectedViolation {
     const counterAt = tap.pos;
     tap.skipLongs(1); // kind
     tap.skipText(VIOLATION.vector);
@@ -152,7 +151,7 @@ export class JudgedReader {
     const operation = isThere(tap) ? this.#operation(tap) : null;
     tap.skipText(VIOLATION.policy);
     tap.skipLongs(1); // policyRevision
-    const severity = this.#strings.read(tap, VIOLATION.severity);
+    const severity = tap.readText(VIOLATION.severity);
     skipList(tap, MAX_LIST.Violation.tags, VIOLATION.tags);
     tap.skipText(VIOLATION.message);
     return new ReadViolation(
@@ -187,29 +186,29 @@ export class JudgedReader {
 
   #counterFields(tap: BoundedTap): CounterFields {
     const kind = symbolOf(KINDS, tap);
-    const vector = this.#strings.read(tap, VIOLATION.vector);
+    const vector = tap.readText(VIOLATION.vector);
     const action = symbolOf(ACTIONS, tap);
     const state = symbolOf(STATES, tap);
     return { kind, vector, action, state, counterEpoch: tap.readText(VIOLATION.counterEpoch) };
   }
 
-  #pod(tap: BoundedTap): JudgedPod {
+  #pod(tap: BoundedTap): ProjectedPod {
     const uid = tap.readText(POD.uid);
-    const namespace = this.#strings.read(tap, POD.namespace);
+    const namespace = tap.readText(POD.namespace);
     const name = tap.readText(POD.name);
     tap.skipText(POD.serviceAccount);
-    const ownerKind = this.#strings.read(tap, POD.ownerKind);
-    const ownerName = this.#strings.read(tap, POD.ownerName);
-    return { uid, namespace, name, ownerKind, ownerName, ownerUid: this.#strings.read(tap, POD.ownerUid) };
+    const ownerKind = tap.readText(POD.ownerKind);
+    const ownerName = tap.readText(POD.ownerName);
+    return { uid, namespace, name, ownerKind, ownerName, ownerUid: tap.readText(POD.ownerUid) };
   }
 
-  #sample(tap: BoundedTap): JudgedSample {
+  #sample(tap: BoundedTap): ProjectedSample {
     tap.skipLongs(4); // observedAt, direction, etherType, l4Protocol
-    const claimedMac = this.#strings.read(tap, PACKET.claimedMac);
+    const claimedMac = tap.readText(PACKET.claimedMac);
     tap.skipText(PACKET.expectedMac);
-    const claimedAddress = this.#strings.read(tap, PACKET.claimedAddress);
+    const claimedAddress = tap.readText(PACKET.claimedAddress);
     tap.skipText(PACKET.expectedAddress);
-    const destinationAddress = this.#strings.read(tap, PACKET.destinationAddress);
+    const destinationAddress = tap.readText(PACKET.destinationAddress);
     tap.skipLongs(1); // sourcePort
     const destinationPort = tap.readInt();
     tap.skipLongs(2); // length, gsoSegments
@@ -218,21 +217,21 @@ export class JudgedReader {
     return { claimedMac, claimedAddress, destinationAddress, destinationPort, process };
   }
 
-  #process(tap: BoundedTap): JudgedProcess {
+  #process(tap: BoundedTap): ProjectedProcess {
     tap.skipLongs(1); // madeAt
     const tgid = readLong(tap);
     const uid = readLong(tap);
-    const comm = this.#strings.read(tap, PROCESS.comm);
-    const executable = this.#strings.read(tap, PROCESS.executable);
+    const comm = tap.readText(PROCESS.comm);
+    const executable = tap.readText(PROCESS.executable);
     tap.skipText(PROCESS.cgroupId);
-    return { tgid, uid, comm, executable, containerName: this.#strings.read(tap, PROCESS.containerName) };
+    return { tgid, uid, comm, executable, containerName: tap.readText(PROCESS.containerName) };
   }
 
-  #operation(tap: BoundedTap): JudgedOperation {
+  #operation(tap: BoundedTap): ProjectedOperation {
     tap.skipLongs(1); // observedAt
-    const operation = this.#strings.read(tap, OPERATION.operation);
+    const operation = tap.readText(OPERATION.operation);
     tap.skipLongs(1); // outcome
-    const subject = this.#strings.read(tap, OPERATION.subject);
+    const subject = tap.readText(OPERATION.subject);
     tap.skipText(OPERATION.address);
     tap.skipLongs(2); // port, protocol
     const tgid = readLong(tap);
@@ -240,12 +239,12 @@ export class JudgedReader {
     const uid = readLong(tap);
     tap.skipLongs(1); // gid
     tap.skipText(OPERATION.capabilities);
-    const comm = this.#strings.read(tap, OPERATION.comm);
-    const executable = this.#strings.read(tap, OPERATION.executable);
-    const parentExecutable = this.#strings.read(tap, OPERATION.parentExecutable);
+    const comm = tap.readText(OPERATION.comm);
+    const executable = tap.readText(OPERATION.executable);
+    const parentExecutable = tap.readText(OPERATION.parentExecutable);
     skipList(tap, MAX_LIST.OperationSample.arguments, OPERATION.arguments);
     tap.skipTexts(CONTAINER_IDS);
-    const containerName = this.#strings.read(tap, OPERATION.containerName);
+    const containerName = tap.readText(OPERATION.containerName);
     tap.skipText(OPERATION.socketCookie);
     return { operation, subject, tgid, uid, comm, executable, parentExecutable, containerName };
   }
@@ -281,7 +280,7 @@ function readLong(tap: BoundedTap): number {
     byte = buf[at++] as number;
     value += (byte & 0x7f) * factor;
   }
-  // Not its end, or the end of the message, or not surely exact.
+  // Longer than the loop reads, at the end of the message, or perhaps not exact.
   if (!(byte < 0x80) || value >= EXACT) return readAnyLong(tap);
   tap.pos = at;
   return (buf[start] as number) & 1 ? -(value + 1) / 2 : value / 2;
@@ -289,19 +288,19 @@ function readLong(tap: BoundedTap): number {
 
 function readAnyLong(tap: BoundedTap): number {
   const value = tap.readLong();
-  if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number that cannot be held');
+  if (value > MAX_LONG || value < -MAX_LONG) throw new SchemaError('LONG_RANGE', 'a number beyond 2^53 - 2');
   return value;
 }
 
 function symbolOf<T>(symbols: readonly T[], tap: BoundedTap): T {
   const symbol = symbols[tap.readLong()];
-  if (symbol === undefined) throw new SchemaError('MALFORMED', 'a symbol that the schema does not have');
+  if (symbol === undefined) throw new SchemaError('MALFORMED', 'an unknown enum index');
   return symbol;
 }
 
-/** Whether a field that may be null is not. */
+/** Reads the branch of an optional field: whether it has a value. */
 function isThere(tap: BoundedTap): boolean {
   const branch = tap.readLong();
-  if (branch !== 0 && branch !== 1) throw new SchemaError('MALFORMED', 'neither null nor a value');
+  if (branch !== 0 && branch !== 1) throw new SchemaError('MALFORMED', 'an unknown union index');
   return branch === 1;
 }

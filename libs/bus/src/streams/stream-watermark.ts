@@ -1,15 +1,25 @@
 /**
- * Stream watermark: the time up to which a stream has been read completely. One reply of
+ * Stream watermark: the time up to which a reader has every message of a stream. One reply of
  * STREAM.INFO has the server time, a later one the last sequence: every message stored before the
  * first is at or below the second. Once that sequence is read, the watermark is the server time
- * less a margin: the leader stamps a message before the cluster commits it. While it is in use it
- * is refreshed ahead of need. Bound: one pair of requests at a time.
+ * less COMMIT_MARGIN_MICROS. While it is in use it is refreshed ahead of need.
+ *
+ * Used for configuration and pod lists. Bound: one pair of requests at a time.
  */
-import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
-import type { Clock } from '@bailiff/service';
+import { onAbort, pause } from '@bailiff/service/retry';
+import type { Bus } from '../connection/connect.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
+import { microsOf, streamInfo } from './direct.ts';
 
+/**
+ * A leader stamps a message before the cluster has agreed on it, and STREAM.INFO shows it only
+ * afterwards. Agreement takes some ms, and leaders' clocks differ by less than this.
+ */
 const COMMIT_MARGIN_MICROS = 250_000;
-/** An older watermark is refreshed on use. */
+/**
+ * An older watermark is refreshed on use. A frame is judged by what was stored a second before it:
+ * 250 + 300 < 1,000.
+ */
 const REFRESH_MS = 300;
 const RETRY_MS = 200;
 /** Longest wait before a time in the future is checked again. */
@@ -18,7 +28,6 @@ const FUTURE_POLL_MS = 50;
 export class StreamWatermark {
   readonly #bus: Bus;
   readonly #stream: string;
-  readonly #clock: Clock;
   readonly #signal: AbortSignal;
   #read = 0;
   #waiters: { sequence: number; resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -32,11 +41,16 @@ export class StreamWatermark {
   /** Creation time of the current stream; empty until the first reply. */
   #created = '';
 
-  constructor(bus: Bus, stream: string, clock: Clock, signal: AbortSignal) {
+  /** @param signal ends all waits with its reason */
+  constructor(bus: Bus, stream: string, signal: AbortSignal) {
     this.#bus = bus;
     this.#stream = stream;
-    this.#clock = clock;
     this.#signal = signal;
+  }
+
+  /** Every message stored up to this time has been read. */
+  get completeToMicros(): number {
+    return this.#completeTo;
   }
 
   /** Every message up to this sequence has been read. */
@@ -59,7 +73,13 @@ export class StreamWatermark {
   }
 
   #recreatedError(): BusError {
-    return new BusError('BUS_NO_STREAM', `${this.#stream} was deleted and created again`);
+    return new BusError('BUS_NO_STREAM', `${this.#stream} was recreated`);
+  }
+
+  /** Starts a refresh ahead of need. An error is not lost: `whenCompleteTo` repeats the request. */
+  renew(): void {
+    if (this.#refreshing !== null || this.#signal.aborted || !this.#bus.connected) return;
+    if (performance.now() - this.#requestedAtMs > REFRESH_MS) this.#refresh().catch(() => undefined);
   }
 
   /**
@@ -67,14 +87,12 @@ export class StreamWatermark {
    * `whenCompleteTo`.
    */
   isCompleteTo(timeMicros: number): boolean {
-    const ageMs = this.#clock.monotonicMs() - this.#requestedAtMs;
-    // An error is not lost: `whenCompleteTo` repeats the request.
-    if (ageMs > REFRESH_MS && this.#bus.connected) this.#refresh().catch(() => {});
+    this.renew();
     return timeMicros <= this.#completeTo;
   }
 
   /**
-   * Resolves when every message stored up to a time has been read.
+   * Resolves when every message stored up to a time has been read; also accepts a future time.
    * @throws BusError BUS_PERMISSION, BUS_CLOSED; the signal's reason
    */
   async whenCompleteTo(timeMicros: number): Promise<void> {
@@ -82,11 +100,15 @@ export class StreamWatermark {
       this.#signal.throwIfAborted();
       try {
         await this.#refresh();
+        // Not sufficient yet: repeat with the next reply, or wait until the time is old enough.
         const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#serverMicros;
-        if (missing > 0) await this.#clock.sleep(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), this.#signal);
-      } catch (error) {
-        if (!(error instanceof BusError) || error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
-        await this.#clock.sleep(RETRY_MS, this.#signal);
+        if (timeMicros > this.#completeTo && missing > 0)
+          await pause(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), this.#signal);
+      } catch (cause) {
+        this.#signal.throwIfAborted();
+        const error = toBusError(cause, this.#stream);
+        if (error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
+        await pause(RETRY_MS, this.#signal);
       }
     }
   }
@@ -110,6 +132,7 @@ export class StreamWatermark {
   async #requestInfo(): Promise<void> {
     const incarnation = this.#incarnation;
     const info = await streamInfo(this.#bus, this.#stream);
+    // A reply about another stream proves nothing. The reader detects the recreated stream itself.
     if (incarnation !== this.#incarnation || (this.#created !== '' && info.created !== this.#created)) {
       if (incarnation === this.#incarnation) this.#created = info.created;
       this.#serverMicros = 0;
@@ -120,17 +143,17 @@ export class StreamWatermark {
     if (Number.isNaN(serverMicros)) throw new BusError('BUS_MESSAGE', 'the STREAM.INFO reply has no server time');
     this.#serverMicros = serverMicros;
     this.#lastSequence = info.state.last_seq;
-    this.#requestedAtMs = this.#clock.monotonicMs();
+    this.#requestedAtMs = performance.now();
   }
 
   #whenRead(sequence: number): Promise<void> {
     if (this.#read >= sequence) return Promise.resolve();
+    this.#signal.throwIfAborted();
     return new Promise((resolve, reject) => {
-      const aborted = () => reject(this.#signal.reason as Error);
-      this.#signal.addEventListener('abort', aborted, { once: true });
+      const forget = onAbort(this.#signal, () => reject(this.#signal.reason as Error));
       const settle = <T>(how: (value: T) => void) => {
         return (value: T) => {
-          this.#signal.removeEventListener('abort', aborted);
+          forget();
           how(value);
         };
       };

@@ -7,19 +7,19 @@ import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import type { ViolationFrame } from '../generated/types.gen.ts';
 import { sampleLsmViolation, sampleViolation } from '../testing.ts';
 import { CounterIdentities } from './counter-identity.ts';
-import { decodeJudgedFrame, JudgedRegistry, judgedType } from './judged-frame.ts';
-import { JudgedReader, READS } from './judged-reader.ts';
-import type { CounterIdentity, JudgedFrame } from './judged-types.ts';
+import { FastFrameReader, READ_FINGERPRINT } from './fast-frame-reader.ts';
+import { decodeProjectedFrame, ProjectedFrameRegistry, projectedFrameType } from './frame-projection.ts';
+import type { CounterIdentity, ProjectedFrame } from './projected-types.ts';
 
-const registry = new JudgedRegistry();
-/** Reads all frames as those of another version are read. */
-const general: JudgedRegistry = new SchemaRegistry(null, Date.now, {
-  types: { ViolationFrame: judgedType() },
+const registry = new ProjectedFrameRegistry();
+/** Reads all frames by schema resolution, like those of other versions. */
+const general: ProjectedFrameRegistry = new SchemaRegistry(null, Date.now, {
+  types: { ViolationFrame: projectedFrameType() },
   readers: {},
 });
 const WAYS = [
-  ['the reader of this schema', registry],
-  ['the general way', general],
+  ['fast reader', registry],
+  ['schema resolution', general],
 ] as const;
 const frameOf = (
   violations = [sampleViolation(), sampleViolation({ pod: null, sample: null }), sampleLsmViolation()],
@@ -35,8 +35,8 @@ const frameOf = (
   ],
 });
 
-/** What a full reader sees, without what judging does not look at. */
-function judged({ nodeName, frameSequence, violations }: ViolationFrame | JudgedFrame): JudgedFrame {
+/** The kept fields of a frame. */
+function projected({ nodeName, frameSequence, violations }: ViolationFrame | ProjectedFrame): ProjectedFrame {
   return {
     nodeName,
     frameSequence,
@@ -124,23 +124,23 @@ function anyOf(schema: Json): fc.Arbitrary<unknown> {
   return any.map((text) => cutEnd(text, MIN_TEXT_BYTES));
 }
 
-const identitiesOf = (frame: JudgedFrame): CounterIdentity[] =>
+const identitiesOf = (frame: ProjectedFrame): CounterIdentity[] =>
   frame.violations.map(({ identity }) => identity as CounterIdentity);
-const read = (frame: ViolationFrame) => decodeJudgedFrame(encodeViolationFrame(frame), registry);
+const read = (frame: ViolationFrame) => decodeProjectedFrame(encodeViolationFrame(frame), registry);
 
-describe('judged frame', () => {
-  it.each(WAYS)('%s - holds what judging looks at', (_, way) => {
+describe('projected frame', () => {
+  it.each(WAYS)('%s - has the kept fields', (_, way) => {
     const frame = frameOf();
-    expect(judged(decodeJudgedFrame(encodeViolationFrame(frame), way))).toEqual(judged(frame));
+    expect(projected(decodeProjectedFrame(encodeViolationFrame(frame), way))).toEqual(projected(frame));
   });
 
-  it('the general way - holds nothing else', () => {
-    const frame = decodeJudgedFrame(encodeViolationFrame(frameOf()), general);
-    expect(JSON.parse(JSON.stringify(frame))).toEqual(JSON.parse(JSON.stringify(judged(frameOf()))));
+  it('schema resolution - has no other field', () => {
+    const frame = decodeProjectedFrame(encodeViolationFrame(frameOf()), general);
+    expect(JSON.parse(JSON.stringify(frame))).toEqual(JSON.parse(JSON.stringify(projected(frameOf()))));
   });
 
   it.each(WAYS)(
-    'property - %s accepts of damaged messages all that a full reader accepts, with the same content, and throws only its errors',
+    'property - %s accepts the damaged messages that a full reader accepts, with the same content, and throws only its errors',
     (_, way) => {
       const message = encodeViolationFrame(frameOf());
       const damage = fc.record({ at: fc.nat({ max: message.length - 1 }), byte: fc.nat({ max: 255 }) });
@@ -149,8 +149,8 @@ describe('judged frame', () => {
           const damaged = Buffer.from(cut > 10 && cut % 3 === 0 ? message.subarray(0, cut) : message);
           for (const { at, byte } of all) if (at >= 10 && at < damaged.length) damaged[at] = byte;
           const full = tried(() => decodeViolationFrame(damaged));
-          const short = tried(() => judged(decodeJudgedFrame(damaged, way)));
-          if ('value' in full) expect(short).toEqual({ value: judged(full.value) });
+          const short = tried(() => projected(decodeProjectedFrame(damaged, way)));
+          if ('value' in full) expect(short).toEqual({ value: projected(full.value) });
           else if ('code' in short)
             expect(short.code).toMatch(/^(TRUNCATED|TRAILING_BYTES|MALFORMED|LONG_RANGE|FIELD_TOO_LONG)$/);
         }),
@@ -159,31 +159,31 @@ describe('judged frame', () => {
     },
   );
 
-  it.each(WAYS)('%s - a skipped string of negative length is refused instead of leading back', (_, way) => {
+  it.each(WAYS)('%s - a skipped string of negative length is rejected', (_, way) => {
     const violation = sampleViolation({ interfaceName: 'x'.repeat(40) });
     const message = encodeViolationFrame(frameOf([violation]));
     const at = message.indexOf('x'.repeat(40)) - 1;
     expect(message[at]).toBe(80);
     message[at] = 79;
-    expect(() => decodeJudgedFrame(message, way)).toThrow(expect.objectContaining({ code: 'MALFORMED' }));
+    expect(() => decodeProjectedFrame(message, way)).toThrow(expect.objectContaining({ code: 'MALFORMED' }));
     message[at] = 80;
-    expect(decodeJudgedFrame(message, way).violations.length).toBe(1);
+    expect(decodeProjectedFrame(message, way).violations.length).toBe(1);
   });
 });
 
-describe('reader of this build’s schema', () => {
-  it('is of the schema that this build writes', () => {
-    expect(READS).toBe(CURRENT.ViolationFrame.fingerprint);
+describe('fast frame reader', () => {
+  it('supports the schema that this build writes', () => {
+    expect(READ_FINGERPRINT).toBe(CURRENT.ViolationFrame.fingerprint);
   });
 
-  it('property - reads any frame as a full reader does, one after another', () => {
+  it('property - reads any frame like a full reader, also when most of it is cached', () => {
     const text = CURRENT_SCHEMAS.find(({ name }) => name === 'ViolationFrame')?.text as string;
     fc.assert(
       fc.property(anyOf(JSON.parse(text)) as fc.Arbitrary<ViolationFrame>, (frame) => {
         const message = encodeViolationFrame(frame);
-        const whole = judged(decodeViolationFrame(message));
-        // The second time most is known.
-        for (let time = 0; time < 2; time += 1) expect(judged(decodeJudgedFrame(message, registry))).toEqual(whole);
+        const whole = projected(decodeViolationFrame(message));
+        for (let time = 0; time < 2; time += 1)
+          expect(projected(decodeProjectedFrame(message, registry))).toEqual(whole);
       }),
       { numRuns: 300 },
     );
@@ -191,7 +191,7 @@ describe('reader of this build’s schema', () => {
 });
 
 describe('counter identities', () => {
-  it('are the same object while counter and pod are the same, whatever else the violation says', () => {
+  it('are the same object for the same counter and pod, whatever the other fields are', () => {
     const [first] = identitiesOf(read(frameOf([sampleViolation()])));
     const more = {
       cumulativePackets: 9_999,
@@ -205,7 +205,7 @@ describe('counter identities', () => {
     expect(identitiesOf(read(frameOf([sampleViolation(more)])))[0]).toBe(first);
   });
 
-  it('are others when anything of counter or pod is another', () => {
+  it('differ when any field of counter or pod differs', () => {
     const pod = sampleViolation().pod as NonNullable<ViolationFrame['violations'][0]['pod']>;
     const parts = [
       {},
@@ -221,29 +221,32 @@ describe('counter identities', () => {
     const identities = identitiesOf(read(frameOf(violations)));
     expect(new Set(identities).size).toBe(parts.length);
     expect(new Set(identities.map(({ number }) => number)).size).toBe(parts.length);
-    // The second time too, when each is found where another with its counter was.
-    expect(judged(read(frameOf(violations)))).toEqual(judged(frameOf(violations)));
+    // Also from the cache.
+    expect(projected(read(frameOf(violations)))).toEqual(projected(frameOf(violations)));
   });
 
-  it('too many - all are forgotten, numbers begin again, and what is read stays right', () => {
-    const reader = new JudgedReader(new CounterIdentities(640));
-    const own: JudgedRegistry = new SchemaRegistry(null, Date.now, { types: {}, readers: { [READS]: reader } });
+  it('too many - the cache is cleared, numbers restart, and frames are read correctly', () => {
+    const reader = new FastFrameReader(new CounterIdentities(640));
+    const own: ProjectedFrameRegistry = new SchemaRegistry(null, Date.now, {
+      types: {},
+      readers: { [READ_FINGERPRINT]: reader },
+    });
     const reading = (from: number) => {
       const violations = Array.from({ length: 64 }, (_, i) => sampleViolation({ counterEpoch: `boot/${from + i}/1` }));
       const message = encodeViolationFrame(frameOf(violations));
-      return { read: decodeJudgedFrame(message, own), whole: decodeViolationFrame(message) };
+      return { read: decodeProjectedFrame(message, own), whole: decodeViolationFrame(message) };
     };
     const first = identitiesOf(reading(0).read)[0];
     for (let at = 64; at < 640; at += 64) reading(at);
     expect(identitiesOf(reading(0).read)[0]).toBe(first);
     reading(640);
     const { read, whole } = reading(0);
-    expect(judged(read)).toEqual(judged(whole));
+    expect(projected(read)).toEqual(projected(whole));
     expect(identitiesOf(read)[0]).not.toBe(first);
     expect(identitiesOf(read)[0]?.number).toBeLessThan(200);
   });
 
-  it('very long - are read and not kept', () => {
+  it('very long - are read and not cached', () => {
     const pod = sampleViolation().pod as NonNullable<ViolationFrame['violations'][0]['pod']>;
     const names = { namespace: 'n', name: 'o', serviceAccount: 's', ownerKind: 'k', ownerName: 'w' };
     const long = Object.fromEntries(Object.entries(names).map(([field, letter]) => [field, letter.repeat(253)]));
@@ -252,6 +255,6 @@ describe('counter identities', () => {
     const [one] = identitiesOf(read(frame)) as [CounterIdentity];
     expect(one.number).toBe(-1);
     expect(identitiesOf(read(frame))[0]).not.toBe(one);
-    expect(judged(read(frame))).toEqual(judged(frame));
+    expect(projected(read(frame))).toEqual(projected(frame));
   });
 });
