@@ -1,6 +1,6 @@
-// One vitest configuration. Projects are tiers: `unit` runs anywhere, on every processor; every other tier
-// starts real servers or touches the kernel. Those wait more than they work, so two files run at a time, each with names, ports, namespaces
-// and pin directories of its own; more would starve what has a time limit.
+// One vitest configuration. Projects are tiers: `unit` runs anywhere, on every processor; every
+// other tier starts real servers or touches the kernel. Those files wait more than they work, so
+// WORKERS run at a time, each with names, ports, namespaces and pin directories of its own.
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { begin } from './tools/environment.ts';
@@ -10,14 +10,14 @@ import Sequencer from './tools/sequencer.ts';
 // Tests of this file load it too, in a worker, which has the environment already.
 if (!process.env['VITEST_WORKER_ID']) begin();
 
-/** What a file replaced is not there for the next one of its process. */
+/** Undoes mocks and stubs, so that the next file of the process does not see them. */
 const NOTHING_LEFT = { restoreMocks: true, unstubEnvs: true, unstubGlobals: true };
-/** And what it left otherwise, it fails for. */
+/** Fails a file that leaves anything else behind. */
 const ONE_PROCESS = { isolate: false, setupFiles: ['tools/left-behind-setup.ts'] };
-/** Tiers with inputs that are generated. */
+/** Tiers with generated inputs. */
 const GENERATED = ['kernel', 'fuzz', 'sim'];
 const SEED = 'tools/seed-setup.ts';
-/** What is loaded before each file of a tier. */
+/** Setup files of a tier. */
 const setupOf = (tier: string): string[] => [
   ...(SHARED.includes(tier) ? ONE_PROCESS.setupFiles : []),
   ...(GENERATED.includes(tier) ? [SEED] : []),
@@ -25,13 +25,18 @@ const setupOf = (tier: string): string[] => [
 ];
 /** Tiers whose tests start sources of this workspace as processes. */
 const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
-/** Tiers of many files, of which two processes run all: what they load, half of the work of a short file, they load once. */
+/** Tiers of many short files, which share processes: loading is half of the work of a short file. */
 const SHARED = ['kernel', 'bus', 'cluster'];
+/**
+ * Files of real tiers at a time. Two kept two processors 60 to 70 % busy, because a virtual machine
+ * takes one and other files wait two thirds of their time.
+ */
+const WORKERS = 3;
 const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
     globalSetup: CHILDREN.includes(tier) ? ['tools/bundle-children.ts'] : [],
-    maxWorkers: 2,
+    maxWorkers: WORKERS,
     ...(SHARED.includes(tier) ? ONE_PROCESS : {}),
     setupFiles: setupOf(tier),
     ...NOTHING_LEFT,
@@ -40,9 +45,10 @@ const real = (tier: string, include: string[], testTimeout: number) => ({
   },
 });
 /**
- * Files of a tier that run once more on the newest nats-server; where there is none, one test that is skipped for it. All of `bus`, which is short and holds
- * what Bailiff takes the server to do. Of the other tiers those where the server decides: who gets in, what it answers when its disk is full, what is there
- * after it or its client was killed, several servers as one, a stream that is created again. And one attack from packet to pod, through all of it.
+ * Files of a tier that run once more on the newest nats-server; without that server, one skipped
+ * test. All of `bus`, which holds Bailiff's assumptions about the server. Of the other tiers those
+ * whose outcome the server decides: login, a full disk, kills, clusters, recreated streams. And one
+ * attack from packet to pod.
  */
 const newest = (tier: string, include: string[], testTimeout: number) => {
   const { test } = real(tier, isNewestFetched() ? include : ['tools/newest-nats-missing.ts'], testTimeout);
@@ -80,10 +86,10 @@ export default defineConfig({
             'test/k8s/**/*.test.ts',
             'test/lab/src/**/*.test.ts',
           ],
-          // For what hangs: some generate inputs for ten seconds on a busy machine.
+          // For a test that hangs. Some generate inputs for ten seconds on a busy machine.
           ...{ testTimeout: 60_000, hookTimeout: 60_000 },
           pool: 'forks',
-          // Vitest's own choice leaves one processor idle. What a process loads, it loads once for all of its files: half of the work.
+          // Vitest's default leaves one processor idle.
           maxWorkers: availableParallelism(),
           ...ONE_PROCESS,
           setupFiles: [...ONE_PROCESS.setupFiles, SEED],
@@ -93,7 +99,6 @@ export default defineConfig({
       real('native', ['libs/bpf/test/**/*.test.ts', 'cni/test/**/*.test.ts'], 60_000),
       real('kernel', ['test/kernel/**/*.test.ts'], 60_000),
       // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
-      // A machine keeps little more than one processor busy, so another file runs beside it; tools/sequencer.ts says when each begins.
       real('vm', ['test/vm/**/*.test.ts'], 120_000),
       real('fuzz', ['test/fuzz/**/*.test.ts'], 300_000),
       real('sim', ['test/sim/**/*.test.ts'], 300_000),

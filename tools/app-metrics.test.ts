@@ -1,14 +1,15 @@
-// Prometheus' conventions, held for what every app declares: what promtool says of a scrape, and the labels that may not be.
+// Prometheus' conventions for the metrics of every app: the checks of promtool, and forbidden
+// labels.
 import { expect, it } from 'vitest';
 import { appMetrics, processMetrics } from './app-metrics.ts';
 
 const APPS = await appMetrics();
-/** Names of what there are thousands of. */
+/** Labels with thousands of values. */
 const UNBOUNDED = /^(pod|uid|namespace|node|container|address|ip|mac|verdict|task|key|subject|message|error)/;
-/** What a histogram measures here; anything else is no base unit. */
+/** Units of histograms; others are no base units. */
 const UNIT = /_(seconds|bytes)$/;
 
-it('metrics - every app but the command tells some', () => {
+it('metrics - every app except the command has some', () => {
   expect([...APPS.keys()]).toEqual(
     expect.arrayContaining(['bus-auth', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay']),
   );

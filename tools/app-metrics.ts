@@ -1,6 +1,7 @@
 /**
- * What every app tells Prometheus, listed without starting one: the reference of metrics is made of it, and alert rules and the dashboard
- * are held to it. An app's src/metrics.ts exports `makeMetrics(registry, read)` and `NO_READINGS`.
+ * Lists the metrics of every app without starting one, for the generated reference and for tests of
+ * alert rules and dashboard. An app's src/metrics.ts exports `makeMetrics(registry, read)` and
+ * `NO_READINGS`.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -9,14 +10,14 @@ import { Registry } from 'prom-client';
 
 const APPS = path.resolve(import.meta.dirname, '../apps');
 
-/** Told by every app: which build, its process, its log. */
+/** Metrics of every app: build, process and log. */
 export function processMetrics(): MetricDeclaration[] {
   const registry = new Registry();
   addProcessMetrics(registry, '', '', { logLinesDropped: () => 0, ready: async () => ({ ok: true, checks: {} }) });
   return listMetrics(registry);
 }
 
-/** By app, in the order of their names; each app's own. */
+/** Each app's own metrics, sorted by app. */
 export async function appMetrics(): Promise<ReadonlyMap<string, readonly MetricDeclaration[]>> {
   const apps = readdirSync(APPS)
     .filter((app) => existsSync(path.join(APPS, app, 'src/metrics.ts')))

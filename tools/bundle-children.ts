@@ -1,4 +1,7 @@
-/** Vitest's global set-up of the tiers that start processes: bundles those of children.ts, once a run however many tiers it has. */
+/**
+ * Vitest's global setup of the tiers that start processes: bundles the sources of children.ts once
+ * per run.
+ */
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { build } from 'esbuild';
@@ -14,18 +17,18 @@ async function bundle(directory: string): Promise<void> {
   await build({
     ...options,
     define: { ...options.define, 'process.env.BAILIFF_VERSION': JSON.stringify(version) },
-    // Itself, by which a lab makes what it runs.
+    // esbuild itself, which a lab uses for its builds.
     external: ['esbuild'],
   });
 }
 
 export default async function setup(project: TestProject): Promise<(() => void) | undefined> {
   if (process.env[CHILDREN_VARIABLE]) return undefined;
-  // In the workspace, whose packages they find.
+  // Inside the workspace, so that its packages resolve.
   mkdirSync(path.join(ROOT, 'test/build'), { recursive: true });
   const directory = mkdtempSync(path.join(ROOT, 'test/build/children-'));
   process.env[CHILDREN_VARIABLE] = directory;
-  // Some of them run as nobody.
+  // Some of them run as the user nobody.
   chmodSync(directory, 0o755);
   await bundle(directory);
   project.onTestsRerun(() => bundle(directory));

@@ -1,6 +1,7 @@
-// Bundles one app into a single file, <app>/dist/main.mjs: a bundled process is 20-50 MB smaller than one that loads its
-// packages file by file, and an image needs nothing but Node and this file. Run as: tsx tools/bundle.ts apps/<app>
-// With --parts, what the app imports when it needs it stands in files of its own beside it, which a process that never does not load.
+// Bundles one app into a single file, <app>/dist/main.mjs. A bundled process is 20-50 MB smaller
+// than one that loads its packages file by file, and an image needs only Node and this file. Usage:
+// tsx tools/bundle.ts apps/<app>. With --parts, dynamically imported modules go into separate
+// files, which a process loads only if it needs them.
 import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'esbuild';
@@ -9,8 +10,8 @@ const appDir = process.argv[2];
 if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts]');
 const splitting = process.argv.includes('--parts');
 /**
- * Packages of which a smaller entry is bundled: loading what is never called is memory in every process. An app that needs more of one
- * than its smaller entry has does not build.
+ * Packages with a smaller entry, because unused code costs memory in every process. The build of an
+ * app fails if it needs more than the smaller entry exports.
  */
 const SMALLER: Readonly<Record<string, string>> = {
   // Types only, without RPC services, files and protocols.
@@ -30,7 +31,7 @@ const smallerEntries: Plugin = {
 const { version } = JSON.parse(readFileSync(path.join(appDir, 'package.json'), 'utf8')) as { version: string };
 
 const outdir = path.join(appDir, 'dist');
-// Parts are named by their content: those of an earlier build would only gather.
+// Part names contain hashes, so parts of earlier builds would accumulate.
 if (splitting) rmSync(path.join(outdir, 'parts'), { recursive: true, force: true });
 await build({
   entryPoints: [path.join(appDir, 'src/main.ts')],
@@ -43,14 +44,15 @@ await build({
   format: 'esm',
   target: 'node20',
   sourcemap: 'linked',
-  // White space and syntax only: names stay, so that a stack trace says what it means. The source text is held in memory.
+  // Whitespace and syntax only: stack traces keep their names. The source text stays in memory.
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: 'none',
   plugins: [smallerEntries],
   logLevel: 'warning',
   define: { 'process.env.BAILIFF_VERSION': JSON.stringify(version) },
-  // CommonJS dependencies call require(), __filename and __dirname; an ES module has none of them until they are made.
+  // CommonJS dependencies use require(), __filename and __dirname, which an ES module has to
+  // define.
   banner: {
     js: [
       "import { createRequire as __createRequire } from 'node:module';",

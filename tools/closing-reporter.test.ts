@@ -1,4 +1,5 @@
-// What the last line and the exit code say of a run: each row is a whole run of vitest over one file. And .ci/run, which asks for the strict reading.
+// Last line and exit code of a run: each row is a complete run of vitest over one file. Also tests
+// that .ci/run requests the strict mode.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,7 +29,7 @@ function runOf(file: string, ci: '' | '1', args: readonly string[] = []) {
 }
 
 const good = "it('is good', () => {});\n";
-const loose = "it('leaves something behind', async () => { Promise.reject(new Error('nobody took it')); });\n";
+const loose = "it('leaves something behind', async () => { Promise.reject(new Error('uncaught')); });\n";
 const skip = (reason: string) => `it('is left out', (context) => context.skip(${reason}));\n`;
 
 it.each([
@@ -51,12 +52,12 @@ it(
   () => {
     const run = runOf(good + loose, '', ['--dangerouslyIgnoreUnhandledErrors']);
     expect([run.status, run.last], run.stdout).toEqual([1, '2 passed, 1 failed, 0 skipped']);
-    expect(run.stdout).toMatch(/not caught by any test: .*nobody took it/);
+    expect(run.stdout).toMatch(/not caught by any test: .*uncaught/);
   },
   RUN_MS,
 );
 
-/** Runs a file under run-tests.ts, which tries it twice when it fails. */
+/** Runs a file with run-tests.ts, which retries a failed file. */
 function triedTwice(file: string) {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-second-'));
   try {
@@ -107,7 +108,7 @@ it.each([
   2 * RUN_MS,
 );
 
-/** Runs a copy of .ci/run with an `npm` that says how it was called. */
+/** Runs a copy of .ci/run with an `npm` that prints its arguments. */
 function ciRun(ci: string | undefined): string {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-ci-'));
   try {

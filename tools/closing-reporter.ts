@@ -1,10 +1,11 @@
-// Vitest reporter: ends a run as closing.ts says, with `N passed, N failed, N skipped` as the very last line, or leaves the ending to
-// run-tests.ts, which names the file for the report.
+// Vitest reporter: prints `N passed, N failed, N skipped` as the last line, by the rules of
+// closing.ts. If run-tests.ts names a report file, it writes the report and leaves the last line to
+// run-tests.ts.
 import { writeFileSync } from 'node:fs';
 import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node';
 import { closing, type FileReport } from './closing.ts';
 
-/** Names the file; not for runs that tests start. */
+/** Names the report file; not for runs that tests start. */
 export const REPORT_VARIABLE = 'BAILIFF_REPORT';
 
 function fileReport(module: TestModule): FileReport {
@@ -21,7 +22,7 @@ function fileReport(module: TestModule): FileReport {
     else if (result.state === 'failed') failures.push({ test: test.fullName, message: messageOf(result.errors) });
     else skipped.push({ test: test.fullName, reason: ('note' in result && result.note) || '' });
   }
-  // A file that could not even be collected has no failed test to count.
+  // A file that could not be collected has no failed test to count.
   const errors = module.errors();
   if (errors.length > 0 || (tests === 0 && module.state() === 'failed'))
     failures.push({ test: 'the file itself', message: messageOf(errors) });
@@ -37,7 +38,7 @@ export default class ClosingReporter implements Reporter {
   }
 
   onInit(vitest: Vitest): void {
-    // With a name filter the tests left out are skipped by the caller's own wish.
+    // With a name filter the caller requested the skips.
     this.#filtered = vitest.config.testNamePattern !== undefined;
   }
 

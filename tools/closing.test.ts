@@ -1,4 +1,4 @@
-// What a run came to, and which files are tried again. closing-reporter.test.ts has whole runs.
+// Result of a run, and selection of the files to retry. closing-reporter.test.ts has complete runs.
 import { expect, it } from 'vitest';
 import { closing, type FileReport, secondTries, withSecondTry } from './closing.ts';
 

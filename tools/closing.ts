@@ -1,33 +1,38 @@
 /**
- * What a test run came to: its closing line, and which of its files deserve a second try. Pure; closing-reporter.ts and run-tests.ts are around it.
+ * Result of a test run: its closing line, and the files to retry. Pure; used by closing-reporter.ts
+ * and run-tests.ts.
  *
- * A skip fails a run in CI unless its reason begins with `optional:`, because a tier that should have run and did not is not a pass. An error
- * that no test caught counts as a failure: the tests beside it may have passed by luck.
+ * In CI a skip fails the run unless its reason starts with `optional:`, because a tier that did not
+ * run is not a pass. An uncaught error counts as a failure: the tests beside it may have passed by
+ * chance.
  */
 
 export interface FileReport {
-  /** Tier, or '' where the configuration has no projects. */
+  /** Tier, or '' for a configuration without projects. */
   readonly project: string;
   /** Relative to the workspace. */
   readonly file: string;
   readonly passed: number;
-  /** Each failed test, and what kept the file from being loaded. */
+  /** Each failed test, and errors of loading the file. */
   readonly failures: readonly { readonly test: string; readonly message: string }[];
   readonly skipped: readonly { readonly test: string; readonly reason: string }[];
 }
 
 export interface RunReport {
   readonly files: readonly FileReport[];
-  /** Errors that no test caught. */
+  /** Uncaught errors. */
   readonly uncaught: readonly string[];
 }
 
-/** The tier whose tests may not fail now and then: they depend on nothing but their inputs. */
+/** The tier without retries: its tests depend only on their inputs. */
 const UNIT = 'unit';
-/** More files than that fail for a reason. */
+/** More failed files have a systematic cause. */
 const MAX_SECOND_TRIES = 3;
 
-/** What is printed at the end, the closing line last, and whether the run failed. @param ci whether a skip needs `optional:` */
+/**
+ * The printed end of a run (closing line last) and its result. @param ci true if a skip needs
+ * `optional:`
+ */
 export function closing({ files, uncaught }: RunReport, ci: boolean): { lines: string[]; failed: boolean } {
   const skipped = files.flatMap((file) => file.skipped.map((skip) => ({ ...skip, file: file.file })));
   const lines = skipped.map(({ file, test, reason }) => `skipped: ${file} > ${test}: ${reason || 'NO REASON GIVEN'}`);
@@ -41,8 +46,8 @@ export function closing({ files, uncaught }: RunReport, ci: boolean): { lines: s
 }
 
 /**
- * Files that are run once more, alone: few failed, all of tiers that start servers or touch the kernel. Where something else failed too, the run has
- * failed whatever they come to.
+ * Files to retry alone: only if few failed, all in tiers that start servers or touch the kernel.
+ * Otherwise the run fails regardless of a retry.
  */
 export function secondTries({ files, uncaught }: RunReport): FileReport[] {
   const failed = files.filter(({ failures }) => failures.length > 0);
@@ -52,7 +57,10 @@ export function secondTries({ files, uncaught }: RunReport): FileReport[] {
 
 const isSame = (a: FileReport, b: FileReport) => a.project === b.project && a.file === b.file;
 
-/** The run with the second try in place of the first, and a line for each test that failed only then. A try without a report changes nothing. */
+/**
+ * The run with the retried files replaced, and a line for each test that failed only the first
+ * time. A retry without a report changes nothing.
+ */
 export function withSecondTry(
   run: RunReport,
   first: FileReport,

@@ -1,17 +1,21 @@
 /**
- * Packages of the distribution that tests use without installing them: kernels (test/vm) and a newer nats-server (tools/fetch-nats.ts).
+ * Packages of the distribution that tests use without installing them: kernels (test/vm) and a
+ * newer nats-server (tools/fetch-nats.ts).
  *
- * Packages of other suites come from the mirrors that the machine's apt has for its own release. The package lists are made and thrown away
- * here: neither the machine's lists nor its sources change, and apt checks signatures with the same keys. Needs apt-get and dpkg-deb.
+ * Packages of other suites come from the mirrors of the machine's apt configuration. Package lists
+ * are temporary: neither the machine's lists nor its sources change, and apt verifies signatures
+ * with the same keys. Needs apt-get and dpkg-deb.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** Of one command: 90 MB from a slow mirror. apt itself gives up on a mirror that does not answer. */
+/**
+ * Limit of one command: 90 MB from a slow mirror. apt itself gives up on an unresponsive mirror.
+ */
 const FETCH_TIMEOUT_MS = 900_000;
 const SECURITY = '-security';
-/** The calling user may not be able to become apt's own user. */
+/** The calling user may lack the permission to become apt's own user. */
 const SAME_USER = ['-o', 'APT::Sandbox::User=root'];
 
 export function run(command: string, args: readonly string[], cwd?: string): string {
@@ -23,14 +27,17 @@ export function run(command: string, args: readonly string[], cwd?: string): str
   });
 }
 
-/** A package list of the machine's apt: where it comes from, and whose key signs it. */
+/** A package source of the machine's apt: its mirror and signing key. */
 interface Source {
   readonly uri: string;
   readonly codename: string;
   readonly signedBy: string;
 }
 
-/** Lines of a sources.list for these suites, from the mirrors that `sources` has for the release `own`. */
+/**
+ * Lines of a sources.list for these suites, with the mirrors that `sources` uses for the release
+ * `own`.
+ */
 export function sourceLines(suites: readonly string[], sources: readonly Source[], own: string): string[] {
   return suites.map((suite) => {
     const like = suite.endsWith(SECURITY) ? `${own}${SECURITY}` : own;
@@ -51,8 +58,8 @@ function machineSources(): Source[] {
 }
 
 /**
- * Options of apt with which it knows these suites and nothing else, their lists fetched; all that it writes is below `dir`. Without suites,
- * options for the machine's own lists.
+ * Options for an apt with only these suites and their fetched lists; all its files are below `dir`.
+ * Without suites, options for the machine's own lists.
  */
 export function aptOf(suites: readonly string[] | undefined, dir: string): string[] {
   if (suites === undefined) return SAME_USER;
@@ -78,7 +85,7 @@ export function aptOf(suites: readonly string[] | undefined, dir: string): strin
   return apt;
 }
 
-/** Downloads packages and unpacks them into `dir`/root, which it returns. */
+/** Downloads packages and unpacks them into the returned `dir`/root. */
 export function unpack(names: readonly string[], apt: readonly string[], dir: string): string {
   const debs = path.join(dir, 'debs');
   mkdirSync(debs);

@@ -1,4 +1,4 @@
-// Figures that a page repeats from docs/benchmarks.md are those that it has now.
+// Figures that pages repeat from docs/benchmarks.md match it.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
@@ -14,7 +14,7 @@ const row = (name: string) => Number(new RegExp(`^\\| ${name} \\| ([\\d.]+) MB \
 it('docs - what a collector and a correlator take is what was measured', () => {
   const rounded = (name: string) => Math.round(row(name));
   expect(sizing).toContain(`${rounded('250 pods programmed')} MB at 250 pods, ${rounded('no pods, at the start')} MB`);
-  const correlator = /(\d+) MB at 2,000 pods that breach, (\d+) MB at 20,000, (\d+) MB at 60,000/.exec(sizing);
+  const correlator = /(\d+) MB at 2,000 violating pods, (\d+) MB at 20,000, (\d+) MB at 60,000/.exec(sizing);
   expect(correlator?.slice(1).map(Number)).toEqual(
     ['2 000', '20 000', '60 000'].map((n) => rounded(`memory at ${n} pods`)),
   );

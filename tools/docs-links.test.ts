@@ -1,4 +1,4 @@
-// What pages point at is there: links between them, their headings, and the files that they name in code.
+// Targets of documentation exist: links between pages, headings, and files named in code.
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
@@ -8,7 +8,7 @@ const ROOT = path.resolve(import.meta.dirname, '..');
 const pages = listed('*.md').filter((page) => existsSync(path.join(ROOT, page)));
 const read = (page: string) => readFileSync(path.join(ROOT, page), 'utf8');
 
-/** As a forge makes them of headings. */
+/** Anchors of headings, as forges create them. */
 function anchorsOf(page: string): Set<string> {
   const headings = [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => text);
   return new Set(

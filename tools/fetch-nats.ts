@@ -1,8 +1,10 @@
 /**
- * `node --import tsx tools/fetch-nats.ts` unpacks the nats-server of the distribution's newest suite into .cache, where tools/nats-server.ts finds it.
+ * `node --import tsx tools/fetch-nats.ts` unpacks the nats-server of the distribution's newest
+ * suite into .cache, where tools/nats-server.ts finds it.
  *
- * scripts/setup runs it while there is none. It appears whole and only if it runs here. When it cannot be fetched the reason is on stderr and the
- * exit code is 1; the tests on that server are then skipped with the reason, which fails in CI.
+ * scripts/setup runs it if there is none. The result appears atomically and only if it runs here.
+ * On failure the reason is on stderr and the exit code is 1; tests on that server are then skipped,
+ * which fails in CI.
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -17,7 +19,7 @@ mkdirSync(parent, { recursive: true });
 const dir = mkdtempSync(path.join(parent, 'partial-'));
 try {
   const root = unpack([PACKAGE], aptOf([SUITE], path.join(dir, 'apt')), dir);
-  // It may want newer libraries than this machine has.
+  // It may need newer libraries than this machine has.
   const version = run(path.join(root, NATS_PROGRAM), ['--version']).trim();
   rmSync(NEWEST_ROOT, { recursive: true, force: true });
   renameSync(root, NEWEST_ROOT);

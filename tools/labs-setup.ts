@@ -1,12 +1,14 @@
-// Vitest's set-up of the tier e2e: the labs of a file are in a directory of their own. A lab that comes up removes those whose supervisor is
-// dead, so one of another file, or of somebody else on the machine, would take away what a test has just killed and still looks at.
+// Vitest's setup of the tier e2e: each file has its own directory of labs. A starting lab removes
+// labs whose supervisor is dead, so it could remove a lab that another file has just killed and
+// still inspects.
 import { existsSync, mkdtempSync, rmdirSync } from 'node:fs';
 import { afterAll } from 'vitest';
 
 const directory = mkdtempSync('/run/bailiff-labs-');
 process.env['BAILIFF_LABS_DIR'] = directory;
 
-// Registered before all of the file's own, so it runs after them. A lab that is left in it fails the file; the last that goes takes it along.
+// Registered before all hooks of the file, so it runs after them. A leftover lab fails the file;
+// the last lab removes the directory.
 afterAll(() => {
   if (existsSync(directory)) rmdirSync(directory);
 });

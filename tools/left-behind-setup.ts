@@ -1,16 +1,17 @@
-// Vitest's set-up of the tiers whose files share a process: a file that leaves something behind fails (left-behind.ts).
+// Vitest's setup of the tiers whose files share a process: a file that leaves something behind
+// fails (left-behind.ts).
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, vi } from 'vitest';
 import { leftBehind, look } from './left-behind.ts';
 
-/** For what was told to end and has not yet. */
+/** Limit of the wait for resources that are being closed. */
 const END_MS = 10_000;
 
 const before = look();
 
-// Registered before all of the file's own, so it runs after them.
+// Registered before all hooks of the file, so it runs after them.
 afterAll(async () => {
-  // What is stubbed, vitest puts back before each test: after the last one, nobody has yet.
+  // vitest reverts stubs before each test, but not after the last one.
   vi.unstubAllEnvs();
   vi.unstubAllGlobals();
   const left = () => leftBehind(before, look());

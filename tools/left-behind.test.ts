@@ -1,4 +1,4 @@
-// Each kind of thing that a file could leave to the next one of its process is told, and is no more when it was put back.
+// Each kind of leftover is reported, and not reported after it was reverted.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -8,10 +8,10 @@ import { expect, it, vi } from 'vitest';
 import config from '../vitest.config.ts';
 import { leftBehind, look } from './left-behind.ts';
 
-/** Leaves it, and says how to put it back. */
+/** Creates a leftover and returns the function that reverts it. */
 type Left = () => (() => unknown) | Promise<() => unknown>;
 
-const LEFT: Record<string, [told: RegExp, Left]> = {
+const LEFT: Record<string, [pattern: RegExp, Left]> = {
   'a loop that never waits': [
     /^Immediate: /,
     () => {
@@ -67,12 +67,12 @@ const LEFT: Record<string, [told: RegExp, Left]> = {
   ],
 };
 
-it.each(Object.keys(LEFT))('left behind - %s is told, until it is put back', async (name) => {
-  const [told, leave] = LEFT[name] as [RegExp, Left];
+it.each(Object.keys(LEFT))('left behind - %s is reported until it is reverted', async (name) => {
+  const [pattern, leave] = LEFT[name] as [RegExp, Left];
   const before = look();
   const putBack = await leave();
   try {
-    expect(leftBehind(before, look())).toEqual([expect.stringMatching(told)]);
+    expect(leftBehind(before, look())).toEqual([expect.stringMatching(pattern)]);
   } finally {
     await putBack();
   }

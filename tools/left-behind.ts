@@ -1,11 +1,12 @@
 /**
- * What a test file leaves behind in its process. Files of some tiers share one (vitest.config.ts), so what one leaves fails another, on
- * another day: a loop that keeps the processor busy, a listener, a variable, a process of its own, a link that goes on judging in the kernel
- * until the garbage collector comes. left-behind-setup.ts looks before and after each file, so it is the file itself that fails.
+ * Detects what a test file leaves behind in its process. Files of some tiers share a process
+ * (vitest.config.ts), so a leftover (an event loop handle, a listener, a variable, a child process,
+ * a BPF link) makes another file fail. left-behind-setup.ts compares before and after each file, so
+ * the causing file fails.
  */
 import { readdirSync, readlinkSync } from 'node:fs';
 
-/** How many there are, by name. */
+/** Number by name. */
 type Counts = Readonly<Record<string, number>>;
 
 export interface Look {
@@ -14,9 +15,12 @@ export interface Look {
   readonly cwd: string;
 }
 
-/** What keeps the loop going or answers to others. Timers and pipes are left out: vitest has some itself, and they come and go. */
+/**
+ * Handles that keep the event loop alive or serve requests. Timers and pipes are excluded, because
+ * vitest has its own.
+ */
 const RESOURCES = ['Immediate', 'ProcessWrap', 'TCPServerWrap', 'UDPWrap', 'FSEventWrap'];
-/** Of the kernel: a link is in force for as long as somebody holds it. */
+/** In the kernel: a link stays in force while a file descriptor refers to it. */
 const HELD = 'anon_inode:bpf_link';
 
 function held(): string[] {
@@ -24,12 +28,15 @@ function held(): string[] {
     try {
       return [readlinkSync(`/proc/self/fd/${fd}`)];
     } catch {
-      return []; // Closed since it was listed, as the directory's own.
+      return []; // Closed since it was listed, like the descriptor of the directory itself.
     }
   });
 }
 
-/** What there is now. An own process that ended, and what a callback of this turn still closes, is gone a turn later. */
+/**
+ * The present state. An exited child, and handles that a callback of this turn closes, disappear
+ * one turn later.
+ */
 export function look(): Look {
   const counts: Record<string, number> = {};
   const add = (name: string, count = 1) => {
@@ -41,7 +48,7 @@ export function look(): Look {
   return { counts, env: { ...process.env }, cwd: process.cwd() };
 }
 
-/** What is more in the second than in the first, or other, one line each. What is less is nobody's trouble. */
+/** Additions and differences in `after`, one line each. Removals are ignored. */
 export function leftBehind(before: Look, after: Look): string[] {
   const more = Object.entries(after.counts)
     .filter(([name, count]) => count > (before.counts[name] ?? 0))

@@ -1,5 +1,5 @@
-// Alert rules and dashboard against what apps declare: no metric, label or runbook that is not there. Whether queries give anything in a
-// running lab, and what promtool says, is test/cluster/metrics.test.ts.
+// Alert rules and dashboard compared with the declared metrics: every metric, label and runbook
+// exists. test/cluster/metrics.test.ts checks results in a running lab, and promtool.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { askedBy, groupedBy, readAlertTests, readPanels, readRules } from './pro
 
 const apps = await appMetrics();
 const declared = new Map([...apps.values(), processMetrics()].flat().map((metric) => [metric.name, metric]));
-/** What Prometheus adds to every series, and what a histogram has. */
+/** Labels that Prometheus adds to every series, and labels of histograms. */
 const OF_PROMETHEUS = ['job', 'instance', 'le'];
 declared.set('up', { name: 'up', type: 'gauge', help: '', labels: [], buckets: [] });
 
@@ -73,7 +73,7 @@ describe('alerts', () => {
   const ALL_QUIET = 'ALERTS{alertstate="firing"}';
   const scenarios = readAlertTests().map(({ input_series, promql_expr_test = [], alert_rule_test = [] }) => ({
     metrics: new Set(input_series.flatMap(({ series }) => askedBy(series)).map(({ metric }) => metric)),
-    /** At some time nothing at all fires. */
+    /** At one time no alert fires. */
     quiet: promql_expr_test.some(({ expr, exp_samples = [] }) => expr === ALL_QUIET && exp_samples.length === 0),
     fires: [
       ...promql_expr_test.flatMap(({ expr, exp_samples = [] }) =>

@@ -1,4 +1,4 @@
-// What the projects `*-newest` run where there is no newest nats-server: a skip that fails in CI.
+// Replaces the projects `*-newest` without a newest nats-server: a skip that fails in CI.
 import { it } from 'vitest';
 
 it('tests on the newest nats-server', (context) => {

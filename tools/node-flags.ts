@@ -1,18 +1,24 @@
 /**
- * Flags of Node that the apps are started with: by the lab, by tests and benches, and by images. One place, because figures of memory and
- * throughput hold only under them.
+ * Node flags of the apps in labs, tests, benches and images. One place, because figures of memory
+ * and throughput depend on them.
  */
 
-/** Most apps: a small young generation keeps a process that allocates little and for a short time flat under load. */
+/**
+ * Most apps: a small young generation keeps the memory of a process with few short-lived
+ * allocations flat under load.
+ */
 const NODE_FLAGS = ['--max-semi-space-size=1'] as const;
 
 /**
- * The collector runs on every node. Its heap stays below 20 MB; and a process that is idle has no use for four threads that compile and
- * collect beside it, whose arenas are 5 MB.
+ * The collector runs on every node with a heap below 20 MB. An idle process does not need four
+ * threads for compilation and garbage collection, whose arenas take 5 MB.
  */
 export const COLLECTOR_NODE_FLAGS = [...NODE_FLAGS, '--max-old-space-size=64', '--v8-pool-size=0'] as const;
 
-/** The correlator reads every violation of a cluster: a young generation in which a batch of frames dies makes it a quarter faster. */
+/**
+ * The correlator reads all violations of a cluster. A young generation that holds a batch of frames
+ * makes it a quarter faster.
+ */
 export const CORRELATOR_NODE_FLAGS = ['--max-semi-space-size=16'] as const;
 
 export function nodeFlagsOf(app: string): readonly string[] {

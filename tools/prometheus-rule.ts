@@ -1,4 +1,5 @@
-// k8s/monitoring/alerts.yaml as the Prometheus operator takes it. Run as: tsx tools/prometheus-rule.ts
+// Converts k8s/monitoring/alerts.yaml for the Prometheus operator. Usage: tsx
+// tools/prometheus-rule.ts
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ALERTS_FILE } from './promql.ts';

@@ -1,4 +1,7 @@
-/** What alert rules and a dashboard ask Prometheus for: which metrics, and which of their labels. Enough of PromQL's shape for that. */
+/**
+ * Extracts the metrics and labels that alert rules and a dashboard query, with as much of PromQL's
+ * grammar as that needs.
+ */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
@@ -40,13 +43,13 @@ export function readAlertTests(): AlertTest[] {
   return (parse(readFileSync(ALERTS_TEST_FILE, 'utf8')) as { tests: AlertTest[] }).tests;
 }
 
-/** Without the rows, which ask nothing. */
+/** Without row panels, which have no queries. */
 export function readPanels(): Panel[] {
   const { panels } = JSON.parse(readFileSync(path.join(MONITORING, 'dashboard.json'), 'utf8')) as { panels: Panel[] };
   return panels.filter(({ type }) => type !== 'row');
 }
 
-/** As Grafana sends it, for a lab that has run for seconds. */
+/** As sent by Grafana, for a lab that has run for seconds. */
 export const resolved = (expr: string): string =>
   expr.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*');
 
@@ -54,9 +57,9 @@ const METRIC = /\b((?:bailiff|process|nodejs)_\w+|up)\b(?:\{([^}]*)\})?/g;
 const GROUPING = /\b(?:by|without|on|ignoring|group_left|group_right) ?\(([^)]*)\)/g;
 
 export interface Asked {
-  /** As the scrape declares it: a histogram without `_bucket`. */
+  /** As declared: a histogram without `_bucket`. */
   metric: string;
-  /** In its selector. */
+  /** Labels in its selector. */
   labels: string[];
 }
 
@@ -67,6 +70,6 @@ export function askedBy(expr: string): Asked[] {
   }));
 }
 
-/** Labels that results are grouped or joined by. */
+/** Labels for grouping or joining results. */
 export const groupedBy = (expr: string): string[] =>
   [...expr.matchAll(GROUPING)].flatMap(([, list = '']) => list.split(/, ?/)).filter(Boolean);

@@ -1,8 +1,10 @@
 /**
- * `node --import tsx tools/run-tests.ts [option of vitest]…` runs all tests, and a failed file of a real tier once more, alone: what passes then is
- * printed as flaky, with its first failure. scripts/test runs it in CI, where one such failure may not cost a landing and must be seen.
+ * `node --import tsx tools/run-tests.ts [option of vitest]…` runs all tests and retries a failed
+ * file of a tier other than unit once, alone. A test that then passes is printed as flaky with its
+ * first failure. scripts/test uses it in CI.
  *
- * The closing line and the exit code are those of the last try. A run that leaves no report has failed as it was.
+ * The closing line and the exit code are those of the last try. A run without a report has failed
+ * as it was.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +18,7 @@ const VITEST = path.resolve(import.meta.dirname, '../node_modules/vitest/vitest.
 const options = process.argv.slice(2);
 const ci = Boolean(process.env['CI']);
 
-/** Null when vitest left no report, or ended as failed for a reason that is not in it. */
+/** null if vitest left no report, or failed for a reason outside it. */
 async function vitest(directory: string, name: string, words: readonly string[]): Promise<RunReport | null> {
   const file = path.join(directory, `${name}.json`);
   const env = { ...process.env, [REPORT_VARIABLE]: file };

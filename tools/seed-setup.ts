@@ -1,4 +1,5 @@
-// Vitest's set-up of the tiers with generated inputs: the same ones in every run, so that one that fails is no other's. BAILIFF_SEED tries others.
+// Vitest's setup of the tiers with generated inputs: the same inputs in every run, so that failures
+// are reproducible. BAILIFF_SEED selects others.
 import fc from 'fast-check';
 
 const SEED = 20_261_124;

@@ -1,16 +1,10 @@
 /** An app from its bundle as a process of its own, started as an image starts it, for benches that need no node. Ended on dispose. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
-import { CHECKOUT } from '../lab/src/native-tool.ts';
+import { type LogLine, launchBundle } from '../support/process.ts';
 
 /** USER_HZ: what /proc counts CPU time in. */
 const TICKS_PER_SECOND = 100;
-/** The end of its log that is kept. */
-const MAX_LOG = 200_000;
 
 /** Seconds of CPU that a process has taken, user and system. */
 export function cpuSeconds(pid: number): number {
@@ -33,43 +27,20 @@ export interface AppProcess extends AsyncDisposable {
   readonly pid: number;
   readonly log: () => string;
   /** The first log line with this message, as soon as it is there. */
-  until(message: string, timeoutMs?: number): Promise<{ time: number } & Record<string, unknown>>;
+  until(message: string, timeoutMs?: number): Promise<{ time: number } & LogLine>;
   /** Asks it to end and waits; killed when it takes longer than 15 s. */
   stop(): Promise<void>;
 }
 
 export function startApp(name: string, args: readonly string[]): AppProcess {
-  const bundle = path.join(CHECKOUT, 'apps', name, 'dist/main.mjs');
-  const child = spawn(process.execPath, [...nodeFlagsOf(name), bundle, ...args, '--metrics-address', '127.0.0.1:0'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let log = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (chunk: Buffer) => {
-      log = (log + chunk.toString()).slice(-MAX_LOG);
-    });
-  }
-  const killAtExit = () => child.kill('SIGKILL');
-  process.once('exit', killAtExit);
-  const exited = once(child, 'exit').then(() => process.off('exit', killAtExit));
+  const app = launchBundle(name, [...args, '--metrics-address', '127.0.0.1:0'], nodeFlagsOf(name));
   const stop = async () => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), 15_000);
-    child.kill('SIGTERM');
-    await exited;
+    const timer = setTimeout(() => app.child.kill('SIGKILL'), 15_000);
+    await app.kill('SIGTERM');
     clearTimeout(timer);
   };
   return {
-    pid: child.pid as number,
-    log: () => log,
-    stop,
-    until: (message, timeoutMs = 20_000) =>
-      waitFor(
-        () => {
-          const line = log.split('\n').find((text) => text.includes(`"msg":"${message}"`));
-          return line && (JSON.parse(line) as { time: number });
-        },
-        { what: `${name} to say ${message}`, timeoutMs, state: () => log.slice(-4000) },
-      ),
-    [Symbol.asyncDispose]: stop,
+    ...{ pid: app.pid, log: app.out, stop, [Symbol.asyncDispose]: stop },
+    until: (message, timeoutMs = 20_000) => app.logged(message, timeoutMs) as Promise<{ time: number } & LogLine>,
   };
 }

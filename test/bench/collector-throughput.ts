@@ -3,13 +3,11 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { consumeOrdered, lastSequence } from '@bailiff/bus';
+import { ensureLabtool, labtoolArgs, NODE_NATS_URL, startLines, stopLines } from '@bailiff/lab/node';
 import { decodeViolationFrame, encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { NODE, TestNode } from '../cluster/collector/test-node.ts';
-import { ensureLabtool, labtoolArgs } from '../lab/src/native-tool.ts';
-import { NODE_NATS_URL } from '../lab/src/net/relay.ts';
-import { startLines, stopLines } from '../lab/src/process/lines.ts';
+import { NODE, TestNode } from '../support/node.ts';
 import { cpuSeconds } from './app-process.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
 

@@ -7,9 +7,9 @@ import { type Bus, ensureTopology, FramePublisher, openBucket, violationSubject 
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { SETTLE_MICROS } from '@bailiff/correlation';
 import { packetSample, podRef, SimCollector, snapshotJson } from '@bailiff/correlation/testing';
+import { exec } from '@bailiff/lab/node';
 import { encodeViolationFrame, type PodRef, type ViolationFrame } from '@bailiff/schemas';
 import { CORRELATOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { exec } from '../lab/src/process/exec.ts';
 import { residentMb, startApp } from './app-process.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
 

@@ -1,7 +1,7 @@
 /** One pod floods as fast as the machine sends: is every packet dropped and counted, and what does the collector take? */
 import { waitFor } from '@bailiff/service/testing';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode } from '../cluster/collector/test-node.ts';
+import { TestNode } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 import { cpuSeconds } from './app-process.ts';
 import { fixed, type Section, thousands } from './report.ts';
 

@@ -8,7 +8,7 @@
 import { setPriority } from 'node:os';
 import { BpfMap, BpfProgram, VECTORS } from '@bailiff/bpf';
 import { CountersLayout } from '../../libs/bpf/src/spoof/layout.gen.ts';
-import { udpFrame } from '../cluster/collector/frames.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 /** Cells of an interface that grow: these vectors, audited and dropped. */
 const GROWING_VECTORS = 16;

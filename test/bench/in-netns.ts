@@ -5,7 +5,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfProgram, detachAll, dumpLinks, openSpoofObject, VECTORS, type VectorModes } from '@bailiff/bpf';
-import { udpFrame } from '../cluster/collector/frames.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 export const POD = { mac: '0a:58:0a:f4:00:01', ipv4: '10.244.0.2', ipv6: 'fd00:10:244::2' };
 /** The pod's too, but not its first. */

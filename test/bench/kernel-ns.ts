@@ -1,5 +1,5 @@
 /** Nanoseconds a packet, by test run: an empty tcx program, Bailiff passing, Bailiff dropping. */
-import { netnsPath } from '../lab/src/names.ts';
+import { netnsPath } from '@bailiff/lab/node';
 import { inNetns } from './in-netns.ts';
 import { makePlace } from './place.ts';
 import { fixed, median, quantile, type Section } from './report.ts';

@@ -1,12 +1,11 @@
 /** Latencies on a node: packet to bus, CNI record to kernel map, pod snapshot to kernel map. */
 import { BpfMap, type IfaceRecord } from '@bailiff/bpf';
 import { consumeOrdered } from '@bailiff/bus';
+import { ensureLabtool, labtoolArgs, startLines } from '@bailiff/lab/node';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { decodeIface } from '../../libs/bpf/src/spoof/encode.ts';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode, type TestPod } from '../cluster/collector/test-node.ts';
-import { ensureLabtool, labtoolArgs } from '../lab/src/native-tool.ts';
-import { startLines } from '../lab/src/process/lines.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const TRIALS = 200;
 const POLL_MS = 1;

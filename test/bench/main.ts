@@ -16,6 +16,7 @@ const BENCHES: Record<string, () => Promise<{ bench: () => Promise<Section> }>> 
   memory: () => import('./memory.ts'),
   'collector-throughput': () => import('./collector-throughput.ts'),
   'correlator-throughput': () => import('./correlator-throughput.ts'),
+  'fast-paths': () => import('./fast-paths.ts'),
   durability: () => import('./durability.ts'),
   'lsm-cost': () => import('./lsm-cost.ts'),
   'lsm-live': () => import('./lsm-live.ts'),

@@ -1,8 +1,8 @@
 /** Resident memory of a collector that guards 250 pods, idle and after a burst of violations from all of them, and the CPU it takes idle. */
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode } from '../cluster/collector/test-node.ts';
+import { TestNode } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 import { anonymousMb, cpuSeconds, residentMb } from './app-process.ts';
 import { fixed, type Section } from './report.ts';
 

@@ -2,8 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createNetns, deleteNetns, ipBatch } from '../lab/src/net/netns.ts';
-import { exec } from '../lab/src/process/exec.ts';
+import { createNetns, deleteNetns, exec, ipBatch } from '@bailiff/lab/node';
 import { POD } from './in-netns.ts';
 
 /** MAC of every host side. */

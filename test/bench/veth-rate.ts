@@ -1,9 +1,7 @@
 /** Packet rate and CPU through a veth: nothing attached, an empty program, Bailiff, and the same rules in nftables, side by side. */
 import path from 'node:path';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { netnsPath } from '../lab/src/names.ts';
-import { ensureLabtool, labtoolArgs } from '../lab/src/native-tool.ts';
-import { exec } from '../lab/src/process/exec.ts';
+import { ensureLabtool, exec, labtoolArgs, netnsPath } from '@bailiff/lab/node';
+import { udpFrame } from '../support/udp-frame.ts';
 import { inNetns, POD } from './in-netns.ts';
 import { makePlace, NODE_ADDRESS, type Place } from './place.ts';
 import { fixed, median, type Section, thousands } from './report.ts';

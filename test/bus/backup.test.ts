@@ -16,7 +16,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { readAll, startBus, text } from './support.ts';
+import { readAll, startBus, text } from '../support/bus.ts';
 
 const PAGE = readFileSync(path.resolve(import.meta.dirname, '../../docs/operations.md'), 'utf8');
 

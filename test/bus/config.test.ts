@@ -11,7 +11,7 @@ import {
 import { ConfigError } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { losing, readAll, startBus } from './support.ts';
+import { losing, readAll, startBus } from '../support/bus.ts';
 
 const KEY = 'spoof.cluster._.default';
 const ME = { by: 'alice', why: 'a test' };
@@ -221,7 +221,7 @@ test('config log - at a time is the newest configuration the server had by then'
   await log.close();
 });
 
-test('config log - says that it has caught up only when it has read what was there', async () => {
+test('config log - reports that it has caught up only after the last stored message', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   await writeConfig(cli, KEY, modes('audit'), ME);
@@ -267,7 +267,7 @@ test('config log - never claims a time before which a change is still to come', 
   await writing;
   await log.whenCaughtUpTo(Date.now() * 1000);
   expect(log.latest().revision).toBe(written);
-  // What was said to be final when it was said is what the whole log says now.
+  // A state reported as final equals the state after the whole log.
   for (const { caughtUpTo, revision } of claims) expect(log.at(caughtUpTo).revision).toBe(revision);
   await log.close();
 });
@@ -290,7 +290,7 @@ test('config log - live judging, a second behind, hardly ever waits', async () =
   await log.close();
 });
 
-test('config log - tells changes as they come, over a restart of the server', async () => {
+test('config log - delivers changes across a restart of the server', async () => {
   await using nats = await startBus();
   const seen: string[] = [];
   const log = new ConfigLog(await nats.connect('correlator'), { onChange: ({ key }) => seen.push(key) });
@@ -313,7 +313,7 @@ test('config log - tells changes as they come, over a restart of the server', as
   await expect(log.whenCaughtUpTo(Date.now() * 1000 + 1e6)).rejects.toMatchObject({ code: 'BUS_CLOSED' });
 });
 
-test('config log - an identity that may not read it is told so', async () => {
+test('config log - an identity without the right to read gets an error', async () => {
   await using nats = await startBus();
   const log = new ConfigLog(await nats.connect('collector-node-a'));
   await expect(log.whenCaughtUpTo(Date.now() * 1000)).rejects.toMatchObject({ code: 'BUS_PERMISSION' });

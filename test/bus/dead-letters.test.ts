@@ -1,7 +1,7 @@
 import { type Bus, deadLetter, getMessage, MAX_LETTER_BYTES, violationSubject } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { readAll, startBus, text } from './support.ts';
+import { readAll, startBus, text } from '../support/bus.ts';
 
 test('dead letters - hold the bytes, where they were, and the reason in one line', async () => {
   await using nats = await startBus();

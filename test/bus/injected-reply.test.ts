@@ -13,8 +13,8 @@ import {
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connectCollector } from '../support/bus.ts';
 import { inOneAccount } from './rights.ts';
-import { connectCollector } from './support.ts';
 
 const FRAMES_OF_VICTIM = 'bailiff.v1.violations.7.node-b.spoof';
 let nats: TestNats;
@@ -83,14 +83,14 @@ test('injected reply - a frame under the name of another node is stored, and rea
 test('injected reply - a pod list of another node: followers keep what they have, a get refuses it, and its owner writes over it', async () => {
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const first = await pods.put('node-b', '"true list"');
-  const told: string[] = [];
+  const reported: string[] = [];
   const errors: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-b'), 'bailiff_pods', 'node-b', {
-    onSnapshot: (entry) => told.push(entry.value.toString()),
+    onSnapshot: (entry) => reported.push(entry.value.toString()),
     onError: (error) => errors.push((error as Error).message),
     rereadMs: 200,
   });
-  await waitFor(() => told.length === 1, { what: 'the true list' });
+  await waitFor(() => reported.length === 1, { what: 'the true list' });
   await plant('$KV.bailiff_pods.node-b', '"forged list"');
   await waitFor(async () => (await stored('KV_bailiff_pods', '$KV.bailiff_pods.node-b')) === '"forged list"', {
     what: 'the control: it lands',
@@ -107,8 +107,8 @@ test('injected reply - a pod list of another node: followers keep what they have
   expect(newest).toMatchObject({ injected: true, deleted: false });
   expect(newest?.revision).toBeGreaterThan(first);
   await pods.put('node-b', '"next list"', { previousRevision: newest?.revision ?? 0 });
-  await waitFor(() => told.length === 2, { what: 'the next list', state: () => told });
-  expect(told).toEqual(['"true list"', '"next list"']);
+  await waitFor(() => reported.length === 2, { what: 'the next list', state: () => reported });
+  expect(reported).toEqual(['"true list"', '"next list"']);
   expect((await pods.get('node-b'))?.injected).toBe(false);
   reader.close();
 });

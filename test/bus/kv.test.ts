@@ -2,7 +2,7 @@ import { ensureTopology, type KvEntry, openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { Kvm } from '@nats-io/kv';
 import { expect, test } from 'vitest';
-import { startBus, text, underWay } from './support.ts';
+import { startBus, text, underWay } from '../support/bus.ts';
 
 test('kv - a value is put, read, overwritten, deleted and made again', async () => {
   await using nats = await startBus();
@@ -100,33 +100,33 @@ test('kv - keys, entries and history', async () => {
   expect((await bucket.history('correlation.cluster._.r')).map(({ deleted }) => deleted)).toEqual([false, true]);
 });
 
-test('kv - a watch tells what is there, then every change, over a restart of the server', async () => {
+test('kv - a watch delivers the present keys, then every change, across a restart of the server', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', 'a1');
   await writer.put('node-b', 'b1');
-  const told: string[] = [];
+  const reported: string[] = [];
   const end = new AbortController();
   const watching = underWay(
     openBucket(await nats.connect('responder'), 'bailiff_pods').watch({
       onEntry: (entry) => {
-        told.push(`${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
+        reported.push(`${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
       },
-      onSynced: () => told.push('synced'),
+      onSynced: () => reported.push('synced'),
       signal: end.signal,
     }),
   );
-  await waitFor(() => told.includes('synced'), { what: 'the sync', state: () => told });
-  expect(told).toEqual(['node-a=a1', 'node-b=b1', 'synced']);
+  await waitFor(() => reported.includes('synced'), { what: 'the sync', state: () => reported });
+  expect(reported).toEqual(['node-a=a1', 'node-b=b1', 'synced']);
   await writer.put('node-a', 'a2');
   // Of what changes while it is away a watch tells the newest of each key alone, so this one must have come before.
-  await waitFor(() => told.includes('node-a=a2'), { what: 'the change before the restart', state: () => told });
+  await waitFor(() => reported.includes('node-a=a2'), { what: 'the change before the restart', state: () => reported });
   await nats.restart();
   const again = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await again.put('node-b', 'b2');
   await again.delete('node-a');
-  await waitFor(() => told.length >= 6, { what: 'the changes', state: () => told });
-  expect(told.slice(3)).toEqual(['node-a=a2', 'node-b=b2', 'node-a=deleted']);
+  await waitFor(() => reported.length >= 6, { what: 'the changes', state: () => reported });
+  expect(reported.slice(3)).toEqual(['node-a=a2', 'node-b=b2', 'node-a=deleted']);
   end.abort();
   await watching;
 });

@@ -2,7 +2,8 @@ import { type Bus, consumeOrdered, FramePublisher, type StreamMessage, violation
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { random, readAll, startBus, text, underWay } from './support.ts';
+import { readAll, startBus, text, underWay } from '../support/bus.ts';
+import { random } from '../support/random.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);
@@ -112,7 +113,7 @@ test.each(READERS)(
     await publishMany(await nats.connect('collector-node-a'), 10, 12);
     const backAt = performance.now();
     await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
-    // A reader that nobody tells of the loss would wait until the server forgets its consumer.
+    // A reader that does not learn of the loss would wait until the server forgets its consumer.
     expect(performance.now() - backAt).toBeLessThan(20_000);
     end.abort();
     await reading;
@@ -282,7 +283,7 @@ test.each([
   expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
 });
 
-test.each(READERS)('ordered - starts where it is told, by the %s', async (user) => {
+test.each(READERS)('ordered - starts at the given position, by the %s', async (user) => {
   await using nats = await startBus();
   const writer = await nats.connect('collector-node-a');
   await publishMany(writer, 0, 5);

@@ -4,8 +4,8 @@ import { startNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
+import { connectCollector, startBus, text, underWay } from '../support/bus.ts';
 import { EVERYBODY, LINES, NODE_USERS, NODES, tryAll, tryIt, UNCLAIMED } from './subject-table.ts';
-import { connectCollector, startBus, text, underWay } from './support.ts';
 
 /** With auth callout, and without it. */
 const SERVERS = [
@@ -28,7 +28,7 @@ test.each(SERVERS)(
   120_000,
 );
 
-test('permissions - a stolen node credential: it speaks for its own node and reads its own keys, and no more', async () => {
+test('permissions - a stolen node credential publishes for its own node and reads its own keys only', async () => {
   await using nats = await startBus();
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await pods.put('node-a', 'of a');

@@ -2,7 +2,8 @@ import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailif
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { freeze, losing, random, readAll, startBus, tally, text } from './support.ts';
+import { freeze, losing, readAll, startBus, tally, text } from '../support/bus.ts';
+import { random } from '../support/random.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const COUNT = 4_000;
@@ -70,7 +71,7 @@ test('publish - what is sent again before its ack is dropped by the server under
     onResend: ({ error }) => resends.push(error.code),
     onCollision: (collision) => collisions.push(collision),
   });
-  // A stopped process answers nobody but keeps its connections: the acks are late, not lost.
+  // A stopped process answers no one but keeps its connections: the acks are late, not lost.
   await freeze(nats.pid);
   const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' });
   await waitFor(() => resends.length >= 3, { what: 'three sendings', state: () => resends });
@@ -84,7 +85,7 @@ test('publish - what is sent again before its ack is dropped by the server under
   expect(await readAll(await nats.connect('correlator'), 'VIOLATIONS')).toHaveLength(2);
 });
 
-test('publish - a message id that somebody else used before us is told: ours is not in the stream', async () => {
+test('publish - a message id that another publisher used is an error: the message is not in the stream', async () => {
   await using nats = await startBus();
   const other = new FramePublisher(await nats.connect('collector-node-a'));
   await other.publish(SUBJECT, Buffer.from('theirs'), { msgId: 'one' });
@@ -243,7 +244,7 @@ test.each([
   },
 );
 
-test('publish once - gives up after the deadline or when told, with the reason', async () => {
+test('publish once - gives up at the deadline or when aborted, with the reason', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('correlator');
   await nats.kill();

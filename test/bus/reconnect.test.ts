@@ -16,7 +16,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { startBus } from './support.ts';
+import { startBus } from '../support/bus.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const HOUR_MS = 3_600_000;
@@ -69,6 +69,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
     onStop: () => undefined,
     onWait: (_, error) => waits.push(error.message),
     onLoginRefused: (error) => waits.push(error.message),
+    onRecreated: () => undefined,
   };
   const correlator = await connectService(service, { ...nats.options('correlator'), ...trust }, ['VIOLATIONS']);
   const publisher = new FramePublisher(await nats.connect('collector-node-a', trust));
@@ -96,8 +97,8 @@ test('certificates - one that ended is why, for services, readiness and the comm
 
     await nats.restart();
     let frame = publish();
-    const said = () => waits.some((why) => /certificate has expired/.test(why));
-    await waitFor(said, { what: 'the service to say why', state: () => waits });
+    const printed = () => waits.some((why) => /certificate has expired/.test(why));
+    await waitFor(printed, { what: 'the service to say why', state: () => waits });
     expect(ready()).toMatch(/certificate has expired/);
     const found = await doctor();
     expect([found.exitCode, found.stdout]).toEqual([

@@ -1,4 +1,4 @@
-// A stream that was deleted and created again counts from one again: whoever reads it must notice, and read the new one from its beginning.
+// A stream that was deleted and created again counts from one again: anyone who reads it must notice, and read the new one from its beginning.
 import {
   type Bus,
   ConfigLog,
@@ -12,7 +12,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { startBus, text, underWay } from './support.ts';
+import { startBus, text, underWay } from '../support/bus.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
 const modes = (mode: string) => ({ modes: { 'ipv4-source': mode } });
@@ -37,7 +37,7 @@ async function recreate(nats: TestNats, ...streams: string[]): Promise<void> {
 
 function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], more = {}) {
   const seen: string[] = [];
-  const told: string[] = [];
+  const reported: string[] = [];
   const end = new AbortController();
   let idle = 0;
   const reading = underWay(
@@ -47,7 +47,7 @@ function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], 
         seen.push(text(message));
       },
       onRecreated: () => {
-        told.push(`recreated after ${seen.length}`);
+        reported.push(`recreated after ${seen.length}`);
       },
       onIdle: () => {
         idle += 1;
@@ -58,7 +58,7 @@ function reader(bus: Bus, start: Parameters<typeof consumeOrdered>[2]['start'], 
   );
   return {
     seen,
-    told,
+    reported,
     idle: () => idle,
     async [Symbol.asyncDispose]() {
       end.abort();
@@ -84,9 +84,12 @@ test.each([
     await waitFor(() => read.seen.length === 3, { state: () => read.seen });
     await recreate(nats, 'VIOLATIONS');
     await publish(nats, 'new', 2);
-    await waitFor(() => read.seen.length === 5, { what: 'all of the new stream', state: () => [read.seen, read.told] });
+    await waitFor(() => read.seen.length === 5, {
+      what: 'all of the new stream',
+      state: () => [read.seen, read.reported],
+    });
     expect(read.seen).toEqual(['old1', 'old2', 'old3', 'new1', 'new2']);
-    expect(read.told).toEqual(['recreated after 3']);
+    expect(read.reported).toEqual(['recreated after 3']);
   },
 );
 
@@ -100,7 +103,7 @@ test('recreated - a new stream that has grown beyond the old one is seen to be a
   await admin.jsm.streams.delete('VIOLATIONS');
   await ensureTopology(admin);
   await publish(nats, 'new', 5);
-  await waitFor(() => read.seen.length === 7, { state: () => [read.seen, read.told] });
+  await waitFor(() => read.seen.length === 7, { state: () => [read.seen, read.reported] });
   expect(read.seen.slice(2)).toEqual(['new1', 'new2', 'new3', 'new4', 'new5']);
 });
 
@@ -111,8 +114,8 @@ test('recreated - a restart of the server is no new stream', async () => {
   await waitFor(() => read.seen.length === 2);
   await nats.restart();
   await publish(nats, 'more', 2);
-  await waitFor(() => read.seen.length === 4, { state: () => [read.seen, read.told] });
-  expect(read.told).toEqual([]);
+  await waitFor(() => read.seen.length === 4, { state: () => [read.seen, read.reported] });
+  expect(read.reported).toEqual([]);
 });
 
 test('recreated - waiting messages of the old stream are dropped, and the running handler is awaited', async () => {
@@ -142,7 +145,7 @@ test('recreated - waiting messages of the old stream are dropped, and the runnin
   await waitFor(() => performance.now() > waited + 300);
   expect(order).toEqual(['old1']);
   finish();
-  await waitFor(() => order.includes('new1'), { state: () => [order, read.told] });
+  await waitFor(() => order.includes('new1'), { state: () => [order, read.reported] });
   expect(order).toEqual(['old1', 'finished', 'recreated', 'new1']);
 });
 
@@ -152,28 +155,28 @@ test('recreated - a watch reports all of the new bucket, then onSynced', async (
   const bucket = openBucket(admin, 'bailiff_pods');
   await bucket.put('node-a', 'one');
   await bucket.put('node-b', 'two');
-  const told: string[] = [];
+  const reported: string[] = [];
   const end = new AbortController();
   const watching = underWay(
     openBucket(await nats.connect('correlator'), 'bailiff_pods').watch({
       onEntry: ({ key, value }) => {
-        told.push(`${key}=${value}`);
+        reported.push(`${key}=${value}`);
       },
       onRecreated: () => {
-        told.push('recreated');
+        reported.push('recreated');
       },
       onSynced: () => {
-        told.push('synced');
+        reported.push('synced');
       },
       signal: end.signal,
     }),
   );
-  await waitFor(() => told.includes('synced'));
+  await waitFor(() => reported.includes('synced'));
   await recreate(nats, 'KV_bailiff_pods');
-  await waitFor(() => told.length >= 5, { state: () => told });
+  await waitFor(() => reported.length >= 5, { state: () => reported });
   await bucket.put('node-a', 'three');
-  await waitFor(() => told.length === 6, { state: () => told });
-  expect(told).toEqual(['node-a=one', 'node-b=two', 'synced', 'recreated', 'synced', 'node-a=three']);
+  await waitFor(() => reported.length === 6, { state: () => reported });
+  expect(reported).toEqual(['node-a=one', 'node-b=two', 'synced', 'recreated', 'synced', 'node-a=three']);
   end.abort();
   await watching;
 });

@@ -202,7 +202,7 @@ export async function seed(admin: Bus): Promise<void> {
 
 /** What reaches the subscriptions of other identities, but for pushes of what the identity may write itself. */
 async function listen(nats: Pick<TestNats, 'connect'>, identity: Identity): Promise<Set<string>> {
-  const heard = new Set<string>();
+  const received = new Set<string>();
   const own = ownSubjects(identity);
   // Connectors of one SIEM share a credential: what one has delivered to their live subjects harms no other identity.
   const isLive = (subject: string) => identity.role !== 'siem-reader' || !subject.includes('.siem.');
@@ -215,13 +215,14 @@ async function listen(nats: Pick<TestNats, 'connect'>, identity: Identity): Prom
     for (const subject of subjects.filter(isLive)) {
       bus.nc.subscribe(subject, {
         callback: (_, message) => {
-          if (!isPush(message)) heard.add(`${user} received on ${message.subject}: ${message.string().slice(0, 200)}`);
+          if (!isPush(message))
+            received.add(`${user} received on ${message.subject}: ${message.string().slice(0, 200)}`);
         },
       });
     }
     await bus.nc.flush();
   }
-  return heard;
+  return received;
 }
 
 export interface Outcome {
@@ -237,7 +238,7 @@ export async function tryEverything(
 ): Promise<Outcome> {
   const admin = await nats.connect('admin');
   const before = await contentOf(admin);
-  const heard = await listen(nats, identity);
+  const received = await listen(nats, identity);
   let attempts = 0;
   const publish = (subject: string, body: string, reply: string, fields: Record<string, string> = {}) => {
     const headers = newHeaders();
@@ -271,7 +272,7 @@ export async function tryEverything(
   for (const subject of REPLIES) publish(subject, 'attack:', attacker.inboxPrefix);
   await attacker.nc.flush();
   const after = await settled(admin);
-  return { attempts, unexpected: [...unexpected(before, after, identity), ...heard] };
+  return { attempts, unexpected: [...unexpected(before, after, identity), ...received] };
 }
 
 /** The content when nothing has been stored for a moment. */

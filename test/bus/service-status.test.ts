@@ -1,4 +1,4 @@
-// What can be told of correlator and responder from the streams, by the rights of the command.
+// What can be reported for correlator and responder from the streams, by the rights of the command.
 
 import {
   type Bus,
@@ -23,8 +23,8 @@ import {
 import { sampleFrame, sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { logged } from '../cluster/logged.ts';
-import { startBus, underWay } from './support.ts';
+import { startBus, underWay } from '../support/bus.ts';
+import { logged } from '../support/config-log.ts';
 
 const verdictId = (n: number) => n.toString(16).padStart(32, '0');
 

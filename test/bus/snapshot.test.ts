@@ -12,7 +12,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
-import { connectCollector, startBus, text } from './support.ts';
+import { connectCollector, startBus, text } from '../support/bus.ts';
 
 /** A bus on which the pushes of some values are lost; everything else goes through. A tombstone's value is empty. */
 function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
@@ -34,9 +34,9 @@ function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
   });
 }
 
-const told = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
+const reported = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
 
-test('snapshot - tells what is there, then each change by push, without a consumer on the server', async () => {
+test('snapshot - delivers the present value, then each change by push, without a consumer on the server', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
@@ -48,10 +48,10 @@ test('snapshot - tells what is there, then each change by push, without a consum
   await waitFor(() => entries.length === 1);
   await writer.put('node-b', 'of another node');
   const revision = await writer.put('node-a', '2');
-  await waitFor(() => entries.length === 2, { what: 'the push', state: () => told(entries) });
+  await waitFor(() => entries.length === 2, { what: 'the push', state: () => reported(entries) });
   await writer.delete('node-a');
-  await waitFor(() => entries.length === 3, { what: 'the tombstone', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '2', 'deleted']);
+  await waitFor(() => entries.length === 3, { what: 'the tombstone', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '2', 'deleted']);
   expect(entries[1]).toMatchObject({ key: 'node-a', revision });
   expect(reader.rereads).toBe(1);
   expect(reader.gaps).toBe(0);
@@ -62,7 +62,7 @@ test('snapshot - tells what is there, then each change by push, without a consum
   expect(entries).toHaveLength(3);
 });
 
-test('snapshot - a key that is not there is said so once, and told when it comes', async () => {
+test('snapshot - a missing key is reported once, and its value when it appears', async () => {
   await using nats = await startBus();
   let missing = 0;
   const entries: KvEntry[] = [];
@@ -93,16 +93,16 @@ test('snapshot - lost pushes are made good by the re-read, and seen as a gap by 
   });
   await waitFor(() => entries.length === 1);
   for (const value of ['2', '3', '4']) await writer.put('node-a', value);
-  await waitFor(() => entries.length === 2, { what: 'the push', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '4']);
+  await waitFor(() => entries.length === 2, { what: 'the push', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '4']);
   expect(reader.gaps).toBe(1);
   await writer.put('node-a', '5');
-  // Control: once the server has sent all that it has for us, nothing tells of it until it is read.
+  // Control: once the server has sent all that it has for us, nothing reports it until it is read.
   await bus.nc.flush();
-  expect(told(entries)).toEqual(['1', '4']);
+  expect(reported(entries)).toEqual(['1', '4']);
   reader.reread();
-  await waitFor(() => entries.length === 3, { what: 'the re-read', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '4', '5']);
+  await waitFor(() => entries.length === 3, { what: 'the re-read', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '4', '5']);
   reader.close();
 });
 
@@ -123,7 +123,7 @@ test('snapshot - the timer reads by itself', async () => {
   reader.close();
 });
 
-test('snapshot - what changed while the bus was away is told when it is back; until then the last value stands', async () => {
+test('snapshot - changes made while the bus was unavailable arrive when it is back; until then the last value holds', async () => {
   await using nats = await startBus();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
   const entries: KvEntry[] = [];
@@ -140,11 +140,11 @@ test('snapshot - what changed while the bus was away is told when it is back; un
   reader.reread();
   await waitFor(() => errors.length > 0);
   expect(errors[0]).toMatchObject({ code: 'BUS_UNREACHABLE' });
-  expect(told(entries)).toEqual(['1']);
+  expect(reported(entries)).toEqual(['1']);
   await nats.restart();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '2');
-  await waitFor(() => entries.length === 2, { what: 'the change', state: () => told(entries) });
-  expect(told(entries)).toEqual(['1', '2']);
+  await waitFor(() => entries.length === 2, { what: 'the change', state: () => reported(entries) });
+  expect(reported(entries)).toEqual(['1', '2']);
   reader.close();
 });
 
@@ -168,7 +168,7 @@ test('snapshot - a callback that throws is reported and does not end the connect
   reader.close();
 });
 
-test('bucket reader - tells all keys, then changes, tombstones and what pushes lost', async () => {
+test('bucket reader - delivers all keys, then changes, tombstones and lost pushes', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
@@ -213,7 +213,7 @@ test('bucket reader - tells all keys, then changes, tombstones and what pushes l
   reader.close();
 });
 
-/** Takes a bucket's stream away with all that it holds and makes it anew, as a server that lost its disk and was set up again. */
+/** Takes a bucket's stream away with all that it holds and makes it again, as a server that lost its disk and was set up again. */
 async function emptyBucket(nats: TestNats, bucket: string): Promise<void> {
   const admin = await nats.connect('admin');
   await admin.jsm.streams.delete(`KV_${bucket}`);
@@ -221,7 +221,7 @@ async function emptyBucket(nats: TestNats, bucket: string): Promise<void> {
   await admin.close();
 }
 
-test('snapshot - a stream that was made anew is told from its beginning, by push, though its revisions are lower', async () => {
+test('snapshot - a recreated stream is read from its beginning, by push, although its revisions are lower', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
@@ -268,7 +268,7 @@ test('snapshot - a push of a new stream is known by its predecessor, also when i
   reader.close();
 });
 
-test('snapshot - a stream made anew while the bus was away, its pushes lost: a re-read tells, after asking again and again', async () => {
+test('snapshot - a stream recreated while the bus was unavailable, its pushes lost, is found by a periodic re-read', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
@@ -326,7 +326,7 @@ test('snapshot - one answer from a replica that is behind is not believed', asyn
   reader.close();
 });
 
-test('bucket reader - a stream that was made anew is told whole, its keys beside those it no longer has', async () => {
+test('bucket reader - a recreated stream is delivered whole, with deletions for the keys it no longer has', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);

@@ -70,7 +70,7 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_config.spoof.cluster._.default', 'ipam-sync', 'cli'),
   line('$KV.bailiff_config.disarm.cluster._.all', 'cli'),
   line('$KV.bailiff_schemas.fp-0000000000000000'),
-  // A service tells of itself alone.
+  // A service reports only itself.
   line('$KV.bailiff_services.correlator.host-1', 'correlator'),
   line('$KV.bailiff_services.responder.host-1', 'responder'),
   line('$KV.bailiff_services.ipam-sync.host-1', 'ipam-sync'),
@@ -250,7 +250,7 @@ export async function tryIt(bus: Bus, what: 'publish' | 'subscribe', subject: st
   if (what === 'publish') bus.nc.publish(name, '{}');
   else bus.nc.subscribe(name, { callback: () => undefined, ...(queue ? { queue } : {}) });
   await bus.nc.flush();
-  // The client tells of errors through an iterator, a turn later than it reads them.
+  // The client reports errors through an iterator, a turn later than it reads them.
   await new Promise((resolve) => setImmediate(resolve));
   bus.statusListeners.delete(listener);
   return !refused;
@@ -274,7 +274,7 @@ export async function tryAll(buses: ReadonlyMap<string, Bus>): Promise<{ wrong: 
   return { wrong, tried };
 }
 
-/** Lines that nobody is allowed, which would then not show that the trial works: none, but for NOBODY. */
+/** Lines that no one is allowed, which would then not show that the trial works: none, but for NOBODY. */
 export const UNCLAIMED = [...PUBLISH, ...SUBSCRIBE].filter(({ who }) => who.length === 0);
 /** Lines in the table. */
 export const LINES = PUBLISH.length + SUBSCRIBE.length + NOBODY.length;

@@ -1,4 +1,4 @@
-// A bus that is set up once more, as at every upgrade: what an operator chose stays, and nothing is deleted that nobody gave up.
+// A bus that is set up once more, as at every upgrade: what an operator chose stays, and nothing is deleted that no one gave up.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,7 +7,7 @@ import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { readAll, startBus } from './support.ts';
+import { readAll, startBus } from '../support/bus.ts';
 
 const DAY_MS = 86_400_000;
 const MIB = 1024 ** 2;
@@ -98,7 +98,7 @@ test('topology - a shorter age is refused with how many are older, and deletes t
   await waitFor(async () => (await streamInfo(admin, 'VIOLATIONS')).state.first_seq > 3, { what: 'the old to go' });
 });
 
-test('topology - kept by three servers, it is not kept by one only because nobody said three again', async () => {
+test('topology - replicas stay at three when they are not given again', async () => {
   const routes = await Promise.all([0, 1, 2].map(() => freePort()));
   const servers: TestNats[] = [];
   await using started = {
@@ -129,7 +129,7 @@ test('topology - kept by three servers, it is not kept by one only because nobod
   expect((await limits(admin)).replicas).toBe(1);
 }, 90_000);
 
-test('topology - servers without the room say so, and what to do', async () => {
+test('topology - servers without enough room reject it with a remedy', async () => {
   await using nats = await startNats({ jetstream: { maxFileBytes: 9 * 1024 * MIB } });
   const admin = await nats.connect('admin');
   await ensureTopology(admin);

@@ -17,7 +17,7 @@ import { sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { NATS_PROGRAM, NEWEST_ROOT } from '../../tools/nats-server.ts';
-import { startBus } from './support.ts';
+import { startBus } from '../support/bus.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -60,7 +60,7 @@ test('topology - survives a restart, with all that it holds', async () => {
   expect(await openBucket(admin, 'bailiff_pods').get('node-a')).toMatchObject({ revision: 1 });
 });
 
-test('topology - a stream that cannot be changed into what is wanted is said to be so', async () => {
+test('topology - a stream that cannot be changed as wanted is an error', async () => {
   await using nats = await startNats();
   const admin = await nats.connect('admin');
   await admin.jsm.streams.add({ name: 'VERDICTS', subjects: ['bailiff.v1.verdicts.>'], storage: 'memory' });
@@ -121,7 +121,7 @@ test('connect - a server that is not there, a wrong password and a missing user 
   await expect(connectBus({ ...options, passwordFile: '/nonexistent' })).rejects.toThrow();
 });
 
-test('connect - waits for a server that is still to come, or until it is told to stop', async () => {
+test('connect - waits for a server to start, or until it is aborted', async () => {
   await using nats = await startNats();
   const options = { ...nats.options('reader'), waitForServer: true };
   await nats.kill();
@@ -136,11 +136,11 @@ test('connect - waits for a server that is still to come, or until it is told to
   await bus.drain();
 });
 
-test('connect - a bus tells of each change, and comes back as often as the server does', async () => {
+test('connect - reports each change of the connection and reconnects after every restart', async () => {
   await using nats = await startNats();
   const bus = await nats.connect('reader');
-  const told: string[] = [];
-  bus.statusListeners.add(({ type }) => told.push(type));
+  const reported: string[] = [];
+  bus.statusListeners.add(({ type }) => reported.push(type));
   for (const times of [1, 2]) {
     await nats.kill();
     await waitFor(() => !bus.connected);
@@ -149,9 +149,9 @@ test('connect - a bus tells of each change, and comes back as often as the serve
     await back;
     expect(bus.connects).toBe(times + 1);
   }
-  expect(told).toEqual(['disconnected', 'connected', 'disconnected', 'connected']);
+  expect(reported).toEqual(['disconnected', 'connected', 'disconnected', 'connected']);
   await bus.close();
-  await waitFor(() => told.at(-1) === 'closed');
+  await waitFor(() => reported.at(-1) === 'closed');
   expect(bus.connected).toBe(false);
   await expect(bus.whenConnected()).rejects.toMatchObject({ code: 'BUS_CLOSED' });
   await bus.close();

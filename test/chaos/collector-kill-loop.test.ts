@@ -1,13 +1,12 @@
 // A collector that is killed again and again, as one that runs out of memory is: nothing that it leaves behind grows, in the kernel, among
-// the pins, in its state; counts only go on, and what was told before a kill is not told again as if it were new.
+// the pins, in its state; counts only go on, and counts reported before a kill are not reported again as new.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { exec, netnsPath } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode } from '../cluster/collector/test-node.ts';
-import { netnsPath } from '../lab/src/names.ts';
-import { exec } from '../lab/src/process/exec.ts';
+import { TestNode } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const KILLS = 8;
 const PACKETS = 5;
@@ -24,7 +23,7 @@ it(`collector - ${KILLS} SIGKILLs one after the other leave what one leaves, and
   await node.startCollector();
   await node.putPods(1);
   for (const pod of pods) await node.waitForState(pod, 'programmed');
-  /** Of a pinned map its number in the kernel, so that one that was made anew is seen; of a hash how much is in it, too. */
+  /** Of a pinned map its number in the kernel, so that one that was recreated is seen; of a hash how much is in it, too. */
   const mapAt = async (pin: string) => {
     const words = (what: string) => ['-j', 'map', what, 'pinned', path.join(node.pinDir, pin)];
     const { id, type } = JSON.parse(await exec('bpftool', words('show'))) as { id: number; type: string };

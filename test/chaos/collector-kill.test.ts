@@ -2,8 +2,9 @@
 // number of packets sent. The moments are random; the seed is in the failure and can be given by BAILIFF_SEED.
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { udpFrame } from '../cluster/collector/frames.ts';
-import { TestNode } from '../cluster/collector/test-node.ts';
+import { TestNode } from '../support/node.ts';
+import { random } from '../support/random.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const KILLS = 200;
 /** Of the time that the first start took (some 700 ms on two cores). */
@@ -13,17 +14,6 @@ const MAX_LIFE_MS = 4_000;
 const SHORTER_WHEN_SPOKEN = 0.9;
 const LONGER_WHEN_SILENT = 1.02;
 const RATE_PER_SECOND = 2_000;
-
-/** mulberry32: a small generator whose seed reproduces a run. */
-function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 it(`collector - killed ${KILLS} times in a flood, the counts on the bus equal the packets sent`, {
   timeout: 600_000,

@@ -73,7 +73,7 @@ describe('responder killed', () => {
       const limits = { ...PATIENT, lockDurationMs: HASTY.lockDurationMs };
       const victim = await startVictim(rig, step === 'verdict-read' ? step : `${step}/${action}`, limits);
       const verdict = await rig.verdict(pod, { rule: action });
-      expect(await victim.ended).toBe('SIGKILL');
+      expect(await victim.exit).toEqual([null, 'SIGKILL']);
       expect(rig.of(verdict).filter((r) => r.phase !== 'started')).toEqual([]);
       const before = changesFor(rig, action, pod);
       if (step === 'called' || step === 'before-terminal') expect(before.length).toBeGreaterThan(0);
@@ -99,7 +99,7 @@ describe('responder killed', () => {
     const old = rig.pod();
     const victim = await startVictim(rig, 'started/delete');
     const verdict = await rig.verdict(old, { rule: 'delete' });
-    expect(await victim.ended).toBe('SIGKILL');
+    expect(await victim.exit).toEqual([null, 'SIGKILL']);
     rig.api.api.delete('pods', old, { gracePeriodSeconds: 0 });
     const fresh = rig.podCalled(old.name, {});
     const rescuer = await rig.start(HASTY);

@@ -1,8 +1,8 @@
 // Stock kubectl against the API stand-in: deleting, draining, and waiting for it.
 
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { KubectlBench, kubectlIsMissing } from './contract/kubectl-bench.ts';
-import { waitFor } from './contract/wait.ts';
 
 const missing = kubectlIsMissing();
 
@@ -25,12 +25,12 @@ function kubectlTests(): void {
     const { uid } = bench.makePod(ns, 'slow', 'n-delete').metadata;
     const deleting = kubectl.run(['delete', 'pod', 'slow', '-n', ns]);
     const ref = { namespace: ns, name: 'slow' };
-    await waitFor('the mark', () => server.api.get('pods', ref).metadata.deletionTimestamp);
+    await waitFor(() => server.api.get('pods', ref).metadata.deletionTimestamp, { what: 'the mark' });
     let over = false;
     void deleting.then(() => {
       over = true;
     });
-    await waitFor('kubectl watches', () => server.openWatches() > 0);
+    await waitFor(() => server.openWatches() > 0, { what: 'kubectl watches' });
     expect(over).toBe(false);
     server.api.delete('pods', ref, { gracePeriodSeconds: 0, preconditions: { uid } });
     expect(await deleting).toMatchObject({ code: 0, stdout: 'pod "slow" deleted\n' });
@@ -114,15 +114,14 @@ function kubectlTests(): void {
     server.api.create('poddisruptionbudgets.policy', budget, ns);
     const allowed = () =>
       server.api.get('poddisruptionbudgets.policy', { namespace: ns, name: 'web' }).status?.['disruptionsAllowed'];
-    await waitFor('the budget is counted', () => allowed() === 1);
+    await waitFor(() => allowed() === 1, { what: 'the budget is counted' });
     bench.confirmDeletions();
     const refusedBefore = server.requests.count({ resource: 'pods/eviction', code: 429 });
     const draining = kubectl.run(['drain', 'n-drain', '--timeout=50s']);
-    await waitFor(
-      'a refusal',
-      () => server.requests.count({ resource: 'pods/eviction', code: 429 }) > refusedBefore,
-      20_000,
-    );
+    await waitFor(() => server.requests.count({ resource: 'pods/eviction', code: 429 }) > refusedBefore, {
+      what: 'a refusal',
+      timeoutMs: 20_000,
+    });
     expect(server.api.list('pods', ns).items).toHaveLength(1);
     bench.makePod(ns, 'web-3', 'n-elsewhere', member);
     const result = await draining;
@@ -138,9 +137,9 @@ function kubectlTests(): void {
       'pod/awaited condition met\n',
     );
     // What the one before watched: the server learns a moment later that it is gone.
-    await waitFor('no watch to be open', () => server.openWatches() === 0);
+    await waitFor(() => server.openWatches() === 0, { what: 'no watch to be open' });
     const gone = kubectl.run(['wait', '-n', ns, '--for=delete', 'pod/awaited', '--timeout=20s']);
-    await waitFor('kubectl watches', () => server.openWatches() > 0, 20_000);
+    await waitFor(() => server.openWatches() > 0, { what: 'kubectl watches', timeoutMs: 20_000 });
     server.api.delete('pods', { namespace: ns, name: 'awaited' }, { gracePeriodSeconds: 0 });
     expect(await gone).toMatchObject({ code: 0, stdout: 'pod/awaited condition met\n' });
   });

@@ -1,10 +1,10 @@
 // Stock kubectl against the API stand-in: reading, watching, describing, marking, and objects from files.
 
 import path from 'node:path';
+import type { KubeObject } from '@bailiff/lab/apiserver';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import type { KubeObject } from '../lab/src/apiserver/index.ts';
 import { KubectlBench, kubectlIsMissing, words } from './contract/kubectl-bench.ts';
-import { waitFor } from './contract/wait.ts';
 
 const missing = kubectlIsMissing();
 
@@ -52,12 +52,17 @@ function kubectlTests(): void {
     const watching = kubectl.start('get', 'pods', '-n', ns, '-w');
     onTestFinished(() => watching.stop());
     bench.makePod(ns, 'early', 'n-watch');
-    await waitFor('the running pod', () => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), 20_000);
+    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), {
+      what: 'the running pod',
+      timeoutMs: 20_000,
+    });
     server.api.delete('pods', { namespace: ns, name: 'early' });
-    await waitFor('the terminating pod', () => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)));
+    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)), {
+      what: 'the terminating pod',
+    });
     server.api.delete('pods', { namespace: ns, name: 'early' }, { gracePeriodSeconds: 0 });
     bench.makePod(ns, 'next', 'n-watch');
-    await waitFor('the next pod', () => watching.lines.some((line) => /next +1\/1 +Running/.test(line)));
+    await waitFor(() => watching.lines.some((line) => /next +1\/1 +Running/.test(line)), { what: 'the next pod' });
     expect(words(watching.lines[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
   });
 
@@ -161,7 +166,7 @@ function kubectlTests(): void {
     expect(await kubectl.ok('get', 'gd', '-n', ns)).toMatch(/NAME +MODE\none +enforce\n/);
   });
 
-  test('access - a denied verb is Forbidden and an expired token is told', async () => {
+  test('access - a denied verb is Forbidden, an expired token Unauthorized', async () => {
     bench.makePod(ns, 'safe', 'n-access');
     const reader = bench.as('reader');
     expect(await reader.ok('get', 'pods', '-n', ns)).toMatch(/safe/);
@@ -192,7 +197,7 @@ function kubectlTests(): void {
   test('explain - custom resources by their schemas, down to a field; of built-in kinds where to ask', async () => {
     const crds = path.resolve(import.meta.dirname, '../../k8s/crds');
     await kubectl.ok('apply', '-k', crds);
-    // Asks anew what there is: kubectl keeps the answer for hours.
+    // Asks again what there is: kubectl keeps the answer for hours.
     await kubectl.ok('api-resources');
     const top = await kubectl.ok('explain', 'spp');
     expect(top).toMatch(/^GROUP: +bailiff\.dev\nKIND: +SpoofPolicy\nVERSION: +v1alpha1\n/);

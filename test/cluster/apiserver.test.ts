@@ -9,18 +9,13 @@ import { Agent, get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type ApiServer, type ApiServerOptions, type RequestRecord, startApiServer } from '@bailiff/lab/apiserver';
+import { waitFor } from '@bailiff/service/testing';
 import { CoreV1Api, KubeConfig, Watch } from '@kubernetes/client-node';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { nodeArgs } from '../../tools/children.ts';
-import {
-  type ApiServer,
-  type ApiServerOptions,
-  type RequestRecord,
-  startApiServer,
-} from '../lab/src/apiserver/index.ts';
 import { ApiClient } from './contract/client.ts';
 import { expectFailure, expectStatus, names, podBody } from './contract/fixtures.ts';
-import { waitFor } from './contract/wait.ts';
 
 interface Running extends AsyncDisposable {
   server: ApiServer;
@@ -83,7 +78,7 @@ describe('expiry', () => {
     expectStatus(await api.get(`${maps}?resourceVersion=${version}`), 200);
   });
 
-  test('watch - from before the compaction it is told 410 in the stream, or by status where that is wanted', async () => {
+  test('watch - from before the compaction it gets 410 in the stream, or as status where that is wanted', async () => {
     const { api, server } = running;
     const version = server.store.version;
     fill('watched');
@@ -154,7 +149,7 @@ describe('faults', () => {
     expect(fault.hits).toBe(1);
   });
 
-  test('match - by name and user, as often as said', async () => {
+  test('match - by name and user, as often as given', async () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'get', name: 'status-500', times: 2, status: 500 });
     expect(await exists('status-503')).toBe(true);
@@ -179,7 +174,7 @@ describe('faults', () => {
     expect(seen.filter((record) => record.verb === 'create' && record.status === 0)).toHaveLength(2);
   });
 
-  test('after - an error can be told though the effect is there', async () => {
+  test('after - an error can be returned although the effect is there', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'create', status: 504, when: 'after' });
     expectFailure(await create('told-wrong'), 504, 'Timeout');
@@ -190,7 +185,7 @@ describe('faults', () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'create', hold: true });
     const pending = create('held');
-    await waitFor('the request is held', () => fault.hits === 1);
+    await waitFor(() => fault.hits === 1, { what: 'the request is held' });
     expect(await exists('held')).toBe(false);
     fault.release();
     expectStatus(await pending, 201);
@@ -201,15 +196,17 @@ describe('faults', () => {
     const fault = server.faults.inject({ verb: 'create', hold: true });
     const client = new AbortController();
     const request = running.api.call('POST', maps, { metadata: { name: 'abandoned' } }, { signal: client.signal });
-    await waitFor('the request is held', () => fault.hits === 1);
+    await waitFor(() => fault.hits === 1, { what: 'the request is held' });
     client.abort();
     await expect(request).rejects.toThrow(/abort/);
-    await waitFor('the server has noticed', () => seen.at(-1)?.verb === 'create' && seen.at(-1)?.status === 0);
+    await waitFor(() => seen.at(-1)?.verb === 'create' && seen.at(-1)?.status === 0, {
+      what: 'the server has noticed',
+    });
     fault.release();
     expect(await exists('abandoned')).toBe(false);
   });
 
-  test('delay - an answer is late, and the record says when the request came', async () => {
+  test('delay - an answer is late, and the record has the time of the request', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'delete', delayMs: 1_000 });
     await create('late');
@@ -234,17 +231,17 @@ describe('faults', () => {
     const { server, api } = running;
     const query = () => `${maps}?watch=1&resourceVersion=${server.store.version}`;
     const cut = await api.watch(query());
-    await waitFor('the watch is open', () => server.openWatches() === 1);
+    await waitFor(() => server.openWatches() === 1, { what: 'the watch is open' });
     expect(server.faults.cutWatches()).toBe(1);
     await cut.ended;
     const stalled = await api.watch(query());
     onTestFinished(() => stalled.close());
-    await waitFor('the watch is open', () => server.openWatches() === 1);
+    await waitFor(() => server.openWatches() === 1, { what: 'the watch is open' });
     server.faults.stallWatches(true);
     await create('unseen');
     server.faults.stallWatches(false);
     await create('seen');
-    await waitFor('an event', () => stalled.events.length > 0);
+    await waitFor(() => stalled.events.length > 0, { what: 'an event' });
     expect(stalled.events.map((event) => event.object['metadata'].name)).toEqual(['seen']);
   });
 
@@ -330,15 +327,18 @@ describe('controllers', () => {
         .items.map((item) => item.metadata.name)
         .filter((name) => name.startsWith('owned'));
     api.delete('configmaps', { namespace: 'default', name: 'owner-1' });
-    await waitFor('the sole dependent goes', () => !left().includes('owned-by-one'));
+    await waitFor(() => !left().includes('owned-by-one'), { what: 'the sole dependent goes' });
     expect(left()).toEqual(['owned-by-three', 'owned-by-two']);
     api.delete('configmaps', { namespace: 'default', name: 'owner-2' });
-    await waitFor('the other goes', () => !left().includes('owned-by-two'));
+    await waitFor(() => !left().includes('owned-by-two'), { what: 'the other goes' });
     api.delete('configmaps', { namespace: 'default', name: 'owner-3' }, { propagationPolicy: 'Orphan' });
-    await waitFor('the reference is taken off', () => {
-      const orphan = api.get('configmaps', { namespace: 'default', name: 'owned-by-three' });
-      return orphan.metadata.ownerReferences?.length === 0;
-    });
+    await waitFor(
+      () => {
+        const orphan = api.get('configmaps', { namespace: 'default', name: 'owned-by-three' });
+        return orphan.metadata.ownerReferences?.length === 0;
+      },
+      { what: 'the reference is taken off' },
+    );
   });
 
   test('namespace - it terminates, takes nothing new, and goes when it is empty', async () => {
@@ -354,17 +354,15 @@ describe('controllers', () => {
       403,
       'Forbidden',
     );
-    await waitFor(
-      'its pod is marked',
-      () => api.get('pods', { namespace: 'doomed', name: 'inside' }).metadata.deletionTimestamp,
-    );
+    await waitFor(() => api.get('pods', { namespace: 'doomed', name: 'inside' }).metadata.deletionTimestamp, {
+      what: 'its pod is marked',
+    });
     expect(api.list('configmaps', 'doomed').items).toEqual([]);
     expect(api.get('namespaces', { name: 'doomed' }).metadata.name).toBe('doomed');
     api.delete('pods', { namespace: 'doomed', name: 'inside' }, { gracePeriodSeconds: 0 });
-    await waitFor(
-      'the namespace goes',
-      () => !api.list('namespaces').items.some((item) => item.metadata.name === 'doomed'),
-    );
+    await waitFor(() => !api.list('namespaces').items.some((item) => item.metadata.name === 'doomed'), {
+      what: 'the namespace goes',
+    });
   });
 
   test('budget - its status follows the pods', async () => {
@@ -410,7 +408,7 @@ describe('life', () => {
       () => {},
     );
     await core.deleteNamespacedPod({ namespace: 'default', name: 'typed' });
-    await waitFor('the deletion', () => events.includes('DELETED typed'));
+    await waitFor(() => events.includes('DELETED typed'), { what: 'the deletion' });
     watch.abort();
     await expect(core.readNamespacedPod({ namespace: 'default', name: 'typed' })).rejects.toMatchObject({ code: 404 });
   });
@@ -444,21 +442,21 @@ describe('life', () => {
     expectStatus(await api.get(pods), 200);
   });
 
-  test('process - it says where it is and ends on SIGTERM', async () => {
+  test('process - prints its address and ends on SIGTERM', async () => {
     const child = spawn(process.execPath, nodeArgs('test/lab/src/apiserver/main.ts'), {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     onTestFinished(() => void child.kill('SIGKILL'));
     const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-    const said = JSON.parse(line) as { url: string; kubeconfig: string };
+    const printed = JSON.parse(line) as { url: string; kubeconfig: string };
     const config = new KubeConfig();
-    config.loadFromFile(said.kubeconfig);
-    expect(config.getCurrentCluster()?.server).toBe(said.url);
+    config.loadFromFile(printed.kubeconfig);
+    expect(config.getCurrentCluster()?.server).toBe(printed.url);
     const namespaces = await config.makeApiClient(CoreV1Api).listNamespace();
     expect(namespaces.items.map((item) => item.metadata?.name)).toContain('kube-system');
     const exited = once(child, 'exit');
     child.kill('SIGTERM');
     expect(await exited).toEqual([0, null]);
-    await expect(readFile(said.kubeconfig)).rejects.toThrow(/ENOENT/);
+    await expect(readFile(printed.kubeconfig)).rejects.toThrow(/ENOENT/);
   });
 });

@@ -8,7 +8,8 @@ import { encodeVerdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CliRun, runCli } from '../../apps/cli/src/testing.ts';
-import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const owned = (name: string, owner: string) =>
   podRef(name, { namespace: 'shop', ownerKind: 'ReplicaSet', ownerName: owner, ownerUid: `uid-of-${owner}` });
@@ -71,7 +72,7 @@ afterAll(async () => {
 
 /** Attacks under three versions of the rules, with correlators that stop and start; at the end a pod has left its list. */
 async function record(): Promise<void> {
-  let running: RunningCorrelator[] = [await rig.correlator(), await rig.correlator()];
+  let running: RunningService[] = [await rig.correlator(), await rig.correlator()];
   const attack = async (from: number, packets: number) => {
     for (let i = from; i < from + 3; i++) {
       await rig.spoof(NODE_A, A[i] ?? owned('x', 'x'), packets);
@@ -81,7 +82,7 @@ async function record(): Promise<void> {
   };
   await attack(0, 11);
   await rig.verdictCount(3);
-  // One of two goes in order, then the other; while nobody is there, violations come in.
+  // One of two goes in order, then the other; while no one is there, violations come in.
   await running[0]?.stop();
   await attack(3, 12);
   await rig.verdictCount(6);
@@ -200,7 +201,7 @@ describe('backtest - rules on trial', () => {
     });
   });
 
-  it('text - fits a terminal, says what differs', async () => {
+  it('text - fits a terminal, shows the differences', async () => {
     const rules = file('strict.yaml', { 'repeated-spoofing': countRule(3) });
     const { stdout, exitCode } = await cli(['--rules', rules], { terminal: 100 });
     expect(exitCode).toBe(10);
@@ -211,7 +212,7 @@ describe('backtest - rules on trial', () => {
     expect(Math.max(...widths)).toBeLessThanOrEqual(100);
   });
 
-  it('refused - a file that is wrong is told with all mistakes; rules must be said', async () => {
+  it('refused - a wrong file is reported with all mistakes; rules are required', async () => {
     const wrong = await cli(['--rules', file('wrong.yaml', { a: { type: 'event_count' }, 'B!': countRule(1) })]);
     expect(wrong.exitCode).toBe(6);
     expect(wrong.stderr).toMatch(/correlation\.cluster\._\.a: refused/);
@@ -234,7 +235,7 @@ describe('backtest - a verdict that the rules do not bear out', () => {
 });
 
 describe('backtest - what a recording no longer holds', () => {
-  it('a pod that left its list still counts for itself; the report says how many nobody vouches for', async () => {
+  it('a pod that left its snapshot still counts for itself; the report has the number of unattributed ones', async () => {
     const bucket = openBucket(await rig.bus('ipam-sync'), 'bailiff_pods');
     expect(await bucket.get('node-a')).not.toBeNull();
     await rig.list(NODE_A, A.slice(1));

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureTopology } from '@bailiff/bus';
 import { freePort, startNats } from '@bailiff/bus/testing';
+import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type ApiServer, startApiServer } from '../lab/src/apiserver/index.ts';
-import { launchApp } from './launch-app.ts';
-import { startRedis, type TestRedis } from './responder/redis.ts';
+import { launchApp } from '../support/process.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-before-'));
 let api: ApiServer;
@@ -45,15 +45,16 @@ it.each([
   async (app, missing) => {
     await using nats = await startNats();
     const metrics = `127.0.0.1:${await freePort()}`;
-    using running = launch(app, nats.url, metrics);
+    await using running = launch(app, nats.url, metrics);
     const state = { report: { ok: true, checks: {} as Record<string, string> }, out: running.out };
     const readiness = async () => {
       const response = await fetch(`http://${metrics}/readyz`);
       state.report = (await response.json()) as typeof state.report;
       return response.status;
     };
-    const told = async () => (await readiness()) === 503 && String(state.report.checks['topology']).includes(missing);
-    await waitFor(told, {
+    const reported = async () =>
+      (await readiness()) === 503 && String(state.report.checks['topology']).includes(missing);
+    await waitFor(reported, {
       what: 'it to say what it waits for',
       timeoutMs: 30_000,
       state: () => [state.report, state.out()],
@@ -61,8 +62,8 @@ it.each([
     expect(state.report.checks['topology']).toBe(
       `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
     );
-    const said = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
-    await waitFor(() => said().length > 0, { what: 'its log to say so', state: running.out });
+    const printed = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
+    await waitFor(() => printed().length > 0, { what: 'its log to say so', state: running.out });
     const admin = await nats.connect('admin');
     // It stands still meanwhile: a look at a half of the streams would be another reason, and told as well.
     running.child.kill('SIGSTOP');
@@ -70,7 +71,7 @@ it.each([
     running.child.kill('SIGCONT');
     const ready = async () => (await readiness()) === 200 && running.out().includes('"msg":"ready"');
     await waitFor(ready, { what: 'it to be ready', timeoutMs: 30_000, state: () => [state.report, state.out()] });
-    expect(said()).toHaveLength(1);
+    expect(printed()).toHaveLength(1);
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },
@@ -78,10 +79,10 @@ it.each([
 );
 
 it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
-  '%s - told to stop while it waits, it ends with 0',
+  '%s - SIGTERM while it waits ends it with 0',
   async (app) => {
     await using nats = await startNats();
-    using running = launch(app, nats.url, '127.0.0.1:0');
+    await using running = launch(app, nats.url, '127.0.0.1:0');
     await waitFor(() => running.out().includes('waiting for the setup'), { timeoutMs: 30_000, state: running.out });
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
@@ -90,16 +91,16 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
 );
 
 it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
-  '%s - refused by the bus at its start, it says so once and works with what its password file says next',
+  '%s - a refused login at its start is logged once, and the next content of its password file is used',
   async (app) => {
     await using nats = await startNats();
     await ensureTopology(await nats.connect('admin'));
-    using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
-    const told = () => running.out().match(/the bus rejects the login/g) ?? [];
-    await waitFor(() => told().length > 0, { timeoutMs: 30_000, state: running.out });
+    await using running = launch(app, nats.url, '127.0.0.1:0', 'wrong');
+    const reported = () => running.out().match(/the bus rejects the login/g) ?? [];
+    await waitFor(() => reported().length > 0, { timeoutMs: 30_000, state: running.out });
     writeFileSync(passwordFile(app), `password-of-${app}`, { mode: 0o600 });
     await waitFor(() => running.out().includes('"msg":"ready"'), { timeoutMs: 30_000, state: running.out });
-    expect(told()).toHaveLength(1);
+    expect(reported()).toHaveLength(1);
     running.child.kill('SIGTERM');
     expect(await running.exit).toEqual([0, null]);
   },

@@ -1,12 +1,13 @@
 /**
  * A host-network pod beside a collector has its address, and can type tokens that look like the collector's. However many it shows, the collector gets in
- * with a token that nobody saw before; and what is too much is told at once.
+ * with a token that no one saw before; and what is too much is reported at once.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { AuthRig, NODES, type RunningBusAuth } from './bus-auth/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { AuthRig, NODES } from './bus-auth/rig.ts';
 
 const [A] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
@@ -49,7 +50,7 @@ class Attack implements AsyncDisposable {
   }
 }
 
-const refused = (auth: RunningBusAuth, reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
+const refused = (auth: RunningService, reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
 
 test('without the API server’s keys the attack holds a new token off, and not one that was let in before', async () => {
   await using rig = await AuthRig.start({ keys: false });
@@ -86,7 +87,7 @@ test.each([
   expect((await asked()) - before).toBeLessThan(own + allowed);
 });
 
-test('what is more than the API server may be asked is refused at once, and told as that', async () => {
+test('requests beyond the limit for the API server are refused at once, with that reason', async () => {
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--reviews-per-second', '2']);
   const token = await rig.tokenOf(A);

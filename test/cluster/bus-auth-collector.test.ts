@@ -3,12 +3,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { CHECKOUT } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { CHECKOUT } from '../lab/src/native-tool.ts';
+import { NODE, TestNode } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 import { AuthRig } from './bus-auth/rig.ts';
-import { udpFrame } from './collector/frames.ts';
-import { NODE, TestNode } from './collector/test-node.ts';
 
 const BUNDLE = path.join(CHECKOUT, 'apps/bus-auth/dist/main.mjs');
 const LIFE_S = 8;
@@ -38,20 +38,20 @@ class Kubelet implements AsyncDisposable {
   }
 }
 
-test('collector - by its token it tells of every dropped packet, across the end of a token and of bus-auth', async () => {
+test('collector - with its token it publishes every dropped packet, across the end of a token and of bus-auth', async () => {
   await using rig = await AuthRig.start();
   const { tokenFile } = await rig.collector(NODE);
   const replica = () => spawn(process.execPath, [BUNDLE, ...rig.flags()], { stdio: ['ignore', 'pipe', 'inherit'] });
   const first = replica();
-  let said = '';
+  let printed = '';
   first.stdout.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+    printed += chunk.toString();
   });
-  await waitFor(() => said.includes('"msg":"ready"'), { what: 'bus-auth to be ready', state: () => said });
+  await waitFor(() => printed.includes('"msg":"ready"'), { what: 'bus-auth to be ready', state: () => printed });
   const node = await TestNode.start({ nats: rig.nats, login: ['--nats-token-file', tokenFile] });
   try {
     const pod = await node.addPod();
-    // It has a fresh one of these for as long as somebody judges it, however long all of it takes.
+    // It has a fresh one of these for as long as the API server can review it, however long all of it takes.
     await using kubelet = new Kubelet(rig, tokenFile);
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -64,7 +64,7 @@ test('collector - by its token it tells of every dropped packet, across the end 
       });
     await node.send(pod, [spoofed], 10);
     await counted(10);
-    // The token ends while nobody can judge another; what is dropped meanwhile is told when somebody can.
+    // The token ends while no other can be reviewed; drops of that time are published afterwards.
     const refusals = () => rig.nats.log.split(`authentication error - User "collector-${NODE}"`).length;
     const before = refusals();
     const gone = once(first, 'exit');

@@ -60,8 +60,8 @@ class Fire {
   }
 }
 
-/** What a connection was told, by name. */
-function told(bus: Bus): string[] {
+/** Status events of a connection, by name. */
+function reported(bus: Bus): string[] {
   const names: string[] = [];
   bus.statusListeners.add((status: BusStatus) => names.push(status.type === 'error' ? status.error.code : status.type));
   return names;
@@ -100,11 +100,11 @@ test('a token that is replaced in time is taken before the old one ends, and no 
   await using rig = await AuthRig.start();
   await rig.busAuth();
   const admin = await rig.topology();
-  /** Two renewals of a connection. @returns what it was told, frames sent, and how long the machine stood still */
+  /** Two renewals of a connection. @returns its status events, frames sent, and how long the machine stood still */
   const renewed = async () => {
     const options = await rig.collector(A, { seconds: 5 });
     const bus = await rig.connect(options);
-    const [events, pace, fire] = [told(bus), new Pace(admin), new Fire(bus)];
+    const [events, pace, fire] = [reported(bus), new Pace(admin), new Fire(bus)];
     // As a kubelet, at 80 % of its life.
     const ends = new AbortController();
     const kubelet = (token: string) => {
@@ -151,7 +151,7 @@ test('a token that is replaced too late ends the connection; frames wait and arr
     },
     { what: 'it to be let in' },
   );
-  const events = told(bus);
+  const events = reported(bus);
   const fire = new Fire(bus);
   await waitFor(() => events.includes('disconnected'), { what: 'the server to end it', state: () => events });
   expect(events[0]).toBe('BUS_AUTHENTICATION');
@@ -169,7 +169,7 @@ test('while bus-auth is away who is in stays, collectors wait and come in when i
   const admin = await rig.topology();
   const first = await rig.busAuth();
   const inside = await rig.connect(await rig.collector(A));
-  const events = told(inside);
+  const events = reported(inside);
   expect(await first.stop()).toBe(0);
   const refusals: string[] = [];
   const waiting = connectBus({
@@ -209,7 +209,7 @@ test('replicas share a fleet that comes at once, and one of them is enough', asy
     await Promise.all(Array.from({ length: n }, () => waitFor(member, { what: 'one of a fleet to be let in' })));
     return tries;
   };
-  /** One for each of so many, and none for what nobody tried. */
+  /** One for each attempt, and none beyond. */
   const expectGranted = (granted: number, n: number, tries: number) => {
     expect(granted).toBeGreaterThanOrEqual(n);
     expect(granted).toBeLessThanOrEqual(tries);
@@ -223,7 +223,7 @@ test('replicas share a fleet that comes at once, and one of them is enough', asy
   expectGranted((await two.metric('granted_total')) - byTwo, 10, triesAgain);
 });
 
-test('an API server that fails or hangs lets nobody in, shows in readiness, and is used again when it answers', async () => {
+test('with a failing or hanging API server logins are refused and readiness shows it; it is used again when it answers', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth();
   const tokenreviews = { resource: 'tokenreviews', times: Number.POSITIVE_INFINITY };
@@ -237,12 +237,12 @@ test('an API server that fails or hangs lets nobody in, shows in readiness, and 
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
     expect(await auth.metric(`refused_total{reason="${reason}"}`)).toBe(before + 1);
     // What it asked of itself meanwhile may be answered last.
-    const said = reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be reached';
+    const printed = reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be reached';
     const isNotReady = async () => {
       const { ok, checks } = await auth.ready();
-      return !ok && checks['bus'] === 'ok' && checks['kubernetes']?.includes(said);
+      return !ok && checks['bus'] === 'ok' && checks['kubernetes']?.includes(printed);
     };
-    await waitFor(isNotReady, { what: `it to say ${said}`, state: auth.ready });
+    await waitFor(isNotReady, { what: `it to say ${printed}`, state: auth.ready });
     fault.remove();
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
     await waitFor(async () => (await auth.ready()).ok, { what: 'it to be ready again', state: auth.ready });
@@ -251,7 +251,7 @@ test('an API server that fails or hangs lets nobody in, shows in readiness, and 
   expect(await auth.metric('refused_total{reason="rate-limited"}')).toBe(0);
 });
 
-test('without the right to review tokens it is never ready and says why', async () => {
+test('without the right to review tokens it is never ready, with the reason', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth(['--kubeconfig', rig.kube.server.kubeconfigPath('no-rights')], 'started');
   const ready = await waitFor(async () => {
@@ -261,7 +261,7 @@ test('without the right to review tokens it is never ready and says why', async 
   expect(ready.ok).toBe(false);
 });
 
-test('credentials are rotated on servers with TLS: nobody is cut off at any step, and the old ones are worth nothing', async () => {
+test('credentials are rotated on servers with TLS: no client is cut off at any step, and the old ones are refused', async () => {
   const out = mkdtempSync(path.join(tmpdir(), 'bailiff-rotate-'));
   const step = async (...args: string[]) => {
     const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
@@ -304,7 +304,7 @@ test('credentials are rotated on servers with TLS: nobody is cut off at any step
     const finished = await step('rotate', '--finish');
     await rig.nats.reload({ ...accessOf(finished) });
     await waitFor(() => correlator.connects > 1 && correlator.connected, { what: 'the correlator to be back' });
-    // bus-auth was sent away too. Until it is back nobody answers for a new collector, which asks again.
+    // bus-auth was disconnected too. Until it is back, logins of new collectors are refused and retried.
     const { user = '', tokenFile } = await rig.collector(B);
     const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
     await waitFor(isIn, { what: 'a new collector to be let in' });

@@ -7,7 +7,8 @@ import { connect as rawConnect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OUTSIDE, seed, tryEverything } from '../bus/rights.ts';
 import { LINES, NODE_USERS, tryAll, tryIt } from '../bus/subject-table.ts';
-import { AuthRig, NODES, type RunningBusAuth, type TokenWish } from './bus-auth/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { AuthRig, NODES, type TokenWish } from './bus-auth/rig.ts';
 
 const [A, B] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
@@ -15,7 +16,7 @@ const AS_B = userOf({ role: 'collector', node: B });
 
 describe('a login by token', () => {
   let rig: AuthRig;
-  let auth: RunningBusAuth;
+  let auth: RunningService;
   beforeAll(async () => {
     rig = await AuthRig.start();
     auth = await rig.busAuth(['--refusals-per-minute', '10000']);
@@ -96,7 +97,7 @@ describe('a login by token', () => {
     await refused('expired', AS_A, token);
   });
 
-  test('a token of a pod that is gone, and of one that was made anew under its name, is refused', async () => {
+  test('a token of a deleted pod, also of one recreated under its name, is refused', async () => {
     rig.pod('collector-old', A);
     const token = await rig.token({ pod: 'collector-old' });
     expect(await rig.login(AS_A, token)).toBe('in');
@@ -186,7 +187,7 @@ describe('a login by token', () => {
     expect(await refusals('unknown-user')).toBe(before + 1);
   });
 
-  test('refusals are told with their reason, in our log once and in the words of the server', async () => {
+  test('refusals are logged once with their reason, and in the server’s log', async () => {
     const lines = auth.log().filter(({ msg, reason }) => msg === 'refused' && reason === 'wrong-node');
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatchObject({ level: 40, host: '127.0.0.1', detail: expect.stringContaining('runs on') });

@@ -1,4 +1,4 @@
-// A bus whose disk is really full, on a file system of its own: what was acknowledged stays, what was not waits where it is and is told why,
+// A bus whose disk is really full, on a file system of its own: what was acknowledged stays, what was not waits where it is, with the reason,
 // and all goes on when there is room again. A server that switched JetStream off for it, or closed a stream, must be restarted, and that is
 // reported.
 import { writeFileSync } from 'node:fs';
@@ -9,8 +9,8 @@ import { podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
-import { fullDiskOf, SmallDisk } from './small-disk.ts';
 
 /** Above the built-in rule for repeated spoofing. */
 const PACKETS = 20;
@@ -40,23 +40,23 @@ const bailiff = (...words: string[]) => {
 
 /** A collector's publisher with a large frame under way; `told` is why it was sent again. */
 async function collector() {
-  const told: string[] = [];
+  const reported: string[] = [];
   const publisher = new FramePublisher(await rig.bus(`collector-${NODE_B}`), {
-    onResend: ({ error }) => told.push(`${error.code}: ${error.message}`),
+    onResend: ({ error }) => reported.push(`${error.code}: ${error.message}`),
   });
   let sent = 0;
   const publish = () => {
     sent += 1;
     return publisher.publish(violationSubject(NODE_B, 'spoof'), Buffer.alloc(FRAME_BYTES), { msgId: `large/${sent}` });
   };
-  return { told, publish };
+  return { reported, publish };
 }
 
-it('a full disk - frames and verdicts wait and say so; with room again each is there once, and so it is after a restart', async () => {
+it('a full disk - frames and verdicts wait, with a report; with room again each is stored once, also after a restart', async () => {
   const pods = Array.from({ length: PODS }, (_, n) => podRef(`web-${n}`, { uid: `u-web-${n}` }));
   await rig.list(NODE_A, pods);
   await rig.settle();
-  const { told, publish } = await collector();
+  const { reported, publish } = await collector();
   for (let n = 0; n < 4; n += 1) await publish();
   for (const pod of pods) await rig.spoof(NODE_A, pod, PACKETS);
   disk.fill();
@@ -65,23 +65,25 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   const correlator = await rig.correlator({ wait: false });
   const stuck = publish();
   stuck.catch(() => undefined);
-  const untilFull = (what: string, isSaid: () => boolean | Promise<boolean>) => {
+  const untilFull = (what: string, isPrinted: () => boolean | Promise<boolean>) => {
     const look = () => {
       disk.fill();
-      return isSaid();
+      return isPrinted();
     };
-    return waitFor(look, { what, timeoutMs: UNTIL_SILENCE_MS, state: () => [told, correlator.log()] });
+    return waitFor(look, { what, timeoutMs: UNTIL_SILENCE_MS, state: () => [reported, correlator.log()] });
   };
   await untilFull('the collector to report it', () =>
-    told.some((why) => why.startsWith(full.code) && full.words.test(why)),
+    reported.some((why) => why.startsWith(full.code) && full.words.test(why)),
   );
   for (const part of ['verdicts', 'dead letters']) {
-    const isSaid = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
-    await untilFull(`the correlator to warn of ${part}`, () => correlator.log().some(isSaid));
+    const isPrinted = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
+    await untilFull(`the correlator to warn of ${part}`, () => correlator.log().some(isPrinted));
   }
   // A server that refuses is there: only one that is silent makes who writes to it unready.
   if (!full.isRefused)
-    await untilFull('readiness to say why', async () => full.words.test((await correlator.checks())['bus'] ?? ''));
+    await untilFull('readiness to say why', async () =>
+      full.words.test((await correlator.ready()).checks['bus'] ?? ''),
+    );
   const grants = Array.from({ length: 200 }, (_, n) => ({ namespace: `shop-${n}`, prefixes: ['10.0.0.0/24'] }));
   const reason = ['--yes', '--reason', 'x'];
   const refused = await bailiff(
@@ -110,9 +112,9 @@ it('a full disk - frames and verdicts wait and say so; with room again each is t
   expect(await correlator.stop()).toBe(0);
 }, 90_000);
 
-it('JetStream off for want of space - said by status, doctor, who publishes and readiness; room alone is not enough, a restart is', async () => {
+it('JetStream off for lack of space - reported by status, doctor, publishers and readiness, until room and a restart', async () => {
   const before = await rig.correlator();
-  const { told, publish } = await collector();
+  const { reported, publish } = await collector();
   await publish();
   const config = openBucket(rig.admin, 'bailiff_config');
   // What the server copies by itself, into CONFIG_LOG, has no room: it then switches JetStream off.
@@ -134,9 +136,9 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
   );
   const stuck = publish();
   stuck.catch(() => undefined);
-  await waitFor(() => told.some((why) => /^BUS_NO_STREAM: .*JetStream is off .*make room/.test(why)), {
+  await waitFor(() => reported.some((why) => /^BUS_NO_STREAM: .*JetStream is off .*make room/.test(why)), {
     what: 'the collector to be told',
-    state: () => told,
+    state: () => reported,
   });
   const OFF =
     /JetStream is off at the server: nothing can be read or written\n.*make room on its disk, then restart nats-server/;
@@ -148,9 +150,9 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
     }
   };
   await off();
-  await waitFor(async () => OFF_CHECK.test((await before.checks())['bus'] ?? ''), {
+  await waitFor(async () => OFF_CHECK.test((await before.ready()).checks['bus'] ?? ''), {
     what: 'the correlator that runs to be not ready for it',
-    state: before.checks,
+    state: before.ready,
   });
   const correlator = await rig.correlator({ wait: false });
   const waits = () => correlator.log().some((line) => /JetStream is off .*make room/.test(JSON.stringify(line)));
@@ -160,8 +162,8 @@ it('JetStream off for want of space - said by status, doctor, who publishes and 
   await rig.nats.restart();
   await stuck;
   for (const each of [before, correlator])
-    await waitFor(each.isReady, { what: 'the correlator to be ready', state: each.log });
-  // What was acknowledged, and at most what was stored when nobody could be told any more.
+    await waitFor(async () => (await each.ready()).ok, { what: 'the correlator to be ready', state: each.log });
+  // What was acknowledged, and at most what was stored without an acknowledgement.
   const messages = () =>
     Promise.all(
       ['KV_bailiff_config', 'CONFIG_LOG'].map(async (name) => (await streamInfo(rig.admin, name)).state.messages),

@@ -18,7 +18,7 @@ let routes: number[] = [];
 async function credentials(...args: string[]) {
   const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
   expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
-  return { ...(await load(out)), said: stderr };
+  return { ...(await load(out)), printed: stderr };
 }
 
 /** As `bailiff credentials` renders the cluster's configuration. */
@@ -78,14 +78,14 @@ test('routes - the password is changed by two rounds of reloads, and every frame
     for (const [index, server] of servers.entries()) {
       await server.reload(conf(index, to));
       await joined(index);
-      // Nobody is parted after any of the reloads: each has both others.
+      // The cluster stays complete after each reload: each has both others.
       for (const one of [0, 1, 2]) await joined(one);
       const acked = publisher.acked;
       await waitFor(() => publisher.acked > acked, { what: `frames after nats-${index}` });
     }
   };
   const prepared = await credentials('rotate', '--routes');
-  expect(prepared.said).toContain('also reload each server now');
+  expect(prepared.printed).toContain('also reload each server now');
   await reloadAll(prepared);
   const finished = await credentials('rotate', '--finish');
   expect(finished.routePassword).toBe(prepared.nextRoutePassword);
@@ -96,20 +96,20 @@ test('routes - the password is changed by two rounds of reloads, and every frame
   expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent.length);
 
   // The control: a server that is given another password at once is parted, and stays so; the old one is worth nothing.
-  // A server lists a route as soon as the other greets it, before its password is judged: what is told is whether anything comes across.
+  // A server lists a route as soon as the other greets it, before its password is judged: the sign is whether messages cross it.
   const [first] = servers as [TestNats];
   const cut = await first.connect('admin');
-  const heard: number[] = [];
+  const received: number[] = [];
   const subject = `${admin.inboxPrefix}.control`;
   const subscription = admin.nc.subscribe(subject, {
     callback: (error, message) => {
-      heard.push(error === null ? Number(message.string()) : Number.NaN);
+      received.push(error === null ? Number(message.string()) : Number.NaN);
     },
   });
   let sends = 0;
   const comesAcross = (since: number) => {
     cut.nc.publish(subject, `${sends++}`);
-    return heard.some((one) => !(one < since));
+    return received.some((one) => !(one < since));
   };
   await waitFor(() => comesAcross(0), { what: 'a message of nats-0 at nats-2' });
   const before = first.log.length;
@@ -119,7 +119,7 @@ test('routes - the password is changed by two rounds of reloads, and every frame
   const [parted, refused] = [sends, refusals()];
   const triedAgain = () => refusals() >= refused + 4;
   await waitFor(() => comesAcross(parted) || triedAgain(), { what: 'it to try again, both ways', state: refusals });
-  expect(heard.filter((one) => !(one < parted))).toEqual([]);
+  expect(received.filter((one) => !(one < parted))).toEqual([]);
   await first.reload(conf(0, finished));
   for (const one of [0, 1, 2]) await joined(one);
   await waitFor(() => comesAcross(parted), { what: 'a message of nats-0 at nats-2 again' });

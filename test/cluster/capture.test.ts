@@ -6,13 +6,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { captureSubject } from '@bailiff/bus';
+import { CHECKOUT, cgroup2Mount, exec } from '@bailiff/lab/node';
 import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { cgroup2Mount } from '../lab/src/cgroup.ts';
-import { CHECKOUT } from '../lab/src/native-tool.ts';
-import { exec } from '../lab/src/process/exec.ts';
 import { acting, brief, Rig, type RigPod } from './responder/rig.ts';
 
 /** A node that the bus has a user for. */
@@ -156,7 +154,7 @@ describe('capture', () => {
     expect(rig.of(verdict).every(({ capture }) => capture === null)).toBe(true);
   });
 
-  it('arguments - in full, or none, as the step says; a second capture of a pod so soon is refused', async () => {
+  it('arguments - in full or none, as the step requires; a second capture of a pod within the interval is refused', async () => {
     const [full, none] = [podHere(), podHere()];
     await using a = await PodProcesses.start(root, full);
     await using _ = await PodProcesses.start(root, none);
@@ -164,8 +162,8 @@ describe('capture', () => {
       await rig.verdict(full, { rule: 'in-full' }),
       await rig.verdict(none, { rule: 'no-args' }),
     ];
-    const told = await rig.until(first, 'capture', 'succeeded');
-    expect(told.capture?.processes.find(({ pid }) => pid === a.pid)?.args.at(-1)).toBe('--password=hunter2');
+    const reported = await rig.until(first, 'capture', 'succeeded');
+    expect(reported.capture?.processes.find(({ pid }) => pid === a.pid)?.args.at(-1)).toBe('--password=hunter2');
     const quiet = await rig.until(second, 'capture', 'succeeded');
     expect(quiet.capture?.processes.map(({ args }) => args)).toEqual([[], [], []]);
     const again = await rig.until(await rig.verdict(full, { rule: 'in-full' }), 'capture', 'failed');
@@ -194,7 +192,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     expect(capture?.processesOmitted).toBeGreaterThan(0);
   });
 
-  it('a pod without processes, a node without collector - told, and the deletion goes on', async () => {
+  it('a pod without processes, a node without collector - reported, and the deletion goes on', async () => {
     const gone = await rig.verdict(podHere(), { rule: 'captured' });
     const elsewhere = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
     await rig.until(gone, 'delete', 'succeeded');

@@ -5,7 +5,7 @@ import { configHistory, readConfig, writeConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { CART, healthyStatus, NODE_A, NODE_B, tellStory, VPN, World } from './cli/world.ts';
+import { CART, healthyStatus, NODE_A, NODE_B, publishStory, VPN, World } from './cli/world.ts';
 import { acting, Rig } from './responder/rig.ts';
 
 let world: World;
@@ -53,7 +53,7 @@ describe('cli config', () => {
     expect((await world.cli(['config', 'rollback', KEY, '--yes'])).stdout).toBe(`${KEY}: revision 4\n`);
   });
 
-  it('a key that a custom resource keeps - shown, refused in words, taken over when that is said', async () => {
+  it('a key that a custom resource manages - shown, refused with the reason, taken over on request', async () => {
     const key = 'response.cluster._.kept';
     const bus = await world.as('admin');
     const owner = { kind: 'ResponsePolicy', name: 'kept', uid: 'uid-1', generation: 3, resourceVersion: '77' };
@@ -90,12 +90,12 @@ describe('cli config', () => {
     const history = await world.cli(['config', 'history', key]);
     expect(history.stdout).toMatch(/ResponsePolicy\/kept[\s\S]* cli /);
     expect((await world.cli(['config', 'delete', key, '--yes'])).exitCode).toBe(0);
-    // What was deleted is nobody's.
+    // A deleted key has no manager.
     await writeConfig(bus, key, value, { by: 'ResponsePolicy/kept', why: '', owner });
     expect((await world.cli(['config', 'delete', key, '--take-over', '--yes'])).exitCode).toBe(0);
   });
 
-  it('release - the value stands, kept by nobody, until somebody writes it', async () => {
+  it('release - the value holds, unmanaged, until the next write', async () => {
     const key = 'response.cluster._.released';
     const bus = await world.as('admin');
     const none = await world.cli(['config', 'release', key, '--yes']);
@@ -147,7 +147,7 @@ describe('cli config', () => {
     expect(begun.stderr).toMatch(/- {5}"gte": 10\n\+ {5}"gte": 3/);
   });
 
-  it('refused - wrong fields by their path, an older revision, somebody who wrote in between; nothing is stored', async () => {
+  it('refused - wrong fields by their path, an older revision, a concurrent write; nothing is stored', async () => {
     const key = 'spoof.namespace.shop.default';
     const set = (...args: string[]) => world.cli(['config', 'set', key, ...args]);
     const wrong = await set('modes.tunnel=maybe', 'colour=red', '--yes');
@@ -181,7 +181,7 @@ describe('cli config', () => {
     expect(JSON.parse((await readConfig(cli, key))?.json ?? '')).toMatchObject({ modes: { tunnel: 'off' } });
   });
 
-  it('asking - no, nobody there, and --dry-run write nothing', async () => {
+  it('confirmation - no, no terminal, and --dry-run write nothing', async () => {
     const key = 'spoof.namespace.quiet.default';
     const set = (options: Parameters<World['cli']>[1], ...args: string[]) =>
       world.cli(['config', 'set', key, 'modes.tunnel=audit', ...args], options);
@@ -217,7 +217,7 @@ describe('cli disarm', () => {
       exitCode: 0,
       stdout: expect.stringMatching(/namespace shop is disarmed until .* \(30m\)/),
     });
-    expect(on.stderr).not.toMatch(/nothing is known/);
+    expect(on.stderr).not.toMatch(/no node has reported a pod/);
     const stored = await readConfig(await world.as('cli'), 'disarm.namespace.shop.all');
     expect(JSON.parse(stored?.json ?? '')).toMatchObject({ duration: '30m', reason: 'is it us?', by: 'tester@host' });
     expect((await world.cli(['disarm'])).stdout).toMatch(/DISARMED: namespace shop for 30m by tester@host: is it us\?/);
@@ -247,7 +247,7 @@ describe('cli disarm', () => {
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
-  it('a node that nobody has heard of - is refused unless forced, a namespace without pods is told of', async () => {
+  it('an unknown node - is refused unless forced, a namespace without pods is reported', async () => {
     const words = (...scope: string[]) => ['disarm', ...scope, '--for', '1m', '--reason', 'x', '--yes'];
     const refused = await world.cli(words('--node', 'node-q'));
     expect(refused).toMatchObject({
@@ -268,7 +268,7 @@ describe('cli disarm', () => {
 describe('cli decisions', () => {
   it('approve and deny - written once, and only what waits', async () => {
     await using own = await World.start();
-    const { pending, spoofing } = await tellStory(own);
+    const { pending, spoofing } = await publishStory(own);
     const approved = await own.cli([
       'responses',
       'approve',
@@ -295,9 +295,9 @@ describe('cli decisions', () => {
     expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/no response waits/);
   });
 
-  it('release - the entry goes, the record is written; a second time there is nobody', async () => {
+  it('release - the entry is removed, the record is written; a second time there is no entry', async () => {
     await using own = await World.start();
-    await tellStory(own);
+    await publishStory(own);
     expect((await own.cli(['quarantine', 'list'])).stdout).toMatch(/shop\/cart-1 +node-a .* 60m +cccc5f1d3c/);
     expect(JSON.parse((await own.cli(['quarantine', 'list', '--json'])).stdout)).toMatchObject([{ podUid: CART.uid }]);
     const nobody = await own.cli(['quarantine', 'release', VPN.name, '--yes']);

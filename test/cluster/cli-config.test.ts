@@ -160,7 +160,7 @@ describe('cli config effective', () => {
     ]);
   });
 
-  it('a value that readers refuse - the last good one is shown, and said to be', async () => {
+  it('a value that readers refuse - the last good one is shown as such', async () => {
     await world.put('bailiff_config', 'spoof.namespace.shop.default', '{"modes":{"redirect":"maybe"}}');
     const report = await effective('shop/web-0');
     expect(of(report.spoof, 'modes.source-mac')).toMatchObject({
@@ -174,7 +174,7 @@ describe('cli config effective', () => {
     expect(text.stderr).toMatch(/1 stored value is refused by all readers/);
   });
 
-  it('asked wrongly - says how', async () => {
+  it('wrong usage - prints the usage', async () => {
     expect(await world.cli(['config', 'effective'])).toMatchObject({
       exitCode: 2,
       stderr: expect.stringMatching(/no pod is given/),
@@ -254,7 +254,7 @@ describe('cli config export and import', () => {
       );
   });
 
-  it('import - mistakes of all files are told by file, line and field, and nothing is written', async () => {
+  it('import - mistakes of all files are reported by file, line and field, and nothing is written', async () => {
     const before = await revisions();
     const wrong = path.join(own.directory, 'wrong');
     const put = (relative: string, text: string) => {
@@ -272,7 +272,7 @@ describe('cli config export and import', () => {
     put('README.md', 'not ours');
     const { exitCode, stderr } = await cli('import', wrong, '--yes');
     expect(exitCode).toBe(6);
-    for (const said of [
+    for (const printed of [
       /spoof\/namespaces\/shop\.yaml:3: modes\.tunnel: /,
       /spoof\/namespaces\/shop\.yaml:4: colour: is unknown/,
       /correlation\/mine\.yaml:3: timespan: must be a duration with a unit/,
@@ -282,12 +282,12 @@ describe('cli config export and import', () => {
       /notes\/x\.yaml: its path names no key/,
       /response\/no\.yaml:1: no YAML/,
     ])
-      expect(stderr).toMatch(said);
+      expect(stderr).toMatch(printed);
     expect(stderr).toMatch(/refused with 8 errors; nothing was written/);
     expect(await revisions()).toEqual(before);
   });
 
-  it('import - --dry-run shows the difference; a person is asked once; somebody who writes meanwhile wins, and nothing of ours stays', async () => {
+  it('import - --dry-run shows the difference; one confirmation; a concurrent write wins, and none of ours stays', async () => {
     writeFileSync(file('spoof/cluster.yaml'), 'modes:\n  tunnel: off\n');
     writeFileSync(file('correlation/new.yaml'), 'type: event_count\nlevel: low\ntimespan: 1m\ncondition:\n  gte: 9\n');
     const before = await revisions();
@@ -329,7 +329,7 @@ describe('cli config export and import', () => {
     });
   });
 
-  it('a removed file - deletes nothing unless --prune is said, and then no break-glass; export leaves other files alone', async () => {
+  it('a removed file - deletes nothing without --prune, and no break-glass with it; export leaves other files alone', async () => {
     const bus = await own.as('cli');
     rmSync(file('correlation/new.yaml'));
     rmSync(file('runtime/shop/no-mounts.yaml'));

@@ -8,7 +8,7 @@ import { UNSAFE } from '@bailiff/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeProgram } from '../../apps/cli/src/run.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';
-import { breach, healthyStatus, NODE_A, NODE_B, tellStory, uid, verdictId, WEB, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, publishStory, uid, verdictId, violationOf, WEB, World } from './cli/world.ts';
 
 /** One of each kind. */
 const CHARACTERS = [
@@ -48,9 +48,9 @@ const policyFile = (mode: string) =>
 
 /** @returns ids of the responses that wait for a person */
 async function plant(world: World): Promise<{ delete: string; evict: string }> {
-  await tellStory(world);
+  await publishStory(world);
   const at = world.t0Micros;
-  const { sample } = breach(at, EVIL_POD);
+  const { sample } = violationOf(at, EVIL_POD);
   const process = { madeAt: at, tgid: 1, uid: 0, comm: short('comm'), executable: evil('exe'), cgroupId: short('cg') };
   const addresses = { claimedAddress: short('claimed'), claimedMac: short('mac'), expectedAddress: short('expected') };
   const operation = {
@@ -60,13 +60,17 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
     ...{ containerName: evil('container'), containerId: short('id'), capabilities: short('caps') },
   };
   await world.frame(NODE_A, [
-    breach(at, EVIL_POD, {
+    violationOf(at, EVIL_POD, {
       ...{ vector: evil('vector'), counterEpoch: evil('epoch'), detail: evil('detail'), interfaceName: short('veth') },
       sample: sample && { ...sample, ...addresses, process: { ...process, containerName: evil('container') } },
     }),
-    breach(at, { ...EVIL_POD, uid: uid(7), name: evil('pod'), namespace: evil('namespace') }, { counterEpoch: 'x' }),
+    violationOf(
+      at,
+      { ...EVIL_POD, uid: uid(7), name: evil('pod'), namespace: evil('namespace') },
+      { counterEpoch: 'x' },
+    ),
     // What `doctor --would-drop` counts.
-    breach(at, EVIL_POD, { action: 'audit', vector: evil('audited'), counterEpoch: 'y' }),
+    violationOf(at, EVIL_POD, { action: 'audit', vector: evil('audited'), counterEpoch: 'y' }),
   ]);
   const lsm = { kind: 'lsm' as const, sample: null, operation, pod: EVIL_POD, firstSeenAt: at, lastSeenAt: at };
   const words = { message: evil('message'), tags: [evil('tag')], severity: short('severity'), policy: evil('key') };

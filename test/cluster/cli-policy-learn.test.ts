@@ -113,7 +113,7 @@ describe('cli policy learn', () => {
     await world.cli(['policy', 'delete', 'shop/web', '--yes']);
   }, 30_000);
 
-  it('changed by somebody else meanwhile - theirs is left, and said', async () => {
+  it('a concurrent change - is left alone and reported', async () => {
     const end = new AbortController();
     const running = learn(['--for', '1h', '--install'], { signal: end.signal });
     await installed();
@@ -162,7 +162,7 @@ describe('cli policy learn', () => {
     expect(await stored()).toBeNull();
   }, 30_000);
 
-  it('--out - that cannot be written, or is there already, is said at once', async () => {
+  it('--out - a file that cannot be written or exists is an error at once', async () => {
     const there = path.join(world.directory, 'web.yaml');
     writeFileSync(there, 'reviewed');
     for (const out of [there, '/nonexistent/x.yaml']) {
@@ -171,7 +171,7 @@ describe('cli policy learn', () => {
     expect([readFileSync(there, 'utf8'), await stored()]).toEqual(['reviewed', null]);
   });
 
-  it('a node that enforces nothing - is said before anything is installed', async () => {
+  it('a node that enforces nothing - is reported before anything is installed', async () => {
     await world.status(
       healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'unavailable', reason: 'EPERM', remedy: 'do x' } }),
     );

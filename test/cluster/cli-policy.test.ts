@@ -106,7 +106,7 @@ describe('cli policy apply', () => {
     expect(await policy(['apply', `${world.directory}/none.yaml`])).toMatchObject({ exitCode: 2 });
   });
 
-  it('stdin, --dry-run, nobody to ask - nothing is written but what was agreed to', async () => {
+  it('stdin, --dry-run, no terminal - only confirmed changes are written', async () => {
     const stdin = text('piped', mount);
     const key = 'runtime.cluster._.piped';
     const cli = await world.as('cli');
@@ -121,7 +121,7 @@ describe('cli policy apply', () => {
     ]);
   });
 
-  it('somebody wrote one of three while a person thought - none is changed, and the other write stands', async () => {
+  it('a concurrent write of one of three before the confirmation - none is changed, and that write holds', async () => {
     const names = ['race-a', 'race-b', 'race-c'];
     const key = (name: string) => `runtime.cluster._.${name}`;
     const cli = await world.as('cli');
@@ -190,7 +190,7 @@ describe('cli policy list, show, history, rollback, delete', () => {
     ]);
   });
 
-  it('show - YAML that applies again without a change, and is refused after somebody else wrote', async () => {
+  it('show - YAML that applies again without a change, and is refused after a concurrent write', async () => {
     const { stdout, stderr } = await policy(['show', 'no-shell']);
     expect(stderr).toMatch(/^revision 2, .* by tester@host: bailiff policy apply\n$/);
     expect(stdout).toMatch(/^apiVersion: bailiff\.dev\/v1alpha1\nkind: RuntimePolicy\n[\s\S]*revision: 2\n/);
@@ -299,7 +299,7 @@ describe('cli policy explain', () => {
 });
 
 describe('cli policy status', () => {
-  it('in force on n of m nodes - with each reason once; told by status and doctor too; --wait until it is', async () => {
+  it('in force on n of m nodes - with each reason once; in status and doctor too; --wait until it is', async () => {
     await using own = await World.start();
     await own.status(healthyStatus(NODE_A, { runtime: runtimeOf(1) }));
     const unable = {

@@ -4,19 +4,19 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
+import { startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { startApiServer } from '../lab/src/apiserver/index.ts';
+import { startRedis } from '../support/redis.ts';
 import { startCli } from './cli/process.ts';
-import { healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
-import { startRedis } from './responder/redis.ts';
+import { healthyStatus, NODE_A, publishStory, WEB, World } from './cli/world.ts';
 
 let world: World;
 let services: AsyncDisposable;
 beforeAll(async () => {
   world = await World.start();
-  await tellStory(world);
+  await publishStory(world);
   services = await world.services();
 });
 afterAll(async () => {
@@ -183,8 +183,11 @@ describe('cli doctor', () => {
       exitCode: 7,
       groups: [{ findings: [{ name: 'reachable', state: 'fail' }] }],
     });
-    const unsaid = await runCli(['doctor', '--only', 'bus']);
-    expect([unsaid.exitCode, unsaid.stdout]).toEqual([0, expect.stringMatching(/- not checked: no bus is selected/)]);
+    const unprinted = await runCli(['doctor', '--only', 'bus']);
+    expect([unprinted.exitCode, unprinted.stdout]).toEqual([
+      0,
+      expect.stringMatching(/- not checked: no bus is selected/),
+    ]);
   });
 
   it('Redis - by asking it', async () => {

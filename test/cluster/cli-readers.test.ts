@@ -1,22 +1,22 @@
-/** What the command does when whoever reads its output goes away, or the output cannot be written: the real program, on pipes. */
+/** What the command does when anyone who reads its output goes away, or the output cannot be written: the real program, on pipes. */
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startCli } from './cli/process.ts';
-import { breach, CART, healthyStatus, NODE_A, tellStory, WEB, World } from './cli/world.ts';
+import { CART, healthyStatus, NODE_A, publishStory, violationOf, WEB, World } from './cli/world.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 
 let world: World;
 beforeAll(async () => {
   world = await World.start();
-  await tellStory(world);
+  await publishStory(world);
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-/** Runs with nobody at the other end of stdout and stderr. @returns the exit code */
+/** Runs with no one at the other end of stdout and stderr. @returns the exit code */
 async function unread(words: readonly string[]): Promise<number | null> {
   const { child, ended } = startCli(world, words);
   child.stdout?.destroy();
@@ -25,7 +25,7 @@ async function unread(words: readonly string[]): Promise<number | null> {
 }
 
 describe('a reader that goes away', () => {
-  it('every command that changes something - goes on to its end, and says how it ended', async () => {
+  it('every command that changes something - runs to its end and prints its outcome', async () => {
     await world.status(healthyStatus(NODE_A));
     const admin = await world.as('admin');
     const revision = async (key: string) => (await readConfig(admin, key))?.revision ?? null;
@@ -61,11 +61,11 @@ describe('a reader that goes away', () => {
     const { child, output, ended } = startCli(world, ['events', '--follow', '--json']);
     await waitFor(() => output() !== '', { what: 'the first row', state: output });
     child.stdout?.destroy();
-    await world.frame(NODE_A, [breach(world.t0Micros, WEB, { counterEpoch: 'boot/2' })]);
+    await world.frame(NODE_A, [violationOf(world.t0Micros, WEB, { counterEpoch: 'boot/2' })]);
     expect((await ended).code).toBe(0);
   });
 
-  it('output that is lost for another reason - is said, and the command does not end with 0', async () => {
+  it('output that is lost for another reason - is an error, and the exit code is not 0', async () => {
     const { child, ended } = startCli(world, ['config', 'get', 'spoof.cluster._.default'], {
       stdout: openSync('/dev/full', 'w'),
     });
@@ -77,7 +77,7 @@ describe('a reader that goes away', () => {
   it('events - is no error', async () => {
     for (let frame = 0; frame < 40; frame += 1) {
       const violations = Array.from({ length: 60 }, (_, index) =>
-        breach(world.t0Micros, WEB, { counterEpoch: `boot/${frame}/${index}` }),
+        violationOf(world.t0Micros, WEB, { counterEpoch: `boot/${frame}/${index}` }),
       );
       await world.frame(NODE_A, violations);
     }

@@ -5,15 +5,15 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ReadOptions, readStream } from '../../apps/cli/src/shared/bus/read-stream.ts';
 import {
-  breach,
   CART,
   healthyStatus,
   NODE_A,
   NODE_B,
+  publishStory,
   type Story,
-  tellStory,
   VPN,
   verdictId,
+  violationOf,
   WEB,
   World,
 } from './cli/world.ts';
@@ -22,7 +22,7 @@ let world: World;
 let story: Story;
 beforeAll(async () => {
   world = await World.start();
-  story = await tellStory(world);
+  story = await publishStory(world);
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -88,7 +88,7 @@ describe('cli events', () => {
 
   it('follow - what was there, then what comes, over a restart of the server, until it is interrupted', async () => {
     await using own = await World.start();
-    await own.frame(NODE_A, [breach(own.t0Micros, WEB)]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros, WEB)]);
     const end = new AbortController();
     let out = '';
     const onStdout = (all: string) => {
@@ -101,12 +101,12 @@ describe('cli events', () => {
         state: () => out,
       });
     await shows(1);
-    await own.frame(NODE_A, [breach(own.t0Micros + 1, WEB, { vector: 'redirect' })]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros + 1, WEB, { vector: 'redirect' })]);
     await shows(2);
     await own.nats.restart();
     const collector = await own.as(`collector-${NODE_A}`);
     await collector.whenConnected();
-    await own.frame(NODE_A, [breach(own.t0Micros + 2, WEB, { vector: 'tunnel' })]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros + 2, WEB, { vector: 'tunnel' })]);
     await shows(3);
     end.abort(new Error('interrupted'));
     const { exitCode, stderr } = await following;
@@ -117,12 +117,12 @@ describe('cli events', () => {
 });
 
 describe('cli bounds', () => {
-  it('too many messages - the newest are read, all of them, and it is told that older ones were not', async () => {
+  it('too many messages - exactly the newest are read, with a note about older ones', async () => {
     await using own = await World.start();
     const count = 30;
     for (let index = 0; index < count; index += 1) {
       const node = index % 3 === 0 ? NODE_A : NODE_B;
-      await own.frame(node, [breach(own.t0Micros + index, WEB)]);
+      await own.frame(node, [violationOf(own.t0Micros + index, WEB)]);
     }
     const bus = await own.as('cli');
     const read = async (part: Partial<ReadOptions>) => {
@@ -207,12 +207,12 @@ describe('cli explain', () => {
     expect(pod.verdicts[0].verdict.verdictId).toBe(story.spoofing.verdictId);
   });
 
-  it('evidence that is no longer there is said to be so', async () => {
+  it('evidence that is no longer stored is shown as such', async () => {
     const text = await ok(['explain', story.quarantining.verdictId]);
     expect(text).toMatch(/#999999 .*no longer stored[\s\S]*no latencies/);
   });
 
-  it('unknown - a verdict or pod of which nothing is known says where to look', async () => {
+  it('unknown - a verdict or pod of which nothing is known: the message names where to look', async () => {
     const unknown = await world.cli(['explain', 'ffffffffff']);
     expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
     expect(unknown.stderr).toMatch(/starts with "ffffffffff"[\s\S]*bailiff verdicts/);
@@ -223,7 +223,7 @@ describe('cli explain', () => {
 describe('cli status', () => {
   it('services - away is shouted by status, doctor and explain', async () => {
     await using own = await World.start();
-    const { tunnelling } = await tellStory(own);
+    const { tunnelling } = await publishStory(own);
     await own.put('bailiff_pods', '_cluster', { revision: 1, nodes: [] });
     await own.status(healthyStatus(NODE_A));
     await own.status(healthyStatus(NODE_B));
@@ -269,7 +269,7 @@ describe('cli status', () => {
     expect((await own.cli(['explain', 'shop/web-0'])).stdout).not.toMatch(/0 running/);
   });
 
-  it('well, then silent, missing, uncovered: the exit code says so and the text shouts', async () => {
+  it('healthy, then silent, missing, uncovered: each has its exit code and stands out in the text', async () => {
     await using _services = await world.services();
     const pods = openBucket(await world.as('ipam-sync'), 'bailiff_pods');
     const cluster = (...names: string[]) =>
@@ -319,7 +319,7 @@ describe('cli status', () => {
     expect((await world.cli(['status', '--stale-after', '1h', '--node', NODE_B], later)).exitCode).toBe(0);
   });
 
-  it('before a guard - the row names the pod once the collector says whose the interface is', async () => {
+  it('unguarded packets - the row names the pod once the interface is bound', async () => {
     const { interfaces } = healthyStatus(NODE_B);
     const owned = {
       ...interfaces[0]!,
@@ -334,7 +334,7 @@ describe('cli status', () => {
     await world.status(healthyStatus(NODE_B));
   });
 
-  it('node - everything that it says', async () => {
+  it('node - its whole output', async () => {
     await world.status(healthyStatus(NODE_A));
     const text = await ok(['status', '--node', NODE_A]);
     expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
@@ -347,11 +347,11 @@ describe('cli status', () => {
 describe('cli and what others wrote badly', () => {
   it('messages that cannot be read - are counted and passed over, the others are shown', async () => {
     await using own = await World.start();
-    await own.frame(NODE_A, [breach(own.t0Micros, VPN)]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros, VPN)]);
     const bus = await own.as(`collector-${NODE_A}`);
     bus.nc.publish(violationSubject(NODE_A, 'spoof'), Buffer.from([0xc3, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]));
     await bus.nc.flush();
-    await own.frame(NODE_A, [breach(own.t0Micros, CART)]);
+    await own.frame(NODE_A, [violationOf(own.t0Micros, CART)]);
     await waitFor(async () => jsonLines((await own.cli(['events', '--json'])).stdout).length === 2);
     const { exitCode, stderr, stdout } = await own.cli(['events', '--json']);
     expect(exitCode).toBe(0);
@@ -359,7 +359,7 @@ describe('cli and what others wrote badly', () => {
     expect(stderr).toMatch(/1 message could not be decoded: UNKNOWN_FINGERPRINT 1/);
   });
 
-  it('a bus that is not set up, a wrong password, a file that is not there - each says what to do', async () => {
+  it('a bus without topology, a wrong password, a missing file - each with a remedy', async () => {
     await using bare = await startNats();
     const env = { BAILIFF_NATS_URL: bare.url };
     const empty = await world.cli(['events'], { env });

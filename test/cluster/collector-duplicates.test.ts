@@ -6,11 +6,11 @@ import { encodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { NODE, TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
-/** Longer than any step of the test, and shorter than somebody waits for. */
+/** Longer than any step of the test, and shorter than someone waits for. */
 const LONG_MS = 3_600_000;
 const SHORT_MS = 1_000;
 
@@ -26,7 +26,7 @@ describe('collector - acknowledgements that are lost', () => {
       what: `${n} packets on the bus`,
       state: () => [[...node.ledger.epochs.values()].map((v) => v.cumulativePackets), node.log.slice(-3_000)],
     });
-  /** How often the stream has the frame that says so many packets, and what all frames say without regard to what was said before. */
+  /** How often the stream has the frame with this count, and the sum over all frames without deduplication. */
   const copiesOf = (packets: number) =>
     node.ledger.frames.filter(({ violations }) => violations.some((v) => v.cumulativePackets === packets)).length;
   const added = () =>
@@ -34,11 +34,11 @@ describe('collector - acknowledgements that are lost', () => {
 
   /** Publishes under a message id until the server has forgotten it, and with it all ids that are older. */
   async function whenWindowIsOver(): Promise<() => Promise<boolean>> {
-    const said = node.ledger.frames.at(-1);
-    if (!said) throw new Error('no frame yet');
+    const printed = node.ledger.frames.at(-1);
+    if (!printed) throw new Error('no frame yet');
     const headers = createHeaders();
     headers.set('Nats-Msg-Id', 'clock');
-    const empty = encodeViolationFrame({ ...said, violations: [], coverage: [] });
+    const empty = encodeViolationFrame({ ...printed, violations: [], coverage: [] });
     const publish = async () =>
       (await node.admin.js.publish(violationSubject(NODE, 'spoof'), empty, { headers })).duplicate;
     expect(await publish()).toBe(false);

@@ -3,11 +3,11 @@
  * second: addresses, MAC, the interface's name. It must not gain an identity by that, with the bus or without.
  */
 import { openBucket } from '@bailiff/bus';
+import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { exec } from '../lab/src/process/exec.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const GATEWAY = '10.244.0.1';
 /** Of a pod on another node: no record here has it. */
@@ -152,7 +152,7 @@ describe('fallback by network namespace', () => {
     await unlisted();
     await node.putPods(1);
     await node.waitForState(attacker, 'programmed');
-    // Nobody here is known by that MAC yet.
+    // No interface is known by that MAC yet.
     expect((await rowOf(attacker))?.mac).toBe(late.mac);
     await node.writeCni(late);
     await node.waitForState(late, 'programmed');

@@ -1,12 +1,11 @@
-// Whose an interface is when what the node is told is wrong: left over, contradicted, malformed or too much.
+// The binding of an interface when the node's records are wrong: stale, contradicted, malformed or too many.
 import { mkdirSync, rmSync } from 'node:fs';
+import { createNetns, deleteNetns, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RECORD_SLACK_MS } from '../../apps/collector/src/identity/identity.ts';
-import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
-import { exec } from '../lab/src/process/exec.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
 const own = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
@@ -18,7 +17,7 @@ describe('collector identity', () => {
   });
   afterEach(async () => node[Symbol.asyncDispose]());
 
-  const told = (by: Parameters<TestNode['ledger']['packets']>[0], n: number) =>
+  const reported = (by: Parameters<TestNode['ledger']['packets']>[0], n: number) =>
     waitFor(() => node.ledger.packets(by) === n, {
       what: `${n} packets on the bus`,
       state: () => ({
@@ -29,7 +28,7 @@ describe('collector identity', () => {
   const rowOf = async (pod: TestPod) =>
     (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface);
   const addressesOf = async (pod: TestPod) => (await rowOf(pod))?.addresses ?? [];
-  // One that begins anew is given its addresses before its programs.
+  // One that begins again is given its addresses before its programs.
   const isOf = async (pod: TestPod) => {
     const row = await rowOf(pod);
     return row?.place === 'head' && row.addresses.includes(pod.ipv4);
@@ -40,7 +39,7 @@ describe('collector identity', () => {
       state: () => node.offlineStatus(),
     });
 
-  it('a record that outlived its pod binds nobody: the next bearer of the name is bound by its own', async () => {
+  it('a record that outlived its pod binds no interface: the next one of that name is bound by its own record', async () => {
     await node.startCollector();
     const old = await node.addPod();
     await node.waitForState(old, 'provisional');
@@ -51,7 +50,7 @@ describe('collector identity', () => {
     await node.writeCni(pod);
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 40);
-    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
     expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
   });
 
@@ -65,10 +64,10 @@ describe('collector identity', () => {
     collector.kill('SIGCONT');
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 10);
-    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
-  it('bound by a left-over record at start, an interface begins anew with the record that is newer', async () => {
+  it('bound by a stale record at start, an interface is rebound by the newer record', async () => {
     const old = await node.addPod();
     await node.removePod(old);
     const pod = await node.addPod({ cni: false });
@@ -76,15 +75,15 @@ describe('collector identity', () => {
     await node.startCollector();
     await bindsTo(old);
     await node.send(pod, [own(pod)], 7);
-    await told({ podUid: old.uid, vector: 'ipv4-source' }, 7);
+    await reported({ podUid: old.uid, vector: 'ipv4-source' }, 7);
     await node.writeCni(pod);
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 10);
-    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
     expect(node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' })).toBe(7);
   });
 
-  it('an interface that is renamed, readdressed or whose pod side moves away stays whose it was: each is told, none is a way out', async () => {
+  it('an interface that is renamed, readdressed or whose pod side moves away keeps its binding: each is reported, none escapes', async () => {
     const [pod, victim] = [await node.addPod(), await node.addPod()];
     await node.startCollector();
     for (const one of [pod, victim]) await node.waitForState(one, 'provisional');
@@ -96,12 +95,12 @@ describe('collector identity', () => {
       const before = await node.ipReceived();
       await node.send(from, [own(pod), asVictim], 80);
       dropped += 40;
-      await told({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, dropped);
+      await reported({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, dropped);
       expect(node.ledger.packets({ podUid: victim.uid })).toBe(0);
       return (await node.ipReceived()) - before;
     };
     const moves = () => node.ledger.violations('interface-moved');
-    const saysMove = async (count: number, detail: RegExp) => {
+    const reportsMove = async (count: number, detail: RegExp) => {
       await waitFor(() => moves().length >= count && detail.test(moves().at(-1)?.detail ?? ''), {
         what: `a violation that says ${detail}`,
         state: () => [moves(), node.log.slice(-2_000)],
@@ -120,12 +119,12 @@ describe('collector identity', () => {
     await link('set', pod.hostInterface, 'down');
     await link('set', pod.hostInterface, 'name', victim.hostInterface);
     await link('set', victim.hostInterface, 'up');
-    await saysMove(1, new RegExp(`^name ${pod.hostInterface} -> ${victim.hostInterface}$`));
+    await reportsMove(1, new RegExp(`^name ${pod.hostInterface} -> ${victim.hostInterface}$`));
     await node.writeCni(victim);
     await isStill(pod);
 
     await link('set', victim.hostInterface, 'address', '02:00:00:00:00:99');
-    await saysMove(2, /; host MAC 02:00:00:00:00:01 -> 02:00:00:00:00:99$/);
+    await reportsMove(2, /; host MAC 02:00:00:00:00:01 -> 02:00:00:00:00:99$/);
     await isStill(pod);
 
     const nested = `${node.netns}-nested`;
@@ -133,7 +132,7 @@ describe('collector identity', () => {
     try {
       await exec('ip', ['-n', pod.netns, 'link', 'set', 'eth0', 'netns', nested]);
       await exec('ip', ['-n', nested, 'link', 'set', 'eth0', 'up']);
-      await saysMove(3, /; peer namespace id \d+ -> \d+$/);
+      await reportsMove(3, /; peer namespace id \d+ -> \d+$/);
       await isStill({ ...pod, netns: nested });
     } finally {
       await deleteNetns(nested);
@@ -169,7 +168,7 @@ describe('collector identity', () => {
     const [pod] = pods as [TestPod];
     const before = node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' });
     await node.send(pod, [own(pod), spoofed(pod)], 10);
-    await told({ podUid: pod.uid, vector: 'ipv4-source' }, before + 5);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, before + 5);
   });
 
   it('a snapshot without the pods that are here is refused, and taken as soon as their interfaces go', async () => {
@@ -210,7 +209,7 @@ describe('collector identity', () => {
     await node.startCollector();
     expect(await addressesOf(second)).toEqual([second.ipv4, second.ipv6]);
     await node.send(first, [own(first), spoofed(first)], 10);
-    await told({ podUid: first.uid, vector: 'ipv4-source' }, 5);
+    await reported({ podUid: first.uid, vector: 'ipv4-source' }, 5);
   });
 
   it('more grants than there is room for: every pod is programmed, and the one that lacks some is shown', async () => {
@@ -225,7 +224,7 @@ describe('collector identity', () => {
       { what: 'the partial one in status', state: () => node.nodeStatus() },
     );
     for (const pod of pods) await node.send(pod, [own(pod), spoofed(pod)], 10);
-    for (const pod of pods) await told({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+    for (const pod of pods) await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
   it('a mismatch is one violation, however often the collector starts', async () => {
@@ -236,14 +235,14 @@ describe('collector identity', () => {
       list[0]!.interfaces[0]!.addresses = ['10.244.0.77'];
     });
     await node.waitForState(pod, 'programmed');
-    await told({ vector: 'identity-mismatch' }, 1);
+    await reported({ vector: 'identity-mismatch' }, 1);
     for (let n = 0; n < 2; n += 1) {
       await node.killCollector();
       await node.startCollector();
     }
-    // A count that comes after all of it: what was to be said before was said.
+    // A later count: all earlier ones have been published.
     await node.send(pod, [own(pod)], 3);
-    await told({ podUid: pod.uid, vector: 'ipv4-source' }, 3);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 3);
     expect(node.ledger.violations('identity-mismatch')).toHaveLength(1);
   });
 

@@ -1,12 +1,10 @@
-// Addresses that a node has beside the one it is registered by, as a gateway of its pods: it comes with the first of them. No document tells of them.
+// Addresses that a node has beside the one it is registered by, as a gateway of its pods: it comes with the first of them. No document lists them.
 import { openBucket } from '@bailiff/bus';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL } from '@bailiff/lab/frames';
+import { exec, netnsPath, startLines, stopLines } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { netnsPath } from '../lab/src/names.ts';
-import { exec } from '../lab/src/process/exec.ts';
-import { startLines, stopLines } from '../lab/src/process/lines.ts';
-import { GATEWAY_MAC, NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { GATEWAY_MAC, NODE, TestNode, type TestPod } from '../support/node.ts';
 
 /** What the plugin ptp gives the host side of each pod. */
 const GATEWAY = '10.244.0.1';

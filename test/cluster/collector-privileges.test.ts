@@ -5,8 +5,8 @@ import { once } from 'node:events';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { collectorCapabilities, confined } from '../k8s/confined.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const NETWORK_HALF = collectorCapabilities().filter((name) => name !== 'SYS_PTRACE');
 
@@ -56,7 +56,7 @@ describe('collector privileges', () => {
     await dropped(pod, 10);
   });
 
-  it.each(NETWORK_HALF)('without %s it does not start, and says which right is missing', async (name) => {
+  it.each(NETWORK_HALF)('without %s it does not start, and names the missing right', async (name) => {
     node.wrap = confined(NETWORK_HALF.filter((other) => other !== name));
     const child = node.spawnCollector();
     // Not `exit`: what it said last may come after that.

@@ -4,11 +4,11 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:f
 import path from 'node:path';
 import { BpfMap, MAP_TYPE } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
+import { exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { exec } from '../lab/src/process/exec.ts';
-import { udpFrame } from './collector/frames.ts';
-import { NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { NODE, TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const from = (pod: TestPod, source: string) => udpFrame({ sourceMac: pod.mac, source, destination: '10.244.0.1' });
 const spoofed = (pod: TestPod) => from(pod, '10.244.0.66');
@@ -75,7 +75,7 @@ describe('collector restart', () => {
     expect(await judged(good, '10.244.0.66')).toEqual([0, 10]);
   };
 
-  it('with the bus away, what it said last holds; a packet that was granted is never dropped on the way', async () => {
+  it('with the bus unavailable, the last desired state holds; a granted packet is never dropped during the restart', async () => {
     const pods = await programmed();
     await expectProgrammed(pods);
     node.relay.setDown(true);
@@ -90,7 +90,7 @@ describe('collector restart', () => {
     await expectProgrammed(pods);
   });
 
-  it('with the bus away and no document kept, the kernel’s word stands', async () => {
+  it('with the bus unavailable and no document kept, the kernel’s state holds', async () => {
     const pods = await programmed();
     node.relay.setDown(true);
     await node.killCollector();
@@ -99,7 +99,7 @@ describe('collector restart', () => {
     await expectProgrammed(pods);
   });
 
-  it('what the bus took back while nobody listened is taken back when it tells', async () => {
+  it('a deletion on the bus while no collector ran takes effect at the next start', async () => {
     const pods = await programmed();
     await node.killCollector();
     await openBucket(node.admin, 'bailiff_config').delete('spoof.namespace.shop.default');
@@ -169,7 +169,7 @@ describe('collector restart', () => {
         what: 'every count',
         timeoutMs: 30_000,
         state: () => ({
-          told: gone.map((pod) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' })),
+          reported: gone.map((pod) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' })),
           log: node.log.slice(-2_000),
         }),
       },
@@ -183,7 +183,7 @@ describe('collector restart', () => {
     );
   });
 
-  it('detach --all holds until attach, for a collector that runs and for one that starts; status says so', async () => {
+  it('detach --all holds until attach, for a running collector and a starting one; status shows it', async () => {
     const pod = await node.addPod();
     const args = ['--status-interval-ms', '250'];
     const collector = await node.startCollector({ args });
@@ -194,7 +194,7 @@ describe('collector restart', () => {
       await node.send(pod, [spoofed(pod)], 100);
       return (await node.ipReceived()) - before;
     };
-    const saysDetached = () =>
+    const reportsDetached = () =>
       waitFor(
         async () => {
           const of = (await node.nodeStatus())?.interfaces.find((i) => i.interfaceName === pod.hostInterface);
@@ -204,19 +204,19 @@ describe('collector restart', () => {
       );
     expect(await landed()).toBeLessThan(100);
     await node.command(['detach', '--all', '--bpf-dir', node.pinDir, ...state]);
-    await saysDetached();
+    await reportsDetached();
     expect(await landed()).toBeGreaterThanOrEqual(100);
     expect(collector.exitCode).toBeNull();
     await node.killCollector();
     await node.startCollector({ args });
-    await saysDetached();
+    await reportsDetached();
     expect(await landed()).toBeGreaterThanOrEqual(100);
     expect(await node.command(['attach', '--bpf-dir', node.pinDir, ...state])).toContain('may attach again');
     await node.waitForState(pod, 'provisional');
     expect(await landed()).toBeLessThan(100);
   });
 
-  it('the time to a guard - of what was there before nothing is said; of a new one it runs until its programs stand, however long', async () => {
+  it('the time to a guard - none for interfaces of before the start; for a new one until its programs are attached', async () => {
     const state = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
     const args = ['--status-interval-ms', '250'];
     const timed = async () => ({
@@ -260,7 +260,7 @@ describe('collector restart', () => {
     expect(node.ledger.packets({ podUid: third.uid, vector: 'unknown-interface' })).toBe(0);
   });
 
-  it('programs that somebody takes off or gets in front of while it runs are put back within seconds', async () => {
+  it('programs that are detached while it runs are reattached within seconds', async () => {
     const pod = await node.addPod();
     const collector = await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -307,7 +307,7 @@ describe('collector restart', () => {
     await waitFor(() => node.ledger.packets({ podUid: last.uid, action: 'drop' }) === 10, { what: 'its count' });
   });
 
-  it('only the counters pin lost - a new epoch counts on from zero, nothing goes backwards or is told twice', async () => {
+  it('only the counters pin lost - a new epoch counts from zero, and no total decreases or counts twice', async () => {
     const pod = await node.addPod();
     const drops = (n: number) =>
       waitFor(() => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }) === n, {

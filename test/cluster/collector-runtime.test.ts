@@ -2,12 +2,12 @@
 // What it does where it runs is tested inside the virtual machine (test/lsm/collector.test.ts).
 import { probeLsm } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
+import { cgroup2Mount } from '@bailiff/lab/node';
 import type { NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { cgroup2Mount } from '../lab/src/cgroup.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const KEY = 'runtime.cluster._.no-shell';
 const lsm = probeLsm();
@@ -49,12 +49,12 @@ describe('collector - without a runtime half', () => {
     expect(status.reason).toContain(lsm.errnoName);
     expect(status.remedy).not.toBe('');
     await putPolicy();
-    const { policies } = await runtime((told) => told.policies.length > 0);
+    const { policies } = await runtime((reported) => reported.policies.length > 0);
     expect(policies).toEqual([{ key: KEY, revision: 3, state: 'refused', reason: status.reason, subjects: 0 }]);
     await dropsSpoofed();
   });
 
-  it('a node without cgroup v2 - unsupported: containers could not be told apart', async () => {
+  it('a node without cgroup v2 - unsupported: containers cannot be distinguished', async () => {
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     const status = await runtime(({ state }) => state === 'unsupported');
     expect(status).toMatchObject({

@@ -6,8 +6,8 @@ import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { udpFrame } from './collector/frames.ts';
-import { GATEWAY_MAC, NODE, TestNode, type TestPod } from './collector/test-node.ts';
+import { GATEWAY_MAC, NODE, TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const spoofed = (pod: TestPod, source = '10.244.0.66') =>
   udpFrame({ sourceMac: pod.mac, source, destination: '10.244.0.1' });
@@ -57,7 +57,7 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 15);
     const last = node.ledger.violations('ipv4-source').at(-1);
     expect(last?.pod).toMatchObject({ uid: pod.uid, ownerKind: 'Deployment', ownerName: 'web', serviceAccount: 'web' });
-    // The counters may be read between a packet's count and its sample: that sample is told with the growth that comes next.
+    // The counters may be read between a packet's count and its sample: the sample then comes with the next increment.
     const sampled = () => node.ledger.violations('ipv4-source').find((v) => v.sample?.claimedAddress === '10.9.9.9');
     await waitFor(
       async () => {
@@ -69,7 +69,7 @@ describe('collector', () => {
     expect(sampled()?.sample).toMatchObject({ expectedAddress: pod.ipv4, claimedMac: pod.mac });
   });
 
-  it('an interface that appears later is guarded on its event; what passed before is told', async () => {
+  it('an interface that appears later is guarded on its event; its unguarded packets are published', async () => {
     await node.startCollector();
     const pod = await node.addPod({ cni: false });
     await node.waitForState(pod, 'unknown');
@@ -145,7 +145,7 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
-  it('a feed that is wrong about most interfaces is refused, and status says so', async () => {
+  it('a snapshot that is wrong about most interfaces is refused, and status shows it', async () => {
     const pods = [await node.addPod(), await node.addPod(), await node.addPod()];
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     for (const pod of pods) await node.waitForState(pod, 'provisional');
@@ -179,7 +179,7 @@ describe('collector', () => {
       },
       { what: 'audit to be in force', intervalMs: 100 },
     );
-    // With the flush that tells of it; nothing that is waited for takes so long: 5 s, of a machine on which a look is as late as what is looked at.
+    // Flush included. A bound of 5 s in probes, because a loaded machine delays probes as much as the collector.
     expect(looks).toBeLessThan(50);
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, sent);
     await config.put('spoof.namespace.shop.default', '{"modes":{"ipv4-source":"drop"}}');
@@ -190,12 +190,12 @@ describe('collector', () => {
         state: () => node.nodeStatus(),
       },
     );
-    const told = (action: string) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source', action });
-    const [dropped, audited] = [told('drop'), told('audit')];
+    const reported = (action: string) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source', action });
+    const [dropped, audited] = [reported('drop'), reported('audit')];
     const passed = await node.ipReceived();
     await node.send(pod, [spoofed(pod)], 40);
     await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'audit' }, audited + 40);
-    expect(told('drop')).toBe(dropped);
+    expect(reported('drop')).toBe(dropped);
     expect((await node.ipReceived()) - passed).toBeGreaterThanOrEqual(40);
   });
 
@@ -246,7 +246,7 @@ describe('collector', () => {
       what: 'both counts',
       state: () => ['quarantine-ingress', 'quarantine-egress'].map(dropped),
     });
-    // What is dropped on its way to the pod is refused to whoever sends it, who tries again: only the other count has an upper end,
+    // What is dropped on its way to the pod is refused to anyone who sends it, who tries again: only the other count has an upper end,
     // but for a few words of the pod's own kernel, which looks for routers. Told twice it would be 40 more.
     expect(dropped('quarantine-ingress')).toBeLessThanOrEqual(sent + 40 + 30);
 

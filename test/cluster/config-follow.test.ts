@@ -1,5 +1,5 @@
 /**
- * A change of the configuration is in force within a second, without a restart; a refused one leaves the last good one in force and is told by
+ * A change of the configuration is in force within a second, without a restart; a refused one leaves the last good one in force and is reported by
  * the service on the bus, and by `bailiff status` and `doctor` to a person. Real buses. Collectors: collector.test.ts.
  */
 import { writeFileSync } from 'node:fs';
@@ -10,9 +10,9 @@ import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { logged } from '../support/config-log.ts';
 import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
 import { launch, startWorld } from './ipam-sync/harness.ts';
-import { logged } from './logged.ts';
 import { Rig } from './responder/rig.ts';
 
 /**
@@ -30,29 +30,29 @@ async function instances(admin: Bus, service: string): Promise<InstanceStatus[]>
 }
 
 /** Looks until a service's one instance says something. */
-function looksUntilTold(admin: Bus, service: string, says: (status: InstanceStatus) => boolean): Promise<number> {
-  const isTold = async () => {
+function probesUntilReported(admin: Bus, service: string, says: (status: InstanceStatus) => boolean): Promise<number> {
+  const isReported = async () => {
     const [one, ...others] = await instances(admin, service);
     return one !== undefined && others.length === 0 && says(one);
   };
   const state = () => instances(admin, service);
-  return looksFor(isTold, { what: `${service} to tell it`, intervalMs: LOOK_EVERY_MS, state });
+  return looksFor(isReported, { what: `${service} to tell it`, intervalMs: LOOK_EVERY_MS, state });
 }
 const refuses = (key: string) => (status: InstanceStatus) => status.configRefused.some((one) => one.key === key);
 const refusesNothing = (status: InstanceStatus) => status.configRefused.length === 0;
 
 /** What a person sees: the service's name, the key and the field. */
-async function shownTo(nats: TestNats, directory: string, said: RegExp): Promise<void> {
+async function shownTo(nats: TestNats, directory: string, printed: RegExp): Promise<void> {
   const file = `${directory}/cli-password`;
   writeFileSync(file, nats.options('cli').password ?? '', { mode: 0o600 });
   const bus = ['--nats-url', nats.url, '--nats-password-file', file];
   const status = await runCli(['status', ...bus]);
-  expect(status.stdout).toMatch(said);
+  expect(status.stdout).toMatch(printed);
   const doctor = await runCli(['doctor', '--only', 'bus', ...bus]);
   expect([doctor.exitCode, doctor.stdout]).toEqual([6, expect.stringMatching(/✗ configuration: all readers refuse/)]);
 }
 
-it('correlator - the next verdict follows a threshold; a refused one is told, and taken back when the key is right again', async () => {
+it('correlator - the next verdict follows a threshold; a refused one is reported until the key is right again', async () => {
   await using rig = await CorrelatorRig.start();
   const [before, after, third] = [podRef('before'), podRef('after'), podRef('third')];
   await rig.list(NODE_A, [before, after, third]);
@@ -65,7 +65,7 @@ it('correlator - the next verdict follows a threshold; a refused one is told, an
   await rig.spoof(NODE_A, before, 3);
   const second = await writeConfig(cli, key, rule(3), ME);
   const taken = ({ configRevision }: InstanceStatus) => configRevision === second.bucketRevision;
-  expect(await looksUntilTold(rig.admin, 'correlator', taken)).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(rig.admin, 'correlator', taken)).toBeLessThan(LOOKS);
   await rig.settle();
   await rig.spoof(NODE_A, after, 3);
   await rig.verdictCount(1);
@@ -73,7 +73,7 @@ it('correlator - the next verdict follows a threshold; a refused one is told, an
 
   // Around the command, which would refuse it.
   await openBucket(rig.admin, 'bailiff_config').put(key, JSON.stringify({ ...rule(1), timespan: '1w', revision: 9 }));
-  expect(await looksUntilTold(rig.admin, 'correlator', refuses(key))).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(rig.admin, 'correlator', refuses(key))).toBeLessThan(LOOKS);
   await shownTo(
     rig.nats,
     rig.directory,
@@ -85,20 +85,20 @@ it('correlator - the next verdict follows a threshold; a refused one is told, an
   await rig.verdictCount(2);
   expect(rig.verdicts[1]).toMatchObject({ rule: 'mine', groupKey: third.uid, observed: 3 });
   await writeConfig(cli, key, rule(2), ME);
-  expect(await looksUntilTold(rig.admin, 'correlator', refusesNothing)).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(rig.admin, 'correlator', refusesNothing)).toBeLessThan(LOOKS);
   expect(await correlator.stop()).toBe(0);
   expect(await instances(rig.admin, 'correlator'), 'one that ends says so').toEqual([]);
 });
 
-it('responder - the next verdict is answered by the new policy; a refused one is told', async () => {
+it('responder - the next verdict gets the response of the new policy; a refused one is reported', async () => {
   await using rig = await Rig.start();
-  const answerer = await rig.start();
+  const responder = await rig.start();
   const cli = await rig.nats.connect('cli');
   const key = 'response.cluster._.mine';
   const policy = (action: string) => ({ dryRun: false, match: { rules: ['mine'] }, steps: [{ action }] });
   const first = await writeConfig(cli, key, policy('observe'), ME);
   const taken = (revision: number) => (status: InstanceStatus) => status.configRevision >= revision;
-  expect(await looksUntilTold(rig.bus, 'responder', taken(first.bucketRevision))).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(rig.bus, 'responder', taken(first.bucketRevision))).toBeLessThan(LOOKS);
   await rig.settle();
   const observed = await rig.verdict(rig.pod(), { rule: 'mine' });
   await rig.until(observed, 'observe', 'succeeded');
@@ -109,7 +109,7 @@ it('responder - the next verdict is answered by the new policy; a refused one is
   expect(rig.of(labelled, 'observe')).toEqual([]);
 
   await openBucket(rig.bus, 'bailiff_config').put(key, JSON.stringify({ ...policy('explode'), revision: 9 }));
-  expect(await looksUntilTold(rig.bus, 'responder', refuses(key))).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(rig.bus, 'responder', refuses(key))).toBeLessThan(LOOKS);
   await shownTo(
     rig.nats,
     rig.directory,
@@ -117,11 +117,11 @@ it('responder - the next verdict is answered by the new policy; a refused one is
   );
   await rig.settle();
   await rig.until(await rig.verdict(rig.pod(), { rule: 'mine' }), 'label', 'succeeded');
-  expect(await answerer.stop()).toBe(0);
+  expect(await responder.stop()).toBe(0);
   expect(await instances(rig.bus, 'responder')).toEqual([]);
 }, 60_000);
 
-it('ipam-sync - what a pod asks for is granted within a second of being permitted; a refused value is told', async () => {
+it('ipam-sync - a requested prefix is granted within a second of being permitted; a refused value is reported', async () => {
   await using world = await startWorld();
   world.running('vpn', 'node-1', ['10.1.0.5'], {
     annotations: { 'bailiff.dev/allowed-source-prefixes': '10.50.0.0/16' },
@@ -138,7 +138,7 @@ it('ipam-sync - what a pod asks for is granted within a second of being permitte
   expect(await looksFor(isGranted, waiting)).toBeLessThan(LOOKS);
 
   await openBucket(world.admin, 'bailiff_config').put(key, '{"allowedPrefixes": "all"}');
-  expect(await looksUntilTold(world.admin, 'ipam-sync', refuses(key))).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(world.admin, 'ipam-sync', refuses(key))).toBeLessThan(LOOKS);
   await shownTo(
     world.nats,
     world.kube.dir,
@@ -146,7 +146,7 @@ it('ipam-sync - what a pod asks for is granted within a second of being permitte
   );
   expect(await granted()).toEqual(['10.50.0.0/16']);
   await writeConfig(cli, key, { allowedPrefixes: [] }, ME);
-  expect(await looksUntilTold(world.admin, 'ipam-sync', refusesNothing)).toBeLessThan(LOOKS);
+  expect(await probesUntilReported(world.admin, 'ipam-sync', refusesNothing)).toBeLessThan(LOOKS);
   expect(await sync.stop()).toBe(0);
   expect(await instances(world.admin, 'ipam-sync')).toEqual([]);
 }, 60_000);

@@ -43,7 +43,7 @@ afterAll(async () => {
 
 let events = 0;
 /** Publishes one more event for connectors, and one more message of a replay. @returns how it is named */
-async function tell(): Promise<string> {
+async function report(): Promise<string> {
   events += 1;
   const uid = `event-${events}`;
   const event = { severity: 'High', class_name: 'Network Activity', metadata: { uid }, message: 'x' };
@@ -65,14 +65,14 @@ const start = ({ file, user, args }: (typeof EXAMPLES)[number], more: Record<str
 };
 type Example = ReturnType<typeof start>;
 
-/** Until what is told now comes to it, with more told as long as it may not be listening yet. */
-const hears = (example: Example, what: string) => {
-  const told: string[] = [];
-  const heard = async () => {
-    told.push(await tell());
-    return told.some((uid) => new RegExp(`${uid}\\b`).test(example.state.out));
+/** Waits until it receives a new message; publishes more while it may not be subscribed yet. */
+const receives = (example: Example, what: string) => {
+  const reported: string[] = [];
+  const received = async () => {
+    reported.push(await report());
+    return reported.some((uid) => new RegExp(`${uid}\\b`).test(example.state.out));
   };
-  return waitFor(heard, {
+  return waitFor(received, {
     what,
     intervalMs: 100,
     state: () => [example.state, nats.log.slice(-500)],
@@ -88,21 +88,21 @@ it.each(EXAMPLES)('$file - who signed the certificate must be known', async (exa
   expect(stranger.state.code).not.toBe(0);
   expect(stranger.state.err).toMatch(/certificate|self[- ]signed/i);
   await using trusting = start(example);
-  await hears(trusting, 'what is told');
+  await receives(trusting, 'what is told');
 });
 
-it('rotation - whoever was started before, in the midst of it, or after it hears on', async () => {
+it('rotation - connectors started before, during and after it keep receiving', async () => {
   const running: Example[] = EXAMPLES.map((example) => start(example));
   try {
-    for (const one of running) await hears(one, 'what is told before');
+    for (const one of running) await receives(one, 'what is told before');
     const prepared = await credentials('rotate');
     expect(prepared.users['siem-reader']?.passwords).toHaveLength(2);
     // The servers do not know the first line yet.
     for (const example of EXAMPLES) running.push(start(example));
-    for (const one of running) await hears(one, 'what is told with two passwords');
+    for (const one of running) await receives(one, 'what is told with two passwords');
     const finished = await credentials('rotate', '--finish');
     await nats.reload({ ...accessOf(finished) });
-    for (const one of running) await hears(one, 'what is told after the reload');
+    for (const one of running) await receives(one, 'what is told after the reload');
     for (const one of running) expect([one.state.code, one.state.err]).toEqual([null, '']);
   } finally {
     await Promise.all(running.map((one) => one[Symbol.asyncDispose]()));

@@ -1,54 +1,30 @@
 // Correlators as processes of their own, killed with SIGKILL while violations come in. What is on the bus afterwards is what one fold over the
 // whole stream says.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { consumeOrdered, parseSubject } from '@bailiff/bus';
 import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
 import { podInventoryOf, podRef } from '@bailiff/correlation/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { nodeArgs } from '../../tools/children.ts';
+import { launchApp, type RunningProcess } from '../support/process.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const KILLS = 6;
 
-class Process implements AsyncDisposable {
-  readonly child: ChildProcess;
-  out = '';
-  constructor(flags: string[]) {
-    this.child = spawn(process.execPath, [...nodeArgs('apps/correlator/src/main.ts'), ...flags], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    this.child.stdout?.on('data', (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-  }
-  async whenReady(): Promise<this> {
-    await waitFor(() => this.out.includes('"msg":"ready"'), {
-      what: 'ready',
-      timeoutMs: 30_000,
-      state: () => this.out,
-    });
-    return this;
-  }
-  async kill(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const gone = new Promise((resolve) => this.child.once('exit', resolve));
-    this.child.kill('SIGKILL');
-    await gone;
-  }
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.kill();
-  }
+/** A correlator in a process of its own, ready. */
+async function launchCorrelator(rig: CorrelatorRig): Promise<RunningProcess> {
+  const correlator = launchApp('correlator', rig.flags());
+  await correlator.logged('ready');
+  return correlator;
 }
 
 /** Verdicts that a fold over all that the stream holds gives, as `subject parts`. */
 async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof podInventoryOf>[0]): Promise<string[]> {
-  const said: string[] = [];
+  const printed: string[] = [];
   const fold = new CorrelationEngine({
     rules: new RuleHistory(),
     inventory: podInventoryOf(lists),
-    onVerdict: (verdict) => said.push(`${verdict.level} ${verdict.pod?.name} ${verdict.verdictId}`),
+    onVerdict: (verdict) => printed.push(`${verdict.level} ${verdict.pod?.name} ${verdict.verdictId}`),
   });
   const end = new AbortController();
   await consumeOrdered(rig.admin, 'VIOLATIONS', {
@@ -61,7 +37,7 @@ async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof podIn
     onIdle: () => end.abort(),
     signal: end.signal,
   });
-  return said.sort();
+  return printed.sort();
 }
 
 it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat none`, {
@@ -86,10 +62,10 @@ it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat 
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
   })();
-  const running: Process[] = [];
+  const running: RunningProcess[] = [];
   try {
     for (let kills = 0; kills < KILLS; kills++) {
-      while (running.length < 2) running.push(await new Process(rig.flags()).whenReady());
+      while (running.length < 2) running.push(await launchCorrelator(rig));
       const seen = rig.verdicts.length;
       phase++;
       await waitFor(() => rig.verdicts.length > seen, { what: 'a verdict', intervalMs: 1 });
@@ -101,7 +77,7 @@ it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat 
     await attack;
     // All that are left go too; one that starts afterwards makes good for all of them.
     for (const one of running.splice(0)) await one.kill();
-    running.push(await new Process(rig.flags()).whenReady());
+    running.push(await launchCorrelator(rig));
     const expected = await foldedVerdicts(rig, lists);
     expect(expected.length).toBeGreaterThan(KILLS * 8);
     const stored = () => rig.verdicts.map(({ level, pod, verdictId }) => `${level} ${pod?.name} ${verdictId}`).sort();

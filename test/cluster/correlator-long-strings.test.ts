@@ -1,14 +1,13 @@
 // A node's credential against the memory of every correlator: frames whose strings are as long as a message allows. The correlator is a process
 // of its own, so that its memory is the one that the kernel counts.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { makeFrame, makeViolation, operationSample, podRef } from '@bailiff/correlation/testing';
 import type { Violation } from '@bailiff/schemas';
 import { encodeUnlimited } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { nodeArgs } from '../../tools/children.ts';
 import { CORRELATOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { launchApp, type RunningProcess } from '../support/process.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const FRAMES = 300;
@@ -43,33 +42,16 @@ function longFrame(number: number): Buffer {
   );
 }
 
-/** A correlator with the flags of its image. */
-class Child implements AsyncDisposable {
-  readonly child: ChildProcess;
-  #out = '';
-  private constructor(flags: readonly string[]) {
-    const args = [...CORRELATOR_NODE_FLAGS, ...nodeArgs('apps/correlator/src/main.ts'), ...flags];
-    this.child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.child.stdout?.on('data', (chunk: Buffer) => {
-      this.#out += chunk.toString();
-    });
-  }
-  static async start(flags: readonly string[]): Promise<Child> {
-    const started = new Child(flags);
-    const ready = () => started.#out.includes('"msg":"ready"');
-    await waitFor(ready, { what: 'ready', timeoutMs: 60_000, state: () => started.#out });
-    return started;
-  }
-  mib(line: 'VmRSS' | 'VmHWM'): number {
-    const status = readFileSync(`/proc/${this.child.pid}/status`, 'utf8');
-    return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024;
-  }
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const gone = new Promise((resolve) => this.child.once('exit', resolve));
-    this.child.kill('SIGKILL');
-    await gone;
-  }
+/** A correlator with the flags of its image, ready. */
+async function launchCorrelator(rig: CorrelatorRig): Promise<RunningProcess> {
+  const correlator = launchApp('correlator', rig.flags(), CORRELATOR_NODE_FLAGS);
+  await correlator.logged('ready');
+  return correlator;
+}
+
+function memoryMib({ pid }: RunningProcess, line: 'VmRSS' | 'VmHWM'): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024;
 }
 
 it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory stays, also at a replay, and another node is judged`, async () => {
@@ -80,8 +62,8 @@ it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory
   const sequences: number[] = [];
   let before = 0;
   {
-    await using correlator = await Child.start(rig.flags());
-    before = correlator.mib('VmRSS');
+    await using correlator = await launchCorrelator(rig);
+    before = memoryMib(correlator, 'VmRSS');
     for (let number = 0; number < FRAMES; number += 1) sequences.push(await rig.publish(NODE_A, longFrame(number)));
     await rig.spoof(NODE_B, far, 10);
     const ofFar = () => rig.verdicts.filter(({ groupKey }) => groupKey === far.uid);
@@ -93,18 +75,18 @@ it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory
     for (const verdict of ofNode)
       expect(verdict).toMatchObject({ rule: 'foreign-pod-claims', vectors: ['invalid-frame'], pod: null });
     await waitFor(() => rig.deadLetters.length === FRAMES, { what: 'letters', state: () => rig.deadLetters.length });
-    const growth = { rss: correlator.mib('VmRSS') - before, most: correlator.mib('VmHWM') - before };
+    const growth = { rss: memoryMib(correlator, 'VmRSS') - before, most: memoryMib(correlator, 'VmHWM') - before };
     expect(growth.rss, JSON.stringify(growth)).toBeLessThan(GROWTH_MIB);
   }
   expect(rig.deadLetters.map(({ sequence }) => sequence).sort((a, b) => a - b)).toEqual(sequences);
   expect(new Set(rig.deadLetters.map(({ reason }) => reason))).toEqual(new Set(['field-too-long']));
   for (const [field] of FIELDS)
     expect(rig.deadLetters.some(({ detail }) => detail.includes(`${field} has ${STRING_BYTES}`))).toBe(true);
-  await using again = await Child.start(rig.flags());
+  await using again = await launchCorrelator(rig);
   await rig.spoof(NODE_B, near, 10);
   await waitFor(() => rig.verdicts.some(({ groupKey }) => groupKey === near.uid), {
     what: 'the verdict after a replay',
   });
-  const growth = again.mib('VmHWM') - before;
+  const growth = memoryMib(again, 'VmHWM') - before;
   expect(growth).toBeLessThan(GROWTH_MIB);
 });

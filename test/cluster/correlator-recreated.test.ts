@@ -3,7 +3,8 @@ import { ensureTopology } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CorrelatorRig, NODE_A, NODE_B, type RunningCorrelator } from './correlator-rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const pods = ['web', 'a1', 'a2'].map((name) => podRef(name));
 const [web, first, second] = pods as [(typeof pods)[0], (typeof pods)[0], (typeof pods)[0]];
@@ -11,7 +12,7 @@ const far = podRef('far');
 
 describe('correlator - streams recreated', () => {
   let rig: CorrelatorRig;
-  let correlator: RunningCorrelator;
+  let correlator: RunningService;
   beforeEach(async () => {
     rig = await CorrelatorRig.start();
     await rig.list(NODE_A, pods);
@@ -32,7 +33,7 @@ describe('correlator - streams recreated', () => {
     for (const stream of streams) await rig.admin.jsm.streams.delete(stream);
     await ensureTopology(rig.admin);
   }
-  const told = (stream: string) =>
+  const reported = (stream: string) =>
     waitFor(
       () => correlator.log().find((line) => line['stream'] === stream && /stream recreated/.test(String(line['msg']))),
       {
@@ -61,12 +62,12 @@ describe('correlator - streams recreated', () => {
     await rig.spoof(NODE_A, first, 2);
     const later = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), { state: groups });
     expect(later.evidence.map(({ streamSequence }) => streamSequence)).toEqual([2, 3]);
-    await told('VIOLATIONS');
+    await reported('VIOLATIONS');
     expect(await correlator.metric('streams_remade_total')).toBe(1);
-    await waitFor(() => correlator.isReady());
+    await waitFor(async () => (await correlator.ready()).ok);
   });
 
-  it('violations - a correlator that starts after it says the same, and none twice', async () => {
+  it('violations - a correlator that starts afterwards publishes the same verdicts, none twice', async () => {
     await rig.spoof(NODE_A, web, 5);
     await rig.verdictCount(1);
     await recreate('VIOLATIONS');
@@ -79,9 +80,9 @@ describe('correlator - streams recreated', () => {
     expect(groups()).toEqual([web.uid, second.uid, first.uid]);
   });
 
-  it('configuration - rules stand until the new log says otherwise', async () => {
+  it('configuration - rules hold until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
-    await told('CONFIG_LOG');
+    await reported('CONFIG_LOG');
     await rig.settle();
     await rig.spoof(NODE_A, web, 5);
     await waitFor(() => groups().includes(web.uid), { what: 'the old rule to hold', state: groups });
@@ -96,10 +97,10 @@ describe('correlator - streams recreated', () => {
     expect(verdict).toMatchObject({ threshold: 2, configRevision: 1 });
   });
 
-  it('pods - lists stand until they are told anew, and an honest node is not blamed, not even after a start', async () => {
+  it('pods - snapshots hold until they are published again, and an honest node is not accused, not even after a start', async () => {
     await rig.spoof(NODE_A, web, 3);
     await recreate('KV_bailiff_pods');
-    await told('KV_bailiff_pods');
+    await reported('KV_bailiff_pods');
     await rig.spoof(NODE_A, web, 2);
     await waitFor(() => groups().includes(web.uid), { what: 'the old list to hold', state: groups });
     await rig.list(NODE_A, [...pods, podRef('young')]);
@@ -114,7 +115,7 @@ describe('correlator - streams recreated', () => {
     expect(rig.deadLetters).toEqual([]);
   });
 
-  it('configuration away - frames wait, the lag is told, and they are judged when it is back', async () => {
+  it('configuration unavailable - frames wait, the lag is reported, and they are processed when it is back', async () => {
     await rig.spoof(NODE_A, web, 1);
     await waitFor(async () => (await correlator.metric('frames_total')) === 1);
     expect(await correlator.metric('lag_seconds')).toBe(0);

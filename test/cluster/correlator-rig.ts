@@ -27,27 +27,17 @@ import {
   type Verdict,
   type ViolationFrame,
 } from '@bailiff/schemas';
-import { runService } from '@bailiff/service';
-import { captureIo, waitFor } from '@bailiff/service/testing';
+import { waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/correlator/src/config.ts';
 import { start } from '../../apps/correlator/src/correlator.ts';
-import { logged } from './logged.ts';
+import { logged } from '../support/config-log.ts';
+import { type RunningService, Services } from '../support/service.ts';
 
 /** Of each correlator's log, where a wait failed. */
 const LINES_SHOWN = 10;
 
 export const NODE_A = 'node-a';
 export const NODE_B = 'node-b.example';
-
-export interface RunningCorrelator {
-  log(): Record<string, unknown>[];
-  metric(name: string): Promise<number>;
-  isReady(): Promise<boolean>;
-  /** What each readiness check says. */
-  checks(): Promise<Record<string, string>>;
-  /** In order, as by SIGTERM; gives the exit code. */
-  stop(): Promise<number>;
-}
 
 export interface DeadLetter {
   reason: string;
@@ -65,7 +55,7 @@ export class CorrelatorRig implements AsyncDisposable {
   readonly directory: string;
   readonly #end = new AbortController();
   readonly #reading: Promise<void>[] = [];
-  readonly #running = new Set<RunningCorrelator>();
+  readonly #services = new Services();
   readonly #revisions = new Map<string, number>();
   readonly #buses = new Map<string, Promise<Bus>>();
   readonly #publishers = new Map<string, FramePublisher>();
@@ -118,45 +108,11 @@ export class CorrelatorRig implements AsyncDisposable {
     return [...bus, '--metrics-address', '127.0.0.1:0'];
   }
 
-  /** Starts a correlator; resolves when it is ready unless told not to wait. */
-  async correlator(options: { wait?: boolean; flags?: string[] } = {}): Promise<RunningCorrelator> {
-    const captured = captureIo();
+  /** Starts a correlator; resolves when it is ready, or at once when `wait` is false. */
+  async correlator(options: { wait?: boolean; flags?: string[] } = {}): Promise<RunningService> {
     const argv = [...this.flags(), ...(options.flags ?? [])];
-    let address = '';
-    const running = runService({
-      name: 'correlator',
-      argv,
-      schema: configSchema,
-      io: captured.io,
-      start: (ctx) => {
-        address = ctx.metricsAddress;
-        return start(ctx);
-      },
-    });
-    const correlator: RunningCorrelator = {
-      log: captured.logLines,
-      metric: async (name) => {
-        const text = await (await fetch(`http://${address}/metrics`)).text();
-        const line = text.split('\n').find((candidate) => candidate.startsWith(`bailiff_correlator_${name} `));
-        return Number(line?.split(' ')[1] ?? Number.NaN);
-      },
-      isReady: async () => address !== '' && (await fetch(`http://${address}/readyz`)).ok,
-      checks: async () => {
-        const { checks } = (await (await fetch(`http://${address}/readyz`)).json()) as {
-          checks: Record<string, string>;
-        };
-        return checks;
-      },
-      stop: () => {
-        this.#running.delete(correlator);
-        captured.signal('SIGTERM');
-        return running;
-      },
-    };
-    this.#running.add(correlator);
-    if (options.wait !== false) {
-      await waitFor(() => correlator.isReady(), { what: 'the correlator to be ready', state: captured.logLines });
-    }
+    const correlator = this.#services.begin({ name: 'correlator', argv, schema: configSchema, start });
+    if (options.wait !== false) await correlator.until('ready');
     return correlator;
   }
 
@@ -200,7 +156,7 @@ export class CorrelatorRig implements AsyncDisposable {
     return this.publish(node, encodeViolationFrame(frame));
   }
 
-  /** A pod of a node sends forged packets; one frame tells of them. */
+  /** A pod of a node sends forged packets; one frame reports them. */
   async spoof(node: typeof NODE_A | typeof NODE_B, pod: PodRef, packets: number, more = {}): Promise<number> {
     const collector = this.collectors[node];
     if (!collector) throw new Error(`no collector of ${node}`);
@@ -212,16 +168,16 @@ export class CorrelatorRig implements AsyncDisposable {
 
   /** Waits until so many verdicts are on the bus. */
   async verdictCount(count: number): Promise<void> {
-    const told = () => ({
+    const reported = () => ({
       verdicts: this.verdicts,
       deadLetters: this.deadLetters.map(({ reason, sequence, detail }) => ({ reason, sequence, detail })),
-      logs: [...this.#running].map((correlator) => correlator.log().slice(-LINES_SHOWN)),
+      logs: this.#services.running.map((correlator) => correlator.log().slice(-LINES_SHOWN)),
     });
-    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: told });
+    await waitFor(() => this.verdicts.length >= count, { what: `${count} verdicts`, state: reported });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#running].map((correlator) => correlator.stop()));
+    await this.#services[Symbol.asyncDispose]();
     for (const publisher of this.#publishers.values()) publisher.close();
     this.#end.abort();
     await Promise.all(this.#reading);

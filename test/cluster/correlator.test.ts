@@ -195,7 +195,7 @@ describe('correlator - starts and replicas', () => {
     expect(await correlator.stop()).toBe(0);
   });
 
-  it('nobody was there - what was set off meanwhile is given by the next start, and nothing twice', async () => {
+  it('no correlator ran - the next start publishes the verdicts of that time, none twice', async () => {
     await using rig = await CorrelatorRig.start();
     const pods = ['a', 'b', 'c'].map((name) => podRef(name));
     await rig.list(NODE_A, pods);
@@ -236,7 +236,7 @@ describe('correlator - starts and replicas', () => {
     expect(await second.metric('packets_total')).toBe(9);
   });
 
-  it('no topology - says so and ends with the code of a dependency that is away', async () => {
+  it('no topology - reported, with the exit code of an unavailable dependency', async () => {
     await using rig = await CorrelatorRig.start();
     await rig.admin.jsm.streams.update('VERDICTS', { max_age: 3_600_000_000_000 });
     const correlator = await rig.correlator({ wait: false });

@@ -20,8 +20,8 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
 import { environmentOf, objectsOf, type Workload, workloadsOf } from '../k8s/rendered.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode } from './collector/test-node.ts';
+import { TestNode } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 import { areImagesNamed, NO_IMAGES, removeContainer, runImage } from './contract/container-engine.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -100,8 +100,8 @@ function ended([command = '', ...args]: readonly string[], options: ExecFileOpti
   return new Promise((resolve) => {
     execFile(command, args, { ...options, encoding: 'utf8', timeout: RUN_TIMEOUT_MS }, (error, stdout, stderr) => {
       // What did not start at all said nothing itself.
-      const said = stdout + stderr || (error?.message ?? '');
-      resolve({ code: error ? Number(error.code ?? -1) : 0, text: said.slice(-SHOWN_CHARACTERS) });
+      const printed = stdout + stderr || (error?.message ?? '');
+      resolve({ code: error ? Number(error.code ?? -1) : 0, text: printed.slice(-SHOWN_CHARACTERS) });
     });
   });
 }
@@ -198,7 +198,7 @@ describe('images, as they are built', () => {
   }
   askedOf(runBuilt);
 
-  it('collector - in a container with the rights of its manifest it guards, over a stop, and tells what it dropped', async () => {
+  it('collector - in a container with the rights of its manifest it guards, across a stop, and publishes its drops', async () => {
     await using node = await TestNode.start();
     const name = path.basename(node.dir);
     node.program = runImage('collector', workloadOf('collector'), { volumes: [node.dir], name });

@@ -1,9 +1,9 @@
 // Two replicas as processes of their own: the leader is killed, stopped and ended while pods come and go.
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { underWay } from '../bus/support.ts';
+import { underWay } from '../support/bus.ts';
+import { random } from '../support/random.ts';
 import { SHORT_LEASE, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
-import { random } from './kube/harness.ts';
 
 const NODES = ['node-1', 'node-2', 'node-3'];
 const LONG_LEASE_MS = 20_000;

@@ -96,7 +96,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     spec: { taints: name === 'a' ? [GPU] : null },
   });
   const get = async (resource: string) => JSON.parse(await target.kubectl.ok('get', resource, '-o', 'json'));
-  const tell = (name: string, policies: RuntimeStatus['policies'] = []) => {
+  const report = (name: string, policies: RuntimeStatus['policies'] = []) => {
     const runtime: RuntimeStatus = {
       ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policiesOmitted: 0, subjects: 1, sets: 1 },
       ...{ losses: {}, maps: [], policies },
@@ -159,7 +159,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
       metadata: { name: 'no-shell' },
       spec: { mode: 'enforce', rules: [{ name: 'shell', action: 'block', execute: { paths: ['/bin/sh'] } }] },
     };
-    for (const name of NODES) await tell(name);
+    for (const name of NODES) await report(name);
     const { code, stderr } = await target.kubectl.run(['create', '-f', '-'], JSON.stringify(policy));
     expect([code, stderr]).toEqual([0, '']);
     const inForce = async () => (await get('rtp/no-shell')).status?.inForce;
@@ -167,16 +167,16 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
       waitFor(async () => (await inForce()) === wanted, { what: wanted, state: inForce, timeoutMs: 20_000 });
     await comesTo('0/4');
     const held = { key: KEY, revision: 1, state: 'in-force', reason: '', subjects: 1 } as const;
-    for (const name of ['a', 'b', 'c']) await tell(name, [held]);
+    for (const name of ['a', 'b', 'c']) await report(name, [held]);
     await comesTo('3/4');
-    await tell('d', [{ ...held, state: 'refused', reason: 'no room' }]);
+    await report('d', [{ ...held, state: 'refused', reason: 'no room' }]);
     const conditions = async () => (await get('rtp/no-shell')).status.conditions as Record<string, string>[];
     const refused = await waitFor(
       async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message === 'd: no room'),
       { what: 'the refusal', state: conditions, timeoutMs: 20_000 },
     );
     expect(refused).toMatchObject({ status: 'False', reason: 'NotEverywhere' });
-    await tell('d', [held]);
+    await report('d', [held]);
     await comesTo('4/4');
     expect(await target.kubectl.ok('get', 'rtp', 'no-shell')).toMatch(
       /no-shell +enforce +medium +true +True +Written +4\/4 +1 /,
@@ -189,7 +189,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     expect(await sync.stop()).toBe(0);
     const speaking = new Set(NODES);
     const timer = setInterval(() => {
-      for (const name of speaking) tell(name).catch(() => {});
+      for (const name of speaking) report(name).catch(() => {});
     }, 150);
     try {
       const setting = { taint: 'NoSchedule', after: '60s', maxPercent: 25 };

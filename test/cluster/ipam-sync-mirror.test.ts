@@ -19,7 +19,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { underWay } from '../bus/support.ts';
+import { underWay } from '../support/bus.ts';
 import { healthyStatus } from './cli/world.ts';
 import { Kubectl } from './contract/kubectl.ts';
 import { kubectlIsMissing, words } from './contract/kubectl-bench.ts';
@@ -58,20 +58,20 @@ const runtimePolicy = (name: string, more: object = {}) =>
 const rule = (name: string, gte = 3) =>
   resource('CorrelationRule', name, { type: 'event_count', level: 'high', timespan: '60s', condition: { gte } });
 
-interface Told {
+interface Reported {
   observedGeneration: number;
   configKey: string;
   configRevision?: number;
   inForce?: string;
   conditions: { type: string; status: string; reason: string; message: string; lastTransitionTime: string }[];
 }
-async function statusOf(kind: string, name: string): Promise<Told | undefined> {
-  return (JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json')) as { status?: Told }).status;
+async function statusOf(kind: string, name: string): Promise<Reported | undefined> {
+  return (JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json')) as { status?: Reported }).status;
 }
 /** `True Written`, as soon as the status speaks of what is there now. */
 async function condition(kind: string, name: string, type = 'Accepted'): Promise<string> {
   const { metadata, status } = JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json'));
-  const found = (status as Told | undefined)?.conditions.find((one) => one.type === type);
+  const found = (status as Reported | undefined)?.conditions.find((one) => one.type === type);
   return found && status.observedGeneration === metadata.generation ? `${found.status} ${found.reason}` : 'nothing yet';
 }
 const comesTo = (what: () => Promise<unknown>, wanted: unknown) =>
@@ -85,7 +85,7 @@ const stored = (key: string) => readConfig(world.admin, key);
 const revisionOf = async (key: string) => (await stored(key))?.revision ?? null;
 
 /** What a collector says of itself. */
-function tellNode(name: string, policies: RuntimeStatus['policies'], part: Partial<NodeStatus> = {}) {
+function reportNode(name: string, policies: RuntimeStatus['policies'], part: Partial<NodeStatus> = {}) {
   const runtime: RuntimeStatus = {
     ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policiesOmitted: 0, subjects: 1, sets: 1 },
     ...{ losses: {}, maps: [], policies },
@@ -94,15 +94,24 @@ function tellNode(name: string, policies: RuntimeStatus['policies'], part: Parti
   return openBucket(world.admin, 'bailiff_nodes').put(name, JSON.stringify(status));
 }
 
-/** An instance of a service, as far as the configuration goes: reads the log under its own rights and tells how far it has come. */
+/** An instance of a service, as far as the configuration goes: reads the log under its own rights and reports how far it has come. */
 async function instanceOf(service: string, refused: [string, string][] = []): Promise<AsyncDisposable> {
   const bus = await world.nats.connect(service);
   const log = new ConfigLog(bus, { onChange: () => reporter?.report() });
   const configRevision = () => log.latest().revision;
   const onError = (error: Error) => expect.fail(error.message);
   const ready = async () => ({ ok: true, checks: {} });
-  const told = { bus, service, version: '1', nowMs: Date.now, configRevision, refused: () => refused, ready, onError };
-  const reporter: InstanceReporter | undefined = new InstanceReporter(told);
+  const reported = {
+    bus,
+    service,
+    version: '1',
+    nowMs: Date.now,
+    configRevision,
+    refused: () => refused,
+    ready,
+    onError,
+  };
+  const reporter: InstanceReporter | undefined = new InstanceReporter(reported);
   return {
     async [Symbol.asyncDispose]() {
       await reporter.close();
@@ -147,7 +156,7 @@ function customResourceTests(): void {
     world = await startWorld();
     kubectl = new Kubectl(world.kube.server.kubeconfigPath('admin'), path.join(world.kube.dir, 'cache'));
     world.node('node-1', ['192.0.2.1']);
-    await tellNode('node-1', []);
+    await reportNode('node-1', []);
     sync = await launch(world);
   });
   afterAll(async () => {
@@ -155,22 +164,22 @@ function customResourceTests(): void {
     await world?.[Symbol.asyncDispose]();
   });
 
-  test('without definitions - said once a kind, identities are kept; taken up when they are installed', async () => {
+  test('without definitions - reported once a kind, identities are kept; used when they are installed', async () => {
     world.running('web', 'node-1', ['10.1.0.5']);
     await comesTo(() => world.addresses('node-1'), { web: ['10.1.0.5'] });
-    const said = () =>
-      sync.logLines().filter(({ msg }) => msg === 'custom resources are not defined, so none is mirrored');
-    await waitFor(() => said().length >= 4, { what: 'each kind to be told', state: said });
+    const printed = () =>
+      sync.logLines().filter(({ msg }) => msg === 'custom resources are not installed, so none is mirrored');
+    await waitFor(() => printed().length >= 4, { what: 'each kind to be told', state: printed });
     const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' });
     const before = asked();
     await waitFor(() => asked() >= before + 2, { what: 'more questions' });
-    expect(said()).toHaveLength(4);
+    expect(printed()).toHaveLength(4);
     installCrds();
     await created(rule('first'));
     await comesTo(() => condition('correlationrule', 'first'), 'True Written');
     const taken = () => sync.logLines().filter(({ msg }) => msg === 'custom resources can be read now');
     await waitFor(() => taken().length === 4);
-    expect(said()).toHaveLength(4);
+    expect(printed()).toHaveLength(4);
     expect(sync.logLines().filter(({ level }) => Number(level) > 30)).toEqual([]);
     await kubectl.ok('delete', 'correlationrule', 'first');
     await comesTo(() => revisionOf('correlation.cluster._.first'), null);
@@ -186,7 +195,7 @@ function customResourceTests(): void {
     expect(JSON.parse(first?.json ?? '')).toMatchObject({ mode: 'enforce', severity: 'medium', revision: 1 });
     expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: not applied yet');
     const held = (revision: number, state: 'in-force' | 'refused' = 'in-force', reason = '') =>
-      tellNode('node-1', [{ key, revision, state, reason, subjects: 1 }]);
+      reportNode('node-1', [{ key, revision, state, reason, subjects: 1 }]);
     await held(1);
     await comesTo(async () => (await statusOf('rtp', 'no-shell'))?.inForce, '1/1');
     const [head, row] = (await kubectl.ok('get', 'bailiff')).trim().split('\n');
@@ -219,9 +228,9 @@ function customResourceTests(): void {
     expect(past).toEqual([
       [1, 'generation 1', false],
       [2, 'generation 2', false],
-      [2, 'it was deleted', true],
+      [2, 'the resource was deleted', true],
     ]);
-    // Made anew it goes on counting: no reader takes an older one for newer.
+    // Made again it goes on counting: no reader takes an older one for newer.
     await created(runtimePolicy('no-shell'));
     await comesTo(() => revisionOf(key), 3);
     await kubectl.ok('delete', 'rtp', 'no-shell');
@@ -259,7 +268,7 @@ function customResourceTests(): void {
     expect(JSON.parse((await stored(key))?.json ?? '')).toEqual({ modes: { tunnel: 'audit' }, revision: 1 });
     await comesTo(async () => (await statusOf('spp', 'a'))?.inForce, '0/1');
     const { bucketRevision } = (await stored(key)) ?? {};
-    await tellNode('node-1', [], { spoofRevision: bucketRevision ?? 0 });
+    await reportNode('node-1', [], { spoofRevision: bucketRevision ?? 0 });
     await comesTo(async () => (await statusOf('spp', 'a'))?.inForce, '1/1');
     await spoof('b', { target: { namespace: 'shop' }, modes: { tunnel: 'enforce' } });
     await comesTo(() => condition('spp', 'b'), 'False Conflict');
@@ -274,7 +283,7 @@ function customResourceTests(): void {
     await comesTo(async () => [await stored(key), await stored('spoof.workload.shop.web')], [null, null]);
   });
 
-  test('what is wrong - refused by kubectl where a definition can say it, otherwise in the status; the last good one stays', async () => {
+  test('wrong fields - refused by kubectl where the definition can express it, otherwise in the status; the last good one holds', async () => {
     const typo = await create(runtimePolicy('typo', { sevrity: 'high' }));
     expect([typo.code, typo.stderr]).toEqual([1, expect.stringContaining('unknown field "spec.sevrity"')]);
     const kindless = await create(runtimePolicy('kindless', { rules: [{ name: 'a', action: 'block' }] }));

@@ -1,11 +1,11 @@
-// Taints of nodes that no collector guards: ipam-sync in this process between a real nats-server and the API stand-in. Its clock runs faster, so that
-// a minute of silence takes seconds; statuses are put as collectors put them.
+// Taints of nodes without a guarding collector: ipam-sync in this process between a real nats-server
+// and the API stand-in. Its clock runs faster, so that a minute of silence takes seconds.
 import { type Bucket, openBucket } from '@bailiff/bus';
 import type { Taint } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { type InstanceStatus, instanceStatus, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { taintProblems } from '../../apps/cli/src/status/taints.ts';
 import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { fastClock, launch, startWorld, type World } from './ipam-sync/harness.ts';
@@ -14,25 +14,28 @@ const FACTOR = 20;
 const AFTER_MS = 60_000;
 const FAST = fastClock(FACTOR);
 /** Far below a minute of that clock, however busy the machine is. */
-const SPEAK_MS = 150;
+const REPORT_MS = 150;
 const OURS = { key: 'bailiff.dev/unguarded', effect: 'NoSchedule' };
 const GPU = { key: 'example.org/gpu', value: 'yes', effect: 'NoSchedule' };
 const GUARDING: Partial<NodeStatus> = { hook: 'tcx', interfaces: [] };
 
-/** Collectors of nodes that put their status again and again, but for those that are down. */
-class Collectors {
-  readonly speaking = new Map<string, Partial<NodeStatus>>();
+/** Collectors that publish the status of their nodes periodically. */
+class Collectors implements Disposable {
+  readonly reporting = new Map<string, Partial<NodeStatus>>();
   readonly #bucket: Bucket;
-  readonly #timer = setInterval(() => this.#speak(), SPEAK_MS);
+  readonly #timer = setInterval(() => this.#report(), REPORT_MS);
 
   constructor(world: World) {
     this.#bucket = openBucket(world.admin, 'bailiff_nodes');
-    onTestFinished(() => clearInterval(this.#timer));
   }
 
-  #speak(): void {
-    // A bus that is away takes nothing, which is what some tests are about.
-    for (const [name, status] of this.speaking) this.#bucket.put(name, JSON.stringify(status)).catch(() => {});
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+
+  #report(): void {
+    // An unavailable bus accepts nothing, which some tests are about.
+    for (const [name, status] of this.reporting) this.#bucket.put(name, JSON.stringify(status)).catch(() => {});
   }
 }
 
@@ -43,12 +46,12 @@ function addNode(world: World, name: string, taints: readonly Taint[] = [], os =
   });
 }
 
-/** Nodes whose collectors speak, a cluster that allows to taint, and ipam-sync. */
+/** Nodes with reporting collectors, and a configuration that allows taints. */
 async function scene(world: World, nodes: readonly string[], more: object = {}) {
   const collectors = new Collectors(world);
   for (const name of nodes) {
     addNode(world, name, name === 'a' ? [GPU] : []);
-    collectors.speaking.set(name, GUARDING);
+    collectors.reporting.set(name, GUARDING);
   }
   const configure = (unguardedNodes: object) =>
     world.config.put(
@@ -72,7 +75,7 @@ const changes = async (sync: Running) =>
 const tainted = (world: World, name: string, expected = true) =>
   waitFor(() => isTainted(world, name) === expected, {
     what: `${name} to be ${expected ? '' : 'un'}tainted`,
-    state: async () => ({ taints: taintsOf(world, name), told: await told(world) }),
+    state: async () => ({ taints: taintsOf(world, name), reported: await reported(world) }),
   });
 
 /** Until so much time of that clock has passed: for what must not have happened by then. */
@@ -81,120 +84,133 @@ const passed = (ms: number) => {
   return waitFor(() => FAST.monotonicMs() > untilMs, { timeoutMs: 60_000 });
 };
 
-async function told(world: World): Promise<InstanceStatus[]> {
+async function reported(world: World): Promise<InstanceStatus[]> {
   const entries = await openBucket(world.admin, 'bailiff_services').entries();
   return entries.map(({ value }) => instanceStatus.parse(JSON.parse(value.toString('utf8'))));
 }
 const problems = async (world: World) =>
-  taintProblems(await told(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
+  taintProblems(await reported(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
 
-test('taint - a silent node is tainted beside the taint of somebody else, and no more when its collector guards again', async () => {
-  await using world = await startWorld(TAINT_RULES);
-  const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
-  // No collector ever runs there.
-  addNode(world, 'win', [], 'windows');
-  await using sync = await launch(world, [], { clock: FAST });
-  await passed(2 * AFTER_MS);
-  expect(await changes(sync)).toEqual([0, 0]);
+// Each case waits for seconds of its clock, so they wait at the same time.
+describe.concurrent('taint', () => {
+  test('a silent node is tainted beside a foreign taint, until its collector guards again', async () => {
+    await using world = await startWorld(TAINT_RULES);
+    const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
+    using _ = collectors;
+    // No collector ever runs there.
+    addNode(world, 'win', [], 'windows');
+    await using sync = await launch(world, [], { clock: FAST });
+    await passed(2 * AFTER_MS);
+    expect(await changes(sync)).toEqual([0, 0]);
 
-  const silentAtMs = FAST.monotonicMs();
-  collectors.speaking.delete('a');
-  await tainted(world, 'a');
-  // It was heard a moment before.
-  expect(FAST.monotonicMs() - silentAtMs).toBeGreaterThan(AFTER_MS / 2);
-  expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
-  await waitFor(async () => (await problems(world)).length === 1, { state: () => told(world) });
-  expect(await problems(world)).toEqual([expect.stringMatching(/^a: is tainted bailiff\.dev\/unguarded: no new pod/)]);
-  expect(await sync.metric('bailiff_ipam_sync_tainted_nodes')).toBe(1);
+    const silentAtMs = FAST.monotonicMs();
+    collectors.reporting.delete('a');
+    await tainted(world, 'a');
+    // It was heard a moment before.
+    expect(FAST.monotonicMs() - silentAtMs).toBeGreaterThan(AFTER_MS / 2);
+    expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
+    await waitFor(async () => (await problems(world)).length === 1, { state: () => reported(world) });
+    expect(await problems(world)).toEqual([
+      expect.stringMatching(/^a: is tainted bailiff\.dev\/unguarded: no new pod/),
+    ]);
+    expect(await sync.metric('bailiff_ipam_sync_tainted_nodes')).toBe(1);
 
-  // It speaks, and guards nothing: an operator has detached it, say.
-  const bare = { interfaces: [{ coverage: 'not-covered' }] as NodeStatus['interfaces'], hook: 'tcx' as const };
-  collectors.speaking.set('a', bare);
-  await passed(AFTER_MS / 2);
-  expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
-  collectors.speaking.set('a', GUARDING);
-  await tainted(world, 'a', false);
-  expect(taintsOf(world, 'a')).toEqual([GPU]);
-  await waitFor(async () => (await problems(world)).length === 0, { state: () => told(world) });
-  expect(await changes(sync)).toEqual([1, 1]);
-  expect(isTainted(world, 'win')).toBe(false);
-});
-
-test('taint - when more are silent than the bound none further is tainted, and it is told; off takes all away', async () => {
-  await using world = await startWorld(TAINT_RULES);
-  const { collectors, configure } = await scene(world, ['a', 'b', 'c', 'd']);
-  await using sync = await launch(world, [], { clock: FAST });
-  collectors.speaking.delete('a');
-  await tainted(world, 'a');
-  for (const name of ['b', 'c', 'd']) collectors.speaking.delete(name);
-  const shout = /^ipam-sync: 4 nodes are not guarded and at most 1 may be tainted, .*\(not tainted: b, c and 1 more\)$/;
-  await waitFor(async () => (await problems(world)).some((line) => shout.test(line)), { state: () => told(world) });
-  expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
-  expect(sync.line('nodes are not tainted as they should be')).toBeDefined();
-  await passed(AFTER_MS);
-  expect(['a', 'b', 'c', 'd'].filter((name) => isTainted(world, name))).toEqual(['a']);
-
-  await configure({ taint: 'off' });
-  await tainted(world, 'a', false);
-  expect(taintsOf(world, 'a')).toEqual([GPU]);
-  await waitFor(async () => (await told(world)).every(({ taints }) => taints === undefined), {
-    state: () => told(world),
+    // It speaks, and guards nothing: an operator has detached it, say.
+    const bare = { interfaces: [{ coverage: 'not-covered' }] as NodeStatus['interfaces'], hook: 'tcx' as const };
+    collectors.reporting.set('a', bare);
+    await passed(AFTER_MS / 2);
+    expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
+    collectors.reporting.set('a', GUARDING);
+    await tainted(world, 'a', false);
+    expect(taintsOf(world, 'a')).toEqual([GPU]);
+    await waitFor(async () => (await problems(world)).length === 0, { state: () => reported(world) });
+    expect(await changes(sync)).toEqual([1, 1]);
+    expect(isTainted(world, 'win')).toBe(false);
   });
-  expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(0);
-});
 
-test('taint - without the bus nothing is put and nothing taken away; with it each node has the whole time again', async () => {
-  await using world = await startWorld(TAINT_RULES);
-  const { collectors } = await scene(world, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
-  await using sync = await launch(world, [], { clock: FAST });
-  collectors.speaking.delete('a');
-  await tainted(world, 'a');
-  collectors.speaking.delete('b');
-  await world.nats.kill();
-  await passed(2 * AFTER_MS);
-  expect([isTainted(world, 'a'), isTainted(world, 'b'), await changes(sync)]).toEqual([true, false, [1, 0]]);
-  const backAtMs = FAST.monotonicMs();
-  await world.nats.restart();
-  await tainted(world, 'b');
-  expect(FAST.monotonicMs() - backAtMs).toBeGreaterThan(AFTER_MS);
-  // The taint is seen at the server before the one who put it has the answer.
-  await waitFor(async () => (await changes(sync))[0] === 2, { what: 'it to be counted', state: () => changes(sync) });
-  expect(await changes(sync)).toEqual([2, 0]);
-});
+  test('beyond the limit of silent nodes none further is tainted, with a report; off removes all taints', async () => {
+    await using world = await startWorld(TAINT_RULES);
+    const { collectors, configure } = await scene(world, ['a', 'b', 'c', 'd']);
+    using _ = collectors;
+    await using sync = await launch(world, [], { clock: FAST });
+    collectors.reporting.delete('a');
+    await tainted(world, 'a');
+    for (const name of ['b', 'c', 'd']) collectors.reporting.delete(name);
+    const shout =
+      /^ipam-sync: 4 nodes are not guarded and at most 1 may be tainted, .*\(not tainted: b, c and 1 more\)$/;
+    await waitFor(async () => (await problems(world)).some((line) => shout.test(line)), {
+      state: () => reported(world),
+    });
+    expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
+    expect(sync.line('taints of unguarded nodes are not reconciled')).toBeDefined();
+    await passed(AFTER_MS);
+    expect(['a', 'b', 'c', 'd'].filter((name) => isTainted(world, name))).toEqual(['a']);
 
-test('taint - a node that never had a collector is tainted after the time, and what one leader has put the next takes away', async () => {
-  await using world = await startWorld(TAINT_RULES);
-  const { collectors } = await scene(world, ['a', 'b', 'c']);
-  const first = await launch(world, [], { clock: FAST });
-  await passed(AFTER_MS);
-  const madeAtMs = FAST.monotonicMs();
-  addNode(world, 'new');
-  await tainted(world, 'new');
-  expect(FAST.monotonicMs() - madeAtMs).toBeGreaterThan(AFTER_MS);
-  // Its collector came, spoke once, and is down again when the next leader comes: what it said then is no sign of life.
-  expect(await first.stop()).toBe(0);
-  await openBucket(world.admin, 'bailiff_nodes').put('new', JSON.stringify(GUARDING));
-  await using second = await launch(world, [], { clock: FAST });
-  await passed(2 * AFTER_MS);
-  expect([isTainted(world, 'new'), await changes(second)]).toEqual([true, [0, 0]]);
-  collectors.speaking.set('new', GUARDING);
-  await tainted(world, 'new', false);
-});
-
-test('taint - without the right it is told while all is well, and nothing else stops', async () => {
-  await using world = await startWorld();
-  const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
-  await using sync = await launch(world, [], { clock: FAST });
-  await waitFor(async () => (await problems(world)).length > 0, { state: () => told(world) });
-  expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so no taint is put or taken away']);
-  expect(sync.line('nodes are not tainted as they should be')).toMatchObject({
-    remedy: expect.stringContaining('k8s/components/taint-unguarded'),
+    await configure({ taint: 'off' });
+    await tainted(world, 'a', false);
+    expect(taintsOf(world, 'a')).toEqual([GPU]);
+    await waitFor(async () => (await reported(world)).every(({ taints }) => taints === undefined), {
+      state: () => reported(world),
+    });
+    expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(0);
   });
-  expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
-  collectors.speaking.delete('a');
-  await passed(3 * AFTER_MS);
-  expect(isTainted(world, 'a')).toBe(false);
-  expect(world.kube.server.requests.count({ verb: 'patch', resource: 'nodes' })).toBe(0);
-  world.running('web', 'a', ['10.1.0.5']);
-  await waitFor(async () => (await world.addresses('a'))?.['web']?.join() === '10.1.0.5');
+
+  test('without the bus nothing is put and nothing taken away; with it each node has the whole time again', async () => {
+    await using world = await startWorld(TAINT_RULES);
+    const { collectors } = await scene(world, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
+    using _ = collectors;
+    await using sync = await launch(world, [], { clock: FAST });
+    collectors.reporting.delete('a');
+    await tainted(world, 'a');
+    collectors.reporting.delete('b');
+    await world.nats.kill();
+    await passed(2 * AFTER_MS);
+    expect([isTainted(world, 'a'), isTainted(world, 'b'), await changes(sync)]).toEqual([true, false, [1, 0]]);
+    const backAtMs = FAST.monotonicMs();
+    await world.nats.restart();
+    await tainted(world, 'b');
+    expect(FAST.monotonicMs() - backAtMs).toBeGreaterThan(AFTER_MS);
+    // The taint is seen at the server before the one who put it has the answer.
+    await waitFor(async () => (await changes(sync))[0] === 2, { what: 'it to be counted', state: () => changes(sync) });
+    expect(await changes(sync)).toEqual([2, 0]);
+  });
+
+  test('a node that never had a collector is tainted after the time, and what one leader has put the next takes away', async () => {
+    await using world = await startWorld(TAINT_RULES);
+    const { collectors } = await scene(world, ['a', 'b', 'c']);
+    using _ = collectors;
+    const first = await launch(world, [], { clock: FAST });
+    await passed(AFTER_MS);
+    const madeAtMs = FAST.monotonicMs();
+    addNode(world, 'new');
+    await tainted(world, 'new');
+    expect(FAST.monotonicMs() - madeAtMs).toBeGreaterThan(AFTER_MS);
+    // Its collector came, spoke once, and is down again when the next leader comes: what it said then is no sign of life.
+    expect(await first.stop()).toBe(0);
+    await openBucket(world.admin, 'bailiff_nodes').put('new', JSON.stringify(GUARDING));
+    await using second = await launch(world, [], { clock: FAST });
+    await passed(2 * AFTER_MS);
+    expect([isTainted(world, 'new'), await changes(second)]).toEqual([true, [0, 0]]);
+    collectors.reporting.set('new', GUARDING);
+    await tainted(world, 'new', false);
+  });
+
+  test('a missing right is reported while all is well, and nothing else stops', async () => {
+    await using world = await startWorld();
+    const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
+    using _ = collectors;
+    await using sync = await launch(world, [], { clock: FAST });
+    await waitFor(async () => (await problems(world)).length > 0, { state: () => reported(world) });
+    expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so no taint is put or taken away']);
+    expect(sync.line('taints of unguarded nodes are not reconciled')).toMatchObject({
+      remedy: expect.stringContaining('k8s/components/taint-unguarded'),
+    });
+    expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(1);
+    collectors.reporting.delete('a');
+    await passed(3 * AFTER_MS);
+    expect(isTainted(world, 'a')).toBe(false);
+    expect(world.kube.server.requests.count({ verb: 'patch', resource: 'nodes' })).toBe(0);
+    world.running('web', 'a', ['10.1.0.5']);
+    await waitFor(async () => (await world.addresses('a'))?.['web']?.join() === '10.1.0.5');
+  });
 });

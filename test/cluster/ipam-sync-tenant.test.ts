@@ -40,7 +40,7 @@ describe('ipam-sync - a tenant that names the controller of another workload', (
       state: () => podsOf(world, 'node-1'),
     });
 
-  test('ipam-sync - only a pod that runs what the template says is of the workload', async () => {
+  test('ipam-sync - only a pod that runs the template’s program belongs to the workload', async () => {
     await using world = await startWorld();
     const metadata = vpn(world);
     const honest = { metadata, labels: { app: 'vpn' }, spec: { containers: [{ name: 'main', image: 'vpn:1' }] } };

@@ -57,7 +57,7 @@ describe('ipam-sync - what it writes', () => {
     expect(await sync.stop()).toBe(0);
   });
 
-  test('ipam-sync - a bucket that was made anew is written again, and a configuration that was made anew is followed', async () => {
+  test('ipam-sync - a recreated bucket is written again, and a recreated configuration is followed', async () => {
     await using world = await startWorld();
     world.node('node-1', ['192.0.2.1']);
     world.running('before', 'node-1', ['10.1.0.5']);
@@ -76,10 +76,10 @@ describe('ipam-sync - what it writes', () => {
     });
     await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: [] }));
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 1);
-    expect(sync.line('the bucket was made anew; all of it is written again')).toBeDefined();
+    expect(sync.line('stream recreated; reading it from its beginning')).toBeDefined();
   });
 
-  test('ipam-sync - who owns the owner is looked up once and told', async () => {
+  test('ipam-sync - the owner’s owner is looked up once and published', async () => {
     await using world = await startWorld();
     const { api } = world.kube.server;
     const controller = (kind: string, name: string, uid: string) => [
@@ -121,7 +121,7 @@ describe('ipam-sync - what it writes', () => {
     await shows(world, 'node-1', { old: ['10.1.0.5', 'fd00::5'] });
   });
 
-  test('ipam-sync - a pod made anew under the same name is another one', async () => {
+  test('ipam-sync - a pod recreated under the same name is another one', async () => {
     await using world = await startWorld();
     const first = world.running('web', 'node-1', ['10.1.0.5']);
     await using _sync = await launch(world);
@@ -306,7 +306,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     expect(await sync.stop()).toBe(0);
   });
 
-  test('ipam-sync - it waits for a bus that is not up yet, and ends when it is told to', async () => {
+  test('ipam-sync - waits for a bus that is not up yet, and stops on SIGTERM', async () => {
     await using world = await startWorld();
     await world.nats.kill();
     const early = await launch(world, [], { ready: false });
@@ -322,7 +322,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
   test.each([
     ['no kubeconfig', ['--kubeconfig', '/nonexistent'], 6],
     ['an impossible timing', ['--renew-deadline-ms', '20000'], 2],
-  ])('ipam-sync - %s ends it with the exit code that says so', async (_, flags, code) => {
+  ])('ipam-sync - %s ends it with its exit code', async (_, flags, code) => {
     await using world = await startWorld();
     const run = await launch(world, flags, { ready: false });
     expect(await run.exit).toBe(code);

@@ -18,11 +18,10 @@ import {
   loadKube,
   patchPod,
 } from '@bailiff/kube';
+import { ensureCertificates, writeKubeconfig } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { ensureCertificates } from '../lab/src/apiserver/certs.ts';
-import { writeKubeconfig } from '../lab/src/apiserver/kubeconfig.ts';
-import { FAST, startKube } from './kube/harness.ts';
+import { FAST, startKube } from '../support/kube.ts';
 
 const PODS = '/api/v1/namespaces/default/pods';
 
@@ -65,7 +64,7 @@ describe('kube client - failures of the server', () => {
     await kube.client().request({ path: PODS });
     expect(performance.now() - startedAtMs).toBeGreaterThan(950);
   });
-  test('kube client - a POST that nobody answered is not sent again; one that is idempotent is', async () => {
+  test('kube client - an unanswered POST is not sent again; an idempotent request is', async () => {
     await using kube = await startKube();
     const client = kube.client();
     const post = (idempotent: boolean) =>
@@ -106,7 +105,7 @@ describe('kube client - credentials', () => {
     { user: 'first', token: 'token-one', groups: ['system:masters'] },
     { user: 'second', token: 'token-two', groups: ['system:masters'] },
   ];
-  test('kube client - an expired token is read anew from its source, once for many requests, in a watch too', async () => {
+  test('kube client - an expired token is read again from its source, once for many requests, in a watch too', async () => {
     await using kube = await startKube({ tokens });
     const kubeconfig = path.join(kube.dir, 'mine');
     await copyFile(kube.server.kubeconfigPath('first'), kubeconfig);
@@ -260,7 +259,7 @@ describe('kube client - answers that no server should give', () => {
       },
     );
   });
-  test('kube client - nobody listens', async () => {
+  test('kube client - no server listens', async () => {
     const probe = createServer();
     await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));
     const { port } = probe.address() as AddressInfo;

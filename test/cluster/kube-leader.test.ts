@@ -2,7 +2,7 @@
 import { LeaderElector } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { type KubeHarness, startKube } from './kube/harness.ts';
+import { type KubeHarness, startKube } from '../support/kube.ts';
 
 /** Candidates and server share this process: so much longer than that is ever held up that none loses its lease unless a test takes it. */
 const PATIENT = { durationMs: 20_000, renewDeadlineMs: 15_000, retryMs: 100 };
@@ -120,7 +120,7 @@ describe('leader election', () => {
     await b.leave();
   });
 
-  test('leader election - confirm tells a leader that was overtaken', async () => {
+  test('leader election - confirm finds that another leader took over', async () => {
     await using kube = await startKube({ tokens });
     const a = candidate(kube, 'a');
     await waitFor(() => a.elector.isLeader);
@@ -150,7 +150,7 @@ describe('leader election', () => {
     await a.leave();
   });
 
-  test('leader election - a lease that was deleted is made anew, in a new term', async () => {
+  test('leader election - a deleted lease is recreated, in a new term', async () => {
     await using kube = await startKube({ tokens });
     const a = candidate(kube, 'a');
     await waitFor(() => a.elector.isLeader);
@@ -160,7 +160,7 @@ describe('leader election', () => {
     await a.leave();
   });
 
-  test('leader election - without the right to the lease nobody leads, and the error is told', async () => {
+  test('leader election - without the right to the lease there is no leader, and the error is reported', async () => {
     const deny = [{ resources: ['leases'], verbs: ['*'] }];
     await using kube = await startKube({ tokens: [{ user: 'a', token: 'token-of-a', deny }] });
     const a = candidate(kube, 'a');

@@ -2,11 +2,12 @@
 import { Reflector, type ReflectorOptions } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { FAST, type KubeHarness, random, startKube } from './kube/harness.ts';
+import { FAST, type KubeHarness, startKube } from '../support/kube.ts';
+import { random } from '../support/random.ts';
 
 function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {}) {
   const folded = new Map<string, string>();
-  const breaches: string[] = [];
+  const violations: string[] = [];
   const stop = new AbortController();
   const reflector = new Reflector<string>({
     client: kube.client(),
@@ -17,12 +18,12 @@ function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {})
     ...more,
     select: ({ metadata }) => `${metadata.name} ${metadata.labels?.['step'] ?? ''}`,
     onAdd(value, uid) {
-      if (folded.has(uid)) breaches.push(`added twice: ${value}`);
+      if (folded.has(uid)) violations.push(`added twice: ${value}`);
       folded.set(uid, value);
     },
     onUpdate: (value, _before, uid) => folded.set(uid, value),
     onDelete(value, uid) {
-      if (!folded.delete(uid)) breaches.push(`deleted twice: ${value}`);
+      if (!folded.delete(uid)) violations.push(`deleted twice: ${value}`);
     },
   });
   const running = reflector.run(stop.signal);
@@ -36,7 +37,7 @@ function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {})
   const seen = () => Object.fromEntries([...folded].sort());
   return {
     reflector,
-    breaches,
+    violations,
     seen,
     truth,
     settles: () =>
@@ -97,12 +98,12 @@ describe('reflector - against a server that fails', () => {
     await watching.settles();
     kube.pod('after');
     await watching.settles();
-    expect(watching.breaches).toEqual([]);
+    expect(watching.violations).toEqual([]);
     await watching.end();
     await waitFor(() => kube.server.openWatches() === 0);
   });
 
-  test('reflector - a watch that is open and tells nothing is left within the inactivity time', async () => {
+  test('reflector - an open watch without events is closed within the inactivity time', async () => {
     await using kube = await startKube();
     kube.pod('first');
     const watching = follow(kube, { inactivityMs: 400 });
@@ -129,10 +130,10 @@ describe('reflector - against a server that fails', () => {
     kube.pod('skipped');
     kube.server.faults.stallWatches(false);
     kube.pod('told');
-    const told = () => Object.values(watching.seen()).map((value) => value.trim());
-    await waitFor(() => told().includes('told'));
+    const reported = () => Object.values(watching.seen()).map((value) => value.trim());
+    await waitFor(() => reported().includes('told'));
     // A process that was held up has listed by now.
-    if (watching.reflector.stats.lists === 1) expect(told()).toEqual(['told']);
+    if (watching.reflector.stats.lists === 1) expect(reported()).toEqual(['told']);
     await watching.settles();
     expect(watching.reflector.stats.lists).toBeGreaterThanOrEqual(2);
     await watching.end();
@@ -169,7 +170,7 @@ describe('reflector - against a server that fails', () => {
     await watching.end();
   });
 
-  test('reflector - pages are of one moment: what changes between two of them is told by the watch', async () => {
+  test('reflector - pages are of one revision: changes between two of them come from the watch', async () => {
     await using kube = await startKube();
     for (let i = 0; i < 10; i++) kube.pod(`pod-${i}`);
     const held = kube.server.faults.inject({ verb: 'list', hold: true, times: 2 });
@@ -179,7 +180,7 @@ describe('reflector - against a server that fails', () => {
     kube.server.api.delete('pods', { namespace: 'default', name: 'pod-9' }, { gracePeriodSeconds: 0 });
     kube.pod('pod-a');
     await watching.settles();
-    expect(watching.breaches).toEqual([]);
+    expect(watching.violations).toEqual([]);
     await watching.end();
   });
 

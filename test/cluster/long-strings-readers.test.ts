@@ -8,7 +8,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeArgs } from '../../tools/children.ts';
 import { startCli } from './cli/process.ts';
-import { breach, healthyStatus, NODE_A, NODE_B, tellStory, WEB, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, publishStory, violationOf, WEB, World } from './cli/world.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const FRAMES = 100;
@@ -20,7 +20,7 @@ const MOST_MIB = 256;
 function longFrame(nodeName: string, number: number): Buffer {
   const text = `${number}`.padEnd(LONG, 'x');
   const parts = [{ vector: text }, { message: text }, { pod: { ...WEB, ownerName: text } }, { severity: text }];
-  const violation = breach(Date.now() * 1000, WEB, { counterEpoch: 'boot/1', ...parts[number % parts.length] });
+  const violation = violationOf(Date.now() * 1000, WEB, { counterEpoch: 'boot/1', ...parts[number % parts.length] });
   return encodeUnlimited('ViolationFrame', sampleFrame({ nodeName, violations: [violation] }));
 }
 
@@ -43,7 +43,7 @@ describe('long strings - what the command shows', () => {
   let world: World;
   beforeAll(async () => {
     world = await World.start();
-    await tellStory(world);
+    await publishStory(world);
     await world.status(healthyStatus(NODE_B));
     const bus = await world.as(`collector-${NODE_A}`);
     for (let number = 0; number < FRAMES; number += 1) {

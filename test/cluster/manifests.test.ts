@@ -60,8 +60,8 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
 
   test('the other overlay is taken beside it, as far as the server checks', async () => {
     await target.kubectl.ok('delete', 'job', '--all', '-n', 'bailiff-system', '--wait=false', '--cascade=background');
-    const said = lines(await apply('--dry-run=server', '-k', path.join(OVERLAY_DIR, 'external')));
-    expect(said).toHaveLength(objectsOf('external').length);
+    const printed = lines(await apply('--dry-run=server', '-k', path.join(OVERLAY_DIR, 'external')));
+    expect(printed).toHaveLength(objectsOf('external').length);
   });
 
   test.each(OVERLAYS)('%s with every component is taken, as far as the server checks', async (overlay) => {

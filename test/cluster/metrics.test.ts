@@ -218,7 +218,7 @@ describe('a part that hangs', () => {
 
 describe('a pod that is attacked, deleted and replaced', () => {
   beforeAll(async () => {
-    // An increase is told against a value before it: the series must have been scraped at 0.
+    // An increase needs a value before it: the series must have been scraped at 0.
     const before = 'count(bailiff_correlator_verdicts_total{outcome="stored"} == 0)';
     await waitFor(async () => (await prometheus.valueOf(before)) > 0, { what: before });
     const attacker = lab.pods()[0]!;
@@ -262,7 +262,8 @@ describe('a pod that is attacked, deleted and replaced', () => {
       await prometheus.valueOf('sum(bailiff_collector_breaches_total{action="drop"})'),
       await prometheus.valueOf('max(bailiff_correlator_packets_total)'),
     ];
-    const agree = ([told, judged]: (number | undefined)[]) => told !== undefined && told >= 10 && told === judged;
+    const agree = ([reported, judged]: (number | undefined)[]) =>
+      reported !== undefined && reported >= 10 && reported === judged;
     const agreed = await waitFor(() => counts().then((both) => agree(both) && both), {
       what: 'counts that agree',
       state: counts,
@@ -277,7 +278,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
     await waitFor(async () => (await prometheus.valueOf(increase)) > 0, { what: increase });
   });
 
-  it('alerts - the disarming fires, and what says that something is broken does not', async () => {
+  it('alerts - only the disarming fires', async () => {
     const firing = async () =>
       (await prometheus.query('ALERTS{alertstate="firing"}')).map(({ metric }) => metric['alertname']);
     const names = await waitFor(() => firing().then((all) => all.includes('BailiffDisarmed') && all), {
@@ -298,16 +299,16 @@ describe('a pod that is attacked, deleted and replaced', () => {
 
     it('names - exactly those that are declared, and a bounded number of series', async () => {
       const text = await scrape(app);
-      const told = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string);
+      const reported = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string);
       const declared = [...((await appMetrics()).get(app) ?? []), ...processMetrics()].map(({ name }) => name);
-      expect(told.sort()).toEqual(declared.sort());
+      expect(reported.sort()).toEqual(declared.sort());
       const series = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
       expect(series.length).toBeLessThan(400);
       for (const pod of lab.pods()) expect(text).not.toContain(pod.name);
     });
   });
 
-  /** Of causes that nobody can list beforehand: without one there is no series, and the answer is nothing. */
+  /** Of causes that no one can list beforehand: without one there is no series, and the answer is nothing. */
   const QUIET = /bailiff_(responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable))_total/;
 
   it.each(readRules().map(({ alert, expr }) => [alert, expr] as const))(

@@ -5,11 +5,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
+import { startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Json, objectsOf, workloadsOf } from '../k8s/rendered.ts';
-import { startApiServer } from '../lab/src/apiserver/index.ts';
 
 const SCRAPE = path.resolve(import.meta.dirname, '../../k8s/monitoring/scrape.yaml');
 const NAMESPACE = 'bailiff-system';
@@ -45,9 +45,9 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const gone = once(child, 'exit');
-  let said = '';
+  let printed = '';
   child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk.toString();
+    printed += chunk.toString();
   });
   try {
     const targets = async (): Promise<Target[]> => {
@@ -59,7 +59,12 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
     );
     expect(apps).toHaveLength(6);
     const found = async () => (await targets()).length >= apps.length;
-    await waitFor(found, { what: 'the targets', timeoutMs: 40_000, intervalMs: 200, state: () => said.slice(-2_000) });
+    await waitFor(found, {
+      what: 'the targets',
+      timeoutMs: 40_000,
+      intervalMs: 200,
+      state: () => printed.slice(-2_000),
+    });
     const shown = (await targets()).map(({ labels, scrapeUrl }) => ({ ...labels, scrapeUrl }));
     const wanted = apps.map(({ component }) => {
       const address = `10.9.0.${workloads.findIndex((one) => one.component === component) + 1}:9464`;

@@ -65,10 +65,10 @@ describe('release', () => {
   ])('at the step "%s" of %s - it is out, and so are its marks', async (at, rule, phases) => {
     const pod = rig.pod();
     let code: number | null = null;
-    // Known before it is on the bus: a responder may be at it before whoever published it goes on.
+    // Known before it is on the bus: a responder may act on it before the publisher continues.
     const verdict = rig.verdictOf(pod, { rule });
     const { verdictId } = verdict;
-    const answerer = await rig.start(
+    const responder = await rig.start(
       {},
       {
         step: async (step, names) => {
@@ -84,12 +84,12 @@ describe('release', () => {
       expect(end).toMatchObject({ reasonCode: 'released', reason: expect.stringMatching(/person/) });
     expect(await rig.quarantined()).toEqual([]);
     await unmarked(pod);
-    await answerer.stop();
+    await responder.stop();
   });
 
-  it('one without an end - is recorded too: its marks go, and a bucket made anew stays without it', async () => {
+  it('one without an end - is recorded too: its marks are removed, and a recreated bucket stays without it', async () => {
     const [pod, lost] = [rig.pod(), rig.pod()];
-    const answerer = await rig.start();
+    const responder = await rig.start();
     const verdict = await rig.verdict(pod, { rule: 'cut-for-good' });
     await rig.until(verdict, 'quarantine', 'succeeded');
     await rig.until(await rig.verdict(lost, { rule: 'cut' }), 'quarantine', 'succeeded');
@@ -99,9 +99,9 @@ describe('release', () => {
     await ensureTopology(rig.bus);
     await waitFor(async () => (await rig.quarantined()).length > 0, {
       what: 'the bucket to be filled',
-      state: () => answerer.log().slice(-4),
+      state: () => responder.log().slice(-4),
     });
     expect(await rig.quarantined()).toEqual([lost.uid]);
-    await answerer.stop();
+    await responder.stop();
   });
 });

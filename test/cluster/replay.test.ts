@@ -4,7 +4,7 @@ import { decodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import avro from 'avsc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { breach, CART, NODE_A, NODE_B, VPN, WEB, World } from './cli/world.ts';
+import { CART, NODE_A, NODE_B, VPN, violationOf, WEB, World } from './cli/world.ts';
 
 let world: World;
 const FRAMES = 12;
@@ -12,8 +12,9 @@ beforeAll(async () => {
   world = await World.start();
   for (let i = 0; i < FRAMES; i++) {
     const more = { cumulativePackets: i + 1 };
-    if (i % 2 === 0) await world.frame(NODE_A, [breach(world.t0Micros, WEB, more), breach(world.t0Micros, CART, more)]);
-    else await world.frame(NODE_B, [breach(world.t0Micros, VPN, more)]);
+    if (i % 2 === 0)
+      await world.frame(NODE_A, [violationOf(world.t0Micros, WEB, more), violationOf(world.t0Micros, CART, more)]);
+    else await world.frame(NODE_B, [violationOf(world.t0Micros, VPN, more)]);
   }
 }, 60_000);
 afterAll(() => world?.[Symbol.asyncDispose]());
@@ -87,7 +88,7 @@ describe('replay - what and in which order', () => {
   });
 
   it('table - one heading, fits the terminal, and nothing of it moves the cursor', async () => {
-    const evil = breach(world.t0Micros, WEB, { cumulativePackets: 99, detail: '\u001b[2J\u0007evil\u202e' });
+    const evil = violationOf(world.t0Micros, WEB, { cumulativePackets: 99, detail: '\u001b[2J\u0007evil\u202e' });
     await world.frame(NODE_A, [evil]);
     const { stdout } = await world.cli(['replay', '--node', NODE_A], { terminal: 120, env: { NO_COLOR: '1' } });
     expect(stdout).toContain('\\u001b[2J\\u0007evil\\u202e');
@@ -154,14 +155,14 @@ describe('replay - copies', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('--to')]);
   });
 
-  it('a prefix that this identity may not publish under is told, and where to go on', async () => {
+  it('a prefix that this identity may not publish under is an error that names where to continue', async () => {
     const { exitCode, stderr } = await world.cli(['replay', '--to', 'elsewhere']);
     expect(exitCode).toBe(4);
     expect(stderr).toMatch(/--to elsewhere .*--from-seq 1\b/);
   });
 });
 
-describe('replay - as a SIEM is told', () => {
+describe('replay - as SIEM events', () => {
   /** What tells one event from another; of CEF the line. */
   const uidOf: Record<string, (line: string) => string> = {
     ocsf: (line) => JSON.parse(line).metadata.uid,
@@ -223,10 +224,10 @@ describe('replay - a file of Avro', () => {
 });
 
 describe('replay - pace and going on', () => {
-  it('1x keeps the distances; an interruption says how to go on, and the two halves are the whole', async () => {
+  it('1x keeps the intervals; an interruption prints how to continue, and both parts together are complete', async () => {
     await using slow = await World.start();
     for (let i = 0; i < 4; i++) {
-      await slow.frame(NODE_A, [breach(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);
+      await slow.frame(NODE_A, [violationOf(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);
       const next = performance.now() + 300;
       await waitFor(() => performance.now() > next, { what: 'the next frame', intervalMs: 10 });
     }
@@ -255,7 +256,8 @@ describe('replay - pace and going on', () => {
 
   it('progress - on a terminal, on stderr, and gone at the end', async () => {
     await using slow = await World.start();
-    for (let i = 0; i < 70; i++) await slow.frame(NODE_A, [breach(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);
+    for (let i = 0; i < 70; i++)
+      await slow.frame(NODE_A, [violationOf(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);
     let now = Date.now();
     const nowMs = () => {
       now += 200;

@@ -1,5 +1,5 @@
 // Bounds that hold over replicas: budgets, storms, cooldowns and approvals are folded from RESPONSES, so two responders share them. And an
-// API server that fails in every way there is: nothing is lost, nothing is done twice, and what cannot be done is said.
+// API server that fails in every way there is: nothing is lost, nothing is done twice, and what cannot be done is reported.
 
 import { publishOnce, responseSubject } from '@bailiff/bus';
 import { approvalOf, denialOf } from '@bailiff/response';
@@ -210,7 +210,7 @@ describe('responder bounds - one place in a budget', () => {
     expect((await rig.until(late, 'delete', ['succeeded', 'refused'])).reasonCode).toBe('budget-exhausted');
   });
 
-  it('give up - after its bound a task is recorded as failed, with what the server said', async () => {
+  it('give up - after its limit a task is recorded as failed, with the server’s message', async () => {
     await using rig = await Rig.start();
     await rig.policies({ remove: acting('remove', [{ action: 'delete' }]) });
     await rig.start({ giveUpAfterMs: 500 });

@@ -7,8 +7,8 @@ import { recordOf } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
+import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
 import { acting, Rig } from './responder/rig.ts';
-import { fullDiskOf, SmallDisk } from './small-disk.ts';
 
 /** Every part of a verdict that may be long: it has no place in what is left of a block. */
 const LONG: Partial<Verdict> = {
@@ -21,7 +21,7 @@ const BLOCK_BYTES = 4_096;
 /** A server that does not answer is noticed by the second dead letter without an acknowledgement, 5 s each. */
 const UNTIL_SILENCE_MS = 30_000;
 
-it('a full disk - what cannot be read holds the reading up, and that is said; with room again all is answered', async () => {
+it('a full disk - reading waits for writes, with a report; with room again every verdict gets its response', async () => {
   await using disk = await SmallDisk.mount();
   await using rig = await Rig.start(await startNats({ storeDir: path.join(disk.place, 'store') }));
   await rig.policies({ label: acting('label', [{ action: 'label' }]) });
@@ -48,11 +48,11 @@ it('a full disk - what cannot be read holds the reading up, and that is said; wi
   };
   const responder = rig.begin({}, { step });
   const full = fullDiskOf(rig.bus);
-  const untilSaid = (part: string) => {
-    const isSaid = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
+  const untilPrinted = (part: string) => {
+    const isPrinted = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
     const look = () => {
       disk.fill();
-      return responder.log().some(isSaid);
+      return responder.log().some(isPrinted);
     };
     const state = () => [responder.stderr(), responder.log()];
     return waitFor(look, { what: `a word of ${part}`, timeoutMs: UNTIL_SILENCE_MS, state });
@@ -68,14 +68,14 @@ it('a full disk - what cannot be read holds the reading up, and that is said; wi
     const subject = filters.deadLetters({ stream, reason }).replace('*', String(sequence));
     return getLastMessage(rig.bus, 'DEAD_LETTERS', subject);
   };
-  await untilSaid('dead letters of RESPONSES');
+  await untilPrinted('dead letters of RESPONSES');
   expect([await letterOf('RESPONSES', 1), isRead]).toEqual([null, false]);
   await makeRoom();
   await waitFor(() => isRead, { what: 'the verdicts to be read', state: responder.log });
   expect((await letterOf('RESPONSES', 1))?.data.length).toBeGreaterThan(BLOCK_BYTES);
   disk.fill();
   readOn();
-  await untilSaid('dead letters of VERDICTS');
+  await untilPrinted('dead letters of VERDICTS');
   expect([await letterOf('VERDICTS', 2), rig.of(last)]).toEqual([null, []]);
   await makeRoom();
   for (const verdict of [first, last]) await rig.until(verdict, 'label', 'succeeded');

@@ -2,6 +2,7 @@
 // token of its account, so that RBAC and the admission policies are between it and the server. At the stand-in, which has no RBAC, and at a real
 // API server where one is named. Bus and Redis are the rig's; the rig's own API server has no part in it.
 import type { ResponseActionName } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
 import { expectStatus, podBody } from './contract/fixtures.ts';
@@ -13,7 +14,6 @@ import {
   type Seat,
   START_TIMEOUT_MS,
 } from './contract/kubectl-target.ts';
-import { waitFor } from './contract/wait.ts';
 import { acting, Rig, type RigPod } from './responder/rig.ts';
 
 const ACCOUNT = { namespace: 'bailiff-system', name: 'bailiff-responder' };
@@ -77,9 +77,9 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
   test('the policies are in force for its account', async () => {
     const { name } = await podOn('guarded', 'somewhere');
     const spec = { containers: [{ name: 'main', image: 'evil' }] };
-    const said = async () =>
+    const printed = async () =>
       (await seat.client.patch(`${PODS}/${name}`, 'strategic', { spec })).body['message'] as string | undefined;
-    await waitFor('the refusal', async () => (await said())?.includes("changes nothing of a pod's spec"), 30_000);
+    await waitFor(async () => (await printed())?.includes("changes nothing of a pod's spec"), { what: 'the refusal' });
   });
 
   test('observe - an Event', async () => {
@@ -108,7 +108,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expect((await target.client.get(record)).status).toBe(404);
   });
 
-  test('cordon - with its mark, and without either when it expires; somebody else’s is left alone', async () => {
+  test('cordon - set with its mark and removed with it on expiry; another user’s cordon is left alone', async () => {
     const [ours, theirs] = ['node-of-cordon', 'node-of-others'];
     for (const name of [ours, theirs])
       expectStatus(await target.client.post('/api/v1/nodes', { metadata: { name, annotations: { note: 'x' } } }), 201);
@@ -132,7 +132,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     const verdict = await rig.verdict(pod, { rule: action });
     const isMarked = async () =>
       (await target.client.get(`${PODS}/${pod.name}`)).body['metadata']?.deletionTimestamp !== undefined;
-    await waitFor('the pod to be marked for deletion', isMarked, 30_000);
+    await waitFor(isMarked, { what: 'the pod to be marked for deletion' });
     // As its kubelet would, if it had one.
     await target.kubectl.ok('delete', 'pod', '-n', 'shop', pod.name, '--grace-period=0', '--force');
     expect((await rig.until(verdict, action, 'succeeded')).phase).toBe('succeeded');

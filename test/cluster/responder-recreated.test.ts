@@ -1,15 +1,16 @@
-// Streams that are deleted and recreated under a responder that runs, and a Redis that goes: what comes then is answered, and it is told.
+// Streams that are deleted and recreated under a responder that runs, and a Redis that goes: later verdicts get their responses, and the loss is reported.
 
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
 import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
 import { encodeResponse } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Answerer, acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
 
 describe('responder - streams recreated', () => {
   let rig: Rig;
-  let answerer: Answerer;
+  let responder: RunningService;
   beforeEach(async () => {
     rig = await Rig.start();
     const narrow = { budget: { window: '10m', maxPods: 1, maxPercent: 100, maxNodes: 100 } };
@@ -19,7 +20,7 @@ describe('responder - streams recreated', () => {
       cut: acting('cut', [{ action: 'quarantine', expires: '1h' }]),
       'cut-for-good': acting('cut-for-good', [{ action: 'quarantine' }]),
     });
-    answerer = await rig.start();
+    responder = await rig.start();
   });
   afterEach(() => rig[Symbol.asyncDispose]());
 
@@ -28,14 +29,14 @@ describe('responder - streams recreated', () => {
     await ensureTopology(rig.bus);
   }
   const line = (text: RegExp, stream?: string) =>
-    answerer.log().find((one) => text.test(String(one['msg'])) && (stream === undefined || one['stream'] === stream));
-  const told = (stream: string) =>
+    responder.log().find((one) => text.test(String(one['msg'])) && (stream === undefined || one['stream'] === stream));
+  const reported = (stream: string) =>
     waitFor(() => line(/stream recreated/, stream), {
       what: `it to tell of ${stream}`,
-      state: () => answerer.log().slice(-8),
+      state: () => responder.log().slice(-8),
     });
 
-  it('verdicts - those of the new stream are answered, by what they say', async () => {
+  it('verdicts - those of the new stream get their responses', async () => {
     const old = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(old, 'label', 'succeeded');
     await recreate('VERDICTS');
@@ -43,7 +44,7 @@ describe('responder - streams recreated', () => {
     // The same sequence as the one before had.
     const fresh = await rig.verdict(pod, { rule: 'mark' });
     expect((await rig.until(fresh, 'label', 'succeeded')).podUid).toBe(pod.uid);
-    await told('VERDICTS');
+    await reported('VERDICTS');
     expect(rig.of(old).map(brief)).toHaveLength(2);
   });
 
@@ -51,7 +52,7 @@ describe('responder - streams recreated', () => {
     const first = await rig.verdict(rig.pod(), { rule: 'remove' });
     await rig.until(first, 'delete', 'succeeded');
     await recreate('RESPONSES');
-    await told('RESPONSES');
+    await reported('RESPONSES');
     const second = await rig.verdict(rig.pod(), { rule: 'remove' });
     // The one pod of the budget was spent before.
     expect(brief(await rig.until(second, 'delete', ['refused', 'succeeded']))).toContain('refused');
@@ -60,9 +61,9 @@ describe('responder - streams recreated', () => {
     expect(rig.of(first).map(brief)).toHaveLength(2);
   });
 
-  it('configuration - policies stand until the new log says otherwise', async () => {
+  it('configuration - policies hold until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
-    await told('CONFIG_LOG');
+    await reported('CONFIG_LOG');
     const kept = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(kept, 'label', 'succeeded');
     await rig.policies({ mark: { ...acting('mark', [{ action: 'observe' }]), dryRun: true } });
@@ -81,7 +82,7 @@ describe('responder - streams recreated', () => {
   const cutOff = (...pods: RigPod[]) =>
     waitFor(async () => String((await rig.quarantined()).sort()) === String(pods.map(({ uid }) => uid).sort()), {
       what: 'the quarantines to be in the bucket',
-      state: async () => [await rig.quarantined(), answerer.log().slice(-6)],
+      state: async () => [await rig.quarantined(), responder.log().slice(-6)],
     });
 
   it('quarantines - those in force go into the new bucket at once, with their ends; a released one does not', async () => {
@@ -99,7 +100,7 @@ describe('responder - streams recreated', () => {
     const { entries } = JSON.parse(String(history[0]?.value));
     const entry = entries.find(({ podUid }: { podUid: string }) => podUid === timed.uid);
     expect(Date.parse(entry.until)).toBe(Math.floor((done.expiresAt as number) / 1000));
-    await told('KV_bailiff_quarantine');
+    await reported('KV_bailiff_quarantine');
   });
 
   it.each([
@@ -117,7 +118,7 @@ describe('responder - streams recreated', () => {
     // The control: it lands in place of the list.
     await waitFor(() => line(/invalid quarantine list/), {
       what: 'it to be noticed',
-      state: () => answerer.log().slice(-6),
+      state: () => responder.log().slice(-6),
     });
     await cutOff(pod);
     expect((await bucket.newest(encodeToken(NODE)))?.revision).toBeGreaterThan(before + 1);
@@ -131,18 +132,18 @@ describe('responder - streams recreated', () => {
     await quarantine(pod);
     await quarantine(taken);
     await takeOut(taken);
-    await answerer.stop();
-    answerer = await rig.start();
+    await responder.stop();
+    responder = await rig.start();
     // A verdict of now is answered, so the start is over; who was taken out stays out.
     const later = rig.pod();
     await quarantine(later);
     await cutOff(pod, later);
-    await answerer.stop();
+    await responder.stop();
     await recreate('KV_bailiff_quarantine');
-    answerer = await rig.start();
+    responder = await rig.start();
     await waitFor(() => line(/quarantines restored/), {
       what: 'it to put them',
-      state: () => answerer.log().slice(-6),
+      state: () => responder.log().slice(-6),
     });
     expect(await rig.quarantined()).toEqual(expect.arrayContaining([pod.uid, later.uid]));
   });
@@ -151,13 +152,13 @@ describe('responder - streams recreated', () => {
     await rig.redis.kill();
     await waitFor(() => line(/Redis connection lost/), {
       what: 'the loss to be told',
-      state: () => answerer.log().slice(-5),
+      state: () => responder.log().slice(-5),
     });
     const waiting = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.redis.start();
     await rig.until(waiting, 'label', 'succeeded');
     expect(
-      answerer
+      responder
         .log()
         .filter(({ msg }) => /^Redis conn/.test(String(msg)))
         .map(({ msg }) => String(msg).split(':')[0]),

@@ -6,7 +6,7 @@ import { afterEach, expect, it } from 'vitest';
 import type { Job } from '../../apps/responder/src/ports.ts';
 import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
 import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
-import { startRedis } from './responder/redis.ts';
+import { startRedis } from '../support/redis.ts';
 
 const cleanUps: (() => unknown)[] = [];
 afterEach(async () => {
@@ -45,12 +45,12 @@ const jobOf = (taskId: string): Job => ({
   ...{ sequence: 1, tries: 0, failingSinceMs: 0 },
 });
 
-it('queues - Redis that falls silent is told as lost, is reached anew, and its jobs are done', async () => {
+it('queues - a silent Redis is reported as lost, reconnected, and its jobs are done', async () => {
   const redis = await startRedis();
   cleanUps.push(() => redis[Symbol.asyncDispose]());
   const { path } = redisOptions(redis.url, null);
   const relay = await startRelay(path as string);
-  const told: string[] = [];
+  const reported: string[] = [];
   const done: string[] = [];
   const queues = new Queues({
     redis: { host: '127.0.0.1', port: relay.port },
@@ -60,11 +60,11 @@ it('queues - Redis that falls silent is told as lost, is reached anew, and its j
       return { kind: 'done' };
     },
     ...{ onJobFailure: () => undefined, onRedisError: () => undefined },
-    onRedisReady: () => told.push('ready'),
-    onRedisLost: () => told.push('lost'),
+    onRedisReady: () => reported.push('ready'),
+    onRedisLost: () => reported.push('lost'),
   });
   cleanUps.push(() => queues.close());
-  const state = () => ({ told, done, problem: queues.problem });
+  const state = () => ({ reported, done, problem: queues.problem });
   const put = (taskId: string) => queues.add([{ id: taskId, delayMs: 0, job: jobOf(taskId) }]);
   await waitFor(() => queues.ready, { what: 'Redis to be there', state });
   await put('before');
@@ -72,10 +72,10 @@ it('queues - Redis that falls silent is told as lost, is reached anew, and its j
 
   relay.silence();
   await expect(put('meanwhile')).rejects.toThrow();
-  await waitFor(() => told.includes('lost'), { what: 'the silence to be noticed', timeoutMs: 40_000, state });
+  await waitFor(() => reported.includes('lost'), { what: 'the silence to be noticed', timeoutMs: 40_000, state });
   await waitFor(() => queues.ready, { what: 'Redis to be reached anew', state });
   // Each of the two connections is given up at a time of its own: the one that adds may be the later.
   await waitFor(() => put('after').then(() => true), { what: 'a job to be taken', state });
   await waitFor(() => done.includes('after'), { what: 'a job after it', state });
-  expect(told.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
+  expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);

@@ -7,7 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { startRedis, type TestRedis } from './responder/redis.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
 import { acting, Rig } from './responder/rig.ts';
 
 const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-tls-'));
@@ -36,7 +36,7 @@ beforeAll(async () => {
   };
   [open, asking] = [await start(false), await start(true)];
   rig = await Rig.start();
-  await rig.policies({ tell: acting('tell', [{ action: 'observe' }]) });
+  await rig.policies({ report: acting('tell', [{ action: 'observe' }]) });
 }, 60_000);
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
@@ -71,7 +71,7 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
     () => ({ redisUrl: asking.address, redisCaFile: caFile }),
     /certificate|ECONNRESET|EPIPE/,
   ],
-])('Redis is not reached by %s, and the log says why', async (_, flags, why) => {
+])('Redis cannot be reached by %s, and the log has the reason', async (_, flags, why) => {
   const responder = rig.begin(flags());
   const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis connection lost'));
   await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
@@ -80,7 +80,7 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
   expect(await responder.stop()).toBe(0);
 });
 
-it('a responder whose Redis went away is told to stop, and ends in order', async () => {
+it('a responder without its Redis stops in order on SIGTERM', async () => {
   const port = await freePort();
   await using gone = await startRedis({ port, certFile, keyFile, caFile, asksClients: false });
   const responder = await rig.start({ redisUrl: `rediss://localhost:${port}`, redisCaFile: caFile });

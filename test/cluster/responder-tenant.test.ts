@@ -10,7 +10,7 @@ const budget = (more: Record<string, unknown>) => ({
   budget: { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100, ...more },
 });
 
-describe('responder - what a tenant says of its own pods', () => {
+describe('responder - a tenant’s own labels and annotations', () => {
   let rig: Rig;
   beforeAll(async () => {
     rig = await Rig.start();

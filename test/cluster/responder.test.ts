@@ -13,18 +13,19 @@ import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Response, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Answerer, acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
+import type { RunningService } from '../support/service.ts';
+import { acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
 
 const QUARANTINE = 'bailiff.dev/quarantine';
 
 describe('responder', () => {
   let rig: Rig;
-  let answerer: Answerer;
+  let responder: RunningService;
   beforeAll(async () => {
     rig = await Rig.start();
     await rig.policies({
       remove: acting('remove', [{ action: 'delete' }]),
-      tell: acting('tell', [{ action: 'observe' }]),
+      report: acting('tell', [{ action: 'observe' }]),
       mark: acting('mark', [{ action: 'label', expires: '1s' }]),
       'mark-a-while': acting('mark-a-while', [{ action: 'label', expires: '3s' }]),
       'mark-long': acting('mark-long', [{ action: 'label', expires: '10m' }]),
@@ -36,7 +37,7 @@ describe('responder', () => {
       kept: acting('kept', [{ action: 'label' }]),
     });
     await rig.policies({ kept: { steps: [{ action: 'delete', until: '5m' }] } });
-    answerer = await rig.start({ budgetGiveUpAfterMs: 2_500 });
+    responder = await rig.start({ budgetGiveUpAfterMs: 2_500 });
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
   const phases = (verdict: Verdict) => rig.of(verdict).map(brief).sort();
@@ -135,7 +136,7 @@ describe('responder', () => {
     expect(await rig.quarantined()).toContain(stays.uid);
   });
 
-  it("quarantine - somebody else's network policy of that name is left alone, and the record says so", async () => {
+  it('quarantine - a foreign network policy of that name is left alone, and the record has the reason', async () => {
     const pod = rig.pod();
     const name = `bailiff-quarantine-${pod.uid}`;
     const theirs = rig.api.api.create('networkpolicies.networking.k8s.io', {
@@ -180,7 +181,7 @@ describe('responder', () => {
     expect(rig.of(verdict).filter((r) => r.phase === 'undone')).toHaveLength(1);
   });
 
-  it('evict - a disruption budget is asked again until its bound, then the record says so', async () => {
+  it('evict - a disruption budget is retried until its limit, then recorded', async () => {
     const [pod, free] = [rig.pod(), rig.pod()];
     const fault = rig.api.faults.inject({
       resource: 'pods',
@@ -206,7 +207,7 @@ describe('responder', () => {
     expect((await rig.until(verdict, 'evict', 'succeeded')).attempt).toBe(3);
   });
 
-  it('cordon - the node is closed until its time; what somebody else closed stays closed', async () => {
+  it('cordon - the node is closed until its time; a foreign cordon stays', async () => {
     const node = (name: string) =>
       rig.api.api.get('nodes', { name }) as unknown as { spec?: { unschedulable?: boolean } };
     const versions = rig.versionsOf('nodes', NODE) as ReturnType<typeof node>[];
@@ -255,7 +256,7 @@ describe('responder', () => {
     }
   });
 
-  it('owner - what a pod says of itself protects it only when it is so', async () => {
+  it('owner - a pod’s own claim protects it only when it is true', async () => {
     const owner = { kind: 'DaemonSet', name: 'nobody', uid: 'ds-1' };
     const pod = rig.pod({ owner });
     const foreign = rig.pod({ owner: { ...owner, apiVersion: 'made.up/v1' } });
@@ -299,7 +300,7 @@ describe('responder', () => {
   it('a policy that cannot be read is reported, and the last good one stays', async () => {
     const verdict = await rig.verdict(rig.pod(), { rule: 'kept' });
     await rig.until(verdict, 'label', 'succeeded');
-    const line = answerer.log().find(({ key }) => key === 'response.cluster._.kept');
+    const line = responder.log().find(({ key }) => key === 'response.cluster._.kept');
     expect(line?.['reason']).toContain('steps.0');
   });
 

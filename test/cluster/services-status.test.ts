@@ -6,53 +6,55 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { apiRequest, consumeOrdered, streamInfo } from '@bailiff/bus';
+import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ApiServer, startApiServer } from '../lab/src/apiserver/index.ts';
-import { breach, healthyStatus, NODE_A, NODE_B, verdictId, WEB, World } from './cli/world.ts';
+import { describe, expect, it } from 'vitest';
+import { launchApp, type RunningProcess } from '../support/process.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { healthyStatus, NODE_A, NODE_B, verdictId, violationOf, WEB, World } from './cli/world.ts';
 import { metricOf } from './ipam-sync/harness.ts';
-import { launchApp, type RunningApp } from './launch-app.ts';
-import { startRedis, type TestRedis } from './responder/redis.ts';
 
 const APPS = ['correlator', 'responder', 'ipam-sync'] as const;
 type App = (typeof APPS)[number];
 /** Above the age at which a status proves nothing any more, and the time that a verdict has. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 120_000;
+/** Status and doctor take a tenth of a second of a processor, in each of the cases that run at the same time. */
+const LOOK_INTERVAL_MS = 1_500;
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-services-'));
-let api: ApiServer;
-beforeAll(async () => {
-  api = await startApiServer({ certDir: path.join(directory, 'certs') });
-  api.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
-}, 60_000);
-afterAll(async () => {
-  await api?.close();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-/** The services of one bus. */
+/** The services of one bus and one API server: cases share nothing, because they run at the same time. */
 class Services implements AsyncDisposable {
   readonly world: World;
   readonly redis: TestRedis;
-  readonly #running: [App, RunningApp][] = [];
-  static #nodes = 0;
+  readonly api: ApiServer;
+  readonly directory: string;
+  readonly #running: [App, RunningProcess][] = [];
+  #nodes = 0;
 
-  private constructor(world: World, redis: TestRedis) {
+  private constructor(world: World, redis: TestRedis, api: ApiServer, directory: string) {
     this.world = world;
     this.redis = redis;
+    this.api = api;
+    this.directory = directory;
   }
 
   static async start(apps: readonly App[] = APPS): Promise<Services> {
-    const services = new Services(await World.start(), await startRedis());
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-services-'));
+    const [world, redis, api] = await Promise.all([
+      World.start(),
+      startRedis(),
+      startApiServer({ certDir: path.join(directory, 'certs') }),
+    ]);
+    api.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
+    const services = new Services(world, redis, api, directory);
     for (const app of apps) services.launch(app);
     await services.ready();
     return services;
   }
 
-  launch(app: App): RunningApp {
-    const password = path.join(directory, `${app}.password`);
+  launch(app: App): RunningProcess {
+    const password = path.join(this.directory, `${app}.password`);
     writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
-    const kube = ['--kubeconfig', api.kubeconfigPath()];
+    const kube = ['--kubeconfig', this.api.kubeconfigPath()];
     const lease = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'];
     const own: Record<App, string[]> = {
       correlator: [],
@@ -66,8 +68,7 @@ class Services implements AsyncDisposable {
   }
 
   async ready(): Promise<void> {
-    for (const [app, { out }] of this.#running)
-      await waitFor(() => out().includes('"msg":"ready"'), { what: `${app} to be ready`, state: out });
+    for (const [, { logged }] of this.#running) await logged('ready', PATIENCE_MS);
   }
 
   metric(app: App, name: string): Promise<number> {
@@ -87,17 +88,17 @@ class Services implements AsyncDisposable {
 
   /** A frame, a verdict that the built-in policy answers, and a node whose list is to be written. */
   async work(n: number): Promise<void> {
-    await this.world.frame(NODE_A, [breach(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
+    await this.world.frame(NODE_A, [violationOf(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
     await this.world.verdict({ verdictId: verdictId(n), evidence: [], level: 'high' });
-    Services.#nodes += 1;
-    api.api.create('nodes', { metadata: { name: `node-${Services.#nodes}` } });
+    this.#nodes += 1;
+    this.api.api.create('nodes', { metadata: { name: `node-${this.#nodes}` } });
   }
 
   /** What a person sees. */
   async seen(): Promise<{ status: number; text: string; doctor: number; findings: string }> {
     // A node that is silent would be another reason for the exit code.
     for (const node of [NODE_A, NODE_B]) await this.world.status(healthyStatus(node));
-    for (const name of api.api.list('nodes').items.map(({ metadata }) => metadata.name))
+    for (const name of this.api.api.list('nodes').items.map(({ metadata }) => metadata.name))
       await this.world.status(healthyStatus(name));
     const status = await this.world.cli(['status']);
     const doctor = await this.world.cli(['doctor', '--only', 'bus']);
@@ -113,7 +114,7 @@ class Services implements AsyncDisposable {
       last = seen;
       return is(seen) && seen;
     };
-    return waitFor(look, { what, timeoutMs: PATIENCE_MS, intervalMs: 500, state: () => last });
+    return waitFor(look, { what, timeoutMs: PATIENCE_MS, intervalMs: LOOK_INTERVAL_MS, state: () => last });
   }
 
   /** The control: as many run as were started, nothing waits, and the exit codes say so. */
@@ -134,17 +135,15 @@ class Services implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const [, one] of this.#running) {
-      one[Symbol.dispose]();
-      await one.exit;
-    }
-    await this.redis[Symbol.asyncDispose]();
-    await this.world[Symbol.asyncDispose]();
+    await Promise.all(this.#running.map(([, one]) => one.kill()));
+    await Promise.all([this.redis[Symbol.asyncDispose](), this.world[Symbol.asyncDispose](), this.api.close()]);
+    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-describe('services', () => {
-  it('none runs and work waits - both say so, what waits, and exit with 7; well before and after', async () => {
+// Each case waits half a minute or more for a status to age, so they wait together.
+describe.concurrent('services', () => {
+  it('none runs and work waits - both show the waiting work and exit with 7; healthy before and after', async () => {
     await using services = await Services.start();
     await services.work(1);
     await services.well();
@@ -161,9 +160,9 @@ describe('services', () => {
     for (const app of APPS) services.launch(app);
     await services.ready();
     await services.well();
-  }, 180_000);
+  }, 300_000);
 
-  it('hung - both say how long each has published nothing, and what waits; well before and when they go on', async () => {
+  it('hung - both show for how long each has published nothing, and the waiting work; healthy before and after', async () => {
     await using services = await Services.start();
     await services.work(1);
     await services.well();
@@ -188,7 +187,7 @@ describe('services', () => {
     expect(text).toMatch(/responder: .*; 1 of 2 due verdicts answered|responder: .*; 0 of 1 due verdict answered/);
     await services.signal('SIGCONT');
     await services.well();
-  }, 240_000);
+  }, 300_000);
 
   it('two replicas after everything was killed - consumers and statuses of the dead are not counted', async () => {
     await using services = await Services.start();
@@ -215,20 +214,20 @@ describe('services', () => {
     await services.well(2);
     end.abort();
     await following;
-  }, 180_000);
+  }, 300_000);
 
-  it('a correlator that cannot go on - both say that it makes no progress, since when, and what waits; so does its metric', async () => {
+  it('a correlator that cannot continue - both show since when it makes no progress, and the waiting work; so does its metric', async () => {
     await using services = await Services.start(['correlator', 'ipam-sync']);
     const { world } = services;
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBe(0);
     // A frame is judged when the configuration before it is known.
     await apiRequest(await world.as('admin'), '$JS.API.STREAM.DELETE.CONFIG_LOG');
-    await world.frame(NODE_A, [breach(world.t0Micros, WEB)]);
+    await world.frame(NODE_A, [violationOf(world.t0Micros, WEB)]);
     const seen = await services.shows('the correlator to be called stuck', ({ text }) => /not progressing/.test(text));
     expect(seen.status).toBe(7);
     expect(seen.text).toMatch(/✗ correlator: 1 running, not progressing for \d+s: 1 frame not judged, oldest \d+s/);
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBeGreaterThan(30);
-  }, 180_000);
+  }, 300_000);
 
   it('an ipam-sync whose lists the bus refuses - the same of the lists', async () => {
     await using services = await Services.start(['ipam-sync']);
@@ -247,7 +246,7 @@ describe('services', () => {
     await services.shows('ipam-sync to be well again', ({ text }) =>
       /ipam-sync: 1 running, 1 leads, up to date/.test(text),
     );
-  }, 180_000);
+  }, 300_000);
 
   it('a verdict with one step done while Redis is away - status, doctor and the metric have one number', async () => {
     await using services = await Services.start();
@@ -276,5 +275,5 @@ describe('services', () => {
         doctor === 0 &&
         /✓ responder: 1 running, up to date; 1 of 1 due verdict answered/.test(findings),
     );
-  }, 240_000);
+  }, 300_000);
 });

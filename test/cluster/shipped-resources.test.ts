@@ -1,11 +1,11 @@
 // The shipped definitions at a server: what the schemas refuse of a custom resource it refuses too, by schema or rule, and what they take it takes.
 import path from 'node:path';
+import { RESOURCE_CASES } from '@bailiff/lab/apiserver';
 import type { ResourceKind } from '@bailiff/policy';
 import { RESOURCE_PLURALS } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RESOURCE_CASES } from '../lab/src/apiserver/resource-cases.ts';
 import { type KubectlTarget, kubectlTargets, NO_REAL, START_TIMEOUT_MS } from './contract/kubectl-target.ts';
-import { waitFor } from './contract/wait.ts';
 
 const K8S = path.resolve(import.meta.dirname, '../../k8s');
 const API = 'bailiff.dev/v1alpha1';
@@ -20,7 +20,7 @@ describe.each(targets)('shipped resources: $name', ({ start }) => {
     await target.kubectl.ok('apply', target.validate, '-k', path.join(K8S, 'crds'));
     const areServed = async () =>
       (await Promise.all(kinds.map((kind) => target.client.get(pathOf(kind))))).every(({ status }) => status === 200);
-    await waitFor('the kinds are served', areServed, 30_000);
+    await waitFor(areServed, { what: 'the kinds are served' });
   }, START_TIMEOUT_MS);
   afterAll(() => target?.[Symbol.asyncDispose]());
 

@@ -4,7 +4,8 @@ import net from 'node:net';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { RelayProcess, RelayRig } from './siem-relay-rig.ts';
+import type { RunningProcess } from '../support/process.ts';
+import { launchRelay, RelayRig } from './siem-relay-rig.ts';
 
 const KILLS = 6;
 
@@ -68,16 +69,16 @@ it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog 
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   })();
-  let relay: RelayProcess | null = null;
+  let relay: RunningProcess | null = null;
   try {
     for (let kills = 0; kills < KILLS; kills++) {
-      relay = await new RelayProcess(flags).whenReady();
+      relay = await launchRelay(flags);
       const [seen, got] = [rig.events.length, receiver.uids.length];
       await waitFor(() => rig.events.length > seen + 20 * kills && receiver.uids.length > got + 10, {
         what: 'events of this relay',
         intervalMs: 1,
         timeoutMs: 30_000,
-        state: () => [rig.events.length, receiver.uids.length, relay?.out],
+        state: () => [rig.events.length, receiver.uids.length, relay?.out()],
       });
       if (kills % 2 === 1) {
         receiver.freeze();
@@ -92,7 +93,7 @@ it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog 
     }
     sending = false;
     await send;
-    relay = await new RelayProcess(flags).whenReady();
+    relay = await launchRelay(flags);
     const missing = (of: readonly string[]) => {
       const there = new Set(of);
       return expected.filter((uid) => !there.has(uid));
@@ -107,9 +108,9 @@ it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog 
     await waitFor(() => missing(receiver.uids).length === 0, {
       what: 'all at the receiver',
       timeoutMs: 30_000,
-      state: () => [missing(receiver.uids), relay?.out],
+      state: () => [missing(receiver.uids), relay?.out()],
     });
-    // Within the bus's window nothing is there twice; and nothing is there that nobody sent.
+    // Within the bus's window nothing is there twice; and nothing was added.
     expect(onBus().length).toBe(expected.length);
     expect(new Set(receiver.uids).size).toBe(expected.length);
   } finally {

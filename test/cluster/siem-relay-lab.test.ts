@@ -13,7 +13,7 @@ interface Event {
   metadata: { uid: string; correlation_uid?: string };
 }
 
-it('siem-relay - in a lab an attack is told as network activity, finding and remediation that name each other', {
+it('siem-relay - an attack in a lab becomes network activity, finding and remediation that refer to each other', {
   timeout: 240_000,
 }, async () => {
   const id = uniqueId('s');
@@ -33,8 +33,8 @@ it('siem-relay - in a lab an attack is told as network activity, finding and rem
     });
     expect(of(4001)[0]?.src_endpoint?.name).toBe(`default/${pod}`);
     const finding = of(2004)[0]?.finding_info;
-    const told = of(4001).map(({ metadata }) => metadata.uid);
-    expect(told).toEqual(expect.arrayContaining(finding?.related_events.map(({ uid }) => uid) ?? ['none']));
+    const reported = of(4001).map(({ metadata }) => metadata.uid);
+    expect(reported).toEqual(expect.arrayContaining(finding?.related_events.map(({ uid }) => uid) ?? ['none']));
     expect(of(7001, 7003, 7004)[0]?.metadata.correlation_uid).toBe(finding?.uid);
   } finally {
     await bus.close();

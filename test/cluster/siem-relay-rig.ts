@@ -2,7 +2,6 @@
  * Everything around a siem-relay, and real: a nats-server with the whole topology and the rights of each identity, and publishers that write
  * as collector, correlator and responder. Relays run in this process within the process frame, or as processes of their own.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -27,20 +26,13 @@ import {
   type Violation,
 } from '@bailiff/schemas';
 import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
-import { runService } from '@bailiff/service';
-import { captureIo, waitFor } from '@bailiff/service/testing';
+import { waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/siem-relay/src/config.ts';
 import { start } from '../../apps/siem-relay/src/siem-relay.ts';
-import { nodeArgs } from '../../tools/children.ts';
+import { launchApp, type RunningProcess } from '../support/process.ts';
+import { type RunningService, Services } from '../support/service.ts';
 
 export const NODE = 'node-1.example';
-
-export interface RunningRelay {
-  log(): Record<string, unknown>[];
-  /** Value of a metric line that begins so. */
-  metric(line: string): Promise<number>;
-  stop(): Promise<number>;
-}
 
 export interface SiemMessage {
   subject: string;
@@ -57,7 +49,7 @@ export class RelayRig implements AsyncDisposable {
   readonly directory: string;
   readonly #end = new AbortController();
   readonly #reading: Promise<void>;
-  readonly #running = new Set<RunningRelay>();
+  readonly #services = new Services();
   readonly #publishers = new Map<string, FramePublisher>();
   #published = 0;
 
@@ -96,36 +88,10 @@ export class RelayRig implements AsyncDisposable {
     return [...bus, '--metrics-address', '127.0.0.1:0'];
   }
 
-  async relay(flags: readonly string[] = []): Promise<RunningRelay> {
-    const captured = captureIo();
-    let address = '';
-    const running = runService({
-      name: 'siem-relay',
-      argv: [...this.flags(), ...flags],
-      schema: configSchema,
-      io: captured.io,
-      start: (ctx) => {
-        address = ctx.metricsAddress;
-        return start(ctx);
-      },
+  relay(flags: readonly string[] = []): Promise<RunningService> {
+    return this.#services.start({
+      ...{ name: 'siem-relay', argv: [...this.flags(), ...flags], schema: configSchema, start },
     });
-    const relay: RunningRelay = {
-      log: captured.logLines,
-      metric: async (line) => {
-        const text = await (await fetch(`http://${address}/metrics`)).text();
-        const found = text.split('\n').find((one) => one.startsWith(`bailiff_siem_relay_${line} `));
-        return Number(found?.split(' ').at(-1) ?? Number.NaN);
-      },
-      stop: () => {
-        this.#running.delete(relay);
-        captured.signal('SIGTERM');
-        return running;
-      },
-    };
-    this.#running.add(relay);
-    const ready = () => captured.logLines().some(({ msg }) => msg === 'ready');
-    await waitFor(ready, { what: 'the relay to be ready', state: () => [captured.stderr(), captured.logLines()] });
-    return relay;
   }
 
   async #publish(user: string, subject: string, data: Uint8Array): Promise<number> {
@@ -169,7 +135,7 @@ export class RelayRig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#running].map((relay) => relay.stop()));
+    await this.#services[Symbol.asyncDispose]();
     for (const publisher of this.#publishers.values()) publisher.close();
     this.#end.abort();
     await this.#reading;
@@ -178,30 +144,9 @@ export class RelayRig implements AsyncDisposable {
   }
 }
 
-/** A relay as a process, to be killed. */
-export class RelayProcess implements AsyncDisposable {
-  readonly child: ChildProcess;
-  out = '';
-  constructor(flags: readonly string[]) {
-    this.child = spawn(process.execPath, [...nodeArgs('apps/siem-relay/src/main.ts'), ...flags], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    this.child.stdout?.on('data', (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-  }
-  async whenReady(): Promise<this> {
-    const ready = () => this.out.includes('"msg":"ready"');
-    await waitFor(ready, { what: 'ready', timeoutMs: 30_000, state: () => this.out });
-    return this;
-  }
-  async kill(): Promise<void> {
-    if (this.child.exitCode !== null || this.child.signalCode !== null) return;
-    const gone = new Promise((resolve) => this.child.once('exit', resolve));
-    this.child.kill('SIGKILL');
-    await gone;
-  }
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.kill();
-  }
+/** A relay in a process of its own, ready; for tests that kill it. */
+export async function launchRelay(flags: readonly string[]): Promise<RunningProcess> {
+  const relay = launchApp('siem-relay', flags);
+  await relay.logged('ready');
+  return relay;
 }

@@ -212,7 +212,7 @@ it('syslog - a receiver that is not there is waited for, and gets what came mean
   await new Promise((resolve) => server.close(resolve));
 });
 
-it('syslog - a SIEM that was made anew is read from its beginning', async () => {
+it('syslog - a recreated SIEM stream is read from its beginning', async () => {
   await using rig = await RelayRig.start();
   await using receiver = await startReceiver({ reading: true });
   const relay = await rig.relay(syslogFlags(receiver.port, PLAIN));

@@ -45,9 +45,11 @@ it('siem-relay - violations, verdicts and responses, one event a message, in eve
   for (const format of ['ocsf', 'ecs', 'cef']) {
     const { stdout, exitCode } = await runCli(['replay', '--since', 'all', '--format', format, ...rig.cliFlags()]);
     expect(exitCode).toBe(0);
-    const told = rig.events.filter(({ msgId }) => msgId.startsWith(`${format}-violations-`)).map(({ text }) => text);
-    expect(told).toHaveLength(3);
-    expect(stdout.replaceAll('1.2.3', '0.0.0-dev').trimEnd().split('\n')).toEqual(told);
+    const reported = rig.events
+      .filter(({ msgId }) => msgId.startsWith(`${format}-violations-`))
+      .map(({ text }) => text);
+    expect(reported).toHaveLength(3);
+    expect(stdout.replaceAll('1.2.3', '0.0.0-dev').trimEnd().split('\n')).toEqual(reported);
   }
   expect(await relay.metric('events_total{format="cef"}')).toBe(5);
   expect(await relay.metric('pending_messages{stream="VIOLATIONS"}')).toBe(0);
@@ -75,7 +77,7 @@ it('siem-relay - goes on where it stopped, and without its position repeats the 
   expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
 });
 
-it('siem-relay - told to begin with what comes, it tells nothing older, and forgets nothing while it is away', async () => {
+it('siem-relay - configured to begin with new messages, it relays nothing older, and loses nothing while it is stopped', async () => {
   await using rig = await RelayRig.start();
   await rig.violations();
   const relay = await rig.relay(['--start-at', 'new']);
@@ -108,7 +110,7 @@ it('siem-relay - what cannot be read is counted and passed over, and what follow
   expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="UNKNOWN_FINGERPRINT"}')).toBe(1);
 });
 
-it('siem-relay - a stream that was made anew is read from its beginning, under ids of its own', async () => {
+it('siem-relay - a recreated stream is read from its beginning, under ids of its own', async () => {
   await using rig = await RelayRig.start();
   const relay = await rig.relay();
   await rig.violations();
@@ -120,7 +122,7 @@ it('siem-relay - a stream that was made anew is read from its beginning, under i
   expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
   expect(rig.events.every(({ msgId }) => msgId.endsWith('-1-0'))).toBe(true);
   expect(await relay.metric('streams_remade_total')).toBe(1);
-  // The position is of the new stream: after a restart nothing is told again.
+  // The position is of the new stream: after a restart nothing is reported again.
   await relay.stop();
   const again = await rig.relay();
   expect(await again.metric('duplicate_events_total{format="ocsf"}')).toBeNaN();
@@ -161,7 +163,7 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
   await rig.violations();
   await rig.verdict();
   await waitFor(() => live.length === 2, { what: 'both live', state: () => live });
-  // The durable consumer holds both for whoever was away, until they are acknowledged.
+  // The durable consumer holds both for anyone who was away, until they are acknowledged.
   const take = async () => {
     const answer = await reader.nc.request('BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '', {
       timeout: 5_000,

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { launchApp } from './launch-app.ts';
+import { launchApp } from '../support/process.ts';
 
 /** Of a cluster that is not there either. */
 const KUBECONFIG = {
@@ -35,7 +35,7 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
 
   it('SIGTERM while it waits for the bus - exit code 0, in a moment, and no stack trace', async () => {
     const url = `nats://127.0.0.1:${await freePort()}`;
-    using running = launch(url);
+    await using running = launch(url);
     const { child, out, exit } = running;
     // Why it waits may have one.
     const waiting = '"msg":"waiting for the bus"';
@@ -56,7 +56,7 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
   });
 
   it('an address that is none - refused at once with what is wrong', async () => {
-    using running = launch('garbage');
+    await using running = launch('garbage');
     const { out, exit } = running;
     expect((await exit)[0], out()).toBe(2);
     expect(out()).toMatch(/natsUrl: .*nats:\/\/host:port.*--nats-url/);

@@ -4,14 +4,14 @@ import path from 'node:path';
 import { streamInfo } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { breach, CART, NODE_A, type Story, tellStory, uid, WEB, World } from './cli/world.ts';
+import { CART, NODE_A, publishStory, type Story, uid, violationOf, WEB, World } from './cli/world.ts';
 
 const EVIL = '<script>alert(1)</script>"\'&\u001b[2J\u202egnp';
 let world: World;
 let story: Story;
 beforeAll(async () => {
   world = await World.start();
-  story = await tellStory(world);
+  story = await publishStory(world);
   const pod = { ...WEB, labels: {}, owners: [{ kind: 'StatefulSet', name: 'web', uid: uid(101) }], interfaces: [] };
   const more = { hostNetwork: false, containers: [], allowedPrefixes: [], probePorts: [], revision: 1 };
   const createdAt = new Date(world.t0Micros / 1000 - 3_600_000).toISOString();
@@ -20,7 +20,7 @@ beforeAll(async () => {
   await world.put('bailiff_config', 'spoof.namespace.payments.default', { revision: 1, modes: { tunnel: 'audit' } });
   await world.put('bailiff_config', 'correlation.cluster._.mine', { enabled: false });
   await world.frame(NODE_A, [
-    breach(world.t0Micros + 900_000, WEB, { cumulativePackets: 400, detail: EVIL, final: true }),
+    violationOf(world.t0Micros + 900_000, WEB, { cumulativePackets: 400, detail: EVIL, final: true }),
   ]);
   const admin = await world.as('admin');
   const logged = async () => (await streamInfo(admin, 'CONFIG_LOG')).state.messages === 3;
@@ -57,7 +57,7 @@ describe('timeline - what is in it', () => {
     );
     expect(whats).not.toContain('spoof.namespace.payments.default set');
     expect(found.some(({ what }) => /tunnel-other/.test(what))).toBe(false);
-    expect(whats).toContain('interface veth1a2b3c4d gone');
+    expect(whats).toContain('interface veth1a2b3c4d removed');
   });
 
   it('a verdict - the same about its pod, around it', async () => {
@@ -68,9 +68,12 @@ describe('timeline - what is in it', () => {
     expect(around.map(({ what }) => what)).not.toContain('pod created');
   });
 
-  it('nobody - a pod of which nothing is known, and a time in which nothing was', async () => {
+  it('unknown pod - no event, and a range without events', async () => {
     const nobody = await world.cli(['timeline', 'shop/nobody']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringContaining('nothing is known')]);
+    expect([nobody.exitCode, nobody.stderr]).toEqual([
+      2,
+      expect.stringContaining('no event of "shop/nobody" in this range'),
+    ]);
     expect((await world.cli(['timeline', 'shop/web-0', '--until', '2020-01-01'])).exitCode).toBe(2);
   });
 });

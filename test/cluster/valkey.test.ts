@@ -87,7 +87,7 @@ it('valkey - takes its password alone, keeps what it has on disk, and refuses ra
 it('valkey - a password is changed step by step while it runs, and who is connected stays', async () => {
   const connected = new Redis({ path: path.join(dir, 'socket'), password: PASSWORD });
   expect(await connected.set('b', '1')).toBe('OK');
-  // Without the step between, nobody could have the server take the next one.
+  // Without the step between, no one could have the server take the next one.
   secret([NEXT]);
   expect(passwordsScript).toThrow(/takes no password of the Secret/);
   expect(await taken()).toEqual([true, false]);

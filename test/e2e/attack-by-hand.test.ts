@@ -1,8 +1,8 @@
 // `bailiff lab attack`: unguarded it lands; guarded nothing does, and every vector is counted under its own name.
 import { startLab } from '@bailiff/lab';
+import { HAND_VECTORS } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { HAND_VECTORS } from '../lab/src/attack/by-hand-frames.ts';
 import { bailiff, lab as labProcess, uniqueId } from './support.ts';
 
 interface Outcome {
@@ -27,7 +27,7 @@ it('attack by hand - every vector', async () => {
 
   await lab.setGuarded(true);
   expect(await attack()).toMatchObject({ sent: count, landed: 0 });
-  const told = async () => {
+  const reported = async () => {
     const lines = await bailiff('events', '--lab', id, '--pod', pod, '--json');
     const rows = lines.trim().split('\n').filter(Boolean);
     const counts: Record<string, number> = {};
@@ -43,6 +43,6 @@ it('attack by hand - every vector', async () => {
   };
   const expected = Object.fromEntries(HAND_VECTORS.map((vector) => [vector, 10]));
   const all = async () =>
-    JSON.stringify(Object.entries(await told()).sort()) === JSON.stringify(Object.entries(expected).sort());
-  await waitFor(all, { what: 'every vector with its count', state: told });
+    JSON.stringify(Object.entries(await reported()).sort()) === JSON.stringify(Object.entries(expected).sort());
+  await waitFor(all, { what: 'every vector with its count', state: reported });
 });

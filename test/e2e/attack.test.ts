@@ -1,6 +1,6 @@
 /**
  * The whole chain on both CNI plugins: with everything running but nothing attached an attack lands to the last packet; guarded,
- * the same attack is dropped to the last packet, counted, judged and answered by deleting the pod, and nobody else notices.
+ * the same attack is dropped to the last packet, counted, judged and answered by deleting the pod, and no other notices.
  */
 import { startLab } from '@bailiff/lab';
 import { castOf, chainRun, controlRun, cutOffPackets, forgetNeighbours } from '@bailiff/lab/attack';

@@ -69,7 +69,7 @@ describe('demo', () => {
   it('first act interrupted - in the middle of the attack it removes everything first', async () => {
     const id = uniqueId('i');
     const demo = startDemo('--lab', id);
-    await demo.said('Guarded run');
+    await demo.printed('Guarded run');
     demo.interrupt();
     expect(await demo.ended).toBe(130);
     expect(demo.output()).not.toContain('Second act');
@@ -108,7 +108,7 @@ describe('demo', () => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);
       const demo = startDemoWith({ TMPDIR: dir }, '--act', '2');
-      await demo.said('is up; in it a cluster');
+      await demo.printed('is up; in it a cluster');
       expect(tracesOfMachine(dir)).not.toEqual([]);
       demo.interrupt();
       expect(await demo.ended).toBe(130);
@@ -117,7 +117,7 @@ describe('demo', () => {
     SECOND_ACT_MS,
   );
 
-  it('second act without its means - says why, and how to get them', async () => {
+  it('second act without its tools - prints the reason and how to install them', async () => {
     const demo = startDemoWith({ PATH: '/nonexistent' }, '--json', '--act', '2');
     expect(await demo.ended, demo.output()).toBe(3);
     const { runtime } = lastLine(demo.output());

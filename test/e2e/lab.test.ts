@@ -97,7 +97,7 @@ describe('lab up --detach', () => {
     expect(records()).toBe(3);
   });
 
-  it('apps - every one says it is ready and none has logged an error', async () => {
+  it('apps - each logs that it is ready, and none an error', async () => {
     const logs = path.join(info.dir, 'logs');
     for (const app of ['ipam-sync', 'correlator', 'responder', 'collector-node-0', 'collector-node-1.lab.internal']) {
       const lines = (await exec('cat', [path.join(logs, `${app}.log`)])).trim().split('\n');
@@ -148,14 +148,14 @@ describe('lab up in the foreground', () => {
   it('ctrl-c - takes a lab that is up down, and with it what a killed one had left', async () => {
     const killed = uniqueId('k');
     const first = startLabProcess('up', '--nodes', '1', '--pods', '0', '--lab', killed);
-    await first.said('apps:');
+    await first.printed('apps:');
     process.kill((await readState(path.join(LABS_DIR, killed)))!.pid, 'SIGKILL');
     await first.ended;
     expect(tracesOf(killed)).not.toEqual([]);
 
     const id = uniqueId('f');
     const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '2', '--unguarded', '--lab', id);
-    await command.said('down   Ctrl-C');
+    await command.printed('down   Ctrl-C');
     expect(tracesOf(killed)).toEqual([]);
     expect(tracesOf(id)).not.toEqual([]);
     command.interrupt();
@@ -166,7 +166,7 @@ describe('lab up in the foreground', () => {
   it('ctrl-c - takes one down that is only half up', async () => {
     const id = uniqueId('h');
     const half = startLabProcess('up', '--nodes', '2', '--pods', '2', '--lab', id);
-    await half.said('apps:');
+    await half.printed('apps:');
     half.interrupt();
     expect(await half.ended).toBe(130);
     expect(tracesOf(id)).toEqual([]);
@@ -175,13 +175,13 @@ describe('lab up in the foreground', () => {
   it('SIGTERM - does the same, sent to the command alone', async () => {
     const id = uniqueId('t');
     const command = startBailiff('lab', 'up', '--nodes', '1', '--pods', '1', '--unguarded', '--lab', id);
-    await command.said('servers:');
+    await command.printed('servers:');
     command.child.kill('SIGTERM');
     expect(await command.ended).toBe(130);
     expect(tracesOf(id)).toEqual([]);
   });
 
-  it('detach - tells what ended the process that was to stay, which loads what the command loads', async () => {
+  it('detach - reports why the background process ended', async () => {
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-ends-'));
     try {
       const id = uniqueId('e');

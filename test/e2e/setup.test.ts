@@ -1,5 +1,5 @@
 // scripts/setup: refuses a Node.js that is too old before it installs anything, installs or names what is missing, does nothing twice, and tries
-// again what a mirror or somebody else's lock refuses for a while.
+// again what a mirror or a foreign lock refuses for a while.
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -37,8 +37,8 @@ const KERNELS = 'node --import tsx test/vm/fetch.ts';
 const NEWEST_NATS = 'node --import tsx tools/fetch-nats.ts';
 
 /** Programs that write down how they were called. */
-const TOLD = ['apt-get', 'npm', 'node', 'sleep'] as const;
-type Of<T> = Partial<Record<(typeof TOLD)[number], T>>;
+const REPORTED = ['apt-get', 'npm', 'node', 'sleep'] as const;
+type Of<T> = Partial<Record<(typeof REPORTED)[number], T>>;
 /** How often each fails before it does what it is asked to. */
 type Failures = Of<number>;
 
@@ -62,7 +62,7 @@ class Machine implements Disposable {
     const acts: Of<string> = { 'apt-get': `case " $* " in *" install "*) ${installs || ':'} ;; esac` };
     // Which version it is, is no call.
     const before: Of<string> = { node: `[ "$1" != -p ] || { echo ${node}; exit; }` };
-    for (const name of TOLD.filter((one) => apt || one !== 'apt-get')) {
+    for (const name of REPORTED.filter((one) => apt || one !== 'apt-get')) {
       const left = path.join(this.#dir, `${name}.failures`);
       writeFileSync(left, `${failures[name] ?? 0}\n`, { mode: 0o666 });
       const fails = `read -r left <${left}\n[ "$left" -eq 0 ] || { echo $((left - 1)) >${left}; exit 100; }`;
@@ -125,7 +125,7 @@ it.each([
   ['who is not root', true, NOBODY],
   ['without apt-get', false, 0],
   ['who is neither root nor has apt-get', false, NOBODY],
-])('setup - %s is told which packages to install, by name, and exits 3 with nothing done', (_who, apt, uid) => {
+])('setup - %s gets the names of the packages to install, and exit code 3 with nothing done', (_who, apt, uid) => {
   using machine = new Machine({ missing: ['jq', 'kubectl', 'openssl'], apt });
   expect(machine.run(uid)).toEqual({
     status: 3,

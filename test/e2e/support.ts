@@ -26,7 +26,7 @@ export interface Running {
   /** Everything it wrote so far. */
   output: () => string;
   /** Resolves when its output holds the text. */
-  said: (text: string) => Promise<void>;
+  printed: (text: string) => Promise<void>;
   ended: Promise<number | null>;
   /** What Ctrl-C at a terminal does: SIGINT to the whole process group. */
   interrupt: () => void;
@@ -67,7 +67,7 @@ function start(argv: string[], env: Record<string, string> = {}, cwd = CHECKOUT)
     output: () => output,
     ended,
     interrupt: () => process.kill(-child.pid!, 'SIGINT'),
-    said: (text) =>
+    printed: (text) =>
       new Promise((resolve, reject) => {
         const look = () => output.includes(text) && resolve();
         child.stdout.on('data', look);

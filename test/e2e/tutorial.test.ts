@@ -86,7 +86,7 @@ it('blocks - in order, each with what is looked for; a comment that means nothin
   expect(() => blocksOf('<!-- says: x -->\ntext')).toThrow('nothing to run');
 });
 
-it('tutorial - every command does what the page says', { timeout: 600_000 }, async () => {
+it('tutorial - every command prints what the page shows', { timeout: 600_000 }, async () => {
   const id = uniqueId('tu');
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-tutorial-'));
   const port = String(await freePort());

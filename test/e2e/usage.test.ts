@@ -10,9 +10,9 @@ describe('usage', () => {
     [['--bogus'], 2, /^npm run demo: there is no flag --bogus/],
     [['--cni', 'calico'], 2, /--cni must be bridge or ptp, not "calico"/],
     [['extra'], 2, /no argument "extra"/],
-  ] as [string[], number, RegExp][])('demo %j - ends with %d', async (args, code, said) => {
+  ] as [string[], number, RegExp][])('demo %j - ends with %d', async (args, code, printed) => {
     const demo = startDemo(...args);
-    expect([await demo.ended, demo.output()]).toEqual([code, expect.stringMatching(said)]);
+    expect([await demo.ended, demo.output()]).toEqual([code, expect.stringMatching(printed)]);
     expect(demo.output()).not.toMatch(STACK);
   });
 
@@ -21,9 +21,9 @@ describe('usage', () => {
     [['info', '--id', 'nope'], /no lab "nope"/],
     [['up', '--pods', '100000'], /--pods must be a whole number from 0 to 250/],
     [['up', '--bogus'], /there is no flag --bogus/],
-  ] as [string[], RegExp][])('lab %j - ends with 2', async (args, said) => {
+  ] as [string[], RegExp][])('lab %j - ends with 2', async (args, printed) => {
     const lab = startBailiff('lab', ...args);
-    expect([await lab.ended, lab.output()]).toEqual([2, expect.stringMatching(said)]);
+    expect([await lab.ended, lab.output()]).toEqual([2, expect.stringMatching(printed)]);
     expect(lab.output()).not.toMatch(STACK);
   });
 });

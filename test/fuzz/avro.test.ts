@@ -1,5 +1,5 @@
 /**
- * The Avro decoder under bytes that nobody meant to send. Whatever comes in, it answers with a value of today's type or a SchemaError,
+ * The Avro decoder under bytes that no one meant to send. Whatever comes in, it answers with a value of today's type or a SchemaError,
  * within time and memory that follow from the length of the message, and it never lets the process fall.
  */
 import {

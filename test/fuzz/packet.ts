@@ -168,8 +168,8 @@ function readIpv4(draft: Draft, rest: Bytes, gso: boolean): void {
   const { faults } = draft;
   if (rest.length < 20 || rest.number(0, 1) >> 4 !== 4) return void faults.add('malformed');
   const header = (rest.number(0, 1) & 15) * 4;
-  const said = rest.number(2, 2);
-  const total = said === 0 && gso ? rest.length : said;
+  const printed = rest.number(2, 2);
+  const total = printed === 0 && gso ? rest.length : printed;
   if (header < 20 || header > rest.length || total < header || total > rest.length) return void faults.add('malformed');
   draft.source = MAPPED | rest.big(12, 4);
   draft.destination = MAPPED | rest.big(16, 4);
@@ -205,8 +205,8 @@ function readDestinationOptions(draft: Draft, options: Bytes): boolean {
 function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   const { faults } = draft;
   if (rest.length < 40 || rest.number(0, 1) >> 4 !== 6) return void faults.add('malformed');
-  const said = rest.number(4, 2);
-  const length = said === 0 && gso ? rest.length - 40 : said;
+  const printed = rest.number(4, 2);
+  const length = printed === 0 && gso ? rest.length - 40 : printed;
   if (40 + length > rest.length) return void faults.add('malformed');
   draft.source = rest.big(8, 16);
   draft.destination = rest.big(24, 16);

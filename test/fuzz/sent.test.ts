@@ -29,7 +29,7 @@ describe('fuzz with real frames', () => {
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
-  it('fuzz - sent by a packet socket, frames are dropped for what the model says', async () => {
+  it('fuzz - frames from a packet socket are dropped for the vector that the model gives', async () => {
     const given = { hasMac: true, hasIpv4: true, hasIpv6: true, grants: [], quarantine: 'none' } as const;
     const world = worldOf({ ...given, grants: [] });
     const frames = fc

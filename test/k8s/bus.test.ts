@@ -82,7 +82,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     ],
   ])('bus setup - the command, as the manifest has it, is one: with %o', async (settings, options) => {
     const job = workloads.find(({ component }) => component === 'bus-setup') as Workload;
-    // What nobody set is empty, and is then left as it is.
+    // What no one set is empty, and is then left as it is.
     const env: Record<string, string> = { ...environmentOf(objects, job.container), ...settings };
     const args = (job.container.args as string[]).map((word) => expand(word, env));
     const { io, stderr } = captureCli();
@@ -113,7 +113,7 @@ describe('the bus that is included', () => {
     expect(hostname.split('.')[0]).toBe(names.NATS_NAME);
   });
 
-  it('servers find each other where the configuration says', () => {
+  it('servers find each other at the configured addresses', () => {
     expect(nats.name).toBe(names.NATS_NAME);
     expect(nats.replicas).toBe(REPLICAS);
     expect(nats.object.spec.serviceName).toBe(names.NATS_HEADLESS);

@@ -1,4 +1,4 @@
-// Manifests against the code: what a container is told is what its app reads, and what it reads from files is mounted.
+// Manifests against the code: a container gets the settings that its app reads, and its files are mounted.
 import { FIXED_ROLES } from '@bailiff/bus';
 import { busOptionsOf, envName, envPrefix } from '@bailiff/service';
 import { describe, expect, it } from 'vitest';
@@ -97,18 +97,18 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(app.pod.terminationGracePeriodSeconds * 1000).toBeGreaterThanOrEqual(5 * stopTimeoutMs);
   });
 
-  it('collector - its paths on the node are those it has without being told, but for the control groups', () => {
+  it('collector - its paths on the node are its defaults, except the cgroup root', () => {
     const [app] = apps.filter(({ component }) => component === 'collector') as [Workload];
-    const told = configOf(objects, app);
-    const untold = collectorSchema.parse({ nodeName: 'node-a' });
+    const reported = configOf(objects, app);
+    const unreported = collectorSchema.parse({ nodeName: 'node-a' });
     const hostPath = (file: string) => {
       const { mount, volume } = mountOf(app, file) as { mount: Json; volume: Json };
       return { path: volume.hostPath.path + file.slice(mount.mountPath.length), readOnly: mount.readOnly ?? false };
     };
-    expect(hostPath(told['bpfDir'])).toEqual({ path: untold.bpfDir, readOnly: false });
-    expect(hostPath(told['stateDir'])).toEqual({ path: untold.stateDir, readOnly: false });
-    expect(hostPath(told['cniResultsDir'])).toEqual({ path: untold.cniResultsDir, readOnly: true });
-    expect(hostPath(told['cgroupRoot'])).toEqual({ path: untold.cgroupRoot, readOnly: true });
+    expect(hostPath(reported['bpfDir'])).toEqual({ path: unreported.bpfDir, readOnly: false });
+    expect(hostPath(reported['stateDir'])).toEqual({ path: unreported.stateDir, readOnly: false });
+    expect(hostPath(reported['cniResultsDir'])).toEqual({ path: unreported.cniResultsDir, readOnly: true });
+    expect(hostPath(reported['cgroupRoot'])).toEqual({ path: unreported.cgroupRoot, readOnly: true });
     const hostPaths = (app.pod.volumes as Json[]).filter(({ hostPath }) => hostPath);
     expect(hostPaths.length).toBe(4);
   });

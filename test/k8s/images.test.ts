@@ -135,7 +135,7 @@ describe('Containerfile', () => {
     expect(last(own, 'LABEL')).toContain(`bailiff-${name}`);
   });
 
-  it.each(images)('%s - runs as the user that the manifests say', (name) => {
+  it.each(images)('%s - runs as the user in the manifests', (name) => {
     const user = last(lineage(file, name), 'USER');
     const workload = workloadsOf(objectsOf('included')).find(
       ({ container }) => container.image === `bailiff/${name}:${version}`,

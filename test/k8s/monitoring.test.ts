@@ -50,7 +50,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 });
 
-it('the network policies let in who has the label that is told everywhere', () => {
+it('the network policies admit pods with the documented label', () => {
   const [{ from }] = named(objectsOf('included'), 'NetworkPolicy', 'bailiff-metrics').spec.ingress;
   const [[name, value]] = Object.entries(from[0].namespaceSelector.matchLabels) as [[string, string]];
   for (const file of ['k8s/monitoring/pod-monitor.yaml', 'k8s/monitoring/scrape.yaml', 'docs/alerts.md'])
@@ -75,7 +75,7 @@ describe('promtool', () => {
   };
   const here = (place: string) => path.join(MONITORING, path.basename(place));
 
-  it('takes what docs/alerts.md tells to write, with the files that it names', () => {
+  it('accepts the configuration in docs/alerts.md, with the files that it names', () => {
     const { scrape_config_files, rule_files, ...rest } = parse(text) as Json;
     expect(rest).toEqual({});
     const config = { scrape_config_files: scrape_config_files.map(here), rule_files: rule_files.map(here) };
@@ -88,7 +88,7 @@ describe('promtool', () => {
     expect(() => check({ scrape_configs: [{ ...scrape, relabel_configs: [{ action: 'kept' }] }] })).toThrow(/kept/);
   });
 
-  it('takes what a PodMonitor’s relabelings say, in the words of the operator', () => {
+  it('accepts the relabelings of the PodMonitors, as the operator writes them', () => {
     const relabel_configs = monitor.spec.podMetricsEndpoints[0].relabelings.map(
       ({ sourceLabels: source_labels, targetLabel: target_label }: Json) => ({ source_labels, target_label }),
     );

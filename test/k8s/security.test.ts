@@ -102,7 +102,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(bindings).not.toContain(pod.serviceAccountName);
   });
 
-  it('tokens - whoever has rights at the API server has a token, and nobody else', () => {
+  it('tokens - exactly the accounts with rights at the API server have a token', () => {
     const accounts = new Set([...bound('Role'), ...bound('ClusterRole')].map(({ account }) => account));
     for (const { pod } of workloads) {
       named(objects, 'ServiceAccount', pod.serviceAccountName);
@@ -115,7 +115,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     for (const account of ofKind(objects, 'ServiceAccount')) expect(account.automountServiceAccountToken).toBe(false);
   });
 
-  it('rights at the API server - exactly what the code says', () => {
+  it('rights at the API server - exactly those in the code', () => {
     const inCluster = Object.fromEntries(bound('ClusterRole').map(({ account, rules }) => [account, rights(rules)]));
     const inNamespace = Object.fromEntries(bound('Role').map(({ account, rules }) => [account, rights(rules)]));
     const ofScope = (scope: string) => IPAM_SYNC_RULES.filter((rule) => rule.scope === scope);
@@ -181,7 +181,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
 });
 
 describe('taint-unguarded', () => {
-  it('gives the account of ipam-sync what its taints ask for, and nobody anything else', () => {
+  it('gives the account of ipam-sync the rights for taints, and no other account anything', () => {
     const before = new Set(objectsOf('included').map((object) => JSON.stringify(object)));
     const objects = objectsWith('included', ['taint-unguarded']);
     const added = objects.filter((object) => !before.has(JSON.stringify(object)));

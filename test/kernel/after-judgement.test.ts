@@ -16,13 +16,13 @@ import {
   udp,
   vxlan,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BROADCAST_MAC, FORGED, frame, innerFrame, own, packet } from './harness/ipv4.ts';
 import { ATTACKER, allModes, GSO, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel, turned } from './harness/offload.ts';
 import { commandIn, xdpHelper } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
-import { waitFor } from './harness/wait.ts';
 
 const TIMES = 3;
 const [L4, SOURCE] = [34, 28];
@@ -61,7 +61,7 @@ const rows: Row[] = [
   },
 ];
 
-describe('after judgement', () => {
+describe('packets that change after the decision', () => {
   let node: TestNode;
   beforeAll(async () => {
     node = await TestNode.start();
@@ -88,11 +88,7 @@ describe('after judgement', () => {
       );
     };
     const send = (one: typeof attack) =>
-      waitFor(
-        'the queue',
-        () => trySend(one),
-        (outcome) => outcome !== 'busy',
-      );
+      waitFor(() => trySend(one), { what: 'the queue', until: (outcome) => outcome !== 'busy' });
     node.forgetLanded();
     if ((await send(attack)) === 'no metadata')
       context.skip('optional: this kernel has no transmit metadata for AF_XDP (6.8)');
@@ -160,7 +156,7 @@ describe('after judgement', () => {
 });
 
 // A node that routes: it cuts GSO packets into segments, and writes into the options of packets that it forwards.
-describe('after judgement, on a node that routes', () => {
+describe('packets that change after the decision, on a node that routes', () => {
   const FAR = '10.99.0.9';
   let node: TestNode;
   beforeAll(async () => {
@@ -193,11 +189,10 @@ describe('after judgement, on a node that routes', () => {
     node.forgetLanded();
     await node.send(toNode(ipv4({ ...ends, protocol: PROTOCOL.udp, options }, payload)));
     const written = ipv4Bytes(NODE.ipv4).toString('hex');
-    await waitFor(
-      'the packet',
-      () => landed(addressed(ATTACKER.ipv4), written, payload.toString('hex')),
-      (list) => list.length === 1,
-    );
+    await waitFor(() => landed(addressed(ATTACKER.ipv4), written, payload.toString('hex')), {
+      what: 'the packet',
+      until: (list) => list.length === 1,
+    });
     expect(await guarded.counts()).toEqual({});
   });
 
@@ -211,11 +206,10 @@ describe('after judgement, on a node that routes', () => {
     );
     node.forgetLanded();
     await node.send(large, 1, { gso: { size: SIZE, type: GSO.tcpv4, head: 54 } });
-    await waitFor(
-      'segments',
-      () => landed(`${addressed(ATTACKER.ipv4)}0fa00009`),
-      (list) => list.length === SEGMENTS,
-    );
+    await waitFor(() => landed(`${addressed(ATTACKER.ipv4)}0fa00009`), {
+      what: 'segments',
+      until: (list) => list.length === SEGMENTS,
+    });
     expect(landed(addressed(FORGED))).toEqual([]);
     expect(await guarded.counts()).toEqual({});
   });
@@ -255,7 +249,7 @@ describe('after judgement, on a node that routes', () => {
       [part(2, 0, 24), part(2, 24, whole.length)],
     ])
       for (const one of frames) await node.send(one);
-    await waitFor('the one that fits', reassembled, (count) => count === before + 1);
+    await waitFor(reassembled, { what: 'the one that fits', until: (count) => count === before + 1 });
     await node.fence();
     expect(await reassembled()).toBe(before + 1);
     expect(await guarded.counts()).toEqual({});

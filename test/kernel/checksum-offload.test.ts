@@ -25,13 +25,13 @@ import {
   udp,
   vxlan,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { withoutOffload } from '../../libs/bpf/src/spoof/offload.ts';
 import { FORGED, frame, inner4, innerFrame, own, packet } from './harness/ipv4.ts';
 import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel, type Turned, turned } from './harness/offload.ts';
 import { commandIn } from './harness/processes.ts';
-import { waitFor } from './harness/wait.ts';
 
 const TIMES = 3;
 const own6 = { source: ATTACKER.ipv6, destination: RECEIVER.ipv6 };
@@ -206,7 +206,7 @@ describe('checksum offload on a kernel without it', () => {
     rmSync(dir, { recursive: true });
   });
 
-  it('degraded - sources are judged, checksums are not, and the probe says why', async () => {
+  it('degraded - sources are checked, checksums are not, and the probe names the reason', async () => {
     const objectPath = path.join(dir, 'spoof.bpf.o');
     await expect(node.open({ objectPath }), 'without the other object').rejects.toMatchObject({ code: 'BPF_LOAD' });
     copyFileSync(withoutOffload(spoofObjectPath()), withoutOffload(objectPath));
@@ -313,18 +313,9 @@ describe('checksum offload', () => {
         await send(legal);
         const cut = quarantineUntilNs !== 0n;
         await guarded.counted(cut ? { [`quarantine-${way} drop`]: TIMES } : {});
-        await waitFor(
-          'the legal one',
-          () => node.landed(legal.landed),
-          (count) => count === TIMES,
-        );
+        await waitFor(() => node.landed(legal.landed), { what: 'the legal one', until: (count) => count === TIMES });
         if (cut) expect(node.landed(attack.landed)).toBe(0);
-        else
-          await waitFor(
-            'the other',
-            () => node.landed(attack.landed),
-            (count) => count === TIMES,
-          );
+        else await waitFor(() => node.landed(attack.landed), { what: 'the other', until: (count) => count === TIMES });
       }
     },
   );
@@ -366,19 +357,14 @@ describe('checksum offload on a node that routes', () => {
       [...ipv4Bytes(address), ...ipv4Bytes(FAR)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     const landed = (address: string) => node.allLanded().filter((one) => one.includes(source(address))).length;
     const fragments = (address: string) =>
-      waitFor(
-        `fragments from ${address}`,
-        () => landed(address),
-        (count) => count === 2,
-      );
+      waitFor(() => landed(address), { what: `fragments from ${address}`, until: (count) => count === 2 });
 
     node.forgetLanded();
     await node.send(attack.sent, 1, { checksum: attack.checksum });
-    const [lands, fails] = await waitFor(
-      'fragments, or none',
-      async () => [landed(FORGED), await refused()] as const,
-      ([fragments, failures]) => fragments === 2 || failures > 0,
-    );
+    const [lands, fails] = await waitFor(async () => [landed(FORGED), await refused()] as const, {
+      what: 'fragments, or none',
+      until: ([fragments, failures]) => fragments === 2 || failures > 0,
+    });
     if (fails > 0)
       context.skip('optional: this kernel fragments no packet with such a checksum (seen on 6.1 and 6.12)');
     expect(lands).toBe(2);

@@ -1,9 +1,9 @@
 // Counts are exact, samples are bounded, and neither changes a decision.
 
 import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, GSO, RECEIVER, TestNode } from './harness/node.ts';
-import { waitFor } from './harness/wait.ts';
 
 const FORGED = '10.77.0.99';
 const FORGED6 = 'fd77::99';
@@ -124,13 +124,12 @@ describe('counting', () => {
     expect(burst).toBeGreaterThanOrEqual(3);
     let sent = 100;
     await waitFor(
-      'further samples',
       async () => {
         await node.send(forged);
         sent++;
         return (await guarded.samples()).length;
       },
-      (count) => count > 0,
+      { what: 'further samples', until: (count) => count > 0 },
     );
     await guarded.counted({ 'ipv4-source drop': sent });
   });

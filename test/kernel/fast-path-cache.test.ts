@@ -1,5 +1,5 @@
 /**
- * Cards: what lets a plain packet pass without a look at the record. A card is told from the record by what it alone lets pass: where a
+ * Fast-path cache: lets a plain packet pass without reading the record. A cache entry is distinguished from the record by what it alone lets pass: where a
  * test writes another identity on it than the record's, a packet of that identity passes by the card and is dropped by the record.
  * A test run gives the program a frame on the loopback device, ifindex 1.
  */
@@ -19,7 +19,7 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { encodeFastPathEntry } from '../../libs/bpf/src/spoof/fast-path-cache.ts';
 import { FastpathEntryLayout, FastpathShapeValues } from '../../libs/bpf/src/spoof/layout.gen.ts';
-import { udpFrame } from '../cluster/collector/frames.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 import { allModes } from './harness/node.ts';
 import { command } from './harness/processes.ts';
 
@@ -99,19 +99,22 @@ describe('cards', () => {
     expect([run(family), seen()]).toEqual([DROP, [2n, 0n]]);
   });
 
-  it.each([4, 6] as const)('card - what it says is what passes, as long as all words have one tag: IPv%i', (family) => {
-    object.maps.ifaces.set(KEY.ifindex, RECORD);
-    put(withTags(otherCard(), () => 9));
-    expect(run(family), 'by the card alone').toBe(PASS);
-    // The words that a packet of this family is compared with.
-    const compared = family === 4 ? [1, 2] : [1, 3, 4, 5];
-    for (const torn of compared) {
-      put(withTags(otherCard(), (word) => (word === torn ? 8 : 9)));
-      expect(run(family), `word ${torn} of another writing`).toBe(DROP);
-    }
-    put(withTags(otherCard(), (word) => (word === 0 ? 8 : 9)));
-    expect(run(family), 'the interface of another writing').toBe(DROP);
-  });
+  it.each([4, 6] as const)(
+    'cache entry - passes exactly its addresses while all its words have one tag: IPv%i',
+    (family) => {
+      object.maps.ifaces.set(KEY.ifindex, RECORD);
+      put(withTags(otherCard(), () => 9));
+      expect(run(family), 'by the card alone').toBe(PASS);
+      // The words that a packet of this family is compared with.
+      const compared = family === 4 ? [1, 2] : [1, 3, 4, 5];
+      for (const torn of compared) {
+        put(withTags(otherCard(), (word) => (word === torn ? 8 : 9)));
+        expect(run(family), `word ${torn} of another writing`).toBe(DROP);
+      }
+      put(withTags(otherCard(), (word) => (word === 0 ? 8 : 9)));
+      expect(run(family), 'the interface of another writing').toBe(DROP);
+    },
+  );
 
   it('card - each bit of an address and a MAC is compared', () => {
     object.maps.ifaces.set(KEY.ifindex, RECORD);

@@ -12,11 +12,11 @@ import {
   PROTOCOL,
   udp,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
-import { waitFor } from './harness/wait.ts';
 
 const ELSEWHERE = { ipv4: '198.51.100.7', ipv6: '2001:db8::7' };
 const frame = (type: number, packet: Buffer): Buffer =>
@@ -139,7 +139,7 @@ describe('icmp errors, with real stacks', () => {
   /** What the receiver believes of the way to somewhere that it asked for. */
   const route = async (): Promise<string> =>
     (await inReceiver('ip', 'route', 'get', ELSEWHERE.ipv4)) + (await inReceiver('ip', 'route', 'get', ELSEWHERE.ipv6));
-  const answers = (await_: (text: string) => boolean) => waitFor('routes', route, await_);
+  const answers = (await_: (text: string) => boolean) => waitFor(route, { what: 'routes', until: await_ });
 
   it("path mtu - another pod's way is not narrowed", async () => {
     const attacks = [
@@ -167,8 +167,8 @@ const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6'
 socket.on('error', (error) => { console.log(error.code); socket.close(); });
 socket.connect(9, address, () => socket.send('?'));`;
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6]) {
-      const told = await commandIn(node.pods.attacker.netns, process.execPath, '-e', script, address);
-      expect(told.trim()).toBe('ECONNREFUSED');
+      const reported = await commandIn(node.pods.attacker.netns, process.execPath, '-e', script, address);
+      expect(reported.trim()).toBe('ECONNREFUSED');
     }
     expect(await guarded.counts()).toEqual({});
   });

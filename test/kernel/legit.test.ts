@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { ipv4, ipv4Bytes, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTACKER, GSO, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel } from './harness/offload.ts';
 import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
-import { waitFor } from './harness/wait.ts';
 
 /** Echoes TCP and UDP on both families; prints the port. */
 const SERVER = `
@@ -149,11 +149,7 @@ describe('legitimate traffic', () => {
       answers.push(line),
     );
     const answer = (count: number) =>
-      waitFor(
-        'the interface',
-        () => answers.length,
-        (length) => length === count,
-      );
+      waitFor(() => answers.length, { what: 'the interface', until: (length) => length === count });
     try {
       await answer(1);
       await inPod(
@@ -171,14 +167,14 @@ describe('legitimate traffic', () => {
       expect(answers.slice(1)).toEqual(['ok', 'ok']);
       const ends = [behind.source, behind.destination].map((address) => ipv4Bytes(address).toString('hex')).join('');
       const lengths = () => node.allLanded().flatMap((hex) => (hex.includes(ends) ? [hex.length / 2] : []));
-      await waitFor('both', lengths, (list) => list.length === 2);
+      await waitFor(lengths, { what: 'both', until: (list) => list.length === 2 });
       expect(lengths().sort((a, b) => a - b)).toEqual([42 + 100, 42 + 2000]);
     } finally {
       await tun.close();
     }
   });
 
-  it('arp and nd - neighbours are found anew', async () => {
+  it('arp and nd - neighbours are resolved again', async () => {
     await inPod('ip', 'neigh', 'flush', 'all');
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6])
       expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, address)).toContain('1 received');
@@ -194,7 +190,7 @@ describe('legitimate traffic', () => {
     }
   });
 
-  it('dad, mld and router solicitation - an interface that comes up speaks from :: and its link-local address', async () => {
+  it('dad, mld and router solicitation - pass from :: and the link-local address when an interface comes up', async () => {
     node.forgetLanded();
     const settings = ['accept_dad=1', 'dad_transmits=1', 'router_solicitations=1', 'router_solicitation_delay=0'];
     const setup = [
@@ -205,33 +201,21 @@ describe('legitimate traffic', () => {
       `ip route replace default via ${NODE.ipv4}`,
     ];
     await inPod('sh', '-ec', setup.join('\n'));
-    await waitFor(
-      'addresses are no longer tentative',
-      () => inPod('ip', '-6', 'addr', 'show', 'dev', 'eth0'),
-      (text) => text.includes(ATTACKER.ipv6) && text.includes(ATTACKER.linkLocal) && !/tentative|dadfailed/.test(text),
-    );
+    await waitFor(() => inPod('ip', '-6', 'addr', 'show', 'dev', 'eth0'), {
+      what: 'addresses are no longer tentative',
+      until: (text) =>
+        text.includes(ATTACKER.ipv6) && text.includes(ATTACKER.linkLocal) && !/tentative|dadfailed/.test(text),
+    });
     const unspecified = '0'.repeat(32);
     const of = (pattern: RegExp) => node.allLanded().filter((hex) => pattern.test(hex));
     // Ethernet, IPv6 with hop limit 255, ::, solicited-node group, NS
     const solicitations = new RegExp(`^.{24}86dd6.{11}3aff${unspecified}ff02.{28}8700`);
-    await waitFor(
-      'DAD lands',
-      () => of(solicitations).length,
-      (count) => count >= 2,
-    );
+    await waitFor(() => of(solicitations).length, { what: 'DAD lands', until: (count) => count >= 2 });
     // hop-by-hop with router alert, then MLDv2
     const reports = /^.{24}86dd6.{11}0001.{64}3a00050200000100.{0,2}8f00/;
-    await waitFor(
-      'MLD lands',
-      () => of(reports).length,
-      (count) => count >= 1,
-    );
+    await waitFor(() => of(reports).length, { what: 'MLD lands', until: (count) => count >= 1 });
     const routers = /^.{24}86dd6.{11}3aff.{64}8500/;
-    await waitFor(
-      'a router solicitation lands',
-      () => of(routers).length,
-      (count) => count >= 1,
-    );
+    await waitFor(() => of(routers).length, { what: 'a router solicitation lands', until: (count) => count >= 1 });
     expect(await inPod('ping', '-c', '1', '-W', ANSWER_S, RECEIVER.ipv6)).toContain('1 received');
   });
 
@@ -255,10 +239,9 @@ describe('legitimate traffic', () => {
       .map((part) => Number(part).toString(16).padStart(2, '0'))
       .join('');
     const announcement = new RegExp(`^f{12}.{12}08060001080006040001.{12}${own}.{12}${own}`);
-    await waitFor(
-      'announcement',
-      () => node.allLanded().filter((hex) => announcement.test(hex)),
-      (list) => list.length > 0,
-    );
+    await waitFor(() => node.allLanded().filter((hex) => announcement.test(hex)), {
+      what: 'announcement',
+      until: (list) => list.length > 0,
+    });
   });
 });

@@ -3,11 +3,11 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { DetachReport, PlacedAttachment } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent } from './harness/guard.ts';
 import { ATTACKER, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
 import { command, counterObject } from './harness/processes.ts';
-import { waitFor } from './harness/wait.ts';
 
 const datagram = (source: string): Buffer =>
   ethernet(
@@ -126,7 +126,7 @@ describe('lifecycle', () => {
       expect(qdiscs).not.toContain('clsact');
     });
 
-    it(`${mode} - an interface that went is told, and its pins can be removed`, async () => {
+    it(`${mode} - a deleted interface is reported, and its pins can be removed`, async () => {
       await node.open({ mode });
       const guarded = await node.guard(node.pods.receiver);
       spoiled = true;
@@ -154,7 +154,7 @@ describe('lifecycle', () => {
     expect(await seenByOther(late)).toBe(3);
   });
 
-  it('coexistence - a program put before ours is told as such; reattach takes the head back without a gap', async () => {
+  it('coexistence - a program before ours is reported; reattaching takes the head back without a gap', async () => {
     await node.open();
     await using guarded = await node.guard(node.pods.attacker);
     const first = await other('head');
@@ -194,7 +194,7 @@ describe('lifecycle', () => {
     expect(await seenByOther(index)).toBe(5);
   });
 
-  it('taken off - somebody detaches our link: it is told, and reattach puts it back', async () => {
+  it('detached - a link that another process detached is reported and reattached', async () => {
     await node.open();
     await using guarded = await node.guard(node.pods.attacker);
     const pin = path.join(node.pinDir, 'links', `link-${guarded.key.ifindex}-${guarded.key.generation}-in`);
@@ -224,7 +224,7 @@ describe('lifecycle', () => {
     await drops(guarded, 1);
   });
 
-  it('pins - names say what is attached, and foreign names are left alone', async () => {
+  it('pins - names identify the programs, and foreign names are left alone', async () => {
     await node.open();
     const guarded = await node.guard(node.pods.attacker);
     const { ifindex, generation } = guarded.key;
@@ -285,11 +285,10 @@ describe('lifecycle', () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.agent.call('own.listen');
     await node.send(forged);
-    await waitFor(
-      'a sample',
-      () => node.agent.call<{ vector: string }[]>('own.heard'),
-      (list) => list.length === 1,
-    );
+    await waitFor(() => node.agent.call<{ vector: string }[]>('own.received'), {
+      what: 'a sample',
+      until: (list) => list.length === 1,
+    });
     await node.agent.call('own.unlisten');
     await guarded.counted({ 'ipv4-source drop': 1 });
   });

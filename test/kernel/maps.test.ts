@@ -63,7 +63,7 @@ describe('maps', () => {
     expect([maps.ifaces.delete(9), maps.ifaces.delete(9), maps.ifaces.get(9)]).toEqual([true, false, undefined]);
   });
 
-  it('addresses - replaced for one generation only; says how many entries changed', () => {
+  it('addresses - replaced for one generation only; returns the number of changed entries', () => {
     const grants = [
       { cidr: '10.0.0.5', neighbour: true },
       { cidr: '10.1.0.0/16', neighbour: false },
@@ -193,7 +193,7 @@ describe('maps', () => {
     expect(openPinnedMaps(path.join(bpffs, 'other'))).toBeNull();
   });
 
-  it('status - maps that lost a pin are told with its name', () => {
+  it('status - maps that lost a pin are reported by name', () => {
     unlinkSync(path.join(pinDir, 'maps', 'counters'));
     expect(() => openPinnedMaps(pinDir)).toThrow(expect.objectContaining({ code: 'ERR_SPOOF_PINS' }));
     expect(() => openPinnedMaps(pinDir)).toThrow('counters');

@@ -1,9 +1,9 @@
 // Modes, states and precedence: what one packet that breaks several vectors is counted for, and what audit lets pass.
 import { FOREVER_NS, type Mode, type Vector } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, type Counts, RECEIVER, TestNode } from './harness/node.ts';
-import { waitFor } from './harness/wait.ts';
 
 const FORGED = { mac: '02:00:00:00:77:99', ipv4: '10.77.0.99', ipv6: 'fd77::99' };
 const to = (packet: Buffer, type: number, source: string = ATTACKER.mac): Buffer =>
@@ -145,12 +145,11 @@ describe('modes', () => {
     await guarded.counted({ 'ipv4-source audit': 1 });
     await guarded.update({ auditUntilNs: (await now()) + 500_000_000n });
     await waitFor(
-      'enforced again',
       async () => {
         await node.send(forged);
         return guarded.counts();
       },
-      (counts) => (counts['ipv4-source drop'] ?? 0) > 0,
+      { what: 'enforced again', until: (counts) => (counts['ipv4-source drop'] ?? 0) > 0 },
     );
   });
 
@@ -193,12 +192,8 @@ describe('modes', () => {
     const before = await losses();
     node.forgetLanded();
     await node.send(plain);
-    await waitFor('counted as loss', losses, (count) => count === before + 1);
-    await waitFor(
-      'landed',
-      () => node.landed(plain),
-      (count) => count === (lands ? 1 : 0),
-    );
+    await waitFor(losses, { what: 'counted as loss', until: (count) => count === before + 1 });
+    await waitFor(() => node.landed(plain), { what: 'landed', until: (count) => count === (lands ? 1 : 0) });
   });
 
   it('no counters entry - the decision stands, the loss is counted', async () => {

@@ -63,14 +63,14 @@ describe('offline detach', () => {
     expect([marker().reason(), run(attach).stdout]).toEqual(['', `nothing is detached by ${stateDir} and ${pinDir}\n`]);
   });
 
-  it('a wrong state directory - the marker among the pins holds, and that it ends with a reboot is told', () => {
+  it('a wrong state directory - the marker among the pins holds, and the message names its end at a reboot', () => {
     const { exit, stderr } = detach(pinDir, path.join(stateDir, 'elsewhere'));
     expect(exit).toBe(EXIT.ok);
     expect(stderr).toMatch(/no collector has state in .*elsewhere: the node is detached only until it reboots/);
     expect(new DetachMarker('/nonexistent', pinDir).reason()).toContain('collector attach');
   });
 
-  it('a wrong pin directory - nothing is removed, no marker is left, and it says where it looked', () => {
+  it('a wrong pin directory - nothing is removed, no marker is left, and the message names the directory', () => {
     const wrong = path.join(bpffs, 'wrong');
     const { exit, stdout, stderr } = detach(wrong);
     expect([exit, stdout]).toEqual([EXIT.dependencyUnreachable, '']);
@@ -117,7 +117,7 @@ describe('offline detach', () => {
   it.each([
     ['a directory on another file system', () => stateDir],
     ['no directory', () => '/nonexistent/bailiff'],
-  ])('a collector that is given %s for its pins ends with 6 and says what to do, without a stack', (_, dir) => {
+  ])('a collector with %s as its pin directory exits with 6 and a remedy, without a stack trace', (_, dir) => {
     const flags = ['--node-name', 'n', '--nats-url', 'nats://127.0.0.1:1', '--metrics-address', ''];
     const password = path.join(stateDir, 'password');
     writeFileSync(password, 'x', { mode: 0o600 });
@@ -131,7 +131,7 @@ describe('offline detach', () => {
     rmSync(password);
   });
 
-  it.each(['status', 'detach', 'attach'])('%s --help says how it is used', (name) => {
+  it.each(['status', 'detach', 'attach'])('%s --help prints its usage', (name) => {
     expect(run([name, '--help'])).toMatchObject({
       exit: EXIT.ok,
       stderr: '',

@@ -45,7 +45,7 @@ describe('offline status', () => {
     expect(exit).toBe(EXIT.dependencyUnreachable);
   });
 
-  it('another ABI is told in one line, with what to do', () => {
+  it('another ABI is reported in one line, with a remedy', () => {
     {
       using meta = BpfMap.openPinned(path.join(pinDir, 'maps', 'meta'));
       const value = meta.get(Buffer.alloc(4)) as Buffer;

@@ -14,9 +14,9 @@ import {
   solicitedNode,
   udp,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
-import { waitFor } from './harness/wait.ts';
 
 /** Not on this link, not allowed. */
 const FAR = '2001:db8::7';
@@ -119,11 +119,7 @@ describe('escapes from quarantine', () => {
       const isCut = quarantineUntilNs !== 0n;
       await guarded.counted(isCut ? { [`${vector} drop`]: 1 } : {});
       const lands = (name: string, one: Buffer) =>
-        waitFor(
-          `${name} to land`,
-          () => node.landed(one),
-          (count) => count === 1,
-        );
+        waitFor(() => node.landed(one), { what: `${name} to land`, until: (count) => count === 1 });
       await lands('what passes', pass);
       if (isCut) expect(node.landed(cut)).toBe(0);
       else await lands('what will be cut', cut);

@@ -3,10 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { FOREVER_NS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn, LineProcess } from './harness/processes.ts';
-import { waitFor } from './harness/wait.ts';
 
 /** Echoes TCP and UDP on one port of both families; prints the port, then each reset. */
 const SERVER = `
@@ -45,7 +45,7 @@ describe('probes under quarantine', () => {
   let node: TestNode;
   let server: ChildProcess;
   let port: number;
-  const said: string[] = [];
+  const printed: string[] = [];
 
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true });
@@ -59,7 +59,7 @@ describe('probes under quarantine', () => {
     });
     port = await new Promise((resolve) => {
       createInterface({ input: server.stdout! }).on('line', (line) => {
-        said.push(line);
+        printed.push(line);
         resolve(Number(line));
       });
     });
@@ -106,23 +106,17 @@ table ip ports {
   async function answerTo(...probe: Parameters<typeof startProbe>): Promise<string> {
     await using running = startProbe(...probe);
     const { answers } = running;
-    await waitFor(
-      'an answer',
-      () => answers.length,
-      (count) => count > 0,
-      ANSWER_MS,
-    );
+    await waitFor(() => answers.length, { what: 'an answer', until: (count) => count > 0, timeoutMs: ANSWER_MS });
     return answers.join();
   }
   /** Runs until what it sent was dropped on its way to the pod: what never reached the pod is never answered. */
   async function isCut(guarded: Guarded, ...probe: Parameters<typeof startProbe>): Promise<void> {
     await using running = startProbe(...probe);
-    const dropped = await waitFor(
-      'the drop of it',
-      () => cut(guarded),
-      (samples) => samples.length > 0,
-      ANSWER_MS,
-    );
+    const dropped = await waitFor(() => cut(guarded), {
+      what: 'the drop of it',
+      until: (samples) => samples.length > 0,
+      timeoutMs: ANSWER_MS,
+    });
     expect(dropped[0]).toMatchObject({ vector: 'quarantine-egress', destinationPort: port });
     expect((await guarded.counts())['quarantine-egress drop']).toBeGreaterThan(0);
     expect(running.answers).toEqual([]);
@@ -142,13 +136,12 @@ table ip ports {
 
   it('tcp - the reset that ends a probe reaches the pod', async () => {
     await using guarded = await quarantined();
-    const before = said.length;
+    const before = printed.length;
     expect(await answerTo(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
-    await waitFor(
-      'the server says what it saw',
-      () => said.slice(before),
-      (lines) => lines.includes('ECONNRESET'),
-    );
+    await waitFor(() => printed.slice(before), {
+      what: 'the server says what it saw',
+      until: (lines) => lines.includes('ECONNRESET'),
+    });
     expect(await cut(guarded)).toEqual([]);
   });
 
@@ -157,7 +150,7 @@ table ip ports {
     await isCut(guarded, node.netns, TCP_PROBE, ATTACKER.ipv4, port);
   });
 
-  it('node port - nobody reaches the pod through it', async () => {
+  it('node port - does not reach the pod', async () => {
     const probe = [node.pods.receiver.netns, TCP_PROBE, NODE.ipv4, IN_PORT] as const;
     expect(await answerTo(...probe), 'control: without quarantine it is served').toBe('probe');
     await using guarded = await quarantined();
@@ -174,12 +167,12 @@ table ip ports {
       return () => node.allLanded().filter((frame) => frame.includes(hex)).length;
     };
     const control = await letOut('out unguarded');
-    await waitFor('control: it is forwarded', control, (count) => count === 1);
+    await waitFor(control, { what: 'control: it is forwarded', until: (count) => count === 1 });
     await using guarded = await quarantined();
     const landed = await letOut('out in quarantine');
     // The reset that answers the control may come as well.
     const drops = async () => (await guarded.counts())['quarantine-ingress drop'] ?? 0;
-    await waitFor('the drop', drops, (count) => count >= 1);
+    await waitFor(drops, { what: 'the drop', until: (count) => count >= 1 });
     expect(landed()).toBe(0);
   });
 });

@@ -18,9 +18,9 @@ import {
   tcp,
   udp,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
-import { waitFor } from './harness/wait.ts';
 
 /** Neither a node's nor allowed. */
 const ELSEWHERE = { ipv4: '10.77.0.50', ipv6: 'fd77::50' };
@@ -92,11 +92,7 @@ describe('quarantine', () => {
     node.forgetLanded();
     for (const one of [...cut, ...pass]) await node.send(one);
     for (const [index, one] of pass.entries()) {
-      await waitFor(
-        `passing frame ${index}`,
-        () => node.landed(one),
-        (count) => count === 1,
-      );
+      await waitFor(() => node.landed(one), { what: `passing frame ${index}`, until: (count) => count === 1 });
     }
     await guarded.counted(cut.length === 0 ? {} : { [`${vector} drop`]: cut.length });
     expect(cut.map((one) => node.landed(one))).toEqual(cut.map(() => 0));
@@ -255,19 +251,14 @@ describe('quarantine', () => {
     await guarded.update({ quarantineUntilNs: (await now()) + SOON_NS });
     let sent = 0;
     await waitFor(
-      'quarantine over',
       async () => {
         await node.send(one);
         sent++;
         return node.landed(one);
       },
-      (count) => count > 0,
+      { what: 'quarantine over', until: (count) => count > 0 },
     );
-    await waitFor(
-      'all judged',
-      () => node.landed(one),
-      (landed) => landed > 0,
-    );
+    await waitFor(() => node.landed(one), { what: 'all judged', until: (landed) => landed > 0 });
     const counts = await guarded.counts();
     expect(counts['quarantine-ingress drop']).toBeGreaterThanOrEqual(1);
     expect(counts['quarantine-ingress drop']).toBeLessThanOrEqual(sent);
@@ -285,11 +276,7 @@ describe('quarantine', () => {
     const one = builders({ source: ATTACKER.ipv4, destination: ELSEWHERE.ipv4 }).udp(5000, 5001);
     node.forgetLanded();
     await node.send(one);
-    await waitFor(
-      'landed',
-      () => node.landed(one),
-      (count) => count === 1,
-    );
+    await waitFor(() => node.landed(one), { what: 'landed', until: (count) => count === 1 });
     await guarded.counted({ 'quarantine-ingress audit': 1 });
   });
 

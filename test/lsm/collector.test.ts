@@ -8,11 +8,11 @@ import { promisify } from 'node:util';
 import { probeLsm } from '@bailiff/bpf';
 import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
 import { podInventoryOf } from '@bailiff/correlation/testing';
+import { writeCacheRecord } from '@bailiff/lab/node';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { writeCacheRecord } from '../lab/src/cni/cache.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { CollectorNode, NODE, NodePod, STARTS_TIMEOUT_MS, Steps } from './harness/collector-node.ts';
 import { acts, LOAD_TIMEOUT_MS, source } from './harness/rig.ts';
@@ -98,7 +98,7 @@ describe('collector', () => {
       await steps.ready();
       expect(await steps.next()).toEqual(['run /bin/one: ok', 'run /bin/two: ok']);
 
-      const status = await node.told('a runtime half', ({ runtime }) => runtime?.state === 'available');
+      const status = await node.reported('a runtime half', ({ runtime }) => runtime?.state === 'available');
       const missing = status.runtime?.missingHooks ?? [];
       expect(missing.filter((hook) => probeLsm(hook.replace('lsm/', '')).available)).toEqual([]);
       await node.putPods(pod);
@@ -134,7 +134,7 @@ describe('collector', () => {
       );
       expect(sampled).toMatchObject({ operation: 'execute', outcome: 'block', subject: '/bin/two' });
       expect(sampled).toMatchObject({ executable: '/bin/acts', containerName: 'app', uid: 0 });
-      await node.told('the policy to be in force', ({ runtime }) =>
+      await node.reported('the policy to be in force', ({ runtime }) =>
         Boolean(
           runtime?.policies.some((one) => one.state === 'in-force' && one.revision === EDITS && one.subjects === 1),
         ),
@@ -179,7 +179,7 @@ describe('collector', () => {
 
       // The bus no longer lists it: what still runs is held; then it goes, and with it its entry.
       await node.putPods();
-      await node.told('no pod', ({ snapshotRevision }) => snapshotRevision === 2);
+      await node.reported('no pod', ({ snapshotRevision }) => snapshotRevision === 2);
       expect(node.subject(pod)).not.toBeNull();
       pod[Symbol.dispose]();
       await node.untilGone(pod);
@@ -213,11 +213,11 @@ describe('collector', () => {
       await connect(pod);
       // The policy first: with those of other tests the pod would flip without it.
       await node.putPolicy('no-raw-sockets', { ...readyMadePolicy('no-raw-sockets'), mode: 'audit' });
-      await node.told('the policy', ({ runtime }) =>
+      await node.reported('the policy', ({ runtime }) =>
         Boolean(runtime?.policies.some(({ key }) => key.endsWith('.no-raw-sockets'))),
       );
       await node.untilFlipped(pod, () => node.putPods(pod));
-      await node.told('a guarded interface', ({ interfaces }) =>
+      await node.reported('a guarded interface', ({ interfaces }) =>
         interfaces.some((one) => one.interfaceName === HOST_SIDE && one.coverage === 'guarded'),
       );
       const contain = compileProgram(source('../programs/contain.c'), { flags: ['-static'] });
@@ -263,7 +263,7 @@ describe('collector', () => {
           fold.processFrame({ sequence: index + 1, timestampMicros: frame.publishedAt, node: NODE }, frame);
         return verdicts.find((one) => one.rule === 'raw-socket-then-spoofing');
       };
-      // Of a packet and its socket the one may be told first, and a count without its sample has no time of its own: not so with the next ones.
+      // Of a packet and its socket the one may be reported first, and a count without its sample has no time of its own: not so with the next ones.
       const verdict = await waitFor(
         async () => {
           const found = judged();
@@ -292,17 +292,17 @@ describe('collector', () => {
       await node.untilFlipped(pod, () => node.putPods(pod));
       await node.untilSampling(3, 4);
       await node.putPolicy('named', named('other'));
-      await node.told('both policies', ({ runtime }) =>
+      await node.reported('both policies', ({ runtime }) =>
         ['shells', 'named'].every((name) => runtime?.policies.some(({ key }) => key.endsWith(`.${name}`))),
       );
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: ok']);
       await node.untilFlipped(pod, () => node.putPolicy('named', { ...named('app'), revision: 1 }), 'hasContainers');
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
       await node.putConfig('runtime.cluster._.named', { revision: 2, rules: [{ name: 'x' }] });
-      const told = await node.told('a refusal', ({ runtime }) =>
+      const reported = await node.reported('a refusal', ({ runtime }) =>
         Boolean(runtime?.policies.some((one) => one.key.endsWith('named') && one.state === 'refused')),
       );
-      expect(told.runtime?.policies.find((one) => one.key.endsWith('named'))?.reason).toContain('rules.0');
+      expect(reported.runtime?.policies.find((one) => one.key.endsWith('named'))?.reason).toContain('rules.0');
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
       await node.counted('named/one', 2);
     },
@@ -324,7 +324,7 @@ describe('collector', () => {
         what: 'the programs to be off their hooks',
         timeoutMs: 30_000,
       });
-      await node.told('detached', ({ runtime }) => runtime?.state === 'off');
+      await node.reported('detached', ({ runtime }) => runtime?.state === 'off');
       rmSync(path.join(node.dir, 'state/detached'), { force: true });
     },
     LOAD_TIMEOUT_MS,

@@ -29,7 +29,7 @@ function equip(to: Container): void {
 }
 
 /** What each operation of a program said, its name left out. */
-const said = async (of: Container, ...words: string[]): Promise<string[]> =>
+const printed = async (of: Container, ...words: string[]): Promise<string[]> =>
   (await of.run(words)).map((line) => line.split(' ').at(-1) as string).slice(0, -1);
 
 describe('decisions', () => {
@@ -43,8 +43,8 @@ describe('decisions', () => {
       { name: 'run-denied', action: 'block', execute: { paths: ['/bin/other-net-ops'], operations: ['execute'] } },
     ];
     pod.apply({ rules });
-    expect(await said(container, '/bin/net-ops', SEND)).toEqual(['EPERM']);
-    expect(await said(container, '/bin/kernel-ops', 'bpf')).toEqual(['EPERM']);
+    expect(await printed(container, '/bin/net-ops', SEND)).toEqual(['EPERM']);
+    expect(await printed(container, '/bin/kernel-ops', 'bpf')).toEqual(['EPERM']);
     expect(await container.acts('run', '/bin/other-net-ops')).toEqual(['run /bin/other-net-ops: EPERM']);
     const counts = { 'net-seen': 1, 'net-denied': 1, 'bpf-seen': 1, 'bpf-denied': 1, 'run-seen': 4, 'run-denied': 1 };
     expect(pod.counts()).toEqual(counts);
@@ -56,7 +56,7 @@ describe('decisions', () => {
       { name: 'seen', action: 'audit', kernel: { operations: ['bpf'] } },
     ];
     pod.apply({ rules, defaultPosture: { kernel: 'block' } });
-    expect(await said(container, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['ok', 'EPERM']);
+    expect(await printed(container, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['ok', 'EPERM']);
     expect(pod.counts()).toEqual({ seen: 1, 'extra-9': 1 });
   });
 
@@ -71,10 +71,10 @@ describe('decisions', () => {
     pod.apply({ rules });
     const net = [SEND, 'socket,2,3,1'];
     const kernel = ['hostname', 'bpf'];
-    expect(await said(container, '/bin/net-ops', ...net)).toEqual(['EPERM', 'EPERM']);
-    expect(await said(container, '/bin/other-net-ops', ...net)).toEqual(['ok', 'ok']);
-    expect(await said(container, '/bin/kernel-ops', ...kernel)).toEqual(['EPERM', 'EPERM']);
-    expect(await said(container, '/bin/other-kernel-ops', ...kernel)).toEqual(['ok', 'ok']);
+    expect(await printed(container, '/bin/net-ops', ...net)).toEqual(['EPERM', 'EPERM']);
+    expect(await printed(container, '/bin/other-net-ops', ...net)).toEqual(['ok', 'ok']);
+    expect(await printed(container, '/bin/kernel-ops', ...kernel)).toEqual(['EPERM', 'EPERM']);
+    expect(await printed(container, '/bin/other-kernel-ops', ...kernel)).toEqual(['ok', 'ok']);
     expect(pod.counts()).toEqual({ address: 1, socket: 1, admin: 1, kernel: 1 });
   });
 
@@ -86,12 +86,12 @@ describe('decisions', () => {
     ];
     pod.apply({ rules, defaultPosture: { kernel: 'block' } });
     rig.object.maps.pods.set(pod.uid, { ...pod.subject(), auditUntilNs: 0xffff_ffff_ffff_ffffn });
-    expect(await said(container, '/bin/net-ops', SEND, 'socket,2,3,1')).toEqual(['ok', 'ok']);
-    expect(await said(container, '/bin/kernel-ops', 'hostname', 'bpf')).toEqual(['ok', 'ok']);
+    expect(await printed(container, '/bin/net-ops', SEND, 'socket,2,3,1')).toEqual(['ok', 'ok']);
+    expect(await printed(container, '/bin/kernel-ops', 'hostname', 'bpf')).toEqual(['ok', 'ok']);
     expect(pod.counts()).toEqual({ address: 1, socket: 1, admin: 1, 'extra-9': 1 });
     rig.object.maps.pods.set(pod.uid, { ...pod.subject(), auditUntilNs: 1n });
-    expect(await said(container, '/bin/net-ops', 'socket,2,3,1')).toEqual(['EPERM']);
-    expect(await said(container, '/bin/kernel-ops', 'hostname', 'bpf')).toEqual(['EPERM', 'EPERM']);
+    expect(await printed(container, '/bin/net-ops', 'socket,2,3,1')).toEqual(['EPERM']);
+    expect(await printed(container, '/bin/kernel-ops', 'hostname', 'bpf')).toEqual(['EPERM', 'EPERM']);
     expect(await container.run(['/bin/net-ops', SEND])).toEqual(['exit SIGKILL']);
     expect(pod.counts()).toEqual({ address: 2, socket: 2, admin: 2, 'extra-9': 2 });
   });
@@ -109,10 +109,10 @@ describe('containers of one pod', () => {
     const set = setOf(block('perf-event'));
     rig.object.maps.containers.set(other.cgroupId, prepareSubject(rig.loaded, index, set));
     // The pod does not say yet that its containers differ.
-    expect(await said(other, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['EPERM', 'ok']);
+    expect(await printed(other, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['EPERM', 'ok']);
     rig.object.maps.pods.set(pod.uid, { ...pod.subject(), hasContainers: true });
-    expect(await said(other, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['ok', 'EPERM']);
-    expect(await said(container, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['EPERM', 'ok']);
+    expect(await printed(other, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['ok', 'EPERM']);
+    expect(await printed(container, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['EPERM', 'ok']);
     expect(pod.counts()).toEqual({ bpf: 2 });
     expect(countsAt(rig.object, index, set)).toEqual({ 'perf-event': 1 });
     rig.object.maps.containers.delete(other.cgroupId);

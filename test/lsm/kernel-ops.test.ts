@@ -31,7 +31,7 @@ describe('capabilities', () => {
     ['uring-trusted,/dev/shm/f', 'ok', 'EPERM'],
     ['persona-trusted,/dev/shm/f', 'ok', 'EPERM'],
     ['userns-hostname', 'ok', 'EPERM'],
-    ['write,/etc/file', 'ok', 'ok'], // overlayfs copies it up as whoever mounted it
+    ['write,/etc/file', 'ok', 'ok'], // overlayfs copies it up as anyone who mounted it
     ['chown,/dev/shm/f', 'ok', 'ok'],
     ['nice', 'ok', 'ok'],
   ];

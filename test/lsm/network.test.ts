@@ -97,7 +97,7 @@ const OWN_ADDRESS: readonly Row[] = [
 ];
 
 const ROWS = [...SOCKETS, ...DESTINATIONS, ...OWN_HOST, ...OWN_ADDRESS];
-/** sendmmsg tells that its second message failed only at the next call, which is refused once more. */
+/** sendmmsg reports that its second message failed only at the next call, which is refused once more. */
 const AGAIN = 1;
 const denied = (rows: readonly Row[]): number => rows.filter(([, , guarded]) => guarded === 'EPERM').length;
 

@@ -45,13 +45,13 @@ describe('runc', () => {
     const spec = specOf(container, ['/bin/acts', ...args], capabilities);
     writeFileSync(path.join(dir, 'config.json'), JSON.stringify(spec));
   };
-  const said = ({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout}${stderr}`.trim().split('\n');
+  const printed = ({ stdout, stderr }: { stdout: string; stderr: string }) => `${stdout}${stderr}`.trim().split('\n');
 
   it('start - a container starts under the policy and is held, and without it is not', () => {
     bundle(...TRY);
-    expect(said(runc('run', '--bundle', dir, 'c'))).toEqual(PASSED);
+    expect(printed(runc('run', '--bundle', dir, 'c'))).toEqual(PASSED);
     pod.apply(POLICY);
-    expect(said(runc('run', '--bundle', dir, 'c'))).toEqual(REFUSED);
+    expect(printed(runc('run', '--bundle', dir, 'c'))).toEqual(REFUSED);
     expect(pod.counts()['changes']).toBe(1);
   });
 
@@ -60,7 +60,7 @@ describe('runc', () => {
     bundle('wait', ...TRY);
     const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
     await main.line('ready');
-    expect(said(runc('exec', 'c', '/bin/acts', ...TRY))).toEqual(REFUSED);
+    expect(printed(runc('exec', 'c', '/bin/acts', ...TRY))).toEqual(REFUSED);
     const refused = runc('exec', 'c', '/bin/denied');
     expect([refused.status === 0, `${refused.stderr}`]).toEqual([false, expect.stringContaining('not permitted')]);
     main.go();
@@ -94,7 +94,7 @@ describe('runc', () => {
     const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
     await main.line('ready');
     expect(main.lines).toEqual(['cgroup .: ok', `write ${controllers}: ok`, 'ready']);
-    expect(said(runc('exec', 'c', '/bin/acts', ...READ))).toEqual(HELD);
+    expect(printed(runc('exec', 'c', '/bin/acts', ...READ))).toEqual(HELD);
     main.go();
     await main.exit();
     expect(pod.counts()).toEqual({ secret: 1 });

@@ -28,7 +28,7 @@ import { acts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.t
 const POLICIES = path.resolve(import.meta.dirname, '../../policies');
 const program = (file: string): string => path.join(import.meta.dirname, 'programs', file);
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
-/** Root with the capabilities that runtimes give when nobody asks for more. */
+/** Root with the capabilities that runtimes give when no one asks for more. */
 export const AS_CONTAINERS_ARE = [
   '/usr/bin/setpriv',
   '--inh-caps=-all',

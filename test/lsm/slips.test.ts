@@ -73,16 +73,16 @@ describe('code', () => {
   it('own code that is written over by /proc/self/mem is nobody’s mapping; a rule about the file refuses it', async () => {
     const { pod, container } = podWith();
     const words = ['/bin/slip-ops', 'selfmem'];
-    const said = async () => {
+    const printed = async () => {
       const running = container.start(words);
       await running.exit();
       return running.lines;
     };
     pod.put(readySet('immutable-image', 'no-fileless-exec'));
-    expect(await said()).toEqual(['landed']);
+    expect(await printed()).toEqual(['landed']);
     expect(pod.counts()).toEqual({});
     pod.apply({ rules: [{ name: 'mem', action: 'block', file: { suffixes: ['mem'], operations: ['write'] } }] });
-    expect(await said()).toEqual(['open: EPERM']);
+    expect(await printed()).toEqual(['open: EPERM']);
   });
 
   it('binfmt_misc: an interpreter that the host opened (flag F) is drift, and with allowVolumes it runs', async () => {

@@ -100,7 +100,7 @@ const OF_BPF = [capability('bpf'), capability('sys_admin')];
 let wondersOfBpf: readonly Operation[] = [];
 const protocolUdp = 17;
 
-/** Words of whoever draws it; `folder` is a name that no other list has. */
+/** Words as drawn; `folder` is a name that no other list has. */
 function attempt(random: Random, folder: string): Attempt {
   const file = random.pick([...IMAGE, ...SHM]);
   const [host, port, name] = [random.pick(HOSTS), random.pick(PORTS), random.pick(NAMES)];
@@ -225,18 +225,18 @@ function foresee(
   for (let round = 0; round < REPEATS; round++) {
     for (const [i, { words, asks, wonders = [] }] of list.entries()) {
       let refused = standing.has(words);
-      const told = (ask: Operation) => {
+      const reported = (ask: Operation) => {
         const { outcome, counted } = decide(set, ask, TASK);
         for (const { cell } of counted) counts.set(cell, (counts.get(cell) ?? 0) + 1);
         return outcome;
       };
       for (const wonder of wonders) {
-        const outcome = told(wonder);
+        const outcome = reported(wonder);
         if (outcome === 'kill') return results;
         if (outcome === 'pass') break;
       }
       for (const ask of refused ? [] : asks) {
-        const outcome = told(ask);
+        const outcome = reported(ask);
         if (outcome === 'kill') return results;
         if (outcome === 'pass') continue;
         refused = true;
@@ -296,16 +296,16 @@ describe('stress', () => {
     const results = await carryOut(plan, REPEATS);
     const counts = new Map<number, number>();
     const expected = plan.map((list, task) => foresee(set, list, free[task]!, counts));
-    const told = (of: readonly (readonly string[])[]) =>
+    const reported = (of: readonly (readonly string[])[]) =>
       plan.map((list, task) => list.map(({ words }, i) => `${words}: ${of[task]![i]}`));
     const { counterBase, counterCount } = pod.subject();
     const cells = rig.object.maps.counters(counterBase, counterCount);
-    expect({ seed, results: told(results) }).toEqual({ seed, results: told(expected) });
+    expect({ seed, results: reported(results) }).toEqual({ seed, results: reported(expected) });
     expect({ seed, cells: cells.map(Number) }).toEqual({ seed, cells: cells.map((_, cell) => counts.get(cell) ?? 0) });
   }
 
   it(
-    'model - decides each operation and counts each cell as the kernel does, whatever the policies and whoever runs beside',
+    'model - decides each operation and counts each cell as the kernel does, for random policies and concurrent tasks',
     async () => {
       const given = process.env['BAILIFF_STRESS_SEED'];
       const first = Number(given ?? process.env['BAILIFF_SEED'] ?? FIRST_SEED);

@@ -46,11 +46,11 @@ const KINDS: readonly { rule: Omit<Rule, 'action'>; denied: string[]; error?: st
 ];
 const POLICY: RuntimePolicyInput = { rules: KINDS.map(({ rule }): Rule => ({ ...rule, action: 'block' })) };
 const TRY = KINDS.flatMap(({ beside = [], denied }) => [...beside, ...denied]);
-const said = ([act = '', object = '']: readonly string[], outcome: string) => `${act} ${object}: ${outcome}`;
+const printed = ([act = '', object = '']: readonly string[], outcome: string) => `${act} ${object}: ${outcome}`;
 const linesWith = (error: (own: string) => string): string[] =>
   KINDS.flatMap(({ beside, denied, error: own = 'EPERM' }) => [
-    ...(beside === undefined ? [] : [said(beside, 'ok')]),
-    said(denied, error(own)),
+    ...(beside === undefined ? [] : [printed(beside, 'ok')]),
+    printed(denied, error(own)),
   ]);
 const PASSED = linesWith(() => 'ok');
 const REFUSED = linesWith((own) => own);
@@ -80,7 +80,7 @@ describe('every kind of rule', () => {
     rmSync(dir, { recursive: true });
   });
 
-  /** What was said from `map-plain` on: before it is what the way itself says. */
+  /** What was reported from `map-plain` on: before it is what the way itself says. */
   async function expectHeld(attempt: () => Promise<readonly string[]> | readonly string[]): Promise<void> {
     const tried = async () => {
       // The parent prints the number of its child at any time.

@@ -11,12 +11,12 @@ const longest = (history: History) => warmUpMicros(rulesOfHistory(history).longe
 class VerdictStream {
   readonly bySubject = new Map<string, Verdict>();
   readonly stored: EmittedVerdict[] = [];
-  publishOnce(said: EmittedVerdict): void {
-    const { level, pod, verdictId } = said.verdict;
+  publishOnce(printed: EmittedVerdict): void {
+    const { level, pod, verdictId } = printed.verdict;
     const subject = `${level}.${pod?.namespace ?? '_'}.${pod?.name ?? '_'}.${verdictId}`;
     if (this.bySubject.has(subject)) return;
-    this.bySubject.set(subject, said.verdict);
-    this.stored.push(said);
+    this.bySubject.set(subject, printed.verdict);
+    this.stored.push(printed);
   }
 }
 
@@ -53,9 +53,9 @@ class Replica {
 
   /** Gets so many of the verdicts in flight stored. */
   publish(most: number): void {
-    for (let i = 0; i < most && this.#sent < this.reader.said.length; i++) {
-      const said = this.reader.said[this.#sent++] as EmittedVerdict;
-      if (said.streamMicros >= this.#publishFrom) this.#stream.publishOnce(said);
+    for (let i = 0; i < most && this.#sent < this.reader.printed.length; i++) {
+      const printed = this.reader.printed[this.#sent++] as EmittedVerdict;
+      if (printed.streamMicros >= this.#publishFrom) this.#stream.publishOnce(printed);
     }
   }
 }
@@ -65,7 +65,7 @@ const isTurned = ({ verdict: { rule, evidence } }: EmittedVerdict) =>
   rule === 'breach' && evidence.at(-1)?.vector !== 'quarantine-ingress';
 
 describe('fold - a function of the stream alone', () => {
-  it('property - from a warm-up after it began, a fold says word for word what one says that never stopped', () => {
+  it('property - after its warm-up, a restarted engine produces the verdicts of one that never stopped, byte for byte', () => {
     let compared = 0;
     let turned = 0;
     fc.assert(
@@ -74,7 +74,7 @@ describe('fold - a function of the stream alone', () => {
         if (history.frames.length === 0) return;
         const start = at % history.frames.length;
         const warm = (history.frames[start]?.timestampMicros ?? 0) + longest(history);
-        const later = ({ said }: Reader) => said.filter(({ streamMicros }) => streamMicros >= warm);
+        const later = ({ printed }: Reader) => printed.filter(({ streamMicros }) => streamMicros >= warm);
         const whole = later(new Reader(history, 0).run());
         expect(later(new Reader(history, start).run())).toEqual(whole);
         if (start > 0) compared += whole.length;
@@ -91,19 +91,19 @@ describe('fold - a function of the stream alone', () => {
     fc.assert(
       fc.property(steps(80), (all) => {
         const history = play(all);
-        expect(new Reader(history, 0).run().said).toEqual(new Reader(history, 0).run().said);
+        expect(new Reader(history, 0).run().printed).toEqual(new Reader(history, 0).run().printed);
       }),
       { numRuns: 50 },
     );
   });
 
-  it('property - of frames read off the bus it says what it says of them as they were made', () => {
+  it('property - frames decoded from the bus give the verdicts of the original frames', () => {
     fc.assert(
       fc.property(steps(200), (all) => {
         const history = play(all);
         const made = new Reader(history, 0, {}, false).run();
         const read = new Reader(history, 0).run();
-        expect(read.said).toEqual(made.said);
+        expect(read.printed).toEqual(made.printed);
         expect([read.engine.size, read.engine.counted]).toEqual([made.engine.size, made.engine.counted]);
       }),
       { numRuns: 200 },
@@ -113,7 +113,7 @@ describe('fold - a function of the stream alone', () => {
   it('property - a verdict id is given once, with one subject', () => {
     fc.assert(
       fc.property(steps(150), (all) => {
-        const ids = new Reader(play(all), 0).run().said.map(({ verdict }) => verdict.verdictId);
+        const ids = new Reader(play(all), 0).run().printed.map(({ verdict }) => verdict.verdictId);
         expect(new Set(ids).size).toBe(ids.length);
       }),
       { numRuns: 100 },
@@ -126,7 +126,8 @@ describe('fold - a function of the stream alone', () => {
         const twice = all.map((one) =>
           one.do === 'spoof' && one.fate === 'ok' ? { ...one, fate: 'twice' as const } : one,
         );
-        const ids = (from: typeof all) => new Reader(play(from), 0).run().said.map(({ verdict }) => verdict.verdictId);
+        const ids = (from: typeof all) =>
+          new Reader(play(from), 0).run().printed.map(({ verdict }) => verdict.verdictId);
         expect(ids(twice)).toEqual(ids(all));
       }),
       { numRuns: 100 },
@@ -143,7 +144,7 @@ const event = fc.record({
 });
 
 describe('replicas - any number of them, killed at any point', () => {
-  it('property - together they publish exactly what one that never stopped says', () => {
+  it('property - together they publish exactly the verdicts of one that never stopped', () => {
     let verdicts = 0;
     let restarts = 0;
     fc.assert(
@@ -168,7 +169,7 @@ describe('replicas - any number of them, killed at any point', () => {
         last.reader.run();
         last.publish(Number.POSITIVE_INFINITY);
         const whole = new VerdictStream();
-        for (const said of new Reader(history, 0).run().said) whole.publishOnce(said);
+        for (const printed of new Reader(history, 0).run().printed) whole.publishOnce(printed);
         const sorted = (from: VerdictStream) => [...from.bySubject].sort(([a], [b]) => (a < b ? -1 : 1));
         expect(sorted(stream)).toEqual(sorted(whole));
         verdicts += whole.bySubject.size;

@@ -1,6 +1,6 @@
 /**
  * A cluster's violations as the bus might hold them, made from a list of steps that fast-check can shrink: pods that spoof, frames that
- * are lost, sent twice or overtaken, bursts that are told the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
+ * are lost, sent twice or overtaken, bursts that are reported the wrong way round, clocks that step, collectors that forget, rules that change, pods that are listed late, and nodes that lie.
  * Everything is in stream time, independent of the engine's implementation.
  */
 import type { PodSnapshot } from '@bailiff/correlation';
@@ -13,10 +13,10 @@ import {
 } from '@bailiff/correlation';
 import { podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/correlation/testing';
 import {
-  decodeJudgedFrame,
+  decodeProjectedFrame,
   encodeViolationFrame,
-  JudgedRegistry,
   type PodRef,
+  ProjectedFrameRegistry,
   type Verdict,
   type ViolationFrame,
 } from '@bailiff/schemas';
@@ -71,7 +71,7 @@ export const RULES = {
   addresses: { ...base, type: 'value_count', field: 'claimedAddress', condition: { gte: 3 }, cooldown: '5m' },
   slow: { ...base, type: 'event_count', condition: { gte: 10 }, timespan: '5m', cooldown: '3h' },
   both: { ...base, type: 'temporal', rules: [spoofed, confined], timespan: '90s' },
-  breach: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
+  violationOf: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
   liars: {
     ...base,
     type: 'event_count',
@@ -269,10 +269,10 @@ function messageOf(frame: ViolationFrame): Buffer {
 
 /** An engine that reads a history from one of its frames on, as a replica does. */
 export class Reader {
-  readonly said: EmittedVerdict[] = [];
+  readonly printed: EmittedVerdict[] = [];
   readonly engine: CorrelationEngine;
   /** null: frames are processed as built, without encoding and decoding. */
-  readonly #registry: JudgedRegistry | null;
+  readonly #registry: ProjectedFrameRegistry | null;
   readonly #history: History;
   readonly #inventory = new PodInventory();
   readonly #rules = new RuleHistory({});
@@ -283,12 +283,12 @@ export class Reader {
 
   constructor(history: History, start: number, options: Partial<CorrelationEngineOptions> = {}, offTheBus = true) {
     this.#history = history;
-    this.#registry = offTheBus ? new JudgedRegistry() : null;
+    this.#registry = offTheBus ? new ProjectedFrameRegistry() : null;
     this.next = start;
     this.engine = new CorrelationEngine({
       inventory: this.#inventory,
       rules: this.#rules,
-      onVerdict: (verdict, streamMicros) => this.said.push({ streamMicros, verdict }),
+      onVerdict: (verdict, streamMicros) => this.printed.push({ streamMicros, verdict }),
       ...options,
     });
   }
@@ -304,7 +304,7 @@ export class Reader {
     // Lists come in the order of the bucket, which is that of their times.
     while (isKnown(lists[this.#lists])) this.#inventory.apply(lists[this.#lists++] as PodSnapshot);
     while (isKnown(changes[this.#changes])) this.#rules.apply(changes[this.#changes++] as RuleChange);
-    const read = this.#registry === null ? frame.frame : decodeJudgedFrame(messageOf(frame.frame), this.#registry);
+    const read = this.#registry === null ? frame.frame : decodeProjectedFrame(messageOf(frame.frame), this.#registry);
     this.engine.processFrame(frame, read);
     return true;
   }

@@ -8,7 +8,7 @@ import { repoRoot } from './kernels.ts';
 
 const [TIERS, KERNELS] = ['test/vm/tiers.ts', 'test/vm/kernels.ts'] as const;
 
-it('bundle - modules find what lies beside their sources, stacks are told by the sources, and it goes with its disposal', async () => {
+it('bundle - modules find files beside their sources, stacks name the sources, and disposal removes it', async () => {
   let dir = '';
   {
     using bundle = new Bundle();
@@ -18,8 +18,8 @@ it('bundle - modules find what lies beside their sources, stacks are told by the
       const { repoRoot } = await import(${JSON.stringify(bundle.file(KERNELS))});
       const { tierOf } = await import(${JSON.stringify(bundle.file(TIERS))});
       try { tierOf('none'); } catch ({ stack }) { console.log(JSON.stringify({ repoRoot, stack })); }`;
-    const told = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
-    const { stack, ...rest } = JSON.parse(told) as { repoRoot: string; stack: string };
+    const reported = execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+    const { stack, ...rest } = JSON.parse(reported) as { repoRoot: string; stack: string };
     expect(rest).toEqual({ repoRoot });
     const lines = readFileSync(path.join(repoRoot, TIERS), 'utf8').split('\n');
     const thrown = lines.findIndex((line) => line.includes('throw new Error(`BAILIFF_VM_TIER')) + 1;

@@ -39,13 +39,13 @@ describe('instructions of a hook', () => {
       hooks.find((one) => one.where === where && one.operation === operation)?.hooks[hook]?.ns ?? Number.NaN;
     const wrong = BOUNDS.flatMap(([operation, hook, noPod, noPolicy, judged]) => {
       const [few, many] = [cost(100, operation, hook), cost(1000, operation, hook)];
-      const told: [what: string, measured: number, most: number][] = [
+      const reported: [what: string, measured: number, most: number][] = [
         ['no pod', cost('no pod', operation, hook), noPod],
         ['no policy', cost('no policy', operation, hook), noPolicy],
         ['1,000 rules', many, judged],
         ['1,000 rules as against 100', many, few * FLAT],
       ];
-      return told
+      return reported
         .filter(([, measured, most]) => !(measured > 0 && measured <= most))
         .map(([what, measured, most]) => `${hook} on ${operation}, ${what}: ${measured} instead of ${most}`);
     });

@@ -44,7 +44,7 @@ export function fetchKernel(entry: KernelEntry): string {
   }
 }
 
-/** For a kernel of other suites, which scripts/setup leaves alone. What cannot be fetched is told on stderr, and missing afterwards. */
+/** For a kernel of other suites, which scripts/setup leaves alone. What cannot be fetched is reported on stderr, and missing afterwards. */
 export function fetchMissing(name = DEFAULT_KERNEL): void {
   const entry = KERNELS.find((one) => one.name === name);
   if (entry?.suites === undefined || entry.arch !== process.arch || findKernel(entry.name) !== null) return;

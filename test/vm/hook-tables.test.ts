@@ -72,7 +72,7 @@ describe.each([
     );
   });
 
-  test('each test that is named is there; where there is none, the row says why', () => {
+  test('each named test exists; a row without one gives the reason', () => {
     expect(missingTests(rows)).toEqual([]);
   });
 });

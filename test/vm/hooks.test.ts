@@ -22,7 +22,7 @@ test('hooks - docs/runtime-hooks.md names each', () => {
   );
 });
 
-test('hooks - those that the document says have no program have none', () => {
+test('hooks - those documented as without a program have none', () => {
   const doc = readFileSync(path.join(repoRoot, 'docs/runtime-hooks.md'), 'utf8');
   const [, section = ''] = /## Hooks without a program\n([^#]*)/.exec(doc) ?? [];
   const rows = section.split('\n').filter((line) => /^\| [a-z]/.test(line) && !line.startsWith('| hook'));

@@ -44,7 +44,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
   const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
   // Named as here, or by a part of the name; inside they end otherwise.
   const filters = files.map((file) => file.replace(/\.ts$/, ''));
-  const told = (): TestLine[] =>
+  const reported = (): TestLine[] =>
     readLines(output).map((line) => ({
       ...line,
       file: line.file.replace(/\.mjs$/, '.ts'),
@@ -59,14 +59,14 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
       env: { BAILIFF_VM_TIER: name, BAILIFF_VM_BUNDLE: bundle.dir, [CHILDREN_VARIABLE]: bundle.dir },
       onStdout,
     });
-    const tests = told();
+    const tests = reported();
     const failed = tests.filter((test) => test.state === 'failed').length;
     if (tests.length > 0 && (result.code === 0) === (failed === 0)) return { tests, trouble: null };
     const tail = `${partial}\n${result.stderr.slice(-SHOWN_CHARACTERS)}`;
     return { tests, trouble: `vitest inside ended with ${result.code} after ${tests.length} tests\n${tail}` };
   } catch (error) {
     if (!(error instanceof VmError)) throw error;
-    return { tests: told(), trouble: `${error.message}\n--- end of the output ---\n${partial}` };
+    return { tests: reported(), trouble: `${error.message}\n--- end of the output ---\n${partial}` };
   }
 }
 

@@ -35,7 +35,7 @@ export const KERNELS: readonly KernelEntry[] = JSON.parse(
   readFileSync(path.join(import.meta.dirname, 'kernels.json'), 'utf8'),
 ) as KernelEntry[];
 
-/** What is booted where nobody names a kernel: BAILIFF_VM_KERNEL, else the first. */
+/** What is booted where no one names a kernel: BAILIFF_VM_KERNEL, else the first. */
 export const DEFAULT_KERNEL = process.env['BAILIFF_VM_KERNEL'] ?? KERNELS[0]?.name ?? '';
 
 /** Of kernels.json. Throws for a name that is not there. */

@@ -19,7 +19,7 @@ export default class LineReporter implements Reporter {
     });
   }
 
-  /** A hook that failed: its tests are told as skipped, without a reason. */
+  /** A hook that failed: its tests are reported as skipped, without a reason. */
   onTestSuiteResult(suite: TestSuite): void {
     const errors = text(suite.errors());
     const file = suite.module.relativeModuleId;

@@ -1,4 +1,4 @@
-// The runtime half, in a kernel that loads BPF-LSM programs: test/lsm runs inside, each of its tests is told here. Fully preemptible,
+// Runtime enforcement, in a kernel that loads BPF-LSM programs: test/lsm runs inside, each of its tests is reported here. Fully preemptible,
 // so that the programs are interrupted wherever they can be.
 import { tierInVm } from './inside.ts';
 

@@ -1,10 +1,10 @@
-// The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is told.
+// The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is reported.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
-import { runInVm, VmError, whyNoVm } from './machine.ts';
+import { runInVm, VmError, type VmResult, whyNoVm } from './machine.ts';
 
 const timeoutMs = 60_000;
 /** Longer than a machine takes from its first word to its end. */
@@ -21,6 +21,25 @@ function qemuState(): string | undefined {
   const stats = children.map((pid) => /\(qemu-[^)]*\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')));
   return stats.find((stat) => stat !== null)?.[1];
 }
+
+/** Fails unless every file system, controller and module that tests need is there. Its only output is that of `last`. */
+const fileSystems = (shared: string, hostOnly: string, last: string): string =>
+  [
+    'set -e',
+    'touch /etc/bailiff-x /usr/bin/bailiff-x /bailiff-x /var/lib/bailiff-x /tmp/bailiff-x',
+    `test ! -e ${hostOnly}`,
+    `echo inside > ${shared}/out`,
+    'for fs in "cgroup2 /sys/fs/cgroup" "bpf /sys/fs/bpf" "tracefs /sys/kernel/tracing" "tmpfs /tmp" \\',
+    '  "securityfs /sys/kernel/security" "tmpfs /dev/shm" "devpts /dev/pts"; do',
+    '  set -- $fs; grep -q " $2 $1 " /proc/mounts || { echo "no $fs"; exit 1; }',
+    'done',
+    'for c in cpu memory pids io cpuset; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control; done',
+    'for m in veth bridge overlay vxlan nf_tables sch_ingress tun; do modprobe $m; done',
+    'ping -c 1 -q 127.0.0.1 >/dev/null',
+    'mkdir -p /tmp/o/l /tmp/o/u /tmp/o/w /tmp/o/m && mount -t overlay o -o lowerdir=/tmp/o/l,upperdir=/tmp/o/u,workdir=/tmp/o/w /tmp/o/m',
+    'unshare -m sh -c "mount --make-rprivate / && mkdir -p /tmp/r && mount --bind / /tmp/r && cd /tmp/r && pivot_root . mnt && ls >/dev/null"',
+    last,
+  ].join('\n');
 
 async function errorOf(run: Promise<unknown>): Promise<VmError> {
   const error = await run.then(
@@ -47,24 +66,55 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     if (why !== null) context.skip(why);
   });
 
-  it('command - output by stream, exit code, kernel, working directory and arguments as given', async () => {
-    const seen: string[] = [];
-    const line =
-      'uname -r; pwd; echo "$BAILIFF_MARK"; echo to-stderr >/dev/stderr; head -c 300000 /dev/zero | tr "\\0" x; exit 7';
-    const result = await runInVm(['sh', '-c', line], {
-      timeoutMs,
-      env: { BAILIFF_MARK: "it's $HOME" },
-      onStdout: (chunk) => {
-        // A host that is held up while the machine comes to its end: nothing of the output is lost.
-        if (seen.length === 0) standStill(HELD_UP_MS);
-        seen.push(chunk.toString('utf8'));
-      },
+  describe('two at a time', () => {
+    const preemption = 'grep -o "([a-z]*)" /sys/kernel/debug/sched/preempt';
+    const streamed: string[] = [];
+    let [shared, hostOnly] = ['', ''];
+    let [command, files]: VmResult[] = [];
+
+    beforeAll(async () => {
+      if (whyNoVm() !== null) return;
+      vi.stubEnv('TMPDIR', own);
+      shared = mkdtempSync(path.join(repoRoot, '.cache/vm-test-'));
+      hostOnly = path.join(own, 'host-only');
+      writeFileSync(hostOnly, 'host');
+      const line = `uname -r; pwd; echo "$BAILIFF_MARK"; ${preemption}; echo to-stderr >/dev/stderr; head -c 300000 /dev/zero | tr "\\0" x; exit 7`;
+      [command, files] = await Promise.all([
+        runInVm(['sh', '-c', line], {
+          timeoutMs,
+          env: { BAILIFF_MARK: "it's $HOME" },
+          onStdout: (chunk) => {
+            // A host that stands still while the machine ends loses no output.
+            if (streamed.length === 0) standStill(HELD_UP_MS);
+            streamed.push(chunk.toString('utf8'));
+          },
+        }),
+        runInVm(fileSystems(shared, hostOnly, preemption), { timeoutMs, kernelArgs: ['preempt=full'] }),
+      ]);
+    }, 240_000);
+    afterAll(() => {
+      if (shared !== '') rmSync(shared, { recursive: true });
     });
-    const release = findKernel(DEFAULT_KERNEL)!.release;
-    expect(result.code).toBe(7);
-    expect(result.stdout).toBe(`${release}\n${repoRoot}\nit's $HOME\n${'x'.repeat(300_000)}`);
-    expect(seen.join('')).toBe(result.stdout);
-    expect(result.stderr).toBe('to-stderr\n');
+
+    it('command - output by stream, exit code, kernel, working directory and arguments as given', () => {
+      const release = findKernel(DEFAULT_KERNEL)!.release;
+      expect(command?.code).toBe(7);
+      expect(command?.stdout).toBe(`${release}\n${repoRoot}\nit's $HOME\n(voluntary)\n${'x'.repeat(300_000)}`);
+      expect(streamed.join('')).toBe(command?.stdout);
+      expect(command?.stderr).toBe('to-stderr\n');
+    });
+
+    it('file systems - each that is needed is mounted; writes stay inside, except in the repository', () => {
+      expect(files).toMatchObject({ code: 0, stderr: '' });
+      expect(readFileSync(path.join(shared, 'out'), 'utf8')).toBe('inside\n');
+      for (const dir of ['/etc', '/usr/bin', '', '/var/lib', '/tmp'])
+        expect(existsSync(`${dir}/bailiff-x`)).toBe(false);
+    });
+
+    it('kernel arguments - full preemption in the one, the default in the other', () => {
+      expect(files?.stdout).toBe('(full)\n');
+      expect(command?.stdout).toContain('\n(voluntary)\n');
+    });
   });
 
   it('left running - what holds the output of a command that ended, ends with the machine', async () => {
@@ -72,50 +122,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(result).toMatchObject({ code: 3, stdout: 'early\n', stderr: '' });
   });
 
-  it('file systems - all that is needed is there, and what is written stays inside, but in the repository', async () => {
-    const shared = mkdtempSync(path.join(repoRoot, '.cache/vm-test-'));
-    const hostOnly = path.join(tmpdir(), `bailiff-host-${process.pid}`);
-    writeFileSync(hostOnly, 'host');
-    try {
-      const result = await runInVm(
-        [
-          'set -e',
-          'touch /etc/bailiff-x /usr/bin/bailiff-x /bailiff-x /var/lib/bailiff-x /tmp/bailiff-x',
-          `test ! -e ${hostOnly}`,
-          `echo inside > ${shared}/out`,
-          'for fs in "cgroup2 /sys/fs/cgroup" "bpf /sys/fs/bpf" "tracefs /sys/kernel/tracing" "tmpfs /tmp" \\',
-          '  "securityfs /sys/kernel/security" "tmpfs /dev/shm" "devpts /dev/pts"; do',
-          '  set -- $fs; grep -q " $2 $1 " /proc/mounts || { echo "no $fs"; exit 1; }',
-          'done',
-          'for c in cpu memory pids io cpuset; do grep -qw $c /sys/fs/cgroup/cgroup.subtree_control; done',
-          'for m in veth bridge overlay vxlan nf_tables sch_ingress tun; do modprobe $m; done',
-          'ping -c 1 -q 127.0.0.1 >/dev/null',
-          'mkdir -p /tmp/o/l /tmp/o/u /tmp/o/w /tmp/o/m && mount -t overlay o -o lowerdir=/tmp/o/l,upperdir=/tmp/o/u,workdir=/tmp/o/w /tmp/o/m',
-          'unshare -m sh -c "mount --make-rprivate / && mkdir -p /tmp/r && mount --bind / /tmp/r && cd /tmp/r && pivot_root . mnt && ls >/dev/null"',
-        ].join('\n'),
-        { timeoutMs },
-      );
-      expect(`${result.stdout}${result.stderr}`).toBe('');
-      expect(result.code).toBe(0);
-      expect(readFileSync(path.join(shared, 'out'), 'utf8')).toBe('inside\n');
-      for (const dir of ['/etc', '/usr/bin', '', '/var/lib', '/tmp'])
-        expect(existsSync(`${dir}/bailiff-x`)).toBe(false);
-    } finally {
-      rmSync(shared, { recursive: true });
-      rmSync(hostOnly);
-    }
-  });
-
-  it('kernel arguments - full preemption beside the default, two machines at a time', async () => {
-    const preempt = 'grep -o "([a-z]*)" /sys/kernel/debug/sched/preempt';
-    const [usual, full] = await Promise.all([
-      runInVm(preempt, { timeoutMs }),
-      runInVm(preempt, { timeoutMs, kernelArgs: ['preempt=full'] }),
-    ]);
-    expect([usual.stdout, full.stdout]).toEqual(['(voluntary)\n', '(full)\n']);
-  });
-
-  it('time-out - the machine is stopped, and the console told', async () => {
+  it('time-out - the machine is stopped, and the error has the console’s end', async () => {
     // What the kernel says before the limit begins: of the command's own words, a machine that is held up has none by then.
     const error = await errorOf(runInVm('sleep 600', { timeoutMs: 1_500, kernelArgs: ['loglevel=7'] }));
     expect(error).toMatchObject({ code: 'VM_TIMEOUT' });
@@ -123,14 +130,14 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(machineDirs()).toEqual([]);
   });
 
-  it('panic - told as a machine that died, with the reason from its console', async () => {
+  it('panic - reported as a dead machine, with the reason from its console', async () => {
     const error = await errorOf(runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs }));
     expect(error).toMatchObject({ code: 'VM_DIED' });
     expect(error.message).toContain('Kernel panic');
   });
 
   it('power off - that a machine had begun is not lost where the host is held up from its beginning to its end', async () => {
-    // Its console is silent: one that nobody reads is slow.
+    // Its console is silent: one that no one reads is slow.
     const run = runInVm('echo o >/proc/sysrq-trigger; sleep 60', { timeoutMs, kernelArgs: ['quiet', 'loglevel=0'] });
     const died = errorOf(run);
     await vi.waitUntil(qemuState, { timeout: timeoutMs, interval: 5 });
@@ -139,7 +146,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(await died).toMatchObject({ code: 'VM_DIED' });
   });
 
-  it('hang - a boot in which the kernel says that a processor stands still is tried again, and then told', async () => {
+  it('hang - a boot in which the kernel reports a stalled processor is retried, then reported', async () => {
     // As if it said so: it tells its command line before anything else.
     const sign = 'said="rcu: Possible timer handling issue on cpu=1"';
     const tried = new Set<string>();

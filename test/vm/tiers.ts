@@ -33,7 +33,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     isolate: false,
   },
   // The second kernel is asked whether it judges packets as the first does: a file for each topic. The rest is more of the same,
-  // or bookkeeping that loads the object anew for each test (2-5 s under emulation) and whole processes of the command line.
+  // or bookkeeping that loads the object again for each test (2-5 s under emulation) and whole processes of the command line.
   kernel: {
     dir: 'test/kernel',
     names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine', 'checksum-offload', 'after-judgement'],

@@ -1,3 +1,4 @@
-// What node-fetch takes from whatwg-url is the class that Node has. The package's own brings tables for host names, a quarter of a megabyte, and
-// asks for Node's `punycode`: since Node 21 a bundle that does says so on stderr, among the lines of its log.
+// node-fetch uses only the URL class of whatwg-url, which Node has built in. The package itself
+// adds a quarter of a megabyte of tables and requires `punycode`, for which Node 21 and later print
+// a deprecation warning.
 export { URL } from 'node:url';

@@ -1,11 +1,11 @@
-/** docs/reference/commands.md: the help of every command, as the program writes it. */
+/** docs/reference/commands.md: the help of every command, as printed. */
 import type { Command } from 'commander';
 import { makeProgram } from '../../apps/cli/src/run.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';
 import { page, section } from './markdown.ts';
 
 const WIDTH = 100;
-/** Every command has these; they are told once. */
+/** Common flags of every command, shown once. */
 const BUS_FLAGS = /\nBus:\n(?: {2}.*\n)+/g;
 
 export interface CommandHelp {
@@ -39,7 +39,7 @@ export function commandsPage(): string {
   const block = (help: string) => `\`\`\`text\n${help.trim()}\n\`\`\``;
   return page(
     'Commands',
-    'Each says the same with `--help`. The flags that name the bus are the same for all that speak to it and stand in the first.',
+    'Each command prints the same with `--help`. The flags that select the bus are the same for all commands and are listed once.',
     [
       section('bailiff', block(program?.help ?? '')),
       ...commands.map(({ name, help }) => section(name, block(help.replaceAll(BUS_FLAGS, '')))),

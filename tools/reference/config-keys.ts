@@ -1,4 +1,7 @@
-/** docs/reference/config.md: what may stand under each key of `bailiff_config`, from the schemas by which it is checked. Pure. */
+/**
+ * docs/reference/config.md: the fields of each key of `bailiff_config`, from the validating
+ * schemas. Pure.
+ */
 import {
   CONFIG_KINDS,
   CONFIG_SCOPES,
@@ -12,13 +15,13 @@ import { code, codes, page, section, table } from './markdown.ts';
 
 const ABOUT: Record<ConfigKind, string> = {
   spoof:
-    'How packets are judged. A narrower scope overrides a wider one: `spoof.cluster._.default`, `spoof.namespace.<namespace>.default`, `spoof.workload.<namespace>.<owner>`.',
+    'Checks of packets. A narrower scope overrides a wider one: `spoof.cluster._.default`, `spoof.namespace.<namespace>.default`, `spoof.workload.<namespace>.<owner>`.',
   correlation:
-    'Which violations make a verdict. Rules that ship are in force until a rule of the same name is written.',
-  response: 'Which verdicts are answered, by what, under which guards.',
+    'Rules from violations to verdicts. Built-in rules are in force until a rule of the same name is written.',
+  response: 'Responses to verdicts, with their guards.',
   disarm:
-    'Break-glass: until it ends, what would be enforced is judged as audit. Written by `bailiff disarm`: `disarm.cluster._.all`, `disarm.node._.<node>`, `disarm.namespace.<namespace>.all`.',
-  runtime: 'What programs of a pod may do; [runtime-policies.md](../runtime-policies.md) explains it.',
+    'Break-glass: until it expires, enforcement becomes audit. Written by `bailiff disarm`: `disarm.cluster._.all`, `disarm.node._.<node>`, `disarm.namespace.<namespace>.all`.',
+  runtime: 'Permitted operations of the programs of a pod; [runtime-policies.md](../runtime-policies.md) explains it.',
 };
 
 /** Scopes at which a kind may be written. */
@@ -44,7 +47,7 @@ export function fieldTable(fields: readonly Field[]): string {
   return table(['field', 'type', 'default', 'what'], rows);
 }
 
-/** Scopes of which the schema is the same stand together. */
+/** Groups scopes with the same schema. */
 function sameSchemas(kind: ConfigKind): { scopes: ConfigScope[]; schema: ReturnType<typeof schemaFor> }[] {
   const groups = new Map<string, { scopes: ConfigScope[]; schema: ReturnType<typeof schemaFor> }>();
   for (const scope of scopesOf(kind)) {
@@ -77,13 +80,13 @@ function kindSection(kind: ConfigKind): string {
   return section(kind, ABOUT[kind], `Scopes: ${codes(scopesOf(kind))}.`, ...parts);
 }
 
-/** Fields that all variants have alike. */
+/** Fields that all variants share. */
 function sharedOf(variants: readonly Field[][]): Field[] {
   const texts = variants.map((fields) => new Set(fields.map((field) => JSON.stringify(field))));
   return (variants[0] ?? []).filter((field) => texts.every((set) => set.has(JSON.stringify(field))));
 }
 
-/** Every field of every kind, with where it stands; for the test that none is without a word. */
+/** Every field of every kind with its location, for the test of missing descriptions. */
 export function everyConfigField(): { kind: ConfigKind; field: Field }[] {
   return CONFIG_KINDS.flatMap((kind) =>
     scopesOf(kind).flatMap((scope) =>

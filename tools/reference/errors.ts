@@ -65,13 +65,13 @@ function codesFrom(text: string, at: number, head: string): CodeWords[] {
       comment = '';
     }
   }
-  const told = wordsIn(
+  const described = wordsIn(
     head,
     found.map(({ code: one }) => one),
   );
   const [only, ...more] = found;
-  if (only && more.length === 0 && told.size === 0 && only.words === '') only.words = sentence(commentText(head));
-  return found.map(({ code: one, words }) => ({ code: one, words: words || (told.get(one) ?? '') }));
+  if (only && more.length === 0 && described.size === 0 && only.words === '') only.words = sentence(commentText(head));
+  return found.map(({ code: one, words }) => ({ code: one, words: words || (described.get(one) ?? '') }));
 }
 
 /** Of one file: unions called `…Code`, and classes of errors that name their codes themselves. */

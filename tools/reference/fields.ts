@@ -1,15 +1,18 @@
 /**
- * Fields of a zod schema as rows: path, type with its range, default, description. By way of its JSON Schema, so that what is told is what is checked.
- * Pure. Known to it: what the schemas of this repository are made of; anything else is an error, not a guess.
+ * Fields of a zod schema as rows: path, type with its range, default, description. Pure. Derived
+ * from its JSON Schema, so that the reference matches the validation. Supports the constructs in
+ * use; others are an error.
  */
 import * as z from 'zod';
 
 export interface Field {
-  /** `guards.budget.maxPods`; `steps[]` is each entry of a list, `modes.<key>` each key of a map. */
+  /**
+   * `guards.budget.maxPods`; `steps[]` is each entry of a list, `modes.<key>` each key of a map.
+   */
   path: string;
   /** `integer, 1 to 8`; `list of text, 1 to 64`. */
   type: string;
-  /** As JSON; empty when there is none. */
+  /** As JSON; empty without a default. */
   fallback: string;
   required: boolean;
   description: string;
@@ -41,7 +44,7 @@ interface Schema {
 export const jsonSchemaOf = (schema: z.ZodType): Schema =>
   z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Schema;
 
-/** A schema that is one of several has a title and fields for each; any other one has no title. */
+/** A schema with variants has a title and fields for each; any other one has no title. */
 export function variantsOf(schema: z.ZodType): { title: string; fields: Field[] }[] {
   const json = jsonSchemaOf(schema);
   if (json.oneOf === undefined) return [{ title: '', fields: fieldsOf(json) }];
@@ -67,7 +70,7 @@ function fieldRows(path: string, field: Schema, required: boolean): Field[] {
     description: field.description ?? '',
   };
   const { items, additionalProperties } = field;
-  // What a group of fields has by default, its fields say.
+  // The fields of a group show its defaults.
   if (field.properties) return [{ ...own, fallback: '' }, ...fieldsOf(field, path)];
   if (items?.properties) return [own, ...fieldsOf(items, `${path}[]`)];
   if (typeof additionalProperties === 'object' && additionalProperties.properties)
@@ -76,7 +79,7 @@ function fieldRows(path: string, field: Schema, required: boolean): Field[] {
 }
 
 const range = (min: number | undefined, max: number | undefined, unit = ''): string => {
-  // What every whole number of JSON keeps to is no limit of ours.
+  // The general limits of integers in JSON are not shown.
   if (min === 1 && max === undefined && unit !== '') return 'not empty';
   const most = max === undefined || Math.abs(max) >= Number.MAX_SAFE_INTEGER ? undefined : max;
   if (min !== undefined && most !== undefined) return min === most ? `${min}${unit}` : `${min} to ${most}${unit}`;
@@ -88,7 +91,7 @@ const joined = (...parts: string[]): string => parts.filter((part) => part !== '
 const words = (values: readonly unknown[]): string =>
   values.map((value) => (typeof value === 'string' ? `\`${value}\`` : String(value))).join(' | ');
 
-/** Of a field, in words; words of an enumeration as code. */
+/** Type of a field as text; values of an enumeration as code. */
 function typeText(field: Schema, path: string): string {
   if (field.const !== undefined) return words([field.const]);
   if (field.enum) return words(field.enum);

@@ -1,4 +1,7 @@
-/** docs/reference/limits.md: the limits of strings and lists in messages, and a node's memory quota in the correlator. */
+/**
+ * docs/reference/limits.md: the limits of strings and lists in messages, and a node's memory quota
+ * in the correlator.
+ */
 import { NODE_QUOTAS } from '@bailiff/correlation';
 import {
   captureAnswer,
@@ -61,8 +64,8 @@ export function limitsPage(): string {
   ]);
   return page(
     'Limits',
-    `Every string and list of every message has a limit. A reader refuses a message with a longer one (\`FIELD_TOO_LONG\`, dead letters have the reason \`field-too-long\`); a writer never sends one: what a tenant, a
-node or a person wrote is cut first, with \`…\` where something is missing. In Avro messages a limit counts bytes of UTF-8, in JSON documents characters.`,
+    `Every string and list of every message has a limit. A reader refuses a message with a longer one (\`FIELD_TOO_LONG\`, dead letters have the reason \`field-too-long\`); a writer never sends one: text of a tenant, a
+node or a user is cut first, with \`…\` at the cut. In Avro messages a limit counts bytes of UTF-8, in JSON documents characters.`,
     [
       section('Strings', table(['class', 'limit', 'why'], texts)),
       section('Lists', table(['class', 'limit', 'why'], lists)),

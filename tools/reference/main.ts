@@ -1,4 +1,4 @@
-/** Writes docs/reference: `npm run reference`. Files that no page is made for any more are taken away. */
+/** Writes docs/reference: `npm run reference`. Removes files without a page. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { referencePages } from './pages.ts';

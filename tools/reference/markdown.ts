@@ -1,6 +1,6 @@
-/** Pages of the reference as text. Pure: the same facts give the same bytes. */
+/** Pages of the reference as text. Pure and deterministic. */
 
-/** Text of a table's cell: what would end it is escaped, lines become one. */
+/** Text of a table cell: escaped and on one line. */
 export function cell(text: string): string {
   return text
     .replaceAll(/\s*\n\s*/g, ' ')
@@ -8,7 +8,7 @@ export function cell(text: string): string {
     .trim();
 }
 
-/** `text` as code; nothing stays nothing. */
+/** `text` as code; empty text stays empty. */
 export function code(text: string): string {
   return text === '' ? '' : `\`${text}\``;
 }
@@ -20,7 +20,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
 }
 
-/** A page: a title, a paragraph about it, and parts with blank lines between them. */
+/** A page: a title, an introduction, and parts separated by blank lines. */
 export function page(title: string, about: string, parts: readonly string[]): string {
   const head = '<!-- Generated from the code by `npm run reference`: do not edit. -->';
   return `${[head, `# ${title}`, about, ...parts].join('\n\n')}\n`;

@@ -1,4 +1,4 @@
-/** docs/reference/metrics.md: what each app tells Prometheus, as it declares it. */
+/** docs/reference/metrics.md: the declared metrics of each app. */
 import type { MetricDeclaration } from '@bailiff/service';
 import { appMetrics, processMetrics } from '../app-metrics.ts';
 import { code, codes, page, section, table } from './markdown.ts';
@@ -19,7 +19,7 @@ export async function metricsPage(): Promise<string> {
   const apps = await appMetrics();
   return page(
     'Metrics',
-    'Served at `/metrics` of `metricsAddress`. What ends in `_total` only grows while the process runs. No label has more values than the code or the configuration names.',
+    'Served at `/metrics` of `metricsAddress`. Values ending in `_total` only grow while the process runs. Label values come from the code or the configuration only.',
     [section('Every app', rows(processMetrics())), ...[...apps].map(([app, metrics]) => section(app, rows(metrics)))],
   );
 }

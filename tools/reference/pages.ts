@@ -1,4 +1,4 @@
-/** The pages of docs/reference, each with what makes it. */
+/** The pages of docs/reference with their generators. */
 import { commandsPage } from './commands.ts';
 import { configPage } from './config-keys.ts';
 import { errorsPage } from './errors.ts';
@@ -19,12 +19,12 @@ interface Page {
 const PAGES: readonly Page[] = [
   {
     file: 'subjects.md',
-    about: 'every subject of the bus, and who may publish, read and listen to what',
+    about: 'every subject of the bus, with permissions to publish, read and subscribe',
     make: subjectsPage,
   },
   {
     file: 'streams.md',
-    about: 'streams, buckets and consumers: what they hold, how long, how much, and why',
+    about: 'streams, buckets and consumers: contents, retention, limits and reasons',
     make: streamsPage,
   },
   {
@@ -34,21 +34,21 @@ const PAGES: readonly Page[] = [
   },
   {
     file: 'limits.md',
-    about: 'how long each string and list may be, and what one node may take of a correlator',
+    about: 'limits of strings and lists, and the quota of one node in a correlator',
     make: limitsPage,
   },
   {
     file: 'config.md',
-    about: 'what operators tune at run time: every key of `bailiff_config`, with ranges and defaults',
+    about: 'configuration at run time: every key of `bailiff_config`, with ranges and defaults',
     make: configPage,
   },
   { file: 'processes.md', about: 'flags and environment of every app', make: processesPage },
-  { file: 'metrics.md', about: 'what each app tells Prometheus', make: metricsPage },
+  { file: 'metrics.md', about: 'the metrics of each app', make: metricsPage },
   { file: 'errors.md', about: 'exit codes, error codes, reasons of refusals', make: errorsPage },
   { file: 'commands.md', about: 'the `bailiff` command and its help', make: commandsPage },
 ];
 
-/** All files of the reference by name, an index among them. */
+/** All files of the reference by name, with an index. */
 export async function referencePages(): Promise<Map<string, string>> {
   const made = await Promise.all(PAGES.map(async ({ file, make }) => [file, await make()] as const));
   const index = page('Reference', 'Made from the code by `npm run reference`; a test holds it current.', [

@@ -1,4 +1,7 @@
-/** docs/reference/processes.md: what each app takes as flags, environment or file, from the schema by which it is checked. */
+/**
+ * docs/reference/processes.md: flags, environment and file keys of each app, from the validating
+ * schema.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { busShape, envName, flagName, frameShape } from '@bailiff/service';
@@ -7,7 +10,7 @@ import { type Field, variantsOf } from './fields.ts';
 import { code, page, section, table } from './markdown.ts';
 
 const APPS = path.resolve(import.meta.dirname, '../../apps');
-/** Keys that are told once. */
+/** Keys shared by all apps, shown once. */
 const SHARED = [...Object.keys(frameShape), ...Object.keys(busShape)];
 
 export interface AppConfig {
@@ -15,7 +18,7 @@ export interface AppConfig {
   fields: readonly Field[];
 }
 
-/** Every app whose src/config.ts exports its schema, in the order of their names. */
+/** Every app whose src/config.ts exports its schema, sorted by name. */
 export async function appConfigs(): Promise<AppConfig[]> {
   const apps = readdirSync(APPS).filter((app) => existsSync(path.join(APPS, app, 'src/config.ts')));
   return Promise.all(
@@ -56,7 +59,7 @@ export async function processesPage(): Promise<string> {
     [
       section(
         'Every app',
-        'The variable begins with the name of the app. `natsUser` and what follows of the bus only for apps that speak to it.',
+        'The variable starts with the name of the app. `natsUser` and the bus keys after it apply only to apps with a bus connection.',
         rows('<app>', shared),
       ),
       ...apps.map(({ app, fields }) => {

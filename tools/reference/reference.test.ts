@@ -1,4 +1,5 @@
-// docs/reference is what the code says now, and everything in it has its words: keys, flags, fields, metrics, codes and commands.
+// docs/reference is up to date, and every key, flag, field, metric, code and command has a
+// description.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseSubject } from '@bailiff/bus';
@@ -69,7 +70,7 @@ describe('reference - nothing is without its words', () => {
     const known = new Set(lists.flatMap(({ codes }) => codes.map(({ code }) => code)));
     for (const code of ['BUS_TIMEOUT', 'KUBE_GONE', 'CONFIG_OWNER', 'CLI_USAGE', 'SYSLOG_BROKEN', 'uid-changed'])
       expect(known).toContain(code);
-    // A class that names no list of ours would be left out.
+    // A class that names an unknown list would be left out.
     const named = new Set(lists.map(({ name }) => name));
     const left = sourceFiles().flatMap((file) =>
       [...readSource(file).matchAll(/^ {2}readonly code: (\w+);/gm)]
@@ -134,16 +135,16 @@ export class CError extends Error {
     expect(cell('a | b\n c')).toBe('a \\| b c');
   });
 
-  it('subjects - each form has an example that the code reads, and every form that it reads is told', () => {
+  it('subjects - each form has an example that the code reads, and every form that it reads is listed', () => {
     const kinds = SUBJECTS.map(({ form, example }) => {
       const pattern = form.replaceAll(/<[^>]*>/g, '*');
       expect([form, matches(pattern, example)]).toEqual([form, true]);
       return parseSubject(example)?.what;
     });
     const source = readSource('libs/bus/src/topology/subjects.ts');
-    const told = [...source.matchAll(/^ {2}\| \{ what: '(\w+)'/gm)].map(([, what]) => what);
-    expect(told.length).toBeGreaterThan(5);
-    expect(kinds.sort()).toEqual(told.sort());
+    const listed = [...source.matchAll(/^ {2}\| \{ what: '(\w+)'/gm)].map(([, what]) => what);
+    expect(listed.length).toBeGreaterThan(5);
+    expect(kinds.sort()).toEqual(listed.sort());
   });
 
   it('rights - of a reader: three streams and no word of its own; of a collector: its own node', () => {

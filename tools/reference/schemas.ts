@@ -1,4 +1,4 @@
-/** docs/reference/schemas.md: the Avro schemas of what goes over the bus, with the words that stand in them. */
+/** docs/reference/schemas.md: the Avro schemas of bus messages with their descriptions. */
 import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from '@bailiff/schemas';
 import { readCurrent } from '../../libs/schemas/src/generate/files.ts';
 import { code, page, section, table } from './markdown.ts';
@@ -44,7 +44,7 @@ function typeText(type: AvroType): string {
   return typeText(type.type);
 }
 
-/** All records of a schema, the outer one first; each once. */
+/** All records of a schema, the outermost first; each once. */
 export function recordsOf(type: AvroType): AvroRecord[] {
   if (typeof type === 'string') return [];
   if (Array.isArray(type)) return type.flatMap(recordsOf);

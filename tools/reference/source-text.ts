@@ -1,4 +1,7 @@
-/** Comments of the source as text, for what has its words only there. Pure but for reading files of this repository. */
+/**
+ * Comments of the source as text, for descriptions that exist only there. Pure except reading
+ * files.
+ */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { listed } from '../listed.ts';
@@ -14,7 +17,7 @@ export function sourceFiles(): string[] {
   );
 }
 
-/** What stands in a comment of either form, as one line. */
+/** The text of a comment as one line. */
 export function commentText(comment: string): string {
   return comment
     .replace(/^\s*\/\*\*?/, '')
@@ -24,6 +27,6 @@ export function commentText(comment: string): string {
     .trim();
 }
 
-/** First letter as a sentence of a table begins. */
+/** First letter in lower case. */
 export const uncapped = (text: string): string =>
   /^[A-Z][a-z ]/.test(text) ? text[0]?.toLowerCase() + text.slice(1) : text;

@@ -1,4 +1,7 @@
-/** docs/reference/streams.md: streams, buckets and consumers with their limits, as they are made. Pure but for the comments of topology.ts. */
+/**
+ * docs/reference/streams.md: streams, buckets and consumers with their limits, as created. Pure
+ * except reading the comments of topology.ts.
+ */
 import * as topology from '@bailiff/bus';
 import { bytes, code, codes, nanos, page, section, table } from './markdown.ts';
 import { commentText, readSource } from './source-text.ts';
@@ -17,7 +20,7 @@ function kept(config: Config): string {
   return parts.join(', ') || 'for ever';
 }
 
-const whenFull = (config: Config): string => (config.discard === 'new' ? 'refuses new ones' : 'lets the oldest go');
+const whenFull = (config: Config): string => (config.discard === 'new' ? 'refuses new ones' : 'drops the oldest');
 
 function streamRows(): string[][] {
   return streamConfigs()
@@ -40,14 +43,14 @@ function bucketRows(): string[][] {
   return BUCKETS.map(({ bucket, description, maxBytes, maxValueBytes, history, push, createOnly }) => [
     code(bucket),
     description,
-    createOnly ? 'the first value of a key stays' : `${history} ${history === 1 ? 'value' : 'values'} a key`,
+    createOnly ? 'only the first value of a key is stored' : `${history} ${history === 1 ? 'value' : 'values'} a key`,
     bytes(maxBytes),
     bytes(maxValueBytes),
     push ? code(topology.pushSubject(bucket, '<key>')) : '',
   ]);
 }
 
-/** Limits of topology.ts that have a reason: `/** reason *\/ export const NAME = …`. */
+/** Limits of topology.ts with a reason: `/** reason *\/ export const NAME = …`. */
 function limitRows(): string[][] {
   const values = topology as unknown as Record<string, unknown>;
   const text = readSource('libs/bus/src/topology/topology.ts');
@@ -67,13 +70,13 @@ export function streamsPage(): string {
     code(config.durable_name),
     code(stream),
     code(String(config.filter_subject)),
-    `acknowledged one by one within ${nanos(config.ack_wait ?? 0)}, ${config.max_ack_pending} at once, never given up`,
+    `acknowledged one by one within ${nanos(config.ack_wait ?? 0)}, ${config.max_ack_pending} at once, without a limit of deliveries`,
   ]);
   const horizon = nanos(requiredHorizonMs(topology.VIOLATIONS_MAX_AGE_MS, topology.LONGEST_TIMESPAN_MS) * 1e6);
   return page(
     'Streams and buckets',
-    `As \`ensureTopology\` makes them, and \`bailiff doctor\` looks for them. All are kept in files. The sum of their limits, ${bytes(total)}, is reserved when they are made;
-\`max_file_store\` is ${bytes(DEFAULT_MAX_FILE_BYTES)} by default. Nothing of a stream can be deleted or purged; limits alone let messages go. A message id is known
+    `As created by \`ensureTopology\` and checked by \`bailiff doctor\`. All are kept in files. The sum of their limits, ${bytes(total)}, is reserved at their creation;
+\`max_file_store\` is ${bytes(DEFAULT_MAX_FILE_BYTES)} by default. Streams cannot be purged and messages cannot be deleted; only limits drop messages. A message id is known
 for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}.`,
     [
       section('Streams', table(['stream', 'holds', 'subjects', 'kept', 'at most', 'when full'], streamRows())),
@@ -85,7 +88,7 @@ for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}.`,
       section('Durable consumers', table(['consumer', 'stream', 'subjects', 'delivers'], consumers)),
       section(
         'Why so',
-        `VERDICTS and RESPONSES keep at least ${horizon}: what VIOLATIONS keeps, the longest timespan of a rule, and a day. Their ids make a replay idempotent.`,
+        `VERDICTS and RESPONSES keep at least ${horizon}: the retention of VIOLATIONS, the longest timespan of a rule, and a day. Their ids make a replay idempotent.`,
         table(['limit', 'value', 'reason'], limitRows()),
       ),
     ],

@@ -1,4 +1,7 @@
-/** docs/reference/subjects.md: every subject, and who may publish, read and subscribe what. Made by the functions that write subjects and permissions. */
+/**
+ * docs/reference/subjects.md: every subject, and the identities that may publish, read and
+ * subscribe it. Uses the functions that create subjects and permissions.
+ */
 import assert from 'node:assert';
 import {
   ACCOUNTS,
@@ -30,18 +33,18 @@ const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
 
 interface SubjectForm {
   form: string;
-  /** One of this form, as the code writes it. */
+  /** An example as the code writes it. */
   example: string;
   holds: string;
 }
 
-/** Each form that `parseSubject` knows, once. */
+/** Each form of `parseSubject` once. */
 export const SUBJECTS: readonly SubjectForm[] = [
   {
     form: `${ROOT}.violations.<partition>.<node>.<kind>`,
     example: violationSubject(NODE, 'spoof'),
     holds:
-      'a frame: what one node has to say in one flush. `kind` is `spoof` or `lsm`, `partition` FNV-1a-32 of the node token modulo 16',
+      'a frame: the violations of one node in one flush. `kind` is `spoof` or `lsm`, `partition` FNV-1a-32 of the node token modulo 16',
   },
   {
     form: `${ROOT}.verdicts.<level>.<namespace>.<pod>.<verdictId>`,
@@ -56,7 +59,7 @@ export const SUBJECTS: readonly SubjectForm[] = [
   {
     form: `${ROOT}.deadletters.<stream>.<reason>.<sequence>`,
     example: deadLetterSubject('VIOLATIONS', 'foreign-pod', 17),
-    holds: 'what could not be read or believed, as it came',
+    holds: 'a message that could not be decoded or was refused, unchanged',
   },
   {
     form: `${ROOT}.siem.<format>.<class>.<namespace>`,
@@ -71,16 +74,16 @@ export const SUBJECTS: readonly SubjectForm[] = [
   {
     form: `${ROOT}.push.<bucket>.<key>`,
     example: pushSubject('bailiff_pods', 'node-a_example'),
-    holds: 'a new value of a key, to whoever listens; kept by no stream',
+    holds: 'a new value of a key, for live subscribers; in no stream',
   },
   {
     form: `${ROOT}.capture.<node>`,
     example: captureSubject(NODE),
-    holds: 'the question what runs in a pod, for its collector to answer ([capture](../capture.md)); kept by no stream',
+    holds: 'a capture request for a pod, handled by its collector ([capture](../capture.md)); in no stream',
   },
 ];
 
-/** As nats-server matches. */
+/** Matches like nats-server. */
 export function matches(pattern: string, subject: string): boolean {
   const [want, have] = [pattern.split('.'), subject.split('.')];
   for (const [index, token] of want.entries()) {
@@ -102,17 +105,17 @@ function streamOf(subject: string): string {
 }
 
 const ROLES: Readonly<Record<Identity['role'], string>> = {
-  collector: 'of one node; each has a user of its own',
+  collector: 'of one node; each has its own user',
   push: 'second connection of the same collector: receives changes and capture requests',
   correlator: 'any number of replicas',
-  responder: 'the one that leads, and its stand-ins',
+  responder: 'the leader and its standbys',
   'ipam-sync': 'likewise',
-  'siem-relay': 'makes events for SIEMs',
+  'siem-relay': 'renders events for SIEMs',
   cli: 'an operator at the `bailiff` command',
   reader: 'other systems that read Avro, and copies of replays',
   'siem-reader': 'connectors of SIEMs',
   'bus-auth': 'authenticates collectors for the server',
-  admin: 'makes streams and registers schemas',
+  admin: 'creates streams and registers schemas',
 };
 
 const identityOf = (role: Identity['role']): Identity =>
@@ -133,7 +136,7 @@ interface Rights {
   subscribes: string[];
 }
 
-/** What an allow-list comes to. */
+/** Result of an allow-list. */
 export function rightsOf(identity: Identity): Rights {
   const { publish, subscribe } = permissionsFor(identity);
   const allow = publish.allow.map(formOf);
@@ -174,18 +177,18 @@ function identitySection(role: Identity['role']): string {
 
 export function subjectsPage(): string {
   const rows = SUBJECTS.map(({ form, example, holds }) => {
-    assert(parseSubject(example) !== null, `${example} is none of ours`);
+    assert(parseSubject(example) !== null, `${example} is not a subject of Bailiff`);
     return [code(form), holds, code(streamOf(example)), code(example)];
   });
   const roles = Object.keys(ROLES) as Identity['role'][];
   return page(
-    'Subjects and rights',
+    'Subjects and permissions',
     `Tokens match \`[a-z0-9_-]+\`. A \`.\` in a Kubernetes name is written \`_\`, which no such name holds; \`_\` alone is no name. \`${ROOT}.replay.>\` is for copies that \`bailiff replay\`
-makes: no stream takes them. Payloads are [Avro](schemas.md) but for \`siem\`, \`config\` and \`push\`, which are JSON (or CEF).`,
+creates: no stream stores them. Payloads are [Avro](schemas.md) but for \`siem\`, \`config\` and \`push\`, which are JSON (or CEF).`,
     [
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(
-        'Who may do what',
+        'Permissions',
         `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` and \`reader\` by direct gets, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
 reads buckets by their keys. Each identity also receives responses under an inbox prefix of its own.`,
         table(
@@ -207,7 +210,7 @@ reads buckets by their keys. Each identity also receives responses under an inbo
           ]),
         ),
       ),
-      section('Allow-lists', 'As the server gets them.'),
+      section('Allow-lists', 'As configured at the server.'),
       ...roles.map(identitySection).map((text) => text.replace(/^## /, '### ')),
     ],
   );

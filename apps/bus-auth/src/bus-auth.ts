@@ -20,8 +20,8 @@ import {
   subscribeAuthRequests,
   writeAuthResponse,
 } from '@bailiff/bus/auth';
-import { type KubeApi, KubeError, loadKube, pause, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
-import { busOptionsOf, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
+import { type KubeApi, KubeError, loadKube, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
+import { busOptionsOf, pause, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import type { BusAuthConfig } from './config.ts';
 import {
   type Credentials,

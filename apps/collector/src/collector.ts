@@ -7,10 +7,9 @@
  * acknowledgements. Programs stay attached and pinned.
  */
 import { closeSync } from 'node:fs';
-import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject, type SpoofObject } from '@bailiff/bpf';
+import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
-import type { CaptureServer } from './capture/server.ts';
 import { startCni } from './cni/create-cni.ts';
 import type { CollectorConfig } from './config.ts';
 import { ApplyLatency } from './desired/apply-latency.ts';
@@ -18,15 +17,15 @@ import type { BusDocument } from './desired/bus-documents.ts';
 import { ConfigReceiver } from './desired/config-receiver.ts';
 import { DesiredState } from './desired/desired-state.ts';
 import { DocumentCache } from './desired/document-cache.ts';
-import { type Metrics, makeMetrics } from './metrics.ts';
+import { addReadings, makeCounters } from './metrics.ts';
 import { NetworkEngine } from './network-engine.ts';
 import { DetachWatch } from './offline/detach-watch.ts';
 import { readBootId } from './process/boot.ts';
 import { ProblemLog } from './process/problem-log.ts';
+import { Signal } from './process/signal.ts';
 import { BusLink } from './publishing/bus-link.ts';
 import { frameSequences } from './publishing/frame-sequence.ts';
 import { createRuntime } from './runtime/create-runtime.ts';
-import type { RuntimeSupervisor } from './runtime/supervisor.ts';
 import { StatusReporter } from './status/status-reporter.ts';
 
 /** Interval of comparing all state with the kernel: events can be lost. */
@@ -39,115 +38,113 @@ const PLACES_MS = 2_000;
 /** Interval of checking the folders of CNI results and configurations, beside their events. */
 const CNI_CHECK_MS = 10_000;
 
+type Rooms = ReturnType<typeof createRooms>;
+
+/** Creates the rooms from the bottom up. The two signals go against this order. */
+function createRooms(ctx: ServiceContext<CollectorConfig>) {
+  const { config, clock, fail } = ctx;
+  /** An interface was bound or is gone. */
+  const bindingsChanged = new Signal();
+  /** The status changed and is published without waiting for its interval. */
+  const statusDue = new Signal();
+  const lock = lockPins(config.bpfDir);
+  ctx.onStop('lock', () => closeSync(lock));
+  const object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
+  const { meta } = object.maps;
+  const metrics = makeCounters(ctx.metrics);
+  const problems = new ProblemLog(ctx.log, metrics.problems);
+  const moment = () => ({ wallMs: Date.now(), bootNs: boottimeNs() });
+  const nextSequence = frameSequences((count) => meta.allocateFrameSequences(count));
+  const onRefused = ({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string) => {
+    metrics.snapshotsRefused.inc({ document: what });
+    problems.report(what, key, reason);
+    statusDue.emit();
+  };
+
+  const desired = new DesiredState(config.nodeName);
+  const documents = new DocumentCache(config.stateDir, {
+    onProblem: ({ file, reason }) => problems.report('state', file, reason),
+  });
+  const latency = new ApplyLatency(metrics, clock);
+  const detach = new DetachWatch({ ...config, onPinsGone: fail });
+  const bus = new BusLink({
+    ...{ ctx, metrics },
+    onError: (part, error) => problems.report(part, '', error.message, error),
+  });
+  const shared = { ctx, bootId: readBootId(), object, desired, metrics, latency, problems, nextSequence, moment };
+  const runtime = createRuntime({
+    ...{ ...shared, documents, meta, sink: bus.sinkOf('lsm'), onRefused },
+    onStatus: () => statusDue.emit(),
+  });
+  const network = new NetworkEngine({ ...shared, sink: bus.sinkOf('spoof'), runtime, detach, bindingsChanged });
+  const { registry } = network;
+  const receiver = new ConfigReceiver({
+    ...{ desired, documents, latency, runtime, engines: [network, runtime], onRefused },
+    bindings: () => registry.bindings(),
+    nowMicros: () => clock.nowMs() * 1000,
+    onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
+  });
+  const status = new StatusReporter({ ...shared, registry, receiver, runtime, bus });
+  addReadings(ctx.metrics, () => status.readings());
+  const captures = createCaptureServer(shared);
+  return {
+    ...{ object, metrics, problems, detach, bus, runtime, network, receiver, status, captures },
+    ...{ bindingsChanged, statusDue },
+  };
+}
+
 export class Collector {
   readonly #ctx: ServiceContext<CollectorConfig>;
-  readonly #object: SpoofObject;
-  readonly #metrics: Metrics;
-  readonly #problems: ProblemLog;
-  readonly #bus: BusLink;
-  readonly #detach: DetachWatch;
-  readonly #runtime: RuntimeSupervisor;
-  readonly #network: NetworkEngine;
-  readonly #receiver: ConfigReceiver;
-  readonly #captures: CaptureServer;
-  readonly #status: StatusReporter;
-  #started = false;
+  readonly #rooms: Rooms;
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
-    const { config, clock } = ctx;
     this.#ctx = ctx;
-    const lock = lockPins(config.bpfDir);
-    ctx.onStop('lock', () => closeSync(lock));
-    this.#object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
-    const { meta } = this.#object.maps;
-    const metrics = makeMetrics(ctx.metrics, () => this.#status.readings());
-    const problems = new ProblemLog(ctx.log, metrics.problems);
-    this.#metrics = metrics;
-    this.#problems = problems;
-    const desired = new DesiredState(config.nodeName);
-    const documents = new DocumentCache(config.stateDir, {
-      onProblem: ({ file, reason }) => problems.report('state', file, reason),
-    });
-    const latency = new ApplyLatency(metrics, clock);
-    const shared = { ctx, bootId: readBootId(), desired, metrics, latency, problems };
-    const nextSequence = frameSequences((count) => meta.allocateFrameSequences(count));
-    const moment = () => ({ wallMs: Date.now(), bootNs: boottimeNs() });
-
-    this.#detach = new DetachWatch({
-      ...config,
-      onPinsGone: (error) => ctx.fail(error),
-      onChanged: (reason) => this.#detachChanged(reason),
-    });
-    this.#bus = new BusLink({
-      ...{ ctx, metrics },
-      onError: (part, error) => problems.report(part, '', error.message, error),
-    });
-    this.#runtime = createRuntime({
-      ...{ ...shared, documents, nextSequence, meta, sink: this.#bus.sinkOf('lsm') },
-      onRefused: (document, reason) => this.#refused(document, reason),
-      onStatus: () => problems.attempt('status', () => this.#reportStatus()),
-    });
-    this.#network = new NetworkEngine({
-      ...{ ...shared, object: this.#object, nextSequence, moment, sink: this.#bus.sinkOf('spoof') },
-      processOf: (sample) => this.#runtime.processOf(sample),
-      whyNotAttach: () => this.#detach.whyNotAttach(),
-      onBindings: () => problems.attempt('pods', () => this.#receiver.recheckPods()),
-    });
-    const { registry } = this.#network;
-    this.#receiver = new ConfigReceiver({
-      ...{ desired, documents, latency, runtime: this.#runtime },
-      bindings: () => registry.bindings(),
-      nowMicros: () => clock.nowMs() * 1000,
-      onChanged: () => this.#apply(),
-      onRefused: (document, reason) => this.#refused(document, reason),
-      onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
-    });
-    this.#captures = createCaptureServer(shared);
-    this.#status = new StatusReporter({
-      ...{ ...shared, object: this.#object, registry, moment },
-      ...{ receiver: this.#receiver, runtime: this.#runtime, bus: this.#bus },
-    });
+    this.#rooms = createRooms(ctx);
   }
 
   /** Starts everything that does not need the bus, then the bus. */
   start(): void {
+    const { bindingsChanged, bus, captures, detach, metrics, network, object, problems, receiver, runtime, statusDue } =
+      this.#rooms;
     const { config, health, log } = this.#ctx;
-    this.#receiver.restore();
-    this.#detach.start();
-    const adopted = this.#network.start();
-    this.#started = true;
-    this.#runtime.start(this.#detach.reason);
-    this.#receiver.recheckPods();
-    const samples = this.#object.openSamples((batch) => this.#problems.attempt('ring', () => this.#takeSamples(batch)));
+    receiver.restore();
+    detach.start();
+    const adopted = network.start();
+    // Only now, because during the adoption a part of the bindings is known.
+    bindingsChanged.listen(() => problems.attempt('pods', () => receiver.recheckPods()));
+    statusDue.listen(() => problems.attempt('status', () => this.#reportStatus()));
+    runtime.start(detach.reason);
+    receiver.recheckPods();
+    const samples = object.openSamples((batch) => problems.attempt('ring', () => this.#takeSamples(batch)));
     const cni = startCni({
-      ...{ ctx: this.#ctx, registry: this.#network.registry, metrics: this.#metrics, problems: this.#problems },
-      apply: (record, link) => this.#network.applyCniCall(record, link),
-      whyNotAttach: () => this.#detach.whyNotAttach(),
+      ...{ ctx: this.#ctx, registry: network.registry, metrics, problems },
+      apply: (record, link) => network.applyCniCall(record, link),
+      whyNotAttach: () => detach.whyNotAttach(),
     });
     const timers = [
       ...this.#startTimers(() => samples.drain()),
-      setInterval(() => this.#problems.attempt('cni', () => cni.check()), CNI_CHECK_MS),
+      setInterval(() => problems.attempt('cni', () => cni.check()), CNI_CHECK_MS),
     ];
     log.info(
       {
-        hook: this.#object.mode,
-        reused: this.#object.reused,
+        hook: object.mode,
+        reused: object.reused,
         adopted,
-        guarded: this.#network.registry.liveCount,
+        guarded: network.registry.liveCount,
         observeOnly: config.observeOnly,
-        ...(this.#detach.reason === '' ? {} : { notAttached: this.#detach.reason }),
+        ...(detach.reason === '' ? {} : { notAttached: detach.reason }),
       },
       'guarding',
     );
-    health.ready('bus', () => this.#bus.ready());
-    this.#bus.start({
-      follow: (buses) => this.#receiver.follow(buses),
-      respond: (pushes) => respondToCaptures(pushes, this.#captures, { ctx: this.#ctx, problems: this.#problems }),
+    health.ready('bus', () => bus.ready());
+    bus.start({
+      follow: (buses) => receiver.follow(buses),
+      respond: (pushes) => respondToCaptures(pushes, captures, { ctx: this.#ctx, problems }),
     });
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
       cni.close();
-      this.#network.closeInputs();
+      network.closeInputs();
       const last = samples.drain();
       samples.close();
       if (last) this.#takeSamples(last);
@@ -156,29 +153,30 @@ export class Collector {
   }
 
   #startTimers(drain: () => DecodedBatch | null): NodeJS.Timeout[] {
+    const { network, problems } = this.#rooms;
     const { config } = this.#ctx;
-    const problems = this.#problems;
     const every = (ms: number, part: string, action: () => void) =>
       setInterval(() => problems.attempt(part, action), ms);
     return [
       every(config.sweepIntervalMs, 'publish', () => this.#sweep(drain())),
       every(config.statusIntervalMs, 'status', () => this.#reportStatus()),
       setInterval(() => this.#resync(), RESYNC_MS),
-      every(PLACES_MS, 'guard', () => this.#network.checkPlaces(true)),
-      every(PLACES_MS, 'node maps', () => this.#network.applyOwnAddresses()),
-      setInterval(() => this.#network.checkCniRecords(), CNI_CHECK_MS),
+      every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
+      every(PLACES_MS, 'node maps', () => network.applyOwnAddresses()),
+      setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
     ];
   }
 
   async #stop(): Promise<void> {
+    const { bus, network, object, runtime } = this.#rooms;
     const { config, log } = this.#ctx;
-    const stopping = [this.#network, this.#runtime].map((engine) => engine.stop(config.stopTimeoutMs / 2));
+    const stopping = [network, runtime].map((engine) => engine.stop(config.stopTimeoutMs / 2));
     const unacked = (await Promise.all(stopping)).reduce((sum, engine) => sum + engine.unacked, 0);
     if (unacked > 0)
       log.warn({ unacked }, 'frames were not acknowledged: their counts stay in the kernel maps for the next start');
-    await this.#bus.stop();
-    this.#network.close();
-    this.#object.close();
+    await bus.stop();
+    network.close();
+    object.close();
   }
 
   /**
@@ -186,13 +184,14 @@ export class Collector {
    * order.
    */
   #takeSamples(batch: DecodedBatch): void {
-    this.#metrics.samples.inc(batch.samples.length + batch.runtime.length);
+    const { metrics, network, problems, runtime } = this.#rooms;
+    metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
-      this.#metrics.sampleErrors.inc();
-      this.#problems.report('ring', '', error.message, error);
+      metrics.sampleErrors.inc();
+      problems.report('ring', '', error.message, error);
     }
-    this.#runtime.takeSamples(batch.runtime);
-    this.#network.takeSamples(batch.samples);
+    runtime.takeSamples(batch.runtime);
+    network.takeSamples(batch.samples);
   }
 
   /**
@@ -200,43 +199,42 @@ export class Collector {
    * samples.
    */
   #sweep(waiting: DecodedBatch | null): void {
+    const { network, runtime } = this.#rooms;
     if (waiting) this.#takeSamples(waiting);
-    this.#runtime.sweep();
-    this.#network.sweep();
+    runtime.sweep();
+    network.sweep();
   }
 
   /** Brings the desired state into the kernel. */
   #apply(): void {
-    this.#network.apply();
-    this.#runtime.changed();
+    const { network, runtime } = this.#rooms;
+    network.apply();
+    runtime.apply();
   }
 
   #resync(): void {
-    const problems = this.#problems;
-    problems.attempt('guard', () => this.#network.resync());
-    problems.attempt('guard', () => this.#network.checkPlaces());
+    const { network, problems, runtime } = this.#rooms;
+    problems.attempt('guard', () => network.resync());
+    problems.attempt('guard', () => network.checkPlaces());
     // Ends of quarantine and disarm are wall-clock times: this corrects them after a clock step.
     problems.attempt('apply', () => this.#apply());
-    problems.attempt('runtime', () => this.#runtime.resync());
-  }
-
-  #refused({ what, key }: Pick<BusDocument, 'what' | 'key'>, reason: string): void {
-    this.#metrics.snapshotsRefused.inc({ document: what });
-    this.#problems.report(what, key, reason);
-    if (this.#started) this.#reportStatus();
+    problems.attempt('runtime', () => runtime.resync());
   }
 
   /** An operator detached the programs, or allowed them again. */
-  #detachChanged(reason: string): void {
-    this.#problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
-    if (reason === '') this.#runtime.start('');
-    else this.#runtime.detached(reason);
-    this.#network.checkPlaces();
+  #detachChanged(): void {
+    const { detach, network, problems, runtime } = this.#rooms;
+    const { reason } = detach;
+    problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
+    if (reason === '') runtime.start('');
+    else runtime.detached(reason);
+    network.checkPlaces();
   }
 
   #reportStatus(): void {
-    this.#detach.check();
-    this.#problems.attempt('guard', () => this.#network.checkPlaces(true));
-    this.#status.report();
+    const { detach, network, problems, status } = this.#rooms;
+    if (detach.check()) this.#detachChanged();
+    problems.attempt('guard', () => network.checkPlaces(true));
+    status.report();
   }
 }

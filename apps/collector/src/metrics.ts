@@ -58,13 +58,24 @@ export const NO_READINGS: Readings = {
   suppressed: { spoof: 0, lsm: 0 },
 };
 
-export type Metrics = ReturnType<typeof makeMetrics>;
+export type Metrics = ReturnType<typeof makeCounters>;
 
-/** @param read called once per scrape */
-export function makeMetrics(registry: Registry, read: () => Readings) {
-  const family = new MetricFamily(registry, 'bailiff_collector_');
-  addNodeMetrics(family, oncePerScrape(read));
+export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+  addReadings(registry, read);
+  return makeCounters(registry);
+}
+
+const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_collector_');
+
+/** Declares the counters and histograms, which the rooms write. */
+export function makeCounters(registry: Registry) {
+  const family = familyOf(registry);
   return { ...countersOf(family), ...latenciesOf(family), cniPassed: cniPassedOf(family) };
+}
+
+/** Declares the values of the node's status. @param read called once per scrape */
+export function addReadings(registry: Registry, read: () => Readings): void {
+  addNodeMetrics(familyOf(registry), oncePerScrape(read));
 }
 
 /** The CNI plugin counts while no collector runs: the collector reads its count from a file. */

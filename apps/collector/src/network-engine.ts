@@ -8,7 +8,6 @@
  */
 import path from 'node:path';
 import { LinkMonitor, type LinkRecord, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';
-import type { SocketProcess } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
@@ -30,10 +29,13 @@ import { NodeMaps } from './kernel/node-maps.ts';
 import { ownAddresses } from './kernel/own-addresses.ts';
 import { Reconciler } from './kernel/reconciler.ts';
 import type { Metrics } from './metrics.ts';
+import type { DetachWatch } from './offline/detach-watch.ts';
 import { bootWallMicros } from './process/boot.ts';
 import type { ProblemLog } from './process/problem-log.ts';
+import type { Signal } from './process/signal.ts';
 import type { FrameSink } from './publishing/frame-writer.ts';
 import { InterfaceFlusher } from './publishing/interface-flusher.ts';
+import type { RuntimeSupervisor } from './runtime/supervisor.ts';
 
 export interface NetworkEngineOptions {
   ctx: ServiceContext<CollectorConfig>;
@@ -46,12 +48,12 @@ export interface NetworkEngineOptions {
   sink: FrameSink;
   nextSequence(): number;
   moment(): Moment;
-  /** The process that created the socket of a packet; null: unknown. */
-  processOf(sample: SpoofSample): SocketProcess | null;
-  /** Why programs are not attached; empty: they are. */
-  whyNotAttach(): string;
-  /** An interface was bound or is gone, after the start. */
-  onBindings(): void;
+  /** Knows the process that created the socket of a packet. */
+  runtime: Pick<RuntimeSupervisor, 'processOf'>;
+  /** Knows why programs are not attached. */
+  detach: Pick<DetachWatch, 'whyNotAttach'>;
+  /** Emitted when an interface was bound or is gone. */
+  bindingsChanged: Signal;
 }
 
 export class NetworkEngine {
@@ -69,11 +71,10 @@ export class NetworkEngine {
   readonly #stalls = new StallDetector();
   readonly #guard: Guard;
   #monitor: LinkMonitor | null = null;
-  #started = false;
 
   constructor(options: NetworkEngineOptions) {
     this.#o = options;
-    const { ctx, bootId, desired, metrics, moment, object, problems, whyNotAttach } = options;
+    const { ctx, bootId, desired, detach, metrics, moment, object, problems, runtime } = options;
     const { config } = ctx;
     const { maps } = object;
     const onFileProblem = ({ file, reason }: FileProblem) => problems.report('state', file, reason);
@@ -90,7 +91,8 @@ export class NetworkEngine {
     this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problemsOf(problems, 'guard') };
     this.#flusher = new InterfaceFlusher({
       ...{ nodeName: config.nodeName, bootId, version: ctx.version, registry, counters: this.#counters },
-      ...{ sink: options.sink, nextSequence: options.nextSequence, processOf: options.processOf },
+      ...{ sink: options.sink, nextSequence: options.nextSequence },
+      processOf: (sample) => runtime.processOf(sample),
       clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs, bootWallMicros },
       ...{ flushIntervalMs: config.flushIntervalMs, unknownGraceMs: config.unknownGraceMs },
       onSettled: (iface) => forgetGeneration(this.#stores, iface),
@@ -120,7 +122,8 @@ export class NetworkEngine {
       onProblem: problemsOf(problems, 'binding'),
     });
     this.#guard = new Guard({
-      ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), whyNotAttach, nowMs },
+      ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs },
+      whyNotAttach: () => detach.whyNotAttach(),
       exclude: new RegExp(config.excludeInterfaces),
       announcement: () => this.#stalls.announcement(RECORD_SLACK_MS),
       events: {
@@ -148,7 +151,6 @@ export class NetworkEngine {
     const { adopted, unreadable } = this.#guard.start();
     if (this.#acked.recreated !== '') problems.report('counts', '', this.#acked.recreated);
     for (const { file, reason } of unreadable) problems.report('state', file, reason);
-    this.#started = true;
     return adopted;
   }
 
@@ -259,8 +261,7 @@ export class NetworkEngine {
     });
     this.#guard.bound(iface);
     this.#flusher.touch(iface);
-    // During the adoption, only a part of the bindings is known.
-    if (this.#started) this.#o.onBindings();
+    this.#o.bindingsChanged.emit();
   }
 
   /** A generation without counts to publish is forgotten at once; the others wait for the bus. */
@@ -268,7 +269,7 @@ export class NetworkEngine {
     this.#binder.removed(iface);
     if (hasNothingToPublish(this.#counters, iface)) forgetGeneration(this.#stores, iface);
     else this.#flusher.touch(iface);
-    if (this.#started) this.#o.onBindings();
+    this.#o.bindingsChanged.emit();
   }
 
   #forgotten(iface: GuardedInterface): void {

@@ -10,10 +10,10 @@
 import { BusError, parseSubject, reasonOf, type StreamMessage } from '@bailiff/bus';
 import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
 import {
-  decodeJudgedFrame,
+  decodeProjectedFrame,
   decodeWithLookup,
-  type JudgedFrame,
-  type JudgedRegistry,
+  type ProjectedFrame,
+  type ProjectedFrameRegistry,
   SchemaError,
 } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
@@ -27,7 +27,7 @@ export interface InputWatermark {
 
 export interface FrameConsumerOptions {
   engine: CorrelationEngine;
-  registry: JudgedRegistry;
+  registry: ProjectedFrameRegistry;
   inputs: readonly InputWatermark[];
   deadLetters: DeadLetters;
   room: { readonly hasRoom: boolean; whenRoom(): Promise<void> };
@@ -96,9 +96,9 @@ export class FrameConsumer {
     const node = this.#node(message.subject);
     if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
     if (message.injected) return this.#setAside(message, 'planted', 'a server reply that was sent to this consumer');
-    let frame: JudgedFrame;
+    let frame: ProjectedFrame;
     try {
-      frame = decodeJudgedFrame(message.data, this.#o.registry);
+      frame = decodeProjectedFrame(message.data, this.#o.registry);
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
       if (error.code === 'UNKNOWN_FINGERPRINT') return this.#lookUp(message, node);
@@ -108,21 +108,21 @@ export class FrameConsumer {
   }
 
   /** @param frame SchemaError: the frame exceeds a limit, which counts against its node */
-  #process(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void | Promise<void> {
+  #process(message: StreamMessage, node: string, frame: ProjectedFrame | SchemaError): void | Promise<void> {
     const settled = message.timestampMicros - SETTLE_MICROS;
     for (const input of this.#o.inputs) if (!input.isCompleteTo(settled)) return this.#wait(message, node, frame);
     if (!this.#o.room.hasRoom) return this.#wait(message, node, frame);
     this.#processNow(message, node, frame);
   }
 
-  async #wait(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): Promise<void> {
+  async #wait(message: StreamMessage, node: string, frame: ProjectedFrame | SchemaError): Promise<void> {
     this.waits++;
     const settled = message.timestampMicros - SETTLE_MICROS;
     await Promise.all([...this.#o.inputs.map((input) => input.whenCompleteTo(settled)), this.#o.room.whenRoom()]);
     this.#processNow(message, node, frame);
   }
 
-  #processNow(message: StreamMessage, node: string, frame: JudgedFrame | SchemaError): void {
+  #processNow(message: StreamMessage, node: string, frame: ProjectedFrame | SchemaError): void {
     this.#current = message;
     const { sequence, timestampMicros } = message;
     const { engine } = this.#o;
@@ -151,7 +151,7 @@ export class FrameConsumer {
       try {
         const decoded = await decodeWithLookup(message.data, registry);
         if (decoded.name === 'ViolationFrame') return await this.#process(message, node, decoded.value);
-        throw new SchemaError('WRONG_SCHEMA', `a ${decoded.name} where a ViolationFrame was expected`);
+        throw new SchemaError('WRONG_SCHEMA', `expected a ViolationFrame, found a ${decoded.name}`);
       } catch (error) {
         if (error instanceof SchemaError) return await this.#unreadable(message, node, error);
         if (!(error instanceof BusError) || error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;

@@ -13,7 +13,7 @@ import type { InputWatermark } from './frame-consumer.ts';
 
 /** Poll interval: the maximum delay of a release, which itself is a second or later. */
 const POLL_MS = 100;
-/** See stream-watermark.ts: a leader stamps a message before STREAM.INFO reports it. */
+/** See StreamWatermark of @bailiff/bus: a leader stamps a message before STREAM.INFO reports it. */
 const COMMIT_MARGIN_MICROS = 250_000;
 
 export interface IdleWatermarkOptions {

@@ -72,8 +72,16 @@ export interface Metrics {
 }
 
 export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+  addReadings(registry, read);
+  return makeCounters(registry);
+}
+
+const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_correlator_');
+
+/** Declares the gauges and the totals of other parts. @param read called once per scrape */
+export function addReadings(registry: Registry, read: () => Readings): void {
   const readings = oncePerScrape(read);
-  const family = new MetricFamily(registry, 'bailiff_correlator_');
+  const family = familyOf(registry);
   const gauge = (name: string, help: string, value: (from: Readings) => number) =>
     family.gauge(name, help, () => value(readings()));
   const total = (name: string, help: string, value: (from: Readings) => number) =>
@@ -144,6 +152,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'Dead letters dropped: queue full, or rejected by the bus',
     (r) => r.lettersDropped,
   );
+}
+
+/** Declares the counters and histograms, which the parts write. */
+export function makeCounters(registry: Registry): Metrics {
+  const family = familyOf(registry);
   return {
     verdicts: family.counter(
       'verdicts_total',

@@ -14,12 +14,11 @@ import {
   decodeToken,
   microsOf,
   type StreamMessage,
+  StreamWatermark,
   streamInfo,
 } from '@bailiff/bus';
 import type { PodInventory } from '@bailiff/correlation';
 import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
-import type { Clock } from '@bailiff/service';
-import { StreamWatermark } from './stream-watermark.ts';
 
 const STREAM = 'KV_bailiff_pods';
 const PREFIX = '$KV.bailiff_pods.';
@@ -30,11 +29,8 @@ const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 export interface PodsLogOptions {
   bus: Bus;
   inventory: PodInventory;
-  clock: Clock;
   signal: AbortSignal;
   onRefused(node: string, reason: string): void;
-  /** The bucket was deleted and created again. */
-  onRecreated(): void;
 }
 
 export class PodsLog {
@@ -45,7 +41,7 @@ export class PodsLog {
 
   constructor(options: PodsLogOptions) {
     this.#o = options;
-    this.#watermark = new StreamWatermark(options.bus, STREAM, options.clock, options.signal);
+    this.#watermark = new StreamWatermark(options.bus, STREAM, options.signal);
   }
 
   /** Whether every snapshot stored up to a time has been applied. */
@@ -71,10 +67,9 @@ export class PodsLog {
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
-      onRecreated: async () => {
-        inventory.streamRecreated(await this.#createdAt(STREAM));
+      onRecreated: ({ created }) => {
+        inventory.streamRecreated(microsOf(created));
         this.#watermark.streamRecreated();
-        this.#o.onRecreated();
       },
       onIdle: () => {
         if (caughtUp) return;

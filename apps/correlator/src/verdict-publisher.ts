@@ -22,7 +22,7 @@ const FATAL = new Set(['BUS_PERMISSION', 'BUS_AUTHENTICATION']);
 export interface VerdictPublisherOptions {
   bus: Bus;
   clock: Clock;
-  onPublished(verdict: Verdict, outcome: 'stored' | 'exists', streamMicros: number): void;
+  onPublished(verdict: Verdict, outcome: 'stored' | 'exists', offered: Offered): void;
   /** Rejected for good. */
   onFailed(verdict: Verdict, error: Error): void;
   /** Failed for now; retried. */
@@ -33,9 +33,17 @@ export interface VerdictPublisherOptions {
   signal: AbortSignal;
 }
 
+/** What the publisher's owner knew about a verdict when it offered it. */
+export interface Offered {
+  /** Bus time of the frame that reached the threshold. */
+  streamMicros: number;
+  /** The frame was stored after the start. */
+  isLive: boolean;
+}
+
 interface Queued {
   verdict: Verdict;
-  streamMicros: number;
+  offered: Offered;
 }
 
 export class VerdictPublisher {
@@ -55,8 +63,8 @@ export class VerdictPublisher {
   }
 
   /** Queues a verdict, even without room: the reader checks `hasRoom` before the next frame. */
-  offer(verdict: Verdict, streamMicros: number): void {
-    this.#queue.push({ verdict, streamMicros });
+  offer(verdict: Verdict, offered: Offered): void {
+    this.#queue.push({ verdict, offered });
     this.#next();
   }
 
@@ -84,7 +92,7 @@ export class VerdictPublisher {
     }
   }
 
-  async #publish({ verdict, streamMicros }: Queued): Promise<void> {
+  async #publish({ verdict, offered }: Queued): Promise<void> {
     const { bus, clock, signal } = this.#o;
     const subject = verdictSubject(verdict);
     const payload = encodeVerdict(verdict);
@@ -103,7 +111,7 @@ export class VerdictPublisher {
           stream: 'VERDICTS',
           signal,
         });
-        return this.#o.onPublished(verdict, outcome, streamMicros);
+        return this.#o.onPublished(verdict, outcome, offered);
       } catch (error) {
         if (!(error instanceof BusError) || FINAL.has(error.code)) throw error;
         if (FATAL.has(error.code)) this.#o.onFatal(error);

@@ -1,4 +1,7 @@
-/** What an operator sets for ipam-sync. Defaults are those of the control plane's own components where they have them. */
+/**
+ * Configuration of ipam-sync. Where Kubernetes' control plane has the same setting, the default is
+ * the same.
+ */
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 
@@ -12,37 +15,38 @@ export const configSchema = z
       .default('')
       .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
     kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
-    leaderElection: z
-      .boolean()
-      .default(true)
-      .describe('take part in the election; off only where one replica ever runs'),
+    leaderElection: z.boolean().default(true).describe('take part in the election; off only with a single replica'),
     leaseNamespace: z.string().min(1).default('bailiff-system').describe('namespace of the Lease'),
     leaseName: z.string().min(1).default('bailiff-ipam-sync').describe('name of the Lease'),
-    leaseDurationMs: milliseconds(1_000, 120_000).default(15_000).describe('others take an unrenewed lease after this'),
+    leaseDurationMs: milliseconds(1_000, 120_000)
+      .default(15_000)
+      .describe('time after which other replicas take over an unrenewed lease'),
     renewDeadlineMs: milliseconds(500, 60_000)
       .default(10_000)
-      .describe('a leader that cannot renew steps down after this'),
+      .describe('time after which a leader that cannot renew its lease steps down'),
     retryMs: milliseconds(100, 30_000).default(2_000).describe('time between attempts on the lease'),
-    coalesceMs: milliseconds(0, 5_000).default(50).describe('changes within this time go into one write of a snapshot'),
+    coalesceMs: milliseconds(0, 5_000)
+      .default(50)
+      .describe('changes within this time are coalesced into one write of a snapshot'),
     pageLimit: z.number().int().min(1).max(5_000).default(500).describe('objects in a page of a list'),
     inactivityMs: milliseconds(1_000, 600_000)
       .default(90_000)
-      .describe('a watch on which nothing comes is opened anew after this'),
+      .describe('time without data after which a watch is reopened'),
     mirror: z
       .enum(['auto', 'off'])
       .default('auto')
-      .describe('custom resources become configuration: auto where their definitions are installed, off never'),
+      .describe('mirror custom resources to the configuration: auto if their definitions are installed, off never'),
     mirrorRetryMs: milliseconds(1_000, 600_000)
       .default(30_000)
-      .describe('time between questions for a custom resource that is not defined, or not ours to read'),
+      .describe('time between attempts to read a custom resource that is not installed or not permitted'),
     mirrorStatusMs: milliseconds(500, 60_000)
       .default(2_000)
-      .describe('where a custom resource is in force is looked up this often at most'),
+      .describe('minimum interval of looking up where a custom resource is in force'),
     resolveOwners: z
       .boolean()
       .default(true)
       .describe(
-        'confirm who made a pod by reading ReplicaSets, Jobs and ControllerRevisions; off: no pod has an owner',
+        'confirm the controller of a pod by reading ReplicaSets, Jobs and ControllerRevisions; off: no pod has an owner',
       ),
   })
   .refine((config) => config.renewDeadlineMs < config.leaseDurationMs, {

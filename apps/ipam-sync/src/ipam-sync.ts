@@ -1,10 +1,11 @@
 /**
- * Kubernetes → `bailiff_pods`, and custom resources → `bailiff_config` (mirror/): informers on pods and nodes feed the cluster's state, every change marks the snapshots that it touches,
- * and the leader's writer brings those to the plan. Standbys run everything but the writer, so a failover costs no list.
+ * ipam-sync: Kubernetes → `bailiff_pods`, and custom resources → `bailiff_config` (mirror/).
+ * Informers on pods and nodes update the cluster state, every change marks the affected snapshots,
+ * and the leader's writer reconciles them. Standbys run everything except the writers, so a
+ * failover needs no list.
  *
- * Place in the path: the collectors read what is written here to confirm what they learned on the node. Invariants: nothing is written
- * before pods, nodes and the administrator's permits have been read completely, because a partial picture would take identities
- * away; and nothing by a process that does not lead.
+ * Invariants: nothing is written before pods, nodes and the administrator's permits are completely
+ * read, because a partial list would remove identities. Only the leader writes.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -18,34 +19,39 @@ import {
   openBucket,
   type Position,
 } from '@bailiff/bus';
-import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, pause, Reflector } from '@bailiff/kube';
+import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
-import { ClusterState, type Touched } from './cluster-state.ts';
+import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
-import { LabelKeys } from './label-keys.ts';
 import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { PolicyMirror } from './mirror/mirror.ts';
-import { OwnerResolver } from './owners.ts';
-import { planCluster, planNode } from './plan.ts';
-import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './records.ts';
-import { SettingsFeed } from './settings-feed.ts';
-import { TaintKeeper } from './taint/keeper.ts';
+import { OwnerResolver } from './pods/owners.ts';
+import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { LabelKeys } from './settings/label-keys.ts';
+import { SettingsFeed } from './settings/settings-feed.ts';
+import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
+import { planCluster, planNode } from './snapshots/plan.ts';
+import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
+import { TaintController } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
-import { type Snapshot, SnapshotWriter, type WriterStats } from './writer.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
-/** Owners are awaited this long before the first write of a term: until one is confirmed, its pods lack the modes of their workload. */
+/**
+ * Limit of the wait for owners before the first write of a term. Without its owner a pod lacks the
+ * modes of its workload.
+ */
 const OWNERS_WAIT_MS = 10_000;
-/** A leader without the bus for this long hands the lease over. */
+/** A leader without a bus connection for this long releases the lease. */
 const BUS_GRACE_MS = 10_000;
-const WARN_EVERY_MS = 60_000;
-/** Two replicas do not overrun a server that comes back, and identities should not be half a minute old when it does. */
+/**
+ * Two replicas do not overload a restarted API server, and identities become current within
+ * seconds.
+ */
 const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 
-/** Of a node: what goes into snapshots, and what its taint is decided by. */
+/** A node: its part of the snapshots, and the input of the taint controller. */
 interface KeptNode {
   record: NodeRecord;
   object: NodeObject;
@@ -63,21 +69,22 @@ export class IpamSync {
   writer: SnapshotWriter | null = null;
   /** null: custom resources are not mirrored. */
   readonly mirror: PolicyMirror | null;
-  readonly taints: TaintKeeper;
+  readonly taints: TaintController;
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
   #statusReporter: InstanceReporter;
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
-  #warnedAtMs = new Map<string, number>();
+  readonly #log: RateLimitedLog;
   #taintProblem = '';
-  /** Newest list that this process has written. */
+  /** Newest snapshot that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
 
   constructor(ctx: ServiceContext<IpamSyncConfig>, client: KubeApi, bus: Bus) {
     const { config, signal } = ctx;
     this.#ctx = ctx;
+    this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     const { pageLimit, inactivityMs } = config;
     const informer = { client, pageLimit, inactivityMs, backoff: INFORMER_BACKOFF };
@@ -148,7 +155,7 @@ export class IpamSync {
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
 
-  /** Whether everything has been read that a plan stands on. */
+  /** True when all inputs of a plan have been read. */
   get informed(): boolean {
     return this.pods.synced && this.nodes.synced && this.settings.synced;
   }
@@ -166,7 +173,7 @@ export class IpamSync {
     this.#addChecks();
     if (!config.leaderElection) this.#lead(signal);
     await Promise.all([
-      // With the names of labels that must not be cut.
+      // After the label keys: pods are read with the label names that must not be cut.
       this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
       this.nodes.run(signal),
       this.mirror?.run(signal),
@@ -197,7 +204,7 @@ export class IpamSync {
     const { log, signal } = this.#ctx;
     log.info({ holder: this.elector.holder }, 'leading');
     this.#statusReporter.report();
-    // A term begins when the one before has written its last.
+    // A term starts after the last write of the previous one.
     this.#term = this.#term.then(() => this.#serve(AbortSignal.any([term, signal])));
     this.#term.catch((error) => this.#ctx.fail(error as Error));
     const onEnd = () => {
@@ -219,7 +226,6 @@ export class IpamSync {
   }
 
   async #write(term: AbortSignal): Promise<void> {
-    const { log } = this.#ctx;
     await this.#retrying(async () => {
       this.writer = new SnapshotWriter(
         {
@@ -229,7 +235,6 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
-          onRecreated: () => log.warn({ bucket: PODS_BUCKET }, 'the bucket was made anew; all of it is written again'),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };
@@ -257,17 +262,17 @@ export class IpamSync {
       onAbsent: (kind, error) => {
         const { log } = this.#ctx;
         if (error === null) log.info({ kind }, 'custom resources can be read now');
-        // Not installed is ordinary; not ours to read is a mistake of the installation.
+        // Missing definitions are ordinary; a missing permission is an installation error.
         else if (error.code === 'KUBE_NOT_FOUND')
-          log.info({ kind }, 'custom resources are not defined, so none is mirrored');
+          log.info({ kind }, 'custom resources are not installed, so none is mirrored');
         else log.warn({ kind, reason: error.message }, 'custom resources cannot be read, so none is mirrored');
       },
     });
   }
 
-  #makeTaints(client: KubeApi, onKubeError: (error: KubeError) => void): TaintKeeper {
+  #makeTaints(client: KubeApi, onKubeError: (error: KubeError) => void): TaintController {
     const { log, clock } = this.#ctx;
-    return new TaintKeeper({
+    return new TaintController({
       client,
       bus: this.#bus,
       clock,
@@ -284,13 +289,13 @@ export class IpamSync {
         this.#statusReporter.report();
         const { problem, remedy } = this.taints.status ?? { problem: '', remedy: '' };
         if (problem !== '' && problem !== this.#taintProblem)
-          log.warn({ problem, remedy }, 'nodes are not tainted as they should be');
+          log.warn({ problem, remedy }, 'taints of unguarded nodes are not reconciled');
         this.#taintProblem = problem;
       },
     });
   }
 
-  /** Runs it again after the bus refused or went; until the signal aborts. */
+  /** Retries after bus errors until the signal aborts. */
   async #retrying(run: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
@@ -312,10 +317,10 @@ export class IpamSync {
   #settingsChanged(): void {
     const { refusal } = this.settings;
     this.#statusReporter.report();
-    if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last good one stays');
+    if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last valid one stays in force');
     this.#mark(this.state.nodesAsking());
   }
-  /** A pod that was cut may have a label of that name. */
+  /** A truncated pod may have a label with the new name. */
   #labelKeysChanged(): void {
     if (this.state.cutPods > 0) this.pods.reselect();
     this.#mark(new Set(this.state.nodeNames()));
@@ -328,12 +333,9 @@ export class IpamSync {
     this.writer.mark([...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name))));
   }
 
-  /** Tells of a failure that is tried again: once a minute for each part, so that an outage does not fill the log. */
+  /** Logs a failure that is retried: at most once a minute per part. */
   #warn(part: string, err: Error): void {
-    const now = performance.now();
-    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
-    this.#warnedAtMs.set(part, now);
-    this.#ctx.log.warn({ part, err }, 'failed, will be tried again');
+    this.#log.warn(part, { part, err }, 'failed, will be retried');
   }
 
   #eligible(): boolean {
@@ -381,6 +383,6 @@ export class IpamSync {
     health.ready('nodes', fresh(this.nodes));
     health.ready('permits', () => this.settings.synced || 'not read yet');
     if (!config.leaderElection) return;
-    health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reached');
+    health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reachable');
   }
 }

@@ -1,13 +1,13 @@
 /**
- * What ipam-sync asks of the API server, as RBAC rules, each with the reason. Manifests are compared with this list by test, so a call
- * that is added somewhere is named here too.
+ * Permissions of ipam-sync at the API server, as RBAC rules with the reason of each. A test
+ * compares the manifests with this list.
  */
 
-/** As in a Role or ClusterRole, with where it applies and why. */
+/** A rule as in a Role or ClusterRole, with its scope and reason. */
 export interface KubeRule {
   apiGroups: readonly string[];
   resources: readonly string[];
-  /** Absent: all of them. */
+  /** Absent: all names. */
   resourceNames?: readonly string[];
   verbs: readonly string[];
   /** `cluster`: ClusterRole; `lease-namespace`: a Role in the namespace of `leaseNamespace`. */
@@ -24,28 +24,28 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resources: ['pods', 'nodes'],
     verbs: ['list', 'watch'],
     scope: 'cluster',
-    why: 'the identities of all pods, and the addresses and pod ranges of nodes',
+    why: 'identities of all pods, addresses and pod CIDRs of nodes',
   },
   {
     apiGroups: [''],
     resources: ['replicationcontrollers'],
     verbs: ['get'],
     scope: 'cluster',
-    why: 'whether a pod runs what the template of its ReplicationController says (resolveOwners)',
+    why: 'compares a pod with the template of its ReplicationController (resolveOwners)',
   },
   {
     apiGroups: ['apps'],
     resources: ['replicasets', 'controllerrevisions'],
     verbs: ['get'],
     scope: 'cluster',
-    why: 'whether a pod runs what the template of its ReplicaSet, StatefulSet or DaemonSet says, and which Deployment owns that (resolveOwners)',
+    why: 'compares a pod with the template of its ReplicaSet, StatefulSet or DaemonSet, and finds the Deployment (resolveOwners)',
   },
   {
     apiGroups: ['batch'],
     resources: ['jobs'],
     verbs: ['get'],
     scope: 'cluster',
-    why: 'the same of Jobs and CronJobs (resolveOwners)',
+    why: 'the same for Jobs and CronJobs (resolveOwners)',
   },
   {
     apiGroups: ['bailiff.dev'],
@@ -59,14 +59,14 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resources: MIRRORED_RESOURCES.map((plural) => `${plural}/status`),
     verbs: ['patch'],
     scope: 'cluster',
-    why: 'whether a policy was accepted and where it is in force; nothing else of it is ever written',
+    why: 'writes whether a policy is accepted and where it is in force; no other field is written',
   },
   {
     apiGroups: ['coordination.k8s.io'],
     resources: ['leases'],
     verbs: ['create'],
     scope: 'lease-namespace',
-    why: 'the first replica makes the Lease of the election; RBAC cannot restrict create by name',
+    why: 'the first replica creates the Lease of the election; RBAC cannot restrict create by name',
   },
   {
     apiGroups: ['coordination.k8s.io'],
@@ -74,17 +74,20 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resourceNames: ['bailiff-ipam-sync'],
     verbs: ['get', 'update'],
     scope: 'lease-namespace',
-    why: 'taking, renewing and releasing the Lease (leaseName)',
+    why: 'acquires, renews and releases the Lease (leaseName)',
   },
 ];
 
-/** What it asks besides where `unguardedNodes.taint` is on: k8s/components/taint-unguarded grants it. */
+/**
+ * Additional permissions if `unguardedNodes.taint` is on. k8s/components/taint-unguarded grants
+ * them.
+ */
 export const TAINT_RULES: readonly KubeRule[] = [
   {
     apiGroups: [''],
     resources: ['nodes'],
     verbs: ['patch'],
     scope: 'cluster',
-    why: 'the taint of nodes that no collector guards, and nothing else of a node: RBAC cannot restrict it to taints, the admission policy beside it does',
+    why: 'changes the taint of nodes that no collector guards; RBAC cannot restrict it to taints, the admission policy of the component does',
   },
 ];

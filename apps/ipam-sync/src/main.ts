@@ -8,7 +8,7 @@ export function run(argv: readonly string[]): Promise<number> {
     name: 'ipam-sync',
     argv,
     schema: configSchema,
-    description: 'keeps the identities of all pods, by node, on the bus',
+    description: 'publishes the identities of all pods, by node, on the bus',
     start,
   });
 }

@@ -1,11 +1,11 @@
-/** What ipam-sync counts. Most values are read where they are kept, when they are scraped. */
+/** Metrics of ipam-sync. Most values are read from their owners at each scrape. */
 import type { ReflectorStats } from '@bailiff/kube';
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
 import type { Counter, Histogram, Registry } from 'prom-client';
 import type { MirrorStats } from './mirror/mirror.ts';
-import type { WriterStats } from './writer.ts';
+import type { WriterStats } from './snapshots/writer.ts';
 
-/** Read at each scrape. */
+/** Values read at each scrape. */
 export interface Readings {
   leader: boolean;
   stalledSeconds: number;
@@ -27,7 +27,7 @@ export interface Readings {
   informers: Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>;
 }
 
-/** Before anything was read. */
+/** Values before the first reading. */
 export const NO_READINGS: Readings = {
   leader: false,
   stalledSeconds: 0,
@@ -64,63 +64,55 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('leader', '1 while this replica leads', (r) => Number(r.leader));
   gauge(
     'stalled_seconds',
-    'Time for which lists have waited to be written, and none was written; of the leader',
+    'Time without progress while snapshots wait to be written; leader only',
     (r) => r.stalledSeconds,
   );
-  gauge('pods', 'Pods that are bound to a node and have not ended', (r) => r.pods);
+  gauge('pods', 'Pods with a node that have not ended', (r) => r.pods);
   gauge('nodes', 'Nodes', (r) => r.nodes);
   gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);
-  gauge(
-    'cut_pods',
-    'Pods whose labels, owner, containers, ports or addresses are above a limit and cut',
-    (r) => r.cutPods,
-  );
-  gauge('omitted_pods', 'Pods that the full lists of their nodes leave out', (r) => r.omittedPods);
-  gauge('refused_prefixes', 'Prefixes asked for that are no CIDR or above the bound', (r) => r.refusedPrefixes);
-  gauge('owners', 'ReplicaSets and Jobs whose owner is kept', (r) => r.owners.kept);
-  gauge('snapshots_pending', 'Snapshots to be written', (r) => r.snapshots.pending);
-  gauge('snapshots_oversized', 'Nodes whose snapshot is above the limit', (r) => r.snapshots.oversized);
+  gauge('cut_pods', 'Pods with labels, owner, containers, ports or addresses cut at a limit', (r) => r.cutPods);
+  gauge('omitted_pods', 'Pods left out of full node snapshots', (r) => r.omittedPods);
+  gauge('refused_prefixes', 'Requested prefixes that are invalid or exceed the limit', (r) => r.refusedPrefixes);
+  gauge('owners', 'ReplicaSets and Jobs with a cached owner', (r) => r.owners.kept);
+  gauge('snapshots_pending', 'Snapshots waiting to be written', (r) => r.snapshots.pending);
+  gauge('snapshots_oversized', 'Nodes whose snapshot exceeds the limit', (r) => r.snapshots.oversized);
   total(
     'label_keys_refused_total',
-    'Names of labels that policies select by and that are not kept when labels are cut',
+    'Label names that policies select by, but above the limit of protected names',
     (r) => r.refusedLabelKeys,
   );
   total('terms_total', 'Times this replica became leader', (r) => r.terms);
   total('config_refused_total', 'Configurations refused', (r) => r.configRefused);
-  total('owner_lookups_failed_total', 'Failed look-ups of an owner', (r) => r.owners.failed);
-  total('owner_lookups_refused_total', 'Look-ups not made because too many are kept', (r) => r.owners.refused);
+  total('owner_lookups_failed_total', 'Failed lookups of an owner', (r) => r.owners.failed);
+  total('owner_lookups_refused_total', 'Lookups skipped because the cache is full', (r) => r.owners.refused);
   total('snapshot_writes_total', 'Snapshots written', (r) => r.writes.writes);
   total('snapshot_deletes_total', 'Snapshots removed', (r) => r.writes.deletes);
-  total('snapshot_conflicts_total', 'Writes that met a newer revision', (r) => r.writes.conflicts);
-  total('snapshot_failures_total', 'Writes that failed and were tried again', (r) => r.writes.failures);
-  total('snapshot_too_large_total', 'Writes not made because of the size', (r) => r.writes.tooLarge);
-  gauge('mirror_resources', 'Custom resources, as of the last pass of the leader', (r) => r.mirror.resources);
+  total('snapshot_conflicts_total', 'Writes rejected because of a newer revision', (r) => r.writes.conflicts);
+  total('snapshot_failures_total', 'Writes that failed and were retried', (r) => r.writes.failures);
+  total('snapshot_too_large_total', 'Writes skipped because of their size', (r) => r.writes.tooLarge);
+  gauge('mirror_resources', 'Custom resources in the last pass of the leader', (r) => r.mirror.resources);
   gauge('mirror_refused', 'Custom resources that are not accepted', (r) => r.mirror.refused);
   total('mirror_writes_total', 'Keys of the configuration written for custom resources', (r) => r.mirror.writes);
-  total('mirror_deletes_total', 'Keys removed because their custom resource is gone', (r) => r.mirror.deletes);
-  total('mirror_conflicts_total', 'Keys that somebody else wrote first', (r) => r.mirror.conflicts);
-  total('mirror_status_writes_total', 'Status of custom resources written', (r) => r.mirror.statusWrites);
-  gauge(
-    'tainted_nodes',
-    'Nodes that have the taint because no collector guards them; of the leader',
-    (r) => r.taints.nodes,
-  );
-  gauge('taint_problem', '1 while nodes are not tainted as the configuration says; of the leader', (r) =>
+  total('mirror_deletes_total', 'Keys deleted with their custom resource', (r) => r.mirror.deletes);
+  total('mirror_conflicts_total', 'Key writes rejected because of a concurrent write', (r) => r.mirror.conflicts);
+  total('mirror_status_writes_total', 'Status writes of custom resources', (r) => r.mirror.statusWrites);
+  gauge('tainted_nodes', 'Nodes with the taint for unguarded nodes; leader only', (r) => r.taints.nodes);
+  gauge('taint_problem', '1 if taints cannot be reconciled with the configuration, otherwise 0; leader only', (r) =>
     Number(r.taints.problem),
   );
   family.totalBy(
     'taint_changes_total',
-    'Taints of unguarded nodes put and taken away',
+    'Taints of unguarded nodes added and removed',
     'change',
     () => readings().taints.changes,
   );
   addInformerMetrics(family, readings);
   return {
-    kubeErrors: family.counter('kube_errors_total', 'Failures towards the API server', ['resource', 'code']),
-    busErrors: family.counter('bus_errors_total', 'Failures of reading from the bus', ['code']),
+    kubeErrors: family.counter('kube_errors_total', 'Failed requests to the API server', ['resource', 'code']),
+    busErrors: family.counter('bus_errors_total', 'Failed reads from the bus', ['code']),
     writeSeconds: family.histogram(
       'change_to_written_seconds',
-      'From the first change of a snapshot to its ack by the bus',
+      'Time from the first change of a snapshot to the ack of the bus',
       SLOW_BUCKETS,
     ),
   };
@@ -130,9 +122,9 @@ const INFORMER_TOTALS = {
   lists: 'Complete lists',
   watches: 'Watches opened',
   events: 'Events taken',
-  gone: 'Versions that were too old (410)',
-  inactive: 'Watches broken off because nothing came',
-  staleEvents: 'Events older than what was known',
+  gone: 'Expired resource versions (410)',
+  inactive: 'Watches closed because of inactivity',
+  staleEvents: 'Events older than the known object',
 } as const;
 
 function addInformerMetrics(family: MetricFamily, readings: () => Readings): void {
@@ -140,7 +132,7 @@ function addInformerMetrics(family: MetricFamily, readings: () => Readings): voi
     Object.fromEntries(Object.entries(readings().informers).map(([name, of]) => [name, value(of)]));
   family.gaugeBy(
     'informer_silent_seconds',
-    'Time since the API server said anything, bookmarks too',
+    'Time since the last data from the API server, bookmarks included',
     'resource',
     each((of) => of.silentSeconds),
   );

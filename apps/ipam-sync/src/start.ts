@@ -1,11 +1,13 @@
-/** Starts ipam-sync: the clients of the API server and of the bus, and what ends with the process. */
+/**
+ * Starts ipam-sync within the process frame: clients of the API server and the bus, and their
+ * shutdown.
+ */
 import { connectService } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';
 import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
 import { CONFIG_BUCKET, IpamSync, PODS_BUCKET } from './ipam-sync.ts';
 
-/** Brings it up within the process frame. */
 export async function start(ctx: ServiceContext<IpamSyncConfig>): Promise<void> {
   const { config, signal } = ctx;
   const { kubeconfig, kubeContext: context } = config;

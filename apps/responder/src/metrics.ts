@@ -1,5 +1,5 @@
 /** Metrics of the responder. Latencies are in seconds, as usual in Prometheus. */
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, SLOW_BUCKETS, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
@@ -30,11 +30,19 @@ export const NO_READINGS: Readings = {
   kube: { requests: 0, errors: {} },
 };
 
-export type Metrics = ReturnType<typeof makeMetrics>;
+export type Metrics = ReturnType<typeof makeCounters>;
 
-export function makeMetrics(registry: Registry, read: () => Readings) {
+export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+  addReadings(registry, read);
+  return makeCounters(registry);
+}
+
+const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_responder_');
+
+/** Declares the gauges. @param read called once per scrape */
+export function addReadings(registry: Registry, read: () => Readings): void {
   const readings = oncePerScrape(read);
-  const family = new MetricFamily(registry, 'bailiff_responder_');
+  const family = familyOf(registry);
   const gauge = (name: string, help: string, value: (from: Readings) => number) =>
     family.gauge(name, help, () => value(readings()));
   gauge('outstanding_verdicts', 'Verdicts with an open task', (r) => r.outstanding);
@@ -56,7 +64,12 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
     'code',
     () => readings().kube.errors,
   );
-  const actions = ACTIONS.map((action) => ({ action }));
+}
+
+/** Declares the counters and histograms, which the rooms write. */
+export function makeCounters(registry: Registry) {
+  const family = familyOf(registry);
+  const actions = RESPONSE_ACTIONS.map((action) => ({ action }));
   return {
     verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched'], [{ matched: 'yes' }, { matched: 'no' }]),
     unreadable: family.counter(

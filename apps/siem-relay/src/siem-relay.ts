@@ -7,7 +7,7 @@
  * syslog twice.
  */
 import { type Bus, connectService, InstanceReporter, openBucket, streamInfo, toBusError } from '@bailiff/bus';
-import { busOptionsOf, busServiceOf, type ServiceContext } from '@bailiff/service';
+import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
 import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
@@ -22,8 +22,6 @@ const STOP_SHARE = 0.8;
 const LAG_LIMIT_MS = 60_000;
 /** Interval of requests for the streams' contents. */
 const OBSERVE_EVERY_MS = 2_000;
-/** The same failure is logged once in this time. */
-const WARN_EVERY_MS = 60_000;
 
 /** Starts the relay; resolves when it reads. */
 export async function start(ctx: ServiceContext<RelayConfig>): Promise<void> {
@@ -38,11 +36,12 @@ class Relay {
   readonly #bus: Bus;
   readonly #metrics: Metrics;
   readonly #readers = new Map<SourceName, SourceReader>();
-  readonly #warnedAtMs = new Map<string, number>();
+  readonly #log: RateLimitedLog;
   #forwarder: Forwarder | null = null;
 
   constructor(ctx: ServiceContext<RelayConfig>, bus: Bus) {
     this.#ctx = ctx;
+    this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
@@ -166,13 +165,9 @@ class Relay {
     });
   }
 
-  /** Logs repeated failures of a part once a minute. The number of parts is small and fixed. */
   #warn(part: string, err: Error, text: string): void {
     this.#metrics.busErrors.inc({ part });
-    const now = this.#ctx.clock.monotonicMs();
-    if (now - (this.#warnedAtMs.get(part) ?? Number.NEGATIVE_INFINITY) < WARN_EVERY_MS) return;
-    this.#warnedAtMs.set(part, now);
-    this.#ctx.log.warn({ part, err }, text);
+    this.#log.warn(part, { part, err }, text);
   }
 
   #readings(): Readings {

@@ -140,10 +140,10 @@ export class SourceReader {
         this.caughtUp = true;
       },
       onRestart: (why) => this.#o.onWarning(new Error(why), 'reading continues with a new consumer'),
-      onRecreated: async () => {
+      onRecreated: ({ created }) => {
         this.recreated += 1;
         this.#under.clear();
-        this.#created = (await streamInfo(bus, stream)).created;
+        this.#created = created;
         this.#received = 0;
         this.position = { sequence: 0, timestampMicros: 0 };
       },

@@ -1,4 +1,4 @@
-# Has the running server take the passwords of the Secret as it is now, and no others. Who is connected stays.
+# Reloads the passwords of the Secret in the running server. Open connections stay.
 set -eu
 . /etc/valkey/users.sh
 take() { # shows a password; nothing secret is on a command line

@@ -1,4 +1,5 @@
-# Adds the passwords to the configuration without putting them on a command line: all of the Secret, of which a rotation has two.
+# Adds the passwords of the Secret to the configuration without putting them on a command line.
+# During a rotation there are two.
 set -eu
 umask 077
 . /etc/valkey/users.sh

@@ -1,4 +1,5 @@
-# For the scripts beside it: who may do what at this server, from the Secret as it is now. A Secret of before has one password and no list.
+# Used by the other scripts: users and permissions of this server, from the present Secret. An old
+# Secret has one password and no list.
 secret=/etc/bailiff/redis/passwords
 [ -e "$secret" ] || secret=/etc/bailiff/redis/password
 

@@ -27,6 +27,7 @@ export { consumeOrdered } from './streams/ordered.ts';
 export type { OrderedOptions, StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';
 export * from './streams/publish-once.ts';
+export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';
 export * from './topology/subjects.ts';

@@ -6,7 +6,7 @@
  * no connection, timeout, 429, 500, 503 and other 5xx. POST is not retried by default, because an
  * unanswered POST may have been executed.
  */
-import { type BackoffOptions, backoffMs, DEFAULT_BACKOFF, pause } from './backoff.ts';
+import { type BackoffOptions, backoffMs, pause } from '@bailiff/service/retry';
 import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import { type Answer, type Exchange, exchange, stream } from './http.ts';
@@ -71,6 +71,9 @@ export interface ClientStats {
   errors: Map<string, number>;
   credentialReloads: number;
 }
+
+/** Values of the reflector in client-go. */
+export const DEFAULT_BACKOFF: BackoffOptions = { baseMs: 500, maxMs: 30_000 };
 
 export interface ClientOptions {
   backoff?: BackoffOptions;

@@ -1,4 +1,3 @@
-export { type BackoffOptions, backoffMs, DEFAULT_BACKOFF, pause } from './backoff.ts';
 export * from './calls.ts';
 export {
   apiPath,

@@ -8,7 +8,7 @@
  * and start by rewriting what it owns.
  */
 
-import { pause } from './backoff.ts';
+import { pause } from '@bailiff/service/retry';
 import type { KubeApi } from './client.ts';
 import { apiPath } from './client.ts';
 import { KubeError } from './errors.ts';

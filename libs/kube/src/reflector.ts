@@ -6,8 +6,8 @@
  * data for `inactivityMs`, bookmarks included, is reopened. Memory holds only what `select` keeps
  * and one page.
  */
-import { type BackoffOptions, backoffMs, DEFAULT_BACKOFF, pause } from './backoff.ts';
-import type { KubeApi, WatchEvent } from './client.ts';
+import { type BackoffOptions, backoffMs, pause } from '@bailiff/service/retry';
+import { DEFAULT_BACKOFF, type KubeApi, type WatchEvent } from './client.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import { type Change, ObjectStore } from './store.ts';
 import type { KubeList, KubeObject } from './types.ts';

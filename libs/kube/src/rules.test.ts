@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { backoffMs } from './backoff.ts';
 import { apiPath } from './client.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import {
@@ -76,13 +75,6 @@ describe('errors', () => {
   ])('errors - retry after %j %j is %j ms', (header, body, expected) => {
     expect(errorOfStatus(429, body, 'x', header).retryAfterMs).toBe(expected);
   });
-});
-
-test('backoff - grows to the cap, keeps half as jitter, and honours what the server asked for', () => {
-  const options = { baseMs: 100, maxMs: 1000 };
-  expect([1, 2, 3, 4, 5, 60].map((attempt) => backoffMs(attempt, options, 0))).toEqual([50, 100, 200, 400, 500, 500]);
-  expect(backoffMs(1, options, 0.999)).toBeLessThan(100);
-  expect(backoffMs(1, options, 0, 5000)).toBe(5000);
 });
 
 test('paths - a name cannot step out of its place', () => {

@@ -1,6 +1,15 @@
 export * from './effects/quarantine.ts';
 export * from './effects/rbac.ts';
+export { namespaceShare, STATUS_LAG_MICROS } from './guards/action-limits.ts';
 export * from './guards/confirmed-owner.ts';
+export {
+  type ActionEntry,
+  type Decision,
+  type GuardInput,
+  type GuardLimits,
+  needsReservation,
+  type RefusalCode,
+} from './guards/decision.ts';
 export * from './guards/facts.ts';
 export * from './guards/guards.ts';
 export * from './planning/ids.ts';

@@ -36,8 +36,19 @@ export * from './documents/node-status.ts';
 export * from './documents/pods.ts';
 export * from './documents/quarantine.ts';
 export * from './documents/snapshot-value.ts';
-export { decodeJudgedFrame, JudgedRegistry } from './fast/judged-frame.ts';
-export type { CounterIdentity, JudgedFrame, JudgedPod, JudgedSample, JudgedViolation } from './fast/judged-types.ts';
-export { encodeToldFrame, type ToldViolation, tellCounter, tellOwner } from './fast/pre-encoded-frame.ts';
+export { decodeProjectedFrame, ProjectedFrameRegistry } from './fast/frame-projection.ts';
+export {
+  encodeCounterPart,
+  encodeOwnerPart,
+  encodePreEncodedFrame,
+  type PreEncodedViolation,
+} from './fast/pre-encoded-frame.ts';
+export type {
+  CounterIdentity,
+  ProjectedFrame,
+  ProjectedPod,
+  ProjectedSample,
+  ProjectedViolation,
+} from './fast/projected-types.ts';
 export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './generated/schemas.gen.ts';
 export type * from './generated/types.gen.ts';

@@ -1,4 +1,4 @@
-/** One of each message with every field set, for tests; a part may be replaced. */
+/** Builders for tests: one of each message with every field set. */
 import avro from 'avsc';
 import type { MessageName, Messages } from './codec/registry.ts';
 import { CURRENT_SCHEMAS } from './generated/schemas.gen.ts';
@@ -11,7 +11,7 @@ import type {
   ViolationFrame,
 } from './generated/types.gen.ts';
 
-/** Encodes a message without any of the limits that Bailiff's own encoder keeps: what a forged client can publish. */
+/** Encodes a message without limits, as a malicious client can. */
 export function encodeUnlimited<N extends MessageName>(name: N, value: Messages[N]): Buffer {
   const schema = CURRENT_SCHEMAS.find((one) => one.name === name) as (typeof CURRENT_SCHEMAS)[number];
   const options = { wrapUnions: 'never' } as Partial<avro.ForSchemaOptions>;
@@ -106,7 +106,7 @@ export function sampleOperation(part: Partial<OperationSample> = {}): OperationS
   };
 }
 
-/** A violation of a runtime policy, with every field of its kind set. */
+/** A violation of a runtime policy. */
 export function sampleLsmViolation(part: Partial<Violation> = {}): Violation {
   return sampleViolation({
     kind: 'lsm',
@@ -231,14 +231,14 @@ const BASE_RESPONSE: Response = {
 
 type JsonSchema = Record<string, unknown>;
 
-/** A string, list or record of a JSON document, and what limits it; null: nothing does. */
+/** A string, list or record of a JSON document with its limit; null: no limit. */
 export interface DocumentField {
   path: string;
   kind: 'text' | 'list' | 'record';
   limit: number | null;
 }
 
-/** Every string, list and record of a document, from its JSON Schema. A string of few words or of a pattern without repetition has its limit in them. */
+/** Every string, list and record of a document, from its JSON Schema. An enum limits its strings. */
 export function documentFields(schema: unknown, path = ''): DocumentField[] {
   if (typeof schema !== 'object' || schema === null) return [];
   const { type, properties, items, additionalProperties, propertyNames, maxLength, maxItems, maxProperties, ...rest } =

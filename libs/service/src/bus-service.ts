@@ -1,6 +1,6 @@
 /**
  * Connects the process frame to the bus: readiness, shutdown and log lines while the bus is
- * unavailable, not set up, or rejects the login.
+ * unavailable, not set up, or rejects the login, and when a stream was recreated.
  */
 import type { ServiceContext } from './run.ts';
 
@@ -18,5 +18,6 @@ export function busServiceOf({
     onWait: (what: string, err: Error) => log.warn({ err }, `waiting for ${what}`),
     onLoginRefused: (err: Error) =>
       log.error({ err }, 'the bus rejects the login; it is retried with the current content of the file'),
+    onRecreated: (stream: string) => log.warn({ stream }, 'stream recreated; reading it from its beginning'),
   };
 }

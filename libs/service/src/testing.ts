@@ -3,7 +3,8 @@
  * environment for `runService`.
  */
 import { inspect } from 'node:util';
-import { type Cancel, type Clock, sleepWith } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { type Cancel, pause } from './retry.ts';
 import type { ServiceIo } from './run.ts';
 
 export interface WaitForOptions {
@@ -18,21 +19,26 @@ export interface WaitForOptions {
 type Falsy = false | null | undefined | 0 | '';
 
 /**
- * Calls `probe` until it returns a truthy value, and returns that. An exception counts as "not
- * yet". @throws Error with the last value or error and `state()` after `timeoutMs` (30 s, because
- * processes start slowly under load)
+ * Calls `probe` until it returns a truthy value, or one that passes `until`, and returns that
+ * value. An exception counts as "not yet". @throws Error with the last value or error and `state()`
+ * after `timeoutMs` (30 s, because processes start slowly under load)
  */
 export async function waitFor<T>(
   probe: () => T | Promise<T>,
-  options: WaitForOptions = {},
-): Promise<Exclude<T, Falsy>> {
-  const { what = 'condition', timeoutMs = 30_000, intervalMs = 20, state } = options;
+  options: WaitForOptions & { until: (value: T) => boolean },
+): Promise<T>;
+export async function waitFor<T>(probe: () => T | Promise<T>, options?: WaitForOptions): Promise<Exclude<T, Falsy>>;
+export async function waitFor<T>(
+  probe: () => T | Promise<T>,
+  options: WaitForOptions & { until?: (value: T) => boolean } = {},
+): Promise<T> {
+  const { what = 'condition', timeoutMs = 30_000, intervalMs = 20, until = Boolean, state } = options;
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
   for (;;) {
     try {
       const value = await probe();
-      if (value) return value as Exclude<T, Falsy>;
+      if (until(value)) return value;
       last = value;
     } catch (error) {
       last = error;
@@ -91,7 +97,7 @@ export class ManualClock implements Clock {
     return this.#add(fn, periodMs, periodMs);
   }
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
-    return sleepWith((fn, ms) => this.setTimer(fn, ms), delayMs, signal);
+    return pause(delayMs, signal, (fn, ms) => this.setTimer(fn, ms));
   }
   /** Steps the wall time only, like an operator or NTP. */
   step(ms: number): void {

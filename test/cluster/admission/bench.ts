@@ -1,9 +1,10 @@
 /** A server with nodes and pods, and an account that may do everything, so that only an admission policy is between it and them. */
+
+import { waitFor } from '@bailiff/service/testing';
 import type { Json } from '../../k8s/rendered.ts';
 import type { ApiClient } from '../contract/client.ts';
 import { expectStatus } from '../contract/fixtures.ts';
 import { type Account, applyObjects, type KubectlTarget, type KubectlTargetKind } from '../contract/kubectl-target.ts';
-import { waitFor } from '../contract/wait.ts';
 
 export interface AdmissionCase {
   what: string;
@@ -86,7 +87,7 @@ export class AdmissionBench implements AsyncDisposable {
 
   /** A real server takes a moment to learn of a policy. */
   async inForce(one: AdmissionCase): Promise<void> {
-    await waitFor('the policy refuses', async () => (await this.tried(one)) === one.refused, 30_000);
+    await waitFor(async () => (await this.tried(one)) === one.refused, { what: 'the policy refuses' });
   }
 
   /** `taken`, what a policy said, or what else went wrong. Nothing is changed: all are dry runs. */
@@ -95,9 +96,9 @@ export class AdmissionBench implements AsyncDisposable {
     const options = method === 'PATCH' ? { type: `application/${media}+json` } : {};
     const reply = await client.call(method, `${path}?dryRun=All`, body, options);
     if (reply.status < 300) return 'taken';
-    const said = /ValidatingAdmissionPolicy '[^']+' with binding '[^']+' denied request: (.*)$/s.exec(
+    const printed = /ValidatingAdmissionPolicy '[^']+' with binding '[^']+' denied request: (.*)$/s.exec(
       String(reply.body['message']),
     );
-    return said?.[1] && reply.status === 422 ? said[1] : `${reply.status} ${reply.body['message']}`;
+    return printed?.[1] && reply.status === 422 ? printed[1] : `${reply.status} ${reply.body['message']}`;
   }
 }

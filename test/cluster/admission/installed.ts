@@ -1,8 +1,8 @@
 /** Admission policies of a component at the stand-in, so that what an app really does is judged by them. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { type ApiServer, accountUser as userOf } from '@bailiff/lab/apiserver';
 import { parseAllDocuments } from 'yaml';
-import { type ApiServer, accountUser as userOf } from '../../lab/src/apiserver/index.ts';
 
 const COMPONENTS = path.resolve(import.meta.dirname, '../../../k8s/components');
 

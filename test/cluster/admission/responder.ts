@@ -177,7 +177,7 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     ],
   ],
   [
-    'bailiff.dev/cordoned-by is on what the responder cordons, and on no node that somebody else has cordoned',
+    'the responder sets bailiff.dev/cordoned-by only on nodes that it cordons itself',
     [
       patchNode('the mark on somebody else’s cordon', 'theirs', marked('v2', true)),
       patchNode('the mark without a cordon', 'free', marked('v2', null)),

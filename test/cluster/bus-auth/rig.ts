@@ -9,13 +9,12 @@ import { type Bus, type BusOptions, connectBus, ensureTopology, type NodeRole, u
 import { newSeed } from '@bailiff/bus/auth';
 import { type StartNatsOptions, startNats, type TestNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { type KubeClient, requestToken } from '@bailiff/kube';
-import { runService } from '@bailiff/service';
-import { captureIo, waitFor } from '@bailiff/service/testing';
+import type { AccessRule, ApiServerOptions } from '@bailiff/lab/apiserver';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
 import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
-import type { AccessRule, ApiServerOptions } from '../../lab/src/apiserver/index.ts';
-import { type KubeHarness, startKube } from '../kube/harness.ts';
+import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { type RunningService, Services } from '../../support/service.ts';
 
 export const NAMESPACE = 'bailiff-system';
 export const ACCOUNT = 'bailiff-collector';
@@ -34,14 +33,6 @@ const PATHS: AccessRule[] = KUBE_PATHS.map(({ nonResourceURLs, verbs }) => ({
   verbs: [...verbs],
 }));
 
-export interface RunningBusAuth {
-  log(): Record<string, unknown>[];
-  /** Value of a metric line that begins so. */
-  metric(line: string): Promise<number>;
-  ready(): Promise<{ ok: boolean; checks: Record<string, string> }>;
-  stop(): Promise<number>;
-}
-
 export interface TokenWish {
   namespace?: string;
   account?: string;
@@ -56,7 +47,7 @@ export class AuthRig implements AsyncDisposable {
   readonly nats: TestNats;
   readonly directory: string;
   readonly #client: KubeClient;
-  readonly #running = new Set<RunningBusAuth>();
+  readonly #services = new Services();
   readonly #buses = new Set<Bus>();
   #files = 0;
 
@@ -112,7 +103,7 @@ export class AuthRig implements AsyncDisposable {
     this.kube.server.api.create('pods', { metadata: { name, namespace }, spec });
   }
 
-  /** A token as a kubelet asks for it: of the collector on node-a unless something else is said. */
+  /** A token as a kubelet asks for it: by default of the collector on node-a. */
   async token(wish: TokenWish = {}): Promise<string> {
     const { namespace = NAMESPACE, account: name = ACCOUNT, pod = 'collector-node-a', audiences = ['bailiff'] } = wish;
     const bound = pod === null ? null : this.kube.server.api.get('pods', { namespace, name: pod }).metadata;
@@ -151,7 +142,7 @@ export class AuthRig implements AsyncDisposable {
     return bus;
   }
 
-  /** Logs in as somebody showing something, and says how it went: `in`, or the error's code. */
+  /** Logs in with these credentials. @returns `in`, or the error's code */
   async login(user: string, password: string, more: Partial<BusOptions> = {}): Promise<string> {
     const options = { servers: this.nats.url, user, password, name: 'login', timeoutMs: 8_000 };
     try {
@@ -179,43 +170,15 @@ export class AuthRig implements AsyncDisposable {
   }
 
   /** Runs a replica within this process; resolves when it is ready. */
-  async busAuth(flags: readonly string[] = [], until: 'ready' | 'started' = 'ready'): Promise<RunningBusAuth> {
-    const captured = captureIo();
-    let address = '';
-    const running = runService({
-      name: 'bus-auth',
-      argv: this.flags(flags),
-      schema: configSchema,
-      io: captured.io,
-      start: (ctx) => {
-        address = ctx.metricsAddress;
-        return start(ctx);
-      },
-    });
-    const made: RunningBusAuth = {
-      log: captured.logLines,
-      metric: async (line) => {
-        const text = await (await fetch(`http://${address}/metrics`)).text();
-        const found = text.split('\n').find((one) => one.startsWith(`bailiff_bus_auth_${line} `));
-        return Number(found?.split(' ').at(-1) ?? Number.NaN);
-      },
-      ready: async () => (await (await fetch(`http://${address}/readyz`)).json()) as never,
-      stop: () => {
-        this.#running.delete(made);
-        captured.signal('SIGTERM');
-        return running;
-      },
-    };
-    this.#running.add(made);
-    const reached = () =>
-      until === 'started' ? address !== '' : captured.logLines().some(({ msg }) => msg === 'ready');
-    await waitFor(reached, { what: `bus-auth to be ${until}`, state: () => [captured.stderr(), captured.logLines()] });
-    return made;
+  async busAuth(flags: readonly string[] = [], until: 'ready' | 'started' = 'ready'): Promise<RunningService> {
+    const busAuth = this.#services.begin({ name: 'bus-auth', argv: this.flags(flags), schema: configSchema, start });
+    await busAuth.until(until);
+    return busAuth;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#buses].map((bus) => bus.close()));
-    await Promise.all([...this.#running].map((one) => one.stop()));
+    await this.#services[Symbol.asyncDispose]();
     this.#client.close();
     await this.nats.stop();
     await this.kube[Symbol.asyncDispose]();

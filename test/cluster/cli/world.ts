@@ -71,7 +71,7 @@ export const verdictId = (n: number) =>
   `${n.toString(16).padStart(4, '0')}5f1d3c7a9b2e4d60aa11bb22cc33`.slice(0, 32).padEnd(32, '0');
 
 /** A violation of a pod, seen some milliseconds before or after the story begins. */
-export function breach(atMicros: number, pod: PodRef | null, part: Partial<Violation> = {}): Violation {
+export function violationOf(atMicros: number, pod: PodRef | null, part: Partial<Violation> = {}): Violation {
   const { sample } = sampleViolation();
   const vector = part.vector ?? 'ipv4-source';
   const action = part.action ?? 'drop';
@@ -275,23 +275,28 @@ export interface Story {
 }
 
 /** Tells the story in the head comment. */
-export async function tellStory(world: World): Promise<Story> {
+export async function publishStory(world: World): Promise<Story> {
   const { t0Micros: t0 } = world;
   const ms = 1000;
   const arp = { vector: 'arp-sender', counterEpoch: `boot/${WEB.uid}/1/arp` };
   const frames = [
-    await world.frame(NODE_A, [breach(t0, WEB)]),
+    await world.frame(NODE_A, [violationOf(t0, WEB)]),
     await world.frame(NODE_A, [
-      breach(t0 + 20 * ms, WEB, { cumulativePackets: 321, count: 8, suppressed: 312, lastSeenAt: t0 + 240 * ms }),
-      breach(t0 + 120 * ms, WEB, arp),
+      violationOf(t0 + 20 * ms, WEB, { cumulativePackets: 321, count: 8, suppressed: 312, lastSeenAt: t0 + 240 * ms }),
+      violationOf(t0 + 120 * ms, WEB, arp),
     ]),
   ];
   const audited = { vector: 'tunnel-other', action: 'audit' as const, counterEpoch: `boot/${VPN.uid}/1/tunnel` };
   await world.frame(
     NODE_B,
     [
-      breach(t0 + 300 * ms, VPN, { ...audited, cumulativePackets: 40, count: 8, suppressed: 32 }),
-      breach(t0 + 310 * ms, null, { vector: 'unknown-interface', action: 'audit', state: 'unknown', sample: null }),
+      violationOf(t0 + 300 * ms, VPN, { ...audited, cumulativePackets: 40, count: 8, suppressed: 32 }),
+      violationOf(t0 + 310 * ms, null, {
+        vector: 'unknown-interface',
+        action: 'audit',
+        state: 'unknown',
+        sample: null,
+      }),
     ],
     {
       coverage: [

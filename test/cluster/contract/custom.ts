@@ -1,9 +1,9 @@
 // Contract: custom resources, from definition to objects to removal.
 
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { Json } from './client.ts';
 import { type Bench, expectFailure, expectStatus, names, uniqueName } from './fixtures.ts';
-import { waitFor } from './wait.ts';
 
 const definitions = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 
@@ -54,7 +54,7 @@ export function customResourceTests(bench: () => Bench): void {
   beforeAll(async () => {
     const { api } = bench();
     expectStatus(await api.post(definitions, definition(group)), 201);
-    await waitFor('the resource is served', async () => (await api.get(path())).status === 200, 30_000);
+    await waitFor(async () => (await api.get(path())).status === 200, { what: 'the resource is served' });
   });
   afterAll(async () => {
     await bench().api.delete(`${definitions}/guards.${group}`);
@@ -129,7 +129,7 @@ export function customResourceTests(bench: () => Bench): void {
     onTestFinished(() => watch.close());
     expectStatus(await api.post(path(), guard('watched', { mode: 'off' })), 201);
     expectStatus(await api.delete(path('watched')), 200);
-    await waitFor('two events', () => watch.events.length >= 2);
+    await waitFor(() => watch.events.length >= 2, { what: 'two events' });
     expect(watch.events.map((event) => `${event.type} ${event.object['metadata'].name}`)).toEqual([
       'ADDED watched',
       'DELETED watched',
@@ -158,9 +158,9 @@ export function customResourceTests(bench: () => Bench): void {
     const other = `${uniqueName('contract')}.bailiff.dev`;
     const all = `/apis/${other}/v1alpha1/guards`;
     expectStatus(await api.post(definitions, definition(other)), 201);
-    await waitFor('the resource is served', async () => (await api.get(all)).status === 200, 30_000);
+    await waitFor(async () => (await api.get(all)).status === 200, { what: 'the resource is served' });
     expect(names((await api.get(all)).body)).toEqual([]);
     expectStatus(await api.delete(`${definitions}/guards.${other}`), 200);
-    await waitFor('the resource is gone', async () => (await api.get(all)).status === 404, 30_000);
+    await waitFor(async () => (await api.get(all)).status === 404, { what: 'the resource is gone' });
   });
 }

@@ -1,5 +1,6 @@
 // Contract: deletion - grace, preconditions, finalizers, collections, and eviction under a budget.
 
+import { waitFor } from '@bailiff/service/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import {
   type Bench,
@@ -11,7 +12,6 @@ import {
   reportReady,
   uniqueName,
 } from './fixtures.ts';
-import { waitFor } from './wait.ts';
 
 const foreignUid = 'c0ffee00-0000-4000-8000-000000000000';
 
@@ -46,7 +46,7 @@ export function deletionTests(bench: () => Bench): void {
       200,
     );
     expectStatus(await api.get(path('pods', 'graceful')), 404);
-    await waitFor('the last event', () => watch.events.at(-1)?.type === 'DELETED');
+    await waitFor(() => watch.events.at(-1)?.type === 'DELETED', { what: 'the last event' });
     expect(watch.events.map((event) => event.type)).toEqual(['MODIFIED', 'MODIFIED', 'MODIFIED', 'DELETED']);
   });
 
@@ -165,13 +165,16 @@ export function evictionTests(bench: () => Bench): void {
       const status = { observedGeneration: 1, ...counts };
       expectStatus(await api.patch(path('poddisruptionbudgets', `${name}/status`), 'merge', { status }), 200);
     }
-    await waitFor('the budget is counted', async () => {
-      const now = await api.get(path('poddisruptionbudgets', name));
-      return (
-        now.body['status'].disruptionsAllowed === counts.disruptionsAllowed &&
-        now.body['status'].observedGeneration === 1
-      );
-    });
+    await waitFor(
+      async () => {
+        const now = await api.get(path('poddisruptionbudgets', name));
+        return (
+          now.body['status'].disruptionsAllowed === counts.disruptionsAllowed &&
+          now.body['status'].observedGeneration === 1
+        );
+      },
+      { what: 'the budget is counted' },
+    );
     return name;
   };
 

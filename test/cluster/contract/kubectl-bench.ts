@@ -7,8 +7,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type ApiServer, type KubeObject, startApiServer } from '@bailiff/lab/apiserver';
 import { onTestFinished } from 'vitest';
-import { type ApiServer, type KubeObject, startApiServer } from '../../lab/src/apiserver/index.ts';
 import { Kubectl } from './kubectl.ts';
 
 /** Why the tests cannot run here, or undefined. */

@@ -3,7 +3,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { accountUser, startApiServer, type TokenUser } from '../../lab/src/apiserver/index.ts';
+import { accountUser, startApiServer, type TokenUser } from '@bailiff/lab/apiserver';
 import { type Access, ApiClient, type Json } from './client.ts';
 import { Kubectl } from './kubectl.ts';
 import { startRealApiServer } from './real.ts';
@@ -13,7 +13,7 @@ export interface Account {
   name: string;
 }
 
-/** Somebody at the server. */
+/** Someone at the server. */
 export interface Seat {
   client: ApiClient;
   kubeconfig: string;

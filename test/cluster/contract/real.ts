@@ -10,8 +10,8 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
 import { type Access, ApiClient } from './client.ts';
-import { waitFor } from './wait.ts';
 
 /** A real API server takes seconds to start; on a busy machine many. */
 const startTimeoutMs = 90_000;
@@ -78,7 +78,7 @@ export async function startRealApiServer(assets: string): Promise<RealApiServer>
   };
   const access: Access = { url: `https://127.0.0.1:${port}`, token: 'contract-token' };
   try {
-    await waitFor('the API server is ready', () => isReady(access, api), startTimeoutMs);
+    await waitFor(() => isReady(access, api), { what: 'the API server is ready', timeoutMs: startTimeoutMs });
   } catch (cause) {
     const log = (await readFile(file('api.log'), 'utf8').catch(() => '')).slice(-2000);
     await dispose();

@@ -7,8 +7,8 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startApiServer } from '@bailiff/lab/apiserver';
 import { KubeConfig } from '@kubernetes/client-node';
-import { startApiServer } from '../../lab/src/apiserver/index.ts';
 import { type Access, ApiClient } from './client.ts';
 import { startRealApiServer } from './real.ts';
 

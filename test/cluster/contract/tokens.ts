@@ -1,9 +1,9 @@
 // Contract: tokens of service accounts - asked for, bound to a pod, claiming its node, and judged for an audience.
 
+import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import type { Json } from './client.ts';
 import { type Bench, createPod, expectFailure, expectStatus, nowhere, uniqueName } from './fixtures.ts';
-import { waitFor } from './wait.ts';
 
 const reviews = '/apis/authentication.k8s.io/v1/tokenreviews';
 const audience = 'contract-audience';
@@ -32,10 +32,13 @@ async function judge({ api }: Bench, token: string, audiences: string[] = [audie
 
 /** A real server judges by a picture of accounts and pods that follows the objects by some milliseconds. */
 function refusedSoon(bench: Bench, token: string): PromiseLike<Json> {
-  return waitFor('the token is refused', async () => {
-    const status = await judge(bench, token);
-    return status['authenticated'] ? null : status;
-  });
+  return waitFor(
+    async () => {
+      const status = await judge(bench, token);
+      return status['authenticated'] ? null : status;
+    },
+    { what: 'the token is refused' },
+  );
 }
 
 export function tokenTests(bench: () => Bench): void {
@@ -109,7 +112,7 @@ export function tokenTests(bench: () => Bench): void {
     await refusedSoon(bench(), token);
     expectStatus(await api.post(path('serviceaccounts'), { metadata: { name: account.name } }), 201);
     const anew = await tokenFor(bench(), account.name);
-    await waitFor('the new one is known', async () => (await judge(bench(), anew))['authenticated']);
+    await waitFor(async () => (await judge(bench(), anew))['authenticated'], { what: 'the new one is known' });
     expect((await judge(bench(), token))['authenticated'] ?? false).toBe(false);
   });
 

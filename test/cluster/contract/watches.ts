@@ -1,9 +1,9 @@
 // Contract: watches - what they send, in which order, and how they end.
 
+import { waitFor } from '@bailiff/service/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import type { WatchReader } from './client.ts';
 import { type Bench, createConfigMap, createPod, expectFailure, expectStatus } from './fixtures.ts';
-import { waitFor } from './wait.ts';
 
 interface Seen {
   type: string;
@@ -28,9 +28,9 @@ export function watchTests(bench: () => Bench): void {
     return watch;
   };
   const expectEvents = async (watch: WatchReader, expected: string[]) => {
-    await waitFor(`${expected.length} events`, () => seen(watch).length >= expected.length || undefined).catch(
-      () => {},
-    );
+    await waitFor(() => seen(watch).length >= expected.length || undefined, {
+      what: `${expected.length} events`,
+    }).catch(() => {});
     expect(text(watch)).toEqual(expected);
   };
 
@@ -114,7 +114,9 @@ export function watchTests(bench: () => Bench): void {
       'labelSelector=w%3Dinitial&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
     const watch = await open('configmaps', query);
     expect(watch.status).toBe(200);
-    const done = await waitFor('the closing bookmark', () => watch.events.find((event) => event.type === 'BOOKMARK'));
+    const done = await waitFor(() => watch.events.find((event) => event.type === 'BOOKMARK'), {
+      what: 'the closing bookmark',
+    });
     expect(done.object['metadata'].annotations).toMatchObject({ 'k8s.io/initial-events-end': 'true' });
     expect(text(watch)).toEqual(['ADDED w-initial']);
   });
@@ -123,9 +125,9 @@ export function watchTests(bench: () => Bench): void {
     await createConfigMap(bench(), 'w-table', { w: 'table' });
     const accept = 'application/json;as=Table;v=v1;g=meta.k8s.io,application/json';
     const watch = await open('configmaps', 'labelSelector=w%3Dtable', accept);
-    await waitFor('one event', () => watch.events.length >= 1);
+    await waitFor(() => watch.events.length >= 1, { what: 'one event' });
     await createConfigMap(bench(), 'w-table-2', { w: 'table' });
-    await waitFor('two events', () => watch.events.length >= 2);
+    await waitFor(() => watch.events.length >= 2, { what: 'two events' });
     const [first, second] = watch.events.map((event) => event.object);
     expect(first!['columnDefinitions'].map((column: { name: string }) => column.name)).toEqual(['Name', 'Data', 'Age']);
     expect(first!['rows'][0].cells.slice(0, 2)).toEqual(['w-table', 1]);

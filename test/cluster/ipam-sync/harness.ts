@@ -2,8 +2,6 @@
  * ipam-sync between a real nats-server and the API stand-in, under the rights that it ships with: in this process (`launch`) or as a
  * process of its own (`spawnApp`), which can be stopped and killed.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bucket, type Bus, ensureTopology, openBucket } from '@bailiff/bus';
@@ -14,10 +12,10 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { start } from '../../../apps/ipam-sync/src/start.ts';
+import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { launchBundle } from '../../support/process.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
-import { type KubeHarness, startKube } from '../kube/harness.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '../../..');
 const MERGE = 'application/merge-patch+json';
 
 const rightsOf = (rules: readonly KubeRule[]) =>
@@ -59,7 +57,7 @@ export interface PodChange {
   metadata?: object;
 }
 
-/** A watch on which nothing comes is opened anew within moments. For who stalls watches. */
+/** A watch on which nothing comes is opened again within moments. For who stalls watches. */
 export const WATCHFUL = ['--inactivity-ms', '2000'];
 /** Another leads moments after the leader's death. Not for who takes it for granted that a leader stays one: a process may be held up longer. */
 export const SHORT_LEASE = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000'];
@@ -102,9 +100,9 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     config: openBucket(admin, 'bailiff_config'),
     flags: syncFlags(nats, kube.server.kubeconfigPath(IPAM_SYNC_USER), kube.dir),
     node(name, addresses, podCidrs = []) {
-      const told = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
+      const reported = { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) };
       api.create('nodes', { metadata: { name }, spec: { podCIDRs: podCidrs, podCIDR: podCidrs[0] } });
-      api.patch('nodes', { name }, MERGE, { status: told }, { subresource: 'status' });
+      api.patch('nodes', { name }, MERGE, { status: reported }, { subresource: 'status' });
     },
     running(name, node, addresses, { labels = {}, annotations = {}, spec = {}, metadata = {} } = {}) {
       if (kube.server.store.get('nodes', node) === undefined) api.create('nodes', { metadata: { name: node } });
@@ -152,7 +150,7 @@ export function fastClock(factor: number): Clock {
   };
 }
 
-/** Runs it in this process; ready when this resolves, unless told not to wait. */
+/** Runs it in this process; resolves when it is ready, or at once when `ready` is false. */
 export async function launch(
   world: Pick<World, 'flags'>,
   more: string[] = [],
@@ -194,43 +192,15 @@ export async function metricOf(address: string, name: string): Promise<number> {
   return Number(line?.slice(name.length + 1));
 }
 
-/** Runs the bundle as a process of its own. */
+/** Starts the bundle in a process of its own; resolves when it is ready. */
 export async function spawnApp(world: World, more: string[] = [], nodeFlags: string[] = []) {
-  const child: ChildProcess = spawn(
-    process.execPath,
-    [...nodeFlags, 'apps/ipam-sync/dist/main.mjs', ...world.flags(more)],
-    {
-      cwd: ROOT,
-    },
-  );
-  let out = '';
-  let err = '';
-  child.stdout?.on('data', (chunk) => {
-    out += chunk;
-  });
-  child.stderr?.on('data', (chunk) => {
-    err += chunk;
-  });
-  const exit = once(child, 'exit') as Promise<[number | null, string | null]>;
-  const lines = () =>
-    out
-      .split('\n')
-      .filter((line) => line.endsWith('}'))
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
-  const line = (msg: string) => lines().find((entry) => entry.msg === msg);
-  await waitFor(() => line('ready'), { timeoutMs: 30_000, state: () => ({ out, err }) });
-  const address = String(line('ready')?.metricsAddress);
+  const app = launchBundle('ipam-sync', world.flags(more), nodeFlags);
+  const address = String((await app.logged('ready'))['metricsAddress']);
+  const metric = (name: string) => metricOf(address, name);
   return {
-    pid: child.pid as number,
-    line,
-    lines,
-    exit,
-    kill: (signal: NodeJS.Signals) => child.kill(signal),
-    metric: (name: string) => metricOf(address, name),
-    leads: async () => (await metricOf(address, 'bailiff_ipam_sync_leader')) === 1,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      if (child.exitCode === null && child.signalCode === null) await exit;
-    },
+    ...app,
+    line: (message: string) => app.lines().find(({ msg }) => msg === message),
+    metric,
+    leads: async () => (await metric('bailiff_ipam_sync_leader')) === 1,
   };
 }

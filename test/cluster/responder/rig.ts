@@ -11,22 +11,22 @@ import {
   consumeOrdered,
   encodeToken,
   ensureTopology,
-  getLastMessage,
   openBucket,
   publishOnce,
   verdictSubject,
 } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { type ApiServer, type Change, type RequestRecord, startApiServer } from '@bailiff/lab/apiserver';
 import type { ResponsePolicy } from '@bailiff/policy';
 import { decodeResponse, encodeVerdict, quarantineList, type Response, type Verdict } from '@bailiff/schemas';
-import { runService } from '@bailiff/service';
-import { captureIo, waitFor } from '@bailiff/service/testing';
+import { waitFor } from '@bailiff/service/testing';
 import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
-import { type ApiServer, type Change, type RequestRecord, startApiServer } from '../../lab/src/apiserver/index.ts';
+import { logged } from '../../support/config-log.ts';
+import { startRedis, type TestRedis } from '../../support/redis.ts';
+import { type RunningService, Services } from '../../support/service.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
-import { startRedis, type TestRedis } from './redis.ts';
 
 /** A policy is in force for verdicts that the bus takes this long after it. */
 const SETTLE_MS = 1_000;
@@ -34,18 +34,12 @@ const SETTLE_MS = 1_000;
 const LONGEST_KILL_MS = 60_000;
 export const NODE = 'node-a.example';
 /**
- * What the responder begins with unless told otherwise. It shares this process with the API server and the test: where the bounds are shorter than
+ * What the responder begins with by default. It shares this process with the API server and the test: where the bounds are shorter than
  * such a process may be held up, calls that the server has answered are given up and made again, and tasks under way are taken over.
  */
 export const PATIENT = { apiTimeoutMs: 5_000, takeoverMs: 10_000, lockDurationMs: 10_000 };
 /** For who waits until what a killed one had begun is taken over; it must not matter that a call is made again. */
 export const HASTY = { apiTimeoutMs: 400, takeoverMs: 1_000, lockDurationMs: 1_000 };
-
-export interface Answerer {
-  log(): Record<string, unknown>[];
-  /** In order, as by SIGTERM; gives the exit code. */
-  stop(): Promise<number>;
-}
 
 export interface PodOptions {
   namespace?: string;
@@ -84,7 +78,7 @@ export class Rig implements AsyncDisposable {
   /** Names of pods that ignore SIGTERM: they go at the end of their grace period. */
   readonly deaf = new Set<string>();
   readonly #end = new AbortController();
-  readonly #answerers = new Set<Answerer>();
+  readonly #services = new Services();
   #pods = 0;
   #verdicts = 0;
 
@@ -160,37 +154,19 @@ export class Rig implements AsyncDisposable {
     ]);
   }
 
-  /** A responder in this process, as it starts. */
-  begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Answerer & { stderr(): string } {
-    const captured = captureIo();
-    const running = runService({
-      name: 'responder',
-      argv: this.argv(more),
-      schema: responderSchema,
+  /** Starts a responder in this process and waits for nothing. */
+  begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): RunningService {
+    return this.#services.begin({
+      ...{ name: 'responder', argv: this.argv(more), schema: responderSchema },
       start: (ctx) => startResponder(ctx, hooks),
-      io: captured.io,
     });
-    const answerer = {
-      log: () => captured.logLines(),
-      stderr: () => captured.stderr(),
-      stop: async () => {
-        this.#answerers.delete(answerer);
-        captured.signal();
-        return running;
-      },
-    };
-    this.#answerers.add(answerer);
-    return answerer;
   }
 
   /** A responder in this process, ready. */
-  async start(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Promise<Answerer> {
-    const answerer = this.begin(more, hooks);
-    await waitFor(() => answerer.log().some((line) => line['msg'] === 'ready'), {
-      what: 'the responder to be ready',
-      state: () => [answerer.stderr(), answerer.log().slice(-10)],
-    });
-    return answerer;
+  async start(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Promise<RunningService> {
+    const responder = this.begin(more, hooks);
+    await responder.until('ready');
+    return responder;
   }
 
   /** Writes policies and waits until they are in force for what comes now. */
@@ -199,14 +175,7 @@ export class Rig implements AsyncDisposable {
     for (const [name, policy] of Object.entries(policies)) {
       const key = `response.cluster._.${name}`;
       await openBucket(this.bus, 'bailiff_config').put(key, JSON.stringify(policy));
-      const logged = await waitFor(
-        async () => {
-          const message = await getLastMessage(this.bus, 'CONFIG_LOG', `bailiff.v1.config.${key}`);
-          return message && Buffer.from(message.data).toString() === JSON.stringify(policy) ? message : null;
-        },
-        { what: `${key} to be in CONFIG_LOG` },
-      );
-      loggedAtMs.push(logged.timestampMicros / 1000);
+      loggedAtMs.push((await logged(this.bus, { key, json: JSON.stringify(policy) })) / 1000);
     }
     await this.settle(Math.max(...loggedAtMs));
   }
@@ -314,7 +283,7 @@ export class Rig implements AsyncDisposable {
       state: () => ({
         responses: this.of(verdict).map(brief),
         changes: this.changes.slice(-5).map(briefCall),
-        logs: [...this.#answerers].map((answerer) => answerer.log().slice(-5)),
+        logs: this.#services.running.map((responder) => responder.log().slice(-5)),
       }),
     });
   }
@@ -349,7 +318,7 @@ export class Rig implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#answerers].map((answerer) => answerer.stop()));
+    await this.#services[Symbol.asyncDispose]();
     this.#end.abort();
     await Promise.all([this.nats.stop(), this.redis[Symbol.asyncDispose](), this.api.close()]);
     rmSync(this.directory, { recursive: true, force: true });

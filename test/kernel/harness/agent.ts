@@ -17,9 +17,9 @@ const state: {
   /** The link is null for a filter, which needs none to stay. */
   extra: { link: bpf.BpfLink | null; map: bpf.BpfMap }[];
   filters: bpf.ClsactFilter[];
-  heard: bpf.SpoofSample[];
+  received: bpf.SpoofSample[];
   reader: bpf.SampleReader | null;
-} = { object: null, extra: [], filters: [], heard: [], reader: null };
+} = { object: null, extra: [], filters: [], received: [], reader: null };
 
 /** What the tests need beyond the plain API. */
 const own = {
@@ -71,10 +71,10 @@ const own = {
   },
   /** Takes samples as they come, until unlisten. */
   listen: () => {
-    state.heard = [];
-    state.reader = state.object!.openSamples(({ samples }) => state.heard.push(...samples));
+    state.received = [];
+    state.reader = state.object!.openSamples(({ samples }) => state.received.push(...samples));
   },
-  heard: () => state.heard,
+  received: () => state.received,
   unlisten: () => state.reader!.close(),
   setAbi: (pin: string, abi: number) => {
     using map = bpf.BpfMap.openPinned(pin);

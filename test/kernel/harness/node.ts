@@ -6,7 +6,7 @@
  *   receiver eth0 ── hB ┘
  *
  * `attacker` sends raw frames, `receiver` sees what lands. Bridge netfilter and multicast snooping are off, so that
- * nothing but the guard drops. Unless `stacks` is asked for, nobody has an address or IPv6, so that no kernel sends
+ * nothing but the guard drops. Unless `stacks` is asked for, no one has an address or IPv6, so that no kernel sends
  * anything by itself and every packet is one of the test's. Names carry the pid; everything goes away with the node, also
  * after a failure.
  */
@@ -16,9 +16,9 @@ import path from 'node:path';
 import type { CounterCell, IfaceRecord, Mode, SpoofObject, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
 import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { Agent } from './guard.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
-import { waitFor } from './wait.ts';
 
 export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
 export const ATTACKER = {
@@ -241,11 +241,7 @@ export class TestNode implements AsyncDisposable {
     const packet = ipv4({ ...addresses, protocol: PROTOCOL.udp }, udp(40_000, 40_000, payload, addresses));
     const frame = ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 }, packet);
     await this.send(frame);
-    await waitFor(
-      `fence ${this.#fences}`,
-      () => this.landed(frame),
-      (count) => count === 1,
-    );
+    await waitFor(() => this.landed(frame), { what: `fence ${this.#fences}`, until: (count) => count === 1 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -292,11 +288,10 @@ export class Guarded implements AsyncDisposable {
   /** Waits until the counters say exactly this. */
   counted(wanted: Counts): Promise<Counts> {
     const text = JSON.stringify(Object.entries(wanted).sort());
-    return waitFor(
-      'counters',
-      () => this.counts(),
-      (counts) => JSON.stringify(Object.entries(counts).sort()) === text,
-    );
+    return waitFor(() => this.counts(), {
+      what: 'counters',
+      until: (counts) => JSON.stringify(Object.entries(counts).sort()) === text,
+    });
   }
 
   async samples(): Promise<SpoofSample[]> {

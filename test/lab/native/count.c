@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * count IFNAME MARKER...: a witness on the receiving side. Counts the frames that arrive on IFNAME and hold a marker (hex),
- * one count a marker, until stdin ends; then empties the socket until nothing more comes and says "done". The line "ready" comes after
- * the socket is bound, so nothing sent after it can be missed unless the kernel says so ("overrun").
+ * count IFNAME MARKER...: a witness on the receiving side. Counts the frames that arrive on IFNAME
+ * and contain a marker (hex), one count per marker, until stdin ends. Then it drains the socket and
+ * prints "done". "ready" is printed after the socket is bound, so later frames can be missed only if
+ * the kernel reports an overrun.
  */
 #define _GNU_SOURCE
 #include "labtool.h"
@@ -18,10 +19,10 @@
 
 #define MAX_MARKERS 16
 #define MAX_MARKER 32
-/* Some 20,000 small frames wait here while this process is not on a core. */
+/* Holds about 20,000 small frames while this process is not scheduled. */
 #define RECEIVE_BUFFER (16 * 1024 * 1024)
 #define REPORT_EVERY_MS 100
-/* The last frames may still be in a queue of the kernel when their sender has ended. */
+/* The last frames may be queued in the kernel after their sender has ended. */
 #define QUIET_MS 200
 
 struct marker {
@@ -46,7 +47,7 @@ static void read_marker(const char *hex, struct marker *marker)
 	marker->length = digits / 2;
 }
 
-/* Takes what waits in the socket; returns how many frames matched. */
+/* Reads all queued frames; returns how many frames matched. */
 static long drain(int fd, struct marker *markers, int held)
 {
 	uint8_t frame[MAX_FRAME];
@@ -63,7 +64,7 @@ static long drain(int fd, struct marker *markers, int held)
 			return matched;
 		if (length < 0)
 			fail("receive");
-		/* A packet socket also sees what this host sends; that is not landing. */
+		/* A packet socket also receives sent frames, which did not land. */
 		if (from.sll_pkttype == PACKET_OUTGOING)
 			continue;
 		for (int i = 0; i < held; i++) {
@@ -75,7 +76,7 @@ static long drain(int fd, struct marker *markers, int held)
 	}
 }
 
-/* Takes what comes until nothing that matches has come for QUIET_MS. */
+/* Reads frames until no match arrived for QUIET_MS. */
 static void drain_until_quiet(int fd, struct marker *markers, int held)
 {
 	struct pollfd wait = { .fd = fd, .events = POLLIN };

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * labtool: the lab's one native helper. It joins a network namespace and a cgroup and then is a pod's process (serve), an
- * attacker (send), a witness (count), ordinary traffic (talk), or starts another program there (run). Every subcommand
- * reports on stdout, one JSON object a line, so that the side that drives it counts and never infers.
+ * labtool: native helper of the lab. It joins a network namespace and a cgroup, and then is a pod's
+ * process (serve), an attacker (send), a witness (count), ordinary traffic (talk), or starts another
+ * program (run). Every subcommand reports on stdout, one JSON object per line.
  */
 #ifndef LABTOOL_H
 #define LABTOOL_H
 
 #include <stdint.h>
 
-/* Exit statuses: 0 done, 1 an operating error (told on stderr), 2 wrong arguments. */
+/* Exit statuses: 0 done, 1 an operating error (text on stderr), 2 wrong arguments. */
 #define EXIT_USAGE 2
 
-/* Largest frame that send takes and count looks at, in bytes: an Ethernet frame of a 1500-byte link with two VLAN tags. */
+/* Limit of a frame in bytes: an Ethernet frame of a 1500-byte link with two VLAN tags. */
 #define MAX_FRAME 1526
 
 /* Reads a decimal number within [min, max] or ends the process with EXIT_USAGE. */
@@ -27,7 +27,7 @@ int64_t monotonic_ns(void);
 /* Sleeps until monotonic_ns() reaches the given time. */
 void sleep_until_ns(int64_t at_ns);
 
-/* An AF_PACKET socket bound to an interface; receive = false makes one that sees no traffic. */
+/* An AF_PACKET socket bound to an interface; receive = false creates one without received traffic. */
 int open_packet_socket(const char *ifname, int receive);
 
 int cmd_send(int argc, char **argv);

@@ -2,9 +2,9 @@
 /*
  * labtool [--netns PATH] [--cgroup DIR] [--die-with-parent] COMMAND ...
  *
- * The cgroup is joined first, then the network namespace, and only then does the command begin: whatever it opens belongs
- * to the pod (sockets carry the pod's cgroup) and nothing of it can appear outside. Unlike `ip netns exec` no mount
- * namespace is made, so bpffs and cgroup2 stay visible.
+ * Joins the cgroup, then the network namespace, and then starts the command. So everything that it
+ * opens belongs to the pod (sockets carry the pod's cgroup). Unlike `ip netns exec` it creates no
+ * mount namespace, so bpffs and cgroup2 stay visible.
  */
 #define _GNU_SOURCE
 #include "labtool.h"
@@ -103,7 +103,7 @@ static void join_cgroup(const char *dir)
 	if (snprintf(path, sizeof(path), "%s/cgroup.procs", dir) >= (int)sizeof(path))
 		usage("COMMAND");
 	fd = open(path, O_WRONLY | O_CLOEXEC);
-	/* "0" stands for the writer itself. */
+	/* "0" means the writing process. */
 	if (fd < 0 || write(fd, "0\n", 2) != 2)
 		fail(path);
 	close(fd);
@@ -124,7 +124,7 @@ static void die_with_parent(void)
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		fail("PR_SET_PDEATHSIG");
-	/* The parent may have gone before the signal was armed. */
+	/* The parent may have ended before the signal was armed. */
 	if (getppid() != parent)
 		exit(1);
 }
@@ -151,7 +151,7 @@ int main(int argc, char **argv)
 		join_cgroup(cgroup);
 	if (netns)
 		join_netns(netns);
-	/* One line a report, at once: the other side of the pipe waits for it. */
+	/* One unbuffered line per report, because the reader waits for it. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	argc -= at;
 	argv += at;

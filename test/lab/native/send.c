@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * send IFNAME RATE COUNT: frames come prepared on stdin (16-bit big-endian length, then the bytes) and leave in turn, COUNT
- * in all or until SIGTERM, RATE a second (0 = as fast as the machine sends). "sent" is what the kernel took, which on a veth is what
- * the other end was given. SIGTERM ends it early with the exact count.
+ * send IFNAME RATE COUNT: sends prepared frames from stdin (16-bit big-endian length, then the
+ * bytes) in turn: COUNT in total or until SIGTERM, RATE per second (0 = unlimited). "sent" counts the
+ * frames that the kernel accepted, which on a veth reached the other end. SIGTERM ends it early with
+ * the exact count.
  */
 #define _GNU_SOURCE
 #include "labtool.h"
@@ -14,9 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Bound of the frames held; a demo uses four, a fuzz corpus some hundreds. */
+/* Limit of frames in memory; a demo uses four, a fuzz corpus some hundreds. */
 #define MAX_FRAMES 4096
-/* A progress line at most this often, and this many retries of a full queue before the frame counts as refused. */
+/* Minimum interval of progress lines; retries of a full queue before a frame counts as refused. */
 #define REPORT_EVERY_NS 200000000LL
 #define MAX_RETRIES 1000
 

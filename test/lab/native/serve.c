@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * serve PORT: what a lab pod runs. Answers on UDP and TCP, IPv4 and IPv6, by sending back what it was sent, and says
- * "ready" once it listens. Ends at SIGTERM like any well-behaved container.
+ * serve PORT: the process of a lab pod. Echoes requests on UDP and TCP, IPv4 and IPv6, and prints
+ * "ready" once it listens. Ends on SIGTERM.
  */
 #define _GNU_SOURCE
 #include "labtool.h"
@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Connections held at once; a further one waits in the backlog until one ends. */
+/* Limit of concurrent connections; a further one waits in the backlog until one ends. */
 #define MAX_CONNECTIONS 64
 #define FIRST_CONNECTION 2
 
@@ -45,7 +45,7 @@ static void answer_datagrams(int fd)
 			continue;
 		if (length < 0)
 			return;
-		/* A datagram that cannot be answered is lost, as on any network; the asker counts it. */
+		/* A datagram that cannot be answered is lost, as on any network; the requesting side counts it. */
 		sendto(fd, text, (size_t)length, 0, (struct sockaddr *)&from, from_length);
 	}
 }

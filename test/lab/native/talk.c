@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * talk PORT ROUNDS INTERVAL_MS ADDRESS4 ADDRESS6: ordinary traffic of a pod. A round asks a serving pod once by each of
- * UDP, TCP and ICMP echo over IPv4 and IPv6 and waits for the answer; after each round it says what was sent and received.
- * ROUNDS 0 = until stdin ends. A question without an answer in ANSWER_MS is lost, not repeated (TCP repeats by itself).
+ * talk PORT ROUNDS INTERVAL_MS ADDRESS4 ADDRESS6: ordinary traffic of a pod. A round sends one
+ * request to a serving pod by each of UDP, TCP and ICMP echo over IPv4 and IPv6, waits for the reply
+ * and then prints the counts. ROUNDS 0 = until stdin ends. A request without a reply within ANSWER_MS
+ * is lost and not repeated (TCP retransmits by itself).
  */
 #define _GNU_SOURCE
 #include "labtool.h"
@@ -18,10 +19,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What is dropped never comes; a machine that stands still for some seconds is not the network. */
+/* Timeout of a reply: a dropped one never arrives, and a machine may pause for some seconds. */
 #define ANSWER_MS 10000
 #define KINDS 6
-/* Text asked and expected back; the ICMP header precedes it for echo. */
+/* Text of request and reply; the ICMP header precedes it for echo. */
 #define TEXT_LENGTH 40
 
 struct channel {
@@ -88,7 +89,7 @@ static size_t make_question(const struct channel *channel, uint8_t *question, lo
 	return head + TEXT_LENGTH;
 }
 
-/* True when the answer to this question (and not to another, late one) came in time. */
+/* True if the reply to this request arrived in time; late replies to others are ignored. */
 static int await_answer(const struct channel *channel, const uint8_t *question, size_t length)
 {
 	int64_t until_ns = monotonic_ns() + ANSWER_MS * 1000000LL;
@@ -107,7 +108,7 @@ static int await_answer(const struct channel *channel, const uint8_t *question, 
 			return 0;
 		if (got < 0 || !memmem(answer, (size_t)got, text, TEXT_LENGTH))
 			continue;
-		/* A raw socket on the asked host's own address would see the question too; only a reply counts. */
+		/* A raw socket on the target's own address receives the request too; only a reply counts. */
 		if (channel->type == SOCK_RAW && channel->family == AF_INET6 && answer[0] != ICMP6_ECHO_REPLY)
 			continue;
 		if (channel->type == SOCK_RAW && channel->family == AF_INET && answer[(answer[0] & 15) * 4] != ICMP_ECHOREPLY)
@@ -130,7 +131,7 @@ static void ask(struct channel *channel, long round)
 		channel->received++;
 		return;
 	}
-	/* A fresh socket next time: a broken connection stays broken. */
+	/* The next request uses a new socket. */
 	close(channel->fd);
 	channel->fd = -1;
 }

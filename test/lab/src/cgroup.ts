@@ -1,7 +1,7 @@
 /**
- * The lab's part of the cgroup v2 tree. Every process of a lab lives below one directory, so that ending them all is one
- * write to cgroup.kill: no list of pids that may be out of date, nothing forked in between escapes. No controllers are
- * used; the tree only says whose a process is.
+ * The lab's part of the cgroup v2 tree. All processes of a lab run below one directory, so one
+ * write to cgroup.kill ends them, including processes forked meanwhile. The tree enables no
+ * controllers.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
@@ -9,12 +9,15 @@ import path from 'node:path';
 import { LabError } from './errors.ts';
 import { type Probe, until } from './until.ts';
 
-/** Bound of the wait for killed processes to be gone; SIGKILL takes milliseconds unless a process is stuck in the kernel. */
+/**
+ * Limit of the wait for killed processes; SIGKILL takes milliseconds unless a process is stuck in
+ * the kernel.
+ */
 const KILL_TIMEOUT_MS = 30_000;
-/** And for their cgroup to be let go of. */
+/** Limit of the wait for a removable cgroup. */
 const REMOVE_TIMEOUT_MS = 30_000;
 
-/** Where cgroup v2 is mounted, read from the text of /proc/self/mounts. Pure. */
+/** Mount point of cgroup v2 from the text of /proc/self/mounts. Pure. */
 export function findCgroup2(mounts: string): string | null {
   for (const line of mounts.split('\n')) {
     const [, mountPoint, type] = line.split(' ');
@@ -34,19 +37,22 @@ export async function createCgroup(dir: string): Promise<void> {
   await mkdir(dir, { recursive: true });
 }
 
-/** Pids in a cgroup itself, not in those below; empty when it does not exist. */
+/** Pids in a cgroup without its descendants; empty if it does not exist. */
 export async function cgroupPids(dir: string): Promise<number[]> {
   const text = await readFile(path.join(dir, 'cgroup.procs'), 'utf8').catch(() => '');
   return text.split('\n').filter(Boolean).map(Number);
 }
 
-/** Sends SIGTERM to every process of a cgroup and waits until it is empty or the time is up. @returns whether it is empty */
+/**
+ * Sends SIGTERM to every process of a cgroup and waits until it is empty, up to the grace period.
+ * @returns whether it is empty
+ */
 export async function terminateCgroup(dir: string, graceMs: number): Promise<boolean> {
   for (const pid of await cgroupPids(dir)) {
     try {
       process.kill(pid, 'SIGTERM');
     } catch (error) {
-      // It ended by itself between the list and the signal.
+      // The process ended between the list and the signal.
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
   }
@@ -61,7 +67,10 @@ export async function terminateCgroup(dir: string, graceMs: number): Promise<boo
   );
 }
 
-/** Kills everything at and below the cgroup and waits until it is empty. Nothing happens when it does not exist. */
+/**
+ * Kills all processes at and below the cgroup and waits until it is empty. No-op if it does not
+ * exist.
+ */
 export async function killCgroup(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
   await writeFile(path.join(dir, 'cgroup.kill'), '1');
@@ -75,7 +84,7 @@ export async function killCgroup(dir: string): Promise<void> {
   );
 }
 
-/** Removes an empty cgroup with everything below it, deepest first. */
+/** Removes an empty cgroup and its descendants, deepest first. */
 export async function removeCgroup(dir: string): Promise<void> {
   const entries = await readdir(dir, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return null;
@@ -92,7 +101,7 @@ export async function removeCgroup(dir: string): Promise<void> {
       } catch (error) {
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'ENOENT') return { value: true };
-        // A process that was killed leaves its cgroup a moment after it stopped counting as populated.
+        // A killed process leaves its cgroup slightly after the cgroup counts as unpopulated.
         if (code === 'EBUSY') return { seen: 'EBUSY' };
         throw error;
       }

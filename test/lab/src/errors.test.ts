@@ -2,36 +2,36 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { LabError, tellError } from './errors.ts';
-import { takeDownLabs } from './retire.ts';
-import { type LabState, processStartTicks, writeState } from './state.ts';
+import { LabError, reportError } from './errors.ts';
+import { takeDownLabs } from './state/retire.ts';
+import { type LabState, processStartTicks, writeState } from './state/state.ts';
 import { startLab } from './supervisor/bring-up.ts';
 
 afterEach(() => vi.restoreAllMocks());
 
-describe('errors told to a person', () => {
-  it('lab errors - message and exit code, a stack only when asked for', () => {
+describe('error reports', () => {
+  it('lab errors - message and exit code, a stack only on request', () => {
     const error = new LabError('LAB_NOT_FOUND', 'no lab "x"');
-    expect(tellError(error, 'bailiff lab', false)).toEqual({ text: 'bailiff lab: no lab "x"', exitCode: 2 });
-    expect(tellError(error, 'bailiff lab', true).text).toMatch(/^\s+at /m);
+    expect(reportError(error, 'bailiff lab', false)).toEqual({ text: 'bailiff lab: no lab "x"', exitCode: 2 });
+    expect(reportError(error, 'bailiff lab', true).text).toMatch(/^\s+at /m);
   });
 
-  it('what the system refuses - is told as missing privilege', () => {
+  it('errors of permission - reported as missing privilege', () => {
     const error = Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
-    expect(tellError(error, 'bailiff lab', false)).toEqual({
+    expect(reportError(error, 'bailiff lab', false)).toEqual({
       text: 'bailiff lab: kill EPERM\nit needs root',
       exitCode: 4,
     });
   });
 
-  it('bugs - say how to see more, and end with 1', () => {
-    const { text, exitCode } = tellError(new TypeError('x is undefined'), 'bailiff lab', false);
+  it('bugs - name BAILIFF_DEBUG, and exit with 1', () => {
+    const { text, exitCode } = reportError(new TypeError('x is undefined'), 'bailiff lab', false);
     expect([text, exitCode]).toEqual([expect.stringMatching(/^bailiff lab: x is undefined\n.*BAILIFF_DEBUG=1/), 1]);
   });
 });
 
 describe('lab down', () => {
-  it('as nobody - is refused before anything is touched; without a lab there is nothing to refuse', async () => {
+  it('without root - refused before any change; without a lab there is nothing to refuse', async () => {
     const labsDir = mkdtempSync(path.join(tmpdir(), 'labs-'));
     try {
       vi.spyOn(process, 'getuid').mockReturnValue(65534);
@@ -50,7 +50,7 @@ describe('lab down', () => {
 });
 
 describe('lab up', () => {
-  it('an id that is up - is refused, and its state and directory stay as they are; another id, or a dead supervisor, is not in the way', async () => {
+  it('an id that is up - refused, its state and directory stay; another id or a dead supervisor is no obstacle', async () => {
     const labsDir = mkdtempSync(path.join(tmpdir(), 'labs-'));
     const supervisor = { pid: process.pid, startTicks: processStartTicks(process.pid)! };
     const state: LabState = {
@@ -59,7 +59,7 @@ describe('lab up', () => {
     };
     const stateText = () => readFileSync(path.join(labsDir, 'abc/state.json'), 'utf8');
     try {
-      // Nobody but root gets past the next check, so that what is not refused here begins nothing either.
+      // Users other than root fail at the next check, so an accepted request starts nothing either.
       vi.spyOn(process, 'geteuid').mockReturnValue(65534);
       const up = (id: string) => startLab({ id, labsDir, withApps: false });
       writeState(path.join(labsDir, 'abc'), state);

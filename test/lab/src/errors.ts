@@ -1,6 +1,7 @@
 /**
- * The lab's one error class. `code` is stable; `exitCode` follows the other commands: 2 wrong flags, 3 the machine lacks a
- * feature or a program, 4 missing privilege, 6 bad configuration, 7 a part that must answer does not, 1 anything else.
+ * The lab's error class. `code` is stable. `exitCode` follows the other commands: 2 wrong flags, 3
+ * missing feature or program, 4 missing privilege, 6 bad configuration, 7 dependency not reachable,
+ * 1 otherwise.
  */
 export type LabErrorCode =
   | 'LAB_USAGE'
@@ -43,22 +44,22 @@ export class LabError extends Error {
   }
 }
 
-/** Codes of Node for what the system does not let this user do. */
+/** Node's error codes for missing privileges. */
 const NOT_PERMITTED = new Set(['EACCES', 'EPERM']);
 
 /**
- * How a command line tells an error and ends: no stack for what a person can mend.
- * @param debug show where it came from
+ * Prints an error of a command and returns its exit code; expected errors without a stack. @param
+ * debug print the stack
  */
-export function tellError(error: unknown, command: string, debug: boolean): { text: string; exitCode: number } {
+export function reportError(error: unknown, command: string, debug: boolean): { text: string; exitCode: number } {
   const { message, stack, code } = error as Partial<Error> & { code?: unknown };
-  const said = `${command}: ${message ?? String(error)}`;
+  const text = `${command}: ${message ?? String(error)}`;
   const trace = debug ? `\n${stack ?? ''}` : '';
-  if (error instanceof LabError) return { text: said + trace, exitCode: error.exitCode };
-  if (NOT_PERMITTED.has(String(code))) return { text: `${said}\nit needs root${trace}`, exitCode: 4 };
-  const hint = debug ? '' : '\nthis was not expected: run it again with BAILIFF_DEBUG=1 and report what it shows';
-  return { text: said + hint + trace, exitCode: 1 };
+  if (error instanceof LabError) return { text: text + trace, exitCode: error.exitCode };
+  if (NOT_PERMITTED.has(String(code))) return { text: `${text}\nit needs root${trace}`, exitCode: 4 };
+  const hint = debug ? '' : '\nunexpected error: run it again with BAILIFF_DEBUG=1 and report the output';
+  return { text: text + hint + trace, exitCode: 1 };
 }
 
-/** Whether a person asked for stacks. */
+/** True if the user requested stacks. */
 export const debugWanted = () => (process.env['BAILIFF_DEBUG'] ?? '') !== '';

@@ -1,7 +1,7 @@
 /**
- * Frames, built from the outside in: ethernet(ipv4(udp())), every field open to forgery.
- *
- * Used by the lab's attacks and by every tier that sends packets. Pure. Checksums are right unless given, so that real stacks accept what is sent.
+ * Frames built from the outside in: ethernet(ipv4(udp())), with every field open to forgery. Used
+ * by the lab's attacks and every tier that sends packets. Pure. Checksums are correct unless given,
+ * so that real stacks accept the packets.
  */
 import { parseAddress, parseMac } from '@bailiff/bpf';
 
@@ -98,7 +98,7 @@ export interface Ipv6Fields {
   readonly hopLimit?: number;
 }
 
-/** Sixteen bytes of an IPv6 address; IPv4 text gives the mapped form, which is what a forger would write. */
+/** Sixteen bytes of an IPv6 address; IPv4 text gives the mapped address. */
 export const ipv6Bytes = (text: string): Buffer => parseAddress(text);
 
 export function ipv6(fields: Ipv6Fields, payload: Buffer = Buffer.alloc(0)): Buffer {
@@ -109,13 +109,13 @@ export function ipv6(fields: Ipv6Fields, payload: Buffer = Buffer.alloc(0)): Buf
   ]);
 }
 
-/** Hop-by-hop, routing or destination options: `body` is padded to whole units of 8 bytes. */
+/** Hop-by-hop, routing or destination options: `body` is padded to a multiple of 8 bytes. */
 export function extension(next: number, body: Buffer = Buffer.alloc(6), units?: number): Buffer {
   const length = Math.ceil((2 + body.length) / 8);
   return Buffer.concat([u8(next, units ?? length - 1), body, Buffer.alloc(length * 8 - 2 - body.length)]);
 }
 
-/** Destination options of which each is whole in itself, padded to whole units of 8 bytes as a stack does it. */
+/** Destination options, each complete, padded to a multiple of 8 bytes as a stack does. */
 export function destinationOptions(next: number, options: readonly Buffer[]): Buffer {
   const body = Buffer.concat(options);
   const missing = (16 - ((2 + body.length) % 8)) % 8;
@@ -133,7 +133,7 @@ export function fragmentHeader(next: number, offset: number, more: boolean, id =
   return Buffer.concat([u8(next, 0), u16(offset | (more ? 1 : 0)), u32(id)]);
 }
 
-/** `pseudo` of the enclosing packet makes the checksum right. */
+/** Fields of the enclosing packet for the checksum. */
 export interface Pseudo {
   readonly source: string;
   readonly destination: string;
@@ -190,7 +190,7 @@ export function icmpv6(type: number, body: Buffer = Buffer.alloc(4), pseudo?: Ps
 
 export const macOption = (type: 1 | 2, mac: string): Buffer => Buffer.concat([u8(type, 1), parseMac(mac)]);
 
-/** The body of an NS or NA: reserved (or flags), target, options. */
+/** Body of an NS or NA: reserved (or flags), target, options. */
 export const ndBody = (target: string, options: Buffer = Buffer.alloc(0), flags = 0): Buffer =>
   Buffer.concat([u32(flags), ipv6Bytes(target), options]);
 

@@ -1,26 +1,28 @@
 /**
- * `bailiff lab …`: starts from the command line and reports. `up` holds the lab in this process; `up --detach` starts a second
- * one that holds it and returns when that says it is ready. SIGINT, SIGTERM and SIGHUP take the lab down first.
+ * `bailiff lab …`: parses the command line and reports. `up` runs the lab in this process. `up
+ * --detach` starts a second process that runs it, and returns when that is ready. SIGINT, SIGTERM
+ * and SIGHUP remove the lab first.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, closeSync } from 'node:fs';
 import path from 'node:path';
-import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './args.ts';
 import { attackByHand, fullName } from './attack/by-hand.ts';
-import { debugWanted, LabError, tellError } from './errors.ts';
+import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './command/args.ts';
+import { attackReport, listReport, upReport } from './command/report.ts';
+import { debugWanted, LabError, reportError } from './errors.ts';
 import { LABS_DIR, newLabId } from './names.ts';
-import { lastLines, namelessFile } from './process/nameless-file.ts';
-import { attackReport, listReport, terminalWidth, upReport } from './report.ts';
-import { notFound, removeStaleLabs, takeDownLabs } from './retire.ts';
-import { type LabInfo, listLabs } from './state.ts';
+import { lastLines, unlinkedFile } from './process/unlinked-file.ts';
+import { notFound, removeStaleLabs, takeDownLabs } from './state/retire.ts';
+import { type LabInfo, listLabs } from './state/state.ts';
 import { type BringUp, startLab } from './supervisor/bring-up.ts';
+import { terminalWidth } from './text.ts';
 
 type UpRequest = Extract<LabRequest, { options: unknown }>;
 type AttackRequest = Extract<LabRequest, { command: 'attack' }>;
 type KnownRequest = Extract<LabRequest, { command: 'list' | 'info' }>;
 
-/** What the supervising process tells the one that started it. */
+/** Messages of the supervising process to its parent. */
 type Message =
   | { type: 'progress'; text: string }
   | { type: 'problem'; text: string }
@@ -29,9 +31,9 @@ type Message =
 
 const COMMAND = 'bailiff lab';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-const tell = (text: string) => process.stderr.write(`${text}\n`);
+const print = (text: string) => process.stderr.write(`${text}\n`);
 
-/** Aborts at the first signal; further ones change nothing, what was made is being removed already. */
+/** Aborts at the first signal. Further signals have no effect, because the removal already runs. */
 function stopSignal(): { signal: AbortSignal; stopped: Promise<void> } {
   const controller = new AbortController();
   const stopped = new Promise<void>((resolve) => {
@@ -53,19 +55,22 @@ function printInfo(info: LabInfo, request: UpRequest, detached: boolean): void {
 
 async function upHere(request: UpRequest): Promise<number> {
   const { signal, stopped } = stopSignal();
-  await removeStaleLabs(tell);
-  const hooks: BringUp = { onProgress: tell, onProblem: (text) => tell(`! ${text}`), signal };
+  await removeStaleLabs(print);
+  const hooks: BringUp = { onProgress: print, onProblem: (text) => print(`! ${text}`), signal };
   const lab = await startLab({ ...request.options, id: request.id, ...hooks });
   printInfo(lab.info(), request, false);
   await stopped;
-  tell('taking the lab down');
+  print('taking the lab down');
   await lab.stop();
   return 0;
 }
 
-/** The process that stays after `up --detach`. It has no terminal: what it has to say goes to its parent and its log. */
+/**
+ * The detached process of `up --detach`. It has no terminal; it reports to its parent and its log.
+ */
 async function supervise(request: UpRequest): Promise<number> {
-  // Not before: what Node was told to load may be named from where the command was given. Afterwards it holds no directory.
+  // After startup, because Node's preloads may be relative to the first working directory. Then no
+  // directory is kept busy.
   process.chdir('/');
   const { signal, stopped } = stopSignal();
   const id = request.id ?? newLabId();
@@ -73,7 +78,7 @@ async function supervise(request: UpRequest): Promise<number> {
     appendFileSync(path.join(LABS_DIR, id, 'logs', 'lab.log'), `${error.stack}\n`);
   });
   const send = (message: Message) => {
-    // The parent leaves once the lab is ready, and may be killed before.
+    // The parent exits once the lab is ready, and may be killed before.
     if (process.connected) process.send?.(message, () => undefined);
   };
   try {
@@ -89,7 +94,7 @@ async function supervise(request: UpRequest): Promise<number> {
     await lab.stop();
     return 0;
   } catch (error) {
-    const { text, exitCode } = tellError(error, COMMAND, debugWanted());
+    const { text, exitCode } = reportError(error, COMMAND, debugWanted());
     send({ type: 'failed', text, exitCode });
     return exitCode;
   } finally {
@@ -99,38 +104,38 @@ async function supervise(request: UpRequest): Promise<number> {
 
 async function upDetached(request: UpRequest): Promise<number> {
   const { signal } = stopSignal();
-  await removeStaleLabs(tell);
+  await removeStaleLabs(print);
   const args = [import.meta.filename, 'supervise', ...optionFlags(request.options), '--lab', request.id ?? newLabId()];
-  const said = namelessFile();
+  const output = unlinkedFile();
   const child = spawn(process.execPath, [...process.execArgv, ...args], {
-    stdio: ['ignore', 'ignore', said, 'ipc'],
+    stdio: ['ignore', 'ignore', output, 'ipc'],
     detached: true,
   });
   signal.addEventListener('abort', () => child.kill('SIGTERM'));
   const outcome = new Promise<number>((resolve) => {
-    let told = false;
+    let reported = false;
     child.on('message', (message: Message) => {
-      if (message.type === 'progress') tell(message.text);
-      else if (message.type === 'problem') tell(`! ${message.text}`);
+      if (message.type === 'progress') print(message.text);
+      else if (message.type === 'problem') print(`! ${message.text}`);
       else if (message.type === 'failed') {
-        told = true;
-        tell(message.text);
+        reported = true;
+        print(message.text);
         resolve(message.exitCode);
       } else {
-        told = true;
+        reported = true;
         printInfo(message.info, request, true);
         resolve(0);
       }
     });
-    // Its messages are all here when the channel is closed; it may have ended before it could send any.
+    // All messages have arrived when the channel is closed; the process may have ended without any.
     void Promise.all([once(child, 'exit'), once(child, 'disconnect')]).then(([[code, name]]) => {
-      const how = `${COMMAND}: the process that was to hold the lab ended with ${name ?? code}`;
-      if (!told) tell(how + lastLines(said));
+      const how = `${COMMAND}: the supervisor ended with ${name ?? code}`;
+      if (!reported) print(how + lastLines(output));
       resolve((code as number | null) ?? 1);
     });
   });
   const exitCode = await outcome;
-  closeSync(said);
+  closeSync(output);
   if (exitCode === 0 && !signal.aborted) {
     child.disconnect();
     child.unref();
@@ -173,14 +178,14 @@ async function run(argv: readonly string[]): Promise<number> {
       process.stdout.write(USAGE);
       return 0;
     }
-    if (request.command === 'down') return await takeDownLabs(request, tell);
+    if (request.command === 'down') return await takeDownLabs(request, print);
     if (request.command === 'attack') return await attack(request);
     if (!('options' in request)) return await printKnown(request);
     if (request.command === 'supervise') return await supervise(request);
     return await (request.detach ? upDetached(request) : upHere(request));
   } catch (error) {
-    const { text, exitCode } = tellError(error, COMMAND, debugWanted());
-    tell(text);
+    const { text, exitCode } = reportError(error, COMMAND, debugWanted());
+    print(text);
     return exitCode;
   }
 }

@@ -1,21 +1,21 @@
 /**
- * labtool, the lab's native helper: compiled from test/lab/native when absent or older than its sources, and the
- * argument lists to start it. See native/labtool.h for what the subcommands say.
+ * labtool, the lab's native helper: compiled from test/lab/native if absent or older than its
+ * sources, and the argument lists to start it. native/labtool.h describes the subcommands.
  */
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { LabError } from './errors.ts';
-import { netnsPath } from './names.ts';
+import { CHECKOUT, netnsPath } from './names.ts';
 import { exec } from './process/exec.ts';
 
-/** The checkout: three folders above this file, wherever it is. */
-export const CHECKOUT = path.resolve(import.meta.dirname, '../../..');
+export { CHECKOUT };
+
 const SOURCES = path.join(CHECKOUT, 'test/lab/native');
 export const LABTOOL = path.join(CHECKOUT, 'test/lab/build/labtool');
 const COMPILERS = ['gcc', 'clang-19', 'clang', 'cc'];
 
-/** True when the output is missing or older than a source. */
+/** True if the output is missing or older than a source. */
 export function isStale(output: string, sources: readonly string[]): boolean {
   if (!existsSync(output)) return true;
   const built = statSync(output).mtimeMs;
@@ -27,7 +27,7 @@ export async function ensureLabtool(): Promise<string> {
   const files = (await readdir(SOURCES)).map((file) => path.join(SOURCES, file));
   if (!isStale(LABTOOL, files)) return LABTOOL;
   await mkdir(path.dirname(LABTOOL), { recursive: true });
-  // Built aside and renamed, so that two builds at once never leave half a program.
+  // Built under another name and renamed, so that concurrent builds never expose a partial program.
   const fresh = `${LABTOOL}.${process.pid}`;
   const args = [
     '-std=gnu11',
@@ -53,13 +53,13 @@ export async function ensureLabtool(): Promise<string> {
 }
 
 export interface Place {
-  /** Name of the network namespace to be in; the caller's own when absent. */
+  /** Network namespace to enter; default: the caller's. */
   netns?: string;
-  /** Directory of the cgroup to be in. */
+  /** Cgroup directory to join. */
   cgroup?: string;
 }
 
-/** Arguments for labtool: begin in that place, and end (SIGKILL) when the process that started it ends. */
+/** Arguments for labtool: start in that place, and receive SIGKILL when the parent ends. */
 export function labtoolArgs(place: Place, command: readonly string[]): string[] {
   return [
     '--die-with-parent',

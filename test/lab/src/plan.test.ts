@@ -6,7 +6,7 @@ import { DEFAULT_OPTIONS, planLab } from './plan.ts';
 const plan = planLab('abc', { ...DEFAULT_OPTIONS, nodes: 3 }, '/labs');
 
 describe('plan', () => {
-  it('nodes - addresses, ranges and directories of no two nodes are the same', () => {
+  it('nodes - unique addresses, ranges and directories', () => {
     const keys = ['name', 'netns', 'address4', 'address6', 'podCidr4', 'podCidr6', 'dir', 'bpfDir', 'cgroup'] as const;
     for (const key of keys) expect(new Set(plan.nodes.map((node) => node[key])).size).toBe(3);
     expect(plan.nodes[2]).toMatchObject({
@@ -32,7 +32,7 @@ describe('plan', () => {
     { podsPerNode: -1 },
     { podsPerNode: 251 },
     { podsPerNode: Number.NaN },
-  ])('bounds - %j is refused', (wrong) => {
+  ])('limits - %j is refused', (wrong) => {
     expect(() => planLab('abc', { ...DEFAULT_OPTIONS, ...wrong })).toThrow(LabError);
   });
 

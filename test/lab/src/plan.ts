@@ -1,6 +1,6 @@
 /**
- * The lab on paper: nodes, addresses, directories. Pure; everything that builds, runs or removes a lab works from this.
- * The address ranges are used only inside the lab's own namespaces, so every lab has the same ones.
+ * Plan of a lab: nodes, addresses, directories. Pure; building, running and removing follow it. The
+ * address ranges exist only in the lab's namespaces, so every lab uses the same ones.
  */
 import path from 'node:path';
 import { LabError } from './errors.ts';
@@ -9,24 +9,24 @@ import { cgroupName, fabricNetns, LABS_DIR, nodeName, nodeNetns } from './names.
 export const CNI_PLUGINS = ['bridge', 'ptp'] as const;
 export type CniPlugin = (typeof CNI_PLUGINS)[number];
 
-/** The third byte of 10.244.x.0/24 numbers the node. */
+/** The third byte of 10.244.x.0/24 is the node's number. */
 export const MAX_NODES = 64;
-/** A /24 less network, broadcast and gateway. */
+/** A /24 without network, broadcast and gateway. */
 export const MAX_PODS_PER_NODE = 250;
 
 export interface LabOptions {
   nodes: number;
   podsPerNode: number;
   cni: CniPlugin;
-  /** Everything runs, nothing is attached: the control run. */
+  /** Everything runs without attached programs: the control run. */
   unguarded: boolean;
-  /** Verdicts are answered for real. */
+  /** Responses are executed, not dry runs. */
   enforce: boolean;
-  /** A pod that is deleted is replaced, as its ReplicaSet would. */
+  /** Deleted pods are replaced, as by a ReplicaSet. */
   replace: boolean;
   /** The siem-relay runs as well. */
   siem: boolean;
-  /** Collectors log in to the bus by a ServiceAccount token, judged by bus-auth. */
+  /** Collectors log in to the bus with a ServiceAccount token, checked by bus-auth. */
   busAuth: boolean;
 }
 
@@ -50,7 +50,7 @@ export interface NodePlan {
   address6: string;
   podCidr4: string;
   podCidr6: string;
-  /** Everything of this node: CNI results, address leases, bpffs, collector state. */
+  /** Directory of this node: CNI results, address leases, bpffs, collector state. */
   dir: string;
   cniResultsDir: string;
   ipamDir: string;

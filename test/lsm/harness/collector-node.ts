@@ -16,8 +16,8 @@ import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
-import { Ledger } from '../../cluster/collector/ledger.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
+import { Ledger } from '../../support/violation-totals.ts';
 import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
@@ -39,7 +39,7 @@ export class NodePod implements Disposable {
   readonly cgroup: string;
   readonly container: Container;
 
-  /** @param uid of a pod that went, 32 hex digits; by default one that nobody had */
+  /** @param uid of a pod that went, 32 hex digits; by default one that no one had */
   constructor(name: string, uid = randomBytes(16).toString('hex')) {
     this.uid = uid;
     this.cgroup = path.join('/sys/fs/cgroup', podCgroup(this.uid, 'cgroupfs'));
@@ -88,9 +88,9 @@ export class Steps {
     const readyBefore = this.#running.lines.filter((line) => line === 'ready').length;
     this.#running.go();
     await this.#running.until((lines) => lines.filter((line) => line === 'ready').length > readyBefore);
-    const said = this.#running.lines.slice(this.#from).filter((line) => line.startsWith('run '));
+    const printed = this.#running.lines.slice(this.#from).filter((line) => line.startsWith('run '));
     this.#from = this.#running.lines.length;
-    return said;
+    return printed;
   }
 }
 
@@ -138,7 +138,11 @@ export class CollectorNode implements AsyncDisposable {
     await this.startLoading();
     // What the bus kept of the one before says the same.
     const own = ({ startedAt }: NodeStatus) => Date.parse(startedAt) >= beganMs;
-    await this.told('a runtime half', (status) => own(status) && status.runtime?.state === 'available', LOAD_WAIT_MS);
+    await this.reported(
+      'a runtime half',
+      (status) => own(status) && status.runtime?.state === 'available',
+      LOAD_WAIT_MS,
+    );
   }
 
   /** Resolves when it guards interfaces; its runtime programs are only being loaded. */
@@ -198,7 +202,7 @@ export class CollectorNode implements AsyncDisposable {
   }
 
   /** Waits for a status that says so. */
-  async told(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = WAIT_MS): Promise<NodeStatus> {
+  async reported(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = WAIT_MS): Promise<NodeStatus> {
     let last: NodeStatus | null = null;
     await waitFor(
       async () => {

@@ -150,7 +150,7 @@ export class Pod implements Disposable {
     return this.#rig.object.maps.pods.get(this.uid)!;
   }
 
-  /** Puts policies in force: the set whole, then the one value that names it. Counters start anew. */
+  /** Puts policies in force: the set whole, then the one value that names it. Counters start again. */
   apply(...inputs: RuntimePolicyInput[]): PolicySet {
     return this.put(setOf(...inputs));
   }

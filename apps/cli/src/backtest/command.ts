@@ -9,7 +9,7 @@ import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Progress } from '../shared/progress.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { type BacktestRequest, runBacktest } from './backtest.ts';
 import { reportJson } from './json.ts';
 import { renderReport } from './render.ts';
@@ -92,8 +92,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--all', `all rows instead of the first ${ROWS} of each table`)
     .option('--json', 'one JSON document with everything')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, async (options: Options) => {
     const onTrial = await readTrialRules(options, io);
     const request = {
       onTrial,
@@ -106,12 +105,12 @@ export function register(program: Command, io: CliIo): void {
           : parseWhen(options.until, io.nowMs(), '--until') * 1000 + 999,
       verdictsPerMinute: wholeNumber(options.verdictsPerMinute ?? '', '--verdicts-per-minute', 1, 1_000_000),
     };
-    io.exitCode = await withSession(io, command, async (session) => {
+    return async (session) => {
       const report = await run(session, request);
       const { out } = session;
       if (options.json) out.json(reportJson(report));
       else out.lines(renderReport(report, { ...out.table, rows: options.all ? Number.POSITIVE_INFINITY : ROWS }));
       return report.exitCode;
-    });
+    };
   });
 }

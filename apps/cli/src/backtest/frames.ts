@@ -5,7 +5,13 @@
  */
 import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
 import type { FramePosition } from '@bailiff/correlation';
-import { decodeJudgedFrame, decodeWithLookup, type JudgedFrame, JudgedRegistry, SchemaError } from '@bailiff/schemas';
+import {
+  decodeProjectedFrame,
+  decodeWithLookup,
+  type ProjectedFrame,
+  ProjectedFrameRegistry,
+  SchemaError,
+} from '@bailiff/schemas';
 import { readStretch } from '../shared/bus/stretch.ts';
 import type { Session } from '../shared/session.ts';
 
@@ -15,14 +21,14 @@ const MAX_SUBJECTS = 16_384;
 export interface FrameStretch {
   fromMicros: number;
   untilMicros: number;
-  onFrame(place: FramePosition, frame: JudgedFrame, pending: number): void;
+  onFrame(place: FramePosition, frame: ProjectedFrame, pending: number): void;
   /** A frame with an oversized field, which is judged: it counts against its node. */
   onInvalid(place: FramePosition, detail: string): void;
 }
 
 /** @returns the number of undecodable messages. @throws BusError; the signal's reason */
 export async function readFrames({ bus, io }: Session, stretch: FrameStretch): Promise<number> {
-  const registry = new JudgedRegistry(schemaLookup(bus));
+  const registry = new ProjectedFrameRegistry(schemaLookup(bus));
   const nodes = new Map<string, string>();
   let undecodable = 0;
   const nodeOf = (subject: string): string | null => {
@@ -34,7 +40,7 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
     nodes.set(subject, parsed.node);
     return parsed.node;
   };
-  const passOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: JudgedFrame) =>
+  const passOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: ProjectedFrame) =>
     stretch.onFrame({ sequence, timestampMicros, node }, frame, pending);
   const skip = ({ sequence, timestampMicros }: StreamMessage, node: string, { code, message }: SchemaError) => {
     undecodable += 1;
@@ -59,9 +65,9 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
         undecodable += 1;
         return undefined;
       }
-      let frame: JudgedFrame;
+      let frame: ProjectedFrame;
       try {
-        frame = decodeJudgedFrame(message.data, registry);
+        frame = decodeProjectedFrame(message.data, registry);
       } catch (error) {
         if (!(error instanceof SchemaError)) throw error;
         if (error.code === 'UNKNOWN_FINGERPRINT') return lookUp(message, node);

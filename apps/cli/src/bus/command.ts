@@ -12,7 +12,7 @@ import {
 } from '@bailiff/bus';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CliIo } from '../shared/io.ts';
-import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
 
 /** An empty value counts as absent, so that scripts can pass unset variables. */
@@ -103,10 +103,9 @@ export function register(program: Command, io: CliIo): void {
     )
     .option('--shrink', 'allow lower limits than before, and delete what exceeds them')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const { shrink, ...limits } = optionsOf<Options>(command);
+  onBus(command, io, ({ shrink, ...limits }: Options) => {
     const keepDays = given(limits.keepDays);
-    io.exitCode = await withSession(io, command, async ({ bus, out }) => {
+    return async ({ bus, out }) => {
       const report = await ensureTopology(bus, {
         replicas: given(limits.replicas),
         violationsMaxAgeMs: keepDays === undefined ? undefined : keepDays * DAY_MS,
@@ -120,6 +119,6 @@ export function register(program: Command, io: CliIo): void {
       const retention = `${ageText(options.violationsMaxAgeMs)}, up to ${bytesText(options.violationsMaxBytes)}`;
       out.line(`violations are retained for ${retention}; verdicts and responses as long as their violations`);
       return 0;
-    });
+    };
   });
 }

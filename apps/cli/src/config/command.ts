@@ -13,7 +13,7 @@ import { builtIn, CONFIG_KINDS, initialValue, parseKey } from '../shared/config-
 import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { Out, onBus, optionsOf } from '../shared/session.ts';
 import { type Assignment, assign, parseAssignment } from './assignments.ts';
 import { release } from './release.ts';
 import { get, list } from './show.ts';
@@ -74,19 +74,18 @@ function registerSet(parent: Command, io: CliIo): void {
     'after',
     '\nExample:\n  bailiff config set response.cluster._.answer-high dryRun=false --reason "observed for two weeks"\n',
   );
-  withBusOptions(command).action(async (text: string, fields: string[]) => {
-    const options = optionsOf<ChangeOptions & { file?: string }>(command);
+  onBus(command, io, (options: ChangeOptions & { file?: string }, text: string, fields: string[]) => {
     const key = parseKey(text);
     const assignments = fields.map(parseAssignment);
     requireValue(options.file, fields);
-    io.exitCode = await withSession(io, command, async (session) => {
+    return async (session) => {
       const stored = await readStored(session, key);
       const { revision: _renewed, ...base } = (valueIn(stored) ?? initialValue(key)) as Record<string, unknown>;
       const next = await resolveValue(options.file, assignments, base, io);
       const isNew = !stored && builtIn(key) === undefined;
       if (isNew && options.file === undefined) await requireComplete(session, key, next);
       return carryOut(session, { key, stored, next, because: 'bailiff config set' }, options);
-    });
+    };
   });
 }
 
@@ -134,11 +133,10 @@ function registerRollback(parent: Command, io: CliIo): void {
     'after',
     '\nExample:\n  bailiff config rollback spoof.cluster._.default --to 4 --reason "5 cut the VPN pods off"\n',
   );
-  withBusOptions(command).action(async (text: string) => {
-    const options = optionsOf<ChangeOptions & { to?: string }>(command);
+  onBus(command, io, (options: ChangeOptions & { to?: string }, text: string) => {
     const key = parseKey(text);
     const to = options.to === undefined ? null : wholeNumber(options.to, '--to', 1, 999_999_999);
-    io.exitCode = await withSession(io, command, (session) => rollBack(session, key, to, options));
+    return (session) => rollBack(session, key, to, options);
   });
 }
 
@@ -152,13 +150,12 @@ function registerDelete(parent: Command, io: CliIo): void {
     'after',
     '\nExample:\n  bailiff config delete spoof.namespace.shop.default --reason "their VPN is gone"\n',
   );
-  withBusOptions(command).action(async (text: string) => {
-    const options = optionsOf<ChangeOptions>(command);
+  onBus(command, io, (options: ChangeOptions, text: string) => {
     const key = parseKey(text);
-    io.exitCode = await withSession(io, command, async (session) => {
+    return async (session) => {
       const stored = await readStored(session, key);
       return carryOut(session, { key, stored, next: null, because: 'bailiff config delete' }, options);
-    });
+    };
   });
 }
 
@@ -177,10 +174,9 @@ Example:
   bailiff config release correlation.cluster._.port-scan --reason "in the repository from now on"
 `,
   );
-  withBusOptions(command).action(async (text: string) => {
-    const options = optionsOf<ChangeOptions>(command);
+  onBus(command, io, (options: ChangeOptions, text: string) => {
     const key = parseKey(text);
-    io.exitCode = await withSession(io, command, (session) => release(session, key, options));
+    return (session) => release(session, key, options);
   });
 }
 
@@ -191,10 +187,9 @@ function registerShow(parent: Command, io: CliIo): void {
     .option('--kind <kind>', CONFIG_KINDS.join(', '))
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff config list --kind correlation\n');
-  withBusOptions(all).action(async () => {
-    const { kind, json = false } = optionsOf<{ kind?: string; json?: boolean }>(all);
+  onBus(all, io, ({ kind, json = false }: { kind?: string; json?: boolean }) => {
     if (kind !== undefined) oneOf(kind, CONFIG_KINDS, '--kind');
-    io.exitCode = await withSession(io, all, (session) => list(session, kind, json));
+    return (session) => list(session, kind, json);
   });
   const one = parent
     .command('get')
@@ -203,11 +198,10 @@ function registerShow(parent: Command, io: CliIo): void {
     .option('--revision <n>', 'an earlier revision')
     .option('--json', 'include revision, time, author and reason')
     .addHelpText('after', '\nExample:\n  bailiff config get spoof.cluster._.default > strictness.json\n');
-  withBusOptions(one).action(async (text: string) => {
+  onBus(one, io, ({ revision, json = false }: { revision?: string; json?: boolean }, text: string) => {
     const key = parseKey(text);
-    const { revision, json = false } = optionsOf<{ revision?: string; json?: boolean }>(one);
     const which = revision === undefined ? null : wholeNumber(revision, '--revision', 1, 999_999_999);
-    io.exitCode = await withSession(io, one, (session) => get(session, key, which, json));
+    return (session) => get(session, key, which, json);
   });
   const past = parent
     .command('history')
@@ -215,10 +209,9 @@ function registerShow(parent: Command, io: CliIo): void {
     .argument('<key>', KEY_HELP)
     .option('--json', 'one JSON object per line, with the values')
     .addHelpText('after', '\nExample:\n  bailiff config history spoof.cluster._.default\n');
-  withBusOptions(past).action(async (text: string) => {
+  onBus(past, io, ({ json = false }: { json?: boolean }, text: string) => {
     const key = parseKey(text);
-    const { json = false } = optionsOf<{ json?: boolean }>(past);
-    io.exitCode = await withSession(io, past, (session) => showHistory(session, key, json));
+    return (session) => showHistory(session, key, json);
   });
 }
 
@@ -233,13 +226,16 @@ function registerEffective(parent: Command, io: CliIo): void {
       'after',
       '\nExamples:\n  bailiff config effective shop/web-0\n  bailiff config effective --namespace shop --json\n',
     );
-  withBusOptions(command).action(async (name: string | undefined) => {
-    const { namespace, json = false } = optionsOf<{ namespace?: string; json?: boolean }>(command);
-    const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
-    const { requireScope, showEffective } = await import('./render-effective.ts');
-    const scope = requireScope(name === undefined ? null : parsePod(name, 'pod', namespace), within);
-    io.exitCode = await withSession(io, command, (session) => showEffective(session, scope, json));
-  });
+  onBus(
+    command,
+    io,
+    async ({ namespace, json = false }: { namespace?: string; json?: boolean }, name: string | undefined) => {
+      const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
+      const { requireScope, showEffective } = await import('./render-effective.ts');
+      const scope = requireScope(name === undefined ? null : parsePod(name, 'pod', namespace), within);
+      return (session) => showEffective(session, scope, json);
+    },
+  );
 }
 
 export function register(program: Command, io: CliIo): void {

@@ -3,8 +3,9 @@
  * 0600. Files are replaced atomically, credentials.json first; after an interruption, `bailiff
  * credentials render` completes them.
  */
-import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { chmod, mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { replaceFile } from '@bailiff/service';
 import * as z from 'zod';
 import { CliError } from '../shared/errors.ts';
 import { files } from './render.ts';
@@ -79,20 +80,6 @@ export async function save(dir: string, credentials: Credentials): Promise<strin
   const all = { [STATE_FILE]: `${JSON.stringify(credentials, null, 2)}\n`, ...rendered };
   await mkdir(path.join(dir, 'users'), { recursive: true, mode: 0o700 });
   await chmod(dir, 0o700);
-  for (const [name, text] of Object.entries(all)) await replace(path.join(dir, name), text);
+  for (const [name, text] of Object.entries(all)) replaceFile(path.join(dir, name), text, { durable: true });
   return Object.keys(all).map((name) => path.join(dir, name));
-}
-
-/** Atomic, and never readable by others. */
-async function replace(file: string, text: string): Promise<void> {
-  const next = `${file}.next`;
-  const handle = await open(next, 'w', 0o600);
-  try {
-    await handle.chmod(0o600);
-    await handle.writeFile(text);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await rename(next, file);
 }

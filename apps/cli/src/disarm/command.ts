@@ -11,7 +11,7 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readDisarms, type StoredDisarm, scopeOf } from '../shared/read/disarms.ts';
 import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { age, clockTime } from '../shared/text/time.ts';
 import { disarmLines } from '../status/render.ts';
 
@@ -180,8 +180,7 @@ export function register(program: Command, io: CliIo): void {
     .option('-y, --yes', 'do not ask for confirmation')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     const key = keyOf(options);
     if (!key && (options.for !== undefined || options.off)) {
       throw new CliError('CLI_USAGE', 'no scope is given', {
@@ -189,9 +188,9 @@ export function register(program: Command, io: CliIo): void {
       });
     }
     const spanMs = key && !options.off ? spanOf(options) : 0;
-    io.exitCode = await withSession(io, command, async (session) => {
+    return async (session) => {
       if (!key) return list(session, await readDisarms(session), options.json ?? false);
       return options.off ? arm(session, key, options) : disarm(session, key, spanMs, options);
-    });
+    };
   });
 }

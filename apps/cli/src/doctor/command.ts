@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { type BusOptionValues, Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { type BusOptionValues, Out, onBus } from '../shared/session.ts';
 import { busGroup } from './bus.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
 import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
@@ -67,19 +67,17 @@ export function register(program: Command, io: CliIo): void {
     .option('--since <when>', 'with --would-drop: start of the range', '1h')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, async (options: Options) => {
     const { json = false, since } = options;
     if (options.wouldDrop) {
       const sinceMs = parseWhen(since, io.nowMs(), '--since');
-      io.exitCode = await withSession(io, command, (session) => wouldDrop(session, since, sinceMs, json));
-      return;
+      return (session) => wouldDrop(session, since, sinceMs, json);
     }
     const groups = await examine(io, options, partsOf(options.only));
     const out = new Out(io);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });
     else out.lines([...groups.flatMap((group) => [...groupLines(group, out.table), '']), verdictLine(groups)]);
-    io.exitCode = exitCode;
+    return exitCode;
   });
 }

@@ -15,7 +15,7 @@ import {
   eventJson,
   eventRows,
 } from '../shared/rows/event-rows.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { InterfacePods } from './interface-pods.ts';
 
 interface Options extends ListOptions {
@@ -101,12 +101,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>')
     .option('--action <action>', 'drop or audit')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
-    io.exitCode = await withSession(io, command, (session) =>
-      runListing(session, eventListing(session, filter), request),
-    );
+    return (session) => runListing(session, eventListing(session, filter), request);
   });
 }

@@ -7,7 +7,7 @@ import { type PodSelector, parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readServices } from '../shared/read/services.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { problemLines } from '../status/render.ts';
 import { correlatorProblem, unansweredReason } from '../status/services.ts';
 import { chainJson, summaryJson } from './json.ts';
@@ -110,18 +110,17 @@ export function register(program: Command, io: CliIo): void {
     .option('--all', 'for a pod: the chains of all verdicts, not only the newest')
     .option('--json', 'one JSON document')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async (what: string) => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options, what: string) => {
     const since = options.since ?? DEFAULT_SINCE;
     const asVerdict = isVerdictId(what) && options.namespace === undefined;
     const pod = asVerdict ? null : parsePod(what, 'pod', options.namespace);
     parseWhen(since, io.nowMs(), '--since');
-    io.exitCode = await withSession(io, command, async (session) => {
+    return async (session) => {
       const code = pod
         ? await explainPod(session, pod, since, options)
         : await explainVerdict(session, what, options.json ?? false);
       session.decoder.reportUndecodable(session.out);
       return code;
-    });
+    };
   });
 }

@@ -7,7 +7,7 @@ import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
 import type { CliIo } from '../shared/io.ts';
-import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus } from '../shared/session.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
 
@@ -60,12 +60,10 @@ Examples:
 Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
-  withBusOptions(apply).action(async (files: string[]) => {
+  onBus(apply, io, async (options: ChangeOptions, files: string[]) => {
     const policy = await import('./apply.ts');
     const read = await policy.readFiles(files, io);
-    io.exitCode = await withSession(io, apply, (session) =>
-      policy.apply(session, read, optionsOf<ChangeOptions>(apply)),
-    );
+    return (session) => policy.apply(session, read, options);
   });
   const diff = parent
     .command('diff')
@@ -73,11 +71,10 @@ Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: re
     .argument('<file...>', FILES_HELP)
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy diff policies/\n');
-  withBusOptions(diff).action(async (files: string[]) => {
+  onBus(diff, io, async ({ json = false }: { json?: boolean }, files: string[]) => {
     const policy = await import('./apply.ts');
     const read = await policy.readFiles(files, io);
-    const { json = false } = optionsOf<{ json?: boolean }>(diff);
-    io.exitCode = await withSession(io, diff, (session) => policy.diff(session, read, json));
+    return (session) => policy.diff(session, read, json);
   });
 }
 
@@ -85,10 +82,9 @@ function registerShow(parent: Command, io: CliIo): void {
   const list = withNamespace(parent.command('list').description('list the stored policies'))
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy list --namespace shop\n');
-  withBusOptions(list).action(async () => {
+  onBus(list, io, async ({ namespace, json = false }: Named) => {
     const policy = await import('./show.ts');
-    const { namespace, json = false } = optionsOf<Named>(list);
-    io.exitCode = await withSession(io, list, (session) => policy.list(session, namespace, json));
+    return (session) => policy.list(session, namespace, json);
   });
   const show = withNamespace(
     parent
@@ -107,15 +103,14 @@ Example:
 The output contains the revision, so that applying it is refused if the policy has changed since. Remove the line to overwrite.
 `,
     );
-  withBusOptions(show).action(async (name: string) => {
+  onBus(show, io, async ({ namespace, revision, json = false }: Named & { revision?: string }, name: string) => {
     const policy = await import('./show.ts');
-    const { namespace, revision, json = false } = optionsOf<Named & { revision?: string }>(show);
     const options = {
       ...(namespace === undefined ? {} : { namespace }),
       revision: revision === undefined ? null : revisionOf(revision, '--revision'),
       json,
     };
-    io.exitCode = await withSession(io, show, (session) => policy.show(session, name, options));
+    return (session) => policy.show(session, name, options);
   });
   const past = withNamespace(
     parent
@@ -125,10 +120,9 @@ The output contains the revision, so that applying it is refused if the policy h
   )
     .option('--json', 'one JSON object per line, with the values')
     .addHelpText('after', '\nExample:\n  bailiff policy history escape-guard\n');
-  withBusOptions(past).action(async (name: string) => {
-    const { namespace, json = false } = optionsOf<Named>(past);
+  onBus(past, io, ({ namespace, json = false }: Named, name: string) => {
     const key = parsePolicyName(name, namespace);
-    io.exitCode = await withSession(io, past, (session) => showHistory(session, key, json));
+    return (session) => showHistory(session, key, json);
   });
 }
 
@@ -142,10 +136,9 @@ function registerChange(parent: Command, io: CliIo): void {
         .option('--full', 'show deleted policies in full instead of one line each'),
     ),
   ).addHelpText('after', '\nExample:\n  bailiff policy delete shop/no-shell --reason "the workload is gone"\n');
-  withBusOptions(remove).action(async (names: string[]) => {
+  onBus(remove, io, async (options: ChangeOptions & Named, names: string[]) => {
     const policy = await import('./apply.ts');
-    const options = optionsOf<ChangeOptions & Named>(remove);
-    io.exitCode = await withSession(io, remove, (session) => policy.remove(session, names, options.namespace, options));
+    return (session) => policy.remove(session, names, options.namespace, options);
   });
   const back = withNamespace(
     withChangeOptions(
@@ -156,15 +149,14 @@ function registerChange(parent: Command, io: CliIo): void {
         .argument('[revision]', 'revision to restore (default: the last that differs from the current one)'),
     ),
   ).addHelpText('after', '\nExample:\n  bailiff policy rollback escape-guard 3 --reason "4 stopped the builds"\n');
-  withBusOptions(back).action(async (name: string, revision: string | undefined) => {
-    const options = optionsOf<ChangeOptions & Named>(back);
+  onBus(back, io, async (options: ChangeOptions & Named, name: string, revision: string | undefined) => {
     const key = parsePolicyName(name, options.namespace);
     const to = revision === undefined ? null : revisionOf(revision, 'revision');
     const [{ rollBack }, { yamlLines }] = await Promise.all([
       import('../shared/config/rollback.ts'),
       import('../shared/text/yaml.ts'),
     ]);
-    io.exitCode = await withSession(io, back, (session) => rollBack(session, key, to, options, yamlLines));
+    return (session) => rollBack(session, key, to, options, yamlLines);
   });
 }
 
@@ -199,15 +191,14 @@ Examples:
 Rules see resolved paths: name the target of a symbolic link.
 `,
     );
-  withBusOptions(command).action(async (name: string) => {
-    const options = optionsOf<Named & OperationFlags>(command);
+  onBus(command, io, async (options: Named & OperationFlags, name: string) => {
     const pod = parsePod(name, 'pod', options.namespace);
     const [{ explainPod }, { parseOperation }] = await Promise.all([
       import('./explain/explain.ts'),
       import('./explain/parse-operation.ts'),
     ]);
     const asked = parseOperation(options);
-    io.exitCode = await withSession(io, command, (session) => explainPod(session, pod, asked, options.json ?? false));
+    return (session) => explainPod(session, pod, asked, options.json ?? false);
   });
 }
 
@@ -232,8 +223,7 @@ Exit codes: 0 in force on every node that enforces policies; 7 a node is silent,
 3 a node's kernel cannot enforce policies; 6 a node refuses a policy.
 `,
     );
-  withBusOptions(command).action(async (name: string | undefined) => {
-    const options = optionsOf<Named & { wait?: string; staleAfter: string }>(command);
+  onBus(command, io, async (options: Named & { wait?: string; staleAfter: string }, name: string | undefined) => {
     const { status } = await import('./status.ts');
     const asked = {
       ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
@@ -241,7 +231,7 @@ Exit codes: 0 in force on every node that enforces policies; 7 a node is silent,
       staleMs: parseSpan(options.staleAfter, '--stale-after'),
       waitMs: options.wait === undefined ? 0 : parseSpan(options.wait, '--wait'),
     };
-    io.exitCode = await withSession(io, command, (session) => status(session, name, asked));
+    return (session) => status(session, name, asked);
   });
 }
 
@@ -270,8 +260,7 @@ Exit codes: 0 a policy is proposed; 2 nothing to propose, or the pod cannot be o
 cannot enforce policies; 7 its node is silent or missing.
 `,
     );
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<LearnFlags>(command);
+  onBus(command, io, async (options: LearnFlags) => {
     const asked = {
       pod: parsePod(options.pod, '--pod', options.namespace),
       forMs: parseSpan(options.for, '--for', MAX_LEARN_MS),
@@ -281,7 +270,7 @@ cannot enforce policies; 7 its node is silent or missing.
       json: options.json ?? false,
     };
     const { learn } = await import('./learn/learn.ts');
-    io.exitCode = await withSession(io, command, (session) => learn(session, asked));
+    return (session) => learn(session, asked);
   });
 }
 

@@ -1,5 +1,5 @@
 /** Names of runtime policies: `no-shell`, `shop/no-shell`, or the whole key. Pure. */
-import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import type { ConfigKey } from '@bailiff/policy';
 import { parseName } from '../shared/arguments.ts';
 import { parseKey } from '../shared/config-keys/keys.ts';
 import { CliError } from '../shared/errors.ts';
@@ -31,5 +31,3 @@ export function keyOf(namespace: string | null, name: string): ConfigKey {
 export function shortName({ namespace, name }: Pick<ConfigKey, 'namespace' | 'name'>): string {
   return namespace === null ? name : `${namespace}/${name}`;
 }
-
-export const keyText = (key: ConfigKey) => formatConfigKey(key);

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus } from '../shared/session.ts';
 import { listQuarantined, type ReleaseOptions, release } from './release.ts';
 
 function registerList(parent: Command, io: CliIo): void {
@@ -12,10 +12,9 @@ function registerList(parent: Command, io: CliIo): void {
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');
-  withBusOptions(command).action(async () => {
-    const { namespace, json = false } = optionsOf<{ namespace?: string; json?: boolean }>(command);
+  onBus(command, io, ({ namespace, json = false }: { namespace?: string; json?: boolean }) => {
     if (namespace !== undefined) parseName(namespace, '--namespace');
-    io.exitCode = await withSession(io, command, (session) => listQuarantined(session, namespace, json));
+    return (session) => listQuarantined(session, namespace, json);
   });
 }
 
@@ -30,10 +29,9 @@ function registerRelease(parent: Command, io: CliIo): void {
     .option('-y, --yes', 'do not ask for confirmation')
     .option('--json', 'print the result as one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine release shop/cart-1 --reason "image was rebuilt"\n');
-  withBusOptions(command).action(async (text: string) => {
-    const options = optionsOf<ReleaseOptions & { namespace?: string }>(command);
+  onBus(command, io, (options: ReleaseOptions & { namespace?: string }, text: string) => {
     const pod = parsePod(text, 'pod', options.namespace);
-    io.exitCode = await withSession(io, command, (session) => release(session, pod, options));
+    return (session) => release(session, pod, options);
   });
 }
 

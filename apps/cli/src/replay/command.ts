@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
 import { isoMicros } from '../shared/text/time.ts';
 import { SPEEDS, type Speed } from './pace.ts';
@@ -161,10 +161,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--to <prefix>', `publish copies under this prefix, such as ${SCRATCH}.case-7`)
     .option('--format <format>', 'table, json, avro, ocsf, ecs or cef (default: table; with --to avro)')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     const plan = planOf(options, io);
     if (plan.to === null) io.endWithReader();
-    io.exitCode = await withSession(io, command, (session) => replay(session, options, plan));
+    return (session) => replay(session, options, plan);
   });
 }

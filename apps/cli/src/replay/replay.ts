@@ -7,6 +7,7 @@
  */
 import { filters, microsOf, streamInfo } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
+import { pause } from '@bailiff/service';
 import { matchesPod, type PodSelector } from '../shared/arguments.ts';
 import { readStretch } from '../shared/bus/stretch.ts';
 import { Progress } from '../shared/progress.ts';
@@ -176,19 +177,4 @@ export class Replay {
     if (paced) this.#progress.often(this.#seen, total, this.#progressOf(message));
     else this.#progress.at(this.#seen, total);
   }
-}
-
-/** A wait that ends early when the signal aborts. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const finish = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', finish);
-      resolve();
-    };
-    // The longest timer of Node, about three weeks.
-    const timer = setTimeout(finish, Math.min(ms, 2 ** 31 - 1));
-    signal.addEventListener('abort', finish);
-    if (signal.aborted) finish();
-  });
 }

@@ -4,7 +4,7 @@ import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRule
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { Out, onBus } from '../shared/session.ts';
 
 interface Options {
   all?: boolean;
@@ -55,19 +55,17 @@ export function register(program: Command, io: CliIo): void {
     .option('--policies <file>', 'for the response policies of a file, without a bus')
     .option('--json', 'one JSON document instead of YAML')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const { all = false, policies, json = false } = optionsOf<Options>(command);
+  onBus(command, io, async ({ all = false, policies, json = false }: Options) => {
     if (all && policies !== undefined) throw new CliError('CLI_USAGE', '--all and --policies exclude each other');
     const offline = all ? EVERY_ACTION : policies === undefined ? null : await fromFile(policies);
     if (offline) {
-      io.exitCode = await print(new Out(io), offline, json);
-      return;
+      return print(new Out(io), offline, json);
     }
-    io.exitCode = await withSession(io, command, async (session) => {
+    return async (session) => {
       const { readConfigChanges } = await import('../backtest/read.ts');
       const history = new PolicyHistory();
       for (const change of await readConfigChanges(session)) history.apply(change);
       return print(session.out, actionsOf(history.latest().byName.values()), json);
-    });
+    };
   });
 }

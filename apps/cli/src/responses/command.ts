@@ -1,6 +1,6 @@
 /** `bailiff responses`: responses on the bus, pending ones, and their approval or denial. */
 import { filters } from '@bailiff/bus';
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseIdPrefix, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -15,7 +15,7 @@ import {
   responseCells,
   responseJson,
 } from '../shared/rows/response-rows.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { table } from '../shared/text/table.ts';
 import { decide } from './approvals.ts';
 
@@ -42,7 +42,7 @@ function filterOf(options: Options): ResponseFilter {
     pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
     namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
     node: options.node === undefined ? undefined : parseName(options.node, '--node'),
-    action: options.action === undefined ? undefined : oneOf(options.action, ACTIONS, '--action'),
+    action: options.action === undefined ? undefined : oneOf(options.action, RESPONSE_ACTIONS, '--action'),
     phase: options.phase === undefined ? undefined : oneOf(options.phase, PHASES, '--phase'),
     verdict: options.verdict === undefined ? undefined : parseIdPrefix(options.verdict, '--verdict'),
   };
@@ -94,10 +94,9 @@ function registerDecision(parent: Command, io: CliIo, word: 'approve' | 'deny'):
     .option('-y, --yes', 'do not ask for confirmation')
     .option('--json', 'print the record as one JSON document')
     .addHelpText('after', `\nExample:\n  bailiff responses ${word} 3f2a9c --reason "agreed with the owner of shop"\n`);
-  withBusOptions(command).action(async (id: string) => {
+  onBus(command, io, (options: { reason?: string; by?: string; yes?: boolean; json?: boolean }, id: string) => {
     const prefix = parseIdPrefix(id, 'id');
-    const options = optionsOf<{ reason?: string; by?: string; yes?: boolean; json?: boolean }>(command);
-    io.exitCode = await withSession(io, command, (session) => decide(session, word, prefix, options));
+    return (session) => decide(session, word, prefix, options);
   });
 }
 
@@ -107,20 +106,18 @@ export function register(program: Command, io: CliIo): void {
     .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
-    .option('--action <action>', ACTIONS.join(', '))
+    .option('--action <action>', RESPONSE_ACTIONS.join(', '))
     .option('--phase <phase>', PHASES.join(', '))
     .option('--verdict <id>', 'one verdict, by the first characters of its id')
     .option('--pending', 'only responses that wait for approval, of any age')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
-    io.exitCode = await withSession(io, command, (session) =>
+    return (session) =>
       options.pending
         ? listPending(session, filter, request.json)
-        : runListing(session, listingOf(session, filter), request),
-    );
+        : runListing(session, listingOf(session, filter), request);
   });
   registerDecision(command, io, 'approve');
   registerDecision(command, io, 'deny');

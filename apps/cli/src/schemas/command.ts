@@ -9,7 +9,7 @@ import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/sche
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { Out, optionsOf, withBusOptions, withSession } from '../shared/session.ts';
+import { Out, onBus } from '../shared/session.ts';
 
 interface Options {
   dir: string;
@@ -96,18 +96,17 @@ export function register(program: Command, io: CliIo): void {
     .requiredOption('--dir <dir>', 'target directory; created if it does not exist')
     .option('--built-in', 'schemas of this build, without a bus')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     if (options.builtIn) {
       write(new Out(io), options.dir, builtIn());
-      return;
+      return 0;
     }
-    io.exitCode = await withSession(io, command, async ({ bus, out }) => {
+    return async ({ bus, out }) => {
       const found = await fromBus(bus);
       if (found.length === 0)
         throw new CliError('CLI_STATE', 'the bus has no schemas', { remedy: 'run `bailiff bus setup` first' });
       write(out, options.dir, found);
       return 0;
-    });
+    };
   });
 }

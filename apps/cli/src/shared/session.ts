@@ -171,3 +171,22 @@ export async function withSession(
     await bus.close();
   }
 }
+
+type Work = (session: Session) => Promise<number>;
+
+/**
+ * Adds the bus options and the action of a command. The result of the work is the exit code.
+ * @param read checks options and arguments before the bus is connected; a number ends the command
+ *   without the bus
+ */
+export function onBus<O, A extends unknown[]>(
+  command: Command,
+  io: CliIo,
+  read: (options: O, ...args: A) => Work | number | Promise<Work | number>,
+): void {
+  withBusOptions(command).action(async (...args: unknown[]) => {
+    // Commander appends the options and the command.
+    const work = await read(optionsOf<O>(command), ...(args.slice(0, -2) as A));
+    io.exitCode = typeof work === 'number' ? work : await withSession(io, command, work);
+  });
+}

@@ -12,7 +12,7 @@ import { readInstances } from '../shared/read/instances.ts';
 import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import { readServices } from '../shared/read/services.ts';
 import { readStreams, type StreamInfo } from '../shared/read/streams.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
 import { fillOf, fillProblems } from './fill.ts';
 import { refusalProblems } from './instances.ts';
@@ -148,10 +148,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--stale-after <duration>', 'a node without a status for this long is silent', DEFAULT_STALE)
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<{ node?: string; staleAfter: string; json?: boolean }>(command);
+  onBus(command, io, (options: { node?: string; staleAfter: string; json?: boolean }) => {
     if (options.node !== undefined) parseName(options.node, '--node');
     const staleMs = parseSpan(options.staleAfter, '--stale-after');
-    io.exitCode = await withSession(io, command, (session) => show(session, options, staleMs));
+    return (session) => show(session, options, staleMs);
   });
 }

@@ -6,7 +6,7 @@ import { verdictById } from '../explain/read.ts';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 import { isoMicros } from '../shared/text/time.ts';
 import { timelineHtml } from './html.ts';
 import { readTimeline, type TimelineRequest } from './read.ts';
@@ -90,9 +90,8 @@ export function register(program: Command, io: CliIo): void {
     .option('--html <file>', 'write one self-contained HTML file; - for stdout')
     .option('--json', 'one JSON document')
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async (what: string) => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options, what: string) => {
     if (!isVerdictId(what) || options.namespace !== undefined) parsePod(what, 'pod', options.namespace);
-    io.exitCode = await withSession(io, command, (session) => timeline(session, what, options));
+    return (session) => timeline(session, what, options);
   });
 }

@@ -13,7 +13,7 @@ import {
   verdictCells,
   verdictJson,
 } from '../shared/rows/verdict-rows.ts';
-import { optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { onBus, type Session } from '../shared/session.ts';
 
 interface Options extends ListOptions {
   pod?: string;
@@ -65,10 +65,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--rule <rule>', 'one correlation rule')
     .option('--level <level>', `lowest level: ${LEVELS.join(', ')}`)
     .addHelpText('after', EXAMPLES);
-  withBusOptions(command).action(async () => {
-    const options = optionsOf<Options>(command);
+  onBus(command, io, (options: Options) => {
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
-    io.exitCode = await withSession(io, command, (session) => runListing(session, listingOf(session, filter), request));
+    return (session) => runListing(session, listingOf(session, filter), request);
   });
 }

@@ -6,9 +6,8 @@
  * Data path: guard and flusher → here → maps or files. Invariant: a count is removed only after it
  * is acknowledged, or when the guard reports it as forgotten. Limit: MAX_ARCHIVED files.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
 import { COUNTER_NUMBERS, type CounterTable, type IfaceKey } from '@bailiff/bpf';
+import { type FileProblem, FileStore } from '@bailiff/service';
 import * as z from 'zod';
 import type { AckedMap } from './acked-map.ts';
 import { CELLS } from './epochs.ts';
@@ -48,6 +47,8 @@ function fill(into: Float64Array, entries: Archived['counters']): Float64Array {
   return into;
 }
 
+const fileName = ({ ifindex, generation }: IfaceKey): string => `owed-${ifindex}-${generation}.json`;
+
 export interface CounterStoreOptions {
   /** `<stateDir>/<bootId>`. */
   dir: string;
@@ -55,27 +56,21 @@ export interface CounterStoreOptions {
   acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
   /** Default MAX_ARCHIVED. */
   maxArchived?: number;
-  onProblem(problem: { file: string; reason: string }): void;
+  onProblem(problem: FileProblem): void;
 }
 
 export class CounterStore {
-  readonly #dir: string;
+  readonly #files: FileStore;
   readonly #counters: CounterTable;
   readonly #acked: CounterStoreOptions['acked'];
-  readonly #onProblem: (problem: { file: string; reason: string }) => void;
   readonly #maxArchived: number;
   readonly #archived = new Map<number, Archived>();
 
   constructor(options: CounterStoreOptions) {
-    this.#dir = options.dir;
+    this.#files = new FileStore(options.dir, (problem) => options.onProblem(problem));
     this.#counters = options.counters;
     this.#acked = options.acked;
     this.#maxArchived = options.maxArchived ?? MAX_ARCHIVED;
-    this.#onProblem = options.onProblem;
-  }
-
-  #file({ ifindex, generation }: IfaceKey): string {
-    return path.join(this.#dir, `owed-${ifindex}-${generation}.json`);
   }
 
   /**
@@ -83,18 +78,13 @@ export class CounterStore {
    * there: the earlier process ended between writing the file and removing the map entry.
    */
   load(): IfaceKey[] {
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    for (const name of readdirSync(this.#dir)) {
-      if (!/^owed-\d+-\d+\.json$/.test(name)) continue;
-      const file = path.join(this.#dir, name);
-      try {
-        const archived = archiveFile.parse(JSON.parse(readFileSync(file, 'utf8')));
-        if (this.#file(archived) !== file) throw new Error('the file belongs to another interface');
-        if (this.#counters.read(archived) !== undefined) rmSync(file, { force: true });
-        else this.#archived.set(archived.generation, archived);
-      } catch (error) {
-        this.#onProblem({ file, reason: (error as Error).message });
-      }
+    this.#files.create();
+    for (const name of this.#files.names(/^owed-\d+-\d+\.json$/)) {
+      const archived = this.#files.read(name, (text) => archiveFile.parse(JSON.parse(text)));
+      if (archived === undefined) continue;
+      if (fileName(archived) !== name) this.#files.problem(name, 'the file belongs to another interface');
+      else if (this.#counters.read(archived) !== undefined) this.#files.remove(name);
+      else this.#archived.set(archived.generation, archived);
     }
     return [...this.#archived.values()].map(({ ifindex, generation }) => ({ ifindex, generation }));
   }
@@ -147,14 +137,8 @@ export class CounterStore {
   }
 
   #save(archived: Archived): boolean {
-    const file = this.#file(archived);
-    try {
-      writeFileSync(`${file}.new`, JSON.stringify(archived), { mode: 0o600 });
-      renameSync(`${file}.new`, file);
-    } catch (error) {
-      this.#onProblem({ file, reason: (error as Error).message });
-      if (!this.#archived.has(archived.generation)) return false;
-    }
+    const isSaved = this.#files.save(fileName(archived), JSON.stringify(archived));
+    if (!isSaved && !this.#archived.has(archived.generation)) return false;
     this.#archived.set(archived.generation, archived);
     return true;
   }
@@ -167,12 +151,7 @@ export class CounterStore {
   /** Removes everything that is stored of a generation. */
   remove(key: IfaceKey): void {
     if (this.#archived.delete(key.generation)) {
-      const file = this.#file(key);
-      try {
-        rmSync(file, { force: true });
-      } catch (error) {
-        this.#onProblem({ file, reason: (error as Error).message });
-      }
+      this.#files.remove(fileName(key));
       return;
     }
     this.#counters.delete(key);

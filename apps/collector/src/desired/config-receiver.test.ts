@@ -40,7 +40,7 @@ describe('config receiver', () => {
       latency: { documentApplied: () => {} },
       bindings: () => bindings,
       nowMicros: () => 0,
-      onChanged: () => events.push('changed'),
+      engines: [{ apply: () => events.push('changed') }],
       onRefused: ({ what }, reason) => events.push(`refused ${what}: ${reason}`),
       onProblem: (part, _key, reason) => events.push(`problem ${part}: ${reason}`),
     });

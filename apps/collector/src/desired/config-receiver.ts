@@ -1,9 +1,10 @@
 /**
- * Receives the documents of this node from the bus, brings them into the desired state and caches
- * accepted ones on disk. A start restores the cached documents before it guards anything, so
- * neither a restart nor an unavailable bus enforces defaults.
+ * Receives the documents of this node from the bus, brings them into the desired state, caches
+ * accepted ones on disk, and has the engines apply the change. A start restores the cached
+ * documents before it guards anything, so neither a restart nor an unavailable bus enforces
+ * defaults.
  *
- * Data path: bus-documents.ts → here → desired-state.ts, and runtime policies → runtime.
+ * Data path: bus-documents.ts → here → desired-state.ts → network-engine.ts, runtime/supervisor.ts.
  */
 import { encodeToken, type FollowerBuses } from '@bailiff/bus';
 import type { Binding } from '../identity/identity.ts';
@@ -11,6 +12,12 @@ import type { ApplyLatency } from './apply-latency.ts';
 import { type BusDocument, BusDocuments, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, ReceiveResult } from './desired-state.ts';
 import type { DocumentCache, SavedDocument } from './document-cache.ts';
+
+/** Enforces the desired state of this node. */
+export interface Engine {
+  /** Brings the desired state into the kernel. */
+  apply(): void;
+}
 
 /** Receives runtime policies, from disk and from the bus. */
 export interface RuntimePolicies {
@@ -28,8 +35,8 @@ export interface ConfigReceiverOptions {
   latency: Pick<ApplyLatency, 'documentApplied'>;
   bindings(): Iterable<Binding>;
   nowMicros(): number;
-  /** The desired state changed. */
-  onChanged(): void;
+  /** In the order in which they apply a change. */
+  engines: readonly Engine[];
   /** A document was rejected, or an accepted snapshot is no longer believed. */
   onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
   /** A problem that changes nothing. */
@@ -71,6 +78,10 @@ export class ConfigReceiver {
     return this.#documents;
   }
 
+  #apply(): void {
+    for (const engine of this.#o.engines) engine.apply();
+  }
+
   #attempt(part: string, action: () => void): void {
     try {
       action();
@@ -101,7 +112,7 @@ export class ConfigReceiver {
     if ('refused' in result || !result.changed) return;
     if (json === null) this.#o.documents.remove(document);
     else this.#o.documents.save({ ...document, json });
-    this.#o.onChanged();
+    this.#apply();
     this.#o.latency.documentApplied(document, storedMicros);
   }
 
@@ -131,7 +142,7 @@ export class ConfigReceiver {
     for (const key of this.#o.desired.configKeys(kind))
       if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
     this.#o.desired.markSynced(kind);
-    this.#o.onChanged();
+    this.#apply();
   }
 
   /** Bindings changed: checks the newest snapshot of pods against them. */
@@ -145,6 +156,6 @@ export class ConfigReceiver {
     } else {
       this.#o.documents.save({ ...document, json: changed.inForce });
     }
-    this.#o.onChanged();
+    this.#apply();
   }
 }

@@ -7,9 +7,9 @@
  * Invariant: only accepted documents are cached. Limits: MAX_DOCUMENTS, MAX_BYTES per document.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { MAX_SNAPSHOT_JSON_BYTES } from '@bailiff/schemas';
+import { type FileProblem, FileStore } from '@bailiff/service';
 import type { BusDocument } from './bus-documents.ts';
 
 /** As many as the keys that a reader of the bus follows. */
@@ -20,85 +20,54 @@ export const MAX_BYTES = MAX_SNAPSHOT_JSON_BYTES;
 export type SavedDocument = BusDocument & { json: string };
 
 export interface DocumentCacheEvents {
-  onProblem(problem: { file: string; reason: string }): void;
+  onProblem(problem: FileProblem): void;
 }
 
 export class DocumentCache {
-  readonly #dir: string;
-  readonly #events: DocumentCacheEvents;
+  readonly #files: FileStore;
   /** Content by file name: an unchanged document is not written again. */
   readonly #saved = new Map<string, string>();
 
   constructor(stateDir: string, events: DocumentCacheEvents) {
-    this.#dir = path.join(stateDir, 'bus');
-    this.#events = events;
+    this.#files = new FileStore(path.join(stateDir, 'bus'), (problem) => events.onProblem(problem));
   }
 
   /** Every saved document, cluster and configuration first: the others depend on them. */
   load(): SavedDocument[] {
     const documents: SavedDocument[] = [];
-    for (const name of this.#list()) {
-      if (!name.endsWith('.json')) continue;
-      const file = path.join(this.#dir, name);
-      try {
-        const text = readFileSync(file, 'utf8');
-        const document = JSON.parse(text) as SavedDocument;
-        if (typeof document?.json !== 'string' || typeof document.key !== 'string' || nameOf(document) !== name)
+    this.#files.create();
+    for (const name of this.#files.names(/\.json$/)) {
+      const document = this.#files.read(name, (text) => {
+        const parsed = JSON.parse(text) as SavedDocument;
+        if (typeof parsed?.json !== 'string' || typeof parsed.key !== 'string' || nameOf(parsed) !== name)
           throw new Error('not a saved document');
         this.#saved.set(name, text);
-        documents.push(document);
-      } catch (error) {
-        this.#events.onProblem({ file, reason: (error as Error).message });
-      }
+        return parsed;
+      });
+      if (document !== undefined) documents.push(document);
     }
     const order = ['cluster', 'config', 'quarantine', 'pods'];
     return documents.sort((a, b) => order.indexOf(a.what) - order.indexOf(b.what));
   }
 
-  #list(): string[] {
-    return (
-      this.#attempt(this.#dir, () => {
-        mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-        return readdirSync(this.#dir);
-      }) ?? []
-    );
-  }
-
-  /** Reports an error of the disk; enforcement is not affected. */
-  #attempt<T>(file: string, action: () => T): T | undefined {
-    try {
-      return action();
-    } catch (error) {
-      this.#events.onProblem({ file, reason: (error as Error).message });
-      return undefined;
-    }
-  }
-
   save(document: SavedDocument): void {
     const name = nameOf(document);
     const text = JSON.stringify({ what: document.what, key: document.key, json: document.json });
-    const file = path.join(this.#dir, name);
     if (this.#saved.get(name) === text) return;
     if (document.json.length > MAX_BYTES) {
-      this.#events.onProblem({ file, reason: `${document.json.length} bytes are above the limit of ${MAX_BYTES}` });
+      this.#files.problem(name, `${document.json.length} bytes are above the limit of ${MAX_BYTES}`);
       return;
     }
     if (!this.#saved.has(name) && this.#saved.size >= MAX_DOCUMENTS) {
-      this.#events.onProblem({ file, reason: `more than ${MAX_DOCUMENTS} documents` });
+      this.#files.problem(name, `more than ${MAX_DOCUMENTS} documents`);
       return;
     }
-    this.#attempt(file, () => {
-      writeFileSync(`${file}.new`, text, { mode: 0o600 });
-      renameSync(`${file}.new`, file);
-      this.#saved.set(name, text);
-    });
+    if (this.#files.save(name, text)) this.#saved.set(name, text);
   }
 
   remove(document: Pick<BusDocument, 'what' | 'key'>): void {
     const name = nameOf(document);
-    if (!this.#saved.delete(name)) return;
-    const file = path.join(this.#dir, name);
-    this.#attempt(file, () => rmSync(file, { force: true }));
+    if (this.#saved.delete(name)) this.#files.remove(name);
   }
 }
 

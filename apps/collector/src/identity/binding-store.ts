@@ -4,9 +4,10 @@
  * last count is acknowledged. After a kill, the next process finds the pod of every generation in
  * the maps. Files of an earlier boot are removed, because its maps are gone.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
+import { type FileProblem, FileStore } from '@bailiff/service';
 import * as z from 'zod';
 import type { Binding } from './identity.ts';
 import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
@@ -47,7 +48,8 @@ const binding = z.object({
   isDoubtful: z.boolean().optional(),
   fromCall: z.boolean().optional(),
 });
-const podRef = z.object({
+/** A PodRef in a file. */
+export const storedPodRef = z.object({
   uid: text,
   namespace: text,
   name: text,
@@ -63,7 +65,7 @@ const storedInterface = z.object({
   seenBase: z.number(),
   interfaceName: text,
   binding: binding.nullable(),
-  pod: podRef.nullable(),
+  pod: storedPodRef.nullable(),
   guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),
   gapReported: z.boolean(),
@@ -74,17 +76,17 @@ const storedInterface = z.object({
 export interface BindingStoreOptions {
   readOnly?: boolean;
   /** A file could not be written; enforcement is not affected. */
-  onProblem?(problem: { file: string; reason: string }): void;
+  onProblem?(problem: FileProblem): void;
 }
 
 export class BindingStore {
   readonly #dir: string;
-  readonly #onProblem: (problem: { file: string; reason: string }) => void;
+  readonly #files: FileStore;
 
   /** Creates the folder and removes those of earlier boots, unless `readOnly` is set. */
   constructor(stateDir: string, bootId: string, options: BindingStoreOptions = {}) {
     this.#dir = path.join(stateDir, bootId);
-    this.#onProblem = options.onProblem ?? (() => undefined);
+    this.#files = new FileStore(this.#dir, (problem) => options.onProblem?.(problem));
     if (options.readOnly) return;
     mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     for (const entry of readdirSync(stateDir)) {
@@ -93,53 +95,37 @@ export class BindingStore {
     }
   }
 
-  #file(ifindex: number, generation: number): string {
-    return path.join(this.#dir, `${ifindex}-${generation}.json`);
-  }
-
-  /**
-   * Atomic against a kill: writes a temporary file and renames it. Reports a full disk, never
-   * throws.
-   */
+  /** Reports a full disk, never throws. */
   save(stored: StoredInterface): void {
-    const file = this.#file(stored.ifindex, stored.generation);
-    try {
-      writeFileSync(`${file}.new`, JSON.stringify(stored), { mode: 0o600 });
-      renameSync(`${file}.new`, file);
-    } catch (error) {
-      this.#onProblem({ file, reason: (error as Error).message });
-    }
+    this.#files.save(fileName(stored), JSON.stringify(stored));
   }
 
   remove(ifindex: number, generation: number): void {
-    const file = this.#file(ifindex, generation);
-    try {
-      rmSync(file, { force: true });
-    } catch (error) {
-      this.#onProblem({ file, reason: (error as Error).message });
-    }
+    this.#files.remove(fileName({ ifindex, generation }));
   }
 
   /** Every stored generation. `unreadable` names the files that cannot be read; they are kept. */
-  load(): { stored: StoredInterface[]; unreadable: { file: string; reason: string }[] } {
+  load(): { stored: StoredInterface[]; unreadable: FileProblem[] } {
     const stored: StoredInterface[] = [];
-    const unreadable: { file: string; reason: string }[] = [];
-    for (const name of existsSync(this.#dir) ? readdirSync(this.#dir) : []) {
-      if (!/^\d+-\d+\.json$/.test(name)) continue;
-      const file = path.join(this.#dir, name);
-      try {
-        const one = storedInterface.parse(JSON.parse(readFileSync(file, 'utf8')));
-        if (`${one.ifindex}-${one.generation}.json` !== name) throw new Error('the file belongs to another interface');
-        const dropped: Dropped = [];
-        stored.push({ ...one, binding: one.binding && normalizedBinding(one.binding, dropped) });
-        for (const reason of dropped) unreadable.push({ file, reason });
-      } catch (error) {
-        unreadable.push({ file, reason: (error as Error).message });
+    const unreadable: FileProblem[] = [];
+    const files = new FileStore(this.#dir, (problem) => unreadable.push(problem));
+    for (const name of files.names(/^\d+-\d+\.json$/)) {
+      const one = files.read(name, (text) => storedInterface.parse(JSON.parse(text)));
+      if (one === undefined) continue;
+      if (fileName(one) !== name) {
+        files.problem(name, 'the file belongs to another interface');
+        continue;
       }
+      const dropped: Dropped = [];
+      stored.push({ ...one, binding: one.binding && normalizedBinding(one.binding, dropped) });
+      for (const reason of dropped) files.problem(name, reason);
     }
     return { stored, unreadable };
   }
 }
+
+const fileName = ({ ifindex, generation }: Pick<StoredInterface, 'ifindex' | 'generation'>): string =>
+  `${ifindex}-${generation}.json`;
 
 const normalizedBinding = (one: Binding, dropped: Dropped): Binding => ({
   ...one,

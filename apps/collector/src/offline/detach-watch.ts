@@ -12,8 +12,6 @@ export interface DetachWatchOptions {
   observeOnly: boolean;
   /** The pins were removed. */
   onPinsGone(error: Error): void;
-  /** Empty: programs may be attached again. */
-  onChanged(reason: string): void;
 }
 
 export class DetachWatch {
@@ -37,16 +35,17 @@ export class DetachWatch {
     return this.#o.observeOnly ? 'observing only: nothing is attached' : this.#marker.reason();
   }
 
-  check(): void {
+  /** @returns whether the reason changed */
+  check(): boolean {
     const { observeOnly, bpfDir } = this.#o;
-    if (observeOnly) return;
+    if (observeOnly) return false;
     const reason = this.#marker.reason();
     if (reason === '' && !existsSync(path.join(bpfDir, 'maps', 'meta'))) {
       this.#o.onPinsGone(new Error(`the pins under ${bpfDir} are gone: a new process creates them again`));
-      return;
+      return false;
     }
-    if (reason === this.reason) return;
+    const hasChanged = reason !== this.reason;
     this.reason = reason;
-    this.#o.onChanged(reason);
+    return hasChanged;
   }
 }

@@ -22,7 +22,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import {
-  encodeToldFrame,
+  encodePreEncodedFrame,
   encodeViolationFrame,
   type NodeStatus,
   type ViolationFrame,
@@ -203,7 +203,7 @@ export class BusLink {
     const { metrics, ctx } = this.#o;
     metrics.violations.inc(frame.violations.length);
     const firstMicros = this.totals.add(frame.violations);
-    const payload = kind === 'spoof' ? encodeToldFrame(frame) : encodeViolationFrame(frame);
+    const payload = kind === 'spoof' ? encodePreEncodedFrame(frame) : encodeViolationFrame(frame);
     const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
       headers: cloudEventHeaders({

@@ -1,5 +1,5 @@
 import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
-import { encodeToldFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { encodePreEncodedFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CELL_NAMES, cellOf, isBeforeGuard } from '../counting/epochs.ts';
 import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
@@ -121,7 +121,7 @@ describe('flusher', () => {
           // The frame is reused after the call, so it is copied.
           frames.push(structuredClone(frame));
           // Encoded parts equal the fields beside them, whatever the object contained before.
-          expect(encodeToldFrame(frame)).toEqual(encodeViolationFrame(frame));
+          expect(encodePreEncodedFrame(frame)).toEqual(encodeViolationFrame(frame));
           return new Promise((resolve, reject) => {
             acks.push(resolve);
             rejections.push(reject);

@@ -6,7 +6,7 @@
  * Limits: MAX_FRAME_VIOLATIONS, and the guard gaps of a frame (limits.ts of @bailiff/schemas).
  */
 import assert from 'node:assert/strict';
-import { type GuardGap, LIST_LIMITS, type ToldViolation, type Violation } from '@bailiff/schemas';
+import { type GuardGap, LIST_LIMITS, type PreEncodedViolation, type Violation } from '@bailiff/schemas';
 import { blankViolation } from './violations.ts';
 
 export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
@@ -39,9 +39,9 @@ export class FrameBuilder<S> {
   }
 
   /** Adds a violation for a cell; the caller fills it. */
-  add(source: S, cell: number, count: number): ToldViolation {
+  add(source: S, cell: number, count: number): PreEncodedViolation {
     assert(!this.isFull, 'a full frame is sent before more is added');
-    const violation = this.#blank[this.violations.length] as ToldViolation;
+    const violation = this.#blank[this.violations.length] as PreEncodedViolation;
     this.violations.push(violation);
     this.#unackedOf(source).cells.push(cell, count);
     return violation;

@@ -5,7 +5,7 @@
  * Data path: ring buffer → here → violations.ts → frame-writer.ts → bus-link.ts.
  */
 import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
-import { type SocketProcess, tellCounter, tellOwner } from '@bailiff/schemas';
+import { encodeCounterPart, encodeOwnerPart, type SocketProcess } from '@bailiff/schemas';
 import { CELL_NAMES, type CellName, cellOf, packetsOf } from '../counting/epochs.ts';
 import {
   type EncodedEpoch,
@@ -131,7 +131,7 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
     if (encoded === undefined) {
       const name = CELL_NAMES[cell] as CellName;
       const epoch = counterEpoch(origin, name);
-      encoded = { epoch, bytes: tellCounter({ kind: 'spoof', ...name, counterEpoch: epoch }) };
+      encoded = { epoch, bytes: encodeCounterPart({ kind: 'spoof', ...name, counterEpoch: epoch }) };
       iface.counterEpochs[cell] = encoded;
     }
     return encoded;
@@ -176,7 +176,7 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
 function ownerOf(iface: GuardedInterface, { interfaceName: name, ifindex, generation, pod }: Origin): Buffer {
   const encoded = iface.encodedOwner;
   if (encoded !== null && encoded.name === name && encoded.pod === pod) return encoded.bytes;
-  const bytes = tellOwner({ interfaceName: name, ifindex, generation, pod });
+  const bytes = encodeOwnerPart({ interfaceName: name, ifindex, generation, pod });
   iface.encodedOwner = { bytes, name, pod };
   return bytes;
 }

@@ -10,8 +10,8 @@ import {
   cutEnd,
   MAX_TEXT,
   type PacketSample,
+  type PreEncodedViolation,
   type SocketProcess,
-  type ToldViolation,
   type Violation,
 } from '@bailiff/schemas';
 import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from '../counting/epochs.ts';
@@ -50,7 +50,7 @@ export interface Increment {
 const NO_POLICY = { operation: null, policy: '', policyRevision: 0, severity: '', tags: [], message: '' };
 
 /** A violation object that is filled again for each frame (see frame-builder.ts). */
-export function blankViolation(): ToldViolation {
+export function blankViolation(): PreEncodedViolation {
   return {
     kind: 'spoof',
     vector: 'ipv4-source',
@@ -72,12 +72,12 @@ export function blankViolation(): ToldViolation {
     sample: null,
     detail: '',
     ...NO_POLICY,
-    toldCounter: null,
-    toldOwner: null,
+    encodedCounter: null,
+    encodedOwner: null,
   };
 }
 
-export function fillViolation(into: ToldViolation, increment: Increment): void {
+export function fillViolation(into: PreEncodedViolation, increment: Increment): void {
   const { origin, cell, counters, enqueued, samples, nowMicros } = increment;
   const name = CELL_NAMES[cell] as CellName;
   const packets = packetsOf(counters, cell);
@@ -102,8 +102,8 @@ export function fillViolation(into: ToldViolation, increment: Increment): void {
   into.generation = origin.generation;
   into.pod = origin.pod;
   into.sample = samples?.last ?? null;
-  into.toldCounter = increment.encodedCounter;
-  into.toldOwner = increment.encodedOwner;
+  into.encodedCounter = increment.encodedCounter;
+  into.encodedOwner = increment.encodedOwner;
 }
 
 /**

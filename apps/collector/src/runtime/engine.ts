@@ -7,7 +7,7 @@
  * changes nothing in the kernel before both pods and policies are known, from the bus or from disk.
  */
 import { createHash } from 'node:crypto';
-import { boottimeNs, normalPodUid, RUNTIME_EXTRA_CELLS, type RuntimeMaps, type RuntimeSample } from '@bailiff/bpf';
+import { boottimeNs, normalPodUid, type RuntimeMaps, type RuntimeSample } from '@bailiff/bpf';
 import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
 import type { ReceiveResult } from '../desired/desired-state.ts';
@@ -15,19 +15,21 @@ import { Flusher } from '../publishing/flusher.ts';
 import type { FrameSink } from '../publishing/frame-writer.ts';
 import type { Account, ContainerRef } from './counting/account.ts';
 import { AccountStore } from './counting/account-store.ts';
-import { type AckedCells, openAckedCells } from './counting/acked-cells.ts';
+import { Accounts } from './counting/accounts.ts';
+import { openAckedCells } from './counting/acked-cells.ts';
 import { adoptSubjects } from './kernel/adoption.ts';
 import { SubjectLatency } from './kernel/apply-latency.ts';
 import { Enforcer } from './kernel/enforcer.ts';
 import { applySampling } from './kernel/sampling.ts';
 import { KernelSets } from './kernel/sets.ts';
 import { AccountAdapter } from './publishing/account-adapter.ts';
-import { toOperationSample } from './publishing/operation.ts';
-import { childCgroups, containersIn, podCgroupDirs } from './subjects/cgroups.ts';
+import { podCgroupDirs } from './subjects/cgroups.ts';
 import { ContainerNames } from './subjects/container-names.ts';
 import { containerKey, desiredSubjects, type Refusal, type Subject } from './subjects/desired.ts';
+import { isGone, runningContainers } from './subjects/lifetime.ts';
 import { Policies } from './subjects/policies.ts';
-import { policyStatuses, type RefusedSubjects, refusedSubjects } from './subjects/policy-status.ts';
+import { PolicyReport } from './subjects/policy-report.ts';
+import type { RefusedSubjects } from './subjects/policy-status.ts';
 
 /**
  * Changes within this time are applied together: a thousand keys arrive one by one, and each must
@@ -71,9 +73,7 @@ export interface EngineOptions {
 export class RuntimeEngine {
   readonly #o: EngineOptions;
   readonly #policies = new Policies();
-  readonly #accounts = new Map<number, Account>();
-  readonly #acked: AckedCells;
-  readonly #store: AccountStore;
+  readonly #accounts: Accounts;
   readonly #sets: KernelSets;
   readonly #adapter: AccountAdapter;
   readonly #flusher: Flusher<Account>;
@@ -81,10 +81,8 @@ export class RuntimeEngine {
   readonly #containerNames: ContainerNames;
   readonly #enforcer: Enforcer;
   readonly #timers = new Set<NodeJS.Timeout>();
-  #refusals: readonly Refusal[] = [];
+  readonly #report: PolicyReport;
   #subjects: readonly Subject[] = [];
-  #statuses: readonly RuntimePolicyStatus[] = [];
-  #refused: RefusedSubjects = { refusedSubjects: [], refusedSubjectsOmitted: 0 };
   #arePoliciesKnown = false;
   #scheduled = false;
   #goneCheck = false;
@@ -93,26 +91,32 @@ export class RuntimeEngine {
   constructor(options: EngineOptions) {
     this.#o = options;
     const { maps, version } = options;
-    this.#acked = openAckedCells(options.pinDir, maps.counterCells);
-    this.#store = new AccountStore(options.dir, {
+    const onError = (error: Error) => options.onProblem('publish', error.message, error);
+    this.#report = new PolicyReport({
+      onStatus: options.onStatus,
+      onRefusal: (reason) => options.onProblem('policy', reason),
+    });
+    const acked = openAckedCells(options.pinDir, maps.counterCells);
+    const store = new AccountStore(options.dir, {
       onProblem: ({ file, reason }) => options.onProblem('state', `${file}: ${reason}`),
     });
+    this.#accounts = new Accounts({ acked, store, onError });
+    const accounts = this.#accounts.byGeneration;
     this.#sets = new KernelSets(maps, options.allocateGeneration);
     this.#adapter = new AccountAdapter({
       bootId: options.bootId,
-      accounts: this.#accounts,
+      accounts,
       clock: options.clock,
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),
       bootNs: boottimeNs,
-      onAcked: (account, cells) => this.#acknowledged(account, cells),
-      onSettled: (account) => this.#settle(account),
+      onAcked: (account, cells) => this.#accounts.acknowledged(account, cells),
+      onSettled: (account) => this.#accounts.settle(account),
     });
-    const onError = (error: Error) => options.onProblem('publish', error.message, error);
     this.#flusher = new Flusher({ ...options, onError }, this.#adapter);
     this.#containerNames = new ContainerNames(options.cgroupRoot, options.pods, options.clock.nowMs);
     this.#latency = new SubjectLatency(maps.born, boottimeNs, options.onBound);
     const pins = createHash('sha256').update(maps.settings().hashKey).digest('hex').slice(0, 16);
-    const shared = { maps, acked: this.#acked, sets: this.#sets, store: this.#store, accounts: this.#accounts };
+    const shared = { maps, acked, sets: this.#sets, store, accounts };
     this.#enforcer = new Enforcer({
       ...{ ...shared, pins, version },
       factsOf: ({ set }) => this.#policies.factsOf(set as NonNullable<typeof set>),
@@ -190,54 +194,28 @@ export class RuntimeEngine {
       const { key, pod, container, policies } = subject;
       failed.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, policies, reason });
     }
-    this.#reportRefusals(failed);
+    this.#report.refuse(failed);
     this.#subjects = subjects;
     this.#latency.observe(pods.values(), dirs);
     this.#removeGone(pods);
-    this.#updateStatuses();
+    this.#report.update(this.#policies, subjects);
     applySampling(this.#o.maps, this.#o.sampling());
     return true;
-  }
-
-  /** Reports the reasons that are new since the last pass. */
-  #reportRefusals(refusals: readonly Refusal[]): void {
-    const before = new Set(this.#refusals.map(({ reason }) => reason));
-    for (const reason of new Set(refusals.map((one) => one.reason)))
-      if (!before.has(reason)) this.#o.onProblem('policy', reason);
-    this.#refusals = refusals;
   }
 
   /** Its cells are free: refused subjects may fit now. */
   #retired(account: Account): void {
     this.#flusher.touch(account);
-    if (this.#refusals.length > 0) this.schedule();
+    if (this.#report.refusals.length > 0) this.schedule();
   }
 
-  #updateStatuses(): void {
-    const statuses = policyStatuses(this.#policies, this.#subjects, this.#refusals);
-    const refused = refusedSubjects(this.#refusals);
-    if (JSON.stringify([statuses, refused]) === JSON.stringify([this.#statuses, this.#refused])) return;
-    this.#statuses = statuses;
-    this.#refused = refused;
-    this.#o.onStatus();
-  }
-
-  /**
-   * Running containers of a pod, and those with a subject until their cgroup is gone: a list that
-   * omits one for a moment weakens nothing.
-   */
   #containersOf(pod: PodIdentity, dirs: ReadonlyMap<string, string>): ContainerRef[] {
     const uid = normalPodUid(pod.uid);
     const dir = uid === null ? undefined : dirs.get(uid);
     if (dir === undefined) return [];
-    const found = containersIn(dir, pod.containers);
-    const here = new Set(childCgroups(dir).map(({ id }) => id));
-    for (const { podUid, cgroupId, account } of this.#enforcer.all) {
-      if (podUid !== uid || cgroupId === null || !here.has(cgroupId)) continue;
-      const container = account?.stored.container;
-      if (container && !found.some((one) => one.cgroupId === container.cgroupId)) found.push(container);
-    }
-    return found;
+    const known = [...this.#enforcer.all].filter(({ podUid, cgroupId }) => podUid === uid && cgroupId !== null);
+    const containers = known.flatMap(({ account }) => account?.stored.container ?? []);
+    return runningContainers(dir, pod.containers, containers);
   }
 
   /**
@@ -247,23 +225,14 @@ export class RuntimeEngine {
   #removeGone(pods: ReadonlyMap<string, PodIdentity>): void {
     const listed = new Set([...pods.values()].map(({ uid }) => normalPodUid(uid)));
     const desired = new Set(this.#subjects.map(({ key }) => key));
-    const refused = new Set(this.#refusals.map(({ subject }) => subject));
+    const refused = new Set(this.#report.refusals.map(({ subject }) => subject));
     const stale = [...this.#enforcer.all].filter(({ key }) => !desired.has(key) && !refused.has(key));
     if (stale.length === 0) return;
     const dirs = podCgroupDirs(this.#o.cgroupRoot);
     const bound = new Set(this.#o.maps.cgroups.entries().map(([, uid]) => uid));
     let isWaiting = false;
     for (const inForce of stale) {
-      const { podUid, cgroupId } = inForce;
-      const dir = dirs.get(podUid);
-      const isThere = dir !== undefined || bound.has(podUid);
-      const isGone =
-        cgroupId === null
-          ? !isThere
-          : listed.has(podUid) ||
-            !isThere ||
-            (dir !== undefined && !childCgroups(dir).some(({ id }) => id === cgroupId));
-      if (isGone) this.#enforcer.remove(inForce);
+      if (isGone(inForce, { dirs, bound, listed })) this.#enforcer.remove(inForce);
       else isWaiting = true;
     }
     if (!isWaiting || this.#goneCheck) return;
@@ -275,17 +244,7 @@ export class RuntimeEngine {
   }
 
   takeSamples(samples: readonly RuntimeSample[]): void {
-    const bootWall = this.#o.clock.bootWallMicros();
-    const received = new Set<Account>();
-    for (const sample of samples) {
-      const account = this.#accounts.get(sample.generation);
-      if (!account) continue; // forgotten after its last count, which included the operation
-      const extra = account.stored.count - RUNTIME_EXTRA_CELLS;
-      const cell = sample.extra ? extra + sample.rule : sample.rule;
-      const container = account.stored.container ?? this.#containerOf(sample);
-      this.#adapter.addSample(account, cell, toOperationSample(sample, bootWall, container));
-      received.add(account);
-    }
+    const received = this.#adapter.takeSamples(samples, (sample) => this.#containerOf(sample));
     this.#flusher.received(received);
   }
 
@@ -310,50 +269,20 @@ export class RuntimeEngine {
     this.schedule();
   }
 
-  #acknowledged(account: Account, cells: readonly number[]): void {
-    // An acknowledgement may arrive after the account was settled and its cells have another owner.
-    if (this.#stopped || this.#accounts.get(account.stored.generation) !== account) return;
-    try {
-      this.#writeAcked(account, cells);
-    } catch (error) {
-      this.#o.onProblem('publish', (error as Error).message, error);
-    }
-  }
-
-  #writeAcked(account: Account, cells: readonly number[]): void {
-    if (account.counts === null) {
-      for (let i = 0; i < cells.length; i += 2) {
-        const cell = cells[i] as number;
-        this.#acked.write(account.stored.base + cell, account.ledger.acked()[cell] as number);
-      }
-      return;
-    }
-    const { final } = account.stored;
-    if (!final) return;
-    const acked = [...account.ledger.acked().entries()].filter(([, value]) => value !== 0);
-    account.stored = { ...account.stored, final: { ...final, acked } };
-    this.#store.save(account.stored, account.facts);
-  }
-
-  #settle(account: Account): void {
-    this.#accounts.delete(account.stored.generation);
-    this.#store.remove(account.stored);
-  }
-
   /** Status of each policy on this node. */
   policies(): readonly RuntimePolicyStatus[] {
-    return this.#statuses;
+    return this.#report.statuses;
   }
 
   /** Pods and containers whose desired set is impossible. */
   get refused(): RefusedSubjects {
-    return this.#refused;
+    return this.#report.refused;
   }
 
   get counts(): { subjects: number; sets: number; cellsUsed: number; accounts: number } {
     const { cellsUsed } = this.#enforcer;
     const subjects = [...this.#enforcer.all].filter(({ digest }) => digest !== '').length;
-    return { subjects, sets: this.#sets.size, cellsUsed, accounts: this.#accounts.size };
+    return { subjects, sets: this.#sets.size, cellsUsed, accounts: this.#accounts.byGeneration.size };
   }
 
   async stop(timeoutMs: number): Promise<{ unacked: number }> {
@@ -367,6 +296,6 @@ export class RuntimeEngine {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    this.#acked.close();
+    this.#accounts.close();
   }
 }

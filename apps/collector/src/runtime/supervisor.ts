@@ -191,8 +191,8 @@ export class RuntimeSupervisor {
     this.#engine?.policiesKnown();
   }
 
-  /** Pods or a disarm changed. */
-  changed(): void {
+  /** Pods or a disarm changed: schedules bringing them into force. */
+  apply(): void {
     this.#engine?.schedule();
   }
 

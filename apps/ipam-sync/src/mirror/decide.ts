@@ -1,10 +1,12 @@
 /**
- * What becomes of each custom resource, and which keys nobody keeps any more. Pure: resources as the informers show them, the configuration as
- * it stands on the bus.
+ * Decides for each custom resource whether to write its configuration key, and which keys to
+ * delete. Pure: resources as listed by the informers, and the configuration as stored on the bus.
  *
- * Invariants: a key that the command line keeps is never touched, one that nobody keeps is taken and never deleted; nothing is written or deleted from a picture that is older than what the key
- * was last written from (`resourceVersion` in its headers), whoever held it; what is refused leaves the last good value standing; a kind that was
- * not listed completely takes no key away. Of several resources that mean one key the oldest has it.
+ * Keys owned by the command line are never changed. Keys without an owner are taken over, never
+ * deleted. Nothing is written or deleted from a list older than the version that a key was last
+ * written from (`resourceVersion` in its headers). A refused resource leaves the last valid value
+ * in force. A kind without a complete list deletes no key. If several resources name one key, the
+ * oldest owns it.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { StoredConfig } from '@bailiff/bus';
@@ -14,9 +16,9 @@ import type { MirroredResource } from './resource.ts';
 
 export type Decision =
   | { state: 'write'; key: string; value: Readonly<Record<string, unknown>>; takeOver: boolean }
-  /** What stands is what it says. */
-  | { state: 'stands'; key: string }
-  /** `key` empty: it has none. */
+  /** The stored value equals the resource. */
+  | { state: 'unchanged'; key: string }
+  /** `key` is empty if the resource names no valid key. */
   | { state: 'refused'; key: string; reason: 'Invalid' | 'Conflict' | 'Stale'; message: string };
 
 export interface Plan {
@@ -27,20 +29,20 @@ export interface Plan {
 }
 
 export interface PlanInput {
-  /** Of the kinds in `pictures` only. */
+  /** Resources of the kinds in `listedVersions` only. */
   resources: readonly MirroredResource[];
-  /** By kind that was listed completely: up to which resourceVersion its resources are known. */
-  pictures: ReadonlyMap<ResourceKind, string>;
+  /** By completely listed kind: the resourceVersion up to which its resources are known. */
+  listedVersions: ReadonlyMap<ResourceKind, string>;
   /** Newest entry of each key, tombstones too. */
   stored: ReadonlyMap<string, StoredConfig>;
-  /** Why a value is refused; empty when it is taken. */
+  /** Reason for refusing a value; empty if it is valid. */
   check(resource: MirroredResource, key: string): string;
 }
 
-/** Whole seconds, as Kubernetes writes them. */
+/** RFC 3339 in whole seconds, as in Kubernetes. */
 export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 
-/** The key that a resource means; why it means none. */
+/** The key that a resource names, or why it names none. */
 function place({ kind, name, spec }: MirroredResource): { key: string; problem: string } {
   try {
     return { key: formatConfigKey(keyOfResource(kind, name, spec)), problem: '' };
@@ -50,7 +52,7 @@ function place({ kind, name, spec }: MirroredResource): { key: string; problem: 
   }
 }
 
-/** By key: who has it. Times are whole seconds, so among those of one second who has it already. */
+/** Owner by key. Creation times are whole seconds; within one second the present owner wins. */
 function winnersOf(
   placed: readonly { resource: MirroredResource; key: string }[],
   stored: PlanInput['stored'],
@@ -69,20 +71,20 @@ function precedes(a: MirroredResource, b: MirroredResource, ownerUid: string | u
   return a.uid < b.uid;
 }
 
-/** The value that stands, without what every write renews. */
-function standingValue({ json }: StoredConfig): unknown {
+/** The stored value without the revision, which every write changes. */
+function storedValue({ json }: StoredConfig): unknown {
   try {
     const { revision: _renewed, ...value } = JSON.parse(json) as Record<string, unknown>;
     return value;
   } catch {
-    // Written around us: it is not what the resource says.
+    // Not written by a Bailiff client, so it differs from the resource.
     return undefined;
   }
 }
 
-function staleMessage(stored: StoredConfig, picture: string): string {
+function staleMessage(stored: StoredConfig, listedVersion: string): string {
   return (
-    `the key was written from resourceVersion ${stored.owner?.resourceVersion}, and the API server shows ${picture}: it is behind. ` +
+    `the key was written from resourceVersion ${stored.owner?.resourceVersion}, but the API server shows the older ${listedVersion}. ` +
     `If its store was restored from a backup, \`bailiff config release ${stored.key} --take-over\` lets the resource be written again`
   );
 }
@@ -90,8 +92,8 @@ function staleMessage(stored: StoredConfig, picture: string): string {
 function conflictMessage(stored: StoredConfig): string {
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   return (
-    `${stored.key} is kept by the command line: written by ${stored.by || 'somebody'} at ` +
-    `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config release ${stored.key}\` lets the resource have it`
+    `${stored.key} is kept by the command line: written by ${stored.by || 'an unknown user'} at ` +
+    `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config release ${stored.key}\` lets the resource own it`
   );
 }
 
@@ -104,14 +106,14 @@ function decideOne(resource: MirroredResource, key: string, input: PlanInput): D
   const { owner } = stored;
   const isKept = !stored.deleted && !stored.released;
   if (!owner && isKept) return { state: 'refused', key, reason: 'Conflict', message: conflictMessage(stored) };
-  const picture = input.pictures.get(resource.kind) ?? '';
-  const isBehind = owner !== null && isNewer(owner.resourceVersion, picture);
+  const listedVersion = input.listedVersions.get(resource.kind) ?? '';
+  const isBehind = owner !== null && isNewer(owner.resourceVersion, listedVersion);
   if (isBehind || (owner?.uid === resource.uid && owner.generation > resource.generation && !stored.deleted))
-    return { state: 'refused', key, reason: 'Stale', message: staleMessage(stored, picture) };
+    return { state: 'refused', key, reason: 'Stale', message: staleMessage(stored, listedVersion) };
   if (stored.deleted) return { state: 'write', key, value, takeOver: false };
   const isOurs = owner?.uid === resource.uid;
-  if (isOurs && isDeepStrictEqual(standingValue(stored), JSON.parse(JSON.stringify(value))))
-    return { state: 'stands', key };
+  if (isOurs && isDeepStrictEqual(storedValue(stored), JSON.parse(JSON.stringify(value))))
+    return { state: 'unchanged', key };
   return { state: 'write', key, value, takeOver: !isOurs };
 }
 
@@ -130,8 +132,8 @@ export function plan(input: PlanInput): Plan {
   }
   const orphans = [...input.stored.values()].filter(({ key, owner, deleted }) => {
     if (deleted || !owner || winners.has(key)) return false;
-    const picture = input.pictures.get(owner.kind as ResourceKind);
-    return picture !== undefined && !isNewer(owner.resourceVersion, picture);
+    const listedVersion = input.listedVersions.get(owner.kind as ResourceKind);
+    return listedVersion !== undefined && !isNewer(owner.resourceVersion, listedVersion);
   });
   return { decisions, orphans };
 }

@@ -1,26 +1,27 @@
 /**
- * The custom resources of every kind, kept by an informer each. A kind whose definition is not installed is asked for again now and then, told
- * once, and breaks nothing else; its keys stay as they are.
+ * One informer per kind of custom resource. A kind that is not installed is reported once and
+ * retried at intervals. The other kinds continue, and its keys stay as they are.
  */
-import { type KubeApi, KubeError, pause, Reflector } from '@bailiff/kube';
+import { type KubeApi, KubeError, Reflector } from '@bailiff/kube';
 import { RESOURCE_GROUP, RESOURCE_KINDS, RESOURCE_PLURALS, RESOURCE_VERSION, type ResourceKind } from '@bailiff/policy';
+import { pause } from '@bailiff/service';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 
 export interface InformersOptions {
   client: KubeApi;
   pageLimit: number;
   inactivityMs: number;
-  /** Between questions for a kind that is not there, or that we may not read. */
+  /** Interval between attempts for a kind that is not installed or not permitted. */
   retryMs: number;
   onChange(): void;
-  /** A kind cannot be read because of this; again with null when it can. */
+  /** A kind became unreadable with this error; null: it is readable again. */
   onAbsent(kind: ResourceKind, error: KubeError | null): void;
   onError(resource: string, error: KubeError): void;
 }
 
-/** Two replicas do not overrun a server that comes back. */
+/** Two replicas do not overload a restarted API server. */
 const BACKOFF = { baseMs: 200, maxMs: 5_000 };
-/** Not installed, or not ours to read: time alone heals neither. */
+/** Not installed or not permitted: an early retry does not help. */
 const ABSENT: ReadonlySet<string> = new Set(['KUBE_NOT_FOUND', 'KUBE_FORBIDDEN']);
 
 export const resourcePath = (kind: ResourceKind): string =>
@@ -37,14 +38,17 @@ export class ResourceInformers {
     for (const kind of RESOURCE_KINDS) this.#reflectors.set(kind, this.#reflector(kind));
   }
 
-  /** Kinds that were once listed completely, also when they cannot be read now, with the resourceVersion up to which they are known. */
-  get pictures(): Map<ResourceKind, string> {
+  /**
+   * Kinds that were completely listed at least once, with the resourceVersion up to which they are
+   * known.
+   */
+  get listedVersions(): Map<ResourceKind, string> {
     const listed = [...this.#reflectors].filter(([, reflector]) => reflector.synced);
     return new Map(listed.map(([kind, reflector]) => [kind, reflector.version]));
   }
-  /** Resources of those. */
+  /** Resources of these kinds. */
   get resources(): MirroredResource[] {
-    return [...this.pictures.keys()].flatMap((kind) => this.#reflectors.get(kind)?.values() ?? []);
+    return [...this.listedVersions.keys()].flatMap((kind) => this.#reflectors.get(kind)?.values() ?? []);
   }
 
   async run(signal: AbortSignal): Promise<void> {

@@ -1,9 +1,11 @@
 /**
- * Custom resources → `bailiff_config`, and back what became of them. Informers run in every replica; only the leader writes.
+ * Custom resources → `bailiff_config`, and the result back into their status. Informers run in
+ * every replica; only the leader writes.
  *
- * Level-triggered: a pass brings keys and status to what the plan says at that moment; passes are made on changes, coalesced, and every
- * `statusMs` to tell where things hold. Every write of a key names the revision it replaces, every status the version of the resource it
- * speaks of. Bounds: one pass at a time; STATUS_WRITES of status a pass, the rest with the next; a failed pass waits.
+ * Level-triggered: a pass reconciles keys and status with the plan. Passes run after changes
+ * (coalesced) and every `statusMs`. Every write of a key names the revision it replaces; every
+ * status names the version of its resource. Bounds: one pass at a time, STATUS_WRITES statuses per
+ * pass.
  */
 import {
   type Bus,
@@ -16,15 +18,19 @@ import {
   storedConfig,
   writeConfig,
 } from '@bailiff/bus';
-import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject, pause } from '@bailiff/kube';
+import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
 import { ConfigError, checkConfigWrite, parseConfigKey, type ResourceKind, valueOfResource } from '@bailiff/policy';
+import { pause } from '@bailiff/service';
 import { type Decision, type Plan, plan } from './decide.ts';
 import { ResourceInformers, resourcePath } from './informers.ts';
-import { Whereabouts } from './places.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';
-import { type Standing, statusOf, statusPatch } from './status.ts';
+import { RolloutReader } from './rollout.ts';
+import { type Rollout, statusOf, statusPatch } from './status.ts';
 
-/** Of one pass: a thousand resources are told within half a minute, and the API server serves others beside. */
+/**
+ * Status writes per pass: a thousand resources take half a minute without overloading the API
+ * server.
+ */
 const STATUS_WRITES = 50;
 const COALESCE_MS = 50;
 const IDLE_MS = 60_000;
@@ -44,10 +50,10 @@ export interface MirrorOptions {
 export interface MirrorStats {
   writes: number;
   deletes: number;
-  /** Writes that met a newer revision, or a key that somebody else keeps by now. */
+  /** Writes rejected because of a newer revision or another owner. */
   conflicts: number;
   statusWrites: number;
-  /** As of the last pass of the leader. */
+  /** Values of the leader's last pass. */
   resources: number;
   refused: number;
 }
@@ -56,13 +62,13 @@ export class PolicyMirror {
   readonly informers: ResourceInformers;
   readonly stats: MirrorStats = { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 };
   readonly #options: MirrorOptions;
-  readonly #whereabouts: Whereabouts;
+  readonly #rolloutReader: RolloutReader;
   readonly #stored = new Map<string, StoredConfig>();
-  /** Status that was written and that the informer may not show yet, by UID. */
-  readonly #told = new Map<string, MirroredResource>();
-  /** By UID: what was checked last. */
+  /** Resources by UID with a written status that the informer may not show yet. */
+  readonly #patched = new Map<string, MirroredResource>();
+  /** Result of the last validation, by UID. */
   #checked = new Map<string, { generation: number; problem: string }>();
-  /** Values that the bus does not take because of their size. */
+  /** Generations too large for the bus, by UID. */
   readonly #tooLarge = new Map<string, number>();
   #synced = false;
   #dirty = false;
@@ -70,13 +76,13 @@ export class PolicyMirror {
 
   constructor(options: MirrorOptions) {
     this.#options = options;
-    this.#whereabouts = new Whereabouts(options.bus, options.statusMs);
+    this.#rolloutReader = new RolloutReader(options.bus, options.statusMs);
     const { client, pageLimit, inactivityMs, retryMs, onAbsent, onKubeError: onError } = options;
     const onChange = () => this.#changed();
     this.informers = new ResourceInformers({ client, pageLimit, inactivityMs, retryMs, onChange, onAbsent, onError });
   }
 
-  /** Keeps the informers until the signal aborts. */
+  /** Runs the informers until the signal aborts. */
   run(signal: AbortSignal): Promise<void> {
     return this.informers.run(signal);
   }
@@ -128,7 +134,7 @@ export class PolicyMirror {
     }
   }
 
-  /** A change, or the time at which where things hold is to be asked again. */
+  /** Resolves on a change, or when the rollout is due to be read again. */
   #nextChange(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const finish = () => {
@@ -137,8 +143,8 @@ export class PolicyMirror {
         this.#wake = () => {};
         resolve();
       };
-      // Without resources nothing is told of where they hold.
-      const waitMs = this.stats.resources > 0 ? this.#whereabouts.dueInMs : IDLE_MS;
+      // Without resources there is no rollout to report.
+      const waitMs = this.stats.resources > 0 ? this.#rolloutReader.dueInMs : IDLE_MS;
       const timer = setTimeout(finish, Math.max(COALESCE_MS, waitMs));
       signal.addEventListener('abort', finish, { once: true });
       this.#wake = finish;
@@ -152,39 +158,39 @@ export class PolicyMirror {
     const byUid = new Map(first.resources.map((resource) => [resource.uid, resource]));
     for (const [uid, decision] of first.plan.decisions)
       if (decision.state === 'write') await this.#write(byUid.get(uid) as MirroredResource, decision);
-    const standing = [...this.#stored.values()].filter(({ owner, deleted }) => owner !== null && !deleted);
-    if (first.resources.length > 0) await this.#whereabouts.refresh(standing);
+    const stored = [...this.#stored.values()].filter(({ owner, deleted }) => owner !== null && !deleted);
+    if (first.resources.length > 0) await this.#rolloutReader.refresh(stored);
     const { resources, plan: after } = this.#plan();
     this.stats.resources = resources.length;
     this.stats.refused = [...after.decisions.values()].filter(({ state }) => state === 'refused').length;
-    await this.#tell(resources, after, signal);
+    await this.#writeStatus(resources, after, signal);
   }
 
   #plan(): { resources: MirroredResource[]; plan: Plan } {
     const resources = this.informers.resources.map((resource) => this.#newest(resource));
     this.#prune(resources);
-    const { pictures } = this.informers;
+    const { listedVersions } = this.informers;
     const check = (resource: MirroredResource, key: string) => this.#check(resource, key);
-    return { resources, plan: plan({ resources, pictures, stored: this.#stored, check }) };
+    return { resources, plan: plan({ resources, listedVersions, stored: this.#stored, check }) };
   }
 
-  /** As we left it, until the informer shows something else. */
+  /** The version that this process wrote, until the informer shows a newer one. */
   #newest(resource: MirroredResource): MirroredResource {
-    const told = this.#told.get(resource.uid);
-    if (!told || told.generation !== resource.generation) return resource;
-    return isNewer(told.resourceVersion, resource.resourceVersion) ? told : resource;
+    const patched = this.#patched.get(resource.uid);
+    if (!patched || patched.generation !== resource.generation) return resource;
+    return isNewer(patched.resourceVersion, resource.resourceVersion) ? patched : resource;
   }
 
   #prune(resources: readonly MirroredResource[]): void {
     const uids = new Set(resources.map(({ uid }) => uid));
-    for (const map of [this.#told, this.#checked, this.#tooLarge])
+    for (const map of [this.#patched, this.#checked, this.#tooLarge])
       for (const uid of map.keys()) if (!uids.has(uid)) map.delete(uid);
   }
 
-  /** Once a generation: the schemas are not cheap. */
+  /** Validates once per generation, because validation is expensive. */
   #check(resource: MirroredResource, key: string): string {
     const { kind, uid, generation, spec } = resource;
-    if (this.#tooLarge.get(uid) === generation) return 'spec: it is larger than the bus takes';
+    if (this.#tooLarge.get(uid) === generation) return 'spec: larger than the limit of the bus';
     const known = this.#checked.get(uid);
     if (known?.generation === generation) return known.problem;
     const problem = problemOf(() => checkConfigWrite(parseConfigKey(key), JSON.stringify(valueOfResource(kind, spec))));
@@ -195,7 +201,7 @@ export class PolicyMirror {
   async #write(resource: MirroredResource, decision: Extract<Decision, { state: 'write' }>): Promise<void> {
     const { kind, name, uid, generation, resourceVersion } = resource;
     const { key, value, takeOver } = decision;
-    await this.#keep(async () => {
+    await this.#writeIfLeader(async () => {
       const stored = await writeConfig(this.#options.bus, key, value, {
         by: `${kind}/${name}`,
         why: `generation ${generation}`,
@@ -204,7 +210,7 @@ export class PolicyMirror {
         expectedRevision: this.#visible(key),
       });
       this.stats.writes += 1;
-      this.#whereabouts.calm = false;
+      this.#rolloutReader.calm = false;
       this.#stored.set(key, { ...stored, timestampMicros: Date.now() * 1000 });
     }, resource);
   }
@@ -212,10 +218,10 @@ export class PolicyMirror {
   async #remove(stored: StoredConfig): Promise<void> {
     const { key, owner } = stored;
     if (!owner) return;
-    const resourceVersion = this.informers.pictures.get(owner.kind as ResourceKind) ?? owner.resourceVersion;
-    await this.#keep(async () => {
+    const resourceVersion = this.informers.listedVersions.get(owner.kind as ResourceKind) ?? owner.resourceVersion;
+    await this.#writeIfLeader(async () => {
       const by = `${owner.kind}/${owner.name}`;
-      const options = { by, why: 'it was deleted', owner: { ...owner, resourceVersion } };
+      const options = { by, why: 'the resource was deleted', owner: { ...owner, resourceVersion } };
       await deleteConfig(this.#options.bus, key, { ...options, expectedRevision: this.#visible(key) });
       this.stats.deletes += 1;
       this.#stored.set(key, { ...stored, deleted: true });
@@ -227,9 +233,12 @@ export class PolicyMirror {
     return stored && !stored.deleted ? stored.bucketRevision : 0;
   }
 
-  /** Writes a key while this process leads. What somebody else wrote meanwhile comes by the watch, and with it the next pass. */
-  async #keep(write: () => Promise<void>, resource?: MirroredResource): Promise<void> {
-    // Asked as late as can be: between this line and the write there is no wait.
+  /**
+   * Writes a key while this process leads. A concurrent write arrives through the watch and starts
+   * the next pass.
+   */
+  async #writeIfLeader(write: () => Promise<void>, resource?: MirroredResource): Promise<void> {
+    // Checked directly before the write, without an await in between.
     if (!this.#options.isLeader()) return;
     try {
       await write();
@@ -243,23 +252,23 @@ export class PolicyMirror {
     }
   }
 
-  /** What stands under the key, when this resource wrote it. */
-  #standing(resource: MirroredResource, { key }: Decision): Standing | null {
+  /** The rollout of the stored value, if this resource wrote it. */
+  #rolloutOf(resource: MirroredResource, { key }: Decision): Rollout | null {
     const stored = this.#stored.get(key);
     if (!stored || stored.deleted || stored.owner?.uid !== resource.uid) return null;
     const { enabled = true } = JSON.parse(stored.json) as { enabled?: boolean };
-    return { stored, enabled, places: this.#whereabouts.of(stored, enabled) };
+    return { stored, enabled, places: this.#rolloutReader.of(stored, enabled) };
   }
 
-  async #tell(resources: readonly MirroredResource[], { decisions }: Plan, signal: AbortSignal): Promise<void> {
+  async #writeStatus(resources: readonly MirroredResource[], { decisions }: Plan, signal: AbortSignal): Promise<void> {
     let left = STATUS_WRITES;
     let calm = true;
     for (const resource of resources) {
       const decision = decisions.get(resource.uid);
-      // What is still to be written is told when it is.
+      // Reported after the write.
       if (!decision || decision.state === 'write') continue;
-      const standing = this.#standing(resource, decision);
-      const status = statusOf(resource, decision, standing, Date.now());
+      const rollout = this.#rolloutOf(resource, decision);
+      const status = statusOf(resource, decision, rollout, Date.now());
       calm &&= status.conditions?.every(({ type, status }) => type !== 'InForce' || status === 'True') ?? false;
       const patch = statusPatch(resource.status, status);
       if (patch === null) continue;
@@ -267,7 +276,7 @@ export class PolicyMirror {
       left -= 1;
       await this.#patch(resource, patch, signal);
     }
-    this.#whereabouts.calm = calm;
+    this.#rolloutReader.calm = calm;
   }
 
   async #patch(resource: MirroredResource, status: Record<string, unknown>, signal: AbortSignal): Promise<void> {
@@ -281,24 +290,24 @@ export class PolicyMirror {
         signal,
       });
       this.stats.statusWrites += 1;
-      this.#told.set(uid, mirroredResource(kind, object));
+      this.#patched.set(uid, mirroredResource(kind, object));
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
-      // Changed or gone meanwhile: the informer says so, and the next pass speaks of what is there then.
-      if (error.code === 'KUBE_CONFLICT' || error.code === 'KUBE_NOT_FOUND') this.#told.delete(uid);
+      // Changed or deleted meanwhile: the informer receives it and the next pass uses it.
+      if (error.code === 'KUBE_CONFLICT' || error.code === 'KUBE_NOT_FOUND') this.#patched.delete(uid);
       else if (!signal.aborted) this.#options.onKubeError(`${kind} status`, error);
     }
   }
 }
 
-/** Fields and what is wrong with each; empty when it is right. */
+/** Invalid fields with reasons; empty if the value is valid. */
 function problemOf(check: () => unknown): string {
   try {
     check();
     return '';
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    // The first line names the key, which the status has beside it.
+    // The first line repeats the key, which is a field of the status.
     const lines = error.message.split('\n');
     return (lines.length > 1 ? lines.slice(1) : lines)
       .map((line) => (error.fields.length > 0 ? `spec.${line}` : line))

@@ -1,4 +1,4 @@
-/** A custom resource as the mirror keeps it. Pure. */
+/** The fields of a custom resource that the mirror keeps. Pure. */
 import type { KubeObject } from '@bailiff/kube';
 import type { ResourceKind } from '@bailiff/policy';
 
@@ -30,7 +30,7 @@ export interface MirroredResource {
   status: ResourceStatus;
 }
 
-/** Reads an object of the API server. */
+/** Converts an object of the API server. */
 export function mirroredResource(kind: ResourceKind, object: KubeObject): MirroredResource {
   const { metadata, spec, status } = object as KubeObject & {
     metadata: { generation?: number };

@@ -1,8 +1,9 @@
 /**
- * What is told of a resource in its status. Pure.
+ * Status of a custom resource. Pure.
  *
- * `Accepted`: whether the key says what the resource says. `InForce`: whether what stands under the key holds everywhere it could; while a change
- * is refused, that is the last good one.
+ * Condition `Accepted`: the key holds the value of the resource. Condition `InForce`: the stored
+ * value is in force wherever it applies. If a change is refused, `InForce` describes the last valid
+ * value.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { StoredConfig } from '@bailiff/bus';
@@ -10,15 +11,15 @@ import type { Place } from '@bailiff/response';
 import { type Decision, timeText } from './decide.ts';
 import type { Condition, MirroredResource, ResourceStatus } from './resource.ts';
 
-/** Nodes or services that are named with why they do not hold it. */
+/** Nodes or services named with the reason. */
 const MAX_NAMED = 3;
-/** A message of a condition may have 32 KiB; nobody reads so much. */
+/** Kubernetes allows 32 KiB; a message stays readable. */
 const MAX_MESSAGE = 1024;
 
-type Told = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+type NewCondition = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
-/** Where what stands under a key holds. */
-export interface Standing {
+/** Where the stored value of a key is in force. */
+export interface Rollout {
   stored: StoredConfig;
   enabled: boolean;
   /** null: not known yet. */
@@ -27,63 +28,68 @@ export interface Standing {
 
 const cut = (text: string) => (text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE - 1)}…`);
 
-function accepted(decision: Decision, standing: Standing | null): Told {
+function accepted(decision: Decision, rollout: Rollout | null): NewCondition {
   if (decision.state !== 'refused') {
-    const at = standing ? ` at revision ${standing.stored.revision}` : '';
-    return { type: 'Accepted', status: 'True', reason: 'Written', message: `${decision.key} says it${at}` };
+    const at = rollout ? ` at revision ${rollout.stored.revision}` : '';
+    return { type: 'Accepted', status: 'True', reason: 'Written', message: `${decision.key} is written${at}` };
   }
-  const rest = standing
-    ? `; generation ${standing.stored.owner?.generation}, revision ${standing.stored.revision}, stays in force`
+  const rest = rollout
+    ? `; generation ${rollout.stored.owner?.generation}, revision ${rollout.stored.revision}, stays in force`
     : '';
   return { type: 'Accepted', status: 'False', reason: decision.reason, message: decision.message + rest };
 }
 
-function inForce(standing: Standing | null): { text: string; told: Told } {
-  const told = (status: Told['status'], reason: string, message: string, text = '') => ({
+function inForce(rollout: Rollout | null): { text: string; condition: NewCondition } {
+  const result = (status: NewCondition['status'], reason: string, message: string, text = '') => ({
     text,
-    told: { type: 'InForce', status, reason, message },
+    condition: { type: 'InForce', status, reason, message },
   });
-  if (!standing) return told('False', 'NotAccepted', 'nothing of it stands');
-  if (!standing.enabled) return told('False', 'Disabled', 'enabled is false: it stands, and holds nowhere');
-  const { places } = standing;
-  if (!places) return told('Unknown', 'NotAsked', 'where it holds is not known yet');
+  if (!rollout) return result('False', 'NotAccepted', 'no value is stored');
+  if (!rollout.enabled) return result('False', 'Disabled', 'enabled is false: stored, but in force nowhere');
+  const { places } = rollout;
+  if (!places) return result('Unknown', 'NotAsked', 'not known yet where it is in force');
   const count = places.filter(({ state }) => state === 'in-force').length;
   const text = `${count}/${places.length}`;
-  if (places.length === 0) return told('Unknown', 'NoNodes', 'no node has reported', text);
-  if (count === places.length) return told('True', 'Everywhere', `in force on ${text}`, text);
+  if (places.length === 0) return result('Unknown', 'NoNodes', 'no node has reported', text);
+  if (count === places.length) return result('True', 'Everywhere', `in force on ${text}`, text);
   const missing = places.filter(({ state }) => state !== 'in-force');
   const named = missing.slice(0, MAX_NAMED).map(({ node, reason }) => `${node}: ${reason}`);
   const more = missing.length > MAX_NAMED ? [`and ${missing.length - MAX_NAMED} more`] : [];
   const isPending = missing.every(({ state }) => state === 'pending');
-  return told('False', isPending ? 'Pending' : 'NotEverywhere', [...named, ...more].join('; '), text);
+  return result('False', isPending ? 'Pending' : 'NotEverywhere', [...named, ...more].join('; '), text);
 }
 
-/** The time of a condition is that of its last change of status. */
-function condition(told: Told, before: readonly Condition[], observedGeneration: number, nowMs: number): Condition {
-  const known = before.find(({ type }) => type === told.type);
-  const lastTransitionTime = known?.status === told.status ? known.lastTransitionTime : timeText(nowMs);
-  return { ...told, message: cut(told.message), observedGeneration, lastTransitionTime };
+/** lastTransitionTime changes only with the status of a condition. */
+function condition(
+  next: NewCondition,
+  before: readonly Condition[],
+  observedGeneration: number,
+  nowMs: number,
+): Condition {
+  const known = before.find(({ type }) => type === next.type);
+  const lastTransitionTime = known?.status === next.status ? known.lastTransitionTime : timeText(nowMs);
+  return { ...next, message: cut(next.message), observedGeneration, lastTransitionTime };
 }
 
-/** @param standing what stands under the key, when this resource wrote it */
+/** @param rollout of the stored value, if this resource wrote it */
 export function statusOf(
   resource: MirroredResource,
   decision: Decision,
-  standing: Standing | null,
+  rollout: Rollout | null,
   nowMs: number,
 ): ResourceStatus {
   const { generation, status } = resource;
   const before = status.conditions ?? [];
-  const force = inForce(standing);
+  const force = inForce(rollout);
   const foreign = before.filter(({ type }) => type !== 'Accepted' && type !== 'InForce');
   return {
     observedGeneration: generation,
     ...(decision.key === '' ? {} : { configKey: decision.key }),
-    ...(standing ? { configRevision: standing.stored.revision } : {}),
+    ...(rollout ? { configRevision: rollout.stored.revision } : {}),
     ...(force.text === '' ? {} : { inForce: force.text }),
     conditions: [
-      condition(accepted(decision, standing), before, generation, nowMs),
-      condition(force.told, before, generation, nowMs),
+      condition(accepted(decision, rollout), before, generation, nowMs),
+      condition(force.condition, before, generation, nowMs),
       ...foreign,
     ],
   };
@@ -91,13 +97,13 @@ export function statusOf(
 
 const FIELDS = ['observedGeneration', 'configKey', 'configRevision', 'inForce', 'conditions'] as const;
 
-/** The status as a merge patch, which takes out what is no longer said; null when nothing changes. */
+/** The status as a merge patch that removes absent fields; null if nothing changes. */
 export function statusPatch(before: ResourceStatus, after: ResourceStatus): Record<string, unknown> | null {
   const pick = (status: ResourceStatus) => Object.fromEntries(FIELDS.map((field) => [field, status[field] ?? null]));
   return isDeepStrictEqual(sorted(pick(before)), sorted(pick(after))) ? null : pick(after);
 }
 
-/** Members in one order, as a server may give them in another. */
+/** Sorts the fields of objects, because servers reorder them. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== 'object' || value === null) return value;

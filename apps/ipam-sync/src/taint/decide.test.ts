@@ -2,11 +2,11 @@ import { unguardedNodes } from '@bailiff/policy';
 import type { InterfaceStatus } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { guardsPods, type JudgedNode, planTaints } from './decide.ts';
+import { type AssessedNode, guardsPods, planTaints } from './decide.ts';
 
 const MINUTE = 60_000;
 const setting = unguardedNodes.parse({ taint: 'NoSchedule', after: '2m', maxPercent: 25 });
-const node = (name: string, part: Partial<JudgedNode> = {}): JudgedNode => ({
+const node = (name: string, part: Partial<AssessedNode> = {}): AssessedNode => ({
   name,
   tainted: false,
   selected: true,
@@ -15,30 +15,30 @@ const node = (name: string, part: Partial<JudgedNode> = {}): JudgedNode => ({
   guards: false,
   ...part,
 });
-const silent = (name: string, part: Partial<JudgedNode> = {}) => node(name, { silentMs: 3 * MINUTE, ...part });
-const tainted = (name: string, part: Partial<JudgedNode> = {}) => silent(name, { tainted: true, ...part });
+const silent = (name: string, part: Partial<AssessedNode> = {}) => node(name, { silentMs: 3 * MINUTE, ...part });
+const tainted = (name: string, part: Partial<AssessedNode> = {}) => silent(name, { tainted: true, ...part });
 const speaking = (count: number) => Array.from({ length: count }, (_, index) => node(`ok-${index}`));
 const NOTHING = { put: [], remove: [], withheld: [] };
 
 describe('taints of unguarded nodes', () => {
-  it.each<[string, JudgedNode[], object]>([
+  it.each<[string, AssessedNode[], object]>([
     ['all speak', speaking(4), NOTHING],
-    ['one is silent', [...speaking(3), silent('a')], { put: ['a'] }],
-    ['just not too long', [...speaking(3), node('a', { silentMs: 2 * MINUTE })], NOTHING],
-    ['silent and tainted', [...speaking(3), tainted('a')], NOTHING],
-    ['back, and guards', [...speaking(3), tainted('a', { silentMs: 0, guards: true })], { remove: ['a'] }],
-    ['back, and guards nothing', [...speaking(3), tainted('a', { silentMs: 0 })], NOTHING],
-    ['was back, and is silent again', [...speaking(3), tainted('a', { guards: true })], NOTHING],
-    // Of 4 nodes 25 % is one.
-    ['more than the bound', [...speaking(2), silent('a'), silent('b')], { withheld: ['a', 'b'] }],
-    ['the bound is used up', [...speaking(2), tainted('a'), silent('b')], { withheld: ['b'] }],
+    ['one without heartbeats', [...speaking(3), silent('a')], { put: ['a'] }],
+    ['exactly at the limit', [...speaking(3), node('a', { silentMs: 2 * MINUTE })], NOTHING],
+    ['tainted without heartbeats', [...speaking(3), tainted('a')], NOTHING],
+    ['reports again and guards', [...speaking(3), tainted('a', { silentMs: 0, guards: true })], { remove: ['a'] }],
+    ['reports again and guards nothing', [...speaking(3), tainted('a', { silentMs: 0 })], NOTHING],
+    ['reported again and stopped', [...speaking(3), tainted('a', { guards: true })], NOTHING],
+    // 25 % of 4 nodes is one.
+    ['more than the limit', [...speaking(2), silent('a'), silent('b')], { withheld: ['a', 'b'] }],
+    ['the limit is reached', [...speaking(2), tainted('a'), silent('b')], { withheld: ['b'] }],
     [
-      'one comes back above the bound',
+      'one recovers above the limit',
       [...speaking(1), tainted('a', { silentMs: 0, guards: true }), silent('b'), silent('c')],
       { remove: ['a'], withheld: ['b', 'c'] },
     ],
     [
-      'one comes back and another goes',
+      'one recovers and another fails',
       [...speaking(2), tainted('a', { silentMs: 0, guards: true }), silent('b')],
       { remove: ['a'], put: ['b'] },
     ],
@@ -49,9 +49,9 @@ describe('taints of unguarded nodes', () => {
       [...speaking(3), silent('a'), silent('b', { takesPods: false })],
       { put: ['a'] },
     ],
-    ['the last one that takes pods', [silent('a'), node('b', { takesPods: false })], { withheld: ['a'] }],
-    ['another kind of node', [...speaking(3), silent('a', { selected: false })], NOTHING],
-    ['it is of another kind now', [...speaking(3), tainted('a', { selected: false })], { remove: ['a'] }],
+    ['the last one that accepts pods', [silent('a'), node('b', { takesPods: false })], { withheld: ['a'] }],
+    ['a node without the selected labels', [...speaking(3), silent('a', { selected: false })], NOTHING],
+    ['it lost the selected labels', [...speaking(3), tainted('a', { selected: false })], { remove: ['a'] }],
     [
       'a tainted one that was cordoned',
       [...speaking(3), tainted('a', { takesPods: false }), silent('b')],
@@ -61,13 +61,13 @@ describe('taints of unguarded nodes', () => {
     expect(planTaints(nodes, setting)).toMatchObject({ ...NOTHING, ...expected });
   });
 
-  it('off - every taint of ours goes, whatever the nodes say, and none is put', () => {
+  it('off - removes every taint of ours and adds none', () => {
     const off = unguardedNodes.parse({});
     const nodes = [tainted('a'), tainted('b', { takesPods: false }), tainted('c', { selected: false }), silent('d')];
     expect(planTaints(nodes, off)).toMatchObject({ ...NOTHING, remove: ['a', 'b', 'c'] });
   });
 
-  it('whatever the nodes say, no plan taints more than the bound or the last node', () => {
+  it('no plan taints more than the limit or the last node', () => {
     const any = fc.record({
       tainted: fc.boolean(),
       selected: fc.boolean(),
@@ -79,26 +79,26 @@ describe('taints of unguarded nodes', () => {
       fc.property(fc.array(any, { maxLength: 40 }), fc.integer({ min: 1, max: 50 }), (parts, maxPercent) => {
         const nodes = parts.map((part, index) => node(`n${index}`, part));
         const plan = planTaints(nodes, { ...setting, maxPercent });
-        const judged = nodes.filter(({ selected, takesPods }) => selected && takesPods);
-        expect(plan.bound).toBeLessThanOrEqual(Math.ceil((judged.length * maxPercent) / 100));
+        const assessed = nodes.filter(({ selected, takesPods }) => selected && takesPods);
+        expect(plan.bound).toBeLessThanOrEqual(Math.ceil((assessed.length * maxPercent) / 100));
         if (plan.put.length > 0) {
-          const after = judged.filter(
+          const after = assessed.filter(
             ({ name, tainted }) => plan.put.includes(name) || (tainted && !plan.remove.includes(name)),
           );
           expect(after.length).toBeLessThanOrEqual(plan.bound);
-          expect(after.length).toBeLessThan(judged.length);
+          expect(after.length).toBeLessThan(assessed.length);
         }
       }),
     );
   });
 });
 
-describe('whether a collector guards', () => {
+describe('guarding by status', () => {
   const ifaces = (...coverages: InterfaceStatus['coverage'][]) => coverages.map((coverage) => ({ coverage }));
   it.each<[string, Parameters<typeof guardsPods>[0], boolean]>([
     ['no pod yet', { hook: 'tcx', interfaces: [] }, true],
     ['all guarded', { hook: 'clsact', interfaces: ifaces('guarded', 'not-applicable') }, true],
-    ['one that never can be', { hook: 'tcx', interfaces: ifaces('partial', 'not-covered') }, true],
+    ['one that cannot be guarded', { hook: 'tcx', interfaces: ifaces('partial', 'not-covered') }, true],
     ['detached by an operator', { hook: 'tcx', interfaces: ifaces('not-covered', 'not-applicable') }, false],
     ['observe only', { hook: 'none', interfaces: ifaces('guarded') }, false],
   ])('%s', (_, status, expected) => {

@@ -1,45 +1,46 @@
 /**
- * Which nodes get the taint of the unguarded now, and which lose it. Pure.
+ * Decides which nodes get and which lose the taint for unguarded nodes. Pure. Input: node objects,
+ * heartbeats and the setting; output: the plan of the TaintController.
  *
- * Place in the path: node objects, what Silence heard and the setting → here → TaintKeeper. Invariants: when more nodes are unguarded than the
- * bound allows, or none would be left, no further one is tainted: it is more likely that the bus or the feed is broken than the nodes.
- * What is tainted stays so until its collector has spoken and guards; that alone, and the setting, take a taint away.
+ * If more nodes are unguarded than the limit allows, or no other node would be left, no further
+ * node is tainted, because the bus or the feed is the likely cause. A taint is removed only when
+ * the node's collector reports again and guards, or by the setting.
  */
 import type { UnguardedNodes } from '@bailiff/policy';
 import { parseDurationMs } from '@bailiff/policy';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 
-export interface JudgedNode {
+export interface AssessedNode {
   name: string;
   tainted: boolean;
-  /** It has the labels of the setting. */
+  /** Has the labels of the setting. */
   selected: boolean;
-  /** Pods may be put there, but for our taint. */
+  /** Accepts pods, apart from Bailiff's taint. */
   takesPods: boolean;
   silentMs: number;
-  /** By its newest status, while it is listened to; false when it said none. */
+  /** By the newest status received during the watch; false without one. */
   guards: boolean;
 }
 
 export interface TaintPlan {
   put: string[];
   remove: string[];
-  /** Unguarded, and not tainted because of the bound. */
+  /** Unguarded nodes that the limit protects from the taint. */
   withheld: string[];
-  /** Nodes that take pods and have no collector that guards them, tainted or not. */
+  /** Schedulable nodes without a guarding collector, tainted or not. */
   unguarded: number;
-  /** Of these, how many may be tainted. */
+  /** Limit of tainted nodes. */
   bound: number;
 }
 
-export function planTaints(nodes: readonly JudgedNode[], setting: UnguardedNodes): TaintPlan {
+export function planTaints(nodes: readonly AssessedNode[], setting: UnguardedNodes): TaintPlan {
   const afterMs = parseDurationMs(setting.after) as number;
   const isOff = setting.taint === 'off';
-  const isBack = ({ guards, silentMs }: JudgedNode) => guards && silentMs <= afterMs;
-  const isUnguarded = (node: JudgedNode) => (node.tainted ? !isBack(node) : node.silentMs > afterMs);
-  const judged = isOff ? [] : nodes.filter(({ selected, takesPods }) => selected && takesPods);
-  const unguarded = judged.filter(isUnguarded);
-  const bound = Math.max(0, Math.min(Math.ceil((judged.length * setting.maxPercent) / 100), judged.length - 1));
+  const isBack = ({ guards, silentMs }: AssessedNode) => guards && silentMs <= afterMs;
+  const isUnguarded = (node: AssessedNode) => (node.tainted ? !isBack(node) : node.silentMs > afterMs);
+  const assessed = isOff ? [] : nodes.filter(({ selected, takesPods }) => selected && takesPods);
+  const unguarded = assessed.filter(isUnguarded);
+  const bound = Math.max(0, Math.min(Math.ceil((assessed.length * setting.maxPercent) / 100), assessed.length - 1));
   const wanting = names(unguarded.filter(({ tainted }) => !tainted));
   const isTooMany = unguarded.length > bound;
   return {
@@ -51,9 +52,12 @@ export function planTaints(nodes: readonly JudgedNode[], setting: UnguardedNodes
   };
 }
 
-const names = (nodes: readonly JudgedNode[]): string[] => nodes.map(({ name }) => name);
+const names = (nodes: readonly AssessedNode[]): string[] => nodes.map(({ name }) => name);
 
-/** Whether a collector guards by its status: it attaches, and not every interface that it should guard is bare. */
+/**
+ * True if the collector's status shows that it attaches and guards at least one of its guardable
+ * interfaces.
+ */
 export function guardsPods({
   hook,
   interfaces,

@@ -7,7 +7,7 @@ const OURS = { key: 'bailiff.dev/unguarded', effect: 'NoSchedule' };
 const object = (spec: Node['spec'] = {}, labels?: Record<string, string>) =>
   nodeObject({ metadata: { name: 'a', uid: 'u', resourceVersion: '7', ...(labels && { labels }) }, spec });
 
-it('taints - ours is put behind the others and taken from among them, once', () => {
+it('taints - adds ours after the others and removes it, once', () => {
   expect(taintsWith(object({ taints: [GPU] }), 'NoSchedule')).toEqual([GPU, OURS]);
   expect(taintsWith(object({ taints: [OURS, GPU] }), 'NoSchedule')).toEqual([GPU, OURS]);
   expect(taintsWith(object({ taints: [OURS, GPU, { ...OURS, effect: 'NoExecute' }] }), null)).toEqual([GPU]);
@@ -17,7 +17,7 @@ it('taints - ours is put behind the others and taken from among them, once', () 
 
 it.each<[string, Node['spec'], boolean]>([
   ['plain', {}, true],
-  ['with our taint and one of somebody', { taints: [OURS, GPU] }, true],
+  ['with our taint and a foreign one', { taints: [OURS, GPU] }, true],
   ['cordoned', { unschedulable: true }, false],
   ['not ready', { taints: [{ key: 'node.kubernetes.io/not-ready', effect: 'NoSchedule' }] }, false],
   ['unreachable', { taints: [{ key: 'node.kubernetes.io/unreachable', effect: 'NoExecute' }] }, false],

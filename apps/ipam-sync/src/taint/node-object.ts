@@ -1,4 +1,4 @@
-/** What is kept of a node's object for the taint of unguarded nodes. Pure. */
+/** The fields of a node object that the taint controller needs. Pure. */
 import type { Node, Taint } from '@bailiff/kube';
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 
@@ -8,11 +8,11 @@ export interface NodeObject {
   resourceVersion: string;
   labels: Readonly<Record<string, string>>;
   cordoned: boolean;
-  /** As the object has them: they are written back whole. */
+  /** All taints of the object: a patch replaces the whole list. */
   taints: readonly Taint[];
 }
 
-/** Put by Kubernetes itself on a node whose kubelet does not speak: pods are kept off it as it is. */
+/** Added by Kubernetes to a node without kubelet heartbeats; they keep pods away already. */
 const OF_KUBERNETES: readonly string[] = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'];
 
 export function nodeObject({ metadata, spec = {} }: Node): NodeObject {
@@ -24,14 +24,14 @@ const isOurs = ({ key }: Taint): boolean => key === UNGUARDED_TAINT_KEY;
 
 export const isTainted = ({ taints }: NodeObject): boolean => taints.some(isOurs);
 
-/** Whether pods may be put there, but for our taint. */
+/** True if the node accepts pods, apart from Bailiff's taint. */
 export const takesPods = ({ cordoned, taints }: NodeObject): boolean =>
   !cordoned && !taints.some(({ key }) => OF_KUBERNETES.includes(key));
 
 export const hasLabels = ({ labels }: NodeObject, wanted: Readonly<Record<string, string>>): boolean =>
   Object.entries(wanted).every(([key, value]) => labels[key] === value);
 
-/** Its taints with ours, or without it; everybody else's stay as they are, in their order. */
+/** Its taints with Bailiff's, or without it. The other taints keep their order. */
 export function taintsWith({ taints }: NodeObject, effect: string | null): Taint[] {
   const others = taints.filter((taint) => !isOurs(taint));
   return effect === null ? others : [...others, { key: UNGUARDED_TAINT_KEY, effect }];

@@ -27,8 +27,6 @@ export interface QuarantineControllerOptions {
   ledger: Pick<Ledger, 'quarantines'>;
   log: Pick<ResponseLog, 'caughtUp'>;
   nowMs(): number;
-  /** The bucket was recreated while this process ran. */
-  onRecreated(): void;
   /** A node's key has no valid list: an injected reply, or a value of another program. */
   onUnreadable(nodeName: string): void;
   onRestored(nodeName: string, pods: number): void;
@@ -68,7 +66,6 @@ export class QuarantineController {
       },
       onRecreated: () => {
         this.#isRecreated = true;
-        this.#o.onRecreated();
       },
       onSynced: () => {
         this.#isDue = true;

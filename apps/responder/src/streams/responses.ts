@@ -45,31 +45,33 @@ export interface ResponseStreamOptions {
   bus: Bus;
   ledger: Ledger;
   registry: SchemaRegistry;
-  /** Called after each record is applied. */
-  onApplied(taskId: string, response: Response): void;
   onUnreadable(reason: string): void;
   /** A dead letter or a schema lookup waits for the bus. */
   onWait: RetryOptions['onWait'];
-  /** The stream was recreated; the ledger keeps earlier records. */
-  onRecreated(): void;
   clock: RetryOptions['clock'];
   signal: AbortSignal;
 }
 
+export interface ResponseHandlers {
+  /** Called after each record is applied. */
+  onApplied(taskId: string, response: Response): void;
+  /** The records that exist at the start are applied; called again for a recreated stream. */
+  onCaughtUp(): void;
+}
+
 export class ResponseStream implements ResponseLog {
   readonly #options: ResponseStreamOptions;
+  #onApplied: ResponseHandlers['onApplied'] = () => {};
   #waiters: { sequence: number; resolve: () => void; reject: (error: BusError) => void }[] = [];
 
   constructor(options: ResponseStreamOptions) {
     this.#options = options;
   }
 
-  /**
-   * Reads until the signal aborts. Calls `onCaughtUp` once, after the records that exist at the
-   * start.
-   */
-  async read(onCaughtUp: () => void): Promise<void> {
+  /** Reads until the signal aborts. */
+  async read({ onApplied, onCaughtUp }: ResponseHandlers): Promise<void> {
     const { bus, ledger, signal } = this.#options;
+    this.#onApplied = onApplied;
     // A record up to this sequence is delivered before the first idle call, or has expired.
     let before = await retryTransient(bus, () => lastSequence(bus, STREAM), this.#options);
     let caughtUp = false;
@@ -91,7 +93,6 @@ export class ResponseStream implements ResponseLog {
         this.#waiters = [];
         for (const { reject } of waiting)
           reject(new BusError('BUS_NO_STREAM', `${STREAM} was deleted and created again`));
-        this.#options.onRecreated();
       },
       signal,
     });
@@ -182,7 +183,7 @@ export class ResponseStream implements ResponseLog {
     }
     const taskId = this.#options.ledger.applyInOrder(response, { sequence, timestampMicros });
     this.#wake();
-    this.#options.onApplied(taskId, response);
+    this.#onApplied(taskId, response);
   }
 
   async #deadLetter({ sequence, subject, data }: StreamMessage, error: Error): Promise<void> {

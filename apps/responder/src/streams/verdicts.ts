@@ -25,15 +25,20 @@ const CACHE_SIZE = 2_048;
 export interface VerdictStreamOptions {
   bus: Bus;
   registry: SchemaRegistry;
-  /** Awaited before the next verdict is read. */
-  onVerdict(placed: StoredVerdict): Promise<void>;
   onUnreadable(reason: string): void;
   /** A dead letter or a schema lookup waits for the bus. */
   onWait: RetryOptions['onWait'];
-  /** The stream was recreated: earlier verdicts are gone, and sequences restart. */
-  onRecreated(): void;
   clock: RetryOptions['clock'];
   signal: AbortSignal;
+}
+
+export interface VerdictHandlers {
+  /** Awaited before the next verdict is read. */
+  onVerdict(placed: StoredVerdict): Promise<void>;
+  /** The verdicts that exist at the start are read; called again for a recreated stream. */
+  onCaughtUp(): void;
+  /** The stream was recreated: earlier verdicts are gone, and sequences restart. */
+  onRecreated(): void;
 }
 
 export class VerdictStream {
@@ -46,11 +51,8 @@ export class VerdictStream {
     this.#options = options;
   }
 
-  /**
-   * Reads until the signal aborts. Calls `onCaughtUp` after the verdicts that exist at the start,
-   * and again for a recreated stream.
-   */
-  async read(onCaughtUp: () => void): Promise<void> {
+  /** Reads until the signal aborts. */
+  async read({ onVerdict, onCaughtUp, onRecreated }: VerdictHandlers): Promise<void> {
     const { bus, signal } = this.#options;
     const take = (message: StreamMessage) => retryTransient(bus, () => this.#decode(message), this.#options);
     let caughtUp = false;
@@ -61,7 +63,7 @@ export class VerdictStream {
         const placed = await take(message);
         if (placed) {
           this.#keep(placed);
-          await this.#options.onVerdict(placed);
+          await onVerdict(placed);
         }
         const { sequence, timestampMicros } = message;
         this.position = { sequence, timestampMicros };
@@ -76,7 +78,7 @@ export class VerdictStream {
         caughtUp = false;
         this.position = { sequence: 0, timestampMicros: 0 };
         this.#cache.clear();
-        this.#options.onRecreated();
+        onRecreated();
       },
       signal,
     });
@@ -105,7 +107,7 @@ export class VerdictStream {
     const { bus, registry, signal } = this.#options;
     try {
       const decoded = await decodeWithLookup(message.data, registry);
-      if (decoded.name !== 'Verdict') throw new Error(`a ${decoded.name} where a Verdict was expected`);
+      if (decoded.name !== 'Verdict') throw new Error(`expected a Verdict, found a ${decoded.name}`);
       checkAddress(decoded.value, message.subject);
       return { verdict: decoded.value, sequence: message.sequence, atMicros: message.timestampMicros };
     } catch (error) {

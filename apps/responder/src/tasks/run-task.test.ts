@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { makeMetrics, NO_READINGS } from '../metrics.ts';
+import { Planner } from '../planning/planner.ts';
 import type { Job, JobResult, Published, Reserved, ResponseLog, Step, StoredVerdict } from '../ports.ts';
 import { OrderGate } from '../scheduling/order-gate.ts';
 import { FactReader } from './read-facts.ts';
@@ -138,7 +139,12 @@ class Replica {
       quarantine: { newest: async () => null, put: () => gone },
       requestCapture: () => gone,
       facts: new FactReader(() => 0),
-      readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
+      planner: new Planner({
+        policies,
+        ledger: this.ledger,
+        whenPoliciesRead: async () => {},
+        readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
+      }),
       // This test covers the order of events; the chaos tests cover durations.
       clock: { ...systemClock, monotonicMs: () => 0 },
       metrics: makeMetrics(new Registry(), () => NO_READINGS),

@@ -4,28 +4,12 @@
  *
  *   terminal record exists → nothing to do
  *   only `started` exists  → wait `takeoverMs` for its process; then check the effect; if absent, act
- *   neither                → guards, `started` record, act
+ *   neither                → guards, `started` record (guarded-start.ts), act
  *
- * For an action with a budget, `started` is the reservation. It is stored only if RESPONSES still
- * ends where the ledger of the guards ended. If two replicas compete for the rest of a budget, the
- * bus stores one record, and the other replica runs its guards again. There are no locks.
+ * Data path: scheduling/queues.ts → here → guarded-start.ts → actions/ → write-record.ts.
  */
-
 import { BusError } from '@bailiff/bus';
-import {
-  ACTION_MEMORY_MICROS,
-  checkGuards,
-  type Decision,
-  expiryOf,
-  isSamePod,
-  needsReservation,
-  ownerOf,
-  recordOf,
-  type Task,
-  type TaskState,
-  tasksOf,
-} from '@bailiff/response';
-import type { Response } from '@bailiff/schemas';
+import { type Decision, isSamePod, ownerOf, recordOf, type Task, type TaskState } from '@bailiff/response';
 import { type ActionContext, DONE, type Outcome } from '../actions/action.ts';
 import { Api, type ApiTrace } from '../actions/api.ts';
 import { REMOVAL_POLL_MS } from '../actions/delete.ts';
@@ -33,27 +17,25 @@ import { ACTION_OF } from '../actions/index.ts';
 import type { Job, JobResult, StoredVerdict } from '../ports.ts';
 import { ORDER_POLL_MS } from '../scheduling/order-gate.ts';
 import { afterFailure } from './failures.ts';
+import { GuardedStart } from './guarded-start.ts';
 import { OWNER_PATIENCE_MS } from './read-facts.ts';
+import { CONTENDED_MS, done, later, ownerFieldsOf, type Run } from './run.ts';
 import type { TaskDeps } from './task-deps.ts';
+import { writeRecord } from './write-record.ts';
 
-/** Lost races for a reservation before the task returns to the queue. */
-export const MAX_RESERVATIONS = 64;
 /** Removals in progress whose request this process keeps. */
 const MAX_IN_PROGRESS = 10_000;
-/** Wait of a task while another process or job works on it. */
-const CONTENDED_MS = 200;
-
-const done: JobResult = { kind: 'done' };
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
+  readonly #guardedStart: GuardedStart;
   #running = new Set<string>();
   /** Removals in progress, with the request for the record: later attempts only poll. */
   readonly #inProgress = new Map<string, ApiTrace | null>();
-  #reservation: Promise<unknown> = Promise.resolve();
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;
+    this.#guardedStart = new GuardedStart(deps);
   }
 
   /** Runs a `do` job. Rejects only on a bug. */
@@ -82,18 +64,13 @@ export class TaskRunner {
   }
 
   async #prepare(job: Job): Promise<Run | null> {
-    const { policies, ledger, metrics, kube, limits, step, signal } = this.#deps;
-    const stored = await this.#deps.readVerdict(job.sequence);
-    if (!stored || stored.verdict.verdictId !== job.verdictId) {
+    const { planner, metrics, kube, limits, step, signal } = this.#deps;
+    const planned = await planner.find(job);
+    if (!planned) {
       metrics.orphanJobs.inc();
       return null;
     }
-    const tasks = tasksOf(stored, policies, ledger);
-    const task = tasks.find(({ taskId }) => taskId === job.taskId);
-    if (!task) {
-      metrics.orphanJobs.inc();
-      return null;
-    }
+    const { stored, task } = planned;
     const names = { verdictId: job.verdictId, action: job.action };
     const api = new Api(kube, {
       timeoutMs: limits.apiTimeoutMs,
@@ -101,7 +78,7 @@ export class TaskRunner {
       beforeFirstChange: () => this.#observeLatency(stored, task),
       afterChange: () => step('called', names),
     });
-    return { job, task, tasks, stored, api, owner: null };
+    return { ...planned, job, api, owner: null };
   }
 
   /** Milliseconds until the task may run. */
@@ -142,97 +119,10 @@ export class TaskRunner {
         return this.#end(run, 'succeeded', this.#inProgress.has(task.taskId) ? DONE : FOUND_DONE);
       if (action.isInProgress?.(context)) return await this.#act(run, state, read);
     }
-    for (let attempt = 1; attempt <= MAX_RESERVATIONS; attempt++) {
-      const startMs = this.#deps.clock.monotonicMs();
-      const result = await this.#checkAndStart(run, read, state);
-      if (result.kind !== 'go') {
-        if (result.kind === 'refuse' && (await this.#isStartedElsewhere(task, state)))
-          return later(run.job, CONTENDED_MS);
-        return this.#settle(run, result);
-      }
-      if (result.outcome === 'stored' || result.outcome === 'held') {
-        // The acknowledgement was so late that another replica may take over by now.
-        if (this.#deps.clock.monotonicMs() - startMs > limits.takeoverMs - limits.apiTimeoutMs)
-          return later(run.job, 0);
-        return await this.#act(run, ledger.task(task.taskId) as TaskState, read);
-      }
-      await this.#deps.log.caughtUp();
-      if (result.outcome === 'exists') return later(run.job, Math.min(CONTENDED_MS, limits.takeoverMs));
-      this.#deps.metrics.reservationConflicts.inc();
-      state = ledger.task(task.taskId);
-      // Another replica stored the `started` record of this task.
-      if (state?.started) return later(run.job, CONTENDED_MS);
-    }
-    return later(run.job, CONTENDED_MS);
-  }
-
-  /**
-   * Whether another replica started this task. Its work may be the cause of a refusal (the pod is
-   * terminating), so a refusal is written only after the ledger has caught up.
-   */
-  async #isStartedElsewhere(task: Task, known: TaskState | undefined): Promise<boolean> {
-    if (known?.started) return false;
-    await this.#deps.log.caughtUp();
-    return this.#deps.ledger.task(task.taskId)?.started != null;
-  }
-
-  /**
-   * Runs the guards and, if they pass, writes `started`. With a budget, one task of this process at
-   * a time.
-   */
-  async #checkAndStart(run: Run, read: ActionContext['facts'], state: TaskState | undefined): Promise<GuardResult> {
-    const { ledger, log, clock, limits } = this.#deps;
-    const { task, stored } = run;
-    const checkNow = () => this.#check(run, read, state);
-    if (state?.started) {
-      const decision = checkNow();
-      return decision.kind === 'go' ? { kind: 'go', outcome: 'held' } : decision;
-    }
-    const reserving = needsReservation(task.action);
-    const attempt = async (): Promise<GuardResult> => {
-      const decision = checkNow();
-      if (decision.kind !== 'go') return decision;
-      const recordedAt = clock.nowMicros();
-      const started: Response = {
-        ...recordOf(task, stored.verdict, 'started', 'started'),
-        ...ownerFieldsOf(run),
-        recordedAt,
-        attempt: run.job.tries + 1,
-        expiresAt: expiryOf(task.step, recordedAt, limits.longestExpiryMs),
-      };
-      const result = reserving ? await log.reserve(started, ledger.position) : await log.publish(started);
-      if (result.outcome === 'stored') {
-        ledger.applyOwn(started, { sequence: result.sequence, timestampMicros: recordedAt });
-        await this.#deps.step('started', { verdictId: task.verdictId, action: task.action });
-      }
-      return { kind: 'go', outcome: result.outcome };
-    };
-    return reserving ? this.#oneAtATime(attempt) : attempt();
-  }
-
-  #check(run: Run, facts: ActionContext['facts'], state: TaskState | undefined): Decision {
-    const { ledger, policies, clock, limits } = this.#deps;
-    const { task, stored } = run;
-    const { verdict } = stored;
-    // Of bus clock and local clock the later one: a clock behind would show a budget emptier than
-    // it is.
-    const nowMicros = Math.max(clock.nowMicros(), ledger.newestMicros);
-    return checkGuards({
-      task,
-      verdict,
-      policy: policies.latest().byName.get(task.policy) ?? null,
-      disarmed: policies.disarmedFor(clock.nowMs(), {
-        node: verdict.nodeName,
-        namespace: verdict.pod?.namespace ?? null,
-      }),
-      facts,
-      actions: ledger.actionsSince(nowMicros - ACTION_MEMORY_MICROS),
-      reserved: state?.started != null,
-      pendingAtMicros: state?.pendingAtMicros ?? null,
-      approvedAtMicros: state?.approvedAtMicros ?? null,
-      nowMicros,
-      limits,
-    });
+    const start = await this.#guardedStart.start(run, read, state);
+    if (start.kind === 'later') return later(run.job, start.delayMs);
+    if (start.kind !== 'started') return this.#settle(run, start);
+    return await this.#act(run, ledger.task(task.taskId) as TaskState, read);
   }
 
   /** Applies a decision other than `go`. */
@@ -244,7 +134,7 @@ export class TaskRunner {
     }
     if (kind !== 'pending')
       return this.#end(run, kind === 'refuse' ? 'refused' : 'dryrun', { reasonCode: code, reason });
-    await this.#record({
+    await writeRecord(this.#deps, {
       ...recordOf(run.task, run.stored.verdict, 'pending', 'pending'),
       ...ownerFieldsOf(run),
       reasonCode: code,
@@ -314,7 +204,7 @@ export class TaskRunner {
     const started = ledger.task(task.taskId)?.started?.response;
     const undoable = phase === 'succeeded' && !outcome.isForeign && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
-    await this.#record({
+    await writeRecord(this.#deps, {
       ...recordOf(task, stored.verdict, phase, 'terminal'),
       ...ownerFieldsOf(run),
       reasonCode: outcome.reasonCode,
@@ -330,21 +220,6 @@ export class TaskRunner {
     return done;
   }
 
-  async #record(response: Response): Promise<void> {
-    const { log, ledger, clock, metrics } = this.#deps;
-    const record = { ...response, recordedAt: clock.nowMicros() };
-    const result = await log.publish(record);
-    if (result.outcome !== 'stored') return;
-    ledger.applyOwn(record, { sequence: result.sequence, timestampMicros: record.recordedAt });
-    metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
-  }
-
-  #oneAtATime<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#reservation.then(work);
-    this.#reservation = result.catch(() => {});
-    return result;
-  }
-
   #observeLatency({ verdict, atMicros }: StoredVerdict, task: Task): void {
     const { metrics, clock } = this.#deps;
     const nowMicros = clock.nowMicros();
@@ -354,24 +229,4 @@ export class TaskRunner {
   }
 }
 
-interface Run {
-  job: Job;
-  task: Task;
-  /** All tasks of the verdict. */
-  tasks: readonly Task[];
-  stored: StoredVerdict;
-  api: Api;
-  owner: { kind: string; name: string; uid: string } | null;
-}
-
-type GuardResult = { kind: 'go'; outcome: 'stored' | 'exists' | 'moved' | 'held' } | Exclude<Decision, { kind: 'go' }>;
-
 const FOUND_DONE: Outcome = { reasonCode: 'found-done', reason: 'started before; the effect exists' };
-
-function later(job: Job, delayMs: number): JobResult {
-  return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
-}
-
-function ownerFieldsOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
-  return { ownerKind: owner?.kind ?? '', ownerName: owner?.name ?? '', ownerUid: owner?.uid ?? '' };
-}

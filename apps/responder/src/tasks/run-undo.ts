@@ -14,6 +14,7 @@ import { clearReleased } from '../actions/quarantine.ts';
 import type { Job, JobResult } from '../ports.ts';
 import { afterFailure } from './failures.ts';
 import type { TaskDeps } from './task-deps.ts';
+import { writeRecord } from './write-record.ts';
 
 export class UndoRunner {
   readonly #deps: TaskDeps;
@@ -60,7 +61,6 @@ export class UndoRunner {
   }
 
   async #undo(succeeded: Response): Promise<void> {
-    const { log, ledger, clock, metrics } = this.#deps;
     const context = this.#context(succeeded);
     const undo = ACTION_OF[succeeded.action].undo;
     const outcome: Outcome = undo
@@ -72,16 +72,12 @@ export class UndoRunner {
       phase: 'undone',
       reasonCode: outcome.reasonCode,
       reason: outcome.reason,
-      recordedAt: clock.nowMicros(),
       apiVerb: context.api.trace?.verb ?? '',
       apiPath: context.api.trace?.path ?? '',
       apiStatus: context.api.trace?.status ?? 0,
       expiresAt: null,
     };
-    const result = await log.publish(record);
-    if (result.outcome !== 'stored') return;
-    ledger.applyOwn(record, { sequence: result.sequence, timestampMicros: record.recordedAt });
-    metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
+    await writeRecord(this.#deps, record);
   }
 
   async #clear(taskId: string): Promise<void> {

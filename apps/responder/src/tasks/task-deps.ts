@@ -6,7 +6,8 @@ import type { GuardLimits, Ledger, PolicyHistory } from '@bailiff/response';
 import type { Clock } from '@bailiff/service';
 import type { ActionContext } from '../actions/action.ts';
 import type { Metrics } from '../metrics.ts';
-import type { ResponseLog, StepHook, StoredVerdict } from '../ports.ts';
+import type { Planner } from '../planning/planner.ts';
+import type { ResponseLog, StepHook } from '../ports.ts';
 import type { OrderGate } from '../scheduling/order-gate.ts';
 import type { RetryLimits } from './failures.ts';
 import type { FactReader } from './read-facts.ts';
@@ -20,8 +21,7 @@ export interface TaskDeps {
   requestCapture: ActionContext['requestCapture'];
   facts: FactReader;
   order: OrderGate;
-  /** The verdict of a sequence; null if the stream no longer has it. */
-  readVerdict(sequence: number): Promise<StoredVerdict | null>;
+  planner: Pick<Planner, 'find'>;
   clock: Clock;
   metrics: Metrics;
   limits: RunLimits;

@@ -15,7 +15,7 @@ import {
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
-import type { Cancel, Clock } from '@bailiff/service';
+import { backoffMs, type Cancel, type Clock } from '@bailiff/service';
 import type { PositionKeeper } from '../position.ts';
 import { type Receiver, SyslogConnection } from './connection.ts';
 import { type Facility, syslogFrame } from './message.ts';
@@ -25,8 +25,7 @@ const PULL_MESSAGES = 100;
  * Messages on one connection before it is confirmed: the maximum that a broken connection repeats.
  */
 export const MAX_UNCONFIRMED = 10_000;
-const BACKOFF_FIRST_MS = 200;
-const BACKOFF_LAST_MS = 10_000;
+const BACKOFF = { baseMs: 200, maxMs: 10_000 };
 
 export interface ForwarderOptions {
   bus: Bus;
@@ -132,7 +131,7 @@ export class Forwarder {
         this.#o.onWarning(error as Error, 'events for syslog wait');
         this.#drop();
         failures = this.confirmed > before ? 0 : failures + 1;
-        await clock.sleep(Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(failures, 10)), signal);
+        await clock.sleep(backoffMs(failures + 1, BACKOFF), signal);
       }
     }
   }

@@ -19,9 +19,10 @@ import {
   parseOwner,
   type ResourceOwner,
 } from '@bailiff/policy';
+import { pause } from '@bailiff/service/retry';
+import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { toBusError } from '../connection/errors.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { type KvEntry, openBucket } from '../kv/bucket.ts';
 
 export const CONFIG_BUCKET = 'bailiff_config';
@@ -194,7 +195,7 @@ async function compareAndSet(
         );
       }
       if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code) || performance.now() >= endMs) throw error;
-      await pause(backoffMs(attempt));
+      await pause(busBackoffMs(attempt));
     }
   }
 }

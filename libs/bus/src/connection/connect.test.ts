@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { type BusStatus, onLoginRefused, retryDelayMs } from './connect.ts';
+import { type BusStatus, onLoginRefused } from './connect.ts';
 import { BusError } from './errors.ts';
+import { retryDelayMs } from './login.ts';
 
 test('connect - the wait before the next attempt doubles with each refusal of a token, up to a bound, and is spread', () => {
   expect([0, 1, 2, 3, 4, 1_000].map((refusals) => retryDelayMs(refusals, 0))).toEqual([

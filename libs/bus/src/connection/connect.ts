@@ -6,42 +6,21 @@
  * files are read again at each attempt, so a rotation needs no restart. The caller of connectBus
  * closes it with `drain` (orderly) or `close` (immediately).
  */
+
+import { onAbort, pause } from '@bailiff/service/retry';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import {
-  type Authenticator,
-  errors,
-  type NatsConnection,
-  type TlsOptions,
-  usernamePasswordAuthenticator,
-} from '@nats-io/nats-core';
+import { errors, type NatsConnection, type TlsOptions } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
 import { BusError, toBusError } from './errors.ts';
 import { JetStreamHealth } from './jetstream-health.ts';
+import { type Credentials, Login } from './login.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
-import { SecretFile } from './secret-file.ts';
 import { TokenRenewal } from './token-renewal.ts';
-import { onAbort, pause } from './wait.ts';
 
-export interface BusOptions {
+export interface BusOptions extends Credentials {
   /** `nats://host:port`, several for a cluster. */
   servers: string | string[];
-  user: string;
-  /**
-   * Set one of `password`, `passwordFile` and `tokenFile`. A file keeps the secret out of the
-   * environment and the process list.
-   */
-  password?: string;
-  /**
-   * One password a line, newest first, tried in turn. During a rotation the file holds the next
-   * password before the server accepts it.
-   */
-  passwordFile?: string;
-  /**
-   * A token that expires, such as a projected ServiceAccount token. The client reconnects with a
-   * fresh token before that.
-   */
-  tokenFile?: string;
   /** Connection name, shown by the server's monitoring. */
   name: string;
   /** Private to the identity. Default: derived from `user`. */
@@ -90,6 +69,11 @@ export interface Bus {
   /** Called with each change, in insertion order. Listeners must not throw. */
   readonly statusListeners: Set<(status: BusStatus) => void>;
   /**
+   * Called by each reader that finds its stream recreated, before the reader's own `onRecreated`.
+   * For logs and metrics. Listeners must not throw.
+   */
+  readonly recreatedListeners: Set<(stream: string) => void>;
+  /**
    * Resolves when connected. Rejects with BUS_CLOSED when the bus is closed, and with the signal's
    * reason when it aborts.
    */
@@ -99,60 +83,8 @@ export interface Bus {
   close(): Promise<void>;
 }
 
-/**
- * Wait before the next attempt: long enough to spare a restarted server a thousand nodes at once,
- * and short compared with its restart.
- */
-const RECONNECT_WAIT_MS = 250;
-const RECONNECT_JITTER_MS = 250;
-/**
- * Upper bound of the doubling wait after a refused token: bus-auth may have refused it because of
- * overload.
- */
-const REFUSED_WAIT_MAX_MS = 2_000;
 /** A peer is considered gone after two missed pings. */
 const PING_INTERVAL_MS = 5_000;
-
-/** Wait after a number of consecutive token refusals; `random` is in [0, 1). */
-export function retryDelayMs(refusals: number, random: number): number {
-  const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** Math.min(refusals, 10), REFUSED_WAIT_MAX_MS);
-  return waitMs + random * Math.max(RECONNECT_JITTER_MS, waitMs / 2);
-}
-
-/** Credentials for each attempt, and the refusals so far. */
-class Login {
-  readonly authenticator: Authenticator;
-  readonly file: SecretFile | null;
-  readonly isToken: boolean;
-  /** The secret of the last attempt. */
-  secret = '';
-  /** Consecutive refusals. */
-  #refusals = 0;
-
-  constructor({ user, password, passwordFile, tokenFile }: BusOptions) {
-    const path = tokenFile ?? passwordFile;
-    this.isToken = tokenFile !== undefined;
-    this.file = path === undefined ? null : new SecretFile(path);
-    this.authenticator = usernamePasswordAuthenticator(user, () => {
-      this.secret = this.file?.next() ?? password ?? '';
-      return this.secret;
-    });
-  }
-
-  /** Counts tokens only: after a refused password the next one is tried without delay. */
-  refused(): void {
-    if (this.isToken) this.#refusals += 1;
-  }
-
-  succeeded(): void {
-    this.#refusals = 0;
-    this.file?.succeeded();
-  }
-
-  delayMs(): number {
-    return retryDelayMs(this.#refusals, Math.random());
-  }
-}
 
 class NatsBus implements Bus {
   readonly nc: NatsConnection;
@@ -163,6 +95,7 @@ class NatsBus implements Bus {
   readonly apiPrefix: string;
   readonly timeoutMs: number;
   readonly statusListeners = new Set<(status: BusStatus) => void>();
+  readonly recreatedListeners = new Set<(stream: string) => void>();
   connected = true;
   connects = 1;
   disconnectReason = '';
@@ -329,8 +262,14 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       if (!options.waitForServer && !another) throw failure;
       options.onRetry?.(failure);
       await pause(login.delayMs(), options.signal);
+      options.signal?.throwIfAborted();
     }
   }
+}
+
+/** Reports that a reader found its stream recreated. */
+export function reportRecreated({ recreatedListeners }: Pick<Bus, 'recreatedListeners'>, stream: string): void {
+  for (const listener of [...recreatedListeners]) listener(stream);
 }
 
 /**

@@ -4,12 +4,13 @@
  * A request is sent only while the bus is connected and fails at once when the connection breaks.
  * The client alone would wait for its whole timeout if a broken connection swallowed the request.
  */
+
+import { onAbort } from '@bailiff/service/retry';
 import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
 import { IMPORTED_API } from '../topology/identities.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
 import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-health.ts';
-import { onAbort } from './wait.ts';
 
 export interface RequestOptions {
   headers?: MsgHdrs;

@@ -7,11 +7,13 @@
  * to a repeated put with the first revision. Since 2.12 it responds with a conflict, and the stored
  * entry is read.
  */
+
+import { pause } from '@bailiff/service/retry';
 import { headers as makeHeaders } from '@nats-io/nats-core';
+import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { getLastMessage, getNextMessage, type StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
 
@@ -203,7 +205,7 @@ export class Bucket {
     for (let attempt = 0; ; attempt += 1) {
       const entry = await this.next(revision + 1, key);
       if (entry || attempt >= MAX_REREADS) return entry;
-      await pause(backoffMs(attempt));
+      await pause(busBackoffMs(attempt));
     }
   }
 

@@ -8,7 +8,7 @@
  * Limits: one read at a time; re-reads are spread by 20 % so that collectors do not read in step.
  */
 import type { Msg, Subscription } from '@nats-io/nats-core';
-import type { Bus, BusStatus } from '../connection/connect.ts';
+import { type Bus, type BusStatus, reportRecreated } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { sourcedMessage } from '../streams/direct.ts';
 import { pushSubject } from '../topology/subjects.ts';
@@ -160,6 +160,7 @@ export abstract class SnapshotFollower {
   protected startOver(): void {
     this.restarts += 1;
     this.reset();
+    reportRecreated(this.bus, `KV_${this.bucket.name}`);
     try {
       this.options.onRecreated?.();
     } catch (error) {

@@ -18,6 +18,8 @@ export interface BusService extends WaitingService {
    * Called when the bus starts to reject the login, at start or later. Retries read the file again.
    */
   onLoginRefused(error: BusError): void;
+  /** A reader found its stream recreated and reads it from its beginning. */
+  onRecreated(stream: string): void;
 }
 
 /**
@@ -47,6 +49,7 @@ export async function connectService(
   bus = connected;
   service.onStop('bus', () => connected.drain());
   onLoginRefused(connected, (error) => service.onLoginRefused(error));
+  connected.recreatedListeners.add((stream) => service.onRecreated(stream));
   connected.statusListeners.add((status) => {
     if (status.type === 'connected') reason = '';
     else if (status.type === 'unreachable') onRetry(status.error);

@@ -5,10 +5,12 @@
  * Until then the readiness check `topology` names what is missing and the remedy. Errors that time
  * does not heal (permissions, wrong user) are thrown at once.
  */
+
+import { pause } from '@bailiff/service/retry';
+import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '../connection/jetstream-health.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { streamInfo } from '../streams/direct.ts';
 import { SETUP_REMEDY } from '../topology/topology.ts';
 
@@ -54,7 +56,8 @@ export async function waitForTopology(bus: Bus, streams: readonly string[], serv
       if (!RETRIED.has(error.code)) throw error;
       if (error.message !== reason) service.onWait('the setup of the bus', error);
       reason = error.message;
-      await pause(backoffMs(attempt), service.signal);
+      await pause(busBackoffMs(attempt), service.signal);
+      service.signal.throwIfAborted();
     }
   }
 }

@@ -8,12 +8,13 @@
  * time; a new message is noticed within POLL_MS.
  */
 import assert from 'node:assert';
+import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { MsgHdrs } from '@nats-io/nats-core';
-import type { Bus } from '../connection/connect.ts';
+import { busBackoffMs } from '../connection/backoff.ts';
+import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { requestMany } from '../connection/request.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
 import { StreamPosition, TRANSIENT } from './stream-position.ts';
@@ -63,7 +64,7 @@ export class DirectReader {
         if (signal.aborted) return;
         if (!(cause instanceof BusError) || !TRANSIENT.has(cause.code)) throw cause;
         onRestart?.(cause.message);
-        await pause(backoffMs(failures), signal).catch(() => undefined);
+        await pause(busBackoffMs(failures), signal);
         failures += 1;
       }
     }
@@ -88,7 +89,8 @@ export class DirectReader {
 
   async #startOver(info: StreamInfo): Promise<void> {
     this.#options.onRestart?.('the stream was recreated');
-    await this.#options.onRecreated?.();
+    reportRecreated(this.#bus, this.#stream);
+    await this.#options.onRecreated?.(info);
     this.#position.beginRecreated(info);
   }
 

@@ -21,9 +21,9 @@ export interface OrderedOptions {
   /**
    * The stream was recreated. Nothing of the new one has been delivered, and nothing of the old one
    * will be. Sequences restart. Awaited; an exception or rejection ends the reading, unless time
-   * may heal it: then this is called again.
+   * may heal it: then this is called again. Bus.recreatedListeners are called before it.
    */
-  onRecreated?: () => void | Promise<void>;
+  onRecreated?: (stream: { created: string }) => void | Promise<void>;
   /** Ends the reading and resolves its promise. */
   signal: AbortSignal;
   /**

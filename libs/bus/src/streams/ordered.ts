@@ -9,12 +9,13 @@
  * onMessage delays the next pull.
  */
 
+import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { createInbox, type Msg } from '@nats-io/nats-core';
-import type { Bus } from '../connection/connect.ts';
+import { busBackoffMs } from '../connection/backoff.ts';
+import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { IMPORTED_API } from '../topology/identities.ts';
 import { type StreamMessage, streamInfo } from './direct.ts';
 import { DirectReader } from './direct-reader.ts';
@@ -84,7 +85,7 @@ class OrderedReader {
         const error = toBusError(cause, `consumer on ${this.stream}`);
         if (!TRANSIENT.has(error.code)) throw error;
         this.options.onRestart?.(error.message);
-        await pause(backoffMs(failures), signal).catch(() => undefined);
+        await pause(busBackoffMs(failures), signal);
         failures += 1;
       }
     }
@@ -140,7 +141,10 @@ class OrderedReader {
     this.queue = [];
     while (this.busy) await this.working;
     this.options.onRestart?.('the stream was recreated');
-    if (!this.over) await this.options.onRecreated?.();
+    if (!this.over) {
+      reportRecreated(this.bus, this.stream);
+      await this.options.onRecreated?.(info);
+    }
     this.position.beginRecreated(info);
   }
 

@@ -6,11 +6,13 @@
  * process. nats-server before 2.12 reports a repeat as a duplicate, later versions as a conflict.
  * Both mean `exists`.
  */
+
+import { pause } from '@bailiff/service/retry';
 import type { MsgHdrs } from '@nats-io/nats-core';
+import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
-import { backoffMs, pause } from '../connection/wait.ts';
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 import { getLastOf } from './direct.ts';
 
@@ -78,7 +80,7 @@ export async function publishOnce(
       const isClosed = error.code === 'BUS_TIMEOUT' && bus.jetStream?.isNotWriting(subject);
       if (!TRANSIENT.has(error.code) || performance.now() >= endMs || isClosed) throw error;
       isRepeated = true;
-      const waitMs = Math.min(backoffMs(tries), Math.max(1, endMs - performance.now()));
+      const waitMs = Math.min(busBackoffMs(tries), Math.max(1, endMs - performance.now()));
       await pause(waitMs, options.signal);
     }
   }

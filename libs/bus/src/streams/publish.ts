@@ -9,6 +9,7 @@
  * fails with BUS_CAPACITY, so that callers keep and count their own backlog.
  */
 import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
+import { BUS_BACKOFF, busBackoffMs } from '../connection/backoff.ts';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import {
@@ -18,7 +19,6 @@ import {
   NOT_WRITING_REMEDY,
 } from '../connection/jetstream-health.ts';
 import { refusal } from '../connection/request.ts';
-import { BACKOFF_FIRST_MS, backoffMs } from '../connection/wait.ts';
 import { SETUP_REMEDY } from '../topology/topology.ts';
 import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
 
@@ -148,7 +148,7 @@ export class FramePublisher {
         reject,
       };
       this.inFlight.set(token, entry);
-      this.timer ??= setInterval(() => this.sweep(), Math.max(20, Math.min(this.ackTimeoutMs / 4, BACKOFF_FIRST_MS)));
+      this.timer ??= setInterval(() => this.sweep(), Math.max(20, Math.min(this.ackTimeoutMs / 4, BUS_BACKOFF.baseMs)));
       this.send(token, entry);
     });
   }
@@ -227,7 +227,7 @@ export class FramePublisher {
       }
     }
     entry.error = error;
-    entry.dueMs = performance.now() + backoffMs(entry.attempt - 1);
+    entry.dueMs = performance.now() + busBackoffMs(entry.attempt - 1);
   }
 
   private onStored(token: string, entry: InFlight, ack: PubAck): void {

@@ -6,10 +6,11 @@
  * because an exception would stop it from reading the socket. A lost connection, missed heartbeats,
  * and any status about the consumer rather than the pull end the session.
  */
+
+import { onAbort } from '@bailiff/service/retry';
 import { createInbox, type Msg, type Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { type BusError, toBusError } from '../connection/errors.ts';
-import { onAbort } from '../connection/wait.ts';
 
 /** How long one pull waits for messages. */
 const EXPIRES_MS = 4_000;

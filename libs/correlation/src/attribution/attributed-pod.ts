@@ -2,7 +2,7 @@
  * The pod of an attributed violation, with the names that the pod list proves. Pure; runs for each
  * violation.
  */
-import type { JudgedPod, VerdictPod } from '@bailiff/schemas';
+import type { ProjectedPod, VerdictPod } from '@bailiff/schemas';
 import { FORMER_POD_MICROS } from '../windows/time.ts';
 import type { InventoryEntry } from './pod-inventory.ts';
 
@@ -11,7 +11,7 @@ export const mayReport = (entry: InventoryEntry, nowMicros: number): boolean =>
   entry.listed || nowMicros <= entry.until + FORMER_POD_MICROS;
 
 /** The reported pod with the names of the list. The owner stays only if the list has it as well. */
-export function attributedPod(reported: JudgedPod, entry: InventoryEntry | null, nowMicros: number): JudgedPod {
+export function attributedPod(reported: ProjectedPod, entry: InventoryEntry | null, nowMicros: number): ProjectedPod {
   if (entry === null) return { ...reported, ownerKind: '', ownerName: '', ownerUid: '' };
   const { uid, namespace, name } = entry;
   const settled = entry.owners.get(reported.ownerUid);
@@ -19,6 +19,6 @@ export function attributedPod(reported: JudgedPod, entry: InventoryEntry | null,
   return { ...reported, uid, namespace, name, ownerKind: '', ownerName: '', ownerUid: '' };
 }
 
-export function toVerdictPod({ uid, namespace, name, ownerKind, ownerName, ownerUid }: JudgedPod): VerdictPod {
+export function toVerdictPod({ uid, namespace, name, ownerKind, ownerName, ownerUid }: ProjectedPod): VerdictPod {
   return { uid, namespace, name, ownerKind, ownerName, ownerUid };
 }

@@ -6,7 +6,7 @@
  * `unproven-pod` cannot be decided and does not. A replayed report may be older than the lists. Then
  * the earlier decision applies: its dead letter or, without one, acceptance for pod and node only.
  */
-import type { JudgedPod } from '@bailiff/schemas';
+import type { ProjectedPod } from '@bailiff/schemas';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
 import type { InventoryEntry, PodInventory } from './pod-inventory.ts';
 
@@ -66,7 +66,7 @@ const refused = (outcome: 'foreign-pod' | 'unproven-pod', atMicros: number, deta
 /** A violation's statement that a pod runs on a node. */
 export interface PodReport {
   node: string;
-  pod: JudgedPod;
+  pod: ProjectedPod;
   /** Stream sequence of the frame. */
   sequence: number;
   /** Index of the violation in the frame. */

@@ -7,7 +7,7 @@
  * MAX_TEXT in total, MAX_PENDING_PER_NODE and MAX_TEXT_PER_NODE for a node. Beyond them a violation
  * is refused at once as `unproven-pod`.
  */
-import type { JudgedViolation } from '@bailiff/schemas';
+import type { ProjectedViolation } from '@bailiff/schemas';
 import type { Attribution } from './attribution.ts';
 
 /** Limits the share of a node that floods the stream. */
@@ -24,7 +24,7 @@ export interface PendingViolation {
   timestampMicros: number;
   frameSequence: number;
   index: number;
-  violation: JudgedViolation;
+  violation: ProjectedViolation;
 }
 
 export interface Released {
@@ -117,7 +117,7 @@ const lengthOf = (strings: object): number =>
   Object.values(strings).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 0), 0);
 
 /** Characters that a pending violation keeps in memory. */
-function textOf({ vector, counterEpoch, severity, pod, sample, operation }: JudgedViolation): number {
+function textOf({ vector, counterEpoch, severity, pod, sample, operation }: ProjectedViolation): number {
   const parts = [pod, sample, sample?.process, operation].filter((part) => part !== null && part !== undefined);
   return vector.length + counterEpoch.length + severity.length + parts.reduce((sum, part) => sum + lengthOf(part), 0);
 }

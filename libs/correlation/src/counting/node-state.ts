@@ -6,7 +6,7 @@
  * MAX_COUNTERS_PER_NODE counters and MAX_NAMES_PER_NODE of names. Beyond them a violation counts
  * its own packets, and `counters_refused_total` counts it.
  */
-import type { CounterIdentity, JudgedViolation, VerdictPod } from '@bailiff/schemas';
+import type { CounterIdentity, ProjectedViolation, VerdictPod } from '@bailiff/schemas';
 import type { InventoryEntry } from '../attribution/pod-inventory.ts';
 import { NO_MATCHES, type RuleMatches } from '../windows/group-window.ts';
 import type { TypedRowPool } from '../windows/typed-row-pool.ts';
@@ -95,7 +95,7 @@ export class NodeState {
     return this.#counters.size;
   }
 
-  find(violation: JudgedViolation): CounterState | undefined {
+  find(violation: ProjectedViolation): CounterState | undefined {
     const { counterEpoch } = violation;
     let hash = counterEpoch.length;
     const end = Math.min(counterEpoch.length, HASHED_TO);
@@ -111,7 +111,7 @@ export class NodeState {
   /**
    * Creates the state of a violation's counter. Beyond a bound it has no counter and is not stored.
    */
-  add(violation: JudgedViolation): CounterState {
+  add(violation: ProjectedViolation): CounterState {
     const { kind, vector, action, state, severity, counterEpoch: key } = violation;
     const hasRoom = this.#counters.size < MAX_COUNTERS_PER_NODE && this.#names + key.length <= MAX_NAMES_PER_NODE;
     const counter = hasRoom ? new EpochCounter(this.#pool) : null;

@@ -1,4 +1,4 @@
-import { decodeJudgedFrame, encodeViolationFrame, JudgedRegistry, type PodRef } from '@bailiff/schemas';
+import { decodeProjectedFrame, encodeViolationFrame, type PodRef, ProjectedFrameRegistry } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import {
   MINUTE,
@@ -206,9 +206,9 @@ describe('engine - time', () => {
 
   it('memory - a counter identity finds no counter of another node and no removed counter', () => {
     const { engine, verdicts } = engineOf({ repeated: count(10) });
-    const registry = new JudgedRegistry();
+    const registry = new ProjectedFrameRegistry();
     const message = (frameSequence: number, nodeName = 'node-a') =>
-      decodeJudgedFrame(encodeViolationFrame(spoofing()(T0, 9, { nodeName, frameSequence })), registry);
+      decodeProjectedFrame(encodeViolationFrame(spoofing()(T0, 9, { nodeName, frameSequence })), registry);
     const send = (at: number, sequence: number, node = 'node-a') =>
       engine.processFrame({ sequence, timestampMicros: at, node }, { ...message(sequence), nodeName: node });
     send(T0, 1);

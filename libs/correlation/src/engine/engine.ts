@@ -7,7 +7,7 @@
  * produces the same verdicts as one that never stopped (exception: attribution.ts). Before, its caller
  * must not publish. A group has one verdict per cooldown epoch. Stream time never falls.
  */
-import type { JudgedFrame, JudgedPod, JudgedViolation } from '@bailiff/schemas';
+import type { ProjectedFrame, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
 import { attributedPod, mayReport, toVerdictPod } from '../attribution/attributed-pod.ts';
 import {
   type Attribution,
@@ -22,6 +22,7 @@ import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
 import { frameProblem, podProblem } from './frame-check.ts';
+import { cachedEntry, isUnchanged } from './match-cache.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
 
 /** Position of a frame in the stream. */
@@ -100,7 +101,7 @@ export class CorrelationEngine {
    * Processes the next frame. Rule history and inventory must be complete up to SETTLE_MICROS
    * before it.
    */
-  processFrame(position: FramePosition, frame: JudgedFrame): void {
+  processFrame(position: FramePosition, frame: ProjectedFrame): void {
     this.advance(position.timestampMicros);
     if (frame.nodeName !== position.node) {
       this.#refuse('foreign-node', position, [], `the frame names node ${JSON.stringify(frame.nodeName)}`);
@@ -116,7 +117,7 @@ export class CorrelationEngine {
     const { violations, frameSequence } = frame;
     let refused: Map<RefusalReason, { indexes: number[]; detail: string }> | null = null;
     for (let index = 0; index < violations.length; index++) {
-      const violation = violations[index] as JudgedViolation;
+      const violation = violations[index] as ProjectedViolation;
       const { pod } = violation;
       const state = this.#stateOf(node, violation);
       const entry = pod === null || state === undefined ? null : cachedEntry(state, violation, pod);
@@ -172,14 +173,14 @@ export class CorrelationEngine {
   readonly #attribute = (pending: PendingViolation): Attribution =>
     attributePod(this.#inventory, this.#priorRefusals, {
       node: pending.node,
-      pod: pending.violation.pod as JudgedPod,
+      pod: pending.violation.pod as ProjectedPod,
       sequence: pending.sequence,
       index: pending.index,
       timestampMicros: pending.timestampMicros,
     });
 
   /** The counter state of a violation, from the cache if its identity is known. */
-  #stateOf(node: NodeState, violation: JudgedViolation): CounterState | undefined {
+  #stateOf(node: NodeState, violation: ProjectedViolation): CounterState | undefined {
     const { identity } = violation;
     if (identity === undefined || identity.number < 0) return node.find(violation);
     const known = this.#byIdentity[identity.number];
@@ -195,7 +196,7 @@ export class CorrelationEngine {
    * Slow path of a violation with an uncached attribution: counts it, holds it back, or rejects it.
    */
   #admit(pending: PendingViolation): Rejection | null {
-    const problem = podProblem(pending.violation.pod as JudgedPod);
+    const problem = podProblem(pending.violation.pod as ProjectedPod);
     if (problem !== null) return { reason: 'invalid-violation', detail: `violations.${pending.index}.pod.${problem}` };
     const attribution = this.#attribute(pending);
     if (attribution.atMicros <= this.#now) return this.#settle(pending, attribution);
@@ -228,7 +229,7 @@ export class CorrelationEngine {
   #count(
     node: NodeState,
     found: CounterState | undefined,
-    violation: JudgedViolation,
+    violation: ProjectedViolation,
     index: number,
     frameSequence: number,
     sequence: number,
@@ -260,7 +261,7 @@ export class CorrelationEngine {
     this.#rules.count(state.matches, time, packets, violation, index, source);
   }
 
-  #matchRules(node: NodeState, state: CounterState, violation: JudgedViolation, entry: InventoryEntry | null): void {
+  #matchRules(node: NodeState, state: CounterState, violation: ProjectedViolation, entry: InventoryEntry | null): void {
     const reported = violation.pod;
     const pod = reported === null ? null : attributedPod(reported, entry, this.#now);
     const { matches, complete } = this.#rules.matchRules(violation, node.name, pod, entry !== null);
@@ -287,25 +288,4 @@ export class CorrelationEngine {
     const { node, sequence, timestampMicros } = position;
     this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
   }
-}
-
-/** The inventory entry cached with the counter; null if the violation reports another pod. */
-function cachedEntry({ identity, entry }: CounterState, violation: JudgedViolation, pod: JudgedPod) {
-  if (entry === null || (identity !== null && identity === violation.identity)) return entry;
-  return entry.uid === pod.uid && entry.namespace === pod.namespace && entry.name === pod.name ? entry : null;
-}
-
-/** Whether the cached rule matches hold for a violation. The inventory entry identifies the pod. */
-function isUnchanged(state: CounterState, violation: JudgedViolation, entry: InventoryEntry | null): boolean {
-  if (state.entry !== entry || state.severity !== violation.severity) return false;
-  if (state.operation !== (violation.operation === null ? '' : violation.operation.operation)) return false;
-  if (state.identity !== null && state.identity === violation.identity) return true;
-  const { pod } = violation;
-  return (
-    state.vector === violation.vector &&
-    state.kind === violation.kind &&
-    state.action === violation.action &&
-    state.state === violation.state &&
-    state.ownerUid === (pod === null ? '' : pod.ownerUid)
-  );
 }

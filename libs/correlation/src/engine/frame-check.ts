@@ -1,12 +1,12 @@
 /**
  * Checks of a decoded frame beyond its schema and limits, before any violation is counted. Pure.
  */
-import type { JudgedFrame, JudgedPod } from '@bailiff/schemas';
+import type { ProjectedFrame, ProjectedPod } from '@bailiff/schemas';
 
 const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 /** Describes the first invalid field of a frame; null if it is valid. */
-export function frameProblem(frame: JudgedFrame): string | null {
+export function frameProblem(frame: ProjectedFrame): string | null {
   if (frame.frameSequence < 0) return 'frameSequence is negative';
   const { violations } = frame;
   for (let i = 0; i < violations.length; i++) {
@@ -19,7 +19,7 @@ export function frameProblem(frame: JudgedFrame): string | null {
 }
 
 /** The first invalid name of a pod, or null. Names become tokens of subjects. */
-export function podProblem(pod: JudgedPod): string | null {
+export function podProblem(pod: ProjectedPod): string | null {
   if (pod.uid === '') return 'uid';
   if (!NAME.test(pod.namespace)) return 'namespace';
   return NAME.test(pod.name) ? null : 'name';

@@ -2,12 +2,12 @@
  * Violations by a node itself: it reported on a pod of another node, or sent an invalid frame.
  * Pure.
  */
-import type { JudgedViolation } from '@bailiff/schemas';
+import type { ProjectedViolation } from '@bailiff/schemas';
 
 export type NodeVector = 'foreign-pod' | 'invalid-frame';
 
 /** A violation that counts against a node. */
-export function nodeViolation(nowMicros: number, vector: NodeVector): JudgedViolation {
+export function nodeViolation(nowMicros: number, vector: NodeVector): ProjectedViolation {
   return {
     kind: 'spoof',
     vector,

@@ -7,7 +7,7 @@
  * rule-state.ts and verdict-cap.ts.
  */
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
-import type { JudgedPod, JudgedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
+import type { ProjectedPod, ProjectedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
 import { processOf } from '../windows/evidence.ts';
 import {
   type GroupWindow,
@@ -119,9 +119,9 @@ export class RuleEngine {
    *   only for its pod and node
    */
   matchRules(
-    facts: Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state' | 'severity' | 'operation'>,
+    facts: Pick<ProjectedViolation, 'kind' | 'vector' | 'action' | 'state' | 'severity' | 'operation'>,
     nodeName: string,
-    pod: JudgedPod | null,
+    pod: ProjectedPod | null,
     isListed: boolean,
   ): { matches: RuleMatches; complete: boolean } {
     const { kind, vector, action, state, severity } = facts;
@@ -154,7 +154,7 @@ export class RuleEngine {
     { windows, matched }: RuleMatches,
     time: number,
     packets: number,
-    violation: JudgedViolation,
+    violation: ProjectedViolation,
     index: number,
     source: ViolationSource,
   ): void {

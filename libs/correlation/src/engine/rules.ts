@@ -8,14 +8,14 @@
  */
 import assert from 'node:assert/strict';
 import { type CorrelationRule, parseDurationMs, type Selection } from '@bailiff/policy';
-import type { GroupBy, JudgedPod, JudgedViolation } from '@bailiff/schemas';
+import type { GroupBy, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 
 /** Fields of a violation that a selection matches. */
-export type Facts = Pick<JudgedViolation, 'kind' | 'vector' | 'action' | 'state' | 'severity'> & {
+export type Facts = Pick<ProjectedViolation, 'kind' | 'vector' | 'action' | 'state' | 'severity'> & {
   /** Operation of the sample; empty without one. */
   operation: string;
-  pod: JudgedPod | null;
+  pod: ProjectedPod | null;
 };
 
 export function compileRule(name: string, rule: CorrelationRule): CompiledRule {
@@ -78,7 +78,7 @@ function selectsPolicy({ policies, rules, operations, severities }: Selection, f
  * The group of a violation; null if it has none because its pod is unknown. A pod without owner is
  * its own owner.
  */
-export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: JudgedPod | null): string | null {
+export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: ProjectedPod | null): string | null {
   if (groupBy === 'node') return nodeName;
   if (pod === null) return null;
   if (groupBy === 'namespace') return pod.namespace;

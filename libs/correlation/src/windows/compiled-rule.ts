@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { CorrelationRule, Selection } from '@bailiff/policy';
-import type { GroupBy, JudgedViolation, Level, RuleType } from '@bailiff/schemas';
+import type { GroupBy, Level, ProjectedViolation, RuleType } from '@bailiff/schemas';
 
 export type ValueField = Extract<CorrelationRule, { type: 'value_count' }>['field'];
 
@@ -31,12 +31,12 @@ export interface CompiledRule {
 const MAX_VALUE_CHARS = 64;
 
 /** The value that a value_count rule counts; empty if the violation has none. */
-export function countedValue(field: ValueField, violation: JudgedViolation): string {
+export function countedValue(field: ValueField, violation: ProjectedViolation): string {
   const value = rawValue(field, violation);
   return value.length <= MAX_VALUE_CHARS ? value : createHash('sha256').update(value).digest('base64');
 }
 
-function rawValue(field: ValueField, violation: JudgedViolation): string {
+function rawValue(field: ValueField, violation: ProjectedViolation): string {
   if (field === 'vector') return violation.vector;
   if (field === 'policyRule') return violation.kind === 'lsm' ? violation.vector : '';
   if (field === 'operation' || field === 'executable' || field === 'subject') return violation.operation?.[field] ?? '';

@@ -1,7 +1,7 @@
 /**
  * Windows of the count types: packets (`event_count`) and distinct values (`value_count`). Pure.
  */
-import type { JudgedViolation } from '@bailiff/schemas';
+import type { ProjectedViolation } from '@bailiff/schemas';
 import { type CompiledRule, countedValue, type ValueField } from './compiled-rule.ts';
 import { BUCKETS, GroupWindow, NOT_COUNTED, type Pools } from './group-window.ts';
 
@@ -20,7 +20,7 @@ export class CountWindow extends GroupWindow {
     timeMicros: number,
     packets: number,
     _matched: number,
-    _violation: JudgedViolation,
+    _violation: ProjectedViolation,
     rule: CompiledRule,
   ): number {
     return packets > 0 ? this.add(timeMicros, packets, rule.timespanMicros) : NOT_COUNTED;
@@ -61,7 +61,7 @@ export class ValueWindow extends GroupWindow {
     timeMicros: number,
     _packets: number,
     _matched: number,
-    violation: JudgedViolation,
+    violation: ProjectedViolation,
     rule: CompiledRule,
   ): number {
     const value = countedValue(rule.field as ValueField, violation);

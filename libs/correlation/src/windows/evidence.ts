@@ -6,7 +6,7 @@
  * Pieces are stored in rows of four. The rows of a window form a circular list: each contains the
  * next.
  */
-import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
+import type { Evidence, EvidenceProcess, ProjectedViolation } from '@bailiff/schemas';
 import { MAX_STRINGS, type StringInterner } from './string-interner.ts';
 import { TypedRowPool } from './typed-row-pool.ts';
 
@@ -30,7 +30,7 @@ export const EVIDENCE_HEAD = 2;
  * The process of the sampled operation, or the one that created the packet's socket; null if
  * unknown.
  */
-export function processOf({ operation, sample }: JudgedViolation): EvidenceProcess | null {
+export function processOf({ operation, sample }: ProjectedViolation): EvidenceProcess | null {
   if (operation !== null) {
     const { tgid, uid, comm, executable, parentExecutable, containerName, subject } = operation;
     return { tgid, uid, comm, executable, parentExecutable, containerName, operation: operation.operation, subject };

@@ -5,7 +5,7 @@
  * the newest time, at most twice EVENT_TIME_BOUND_MICROS late. Buckets of 1/20 of the timespan hold
  * packets, so a count window may miss one bucket at its old end. Values and stages are exact.
  */
-import type { Evidence, EvidenceProcess, JudgedViolation } from '@bailiff/schemas';
+import type { Evidence, EvidenceProcess, ProjectedViolation } from '@bailiff/schemas';
 import type { CompiledRule } from './compiled-rule.ts';
 import { EVIDENCE_HEAD, EvidenceRows } from './evidence.ts';
 import type { StringInterner } from './string-interner.ts';
@@ -211,7 +211,7 @@ export abstract class GroupWindow {
     timeMicros: number,
     packets: number,
     matched: number,
-    violation: JudgedViolation,
+    violation: ProjectedViolation,
     rule: CompiledRule,
   ): number;
 

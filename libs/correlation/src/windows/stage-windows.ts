@@ -2,7 +2,7 @@
  * Windows of the temporal types: stages in any order (`temporal`) or in order (`temporal_ordered`).
  * Pure.
  */
-import type { JudgedViolation } from '@bailiff/schemas';
+import type { ProjectedViolation } from '@bailiff/schemas';
 import type { CompiledRule } from './compiled-rule.ts';
 import { GroupWindow, HEAD, type Pools } from './group-window.ts';
 import { addToTwo, StepTimes } from './step-times.ts';
@@ -31,7 +31,7 @@ abstract class StagesWindow extends GroupWindow {
     timeMicros: number,
     _packets: number,
     matched: number,
-    _violation: JudgedViolation,
+    _violation: ProjectedViolation,
     rule: CompiledRule,
   ): number {
     return this.add(timeMicros, matched, rule.timespanMicros);
@@ -109,7 +109,7 @@ export class OrderedStageWindow extends StagesWindow {
     timeMicros: number,
     _packets: number,
     matched: number,
-    violation: JudgedViolation,
+    violation: ProjectedViolation,
     { timespanMicros, groupBy }: CompiledRule,
   ): number {
     // Pods of one owner or namespace may run on several nodes, whose clocks differ.

@@ -5,7 +5,7 @@
  * A true reference meets three conditions. The pod references the controller by UID with
  * `controller: true`. The controller's selector matches the pod's labels; otherwise the controller
  * releases the pod. The verdict has the top of the same owner chain: ipam-sync publishes an owner
- * only for a pod that runs the controller's template (apps/ipam-sync/src/program.ts).
+ * only for a pod that runs the controller's template (apps/ipam-sync/src/pods/program.ts).
  */
 
 export interface OwnerRef {

@@ -2,15 +2,10 @@ import { guards as guardsSchema, type ResponsePolicy, responsePolicy } from '@ba
 import type { Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { planVerdict, type Task } from '../planning/plan.ts';
+import { STATUS_LAG_MICROS } from './action-limits.ts';
+import { type ActionEntry, type Decision, type GuardInput, needsReservation } from './decision.ts';
 import { CORDONED_BY, type Facts, type NodeFacts, type PodFacts } from './facts.ts';
-import {
-  type ActionEntry,
-  checkGuards,
-  type Decision,
-  type GuardInput,
-  needsReservation,
-  STATUS_LAG_MICROS,
-} from './guards.ts';
+import { checkGuards } from './guards.ts';
 
 const NOW = 1_000_000_000_000_000;
 const MINUTE = 60_000_000;

@@ -8,7 +8,7 @@
  * tasks); actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end.
  */
 import type { Response } from '@bailiff/schemas';
-import type { ActionEntry } from '../guards/guards.ts';
+import type { ActionEntry } from '../guards/decision.ts';
 import { phaseGroupOf, taskIdOf } from '../planning/ids.ts';
 import { ALREADY_QUARANTINED, BUDGET_EXHAUSTED, DELETE_STORM, quarantineEndMicros } from '../planning/plan.ts';
 import { RELEASED } from './records.ts';

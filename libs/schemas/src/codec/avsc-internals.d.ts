@@ -1,4 +1,4 @@
-/** The parts of avsc's Tap that bounded-tap.ts builds on; avsc ships no types for them. */
+/** The parts of avsc's Tap that bounded-tap.ts uses. avsc ships no types for them. */
 declare module 'avsc/lib/utils.js' {
   class Tap {
     constructor(buffer: Buffer, position: number);

@@ -1,9 +1,9 @@
 /**
- * A reader for avsc that refuses to read past the end.
+ * Cursor for avsc that throws at the first read past the end, so that the message bounds the work.
  *
- * avsc's own Tap reads zeros past the end and lets the caller find out afterwards; a message of twelve bytes can then keep a process
- * busy for minutes. This one throws at the first read past the end, so work is bounded by the length of the message.
- * It leans on the shape of avsc 5.7.9, which package.json pins; codec.test.ts holds it.
+ * avsc's own Tap reads zeros past the end, and the caller detects it afterwards. A message of twelve
+ * bytes can then keep a process busy for minutes. The class depends on internals of avsc 5.7.9,
+ * which package.json pins; codec.test.ts detects a change.
  */
 import avscUtils from 'avsc/lib/utils.js';
 import { SchemaError } from './errors.ts';
@@ -14,7 +14,7 @@ export class BoundedTap extends avscUtils.Tap {
     super(Buffer.alloc(0), 0);
   }
 
-  /** Points it at another message. The tap is reused because one message in flight is all that a synchronous decode has. */
+  /** Moves to another message. One tap is enough: a synchronous decode reads one message at a time. */
   reset(buffer: Buffer, position: number): void {
     this.buf = buffer;
     this.pos = position;
@@ -26,7 +26,7 @@ export class BoundedTap extends avscUtils.Tap {
 
   override readLong(): number {
     const first = this.buf[this.pos];
-    // One byte is what most integers and nearly all lengths take.
+    // Most integers and nearly all lengths have one byte.
     if (first !== undefined && first < 0x80) {
       this.pos += 1;
       return (first >> 1) ^ -(first & 1);
@@ -35,7 +35,7 @@ export class BoundedTap extends avscUtils.Tap {
     return super.readLong();
   }
 
-  /** A long is at most ten bytes, of which only the last is below 0x80. */
+  /** A long has at most ten bytes. Only the last one is below 0x80. */
   private needEndOfLong(): void {
     for (let length = 1; length <= 10; length += 1) {
       const byte = this.buf[this.pos + length - 1];
@@ -46,14 +46,14 @@ export class BoundedTap extends avscUtils.Tap {
   }
 
   /**
-   * Number of items in the next block of an array; 0 at its end. Each takes at least one byte, so more than there are bytes left is
-   * refused before room is made for them.
+   * Number of items in the next block of an array; 0 at its end. An item has at least one byte, so a
+   * number above the remaining bytes is rejected before memory is allocated.
    */
   readCount(): number {
     let count = this.readLong();
     if (count < 0) {
       count = -count;
-      this.skipLong(); // Size of the block in bytes; we skip item by item, so it need not be believed.
+      this.skipLong(); // Size of the block in bytes. Items are skipped one by one, so it is not used.
     }
     if (count > this.buf.length - this.pos) throw new SchemaError('TRUNCATED', 'an array of more items than bytes');
     return count;
@@ -103,7 +103,7 @@ export class BoundedTap extends avscUtils.Tap {
     this.need();
     super.skipFixed(length);
   }
-  /** Skips so many longs, ints, booleans or enums in turn. */
+  /** Skips a number of longs, ints, booleans or enums. */
   skipLongs(count: number): void {
     const { buf } = this;
     let { pos } = this;
@@ -120,7 +120,7 @@ export class BoundedTap extends avscUtils.Tap {
     this.pos = pos;
   }
 
-  /** Skips strings or bytes in turn, one for each limit. @throws SchemaError FIELD_TOO_LONG */
+  /** Skips a string or bytes for each limit. @throws SchemaError FIELD_TOO_LONG */
   skipTexts(limits: readonly TextLimit[]): void {
     for (let i = 0; i < limits.length; i += 1) this.skipText(limits[i] as TextLimit);
   }
@@ -146,7 +146,7 @@ export class BoundedTap extends avscUtils.Tap {
     return this.readBytes();
   }
 
-  /** Looks at the length that comes next. */
+  /** Checks the next length. */
   private needWithin(limit: TextLimit): void {
     const { pos } = this;
     if ((this.buf[pos] as number) < 0x80) return;
@@ -155,17 +155,20 @@ export class BoundedTap extends avscUtils.Tap {
     this.pos = pos;
   }
 
-  /** Items of the next block of an array that has `before` items already; 0 at its end. @throws SchemaError FIELD_TOO_LONG */
+  /**
+   * Items of the next block of an array after `before` items; 0 at its end.
+   * @throws SchemaError FIELD_TOO_LONG
+   */
   readItems(limit: ListLimit, before: number): number {
     const count = this.readCount();
     if (before + count > limit.items) throw listTooLong(limit, before + count);
     return count;
   }
 
-  /** A length below zero would lead back to what was read, and an array of a million items would be read from twenty bytes. */
+  /** A negative length would move back, and twenty bytes could contain an array of a million items. */
   override skipBytes(): void {
     const length = this.readLong();
-    if (length < 0) throw new SchemaError('MALFORMED', 'a length below zero');
+    if (length < 0) throw new SchemaError('MALFORMED', 'a negative length');
     this.pos += length;
   }
   override skipString(): void {
@@ -173,13 +176,13 @@ export class BoundedTap extends avscUtils.Tap {
   }
   override readBytes(): Buffer {
     const bytes = super.readBytes();
-    if (bytes === undefined) throw new SchemaError('MALFORMED', 'a length below zero');
+    if (bytes === undefined) throw new SchemaError('MALFORMED', 'a negative length');
     return bytes;
   }
   override readString(): string {
     const text = super.readString();
     if (text === undefined) throw new SchemaError('TRUNCATED', 'the message ends within a string');
-    if (this.pos > this.buf.length) throw new SchemaError('MALFORMED', 'a length below zero');
+    if (this.pos > this.buf.length) throw new SchemaError('MALFORMED', 'a negative length');
     return text;
   }
 }

@@ -1,9 +1,10 @@
 /**
- * avsc types whose arrays take no more memory than the message that claims them, and whose strings and lists keep to limits.ts.
+ * Avro types for untrusted messages: memory is bounded by the size of the message, and strings and
+ * lists by limits.ts.
  *
- * avsc makes room for as many items as a message announces before it reads one: twenty bytes can ask for hundreds of megabytes.
- * Ours first compare the number with the bytes that are left, since each item takes at least one. Schemas with items that take
- * none, and with maps (which nobody here uses and which have the same hole), are refused before a type is made of them.
+ * avsc allocates as many items as a message announces before it reads one: twenty bytes can request
+ * hundreds of megabytes. These types compare the number with the remaining bytes first, because an
+ * item has at least one. Schemas with empty items or with maps are rejected.
  */
 import avro from 'avsc';
 import type { BoundedTap } from './bounded-tap.ts';
@@ -15,12 +16,12 @@ interface ItemReader {
   _skip(tap: BoundedTap): void;
 }
 
-/** avsc binds reading methods either to a type or to a resolver of it; both have the reader of their items. */
+/** avsc binds reading methods to a type or to a resolver of it. Both have the reader of the items. */
 interface ArrayReader {
   itemsType: unknown;
 }
 
-/** How an array is read within its limit; null: no limit but the bytes of the message. */
+/** Reading methods of an array. @param limit null: only the bytes of the message limit it */
 function arrayReading(limit: ListLimit | null) {
   const next = (tap: BoundedTap, before: number) => (limit === null ? tap.readCount() : tap.readItems(limit, before));
   return {
@@ -45,7 +46,7 @@ function arrayReading(limit: ListLimit | null) {
 
 function arrayType(schema: avro.Schema, limit: ListLimit | null, options: unknown): avro.Type {
   const { read, skip } = arrayReading(limit);
-  // What avsc's types need lies in closures: it freezes its types.
+  // The limit is in a closure, because avsc freezes its types.
   class BoundedArrayType extends avro.types.ArrayType {
     _write(tap: Writer, value: unknown): void {
       if (limit !== null && Array.isArray(value) && value.length > limit.items) throw listTooLong(limit, value.length);
@@ -67,7 +68,7 @@ interface Writing {
 const { _write: writeString } = avro.types.StringType.prototype as unknown as Writing;
 
 function stringType(limit: TextLimit): avro.Type {
-  /** So many UTF-16 units are never above the limit. */
+  /** UTF-16 units that never exceed the limit. */
   const short = Math.floor(limit.bytes / 3);
   class LimitedStringType extends avro.types.StringType {
     _read(tap: BoundedTap): string {
@@ -77,7 +78,7 @@ function stringType(limit: TextLimit): avro.Type {
       tap.skipText(limit);
     }
     _write(tap: Writer, value: unknown): void {
-      // What is no string is refused in avsc's words.
+      // avsc rejects a value that is no string, with its own message.
       if (typeof value !== 'string') {
         writeString.call(this, tap, value);
         return;
@@ -112,10 +113,10 @@ interface Part {
   fields?: { name: string; type: unknown }[];
   [LIMIT]?: TextLimit | ListLimit;
 }
-/** Where `limited` leaves a limit for `limitHook`. */
+/** Key under which `limited` passes a limit to `limitHook`. */
 const LIMIT = Symbol('limit');
 
-/** The schema with the limits of limits.ts beside each string and list that has one. */
+/** Adds the limits of limits.ts to the strings and lists of a schema. */
 function limited(schema: unknown, record = '', field = ''): unknown {
   if (Array.isArray(schema)) return schema.map((part) => limited(part, record, field));
   if (schema === 'string' || schema === 'bytes') {
@@ -150,7 +151,7 @@ function takesNoBytes(schema: unknown): boolean {
   return (record.fields as { type: unknown }[]).every((field) => takesNoBytes(field.type));
 }
 
-/** @throws SchemaError WRONG_SCHEMA for what could claim more than it brings */
+/** @throws SchemaError WRONG_SCHEMA if a value may announce more items than it has bytes */
 function refuseUnbounded(schema: unknown, named: Set<string>): void {
   if (Array.isArray(schema)) {
     for (const part of schema) refuseUnbounded(part, named);
@@ -158,21 +159,21 @@ function refuseUnbounded(schema: unknown, named: Set<string>): void {
   }
   if (typeof schema !== 'object' || schema === null) return;
   const record = schema as Record<string, unknown>;
-  if (record['type'] === 'map') throw new SchemaError('WRONG_SCHEMA', 'maps are not read');
+  if (record['type'] === 'map') throw new SchemaError('WRONG_SCHEMA', 'maps are not supported');
   if (takesNoBytes(record) && typeof record['name'] === 'string') named.add(record['name']);
   const items = record['items'];
   if (record['type'] === 'array' && (takesNoBytes(items) || (typeof items === 'string' && named.has(items)))) {
-    throw new SchemaError('WRONG_SCHEMA', 'an array of items that take no bytes is not read');
+    throw new SchemaError('WRONG_SCHEMA', 'arrays of empty items are not supported');
   }
   for (const [key, part] of Object.entries(record)) if (key !== 'default') refuseUnbounded(part, named);
 }
 
-/** Makes a type for a part of a schema, or leaves that to avsc. */
+/** Creates a type for a part of a schema; undefined: avsc creates it. */
 type TypeHook = (schema: unknown, options: unknown) => avro.Type | undefined;
 
 /**
- * A type of a schema given as parsed JSON that writes what the limits allow. For schemas of this build.
- * @param hook asked first
+ * Type of a parsed schema that writes within the limits. For schemas of this build.
+ * @param hook called first
  */
 export function limitedType(schema: unknown, hook: TypeHook = () => undefined): avro.Type {
   return avro.Type.forSchema(
@@ -184,7 +185,10 @@ export function limitedType(schema: unknown, hook: TypeHook = () => undefined): 
   );
 }
 
-/** A type of a schema given as parsed JSON, safe to read untrusted messages with. @throws SchemaError WRONG_SCHEMA; avsc's Error */
+/**
+ * Type of a parsed schema, safe for untrusted messages. @throws SchemaError WRONG_SCHEMA; avsc's
+ * Error
+ */
 export function boundedType(schema: unknown): avro.Type {
   refuseUnbounded(schema, new Set());
   return limitedType(schema);

@@ -1,9 +1,10 @@
 /**
- * Parsing Canonical Form of an Avro schema and its CRC-64-AVRO (Rabin) fingerprint, as the Avro specification defines them
- * ("Transforming into Parsing Canonical Form", "Schema Fingerprints").
+ * Parsing Canonical Form of an Avro schema and its CRC-64-AVRO (Rabin) fingerprint, as the Avro
+ * specification defines them ("Transforming into Parsing Canonical Form", "Schema Fingerprints").
  *
- * Place in the path: codec.ts and registry.ts name schemas by it; `bailiff_schemas` keys are `fp-<hex>`.
- * Invariant: two schemas with one fingerprint encode to the same bytes. Doc, aliases, defaults and logical types are not part of it.
+ * codec.ts and registry.ts name schemas by it; keys of `bailiff_schemas` are `fp-<hex>`. Invariant:
+ * schemas with the same fingerprint encode to the same bytes. Docs, aliases, defaults and logical
+ * types are not part of it.
  */
 
 const PRIMITIVES = new Set(['null', 'boolean', 'int', 'long', 'float', 'double', 'bytes', 'string']);
@@ -47,12 +48,12 @@ function canonical(schema: Json, namespace: string): string {
   }
 }
 
-/** Parsing Canonical Form of a schema given as parsed JSON. @throws TypeError when it is not a schema */
+/** Parsing Canonical Form of a parsed schema. @throws TypeError if it is not a schema */
 export function canonicalForm(schema: unknown): string {
   return canonical(schema as Json, '');
 }
 
-/** Fingerprint of the empty string; also the polynomial, as the specification has it. */
+/** Fingerprint of the empty string, which is also the polynomial. */
 const EMPTY = 0xc15d213aa4d7a795n;
 const makeTable = () =>
   Array.from({ length: 256 }, (_, index) => {
@@ -60,7 +61,7 @@ const makeTable = () =>
     for (let bit = 0; bit < 8; bit += 1) fingerprint = (fingerprint >> 1n) ^ (fingerprint & 1n ? EMPTY : 0n);
     return fingerprint;
   });
-/** Made when it is needed: most processes only meet schemas whose fingerprints are known (schemas.gen.ts). */
+/** Created on first use: most processes read only schemas whose fingerprints are built in. */
 let table: bigint[] | null = null;
 
 /** CRC-64-AVRO of bytes, as an unsigned 64-bit number. */
@@ -73,12 +74,12 @@ export function rabin64(bytes: Uint8Array): bigint {
   return fingerprint;
 }
 
-/** CRC-64-AVRO of a schema given as parsed JSON. */
+/** CRC-64-AVRO of a parsed schema. */
 export function fingerprintOf(schema: unknown): bigint {
   return rabin64(Buffer.from(canonicalForm(schema), 'utf8'));
 }
 
-/** The same as 16 lower-case hex digits, most significant first: what `bailiff_schemas` keys and errors show. */
+/** The same as 16 lower-case hex digits, most significant first, as in keys and errors. */
 export function fingerprintHex(schema: unknown): string {
   return fingerprintOf(schema).toString(16).padStart(16, '0');
 }

@@ -44,19 +44,19 @@ const long = (value: bigint) => {
   return Buffer.from([...bytes, Number(rest)]);
 };
 
-test('codec - each message comes back as it went', () => {
+test('codec - each message survives a round trip', () => {
   expect(decodeViolationFrame(encodeViolationFrame(sampleFrame()))).toEqual(sampleFrame());
   expect(decodeVerdict(encodeVerdict(sampleVerdict()))).toEqual(sampleVerdict());
   expect(decodeResponse(encodeResponse(sampleResponse()))).toEqual(sampleResponse());
   expect(decode(encodeVerdict(sampleVerdict())).name).toBe('Verdict');
 });
 
-test('codec - a violation of a runtime policy comes back as it went', () => {
+test('codec - a violation of a runtime policy survives a round trip', () => {
   const frame = sampleFrame({ violations: [sampleLsmViolation(), sampleLsmViolation({ operation: null })] });
   expect(decodeViolationFrame(encodeViolationFrame(frame))).toEqual(frame);
 });
 
-test('codec - null branches come back as null', () => {
+test('codec - null survives a round trip', () => {
   const frame = sampleFrame({ violations: [sampleViolation({ pod: null, sample: null })] });
   expect(decodeViolationFrame(encodeViolationFrame(frame))).toEqual(frame);
 });
@@ -87,7 +87,7 @@ test('codec - a plain Uint8Array is read as well as a Buffer, also from the midd
   expect(decodeVerdict(around.subarray(7, 7 + message.length))).toEqual(sampleVerdict());
 });
 
-test('codec - a frame above the first size of the slab, and one above the largest message', () => {
+test('codec - a frame above the initial size of the scratch buffer, and one above the largest message', () => {
   const frame = (words: number) => {
     const operation = { ...sampleOperation(), arguments: Array.from({ length: words }, () => 'x'.repeat(384)) };
     return sampleFrame({ violations: Array.from({ length: 64 }, () => sampleLsmViolation({ operation })) });
@@ -117,7 +117,7 @@ test.each([
   expect(encode).toThrow(text);
 });
 
-test('codec - the largest long that a number holds goes and comes', () => {
+test('codec - the largest long of a number survives a round trip', () => {
   const frameSequence = Number.MAX_SAFE_INTEGER - 1;
   expect(decodeViolationFrame(encodeViolationFrame(sampleFrame({ frameSequence }))).frameSequence).toBe(frameSequence);
 });
@@ -143,7 +143,7 @@ test('codec - every cut of a message is TRUNCATED, never a value', () => {
   }
 });
 
-test('codec - a long that a number cannot hold is refused, not rounded', () => {
+test('codec - a long that a number cannot represent is rejected, not rounded', () => {
   // nodeName "a", bootId "b", then frameSequence.
   const upTo = Buffer.concat([head('ViolationFrame'), Buffer.from([2, 97, 2, 98])]);
   const message = (value: bigint) => Buffer.concat([upTo, long(value), Buffer.from([0, 0, 0, 0])]);
@@ -152,7 +152,7 @@ test('codec - a long that a number cannot hold is refused, not rounded', () => {
   expect(codeOf(() => decode(message(-(2n ** 62n))))).toBe('LONG_RANGE');
 });
 
-test('codec - a few bytes that claim a huge array cost nothing', () => {
+test('codec - a few bytes that announce a huge array allocate nothing', () => {
   const began = process.cpuUsage();
   const frame = Buffer.concat([head('ViolationFrame'), Buffer.from([0, 0, 0, 0, 0]), long(2n ** 50n)]);
   expect(codeOf(() => decode(frame))).toBe('TRUNCATED');
@@ -168,7 +168,7 @@ test('codec - an enum or union index out of range is MALFORMED', () => {
   expect(codeOf(() => decode(kind))).toBe('MALFORMED');
 });
 
-test('codec - a message of another kind is WRONG_SCHEMA and says which', () => {
+test('codec - a message of another kind is WRONG_SCHEMA and names it', () => {
   expect(codeOf(() => decodeVerdict(encodeResponse(sampleResponse())))).toBe('WRONG_SCHEMA');
-  expect(() => decodeVerdict(encodeResponse(sampleResponse()))).toThrow('a Response where a Verdict was expected');
+  expect(() => decodeVerdict(encodeResponse(sampleResponse()))).toThrow('expected a Verdict, found a Response');
 });

@@ -1,9 +1,10 @@
 /**
- * Avro single-object encoding of what goes over the bus: `C3 01`, the CRC-64-AVRO fingerprint (little endian), the body.
+ * Avro single-object encoding of bus messages: `C3 01`, the CRC-64-AVRO fingerprint (little endian),
+ * the body.
  *
- * Place in the path: collector, correlator and responder encode; every reader decodes. Invariants: what encode answers is the
- * caller's own; decode answers a value of today's type whatever version wrote it, or throws a SchemaError, and never reads past
- * the message. Times are microseconds, longs are numbers and refuse to lose precision.
+ * Collector, correlator and responder encode; every reader decodes. Invariants: the caller owns an
+ * encoded message. `decode` returns a value of the current type for every version of the writer, or
+ * throws a SchemaError, and never reads past the message. Times are microseconds; longs are numbers.
  */
 import type avro from 'avsc';
 import { BoundedTap } from './bounded-tap.ts';
@@ -16,14 +17,14 @@ import {
   SchemaRegistry,
   unknownFingerprint,
 } from './registry.ts';
-import { MAX_MESSAGE_BYTES, Slab } from './scratch-buffer.ts';
+import { MAX_MESSAGE_BYTES, ScratchBuffer } from './scratch-buffer.ts';
 
 export type Decoded = { [N in MessageName]: { name: N; value: Messages[N] } }[MessageName];
 
 const HEAD_BYTES = 10;
-const slab = new Slab();
+const scratch = new ScratchBuffer();
 const tap = new BoundedTap();
-/** The current and the released schemas; what `decode` uses when it is given no registry. */
+/** The current and the released schemas: default of `decode`. */
 const builtin = new SchemaRegistry();
 
 function headOf(fingerprint: string): Buffer {
@@ -32,7 +33,7 @@ function headOf(fingerprint: string): Buffer {
   return head;
 }
 
-/** Says which field is wrong; only run after an encode has failed, because it is slow. */
+/** Error that names the invalid fields. Slow; only for an encode that failed. */
 function invalidValue<N extends MessageName>(name: N, value: Messages[N], cause: unknown): SchemaError {
   const wrong: string[] = [];
   try {
@@ -40,13 +41,13 @@ function invalidValue<N extends MessageName>(name: N, value: Messages[N], cause:
       errorHook: (path, found) => wrong.push(`${path.join('.')} = ${String(found).slice(0, 80)}`),
     });
   } catch {
-    // A getter or proxy that throws is a bug of the caller like any other; the cause below tells.
+    // A getter or proxy threw: a bug of the caller, which the cause below shows.
   }
   const text = wrong.length > 0 ? wrong.slice(0, 8).join(', ') : (cause as Error).message;
   return new SchemaError('INVALID_VALUE', `${name} cannot be encoded: ${text}`, null, { cause });
 }
 
-/** An encoder of messages under a schema's fingerprint. @param typeOf asked at each message; what writes its body */
+/** Encoder for a schema's fingerprint. @param typeOf called for each message: type of the body */
 export function encoderOf<N extends MessageName>(
   name: N,
   fingerprint: string,
@@ -57,7 +58,7 @@ export function encoderOf<N extends MessageName>(
     const type = typeOf();
     let message: Buffer | null;
     try {
-      message = slab.fill((buffer) => {
+      message = scratch.fill((buffer) => {
         head.copy(buffer);
         return type.encode(value, buffer, HEAD_BYTES);
       });
@@ -73,14 +74,14 @@ export function encoderOf<N extends MessageName>(
 const encoder = <N extends MessageName>(name: N) =>
   encoderOf(name, CURRENT[name].fingerprint, () => CURRENT[name].type);
 
-/** Encodes a frame. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
+/** Encodes a frame. The caller owns the Buffer. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
 export const encodeViolationFrame = encoder('ViolationFrame');
-/** Encodes a verdict. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
+/** Encodes a verdict. The caller owns the Buffer. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
 export const encodeVerdict = encoder('Verdict');
-/** Encodes a response. The Buffer is the caller's own. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
+/** Encodes a response. The caller owns the Buffer. @throws SchemaError INVALID_VALUE | TOO_LARGE | FIELD_TOO_LONG */
 export const encodeResponse = encoder('Response');
 
-/** Fingerprint in the head of a message, 16 hex digits. @throws SchemaError NOT_SINGLE_OBJECT */
+/** Fingerprint of a message, 16 hex digits. @throws SchemaError NOT_SINGLE_OBJECT */
 export function fingerprintIn(message: Uint8Array): string {
   if (message.length < HEAD_BYTES || message[0] !== 0xc3 || message[1] !== 0x01) {
     throw new SchemaError('NOT_SINGLE_OBJECT', 'the message does not begin with C3 01 and a fingerprint');
@@ -96,7 +97,7 @@ function bodyError(cause: unknown, schema: KnownSchema): SchemaError {
     return new SchemaError(cause.code, `${schema.name}: ${cause.message}`, schema.fingerprint, { cause });
   }
   const { message } = cause as Error;
-  // avsc's own words; a plain Error is all that it throws.
+  // avsc throws plain errors with this text.
   const code = message === 'potential precision loss' ? 'LONG_RANGE' : 'MALFORMED';
   return new SchemaError(code, `${schema.name}: ${message}`, schema.fingerprint, { cause });
 }
@@ -125,8 +126,9 @@ function readBody(schema: KnownSchema, message: Uint8Array): unknown {
 }
 
 /**
- * Decodes a message of any kind whose schema is known already; values are of today's types whichever version wrote them.
- * @throws SchemaError NOT_SINGLE_OBJECT | UNKNOWN_FINGERPRINT | TRUNCATED | TRAILING_BYTES | MALFORMED | LONG_RANGE | FIELD_TOO_LONG
+ * Decodes a message of any kind whose schema is known. Values have the current types.
+ * @throws SchemaError NOT_SINGLE_OBJECT | UNKNOWN_FINGERPRINT | TRUNCATED | TRAILING_BYTES |
+ * MALFORMED | LONG_RANGE | FIELD_TOO_LONG
  */
 export function decode(message: Uint8Array, registry: SchemaRegistry = builtin): Decoded {
   const fingerprint = fingerprintIn(message);
@@ -136,8 +138,8 @@ export function decode(message: Uint8Array, registry: SchemaRegistry = builtin):
 }
 
 /**
- * The same, asking the registry's lookup for a schema that is not known. A caller that cares for speed tries `decode` first and
- * comes here only on UNKNOWN_FINGERPRINT. @throws SchemaError as decode, or WRONG_SCHEMA; and what the lookup throws
+ * Decodes a message and looks up an unknown schema. For speed, call `decode` first and this only after
+ * UNKNOWN_FINGERPRINT. @throws SchemaError as decode, or WRONG_SCHEMA; errors of the lookup
  */
 export async function decodeWithLookup(message: Uint8Array, registry: SchemaRegistry): Promise<Decoded> {
   const schema = await registry.resolve(fingerprintIn(message));
@@ -150,15 +152,15 @@ function decoder<N extends MessageName>(name: N) {
     const schema = registry.peek(fingerprint);
     if (!schema) throw unknownFingerprint(fingerprint);
     if (schema.name !== name) {
-      throw new SchemaError('WRONG_SCHEMA', `a ${schema.name} where a ${name} was expected`, fingerprint);
+      throw new SchemaError('WRONG_SCHEMA', `expected a ${name}, found a ${schema.name}`, fingerprint);
     }
     return readBody(schema, message) as Messages[N];
   };
 }
 
-/** Decodes a frame. @throws SchemaError as decode, or WRONG_SCHEMA when it is something else */
+/** Decodes a frame. @throws SchemaError as decode, or WRONG_SCHEMA for another kind of message */
 export const decodeViolationFrame = decoder('ViolationFrame');
-/** Decodes a verdict. @throws SchemaError as decode, or WRONG_SCHEMA when it is something else */
+/** Decodes a verdict. @throws SchemaError as decode, or WRONG_SCHEMA for another kind of message */
 export const decodeVerdict = decoder('Verdict');
-/** Decodes a response. @throws SchemaError as decode, or WRONG_SCHEMA when it is something else */
+/** Decodes a response. @throws SchemaError as decode, or WRONG_SCHEMA for another kind of message */
 export const decodeResponse = decoder('Response');

@@ -44,7 +44,7 @@ test.each(history)('history - $version $file reads what this build writes', ({ f
   expect(() => reader.fromBuffer(message, reader.createResolver(writer))).not.toThrow();
 });
 
-test.each(releasedVersions())('history - %s reads of a violation of a runtime policy what it knows', (version) => {
+test.each(releasedVersions())('history - %s reads the known fields of a runtime violation', (version) => {
   const file = 'violation-frame.avsc';
   const reader = typeOf(history.find((one) => one.version === version && one.file === file)?.schema);
   const writer = typeOf(current.get(file));

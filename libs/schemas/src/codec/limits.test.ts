@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { judgedType } from '../fast/judged-frame.ts';
-import { encodeToldFrame } from '../fast/pre-encoded-frame.ts';
+import { projectedFrameType } from '../fast/frame-projection.ts';
+import { encodePreEncodedFrame } from '../fast/pre-encoded-frame.ts';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
 import {
   type Decoded,
   decode,
-  decodeJudgedFrame,
+  decodeProjectedFrame,
   encodeResponse,
   encodeVerdict,
   encodeViolationFrame,
-  JudgedRegistry,
   type Messages,
+  ProjectedFrameRegistry,
   SchemaError,
 } from '../index.ts';
 import {
@@ -134,20 +134,20 @@ function messageWith(field: Field, size: number): Decoded {
   throw new Error(`no message has ${field.name}`);
 }
 
-const registry = new JudgedRegistry();
-const general = new SchemaRegistry(null, Date.now, { types: { ViolationFrame: judgedType() }, readers: {} });
+const registry = new ProjectedFrameRegistry();
+const general = new SchemaRegistry(null, Date.now, { types: { ViolationFrame: projectedFrameType() }, readers: {} });
 const reads = (name: string): [string, (message: Buffer) => unknown][] => [
   ['decode', decode],
   ...(name === 'ViolationFrame'
     ? ([
-        ['decodeJudgedFrame', (message) => decodeJudgedFrame(message, registry)],
-        ['decodeJudgedFrame, the general way', (message) => decodeJudgedFrame(message, general)],
+        ['decodeProjectedFrame', (message) => decodeProjectedFrame(message, registry)],
+        ['decodeProjectedFrame, the general way', (message) => decodeProjectedFrame(message, general)],
       ] as [string, (message: Buffer) => unknown][])
     : []),
 ];
 
 describe('limits', () => {
-  it('every string and list of every message has one, and there is none of what no message has', () => {
+  it('every string and list of every message has a limit, and no other', () => {
     expect(FIELDS.filter((field) => limitOf(field) < 0)).toEqual([]);
     const rows = (limits: Record<string, Record<string, { field: string }>>) =>
       Object.values(limits).flatMap((of) => Object.values(of).map(({ field }) => field));
@@ -158,26 +158,27 @@ describe('limits', () => {
     expect(rows(MAX_LIST).sort()).toEqual(of(true).sort());
   });
 
-  it('none is shorter than a string whose length takes one byte, which no reader checks', () => {
+  it('none is below the strings with a one-byte length, which no reader checks', () => {
     for (const { bytes } of Object.values(TEXT_LIMITS)) expect(bytes).toBeGreaterThanOrEqual(MIN_TEXT_BYTES);
     for (const { why } of [...Object.values(TEXT_LIMITS), ...Object.values(LIST_LIMITS)]) expect(why).not.toBe('');
   });
 
-  it.each(FIELDS)('$name ($kind) - what is as long as its limit is written and read by every reader', (field) => {
+  it.each(FIELDS)('$name ($kind) - a value at its limit is written, and every reader accepts it', (field) => {
     const { name, value } = messageWith(field, limitOf(field));
     const message = ENCODE[name](value as never);
     expect(JSON.parse(JSON.stringify(decode(message).value))).toEqual(JSON.parse(JSON.stringify(value)));
     for (const [, read] of reads(name)) expect(() => read(message)).not.toThrow();
   });
 
-  it.each(FIELDS)('$name ($kind) - one more is refused by the encoder and by every reader, and named', (field) => {
+  it.each(FIELDS)('$name ($kind) - encoder and readers reject a longer value and name the field', (field) => {
     const { name, value } = messageWith(field, limitOf(field) + 1);
     const refused = expect.objectContaining({
       code: 'FIELD_TOO_LONG',
       message: expect.stringContaining(`${field.name} has ${limitOf(field) + 1}`),
     });
     expect(() => ENCODE[name](value as never)).toThrow(refused);
-    if (name === 'ViolationFrame') expect(() => encodeToldFrame(value as Messages['ViolationFrame'])).toThrow(refused);
+    if (name === 'ViolationFrame')
+      expect(() => encodePreEncodedFrame(value as Messages['ViolationFrame'])).toThrow(refused);
     const message = encodeUnlimited(name, value as never);
     for (const [, read] of reads(name)) expect(() => read(message)).toThrow(refused);
   });
@@ -200,7 +201,7 @@ describe('limits', () => {
 
 describe('cutting text', () => {
   const text = fc.oneof(fc.string({ unit: 'grapheme', maxLength: 200 }), fc.string({ unit: 'binary', maxLength: 200 }));
-  it('property - keeps to the bytes, loses only the end or the beginning, and says so', () => {
+  it('property - limits the bytes, removes only the end or the beginning, and marks it', () => {
     fc.assert(
       fc.property(text, fc.integer({ min: 8, max: 300 }), (words, bytes) => {
         // What is no whole character becomes one by itself when it is written.
@@ -226,7 +227,7 @@ describe('cutting text', () => {
     expect(cutFront(long, 10)).toBe('…ééé');
   });
 
-  it('what is refused is a SchemaError', () => {
+  it('a rejection is a SchemaError', () => {
     expect(() => encodeVerdict(sampleVerdict({ rule: 'r'.repeat(300) }))).toThrow(SchemaError);
   });
 });

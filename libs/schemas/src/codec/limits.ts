@@ -1,17 +1,17 @@
 /**
- * How long each string and list of every message may be. One table for both sides: the decoder refuses what is longer, and the encoder never
- * writes it.
+ * Maximum length of each string and list of every message. The decoder rejects a longer one, and the
+ * encoder never writes it. JSON documents use the same classes. docs/reference/limits.md lists them.
  *
- * Place in the path: bounded-types.ts and judged-reader.ts read it for Avro messages, the zod schemas of JSON documents take the same classes.
- * Invariants: a limit has a reason; none is below MIN_TEXT_BYTES, so that a string whose length takes one byte needs no check. docs/reference/limits.md
- * lists them all. In Avro a limit counts bytes of UTF-8, in JSON documents UTF-16 units, which are never more than the bytes.
+ * Invariant: no limit is below MIN_TEXT_BYTES, so that a string whose length has one byte needs no
+ * check. In Avro a limit counts bytes of UTF-8. In JSON documents it counts UTF-16 units, which are
+ * never more than the bytes.
  */
 import { SchemaError } from './errors.ts';
 
-/** Avro writes the length of a shorter string in one byte. */
+/** Avro encodes the length of a shorter string in one byte. */
 export const MIN_TEXT_BYTES = 64;
 
-/** What strings hold, with the bytes that this takes at most. */
+/** Classes of strings, with their maximum number of bytes. */
 export const TEXT_LIMITS = {
   word: { bytes: 64, why: 'a keyword, an address, a MAC, a decimal number, an interface or the 16 bytes of a comm' },
   uid: { bytes: 128, why: 'a UID of Kubernetes (36 bytes), a boot id, the id of a verdict or a response, with room' },
@@ -32,7 +32,7 @@ export const TEXT_LIMITS = {
 } as const satisfies Record<string, { bytes: number; why: string }>;
 export type TextClass = keyof typeof TEXT_LIMITS;
 
-/** What lists hold, with the items that they have at most. */
+/** Classes of lists, with their maximum number of items. */
 export const LIST_LIMITS = {
   violations: { items: 64, why: 'violations of one flush: MAX_FRAME_VIOLATIONS of the collector' },
   coverage: { items: 512, why: 'interfaces of a node: max_entries of the kernel map' },
@@ -52,7 +52,7 @@ export const LIST_LIMITS = {
 } as const satisfies Record<string, { items: number; why: string }>;
 export type ListClass = keyof typeof LIST_LIMITS;
 
-/** Every string of the Avro messages, by record. Of a list of strings: of each of its items. */
+/** Every string of the Avro messages, by record. For a list of strings: the class of its items. */
 const TEXTS = {
   ViolationFrame: { nodeName: 'name', bootId: 'uid', collectorVersion: 'uid' },
   Violation: {
@@ -149,7 +149,7 @@ export const MAX_LIST = limitsOf(
 const find = <L>(limits: Readonly<Record<string, Readonly<Record<string, L>>>>, record: string, field: string) =>
   (Object.hasOwn(limits, record) ? limits[record]?.[field] : undefined) as L | undefined;
 
-/** The limit of a field, by the names that its schema gives; undefined of what has none. */
+/** The limit of a field, by the names in its schema; undefined without a limit. */
 export const textLimit = (record: string, field: string): TextLimit | undefined => find(MAX_TEXT, record, field);
 export const listLimit = (record: string, field: string): ListLimit | undefined => find(MAX_LIST, record, field);
 
@@ -160,17 +160,17 @@ export function listTooLong({ field, items }: ListLimit, length: number): Schema
   return new SchemaError('FIELD_TOO_LONG', `${field} has ${length} items, at most ${items}`);
 }
 
-/** Stands where text was cut. */
+/** Marks the place where text was cut. */
 export const CUT_MARK = '…';
 const CUT_BYTES = Buffer.byteLength(CUT_MARK);
 
-/** A string of so many units takes no more bytes, whatever they are. */
+/** Maximum bytes of UTF-8 per UTF-16 unit. */
 const BYTES_A_UNIT = 3;
 
 export const isTooLong = (text: string, bytes: number): boolean =>
   text.length * BYTES_A_UNIT > bytes && Buffer.byteLength(text) > bytes;
 
-/** The text within a number of bytes of UTF-8, ending in CUT_MARK when it was longer. Never half a character. */
+/** Cuts a longer text to a number of bytes of UTF-8, with CUT_MARK at its end. Keeps characters whole. */
 export function cutEnd(text: string, bytes: number): string {
   if (!isTooLong(text, bytes)) return text;
   const whole = Buffer.from(text.slice(0, bytes));
@@ -179,7 +179,7 @@ export function cutEnd(text: string, bytes: number): string {
   return whole.toString('utf8', 0, end) + CUT_MARK;
 }
 
-/** The same with the beginning left out: the end of a path identifies more. */
+/** Cuts the beginning instead: the end of a path identifies more. */
 export function cutFront(text: string, bytes: number): string {
   if (!isTooLong(text, bytes)) return text;
   const whole = Buffer.from(text.slice(-bytes));
@@ -188,7 +188,7 @@ export function cutFront(text: string, bytes: number): string {
   return CUT_MARK + whole.toString('utf8', start);
 }
 
-/** A record with strings that come from elsewhere cut to their limits. The same object when none is longer. */
+/** Cuts strings of foreign origin to their limits. Returns the same object if none is longer. */
 export function cutTexts<T extends object>(record: T, limits: { readonly [K in keyof T]?: TextLimit }): T {
   let cut: T | null = null;
   for (const [field, limit] of Object.entries(limits) as [keyof T, TextLimit][]) {

@@ -68,7 +68,7 @@ test('registry - arrays of a later version are bounded too, read and skipped', a
   expect(await codeOf(decodeWithLookup(backwards, registry))).not.toBe('no error');
 });
 
-test('registry - an unknown fingerprint is asked for again only after a while', async () => {
+test('registry - an unknown fingerprint is looked up again only after a while', async () => {
   let nowMs = 1_000;
   let asked = 0;
   const registry = new SchemaRegistry(
@@ -87,7 +87,7 @@ test('registry - an unknown fingerprint is asked for again only after a while', 
   expect(asked).toBe(2);
 });
 
-test('registry - a lookup that fails says nothing about the schema and is asked again', async () => {
+test('registry - a failed lookup is repeated at the next message', async () => {
   const later = laterVersion();
   let away = true;
   const registry = new SchemaRegistry(async () => {
@@ -128,7 +128,7 @@ test.each<[string, Field]>([
   expect(await codeOf(registry.resolve(fingerprint))).toBe('WRONG_SCHEMA');
 });
 
-test('registry - a message of a name that is not ours cannot be read', async () => {
+test('registry - a schema of another name is rejected', async () => {
   const schema = { type: 'record', name: 'toString', fields: [{ name: 'a', type: 'int' }] };
   const registry = new SchemaRegistry(async () => JSON.stringify(schema));
   expect(await codeOf(registry.resolve(fingerprintHex(schema)))).toBe('WRONG_SCHEMA');
@@ -147,7 +147,7 @@ test('registry - learns a bounded number of schemas', async () => {
   expect(decodeVerdict(encodeVerdict(sampleVerdict()), registry)).toEqual(sampleVerdict());
 });
 
-test('registry - knows what this build writes without being told', () => {
+test('registry - knows the schemas that this build writes', () => {
   const registry = new SchemaRegistry();
   for (const { fingerprint, name } of Object.values(CURRENT)) expect(registry.peek(fingerprint)?.name).toBe(name);
 });

@@ -1,9 +1,10 @@
 /**
- * Which schemas a reader knows, by fingerprint, and how each is read as today's types.
+ * The schemas that a reader knows, by fingerprint, and the reader of each as the current types.
  *
- * Place in the path: codec.ts asks it with the fingerprint of every message. The current and all released schemas are known from
- * the start; others come from a lookup (the bus's `bailiff_schemas`), once each, and only if the text has the fingerprint it
- * was asked for. Bounds: MAX_SCHEMAS learned, MAX_SCHEMA_BYTES a text; a failed lookup is not repeated within RETRY_MS.
+ * codec.ts calls it for every message. The current and all released schemas are built in. Others come
+ * from a lookup (`bailiff_schemas`), once each, and only if the text has the requested fingerprint.
+ * Bounds: MAX_SCHEMAS learned schemas, MAX_SCHEMA_BYTES per text; a failed lookup is not repeated
+ * within RETRY_MS.
  */
 import type avro from 'avsc';
 import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from '../generated/schemas.gen.ts';
@@ -19,14 +20,14 @@ export interface Messages {
 }
 export type MessageName = keyof Messages;
 
-/** Learned schemas that are kept. A fleet writes three kinds in a handful of versions; more than this is not a fleet. */
+/** Limit of learned schemas. A fleet writes three kinds in a few versions. */
 export const MAX_SCHEMAS = 128;
-/** Largest schema text that is looked at. Ours are below 4 kB. */
+/** Limit of a schema text. Current ones are below 4 kB. */
 export const MAX_SCHEMA_BYTES = 64 * 1024;
-/** How long a fingerprint that could not be found is taken as unknown without asking again. */
+/** An unknown fingerprint is looked up again after this time. */
 export const RETRY_MS = 10_000;
 
-/** Reads one message body: what avsc's types and resolvers have in common. */
+/** Reads a message body: the common part of avsc's types and resolvers. */
 export interface BodyReader {
   _read(tap: unknown, lazy?: boolean): unknown;
 }
@@ -37,7 +38,7 @@ export interface KnownSchema {
   reader: BodyReader;
 }
 
-/** Asks for the text of a schema by the hex of its fingerprint; null when there is none. */
+/** Looks up a schema text by the hex of its fingerprint; null: none exists. */
 export type SchemaLookup = (fingerprint: string) => Promise<string | null>;
 
 interface CurrentType {
@@ -51,7 +52,7 @@ const shortName = (schema: unknown): string =>
     .split('.')
     .at(-1) ?? '';
 
-/** What this build writes. A type is built when it is first used: a process mostly writes one kind and reads another. */
+/** Schemas that this build writes. A type is built on first use: a process writes one or two kinds. */
 export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEntries(
   CURRENT_SCHEMAS.map(({ name, fingerprint, text }) => {
     let type: avro.Type | null = null;
@@ -67,35 +68,38 @@ export const CURRENT: Readonly<Record<MessageName, CurrentType>> = Object.fromEn
   }),
 ) as Record<MessageName, CurrentType>;
 
-/** Texts whose fingerprints are known: released ones, then what this build writes. */
+/** Built-in texts by fingerprint: released ones, then those that this build writes. */
 const BUILT_IN = new Map([...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map((schema) => [schema.fingerprint, schema.text]));
 
-/** What messages are read as, where that is not today's type; and by the fingerprint of their schema, readers that know how it is done faster. */
+/**
+ * Overrides: types to read messages as instead of the current ones, and faster readers by the
+ * fingerprint of the writer's schema.
+ */
 export interface ReadAs {
   types: Partial<Record<MessageName, avro.Type>>;
   readers: Readonly<Record<string, BodyReader>>;
 }
 
-/** Builds the reader of a schema text that comes from elsewhere. @throws SchemaError WRONG_SCHEMA */
+/** Builds the reader of a foreign schema text. @throws SchemaError WRONG_SCHEMA */
 function learn(text: string, expected: string, readAs: ReadAs): KnownSchema {
   if (text.length > MAX_SCHEMA_BYTES) throw new SchemaError('WRONG_SCHEMA', 'the schema text is too long', expected);
   try {
     const schema: unknown = JSON.parse(text);
     const fingerprint = fingerprintHex(schema);
     if (fingerprint !== expected) {
-      throw new SchemaError('WRONG_SCHEMA', `the text found for ${expected} has fingerprint ${fingerprint}`, expected);
+      throw new SchemaError('WRONG_SCHEMA', `the text stored for ${expected} has fingerprint ${fingerprint}`, expected);
     }
     return readerOf(schema, fingerprint, readAs);
   } catch (cause) {
     if (cause instanceof SchemaError) throw cause;
-    throw new SchemaError('WRONG_SCHEMA', `cannot be read: ${(cause as Error).message}`, expected, { cause });
+    throw new SchemaError('WRONG_SCHEMA', `invalid schema: ${(cause as Error).message}`, expected, { cause });
   }
 }
 
 function readerOf(schema: unknown, fingerprint: string, readAs: ReadAs): KnownSchema {
   const name = shortName(schema) as MessageName;
   const current = Object.hasOwn(CURRENT, name) ? CURRENT[name] : undefined;
-  if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is none of our messages`, fingerprint);
+  if (!current) throw new SchemaError('WRONG_SCHEMA', `"${name}" is not a Bailiff message`, fingerprint);
   const faster = readAs.readers[fingerprint];
   if (faster) return { name, fingerprint, reader: faster };
   const writer = current.fingerprint === fingerprint ? current.type : boundedType(schema);
@@ -111,12 +115,12 @@ export class SchemaRegistry {
   private readonly lookup: SchemaLookup | null;
   private readonly nowMs: () => number;
   private readonly readAs: ReadAs;
-  /** Schemas that were learned from the lookup. */
+  /** Number of schemas learned from the lookup. */
   learned = 0;
 
   /**
-   * @param lookup where unknown fingerprints are asked for; without it they stay unknown.
-   * @param readAs see judged-frame.ts
+   * @param lookup for unknown fingerprints; null: they stay unknown
+   * @param readAs see frame-projection.ts
    */
   constructor(
     lookup: SchemaLookup | null = null,
@@ -128,7 +132,7 @@ export class SchemaRegistry {
     this.readAs = readAs;
   }
 
-  /** What is known now, without asking anybody. */
+  /** A known schema, without a lookup. */
   peek(fingerprint: string): KnownSchema | undefined {
     const known = this.known.get(fingerprint);
     if (known) return known;
@@ -139,7 +143,10 @@ export class SchemaRegistry {
     return schema;
   }
 
-  /** Finds a schema, asking the lookup once. @throws SchemaError UNKNOWN_FINGERPRINT | WRONG_SCHEMA, or what the lookup throws */
+  /**
+   * Finds a schema, with at most one lookup at a time.
+   * @throws SchemaError UNKNOWN_FINGERPRINT | WRONG_SCHEMA; errors of the lookup
+   */
   async resolve(fingerprint: string): Promise<KnownSchema> {
     const known = this.peek(fingerprint);
     if (known) return known;

@@ -1,21 +1,22 @@
 /**
- * The encoder's scratch memory: one Buffer that is written over and over, from which each message is copied out.
+ * Reusable memory of the encoder. Each message is written into it and copied out.
  *
- * The copy is what makes reuse safe: a publisher keeps a message until it is acknowledged, and the socket keeps it until it is
- * written. A copy of exact size is still several times cheaper than letting the encoder grow a Buffer for each message.
+ * The copy makes reuse safe: a publisher keeps a message until its acknowledgement, and the socket
+ * until it is written. avsc without it writes a large message twice (docs/adr/0016).
  */
 
-/** First size; a frame of 64 violations takes about 25 kB. */
+/** Initial size; a frame of 64 violations has about 25 kB. */
 const INITIAL_BYTES = 64 * 1024;
-/** Largest message: what nats-server takes (max_payload 1 MiB), less room for subject and headers. */
+/** Largest message: max_payload of nats-server (1 MiB) less subject and headers. */
 export const MAX_MESSAGE_BYTES = 1024 * 1024 - 16 * 1024;
 
-export class Slab {
+export class ScratchBuffer {
   private buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
 
   /**
-   * Runs `write(buffer)`, which answers the end position or, when the buffer is too small, minus the number of missing bytes;
-   * grows and repeats until it fits. Answers a copy of what was written; null when it would exceed MAX_MESSAGE_BYTES.
+   * Calls `write(buffer)`, which returns the end position or, if the buffer is too small, minus the
+   * number of missing bytes. Grows and repeats until it fits. Returns a copy of the written bytes;
+   * null above MAX_MESSAGE_BYTES.
    */
   fill(write: (buffer: Buffer) => number): Buffer | null {
     for (;;) {

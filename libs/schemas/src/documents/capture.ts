@@ -1,16 +1,17 @@
 /**
- * A capture as it is asked for and answered between responder and collector: JSON over request and reply. Both sides check it, the
- * responder because a node may be in other hands: what does not keep to the shape and its bounds is refused whole.
+ * Request and reply of a pod capture between responder and collector, as JSON. Both sides validate
+ * them: a node may be compromised, so the responder rejects a reply of another shape or size as a
+ * whole.
  */
 import * as z from 'zod';
 import type { PodCapture } from '../generated/types.gen.ts';
 import { filled, list, text } from './limited.ts';
 
-/** Of a capture as JSON: what a record on the bus can carry beside the rest, many times below the largest message. */
+/** Size of a capture as JSON. A response contains it beside its other fields. */
 export const MAX_CAPTURE_BYTES = 64 * 1024;
 export const MAX_CAPTURE_PROCESSES = 256;
 export const MAX_CAPTURE_SOCKETS = 256;
-/** Of the evidence of one verdict: its processes are told first. */
+/** Processes of the evidence, which a capture lists first. */
 export const MAX_CAPTURE_FIRST = 32;
 
 export const captureRequest = z.strictObject({
@@ -21,7 +22,7 @@ export const captureRequest = z.strictObject({
 });
 export type CaptureRequest = z.infer<typeof captureRequest>;
 
-/** Why a collector has nothing to tell. */
+/** Why a collector has no capture. */
 export const CAPTURE_REFUSALS = ['bad-request', 'no-cgroups', 'no-such-pod', 'too-soon', 'busy', 'unreadable'] as const;
 export type CaptureRefusal = (typeof CAPTURE_REFUSALS)[number];
 
@@ -59,9 +60,9 @@ export const captureAnswer = z.union([
 ]);
 export type CaptureAnswer = z.infer<typeof captureAnswer>;
 
-/** @throws Error with the place: too long, no JSON, or not of this shape */
+/** @throws Error with the path: too long, not JSON, or of another shape */
 export function parseCaptureAnswer(bytes: Uint8Array): CaptureAnswer {
-  if (bytes.length > MAX_CAPTURE_BYTES) throw new Error(`${bytes.length} bytes are more than ${MAX_CAPTURE_BYTES}`);
+  if (bytes.length > MAX_CAPTURE_BYTES) throw new Error(`${bytes.length} bytes exceed ${MAX_CAPTURE_BYTES}`);
   const result = captureAnswer.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
   if (result.success) return result.data;
   throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));

@@ -1,78 +1,79 @@
 /**
- * Status that an instance of correlator, responder, ipam-sync or siem-relay publishes under `bailiff_services/<service>.<instance>`: plain JSON,
- * renewed every INSTANCE_STATUS_MS, and at once when its readiness or its configuration changes. The last one of an orderly end carries `stoppedAt`, so
- * that the position outlives the instance. A collector publishes the same in its node's status.
+ * Status that an instance of correlator, responder, ipam-sync or siem-relay publishes as JSON under
+ * `bailiff_services/<service>.<instance>`: every INSTANCE_STATUS_MS, and when its readiness or
+ * configuration changes. The last one before an orderly stop has `stoppedAt`, so that the position
+ * outlives the instance. A collector publishes the same in its node's status.
  */
 import * as z from 'zod';
 import { list, text } from './limited.ts';
 
-/** A configuration whose newest value is not in force here: the last good one, or what is built in, holds. */
+/** A configuration key whose newest value is refused; the last valid or built-in one is in force. */
 export const refusedConfig = z.object({ key: text('reason'), reason: text('reason') });
 export type RefusedConfig = z.infer<typeof refusedConfig>;
 
-/** Nodes that no collector guards, as the ipam-sync that leads taints them. */
+/** Nodes without a collector, which the leading ipam-sync taints. */
 export const taintStatus = z.object({
-  /** Names of those that have the taint, the first of `taintedCount`. */
+  /** The first names of the `taintedCount` nodes with the taint. */
   tainted: list('listed', text('name')),
   taintedCount: z.number().int().nonnegative(),
-  /** Of those that should have it and have not, because too many are unguarded at once. */
+  /** Nodes that are not tainted because too many are unguarded at once. */
   withheld: list('listed', text('name')),
   withheldCount: z.number().int().nonnegative(),
-  /** Why not all is as it should be, and what to do; empty when it is. */
+  /** Why taints are missing, and what to do; empty without a problem. */
   problem: text('reason'),
   remedy: text('reason'),
 });
 export type TaintStatus = z.infer<typeof taintStatus>;
 
-/** How far an instance has come with the work that one stream gives it. */
+/** Progress of an instance in one stream. */
 export const instanceProgress = z.object({
-  /** The stream that it reads. Of an ipam-sync: the one that it writes. */
+  /** The stream that it reads; for ipam-sync the one that it writes. */
   stream: text('word'),
-  /** Newest sequence that it has handled; 0 before the first. */
+  /** Newest handled sequence; 0 before the first. */
   sequence: z.number().int().nonnegative(),
-  /** When the bus stored that message; empty when that is not known. */
+  /** When the bus stored that message; empty if unknown. */
   storedAt: text('word'),
-  /** Messages, or for an ipam-sync lists, that waited behind it at this status. */
+  /** Unhandled messages; for ipam-sync, unwritten lists. */
   behind: z.number().int().nonnegative(),
-  /** How long they have waited without one being handled; 0 while it progresses. */
+  /** Time since the last progress while messages wait; 0 while it progresses. */
   stalledMs: z.number().int().nonnegative(),
 });
 export type InstanceProgress = z.infer<typeof instanceProgress>;
 
 export const instanceStatus = z.object({
   service: text('word'),
-  /** Of this process: unlike that of any other. */
+  /** Unique to this process. */
   instance: text('uid'),
   version: text('uid'),
   startedAt: text('word'),
   updatedAt: text('word'),
-  /** Newest sequence of CONFIG_LOG that it has taken; 0 before the first, and of who does not read the log. */
+  /** Newest applied sequence of CONFIG_LOG; 0 before the first, and for services without it. */
   configRevision: z.number().int().nonnegative(),
   configRefused: list('listed', refusedConfig),
-  /** Whether its readiness checks pass, since when, and which of them fails. Absent in a status of an older version. */
+  /** Readiness, since when, and the failing check. Absent from older versions. */
   ready: z.object({ ok: z.boolean(), since: text('word'), reason: text('reason') }).optional(),
-  /** One entry per stream. Absent in a status of an older version, and of an ipam-sync that does not lead. */
+  /** One entry per stream. Absent from older versions, and from an ipam-sync that does not lead. */
   progress: list('listed', instanceProgress).optional(),
-  /** Of an ipam-sync: whether it holds the lease. */
+  /** ipam-sync only: whether it holds the lease. */
   leads: z.boolean().optional(),
-  /** It ended in order at this time. */
+  /** Time of an orderly stop. */
   stoppedAt: text('word').optional(),
-  /** Absent: of who does not lead or is no ipam-sync, and while nothing is tainted or to be. */
+  /** Leading ipam-sync only; absent while no node is or should be tainted. */
   taints: taintStatus.optional(),
 });
 export type InstanceStatus = z.infer<typeof instanceStatus>;
 
 export const INSTANCE_STATUS_MS = 10_000;
 
-/** Refused configuration keys named at most in one status. */
+/** Limit of refused configuration keys in a status. */
 export const MAX_REFUSED_KEYS = 64;
-/** Longest reason: enough for the first issues of a document. */
+/** Limit of a reason: enough for the first issues of a document. */
 export const MAX_REASON_CHARS = 1_000;
 
 export const clipReason = (text: string): string =>
   text.length <= MAX_REASON_CHARS ? text : `${text.slice(0, MAX_REASON_CHARS)}...`;
 
-/** Refused keys with their reasons, as many as a status has room for; the last one tells how many more there are. Pure. */
+/** Refused keys with their reasons, up to the limit; the last one counts the rest. Pure. */
 export function fitRefused(refused: Iterable<readonly [key: string, reason: string]>): RefusedConfig[] {
   const all = [...refused].map(([key, reason]) => ({ key: clipReason(key), reason: clipReason(reason) }));
   if (all.length <= MAX_REFUSED_KEYS) return all;

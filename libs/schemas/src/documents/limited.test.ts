@@ -94,7 +94,7 @@ describe('documents', () => {
 });
 
 describe('cutTexts', () => {
-  it('property - a response with anything in its foreign fields can be encoded', () => {
+  it('property - a response with arbitrary foreign strings can be encoded', () => {
     const limits = MAX_TEXT.Response;
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', maxLength: 6_000 }), (text) => {

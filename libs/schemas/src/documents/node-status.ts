@@ -1,4 +1,7 @@
-/** What a collector puts under `bailiff_nodes/<node>`: what it guards, what it cannot and why, and how it is doing. */
+/**
+ * Status that a collector publishes under `bailiff_nodes/<node>`: coverage of its interfaces with
+ * reasons, policies, features, and losses.
+ */
 import * as z from 'zod';
 import { refusedConfig } from './instance-status.ts';
 import { list, record, text } from './limited.ts';
@@ -8,7 +11,7 @@ export const interfaceStatus = z.object({
   ifindex: z.number().int(),
   generation: z.number().int(),
   coverage: z.enum(['guarded', 'partial', 'not-covered', 'not-applicable']),
-  /** Why it is not plainly guarded; empty when it is. */
+  /** Why it is not fully guarded; empty if it is. */
   reason: text('reason'),
   state: z.enum(['unknown', 'provisional', 'programmed']),
   podUid: text('uid'),
@@ -21,43 +24,42 @@ export const interfaceStatus = z.object({
 });
 export type InterfaceStatus = z.infer<typeof interfaceStatus>;
 
-/** What became of a runtime policy on this node. In force with no subjects: no pod here is selected. */
+/** State of a runtime policy on this node. In force without subjects: it selects no pod here. */
 export const runtimePolicyStatus = z.object({
   key: text('key'),
-  /** Of the newest value that came, also when it was refused. */
+  /** Of the newest received value, refused or not. */
   revision: z.number(),
   state: z.enum(['in-force', 'refused']),
-  /** Why it is refused here; empty when it is in force. */
+  /** Why it is refused here; empty if it is in force. */
   reason: text('reason'),
-  /** Pods and containers that it holds for. */
+  /** Pods and containers that it applies to. */
   subjects: z.number(),
 });
 export type RuntimePolicyStatus = z.infer<typeof runtimePolicyStatus>;
 
-/** A pod or container for which what should hold cannot: it keeps what it had. */
+/** A pod or container whose new policy set is refused; the previous one stays in force. */
 export const refusedSubject = z.object({
   podUid: text('uid'),
-  /** null: the pod, but for containers with a set of their own. */
+  /** null: the pod, except containers with a set of their own. */
   container: text('name').nullable(),
   reason: text('reason'),
 });
-export type RefusedSubject = z.infer<typeof refusedSubject>;
 
 export const runtimeStatus = z.object({
-  /** unsupported: containers cannot be told apart here (cgroup v1); off: it was not wanted. */
+  /** unsupported: containers cannot be distinguished (cgroup v1); off: not enabled. */
   state: z.enum(['available', 'unavailable', 'unsupported', 'off']),
   reason: text('reason'),
   remedy: text('reason'),
-  /** Hooks that this kernel lacks: what they would judge is not judged. */
+  /** Hooks that this kernel lacks: their operations are not checked. */
   missingHooks: list('listed', text('word')),
   policies: list('listed', runtimePolicyStatus),
-  /** Policies that did not fit into the message. */
+  /** Policies beyond the size limit of the message. */
   policiesOmitted: z.number(),
-  /** Every other pod of the node's list has what should hold. Absent: of a collector that does not tell. */
+  /** Every other pod of the node's list has its policy sets. Absent from older versions. */
   refusedSubjects: list('listed', refusedSubject).optional(),
-  /** Of those, how many did not fit into the message. */
+  /** Refused subjects beyond the size limit of the message. */
   refusedSubjectsOmitted: z.number().optional(),
-  /** Pods and containers that have a policy set, and how many sets there are. */
+  /** Pods and containers with a policy set, and the number of sets. */
   subjects: z.number(),
   sets: z.number(),
   losses: record('listed', text('word'), z.number()),
@@ -77,7 +79,7 @@ export const nodeStatus = z.object({
     z.object({ name: text('word'), available: z.boolean(), reason: text('reason'), remedy: text('reason') }),
   ),
   interfaces: list('interfaces', interfaceStatus),
-  /** Interfaces that did not fit into the message, by coverage; absent when all are there. */
+  /** Interfaces beyond the size limit of the message, by coverage; absent if none. */
   interfacesOmitted: z
     .object({
       guarded: z.number().int(),
@@ -86,14 +88,17 @@ export const nodeStatus = z.object({
       'not-applicable': z.number().int(),
     })
     .optional(),
-  /** Revision of the snapshot in force, and why a newer one was refused; empty when none was. */
+  /** Revision of the snapshot in force, and why a newer one was refused; empty if none was. */
   snapshotRevision: z.number(),
   snapshotRefused: text('reason'),
-  /** Of the bucket: the newest spoof policy that was taken or refused. Absent: of a collector that does not tell; 0: none, or not by this process. */
+  /**
+   * Bucket revision of the newest applied or refused spoof policy. 0: none, or not by this process.
+   * Absent from older versions.
+   */
   spoofRevision: z.number().optional(),
   configRefused: list('listed', refusedConfig),
   disarmedUntil: text('word').nullable(),
-  /** Absent: of a collector that knew no runtime policies. */
+  /** Absent from versions without runtime policies. */
   runtime: runtimeStatus.optional(),
   maps: list('listed', z.object({ name: text('word'), used: z.number(), capacity: z.number() })),
   losses: z.object({ ringFull: z.number(), noCounter: z.number(), noIface: z.number() }),

@@ -1,6 +1,7 @@
 /**
- * What ipam-sync puts under `bailiff_pods/<node>` and `bailiff_pods/_cluster`: one snapshot a key, as snapshot-value.ts stores it. A collector
- * applies a snapshot only when its revision is newer than the one it has.
+ * Snapshots that ipam-sync writes under `bailiff_pods/<node>` and `bailiff_pods/_cluster`, one per key,
+ * encoded by snapshot-value.ts. A collector applies a snapshot only if its revision is newer than the
+ * last one.
  */
 import * as z from 'zod';
 import { filled, list, record, text } from './limited.ts';
@@ -11,33 +12,33 @@ export const podIdentity = z.object({
   name: filled('name'),
   labels: record('labels', text('label'), text('label')),
   serviceAccount: text('name'),
-  /** From the pod upwards: [{ReplicaSet}, {Deployment}]. Only those that the API server confirms. */
+  /** From the pod upwards: [{ReplicaSet}, {Deployment}]. Only owners that the API server confirms. */
   owners: list('owners', z.object({ kind: text('name'), name: text('name'), uid: text('uid') })),
-  /** `name` is the interface inside the pod (eth0); the API server knows no MAC, so ipam-sync writes null. */
+  /** `name` is the interface in the pod (eth0). The API server knows no MAC, so it is null. */
   interfaces: list(
     'addresses',
     z.object({ name: text('word'), addresses: list('addresses', text('word')), mac: text('word').nullable() }),
   ),
   hostNetwork: z.boolean(),
   containers: list('containers', z.object({ name: text('name'), id: text('uid') })),
-  /** Prefixes granted by annotation and by the administrator, both. */
+  /** Prefixes granted by both annotation and administrator. */
   allowedPrefixes: list('addresses', text('word')),
   /** Ports that the kubelet probes: a quarantined pod still answers them. */
   probePorts: list('addresses', z.object({ port: z.number().int(), protocol: z.enum(['TCP', 'UDP']) })),
-  /** Grows with the pod's resourceVersion; a late message of a dead pod never wins. */
+  /** Grows with the pod's resourceVersion. */
   revision: z.number(),
-  /** ISO time; when the pod was created, to order users of one address. */
+  /** Creation time (ISO), to order pods with the same address. */
   createdAt: text('word'),
-  /** Labels, containers, ports or owners were left out or cut, because they were above their limits. Absent: none. */
+  /** Labels, containers, ports or owners were omitted or cut at their limits. Absent: none. */
   cut: z.boolean().optional(),
-  /** No controller is confirmed to have made it. Absent: one is, or an older ipam-sync wrote the snapshot. */
+  /** No confirmed controller. Absent: confirmed, or written by an older ipam-sync. */
   unowned: z.boolean().optional(),
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 
 /**
- * Name of the workload at the top of the owner chain; null for a pod that no controller is confirmed to have made. Its own name does not count: who may
- * create a pod may give it the name of a workload.
+ * Name of the workload at the top of the owner chain; null for a pod without a confirmed controller.
+ * The pod's own name does not count: a user who may create pods can choose the name of a workload.
  */
 export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners' | 'unowned'>): string | null {
   if (pod.unowned === true) return null;
@@ -46,10 +47,13 @@ export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners' | 'unowned'>
 
 export const nodeSnapshot = z.object({
   nodeName: filled('name'),
-  /** Monotonic for the key: a snapshot with a lower one is refused. */
+  /** Grows for each key; a lower one is refused. */
   revision: z.number().int().nonnegative(),
   pods: list('pods', podIdentity),
-  /** Pods of the node that are not in the list, because it is full. Absent: none. A node is not blamed for reporting one. */
+  /**
+   * Pods of the node beyond the limit of the list. Absent: none. A node may report them without a
+   * consequence.
+   */
   omitted: z.number().int().nonnegative().optional(),
 });
 export type NodeSnapshot = z.infer<typeof nodeSnapshot>;

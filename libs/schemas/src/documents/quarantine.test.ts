@@ -33,11 +33,11 @@ describe('quarantine list', () => {
       ]);
     },
   );
-  it('read - a list that keeps to the schema is read as it is', () => {
+  it('read - a valid list is read unchanged', () => {
     const text = json(entry('a', ''), entry('b', '2026-01-02T03:04:05Z'));
     expect(readQuarantineList(text)).toEqual({ ...JSON.parse(text), problems: [] });
   });
-  it('read - an entry without a pod means nobody; what else is missing is empty; the others stand', () => {
+  it('read - an entry without a pod is omitted; other missing fields are empty; the others stay', () => {
     const { entries, problems } = readQuarantineList(json(entry('', ''), null, { podUid: 'b' }, entry('c', '')));
     expect(entries).toEqual([
       { podUid: 'b', podNamespace: '', podName: '', verdictId: '', until: '', reason: '' },
@@ -49,7 +49,7 @@ describe('quarantine list', () => {
       ...['podNamespace', 'podName', 'verdictId', 'until', 'reason'].map((field) => `entries.2.${field}`),
     ]);
   });
-  it('read - whatever one entry holds, the other is there', () => {
+  it('read - an arbitrary entry does not affect the other one', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.jsonValue(), (any, until) => {
         const { entries } = readQuarantineList(json(any, entry('a', until), entry('b', '')));

@@ -1,15 +1,16 @@
 /**
- * What the responder puts under `bailiff_quarantine/<node>`: the node's whole list. A collector puts it into kernel maps.
+ * The quarantine list of a node, which the responder writes under `bailiff_quarantine/<node>`. A
+ * collector writes it into kernel maps.
  *
- * The schema is what writers must keep to. Who enforces a list reads it with `readQuarantineList`, for which one bad entry neither lifts
- * nor hides the others. Addresses, prefixes and MACs in pods.ts are plain strings for the same reason: who enforces drops the bad one.
+ * Writers must satisfy the schema. Collectors read with `readQuarantineList`: an invalid entry does not
+ * affect the others. For the same reason, addresses, prefixes and MACs in pods.ts are plain strings.
  */
 import * as z from 'zod';
 import { filled, list, text } from './limited.ts';
 
 const isoTime = z.iso.datetime({ offset: true });
 
-/** An ISO 8601 time with its zone, or '' = until it is lifted. */
+/** An ISO 8601 time with zone; '' = until it is lifted. */
 export const quarantineUntil = text('word').refine((until) => until === '' || isoTime.safeParse(until).success, {
   error: "neither an ISO time nor ''",
 });
@@ -19,41 +20,40 @@ export const quarantineEntry = z.object({
   podNamespace: text('name'),
   podName: text('name'),
   verdictId: text('uid'),
-  /** ISO time, at which the kernel ends the quarantine by itself; '' = until it is lifted. */
+  /** ISO time at which the kernel ends the quarantine; '' = until it is lifted. */
   until: quarantineUntil,
   reason: text('reason'),
 });
 export type QuarantineEntry = z.infer<typeof quarantineEntry>;
 
-/** A person ended what this verdict had put the pod in for: an entry of it is not put again, whoever still believes that one is owed. */
+/** A person ended the quarantine of a verdict. No component adds an entry of this verdict again. */
 export const quarantineRelease = z.object({
   podUid: filled('uid'),
   verdictId: filled('uid'),
-  /** When the quarantine would have ended, and so the release need not be known any more. */
+  /** When the quarantine would have ended. The release expires then. */
   until: quarantineUntil,
 });
-export type QuarantineRelease = z.infer<typeof quarantineRelease>;
 
 export const quarantineList = z.object({
   nodeName: text('name'),
   revision: z.number().int().nonnegative(),
   entries: list('quarantined', quarantineEntry),
-  /** Of no meaning for who enforces. Absent: none, or written by a version that did not tell. */
+  /** Not used for enforcement. Absent: none, or written by an older version. */
   released: list('quarantined', quarantineRelease).optional(),
 });
 export type QuarantineList = z.infer<typeof quarantineList>;
 
-/** When an entry ends, as Date.now() counts; Infinity = when it is lifted. */
+/** End of an entry in Date.now() milliseconds; Infinity = until it is lifted. */
 export function quarantineEndMs({ until }: Pick<QuarantineEntry, 'until'>): number {
   return until === '' ? Number.POSITIVE_INFINITY : Date.parse(until);
 }
 
-/** `problems`: what could not be read, each with its place; empty for a list that keeps to the schema. */
+/** `problems`: invalid parts with their paths; empty for a valid list. */
 export interface QuarantineReading extends QuarantineList {
   problems: string[];
 }
 
-/** Text that is no list at all cannot be read. What is not known of an entry beside its pod is '', and an `until` that is '' is for ever. */
+/** Lenient schema: missing fields of an entry, except its pod, become ''. An `until` of '' never ends. */
 const tolerantEntry = quarantineEntry.extend({
   podNamespace: quarantineEntry.shape.podNamespace.catch(''),
   podName: quarantineEntry.shape.podName.catch(''),
@@ -63,13 +63,14 @@ const tolerantEntry = quarantineEntry.extend({
 });
 const envelope = quarantineList.extend({
   entries: list('quarantined', z.unknown()),
-  // What nobody enforces must not make a list unreadable.
+  // A field without effect on enforcement must not make a list unreadable.
   released: quarantineList.shape.released.catch(undefined),
 });
 
 /**
- * Reads a list as far as it can be read. An entry whose `until` is no time is kept for ever rather than lifted; one without a pod's uid
- * means nobody and is left out; both are in `problems`. @throws Error with the place: no JSON, no node, no revision, no entries
+ * Reads the valid part of a list. An entry with an invalid `until` stays until it is lifted. One without
+ * a pod uid is omitted. Both are in `problems`.
+ * @throws Error with the path: not JSON, or without node, revision or entries
  */
 export function readQuarantineList(json: string): QuarantineReading {
   const { nodeName, revision, entries, released } = parseEnvelope(json);

@@ -11,7 +11,7 @@ import {
 const compressed = (bytes: Buffer) => Buffer.concat([Buffer.of(1), deflateRawSync(bytes)]);
 
 describe('snapshot value', () => {
-  test('snapshot value - an ordinary one is the JSON itself', () => {
+  test('snapshot value - an ordinary one is plain JSON', () => {
     const json = JSON.stringify({ text: 'ü'.repeat(1_000) });
     expect(encodeSnapshotValue(json).toString()).toBe(json);
     expect(decodeSnapshotValue(encodeSnapshotValue(json))).toBe(json);
@@ -35,7 +35,7 @@ describe('snapshot value', () => {
     expect(decodeSnapshotValue(value)).toMatch(/^compressed, cannot be inflated: /);
     expect(() => JSON.parse(decodeSnapshotValue(value))).toThrow();
   });
-  test('snapshot value - as much as the limit is read', () => {
+  test('snapshot value - a value at the limit is read', () => {
     expect(decodeSnapshotValue(compressed(Buffer.alloc(MAX_SNAPSHOT_JSON_BYTES, 0x20)))).toHaveLength(
       MAX_SNAPSHOT_JSON_BYTES,
     );

@@ -1,21 +1,22 @@
 /**
- * The value of a key of `bailiff_pods`: JSON, or JSON that is compressed. The first byte distinguishes them: JSON begins with `{`.
+ * The value of a key of `bailiff_pods`: JSON or compressed JSON, distinguished by the first byte.
  *
- * Only a large snapshot is compressed, so an ordinary one stays readable for every client of the bus and for older readers.
- * Bounds: MAX_SNAPSHOT_BYTES as stored; MAX_SNAPSHOT_JSON_BYTES of JSON, which also limits what a reader inflates.
+ * Only a large snapshot is compressed, so ordinary ones stay readable for every client of the bus.
+ * Bounds: MAX_SNAPSHOT_BYTES as stored, and MAX_SNAPSHOT_JSON_BYTES of JSON, also for a reader that
+ * decompresses.
  */
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 
-/** Largest value that is stored, in bytes; a larger one is refused and counted. */
+/** Limit of a stored value in bytes; a larger one is refused and counted. */
 export const MAX_SNAPSHOT_BYTES = 512 * 1024;
-/** Largest snapshot, in bytes of JSON: 10,000 nodes take 2 MB, 500 pods with sidecars and 15 labels 1 MB. */
+/** Limit of a snapshot in bytes of JSON: 10,000 nodes have 2 MB, 500 pods with sidecars 1 MB. */
 export const MAX_SNAPSHOT_JSON_BYTES = 4 * 1024 * 1024;
-/** JSON up to this size is stored as it is. */
+/** JSON up to this size is not compressed. */
 export const PLAIN_SNAPSHOT_BYTES = 256 * 1024;
 
 /** Marks raw DEFLATE. No JSON text begins with this byte. */
 const DEFLATED = 0x01;
-/** Higher levels save 5 % more and take three times as long. */
+/** Higher levels save 5 % and take three times as long. */
 const LEVEL = 3;
 
 /** @param json of a snapshot */
@@ -25,7 +26,7 @@ export function encodeSnapshotValue(json: string): Buffer {
   return Buffer.concat([Buffer.of(DEFLATED), deflateRawSync(plain, { level: LEVEL })]);
 }
 
-/** The JSON of a stored value. A value that cannot be inflated within the limit gives text that is no JSON, with the reason. */
+/** JSON of a stored value. A value that exceeds the limit returns the reason, which is not JSON. */
 export function decodeSnapshotValue(value: Uint8Array): string {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes[0] !== DEFLATED) return bytes.toString('utf8');

@@ -1,22 +1,22 @@
 /**
- * Whose counter a violation is of, read once. What the violations of one counter have in common (vector, action, state, name of the counter, pod) is
- * more than half of their bytes, and the same bytes each time: they are compared with those that came before, equal bytes give the same object, and no
- * string is made.
+ * Cache of counter identities by their bytes. The violations of one counter repeat vector, action,
+ * state, counter epoch and pod, more than half of their bytes. Equal bytes give the same object, and
+ * no string is created. The engine caches counter state and attribution by identity.
  *
- * Place in the path: judged-reader.ts asks here for every violation. Invariant: an origin says what its bytes say; the hash only finds
- * them. Bounds: MAX_IDENTITIES, and MAX_PAGES of bytes; when they are full all is forgotten, and what comes again is read anew. What takes more than
- * MAX_BYTES is not kept.
+ * fast-frame-reader.ts calls it for every violation. Invariant: an identity equals its bytes; the hash
+ * only finds them. Bounds: MAX_IDENTITIES, MAX_PAGES; a full cache is cleared. A longer identity than
+ * MAX_BYTES is not cached.
  */
-import type { CounterFields, CounterIdentity, JudgedPod } from './judged-types.ts';
+import type { CounterFields, CounterIdentity, ProjectedPod } from './projected-types.ts';
 
-/** Counters that speak in turn; with more, what all have in common is read anew now and then. */
+/** Limit of cached identities. With more active counters, the cache is cleared now and then. */
 const MAX_IDENTITIES = 65_536;
-/** Places in the table that an origin may be in, from that of its hash on: bytes of somebody's choice must not make looking long. */
+/** Table slots per hash. A sender that chooses colliding bytes cannot make a lookup longer. */
 const PROBES = 8;
-/** Holds about 4,000 origins. */
+/** About 4,000 identities. */
 const PAGE_BYTES = 1 << 20;
 const MAX_PAGES = 16;
-/** Ordinary ones take 250 bytes. */
+/** Typical identities have 250 bytes. */
 const MAX_BYTES = 2_048;
 const WORD = 4;
 
@@ -26,10 +26,10 @@ class Identity implements CounterIdentity {
   readonly action: CounterFields['action'];
   readonly state: CounterFields['state'];
   readonly counterEpoch: string;
-  readonly pod: JudgedPod | null;
+  readonly pod: ProjectedPod | null;
   readonly number: number;
 
-  constructor({ kind, vector, action, state, counterEpoch }: CounterFields, pod: JudgedPod | null, number: number) {
+  constructor({ kind, vector, action, state, counterEpoch }: CounterFields, pod: ProjectedPod | null, number: number) {
     this.kind = kind;
     this.vector = vector;
     this.action = action;
@@ -51,24 +51,27 @@ interface Kept {
 
 export class CounterIdentities {
   readonly #most: number;
-  /** By hash: number of an origin + 1; 0 = none. Half of it stays empty. */
+  /** By hash: number of an identity + 1; 0 = none. Half of the slots stay empty. */
   readonly #table: Int32Array;
   readonly #mask: number;
   readonly #kept: Kept[] = [];
   readonly #pages: DataView[] = [];
   #page = 0;
   #end = 0;
-  /** Number of the one that was found last. */
+  /** Number of the identity of the last hit. */
   #last = -1;
 
-  /** @param most origins, before all are forgotten */
+  /** @param most identities before the cache is cleared */
   constructor(most: number = MAX_IDENTITIES) {
     this.#most = most;
     this.#table = new Int32Array(2 ** Math.ceil(Math.log2(2 * most)));
     this.#mask = this.#table.length - 1;
   }
 
-  /** The origin of these bytes, if they came before. @param counterAt where what the counter says begins; `podAt` likewise */
+  /**
+   * The identity of these bytes; null if it is not cached.
+   * @param counterAt start of the counter's fields; `podAt`: start of the pod
+   */
   find(
     message: DataView,
     counterAt: number,
@@ -77,7 +80,7 @@ export class CounterIdentities {
     podBytes: number,
   ): CounterIdentity | null {
     const hash = hashOf(message, counterAt, counterBytes);
-    // A node tells of its counters in much the same order each time: look behind the last one before looking anywhere.
+    // A node reports its counters in a stable order, so the next identity is checked first.
     let number = this.#last + 1;
     for (let probe = -1; probe < PROBES; probe += 1) {
       if (probe >= 0) number = (this.#table[(hash + probe) & this.#mask] as number) - 1;
@@ -98,7 +101,7 @@ export class CounterIdentities {
     return null;
   }
 
-  /** Makes the origin of bytes that `find` did not know. */
+  /** Adds the identity of bytes that `find` did not know. */
   add(
     message: DataView,
     counterAt: number,
@@ -106,7 +109,7 @@ export class CounterIdentities {
     podAt: number,
     podBytes: number,
     counter: CounterFields,
-    pod: JudgedPod | null,
+    pod: ProjectedPod | null,
   ): CounterIdentity {
     const bytes = counterBytes + podBytes;
     if (bytes > MAX_BYTES) return new Identity(counter, pod, -1);
@@ -122,7 +125,7 @@ export class CounterIdentities {
     return identity;
   }
 
-  /** A free place, or the first one: who is there is not found any more. */
+  /** A free slot, or the first one: its identity is no longer found. */
   #slotFor(hash: number): number {
     for (let probe = 0; probe < PROBES; probe += 1) {
       const place = (hash + probe) & this.#mask;
@@ -131,7 +134,7 @@ export class CounterIdentities {
     return hash & this.#mask;
   }
 
-  /** The page in which so many bytes have room from `#end` on. */
+  /** The page with room for the bytes at `#end`. */
   #room(bytes: number): DataView {
     if (this.#end + bytes > PAGE_BYTES) {
       this.#page += 1;

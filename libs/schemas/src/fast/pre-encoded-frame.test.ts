@@ -3,16 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { encodeViolationFrame } from '../codec/codec.ts';
 import type { Violation } from '../generated/types.gen.ts';
 import { sampleFrame, sampleLsmViolation, sampleViolation } from '../testing.ts';
-import { encodeToldFrame, tellCounter, tellOwner } from './pre-encoded-frame.ts';
+import { encodeCounterPart, encodeOwnerPart, encodePreEncodedFrame } from './pre-encoded-frame.ts';
 
-const told = (violation: Violation) => ({
+const prepared = (violation: Violation) => ({
   ...violation,
-  toldCounter: tellCounter(violation),
-  toldOwner: tellOwner(violation),
+  encodedCounter: encodeCounterPart(violation),
+  encodedOwner: encodeOwnerPart(violation),
 });
 
-describe('told frame', () => {
-  it('property - is byte for byte what the encoder of all frames makes', () => {
+describe('pre-encoded frame', () => {
+  it('property - has the bytes of encodeViolationFrame', () => {
     const violation = fc.record({
       vector: fc.string({ maxLength: 200 }),
       action: fc.constantFrom('drop' as const, 'audit' as const),
@@ -25,21 +25,23 @@ describe('told frame', () => {
       ifindex: fc.nat(),
       pod: fc.constantFrom(null, sampleViolation().pod),
       sample: fc.constantFrom(null, sampleViolation().sample),
-      detail: fc.constantFrom('', 'some words'),
+      detail: fc.constantFrom('', 'a detail'),
     });
     const any = fc.oneof(violation.map(sampleViolation), violation.map(sampleLsmViolation));
     fc.assert(
       fc.property(fc.array(any, { maxLength: 64 }), (violations) => {
         const frame = sampleFrame({ violations });
-        expect(encodeToldFrame({ ...frame, violations: violations.map(told) })).toEqual(encodeViolationFrame(frame));
+        expect(encodePreEncodedFrame({ ...frame, violations: violations.map(prepared) })).toEqual(
+          encodeViolationFrame(frame),
+        );
       }),
       { numRuns: 200 },
     );
   });
 
-  it('what cannot be encoded - is refused as ever', () => {
-    const violation = told(sampleViolation({ count: 0.5 }));
-    const encode = () => encodeToldFrame({ ...sampleFrame(), violations: [violation] });
+  it('an invalid value - is rejected', () => {
+    const violation = prepared(sampleViolation({ count: 0.5 }));
+    const encode = () => encodePreEncodedFrame({ ...sampleFrame(), violations: [violation] });
     expect(encode).toThrow(expect.objectContaining({ code: 'INVALID_VALUE' }));
   });
 });

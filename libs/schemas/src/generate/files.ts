@@ -1,11 +1,11 @@
-/** Where the schemas lie and how they are read: avro/<name>.avsc is current, history/<version>/<name>.avsc was released. */
+/** Reads schema files: avro/<name>.avsc is current, history/<version>/<name>.avsc was released. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { HistoricSchema } from './generate.ts';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-/** In the order in which they are declared: a type is declared by the first schema that uses it. */
+/** In declaration order: the first schema that uses a type declares it. */
 export const SCHEMA_FILES = ['violation-frame.avsc', 'verdict.avsc', 'response.avsc'] as const;
 
 const readJson = (file: string): unknown => JSON.parse(readFileSync(file, 'utf8'));

@@ -21,12 +21,12 @@ test('generate - a changed schema changes both files', () => {
   expect(generateSchemas(changed, readHistory())).not.toBe(generated('schemas.gen.ts'));
 });
 
-test('generate - a type that it does not know is refused', () => {
+test('generate - an unsupported type is rejected', () => {
   const schema = { type: 'record', name: 'R', fields: [{ name: 'f', type: { type: 'map', values: 'int' } }] };
   expect(() => generateTypes([schema])).toThrow('no TypeScript');
 });
 
-test('generate - documentation is taken out at every depth, and nothing else', () => {
+test('generate - documentation is removed at every depth, and nothing else', () => {
   const schema = { doc: 'a', fields: [{ name: 'doc', doc: 'b', default: null }] };
   expect(withoutDoc(schema)).toEqual({ fields: [{ name: 'doc', default: null }] });
 });

@@ -1,9 +1,9 @@
 /**
- * Turns avro/*.avsc and history/ into two source files: types.gen.ts (what a TypeScript reader sees) and schemas.gen.ts (the
- * schema texts, embedded so that a bundle needs no file beside it). Pure: text in, text out; main.ts does the reading and writing.
+ * Generates types.gen.ts (TypeScript types) and schemas.gen.ts (the schema texts, embedded so that a
+ * bundle needs no other file) from avro/ and history/. Pure; main.ts reads and writes the files.
  *
- * Invariant: the same input gives the same text, formatted as the house formatter leaves it, so that a test can hold it current.
- * Known to it: records, enums, arrays, unions with null, and the primitives. Anything else is refused, not guessed.
+ * Invariant: the output is formatted like the formatter's, so a test can compare it. Supported:
+ * records, enums, arrays, unions with null, primitives. Anything else is rejected.
  */
 import { fingerprintHex } from '../codec/canonical.ts';
 
@@ -27,7 +27,7 @@ interface Emitter {
 const isObject = (value: Json | undefined): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** The TypeScript of a field's type; named types met on the way are declared. */
+/** TypeScript of a field's type. Declares the named types in it. */
 function typeText(type: Json | undefined, out: Emitter): string {
   if (Array.isArray(type)) {
     const branches = type.filter((branch) => branch !== 'null').map((branch) => typeText(branch, out));
@@ -54,7 +54,7 @@ function typeText(type: Json | undefined, out: Emitter): string {
   }
 }
 
-/** Width at which the house formatter breaks a line. */
+/** Line width of the formatter. */
 const LINE_WIDTH = 120;
 
 function declareEnum(type: Schema, out: Emitter): void {
@@ -79,7 +79,7 @@ function declareRecord(record: Schema, out: Emitter): void {
   out.declarations.push(`${head}export interface ${String(record['name'])} {\n${lines.join('\n')}\n}`);
 }
 
-/** types.gen.ts of the current schemas, in the order given. */
+/** types.gen.ts of the current schemas, in this order. */
 export function generateTypes(schemas: readonly unknown[]): string {
   const out: Emitter = { declarations: [] };
   for (const schema of schemas) declareRecord(schema as Schema, out);
@@ -87,7 +87,7 @@ export function generateTypes(schemas: readonly unknown[]): string {
   return `${head}\n${out.declarations.join('\n\n')}\n`;
 }
 
-/** A schema without its documentation: what readers need to resolve it, and what `bailiff_schemas` holds. */
+/** A schema without its documentation, as `bailiff_schemas` stores it. */
 export function withoutDoc(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(withoutDoc);
   if (typeof schema !== 'object' || schema === null) return schema;
@@ -100,7 +100,7 @@ export interface HistoricSchema {
   schema: unknown;
 }
 
-/** schemas.gen.ts: the current texts, then every released one. */
+/** schemas.gen.ts: the current texts, then the released ones. */
 export function generateSchemas(current: readonly unknown[], history: readonly HistoricSchema[]): string {
   const row = (version: string, schema: unknown) => {
     const text = JSON.stringify(withoutDoc(schema));

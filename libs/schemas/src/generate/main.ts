@@ -1,6 +1,7 @@
 /**
- * Writes types.gen.ts and schemas.gen.ts: `npx tsx libs/schemas/src/generate/main.ts`. With `--release`, first keeps the current
- * schemas and a message of each in history/<version of package.json>/, which is done once a version and never changed afterwards.
+ * Writes types.gen.ts and schemas.gen.ts: `npx tsx libs/schemas/src/generate/main.ts`. With
+ * `--release`, first copies the current schemas and a message of each to history/<version of
+ * package.json>/. This is done once for a version and never changed.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -16,7 +17,7 @@ async function release(): Promise<void> {
   const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const directory = path.join(ROOT, 'history', version);
   if (existsSync(directory)) throw new Error(`${version} is released already: raise the version in package.json first`);
-  // What is generated must be current before the codec is loaded from it.
+  // The generated files must be current before the codec loads them.
   write();
   const { encodeResponse, encodeVerdict, encodeViolationFrame } = await import('../codec/codec.ts');
   const { sampleFrame, sampleResponse, sampleVerdict } = await import('../testing.ts');

@@ -6,7 +6,7 @@ export type ViolationAction = 'audit' | 'drop';
 
 export type InterfaceState = 'unknown' | 'provisional' | 'programmed';
 
-/** Whose interface it is; never who the packet claims to be. */
+/** The pod of the interface; never the claimed sender. */
 export interface PodRef {
   /** k8s.pod.uid */
   uid: string;
@@ -16,19 +16,19 @@ export interface PodRef {
   name: string;
   /** k8s.serviceaccount.name */
   serviceAccount: string;
-  /** top of the owner chain, empty when bare */
+  /** top of the owner chain; empty without an owner */
   ownerKind: string;
-  /** likewise */
+  /** empty without an owner */
   ownerName: string;
-  /** likewise */
+  /** empty without an owner */
   ownerUid: string;
 }
 
 export type Direction = 'transmit' | 'receive';
 
-/** Which process made the raw or packet socket that the packet came from. */
+/** The process that created the raw or packet socket of the packet. */
 export interface SocketProcess {
-  /** when the socket was made, node clock; microseconds since 1970 */
+  /** creation of the socket, node clock; microseconds since 1970 */
   madeAt: number;
   /** process.pid on the node */
   tgid: number;
@@ -40,63 +40,63 @@ export interface SocketProcess {
   executable: string;
   /** of the container, decimal */
   cgroupId: string;
-  /** empty when it is not known */
+  /** empty if unknown */
   containerName: string;
 }
 
-/** The first bytes of a packet that was judged, and what was expected instead. */
+/** Header fields of a sampled packet, and the expected values. */
 export interface PacketSample {
   /** node clock; microseconds since 1970 */
   observedAt: number;
-  /** as the pod sees it */
+  /** from the pod's point of view */
   direction: Direction;
-  /** of the frame, as the wire has it: 2048 is IPv4 */
+  /** of the frame: 2048 is IPv4 */
   etherType: number;
   /** network.transport as its IANA number */
   l4Protocol: number;
   /** source MAC of the frame */
   claimedMac: string;
-  /** of the pod; empty when it is not known */
+  /** of the pod; empty if unknown */
   expectedMac: string;
-  /** source.address as claimed, of ARP the sender, of nd-target the target; empty when the packet has none */
+  /** claimed source.address; the sender for ARP, the target for nd-target; empty without one */
   claimedAddress: string;
-  /** first address of the pod of that family; empty when it is not known */
+  /** first address of the pod in that family; empty if unknown */
   expectedAddress: string;
-  /** destination.address; empty when the packet has none */
+  /** destination.address; empty without one */
   destinationAddress: string;
-  /** source.port; 0 when there is none */
+  /** source.port; 0 without one */
   sourcePort: number;
-  /** destination.port; 0 when there is none */
+  /** destination.port; 0 without one */
   destinationPort: number;
   /** By */
   length: number;
-  /** packets on the wire that this one buffer stands for: 1, or more of a GSO buffer */
+  /** packets on the wire for this buffer: more than 1 for GSO */
   gsoSegments: number;
-  /** decimal; empty when the kernel had no socket */
+  /** decimal; empty without a socket */
   cgroupId: string;
-  /** decimal; likewise */
+  /** decimal; empty without a socket */
   socketCookie: string;
   /** first 64 bytes */
   head: Buffer;
-  /** null: LSM programs did not see it made */
+  /** null: LSM programs did not observe its creation */
   process: SocketProcess | null;
 }
 
 export type OperationOutcome = 'audit' | 'block' | 'kill';
 
-/** One operation that a runtime policy judged, of kind lsm. */
+/** A sampled operation that violates a runtime policy (kind lsm). */
 export interface OperationSample {
   /** node clock; microseconds since 1970 */
   observedAt: number;
   /** execute, read, connect, socket, capability and so on */
   operation: string;
-  /** as carried out */
+  /** what happened */
   outcome: OperationOutcome;
-  /** a path, a name, or the value in words; its front is cut when it was too long */
+  /** a path, a name, or the value as text; cut at the front if too long */
   subject: string;
-  /** empty when it is about none */
+  /** empty without one */
   address: string;
-  /** 0 when it is about none */
+  /** 0 without one */
   port: number;
   /** network.transport as its IANA number */
   protocol: number;
@@ -116,17 +116,17 @@ export interface OperationSample {
   comm: string;
   /** process.executable.path */
   executable: string;
-  /** of the parent, as far as it could be read */
+  /** of the parent; empty if it cannot be read */
   parentExecutable: string;
-  /** process.command_args; empty where they could not be read */
+  /** process.command_args; empty if they cannot be read */
   arguments: string[];
   /** of the container, decimal */
   cgroupId: string;
-  /** container.id; empty when it is not known */
+  /** container.id; empty if unknown */
   containerId: string;
-  /** k8s.container.name; likewise */
+  /** k8s.container.name; empty if unknown */
   containerName: string;
-  /** decimal; empty when it is about no socket */
+  /** decimal; empty without a socket */
   socketCookie: string;
 }
 
@@ -134,49 +134,49 @@ export interface OperationSample {
 export interface Violation {
   /** spoof: a packet; lsm: an operation of a program */
   kind: ViolationKind;
-  /** what was judged: one of the vectors, or <policy>/<rule> */
+  /** one of the vectors, or <policy>/<rule> */
   vector: string;
   /** drop: prevented; audit: counted and passed */
   action: ViolationAction;
-  /** how surely the interface was bound to its pod: unknown, by the node alone, by the bus too */
+  /** certainty of the pod: unknown, provisional (from the node), programmed (confirmed by the bus) */
   state: InterfaceState;
-  /** bootId/ifindex/generation/vector/action/state, of kind lsm bootId/lsm/generation/cell/vector/action: within it cumulative values only grow */
+  /** bootId/ifindex/generation/vector/action/state; for kind lsm bootId/lsm/generation/cell/vector/action. Cumulative values of an epoch only grow */
   counterEpoch: string;
-  /** packets, of kind lsm operations, since the epoch began; a reader takes max - last seen */
+  /** packets, or operations for kind lsm, since the epoch began; a reader uses the growth since the last value */
   cumulativePackets: number;
-  /** kernel buffers since the epoch began; one may be many packets (GSO) */
+  /** kernel buffers since the epoch began; one may contain many packets (GSO) */
   cumulativeSkbs: number;
   /** By */
   cumulativeBytes: number;
-  /** packets of this violation that were sampled */
+  /** sampled packets of this violation */
   count: number;
-  /** packets since the last violation of this epoch that were counted and not sampled */
+  /** packets since the last violation of this epoch that were counted but not sampled */
   suppressed: number;
-  /** of what this violation tells, node clock; microseconds since 1970 */
+  /** node clock; microseconds since 1970 */
   firstSeenAt: number;
-  /** likewise; microseconds since 1970 */
+  /** node clock; microseconds since 1970 */
   lastSeenAt: number;
-  /** the interface or the container went, or its policies changed; this is its last value */
+  /** last value: the interface or container is gone, or its policies changed */
   final: boolean;
   /** host side */
   interfaceName: string;
-  /** host side; 0 of kind lsm */
+  /** host side; 0 for kind lsm */
   ifindex: number;
-  /** of the interface or, of kind lsm, of the policy subject on this node: an ifindex that is given again is another generation */
+  /** of the interface, or of the policy subject for kind lsm; a reused ifindex has another generation */
   generation: number;
-  /** null: whose interface it is nobody knows */
+  /** null: the pod of the interface is unknown */
   pod: PodRef | null;
-  /** newest packet that was sampled; null: only counted, or of kind lsm */
+  /** newest sampled packet; null: only counted, or kind lsm */
   sample: PacketSample | null;
-  /** words for what user space found (identity-mismatch, interface-moved); else empty */
+  /** text for a finding of user space (identity-mismatch, interface-moved); else empty */
   detail: string;
-  /** newest operation that was sampled; null: only counted, or of kind spoof */
+  /** newest sampled operation; null: only counted, or kind spoof */
   operation: OperationSample | null;
-  /** key of the runtime policy; empty when the violation is of none */
+  /** key of the runtime policy; empty without one */
   policy: string;
-  /** of the value under that key */
+  /** revision of that key */
   policyRevision: number;
-  /** of the policy: informational to critical; empty when it is of none */
+  /** of the policy: informational to critical; empty without one */
   severity: string;
   /** of the policy */
   tags: string[];
@@ -184,7 +184,7 @@ export interface Violation {
   message: string;
 }
 
-/** What a new interface sent before it was guarded, once per interface generation. */
+/** Packets that a new interface sent before it was guarded, once per generation. */
 export interface GuardGap {
   /** host side */
   interfaceName: string;
@@ -194,17 +194,17 @@ export interface GuardGap {
   generation: number;
   /** rx_packets at attach - packets seen by the program */
   packetsBeforeGuard: number;
-  /** from the kernel telling of the interface to the program being attached, microseconds; -1: not known, as it was there before the collector */
+  /** microseconds from the netlink event of the interface to the attached program; -1: unknown, the interface existed before the collector */
   appearedToGuardedMicros: number;
 }
 
-/** All violations of one node in one flush: one message on bailiff.v1.violations.<partition>.<node>.<kind>. */
+/** The violations of one node in one flush: one message on bailiff.v1.violations.<partition>.<node>.<kind>. */
 export interface ViolationFrame {
-  /** k8s.node.name as the collector was told */
+  /** k8s.node.name as configured in the collector */
   nodeName: string;
   /** host.boot.id: /proc/sys/kernel/random/boot_id */
   bootId: string;
-  /** grows by one a frame for the life of the pinned maps */
+  /** grows by one per frame for the life of the pinned maps */
   frameSequence: number;
   /** node clock when the frame was closed; microseconds since 1970 */
   publishedAt: number;
@@ -212,7 +212,7 @@ export interface ViolationFrame {
   collectorVersion: string;
   /** at most 64 */
   violations: Violation[];
-  /** interfaces that were guarded since the last frame */
+  /** interfaces guarded since the last frame */
   coverage: GuardGap[];
 }
 
@@ -222,7 +222,7 @@ export type Level = 'informational' | 'low' | 'medium' | 'high' | 'critical';
 
 export type GroupBy = 'pod' | 'owner' | 'namespace' | 'node';
 
-/** A pod as the list of its node had it at the time of the frame. */
+/** A pod according to the list of its node at the time of the frame. */
 export interface VerdictPod {
   /** k8s.pod.uid */
   uid: string;
@@ -230,15 +230,15 @@ export interface VerdictPod {
   namespace: string;
   /** k8s.pod.name */
   name: string;
-  /** top of the owner chain, empty when bare */
+  /** top of the owner chain; empty without an owner */
   ownerKind: string;
-  /** likewise */
+  /** empty without an owner */
   ownerName: string;
-  /** likewise */
+  /** empty without an owner */
   ownerUid: string;
 }
 
-/** The process of the newest operation, or the one that made the packet's socket. */
+/** The process of the newest operation, or the process that created the packet's socket. */
 export interface EvidenceProcess {
   /** process.pid on the node */
   tgid: number;
@@ -248,17 +248,17 @@ export interface EvidenceProcess {
   comm: string;
   /** process.executable.path */
   executable: string;
-  /** empty when it is not known */
+  /** empty if unknown */
   parentExecutable: string;
-  /** k8s.container.name; empty when it is not known */
+  /** k8s.container.name; empty if unknown */
   containerName: string;
-  /** what it did; empty when it sent a packet */
+  /** the operation; empty for a packet */
   operation: string;
-  /** to what */
+  /** object of the operation */
   subject: string;
 }
 
-/** One violation that counted. */
+/** One counted violation. */
 export interface Evidence {
   /** in VIOLATIONS */
   streamSequence: number;
@@ -266,27 +266,27 @@ export interface Evidence {
   index: number;
   /** of the violation */
   vector: string;
-  /** of kind lsm: operations */
+  /** operations for kind lsm */
   packets: number;
-  /** null when no process is known */
+  /** null if unknown */
   process: EvidenceProcess | null;
 }
 
-/** A judgement: which rule, at what level, on what evidence. On bailiff.v1.verdicts.<level>.<namespace>.<pod>.<verdictId>. */
+/** A verdict with its rule, level and evidence. On bailiff.v1.verdicts.<level>.<namespace>.<pod>.<verdictId>. */
 export interface Verdict {
-  /** hash(rule, group, floor(trigger time / cooldown)): the same whoever computes it */
+  /** hash(rule, group, floor(trigger time / cooldown)): equal for every replica */
   verdictId: string;
   /** name of the correlation rule */
   rule: string;
-  /** what the rule weighs */
+  /** type of the rule */
   ruleType: RuleType;
   /** of the rule */
   level: Level;
-  /** of the rule: whose violations were counted together */
+  /** groupBy of the rule */
   groupBy: GroupBy;
   /** pod uid, owner uid, namespace or node name */
   groupKey: string;
-  /** sequence in CONFIG_LOG of the newest configuration this was judged by; 0 = built-in defaults */
+  /** sequence in CONFIG_LOG of the newest configuration used; 0 = built-in defaults */
   configRevision: number;
   /** event time; microseconds since 1970 */
   triggeredAt: number;
@@ -294,17 +294,17 @@ export interface Verdict {
   windowStartAt: number;
   /** packets, distinct values or matched sub-rules in the window */
   observed: number;
-  /** what observed had to reach */
+  /** threshold of the rule */
   threshold: number;
   /** of the violations in the window */
   vectors: string[];
   /** k8s.node.name, by the subject of the frames */
   nodeName: string;
-  /** the pod whose violation crossed the threshold; null when the group is a node judged for foreign pods */
+  /** the pod whose violation reached the threshold; null for a node that reported foreign pods */
   pod: VerdictPod | null;
-  /** newest 32 at most */
+  /** the newest, at most 32 */
   evidence: Evidence[];
-  /** how many more there were */
+  /** number of omitted entries */
   evidenceOmitted: number;
   /** one sentence for a person */
   reason: string;
@@ -330,19 +330,19 @@ export interface CapturedProcess {
   pid: number;
   /** process.parent_pid */
   parentPid: number;
-  /** when the process began; microseconds since 1970 */
+  /** start of the process; microseconds since 1970 */
   startedAt: number;
   /** effective, on the node */
   uid: number;
-  /** its name, or its cgroup's where the name is not known */
+  /** container name, or cgroup name if that is unknown */
   container: string;
   /** process.name */
   comm: string;
   /** process.executable.path; empty when it cannot be read */
   executable: string;
-  /** process.command_args: the process's own words */
+  /** process.command_args */
   args: string[];
-  /** some of them are not told */
+  /** whether arguments are omitted */
   argsCut: boolean;
 }
 
@@ -352,39 +352,39 @@ export interface CapturedSocket {
   protocol: string;
   /** address:port, a path, or @ and an abstract name */
   local: string;
-  /** empty when there is none */
+  /** empty without one */
   remote: string;
-  /** of a connection, or listen; empty where there is none */
+  /** state of a connection, or listen; empty without one */
   state: string;
-  /** who holds it; empty: nobody in the pod */
+  /** processes of the pod that hold it; empty: none */
   pids: number[];
 }
 
-/** What ran in the pod, read from /proc on its node. At most 64 KiB as JSON. */
+/** Processes and sockets of the pod, read from /proc on its node. At most 64 KiB as JSON. */
 export interface PodCapture {
-  /** when it was read, by the node's clock; microseconds since 1970 */
+  /** when it was read, node clock; microseconds since 1970 */
   takenAt: number;
-  /** how arguments are told: none, redacted, full */
+  /** how arguments are recorded: none, redacted, full */
   arguments: string;
-  /** those of the evidence first, then the oldest */
+  /** processes of the evidence first, then the oldest */
   processes: CapturedProcess[];
-  /** processes that are not told */
+  /** omitted processes */
   processesOmitted: number;
   /** of the network namespaces of its processes */
   sockets: CapturedSocket[];
-  /** sockets that are not told */
+  /** omitted sockets */
   socketsOmitted: number;
 }
 
-/** What was done about a verdict, or refused, and why. On bailiff.v1.responses.<action>.<namespace>.<pod>.<responseId>. */
+/** A response to a verdict, carried out or refused, with the reason. On bailiff.v1.responses.<action>.<namespace>.<pod>.<responseId>. */
 export interface Response {
-  /** hash(verdictId, policy, action, phase group): started and terminal differ, a retry does not */
+  /** hash(verdictId, policy, action, phase group): differs between started and terminal phases, equal for a retry */
   responseId: string;
-  /** what was answered */
+  /** the verdict */
   verdictId: string;
   /** name of the response policy */
   policy: string;
-  /** what was to be done; one that a reader does not know is read as observe */
+  /** the action; a reader treats an unknown one as observe */
   action: ResponseAction;
   /** pending: waits for approval; approved: written by the operator's command; every other one is the responder's */
   phase: ResponsePhase;
@@ -396,32 +396,32 @@ export interface Response {
   level: string;
   /** of the verdict */
   rule: string;
-  /** k8s.pod.uid; empty when it is about a node */
+  /** k8s.pod.uid; empty for a node */
   podUid: string;
-  /** k8s.namespace.name; likewise */
+  /** k8s.namespace.name; empty for a node */
   podNamespace: string;
-  /** k8s.pod.name; likewise */
+  /** k8s.pod.name; empty for a node */
   podName: string;
   /** k8s.node.name */
   nodeName: string;
-  /** the pod's controller as the API server named it; empty when it has none or was not read */
+  /** the pod's controller according to the API server; empty without one, or if it was not read */
   ownerKind: string;
-  /** likewise */
+  /** empty without an owner */
   ownerName: string;
-  /** budgets per owner are folded from this */
+  /** used for budgets per owner */
   ownerUid: string;
   /** the responder's clock; microseconds since 1970 */
   recordedAt: number;
-  /** 1 is the first */
+  /** from 1 */
   attempt: number;
-  /** what was asked of Kubernetes, empty when nothing was */
+  /** verb of the Kubernetes request; empty without a request */
   apiVerb: string;
   /** path of that request */
   apiPath: string;
-  /** HTTP status; 0 when nothing was asked */
+  /** HTTP status; 0 without a request */
   apiStatus: number;
-  /** when it is undone; null: not by itself; microseconds since 1970 */
+  /** when it is undone automatically; null: never; microseconds since 1970 */
   expiresAt: number | null;
-  /** of action capture, when it succeeded */
+  /** only for a successful capture */
   capture: PodCapture | null;
 }

@@ -1,8 +1,8 @@
-// Errors of the API stand-in, each of which is a Kubernetes Status object on the wire.
-//
-// The reasons, HTTP codes and the wording follow what a real API server of 1.32 answers, since clients branch on
-// reason and code and operators read the message. `code` is the stable reason; `httpStatus` the number.
-
+/**
+ * Errors of the API server stand-in, each a Kubernetes Status object on the wire. Reasons, HTTP
+ * codes and texts follow a 1.32 API server, because clients branch on them. `code` is the stable
+ * reason; `httpStatus` is the number.
+ */
 import type { JsonObject } from './types.ts';
 
 export interface StatusCause {
@@ -31,19 +31,22 @@ export interface StatusObject extends JsonObject {
   code?: number;
 }
 
-/** What an error is about: enough of a resource definition to name it. */
+/** The resource of an error: the part of its definition that names it. */
 export interface Subject {
   group: string;
   plural: string;
   kind: string;
 }
 
-/** A refusal that goes to the client as a Status. `code` is the Kubernetes reason ('' where a real server has none). */
+/**
+ * A rejection sent to the client as a Status. `code` is the Kubernetes reason ('' where a real
+ * server has none).
+ */
 export class ApiError extends Error {
   readonly code: string;
   readonly httpStatus: number;
   readonly details: StatusDetails | undefined;
-  /** Lets an expired list go on: a continue token without a snapshot. */
+  /** Continues an expired list without a snapshot. */
   readonly continueToken: string | undefined;
 
   constructor(httpStatus: number, reason: string, message: string, details?: StatusDetails, continueToken?: string) {
@@ -69,7 +72,7 @@ export class ApiError extends Error {
   }
 }
 
-/** `pods`, or `leases.coordination.k8s.io`: how messages name a resource. */
+/** Name of a resource in messages: `pods`, or `leases.coordination.k8s.io`. */
 export function qualified(subject: Subject): string {
   return subject.group === '' ? subject.plural : `${subject.plural}.${subject.group}`;
 }
@@ -124,7 +127,7 @@ export function unauthorized(): ApiError {
   return new ApiError(401, 'Unauthorized', 'Unauthorized');
 }
 
-/** The continue token or resource version is older than what is kept. */
+/** The continue token or resource version is older than the history. */
 export function expired(message: string, continueToken?: string): ApiError {
   return new ApiError(410, 'Expired', message, undefined, continueToken);
 }
@@ -147,7 +150,7 @@ export function notAcceptable(allowed: string[]): ApiError {
   return new ApiError(406, 'NotAcceptable', `only the following media types are accepted: ${allowed.join(', ')}`, {});
 }
 
-/** The client asked for a version that does not exist yet. */
+/** The requested version does not exist yet. */
 export function versionTooLarge(asked: number, current: number): ApiError {
   return new ApiError(504, 'Timeout', `Timeout: Too large resource version: ${asked}, current: ${current}`, {
     causes: [{ reason: 'ResourceVersionTooLarge', message: 'Too large resource version' }],
@@ -155,7 +158,7 @@ export function versionTooLarge(asked: number, current: number): ApiError {
   });
 }
 
-/** A Status that says a call succeeded, as a delete that returns no object gives it. */
+/** A Status of success, as returned by a delete without object. */
 export function success(subject?: Subject, name?: string, uid?: string): StatusObject {
   const status: StatusObject = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Success' };
   if (subject !== undefined && name !== undefined) {

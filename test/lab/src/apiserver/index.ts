@@ -1,13 +1,15 @@
-// What the API stand-in offers to the lab and to tests.
-
-export type { AccessRule, TokenUser } from './auth.ts';
-export type { DeleteOptions } from './deletion.ts';
+/** Public interface of the API server stand-in for the lab and tests. */
+export { ensureCertificates } from './access/certs.ts';
+export { writeKubeconfig } from './access/kubeconfig.ts';
+export { accountUser } from './access/tokens.ts';
+export type { AccessRule, TokenUser } from './access/users.ts';
 export { ApiError } from './errors.ts';
-export type { FaultHandle, FaultSpec } from './faults.ts';
-export type { Change, ChangeType } from './history.ts';
-export type { ListOptions, ListPage } from './listing.ts';
-export type { ObjectRef } from './operations.ts';
-export type { RequestRecord } from './requests.ts';
+export { RESOURCE_CASES } from './kinds/resource-cases.ts';
+export type { FaultHandle, FaultSpec } from './request/faults.ts';
+export type { RequestRecord } from './request/request-log.ts';
 export { type ApiServer, type ApiServerOptions, startApiServer } from './server.ts';
-export { accountUser } from './tokens.ts';
+export type { Change, ChangeType } from './store/history.ts';
+export type { ListOptions, ListPage } from './store/listing.ts';
 export type { KubeObject, ObjectInput } from './types.ts';
+export type { DeleteOptions } from './verbs/deletion.ts';
+export type { ObjectRef } from './verbs/operations.ts';

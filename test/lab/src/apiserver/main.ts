@@ -1,13 +1,14 @@
-// The API stand-in as a process of its own: prints where it is as one JSON line, runs until SIGTERM or SIGINT.
-//
-// Flags: --port N (default any), --dir DIR (certificates and kubeconfigs; default a temporary directory that is removed
-// at the end), --token USER=TOKEN (repeatable). Exit codes: 0 ended as asked, 1 failed, 2 bad flags.
-
+/**
+ * The API server stand-in as a process: prints its address as one JSON line, runs until SIGTERM or
+ * SIGINT. Flags: --port N (default any), --dir DIR (certificates and kubeconfigs; default a
+ * temporary directory that is removed at the end), --token USER=TOKEN (repeatable). Exit codes: 0
+ * stopped, 1 failed, 2 bad flags.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { TokenUser } from './auth.ts';
+import type { TokenUser } from './access/users.ts';
 import { startApiServer } from './server.ts';
 
 interface Flags {

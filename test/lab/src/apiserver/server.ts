@@ -1,48 +1,52 @@
-// The API stand-in as one object: everything wired together, started, and closed.
-//
-// `startApiServer` is what tests and the lab use. Closing ends watches, timers and connections; the certificate
-// directory stays, so that a server started again on it (and its port) is the same one to its clients.
-
+/**
+ * The API server stand-in: wires all parts, starts and closes them. Tests and the lab use
+ * `startApiServer`. Closing ends watches, timers and connections. The certificate directory stays,
+ * so that a restart with it (and the port) looks like the same server.
+ */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
-import { Tokens, type TokenUser } from './auth.ts';
-import { keepBudgets } from './budgets.ts';
-import { ensureCertificates } from './certs.ts';
-import { admitCustom, crdStorage, resourcesOf } from './crds.ts';
-import { Faults } from './faults.ts';
-import { GarbageCollector } from './garbage.ts';
-import { ResourceHandler } from './handler.ts';
-import { HttpLayer } from './http.ts';
-import { writeKubeconfig } from './kubeconfig.ts';
-import { Operations } from './operations.ts';
-import { Registry } from './registry.ts';
-import { RequestLog, type RequestRecord } from './requests.ts';
-import { Store } from './store.ts';
-import { ServiceAccountTokens } from './tokens.ts';
-import { Watches } from './watch.ts';
+import { Tokens } from './access/auth.ts';
+import { ensureCertificates } from './access/certs.ts';
+import { writeKubeconfig } from './access/kubeconfig.ts';
+import { ServiceAccountTokens } from './access/tokens.ts';
+import type { TokenUser } from './access/users.ts';
+import { keepBudgets } from './controllers/budgets.ts';
+import { GarbageCollector } from './controllers/garbage.ts';
+import { ResourceHandler } from './http/handler.ts';
+import { HttpLayer } from './http/http.ts';
+import { admitCustom, crdStorage, resourcesOf } from './kinds/crds.ts';
+import { Registry } from './kinds/registry.ts';
+import { Faults } from './request/faults.ts';
+import { RequestLog, type RequestRecord } from './request/request-log.ts';
+import { Store } from './store/store.ts';
+import { Watches } from './store/watch.ts';
+import { Operations } from './verbs/operations.ts';
 
 export interface ApiServerOptions {
   /** Directory for certificates and kubeconfigs; created if absent. */
   certDir: string;
-  /** Default 0: any free one. */
+  /** Default 0: any free port. */
   port?: number;
   host?: string;
-  /** Known tokens. Default: one user `admin` with a random token. */
+  /** Static tokens. Default: one user `admin` with a random token. */
   tokens?: TokenUser[];
   /** Changes kept for watches and old lists. Default 20,000. */
   historyLimit?: number;
-  /** Default 10,000; a real server's is a minute. */
+  /** Default 10,000; a real server uses a minute. */
   bookmarkIntervalMs?: number;
   /** Version before the first write. Default 1000. */
   startVersion?: number;
-  /** Events kept; the oldest go first. Default 10,000. */
+  /** Limit of kept events; the oldest are dropped. Default 10,000. */
   maxEvents?: number;
-  /** Least life of a service account's token. Default 600, as a real server's; less for a test that waits for the end of one. */
+  /**
+   * Minimum lifetime of service account tokens. Default 600, as on a real server; less for tests of
+   * expiry.
+   */
   minTokenSeconds?: number;
-  /** False: tokens do not claim their pod's node, as on clusters before 1.32. */
+  /** False: tokens without the node claim, as before 1.32. */
   tokenNodeClaim?: boolean;
   /** Milliseconds since the epoch. */
   nowMs?: () => number;
@@ -58,24 +62,24 @@ export interface ApiServer {
   /** The token of a user given at start. */
   token(user?: string): string;
   store: Store;
-  /** The verbs, in this process, without HTTP, authorisation or faults. */
+  /** The operations in this process, without HTTP, authorization or faults. */
   api: Operations;
   faults: Faults;
   requests: RequestLog;
-  /** Watches open now. */
+  /** Open watches. */
   openWatches(): number;
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Watch bookmarks are frequent, so that tests see some. */
+/** Bookmarks are frequent, so that tests receive some. */
 const defaultBookmarkIntervalMs = 10_000;
 
-/** Events are the one kind that nobody deletes; a real server forgets them after an hour. */
+/** No client deletes events; a real server expires them after an hour. */
 const defaultMaxEvents = 10_000;
 
 const defaultMinTokenSeconds = 600;
-/** How long a connection that nobody uses is kept. */
+/** Keep-alive time of an idle connection. */
 const keepAliveMs = 90_000;
 
 const initialNamespaces = ['default', 'kube-node-lease', 'kube-public', 'kube-system'];
@@ -121,8 +125,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const handler = new ResourceHandler(operations, nowMs, accounts);
   const http = new HttpLayer({ handler, registry, tokens, faults, watches, log });
   const { key, cert } = certificates;
-  // Kept as long as a real server keeps it: by Node's five seconds a slow client, as in an emulated machine, would meet the end of a
-  // connection in the moment in which it uses it.
+  // As long as on a real server. With Node's five seconds, a slow client in an emulated machine
+  // would use a connection while it is being closed.
   const server = createServer({ key, cert, keepAliveTimeout: keepAliveMs }, http.onRequest);
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
@@ -164,7 +168,7 @@ function tokenOf(users: TokenUser[], user: string): string {
   return found.token;
 }
 
-/** Serves what stored definitions describe, as they come and go. */
+/** Serves the resources of stored definitions. */
 function registerCustomResources(store: Store, registry: Registry): void {
   store.subscribe((change) => {
     if (change.storage !== crdStorage) return;
@@ -173,7 +177,7 @@ function registerCustomResources(store: Store, registry: Registry): void {
   });
 }
 
-/** Each namespace has a service account called default, as controllers provide it. */
+/** Creates the service account `default` of each namespace, as a controller does. */
 function provideServiceAccounts(operations: Operations): void {
   operations.store.subscribe((change) => {
     if (change.storage !== 'namespaces' || change.type !== 'ADDED') return;
@@ -181,7 +185,7 @@ function provideServiceAccounts(operations: Operations): void {
   });
 }
 
-/** Forgets the oldest events above the limit, an eighth of them at a time. */
+/** Drops the oldest events above the limit, an eighth at a time. */
 function limitEvents(store: Store, limit: number): void {
   store.subscribe((change) => {
     if (change.storage !== 'events' || change.type !== 'ADDED') return;
@@ -204,7 +208,10 @@ function listen(server: Server, port: number, host: string): Promise<number> {
   });
 }
 
-/** Ends what is connected, too: a connection that is still in its handshake is none of HTTP's yet, and would be waited for until its client gives it up. */
+/**
+ * Closes open connections too. A connection in its TLS handshake is unknown to HTTP and would keep
+ * the server open.
+ */
 function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve, reject) => {
     server.close((error) => (error === undefined ? resolve() : reject(error)));

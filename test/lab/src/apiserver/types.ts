@@ -1,8 +1,8 @@
-// Shapes of Kubernetes objects as the API stand-in holds them.
-//
-// Only metadata is typed: the stand-in stores what it is given and interprets a handful of fields, each read
-// through `at()` so that an absent parent is an absent value. Objects that came out of the store are frozen.
-
+/**
+ * Types of Kubernetes objects in the stand-in. Only metadata is typed: other fields are stored as
+ * sent, and the few interpreted ones are read through `at()`, which returns undefined for an absent
+ * parent. Stored objects are frozen.
+ */
 /** Any JSON object. */
 export type JsonObject = { [key: string]: unknown };
 
@@ -42,7 +42,7 @@ export interface KubeObject {
   [key: string]: unknown;
 }
 
-/** What a client may send: everything but the name may be missing. */
+/** Input of a client: everything except the name may be missing. */
 export interface ObjectInput {
   apiVersion?: string;
   kind?: string;
@@ -65,7 +65,10 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The value at a path of keys, or undefined where a parent is missing. Keys may hold dots, so a path is a list. */
+/**
+ * The value at a path of keys; undefined if a parent is missing. Keys may contain dots, so a path
+ * is a list.
+ */
 export function at(value: unknown, ...path: string[]): unknown {
   let current: unknown = value;
   for (const key of path) {
@@ -75,24 +78,24 @@ export function at(value: unknown, ...path: string[]): unknown {
   return current;
 }
 
-/** As `at`, but the empty string where there is no string. */
+/** As `at`, but '' for anything except a string. */
 export function textAt(value: unknown, ...path: string[]): string {
   const found = at(value, ...path);
   return typeof found === 'string' ? found : '';
 }
 
-/** As `at`, but an empty list where there is no list. */
+/** As `at`, but an empty list for anything except a list. */
 export function listAt<T = JsonObject>(value: unknown, ...path: string[]): T[] {
   const found = at(value, ...path);
   return Array.isArray(found) ? (found as T[]) : [];
 }
 
-/** A copy that may be changed, of a value that may be frozen. */
+/** A mutable copy of a possibly frozen value. */
 export function thaw<T>(value: T): T {
   return structuredClone(value);
 }
 
-/** Equality of JSON values; key order does not matter and an undefined member equals an absent one. */
+/** Equality of JSON values, regardless of key order; undefined equals absent. */
 export function sameJson(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (Array.isArray(a) || Array.isArray(b)) {
@@ -107,7 +110,7 @@ export function sameJson(a: unknown, b: unknown): boolean {
   return true;
 }
 
-/** Freezes a JSON value to its leaves; stops where it meets what is frozen already, so shared parts cost nothing. */
+/** Freezes a JSON value deeply; stops at frozen parts. */
 export function deepFreeze<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
   Object.freeze(value);

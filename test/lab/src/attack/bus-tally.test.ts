@@ -8,16 +8,16 @@ const violation = (counterEpoch: string, cumulativePackets: number, uid = 'bad')
 const frame = (...violations: Violation[]) => ({ violations }) as ViolationFrame;
 
 describe('bus tally', () => {
-  it('packets - the same whatever is repeated, late or lost but the last of each epoch', () => {
+  it('packets - equal counts for repeated, late or lost frames, except the last of an epoch', () => {
     const step = fc.record({ epoch: fc.constantFrom('a', 'b', 'c'), packets: fc.integer({ min: 1, max: 1000 }) });
     fc.assert(
       fc.property(
         fc.array(step, { minLength: 1, maxLength: 40 }),
         fc.array(fc.nat(39), { maxLength: 20 }),
         (steps, repeats) => {
-          const told = [...steps, ...repeats.map((index) => steps[index % steps.length]!)];
+          const sent = [...steps, ...repeats.map((index) => steps[index % steps.length]!)];
           const tally = new BusTally('bad');
-          for (const { epoch, packets } of told) tally.takeFrame(frame(violation(epoch, packets)), 1);
+          for (const { epoch, packets } of sent) tally.takeFrame(frame(violation(epoch, packets)), 1);
           const highest = (epoch: string) =>
             Math.max(0, ...steps.filter((s) => s.epoch === epoch).map((s) => s.packets));
           expect(tally.totalPackets).toBe(highest('a') + highest('b') + highest('c'));
@@ -26,7 +26,7 @@ describe('bus tally', () => {
     );
   });
 
-  it('packets - those of other pods, and of nobody, are not counted', () => {
+  it('packets - those of other pods and of unbound interfaces are not counted', () => {
     const tally = new BusTally('bad');
     tally.takeFrame(frame(violation('a', 5, 'other'), { ...violation('b', 7), pod: null }), 10);
     expect(tally.totalPackets).toBe(0);
@@ -37,14 +37,14 @@ describe('bus tally', () => {
     expect(tally.firstViolationAtMicros).toBe(20);
   });
 
-  it('verdicts - one about an innocent is kept apart', () => {
+  it('verdicts - one about an innocent pod is separate', () => {
     const tally = new BusTally('bad');
     tally.takeVerdict({ pod: { uid: 'other' } } as Verdict, 5);
     tally.takeVerdict({ pod: { uid: 'bad' } } as Verdict, 6);
     expect([tally.verdicts.length, tally.verdictsOnOthers.length, tally.firstVerdictAtMicros]).toEqual([1, 1, 6]);
   });
 
-  it('responses - only those that came to an end are finished', () => {
+  it('responses - only those with a terminal phase are finished', () => {
     const tally = new BusTally('bad');
     for (const phase of ['started', 'succeeded', 'refused'] as const)
       tally.takeResponse({ podUid: 'bad', phase } as Response);

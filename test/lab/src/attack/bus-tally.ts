@@ -1,6 +1,7 @@
 /**
- * What the bus says about one pod: violations counted as every reader must count them (the highest cumulative value of each
- * counter epoch), verdicts and responses. The fold is pure; watchBus feeds it from the streams.
+ * Counts of one pod on the bus: violations as every reader counts them (the highest cumulative
+ * value of each counter epoch), verdicts and responses. The fold is pure; watchBus feeds it from
+ * the streams.
  */
 import { type Bus, consumeOrdered, type StreamMessage } from '@bailiff/bus';
 import {
@@ -13,7 +14,7 @@ import {
   type ViolationFrame,
 } from '@bailiff/schemas';
 
-/** Phases in which nothing has been done yet. */
+/** Phases before any action. */
 const UNFINISHED: readonly Response['phase'][] = ['started', 'pending', 'approved'];
 
 export class BusTally {
@@ -22,9 +23,9 @@ export class BusTally {
   #byEpoch = new Map<string, { vector: string; packets: number }>();
   readonly verdicts: Verdict[] = [];
   readonly responses: Response[] = [];
-  /** Verdicts about anybody else: in a lab with one attacker there must be none. */
+  /** Verdicts on other pods; a lab with one attacker has none. */
   readonly verdictsOnOthers: Verdict[] = [];
-  /** When the bus stored the first of each, microseconds since 1970. */
+  /** Time at which the bus stored the first message of each kind, microseconds since 1970. */
   firstViolationAtMicros: number | null = null;
   firstVerdictAtMicros: number | null = null;
 
@@ -56,7 +57,7 @@ export class BusTally {
     if (response.podUid === this.podUid) this.responses.push(response);
   }
 
-  /** Packets, or operations, by vector. */
+  /** Packets or operations by vector. */
   get packets(): Record<string, number> {
     const sums: Record<string, number> = {};
     for (const { vector, packets } of this.#byEpoch.values()) sums[vector] = (sums[vector] ?? 0) + packets;
@@ -65,7 +66,7 @@ export class BusTally {
   get totalPackets(): number {
     return Object.values(this.packets).reduce((sum, packets) => sum + packets, 0);
   }
-  /** Responses that came to an end: done, refused, failed, a dry run. */
+  /** Responses with a terminal phase: done, refused, failed, dry run. */
   get finished(): Response[] {
     return this.responses.filter((response) => !UNFINISHED.includes(response.phase));
   }
@@ -73,12 +74,12 @@ export class BusTally {
 
 export interface BusWatch {
   tally: BusTally;
-  /** Rejects when a stream could not be read on or a message not be decoded. */
+  /** Rejects if a stream cannot be read or a message cannot be decoded. */
   failed: Promise<never>;
   stop(): Promise<void>;
 }
 
-/** Reads the three streams from now on. The caller stops it, and closes the bus after that. */
+/** Reads the three streams from now on. The caller stops the watch, then closes the bus. */
 export function watchBus(bus: Bus, podUid: string, kind: Violation['kind'] = 'spoof'): BusWatch {
   const tally = new BusTally(podUid, kind);
   const stop = new AbortController();
@@ -90,7 +91,7 @@ export function watchBus(bus: Bus, podUid: string, kind: Violation['kind'] = 'sp
     read('RESPONSES', (m) => tally.takeResponse(decodeResponse(m.data))),
   ]);
   const failed = reading.then(() => new Promise<never>(() => undefined));
-  // Whoever does not look at it must not be ended by it; `stop` tells in any case.
+  // Prevents an unhandled rejection; `stop` throws the error in any case.
   failed.catch(() => undefined);
   return {
     tally,

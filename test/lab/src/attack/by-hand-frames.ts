@@ -1,6 +1,6 @@
 /**
- * One forged frame for each vector that a person may try from a pod, with words for it. Pure. What is judged and whether it is
- * dropped is the collector's matter; these only have to be what their vector is about.
+ * One forged frame per vector for `lab attack`, with its description. Pure. The frames only have to
+ * match their vector; the collector decides what happens to them.
  */
 import { dhcp, ETHERTYPE, ethernet, ipv4, ipv6Bytes, macOption, PROTOCOL, udp } from '../frames.ts';
 import { arpFrame, ND, ndFrame, neighbourAdvertFrame, udp4Frame, udp6Frame } from './frames.ts';
@@ -18,7 +18,7 @@ export const HAND_VECTORS = [
 ] as const;
 export type HandVector = (typeof HAND_VECTORS)[number];
 
-/** Who sends, to whom, in whose name. */
+/** Sender, receiver and claimed identity. */
 export interface Scene {
   mac: string;
   ip4: string;
@@ -30,7 +30,7 @@ export interface Scene {
   victim6: string;
   gateway4: string;
   gateway6: string;
-  /** Whose name is taken, and what people call it. */
+  /** The claimed addresses and the display name of their owner. */
   claimed4: string;
   claimed6: string;
   claimed: string;
@@ -42,8 +42,8 @@ export interface HandFrame {
   words: string;
 }
 
-/** A MAC of nobody: locally administered. */
-const NOBODYS_MAC = '02:ba:d0:00:00:01';
+/** An unused, locally administered MAC. */
+const UNUSED_MAC = '02:ba:d0:00:00:01';
 const DHCP_SERVER = 67;
 const DHCP_CLIENT = 68;
 const ALL_NODES = 'ff02::1';
@@ -67,8 +67,8 @@ export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandF
       };
     case 'source-mac':
       return {
-        frame: udp4Frame({ fromMac: NOBODYS_MAC, toMac, from: ip4, to: victim4 }, text),
-        words: `from the MAC ${NOBODYS_MAC}`,
+        frame: udp4Frame({ fromMac: UNUSED_MAC, toMac, from: ip4, to: victim4 }, text),
+        words: `from the MAC ${UNUSED_MAC}`,
       };
     case 'arp-sender':
       return {
@@ -110,5 +110,5 @@ export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandF
   }
 }
 
-/** By what a witness knows a frame again: its end, as long as a witness can hold. */
+/** The end of a frame, by which a witness recognises it, up to the size of a witness's marker. */
 export const tailOf = (frame: Buffer) => frame.subarray(-Math.min(32, frame.length - 14));

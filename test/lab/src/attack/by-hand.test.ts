@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { attackReport } from '../report.ts';
-import type { LabPodInfo } from '../state.ts';
+import { attackReport } from '../command/report.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { castAround, podMeant } from './by-hand.ts';
 import { HAND_VECTORS, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
 
@@ -15,21 +15,21 @@ const scene: Scene = {
 };
 
 describe('attack by hand', () => {
-  it('pod - by name, with its namespace, by uid, or by the end of its name when that is one pod', () => {
+  it('pod - by name, namespace and name, UID, or an unambiguous end of the name', () => {
     for (const text of ['web-c-x2', 'default/web-c-x2', 'uid-web-c-x2', 'x2'])
       expect(podMeant(pods, text).name).toBe('web-c-x2');
     expect(() => podMeant(pods, 'x1')).toThrow(expect.objectContaining({ code: 'LAB_AMBIGUOUS', exitCode: 2 }));
     expect(() => podMeant(pods, 'nope')).toThrow(/no pod "nope".*default\/web-a-x1/);
   });
 
-  it('cast - neighbours of the attacker come first; alone it cannot attack', () => {
+  it('cast - prefers pods of the same node; a single pod cannot attack', () => {
     const cast = castAround(pods, pods[1]!);
     expect([cast.victim.name, cast.claimed?.name]).toEqual(['web-c-x2', 'web-a-x1']);
     expect(castAround(pods.slice(0, 2), pods[0]!).claimed).toBeNull();
     expect(() => castAround(pods.slice(0, 1), pods[0]!)).toThrow(/second pod/);
   });
 
-  it.each(HAND_VECTORS)('%s - a frame of its own that says in words what it claims', (vector) => {
+  it.each(HAND_VECTORS)('%s - its own frame, with a description of the claim', (vector) => {
     const { frame, words } = handFrame(vector, scene, Buffer.alloc(32, 1));
     expect(frame.subarray(0, 6).toString('hex')).toBe('020000000003');
     expect(frame.subarray(6, 12).toString('hex') === '020000000002').toBe(vector !== 'source-mac');

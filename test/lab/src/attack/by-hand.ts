@@ -1,7 +1,7 @@
 /**
- * `lab attack`: a person's forged packets from inside a pod of a lab that another process holds. What it needs to know is read from the
- * lab's state and from the namespaces. The sender is a process of the pod, so that it is judged, and goes, as the pod does; a witness at the
- * victim's interface counts what landed.
+ * `lab attack`: sends forged packets from inside a pod of a running lab. All input comes from the
+ * lab's state file and the namespaces. The sender is a process of the pod, so it is judged and
+ * deleted with the pod. A witness at the victim's interface counts the landed packets.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -12,12 +12,12 @@ import { LabError } from '../errors.ts';
 import { ensureLabtool, labtoolArgs } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 import { startLines } from '../process/lines.ts';
-import type { LabInfo, LabPodInfo } from '../state.ts';
+import type { LabInfo, LabPodInfo } from '../state/state.ts';
 import { type HandFrame, type HandVector, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
 import { packFrames } from './frames.ts';
 import { type CountReport, parseReport, type SendReport } from './json-lines.ts';
 
-/** A witness that does not end by then is ended. */
+/** A witness is stopped after this time. */
 const WITNESS_TIMEOUT_MS = 15_000;
 
 export interface HandAttack {
@@ -31,17 +31,20 @@ export interface HandOutcome {
   attacker: LabPodInfo;
   victim: LabPodInfo;
   vectors: readonly HandVector[];
-  /** What each vector's frame says. */
+  /** Description of each vector's frame. */
   words: string[];
   sent: number;
   landed: number;
-  /** The pod was stopped before all were sent. */
+  /** The pod was stopped before all frames were sent. */
   cutOff: boolean;
 }
 
 export const fullName = ({ namespace, name }: Pick<LabPodInfo, 'namespace' | 'name'>) => `${namespace}/${name}`;
 
-/** The one pod that a text means: name, namespace/name, uid, or the end of a name. Pure. @throws LabError LAB_NOT_FOUND | LAB_AMBIGUOUS */
+/**
+ * Resolves a pod by name, namespace/name, UID, or the end of a name. Pure. @throws LabError
+ * LAB_NOT_FOUND | LAB_AMBIGUOUS
+ */
 export function podMeant<P extends Pick<LabPodInfo, 'namespace' | 'name' | 'uid'>>(
   pods: readonly P[],
   text: string,
@@ -51,11 +54,14 @@ export function podMeant<P extends Pick<LabPodInfo, 'namespace' | 'name' | 'uid'
   const [pod, ...others] = found;
   const known = (some: readonly P[]) => some.slice(0, 12).map(fullName).join(', ') || 'none';
   if (!pod) throw new LabError('LAB_NOT_FOUND', `no pod "${text}" runs in the lab; there are ${known(pods)}`);
-  if (others.length > 0) throw new LabError('LAB_AMBIGUOUS', `"${text}" means ${known(found)}: say one of them`);
+  if (others.length > 0) throw new LabError('LAB_AMBIGUOUS', `"${text}" means ${known(found)}: name one of them`);
   return pod;
 }
 
-/** Victim, and whose name is taken: of the attacker's node where there are some. Pure. @throws LabError LAB_NOT_FOUND */
+/**
+ * Chooses the victim and the claimed pod, on the attacker's node if possible. Pure. @throws
+ * LabError LAB_NOT_FOUND
+ */
 export function castAround(
   pods: readonly LabPodInfo[],
   attacker: LabPodInfo,
@@ -83,7 +89,10 @@ async function gatewayOf(netns: string, family: '-4' | '-6'): Promise<string> {
   return gateway;
 }
 
-/** MAC of the gateway, and whether neighbours of one node share a segment: with ptp the gateway is the host's end of the pod's own pair. */
+/**
+ * MAC of the gateway, and whether pods of one node share a segment. With ptp the gateway is the
+ * host side of the pod's veth.
+ */
 async function gatewayLink(
   info: LabInfo,
   pod: LabPodInfo,
@@ -128,7 +137,7 @@ async function sceneOf(
   };
 }
 
-/** Directory of the cgroup that the pod's own process is in. */
+/** Cgroup directory of the pod's own process. */
 async function cgroupOf(pod: LabPodInfo): Promise<string> {
   const [pid] = (await exec('ip', ['netns', 'pids', pod.netns])).trim().split('\n');
   const own = pid ? /^0::(.*)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, 'utf8'))?.[1] : undefined;
@@ -136,7 +145,7 @@ async function cgroupOf(pod: LabPodInfo): Promise<string> {
   return path.join(cgroup2Mount(), own);
 }
 
-/** Counts until it is told to finish. */
+/** Counts until stopped. */
 async function startWitness(labtool: string, netns: string, markers: readonly Buffer[]) {
   let landed = 0;
   let ready: () => void = () => undefined;
@@ -163,7 +172,7 @@ async function startWitness(labtool: string, netns: string, markers: readonly Bu
   };
 }
 
-/** Sends, in turn over the vectors. @throws LabError */
+/** Sends the frames of all vectors in turn. @throws LabError */
 export async function attackByHand(info: LabInfo, request: HandAttack): Promise<HandOutcome> {
   const attacker = podMeant(info.pods, request.pod);
   const { victim, claimed } = castAround(info.pods, attacker);

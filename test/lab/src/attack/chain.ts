@@ -1,50 +1,59 @@
 /**
- * The whole chain once: a pod forges until it is deleted, beside ordinary traffic, its own and that of innocents. Collects what
- * each part saw, so that the numbers can be held against each other: the sender, the kernel, the witnesses, the bus, the API server.
+ * One complete run: a pod sends forged packets until it is deleted, while all pods exchange
+ * ordinary traffic. Collects the counts of sender, kernel, witnesses, bus and API server for
+ * comparison.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Reflector } from '@bailiff/kube';
 import { LabError } from '../errors.ts';
 import { type LabPod, readPod } from '../kubelet/pod.ts';
 import { exec } from '../process/exec.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { until } from '../until.ts';
 import { type BusTally, watchBus } from './bus-tally.ts';
+import { CleanupStack } from './cleanup-stack.ts';
 import { kernelDrops, kernelDropsOf } from './kernel-count.ts';
-import { Owned } from './owned.ts';
 import type { AttackVector } from './plan.ts';
 import { Attack, planIn } from './run.ts';
 import { Talk } from './talk.ts';
 
-/** Frames a second over all vectors: well above any threshold, and still a few hundred packets by the time of the deletion. */
+/**
+ * Frames per second over all vectors: well above any threshold, with a few hundred packets before
+ * the deletion.
+ */
 const RATE = 400;
-/** Bound of one attack; it ends by the pod's deletion long before. */
+/** Limit of one attack; the deletion ends it long before. */
 const MAX_FRAMES = 20_000;
-/** Longest wait for the deletion (the pod's grace is within it), and for the bus to have counted everything. */
+/**
+ * Limit of the wait for the deletion (grace period included) and for complete counts on the bus.
+ */
 const DELETION_TIMEOUT_MS = 60_000;
 const COUNTED_TIMEOUT_MS = 30_000;
-/** For frames that are on their way, and how often their count is looked at. */
+/** Limit of the wait for frames in flight. */
 const LANDING_TIMEOUT_MS = 10_000;
 const LANDING_POLL_MS = 20;
-/** A round whose questions all get no answer takes a minute. */
+/** A round without any answers takes a minute. */
 const ROUNDS_TIMEOUT_MS = 90_000;
-/** Rounds of ordinary traffic that must pass before the attack and after the deletion. */
+/** Rounds of ordinary traffic required before the attack and after the deletion. */
 const ROUNDS_BEFORE = 3;
 const ROUNDS_AFTER = 10;
 const QUESTIONS_PER_ROUND = 6;
 
-/** Who plays which part. */
+/** Pods by role. */
 export interface Cast {
   attacker: LabPodInfo;
   victim: LabPodInfo;
-  /** Whose address is forged: an innocent of the attacker's node. */
+  /** Owner of the forged address, on the attacker's node. */
   claimed: LabPodInfo;
-  /** An innocent of another node where there is one. */
+  /** An innocent pod, on another node if there is one. */
   far: LabPodInfo;
 }
 
-/** Chooses them: three pods of one node and one of another. @param nodeName the attacker's; the first with three pods if absent */
+/**
+ * Chooses three pods of one node and one of another. @param nodeName node of the attacker; default:
+ * the first with three pods
+ */
 export function castOf(lab: Lab, nodeName?: string): Cast {
   const pods = lab.pods();
   const nodes = lab.parts.plan.nodes
@@ -69,39 +78,44 @@ export interface ChainProgress {
 
 export interface ChainOutcome {
   sent: number;
-  /** By the kernel's counter after the last packet; null when nothing was attached. */
+  /** Kernel counter after the last packet; null without attached programs. */
   dropped: number | null;
   landed: Record<AttackVector, number>;
   landedTotal: number;
   countedOnBus: number;
   countedByVector: Record<string, number>;
   legit: { sent: number; received: number };
-  /** By the kernel's counters, of all others that run on: an answer may come in spite of a drop, when its question is repeated. */
+  /**
+   * Kernel counters of all other running pods. A repeated question can hide a drop from its sender.
+   */
   droppedOfInnocents: number;
   tally: BusTally;
   deleted: boolean;
-  /** Innocents that do not run any more as the same pod. */
+  /** Innocent pods that no longer run under the same UID. */
   missingInnocents: string[];
-  /** From the first forged frame, by the clocks of the bus and of the watch; null when it never came. */
+  /**
+   * Milliseconds from the first forged frame, by the clocks of bus and watch; null without the
+   * event.
+   */
   latencyMs: { firstViolation: number | null; verdict: number | null; deleteCall: number | null };
 }
 
-/** Packets that were dropped because the deletion of their pod had begun. */
+/** Packets dropped after the deletion of their pod started. */
 export const cutOffPackets = (countedByVector: Record<string, number>): number =>
   (countedByVector['quarantine-ingress'] ?? 0) + (countedByVector['quarantine-egress'] ?? 0);
 
-/** Attack without an answer: a fixed number of frames while nothing is attached. */
+/** Control run: a fixed number of frames without attached programs. */
 export async function controlRun(lab: Lab, cast: Cast, count: number) {
   const attack = await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), { rate: RATE, count });
   await attack.sent();
-  // The last ones land after their sender has ended. What does not land, the count says.
+  // The last frames land after their sender has ended. The count reports frames that do not land.
   for (const endMs = performance.now() + LANDING_TIMEOUT_MS; performance.now() < endMs; await delay(LANDING_POLL_MS)) {
     if (Object.values(attack.progress().landed).reduce((sum, landed) => sum + landed, 0) >= count) break;
   }
   return attack.finish();
 }
 
-/** Forgeries that were believed in a control run must not disturb what follows. */
+/** Removes the neighbour entries that a control run poisoned. */
 export async function forgetNeighbours(lab: Lab): Promise<void> {
   const namespaces = [...lab.pods(), ...lab.parts.plan.nodes].map(({ netns }) => netns);
   await Promise.all(namespaces.map((netns) => exec('ip', ['-n', netns, 'neigh', 'flush', 'all'])));
@@ -115,7 +129,7 @@ const legitOf = (talks: readonly Talk[]) => ({
   received: talks.reduce((sum, talk) => sum + talk.counts.received, 0),
 });
 
-/** Waits until each of these has had so many answered or lost rounds more. */
+/** Waits until each exchange has completed this many further rounds. */
 async function awaitRounds(talks: readonly Talk[], rounds: number, signal?: AbortSignal): Promise<void> {
   const goals = talks.map((talk) => talk.counts.sent + rounds * QUESTIONS_PER_ROUND);
   const probe = () => {
@@ -125,7 +139,7 @@ async function awaitRounds(talks: readonly Talk[], rounds: number, signal?: Abor
   await until('ordinary traffic to go on', probe, { timeoutMs: ROUNDS_TIMEOUT_MS, signal });
 }
 
-/** Tells when the API server first showed this pod as being deleted. */
+/** Resolves when the API server first shows the pod as terminating. */
 function watchDeletion(lab: Lab, pod: LabPodInfo) {
   const client = lab.kube();
   const stop = new AbortController();
@@ -155,19 +169,19 @@ function watchDeletion(lab: Lab, pod: LabPodInfo) {
   };
 }
 
-/** @throws LabError when a part does not come to its end in time; everything that was started has ended then */
+/** @throws LabError if a part does not finish in time; all started parts are stopped first */
 export async function chainRun(
   lab: Lab,
   cast: Cast,
   options: { onProgress?: (progress: ChainProgress) => void; signal?: AbortSignal } = {},
 ): Promise<ChainOutcome> {
-  await using parts = new Owned();
+  await using parts = new CleanupStack();
   const innocents = lab.pods().filter((pod) => pod.uid !== cast.attacker.uid);
-  const bus = parts.adopt(await lab.bus('cli'), (each) => each.close());
-  const watch = parts.adopt(watchBus(bus, cast.attacker.uid), (each) => each.stop());
-  const deletion = parts.adopt(watchDeletion(lab, cast.attacker), (each) => each.stop());
+  const bus = parts.register(await lab.bus('cli'), (each) => each.close());
+  const watch = parts.register(watchBus(bus, cast.attacker.uid), (each) => each.stop());
+  const deletion = parts.register(watchDeletion(lab, cast.attacker), (each) => each.stop());
   const start = async (from: LabPodInfo, to: LabPodInfo) =>
-    parts.adopt(await Talk.start(lab, from.uid, to.uid), (talk) => talk.finish());
+    parts.register(await Talk.start(lab, from.uid, to.uid), (talk) => talk.finish());
   const own = await start(cast.attacker, cast.far);
   const others = [await start(cast.victim, cast.claimed), await start(cast.far, cast.victim)];
   const talks = [own, ...others];
@@ -178,7 +192,7 @@ export async function chainRun(
     dropped = await kernelDrops(lab, cast.attacker.uid);
   });
   const shape = { rate: RATE, count: MAX_FRAMES };
-  const attack = parts.adopt(await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), shape), (each) =>
+  const attack = parts.register(await Attack.start(lab, cast.attacker.uid, stepsOf(lab, cast), shape), (each) =>
     each.abort(),
   );
   const report = () => options.onProgress?.(progressOf(attack, watch.tally, talks));

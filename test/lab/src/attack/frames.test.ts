@@ -16,7 +16,7 @@ import { ATTACK_VECTORS, type Party, planAttack } from './plan.ts';
 const link = { fromMac: '02:00:00:00:00:0a', toMac: '02:00:00:00:00:0b' };
 const marker = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 
-/** One's complement sum of everything with its checksum in place is all ones. */
+/** The one's complement sum including a correct checksum is all ones. */
 const sumsUp = (...parts: Buffer[]) => checksum(Buffer.concat(parts)) === 0;
 const pseudo6 = (frame: Buffer, length: number, next: number) =>
   Buffer.concat([frame.subarray(22, 54), Buffer.from([0, 0, length >> 8, length & 255, 0, 0, 0, next])]);
@@ -42,7 +42,7 @@ describe('frames', () => {
     expect(checksum(Buffer.from('0001f203f4f5f6f7', 'hex'))).toBe(~0xddf2 & 0xffff);
   });
 
-  it('udp - both checksums hold and the marker is the text, for any marker and address', () => {
+  it('udp - both checksums are valid and the payload is the marker, for any marker and address', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 2, maxLength: 32 }), fc.nat(255), fc.nat(255), (bytes, a, b) => {
         const text = Buffer.from(bytes);
@@ -70,7 +70,7 @@ describe('frames', () => {
     expect(arpFrame(claim, 'request').readUInt16BE(20)).toBe(1);
   });
 
-  it('neighbour discovery - checksum holds, no router has touched it, options name the own hardware address', () => {
+  it('neighbour discovery - valid checksum, hop limit 255, options with the own hardware address', () => {
     const addresses = { ...link, from: 'fd00::a', to: 'fd00::b' };
     for (const [frame, type, option] of [
       [neighbourAdvertFrame(addresses, 'fd00::1'), 136, 2],
@@ -117,7 +117,7 @@ describe('attack plan', () => {
     }
   });
 
-  it('ptp - a believed ARP or ND forgery shows as the node answering to the attacker', () => {
+  it('ptp - after an accepted ARP or ND forgery the node answers to the attacker', () => {
     const steps = planAttack('ptp', parties, [marker, marker]);
     for (const step of steps.filter(({ vector }) => vector === 'arp' || vector === 'nd')) {
       expect(step.witnessUid).toBe('pod-2');

@@ -1,4 +1,4 @@
-/** What labtool says, one JSON object a line; anything else on its stdout is a programmer's error. */
+/** Output of labtool: one JSON object per line. Any other output is a bug. */
 export interface SendReport {
   event: 'first' | 'progress' | 'done';
   sent?: number;

@@ -1,16 +1,19 @@
-/** The kernel's own count of drops at one pod's interface, read from the pinned maps past collector and bus. */
+/**
+ * The kernel's drop count of a pod's interface, read from the pinned maps without collector and
+ * bus.
+ */
 
 import { netnsPath } from '../names.ts';
 import { exec } from '../process/exec.ts';
-import type { LabPodInfo } from '../state.ts';
-import { appBundle } from '../supervisor/build.ts';
+import { appBundle } from '../services/build.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 
 interface OfflineStatus {
   interfaces: { interfaceName: string; droppedPackets: number; auditedPackets: number }[];
 }
 
-/** A limit for what hangs: the program starts slowly on a busy machine. */
+/** Limit for a hanging command; it starts slowly on a busy machine. */
 const STATUS_TIMEOUT_MS = 60_000;
 
 async function statusOf(lab: Lab, nodeName: string): Promise<OfflineStatus> {
@@ -21,7 +24,7 @@ async function statusOf(lab: Lab, nodeName: string): Promise<OfflineStatus> {
   return JSON.parse(await exec('nsenter', [`--net=${netnsPath(node.netns)}`, ...command], options)) as OfflineStatus;
 }
 
-/** Packets dropped so far of what the pod sent; null when its interface is not guarded (any more). */
+/** Dropped packets of a pod so far; null if its interface is not guarded. */
 export async function kernelDrops(lab: Lab, uid: string): Promise<number | null> {
   const pod = lab.parts.kubelet?.pods.get(uid);
   if (!pod) return null;
@@ -29,7 +32,7 @@ export async function kernelDrops(lab: Lab, uid: string): Promise<number | null>
   return interfaces.find((each) => each.interfaceName === pod.hostInterface)?.droppedPackets ?? null;
 }
 
-/** The same of several pods together, wherever they run; those whose interfaces are not guarded count as nothing. */
+/** Sum over several pods on any nodes; unguarded interfaces count as zero. */
 export async function kernelDropsOf(lab: Lab, pods: readonly LabPodInfo[]): Promise<number> {
   let sum = 0;
   for (const name of new Set(pods.map(({ node }) => node))) {

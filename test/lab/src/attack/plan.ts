@@ -1,7 +1,6 @@
 /**
- * The attack of demo and tests: one pod forges IPv4, IPv6, ARP and neighbour discovery. What is forged at the victim, and where
- * a witness can see it land, differs between a bridge (neighbours share a segment) and ptp (only the node hears ARP and ND).
- * Pure.
+ * Plan of the demo's and tests' attack: one pod forges IPv4, IPv6, ARP and neighbour discovery. On
+ * a bridge the victim receives ARP and ND; with ptp only the node does. Pure.
  */
 
 import { ipv6Bytes } from '../frames.ts';
@@ -19,7 +18,7 @@ import {
 export const ATTACK_VECTORS = ['ipv4', 'ipv6', 'arp', 'nd'] as const;
 export type AttackVector = (typeof ATTACK_VECTORS)[number];
 
-/** A pod as attacks see it. */
+/** A pod as a party of an attack. */
 export interface Party {
   uid: string;
   mac: string;
@@ -33,15 +32,14 @@ export interface Party {
 export interface AttackStep {
   vector: AttackVector;
   frame: Buffer;
-  /** On whose eth0 the witness stands, and the bytes by which it knows that this landed. */
+  /** Pod whose eth0 the witness observes, and the bytes that mark a landed frame. */
   witnessUid: string;
   marker: Buffer;
 }
 
 /**
- * @param victim on a bridge a pod of the attacker's node; with ptp any pod
- * @param claimed the innocent whose address is forged
- * @param markers two random ones of 16 bytes, for the two datagrams
+ * @param victim on a bridge a pod of the attacker's node; with ptp any pod @param claimed innocent
+ * owner of the forged address @param markers two random markers of 16 bytes for the two datagrams
  */
 export function planAttack(
   cni: CniPlugin,
@@ -68,7 +66,9 @@ export function planAttack(
   return [...datagrams, ...(cni === 'bridge' ? poison(parties, link) : deceiveNode(parties, link))];
 }
 
-/** "The gateway is me", said to the victim: its traffic would go through the attacker. */
+/**
+ * Claims the gateway's address towards the victim, which would send its traffic to the attacker.
+ */
 function poison(
   { attacker, victim }: { attacker: Party; victim: Party },
   link: { fromMac: string; toMac: string },
@@ -87,8 +87,8 @@ function poison(
 }
 
 /**
- * "The innocent is me", said to the node by asking it something in the innocent's name. It landed when the node answers: the
- * answer, addressed to the innocent, arrives at the attacker.
+ * Claims the innocent's address towards the node with a request. It landed if the node's answer to
+ * the innocent arrives at the attacker.
  */
 function deceiveNode(
   { attacker, claimed }: { attacker: Party; claimed: Party },

@@ -1,6 +1,7 @@
 /**
- * Carries an attack out in a lab: witnesses stand at the receiving interfaces before the first frame leaves, the sender is a
- * process of the attacking pod, and every number comes from whoever saw the packets.
+ * Runs an attack in a lab. Witnesses observe the receiving interfaces before the first frame is
+ * sent, the sender is a process of the attacking pod, and every count comes from the party that saw
+ * the packets.
  */
 import { randomBytes } from 'node:crypto';
 import { LabError } from '../errors.ts';
@@ -15,7 +16,7 @@ import { ATTACK_VECTORS, type AttackStep, type AttackVector, type Party, planAtt
 /** A witness that neither reports nor ends within this time has failed. */
 const WITNESS_TIMEOUT_MS = 15_000;
 
-/** A pod as attacks see it. @throws LabError LAB_NOT_FOUND */
+/** A pod as a party of an attack. @throws LabError LAB_NOT_FOUND */
 export function partyOf(lab: Lab, uid: string): Party {
   const pod = lab.parts.kubelet?.pods.get(uid) as LocalPod | undefined;
   const at = (addresses: readonly string[] | undefined, v6: boolean) =>
@@ -67,7 +68,7 @@ class Witness {
     if (report.event === 'ready') this.#ready();
   }
 
-  /** The final count, also when the pod is gone by now. */
+  /** The final count, even if the pod is gone. */
   async finish(): Promise<void> {
     if (!this.#process) return;
     this.#process.closeInput();
@@ -79,7 +80,7 @@ class Witness {
 
 export interface AttackProgress {
   sent: number;
-  /** Realtime of the first frame; null before it left. */
+  /** Wall-clock time of the first frame; null before it was sent. */
   firstAtMicros: number | null;
   landed: Record<AttackVector, number>;
 }
@@ -98,7 +99,9 @@ export class Attack {
     this.#witnesses = witnesses;
   }
 
-  /** @param shape `count` frames in all, in turn over the steps, `rate` a second (0 = as fast as it goes) */
+  /**
+   * @param shape `count` frames in total, in turn over the steps, `rate` per second (0 = unlimited)
+   */
   static async start(
     lab: Lab,
     attackerUid: string,
@@ -129,12 +132,15 @@ export class Attack {
     return { sent: this.#sent, firstAtMicros: this.#firstAtMicros, landed };
   }
 
-  /** Resolves when the sender has ended: all frames are out, or its pod was stopped. */
+  /** Resolves when the sender has ended: all frames are sent, or its pod was stopped. */
   async sent(): Promise<void> {
     await this.#sender?.ended;
   }
 
-  /** Waits for the sender, then for the witnesses' last counts. @throws LabError when the sender could not say what it sent */
+  /**
+   * Waits for the sender, then for the final counts of the witnesses. @throws LabError if the
+   * sender reported no count
+   */
   async finish(): Promise<AttackOutcome> {
     await this.sent();
     await Promise.all(this.#witnesses.map((witness) => witness.finish()));
@@ -145,7 +151,7 @@ export class Attack {
     return { ...progress, landedTotal: Object.values(progress.landed).reduce((sum, count) => sum + count, 0) };
   }
 
-  /** Ends everything at once. */
+  /** Stops everything at once. */
   async abort(): Promise<void> {
     if (this.#sender) await stopLines(this.#sender, 'SIGKILL', 0);
     await Promise.all(this.#witnesses.map((witness) => witness.finish()));

@@ -1,4 +1,7 @@
-/** Ordinary traffic between pods: UDP, TCP and ICMP over both families, question by question, counted by whoever asks. */
+/**
+ * Ordinary traffic between pods: UDP, TCP and ICMP over IPv4 and IPv6, one request at a time,
+ * counted by the requesting side.
+ */
 
 import { POD_PORT } from '../kubelet/sandbox.ts';
 import type { LineProcess } from '../process/lines.ts';
@@ -6,9 +9,12 @@ import type { Lab } from '../supervisor/lab.ts';
 import { parseReport, type TalkReport } from './json-lines.ts';
 import { partyOf } from './run.ts';
 
-/** A question every 50 ms and kind: 120 packets a second and pair, answers included. */
+/** One request per protocol every 50 ms: 120 packets per second and pair, answers included. */
 const INTERVAL_MS = 50;
-/** A round of six unanswered questions of 10 s, so that they are told; then it is taken for stuck. */
+/**
+ * A round of six unanswered requests of 10 s each is still reported; after that the process counts
+ * as stuck.
+ */
 const FINISH_TIMEOUT_MS = 75_000;
 
 export class Talk {
@@ -23,7 +29,7 @@ export class Talk {
     this.#process = process;
   }
 
-  /** @param rounds 0 = until finish. Ends by itself when either pod goes; what was counted stays. */
+  /** @param rounds 0 = until `finish`. Ends by itself when either pod stops; the counts stay. */
   static async start(lab: Lab, from: string, to: string, rounds = 0): Promise<Talk> {
     const { ip4, ip6 } = partyOf(lab, to);
     const command = ['talk', String(POD_PORT), String(rounds), String(INTERVAL_MS), ip4, ip6];
@@ -40,12 +46,12 @@ export class Talk {
     return talk;
   }
 
-  /** Of complete rounds: a question that is still on its way is in neither number. */
+  /** Counts of complete rounds; open requests are not included. */
   get counts(): TalkReport {
     return this.#last;
   }
 
-  /** Ends the round and gives the final counts. */
+  /** Ends the round and returns the final counts. */
   async finish(): Promise<TalkReport> {
     this.#process.closeInput();
     const timer = setTimeout(() => this.#process.child.kill('SIGKILL'), FINISH_TIMEOUT_MS);

@@ -1,7 +1,7 @@
 /**
- * The record that libcni keeps of each attachment (`cniCacheV1`) and that a runtime leaves under /var/lib/cni/results: the
- * collector's first source of whose interface is whose. Written here field for field as containerd's libcni writes
- * it, into the lab node's own directory. Pure, but for write and remove.
+ * The record that libcni keeps of each attachment (`cniCacheV1`) below /var/lib/cni/results, the
+ * collector's first source of identity. Written field by field as containerd's libcni does, into
+ * the lab node's own directory. Pure except write and remove.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -30,11 +30,11 @@ export interface Attachment {
   podNamespace: string;
   podName: string;
   podAnnotations: Record<string, string>;
-  /** As the kubelet names it to the runtime: /kubepods/burstable/pod<uid> */
+  /** Path that the kubelet passes to the runtime: /kubepods/burstable/pod<uid> */
   cgroupParent: string;
 }
 
-/** Arguments a runtime hands to the plugins, in containerd's order. */
+/** Arguments that a runtime passes to the plugins, in containerd's order. */
 export function cniArgs(attachment: Attachment): [string, string][] {
   return [
     ['IgnoreUnknown', '1'],
@@ -65,7 +65,7 @@ export function cacheRecord(attachment: Attachment, result: CniResult): Record<s
   };
 }
 
-/** Written in place, not by rename: readers must stand a file that is still being written, as with libcni. */
+/** Written in place without rename, as libcni does: readers must accept a partial file. */
 export async function writeCacheRecord(dir: string, attachment: Attachment, result: CniResult): Promise<void> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const text = JSON.stringify(cacheRecord(attachment, result));
@@ -80,17 +80,17 @@ export interface PodSide {
   mac: string;
   addresses: string[];
   hostInterface: string;
-  /** Of whom the pod sends to for other networks: the bridge, or with ptp the host side of its veth. */
+  /** MAC of the pod's gateway: the bridge, or with ptp the host side of its veth. */
   gatewayMac: string;
   /** In the order of `addresses`. */
   gateways: string[];
 }
 
-/** What the rest of the lab asks of a result. @throws Error when the plugin's answer holds no pod interface */
+/** The parts of a result that the lab uses. @throws Error if the result has no pod interface */
 export function podSide(result: CniResult): PodSide {
   const index = result.interfaces.findIndex((entry) => entry.sandbox);
   const inside = result.interfaces[index];
-  // The bridge plugin lists the bridge first and the veth second, ptp the veth alone.
+  // The bridge plugin lists the bridge, then the veth; ptp lists only the veth.
   const outside = result.interfaces.filter((entry) => !entry.sandbox);
   const [first] = outside;
   const last = outside.at(-1);

@@ -70,11 +70,11 @@ describe('cni', () => {
     expect(podSide(ptp)).toMatchObject({ hostInterface: 'veth1', gatewayMac: '02:00:00:00:00:02' });
   });
 
-  it('result - one without a pod side is refused', () => {
+  it('result - without a pod side it is refused', () => {
     expect(() => podSide({ ...bridge, interfaces: bridge.interfaces.slice(0, 2) })).toThrow(/no pod interface/);
   });
 
-  it('cache - is what libcni writes, readable by root alone, and removed', async () => {
+  it('cache - equals the record of libcni, is readable by root only, and is removed', async () => {
     const dir = await mkdtemp(path.join(tmpdir(), 'cni-'));
     try {
       await writeCacheRecord(dir, attachment, bridge);
@@ -102,7 +102,7 @@ describe('cni', () => {
     }
   });
 
-  it('plugins - a machine without them is told the package', () => {
+  it('plugins - the error names the missing package', () => {
     expect(() => cniBinDir(['bridge'], ['/nowhere'])).toThrow(/containernetworking-plugins/);
   });
 });

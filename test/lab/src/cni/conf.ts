@@ -1,6 +1,6 @@
 /**
- * Network configuration of a node, as an administrator would put it into /etc/cni/net.d: the stock `bridge` or `ptp` plugin
- * with `host-local` addresses of both families, and no masquerading, so that sources stay what the sender wrote. Pure.
+ * Network configuration of a node as in /etc/cni/net.d: the stock `bridge` or `ptp` plugin with
+ * dual-stack `host-local` addresses. No masquerading, so that source addresses stay as sent. Pure.
  */
 import type { CniPlugin } from '../plan.ts';
 
@@ -23,7 +23,7 @@ export interface PodNetworkOptions {
   plugin: CniPlugin;
   podCidr4: string;
   podCidr6: string;
-  /** Where host-local keeps its leases. */
+  /** Directory of host-local's leases. */
   ipamDir: string;
 }
 
@@ -41,7 +41,7 @@ export function podNetwork(options: PodNetworkOptions): CniConfList {
   return { cniVersion: CNI_VERSION, name: POD_NETWORK, plugins: [plugin] };
 }
 
-/** Container runtimes bring up loopback through a network of its own. */
+/** Container runtimes configure loopback through a separate network. */
 export const loopbackNetwork = (): CniConfList => ({
   cniVersion: CNI_VERSION,
   name: LOOPBACK_NETWORK,

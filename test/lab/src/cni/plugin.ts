@@ -1,6 +1,7 @@
 /**
- * Runs real CNI plugins by the protocol of CNI 1.0 (environment and stdin) inside a node's network namespace, as the
- * node's runtime would. ADD caches its result, DEL removes it; DEL of what is gone succeeds.
+ * Runs real CNI plugins by the CNI 1.0 protocol (environment and stdin) in a node's network
+ * namespace, as a runtime does. ADD caches its result and DEL removes it. DEL of an absent
+ * attachment succeeds.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -9,9 +10,9 @@ import { netnsPath } from '../names.ts';
 import { exec } from '../process/exec.ts';
 import { type Attachment, type CniResult, cniArgs, removeCacheRecord, writeCacheRecord } from './cache.ts';
 
-/** Where distributions and upstream put the plugins. */
+/** Plugin directories of distributions and of upstream. */
 const BIN_DIRS = ['/usr/lib/cni', '/opt/cni/bin'];
-/** The ptp plugin waits up to 10 s for duplicate address detection before it gives up by itself. */
+/** The ptp plugin itself waits up to 10 s for duplicate address detection. */
 const PLUGIN_TIMEOUT_MS = 60_000;
 
 export interface CniHost {
@@ -20,7 +21,7 @@ export interface CniHost {
   binDir: string;
 }
 
-/** The directory that holds the plugins. @throws LabError LAB_MISSING_PROGRAM naming the package */
+/** Directory of the plugins. @throws LabError LAB_MISSING_PROGRAM naming the package */
 export function cniBinDir(plugins: readonly string[], dirs: readonly string[] = BIN_DIRS): string {
   const dir = dirs.find((each) => plugins.every((plugin) => existsSync(path.join(each, plugin))));
   if (dir) return dir;
@@ -40,7 +41,7 @@ async function invoke(
     const { cniVersion, name } = attachment.conf;
     const stdin = JSON.stringify({ cniVersion, name, ...plugin, ...(previous ? { prevResult: previous } : {}) });
     const args = [`--net=${netnsPath(host.nodeNetns)}`, path.join(host.binDir, plugin.type)];
-    const answer = await exec('nsenter', args, {
+    const result = await exec('nsenter', args, {
       input: stdin,
       timeoutMs: PLUGIN_TIMEOUT_MS,
       env: {
@@ -58,7 +59,7 @@ async function invoke(
         cause,
       });
     });
-    if (command === 'ADD') previous = JSON.parse(answer) as CniResult;
+    if (command === 'ADD') previous = JSON.parse(result) as CniResult;
   }
   return previous;
 }

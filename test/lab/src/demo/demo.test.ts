@@ -42,7 +42,7 @@ describe('demo summary', () => {
     expect(shortfalls(control, guarded)).toEqual([]);
   });
 
-  it('text - tells what landed, what was dropped and who was deleted', () => {
+  it('text - landed and dropped packets, and the deleted pod', () => {
     const text = summaryText({ control, guarded, attacker: 'web-x', innocents: 5 });
     expect(text).toMatch(/without Bailiff +200 +200/);
     expect(text).toMatch(/with Bailiff +400 +0 +400 +400/);
@@ -66,8 +66,8 @@ describe('demo summary', () => {
     ['an attack that does not land unguarded proves nothing', { landedTotal: 199 }, {}, /199 of 200 landed/],
     ['a landed packet', {}, { landedTotal: 1 }, /landed in spite/],
     ['a packet the kernel did not count', {}, { dropped: 399 }, /399 of 400/],
-    ['nothing attached at all', {}, { dropped: null }, /dropped null/],
-    ['a packet the bus does not know', {}, { countedOnBus: 399 }, /bus counts 399/],
+    ['no attached programs', {}, { dropped: null }, /dropped null/],
+    ['a packet missing on the bus', {}, { countedOnBus: 399 }, /bus counts 399/],
     ['a packet the bus counts twice', {}, { countedOnBus: 401 }, /bus counts 401/],
     ['an innocent question without answer', {}, { legit: { sent: 90, received: 89 } }, /1 of 90/],
     ['no ordinary traffic', {}, { legit: { sent: 0, received: 0 } }, /no ordinary traffic/],
@@ -112,7 +112,7 @@ describe('demo second act', () => {
     expect(escapeShortfalls(escaped)).toEqual([]);
   });
 
-  it('text - tells what landed, what was blocked, by which rule, and who did it; or why it was skipped', () => {
+  it('text - landed and blocked attempts, rule and process; or the reason for skipping', () => {
     const text = escapeText(escaped);
     expect(text).toMatch(/without policy +3 +3/);
     expect(text).toMatch(/with escape-guard +9 +0 +9 +9/);
@@ -130,8 +130,8 @@ describe('demo second act', () => {
       /0 of 3/,
     ],
     ['a landed escape', { guarded: { ...held, landed: 1 } }, /landed in spite/],
-    ['one that only the host knows of', { guarded: { ...held, seenByHost: ['modprobe'] } }, /landed in spite/],
-    ['an escape that failed by itself', { guarded: { ...held, failed: 1 } }, /by themselves/],
+    ['one that only the host sees', { guarded: { ...held, seenByHost: ['modprobe'] } }, /landed in spite/],
+    ['an escape that failed by itself', { guarded: { ...held, failed: 1 } }, /for another reason/],
     ['an attempt that the kernel did not count', { guarded: { ...held, blocked: 8 } }, /blocked 8 of 9/],
     ['nothing in force', { guarded: { ...held, blocked: null } }, /blocked null/],
     ['an attempt that the bus counts twice', { guarded: { ...held, countedOnBus: 10 } }, /bus counts 10/],
@@ -146,16 +146,16 @@ describe('demo second act', () => {
     expect(found[0]).toMatch(message);
   });
 
-  it('lines - read in pieces, between what others write', () => {
-    const told: unknown[] = [];
-    const reader = new EscapeReader((line) => told.push(line));
+  it('lines - parsed from chunks, between other output', () => {
+    const lines: unknown[] = [];
+    const reader = new EscapeReader((line) => lines.push(line));
     for (const piece of ['noise\n@bailiff-de', 'mo {"say":"a"}\n@bailiff-demo {"live":null}', '\n']) reader.push(piece);
-    expect(told).toEqual([{ say: 'a' }, { live: null }]);
+    expect(lines).toEqual([{ say: 'a' }, { live: null }]);
   });
 });
 
 describe('live line', () => {
-  it('log - shows a change at most twice a second, and the last one', () => {
+  it('log - at most two changes per second, and the last one', () => {
     let now = 0;
     const written: string[] = [];
     const line = new LiveLine({ write: (text) => written.push(text) }, () => now);

@@ -1,7 +1,8 @@
 /**
- * The demo's second act, seen from the machine: builds what the virtual machine needs, boots it, and hands on what escape-inside.ts
- * tells. Always in the virtual machine: the control run's escape lands, and what it lands on must be nobody's.
- * What is missing for it is a reason to skip it, never a failure; nothing is left when it ends, also when it is interrupted.
+ * Second part of the demo, on the host: builds the inputs of the virtual machine, boots it and
+ * relays the lines of escape-inside.ts. It always uses the virtual machine, because the escape of
+ * the control run succeeds. Missing requirements skip it. Nothing is left when it ends, even if
+ * interrupted.
  */
 import { rename } from 'node:fs/promises';
 import path from 'node:path';
@@ -10,25 +11,25 @@ import { NODE_BUNDLE } from '../../../../tools/node-bundle.ts';
 import { compileProgram } from '../../../vm/compile.ts';
 import { runInVm, VmError, whyNoVm } from '../../../vm/machine.ts';
 import { LabError } from '../errors.ts';
-import { CHECKOUT } from '../native-tool.ts';
-import { buildLab, NATIVE_ADDON } from '../supervisor/build.ts';
+import { CHECKOUT } from '../names.ts';
+import { buildLab, NATIVE_ADDON } from '../services/build.ts';
 import { EscapeReader } from './escape-lines.ts';
 import type { EscapeOutcome, Skipped } from './escape-summary.ts';
 import type { LiveLine } from './live-line.ts';
 
-/** A limit for what hangs: some ten times what it takes on two idle cores, some twice of what it takes where six others want them. */
+/** Limit for a hang: ten times the duration on two idle cores, twice that on a busy machine. */
 const TIMEOUT_MS = 800_000;
 const STDERR_SHOWN_CHARACTERS = 4_000;
 const INSIDE = path.join(CHECKOUT, 'test/lab/build/demo-inside.mjs');
 
-/** One file: an emulated processor needs half a minute to load the sources one by one. */
+/** One file, because an emulated processor needs half a minute to load the sources one by one. */
 async function bundleInside(): Promise<void> {
   const fresh = `${INSIDE}.${process.pid}`;
   await build({
     ...NODE_BUNDLE,
     entryPoints: [path.join(import.meta.dirname, 'escape-inside.ts')],
     outfile: fresh,
-    // Only builds, which are made before the machine boots.
+    // Used only for builds, which happen before the boot.
     external: ['esbuild'],
   });
   await rename(fresh, INSIDE);
@@ -40,7 +41,10 @@ export interface EscapeActOptions {
   signal: AbortSignal;
 }
 
-/** @throws LabError LAB_INTERRUPTED, LAB_COMMAND_FAILED; VmError when the machine did not boot, hung or died */
+/**
+ * @throws LabError LAB_INTERRUPTED, LAB_COMMAND_FAILED; VmError if the machine does not boot, hangs
+ * or ends
+ */
 export async function escapeAct({ say, live, signal }: EscapeActOptions): Promise<EscapeOutcome | Skipped> {
   const why = whyNoVm();
   if (why !== null) return { skipped: why };
@@ -49,11 +53,11 @@ export async function escapeAct({ say, live, signal }: EscapeActOptions): Promis
   const contain = compileProgram(path.join(CHECKOUT, 'test/lsm/programs/contain.c'), { flags: ['-static'] });
   const attack = compileProgram(path.join(import.meta.dirname, 'escape.c'), { flags: ['-static'] });
   let outcome: EscapeOutcome | null = null;
-  const reader = new EscapeReader((told) => {
-    if ('outcome' in told) outcome = told.outcome;
-    else if ('say' in told) say(told.say);
-    else if (told.live === null) live.end();
-    else live.show(told.live);
+  const reader = new EscapeReader((line) => {
+    if ('outcome' in line) outcome = line.outcome;
+    else if ('say' in line) say(line.say);
+    else if (line.live === null) live.end();
+    else live.show(line.live);
   });
   try {
     const result = await runInVm(['node', INSIDE, contain, attack], {

@@ -1,6 +1,7 @@
 /**
- * The escape attempt of the demo's second act, in a lab that runs inside the virtual machine: escape.c in a container of a lab's pod,
- * with every capability and a /proc of its own. It really lands when nothing stops it, so it is never run on the machine itself.
+ * The escape attempt of the demo's second part: escape.c in a container of a lab's pod, with all
+ * capabilities and its own /proc. Without a policy it succeeds, so it runs only inside the virtual
+ * machine.
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
@@ -9,23 +10,23 @@ import path from 'node:path';
 import { openPinnedRuntimeMaps, RUNTIME_EXTRA_CELLS } from '@bailiff/bpf';
 import { LabError } from '../errors.ts';
 import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { ESCAPE_WAYS, type EscapeCounts, type EscapeWay } from './escape-summary.ts';
 
-/** Compiled by the host before the machine boots. */
+/** Compiled on the host before the machine boots. */
 export interface EscapePrograms {
-  /** Starts a program in a container, as a runtime does. */
+  /** Starts a program in a container, like a runtime. */
   contain: string;
   escape: string;
 }
 
 const CORE_PATTERN = '/proc/sys/kernel/core_pattern';
 const MODPROBE = '/proc/sys/kernel/modprobe';
-/** A container that nobody stopped by then: it begins slowly in an emulated machine on a busy one. */
+/** Limit of a container's run; an emulated machine on a busy host starts slowly. */
 const KILL_AFTER_MS = 60_000;
 
-/** What of the host a landed attempt changes, and how it was before. */
+/** State of the host that a successful attempt changes. */
 class HostMarks {
   readonly #core = readFileSync(CORE_PATTERN, 'utf8');
   readonly #modprobe = readFileSync(MODPROBE, 'utf8');
@@ -33,7 +34,7 @@ class HostMarks {
   constructor(cgroupMount: string) {
     this.#group = path.join(cgroupMount, 'escaped');
   }
-  /** The ways that the host shows traces of. */
+  /** Escape ways with traces on the host. */
   seen(): EscapeWay[] {
     const marks: Record<EscapeWay, boolean> = {
       core_pattern: readFileSync(CORE_PATTERN, 'utf8') !== this.#core,
@@ -67,7 +68,10 @@ export class EscapeAttack {
     this.#root = makeRoot(programs.escape);
   }
 
-  /** Begins it in a container of this pod: `once` tries each way once, `forever` until the pod is stopped. */
+  /**
+   * Starts it in a container of the pod: `once` tries each way once, `forever` repeats until the
+   * pod is stopped.
+   */
   static async start(lab: Lab, pod: LabPodInfo, programs: EscapePrograms, how: 'once' | 'forever') {
     const place = lab.parts.kubelet?.pods.get(pod.uid);
     if (!place) throw new LabError('LAB_NOT_FOUND', `no pod ${pod.name} runs`);
@@ -89,7 +93,10 @@ export class EscapeAttack {
     else this.counts.failed += 1;
   }
 
-  /** Waits for its end, or makes one when nobody did; what it changed on the host is undone. Landed is what both sides know of. */
+  /**
+   * Waits for its end, or stops it after the limit, and reverts its changes on the host. `landed`
+   * needs both sides.
+   */
   async finish(): Promise<EscapeCounts & { seenByHost: EscapeWay[] }> {
     const timer = setTimeout(() => void stopLines(this.#process, 'SIGTERM', 0), KILL_AFTER_MS);
     const code = await this.#process.ended;
@@ -103,7 +110,10 @@ export class EscapeAttack {
   }
 }
 
-/** What the kernel refused a pod, by its own counters, past collector and bus; null when it holds the pod to nothing. */
+/**
+ * Operations of a pod that the kernel refused, by its own counters; null if no policy applies to
+ * the pod.
+ */
 export function kernelRefusals(lab: Lab, pod: LabPodInfo): number | null {
   using pinned = openPinnedRuntimeMaps(lab.node(pod.node).bpfDir);
   const subject = pinned?.maps.pods.get(pod.uid.replaceAll('-', ''));

@@ -1,6 +1,7 @@
 /**
- * The second act inside the virtual machine: a lab of one node, the escape without a policy, then with policies/escape-guard.yaml.
- * Bundled and started by escape-act.ts; tells each step as a line of escape-lines.ts. Words: <contain> <escape>.
+ * Second part of the demo, inside the virtual machine: a lab of one node, the escape without a
+ * policy, then with policies/escape-guard.yaml. Bundled and started by escape-act.ts; reports each
+ * step as a line of escape-lines.ts. Arguments: <contain> <escape>.
  */
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
@@ -9,8 +10,8 @@ import { encodeToken, openBucket, writeConfig } from '@bailiff/bus';
 import { loadPolicyFile } from '@bailiff/runtime';
 import { type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import { watchBus } from '../attack/bus-tally.ts';
-import { CHECKOUT } from '../native-tool.ts';
-import type { LabPodInfo } from '../state.ts';
+import { CHECKOUT } from '../names.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { until } from '../until.ts';
@@ -20,7 +21,7 @@ import type { EscapeOutcome } from './escape-summary.ts';
 
 /** Loading all programs takes 15 s under emulation on an idle machine. */
 const LOADED_TIMEOUT_MS = 150_000;
-/** A pod's grace is within the last. */
+/** Includes the pod's grace period. */
 const FORCE_TIMEOUT_MS = 90_000;
 const ANSWER_TIMEOUT_MS = 90_000;
 const POLICY = 'policies/escape-guard.yaml';
@@ -73,7 +74,7 @@ async function applyPolicy(lab: Lab): Promise<void> {
 
 async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms) {
   say(`\nGuarded run: ${POLICY} is applied to the pods as they run; the same program, until`);
-  say('somebody stops it, with ordinary use of a file beside it.');
+  say('a response stops it, with ordinary use of a file beside it.');
   await applyPolicy(lab);
   const bus = await lab.bus('cli');
   const watch = watchBus(bus, attacker.uid, 'lsm');
@@ -88,7 +89,7 @@ async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
     const show = () => {
       const { attempts, landed } = attack.counts;
       const end = gone() ? ', pod is gone' : '';
-      const live = `tried ${attempts}, landed ${landed}, on the bus ${tally.totalPackets}, verdicts ${tally.verdicts.length}, answers ${tally.finished.length}${end}`;
+      const live = `tried ${attempts}, landed ${landed}, on the bus ${tally.totalPackets}, verdicts ${tally.verdicts.length}, responses ${tally.finished.length}${end}`;
       tellHost({ live });
       return live;
     };

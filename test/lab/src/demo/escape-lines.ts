@@ -1,16 +1,16 @@
-/** The lines in which the second act inside the virtual machine tells the host how it goes. */
+/** Protocol of the second part: lines from the virtual machine to the host. */
 import type { EscapeOutcome } from './escape-summary.ts';
 
 const MARK = '@bailiff-demo ';
 
-/** `live` replaces the live line before it; null ends it. */
+/** `live` replaces the previous live line; null ends it. */
 export type EscapeLine = { say: string } | { live: string | null } | { outcome: EscapeOutcome };
 
 export function tellHost(line: EscapeLine): void {
   process.stdout.write(`${MARK}${JSON.stringify(line)}\n`);
 }
 
-/** Reads a stream that comes in pieces. Lines that are nobody's are left out. */
+/** Parses a chunked stream. Other lines are ignored. */
 export class EscapeReader {
   #rest = '';
   readonly #onLine: (line: EscapeLine) => void;

@@ -1,15 +1,15 @@
-/** What the second act came to: numbers, whether they are what Bailiff promises, and both as text. Pure. */
-import { table } from '../report.ts';
+/** Result of the second part: numbers, comparison with the expected values, and text. Pure. */
+import { table } from '../text.ts';
 
 export const ESCAPE_WAYS = ['core_pattern', 'host-mount', 'modprobe'] as const;
 export type EscapeWay = (typeof ESCAPE_WAYS)[number];
 
-/** As the attacking program tells them. */
+/** Counts reported by the attacking program. */
 export interface EscapeCounts {
   attempts: number;
   refused: number;
   landed: number;
-  /** For another reason than that somebody refused it. */
+  /** Failed for another reason than a refusal. */
   failed: number;
   ordinary: { tried: number; passed: number };
 }
@@ -20,7 +20,7 @@ export interface EscapeOutcome {
   control: EscapeCounts & { seenByHost: EscapeWay[] };
   guarded: EscapeCounts & {
     seenByHost: EscapeWay[];
-    /** By the kernel's counters when the last process had ended; null: the kernel held the pod to nothing. */
+    /** Kernel counters after the last process ended; null if no policy applied. */
     blocked: number | null;
     countedOnBus: number;
     countedByRule: Record<string, number>;
@@ -33,7 +33,7 @@ export interface EscapeOutcome {
   missingInnocents: string[];
 }
 
-/** The second act did not happen, and why. */
+/** The second part was skipped, with the reason. */
 export interface Skipped {
   skipped: string;
 }
@@ -51,7 +51,7 @@ export type RuntimeSummary =
 
 export const isSkipped = (act: EscapeOutcome | Skipped): act is Skipped => 'skipped' in act;
 
-/** What either side knows to have landed. */
+/** Ways that either side reports as landed. */
 const landedOf = ({ landed, seenByHost }: EscapeCounts & { seenByHost: EscapeWay[] }) =>
   Math.max(landed, seenByHost.length);
 
@@ -59,7 +59,7 @@ export function summariseEscape(act: EscapeOutcome | Skipped): RuntimeSummary {
   if (isSkipped(act)) return { skipped: act.skipped };
   const { control, guarded } = act;
   return {
-    // Here the host's word is what counts: an attacker may believe what is not so.
+    // In the control run the host's traces count; an attacker may be wrong about its success.
     control: { attempts: control.attempts, landed: control.seenByHost.length },
     guarded: {
       attempts: guarded.attempts,
@@ -73,11 +73,15 @@ export function summariseEscape(act: EscapeOutcome | Skipped): RuntimeSummary {
   };
 }
 
-/** What is not as promised, one sentence each; empty when all is well, and when it did not happen. */
+/**
+ * Deviations from the expected values, one sentence each; empty if there are none or the part was
+ * skipped.
+ */
 export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
   if (isSkipped(act)) return [];
   const { control, guarded, responses } = act;
-  const deletion = responses.find(({ action }) => action === 'delete');
+  // A second verdict's delete is refused: the pod is being deleted already.
+  const deletions = responses.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
   const { tried, passed } = guarded.ordinary;
   const checks: [boolean, string][] = [
     [
@@ -86,7 +90,7 @@ export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
     ],
     [guarded.attempts > 0, 'no escape was tried in the guarded run'],
     [landedOf(guarded) === 0, `${landedOf(guarded)} escapes landed in spite of the guard`],
-    [guarded.failed === 0, `${guarded.failed} escapes failed by themselves`],
+    [guarded.failed === 0, `${guarded.failed} escapes failed for another reason`],
     [guarded.blocked === guarded.attempts, `the kernel blocked ${guarded.blocked} of ${guarded.attempts} escapes`],
     [
       guarded.countedOnBus === guarded.attempts,
@@ -95,20 +99,23 @@ export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
     [tried > 0 && passed === tried, `${tried - passed} of ${tried} ordinary writes were refused`],
     [act.verdicts.length > 0, 'there was no verdict on the escapes'],
     [act.verdictsOnOthers === 0, `${act.verdictsOnOthers} verdicts on escapes are about innocents`],
-    [deletion?.phase === 'succeeded', `the escaping pod's deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
+    [
+      deletions.includes('succeeded'),
+      `the escaping pod's deletion is recorded as ${deletions.join(', ') || 'nothing'}`,
+    ],
     [act.deleted, 'the escaping pod still exists'],
-    [act.missingInnocents.length === 0, `innocent pods went: ${act.missingInnocents.join(', ')}`],
+    [act.missingInnocents.length === 0, `innocent pods are gone: ${act.missingInnocents.join(', ')}`],
   ];
   return checks.filter(([ok]) => !ok).map(([, text]) => text);
 }
 
-/** For a person, in one look. */
+/** Text for the terminal. */
 export function escapeText(act: EscapeOutcome | Skipped): string {
   if (isSkipped(act)) return `skipped: ${act.skipped}`;
   const { control, guarded } = act;
   const rules = Object.entries(guarded.countedByRule).map(([rule, count]) => `${rule.split('/').at(-1)} ${count}`);
   const process = act.verdicts.map(({ reason }) => /by (\S+ \(pid \d+)/.exec(reason)?.[1]).find(Boolean);
-  const answers = act.responses.map(({ action, phase }) => (phase === 'succeeded' ? action : `${action}: ${phase}`));
+  const responses = act.responses.map(({ action, phase }) => (phase === 'succeeded' ? action : `${action}: ${phase}`));
   const rows = [
     ['', 'TRIED', 'LANDED', 'BLOCKED IN KERNEL', 'COUNTED ON BUS'],
     ['without policy', String(control.attempts), String(control.seenByHost.length), '-', '-'],
@@ -122,7 +129,7 @@ export function escapeText(act: EscapeOutcome | Skipped): string {
       ['ordinary use', `${guarded.ordinary.passed} of ${guarded.ordinary.tried} writes of the same program passed`],
       ['verdict', act.verdicts.map(({ rule, level }) => `${rule} (${level})`).join(', ') || 'none'],
       ...(process ? [['by', `${process})`]] : []),
-      ['answers', answers.join(', ') || 'none'],
+      ['responses', responses.join(', ') || 'none'],
       ['deleted', act.deleted ? act.attacker : 'nothing'],
       ['untouched', `${act.innocents - act.missingInnocents.length} of ${act.innocents} innocent pods`],
     ]),

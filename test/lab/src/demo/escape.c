@@ -1,9 +1,9 @@
-// Ways out of a container, as an attacker with a root shell in a privileged one tries them, beside ordinary use of a file:
+// Escapes from a privileged container by an attacker with a root shell, beside ordinary use of a file:
 // escape once|forever
 //
-// For each it prints `<way> landed | refused | failed <errno>`. What lands is seen by the host: its core_pattern and its module
+// For each it prints `<way> landed | refused | failed <errno>`. The host sees a success: its core_pattern and its module
 // loader name a program of the container, and its control groups hold one that the container made. SIGTERM ends it
-// between two attempts, so that every attempt that was made is told.
+// between two attempts, so that every attempt is reported.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>

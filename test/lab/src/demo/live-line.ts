@@ -1,4 +1,7 @@
-/** A line that changes: rewritten in place on a terminal; elsewhere a new line now and then, so that a log stays short. */
+/**
+ * A changing line: rewritten in place on a terminal, otherwise a new line at intervals to keep a
+ * log short.
+ */
 const LOG_EVERY_MS = 500;
 
 interface Output {
@@ -22,7 +25,7 @@ export class LiveLine {
     if (text === this.#last) return;
     this.#last = text;
     if (this.#output.isTTY) {
-      // Longer than the terminal would scroll instead of being rewritten.
+      // A line wider than the terminal would scroll instead.
       this.#output.write(`\r\x1b[K  ${text.slice(0, (this.#output.columns ?? 80) - 3)}`);
     } else if (this.#nowMs() - this.#shownAtMs >= LOG_EVERY_MS) {
       this.#shownAtMs = this.#nowMs();
@@ -30,7 +33,7 @@ export class LiveLine {
     }
   }
 
-  /** Leaves the last text standing. */
+  /** Keeps the last text on the terminal. */
   end(): void {
     if (this.#last === '') return;
     this.#output.write(this.#output.isTTY ? `\r\x1b[K  ${this.#last}\n` : `  ${this.#last}\n`);

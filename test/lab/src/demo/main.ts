@@ -1,13 +1,16 @@
 /**
- * `npm run demo`. First act: one lab, one attack twice. First everything runs but nothing is attached, and the forged packets land; then
- * collectors guard every interface, and the same attack is dropped, counted, judged and answered. Second act: an escape from a
- * container, without a policy and with one, in the virtual machine. `--json` adds the summary as the last line. Ends with 0
- * only when every number is what it should be; a second act that this machine cannot show is told and is no failure, unless
- * it alone was asked for (3). Leaves nothing behind, also on Ctrl-C.
+ * `npm run demo`. First part: one attack twice. Without attached programs the forged packets land;
+ * then collectors guard every interface, and the same attack is dropped, counted, judged and
+ * answered. Second part: an escape from a container in the virtual machine, without and with a
+ * policy.
+ *
+ * `--json` adds the summary as the last line. Exit code 0 requires every expected number. A second
+ * part that this machine cannot run is reported and no failure, unless only it was requested (3).
+ * Nothing is left, even after Ctrl-C.
  */
 import { type Cast, castOf, chainRun, controlRun, forgetNeighbours } from '../attack/chain.ts';
-import { debugWanted, LabError, tellError } from '../errors.ts';
-import { removeStaleLabs } from '../retire.ts';
+import { debugWanted, LabError, reportError } from '../errors.ts';
+import { removeStaleLabs } from '../state/retire.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
 import { escapeAct } from './escape-act.ts';
@@ -21,7 +24,7 @@ const say = (text: string) => process.stdout.write(`${text}\n`);
 
 async function control(lab: Lab, cast: Cast) {
   say(`\nControl run: nothing is attached. ${cast.attacker.name} forges ${CONTROL_FRAMES} packets`);
-  say(`in the name of ${cast.claimed.name} and of the gateway,`);
+  say(`with the identity of ${cast.claimed.name} and of the gateway,`);
   say(`towards ${cast.victim.name}: IPv4, IPv6, ARP, neighbour discovery.`);
   const outcome = await controlRun(lab, cast, CONTROL_FRAMES);
   const kinds = Object.entries(outcome.landed).map(([vector, count]) => `${vector} ${count}`);
@@ -31,7 +34,7 @@ async function control(lab: Lab, cast: Cast) {
 
 async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
   say('\nGuarded run: collectors attach to every pod interface; the same attack, until');
-  say('somebody stops it, with ordinary traffic beside it.');
+  say('a response stops it, with ordinary traffic beside it.');
   await forgetNeighbours(lab);
   await lab.setGuarded(true, signal);
   const live = new LiveLine(process.stdout);
@@ -43,7 +46,7 @@ async function guarded(lab: Lab, cast: Cast, signal: AbortSignal) {
 async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<NetworkOutcome> {
   await removeStaleLabs(say);
   const report = { onProgress: (text: string) => say(`  ${text}`), onProblem: (text: string) => say(`  ! ${text}`) };
-  say("First act, about half a minute: packets in somebody else's name.");
+  say('First act, about half a minute: packets with forged identities.');
   say('Bringing up a cluster: 2 nodes, 6 pods, real CNI plugins, NATS, Redis,');
   say('a Kubernetes API.');
   await using lab = await startLab({
@@ -63,7 +66,7 @@ async function networkAct(options: DemoOptions, signal: AbortSignal): Promise<Ne
   return { control: before, guarded: after, attacker: cast.attacker.name, innocents };
 }
 
-/** A failure of the machine it runs in is told beside what the first act showed, not instead of it. */
+/** A failure of the virtual machine is reported in addition to the first part's result. */
 async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<EscapeOutcome | Skipped> {
   say('\nSecond act, one to two minutes (--act 1 leaves it out): an escape from a');
   say('container. In a virtual machine, because it lands in the control run: a stock');
@@ -74,9 +77,9 @@ async function runtimeAct(signal: AbortSignal, missed: string[]): Promise<Escape
     return act;
   } catch (error) {
     if (signal.aborted) throw error;
-    const { text } = tellError(error, COMMAND, debugWanted());
-    missed.push(`the second act did not come to its end: ${text}`);
-    return { skipped: 'it did not come to its end' };
+    const { text } = reportError(error, COMMAND, debugWanted());
+    missed.push(`the second act failed: ${text}`);
+    return { skipped: 'it failed' };
   }
 }
 
@@ -84,15 +87,15 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<number> 
   const network = options.act === 2 ? null : await networkAct(options, signal);
   if (signal.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
   const missed = network ? shortfalls(network.control, network.guarded) : [];
-  const runtime = options.act === 1 ? { skipped: 'not asked for (--act 1)' } : await runtimeAct(signal, missed);
+  const runtime = options.act === 1 ? { skipped: 'not requested (--act 1)' } : await runtimeAct(signal, missed);
   missed.push(...escapeShortfalls(runtime));
   say('');
-  if (network) say(`Packets in somebody else's name\n\n${summaryText(network)}`);
+  if (network) say(`Packets with forged identities\n\n${summaryText(network)}`);
   if (options.act !== 1) {
     const where = isSkipped(runtime) ? '' : ` (in a virtual machine, Linux ${runtime.kernel})`;
     say(`Escape from a container${where}\n\n${escapeText(runtime)}\n`);
   }
-  for (const text of missed) say(`NOT AS PROMISED: ${text}`);
+  for (const text of missed) say(`NOT AS EXPECTED: ${text}`);
   if (options.json) say(JSON.stringify(summarise(network, runtime)));
   if (missed.length > 0) return 1;
   return options.act === 2 && isSkipped(runtime) ? 3 : 0;
@@ -111,7 +114,7 @@ async function run(argv: string[]): Promise<number> {
       process.stderr.write('\ninterrupted; everything was removed\n');
       return 130;
     }
-    const { text, exitCode } = tellError(error, COMMAND, debugWanted());
+    const { text, exitCode } = reportError(error, COMMAND, debugWanted());
     process.stderr.write(`${text}\n`);
     return exitCode;
   }

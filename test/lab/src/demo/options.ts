@@ -1,15 +1,15 @@
 /** Flags of the demo. */
-import { parseFlags, wrongUse } from '../flags.ts';
+import { parseFlags, wrongUse } from '../command/flags.ts';
 import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin } from '../plan.ts';
 
 export const COMMAND = 'npm run demo';
-/** npm keeps flags for itself that come before two dashes. */
+/** npm consumes flags before `--`. */
 const COMMAND_HELP = `${COMMAND} --`;
 export const USAGE = `usage: ${COMMAND} [-- FLAGS]
 
-Brings a cluster up on this machine, attacks it unguarded and guarded, and takes it down again; then the same with an escape
-from a container, in a virtual machine whose kernel loads BPF-LSM programs. Tells the numbers. Needs root.
+Starts a cluster on this machine, attacks it unguarded and guarded, and removes it; then the same with an escape
+from a container, in a virtual machine whose kernel loads BPF-LSM programs. Prints the numbers. Needs root.
 
   --act 1|2      only the packets (1), only the escape (2); both without it
   --json         end with the numbers as one JSON line
@@ -26,14 +26,14 @@ const FLAGS = {
 } as const;
 
 export interface DemoOptions {
-  /** Null: both. */
+  /** null: both. */
   act: 1 | 2 | null;
   json: boolean;
   cni: CniPlugin;
   id: string | undefined;
 }
 
-/** Null: help is asked for. @throws LabError LAB_USAGE */
+/** null: help is requested. @throws LabError LAB_USAGE */
 export function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
   if (values.help) return null;

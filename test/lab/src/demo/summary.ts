@@ -1,10 +1,10 @@
-/** What the demo shows at the end: numbers, whether they are what Bailiff promises, and both as text. Pure. */
+/** Final summary of the demo: numbers, comparison with the expected values, and text. Pure. */
 import { type ChainOutcome, type ChainProgress, cutOffPackets } from '../attack/chain.ts';
 import type { AttackOutcome } from '../attack/run.ts';
-import { table } from '../report.ts';
+import { table } from '../text.ts';
 import { type EscapeOutcome, type RuntimeSummary, type Skipped, summariseEscape } from './escape-summary.ts';
 
-/** What the first act came to. */
+/** Result of the first part. */
 export interface NetworkOutcome {
   control: AttackOutcome;
   guarded: ChainOutcome;
@@ -12,12 +12,12 @@ export interface NetworkOutcome {
   innocents: number;
 }
 
-/** The last line of `npm run demo -- --json`; with `--act 2` all of it but `runtime` is null. */
+/** Last line of `npm run demo -- --json`; with `--act 2` all fields except `runtime` are null. */
 export interface DemoSummary {
   control: { sent: number; landed: number };
   guarded: { sent: number; dropped: number; landed: number; countedOnBus: number };
   legit: { sent: number; received: number };
-  /** How many of each the bus holds about the attacking pod; responses that came to an end. */
+  /** Messages on the bus about the attacking pod; responses with a terminal phase. */
   verdicts: number;
   responses: number;
   deletedPods: number;
@@ -59,10 +59,11 @@ export function summarise(network: NetworkOutcome | null, act: EscapeOutcome | S
   };
 }
 
-/** What is not as promised, one sentence each; empty when all is well. */
+/** Deviations from the expected values, one sentence each; empty if there are none. */
 export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): string[] {
   const { tally } = guarded;
-  const deletion = tally.finished.find((response) => response.action === 'delete');
+  // A second verdict's delete is refused: the pod is being deleted already.
+  const deletions = tally.finished.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
   const checks: [boolean, string][] = [
     [control.sent > 0, 'nothing was sent in the control run'],
     [
@@ -71,7 +72,8 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
     ],
     [guarded.sent > 0, 'nothing was sent in the guarded run'],
     [guarded.landedTotal === 0, `${guarded.landedTotal} forged packets landed in spite of the guard`],
-    // From its deletion on the pod is cut off: forged and ordinary packets then count as quarantine, to the end of the interface.
+    // After its deletion started, the pod is cut off: forged and ordinary packets count as
+    // quarantine.
     [(guarded.dropped ?? 0) >= guarded.sent, `the kernel dropped ${guarded.dropped} of ${guarded.sent}`],
     [
       guarded.countedOnBus >= (guarded.dropped ?? 0) &&
@@ -81,21 +83,21 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
     [guarded.legit.sent > 0, 'there was no ordinary traffic'],
     [
       guarded.legit.received === guarded.legit.sent,
-      `${guarded.legit.sent - guarded.legit.received} of ${guarded.legit.sent} ordinary questions got no answer`,
+      `${guarded.legit.sent - guarded.legit.received} of ${guarded.legit.sent} ordinary requests got no answer`,
     ],
     [guarded.droppedOfInnocents === 0, `${guarded.droppedOfInnocents} packets of innocents were dropped`],
     [tally.verdicts.length > 0, 'there was no verdict'],
     [tally.verdictsOnOthers.length === 0, `${tally.verdictsOnOthers.length} verdicts are about innocents`],
-    [deletion?.phase === 'succeeded', `the deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
+    [deletions.includes('succeeded'), `the deletion is recorded as ${deletions.join(', ') || 'nothing'}`],
     [guarded.deleted, 'the attacking pod still exists'],
-    [guarded.missingInnocents.length === 0, `innocent pods went: ${guarded.missingInnocents.join(', ')}`],
+    [guarded.missingInnocents.length === 0, `innocent pods are gone: ${guarded.missingInnocents.join(', ')}`],
   ];
   return checks.filter(([ok]) => !ok).map(([, text]) => text);
 }
 
 const ms = (value: number | null) => (value === null ? 'never' : `${value.toFixed(1)} ms`);
 
-/** For a person, in one look. */
+/** Text for the terminal. */
 export function summaryText({ control, guarded, attacker, innocents }: NetworkOutcome): string {
   const rows = [
     ['', 'FORGED', 'LANDED', 'DROPPED IN KERNEL', 'COUNTED ON BUS'],
@@ -121,9 +123,9 @@ export function summaryText({ control, guarded, attacker, innocents }: NetworkOu
     '',
     table([
       ['forged as', kinds.join(', ')],
-      ['ordinary traffic', `${received} of ${sent} questions answered: UDP, TCP, ICMP, IPv4, IPv6`],
+      ['ordinary traffic', `${received} of ${sent} requests answered: UDP, TCP, ICMP, IPv4, IPv6`],
       ['verdict', verdicts.join(', ') || 'none'],
-      ['answers', responses.join(', ') || 'none'],
+      ['responses', responses.join(', ') || 'none'],
       ['deleted', guarded.deleted ? attacker : 'nothing'],
       ['untouched', `${untouched} of ${innocents} innocent pods`],
       ['after first packet', `on the bus ${ms(firstViolation)}, verdict ${ms(verdict)}, delete call ${ms(deleteCall)}`],
@@ -134,5 +136,5 @@ export function summaryText({ control, guarded, attacker, innocents }: NetworkOu
 
 export function progressText(progress: ChainProgress): string {
   const { sent, landed, countedOnBus, verdicts, responses, legit } = progress;
-  return `forged ${sent}, landed ${landed}, on the bus ${countedOnBus}, verdicts ${verdicts}, answers ${responses}; ordinary ${legit.received}/${legit.sent}`;
+  return `forged ${sent}, landed ${landed}, on bus ${countedOnBus}, verdicts ${verdicts}, responses ${responses}; ordinary ${legit.received}/${legit.sent}`;
 }

@@ -1,27 +1,30 @@
-/** What a kubelet does next about one pod: a pure decision from what the API server says and what runs here. */
+/**
+ * Next step of the kubelet for one pod: a pure decision from the API server's state and the local
+ * state.
+ */
 import type { LabPod } from './pod.ts';
 
-/** What is here: nothing, a running pod, or one whose process ended by itself. */
+/** Local state: no pod, a running pod, or a pod whose process ended. */
 export type Local = 'absent' | 'running' | 'exited';
 
 export type Step =
   | { do: 'nothing' }
-  /** Make the sandbox and report Running. */
+  /** Create the sandbox and report Running. */
   | { do: 'start' }
-  /** Take it away; the API server does not hold the pod any more. */
+  /** Remove the sandbox; the API server no longer has the pod. */
   | { do: 'stop'; graceMs: number }
-  /** Take it away, then tell the API server that the pod is gone. */
+  /** Remove the sandbox, then confirm the deletion to the API server. */
   | { do: 'stop-and-confirm'; graceMs: number }
-  /** Take it away and report Failed: no container of the lab ends by itself. */
+  /** Remove the sandbox and report Failed: containers of the lab never exit by themselves. */
   | { do: 'fail' };
 
-/** A pod that vanished from the API server without a deletion (forced) gets no time. */
+/** A pod that disappears without a deletion (forced) gets no grace period. */
 const FORCED_GRACE_MS = 0;
 
-/** @param pod null when the API server does not know it (any more) */
+/** @param pod null if the API server does not have it */
 export function decide(pod: LabPod | null, local: Local): Step {
   if (!pod) return local === 'absent' ? { do: 'nothing' } : { do: 'stop', graceMs: FORCED_GRACE_MS };
-  // Also when nothing runs here: a pod may be deleted before it was started, and only its node can confirm.
+  // Applies without a local pod too: only the node can confirm the deletion of an unstarted pod.
   if (pod.deletionGraceSeconds !== null) return { do: 'stop-and-confirm', graceMs: pod.deletionGraceSeconds * 1000 };
   if (pod.phase === 'Failed' || pod.phase === 'Succeeded') {
     return local === 'absent' ? { do: 'nothing' } : { do: 'stop', graceMs: FORCED_GRACE_MS };

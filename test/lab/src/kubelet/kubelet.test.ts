@@ -23,9 +23,9 @@ const pod = (change: Partial<LabPod> = {}): LabPod => ({
 describe('kubelet', () => {
   it.each([
     ['a new pod is started', pod(), 'absent', { do: 'start' }],
-    ['a running pod is left alone', pod({ phase: 'Running' }), 'running', { do: 'nothing' }],
+    ['a running pod is unchanged', pod({ phase: 'Running' }), 'running', { do: 'nothing' }],
     [
-      'a deleted pod gets its grace',
+      'a deleted pod gets its grace period',
       pod({ deletionGraceSeconds: 5 }),
       'running',
       { do: 'stop-and-confirm', graceMs: 5000 },
@@ -36,8 +36,8 @@ describe('kubelet', () => {
       'absent',
       { do: 'stop-and-confirm', graceMs: 0 },
     ],
-    ['a pod that vanished is stopped', null, 'running', { do: 'stop', graceMs: 0 }],
-    ['a pod that vanished and is gone needs nothing', null, 'absent', { do: 'nothing' }],
+    ['a pod without object is stopped', null, 'running', { do: 'stop', graceMs: 0 }],
+    ['a pod without object and without processes needs no step', null, 'absent', { do: 'nothing' }],
     ['a process that ended fails its pod', pod({ phase: 'Running' }), 'exited', { do: 'fail' }],
     ['a failed pod is not started again', pod({ phase: 'Failed' }), 'absent', { do: 'nothing' }],
     ['an ended pod that runs here is stopped', pod({ phase: 'Succeeded' }), 'running', { do: 'stop', graceMs: 0 }],
@@ -45,7 +45,7 @@ describe('kubelet', () => {
     expect(decide(seen, local)).toEqual(step);
   });
 
-  it('pod - deletion, controller and readiness are read; what is absent has a default', () => {
+  it('pod - reads deletion, controller and readiness, with defaults for absent fields', () => {
     const metadata = {
       uid: 'u',
       name: 'p',
@@ -72,7 +72,7 @@ describe('kubelet', () => {
     });
   });
 
-  it('status - all addresses, ready, and a container id as containerd spells it', () => {
+  it('status - all addresses, ready, and a container id in the form of containerd', () => {
     const running = {
       addresses: ['10.0.0.1', 'fd00::1'],
       hostAddresses: ['10.1.0.1'],
@@ -101,18 +101,18 @@ describe('replicas', () => {
     { name: 'c', unschedulable: true },
   ];
 
-  it('plan - what is missing goes to the emptiest node, never to a cordoned one', () => {
+  it('plan - new pods go to the least used node, never to a cordoned one', () => {
     expect(planReplicas(4, [pod({ nodeName: 'a' })], nodes).sort()).toEqual(['a', 'b', 'b']);
     expect(planReplicas(4, [], [nodes[2]!])).toEqual([]);
   });
 
-  it('plan - pods that are over or being deleted do not count', () => {
+  it('plan - ended and terminating pods do not count', () => {
     const over = [pod({ phase: 'Failed' }), pod({ deletionGraceSeconds: 3 }), pod({ phase: 'Running' })];
     expect(planReplicas(2, over, nodes)).toHaveLength(1);
     expect(replicaCounts([...over, pod({ ready: true })])).toEqual({ replicas: 2, readyReplicas: 1 });
   });
 
-  it('plan - never more than wanted, and level within one pod', () => {
+  it('plan - never more than desired, and balanced within one pod', () => {
     fc.assert(
       fc.property(fc.nat(60), fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 40 }), (desired, placed) => {
         const created = planReplicas(

@@ -1,7 +1,7 @@
 /**
- * The kubelet of all lab nodes: watches pods, starts those bound to a lab node, stops those that are deleted and then
- * confirms it by a delete without grace. One pod is worked on by one step at a time, in the order the API server
- * tells it; different pods go on side by side up to MAX_AT_ONCE.
+ * The kubelet of all lab nodes: watches pods, starts those bound to a lab node, stops deleted ones
+ * and confirms the deletion with a delete without grace period. Steps of one pod run one at a time
+ * in the order of events; up to MAX_AT_ONCE pods are processed concurrently.
  */
 import { type KubeApi, KubeError, Reflector } from '@bailiff/kube';
 import type { LabError } from '../errors.ts';
@@ -10,12 +10,20 @@ import { type LabPod, MIRROR_ANNOTATION, podPath, readPod } from './pod.ts';
 import { createSandbox, type Sandbox, type SandboxHost, stopSandbox } from './sandbox.ts';
 import { endedStatus, runningStatus } from './status.ts';
 
-/** Sandboxes being made or removed at once. A ptp sandbox mostly waits for duplicate address detection. */
+/**
+ * Sandboxes created or removed at once. A ptp sandbox mostly waits for duplicate address detection.
+ */
 const MAX_AT_ONCE = 16;
-/** Attempts to start a pod, 200 ms apart, before it is reported Failed; a plugin's lock or an address freed late may need one more. */
+/**
+ * Attempts to start a pod, 200 ms apart, before it is reported Failed. A plugin's lock or a late
+ * release of an address may need one more.
+ */
 const MAX_STARTS = 5;
 const START_RETRY_MS = 200;
-/** A step that failed (the API server was away for longer than the client retries) is decided anew, for as long as it takes. */
+/**
+ * A failed step (the API server was unreachable for longer than the client retries) is decided
+ * again without limit.
+ */
 const STEP_RETRY_MS = 500;
 
 export interface KubeletNode extends SandboxHost {
@@ -23,13 +31,13 @@ export interface KubeletNode extends SandboxHost {
 }
 export interface KubeletOptions {
   api: KubeApi;
-  /** By node name; pods of other nodes are not looked at. */
+  /** By node name; pods of other nodes are ignored. */
   nodes: ReadonlyMap<string, KubeletNode>;
-  /** What went wrong and was dealt with, in words, for the lab's log. */
+  /** Handled problems as text for the lab's log. */
   onProblem: (text: string) => void;
-  /** After any change of what the API server says about a pod; the replica controller hangs here. */
+  /** Called after every change of a pod at the API server; drives the replica controller. */
   onPods?: (pods: readonly LabPod[]) => void;
-  /** When nothing of a stopping pod runs any more and its interface still exists: the moment for a last look. */
+  /** Called when all processes of a stopping pod have ended and its interface still exists. */
   beforeTeardown?: (pod: LocalPod) => Promise<void>;
 }
 export interface LocalPod extends Sandbox {
@@ -68,7 +76,7 @@ export class Kubelet {
     });
   }
 
-  /** What runs here now, by pod UID. */
+  /** Local pods by UID. */
   get pods(): ReadonlyMap<string, LocalPod> {
     return this.#local;
   }
@@ -77,7 +85,7 @@ export class Kubelet {
     this.#running = this.#reflector.run(this.#stop.signal);
   }
 
-  /** Stops watching and lets what is under way end; pods stay for whoever takes the whole lab away. */
+  /** Stops the watch and waits for open steps; the pods stay until the lab is removed. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
@@ -167,7 +175,7 @@ export class Kubelet {
     this.#local.delete(local.pod.uid);
   }
 
-  /** The UID in the body makes the patch fail on a pod of the same name that came later. */
+  /** The UID in the body makes the patch fail on a later pod with the same name. */
   async #patchStatus(pod: LabPod, status: Record<string, unknown>): Promise<void> {
     const body = { metadata: { uid: pod.uid }, status };
     await this.#unlessGone(this.#options.api.request({ verb: 'PATCH', path: `${podPath(pod)}/status`, body }));
@@ -178,7 +186,7 @@ export class Kubelet {
     await this.#unlessGone(this.#options.api.request({ verb: 'DELETE', path: podPath(pod), body }));
   }
 
-  /** 404 and 409 say that this very pod is gone already, which is what was wanted or no longer matters. */
+  /** 404 and 409 mean that this pod is already gone, which makes the request obsolete. */
   async #unlessGone(request: Promise<unknown>): Promise<void> {
     try {
       await request;

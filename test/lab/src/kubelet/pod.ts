@@ -1,9 +1,7 @@
-/**
- * The part of a Pod that kubelet and replica controller look at, and the API paths they use. Pure.
- */
+/** The fields of a Pod that kubelet and replica controller use, and their API paths. Pure. */
 import { apiPath, type KubeObject, type Pod } from '@bailiff/kube';
 
-/** A pod that shows what a node runs by itself: no kubelet starts it from what the API server says. */
+/** Marks a mirror of a process that the node runs by itself; the kubelet does not start it. */
 export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
 
 export interface LabPod {
@@ -15,9 +13,9 @@ export interface LabPod {
   annotations: Record<string, string>;
   phase: string;
   ready: boolean;
-  /** Empty when nobody controls it. */
+  /** Empty without a controller. */
   controllerUid: string;
-  /** Null while the pod is not being deleted; then the seconds between SIGTERM and SIGKILL. */
+  /** Seconds between SIGTERM and SIGKILL; null unless the pod is terminating. */
   deletionGraceSeconds: number | null;
   containerName: string;
   image: string;

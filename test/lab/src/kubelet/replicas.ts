@@ -1,7 +1,7 @@
 /**
- * The lab's scheduler and replica controller in one: keeps as many pods of the ReplicaSet as are wanted, puts each new one on
- * the emptiest node that takes pods, and keeps the owner's counts true (guards of a response read them). Decisions
- * are pure; the class only carries them out, one round at a time.
+ * Scheduler and replica controller of the lab: keeps the desired number of pods of the ReplicaSet,
+ * places each new pod on the least used schedulable node, and updates the owner's counts, which
+ * guards of responses read. Decisions are pure; the class applies them one round at a time.
  */
 import { randomInt } from 'node:crypto';
 import { type KubeApi, type KubeObject, Reflector } from '@bailiff/kube';
@@ -15,7 +15,10 @@ export interface LabNode {
 const isOver = (pod: LabPod) =>
   pod.phase === 'Failed' || pod.phase === 'Succeeded' || pod.deletionGraceSeconds !== null;
 
-/** Names of the nodes on which to create pods, one name a pod. Cordoned nodes get none; without any node, nothing. Pure. */
+/**
+ * Nodes for new pods, one name per pod. Cordoned nodes get none; without nodes there are none.
+ * Pure.
+ */
 export function planReplicas(
   desired: number,
   pods: readonly Pick<LabPod, 'nodeName' | 'phase' | 'deletionGraceSeconds'>[],
@@ -39,7 +42,7 @@ export function replicaCounts(pods: readonly LabPod[]): { replicas: number; read
   return { replicas: alive.length, readyReplicas: alive.filter((pod) => pod.ready).length };
 }
 
-/** The alphabet of Kubernetes' generated names: no vowels, nothing easily confused. */
+/** Alphabet of Kubernetes' generated names: no vowels, no similar letters. */
 const SUFFIX_LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
 export function nameSuffix(pick: (below: number) => number = (below) => randomInt(below)): string {
   return Array.from({ length: 5 }, () => SUFFIX_LETTERS[pick(SUFFIX_LETTERS.length)]).join('');
@@ -87,12 +90,12 @@ export interface ReplicasOptions {
   api: KubeApi;
   owner: OwnerTarget;
   desired: number;
-  /** False: after the first pods were made, none is replaced. */
+  /** False: only the first pods are created, none is replaced. */
   replace: boolean;
   onProblem: (text: string) => void;
 }
 
-/** After a round that failed; the client has retried with backoff before. */
+/** Wait after a failed round; the client has retried with backoff before. */
 const RETRY_MS = 500;
 
 export class Replicas {
@@ -105,7 +108,10 @@ export class Replicas {
   #working: Promise<void> | null = null;
   #filled = false;
   #reported = '';
-  /** Created and not yet seen in the watch: counted as alive, or a slow watch would make pods twice. */
+  /**
+   * Created and not yet in the watch. They count as alive, otherwise a slow watch would create pods
+   * twice.
+   */
   #expected = new Map<string, LabPod>();
 
   constructor(options: ReplicasOptions) {
@@ -136,7 +142,7 @@ export class Replicas {
     await this.#working;
   }
 
-  /** Told by the kubelet's watch. */
+  /** Called by the kubelet's watch. */
   observe(pods: readonly LabPod[]): void {
     this.#pods = pods.filter((pod) => pod.controllerUid === this.#options.owner.replicaSet.uid);
     for (const pod of this.#pods) this.#expected.delete(pod.uid);
@@ -174,7 +180,7 @@ export class Replicas {
     const patch = (path: string, body: unknown) =>
       this.#options.api.request({ verb: 'PATCH', path: `${at}/${path}/status`, body });
     await patch(`replicasets/${owner.replicaSet.name}`, { status });
-    // All pods are of the one template there is.
+    // All pods have the same template.
     await patch(`deployments/${owner.deployment.name}`, { status: { ...status, updatedReplicas: counts.replicas } });
   }
 

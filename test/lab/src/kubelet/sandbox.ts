@@ -1,7 +1,8 @@
 /**
- * One pod on one lab node, made in a runtime's order: cgroup (its name holds the UID), network namespace, loopback and pod
- * network through real CNI plugins with their results cached, then the process, which is in the cgroup and the
- * namespace from its first instruction. Teardown undoes it in reverse and is complete also after a half-made start.
+ * One pod on one lab node, created in the order of a container runtime: cgroup (named by the UID),
+ * network namespace, loopback and pod network through real CNI plugins with cached results, then
+ * the process, which starts inside cgroup and namespace. Teardown reverses this and handles a
+ * partial start.
  */
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
@@ -15,7 +16,7 @@ import { labtoolArgs } from '../native-tool.ts';
 import { createNetns, deleteNetns } from '../net/netns.ts';
 import { type LineProcess, startLines, stopLines } from '../process/lines.ts';
 
-/** Every lab pod answers here on UDP and TCP. */
+/** Port on which every lab pod answers, UDP and TCP. */
 export const POD_PORT = 7777;
 /** A container that does not listen by then has failed. */
 const START_TIMEOUT_MS = 30_000;
@@ -24,7 +25,7 @@ export interface SandboxHost {
   labId: string;
   cni: CniHost;
   network: CniConfList;
-  /** Directory of the node's cgroup, in which `kubepods` stands. */
+  /** Cgroup directory of the node; contains `kubepods`. */
   cgroupDir: string;
   labtool: string;
 }
@@ -41,7 +42,7 @@ export interface Sandbox extends PodSide {
   sandboxId: string;
   containerId: string;
   netns: string;
-  /** Of the pod; the container's is below it. */
+  /** Cgroup of the pod; the container's is below it. */
   podCgroupDir: string;
   containerCgroupDir: string;
   process: LineProcess;
@@ -85,7 +86,10 @@ async function startProcess(labtool: string, netns: string, cgroup: string): Pro
   throw new LabError('LAB_PROCESS_ENDED', `the container did not start (${outcome}): ${container.stderrTail()}`);
 }
 
-/** @throws LabError LAB_CNI, LAB_COMMAND_FAILED, LAB_PROCESS_ENDED; nothing of the pod is left then */
+/**
+ * @throws LabError LAB_CNI, LAB_COMMAND_FAILED, LAB_PROCESS_ENDED, after removing all parts of the
+ * pod
+ */
 export async function createSandbox(host: SandboxHost, pod: PodRef): Promise<Sandbox> {
   const netns = podNetns(host.labId, pod.uid);
   const sandboxId = newId();
@@ -110,9 +114,9 @@ export async function createSandbox(host: SandboxHost, pod: PodRef): Promise<San
 }
 
 /**
- * Asks every process of the pod to end (its own and whatever was run in it: a shell, an attacker), then takes everything away.
- * @param graceMs between SIGTERM and SIGKILL
- * @param beforeTeardown when nothing of the pod runs any more and its interface still exists
+ * Sends SIGTERM to every process of the pod (also a shell or an attacker), then removes everything.
+ * @param graceMs between SIGTERM and SIGKILL @param beforeTeardown called after the last process
+ * ended, while the interface still exists
  */
 export async function stopSandbox(
   host: SandboxHost,
@@ -127,7 +131,7 @@ export async function stopSandbox(
   await removeSandbox(host, sandbox);
 }
 
-/** Complete also for a pod that was only half made. */
+/** Handles a partially created pod. */
 async function removeSandbox(
   host: SandboxHost,
   sandbox: Pick<Sandbox, 'pod' | 'sandboxId' | 'netns' | 'podCgroupDir'>,

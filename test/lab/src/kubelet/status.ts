@@ -1,6 +1,6 @@
 /**
- * Pod status as a kubelet reports it: all addresses of the pod, conditions, one container. Pure: JSON merge patches for the
- * status subresource. Only what the API server shows people and what Bailiff reads.
+ * Pod status as a kubelet reports it: all addresses, conditions, one container. Pure: JSON merge
+ * patches of the status subresource, limited to the fields that kubectl shows and Bailiff reads.
  */
 import type { LabPod } from './pod.ts';
 
@@ -48,7 +48,7 @@ export function runningStatus(pod: LabPod, running: RunningPod): Record<string, 
   };
 }
 
-/** What is reported while the containers are being ended, and when a pod could not be started or ended by itself. */
+/** Reported while the containers are stopped, and after a failed start or an unexpected exit. */
 export function endedStatus(phase: 'Running' | 'Failed', reason: string, message: string, now: string) {
   const at = wholeSeconds(now);
   return {

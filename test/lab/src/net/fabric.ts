@@ -1,7 +1,7 @@
 /**
- * The routed network between nodes: a namespace with a bridge as the switch, one veth to each node, and in each node a
- * route to every other node's pod ranges. Pods of one node reach pods of another through both nodes' forwarding, as on a
- * cluster without an overlay. Nothing here has a route to the host.
+ * The routed network between nodes: a namespace with a bridge as switch, one veth per node, and
+ * routes to every other node's pod ranges. Pods of different nodes communicate through both nodes'
+ * forwarding, as in a cluster without overlay. There is no route to the host.
  */
 import { FABRIC_PREFIX4, FABRIC_PREFIX6, type LabPlan, type NodePlan } from '../plan.ts';
 import { createNetns, ipBatch } from './netns.ts';
@@ -10,7 +10,10 @@ import { createNetns, ipBatch } from './netns.ts';
 export const UPLINK = 'eth0';
 const SWITCH = 'fabric0';
 
-/** Lines for `ip -batch` in the fabric's namespace. Pure. Snooping off: a group's first packet must not wait for a report. */
+/**
+ * Lines for `ip -batch` in the fabric's namespace. Pure. Without snooping, so that the first
+ * multicast packet does not wait for a report.
+ */
 export function fabricLines(plan: LabPlan): string[] {
   return [
     `link add ${SWITCH} type bridge mcast_snooping 0`,
@@ -37,7 +40,7 @@ export function nodeLines(plan: LabPlan, node: NodePlan): string[] {
   ];
 }
 
-/** Makes the namespaces of fabric and nodes and joins them. Leaves removal to whoever knows the lab's id. */
+/** Creates and connects the namespaces of fabric and nodes. The lab's removal deletes them. */
 export async function buildFabric(plan: LabPlan): Promise<void> {
   await Promise.all([createNetns(plan.fabricNetns), ...plan.nodes.map((node) => createNetns(node.netns, true))]);
   await ipBatch(plan.fabricNetns, fabricLines(plan));

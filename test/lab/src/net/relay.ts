@@ -1,19 +1,20 @@
 /**
- * Gives processes inside a node's namespace the lab's NATS server at 127.0.0.1:4222 without giving the namespace a route to the
- * host: a short-lived child enters the namespace, opens the listening socket there (a socket stays in the namespace
- * in which it was made) and hands it over; the supervisor joins each connection to the server on the host's loopback.
+ * Makes the lab's NATS server reachable at 127.0.0.1:4222 in a node's namespace without a route to
+ * the host. A short-lived child enters the namespace, opens the listening socket (a socket stays in
+ * its namespace) and passes it over. The supervisor connects each client to the server on the
+ * host's loopback.
  */
 import { spawn } from 'node:child_process';
 import { connect, type Server, type Socket } from 'node:net';
 import { LabError } from '../errors.ts';
 import { labtoolArgs } from '../native-tool.ts';
 
-/** NATS' usual port, as a node would have it. */
+/** NATS' default port, as on a node. */
 export const NODE_NATS_PORT = 4222;
 export const NODE_NATS_URL = `nats://127.0.0.1:${NODE_NATS_PORT}`;
-/** A node's collector has one connection; tools run by hand may add a few. */
+/** A node's collector has one connection; manual tools may add a few. */
 const MAX_CONNECTIONS = 64;
-/** A process that starts, on a busy machine. */
+/** Limit of a process start on a busy machine. */
 const HANDOVER_TIMEOUT_MS = 60_000;
 
 const LISTEN = `
@@ -31,9 +32,9 @@ async function listenInside(labtool: string, netns: string): Promise<Server> {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     detached: true,
   });
-  let said = '';
+  let output = '';
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    said = (said + chunk).slice(-2000);
+    output = (output + chunk).slice(-2000);
   });
   return new Promise((resolve, reject) => {
     let server: Server | null = null;
@@ -48,26 +49,32 @@ async function listenInside(labtool: string, netns: string): Promise<Server> {
     child.on('exit', (status) => {
       clearTimeout(timer);
       if (server) resolve(server);
-      else reject(new LabError('LAB_NOT_READY', `relay in ${netns}: no socket (${status}) ${said.trim()}`));
+      else reject(new LabError('LAB_NOT_READY', `relay in ${netns}: no socket (${status}) ${output.trim()}`));
     });
   });
 }
 
 export interface Relay {
-  /** Connections carried since the start, for the lab's own status. */
+  /** Connections since the start. */
   readonly carried: () => number;
-  /** While down, connections are refused and live ones cut: the bus is away for this node alone. */
+  /**
+   * While down, connections are refused and open ones closed: the bus is unreachable for this node
+   * only.
+   */
   setDown(down: boolean): void;
-  /** From now on what clients say reaches the server and nothing comes back, until their connections end: acknowledgements are lost. */
+  /**
+   * From now on requests reach the server but responses are dropped until the connections end: acks
+   * are lost.
+   */
   loseAnswers(): void;
   close(): Promise<void>;
 }
 
-/** @param targetPort of the server on the host's loopback; it may restart at any time */
+/** @param targetPort server port on the host's loopback; the server may restart */
 export async function startRelay(labtool: string, netns: string, targetPort: number): Promise<Relay> {
   const server = await listenInside(labtool, netns);
   const sockets = new Set<Socket>();
-  const answers = new Map<Socket, Socket>();
+  const replies = new Map<Socket, Socket>();
   let carried = 0;
   let down = false;
   server.maxConnections = MAX_CONNECTIONS;
@@ -81,15 +88,15 @@ export async function startRelay(labtool: string, netns: string, targetPort: num
     ] as const) {
       sockets.add(socket);
       socket.setNoDelay(true);
-      // Either end may break at any time; the client reconnects, and this connection goes as a whole.
+      // Either end may close at any time; both sides of the connection are then closed.
       socket.on('error', () => other.destroy());
       socket.on('close', () => {
         sockets.delete(socket);
-        answers.delete(socket);
+        replies.delete(socket);
         other.destroy();
       });
     }
-    answers.set(outside, inside);
+    replies.set(outside, inside);
     inside.pipe(outside).pipe(inside);
   });
   const cut = () => {
@@ -102,8 +109,8 @@ export async function startRelay(labtool: string, netns: string, targetPort: num
       if (down) cut();
     },
     loseAnswers() {
-      // Nobody reads them any more: they are gone with the connection.
-      for (const [outside, inside] of answers) outside.unpipe(inside);
+      // Unread data is lost with the connection.
+      for (const [outside, inside] of replies) outside.unpipe(inside);
     },
     close: () =>
       new Promise((resolve) => {

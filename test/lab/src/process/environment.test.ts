@@ -2,10 +2,10 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { envPrefix } from '@bailiff/service';
 import { expect, it } from 'vitest';
-import { CHECKOUT } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
 import { serviceEnvironment } from './environment.ts';
 
-it('environment - what a shell says of a service does not reach a lab, nor does a language that the machine may lack', () => {
+it('environment - settings of services and locales of the shell do not reach a lab', () => {
   const shell = { PATH: '/bin', LC_ALL: 'xx_XX', BAILIFF_NATIVE: '/addon', BAILIFF_COLLECTOR_NODE_NAME: 'other' };
   expect(serviceEnvironment(shell, { BAILIFF_COLLECTOR_LIMIT: '1' })).toEqual({
     ...{ PATH: '/bin', LC_ALL: 'C', BAILIFF_NATIVE: '/addon' },

@@ -1,11 +1,11 @@
-/** The environment of a lab's services and servers. */
+/** Environment of a lab's services and servers. */
 
-/** Settings of a service: a lab's services have what the lab says, whatever the shell was given for one elsewhere. */
+/** Settings of services in the shell are removed; the lab sets its own. */
 const SETTING = /^BAILIFF_(BUS_AUTH|COLLECTOR|CORRELATOR|IPAM_SYNC|RESPONDER|SIEM_RELAY)_/;
-/** Redis does not start in a language that the machine does not have, and shells take such a word with them over ssh. */
+/** Redis does not start with a missing locale, and ssh forwards locale names between machines. */
 const LANGUAGE = { LC_ALL: 'C' };
 
-/** @param given what the lab says, over all else */
+/** @param given variables of the lab, which take precedence */
 export function serviceEnvironment(
   callers: Readonly<Record<string, string | undefined>>,
   given: Readonly<Record<string, string>> = {},

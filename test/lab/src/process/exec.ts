@@ -1,6 +1,6 @@
 /**
- * Runs one short command to its end: output bounded, time bounded, failure told with the command's own words. For what
- * stays running see children.ts.
+ * Runs one short command to its end, with limits on output and time. An error contains the
+ * command's own output. See lines.ts for long-running processes.
  */
 import { spawn } from 'node:child_process';
 import { LabError } from '../errors.ts';
@@ -8,17 +8,23 @@ import { LabError } from '../errors.ts';
 export interface ExecOptions {
   input?: string | Buffer;
   env?: Record<string, string>;
-  /** Default 60 s, for what hangs: the slowest command is a CNI plugin that waits for duplicate address detection, some 1.5 s. */
+  /**
+   * Default 60 s, as a limit for hangs. The slowest command is a CNI plugin that waits 1.5 s for
+   * duplicate address detection.
+   */
   timeoutMs?: number;
   cwd?: string;
-  /** Ends it with everything it started. */
+  /** Ends the command with all its children. */
   signal?: AbortSignal;
 }
 
-/** Output kept of a command; more is cut, since nothing here reads that much. */
+/** Limit of kept output. */
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024;
 
-/** The command's stdout. @throws LabError LAB_COMMAND_FAILED (with stderr), LAB_COMMAND_TIMEOUT, LAB_MISSING_PROGRAM */
+/**
+ * The command's stdout. @throws LabError LAB_COMMAND_FAILED (with stderr), LAB_COMMAND_TIMEOUT,
+ * LAB_MISSING_PROGRAM
+ */
 export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
   const timeoutMs = options.timeoutMs ?? 60_000;
   const line = [command, ...args].join(' ').slice(0, 300);
@@ -26,7 +32,7 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     const child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
       cwd: options.cwd,
-      // Ctrl-C at a terminal must not end a command that removes something.
+      // Ctrl-C in a terminal must not interrupt a command that removes something.
       detached: true,
       env: options.env ? { ...process.env, ...options.env } : process.env,
     });
@@ -37,7 +43,7 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     child.stdout.on('data', take('stdout'));
     child.stderr.on('data', take('stderr'));
     let timedOut = false;
-    // The child leads a group of its own: what it has started ends with it.
+    // The child leads a process group, which is killed as a whole.
     const kill = () => child.pid !== undefined && child.exitCode === null && process.kill(-child.pid, 'SIGKILL');
     const timer = setTimeout(() => {
       timedOut = true;
@@ -57,10 +63,11 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
       over();
       if (status === 0) return resolve(output.stdout);
       if (timedOut) return reject(new LabError('LAB_COMMAND_TIMEOUT', `${line}: not finished after ${timeoutMs} ms`));
-      const said = (output.stderr || output.stdout).trim().slice(-2000);
-      reject(new LabError('LAB_COMMAND_FAILED', `${line}: ${signal ?? `exit ${status}`}${said ? `: ${said}` : ''}`));
+      const text = (output.stderr || output.stdout).trim().slice(-2000);
+      reject(new LabError('LAB_COMMAND_FAILED', `${line}: ${signal ?? `exit ${status}`}${text ? `: ${text}` : ''}`));
     });
-    // A command that ends without reading its input closes the pipe; its exit status tells the story.
+    // A command that exits without reading its input closes the pipe; its exit status is the
+    // result.
     child.stdin.on('error', () => undefined);
     child.stdin.end(options.input ?? '');
   });

@@ -1,6 +1,6 @@
 /**
- * A child process that reports on stdout line by line (labtool, and apps with their JSON logs). Lines are handed on as they
- * come; a line longer than the bound is cut, so that no child can make this process grow.
+ * A child process with line output (labtool, and apps with JSON logs). Lines are delivered as they
+ * arrive; longer lines are cut at a limit, which bounds memory.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,25 +8,25 @@ import type { Readable } from 'node:stream';
 import { LabError } from '../errors.ts';
 
 const MAX_LINE_BYTES = 256 * 1024;
-/** The end of stderr that a failure shows. */
+/** Kept end of stderr for errors. */
 const MAX_STDERR_BYTES = 4_000;
 
 export interface LineProcess {
   readonly child: ChildProcess;
   readonly pid: number;
-  /** Resolves when the process is gone and its output read: exit status, or the signal's name. */
+  /** Resolves after exit and the end of output: exit status, or the name of the signal. */
   readonly ended: Promise<number | NodeJS.Signals>;
   readonly hasEnded: () => boolean;
   readonly stderrTail: () => string;
-  /** Ends stdin, at which labtool's count, talk and send finish. */
+  /** Closes stdin, which ends labtool's count, talk and send. */
   closeInput(data?: Buffer): void;
 }
 
 export interface LineOptions {
   onLine?: (line: string) => void;
-  /** Lines of stderr; its end is kept for failures in any case. */
+  /** Called for lines of stderr; its end is kept for errors in any case. */
   onErrorLine?: (line: string) => void;
-  /** The whole of it; this process's own when absent. */
+  /** Complete environment; default: this process's own. */
   env?: Readonly<Record<string, string | undefined>>;
   cwd?: string;
 }
@@ -41,7 +41,7 @@ function splitLines(stream: Readable, onLine: (line: string) => void): void {
   stream.on('end', () => rest !== '' && onLine(rest));
 }
 
-/** @throws LabError LAB_MISSING_PROGRAM when it cannot be started */
+/** @throws LabError LAB_MISSING_PROGRAM if it cannot be started */
 export async function startLines(
   command: string,
   args: readonly string[],
@@ -50,7 +50,7 @@ export async function startLines(
   const child = spawn(command, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     cwd: options.cwd,
-    // A group of its own: Ctrl-C at a terminal is for the lab, which ends its children in order.
+    // An own process group: the lab handles Ctrl-C and stops its children in order.
     detached: true,
     env: options.env ?? process.env,
   });
@@ -83,7 +83,7 @@ export async function startLines(
   };
 }
 
-/** Sends a signal and waits for the end; SIGKILL after `graceMs`. */
+/** Sends a signal and waits for the exit; SIGKILL after `graceMs`. */
 export async function stopLines(target: LineProcess, signal: NodeJS.Signals, graceMs: number): Promise<void> {
   if (target.hasEnded()) return;
   target.child.kill(signal);

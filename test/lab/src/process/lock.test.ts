@@ -11,24 +11,24 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
-it('lock - whoever wants it at the same time waits for its end, also for one that fails', async () => {
+it('lock - concurrent holders wait for each other, also for one that fails', async () => {
   const file = path.join(directory, 'turns');
-  const told: string[] = [];
+  const events: string[] = [];
   const turn = (name: string) =>
     alone(file, undefined, async () => {
-      told.push(`${name} begins`);
+      events.push(`${name} begins`);
       await exec('true', []);
-      told.push(`${name} ends`);
+      events.push(`${name} ends`);
       if (name === 'b') throw new Error('failed');
       return name;
     });
   const outcomes = await Promise.allSettled(['a', 'b', 'c'].map(turn));
   expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
-  const pairs = [told.slice(0, 2), told.slice(2, 4), told.slice(4)];
+  const pairs = [events.slice(0, 2), events.slice(2, 4), events.slice(4)];
   expect(pairs.sort()).toEqual(['a', 'b', 'c'].map((name) => [`${name} begins`, `${name} ends`]));
 });
 
-it('lock - who waits for it can give up, and it is there for the next', async () => {
+it('lock - a waiter can abort, and the next one gets it', async () => {
   const file = path.join(directory, 'given-up');
   const giveUp = new AbortController();
   await alone(file, undefined, async () => {

@@ -1,6 +1,7 @@
 /**
- * Work that only one process of the machine does at a time, whoever else wants to: a lock of a file, which the kernel gives back however its
- * holder ends. Node.js has none, so a process of util-linux's `flock` holds it for this one until its input ends.
+ * Mutual exclusion between processes of the machine by a file lock, which the kernel releases with
+ * its holder. Node.js has no file locks, so a `flock` process of util-linux holds it until its
+ * input is closed.
  */
 import { LabError } from '../errors.ts';
 import { startLines } from './lines.ts';
@@ -9,7 +10,10 @@ const HELD = 'held';
 /** Inherits the lock and keeps it until its input ends. */
 const HOLD = `echo ${HELD}; exec cat`;
 
-/** Waits until nobody else has the lock, however long that takes. @throws LabError LAB_INTERRUPTED when the signal aborts before; LAB_PROCESS_ENDED */
+/**
+ * Waits for the lock without limit. @throws LabError LAB_INTERRUPTED if the signal aborts the wait;
+ * LAB_PROCESS_ENDED
+ */
 export async function alone<T>(file: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   let got: () => void = () => undefined;
   const held = new Promise<'held'>((resolve) => {

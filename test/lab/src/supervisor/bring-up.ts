@@ -1,7 +1,7 @@
 /**
- * Brings a lab up, side by side where parts do not need each other: servers and namespaces, then the apps, then pods, so that
- * every interface appears under the eyes of a collector. Returns when everything is ready; when anything fails or the
- * caller gives up, what was made is taken away first.
+ * Starts a lab, independent parts concurrently: servers and namespaces, then the apps, then pods,
+ * so that collectors see every interface appear. Returns when everything is ready. On failure or
+ * abort it first removes what was created.
  */
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -18,32 +18,32 @@ import { buildFabric } from '../net/fabric.ts';
 import { startRelay } from '../net/relay.ts';
 import { DEFAULT_OPTIONS, type LabOptions, type NodePlan, planLab } from '../plan.ts';
 import { exec } from '../process/exec.ts';
-import { counted } from '../report.ts';
-import { requireFree } from '../retire.ts';
-import { type LabState, processStartTicks, writeState } from '../state.ts';
+import { buildLab } from '../services/build.ts';
+import { CollectorTokens } from '../services/bus-auth.ts';
+import { makeCredentials } from '../services/credentials.ts';
+import { startApiServerProcess, startNatsServer, startRedisServer } from '../services/servers.ts';
+import { childStarter } from '../services/start-child.ts';
+import { requireFree } from '../state/retire.ts';
+import { type LabState, processStartTicks, writeState } from '../state/state.ts';
+import { counted } from '../text.ts';
 import { until } from '../until.ts';
-import { buildLab } from './build.ts';
-import { CollectorTokens } from './bus-auth.ts';
-import { makeCredentials } from './credentials.ts';
 import { Lab, type LabParts } from './lab.ts';
 import { createObjects } from './objects.ts';
 import { provisionBus } from './provision.ts';
-import { startApiServerProcess, startNatsServer, startRedisServer } from './servers.ts';
-import { childStarter } from './start-child.ts';
 
-/** Longest wait for all pods to run: 250 ptp pods, 16 at a time, 2 s each, on a busy machine. */
+/** Limit of the wait for all pods: 250 ptp pods, 16 at a time, 2 s each, on a busy machine. */
 const PODS_TIMEOUT_MS = 120_000;
-/** Changes of pods within this time go into one write of the state file. */
+/** Changes of pods within this time are written to the state file together. */
 const STATE_COALESCE_MS = 100;
 
 export interface BringUp extends Partial<LabOptions> {
   labsDir?: string;
   id?: string;
-  /** False: servers, nodes and pods, but nothing of Bailiff; for what only needs packets. */
+  /** False: servers, nodes and pods without Bailiff, for tests that only need packets. */
   withApps?: boolean;
-  /** Short words for a person about what is going on. */
+  /** Short progress text. */
   onProgress?: (text: string) => void;
-  /** What went wrong and was dealt with. */
+  /** Handled problems as text. */
   onProblem?: (text: string) => void;
   signal?: AbortSignal;
 }
@@ -59,11 +59,11 @@ interface Making {
 
 function requireRoot(): void {
   if (process.geteuid?.() !== 0) {
-    throw new LabError('LAB_NOT_ROOT', 'a lab makes network namespaces and loads kernel programs: run it as root');
+    throw new LabError('LAB_NOT_ROOT', 'a lab creates network namespaces and loads kernel programs: run it as root');
   }
 }
 
-/** The lab's directory, state, cgroup and log, and the ways in which parts report. */
+/** Creates the lab's directory, state, cgroup and log, and the callbacks of its parts. */
 async function begin(options: BringUp): Promise<Making> {
   const labsDir = options.labsDir ?? LABS_DIR;
   const plan = planLab(options.id ?? newLabId(), { ...DEFAULT_OPTIONS, ...definedOf(options) }, labsDir);
@@ -75,7 +75,7 @@ async function begin(options: BringUp): Promise<Making> {
   const withApps = options.withApps ?? true;
   const labtool = await buildLab({ withApps, onBuild: progress, signal: options.signal });
   if (options.signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
-  // Again: building may take minutes, and a lab of this id may have come up in them.
+  // Checked again: the build may take minutes, and another lab with this id may have started.
   await requireFree(plan.id, labsDir);
   const state: LabState = {
     version: 1,
@@ -88,7 +88,7 @@ async function begin(options: BringUp): Promise<Making> {
     processes: [],
     info: null,
   };
-  // The state comes first: from here on whoever finds the directory can remove everything that follows.
+  // The state is written first, so that any process can remove the lab from here on.
   writeState(plan.dir, state);
   const logsDir = path.join(plan.dir, 'logs');
   mkdirSync(logsDir, { recursive: true });
@@ -106,7 +106,7 @@ async function begin(options: BringUp): Promise<Making> {
     makeCgroup: createCgroup,
     onStarted: (child) => {
       children.set(child.name, child);
-      // Started while the lab was being given up: nobody will wait for it to be ready.
+      // Started during an abort; nothing waits for its readiness.
       if (options.signal?.aborted) child.kill('SIGKILL');
       state.processes = [...children.values()].map(({ name, pid, logFile }) => ({ name, pid, log: logFile }));
       writeState(plan.dir, state);
@@ -119,7 +119,7 @@ async function begin(options: BringUp): Promise<Making> {
   return { lab: new Lab(parts), parts, progress, problem, signal: options.signal, state };
 }
 
-/** Options that were given, so that an absent one does not hide a default. */
+/** Only the given options, so that an undefined one does not hide a default. */
 function definedOf(options: BringUp): Partial<LabOptions> {
   const { nodes, podsPerNode, cni, unguarded, enforce, replace, siem, busAuth } = options;
   const given = { nodes, podsPerNode, cni, unguarded, enforce, replace, siem, busAuth };
@@ -136,7 +136,10 @@ async function bringUpBus({ lab, parts }: Making): Promise<void> {
   }
 }
 
-/** The API server with what must be there before the apps: nodes, the pods' owner, the namespace of the Lease. */
+/**
+ * Starts the API server and creates the objects that the apps need: nodes, the pods' owner, the
+ * namespace of the Lease.
+ */
 async function bringUpKubernetes(making: Making): Promise<void> {
   const { lab, parts } = making;
   parts.api = await startApiServerProcess(parts.plan, parts.credentials!, parts.startChild);
@@ -153,7 +156,8 @@ async function prepareNode(node: NodePlan, parts: LabParts): Promise<void> {
   for (const dir of [node.cniResultsDir, node.ipamDir, node.bpfDir, node.stateDir])
     await mkdir(dir, { recursive: true });
   await createCgroup(path.join(parts.cgroupMount, node.cgroup));
-  // Interface indexes repeat between nodes, and pins are by interface index: each node has a bpffs of its own.
+  // Interface indexes repeat between nodes and pins are named by them, so each node has its own
+  // bpffs.
   await exec('mount', ['-t', 'bpf', 'bailiff-lab', node.bpfDir]);
 }
 
@@ -237,7 +241,7 @@ async function bringUpPods(making: Making): Promise<void> {
 
 const pendingState = new WeakMap<Making, NodeJS.Timeout>();
 
-/** Writes the pods that run now into the state file, soon. */
+/** Schedules a write of the running pods to the state file. */
 function keepState(making: Making): void {
   const { state, lab, parts } = making;
   if (state.phase !== 'ready' || pendingState.has(making)) return;
@@ -251,7 +255,10 @@ function keepState(making: Making): void {
   pendingState.set(making, timer);
 }
 
-/** All at once; fails only when all have settled, so that nothing is still being made while it is taken away. */
+/**
+ * Runs all steps; rejects only after all have settled, so that nothing is created during the
+ * removal.
+ */
 async function all(steps: readonly Promise<unknown>[]): Promise<void> {
   const outcomes = await Promise.allSettled(steps);
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
@@ -259,13 +266,13 @@ async function all(steps: readonly Promise<unknown>[]): Promise<void> {
 }
 
 /**
- * A lab that is ready. Whoever calls owns it and stops it.
- * @throws LabError, BusError, KubeError, CgroupError…: whatever the failing part says; nothing is left then
+ * Starts a lab and resolves when it is ready. The caller owns and stops it. @throws LabError,
+ * BusError, KubeError or CgroupError of the failing part, after removing everything
  */
 export async function startLab(options: BringUp = {}): Promise<Lab> {
   const making = await begin(options);
   const { lab, parts, progress, state, signal } = making;
-  // What is waited for ends now, so that whoever waits goes on to take things away.
+  // Ends open waits, so that the removal can start.
   const abandon = () => {
     for (const child of parts.children.values()) child.kill('SIGKILL');
   };
@@ -281,7 +288,7 @@ export async function startLab(options: BringUp = {}): Promise<Lab> {
       if (signal?.aborted) throw new LabError('LAB_INTERRUPTED', 'interrupted');
     }
     if (withApps) {
-      progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is known');
+      progress(parts.guarded ? 'waiting until every interface is guarded' : 'waiting until every node is listed');
       await lab.awaitReady({ signal });
     }
     state.phase = 'ready';

@@ -1,38 +1,40 @@
 /**
- * A running lab and what can be done with it. The supervisor process holds one; tests and the demo hold one themselves. Made
- * by bring-up.ts, ended by `stop`, which leaves nothing behind; what `stop` could not do because the process was
- * killed, `takeDown` of cleanup.ts does from the id.
+ * A running lab and its operations. The supervisor process holds one; tests and the demo hold one
+ * themselves. Created by bring-up.ts and ended by `stop`, which removes everything. After a killed
+ * process, `takeDown` of cleanup.ts removes the lab by its id.
  */
 import path from 'node:path';
 import { type Bus, connectBus, type FixedRole } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
 import { createCgroup } from '../cgroup.ts';
-import { removeEverything } from '../cleanup.ts';
 import { LabError } from '../errors.ts';
 import type { Kubelet, LocalPod } from '../kubelet/kubelet.ts';
 import type { OwnerTarget, Replicas } from '../kubelet/replicas.ts';
 import { labtoolArgs } from '../native-tool.ts';
 import type { Relay } from '../net/relay.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
-import type { Child } from '../process/children.ts';
 import { type LineOptions, type LineProcess, startLines } from '../process/lines.ts';
-import type { LabInfo, LabPodInfo } from '../state.ts';
-import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from './apps.ts';
-import type { AppName } from './build.ts';
-import type { ApiUser, LabCredentials } from './credentials.ts';
+import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from '../services/apps.ts';
+import type { AppName } from '../services/build.ts';
+import type { Child } from '../services/children.ts';
+import type { ApiUser, LabCredentials } from '../services/credentials.ts';
+import { Restarts } from '../services/restarts.ts';
+import type { ApiServerProcess } from '../services/servers.ts';
+import type { ChildRequest, StartChild } from '../services/start-child.ts';
+import { removeEverything } from '../state/cleanup.ts';
+import type { LabInfo, LabPodInfo } from '../state/state.ts';
 import { awaitNodesReady } from './readiness.ts';
-import { Restarts } from './restarts.ts';
-import type { ApiServerProcess } from './servers.ts';
-import type { ChildRequest, StartChild } from './start-child.ts';
 
-/** An app gets this long between SIGTERM and SIGKILL. */
+/** Grace period of an app between SIGTERM and SIGKILL. */
 const STOP_GRACE_MS = 5_000;
-/** A limit for what hangs: in an emulated machine on a busy host a start takes a minute. */
+/** Limit for hangs: a start takes a minute in an emulated machine on a busy host. */
 const READY_TIMEOUT_MS = 120_000;
-/** Longest wait for pods and guards; a ptp pod alone takes 2 s, and 250 of them pass 16 at a time. */
+/**
+ * Limit of the wait for pods and guards; a ptp pod takes 2 s, and 250 of them start 16 at a time.
+ */
 const CONVERGE_TIMEOUT_MS = 90_000;
 
-/** What bring-up has made so far; `stop` works from any prefix of it. */
+/** Parts created so far; `stop` handles any prefix. */
 export interface LabParts {
   plan: LabPlan;
   labsDir: string;
@@ -40,7 +42,7 @@ export interface LabParts {
   /** Absolute directory of the cgroup2 mount. */
   cgroupMount: string;
   startChild: StartChild;
-  /** By name, those that run or ran. */
+  /** By name, running or ended. */
   children: Map<string, Child>;
   relays: Map<string, Relay>;
   credentials?: LabCredentials;
@@ -50,9 +52,9 @@ export interface LabParts {
   owner?: OwnerTarget;
   kubelet?: Kubelet;
   replicas?: Replicas;
-  /** Whether collectors attach their programs. */
+  /** True if collectors attach their programs. */
   guarded: boolean;
-  /** What went wrong and was dealt with. */
+  /** Handled problems as text. */
   onProblem: (text: string) => void;
 }
 
@@ -78,7 +80,7 @@ export class Lab implements AsyncDisposable {
     return `redis://127.0.0.1:${this.#have('redisPort')}`;
   }
 
-  /** Pods that run now, ordered by name. */
+  /** Running pods, sorted by name. */
   pods(): LabPodInfo[] {
     const running = [...(this.parts.kubelet?.pods.values() ?? [])];
     return running.map(podInfo).sort((a, b) => a.name.localeCompare(b.name));
@@ -104,7 +106,7 @@ export class Lab implements AsyncDisposable {
   kube(user: ApiUser = 'admin'): KubeClient {
     return loadKube({ kubeconfig: this.kubeconfig(user), userAgent: `bailiff-lab/${user}` });
   }
-  /** A connection under a role; the caller closes it. */
+  /** Connects with the identity of a role; the caller closes the connection. */
   bus(role: FixedRole): Promise<Bus> {
     return connectBus({ servers: this.natsUrl, ...this.#password(role), name: `lab-${role}` });
   }
@@ -125,7 +127,10 @@ export class Lab implements AsyncDisposable {
     return child;
   }
 
-  /** Runs labtool as a process of a pod: in its network namespace and its cgroup, and gone with it. */
+  /**
+   * Runs labtool as a process of a pod: in its network namespace and cgroup, and ended with the
+   * pod.
+   */
   inPod(uid: string, command: readonly string[], options: LineOptions = {}): Promise<LineProcess> {
     const pod = this.parts.kubelet?.pods.get(uid);
     if (!pod) throw new LabError('LAB_NOT_FOUND', `no pod ${uid} runs in lab ${this.id}`);
@@ -133,7 +138,7 @@ export class Lab implements AsyncDisposable {
     return startLines(this.parts.labtool, labtoolArgs(place, command), options);
   }
 
-  /** Runs labtool in a pod's network namespace without being part of the pod: a witness that outlives it. */
+  /** Runs labtool in a pod's network namespace but outside the pod: a witness that outlives it. */
   async besidePod(uid: string, command: readonly string[], options: LineOptions = {}): Promise<LineProcess> {
     const pod = this.parts.kubelet?.pods.get(uid);
     if (!pod) throw new LabError('LAB_NOT_FOUND', `no pod ${uid} runs in lab ${this.id}`);
@@ -142,7 +147,7 @@ export class Lab implements AsyncDisposable {
     return startLines(this.parts.labtool, labtoolArgs({ netns: pod.netns, cgroup }, command), options);
   }
 
-  /** Starts an app that runs once in the cluster and waits until it is ready. */
+  /** Starts an app with one instance and waits until it is ready. */
   async startApp(name: Exclude<AppName, 'collector'>): Promise<Child> {
     const user = needsKubernetes(name) ? name : 'admin';
     const seeds = this.#have('credentials').callout?.seeds;
@@ -155,7 +160,7 @@ export class Lab implements AsyncDisposable {
     return this.#startKept(clusterAppRequest(name, this.#credential(name), targets));
   }
 
-  /** Starts a node's collector, which attaches its programs only when the lab is guarded. */
+  /** Starts a node's collector. It attaches its programs only if the lab is guarded. */
   async startCollector(node: NodePlan): Promise<Child> {
     const request = collectorRequest(node, this.#credential(`collector-${node.name}`), {
       cgroupRoot: path.join(this.parts.cgroupMount, node.cgroup),
@@ -164,7 +169,7 @@ export class Lab implements AsyncDisposable {
     return this.#startKept(request);
   }
 
-  /** Once it was ready it is started again whenever it ends, until it is stopped. */
+  /** Restarts the app after each exit once it was ready, until it is stopped. */
   async #startKept(request: ChildRequest): Promise<Child> {
     const child = await this.parts.startChild(request);
     await child.ready(READY_TIMEOUT_MS);
@@ -172,7 +177,7 @@ export class Lab implements AsyncDisposable {
     return child;
   }
 
-  /** Restarts all collectors so that they attach their programs, or do not, and waits until that is so. */
+  /** Restarts all collectors with or without attaching, and waits until that is the state. */
   async setGuarded(guarded: boolean, signal?: AbortSignal): Promise<void> {
     this.parts.guarded = guarded;
     const since = new Date().toISOString();
@@ -182,7 +187,7 @@ export class Lab implements AsyncDisposable {
     await this.awaitReady({ since, signal });
   }
 
-  /** Waits until all pods that run now are known and, if the lab is guarded, guarded. */
+  /** Waits until all running pods are in the snapshots and, if the lab is guarded, guarded. */
   async awaitReady(options: { since?: string; signal?: AbortSignal } = {}): Promise<void> {
     const bus = await this.bus('admin');
     try {
@@ -200,23 +205,29 @@ export class Lab implements AsyncDisposable {
     }
   }
 
-  /** Has a function called once when this pod has stopped and its interface still exists. */
+  /**
+   * Registers a function that is called once when this pod has stopped and its interface still
+   * exists.
+   */
   beforeTeardown(uid: string, look: () => Promise<void>): void {
     this.#lastLooks.set(uid, look);
   }
-  /** For the kubelet. */
+  /** Called by the kubelet. */
   async lastLook(uid: string): Promise<void> {
     const look = this.#lastLooks.get(uid);
     this.#lastLooks.delete(uid);
     await look?.();
   }
 
-  /** Called at the beginning of `stop`, last in first out. */
+  /** Registers a step of `stop`; steps run last in first out. */
   onStop(step: () => Promise<void> | void): void {
     this.#onStop.push(step);
   }
 
-  /** Ends everything in order and removes it. Called again it gives the same promise. @throws LabError LAB_LEFTOVER */
+  /**
+   * Stops everything in order and removes it. Later calls return the same promise. @throws LabError
+   * LAB_LEFTOVER
+   */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
     return this.#stopped;
@@ -242,7 +253,7 @@ export class Lab implements AsyncDisposable {
     if (value === undefined || value === null) throw new LabError('LAB_NOT_READY', `lab ${this.id} has no ${key} yet`);
     return value;
   }
-  /** Of a user who has a password. */
+  /** Credentials of a user with a password. */
   #password(user: FixedRole): { user: string; passwordFile: string } {
     const { passwordFile } = this.#credential(user);
     if (passwordFile === undefined) throw new LabError('LAB_NOT_FOUND', `${user} has no password in lab ${this.id}`);

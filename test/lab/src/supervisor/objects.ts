@@ -1,6 +1,7 @@
 /**
- * What the lab puts into the API server before anything else runs: its nodes, the custom resources' definitions, and a Deployment with its ReplicaSet, so that
- * pods have an owner chain. Manifests are pure.
+ * Objects that the lab creates at the API server first: its nodes, the definitions of custom
+ * resources, and a Deployment with its ReplicaSet, so that pods have an owner chain. Manifests are
+ * pure.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -8,12 +9,12 @@ import type { KubeApi, KubeObject } from '@bailiff/kube';
 import { parse } from 'yaml';
 import type { OwnerTarget } from '../kubelet/replicas.ts';
 import { wholeSeconds } from '../kubelet/status.ts';
-import { CHECKOUT } from '../native-tool.ts';
+import { CHECKOUT } from '../names.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
 
 export const POD_NAMESPACE = 'default';
 const APP_NAME = 'web';
-/** A name for people: nothing is pulled, the container is the lab's own helper. */
+/** Only a display name: nothing is pulled, the container runs the lab's helper. */
 const IMAGE = 'bailiff.dev/lab/web:1';
 const LABELS = { app: APP_NAME, 'pod-template-hash': '5d4f8c7b9' };
 
@@ -79,10 +80,10 @@ const podTemplate = (labels: Record<string, string>) => ({
   spec: { containers: [{ name: APP_NAME, image: IMAGE }] },
 });
 
-/** The shipped definitions of custom resources. */
+/** Installs the shipped definitions of custom resources. */
 async function installCrds(api: KubeApi): Promise<void> {
   const directory = path.join(CHECKOUT, 'k8s/crds');
-  // What kustomize reads stands beside them.
+  // The folder also contains the file of kustomize.
   const files = (await readdir(directory)).filter((file) => file !== 'kustomization.yaml');
   for (const file of files) {
     const body = parse(await readFile(path.join(directory, file), 'utf8'));
@@ -90,12 +91,12 @@ async function installCrds(api: KubeApi): Promise<void> {
   }
 }
 
-/** Creates them; answers the owner of the pods to come. */
+/** Creates them; returns the owner of the later pods. */
 export async function createObjects(api: KubeApi, plan: LabPlan, now: string): Promise<OwnerTarget> {
   await Promise.all(
     plan.nodes.map((node) => api.request({ verb: 'POST', path: '/api/v1/nodes', body: nodeManifest(node, now) })),
   );
-  // Where ipam-sync keeps its Lease; an installation would be there.
+  // Namespace of ipam-sync's Lease, as in an installation.
   await api.request({
     verb: 'POST',
     path: '/api/v1/namespaces',

@@ -1,11 +1,11 @@
 /**
- * What an administrator does once on a new bus, done by the lab: streams and buckets, and with --enforce a response policy
- * that is not a dry run.
+ * Provisions a new bus, which an administrator does once in an installation: streams and buckets,
+ * and with --enforce a response policy without dry run.
  */
 import { type Bus, ensureTopology, writeConfig } from '@bailiff/bus';
 import type { ConfigKey } from '@bailiff/policy';
 
-/** The name of the built-in policy, so that this one takes its place. */
+/** Same name as the built-in policy, which it replaces. */
 export const ENFORCING_POLICY: ConfigKey = { kind: 'response', scope: 'cluster', namespace: null, name: 'answer-high' };
 
 /** High and critical verdicts: an event on the pod, a label that expires, and the pod deleted. */
@@ -20,6 +20,6 @@ export async function provisionBus(bus: Bus, options: { enforce: boolean }): Pro
   if (!options.enforce) return;
   await writeConfig(bus, ENFORCING_POLICY, enforcingPolicy(), {
     by: 'lab',
-    why: 'lab up --enforce: verdicts are answered for real',
+    why: 'lab up --enforce: responses are executed',
   });
 }

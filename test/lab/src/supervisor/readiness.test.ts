@@ -1,7 +1,7 @@
 import type { NodeSnapshot, NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { isReadyLine } from '../process/children.ts';
-import type { LabPodInfo } from '../state.ts';
+import { isReadyLine } from '../services/children.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { missingFromSnapshot, missingGuard } from './readiness.ts';
 
 const pod = {
@@ -21,14 +21,14 @@ const status = (change: object) =>
   }) as NodeStatus;
 
 describe('readiness', () => {
-  it('snapshot - holds every address of every pod, or is not ready', () => {
+  it('snapshot - ready with every address of every pod', () => {
     expect(missingFromSnapshot(snapshot(['10.0.0.1', 'fd00::1']), [pod])).toBeNull();
     expect(missingFromSnapshot(snapshot(['10.0.0.1']), [pod])).toMatch(/web-1/);
     expect(missingFromSnapshot(null, [pod])).toMatch(/web-1/);
     expect(missingFromSnapshot(null, [])).toBeNull();
   });
 
-  it('guard - every interface is guarded with a confirmed identity, or is not ready', () => {
+  it('guard - ready with every interface guarded and a confirmed identity', () => {
     expect(missingGuard(status({}), [pod])).toBeNull();
     expect(missingGuard(status({ coverage: 'partial', reason: 'why' }), [pod])).toMatch(/partial why/);
     expect(missingGuard(status({ state: 'provisional' }), [pod])).toMatch(/provisional/);

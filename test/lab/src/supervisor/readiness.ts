@@ -1,14 +1,15 @@
 /**
- * When a lab is ready: every wanted pod runs and answers, ipam-sync has told every node about its pods, and every collector
- * guards every pod's interface with confirmed identity (or, unguarded, is merely alive). Decisions are pure.
+ * Readiness of a lab: every desired pod runs and answers, ipam-sync has published every node's
+ * pods, and every collector guards every pod interface with a confirmed identity (or, unguarded,
+ * only runs). Decisions are pure.
  */
 import { type Bus, encodeToken, openBucket } from '@bailiff/bus';
 import { type NodeSnapshot, type NodeStatus, nodeSnapshot, nodeStatus } from '@bailiff/schemas';
 import type { LabPlan } from '../plan.ts';
-import type { LabPodInfo } from '../state.ts';
+import type { LabPodInfo } from '../state/state.ts';
 import { type Probe, until } from '../until.ts';
 
-/** Names the first pod that a node's snapshot does not hold in full; null when it holds all. */
+/** The first pod that a node's snapshot lacks or has incompletely; null without one. */
 export function missingFromSnapshot(snapshot: NodeSnapshot | null, pods: readonly LabPodInfo[]): string | null {
   for (const pod of pods) {
     const known = snapshot?.pods.find((each) => each.uid === pod.uid);
@@ -18,7 +19,7 @@ export function missingFromSnapshot(snapshot: NodeSnapshot | null, pods: readonl
   return null;
 }
 
-/** Names the first pod whose interface is not guarded with a confirmed identity; null when all are. */
+/** The first pod whose interface is not guarded with a confirmed identity; null without one. */
 export function missingGuard(status: NodeStatus | null, pods: readonly LabPodInfo[]): string | null {
   for (const pod of pods) {
     const iface = status?.interfaces.find(
@@ -36,7 +37,7 @@ export interface ReadinessInput {
   plan: LabPlan;
   pods: () => LabPodInfo[];
   guarded: boolean;
-  /** Collectors' status of an earlier run does not count. */
+  /** Ignores status of collectors from an earlier run. */
   since: string;
   timeoutMs: number;
   signal?: AbortSignal;

@@ -5,7 +5,8 @@
 import type { Command } from 'commander';
 import { withChangeOptions } from '../../shared/config/change-options.ts';
 import type { CliIo } from '../../shared/io.ts';
-import { optionsOf, withBusOptions, withSession } from '../../shared/session.ts';
+import { onBus } from '../../shared/session.ts';
+import type { ExportOptions } from './export.ts';
 import type { ImportOptions } from './import.ts';
 
 const LAYOUT = `
@@ -24,9 +25,9 @@ export function registerTree(parent: Command, io: CliIo): void {
     .option('--prune', 'delete files of keys that are no longer stored')
     .option('--json', 'one JSON document')
     .addHelpText('after', `${LAYOUT}\nExample:\n  bailiff config export cluster-1/ && git -C cluster-1 diff\n`);
-  withBusOptions(write).action(async (directory: string) => {
+  onBus(write, io, async (options: ExportOptions, directory: string) => {
     const { exportTree } = await import('./export.ts');
-    io.exitCode = await withSession(io, write, (session) => exportTree(session, directory, optionsOf(write)));
+    return (session) => exportTree(session, directory, options);
   });
   const read = withChangeOptions(
     parent
@@ -44,10 +45,8 @@ Examples:
 Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
-  withBusOptions(read).action(async (directory: string) => {
+  onBus(read, io, async (options: ImportOptions, directory: string) => {
     const { importTree } = await import('./import.ts');
-    io.exitCode = await withSession(io, read, (session) =>
-      importTree(session, directory, optionsOf<ImportOptions>(read)),
-    );
+    return (session) => importTree(session, directory, options);
   });
 }

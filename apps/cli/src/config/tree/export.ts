@@ -13,7 +13,7 @@ import { documentText, objectOf, withoutDefaults } from '../../shared/text/yaml.
 import { keyOfPath, pathOfKey } from './paths.ts';
 import { filesBelow } from './read.ts';
 
-interface ExportOptions {
+export interface ExportOptions {
   /** Delete files of keys that are no longer stored. */
   prune?: boolean;
   json?: boolean;

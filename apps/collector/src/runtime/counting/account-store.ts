@@ -6,9 +6,10 @@
  *
  * A file that cannot be read is reported and ignored. Limit: MAX_ACCOUNTS files of each kind.
  */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
+import { type FileProblem, FileStore } from '@bailiff/service';
+import { PACKET_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
+import { storedPodRef } from '../../identity/binding-store.ts';
 import type { CellFacts, StoredAccount } from './account.ts';
 
 /** Live subjects, and as many that are gone while the bus is unavailable. */
@@ -17,20 +18,11 @@ export const MAX_ACCOUNTS = 8192;
 const count = z.number().int().nonnegative();
 const text = z.string();
 const sparse = z.array(z.tuple([count, z.number().nonnegative()]));
-const pod = z.object({
-  uid: text,
-  namespace: text,
-  name: text,
-  serviceAccount: text,
-  ownerKind: text,
-  ownerName: text,
-  ownerUid: text,
-});
 const storedAccount = z.object({
   generation: z.number().int().positive(),
   pins: text,
   podUid: z.string().regex(/^[0-9a-f]{32}$/),
-  pod,
+  pod: storedPodRef,
   container: z.object({ name: text, id: text, cgroupId: z.string().regex(/^\d+$/) }).nullable(),
   digest: z.string().regex(/^[0-9a-f]{64}$/),
   set: count,
@@ -43,7 +35,7 @@ const storedAccount = z.object({
 const cellFacts = z.array(
   z.object({
     vector: text,
-    action: z.enum(['audit', 'drop']),
+    action: z.enum(PACKET_ACTIONS),
     policy: text,
     policyRevision: z.number(),
     severity: text,
@@ -52,40 +44,34 @@ const cellFacts = z.array(
   }),
 );
 
+const accountFile = (generation: number): string => `account-${generation}.json`;
+const factsFile = (digest: string): string => `set-${digest}.json`;
+const FACTS = /^set-([0-9a-f]{64})\.json$/;
+
 export interface LoadedAccount {
   readonly stored: StoredAccount;
   readonly facts: readonly CellFacts[];
 }
 
 export class AccountStore {
-  readonly #dir: string;
-  readonly #onProblem: (problem: { file: string; reason: string }) => void;
+  readonly #store: FileStore;
   /** Generations with a file, by the digest of their set. */
   readonly #users = new Map<string, Set<number>>();
   #files = 0;
 
-  constructor(dir: string, options: { onProblem(problem: { file: string; reason: string }): void }) {
-    this.#dir = dir;
-    this.#onProblem = options.onProblem;
-  }
-
-  #accountFile(generation: number): string {
-    return path.join(this.#dir, `account-${generation}.json`);
-  }
-
-  #factsFile(digest: string): string {
-    return path.join(this.#dir, `set-${digest}.json`);
+  constructor(dir: string, options: { onProblem(problem: FileProblem): void }) {
+    this.#store = new FileStore(dir, (problem) => options.onProblem(problem));
   }
 
   /** Every readable account. Creates the directory and removes facts without an account. */
   load(): LoadedAccount[] {
-    this.#attempt(this.#dir, () => mkdirSync(this.#dir, { recursive: true, mode: 0o700 }));
+    this.#store.create();
     const loaded = this.read();
     for (const { stored } of loaded) this.#use(stored.digest).add(stored.generation);
     this.#files = loaded.length;
-    for (const name of this.#names()) {
-      const digest = /^set-([0-9a-f]{64})\.json$/.exec(name)?.[1];
-      if (digest !== undefined && !this.#users.has(digest)) this.#remove(path.join(this.#dir, name));
+    for (const name of this.#store.names(FACTS)) {
+      const digest = FACTS.exec(name)?.[1] as string;
+      if (!this.#users.has(digest)) this.#store.remove(name);
     }
     return loaded;
   }
@@ -94,24 +80,21 @@ export class AccountStore {
   read(): LoadedAccount[] {
     const facts = new Map<string, CellFacts[]>();
     const loaded: LoadedAccount[] = [];
-    for (const name of this.#names()) {
-      if (!/^account-\d+\.json$/.test(name)) continue;
-      const file = path.join(this.#dir, name);
-      this.#attempt(file, () => {
-        const { final, ...rest } = storedAccount.parse(JSON.parse(readFileSync(file, 'utf8')));
-        const stored: StoredAccount = final ? { ...rest, final } : rest;
-        if (this.#accountFile(stored.generation) !== file) throw new Error('the file belongs to another generation');
-        const { digest } = stored;
-        const cells = facts.get(digest) ?? cellFacts.parse(JSON.parse(readFileSync(this.#factsFile(digest), 'utf8')));
-        facts.set(digest, cells);
-        loaded.push({ stored, facts: cells });
+    for (const name of this.#store.names(/^account-\d+\.json$/)) {
+      const stored = this.#store.read(name, (text): StoredAccount => {
+        const { final, ...rest } = storedAccount.parse(JSON.parse(text));
+        if (accountFile(rest.generation) !== name) throw new Error('the file belongs to another generation');
+        return final ? { ...rest, final } : rest;
       });
+      if (stored === undefined) continue;
+      const { digest } = stored;
+      const read = () => this.#store.read(factsFile(digest), (text) => cellFacts.parse(JSON.parse(text)));
+      const cells = facts.get(digest) ?? read();
+      if (cells === undefined) continue;
+      facts.set(digest, cells);
+      loaded.push({ stored, facts: cells });
     }
     return loaded;
-  }
-
-  #names(): string[] {
-    return this.#attempt(this.#dir, () => readdirSync(this.#dir)) ?? [];
   }
 
   #use(digest: string): Set<number> {
@@ -120,50 +103,32 @@ export class AccountStore {
     return users;
   }
 
-  #attempt<T>(file: string, action: () => T): T | undefined {
-    try {
-      return action();
-    } catch (error) {
-      this.#onProblem({ file, reason: (error as Error).message });
-      return undefined;
-    }
-  }
-
-  #remove(file: string): void {
-    this.#attempt(file, () => rmSync(file, { force: true }));
-  }
-
-  #write(file: string, value: unknown): void {
-    writeFileSync(`${file}.new`, JSON.stringify(value), { mode: 0o600 });
-    renameSync(`${file}.new`, file);
-  }
-
   /** False: the disk failed or has no room. This is reported; enforcement is not affected. */
   save(stored: StoredAccount, facts: readonly CellFacts[]): boolean {
     const users = this.#use(stored.digest);
     const isNew = !users.has(stored.generation);
-    const file = this.#accountFile(stored.generation);
-    const saved = this.#attempt(file, () => {
-      if (isNew && this.#files >= MAX_ACCOUNTS) throw new Error(`more than ${MAX_ACCOUNTS} accounts`);
-      if (users.size === 0) this.#write(this.#factsFile(stored.digest), facts);
-      this.#write(file, stored);
-      return true;
-    });
+    const name = accountFile(stored.generation);
+    if (isNew && this.#files >= MAX_ACCOUNTS) this.#store.problem(name, `more than ${MAX_ACCOUNTS} accounts`);
+    const hasRoom = !isNew || this.#files < MAX_ACCOUNTS;
+    const saved =
+      hasRoom &&
+      (users.size > 0 || this.#store.save(factsFile(stored.digest), JSON.stringify(facts))) &&
+      this.#store.save(name, JSON.stringify(stored));
     if (saved && isNew) {
       users.add(stored.generation);
       this.#files += 1;
     }
     if (users.size === 0) this.#users.delete(stored.digest);
-    return saved === true;
+    return saved;
   }
 
   remove({ generation, digest }: StoredAccount): void {
     const users = this.#users.get(digest);
     if (!users?.delete(generation)) return;
     this.#files -= 1;
-    this.#remove(this.#accountFile(generation));
+    this.#store.remove(accountFile(generation));
     if (users.size > 0) return;
     this.#users.delete(digest);
-    this.#remove(this.#factsFile(digest));
+    this.#store.remove(factsFile(digest));
   }
 }

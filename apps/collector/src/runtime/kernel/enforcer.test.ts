@@ -75,7 +75,7 @@ class Process {
     this.#store = new AccountStore(world.dir, { onProblem });
     const allocate = () => ++world.generation;
     this.sets = new KernelSets(maps, allocate);
-    const clock = { nowMicros: () => 1, nowMs: () => 1 };
+    const clock = { nowMicros: () => 1, nowMs: () => 1, bootWallMicros: () => 0 };
     this.adapter = new AccountAdapter({
       ...{ bootId: 'boot', accounts: this.accounts, clock, bootNs: () => 0n },
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),

@@ -6,12 +6,14 @@
  * continues. SWEEP_CELLS cells per sweep, one system call each; the sweeps go round robin, and a
  * sample causes a read at once.
  */
+import { RUNTIME_EXTRA_CELLS, type RuntimeSample } from '@bailiff/bpf';
 import type { OperationSample } from '@bailiff/schemas';
 import type { CollectResult, SourceAdapter } from '../../publishing/flusher.ts';
 import { MAX_FRAME_VIOLATIONS, type Unacked } from '../../publishing/frame-builder.ts';
 import type { FrameWriter } from '../../publishing/frame-writer.ts';
-import type { Account } from '../counting/account.ts';
+import type { Account, ContainerRef } from '../counting/account.ts';
 import { fillLsmViolation } from './lsm-violation.ts';
+import { toOperationSample } from './operation.ts';
 import { addSample, splitIncrement } from './sample-dedup.ts';
 
 /** Two frames: behind an almost full one they fit into the spare frames of the bus link. */
@@ -22,7 +24,7 @@ export const SWEEP_CELLS = 16_384;
 export interface AccountAdapterOptions {
   bootId: string;
   accounts: ReadonlyMap<number, Account>;
-  clock: { nowMicros(): number };
+  clock: { nowMicros(): number; bootWallMicros(): number };
   /** Reads the cells of an account while the kernel counts in them. */
   read(account: Account): Float64Array;
   bootNs(): bigint;
@@ -43,6 +45,29 @@ export class AccountAdapter implements SourceAdapter<Account> {
 
   all(): Iterable<Account> {
     return this.#o.accounts.values();
+  }
+
+  /**
+   * Stores samples with their cells.
+   * @param containerOf the container of an operation in a pod's own account; null: unknown
+   * @returns the accounts of these samples
+   */
+  takeSamples(
+    samples: readonly RuntimeSample[],
+    containerOf: (sample: RuntimeSample) => ContainerRef | null,
+  ): ReadonlySet<Account> {
+    const bootWall = this.#o.clock.bootWallMicros();
+    const received = new Set<Account>();
+    for (const sample of samples) {
+      const account = this.#o.accounts.get(sample.generation);
+      if (!account) continue; // forgotten after its last count, which included the operation
+      const extra = account.stored.count - RUNTIME_EXTRA_CELLS;
+      const cell = sample.extra ? extra + sample.rule : sample.rule;
+      const operation = toOperationSample(sample, bootWall, account.stored.container ?? containerOf(sample));
+      this.addSample(account, cell, operation);
+      received.add(account);
+    }
+    return received;
   }
 
   addSample(account: Account, cell: number, sample: OperationSample): void {

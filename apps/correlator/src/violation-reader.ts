@@ -1,0 +1,186 @@
+/**
+ * Reads VIOLATIONS through the correlation engine, from where the replay plan says. If VIOLATIONS
+ * is recreated, a new engine reads it from its first frame; verdict ids do not change.
+ *
+ * Data path: VIOLATIONS → frame-consumer.ts → engine → here → verdict-publisher.ts. Verdicts of the
+ * warm-up are counted, not published.
+ */
+import { type Bus, consumeOrdered, type Position } from '@bailiff/bus';
+import {
+  CorrelationEngine,
+  type PodInventory,
+  PriorRefusals,
+  planReplay,
+  type Refusal,
+  type ReplayPlan,
+  type RuleHistory,
+  warmUpMicros,
+} from '@bailiff/correlation';
+import type { ProjectedFrameRegistry, SchemaRegistry, Verdict } from '@bailiff/schemas';
+import type { Clock } from '@bailiff/service';
+import type { Logger } from 'pino';
+import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
+import { FrameConsumer, type InputWatermark } from './frame-consumer.ts';
+import { IdleWatermark } from './idle-watermark.ts';
+import { readStreamState } from './replay-start.ts';
+import type { VerdictPublisher } from './verdict-publisher.ts';
+
+/** Twice the longest timespan and cooldown of a rule: older rule sets affect no verdict. */
+const LONGEST_MEMORY_MICROS = 4 * 86_400_000_000;
+
+export interface ViolationReaderOptions {
+  bus: Bus;
+  frames: ProjectedFrameRegistry;
+  verdicts: SchemaRegistry;
+  rules: RuleHistory;
+  inventory: PodInventory;
+  ruleLog: InputWatermark;
+  podsLog: InputWatermark;
+  publisher: Pick<VerdictPublisher, 'offer' | 'hasRoom' | 'whenRoom'>;
+  verdictsPerMinute: number;
+  /** Messages of one pull request. */
+  pullMessages: number;
+  clock: Clock;
+  log: Logger;
+  onDeadLetter(reason: string): void;
+  /** A request failed and is retried. */
+  onBusError(part: string, error: Error, text?: string): void;
+  onRefused(part: string, error: Error): void;
+  signal: AbortSignal;
+  /** Aborted at the end of the shutdown: ends the writes of dead letters. */
+  endSignal: AbortSignal;
+}
+
+export class ViolationReader {
+  readonly #o: ViolationReaderOptions;
+  #deadLetters: DeadLetters;
+  #engine: CorrelationEngine | null = null;
+  #consumer: FrameConsumer | null = null;
+  #idleWatermark: IdleWatermark | null = null;
+  #plan: ReplayPlan = { readFromMicros: 0, publishFromMicros: 0 };
+  /** Whether every frame that existed at the start is processed. */
+  isCaughtUp = false;
+  /** Unpublished verdicts of the warm-up. */
+  replayed = 0;
+
+  constructor(options: ViolationReaderOptions) {
+    this.#o = options;
+    this.#deadLetters = this.#makeDeadLetters(new PriorRefusals(0));
+  }
+
+  get engine(): CorrelationEngine | null {
+    return this.#engine;
+  }
+
+  get consumer(): FrameConsumer | null {
+    return this.#consumer;
+  }
+
+  get deadLetters(): DeadLetters {
+    return this.#deadLetters;
+  }
+
+  get position(): Position {
+    return { sequence: this.#consumer?.handled ?? 0, timestampMicros: this.#consumer?.handledMicros ?? 0 };
+  }
+
+  /** Plans the replay and creates the engine. The pod lists must be read before. */
+  async prepare(): Promise<void> {
+    this.#begin(await this.#planReplay());
+  }
+
+  /** Reads until the signal aborts. */
+  async read(): Promise<void> {
+    const { bus, pullMessages, signal, onBusError } = this.#o;
+    const { readFromMicros } = this.#plan;
+    try {
+      await consumeOrdered(bus, 'VIOLATIONS', {
+        start: readFromMicros === 0 ? 'all' : { timeMs: Math.floor(readFromMicros / 1000) },
+        maxMessages: pullMessages,
+        onMessage: (message) => (this.#consumer as FrameConsumer).take(message),
+        onIdle: (sequence) => this.#onIdle(sequence),
+        onRestart: (why) => onBusError('violations', new Error(why), 'reading continues with a new consumer'),
+        onRecreated: async () => {
+          this.isCaughtUp = false;
+          await this.prepare();
+        },
+        signal,
+      });
+    } finally {
+      this.#idleWatermark?.stop();
+    }
+  }
+
+  /** Computes the replay plan and reads the prior refusals. */
+  async #planReplay(): Promise<PriorRefusals> {
+    const { bus, verdicts, rules, ruleLog, signal, log } = this.#o;
+    const state = await readStreamState(bus, verdicts);
+    await ruleLog.whenCompleteTo(state.lastMicros);
+    const longest = rules.longestSince(state.firstMicros - LONGEST_MEMORY_MICROS);
+    this.#plan = planReplay(state, warmUpMicros(longest));
+    // A dead letter is younger than its frame: one older than the first frame belongs to a deleted
+    // stream.
+    const since = Math.max(this.#plan.readFromMicros, state.firstMicros);
+    const priorRefusals =
+      state.lastMicros === 0 ? new PriorRefusals(0) : await readPriorRefusals(bus, since, state.lastMicros, signal);
+    log.info(
+      { ...this.#plan, priorRefusals: priorRefusals.size, lastSequenceMicros: state.lastMicros },
+      'reading violations',
+    );
+    return priorRefusals;
+  }
+
+  /** Creates an empty engine and the parts that depend on it. */
+  #begin(priorRefusals: PriorRefusals): void {
+    const { bus, rules, inventory, ruleLog, podsLog, publisher, clock, signal, log, onBusError } = this.#o;
+    this.#deadLetters.clear();
+    this.#deadLetters = this.#makeDeadLetters(priorRefusals);
+    const engine = new CorrelationEngine({
+      ...{ rules, inventory, priorRefusals, verdictsPerMinute: this.#o.verdictsPerMinute },
+      onVerdict: (verdict, streamMicros) => this.#onVerdict(verdict, streamMicros),
+      onRefusal: (refusal) => this.#onRefusal(refusal),
+    });
+    const inputs = [ruleLog, podsLog];
+    const consumer = new FrameConsumer({
+      ...{ engine, registry: this.#o.frames, inputs, deadLetters: this.#deadLetters, room: publisher, clock, signal },
+      onBug: (err, sequence) => log.error({ err, sequence }, 'cannot process a frame'),
+    });
+    this.#engine = engine;
+    this.#consumer = consumer;
+    this.#idleWatermark?.stop();
+    this.#idleWatermark = new IdleWatermark({
+      ...{ bus, engine, inputs, clock },
+      handled: () => consumer.handled,
+      onError: (error) => onBusError('idle watermark', error),
+    });
+    this.#idleWatermark.start();
+  }
+
+  #onVerdict(verdict: Verdict, streamMicros: number): void {
+    if (streamMicros >= this.#plan.publishFromMicros)
+      this.#o.publisher.offer(verdict, { streamMicros, isLive: this.isCaughtUp });
+    else this.replayed++;
+  }
+
+  #onRefusal({ reason, node, sequence, indexes, detail }: Refusal): void {
+    const message = this.#consumer?.current(sequence) ?? null;
+    this.#deadLetters.add({ sequence, reason, detail, indexes, message });
+    this.#o.onRefused(`${reason} of ${node}`, new Error(detail));
+  }
+
+  #onIdle(sequence: number): void {
+    this.#consumer?.advanceTo(sequence);
+    if (this.isCaughtUp) return;
+    this.isCaughtUp = true;
+    const { frames } = this.#consumer ?? { frames: 0 };
+    this.#o.log.info({ frames, replayedVerdicts: this.replayed }, 'caught up');
+  }
+
+  #makeDeadLetters(priorRefusals: PriorRefusals): DeadLetters {
+    const { bus, clock, endSignal, onDeadLetter, onBusError } = this.#o;
+    return new DeadLetters({
+      ...{ bus, clock, priorRefusals, signal: endSignal, onWritten: onDeadLetter },
+      onError: (error) => onBusError('dead letters', error),
+    });
+  }
+}

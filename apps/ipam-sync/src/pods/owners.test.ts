@@ -1,0 +1,162 @@
+import { type KubeApi, KubeError } from '@bailiff/kube';
+import { waitFor } from '@bailiff/service/testing';
+import { describe, expect, test } from 'vitest';
+import { OwnerResolver, templateOf } from './owners.ts';
+import { programOf } from './program.ts';
+import type { Owner } from './records.ts';
+
+const SPEC = { containers: [{ name: 'main', image: 'registry/vpn:1' }] };
+const OTHER = { containers: [{ name: 'main', image: 'attacker/tool' }] };
+const template = (spec: object) => ({ template: { metadata: {}, spec } });
+const controller = (kind: string, name: string, uid: string) => ({
+  apiVersion: 'apps/v1',
+  kind,
+  name,
+  uid,
+  controller: true,
+});
+const SETS = '/apis/apps/v1/namespaces/shop/replicasets';
+const REVISIONS = '/apis/apps/v1/namespaces/shop/controllerrevisions';
+const OBJECTS: Record<string, object> = {
+  [`${SETS}/vpn-1`]: {
+    metadata: { name: 'vpn-1', uid: 'u-set', ownerReferences: [controller('Deployment', 'vpn', 'u-vpn')] },
+    spec: template(SPEC),
+  },
+  '/api/v1/namespaces/shop/replicationcontrollers/old': {
+    metadata: { name: 'old', uid: 'u-rc' },
+    spec: template(SPEC),
+  },
+  '/apis/batch/v1/namespaces/shop/jobs/once': { metadata: { name: 'once', uid: 'u-job' }, spec: template(SPEC) },
+  [`${REVISIONS}/agent-6b`]: {
+    metadata: { name: 'agent-6b', uid: 'r', ownerReferences: [controller('DaemonSet', 'agent', 'u-ds')] },
+    data: { spec: template(SPEC) },
+  },
+  [`${REVISIONS}/db-7c`]: {
+    metadata: { name: 'db-7c', uid: 'r', ownerReferences: [controller('StatefulSet', 'db', 'u-sts')] },
+    data: { spec: template(SPEC) },
+  },
+};
+
+interface Claimed {
+  owner: Owner | null;
+  spec?: object;
+  namespace?: string;
+  controllerRevision?: string;
+}
+const claim = ({ owner, spec = SPEC, namespace = 'shop', controllerRevision = '' }: Claimed) => ({
+  owner,
+  namespace,
+  controllerRevision,
+  program: programOf(spec as Record<string, unknown>, 'p') ?? '',
+});
+const owned = (kind: string, name: string, uid: string): Owner => ({ kind, name, uid });
+
+/** @param failing errors by path */
+function world(failing: ReadonlyMap<string, KubeError> = new Map()) {
+  const asked: string[] = [];
+  const stop = new AbortController();
+  const pods: ReturnType<typeof claim>[] = [];
+  const request = async ({ path }: { path: string }) => {
+    asked.push(path);
+    const error = failing.get(path) ?? (path in OBJECTS ? null : new KubeError('KUBE_NOT_FOUND', path));
+    if (error) throw error;
+    return OBJECTS[path];
+  };
+  const client = { request } as unknown as KubeApi;
+  const resolver = new OwnerResolver({ client, signal: stop.signal, onResolved: () => {}, inUse: () => pods });
+  const chain = async (claimed: Claimed) => {
+    const pod = claim(claimed);
+    pods.push(pod);
+    resolver.want(pod);
+    await resolver.whenIdle();
+    return resolver.chainOf(pod).map(({ kind, name }) => `${kind}/${name}`);
+  };
+  return { asked, resolver, chain, failing, [Symbol.dispose]: () => stop.abort() };
+}
+
+describe('owners - confirmed by the controller', () => {
+  test.each([
+    [
+      'ReplicaSet and Deployment',
+      { owner: owned('ReplicaSet', 'vpn-1', 'u-set') },
+      ['ReplicaSet/vpn-1', 'Deployment/vpn'],
+    ],
+    ['ReplicationController', { owner: owned('ReplicationController', 'old', 'u-rc') }, ['ReplicationController/old']],
+    ['Job', { owner: owned('Job', 'once', 'u-job') }, ['Job/once']],
+    ['DaemonSet', { owner: owned('DaemonSet', 'agent', 'u-ds'), controllerRevision: '6b' }, ['DaemonSet/agent']],
+    ['StatefulSet', { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-7c' }, ['StatefulSet/db']],
+  ])('%s', async (_, claimed, expected) => {
+    using made = world();
+    expect(await made.chain(claimed)).toEqual(expected);
+    expect(await made.chain(claimed)).toEqual(expected);
+    expect(made.asked).toHaveLength(1);
+  });
+});
+
+describe('owners - an unconfirmed claim gives no owner', () => {
+  test.each([
+    ['its UID with another program', { owner: owned('ReplicaSet', 'vpn-1', 'u-set'), spec: OTHER }],
+    ['its name with another UID', { owner: owned('ReplicaSet', 'vpn-1', 'u-other') }],
+    ['its UID under another name', { owner: owned('ReplicaSet', 'other', 'u-set') }],
+    ['its UID from another namespace', { owner: owned('ReplicaSet', 'vpn-1', 'u-set'), namespace: 'tenant' }],
+    ['the Deployment itself', { owner: owned('Deployment', 'vpn', 'u-vpn') }],
+    ['the revision of another', { owner: owned('DaemonSet', 'agent', 'u-x'), controllerRevision: '6b' }],
+    [
+      'the revision of another kind under a name of its own',
+      { owner: owned('StatefulSet', 'vpn', 'u-ds'), controllerRevision: 'agent-6b' },
+    ],
+    ['no revision', { owner: owned('DaemonSet', 'agent', 'u-ds') }],
+    ['a custom controller', { owner: owned('StrimziPodSet', 'kafka', 'u-k') }],
+    ['none', { owner: null }],
+  ])('%s', async (_, claimed) => {
+    using made = world();
+    // Control: the honest pod beside it.
+    expect(await made.chain({ owner: owned('ReplicaSet', 'vpn-1', 'u-set') })).toHaveLength(2);
+    expect(await made.chain(claimed)).toEqual([]);
+  });
+
+  test('requests an owner that the server refuses once', async () => {
+    const owner = owned('ReplicaSet', '%', 'u-set');
+    const path = templateOf({ owner, namespace: 'shop', controllerRevision: '' })?.path as string;
+    using made = world(new Map([[path, new KubeError('KUBE_INVALID', '400')]]));
+    expect(await made.chain({ owner })).toEqual([]);
+    expect(await made.chain({ owner })).toEqual([]);
+    expect(made.asked).toEqual([`${SETS}/%25`]);
+  });
+
+  test('retries after a server failure, then the pod has its owner', async () => {
+    const failing = new Map([[`${SETS}/vpn-1`, new KubeError('KUBE_SERVER', '500')]]);
+    using made = world(failing);
+    const claimed = { owner: owned('ReplicaSet', 'vpn-1', 'u-set') };
+    expect(await made.chain(claimed)).toEqual([]);
+    failing.clear();
+    await waitFor(() => made.resolver.chainOf(claim(claimed)).length === 2, { state: () => made.asked });
+  });
+});
+
+test('owners - requests a controller again that did not exist before', async () => {
+  const path = `${REVISIONS}/db-8d`;
+  const revision = OBJECTS[`${REVISIONS}/db-7c`] as object;
+  using made = world();
+  const claimed = { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-8d' };
+  // A tenant can compute the name of the next revision.
+  expect(await made.chain({ ...claimed, spec: OTHER })).toEqual([]);
+  OBJECTS[path] = revision;
+  try {
+    expect(await made.chain(claimed)).toEqual(['StatefulSet/db']);
+  } finally {
+    delete OBJECTS[path];
+  }
+});
+
+test('owners - a namespace with many claims does not delay another', async () => {
+  using made = world();
+  for (let i = 0; i < 1_000; i++) {
+    made.resolver.want(claim({ owner: owned('ReplicaSet', `r${i}`, `u${i}`), namespace: 'tenant' }));
+  }
+  made.resolver.want(claim({ owner: owned('ReplicaSet', 'vpn-1', 'u-set') }));
+  await made.resolver.whenIdle();
+  expect(made.asked).toHaveLength(1_001);
+  // Eight requests were open already.
+  expect(made.asked.indexOf(`${SETS}/vpn-1`)).toBeLessThan(10);
+});

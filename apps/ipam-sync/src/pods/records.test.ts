@@ -1,0 +1,197 @@
+import type { Pod } from '@bailiff/kube';
+import { describe, expect, test } from 'vitest';
+import { grantedPrefixes, MAX_ANNOTATION_CHARS, MAX_PREFIXES_PER_POD, permitsOf, requestedPrefixes } from './grants.ts';
+import { nodeRecord, podRecord, sameRecord } from './records.ts';
+
+const pod = (change: { metadata?: object; spec?: object; status?: object } = {}): Pod => ({
+  metadata: {
+    name: 'web-1',
+    namespace: 'shop',
+    uid: 'u1',
+    resourceVersion: '42',
+    creationTimestamp: '2026-11-24T10:00:00Z',
+    labels: { app: 'web' },
+    ...change.metadata,
+  },
+  spec: { nodeName: 'node-1', serviceAccountName: 'web', containers: [{ name: 'main' }], ...change.spec },
+  status: { phase: 'Running', podIPs: [{ ip: '10.1.0.5' }, { ip: 'FD00::5' }], ...change.status },
+});
+
+describe('pod record', () => {
+  test('pod record - both families in one spelling, identity, container ids without the scheme', () => {
+    const status = { containerStatuses: [{ name: 'main', containerID: 'containerd://abc' }] };
+    expect(podRecord(pod({ status }))).toMatchObject({
+      uid: 'u1',
+      nodeName: 'node-1',
+      serviceAccount: 'web',
+      addresses: ['10.1.0.5', 'fd00::5'],
+      hostNetwork: false,
+      containers: [{ name: 'main', id: 'abc' }],
+      terminating: false,
+      revision: 42,
+      createdAt: '2026-11-24T10:00:00Z',
+    });
+  });
+  test.each([
+    ['not bound to a node', { spec: { nodeName: undefined } }],
+    ['succeeded', { status: { phase: 'Succeeded' } }],
+    ['failed', { status: { phase: 'Failed' } }],
+  ])('pod record - a pod that is %s has none', (_, change) => {
+    expect(podRecord(pod(change))).toBeNull();
+  });
+  test.each([
+    ['pending without an address', { status: { phase: 'Pending', podIPs: undefined } }, { addresses: [] }],
+    ['terminating', { metadata: { deletionTimestamp: '2026-11-24T10:00:00Z' } }, { terminating: true }],
+    ['with podIP alone', { status: { podIPs: undefined, podIP: '10.9.9.9' } }, { addresses: ['10.9.9.9'] }],
+    ['on the host network', { spec: { hostNetwork: true } }, { hostNetwork: true, addresses: [] }],
+    ['with an invalid address', { status: { podIPs: [{ ip: 'x' }, { ip: '10.1.0.6' }] } }, { addresses: ['10.1.0.6'] }],
+    ['with an opaque version', { metadata: { resourceVersion: 'abc' } }, { revision: 0 }],
+  ])('pod record - a pod %s is kept', (_, change, expected) => {
+    expect(podRecord(pod(change))).toMatchObject(expected);
+  });
+  test('pod record - the owner is the controller, not another reference', () => {
+    const reference = (name: string, controller?: boolean) => ({
+      apiVersion: 'v1',
+      kind: 'K',
+      name,
+      uid: name,
+      controller,
+    });
+    const own = (refs: object[]) => podRecord(pod({ metadata: { ownerReferences: refs } }))?.owner;
+    expect(own([reference('a'), reference('b', true)])).toEqual({ kind: 'K', name: 'b', uid: 'b' });
+    expect(own([reference('a')])).toBeNull();
+  });
+  test('pod record - probe ports of all probes and sidecars, named ones resolved, each once', () => {
+    const spec = {
+      containers: [
+        {
+          name: 'main',
+          ports: [{ name: 'http', containerPort: 8080 }],
+          livenessProbe: { httpGet: { port: 'http' } },
+          readinessProbe: { tcpSocket: { port: 9090 } },
+          startupProbe: { grpc: { port: 50051 } },
+        },
+        { name: 'second', livenessProbe: { httpGet: { port: 'http' } }, readinessProbe: { httpGet: { port: '8080' } } },
+        { name: 'exec', livenessProbe: { exec: {} } },
+        { name: 'wrong', livenessProbe: { tcpSocket: { port: 70000 } } },
+      ],
+      initContainers: [{ name: 'sidecar', restartPolicy: 'Always', startupProbe: { tcpSocket: { port: 15021 } } }],
+    };
+    expect(podRecord(pod({ spec }))?.probePorts.map(({ port }) => port)).toEqual([8080, 9090, 15021, 50051]);
+  });
+  test('pod record - a heartbeat is no change, relevant fields are', () => {
+    const base = podRecord(pod())!;
+    expect(sameRecord(base, podRecord(pod({ metadata: { resourceVersion: '43' } }))!)).toBe(true);
+    expect(sameRecord(base, podRecord(pod({ metadata: { labels: { app: 'x' } } }))!)).toBe(false);
+    expect(sameRecord(base, podRecord(pod({ status: { podIPs: [] } }))!)).toBe(false);
+  });
+});
+
+test('node record - internal and external addresses of both families, pod CIDRs, no names', () => {
+  const record = nodeRecord({
+    metadata: { name: 'node-1.example', uid: 'n', resourceVersion: '1' },
+    spec: { podCIDR: '10.1.0.0/24', podCIDRs: ['10.1.0.0/24', 'FD00:1::/64'] },
+    status: {
+      addresses: [
+        { type: 'InternalIP', address: '192.0.2.1' },
+        { type: 'ExternalIP', address: '2001:DB8::1' },
+        { type: 'Hostname', address: 'node-1' },
+        { type: 'InternalIP', address: 'nonsense' },
+      ],
+    },
+  });
+  expect(record).toEqual({
+    name: 'node-1.example',
+    addresses: ['192.0.2.1', '2001:db8::1'],
+    podCidrs: ['10.1.0.0/24', 'fd00:1::/64'],
+  });
+});
+
+describe('grants', () => {
+  test.each([
+    [undefined, [], 0],
+    ['', [], 0],
+    [' , ', [], 0],
+    ['10.0.0.5/8', ['10.0.0.0/8'], 0],
+    ['10.0.0.0/8, FD00::/64 ,10.1.1.1/8', ['10.0.0.0/8', 'fd00::/64'], 0],
+    ['10.0.0.0, nonsense, 10.0.0.0/33, 10.0.0.0/8', ['10.0.0.0/8'], 3],
+  ])('grants - annotation %j requests %j, %i refused', (annotation, prefixes, refused) => {
+    expect(requestedPrefixes(annotation)).toEqual({ prefixes, refused });
+  });
+  test('grants - no pod requests more than the limit', () => {
+    const annotation = Array.from({ length: MAX_PREFIXES_PER_POD + 3 }, (_, i) => `10.0.${i}.0/24`).join(',');
+    const request = requestedPrefixes(annotation);
+    expect(request.prefixes).toHaveLength(MAX_PREFIXES_PER_POD);
+    expect(request.refused).toBe(3);
+  });
+  test('grants - an annotation above its limit is refused before it is parsed', () => {
+    const prefixes = '10.0.0.0/8,'.repeat(Math.floor(MAX_ANNOTATION_CHARS / 11));
+    expect(requestedPrefixes(prefixes)).toEqual({ prefixes: ['10.0.0.0/8'], refused: 0 });
+    expect(requestedPrefixes(prefixes + ' '.repeat(11))).toEqual({ prefixes: [], refused: 1 });
+    // Parsing 255 kB of distinct prefixes took 60 ms.
+    const large = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
+    expect(requestedPrefixes(large)).toEqual({ prefixes: [], refused: 1 });
+  });
+  const permits = permitsOf([
+    { namespace: 'vpn', prefixes: ['10.0.0.0/8'] },
+    { namespace: 'vpn', prefixes: ['fd00::/16'] },
+    { namespace: 'other', prefixes: ['0.0.0.0/0'] },
+  ]);
+  test.each([
+    [['10.2.0.0/16', 'fd00::/64'], 'vpn', ['10.2.0.0/16', 'fd00::/64']],
+    [['0.0.0.0/0', '10.0.0.0/8'], 'vpn', ['10.0.0.0/8']],
+    [['11.0.0.0/16'], 'vpn', []],
+    [['10.2.0.0/16'], 'shop', []],
+    [[], 'vpn', []],
+  ])('grants - of %j a pod of %s gets %j', (asked, namespace, expected) => {
+    expect(grantedPrefixes(asked, namespace, permits)).toEqual(expected);
+  });
+});
+
+describe('pod record - values chosen by the writer of a pod are limited and reported as cut', () => {
+  const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'u2', controller: true };
+  const owners = (change: object) => ({ metadata: { ownerReferences: [{ ...controller, ...change }] } });
+  const long = 'ü'.repeat(300_000);
+  const many = (count: number, of: (i: number) => object) => Array.from({ length: count }, (_, i) => of(i));
+  test.each([
+    ['ordinary', owners({}), { owner: { kind: 'ReplicaSet', name: 'web', uid: 'u2' }, cut: false }],
+    ['an owner with a long name', owners({ name: long }), { owner: { name: `${'ü'.repeat(125)}…` }, cut: true }],
+    ['an owner of a long kind', owners({ kind: long }), { owner: { kind: `${'ü'.repeat(125)}…` }, cut: true }],
+    ['an owner with a long uid', owners({ uid: long }), { owner: null, cut: true }],
+    [
+      'a container with a long id',
+      { status: { containerStatuses: [{ name: 'main', containerID: `containerd://${'d'.repeat(300_000)}` }] } },
+      { containers: [{ name: 'main', id: '' }] },
+    ],
+    [
+      'many containers',
+      { spec: { containers: many(50_000, (i) => ({ name: `c${i}` })) } },
+      { containers: { length: 64 }, cut: true },
+    ],
+    [
+      'many probe ports',
+      { spec: { containers: many(1_000, (i) => ({ name: `c${i}`, livenessProbe: { tcpSocket: { port: i + 1 } } })) } },
+      { probePorts: { length: 64 }, cut: true },
+    ],
+  ])('%s', (_, change, expected) => {
+    expect(podRecord(pod(change as object))).toMatchObject(expected);
+  });
+
+  test('labels - as many as fit into 8 KiB, sorted by name', () => {
+    const labels = Object.fromEntries(
+      Array.from({ length: 5_000 }, (_, i) => [`l${String(i).padStart(5, '0')}`, 'v'.repeat(58)]),
+    );
+    const record = podRecord(pod({ metadata: { labels } }));
+    expect(record?.cut).toBe(true);
+    expect(Object.keys(record?.labels ?? {})).toEqual(Object.keys(labels).slice(0, 128));
+    // A label that a policy selects by is not cut.
+    const selected = { ...labels, zone: 'restricted' };
+    expect(podRecord(pod({ metadata: { labels: selected } }))?.labels).not.toHaveProperty('zone');
+    expect(podRecord(pod({ metadata: { labels: selected } }), new Set(['zone']))).toMatchObject({
+      labels: { zone: 'restricted', l00000: 'v'.repeat(58) },
+      cut: true,
+    });
+    const few = Object.fromEntries(Object.entries(labels).slice(0, 100));
+    expect(podRecord(pod({ metadata: { labels: few } }))).toMatchObject({ labels: few, cut: false });
+  });
+});

@@ -1,0 +1,120 @@
+/**
+ * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): prefix
+ * permits and the setting for unguarded nodes. An invalid value is refused and the last valid one
+ * stays in force, because a dropped permit disconnects pods. At start, that is the newest valid
+ * value in the key's history.
+ */
+import type { Bucket, KvEntry } from '@bailiff/bus';
+import {
+  ConfigError,
+  parseConfigKey,
+  parseConfigValue,
+  SPOOF_CLUSTER_KEY,
+  type SpoofCluster,
+  spoofCluster,
+  type UnguardedNodes,
+} from '@bailiff/policy';
+import { type PrefixPermits, permitsOf } from '../pods/grants.ts';
+
+export interface Settings {
+  permits: PrefixPermits;
+  unguardedNodes: UnguardedNodes;
+}
+
+export type SettingsReading = { good: true; settings: Settings; revision: number } | { good: false; reason: string };
+
+const settingsOf = ({ allowedPrefixes, unguardedNodes }: SpoofCluster): Settings => ({
+  permits: permitsOf(allowedPrefixes),
+  unguardedNodes,
+});
+
+/** No permits and no taints. */
+export const NO_SETTINGS: Settings = settingsOf(spoofCluster.parse({}));
+
+/** Parses a value of the key; a deleted key gives the built-in settings. Pure. */
+export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): SettingsReading {
+  if (entry.deleted) return { good: true, settings: NO_SETTINGS, revision: 0 };
+  try {
+    const config = parseConfigValue(parseConfigKey(SPOOF_CLUSTER_KEY), entry.value.toString('utf8')) as SpoofCluster;
+    return { good: true, settings: settingsOf(config), revision: config.revision };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { good: false, reason: error.message };
+  }
+}
+
+export class SettingsFeed {
+  #bucket: Bucket;
+  #onChange: () => void;
+  #revision = -1;
+  #settings = NO_SETTINGS;
+  /** True after the initial read of the bucket. */
+  synced = false;
+  refused = 0;
+  /** Why the newest value is not in force; otherwise empty. */
+  refusal = '';
+
+  constructor(bucket: Bucket, onChange: () => void) {
+    this.#bucket = bucket;
+    this.#onChange = onChange;
+  }
+
+  get permits(): PrefixPermits {
+    return this.#settings.permits;
+  }
+  get unguardedNodes(): UnguardedNodes {
+    return this.#settings.unguardedNodes;
+  }
+
+  /** Follows the key until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#bucket.watch({
+      filter: SPOOF_CLUSTER_KEY,
+      signal,
+      onEntry: (entry) => this.#take(entry),
+      // Revisions start again. The settings stay until the new bucket has others.
+      onRecreated: () => {
+        this.#revision = -1;
+      },
+      onSynced: () => {
+        this.synced = true;
+        this.#onChange();
+      },
+    });
+  }
+
+  async #take(entry: KvEntry): Promise<void> {
+    const reading = readSettings(entry);
+    if (!reading.good) {
+      this.#refuse(reading.reason);
+      if (this.#revision < 0) await this.#recall();
+    } else if (!entry.deleted && reading.revision < this.#revision) {
+      this.#refuse(`revision ${reading.revision} is older than ${this.#revision}`);
+    } else this.#accept(reading);
+  }
+
+  /** Reads the newest valid value in the key's history. */
+  async #recall(): Promise<void> {
+    for (const entry of (await this.#bucket.history(SPOOF_CLUSTER_KEY)).reverse()) {
+      const reading = readSettings(entry);
+      if (!reading.good) continue;
+      const { refusal } = this;
+      this.#accept(reading);
+      this.refusal = refusal;
+      return;
+    }
+  }
+
+  #accept(reading: { settings: Settings; revision: number }): void {
+    this.#settings = reading.settings;
+    this.#revision = reading.revision;
+    this.refusal = '';
+    if (this.synced) this.#onChange();
+  }
+
+  #refuse(reason: string): void {
+    this.refused += 1;
+    this.refusal = reason;
+    if (this.synced) this.#onChange();
+  }
+}

@@ -1,0 +1,338 @@
+import { createHash } from 'node:crypto';
+import {
+  clusterSnapshot,
+  decodeSnapshotValue,
+  MAX_SNAPSHOT_BYTES,
+  MAX_SNAPSHOT_JSON_BYTES,
+  nodeSnapshot,
+} from '@bailiff/schemas';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { NO_PERMITS, permitsOf } from '../pods/grants.ts';
+import type { PodRecord } from '../pods/records.ts';
+import { ClusterState } from './cluster-state.ts';
+import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
+
+const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
+  uid,
+  namespace: 'shop',
+  name: uid,
+  nodeName: 'n1',
+  labels: {},
+  serviceAccount: 'default',
+  owner: null,
+  controllerRevision: '',
+  program: '',
+  addresses: [],
+  hostNetwork: false,
+  containers: [],
+  prefixes: { prefixes: [], refused: 0 },
+  probePorts: [],
+  createdAt: '2026-11-24T10:00:00Z',
+  terminating: false,
+  revision: 1,
+  cut: false,
+  ...change,
+});
+const later = '2026-11-24T10:00:01Z';
+const NODES = ['n1', 'n2'];
+function stateWithNodes(): ClusterState {
+  const state = new ClusterState();
+  for (const name of NODES) state.putNode({ name, addresses: [], podCidrs: [] });
+  return state;
+}
+const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput => ({
+  state,
+  permits: NO_PERMITS,
+  ownersOf: ({ owner }) => (owner ? [owner] : []),
+  selectedBy: new Set(['app']),
+  ...change,
+});
+const addressesOn = (state: ClusterState, node: string) =>
+  Object.fromEntries(
+    (planNode(node, input(state))?.pods ?? []).map((pod) => [pod.uid, pod.interfaces.flatMap((i) => i.addresses)]),
+  );
+
+describe('plan - a node', () => {
+  test('plan - a pod without an address is listed at once, without an interface', () => {
+    const state = stateWithNodes();
+    expect([...state.putPod(record('a'))]).toEqual(['n1']);
+    const snapshot = nodeSnapshot.parse({ ...planNode('n1', input(state)), revision: 1 });
+    expect(snapshot.pods).toMatchObject([{ uid: 'a', interfaces: [], hostNetwork: false }]);
+    expect([...state.putPod(record('a', { addresses: ['10.1.0.5'], revision: 2 }))]).toEqual(['n1']);
+    expect(planNode('n1', input(state))?.pods).toMatchObject([
+      { interfaces: [{ name: 'eth0', addresses: ['10.1.0.5'], mac: null }], revision: 2 },
+    ]);
+  });
+  test('plan - a node without pods has an empty snapshot, a deleted one none', () => {
+    const state = stateWithNodes();
+    expect(planNode('n1', input(state))).toEqual({ nodeName: 'n1', pods: [] });
+    state.putPod(record('a'));
+    expect(planNode('n1', input(state))?.pods).toHaveLength(1);
+    expect([...state.removeNode('n1')]).toEqual(['_cluster', 'n1']);
+    expect(planNode('n1', input(state))).toBeNull();
+    expect([...state.putNode({ name: 'n1', addresses: [], podCidrs: [] })]).toEqual(['_cluster', 'n1']);
+    expect(planNode('n1', input(state))?.pods).toHaveLength(1);
+  });
+  test('plan - pods do not create nodes', () => {
+    const state = stateWithNodes();
+    state.putPod(record('a', { nodeName: 'invented' }));
+    expect(planNode('invented', input(state))).toBeNull();
+    expect(state.nodeNames()).toEqual(NODES);
+  });
+  test('plan - a pod whose program changed loses its owner', () => {
+    const state = stateWithNodes();
+    const owner = { kind: 'ReplicaSet', name: 'vpn-1', uid: 'rs' };
+    const isUnowned = (program: string, claimed: PodRecord['owner'] = owner) => {
+      state.putPod(record('a', { owner: claimed, program }));
+      return planNode('n1', input(state))?.pods[0]?.unowned === true;
+    };
+    expect([isUnowned('template'), isUnowned('template', null), isUnowned('template')]).toEqual([false, true, false]);
+    expect([isUnowned('attacker'), isUnowned('template')]).toEqual([true, true]);
+    state.removePod('a');
+    expect(isUnowned('template')).toBe(false);
+  });
+  test('plan - prefixes need request and permit', () => {
+    const state = stateWithNodes();
+    state.putPod(record('a', { prefixes: { prefixes: ['10.2.0.0/16'], refused: 1 } }));
+    expect(planNode('n1', input(state))?.pods[0]?.allowedPrefixes).toEqual([]);
+    const permits = permitsOf([{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }]);
+    expect(planNode('n1', input(state, { permits }))?.pods[0]?.allowedPrefixes).toEqual(['10.2.0.0/16']);
+    expect([...state.nodesAsking()]).toEqual(['n1']);
+    expect(state.refusedPrefixes).toBe(1);
+  });
+  test('plan - a pod has its confirmed owners, or an explicit none', () => {
+    const owner = { kind: 'ReplicaSet', name: 'rs', uid: 'rs' };
+    const above = { kind: 'Deployment', name: 'web', uid: 'web' };
+    const state = stateOf(record('a', { owner }));
+    expect(planNode('n1', input(state, { ownersOf: () => [] }))?.pods[0]).toMatchObject({ owners: [], unowned: true });
+    const [owned] = planNode('n1', input(state, { ownersOf: () => [owner, above] }))?.pods ?? [];
+    expect(owned?.owners).toEqual([owner, above]);
+    expect(owned).not.toHaveProperty('unowned');
+    expect([...state.nodesOwnedBy('rs')]).toEqual(['n1']);
+  });
+  test('plan - the cluster: nodes in order, with addresses and CIDRs', () => {
+    const state = new ClusterState();
+    expect([...state.putNode({ name: 'b', addresses: ['192.0.2.2'], podCidrs: [] })]).toEqual(['_cluster', 'b']);
+    state.putNode({ name: 'a', addresses: ['192.0.2.1'], podCidrs: ['10.1.0.0/24'] });
+    expect(clusterSnapshot.parse({ ...planCluster(state), revision: 1 }).nodes.map(({ name }) => name)).toEqual([
+      'a',
+      'b',
+    ]);
+    expect([...state.putNode({ name: 'b', addresses: ['192.0.2.2'], podCidrs: [] })]).toEqual([]);
+    expect([...state.putNode({ name: 'b', addresses: ['192.0.2.3'], podCidrs: [] })]).toEqual(['_cluster']);
+  });
+});
+
+describe('plan - one address, several pods', () => {
+  const old = record('old', { addresses: ['10.1.0.5', 'fd00::5'] });
+  test('plan - the younger pod gets it, and a late event of the older changes nothing', () => {
+    const state = stateWithNodes();
+    state.putPod(old);
+    expect([...state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 7 }))]).toEqual([
+      'n1',
+    ]);
+    const expected = { old: ['fd00::5'], young: ['10.1.0.5'] };
+    expect(addressesOn(state, 'n1')).toEqual(expected);
+    state.putPod({ ...old, revision: 99, labels: { late: 'yes' } });
+    expect(addressesOn(state, 'n1')).toEqual(expected);
+    state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 100, terminating: true }));
+    expect(addressesOn(state, 'n1')).toEqual(expected);
+    expect(state.contestedAddresses).toBe(1);
+    expect([...state.removePod('young')]).toEqual(['n1']);
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
+    expect(state.contestedAddresses).toBe(0);
+  });
+  test('plan - within one second the first observed pod is the older', () => {
+    const state = stateWithNodes();
+    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 3 }));
+    state.putPod(record('a-second', { addresses: ['10.1.0.5'], revision: 5 }));
+    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 9, labels: { late: 'yes' } }));
+    expect(addressesOn(state, 'n1')).toEqual({ 'z-first': [], 'a-second': ['10.1.0.5'] });
+  });
+  test('plan - on another node a running pod keeps it, a terminating one does not', () => {
+    const state = stateWithNodes();
+    state.putPod(old);
+    state.putPod(record('young', { nodeName: 'n2', addresses: ['10.1.0.5'], createdAt: later }));
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
+    expect(addressesOn(state, 'n2')).toEqual({ young: ['10.1.0.5'] });
+    state.putPod({ ...old, terminating: true });
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['fd00::5'] });
+    expect([...state.removePod('young')].sort()).toEqual(['n1', 'n2']);
+    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
+  });
+});
+
+test('plan - any order of changes gives the plan of the final pods, and every change reports the affected snapshots', () => {
+  const uid = fc.constantFrom('a', 'b', 'c', 'd', 'e');
+  const change = fc.record({
+    uid,
+    gone: fc.boolean(),
+    nodeName: fc.constantFrom(...NODES),
+    addresses: fc.uniqueArray(fc.constantFrom('10.0.0.1', '10.0.0.2', '10.0.0.3'), { maxLength: 2 }),
+    terminating: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
+      const state = stateWithNodes();
+      const final = new Map<string, PodRecord>();
+      const digests = (s: ClusterState) =>
+        Object.fromEntries(
+          NODES.map((n) => {
+            const snapshot = planNode(n, input(s));
+            return [n, snapshot ? digestOf(snapshot) : ''];
+          }),
+        );
+      let written = digests(state);
+      changes.forEach(({ uid: id, gone, ...rest }, index) => {
+        // Node and creation time of a pod are constant.
+        const born = `2026-11-24T10:00:0${id.charCodeAt(0) - 97}Z`;
+        const nodeName = final.get(id)?.nodeName ?? rest.nodeName;
+        const next = record(id, { ...rest, nodeName, createdAt: born, revision: index + 1 });
+        const touched = gone ? state.removePod(id) : state.putPod(next);
+        if (gone) final.delete(id);
+        else final.set(id, next);
+        const now = digests(state);
+        for (const node of NODES) if (!touched.has(node)) expect(now[node]).toBe(written[node] ?? '');
+        written = now;
+      });
+      const fresh = stateWithNodes();
+      for (const pod of [...final.values()].sort((a, b) => (a.uid < b.uid ? 1 : -1))) fresh.putPod(pod);
+      expect(digests(state)).toEqual(digests(fresh));
+    }),
+    { numRuns: 300 },
+  );
+});
+
+describe('plan - what is written', () => {
+  test('plan - a digest ignores only revisions', () => {
+    const state = stateWithNodes();
+    const digest = () => digestOf(planNode('n1', input(state))!);
+    state.putPod(record('a', { labels: { revision: '1' } }));
+    const first = digest();
+    state.putPod(record('a', { labels: { revision: '1' }, revision: 9 }));
+    expect(digest()).toBe(first);
+    state.putPod(record('a', { labels: { revision: '2' }, revision: 9 }));
+    expect(digest()).not.toBe(first);
+  });
+  test('plan - revisions grow, also after a lost bucket and a clock step backwards', () => {
+    expect(nextRevision(5, 1_000)).toBe(1_000);
+    expect(nextRevision(1_000, 1_000)).toBe(1_001);
+    expect(nextRevision(2_000, 1_000)).toBe(2_001);
+  });
+  test('plan - accepts a snapshot at the limit and refuses one byte more', () => {
+    const around = (padding: number) => encodeSnapshot({ nodeName: 'n', pods: [], padding: 'x'.repeat(padding) }, 1);
+    const overhead = around(0).value.length;
+    expect(around(MAX_SNAPSHOT_JSON_BYTES - overhead).refused).toBe(false);
+    expect(around(MAX_SNAPSHOT_JSON_BYTES - overhead + 1).refused).toBe(true);
+    const random = (bytes: number) => encodeSnapshot({ pods: [], padding: noise(1, bytes) }, 1);
+    expect(random(MAX_SNAPSHOT_BYTES / 2).refused).toBe(false);
+    expect(random(MAX_SNAPSHOT_BYTES * 2).refused).toBe(true);
+  });
+});
+
+/** Hexadecimal digits that hardly compress. */
+function noise(seed: number, digits: number): string {
+  let text = '';
+  for (let i = 0; text.length < digits; i++) text += createHash('sha512').update(`${seed}/${i}`).digest('hex');
+  return text.slice(0, digits);
+}
+const uidOf = (seed: number) =>
+  noise(seed, 32).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, (_, ...parts) => parts.slice(0, 5).join('-'));
+
+/** A pod of a large service: a sidecar, 15 labels, two families. */
+function ordinary(i: number): PodRecord {
+  const label = (n: number): [string, string] => [`app.kubernetes.io/label-${n}`, `value-${n}-${noise(i % 40, 12)}`];
+  return record(uidOf(i), {
+    name: `service-${i % 40}-${noise(i % 40, 9)}-${noise(i, 5)}`,
+    labels: Object.fromEntries(Array.from({ length: 15 }, (_, n) => label(n))),
+    owner: { kind: 'ReplicaSet', name: `service-${i % 40}-${noise(i % 40, 9)}`, uid: uidOf(i % 40) },
+    addresses: [`10.1.${i >> 8}.${i & 255}`, `fd00:10:1::${i.toString(16)}`],
+    containers: ['init', 'main', 'proxy'].map((name, n) => ({ name, id: noise(i * 3 + n, 64) })),
+    probePorts: [8080, 15021].map((port) => ({ port, protocol: 'TCP' as const })),
+  });
+}
+
+describe('plan - large clusters', () => {
+  test('plan - 10,000 dual-stack nodes with cloud names are stored and read back', () => {
+    const state = new ClusterState();
+    for (let i = 0; i < 10_000; i++) {
+      const [high, low] = [i >> 8, i & 255];
+      state.putNode({
+        name: `ip-10-${high}-${low}-${i % 250}.eu-central-1.compute.internal`,
+        addresses: [`10.${high}.${low}.${i % 250}`, `2001:db8:${high.toString(16)}:${low.toString(16)}::1`],
+        podCidrs: [`100.${64 + (high >> 2)}.${low}.0/24`, `fd00:${high.toString(16)}:${low.toString(16)}::/64`],
+      });
+    }
+    const { refused, value } = encodeSnapshot(planCluster(state), 1);
+    expect(refused).toBe(false);
+    expect(value.length).toBeLessThan(MAX_SNAPSHOT_BYTES / 2);
+    const { nodes } = clusterSnapshot.parse(JSON.parse(decodeSnapshotValue(value)));
+    expect(nodes).toHaveLength(10_000);
+  });
+
+  test('plan - 500 pods with sidecars and 15 labels are stored completely', () => {
+    const snapshot = planNode('n1', input(stateOf(...Array.from({ length: 500 }, (_, i) => ordinary(i)))));
+    const { refused, value } = encodeSnapshot(snapshot as object, 1);
+    expect(refused).toBe(false);
+    expect(snapshot?.pods.some(({ cut }) => cut)).toBe(false);
+    expect(value.length).toBeLessThan(MAX_SNAPSHOT_BYTES / 2);
+  });
+
+  test('plan - incompressible labels are cut only from the pods that have them', () => {
+    const honest = Array.from({ length: 300 }, (_, i) => ordinary(i));
+    const labels = (i: number) =>
+      Object.fromEntries(Array.from({ length: 60 }, (_, n) => [noise(i * 100 + n, 63), noise(i * 100 + n + 7, 63)]));
+    const hostile = Array.from({ length: 200 }, (_, i) => record(`hostile-${i}`, { labels: labels(i) }));
+    const snapshot = planNode('n1', input(stateOf(...honest, ...hostile)));
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    expect(snapshot?.pods).toHaveLength(500);
+    expect(snapshot?.pods.filter(({ cut }) => cut).every(({ uid }) => uid.startsWith('hostile'))).toBe(true);
+  });
+});
+
+describe('plan - more pods than a list holds', () => {
+  test('plan - lists the oldest pods of each namespace and counts the others', () => {
+    const honest = Array.from({ length: 30 }, (_, i) => record(`honest-${i}`, { createdAt: later }));
+    const hostile = Array.from({ length: 3_000 }, (_, i) => record(`hostile-${i}`, { namespace: 'tenant' }));
+    const snapshot = planNode('n1', input(stateOf(...hostile, ...honest)));
+    expect(snapshot).toMatchObject({ omitted: 3_030 - 2_048, pods: { length: 2_048 } });
+    expect(snapshot?.pods.filter(({ namespace }) => namespace === 'shop')).toHaveLength(30);
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    expect(planNode('n1', input(stateOf(...honest)))).not.toHaveProperty('omitted');
+  });
+});
+
+describe('plan - pods above the size limit', () => {
+  test('plan - the largest pods lose labels first and their neighbours keep their addresses', () => {
+    const state = stateWithNodes();
+    const labels = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`label-${i}`, 'v'.repeat(63)]));
+    const fat = { labels, containers: Array.from({ length: 64 }, (_, i) => ({ name: `c${i}`, id: 'd'.repeat(64) })) };
+    for (let i = 0; i < 700; i++)
+      state.putPod(record(`fat-${i}`, { ...fat, addresses: [`10.2.${i >> 8}.${i & 255}`] }));
+    state.putPod(record('web', { addresses: ['10.1.0.5'], labels: { app: 'web' } }));
+    const snapshot = planNode('n1', input(state));
+    expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+    const pods = nodeSnapshot.parse({ ...snapshot, revision: 1 }).pods;
+    expect(pods).toHaveLength(701);
+    expect(pods.every(({ interfaces }) => interfaces[0]?.addresses.length === 1)).toBe(true);
+    expect(pods.find(({ uid }) => uid === 'web')).toMatchObject({ labels: { app: 'web' } });
+    expect(pods.find(({ uid }) => uid === 'web')).not.toHaveProperty('cut');
+    const bare = pods.filter(({ cut }) => cut === true);
+    expect(bare.length).toBeGreaterThan(0);
+    expect(bare.every((pod) => Object.keys(pod.labels).length === 0)).toBe(true);
+    // Planning is deterministic; otherwise every pass would write.
+    expect(planNode('n1', input(state))).toEqual(snapshot);
+  });
+
+  test('plan - pods that fit are unchanged', () => {
+    const pods = planNode('n1', input(stateOf(record('a'))))?.pods ?? [];
+    expect(fitPods(pods, 4_096, new Set())).toEqual(pods);
+  });
+});
+
+function stateOf(...records: PodRecord[]): ClusterState {
+  const state = stateWithNodes();
+  for (const one of records) state.putPod(one);
+  return state;
+}

@@ -1,0 +1,155 @@
+/**
+ * State → desired snapshots in `bailiff_pods`, for each node and the cluster, in one canonical
+ * order, with digests for comparison. Pure.
+ */
+import { createHash } from 'node:crypto';
+import {
+  type ClusterSnapshot,
+  encodeSnapshotValue,
+  LIST_LIMITS,
+  MAX_SNAPSHOT_BYTES,
+  MAX_SNAPSHOT_JSON_BYTES,
+  type NodeSnapshot,
+  PLAIN_SNAPSHOT_BYTES,
+  type PodIdentity,
+} from '@bailiff/schemas';
+import { grantedPrefixes, type PrefixPermits } from '../pods/grants.ts';
+import type { Owner, PodRecord } from '../pods/records.ts';
+import type { ClusterState } from './cluster-state.ts';
+
+/** Confirmed controllers of a pod, lowest first. */
+export type OwnerLookup = (pod: PodRecord) => Owner[];
+
+export interface PlanInput {
+  state: ClusterState;
+  permits: PrefixPermits;
+  ownersOf: OwnerLookup;
+  /** Label names that policies select by. */
+  selectedBy: ReadonlySet<string>;
+}
+
+/** Snapshot of a node without revision; null if neither the node nor a pod on it exists. */
+export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
+  const records = input.state.podsOf(nodeName);
+  if (records === null) return null;
+  const kept = fairly(records, LIST_LIMITS.pods.items);
+  const pods = kept.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
+  const omitted = records.length - kept.length;
+  return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
+}
+
+/**
+ * At most `most` pods. Namespaces add their oldest pods in turn, so that no namespace displaces
+ * another.
+ */
+function fairly(records: readonly PodRecord[], most: number): readonly PodRecord[] {
+  if (records.length <= most) return records;
+  const turns = new Map<string, number>();
+  const oldestFirst = records.toSorted((a, b) => compare(a.createdAt, b.createdAt) || compare(a.uid, b.uid));
+  const ranked = oldestFirst.map((record, index) => {
+    const turn = turns.get(record.namespace) ?? 0;
+    turns.set(record.namespace, turn + 1);
+    return { record, turn, index };
+  });
+  const order = ranked.sort((a, b) => a.turn - b.turn || a.index - b.index);
+  return order.slice(0, most).map(({ record }) => record);
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
+
+/** Size of a snapshot without pods. */
+const FRAME_BYTES = 1024;
+
+/**
+ * Pods that fit into a stored snapshot. Tenants control how well the JSON compresses, for example
+ * with random labels. While the compressed snapshot is too large, the limit of its JSON is halved;
+ * PLAIN_SNAPSHOT_BYTES of JSON always fit.
+ */
+function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>): PodIdentity[] {
+  for (let maxBytes = MAX_SNAPSHOT_JSON_BYTES; ; maxBytes /= 2) {
+    const fitted = fitPods(pods, maxBytes - FRAME_BYTES, selectedBy);
+    if (maxBytes <= PLAIN_SNAPSHOT_BYTES) return fitted;
+    if (encodeSnapshotValue(JSON.stringify(fitted)).length <= MAX_SNAPSHOT_BYTES - FRAME_BYTES) return fitted;
+  }
+}
+
+/**
+ * Pods that fit into a snapshot. While they do not fit, the largest pod is reduced to the fields
+ * needed for enforcement, so that labels of one pod cannot remove addresses of others. Labels that
+ * policies select by stay.
+ */
+export function fitPods(
+  pods: readonly PodIdentity[],
+  maxBytes: number,
+  selectedBy: ReadonlySet<string>,
+): PodIdentity[] {
+  const sizes = pods.map((pod) => Buffer.byteLength(JSON.stringify(pod)) + 1);
+  let total = sizes.reduce((sum, size) => sum + size, 0);
+  const fitted = [...pods];
+  const largest = sizes.map((size, index) => ({ size, index })).sort((a, b) => b.size - a.size || a.index - b.index);
+  for (const { size, index } of largest) {
+    if (total <= maxBytes) break;
+    const pod = fitted[index] as PodIdentity;
+    const labels = Object.fromEntries(Object.entries(pod.labels).filter(([name]) => selectedBy.has(name)));
+    const bare: PodIdentity = { ...pod, labels, containers: [], owners: pod.owners.slice(-1), cut: true };
+    fitted[index] = bare;
+    total -= size - Buffer.byteLength(JSON.stringify(bare)) - 1;
+  }
+  return fitted;
+}
+
+/** Snapshot of the cluster without revision. */
+export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revision'> {
+  return { nodes: state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1)) };
+}
+
+function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {
+  const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
+  const owners = state.isAltered(record.uid) ? [] : ownersOf(record);
+  return {
+    uid: record.uid,
+    namespace: record.namespace,
+    name: record.name,
+    labels: record.labels,
+    serviceAccount: record.serviceAccount,
+    owners,
+    // Without an address there is no interface entry; an empty one would contradict the node's CNI
+    // record.
+    interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
+    hostNetwork: record.hostNetwork,
+    containers: record.containers,
+    allowedPrefixes: grantedPrefixes(record.prefixes.prefixes, record.namespace, permits),
+    probePorts: record.probePorts,
+    revision: record.revision,
+    createdAt: record.createdAt,
+    ...(record.cut ? { cut: true } : {}),
+    ...(owners.length === 0 ? { unowned: true } : {}),
+  };
+}
+
+/** Digest of a snapshot without revisions. Equal digests need no write. */
+export function digestOf(snapshot: Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>): string {
+  const content =
+    'pods' in snapshot ? { ...snapshot, pods: snapshot.pods.map((pod) => ({ ...pod, revision: 0 })) } : snapshot;
+  return createHash('sha256')
+    .update(JSON.stringify({ ...content, revision: 0 }))
+    .digest('base64');
+}
+
+/**
+ * Revision of the next write of a key: above the last one, and above those of a lost bucket
+ * (milliseconds since the epoch exceed any number of writes).
+ */
+export function nextRevision(last: number, nowMs: number): number {
+  return Math.max(last + 1, Math.floor(nowMs));
+}
+
+/** Encodes a snapshot; `refused` is set if it exceeds a limit. */
+export function encodeSnapshot(snapshot: object, revision: number): { refused: boolean; value: Buffer } {
+  const json = JSON.stringify({ ...snapshot, revision });
+  const value = encodeSnapshotValue(json);
+  const { pods = [], nodes = [] } = snapshot as { pods?: unknown[]; nodes?: unknown[] };
+  const isTooMany = pods.length > LIST_LIMITS.pods.items || nodes.length > LIST_LIMITS.nodes.items;
+  const isTooLarge = value.length > MAX_SNAPSHOT_BYTES || Buffer.byteLength(json) > MAX_SNAPSHOT_JSON_BYTES;
+  return { refused: isTooLarge || isTooMany, value };
+}

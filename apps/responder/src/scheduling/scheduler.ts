@@ -1,0 +1,169 @@
+/**
+ * Decides when tasks enter the queues: at their verdict, when the task before them ends, when a
+ * person approves, and again at every scan, because Redis may lose jobs.
+ *
+ * Data path: planning/planner.ts → here → queues.ts → tasks/run-task.ts. The backlog limits the
+ * verdicts with open tasks; at the limit the reader of VERDICTS waits.
+ */
+import {
+  BUDGET_EXHAUSTED,
+  DELETE_STORM,
+  type Ledger,
+  OVERDUE_GRACE_MS,
+  phaseGroupOf,
+  RELEASED,
+} from '@bailiff/response';
+import type { Response } from '@bailiff/schemas';
+import type { Clock } from '@bailiff/service';
+import type { Logger } from 'pino';
+import type { Metrics } from '../metrics.ts';
+import type { Plan, Planner } from '../planning/planner.ts';
+import type { StepHook, StoredVerdict } from '../ports.ts';
+import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './backlog.ts';
+import type { OrderGate } from './order-gate.ts';
+import type { Queues } from './queues.ts';
+
+/** Refusals after which a quarantine may replace the removal; the plan decides. */
+const SUBSTITUTE_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
+/** Poll interval of the reader while the backlog is full. */
+const FULL_POLL_MS = 200;
+
+export interface SchedulerOptions {
+  planner: Pick<Planner, 'whenReady' | 'plan' | 'planSequence'>;
+  order: OrderGate;
+  ledger: Ledger;
+  /** Whether the visible record of a released quarantine was removed. */
+  isCleared(taskId: string): boolean;
+  approvalTimeoutMs: number;
+  scanIntervalMs: number;
+  clock: Clock;
+  metrics: Metrics;
+  log: Logger;
+  step: StepHook;
+  signal: AbortSignal;
+}
+
+export class Scheduler {
+  readonly #o: SchedulerOptions;
+  readonly #backlog: Backlog;
+  #queues: Pick<Queues, 'add'> | null = null;
+
+  constructor(options: SchedulerOptions) {
+    this.#o = options;
+    this.#backlog = new Backlog(options.order);
+  }
+
+  /** Verdicts with an open task. */
+  get outstanding(): number {
+    return this.#backlog.size;
+  }
+
+  /** Verdicts with an overdue task. */
+  get unanswered(): number {
+    return this.#backlog.unanswered(this.#o.ledger, this.#o.clock.nowMicros(), OVERDUE_GRACE_MS);
+  }
+
+  /** Effects that have expired but are not undone. */
+  get undosOverdue(): number {
+    return undoJobs(this.#o.ledger, this.#o.clock.nowMicros(), 0, () => true).length;
+  }
+
+  /** Until it is called, nothing is added; the first scan then adds every open task. */
+  start(queues: Pick<Queues, 'add'>): void {
+    this.#queues = queues;
+  }
+
+  /** Plans a verdict and adds its jobs. Resolves when the next verdict may be read. */
+  async take(stored: StoredVerdict): Promise<void> {
+    const { planner, clock, metrics, signal, step } = this.#o;
+    const { verdictId } = stored.verdict;
+    await planner.whenReady(stored);
+    await step('verdict-read', { verdictId, action: '' });
+    const plan = planner.plan(stored);
+    metrics.verdicts.inc({ matched: plan.tasks.length > 0 ? 'yes' : 'no' });
+    const added = this.#put(plan);
+    if (this.#backlog.isFull) await added;
+    while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
+  }
+
+  /** VERDICTS was recreated and is read from its beginning. */
+  clear(): void {
+    this.#backlog.clear();
+  }
+
+  /** A record was applied to the ledger: adds the jobs that it makes possible. */
+  applied(taskId: string, response: Response): void {
+    const { verdictId, phase, reasonCode } = response;
+    if (phaseGroupOf(phase) === 'terminal') {
+      const sequence = this.#backlog.ended(verdictId, taskId);
+      // The next step of the policy may start.
+      if (sequence !== null) void this.#add(this.#jobsOf(verdictId));
+      if (sequence !== null && SUBSTITUTE_REASONS.has(reasonCode)) this.#planSubstitute(sequence);
+    } else if (phase === 'approved') {
+      void this.#add(this.#jobsOf(verdictId).filter(({ job }) => job.taskId === taskId));
+    } else if (phase === 'pending') {
+      void this.#add(this.#jobsOf(verdictId).filter(({ job }) => job.taskId !== taskId));
+    } else if (phase === 'undone' && reasonCode === RELEASED) {
+      void this.#add([clearJob({ taskId, response })]);
+    }
+  }
+
+  /** A removal was refused: adds the job of its substitute quarantine, if any. */
+  #planSubstitute(sequence: number): void {
+    const { planner, log } = this.#o;
+    planner.planSequence(sequence).then(
+      (plan) => plan && this.#put(plan),
+      (error: Error) =>
+        log.warn({ err: error }, 'cannot plan the substitute of a refused removal; the next start plans it'),
+    );
+  }
+
+  /** Adds the jobs of the next two scan intervals; existing jobs do not change. */
+  scan(): void {
+    const { clock, isCleared, ledger, metrics, scanIntervalMs } = this.#o;
+    const nowMicros = clock.nowMicros();
+    const aheadMs = 2 * scanIntervalMs;
+    metrics.scans.inc();
+    ledger.prune(nowMicros);
+    const jobs = this.#dueJobs(aheadMs);
+    jobs.push(...undoJobs(ledger, nowMicros, aheadMs, isCleared));
+    void this.#add(jobs);
+  }
+
+  /** Adds the jobs of steps whose wait is over. */
+  release(): void {
+    if (this.#o.order.size > 0) void this.#add(this.#dueJobs(0));
+  }
+
+  #put({ stored, tasks }: Plan): Promise<void> {
+    this.#backlog.put(stored, tasks, this.#o.ledger);
+    return this.#add(this.#jobsOf(stored.verdict.verdictId));
+  }
+
+  #dueJobs(aheadMs: number): QueuedJob[] {
+    return this.#backlog.jobs(this.#o.ledger, this.#now(), aheadMs, this.#o.approvalTimeoutMs);
+  }
+
+  #jobsOf(verdictId: string): QueuedJob[] {
+    return this.#backlog.jobsOf(verdictId, this.#o.ledger, this.#now());
+  }
+
+  #now(): Now {
+    const { clock } = this.#o;
+    return { micros: clock.nowMicros(), monotonicMs: clock.monotonicMs() };
+  }
+
+  /** Never rejects: a later scan adds jobs that Redis does not accept now. */
+  async #add(jobs: readonly QueuedJob[]): Promise<void> {
+    if (jobs.length === 0 || !this.#queues) return;
+    const { log, metrics, step } = this.#o;
+    try {
+      await this.#queues.add(jobs);
+    } catch (error) {
+      metrics.scheduleFailures.inc(jobs.length);
+      log.debug({ err: error, jobs: jobs.length }, 'Redis did not accept jobs');
+      return;
+    }
+    for (const { job } of jobs) await step('job-added', { verdictId: job.verdictId, action: job.action });
+  }
+}

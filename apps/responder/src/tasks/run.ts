@@ -1,0 +1,25 @@
+/** One attempt of a job, with what was read for it, and the two ways in which an attempt ends. */
+import type { Response } from '@bailiff/schemas';
+import type { Api } from '../actions/api.ts';
+import type { PlannedTask } from '../planning/planner.ts';
+import type { Job, JobResult } from '../ports.ts';
+
+export interface Run extends PlannedTask {
+  job: Job;
+  api: Api;
+  /** The confirmed owner of the pod; null until facts are read, or without one. */
+  owner: { kind: string; name: string; uid: string } | null;
+}
+
+/** Wait of a task while another process or job works on it. */
+export const CONTENDED_MS = 200;
+
+export const done: JobResult = { kind: 'done' };
+
+export function later(job: Job, delayMs: number): JobResult {
+  return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
+}
+
+export function ownerFieldsOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
+  return { ownerKind: owner?.kind ?? '', ownerName: owner?.name ?? '', ownerUid: owner?.uid ?? '' };
+}

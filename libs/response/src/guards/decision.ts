@@ -1,0 +1,101 @@
+/** What the guards decide about a task, and what they decide it from. Types and groups of actions only. */
+import type { ResponsePolicy } from '@bailiff/policy';
+import type { Response } from '@bailiff/schemas';
+import type { Task, VerdictSummary } from '../planning/plan.ts';
+import type { Facts } from './facts.ts';
+
+export type RefusalCode =
+  /** The verdict is about a node, and the action about a pod. */
+  | 'no-pod'
+  /** The pod does not exist any more. */
+  | 'pod-gone'
+  /** The node does not exist any more. */
+  | 'node-gone'
+  /** Another pod has this name now. */
+  | 'uid-changed'
+  /** The pod is not on the node that reported it. */
+  | 'node-mismatch'
+  /** The pod is being deleted already. */
+  | 'already-deleting'
+  /** Another user or program cordoned the node. */
+  | 'already-cordoned'
+  /** The verdict is too old for a response. */
+  | 'stale-verdict'
+  /** The response policy was deleted or disabled, or no longer has the action. */
+  | 'policy-withdrawn'
+  /** The policy protects the namespace. */
+  | 'protected-namespace'
+  /** The policy protects pods of this kind of owner. */
+  | 'protected-owner-kind'
+  /** The kubelet restarts a static pod, so it can only be quarantined. */
+  | 'static-pod'
+  /** No approval within the time limit. */
+  | 'approval-expired'
+  /** The policy's budget of the window is used up. */
+  | 'budget-exhausted'
+  /** Too few healthy replicas would be left. */
+  | 'below-min-healthy'
+  /**
+   * Too many pods of one owner were removed in the window; further ones are quarantined instead.
+   */
+  | 'delete-storm';
+
+export type Decision =
+  | { kind: 'go' }
+  | { kind: 'refuse'; code: RefusalCode; reason: string }
+  | { kind: 'dryrun'; code: 'dry-run' | 'disarmed'; reason: string }
+  | { kind: 'pending'; code: 'approval-required'; reason: string }
+  | { kind: 'wait'; code: 'cooldown'; untilMicros: number; reason: string };
+
+/** A started action. It uses budget, whatever its outcome. */
+export interface ActionEntry {
+  taskId: string;
+  atMicros: number;
+  action: Response['action'];
+  policy: string;
+  podUid: string;
+  /** Empty without a confirmed owner. */
+  ownerUid: string;
+  namespace: string;
+  nodeName: string;
+}
+
+export interface GuardInput {
+  task: Task;
+  verdict: VerdictSummary;
+  /** Newest version of the task's policy; null if it was deleted or disabled. */
+  policy: ResponsePolicy | null;
+  /** The disarming that covers the verdict; null if armed. */
+  disarmed: string | null;
+  facts: Facts;
+  /** Actions started within the last 24 h, oldest first. */
+  actions: readonly ActionEntry[];
+  reserved: boolean;
+  pendingAtMicros: number | null;
+  approvedAtMicros: number | null;
+  nowMicros: number;
+  limits: GuardLimits;
+}
+
+export interface GuardLimits {
+  /** A task that starts later than this after its due time is refused. */
+  answerHorizonMs: number;
+  /** Time limit of an approval. */
+  approvalTimeoutMs: number;
+  /** Upper bound of the grace period if the step has none. */
+  maxGraceSeconds: number;
+}
+
+/** One guard; null: it does not object. */
+export type Guard = (input: GuardInput) => Decision | null;
+
+export const refuse = (code: RefusalCode, reason: string): Decision => ({ kind: 'refuse', code, reason });
+
+export const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
+/** Actions that take a pod out of service: they use budget and need a reservation. */
+export const DISRUPTIVE: ReadonlySet<string> = new Set(['quarantine', 'evict', 'delete']);
+
+/** True for actions whose `started` record reserves budget. */
+export function needsReservation(action: string): boolean {
+  return DISRUPTIVE.has(action) || action === 'cordon';
+}

@@ -1,0 +1,80 @@
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type FileProblem, FileStore, replaceFile } from './file-store.ts';
+
+let root: string;
+let problems: FileProblem[];
+let store: FileStore;
+const dir = () => path.join(root, 'state');
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'file-store-'));
+  problems = [];
+  store = new FileStore(dir(), (problem) => problems.push(problem));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+describe('file store', () => {
+  it('saves, lists, reads and removes files', () => {
+    store.create();
+    expect(store.save('a.json', '1')).toBe(true);
+    expect(store.save('a.json', '2')).toBe(true);
+    expect(store.save('b.txt', 'x')).toBe(true);
+    expect(store.names(/\.json$/)).toEqual(['a.json']);
+    expect(store.read('a.json', JSON.parse)).toBe(2);
+    store.remove('a.json');
+    store.remove('a.json');
+    expect(readdirSync(dir())).toEqual(['b.txt']);
+    expect(problems).toEqual([]);
+  });
+
+  it('a missing directory - has no files and is no problem, but nothing can be saved in it', () => {
+    expect(store.names(/./)).toEqual([]);
+    expect(problems).toEqual([]);
+    expect(store.save('a.json', '1')).toBe(false);
+    expect(problems).toEqual([{ file: path.join(dir(), 'a.json'), reason: expect.stringContaining('ENOENT') }]);
+  });
+
+  it('a directory that is a file - is reported by every operation, and nothing throws', () => {
+    writeFileSync(dir(), '');
+    store.create();
+    expect(store.names(/./)).toEqual([]);
+    expect(store.save('a.json', '1')).toBe(false);
+    store.remove('a.json');
+    expect(problems.map(({ file }) => path.relative(root, file))).toEqual([
+      'state',
+      'state',
+      'state/a.json',
+      'state/a.json',
+    ]);
+  });
+
+  it('a file that cannot be parsed - is reported and kept', () => {
+    store.create();
+    store.save('a.json', 'half');
+    expect(store.read('a.json', JSON.parse)).toBeUndefined();
+    expect(problems).toEqual([{ file: path.join(dir(), 'a.json'), reason: expect.stringContaining('JSON') }]);
+    expect(store.names(/./)).toEqual(['a.json']);
+  });
+
+  it('a failed replacement - keeps the old content', () => {
+    store.create();
+    store.save('a.json', 'old');
+    mkdirSync(path.join(dir(), 'a.json.new'));
+    expect(store.save('a.json', 'new')).toBe(false);
+    expect(readFileSync(path.join(dir(), 'a.json'), 'utf8')).toBe('old');
+  });
+});
+
+describe('replaceFile', () => {
+  it.each([{ durable: false }, { durable: true }])('%j - is readable by the owner only', (options) => {
+    const file = path.join(root, 'secret');
+    writeFileSync(`${file}.new`, 'left behind');
+    chmodSync(`${file}.new`, 0o644);
+    replaceFile(file, 'text', options);
+    expect(readFileSync(file, 'utf8')).toBe('text');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+});

@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest';
+import { backoffMs, onAbort, pause } from './retry.ts';
+
+describe('backoff', () => {
+  const options = { baseMs: 100, maxMs: 500 };
+
+  it('doubles up to the cap', () => {
+    expect([1, 2, 3, 4, 5, 60].map((failures) => backoffMs(failures, options))).toEqual([100, 200, 400, 500, 500, 500]);
+  });
+
+  it('with jitter - keeps half of the wait, and is never above the cap', () => {
+    expect([1, 2, 3, 4, 60].map((failures) => backoffMs(failures, options, 0))).toEqual([50, 100, 200, 250, 250]);
+    expect(backoffMs(1, options, 0.999)).toBeLessThan(100);
+    expect(backoffMs(60, options, 0.999)).toBeLessThan(500);
+  });
+
+  it('is at least what the server requests', () => {
+    expect(backoffMs(1, options, 0, 5000)).toBe(5000);
+    expect(backoffMs(4, options, 0, 10)).toBe(250);
+  });
+});
+
+describe('pause', () => {
+  it('without a signal - resolves when the timer fires', async () => {
+    let fire: () => void = () => undefined;
+    const waiting = pause(5, undefined, (fn) => {
+      fire = fn;
+      return () => undefined;
+    });
+    expect(await Promise.race([waiting.then(() => 'done'), Promise.resolve('waiting')])).toBe('waiting');
+    fire();
+    await waiting;
+  });
+
+  it('aborted before or during the pause - resolves, cancels the timer and removes the listener', async () => {
+    await pause(3_600_000, AbortSignal.abort());
+    const end = new AbortController();
+    let cancelled = 0;
+    const waiting = pause(3_600_000, end.signal, () => () => (cancelled += 1));
+    end.abort();
+    await waiting;
+    expect(cancelled).toBe(1);
+  });
+});
+
+describe('onAbort', () => {
+  it('runs once; not after its removal, and not without a signal', () => {
+    const end = new AbortController();
+    const runs: string[] = [];
+    onAbort(end.signal, () => runs.push('kept'));
+    onAbort(end.signal, () => runs.push('removed'))();
+    onAbort(undefined, () => runs.push('no signal'))();
+    end.abort();
+    end.abort();
+    expect(runs).toEqual(['kept']);
+  });
+});

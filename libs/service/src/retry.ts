@@ -1,0 +1,70 @@
+/**
+ * Backoff, interruptible pauses and abort handlers, for apps and libraries. Imports no other file,
+ * so that a library that needs only this (`@bailiff/service/retry`) loads nothing else.
+ */
+import { setMaxListeners } from 'node:events';
+
+/** Node fires a longer timer at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+export interface BackoffOptions {
+  baseMs: number;
+  maxMs: number;
+}
+
+/**
+ * Exponential backoff with a cap: the wait after `failures` failures in a row, from 1. Pure.
+ * @param random in [0, 1): jitter in the upper half; without it the full wait
+ * @param atLeastMs requested by the server (Retry-After)
+ */
+export function backoffMs(
+  failures: number,
+  { baseMs, maxMs }: BackoffOptions,
+  random = 1,
+  atLeastMs: number | null = null,
+): number {
+  const full = Math.min(maxMs, baseMs * 2 ** Math.min(failures - 1, 30));
+  return Math.max(atLeastMs ?? 0, full / 2 + (full / 2) * random);
+}
+
+/**
+ * Runs a callback once when a signal aborts. Returns a function that removes it. The signal must
+ * not be aborted yet.
+ */
+export function onAbort(signal: AbortSignal | undefined, run: () => void): () => void {
+  if (!signal) return () => undefined;
+  // One signal ends all operations of an app, so many listeners are not a leak.
+  setMaxListeners(0, signal);
+  signal.addEventListener('abort', run, { once: true });
+  return () => signal.removeEventListener('abort', run);
+}
+
+/** Cancels a timer; a second call has no effect. */
+export type Cancel = () => void;
+
+/**
+ * Resolves after `delayMs`, or at once when `signal` aborts; the caller checks the signal. Never
+ * rejects.
+ */
+export function pause(
+  delayMs: number,
+  signal?: AbortSignal,
+  setTimer: (fn: () => void, delayMs: number) => Cancel = setNodeTimer,
+): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const finish = () => {
+      cancel();
+      forget();
+      resolve();
+    };
+    const cancel = setTimer(finish, delayMs);
+    const forget = onAbort(signal, finish);
+  });
+}
+
+/** Calls `fn` once after `delayMs`. */
+export function setNodeTimer(fn: () => void, delayMs: number): Cancel {
+  const timer = setTimeout(fn, Math.min(delayMs, LONGEST_TIMER_MS));
+  return () => clearTimeout(timer);
+}

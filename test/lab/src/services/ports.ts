@@ -1,0 +1,15 @@
+/**
+ * Free ports on the loopback. Another process may take a port before it is used, so servers are
+ * started with retries.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

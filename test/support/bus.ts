@@ -1,0 +1,107 @@
+/** A server with the whole topology on it, and small helpers that the tests of this tier share. */
+
+import { readdirSync, readFileSync } from 'node:fs';
+import {
+  type Bus,
+  consumeOrdered,
+  ensureTopology,
+  type FollowerBuses,
+  type StreamMessage,
+  type TopologyOptions,
+} from '@bailiff/bus';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { errors } from '@nats-io/nats-core';
+
+export async function startBus(options: TopologyOptions = {}): Promise<TestNats> {
+  const nats = await startNats();
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin, options);
+  await admin.close();
+  return nats;
+}
+
+/** Both connections of a collector. */
+export async function connectCollector(nats: TestNats, node: string): Promise<FollowerBuses> {
+  return { reads: await nats.connect(`collector-${node}`), pushes: await nats.connect(`push-${node}`) };
+}
+
+/**
+ * A reading that the test ends itself and waits for. When the test fails before, `nats.stop()` closes the bus under it, and that the
+ * reading then ends with BUS_CLOSED is no failure beside the test's own.
+ */
+export function underWay(reading: Promise<void>): Promise<void> {
+  reading.catch(() => undefined);
+  return reading;
+}
+
+/**
+ * A bus that loses the first request to a subject: on the way to the server, or on the way back, after the server has stored it. `meanwhile` runs
+ * between the loss and the error that the caller gets. `requests` counts those that the caller made.
+ */
+export function losing(bus: Bus, subject: string, where: 'request' | 'answer', meanwhile: () => unknown = () => {}) {
+  let requests = 0;
+  const request = async (...args: Parameters<Bus['nc']['request']>) => {
+    if (!args[0].startsWith(subject)) return bus.nc.request(...args);
+    requests += 1;
+    const isLost = requests === 1;
+    const answer = isLost && where === 'request' ? undefined : await bus.nc.request(...args);
+    if (answer && !isLost) return answer;
+    await meanwhile();
+    throw new errors.TimeoutError();
+  };
+  const nc = new Proxy(bus.nc, {
+    get(target, property) {
+      if (property === 'request') return request;
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const lossy = new Proxy(bus, { get: (target, name) => (name === 'nc' ? nc : Reflect.get(target, name, target)) });
+  return { bus: lossy, requests: () => requests };
+}
+
+/** All that a stream holds now, in order. */
+export async function readAll(bus: Bus, stream: string, filterSubjects?: string[]): Promise<StreamMessage[]> {
+  const messages: StreamMessage[] = [];
+  const end = new AbortController();
+  await consumeOrdered(bus, stream, {
+    start: 'all',
+    ...(filterSubjects ? { filterSubjects } : {}),
+    onMessage: (message) => {
+      messages.push(message);
+    },
+    onIdle: () => end.abort(),
+    signal: AbortSignal.any([end.signal, AbortSignal.timeout(20_000)]),
+  });
+  if (!end.signal.aborted) throw new Error(`${stream} was not read within 20 s; ${messages.length} messages came`);
+  return messages;
+}
+
+/** Stops a process until SIGCONT. The signal takes effect on each thread when it is next scheduled, so that is waited for. */
+export async function freeze(pid: number): Promise<void> {
+  const states = () =>
+    readdirSync(`/proc/${pid}/task`).map(
+      (thread) => readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').at(-1)?.[0],
+    );
+  process.kill(pid, 'SIGSTOP');
+  await waitFor(() => states().every((state) => state === 'T'), {
+    what: `${pid} to stop`,
+    intervalMs: 1,
+    state: states,
+  });
+}
+
+export const text = (message: { data?: Uint8Array; value?: Uint8Array }): string =>
+  Buffer.from(message.data ?? message.value ?? []).toString('utf8');
+
+/** Numbers 0 to count - 1, as strings, that are not in what was seen; and those seen more than once. */
+export function tally(seen: readonly string[], count: number) {
+  const times = new Map<string, number>();
+  for (const value of seen) times.set(value, (times.get(value) ?? 0) + 1);
+  const all = Array.from({ length: count }, (_, index) => String(index));
+  return {
+    missing: all.filter((value) => !times.has(value)),
+    twice: all.filter((value) => (times.get(value) ?? 0) > 1),
+  };
+}

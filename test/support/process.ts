@@ -1,0 +1,97 @@
+/**
+ * Processes that a test starts: their output is kept, they end with the test, and a wait for a log
+ * message fails with the output when the process ends first.
+ */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
+import { nodeArgs } from '../../tools/children.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+/** The end of the output that is kept. */
+const MAX_OUTPUT = 200_000;
+
+export type LogLine = Record<string, unknown>;
+
+export interface RunningProcess extends AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  /** Output on both streams, in the order of arrival. */
+  out(): string;
+  /** The log lines among the output. */
+  lines(): LogLine[];
+  /** The first log line with this message. @throws Error with the output when the process ends first */
+  logged(message: string, timeoutMs?: number): Promise<LogLine>;
+  /** Resolves when the process has ended and its output is complete. */
+  readonly exit: Promise<[code: number | null, signal: string | null]>;
+  /** Sends a signal and waits for the end. */
+  kill(signal?: NodeJS.Signals): Promise<void>;
+}
+
+const atExit = new Set<ChildProcess>();
+const killAll = () => {
+  for (const child of atExit) child.kill('SIGKILL');
+};
+
+/** One listener for all: each file checks that it leaves none behind. */
+function killAtExit(child: ChildProcess): void {
+  if (atExit.size === 0) process.on('exit', killAll);
+  atExit.add(child);
+  child.once('close', () => {
+    atExit.delete(child);
+    if (atExit.size === 0) process.off('exit', killAll);
+  });
+}
+
+/** Starts a program. It is killed on disposal and when this process exits. */
+export function launch(program: string, args: readonly string[], options: SpawnOptions = {}): RunningProcess {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      output = (output + chunk.toString()).slice(-MAX_OUTPUT);
+    });
+  const exit = once(child, 'close') as RunningProcess['exit'];
+  killAtExit(child);
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
+    if (!hasEnded()) child.kill(signal);
+    await exit;
+  };
+  const lines = () =>
+    output
+      .split('\n')
+      .filter((line) => line.startsWith('{') && line.endsWith('}'))
+      .map((line) => JSON.parse(line) as LogLine);
+  const logged = async (message: string, timeoutMs = 60_000) => {
+    const found = () => lines().find(({ msg }) => msg === message);
+    await waitFor(() => found() !== undefined || hasEnded(), {
+      ...{ what: `the log message "${message}"`, timeoutMs, state: () => output },
+    });
+    const line = found();
+    if (line === undefined) throw new Error(`ended without the log message "${message}": ${output}`);
+    return line;
+  };
+  return {
+    child,
+    pid: child.pid ?? 0,
+    out: () => output,
+    lines,
+    logged,
+    exit,
+    kill,
+    [Symbol.asyncDispose]: () => kill(),
+  };
+}
+
+/** Starts an app from its sources, as bundled for this run, as its own user of the bus. @param nodeFlags such as those of its image */
+export function launchApp(app: string, flags: readonly string[], nodeFlags: readonly string[] = []): RunningProcess {
+  const main = nodeArgs(`apps/${app}/src/main.ts`);
+  return launch(process.execPath, [...nodeFlags, ...main, '--nats-user', app, ...flags], { cwd: ROOT });
+}
+
+/** Starts an app from its built bundle, as its image does. */
+export function launchBundle(app: string, flags: readonly string[], nodeFlags: readonly string[] = []): RunningProcess {
+  return launch(process.execPath, [...nodeFlags, `apps/${app}/dist/main.mjs`, ...flags], { cwd: ROOT });
+}

@@ -1,0 +1,78 @@
+/** An app inside the test's process, in the same frame as in a process of its own. */
+import { runService, type ServiceOptions } from '@bailiff/service';
+import { captureIo, waitFor } from '@bailiff/service/testing';
+import type { z } from 'zod';
+import type { LogLine } from './process.ts';
+
+export interface RunningService {
+  log(): LogLine[];
+  stderr(): string;
+  /** Value of a metric, named with its labels but without `bailiff_<app>_`. */
+  metric(name: string): Promise<number>;
+  ready(): Promise<{ ok: boolean; checks: Record<string, string> }>;
+  /** Resolves when the app has logged that it is ready, or only that its status server listens. */
+  until(state: 'ready' | 'started'): Promise<void>;
+  /** As SIGTERM does. @returns the exit code */
+  stop(): Promise<number>;
+}
+
+/** Apps that one test runs; disposal stops those that still run. */
+export class Services implements AsyncDisposable {
+  readonly #running = new Set<RunningService>();
+
+  get running(): RunningService[] {
+    return [...this.#running];
+  }
+
+  /** Starts an app and waits for nothing. */
+  begin<S extends z.ZodObject>(options: Omit<ServiceOptions<S>, 'io'>): RunningService {
+    const captured = captureIo();
+    let address = '';
+    const exit = runService({
+      ...options,
+      io: captured.io,
+      start: (ctx) => {
+        address = ctx.metricsAddress;
+        return options.start(ctx);
+      },
+    });
+    const fetchText = async (page: string) => (await fetch(`http://${address}/${page}`)).text();
+    const prefix = `bailiff_${options.name.replaceAll('-', '_')}_`;
+    const service: RunningService = {
+      log: captured.logLines,
+      stderr: captured.stderr,
+      metric: async (name) => {
+        const line = (await fetchText('metrics')).split('\n').find((text) => text.startsWith(`${prefix}${name} `));
+        return Number(line?.split(' ').at(-1) ?? Number.NaN);
+      },
+      ready: async () => JSON.parse(await fetchText('readyz')),
+      until: async (state) => {
+        const isReady = () => captured.logLines().some(({ msg }) => msg === 'ready');
+        await waitFor(() => (state === 'started' ? address !== '' : isReady()), {
+          ...{
+            what: `${options.name} to be ${state}`,
+            state: () => [captured.stderr(), captured.logLines().slice(-10)],
+          },
+        });
+      },
+      stop: () => {
+        this.#running.delete(service);
+        captured.signal('SIGTERM');
+        return exit;
+      },
+    };
+    this.#running.add(service);
+    return service;
+  }
+
+  /** Starts an app; resolves when it is ready. */
+  async start<S extends z.ZodObject>(options: Omit<ServiceOptions<S>, 'io'>): Promise<RunningService> {
+    const service = this.begin(options);
+    await service.until('ready');
+    return service;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.running.map((service) => service.stop()));
+  }
+}
