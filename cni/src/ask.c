@@ -54,11 +54,8 @@ static int connect_to(const char *path, char *why, size_t why_size)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-	if (strlen(path) >= sizeof(address.sun_path)) {
-		snprintf(why, why_size, "the path of the socket is too long: %.80s...", path);
-		return -1;
-	}
-	strcpy(address.sun_path, path);
+	/* parse_own_keys checks the length. */
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		snprintf(why, why_size, "cannot connect to the collector at %.120s: %s", path, strerror(errno));
@@ -112,6 +109,20 @@ static ssize_t receive_all(int fd, char *buffer, size_t size, int64_t deadline)
 	return -1;
 }
 
+/* Copies as much as fits, up to the end of a UTF-8 character. */
+static void copy_reason(char *to, size_t size, const char *reason)
+{
+	size_t length = strlen(reason);
+
+	if (length >= size) {
+		length = size - 1;
+		while (length > 0 && ((unsigned char)reason[length] & 0xc0) == 0x80)
+			length--;
+	}
+	memcpy(to, reason, length);
+	to[length] = '\0';
+}
+
 static bool read_answer(const char *text, size_t length, struct answer *answer)
 {
 	json_t *root = json_loadb(text, length, 0, NULL);
@@ -128,7 +139,7 @@ static bool read_answer(const char *text, size_t length, struct answer *answer)
 	else
 		known = false;
 	if (known)
-		snprintf(answer->reason, sizeof(answer->reason), "%s", reason != NULL ? reason : "");
+		copy_reason(answer->reason, sizeof(answer->reason), reason != NULL ? reason : "");
 	json_decref(root);
 	return known;
 }

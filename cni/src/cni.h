@@ -15,6 +15,11 @@
 /* Limits: a real configuration has 1-8 KiB, a real answer 100 bytes. */
 #define MAX_STDIN_BYTES (1024 * 1024)
 #define MAX_ANSWER_BYTES (64 * 1024)
+/* The collector closes the connection of a larger request. */
+#define MAX_REQUEST_BYTES (1536 * 1024)
+/* A runtime passes some 64 bytes of a container id and 200 bytes of arguments. */
+#define MAX_ID_BYTES 256
+#define MAX_ARGS_BYTES (64 * 1024)
 #define MAX_WAIT_MS 60000
 #define DEFAULT_WAIT_MS 10000
 #define DEFAULT_SOCKET "/run/bailiff/cni.sock"
@@ -72,6 +77,7 @@ struct answer {
 };
 
 /* config.c */
+/* Bounded in size and time: a runtime that does not close stdin must not hold a node's pods. */
 bool read_stdin(char **text, size_t *length, char *why, size_t why_size);
 /* Returns 0, or a CNI code with the reason in `why`. */
 int parse_config(const char *text, size_t length, struct config *config, char *why, size_t why_size);
@@ -86,6 +92,7 @@ bool cni_arg(const char *args, const char *key, char *value, size_t size);
 struct answer ask_collector(const char *socket_path, const char *request, size_t length, int wait_ms, bool retry);
 
 /* pod_link.c */
+/* False: `netns` is no network namespace, or it has no such interface. */
 bool find_pod_link(const char *netns, const char *if_name, struct pod_link *link);
 
 /* passed.c */

@@ -3,12 +3,18 @@
  * value is checked for its type: a runtime or an editor of the file may write anything.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cni.h"
+
+/* A runtime writes its configuration at once and closes the pipe. */
+#define STDIN_WAIT_MS 10000
 
 /* 0.3.0 is the first version with chained results in today's form. */
 static const char *const versions[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"};
@@ -27,10 +33,31 @@ int compare_versions(const char *a, const char *b)
 	return strcmp(a, b);
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool stdin_is_ready(int64_t deadline)
+{
+	struct pollfd stdin_fd = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	for (;;) {
+		int64_t left = deadline - now_ms();
+		int ready = poll(&stdin_fd, 1, left > 0 ? (int)left : 0);
+		if (ready >= 0 || errno != EINTR)
+			return ready > 0;
+	}
+}
+
 bool read_stdin(char **text, size_t *length, char *why, size_t why_size)
 {
 	size_t capacity = 16 * 1024;
 	char *buffer = malloc(capacity);
+	int64_t deadline = now_ms() + STDIN_WAIT_MS;
 
 	*length = 0;
 	while (buffer != NULL) {
@@ -45,6 +72,10 @@ bool read_stdin(char **text, size_t *length, char *why, size_t why_size)
 				break;
 			}
 			buffer = larger;
+		}
+		if (!stdin_is_ready(deadline)) {
+			snprintf(why, why_size, "stdin did not end within %d ms", STDIN_WAIT_MS);
+			break;
 		}
 		ssize_t got = read(STDIN_FILENO, buffer + *length, capacity - *length);
 		if (got == 0) {
@@ -69,6 +100,14 @@ static const char *text_of(const json_t *object, const char *key, const char *ab
 	return value != NULL ? value : absent;
 }
 
+/* A value of another type must not become the default: `open` would then replace `closed`. */
+static bool is_text_or_absent(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return value == NULL || json_is_string(value);
+}
+
 static bool all_strings(const json_t *array)
 {
 	size_t i;
@@ -85,12 +124,21 @@ int parse_own_keys(struct config *config, char *why, size_t why_size)
 	const char *policy = text_of(config->root, "failurePolicy", "open");
 	json_t *wait = json_object_get(config->root, "timeoutMs");
 
+	if (!is_text_or_absent(config->root, "failurePolicy") || !is_text_or_absent(config->root, "socket")) {
+		snprintf(why, why_size, "failurePolicy and socket must be strings");
+		return CNI_INVALID_CONFIG;
+	}
 	config->socket = text_of(config->root, "socket", DEFAULT_SOCKET);
+	/* Another path is a name in the abstract namespace, or depends on the working directory. */
+	if (config->socket[0] != '/' || strlen(config->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+		snprintf(why, why_size, "socket must be an absolute path of at most 107 bytes");
+		return CNI_INVALID_CONFIG;
+	}
 	config->closed = strcmp(policy, "closed") == 0;
 	config->wait_ms = DEFAULT_WAIT_MS;
 	config->exempt = json_object_get(config->root, "exemptNamespaces");
 	if (!config->closed && strcmp(policy, "open") != 0) {
-		snprintf(why, why_size, "failurePolicy is \"%.40s\": it must be \"open\" or \"closed\"", policy);
+		snprintf(why, why_size, "failurePolicy must be \"open\" or \"closed\"");
 		return CNI_INVALID_CONFIG;
 	}
 	if (wait != NULL) {

@@ -2,6 +2,8 @@
  * The commands of CNI. ADD and CHECK ask the collector, and STATUS does under the policy `closed`.
  * DEL and GC do nothing and need no collector: it sees a removed interface by netlink.
  */
+#include <limits.h>
+#include <linux/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,10 @@ static int print_error(const struct config *config, int code, const char *messag
 	const char *version = config != NULL && config->version != NULL && config->version[0] != '\0' ? config->version : "1.1.0";
 	json_t *error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code, "msg", message, "details", details);
 
+	/* jansson refuses text that is not UTF-8, as a reason is that was cut within a character. */
+	if (error == NULL)
+		error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code, "msg", message, "details",
+				  "the reason is not UTF-8");
 	if (error != NULL)
 		json_dumpf(error, stdout, JSON_COMPACT);
 	json_decref(error);
@@ -71,7 +77,9 @@ static struct answer ask(const struct config *config, const struct invocation *c
 	char *text = request_text(config, call);
 	struct answer answer = {.outcome = OUTCOME_FAILED, .reason = "the request has values that are not UTF-8"};
 
-	if (text != NULL)
+	if (text != NULL && strlen(text) > MAX_REQUEST_BYTES)
+		snprintf(answer.reason, sizeof(answer.reason), "the request is larger than %d bytes", MAX_REQUEST_BYTES);
+	else if (text != NULL)
 		answer = ask_collector(config->socket, text, strlen(text), wait_ms, retry);
 	free(text);
 	return answer;
@@ -135,6 +143,18 @@ static const char *since(const char *command)
 	return NULL;
 }
 
+/* The environment of a process may have megabytes. NULL: every variable is within its bound. */
+static const char *too_long_variable(const struct invocation *call)
+{
+	if (strlen(call->container_id) > MAX_ID_BYTES)
+		return "CNI_CONTAINERID";
+	if (strlen(call->if_name) >= IFNAMSIZ)
+		return "CNI_IFNAME";
+	if (strlen(call->netns) >= PATH_MAX)
+		return "CNI_NETNS";
+	return strlen(call->args) > MAX_ARGS_BYTES ? "CNI_ARGS" : NULL;
+}
+
 static int run(struct config *config, const struct invocation *call)
 {
 	const char *first = since(call->command);
@@ -154,6 +174,9 @@ static int run(struct config *config, const struct invocation *call)
 	if (call->container_id[0] == '\0' || call->if_name[0] == '\0' || call->netns[0] == '\0')
 		return print_error(config, CNI_INVALID_ENVIRONMENT, "a variable is missing",
 				   "CNI_CONTAINERID, CNI_NETNS and CNI_IFNAME are required");
+	const char *too_long = too_long_variable(call);
+	if (too_long != NULL)
+		return print_error(config, CNI_INVALID_ENVIRONMENT, "a variable is too long", too_long);
 	return guard_interface(config, call);
 }
 
