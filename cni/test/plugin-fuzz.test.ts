@@ -77,7 +77,8 @@ describe('bailiff-cni with checks of memory', () => {
           const env = { CNI_ARGS: `K8S_POD_NAME=a;${args}`, CNI_IFNAME: name || 'pod0' };
           const { code, stderr } = await runPlugin({ plugin, input, env });
           expect(stderr).not.toMatch(REPORT);
-          expect(code).toBe(0);
+          // The kernel has no longer names of interfaces.
+          expect(code).toBe(Buffer.byteLength(name) > 15 ? 1 : 0);
         }),
         { seed: SEED, numRuns: RUNS / 3 },
       );

@@ -1,7 +1,7 @@
 // The plugin binary by the CNI protocol: environment and stdin in, result or error object out.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -25,6 +25,7 @@ const programHeaders = (elf: Buffer): number[] => {
   const [start, size, count] = [Number(elf.readBigUInt64LE(0x20)), elf.readUInt16LE(0x36), elf.readUInt16LE(0x38)];
   return Array.from({ length: count }, (_, i) => elf.readUInt32LE(start + i * size));
 };
+const CHAINED = { cniVersion: '1.0.0', prevResult: {} };
 const GUARDED = { outcome: 'guarded', reason: '' };
 
 describe('bailiff-cni', () => {
@@ -242,6 +243,10 @@ describe('bailiff-cni', () => {
       ['no container', 4, { env: { CNI_CONTAINERID: undefined }, input: { cniVersion: '1.0.0', prevResult: {} } }],
       ['no interface', 4, { env: { CNI_IFNAME: undefined }, input: { cniVersion: '1.0.0', prevResult: {} } }],
       ['no namespace', 4, { env: { CNI_NETNS: undefined }, input: { cniVersion: '1.0.0', prevResult: {} } }],
+      ['container id of 300 bytes', 4, { env: { CNI_CONTAINERID: 'c'.repeat(300) }, input: CHAINED }],
+      ['interface name of 16 bytes', 4, { env: { CNI_IFNAME: 'a'.repeat(16) }, input: CHAINED }],
+      ['namespace of 5000 bytes', 4, { env: { CNI_NETNS: `/${'n'.repeat(5_000)}` }, input: CHAINED }],
+      ['arguments of 100000 bytes', 4, { env: { CNI_ARGS: 'K8S_POD_NAME=a;'.repeat(7_000) }, input: CHAINED }],
       ['too much on stdin', 5, { input: `${' '.repeat(1024 * 1024)}{}` }],
       ['not JSON', 6, { input: '{"cniVersion": "1.0.0",' }],
       ['nothing on stdin', 6, { input: '' }],
@@ -250,6 +255,11 @@ describe('bailiff-cni', () => {
       ['a depth without end', 6, { input: '['.repeat(100_000) }],
       ['not chained', 7, { input: { cniVersion: '1.0.0' } }],
       ['unknown policy', 7, { input: { cniVersion: '1.0.0', failurePolicy: 'maybe', prevResult: {} } }],
+      ['policy of another type', 7, { input: { ...CHAINED, failurePolicy: ['closed'] } }],
+      ['socket of another type', 7, { input: { ...CHAINED, socket: 1 } }],
+      ['no path of a socket', 7, { input: { ...CHAINED, socket: '' } }],
+      ['relative path of a socket', 7, { input: { ...CHAINED, socket: 'run/cni.sock' } }],
+      ['path of a socket above its limit', 7, { input: { ...CHAINED, socket: `/${'s'.repeat(107)}` } }],
       ['wait of no length', 7, { input: { cniVersion: '1.0.0', timeoutMs: 0, prevResult: {} } }],
       ['wait without end', 7, { input: { cniVersion: '1.0.0', timeoutMs: 1e9, prevResult: {} } }],
       [
@@ -262,6 +272,67 @@ describe('bailiff-cni', () => {
       expect(outcome.code).toBe(1);
       expect(errorOf(outcome)).toMatchObject({ code: expected });
     });
+  });
+
+  it('an environment of megabytes does not matter', async () => {
+    await collector.listen(() => GUARDED);
+    const many = Array.from({ length: 15 }, (_, i) => [`LARGE_${i}`, 'x'.repeat(120_000)]);
+    expect((await run({ failurePolicy: 'closed' }, { env: Object.fromEntries(many) })).code).toBe(0);
+  });
+
+  it('a request above its limit is refused at once: numbers grow when they are written again', async () => {
+    await collector.listen(() => GUARDED);
+    const prevResult = `{"cniVersion":"1.0.0","numbers":[${Array.from({ length: 180_000 }, () => '1e15').join(',')}]}`;
+    const { prevResult: _, ...rest } = conf({ failurePolicy: 'closed', timeoutMs: 15_000 });
+    const input = `${JSON.stringify(rest).slice(0, -1)},"prevResult":${prevResult}}`;
+    const outcome = await runPlugin({ plugin, input });
+    expect([outcome.code, errorOf(outcome)['details']]).toEqual([1, expect.stringMatching(/larger than/)]);
+    expect(collector.requests).toEqual([]);
+  });
+
+  it('stdin that never ends is an error after a bound', async () => {
+    const { code, stdout, tookMs } = await runPlugin({ plugin, input: '{"cniVersion":"1.0.0"', keepStdin: true });
+    expect([code, errorOf({ stdout })]).toEqual([1, expect.objectContaining({ code: 5 })]);
+    expect(tookMs).toBeGreaterThan(9_000);
+  });
+
+  it('a reason that is cut within a character is printed up to it', async () => {
+    await collector.listen(() => ({ outcome: 'failed', reason: 'é'.repeat(600) }));
+    const { stdout } = await run({ failurePolicy: 'closed' });
+    expect(errorOf({ stdout })).toMatchObject({ code: 11, details: 'é'.repeat(255) });
+  });
+
+  it.each(['a FIFO', 'a file', 'a folder', 'nothing', 'another namespace'])(
+    'CNI_NETNS that is %s - the plugin does not wait for it, and asks without the pod side',
+    async (kind) => {
+      await collector.listen(() => GUARDED);
+      const netns = kind === 'another namespace' ? '/proc/self/ns/uts' : path.join(collector.dir, 'netns');
+      if (kind === 'a FIFO') expect(spawnSync('mkfifo', [netns]).status).toBe(0);
+      if (kind === 'a file') writeFileSync(netns, '');
+      if (kind === 'a folder') mkdirSync(netns);
+      expect((await run({ failurePolicy: 'closed' }, { env: { CNI_NETNS: netns, CNI_IFNAME: 'lo' } })).code).toBe(0);
+      expect(collector.requests).toHaveLength(1);
+      expect(collector.requests[0]).not.toHaveProperty('podLink');
+    },
+  );
+
+  it('a process that holds the lock of the count does not hold up a pod', async () => {
+    const file = path.join(collector.dir, 'cni-passed');
+    const holder = spawn('flock', [file, 'sh', '-c', 'echo held; exec sleep 600'], { detached: true });
+    try {
+      await once(holder.stdout, 'data');
+      const { code, stderr } = await run({ timeoutMs: 1 });
+      expect([code, stderr]).toEqual([0, expect.stringMatching(/cannot count/)]);
+    } finally {
+      process.kill(-(holder.pid as number), 'SIGKILL');
+    }
+    expect((await run({ timeoutMs: 1 })).code).toBe(0);
+    expect(passed(), 'control: without the holder it counts').toMatch(/^1 /);
+  });
+
+  it('names with blanks keep the form of the count', async () => {
+    await run({ timeoutMs: 1 }, { env: { CNI_ARGS: 'K8S_POD_NAMESPACE=a b;K8S_POD_NAME=c\nd' } });
+    expect(passed()).toMatch(/^1 \d+ a\?b\/c\?d cannot connect/);
   });
 
   it('DEL and GC succeed without a collector, without an ADD, and more than once', async () => {

@@ -19,6 +19,10 @@ export interface Call {
   /** The text of stdin, or an object for it. */
   input: unknown;
   env?: Record<string, string | undefined>;
+  /** Words before the plugin, such as `nsenter …`. They must exec. */
+  wrap?: readonly string[];
+  /** Keeps stdin open behind the input. */
+  keepStdin?: boolean;
 }
 
 export const POD_ARGS =
@@ -27,7 +31,7 @@ export const POD_ARGS =
 /** Ends a plugin that does not end by itself: a test then sees its signal as `code: null`. */
 const KILL_AFTER_MS = 20_000;
 
-export async function runPlugin({ plugin, command = 'ADD', input, env = {} }: Call): Promise<Outcome> {
+export async function runPlugin({ plugin, command = 'ADD', input, env = {}, wrap = [], keepStdin = false }: Call): Promise<Outcome> {
   const variables = {
     CNI_COMMAND: command,
     CNI_CONTAINERID: 'c1',
@@ -39,7 +43,8 @@ export async function runPlugin({ plugin, command = 'ADD', input, env = {} }: Ca
   };
   const defined = Object.entries(variables).filter(([, value]) => value !== undefined);
   const startedAt = performance.now();
-  const child = spawn(plugin, [], { env: Object.fromEntries(defined), stdio: ['pipe', 'pipe', 'pipe'] });
+  const [program = plugin, ...words] = [...wrap, plugin];
+  const child = spawn(program, words, { env: Object.fromEntries(defined), stdio: ['pipe', 'pipe', 'pipe'] });
   const timer = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
   const text = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
@@ -48,7 +53,8 @@ export async function runPlugin({ plugin, command = 'ADD', input, env = {} }: Ca
     });
   // A plugin that refuses its input may end before it has read everything.
   child.stdin.on('error', () => undefined);
-  child.stdin.end(typeof input === 'string' || Buffer.isBuffer(input) ? input : JSON.stringify(input));
+  child.stdin.write(typeof input === 'string' || Buffer.isBuffer(input) ? input : JSON.stringify(input));
+  if (!keepStdin) child.stdin.end();
   const [code] = (await once(child, 'close')) as [number | null];
   clearTimeout(timer);
   return { code, ...text, tookMs: performance.now() - startedAt };

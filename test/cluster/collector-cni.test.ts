@@ -19,8 +19,8 @@ import { cniAdd, cniBinDir, cniDel } from '../lab/src/cni/plugin.ts';
 import { netnsPath } from '../lab/src/names.ts';
 import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
-import { udpFrame } from './collector/frames.ts';
-import { TestNode, type TestPod } from './collector/test-node.ts';
+import { TestNode, type TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
 
 const OWN = '0-bailiff.conflist';
 

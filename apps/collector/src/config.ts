@@ -58,7 +58,7 @@ export const collectorSchema = z.strictObject({
     .describe('if a pod cannot be guarded; open: it starts and is counted, closed: the runtime tries again later'),
   cniExemptNamespaces: z
     .array(z.string().min(1))
-    .default(['kube-system', 'bailiff'])
+    .default(['kube-system', 'bailiff-system'])
     .describe('namespaces whose pods start in any case'),
   cniWaitMs: z
     .number()

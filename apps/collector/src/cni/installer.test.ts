@@ -1,10 +1,11 @@
 // How other chained plugins broke, each against the installer on real directories.
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   chmodSync,
   copyFileSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,6 +13,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -240,9 +242,39 @@ describe('CNI installer', () => {
     }
   });
 
+  it('links under our names are replaced, and their targets stay as they are', () => {
+    writeFileSync(conf(PRIMARY), list(1));
+    for (const name of ['target-a', 'target-b']) writeFileSync(at(name), 'foreign');
+    for (const name of [OWN_CONFLIST, `${OWN_CONFLIST}.new`]) symlinkSync(at('target-a'), conf(name));
+    for (const name of ['bailiff-cni', 'bailiff-cni.new']) symlinkSync(at('target-b'), at('bin', name));
+    expect(start().isInstalled).toBe(true);
+    expect(['target-a', 'target-b'].map((name) => readFileSync(at(name), 'utf8'))).toEqual(['foreign', 'foreign']);
+    expect([conf(OWN_CONFLIST), at('bin/bailiff-cni')].map((file) => lstatSync(file).isFile())).toEqual([true, true]);
+    expect([readdirSync(at('net.d')).length, readdirSync(at('bin'))]).toEqual([2, ['bailiff-cni']]);
+    expect(problems).toEqual([]);
+  });
+
+  it('a primary that is a link is not read: the collector may see another file under it', () => {
+    writeFileSync(at('elsewhere'), list(1));
+    symlinkSync(at('elsewhere'), conf(PRIMARY));
+    const installer = start();
+    expect(problems).toEqual([expect.stringMatching(/is a symbolic link, which is not followed/)]);
+    expect([existsSync(conf(OWN_CONFLIST)), installer.isInstalled]).toEqual([false, false]);
+    // Control: the same file in the directory is chained.
+    renameSync(at('elsewhere'), conf(PRIMARY));
+    installer.look();
+    expect(installer.isInstalled).toBe(true);
+  });
+
+  it('a FIFO in place of the primary does not block the collector', () => {
+    expect(spawnSync('mkfifo', [conf(PRIMARY)]).status).toBe(0);
+    expect(start().isInstalled).toBe(false);
+    expect(problems).toEqual([expect.stringMatching(/not a regular file/)]);
+  });
+
   it('a configuration that sorts before ours is reported', () => {
     writeFileSync(conf('-a.conf'), list(1));
-    start();
+    expect(start().isInstalled).toBe(false);
     expect(existsSync(conf(OWN_CONFLIST))).toBe(false);
     expect(problems).toEqual([expect.stringMatching(/sorts before 0-bailiff\.conflist/)]);
   });

@@ -6,11 +6,13 @@
  * The watch is armed before the first look, and a slow timer looks again, because events can be
  * lost and directories replaced. Only `collector uninstall-cni` removes anything. Never throws.
  */
-import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
+import { existsSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import path from 'node:path';
 import { chain, isBeforeOwn, OWN_CONFLIST, PLUGIN_TYPE, type PluginSettings, primaryOf } from './conflist.ts';
-import { readIfPresent, replaceFile } from './replace-file.ts';
+import { isFile, putFile, readIfPresent } from './node-file.ts';
 
+/** Others must be able to read it: some runtimes read it as another user. */
+const CONFLIST_MODE = 0o644;
 /** A burst of events of one change is one look. */
 const SETTLE_MS = 50;
 /** Another program that undoes each write would otherwise cause a loop. */
@@ -35,6 +37,10 @@ export class Installer {
   #timer: NodeJS.Timeout | null = null;
   #writes: number[] = [];
   #closed = false;
+  /** Another list is before ours. */
+  #isShadowed = false;
+  /** Whether the runtime uses our list and finds the plugin, at the last look. */
+  isInstalled = false;
 
   constructor(options: InstallerOptions) {
     this.#o = options;
@@ -48,10 +54,12 @@ export class Installer {
   look(): void {
     if (this.#closed) return;
     const { binDir, confDir } = this.#o;
+    this.#isShadowed = false;
     this.#arm();
     const hasPlugin = this.#attempt(binDir, () => this.#installPlugin());
     // A list that names a missing plugin would fail every pod of the node.
     if (hasPlugin) this.#attempt(confDir, () => this.#installConflist());
+    this.isInstalled = hasPlugin && !this.#isShadowed && existsSync(path.join(confDir, OWN_CONFLIST));
   }
 
   #attempt(dir: string, action: () => void): boolean {
@@ -105,29 +113,30 @@ export class Installer {
   }
 
   #installPlugin(): void {
-    const content = readIfPresent(this.#o.plugin);
-    if (content === null) throw new Error(`${this.#o.plugin} is missing from the collector's image`);
+    const plugin = readIfPresent(this.#o.plugin);
+    if (plugin === null) throw new Error(`${this.#o.plugin} is missing from the collector's image`);
     const file = path.join(this.#o.binDir, PLUGIN_TYPE);
-    if (replaceFile(file, content, 0o755)) this.#o.onInstalled(file);
+    if (putFile(file, plugin.content, 0o755)) this.#o.onInstalled(file);
   }
 
   #installConflist(): void {
-    const { confDir, settings, onProblem } = this.#o;
+    const { confDir, settings } = this.#o;
     const primary = primaryOf(readdirSync(confDir));
     // Without a primary ours stays: the primary may be in the middle of a restart.
     if (primary === null) {
-      onProblem(`${confDir} has no configuration of a primary plugin: nothing to chain to yet`);
+      this.#o.onProblem(`${confDir} has no configuration of a primary plugin: nothing to chain to yet`);
       return;
     }
     if (isBeforeOwn(primary)) {
-      onProblem(`${primary} in ${confDir} sorts before ${OWN_CONFLIST}: the runtime does not use ours. Rename it`);
+      this.#isShadowed = true;
+      this.#o.onProblem(`${primary} in ${confDir} sorts before ${OWN_CONFLIST}: the runtime does not use ours. Rename it`);
       return;
     }
-    const text = readIfPresent(path.join(confDir, primary))?.toString('utf8') ?? '';
+    const text = readIfPresent(path.join(confDir, primary))?.content.toString('utf8') ?? '';
     const chained = chain(text, settings);
     if ('reason' in chained) {
       // It may be half written: its next event, or the timer, looks again.
-      onProblem(`${primary} in ${confDir} cannot be chained: ${chained.reason}`);
+      this.#o.onProblem(`${primary} in ${confDir} cannot be chained: ${chained.reason}`);
       return;
     }
     this.#write(path.join(confDir, OWN_CONFLIST), chained.text, primary);
@@ -135,7 +144,7 @@ export class Installer {
 
   #write(file: string, text: string, primary: string): void {
     const content = Buffer.from(text);
-    if (readIfPresent(file)?.equals(content)) return;
+    if (isFile(file, content, CONFLIST_MODE)) return;
     const now = this.#o.nowMs();
     this.#writes = this.#writes.filter((at) => at > now - WRITES_PER_MS);
     if (this.#writes.length >= MAX_WRITES) {
@@ -145,8 +154,7 @@ export class Installer {
       return;
     }
     this.#writes.push(now);
-    // Others must be able to read it: some runtimes read it as another user.
-    replaceFile(file, content, 0o644);
+    putFile(file, content, CONFLIST_MODE);
     this.#o.onInstalled(`${file}, chained to ${primary}`);
   }
 

@@ -4,7 +4,7 @@
  * node.
  */
 import path from 'node:path';
-import { readIfPresent } from './replace-file.ts';
+import { readIfPresent } from './node-file.ts';
 
 const FILE_NAME = 'cni-passed';
 
@@ -21,7 +21,7 @@ export interface Passed {
  */
 export function readPassed(socket: string): Passed | null {
   const file = path.join(path.dirname(socket), FILE_NAME);
-  const text = readIfPresent(file)?.toString('utf8') ?? '';
+  const text = readIfPresent(file)?.content.toString('utf8') ?? '';
   // Just created, and not written yet. Behind the line may be the rest of a longer one.
   if (text === '') return null;
   const [, count, pod = '', reason = ''] = /^(\d+) -?\d+ (\S*) ([^\n]*)/.exec(text) ?? [];

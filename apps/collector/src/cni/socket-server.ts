@@ -1,12 +1,12 @@
 /**
- * Serves the CNI plugin on a unix socket that only root can reach: the directory has mode 0700, and
- * the credentials of each peer are checked. One request per connection; its end is marked by the
- * end of the peer's stream.
+ * Serves the CNI plugin on a unix socket that only root can use: its mode is 0600 from the start,
+ * only root can write to its directory, and the credentials of each peer are checked. One request
+ * per connection; its end is marked by the end of the peer's stream.
  *
  * A stale socket of an earlier process is replaced. `check()` on a slow timer listens again if the
  * socket was removed. Nothing throws after the construction.
  */
-import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import { peerCredentials } from '@bailiff/bpf';
@@ -15,6 +15,8 @@ import { peerCredentials } from '@bailiff/bpf';
 export const MAX_REQUEST_BYTES = 1536 * 1024;
 /** A runtime starts few pods at the same time; the others retry. */
 const MAX_CONNECTIONS = 128;
+/** Limit of all requests that are not complete yet. */
+const MAX_PENDING_BYTES = 16 * 1024 * 1024;
 /** A peer that sends nothing for so long is disconnected. */
 const IDLE_MS = 10_000;
 
@@ -32,6 +34,7 @@ export class SocketServer {
   readonly #connections = new Set<Socket>();
   #server: Server | null = null;
   #inode = 0n;
+  #pendingBytes = 0;
   #closed = false;
 
   constructor(options: SocketServerOptions) {
@@ -46,24 +49,41 @@ export class SocketServer {
       this.#o.onProblem(`cannot serve ${file}: ${error.message}`, error);
       if (this.#server === server) this.#server = null;
     });
+    // The socket is created during this call, with the mode that the mask leaves.
+    const mask = process.umask(0o177);
     try {
-      // The kubelet creates a missing directory with mode 0755.
-      mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-      chmodSync(path.dirname(file), 0o700);
-      rmSync(file, { force: true });
+      this.#prepare(file, mask);
+      this.#server = server;
+      server.listen(file, () => {
+        this.#inode = lstatSync(file, { bigint: true, throwIfNoEntry: false })?.ino ?? 0n;
+      });
     } catch (error) {
-      this.#o.onProblem(`cannot prepare ${file}: ${(error as Error).message}`, error);
-      return;
+      this.#o.onProblem(`cannot serve ${file}: ${(error as Error).message}`, error);
+    } finally {
+      process.umask(mask);
     }
-    this.#server = server;
-    server.listen(file, () => {
-      try {
-        chmodSync(file, 0o600);
-        this.#inode = lstatSync(file, { bigint: true }).ino;
-      } catch (error) {
-        this.#o.onProblem(`cannot prepare ${file}: ${(error as Error).message}`, error);
-      }
-    });
+  }
+
+  /**
+   * Removes the socket of an earlier process. The directory keeps its mode, because others may use
+   * it too.
+   * @throws Error if the path is not safe
+   */
+  #prepare(file: string, mask: number): void {
+    const dir = path.dirname(file);
+    const inside = process.umask(mask);
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    process.umask(inside);
+    const { uid, mode } = statSync(dir);
+    if (uid !== 0 && uid !== this.#o.ownUid) throw new Error(`${dir} belongs to user ${uid}: it must be root's`);
+    if ((mode & 0o022) !== 0) throw new Error(`other users can write to ${dir}: choose a directory of its own`);
+    const found = lstatSync(file, { throwIfNoEntry: false });
+    if (found && !found.isSocket()) throw new Error('it exists and is no socket: remove it, or choose another path');
+    rmSync(file, { force: true });
+  }
+
+  get isListening(): boolean {
+    return this.#server?.listening === true;
   }
 
   /** Listens again if the socket is gone or another one took its place. */
@@ -89,12 +109,22 @@ export class SocketServer {
       socket.destroy();
       return;
     }
+    this.#readRequest(socket);
+  }
+
+  /** A peer that is disconnected at a limit asks again, within its own bound. */
+  #readRequest(socket: Socket): void {
     const chunks: Buffer[] = [];
     let bytes = 0;
     socket.setTimeout(IDLE_MS, () => socket.destroy());
+    socket.on('close', () => {
+      this.#pendingBytes -= bytes;
+      bytes = 0;
+    });
     socket.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > MAX_REQUEST_BYTES) socket.destroy();
+      this.#pendingBytes += chunk.length;
+      if (bytes > MAX_REQUEST_BYTES || this.#pendingBytes > MAX_PENDING_BYTES) socket.destroy();
       else chunks.push(chunk);
     });
     socket.on('end', () => {

@@ -12,7 +12,7 @@ import path from 'node:path';
 import { EXIT } from '@bailiff/service';
 import { fail, readFlags } from '../offline/command-line.ts';
 import { OWN_CONFLIST, PLUGIN_TYPE } from './conflist.ts';
-import { readIfPresent } from './replace-file.ts';
+import { readIfPresent } from './node-file.ts';
 
 const FLAGS = {
   'cni-conf-dir': { type: 'string', default: '/etc/cni/net.d' },
@@ -77,7 +77,7 @@ function countUsers(resultsDir: string): number {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   const usesPlugin = (name: string): boolean => {
-    const text = readIfPresent(path.join(resultsDir, name))?.toString('utf8') ?? '';
+    const text = readIfPresent(path.join(resultsDir, name))?.content.toString('utf8') ?? '';
     const config = /"config":\s*"([A-Za-z0-9+/=]*)"/.exec(text)?.[1] ?? '';
     return Buffer.from(config, 'base64').toString('utf8').includes(`"${PLUGIN_TYPE}"`);
   };

@@ -102,7 +102,7 @@ describe('cni records', () => {
       ['a-fifo', 'not a regular file'],
       ['b-device', 'ELOOP'],
       ['c-folder', 'not a regular file'],
-      ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of a record (${MAX_RECORD_BYTES})`],
+      ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of ${MAX_RECORD_BYTES}`],
     ]);
   });
 
