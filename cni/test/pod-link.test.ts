@@ -17,12 +17,12 @@ describe.skipIf(!isRoot)('pod side of an interface', () => {
   beforeAll(() => {
     plugin = ensurePlugin();
     for (const name of [host, pod, third]) ip('netns', 'add', name);
-    // Both peers have index 77: a pod with its own administrator can choose it.
+    // Both peers are the first device of their namespace, so both have index 2.
     for (const [name, peerNetns] of [
       ['eth0', host],
       ['net1', third],
     ] as const)
-      ip('link', 'add', name, 'netns', pod, 'type', 'veth', 'peer', 'name', 'peer0', 'index', '77', 'netns', peerNetns);
+      ip('link', 'add', name, 'netns', pod, 'type', 'veth', 'peer', 'name', 'peer0', 'netns', peerNetns);
   });
   afterAll(() => {
     for (const name of [host, pod, third]) spawnSync('ip', ['netns', 'del', name]);
@@ -41,7 +41,7 @@ describe.skipIf(!isRoot)('pod side of an interface', () => {
   };
 
   it('control - the peer in the namespace of the runtime is the host side', async () => {
-    expect(await podLinkOf('eth0')).toMatchObject({ hostIfindex: 77, mac: expect.stringMatching(/:/) });
+    expect(await podLinkOf('eth0')).toMatchObject({ hostIfindex: 2, mac: expect.stringMatching(/:/) });
   });
 
   it('a peer in a third namespace is none, though it has the index of a host side', async () => {
