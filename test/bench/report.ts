@@ -1,12 +1,11 @@
-/** What a bench says: a title, a table, what was measured and how, and which budgets were missed. Rendered to docs/benchmarks.md. */
+/** The result of a bench, and its rendering as docs/benchmarks.md. */
 
 export interface Section {
   title: string;
-  /** How it was measured, in a sentence or two. */
+  /** How it was measured: a few sentences. */
   method: string;
   header: string[];
   rows: string[][];
-  /** Budgets held against: met or missed, in words. */
   budgets: { budget: string; measured: string; met: boolean }[];
 }
 
@@ -33,7 +32,7 @@ export function render(sections: readonly Section[], machine: string): string {
   );
   const parts = [
     '# Benchmarks',
-    'Written by `npm run bench` from one run on one machine. Absolute figures are this machine’s; the ratios beside a peer or a bare floor, taken in the same run, are what carries over.',
+    'Measurements for sizing and for comparing releases, written by `npm run bench` from one run on one machine. Absolute figures hold for this machine. Compare the ratios to a peer or a bare floor, which were measured in the same run.',
     machine,
     '## Budgets missed',
     missed.length > 0 ? missed.join('\n') : 'None in this run.',
