@@ -16,7 +16,7 @@ export async function bench(): Promise<Section> {
   return {
     title: 'Latencies',
     method:
-      'Trials run one after another without other load. The clock starts before a packet is sent, a record is written or a document is put. It stops at the bus’s time of the violation, or when a reader of the kernel map, every millisecond, sees the change. The node has as many pods as there are trials. The last two rows use a correlator and a responder as processes, a real nats-server and Redis, the built-in steps (observe, label, delete) and a substitute API server, which records the arrival of each request.',
+      'Trials run one after another without other load. The clock starts before a packet is sent, a record is written or a document is put. It stops at the bus’s time of the violation, or when a reader of the kernel map, every millisecond, sees the change. The node has as many pods as there are trials. The last two rows use real correlator, responder, nats-server and Redis processes with the built-in steps (observe, label, delete). A substitute API server records the arrival of each request.',
     header: ['from → to', 'trials', 'p50 ms', 'p99 ms', 'maximum ms'],
     rows: Object.entries(measured).map(([name, ms]) => [
       name,
