@@ -56,7 +56,7 @@ function sectionOf({ operations, hooks }: CostReport): Section {
   return {
     title: 'Cost of runtime policies',
     method:
-      'Instructions per operation, in one boot of a virtual machine with Debian’s kernel. Its clock counts instructions (qemu’s `-icount`). Each of 5 rounds opens a file of the image 1 000 times, connects a UDP socket 1 000 times, and runs a static program 40 times (vfork, exec, exit). Cells show medians, with the ratio to no programs in brackets. The row of empty programs shows the kernel’s own cost of calling a program, which all rows below include. The last three columns are instructions per call of the hook that decides, from the kernel’s accounting. “n rules” means n for files, n for programs and n for addresses. Instruction counts repeat to 0.1 %, unlike times; test/vm/cost.test.ts holds the hooks to bounds.',
+      'Instructions per operation, in one boot of a virtual machine with Debian’s kernel. Its clock counts instructions (qemu’s `-icount`). Each of 5 rounds has 1 000 opens of a file of the image and 1 000 connects of a UDP socket. It also runs a static program 40 times (vfork, exec, exit). Cells show medians, with the ratio to no programs in brackets. The row of empty programs shows the kernel’s own cost of calling a program, which all rows below include. The last three columns are instructions per call of the hook that decides, from the kernel’s accounting. “n rules” means n for files, n for programs and n for addresses. Instruction counts repeat to 0.1 %, unlike times; test/vm/cost.test.ts holds the hooks to bounds.',
     header: ['where', ...OPERATIONS.map((operation) => operation), ...OPERATIONS.map((operation) => HOOK[operation])],
     rows,
     budgets: [
