@@ -93,7 +93,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
   'libs/bpf/src': ['.', 'spoof', 'runtime', 'core'],
   'libs/bus/src': ['.', 'auth', 'setup', 'status', 'config', 'kv', 'streams', 'connection', 'topology'],
   'libs/correlation/src': ['.', 'replay', 'engine', 'counting', 'attribution', 'windows'],
-  'libs/policy/src': ['.', 'crd', 'configuration', 'documents', 'vocabulary'],
+  'libs/policy/src': ['.', 'crd', 'configuration', 'documents'],
   'libs/response/src': ['.', 'status', 'records', 'guards', 'planning', 'effects'],
   'libs/runtime/src': ['.', 'model', 'compile', 'policies', 'sets'],
   'libs/schemas/src': ['generate', '.', 'fast', 'documents', 'codec', 'generated'],

@@ -28,12 +28,13 @@ describe('tidy', () => {
     const wrong: string[] = [];
     const libOf = (f: string) => /^libs\/([^/]+)\//.exec(f)?.[1];
     const allowed: Record<string, readonly string[]> = {
-      schemas: [],
-      policy: [],
+      vocabulary: [],
+      schemas: ['vocabulary'],
+      policy: ['vocabulary'],
       service: [],
-      bpf: [],
+      bpf: ['vocabulary'],
       kube: [],
-      runtime: ['policy', 'bpf'],
+      runtime: ['vocabulary', 'policy', 'bpf'],
       bus: ['schemas', 'policy'],
       correlation: ['schemas', 'policy'],
       response: ['schemas', 'policy', 'bus'],

@@ -2,7 +2,7 @@
 // that they lack, and they hold nothing that no action asks for.
 
 import { loadKube } from '@bailiff/kube';
-import { ACTIONS, type ResponseActionName } from '@bailiff/policy';
+import { RESPONSE_ACTIONS, type ResponseActionName } from '@bailiff/policy';
 import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Api } from '../../apps/responder/src/actions/api.ts';
@@ -38,7 +38,7 @@ describe('responder rbac', () => {
     rig.api.requests.listen((record) => current?.add(right(record)));
     const step = (action: ResponseActionName) =>
       ['label', 'quarantine', 'cordon'].includes(action) ? { action, expires: '1s' } : { action };
-    const policies = ACTIONS.map((action) => [action, acting(action, [step(action)])] as const);
+    const policies = RESPONSE_ACTIONS.map((action) => [action, acting(action, [step(action)])] as const);
     const storm = acting('storm', [{ action: 'delete' }], { deleteStorm: { deletes: 1, window: '10m' } });
     await rig.policies({ ...Object.fromEntries(policies), storm });
     await rig.start();

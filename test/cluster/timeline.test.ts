@@ -57,7 +57,7 @@ describe('timeline - what is in it', () => {
     );
     expect(whats).not.toContain('spoof.namespace.payments.default set');
     expect(found.some(({ what }) => /tunnel-other/.test(what))).toBe(false);
-    expect(whats).toContain('interface veth1a2b3c4d gone');
+    expect(whats).toContain('interface veth1a2b3c4d removed');
   });
 
   it('a verdict - the same about its pod, around it', async () => {
@@ -68,9 +68,12 @@ describe('timeline - what is in it', () => {
     expect(around.map(({ what }) => what)).not.toContain('pod created');
   });
 
-  it('nobody - a pod of which nothing is known, and a time in which nothing was', async () => {
+  it('unknown pod - no event, and a range without events', async () => {
     const nobody = await world.cli(['timeline', 'shop/nobody']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringContaining('nothing is known')]);
+    expect([nobody.exitCode, nobody.stderr]).toEqual([
+      2,
+      expect.stringContaining('no event of "shop/nobody" in this range'),
+    ]);
     expect((await world.cli(['timeline', 'shop/web-0', '--until', '2020-01-01'])).exitCode).toBe(2);
   });
 });

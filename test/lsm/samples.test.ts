@@ -2,7 +2,14 @@
 import { writeFileSync } from 'node:fs';
 import type { RuntimeSample } from '@bailiff/bpf';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
-import { ACTIONS, KERNEL_VALUES, MOUNT_VALUES, OPERATIONS, type OperationName, socketValue } from '@bailiff/runtime';
+import {
+  KERNEL_VALUES,
+  MOUNT_VALUES,
+  OPERATIONS,
+  type OperationName,
+  RULE_ACTIONS,
+  socketValue,
+} from '@bailiff/runtime';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { acts, type Container, type Pod } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
@@ -25,7 +32,7 @@ describe('samples', () => {
 
   const samplesOf = (op: OperationName): RuntimeSample[] =>
     rig.takeSamples().filter((sample) => sample.pod === pod.uid && OPERATIONS[sample.op] === op);
-  const action = (name: (typeof ACTIONS)[number]): number => ACTIONS.indexOf(name);
+  const action = (name: (typeof RULE_ACTIONS)[number]): number => RULE_ACTIONS.indexOf(name);
 
   it('program - path, programs, arguments, ids and capabilities of who was refused', async () => {
     pod.apply({ rules: [{ name: 'denied', action: 'block', execute: { paths: ['/bin/denied'] } }] });

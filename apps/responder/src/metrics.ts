@@ -1,5 +1,5 @@
 /** Metrics of the responder. Latencies are in seconds, as usual in Prometheus. */
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, SLOW_BUCKETS, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
@@ -56,7 +56,7 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
     'code',
     () => readings().kube.errors,
   );
-  const actions = ACTIONS.map((action) => ({ action }));
+  const actions = RESPONSE_ACTIONS.map((action) => ({ action }));
   return {
     verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched'], [{ matched: 'yes' }, { matched: 'no' }]),
     unreadable: family.counter(

@@ -19,7 +19,7 @@ import {
   schemaLookup,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import {
   BUDGET_EXHAUSTED,
   DELETE_STORM,
@@ -122,7 +122,7 @@ class Responder {
   ) {
     const { config, clock, signal } = ctx;
     // Each running job adds listeners, and so do its requests to the bus.
-    setMaxListeners(4 * ACTIONS.length * config.concurrency, this.#end.signal);
+    setMaxListeners(4 * RESPONSE_ACTIONS.length * config.concurrency, this.#end.signal);
     this.#ctx = ctx;
     this.#startedMicros = clock.nowMicros();
     this.#step = step;

@@ -37,6 +37,7 @@
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
 #include "runtime/file.h"
+#include "runtime/attributes.h"
 #include "runtime/mount.h"
 #include "runtime/endpoint.h"
 #include "runtime/unix.h"

@@ -28,7 +28,10 @@ interface Target {
   readonly object: string;
   readonly layoutPath: string;
   readonly plan: LayoutPlan;
-  /** v3 (Linux 5.1) has 32-bit jumps: a smaller and faster program. Its atomics that return values need 5.12, as task storage does. */
+  /**
+   * v3 (Linux 5.1) has 32-bit jumps, which give a smaller and faster program. Atomics that return
+   * values need 5.12, as does task storage.
+   */
   readonly flags: readonly string[];
 }
 
@@ -70,7 +73,10 @@ function findTool(candidates: string[]): string {
   throw new Error(`none of ${candidates.join(', ')} is installed (Debian: apt-get install clang-19 llvm-19)`);
 }
 
-/** The architecture's own headers (asm/types.h) lie in a multiarch folder that clang does not search for `-target bpf`. */
+/**
+ * The architecture's own headers (asm/types.h) are in a multiarch folder that clang does not search
+ * for `-target bpf`.
+ */
 function archIncludes(): string[] {
   const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch as 'x64' | 'arm64'];
   assertArch(machine);

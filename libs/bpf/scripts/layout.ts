@@ -24,7 +24,7 @@ export const SPOOF_LAYOUT: LayoutPlan = {
       'counter_key',
       'counter_cell',
       'counters',
-      'bucket',
+      'token_bucket',
       'settings',
       'tunnel_ports',
     ],

@@ -1,4 +1,4 @@
-/** Kernel programs, the native binding and typed access to both. Start at spoof/api.ts. */
+/** Kernel programs, the native binding, and typed access to both. Start reading at spoof/api.ts. */
 export * from './core/addresses.ts';
 export * from './core/bpf-link.ts';
 export * from './core/bpf-map.ts';

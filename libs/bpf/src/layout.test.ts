@@ -1,4 +1,4 @@
-/** The committed layouts, the names and the struct definitions say the same. Compiles the objects: needs clang and bpftool. */
+/** Holds the committed layouts and the names equal to the objects' BTF. Needs clang and bpftool. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layoutSource, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
 import * as layout from './spoof/layout.gen.ts';
-import { ACTIONS, IFACE_STATES, LOSSES, MODES, VECTORS } from './spoof/names.ts';
+import { IFACE_STATES, LOSSES, MODES, PACKET_ACTIONS, VECTORS } from './spoof/names.ts';
 
 const at = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -30,7 +30,7 @@ describe('layout', () => {
   it.each([
     { plan: SPOOF_LAYOUT, file: './spoof/layout.gen.ts' },
     { plan: RUNTIME_LAYOUT, file: './runtime/layout.gen.ts' },
-  ])("layout - the committed $file is what the object's BTF gives", ({ plan, file }) => {
+  ])('layout - the committed $file equals the BTF of the object', ({ plan, file }) => {
     const source = layoutSource(readBtf(path.join(dir, plan.object)), plan);
     expect(source).toBe(readFileSync(at(file), 'utf8'));
   });
@@ -39,13 +39,13 @@ describe('layout', () => {
     expect(wordsOf(layout.VectorValues, 'VECTOR_')).toEqual([...VECTORS]);
     expect(wordsOf(layout.ModeValues, 'MODE_')).toEqual([...MODES]);
     expect(wordsOf(layout.ActionValues, 'ACTION_')).toEqual(['audit', 'drop']);
-    expect(ACTIONS).toEqual(['audit', 'drop']);
+    expect(PACKET_ACTIONS).toEqual(['audit', 'drop']);
     expect(wordsOf(layout.IfaceStateValues, 'STATE_')).toEqual([...IFACE_STATES]);
     expect(wordsOf(layout.LossValues, 'LOSS_')).toEqual([...LOSSES]);
   });
 
   it('layout - the counters have a cell for each vector, action and state', () => {
-    const cells = 24 * ACTIONS.length * IFACE_STATES.length;
+    const cells = 24 * PACKET_ACTIONS.length * IFACE_STATES.length;
     expect(layout.CountersLayout.size).toBe(cells * layout.CounterCellLayout.size);
     expect(VECTORS.length).toBeLessThanOrEqual(24);
     expect(layout.IfaceLayout.modes.size).toBe(24);

@@ -1,4 +1,4 @@
-/** tcx, clsact, links and pins: programs on a real veth, judged by whether real packets arrive. */
+/** tcx, clsact, links and pins: programs on a real veth, checked by whether real packets arrive. */
 import { mkdirSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { compileFixture, needsRoot, resultOf, TempDir } from './helpers.ts';
@@ -14,7 +14,7 @@ afterAll(() => dir[Symbol.dispose]());
 describe('native attach', () => {
   beforeEach(needsRoot);
 
-  test('tcx - at the head before another user, whose program sees packets only without ours', async () => {
+  test('tcx - at the head before another user, whose program sees packets only after ours is detached', async () => {
     expect(await resultOf('attach', 'order', { args: [tiny] })).toEqual({
       control: { reached: true, otherSaw: true },
       guarded: { reached: false, otherSaw: false },
@@ -25,7 +25,7 @@ describe('native attach', () => {
     });
   });
 
-  test('tcx - before, after and tail are places; a stale revision and a second attach are refused', async () => {
+  test('tcx - before, after and tail are positions; a stale revision and a second attach are refused', async () => {
     expect(await resultOf('attach', 'positions', { args: [tiny] })).toEqual({
       chain: ['second', 'first', 'drop', 'echo'],
       stale: 'BPF_ATTACH ESTALE',
@@ -36,7 +36,7 @@ describe('native attach', () => {
     });
   });
 
-  test('link - a program swapped all through a flood leaves no packet unjudged', async () => {
+  test('link - replacing a program during a flood lets no packet pass unseen', async () => {
     expect(await resultOf('attach', 'update', { args: [tiny] })).toEqual({
       swappedOften: true,
       flooded: true,
@@ -48,7 +48,7 @@ describe('native attach', () => {
     });
   });
 
-  test('link - detach takes the program off and leaves the link', async () => {
+  test('link - detach removes the program and keeps the link', async () => {
     expect(await resultOf('attach', 'detach', { args: [tiny] })).toEqual({
       attached: false,
       tags: [true, false],
@@ -83,7 +83,7 @@ describe('native attach', () => {
     });
   });
 
-  test('pins - outlive their process, are opened and updated by another, and end with unlink', async () => {
+  test('pins - outlive their process, can be opened and updated by another, and end with unlink', async () => {
     const mountPoint = `${dir.path}/pins`;
     mkdirSync(mountPoint);
     expect(await resultOf('pins', 'pins', { args: [tiny, mountPoint] })).toEqual({
@@ -101,7 +101,7 @@ describe('native attach', () => {
     });
   });
 
-  test('pins - a map is taken over by pin path or by reuseMap, and refused when its shape is another', async () => {
+  test('pins - a map is reused by pin path or by reuseMap, and refused if its shape differs', async () => {
     const mountPoint = `${dir.path}/reuse`;
     mkdirSync(mountPoint);
     expect(await resultOf('pins', 'reuse', { args: [tiny, mountPoint] })).toEqual({

@@ -1,9 +1,11 @@
 /**
- * What the tests of the native binding share: compiled fixtures, and child processes in namespaces of their own.
+ * Shared by the tests of the native binding: compiled fixtures, and child processes in namespaces
+ * of their own.
  *
- * A scenario runs in a child because it needs its own network namespace, its own mounts (a bpffs that vanishes with it), a
- * flag of Node's, or because it is meant to end the process. Nothing it makes outlives it. Bounds: a child has
- * CHILD_TIMEOUT_MS, then it is killed and the test fails with its output.
+ * A scenario runs in a child process for one of four reasons: its own network namespace, its own
+ * mounts (a bpffs that disappears with it), a Node flag, or because it ends the process. No object
+ * outlives the child. A child that exceeds CHILD_TIMEOUT_MS is killed, and the test fails with its
+ * output.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -15,7 +17,7 @@ import { nodeArgs } from '../../../tools/children.ts';
 
 const CHILD_TIMEOUT_MS = 40_000;
 
-/** For beforeEach: everything here touches the kernel. */
+/** For beforeEach: every test here uses the kernel. */
 export function needsRoot(context: TestContext): void {
   context.skip(process.getuid?.() !== 0, 'needs root: CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN');
 }
@@ -54,7 +56,7 @@ export interface ChildResult<T> {
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
-  /** What the scenario returned; undefined when it did not return. */
+  /** Return value of the scenario. Undefined if it did not return. */
   readonly result: T | undefined;
 }
 
@@ -102,7 +104,7 @@ export async function runScenario<T>(
   };
 }
 
-/** The scenario's result; a child that failed fails the test with its whole output. */
+/** Return value of the scenario. A child that fails makes the test fail with its whole output. */
 export async function resultOf<T>(file: string, scenario: string, options: ChildOptions = {}): Promise<T> {
   const child = await runScenario<T>(file, scenario, options);
   if (child.code !== 0 || child.result === undefined) {
@@ -111,7 +113,10 @@ export async function resultOf<T>(file: string, scenario: string, options: Child
   return child.result;
 }
 
-/** In the child: runs the scenario named on the command line and prints what it returns (bigints as text). */
+/**
+ * Runs the scenario named on the command line and prints its return value (bigints as text). Child
+ * only.
+ */
 export async function scenarioMain(scenarios: Record<string, (...args: string[]) => unknown>): Promise<void> {
   const [name = '', ...args] = process.argv.slice(2);
   const scenario = scenarios[name];

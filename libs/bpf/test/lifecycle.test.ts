@@ -1,4 +1,4 @@
-/** Handles of the native binding from open to close, and everything that may come in between. */
+/** Handles of the native binding from open to close, and what can happen in between. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { native } from '../src/core/native.ts';
 import {
@@ -44,7 +44,7 @@ describe('native lifecycle', () => {
     expect(() => new RingReader(map, { onBatch: () => undefined })).toThrow(/BpfMap is closed/);
   });
 
-  test('object - every call after close is BPF_CLOSED, while what was taken from it lives on', () => {
+  test('object - every call after close is BPF_CLOSED, while maps and programs taken from it stay open', () => {
     const object = BpfObject.open(tiny);
     object.load();
     const map = object.map('table');
@@ -148,7 +148,7 @@ describe('native lifecycle', () => {
     expect(BpfLink.name + BpfProgram.name).toBe('BpfLinkBpfProgram');
   });
 
-  test('privileges - without them each refusal names the capabilities that it needs', async () => {
+  test('privileges - without them each error names the capabilities that it needs', async () => {
     const needs =
       'needs CAP_BPF and CAP_NET_ADMIN (LSM and tracing programs: also CAP_PERFMON), and a kernel that permits it';
     expect(await resultOf('lifecycle', 'unprivileged', { args: [tiny] })).toEqual([
@@ -168,7 +168,7 @@ describe('native lifecycle', () => {
     expect(fds.after).toBeLessThanOrEqual(fds.before + 2);
   });
 
-  test('garbage collection - an open reader or monitor that nobody holds goes on delivering', async () => {
+  test('garbage collection - an open reader or monitor without references keeps delivering', async () => {
     const seen = await resultOf('lifecycle', 'gcKeepsReaders', { args: [tiny], nodeArgs: ['--expose-gc'] });
     expect(seen).toEqual({ batches: 1, links: true });
   });
@@ -178,7 +178,7 @@ describe('native lifecycle', () => {
     expect(child).toMatchObject({ code: 0, signal: null, stderr: '', result: how });
   });
 
-  test('callbacks - one that throws is an uncaughtException and its handle goes on', async () => {
+  test('callbacks - one that throws is an uncaughtException and its handle keeps working', async () => {
     const caught = await resultOf<string[]>('lifecycle', 'throwingCallbacks', { args: [tiny] });
     expect(caught).toEqual(['ring 1', 'ring 2', 'links', 'logger']);
   });
@@ -186,7 +186,7 @@ describe('native lifecycle', () => {
   test('callbacks - one that throws with no handler ends the process as any uncaught error does', async () => {
     const child = await runScenario('lifecycle', 'throwingUncaught', { args: [tiny] });
     expect(child).toMatchObject({ code: 1, signal: null });
-    expect(child.stderr).toContain('Error: nobody catches this');
+    expect(child.stderr).toContain('Error: this is never caught');
   });
 
   test('callbacks - ticks and microtasks run after each, before the next', async () => {

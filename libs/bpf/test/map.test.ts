@@ -54,7 +54,7 @@ describe('native map', () => {
     expect(map.get(u32(1))).toEqual(u64(1n));
   });
 
-  test('hash - a full one says so, and takes the entry once there is room', () => {
+  test('hash - a full map is reported, and accepts the entry once there is room', () => {
     using map = create('hash', 8, 2);
     map.set(u32(1), u64(1n));
     map.set(u32(2), u64(2n));
@@ -65,7 +65,7 @@ describe('native map', () => {
     map.set(u32(3), u64(3n));
   });
 
-  test.each([0, 1, 255, 256, 257, 3000])('hash - entries gives each of %d entries once', (count) => {
+  test.each([0, 1, 255, 256, 257, 3000])('hash - entries returns each of %d entries once', (count) => {
     using map = create('hash', 8, 4096);
     for (let i = 0; i < count; i++) map.set(u32(i), u64(BigInt(i) * 3n));
     const entries = map.entries();
@@ -75,7 +75,7 @@ describe('native map', () => {
     for (const [key, value] of seen) expect(value).toBe(BigInt(key) * 3n);
   });
 
-  test('array - entries gives all slots, and none can be deleted', () => {
+  test('array - entries returns all slots, and none can be deleted', () => {
     using map = create('array', 8, 300);
     map.set(u32(299), u64(9n));
     const entries = map.entries();
@@ -107,7 +107,7 @@ describe('native map', () => {
     },
   );
 
-  test('LPM trie - longest match on get, entries as stored, and a full one says so', () => {
+  test('LPM trie - longest match on get, entries as stored, and a full map is reported', () => {
     using map = BpfMap.create({
       type: MAP_TYPE.lpmTrie,
       keySizeBytes: 8,
@@ -133,12 +133,12 @@ describe('native map', () => {
     expect(map.entries().length).toBeLessThanOrEqual(16);
   });
 
-  test('ring buffer - has no entries to walk', () => {
+  test('ring buffer - has no entries to list', () => {
     using map = BpfMap.create({ type: MAP_TYPE.ringBuffer, keySizeBytes: 0, valueSizeBytes: 0, maxEntries: 4096 });
     expect(() => map.entries()).toThrow(expect.objectContaining({ code: 'BPF_MAP', errnoName: 'EOPNOTSUPP' }));
   });
 
-  test('create - what the kernel refuses is a typed error, and the name is kept', () => {
+  test('create - a refusal by the kernel is a typed error, and the name is kept', () => {
     expect(() => create('hash', 8, 0)).toThrow(
       expect.objectContaining({ operation: 'map.create', errnoName: 'EINVAL' }),
     );
@@ -147,7 +147,7 @@ describe('native map', () => {
     expect(map.info.id).toBeGreaterThan(0);
   });
 
-  test('buffers - what is returned is a copy, and a view is accepted as a key', () => {
+  test('buffers - a returned value is a copy, and a view is accepted as a key', () => {
     using map = create('hash', 8, 4);
     const memory = Buffer.concat([Buffer.from([0xee]), u32(5), u64(50n)]);
     map.set(memory.subarray(1, 5), memory.subarray(5));
@@ -157,7 +157,7 @@ describe('native map', () => {
     expect(map.get(new Uint8Array([5, 0, 0, 0]))).toEqual(u64(50n));
   });
 
-  test('buffers - a value is read into memory of the caller, and nothing is written when there is none or no room', () => {
+  test('buffers - a value is read into memory of the caller, and nothing is written if there is no value or no room', () => {
     using map = create('hash', 8, 4);
     map.set(u32(5), u64(50n));
     const memory = Buffer.alloc(10, 0xee);

@@ -1,11 +1,13 @@
-/** Link events and namespace ids over rtnetlink, on real veths in namespaces made for the test. */
+/**
+ * Link events and namespace ids over rtnetlink, on real veths in namespaces that the test creates.
+ */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { needsRoot, resultOf } from './helpers.ts';
 
 describe('native netlink', () => {
   beforeEach(needsRoot);
 
-  test('monitor - a veth from its making to its end, also as a bridge port', async () => {
+  test('monitor - a veth from its creation to its deletion, also as a bridge port', async () => {
     expect(await resultOf('netlink', 'events')).toEqual({
       made: { name: 'va', kind: 'veth', removed: false, mtu: 1500, master: null, linkNetnsid: null, newNetnsid: null },
       peered: true,
@@ -47,13 +49,13 @@ describe('native netlink', () => {
     });
   });
 
-  test('monitor - a full buffer is an overrun, after which events come again', async () => {
+  test('monitor - a full buffer is an overrun, after which events continue', async () => {
     const result = await resultOf<{ lost: boolean; dumped: number; overruns: number }>('netlink', 'overrun');
     expect(result).toMatchObject({ lost: true, dumped: 1299 });
     expect(result.overruns).toBeGreaterThan(0);
   });
 
-  test('monitor - 500 interfaces at once are all told, with the default buffer', async () => {
+  test('monitor - 500 interfaces at once are all reported, with the default buffer', async () => {
     expect(await resultOf('netlink', 'burst')).toEqual({ names: 500, dumped: 500, overruns: 0, quick: true });
   });
 });

@@ -53,7 +53,7 @@ describe('native object', () => {
     }
   });
 
-  test('open - a missing file and rubbish are BPF_OPEN', () => {
+  test('open - a missing file and invalid bytes are BPF_OPEN', () => {
     expect(opened(() => BpfObject.open('/nonexistent.o'))).toMatchObject({ code: 'BPF_OPEN', errnoName: 'ENOENT' });
     expect(opened(() => BpfObject.open(Buffer.from('rubbish'))).code).toBe('BPF_OPEN');
     expect(opened(() => BpfObject.open(Buffer.alloc(0))).code).toBe('BPF_OPEN');
@@ -98,7 +98,7 @@ describe('native object', () => {
     expect(loaded.get(u32(0))).toEqual(rodata);
   });
 
-  test('setMapMaxEntries - is what gets created', () => {
+  test('setMapMaxEntries - sets the size of the created map', () => {
     using object = BpfObject.open(tiny);
     object.setMapMaxEntries('table', 77);
     expect(opened(() => object.setMapMaxEntries('nothing', 1))).toMatchObject({ errnoName: 'ENOENT' });
@@ -107,7 +107,7 @@ describe('native object', () => {
     expect(map.info.maxEntries).toBe(77);
   });
 
-  test('setProgramAutoload - what is left out is not loaded, the rest is', () => {
+  test('setProgramAutoload - an excluded program is not loaded, the others are', () => {
     using object = BpfObject.open(refused);
     object.setProgramAutoload('refused', false);
     object.load();
@@ -118,7 +118,7 @@ describe('native object', () => {
     expect(opened(() => object.map('absent'))).toMatchObject({ code: 'BPF_OPEN', errnoName: 'ENOENT' });
   });
 
-  test('load - maps and programs are there only afterwards', () => {
+  test('load - maps and programs exist only afterwards', () => {
     using object = BpfObject.open(tiny);
     expect(opened(() => object.map('table')).message).toContain('not loaded');
     expect(opened(() => object.program('first')).message).toContain('not loaded');
@@ -137,7 +137,7 @@ describe('native object', () => {
     expect(opened(() => object.map('values')).message).toContain('not loaded');
   });
 
-  test('logger - levels below the one asked for are left out', () => {
+  test('logger - levels below the requested one are left out', () => {
     const linesAt = (level: 'warn' | 'info' | 'debug'): number => {
       let lines = 0;
       setBpfLogger(() => lines++, level);
@@ -150,7 +150,7 @@ describe('native object', () => {
     expect(linesAt('debug')).toBeGreaterThan(5);
   });
 
-  test('testRun - returns the frame, the mean time and what the program saw of the context', () => {
+  test('testRun - returns the frame, the mean time and the context as the program saw it', () => {
     using object = BpfObject.open(tiny);
     object.load();
     using echo = object.program('echo');
@@ -166,7 +166,7 @@ describe('native object', () => {
     expect(echo.testRun({ data: FRAME }).contextOut).toBeNull();
   });
 
-  test('testRun - what the kernel or we refuse', () => {
+  test('testRun - refusals by the kernel and by the binding', () => {
     using object = BpfObject.open(tiny);
     object.load();
     using program = object.program('second');

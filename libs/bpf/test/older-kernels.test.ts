@@ -1,6 +1,6 @@
-// What kernels that this machine does not run would refuse, told from the objects: how much the verifier has to go through, and how
-// deep the stack of a chain of calls is. Both were too much for Linux 6.1 once, and no newer kernel said so. npm run vm -- --kernel debian-12
-// is the proof; this is what fails in between.
+// Checks the objects for limits of kernels that this machine does not run: the verifier's work, and
+// the stack of a call chain. Both were too much for Linux 6.1 once, while newer kernels accepted
+// them. The proof is npm run vm -- --kernel debian-12; this test fails earlier.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
@@ -9,10 +9,12 @@ import { withoutOffload } from '../src/spoof/offload.ts';
 
 /** MAX_BPF_STACK. */
 const STACK_BYTES = 512;
-/** In which Linux 6.1 counts frames; newer ones count less. */
+/** Granularity in which Linux 6.1 counts stack frames. Newer kernels count less. */
 const FRAME_STEP = 32;
 const INSTRUCTION_BYTES = 8;
-/** Linux 6.18 goes through 18,100; Linux 6.1 through as many, and gave up at 1,000,000 where this was 231,000. */
+/**
+ * Linux 6.18 processes 18,100; Linux 6.1 as many, and gave up at 1,000,000 where this was 231,000.
+ */
 const VERIFIED_INSTRUCTIONS = 25_000;
 
 interface Frame {
@@ -21,7 +23,10 @@ interface Frame {
   calls: Set<string>;
 }
 
-/** Every function of an object with its own stack, and whom it calls or gives to a helper to be called. */
+/**
+ * Every function of an object with its own stack, and the functions that it calls or passes to a
+ * helper.
+ */
 function framesOf(object: string): Map<string, Frame> {
   const text = execFileSync(findObjdump(), ['-d', '-r', object], { encoding: 'utf8', maxBuffer: 64 << 20 });
   const frames = new Map<string, Frame>();
@@ -42,7 +47,8 @@ function framesOf(object: string): Map<string, Frame> {
     if (moved !== undefined && moved === copied) below.push(Number(by));
     frame.bytes = Math.max(frame.bytes, ...below);
     copied = /(r\d) = r10$/.exec(line)?.[1] ?? (moved === copied ? '' : copied);
-    // A call within the section, one of another section by name, and an address that is given away.
+    // A call within the section, a call into another section by name, and an address that is passed
+    // on.
     const call = /^\s*(\d+):\s+85 10 00 00 ((?:[0-9a-f]{2}\s){4})/.exec(line);
     if (call !== null) {
       const distance = Buffer.from(call[2]!.replace(/\s/g, ''), 'hex').readInt32LE();
@@ -79,7 +85,7 @@ function findObjdump(): string {
   return found;
 }
 
-/** Of the deepest chain that begins at each program, and the chain. */
+/** Stack of the deepest call chain from each program, and the chain. */
 function chains(frames: ReadonlyMap<string, Frame>): { bytes: number; chain: string[] }[] {
   const known = new Map<string, { bytes: number; chain: string[] }>();
   const from = (name: string): { bytes: number; chain: string[] } => {
@@ -108,7 +114,7 @@ describe('older kernels', () => {
     expect(all.filter(({ bytes }) => bytes > STACK_BYTES)).toEqual([]);
   });
 
-  it('verifier - the packet programs are no work for it', (context) => {
+  it('verifier - processes the packet programs within the limit', (context) => {
     if (process.getuid?.() !== 0) context.skip('needs root: programs are loaded');
     using object = BpfObject.open(readFileSync(spoofObjectPath()), 'spoof');
     object.setMapAutocreate('.bss', false);

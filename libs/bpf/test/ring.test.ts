@@ -93,7 +93,7 @@ describe('native ring', () => {
     expect(tight.take()?.count).toBe(1);
   });
 
-  test('overflow - a full ring keeps its oldest records, and fills again after it was read', () => {
+  test('overflow - a full ring keeps its oldest records, and accepts records again after a read', () => {
     using source = load();
     using reader = new RingReader(source.ring, { onBatch: () => undefined });
     source.emit(60, 5000);
@@ -105,7 +105,7 @@ describe('native ring', () => {
     expect(lengths(reader.take()!.batch)).toEqual([61]);
   });
 
-  test('drain - delivers what is there at once, and a throw of onBatch reaches the caller', () => {
+  test('drain - delivers pending records at once, and a throw of onBatch reaches the caller', () => {
     using source = load();
     const seen: number[] = [];
     let fail = false;
@@ -127,7 +127,7 @@ describe('native ring', () => {
     expect(reader.drain()).toBe(1);
   });
 
-  test('close - what is left stays for the next reader', () => {
+  test('close - remaining records stay for the next reader', () => {
     using source = load();
     const first = new RingReader(source.ring, { maxRecords: 1, onBatch: () => undefined });
     source.emit(60, 3);

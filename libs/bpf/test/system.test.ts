@@ -1,4 +1,7 @@
-/** Loading the addon, its interface against native.ts, feature probes, and facts of the system. */
+/**
+ * Loading the addon, its interface compared with native.ts, feature probes, and facts of the
+ * system.
+ */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { native, nativePath } from '../src/core/native.ts';
@@ -50,7 +53,7 @@ describe('native loading', () => {
     expect(defined(file)).toEqual(declared(name));
   });
 
-  test('loading - from the build directory, or from where BAILIFF_NATIVE says', async () => {
+  test('loading - from the build directory, or from the path in BAILIFF_NATIVE', async () => {
     const copy = `${dir.path}/moved.node`;
     copyFileSync(nativePath(), copy);
     expect(await resultOf('loading', 'load', { env: { BAILIFF_NATIVE: '' } })).toEqual({
@@ -63,7 +66,7 @@ describe('native loading', () => {
     });
   });
 
-  test('loading - a missing or broken addon is NATIVE_MISSING and says how to build it', async () => {
+  test('loading - a missing or broken addon is NATIVE_MISSING with the build command', async () => {
     const broken = `${dir.path}/broken.node`;
     writeFileSync(broken, 'not an addon');
     for (const path of ['/nonexistent/addon.node', broken]) {
@@ -79,7 +82,7 @@ describe('native loading', () => {
 describe('native system', () => {
   beforeEach(needsRoot);
 
-  test('probes - what the network half needs works here', () => {
+  test('probes - features of network enforcement are available here', () => {
     const features = probeFeatures();
     const missing = features.filter((feature) => !feature.available && feature.feature !== 'bpf-lsm');
     expect(missing).toEqual([]);
@@ -87,7 +90,7 @@ describe('native system', () => {
     expect(features.length).toBeGreaterThan(8);
   });
 
-  test('probes - what the kernel does not know is unavailable with a reason', () => {
+  test('probes - a feature that the kernel lacks is unavailable with a reason', () => {
     expect(native().probeMapType(9999)).not.toBe(0);
     expect(native().probeProgramType(9999)).not.toBe(0);
     expect(native().probeHelper(3, 99999)).not.toBe(0);
@@ -95,7 +98,7 @@ describe('native system', () => {
     expect(probeMapType('lpmTrie').available && probeHelper('schedCls', 'skbLoadBytes').available).toBe(true);
   });
 
-  test('probes - LSM answers either way, with a remedy when it is no', () => {
+  test('probes - LSM is available or has a remedy', () => {
     const lsm = probeLsm();
     if (lsm.available) expect(lsm.errnoName).toBeNull();
     else expect([lsm.errnoName, lsm.hint]).toEqual([expect.stringMatching(/^E/), expect.anything()]);
@@ -125,10 +128,10 @@ describe('native system', () => {
     expect(() => mountBpffs('/nonexistent')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }));
   });
 
-  test('releaseFilePages - resident memory falls by what files had in it, and everything goes on working', async () => {
+  test('releaseFilePages - resident memory falls by the file pages, and the process keeps working', async () => {
     const { releasedBytes, fellBytes, worked } = (await resultOf('loading', 'release')) as Record<string, number>;
     expect(releasedBytes).toBeGreaterThan(8_000_000);
-    // The call itself and what measures it map some of them again.
+    // The call itself and the measurement map some of them again.
     expect(fellBytes).toBeGreaterThan((releasedBytes as number) / 2);
     expect(worked).toBe(42);
   });

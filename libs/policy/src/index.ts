@@ -1,3 +1,4 @@
+export * from '@bailiff/vocabulary';
 export * from './configuration/contradictions.ts';
 export * from './configuration/custom-resources.ts';
 export * from './configuration/keys.ts';
@@ -11,6 +12,4 @@ export * from './documents/runtime-match.ts';
 export * from './documents/runtime-rule.ts';
 export * from './documents/spoof.ts';
 export * from './documents/unguarded.ts';
-export * from './vocabulary/runtime-words.ts';
-export * from './vocabulary/units.ts';
-export * from './vocabulary/vectors.ts';
+export * from './documents/units.ts';

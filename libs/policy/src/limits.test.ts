@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { CONFIG_KINDS } from './configuration/keys.ts';
 import { schemaFor } from './configuration/values.ts';
 
-/** A record of enumerated names has as many entries as there are names. */
+/** A record with enumerated keys has at most as many entries as there are keys. */
 const ENUMERATED = ['modes'];
 
 it.each(

@@ -1,10 +1,10 @@
+import { defaultMode, TUNABLE_VECTORS, VECTORS } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
 import { effectiveMode } from './configuration/scopes.ts';
 import { BUILT_IN_RULES } from './documents/correlation.ts';
 import { BUILT_IN_RESPONSE_POLICIES, PROTECTED_NAMESPACES } from './documents/response.ts';
 import { spoofScoped } from './documents/spoof.ts';
-import { isCidr, parseDurationMs } from './vocabulary/units.ts';
-import { defaultMode, TUNABLE_VECTORS, VECTORS } from './vocabulary/vectors.ts';
+import { isCidr, parseDurationMs } from './documents/units.ts';
 
 describe('units', () => {
   it.each([
@@ -31,23 +31,23 @@ describe('units', () => {
   ])('CIDR %s', (text, ok) => expect(isCidr(text)).toBe(ok));
 });
 
-describe('what is built in', () => {
-  it('every vector enforces but those whose ordinary use is too common', () => {
+describe('built-in values', () => {
+  it('every vector enforces, except those with common legitimate use', () => {
     expect(VECTORS.filter((v) => defaultMode(v) !== 'enforce')).toEqual(['tunnel-other', 'dhcp-client']);
   });
-  it('a quarantine and an unknown interface are not tuned by vector', () => {
+  it('quarantine and unknown-interface have no mode per vector', () => {
     expect(VECTORS.filter((v) => !TUNABLE_VECTORS.includes(v))).toEqual([
       'quarantine-ingress',
       'quarantine-egress',
       'unknown-interface',
     ]);
   });
-  it('no response policy does anything until the operator says so', () => {
+  it('every built-in response policy is a dry run', () => {
     expect(Object.values(BUILT_IN_RESPONSE_POLICIES).every((p) => p.dryRun)).toBe(true);
     for (const policy of Object.values(BUILT_IN_RESPONSE_POLICIES))
       expect(policy.guards.protectedNamespaces).toEqual(PROTECTED_NAMESPACES);
   });
-  it('repeated attempts are judged, and so is a node that speaks for others', () => {
+  it('rules for repeated attempts, and for a node that reports foreign pods', () => {
     expect(BUILT_IN_RULES['repeated-spoofing']).toMatchObject({
       type: 'event_count',
       level: 'high',
@@ -60,9 +60,9 @@ describe('what is built in', () => {
 describe('modes', () => {
   const scope = (modes: object) => spoofScoped.parse({ modes });
   it.each([
-    ['nobody says anything', [], 'enforce'],
-    ['the cluster does', [scope({ tunnel: 'audit' })], 'audit'],
+    ['no scope', [], 'enforce'],
+    ['the cluster', [scope({ tunnel: 'audit' })], 'audit'],
     ['the workload over the namespace', [scope({}), scope({ tunnel: 'off' }), scope({ tunnel: 'audit' })], 'audit'],
-    ['a narrower one about something else', [scope({ tunnel: 'off' }), scope({ redirect: 'audit' })], 'off'],
+    ['a narrower one for another vector', [scope({ tunnel: 'off' }), scope({ redirect: 'audit' })], 'off'],
   ])('%s', (_name, scopes, mode) => expect(effectiveMode('tunnel', scopes)).toBe(mode));
 });

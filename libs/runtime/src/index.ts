@@ -1,5 +1,21 @@
-/** Runtime policies: merging, compiling to map entries, the decision as a pure function. Start at set.ts. */
+/**
+ * Runtime policies: merging, compiling to map entries, and the decision as a pure function. Start
+ * at sets/set.ts.
+ */
 
+export {
+  DRIFT_VALUES,
+  FAMILY_NUMBERS,
+  KERNEL_VALUES,
+  MOUNT_VALUES,
+  type MountValue,
+  OPERATIONS,
+  type OperationName,
+  PROTOCOL_NUMBERS,
+  RULE_ACTIONS,
+  type RuleAction,
+  TYPE_NUMBERS,
+} from '@bailiff/vocabulary';
 export type { AddressEntry, AddressRuleEntry } from './compile/addresses.ts';
 export * from './compile/compile.ts';
 export * from './compile/encode.ts';

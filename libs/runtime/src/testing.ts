@@ -1,12 +1,14 @@
 /** Builders for tests: a policy by its rules, a set of one policy, operations. */
+
 import { type RuntimePolicyInput, runtimePolicy } from '@bailiff/policy';
+import type { OperationName } from '@bailiff/vocabulary';
 import type { Operation, TaskFacts } from './model/model.ts';
 import { mergeSelected } from './policies/merge.ts';
 import type { NamedPolicy } from './policies/select.ts';
-import { type OperationName, socketValue } from './sets/names.ts';
+import { socketValue } from './sets/names.ts';
 import type { PolicySet } from './sets/set.ts';
 
-/** Enforces unless it says otherwise. */
+/** Mode is enforce unless the input has another. */
 export function policyOf(input: RuntimePolicyInput, name = 'test', namespace: string | null = null): NamedPolicy {
   const key = namespace === null ? `runtime.cluster._.${name}` : `runtime.namespace.${namespace}.${name}`;
   return { key, name, namespace, policy: runtimePolicy.parse({ mode: 'enforce', ...input }) };

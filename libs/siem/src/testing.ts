@@ -1,5 +1,10 @@
 /** Events of every class for tests, as parsed from messages. */
-import { ACTIONS, type FileOperation, KERNEL_OPERATIONS, OPERATION_NAMES } from '@bailiff/policy';
+import {
+  type FileOperation,
+  KERNEL_OPERATIONS,
+  OPERATIONS as OPERATION_NAMES,
+  RESPONSE_ACTIONS,
+} from '@bailiff/policy';
 import type { OperationSample, Response, ResponsePhase } from '@bailiff/schemas';
 import {
   sampleLsmViolation,
@@ -160,7 +165,7 @@ export function everyEvent(): [string, SiemEvent][] {
         })),
       }),
     ],
-    ...ACTIONS.flatMap((action) =>
+    ...RESPONSE_ACTIONS.flatMap((action) =>
       PHASES.map((phase): [string, SiemEvent] => [`${action} ${phase}`, responseEvent({ action, phase })]),
     ),
     ['capture of a busy pod', captureEvent()],

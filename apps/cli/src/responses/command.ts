@@ -1,6 +1,6 @@
 /** `bailiff responses`: responses on the bus, pending ones, and their approval or denial. */
 import { filters } from '@bailiff/bus';
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseIdPrefix, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -42,7 +42,7 @@ function filterOf(options: Options): ResponseFilter {
     pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
     namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
     node: options.node === undefined ? undefined : parseName(options.node, '--node'),
-    action: options.action === undefined ? undefined : oneOf(options.action, ACTIONS, '--action'),
+    action: options.action === undefined ? undefined : oneOf(options.action, RESPONSE_ACTIONS, '--action'),
     phase: options.phase === undefined ? undefined : oneOf(options.phase, PHASES, '--phase'),
     verdict: options.verdict === undefined ? undefined : parseIdPrefix(options.verdict, '--verdict'),
   };
@@ -107,7 +107,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
-    .option('--action <action>', ACTIONS.join(', '))
+    .option('--action <action>', RESPONSE_ACTIONS.join(', '))
     .option('--phase <phase>', PHASES.join(', '))
     .option('--verdict <id>', 'one verdict, by the first characters of its id')
     .option('--pending', 'only responses that wait for approval, of any age')

@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import {
-  ACTIONS,
-  type Action,
   COUNTER_NUMBERS,
   IFACE_STATES,
   type IfaceState,
+  PACKET_ACTIONS,
+  type PacketAction,
   VECTORS,
   type Vector,
 } from '@bailiff/bpf';
@@ -17,7 +17,7 @@ import { CounterLedger } from './counter-ledger.ts';
 /** Name of one kernel counter. */
 export interface CellName {
   vector: Vector;
-  action: Action;
+  action: PacketAction;
   state: IfaceState;
 }
 
@@ -28,7 +28,7 @@ export const CELLS = COUNTER_NUMBERS / CELL_NUMBERS;
 
 /** Names of the cells, by index. */
 export const CELL_NAMES: readonly CellName[] = VECTORS.flatMap((vector) =>
-  ACTIONS.flatMap((action) => IFACE_STATES.map((state) => ({ vector, action, state }))),
+  PACKET_ACTIONS.flatMap((action) => IFACE_STATES.map((state) => ({ vector, action, state }))),
 );
 assert(CELL_NAMES.length <= CELLS);
 

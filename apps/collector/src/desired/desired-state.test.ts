@@ -313,8 +313,8 @@ describe('desired state - quarantine and attribution', () => {
   ])('%s - a name without reader at its scope is rejected', (key, json) => {
     const state = new DesiredState('n1');
     const before = state.clusterConfig;
-    expect(state.receiveConfig(key, json)).toMatchObject({ refused: expect.stringContaining('is read by nobody') });
-    expect(state.configRefused.get(key)).toContain('is read by nobody');
+    expect(state.receiveConfig(key, json)).toMatchObject({ refused: expect.stringContaining('is never read') });
+    expect(state.configRefused.get(key)).toContain('is never read');
     expect([state.configKeys('spoof'), state.clusterConfig === before]).toEqual([[], true]);
     expect(state.receiveConfig('spoof.cluster._.default', '{"unknown":"enforce"}')).toEqual({ changed: true });
   });

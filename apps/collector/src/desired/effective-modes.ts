@@ -4,18 +4,22 @@
  * converted to CLOCK_BOOTTIME here and nowhere else.
  */
 import { VECTORS, type VectorModes } from '@bailiff/bpf';
-import { type Disarm, effectiveMode, latestDisarm, type SpoofCluster, type SpoofScoped } from '@bailiff/policy';
+import {
+  type Disarm,
+  effectiveMode,
+  latestDisarm,
+  type SpoofCluster,
+  type SpoofScoped,
+  TUNABLE_VECTORS,
+} from '@bailiff/policy';
 
-/**
- * Vectors without a configurable mode: a quarantine always drops, and `unknown` has its own
- * setting.
- */
-const FIXED = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);
+const TUNABLE: ReadonlySet<string> = new Set(TUNABLE_VECTORS);
 
 /** @param narrower scopes below the cluster, the widest first */
 export function modesFor(cluster: SpoofCluster, narrower: readonly (SpoofScoped | undefined)[] = []): VectorModes {
   const scopes = [cluster, ...narrower];
-  const modeOf = (vector: (typeof VECTORS)[number]) => (FIXED.has(vector) ? 'enforce' : effectiveMode(vector, scopes));
+  const modeOf = (vector: (typeof VECTORS)[number]) =>
+    TUNABLE.has(vector) ? effectiveMode(vector, scopes) : 'enforce';
   return Object.fromEntries(VECTORS.map((vector) => [vector, modeOf(vector)])) as VectorModes;
 }
 

@@ -8,7 +8,7 @@
  * unused: a bound kept in Redis would be lost with Redis. Another worker takes over a job after
  * `lockDurationMs`.
  */
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Job, JobResult } from '../ports.ts';
@@ -73,7 +73,7 @@ export class Queues {
       });
     }
     const { prefix } = options;
-    for (const action of ACTIONS) {
+    for (const action of RESPONSE_ACTIONS) {
       const name = `respond-${action}`;
       const queue = new Queue(name, {
         connection: this.#adder,

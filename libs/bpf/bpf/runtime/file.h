@@ -8,7 +8,7 @@
  * denials of running. docs/runtime-hooks.md and docs/runtime-paths.md list the gaps, and the first
  * kernel of each hook.
  * Only system calls reach the path_* hooks, so overlayfs's own work on its layers does not. Its
- * opens (FMODE_NOACCOUNT) and its extended attributes (foreign credentials) are ignored.
+ * opens (FMODE_NOACCOUNT) are ignored.
  */
 #ifndef BAILIFF_RUNTIME_FILE_H
 #define BAILIFF_RUNTIME_FILE_H
@@ -20,7 +20,6 @@
 #include <bpf/bpf_tracing.h>
 
 #include "creation.h"
-#include "creds.h"
 #include "decide.h"
 #include "decide-path.h"
 #include "mounts.h"
@@ -309,93 +308,6 @@ int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_
 	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME))
-		return -EPERM;
-	return 0;
-}
-
-/* ---- extended attributes ---- */
-
-#define ATTRIBUTE_IGNORED	0	/* the policy does not cover it, or the kernel's own work */
-#define ATTRIBUTE_NO_MOUNT	1	/* no mount of the task's namespace shows the object */
-
-/* Otherwise returns the address of the mount to decide with. */
-__noinline __u64 rt_attribute_mount(const struct object *object)
-{
-	struct vfsmount *mnt;
-	struct policy_ctx policy;
-
-	if (!object || !identify(&policy, OP_SETXATTR) || uses_foreign_creds(bpf_get_current_task_btf()))
-		return ATTRIBUTE_IGNORED;
-	mnt = find_mount(object->dentry);
-	if (mnt)
-		return (__u64)mnt;
-	/* with an io_uring, the credentials alone prove nothing */
-	return has_overridden_creds(bpf_get_current_task_btf()) && is_layer(object->dentry) ? ATTRIBUTE_IGNORED : ATTRIBUTE_NO_MOUNT;
-}
-
-/* Decides about an object without a path. Returns 1 to refuse. */
-__noinline int rt_decide_without_path(const struct object *object, enum op op)
-{
-	struct matches matches = NO_MATCHES;
-	struct event event = {};
-	struct policy_ctx policy;
-
-	if (!object || !identify(&policy, op))
-		return 0;
-	if (!policy.head)
-		return 1;
-	rt_count_loss(RT_LOSS_UNRESOLVED);
-	matches.unresolved = 1;
-	return rt_decide(&policy.identity, &matches, &event, op);
-}
-
-/*
- * These hooks receive no mount. The object is decided at the oldest mount of the task's own
- * namespace that shows it. Without such a mount it was reached through a detached mount or another
- * namespace, and has no path.
- */
-static __always_inline int decide_attribute(struct dentry *dentry)
-{
-	struct object object = { .dentry = dentry, .ops = OP_BIT(OP_SETXATTR) };
-	__u64 place = rt_attribute_mount(&object);
-
-	if (place == ATTRIBUTE_IGNORED)
-		return 0;
-	if (place == ATTRIBUTE_NO_MOUNT)
-		return refused(rt_decide_without_path(&object, OP_SETXATTR));
-	object.mnt = (void *)place;
-	return refused(rt_decide_object(&object));
-}
-
-SEC("lsm/inode_setxattr")
-int BPF_PROG(handle_inode_setxattr, void *idmap, struct dentry *dentry)
-{
-	if (decide_attribute(dentry))
-		return -EPERM;
-	return 0;
-}
-
-SEC("lsm/inode_removexattr")
-int BPF_PROG(handle_inode_removexattr, void *idmap, struct dentry *dentry)
-{
-	if (decide_attribute(dentry))
-		return -EPERM;
-	return 0;
-}
-
-/* Access control lists since 6.2; before, they call inode_setxattr. */
-SEC("lsm/inode_set_acl")
-int BPF_PROG(handle_inode_set_acl, void *idmap, struct dentry *dentry)
-{
-	if (decide_attribute(dentry))
-		return -EPERM;
-	return 0;
-}
-
-SEC("lsm/inode_remove_acl")
-int BPF_PROG(handle_inode_remove_acl, void *idmap, struct dentry *dentry)
-{
-	if (decide_attribute(dentry))
 		return -EPERM;
 	return 0;
 }

@@ -19,7 +19,7 @@ enum runtime_abi { RUNTIME_ABI = 1 };
 
 /*
  * Operations; the value is the bit of a rule's mask. Order is ABI: append only. Names in user
- * space: libs/runtime OPERATIONS.
+ * space: libs/vocabulary OPERATIONS.
  */
 enum op {
 	/* on a path */

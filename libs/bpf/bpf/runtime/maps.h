@@ -133,20 +133,12 @@ struct {
 	__type(value, __u64);
 } rt_counters SEC(".maps");
 
-/* Bounds the samples of one subject; only the kernel uses it. */
-struct rt_bucket {
-	__u64 refilled_ns;
-	__u32 tokens;
-	__u32 generation;	/* if it is not the subject's, the bucket restarts */
-	__u32 sample_due;		/* the ring was full: the next needs no token */
-	struct bpf_spin_lock lock;
-};
-
+/* Bounds the samples of one subject. A mark means that the ring was full: the next needs no token. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_SUBJECTS);
 	__type(key, __u32);
-	__type(value, struct rt_bucket);
+	__type(value, struct token_bucket);
 } rt_buckets SEC(".maps");
 
 struct {
@@ -171,7 +163,7 @@ struct {
 	__type(value, struct socket_maker);
 } rt_sockets SEC(".maps");
 
-/* The ring of the spoof half, by its pin, so that user space reads one ring. Created if missing. */
+/* The ring of the packet programs, by its pin, so that user space reads one ring. Created if missing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);

@@ -15,13 +15,11 @@
 
 #include <bpf/bpf_endian.h>
 
+#include "../token-bucket.h"
 #include "identity.h"
 #include "kernel.h"
 #include "maps.h"
 #include "walk.h"
-
-#define RT_NSEC_PER_SEC		1000000000ULL
-#define RT_MAX_REFILL_NS	(10 * RT_NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
 
 /* An internet address as it is decided. */
 struct endpoint {
@@ -49,27 +47,12 @@ struct event {
 
 enum rt_admission { RT_ADMIT_NONE, RT_ADMIT };
 
-static __always_inline void rt_refill(struct rt_bucket *bucket, __u64 now, __u32 rate, __u32 burst)
-{
-	__u64 elapsed = now - bucket->refilled_ns, more;
-
-	if ((__s64)elapsed <= 0 || rate == 0)
-		return;
-	if (elapsed > RT_MAX_REFILL_NS) {
-		elapsed = RT_MAX_REFILL_NS;
-		bucket->refilled_ns = now - elapsed;
-	}
-	more = elapsed * rate / RT_NSEC_PER_SEC;
-	bucket->refilled_ns += more * RT_NSEC_PER_SEC / rate;
-	bucket->tokens = more >= burst - bucket->tokens ? burst : bucket->tokens + more;
-}
-
 /* The lock covers a few instructions and no helper call. */
 static __always_inline enum rt_admission rt_admit_sample(const struct identity *identity, __u64 now)
 {
 	const struct rt_settings *settings = rt_read_settings();
 	__u32 index = identity->subject.bucket, generation = identity->subject.generation, burst, rate;
-	struct rt_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
+	struct token_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
 	enum rt_admission admission = RT_ADMIT_NONE;
 
 	if (!bucket || !settings)
@@ -77,20 +60,11 @@ static __always_inline enum rt_admission rt_admit_sample(const struct identity *
 	burst = settings->sample_burst;
 	rate = settings->samples_per_second;
 	bpf_spin_lock(&bucket->lock);
-	if (bucket->generation != generation) {
-		bucket->generation = generation;
-		bucket->tokens = burst;
-		bucket->sample_due = 0;
-		bucket->refilled_ns = now;
-	}
-	if (bucket->tokens > burst)
-		bucket->tokens = burst;
-	rt_refill(bucket, now, rate, burst);
-	if (bucket->sample_due) {
-		bucket->sample_due = 0;
+	refill_tokens(bucket, generation, now, rate, burst);
+	if (bucket->marks) {
+		bucket->marks = 0;
 		admission = RT_ADMIT;
-	} else if (bucket->tokens) {
-		bucket->tokens--;
+	} else if (take_token(bucket)) {
 		admission = RT_ADMIT;
 	}
 	bpf_spin_unlock(&bucket->lock);
@@ -100,12 +74,12 @@ static __always_inline enum rt_admission rt_admit_sample(const struct identity *
 static __always_inline void set_sample_due(const struct identity *identity)
 {
 	__u32 index = identity->subject.bucket;
-	struct rt_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
+	struct token_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
 
 	if (!bucket)
 		return;
 	bpf_spin_lock(&bucket->lock);
-	bucket->sample_due = 1;
+	bucket->marks = 1;
 	bpf_spin_unlock(&bucket->lock);
 }
 

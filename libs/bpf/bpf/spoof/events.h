@@ -21,7 +21,7 @@
 enum abi { BAILIFF_ABI = 1 };
 
 /*
- * Vectors: kinds of violations. Order is ABI: append only. Names in user space: libs/policy
+ * Vectors: kinds of violations. Order is ABI: append only. Names in user space: libs/vocabulary
  * VECTORS.
  * The order is the precedence too. A packet that violates several vectors is dropped and counted
  * for the first one in mode enforce. It is also counted for the first one in mode audit before
@@ -152,18 +152,10 @@ struct counters {
  * reset.
  */
 
-/* buckets: array by slot. Bounds the samples per interface; only the kernel uses it. */
-struct bucket {
-	__u64 refilled_ns;
-	__u32 tokens;
-	__u32 generation;	/* if it is not the record's, the bucket restarts */
-	__u32 sampled_vectors;	/* VECTOR_BIT()s; the first of each needs no token */
-#ifdef __bpf__
-	struct bpf_spin_lock lock;
-#else
-	__u32 lock;
-#endif
-};
+/*
+ * buckets: array by slot, struct token_bucket (token-bucket.h). Bounds the samples per interface. Its
+ * marks are VECTOR_BIT()s of sampled vectors: the first sample of each needs no token.
+ */
 
 /* settings: array with one element, written by user space. */
 struct settings {

@@ -70,7 +70,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, MAX_INTERFACES);
 	__type(key, __u32);
-	__type(value, struct bucket);
+	__type(value, struct token_bucket);
 } buckets SEC(".maps");
 
 struct {

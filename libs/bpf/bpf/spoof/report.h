@@ -11,11 +11,10 @@
 #ifndef BAILIFF_REPORT_H
 #define BAILIFF_REPORT_H
 
+#include "../token-bucket.h"
 #include "maps.h"
 #include "packet.h"
 
-#define NSEC_PER_SEC		1000000000ULL
-#define MAX_REFILL_NS		(10 * NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
 #define NO_VECTOR		VECTOR_SLOTS
 
 static __always_inline void count_loss(enum loss loss)
@@ -56,22 +55,6 @@ static __always_inline void count(const struct iface *iface, struct __sk_buff *s
 	__sync_fetch_and_add(&cell->bytes, skb->len);
 }
 
-static __always_inline void refill(struct bucket *bucket, __u64 now, __u32 rate, __u32 burst)
-{
-	__u64 elapsed = now - bucket->refilled_ns, more;
-
-	/* another CPU may have read a later clock and taken the lock first */
-	if ((__s64)elapsed <= 0 || rate == 0)
-		return;
-	if (elapsed > MAX_REFILL_NS) {
-		elapsed = MAX_REFILL_NS;
-		bucket->refilled_ns = now - elapsed;
-	}
-	more = elapsed * rate / NSEC_PER_SEC;
-	bucket->refilled_ns += more * NSEC_PER_SEC / rate;
-	bucket->tokens = more >= burst - bucket->tokens ? burst : bucket->tokens + more;
-}
-
 enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
 
 /*
@@ -79,12 +62,12 @@ enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
  * almost every packet on every CPU. If another CPU refills the bucket at the same time, a sample is
  * lost, never a count.
  */
-static __always_inline bool is_empty(const struct bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
+static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
 {
-	const volatile struct bucket *shared = bucket;
+	const volatile struct token_bucket *shared = bucket;
 	__u64 elapsed = now - shared->refilled_ns;
 
-	return shared->generation == generation && shared->sampled_vectors & bit && !shared->tokens &&
+	return shared->generation == generation && shared->marks & bit && !shared->tokens &&
 	       elapsed < MAX_REFILL_NS && elapsed * rate < NSEC_PER_SEC;
 }
 
@@ -93,7 +76,7 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 {
 	const struct settings *set = read_settings();
 	__u32 slot = iface->slot, bit = VECTOR_BIT(vector & 31);
-	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
+	struct token_bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
 	enum admission admission = ADMIT_NONE;
 	__u32 burst, rate;
 
@@ -106,20 +89,11 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 		return ADMIT_NONE;
 
 	bpf_spin_lock(&bucket->lock);
-	if (bucket->generation != iface->generation) {
-		bucket->generation = iface->generation;
-		bucket->sampled_vectors = 0;
-		bucket->tokens = burst;
-		bucket->refilled_ns = now;
-	}
-	if (bucket->tokens > burst)
-		bucket->tokens = burst;
-	refill(bucket, now, rate, burst);
-	if (!(bucket->sampled_vectors & bit)) {
-		bucket->sampled_vectors |= bit;
+	refill_tokens(bucket, iface->generation, now, rate, burst);
+	if (!(bucket->marks & bit)) {
+		bucket->marks |= bit;
 		admission = ADMIT_FIRST;
-	} else if (bucket->tokens) {
-		bucket->tokens--;
+	} else if (take_token(bucket)) {
 		admission = ADMIT_BY_TOKEN;
 	}
 	bpf_spin_unlock(&bucket->lock);
@@ -133,13 +107,13 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 static __always_inline void unmark_sampled(const struct iface *iface, __u32 vector)
 {
 	__u32 slot = iface->slot;
-	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
+	struct token_bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
 
 	if (!bucket)
 		return;
 	bpf_spin_lock(&bucket->lock);
 	if (bucket->generation == iface->generation)
-		bucket->sampled_vectors &= ~VECTOR_BIT(vector & 31);
+		bucket->marks &= ~VECTOR_BIT(vector & 31);
 	bpf_spin_unlock(&bucket->lock);
 }
 

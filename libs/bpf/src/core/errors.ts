@@ -90,7 +90,7 @@ const HINTS: Readonly<Record<string, string>> = {
   'BPF_PIN EEXIST': 'the path is taken',
   'BPF_ATTACH EEXIST': 'the program or its filter is attached there already',
   'BPF_ATTACH EINVAL': 'the kernel may lack tcx (6.6), or the program is not made for this hook',
-  'BPF_ATTACH ESTALE': 'somebody else changed the programs at this hook in the meantime',
+  'BPF_ATTACH ESTALE': 'another process changed the programs at this hook in the meantime',
   'BPF_LINK EEXIST': 'the program is attached at this hook already',
   'BPF_LINK ENOLINK': 'the interface is gone',
   '* ENODEV': 'the interface is gone',

@@ -1,9 +1,14 @@
-/** Unsigned integers as the bytes of map keys and values. BPF is host-endian, and both supported machines are little-endian. */
+/**
+ * Unsigned integers as bytes of map keys and values. BPF is host-endian; both supported machines
+ * are little-endian.
+ */
 import assert from 'node:assert/strict';
 
 const U32_MAX = 0xffff_ffff;
 
-/** Returns the value. A value that is not a u32 is a programmer's error (assert), named by `what`. */
+/**
+ * Returns the value. A value that is not a u32 is a programmer's error (assert), named by `what`.
+ */
 export function checkU32(value: number, what: string): number {
   assert(Number.isInteger(value) && value >= 0 && value <= U32_MAX, `${what} is not a u32: ${value}`);
   return value;

@@ -1,4 +1,7 @@
-/** Directories of pins on a bpffs. The collector and a `detach` command may remove pins at the same time. */
+/**
+ * Directories of pins on a bpffs. The collector and a `detach` command may remove pins at the same
+ * time.
+ */
 import { existsSync, readdirSync } from 'node:fs';
 
 /** Names in a directory; empty if it does not exist. */

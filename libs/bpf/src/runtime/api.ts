@@ -1,9 +1,11 @@
 /**
- * What the runtime half offers to the collector: programs at LSM hooks, their maps, and what of them this kernel has.
+ * Interface of the LSM programs to the collector: programs, their maps, and the hooks of this
+ * kernel.
  *
- * Place in the path: collector → this interface → runtime-object.ts (real kernel) or a fake in unit tests.
- * Invariants: once attached, pods stay under their policies through close, crash and restart. One process at a time uses a
- * pin directory for writing; reading beside it is safe. Kernel errors are BpfError; what this layer refuses is RuntimeError by code.
+ * Data path: collector → this interface → object.ts (the kernel) or a fake in unit tests.
+ * Invariants: once attached, pods stay under their policies through close, crash and restart. One
+ * process at a time may write with a pin directory; readers may run beside it. Kernel errors are
+ * BpfError. Errors of this layer are RuntimeError with a code.
  */
 import type { RuntimeMaps } from './maps.ts';
 
@@ -12,9 +14,12 @@ export interface RuntimeProgram {
   readonly name: string;
   /** `lsm/mmap_file` */
   readonly section: string;
-  /** Null: attached. Else why not: the kernel lacks the hook. */
+  /** Null if attached. Otherwise the reason, which is that the kernel lacks the hook. */
   readonly missing: string | null;
-  /** As the verifier left them, and those it went through; 0 when missing. */
+  /**
+   * Number of instructions after verification, and of those that the verifier processed. 0 if
+   * missing.
+   */
   readonly instructions: number;
   readonly verifiedInstructions: number;
 }
@@ -23,9 +28,9 @@ export interface RuntimeObject extends Disposable {
   readonly maps: RuntimeMaps;
   /** Every program of the object. */
   readonly programs: readonly RuntimeProgram[];
-  /** True when pinned maps were found and taken over. */
+  /** True if pinned maps were found and adopted. */
   readonly reused: boolean;
-  /** Links that were kept because they run these very programs. */
+  /** Number of links that already ran the same programs and were kept. */
   readonly keptLinks: number;
   readonly pinDir: string;
   /** Closes descriptors only. Idempotent. */
@@ -33,14 +38,20 @@ export interface RuntimeObject extends Disposable {
 }
 
 export interface OpenRuntimeOptions {
-  /** A directory on a bpffs, this node's alone; the spoof half's may be the same: names do not meet. */
+  /**
+   * A directory on a bpffs, used by this node alone. The packet programs may use the same one:
+   * names do not collide.
+   */
   readonly pinDir: string;
-  /** Pin of the ring buffer, shared with the spoof half; made if it is not there. Default `<pinDir>/maps/samples`. */
+  /**
+   * Pin of the ring buffer, shared with the packet programs. Created if missing. Default
+   * `<pinDir>/maps/samples`.
+   */
   readonly samplesPin?: string;
   /** Default: this package's build/bpf/runtime.bpf.o. */
   readonly objectPath?: string;
   /** Inode number of the mount namespace of container runtimes. Default: that of process 1. */
   readonly hostMountNs?: number;
-  /** Bytes of the ring when it is made here; a power of two. Default 1 MiB. */
+  /** Size of the ring if this layer creates it; a power of two. Default 1 MiB. */
   readonly ringSizeBytes?: number;
 }

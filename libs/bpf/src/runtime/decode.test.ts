@@ -31,7 +31,7 @@ const framed = (payload: Buffer): Buffer => {
 };
 
 describe('runtime decode', () => {
-  it('sample - says who did what', () => {
+  it('sample - returns every field', () => {
     expect(decodeRuntimeSample(record())).toMatchObject({
       ...{ boottimeNs: 77n, pod: UID, op: OpValues.OP_EXECUTE, action: RuleActionValues.RULE_BLOCK },
       ...{ subject: '/bin/sh', subjectIsPath: true, first: true, extra: false, cut: false },
@@ -39,7 +39,7 @@ describe('runtime decode', () => {
     });
   });
 
-  it('batch - tells a record of kind lsm by its size', () => {
+  it('batch - recognises a record of kind lsm by its size', () => {
     const { samples, runtime, errors } = decodeBatch(Buffer.concat([framed(record()), framed(record())]));
     expect([samples.length, runtime.length, errors.length]).toEqual([0, 2, 0]);
   });

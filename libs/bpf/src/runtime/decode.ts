@@ -1,37 +1,38 @@
 /**
- * The ring record of kind `lsm` → RuntimeSample.
+ * Decodes a ring record of kind `lsm` into a RuntimeSample.
  *
- * Place in the path: ring → decode.ts, which tells records apart by their size → here → collector.
- * Invariants: pure; lengths are checked before they are used; numbers stay numbers (what an operation or an action is called
- * is libs/runtime's business). Nothing returned keeps the batch alive. Text that is not UTF-8 gets replacement characters.
+ * Data path: ring → ring-batch.ts, which tells records apart by their size → here → collector.
+ * Invariants: pure. Lengths are checked before use. Operations and actions stay numbers;
+ * libs/runtime names them. No returned object keeps the batch alive. Invalid UTF-8 becomes
+ * replacement characters.
  */
 import { formatAddress } from '../core/addresses.ts';
 import { SampleError } from '../core/sample-error.ts';
 import { decodePodUid, untilZero } from './encode.ts';
 import { OpValues, RtSampleFlagValues, RuleActionValues, RuntimeSampleLayout } from './layout.gen.ts';
 
-/** One breach as the kernel saw it. */
+/** One violation of a policy as the kernel recorded it. */
 export interface RuntimeSample {
   /** CLOCK_BOOTTIME. */
   readonly boottimeNs: bigint;
-  /** The task's own now; of the container when it was armed. */
+  /** Cgroup of the task at that time, and of its container when the task was armed. */
   readonly cgroupId: bigint;
   readonly containerCgroupId: bigint;
-  /** 0n: it is about no socket. */
+  /** 0n: no socket is involved. */
   readonly socketCookie: bigint;
-  /** Of operations on a value: the value that was judged. */
+  /** Judged value, for operations on a value. */
   readonly value: bigint;
   /** 32 hex digits. */
   readonly pod: string;
-  /** Of the subject: says whose cell `rule` is. */
+  /** Generation of the subject, which the cell number `rule` belongs to. */
   readonly generation: number;
-  /** Cell behind counterBase; with `extra` counted from the first of the extra cells. */
+  /** Cell behind counterBase. With `extra`, counted from the first of the extra cells. */
   readonly rule: number;
   readonly extra: boolean;
-  /** enum op, enum rule_action as carried out. */
+  /** enum op; enum rule_action as carried out. */
   readonly op: number;
   readonly action: number;
-  /** First breach that its cell counted. */
+  /** First violation that this cell counted. */
   readonly first: boolean;
   /** In the host's pid namespace. */
   readonly tgid: number;
@@ -39,23 +40,26 @@ export interface RuntimeSample {
   readonly parentTgid: number;
   readonly uid: number;
   readonly gid: number;
-  /** Effective, a bit for each. */
+  /** Effective capabilities, one bit each. */
   readonly capabilities: bigint;
   readonly comm: string;
-  /** Paths as the host's kernel walks them within the task's mount namespace; '' where there is none. */
+  /**
+   * Paths within the task's mount namespace, as the host's kernel resolves them. '' if there is
+   * none.
+   */
   readonly program: string;
   readonly parentProgram: string;
-  /** A path or an abstract unix name, by `subjectIsPath`; '' for what has neither. */
+  /** A path or an abstract unix name, by `subjectIsPath`. '' if the operation has neither. */
   readonly subject: string;
   readonly subjectIsPath: boolean;
-  /** Some text lacks its beginning. */
+  /** True if a text lacks its beginning. */
   readonly cut: boolean;
-  /** Null: it is about no internet address. */
+  /** Null: no internet address is involved. */
   readonly address: string | null;
   readonly port: number;
   readonly family: number;
   readonly protocol: number;
-  /** argv of the task as it ran; empty where it could not be read, the last one perhaps cut. */
+  /** argv of the running program. Empty if it could not be read; the last one may be cut. */
   readonly args: readonly string[];
 }
 
@@ -72,11 +76,11 @@ function textOf(record: Buffer, field: Field, lengthField: Field, offset: number
 
 function argsOf(bytes: Buffer): string[] {
   const words = bytes.toString('utf8').split('\0');
-  // What ends in a zero is whole; otherwise the last word was cut.
+  // A text that ends in a zero is complete. Otherwise the last word was cut.
   return words.at(-1) === '' ? words.slice(0, -1) : words;
 }
 
-/** One `struct runtime_sample`. `offset` is only for the error. Throws SampleError. */
+/** Decodes one `struct runtime_sample`. `offset` is only for the error. Throws SampleError. */
 export function decodeRuntimeSample(record: Buffer, offset = 0): RuntimeSample {
   const at = RuntimeSampleLayout;
   if (record.length !== at.size) throw new SampleError(`${record.length} bytes, not ${at.size}`, offset);

@@ -1,43 +1,47 @@
 /**
- * Records of the runtime half → the bytes of its maps, and back where user space reads what it wrote or what the kernel did.
+ * Encodes the records of the LSM programs as bytes of their maps, and decodes them again.
  *
- * Place in the path: collector → runtime-maps.ts → here. Offsets come from runtime-layout.gen.ts, so they are the object's.
- * Invariants: pure; every buffer has exactly the struct's size and no unwritten byte; numbers out of range are a programmer's
- * error (assert). What belongs to a policy set (heads, paths, values) is encoded by libs/runtime, which knows what it means.
+ * Data path: collector → maps.ts → here. Offsets come from layout.gen.ts, so they match the object.
+ * Invariants: pure. Every buffer has exactly the size of the struct and no unwritten byte. A number
+ * out of range is a programmer's error (assert). libs/runtime encodes the entries of a policy set
+ * (heads, paths, values).
  */
 import assert from 'node:assert/strict';
 import { checkU32 } from '../core/integers.ts';
 import { PodUidLayout, RtSettingsLayout, SocketMakerLayout, SubjectFlagValues, SubjectLayout } from './layout.gen.ts';
 
-/** What a pod, or one of its containers, is held to. */
+/** Policy of a pod or of one of its containers, as the kernel reads it. */
 export interface RuntimeSubject {
-  /** 0 = no policy. */
+  /** 0: no policy. */
   readonly set: number;
-  /** First cell in the counters, and how many: the set's rules and RUNTIME_EXTRA_CELLS behind them. */
+  /**
+   * First counter cell, and the number of cells: one per rule of the set and RUNTIME_EXTRA_CELLS
+   * behind them.
+   */
   readonly counterBase: number;
   readonly counterCount: number;
-  /** Never 0; new with every (set, cells) given to this subject. */
+  /** Never 0. New for each pair of set and cells that this subject receives. */
   readonly generation: number;
   /** 0 to maxSubjects - 1, unique among live subjects. */
   readonly bucket: number;
-  /** Containers of the pod have subjects of their own. */
+  /** True if containers of the pod have subjects of their own. */
   readonly hasContainers: boolean;
-  /** CLOCK_BOOTTIME; until then block and kill are judged as audit; 0n = armed. */
+  /** CLOCK_BOOTTIME. Until then block and kill are judged as audit. 0n: armed. */
   readonly auditUntilNs: bigint;
 }
 
 export interface RuntimeSettings {
-  /** 16 bytes, random for each pin directory: never changed while sets are loaded. */
+  /** 16 random bytes per pin directory. Never changes while sets are loaded. */
   readonly hashKey: Buffer;
-  /** Inode number of the mount namespace that container runtimes work in. */
+  /** Inode number of the mount namespace of container runtimes. */
   readonly hostMountNs: number;
   readonly sampleBurst: number;
   readonly samplesPerSecond: number;
-  /** RUNTIME_ABI of whoever made the maps. */
+  /** RUNTIME_ABI of the release that created the maps. */
   readonly abi: number;
 }
 
-/** Which process made a raw or packet socket. */
+/** The process that created a raw or packet socket. */
 export interface SocketMaker {
   readonly boottimeNs: bigint;
   /** 32 hex digits. */
@@ -54,13 +58,13 @@ export interface SocketMaker {
 
 const UID = /^[0-9a-f]{32}$/;
 
-/** A pod's UID as 32 hex digits: dashes and underscores are dropped. Null: it is none. */
+/** UID of a pod as 32 hex digits, without dashes and underscores. Null if the text is no UID. */
 export function normalPodUid(text: string): string | null {
   const digits = text.replace(/[-_]/g, '').toLowerCase();
   return UID.test(digits) ? digits : null;
 }
 
-/** `struct pod_uid`, of 32 hex digits with or without dashes. */
+/** Encodes `struct pod_uid` from 32 hex digits, with or without dashes. */
 export function encodePodUid(uid: string): Buffer {
   const digits = normalPodUid(uid);
   assert(digits !== null, `not a pod's UID: ${uid}`);
@@ -68,12 +72,12 @@ export function encodePodUid(uid: string): Buffer {
   return Buffer.from(digits, 'hex');
 }
 
-/** 32 hex digits. */
+/** UID of a pod as 32 hex digits. */
 export function decodePodUid(buffer: Buffer): string {
   return buffer.toString('hex');
 }
 
-/** `struct subject`. */
+/** Encodes `struct subject`. */
 export function encodeSubject(subject: RuntimeSubject): Buffer {
   const at = SubjectLayout;
   const buffer = Buffer.alloc(at.size);
@@ -88,7 +92,7 @@ export function encodeSubject(subject: RuntimeSubject): Buffer {
   return buffer;
 }
 
-/** Back from `struct subject`, as after a restart. */
+/** Decodes `struct subject`, for example after a restart. */
 export function decodeSubject(buffer: Buffer): RuntimeSubject {
   const at = SubjectLayout;
   assert.equal(buffer.length, at.size, 'not a struct subject');
@@ -103,7 +107,7 @@ export function decodeSubject(buffer: Buffer): RuntimeSubject {
   };
 }
 
-/** `struct rt_settings`. */
+/** Encodes `struct rt_settings`. */
 export function encodeRuntimeSettings(settings: RuntimeSettings): Buffer {
   const at = RtSettingsLayout;
   const buffer = Buffer.alloc(at.size);
@@ -116,7 +120,7 @@ export function encodeRuntimeSettings(settings: RuntimeSettings): Buffer {
   return buffer;
 }
 
-/** Back from `struct rt_settings`. */
+/** Decodes `struct rt_settings`. */
 export function decodeRuntimeSettings(buffer: Buffer): RuntimeSettings {
   const at = RtSettingsLayout;
   return {
@@ -128,13 +132,13 @@ export function decodeRuntimeSettings(buffer: Buffer): RuntimeSettings {
   };
 }
 
-/** Bytes up to the first zero, as the kernel's comm. */
+/** Text up to the first zero byte, such as the kernel's comm. */
 export function untilZero(bytes: Buffer): string {
   const end = bytes.indexOf(0);
   return bytes.toString('utf8', 0, end < 0 ? bytes.length : end);
 }
 
-/** Back from `struct socket_maker`. */
+/** Decodes `struct socket_maker`. */
 export function decodeSocketMaker(buffer: Buffer): SocketMaker {
   const at = SocketMakerLayout;
   const slice = (field: { offset: number; size: number }) => buffer.subarray(field.offset, field.offset + field.size);

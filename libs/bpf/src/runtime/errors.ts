@@ -1,15 +1,18 @@
-/** Errors of the runtime half that are not the kernel's (those are BpfError). */
+/** Errors of the runtime layer. Kernel errors are BpfError. */
 
 export type RuntimeErrorCode =
-  /** Pinned maps are of another ABI: `detachRuntime` and open afresh. */
+  /** Pinned maps have another ABI. Call `detachRuntime` and open again. */
   | 'ERR_RUNTIME_ABI'
-  /** The compiled object is missing: the build step did not run. */
+  /** The compiled object is missing because the build step did not run. */
   | 'ERR_RUNTIME_OBJECT'
   /** The pin directory is not on a bpffs. */
   | 'ERR_RUNTIME_BPFFS'
-  /** The kernel runs no BPF programs at LSM hooks; `data.errnoName` and `data.hint` say why. The network half works without. */
+  /**
+   * The kernel cannot run BPF programs at LSM hooks; `data.errnoName` and `data.hint` give the
+   * reason. Network enforcement works without them.
+   */
   | 'ERR_RUNTIME_UNAVAILABLE'
-  /** A map is full; `data.map` says which. */
+  /** A map is full; `data.map` names it. */
   | 'ERR_RUNTIME_MAP_FULL';
 
 export class RuntimeError extends Error {

@@ -1,9 +1,11 @@
 /**
- * The maps of the runtime half in words: RuntimeMaps over BpfMap, byte layouts by runtime-encode.ts.
+ * Typed kernel maps of the LSM programs: RuntimeMaps over BpfMap.
  *
- * Place in the path: collector → here → map system calls. Invariants: a policy set is written whole (its head last) under a
- * number that was never used before; then one value of `pods` or `containers` is replaced; nothing is deleted of a set that a
- * program may still read. A full map is RuntimeError ERR_RUNTIME_MAP_FULL with the map's name. Closing closes descriptors, never pins.
+ * Data path: collector → here → map system calls. encode.ts converts the bytes. Invariants: a
+ * policy set is written whole, its head last, under a number that was never used. Then one update
+ * of `pods` or `containers` puts it in force. Entries of a set that a program may still read are
+ * never deleted. A full map is RuntimeError ERR_RUNTIME_MAP_FULL with the map's name. Closing
+ * closes descriptors, never pins.
  */
 import assert from 'node:assert/strict';
 import type { BpfMap } from '../core/bpf-map.ts';
@@ -24,10 +26,13 @@ import {
 import { RuntimeError } from './errors.ts';
 import { CounterExtraValues } from './layout.gen.ts';
 
-/** Cells behind those of a set's rules: postures and what has no path. */
+/** Counter cells behind those of a set's rules: default postures and operations without a path. */
 export const RUNTIME_EXTRA_CELLS = CounterExtraValues.COUNTER_EXTRA;
 
-/** What the kernel could not do, or did without a policy; cumulative since the maps were made. Order: enum rt_loss. */
+/**
+ * Samples, counts and decisions that the kernel could not make; cumulative since the maps were
+ * created. Order: enum rt_loss.
+ */
 export const RUNTIME_LOSSES = [
   'ring-full',
   'no-cell',
@@ -42,7 +47,10 @@ export const RUNTIME_LOSSES = [
 ] as const;
 export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
-/** Maps that are pinned with the runtime half; `samples` is the spoof half's, and rt_buckets and those of working memory are the kernel's alone. */
+/**
+ * Pinned maps of the LSM programs. `samples` belongs to the packet programs. Only the kernel uses
+ * rt_buckets; scratch maps are not pinned.
+ */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
   'rt_containers',
@@ -73,7 +81,7 @@ export interface RuntimeMapEntry {
   readonly value: Buffer;
 }
 
-/** A policy set as bytes, as libs/runtime's encodeSet gives it. */
+/** A policy set as bytes, from encodeSet of libs/runtime. */
 export interface EncodedRuntimeSet {
   readonly head: RuntimeMapEntry;
   readonly paths: readonly RuntimeMapEntry[];
@@ -86,31 +94,36 @@ export interface RuntimeTable<K, V> {
   get(key: K): V | undefined;
   /** One update replaces the whole value. */
   set(key: K, value: V): void;
-  /** False when there was none. */
+  /** False if there was no entry. */
   delete(key: K): boolean;
   entries(): [key: K, value: V][];
 }
 
 export interface RuntimeMaps {
-  /** By the pod's UID: 32 hex digits. */
+  /** Key: the pod's UID, 32 hex digits. */
   readonly pods: RuntimeTable<string, RuntimeSubject>;
-  /** By the id of the container's cgroup. */
+  /** Key: the id of the container's cgroup. */
   readonly containers: RuntimeTable<bigint, RuntimeSubject>;
-  /** Id of a pod's cgroup → its UID. */
+  /** Id of a pod's cgroup → UID of the pod. */
   readonly cgroups: RuntimeTable<bigint, string>;
-  /** Id of a container's cgroup → when it was made, CLOCK_BOOTTIME. Deleted by user space. */
+  /**
+   * Id of a container's cgroup → time of its creation, CLOCK_BOOTTIME. User space deletes entries.
+   */
   readonly born: RuntimeTable<bigint, bigint>;
-  /** Writes a set whole, its head last. */
+  /** Writes a whole set, its head last. */
   writeSet(set: EncodedRuntimeSet): void;
-  /** Takes a set out, its head first. What is not there is not an error. */
+  /** Deletes a set, its head first. Missing entries are not errors. */
   deleteSet(set: EncodedRuntimeSet): void;
-  /** Takes everything of these sets out without knowing what they were: after a restart. Reads the maps whole. */
+  /**
+   * Deletes all entries of these sets, for sets whose content is unknown after a restart. Reads the
+   * maps whole.
+   */
   deleteSetNumbers(numbers: ReadonlySet<number>): void;
   /** Numbers of the sets that have a head. */
   setNumbers(): number[];
-  /** Cells from `base` on. */
+  /** Counter cells from `base` on. */
   counters(base: number, count: number): bigint[];
-  /** Before cells are given to a subject. */
+  /** Call it before you assign cells to a subject. */
   zeroCounters(base: number, count: number): void;
   readonly counterCells: number;
   readonly maxSubjects: number;
@@ -118,7 +131,7 @@ export interface RuntimeMaps {
   settings(): RuntimeSettings;
   setSettings(settings: RuntimeSettings): void;
   socketMaker(cookie: bigint): SocketMaker | undefined;
-  /** Entries against room, for node status. */
+  /** Entries and capacity of each map, for the node status. */
   fill(): Readonly<Record<string, { entries: number; maxEntries: number }>>;
 }
 
@@ -131,7 +144,7 @@ const UIDS: Codec<string> = { encode: encodePodUid, decode: decodePodUid };
 const IDS: Codec<bigint> = { encode: encodeU64, decode: (buffer) => buffer.readBigUInt64LE() };
 const SUBJECTS: Codec<RuntimeSubject> = { encode: encodeSubject, decode: decodeSubject };
 
-/** The three ways the kernel says that there is no room. */
+/** Errors by which the kernel reports a full map. */
 const FULL: readonly string[] = ['E2BIG', 'ENOSPC', 'ENOMEM'];
 
 function put(map: BpfMap, key: Buffer, value: Buffer): void {
@@ -156,7 +169,10 @@ function table<K, V>(map: BpfMap, keys: Codec<K>, values: Codec<V>): RuntimeTabl
   };
 }
 
-/** Maps with one entry for each rule or path of a set; their keys begin with its number, save the trie's. */
+/**
+ * Maps with one entry per rule or path of a set. All keys but those of the trie begin with the
+ * set's number.
+ */
 const SET_MAPS = [
   { part: 'sources', map: 'rt_sources', setOffset: 0 },
   { part: 'values', map: 'rt_values', setOffset: 0 },
@@ -208,7 +224,7 @@ function counterFunctions(map: BpfMap) {
 function readLosses(map: BpfMap): Record<RuntimeLoss, bigint> {
   const { maxEntries } = map.info;
   const sum = (index: number) => {
-    // A pinned map of an earlier release has fewer.
+    // A pinned map of an earlier release has fewer entries.
     if (index >= maxEntries) return 0n;
     return map.perCpu(map.get(encodeU32(index))!).reduce((total, cell) => total + cell.readBigUInt64LE(), 0n);
   };

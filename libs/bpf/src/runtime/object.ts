@@ -1,14 +1,15 @@
 /**
- * The runtime programs on this node: loaded, pinned, attached, and taken over again after a restart.
+ * Loads, pins and attaches the LSM programs of this node, and adopts them after a restart.
  *
  *   <pinDir>/runtime/maps/<map>, <pinDir>/runtime/links/<program>; the ring at `samplesPin`
  *
- * Place in the path: collector → here → bpf-object.ts, bpf-link.ts. Invariants: whether this kernel can do it is found by
- * loading, not by reading a list. A hook that it lacks is left out and named; every other failure leaves what was pinned in
- * force. The kernel cannot replace the program of an LSM link: a link that runs this very program is kept, another is attached
- * beside it first and takes its name, so nothing passes unjudged. In that moment the newer one is asked first: what it refuses
- * is counted once, an audit by both, and a program run is noted twice in its task's chain. No flag that both read makes that once:
- * a call that is between the two when it flips would be counted by neither, and one count too many is the lesser evil.
+ * Data path: collector → here → bpf-object.ts, bpf-link.ts. Invariants: loading the programs is the
+ * feature probe. A missing hook is skipped and reported; after any other failure the pinned
+ * programs stay in force. The kernel cannot replace the program of an LSM link. A link that already
+ * runs the same program is kept. Otherwise a new link attaches beside the old one and takes its
+ * name, so that no operation is missed. While both are attached, the newer program runs first: its
+ * refusals are counted once, an audit is counted by both, and a chain of executed programs holds
+ * one entry twice. A shared flag could lose a count instead, which is worse.
  */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -31,20 +32,26 @@ import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
 
-/** In force from the first open until somebody sets others. */
+/** In force from the first open until user space sets others. */
 export const DEFAULT_RUNTIME_SAMPLES = { sampleBurst: 8, samplesPerSecond: 10 } as const;
 const RING_SIZE_BYTES = 1 << 20;
 const HASH_KEY_BYTES = 16;
-/** A new link that is about to take the name of the one that runs an older program. */
+/** Suffix of a new link that will replace one with an older program. */
 const NEW_SUFFIX = '-new';
 const LSM_SECTION = 'lsm/';
-/** Of a kernel whose task storage always answers, and whose own types are: the programs ask for it by the same name (state.h). */
+/**
+ * Type information of a kernel whose task storage is complete. The programs check for it under the
+ * same name (state.h).
+ */
 const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
 const SINCE_STORAGE_ANSWERS = 'bpf_rdonly_cast\0';
 const STATE_MAPS = ['rt_task_hash', 'rt_scratch_hash'];
 const STATE_PROGRAM = 'handle_task_free';
 
-/** Where the compiled programs are looked for: BAILIFF_RUNTIME_OBJECT (bundled apps), else this package's build directory. */
+/**
+ * Path of the compiled programs: BAILIFF_RUNTIME_OBJECT (bundled apps) or this package's build
+ * directory.
+ */
 export function runtimeObjectPath(): string {
   return (
     process.env['BAILIFF_RUNTIME_OBJECT'] || fileURLToPath(new URL('../../build/bpf/runtime.bpf.o', import.meta.url))
@@ -74,12 +81,12 @@ function refuseOtherShape(object: BpfObject, pins: ReadonlyMap<string, string>):
   }
 }
 
-/** Whether tasks' states are in a map of ours, and go by a program of ours: before Linux 6.2. */
+/** True if task states are in a map of Bailiff, and a program deletes them: below Linux 6.2. */
 function keepsStates(): boolean {
   return !readFileSync(KERNEL_TYPES).includes(SINCE_STORAGE_ANSWERS);
 }
 
-/** Map → where it is pinned. */
+/** Map → path of its pin. */
 function pinsOf({ pinDir, samplesPin }: OpenRuntimeOptions): Map<string, string> {
   const pins = new Map<string, string>(RUNTIME_MAP_NAMES.map((name) => [name, path.join(mapsDir(pinDir), name)]));
   return pins.set('samples', samplesPin ?? defaultSamplesPin(pinDir));
@@ -104,7 +111,10 @@ function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): B
   }
 }
 
-/** Program → why this kernel has no place for it. Asked only after a load failed: a question costs some milliseconds. */
+/**
+ * Program → why this kernel cannot attach it. Probed only after a failed load, because a probe
+ * takes some milliseconds.
+ */
 function missingHooks(image: Buffer): Map<string, string> {
   using object = BpfObject.open(image, 'runtime');
   const missing = new Map<string, string>();
@@ -167,7 +177,10 @@ function refuseOtherAbi(pinDir: string): boolean {
   return true;
 }
 
-/** Loads or takes over what is pinned, and attaches. Errors: RuntimeError, BpfError (BPF_LOAD with the verifier's log). */
+/**
+ * Loads the programs or adopts the pinned ones, and attaches them. Errors: RuntimeError, BpfError
+ * (BPF_LOAD with the verifier log).
+ */
 export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
   assert.equal(endianness(), 'LE', 'layouts are written for little-endian machines');
   const { pinDir } = options;
@@ -180,7 +193,7 @@ export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
   }
   const reused = refuseOtherAbi(pinDir);
   const samplesDir = path.dirname(options.samplesPin ?? defaultSamplesPin(pinDir));
-  // Without the settings nobody has the key that their names are hashed with.
+  // Without the settings, the key that hashed the names is lost, so the maps are useless.
   if (!reused) dropMaps(pinDir);
   for (const dir of [samplesDir, mapsDir(pinDir), linksDir(pinDir)]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   return new PinnedRuntimeObject(readFileSync(objectPath), options, reused);
@@ -198,7 +211,8 @@ class PinnedRuntimeObject implements RuntimeObject {
   constructor(image: Buffer, options: OpenRuntimeOptions, reused: boolean) {
     this.pinDir = options.pinDir;
     this.reused = reused;
-    // One whose pin is gone is made anew, and programs of before go on with the old one, which nobody can write any more.
+    // If a pin is gone, its map is created again, while older programs go on with the old one,
+    // which user space cannot reach.
     const whole = [...pinsOf(options).values()].every((pin) => existsSync(pin));
     this.#loaded = load(image, options);
     this.maps = runtimeMaps(this.#loaded.raw);
@@ -214,7 +228,7 @@ class PinnedRuntimeObject implements RuntimeObject {
     });
   }
 
-  /** Before the first program runs. */
+  /** Writes the settings before the first program runs. */
   #settle(options: OpenRuntimeOptions, reused: boolean): void {
     const hostMountNs = options.hostMountNs ?? mountNamespaceOfHost();
     const settings = reused
@@ -223,11 +237,14 @@ class PinnedRuntimeObject implements RuntimeObject {
     this.maps.setSettings({ ...settings, hostMountNs });
   }
 
-  /** True when the link that is pinned runs this very program, on these maps if they are `whole`: it stays then. */
+  /**
+   * Attaches a program, unless the pinned link runs this very program and the maps are `whole`.
+   * @returns true if the link was kept
+   */
   #attach(name: string, program: BpfProgram, whole: boolean): boolean {
     const pin = path.join(linksDir(this.pinDir), name);
     const fresh = pin + NEW_SUFFIX;
-    // Left by an open that was cut short. Where it is the only one, it holds until another is attached.
+    // Left by an interrupted open. If it is the only link, keep it until another is attached.
     if (existsSync(fresh) && existsSync(pin)) unlinkSync(fresh);
     else if (existsSync(fresh)) renameSync(fresh, pin);
     if (whole && existsSync(pin) && runsThis(pin, program)) return true;
@@ -237,7 +254,7 @@ class PinnedRuntimeObject implements RuntimeObject {
     return false;
   }
 
-  /** Programs of another release that this one no longer has. */
+  /** Unpins programs of another release that this one does not have. */
   #dropOthers(): void {
     const own = new Set(this.#loaded.list.map(({ name }) => name));
     const dir = linksDir(this.pinDir);
@@ -265,7 +282,7 @@ function mountNamespaceOfHost(): number {
     const { code: errnoName } = cause as NodeJS.ErrnoException;
     const hint =
       'needs CAP_SYS_PTRACE in the host’s PID namespace, and no AppArmor profile that forbids reading other processes';
-    const message = `the host's mount namespace cannot be told: ${file}: ${errnoName}`;
+    const message = `cannot read the host's mount namespace from ${file}: ${errnoName}`;
     throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', message, { errnoName, hint }, cause);
   }
 }
@@ -275,13 +292,16 @@ function runsThis(pin: string, program: BpfProgram): boolean {
   return link.programTag() === program.info.tag;
 }
 
-/** The maps of a pin directory without loading anything: `status` beside a collector, or without one. */
+/**
+ * Maps of a pin directory, opened without loading programs: for `status`, beside a collector or
+ * without one.
+ */
 export interface PinnedRuntimeMaps extends Disposable {
   readonly maps: RuntimeMaps;
   close(): void;
 }
 
-/** Null when nothing is pinned there. Errors: ERR_RUNTIME_ABI. */
+/** Null if no maps are pinned there. Errors: ERR_RUNTIME_ABI. */
 export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null {
   const pins = RUNTIME_MAP_NAMES.map((name) => path.join(mapsDir(pinDir), name));
   if (!pins.every((pin) => existsSync(pin)) || !refuseOtherAbi(pinDir)) return null;
@@ -298,7 +318,10 @@ function dropMaps(pinDir: string): void {
   for (const name of listPins(mapsDir(pinDir))) unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), name)));
 }
 
-/** The collector and a command may take the same pins off at once. @returns whether it was there */
+/**
+ * Removes a pin that the collector and a command may remove at the same time.
+ * @returns whether it existed
+ */
 function unlessGone(remove: () => void): boolean {
   try {
     remove();
@@ -309,7 +332,10 @@ function unlessGone(remove: () => void): boolean {
   }
 }
 
-/** Takes the programs off and removes the pins of the runtime half, but not the shared ring. Returns how many links it removed. */
+/**
+ * Detaches the programs and removes the pins of the runtime layer, but not the shared ring.
+ * @returns the number of removed links
+ */
 export function detachRuntime(pinDir: string): number {
   const links = listPins(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
   const removed = links.filter((pin) => unlessGone(() => unlinkSync(pin)));

@@ -1,11 +1,12 @@
 /**
- * What the spoof half offers to the collector: maps, links and samples in words, without a file descriptor in sight.
+ * Interface of the packet programs to the collector: maps, links and samples as typed values.
  *
- * Place in the path: collector → this interface → spoof-object.ts (real kernel) or a fake in unit tests.
- * Invariants: identity tables (ifaces, addresses, node addresses, ports, CIDRs, settings) are written by user space only;
- * counters, seen and losses by the kernel only, and only ever grow. All calls are synchronous system calls of
- * microseconds. Kernel errors are BpfError (errors.ts); what this layer itself refuses is SpoofError by code.
- * One process at a time uses a pin directory for writing (lockPins, ERR_SPOOF_IN_USE); reading (status) beside it is safe.
+ * Data path: collector → this interface → object.ts (the kernel) or a fake in unit tests.
+ * Invariants: user space alone writes ifaces, addresses, node addresses, ports, CIDRs and settings.
+ * The kernel alone writes counters, seen and losses, which only grow. All calls are synchronous
+ * system calls of microseconds. Kernel errors are BpfError. Errors of this layer are SpoofError
+ * with a code. One process at a time may write with a pin directory (lockPins, ERR_SPOOF_IN_USE).
+ * Readers such as `status` may run beside it.
  */
 
 import type { Probe } from '../core/feature-probe.ts';
@@ -24,15 +25,15 @@ export interface Attachment extends IfaceKey {
   readonly mode: AttachMode;
 }
 
-/** Where our program stands now. */
+/** Where the program is in the hook's chain now. */
 export type Place =
-  /** First: nothing sees the packet before us. */
+  /** First in the chain: no other program sees the packet before it. */
   | 'head'
   /** Attached, but another program runs first. */
   | 'behind'
   /** The interface is gone (tcx links stay as empty pins until detached). */
   | 'interface-gone'
-  /** Somebody took it off, or it never was on. */
+  /** Another program or a person detached it, or it was never attached. */
   | 'missing';
 
 export interface PlacedAttachment extends Attachment {
@@ -43,42 +44,54 @@ export interface PlacedAttachment extends Attachment {
 export interface IfaceTable {
   get(ifindex: number): IfaceRecord | undefined;
   set(ifindex: number, record: IfaceRecord): void;
-  /** False when there was none. */
+  /** False if there was no record. */
   delete(ifindex: number): boolean;
   entries(): [ifindex: number, record: IfaceRecord][];
-  /** Makes the cards of all records anew, whatever cards there are. */
+  /** Rebuilds the fast-path cache from all records. */
   rebuildFastPathCache(): void;
 }
 
 /** Addresses beyond the two inline ones, and allowed prefixes. */
 export interface AddressTable {
-  /** Makes the grants of this interface exactly these: adds first, removes after. Returns how many entries changed. */
+  /**
+   * Replaces the grants of this interface: adds new ones first, then removes old ones.
+   * @returns the number of changed entries
+   */
   replace(key: IfaceKey, grants: readonly AddressGrant[]): number;
   entries(): (IfaceKey & AddressGrant)[];
 }
 
-/** Cumulative, per interface generation. An entry is created (zeroed) before the interface is attached. */
+/**
+ * Cumulative counters per interface generation. Create an entry (zeroed) before you attach the
+ * programs.
+ */
 export interface CounterTable {
-  /** Keeps an existing entry as it is. */
+  /** Keeps an existing entry. */
   create(key: IfaceKey): void;
   read(key: IfaceKey): CounterCell[] | undefined;
-  /** All cells as numbers into an array of COUNTER_NUMBERS, in the order of `struct counters`; false: no such entry. */
+  /**
+   * Reads all cells as numbers into an array of COUNTER_NUMBERS, in the order of `struct counters`.
+   * @returns false if there is no such entry
+   */
   readInto(key: IfaceKey, into: Float64Array): boolean;
-  /** All entries in one batch; cells that are zero are left out. */
+  /** All entries in one batch, without the cells that are zero. */
   readAll(): (IfaceKey & { readonly cells: CounterCell[] })[];
   delete(key: IfaceKey): boolean;
 }
 
-/** A set the kernel looks things up in. */
+/** A set that the kernel looks keys up in. */
 export interface ReplaceableSet<T> {
-  /** Makes the set exactly this: adds first, removes after. Returns how many entries changed. */
+  /**
+   * Replaces the set: adds new items first, then removes old ones.
+   * @returns the number of changed entries
+   */
   replace(items: readonly T[]): number;
   entries(): T[];
 }
 
 export interface NodeAddress {
   readonly address: string;
-  /** This node's own: may probe quarantined pods. */
+  /** True for an address of this node, which may probe quarantined pods. */
   readonly thisNode: boolean;
 }
 
@@ -93,12 +106,17 @@ export interface ProbePortTable {
   entries(): (IfaceKey & ProbePort)[];
 }
 
-/** What outlives the process: numbers that are given out once and never again. */
+/** Persistent allocators of numbers that are never reused. */
 export interface MetaTable {
   read(): Meta;
-  /** Gives out a generation, each one above the last. Written to the kernel before it is returned. */
+  /**
+   * Allocates a generation above all earlier ones. The kernel map is updated before this returns.
+   */
   allocateGeneration(): number;
-  /** Gives out `count` frame sequences and returns the first. Written before it is returned. */
+  /**
+   * Allocates `count` frame sequences and returns the first. The kernel map is updated before this
+   * returns.
+   */
   allocateFrameSequences(count: number): bigint;
 }
 
@@ -108,97 +126,115 @@ export interface SpoofMaps {
   readonly counters: CounterTable;
   readonly nodeAddresses: ReplaceableSet<NodeAddress>;
   readonly tunnelPorts: ReplaceableSet<TunnelPort>;
-  /** What quarantined pods may still exchange packets with, as CIDR text. */
+  /** CIDRs that quarantined pods may exchange packets with. */
   readonly allowedCidrs: ReplaceableSet<string>;
   readonly probePorts: ProbePortTable;
   readonly meta: MetaTable;
   settings(): Settings;
   setSettings(settings: Settings): void;
-  /** skbs that entered spoof_ingress on this slot since the maps were made. A slot that is given out again goes on
-   *  counting: note its value when the record is made. */
+  /**
+   * skbs that entered spoof_ingress on this slot since the maps were created. A reused slot
+   * continues its count, so note the value when you create the record.
+   */
   seen(slot: number): bigint;
-  /** Cumulative since the maps were made. */
+  /** Cumulative since the maps were created. */
   losses(): Readonly<Record<Loss, bigint>>;
-  /** Entries against room, for node status. */
+  /** Entries and capacity of each map, for the node status. */
   fill(): Readonly<Record<string, { entries: number; maxEntries: number }>>;
-  /** Slots run from 0 to this - 1. */
+  /** Slots are 0 to maxInterfaces - 1. */
   readonly maxInterfaces: number;
 }
 
 export interface SampleReader {
-  /** Stops delivery; what is still in the ring stays there for the next reader. Idempotent. */
+  /**
+   * Stops delivery. Records that are still in the ring stay there for the next reader. Idempotent.
+   */
   close(): void;
-  /** Takes what is in the ring now, without waiting (before shutdown). Null when it is empty. */
+  /**
+   * Takes the records that are in the ring now, without waiting (before shutdown). Null if it is
+   * empty.
+   */
   drain(): DecodedBatch | null;
 }
 
 export interface SpoofObject {
   readonly maps: SpoofMaps;
   readonly mode: AttachMode;
-  /** True when pinned maps were found and taken over. */
+  /** True if pinned maps were found and adopted. */
   readonly reused: boolean;
-  /** Links whose program was replaced at open. */
+  /** Number of links whose program was replaced at open. */
   readonly updatedLinks: number;
   readonly pinDir: string;
-  /** Whether this kernel shows what the vector checksum-offload is judged by. */
+  /** Whether this kernel exposes the checksum fields that the vector checksum-offload needs. */
   readonly offload: Probe;
 
   /**
-   * Attaches both programs at the head and pins the links. The record and the counters entry come first; an interface
-   * that has no record is judged by `unknownMode`. Idempotent for the same ifindex and generation.
+   * Attaches both programs at the head of their chains and pins the links. Write the record and the
+   * counters entry first: `unknownMode` judges an interface without a record. Idempotent for the
+   * same ifindex and generation.
    */
   attach(key: IfaceKey): void;
-  /** Detaches and unpins what is there of it. False when nothing was. */
+  /** Detaches and unpins the programs of this interface. False if there were none. */
   detach(key: IfaceKey): boolean;
-  /** What is attached under one generation goes on under another, without a gap. The record is the caller's to write. */
+  /** Renames the attachments to another generation, without a gap. The caller writes the record. */
   rekey(from: IfaceKey, generation: number): void;
-  /** What the pins say. */
+  /** Attachments by the names of the pins. */
   attached(): Attachment[];
-  /** What the pins say, compared with the kernel. */
+  /** Attachments by the names of the pins, compared with the kernel. */
   verify(): PlacedAttachment[];
-  /** Puts our program back to the head, without a gap. False when the interface is gone. */
+  /**
+   * Moves the program back to the head of its chain, without a gap. False if the interface is gone.
+   */
   reattach(attachment: Attachment): boolean;
 
   /**
-   * Delivers samples from the ring as they come, at most a batch a turn of the loop. The reader must be closed before
-   * the object. A throwing callback ends the process as any uncaught error does.
+   * Delivers samples from the ring, at most one batch per turn of the event loop. Close the reader
+   * before the object. If the callback throws, the process ends as with any uncaught error.
    */
   openSamples(onBatch: (batch: DecodedBatch) => void): SampleReader;
 
-  /** Closes descriptors only: programs, maps and links stay pinned and in force. Idempotent. */
+  /** Closes descriptors only. Programs, maps and links stay pinned and in force. Idempotent. */
   close(): void;
   [Symbol.dispose](): void;
 }
 
 export interface OpenSpoofOptions {
-  /** A directory on a bpffs, this node's alone. Created when missing; its parent must exist and be a bpffs. */
+  /**
+   * A directory on a bpffs, used by this node alone. Created if missing. Its parent must exist and
+   * be on a bpffs.
+   */
   readonly pinDir: string;
   /** Default: this package's build/bpf/spoof.bpf.o. */
   readonly objectPath?: string;
-  /** Default `auto`: tcx where the kernel has it, else clsact. */
+  /** Default `auto`: tcx if the kernel has it, otherwise clsact. */
   readonly mode?: AttachMode | 'auto';
-  /** Default 512. Pinned maps keep the size they have. */
+  /** Default 512. Pinned maps keep their size. */
   readonly maxInterfaces?: number;
-  /** Default 1 MiB; a power of two, at least a page. Likewise. */
+  /** Default 1 MiB; a power of two, at least a page. A pinned ring keeps its size. */
   readonly ringSizeBytes?: number;
 }
 
 export type SpoofErrorCode =
-  /** Pinned maps are of another ABI: `detachAll` and open afresh (enforcement has a gap, counters start anew). */
+  /**
+   * Pinned maps have another ABI. Call `detachAll` and open again: enforcement has a gap and
+   * counters restart.
+   */
   | 'ERR_SPOOF_ABI'
-  /** Some of the pinned maps are missing: `data.maps` says which. Opening the object makes them anew. */
+  /**
+   * Some pinned maps are missing; `data.maps` names them. Opening the object creates them again.
+   */
   | 'ERR_SPOOF_PINS'
-  /** The compiled object is missing: the build step did not run. */
+  /** The compiled object is missing because the build step did not run. */
   | 'ERR_SPOOF_OBJECT'
   /** The pin directory is not on a bpffs. */
   | 'ERR_SPOOF_BPFFS'
-  /** Another process guards with this pin directory. */
+  /** Another process writes with this pin directory. */
   | 'ERR_SPOOF_IN_USE'
-  /** tcx was asked for and the kernel has none. */
+  /** tcx was requested and the kernel does not have it. */
   | 'ERR_SPOOF_MODE'
-  /** No such interface (any more). */
+  /** There is no such interface, or it is gone. */
   | 'ERR_SPOOF_INTERFACE'
-  /** A map is full; `data.map` says which. */
+  /** A map is full; `data.map` names it. */
   | 'ERR_SPOOF_MAP_FULL';
 
 export class SpoofError extends Error {
@@ -212,12 +248,12 @@ export class SpoofError extends Error {
   }
 }
 
-/** What detachAll took away. */
+/** Result of detachAll. */
 export interface DetachReport {
-  /** Pins of links and filters removed. */
+  /** Number of removed pins of links and filters. */
   readonly links: number;
   readonly programs: number;
   readonly maps: number;
-  /** What could not be removed and why; empty when all is gone. */
+  /** Paths that could not be removed, with the error. Empty on success. */
   readonly failures: { readonly path: string; readonly error: unknown }[];
 }

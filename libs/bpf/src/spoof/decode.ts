@@ -1,22 +1,23 @@
 /**
- * What the kernel wrote → objects: a batch of ring records → SpoofSample, a counters value → its cells.
+ * Decodes kernel records: a ring record → SpoofSample, a counters value → its cells.
  *
- * Place in the path: ring.cc (one Buffer a batch) → here → collector.
- * Invariants: pure; no byte outside a record is read; a record that does not fit is a SampleError with its place and the
- * rest of the batch is still decoded while the framing holds. Nothing returned keeps the batch alive.
- * Framing, as ring.h gives it: u32 length (host order), that many bytes, zero padding to a multiple of 8.
+ * Data path: ring.cc (one Buffer per batch) → ring-batch.ts → here → collector. Invariants: pure.
+ * No byte outside a record is read. An invalid record is a SampleError with its offset. No returned
+ * object keeps the batch alive.
  */
 import assert from 'node:assert/strict';
 import { formatAddress, formatMac } from '../core/addresses.ts';
 import { SampleError } from '../core/sample-error.ts';
 import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
-import { ACTIONS, type Action, IFACE_STATES, type IfaceState, VECTORS, type Vector } from './names.ts';
+import { IFACE_STATES, type IfaceState, PACKET_ACTIONS, type PacketAction, VECTORS, type Vector } from './names.ts';
 
-/** One violation as the kernel saw it. Texts are '' where the packet or the record had nothing. */
+/**
+ * One violation as the kernel recorded it. A text is '' if the packet or the record had no value.
+ */
 export interface SpoofSample {
   /** CLOCK_BOOTTIME. */
   readonly boottimeNs: bigint;
-  /** 0n: the kernel had no socket any more. */
+  /** 0n: the packet had no socket any more. */
   readonly cgroupId: bigint;
   readonly socketCookie: bigint;
   readonly ifindex: number;
@@ -24,9 +25,9 @@ export interface SpoofSample {
   readonly lengthBytes: number;
   readonly gsoSegments: number;
   readonly vector: Vector;
-  readonly action: Action;
+  readonly action: PacketAction;
   readonly state: IfaceState;
-  /** Towards the pod (quarantine), not from it. */
+  /** True for a packet towards the pod (quarantine). */
   readonly egress: boolean;
   /** First violation of this vector on this interface generation. */
   readonly first: boolean;
@@ -39,7 +40,7 @@ export interface SpoofSample {
   readonly claimedAddress: string;
   readonly expectedAddress: string;
   readonly destinationAddress: string;
-  /** First bytes of the frame, at most 64; a copy. */
+  /** Copy of the first bytes of the frame, at most 64. */
   readonly head: Buffer;
 }
 
@@ -49,7 +50,10 @@ function pick<T>(names: readonly T[], value: number, what: string, offset: numbe
   return name;
 }
 
-/** The bytes of a field as text, '' when there is nothing in it. Without views: a sample has seven such fields, and views cost more than the text. */
+/**
+ * Bytes of a field as text, '' if the field is empty. Avoids views: a sample has seven such fields,
+ * and views cost more than the text.
+ */
 function text(record: Buffer, field: { offset: number; size: number }, has: boolean): string {
   if (!has) return '';
   return field.size === 6 ? formatMac(record, field.offset) : formatAddress(record, field.offset);
@@ -60,21 +64,21 @@ function isSet(record: Buffer, { offset, size }: { offset: number; size: number 
   return false;
 }
 
-/** Of the pool, as it lives shortly. */
+/** Copies from Buffer's pool, because the copy is short-lived. */
 function copyOf(record: Buffer, offset: number, length: number): Buffer {
   const copy = Buffer.allocUnsafe(length);
   record.copy(copy, 0, offset, offset + length);
   return copy;
 }
 
-/** One `struct spoof_sample`. `offset` is only for the error. Throws SampleError. */
+/** Decodes one `struct spoof_sample`. `offset` is only for the error. Throws SampleError. */
 export function decodeSample(record: Buffer, offset = 0): SpoofSample {
   const layout = SpoofSampleLayout;
   if (record.length !== layout.size) throw new SampleError(`${record.length} bytes, not ${layout.size}`, offset);
   const headLength = record.readUInt8(layout.headLength.offset);
   if (headLength > layout.head.size) throw new SampleError(`head of ${headLength} bytes`, offset);
   const flags = record.readUInt8(layout.flags.offset);
-  // A claimed address of all zeros is a claim (::), so what was read is told by a flag.
+  // :: is a claimed address of all zeros. A flag says whether addresses were read.
   const hasAddresses = (flags & SampleFlagValues.SAMPLE_ADDRESSES) !== 0;
   return {
     boottimeNs: record.readBigUInt64LE(layout.boottimeNs.offset),
@@ -85,7 +89,7 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
     lengthBytes: record.readUInt32LE(layout.length.offset),
     gsoSegments: record.readUInt32LE(layout.gsoSegments.offset),
     vector: pick(VECTORS, record.readUInt8(layout.vector.offset), 'vector', offset),
-    action: pick(ACTIONS, record.readUInt8(layout.action.offset), 'action', offset),
+    action: pick(PACKET_ACTIONS, record.readUInt8(layout.action.offset), 'action', offset),
     state: pick(IFACE_STATES, record.readUInt8(layout.state.offset), 'state', offset),
     egress: (flags & SampleFlagValues.SAMPLE_EGRESS) !== 0,
     first: (flags & SampleFlagValues.SAMPLE_FIRST) !== 0,
@@ -102,23 +106,23 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
   };
 }
 
-/** One cell of an interface's counters: cumulative since the entry was made. */
+/** One cell of an interface's counters, cumulative since the entry was created. */
 export interface CounterCell {
   readonly vector: Vector;
-  readonly action: Action;
+  readonly action: PacketAction;
   readonly state: IfaceState;
   readonly packets: bigint;
   readonly skbs: bigint;
   readonly bytes: bigint;
 }
 
-/** The cells of a `struct counters` that are not zero, in vector, action, state order. */
+/** Cells of a `struct counters` that are not zero, ordered by vector, action and state. */
 export function decodeCounters(value: Buffer): CounterCell[] {
   assert.equal(value.length, CountersLayout.size, 'not a struct counters');
   const cells: CounterCell[] = [];
   let at = 0;
   for (const vector of VECTORS) {
-    for (const action of ACTIONS) {
+    for (const action of PACKET_ACTIONS) {
       for (const state of IFACE_STATES) {
         const skbs = value.readBigUInt64LE(at + CounterCellLayout.skbs.offset);
         if (skbs !== 0n) {
@@ -133,22 +137,24 @@ export function decodeCounters(value: Buffer): CounterCell[] {
   return cells;
 }
 
-/** What `readCounters` fills: packets, skbs and bytes of each cell, in the order of `struct counters`. */
+/** Length of the array that `readCounters` fills: packets, skbs and bytes of each cell. */
 export const COUNTER_NUMBERS = CountersLayout.size / 8;
 const HIGH = 2 ** 32;
 const NOTHING_COUNTED = Buffer.alloc(CountersLayout.size);
 
 /**
- * All cells of a `struct counters` as numbers, for who reads them often: 2^53 packets are 200 years at a million a second.
- * @param value at an offset of its memory that is a multiple of 4, as Buffer.alloc's is
+ * Reads all cells of a `struct counters` as numbers, for frequent reads. 2^53 packets are 285 years
+ * at a million a second.
+ * @param value at an offset of its memory that is a multiple of 4, as Buffer.alloc returns
  */
 export function readCounters(value: Buffer, into: Float64Array): void {
   assert.equal(value.length, CountersLayout.size, 'not a struct counters');
-  assert.equal(into.length, COUNTER_NUMBERS, 'not as many numbers as counters has');
-  // Almost every interface has counted nothing.
+  assert.equal(into.length, COUNTER_NUMBERS, 'the array must have COUNTER_NUMBERS elements');
+  // The usual case: the interface has counted no violation.
   if (value.equals(NOTHING_COUNTED)) into.fill(0);
   else {
-    // Several times as fast as to read each by its offset; both kinds of processor that there are programs for are little-endian.
+    // Several times faster than reading each by its offset. All supported machines are
+    // little-endian.
     const halves = new Uint32Array(value.buffer, value.byteOffset, COUNTER_NUMBERS * 2);
     for (let i = 0; i < COUNTER_NUMBERS; i += 1)
       into[i] = (halves[2 * i] as number) + (halves[2 * i + 1] as number) * HIGH;

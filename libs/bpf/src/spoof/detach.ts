@@ -1,9 +1,10 @@
 /**
- * Taking attachments off, and asking the kernel where they stand. Needs a pin directory and nothing else: no bus, no
- * configuration, no object file, no running collector.
+ * Detaches programs and reads where they are attached. Needs only a pin directory: no bus,
+ * configuration, object file or running collector.
  *
- * Invariants: a link is detached before it is unpinned, so it ends even while another process holds it open. A failure
- * at one thing is reported and the rest is still removed. Run in the network namespace of the interfaces.
+ * Invariants: a link is detached before it is unpinned, so that it ends even if another process
+ * holds it open. A failure on one object is reported and the others are still removed. Run it in
+ * the network namespace of the interfaces.
  */
 import { existsSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
@@ -25,12 +26,15 @@ import {
   readAttachments,
 } from './pins.ts';
 
-/** Whether an error says that the interface is gone. */
+/** True if an error means that the interface is gone. */
 export function isInterfaceGone(error: unknown): boolean {
   return error instanceof BpfError && ['ENODEV', 'ENOLINK'].includes(error.errnoName);
 }
 
-/** Whether there is nothing left to detach: the interface is gone, or its qdisc (EINVAL) or filter (ENOENT) is. */
+/**
+ * True if nothing is left to detach: the interface, its qdisc (EINVAL) or its filter (ENOENT) is
+ * gone.
+ */
 function isDetached(error: unknown): boolean {
   return isInterfaceGone(error) || (error instanceof BpfError && ['ENOENT', 'EINVAL'].includes(error.errnoName));
 }
@@ -40,12 +44,12 @@ function detachLink(pinPath: string): void {
   try {
     link.detach();
   } catch (error) {
-    // The interface went and took the attachment with it.
+    // The kernel detached the program when the interface was deleted.
     if (!isInterfaceGone(error)) throw error;
   }
 }
 
-/** Detaches one and removes its pin. */
+/** Detaches one attachment and removes its pin. */
 export function detachPinned(pinned: PinnedAttachment): void {
   if (pinned.mode === 'clsact') {
     try {
@@ -59,7 +63,7 @@ export function detachPinned(pinned: PinnedAttachment): void {
   unlinkSync(pinned.pinPath);
 }
 
-/** Ends every move to the head that was begun: the old link goes, the new one takes its name. */
+/** Completes interrupted moves to the head: removes the old link and renames the new one. */
 export function finishMoves(pinDir: string): void {
   for (const { pinPath } of readAttachments(pinDir)) {
     if (!pinPath.endsWith(MOVING_SUFFIX)) continue;
@@ -84,18 +88,18 @@ function placeOfFilter(pinned: PinnedAttachment): Place {
   return filterOf(pinned).programId() === program.info.id ? 'head' : 'missing';
 }
 
-/** Where one attachment stands now. A clsact filter counts as head: it has the first priority. */
+/** Position of one attachment. A clsact filter counts as head: it has the first priority. */
 export function placeOf(pinned: PinnedAttachment): Place {
   try {
     return pinned.mode === 'tcx' ? placeOfLink(pinned) : placeOfFilter(pinned);
   } catch (error) {
-    // Between two calls the interface can go.
+    // The interface can disappear between two calls.
     if (isInterfaceGone(error)) return 'interface-gone';
     throw error;
   }
 }
 
-/** Every pinned attachment with its place: what `status` shows without a collector. */
+/** Every pinned attachment with its position, as `status` shows it without a collector. */
 export function verifyAttachments(pinDir: string): PlacedAttachment[] {
   return readAttachments(pinDir).map((pinned) => {
     const { ifindex, generation, direction, mode } = pinned;
@@ -112,8 +116,9 @@ function removeUnlessMounted(dir: string): void {
 }
 
 /**
- * Removes links, filters, programs, maps and directories under `pinDir`. What is not there is not an error. The directory itself stays
- * when it is where the bpffs is mounted, or when it holds any of the entries named in `keep`.
+ * Removes links, filters, programs, maps and directories under `pinDir`. Missing objects are not
+ * errors. The directory itself stays if the bpffs is mounted there, or if it holds an entry named
+ * in `keep`.
  */
 export function detachAll(pinDir: string, keep: readonly string[] = []): DetachReport {
   const failures: { path: string; error: unknown }[] = [];

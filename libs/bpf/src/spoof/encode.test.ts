@@ -49,7 +49,7 @@ const iface: fc.Arbitrary<IfaceRecord> = fc.record({
 });
 
 describe('encode', () => {
-  it('encode - an interface record survives the way into the kernel and back', () => {
+  it('encode - an interface record decodes to itself', () => {
     fc.assert(
       fc.property(iface, (record) => {
         expect(decodeIface(encodeIface(record))).toEqual(record);
@@ -57,7 +57,7 @@ describe('encode', () => {
     );
   });
 
-  it('encode - a record lies where the kernel looks', () => {
+  it('encode - fields are at the offsets that the kernel reads', () => {
     const modesOff = Object.fromEntries(VECTORS.map((vector) => [vector, 'off'])) as unknown as VectorModes;
     const bytes = encodeIface({
       generation: 7,
@@ -105,13 +105,13 @@ describe('encode', () => {
     }
   });
 
-  it('encode - the family of an allowed CIDR is in its value, as ::/0 holds every IPv4 address', () => {
+  it('encode - the value of an allowed CIDR holds its family, because ::/0 contains every IPv4 address', () => {
     expect(encodeAllowedCidr('::/0').value.readUInt32LE(0)).toBe(AddressFlagValues.ADDRESS_IPV6);
     expect(encodeAllowedCidr('0.0.0.0/0').value.readUInt32LE(0)).toBe(AddressFlagValues.ADDRESS_IPV4);
     expect(encodeAllowedCidr('0.0.0.0/0').key.readUInt32LE(0)).toBe(96);
   });
 
-  it('encode - the small keys and values come back as they went in', () => {
+  it('encode - the small keys and values decode to themselves', () => {
     const key = { ifindex: 4_000_000_000, generation: 12 };
     expect(decodeCounterKey(encodeCounterKey(key))).toEqual(key);
     const probe = { port: 8080, protocol: 'tcp' } as const;

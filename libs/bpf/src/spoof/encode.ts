@@ -1,10 +1,10 @@
 /**
- * User space's records → the bytes of the kernel maps, and back where user space reads what it wrote.
+ * Encodes the records of user space as bytes of the kernel maps, and decodes them again.
  *
- * Place in the path: collector's plan → here → map update. Offsets come from layout.gen.ts, so they are the object's.
- * Invariants: pure; every buffer has exactly the struct's size and no unwritten byte; numbers out of range are a
- * programmer's error (assert), text that is no address an AddressError. BPF is host-endian and both supported machines
- * are little-endian: os.endianness() is asserted once in spoof-object.ts.
+ * Data path: collector's plan → here → map update. Offsets come from layout.gen.ts, so they match
+ * the object. Invariants: pure. Every buffer has exactly the size of the struct and no unwritten
+ * byte. A number out of range is a programmer's error (assert); invalid address text is an
+ * AddressError. Layouts are little-endian; object.ts asserts os.endianness() once.
  */
 import assert from 'node:assert/strict';
 import {
@@ -33,30 +33,30 @@ import {
 } from './layout.gen.ts';
 import { IFACE_STATES, type IfaceState, MODES, type Mode, VECTORS, type VectorModes } from './names.ts';
 
-/** Until lifted: the value of quarantineUntilNs and auditUntilNs that no clock reaches. */
+/** Value of quarantineUntilNs and auditUntilNs without an end: no clock reaches it. */
 export const FOREVER_NS = 0xffff_ffff_ffff_ffffn;
 
-/** What the kernel knows about one pod interface. */
+/** The kernel's record of one pod interface. */
 export interface IfaceRecord {
   /** 1 to 2^32-1; never reused while the pinned maps live. */
   readonly generation: number;
-  /** Index into the per-slot arrays: 0 to maxInterfaces-1, unique among live records. */
+  /** Index into the per-slot arrays: 0 to maxInterfaces - 1, unique among live records. */
   readonly slot: number;
   readonly state: IfaceState;
-  /** null: nothing that compares MACs is judged. */
+  /** Null: checks that compare MACs are skipped. */
   readonly mac: string | null;
-  /** The first address of each family; the others go into `addresses`. */
+  /** First address of each family. Further addresses are in `addresses`. */
   readonly ipv4: string | null;
   readonly ipv6: string | null;
-  /** Whether `addresses` holds more for this interface and generation. */
+  /** True if `addresses` holds more for this interface and generation. */
   readonly hasMore: boolean;
-  /** Already merged from all scopes. */
+  /** Merged from all scopes. */
   readonly modes: VectorModes;
-  /** Of this interface; null: that of the settings. Each 1 to 65535. */
+  /** Token bucket of this interface, each number 1 to 65535. Null: that of the settings. */
   readonly sampling: { readonly burst: number; readonly perSecond: number } | null;
-  /** CLOCK_BOOTTIME; 0n = not quarantined, FOREVER_NS = until lifted. */
+  /** CLOCK_BOOTTIME. 0n: not quarantined. FOREVER_NS: until released. */
   readonly quarantineUntilNs: bigint;
-  /** CLOCK_BOOTTIME; until then every enforce is judged as audit; 0n = armed. */
+  /** CLOCK_BOOTTIME. Until then every enforce is judged as audit. 0n: armed. */
   readonly auditUntilNs: bigint;
 }
 
@@ -65,11 +65,14 @@ export interface IfaceKey {
   readonly generation: number;
 }
 
-/** What an interface may do with addresses beyond the inline ones. */
+/** An address or prefix that an interface may use beyond the inline ones. */
 export interface AddressGrant {
   /** An address or a CIDR. */
   readonly cidr: string;
-  /** Also in ARP and ND: true for the pod's own addresses, false for prefixes it only routes or translates. */
+  /**
+   * Also valid in ARP and ND: true for the pod's own addresses, false for prefixes that it only
+   * routes or translates.
+   */
   readonly neighbour: boolean;
 }
 
@@ -92,7 +95,7 @@ export interface Meta {
 
 const PROTOCOL_NUMBERS = { tcp: 6, udp: 17 } as const;
 
-/** 0 would mean that nothing is said. */
+/** 0 means "not set", so it is refused. */
 function u16(value: number, what: string): number {
   assert(Number.isInteger(value) && value >= 1 && value <= 0xffff, `${what} is not 1 to 65535: ${value}`);
   return value;
@@ -104,7 +107,7 @@ function addressOfFamily(text: string, family: Family): Buffer {
   return bytes;
 }
 
-/** `struct iface`. */
+/** Encodes `struct iface`. */
 export function encodeIface(record: IfaceRecord): Buffer {
   const layout = IfaceLayout;
   const buffer = Buffer.alloc(layout.size);
@@ -138,7 +141,7 @@ export function encodeIface(record: IfaceRecord): Buffer {
   return buffer;
 }
 
-/** Back from `struct iface`, as after a restart. */
+/** Decodes `struct iface`, for example after a restart. */
 export function decodeIface(buffer: Buffer): IfaceRecord {
   const layout = IfaceLayout;
   assert.equal(buffer.length, layout.size, 'not a struct iface');
@@ -166,7 +169,7 @@ function familyFlag(cidr: Cidr): number {
   return cidr.family === 4 ? AddressFlagValues.ADDRESS_IPV4 : AddressFlagValues.ADDRESS_IPV6;
 }
 
-/** `addresses` key and value of one grant. */
+/** Encodes one grant as key and value of `addresses`. */
 export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: Buffer; value: Buffer } {
   const cidr = parseCidr(grant.cidr);
   const layout = AddressKeyLayout;
@@ -180,7 +183,7 @@ export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: B
   return { key: buffer, value: encodeU32(flags) };
 }
 
-/** Back from `addresses`. */
+/** Decodes one entry of `addresses`. */
 export function decodeAddressGrant(key: Buffer, value: Buffer): IfaceKey & AddressGrant {
   const layout = AddressKeyLayout;
   const address = key.subarray(layout.address.offset, layout.address.offset + layout.address.size);
@@ -193,7 +196,7 @@ export function decodeAddressGrant(key: Buffer, value: Buffer): IfaceKey & Addre
   };
 }
 
-/** `allowed_cidrs` key and value. */
+/** Encodes key and value of `allowed_cidrs`. */
 export function encodeAllowedCidr(text: string): { key: Buffer; value: Buffer } {
   const cidr = parseCidr(text);
   const buffer = Buffer.alloc(CidrKeyLayout.size);
@@ -202,16 +205,16 @@ export function encodeAllowedCidr(text: string): { key: Buffer; value: Buffer } 
   return { key: buffer, value: encodeU32(familyFlag(cidr)) };
 }
 
-/** `counters` key. */
+/** Encodes a key of `counters`. */
 export function encodeCounterKey(key: IfaceKey): Buffer {
-  // Of the pool, for it is made for every reading; both numbers fill it.
+  // allocUnsafe, because every reading needs one; the two numbers fill it.
   const buffer = Buffer.allocUnsafe(CounterKeyLayout.size);
   buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), CounterKeyLayout.ifindex.offset);
   buffer.writeUInt32LE(checkU32(key.generation, 'generation'), CounterKeyLayout.generation.offset);
   return buffer;
 }
 
-/** Back from a `counters` key. */
+/** Decodes a key of `counters`. */
 export function decodeCounterKey(buffer: Buffer): IfaceKey {
   return {
     ifindex: buffer.readUInt32LE(CounterKeyLayout.ifindex.offset),
@@ -219,7 +222,7 @@ export function decodeCounterKey(buffer: Buffer): IfaceKey {
   };
 }
 
-/** `probe_ports` key. */
+/** Encodes a key of `probe_ports`. */
 export function encodeProbeKey(key: IfaceKey, probe: ProbePort): Buffer {
   const buffer = Buffer.alloc(ProbeKeyLayout.size);
   buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), ProbeKeyLayout.ifindex.offset);
@@ -229,7 +232,7 @@ export function encodeProbeKey(key: IfaceKey, probe: ProbePort): Buffer {
   return buffer;
 }
 
-/** Back from `probe_ports`. */
+/** Decodes a key of `probe_ports`. */
 export function decodeProbeKey(buffer: Buffer): IfaceKey & ProbePort {
   return {
     ifindex: buffer.readUInt32LE(ProbeKeyLayout.ifindex.offset),
@@ -239,7 +242,7 @@ export function decodeProbeKey(buffer: Buffer): IfaceKey & ProbePort {
   };
 }
 
-/** `struct settings`. */
+/** Encodes `struct settings`. */
 export function encodeSettings(settings: Settings): Buffer {
   const buffer = Buffer.alloc(SettingsLayout.size);
   buffer.writeUInt32LE(checkU32(settings.sampleBurst, 'sampleBurst'), SettingsLayout.sampleBurst.offset);
@@ -248,7 +251,7 @@ export function encodeSettings(settings: Settings): Buffer {
   return buffer;
 }
 
-/** Back from `struct settings`. */
+/** Decodes `struct settings`. */
 export function decodeSettings(buffer: Buffer): Settings {
   return {
     sampleBurst: buffer.readUInt32LE(SettingsLayout.sampleBurst.offset),
@@ -257,7 +260,7 @@ export function decodeSettings(buffer: Buffer): Settings {
   };
 }
 
-/** `struct meta`. */
+/** Encodes `struct meta`. */
 export function encodeMeta(meta: Meta): Buffer {
   const buffer = Buffer.alloc(MetaLayout.size);
   buffer.writeBigUInt64LE(meta.frameSequence, MetaLayout.frameSequence.offset);
@@ -266,7 +269,7 @@ export function encodeMeta(meta: Meta): Buffer {
   return buffer;
 }
 
-/** Back from `struct meta`. */
+/** Decodes `struct meta`. */
 export function decodeMeta(buffer: Buffer): Meta {
   return {
     frameSequence: buffer.readBigUInt64LE(MetaLayout.frameSequence.offset),

@@ -9,10 +9,10 @@ const record: IfaceRecord = {
   modes: Object.fromEntries(VECTORS.map((vector) => [vector, MODES[0]])) as unknown as VectorModes,
   ...{ quarantineUntilNs: 0n, auditUntilNs: 5n },
 };
-const words = (card: Buffer | null) => card?.toString('hex').match(/.{16}/g);
+const words = (entry: Buffer | null) => entry?.toString('hex').match(/.{16}/g);
 
-describe('cards', () => {
-  it('card - words of six bytes, as they lie in a packet', () => {
+describe('fast-path cache', () => {
+  it('entry - words of six bytes, as in a packet', () => {
     expect(words(encodeFastPathEntry(0x0a0b0c0d, record))).toEqual([
       '0d0c0b0a02010000',
       '0211223344550000',
@@ -23,13 +23,13 @@ describe('cards', () => {
     ]);
   });
 
-  it('card - without an address its words are such that no packet says', () => {
+  it('entry - without an address its words match no packet', () => {
     const none = encodeFastPathEntry(7, { ...record, ipv4: null, ipv6: null });
     expect(words(none)?.slice(2)).toEqual(Array.from({ length: 4 }, () => '0'.repeat(16)));
   });
 
   it.each<Partial<IfaceRecord>>([{ state: 'unknown' }, { mac: null }, { quarantineUntilNs: 1n }, { slot: 0x1_0000 }])(
-    'card - none for %o',
+    'entry - none for %o',
     (change) => {
       expect(encodeFastPathEntry(7, { ...record, ...change })).toBeNull();
     },

@@ -1,11 +1,13 @@
 /**
- * Cards: what fast.h asks instead of a record. A copy of a record's MAC and first addresses, reached by an index.
+ * Writes the fast-path cache (the `cards` array): a copy of a record's MAC and first addresses that
+ * fastpath.h compares with plain packets.
  *
- * Place in the path: spoof-maps.ts, around each writing of a record → here → the `cards` array.
- * Invariants: a entry is there only while its record is in force, so it is withdrawn before the record changes and dealt after
- * it; a crash between the two leaves none, and the packets go the whole way. Every writing gives all words of a place the
- * next tag (events.h says why). A record that not every plain packet may pass by has no entry.
- * Bounds: FASTPATH_COUNT places; of two interfaces of one place the one dealt last has it.
+ * Data path: maps.ts, at each write of a record → here → the `cards` array. Invariants: an entry
+ * exists only while its record is in force. It is invalidated before the record changes and
+ * published afterwards; after a crash in between, packets take the slow path. Every write gives all
+ * words of an entry the next tag (events.h explains the tag). A record that not every plain packet
+ * may pass by has no entry. Limits: FASTPATH_COUNT entries; if two interfaces share an index, the
+ * one published last has it.
  */
 import { parseAddress, parseMac } from '../core/addresses.ts';
 import type { BpfMap } from '../core/bpf-map.ts';
@@ -19,18 +21,18 @@ const WORDS = FastpathEntryLayout.size / WORD_BYTES;
 const TAG_OFFSET = FASTPATH_TAG_SHIFT / 8;
 const HAS_OFFSET = FASTPATH_HAS_SHIFT / 8;
 const MAX_TAG = 0xffff;
-/** As many as there is room for beside ifindex. */
+/** Largest slot that fits beside the ifindex. */
 const MAX_SLOT = 2 ** (FASTPATH_TAG_SHIFT - FASTPATH_SLOT_SHIFT) - 1;
 
 export interface FastPathCache {
-  /** Of an interface, if it has one. */
+  /** Removes the entry of an interface, if it has one. */
   invalidate(ifindex: number): void;
   invalidateAll(): void;
-  /** Where a plain packet of the interface may pass without a look at the record. */
+  /** Publishes the entry of a record that plain packets may use instead of the record. */
   publish(ifindex: number, record: IfaceRecord): void;
 }
 
-/** The entry of a record, without tag; null: it must have none. */
+/** Entry of a record, without tag. Null: the record must not have one. */
 export function encodeFastPathEntry(ifindex: number, record: IfaceRecord): Buffer | null {
   const { state, mac, ipv4, ipv6, slot, quarantineUntilNs } = record;
   if (state === 'unknown' || mac === null || quarantineUntilNs !== 0n || slot > MAX_SLOT) return null;
@@ -54,7 +56,7 @@ export function encodeFastPathEntry(ifindex: number, record: IfaceRecord): Buffe
 
 const ifindexOf = (entry: Buffer): number => entry.readUInt32LE(FastpathEntryLayout.interface.offset);
 
-/** The typed view of the array; owns nothing. */
+/** Typed view of the array. The caller closes it. */
 export function fastPathCache(map: BpfMap): FastPathCache {
   const at = (ifindex: number) => encodeU32(ifindex % FASTPATH_COUNT);
   const put = (key: Buffer, entry: Buffer, old: Buffer) => {

@@ -132,12 +132,12 @@ export const CountersLayout = {
   cells: { offset: 0, size: 3456 },
 } as const;
 
-export const BucketLayout = {
+export const TokenBucketLayout = {
   size: 24,
   refilledNs: { offset: 0, size: 8 },
   tokens: { offset: 8, size: 4 },
   generation: { offset: 12, size: 4 },
-  sampledVectors: { offset: 16, size: 4 },
+  marks: { offset: 16, size: 4 },
   lock: { offset: 20, size: 4 },
 } as const;
 

@@ -1,9 +1,10 @@
 /**
- * The kernel maps in words: SpoofMaps over BpfMap, byte layouts by encode.ts and decode.ts.
+ * Typed kernel maps of the packet programs: SpoofMaps over BpfMap.
  *
- * Place in the path: collector → here → map system calls.
- * Invariants: a set is replaced by adding first and removing after, so that nothing legal is refused in between; a full
- * map is SpoofError ERR_SPOOF_MAP_FULL with the map's name. Closing this closes descriptors, never pins.
+ * Data path: collector → here → map system calls. encode.ts and decode.ts convert the bytes.
+ * Invariants: replacing a set adds first and removes after, so that no allowed packet is dropped in
+ * between. A full map is SpoofError ERR_SPOOF_MAP_FULL with the map's name. Closing closes
+ * descriptors, never pins.
  */
 
 import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from '../core/addresses.ts';
@@ -47,14 +48,17 @@ import { type FastPathCache, fastPathCache } from './fast-path-cache.ts';
 import { CidrKeyLayout, CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
 import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
 
-/** Every map that user space reads, as events.h names them; FAST_PATH_MAP beside them, which it only writes. */
+/**
+ * Every map that user space reads, by its name in maps.h. FAST_PATH_MAP is separate: user space
+ * only writes it.
+ */
 export const MAP_NAMES = [
   ...(['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'settings', 'meta'] as const),
   ...(['node_addresses', 'tunnel_ports', 'allowed_cidrs', 'probe_ports', 'losses', 'samples'] as const),
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 export const FAST_PATH_MAP = 'cards';
-/** Pins that an older collector made have no cards, and its programs ask for none. */
+/** `cards` is null for pins of an older collector without a fast-path cache. */
 export type RawMaps = Readonly<Record<MapName, BpfMap> & { cards: BpfMap | null }>;
 
 interface Entry {
@@ -76,7 +80,10 @@ function setEntry(map: BpfMap, key: Buffer, value: Buffer, mode: 'any' | 'create
   }
 }
 
-/** Makes the part of a map that `isMine` tells exactly `wanted`. Returns how many entries were written or removed. */
+/**
+ * Makes the entries that `isMine` selects equal to `wanted`.
+ * @returns the number of entries written or removed
+ */
 function replaceEntries(map: BpfMap, wanted: readonly Entry[], isMine: (key: Buffer) => boolean = () => true): number {
   const current = new Map(
     map
@@ -113,7 +120,7 @@ function sumOfCpus(map: BpfMap, index: number): bigint {
 }
 
 function counterTable(map: BpfMap): CounterTable {
-  // Of every reading: a busy node makes tens of thousands a second.
+  // Shared by all readings: a busy node makes tens of thousands a second.
   const value = Buffer.alloc(CountersLayout.size);
   return {
     create: (key) => {
@@ -210,7 +217,7 @@ const NO_TUNNEL_PORTS = Buffer.alloc(TunnelPortsLayout.size);
 function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
   const entries = (): TunnelPort[] =>
     map.entries().flatMap(([key, value]) => {
-      if (value.equals(NO_TUNNEL_PORTS)) return []; // almost all of them
+      if (value.equals(NO_TUNNEL_PORTS)) return []; // the usual case
       const first = key.readUInt32LE(0) * 64;
       return TUNNEL_KINDS.flatMap((kind) => {
         const bits = value.readBigUInt64LE(TUNNEL_FIELDS[kind].offset);
@@ -256,7 +263,7 @@ function metaTable(map: BpfMap): MetaTable {
     read,
     allocateGeneration: () => {
       const meta = read();
-      // 0 is never a generation: it is what a bucket that was never used holds.
+      // 0 is never a generation: an unused token bucket holds it.
       const generation = meta.nextGeneration === 0 ? 1 : meta.nextGeneration;
       map.set(ZERO, encodeMeta({ ...meta, nextGeneration: generation + 1 }));
       return generation;
@@ -269,10 +276,10 @@ function metaTable(map: BpfMap): MetaTable {
   };
 }
 
-/** Maps whose entries come and go; the arrays are always full. */
+/** Maps whose number of entries varies. Arrays are always full. */
 const FILLABLE = ['ifaces', 'addresses', 'counters', 'node_addresses', 'allowed_cidrs', 'probe_ports'] as const;
 
-/** The typed view of the raw maps; owns nothing. */
+/** Typed view of the raw maps. The caller closes them. */
 export function spoofMaps(raw: RawMaps): SpoofMaps {
   return {
     ifaces: ifaceTable(raw.ifaces, raw.cards && fastPathCache(raw.cards)),

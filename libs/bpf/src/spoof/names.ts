@@ -1,55 +1,28 @@
 /**
- * The names user space gives to the kernel's numbers: vectors, actions, interface states, modes, losses.
+ * Names of the kernel's numbers for the packet programs: those of the vocabulary, and losses.
  *
- * Place in the path: events.h (enums) → here → decode.ts, encode.ts and everything above.
- * Invariants: the order of each list is the enum's value and is ABI, so lists are only appended to; layout.test.ts
- * holds every list equal to the enum found in the object's BTF. VECTORS equals libs/policy's list of the same name.
+ * Data path: events.h (enums) → here → decode.ts, encode.ts and everything above.
+ * Invariants: the index in each list is the enum's value and is ABI, so append only. layout.test.ts
+ * compares every list with the BTF of the object.
  */
+import type { Mode, Vector } from '@bailiff/vocabulary';
 
-/** Vectors by enum value; also the kernel's precedence when one packet breaks several. */
-export const VECTORS = [
-  'ipv4-source',
-  'ipv6-source',
-  'source-mac',
-  'arp-sender',
-  'nd-target',
-  'router-advert',
-  'redirect',
-  'dhcp-server',
-  'source-route',
-  'malformed',
-  'tunnel',
-  'tunnel-other',
-  'vlan-tag',
-  'ethertype',
-  'dhcp-client',
-  'link-local',
-  'quarantine-ingress',
-  'quarantine-egress',
-  'unknown-interface',
-  'checksum-offload',
-] as const;
-export type Vector = (typeof VECTORS)[number];
+export {
+  IFACE_STATES,
+  type IfaceState,
+  MODES,
+  type Mode,
+  PACKET_ACTIONS,
+  type PacketAction,
+  TUNNEL_KINDS,
+  type TunnelKind,
+  VECTORS,
+  type Vector,
+} from '@bailiff/vocabulary';
 
-/** What is done with a packet that breaks a vector. `off` is neither counted nor dropped. */
-export const MODES = ['off', 'audit', 'enforce'] as const;
-export type Mode = (typeof MODES)[number];
-
-/** What was done with it. */
-export const ACTIONS = ['audit', 'drop'] as const;
-export type Action = (typeof ACTIONS)[number];
-
-/** How sure user space is of whose interface it is. */
-export const IFACE_STATES = ['unknown', 'provisional', 'programmed'] as const;
-export type IfaceState = (typeof IFACE_STATES)[number];
-
-/** What the kernel could not do; cumulative since the maps were made. */
+/** Samples and counts that the kernel lost; cumulative since the maps were created. */
 export const LOSSES = ['ring-full', 'no-counter', 'no-iface'] as const;
 export type Loss = (typeof LOSSES)[number];
 
-/** Encapsulations found by UDP destination port. */
-export const TUNNEL_KINDS = ['vxlan', 'geneve'] as const;
-export type TunnelKind = (typeof TUNNEL_KINDS)[number];
-
-/** A mode for every vector. */
+/** One mode for each vector. */
 export type VectorModes = Readonly<Record<Vector, Mode>>;

@@ -1,11 +1,11 @@
 /**
- * The spoof programs on this node: loaded, pinned, attached, and taken over again after a restart.
+ * Loads, pins and attaches the packet programs of this node, and adopts them after a restart.
  *
- * Place in the path: collector → here → bpf-object.ts, bpf-link.ts, clsact.ts.
- * Invariants: once attached, an interface stays guarded through close, crash and restart: opening loads the object with
- * the pinned maps and then swaps each link's program in one step. Maps are reused only if their ABI and shape are this
- * object's; otherwise ERR_SPOOF_ABI and nothing is touched. Run in the network namespace of the interfaces.
- * Bounds: maxInterfaces and ringSizeBytes are fixed when the maps are made; later opens keep what is pinned.
+ * Data path: collector → here → bpf-object.ts, bpf-link.ts, clsact.ts. Invariants: an attached
+ * interface stays guarded through close, crash and restart. Opening loads the object over the
+ * pinned maps and then replaces each link's program atomically. Maps are reused only if their ABI
+ * and shape match; otherwise ERR_SPOOF_ABI, and nothing changes. Run it in the network namespace of
+ * the interfaces. Limits: maxInterfaces and ringSizeBytes are fixed when the maps are created.
  */
 import assert from 'node:assert/strict';
 import { existsSync, renameSync, unlinkSync } from 'node:fs';
@@ -32,7 +32,7 @@ import {
 } from './api.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
 import { decodeMeta, encodeMeta, type IfaceKey } from './encode.ts';
-import { firstMeta } from './initial-meta.ts';
+import { initialMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
 import { FAST_PATH_MAP, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
 import { loadByOffload } from './offload.ts';
@@ -54,16 +54,19 @@ import {
 } from './pins.ts';
 import { decodeBatch } from './ring-batch.ts';
 
-/** What maps.h is written for. */
+/** Default size of the maps in maps.h. */
 export const DEFAULT_MAX_INTERFACES = 512;
 export const DEFAULT_RING_SIZE_BYTES = 1 << 20;
-/** In force from the first open until somebody sets others. */
+/** In force from the first open until user space sets others. */
 export const DEFAULT_SETTINGS = { sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' } as const;
 
-/** Maps that grow with the number of interfaces. */
+/** Maps whose size depends on the number of interfaces. */
 const PER_INTERFACE: readonly MapName[] = ['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'probe_ports'];
 
-/** Where the compiled programs are looked for: BAILIFF_SPOOF_OBJECT (bundled apps), else this package's build directory. */
+/**
+ * Path of the compiled programs: BAILIFF_SPOOF_OBJECT (bundled apps) or this package's build
+ * directory.
+ */
 export function spoofObjectPath(): string {
   return process.env['BAILIFF_SPOOF_OBJECT'] || fileURLToPath(new URL('../../build/bpf/spoof.bpf.o', import.meta.url));
 }
@@ -87,7 +90,7 @@ function refuseOtherShape(object: BpfObject, dir: string): void {
   }
 }
 
-/** Sizes for new maps; those that are pinned already keep theirs. */
+/** Sets the sizes of new maps. Pinned maps keep theirs. */
 function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
   const maxInterfaces = options.maxInterfaces ?? DEFAULT_MAX_INTERFACES;
   assert(Number.isInteger(maxInterfaces) && maxInterfaces > 0, 'maxInterfaces is a positive integer');
@@ -99,7 +102,7 @@ function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
   object.setMapMaxEntries('samples', options.ringSizeBytes ?? DEFAULT_RING_SIZE_BYTES);
 }
 
-/** Loads the object over the pinned maps, making and pinning those that are missing. */
+/** Loads the object over the pinned maps, and creates and pins the missing ones. */
 function load(image: Buffer, pinDir: string, options: OpenSpoofOptions): Loaded {
   using object = BpfObject.open(image, 'spoof');
   object.setMapAutocreate('.bss', false);
@@ -132,7 +135,7 @@ function chooseMode(wanted: AttachMode | 'auto'): AttachMode {
   const tcx = probeTcx();
   if (tcx.available) return 'tcx';
   if (wanted === 'auto') return 'clsact';
-  throw new SpoofError('ERR_SPOOF_MODE', 'tcx was asked for and this kernel has none', { errnoName: tcx.errnoName });
+  throw new SpoofError('ERR_SPOOF_MODE', 'tcx was requested and this kernel has none', { errnoName: tcx.errnoName });
 }
 
 function replacePin(program: BpfProgram, pin: string): void {
@@ -145,7 +148,10 @@ function attachFilter(program: BpfProgram, attachment: Attachment): boolean {
   return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
 }
 
-/** Loads or takes over what is pinned. Errors: SpoofError, BpfError (BPF_LOAD with the verifier's log). */
+/**
+ * Loads the programs or adopts the pinned ones. Errors: SpoofError, BpfError (BPF_LOAD with the
+ * verifier log).
+ */
 export function openSpoofObject(options: OpenSpoofOptions): SpoofObject {
   assert.equal(endianness(), 'LE', 'layouts are written for little-endian machines');
   const { pinDir } = options;
@@ -189,9 +195,10 @@ class PinnedSpoofObject implements SpoofObject {
     this.maps = spoofMaps(this.#loaded.raw);
     if (!reused) {
       this.maps.setSettings(DEFAULT_SETTINGS);
-      this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(firstMeta(boottimeNs())));
+      this.#loaded.raw.meta.set(encodeU32(0), encodeMeta(initialMeta(boottimeNs())));
     }
-    // Before a program that asks for cards runs: a collector that knew none may have written records since.
+    // A collector without a fast-path cache may have written records since. Rebuild the cache
+    // before a program reads it.
     if (reused) this.maps.ifaces.rebuildFastPathCache();
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
     for (const direction of DIRECTIONS) {
@@ -200,7 +207,7 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
-  /** Puts the program just loaded in the place of an older one. False when the interface is gone. */
+  /** Replaces an older program by the one just loaded. False if the interface is gone. */
   #update(pinned: PinnedAttachment): boolean {
     const program = this.#loaded.programs[pinned.direction];
     try {
@@ -289,9 +296,10 @@ class PinnedSpoofObject implements SpoofObject {
       this.#attachAt(attachment, this.#loaded.programs[attachment.direction]);
       return true;
     }
-    // A program stands once in a chain, so it is a fresh copy that goes to the head before the old one leaves. For that
-    // moment what both pass is seen twice; nothing passes unseen. The move is pinned under a name of its own first, so
-    // that a crash at any point leaves the interface guarded and finishMoves() a thing to finish.
+    // A chain holds a program once, so a fresh copy attaches at the head before the old link is
+    // detached. In that moment both see each packet, and no packet passes unseen. The copy is
+    // pinned under its own name first, so that after a crash the interface stays guarded and
+    // finishMoves() completes the move.
     const copy = load(this.#image, this.pinDir, this.#options);
     try {
       using link = copy.programs[attachment.direction].attachTcx(attachment.ifindex, {
@@ -328,17 +336,21 @@ class PinnedSpoofObject implements SpoofObject {
   }
 }
 
-/** The maps of a pin directory without loading anything: `status` beside a collector, or without one. */
+/**
+ * Maps of a pin directory, opened without loading programs: for `status`, beside a collector or
+ * without one.
+ */
 export interface PinnedMaps extends Disposable {
   readonly maps: SpoofMaps;
   close(): void;
 }
 
-/** Null when nothing is pinned there. Errors: ERR_SPOOF_ABI, ERR_SPOOF_PINS. */
+/** Null if no maps are pinned there. Errors: ERR_SPOOF_ABI, ERR_SPOOF_PINS. */
 export function openPinnedMaps(pinDir: string): PinnedMaps | null {
   const missing = MAP_NAMES.filter((name) => !existsSync(path.join(mapsDir(pinDir), name)));
   if (missing.length === MAP_NAMES.length) return null;
-  // Before what is missing: another ABI may have other maps. 0: they are being made, or `meta` is among the missing.
+  // Check the ABI before missing maps: another ABI may have other maps. 0 means that the maps are
+  // being created, or that `meta` is missing.
   const abi = readPinnedAbi(pinDir);
   if (abi !== 0 && abi !== AbiValues.BAILIFF_ABI) {
     const data = { pinned: abi, wanted: AbiValues.BAILIFF_ABI };

@@ -1,9 +1,11 @@
 /**
- * Which of the two spoof objects this kernel takes: the one that judges checksum offload, or the one without.
+ * Chooses the packet object that this kernel can load: with the check of checksum offload, or
+ * without.
  *
- * Place in the path: spoof-object.ts → here → BpfObject. The first object reads fields of the kernel's own packet, so it needs
- * the kernel's BTF, and below Linux 6.2 a helper that lockdown refuses. Loading it is the probe; status shows the answer.
- * Invariant: a kernel that refuses both is reported with the error of the first.
+ * Data path: object.ts → here → BpfObject. The first object reads fields of the kernel's sk_buff.
+ * It needs the kernel's BTF and, below Linux 6.2, a helper that lockdown refuses. Loading it is the
+ * probe; the status shows the result. Invariant: if a kernel refuses both, the error is that of the
+ * first.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { BpfError } from '../core/errors.ts';
@@ -12,7 +14,7 @@ import type { Probe } from '../core/feature-probe.ts';
 const FEATURE = 'checksum-offload';
 const REMEDY =
   'the vector checksum-offload is not judged: it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF) and, in lockdown, Linux 6.2';
-/** Refusals that pass, and say nothing of the kernel. */
+/** Transient errors, which say nothing about the kernel. */
 const PASSING: readonly string[] = ['ENOMEM', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE'];
 
 export interface LoadedImage<T> {
@@ -21,10 +23,10 @@ export interface LoadedImage<T> {
   readonly offload: Probe;
 }
 
-/** Path of the object without the check, beside the other. */
+/** Path of the object without the check, which is in the same directory. */
 export const withoutOffload = (objectPath: string): string => objectPath.replace(/(\.bpf)?\.o$/, '-no-offload$&');
 
-/** Loads the object, or the one beside it. */
+/** Loads the object, or the one without the check if the kernel refuses it. */
 export function loadByOffload<T>(objectPath: string, load: (image: Buffer) => T): LoadedImage<T> {
   const image = readFileSync(objectPath);
   try {

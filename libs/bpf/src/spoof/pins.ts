@@ -1,14 +1,15 @@
 /**
- * The pin directory: what lies where on the bpffs, and what the names of links say.
+ * Layout of the pin directory on the bpffs, and names of the links.
  *
  *   maps/<map>, programs/<program>
  *   links/link-<ifindex>-<generation>-<in|out>       a tcx link
- *   links/tc-<ifindex>-<generation>-<in|out>[-q]     the program of a clsact filter: the filter itself cannot be pinned,
- *                                                    and this tells of it; -q: its qdisc was made for it
- *   links/…-moving                                   a new link at the head, about to take the place of the one so named
+ *   links/tc-<ifindex>-<generation>-<in|out>[-q]     program of a clsact filter, which has no pin of
+ *                                                    its own; -q: Bailiff created its qdisc
+ *   links/…-moving                                   a new link that replaces the one without suffix
  *
- * Place in the path: spoof-object.ts, spoof-detach.ts and status without a collector read their attachments from here.
- * Invariants: a name that does not parse is not ours and is left alone. Filters stand at one priority and handle.
+ * Data path: object.ts, detach.ts, and `status` without a collector read their attachments here.
+ * Invariants: a name that does not parse is not Bailiff's and stays. All filters have one priority
+ * and handle.
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -18,9 +19,9 @@ import { isBpffs, tryLock } from '../core/system.ts';
 import type { TcxDirection } from '../core/tcx.ts';
 import { type Attachment, type Direction, SpoofError } from './api.ts';
 
-/** Lowest number, so first in order among filters. */
+/** Lowest number, so first among the filters. */
 export const CLSACT_PRIORITY = 1;
-/** Any; it only has to be the same in every process. */
+/** Arbitrary, but equal in every process. */
 export const CLSACT_HANDLE = 0xba1;
 
 export const PROGRAM_OF: Readonly<Record<Direction, 'spoof_ingress' | 'spoof_egress'>> = {
@@ -32,7 +33,7 @@ export const DIRECTIONS: readonly Direction[] = ['in', 'out'];
 
 export interface PinnedAttachment extends Attachment {
   readonly pinPath: string;
-  /** clsact only. */
+  /** False for tcx. */
   readonly createdQdisc: boolean;
 }
 
@@ -40,7 +41,7 @@ export const mapsDir = (pinDir: string): string => path.join(pinDir, 'maps');
 export const programsDir = (pinDir: string): string => path.join(pinDir, 'programs');
 export const linksDir = (pinDir: string): string => path.join(pinDir, 'links');
 
-/** Creates what is missing of the three directories. */
+/** Creates the missing ones of the three directories. */
 export function createPinDirs(pinDir: string): void {
   if (!existsSync(pinDir)) mkdirSync(pinDir, { mode: 0o700 });
   for (const dir of [mapsDir(pinDir), programsDir(pinDir), linksDir(pinDir)]) {
@@ -48,12 +49,12 @@ export function createPinDirs(pinDir: string): void {
   }
 }
 
-/** Suffix of a pin that is about to take the place of another. */
+/** Suffix of a pin that will replace another. */
 export const MOVING_SUFFIX = '-moving';
 
 const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out)(-q)?(?:-moving)?$/;
 
-/** The attachment that a pin's name tells of; null when it is none of ours. */
+/** Attachment that the name of a pin encodes. Null if the name is not Bailiff's. */
 export function parsePinName(dir: string, name: string): PinnedAttachment | null {
   const match = NAME.exec(name);
   if (match === null) return null;
@@ -73,7 +74,10 @@ export function pinName(attachment: Attachment, createdQdisc = false): string {
   return `${kind}-${attachment.ifindex}-${attachment.generation}-${attachment.direction}${createdQdisc ? '-q' : ''}`;
 }
 
-/** All attachments that are pinned, those whose qdisc is ours last, so that it is empty when its turn comes. */
+/**
+ * All pinned attachments. Those with a qdisc of Bailiff come last, so that the qdisc is empty when
+ * it is removed.
+ */
 export function readAttachments(pinDir: string): PinnedAttachment[] {
   const dir = linksDir(pinDir);
   return listPins(dir)
@@ -82,7 +86,7 @@ export function readAttachments(pinDir: string): PinnedAttachment[] {
     .sort((a, b) => Number(a.createdQdisc) - Number(b.createdQdisc) || a.ifindex - b.ifindex);
 }
 
-/** Handle on the filter that a `tc-` pin tells of. */
+/** Handle on the filter that a `tc-` pin names. */
 export function filterOf(attachment: Attachment, createdQdisc = false): ClsactFilter {
   return new ClsactFilter({
     ifindex: attachment.ifindex,
@@ -94,8 +98,9 @@ export function filterOf(attachment: Attachment, createdQdisc = false): ClsactFi
 }
 
 /**
- * Makes this process the only one that guards with these pins, until it ends or closes the descriptor that is returned. The directory
- * itself is locked: a bpffs holds no files. Errors: ERR_SPOOF_IN_USE, and ERR_SPOOF_BPFFS as openSpoofObject.
+ * Locks the pin directory, so that this process alone writes with it until it ends or closes the
+ * returned descriptor. The lock is on the directory itself, because a bpffs holds no files. Errors:
+ * ERR_SPOOF_IN_USE, ERR_SPOOF_BPFFS.
  */
 export function lockPins(pinDir: string): number {
   requireBpffs(pinDir);

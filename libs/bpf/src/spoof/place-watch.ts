@@ -1,9 +1,10 @@
 /**
- * Notices that somebody touched the programs of an interface, for two small system calls an interface: the kernel tells nobody of a
- * change of a tcx chain or of a filter, so whoever must know has to look, and looking at every pin is too dear to do often.
+ * Detects changes of an interface's program chain with two small system calls per interface. The
+ * kernel sends no notification of a change, and checking every pin is too expensive to do often.
  *
- * Place in the path: collector's timer → here → SpoofObject.verify() only when something changed. Invariant: a change between two looks
- * is never missed: a chain's revision grows with each change and link and program ids are given out once.
+ * Data path: collector's timer → here → SpoofObject.verify() if a chain changed. Invariant: no
+ * change between two checks is missed, because a chain's revision grows with each change and ids of
+ * links and programs are not reused.
  */
 import { ClsactFilter } from '../core/clsact.ts';
 import { queryTcx, type TcxDirection } from '../core/tcx.ts';
@@ -29,7 +30,10 @@ export class PlaceWatch {
     this.#look = mode === 'tcx' ? lookTcx : lookClsact;
   }
 
-  /** Which of these interfaces look different from the last time, or are looked at for the first time. One that is gone looks like nothing. */
+  /**
+   * Interfaces whose chain changed since the last check, or that are new. An interface that is gone
+   * is left out.
+   */
   changed(ifindexes: Iterable<number>): number[] {
     const now = new Map<number, string>();
     for (const ifindex of ifindexes) {
@@ -44,7 +48,7 @@ export class PlaceWatch {
     return [...now].filter(([ifindex, look]) => before.get(ifindex) !== look).map(([ifindex]) => ifindex);
   }
 
-  /** The next look counts as the first. */
+  /** The next check reports all interfaces. */
   forget(): void {
     this.#seen.clear();
   }

@@ -1,10 +1,10 @@
 /**
- * A batch of ring records → samples of packets and of operations.
+ * Decodes a batch of ring records into samples of packets and of operations.
  *
- * Place in the path: ring.cc (one Buffer a batch) → here → collector. Both halves write to one ring
- * buffer, which the spoof half owns, so this room imports the decoder of the other one. The size of a
- * record tells the two kinds apart.
- * Framing (ring.h): u32 length (host order), that many bytes, zero padding to a multiple of 8.
+ * Data path: ring.cc (one Buffer per batch) → here → collector. The packet programs own the ring
+ * buffer and the LSM programs write to it too, so this room imports the runtime decoder. The size
+ * of a record tells the two kinds apart. Framing (ring.h): u32 length (host order), that many
+ * bytes, zero padding to a multiple of 8.
  */
 import { SampleError } from '../core/sample-error.ts';
 import { decodeRuntimeSample, type RuntimeSample } from '../runtime/decode.ts';
@@ -13,13 +13,13 @@ import { decodeSample, type SpoofSample } from './decode.ts';
 
 export interface DecodedBatch {
   readonly samples: SpoofSample[];
-  /** Of kind `lsm`: both halves write to one ring, and a record's size tells whose it is. */
+  /** Records of kind `lsm`. */
   readonly runtime: RuntimeSample[];
-  /** Records that were refused; a broken framing ends the batch with one of these. */
+  /** Records that were refused. A broken framing ends the batch with one of these. */
   readonly errors: SampleError[];
 }
 
-/** All records of one batch, in the ring's order. Never throws for what the bytes are. */
+/** Decodes all records of one batch, in the order of the ring. Invalid bytes never throw. */
 export function decodeBatch(batch: Buffer): DecodedBatch {
   const samples: SpoofSample[] = [];
   const runtime: RuntimeSample[] = [];

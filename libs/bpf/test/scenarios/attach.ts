@@ -1,4 +1,4 @@
-/** In the child: programs on a real veth with real packets, at tcx and at clsact. */
+/** Child process: programs on a real veth with real packets, at tcx and at clsact. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +23,7 @@ function hits(object: BpfObject, slot: 0 | 1): bigint {
   return map.perCpu(map.get(key)!).reduce((sum, value) => sum + value.readBigUInt64LE(), 0n);
 }
 
-/** Ours at the head of a chain in which another user's program already sits. */
+/** Attaches at the head of a chain that already has another user's program. */
 async function order(path: string): Promise<unknown> {
   const { ifindex, ping, namespace } = await wired();
   using other = load(path);
@@ -77,7 +77,7 @@ function positions(path: string): unknown {
   };
 }
 
-/** The program is swapped all through a flood: each packet is counted by exactly one of the two. */
+/** Replaces the program during a flood: exactly one of the two counts each packet. */
 async function update(path: string): Promise<unknown> {
   const { ifindex, ping, namespace } = await wired();
   assert(ping('answered'), 'the wire works');
@@ -99,11 +99,14 @@ async function update(path: string): Promise<unknown> {
     updates++;
     if (updates % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  // Counted from after the attach on, and before the programs' counts are read: a packet that only the interface
-  // counted was judged by neither. The other way round is a stray packet at either edge.
+  // Count from after the attach, and read before the programs' counts: a surplus on the interface
+  // is a packet that neither program saw. The opposite is a stray packet at either edge.
   const packets = BigInt(getLink(ifindex)!.rxPackets! - rxBefore);
   const surplus = () => hits(one, 0) + hits(two, 0) - packets;
-  await waitFor(() => surplus() >= 0n, { what: 'every packet to be judged', state: () => [surplus(), packets] });
+  await waitFor(() => surplus() >= 0n, {
+    what: 'every packet to be counted by a program',
+    state: () => [surplus(), packets],
+  });
   const wrongOld = failure(() => link.update(programs[updates % 2]!, programs[(updates + 1) % 2]!));
   ip('link', 'del', 'va');
   const goneIfindex = link.info().ifindex;
@@ -180,7 +183,7 @@ async function clsact(path: string): Promise<unknown> {
   };
 }
 
-/** Somebody else's filter, and somebody else's qdisc, stay. */
+/** The filter and the qdisc of another user stay. */
 function clsactShared(path: string): unknown {
   const ifindex = addVeth('va', 'vb');
   using object = load(path);

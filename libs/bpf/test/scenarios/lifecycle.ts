@@ -1,4 +1,6 @@
-/** In the child: what happens to open handles at garbage collection, at exit, in workers, and when callbacks throw. */
+/**
+ * Child process: open handles at garbage collection, at exit, in workers, and when callbacks throw.
+ */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
@@ -33,7 +35,7 @@ function loadTiny(path: string): { object: BpfObject; ring: BpfMap; first: BpfPr
   return { object, ring: object.map('ring'), first: object.program('first') };
 }
 
-/** Collects until `done`, giving finalizers their loop turn. */
+/** Collects garbage until `done`, with turns of the event loop for finalizers. */
 async function collectUntil(done: () => boolean, what: string): Promise<void> {
   const collect = (globalThis as { gc?: () => void }).gc;
   assert(collect, 'needs --expose-gc');
@@ -79,7 +81,7 @@ async function gcKeepsReaders(objectPath: string): Promise<unknown> {
   return { batches, links: links > 0 };
 }
 
-/** Everything open; ends as `how` says. */
+/** Opens one of everything, then ends as `how` names. */
 function exitWithOpenHandles(objectPath: string, how: string): unknown {
   const { object, ring, first } = loadTiny(objectPath);
   const reader = new RingReader(ring, { onBatch: () => undefined });
@@ -147,13 +149,13 @@ function throwingUncaught(objectPath: string): void {
   const { ring, first } = loadTiny(objectPath);
   new RingReader(ring, {
     onBatch: () => {
-      throw new Error('nobody catches this');
+      throw new Error('this is never caught');
     },
   });
   first.testRun({ data: FRAME });
 }
 
-/** A promise rejected in onBatch and microtasks run as in any callback of Node's. */
+/** A promise rejected in onBatch, and microtasks, run as in any Node callback. */
 async function microtasks(objectPath: string): Promise<unknown> {
   const order: string[] = [];
   const { ring, first } = loadTiny(objectPath);
@@ -225,7 +227,7 @@ async function workers(objectPath: string, end: string): Promise<unknown> {
   return { codes, stillWorks: map.entries().length };
 }
 
-/** Without capabilities; the addon is loaded before they go. */
+/** Without capabilities. The addon is loaded before they are dropped. */
 function unprivileged(objectPath: string): unknown {
   const object = BpfObject.open(objectPath);
   process.setgid?.(65534);

@@ -1,4 +1,4 @@
-/** In the child: how the addon is found, and what needs mounts of its own. */
+/** Child process: how the addon is found, and calls that need mounts of their own. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { nativePath } from '../../src/core/native.ts';
@@ -20,7 +20,7 @@ function mount(directory: string): unknown {
   return [before, isBpffs(directory)];
 }
 
-/** A cgroup of its own in the host's hierarchy, mounted only for this process. */
+/** A new cgroup in the host's hierarchy, mounted only for this process. */
 function cgroup(directory: string): unknown {
   execFileSync('mount', ['-t', 'cgroup2', 'none', directory]);
   const made = mkdtempSync(`${directory}/bailiff-native-`);

@@ -1,4 +1,4 @@
-/** In the child: link events, namespace ids and dumps, on veths made there. */
+/** Child process: link events, namespace ids and dumps, on veths created there. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { dumpAddresses, dumpLinks, getLink, getNsid, LinkMonitor, type LinkRecor
 import { scenarioMain } from '../helpers.ts';
 import { addVeth, failure, ip, Namespace, wire } from './network.ts';
 
-/** A monitor that keeps what it is told. */
+/** A monitor that collects its events. */
 function watch(receiveBufferBytes?: number): { events: LinkRecord[]; overruns: () => number } & Disposable {
   const events: LinkRecord[] = [];
   let overruns = 0;
@@ -117,7 +117,7 @@ function refusals(): unknown {
   };
 }
 
-/** The loop is held up until the small buffer overflows; then the monitor must go on. */
+/** Blocks the event loop until the small buffer overflows. The monitor must continue afterwards. */
 async function overrun(): Promise<unknown> {
   using seen = watch(4096);
   const ifindex = addVeth('va', 'vb');
@@ -132,7 +132,10 @@ async function overrun(): Promise<unknown> {
   return { lost, dumped, overruns: seen.overruns() };
 }
 
-/** Many interfaces at once with the default buffer: none is missed, none told twice as new without cause. */
+/**
+ * Many interfaces at once with the default buffer: none is missed, none is reported as new twice
+ * without cause.
+ */
 async function burst(): Promise<unknown> {
   using seen = watch();
   const lines = Array.from({ length: 250 }, (_, i) => `link add a${i} type veth peer name b${i}`).join('\n');
@@ -141,7 +144,7 @@ async function burst(): Promise<unknown> {
   await waitFor(() => names() >= 500, { what: '500 interfaces', state: names });
   const began = process.cpuUsage();
   const dumped = dumpLinks().filter((link) => link.kind === 'veth').length;
-  // Of the processor, not of the clock: a machine may stand still.
+  // CPU time instead of wall-clock time, because the machine may be busy.
   const { user, system } = process.cpuUsage(began);
   return { names: names(), dumped, overruns: seen.overruns(), quick: user + system < 1_000_000 };
 }

@@ -1,6 +1,6 @@
 /**
- * In the child: veths and further network namespaces, for the scenarios beside this file. Everything lies in the child's
- * own network namespace or in one held by a process that ends with it.
+ * Veths and further network namespaces for the scenarios in this folder. Everything is in the
+ * child's own network namespace, or in one held by a process that ends with the child.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -53,7 +53,10 @@ export function addVeth(name: string, peer: string): number {
   return ifindexOf(name);
 }
 
-/** Moves `peer` into the namespace and gives both ends an address of 192.0.2.0/30 (.1 here, .2 there). */
+/**
+ * Moves `peer` into the namespace and gives both ends an address of 192.0.2.0/30 (.1 here, .2
+ * there).
+ */
 export function wire(name: string, peer: string, namespace: Namespace): void {
   ip('link', 'set', peer, 'netns', String(namespace.pid));
   ip('addr', 'add', '192.0.2.1/30', 'dev', name);
@@ -64,7 +67,10 @@ export function wire(name: string, peer: string, namespace: Namespace): void {
 
 type Ping = (answered?: 'answered') => boolean;
 
-/** A veth whose far end lies in a namespace, and a ping from there to here. One that shall be answered waits until it is. */
+/**
+ * A veth whose far end is in a namespace, and a ping from there. A ping that should be answered
+ * waits for the reply.
+ */
 export async function wired(): Promise<{ ifindex: number; ping: Ping; namespace: Namespace }> {
   const namespace = await Namespace.create();
   const ifindex = addVeth('va', 'vb');
@@ -74,7 +80,7 @@ export async function wired(): Promise<{ ifindex: number; ping: Ping; namespace:
   return { ifindex, namespace, ping };
 }
 
-/** Code and errno of the BpfError that the call throws; 'none' when it does not. */
+/** Code and errno of the BpfError that the call throws; 'none' if it does not throw. */
 export function failure(call: () => unknown): string {
   try {
     call();

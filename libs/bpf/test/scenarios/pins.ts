@@ -1,4 +1,4 @@
-/** In the child: pins in a bpffs that ends with it, made and opened by different processes. */
+/** Child process: pins in a bpffs that ends with it, created and opened by different processes. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { unlinkSync } from 'node:fs';
@@ -69,7 +69,7 @@ async function pins(path: string, directory: string): Promise<unknown> {
   const taken = failure(() => table.pin(`${directory}/link`));
   const elsewhere = failure(() => table.pin('/tmp/bailiff-not-a-bpffs'));
   unlinkSync(`${directory}/link`);
-  // The kernel lets go of an unlinked pin after a grace period, not within unlink.
+  // The kernel releases an unlinked pin after a grace period, not within unlink.
   const attachedNow = () => queryTcx(ifindex, 'ingress').programs.length;
   await waitFor(() => attachedNow() === 0, { what: 'the link to end with its pin', state: attachedNow });
   const unpinned = attachedNow();
@@ -89,7 +89,10 @@ async function pins(path: string, directory: string): Promise<unknown> {
   };
 }
 
-/** A second object takes over the first one's map, by name or by pin path; another shape is refused. */
+/**
+ * A second object reuses the map of the first one, by name or by pin path. Another shape is
+ * refused.
+ */
 function reuse(path: string, directory: string): unknown {
   mountBpffs(directory);
   const pin = `${directory}/table`;

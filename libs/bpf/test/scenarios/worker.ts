@@ -1,4 +1,7 @@
-/** A worker that opens one of everything, tells its parent once records flow, and stops as it is told. */
+/**
+ * A worker that opens one of everything, signals its parent once records arrive, and stops on
+ * request.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 import { BpfObject, LinkMonitor, RingReader } from '../../src/index.ts';
 

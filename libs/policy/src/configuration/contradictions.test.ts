@@ -22,7 +22,7 @@ const stages = (...selections: object[]) => ({
 });
 const budget = (part: object, more: object = {}) => ({ guards: { budget: part, ...more } });
 
-/** Wrong paths of a write; empty when it is taken. Readers take every one of them. */
+/** Invalid paths of a write. Empty if it is accepted. Readers accept all of them. */
 function refused(key: string, value: object): readonly string[] {
   const parsed = parseConfigKey(key);
   expect(() => parseConfigValue(parsed, JSON.stringify(value))).not.toThrow();
@@ -38,52 +38,52 @@ function refused(key: string, value: object): readonly string[] {
   }
 }
 
-describe('contradictions - refused when written, with the field; the same without the contradiction is taken', () => {
+describe('contradictions - a write is refused, with the field; the same without the contradiction is accepted', () => {
   it.each<[string, string, object, string[], object]>([
     [
-      'a budget of no pod and a delete',
+      'a budget of 0 pods and a delete',
       RESPONSE,
       { ...deletes, ...budget({ maxPods: 0 }) },
       ['guards.budget.maxPods'],
       { ...deletes, ...budget({ maxPods: 1 }) },
     ],
     [
-      'the same in a dry run, or switched off, is no contradiction',
+      'the same in a dry run, or disabled, is no contradiction',
       RESPONSE,
       { ...deletes, ...budget({ maxPods: 0, maxNodes: 0 }) },
       ['guards.budget.maxPods'],
       { ...deletes, dryRun: true, ...budget({ maxPods: 0 }) },
     ],
     [
-      'a budget of no node and a cordon',
+      'a budget of 0 nodes and a cordon',
       RESPONSE,
       { ...cordons, ...budget({ maxNodes: 0 }) },
       ['guards.budget.maxNodes'],
       { ...cordons, ...budget({ maxPods: 0 }) },
     ],
     [
-      'a budget of no pod of a namespace',
+      'a budget of 0 pods per namespace',
       RESPONSE,
       { ...deletes, ...budget({ maxPodsPerNamespace: 0 }) },
       ['guards.budget.maxPodsPerNamespace'],
       { ...deletes, ...budget({ maxPodsPerNamespace: 1, maxPercent: 0 }, { minHealthyReplicas: 1 }) },
     ],
     [
-      'only namespaces that are protected',
+      'only protected namespaces',
       RESPONSE,
       { ...deletes, dryRun: true, match: { namespaces: ['kube-system'] } },
       ['match.namespaces'],
       { ...deletes, match: { namespaces: ['kube-system', 'shop'] } },
     ],
     [
-      'the same for who only looks',
+      'the same with observe only',
       RESPONSE,
       { steps: [{ action: 'label' }], match: { namespaces: ['kube-system'] } },
       ['match.namespaces'],
       { steps: [{ action: 'observe' }], match: { namespaces: ['kube-system'] } },
     ],
     [
-      'packets by what operations have',
+      'packets by a field of operations',
       RULE,
       { ...rule, selection: { kinds: ['spoof'], operations: ['execute'] } },
       ['selection.operations'],
@@ -111,7 +111,7 @@ describe('contradictions - refused when written, with the field; the same withou
       stages({ kinds: ['spoof'] }, { vectors: ['redirect'] }),
     ],
     [
-      'namespaces that are all excluded',
+      'all namespaces excluded',
       RULE,
       { ...rule, selection: { namespaces: ['shop'], excludeNamespaces: ['shop', 'bank'] } },
       ['selection.excludeNamespaces'],
@@ -146,7 +146,7 @@ describe('contradictions - refused when written, with the field; the same withou
       { ...values, field: 'vector', selection: { vectors: ['redirect', 'tunnel'] } },
     ],
     [
-      'a policy of no pod',
+      'a policy without pods',
       'runtime.cluster._.mine',
       {
         selector: { namespaces: ['shop'], excludeNamespaces: ['shop'] },
@@ -163,14 +163,14 @@ describe('contradictions - refused when written, with the field; the same withou
       { tunnelPorts: { geneve: [6081, 6082] } },
     ],
     [
-      'a quarantine of nothing',
+      'a quarantine without effect',
       SPOOF,
       { quarantine: { allow: ['10.0.0.0/8', '::/0'] } },
       ['quarantine.allow.1'],
       { quarantine: { allow: ['10.0.0.0/8', 'fd00::/8'] } },
     ],
     [
-      'a break-glass longer than it says; one that is over',
+      'a disarm longer than its duration; one that has ended',
       DISARM,
       { until: '2026-11-25T18:00:00Z', duration: '30m' },
       ['until'],
@@ -181,7 +181,7 @@ describe('contradictions - refused when written, with the field; the same withou
     expect(refused(key, right)).toEqual([]);
   });
 
-  it('what is built in holds together', () => {
+  it('built-in values have no contradictions', () => {
     for (const [name, value] of Object.entries(BUILT_IN_RULES))
       expect(refused(`correlation.cluster._.${name}`, value), name).toEqual([]);
     for (const [name, value] of Object.entries(BUILT_IN_RESPONSE_POLICIES)) {

@@ -1,14 +1,16 @@
 /**
- * What a value says that can never come true, although each field by itself may be so: refused when it is written, with the field.
+ * Contradictions in a value: combinations of valid fields that can never apply. A write with a
+ * contradiction is refused, with the field.
  *
- * Apart from the schemas, because readers do not ask: a value that an earlier version stored stays in force as it was meant. Only what no
- * state of the cluster can fulfil is a contradiction; what is merely unusual is the operator's to decide. Pure.
+ * Separate from the schemas, because readers do not check it: a value that an earlier version
+ * stored stays in force. A contradiction cannot apply in any state of the cluster; unusual values
+ * are allowed. Pure.
  */
 import type { CorrelationRule, Selection } from '../documents/correlation.ts';
 import type { ResponsePolicy } from '../documents/response.ts';
 import type { RuntimePolicy } from '../documents/runtime.ts';
 import type { Disarm, SpoofCluster } from '../documents/spoof.ts';
-import { parseDurationMs } from '../vocabulary/units.ts';
+import { parseDurationMs } from '../documents/units.ts';
 import type { ConfigKey } from './keys.ts';
 
 export interface Contradiction {
@@ -16,10 +18,10 @@ export interface Contradiction {
   message: string;
 }
 
-/** Clocks of who writes and who reads differ by less. */
+/** Maximum difference between the clocks of writer and reader. */
 const CLOCK_MARGIN_MS = 60_000;
 
-/** @param value as the schema of its key gives it; `nowMs` wall clock, for what ends at a time */
+/** @param value parsed by the schema of its key; `nowMs` wall clock, for values with an end */
 export function contradictionsOf({ kind, scope }: ConfigKey, value: unknown, nowMs: number): Contradiction[] {
   if (kind === 'response') return ofResponse(value as ResponsePolicy);
   if (kind === 'correlation') return ofRule(value as CorrelationRule);
@@ -43,7 +45,7 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
       path: ['match', 'namespaces'],
       message: `${touching} would always be refused: each of these namespaces is in guards.protectedNamespaces`,
     });
-  // A dry run is recorded as such before budgets are asked: they may be closed until it ends.
+  // A dry run is recorded before budgets are checked, so they may be closed until it ends.
   if (!enabled || dryRun) return found;
   const never = (field: string, actions: readonly string[], why: string) => {
     const who = named(actions);
@@ -63,7 +65,7 @@ function ofRule(rule: CorrelationRule): Contradiction[] {
   return rule.type === 'value_count' ? [...found, ...ofValueCount(rule)] : found;
 }
 
-/** What only operations have; packets have vectors. */
+/** Fields of operations only. Packets have vectors. */
 const OF_OPERATIONS = ['policies', 'rules', 'operations', 'severities'] as const;
 const saysOperations = (selection: Selection) => OF_OPERATIONS.find((field) => selection[field] !== undefined);
 const isOnly = (selection: Selection, kind: 'spoof' | 'lsm') => selection.kinds?.every((one) => one === kind) ?? false;
@@ -73,11 +75,11 @@ function ofSelection(rule: CorrelationRule, selection: Selection, path: readonly
   const { vectors } = selection;
   const field = saysOperations(selection);
   if (field !== undefined && (isOnly(selection, 'spoof') || vectors !== undefined)) {
-    const what = vectors === undefined ? 'kinds names packets only' : 'vectors is said of packets';
-    found.push({ path: [...path, field], message: `is said of operations, and ${what}: no violation matches both` });
+    const what = vectors === undefined ? 'kinds names packets only' : 'vectors applies to packets';
+    found.push({ path: [...path, field], message: `applies to operations, and ${what}: no violation matches both` });
   }
   if (vectors !== undefined && isOnly(selection, 'lsm'))
-    found.push({ path: [...path, 'vectors'], message: 'is said of packets, and kinds names operations only' });
+    found.push({ path: [...path, 'vectors'], message: 'applies to packets, and kinds names operations only' });
   if (vectors?.every((vector) => vector === 'foreign-pod' || vector === 'invalid-frame') && rule['group-by'] !== 'node')
     found.push({
       path: ['group-by'],
@@ -117,22 +119,27 @@ function ofNamespaces(
 
 function ofDisarm({ until, duration }: Disarm, nowMs: number): Contradiction[] {
   const leftMs = Date.parse(until) - nowMs;
-  // One that is past is over: a way to end it.
+  // A time in the past ends the disarm.
   if (leftMs <= (parseDurationMs(duration) as number) + CLOCK_MARGIN_MS) return [];
-  return [{ path: ['until'], message: `is further away than duration says (${duration} from now)` }];
+  return [{ path: ['until'], message: `is further away than duration allows (${duration} from now)` }];
 }
 
 function ofCluster({ tunnelPorts, quarantine }: SpoofCluster): Contradiction[] {
   const found: Contradiction[] = tunnelPorts.geneve.flatMap((port, index) =>
     tunnelPorts.vxlan.includes(port)
-      ? [{ path: ['tunnelPorts', 'geneve', index], message: `${port} is a VXLAN port as well: it can be one of them` }]
+      ? [
+          {
+            path: ['tunnelPorts', 'geneve', index],
+            message: `${port} is a VXLAN port as well: it can be only one of them`,
+          },
+        ]
       : [],
   );
   quarantine.allow.forEach((cidr, index) => {
     if (cidr.endsWith('/0'))
       found.push({
         path: ['quarantine', 'allow', index],
-        message: `${cidr} lets everything pass: a quarantine would quarantine nothing`,
+        message: `${cidr} allows all traffic, so a quarantine would have no effect`,
       });
   });
   return found;

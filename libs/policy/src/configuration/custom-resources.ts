@@ -1,8 +1,10 @@
 /**
- * The custom resources of group `bailiff.dev`: which key of the configuration each one keeps, and with what value. Pure.
+ * Custom resources of the group `bailiff.dev`: the configuration key and the value that each one
+ * sets. Pure.
  *
- * All four kinds are cluster-scoped: who may write them decides for the whole cluster what is dropped, denied and answered. A spoof
- * policy says by `target` how narrow it is; a runtime policy selects namespaces in its own words, so its key is the cluster's.
+ * All four kinds are cluster-scoped, because their writer decides for the whole cluster what is
+ * dropped, denied and responded to. A spoof policy narrows its scope by `target`. A runtime policy
+ * selects namespaces itself, so its key is of cluster scope.
  */
 import { type ConfigKey, formatConfigKey } from './keys.ts';
 
@@ -31,7 +33,10 @@ function spoofKey({ namespace, workload }: Target): ConfigKey {
   return { kind: 'spoof', scope: 'workload', namespace: text(namespace), name: text(workload) };
 }
 
-/** The key that a resource keeps. @throws ConfigError CONFIG_KEY when its target or its name is no Kubernetes name */
+/**
+ * Key that a resource sets. @throws ConfigError CONFIG_KEY if its target or its name is not a
+ * Kubernetes name
+ */
 export function keyOfResource(kind: ResourceKind, name: string, spec: Readonly<Record<string, unknown>>): ConfigKey {
   const key: ConfigKey =
     kind === 'SpoofPolicy'
@@ -41,7 +46,7 @@ export function keyOfResource(kind: ResourceKind, name: string, spec: Readonly<R
   return key;
 }
 
-/** What stands under the key: the spec, without what only says where. */
+/** Value under the key: the spec without the fields that select the key. */
 export function valueOfResource(
   kind: ResourceKind,
   spec: Readonly<Record<string, unknown>>,
@@ -51,7 +56,7 @@ export function valueOfResource(
   return value;
 }
 
-/** The resource that keeps a key, and what of it was written last. */
+/** The resource that sets a key, and what it wrote last. */
 export interface ResourceOwner {
   kind: string;
   name: string;
@@ -60,12 +65,12 @@ export interface ResourceOwner {
   resourceVersion: string;
 }
 
-/** `bailiff.dev/RuntimePolicy/no-shell/<uid>` */
+/** Formats an owner: `bailiff.dev/RuntimePolicy/no-shell/<uid>`. */
 export function formatOwner({ kind, name, uid }: Pick<ResourceOwner, 'kind' | 'name' | 'uid'>): string {
   return `${RESOURCE_GROUP}/${kind}/${name}/${uid}`;
 }
 
-/** Reads it; null for anything else, which is the command line's. */
+/** Parses an owner. Null for any other text: the command line wrote the key. */
 export function parseOwner(text: string): Pick<ResourceOwner, 'kind' | 'name' | 'uid'> | null {
   const [group, kind, name, uid, ...rest] = text.split('/');
   if (group !== RESOURCE_GROUP || !kind || !name || !uid || rest.length > 0) return null;

@@ -17,7 +17,7 @@ describe('config keys', () => {
     ['spoof.workload.shop.web', { kind: 'spoof', scope: 'workload', namespace: 'shop', name: 'web' }],
     ['runtime.cluster._.no-shell', { kind: 'runtime', scope: 'cluster', namespace: null, name: 'no-shell' }],
     ['disarm.node._.node-1_lab', { kind: 'disarm', scope: 'node', namespace: null, name: 'node-1.lab' }],
-  ])('%s - read and written back', (text, key) => {
+  ])('%s - parsed and formatted', (text, key) => {
     expect(parseConfigKey(text)).toEqual(key);
     expect(formatConfigKey(parseConfigKey(text))).toBe(text);
   });
@@ -50,7 +50,7 @@ describe('config values', () => {
     ['correlation.cluster._.many', { ...rule, type: 'value_count', field: 'vector', 'group-by': 'owner' }],
     ['response.cluster._.mine', policy],
     ['disarm.cluster._.all', { until: '2026-01-01T00:00:00Z', duration: '30m' }],
-  ])('%s - taken, with defaults filled in', (key, value) => {
+  ])('%s - accepted, with defaults filled in', (key, value) => {
     expect(parseConfigValue(parseConfigKey(key), JSON.stringify(value))).toMatchObject(value);
   });
 

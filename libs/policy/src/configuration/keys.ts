@@ -1,6 +1,7 @@
 /**
- * Keys of the `bailiff_config` bucket: `<kind>.<scope>.<namespace or _>.<name>`. Names may hold dots in Kubernetes; a key token
- * may not, so `.` is written `_` (which no Kubernetes name holds, so it is reversible).
+ * Keys of the `bailiff_config` bucket: `<kind>.<scope>.<namespace or _>.<name>`. Kubernetes names
+ * may contain dots and key tokens may not, so `.` is written `_`. No Kubernetes name contains `_`,
+ * so this is reversible.
  */
 import type * as z from 'zod';
 
@@ -12,16 +13,17 @@ export type ConfigScope = (typeof CONFIG_SCOPES)[number];
 export interface ConfigKey {
   kind: ConfigKind;
   scope: ConfigScope;
-  /** null at cluster and node scope */
+  /** Null at cluster and node scope. */
   namespace: string | null;
   name: string;
 }
 
 export class ConfigError extends Error {
   /**
-   * CONFIG_KEY: no such key, or one that nobody reads. CONFIG_JSON: the value is no JSON. CONFIG_SCHEMA: fields are wrong. CONFIG_CONTRADICTION: fields
-   * that are right each contradict one another. CONFIG_REVISION: a newer value is stored. CONFIG_OWNER: the key is kept by the other of command line and
-   * custom resource.
+   * CONFIG_KEY: an unknown key, or one that is never read. CONFIG_JSON: the value is not JSON.
+   * CONFIG_SCHEMA: invalid fields. CONFIG_CONTRADICTION: valid fields that contradict one another.
+   * CONFIG_REVISION: a newer value is stored. CONFIG_OWNER: the key belongs to the command line or
+   * to a custom resource, and the other one writes it.
    */
   readonly code:
     | 'CONFIG_KEY'
@@ -30,9 +32,9 @@ export class ConfigError extends Error {
     | 'CONFIG_CONTRADICTION'
     | 'CONFIG_REVISION'
     | 'CONFIG_OWNER';
-  /** Dotted paths of the fields that are wrong, in order; empty when the whole value is. */
+  /** Dotted paths of the invalid fields, in order. Empty if the whole value is invalid. */
   readonly fields: readonly string[];
-  /** Of which key; null when none is said. */
+  /** Key of the value. Null if none is known. */
   readonly key: ConfigKey | null;
   constructor(
     code: ConfigError['code'],
@@ -56,7 +58,10 @@ const SCOPES_OF: Record<ConfigKind, readonly ConfigScope[]> = {
   runtime: ['cluster', 'namespace'],
 };
 
-/** Writes a key. @throws ConfigError CONFIG_KEY when kind and scope do not go together or a name is not a Kubernetes name. */
+/**
+ * Formats a key. @throws ConfigError CONFIG_KEY if kind and scope do not fit, or a name is not a
+ * Kubernetes name
+ */
 export function formatConfigKey(key: ConfigKey): string {
   const wantsNamespace = key.scope === 'namespace' || key.scope === 'workload';
   if (!SCOPES_OF[key.kind]?.includes(key.scope))
@@ -72,7 +77,7 @@ export function formatConfigKey(key: ConfigKey): string {
   return [key.kind, key.scope, key.namespace === null ? '_' : token(key.namespace), token(key.name)].join('.');
 }
 
-/** Reads a key. @throws ConfigError CONFIG_KEY */
+/** Parses a key. @throws ConfigError CONFIG_KEY */
 export function parseConfigKey(text: string): ConfigKey {
   const parts = text.split('.');
   const [kind, scope, namespace, name] = parts;
@@ -93,11 +98,11 @@ export function parseConfigKey(text: string): ConfigKey {
 
 const oneLine = (text: string): string => text.replaceAll(/\s*[\n\r\u2028\u2029]\s*/g, ' ');
 
-/** Lines `path: what is wrong`, one an issue. */
+/** Lines `path: problem`, one per issue. */
 export function describeIssues(error: z.ZodError): { fields: string[]; text: string } {
   const fields: string[] = [];
   const lines = error.issues.map((issue) => {
-    // The writer of the value chose the names of its fields: one line, whatever is in it.
+    // The writer chose the names of the fields, so each issue becomes one line.
     const path = issue.path.map((part) => oneLine(String(part))).join('.');
     const unknown =
       issue.code === 'unrecognized_keys' ? issue.keys.map(oneLine).map((k) => (path ? `${path}.${k}` : k)) : [path];
@@ -108,8 +113,9 @@ export function describeIssues(error: z.ZodError): { fields: string[]; text: str
 }
 
 /**
- * Parses the JSON under a key and checks it by a schema; defaults are filled in. For who reads one kind only: parseConfigValue brings the
- * schemas of every kind. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA
+ * Parses the JSON of a key, checks it by a schema and fills in defaults. For readers of one kind:
+ * parseConfigValue imports the schemas of every kind.
+ * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA
  */
 export function parseValueBy<T>(schema: z.ZodType<T>, key: ConfigKey, json: string): T {
   let raw: unknown;

@@ -1,4 +1,7 @@
-/** What may stand under each key of `bailiff_config`. Apart from keys.ts, because it brings the schemas of every kind. */
+/**
+ * Schemas of the values under each key of `bailiff_config`. Separate from keys.ts, because it
+ * imports the schemas of every kind.
+ */
 import type * as z from 'zod';
 import { correlationRule } from '../documents/correlation.ts';
 import { responsePolicy } from '../documents/response.ts';
@@ -8,7 +11,7 @@ import { contradictionsOf } from './contradictions.ts';
 import { ConfigError, type ConfigKey, formatConfigKey, parseValueBy } from './keys.ts';
 import { requireReadKey } from './scopes.ts';
 
-/** The schema of what may stand under a key. */
+/** Schema of the value under a key. */
 export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
   if (key.kind === 'spoof') return key.scope === 'cluster' ? spoofCluster : spoofScoped;
   if (key.kind === 'correlation') return correlationRule;
@@ -17,14 +20,18 @@ export function schemaFor(key: Pick<ConfigKey, 'kind' | 'scope'>): z.ZodType {
   return disarm;
 }
 
-/** Parses and checks the JSON under a key; defaults are filled in. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA */
+/**
+ * Parses and checks the JSON of a key, and fills in defaults. @throws ConfigError CONFIG_KEY |
+ * CONFIG_JSON | CONFIG_SCHEMA
+ */
 export function parseConfigValue(key: ConfigKey, json: string): unknown {
   return parseValueBy(schemaFor(key), key, json);
 }
 
 /**
- * The same for who writes: what contradicts itself is refused as well. Readers take it, because it may have been stored before it was known
- * to be one. @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION
+ * As parseConfigValue, for writers: also refuses contradictions. Readers accept them, because an
+ * earlier version may have stored them.
+ * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION
  */
 export function checkConfigWrite(key: ConfigKey, json: string, nowMs: number = Date.now()): unknown {
   requireReadKey(key);

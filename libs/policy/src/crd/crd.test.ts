@@ -9,7 +9,7 @@ import { type Schema, structural } from './structural.ts';
 
 const KUSTOMIZATION = 'kustomization.yaml';
 
-test('definitions - the files are current (else run src/crd/main.ts), there are no others, and kustomize takes them', () => {
+test('definitions - the files are current (otherwise run src/crd/main.ts), complete, and in the kustomization', () => {
   const files = crdFiles();
   const names = files.map(({ file }) => file).sort();
   expect(readdirSync(CRD_DIRECTORY).sort()).toEqual([...names, KUSTOMIZATION].sort());
@@ -33,7 +33,7 @@ function schemaOf(kind: (typeof RESOURCE_KINDS)[number]): Schema {
 }
 
 test.each(RESOURCE_KINDS)(
-  'definitions - %s: every schema has a type, and no word that a structural schema has not',
+  'definitions - %s: every schema has a type and only keywords of structural schemas',
   (kind) => {
     const bad = [...schemasIn(schemaOf(kind), kind)].filter(([, schema]) => {
       const typed = typeof schema['type'] === 'string' || schema['x-kubernetes-int-or-string'] === true;
@@ -50,12 +50,12 @@ test.each(RESOURCE_KINDS)(
 test.each<[string, Schema]>([
   ['a union of objects and texts', { anyOf: [{ type: 'object' }, { type: 'string' }] }],
   ['a union of three', { anyOf: [{ type: 'string' }, { type: 'integer' }, { type: 'boolean' }] }],
-  ['a word that is not known', { type: 'string', contentEncoding: 'base64' }],
+  ['an unknown keyword', { type: 'string', contentEncoding: 'base64' }],
 ])('structural - %s is an error, not dropped', (_, schema) => {
   expect(() => structural(schema, 'here')).toThrow(/^here: /);
 });
 
-test('structural - a default of some branches is set for none', () => {
+test('structural - a default of some branches is dropped', () => {
   const branch = (type: string, more: Schema) => ({
     type: 'object',
     properties: { type: { type: 'string', const: type }, both: { type: 'integer', default: 1 }, ...more },

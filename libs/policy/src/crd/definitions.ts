@@ -1,8 +1,8 @@
 /**
- * The four CustomResourceDefinitions, made from the schemas that everything else is checked by. Pure.
+ * Generates the four CustomResourceDefinitions from the configuration schemas. Pure.
  *
- * `revision` is not among a resource's fields: the mirror counts it. A SpoofPolicy has no defaults, so that what nobody said is inherited;
- * the others show theirs.
+ * `revision` is not a field of a resource, because the mirror counts it. A SpoofPolicy has no
+ * defaults, so that missing fields are inherited. The other kinds show their defaults.
  */
 import * as z from 'zod';
 import {
@@ -16,7 +16,7 @@ import { correlationRule } from '../documents/correlation.ts';
 import { responsePolicy } from '../documents/response.ts';
 import { runtimePolicy } from '../documents/runtime.ts';
 import { spoofCluster } from '../documents/spoof.ts';
-import { kubeName } from '../vocabulary/units.ts';
+import { kubeName } from '../documents/units.ts';
 import { CRD_DESCRIPTIONS, CRD_LIST_KEYS, CRD_RULES } from './rules.ts';
 import { addRule, type Schema, structural, withoutDefaults } from './structural.ts';
 
@@ -115,7 +115,7 @@ const STATUS: Schema = {
   },
 };
 
-/** The schema at a path such as `rules[].file`. */
+/** Schema at a path such as `rules[].file`. */
 function at(spec: Schema, path: string): Schema {
   let current = spec;
   for (const step of path.split(/\.|(?=\[\])/).filter(Boolean)) {
@@ -136,7 +136,7 @@ function specOf(kind: ResourceKind): Schema {
   return { ...spec, description: CRD_DESCRIPTIONS[kind] };
 }
 
-/** A definition as it is applied. */
+/** A definition as it is applied to the cluster. */
 export function definitionOf(kind: ResourceKind): Schema {
   const plural = RESOURCE_PLURALS[kind];
   return {
@@ -180,7 +180,7 @@ export function definitionOf(kind: ResourceKind): Schema {
   };
 }
 
-/** All of them, by file name. */
+/** All definitions, by file name. */
 export function definitions(): { file: string; definition: Schema }[] {
   return RESOURCE_KINDS.map((kind) => ({ file: `${RESOURCE_PLURALS[kind]}.yaml`, definition: definitionOf(kind) }));
 }

@@ -1,4 +1,4 @@
-/** The definitions as files. */
+/** Texts of the definition files in k8s/crds. */
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
@@ -9,7 +9,8 @@ const HEAD = '# Made from libs/policy by `npx tsx libs/policy/src/crd/main.ts`; 
 
 export function crdFiles(): { file: string; text: string }[] {
   return definitions().map(({ file, definition }) => {
-    // kubectl reads YAML 1.1, where a bare "off" is a boolean. Anchors would save lines, and no reader of a definition expects them.
+    // kubectl reads YAML 1.1, where a bare "off" is a boolean. Anchors would save lines, but
+    // readers of a definition do not expect them.
     const text = stringify(definition, { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false });
     return { file, text: HEAD + text };
   });

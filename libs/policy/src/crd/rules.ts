@@ -1,9 +1,11 @@
 /**
- * What the schemas' refinements say of several fields at once, as rules that the API server evaluates. By kind
- * and path within `spec` (`rules[]` are the items of a list). A test holds each rule against the refinement that it stands for.
+ * Refinements of the schemas over several fields, as validation rules that the API server
+ * evaluates. Indexed by kind and by path within `spec` (`rules[]`: the items of a list). A test
+ * compares each rule with its refinement.
  *
- * Bounds: the server refuses a definition whose rules could cost too much, so a rule looks at fields and never compares all of a list with all;
- * and none is about an integer or string, whose text counts as being as long as a request may be.
+ * Limits: the server refuses a definition whose rules may cost too much. So a rule checks fields
+ * and never compares all items with each other, and no rule is on an integer-or-string, which the
+ * server counts as long as a whole request.
  */
 import type { ResourceKind } from '../configuration/custom-resources.ts';
 import { RULE_KINDS } from '../documents/runtime-rule.ts';
@@ -12,16 +14,16 @@ import type { Validation } from './structural.ts';
 type ByPath<T> = Readonly<Record<ResourceKind, Readonly<Record<string, T>>>>;
 
 const has = (...fields: string[]) => fields.map((field) => `has(self.${field})`).join(' || ');
-/** Nothing is said by an `anonymous: false`. */
+/** `anonymous: false` alone is not a subject. */
 const SOMEWHERE = 'name paths, directories or suffixes';
 const RECURSIVE = {
   rule: '!has(self.recursive) || has(self.directories)',
-  message: 'recursive is said of directories, and none is named',
+  message: 'recursive applies to directories, and none is named',
 };
 const CLUSTER_ONLY = ['unknown', 'tunnelPorts', 'allowedPrefixes', 'quarantine', 'unguardedNodes'];
 const COUNTED = "self.type == 'event_count' || self.type == 'value_count'";
 
-/** `allow` rules of a class whose posture lets everything pass do nothing. */
+/** An `allow` rule of a class with the posture `allow` has no effect. */
 function idleAllow(kinds: readonly string[], posture: string, unless = ''): Validation {
   const ofKind = kinds.map((kind) => `has(r.${kind})`).join(' || ');
   const idle = `self.rules.exists(r, r.action == 'allow' && (${ofKind}))`;
@@ -38,7 +40,7 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
     '': [
       {
         rule: `!has(self.target) || !(${has(...CLUSTER_ONLY)})`,
-        message: `only a policy without a target, for the whole cluster, says ${CLUSTER_ONLY.join(', ')}`,
+        message: `only a policy without a target, for the whole cluster, has ${CLUSTER_ONLY.join(', ')}`,
       },
     ],
   },
@@ -46,7 +48,7 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
     '': [
       {
         rule: "size(self.rules) > 0 || self.defaultPosture.file != 'allow' || self.defaultPosture.execute != 'allow' || self.defaultPosture.network != 'allow' || self.defaultPosture.capability != 'allow' || self.defaultPosture.kernel != 'allow'",
-        message: 'the policy says nothing: add a rule or a defaultPosture',
+        message: 'the policy has no effect: add a rule or a defaultPosture',
       },
       idleAllow(['file', 'unix'], 'file'),
       idleAllow(['execute'], 'execute'),
@@ -63,12 +65,12 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
     ],
     'rules[]': [
       {
-        rule: `[${RULE_KINDS.map((kind) => `has(self.${kind})`).join(', ')}].filter(said, said).size() == 1`,
+        rule: `[${RULE_KINDS.map((kind) => `has(self.${kind})`).join(', ')}].filter(given, given).size() == 1`,
         message: `a rule has exactly one of ${RULE_KINDS.join(', ')}`,
       },
       {
         rule: "!(has(self.drift) && self.action == 'allow')",
-        message: 'drift is denied or audited by its own rules only, so nothing asks an allow rule for it',
+        message: 'drift is denied or audited by its own rules only, so an allow rule has no effect',
       },
     ],
     'rules[].file': [
@@ -76,7 +78,7 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
       RECURSIVE,
       {
         rule: '!(has(self.operations) && has(self.readOnly))',
-        message: 'readOnly stands instead of operations, not with them',
+        message: 'readOnly replaces operations; use one of them',
       },
     ],
     'rules[].execute': [
@@ -123,7 +125,10 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
   },
 };
 
-/** Lists whose items are known by a field: two of one name are refused, and several writers of a list do not overwrite each other. */
+/**
+ * Lists whose items have a unique field. Two items of one name are refused, and several writers of
+ * a list do not overwrite each other.
+ */
 export const CRD_LIST_KEYS: ByPath<string> = {
   SpoofPolicy: {},
   RuntimePolicy: { rules: 'name' },
@@ -131,13 +136,13 @@ export const CRD_LIST_KEYS: ByPath<string> = {
   ResponsePolicy: { steps: 'action' },
 };
 
-/** By kind; fields describe themselves in their schemas. */
+/** Descriptions of the kinds. Fields have descriptions in their schemas. */
 export const CRD_DESCRIPTIONS: Readonly<Record<ResourceKind, string>> = {
   SpoofPolicy:
-    'How strictly packets are judged, for the cluster, a namespace or a workload. What is not said is inherited from what is wider.',
+    'Modes of the packet checks for the cluster, a namespace or a workload. Missing fields are inherited from the wider scope.',
   RuntimePolicy:
-    'What programs of selected containers may do, decided in the kernel before it happens. It has no namespace: name namespaces in its selector.',
+    'What programs of the selected containers may do, enforced in the kernel. It is cluster-scoped: select namespaces in its selector.',
   CorrelationRule:
-    'When violations become a verdict, in the words of Sigma correlations. One of the name of a built-in rule takes its place.',
-  ResponsePolicy: 'Which verdicts are answered, by which actions, under which guards.',
+    'When violations become a verdict, in the terms of Sigma correlations. A rule with the name of a built-in rule replaces it.',
+  ResponsePolicy: 'Which verdicts get a response, by which actions, under which guards.',
 };

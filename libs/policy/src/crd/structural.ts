@@ -1,15 +1,17 @@
 /**
- * JSON Schema as zod gives it → structural OpenAPI v3 schema as a CustomResourceDefinition may have it. Pure.
+ * Converts JSON Schema from zod to a structural OpenAPI v3 schema for a CustomResourceDefinition.
+ * Pure.
  *
- * Unknown fields are pruned by the API server, so `additionalProperties: false` goes; unions become what structural schemas can say: one
- * object with the fields of all branches, or a value that is an integer or a string. What cannot be said is an error here, never dropped.
+ * The API server prunes unknown fields, so `additionalProperties: false` is dropped. A union
+ * becomes one object with the fields of all branches, or an integer-or-string. A schema that cannot
+ * be converted is an error.
  */
 export type Schema = { [key: string]: unknown };
 
 const isSchema = (value: unknown): value is Schema =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Carried over as they are. */
+/** Keywords that are copied. */
 const KEPT = [
   'type',
   'enum',
@@ -23,16 +25,16 @@ const KEPT = [
   'default',
   'description',
 ];
-/** Said otherwise, or nothing that a structural schema has. */
+/** Keywords that are expressed otherwise, or that structural schemas do not have. */
 const DROPPED = ['$schema', 'title', 'propertyNames'];
 
-/** A rule of the Common Expression Language. */
+/** A validation rule in the Common Expression Language. */
 export interface Validation {
   rule: string;
   message: string;
 }
 
-/** Milliseconds of the duration `self`, as an expression. */
+/** Expression for the milliseconds of the duration `self`. */
 const MS =
   "self.endsWith('ms') ? int(self.substring(0, size(self) - 2)) : int(self.substring(0, size(self) - 1)) * " +
   "(self.endsWith('s') ? 1000 : self.endsWith('m') ? 60000 : self.endsWith('h') ? 3600000 : 86400000)";
@@ -54,11 +56,12 @@ const isWhole = (branch: Schema) => branch['type'] === 'integer';
 function intOrString(branches: readonly Schema[], at: string): Schema {
   const text = branches.find(isText);
   const number = branches.find(isWhole);
-  if (branches.length !== 2 || !text || !number) throw new Error(`${at}: a union that no structural schema can say`);
+  if (branches.length !== 2 || !text || !number)
+    throw new Error(`${at}: a union that a structural schema cannot express`);
   const words = text['enum'] as string[] | undefined;
   const pattern = words ? `^(${words.join('|')})$` : text['pattern'];
   const maxLength = words ? Math.max(...words.map((word) => word.length)) : text['maxLength'];
-  if (maxLength === undefined) throw new Error(`${at}: a text without maxLength`);
+  if (maxLength === undefined) throw new Error(`${at}: a string without maxLength`);
   return {
     'x-kubernetes-int-or-string': true,
     pattern,
@@ -68,11 +71,11 @@ function intOrString(branches: readonly Schema[], at: string): Schema {
   };
 }
 
-/** One object with the fields of all: which of them go together is said by rules. */
+/** One object with the fields of all branches. Rules say which fields go together. */
 function unite(branches: readonly Schema[], at: string): Schema {
   const properties: Schema = {};
   for (const branch of branches) {
-    if (branch['type'] !== 'object') throw new Error(`${at}: a union that no structural schema can say`);
+    if (branch['type'] !== 'object') throw new Error(`${at}: a union that a structural schema cannot express`);
     for (const [name, field] of Object.entries(branch['properties'] as Schema)) {
       properties[name] = name in properties ? widest(properties[name] as Schema, field as Schema) : field;
     }
@@ -81,14 +84,14 @@ function unite(branches: readonly Schema[], at: string): Schema {
     branches.every((b) => of(b).includes(name));
   const fieldsOf = (branch: Schema) => Object.keys(branch['properties'] as Schema);
   const requiredOf = (branch: Schema) => branch['required'] as string[];
-  // A default of some branches would be set for the others too, which do not have the field.
+  // A default of some branches would also be set for the others, which do not have the field.
   for (const [name, { default: _, ...rest }] of Object.entries(properties as Record<string, Schema>))
     if (!inAll(fieldsOf, name)) properties[name] = rest;
   const required = Object.keys(properties).filter((name) => inAll(requiredOf, name));
   return { type: 'object', properties, required };
 }
 
-/** A field that two branches have: what either takes. */
+/** Schema of a field in two branches that accepts the values of both. */
 function widest(a: Schema, b: Schema): Schema {
   const words = (schema: Schema) => (schema['const'] === undefined ? schema['enum'] : [schema['const']]);
   if (a['type'] === 'string' && Array.isArray(words(a)) && Array.isArray(words(b))) {
@@ -125,7 +128,7 @@ export function structural(schema: Schema, at: string): Schema {
   if (Array.isArray(oneOf)) return structural(unite(oneOf as Schema[], at), at);
   const known = new Set([...KEPT, ...DROPPED, 'minimum', 'maximum', 'properties', 'required', 'items']);
   for (const key of Object.keys(rest))
-    if (!known.has(key) && key !== 'additionalProperties') throw new Error(`${at}: ${key} is not known here`);
+    if (!known.has(key) && key !== 'additionalProperties') throw new Error(`${at}: unsupported keyword ${key}`);
   const result: Schema = {};
   for (const key of KEPT) if (rest[key] !== undefined) result[key] = rest[key];
   if (only !== undefined) result['enum'] = [only];
@@ -140,7 +143,7 @@ export function structural(schema: Schema, at: string): Schema {
   } else if (isSchema(rest['additionalProperties'])) Object.assign(result, mapOf(rest, at));
   if (isSchema(rest['items'])) {
     result['items'] = structural(rest['items'], `${at}[]`);
-    // Only of scalars a set can be made; what else stands twice the mirror finds.
+    // Only scalars can form a set. The mirror finds other duplicates.
     if (uniqueItems === true && typeof (result['items'] as Schema)['type'] === 'string')
       result['x-kubernetes-list-type'] = 'set';
   }
@@ -148,7 +151,10 @@ export function structural(schema: Schema, at: string): Schema {
   return result;
 }
 
-/** A map: keys of an enumeration become properties, because a structural schema says nothing of keys. */
+/**
+ * Converts a map. Keys of an enumeration become properties, because structural schemas have no
+ * schema for keys.
+ */
 function mapOf(schema: Schema, at: string): Schema {
   const names = (schema['propertyNames'] as Schema | undefined)?.['enum'] as string[] | undefined;
   const value = structural(schema['additionalProperties'] as Schema, `${at}.*`);
@@ -157,7 +163,7 @@ function mapOf(schema: Schema, at: string): Schema {
     : { additionalProperties: value };
 }
 
-/** The same without any default: what is not said is left to whoever reads it. */
+/** The schema without defaults, so that missing fields stay missing. */
 export function withoutDefaults(schema: Schema): Schema {
   const walk = (value: unknown, isSchemaHere: boolean): unknown => {
     if (Array.isArray(value)) return value.map((one) => walk(one, isSchemaHere));

@@ -1,40 +1,46 @@
 /**
- * Correlation rules in Sigma's words: `event_count`, `value_count`, `temporal`, `temporal_ordered`, with `group-by`,
- * `timespan`, `condition` and `level`. Windows slide on event time and count packets, sampled or suppressed.
+ * Correlation rules in Sigma's terms: `event_count`, `value_count`, `temporal`, `temporal_ordered`,
+ * with `group-by`, `timespan`, `condition` and `level`. Windows slide on event time and count
+ * packets, sampled or suppressed.
  */
-import * as z from 'zod';
-import { OPERATION_NAMES } from '../vocabulary/runtime-words.ts';
-import { duration, kubeName, revision } from '../vocabulary/units.ts';
-import { USERSPACE_VECTORS, VECTORS } from '../vocabulary/vectors.ts';
 
-export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
-export type Level = (typeof LEVELS)[number];
-export const GROUP_BY = ['pod', 'owner', 'namespace', 'node'] as const;
-export type GroupBy = (typeof GROUP_BY)[number];
+import {
+  GROUP_BY,
+  IFACE_STATES,
+  LEVELS,
+  OPERATIONS,
+  PACKET_ACTIONS,
+  type RULE_TYPES,
+  USERSPACE_VECTORS,
+  VECTORS,
+  VIOLATION_KINDS,
+} from '@bailiff/vocabulary';
+import * as z from 'zod';
+import { duration, kubeName, revision } from './units.ts';
 
 const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
 
-/** Which violations a rule looks at; what is not said matches all. */
+/** Violations that a rule counts. A missing field matches all. */
 export const selection = z.strictObject({
   kinds: z
-    .array(z.enum(['spoof', 'lsm']))
+    .array(z.enum(VIOLATION_KINDS))
     .min(1)
     .max(64)
     .optional()
     .describe('spoof: packets; lsm: operations of programs'),
-  vectors: z.array(anyVector).min(1).max(64).optional().describe('what packets were judged for'),
+  vectors: z.array(anyVector).min(1).max(64).optional().describe('kinds of packet violations'),
   actions: z
-    .array(z.enum(['audit', 'drop']))
+    .array(z.enum(PACKET_ACTIONS))
     .min(1)
     .max(64)
     .optional()
     .describe('drop: prevented; audit: counted and passed'),
   states: z
-    .array(z.enum(['unknown', 'provisional', 'programmed']))
+    .array(z.enum(IFACE_STATES))
     .min(1)
     .max(64)
     .optional()
-    .describe("of whom the interface's owner was known: from nobody, from the node, from the bus too"),
+    .describe('binding of the interface: none, found by the node, confirmed by the bus'),
   policies: z.array(kubeName).min(1).max(64).optional().describe('names of runtime policies'),
   rules: z
     .array(kubeName)
@@ -43,12 +49,12 @@ export const selection = z.strictObject({
     .optional()
     .describe('names of their rules; a posture is the rule `<class>-posture`'),
   operations: z
-    .array(z.enum(OPERATION_NAMES))
+    .array(z.enum(OPERATIONS))
     .min(1)
     .max(64)
     .optional()
     .describe(
-      'of the sample: a violation of which no operation was sampled matches none; that of the first breach of a rule by a pod seldom lacks it',
+      'of the sampled operation: a violation without a sample matches none; the first violation of a rule by a pod rarely lacks one',
     ),
   severities: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of the runtime policy'),
   namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces'),
@@ -58,14 +64,14 @@ export type Selection = z.infer<typeof selection>;
 
 const base = {
   revision,
-  enabled: z.boolean().default(true).describe('false: as if the rule were not there'),
-  level: z.enum(LEVELS).describe('level of the verdicts it issues'),
-  'group-by': z.enum(GROUP_BY).default('pod').describe('whose violations are counted together'),
+  enabled: z.boolean().default(true).describe('false: the rule is ignored'),
+  level: z.enum(LEVELS).describe('level of its verdicts'),
+  'group-by': z.enum(GROUP_BY).default('pod').describe('what violations are grouped by'),
   timespan: duration(1_000, 24 * 3_600_000).describe('window that slides on event time: 1s to 24h'),
   cooldown: duration(1_000, 24 * 3_600_000)
     .default('10m')
-    .describe('one verdict a group in each epoch of this length, 1s to 24h (fixed epochs of event time)'),
-  description: z.string().max(1024).default('').describe('what it finds, for who reads its verdicts'),
+    .describe('one verdict per group in each epoch of this length, 1s to 24h (fixed epochs of event time)'),
+  description: z.string().max(1024).default('').describe('what the rule finds, for readers of its verdicts'),
   tags: z.array(z.string().max(64)).max(32).default([]).describe('such as "attack.t1557"; handed on to readers'),
 };
 const condition = z
@@ -77,9 +83,9 @@ const condition = z
       .max(Number.MAX_SAFE_INTEGER)
       .describe('packets or operations in the window, sampled or not'),
   })
-  .describe('a verdict is issued when the window holds at least so many');
-const type = <T extends string>(name: T) => z.literal(name).describe('what is weighed');
-const selected = selection.default({}).describe('which violations it looks at; absent: all');
+  .describe('a verdict is issued if the window contains at least this many');
+const type = <T extends (typeof RULE_TYPES)[number]>(name: T) => z.literal(name).describe('type of the rule');
+const selected = selection.default({}).describe('violations that the rule counts; absent: all');
 
 export const eventCount = z.strictObject({
   ...base,
@@ -93,7 +99,7 @@ export const VALUE_FIELDS = [
   'claimedMac',
   'destinationAddress',
   'destinationPort',
-  /** `<policy>/<rule>`; the other three are those of the sampled operation. */
+  /** `<policy>/<rule>`. The other three are fields of the sampled operation. */
   'policyRule',
   'operation',
   'executable',
@@ -103,16 +109,16 @@ export const valueCount = z.strictObject({
   ...base,
   type: type('value_count'),
   selection: selected,
-  field: z.enum(VALUE_FIELDS).describe('whose different values are counted'),
+  field: z.enum(VALUE_FIELDS).describe('field whose distinct values are counted'),
   condition: z
-    .strictObject({ gte: z.number().int().min(1).max(256).describe('different values in the window') })
-    .describe('a verdict is issued when the window holds at least so many'),
+    .strictObject({ gte: z.number().int().min(1).max(256).describe('distinct values in the window') })
+    .describe('a verdict is issued if the window contains at least this many'),
 });
 const stages = z
   .array(
     z.strictObject({
       name: kubeName.describe('name of the stage, for the evidence'),
-      selection: selection.describe('which violations fulfil it'),
+      selection: selection.describe('violations that match the stage'),
     }),
   )
   .min(2)
@@ -129,12 +135,13 @@ export type CorrelationRule = z.infer<typeof correlationRule>;
 const SPOOFED = ['ipv4-source', 'ipv6-source', 'source-mac', 'arp-sender', 'nd-target'];
 
 /**
- * Rules of policies/no-raw-sockets.yaml, and of any policy that calls its own so. By name and not by operation: a refused socket of
- * another kind (AF_ALG, a posture on the network) forges nothing.
+ * Names of rules in policies/no-raw-sockets.yaml, and in any policy that uses these names. By name
+ * and not by operation, because a refused socket of another kind (AF_ALG, a posture on the network)
+ * cannot forge packets.
  */
 const RAW_SOCKETS = ['raw', 'packet', 'xdp', 'net-raw'];
 
-/** Rules in force until the operator writes one of the same name. They express "repeated attempts". */
+/** Rules in force until the operator writes one of the same name. They detect repeated attempts. */
 export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
   Object.entries({
     'repeated-spoofing': {

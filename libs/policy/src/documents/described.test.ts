@@ -1,4 +1,7 @@
-/** Every field says what it is: the reference, the CRDs and `kubectl explain` are generated from it. */
+/**
+ * Every field has a description: the reference, the CRDs and `kubectl explain` are generated from
+ * it.
+ */
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { schemaFor } from '../configuration/values.ts';
@@ -43,7 +46,7 @@ describe('fields of the configuration', () => {
     expect(undescribed(schemaFor({ kind, scope }), `${kind}.${scope}`)).toEqual([]);
   });
 
-  it('a field without one is found', () => {
+  it('a field without a description is found', () => {
     const bare = z.strictObject({
       said: z.string().describe('x').optional(),
       list: z.array(z.object({ not: z.int() })).describe('y'),

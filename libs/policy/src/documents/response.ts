@@ -1,32 +1,25 @@
 /**
- * Response policies: which verdicts are answered, by which actions, under which guards. Dry-run unless the operator says
- * otherwise, because an answer to a wrong verdict is an outage.
+ * Response policies: which verdicts get a response, by which actions, under which guards. Dry-run
+ * by default, because a response to a wrong verdict is an outage.
  */
+import { CAPTURED_ARGUMENTS, LEVELS, RESPONSE_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { duration, kubeName, revision } from '../vocabulary/units.ts';
-import { LEVELS } from './correlation.ts';
+import { duration, kubeName, revision } from './units.ts';
 
-export const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'] as const;
-export type ResponseActionName = (typeof ACTIONS)[number];
-
-/** How much of processes' arguments a capture tells. */
-export const CAPTURED_ARGUMENTS = ['none', 'redacted', 'full'] as const;
-export type CapturedArguments = (typeof CAPTURED_ARGUMENTS)[number];
-
-/** Namespaces that are never touched unless the policy's own list says otherwise. */
+/** Namespaces that are only observed, unless the policy has its own list. */
 export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
 
 const step = z.strictObject({
   action: z
-    .enum(ACTIONS)
-    .describe('what is done to the pod (cordon: to its node; capture: its processes and sockets are recorded)'),
+    .enum(RESPONSE_ACTIONS)
+    .describe('action on the pod (cordon: on its node; capture: records its processes and sockets)'),
   after: duration(0, 24 * 3_600_000)
     .optional()
-    .describe('escalation: carried out this long after the verdict, 0ms to 24h; absent: at once'),
+    .describe('escalation: delay after the verdict, 0ms to 24h; absent: immediately'),
   expires: duration(1_000, 30 * 86_400_000)
     .optional()
     .describe(
-      'undone this long after it was done, 1s to 30d: label, quarantine and cordon only; absent: quarantine 30d, the others until a person undoes them',
+      'undone after this time, 1s to 30d: label, quarantine and cordon only; absent: quarantine 30d, the others until an operator undoes them',
     ),
   gracePeriodSeconds: z
     .number()
@@ -39,7 +32,7 @@ const step = z.strictObject({
     .enum(CAPTURED_ARGUMENTS)
     .optional()
     .describe(
-      'capture only: process arguments are left out, told without what looks like a secret, or told in full; absent: redacted',
+      'capture only: process arguments are omitted, included without likely secrets, or included in full; absent: redacted',
     ),
 });
 export type ResponseStep = z.infer<typeof step>;
@@ -55,7 +48,7 @@ export const guards = z.strictObject({
     .max(32)
     .default(['DaemonSet', 'Node'])
     .describe(
-      'kinds of owners whose pods are only observed and labelled; counts where the API server confirms the owner: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
+      'kinds of owners whose pods are only observed and labelled; applies if the API server confirms the owner: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
     ),
   minHealthyReplicas: z
     .number()
@@ -64,7 +57,7 @@ export const guards = z.strictObject({
     .max(10_000)
     .default(0)
     .describe(
-      'evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor; none for a pod whose owner the API server does not confirm',
+      'evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor; not applied to a pod whose owner the API server does not confirm',
     ),
   budget: z
     .strictObject({
@@ -77,14 +70,14 @@ export const guards = z.strictObject({
         .min(0)
         .max(100_000)
         .default(10)
-        .describe('pods quarantined, evicted or deleted in the window, by whatever policy'),
+        .describe('pods quarantined, evicted or deleted in the window, by any policy'),
       maxPodsPerNamespace: z
         .number()
         .int()
         .min(0)
         .max(100_000)
         .optional()
-        .describe('of these at most so many of one namespace; absent: half of maxPods, rounded up'),
+        .describe('of these, the maximum per namespace; absent: half of maxPods, rounded up'),
       maxPercent: z
         .number()
         .min(0)
@@ -96,11 +89,11 @@ export const guards = z.strictObject({
         .enum(['refuse', 'quarantine'])
         .default('refuse')
         .describe(
-          'what becomes of an evict or delete that the budget refuses; quarantine: the pod is quarantined instead, as by the quarantine step or for 1h, and no budget bounds quarantines of this policy',
+          'response to an evict or delete that the budget refuses; quarantine: the pod is quarantined instead, as by the quarantine step or for 1h, and no budget limits quarantines of this policy',
         ),
     })
     .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1, exhausted: 'refuse' })
-    .describe('how much may be done in a window'),
+    .describe('limits of actions in a window'),
   cooldown: duration(0, 24 * 3_600_000)
     .default('0s')
     .describe("after an action on a pod's owner, further ones of the same kind wait this long: 0s to 24h"),
@@ -110,21 +103,21 @@ export const guards = z.strictObject({
     .describe('required: the action waits for `bailiff responses approve`'),
   deleteStorm: z
     .strictObject({
-      deletes: z.number().int().min(1).max(1000).default(3).describe('pods of one owner that were evicted or deleted'),
+      deletes: z.number().int().min(1).max(1000).default(3).describe('evicted or deleted pods of one owner'),
       window: duration(1_000, 24 * 3_600_000)
         .default('10m')
         .describe('within this time: 1s to 24h'),
     })
     .default({ deletes: 3, window: '10m' })
-    .describe('so many removals of one owner in the window stop removing; its pods are quarantined instead'),
+    .describe('this many removals of one owner in the window stop further removals; its pods are quarantined instead'),
 });
 export type Guards = z.infer<typeof guards>;
 
 export const responsePolicy = z
   .strictObject({
     revision,
-    enabled: z.boolean().default(true).describe('false: as if the policy were not there'),
-    dryRun: z.boolean().default(true).describe('true: what would be done is recorded and not done'),
+    enabled: z.boolean().default(true).describe('false: the policy is ignored'),
+    dryRun: z.boolean().default(true).describe('true: actions are recorded but not carried out'),
     match: z
       .strictObject({
         levels: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of these levels; absent: any'),
@@ -132,9 +125,9 @@ export const responsePolicy = z
         namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces; absent: any'),
       })
       .default({})
-      .describe('which verdicts are answered; all that is said must hold'),
-    steps: z.array(step).min(1).max(7).describe('what is done, each action once at most'),
-    guards: guards.default(() => guards.parse({})).describe('what must hold before something is done'),
+      .describe('verdicts that get a response; all given fields must match'),
+    steps: z.array(step).min(1).max(7).describe('actions, each at most once'),
+    guards: guards.default(() => guards.parse({})).describe('conditions for an action'),
   })
   .superRefine((policy, ctx) => {
     policy.steps.forEach((s, index) => {
@@ -166,7 +159,10 @@ export const responsePolicy = z
   });
 export type ResponsePolicy = z.infer<typeof responsePolicy>;
 
-/** In force until the operator writes a policy of the same name: everything is proposed, nothing is done. */
+/**
+ * In force until the operator writes a policy of the same name. Its actions are proposed and not
+ * carried out.
+ */
 export const BUILT_IN_RESPONSE_POLICIES: Readonly<Record<string, ResponsePolicy>> = {
   'answer-high': responsePolicy.parse({
     match: { levels: ['high', 'critical'] },

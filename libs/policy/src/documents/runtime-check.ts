@@ -1,14 +1,16 @@
 /**
- * What no schema of a single field sees: rules that contradict or repeat each other, allow rules that nothing asks, rules without a kind.
+ * Checks between the rules of a policy: contradictions, duplicates, allow rules without effect,
+ * rules without a kind.
  *
- * Refused, not warned about: a rule that can never be in force is an error of whoever wrote it, and a security policy that does less
- * than it says is worse than none. Pure.
+ * These are errors and not warnings, because a security policy that does less than it states is
+ * worse than none. Pure.
  */
+
+import type { Posture, PostureClass } from '@bailiff/vocabulary';
 import type * as z from 'zod';
-import type { Posture, PostureClass } from '../vocabulary/runtime-words.ts';
 import { kindOf, POSTURE_OF, RULE_KINDS, type RuleKind, type RuntimeRule } from './runtime-rule.ts';
 
-/** What of a RuntimePolicy is checked here. */
+/** Part of a RuntimePolicy that is checked here. */
 export interface PolicyRules {
   readonly rules: readonly RuntimeRule[];
   readonly defaultPosture: Readonly<Record<PostureClass, Posture>>;
@@ -18,7 +20,7 @@ type Context = z.core.$RefinementCtx;
 const issue = (ctx: Context, path: (string | number)[], message: string) =>
   ctx.addIssue({ code: 'custom', path, message });
 
-/** Text that is equal for rules that match the same: keys sorted, lists sorted. */
+/** Text that is equal for rules with the same match: keys and lists are sorted. */
 function matchText(rule: RuntimeRule, kind: RuleKind): string {
   const canonical = (value: unknown): unknown => {
     if (Array.isArray(value))
@@ -38,10 +40,10 @@ function matchText(rule: RuntimeRule, kind: RuleKind): string {
 function checkKind(rule: RuntimeRule, index: number, ctx: Context): RuleKind | null {
   const kind = kindOf(rule);
   if (kind !== null) return kind;
-  const said = RULE_KINDS.filter((k) => rule[k] !== undefined);
-  if (said.length === 0) issue(ctx, ['rules', index], `says nothing to match: add one of ${RULE_KINDS.join(', ')}`);
-  for (const extra of said.slice(1))
-    issue(ctx, ['rules', index, extra], `a rule has one kind, and this one has ${said[0]} already: make it two rules`);
+  const kinds = RULE_KINDS.filter((k) => rule[k] !== undefined);
+  if (kinds.length === 0) issue(ctx, ['rules', index], `has no match: add one of ${RULE_KINDS.join(', ')}`);
+  for (const extra of kinds.slice(1))
+    issue(ctx, ['rules', index, extra], `a rule has one kind, and this one has ${kinds[0]} already: make it two rules`);
   return null;
 }
 
@@ -51,7 +53,7 @@ function checkAllow(policy: PolicyRules, index: number, kind: RuleKind, ctx: Con
   const at = ['rules', index, 'action'];
   const posture = POSTURE_OF[kind];
   if (posture === null) {
-    issue(ctx, at, 'drift is denied or audited by its own rules only, so nothing asks an allow rule for it');
+    issue(ctx, at, 'drift is denied or audited by its own rules only, so an allow rule has no effect');
     return;
   }
   if (policy.defaultPosture[posture] !== 'allow') return;
@@ -61,12 +63,12 @@ function checkAllow(policy: PolicyRules, index: number, kind: RuleKind, ctx: Con
   issue(
     ctx,
     at,
-    `allow does nothing here: what no rule denies is allowed already, and a denial wins over allow. ` +
+    `allow has no effect here: an operation that no rule denies is allowed already, and a denial overrides allow. ` +
       `Set defaultPosture.${posture} to audit or block, or name what is denied more narrowly`,
   );
 }
 
-/** The refinement of `runtimePolicy`. */
+/** Refinement of `runtimePolicy`. */
 export function checkRules(policy: PolicyRules, ctx: Context): void {
   const names = new Map<string, number>();
   const matches = new Map<string, { index: number; action: string }[]>();
@@ -93,5 +95,5 @@ export function checkRules(policy: PolicyRules, ctx: Context): void {
     matches.set(text, [...(matches.get(text) ?? []), { index, action: rule.action }]);
   });
   if (policy.rules.length === 0 && Object.values(policy.defaultPosture).every((posture) => posture === 'allow'))
-    issue(ctx, ['rules'], 'the policy says nothing: add a rule or a defaultPosture');
+    issue(ctx, ['rules'], 'the policy has no effect: add a rule or a defaultPosture');
 }

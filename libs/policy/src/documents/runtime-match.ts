@@ -1,11 +1,12 @@
 /**
- * What one rule of a runtime policy matches: exactly one of ten kinds. Within a kind, what is said of different things (addresses and
- * ports) must hold together; what is said of the same thing (paths, directories, suffixes) holds for any of them.
+ * Matches of runtime rules: exactly one of ten kinds per rule. Within a kind, different properties
+ * (addresses and ports) must match together; alternatives of one property (paths, directories,
+ * suffixes) match separately.
  *
- * Bounds: path text as the kernel walks it (64 components of 255 bytes), lists so that one policy stays below 512 KiB of JSON.
+ * Limits: paths of 64 components of 255 bytes, as the kernel resolves them, and lists that keep a
+ * policy below 512 KiB of JSON.
  */
 import { BlockList, isIP } from 'node:net';
-import * as z from 'zod';
 import {
   CAPABILITIES,
   EXECUTE_OPERATIONS,
@@ -17,37 +18,43 @@ import {
   SOCKET_FAMILIES,
   SOCKET_TYPES,
   UNIX_OPERATIONS,
-} from '../vocabulary/runtime-words.ts';
-import { cidr as anyCidr } from '../vocabulary/units.ts';
+} from '@bailiff/vocabulary';
+import * as z from 'zod';
+import { cidr as anyCidr } from './units.ts';
 
-/** Components of a path that the kernel program walks; a longer path is never matched, so it is refused. */
+/**
+ * Components of a path that the kernel programs resolve. A longer path can never match, so it is
+ * refused.
+ */
 export const MAX_PATH_COMPONENTS = 64;
 /** NAME_MAX */
 const MAX_NAME_BYTES = 255;
 const MAX_PATHS = 256;
-/** A bit of one 64-bit word stands for each length. */
+/** A 64-bit word has one bit per length. */
 const MAX_SUFFIX_BYTES = 63;
 /** sun_path without the leading NUL. */
 const MAX_ABSTRACT_BYTES = 107;
 
 const bytes = (text: string): number => Buffer.byteLength(text);
 
-/** Why a text is no path that the kernel could arrive at; null when it is one. */
+/** Why a text is not a path that the kernel can produce. Null if it is one. */
 export function pathProblem(text: string): string | null {
   if (!text.startsWith('/')) return 'must start with "/"';
-  if (text.includes('\0')) return 'holds a NUL';
+  if (text.includes('\0')) return 'contains a NUL';
   if (text === '/') return null;
   const parts = text.slice(1).split('/');
   if (parts.some((part) => part === '')) return 'has an empty component ("//" or a "/" at its end)';
   if (parts.some((part) => part === '.' || part === '..'))
     return 'has "." or "..": write the path as the kernel knows it';
-  if (/[*?]|\[.*\]/.test(text)) return 'holds a wildcard: name directories (with recursive) or suffixes instead';
+  if (/[*?]|\[.*\]/.test(text)) return 'contains a wildcard: name directories (with recursive) or suffixes instead';
   if (parts.length > MAX_PATH_COMPONENTS) return `has more than ${MAX_PATH_COMPONENTS} components`;
   if (parts.some((part) => bytes(part) > MAX_NAME_BYTES)) return `has a component of more than ${MAX_NAME_BYTES} bytes`;
   return null;
 }
 
-/** A component that is neither `.` nor `..`, without wildcards, in words that RE2 knows too. */
+/**
+ * A component that is neither `.` nor `..`, without wildcards, in a syntax that RE2 supports too.
+ */
 const COMPONENT = String.raw`([^./*?][^/*?]*|\.[^./*?][^/*?]*|\.\.[^/*?]+)`;
 const pathPattern = (slash: '' | '/?') => `^(/|(/${COMPONENT}){1,${MAX_PATH_COMPONENTS}}${slash})$`;
 
@@ -60,12 +67,12 @@ const pathLike = (strip: boolean) =>
     })
     .meta({ pattern: pathPattern(strip ? '/?' : ''), maxLength: MAX_PATH_COMPONENTS * (MAX_NAME_BYTES + 1) + 1 });
 
-/** `/etc/` as `/etc`: directories may be written with the slash. */
+/** Accepts `/etc/` for `/etc`: directories may be written with a slash. */
 export function stripSlash(text: string): string {
   return text.length > 1 && text.endsWith('/') ? text.slice(0, -1) : text;
 }
 
-/** An absolute path inside the container, of a file. */
+/** An absolute path of a file inside the container. */
 export const containerPath = pathLike(false);
 const directoryPath = pathLike(true);
 
@@ -79,7 +86,7 @@ const suffix = z
   })
   .meta({ pattern: '^[^/*?]+$', maxLength: MAX_SUFFIX_BYTES });
 
-/** A list of words of which each stands once. */
+/** A list of unique items. */
 function listOf<T extends z.ZodType>(item: T, max: number) {
   return z
     .array(item)
@@ -98,18 +105,18 @@ const words = <T extends readonly [string, ...string[]]>(list: T) => listOf(z.en
 
 const where = {
   paths: listOf(containerPath, MAX_PATHS).optional().describe('exactly these files, absolute inside the container'),
-  directories: listOf(directoryPath, MAX_PATHS).optional().describe('these directories and what lies in them'),
-  recursive: z.boolean().optional().describe('of directories: at any depth'),
+  directories: listOf(directoryPath, MAX_PATHS).optional().describe('these directories and their entries'),
+  recursive: z.boolean().optional().describe('for directories: at any depth'),
   suffixes: listOf(suffix, 32).optional().describe('files whose name ends so, such as ".so"; 1 to 63 bytes'),
 };
-/** Fields of which one at least says what is meant. */
+/** Fields of which at least one is required. */
 const SUBJECTS = ['paths', 'directories', 'suffixes', 'abstract', 'anonymous'];
 
 function checkWhere(match: Readonly<Record<string, unknown>>, ctx: z.core.$RefinementCtx): void {
   if (!SUBJECTS.some((field) => match[field] !== undefined && match[field] !== false))
     ctx.addIssue({ code: 'custom', path: ['paths'], message: 'is missing: name paths, directories or suffixes' });
   if (match.recursive !== undefined && match.directories === undefined)
-    ctx.addIssue({ code: 'custom', path: ['recursive'], message: 'is said of directories, and none is named' });
+    ctx.addIssue({ code: 'custom', path: ['recursive'], message: 'applies to directories, and none is named' });
 }
 
 export const fileMatch = z
@@ -119,22 +126,19 @@ export const fileMatch = z
     readOnly: z
       .boolean()
       .optional()
-      .describe('instead of operations. allow: only reading; audit, block, kill: all but reading'),
+      .describe('replaces operations. allow: only reading; audit, block, kill: all but reading'),
   })
   .superRefine((match, ctx) => {
     checkWhere(match, ctx);
     if (match.operations !== undefined && match.readOnly !== undefined)
-      ctx.addIssue({ code: 'custom', path: ['readOnly'], message: 'stands instead of operations, not with them' });
+      ctx.addIssue({ code: 'custom', path: ['readOnly'], message: 'replaces operations; use one of them' });
   });
 export type FileMatch = z.infer<typeof fileMatch>;
 
 export const executeMatch = z
   .strictObject({
     ...where,
-    anonymous: z
-      .boolean()
-      .optional()
-      .describe('what has no path in the container: memfd, mounts that are attached nowhere'),
+    anonymous: z.boolean().optional().describe('files without a path in the container: memfd, detached mounts'),
     operations: words(EXECUTE_OPERATIONS)
       .optional()
       .describe('execute: run as a program or interpreter; map: mapped executable, as libraries are; absent: both'),
@@ -153,7 +157,7 @@ export type DriftMatch = z.infer<typeof driftMatch>;
 const mapped = new BlockList();
 mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
 
-/** IPv4 has one spelling: a rule for ::ffff:10.0.0.0/104 would look like one for IPv6. */
+/** IPv4 has one spelling: a rule for ::ffff:10.0.0.0/104 would look like a rule for IPv6. */
 const cidr = anyCidr.superRefine((text, ctx) => {
   const address = text.slice(0, text.indexOf('/'));
   if (address.includes('%')) ctx.addIssue({ code: 'custom', message: 'has a zone, which the kernel does not compare' });
@@ -174,7 +178,7 @@ export const portRange = z.union(
   { error: 'must be a port from 0 to 65535, or a range such as "8000-8999"' },
 );
 
-/** First and last port; null when it is none, or runs backwards. */
+/** First and last port. Null if the range is invalid or reversed. */
 export function parsePorts(range: number | string): { first: number; last: number } | null {
   const [first, last = first] = String(range).split('-').map(Number) as [number, number?];
   return first! <= last! && last! <= 65535 ? { first: first!, last: last! } : null;
@@ -184,10 +188,10 @@ export const networkMatch = z
   .strictObject({
     operations: words(NETWORK_OPERATIONS).optional().describe('absent: all of them'),
     cidrs: listOf(cidr, 256).optional().describe('absent: every address of both families'),
-    except: listOf(cidr, 256).optional().describe('cut out of cidrs, or of every address'),
+    except: listOf(cidr, 256).optional().describe('excluded from cidrs, or from all addresses'),
     ports: listOf(portRange, 8)
       .optional()
-      .describe('such as 443 or "8000-8999": the peer\'s for connect and send, the own for bind and listen'),
+      .describe('such as 443 or "8000-8999": the peer port for connect and send, the local port for bind and listen'),
     protocols: listOf(
       z.union([z.enum(PROTOCOL_NAMES), z.number().int().min(1).max(255)], {
         error: `must be one of ${PROTOCOL_NAMES.join(', ')}, or a protocol number from 1 to 255`,
@@ -228,7 +232,10 @@ export type SocketMatch = z.infer<typeof socketMatch>;
 
 export const unixMatch = z
   .strictObject({
-    /** Paths are those that the listening side bound: a socket of the host keeps its path there, wherever it is mounted. */
+    /**
+     * Paths are those that the listening side bound. A socket of the host keeps its path, wherever
+     * it is mounted.
+     */
     ...where,
     abstract: listOf(
       z

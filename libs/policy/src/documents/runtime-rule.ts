@@ -1,7 +1,9 @@
-/** One rule of a runtime policy: its action, the programs that it restricts, and exactly one kind of match. */
+/**
+ * One rule of a runtime policy: its action, the programs that it restricts, and exactly one match.
+ */
+
+import { type PostureClass, RUNTIME_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { type PostureClass, RUNTIME_ACTIONS } from '../vocabulary/runtime-words.ts';
-import { kubeName } from '../vocabulary/units.ts';
 import {
   capabilitiesMatch,
   containerPath,
@@ -14,36 +16,42 @@ import {
   socketMatch,
   unixMatch,
 } from './runtime-match.ts';
+import { kubeName } from './units.ts';
 
 const source = z.strictObject({
   path: containerPath.describe('absolute path of the program inside the container'),
-  children: z.boolean().default(false).describe('also what programs it started, at any depth, whatever they are'),
+  children: z.boolean().default(false).describe('also all programs started by it, at any depth'),
 });
 export type RuleSource = z.infer<typeof source>;
 
 export const runtimeRule = z.strictObject({
-  /** With the policy's name it is the violation's `vector`. */
+  /** Together with the policy's name, the `vector` of a violation. */
   name: kubeName.max(63).describe('name of the rule within the policy; violations name it'),
   action: z
     .enum(RUNTIME_ACTIONS)
     .describe(
       'allow satisfies a posture; audit counts and passes; block denies with EPERM; kill denies and sends SIGKILL',
     ),
-  description: z.string().max(1024).optional().describe('why the rule is there'),
-  fromSource: z.array(source).min(1).max(16).optional().describe('only operations of these programs; absent: of any'),
-  file: fileMatch.optional().describe('files read, written, made, removed or changed'),
+  description: z.string().max(1024).optional().describe('purpose of the rule'),
+  fromSource: z
+    .array(source)
+    .min(1)
+    .max(16)
+    .optional()
+    .describe('only operations of these programs; absent: any program'),
+  file: fileMatch.optional().describe('files read, written, created, removed or changed'),
   execute: executeMatch.optional().describe('files run as programs or mapped executable'),
   drift: driftMatch.optional().describe("files run or mapped executable that the container's image does not hold"),
   network: networkMatch.optional().describe('IPv4 and IPv6 addresses and ports'),
-  socket: socketMatch.optional().describe('sockets made, by family, type and protocol'),
+  socket: socketMatch.optional().describe('sockets created, by family, type and protocol'),
   unix: unixMatch.optional().describe('Unix domain sockets, by path or abstract name'),
   capabilities: capabilitiesMatch.optional().describe('capabilities used, in lower case without "CAP_"'),
-  mount: mountMatch.optional().describe('mounts made, moved, changed or taken away'),
-  kernel: kernelMatch.optional().describe('what reaches beyond the container into the kernel or other processes'),
+  mount: mountMatch.optional().describe('mounts created, moved, changed or removed'),
+  kernel: kernelMatch.optional().describe('operations on the kernel or on other processes'),
 });
 export type RuntimeRule = z.infer<typeof runtimeRule>;
 
-/** What a rule matches, by kind; each rule has exactly one. */
+/** Kinds of matches. Each rule has exactly one. */
 export const RULE_KINDS = [
   'file',
   'execute',
@@ -57,7 +65,7 @@ export const RULE_KINDS = [
 ] as const;
 export type RuleKind = (typeof RULE_KINDS)[number];
 
-/** The class whose posture an allow rule of a kind satisfies; drift has none. */
+/** Class whose posture an allow rule of a kind satisfies. Drift has none. */
 export const POSTURE_OF: Readonly<Record<RuleKind, PostureClass | null>> = {
   file: 'file',
   unix: 'file',
@@ -70,8 +78,8 @@ export const POSTURE_OF: Readonly<Record<RuleKind, PostureClass | null>> = {
   kernel: 'kernel',
 };
 
-/** The kind of a rule that was parsed; null when none or several are said. */
+/** Kind of a parsed rule. Null if it has none or several. */
 export function kindOf(rule: RuntimeRule): RuleKind | null {
-  const said = RULE_KINDS.filter((kind) => rule[kind] !== undefined);
-  return said.length === 1 ? said[0]! : null;
+  const kinds = RULE_KINDS.filter((kind) => rule[kind] !== undefined);
+  return kinds.length === 1 ? kinds[0]! : null;
 }

@@ -20,7 +20,7 @@ const allow = (match: object, posture: object = {}) => ({
 });
 
 describe('runtime policies', () => {
-  it('defaults - audit, nothing selected means all, what cannot be resolved is blocked', () => {
+  it('defaults - audit, an empty selector selects all, unresolvable paths are blocked', () => {
     expect(parseConfigValue(CLUSTER, JSON.stringify(block({ capabilities: ['net_raw'] })))).toEqual({
       revision: 0,
       enabled: true,
@@ -41,7 +41,7 @@ describe('runtime policies', () => {
     ['a directory with its slash', block({ file: { directories: ['/etc/'], recursive: true, operations: ['write'] } })],
     ['read-only', block({ file: { directories: ['/'], recursive: true, readOnly: true } })],
     ['a suffix', block({ execute: { suffixes: ['.so'], operations: ['map'] } })],
-    ['what has no path', block({ execute: { anonymous: true } })],
+    ['files without a path', block({ execute: { anonymous: true } })],
     ['drift', block({ drift: {} })],
     ['every address', block({ network: {} })],
     [
@@ -94,10 +94,10 @@ describe('runtime policies', () => {
   });
 
   it.each<[string, object, string]>([
-    ['nothing said', {}, 'rules'],
+    ['an empty policy', {}, 'rules'],
     ['a field unknown', { ...block({ mount: {} }), postures: {} }, 'postures'],
     ['a mode unknown', { ...block({ mount: {} }), mode: 'block' }, 'mode'],
-    ['a severity that is no level', { ...block({ mount: {} }), severity: 'severe' }, 'severity'],
+    ['an unknown severity', { ...block({ mount: {} }), severity: 'severe' }, 'severity'],
     ['no kind', block({}), 'rules.0'],
     ['two kinds', block({ mount: {}, drift: {} }), 'rules.0.mount'],
     ['a field of another kind', block({ mount: { paths: ['/'] } }), 'rules.0.mount.paths'],
@@ -113,7 +113,7 @@ describe('runtime policies', () => {
       block({ file: { paths: ['/a'], operations: ['read'], readOnly: true } }),
       'rules.0.file.readOnly',
     ],
-    ['an operation unknown', block({ file: { paths: ['/a'], operations: ['execute'] } }), 'rules.0.file.operations.0'],
+    ['an unknown operation', block({ file: { paths: ['/a'], operations: ['execute'] } }), 'rules.0.file.operations.0'],
     ['a suffix with a slash', block({ file: { suffixes: ['/x'] } }), 'rules.0.file.suffixes.0'],
     ['a suffix too long', block({ file: { suffixes: ['x'.repeat(64)] } }), 'rules.0.file.suffixes.0'],
     ['an address without a length', block({ network: { cidrs: ['10.0.0.1'] } }), 'rules.0.network.cidrs.0'],
@@ -125,12 +125,12 @@ describe('runtime policies', () => {
     ['a socket protocol without family', block({ socket: { protocols: ['tcp'] } }), 'rules.0.socket.families'],
     ['an abstract name with @', block({ unix: { abstract: ['@x'] } }), 'rules.0.unix.abstract.0'],
     ['a capability in capitals', block({ capabilities: ['CAP_NET_RAW'] }), 'rules.0.capabilities.0'],
-    ['a kernel operation unknown', block({ kernel: { operations: ['reboot'] } }), 'rules.0.kernel.operations.0'],
+    ['an unknown kernel operation', block({ kernel: { operations: ['reboot'] } }), 'rules.0.kernel.operations.0'],
     ['a source that is relative', block({ mount: {} }, { fromSource: [{ path: 'sh' }] }), 'rules.0.fromSource.0.path'],
     ['allow without posture', allow({ file: { paths: ['/x'] } }), 'rules.0.action'],
     ['allow against another posture', allow({ file: { paths: ['/x'] } }, { network: 'block' }), 'rules.0.action'],
     ['allow of drift', allow({ drift: {} }, { execute: 'block' }), 'rules.0.action'],
-    ['allow of a mount that nothing refuses', allow({ mount: {} }), 'rules.0.action'],
+    ['allow of a mount that no rule refuses', allow({ mount: {} }), 'rules.0.action'],
     [
       'values for Exists',
       {

@@ -1,17 +1,18 @@
 /**
- * Runtime policy: what the programs of selected containers may do, decided by the LSM programs before it happens.
+ * Runtime policies: what programs of the selected containers may do, enforced by the LSM programs.
  *
- * A policy names its pods, a mode, a posture for each class of operations and up to 256 rules of one kind each. Contradictions within a
- * policy are refused here (runtime-check.ts); between policies, denial wins (libs/runtime, merge.ts).
+ * A policy selects pods and has a mode, a posture per class of operations, and up to 256 rules of
+ * one kind each. Contradictions within a policy are refused here (runtime-check.ts). Between
+ * policies, a denial wins (merge.ts of libs/runtime).
  */
+
+import { LEVELS, POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { POSTURES, RUNTIME_MODES } from '../vocabulary/runtime-words.ts';
-import { kubeName, labelKey, labels, labelValue, revision } from '../vocabulary/units.ts';
-import { LEVELS } from './correlation.ts';
 import { checkRules } from './runtime-check.ts';
 import { runtimeRule } from './runtime-rule.ts';
+import { kubeName, labelKey, labels, labelValue, revision } from './units.ts';
 
-/** Rules of one policy: the cells of a pod's counters are given out for whole sets of policies. */
+/** Rules of one policy. Counter cells are allocated for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
 
 const expression = z
@@ -26,7 +27,7 @@ const expression = z
       ctx.addIssue({ code: 'custom', path: ['values'], message: `${e.operator} ${wants ? 'needs' : 'has no'} values` });
   });
 
-/** Which containers; what is not said selects all. All that is said must hold. */
+/** Containers that a policy selects. A missing field selects all; all given fields must match. */
 export const runtimeSelector = z.strictObject({
   namespaces: z.array(kubeName).min(1).max(256).optional().describe('pods in these namespaces'),
   excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
@@ -47,26 +48,26 @@ export const runtimeSelector = z.strictObject({
 export type RuntimeSelector = z.infer<typeof runtimeSelector>;
 
 const posture = (what: string) =>
-  z.enum(POSTURES).default('allow').describe(`${what}: what happens to those that no allow rule names`);
+  z.enum(POSTURES).default('allow').describe(`${what}: action for those without a matching allow rule`);
 const NO_POSTURE = { file: 'allow', execute: 'allow', network: 'allow', capability: 'allow', kernel: 'allow' } as const;
 
 export const runtimePolicy = z
   .strictObject({
     revision,
-    enabled: z.boolean().default(true).describe('false: as if the policy were not there'),
-    description: z.string().max(1024).default('').describe('what it protects from'),
-    selector: runtimeSelector.default({}).describe('which containers it holds for; absent: all'),
+    enabled: z.boolean().default(true).describe('false: the policy is ignored'),
+    description: z.string().max(1024).default('').describe('what the policy protects against'),
+    selector: runtimeSelector.default({}).describe('containers that the policy applies to; absent: all'),
     mode: z
       .enum(RUNTIME_MODES)
       .default('audit')
       .describe('enforce denies; audit counts what would be denied and lets it pass'),
-    severity: z.enum(LEVELS).default('medium').describe('of its violations; correlation rules may ask for it'),
+    severity: z.enum(LEVELS).default('medium').describe('of its violations; correlation rules can select by it'),
     tags: z
       .array(z.string().min(1).max(64))
       .max(32)
       .default([])
       .describe('such as "attack.t1611"; handed on to readers'),
-    message: z.string().max(512).default('').describe('what a violation of this policy says to who reads it'),
+    message: z.string().max(512).default('').describe('message of its violations'),
     defaultPosture: z
       .strictObject({
         file: posture('files and Unix sockets'),
@@ -76,23 +77,25 @@ export const runtimePolicy = z
         kernel: posture('mounts and the kernel'),
       })
       .default(NO_POSTURE)
-      .describe('per class, what happens to an operation that no allow rule names'),
+      .describe('per class, the action for an operation without a matching allow rule'),
     onUnresolvable: z
       .enum(['audit', 'block'])
       .default('block')
-      .describe('a path deeper than the kernel program walks, in a class of which this policy says something'),
+      .describe(
+        'action for a path deeper than the kernel resolves, in a class that this policy has rules or a posture for',
+      ),
     rules: z
       .array(runtimeRule)
       .max(MAX_POLICY_RULES)
       .default([])
-      .describe('each of one kind; a denial wins over allow'),
+      .describe('each of one kind; a denial overrides allow'),
   })
   .superRefine(checkRules);
 export type RuntimePolicy = z.infer<typeof runtimePolicy>;
-/** As it is written: defaults may be left out. */
+/** Input type: fields with defaults are optional. */
 export type RuntimePolicyInput = z.input<typeof runtimePolicy>;
 
-/** At namespace scope the key names the namespace. */
+/** At namespace scope, the key names the namespace. */
 export const runtimePolicyScoped = runtimePolicy.superRefine((policy, ctx) => {
   for (const field of ['namespaces', 'excludeNamespaces'] as const) {
     if (policy.selector[field] !== undefined)

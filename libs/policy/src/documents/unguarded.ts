@@ -1,13 +1,16 @@
 /**
- * What happens to nodes that no collector guards: part of the cluster's spoof policy, carried out by ipam-sync. Off unless the operator says
- * otherwise, because a taint keeps every new pod off a node.
+ * Taints of nodes without a collector: part of the cluster's spoof policy, carried out by
+ * ipam-sync. Off by default, because a taint keeps every new pod off a node.
  */
 import * as z from 'zod';
-import { duration, labels } from '../vocabulary/units.ts';
+import { duration, labels } from './units.ts';
 
-/** Of the taint that ipam-sync puts, and of no other that it touches. */
+/** Key of the taint that ipam-sync adds. It changes no other taint. */
 export const UNGUARDED_TAINT_KEY = 'bailiff.dev/unguarded';
-/** NoExecute is none of them: pods that are there stay guarded by the pinned programs, and evicting them would only move them. */
+/**
+ * NoExecute is not offered: running pods stay guarded by the pinned programs, and an eviction would
+ * only move them.
+ */
 export const UNGUARDED_TAINTS = ['off', 'NoSchedule'] as const;
 
 const DEFAULTS = {
@@ -23,12 +26,13 @@ export const unguardedNodes = z
       .enum(UNGUARDED_TAINTS)
       .default(DEFAULTS.taint)
       .describe(
-        `NoSchedule: a node that no collector guards has the taint ${UNGUARDED_TAINT_KEY} until one does; off: nothing is tainted, and what was is no more`,
+        `NoSchedule: a node that no collector guards gets the taint ${UNGUARDED_TAINT_KEY} until one does; off: no node is tainted, and existing taints are removed`,
       ),
-    // Not below what `bailiff status` calls silent: six times the interval of a node's status.
+    // Not below the limit of a silent node in `bailiff status`: six times the interval of a node's
+    // status.
     after: duration(60_000, 24 * 3_600_000)
       .default(DEFAULTS.after)
-      .describe("how long a node's collector has said nothing: 1m to 24h"),
+      .describe("how long a node's collector has been silent: 1m to 24h"),
     maxPercent: z
       .number()
       .int()
@@ -36,13 +40,13 @@ export const unguardedNodes = z
       .max(50)
       .default(DEFAULTS.maxPercent)
       .describe(
-        'share of the nodes that may be tainted, in per cent, rounded up, and never the last one; when more are unguarded none further is tainted, because then it is the bus or the feed',
+        'share of the nodes that may be tainted, in per cent, rounded up, and never the last one; if more are unguarded, no further node is tainted, because the bus or the feed is the likely cause',
       ),
     nodeLabels: labels()
       .default(DEFAULTS.nodeLabels)
-      .describe('nodes with all these labels, which are those on which collectors run; others are never tainted'),
+      .describe('nodes with all these labels, on which collectors run; other nodes are never tainted'),
   })
   .default({ ...DEFAULTS })
-  .describe('nodes whose collector is down do not guard new pods: whether ipam-sync taints them');
+  .describe('whether ipam-sync taints nodes whose collector is down, which do not guard new pods');
 
 export type UnguardedNodes = z.infer<typeof unguardedNodes>;

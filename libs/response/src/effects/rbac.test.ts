@@ -1,4 +1,4 @@
-import { ACTIONS, BUILT_IN_RESPONSE_POLICIES, type ResponseActionName, responsePolicy } from '@bailiff/policy';
+import { BUILT_IN_RESPONSE_POLICIES, RESPONSE_ACTIONS, type ResponseActionName, responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { actionsOf, EVERY_ACTION, type RbacActions, responderRules } from './rbac.ts';
 
@@ -16,7 +16,7 @@ describe('responder RBAC', () => {
     expect(responderRules(actionsOf([policy('delete', { enabled: false })]))).toEqual([]);
   });
 
-  it.each(ACTIONS)('%s in dry-run only reads', (action) => {
+  it.each(RESPONSE_ACTIONS)('%s in dry-run only reads', (action) => {
     const found = rights(actionsOf([policy(action, { dryRun: true })]));
     expect(found).toContain('get /pods');
     expect(found.filter((right) => !right.startsWith('get '))).toEqual([]);
@@ -52,7 +52,9 @@ describe('responder RBAC', () => {
 
   it('all actions - the union of the rules, each resource once, every verb with a reason', () => {
     const all = responderRules(EVERY_ACTION);
-    expect(new Set(rights(EVERY_ACTION))).toEqual(new Set(ACTIONS.flatMap((action) => rights(acting(action)))));
+    expect(new Set(rights(EVERY_ACTION))).toEqual(
+      new Set(RESPONSE_ACTIONS.flatMap((action) => rights(acting(action)))),
+    );
     const resources = all.map(({ apiGroups: [group], resources: [resource] }) => `${group}/${resource}`);
     expect(new Set(resources).size).toBe(resources.length);
     for (const { why } of all) expect(why.length).toBeGreaterThan(0);

@@ -5,7 +5,7 @@
  * test/cluster/responder-rbac.test.ts compares them with the requests of a responder. All rules are
  * cluster-wide, because a verdict may name a pod in any namespace.
  */
-import { ACTIONS, type ResponseActionName, type ResponsePolicy } from '@bailiff/policy';
+import { RESPONSE_ACTIONS, type ResponseActionName, type ResponsePolicy } from '@bailiff/policy';
 
 /** A rule of a ClusterRole: one resource, sorted verbs. */
 export interface RbacRule {
@@ -86,7 +86,7 @@ export interface RbacActions {
   dryRun: ReadonlySet<ResponseActionName>;
 }
 
-export const EVERY_ACTION: RbacActions = { acting: new Set(ACTIONS), dryRun: new Set() };
+export const EVERY_ACTION: RbacActions = { acting: new Set(RESPONSE_ACTIONS), dryRun: new Set() };
 
 /** Actions of the enabled policies. An action is a dry run only if it is one in every policy. */
 export function actionsOf(policies: Iterable<ResponsePolicy>): RbacActions {
@@ -102,8 +102,8 @@ export function actionsOf(policies: Iterable<ResponsePolicy>): RbacActions {
 /** The rules, sorted by group and resource; empty without actions. */
 export function responderRules({ acting, dryRun }: RbacActions): RbacRule[] {
   const needs = [
-    ...ACTIONS.filter((action) => acting.has(action) || dryRun.has(action)).flatMap((action) => READS[action]),
-    ...ACTIONS.filter((action) => acting.has(action)).flatMap((action) => ACTS[action]),
+    ...RESPONSE_ACTIONS.filter((action) => acting.has(action) || dryRun.has(action)).flatMap((action) => READS[action]),
+    ...RESPONSE_ACTIONS.filter((action) => acting.has(action)).flatMap((action) => ACTS[action]),
   ];
   const rules = new Map<string, RbacRule>();
   for (const { group, resource, verbs, why } of needs) {

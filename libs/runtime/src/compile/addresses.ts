@@ -1,12 +1,16 @@
 /**
- * Address rules → entries of `rt_addresses`, an LPM trie that answers with one entry: the longest match. So each prefix that any rule
- * names (exceptions too) becomes an entry that holds every rule which covers it, those of wider prefixes included.
+ * Compiles address rules to entries of `rt_addresses`.
  *
- * Invariants: pure; IPv4 is ::ffff:a.b.c.d in the trie, and an IPv6 prefix that reaches over that range does not mean IPv4.
+ * The map is an LPM trie, and a look-up returns only the longest match. So each prefix that a rule
+ * names, exceptions included, becomes an entry with every rule that covers it, also rules of wider
+ * prefixes. Invariants: pure. The trie holds IPv4 as ::ffff:a.b.c.d; an IPv6 prefix that contains
+ * this range does not match IPv4.
  */
+
 import { type Cidr, formatCidr, mapPrefixLength, parseCidr } from '@bailiff/bpf';
+import type { RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import { operationNumber, type RuleAction } from '../sets/names.ts';
+import { operationNumber } from '../sets/names.ts';
 import type { AddressMatch, RuleIR } from '../sets/set.ts';
 import { ADDRESS_RULES } from './layout.ts';
 import type { SourceGroups } from './sources.ts';
@@ -23,18 +27,18 @@ export interface AddressRuleEntry {
 }
 
 export interface AddressEntry {
-  /** In the trie's 128-bit terms. */
+  /** In bits of the trie's 128-bit keys. */
   readonly prefixLength: number;
   /** 16 bytes, host bits cleared. */
   readonly address: Buffer;
   readonly rules: readonly AddressRuleEntry[];
 }
 
-/** `::/0` stands for both families where no address is named: an entry that covers the whole trie. */
+/** A rule without an address gets `::/0` for both families: an entry that covers the whole trie. */
 interface Prefix {
   readonly bytes: Buffer;
   readonly length: number;
-  /** null: both. */
+  /** Null: both families. */
   readonly family: 4 | 6 | null;
 }
 
@@ -54,7 +58,7 @@ function sameBits(a: Buffer, b: Buffer, bits: number): boolean {
   return rest === 0 || (a[whole]! ^ b[whole]!) >> (8 - rest) === 0;
 }
 
-/** The first bits of an address, the rest cleared. */
+/** The first bits of an address; the rest is zero. */
 function cut(bytes: Buffer, bits: number): Buffer {
   const kept = Buffer.alloc(16);
   bytes.copy(kept, 0, 0, (bits + 7) >> 3);
@@ -62,11 +66,12 @@ function cut(bytes: Buffer, bits: number): Buffer {
   return kept;
 }
 
-/** Whether all of `inner` lies in `outer`, families kept apart. */
+/** True if all of `inner` is within `outer`. Families are kept apart. */
 function covers(outer: Prefix, inner: Prefix): boolean {
   if (outer.length > inner.length || !sameBits(outer.bytes, inner.bytes, outer.length)) return false;
   if (outer.family === null) return true;
-  // An entry for the mapped range stands below every IPv6 prefix that reaches over it, so only its own family is meant.
+  // The mapped IPv4 range is below every IPv6 prefix that contains it, so its entry matches its own
+  // family only.
   return inner.family === null ? outer.family === 6 : outer.family === inner.family;
 }
 
@@ -93,7 +98,7 @@ function entryOf({ rule, match }: Candidate, sources: SourceGroups): AddressRule
   };
 }
 
-/** Candidates by their prefix, so that an entry looks only at the prefixes that lie above it. */
+/** Candidates by their prefix, so that an entry checks only the prefixes above it. */
 class Candidates {
   readonly #byKey = new Map<string, { order: number; candidate: Candidate }[]>();
   readonly #lengths = new Set<number>();
@@ -108,7 +113,7 @@ class Candidates {
     });
   }
 
-  /** Those that hold at a prefix, in the order of their rules. */
+  /** Candidates that match at a prefix, in the order of their rules. */
   at(prefix: Prefix): Candidate[] {
     const above = [...this.#lengths]
       .filter((length) => length <= prefix.length)
@@ -156,7 +161,7 @@ export function compileAddresses(rules: readonly RuleIR[], sources: SourceGroups
   );
   if (candidates.length === 0) return [];
   const prefixes = new Map<string, Prefix>();
-  // Of a prefix that is named for both families and for IPv6 alone, the former stands.
+  // If a prefix is named for both families and for IPv6 alone, the former wins.
   const note = (prefix: Prefix) => {
     if (prefixes.get(keyOf(prefix))?.family !== null) prefixes.set(keyOf(prefix), prefix);
   };

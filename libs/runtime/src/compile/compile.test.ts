@@ -1,4 +1,4 @@
-// What compiling emits where the property test is unlikely to look: limits, markers, groups, keys.
+// Compiler output that the property test rarely reaches: limits, markers, groups, keys.
 import { describe, expect, it } from 'vitest';
 import { cellName, describeRule, explain } from '../model/explain.ts';
 import { runtimePolicyJsonSchema } from '../policies/json-schema.ts';
@@ -82,13 +82,13 @@ describe('entries', () => {
     ]);
   });
 
-  it('head - only operations from which something could follow', () => {
+  it('head - only operations that a rule or posture can decide', () => {
     const set = setOf({ rules: [rule('x', { capabilities: ['bpf'] })] });
     const { head } = compileSet(set, 1, KEY);
     expect(head).toMatchObject({ ops: 1n << 26n, guard: null, suffixLengths: 0n, rules: 1, unresolved: 'audit' });
   });
 
-  it('depths - where rules stand, without the marks above what is denied', () => {
+  it('depths - of rules, without the markers above denied paths', () => {
     const depths = (kind: object) => compileSet(setOf({ rules: [rule('x', kind)] }), 1, KEY).head.depths;
     expect(depths({ file: { paths: ['/a/b/c'] } })).toBe(1 << 3);
     expect(depths({ file: { paths: ['/a'], directories: ['/'] } })).toBe((1 << 1) | 1);
@@ -97,7 +97,7 @@ describe('entries', () => {
     for (const components of [31, 40]) expect(depths({ file: { paths: ['/d'.repeat(components)] } })).toBe(2 ** 31);
   });
 
-  it('bytes - keys of one map never meet, and carry the set', () => {
+  it('bytes - keys of one map never collide, and contain the set', () => {
     const encoded = encodeSet(
       compileSet(setOf({ rules: [rule('x', { file: { paths: ['/a/b', '/a'], suffixes: ['b'] } })] }), 77, KEY),
     );
@@ -121,7 +121,7 @@ describe('merging', () => {
     ['another namespace', { selector: { namespaces: ['other'] } }, false],
     ['left out', { selector: { excludeNamespaces: ['shop'] } }, false],
     ['a label', { selector: { podLabels: { matchLabels: { app: 'web' } } } }, true],
-    ['a label that it has not', { selector: { podLabels: { matchLabels: { constructor: 'x' } } } }, false],
+    ['a missing label', { selector: { podLabels: { matchLabels: { constructor: 'x' } } } }, false],
     [
       'In',
       { selector: { podLabels: { matchExpressions: [{ key: 'tier', operator: 'In', values: ['a', 'b'] }] } } },
@@ -133,15 +133,15 @@ describe('merging', () => {
       false,
     ],
     [
-      'NotIn of a label that it has not',
+      'NotIn of a missing label',
       { selector: { podLabels: { matchExpressions: [{ key: 'x', operator: 'NotIn', values: ['a'] }] } } },
       true,
     ],
     ['Exists', { selector: { podLabels: { matchExpressions: [{ key: 'x', operator: 'Exists' }] } } }, false],
     ['DoesNotExist', { selector: { podLabels: { matchExpressions: [{ key: 'x', operator: 'DoesNotExist' }] } } }, true],
-  ])('selector says %s', (_name, input, selected) => expect(holds(input)).toBe(selected));
+  ])('selector with %s', (_name, input, selected) => expect(holds(input)).toBe(selected));
 
-  it('scope and containers - its own namespace; a named container only once it is known', () => {
+  it('scope and containers - its own namespace; a named container only after its name is known', () => {
     expect([holds({}, null, 'shop'), holds({}, null, 'other')]).toEqual([true, false]);
     const one = { selector: { containers: ['main'] } };
     expect([holds(one), holds(one, 'main'), holds(one, 'side')]).toEqual([false, true, false]);
@@ -185,7 +185,7 @@ describe('explaining', () => {
     [
       onValue('mount', 3),
       'test-1/kernel-posture',
-      'mount remount is blocked: no rule allows it and test-1/kernel-posture says so',
+      'mount remount is blocked: no rule allows it and test-1/kernel-posture denies it',
     ],
     [onValue('mount', 4), null, 'mount umount passes: rule test-1/bind allows it'],
     [
@@ -202,7 +202,7 @@ describe('explaining', () => {
     expect(explain(set, operation, task())).toMatchObject({ decidedBy, text });
   });
 
-  it('cells - rules, postures, unresolved, and nothing beyond', () => {
+  it('cells - rules, postures, unresolved, and no others', () => {
     expect([0, 2, 12, 13, 14, 15].map((cell) => cellName(set, cell)?.vector)).toEqual([
       'test-0/shadow',
       'test-1/bind',
@@ -213,7 +213,7 @@ describe('explaining', () => {
     ]);
   });
 
-  it('a rule in words', () => {
+  it('describeRule - source and matches as text', () => {
     expect(describeRule(set.rules[1]!)).toMatchObject({ action: 'audit', vector: 'test-0/any', from: 'any' });
     expect(describeRule(set.rules[2]!).matches).toEqual(['mount umount']);
   });

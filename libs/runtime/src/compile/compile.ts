@@ -1,13 +1,13 @@
 /**
- * Policy set → the entries of the kernel maps, typed; encode.ts makes bytes of them.
+ * Compiles a policy set to typed entries of the kernel maps. encode.ts converts them to bytes.
  *
- * Place in the path: merge.ts → here → encode.ts → collector → maps. Invariants: pure and deterministic; what it emits decides as
- * model.ts decides (property test); nothing is left out silently: more rules on one key than the kernel holds is a PolicyError with the
- * fields that meet there.
+ * Data path: merge.ts → here → encode.ts → collector → maps. Invariants: pure and deterministic.
+ * The entries decide as model.ts decides (property test). If more rules meet on one key than the
+ * kernel holds, compiling fails with a PolicyError that names their fields.
  */
-import { POSTURE_CLASSES } from '@bailiff/policy';
+import { OPERATIONS, type OperationName, POSTURE_CLASSES, type RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import { OPERATIONS, type OperationName, operationMask, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import { operationMask, postureOf, valueName } from '../sets/names.ts';
 import { aliasGuard, type PolicySet, type RuleIR, type ValueMatch } from '../sets/set.ts';
 import { type AddressEntry, compileAddresses } from './addresses.ts';
 import { type HashKey, PathHasher } from './hash.ts';
@@ -17,7 +17,7 @@ import { type SourceEntry, SourceGroups } from './sources.ts';
 
 export interface SetHead {
   readonly ops: bigint;
-  /** By posture class, 0 or 1. */
+  /** 0 or 1 for each posture class. */
   readonly postureBlock: readonly number[];
   readonly postureAudit: readonly number[];
   readonly rules: number;
@@ -25,9 +25,11 @@ export interface SetHead {
   readonly guard: { readonly rule: number; readonly action: 'block' | 'kill' } | null;
   readonly driftVolumes: boolean;
   readonly suffixLengths: bigint;
-  /** Bit n: some rule stands at a path of n components, 31: or more. Bit 0 alone where no rule names a path. */
+  /**
+   * Bit n: a rule has a path of n components (31: or more). Bit 0 alone if no rule names a path.
+   */
   readonly depths: number;
-  /** Hex of the set's digest. */
+  /** Digest of the set, in hex. */
   readonly digest: string;
 }
 
@@ -72,23 +74,29 @@ function compileValues(rules: readonly RuleIR[], sources: SourceGroups): ValueEn
   });
 }
 
-/** Operations that something could come of: a rule that counts or denies, or a posture. Allow rules alone decide nothing. */
-export function spokenOperations(set: PolicySet): Set<OperationName> {
-  const spoken = new Set<OperationName>();
+/**
+ * Operations that a rule can count or deny, or that have a posture. Allow rules alone decide
+ * nothing.
+ */
+export function decidableOperations(set: PolicySet): Set<OperationName> {
+  const operations = new Set<OperationName>();
   for (const rule of set.rules) {
     if (rule.action === 'allow' || rule.action === 'allow-audit') continue;
-    for (const match of rule.matches) for (const op of match.kind === 'value' ? [match.op] : match.ops) spoken.add(op);
+    for (const match of rule.matches)
+      for (const op of match.kind === 'value' ? [match.op] : match.ops) operations.add(op);
   }
   for (const op of OPERATIONS) {
     const posture = postureOf(op);
-    if (posture !== null && (set.postures[posture].block ?? set.postures[posture].audit) !== null) spoken.add(op);
+    if (posture !== null && (set.postures[posture].block ?? set.postures[posture].audit) !== null) operations.add(op);
   }
-  if (aliasGuard(set) !== null) for (const op of ['link', 'rename', 'mount-point', 'mount'] as const) spoken.add(op);
-  return spoken;
+  if (aliasGuard(set) !== null)
+    for (const op of ['link', 'rename', 'mount-point', 'mount'] as const) operations.add(op);
+  return operations;
 }
 
 /**
- * Compiles a set under its number (1 and up, never used before in these maps) and the pin directory's hash key.
+ * Compiles a set under its number with the hash key of the pin directory. The number is 1 or more
+ * and was never used in these maps.
  * @throws PolicyError POLICY_LIMIT
  */
 export function compileSet(set: PolicySet, number: number, key: HashKey): CompiledSet {
@@ -99,7 +107,7 @@ export function compileSet(set: PolicySet, number: number, key: HashKey): Compil
   const values = compileValues(set.rules, sources);
   const drift = values.filter((entry) => entry.op === 'drift');
   const head: SetHead = {
-    ops: operationMask(spokenOperations(set)),
+    ops: operationMask(decidableOperations(set)),
     postureBlock: POSTURE_CLASSES.map((name) => (set.postures[name].block === null ? 0 : 1)),
     postureAudit: POSTURE_CLASSES.map((name) => (set.postures[name].audit === null ? 0 : 1)),
     rules: set.rules.length,

@@ -1,8 +1,9 @@
 /**
- * Compiled set → the bytes of map keys and values, ready for one batch update a map.
+ * Encodes a compiled set as bytes of map keys and values, ready for one batch update per map.
  *
- * Invariants: pure; every buffer has its struct's size, what is unused is zero (the kernel hashes whole keys). Order of writing is the
- * collector's: everything first, then the one value of `rt_pods` or `rt_containers` that names the set.
+ * Invariants: pure. Every buffer has the size of its struct, and unused bytes are zero, because the
+ * kernel hashes whole keys. The collector writes all entries first, then the one value of `rt_pods`
+ * or `rt_containers` that refers to the set.
  */
 
 import assert from 'node:assert/strict';
@@ -19,7 +20,8 @@ import {
   ValueRuleLayout,
   ValueRulesLayout,
 } from '@bailiff/bpf/runtime-layout';
-import { ACTIONS, operationNumber, PATH_KINDS, PATH_MATCHES, type RuleAction } from '../sets/names.ts';
+import { RULE_ACTIONS, type RuleAction } from '@bailiff/vocabulary';
+import { operationNumber, PATH_KINDS, PATH_MATCHES } from '../sets/names.ts';
 import type { AddressEntry } from './addresses.ts';
 import type { CompiledSet, SetHead, ValueEntry } from './compile.ts';
 import { ADDRESS_RULES, PATH_RULES, VALUE_RULES } from './layout.ts';
@@ -31,7 +33,7 @@ export interface MapEntry {
   readonly value: Buffer;
 }
 
-/** By map: `rt_sets`, `rt_paths`, `rt_addresses`, `rt_values`, `rt_sources`. */
+/** Entries by map: `rt_sets`, `rt_paths`, `rt_addresses`, `rt_values`, `rt_sources`. */
 export interface EncodedSet {
   readonly head: MapEntry;
   readonly paths: readonly MapEntry[];
@@ -40,7 +42,7 @@ export interface EncodedSet {
   readonly sources: readonly MapEntry[];
 }
 
-const actionNumber = (action: RuleAction): number => ACTIONS.indexOf(action);
+const actionNumber = (action: RuleAction): number => RULE_ACTIONS.indexOf(action);
 
 function u32(value: number): Buffer {
   const buffer = Buffer.alloc(4);
@@ -48,7 +50,7 @@ function u32(value: number): Buffer {
   return buffer;
 }
 
-/** `struct set_head` */
+/** Encodes `struct set_head`. */
 export function encodeHead(head: SetHead): Buffer {
   const at = SetHeadLayout;
   const buffer = Buffer.alloc(at.size);
@@ -137,7 +139,7 @@ function encodeSource(set: number, entry: SourceEntry): MapEntry {
   return { key, value: u32(entry.flags) };
 }
 
-/** Everything of a set as bytes. */
+/** Encodes all entries of a set. */
 export function encodeSet(compiled: CompiledSet): EncodedSet {
   const { set } = compiled;
   assert(Number.isInteger(set) && set > 0 && set <= 0xffff_ffff, `a set's number is 1 to 2^32-1: ${set}`);

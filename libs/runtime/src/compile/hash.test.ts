@@ -6,7 +6,7 @@ const upTo = (length: number) => Uint8Array.from({ length }, (_, i) => i);
 const ZERO_KEY = new Uint8Array(16);
 const COUNTING_KEY = upTo(16);
 
-/** SipHash as its paper writes it, on BigInt. */
+/** SipHash as defined in its paper, on BigInt. */
 function reference(key: Uint8Array, data: Uint8Array): bigint {
   const mask = (1n << 64n) - 1n;
   const word = (bytes: Uint8Array) => bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
@@ -47,7 +47,8 @@ function reference(key: Uint8Array, data: Uint8Array): bigint {
 }
 
 describe('siphash13', () => {
-  // From the authors' reference implementation, and (negative ones: as signed words) CPython 3.11 with PYTHONHASHSEED=0.
+  // From the authors' reference implementation, and (negative numbers, as signed words) CPython
+  // 3.11 with PYTHONHASHSEED=0.
   it.each<[string, Uint8Array, number, bigint]>([
     ['zero key', ZERO_KEY, 0, 0xd1fba762150c532cn],
     ['zero key', ZERO_KEY, 1, 0x68a914128e01e473n],
@@ -62,7 +63,7 @@ describe('siphash13', () => {
     expect(siphash13(key, upTo(length))).toBe(hash);
   });
 
-  it('any key and data - as the paper writes it', () => {
+  it('any key and data - equals the definition of the paper', () => {
     const bytes = fc.uint8Array({ minLength: 16, maxLength: 16 });
     fc.assert(
       fc.property(bytes, fc.uint8Array({ maxLength: 80 }), (key, data) => {
@@ -73,7 +74,7 @@ describe('siphash13', () => {
 });
 
 describe('path hashes', () => {
-  it('chain - each name hashed behind the hash above it, as bytes', () => {
+  it('chain - each name is hashed after the hash of its parent, as bytes', () => {
     const key = COUNTING_KEY;
     const data = Buffer.concat([Buffer.alloc(8), Buffer.from('etc')]);
     data.writeBigUInt64LE(siphash13(key, Buffer.from('/')));
@@ -84,7 +85,7 @@ describe('path hashes', () => {
     expect(pathHash(key, '/ätc')).not.toBe(etc);
   });
 
-  it('hasher - remembers and agrees with the plain chain; /a/b differs from /ab', () => {
+  it('hasher - caches and equals the plain chain; /a/b differs from /ab', () => {
     const hasher = new PathHasher(COUNTING_KEY);
     for (const path of ['/a/b', '/a', '/ab', '/', '/a/b'])
       expect([path, hasher.path(path)]).toEqual([path, pathHash(COUNTING_KEY, path)]);

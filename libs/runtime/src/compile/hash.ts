@@ -1,9 +1,11 @@
 /**
- * SipHash-1-3 and the chain of path hashes: the same bytes as the kernel program hashes (bpf/runtime/walk.h).
+ * SipHash-1-3 and the chain of path hashes, equal to those of the kernel programs
+ * (bpf/runtime/walk.h).
  *
- * h0 = siphash13(key, "/"); h(i) = siphash13(key, le64(h(i-1)) || name of the i-th component). Keyed at random for each pin directory, so
- * that a pod cannot make two names collide. Two 32-bit halves stand for a word: BigInt is ten times slower, and a policy change
- * hashes tens of thousands of components within its second.
+ * h0 = siphash13(key, "/"); h(i) = siphash13(key, le64(h(i-1)) || name of component i). Each pin
+ * directory has a random key, so that a pod cannot create colliding names. A word is two 32-bit
+ * halves, because BigInt is ten times slower and a policy change hashes tens of thousands of
+ * components within a second.
  */
 import assert from 'node:assert/strict';
 
@@ -78,15 +80,16 @@ export function siphash13(key: HashKey, data: Uint8Array): bigint {
 }
 
 /**
- * The names of a path's components; none for the root. What hangs in no mount namespace (memfd, detached mounts) has a root of its own,
- * written as the empty text: `memfd:x` lies beneath it, and never equals a path of a container.
+ * Names of a path's components; none for the root. A file outside every mount namespace (memfd,
+ * detached mounts) has a root of its own, written as the empty text. So `memfd:x` is below it and
+ * never equals a path of a container.
  */
 export function components(path: string): string[] {
   if (path === '/' || path === '') return [];
   return (path.startsWith('/') ? path.slice(1) : path).split('/');
 }
 
-/** One step down the chain. */
+/** Hash of a child: one step of the chain. */
 export function childHash(key: HashKey, parent: bigint, name: string): bigint {
   const bytes = Buffer.from(name);
   const data = Buffer.allocUnsafe(8 + bytes.length);
@@ -95,12 +98,12 @@ export function childHash(key: HashKey, parent: bigint, name: string): bigint {
   return siphash13(key, data);
 }
 
-/** The start of a path's chain. */
+/** Start of a path's chain. */
 export function rootHash(key: HashKey, path = '/'): bigint {
   return siphash13(key, Buffer.from(path.startsWith('/') ? '/' : ''));
 }
 
-/** Hashes paths under one key and remembers those of directories above. Lives for one compilation. */
+/** Hashes paths under one key and caches the hashes of directories. Lives for one compilation. */
 export class PathHasher {
   readonly #key: HashKey;
   readonly #known = new Map<string, bigint>();
@@ -110,7 +113,10 @@ export class PathHasher {
     for (const root of ['/', '']) this.#known.set(root, rootHash(key, root));
   }
 
-  /** Absolute and clean: what libs/policy lets through; or of what hangs in no mount namespace. */
+  /**
+   * `path` is absolute and normalised by libs/policy, or belongs to a file outside every mount
+   * namespace.
+   */
   path(path: string): bigint {
     const known = this.#known.get(path);
     if (known !== undefined) return known;
@@ -121,13 +127,13 @@ export class PathHasher {
     return hash;
   }
 
-  /** Of a basename's suffix or an abstract unix name. */
+  /** Hash of a basename suffix or of an abstract unix name. */
   text(text: string): bigint {
     return siphash13(this.#key, Buffer.from(text));
   }
 }
 
-/** The chain hash of one path. */
+/** Chain hash of one path. */
 export function pathHash(key: HashKey, path: string): bigint {
   return new PathHasher(key).path(path);
 }

@@ -1,5 +1,6 @@
 /**
- * Bounds and cells of the runtime ABI that deciding and compiling need, from the layout that libs/bpf reads off the compiled object.
+ * Limits and counter cells of the runtime ABI for the compiler and the model. libs/bpf reads them
+ * from the BTF of the compiled object.
  */
 import {
   AddressRuleLayout,
@@ -12,7 +13,7 @@ import {
   ValueRulesLayout,
 } from '@bailiff/bpf/runtime-layout';
 
-/** Rules that one key of rt_paths, rt_values, rt_addresses holds. */
+/** Number of rules that one key of rt_paths, rt_values or rt_addresses holds. */
 export const PATH_RULES = PathRulesLayout.rules.size / PathRuleLayout.size;
 export const VALUE_RULES = ValueRulesLayout.rules.size / ValueRuleLayout.size;
 export const ADDRESS_RULES = AddressRulesLayout.rules.size / AddressRuleLayout.size;

@@ -1,13 +1,16 @@
 /**
- * Path rules → entries of `rt_paths`: one key a path, suffix or abstract name, with every rule that speaks about it; and markers above
- * each denied path, because renaming a parent, or mounting upon it, would give what is protected another name.
+ * Compiles path rules to entries of `rt_paths`.
  *
- * Invariants: a marker carries its rule's source: who is not restricted could read and pass on what is protected anyway. Of several
- * denials below one directory, only the strongest (then the first) of each source stands there as a marker.
+ * Each path, suffix or abstract name gets one key with every rule that names it. Each directory
+ * above a denied path gets a marker, because a rename of the directory, or a mount on it, would
+ * create an alias of the protected path. Invariants: a marker has the source of its rule, because
+ * unrestricted programs could read and copy the path anyway. Of several denials below one
+ * directory, each source keeps only the strongest marker, then the first.
  */
 
+import type { OperationName, RuleAction } from '@bailiff/vocabulary';
 import { type FieldRef, PolicyError } from '../sets/errors.ts';
-import { type OperationName, operationMask, type PathKind, type PathMatch, type RuleAction } from '../sets/names.ts';
+import { operationMask, type PathKind, type PathMatch } from '../sets/names.ts';
 import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
 import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';
@@ -24,7 +27,7 @@ export interface PathRuleEntry {
 export interface PathEntry {
   readonly kind: PathKind;
   readonly hash: bigint;
-  /** What was hashed: for messages and tests; the kernel knows only the hash. */
+  /** The hashed text, for messages and tests. The kernel has only the hash. */
   readonly text: string;
   readonly rules: readonly PathRuleEntry[];
 }
@@ -34,11 +37,14 @@ interface Draft {
   text: string;
   rules: PathRuleEntry[];
   fields: FieldRef[];
-  /** By source. */
+  /** Markers by source. */
   markers: Map<number, { rule: RuleIR; field: FieldRef }>;
 }
 
-/** The directories above a path, the root left out: nobody renames it, and a mount upon it moves nothing. */
+/**
+ * Directories above a path, without the root: it cannot be renamed, and a mount on it moves no
+ * path.
+ */
 export function ancestors(path: string): string[] {
   const found: string[] = [];
   for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1))
@@ -46,14 +52,17 @@ export function ancestors(path: string): string[] {
   return found;
 }
 
-/** The path itself and what lies above it, but the root: where renames and mounts are refused for a denial on it. */
+/**
+ * The path and the directories above it, without the root. Renames and mounts of these are refused
+ * if the path is denied.
+ */
 export function guardedNames(path: string): string[] {
   return path === '/' ? [] : [path, ...ancestors(path)];
 }
 
 const MAX_DEPTH = 31;
 
-/** Bit of `depths` in the set's head: the path's components, of which the kernel tells no more than these. */
+/** Bit of `depths` in the set's head: the number of components of a path, limited to MAX_DEPTH. */
 export function depthBit(path: string): number {
   return 1 << Math.min(components(path).length, MAX_DEPTH);
 }
@@ -86,7 +95,9 @@ function textOf(
   return null;
 }
 
-/** The rules and then the markers of one key; markers that a rule there makes needless are left out. */
+/**
+ * Rules and then markers of one key, without the markers that a rule of this key makes redundant.
+ */
 function finish(draft: Draft): PathRuleEntry[] {
   const rules = [...draft.rules];
   for (const [source, { rule, field }] of draft.markers) {
@@ -140,6 +151,6 @@ export function compilePaths(
     const hash = draft.kind === 'prefix' ? hasher.path(draft.text) : hasher.text(draft.text);
     return { kind: draft.kind, hash, text: draft.text, rules: finish(draft) };
   });
-  // 0 would say that it is not known.
+  // 0 would mean that the depths are unknown.
   return { entries, suffixLengths, depths: (depths || 1) >>> 0 };
 }

@@ -1,4 +1,4 @@
-/** Groups of programs that rules name by `fromSource` → entries of `rt_sources`. */
+/** Compiles groups of programs, which rules name by `fromSource`, to entries of `rt_sources`. */
 import type { Source } from '../sets/set.ts';
 import type { PathHasher } from './hash.ts';
 import { SOURCE_CHILDREN, SOURCE_SELF } from './layout.ts';
@@ -6,13 +6,13 @@ import { SOURCE_CHILDREN, SOURCE_SELF } from './layout.ts';
 export interface SourceEntry {
   /** Group, from 1. */
   readonly source: number;
-  /** Path hash; 0 stands for the group as a whole: the kernel asks it about chains that were cut. */
+  /** Path hash. 0 is the group as a whole, which the kernel looks up for chains that were cut. */
   readonly program: bigint;
   /** SOURCE_* */
   readonly flags: number;
 }
 
-/** Groups of programs, numbered in the order of their first use; equal lists share a number. */
+/** Groups of programs, numbered in the order of their first use. Equal lists share a number. */
 export class SourceGroups {
   readonly entries: SourceEntry[] = [];
   readonly #numbers = new Map<string, number>();

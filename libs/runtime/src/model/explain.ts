@@ -1,30 +1,31 @@
 /**
- * Which rule decides, in words: what `bailiff policy explain` prints for a pod and, given an operation, why it would pass or be refused.
+ * Explains a decision as text: `bailiff policy explain` prints it for a pod and an operation.
  *
- * Place in the path: merge.ts → here → CLI. Pure; says what model.ts decides, nothing of its own.
+ * Data path: merge.ts → here → CLI. Pure. It reports the decision of model.ts and decides nothing
+ * itself.
  */
-import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
+import { type OperationName, POSTURE_CLASSES, type PostureClass, type RuleAction } from '@bailiff/vocabulary';
 import { EXTRA_UNRESOLVED } from '../compile/layout.ts';
-import { type OperationName, postureOf, type RuleAction, valueName } from '../sets/names.ts';
+import { postureOf, valueName } from '../sets/names.ts';
 import type { Match, PolicySet, RuleIR } from '../sets/set.ts';
 import { type Decision, decide, type Operation, type TaskFacts } from './model.ts';
 
 export interface Explanation extends Decision {
-  /** `<policy>/<rule>`, `<policy>/<class>-posture` or null: the name that a violation would carry. */
+  /** `<policy>/<rule>`, `<policy>/<class>-posture` or null: the vector of the violation. */
   readonly decidedBy: string | null;
   /** One sentence. */
   readonly text: string;
 }
 
 export interface CellName {
-  /** The key of the policy that it counts for; null for cells that no policy asked for. */
+  /** Key of the policy that the cell counts for. Null if no policy requested it. */
   readonly policy: string | null;
-  /** `<policy>/<rule>`, `<policy>/<class>-posture`, `unresolved`: a violation's vector. */
+  /** `<policy>/<rule>`, `<policy>/<class>-posture` or `unresolved`: the vector of a violation. */
   readonly vector: string;
   readonly action: RuleAction;
 }
 
-/** What the counter cell behind counter_base stands for; null beyond the set's cells. */
+/** Meaning of a counter cell behind counter_base. Null beyond the cells of the set. */
 export function cellName(set: PolicySet, cell: number): CellName | null {
   const rule = set.rules[cell];
   if (rule !== undefined)
@@ -57,7 +58,7 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
     case 'alias-guard':
       return `it would make another name for what ${decidedBy} denies`;
     case 'posture':
-      return `no rule allows it and ${decidedBy} says so`;
+      return `no rule allows it and ${decidedBy} denies it`;
     case 'unresolved':
       return `onUnresolvable is ${set.onUnresolvable}`;
     case 'allow': {
@@ -71,7 +72,7 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
   }
 }
 
-/** The decision about one operation, with the rule that makes it. */
+/** Decides one operation and names the deciding rule. */
 export function explain(set: PolicySet, operation: Operation, task: TaskFacts): Explanation {
   const decision = decide(set, operation, task);
   const last = decision.counted.at(-1);
@@ -106,7 +107,7 @@ function matchText(match: Match): string {
   }
 }
 
-/** A rule as lines, for tables: what it matches, by whom. */
+/** Text of a rule for tables: its matches and its programs. */
 export function describeRule(rule: RuleIR): { action: RuleAction; vector: string; from: string; matches: string[] } {
   const from =
     rule.source === null ? 'any' : rule.source.map((s) => `${s.path}${s.children ? ' and children' : ''}`).join(', ');

@@ -1,8 +1,10 @@
 /**
- * A decision from the encoded map entries, walked as the kernel programs walk them: hash chain, longest prefix, value keys.
+ * Decides by the encoded map entries, with the look-ups of the kernel programs: hash chain, longest
+ * prefix, value keys.
  *
- * Place in the path: tests only (property: what compile.ts emits decides as model.ts decides). Reads bytes, not the typed entries, so
- * that encoding is covered too. Independent of model.ts on purpose.
+ * Tests only (property: the output of compile.ts decides as model.ts decides). It reads bytes
+ * instead of typed entries, so that the test covers the encoding. Deliberately independent of
+ * model.ts.
  */
 
 import { parseAddress } from '@bailiff/bpf';
@@ -29,7 +31,7 @@ const BLOCK = 3;
 const KILL = 4;
 /** Every operation but execute and map-execute. */
 const BEYOND_RUNNING = ~3n;
-/** Rename and mount-point: their rules stand above what is denied, too. */
+/** Rename and mount-point: their rules are also set on directories above a denied path. */
 const ANCESTOR_BITS = (1n << 6n) | (1n << 17n);
 const MAX_DEPTH = 31;
 const DIRECTORY = 1;
@@ -47,7 +49,7 @@ export interface LookupDecision {
   counted: { cell: number; action: number }[];
 }
 
-/** The maps of one set, by the bytes of their keys. */
+/** Maps of one set, by the bytes of their keys. */
 export class EncodedMaps {
   readonly #head: Buffer;
   readonly #set: number;
@@ -106,7 +108,7 @@ export class EncodedMaps {
     return hits;
   }
 
-  /** `bits`: one of these operations in a rule is enough. */
+  /** `bits`: a rule matches if it has one of these operations. */
   #onPath(bits: bigint, path: string, task: TaskFacts): Hit[] {
     const chain = this.#chain(path);
     const depths = (bits & ANCESTOR_BITS) !== 0n ? 0 : this.#head.readUInt32LE(SetHeadLayout.depths.offset);
@@ -132,7 +134,7 @@ export class EncodedMaps {
     return hits;
   }
 
-  /** An allow counts where every name has one, the weakest of them. */
+  /** An allow counts if every name has one; the weakest of them applies. */
   #onNames(operation: Operation & { kind: 'path' }, bits: bigint, task: TaskFacts): Hit[] {
     const names = [operation.path, ...(operation.aliases ?? [])].map((path) => this.#onPath(bits, path, task));
     const weakest = Math.min(...names.map((hits) => Math.max(-1, ...hits.map(({ action }) => action).filter(isAllow))));
@@ -212,7 +214,7 @@ export class EncodedMaps {
     return hits;
   }
 
-  /** As decide_*() in bpf/runtime/decide.h. */
+  /** Same order as decide_*() in bpf/runtime/decide.h. */
   decide(operation: Operation, task: TaskFacts): LookupDecision {
     const at = SetHeadLayout;
     const head = this.#head;

@@ -1,4 +1,4 @@
-// What follows from policies, said by cases: matching, precedence, postures, aliases, sources.
+// Decisions by cases: matching, precedence, postures, aliases, sources.
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { onAddress, onPath, onValue, setOf, socket, task } from '../testing.ts';
@@ -11,13 +11,13 @@ const block = (match: object): RuntimePolicyInput => ({ rules: named([{ action: 
 const outcome = (policy: RuntimePolicyInput | RuntimePolicyInput[], operation: Operation, who = task()) =>
   decide(setOf(...[policy].flat()), operation, who).outcome;
 
-describe('what a rule matches', () => {
+describe('matches of a rule', () => {
   it.each<[string, object, Operation, boolean]>([
     ['a path - itself', { file: { paths: ['/a/b'] } }, onPath('read', '/a/b'), true],
-    ['a path - nothing beneath', { file: { paths: ['/a/b'] } }, onPath('read', '/a/b/c'), false],
+    ['a path - not below', { file: { paths: ['/a/b'] } }, onPath('read', '/a/b/c'), false],
     ['a path - no longer name', { file: { paths: ['/a/b'] } }, onPath('read', '/a/bc'), false],
     ['a directory - itself', { file: { directories: ['/a'] } }, onPath('rmdir', '/a'), true],
-    ['a directory - what lies in it', { file: { directories: ['/a/'] } }, onPath('read', '/a/b'), true],
+    ['a directory - its entries', { file: { directories: ['/a/'] } }, onPath('read', '/a/b'), true],
     ['a directory - not deeper', { file: { directories: ['/a'] } }, onPath('read', '/a/b/c'), false],
     ['recursive - deeper', { file: { directories: ['/a'], recursive: true } }, onPath('read', '/a/b/c'), true],
     ['recursive - not beside', { file: { directories: ['/a'], recursive: true } }, onPath('read', '/ab/c'), false],
@@ -28,7 +28,7 @@ describe('what a rule matches', () => {
       true,
     ],
     [
-      'the root, recursive - not what has no path',
+      'the root, recursive - not an object without a path',
       { execute: { directories: ['/'], recursive: true } },
       onPath('execute', 'memfd:x'),
       false,
@@ -38,13 +38,13 @@ describe('what a rule matches', () => {
     ['a suffix - longer than the name', { file: { suffixes: ['abc'] } }, onPath('read', '/bc'), false],
     ['operations - only those named', { file: { paths: ['/a'], operations: ['write'] } }, onPath('read', '/a'), false],
     [
-      'readOnly in a denial - all but reading',
+      'readOnly in a denial - denies all but reading',
       { file: { paths: ['/a'], readOnly: true } },
       onPath('chmod', '/a'),
       true,
     ],
     ['readOnly in a denial - reading passes', { file: { paths: ['/a'], readOnly: true } }, onPath('read', '/a'), false],
-    ['file rules - do not speak of running', { file: { paths: ['/a'] } }, onPath('execute', '/a'), false],
+    ['file rules - do not match execution', { file: { paths: ['/a'] } }, onPath('execute', '/a'), false],
     [
       'another name of the object - counts',
       { file: { paths: ['/a'] } },
@@ -53,13 +53,13 @@ describe('what a rule matches', () => {
     ],
     ['an abstract name', { unix: { abstract: ['x'] } }, { kind: 'abstract', op: 'unix-connect', name: 'x' }, true],
     [
-      'an abstract name - no part of one',
+      'an abstract name - not a part of one',
       { unix: { abstract: ['x'] } },
       { kind: 'abstract', op: 'unix-connect', name: 'xy' },
       false,
     ],
     ['a unix path', { unix: { paths: ['/s'], operations: ['send'] } }, onPath('unix-send', '/s'), true],
-    ['a unix path - reading it is of file rules', { unix: { paths: ['/s'] } }, onPath('read', '/s'), false],
+    ['a unix path - file rules match reading it', { unix: { paths: ['/s'] } }, onPath('read', '/s'), false],
     ['no CIDR - both families', { network: {} }, onAddress('connect', '2001:db8::1', 1), true],
     ['0.0.0.0/0 - not IPv6', { network: { cidrs: ['0.0.0.0/0'] } }, onAddress('connect', '2001:db8::1', 1), false],
     ['::/0 - not IPv4', { network: { cidrs: ['::/0'] } }, onAddress('connect', '::ffff:10.0.0.1', 1), false],
@@ -100,7 +100,7 @@ describe('precedence', () => {
   const wider = { file: { directories: ['/'], recursive: true } };
 
   it.each<[string, RuntimePolicyInput | RuntimePolicyInput[], string, [number, string][]]>([
-    ['a denial - over allow, wherever each stands', rules(['allow'], ['block', wider]), 'block', [[1, 'block']]],
+    ['a denial - over allow, in any order', rules(['allow'], ['block', wider]), 'block', [[1, 'block']]],
     ['kill - over block', rules(['block'], ['kill', wide]), 'kill', [[1, 'kill']]],
     ['two blocks - the first counts', rules(['block', wide], ['block']), 'block', [[0, 'block']]],
     [
@@ -154,11 +154,11 @@ describe('precedence', () => {
   it.each<[string, RuntimePolicyInput[], [string, string, ...string[]], string]>([
     ['each name allowed', [rules(['allow'])], ['/a/b', '/a/b'], 'pass'],
     ['each by a rule of its own', [rules(['allow'], ['allow', { file: { paths: ['/x'] } }])], ['/a/b', '/x'], 'pass'],
-    ['only the name it was reached by', [rules(['allow'])], ['/a/b', '/x'], 'block'],
-    ['only its own place', [rules(['allow'])], ['/x', '/a/b'], 'block'],
+    ['only the name of the access', [rules(['allow'])], ['/a/b', '/x'], 'block'],
+    ['only its own location', [rules(['allow'])], ['/x', '/a/b'], 'block'],
     ['one of its names denied', [rules(['allow', wider], ['block'])], ['/x', '/a/b'], 'block'],
     [
-      'one by a policy that only audits, which does for a posture that only audits',
+      'one by a policy in audit mode, enough for a posture that only audits',
       [
         { ...rules(['allow', { file: { paths: ['/x'] } }]), mode: 'audit', defaultPosture: { file: 'audit' } },
         { ...rules(['allow']), defaultPosture: { file: 'audit' } },
@@ -185,7 +185,7 @@ describe('precedence', () => {
     expect(outcome(policy, socket(2, 3, 6))).toBe('block');
   });
 
-  it('allow of writing - also truncating, which opening for it may ask', () => {
+  it('allow of writing - also truncating, which open for writing may request', () => {
     const policy: RuntimePolicyInput = {
       defaultPosture: { file: 'block' },
       rules: named([{ action: 'allow', file: { paths: ['/log'], operations: ['write'] } }]),
@@ -208,10 +208,10 @@ describe('sources', () => {
     ['its child, not named', policy(false), task('/bin/cat', '/bin/sh'), 'pass'],
     ['its child, named', policy(true), task('/bin/cat', '/bin/sh'), 'block'],
     ['its grandchild', policy(true), task('/bin/cat', '/bin/env', '/bin/sh'), 'block'],
-    ['a chain that was cut - perhaps a child: denied', policy(true), { chain: ['/app'], cut: true }, 'block'],
+    ['a chain that was cut - possibly a child: denied', policy(true), { chain: ['/app'], cut: true }, 'block'],
     ['a chain that was cut - no children named', policy(false), { chain: ['/app'], cut: true }, 'pass'],
     [
-      'a chain that was cut - perhaps a child: not allowed',
+      'a chain that was cut - possibly a child: not allowed',
       policy(true, 'allow'),
       { chain: ['/app'], cut: true },
       'block',
@@ -220,7 +220,7 @@ describe('sources', () => {
   ])('%s', (_name, input, who, result) => expect(outcome(input, read, who)).toBe(result));
 });
 
-describe('other names for what is denied', () => {
+describe('aliases of denied paths', () => {
   const guarded: RuntimePolicyInput = {
     rules: named([{ action: 'block', file: { paths: ['/a/b/c'], operations: ['read'] } }]),
   };
@@ -232,7 +232,7 @@ describe('other names for what is denied', () => {
     ['renaming it', onPath('rename', '/a/b/c'), true],
     ['renaming a directory above', onPath('rename', '/a'), true],
     ['mounting above', onPath('mount-point', '/a/b'), true],
-    ['renaming something beside', onPath('rename', '/a/x'), false],
+    ['renaming a sibling', onPath('rename', '/a/x'), false],
     ['reading a directory above', onPath('read', '/a/b'), false],
     ['mounting on the root', onPath('mount-point', '/'), false],
     ['a bind mount', BIND!, true],
@@ -244,13 +244,13 @@ describe('other names for what is denied', () => {
     ['a hard link of it', link('/a/b/c', true), true],
     ['a hard link of another file', link('/a/b/d', true), false],
     ['a hard link by its name, of another file', link('/a/b/c', false), false],
-    ['renaming what lies beside', { kind: 'path', op: 'rename', path: '/a/b/d', oldName: true }, false],
+    ['renaming a sibling file', { kind: 'path', op: 'rename', path: '/a/b/d', oldName: true }, false],
   ])('%s', (_name, operation, denied) => {
     expect(outcome(guarded, operation)).toBe(denied ? 'block' : 'pass');
     expect(outcome({ ...guarded, mode: 'audit' }, operation)).toBe('pass');
   });
 
-  it('a denial only of running - programs can be copied, so their names are not guarded', () => {
+  it('a denial only of execution - programs can be copied, so their names are not guarded', () => {
     const noRun: RuntimePolicyInput = {
       rules: named([{ action: 'block', execute: { directories: ['/tmp'], recursive: true } }]),
     };
@@ -261,14 +261,14 @@ describe('other names for what is denied', () => {
     expect(outcome(noRun, onPath('execute', '/tmp/a'))).toBe('block');
   });
 
-  it('a directory whose files may not be read - they are not moved out of it either', () => {
+  it('a directory with unreadable files - they cannot be moved out of it either', () => {
     const secret = block({ file: { directories: ['/s'], recursive: true, operations: ['read'] } });
     expect(outcome(secret, { kind: 'path', op: 'rename', path: '/s/x', oldName: true })).toBe('block');
     expect(outcome(secret, onPath('rename', '/s/x'))).toBe('pass');
     expect(outcome(secret, onPath('write', '/s/x'))).toBe('pass');
   });
 
-  it('a bind mount that a rule allows - passes; what is denied stays so', () => {
+  it('a bind mount that a rule allows - passes; denied paths stay denied', () => {
     const rules = named([...(guarded.rules as Rule[]), { action: 'allow', mount: { operations: ['bind'] } }]);
     expect(outcome({ rules }, BIND!)).toBe('pass');
     expect(outcome({ rules }, MOVE!)).toBe('block');
@@ -279,12 +279,12 @@ describe('other names for what is denied', () => {
 describe('paths that cannot be resolved', () => {
   const unresolved: Operation = { kind: 'unresolved', op: 'read' };
   it.each<[string, RuntimePolicyInput[], string]>([
-    ['nothing said about files', [block({ mount: {} })], 'pass'],
+    ['no rule about files', [block({ mount: {} })], 'pass'],
     ['files denied', [block({ file: { paths: ['/a'] } })], 'block'],
     ['files denied, unresolved audited', [{ ...block({ file: { paths: ['/a'] } }), onUnresolvable: 'audit' }], 'pass'],
     ['files only audited by policy', [{ ...block({ file: { paths: ['/a'] } }), mode: 'audit' }], 'pass'],
     [
-      'an audited file policy beside one that speaks of no paths',
+      'an audited file policy and one without paths',
       [{ ...block({ file: { paths: ['/a'] } }), mode: 'audit' }, block({ mount: {} })],
       'pass',
     ],

@@ -1,17 +1,20 @@
 /**
- * The decision as a pure function of a policy set and an operation, by paths and addresses instead of hashes and map entries.
+ * The decision as a pure function of a policy set and an operation, with paths and addresses
+ * instead of hashes and map entries.
  *
- * It is what the kernel programs (bpf/runtime/decide.h) are compared with, and what `policy explain` answers from. Order: a denial of any
- * matching rule, the strongest, of these the first; else mounts that would give a denied path another name; else allow rules against the
- * class's posture. Audit rules are counted besides and never hide a denial.
+ * The tests compare the kernel programs (bpf/runtime/decide.h) with it, and `policy explain` uses
+ * it. Order: first a denial of any matching rule, the strongest, then the first. Next, mounts that
+ * would create an alias of a denied path. Last, allow rules against the posture of the class. Audit
+ * rules are counted in addition and never hide a denial.
  */
+
 import { type Cidr, formatAddress, mapPrefixLength, parseAddress, parseCidr } from '@bailiff/bpf';
-import { POSTURE_CLASSES } from '@bailiff/policy';
-import { spokenOperations } from '../compile/compile.ts';
+import { type OperationName, POSTURE_CLASSES, RULE_ACTIONS, type RuleAction } from '@bailiff/vocabulary';
+import { decidableOperations } from '../compile/compile.ts';
 import { components } from '../compile/hash.ts';
 import { EXTRA_POSTURE, EXTRA_UNRESOLVED } from '../compile/layout.ts';
 import { guardedNames } from '../compile/paths.ts';
-import { ACTIONS, type OperationName, postureOf, type RuleAction, SOCKET_ANY, socketValue } from '../sets/names.ts';
+import { postureOf, SOCKET_ANY, socketValue } from '../sets/names.ts';
 import {
   type AddressMatch,
   ANCESTOR_OPERATIONS,
@@ -26,10 +29,10 @@ import {
   type Source,
 } from '../sets/set.ts';
 
-/** Programs a task and its forebears ran, newest first, as paths. */
+/** Programs that a task and its ancestors executed, newest first, as paths. */
 export interface TaskFacts {
   readonly chain: readonly string[];
-  /** More programs deep than the kernel keeps. */
+  /** True if the chain is longer than the kernel keeps. */
   readonly cut: boolean;
 }
 
@@ -38,12 +41,18 @@ export type Operation =
       readonly kind: 'path';
       readonly op: OperationName;
       readonly path: string;
-      /** The same object's other names that the kernel sees: a bind mount of the root file system. A denial of one holds for all. */
+      /**
+       * Other names of the same object that the kernel knows, such as a bind mount of the root file
+       * system. A denial of one name denies all.
+       */
       readonly aliases?: readonly string[];
-      /** Of `link` and `rename`: the name that the object has; whatever a denial there says would be possible under the new one. */
+      /**
+       * For `link` and `rename`: the current name of the object. A denial there also denies the new
+       * name.
+       */
       readonly oldName?: boolean;
     }
-  /** A path beyond the walk's bound. */
+  /** A path deeper than the kernel resolves. */
   | { readonly kind: 'unresolved'; readonly op: OperationName }
   | { readonly kind: 'abstract'; readonly op: OperationName; readonly name: string }
   | {
@@ -57,12 +66,15 @@ export type Operation =
       readonly kind: 'value';
       readonly op: OperationName;
       readonly value: bigint;
-      /** Of `mount`, value new: it shows what is there already: an overlay, a device that is mounted. */
+      /**
+       * For `mount` with value new: it shows an existing file system, as an overlay or a mounted
+       * device does.
+       */
       readonly alias?: boolean;
     };
 
 export interface Counted {
-  /** Behind counter_base: a rule's index, or the set's rules + EXTRA_*. */
+  /** Behind counter_base: the index of a rule, or the number of rules + EXTRA_*. */
   readonly cell: number;
   readonly action: RuleAction;
 }
@@ -70,9 +82,12 @@ export interface Counted {
 export interface Decision {
   readonly outcome: 'pass' | 'block' | 'kill';
   readonly counted: readonly Counted[];
-  /** Rules that matched, in the order of their index. */
+  /** Matching rules, in the order of their index. */
   readonly matched: readonly RuleIR[];
-  /** What decided: the denial; else the posture; else the allow rule that satisfied it; else nothing. */
+  /**
+   * What decided: a denial, otherwise a posture, otherwise an allow rule that satisfied it,
+   * otherwise nothing.
+   */
   readonly by: 'rule' | 'alias-guard' | 'posture' | 'unresolved' | 'allow' | 'nothing';
 }
 
@@ -98,15 +113,15 @@ function pathHolds({ path, match }: PathRuleMatch, subject: string): boolean {
   return match === 'recursive' || components(subject).length === components(path).length + 1;
 }
 
-/** Whether a rule's path or suffix names one of the subjects, whatever the operation. */
+/** True if a rule's path or suffix names one of the subjects, whatever the operation. */
 function namesSubject(match: Match, subjects: readonly string[]): boolean {
   if (match.kind === 'path') return subjects.some((subject) => pathHolds(match, subject));
   if (match.kind !== 'suffix') return false;
   return subjects.some((subject) => latin1(components(subject).at(-1) ?? '').endsWith(latin1(match.suffix)));
 }
 
-/** Whether a mark of a denial stands at one of the subjects: it is denied, or lies above what is. */
-function isMarked(rule: RuleIR, match: Match, subjects: readonly string[]): boolean {
+/** True if one of the subjects is denied, or is a directory above a denied path. */
+function isDeniedOrAbove(rule: RuleIR, match: Match, subjects: readonly string[]): boolean {
   if (match.kind !== 'path' || !isGuarded(rule, match)) return false;
   const names = guardedNames(match.path);
   return subjects.some((subject) => names.includes(subject));
@@ -117,9 +132,9 @@ const subjectsOf = (operation: Operation & { kind: 'path' }) => [operation.path,
 function pathMatches(rule: RuleIR, match: Match, operation: Operation & { kind: 'path' }): boolean {
   if (match.kind !== 'path' && match.kind !== 'suffix') return false;
   const subjects = subjectsOf(operation);
-  if (ANCESTOR_OPERATIONS.includes(operation.op) && isMarked(rule, match, subjects)) return true;
+  if (ANCESTOR_OPERATIONS.includes(operation.op) && isDeniedOrAbove(rule, match, subjects)) return true;
   const anyOperation = operation.oldName === true && guardsNames(rule, match);
-  if (anyOperation && isMarked(rule, match, subjects)) return true;
+  if (anyOperation && isDeniedOrAbove(rule, match, subjects)) return true;
   return (anyOperation || match.ops.includes(operation.op)) && namesSubject(match, subjects);
 }
 
@@ -141,7 +156,7 @@ function addressMatches(match: AddressMatch, operation: Operation & { kind: 'add
   return !match.except.some((cidr) => cidrHolds(parseCidr(cidr), address));
 }
 
-/** The keys under which a socket is looked up: each part as it is, or any. */
+/** Keys under which a socket is looked up: each part as given, or any. */
 export function socketKeys(value: bigint): bigint[] {
   const part = (shift: bigint) => Number((value >> shift) & 0xffffn);
   const [family, type, protocol] = [part(32n), part(16n), part(0n)];
@@ -169,7 +184,10 @@ function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
   }
 }
 
-/** What is allowed: of an object with several names, what is allowed of each. What satisfies any posture satisfies an audited one. */
+/**
+ * Allow actions that hold for every name of an object. An allow that satisfies any posture also
+ * satisfies an audited one.
+ */
 function allowedActions(matched: readonly RuleIR[], operation: Operation): ReadonlySet<RuleAction> {
   const rules = matched.filter(({ action }) => action.startsWith('allow'));
   const views: readonly Operation[] =
@@ -186,7 +204,9 @@ function allowedActions(matched: readonly RuleIR[], operation: Operation): Reado
 
 const ALIAS_MOUNTS: readonly bigint[] = [1n, 2n, 5n];
 
-/** Whether a mount gives another name to what is there already: bind, move, pivot, overlay, a device that is mounted. */
+/**
+ * True if a mount creates an alias of existing files: bind, move, pivot, overlay, a mounted device.
+ */
 function makesAlias(operation: Operation): boolean {
   if (operation.kind !== 'value' || operation.op !== 'mount') return false;
   return ALIAS_MOUNTS.includes(operation.value) || (operation.value === 0n && operation.alias === true);
@@ -203,7 +223,7 @@ function byPosture(set: PolicySet, op: OperationName, allowed: ReadonlySet<RuleA
 
 /** Decides one operation of one task. */
 export function decide(set: PolicySet, operation: Operation, task: TaskFacts): Decision {
-  if (!spokenOperations(set).has(operation.op)) return { outcome: 'pass', counted: [], matched: [], by: 'nothing' };
+  if (!decidableOperations(set).has(operation.op)) return { outcome: 'pass', counted: [], matched: [], by: 'nothing' };
   if (operation.kind === 'unresolved') {
     const blocks = set.onUnresolvable === 'block';
     const cell = set.rules.length + EXTRA_UNRESOLVED + (blocks ? 1 : 0);
@@ -216,7 +236,7 @@ export function decide(set: PolicySet, operation: Operation, task: TaskFacts): D
   );
   const audit = matched.find((rule) => rule.action === 'audit');
   const counted: Counted[] = audit === undefined ? [] : [{ cell: audit.index, action: 'audit' }];
-  const strongest = (action: RuleAction) => ACTIONS.indexOf(action);
+  const strongest = (action: RuleAction) => RULE_ACTIONS.indexOf(action);
   const denial = matched
     .filter((rule) => denies(rule.action))
     .reduce<RuleIR | null>(

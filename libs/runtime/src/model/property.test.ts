@@ -1,11 +1,8 @@
-// What is compiled decides as the model decides, over random policies and operations from a small world where they often meet.
-import {
-  CAPABILITIES,
-  FILE_OPERATIONS,
-  MOUNT_OPERATIONS,
-  type RuntimePolicyInput,
-  runtimePolicy,
-} from '@bailiff/policy';
+// Compiled sets decide as the model, over random policies and operations of a small world with many
+// overlaps.
+
+import { type RuntimePolicyInput, runtimePolicy } from '@bailiff/policy';
+import { CAPABILITIES, FILE_OPERATIONS, MOUNT_OPERATIONS, OPERATIONS, RULE_ACTIONS } from '@bailiff/vocabulary';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileSet } from '../compile/compile.ts';
@@ -13,12 +10,12 @@ import { encodeSet } from '../compile/encode.ts';
 import { mergeSelected } from '../policies/merge.ts';
 import type { NamedPolicy } from '../policies/select.ts';
 import { PolicyError } from '../sets/errors.ts';
-import { ACTIONS, OPERATIONS, socketValue } from '../sets/names.ts';
+import { socketValue } from '../sets/names.ts';
 import { EncodedMaps } from './lookup-for-tests.ts';
 import { decide, type Operation } from './model.ts';
 
 const KEY = Uint8Array.from({ length: 16 }, (_, i) => i * 7);
-/** Deeper than the depths of a set's head tell apart. */
+/** Deeper than the depths that a set's head distinguishes. */
 const DEEP = '/d'.repeat(33);
 const PATHS = ['/', '/a', '/a/b', '/a/b/c', '/a/bc', '/x.so', '/a/lib.so', '/a/b/y.so', '/proc/sys', DEEP] as const;
 const PROGRAMS = ['/bin/sh', '/bin/curl', '/app'] as const;
@@ -113,7 +110,7 @@ const policy = fc
     ...rest,
     rules: rules.map(({ kind, ...r }, index) => ({ name: `r${index}`, ...r, ...kind })),
   }))
-  // What the schema refuses (contradictions, idle allow rules) is not of this test.
+  // Policies that the schema refuses (contradictions, idle allow rules) are not part of this test.
   .filter((input) => runtimePolicy.safeParse(input).success);
 const policies = fc.array(policy, { minLength: 1, maxLength: 3 }).map((list): NamedPolicy[] =>
   list.map((input, index) => ({
@@ -180,11 +177,11 @@ const task = fc.record({
 
 const numbered = (decision: ReturnType<typeof decide>) => ({
   outcome: decision.outcome,
-  counted: decision.counted.map(({ cell, action }) => ({ cell, action: ACTIONS.indexOf(action) })),
+  counted: decision.counted.map(({ cell, action }) => ({ cell, action: RULE_ACTIONS.indexOf(action) })),
 });
 
 describe('runtime policies', () => {
-  it('what is compiled - decides as the model, for any policies, operations and tasks', () => {
+  it('a compiled set - decides as the model, for any policies, operations and tasks', () => {
     fc.assert(
       fc.property(policies, fc.array(fc.tuple(operation, task), { minLength: 20, maxLength: 40 }), (list, asked) => {
         const set = mergeSelected(list);
@@ -192,7 +189,7 @@ describe('runtime policies', () => {
         try {
           maps = new EncodedMaps(encodeSet(compileSet(set, 7, KEY)), KEY);
         } catch (error) {
-          // More rules on one key than there is room for: refused as a whole, with the places.
+          // More rules on one key than fit: refused as a whole, with the fields.
           if (error instanceof PolicyError && error.code === 'POLICY_LIMIT' && error.fields.length > 8) return;
           throw error;
         }
@@ -203,7 +200,7 @@ describe('runtime policies', () => {
     );
   });
 
-  it('merge - the order in which policies come does not matter', () => {
+  it('merge - the order of the policies does not matter', () => {
     fc.assert(
       fc.property(policies, (list) => {
         expect(mergeSelected([...list].reverse())).toEqual(mergeSelected(list));
@@ -212,7 +209,7 @@ describe('runtime policies', () => {
     );
   });
 
-  it('audit mode - never denies, whatever the policies say', () => {
+  it('audit mode - never denies, for any policies', () => {
     fc.assert(
       fc.property(policies, operation, task, (list, op, who) => {
         const audited = list.map((named) => ({ ...named, policy: { ...named.policy, mode: 'audit' as const } }));
@@ -222,7 +219,7 @@ describe('runtime policies', () => {
     );
   });
 
-  it('another policy - never lets pass what one alone denies, but by an allow rule against a posture', () => {
+  it('another policy - never allows what one alone denies, except by an allow rule against a posture', () => {
     fc.assert(
       fc.property(policies, operation, task, (list, op, who) => {
         const alone = decide(mergeSelected(list.slice(0, 1)), op, who);

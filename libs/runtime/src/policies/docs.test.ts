@@ -1,4 +1,5 @@
-// The examples of docs/runtime-policies.md are policies, or parts of one, and each ready-made policy has a section on what it cannot stop.
+// The examples of docs/runtime-policies.md are policies or parts of one, and each ready-made policy
+// has a section on its limits.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';

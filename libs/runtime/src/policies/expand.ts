@@ -1,38 +1,39 @@
 /**
- * One rule of a policy → the matches that it stands for: paths one by one, socket words as values, ports × protocols × CIDRs.
+ * Expands one rule of a policy to its matches: single paths, socket words as values, ports ×
+ * protocols × CIDRs.
  *
- * Invariants: pure; every match names the field that it came from. An allow rule for addresses also allows the sockets that are needed to
- * reach them, because a posture on the network class asks about both.
+ * Invariants: pure. Every match names the field that it came from. An allow rule for addresses also
+ * allows the sockets that it needs, because a posture on the network class applies to both.
  */
+
 import assert from 'node:assert/strict';
 import {
-  CAPABILITIES,
-  EXECUTE_OPERATIONS,
   type ExecuteMatch,
-  FILE_OPERATIONS,
   type FileMatch,
   kindOf,
-  MOUNT_OPERATIONS,
-  NETWORK_OPERATIONS,
   type NetworkMatch,
   parsePorts,
   type RuntimeRule,
   type SocketMatch,
   stripSlash,
-  UNIX_OPERATIONS,
   type UnixMatch,
 } from '@bailiff/policy';
 import {
+  CAPABILITIES,
   DRIFT_VALUES,
+  EXECUTE_OPERATIONS,
   FAMILY_NUMBERS,
+  FILE_OPERATIONS,
   KERNEL_VALUES,
+  MOUNT_OPERATIONS,
   MOUNT_VALUES,
+  NETWORK_OPERATIONS,
   type OperationName,
   PROTOCOL_NUMBERS,
-  SOCKET_ANY,
-  socketValue,
   TYPE_NUMBERS,
-} from '../sets/names.ts';
+  UNIX_OPERATIONS,
+} from '@bailiff/vocabulary';
+import { SOCKET_ANY, socketValue } from '../sets/names.ts';
 import { ANONYMOUS, type Match, type ValueMatch } from '../sets/set.ts';
 
 type Where = Pick<FileMatch, 'paths' | 'directories' | 'recursive' | 'suffixes'>;
@@ -52,7 +53,7 @@ function whereMatches(where: Where, ops: readonly OperationName[], field: string
 
 function fileOperations(match: FileMatch, allows: boolean): readonly OperationName[] {
   if (match.operations !== undefined) {
-    // open(O_TRUNC) asks about both, and who may overwrite a file may empty it.
+    // open(O_TRUNC) requests both, and a program that may overwrite a file may empty it.
     const truncates = allows && match.operations.includes('write') && !match.operations.includes('truncate');
     return truncates ? [...match.operations, 'truncate'] : match.operations;
   }
@@ -79,7 +80,7 @@ function addressMatches(match: NetworkMatch, field: string): Match[] {
   const except = match.except ?? [];
   return cidrs.flatMap(({ cidr, field: at }) =>
     ports.flatMap((range) => {
-      assert(range, 'ports were checked by the schema');
+      assert(range, 'the schema checks ports');
       return protocols.map(
         (protocol): Match => ({
           kind: 'address',
@@ -97,7 +98,10 @@ function addressMatches(match: NetworkMatch, field: string): Match[] {
 }
 
 const MPTCP = 262;
-/** By protocol: the type of its sockets, and the other numbers that make them: 0 for the usual one, and MPTCP, which is TCP to its peer. */
+/**
+ * By protocol: the type of its sockets, and further numbers that create them: 0 for the default,
+ * and MPTCP, which is TCP on the wire.
+ */
 const SAME_SOCKETS: Readonly<Record<number, { type: number; protocols: readonly number[] }>> = {
   6: { type: 1, protocols: [0, MPTCP] },
   17: { type: 2, protocols: [0] },
@@ -117,14 +121,14 @@ function socketMatches(match: SocketMatch, field: string): ValueMatch[] {
       for (const protocol of protocols) {
         values.add(socketValue(family, type, protocol));
         const same = INTERNET.includes(family) ? SAME_SOCKETS[protocol] : undefined;
-        // socket(AF_INET, SOCK_STREAM, 0) is TCP too, and the hook sees the 0.
+        // socket(AF_INET, SOCK_STREAM, 0) creates TCP too, and the hook sees the 0.
         if (same !== undefined && (type === same.type || type === SOCKET_ANY))
           for (const other of same.protocols) values.add(socketValue(family, same.type, other));
       }
   return [...values].map((value) => ({ kind: 'value', op: 'socket', value, field }));
 }
 
-/** Sockets without which an allowed address cannot be reached: never raw ones. */
+/** Sockets that an allowed address needs, without raw sockets. */
 function impliedSockets(match: NetworkMatch, field: string): ValueMatch[] {
   return socketMatches(
     { families: ['inet', 'inet6'], types: ['stream', 'dgram', 'seqpacket'], protocols: match.protocols },
@@ -151,7 +155,10 @@ function values(op: OperationName, names: readonly string[], all: readonly strin
   });
 }
 
-/** The matches of the rule at `rules.<index>` of its policy. The rule has passed the schema, so it has one kind. */
+/**
+ * Matches of the rule at `rules.<index>` of its policy. The schema guarantees that a rule has one
+ * kind.
+ */
 export function expandRule(rule: RuntimeRule, index: number): Match[] {
   const kind = kindOf(rule);
   assert(kind, 'a rule has one kind');

@@ -1,10 +1,10 @@
-/** JSON Schema of a policy's `spec`, for editors and, later, the CRD. Made on demand: nothing is kept that could grow stale. */
+/** JSON Schema of a policy's `spec`, for editors. Generated on demand. */
 import { runtimePolicy } from '@bailiff/policy';
 import * as z from 'zod';
 
 /**
- * JSON Schema (draft 2020-12) of what is written: defaults are optional. Rules that relate fields (contradictions, allow without posture)
- * are not in it; the parser has them.
+ * JSON Schema (draft 2020-12) of the input: fields with defaults are optional. Rules between fields
+ * (contradictions, allow without posture) are only in the parser.
  */
 export function runtimePolicyJsonSchema(): Record<string, unknown> {
   return { ...z.toJSONSchema(runtimePolicy, { io: 'input' }), title: 'RuntimePolicy' };

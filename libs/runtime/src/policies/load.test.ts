@@ -60,13 +60,13 @@ describe('policy files', () => {
     [
       'the second document',
       `${GOOD}---\n${GOOD.replace('block', 'allow')}`,
-      'p.yaml:16: spec.rules.0.action: allow does nothing here',
+      'p.yaml:16: spec.rules.0.action: allow has no effect here',
       'spec.rules.0.action',
     ],
     [
       'one name twice',
       `${GOOD}---\n${GOOD}`,
-      'p.yaml:12: metadata.name: runtime.cluster._.one stands here twice',
+      'p.yaml:12: metadata.name: runtime.cluster._.one is defined twice',
       'metadata.name',
     ],
     [

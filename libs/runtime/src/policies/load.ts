@@ -1,8 +1,9 @@
 /**
- * Policy files: YAML, one policy a document, each with the place of what is wrong.
+ * Loads policy files: YAML with one policy per document. Errors name file, line and field.
  *
- * `{ kind: RuntimePolicy, metadata: { name, namespace? }, spec }`: the shape of a Kubernetes object, so that a file can be applied either
- * way. Invariants: pure; nothing of a file is taken when anything in it is refused.
+ * A document is `{ kind: RuntimePolicy, metadata: { name, namespace? }, spec }`, the shape of a
+ * Kubernetes object, so that kubectl and the command accept the same file. Invariants: pure. If any
+ * document of a file is invalid, the whole file is refused.
  */
 import {
   type ConfigError,
@@ -53,7 +54,8 @@ function policyIn(place: Place): NamedPolicy {
 }
 
 /**
- * The policies of a file. `file` names it in messages: `file:line: field: what is wrong`, one line a mistake.
+ * Loads the policies of a file. `file` names it in messages: `file:line: field: problem`, one line
+ * per problem.
  * @throws PolicyError POLICY_FILE
  */
 export function loadPolicyFile(text: string, file = 'policy'): NamedPolicy[] {
@@ -61,7 +63,7 @@ export function loadPolicyFile(text: string, file = 'policy'): NamedPolicy[] {
   for (const place of placesIn(text, file)) {
     const named = policyIn(place);
     if (policies.has(named.key))
-      refusePlace(place, [{ path: ['metadata', 'name'], message: `${named.key} stands here twice` }]);
+      refusePlace(place, [{ path: ['metadata', 'name'], message: `${named.key} is defined twice` }]);
     policies.set(named.key, named);
   }
   return [...policies.values()];

@@ -1,21 +1,16 @@
 /**
- * All policies that hold for a container → one policy set.
+ * Merges all policies of a container to one policy set.
  *
- * Invariants: pure and deterministic: the order is that of the policies' keys and then of their rules, whatever order they come in.
- * Nothing in a policy in audit mode can deny: block and kill become audit, allow satisfies only audited postures, a blocking posture
- * audits. Nothing in one policy weakens another: denials of all hold, the strictest posture of each class holds; allow rules of all
- * count together, because a posture says "what nobody allowed".
+ * Invariants: pure and deterministic. Rules are in the order of the policies' keys, then of their
+ * rules, whatever the order of the input. A policy in audit mode denies nothing: block and kill
+ * become audit, allow satisfies only audited postures, and a blocking posture audits. No policy
+ * weakens another: all denials hold, and the strictest posture of each class holds. Allow rules of
+ * all policies count together.
  */
-import {
-  POSTURE_CLASSES,
-  POSTURE_OF,
-  type PostureClass,
-  type RuleKind,
-  type RuntimePolicy,
-  type RuntimeRule,
-} from '@bailiff/policy';
+
+import { POSTURE_OF, type RuleKind, type RuntimePolicy, type RuntimeRule } from '@bailiff/policy';
+import { POSTURE_CLASSES, type PostureClass, type RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import type { RuleAction } from '../sets/names.ts';
 import {
   digestOf,
   MAX_SET_RULES,
@@ -52,8 +47,8 @@ function posturesOf(policies: readonly NamedPolicy[]): Record<PostureClass, Post
   const of = (name: PostureClass): PostureIR => {
     const first = (wanted: 'block' | 'audit') => {
       const found = policies.find(({ policy }) => {
-        const said = policy.defaultPosture[name];
-        return wanted === (said === 'block' && policy.mode === 'audit' ? 'audit' : said);
+        const posture = policy.defaultPosture[name];
+        return wanted === (posture === 'block' && policy.mode === 'audit' ? 'audit' : posture);
       });
       return found === undefined ? null : ownerOf(found);
     };
@@ -64,19 +59,22 @@ function posturesOf(policies: readonly NamedPolicy[]): Record<PostureClass, Post
 
 const PATH_KINDS: readonly RuleKind[] = ['file', 'execute', 'unix'];
 
-/** Whether a policy says something that a path decides; the others have no say about paths that cannot be resolved. */
-function speaksOfPaths(policy: RuntimePolicy): boolean {
+/**
+ * True if a path decides a rule or posture of the policy. Other policies do not decide about
+ * unresolvable paths.
+ */
+function decidesByPath(policy: RuntimePolicy): boolean {
   const byPosture = PATH_KINDS.some((kind) => policy.defaultPosture[POSTURE_OF[kind] as PostureClass] !== 'allow');
   return byPosture || policy.rules.some((rule) => PATH_KINDS.some((kind) => rule[kind] !== undefined));
 }
 
 function unresolvableOf(policies: readonly NamedPolicy[]): 'audit' | 'block' {
   const blocks = ({ policy }: NamedPolicy) =>
-    policy.mode === 'enforce' && policy.onUnresolvable === 'block' && speaksOfPaths(policy);
+    policy.mode === 'enforce' && policy.onUnresolvable === 'block' && decidesByPath(policy);
   return policies.some(blocks) ? 'block' : 'audit';
 }
 
-/** The merge of policies that are known to hold together. @throws PolicyError POLICY_LIMIT */
+/** Merges policies that are known to select one container. @throws PolicyError POLICY_LIMIT */
 export function mergeSelected(policies: readonly NamedPolicy[]): PolicySet {
   const ordered = [...policies].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   const rules: RuleIR[] = [];
@@ -92,7 +90,8 @@ export function mergeSelected(policies: readonly NamedPolicy[]): PolicySet {
 }
 
 /**
- * The set of a container; `container` null for those of which no name is known yet. Null when no policy holds.
+ * Policy set of a container. `container` is null for containers whose name is not known yet. Null
+ * if no policy selects it.
  * @throws PolicyError POLICY_LIMIT
  */
 export function mergePolicies(

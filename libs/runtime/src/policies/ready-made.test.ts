@@ -1,13 +1,14 @@
-// Each policy of policies/: it parses, compiles, says what it is for; what it is against is refused and ordinary use is not.
+// Each policy of policies/: it parses, compiles and is described; it refuses its attacks and allows
+// normal use.
+
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CAPABILITIES } from '@bailiff/policy';
+import { CAPABILITIES, KERNEL_VALUES, MOUNT_VALUES } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
 import { compileSet } from '../compile/compile.ts';
 import { encodeSet } from '../compile/encode.ts';
 import { explain } from '../model/explain.ts';
 import type { Operation } from '../model/model.ts';
-import { KERNEL_VALUES, MOUNT_VALUES } from '../sets/names.ts';
 import { onAddress, onPath, onValue, socket, task } from '../testing.ts';
 import { loadPolicyFile } from './load.ts';
 import { mergePolicies, mergeSelected } from './merge.ts';
@@ -31,7 +32,7 @@ const CLOUD_TOKENS = [
 ];
 const SHELL = ['/usr/bin/cat', '/usr/bin/dash', '/app/server'];
 
-/** What happens, the operation, and by which programs (newest first). */
+/** Deciding vector (null: passes), the operation, and the programs (newest first). */
 type Row = readonly [string | null, Operation, (readonly string[])?];
 
 const CASES: Readonly<Record<string, readonly Row[]>> = {
@@ -197,7 +198,7 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
 };
 
 describe('ready-made policies', () => {
-  it('every file has cases, and every case a file', () => {
+  it('each file has cases, and each case a file', () => {
     expect(files.map((file) => file.replace('.yaml', '')).sort()).toEqual(Object.keys(CASES).sort());
   });
 
@@ -222,7 +223,7 @@ describe('ready-made policies', () => {
     expect([denied, decision.text]).toEqual([vector, decision.text]);
   });
 
-  it('programs of every policy - are named by both spellings, for images whose /bin is a folder of its own and for the others', () => {
+  it('programs of every policy - have both spellings, for images with and without a separate /bin', () => {
     const twin = (name: string) =>
       /^\/(s?bin)\/[^/]+$/.test(name) ? `/usr${name}` : name.replace(/^\/usr(\/s?bin\/[^/]+)$/, '$1');
     const oneSided = files.flatMap((file) =>
@@ -236,7 +237,7 @@ describe('ready-made policies', () => {
     expect(oneSided).toEqual([]);
   });
 
-  it('every rule of every policy - has a case that it refuses', () => {
+  it('every rule of every policy - has a case that it denies', () => {
     const wanted = files.flatMap((file) =>
       load(file).flatMap(({ name, policy }) => policy.rules.map((rule) => `${name}/${rule.name}`)),
     );
@@ -244,7 +245,7 @@ describe('ready-made policies', () => {
     expect(wanted.filter((vector) => !covered.has(vector))).toEqual([]);
   });
 
-  it('all of them on one pod - merge and compile together; kube-system is left alone by those that could hurt it', () => {
+  it('all of them on one pod - merge and compile together; those that could break kube-system do not select it', () => {
     const all = files.flatMap(load);
     const labels = { 'bailiff.dev/no-shell': 'true' };
     const shop = mergePolicies(all, { namespace: 'shop', labels }, null);

@@ -1,7 +1,10 @@
-/** Which policies hold for a container: namespaces, labels and container names as Kubernetes matches them. Pure. */
+/**
+ * Selects the policies of a container: namespaces, labels and container names, as Kubernetes
+ * matches them. Pure.
+ */
 import type { RuntimePolicy, RuntimeSelector } from '@bailiff/policy';
 
-/** What a policy selects by. */
+/** Facts of a pod that a policy selects by. */
 export interface PodFacts {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -9,10 +12,10 @@ export interface PodFacts {
 
 /** A policy under its key. */
 export interface NamedPolicy {
-  /** `runtime.cluster._.no-shell`: decides the order of merging. */
+  /** `runtime.cluster._.no-shell`: the order of merging. */
   readonly key: string;
   readonly name: string;
-  /** null at cluster scope. */
+  /** Null at cluster scope. */
   readonly namespace: string | null;
   readonly policy: RuntimePolicy;
 }
@@ -30,7 +33,7 @@ function labelsMatch(labels: Readonly<Record<string, string>>, wanted: RuntimeSe
   });
 }
 
-/** Whether a policy is enabled and selects the pod, whatever its containers. */
+/** True if a policy is enabled and selects the pod, whatever its containers. */
 export function selectsPod({ namespace, policy }: NamedPolicy, pod: PodFacts): boolean {
   if (!policy.enabled) return false;
   if (namespace !== null && namespace !== pod.namespace) return false;
@@ -41,8 +44,8 @@ export function selectsPod({ namespace, policy }: NamedPolicy, pod: PodFacts): b
 }
 
 /**
- * Whether a policy holds for a container of the pod. `container` null: for containers of which no name is known yet, and then only
- * policies that hold for every container do.
+ * True if a policy holds for a container of the pod. If `container` is null (its name is not known
+ * yet), only policies for all containers hold.
  */
 export function selects(named: NamedPolicy, pod: PodFacts, container: string | null): boolean {
   if (!selectsPod(named, pod)) return false;
@@ -50,7 +53,10 @@ export function selects(named: NamedPolicy, pod: PodFacts, container: string | n
   return containers === undefined || (container !== null && containers.includes(container));
 }
 
-/** Names of containers that some policy of the pod speaks about: those need a set of their own (SUBJECT_CONTAINERS). */
+/**
+ * Container names in the policies of the pod. Each of these containers needs a set of its own
+ * (SUBJECT_CONTAINERS).
+ */
 export function containersNamed(policies: readonly NamedPolicy[], pod: PodFacts): string[] {
   const names = new Set<string>();
   for (const named of policies)

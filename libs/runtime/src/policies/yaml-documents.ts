@@ -1,14 +1,14 @@
 /**
- * YAML documents with the places of what stands in them, so that a mistake is told as `file:line: field: what is wrong`. Pure. Aliases are
- * bounded, as YAML bombs are built of them.
+ * Parses YAML documents with line numbers, so that errors read `file:line: field: problem`. Pure.
+ * Aliases are limited, because of YAML bombs.
  */
 import { type Document, isMap, isScalar, LineCounter, parseAllDocuments } from 'yaml';
 import type * as z from 'zod';
 import { type FieldRef, PolicyError } from '../sets/errors.ts';
 
-/** Documents of one file. */
+/** Maximum number of documents in one file. */
 const MAX_DOCUMENTS = 256;
-/** Times that anchors may be used in a document. */
+/** Maximum number of alias uses in a document. */
 const MAX_ALIASES = 100;
 
 export interface Issue {
@@ -16,18 +16,18 @@ export interface Issue {
   readonly message: string;
 }
 
-/** A document and the file that it stands in. */
+/** A document and its file. */
 export interface Place {
   readonly file: string;
   readonly document: Document;
   readonly lines: LineCounter;
 }
 
-/** The line of a field, or of what holds it. */
+/** Line of a field, or of the closest parent that exists. */
 function lineOf({ document, lines }: Place, path: readonly PropertyKey[]): number {
   for (let length = path.length; length >= 0; length--) {
     const at = path.slice(0, length);
-    // A key's own place is better than its value's: a value may begin lines later.
+    // Prefer the position of the key: its value may begin lines later.
     const parent = document.getIn(at.slice(0, -1), true);
     const key =
       length > 0 && isMap(parent) ? parent.items.find(({ key: k }) => isScalar(k) && k.value === at.at(-1))?.key : null;
@@ -37,7 +37,7 @@ function lineOf({ document, lines }: Place, path: readonly PropertyKey[]): numbe
   return 1;
 }
 
-/** @throws PolicyError POLICY_FILE, one line a mistake */
+/** @throws PolicyError POLICY_FILE, one line per problem */
 export function refusePlace(place: Place, issues: readonly Issue[]): never {
   const rows = issues.map(({ path, message }) => {
     const field = path.map(String).join('.');
@@ -47,7 +47,10 @@ export function refusePlace(place: Place, issues: readonly Issue[]): never {
   throw new PolicyError('POLICY_FILE', rows.map(({ text }) => text).join('\n'), fields);
 }
 
-/** One issue a field; a key that is unknown is its own place. `within`: where in the document the value lies. */
+/**
+ * One issue per field; an unknown key is its own field. `within`: path of the value in the
+ * document.
+ */
 export function zodIssues(error: z.ZodError, within: readonly PropertyKey[] = []): Issue[] {
   return error.issues.flatMap((issue) =>
     issue.code === 'unrecognized_keys'
@@ -56,18 +59,21 @@ export function zodIssues(error: z.ZodError, within: readonly PropertyKey[] = []
   );
 }
 
-/** What a document says. @throws PolicyError POLICY_FILE */
+/** Plain value of a document. @throws PolicyError POLICY_FILE */
 export function plainValue(place: Place): unknown {
   try {
     return place.document.toJS({ maxAliasCount: MAX_ALIASES });
   } catch (cause) {
-    // An alias without its anchor, or more of them than are allowed.
+    // An alias without its anchor, or too many aliases.
     const text = `${place.file}:${lineOf(place, [])}: ${(cause as Error).message}`;
     throw new PolicyError('POLICY_FILE', text, [], { cause });
   }
 }
 
-/** The documents of a text that hold something. @throws PolicyError POLICY_FILE when none does, or one is no YAML */
+/**
+ * Documents of a text that are not empty. @throws PolicyError POLICY_FILE if there is none, or one
+ * is not YAML
+ */
 export function placesIn(text: string, file: string): Place[] {
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { lineCounter: lines });

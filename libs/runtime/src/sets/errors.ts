@@ -1,6 +1,6 @@
-/** What is wrong with a set of policies that are each valid by themselves, or with the file that they stand in. */
+/** Errors of a set of valid policies, or of a policy file. */
 
-/** One place in a policy: its key or file name, and the dotted path of the field. */
+/** A field of a policy: the policy's key or file name, and the dotted path of the field. */
 export interface FieldRef {
   readonly policy: string;
   readonly field: string;
@@ -9,7 +9,7 @@ export interface FieldRef {
 export type PolicyErrorCode =
   /** More rules on one path, address, value or set than the kernel maps hold. */
   | 'POLICY_LIMIT'
-  /** A file that is no YAML, no policy, or names what is unknown. */
+  /** A file that is not YAML, not a policy, or has an unknown field or name. */
   | 'POLICY_FILE';
 
 export class PolicyError extends Error {

@@ -1,18 +1,26 @@
 /**
- * The policy set: all policies of a container, merged, as typed rules. Named by the hash of its content, so that pods with the same
- * policies share one set in the kernel.
+ * The policy set: all policies of a container, merged to typed rules. Its name is the hash of its
+ * content, so that pods with the same policies share one set in the kernel.
  *
- * Place in the path: config topics → merge.ts → here → compile.ts → maps; and → model.ts, which decides by it.
- * Invariants: plain data, JSON in and out; a rule's index is its counter cell; equal content has an equal digest.
+ * Data path: configuration → merge.ts → here → compile.ts → maps, and → model.ts, which decides by
+ * it. Invariants: plain data that survives JSON. The index of a rule is its counter cell. Equal
+ * content has an equal digest.
  */
-import { createHash } from 'node:crypto';
-import type { Level, PostureClass } from '@bailiff/policy';
-import type { OperationName, PathMatch, RuleAction } from './names.ts';
 
-/** Rules of one set. Far above what a person writes; bounds counters and the time of a change. */
+import { createHash } from 'node:crypto';
+import type { Level, OperationName, PostureClass, RuleAction } from '@bailiff/vocabulary';
+import type { PathMatch } from './names.ts';
+
+/**
+ * Maximum number of rules of one set, far above what a person writes. It limits counters and the
+ * time of a change.
+ */
 export const MAX_SET_RULES = 4096;
 
-/** The path of what hangs in no mount namespace: memfd, detached mounts. Nothing can make another name of it. */
+/**
+ * Path of a file outside every mount namespace: memfd, detached mounts. Such a file cannot have an
+ * alias.
+ */
 export const ANONYMOUS = '';
 
 export interface PathRuleMatch {
@@ -37,13 +45,13 @@ export interface AbstractMatch {
 export interface AddressMatch {
   readonly kind: 'address';
   readonly ops: readonly OperationName[];
-  /** null: every address of both families. */
+  /** Null: every address of both families. */
   readonly cidr: string | null;
-  /** Cut out of `cidr`. */
+  /** Excluded from `cidr`. */
   readonly except: readonly string[];
   readonly portFirst: number;
   readonly portLast: number;
-  /** 0 = any. */
+  /** 0: any. */
   readonly protocol: number;
   readonly field: string;
 }
@@ -53,34 +61,34 @@ export interface ValueMatch {
   readonly value: bigint;
   readonly field: string;
 }
-/** `field` is the place in the policy, for messages: `rules.2.file.paths.0`. */
+/** `field` is the dotted path in the policy, for messages: `rules.2.file.paths.0`. */
 export type Match = PathRuleMatch | SuffixMatch | AbstractMatch | AddressMatch | ValueMatch;
 
-/** A program whose operations a rule is about. */
+/** A program whose operations a rule applies to. */
 export interface Source {
   readonly path: string;
   readonly children: boolean;
 }
 
 export interface RuleIR {
-  /** Counter cell; the order of merging. */
+  /** Counter cell, in the order of merging. */
   readonly index: number;
-  /** The policy's key: `runtime.cluster._.no-shell`. */
+  /** Key of the policy: `runtime.cluster._.no-shell`. */
   readonly policy: string;
   readonly policyName: string;
   readonly revision: number;
   readonly name: string;
-  /** As it is carried out: block of a policy in audit mode is audit here. */
+  /** Action as carried out: `block` of a policy in audit mode is `audit` here. */
   readonly action: RuleAction;
   readonly severity: Level;
   readonly tags: readonly string[];
   readonly message: string;
-  /** null: any program. */
+  /** Null: any program. */
   readonly source: readonly Source[] | null;
   readonly matches: readonly Match[];
 }
 
-/** Who asked for a posture, for violations that no rule names: the first of the policies that did. */
+/** First policy that requests a posture, for violations without a rule. */
 export interface PostureIR {
   readonly block: PostureOwner | null;
   readonly audit: PostureOwner | null;
@@ -95,14 +103,14 @@ export interface PostureOwner {
 }
 
 export interface PolicySet {
-  /** sha256 over the content, hex. */
+  /** SHA-256 of the content, in hex. */
   readonly digest: string;
   readonly rules: readonly RuleIR[];
   readonly postures: Readonly<Record<PostureClass, PostureIR>>;
   readonly onUnresolvable: 'audit' | 'block';
 }
 
-/** Content hash: keys in the order of their text, BigInt as its digits. */
+/** Content hash. Keys are sorted by their text; a BigInt is written as digits. */
 export function digestOf(content: Omit<PolicySet, 'digest'>): string {
   const canonical = (value: unknown): unknown => {
     if (typeof value === 'bigint') return `${value}n`;
@@ -117,7 +125,7 @@ export function digestOf(content: Omit<PolicySet, 'digest'>): string {
     .digest('hex');
 }
 
-/** Whether a rule denies. */
+/** True if an action denies. */
 export function denies(action: RuleAction): boolean {
   return action === 'block' || action === 'kill';
 }
@@ -125,22 +133,26 @@ export function denies(action: RuleAction): boolean {
 const RUNS: readonly OperationName[] = ['execute', 'map-execute'];
 
 /**
- * Whether other names for what a match denies are denied as well. Not where only running is: a program can be copied, so only drift rules
- * keep it from running by another name, and renames in a directory that nothing may be run from are everyday use.
+ * True if aliases of a match are denied as well. A denial of execution alone does not guard names:
+ * only drift rules stop a copied program, and renames in such a directory are normal use.
  */
 export function guardsNames(rule: RuleIR, match: Match): match is PathRuleMatch | SuffixMatch {
   if (!denies(rule.action) || (match.kind !== 'path' && match.kind !== 'suffix')) return false;
   return match.ops.some((op) => !RUNS.includes(op));
 }
 
-/** A path that a denial guards: renaming what lies above it, or mounting there, is denied too. */
+/**
+ * True for a path that a denial guards. A rename of a directory above it, or a mount there, is
+ * denied too.
+ */
 export function isGuarded(rule: RuleIR, match: Match): match is PathRuleMatch {
   return guardsNames(rule, match) && match.kind === 'path' && match.path !== ANONYMOUS;
 }
 
 /**
- * The denial that a refused alias (bind mount, move, pivot, overlay) counts for: the strongest, of these the first; null when no path is
- * denied. Suffixes count, because an alias has a name of its own; abstract names do not.
+ * The denial that a refused alias (bind mount, move, pivot, overlay) counts for: the strongest,
+ * then the first. Null if no path is denied. Suffix rules count, because an alias has its own name.
+ * Abstract names do not.
  */
 export function aliasGuard(set: Pick<PolicySet, 'rules'>): { rule: number; action: 'block' | 'kill' } | null {
   let found: RuleIR | null = null;
@@ -151,5 +163,5 @@ export function aliasGuard(set: Pick<PolicySet, 'rules'>): { rule: number; actio
   return found === null ? null : { rule: found.index, action: found.action as 'block' | 'kill' };
 }
 
-/** Operations of a path rule that renames and mounts of it and of what lies above it are refused by. */
+/** Operations that a path rule denies on the directories above its path. */
 export const ANCESTOR_OPERATIONS: readonly OperationName[] = ['rename', 'mount-point'];

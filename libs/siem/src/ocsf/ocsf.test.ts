@@ -2,7 +2,7 @@
 // from the schema releases 1.3.0 and 1.5.0 (github.com/ocsf/ocsf-schema). Where they differ, the
 // requirements of both apply.
 
-import { ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { KERNEL_VALUES, OPERATIONS as RUNTIME_OPERATIONS } from '@bailiff/runtime';
 import { expect, it } from 'vitest';
 import { activityOf, CLASSES, type ClassName, operationActivity } from '../classes.ts';
@@ -158,8 +158,8 @@ it('ocsf - every operation that the kernel program reports has a chosen class', 
 });
 
 it('ocsf - actions are of the class of what they remedy, and an undoing restores', () => {
-  const uids = ACTIONS.map((action) => toOcsf(responseEvent({ action }), '1')['class_uid']);
-  expect(Object.fromEntries(ACTIONS.map((action, index) => [action, uids[index]]))).toEqual({
+  const uids = RESPONSE_ACTIONS.map((action) => toOcsf(responseEvent({ action }), '1')['class_uid']);
+  expect(Object.fromEntries(RESPONSE_ACTIONS.map((action, index) => [action, uids[index]]))).toEqual({
     observe: 7001,
     capture: 7001,
     label: 7001,

@@ -77,7 +77,8 @@ export function summariseEscape(act: EscapeOutcome | Skipped): RuntimeSummary {
 export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
   if (isSkipped(act)) return [];
   const { control, guarded, responses } = act;
-  const deletion = responses.find(({ action }) => action === 'delete');
+  // A second verdict's delete is refused: the pod is being deleted already.
+  const deletions = responses.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
   const { tried, passed } = guarded.ordinary;
   const checks: [boolean, string][] = [
     [
@@ -95,7 +96,10 @@ export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
     [tried > 0 && passed === tried, `${tried - passed} of ${tried} ordinary writes were refused`],
     [act.verdicts.length > 0, 'there was no verdict on the escapes'],
     [act.verdictsOnOthers === 0, `${act.verdictsOnOthers} verdicts on escapes are about innocents`],
-    [deletion?.phase === 'succeeded', `the escaping pod's deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
+    [
+      deletions.includes('succeeded'),
+      `the escaping pod's deletion is recorded as ${deletions.join(', ') || 'nothing'}`,
+    ],
     [act.deleted, 'the escaping pod still exists'],
     [act.missingInnocents.length === 0, `innocent pods went: ${act.missingInnocents.join(', ')}`],
   ];

@@ -62,7 +62,8 @@ export function summarise(network: NetworkOutcome | null, act: EscapeOutcome | S
 /** What is not as promised, one sentence each; empty when all is well. */
 export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): string[] {
   const { tally } = guarded;
-  const deletion = tally.finished.find((response) => response.action === 'delete');
+  // A second verdict's delete is refused: the pod is being deleted already.
+  const deletions = tally.finished.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
   const checks: [boolean, string][] = [
     [control.sent > 0, 'nothing was sent in the control run'],
     [
@@ -86,7 +87,7 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
     [guarded.droppedOfInnocents === 0, `${guarded.droppedOfInnocents} packets of innocents were dropped`],
     [tally.verdicts.length > 0, 'there was no verdict'],
     [tally.verdictsOnOthers.length === 0, `${tally.verdictsOnOthers.length} verdicts are about innocents`],
-    [deletion?.phase === 'succeeded', `the deletion is recorded as ${deletion?.phase ?? 'nothing'}`],
+    [deletions.includes('succeeded'), `the deletion is recorded as ${deletions.join(', ') || 'nothing'}`],
     [guarded.deleted, 'the attacking pod still exists'],
     [guarded.missingInnocents.length === 0, `innocent pods went: ${guarded.missingInnocents.join(', ')}`],
   ];

@@ -8,6 +8,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { PACKET_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import type { CellFacts, StoredAccount } from './account.ts';
 
@@ -43,7 +44,7 @@ const storedAccount = z.object({
 const cellFacts = z.array(
   z.object({
     vector: text,
-    action: z.enum(['audit', 'drop']),
+    action: z.enum(PACKET_ACTIONS),
     policy: text,
     policyRevision: z.number(),
     severity: text,

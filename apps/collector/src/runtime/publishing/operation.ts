@@ -1,6 +1,6 @@
 /** Converts a ring buffer record of kind lsm to its form on the bus. Pure. */
 import type { RuntimeSample } from '@bailiff/bpf';
-import { ACTIONS, OPERATIONS, valueName } from '@bailiff/runtime';
+import { OPERATIONS, RULE_ACTIONS, valueName } from '@bailiff/runtime';
 import { cutFront, MAX_TEXT, type OperationSample } from '@bailiff/schemas';
 import type { ContainerRef } from '../counting/account.ts';
 
@@ -31,7 +31,7 @@ export function toOperationSample(
   return {
     observedAt: bootWallMicros + Math.round(Number(sample.boottimeNs) / 1000),
     operation,
-    outcome: OUTCOMES[ACTIONS[sample.action] as string] ?? 'audit',
+    outcome: OUTCOMES[RULE_ACTIONS[sample.action] as string] ?? 'audit',
     subject: path(sample.cut && sample.subjectIsPath ? `…${subject}` : subject),
     address: sample.address ?? '',
     port: sample.port,

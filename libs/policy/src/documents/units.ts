@@ -1,22 +1,25 @@
 /**
- * Units that operators write: durations (`250ms`, `30s`, `10m`, `1h`, `7d`), CIDRs and Kubernetes names. Each refuses a bare
- * number, because a number without a unit is the commonest way to be wrong by a factor of sixty.
+ * Units in the configuration: durations (`250ms`, `30s`, `10m`, `1h`, `7d`), CIDRs and Kubernetes
+ * names. A number without a unit is refused, because a wrong unit is a common mistake.
  */
 import { isIP } from 'node:net';
 import * as z from 'zod';
 
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** Longest duration anywhere: what VIOLATIONS could plausibly keep. */
+/** Longest duration in any field: an upper limit of how long VIOLATIONS keeps messages. */
 export const MAX_DURATION_MS = 90 * 86_400_000;
 
-/** Milliseconds of a duration such as `30s`; null when it is not one. */
+/** Milliseconds of a duration such as `30s`. Null if it is not a duration. */
 export function parseDurationMs(text: string): number | null {
   const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
   if (!match) return null;
   return Number(match[1]) * (UNIT_MS[match[2] as string] as number);
 }
 
-/** A duration with its unit, kept as text; bounds in milliseconds. JSON Schema has the bounds as `durationMs`. */
+/**
+ * A duration with its unit, kept as text. Limits in milliseconds, which JSON Schema has as
+ * `durationMs`.
+ */
 export function duration(minMs: number, maxMs: number = MAX_DURATION_MS) {
   return z
     .string({ error: 'must be a duration with a unit, such as "30s" or "10m"' })
@@ -31,7 +34,7 @@ export function duration(minMs: number, maxMs: number = MAX_DURATION_MS) {
     .meta({ pattern: '^[0-9]{1,9}(ms|s|m|h|d)$', maxLength: 11, durationMs: { min: minMs, max: maxMs } });
 }
 
-/** True for `address/length` of either family with a length that fits. */
+/** True for `address/length` of either family with a valid length. */
 export function isCidr(text: string): boolean {
   const [address, length, ...rest] = text.split('/');
   if (address === undefined || length === undefined || rest.length > 0 || !/^\d{1,3}$/.test(length)) return false;
@@ -44,14 +47,14 @@ export const cidr = z
   .refine(isCidr, { error: 'must be a CIDR, such as "10.0.0.0/8" or "fd00::/64"' })
   .meta({ format: 'cidr', maxLength: 49 });
 
-/** Ordering guard that every value has. */
+/** Ordering guard of every value. */
 export const revision = z
   .number()
   .int()
   .nonnegative()
   .default(0)
   .describe(
-    'ordering guard: grows with every write, and a write that says a lower one than is stored is refused; leave it out',
+    'ordering guard: grows with every write, and a write with a lower revision than the stored one is refused; omit it',
   );
 
 /** A Kubernetes object name (RFC 1123 subdomain). */
@@ -62,7 +65,7 @@ export const kubeName = z
     error: 'must be a Kubernetes name: lower case letters, digits, "-" and "."',
   });
 
-/** Key of a Kubernetes label, with its prefix if it has one. */
+/** Key of a Kubernetes label, with an optional prefix. */
 export const labelKey = z
   .string()
   .max(317)
@@ -76,7 +79,7 @@ export const labelValue = z
     error: 'must be a label value',
   });
 
-/** Labels that must be there: a selector that names more is a mistake. */
+/** Maximum number of labels in a selector. */
 export const MAX_LABELS = 64;
 export const labels = () =>
   z
