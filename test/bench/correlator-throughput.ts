@@ -150,7 +150,7 @@ export async function bench(): Promise<Section> {
   const second = perPodKb(middle, most);
   return {
     title: 'Correlator throughput and memory',
-    method: `A stream of ${thousands(VIOLATIONS)} violations of ${thousands(PODS)} pods on ${PODS / PODS_PER_NODE} nodes, in frames of ${VIOLATIONS_PER_FRAME}, each with a sample. A bundled correlator starts and judges the whole stream by the built-in rules. The bare consumer, with the same Node flags, decodes each frame and sums its packets. ${ROUNDS} alternating rounds. Memory is resident memory after the correlator caught up, on streams of ${thousands(MEMORY_VIOLATIONS)} violations.`,
+    method: `A bundled correlator judges a stream by the built-in rules: ${thousands(VIOLATIONS)} violations of ${thousands(PODS)} pods on ${PODS / PODS_PER_NODE} nodes, in frames of ${VIOLATIONS_PER_FRAME}, each with a sample. The bare consumer decodes each frame and sums its packets. ${ROUNDS} alternating rounds. Memory is resident memory after catching up, on streams of ${thousands(MEMORY_VIOLATIONS)} violations.`,
     header: ['', 'result'],
     rows: [
       ['bare consumer', `${thousands(median(rates.map((r) => r.bare)))} violations/s`],
@@ -161,7 +161,7 @@ export async function bench(): Promise<Section> {
       { budget: 'at least 0.8 of the bare consumer', measured: fixed(ratio, 2), met: ratio >= 0.8 },
       {
         budget:
-          'memory linear in active pods: a pod costs at most twice as much from 20 000 to 60 000 pods as from 2 000 to 20 000',
+          'memory linear in active pods: a pod costs at most twice as much from 20,000 to 60,000 pods as from 2,000 to 20,000',
         measured: `${fixed(first, 2)} kB, then ${fixed(second, 2)} kB`,
         met: second <= Math.max(first, 0.5) * 2,
       },

@@ -99,7 +99,7 @@ export async function bench(): Promise<Section> {
   ];
   return {
     title: 'Writing through before acknowledging',
-    method: `A bare publisher with ${MAX_IN_FLIGHT} in flight on one server, with \`sync_interval\` of two minutes and with \`always\`; puts of a key run one after another. As a floor, one writer appends the same number of bytes to a file on the same disk and calls fsync each time. ${ROUNDS} alternating rounds of ${MEASURE_MS / 1_000} s.`,
+    method: `A bare publisher with ${MAX_IN_FLIGHT} in flight on one server, with \`sync_interval\` of two minutes and \`always\`; puts of a key run one after another. Floor: one writer appends as many bytes to a file and calls fsync. ${ROUNDS} alternating rounds of ${MEASURE_MS / 1_000} s.`,
     header: [
       'message',
       'messages/s, 2m',

@@ -56,14 +56,14 @@ function sectionOf({ operations, hooks }: CostReport): Section {
   return {
     title: 'Cost of runtime policies',
     method:
-      'Instructions per operation, in one boot of a virtual machine with Debian’s kernel. Its clock counts instructions (qemu’s `-icount`). Each of 5 rounds has 1 000 opens of a file of the image and 1 000 connects of a UDP socket. It also runs a static program 40 times (vfork, exec, exit). Cells show medians, with the ratio to no programs in brackets. The row of empty programs shows the kernel’s own cost of calling a program, which all rows below include. The last three columns are instructions per call of the hook that decides, from the kernel’s accounting. “n rules” means n for files, n for programs and n for addresses. Instruction counts repeat to 0.1 %, unlike times; test/vm/cost.test.ts holds the hooks to bounds.',
+      'Instructions per operation in a virtual machine (qemu’s `-icount`) with Debian’s kernel: medians of 5 rounds, each with 1,000 opens, 1,000 UDP connects and 40 runs of a static program. Brackets: ratio to no programs. All rows below the empty programs include the kernel’s own cost of calling a program. The last three columns are instructions per call of the hook. “n rules” means n for each of files, programs and addresses. Counts repeat to 0.1 %; test/vm/cost.test.ts holds the hooks to bounds.',
     header: ['where', ...OPERATIONS.map((operation) => operation), ...OPERATIONS.map((operation) => HOOK[operation])],
     rows,
     budgets: [
       ...budget('a pod without policy', 'no policy', MOST_UNPROTECTED),
       ...budget('100 rules', 100, MOST_AT_100),
       {
-        budget: `a hook costs at most ${fixed((MOST_GROWTH - 1) * 100, 0)} % more with 1 000 rules than with 100`,
+        budget: `a hook costs at most ${fixed((MOST_GROWTH - 1) * 100, 0)} % more with 1,000 rules than with 100`,
         measured: OPERATIONS.map((operation, i) => `${operation} ${fixed(((growth[i] as number) - 1) * 100)} %`).join(
           ', ',
         ),

@@ -43,7 +43,7 @@ export async function bench(): Promise<Section> {
   const budget = major >= 24 ? 72 : 62;
   return {
     title: 'Collector at rest: memory and CPU',
-    method: `Resident memory (VmRSS, MB of 10^6 bytes) of the bundled collector on Node ${process.versions.node} with its usual flags ${COLLECTOR_NODE_FLAGS.join(' ')}. Idle CPU is the average of ${IDLE_MS / 1000} s, in which the collector reads counters, checks links and publishes its status. Ten seconds after its start a collector unmaps the pages of Node’s text and constants; pages that it still uses return from the page cache.`,
+    method: `Resident memory (VmRSS, MB of 10^6 bytes) of the bundled collector with its usual flags ${COLLECTOR_NODE_FLAGS.join(' ')}. Idle CPU is the average of ${IDLE_MS / 1000} s. After ten seconds a collector unmaps the pages of Node’s text and constants.`,
     header: ['', 'measured'],
     rows: [
       ['no pods, at the start', `${fixed(atStart)} MB`],

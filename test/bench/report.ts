@@ -21,30 +21,28 @@ export function quantile(values: readonly number[], q: number): number {
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
 export const fixed = (value: number, digits = 1): string => value.toFixed(digits);
-export const thousands = (value: number): string => Math.round(value).toLocaleString('en-US').replaceAll(',', ' ');
+export const thousands = (value: number): string => Math.round(value).toLocaleString('en-US');
 
 const table = (header: readonly string[], rows: readonly string[][]): string =>
   [header, header.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
 
 export function render(sections: readonly Section[], machine: string): string {
-  const missed = sections.flatMap((s) =>
-    s.budgets.filter((b) => !b.met).map((b) => `- ${s.title}: ${b.budget}; measured ${b.measured}`),
-  );
+  const missed = sections.flatMap((s) => s.budgets.filter((b) => !b.met).map((b) => `${s.title} (${b.budget})`));
   const parts = [
     '# Benchmarks',
-    'Measurements for sizing and for comparing releases, written by `npm run bench` from one run on one machine. Absolute figures hold for this machine. Compare the ratios to a peer or a bare floor, which were measured in the same run.',
+    'For sizing and for comparing releases: one run of `npm run bench` on one machine. Absolute figures hold for this machine; to compare, use the ratios to a peer or a floor of the same run.',
     machine,
-    '## Budgets missed',
-    missed.length > 0 ? missed.join('\n') : 'None in this run.',
+    `**Budgets missed:** ${missed.length > 0 ? missed.join('; ') : 'none'}.`,
   ];
   for (const section of sections) {
     parts.push(`## ${section.title}`, section.method, table(section.header, section.rows));
     if (section.budgets.length > 0) {
       parts.push(
-        table(
-          ['budget', 'measured', ''],
-          section.budgets.map((b) => [b.budget, b.measured, b.met ? 'met' : '**missed**']),
-        ),
+        section.budgets
+          .map(
+            ({ budget, measured, met }) => `- Budget ${met ? 'met' : '**missed**'}: ${budget}. Measured: ${measured}`,
+          )
+          .join('\n'),
       );
     }
   }

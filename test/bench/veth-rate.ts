@@ -94,7 +94,7 @@ export async function bench(): Promise<Section> {
   const toNft = ratio('bailiff', 'nftables');
   return {
     title: 'Packet rate and CPU through a veth',
-    method: `One CPU sends slices of ${thousands(SLICE_PACKETS)} UDP packets of a pod to four veths in turn, ${ROUNDS} rounds. A veth delivers within the sender’s system call, so the time per packet is the CPU time of sending, hook and reception. The four variants rotate over the four veths, because veths differ by up to 2 %. A ratio is the geometric mean over the four rotations of the median over the rounds. nftables has the same rules for the pod in a netdev ingress chain.`,
+    method: `One CPU sends slices of ${thousands(SLICE_PACKETS)} UDP packets of a pod to four veths in turn, ${ROUNDS} rounds. The CPU time covers sending, hook and reception. The variants rotate over the veths, which differ by up to 2 %. A ratio is the geometric mean over the rotations of the median over the rounds. nftables has the same rules for the pod in a netdev ingress chain.`,
     header: ['on the host side', 'packets/s', 'ns of CPU per packet', 'rate relative to nothing'],
     rows: VARIANTS.map((v) => [v, thousands(1e9 / ns(v)), fixed(ns(v), 0), fixed(ratio(v, 'nothing'), 3)]),
     budgets: [
