@@ -16,7 +16,7 @@ export async function bench(): Promise<Section> {
   return {
     title: 'Latencies',
     method:
-      'Trials run one after another without other load, from before the cause to the bus’s time of the violation, or to the change in the kernel map, read every millisecond. The node has a pod for each trial. The last two rows use real processes and the built-in steps (observe, label, delete), with a substitute API server.',
+      'Trials run one after another without other load. A trial ends at the bus’s time of the violation, or at the change in the kernel map, read every millisecond. The node has a pod for each trial. The last two rows use real processes and the built-in steps (observe, label, delete), with a substitute API server.',
     header: ['from → to', 'trials', 'p50 ms', 'p99 ms', 'maximum ms'],
     rows: Object.entries(measured).map(([name, ms]) => [
       name,
