@@ -190,7 +190,7 @@ describe('lab up in the foreground', () => {
       const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--lab', id);
       expect(await command.ended).toBe(1);
       expect(command.output()).toMatch(
-        /^bailiff lab: the process that was to hold the lab ended with 1:\n[\s\S]*^Error: ended by the test$/m,
+        /^bailiff lab: the supervisor ended with 1:\n[\s\S]*^Error: ended by the test$/m,
       );
       expect(tracesOf(id)).toEqual([]);
     } finally {
