@@ -62,17 +62,20 @@ describe('fuzz', () => {
     expect(passed, 'some frames were exempt').toBeGreaterThan(RUNS / 1000);
   });
 
-  it.each([0x0800, 0x86dd, 0x0806, 0x8100])('fuzz - every frame that a test run of type %i rejects is expected', (type) => {
-    kernel.program({ hasMac: true, hasIpv4: true, hasIpv6: true, grants: [], quarantine: 'none' }, enforceAll);
-    const shortest = shortestFrame(type);
-    for (let length = 0; length < shortest + 10; length++) {
-      const data = Buffer.alloc(length);
-      if (length >= 14) data.writeUInt16BE(type, 12);
-      const run = () => kernel.ingress.testRun({ data });
-      if (length < shortest) expect(run).toThrow(/EINVAL/);
-      else expect(run).not.toThrow();
-    }
-  });
+  it.each([0x0800, 0x86dd, 0x0806, 0x8100])(
+    'fuzz - every frame that a test run of type %i rejects is expected',
+    (type) => {
+      kernel.program({ hasMac: true, hasIpv4: true, hasIpv6: true, grants: [], quarantine: 'none' }, enforceAll);
+      const shortest = shortestFrame(type);
+      for (let length = 0; length < shortest + 10; length++) {
+        const data = Buffer.alloc(length);
+        if (length >= 14) data.writeUInt16BE(type, 12);
+        const run = () => kernel.ingress.testRun({ data });
+        if (length < shortest) expect(run).toThrow(/EINVAL/);
+        else expect(run).not.toThrow();
+      }
+    },
+  );
 
   it('fuzz - loss counters stay unchanged, except for a full ring', () => {
     expect(kernel.object.maps.losses()).toMatchObject({ 'no-counter': 0n, 'no-iface': 0n });
