@@ -49,15 +49,10 @@ export const FOLDERS_NOT_DONE: readonly string[] = [
   'libs/schemas/',
   'libs/siem/',
   'test/bench/',
-  'test/bus/',
-  'test/chaos/',
   'test/cluster/',
-  'test/e2e/',
-  'test/fuzz/',
   'test/k8s/',
   'test/kernel/',
   'test/lsm/',
-  'test/sim/',
   'test/vm/',
 ];
 

@@ -1,4 +1,7 @@
-/** `npm run demo -- --json`: its numbers, its time, and that it leaves nothing behind, also when it is interrupted. */
+/**
+ * `npm run demo -- --json`: its numbers, its duration, and that it leaves nothing behind, also when
+ * it is interrupted.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,11 +11,14 @@ import { startDemo, startDemoWith, tracesOf, tracesOfMachine, uniqueId } from '.
 
 /** Two minutes after set-up, for the first act. */
 const BUDGET_MS = 120_000;
-/** The second act waits for an emulated processor: a minute and a half when the machine is idle. */
+/** The second act waits for an emulated processor: 90 seconds on an idle machine. */
 const SECOND_ACT_MS = 900_000;
 
 type Numbers = Record<string, number>;
-/** One verdict a pod and cooldown epoch of the rule: a run over the end of one may have one more, answered or not by the end. */
+/**
+ * One verdict for each pod and cooldown epoch of the rule. A run across the end of an epoch may
+ * have one more, with or without a response by then.
+ */
 const COOLDOWN_MS = 600_000;
 /** How far the machine's clock may be from ours. */
 const SKEW_MS = 60_000;
@@ -35,7 +41,7 @@ describe('demo', () => {
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-  it('first act - the last line holds the numbers, and they are what Bailiff promises', async () => {
+  it('first act - the last line holds the numbers, and they match the documentation', async () => {
     const id = uniqueId('m');
     const begun = performance.now();
     const begunAtMs = Date.now();
@@ -77,7 +83,7 @@ describe('demo', () => {
   });
 
   it(
-    'second act - the escape lands without the policy; with it every attempt is blocked, counted, judged and answered',
+    'second act - the escape lands without the policy; with it every attempt is blocked, counted and correlated, and the pod deleted',
     async (context) => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);
@@ -103,7 +109,7 @@ describe('demo', () => {
   );
 
   it(
-    'second act interrupted - the machine goes with it',
+    'second act interrupted - the machine ends too',
     async (context) => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);

@@ -1,6 +1,6 @@
 /**
- * What the end-to-end tests share: the `bailiff` command as a person starts it, kubectl on a lab, and a look at everything a lab
- * could leave behind.
+ * Helpers of the end-to-end tests: the `bailiff` command as a person starts it, kubectl on a lab,
+ * and a search for everything that a lab could leave behind.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ const DEMO = 'test/lab/src/demo/main.ts';
 const BAILIFF = path.join(CHECKOUT, 'apps/cli/bin/bailiff.mjs');
 const COMMAND_TIMEOUT_MS = 120_000;
 
-/** Runs `bailiff …` to its end; stdout. Its failure is thrown with what it said. */
+/** Runs `bailiff …` to its end and returns stdout. A failure throws with the command's output. */
 export const bailiff = (...args: string[]) =>
   exec(process.execPath, [BAILIFF, ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
 
@@ -28,11 +28,14 @@ export interface Running {
   /** Resolves when its output holds the text. */
   printed: (text: string) => Promise<void>;
   ended: Promise<number | null>;
-  /** What Ctrl-C at a terminal does: SIGINT to the whole process group. */
+  /** Sends SIGINT to the whole process group, as Ctrl-C at a terminal does. */
   interrupt: () => void;
 }
 
-/** What `bailiff lab …` hands over to, which is what takes time: the command itself is in usage.test.ts, lab.test.ts and the tutorial. */
+/**
+ * The process that `bailiff lab …` starts, which takes the time. For the command itself, see
+ * usage.test.ts, lab.test.ts and the tutorial.
+ */
 export const lab = (...args: string[]) =>
   exec(process.execPath, [...nodeArgs(LAB), ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
 export const startLabProcess = (...args: string[]): Running => start([...nodeArgs(LAB), ...args]);
@@ -84,7 +87,7 @@ export function kubectl(kubeconfig: string, ...args: string[]): Promise<string> 
   return exec('kubectl', args, { env: { KUBECONFIG: kubeconfig, KUBECACHEDIR: cache }, timeoutMs: 30_000 });
 }
 
-/** Everything on this machine that belongs to a lab, by its id: empty when nothing is left of it. */
+/** Everything on this machine that belongs to a lab, by its id: empty if nothing is left. */
 export function tracesOf(id: string): string[] {
   const traces: string[] = [];
   const names = (dir: string) => (existsSync(dir) ? readdirSync(dir) : []);
@@ -102,7 +105,10 @@ export function tracesOf(id: string): string[] {
   return traces;
 }
 
-/** What a virtual machine whose files lie below this directory has left: files, and processes that name it. tsx keeps a cache there. */
+/**
+ * Remains of a virtual machine with its files below this directory: files, and processes that name
+ * it. tsx keeps a cache there.
+ */
 export function tracesOfMachine(dir: string): string[] {
   const named = readdirSync('/proc').filter((pid) => {
     try {

@@ -1,4 +1,5 @@
-// Wrong use and help of the commands as processes: a clean message and the right exit code, and nothing is made.
+// Wrong use and help of the commands as processes: a clear message, the right exit code, and no
+// side effects.
 import { describe, expect, it } from 'vitest';
 import { startBailiff, startDemo } from './support.ts';
 

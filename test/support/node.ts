@@ -1,7 +1,7 @@
 /**
- * One node for the collector's own tests: a network namespace with pods behind veths, a real nats-server reached through a relay, a
- * bpffs, a CNI cache, and the collector as its own process from its bundle. Pods have no bridge behind them: what is judged is what
- * arrives at the host side.
+ * One node for the collector's tests: a network namespace with pods behind veths, a real
+ * nats-server behind a relay, a bpffs, a CNI cache, and the collector as a process from its bundle.
+ * The pods have no bridge: a packet counts as passed when it arrives at the host side.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -33,7 +33,7 @@ import { StatusReader } from './status-reader.ts';
 import { Ledger } from './violation-totals.ts';
 
 export const NODE = 'node-a';
-/** MAC of every host side, so that frames to it are for the node. */
+/** MAC address of every host side. Frames to it are addressed to the node. */
 export const GATEWAY_MAC = '02:00:00:00:00:01';
 const COLLECTOR = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
 
@@ -64,9 +64,11 @@ export class TestNode implements AsyncDisposable {
   #collector: ChildProcess | null = null;
   #statusReader: Promise<StatusReader> | null = null;
   log = '';
-  /** Words before the collector's command, such as `setpriv …`: it then runs as they say. They must exec. */
+  /**
+   * Command that wraps the collector's command, such as `setpriv …`. It must exec its arguments.
+   */
   wrap: readonly string[] = [];
-  /** The words that start a collector, up to its arguments. */
+  /** The command that starts a collector, without its arguments. */
   program: readonly string[] = [process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR];
 
   private constructor(parts: {
@@ -89,8 +91,8 @@ export class TestNode implements AsyncDisposable {
   }
 
   /**
-   * @param bus a server that is there already, with the flags by which the collector logs in there; it is stopped with the node. Default: one
-   * of the node's own, and a password.
+   * @param bus an existing server, with the flags by which the collector logs in; it is stopped
+   * with the node. Default: a server of the node, and a password.
    */
   static async start(bus?: { nats: TestNats; login: readonly string[] }): Promise<TestNode> {
     const netns = `bct-${process.pid}-${made++}`;
@@ -135,7 +137,7 @@ export class TestNode implements AsyncDisposable {
     ];
   }
 
-  /** Starts the collector and does not wait for anything. */
+  /** Starts the collector without waiting. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
     const command = ['run', '--', ...this.wrap, ...this.program, ...this.collectorArgs(args)];
     const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
@@ -150,7 +152,10 @@ export class TestNode implements AsyncDisposable {
     return child;
   }
 
-  /** Starts the collector; resolves when it guards, or with `ready` when it has the bus too. */
+  /**
+   * Starts the collector. Resolves when it guards, or with `ready` when it is also connected to the
+   * bus.
+   */
   async startCollector(options: { until?: 'guarding' | 'ready'; args?: string[] } = {}): Promise<ChildProcess> {
     const until = options.until ?? 'ready';
     const child = this.spawnCollector(options.args);
@@ -168,7 +173,7 @@ export class TestNode implements AsyncDisposable {
     return child;
   }
 
-  /** Runs a collector command on the node to its end. */
+  /** Runs a collector command on the node and waits for its end. */
   async command(args: readonly string[]): Promise<string> {
     const command = [...this.wrap, process.execPath, COLLECTOR, ...args];
     return exec(this.#labtool, labtoolArgs({ netns: this.netns }, ['run', '--', ...command]));
@@ -185,7 +190,10 @@ export class TestNode implements AsyncDisposable {
     return child.exitCode;
   }
 
-  /** Makes a pod's namespace and interface. The CNI record is written after the link is there, as a runtime does; `cni: false` leaves it out. */
+  /**
+   * Creates a pod's namespace and interface. A runtime writes the CNI record after it creates the
+   * link, and so does this; `cni: false` leaves the record out.
+   */
   async addPod(options: { cni?: boolean; name?: string } = {}): Promise<TestPod> {
     const index = this.pods.length + 1;
     const hex = index.toString(16).padStart(2, '0');
@@ -231,7 +239,10 @@ export class TestNode implements AsyncDisposable {
     await exec('ip', ['-n', this.netns, 'link', 'set', pod.hostInterface, 'up']);
   }
 
-  /** The interface of a pod whose host side has the name of one that went, as a plugin that hashes names makes it. */
+  /**
+   * Renames the host side of a pod to the name of a deleted interface. CNI plugins that hash names
+   * reuse them.
+   */
   async renameHostSide(pod: TestPod, name: string): Promise<void> {
     await exec('ip', ['-n', this.netns, 'link', 'del', pod.hostInterface]);
     pod.hostInterface = name;
@@ -270,7 +281,7 @@ export class TestNode implements AsyncDisposable {
     await deleteNetns(pod.netns);
   }
 
-  /** A process of the pod, in its namespace and in a cgroup named as the kubelet names it. */
+  /** A process of the pod, in its namespace and in a cgroup with the kubelet's name for it. */
   async runInPod(pod: TestPod): Promise<AsyncDisposable & { root: string }> {
     const root = path.join(cgroup2Mount(), this.netns);
     const cgroup = path.join(root, 'kubepods', 'burstable', `pod${pod.uid}`, `c${pod.index}`);
@@ -289,7 +300,7 @@ export class TestNode implements AsyncDisposable {
     };
   }
 
-  /** Puts the node's snapshot on the bus, as ipam-sync does. */
+  /** Writes the node's snapshot to the bus, as ipam-sync does. */
   async putPods(revision: number, change: (pods: NodeSnapshot['pods']) => void = () => {}): Promise<void> {
     const pods: NodeSnapshot['pods'] = this.pods.map((pod) => ({
       uid: pod.uid,
@@ -311,7 +322,7 @@ export class TestNode implements AsyncDisposable {
     await openBucket(this.admin, 'bailiff_pods').put(NODE, value);
   }
 
-  /** Sends frames from a pod; resolves with how many the kernel took. */
+  /** Sends frames from a pod. Resolves with the number of frames that the kernel accepted. */
   async send(pod: TestPod, frames: readonly Buffer[], count = frames.length, ratePerSecond = 0): Promise<number> {
     const sender = await this.startSending(pod, frames, count, ratePerSecond);
     return sender.sent;
@@ -358,7 +369,7 @@ export class TestNode implements AsyncDisposable {
     };
   }
 
-  /** What `collector status` says, read from the pins alone. */
+  /** Output of `collector status`, which reads the pins alone. */
   async offlineStatus(): Promise<{
     interfaces: {
       interfaceName: string;
@@ -381,13 +392,19 @@ export class TestNode implements AsyncDisposable {
     return JSON.parse(await (await this.#statusReader).status(args));
   }
 
-  /** Sends frames out of the host side of a pod's interface: what the pod receives. Resolves with how many the kernel took. */
+  /**
+   * Sends frames out of the host side of a pod's interface, so that the pod receives them. Resolves
+   * with the number of frames that the kernel accepted.
+   */
   async sendTo(pod: TestPod, frames: readonly Buffer[], count = frames.length): Promise<number> {
     const sender = await this.#startSender({ netns: this.netns, device: pod.hostInterface }, frames, count, 0);
     return sender.sent;
   }
 
-  /** What the collector's metrics say of one series, written as it is exposed: `bailiff_collector_frames_total`. */
+  /**
+   * Value of one series in the collector's metrics, written as it is exposed:
+   * `bailiff_collector_frames_total`.
+   */
   async metric(series: string): Promise<number> {
     const reported = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
     const url = `http://${/([\d.]+:\d+)/.exec(reported)?.[1]}/metrics`;
@@ -398,9 +415,13 @@ export class TestNode implements AsyncDisposable {
     return Number(line.slice(series.length));
   }
 
-  /** IPv4 packets but TCP, which is the relay's, that reached the node's own stack, or a pod's: what the programs let pass. */
+  /**
+   * IPv4 packets that the programs passed to the stack of the node or of a pod. TCP is excluded:
+   * the relay uses it.
+   */
   async ipReceived(netns = this.netns): Promise<number> {
-    // The two counters are not read at one moment: a segment may come in between. Then the next look says something else.
+    // The two counters are not read at the same time. If a segment arrives between the reads, the
+    // next look differs.
     const look = async () => {
       const snmp = await exec('nsenter', [`--net=${netnsPath(netns)}`, 'cat', '/proc/net/snmp']);
       const read = (protocol: string, counter: string) => {

@@ -1,6 +1,6 @@
 /**
- * Processes that a test starts: their output is kept, they end with the test, and a wait for a log
- * message fails with the output when the process ends first.
+ * Processes that a test starts. Their output is kept, and they end with the test. If a process
+ * ends, a wait for a log message fails with its output.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,11 +17,13 @@ export type LogLine = Record<string, unknown>;
 export interface RunningProcess extends AsyncDisposable {
   readonly child: ChildProcess;
   readonly pid: number;
-  /** Output on both streams, in the order of arrival. */
+  /** Output of both streams, in order of arrival. */
   out(): string;
   /** The log lines among the output. */
   lines(): LogLine[];
-  /** The first log line with this message. @throws Error with the output when the process ends first */
+  /**
+   * The first log line with this message. @throws Error with the output if the process ends first
+   */
   logged(message: string, timeoutMs?: number): Promise<LogLine>;
   /** Resolves when the process has ended and its output is complete. */
   readonly exit: Promise<[code: number | null, signal: string | null]>;
@@ -34,7 +36,9 @@ const killAll = () => {
   for (const child of atExit) child.kill('SIGKILL');
 };
 
-/** One listener for all: each file checks that it leaves none behind. */
+/**
+ * One exit listener for all processes: each test file checks that it leaves no listeners behind.
+ */
 function killAtExit(child: ChildProcess): void {
   if (atExit.size === 0) process.on('exit', killAll);
   atExit.add(child);
@@ -85,7 +89,10 @@ export function launch(program: string, args: readonly string[], options: SpawnO
   };
 }
 
-/** Starts an app from its sources, as bundled for this run, as its own user of the bus. @param nodeFlags such as those of its image */
+/**
+ * Starts an app from its sources, as bundled for this run, with its own bus user. @param nodeFlags
+ * for example those of its image
+ */
 export function launchApp(app: string, flags: readonly string[], nodeFlags: readonly string[] = []): RunningProcess {
   const main = nodeArgs(`apps/${app}/src/main.ts`);
   return launch(process.execPath, [...nodeFlags, ...main, '--nats-user', app, ...flags], { cwd: ROOT });

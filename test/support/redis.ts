@@ -1,6 +1,6 @@
 /**
- * A real Redis for a test, on a unix socket in a directory of its own, and with TLS on a port where that is asked for; nothing is kept on disk,
- * so a kill is also a loss of all keys.
+ * A real Redis for a test, on a unix socket in its own directory, and with TLS on a port on
+ * request. It stores nothing on disk, so a kill also loses all keys.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -16,7 +16,7 @@ export interface TestRedis extends AsyncDisposable {
   start(): Promise<void>;
   /** Empties it while it runs. */
   flush(): Promise<void>;
-  /** Keys under a pattern. */
+  /** Keys that match a pattern. */
   keys(pattern: string): Promise<string[]>;
 }
 
@@ -25,7 +25,7 @@ export interface RedisTlsPort {
   certFile: string;
   keyFile: string;
   caFile: string;
-  /** Clients must show a certificate of the CA. */
+  /** Clients must present a certificate of the CA. */
   asksClients: boolean;
 }
 
@@ -65,7 +65,7 @@ export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
     const args = [...own, ...(tls ? tlsArgs(tls) : [])];
     child = spawn('redis-server', args, { stdio: 'ignore' });
     await waitFor(() => existsSync(socket), { what: 'the socket of Redis' });
-    await waitFor(() => withClient((client) => client.ping()), { what: 'Redis to answer' });
+    await waitFor(() => withClient((client) => client.ping()), { what: 'Redis to respond' });
   };
   await start();
   return {
