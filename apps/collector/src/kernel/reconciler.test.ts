@@ -13,9 +13,9 @@ const binding: Binding = {
   link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
 };
 const pods = (revision: number, address: string, allowedPrefixes: string[]) => {
-  const told = { interfaces: [{ name: 'eth0', addresses: [address, '10.0.0.3'], mac: null }], allowedPrefixes };
+  const network = { interfaces: [{ name: 'eth0', addresses: [address, '10.0.0.3'], mac: null }], allowedPrefixes };
   const rest = { namespace: 'shop', name: 'web', labels: {}, serviceAccount: '', owners: [], hostNetwork: false };
-  const pod = { uid: 'a', ...rest, ...told, containers: [], probePorts: [], revision, createdAt: '' };
+  const pod = { uid: 'a', ...rest, ...network, containers: [], probePorts: [], revision, createdAt: '' };
   return JSON.stringify({ nodeName: 'n1', revision, pods: [pod] });
 };
 
