@@ -9,8 +9,8 @@ function registerList(parent: Command, io: CliIo): void {
   const command = parent
     .command('list')
     .description('pods whose traffic is dropped in both directions, with expiry and verdict')
-    .option('-n, --namespace <namespace>', 'pods of a namespace')
-    .option('--json', 'one JSON document')
+    .option('-n, --namespace <namespace>', 'only pods of this namespace')
+    .option('--json', 'print the result as one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');
   onBus(command, io, ({ namespace, json = false }: { namespace?: string; json?: boolean }) => {
     if (namespace !== undefined) parseName(namespace, '--namespace');
@@ -21,7 +21,7 @@ function registerList(parent: Command, io: CliIo): void {
 function registerRelease(parent: Command, io: CliIo): void {
   const command = parent
     .command('release')
-    .description('end a quarantine early; the kernel follows immediately')
+    .description("end a quarantine early; the pod's traffic passes at once")
     .argument('<pod>', 'namespace/name, name or uid')
     .option('-n, --namespace <namespace>', 'namespace of the pod')
     .option('--reason <text>', 'reason, for the record')
