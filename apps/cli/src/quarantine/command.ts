@@ -9,8 +9,8 @@ function registerList(parent: Command, io: CliIo): void {
   const command = parent
     .command('list')
     .description('pods whose traffic is dropped in both directions, with expiry and verdict')
-    .option('-n, --namespace <namespace>', 'only pods of this namespace')
-    .option('--json', 'print the result as one JSON document')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');
   onBus(command, io, ({ namespace, json = false }: { namespace?: string; json?: boolean }) => {
     if (namespace !== undefined) parseName(namespace, '--namespace');
