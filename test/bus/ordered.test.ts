@@ -88,7 +88,8 @@ test.each(READERS)(
       seen.map(({ sequence }) => sequence),
       `seed ${SEED}`,
     ).toEqual(Array.from({ length: 6_000 }, (_, i) => i + 1));
-    expect(restarts.length).toBeGreaterThanOrEqual(3);
+    // The control. A reader without a request in flight does not notice a restart.
+    expect(restarts.length).toBeGreaterThanOrEqual(1);
     const times = seen.map(({ timestampMicros }) => timestampMicros);
     expect([...times].sort((a, b) => a - b)).toEqual(times);
   },

@@ -66,7 +66,7 @@ class Replica {
 
 /** The first step of an ordered rule completed it: a later one was on the bus before. */
 const isTurned = ({ verdict: { rule, evidence } }: EmittedVerdict) =>
-  rule === 'breach' && evidence.at(-1)?.vector !== 'quarantine-ingress';
+  rule === 'ordered' && evidence.at(-1)?.vector !== 'quarantine-ingress';
 
 describe('fold - a function of the stream alone', () => {
   it('property - after its warm-up, a restarted engine produces the verdicts of one that never stopped, byte for byte', () => {

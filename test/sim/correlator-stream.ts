@@ -71,7 +71,7 @@ export const RULES = {
   addresses: { ...base, type: 'value_count', field: 'claimedAddress', condition: { gte: 3 }, cooldown: '5m' },
   slow: { ...base, type: 'event_count', condition: { gte: 10 }, timespan: '5m', cooldown: '3h' },
   both: { ...base, type: 'temporal', rules: [spoofed, confined], timespan: '90s' },
-  violationOf: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
+  ordered: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
   liars: {
     ...base,
     type: 'event_count',
