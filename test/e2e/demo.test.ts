@@ -119,7 +119,7 @@ describe('demo', () => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);
       const demo = startDemoWith({ TMPDIR: dir }, '--act', '2');
-      await demo.printed('is up; in it a cluster');
+      await demo.printed('is up; starting a cluster');
       expect(tracesOfMachine(dir)).not.toEqual([]);
       demo.interrupt();
       expect(await demo.ended).toBe(130);
