@@ -69,10 +69,10 @@ describe('timeline - what is in it', () => {
   });
 
   it('unknown pod - no event, and a range without events', async () => {
-    const nobody = await world.cli(['timeline', 'shop/nobody']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([
+    const absent = await world.cli(['timeline', 'shop/absent']);
+    expect([absent.exitCode, absent.stderr]).toEqual([
       2,
-      expect.stringContaining('no event of "shop/nobody" in this range'),
+      expect.stringContaining('no event of "shop/absent" in this range'),
     ]);
     expect((await world.cli(['timeline', 'shop/web-0', '--until', '2020-01-01'])).exitCode).toBe(2);
   });
