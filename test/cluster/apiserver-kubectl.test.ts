@@ -91,7 +91,7 @@ function kubectlTests(): void {
     expect(await kubectl.ok('get', 'events', '-n', ns)).toMatch(
       /Warning +SpoofedPackets +pod\/shown +42 packets dropped/,
     );
-    expect(await kubectl.ok('events', '-n', ns, '--for', 'pod/told')).toMatch(/SpoofedPackets/);
+    expect(await kubectl.ok('events', '-n', ns, '--for', 'pod/shown')).toMatch(/SpoofedPackets/);
   });
 
   test('label and annotate - set, refuse to overwrite, overwrite, remove', async () => {

@@ -208,7 +208,7 @@ test('replicas share a fleet that logs in at once, and one of them is enough', a
   const [one, two] = [await rig.busAuth(), await rig.busAuth()];
   const token = await rig.tokenOf(A);
   /**
-   * All log in. Whoever is refused because the machine was too slow retries as a collector does.
+   * All log in. A login refused because the machine was too slow is retried, as a collector does.
    * @returns attempts
    */
   const fleet = async (n: number) => {

@@ -229,7 +229,7 @@ describe('collector restart', () => {
     });
     const gapOf = (pod: TestPod) =>
       waitFor(() => node.ledger.frames.flatMap((f) => f.coverage).find((g) => g.interfaceName === pod.hostInterface), {
-        what: `the gap of ${pod.hostInterface} to be told`,
+        what: `the unguarded packets of ${pod.hostInterface} to be published`,
         state: () => node.log.slice(-2_000),
       });
     const first = await node.addPod();

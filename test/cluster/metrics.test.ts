@@ -235,7 +235,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
   });
 
   it.each([
-    ['first breach → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
+    ['first violation → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
     ['threshold → delete call', 'bailiff_responder_call_after_trigger_seconds', '{action="delete"}'],
     ['CNI record → kernel map', 'bailiff_collector_apply_seconds', '{source="cni"}'],
     ['pod change on the bus → kernel map', 'bailiff_collector_apply_seconds', '{source="pods"}'],
@@ -245,8 +245,8 @@ describe('a pod that is attacked, deleted and replaced', () => {
     ['frame → verdict', 'bailiff_correlator_frame_to_verdict_seconds', ''],
     ['pod → list on the bus', 'bailiff_ipam_sync_change_to_written_seconds', ''],
     ['message → SIEM event', 'bailiff_siem_relay_stored_to_published_seconds', ''],
-    ['login of a collector → answer', 'bailiff_bus_auth_login_seconds', ''],
-    ['token → judged by the API server', 'bailiff_bus_auth_review_seconds', ''],
+    ['login of a collector → response', 'bailiff_bus_auth_login_seconds', ''],
+    ['token → reviewed by the API server', 'bailiff_bus_auth_review_seconds', ''],
   ])('latency - %s was measured, in seconds', async (_name, metric, selector) => {
     await waitFor(async () => (await prometheus.valueOf(`sum(${metric}_count${selector})`)) > 0, {
       what: metric,
