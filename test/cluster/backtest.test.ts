@@ -104,7 +104,7 @@ async function record(): Promise<void> {
   await rig.spoof(NODE_B, A[0] ?? owned('x', 'x'), 4);
   await rig.verdictCount(20);
   const lie = () => rig.verdicts.some(({ rule }) => rule === 'foreign-pod-claims') && rig.deadLetters.length > 0;
-  await waitFor(lie, { what: 'the verdict about the lie', state: () => rig.verdicts.length });
+  await waitFor(lie, { what: 'the verdict about the false report', state: () => rig.verdicts.length });
   for (const one of running) await one.stop();
 }
 

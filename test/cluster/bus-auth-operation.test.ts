@@ -157,7 +157,7 @@ test('a token that is replaced too late ends the connection; frames wait and are
       const shown = await rig.collector(A, { seconds: 2 });
       return [shown, await rig.connect(shown)] as const;
     },
-    { what: 'it to be let in' },
+    { what: 'it to log in' },
   );
   const events = reported(bus);
   const fire = new Fire(bus);
@@ -253,7 +253,7 @@ test('with a failing or hanging API server logins are refused and readiness show
       const { ok, checks } = await auth.ready();
       return !ok && checks['bus'] === 'ok' && checks['kubernetes']?.includes(printed);
     };
-    await waitFor(isNotReady, { what: `it to say ${printed}`, state: auth.ready });
+    await waitFor(isNotReady, { what: `it to report ${printed}`, state: auth.ready });
     fault.remove();
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
     await waitFor(async () => (await auth.ready()).ok, { what: 'it to be ready again', state: auth.ready });
@@ -319,8 +319,8 @@ test('credentials are rotated on servers with TLS: no client is disconnected at 
     // retried.
     const { user = '', tokenFile } = await rig.collector(B);
     const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
-    await waitFor(isIn, { what: 'a new collector to be let in' });
-    await waitFor(() => collector.connected, { what: 'the collector to be in' });
+    await waitFor(isIn, { what: 'a new collector to log in' });
+    await waitFor(() => collector.connected, { what: 'the collector to log in' });
     await expect(login({ password: old })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
     await login({ password: finished.users['correlator']?.passwords[0] });
     // The new authority signed the certificate; a client that trusts only the old one does not

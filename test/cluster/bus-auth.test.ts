@@ -256,7 +256,7 @@ test('a pod whose tokens fail repeatedly is refused without a request to the API
       await rig.login(AS_A, wrong);
       return (await auth.metric('refused_total{reason="not-authenticated"}')) > looked;
     },
-    { what: 'it to be forgiven' },
+    { what: 'its limit to recover' },
   );
 });
 

@@ -83,7 +83,7 @@ it('a full disk - frames and verdicts wait, with a report; with room again each 
   );
   for (const part of ['verdicts', 'dead letters']) {
     const isPrinted = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
-    await untilFull(`the correlator to warn of ${part}`, () => correlator.log().some(isPrinted));
+    await untilFull(`the correlator to warn about ${part}`, () => correlator.log().some(isPrinted));
   }
   // A server that refuses is available: only a silent one makes its writers unready.
   if (!full.isRefused)
@@ -157,7 +157,7 @@ it('JetStream off for lack of space - reported by status, doctor, publishers and
   };
   await off();
   await waitFor(async () => OFF_CHECK.test((await before.ready()).checks['bus'] ?? ''), {
-    what: 'the correlator that runs to be not ready for it',
+    what: 'the running correlator to become unready',
     state: before.ready,
   });
   const correlator = await rig.correlator({ wait: false });

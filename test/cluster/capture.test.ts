@@ -53,7 +53,10 @@ class PodProcesses implements AsyncDisposable {
     await waitFor(() => /up (\d+)/.test(out), { what: 'the pod to run' });
     processes.pid = Number(/up (\d+)/.exec(out)?.[1]);
     // The program reports readiness before its children have started the last process.
-    await waitFor(() => processes.comms().includes('sleep'), { what: 'its sleep', state: () => processes.comms() });
+    await waitFor(() => processes.comms().includes('sleep'), {
+      what: 'its last process',
+      state: () => processes.comms(),
+    });
     return processes;
   }
 

@@ -113,10 +113,18 @@ describe('cli config', () => {
     const dry = await world.cli(['config', 'release', key, '--take-over', '--dry-run']);
     expect(dry.stderr).toContain('nothing was written');
     expect((await readConfig(bus, key))?.revision).toBe(1);
-    const released = await world.cli(['config', 'release', key, '--take-over', '--yes', '--reason', 'it outlives it']);
+    const released = await world.cli([
+      'config',
+      'release',
+      key,
+      '--take-over',
+      '--yes',
+      '--reason',
+      'the value outlives the resource',
+    ]);
     expect(released).toMatchObject({ exitCode: 0, stdout: `${key}: revision 2, without an owner\n` });
     const stands = await readConfig(bus, key);
-    expect(stands).toMatchObject({ owner: null, released: true, why: 'it outlives it' });
+    expect(stands).toMatchObject({ owner: null, released: true, why: 'the value outlives the resource' });
     expect(JSON.parse(stands?.json ?? '')).toEqual({ ...value, revision: 2 });
     expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* none /);
     expect((await world.cli(['config', 'get', key])).stderr).toMatch(/without an owner$/m);
@@ -338,7 +346,7 @@ describe('cli decisions', () => {
     expect(rig.podNow(yes)).toBeNull();
     expect(await rig.quarantined()).toEqual([]);
     await waitFor(() => Object.keys(rig.podNow(cut)?.metadata.labels ?? {}).length === 0, {
-      what: 'the label to go',
+      what: 'the label to be removed',
       state: () => rig.podNow(cut)?.metadata,
     });
     await rig.until(verdicts[2], 'quarantine', 'undone');

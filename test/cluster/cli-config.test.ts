@@ -371,7 +371,7 @@ describe('cli config set, concurrent commands', () => {
         expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/was expected|another client wrote first/)]);
         refused += 1;
       }
-      throw new Error(`${by} never got its turn`);
+      throw new Error(`${by} was always refused`);
     };
     await Promise.all(vectors.map((vector, index) => setUntilWritten(vector, `operator-${index}`)));
     const history = await configHistory(await world.as('cli'), key);
@@ -382,6 +382,6 @@ describe('cli config set, concurrent commands', () => {
     expect(history.map(({ revision, json }) => [revision, Object.keys(JSON.parse(json).modes).length])).toEqual(
       vectors.map((_, index) => [index + 1, index + 1]),
     );
-    expect(refused, "they got into each other's way").toBeGreaterThan(0);
+    expect(refused, 'concurrent commands conflicted').toBeGreaterThan(0);
   });
 });

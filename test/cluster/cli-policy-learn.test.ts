@@ -185,16 +185,13 @@ describe('cli policy learn', () => {
     expect(await stored()).toBeNull();
   });
 
-  it.each(['unavailable', 'available'] as const)(
-    'runtime policies %s - exits like `policy status`',
-    async (state) => {
-      const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
-      await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
-      const silent = state === 'available' ? { nowMs: () => Date.now() + 3_600_000 } : {};
-      await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } }));
-      const { exitCode } = await world.cli(['policy', 'status', 'shop/any'], silent);
-      expect(exitCode).toBe(state === 'available' ? 7 : 3);
-      expect((await learn(['--for', '1s', '--install'], silent)).exitCode).toBe(exitCode);
-    },
-  );
+  it.each(['unavailable', 'available'] as const)('runtime policies %s - exits like `policy status`', async (state) => {
+    const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
+    await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
+    const silent = state === 'available' ? { nowMs: () => Date.now() + 3_600_000 } : {};
+    await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } }));
+    const { exitCode } = await world.cli(['policy', 'status', 'shop/any'], silent);
+    expect(exitCode).toBe(state === 'available' ? 7 : 3);
+    expect((await learn(['--for', '1s', '--install'], silent)).exitCode).toBe(exitCode);
+  });
 });

@@ -66,7 +66,10 @@ describe('collector - acknowledgements that are lost', () => {
     await counted(pod, 17);
     // At once: the collector resends after some seconds without a response.
     node.relay.setDown(true);
-    expect(await node.metric('bailiff_collector_frames_unacked'), 'no acknowledgement at the collector').toBeGreaterThan(0);
+    expect(
+      await node.metric('bailiff_collector_frames_unacked'),
+      'no acknowledgement at the collector',
+    ).toBeGreaterThan(0);
     const isOver = await whenWindowIsOver();
     if (windowMs === SHORT_MS) await waitFor(isOver, { what: 'the window to be over', intervalMs: 100 });
     expect(copiesOf(17)).toBe(1);

@@ -141,7 +141,7 @@ describe('fallback by network namespace', () => {
     for (const pod of [attacker, victim]) await node.waitForState(pod, 'programmed');
     expect(await landed(attacker, [frame(attacker.ipv4, victim.mac)], 20)).toBe(0);
     await counted({ podUid: attacker.uid, vector: 'source-mac', action: 'drop' }, 20);
-    expect(await landed(attacker, [frame(attacker.ipv4)], 20), 'nor one that it had before').toBe(0);
+    expect(await landed(attacker, [frame(attacker.ipv4)], 20), 'nor its earlier MAC').toBe(0);
     const own = udpFrame({ sourceMac: victim.mac, source: victim.ipv4, destination: GATEWAY });
     expect(await landed(victim, [own], 20), 'control: the owner may').toBe(20);
   });
@@ -157,7 +157,7 @@ describe('fallback by network namespace', () => {
     expect((await rowOf(attacker))?.mac).toBe(late.mac);
     await node.writeCni(late);
     await node.waitForState(late, 'programmed');
-    await waitFor(async () => (await rowOf(attacker))?.mac !== late.mac, { what: 'the MAC to be withdrawn' });
+    await waitFor(async () => (await rowOf(attacker))?.mac !== late.mac, { what: 'the MAC to be removed' });
     expect(await landed(attacker, [frame(attacker.ipv4, late.mac)], 20)).toBe(0);
     expect(await landed(late, [udpFrame({ sourceMac: late.mac, source: late.ipv4, destination: GATEWAY })], 20)).toBe(
       20,

@@ -62,7 +62,7 @@ describe('collector identity', () => {
     const writtenAtMs = Date.now();
     // Longer than the maximum age at which a running collector accepts a record that is older than
     // its interface.
-    await waitFor(() => Date.now() - writtenAtMs > 3 * RECORD_SLACK_MS, { what: 'a time to pass' });
+    await waitFor(() => Date.now() - writtenAtMs > 3 * RECORD_SLACK_MS, { what: 'the record to be old enough' });
     collector.kill('SIGCONT');
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 10);
@@ -107,7 +107,7 @@ describe('collector identity', () => {
     const moves = () => node.ledger.violations('interface-moved');
     const reportsMove = async (count: number, detail: RegExp) => {
       await waitFor(() => moves().length >= count && detail.test(moves().at(-1)?.detail ?? ''), {
-        what: `a violation that says ${detail}`,
+        what: `a violation with ${detail}`,
         state: () => [moves(), node.log.slice(-2_000)],
       });
       expect(moves().at(-1)).toMatchObject({ pod: { uid: pod.uid }, action: 'audit' });

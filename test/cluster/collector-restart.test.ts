@@ -163,7 +163,9 @@ describe('collector restart', () => {
       await node.send(pod, [spoofed(pod)], n + 1);
       await node.removePod(pod);
       gone.push(pod);
-      await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, { what: 'the record to go' });
+      await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, {
+        what: 'the record to be removed',
+      });
       if (n === 18) await restart(args);
     }
     node.relay.setDown(false);
@@ -181,7 +183,7 @@ describe('collector restart', () => {
     await waitFor(
       () => readdirSync(node.stateDir, { recursive: true }).every((f) => !/\d+-\d+\.json/.test(String(f))),
       {
-        what: 'everything to be settled',
+        what: 'all final counts',
         state: () => readdirSync(node.stateDir, { recursive: true }),
       },
     );
@@ -283,7 +285,7 @@ describe('collector restart', () => {
       expect((await rowOf(pod)).place).toBe('missing');
       collector.kill('SIGCONT');
       await waitFor(async () => (await rowOf(pod)).place === 'head', {
-        what: `the program to be put back after: ${what}`,
+        what: `the program to be reattached after: ${what}`,
         timeoutMs: 15_000,
       });
     }

@@ -77,7 +77,9 @@ describe('collector', () => {
     await node.send(pod, [spoofed(pod)], 7);
     await node.writeCni(pod);
     await node.waitForState(pod, 'provisional');
-    await waitFor(() => node.ledger.frames.some((f) => f.coverage.length > 0), { what: 'the unguarded packets to be published' });
+    await waitFor(() => node.ledger.frames.some((f) => f.coverage.length > 0), {
+      what: 'the unguarded packets to be published',
+    });
     const gap = node.ledger.frames.flatMap((f) => f.coverage)[0];
     expect(gap?.interfaceName).toBe(pod.hostInterface);
     expect(gap?.packetsBeforeGuard).toBeGreaterThanOrEqual(7);
@@ -95,7 +97,9 @@ describe('collector', () => {
     await node.send(pod, [spoofed(pod)], 50);
     await node.removePod(pod);
     await counted({ podUid: pod.uid }, 50);
-    await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, { what: 'the record to go' });
+    await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, {
+      what: 'the record to be removed',
+    });
     const another = await node.addPod();
     await node.waitForState(another, 'provisional');
     await node.send(another, [spoofed(another)], 2);

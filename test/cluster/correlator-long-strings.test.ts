@@ -78,7 +78,10 @@ it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory
     expect(ofNode.length).toBeGreaterThan(0);
     for (const verdict of ofNode)
       expect(verdict).toMatchObject({ rule: 'foreign-pod-claims', vectors: ['invalid-frame'], pod: null });
-    await waitFor(() => rig.deadLetters.length === FRAMES, { what: 'letters', state: () => rig.deadLetters.length });
+    await waitFor(() => rig.deadLetters.length === FRAMES, {
+      what: 'dead letters',
+      state: () => rig.deadLetters.length,
+    });
     const growth = { rss: memoryMib(correlator, 'VmRSS') - before, most: memoryMib(correlator, 'VmHWM') - before };
     expect(growth.rss, JSON.stringify(growth)).toBeLessThan(GROWTH_MIB);
   }

@@ -38,7 +38,7 @@ describe('correlator - streams recreated', () => {
     waitFor(
       () => correlator.log().find((line) => line['stream'] === stream && /stream recreated/.test(String(line['msg']))),
       {
-        what: `the correlator to tell of ${stream}`,
+        what: `the correlator to report ${stream}`,
         state: () => correlator.log().slice(-10),
       },
     );
@@ -87,13 +87,13 @@ describe('correlator - streams recreated', () => {
     await reported('CONFIG_LOG');
     await rig.settle();
     await rig.spoof(NODE_A, web, 5);
-    await waitFor(() => groups().includes(web.uid), { what: 'the old rule to hold', state: groups });
+    await waitFor(() => groups().includes(web.uid), { what: 'the old rule to be in force', state: groups });
     const rule = { type: 'event_count', condition: { gte: 2 }, timespan: '1m', level: 'high' };
     await rig.rule('repeated-spoofing', rule);
     await rig.settle();
     await rig.spoof(NODE_A, first, 2);
     const verdict = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), {
-      what: 'the new rule to hold',
+      what: 'the new rule to be in force',
       state: () => [groups(), correlator.log().slice(-5)],
     });
     expect(verdict).toMatchObject({ threshold: 2, configRevision: 1 });
@@ -104,7 +104,7 @@ describe('correlator - streams recreated', () => {
     await recreate('KV_bailiff_pods');
     await reported('KV_bailiff_pods');
     await rig.spoof(NODE_A, web, 2);
-    await waitFor(() => groups().includes(web.uid), { what: 'the old list to hold', state: groups });
+    await waitFor(() => groups().includes(web.uid), { what: 'the old list to be in force', state: groups });
     await rig.list(NODE_A, [...pods, podRef('young')]);
     await rig.settle();
     await rig.spoof(NODE_A, podRef('young'), 5);

@@ -39,7 +39,7 @@ async function stored(world: World): Promise<Record<string, unknown>> {
 
 const converges = (world: World) =>
   waitFor(async () => JSON.stringify(await stored(world)) === JSON.stringify(truth(world)), {
-    what: 'the snapshots to be true',
+    what: 'the snapshots to be right',
     state: async () => ({ stored: await stored(world), truth: truth(world) }),
   });
 

@@ -73,7 +73,9 @@ async function statusOf(kind: string, name: string): Promise<Reported | undefine
 async function condition(kind: string, name: string, type = 'Accepted'): Promise<string> {
   const { metadata, status } = JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json'));
   const found = (status as Reported | undefined)?.conditions.find((one) => one.type === type);
-  return found && status.observedGeneration === metadata.generation ? `${found.status} ${found.reason}` : 'no condition';
+  return found && status.observedGeneration === metadata.generation
+    ? `${found.status} ${found.reason}`
+    : 'no condition';
 }
 const comesTo = (what: () => Promise<unknown>, wanted: unknown) =>
   waitFor(async () => JSON.stringify(await what()) === JSON.stringify(wanted), {
@@ -179,7 +181,7 @@ function customResourceTests(): void {
     await waitFor(() => printed().length >= 4, { what: 'each kind to be reported', state: printed });
     const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' });
     const before = asked();
-    await waitFor(() => asked() >= before + 2, { what: 'more questions' });
+    await waitFor(() => asked() >= before + 2, { what: 'more requests' });
     expect(printed()).toHaveLength(4);
     installCrds();
     await created(rule('first'));
@@ -371,7 +373,7 @@ function customResourceTests(): void {
     await kubectl.ok('delete', 'crr', 'handed');
     const reader = reading(key);
     await waitFor(() => reader.seen.length > 0, { what: 'the reader' });
-    await config('release', key, '--take-over', '--reason', 'it is to stay');
+    await config('release', key, '--take-over', '--reason', 'the value must stay');
     sync = await launch(world);
     await created(rule('after-release'));
     await comesTo(() => condition('crr', 'after-release'), 'True Written');

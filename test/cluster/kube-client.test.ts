@@ -1,4 +1,5 @@
-// The client and its calls against the API stand-in: errors by code, retries, renewed credentials, preconditions.
+// The client and its calls against the API stand-in: errors by code, retries, renewed credentials,
+// preconditions.
 import { copyFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -244,7 +245,7 @@ describe('kube client - responses that no server should send', () => {
           return seen;
         };
         // Both ends are in this process: if it is delayed, nothing arrives.
-        await waitFor(async () => (await watched()) === 4, { what: 'a watch that was not broken off too early' });
+        await waitFor(async () => (await watched()) === 4, { what: 'a watch that was not closed too early' });
       },
     );
   });

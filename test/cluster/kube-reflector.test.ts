@@ -43,7 +43,7 @@ function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {})
     truth,
     settles: () =>
       waitFor(() => JSON.stringify(seen()) === JSON.stringify(truth()), {
-        what: 'the true picture',
+        what: 'the right cache',
         state: () => ({ seen: seen(), truth: truth(), stats: reflector.stats }),
       }),
     async end() {

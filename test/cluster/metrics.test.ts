@@ -215,7 +215,7 @@ describe('an app that hangs', () => {
       } finally {
         process.kill(pid as number, 'SIGCONT');
       }
-      await waitFor(async () => !(await gone()), { what: 'it to be over', state: () => prometheus.query('ALERTS') });
+      await waitFor(async () => !(await gone()), { what: 'the alert to end', state: () => prometheus.query('ALERTS') });
     },
   );
 });

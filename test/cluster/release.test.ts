@@ -27,7 +27,10 @@ afterAll(() => rig?.[Symbol.asyncDispose]());
 const release = (pod: RigPod) => runCli(['quarantine', 'release', `shop/${pod.name}`, '--yes'], { env });
 const labels = (pod: RigPod) => Object.keys(rig.podNow(pod)?.metadata.labels ?? {});
 const unmarked = (pod: RigPod) =>
-  waitFor(() => labels(pod).length === 0, { what: 'its marks to go', state: () => [labels(pod), rig.podNow(pod)] });
+  waitFor(() => labels(pod).length === 0, {
+    what: 'its marks to be removed',
+    state: () => [labels(pod), rig.podNow(pod)],
+  });
 
 describe('release', () => {
   it('before its record, while a responder starts with a lost bucket - stays released; another lost one is put again', async () => {
@@ -45,7 +48,7 @@ describe('release', () => {
     );
     const second = await rig.start();
     await waitFor(async () => (await rig.quarantined()).includes(lost.uid), {
-      what: 'the lost one to be put again',
+      what: 'the lost entry to be written again',
       state: () => [rig.quarantined(), second.log().slice(-4)],
     });
     // One edit writes all entries of a node.

@@ -173,7 +173,7 @@ describe('responder bounds', () => {
     const pods = Array.from({ length: 5 }, () => rig.pod());
     rig.api.faults.expireTokens();
     const verdicts = await verdictsFor(pods, 'remove');
-    await waitFor(() => rig.api.requests.count({ code: 401 }) >= 10, { what: 'tries with an expired token' });
+    await waitFor(() => rig.api.requests.count({ code: 401 }) >= 10, { what: 'attempts with an expired token' });
     expect(verdicts.flatMap((verdict) => rig.of(verdict))).toEqual([]);
     rig.api.faults.restoreTokens();
     for (const verdict of verdicts) expect((await endOf(verdict)).phase).toBe('succeeded');

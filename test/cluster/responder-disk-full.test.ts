@@ -56,7 +56,7 @@ it('a full disk - reading waits for writes, with a report; with room again every
       return responder.log().some(isPrinted);
     };
     const state = () => [responder.stderr(), responder.log()];
-    return waitFor(look, { what: `a word of ${part}`, timeoutMs: UNTIL_SILENCE_MS, state });
+    return waitFor(look, { what: `a report about ${part}`, timeoutMs: UNTIL_SILENCE_MS, state });
   };
   const makeRoom = async () => {
     disk.makeRoom();

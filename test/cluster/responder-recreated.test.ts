@@ -33,7 +33,7 @@ describe('responder - streams recreated', () => {
     responder.log().find((one) => text.test(String(one['msg'])) && (stream === undefined || one['stream'] === stream));
   const reported = (stream: string) =>
     waitFor(() => line(/stream recreated/, stream), {
-      what: `it to tell of ${stream}`,
+      what: `it to report ${stream}`,
       state: () => responder.log().slice(-8),
     });
 
@@ -118,7 +118,7 @@ describe('responder - streams recreated', () => {
     rig.bus.nc.publish(request, body, { reply: `$KV.bailiff_quarantine.${encodeToken(NODE)}` });
     // The control: it replaces the list.
     await waitFor(() => line(/invalid quarantine list/), {
-      what: 'it to be noticed',
+      what: 'it to be detected',
       state: () => responder.log().slice(-6),
     });
     await cutOff(pod);
@@ -143,7 +143,7 @@ describe('responder - streams recreated', () => {
     await recreate('KV_bailiff_quarantine');
     responder = await rig.start();
     await waitFor(() => line(/quarantines restored/), {
-      what: 'it to put them',
+      what: 'it to write them',
       state: () => responder.log().slice(-6),
     });
     expect(await rig.quarantined()).toEqual(expect.arrayContaining([pod.uid, later.uid]));

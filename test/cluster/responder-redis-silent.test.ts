@@ -69,13 +69,13 @@ it('queues - a silent Redis is reported as lost, reconnected, and its jobs are d
   cleanUps.push(() => queues.close());
   const state = () => ({ reported, done, problem: queues.problem });
   const put = (taskId: string) => queues.add([{ id: taskId, delayMs: 0, job: jobOf(taskId) }]);
-  await waitFor(() => queues.ready, { what: 'Redis to be there', state });
+  await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
   await put('before');
-  await waitFor(() => done.includes('before'), { what: 'a job while Redis is well', state });
+  await waitFor(() => done.includes('before'), { what: 'a job with a working Redis', state });
 
   relay.silence();
   await expect(put('meanwhile')).rejects.toThrow();
-  await waitFor(() => reported.includes('lost'), { what: 'the silence to be noticed', timeoutMs: 40_000, state });
+  await waitFor(() => reported.includes('lost'), { what: 'the silence to be detected', timeoutMs: 40_000, state });
   await waitFor(() => queues.ready, { what: 'Redis to be reconnected', state });
   // Each of the two connections has its own timeout: the one that adds may be the later.
   await waitFor(() => put('after').then(() => true), { what: 'a job to be accepted', state });

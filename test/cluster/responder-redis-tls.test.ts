@@ -60,7 +60,7 @@ it.each<[string, () => Parameters<Rig['start']>[0]]>([
 });
 
 it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
-  ['an authority that is not named', () => ({ redisUrl: open.address }), /self-signed certificate|unable to/],
+  ['no configured authority', () => ({ redisUrl: open.address }), /self-signed certificate|unable to/],
   [
     'another authority',
     () => ({ redisUrl: open.address, redisCaFile: strangeCa }),
@@ -69,11 +69,11 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
   // With TLS 1.3 the server refuses after the client's handshake: its alert may arrive after the
   // end of the connection was seen.
   [
-    'no required client certificate',
+    'a missing client certificate',
     () => ({ redisUrl: asking.address, redisCaFile: caFile }),
     /certificate|ECONNRESET|EPIPE/,
   ],
-])('Redis cannot be reached by %s, and the log has the reason', async (_, flags, why) => {
+])('Redis cannot be reached with %s, and the log has the reason', async (_, flags, why) => {
   const responder = rig.begin(flags());
   const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis connection lost'));
   await waitFor(lost, { what: 'Redis to be reported as lost', state: () => responder.log().slice(-5) });

@@ -136,7 +136,7 @@ describe('responder - the order of a policy’s steps', () => {
     const slow = rig.pod();
     const held = rig.api.faults.inject({ verb: 'create', resource: 'events', delayMs: 600, times: 1 });
     const first = await rig.verdict(slow, { rule: 'ordered' });
-    await waitFor(() => held.hits === 1, { what: 'the event of the first verdict to be under way' });
+    await waitFor(() => held.hits === 1, { what: 'the event of the first verdict to be in flight' });
     const others = await Promise.all(Array.from({ length: 6 }, () => rig.verdict(rig.pod(), { rule: 'ordered' })));
     for (const verdict of [...others, first]) {
       expect((await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
@@ -180,7 +180,7 @@ describe('responder - a pod that does not end', () => {
         what: `${action} with ${graceSeconds} s of grace`,
         state: () => rig.podNow(pod)?.metadata,
       });
-      await waitFor(async () => (await rig.quarantined()).includes(pod.uid), { what: 'the pod to be cut off' });
+      await waitFor(async () => (await rig.quarantined()).includes(pod.uid), { what: 'the pod to have no network' });
       expect(rig.of(verdict).map(({ phase }) => phase)).toEqual(['started']);
       const end = await rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
       expect(end).toMatchObject({ phase: 'succeeded', reasonCode: '', attempt: 1 });

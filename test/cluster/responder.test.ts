@@ -110,7 +110,7 @@ describe('responder', () => {
       // In a delayed process the first may end before the second starts: that is another case.
       return recordedAt < (expiresAt as number) && { pod, first };
     };
-    const { pod, first } = await waitFor(both, { what: 'the later one to come in time' });
+    const { pod, first } = await waitFor(both, { what: 'the later one to start in time' });
     expect((await rig.until(first, 'label', 'undone')).reasonCode).toBe('superseded');
     expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ 'bailiff.dev/verdict': 'low' });
   });
@@ -172,7 +172,9 @@ describe('responder', () => {
     expect(await editQuarantine(bucket, encodeToken(NODE), NODE, remove)).toBe('removed');
     const released = releaseOf(succeeded, { by: 'anna', nowMicros: Date.now() * 1000 });
     await publishOnce(rig.bus, responseSubject(released), encodeResponse(released), { msgId: released.responseId });
-    await waitFor(() => rig.podNow(pod)?.metadata.labels?.[QUARANTINE] === undefined, { what: 'the label to go' });
+    await waitFor(() => rig.podNow(pod)?.metadata.labels?.[QUARANTINE] === undefined, {
+      what: 'the label to be removed',
+    });
     const name = `bailiff-quarantine-${pod.uid}`;
     await waitFor(() => {
       const policies = rig.api.api.list('networkpolicies.networking.k8s.io', 'shop').items;

@@ -129,7 +129,7 @@ class Services implements AsyncDisposable {
       `ipam-sync: ${replicas} running, 1 leads, up to date`,
     ];
     const { text } = await this.shows(
-      'all to be well',
+      'all to be healthy',
       (seen) =>
         seen.status === 0 &&
         seen.doctor === 0 &&
@@ -173,7 +173,7 @@ describe.concurrent('services', () => {
     await services.signal('SIGSTOP');
     await services.work(2);
     const { doctor, text, findings } = await services.shows(
-      'all to be called silent, and the verdict unanswered',
+      'all to be reported silent, and the verdict without a response',
       (seen) =>
         seen.status === 7 &&
         (seen.text.match(/0 running, 1 without/g) ?? []).length === 6 &&
@@ -227,7 +227,9 @@ describe.concurrent('services', () => {
     // A frame is judged only with the configuration before it.
     await apiRequest(await world.as('admin'), '$JS.API.STREAM.DELETE.CONFIG_LOG');
     await world.frame(NODE_A, [violationOf(world.t0Micros, WEB)]);
-    const seen = await services.shows('the correlator to be called stuck', ({ text }) => /not progressing/.test(text));
+    const seen = await services.shows('the correlator to be reported as stuck', ({ text }) =>
+      /not progressing/.test(text),
+    );
     expect(seen.status).toBe(7);
     expect(seen.text).toMatch(/✗ correlator: 1 running, not progressing for \d+s: 1 frame not judged, oldest \d+s/);
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBeGreaterThan(30);
@@ -236,18 +238,20 @@ describe.concurrent('services', () => {
   it('an ipam-sync whose lists the bus refuses - the same for the lists', async () => {
     await using services = await Services.start(['ipam-sync']);
     const { world } = services;
-    await services.shows('ipam-sync to be well', ({ text }) => /ipam-sync: 1 running, 1 leads, up to date/.test(text));
+    await services.shows('ipam-sync to be healthy', ({ text }) =>
+      /ipam-sync: 1 running, 1 leads, up to date/.test(text),
+    );
     const admin = await world.as('admin');
     const { config } = await streamInfo(admin, 'KV_bailiff_pods');
     await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', { ...config, max_msg_size: 1 });
     await services.work(1);
-    const seen = await services.shows('ipam-sync to be called stuck', ({ text }) =>
+    const seen = await services.shows('ipam-sync to be reported as stuck', ({ text }) =>
       /✗ ipam-sync: .*not progr/.test(text),
     );
     expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ snapshots? not written/);
     expect(seen.findings).toMatch(/✗ ipam-sync: 1 running, not progressing/);
     await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', config);
-    await services.shows('ipam-sync to be well again', ({ text }) =>
+    await services.shows('ipam-sync to be healthy again', ({ text }) =>
       /ipam-sync: 1 running, 1 leads, up to date/.test(text),
     );
   }, 300_000);
@@ -262,7 +266,7 @@ describe.concurrent('services', () => {
     const metric = () => services.metric('responder', 'bailiff_responder_unanswered_verdicts');
     await waitFor(async () => (await metric()) === 1, { what: 'the metric', timeoutMs: PATIENCE_MS, intervalMs: 500 });
     // Instances publish their state every few seconds: wait for it.
-    const { status, doctor, text, findings } = await services.shows('Redis to be missed', (seen) =>
+    const { status, doctor, text, findings } = await services.shows('Redis to be reported as unavailable', (seen) =>
       /responder: .*not ready \(redis: /.test(seen.text),
     );
     expect([status, doctor]).toEqual([7, 7]);
@@ -271,9 +275,12 @@ describe.concurrent('services', () => {
     const json = JSON.parse((await world.cli(['status', '--json'])).stdout);
     expect(json.services.responder).toMatchObject({ due: 1, unanswered: 1, unansweredIds: [verdict.verdictId] });
     await services.redis.start();
-    await waitFor(async () => (await metric()) === 0, { what: 'the verdict to get its response', timeoutMs: PATIENCE_MS });
+    await waitFor(async () => (await metric()) === 0, {
+      what: 'the verdict to get its response',
+      timeoutMs: PATIENCE_MS,
+    });
     await services.shows(
-      'all to be well',
+      'all to be healthy',
       ({ status, doctor, findings }) =>
         status === 0 &&
         doctor === 0 &&

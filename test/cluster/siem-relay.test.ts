@@ -72,7 +72,7 @@ it('siem-relay - continues where it stopped, and without its position repeats th
   await openBucket(rig.admin, 'bailiff_siem').delete('violations');
   const third = await rig.relay();
   await waitFor(() => third.metric('duplicate_events_total{format="ocsf"}').then((count) => count === 2), {
-    what: 'both to be known already',
+    what: 'both to be duplicates',
   });
   expect(rig.events).toHaveLength(2);
   expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);

@@ -95,7 +95,7 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder only patches, deletes and evicts pods',
     [
       patchPod('a status of a pod', 'web/status', { status: { phase: 'Running' } }),
-      post('a pod more', PODS as string, podBody('more')),
+      post('one more pod', PODS as string, podBody('more')),
     ],
   ],
   [
@@ -128,8 +128,8 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder changes no label of a pod but bailiff.dev/verdict and bailiff.dev/quarantine',
     [
       patchPod('another value of a label', 'web', metadata({ labels: { app: 'x' } })),
-      patchPod('a label less', 'web', metadata({ labels: { app: null } })),
-      patchPod('a label more beside a verdict', 'web', metadata({ labels: { [VERDICT_LABEL]: 'high', tier: 'x' } })),
+      patchPod('one label less', 'web', metadata({ labels: { app: null } })),
+      patchPod('one more label beside a verdict', 'web', metadata({ labels: { [VERDICT_LABEL]: 'high', tier: 'x' } })),
       patchPod('no labels', 'web', metadata({ labels: null })),
       patchPod('another label of Bailiff’s prefix', 'web', metadata({ labels: { 'bailiff.dev/other': 'x' } })),
     ],
@@ -137,7 +137,7 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
   [
     'the responder changes no annotation of a pod but bailiff.dev/verdict-id',
     [
-      patchPod('an annotation more', 'web', metadata({ annotations: { other: 'x' } })),
+      patchPod('one more annotation', 'web', metadata({ annotations: { other: 'x' } })),
       patchPod(
         'an exception for a pod',
         'web',
@@ -150,8 +150,8 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder only patches nodes',
     [
       patchNode('a status of a node', 'free/status', { status: { phase: 'Running' } }),
-      remove('a node less', `${NODES}/free`),
-      post('a node more', NODES as string, { metadata: { name: 'more' } }),
+      remove('one node less', `${NODES}/free`),
+      post('one more node', NODES as string, { metadata: { name: 'more' } }),
     ],
   ],
   [

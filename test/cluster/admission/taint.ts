@@ -52,13 +52,13 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
   [
     METADATA,
     [
-      patch('a label more', 'bare', { metadata: { labels: { tier: 'x' } } }),
+      patch('one more label', 'bare', { metadata: { labels: { tier: 'x' } } }),
       patch('another value of a label', 'bare', { metadata: { labels: { zone: 'x' } } }),
-      patch('a label less', 'bare', { metadata: { labels: { zone: null } } }),
+      patch('one label less', 'bare', { metadata: { labels: { zone: null } } }),
       patch('no labels', 'bare', { metadata: { labels: null } }),
       patch('a label beside the taint', 'bare', { metadata: { labels: { tier: 'x' } }, ...taints([OURS]) }),
-      patch('an annotation more', 'bare', { metadata: { annotations: { other: 'x' } } }),
-      patch('an annotation less', 'bare', { metadata: { annotations: { note: null } } }),
+      patch('one more annotation', 'bare', { metadata: { annotations: { other: 'x' } } }),
+      patch('one annotation less', 'bare', { metadata: { annotations: { note: null } } }),
       patch('no annotations', 'bare', { metadata: { annotations: null } }),
       patch('a finalizer', 'bare', { metadata: { finalizers: ['example.org/x'] } }),
       patch('an owner', 'bare', {
@@ -85,13 +85,13 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
       patch('a taint whose key has the same prefix', 'bare', taints([{ ...OURS, key: `${UNGUARDED_TAINT_KEY}-2` }])),
       patch('a foreign taint removed', 'both', taints([OURS, DISK])),
       patch('all taints removed', 'both', taints(null)),
-      patch('others lost by a strategic patch, to which taints are one list too', 'others', taints([OURS]), {
+      patch('foreign taints lost by a strategic patch, which replaces the whole list', 'others', taints([OURS]), {
         type: 'strategic',
       }),
       patch('all foreign taints removed', 'others', taints(null)),
       patch('a foreign taint with another effect', 'others', taints([{ ...GPU, effect: 'NoExecute' }, DISK, OURS])),
       patch('a foreign taint with another value', 'others', taints([{ ...GPU, value: 'no' }, DISK, OURS])),
-      patch('the taints of others in another order', 'both', taints([DISK, GPU, OURS])),
+      patch('foreign taints in another order', 'both', taints([DISK, GPU, OURS])),
     ],
   ],
   [
@@ -106,9 +106,9 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     ONLY_PATCHES,
     [
       patch('a status', 'bare/status', { status: { phase: 'Running' } }),
-      { what: 'a node less', method: 'DELETE', path: `${NODES}/bare` },
+      { what: 'one node less', method: 'DELETE', path: `${NODES}/bare` },
       { what: 'all nodes', method: 'DELETE', path: NODES },
-      { what: 'a node more', method: 'POST', path: NODES, body: { metadata: { name: 'more' } } },
+      { what: 'one more node', method: 'POST', path: NODES, body: { metadata: { name: 'more' } } },
     ],
   ],
 ];
