@@ -1,4 +1,7 @@
-/** The collector as its own process, let onto the bus by its token through bus-auth as another: what pods send arrives, over a change of token. */
+/**
+ * A collector process that logs in to the bus by its token, through a bus-auth process. Packets of
+ * pods are published across a change of the token.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -14,7 +17,7 @@ const BUNDLE = path.join(CHECKOUT, 'apps/bus-auth/dist/main.mjs');
 const LIFE_S = 8;
 const EVERY_MS = 2_000;
 
-/** Replaces the token in a file long before it ends. */
+/** Replaces the token in a file long before it expires. */
 class Kubelet implements AsyncDisposable {
   readonly #end = new AbortController();
   readonly #work: Promise<void>;
@@ -38,7 +41,7 @@ class Kubelet implements AsyncDisposable {
   }
 }
 
-test('collector - with its token it publishes every dropped packet, across the end of a token and of bus-auth', async () => {
+test('collector - with its token it publishes every dropped packet, across the expiry of a token and a restart of bus-auth', async () => {
   await using rig = await AuthRig.start();
   const { tokenFile } = await rig.collector(NODE);
   const replica = () => spawn(process.execPath, [BUNDLE, ...rig.flags()], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -51,7 +54,7 @@ test('collector - with its token it publishes every dropped packet, across the e
   const node = await TestNode.start({ nats: rig.nats, login: ['--nats-token-file', tokenFile] });
   try {
     const pod = await node.addPod();
-    // It has a fresh one of these for as long as the API server can review it, however long all of it takes.
+    // Renews the token as long as the API server can review it, however long the test takes.
     await using kubelet = new Kubelet(rig, tokenFile);
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -64,7 +67,8 @@ test('collector - with its token it publishes every dropped packet, across the e
       });
     await node.send(pod, [spoofed], 10);
     await counted(10);
-    // The token ends while no other can be reviewed; drops of that time are published afterwards.
+    // The token expires while the API server cannot review another one. Drops of that time are
+    // published afterwards.
     const refusals = () => rig.nats.log.split(`authentication error - User "collector-${NODE}"`).length;
     const before = refusals();
     const gone = once(first, 'exit');

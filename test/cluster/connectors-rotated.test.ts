@@ -1,4 +1,4 @@
-// The examples that speak to the bus, run as they stand in docs, by TLS, while the passwords are rotated under them.
+// The connector examples of docs, run unchanged over TLS while the passwords are rotated.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -42,7 +42,7 @@ afterAll(async () => {
 });
 
 let events = 0;
-/** Publishes one more event for connectors, and one more message of a replay. @returns how it is named */
+/** Publishes one more event for connectors, and one more message of a replay. @returns its name */
 async function report(): Promise<string> {
   events += 1;
   const uid = `event-${events}`;
@@ -65,7 +65,7 @@ const start = ({ file, user, args }: (typeof EXAMPLES)[number], more: Record<str
 };
 type Example = ReturnType<typeof start>;
 
-/** Waits until it receives a new message; publishes more while it may not be subscribed yet. */
+/** Waits until it receives a new message. Publishes more, because it may not be subscribed yet. */
 const receives = (example: Example, what: string) => {
   const reported: string[] = [];
   const received = async () => {
@@ -79,7 +79,7 @@ const receives = (example: Example, what: string) => {
   });
 };
 
-it.each(EXAMPLES)('$file - who signed the certificate must be known', async (example) => {
+it.each(EXAMPLES)('$file - needs the authority that signed the certificate', async (example) => {
   await using stranger = start(example, { NATS_CA_FILE: '' });
   await waitFor(() => stranger.state.code !== null, {
     what: 'it to end',
@@ -88,28 +88,28 @@ it.each(EXAMPLES)('$file - who signed the certificate must be known', async (exa
   expect(stranger.state.code).not.toBe(0);
   expect(stranger.state.err).toMatch(/certificate|self[- ]signed/i);
   await using trusting = start(example);
-  await receives(trusting, 'what is told');
+  await receives(trusting, 'a message');
 });
 
 it('rotation - connectors started before, during and after it keep receiving', async () => {
   const running: Example[] = EXAMPLES.map((example) => start(example));
   try {
-    for (const one of running) await receives(one, 'what is told before');
+    for (const one of running) await receives(one, 'a message before');
     const prepared = await credentials('rotate');
     expect(prepared.users['siem-reader']?.passwords).toHaveLength(2);
-    // The servers do not know the first line yet.
+    // The servers do not have the first password of the file yet.
     for (const example of EXAMPLES) running.push(start(example));
-    for (const one of running) await receives(one, 'what is told with two passwords');
+    for (const one of running) await receives(one, 'a message with two passwords');
     const finished = await credentials('rotate', '--finish');
     await nats.reload({ ...accessOf(finished) });
-    for (const one of running) await receives(one, 'what is told after the reload');
+    for (const one of running) await receives(one, 'a message after the reload');
     for (const one of running) expect([one.state.code, one.state.err]).toEqual([null, '']);
   } finally {
     await Promise.all(running.map((one) => one[Symbol.asyncDispose]()));
   }
 }, 120_000);
 
-it.each(EXAMPLES)('$file - a password that is none ends it', async (example) => {
+it.each(EXAMPLES)('$file - a wrong password ends it', async (example) => {
   const file = path.join(out, 'wrong.password');
   writeFileSync(file, 'guessed\nonce more\n');
   await using wrong = start(example, { NATS_PASSWORD_FILE: file });

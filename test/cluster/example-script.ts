@@ -1,4 +1,7 @@
-/** An example of the documentation, run by Node as it stands there: what it wrote, and how it ended. SIGKILL when it is disposed of. */
+/**
+ * An example of the documentation, run by Node unchanged: its output and its end. Disposing kills
+ * it with SIGKILL.
+ */
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 
@@ -18,7 +21,7 @@ export function startExample(file: string, env: Readonly<Record<string, string>>
     state.err += chunk.toString();
   });
   const gone = new Promise<void>((resolve) =>
-    // Not `exit`: what it wrote last may come after that.
+    // Not `exit`: the last output may arrive after it.
     child.once('close', (code) => {
       state.code = code;
       resolve();

@@ -1,5 +1,6 @@
-// Frames and a status with strings as long as a message allows, from one node's credential: what reads them besides the correlator ends in time and
-// within bounded memory, and shows what honest nodes report.
+// Frames and a status with strings as long as a message allows, from one node's credential. Their
+// readers besides the correlator end in time, within bounded memory, and show the reports of honest
+// nodes.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { encodeToken, openBucket, violationSubject } from '@bailiff/bus';
@@ -13,10 +14,10 @@ import { RelayRig } from './siem-relay-rig.ts';
 
 const FRAMES = 100;
 const LONG = 900_000;
-/** What the command takes with ordinary frames alone is about 110. */
+/** With ordinary frames alone the command takes about 110. */
 const MOST_MIB = 256;
 
-/** A frame each of whose strings another frame has not. */
+/** A frame in which each string is unique. */
 function longFrame(nodeName: string, number: number): Buffer {
   const text = `${number}`.padEnd(LONG, 'x');
   const parts = [{ vector: text }, { message: text }, { pod: { ...WEB, ownerName: text } }, { severity: text }];
@@ -24,7 +25,7 @@ function longFrame(nodeName: string, number: number): Buffer {
   return encodeUnlimited('ViolationFrame', sampleFrame({ nodeName, violations: [violation] }));
 }
 
-/** Highest resident memory of a process, looked at until it ends. */
+/** Highest resident memory of a process, sampled until it ends. */
 function watch(child: ChildProcess): { most(): number } {
   let most = 0;
   const timer = setInterval(() => {
@@ -39,7 +40,7 @@ function watch(child: ChildProcess): { most(): number } {
   return { most: () => most };
 }
 
-describe('long strings - what the command shows', () => {
+describe('long strings - output of the command', () => {
   let world: World;
   beforeAll(async () => {
     world = await World.start();
@@ -81,7 +82,7 @@ describe('long strings - what the command shows', () => {
   });
 });
 
-it('long strings - the siem-relay passes them over and goes on with the next frame', async () => {
+it('long strings - the siem-relay skips them and continues with the next frame', async () => {
   await using rig = await RelayRig.start();
   const relay = spawn(process.execPath, [...nodeArgs('apps/siem-relay/src/main.ts'), ...rig.flags()], {
     stdio: 'ignore',

@@ -1,6 +1,7 @@
 /**
- * Metrics of a running lab, as Prometheus sees them: what promtool says of every scrape, and a Prometheus from the distribution with the
- * alert rules and every query of the dashboard, while a pod is attacked, deleted and replaced.
+ * Metrics of a running lab, as Prometheus sees them. promtool checks every scrape. A Prometheus of
+ * the distribution evaluates the alert rules and every query of the dashboard, while a pod is
+ * attacked, deleted and replaced.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,7 +29,7 @@ const CHILDREN: Readonly<Record<string, string>> = {
   'siem-relay': 'siem-relay',
   'bus-auth': 'bus-auth',
 };
-/** Fetches each URL of its input, and answers in its order, one JSON string a line. */
+/** Fetches each URL of its input and prints the responses in order, one JSON string per line. */
 const FETCHER = `
   let last = Promise.resolve();
   require('node:readline').createInterface({ input: process.stdin }).on('line', (url) => {
@@ -38,7 +39,7 @@ const FETCHER = `
 let lab: Lab;
 let prometheus: Prometheus;
 
-/** The address that the app's log told of last. */
+/** The last address in the app's log. */
 function metricsAddress(child: string): string {
   const ready = readFileSync(lab.child(child).logFile, 'utf8')
     .match(/"metricsAddress":"[^"]+"/g)
@@ -54,7 +55,10 @@ async function scrape(app: string): Promise<string> {
 let fetcher: ChildProcess;
 const answers: ((text: string) => void)[] = [];
 
-/** A collector listens in its node's network namespace: one process there fetches for everybody. */
+/**
+ * A collector listens in its node's network namespace: one process there fetches for the whole
+ * test.
+ */
 function onNode(url: string): Promise<string> {
   return new Promise((resolve) => {
     answers.push(resolve);
@@ -75,7 +79,7 @@ interface Sample {
   value: [number, string];
 }
 
-/** The distribution's Prometheus; every app is a job of its own, reached through one address. */
+/** The distribution's Prometheus. Every app is a job of its own, reached through one address. */
 class Prometheus {
   readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-prometheus-'));
   readonly #relay = createServer((request, response) => {
@@ -189,7 +193,7 @@ describe('a healthy lab', () => {
     await waitFor(async () => (await prometheus.query('bailiff_ready')).length > 10, {
       what: 'every app to be scraped',
     });
-    // Whether this machine's kernel runs BPF-LSM programs is no matter of health here.
+    // Whether this machine's kernel runs BPF-LSM programs does not matter here.
     await waitFor(async () => (await prometheus.alerts()).every((name) => name === 'BailiffRuntimeUnavailable'), {
       what: 'no alert pending',
       state: () => prometheus.query('ALERTS'),
@@ -197,10 +201,10 @@ describe('a healthy lab', () => {
   });
 });
 
-describe('a part that hangs', () => {
-  // No other app can report it, and its own metrics end: it is their absence that the alert sees.
+describe('an app that hangs', () => {
+  // No other app can report it, and its own metrics end: the alert detects their absence.
   it.each(['correlator', 'responder', 'ipam-sync'])(
-    '%s - its absence shows, and no more when it goes on',
+    '%s - an alert on its absence, which ends when it continues',
     async (app) => {
       const gone = async () => (await prometheus.query(`ALERTS{alertname="BailiffAppGone",app="${app}"}`)).length > 0;
       expect(await gone()).toBe(false);
@@ -211,7 +215,7 @@ describe('a part that hangs', () => {
       } finally {
         process.kill(pid as number, 'SIGCONT');
       }
-      await waitFor(async () => !(await gone()), { what: 'it to be over', state: () => prometheus.query('ALERTS') });
+      await waitFor(async () => !(await gone()), { what: 'the alert to end', state: () => prometheus.query('ALERTS') });
     },
   );
 });
@@ -231,7 +235,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
   });
 
   it.each([
-    ['first breach → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
+    ['first violation → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
     ['threshold → delete call', 'bailiff_responder_call_after_trigger_seconds', '{action="delete"}'],
     ['CNI record → kernel map', 'bailiff_collector_apply_seconds', '{source="cni"}'],
     ['pod change on the bus → kernel map', 'bailiff_collector_apply_seconds', '{source="pods"}'],
@@ -241,18 +245,18 @@ describe('a pod that is attacked, deleted and replaced', () => {
     ['frame → verdict', 'bailiff_correlator_frame_to_verdict_seconds', ''],
     ['pod → list on the bus', 'bailiff_ipam_sync_change_to_written_seconds', ''],
     ['message → SIEM event', 'bailiff_siem_relay_stored_to_published_seconds', ''],
-    ['login of a collector → answer', 'bailiff_bus_auth_login_seconds', ''],
-    ['token → judged by the API server', 'bailiff_bus_auth_review_seconds', ''],
+    ['login of a collector → response', 'bailiff_bus_auth_login_seconds', ''],
+    ['token → reviewed by the API server', 'bailiff_bus_auth_review_seconds', ''],
   ])('latency - %s was measured, in seconds', async (_name, metric, selector) => {
     await waitFor(async () => (await prometheus.valueOf(`sum(${metric}_count${selector})`)) > 0, {
       what: metric,
       state: () => prometheus.query(`${metric}_count`),
     });
-    // A scrape that failed takes its series away until the next.
+    // A failed scrape removes its series until the next one.
     const ofAll = `sum(${metric}_sum${selector}) / sum(${metric}_count${selector})`;
     const mean = await waitFor(() => prometheus.valueOf(ofAll), { what: ofAll });
     expect(mean).toBeGreaterThan(0);
-    // A unit that is not seconds would be seen.
+    // Detects a unit other than seconds.
     expect(mean).toBeLessThan(60);
   });
 
@@ -273,7 +277,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
     expect((agreed[0] as number) - (await prometheus.valueOf(cutOff)), JSON.stringify(byVector)).toBeLessThanOrEqual(
       30,
     );
-    // The first of a rule shows in an increase, which a series that is made with it would not.
+    // An increase includes the first verdict of a rule only if the series existed before it.
     const increase = 'sum(increase(bailiff_correlator_verdicts_total{outcome="stored"}[5m]))';
     await waitFor(async () => (await prometheus.valueOf(increase)) > 0, { what: increase });
   });
@@ -289,7 +293,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
   });
 
   describe.each(Object.keys(CHILDREN))('scrape of %s', (app) => {
-    it('promtool - has no complaint', async () => {
+    it('promtool - reports no problem', async () => {
       const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
         input: await scrape(app),
         encoding: 'utf8',
@@ -297,7 +301,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
       expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
     });
 
-    it('names - exactly those that are declared, and a bounded number of series', async () => {
+    it('names - exactly the declared ones, and a bounded number of series', async () => {
       const text = await scrape(app);
       const reported = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string);
       const declared = [...((await appMetrics()).get(app) ?? []), ...processMetrics()].map(({ name }) => name);
@@ -308,7 +312,10 @@ describe('a pod that is attacked, deleted and replaced', () => {
     });
   });
 
-  /** Of causes that no one can list beforehand: without one there is no series, and the answer is nothing. */
+  /**
+   * Label values that are not known in advance: until one occurs there is no series, and the query
+   * result is empty.
+   */
   const QUIET = /bailiff_(responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable))_total/;
 
   it.each(readRules().map(({ alert, expr }) => [alert, expr] as const))(
@@ -325,7 +332,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
       targets.map(({ expr, legendFormat }) => [title, legendFormat, expr] as const),
     ),
   )('panel "%s" %s - its query gives series with the labels of its legend', async (_title, legend, expr) => {
-    // A rate wants two scrapes.
+    // A rate needs two scrapes.
     const query = () => prometheus.query(resolved(expr));
     if (!QUIET.test(expr))
       await waitFor(async () => (await query()).length > 0, {

@@ -1,4 +1,5 @@
-// k8s/monitoring/scrape.yaml in a Prometheus of the distribution, against the API stand-in with a pod of every workload: who is found, and as what.
+// k8s/monitoring/scrape.yaml in a Prometheus of the distribution, against the API stand-in with a
+// pod of every workload: the discovered targets and their labels.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,12 +20,12 @@ interface Target {
   scrapeUrl: string;
 }
 
-it('scrape.yaml - Prometheus finds each app at its port by node and name, and neither the bus, Redis, nor a Job that is done', async () => {
+it('scrape.yaml - Prometheus finds each app at its port by node and name, and neither the bus, Redis, nor a finished Job', async () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-discovery-'));
   const api = await startApiServer({ certDir: path.join(directory, 'certs') });
   const listen = `127.0.0.1:${await freePort()}`;
   const { scrape_configs } = parse(readFileSync(SCRAPE, 'utf8')) as Json;
-  // Where it runs in the cluster it needs no file for this.
+  // In the cluster it needs no kubeconfig.
   scrape_configs[0].kubernetes_sd_configs[0].kubeconfig_file = api.kubeconfigPath();
   const config = path.join(directory, 'prometheus.yml');
   writeFileSync(config, stringify({ scrape_configs }));

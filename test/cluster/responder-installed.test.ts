@@ -1,6 +1,7 @@
-// The responder as it is installed: its manifests with `responder-narrowed` applied by kubectl, and each action carried out and undone with the
-// token of its account, so that RBAC and the admission policies are between it and the server. At the stand-in, which has no RBAC, and at a real
-// API server where one is named. Bus and Redis are the rig's; the rig's own API server has no part in it.
+// The responder as installed: kubectl applies its manifests with `responder-narrowed`, and each
+// action is carried out and undone with the token of its account. RBAC and the admission policies
+// check its requests. Targets: the stand-in, which has no RBAC, and a real API server if one is
+// named. Bus and Redis are the rig's; the rig's own API server is not used.
 import type { ResponseActionName } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -66,7 +67,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expectStatus(await target.client.patch(`${PODS}/${name}/status`, 'merge', { status }), 200);
     return { namespace: 'shop', name, uid: metadata.uid, node };
   };
-  /** A pod of its own, and the action carried out on it. */
+  /** A pod of its own, and the completed action on it. */
   const carriedOut = async (action: ResponseActionName) => {
     const pod = await podOn(`for-${action}`, `node-of-${action}`);
     const verdict = await rig.verdict(pod, { rule: action });
@@ -90,7 +91,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     ]);
   });
 
-  test('label - there, and gone when it expires; other labels stay', async () => {
+  test('label - set, and removed when it expires; other labels stay', async () => {
     const { verdict, path } = await carriedOut('label');
     expect((await read(path))['metadata'].labels).toEqual({ app: 'web', 'bailiff.dev/verdict': 'medium' });
     await rig.until(verdict, 'label', 'undone');
@@ -98,7 +99,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expect([labels, annotations]).toEqual([{ app: 'web' }, {}]);
   });
 
-  test('quarantine - label and record, and neither when it expires', async () => {
+  test('quarantine - sets label and record, and removes both when it expires', async () => {
     const { pod, verdict, path } = await carriedOut('quarantine');
     expect((await read(path))['metadata'].labels['bailiff.dev/quarantine']).toBe(pod.uid);
     const record = `/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies/bailiff-quarantine-${pod.uid}`;
@@ -127,7 +128,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expect(await rig.until(second, 'cordon', 'refused')).toMatchObject({ reasonCode: 'already-cordoned' });
   });
 
-  test.each(['evict', 'delete'] as const)('%s - the pod goes', async (action) => {
+  test.each(['evict', 'delete'] as const)('%s - the pod is deleted', async (action) => {
     const pod = await podOn(`for-${action}`, `node-of-${action}`);
     const verdict = await rig.verdict(pod, { rule: action });
     const isMarked = async () =>

@@ -1,4 +1,5 @@
-// The live streams for readers in another language: schemas as `bailiff schemas export` writes them, messages decoded by Python's Avro.
+// The live streams for readers in another language: schemas as `bailiff schemas export` writes
+// them, messages decoded by Python's Avro.
 import { spawn } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -11,10 +12,10 @@ import { runCli } from '../../apps/cli/src/testing.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const SCRIPT = path.resolve(import.meta.dirname, '../../docs/siem/read_avro.py');
-/** The distribution's: its packages are not those of any other that may be first on the PATH. */
+/** The distribution's: another one in PATH has other packages. */
 const PYTHON = '/usr/bin/python3';
 
-/** What the script writes of it: bytes in hexadecimal. */
+/** The value as the script prints it: bytes in hexadecimal. */
 const plain = (value: unknown): unknown =>
   JSON.parse(
     JSON.stringify(value, (_, entry: unknown) => {

@@ -1,4 +1,5 @@
-// The connectors of docs/siem, run as they stand there, with the rights of siem-reader and nothing else of Bailiff.
+// The connectors of docs/siem, run unchanged, with the rights of siem-reader and nothing else of
+// Bailiff.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
@@ -14,7 +15,7 @@ function startConnector(rig: RelayRig, script: string) {
   return startExample(`siem/${script}`, { NATS_URL: rig.nats.url, NATS_PASSWORD_FILE: password });
 }
 
-it('connector - subject, credential and JSON are all it takes: the example has 15 lines at most and sees what happens', async () => {
+it('connector - needs only subject, credential and JSON: the example has 15 lines at most and receives the events', async () => {
   const code = readFileSync(path.join(DOCS, 'connector.mjs'), 'utf8').split('\n').filter(Boolean);
   expect(code.length).toBeLessThanOrEqual(15);
   await using rig = await RelayRig.start();
@@ -36,7 +37,7 @@ it('connector - subject, credential and JSON are all it takes: the example has 1
   expect(connector.state.err).toBe('');
 });
 
-it('connector - one that was away gets what came meanwhile, once each', async () => {
+it('connector - one that was stopped receives the events of that time, once each', async () => {
   await using rig = await RelayRig.start();
   await rig.relay();
   for (let i = 0; i < 5; i++) await rig.violations();

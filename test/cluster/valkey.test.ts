@@ -1,5 +1,6 @@
-// The start script and configuration of the included Valkey, run as they are but for their paths: the password is asked for and is on no
-// command line, what is scheduled is on disk, and the password is changed while it runs.
+// The start script and configuration of the included Valkey, run unchanged except for their paths.
+// Clients need the password, which is on no command line. Jobs are on disk, and the password
+// changes without a restart.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +24,7 @@ beforeAll(() => {
     mkdirSync(path.join(dir, name), { recursive: true });
   const moved = (name: string) =>
     readFileSync(path.join(INCLUDED, name), 'utf8').replaceAll(/(\/etc\/|\/run\/valkey|\/data)/g, `${dir}$1`);
-  // A socket instead of a port, so that nothing on this machine is in the way.
+  // A socket instead of a port, to avoid conflicts on this machine.
   writeFileSync(path.join(dir, 'etc/valkey/valkey.conf'), `${moved('valkey.conf')}port 0\nunixsocket ${dir}/socket\n`);
   for (const script of ['start.sh', 'users.sh', 'passwords.sh'])
     writeFileSync(path.join(dir, 'etc/valkey', script), moved(script));
@@ -50,7 +51,7 @@ function secret(passwords: readonly string[]): void {
   writeFileSync(path.join(dir, 'etc/bailiff/redis/passwords'), `${passwords.join('\n')}\n`);
 }
 
-/** What the docs have run within the pod. */
+/** The script that the docs run within the pod. */
 function passwordsScript(): string {
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
   return execFileSync('sh', [path.join(dir, 'etc/valkey/passwords.sh')], { env, encoding: 'utf8', stdio: 'pipe' });
@@ -66,8 +67,8 @@ async function takes(password: string): Promise<boolean> {
 }
 const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
 
-it('valkey - takes its password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
-  // Its socket is there before it listens.
+it('valkey - accepts its password only, keeps its data on disk, and refuses writes instead of evicting', async () => {
+  // The socket exists before the server listens.
   await waitFor(() => takes(PASSWORD), { what: 'the server' });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
@@ -84,10 +85,10 @@ it('valkey - takes its password alone, keeps what it has on disk, and refuses ra
   expect(readFileSync(`/proc/${child?.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
 });
 
-it('valkey - a password is changed step by step while it runs, and who is connected stays', async () => {
+it('valkey - the password is changed step by step without a restart, and connected clients stay', async () => {
   const connected = new Redis({ path: path.join(dir, 'socket'), password: PASSWORD });
   expect(await connected.set('b', '1')).toBe('OK');
-  // Without the step between, no one could have the server take the next one.
+  // Without the step between, no client could have the server accept the next one.
   secret([NEXT]);
   expect(passwordsScript).toThrow(/takes no password of the Secret/);
   expect(await taken()).toEqual([true, false]);
@@ -102,7 +103,7 @@ it('valkey - a password is changed step by step while it runs, and who is connec
   await connected.quit();
 });
 
-it('valkey - a Secret of before, which has no list, gives its one password', async () => {
+it('valkey - a Secret of an earlier version without a list provides its one password', async () => {
   rmSync(path.join(dir, 'etc/bailiff/redis/passwords'));
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), PASSWORD);
   expect(passwordsScript).toThrow(/takes no password of the Secret/);

@@ -1,6 +1,7 @@
 /**
- * bus-auth between a real nats-server with auth callout and the API stand-in, under the rights that it ships with; with collectors' pods
- * on two nodes, and tokens for them as a kubelet gets them.
+ * bus-auth between a real nats-server with auth callout and the API stand-in, with the rights from
+ * its manifests. There are collector pods on two nodes; the rig requests their tokens as a kubelet
+ * does.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -36,7 +37,7 @@ const PATHS: AccessRule[] = KUBE_PATHS.map(({ nonResourceURLs, verbs }) => ({
 export interface TokenWish {
   namespace?: string;
   account?: string;
-  /** null: not bound to one. */
+  /** null: not bound to a pod. */
   pod?: string | null;
   audiences?: string[];
   seconds?: number;
@@ -103,7 +104,7 @@ export class AuthRig implements AsyncDisposable {
     this.kube.server.api.create('pods', { metadata: { name, namespace }, spec });
   }
 
-  /** A token as a kubelet asks for it: by default of the collector on node-a. */
+  /** A token as a kubelet requests it; default: of the collector on node-a. */
   async token(wish: TokenWish = {}): Promise<string> {
     const { namespace = NAMESPACE, account: name = ACCOUNT, pod = 'collector-node-a', audiences = ['bailiff'] } = wish;
     const bound = pod === null ? null : this.kube.server.api.get('pods', { namespace, name: pod }).metadata;
@@ -135,7 +136,7 @@ export class AuthRig implements AsyncDisposable {
     return { servers: this.nats.url, user, tokenFile, name: `test ${user}` };
   }
 
-  /** Connects, and closes it with the rig. */
+  /** Connects; the rig closes the connection. */
   async connect(options: BusOptions): Promise<Bus> {
     const bus = await connectBus(options);
     this.#buses.add(bus);

@@ -13,7 +13,7 @@ export interface Ended {
 
 export interface Started {
   child: ChildProcess;
-  /** What has come on stdout so far. */
+  /** Output on stdout so far. */
   output: () => string;
   ended: Promise<Ended>;
 }

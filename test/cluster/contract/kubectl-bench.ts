@@ -1,7 +1,6 @@
-// The API stand-in with stock kubectl in front of it, and what a node would do for the objects on it.
-//
-// Pods and nodes are made in the server's own process, as they would look once their node has reported; deletions are
-// confirmed as a node would confirm them when a test asks for it.
+// The API stand-in with stock kubectl as its client. Pods and nodes are created in the server's own
+// process, with the status that a node reports. If a test asks for it, deletions are confirmed as a
+// node would confirm them.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -11,7 +10,7 @@ import { type ApiServer, type KubeObject, startApiServer } from '@bailiff/lab/ap
 import { onTestFinished } from 'vitest';
 import { Kubectl } from './kubectl.ts';
 
-/** Why the tests cannot run here, or undefined. */
+/** The reason why the tests cannot run here, or undefined. */
 export function kubectlIsMissing(): string | undefined {
   try {
     execFileSync('kubectl', ['version', '--client'], { stdio: 'ignore' });
@@ -36,7 +35,9 @@ export class KubectlBench implements AsyncDisposable {
     this.kubectl = this.as('admin');
   }
 
-  /** Starts a server with the users `admin`, who may do all, and `reader`, who may not write. */
+  /**
+   * Starts a server with the users `admin`, who has every right, and `reader`, who may not write.
+   */
   static async start(): Promise<KubectlBench> {
     const dir = await mkdtemp(join(tmpdir(), 'bailiff-kubectl-'));
     const deny = [{ resources: ['*'], verbs: ['delete', 'patch', 'update', 'create'] }];
@@ -57,7 +58,7 @@ export class KubectlBench implements AsyncDisposable {
     await rm(this.#dir, { recursive: true, force: true });
   }
 
-  /** A namespace that no other test uses. */
+  /** A new namespace. */
   newNamespace(): string {
     this.#namespaces += 1;
     const name = `t${this.#namespaces}`;
@@ -65,7 +66,7 @@ export class KubectlBench implements AsyncDisposable {
     return name;
   }
 
-  /** A node that is ready. */
+  /** A ready node. */
   makeNode(name: string): KubeObject {
     const time = '2026-01-01T00:00:00Z';
     const capacity = { cpu: '2', memory: '4Gi', pods: '110' };

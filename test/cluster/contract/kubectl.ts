@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** kubectl answers in well under a second; drains and waits are given their own timeouts by the tests. */
+/** kubectl responds in well under a second; tests set the timeouts of drains and waits. */
 const runTimeoutMs = 60_000;
 
 export interface KubectlResult {
@@ -51,7 +51,7 @@ export class Kubectl {
     return stdout;
   }
 
-  /** Starts a command that goes on, such as `get -w`. */
+  /** Starts a command that runs until it is stopped, such as `get -w`. */
   start(...args: string[]): KubectlProcess {
     const child = this.#spawn(args);
     const lines: string[] = [];
