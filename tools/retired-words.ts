@@ -42,7 +42,6 @@ export const FOLDERS_NOT_DONE: readonly string[] = [
   'test/cluster/',
   'test/kernel/',
   'test/lsm/',
-  'test/vm/',
 ];
 
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
