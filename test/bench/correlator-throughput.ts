@@ -110,7 +110,10 @@ async function bare({ nats, passwordFile }: Place): Promise<number> {
   return violations / seconds;
 }
 
-/** A correlator that starts and reads it all. Gives its rate, and its memory when all has become quiet. */
+/**
+ * Starts a correlator that reads the whole stream. @returns its rate, and its memory after garbage
+ * collection
+ */
 async function judged(place: Place, violations: number, forMemory: boolean) {
   const { nats, passwordFile } = place;
   const busFlags = ['--nats-url', nats.url, '--nats-user', 'correlator', '--nats-password-file', passwordFile];

@@ -1,4 +1,5 @@
-// Probes of a quarantined pod, with real stacks: the node's own connections pass, what looks like them by address does not.
+// Probes of a quarantined pod, with real stacks: the node's own connections pass, packets with the
+// same addresses from elsewhere do not.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { FOREVER_NS } from '@bailiff/bpf';
@@ -18,11 +19,11 @@ server.listen(0, '::', () => {
   udp.bind(port, '::', () => console.log(port));
 });`;
 
-/** Print what came back, and wait for it as long as they are let. */
+/** Print the reply, or wait for it without a limit of their own. */
 const TCP_PROBE = `
 const [, address, port, end] = process.argv;
 const socket = require('node:net').connect(Number(port), address, () => socket.write('probe'));
-// Said last: whoever reads it ends this process.
+// Printed last: the reader ends this process.
 const say = (text) => { end === 'reset' ? socket.resetAndDestroy() : socket.end(); console.log(text); };
 socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));`;
 const UDP_PROBE = `
@@ -32,7 +33,7 @@ const say = (text) => { console.log(text); process.exit(); };
 socket.on('message', (data) => say(String(data)));
 socket.send('probe', Number(port), address);`;
 
-/** An answer takes a millisecond; a process on a machine that does other things may take seconds to start. */
+/** A reply takes a millisecond; on a busy machine a process may take seconds to start. */
 const ANSWER_MS = 30_000;
 const IN_PORT = 30_080;
 const OUT_PORT = 30_081;
@@ -63,7 +64,7 @@ describe('probes under quarantine', () => {
         resolve(Number(line));
       });
     });
-    // What a node port does: translate, forward, masquerade.
+    // The work of a node port: translate, forward, masquerade.
     const rules = `
 table ip ports {
   chain translate {
@@ -93,7 +94,7 @@ table ip ports {
     ]);
     return guarded;
   }
-  /** What was cut of the probes; real stacks send more than that, such as MLD reports. */
+  /** Dropped packets of the probes; real stacks send others, such as MLD reports. */
   const cut = async (guarded: Guarded) =>
     (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(port));
   const startProbe = (netns: string, script: string, ...args: unknown[]) => {
@@ -102,18 +103,21 @@ table ip ports {
     const probe = new LineProcess('nsenter', words, (line) => answers.push(line));
     return { answers, [Symbol.asyncDispose]: () => probe.close() };
   };
-  /** What comes back, whenever it does. */
+  /** Waits for the reply, however late. */
   async function answerTo(...probe: Parameters<typeof startProbe>): Promise<string> {
     await using running = startProbe(...probe);
     const { answers } = running;
-    await waitFor(() => answers.length, { what: 'an answer', until: (count) => count > 0, timeoutMs: ANSWER_MS });
+    await waitFor(() => answers.length, { what: 'a reply', until: (count) => count > 0, timeoutMs: ANSWER_MS });
     return answers.join();
   }
-  /** Runs until what it sent was dropped on its way to the pod: what never reached the pod is never answered. */
+  /**
+   * Runs the probe until one of its packets was dropped on the way to the pod: then the pod never
+   * got it.
+   */
   async function isCut(guarded: Guarded, ...probe: Parameters<typeof startProbe>): Promise<void> {
     await using running = startProbe(...probe);
     const dropped = await waitFor(() => cut(guarded), {
-      what: 'the drop of it',
+      what: 'a dropped packet of the probe',
       until: (samples) => samples.length > 0,
       timeoutMs: ANSWER_MS,
     });
@@ -122,13 +126,13 @@ table ip ports {
     expect(running.answers).toEqual([]);
   }
 
-  it.each(FAMILIES)('tcp - the node probes over %s and nothing is cut', async (_, address) => {
+  it.each(FAMILIES)('tcp - the node probes over %s and nothing is dropped', async (_, address) => {
     await using guarded = await quarantined();
     expect(await answerTo(node.netns, TCP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
   });
 
-  it.each(FAMILIES)('udp - the node probes over %s and nothing is cut', async (_, address) => {
+  it.each(FAMILIES)('udp - the node probes over %s and nothing is dropped', async (_, address) => {
     await using guarded = await quarantined();
     expect(await answerTo(node.netns, UDP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
@@ -139,7 +143,7 @@ table ip ports {
     const before = printed.length;
     expect(await answerTo(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
     await waitFor(() => printed.slice(before), {
-      what: 'the server says what it saw',
+      what: 'the server prints its error',
       until: (lines) => lines.includes('ECONNRESET'),
     });
     expect(await cut(guarded)).toEqual([]);
@@ -157,7 +161,7 @@ table ip ports {
     await isCut(guarded, ...probe);
   });
 
-  it('node port - the pod sends nothing out through it from its probe port', async () => {
+  it('node port - the pod cannot send out through it from its probe port', async () => {
     const ends = { source: ATTACKER.ipv4, destination: NODE.ipv4 };
     const letOut = async (text: string): Promise<() => number> => {
       const segment = tcp({ source: port, destination: OUT_PORT, flags: TCP_FLAGS.ack }, Buffer.from(text), ends);
@@ -170,9 +174,9 @@ table ip ports {
     await waitFor(control, { what: 'control: it is forwarded', until: (count) => count === 1 });
     await using guarded = await quarantined();
     const landed = await letOut('out in quarantine');
-    // The reset that answers the control may come as well.
+    // The reset that answers the control may arrive as well.
     const drops = async () => (await guarded.counts())['quarantine-ingress drop'] ?? 0;
-    await waitFor(drops, { what: 'the drop', until: (count) => count >= 1 });
+    await waitFor(drops, { what: 'a dropped packet', until: (count) => count >= 1 });
     expect(landed()).toBe(0);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Child processes of the harness: small helpers compiled when they are first needed, commands, line readers.
- * Each is ended by its own handle when its owner is disposed.
+ * Child processes of the harness: commands, line readers, and small helpers that are compiled when
+ * first needed. Each process ends when its owner is disposed.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** Runs a command and gives its output; the error carries stderr. */
+/** Runs a command and resolves to its output; the error contains stderr. */
 export async function command(file: string, ...args: string[]): Promise<string> {
   return (await run(file, args)).stdout;
 }
@@ -34,8 +34,8 @@ function findCompiler(candidates: readonly string[]): string {
 }
 
 /**
- * Compiles a source of this directory into build/, once for what it says: the name carries a hash of text and flags. It
- * appears whole or not at all, as several test processes may be at it.
+ * Compiles a source of this directory into build/, under a name with a hash of text and flags. The
+ * output appears whole or not at all, because several test processes may compile it at once.
  */
 function compile(source: string, compilers: readonly string[], flags: readonly string[]): string {
   const text = readFileSync(path.join(import.meta.dirname, source));
