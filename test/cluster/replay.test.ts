@@ -1,6 +1,7 @@
 // `bailiff replay` on a real bus under the rights of the cli: filters, order, pace, copies on a scratch subject, and going on after an interruption.
 import { type Bus, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { decodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import avro from 'avsc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -79,9 +80,7 @@ describe('replay - what and in which order', () => {
   });
 
   it('a uid that is listed - the server is asked for its node alone', async () => {
-    const pod = { ...WEB, labels: {}, owners: [], interfaces: [], hostNetwork: false, containers: [] };
-    const more = { allowedPrefixes: [], probePorts: [], revision: 1, createdAt: '2026-01-01T00:00:00Z' };
-    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...more }] });
+    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [podIdentityOf(WEB)] });
     const rows = await json(['--pod', WEB.uid]);
     expect(rows).toHaveLength(FRAMES / 2);
     expect(new Set(rows.map(({ pod: { name } }) => name))).toEqual(new Set(['web-0']));

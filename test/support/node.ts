@@ -27,6 +27,7 @@ import {
   writeCacheRecord,
 } from '@bailiff/lab/node';
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { StatusReader } from './status-reader.ts';
@@ -302,21 +303,9 @@ export class TestNode implements AsyncDisposable {
 
   /** Writes the node's snapshot to the bus, as ipam-sync does. */
   async putPods(revision: number, change: (pods: NodeSnapshot['pods']) => void = () => {}): Promise<void> {
-    const pods: NodeSnapshot['pods'] = this.pods.map((pod) => ({
-      uid: pod.uid,
-      namespace: pod.namespace,
-      name: pod.name,
-      labels: { app: 'web' },
-      serviceAccount: 'web',
-      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-      interfaces: [{ name: 'eth0', addresses: [pod.ipv4, pod.ipv6], mac: null }],
-      hostNetwork: false,
-      containers: [],
-      allowedPrefixes: [],
-      probePorts: [],
-      revision: 1,
-      createdAt: '2026-01-01T00:00:00Z',
-    }));
+    const pods: NodeSnapshot['pods'] = this.pods.map(({ uid, namespace, name, ipv4, ipv6 }) =>
+      samplePodIdentity({ uid, namespace, name, interfaces: sampleInterfaces(ipv4, ipv6) }),
+    );
     change(pods);
     const value = encodeSnapshotValue(JSON.stringify({ nodeName: NODE, revision, pods }));
     await openBucket(this.admin, 'bailiff_pods').put(NODE, value);

@@ -14,6 +14,7 @@ import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
+import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
@@ -45,21 +46,11 @@ export class NodePod implements Disposable {
     this.cgroup = path.join('/sys/fs/cgroup', podCgroup(this.uid, 'cgroupfs'));
     mkdirSync(this.cgroup, { recursive: true });
     this.container = new Container(this.cgroup, 0);
-    this.identity = {
+    this.identity = samplePodIdentity({
       uid: this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
-      namespace: 'shop',
       name,
-      labels: { app: 'web' },
-      serviceAccount: 'web',
-      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-      interfaces: [],
-      hostNetwork: false,
       containers: [{ name: 'app', id: 'test://container-0' }],
-      allowedPrefixes: [],
-      probePorts: [],
-      revision: 1,
-      createdAt: '2026-01-01T00:00:00Z',
-    };
+    });
   }
 
   /** Its container and its cgroup go. */
