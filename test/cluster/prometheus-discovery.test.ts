@@ -10,6 +10,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { type Json, objectsOf, workloadsOf } from '../k8s/rendered.ts';
+import { reportPod } from '../support/kube.ts';
 
 const SCRAPE = path.resolve(import.meta.dirname, '../../k8s/monitoring/scrape.yaml');
 const NAMESPACE = 'bailiff-system';
@@ -37,7 +38,7 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
       api.api.create('pods', { metadata: { ...ref, labels }, spec: { ...pod, nodeName: 'node-a' } });
       const phase = object.kind === 'Job' ? 'Succeeded' : 'Running';
       const status = { phase, podIP: `10.9.0.${index + 1}`, podIPs: [{ ip: `10.9.0.${index + 1}` }] };
-      api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+      reportPod(api.api, ref, status);
     }
   }
   const flags = [`--config.file=${config}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=${listen}`];
