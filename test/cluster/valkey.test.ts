@@ -1,14 +1,14 @@
 // The start script and configuration of the included Valkey, run as they are but for their paths: the password is asked for and is on no
 // command line, what is scheduled is on disk, and the password is changed while it runs.
 
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 
 const INCLUDED = path.resolve(import.meta.dirname, '../../k8s/overlays/included');
 const PASSWORD = 'first-password';
@@ -16,7 +16,7 @@ const NEXT = 'next-password';
 const SERVERS = ['/usr/bin/valkey-server', '/usr/bin/redis-server'];
 
 let dir = '';
-let child: ReturnType<typeof spawn> | undefined;
+let valkey: RunningProcess;
 beforeAll(() => {
   dir = mkdtempSync(path.join(tmpdir(), 'bailiff-valkey-'));
   for (const name of ['etc/valkey', 'etc/bailiff/redis', 'run/valkey', 'data', 'bin'])
@@ -33,14 +33,10 @@ beforeAll(() => {
   const client = `#!/bin/sh\nexec ${server.replace('-server', '-cli')} -s ${dir}/socket "$@"\n`;
   writeFileSync(path.join(dir, 'bin/valkey-cli'), client, { mode: 0o755 });
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
-  child = spawn('sh', [path.join(dir, 'etc/valkey/start.sh')], { env, stdio: 'ignore' });
+  valkey = launch('sh', [path.join(dir, 'etc/valkey/start.sh')], { env });
 });
 afterAll(async () => {
-  if (child && child.exitCode === null && child.signalCode === null) {
-    const ended = once(child, 'exit');
-    child.kill('SIGTERM');
-    await ended;
-  }
+  await valkey?.kill('SIGTERM');
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -68,7 +64,7 @@ const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
 
 it('valkey - takes its password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
   // Its socket is there before it listens.
-  await waitFor(() => takes(PASSWORD), { what: 'the server' });
+  await waitFor(() => takes(PASSWORD), { what: 'the server', state: valkey.out });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
   stranger.on('error', () => {});
@@ -81,7 +77,7 @@ it('valkey - takes its password alone, keeps what it has on disk, and refuses ra
   expect(await redis.config('GET', 'appendonly')).toEqual(['appendonly', 'yes']);
   await redis.quit();
   expect(existsSync(path.join(dir, 'data/appendonlydir'))).toBe(true);
-  expect(readFileSync(`/proc/${child?.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+  expect(readFileSync(`/proc/${valkey.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
 });
 
 it('valkey - a password is changed step by step while it runs, and who is connected stays', async () => {
