@@ -64,6 +64,7 @@ export function launch(program: string, args: readonly string[], options: Launch
   const kept = { both: '', stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const)
     child[name]?.setEncoding('utf8').on('data', (chunk: string) => {
+      if (maxOutput === 0) return;
       kept[name] = (kept[name] + chunk).slice(-maxOutput);
       kept.both = (kept.both + chunk).slice(-maxOutput);
     });
