@@ -15,7 +15,7 @@ export interface KubeHarness extends AsyncDisposable {
   pod(name: string, change?: { node?: string; labels?: Record<string, string>; more?: object }): { uid: string };
 }
 
-/** The container of a pod, and of the template that its owner has for it. The image does not exist. */
+/** The container of a pod and of its owner's template. The image does not exist. */
 export const MAIN_CONTAINER = { name: 'main', image: 'example.invalid/main:1' };
 
 /** A pod with one container. `metadata` and `spec` add fields or replace them. */

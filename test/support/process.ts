@@ -27,7 +27,7 @@ export interface RunningProcess extends AsyncDisposable {
    * The first log line with this message. @throws Error with the output if the process ends first
    */
   logged(message: string, timeoutMs?: number): Promise<LogLine>;
-  /** Resolves when the output has this text. @throws Error with the output if the process ends first */
+  /** Resolves when the output has this text. @throws Error with the output if it ends first */
   printed(text: string | RegExp, timeoutMs?: number): Promise<void>;
   /** Resolves when the process has ended and its output is complete. */
   readonly exit: Promise<[code: number | null, signal: string | null]>;

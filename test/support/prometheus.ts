@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { launch } from './process.ts';
 
 export interface TestPrometheus extends AsyncDisposable {
-  /** `data` of an API response; `page` is below /api/v1. @throws Error with the error of Prometheus */
+  /** `data` of a response; `page` is below /api/v1. @throws Error with the error of Prometheus */
   get<T>(page: string): Promise<T>;
   out(): string;
 }
