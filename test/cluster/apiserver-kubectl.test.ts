@@ -53,18 +53,18 @@ function kubectlTests(): void {
     const watching = kubectl.start('get', 'pods', '-n', ns, '-w');
     onTestFinished(() => watching.stop());
     bench.makePod(ns, 'early', 'n-watch');
-    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), {
+    await waitFor(() => watching.lines().some((line) => /early +1\/1 +Running/.test(line)), {
       what: 'the running pod',
       timeoutMs: 20_000,
     });
     server.api.delete('pods', { namespace: ns, name: 'early' });
-    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)), {
+    await waitFor(() => watching.lines().some((line) => /early +1\/1 +Terminating/.test(line)), {
       what: 'the terminating pod',
     });
     server.api.delete('pods', { namespace: ns, name: 'early' }, { gracePeriodSeconds: 0 });
     bench.makePod(ns, 'next', 'n-watch');
-    await waitFor(() => watching.lines.some((line) => /next +1\/1 +Running/.test(line)), { what: 'the next pod' });
-    expect(words(watching.lines[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
+    await waitFor(() => watching.lines().some((line) => /next +1\/1 +Running/.test(line)), { what: 'the next pod' });
+    expect(words(watching.lines()[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
   });
 
   test('describe - a pod with its events, a node with its pods', async () => {

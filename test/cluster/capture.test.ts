@@ -1,8 +1,6 @@
 // The processes of a pod are recorded before it is deleted. A real responder sends the request to a
 // real collector over a real bus. The collector reads /proc of real processes in a cgroup with
 // kubelet's name. No LSM is needed.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -12,6 +10,7 @@ import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { acting, brief, Rig, type RigPod } from './responder/rig.ts';
 
 /** A node for which the bus has a user. */
@@ -30,13 +29,13 @@ const NO_PROCESS = {
 };
 
 class PodProcesses implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  readonly #running: RunningProcess;
   readonly #dir: string;
   readonly #pod: string;
   pid = 0;
 
-  private constructor(child: ChildProcess, dir: string, pod: string) {
-    this.#child = child;
+  private constructor(running: RunningProcess, dir: string, pod: string) {
+    this.#running = running;
     this.#dir = dir;
     this.#pod = pod;
   }
@@ -46,12 +45,10 @@ class PodProcesses implements AsyncDisposable {
     const dir = path.join(pod, 'container-1');
     mkdirSync(dir, { recursive: true });
     const join = `echo $$ > ${dir}/cgroup.procs && exec unshare --net "$@"`;
-    const child = spawn('sh', ['-c', join, 'sh', ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const processes = new PodProcesses(child, dir, pod);
-    let out = '';
-    child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
-    await waitFor(() => /up (\d+)/.test(out), { what: 'the pod to run' });
-    processes.pid = Number(/up (\d+)/.exec(out)?.[1]);
+    const running = launch('sh', ['-c', join, 'sh', ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const processes = new PodProcesses(running, dir, pod);
+    await running.printed(/up \d+/);
+    processes.pid = Number(/up (\d+)/.exec(running.out())?.[1]);
     // The program reports readiness before its children have started the last process.
     await waitFor(() => processes.comms().includes('sleep'), {
       what: 'its last process',
@@ -69,7 +66,7 @@ class PodProcesses implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     writeFileSync(path.join(this.#dir, 'cgroup.kill'), '1');
     await waitFor(() => readFileSync(path.join(this.#dir, 'cgroup.procs'), 'utf8') === '', { what: 'the pod to end' });
-    this.#child.kill('SIGKILL');
+    await this.#running.kill();
     rmdirSync(this.#dir);
     rmdirSync(this.#pod);
   }
@@ -79,8 +76,7 @@ describe('capture', () => {
   let rig: Rig;
   let dir: string;
   let root: string;
-  let collector: ChildProcess;
-  let log = '';
+  let collector: RunningProcess;
 
   beforeAll(async () => {
     rig = await Rig.start();
@@ -97,12 +93,8 @@ describe('capture', () => {
       ...['--cgroup-root', root, '--exclude-interfaces', '.*', '--metrics-address', '127.0.0.1:0'],
     ];
     const bundle = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
-    collector = spawn(process.execPath, [...COLLECTOR_NODE_FLAGS, bundle, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    for (const stream of [collector.stdout, collector.stderr])
-      stream?.on('data', (chunk: Buffer) => (log = (log + chunk.toString()).slice(-100_000)));
-    await waitFor(() => log.includes('"msg":"ready"'), { what: 'the collector', state: () => log });
+    collector = launch(process.execPath, [...COLLECTOR_NODE_FLAGS, bundle, ...args]);
+    await collector.logged('ready');
     const remove = [{ action: 'delete', gracePeriodSeconds: 0 }];
     await rig.policies({
       plain: acting('plain', remove),
@@ -113,7 +105,7 @@ describe('capture', () => {
     await rig.start();
   });
   afterAll(async () => {
-    if (collector?.kill('SIGKILL')) await once(collector, 'exit');
+    await collector?.kill();
     await rig?.[Symbol.asyncDispose]();
     if (dir === undefined) return;
     for (const name of ['kubepods/burstable', 'kubepods', '']) rmdirSync(path.join(root, name));
@@ -123,7 +115,7 @@ describe('capture', () => {
 
   const podHere = () => rig.pod({ node: NODE });
   const phases = (verdict: Verdict) => rig.of(verdict).map(brief);
-  const state = () => ({ log: log.slice(-2000) });
+  const state = () => ({ log: collector.out().slice(-2000) });
 
   it('before a deletion - the record has the tree, the sockets and the arguments without secrets; then the pod is deleted', async () => {
     const pod = podHere();

@@ -6,30 +6,20 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import path from 'node:path';
 import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
 import { spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
-import type { PodIdentity } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modesFor } from '../../apps/collector/src/desired/effective-modes.ts';
 import { NODE_A, WEB, World } from './cli/world.ts';
 
 let world: World;
-const POD: PodIdentity = {
-  uid: WEB.uid,
-  namespace: 'shop',
-  name: 'web-0',
+const POD = podIdentityOf(WEB, {
   labels: { app: 'web' },
-  serviceAccount: 'default',
   owners: [
     { kind: 'ReplicaSet', name: 'web-5c', uid: 'rs' },
     { kind: 'Deployment', name: 'web', uid: 'd' },
   ],
-  interfaces: [],
-  hostNetwork: false,
   containers: [{ name: 'app', id: 'c1' }],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-01-01T00:00:00Z',
-};
+});
 
 beforeAll(async () => {
   world = await World.start();

@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, openBucket } from '@bailiff/bus';
-import { sampleCapture, sampleLsmViolation } from '@bailiff/schemas/testing';
+import { sampleCapture, sampleLsmViolation, samplePodIdentity } from '@bailiff/schemas/testing';
 import { UNSAFE } from '@bailiff/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeProgram } from '../../apps/cli/src/run.ts';
@@ -113,22 +113,15 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
     (await world.response(verdict, { action, phase: 'pending', ...rest, policy: `${PLANTED}-${action}` })).responseId;
   const ids = { delete: await waiting('delete'), evict: await waiting('evict') };
   for (const node of [NODE_A, NODE_B]) await world.status(evilStatus(node));
-  const pod = {
-    ...{
-      uid: podUid,
-      namespace,
-      name,
-      labels: { app: 'web', [short('label')]: evil('value') },
-      serviceAccount: evil('account'),
-    },
-    ...{
-      owners: [OWNER],
-      interfaces: [],
-      hostNetwork: false,
-      containers: [{ name: evil('container'), id: short('id') }],
-    },
-    ...{ allowedPrefixes: [], probePorts: [], revision: 1, createdAt: '' },
-  };
+  const pod = samplePodIdentity({
+    uid: podUid,
+    namespace,
+    name,
+    labels: { app: 'web', [short('label')]: evil('value') },
+    serviceAccount: evil('account'),
+    owners: [OWNER],
+    containers: [{ name: evil('container'), id: short('id') }],
+  });
   const other = { ...pod, uid: uid(7), name: evil('pod'), namespace: evil('namespace') };
   await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [pod, other] });
   await world.put('bailiff_pods', encodeToken(NODE_B), `{"nodeName": "${PLANTED}-node\u202e\u009b"`);

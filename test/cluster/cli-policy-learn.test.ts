@@ -6,8 +6,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, readConfig, writeConfig } from '@bailiff/bus';
 import { loadPolicyFile } from '@bailiff/runtime';
-import type { OperationSample, PodIdentity, RuntimeStatus, Violation } from '@bailiff/schemas';
-import { sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
+import type { OperationSample, RuntimeStatus, Violation } from '@bailiff/schemas';
+import { podIdentityOf, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CART, healthyStatus, NODE_A, WEB, World } from './cli/world.ts';
@@ -32,21 +32,11 @@ const RUNTIME: RuntimeStatus = {
   losses: {},
   maps: [],
 };
-const pod = ({ uid, namespace, name, ownerName }: typeof WEB): PodIdentity => ({
-  uid,
-  namespace,
-  name,
-  labels: { app: ownerName, 'controller-revision-hash': 'abc' },
-  serviceAccount: 'default',
-  owners: [{ kind: 'StatefulSet', name: ownerName, uid }],
-  interfaces: [],
-  hostNetwork: false,
-  containers: [{ name: 'app', id: 'containerd://1' }],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-11-24T12:00:00Z',
-});
+const pod = (ref: typeof WEB) =>
+  podIdentityOf(ref, {
+    labels: { app: ref.ownerName, 'controller-revision-hash': 'abc' },
+    containers: [{ name: 'app', id: 'containerd://1' }],
+  });
 const TEMPORARY = 'runtime.namespace.shop.learn-web-0';
 
 let epochs = 0;

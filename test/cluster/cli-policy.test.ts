@@ -5,7 +5,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, readConfig, writeConfig } from '@bailiff/bus';
-import type { PodIdentity, RuntimeStatus } from '@bailiff/schemas';
+import type { RuntimeStatus } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
@@ -15,24 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-const POD: PodIdentity = {
-  uid: WEB.uid,
-  namespace: WEB.namespace,
-  name: WEB.name,
+const POD = podIdentityOf(WEB, {
   labels: { app: 'web' },
-  serviceAccount: 'default',
-  owners: [{ kind: 'StatefulSet', name: 'web', uid: WEB.ownerUid }],
-  interfaces: [],
-  hostNetwork: false,
   containers: [
     { name: 'app', id: 'containerd://1' },
     { name: 'side', id: 'containerd://2' },
   ],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-11-24T12:00:00Z',
-};
+});
 const SHELL = 'runtime.cluster._.no-shell';
 const text = (name: string, rule: string, extra = '', namespace = '') => `kind: RuntimePolicy
 metadata:

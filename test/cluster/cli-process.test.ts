@@ -8,6 +8,7 @@ import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { startApiServer } from '@bailiff/lab/apiserver';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -44,17 +45,8 @@ describe('cli process', () => {
       const available = { state: 'available' as const, reason: '', remedy: '', missingHooks: [], policies: [] };
       const runtime = { ...available, policiesOmitted: 0, subjects: 0, sets: 0, losses: {}, maps: [] };
       await own.status(healthyStatus(NODE_A, { runtime }));
-      const { uid, namespace, name } = WEB;
-      const pod = { uid, namespace, name, labels: { app: 'web' }, serviceAccount: '', owners: [], interfaces: [] };
-      const rest = {
-        hostNetwork: false,
-        containers: [],
-        allowedPrefixes: [],
-        probePorts: [],
-        revision: 1,
-        createdAt: '',
-      };
-      await own.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...rest }] });
+      const pods = [podIdentityOf(WEB, { labels: { app: 'web' }, owners: [] })];
+      await own.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
       const cli = await own.as('cli');
       const stored = () => readConfig(cli, 'runtime.namespace.shop.learn-web-0');
       const { child, ended } = start([

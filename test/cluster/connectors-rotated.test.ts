@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
 import { load } from '../../apps/cli/src/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import type { RunningProcess } from '../support/process.ts';
 import { startExample } from './example-script.ts';
 
 const out = mkdtempSync(path.join(tmpdir(), 'bailiff-connectors-'));
@@ -63,36 +64,31 @@ const start = ({ file, user, args }: (typeof EXAMPLES)[number], more: Record<str
   const env = { NATS_URL: url, NATS_CA_FILE: caFile, NATS_PASSWORD_FILE: passwordFile(user), ...more };
   return startExample(file, env, args);
 };
-type Example = ReturnType<typeof start>;
-
 /** Waits until it receives a new message. Publishes more, because it may not be subscribed yet. */
-const receives = (example: Example, what: string) => {
+const receives = (example: RunningProcess, what: string) => {
   const reported: string[] = [];
   const received = async () => {
     reported.push(await report());
-    return reported.some((uid) => new RegExp(`${uid}\\b`).test(example.state.out));
+    return reported.some((uid) => new RegExp(`${uid}\\b`).test(example.stdout()));
   };
   return waitFor(received, {
     what,
     intervalMs: 100,
-    state: () => [example.state, nats.log.slice(-500)],
+    state: () => [example.out(), nats.log.slice(-500)],
   });
 };
 
 it.each(EXAMPLES)('$file - needs the authority that signed the certificate', async (example) => {
   await using stranger = start(example, { NATS_CA_FILE: '' });
-  await waitFor(() => stranger.state.code !== null, {
-    what: 'it to end',
-    state: () => stranger.state,
-  });
-  expect(stranger.state.code).not.toBe(0);
-  expect(stranger.state.err).toMatch(/certificate|self[- ]signed/i);
+  const [code] = await stranger.exit;
+  expect(code).not.toBe(0);
+  expect(stranger.stderr()).toMatch(/certificate|self[- ]signed/i);
   await using trusting = start(example);
   await receives(trusting, 'a message');
 });
 
 it('rotation - connectors started before, during and after it keep receiving', async () => {
-  const running: Example[] = EXAMPLES.map((example) => start(example));
+  const running: RunningProcess[] = EXAMPLES.map((example) => start(example));
   try {
     for (const one of running) await receives(one, 'a message before');
     const prepared = await credentials('rotate');
@@ -103,7 +99,7 @@ it('rotation - connectors started before, during and after it keep receiving', a
     const finished = await credentials('rotate', '--finish');
     await nats.reload({ ...accessOf(finished) });
     for (const one of running) await receives(one, 'a message after the reload');
-    for (const one of running) expect([one.state.code, one.state.err]).toEqual([null, '']);
+    for (const one of running) expect([one.child.exitCode, one.stderr()]).toEqual([null, '']);
   } finally {
     await Promise.all(running.map((one) => one[Symbol.asyncDispose]()));
   }
@@ -113,6 +109,6 @@ it.each(EXAMPLES)('$file - a wrong password ends it', async (example) => {
   const file = path.join(out, 'wrong.password');
   writeFileSync(file, 'guessed\nonce more\n');
   await using wrong = start(example, { NATS_PASSWORD_FILE: file });
-  await waitFor(() => wrong.state.code !== null, { what: 'it to end', state: () => wrong.state });
-  expect(wrong.state.err).toMatch(/authorization violation/i);
+  await wrong.exit;
+  expect(wrong.stderr()).toMatch(/authorization violation/i);
 });

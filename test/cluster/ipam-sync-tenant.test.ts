@@ -4,6 +4,7 @@ import { streamInfo } from '@bailiff/bus';
 import { workloadOf } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
+import { podObject } from '../support/kube.ts';
 import { launch, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 
 const MERGE = 'application/strategic-merge-patch+json';
@@ -89,10 +90,7 @@ describe('ipam-sync - a tenant that exhausts shared resources', () => {
     await waitFor(async () => (await keys()) === 2, { what: 'the snapshots of node and cluster', state: keys });
     const { api } = world.kube.server;
     const invent = (name: string, nodeName: string) =>
-      api.create('pods', {
-        metadata: { name, namespace: 'default' },
-        spec: { nodeName, containers: [{ name: 'main', image: 'x' }] },
-      });
+      api.create('pods', podObject(name, { metadata: { namespace: 'default' }, spec: { nodeName } }));
     const invented = Array.from({ length: 100 }, (_, i) => `hostile-${i}`);
     for (const name of invented) invent(name, `of-${name}`);
     // Each follows them in the watch.

@@ -4,6 +4,7 @@ import { ensureTopology } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
+import { MAIN_CONTAINER } from '../support/kube.ts';
 import { IPAM_SYNC_USER, launch, startWorld, WATCHFUL, type World } from './ipam-sync/harness.ts';
 
 const DEFAULTS = 'spoof.cluster._.default';
@@ -90,7 +91,7 @@ describe('ipam-sync - snapshots', () => {
       metadata: { name: 'web-1', namespace: 'default', ownerReferences: controller('Deployment', 'web', 'uid-web') },
       spec: {
         selector: { matchLabels: { app: 'web' } },
-        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } },
+        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [MAIN_CONTAINER] } },
       },
     });
     const ownerReferences = controller('ReplicaSet', 'web-1', set.metadata.uid);

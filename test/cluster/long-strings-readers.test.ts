@@ -1,13 +1,13 @@
 // Frames and a status with strings as long as a message allows, from one node's credential. Their
 // readers besides the correlator end in time, within bounded memory, and show the reports of honest
 // nodes.
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { encodeToken, openBucket, violationSubject } from '@bailiff/bus';
 import { encodeUnlimited, sampleFrame } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { nodeArgs } from '../../tools/children.ts';
+import { launchApp } from '../support/process.ts';
 import { startCli } from './cli/process.ts';
 import { healthyStatus, NODE_A, NODE_B, publishStory, violationOf, WEB, World } from './cli/world.ts';
 import { RelayRig } from './siem-relay-rig.ts';
@@ -84,29 +84,21 @@ describe('long strings - output of the command', () => {
 
 it('long strings - the siem-relay skips them and continues with the next frame', async () => {
   await using rig = await RelayRig.start();
-  const relay = spawn(process.execPath, [...nodeArgs('apps/siem-relay/src/main.ts'), ...rig.flags()], {
-    stdio: 'ignore',
-  });
-  const memory = watch(relay);
-  try {
-    const node = 'node-1.example';
-    const bus = await rig.nats.connect(`collector-${node}`);
-    for (let number = 0; number < FRAMES; number += 1) {
-      await bus.js.publish(violationSubject(node, 'spoof'), longFrame(node, number));
-    }
-    await bus.js.publish(
-      violationSubject(node, 'spoof'),
-      encodeUnlimited('ViolationFrame', sampleFrame({ nodeName: node })),
-    );
-    await waitFor(() => rig.events.some(({ text }) => text.includes('arp-sender')), {
-      timeoutMs: 60_000,
-      what: 'an event',
-    });
-    expect(memory.most()).toBeLessThan(MOST_MIB);
-    expect(rig.events.every(({ text }) => text.length < 10_000)).toBe(true);
-  } finally {
-    const gone = new Promise((resolve) => relay.once('exit', resolve));
-    relay.kill('SIGKILL');
-    await gone;
+  await using relay = launchApp('siem-relay', rig.flags());
+  const memory = watch(relay.child);
+  const node = 'node-1.example';
+  const bus = await rig.nats.connect(`collector-${node}`);
+  for (let number = 0; number < FRAMES; number += 1) {
+    await bus.js.publish(violationSubject(node, 'spoof'), longFrame(node, number));
   }
+  await bus.js.publish(
+    violationSubject(node, 'spoof'),
+    encodeUnlimited('ViolationFrame', sampleFrame({ nodeName: node })),
+  );
+  await waitFor(() => rig.events.some(({ text }) => text.includes('arp-sender')), {
+    timeoutMs: 60_000,
+    what: 'an event',
+  });
+  expect(memory.most()).toBeLessThan(MOST_MIB);
+  expect(rig.events.every(({ text }) => text.length < 10_000)).toBe(true);
 });

@@ -3,21 +3,19 @@
  * the distribution evaluates the alert rules and every query of the dashboard, while a pod is
  * attacked, deleted and replaced.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePort } from '@bailiff/bus/testing';
 import { type Lab, startLab } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
 import { appMetrics, processMetrics } from '../../tools/app-metrics.ts';
 import { ALERTS_FILE, ALERTS_TEST_FILE, askedBy, readPanels, readRules, resolved } from '../../tools/promql.ts';
 import { bailiff, uniqueId } from '../e2e/support.ts';
+import { launch, type RunningProcess } from '../support/process.ts';
+import { startPrometheus, type TestPrometheus } from '../support/prometheus.ts';
 
 const NODE = 'node-0.lab.internal';
 /** Child of the lab, by app. */
@@ -52,7 +50,7 @@ async function scrape(app: string): Promise<string> {
   return app === 'collector' ? onNode(url) : (await fetch(url)).text();
 }
 
-let fetcher: ChildProcess;
+let fetcher: RunningProcess;
 const answers: ((text: string) => void)[] = [];
 
 /**
@@ -62,14 +60,14 @@ const answers: ((text: string) => void)[] = [];
 function onNode(url: string): Promise<string> {
   return new Promise((resolve) => {
     answers.push(resolve);
-    fetcher.stdin?.write(`${url}\n`);
+    fetcher.child.stdin?.write(`${url}\n`);
   });
 }
 
 function startFetcher(): void {
   const command = ['KILL', 'ip', 'netns', 'exec', lab.node(NODE).netns, process.execPath, '-e', FETCHER];
-  fetcher = spawn('setpriv', ['--pdeathsig', ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
-  createInterface({ input: fetcher.stdout as NodeJS.ReadableStream }).on('line', (line) =>
+  fetcher = launch('setpriv', ['--pdeathsig', ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
+  createInterface({ input: fetcher.child.stdout as NodeJS.ReadableStream }).on('line', (line) =>
     answers.shift()?.(JSON.parse(line) as string),
   );
 }
@@ -81,67 +79,31 @@ interface Sample {
 
 /** The distribution's Prometheus. Every app is a job of its own, reached through one address. */
 class Prometheus {
-  readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-prometheus-'));
   readonly #relay = createServer((request, response) => {
     scrape((request.url ?? '').slice(1)).then(
       (text) => response.setHeader('content-type', 'text/plain; version=0.0.4').end(text),
       (error: Error) => response.writeHead(503).end(error.message),
     );
   });
-  #url = '';
-  #end = async () => {};
-  output = '';
+  #server: TestPrometheus | null = null;
 
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.#relay.listen(0, '127.0.0.1', resolve));
     const { port } = this.#relay.address() as AddressInfo;
-    const file = path.join(this.#dir, 'prometheus.yml');
-    writeFileSync(
-      file,
-      stringify({
-        global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
-        rule_files: [ALERTS_FILE],
-        scrape_configs: Object.keys(CHILDREN).map((app) => ({
-          job_name: app,
-          metrics_path: `/${app}`,
-          static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { instance: CHILDREN[app] } }],
-        })),
-      }),
-    );
-    const listen = `127.0.0.1:${await freePort()}`;
-    this.#url = `http://${listen}`;
-    const flags = [`--config.file=${file}`, `--storage.tsdb.path=${this.#dir}/data`, `--web.listen-address=${listen}`];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'prometheus', ...flags], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    this.#server = await startPrometheus({
+      global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
+      rule_files: [ALERTS_FILE],
+      scrape_configs: Object.keys(CHILDREN).map((app) => ({
+        job_name: app,
+        metrics_path: `/${app}`,
+        static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { instance: CHILDREN[app] } }],
+      })),
     });
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.output += chunk.toString();
-      });
-    }
-    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-    this.#end = async () => {
-      child.kill('SIGKILL');
-      await gone;
-    };
-    await waitFor(
-      () =>
-        fetch(`${this.#url}/-/ready`).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-      {
-        what: 'Prometheus',
-        state: () => this.output,
-      },
-    );
   }
 
   async query(expr: string): Promise<Sample[]> {
-    const response = await fetch(`${this.#url}/api/v1/query?query=${encodeURIComponent(expr)}`);
-    const body = (await response.json()) as { status: string; error?: string; data: { result: Sample[] } };
-    if (body.status !== 'success') throw new Error(`${expr}: ${body.error}`);
-    return body.data.result;
+    if (!this.#server) throw new Error('Prometheus is not started');
+    return (await this.#server.get<{ result: Sample[] }>(`query?query=${encodeURIComponent(expr)}`)).result;
   }
 
   async valueOf(expr: string): Promise<number> {
@@ -154,10 +116,9 @@ class Prometheus {
   }
 
   async close(): Promise<void> {
-    await this.#end();
+    await this.#server?.[Symbol.asyncDispose]();
     this.#relay.closeAllConnections();
     this.#relay.close();
-    rmSync(this.#dir, { recursive: true, force: true });
   }
 }
 
@@ -173,7 +134,7 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(async () => {
   await prometheus?.close();
-  fetcher?.kill('SIGKILL');
+  await fetcher?.kill();
   await lab?.stop();
 });
 

@@ -2,6 +2,7 @@
 // scratch subject, and continuing after an interruption.
 import { type Bus, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { decodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import avro from 'avsc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -80,9 +81,7 @@ describe('replay - selection and order', () => {
   });
 
   it('a listed uid - the request selects its node only', async () => {
-    const pod = { ...WEB, labels: {}, owners: [], interfaces: [], hostNetwork: false, containers: [] };
-    const more = { allowedPrefixes: [], probePorts: [], revision: 1, createdAt: '2026-01-01T00:00:00Z' };
-    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...more }] });
+    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [podIdentityOf(WEB)] });
     const rows = await json(['--pod', WEB.uid]);
     expect(rows).toHaveLength(FRAMES / 2);
     expect(new Set(rows.map(({ pod: { name } }) => name))).toEqual(new Set(['web-0']));

@@ -6,7 +6,8 @@ import type { ResponseActionName } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
-import { expectStatus, podBody } from './contract/fixtures.ts';
+import { MAIN_CONTAINER, podObject, podRuns } from '../support/kube.ts';
+import { expectStatus } from './contract/fixtures.ts';
 import {
   applyObjects,
   type KubectlTarget,
@@ -35,7 +36,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     seat = await target.as(ACCOUNT);
     const made = async (path: string, object: object) => expectStatus(await target.client.post(path, object), 201).body;
     await made('/api/v1/namespaces', { metadata: { name: 'shop' } });
-    const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } };
+    const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [MAIN_CONTAINER] } };
     const spec = { replicas: 9, selector: { matchLabels: { app: 'web' } }, template };
     owner = (await made(`${APPS}/replicasets`, { metadata: { name: 'web' }, spec }))['metadata'];
     const status = { replicas: 9, readyReplicas: 9 };
@@ -53,18 +54,15 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
 
   const read = async (path: string) => expectStatus(await target.client.get(path), 200).body;
   const podOn = async (name: string, node: string): Promise<RigPod> => {
-    const body = podBody(name, { labels: { app: 'web' } });
     const ownerReferences = [
       { apiVersion: 'apps/v1', kind: 'ReplicaSet', controller: true, name: owner.name, uid: owner.uid },
     ];
-    const object = {
-      ...body,
-      metadata: { ...body['metadata'], ownerReferences },
-      spec: { ...body['spec'], nodeName: node },
-    };
+    const object = podObject(name, {
+      metadata: { labels: { app: 'web' }, ownerReferences },
+      spec: { schedulerName: 'nobody', nodeName: node },
+    });
     const { metadata } = expectStatus(await target.client.post(PODS, object), 201).body;
-    const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
-    expectStatus(await target.client.patch(`${PODS}/${name}/status`, 'merge', { status }), 200);
+    expectStatus(await target.client.patch(`${PODS}/${name}/status`, 'merge', { status: podRuns() }), 200);
     return { namespace: 'shop', name, uid: metadata.uid, node };
   };
   /** A pod of its own, and the completed action on it. */

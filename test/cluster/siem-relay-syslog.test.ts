@@ -1,6 +1,6 @@
 // Syslog from the relay: a receiver that is slow, unavailable, or without a trusted certificate;
 // and rsyslog with the configuration of docs/siem, by TCP and TLS.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,6 +10,7 @@ import { freePort } from '@bailiff/bus/testing';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const RSYSLOGD = '/usr/sbin/rsyslogd';
@@ -40,8 +41,8 @@ class Rsyslog implements AsyncDisposable {
   readonly log = path.join(this.directory, 'events.log');
   tlsPort = 0;
   tcpPort = 0;
-  #stop: (signal: NodeJS.Signals) => Promise<void> = async () => undefined;
-  out = '';
+  /** One for each start. */
+  readonly #running: RunningProcess[] = [];
 
   async start(): Promise<this> {
     this.tlsPort ||= await freePort();
@@ -56,26 +57,20 @@ class Rsyslog implements AsyncDisposable {
       .replace('port="10514"', `port="${this.tcpPort}"`);
     writeFileSync(conf, text);
     const args = ['-n', '-f', conf, '-i', path.join(this.directory, 'pid')];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', RSYSLOGD, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    child.stdout.on('data', (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    this.#stop = (signal) => {
-      child.kill(signal);
-      return gone;
-    };
+    const running = launch('setpriv', ['--pdeathsig', 'KILL', RSYSLOGD, ...args]);
+    this.#running.push(running);
     for (const port of [this.tlsPort, this.tcpPort]) {
-      await waitFor(() => connects(port), { what: `rsyslogd on ${port}`, state: () => this.out });
+      await waitFor(() => connects(port), { what: `rsyslogd on ${port}`, state: running.out });
     }
     return this;
   }
 
-  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    return this.#stop(signal);
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await this.#running.at(-1)?.kill(signal);
+  }
+
+  out(): string {
+    return this.#running.map((running) => running.out()).join('');
   }
 
   lines(): string[] {
@@ -83,7 +78,7 @@ class Rsyslog implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stop('SIGKILL');
+    await this.stop('SIGKILL');
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
@@ -262,7 +257,7 @@ it.each(['tcp', 'tls'] as const)(
     await rig.response({ action: 'quarantine' });
     await waitFor(() => rsyslog.lines().length >= 4, {
       what: 'four lines',
-      state: () => [rsyslog.lines(), rsyslog.out, relay.log().slice(-2)],
+      state: () => [rsyslog.lines(), rsyslog.out(), relay.log().slice(-2)],
     });
     await waitFor(async () => (await relay.metric('syslog_confirmed_total')) === 4, { what: 'the receipt' });
     await rig.eventCount(2 * 4);
@@ -288,7 +283,7 @@ it.each(['tcp', 'tls'] as const)(
     await waitFor(() => uids().size === 24, {
       what: 'all 24 events',
       timeoutMs: 30_000,
-      state: () => [uids().size, rsyslog.out, relay.log().slice(-3)],
+      state: () => [uids().size, rsyslog.out(), relay.log().slice(-3)],
     });
   },
 );

@@ -3,9 +3,10 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { streamInfo } from '@bailiff/bus';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CART, NODE_A, publishStory, type Story, uid, violationOf, WEB, World } from './cli/world.ts';
+import { CART, NODE_A, publishStory, type Story, violationOf, WEB, World } from './cli/world.ts';
 
 const EVIL = '<script>alert(1)</script>"\'&\u001b[2J\u202egnp';
 let world: World;
@@ -13,10 +14,9 @@ let story: Story;
 beforeAll(async () => {
   world = await World.start();
   story = await publishStory(world);
-  const pod = { ...WEB, labels: {}, owners: [{ kind: 'StatefulSet', name: 'web', uid: uid(101) }], interfaces: [] };
-  const more = { hostNetwork: false, containers: [], allowedPrefixes: [], probePorts: [], revision: 1 };
   const createdAt = new Date(world.t0Micros / 1000 - 3_600_000).toISOString();
-  await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...more, createdAt }] });
+  const pods = [podIdentityOf(WEB, { createdAt })];
+  await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
   await world.put('bailiff_config', 'spoof.namespace.shop.default', { revision: 1, modes: { tunnel: 'audit' } });
   await world.put('bailiff_config', 'spoof.namespace.payments.default', { revision: 1, modes: { tunnel: 'audit' } });
   await world.put('bailiff_config', 'correlation.cluster._.mine', { enabled: false });

@@ -2,14 +2,14 @@
 // Clients need the password, which is on no command line. Jobs are on disk, and the password
 // changes without a restart.
 
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 
 const INCLUDED = path.resolve(import.meta.dirname, '../../k8s/overlays/included');
 const PASSWORD = 'first-password';
@@ -17,7 +17,7 @@ const NEXT = 'next-password';
 const SERVERS = ['/usr/bin/valkey-server', '/usr/bin/redis-server'];
 
 let dir = '';
-let child: ReturnType<typeof spawn> | undefined;
+let valkey: RunningProcess;
 beforeAll(() => {
   dir = mkdtempSync(path.join(tmpdir(), 'bailiff-valkey-'));
   for (const name of ['etc/valkey', 'etc/bailiff/redis', 'run/valkey', 'data', 'bin'])
@@ -34,14 +34,10 @@ beforeAll(() => {
   const client = `#!/bin/sh\nexec ${server.replace('-server', '-cli')} -s ${dir}/socket "$@"\n`;
   writeFileSync(path.join(dir, 'bin/valkey-cli'), client, { mode: 0o755 });
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
-  child = spawn('sh', [path.join(dir, 'etc/valkey/start.sh')], { env, stdio: 'ignore' });
+  valkey = launch('sh', [path.join(dir, 'etc/valkey/start.sh')], { env });
 });
 afterAll(async () => {
-  if (child && child.exitCode === null && child.signalCode === null) {
-    const ended = once(child, 'exit');
-    child.kill('SIGTERM');
-    await ended;
-  }
+  await valkey?.kill('SIGTERM');
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -69,7 +65,7 @@ const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
 
 it('valkey - accepts its password only, keeps its data on disk, and refuses writes instead of evicting', async () => {
   // The socket exists before the server listens.
-  await waitFor(() => takes(PASSWORD), { what: 'the server' });
+  await waitFor(() => takes(PASSWORD), { what: 'the server', state: valkey.out });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
   stranger.on('error', () => {});
@@ -82,7 +78,7 @@ it('valkey - accepts its password only, keeps its data on disk, and refuses writ
   expect(await redis.config('GET', 'appendonly')).toEqual(['appendonly', 'yes']);
   await redis.quit();
   expect(existsSync(path.join(dir, 'data/appendonlydir'))).toBe(true);
-  expect(readFileSync(`/proc/${child?.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+  expect(readFileSync(`/proc/${valkey.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
 });
 
 it('valkey - the password is changed step by step without a restart, and connected clients stay', async () => {

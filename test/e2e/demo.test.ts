@@ -51,9 +51,9 @@ describe('demo', () => {
     const begun = performance.now();
     const begunAtMs = Date.now();
     const demo = startDemo('--json', '--act', '1', '--lab', id);
-    expect(await demo.ended, demo.output()).toBe(0);
+    expect(await demo.ended, demo.out()).toBe(0);
     expect(performance.now() - begun).toBeLessThan(BUDGET_MS);
-    const summary = lastLine(demo.output());
+    const summary = lastLine(demo.out());
     const { control, guarded, legit, latencyMs } = summary as Record<string, Numbers>;
     expect(Object.keys(summary)).toEqual([
       'control',
@@ -83,7 +83,7 @@ describe('demo', () => {
     await demo.printed('Guarded run');
     demo.interrupt();
     expect(await demo.ended).toBe(130);
-    expect(demo.output()).not.toContain('Second act');
+    expect(demo.out()).not.toContain('Second act');
     expect(tracesOf(id)).toEqual([]);
   });
 
@@ -94,8 +94,8 @@ describe('demo', () => {
       if (why !== null) return context.skip(why);
       const begunAtMs = Date.now();
       const demo = startDemoWith({ TMPDIR: dir }, '--json', '--act', '2');
-      expect(await demo.ended, demo.output()).toBe(0);
-      const summary = lastLine(demo.output());
+      expect(await demo.ended, demo.out()).toBe(0);
+      const summary = lastLine(demo.out());
       expect(summary).toMatchObject({ control: null, guarded: null, latencyMs: null });
       const runtime = summary['runtime'] as Record<string, Numbers>;
       const attempts = runtime['guarded']!['attempts']!;
@@ -130,8 +130,8 @@ describe('demo', () => {
 
   it('second act without its tools - prints the reason and how to install them', async () => {
     const demo = startDemoWith({ PATH: '/nonexistent' }, '--json', '--act', '2');
-    expect(await demo.ended, demo.output()).toBe(3);
-    const { runtime } = lastLine(demo.output());
+    expect(await demo.ended, demo.out()).toBe(3);
+    const { runtime } = lastLine(demo.out());
     expect(runtime).toEqual({ skipped: expect.stringMatching(/is not installed: scripts\/setup installs it/) });
   });
 });

@@ -189,9 +189,7 @@ describe('lab up in the foreground', () => {
       writeFileSync(path.join(directory, 'ends.mjs'), ends);
       const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--lab', id);
       expect(await command.ended).toBe(1);
-      expect(command.output()).toMatch(
-        /^bailiff lab: the supervisor ended with 1:\n[\s\S]*^Error: ended by the test$/m,
-      );
+      expect(command.out()).toMatch(/^bailiff lab: the supervisor ended with 1:\n[\s\S]*^Error: ended by the test$/m);
       expect(tracesOf(id)).toEqual([]);
     } finally {
       rmSync(directory, { recursive: true });
@@ -201,6 +199,6 @@ describe('lab up in the foreground', () => {
   it('flags - a wrong one ends with 2 before anything is made', async () => {
     const command = startBailiff('lab', 'up', '--nodes', '0');
     expect(await command.ended).toBe(2);
-    expect(command.output()).toMatch(/--nodes must be a whole number from 1/);
+    expect(command.out()).toMatch(/--nodes must be a whole number from 1/);
   });
 });

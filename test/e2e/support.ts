@@ -2,17 +2,18 @@
  * Helpers of the end-to-end tests: the `bailiff` command as a person starts it, kubectl on a lab,
  * and a search for everything that a lab could leave behind.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CHECKOUT, exec, LABS_DIR } from '@bailiff/lab';
 import { nodeArgs } from '../../tools/children.ts';
+import { launch, type RunningProcess } from '../support/process.ts';
 
 const LAB = 'test/lab/src/main.ts';
 const DEMO = 'test/lab/src/demo/main.ts';
 const BAILIFF = path.join(CHECKOUT, 'apps/cli/bin/bailiff.mjs');
 const COMMAND_TIMEOUT_MS = 120_000;
+/** As long as a test may take. */
+const PRINT_TIMEOUT_MS = 300_000;
 
 /** Runs `bailiff …` to its end and returns stdout. A failure throws with the command's output. */
 export const bailiff = (...args: string[]) =>
@@ -21,15 +22,11 @@ export const bailiff = (...args: string[]) =>
 /** An id that no other lab has; tests run beside each other. */
 export const uniqueId = (prefix: string) => `${prefix}${process.pid.toString(36)}`;
 
-export interface Running {
-  child: ChildProcess;
-  /** Everything it wrote so far. */
-  output: () => string;
-  /** Resolves when its output holds the text. */
-  printed: (text: string) => Promise<void>;
-  ended: Promise<number | null>;
+export interface Running extends RunningProcess {
+  /** The exit code; null after a signal. */
+  readonly ended: Promise<number | null>;
   /** Sends SIGINT to the whole process group, as Ctrl-C at a terminal does. */
-  interrupt: () => void;
+  interrupt(): void;
 }
 
 /**
@@ -55,29 +52,12 @@ export const startDemoWith = (env: Record<string, string>, ...args: string[]): R
   start([...nodeArgs(DEMO), ...args], env);
 
 function start(argv: string[], env: Record<string, string> = {}, cwd = CHECKOUT): Running {
-  const stdio = ['ignore', 'pipe', 'pipe'] as const;
-  const child = spawn(process.execPath, argv, {
-    stdio: [...stdio],
-    cwd,
-    detached: true,
-    env: { ...process.env, ...env },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
-  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const running = launch(process.execPath, argv, { cwd, detached: true, env: { ...process.env, ...env } });
   return {
-    child,
-    output: () => output,
-    ended,
-    interrupt: () => process.kill(-child.pid!, 'SIGINT'),
-    printed: (text) =>
-      new Promise((resolve, reject) => {
-        const look = () => output.includes(text) && resolve();
-        child.stdout.on('data', look);
-        child.stderr.on('data', look);
-        void ended.then(() => reject(new Error(`it ended without saying "${text}":\n${output}`)));
-        look();
-      }),
+    ...running,
+    printed: (text) => running.printed(text, PRINT_TIMEOUT_MS),
+    ended: running.exit.then(([code]) => code),
+    interrupt: () => process.kill(-running.pid, 'SIGINT'),
   };
 }
 

@@ -1,11 +1,10 @@
 // Everyday traffic of pods, with real stacks on both sides and every vector enforced: nothing is
 // dropped, nothing counted.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { ipv4, ipv4Bytes, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { ATTACKER, GSO, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel } from './harness/offload.ts';
 import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
@@ -71,7 +70,7 @@ const ANSWER_S = '20';
 
 describe('legitimate traffic', () => {
   let node: TestNode;
-  let server: ChildProcess;
+  let server: RunningProcess;
   let port: string;
   let sending: Guarded;
   let answering: Guarded;
@@ -79,13 +78,13 @@ describe('legitimate traffic', () => {
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true });
     await node.open();
-    server = spawn('nsenter', [`--net=/run/netns/${node.pods.receiver.netns}`, process.execPath, '-e', SERVER], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    port = await new Promise((resolve) => createInterface({ input: server.stdout! }).once('line', resolve));
+    const netns = `/run/netns/${node.pods.receiver.netns}`;
+    server = launch('nsenter', [`--net=${netns}`, process.execPath, '-e', SERVER]);
+    await server.printed('\n');
+    port = server.stdout().trim();
   });
   afterAll(async () => {
-    server?.kill('SIGKILL');
+    await server?.kill();
     await node?.[Symbol.asyncDispose]();
   });
   beforeEach(async () => {

@@ -1,11 +1,10 @@
 // Probes of a quarantined pod, with real stacks: the node's own connections pass, packets with the
 // same addresses from elsewhere do not.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { FOREVER_NS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn, LineProcess } from './harness/processes.ts';
 
@@ -44,9 +43,9 @@ const FAMILIES = [
 
 describe('probes under quarantine', () => {
   let node: TestNode;
-  let server: ChildProcess;
+  let server: RunningProcess;
   let port: number;
-  const printed: string[] = [];
+  const printed = () => server.stdout().split('\n').slice(0, -1);
 
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true });
@@ -55,15 +54,10 @@ describe('probes under quarantine', () => {
       { address: NODE.ipv4, thisNode: true },
       { address: NODE.ipv6, thisNode: true },
     ]);
-    server = spawn('nsenter', [`--net=/run/netns/${node.pods.attacker.netns}`, process.execPath, '-e', SERVER], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    port = await new Promise((resolve) => {
-      createInterface({ input: server.stdout! }).on('line', (line) => {
-        printed.push(line);
-        resolve(Number(line));
-      });
-    });
+    const netns = `/run/netns/${node.pods.attacker.netns}`;
+    server = launch('nsenter', [`--net=${netns}`, process.execPath, '-e', SERVER]);
+    await server.printed('\n');
+    port = Number(printed()[0]);
     // The work of a node port: translate, forward, masquerade.
     const rules = `
 table ip ports {
@@ -81,7 +75,7 @@ table ip ports {
     await commandIn(node.netns, 'sh', '-ec', setup);
   });
   afterAll(async () => {
-    server?.kill('SIGKILL');
+    await server?.kill();
     await node?.[Symbol.asyncDispose]();
   });
 
@@ -140,9 +134,9 @@ table ip ports {
 
   it('tcp - the reset that ends a probe reaches the pod', async () => {
     await using guarded = await quarantined();
-    const before = printed.length;
+    const before = printed().length;
     expect(await answerTo(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
-    await waitFor(() => printed.slice(before), {
+    await waitFor(() => printed().slice(before), {
       what: 'the server prints its error',
       until: (lines) => lines.includes('ECONNRESET'),
     });

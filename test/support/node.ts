@@ -3,7 +3,7 @@
  * nats-server behind a relay, a bpffs, a CNI cache, and the collector as a process from its bundle.
  * The pods have no bridge: a packet counts as passed when it arrives at the host side.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,8 +27,10 @@ import {
   writeCacheRecord,
 } from '@bailiff/lab/node';
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { launch, type RunningProcess } from './process.ts';
 import { StatusReader } from './status-reader.ts';
 import { Ledger } from './violation-totals.ts';
 
@@ -61,9 +63,10 @@ export class TestNode implements AsyncDisposable {
   readonly pods: TestPod[] = [];
   readonly #labtool: string;
   readonly #login: readonly string[];
+  /** Every collector of the node, in order of their starts. */
+  readonly #started: RunningProcess[] = [];
   #collector: ChildProcess | null = null;
   #statusReader: Promise<StatusReader> | null = null;
-  log = '';
   /**
    * Command that wraps the collector's command, such as `setpriv …`. It must exec its arguments.
    */
@@ -110,6 +113,11 @@ export class TestNode implements AsyncDisposable {
     return new TestNode({ netns, dir, nats, admin, relay, labtool, login: bus?.login ?? password });
   }
 
+  /** Output of all collectors, in order of their starts. */
+  get log(): string {
+    return this.#started.map((collector) => collector.out()).join('');
+  }
+
   get pinDir(): string {
     return path.join(this.dir, 'bpf', 'bailiff');
   }
@@ -139,17 +147,15 @@ export class TestNode implements AsyncDisposable {
 
   /** Starts the collector without waiting. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
+    return this.#launchCollector(args).child;
+  }
+
+  #launchCollector(args: readonly string[]): RunningProcess {
     const command = ['run', '--', ...this.wrap, ...this.program, ...this.collectorArgs(args)];
-    const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.#collector = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.log = (this.log + chunk.toString()).slice(-200_000);
-      });
-    }
-    return child;
+    const collector = launch(this.#labtool, labtoolArgs({ netns: this.netns }, command));
+    this.#started.push(collector);
+    this.#collector = collector.child;
+    return collector;
   }
 
   /**
@@ -157,20 +163,9 @@ export class TestNode implements AsyncDisposable {
    * bus.
    */
   async startCollector(options: { until?: 'guarding' | 'ready'; args?: string[] } = {}): Promise<ChildProcess> {
-    const until = options.until ?? 'ready';
-    const child = this.spawnCollector(options.args);
-    let own = '';
-    child.stdout?.on('data', (chunk: Buffer) => {
-      own += chunk.toString();
-    });
-    await waitFor(
-      () => {
-        if (child.exitCode !== null) throw new Error(`collector ended with ${child.exitCode}`);
-        return own.includes(`"msg":"${until}"`);
-      },
-      { what: `collector to say ${until}`, state: () => this.log.slice(-4000) },
-    );
-    return child;
+    const collector = this.#launchCollector(options.args ?? []);
+    await collector.logged(options.until ?? 'ready');
+    return collector.child;
   }
 
   /** Runs a collector command on the node and waits for its end. */
@@ -302,21 +297,9 @@ export class TestNode implements AsyncDisposable {
 
   /** Writes the node's snapshot to the bus, as ipam-sync does. */
   async putPods(revision: number, change: (pods: NodeSnapshot['pods']) => void = () => {}): Promise<void> {
-    const pods: NodeSnapshot['pods'] = this.pods.map((pod) => ({
-      uid: pod.uid,
-      namespace: pod.namespace,
-      name: pod.name,
-      labels: { app: 'web' },
-      serviceAccount: 'web',
-      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-      interfaces: [{ name: 'eth0', addresses: [pod.ipv4, pod.ipv6], mac: null }],
-      hostNetwork: false,
-      containers: [],
-      allowedPrefixes: [],
-      probePorts: [],
-      revision: 1,
-      createdAt: '2026-01-01T00:00:00Z',
-    }));
+    const pods: NodeSnapshot['pods'] = this.pods.map(({ uid, namespace, name, ipv4, ipv6 }) =>
+      samplePodIdentity({ uid, namespace, name, interfaces: sampleInterfaces(ipv4, ipv6) }),
+    );
     change(pods);
     const value = encodeSnapshotValue(JSON.stringify({ nodeName: NODE, revision, pods }));
     await openBucket(this.admin, 'bailiff_pods').put(NODE, value);

@@ -9,7 +9,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { nodeArgs } from '../../tools/children.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-/** The end of the output that is kept. */
+/** Characters of the end of each stream's output that are kept. */
 const MAX_OUTPUT = 200_000;
 
 export type LogLine = Record<string, unknown>;
@@ -19,12 +19,16 @@ export interface RunningProcess extends AsyncDisposable {
   readonly pid: number;
   /** Output of both streams, in order of arrival. */
   out(): string;
+  stdout(): string;
+  stderr(): string;
   /** The log lines among the output. */
   lines(): LogLine[];
   /**
    * The first log line with this message. @throws Error with the output if the process ends first
    */
   logged(message: string, timeoutMs?: number): Promise<LogLine>;
+  /** Resolves when the output has this text. @throws Error with the output if it ends first */
+  printed(text: string | RegExp, timeoutMs?: number): Promise<void>;
   /** Resolves when the process has ended and its output is complete. */
   readonly exit: Promise<[code: number | null, signal: string | null]>;
   /** Sends a signal and waits for the end. */
@@ -48,13 +52,21 @@ function killAtExit(child: ChildProcess): void {
   });
 }
 
+interface LaunchOptions extends SpawnOptions {
+  /** Characters of output that are kept. Default: MAX_OUTPUT */
+  maxOutput?: number;
+}
+
 /** Starts a program. It is killed on disposal and when this process exits. */
-export function launch(program: string, args: readonly string[], options: SpawnOptions = {}): RunningProcess {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream?.on('data', (chunk: Buffer) => {
-      output = (output + chunk.toString()).slice(-MAX_OUTPUT);
+export function launch(program: string, args: readonly string[], options: LaunchOptions = {}): RunningProcess {
+  const { maxOutput = MAX_OUTPUT, ...spawnOptions } = options;
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], ...spawnOptions });
+  const kept = { both: '', stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name]?.setEncoding('utf8').on('data', (chunk: string) => {
+      if (maxOutput === 0) return;
+      kept[name] = (kept[name] + chunk).slice(-maxOutput);
+      kept.both = (kept.both + chunk).slice(-maxOutput);
     });
   const exit = once(child, 'close') as RunningProcess['exit'];
   killAtExit(child);
@@ -64,25 +76,33 @@ export function launch(program: string, args: readonly string[], options: SpawnO
     await exit;
   };
   const lines = () =>
-    output
+    kept.both
       .split('\n')
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
       .map((line) => JSON.parse(line) as LogLine);
-  const logged = async (message: string, timeoutMs = 60_000) => {
-    const found = () => lines().find(({ msg }) => msg === message);
-    await waitFor(() => found() !== undefined || hasEnded(), {
-      ...{ what: `the log message "${message}"`, timeoutMs, state: () => output },
-    });
-    const line = found();
-    if (line === undefined) throw new Error(`ended without the log message "${message}": ${output}`);
-    return line;
+  const seen = async <T>(what: string, find: () => T | undefined, timeoutMs: number): Promise<T> => {
+    await waitFor(() => find() !== undefined || hasEnded(), { what, timeoutMs, state: () => kept.both });
+    // The end is known before the last output.
+    if (find() === undefined) await exit;
+    const found = find();
+    if (found === undefined) throw new Error(`ended without ${what}: ${kept.both}`);
+    return found;
+  };
+  const logged = (message: string, timeoutMs = 60_000) =>
+    seen(`the log message "${message}"`, () => lines().find(({ msg }) => msg === message), timeoutMs);
+  const printed = async (text: string | RegExp, timeoutMs = 60_000) => {
+    const isThere = () => (typeof text === 'string' ? kept.both.includes(text) : text.test(kept.both));
+    await seen(`the output "${text}"`, () => isThere() || undefined, timeoutMs);
   };
   return {
     child,
     pid: child.pid ?? 0,
-    out: () => output,
+    out: () => kept.both,
+    stdout: () => kept.stdout,
+    stderr: () => kept.stderr,
     lines,
     logged,
+    printed,
     exit,
     kill,
     [Symbol.asyncDispose]: () => kill(),

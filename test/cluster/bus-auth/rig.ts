@@ -14,7 +14,7 @@ import type { AccessRule, ApiServerOptions } from '@bailiff/lab/apiserver';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
 import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
-import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { type KubeHarness, podObject, startKube } from '../../support/kube.ts';
 import { type RunningService, Services } from '../../support/service.ts';
 
 export const NAMESPACE = 'bailiff-system';
@@ -100,8 +100,8 @@ export class AuthRig implements AsyncDisposable {
 
   pod(name: string, nodeName: string, more: { namespace?: string; account?: string } = {}): void {
     const { namespace = NAMESPACE, account: serviceAccountName = ACCOUNT } = more;
-    const spec = { nodeName, serviceAccountName, containers: [{ name: 'main', image: 'x' }] };
-    this.kube.server.api.create('pods', { metadata: { name, namespace }, spec });
+    const object = podObject(name, { metadata: { namespace }, spec: { nodeName, serviceAccountName } });
+    this.kube.server.api.create('pods', object);
   }
 
   /** A token as a kubelet requests it; default: of the collector on node-a. */

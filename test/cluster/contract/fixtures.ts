@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
+import { podObject, podRuns } from '../../support/kube.ts';
 import type { ApiClient, Json, Reply } from './client.ts';
 import type { Target } from './target.ts';
 
@@ -70,17 +71,15 @@ export interface PodOptions {
 }
 
 export function podBody(name: string, options: PodOptions = {}): Json {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, labels: options.labels, finalizers: options.finalizers },
+  const { labels, finalizers, bound, serviceAccountName } = options;
+  return podObject(name, {
+    metadata: { labels, finalizers },
     spec: {
-      ...(options.bound ? { nodeName: nowhere } : {}),
-      ...(options.serviceAccountName ? { serviceAccountName: options.serviceAccountName } : {}),
+      ...(bound ? { nodeName: nowhere } : {}),
+      ...(serviceAccountName ? { serviceAccountName } : {}),
       schedulerName: 'nobody',
-      containers: [{ name: 'main', image: 'example.invalid/none:1' }],
     },
-  };
+  });
 }
 
 export async function createPod(bench: Bench, name: string, options: PodOptions = {}): Promise<Json> {
@@ -89,8 +88,8 @@ export async function createPod(bench: Bench, name: string, options: PodOptions 
 
 /** Sets a pod's status as its node would report it. */
 export async function reportReady(bench: Bench, name: string): Promise<Json> {
-  const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
-  return expectStatus(await bench.api.patch(bench.path('pods', `${name}/status`), 'strategic', { status }), 200).body;
+  const body = { status: podRuns() };
+  return expectStatus(await bench.api.patch(bench.path('pods', `${name}/status`), 'strategic', body), 200).body;
 }
 
 export async function createConfigMap(bench: Bench, name: string, labels?: { [key: string]: string }): Promise<Json> {

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ApiServer, type KubeObject, startApiServer } from '@bailiff/lab/apiserver';
 import { onTestFinished } from 'vitest';
+import { podObject, podRuns, reportPod } from '../../support/kube.ts';
 import { Kubectl } from './kubectl.ts';
 
 /** The reason why the tests cannot run here, or undefined. */
@@ -85,18 +86,18 @@ export class KubectlBench implements AsyncDisposable {
   /** A pod that its node has reported ready. */
   makePod(namespace: string, name: string, nodeName: string, more: Partial<KubeObject['metadata']> = {}): KubeObject {
     const { api } = this.server;
-    const containers = [{ name: 'main', image: 'example.invalid/a:1' }];
-    api.create('pods', { metadata: { name, ...more }, spec: { nodeName, containers } }, namespace);
+    api.create('pods', podObject(name, { metadata: more, spec: { nodeName } }), namespace);
     const state = { running: { startedAt: '2026-01-01T00:00:00Z' } };
-    const status = {
-      phase: 'Running',
-      podIP: '10.2.0.7',
-      podIPs: [{ ip: '10.2.0.7' }],
-      conditions: [{ type: 'Ready', status: 'True' }],
-      containerStatuses: [{ name: 'main', ready: true, restartCount: 0, image: 'a', imageID: 'a', state }],
-    };
-    const options = { subresource: 'status' } as const;
-    return api.patch('pods', { namespace, name }, 'application/merge-patch+json', { status }, options);
+    return reportPod(
+      api,
+      { namespace, name },
+      {
+        ...podRuns(),
+        podIP: '10.2.0.7',
+        podIPs: [{ ip: '10.2.0.7' }],
+        containerStatuses: [{ name: 'main', ready: true, restartCount: 0, image: 'a', imageID: 'a', state }],
+      },
+    );
   }
 
   /** For the rest of the test, confirms every deletion as a node would. */

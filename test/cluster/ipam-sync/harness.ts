@@ -12,7 +12,7 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { start } from '../../../apps/ipam-sync/src/start.ts';
-import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { type KubeHarness, podObject, reportPod, startKube } from '../../support/kube.ts';
 import { launchBundle } from '../../support/process.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 
@@ -96,8 +96,7 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     const entry = await pods.get(key(node));
     return entry && nodeSnapshot.parse(JSON.parse(decodeSnapshotValue(entry.value)));
   };
-  const status = (name: string, value: object) =>
-    void api.patch('pods', { namespace: 'default', name }, MERGE, { status: value }, { subresource: 'status' });
+  const status = (name: string, value: object) => void reportPod(api, { namespace: 'default', name }, value);
   return {
     kube,
     nats,
@@ -112,10 +111,11 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     },
     running(name, node, addresses, { labels = {}, annotations = {}, spec = {}, metadata = {} } = {}) {
       if (kube.server.store.get('nodes', node) === undefined) api.create('nodes', { metadata: { name: node } });
-      const made = api.create('pods', {
-        metadata: { name, namespace: 'default', labels, annotations, ...metadata },
-        spec: { nodeName: node, containers: [{ name: 'main', image: 'x' }], ...spec },
+      const object = podObject(name, {
+        metadata: { namespace: 'default', labels, annotations, ...metadata },
+        spec: { nodeName: node, ...spec },
       });
+      const made = api.create('pods', object);
       const podIPs = addresses.map((ip) => ({ ip }));
       if (addresses.length > 0) status(name, { phase: 'Running', podIP: addresses[0], podIPs });
       return made.metadata.uid;

@@ -24,6 +24,7 @@ import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
 import { logged } from '../../support/config-log.ts';
+import { podObject, podRuns, reportPod } from '../../support/kube.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { type RunningService, Services } from '../../support/service.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
@@ -196,14 +197,13 @@ export class Rig implements AsyncDisposable {
   podCalled(name: string, options: PodOptions): RigPod {
     const { namespace = 'shop', node = NODE, owner, annotations, ready = true, finalizers } = options;
     const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds } = options;
-    const ref = { namespace, name };
     const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
-    const created = this.api.api.create('pods', {
-      metadata: { ...ref, annotations, labels, finalizers, ownerReferences },
-      spec: { nodeName: node, terminationGracePeriodSeconds, containers: [{ name: 'main', image: 'main' }] },
+    const object = podObject(name, {
+      metadata: { namespace, annotations, labels, finalizers, ownerReferences },
+      spec: { nodeName: node, terminationGracePeriodSeconds },
     });
-    const status = { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] };
-    this.api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+    const created = this.api.api.create('pods', object);
+    reportPod(this.api.api, { namespace, name }, podRuns(ready));
     return { namespace, name, uid: created.metadata.uid, node, ownerUid: options.forged ? '' : (owner?.uid ?? '') };
   }
 

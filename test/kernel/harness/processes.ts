@@ -2,12 +2,13 @@
  * Child processes of the harness: commands, line readers, and small helpers that are compiled when
  * first needed. Each process ends when its owner is disposed.
  */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { launch, type RunningProcess } from '../../support/process.ts';
 
 const run = promisify(execFile);
 
@@ -66,21 +67,18 @@ export function counterObject(): string {
 
 /** A child whose stdout is read line by line. */
 export class LineProcess {
-  readonly child: ChildProcess;
-  readonly #closed: Promise<void>;
+  readonly #running: RunningProcess;
 
   constructor(file: string, args: readonly string[], onLine: (line: string) => void) {
-    this.child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.#closed = new Promise((resolve) => this.child.once('close', () => resolve()));
-    createInterface({ input: this.child.stdout! }).on('line', onLine);
+    this.#running = launch(file, args, { stdio: ['pipe', 'pipe', 'inherit'], maxOutput: 0 });
+    createInterface({ input: this.#running.child.stdout! }).on('line', onLine);
   }
 
   write(line: string): void {
-    this.child.stdin!.write(`${line}\n`);
+    this.#running.child.stdin!.write(`${line}\n`);
   }
 
-  async close(): Promise<void> {
-    this.child.kill('SIGKILL');
-    await this.#closed;
+  close(): Promise<void> {
+    return this.#running.kill();
   }
 }

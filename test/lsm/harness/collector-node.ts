@@ -3,9 +3,7 @@
  * are cgroups and containers of rig.ts. It tests the path from a policy on the bus to a container,
  * and from the container's operations to the bus.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,9 +12,11 @@ import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
+import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
+import { launch, type RunningProcess } from '../../support/process.ts';
 import { Ledger } from '../../support/violation-totals.ts';
 import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 
@@ -50,21 +50,11 @@ export class NodePod implements Disposable {
     this.cgroup = path.join('/sys/fs/cgroup', podCgroup(this.uid, 'cgroupfs'));
     mkdirSync(this.cgroup, { recursive: true });
     this.container = new Container(this.cgroup, 0);
-    this.identity = {
+    this.identity = samplePodIdentity({
       uid: this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
-      namespace: 'shop',
       name,
-      labels: { app: 'web' },
-      serviceAccount: 'web',
-      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-      interfaces: [],
-      hostNetwork: false,
       containers: [{ name: 'app', id: 'test://container-0' }],
-      allowedPrefixes: [],
-      probePorts: [],
-      revision: 1,
-      createdAt: '2026-01-01T00:00:00Z',
-    };
+    });
   }
 
   /** Removes its container and its cgroup. */
@@ -105,9 +95,10 @@ export class CollectorNode implements AsyncDisposable {
   readonly nats: TestNats;
   readonly admin: Bus;
   readonly ledger: Ledger;
-  #collector: ChildProcess | null = null;
+  /** Every collector of the node, in order of their starts. */
+  readonly #started: RunningProcess[] = [];
+  #collector: RunningProcess | null = null;
   #revision = 0;
-  log = '';
 
   private constructor(dir: string, nats: TestNats, admin: Bus) {
     this.dir = dir;
@@ -126,6 +117,11 @@ export class CollectorNode implements AsyncDisposable {
     await ensureTopology(admin);
     writeFileSync(path.join(dir, 'password'), `password-of-collector-${NODE}`, { mode: 0o600 });
     return new CollectorNode(dir, nats, admin);
+  }
+
+  /** Output of all collectors, in order of their starts. */
+  get log(): string {
+    return this.#started.map((collector) => collector.out()).join('');
   }
 
   /** Of the collector that was started last. */
@@ -160,31 +156,14 @@ export class CollectorNode implements AsyncDisposable {
       ...['--status-interval-ms', `${STATUS_INTERVAL_MS}`, '--sweep-interval-ms', '500'],
     ];
     const [command = '', ...words] = [...CONFINED, process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args];
-    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#collector = child;
-    let own = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => {
-        own += chunk.toString();
-        this.log = (this.log + chunk.toString()).slice(-100_000);
-      });
-    await waitFor(
-      () => {
-        if (child.exitCode !== null)
-          throw new Error(`collector ended with ${child.exitCode}: ${this.log.slice(-4000)}`);
-        return own.includes('"msg":"guarding"');
-      },
-      { what: 'collector to guard', timeoutMs: LOAD_WAIT_MS, state: () => this.log.slice(-4000) },
-    );
+    this.#collector = launch(command, words);
+    this.#started.push(this.#collector);
+    await this.#collector.logged('guarding', LOAD_WAIT_MS);
   }
 
   async killCollector(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const child = this.#collector;
+    await this.#collector?.kill(signal);
     this.#collector = null;
-    if (!child || child.exitCode !== null) return;
-    const ended = once(child, 'exit');
-    child.kill(signal);
-    await ended;
   }
 
   async putPods(...pods: NodePod[]): Promise<void> {
@@ -307,13 +286,9 @@ export class CollectorNode implements AsyncDisposable {
 
   /** Runs a command of the collector to its end. @returns its output */
   async command(...args: string[]): Promise<string> {
-    const child = spawn(process.execPath, [COLLECTOR, ...args, ...this.placeArgs], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let text = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    await once(child, 'close');
-    return text;
+    const command = launch(process.execPath, [COLLECTOR, ...args, ...this.placeArgs]);
+    await command.exit;
+    return command.out();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
