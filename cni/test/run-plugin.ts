@@ -31,7 +31,14 @@ export const POD_ARGS =
 /** Ends a plugin that does not end by itself: a test then sees its signal as `code: null`. */
 const KILL_AFTER_MS = 20_000;
 
-export async function runPlugin({ plugin, command = 'ADD', input, env = {}, wrap = [], keepStdin = false }: Call): Promise<Outcome> {
+export async function runPlugin({
+  plugin,
+  command = 'ADD',
+  input,
+  env = {},
+  wrap = [],
+  keepStdin = false,
+}: Call): Promise<Outcome> {
   const variables = {
     CNI_COMMAND: command,
     CNI_CONTAINERID: 'c1',

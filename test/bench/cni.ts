@@ -48,7 +48,16 @@ class BenchNode {
 
   start(): Promise<unknown> {
     const at = (name: string) => path.join(this.node.dir, name);
-    const args = ['--cni', 'on', '--cni-conf-dir', at('net.d'), '--cni-bin-dir', at('bin'), '--cni-socket', this.socket];
+    const args = [
+      '--cni',
+      'on',
+      '--cni-conf-dir',
+      at('net.d'),
+      '--cni-bin-dir',
+      at('bin'),
+      '--cni-socket',
+      this.socket,
+    ];
     return this.node.startCollector({ until: 'ready', args });
   }
 
@@ -64,7 +73,12 @@ class BenchNode {
       input: JSON.stringify(input),
       timeoutMs: WAIT_MS * 2,
       env: {
-        ...{ CNI_COMMAND: command, CNI_CONTAINERID: `c${pod.index}`, CNI_NETNS: netnsPath(pod.netns), CNI_IFNAME: 'eth0' },
+        ...{
+          CNI_COMMAND: command,
+          CNI_CONTAINERID: `c${pod.index}`,
+          CNI_NETNS: netnsPath(pod.netns),
+          CNI_IFNAME: 'eth0',
+        },
         CNI_PATH: cniBinDir(['ptp', 'host-local']),
         CNI_ARGS: `K8S_POD_NAMESPACE=${pod.namespace};K8S_POD_NAME=${pod.name};K8S_POD_UID=${pod.uid}`,
       },
@@ -90,7 +104,14 @@ class BenchNode {
     this.node.pods.push(pod);
     const prevResult = JSON.parse(await this.#primaryCall('ADD', pod)) as CniResult;
     const { cniVersion, name } = this.#primary;
-    const conf = { cniVersion, name, type: 'bailiff-cni', socket: this.socket, failurePolicy: 'closed', timeoutMs: WAIT_MS };
+    const conf = {
+      cniVersion,
+      name,
+      type: 'bailiff-cni',
+      socket: this.socket,
+      failurePolicy: 'closed',
+      timeoutMs: WAIT_MS,
+    };
     const floorAt = performance.now();
     await this.#call(PLUGIN, 'VERSION', pod, {});
     this.floorMs.push(performance.now() - floorAt);

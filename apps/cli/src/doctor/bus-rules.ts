@@ -95,7 +95,10 @@ export function cniFindings(nodes: readonly NodeStatus[]): Finding[] {
   const passed = nodes.filter(({ cni }) => (cni?.passed ?? 0) > 0);
   const pods = passed.reduce((sum, { cni }) => sum + (cni?.passed ?? 0), 0);
   if (pods > 0) {
-    const where = named(passed.map(({ nodeName }) => nodeName), MAX_NODES);
+    const where = named(
+      passed.map(({ nodeName }) => nodeName),
+      MAX_NODES,
+    );
     findings.push(warn(name, `${plural(pods, 'pod')} started without a guard on ${where}`, 'see docs/cni-plugin.md'));
   }
   return findings.length > 0 ? findings : [skip(name, 'off on every node')];

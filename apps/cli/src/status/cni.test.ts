@@ -28,7 +28,12 @@ describe('CNI plugin of a node', () => {
   });
 
   it('pods without a guard are counted, with the last one and the last problem', () => {
-    const status = node({ passed: 2, lastPassed: 'shop/web: away', problem: 'away', problemAt: '2026-11-24T12:00:00Z' });
+    const status = node({
+      passed: 2,
+      lastPassed: 'shop/web: away',
+      problem: 'away',
+      problemAt: '2026-11-24T12:00:00Z',
+    });
     expect(textOf(status)).toEqual([[0, '2 pods started without a guard since its boot, last shop/web: away']]);
     expect(cniLines(status)).toEqual([
       'installed, failure policy closed, 2 pods started without a guard',

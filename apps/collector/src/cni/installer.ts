@@ -129,7 +129,9 @@ export class Installer {
     }
     if (isBeforeOwn(primary)) {
       this.#isShadowed = true;
-      this.#o.onProblem(`${primary} in ${confDir} sorts before ${OWN_CONFLIST}: the runtime does not use ours. Rename it`);
+      this.#o.onProblem(
+        `${primary} in ${confDir} sorts before ${OWN_CONFLIST}: the runtime does not use ours. Rename it`,
+      );
       return;
     }
     const text = readIfPresent(path.join(confDir, primary))?.content.toString('utf8') ?? '';
