@@ -1,6 +1,6 @@
 // The host side of a pod's interface in real network namespaces: taken only from the runtime's own namespace.
 import { spawnSync } from 'node:child_process';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ensurePlugin } from '../build.ts';
 import { runPlugin, ScriptedCollector } from './run-plugin.ts';
 
@@ -12,9 +12,11 @@ const ip = (...words: string[]) => {
 };
 const isRoot = process.getuid?.() === 0;
 
-describe.skipIf(!isRoot)('pod side of an interface', () => {
+describe('pod side of an interface', () => {
   let plugin = '';
+  beforeEach((context) => context.skip(!isRoot, 'needs root'));
   beforeAll(() => {
+    if (!isRoot) return;
     plugin = ensurePlugin();
     for (const name of [host, pod, third]) ip('netns', 'add', name);
     // Both peers are the first device of their namespace, so both have index 2.

@@ -33,7 +33,8 @@ export class SocketServer {
   readonly #o: SocketServerOptions;
   readonly #connections = new Set<Socket>();
   #server: Server | null = null;
-  #inode = 0n;
+  /** null: there was no file after the call that creates it. */
+  #inode: bigint | null = null;
   #pendingBytes = 0;
   #closed = false;
 
@@ -54,9 +55,9 @@ export class SocketServer {
     try {
       this.#prepare(file, mask);
       this.#server = server;
-      server.listen(file, () => {
-        this.#inode = lstatSync(file, { bigint: true, throwIfNoEntry: false })?.ino ?? 0n;
-      });
+      server.listen(file);
+      // Read at once: a socket that is removed before the next turn of the loop is noticed too.
+      this.#inode = this.#inodeNow();
     } catch (error) {
       this.#o.onProblem(`cannot serve ${file}: ${(error as Error).message}`, error);
     } finally {
@@ -93,11 +94,14 @@ export class SocketServer {
       if (this.#server === null) this.listen();
       return;
     }
-    if (this.#inode === 0n || lstatSync(this.#o.path, { bigint: true, throwIfNoEntry: false })?.ino === this.#inode)
-      return;
+    if (this.#inode !== null && this.#inodeNow() === this.#inode) return;
     this.#o.onProblem(`${this.#o.path} was removed: listening again`);
     this.#server.close();
     this.listen();
+  }
+
+  #inodeNow(): bigint | null {
+    return lstatSync(this.#o.path, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
   }
 
   #accept(socket: Socket): void {
