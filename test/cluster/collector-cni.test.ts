@@ -13,6 +13,7 @@ import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ensurePlugin } from '../../cni/build.ts';
+import { collectorCapabilities, confined } from '../k8s/confined.ts';
 import { type Attachment, podSide } from '../lab/src/cni/cache.ts';
 import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
 import { cniAdd, cniBinDir, cniDel } from '../lab/src/cni/plugin.ts';
@@ -112,6 +113,8 @@ describe('collector with the CNI plugin', () => {
   beforeEach(async () => {
     ensurePlugin();
     cni = new CniNode(await TestNode.start());
+    // The capabilities of the manifest. The plugin itself is started by the runtime, with all.
+    cni.node.wrap = confined(collectorCapabilities());
   });
   afterEach(async () => cni.node[Symbol.asyncDispose]());
 
