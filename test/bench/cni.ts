@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
+import { setTimeout } from 'node:timers/promises';
 import { ensurePlugin, PLUGIN } from '../../cni/build.ts';
 import { podSide } from '../lab/src/cni/cache.ts';
 import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
@@ -29,6 +29,7 @@ type CniResult = Parameters<typeof podSide>[0];
 class BenchNode {
   readonly node: TestNode;
   readonly #primary: CniConfList;
+  readonly primaryMs: number[] = [];
   readonly addMs: number[] = [];
   readonly floorMs: number[] = [];
   /** Calls that waited for the collector's restart. */
@@ -80,7 +81,7 @@ class BenchNode {
           CNI_IFNAME: 'eth0',
         },
         CNI_PATH: cniBinDir(['ptp', 'host-local']),
-        CNI_ARGS: `K8S_POD_NAMESPACE=${pod.namespace};K8S_POD_NAME=${pod.name};K8S_POD_UID=${pod.uid}`,
+        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${pod.namespace};K8S_POD_NAME=${pod.name};K8S_POD_UID=${pod.uid}`,
       },
     });
   }
@@ -102,7 +103,9 @@ class BenchNode {
     };
     await createNetns(pod.netns);
     this.node.pods.push(pod);
+    const primaryAt = performance.now();
     const prevResult = JSON.parse(await this.#primaryCall('ADD', pod)) as CniResult;
+    this.primaryMs.push(performance.now() - primaryAt);
     const { cniVersion, name } = this.#primary;
     const conf = {
       cniVersion,
@@ -127,11 +130,17 @@ class BenchNode {
     return pod;
   }
 
-  /** States under which packets of the pod were judged; waits for one. */
-  async statesOf(pod: TestPod): Promise<Set<string>> {
-    const judged = () => [...this.node.ledger.epochs.values()].filter((v) => v.pod?.uid === pod.uid);
-    await waitFor(() => judged().length > 0, { what: `the violation of ${pod.name}`, timeoutMs: WAIT_MS });
-    return new Set(judged().map(({ state }) => state));
+  /**
+   * Waits for the violation of the pod's packet. Other packets of the pod are those of its kernel.
+   * @returns whether it was dropped once, as `programmed`
+   */
+  async isJudged(pod: TestPod): Promise<boolean> {
+    const judged = () =>
+      [...this.node.ledger.epochs.values()].filter((v) => v.pod?.uid === pod.uid && v.vector === 'ipv4-source');
+    const endsAt = performance.now() + WAIT_MS;
+    while (judged().length === 0 && performance.now() < endsAt) await setTimeout(20);
+    const [one, ...more] = judged();
+    return more.length === 0 && one?.state === 'programmed' && one.action === 'drop' && one.cumulativePackets === 1;
   }
 
   async removePod(pod: TestPod): Promise<void> {
@@ -148,38 +157,45 @@ export async function bench(): Promise<Section> {
   await bench.start();
   let next = 0;
   let programmed = 0;
+  const missed: string[] = [];
   let restart: Promise<void> | null = null;
   const work = async () => {
     while (next < PODS) {
       const index = ++next;
       if (index === Math.ceil(PODS / 2)) restart = bench.restart();
       const pod = await bench.startPod(index);
-      const states = await bench.statesOf(pod);
-      if (states.size === 1 && states.has('programmed')) programmed += 1;
+      if (await bench.isJudged(pod)) programmed += 1;
+      else missed.push(pod.name);
       await bench.removePod(pod);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   await restart;
   const load = readFileSync('/proc/loadavg', 'utf8').split(' ')[0] ?? '';
-  const added = quantile(bench.addMs, 0.99) - quantile(bench.floorMs, 0.5);
+  const added = quantile(bench.addMs, 0.99);
+  const metric = (part: string) => node.metric(`bailiff_collector_cni_request_seconds_${part}`);
+  const insideMs = (1_000 * (await metric('sum'))) / (await metric('count'));
   const row = (what: string, values: readonly number[]) => [
     ...[what, String(values.length), fixed(quantile(values, 0.5)), fixed(quantile(values, 0.99))],
   ];
   return {
     title: 'CNI plugin',
-    method: `${PODS} pods, ${AT_ONCE} at a time, each with a forged packet as its first act, while the collector is killed and started once. Times include the start of the process by \`nsenter\`; the floor is the command VERSION, which asks no collector. ${bench.waited} calls that waited for the restart are not in the times. Load at the end: ${load}.`,
+    method: `${PODS} pods, ${AT_ONCE} at a time, each with a forged packet as its first act, while the collector is killed and started once. Times include the start of the process by \`nsenter\`; the floor is the command VERSION, which asks no collector. ${bench.waited} calls that waited for the restart are not in the times. After the restart, the collector itself took ${fixed(insideMs)} ms for a call on average. Load of the machine at the end: ${load}.`,
     header: ['call', 'calls', 'p50 ms', 'p99 ms'],
-    rows: [row('ADD', bench.addMs), row('VERSION (floor)', bench.floorMs)],
+    rows: [
+      row('ADD of the primary plugin alone', bench.primaryMs),
+      row('ADD of bailiff-cni, behind it', bench.addMs),
+      row('VERSION of bailiff-cni (floor: start of a process)', bench.floorMs),
+    ],
     budgets: [
       {
         budget: 'the first packet of every pod is judged as `programmed`',
-        measured: `${programmed} of ${PODS}`,
+        measured: `${programmed} of ${PODS}${missed.length > 0 ? `; not ${missed.slice(0, 10).join(', ')}` : ''}`,
         met: programmed === PODS,
       },
       {
         budget: `ADD adds at most ${BUDGET_MS} ms p99`,
-        measured: `${fixed(added)} ms (p99 less the floor's p50)`,
+        measured: `${fixed(added)} ms, with the start of the process`,
         met: added <= BUDGET_MS,
       },
     ],
