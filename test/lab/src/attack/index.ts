@@ -1,7 +1,7 @@
 /** Attacks, witnesses and ordinary traffic, for tests, the demo and benchmarks. */
 
 export { BusTally, type BusWatch, watchBus } from './bus-tally.ts';
-export { HAND_VECTORS } from './by-hand-frames.ts';
+export { HAND_VECTORS, type HandVector, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
 export {
   type Cast,
   type ChainOutcome,
