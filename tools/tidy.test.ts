@@ -90,8 +90,9 @@ describe('tidy', () => {
   });
 
   it('words - retired words and names do not come back', () => {
-    const prose = /^(apps|libs|test|tools|k8s|docs)\/.*\.(ts|mts|mjs|c|h|cc|sh|ya?ml|json|md|conf)$/;
-    const checked = files.filter((f) => prose.test(f));
+    // Published schemas do not change; npm and the license's authors wrote the other two.
+    const fixed = /^(libs\/schemas\/history\/|package-lock\.json$|LICENSE$)/;
+    const checked = files.filter((f) => !fixed.test(f));
     const hits = checked.flatMap((f) => [
       ...(retiredName(f) ? [`${f}: file name`] : []),
       ...retiredIn(f, read(f)).map(({ line, word }) => `${f}:${line}: ${word}`),

@@ -90,10 +90,10 @@ it('valkey - the password is changed step by step without a restart, and connect
   expect(await taken()).toEqual([true, false]);
   // `rotate --redis`, and `rotate --finish`.
   secret([NEXT, PASSWORD]);
-  expect(passwordsScript()).toBe('the server takes 2 password(s)\n');
+  expect(passwordsScript()).toBe('the server accepts 2 password(s)\n');
   expect(await taken()).toEqual([true, true]);
   secret([NEXT]);
-  expect(passwordsScript()).toBe('the server takes 1 password(s)\n');
+  expect(passwordsScript()).toBe('the server accepts 1 password(s)\n');
   expect(await taken()).toEqual([false, true]);
   expect(await connected.get('b')).toBe('1');
   await connected.quit();
@@ -104,6 +104,6 @@ it('valkey - a Secret of an earlier version without a list provides its one pass
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), PASSWORD);
   expect(passwordsScript).toThrow(/takes no password of the Secret/);
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), NEXT);
-  expect(passwordsScript()).toBe('the server takes 1 password(s)\n');
+  expect(passwordsScript()).toBe('the server accepts 1 password(s)\n');
   expect(await taken()).toEqual([false, true]);
 });
