@@ -1,4 +1,4 @@
-/** Reads a Containerfile as far as ours goes: stages and their instructions, lines joined, no heredocs. */
+/** Reads the Containerfile: stages and their instructions, lines joined; here-documents are not supported. */
 
 export interface Instruction {
   word: string;
@@ -8,7 +8,7 @@ export interface Instruction {
 
 export interface Stage {
   name: string;
-  /** Another stage, or an image as it is written. */
+  /** Another stage, `scratch` or an image; arguments have their default values. */
   base: string;
   instructions: Instruction[];
 }
@@ -40,7 +40,8 @@ export function parseContainerfile(text: string): Containerfile {
     } else if (word === 'FROM') {
       const [, base, name] = /^(\S+) AS ([a-z][a-z0-9-]*)$/.exec(rest) ?? [];
       if (base === undefined || name === undefined) throw new Error(`a stage without a name: ${line}`);
-      stages.push({ name, base, instructions: [] });
+      const resolved = base.replaceAll(/\$\{(\w+)\}/g, (_, argument: string) => args[argument] ?? '');
+      stages.push({ name, base: resolved, instructions: [] });
     } else if (stage && KNOWN.includes(word)) stage.instructions.push({ word, text: rest });
     else throw new Error(`not understood: ${line}`);
   }
