@@ -97,13 +97,15 @@ export function exportCommand(
   return [...containersBuild(settings, target, [platform]), `--output=${output}`, '.'];
 }
 
-/** Pulls an image and writes it to an archive. */
-export function saveCommands(engine: Engine, reference: string, platform: Platform, file: string): string[][] {
-  const pull = [engine, 'pull', '--quiet', `--platform=${platform}`, reference];
-  return engine === 'docker'
-    ? [pull, ['docker', 'save', `--output=${file}`, reference]]
-    : [pull, [engine, 'push', '--quiet', reference, `oci-archive:${file}:${reference.replace(/@.*/, '')}`]];
-}
+/**
+ * Copies an image of a registry to an archive, for all its platforms: the manifests may name the
+ * digest of the list of platforms, which no engine keeps.
+ */
+export const saveCommand = (reference: string, file: string): string[] => [
+  ...['skopeo', 'copy', '--quiet', '--all', '--preserve-digests'],
+  `docker://${reference}`,
+  `oci-archive:${file}:${reference}`,
+];
 
 function containersBuild(settings: BuildSettings, target: string, platforms: readonly Platform[]): string[] {
   const { engine, epoch } = settings;

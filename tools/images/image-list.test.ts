@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { foreignImages, listText } from './image-list.ts';
+import { thirdPartyImages, listText } from './image-list.ts';
 
 const OVERLAY = path.resolve(import.meta.dirname, '../../k8s/overlays/included/kustomization.yaml');
 
 describe('image list', () => {
   it('images of other projects - those of the overlay, NATS by digest, with names in full', () => {
-    const [nats, valkey, ...others] = foreignImages(readFileSync(OVERLAY, 'utf8'));
+    const [nats, valkey, ...others] = thirdPartyImages(readFileSync(OVERLAY, 'utf8'));
     expect(others).toEqual([]);
     expect(nats).toMatchObject({ name: 'nats', short: 'nats' });
     expect(nats?.reference).toBe(`docker.io/library/nats@${nats?.digest}`);
@@ -21,12 +21,12 @@ describe('image list', () => {
     ['{ name: nats, newName: "localhost/nats", digest: "sha256:1" }', 'localhost/nats@sha256:1'],
     ['{ name: a/b, newTag: "1" }', 'docker.io/a/b:1'],
   ])('%s', (entry, reference) => {
-    expect(foreignImages(`images: [${entry}]`).map((one) => one.reference)).toEqual([reference]);
+    expect(thirdPartyImages(`images: [${entry}]`).map((one) => one.reference)).toEqual([reference]);
   });
 
   it('images of this project are not among them; one without a version is an error', () => {
-    expect(foreignImages('images: [{ name: bailiff/cli, newTag: "1" }]')).toEqual([]);
-    expect(() => foreignImages('images: [{ name: nats }]')).toThrow('no version of nats');
+    expect(thirdPartyImages('images: [{ name: bailiff/cli, newTag: "1" }]')).toEqual([]);
+    expect(() => thirdPartyImages('images: [{ name: nats }]')).toThrow('no version of nats');
   });
 
   it('text - columns of equal width, a line for each image', () => {

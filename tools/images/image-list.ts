@@ -7,11 +7,11 @@ import { parse } from 'yaml';
 export const APPS = ['bus-auth', 'cli', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay'] as const;
 export type App = (typeof APPS)[number];
 
-/** Names of images of other projects end up here: registry and path in full. */
-export interface ForeignImage {
+/** An image of another project. */
+export interface ThirdPartyImage {
   /** As the manifests name it. */
   readonly name: string;
-  /** With tag or digest. */
+  /** With registry and path in full, and tag or digest. */
   readonly reference: string;
   /** Empty if the overlay names a tag. */
   readonly digest: string;
@@ -33,7 +33,7 @@ function complete(name: string): string {
 }
 
 /** @param kustomization text of k8s/overlays/included/kustomization.yaml */
-export function foreignImages(kustomization: string): ForeignImage[] {
+export function thirdPartyImages(kustomization: string): ThirdPartyImage[] {
   const { images } = parse(kustomization) as {
     images: { name: string; newName?: string; newTag?: string; digest?: string }[];
   };

@@ -17,10 +17,10 @@ import {
   type ImageBuild,
   imageSteps,
   type Step,
-  saveCommands,
+  saveCommand,
 } from './engine.ts';
 import { prepareFiles, UnsuitableMachineError } from './from-packages.ts';
-import { APPS, type App, type ForeignImage, foreignImages, type Listed, listText } from './image-list.ts';
+import { APPS, type App, type ThirdPartyImage, thirdPartyImages, type Listed, listText } from './image-list.ts';
 import { OptionError, type Options, optionsOf, USAGE } from './options.ts';
 import { debianPackages, sbomOf } from './sbom.ts';
 
@@ -145,17 +145,16 @@ function writeSboms(
   return folder;
 }
 
-function saveForeign({ engine, platforms, fromPackages }: Options, save: string, images: readonly ForeignImage[]) {
+function saveThirdParty({ fromPackages }: Options, save: string, images: readonly ThirdPartyImage[]): void {
   for (const { reference, short } of images) {
     if (fromPackages) {
       progress(`not saved, because --from-packages pulls nothing: ${reference}`);
       continue;
     }
-    for (const platform of platforms) {
-      const file = path.join(save, `${short}-${platform.slice('linux/'.length)}.tar`);
-      rmSync(file, { force: true });
-      for (const argv of saveCommands(engine, reference, platform, file)) perform(argv);
-    }
+    progress(short);
+    const file = path.join(save, `${short}.tar`);
+    rmSync(file, { force: true });
+    perform(saveCommand(reference, file));
   }
 }
 
@@ -180,10 +179,10 @@ function build(options: Options): void {
     const settings = settingsOf(options, prepared);
     const own = buildApps(options, settings, work);
     progress(`SBOMs: ${writeSboms(options, settings, own, work)}`);
-    const foreign = foreignImages(read(OVERLAY));
-    const list = listText([...own, ...foreign]);
+    const thirdParty = thirdPartyImages(read(OVERLAY));
+    const list = listText([...own, ...thirdParty]);
     if (options.save !== undefined) {
-      saveForeign(options, options.save, foreign);
+      saveThirdParty(options, options.save, thirdParty);
       writeFileSync(path.join(options.save, 'images.txt'), list);
       writeChecksums(options.save);
     }

@@ -46,6 +46,12 @@ describe('options of scripts/images', () => {
     expect(() => optionsOf([], { ...around, isOnPath: () => false })).toThrow('docker, podman, buildah');
   });
 
+  it('--save - needs skopeo, unless nothing is pulled', () => {
+    const without = { ...around, isOnPath: (name: string) => name === 'buildah' };
+    expect(() => optionsOf(['--save', 'x'], without)).toThrow('skopeo');
+    expect(optionsOf(['--save', 'x', '--from-packages'], without)?.save).toBe('/home/op/x');
+  });
+
   it('help - names every option', () => {
     expect(options('--help')).toBeNull();
     const flags = ['engine', 'registry', 'tag', 'platform', 'base', 'from-packages', 'push', 'save', 'help'];

@@ -26,8 +26,8 @@ included: name in the manifests, reference, digest.
   --from-packages    pull no image: build on this machine (Debian 13, scripts/setup), and take
                      libraries from Debian's archive and Node.js from its npm package
   --push             push the images to the registry
-  --save DIR         write each image as an OCI archive (docker: a Docker archive for NATS and
-                     Valkey), the list, SBOMs and checksums to DIR
+  --save DIR         write each image as an OCI archive, the list, SBOMs and checksums to DIR;
+                     needs skopeo for NATS and Valkey, which --from-packages leaves out
   --help             print this text
 
 SBOMs (CycloneDX) are written to DIR, or to .cache/images/sbom without --save.
@@ -78,6 +78,8 @@ export function optionsOf(args: readonly string[], around: Surroundings): Option
     push: values.push ?? false,
     save,
   };
+  if (save !== undefined && !options.fromPackages && !around.isOnPath('skopeo'))
+    throw new OptionError('--save needs skopeo, to copy NATS and Valkey: install it');
   check(options, values.registry !== undefined, `linux/${own}`);
   return options;
 }
