@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { thirdPartyImages, listText } from './image-list.ts';
+import { listText, thirdPartyImages } from './image-list.ts';
 
 const OVERLAY = path.resolve(import.meta.dirname, '../../k8s/overlays/included/kustomization.yaml');
 

@@ -7,7 +7,16 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import type { BundledPackage } from '../bundled-packages.ts';
 import {
@@ -20,7 +29,7 @@ import {
   saveCommand,
 } from './engine.ts';
 import { prepareFiles, UnsuitableMachineError } from './from-packages.ts';
-import { APPS, type App, type ThirdPartyImage, thirdPartyImages, type Listed, listText } from './image-list.ts';
+import { APPS, type App, type Listed, listText, type ThirdPartyImage, thirdPartyImages } from './image-list.ts';
 import { OptionError, type Options, optionsOf, USAGE } from './options.ts';
 import { debianPackages, sbomOf } from './sbom.ts';
 
@@ -164,7 +173,12 @@ function writeChecksums(folder: string): void {
   const lines = readdirSync(folder)
     .filter((file) => file !== name)
     .sort()
-    .map((file) => `${createHash('sha256').update(readFileSync(path.join(folder, file))).digest('hex')}  ${file}\n`);
+    .map(
+      (file) =>
+        `${createHash('sha256')
+          .update(readFileSync(path.join(folder, file)))
+          .digest('hex')}  ${file}\n`,
+    );
   writeFileSync(path.join(folder, name), lines.join(''));
 }
 

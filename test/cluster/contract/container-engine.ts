@@ -1,7 +1,7 @@
 /**
- * Images that were built, run by a container engine with the permissions that their manifests
- * grant. BAILIFF_IMAGES names existing images up to the app (`registry.example/bailiff`) and
- * BAILIFF_CONTAINER_ENGINE the command (by default `docker`). Without them `buildImages` builds the
+ * Runs built images in a container engine with the permissions from their manifests. BAILIFF_IMAGES
+ * is the prefix of the names of existing images (`registry.example/bailiff`), and
+ * BAILIFF_CONTAINER_ENGINE the command (default `docker`). Without them `buildImages` builds the
  * images with buildah, in a storage of their own, and podman runs them.
  */
 import { execFile, execFileSync } from 'node:child_process';
@@ -27,9 +27,11 @@ export interface ContainerEngine {
 
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Directories of this machine that the container sees at the same place, with what is mounted below. */
+  /**
+   * Directories of this machine that the container mounts at the same path, with all mounts below.
+   */
   readonly volumes?: readonly string[];
-  /** Of the container, for `rm`. */
+  /** Name of the container, for `rm`. */
   readonly name?: string;
 }
 
@@ -96,10 +98,7 @@ export async function buildImages(): Promise<BuiltImages> {
 function storageIn(dir: string): Record<string, string> {
   const storage = path.join(dir, 'storage.conf');
   const containers = path.join(dir, 'containers.conf');
-  writeFileSync(
-    storage,
-    `[storage]\ndriver = "overlay"\ngraphroot = "${dir}/graph"\nrunroot = "${dir}/run"\n`,
-  );
+  writeFileSync(storage, `[storage]\ndriver = "overlay"\ngraphroot = "${dir}/graph"\nrunroot = "${dir}/run"\n`);
   // The limit: raising it needs a capability that a test's machine may lack.
   writeFileSync(
     containers,
@@ -110,7 +109,7 @@ function storageIn(dir: string): Record<string, string> {
   return { CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers };
 }
 
-/** The words of a command that runs an image to its end, up to the arguments of the app. */
+/** The command that runs an image to its end, up to the arguments of the app. */
 export function runImage(
   { command, prefix }: ContainerEngine,
   app: string,
