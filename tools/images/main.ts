@@ -10,6 +10,7 @@ import { createHash } from 'node:crypto';
 import {
   accessSync,
   constants,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -140,11 +141,11 @@ function writeSboms(
     mkdirSync(lists);
     perform(exportCommand(settings, 'lists', platform, lists));
     const debian = debianPackages(read(path.join(lists, 'app')));
-    const added = debianPackages(read(path.join(lists, 'collector')));
     const node = read(path.join(lists, 'node')).trim();
     for (const { app, reference, digest } of images) {
       const bundled = JSON.parse(read(path.join(lists, `${app}.json`))) as BundledPackage[];
-      const packages = app === 'collector' ? [...debian, ...added] : debian;
+      const own = path.join(lists, app);
+      const packages = existsSync(own) ? [...debian, ...debianPackages(read(own))] : debian;
       const { tag } = options;
       const { epoch } = settings;
       const sbom = sbomOf({ app, reference, tag, arch, digest, epoch, node, debian: packages, bundled });
