@@ -1,9 +1,10 @@
 // Bundles one app into a single file, <app>/dist/main.mjs. A bundled process is 20-50 MB smaller
 // than one that loads its packages file by file, and an image needs only Node and this file. Usage:
 // tsx tools/bundle.ts apps/<app>. With --parts, dynamically imported modules go into separate
-// files, which a process loads only if it needs them. The packages in the bundle are listed in
+// files, which a process loads only if it needs them. Their source maps go to <app>/dist/maps, so that
+// an image can copy the parts alone. The packages in the bundle are listed in
 // <app>/dist/packages.json, for the SBOM of the app's image.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { bundledPackages, type LockFile } from './bundled-packages.ts';
@@ -34,7 +35,8 @@ const { version } = JSON.parse(readFileSync(path.join(appDir, 'package.json'), '
 
 const outdir = path.join(appDir, 'dist');
 // Part names contain hashes, so parts of earlier builds would accumulate.
-if (splitting) rmSync(path.join(outdir, 'parts'), { recursive: true, force: true });
+const [parts, maps] = ['parts', 'maps'].map((name) => path.join(outdir, name)) as [string, string];
+if (splitting) for (const folder of [parts, maps]) rmSync(folder, { recursive: true, force: true });
 const { metafile } = await build({
   metafile: true,
   entryPoints: [path.join(appDir, 'src/main.ts')],
@@ -67,6 +69,16 @@ const { metafile } = await build({
     ].join('\n'),
   },
 });
+
+if (splitting) {
+  mkdirSync(maps);
+  for (const name of readdirSync(parts)) {
+    const file = path.join(parts, name);
+    // Both folders are at the same depth, so the paths in the map remain valid.
+    if (name.endsWith('.map')) renameSync(file, path.join(maps, name));
+    else writeFileSync(file, readFileSync(file, 'utf8').replace(/^(\/\/# sourceMappingURL=)/m, '$1../maps/'));
+  }
+}
 
 /** Headers that are compiled into the native binding. */
 const IN_BINDING = path.basename(appDir) === 'collector' ? ['node-addon-api'] : [];
