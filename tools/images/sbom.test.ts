@@ -4,7 +4,10 @@ import { debianPackages, type ImageContent, sbomOf } from './sbom.ts';
 const image: ImageContent = {
   ...{ app: 'cli', reference: 'r.example:5000/b/cli:1', tag: '1', arch: 'amd64', digest: 'sha256:ab', epoch: 86_400 },
   node: '24.21.0',
-  debian: [{ name: 'libbpf1', version: '1:1.5.0-3', arch: 'amd64', source: 'libbpf' }],
+  debian: [
+    { name: 'libbpf1', version: '1:1.5.0-3', arch: 'amd64', source: 'libbpf' },
+    { name: 'libstdc++6', version: '14.2.0-19', arch: 'amd64', source: 'gcc-14' },
+  ],
   bundled: [
     { name: '@nats-io/nkeys', version: '2.0.3', license: 'Apache-2.0', integrity: 'sha512-AQID' },
     { name: 'plain', version: '1.0.0' },
@@ -31,14 +34,15 @@ describe('SBOM', () => {
     expect(components.map(({ purl }) => purl)).toEqual([
       'pkg:generic/node@24.21.0',
       'pkg:deb/debian/libbpf1@1%3A1.5.0-3?arch=amd64&distro=debian-13&upstream=libbpf',
+      'pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64&distro=debian-13&upstream=gcc-14',
       'pkg:npm/%40nats-io/nkeys@2.0.3',
       'pkg:npm/plain@1.0.0',
     ]);
-    expect(components[2]).toMatchObject({
+    expect(components[3]).toMatchObject({
       licenses: [{ expression: 'Apache-2.0' }],
       hashes: [{ alg: 'SHA-512', content: '010203' }],
     });
-    expect(components[3]).not.toHaveProperty('licenses');
+    expect(components[4]).not.toHaveProperty('licenses');
   });
 
   it('every component is a dependency of the image', () => {
@@ -54,7 +58,7 @@ describe('SBOM', () => {
   });
 
   it('package list - a line of four words; any other line is an error', () => {
-    expect(debianPackages('libbpf1 1:1.5.0-3 amd64 libbpf\n')).toEqual(image.debian);
+    expect(debianPackages('libbpf1 1:1.5.0-3 amd64 libbpf\n')).toEqual([image.debian[0]]);
     expect(() => debianPackages('libbpf1 1:1.5.0-3 amd64\n')).toThrow('libbpf1');
     expect(() => debianPackages('')).toThrow('package list');
   });

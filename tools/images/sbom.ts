@@ -84,8 +84,8 @@ function nodeComponent(version: string): Component {
 }
 
 function debianComponent({ name, version, arch, source }: DebianPackage): Component {
-  const escaped = encodeURIComponent(version);
-  const purl = `pkg:deb/debian/${name}@${escaped}?arch=${arch}&distro=debian-13&upstream=${source}`;
+  const [own, at, from] = [name, version, source].map(encodeURIComponent);
+  const purl = `pkg:deb/debian/${own}@${at}?arch=${arch}&distro=debian-13&upstream=${from}`;
   return { 'bom-ref': purl, type: 'library', name, version, purl };
 }
 
