@@ -16,6 +16,6 @@ it('docs - what a collector and a correlator take is what was measured', () => {
   expect(sizing).toContain(`${rounded('250 pods programmed')} MB at 250 pods, ${rounded('no pods, at the start')} MB`);
   const correlator = /(\d+) MB at 2,000 violating pods, (\d+) MB at 20,000, (\d+) MB at 60,000/.exec(sizing);
   expect(correlator?.slice(1).map(Number)).toEqual(
-    ['2 000', '20 000', '60 000'].map((n) => rounded(`memory at ${n} pods`)),
+    ['2,000', '20,000', '60,000'].map((n) => rounded(`memory at ${n} pods`)),
   );
 });

@@ -32,9 +32,15 @@ it.each(pages)('%s - every link leads to a file and its heading', (page) => {
   expect(broken).toEqual([]);
 });
 
+/** `a/{b,c}.ts` as in a shell: `a/b.ts` and `a/c.ts`. */
+function expandBraces(file: string): string[] {
+  const [, before = '', list = '', after = ''] = /^(.*)\{(.*)\}(.*)$/.exec(file) ?? [];
+  return list === '' ? [file] : list.split(',').map((one) => `${before}${one}${after}`);
+}
+
 it.each(['docs/operations.md', 'docs/threat-model.md'])('%s - every test that it names is there', (page) => {
-  const named = [...read(page).matchAll(/`((?:test|apps|libs|docs)\/[\w./-]+\.(?:ts|md))`/g)].map(
-    ([, file = '']) => file,
+  const named = [...read(page).matchAll(/`((?:test|apps|libs|docs)\/[\w./{},-]+\.(?:ts|md))`/g)].flatMap(
+    ([, file = '']) => expandBraces(file),
   );
   expect(named.length).toBeGreaterThan(4);
   expect(named.filter((file) => !existsSync(path.join(ROOT, file)))).toEqual([]);

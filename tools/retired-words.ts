@@ -37,30 +37,6 @@ const TYPES: readonly string[] = ['Lull', 'Teller', 'Keeper', 'Parking', 'Preced
 /** Real names: the Unix user without privileges, and files of the collector's state directory. */
 const ALLOWED = /\b(user|users|as|uid of) (the user )?nobody\b|'nobody'|"nobody"|\bowed-(?=[<$\\\d'])/g;
 
-/** Folders (path prefixes) whose words are not replaced yet. The list only gets shorter. */
-export const FOLDERS_NOT_DONE: readonly string[] = [
-  'apps/cli/',
-  'apps/collector/',
-  'docs/',
-  'k8s/crds/',
-  'libs/bpf/',
-  'libs/policy/',
-  'libs/runtime/',
-  'libs/schemas/',
-  'libs/siem/',
-  'test/bench/',
-  'test/bus/',
-  'test/chaos/',
-  'test/cluster/',
-  'test/e2e/',
-  'test/fuzz/',
-  'test/k8s/',
-  'test/kernel/',
-  'test/lsm/',
-  'test/sim/',
-  'test/vm/',
-];
-
 const capital = (word: string): string => word.charAt(0).toUpperCase() + word.slice(1);
 
 function spellings(name: string): string[] {

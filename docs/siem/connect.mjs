@@ -1,5 +1,6 @@
-// A connection to the bus, for the examples here. NATS_CA_FILE says whom to trust when NATS_URL is tls://host:port. The password file has two
-// lines while passwords are rotated, the next one first: they are tried in turn, and the file is read anew at each attempt.
+// Connects to the bus, for the examples in this folder. NATS_CA_FILE is the CA for tls:// URLs. During a
+// rotation the password file has two lines, the new password first. Each attempt reads the file again and
+// tries the next line.
 import { readFileSync } from 'node:fs';
 import { connect, usernamePasswordAuthenticator } from '@nats-io/transport-node';
 
@@ -16,7 +17,7 @@ export async function connectAs(defaultUser) {
         inboxPrefix: `_INBOX_${user}`,
         tls: NATS_CA_FILE ? { caFile: NATS_CA_FILE } : undefined,
         maxReconnectAttempts: -1,
-        ignoreAuthErrorAbort: true, // refused in the midst of a rotation: the other password is tried at the next attempt
+        ignoreAuthErrorAbort: true, // during a rotation the next attempt uses the other password
       });
     } catch (error) {
       if (left <= 1) throw error;

@@ -1,5 +1,6 @@
-// A connector that may be away: it reads the durable consumer of its format. Events that it did not acknowledge are delivered again.
-// Connectors are in an account of their own, which reaches JetStream under the API prefix BUS.
+// A connector that misses no events while it is down: it reads the durable consumer of its format.
+// Unacknowledged events are redelivered. Connectors have their own account, which reaches JetStream under
+// the API prefix BUS.
 import { jetstream } from '@nats-io/jetstream';
 import { connectAs } from './connect.mjs';
 
@@ -9,5 +10,5 @@ const consumer = await jetstream(nats, { apiPrefix: 'BUS', checkAPI: false }).co
 for await (const message of await consumer.consume()) {
   const event = message.json();
   console.log(event.severity, event.class_name, event.metadata.uid, event.message);
-  message.ack(); // after it is stored where it goes; its uid is the same when it comes twice
+  message.ack(); // after the SIEM stored it; a redelivered event has the same uid
 }

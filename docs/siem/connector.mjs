@@ -1,4 +1,4 @@
-// A whole connector: one subject, one credential, JSON. `npm install @nats-io/transport-node`, or any other client of NATS.
+// A complete connector: `npm install @nats-io/transport-node`, or use any other NATS client.
 import { connectAs } from './connect.mjs';
 
 const nats = await connectAs('siem-reader');

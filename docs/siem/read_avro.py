@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""Messages of VIOLATIONS, VERDICTS and RESPONSES as JSON, by Python's own Avro (Debian: python3-avro).
+"""Prints messages of VIOLATIONS, VERDICTS and RESPONSES as JSON (Debian: python3-avro).
 
-usage: read_avro.py <directory that `bailiff schemas export` wrote>
-Reads a message a line from stdin, in hexadecimal; writes {"name": ..., "value": ...} a line to stdout.
+usage: read_avro.py <directory written by `bailiff schemas export`>
+Reads one hexadecimal message per line from stdin; writes {"name": ..., "value": ...} per line.
 """
 import datetime
 import io
@@ -17,7 +17,7 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def plain(value):
-    """What JSON has no word for: times as microseconds, bytes in hexadecimal."""
+    """Types without a JSON form: times in microseconds, bytes in hexadecimal."""
     if isinstance(value, datetime.datetime):
         return (value - EPOCH) // datetime.timedelta(microseconds=1)
     return value.hex()

@@ -1,12 +1,13 @@
-/** An app from its bundle as a process of its own, started as an image starts it, for benches that need no node. Ended on dispose. */
+/** A bundled app as a process, started as in an image, for benches without a node. Stops on dispose. */
+
 import { readFileSync } from 'node:fs';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
 import { type LogLine, launchBundle } from '../support/process.ts';
 
-/** USER_HZ: what /proc counts CPU time in. */
+/** USER_HZ, the unit of CPU time in /proc. */
 const TICKS_PER_SECOND = 100;
 
-/** Seconds of CPU that a process has taken, user and system. */
+/** CPU seconds of a process, user and system. */
 export function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -18,17 +19,17 @@ function statusMb(pid: number, field: string): number {
   return (Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1]) * 1024) / 1e6;
 }
 
-/** Resident memory of a process in MB of 10^6 bytes, as budgets are given. */
+/** Resident memory of a process in MB of 10^6 bytes. */
 export const residentMb = (pid: number): number => statusMb(pid, 'VmRSS');
-/** The part of it that is no page of a file: what ends with the process. */
+/** The anonymous part of it. */
 export const anonymousMb = (pid: number): number => statusMb(pid, 'RssAnon');
 
 export interface AppProcess extends AsyncDisposable {
   readonly pid: number;
   readonly log: () => string;
-  /** The first log line with this message, as soon as it is there. */
+  /** Waits for the first log line with this message. */
   until(message: string, timeoutMs?: number): Promise<{ time: number } & LogLine>;
-  /** Asks it to end and waits; killed when it takes longer than 15 s. */
+  /** Sends SIGTERM and waits; sends SIGKILL after 15 s. */
   stop(): Promise<void>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The floor under the correlator's throughput: reads VIOLATIONS from its start by the same reader, decodes every frame whole, and does
- * nothing else. Started as an app is: one process, the correlator's identity. Prints one JSON line and ends.
+ * The floor of the correlator's throughput: reads VIOLATIONS from its start with the same reader, decodes
+ * every frame and does nothing else. A process with the correlator's identity; prints one JSON line.
  */
 import { connectBus, consumeOrdered, lastSequence } from '@bailiff/bus';
 import { decodeViolationFrame } from '@bailiff/schemas';

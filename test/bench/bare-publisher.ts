@@ -1,7 +1,7 @@
 /**
- * The floor under the collector's throughput: encodes frames that a collector made, again and again, and publishes them with acknowledgement, through the same
- * publisher with the same bounds, and does nothing else. Run inside the node's namespace, so that both reach the bus over one relay.
- * Lines on stdin: `go`, `halt`.
+ * The floor of the collector's throughput: encodes a collector's frames repeatedly and publishes them with
+ * acknowledgement, with the same publisher and limits, and does nothing else. Runs in the node's namespace,
+ * so that both use the same relay to the bus. Lines on stdin: `go`, `halt`.
  */
 import { readFileSync } from 'node:fs';
 import { cloudEventHeaders, connectBus, FramePublisher, violationSubject } from '@bailiff/bus';
@@ -19,7 +19,7 @@ const publisher = new FramePublisher(bus, { maxInFlight: Number(maxInFlight) });
 const frames = splitFrames(readFileSync(framesFile)).map((bytes) => decodeViolationFrame(bytes));
 const nodeName = frames[0]?.nodeName as string;
 const subject = violationSubject(nodeName, 'spoof');
-/** As collector-throughput.ts writes them: 32-bit length, then the bytes. */
+/** The format of collector-throughput.ts: 32-bit length, then the bytes. */
 function splitFrames(bytes: Buffer): Buffer[] {
   const parts: Buffer[] = [];
   for (let at = 0; at < bytes.length; at += 4 + bytes.readUInt32LE(at))

@@ -1,4 +1,4 @@
-/** What it costs that the bus writes through to the disk before it acknowledges, beside nats-server's default of every two minutes. */
+/** Cost of syncing to disk before each acknowledgement, beside nats-server's default of two minutes. */
 import { randomUUID } from 'node:crypto';
 import { closeSync, fsyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,13 +18,13 @@ const INTERVALS = ['2m', 'always'] as const;
 type Interval = (typeof INTERVALS)[number];
 
 interface Rates {
-  /** Messages a second: of one violation, of a full frame, and of a key's value, one after the other. */
+  /** Messages per second: with one violation, with a full frame, and sequential puts of a key. */
   single: number;
   full: number;
   put: number;
 }
 
-/** How often `once` is done a second. */
+/** Calls of `once` per second. */
 async function rate(once: () => Promise<unknown> | undefined): Promise<number> {
   const began = performance.now();
   let done = 0;
@@ -60,7 +60,7 @@ async function measure(syncInterval: Interval, directory: string): Promise<Rates
   return { single, full, put };
 }
 
-/** What the disk does for one writer: appending as much to a file, synced each time. */
+/** Rate of the disk for one writer that appends and syncs. */
 async function fsyncs(directory: string, bytes: number): Promise<number> {
   const file = openSync(path.join(directory, 'floor'), 'a');
   try {
@@ -99,14 +99,14 @@ export async function bench(): Promise<Section> {
   ];
   return {
     title: 'Writing through before acknowledging',
-    method: `A bare publisher with ${MAX_IN_FLIGHT} in flight on one server, with \`sync_interval\` of two minutes and with \`always\`; puts of a key one after the other. One writer appends as many bytes to a file of the same disk and calls fsync each time. ${ROUNDS} rounds of ${MEASURE_MS / 1_000} s each in turn.`,
+    method: `A bare publisher with ${MAX_IN_FLIGHT} in flight on one server, with \`sync_interval\` of two minutes and \`always\`; puts of a key run one after another. Floor: one writer appends as many bytes to a file and calls fsync. ${ROUNDS} alternating rounds of ${MEASURE_MS / 1_000} s.`,
     header: [
       'message',
-      '2m, a second',
-      'always, a second',
+      'messages/s, 2m',
+      'messages/s, always',
       'ratio',
-      'violations a second with always',
-      'one writer that syncs each, a second',
+      'violations/s, always',
+      'fsync of one writer, writes/s',
     ],
     rows: [
       row('one violation', 'single', 1),

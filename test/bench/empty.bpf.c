@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* The floor that the pass path is measured against: a tcx program that passes everything. */
+/* The floor of the pass path: a tcx program that passes everything. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -1,22 +1,23 @@
 /**
- * Load for the collector's throughput, run inside the node's namespace until its stdin ends: many cells of every guarded interface's
- * counters grow each tick, and the real program is run on each interface often enough that samples come through the ring as fast as the
- * token buckets give them out. Sending so many kinds of packets from so many pods would take the CPU that is to be measured.
+ * Load for the collector's throughput. Runs in the node's namespace until stdin ends. Each tick increments
+ * many counter cells of every guarded interface, and runs the real program often enough that samples use up
+ * the token buckets. Sending real packets would take the CPU that is measured.
  *
- * A counters entry is written whole, and the only other writer is the program, which runs here and in turn: nothing shrinks.
+ * An entry of `counters` is written whole. The only other writer is the program, which this process runs
+ * between writes, so no counter shrinks.
  */
 import { setPriority } from 'node:os';
 import { BpfMap, BpfProgram, VECTORS } from '@bailiff/bpf';
 import { CountersLayout } from '../../libs/bpf/src/spoof/layout.gen.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
-/** Cells of an interface that grow: these vectors, audited and dropped. */
+/** Incremented cells of an interface: these vectors, audited and dropped. */
 const GROWING_VECTORS = 16;
-/** Half of the least pace of an interface: whenever it is read, it has grown. */
+/** Half of the shortest flush interval of an interface, so that it has grown at every read. */
 const TICK_MS = 5;
 /** The default rate of the token bucket is 10 a second. */
 const SAMPLE_EVERY_TICKS = 20;
-/** Above the processes that are measured: a load that is late is a load that is missing. */
+/** Above the measured processes, so that the load is never late. */
 const NICE = -10;
 const CELL_BYTES = 24;
 const STATES = 3;
@@ -35,7 +36,7 @@ function grow(pinDir: string): void {
   const map = BpfMap.openPinned(`${pinDir}/maps/counters`);
   const program = BpfProgram.openPinned(`${pinDir}/programs/spoof_ingress`);
   const frame = udpFrame({ sourceMac: '0a:58:00:00:00:01', source: '10.9.9.9', destination: '10.244.0.1' });
-  // It is judged for its source address, whatever the interface.
+  // Its source address is wrong on every interface.
   const counted = cellAt(VECTORS.indexOf('ipv4-source'), DROP);
   const interfaces = map.entries().map(([key, value]) => {
     const context = Buffer.alloc(CONTEXT_BYTES);

@@ -1,6 +1,6 @@
 /**
- * What has to happen inside a network namespace, because ifindexes are per namespace: this file is run there as a process of its own,
- * with a task on its command line, and answers with one JSON line. Started by `inNetns`.
+ * Tasks that must run in a network namespace, because ifindexes are per namespace. `inNetns` starts this
+ * file there as a process with a task in its arguments; it prints one JSON line.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { BpfObject, BpfProgram, detachAll, dumpLinks, openSpoofObject, VECTORS, 
 import { udpFrame } from '../support/udp-frame.ts';
 
 export const POD = { mac: '0a:58:0a:f4:00:01', ipv4: '10.244.0.2', ipv6: 'fd00:10:244::2' };
-/** The pod's too, but not its first. */
+/** Another address of the pod. */
 const FURTHER_ADDRESS = '10.244.0.3';
 const REPEAT = 1_000_000;
 const ROUNDS = 15;
@@ -28,7 +28,7 @@ const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorMo
 
 function openGuarded(pinDir: string, ifindex: number) {
   const object = openSpoofObject({ pinDir, mode: 'tcx' });
-  // The built-in settings: without them no token is ever counted, and dropping seems cheaper than it is.
+  // The built-in settings: without them no token is counted, and drops seem cheaper than they are.
   object.maps.setSettings({ sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' });
   const key = { ifindex, generation: object.maps.meta.allocateGeneration() };
   object.maps.counters.create(key);
@@ -51,7 +51,7 @@ function openGuarded(pinDir: string, ifindex: number) {
   return { object, key, setRecord };
 }
 
-/** ns a packet of each program and frame, by test run, one round of each in turn. */
+/** Nanoseconds per packet of each program and frame, by test run, in alternating rounds. */
 function testRuns(dir: string): Record<string, number[]> {
   const lo = dumpLinks().find((l) => l.name === 'lo')?.ifindex ?? 1;
   const { object, setRecord } = openGuarded(`${dir}/bpf/bailiff`, lo);
@@ -82,11 +82,11 @@ function testRuns(dir: string): Record<string, number[]> {
   return result;
 }
 
-/** Attaches the empty program or Bailiff to an interface, and takes it off when stdin ends. */
+/** Attaches the empty program or Bailiff to an interface, and detaches it when stdin ends. */
 function attach(dir: string, what: string, interfaceName: string): void {
   const ifindex = dumpLinks().find((l) => l.name === interfaceName)?.ifindex;
   if (ifindex === undefined) throw new Error(`no interface ${interfaceName}`);
-  let takeOff = () => {};
+  let detach = () => {};
   if (what === 'empty') {
     const object = BpfObject.open(buildEmpty(dir));
     object.load();
@@ -94,7 +94,7 @@ function attach(dir: string, what: string, interfaceName: string): void {
   } else {
     const { object, key } = openGuarded(`${dir}/bpf/bailiff`, ifindex);
     object.attach(key);
-    takeOff = () => {
+    detach = () => {
       object.close();
       detachAll(object.pinDir);
     };
@@ -102,7 +102,7 @@ function attach(dir: string, what: string, interfaceName: string): void {
   process.stdout.write('{"attached":true}\n');
   process.stdin
     .on('end', () => {
-      takeOff();
+      detach();
       process.exit(0);
     })
     .resume();

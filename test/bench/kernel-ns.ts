@@ -1,5 +1,6 @@
-/** Nanoseconds a packet, by test run: an empty tcx program, Bailiff passing, Bailiff dropping. */
+/** Nanoseconds per packet by test run: an empty tcx program, and spoof_ingress passing and dropping. */
 import { netnsPath } from '@bailiff/lab/node';
+
 import { inNetns } from './in-netns.ts';
 import { makePlace } from './place.ts';
 import { fixed, median, quantile, type Section } from './report.ts';
@@ -20,18 +21,17 @@ export async function bench(): Promise<Section> {
     fixed(median(ns)),
     fixed(quantile(ns, 0)),
     fixed(quantile(ns, 1)),
-    fixed(median(ns) - empty),
   ]);
   const above = Math.max(median(runs['pass IPv4'] ?? []), median(runs['pass IPv6'] ?? [])) - empty;
   return {
     title: 'Cost of a packet in the kernel',
     method:
-      'BPF_PROG_TEST_RUN of a UDP frame, a million repeats a round, 15 rounds of each in turn; ns a packet. Passing compares MAC and address with the interface’s card; a further address of the pod takes the whole way (record, parsing, trie), as does dropping, which counts and asks the sampler as well.',
-    header: ['program', 'median ns', 'least', 'most', 'above empty'],
+      'BPF_PROG_TEST_RUN of a UDP frame, 15 alternating rounds of a million. Packets from the pod’s first address take the fast path, others the slow path. A drop also counts and samples.',
+    header: ['program', 'median ns', 'minimum', 'maximum'],
     rows,
     budgets: [
       {
-        budget: 'pass path at most 50 ns above an empty tcx program',
+        budget: 'fast path at most 50 ns above an empty tcx program',
         measured: `${fixed(above)} ns`,
         met: above <= 50,
       },

@@ -1,5 +1,4 @@
-/** Latency of the answer: a frame that crosses a threshold, its verdict, and the delete call at the API server. */
-
+/** Latency of a response: from a frame that crosses a threshold to its verdict and its delete call. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, consumeOrdered, encodeToken, FramePublisher, openBucket, violationSubject } from '@bailiff/bus';
@@ -12,11 +11,11 @@ import { startApp } from './app-process.ts';
 
 const TRIALS = 200;
 const NODE = 'node-b';
-/** A responder begins 50 tasks of one action a second at most; trials that come faster would measure that bound. */
+/** A responder starts at most 50 tasks of an action per second; faster trials would measure that limit. */
 const TRIAL_EVERY_MS = 50;
-/** The built-in rule `repeated-spoofing` asks for 10. */
+/** Above the threshold (10) of the built-in rule `repeated-spoofing`. */
 const PACKETS = 12;
-/** The built-in steps, meant: without a dry run, and with guards that do not stop a bench. */
+/** The built-in steps without dry-run, with guards that do not stop the bench. */
 const POLICY = {
   dryRun: false,
   match: { levels: ['high', 'critical'] },
@@ -33,7 +32,7 @@ async function listPods(bus: Bus, pods: readonly PodRef[]): Promise<void> {
   await waitFor(() => performance.now() > settled, { what: 'the list of pods to be in force' });
 }
 
-/** When the verdict about a pod (by uid) was read from the bus, and when the API server was asked to delete one (by name). */
+/** Arrival of each verdict (by pod UID) and of each delete request at the API server (by pod name). */
 function watchAnswers(rig: Rig) {
   const verdictAtMs = new Map<string, number>();
   const deletedAtMs = new Map<string, number>();
@@ -43,7 +42,7 @@ function watchAnswers(rig: Rig) {
     onMessage: (message) => void verdictAtMs.set(decodeVerdict(message.data).pod?.uid ?? '', performance.now()),
     signal: end.signal,
   });
-  const deaf = rig.api.requests.listen(({ verb, resource, name, timeMs }) => {
+  const stopListening = rig.api.requests.listen(({ verb, resource, name, timeMs }) => {
     const first = verb === 'delete' && resource === 'pods' && !deletedAtMs.has(name);
     if (first) deletedAtMs.set(name, timeMs - performance.timeOrigin);
   });
@@ -51,7 +50,7 @@ function watchAnswers(rig: Rig) {
     verdictAtMs,
     deletedAtMs,
     async [Symbol.asyncDispose]() {
-      deaf();
+      stopListening();
       end.abort();
       await reading;
     },

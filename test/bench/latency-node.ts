@@ -11,7 +11,7 @@ const TRIALS = 200;
 const POLL_MS = 1;
 const TRIAL_TIMEOUT_MS = 10_000;
 
-/** Reads until it holds, every millisecond; gives when that was. */
+/** Polls every millisecond until the condition holds. @returns the time at which it held */
 async function whenTrue(what: string, probe: () => boolean): Promise<number> {
   const deadline = performance.now() + TRIAL_TIMEOUT_MS;
   while (!probe()) {
@@ -21,7 +21,7 @@ async function whenTrue(what: string, probe: () => boolean): Promise<number> {
   return performance.now();
 }
 
-/** The collector's `ifaces` map, read beside it. */
+/** The collector's `ifaces` map, read from another process. */
 class Ifaces {
   readonly #map: BpfMap;
   readonly #known = new Set<string>();
@@ -30,7 +30,7 @@ class Ifaces {
     this.#map = BpfMap.openPinned(`${pinDir}/maps/ifaces`);
   }
 
-  /** Key of the record that has come since this was last asked; null when none has. */
+  /** Key of a record that is new since the last call; null if there is none. */
   newKey(): Buffer | null {
     const key = this.#map.entries().find(([k]) => !this.#known.has(k.toString('hex')))?.[0];
     if (!key) return null;
@@ -48,7 +48,7 @@ class Ifaces {
   }
 }
 
-/** Every violation as it is stored: by pod, when the bus had it. */
+/** The time at which the bus stored the first violation, by pod and vector. */
 class Arrivals implements AsyncDisposable {
   readonly #storedAtMicros = new Map<string, number>();
   readonly #end = new AbortController();
@@ -77,14 +77,14 @@ class Arrivals implements AsyncDisposable {
   }
 }
 
-/** Sends one frame of a pod; gives the wall-clock microseconds right before it left. */
+/** Sends one frame of a pod. @returns wall-clock microseconds right before it was sent */
 async function sendOne(pod: TestPod, frame: Buffer): Promise<number> {
   let atMicros = Number.NaN;
   const args = labtoolArgs({ netns: pod.netns }, ['send', 'eth0', '0', '1']);
   const lines = await startLines(await ensureLabtool(), args, {
     onLine: (line) => {
-      const told = JSON.parse(line) as { event: string; atMicros: number };
-      if (told.event === 'first') atMicros = told.atMicros;
+      const sent = JSON.parse(line) as { event: string; atMicros: number };
+      if (sent.event === 'first') atMicros = sent.atMicros;
     },
   });
   const head = Buffer.alloc(2);
@@ -94,7 +94,7 @@ async function sendOne(pod: TestPod, frame: Buffer): Promise<number> {
   return atMicros;
 }
 
-/** Pods come one by one; each one's record is written after its interface is guarded as nobody's. */
+/** Adds pods one by one; writes each CNI record after the interface is guarded without a pod. */
 async function recordToMap(node: TestNode, ifaces: Ifaces): Promise<{ ms: number[]; keys: Buffer[] }> {
   const ms: number[] = [];
   const keys: Buffer[] = [];
@@ -117,7 +117,7 @@ async function recordToMap(node: TestNode, ifaces: Ifaces): Promise<{ ms: number
   return { ms, keys };
 }
 
-/** Every trial puts the whole snapshot, in which one more pod may send from a prefix. */
+/** Each trial puts the whole snapshot, in which one more pod has an allowed prefix. */
 async function snapshotToMap(node: TestNode, ifaces: Ifaces, keys: readonly Buffer[]): Promise<number[]> {
   await node.putPods(1);
   const last = keys.at(-1) as Buffer;

@@ -1,5 +1,4 @@
-/** How long things take: a forged packet to the bus, what the node and the bus say to the kernel, a threshold to the API server. */
-
+/** Latencies: packet to bus, CNI record and pod change to kernel map, threshold to API server. */
 import { answerLatencies } from './latency-answer.ts';
 import { nodeLatencies } from './latency-node.ts';
 import { fixed, quantile, type Section } from './report.ts';
@@ -17,8 +16,8 @@ export async function bench(): Promise<Section> {
   return {
     title: 'Latencies',
     method:
-      'One trial after another, with nothing else to do. A packet’s time is taken before it is sent, a violation’s is the bus’s own; kernel maps are read every millisecond; records and documents are timed from before they are written or put. The node has as many pods as there are trials. Threshold to delete goes through a correlator and a responder as processes, a real nats-server and Redis, the built-in steps (observe, label, delete) and the API stand-in, which notes when a request’s head arrives.',
-    header: ['from → to', 'trials', 'p50 ms', 'p99 ms', 'longest ms'],
+      'Trials run one after another without other load. A trial ends at the bus’s time of the violation, or at the change in the kernel map, read every millisecond. The node has a pod for each trial. The last two rows use real processes and the built-in steps (observe, label, delete), with a substitute API server.',
+    header: ['from → to', 'trials', 'p50 ms', 'p99 ms', 'maximum ms'],
     rows: Object.entries(measured).map(([name, ms]) => [
       name,
       String(ms.length),

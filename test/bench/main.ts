@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: runs every bench, one after another, and writes docs/benchmarks.md. `npm run bench -- NAME…` runs some and prints
- * them without writing. Root is needed: namespaces, tcx, CPU accounting of processes.
+ * `npm run bench` runs every bench in order and writes docs/benchmarks.md. `npm run bench -- NAME…` runs
+ * some and only prints them. Needs root for namespaces, tcx and CPU accounting.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';

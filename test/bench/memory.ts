@@ -1,4 +1,4 @@
-/** Resident memory of a collector that guards 250 pods, idle and after a burst of violations from all of them, and the CPU it takes idle. */
+/** Memory of a collector with 250 pods, idle and after violations from all of them; its idle CPU. */
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { TestNode } from '../support/node.ts';
@@ -7,7 +7,7 @@ import { anonymousMb, cpuSeconds, residentMb } from './app-process.ts';
 import { fixed, type Section } from './report.ts';
 
 const PODS = 250;
-/** Counters are swept four times and status is put twice in it. */
+/** Includes four reads of all counters and two status reports. */
 const IDLE_MS = 20_000;
 
 export async function bench(): Promise<Section> {
@@ -43,14 +43,14 @@ export async function bench(): Promise<Section> {
   const budget = major >= 24 ? 72 : 62;
   return {
     title: 'Collector at rest: memory and CPU',
-    method: `Resident memory (VmRSS, MB of 10^6 bytes) of the bundled collector on Node ${process.versions.node}, started as everywhere with ${COLLECTOR_NODE_FLAGS.join(' ')}. CPU idle is taken over ${IDLE_MS / 1000} s in which counters are swept, links looked at and status is put. Ten seconds after its start a collector unmaps the pages of Node’s text and constants; what it goes on using comes back from the page cache.`,
+    method: `Resident memory (VmRSS, MB of 10^6 bytes) of the bundled collector with its usual flags ${COLLECTOR_NODE_FLAGS.join(' ')}. Idle CPU is the average of ${IDLE_MS / 1000} s. After ten seconds a collector unmaps the pages of Node’s text and constants.`,
     header: ['', 'measured'],
     rows: [
       ['no pods, at the start', `${fixed(atStart)} MB`],
       ['no pods', `${fixed(empty)} MB`],
       [`${PODS} pods programmed`, `${fixed(idle)} MB`],
-      [`${PODS} pods, each breached`, `${fixed(busy)} MB`],
-      ['of that its own, not of files', `${fixed(own)} MB`],
+      [`${PODS} pods, each with violations`, `${fixed(busy)} MB`],
+      ['of these, anonymous memory', `${fixed(own)} MB`],
       [`CPU, ${PODS} pods, idle`, `${fixed(idleCpu * 100, 2)} % of a core`],
     ],
     budgets: [

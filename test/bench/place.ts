@@ -1,4 +1,4 @@
-/** A namespace with veths into another, and a bpffs of its own, for benches that need no collector. Removed on dispose. */
+/** Two namespaces joined by veths, and a bpffs, for benches without a collector. Removed on dispose. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -16,7 +16,7 @@ export interface Place extends AsyncDisposable {
   pod: string;
 }
 
-/** @param veths names of host sides to make; the pod's sides are called `pod-<name>` and have the pod's MAC */
+/** @param veths names of the host sides; the pod sides are `pod-<name>` and have the pod's MAC */
 export async function makePlace(veths: readonly string[] = []): Promise<Place> {
   const node = `bbench-${process.pid}`;
   const pod = `${node}-p`;

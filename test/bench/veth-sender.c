@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * veth-sender ROUNDS SLICE FRAME-HEX IFNAME…: sends one frame SLICE times to each interface in turn, ROUNDS times over, and prints for
- * each round one line with the nanoseconds a packet of each interface, in the order of the arguments.
+ * veth-sender ROUNDS SLICE FRAME-HEX IFNAME…: sends one frame SLICE times to each interface in turn, ROUNDS
+ * times. Prints one line per round: nanoseconds per packet of each interface, in the order of the arguments.
  *
- * A veth hands a packet to the other side's hook within the system call of the sender, so that the time a packet takes is the CPU time that
- * sending, hook and reception cost together. Slices are short and lie side by side, so that a drift of the machine meets all interfaces alike;
- * each round begins with another. Runs in the real-time class where it may: whoever else runs here then costs no slice its time.
+ * A veth calls the hook of its peer within the sender's system call, so the time per packet is the CPU time
+ * of sending, hook and reception. Slices are short and adjacent, so that drift affects all interfaces alike;
+ * each round starts with another interface. Uses the real-time class if permitted, so that other processes do
+ * not lengthen a slice.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,7 +23,7 @@
 
 #define MAX_INTERFACES 16
 #define MAX_FRAME 1514
-/* Between rounds, so that a real-time sender leaves others their share of the CPU. */
+/* Pause between rounds, so that a real-time sender leaves CPU to others. */
 #define PAUSE_US 2000
 
 static void fail(const char *what)

@@ -1,4 +1,5 @@
-// docs/operations.md, "Backup and restore": what it says to type, on a store with streams, buckets and a consumer in it; destroyed, and back.
+// Follows docs/operations.md, "Backup and restore": runs its commands on a store with streams,
+// buckets and a consumer, destroys the store, and restores it.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +21,7 @@ import { readAll, startBus, text } from '../support/bus.ts';
 
 const PAGE = readFileSync(path.resolve(import.meta.dirname, '../../docs/operations.md'), 'utf8');
 
-/** A block of the page, for another store. */
+/** A command block of the page, for another store directory. */
 function commands(name: string, store: string): string {
   const block = new RegExp(`<!-- test: ${name} -->\n\`\`\`sh\nSTORE=.*\n([\\s\\S]*?)\`\`\``).exec(PAGE)?.[1];
   if (block === undefined) throw new Error(`docs/operations.md has no commands to ${name}`);
@@ -36,7 +37,10 @@ async function publish(nats: TestNats, from: number, to: number): Promise<void> 
   await bus.close();
 }
 
-/** All that there is, by stream: how many, up to where, since when; and where the durable consumers stand. */
+/**
+ * Inventory by stream: number of messages, last sequence, time of the first message, and the
+ * positions of the durable consumers.
+ */
 async function inventory(nats: TestNats): Promise<Record<string, unknown>> {
   const admin = await nats.connect('admin');
   const found: Record<string, unknown> = {};
@@ -52,7 +56,7 @@ async function inventory(nats: TestNats): Promise<Record<string, unknown>> {
   return found;
 }
 
-test('backup - destroyed and restored, every stream, bucket and consumer is as it was, and goes on', async () => {
+test('backup - after a restore, every stream, bucket and consumer is as before, and works', async () => {
   await using nats = await startBus();
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-backup-'));
   const type = (name: string) =>
@@ -62,7 +66,7 @@ test('backup - destroyed and restored, every stream, bucket and consumer is as i
     const admin = await nats.connect('admin');
     await writeConfig(admin, 'spoof.cluster._.default', { modes: { tunnel: 'audit' } }, { by: 'alice', why: 'a test' });
     await admin.nc.request('bailiff.v1.siem.ocsf.network-activity.shop', '{"n":1}');
-    // The log of the configuration follows its bucket by itself.
+    // The server fills the log of the configuration from the bucket.
     const logged = async () => (await streamInfo(admin, 'CONFIG_LOG')).state.messages === 1;
     await waitFor(logged, { what: 'the revision in CONFIG_LOG' });
     await admin.close();
@@ -72,7 +76,7 @@ test('backup - destroyed and restored, every stream, bucket and consumer is as i
     await nats.kill();
     type('back up');
     rmSync(nats.storeDir, { recursive: true });
-    // The control: without the backup there is nothing.
+    // The control: without the backup the store is empty.
     await nats.restart();
     await expect(inventory(nats)).rejects.toMatchObject({ code: 'BUS_NO_STREAM' });
 
@@ -92,7 +96,7 @@ test('backup - destroyed and restored, every stream, bucket and consumer is as i
     await publish(nats, 51, 60);
     expect((await inventory(nats))['VIOLATIONS']).toEqual([expect.any(String), 60, 1, 60]);
 
-    // A reader that went further than the backup: it begins again, and misses nothing of what comes after.
+    // A reader whose position is beyond the backup starts again and misses no later message.
     const bus = await nats.connect('reader');
     const seen: string[] = [];
     const end = new AbortController();

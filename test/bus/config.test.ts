@@ -22,7 +22,10 @@ const codeOf = (promise: Promise<unknown>) =>
     (error: unknown) => (error instanceof ConfigError ? error.code : String(error)),
   );
 
-/** A bus that holds back what a ConfigLog reads, until it is let go; its questions go through and are counted. */
+/**
+ * A bus that holds back the messages that a ConfigLog reads until they are released. Its requests
+ * pass and are counted.
+ */
 function heldBack(bus: Bus) {
   const held: (() => void)[] = [];
   let holding = true;
@@ -59,7 +62,7 @@ function heldBack(bus: Bus) {
   return { bus: proxy, release, held: () => held.length, answered: () => answered };
 }
 
-test('config - a write is stored, logged with who, why and the time of the server, and read back', async () => {
+test('config - a write is stored, logged with author, reason and the time of the server, and read back', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const stored = await writeConfig(cli, KEY, modes('audit'), ME);
@@ -81,7 +84,7 @@ test.each<[string, string, string | object]>([
   ['CONFIG_SCHEMA', 'an unknown key', { colour: 'red' }],
   ['CONFIG_SCHEMA', 'an unknown mode', modes('maybe')],
   ['CONFIG_SCHEMA', 'null', 'null'],
-])('config - %s for %s, and what stands stays', async (code, _name, value) => {
+])('config - %s for %s, and the stored value stays', async (code, _name, value) => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   await writeConfig(cli, KEY, modes('audit'), ME);
@@ -90,7 +93,7 @@ test.each<[string, string, string | object]>([
   expect(await codeOf(writeConfig(cli, KEY, modes('off'), ME))).toBe('stored');
 });
 
-test('config - a bad key is refused before anything is sent', async () => {
+test('config - a bad key is rejected before anything is sent', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   for (const key of ['spoof', 'spoof.node._.x', 'spoof.namespace._.x', 'spoof.cluster._.A', 'other.cluster._.x']) {
@@ -99,7 +102,7 @@ test('config - a bad key is refused before anything is sent', async () => {
   expect(await openBucket(cli, 'bailiff_config').keys()).toEqual([]);
 });
 
-test('config - revisions only grow: a lower one is refused, the same one takes the next', async () => {
+test('config - revisions only grow: a lower one is rejected, the same one takes the next', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   expect((await writeConfig(cli, KEY, { ...modes('audit'), revision: 7 }, ME)).revision).toBe(7);
@@ -109,7 +112,7 @@ test('config - revisions only grow: a lower one is refused, the same one takes t
   expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([7, 8, 9]);
 });
 
-test('config - of two operators who edited the same revision one is refused', async () => {
+test('config - of two operators who edited the same revision one is rejected', async () => {
   await using nats = await startBus();
   const [one, two] = await Promise.all([nats.connect('cli'), nats.connect('cli')]);
   const base = await writeConfig(one, KEY, modes('audit'), ME);
@@ -126,7 +129,7 @@ test('config - of two operators who edited the same revision one is refused', as
   expect(await edit(one, 'audit')).toBe('CONFIG_REVISION');
 });
 
-test('config - many blind writers at once: each is stored whole or refused, none is lost', async () => {
+test('config - many blind writers at once: each write is stored whole or rejected, none is lost', async () => {
   await using nats = await startBus();
   const writers = await Promise.all([1, 2, 3, 4].map(() => nats.connect('cli')));
   const codes = (
@@ -144,7 +147,7 @@ test('config - many blind writers at once: each is stored whole or refused, none
   expect(history.map(({ revision }) => revision)).toEqual(Array.from({ length: stored }, (_, index) => index + 1));
 });
 
-test('config - a deleted key remembers its revision, so that an old value cannot come back', async () => {
+test('config - a deleted key keeps its revision, so that an old value cannot come back', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const log = new ConfigLog(await nats.connect('correlator'));
@@ -191,7 +194,7 @@ test('config - a write whose acknowledgement is lost has succeeded, although ano
   ]);
 });
 
-test('config - a write that never arrived is refused when another writer was first, and nothing of it is stored', async () => {
+test('config - a write that never arrived is rejected when another writer was first, and no part of it is stored', async () => {
   await using nats = await startBus();
   const [cli, other] = await Promise.all([nats.connect('cli'), nats.connect('cli')]);
   await writeConfig(cli, KEY, modes('audit'), ME);
@@ -202,7 +205,7 @@ test('config - a write that never arrived is refused when another writer was fir
   expect((await configHistory(cli, KEY)).map(({ revision }) => revision)).toEqual([1, 2]);
 });
 
-test('config log - at a time is the newest configuration the server had by then', async () => {
+test('config log - at() returns the newest configuration that the server had at that time', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const log = new ConfigLog(await nats.connect('correlator'));
@@ -233,8 +236,9 @@ test('config log - reports that it has caught up only after the last stored mess
   const waiting = log.whenCaughtUpTo(time).then(() => {
     caughtUp = true;
   });
-  // The server has said all that a proof needs, and the change itself has arrived and is not read.
-  await waitFor(() => held.answered() >= 2 && held.held() >= 1, { what: 'answers and the change' });
+  // The server has sent everything that the watermark needs. The change has arrived, but is not
+  // read yet.
+  await waitFor(() => held.answered() >= 2 && held.held() >= 1, { what: 'responses and the change' });
   expect([caughtUp, log.latest().revision, log.isCaughtUpTo(time)]).toEqual([false, 0, false]);
   held.release();
   await waiting;
@@ -243,13 +247,14 @@ test('config log - reports that it has caught up only after the last stored mess
   await log.close();
 });
 
-test('config log - never claims a time before which a change is still to come', async () => {
+test('config log - never claims a time before a change that has not been read', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const log = new ConfigLog(await nats.connect('correlator'));
   const claims: { caughtUpTo: number; revision: number }[] = [];
   const end = performance.now() + 2_500;
-  // For as long as the claims lag behind, and for as many changes as it takes, however slow the machine is.
+  // Runs while the claims lag behind, for as many changes as that takes, however slow the machine
+  // is.
   const revisions = () => new Set(claims.map(({ revision }) => revision)).size;
   let written = 0;
   const over = () => performance.now() > end && written > 60 && revisions() > 5;
@@ -272,7 +277,7 @@ test('config log - never claims a time before which a change is still to come', 
   await log.close();
 });
 
-test('config log - live judging, a second behind, hardly ever waits', async () => {
+test('config log - evaluation one second behind real time hardly ever waits', async () => {
   await using nats = await startBus();
   await writeConfig(await nats.connect('cli'), KEY, modes('audit'), ME);
   const log = new ConfigLog(await nats.connect('correlator'));

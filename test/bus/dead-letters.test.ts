@@ -3,7 +3,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { readAll, startBus, text } from '../support/bus.ts';
 
-test('dead letters - hold the bytes, where they were, and the reason in one line', async () => {
+test('dead letters - hold the bytes, their origin, and the reason in one line', async () => {
   await using nats = await startBus();
   await deadLetter(await nats.connect('responder'), {
     stream: 'VERDICTS',
@@ -32,7 +32,7 @@ test('dead letters - hold the bytes, where they were, and the reason in one line
   ]);
 });
 
-test('dead letters - one a message and reason, however many replicas write it', async () => {
+test('dead letters - one for each message and reason, however many replicas write it', async () => {
   await using nats = await startBus();
   const replicas = await Promise.all([1, 2, 3].map(() => nats.connect('correlator')));
   const letter = { stream: 'VIOLATIONS', sequence: 7, subject: 's', detail: '', data: Buffer.from('x') };
@@ -46,7 +46,7 @@ test('dead letters - one a message and reason, however many replicas write it', 
   ]);
 });
 
-test('dead letters - of the largest message there may be: only its beginning is kept, with its size', async () => {
+test('dead letters - of a message of the maximum size, only the beginning is kept, with its size', async () => {
   await using nats = await startBus();
   const collector = await nats.connect('collector-node-a');
   const subject = violationSubject('node-a', 'spoof');

@@ -1,6 +1,7 @@
-// Injected replies: nats-server does not check the reply subject of a request against the rights of the requester. On a bus whose
-// identities share one account, a response lands in any stream; the control shows it. No reader believes it. With accounts of their own
-// it does not land at all: rights.test.ts.
+// nats-server does not check the reply subject of a request against the rights of the requester. If
+// all identities share one account, a response can be stored in any stream; the control shows it.
+// Readers reject such messages. With separate accounts the response is not stored at all: see
+// rights.test.ts.
 import {
   consumeOrdered,
   ensureTopology,
@@ -27,7 +28,10 @@ afterAll(async () => {
   await nats?.stop();
 });
 
-/** A stolen credential of node-a has what it stored under its own key delivered to a subject that it may not publish on. */
+/**
+ * With a stolen credential of node-a, has the server deliver the value of node-a's own key to a
+ * subject on which node-a may not publish.
+ */
 async function plant(subject: string, content: string): Promise<void> {
   const thief = await nats.connect('collector-node-a');
   await openBucket(thief, 'bailiff_nodes').put('node-a', content);
@@ -37,7 +41,7 @@ async function plant(subject: string, content: string): Promise<void> {
   await thief.close();
 }
 
-/** As the server has it, with nothing of ours between. */
+/** The message as the server stores it, read without Bailiff's client. */
 async function stored(stream: string, subject: string): Promise<string | undefined> {
   const admin = await nats.connect('admin');
   try {
@@ -80,7 +84,7 @@ test('injected reply - a frame under the name of another node is stored, and rea
   });
 });
 
-test('injected reply - a pod list of another node: followers keep what they have, a get refuses it, and its owner writes over it', async () => {
+test('injected reply - a pod list of another node: followers keep their value, a get rejects it, and its owner overwrites it', async () => {
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const first = await pods.put('node-b', '"true list"');
   const reported: string[] = [];
@@ -95,7 +99,7 @@ test('injected reply - a pod list of another node: followers keep what they have
   await waitFor(async () => (await stored('KV_bailiff_pods', '$KV.bailiff_pods.node-b')) === '"forged list"', {
     what: 'the control: it lands',
   });
-  // By push and by the next read.
+  // Both by push and by the next read.
   await waitFor(() => errors.some((text) => text.includes('injected reply')), {
     what: 'its refusal',
     state: () => errors,
@@ -113,7 +117,7 @@ test('injected reply - a pod list of another node: followers keep what they have
   reader.close();
 });
 
-test('injected reply - a configuration comes into its log without content, so that it is no value of any schema', async () => {
+test('injected reply - a configuration arrives in its log without content, so that it is no value of any schema', async () => {
   const config = openBucket(await nats.connect('cli'), 'bailiff_config');
   await config.put('spoof.cluster._.default', '{"revision":1}');
   await plant('$KV.bailiff_config.spoof.cluster._.default', '{"modes":{"ipv4-source":"off"}}');
@@ -127,7 +131,7 @@ test('injected reply - a configuration comes into its log without content, so th
   ]);
 });
 
-test('injected reply - a push with the headers of another bucket, key or node is refused and counted', async () => {
+test('injected reply - a push with the headers of another bucket, key or node is rejected and counted', async () => {
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await pods.put('node-b', '"list of b"', { previousRevision: (await pods.newest('node-b'))?.revision ?? 0 });
   const received: string[] = [];
@@ -166,7 +170,7 @@ test('injected reply - a push with the headers of another bucket, key or node is
   reader.close();
 });
 
-test('injected reply - a status that was delivered into a stream is read past, by consumers and by direct gets', async () => {
+test('injected reply - consumers and direct gets skip a status that was delivered into a stream', async () => {
   const verdict = 'bailiff.v1.verdicts.high.shop.web-0.5f1d3c7a';
   const thief = await nats.connect('siem-reader');
   const body = '{"batch":1,"no_wait":true}';

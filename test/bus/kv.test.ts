@@ -4,7 +4,7 @@ import { Kvm } from '@nats-io/kv';
 import { expect, test } from 'vitest';
 import { startBus, text, underWay } from '../support/bus.ts';
 
-test('kv - a value is put, read, overwritten, deleted and made again', async () => {
+test('kv - a value is put, read, overwritten, deleted and created again', async () => {
   await using nats = await startBus();
   const bucket = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   expect(await bucket.get('node-a')).toBeNull();
@@ -18,7 +18,7 @@ test('kv - a value is put, read, overwritten, deleted and made again', async () 
   expect(await bucket.create('node-a', 'three')).toBeGreaterThan(tombstone);
 });
 
-test('kv - of two writers who saw the same revision one is refused, for a put, a create and a delete', async () => {
+test('kv - of two writers with the same revision one is rejected, for a put, a create and a delete', async () => {
   await using nats = await startBus();
   const one = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const two = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
@@ -63,7 +63,7 @@ test('kv - counting by compare and set from four writers loses no step', async (
   expect(conflicts).toBeGreaterThan(0);
 });
 
-test('kv - a put that is repeated under its message id answers with the first one, and stores no second', async () => {
+test('kv - a put that is repeated under its message id returns the first revision, and stores no second value', async () => {
   await using nats = await startBus();
   const bucket = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const options = { previousRevision: 0, msgId: 'put-1' };
@@ -74,7 +74,7 @@ test('kv - a put that is repeated under its message id answers with the first on
   expect(await bucket.delete('node-a', { previousRevision: first, msgId: 'delete-1' })).toBe(tombstone);
 });
 
-test('kv - a put under a message id of its own is refused when another writer was first, whatever both wrote', async () => {
+test('kv - a put under its own message id is rejected when another writer was first, whatever both wrote', async () => {
   await using nats = await startBus();
   const bucket = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   const first = await bucket.put('node-a', 'one', { previousRevision: 0, msgId: 'put-1' });
@@ -119,7 +119,8 @@ test('kv - a watch delivers the present keys, then every change, across a restar
   await waitFor(() => reported.includes('synced'), { what: 'the sync', state: () => reported });
   expect(reported).toEqual(['node-a=a1', 'node-b=b1', 'synced']);
   await writer.put('node-a', 'a2');
-  // Of what changes while it is away a watch tells the newest of each key alone, so this one must have come before.
+  // After a disconnection a watch delivers only the newest value of each key, so this one must
+  // arrive before it.
   await waitFor(() => reported.includes('node-a=a2'), { what: 'the change before the restart', state: () => reported });
   await nats.restart();
   const again = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
@@ -168,7 +169,7 @@ test("kv - NATS's own client reads and writes the same buckets", async () => {
   expect((await theirs.get('spoof.cluster._.default'))?.operation).toBe('DEL');
 });
 
-test('kv - a schema that is there cannot be replaced or removed, by whatever means', async () => {
+test('kv - an existing schema cannot be replaced or removed by any request', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   const bucket = openBucket(admin, 'bailiff_schemas');
@@ -184,7 +185,7 @@ test('kv - a schema that is there cannot be replaced or removed, by whatever mea
   expect(await bucket.create('fp-0123456789abcdef', 'new')).toBeGreaterThan(0);
 });
 
-test('kv - a value above the limit, a bad key and a bus that is away have their codes', async () => {
+test('kv - a value above the limit, a bad key and an unavailable bus have their codes', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('ipam-sync');
   const bucket = openBucket(bus, 'bailiff_pods');

@@ -26,7 +26,10 @@ const consumersOf = async (nats: TestNats, stream: string): Promise<string[]> =>
   return names;
 };
 
-/** A bus whose subscriptions lose the deliveries that `lose` names, as a network between server and client might. */
+/**
+ * A bus whose subscriptions lose the deliveries that `lose` selects, as a network between server
+ * and client might.
+ */
 function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
   const nc = new Proxy(bus.nc, {
     get(target, property) {
@@ -48,11 +51,11 @@ function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
   });
 }
 
-/** One reads by consumers, the other by direct gets. */
+/** The correlator reads by consumers, the reader by direct gets. */
 const READERS = ['correlator', 'reader'] as const;
 
 test.each(READERS)(
-  'ordered - over restarts of the server every message comes once and in order, by the %s',
+  'ordered - over restarts of the server every message is delivered once and in order, by the %s',
   async (user) => {
     await using nats = await startBus();
     const reader = await nats.connect(user);
@@ -92,7 +95,7 @@ test.each(READERS)(
 );
 
 test.each(READERS)(
-  'ordered - goes on within seconds when the server comes back and nothing more is published, by the %s',
+  'ordered - resumes within seconds when the server is back and nothing more is published, by the %s',
   async (user) => {
     await using nats = await startBus();
     await publishMany(await nats.connect('collector-node-a'), 0, 10);
@@ -113,7 +116,7 @@ test.each(READERS)(
     await publishMany(await nats.connect('collector-node-a'), 10, 12);
     const backAt = performance.now();
     await waitFor(() => seen.length === 12, { what: 'the rest', state: () => seen });
-    // A reader that does not learn of the loss would wait until the server forgets its consumer.
+    // A reader that does not notice the loss would wait until the server forgets its consumer.
     expect(performance.now() - backAt).toBeLessThan(20_000);
     end.abort();
     await reading;
@@ -123,8 +126,8 @@ test.each(READERS)(
 
 test.each([
   ['in the middle', (n: number) => n === 40, 'a delivery is missing'],
-  ['at the end, where nothing follows that would show it', (n: number) => n > 95, 'deliveries were lost'],
-])('ordered - deliveries that are lost %s are had again', async (_name, lost, why) => {
+  ['at the end, without a later message that would show it', (n: number) => n > 95, 'deliveries were lost'],
+])('ordered - deliveries that are lost %s are delivered again', async (_name, lost, why) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 100);
   let losses = 0;
@@ -154,7 +157,7 @@ test.each([
   expect(restarts).toContain(why);
 });
 
-test('ordered - a consumer that is deleted is made again after the last message', async () => {
+test('ordered - a deleted consumer is created again after the last message', async () => {
   await using nats = await startBus();
   const writer = await nats.connect('collector-node-a');
   await publishMany(writer, 0, 5);
@@ -193,7 +196,7 @@ test('ordered - leaves no consumer behind when it is ended', async () => {
   });
 });
 
-test('ordered - an asynchronous handler has one message at a time, and holds the server back', async () => {
+test('ordered - an asynchronous handler has one message at a time, and slows the server down', async () => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 300);
   let running = 0;
@@ -226,11 +229,11 @@ test('ordered - an asynchronous handler has one message at a time, and holds the
   await reading;
   expect(seen).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
   expect(most).toBe(1);
-  // Ten asked for; the count of ours may be that much older than the server's.
+  // The reader asks for ten; its count may be that much older than the server's.
   expect(furthest).toBeLessThanOrEqual(20);
 });
 
-test.each(READERS)('ordered - ending waits for the message in work, by the %s', async (user) => {
+test.each(READERS)('ordered - ending waits for the message being handled, by the %s', async (user) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 2);
   let finish: () => void = () => undefined;
@@ -272,7 +275,7 @@ test.each([
       throw new Error('cannot take it');
     },
   ],
-])('ordered - an error %s by the handler ends the reading, not the connection', async (_name, onMessage) => {
+])('ordered - an error %s by the handler ends the read loop, not the connection', async (_name, onMessage) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 3);
   const bus = await nats.connect('correlator');
@@ -319,7 +322,7 @@ test.each(READERS)('ordered - starts at the given position, by the %s', async (u
 });
 
 test.each(READERS)(
-  'ordered - from now on means from the first moment, also when the consumer has to be made again, by the %s',
+  'ordered - "from now on" starts at the call, also when the consumer has to be created again, by the %s',
   async (user) => {
     await using nats = await startBus();
     const writer = await nats.connect('collector-node-a');
@@ -342,7 +345,7 @@ test.each(READERS)(
     await waitFor(() => idle);
     await nats.kill();
     await nats.restart();
-    // Published before the reader is back: a consumer made with "new" again would miss these.
+    // Published before the reader is back. A consumer created with "new" again would miss these.
     await publishMany(await nats.connect('collector-node-a'), 3, 6);
     await waitFor(() => seen.length === 3, { what: 'three messages', state: () => seen });
     end.abort();
@@ -351,7 +354,7 @@ test.each(READERS)(
   },
 );
 
-test('ordered - a filter is kept to, alone and with others', async () => {
+test('ordered - one filter or several are honoured', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('admin');
   const b = violationSubject('node-b', 'spoof');
@@ -366,7 +369,7 @@ test('ordered - a filter is kept to, alone and with others', async () => {
 });
 
 test.each(READERS)(
-  'ordered - a stream that is not there yet is waited for; one that may not be read is refused, by the %s',
+  'ordered - the reader waits for a missing stream; a stream that it may not read is rejected, by the %s',
   async (user) => {
     await using nats = await startBus();
     const admin = await nats.connect('admin');
@@ -399,7 +402,7 @@ test.each(READERS)(
   },
 );
 
-test('ordered - a reader that is held up has no more than a pull of bytes, and goes on with the next message', async () => {
+test('ordered - a stalled reader holds at most one pull of bytes, and continues with the next message', async () => {
   await using nats = await startBus();
   const [collector, admin] = [await nats.connect('collector-node-a'), await nats.connect('admin')];
   const COUNT = 40;
@@ -434,7 +437,7 @@ test('ordered - a reader that is held up has no more than a pull of bytes, and g
       const now = await state();
       return seen.length === 1 && now !== null && (now.num_waiting === 0 || now.num_pending === 0);
     },
-    { what: 'the server to have sent what was asked for', state },
+    { what: 'the server to have sent what was requested', state },
   );
   expect((await state())?.num_pending).toBeGreaterThan(0);
   expect(reader.nc.stats().inBytes - before).toBeLessThan(17 * 1024 * 1024);

@@ -1,4 +1,7 @@
-/** Every identity tries everything: see subject-table.ts. Collectors by token are tried in test/cluster/bus-auth.test.ts. */
+/**
+ * Every identity tries every line of subject-table.ts. For collectors that log in by token, see
+ * test/cluster/bus-auth.test.ts.
+ */
 import { apiRequest, consumeOrdered, FramePublisher, openBucket, SnapshotReader, violationSubject } from '@bailiff/bus';
 import { startNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -14,7 +17,7 @@ const SERVERS = [
 ] as const;
 
 test.each(SERVERS)(
-  'permissions - every identity against every subject, %s',
+  'permissions - every identity tries every subject, %s',
   async (_, conf) => {
     await using nats = await startNats({ users: testUsers(NODES), ...conf });
     const there = EVERYBODY.filter((user) => user !== 'bus-auth' || 'authCallout' in conf);
@@ -28,7 +31,7 @@ test.each(SERVERS)(
   120_000,
 );
 
-test('permissions - a stolen node credential publishes for its own node and reads its own keys only', async () => {
+test('permissions - a stolen node credential publishes for its own node and reads only its own keys', async () => {
   await using nats = await startBus();
   const pods = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await pods.put('node-a', 'of a');
@@ -69,14 +72,14 @@ test('permissions - a reader with a stock client and the API prefix reads messag
   expect(message?.string()).toBe('a frame');
 });
 
-test('permissions - two names of nodes that differ by a dot and a dash are two nodes', async () => {
+test('permissions - two node names that differ by a dot and a dash are two nodes', async () => {
   await using nats = await startNats({ users: testUsers(['node.a', 'node-a']) });
   const dotted = await nats.connect('collector-node.a');
   expect(await tryIt(dotted, 'publish', violationSubject('node.a', 'spoof'))).toBe(true);
   expect(await tryIt(dotted, 'publish', violationSubject('node-a', 'spoof'))).toBe(false);
 });
 
-test('permissions - a message that a consumer of another service delivers to a push subject is no push', async () => {
+test("permissions - a message that another service's consumer delivers to a push subject is not accepted as a push", async () => {
   await using nats = await startBus();
   const entries: string[] = [];
   const victim = await connectCollector(nats, 'node-b');
@@ -91,7 +94,8 @@ test('permissions - a message that a consumer of another service delivers to a p
     },
   });
   await waitFor(() => snapshots.confirmedAtMs > 0);
-  // Two stolen identities together: one stores what it likes under its node, the other creates consumers.
+  // Two stolen identities together: one stores any content under its node, the other creates
+  // consumers.
   const relay = await nats.connect('siem-relay');
   const targets = ['bailiff.v1.push.bailiff_pods.node-b', '$KV.bailiff_pods.node-b', '$JS.API.STREAM.DELETE.RESPONSES'];
   for (const [index, deliver_subject] of targets.entries()) {

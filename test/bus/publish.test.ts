@@ -9,7 +9,10 @@ const SUBJECT = violationSubject('node-a', 'spoof');
 const COUNT = 4_000;
 const SEED = Number(process.env['BAILIFF_SEED'] ?? 20_261_124);
 
-/** Kills the server at moments of the generator's choosing while `progress` goes from 0 to COUNT, and starts it again. */
+/**
+ * Kills the server at moments that the generator selects while `progress` grows from 0 to COUNT,
+ * and starts it again.
+ */
 async function killDuring(nats: TestNats, progress: () => number, next: () => number, kills: number): Promise<void> {
   for (let kill = 1; kill <= kills; kill += 1) {
     const at = Math.floor(((kill - next()) / kills) * COUNT * 0.9);
@@ -18,7 +21,7 @@ async function killDuring(nats: TestNats, progress: () => number, next: () => nu
   }
 }
 
-test('publish - a server that is killed again and again while frames come loses none and stores none twice', async () => {
+test('publish - a server that is killed repeatedly while frames arrive loses none and stores none twice', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   let stored = 0;
@@ -44,7 +47,7 @@ test('publish - a server that is killed again and again while frames come loses 
   expect(publisher.unacked).toBe(0);
 });
 
-test('publish - control: without acknowledgement the same loses messages in silence', async () => {
+test('publish - control: without acknowledgements the same kills lose messages silently', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   let sent = 0;
@@ -61,7 +64,7 @@ test('publish - control: without acknowledgement the same loses messages in sile
   expect(tally(messages.map(text), COUNT).missing.length).toBeGreaterThan(0);
 });
 
-test('publish - what is sent again before its ack is dropped by the server under its message id', async () => {
+test('publish - the server drops a resend before the ack by its message id', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   const resends: string[] = [];
@@ -71,7 +74,8 @@ test('publish - what is sent again before its ack is dropped by the server under
     onResend: ({ error }) => resends.push(error.code),
     onCollision: (collision) => collisions.push(collision),
   });
-  // A stopped process answers no one but keeps its connections: the acks are late, not lost.
+  // A stopped process responds to no request but keeps its connections: the acks are late, not
+  // lost.
   await freeze(nats.pid);
   const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'one' });
   await waitFor(() => resends.length >= 3, { what: 'three sendings', state: () => resends });
@@ -79,7 +83,7 @@ test('publish - what is sent again before its ack is dropped by the server under
   expect(await published).toMatchObject({ sequence: 1, collision: false });
   expect(new Set(resends)).toEqual(new Set(['BUS_TIMEOUT']));
   const another = await publisher.publish(SUBJECT, Buffer.from('y'), { msgId: 'two' });
-  // Its own ack may be late as well, and it then be sent again.
+  // Its own ack may also be late, and then it is sent again.
   expect(another).toMatchObject({ sequence: 2, collision: false });
   expect(collisions).toEqual([]);
   expect(await readAll(await nats.connect('correlator'), 'VIOLATIONS')).toHaveLength(2);
@@ -100,7 +104,7 @@ test('publish - a message id that another publisher used is an error: the messag
   expect((await readAll(await nats.connect('correlator'), 'VIOLATIONS')).map(text)).toEqual(['theirs']);
 });
 
-test('publish - a clock that is set back by an hour holds no resend back', async () => {
+test('publish - a clock that is set back by an hour delays no resend', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   for (const stream of ['VIOLATIONS', 'VERDICTS']) await admin.jsm.streams.delete(stream);
@@ -123,7 +127,7 @@ test('publish - a clock that is set back by an hour holds no resend back', async
   }
 });
 
-test('publish - what comes while the bus is away goes out when it is back, up to the window', async () => {
+test('publish - messages published while the bus is unavailable are sent when it is back, up to the window', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   const publisher = new FramePublisher(bus, { maxInFlight: 3 });
@@ -146,7 +150,7 @@ test('publish - what comes while the bus is away goes out when it is back, up to
   expect(await publisher.publish(SUBJECT, Buffer.from('d'), { msgId: 'd' })).toMatchObject({ duplicate: false });
 });
 
-test('publish - a refusal is tried again with a reason until the stream takes it', async () => {
+test('publish - a rejected message is retried with a reason until the stream accepts it', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   await admin.jsm.streams.delete('VIOLATIONS');
@@ -160,7 +164,7 @@ test('publish - a refusal is tried again with a reason until the stream takes it
   expect(await published).toMatchObject({ sequence: 1 });
 });
 
-test('publish - a subject that this identity may not use is named as the reason', async () => {
+test('publish - the reason names a subject that this identity may not use', async () => {
   await using nats = await startBus();
   const publisher = new FramePublisher(await nats.connect('collector-node-a'), { ackTimeoutMs: 100 });
   const errors: string[] = [];
@@ -175,7 +179,7 @@ test('publish - a subject that this identity may not use is named as the reason'
   expect(await publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'y' })).toMatchObject({ sequence: 1 });
 });
 
-test('publish - too large, closed, and a closed bus end a promise at once', async () => {
+test('publish - a message that is too large, a closed publisher and a closed bus reject a promise at once', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   const publisher = new FramePublisher(bus);
@@ -191,7 +195,7 @@ test('publish - too large, closed, and a closed bus end a promise at once', asyn
   await expect(publisher.whenCapacity()).rejects.toMatchObject({ code: 'BUS_CLOSED' });
 });
 
-test('publish once - of many writers at once one is stored, however often each repeats it', async () => {
+test('publish once - of many concurrent writers one is stored, however often each repeats it', async () => {
   await using nats = await startBus();
   const writers = await Promise.all([1, 2, 3].map(() => nats.connect('correlator')));
   const subjects = Array.from({ length: 40 }, (_, index) => `bailiff.v1.verdicts.high.default.web.${index}`);
@@ -199,7 +203,7 @@ test('publish once - of many writers at once one is stored, however often each r
     Promise.all(
       subjects.flatMap((subject, index) =>
         [0, 1].map(() =>
-          // The same id from everybody, or one each: neither lets a second one in.
+          // One id for all, or one id each: neither lets a second one in.
           publishOnce(bus, subject, Buffer.from(String(index)), {
             msgId: index % 2 ? subject : `${subject}/${writer}`,
           }),
@@ -213,7 +217,7 @@ test('publish once - of many writers at once one is stored, however often each r
   expect(messages.map(({ subject }) => subject).sort()).toEqual([...subjects].sort());
 });
 
-test('publish once - goes on over a restart of the server and is stored once', async () => {
+test('publish once - continues over a restart of the server and is stored once', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('correlator');
   const subject = 'bailiff.v1.verdicts.high.default.web.abc';
@@ -226,7 +230,7 @@ test('publish once - goes on over a restart of the server and is stored once', a
 
 test.each([
   ['answer', 'RESPONSES', 'mine', { outcome: 'stored', sequence: 1 }],
-  // Where nothing may be read, a repeat counts as the second message.
+  // If the identity may read no stream, a repeat counts as the second message.
   ['answer', undefined, 'mine', { outcome: 'exists' }],
   ['request', 'RESPONSES', 'theirs', { outcome: 'exists' }],
 ] as const)(
@@ -259,7 +263,7 @@ test('publish once - gives up at the deadline or when aborted, with the reason',
   await expect(waiting).rejects.toThrow('the app stops');
 });
 
-test('publish once - a stream that is full refuses with a code of its own', async () => {
+test('publish once - a full stream rejects with its own code', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   await admin.jsm.streams.update('VERDICTS', { max_bytes: 4_096 });

@@ -1,4 +1,5 @@
-// What keeps a connection that broke from coming back, and is not the server's absence: a certificate that has ended, and a clock that was set.
+// Causes that keep a broken connection from being restored, apart from the server's absence: an
+// expired certificate, and a clock that was set.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,14 +27,14 @@ const file = (name: string) => path.join(directory, name);
 const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
 let authority: Awaited<ReturnType<typeof makeAuthority>>;
 
-/** Puts a certificate where the server has it; the authority where clients have it. */
+/** Installs a certificate for the server, and the authority that clients trust. */
 function install(by: typeof authority, server: typeof authority): void {
   writeFileSync(tls.caFile, by.certificate);
   writeFileSync(tls.certFile, server.certificate);
   writeFileSync(tls.keyFile, server.key, { mode: 0o600 });
 }
 
-/** The server's certificate as it is when its time is over. */
+/** The server's certificate, expired. */
 function installExpired(): void {
   writeFileSync(file('by.crt'), authority.certificate);
   writeFileSync(file('by.key'), authority.key, { mode: 0o600 });
@@ -49,7 +50,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-test('certificates - one that ended is why, for services, readiness and the command; renewed files bring all back without a restart', async () => {
+test('certificates - services, readiness and the command report an expired certificate as the reason; renewed files restore all connections without a restart', async () => {
   install(authority, await makeServer(authority, NAMES));
   await using nats = await startNats({ tls });
   const trust = { tls: { caFile: tls.caFile } };
@@ -90,7 +91,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
   };
   try {
     installExpired();
-    // Who is connected stays so.
+    // Existing connections stay.
     await nats.reload({});
     await publish();
     expect([ready(), waits]).toEqual([true, []]);
@@ -98,7 +99,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
     await nats.restart();
     let frame = publish();
     const printed = () => waits.some((why) => /certificate has expired/.test(why));
-    await waitFor(printed, { what: 'the service to say why', state: () => waits });
+    await waitFor(printed, { what: 'the service to report the reason', state: () => waits });
     expect(ready()).toMatch(/certificate has expired/);
     const found = await doctor();
     expect([found.exitCode, found.stdout]).toEqual([
@@ -109,7 +110,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
     await nats.reload({});
     await back(frame);
 
-    // And by another authority.
+    // A certificate of another authority.
     const next = await makeAuthority();
     const server = await makeServer(next, NAMES);
     writeFileSync(tls.certFile, server.certificate);
@@ -117,7 +118,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
     await nats.restart();
     frame = publish();
     await waitFor(() => waits.some((why) => /self-signed certificate|unable to (get|verify)/.test(why)), {
-      what: 'the service to say whom it does not know',
+      what: 'the service to report the unknown authority',
       state: () => waits,
     });
     writeFileSync(tls.caFile, next.certificate);
@@ -132,7 +133,7 @@ test('certificates - one that ended is why, for services, readiness and the comm
 test.each([
   ['back', -HOUR_MS],
   ['on', HOUR_MS],
-])('a clock that is set %s an hour - the connection comes back as if it had not been', async (_, stepMs) => {
+])('a clock that is set %s an hour - the connection is restored as without the change', async (_, stepMs) => {
   await using nats = await startBus();
   const bus: Bus = await nats.connect('collector-node-a');
   const publisher = new FramePublisher(bus);

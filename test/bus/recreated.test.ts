@@ -1,4 +1,5 @@
-// A stream that was deleted and created again counts from one again: anyone who reads it must notice, and read the new one from its beginning.
+// A stream that was deleted and created again numbers its messages from one again. Every reader
+// must notice this and read the new stream from its beginning.
 import {
   type Bus,
   ConfigLog,
@@ -93,12 +94,12 @@ test.each([
   },
 );
 
-test('recreated - a new stream that has grown beyond the old one is seen to be another', async () => {
+test('recreated - a new stream that has grown beyond the old one is recognised as another stream', async () => {
   await using nats = await startBus();
   await using read = reader(await nats.connect('correlator'), 'all');
   await publish(nats, 'old', 2);
   await waitFor(() => read.seen.length === 2);
-  // While the reader cannot look: everything happens within one break of its connection.
+  // Both happen within one break of the reader's connection, so the reader cannot look in between.
   const admin = await nats.connect('admin');
   await admin.jsm.streams.delete('VIOLATIONS');
   await ensureTopology(admin);
@@ -107,7 +108,7 @@ test('recreated - a new stream that has grown beyond the old one is seen to be a
   expect(read.seen.slice(2)).toEqual(['new1', 'new2', 'new3', 'new4', 'new5']);
 });
 
-test('recreated - a restart of the server is no new stream', async () => {
+test('recreated - a restart of the server is not a new stream', async () => {
   await using nats = await startBus();
   await using read = reader(await nats.connect('correlator'), 'all');
   await publish(nats, 'old', 2);
@@ -181,7 +182,7 @@ test('recreated - a watch reports all of the new bucket, then onSynced', async (
   await watching;
 });
 
-test('recreated - a recreated configuration log is folded again; until then the last configuration stays in force', async () => {
+test('recreated - a recreated configuration log is read again; until then the last configuration stays in force', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const [key, other] = ['spoof.cluster._.default', 'spoof.namespace.shop.default'];
@@ -197,9 +198,9 @@ test('recreated - a recreated configuration log is folded again; until then the 
   });
   await waitFor(() => changes.length === 2);
   await log.whenCaughtUpTo(Date.now() * 1000);
-  // Both: otherwise the new log is filled again from the bucket.
+  // Recreates both: otherwise the server fills the new log from the bucket.
   await recreate(nats, 'CONFIG_LOG', 'KV_bailiff_config');
-  await waitFor(() => recreated === 1, { what: 'the owner to be told' });
+  await waitFor(() => recreated === 1, { what: 'the callback for the owner' });
   expect([...log.latest().entries.keys()].sort()).toEqual([key, other]);
   await log.whenCaughtUpTo(Date.now() * 1000);
   await writeConfig(cli, key, modes('off'), ME);

@@ -1,5 +1,6 @@
-// What an identity can have JetStream do on its behalf: see rights.ts. The control gives the same rights in one account, where responses of
-// the server land in streams that the identity may not write.
+// Changes that JetStream makes on behalf of an identity: see rights.ts. The control gives the same
+// rights in one account. There, the server's responses are stored in streams that the identity may
+// not write.
 import { ensureTopology, type Identity, userOf } from '@bailiff/bus';
 import { freePort, startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -34,7 +35,7 @@ test.each(CONTROLS)('rights - control: in one account, the attempts of %j land',
 });
 
 test.each<Identity>([{ role: 'collector', node: 'node-a' }, { role: 'siem-reader' }])(
-  'rights - %j changes nothing on three servers, connected to another than leads the streams',
+  'rights - %j changes nothing on three servers, connected to another than the leader of the streams',
   async (identity) => {
     const ports = await Promise.all([0, 1, 2].map(() => freePort()));
     const routes = ports.map((port) => `127.0.0.1:${port}`);

@@ -1,9 +1,11 @@
 /**
- * Everything that an identity can have JetStream do: each request that it may make, and each that it may not, with each reply subject,
- * deliver subject and header; and what changed on the bus afterwards.
+ * Everything that JetStream may do on behalf of an identity: each request that it may make, and
+ * each that it may not, with each reply subject, deliver subject and header, and the resulting
+ * changes on the bus.
  *
- * A change is expected on a subject where the identity may publish anyway. Anything else is unexpected: a message in a stream or for
- * another identity's subscription, a message that is gone, a changed stream or consumer.
+ * A change is expected on a subject where the identity may publish anyway. Anything else is
+ * unexpected: a message in a stream or for another identity's subscription, a deleted message, a
+ * changed stream or consumer.
  */
 import { type Bus, CORE, type Identity, type NatsUser, permissionsFor, streamConfigs } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
@@ -11,11 +13,11 @@ import { waitFor } from '@bailiff/service/testing';
 import { type Msg, headers as newHeaders } from '@nats-io/nats-core';
 import { matches } from '../../tools/reference/subjects.ts';
 
-/** The attacker's node and the victim's. */
+/** The nodes of the attacker and of the victim. */
 export const NODES = ['node-a', 'node-b'] as const;
 const STREAMS = streamConfigs().map(({ name }) => name);
 
-/** A subject of the victim's in each stream that takes subjects. */
+/** One subject of the victim in each stream that takes subjects. */
 const VICTIMS = [
   'bailiff.v1.violations.7.node-b.spoof',
   'bailiff.v1.verdicts.high.shop.web-0.5f1d3c7a',
@@ -52,7 +54,7 @@ const ACTIONS = [
 ];
 const REPLIES = [...VICTIMS, ...LISTENERS, ...ACTIONS];
 
-/** What a push of the victim's pods would carry. */
+/** The value that a push of the victim's pods would carry. */
 const FORGED = {
   'Nats-Stream': 'KV_bailiff_pods',
   'Nats-Subject': '$KV.bailiff_pods.node-b',
@@ -60,7 +62,10 @@ const FORGED = {
   'Nats-Time-Stamp': '2026-01-01T00:00:00Z',
 };
 
-/** Headers that a server acts on, now or in a later version, and those by which readers know a message. */
+/**
+ * Headers that a server acts on, now or in a later version, and headers by which readers identify a
+ * message.
+ */
 const HEADERS: Record<string, string>[] = [
   { 'Nats-Rollup': 'all' },
   { 'Nats-Rollup': 'sub' },
@@ -119,7 +124,7 @@ const apiSubjects = (prefix: string): string[] => [
 const concrete = (subject: string) =>
   subject.replace(/\.>$/, '.spoof.cluster._.default').replaceAll(/(?<=\.)\*(?=\.|$)/g, 'node-b');
 
-/** Bodies that the API understands; a consumer delivers to each reply subject. */
+/** Bodies that the API accepts. A consumer delivers to each reply subject. */
 function bodiesFor(subject: string): string[] {
   if (subject.includes('.DIRECT.GET.')) {
     return [
@@ -141,7 +146,10 @@ function bodiesFor(subject: string): string[] {
   return [subject.includes('.API.') || subject.startsWith('BUS.') ? '{}' : 'attack:'];
 }
 
-/** What the bus holds: each message of each stream as text, and the configuration of streams and consumers. */
+/**
+ * Content of the bus: each message of each stream as text, and the configuration of streams and
+ * consumers.
+ */
 export type Content = Map<string, string>;
 
 export async function contentOf(admin: Bus): Promise<Content> {
@@ -171,7 +179,7 @@ function unexpected(before: Content, after: Content, identity: Identity): string
   const found: string[] = [];
   for (const [key, text] of before) {
     const [what, , , subject = ''] = key.split(' ');
-    // A bucket keeps the newest value of a key: the identity may replace it where it may write.
+    // A bucket keeps the newest value of a key, and the identity may replace it where it may write.
     if (after.get(key) !== text && !(what === 'message' && own(subject))) found.push(`gone or changed: ${key}`);
   }
   for (const [key, text] of after) {
@@ -200,11 +208,15 @@ export async function seed(admin: Bus): Promise<void> {
   await waitFor(async () => (await admin.jsm.streams.info('CONFIG_LOG')).state.messages === 1);
 }
 
-/** What reaches the subscriptions of other identities, but for pushes of what the identity may write itself. */
+/**
+ * Messages that reach subscriptions of other identities, except pushes of values that the identity
+ * may write itself.
+ */
 async function listen(nats: Pick<TestNats, 'connect'>, identity: Identity): Promise<Set<string>> {
   const received = new Set<string>();
   const own = ownSubjects(identity);
-  // Connectors of one SIEM share a credential: what one has delivered to their live subjects harms no other identity.
+  // Connectors of one SIEM share a credential. A delivery to their live subjects affects no other
+  // identity.
   const isLive = (subject: string) => identity.role !== 'siem-reader' || !subject.includes('.siem.');
   const isPush = ({ subject }: Msg) => own(subject.replace('bailiff.v1.push.', '$KV.'));
   for (const [user, subjects] of [
@@ -230,7 +242,7 @@ export interface Outcome {
   unexpected: string[];
 }
 
-/** Has an identity try everything on its connection. */
+/** Lets an identity try everything on its connection. */
 export async function tryEverything(
   nats: Pick<TestNats, 'connect'>,
   attacker: Bus,
@@ -246,7 +258,8 @@ export async function tryEverything(
     attempts += 1;
     attacker.nc.publish(subject, body, { reply, ...(Object.keys(fields).length > 0 ? { headers } : {}) });
   };
-  // An identity that may respond sends itself requests whose reply subjects it may not publish on.
+  // An identity that may respond sends itself requests with reply subjects on which it may not
+  // publish.
   attacker.nc.subscribe(`${attacker.inboxPrefix}.>`, {
     callback: (error, message) => {
       if (error) return;
@@ -275,7 +288,7 @@ export async function tryEverything(
   return { attempts, unexpected: [...unexpected(before, after, identity), ...received] };
 }
 
-/** The content when nothing has been stored for a moment. */
+/** The content after a moment without new messages. */
 async function settled(admin: Bus): Promise<Content> {
   const counts = async () => {
     const all = await Promise.all(STREAMS.map((stream) => admin.jsm.streams.info(stream).catch(() => null)));

@@ -1,4 +1,5 @@
-// What can be reported for correlator and responder from the streams, by the rights of the command.
+// The status of correlator and responder that the command can report from the streams with its
+// rights.
 
 import {
   type Bus,
@@ -65,7 +66,7 @@ const NOTHING = {
   stalledMs: 0,
 };
 
-test('service status - on an empty bus none runs and nothing waits', async () => {
+test('service status - on an empty bus no service runs and nothing is pending', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   const askedAtMs = Date.now();
@@ -83,7 +84,7 @@ test('service status - on an empty bus none runs and nothing waits', async () =>
   expect(status.atMs).toBeLessThan(Date.now() + 1_000);
 });
 
-test('service status - a verdict that a policy answers is unanswered until each of its steps has ended', async () => {
+test('service status - a verdict with a matching policy is pending until each of its steps has ended', async () => {
   await using nats = await startBus();
   const beganAtMs = Date.now();
   const correlator = await nats.connect('correlator');
@@ -106,7 +107,7 @@ test('service status - a verdict that a policy answers is unanswered until each 
   expect((await readServiceStatus(cli, [], { graceMs: 0 })).responder).toMatchObject({ due: 2, unanswered: 0 });
 });
 
-test('service status - how late the newest verdict came, and what was not judged after the position of the last instance', async () => {
+test('service status - the delay of the newest verdict, and the frames after the position of the last instance', async () => {
   await using nats = await startBus();
   const beganAtMs = performance.now();
   const streamSequence = await frame(nats, 'first');
@@ -123,7 +124,8 @@ test('service status - how late the newest verdict came, and what was not judged
   expect(correlator.newestVerdictDelayMs).toBeLessThan(performance.now() - beganAtMs + 1_000);
 
   await frame(nats, 'second');
-  // A consumer of the stream is no instance: that of a follower, or of a process that died.
+  // A consumer of the stream is not an instance: it belongs to a follower, or to a process that
+  // died.
   const end = new AbortController();
   let idle = false;
   const reading = underWay(
@@ -153,7 +155,7 @@ test('service status - how late the newest verdict came, and what was not judged
   await reading;
 });
 
-test('service status - a verdict with one step ended and another not is unanswered, as in the fold of the responder', async () => {
+test('service status - a verdict with one ended and one running step is pending, as in the responder', async () => {
   await using nats = await startBus();
   const [first, second] = [
     { policy: 'two-steps', action: 'observe' as const },

@@ -14,7 +14,10 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
 import { connectCollector, startBus, text } from '../support/bus.ts';
 
-/** A bus on which the pushes of some values are lost; everything else goes through. A tombstone's value is empty. */
+/**
+ * A bus that loses the pushes of some values and passes everything else. A tombstone's value is
+ * empty.
+ */
 function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
   const nc = new Proxy(bus.nc, {
     get(target, property) {
@@ -36,7 +39,7 @@ function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
 
 const reported = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
 
-test('snapshot - delivers the present value, then each change by push, without a consumer on the server', async () => {
+test('snapshot - delivers the current value, then each change by push, without a consumer on the server', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
@@ -80,7 +83,7 @@ test('snapshot - a missing key is reported once, and its value when it appears',
   reader.close();
 });
 
-test('snapshot - lost pushes are made good by the re-read, and seen as a gap by the next push', async () => {
+test('snapshot - the re-read recovers lost pushes, and the next push shows the gap', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
@@ -97,7 +100,7 @@ test('snapshot - lost pushes are made good by the re-read, and seen as a gap by 
   expect(reported(entries)).toEqual(['1', '4']);
   expect(reader.gaps).toBe(1);
   await writer.put('node-a', '5');
-  // Control: once the server has sent all that it has for us, nothing reports it until it is read.
+  // Control: once the server has sent everything, only a read reveals the value.
   await bus.nc.flush();
   expect(reported(entries)).toEqual(['1', '4']);
   reader.reread();
@@ -123,7 +126,7 @@ test('snapshot - the timer reads by itself', async () => {
   reader.close();
 });
 
-test('snapshot - changes made while the bus was unavailable arrive when it is back; until then the last value holds', async () => {
+test('snapshot - changes made while the bus was unavailable arrive when it is back; until then the last value stays in force', async () => {
   await using nats = await startBus();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
   const entries: KvEntry[] = [];
@@ -213,7 +216,10 @@ test('bucket reader - delivers all keys, then changes, tombstones and lost pushe
   reader.close();
 });
 
-/** Takes a bucket's stream away with all that it holds and makes it again, as a server that lost its disk and was set up again. */
+/**
+ * Deletes a bucket's stream with its content and creates it again, like a server that lost its disk
+ * and was set up again.
+ */
 async function emptyBucket(nats: TestNats, bucket: string): Promise<void> {
   const admin = await nats.connect('admin');
   await admin.jsm.streams.delete(`KV_${bucket}`);
@@ -241,11 +247,11 @@ test('snapshot - a recreated stream is read from its beginning, by push, althoug
   expect(story.filter((line) => line !== 'missing')).toEqual(['3 at 3', '4 at 4', 'restart', 'new at 1']);
   expect(reader.restarts).toBe(1);
   await writer.put('node-a', 'newer');
-  await waitFor(() => story.at(-1) === 'newer at 2', { what: 'what follows', state: () => story });
+  await waitFor(() => story.at(-1) === 'newer at 2', { what: 'the next value', state: () => story });
   reader.close();
 });
 
-test('snapshot - a push of a new stream is known by its predecessor, also when its revision is higher', async () => {
+test('snapshot - a push of a new stream is recognised by its predecessor, also when its revision is higher', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', 'old');
@@ -256,7 +262,7 @@ test('snapshot - a push of a new stream is known by its predecessor, also when i
     rereadMs: 3_600_000,
   });
   await waitFor(() => story.length === 1);
-  // Control: a gap in one stream is none of that.
+  // Control: a gap within one stream is not a new stream.
   await writer.put('node-b', 'of another node');
   await writer.put('node-a', 'older');
   await waitFor(() => story.length === 2);
@@ -297,7 +303,7 @@ test('snapshot - a stream recreated while the bus was unavailable, its pushes lo
   reader.close();
 });
 
-test('snapshot - one answer from a replica that is behind is not believed', async () => {
+test('snapshot - a single response from a lagging replica is not accepted as a new stream', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
@@ -326,7 +332,7 @@ test('snapshot - one answer from a replica that is behind is not believed', asyn
   reader.close();
 });
 
-test('bucket reader - a recreated stream is delivered whole, with deletions for the keys it no longer has', async () => {
+test('bucket reader - a recreated stream is delivered completely, with deletions for the keys that it no longer has', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
@@ -363,7 +369,7 @@ test('bucket reader - a recreated stream is delivered whole, with deletions for 
   reader.close();
 });
 
-test('bucket reader - subjects that are no keys, wildcards included, keep no reader from the keys beside them', async () => {
+test('bucket reader - subjects that are no keys, wildcards included, do not stop the delivery of other keys', async () => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
   await openBucket(cli, 'bailiff_config').put('spoof.cluster._.default', 'true');

@@ -1,7 +1,10 @@
 /**
- * Every subject class of the bus, with the identities that may publish or subscribe there, and a way to try it. Each identity tries each
- * line, so every refusal has an identity beside it for which the same is allowed. The server of a trial has no streams. What JetStream
- * does on behalf of an allowed request is tried in rights.test.ts.
+ * Every subject class of the bus, the identities that may publish or subscribe there, and a
+ * function to try it. Each identity tries each line, so every refusal has a control: an identity
+ * for which the same is allowed.
+ *
+ * The server of a trial has no streams. For actions of JetStream on behalf of an allowed request,
+ * see rights.test.ts.
  */
 import {
   AUTH_CALLOUT_QUEUE,
@@ -21,7 +24,7 @@ const [NODE_A, NODE_B] = NODES as [string, string];
 export const NODE_USERS = NODES.flatMap((node) => NODE_ROLES.map((role) => userOf({ role, node })));
 export const EVERYBODY = [...FIXED_ROLES, 'bus-auth', ...NODE_USERS];
 
-/** Who may, beside the admin. */
+/** Identities that may, in addition to the admin. */
 interface Line {
   subject: string;
   who: string[];
@@ -32,7 +35,7 @@ const B = `collector-${NODE_B}`;
 const PUSH_A = `push-${NODE_A}`;
 const PUSH_B = `push-${NODE_B}`;
 
-/** What an ordered consumer on a stream needs, and who may. */
+/** Requests of an ordered consumer on a stream, and the identities that may send them. */
 const ordered = (stream: string, ...who: string[]): Line[] => [
   line(`$JS.API.CONSUMER.CREATE.${stream}.anyname`, ...who),
   line(`$JS.API.CONSUMER.CREATE.${stream}.anyname.some.filter`, ...who),
@@ -47,7 +50,7 @@ const PUBLISH: Line[] = [
   line(violationSubject(NODE_B, 'spoof'), B),
   line(`bailiff.v1.violations.0.other.spoof`),
   line(`bailiff.v1.violations.99.${NODE_A}.spoof`),
-  // What runs in a pod: asked by the responder alone.
+  // Programs of a pod: only the responder may ask for them.
   line('bailiff.v1.capture.node-a', 'responder'),
   line('bailiff.v1.verdicts.high.default.web.abc', 'correlator'),
   line('bailiff.v1.responses.delete.default.web.abc', 'responder', 'cli'),
@@ -70,7 +73,7 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_config.spoof.cluster._.default', 'ipam-sync', 'cli'),
   line('$KV.bailiff_config.disarm.cluster._.all', 'cli'),
   line('$KV.bailiff_schemas.fp-0000000000000000'),
-  // A service reports only itself.
+  // A service reports only its own status.
   line('$KV.bailiff_services.correlator.host-1', 'correlator'),
   line('$KV.bailiff_services.responder.host-1', 'responder'),
   line('$KV.bailiff_services.ipam-sync.host-1', 'ipam-sync'),
@@ -119,7 +122,7 @@ const PUBLISH: Line[] = [
     'reader',
     'siem-relay',
   ),
-  // Events for SIEMs: one writes them, the other reads them and nothing else.
+  // Events for SIEMs: one identity writes them, the other reads only them.
   line('bailiff.v1.siem.ocsf.detection-finding.default', 'siem-relay'),
   line('$KV.bailiff_siem.violations', 'siem-relay'),
   line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
@@ -161,7 +164,7 @@ const PUBLISH: Line[] = [
   line('BUS.STREAM.INFO.KV_bailiff_config', A, B, 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync'),
   line('BUS.STREAM.INFO.KV_bailiff_pods', 'cli'),
-  // Other ways to the same ends: only the admin.
+  // Other requests with the same effect: only the admin.
   line('$JS.API.CONSUMER.CREATE.VERDICTS'),
   line('$JS.API.CONSUMER.DURABLE.CREATE.VERDICTS.one'),
   line('$JS.API.CONSUMER.NAMES.VERDICTS'),
@@ -177,7 +180,7 @@ const PUBLISH: Line[] = [
   line('$JS.API.STREAM.LIST'),
   line('$JS.API.STREAM.NAMES'),
   line('$JS.ACK.VIOLATIONS.anyname.1.1.1.1.0'),
-  // What the server would believe.
+  // Subjects that the server trusts.
   line('$SYS.REQ.SERVER.PING'),
   line(AUTH_CALLOUT_SUBJECT),
   line('$SYS.REQ.USER.INFO'),
@@ -219,7 +222,7 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.>'),
   { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },
 ];
-/** No identity at all. */
+/** Subjects for no identity at all. */
 const NOBODY = [
   // An identity that responds has no inbox.
   `${inboxPrefixFor({ role: 'push', node: NODE_A })}.>`,
@@ -238,7 +241,10 @@ const NOBODY = [
   '*',
 ];
 
-/** Tries a publish or a subscription (`subject group`) and answers whether the server let it be. The flush comes back after the refusal. */
+/**
+ * Tries a publish or a subscription (`subject group`) and returns true if the server allows it. The
+ * flush returns after a refusal.
+ */
 export async function tryIt(bus: Bus, what: 'publish' | 'subscribe', subject: string): Promise<boolean> {
   const [name = '', queue] = subject.split(' ');
   let refused = false;
@@ -250,13 +256,16 @@ export async function tryIt(bus: Bus, what: 'publish' | 'subscribe', subject: st
   if (what === 'publish') bus.nc.publish(name, '{}');
   else bus.nc.subscribe(name, { callback: () => undefined, ...(queue ? { queue } : {}) });
   await bus.nc.flush();
-  // The client reports errors through an iterator, a turn later than it reads them.
+  // The client reports errors through an iterator, one turn after it reads them.
   await new Promise((resolve) => setImmediate(resolve));
   bus.statusListeners.delete(listener);
   return !refused;
 }
 
-/** Has every one of them try every line. @returns the lines on which who may is not who shall, and how many attempts there were */
+/**
+ * Lets every identity try every line. @returns the lines with an unexpected result, and the number
+ * of attempts
+ */
 export async function tryAll(buses: ReadonlyMap<string, Bus>): Promise<{ wrong: string[]; tried: number }> {
   const wrong: string[] = [];
   let tried = 0;
@@ -274,7 +283,10 @@ export async function tryAll(buses: ReadonlyMap<string, Bus>): Promise<{ wrong: 
   return { wrong, tried };
 }
 
-/** Lines that no one is allowed, which would then not show that the trial works: none, but for NOBODY. */
+/**
+ * Lines that no identity may use, apart from NOBODY. They would not show that the trial works, so
+ * there must be none.
+ */
 export const UNCLAIMED = [...PUBLISH, ...SUBSCRIBE].filter(({ who }) => who.length === 0);
 /** Lines in the table. */
 export const LINES = PUBLISH.length + SUBSCRIBE.length + NOBODY.length;

@@ -1,4 +1,5 @@
-// A bus that is set up once more, as at every upgrade: what an operator chose stays, and nothing is deleted that no one gave up.
+// Setting up an existing bus again, as at every upgrade: it keeps the operator's values and deletes
+// nothing without consent.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -22,7 +23,7 @@ const publish = async (bus: Bus, count: number, bytes = 10) => {
   for (let n = 0; n < count; n += 1) await bus.js.publish(SUBJECT, new Uint8Array(bytes));
 };
 
-test('topology - what was chosen stays when it is set up again without it, and grows when it is asked to', async () => {
+test('topology - chosen values stay when setup runs without them, and grow on request', async () => {
   await using nats = await startBus({ violationsMaxAgeMs: 30 * DAY_MS, violationsMaxBytes: 64 * MIB });
   const admin = await nats.connect('admin');
   expect(await ensureTopology(admin)).toMatchObject({ created: [], changed: [], losses: [] });
@@ -32,7 +33,7 @@ test('topology - what was chosen stays when it is set up again without it, and g
   expect(await limits(admin)).toEqual({ days: 30, bytes: 128 * MIB, replicas: 1 });
 });
 
-test('topology - less bytes are refused with what that deletes, and deleted with shrink', async () => {
+test('topology - fewer bytes are rejected with what would be deleted, and applied with shrink', async () => {
   await using nats = await startBus({ violationsMaxBytes: MIB });
   const admin = await nats.connect('admin');
   await publish(admin, 40, 10_000);
@@ -50,7 +51,7 @@ test('topology - less bytes are refused with what that deletes, and deleted with
   expect([state.last_seq, state.bytes <= MIB / 4, state.messages > 20]).toEqual([40, true, true]);
 });
 
-test('topology - a shorter age is refused with how many are older, and deletes them with shrink', async () => {
+test('topology - a shorter age is rejected with the number of older messages, and deletes them with shrink', async () => {
   const ageMs = 4_000;
   await using nats = await startBus();
   const admin = await nats.connect('admin');
@@ -68,7 +69,7 @@ test('topology - a shorter age is refused with how many are older, and deletes t
       .split('\n')
       .slice(1);
   };
-  /** How many are older by the bus's clock. */
+  /** The number of older messages, by the bus's clock. */
   const older = async () => {
     const { ts } = await streamInfo(admin, 'VIOLATIONS');
     const sinceMicros = (Date.parse(ts ?? '') - ageMs) * 1_000;
@@ -76,7 +77,7 @@ test('topology - a shorter age is refused with how many are older, and deletes t
   };
   const before = await older();
   const [violations, ...others] = await refusal();
-  // On a machine that stood still the other two are old by now.
+  // If the machine was suspended, the other two are old by now.
   expect([before, await older()]).toContain(
     Number(
       /^VIOLATIONS: kept 4 seconds, not 7 days: of 5 messages (\d) are older and are deleted$/.exec(violations!)?.[1],
@@ -88,9 +89,9 @@ test('topology - a shorter age is refused with how many are older, and deletes t
     expect.stringMatching(/^RESPONSES: /),
     expect.stringMatching(/^DEAD_LETTERS: /),
   ]);
-  // Neither asking nor refusing left anything behind or took anything away.
+  // Neither the check nor the refusal created or deleted anything.
   const consumers = async () => (await streamInfo(admin, 'VIOLATIONS')).state.consumer_count;
-  // An ordered consumer is deleted without waiting for the answer.
+  // An ordered consumer is deleted without waiting for the response.
   await waitFor(async () => (await consumers()) === 0, { what: 'the consumers to be deleted', state: consumers });
   const { state } = await streamInfo(admin, 'VIOLATIONS');
   expect([state.messages, (await limits(admin)).days]).toEqual([5, 7]);
@@ -98,7 +99,7 @@ test('topology - a shorter age is refused with how many are older, and deletes t
   await waitFor(async () => (await streamInfo(admin, 'VIOLATIONS')).state.first_seq > 3, { what: 'the old to go' });
 });
 
-test('topology - replicas stay at three when they are not given again', async () => {
+test('topology - replicas stay at three when the option is omitted', async () => {
   const routes = await Promise.all([0, 1, 2].map(() => freePort()));
   const servers: TestNats[] = [];
   await using started = {
@@ -111,7 +112,7 @@ test('topology - replicas stay at three when they are not given again', async ()
     started.servers.push(await startNats({ serverName: `nats-${index}`, cluster: { ...cluster, routes: all } }));
   }
   const admin = await (servers[0] as TestNats).connect('admin');
-  // A leader places nothing on servers of which it has heard no figures yet.
+  // A leader places no replica on servers whose figures it has not received yet.
   await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
     what: 'streams on three servers',
     timeoutMs: 60_000,
@@ -129,7 +130,7 @@ test('topology - replicas stay at three when they are not given again', async ()
   expect((await limits(admin)).replicas).toBe(1);
 }, 90_000);
 
-test('topology - servers without enough room reject it with a remedy', async () => {
+test('topology - servers without enough space reject it with a remedy', async () => {
   await using nats = await startNats({ jetstream: { maxFileBytes: 9 * 1024 * MIB } });
   const admin = await nats.connect('admin');
   await ensureTopology(admin);
@@ -139,7 +140,7 @@ test('topology - servers without enough room reject it with a remedy', async () 
   });
 });
 
-test('bus setup - the command keeps, grows, refuses and shrinks in its words', async () => {
+test('bus setup - the command reports what it keeps, grows, rejects and shrinks', async () => {
   await using nats = await startNats();
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
   const password = path.join(directory, 'password');

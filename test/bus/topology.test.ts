@@ -21,17 +21,17 @@ import { startBus } from '../support/bus.ts';
 
 const HOUR_MS = 3_600_000;
 
-test('server - is the one that this run asks for', async () => {
+test('server - is the version that this run requests', async () => {
   await using nats = await startNats();
   const { version = '' } = (await nats.connect('admin')).nc.info ?? {};
   expect(version).toMatch(/^2\./);
-  // Otherwise whichever the machine has.
+  // Without the variable, any version of the machine is accepted.
   if (process.env['BAILIFF_NATS'] !== 'newest') return;
   const newest = path.join(NEWEST_ROOT, NATS_PROGRAM);
   expect(execFileSync(newest, ['--version'], { encoding: 'utf8' })).toContain(`v${version}`);
 });
 
-test('topology - is made, made again without a change, and changed where it may be', async () => {
+test('topology - is created, created again without a change, and changed where allowed', async () => {
   await using nats = await startNats();
   const admin = await nats.connect('admin');
   await ensureTopology(admin, { violationsMaxAgeMs: HOUR_MS });
@@ -51,7 +51,7 @@ test('topology - is made, made again without a change, and changed where it may 
   );
 });
 
-test('topology - survives a restart, with all that it holds', async () => {
+test('topology - survives a restart, with its content', async () => {
   await using nats = await startBus();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
   await nats.restart();
@@ -60,7 +60,7 @@ test('topology - survives a restart, with all that it holds', async () => {
   expect(await openBucket(admin, 'bailiff_pods').get('node-a')).toMatchObject({ revision: 1 });
 });
 
-test('topology - a stream that cannot be changed as wanted is an error', async () => {
+test('topology - a stream that cannot be changed as requested is an error', async () => {
   await using nats = await startNats();
   const admin = await nats.connect('admin');
   await admin.jsm.streams.add({ name: 'VERDICTS', subjects: ['bailiff.v1.verdicts.>'], storage: 'memory' });
@@ -88,7 +88,7 @@ test('topology - a reader finds the schemas of this build by fingerprint', async
   expect((await decodeWithLookup(encodeVerdict(sampleVerdict()), registry)).value).toEqual(sampleVerdict());
 });
 
-test('horizon - verdicts and responses that are kept too short are found, each by name', async () => {
+test('horizon - verdicts and responses with too short a retention are reported, each by name', async () => {
   await using nats = await startBus({ violationsMaxAgeMs: 24 * HOUR_MS, longestTimespanMs: HOUR_MS });
   const correlator = await nats.connect('correlator');
   expect(await requireHorizon(correlator)).toMatchObject({
@@ -96,7 +96,7 @@ test('horizon - verdicts and responses that are kept too short are found, each b
     longestTimespanMs: HOUR_MS,
     requiredMs: 49 * HOUR_MS,
   });
-  // Rules with a longer timespan than the streams were made for.
+  // Rules with a longer timespan than the retention of the streams.
   expect((await checkHorizon(correlator, 2 * HOUR_MS)).problems).toHaveLength(2);
   const admin = await nats.connect('admin');
   await admin.jsm.streams.update('RESPONSES', { max_age: 48 * HOUR_MS * 1e6 });
@@ -110,7 +110,7 @@ test('horizon - verdicts and responses that are kept too short are found, each b
   expect((await checkHorizon(correlator)).problems).toHaveLength(1);
 });
 
-test('connect - a server that is not there, a wrong password and a missing user have their codes', async () => {
+test('connect - an unavailable server, a wrong password and a missing user have their codes', async () => {
   await using nats = await startNats();
   const options = nats.options('reader');
   await expect(connectBus({ ...options, servers: 'nats://127.0.0.1:1' })).rejects.toMatchObject({
@@ -158,7 +158,7 @@ test('connect - reports each change of the connection and reconnects after every
   await bus.drain();
 });
 
-test('connect - a password file that is gone for a while does not end the connection', async () => {
+test('connect - a password file that is missing for a while does not end the connection', async () => {
   await using nats = await startNats();
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-password-'));
   const passwordFile = path.join(directory, 'password');

@@ -1,5 +1,6 @@
-// A collector that is killed again and again, as one that runs out of memory is: nothing that it leaves behind grows, in the kernel, among
-// the pins, in its state; counts only go on, and counts reported before a kill are not reported again as new.
+// A collector that is killed repeatedly, as by the OOM killer, leaves nothing that grows: in the
+// kernel, among the pins, in its state directory. Counters never go back, and increments published
+// before a kill are not published again as new.
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { exec, netnsPath } from '@bailiff/lab/node';
@@ -17,13 +18,16 @@ const filesIn = (dir: string) =>
     .map((entry) => path.relative(dir, path.join(entry.parentPath, entry.name)))
     .sort();
 
-it(`collector - ${KILLS} SIGKILLs one after the other leave what one leaves, and count everything once`, async () => {
+it(`collector - ${KILLS} SIGKILLs in a row leave no more than one does, and every packet is counted once`, async () => {
   await using node = await TestNode.start();
   const pods = [await node.addPod(), await node.addPod()];
   await node.startCollector();
   await node.putPods(1);
   for (const pod of pods) await node.waitForState(pod, 'programmed');
-  /** Of a pinned map its number in the kernel, so that one that was recreated is seen; of a hash how much is in it, too. */
+  /**
+   * For a pinned map, its kernel id, so that a recreated map is noticed; for a hash map also its
+   * number of entries.
+   */
   const mapAt = async (pin: string) => {
     const words = (what: string) => ['-j', 'map', what, 'pinned', path.join(node.pinDir, pin)];
     const { id, type } = JSON.parse(await exec('bpftool', words('show'))) as { id: number; type: string };
@@ -57,8 +61,9 @@ it(`collector - ${KILLS} SIGKILLs one after the other leave what one leaves, and
     await send();
     sent += 2 * PACKETS;
     await node.startCollector();
-    await waitFor(() => total() >= sent, { what: `${sent} packets told`, state: () => [...node.ledger.epochs] });
-    // One that is killed before it knows that the bus has a frame tells it again, and its readers are prepared for that; here it is to know.
+    await waitFor(() => total() >= sent, { what: `${sent} packets published`, state: () => [...node.ledger.epochs] });
+    // A collector that is killed before it reads the bus's ack publishes the frame again, and
+    // readers expect that. Here the kill comes after the ack.
     const unacked = () => node.metric('bailiff_collector_frames_unacked');
     await waitFor(async () => (await unacked()) === 0, { what: 'all to be acknowledged', state: unacked });
     seen.push(total());
@@ -67,7 +72,7 @@ it(`collector - ${KILLS} SIGKILLs one after the other leave what one leaves, and
   expect(seen).toEqual(seen.map((_, n) => (n + 1) * 2 * PACKETS));
   expect(first?.attached).toBe(2 * pods.length);
   expect(await pinned()).toEqual(first);
-  // What each frame tells is new in it: a reader that only adds up comes to the same.
+  // Every frame holds only new increments, so a reader that only adds them up has the same total.
   const added = node.ledger.frames.flatMap(({ violations }) => violations).filter(({ action }) => action === 'drop');
   expect(added.reduce((sum, { count, suppressed }) => sum + count + suppressed, 0)).toBe(sent);
 }, 120_000);

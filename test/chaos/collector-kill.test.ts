@@ -1,5 +1,6 @@
-// A collector that is killed at any moment of a flood: packets are dropped all the while, and in the end the count on the bus is the
-// number of packets sent. The moments are random; the seed is in the failure and can be given by BAILIFF_SEED.
+// A collector that is killed at any moment of a flood: packets are dropped throughout, and at the
+// end the count on the bus is the number of packets sent. The moments are random. A failure prints
+// the seed; BAILIFF_SEED sets it.
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { TestNode } from '../support/node.ts';
@@ -7,10 +8,13 @@ import { random } from '../support/random.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
 const KILLS = 200;
-/** Of the time that the first start took (some 700 ms on two cores). */
+/** Relative to the duration of the first start (about 700 ms on two cores). */
 const LONGEST_LIFE = 1.5;
 const MAX_LIFE_MS = 4_000;
-/** So every sixth has spoken when it is killed, however busy the machine becomes: kills fall before, during and after a start. */
+/**
+ * Keeps every sixth collector alive until it has published, however busy the machine becomes: kills
+ * fall before, during and after a start.
+ */
 const SHORTER_WHEN_SPOKEN = 0.9;
 const LONGER_WHEN_SILENT = 1.02;
 const RATE_PER_SECOND = 2_000;
@@ -32,7 +36,7 @@ it(`collector - killed ${KILLS} times in a flood, the counts on the bus equal th
     10_000_000,
     RATE_PER_SECOND,
   );
-  // The first one goes before the others come: two do not share their pins.
+  // The first collector ends before the others start: two cannot share their pins.
   await node.killCollector();
   let published = 0;
   for (let kill = 0; kill < KILLS; kill += 1) {
@@ -55,6 +59,6 @@ it(`collector - killed ${KILLS} times in a flood, the counts on the bus equal th
   expect({ seed, counted: node.ledger.packets({ podUid: pod.uid, action: 'drop' }) }).toEqual({ seed, counted: sent });
   const [row] = (await node.offlineStatus()).interfaces;
   expect(row).toMatchObject({ droppedPackets: sent, place: 'head' });
-  // The test means something only if collectors did speak before they were killed.
+  // The test is only valid if collectors published before they were killed.
   expect(published).toBeGreaterThan(KILLS / 20);
 });

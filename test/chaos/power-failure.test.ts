@@ -1,5 +1,6 @@
-// A power failure of the bus: everything that it acknowledged is there afterwards, what it did not is sent again, and nothing is stored twice. The
-// control has nats-server's own default, which writes through every two minutes.
+// A power failure of the bus: every acknowledged message is there afterwards, the others are sent
+// again, and nothing is stored twice. The control uses nats-server's default, which syncs every two
+// minutes.
 import {
   type Bus,
   consumeOrdered,
@@ -58,7 +59,7 @@ class Load {
       const stored = this.#store(kind, id).then(() => {
         if (!this.#isOver) this.acked[kind].push(id);
       });
-      // A collector has a window of frames under way; the others wait for each answer.
+      // A collector has a window of unacknowledged frames; the other publishers wait for each ack.
       if (kind !== 'frame') await stored.catch(() => undefined);
       else await this.frames.whenCapacity();
     }
@@ -72,7 +73,7 @@ class Load {
     return publishOnce(this.#admin, subjectOf[kind](id), payload, { msgId: id, deadlineMs: 0 });
   }
 
-  /** What is acknowledged from here on does not count. */
+  /** Acknowledgements from here on do not count. */
   stop(): void {
     this.#isOver = true;
   }
@@ -85,7 +86,7 @@ class Load {
   }
 }
 
-/** Ids of what a stream holds. */
+/** Ids of a stream's messages. */
 async function stored(bus: Bus, kind: Kind): Promise<string[]> {
   const ids: string[] = [];
   const end = new AbortController();
@@ -139,7 +140,7 @@ async function start(disk: UnpluggedDisk, syncInterval?: string): Promise<TestNa
   return nats;
 }
 
-it('a power failure of the bus under load, again and again - nothing that it acknowledged is lost, and nothing is stored twice', async () => {
+it('repeated power failures of the bus under load - no acknowledged message is lost, and none is stored twice', async () => {
   await using disk = await UnpluggedDisk.mount();
   await using nats = await start(disk);
   for (let round = 1; round <= ROUNDS; round += 1) {
@@ -147,7 +148,7 @@ it('a power failure of the bus under load, again and again - nothing that it ack
   }
 }, 240_000);
 
-it('control: with a server that writes through now and then, what it acknowledged is lost', async () => {
+it('control: a server that syncs now and then loses acknowledged messages', async () => {
   await using disk = await UnpluggedDisk.mount();
   await using nats = await start(disk, '2m');
   const gone = await fail(disk, nats, 1);

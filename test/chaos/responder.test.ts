@@ -1,4 +1,5 @@
-// The responder killed by SIGKILL at each of its steps, Redis emptied or killed, the bus killed: no action is lost, none is done twice.
+// The responder killed by SIGKILL at each of its steps, Redis emptied or killed, the bus killed: no
+// action is lost, and none is carried out twice.
 
 import { encodeToken, openBucket } from '@bailiff/bus';
 import type { Response, Verdict } from '@bailiff/schemas';
@@ -11,12 +12,12 @@ const ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon'] 
 type Action = (typeof ACTIONS)[number];
 const POLICIES = Object.fromEntries(ACTIONS.map((action) => [action, acting(action, [{ action }])]));
 
-/** Each record once, one of them terminal. */
+/** Expects each record once, one of them terminal. */
 function expectOnce(records: Response[], phase: Response['phase'] = 'succeeded'): void {
   expect(records.map((r) => r.phase).sort()).toEqual(['started', phase].sort());
 }
 
-/** Changes that the server has made for an action on a pod, each of which must be made once. */
+/** The server's changes for an action on a pod; each must be made once. */
 function changesFor(rig: Rig, action: Action, pod: RigPod): string[] {
   const made = rig.changes.filter(({ status }) => status >= 200 && status < 300);
   const of = (verb: string, resource: string, name?: string) =>
@@ -63,13 +64,13 @@ describe('responder killed', () => {
   ] as const;
 
   it.each(cases)(
-    'at %s of %s - the next process does what is left, once',
+    'at %s of %s - the next process completes the rest, once',
     async (step, action) => {
       rig.changes.length = 0;
       const node = `node-${step}-${action}`;
       rig.api.api.create('nodes', { metadata: { name: node } });
       const pod = rig.pod({ node });
-      // It is to die at that step, not to find done by then what took too long.
+      // The process must die at that step, not find that its lock has expired by then.
       const limits = { ...PATIENT, lockDurationMs: HASTY.lockDurationMs };
       const victim = await startVictim(rig, step === 'verdict-read' ? step : `${step}/${action}`, limits);
       const verdict = await rig.verdict(pod, { rule: action });
@@ -123,7 +124,8 @@ describe('responder without its surroundings', () => {
     for (const verdict of verdicts) {
       for (const { action } of all) {
         const end = await rig.until(verdict, action, ended, 60_000);
-        // Label and quarantine may come too late, when the pod is deleted: then they are refused in words.
+        // Label and quarantine may be late: if the pod is already deleted, they are refused with a
+        // reason.
         if (action === 'observe' || action === 'delete') expect(end.phase).toBe('succeeded');
         else expect(['', 'found-done', 'pod-gone', 'already-deleting']).toContain(end.reasonCode);
       }
@@ -186,7 +188,7 @@ describe('responder without its surroundings', () => {
     await expectAllDone(rig, verdicts, pods);
   }, 120_000);
 
-  it('two replicas killed in turn at random - everything is done, once', async () => {
+  it('two replicas killed alternately at random - every action is carried out, once', async () => {
     await using rig = await started();
     const pods = some(rig, 60);
     const waves = [pods.slice(0, 20), pods.slice(20, 40), pods.slice(40)];

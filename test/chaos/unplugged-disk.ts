@@ -1,8 +1,8 @@
 /**
- * A disk that loses its power: an ext4 file system in a file, of which everything that was not written through is gone at once.
- *
- * The kernel shuts the file system down without writing its journal or the pages in memory (EXT4_IOC_SHUTDOWN), and mounts it again as after a
- * power failure. What was synced is in the file behind the loop device; a disk that keeps synced data in a cache of its own is not shown.
+ * A disk that loses its power: an ext4 file system in a file, which loses all data that was not
+ * synced at once. The kernel shuts the file system down without writing its journal or dirty pages
+ * (EXT4_IOC_SHUTDOWN), and mounts it again as after a power failure. Synced data is in the file
+ * behind the loop device. The test does not cover disks with a volatile cache.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -41,20 +41,21 @@ export class UnpluggedDisk implements AsyncDisposable {
     this.#isMounted = true;
   }
 
-  /** Writes through what is there now. */
+  /** Syncs the current data. */
   async sync(): Promise<void> {
     await exec('sync', ['-f', this.place]);
   }
 
   /**
-   * Every write from now on is an error. This process stands still meanwhile, so that it takes no acknowledgement from after it for one from before: a
-   * server without power sends none, and one that ignores the error of its fsync does.
+   * Makes every later write fail. This process blocks meanwhile, so that it cannot mistake a later
+   * acknowledgement for an earlier one: a server without power sends none, but a server that
+   * ignores a failed fsync does.
    */
   unplug(): void {
     execFileSync('python3', ['-c', SHUTDOWN, this.place]);
   }
 
-  /** Mounts what is left of it. No process may have a file open there. */
+  /** Mounts the remaining data. No process may have a file open there. */
   async plugIn(): Promise<void> {
     await exec('umount', [this.place]);
     this.#isMounted = false;

@@ -1,5 +1,6 @@
-// What the admission policies of k8s/components refuse, and what they let by: each account may do everything by its rights here, so that only the
-// policy is between it and the object. Without the policy everything is taken, which is the control.
+// What the admission policies of k8s/components refuse and admit. RBAC allows each account
+// everything here, so that only the policy can refuse. Control: without the policy every request is
+// admitted.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Json, objectsWith, ofKind } from '../k8s/rendered.ts';
 import { AdmissionBench, type AdmissionCase, type Fixture } from './admission/bench.ts';
@@ -31,12 +32,12 @@ describe.each(targets)('admission: $name', ({ start }) => {
     }, START_TIMEOUT_MS);
     afterAll(() => bench?.[Symbol.asyncDispose]());
 
-    test('without the policy all of it is taken', async () => {
+    test('without the policy every request is admitted', async () => {
       expect(cases.filter(({ refused }) => refused).length).toBeGreaterThan(3);
       for (const one of cases) expect([one.what, await bench.tried(one)]).toEqual([one.what, 'taken']);
     });
 
-    test('it is in force, and no rule is without a case', async () => {
+    test('the policy is in force, and each rule has a case', async () => {
       const objects = objectsWith('included', [component]);
       const messages = ofKind(objects, 'ValidatingAdmissionPolicy').flatMap(({ spec }) =>
         spec.validations.map(({ message }: Json) => message),
@@ -50,7 +51,7 @@ describe.each(targets)('admission: $name', ({ start }) => {
       expect(await bench.tried(one)).toEqual(one.refused ?? 'taken');
     });
 
-    test('others change what they like', async () => {
+    test('the policy does not restrict other accounts', async () => {
       for (const one of cases) expect([one.what, await bench.tried(one, bench.admin)]).toEqual([one.what, 'taken']);
     });
   });

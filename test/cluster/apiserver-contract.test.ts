@@ -1,6 +1,6 @@
-// One suite of expectations, run against the API stand-in and, where there is one, against a real API server.
-//
-// What passes against both is what the other tests may rely on. See contract/target.ts for how a real one is named.
+// One suite of expectations for the API stand-in and, if there is one, a real API server. Other
+// tests may rely on whatever passes against both. contract/target.ts documents how to name a real
+// server.
 
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { customResourceTests } from './contract/custom.ts';

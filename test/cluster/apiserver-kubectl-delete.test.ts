@@ -1,4 +1,4 @@
-// Stock kubectl against the API stand-in: deleting, draining, and waiting for it.
+// Stock kubectl against the API stand-in: delete, drain, and wait.
 
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -21,7 +21,7 @@ function kubectlTests(): void {
     ns = bench.newNamespace();
   });
 
-  test('delete - it waits until the node has confirmed', async () => {
+  test('delete - waits until the node has confirmed', async () => {
     const { uid } = bench.makePod(ns, 'slow', 'n-delete').metadata;
     const deleting = kubectl.run(['delete', 'pod', 'slow', '-n', ns]);
     const ref = { namespace: ns, name: 'slow' };
@@ -36,7 +36,7 @@ function kubectlTests(): void {
     expect(await deleting).toMatchObject({ code: 0, stdout: 'pod "slow" deleted\n' });
   });
 
-  test('delete - without waiting, by force, and what is not there', async () => {
+  test('delete - without waiting, with --force, and of an object that does not exist', async () => {
     bench.makePod(ns, 'marked', 'n-delete');
     await kubectl.ok('delete', 'pod', 'marked', '-n', ns, '--wait=false', '--grace-period=7');
     expect(server.api.get('pods', { namespace: ns, name: 'marked' }).metadata.deletionGracePeriodSeconds).toBe(7);
@@ -45,7 +45,7 @@ function kubectlTests(): void {
     expect((await kubectl.run(['delete', 'pod', 'marked', '-n', ns, '--ignore-not-found'])).code).toBe(0);
   });
 
-  test('delete - with a uid, only the pod that was meant', async () => {
+  test('delete - with a uid, only that pod is deleted', async () => {
     const { uid } = bench.makePod(ns, 'exact', 'n-delete').metadata;
     const path = `/api/v1/namespaces/${ns}/pods/exact`;
     const options = (wanted: string) =>
@@ -67,7 +67,7 @@ function kubectlTests(): void {
     expect(server.api.get('pods', { namespace: ns, name: 'exact' }).metadata.deletionGracePeriodSeconds).toBe(3);
   });
 
-  test('delete - a namespace takes what is in it along', async () => {
+  test('delete - a namespace is deleted with its objects', async () => {
     bench.confirmDeletions();
     bench.makePod(ns, 'inside', 'n-delete');
     server.api.create('configmaps', { metadata: { name: 'inside' } }, ns);
@@ -76,7 +76,7 @@ function kubectlTests(): void {
     expect(server.api.list('configmaps', ns).items).toEqual([]);
   });
 
-  test('drain - pods without a controller are refused, daemons are left', async () => {
+  test('drain - refuses pods without a controller, ignores daemons', async () => {
     bench.makeNode('n-lone');
     const owner = server.api.create(
       'daemonsets.apps',
@@ -98,7 +98,7 @@ function kubectlTests(): void {
     expect(server.api.get('nodes', { name: 'n-lone' }).spec?.['unschedulable']).toBe(true);
   });
 
-  test('drain - a budget holds the second pod back until the first is replaced', async () => {
+  test('drain - a budget delays the second pod until the first is replaced', async () => {
     bench.makeNode('n-drain');
     const owner = server.api.create(
       'replicasets.apps',
@@ -136,7 +136,7 @@ function kubectlTests(): void {
     expect(await kubectl.ok('wait', '-n', ns, '--for=condition=Ready', 'pod/awaited', '--timeout=10s')).toBe(
       'pod/awaited condition met\n',
     );
-    // What the one before watched: the server learns a moment later that it is gone.
+    // The watch of the command above: the server notices a moment later that it is closed.
     await waitFor(() => server.openWatches() === 0, { what: 'no watch to be open' });
     const gone = kubectl.run(['wait', '-n', ns, '--for=delete', 'pod/awaited', '--timeout=20s']);
     await waitFor(() => server.openWatches() > 0, { what: 'kubectl watches', timeoutMs: 20_000 });

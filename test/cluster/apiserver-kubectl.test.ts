@@ -1,4 +1,5 @@
-// Stock kubectl against the API stand-in: reading, watching, describing, marking, and objects from files.
+// Stock kubectl against the API stand-in: read, watch, describe, label, and create objects from
+// files.
 
 import path from 'node:path';
 import type { KubeObject } from '@bailiff/lab/apiserver';
@@ -48,28 +49,28 @@ function kubectlTests(): void {
     expect(missing).toMatchObject({ code: 1, stderr: 'Error from server (NotFound): pods "nobody" not found\n' });
   });
 
-  test('get -w - rows follow the pod until it is gone', async () => {
+  test('get -w - prints changes of the pod until it is deleted', async () => {
     const watching = kubectl.start('get', 'pods', '-n', ns, '-w');
     onTestFinished(() => watching.stop());
     bench.makePod(ns, 'early', 'n-watch');
-    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Running/.test(line)), {
+    await waitFor(() => watching.lines().some((line) => /early +1\/1 +Running/.test(line)), {
       what: 'the running pod',
       timeoutMs: 20_000,
     });
     server.api.delete('pods', { namespace: ns, name: 'early' });
-    await waitFor(() => watching.lines.some((line) => /early +1\/1 +Terminating/.test(line)), {
+    await waitFor(() => watching.lines().some((line) => /early +1\/1 +Terminating/.test(line)), {
       what: 'the terminating pod',
     });
     server.api.delete('pods', { namespace: ns, name: 'early' }, { gracePeriodSeconds: 0 });
     bench.makePod(ns, 'next', 'n-watch');
-    await waitFor(() => watching.lines.some((line) => /next +1\/1 +Running/.test(line)), { what: 'the next pod' });
-    expect(words(watching.lines[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
+    await waitFor(() => watching.lines().some((line) => /next +1\/1 +Running/.test(line)), { what: 'the next pod' });
+    expect(words(watching.lines()[0])).toEqual(['NAME', 'READY', 'STATUS', 'RESTARTS', 'AGE']);
   });
 
   test('describe - a pod with its events, a node with its pods', async () => {
     const node = bench.makeNode('n-describe');
-    const pod = bench.makePod(ns, 'told', 'n-describe', { labels: { app: 'told' }, annotations: { note: 'here' } });
-    const involvedObject = { kind: 'Pod', namespace: ns, name: 'told', uid: pod.metadata.uid, apiVersion: 'v1' };
+    const pod = bench.makePod(ns, 'shown', 'n-describe', { labels: { app: 'shown' }, annotations: { note: 'here' } });
+    const involvedObject = { kind: 'Pod', namespace: ns, name: 'shown', uid: pod.metadata.uid, apiVersion: 'v1' };
     const times = { firstTimestamp: new Date().toISOString(), lastTimestamp: new Date().toISOString(), count: 3 };
     const event = {
       reason: 'SpoofedPackets',
@@ -77,20 +78,20 @@ function kubectlTests(): void {
       type: 'Warning',
       source: { component: 'bailiff' },
     };
-    server.api.create('events', { metadata: { name: 'told.1' }, involvedObject, ...event, ...times }, ns);
+    server.api.create('events', { metadata: { name: 'shown.1' }, involvedObject, ...event, ...times }, ns);
     const lease = { metadata: { name: 'n-describe' }, spec: { holderIdentity: 'n-describe' } };
     server.api.create('leases.coordination.k8s.io', lease, 'kube-node-lease');
-    const text = await kubectl.ok('describe', 'pod', 'told', '-n', ns);
+    const text = await kubectl.ok('describe', 'pod', 'shown', '-n', ns);
     expect(text).toMatch(/Node: +n-describe\//);
     expect(text).toMatch(/Annotations: +note: here/);
     expect(text).toMatch(/Warning +SpoofedPackets +.*\(x3 over .*bailiff +42 packets dropped/);
     const nodeText = await kubectl.ok('describe', 'node', node.metadata.name);
     expect(nodeText).toMatch(/HolderIdentity: +n-describe/);
-    expect(nodeText).toMatch(new RegExp(`${ns} +told `));
+    expect(nodeText).toMatch(new RegExp(`${ns} +shown `));
     expect(await kubectl.ok('get', 'events', '-n', ns)).toMatch(
-      /Warning +SpoofedPackets +pod\/told +42 packets dropped/,
+      /Warning +SpoofedPackets +pod\/shown +42 packets dropped/,
     );
-    expect(await kubectl.ok('events', '-n', ns, '--for', 'pod/told')).toMatch(/SpoofedPackets/);
+    expect(await kubectl.ok('events', '-n', ns, '--for', 'pod/shown')).toMatch(/SpoofedPackets/);
   });
 
   test('label and annotate - set, refuse to overwrite, overwrite, remove', async () => {
@@ -112,7 +113,7 @@ function kubectlTests(): void {
     expect(server.api.get('pods', { namespace: ns, name: 'tagged' }).metadata.labels).toBeUndefined();
   });
 
-  test('cordon, uncordon and taint - a node is closed and opened', async () => {
+  test('cordon, uncordon and taint - change the node', async () => {
     bench.makeNode('n-cordon');
     expect(await kubectl.ok('cordon', 'n-cordon')).toBe('node/n-cordon cordoned\n');
     expect(await kubectl.ok('get', 'node', 'n-cordon')).toMatch(
@@ -129,7 +130,7 @@ function kubectlTests(): void {
     expect(server.api.get('nodes', { name: 'n-cordon' }).spec?.['taints'] ?? []).toEqual([]);
   });
 
-  test('create, apply and get - a custom resource from its definition on', async () => {
+  test('create, apply and get - a custom resource after its definition', async () => {
     const version = {
       name: 'v1alpha1',
       served: true,
@@ -180,7 +181,7 @@ function kubectlTests(): void {
     expect((await reader.run(['get', 'pods', '-n', ns])).stderr).toMatch(/must be logged in|Unauthorized/);
   });
 
-  test('create - namespaces, maps and budgets by command, and what one may do', async () => {
+  test('create - namespaces, config maps and budgets by command; auth can-i', async () => {
     expect(await kubectl.ok('create', 'namespace', `${ns}-made`)).toBe(`namespace/${ns}-made created\n`);
     await kubectl.ok('create', 'configmap', 'made', '-n', ns, '--from-literal=key=value');
     expect(server.api.get('configmaps', { namespace: ns, name: 'made' })['data']).toEqual({ key: 'value' });
@@ -194,10 +195,10 @@ function kubectlTests(): void {
     expect(await bench.as('reader').ok('auth', 'whoami')).toMatch(/Username +reader/);
   });
 
-  test('explain - custom resources by their schemas, down to a field; of built-in kinds where to ask', async () => {
+  test('explain - custom resources by their schemas, down to a field; built-in kinds name where to ask', async () => {
     const crds = path.resolve(import.meta.dirname, '../../k8s/crds');
     await kubectl.ok('apply', '-k', crds);
-    // Asks again what there is: kubectl keeps the answer for hours.
+    // Refreshes kubectl's discovery cache, which is valid for hours.
     await kubectl.ok('api-resources');
     const top = await kubectl.ok('explain', 'spp');
     expect(top).toMatch(/^GROUP: +bailiff\.dev\nKIND: +SpoofPolicy\nVERSION: +v1alpha1\n/);
@@ -214,7 +215,7 @@ function kubectlTests(): void {
     );
   });
 
-  test('around - version, resources and raw paths', async () => {
+  test('other commands - version, resources and raw paths', async () => {
     expect(await kubectl.ok('version')).toMatch(/Server Version: v1\.32\.0/);
     const resources = await kubectl.ok('api-resources');
     for (const name of ['pods', 'nodes', 'leases', 'networkpolicies', 'poddisruptionbudgets'])

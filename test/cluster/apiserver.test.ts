@@ -1,5 +1,5 @@
-// What the API stand-in has that a real server cannot be made to show on demand: expiry, faults, dead watches, and the
-// small controllers that stand in for the real ones.
+// Behaviour of the API stand-in that a real server does not show on demand: expiry, faults, stalled
+// watches, and the small replacements of controllers.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -53,7 +53,7 @@ describe('expiry', () => {
       running.server.api.create('configmaps', { metadata: { name: `${prefix}-${index}` } });
   };
 
-  test('list - a continue token from before the compaction is Expired, and offers another', async () => {
+  test('list - a continue token from before the compaction is Expired, and the error offers another', async () => {
     const { api, server } = running;
     fill('page');
     const first = expectStatus(await api.get(`${maps}?limit=2`), 200).body;
@@ -78,7 +78,7 @@ describe('expiry', () => {
     expectStatus(await api.get(`${maps}?resourceVersion=${version}`), 200);
   });
 
-  test('watch - from before the compaction it gets 410 in the stream, or as status where that is wanted', async () => {
+  test('watch - from a version before the compaction it gets 410 in the stream, or as a status if requested', async () => {
     const { api, server } = running;
     const version = server.store.version;
     fill('watched');
@@ -96,7 +96,7 @@ describe('expiry', () => {
     expectFailure(await api.get(`${maps}?watch=1&resourceVersion=${version}`), 410, 'Expired');
   });
 
-  test('history - it is bounded, and what falls off is expired', async () => {
+  test('history - is bounded, and older versions are expired', async () => {
     await using small = await startServer({ historyLimit: 40 });
     const version = small.server.store.version;
     for (let index = 0; index < 100; index += 1)
@@ -108,7 +108,7 @@ describe('expiry', () => {
     expect(watch.events[0]?.object['code']).toBe(410);
   });
 
-  test('events - the oldest go when there are too many', async () => {
+  test('events - the oldest are removed beyond the limit', async () => {
     await using small = await startServer({ maxEvents: 16 });
     const involvedObject = { kind: 'Pod', namespace: 'default', name: 'a' };
     for (let index = 0; index < 40; index += 1)
@@ -135,7 +135,7 @@ describe('faults', () => {
     [503, 'ServiceUnavailable', '2'],
     [429, 'TooManyRequests', '1'],
     [409, 'Conflict', undefined],
-  ])('status - the next matching request gets %i, the one after it does not', async (status, reason, retryAfter) => {
+  ])('status - the next matching request gets %i, the following one does not', async (status, reason, retryAfter) => {
     const { server, api } = running;
     const name = `status-${status}`;
     const retryAfterSeconds = retryAfter === undefined ? undefined : Number(retryAfter);
@@ -149,7 +149,7 @@ describe('faults', () => {
     expect(fault.hits).toBe(1);
   });
 
-  test('match - by name and user, as often as given', async () => {
+  test('match - by name and user, for the given number of requests', async () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'get', name: 'status-500', times: 2, status: 500 });
     expect(await exists('status-503')).toBe(true);
@@ -157,13 +157,13 @@ describe('faults', () => {
     expect(await exists('status-500')).toBe(false);
     expect(await exists('status-500')).toBe(true);
     expect(fault.hits).toBe(2);
-    server.faults.inject({ user: 'somebody-else', status: 500, times: Number.POSITIVE_INFINITY });
+    server.faults.inject({ user: 'another-user', status: 500, times: Number.POSITIVE_INFINITY });
     expect(await exists('status-500')).toBe(true);
     server.faults.clear();
     expect(server.faults.pending()).toBe(0);
   });
 
-  test('drop - the connection ends without an answer, before or after the effect', async () => {
+  test('drop - the connection closes without a response, before or after the effect', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'create', drop: true });
     await expect(create('dropped-before')).rejects.toThrow(/hang up|ECONNRESET/);
@@ -174,14 +174,14 @@ describe('faults', () => {
     expect(seen.filter((record) => record.verb === 'create' && record.status === 0)).toHaveLength(2);
   });
 
-  test('after - an error can be returned although the effect is there', async () => {
+  test('after - returns an error although the request took effect', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'create', status: 504, when: 'after' });
-    expectFailure(await create('told-wrong'), 504, 'Timeout');
-    expect(await exists('told-wrong')).toBe(true);
+    expectFailure(await create('wrong-status'), 504, 'Timeout');
+    expect(await exists('wrong-status')).toBe(true);
   });
 
-  test('hold - a request waits until it is let go', async () => {
+  test('hold - a request waits until it is released', async () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'create', hold: true });
     const pending = create('held');
@@ -191,7 +191,7 @@ describe('faults', () => {
     expectStatus(await pending, 201);
   });
 
-  test('hold - a request whose client goes away meanwhile takes no effect', async () => {
+  test('hold - a request whose client disconnects takes no effect', async () => {
     const { server } = running;
     const fault = server.faults.inject({ verb: 'create', hold: true });
     const client = new AbortController();
@@ -206,7 +206,7 @@ describe('faults', () => {
     expect(await exists('abandoned')).toBe(false);
   });
 
-  test('delay - an answer is late, and the record has the time of the request', async () => {
+  test('delay - a response is late, and the record has the time of the request', async () => {
     const { server } = running;
     server.faults.inject({ verb: 'delete', delayMs: 1_000 });
     await create('late');
@@ -222,12 +222,12 @@ describe('faults', () => {
       status: 200,
     });
     expect(record.durationMs).toBeGreaterThanOrEqual(995);
-    // When it came, and not when it was answered. A clock of whole milliseconds, and one of fractions.
+    // The record has the time of arrival. One clock has whole milliseconds, the other fractions.
     expect(record.timeMs).toBeGreaterThanOrEqual(startMs - 1);
     expect(endMs - record.timeMs).toBeGreaterThanOrEqual(995);
   });
 
-  test('watches - they can be cut, and stalled', async () => {
+  test('watches - can be closed and stalled', async () => {
     const { server, api } = running;
     const query = () => `${maps}?watch=1&resourceVersion=${server.store.version}`;
     const cut = await api.watch(query());
@@ -270,7 +270,7 @@ describe('access', () => {
     expectStatus(await api.get(pods), 200);
   });
 
-  test('rules - what is denied, and what alone is allowed', async () => {
+  test('rules - denied requests, and exclusively allowed ones', async () => {
     const tokens = [
       { user: 'admin', token: 'a' },
       { user: 'no-evict', token: 'b', deny: [{ resources: ['pods/eviction'], verbs: ['create'] }] },
@@ -311,7 +311,7 @@ describe('controllers', () => {
   });
   afterAll(() => running?.[Symbol.asyncDispose]());
 
-  test('owners - dependents go with the last of them, or stay when orphaned', async () => {
+  test('owners - dependents are deleted with their last owner, or stay if orphaned', async () => {
     const { api } = running.server;
     const owner = (name: string) => {
       const { uid } = api.create('configmaps', { metadata: { name } }).metadata;
@@ -327,21 +327,21 @@ describe('controllers', () => {
         .items.map((item) => item.metadata.name)
         .filter((name) => name.startsWith('owned'));
     api.delete('configmaps', { namespace: 'default', name: 'owner-1' });
-    await waitFor(() => !left().includes('owned-by-one'), { what: 'the sole dependent goes' });
+    await waitFor(() => !left().includes('owned-by-one'), { what: 'the sole dependent to be deleted' });
     expect(left()).toEqual(['owned-by-three', 'owned-by-two']);
     api.delete('configmaps', { namespace: 'default', name: 'owner-2' });
-    await waitFor(() => !left().includes('owned-by-two'), { what: 'the other goes' });
+    await waitFor(() => !left().includes('owned-by-two'), { what: 'the other to be deleted' });
     api.delete('configmaps', { namespace: 'default', name: 'owner-3' }, { propagationPolicy: 'Orphan' });
     await waitFor(
       () => {
         const orphan = api.get('configmaps', { namespace: 'default', name: 'owned-by-three' });
         return orphan.metadata.ownerReferences?.length === 0;
       },
-      { what: 'the reference is taken off' },
+      { what: 'the reference to be removed' },
     );
   });
 
-  test('namespace - it terminates, takes nothing new, and goes when it is empty', async () => {
+  test('namespace - terminates, accepts no new objects, and is deleted when it is empty', async () => {
     const { api } = running.server;
     api.create('namespaces', { metadata: { name: 'doomed' } });
     expect(api.get('serviceaccounts', { namespace: 'doomed', name: 'default' }).kind).toBe('ServiceAccount');
@@ -361,7 +361,7 @@ describe('controllers', () => {
     expect(api.get('namespaces', { name: 'doomed' }).metadata.name).toBe('doomed');
     api.delete('pods', { namespace: 'doomed', name: 'inside' }, { gracePeriodSeconds: 0 });
     await waitFor(() => !api.list('namespaces').items.some((item) => item.metadata.name === 'doomed'), {
-      what: 'the namespace goes',
+      what: 'the namespace to be deleted',
     });
   });
 
@@ -390,7 +390,7 @@ describe('controllers', () => {
   });
 });
 
-describe('life', () => {
+describe('lifecycle', () => {
   test('client - the official library reads, writes and watches', async () => {
     await using running = await startServer();
     const config = new KubeConfig();
@@ -413,10 +413,10 @@ describe('life', () => {
     await expect(core.readNamespacedPod({ namespace: 'default', name: 'typed' })).rejects.toMatchObject({ code: 404 });
   });
 
-  test('connections - one that is not used for some seconds is kept, as by a real server', async () => {
+  test('connections - an idle connection is kept for some seconds, as by a real server', async () => {
     await using running = await startServer();
     const { server } = running;
-    // By an agent that keeps connections, which the client of these tests does not.
+    // The client of these tests does not keep connections, so this agent does.
     const agent = new Agent({ keepAlive: true, ca: await readFile(server.caFile, 'utf8') });
     onTestFinished(() => agent.destroy());
     const authorization = `Bearer ${server.token()}`;
@@ -428,7 +428,7 @@ describe('life', () => {
     expect(Number(/timeout=(\d+)/.exec(String(response.headers['keep-alive']))?.[1])).toBeGreaterThanOrEqual(60);
   });
 
-  test('restart - on the same directory and port it is the same server to its clients', async () => {
+  test('restart - on the same directory and port it is the same server for its clients', async () => {
     const certDir = await mkdtemp(join(tmpdir(), 'bailiff-restart-'));
     onTestFinished(() => rm(certDir, { recursive: true, force: true }));
     const tokens = [{ user: 'admin', token: 'stays' }];
@@ -442,7 +442,7 @@ describe('life', () => {
     expectStatus(await api.get(pods), 200);
   });
 
-  test('process - prints its address and ends on SIGTERM', async () => {
+  test('process - prints its address and exits on SIGTERM', async () => {
     const child = spawn(process.execPath, nodeArgs('test/lab/src/apiserver/main.ts'), {
       stdio: ['ignore', 'pipe', 'inherit'],
     });

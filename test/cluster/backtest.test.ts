@@ -1,4 +1,5 @@
-// A stream that real correlators judged, stopping and starting again in the midst of it, judged once more by `bailiff backtest` under the rights of the cli.
+// A stream that real correlators judged, with restarts in between, judged once more by `bailiff
+// backtest` under the rights of the identity cli.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -70,7 +71,10 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Attacks under three versions of the rules, with correlators that stop and start; at the end a pod has left its list. */
+/**
+ * Attacks under three versions of the rules, with correlators that stop and start. In the end one
+ * pod is removed from its list.
+ */
 async function record(): Promise<void> {
   let running: RunningService[] = [await rig.correlator(), await rig.correlator()];
   const attack = async (from: number, packets: number) => {
@@ -82,7 +86,7 @@ async function record(): Promise<void> {
   };
   await attack(0, 11);
   await rig.verdictCount(3);
-  // One of two goes in order, then the other; while no one is there, violations come in.
+  // Stops one of two correlators in order, then the other. Violations arrive while none runs.
   await running[0]?.stop();
   await attack(3, 12);
   await rig.verdictCount(6);
@@ -96,16 +100,16 @@ async function record(): Promise<void> {
   await rig.rule('repeated-spoofing', { ...countRule(5), revision: 1 });
   await rig.settle();
   await attack(9, 9);
-  // A claim of a pod of another node: a lie that is dead-lettered.
+  // A false report about a pod of another node, which is dead-lettered.
   await rig.spoof(NODE_B, A[0] ?? owned('x', 'x'), 4);
   await rig.verdictCount(20);
   const lie = () => rig.verdicts.some(({ rule }) => rule === 'foreign-pod-claims') && rig.deadLetters.length > 0;
-  await waitFor(lie, { what: 'the verdict about the lie', state: () => rig.verdicts.length });
+  await waitFor(lie, { what: 'the verdict about the false report', state: () => rig.verdicts.length });
   for (const one of running) await one.stop();
 }
 
-describe('backtest - the rules that were live', () => {
-  it('give every verdict that was issued, to the last byte, through restarts and changes of rules', async () => {
+describe('backtest - the live rules', () => {
+  it('reproduce every issued verdict byte for byte, through restarts and changes of rules', async () => {
     const { check, exitCode } = await report(['--live']);
     expect(check.issued).toBe(rig.verdicts.length);
     expect(check.issued).toBeGreaterThanOrEqual(20);
@@ -120,7 +124,7 @@ describe('backtest - the rules that were live', () => {
     expect(exitCode).toBe(0);
   });
 
-  it('twice the same bytes, as text and as JSON', async () => {
+  it('two runs print the same bytes, as text and as JSON', async () => {
     for (const args of [['--live'], ['--live', '--json']]) {
       const [one, other] = [await cli(args), await cli(args)];
       expect(one.stdout).toBe(other.stdout);
@@ -128,7 +132,7 @@ describe('backtest - the rules that were live', () => {
     }
   });
 
-  it('a stretch of it - begun at a time, windows are as full as they were', async () => {
+  it('a range of the stream - windows at its start are as full as they were', async () => {
     const since = new Date((rig.verdicts[8]?.triggeredAt ?? 0) / 1000).toISOString();
     const { check } = await report(['--live', '--since', since]);
     expect(check.issued).toBeGreaterThan(5);
@@ -137,8 +141,8 @@ describe('backtest - the rules that were live', () => {
   });
 });
 
-describe('backtest - rules on trial', () => {
-  it('a stricter one - verdicts appear, none vanishes; exit code 10', async () => {
+describe('backtest - changed rules', () => {
+  it('a stricter rule - verdicts appear, none vanishes; exit code 10', async () => {
     const rules = file('strict.yaml', `repeated-spoofing:\n  ${JSON.stringify({ ...countRule(3) })}\n`);
     const { verdicts, exitCode, check } = await report(['--rules', rules]);
     expect(check.reproduced).toBe(check.issued);
@@ -149,7 +153,7 @@ describe('backtest - rules on trial', () => {
     expect(verdicts.vanished).toEqual([]);
   });
 
-  it('a rule that is switched off - its verdicts vanish, the others stay', async () => {
+  it('a disabled rule - its verdicts vanish, the others stay', async () => {
     const off = { ...countRule(10), enabled: false };
     const { verdicts, exitCode } = await report([
       '--rules',
@@ -161,7 +165,7 @@ describe('backtest - rules on trial', () => {
     expect(verdicts.same).toBeGreaterThan(0);
   });
 
-  it('the same rule again - nothing differs, and that is 0', async () => {
+  it('the same rule again - no difference, exit code 0', async () => {
     const { verdicts, exitCode } = await report([
       '--rules',
       file('same.yaml', { 'by-owner-2': { ...countRule(30), enabled: false } }),
@@ -170,7 +174,7 @@ describe('backtest - rules on trial', () => {
     expect(verdicts).toMatchObject({ appeared: [], vanished: [], moved: [] });
   });
 
-  it('guards - a policy on trial is judged by them: budgets, protected namespaces, a storm of deletions', async () => {
+  it('guards - are applied to a changed policy: budgets, protected namespaces, a storm of deletions', async () => {
     const policy = (guards: object) => ({
       dryRun: false,
       match: { levels: ['high'] },
@@ -201,7 +205,7 @@ describe('backtest - rules on trial', () => {
     });
   });
 
-  it('text - fits a terminal, shows the differences', async () => {
+  it('text - fits a terminal and shows the differences', async () => {
     const rules = file('strict.yaml', { 'repeated-spoofing': countRule(3) });
     const { stdout, exitCode } = await cli(['--rules', rules], { terminal: 100 });
     expect(exitCode).toBe(10);
@@ -222,7 +226,7 @@ describe('backtest - rules on trial', () => {
   });
 });
 
-describe('backtest - a verdict that the rules do not bear out', () => {
+describe('backtest - a verdict that the rules do not reproduce', () => {
   it('is shown by --live, with exit code 11', async () => {
     const { sequence: _sequence, storedMicros: _stored, ...verdict } = rig.verdicts[0] as (typeof rig.verdicts)[number];
     const forged = { ...verdict, verdictId: 'f'.repeat(32), rule: 'no-such-rule' };
@@ -234,8 +238,8 @@ describe('backtest - a verdict that the rules do not bear out', () => {
   });
 });
 
-describe('backtest - what a recording no longer holds', () => {
-  it('a pod that left its snapshot still counts for itself; the report has the number of unattributed ones', async () => {
+describe('backtest - data that a recording no longer holds', () => {
+  it('a pod that left its snapshot still counts; the report has the number of unattributed ones', async () => {
     const bucket = openBucket(await rig.bus('ipam-sync'), 'bailiff_pods');
     expect(await bucket.get('node-a')).not.toBeNull();
     await rig.list(NODE_A, A.slice(1));

@@ -1,4 +1,5 @@
-// Every app on a bus that is there and not set up yet, as in a cluster where all starts at once: it waits, says for what, and works afterwards.
+// Every app on a bus without its topology, as in a cluster where everything starts at once. The app
+// waits, logs why, and works once the topology exists.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -55,7 +56,7 @@ it.each([
     const reported = async () =>
       (await readiness()) === 503 && String(state.report.checks['topology']).includes(missing);
     await waitFor(reported, {
-      what: 'it to say what it waits for',
+      what: 'it to report what it waits for',
       timeoutMs: 30_000,
       state: () => [state.report, state.out()],
     });
@@ -63,9 +64,9 @@ it.each([
       `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
     );
     const printed = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
-    await waitFor(() => printed().length > 0, { what: 'its log to say so', state: running.out });
+    await waitFor(() => printed().length > 0, { what: 'its log to report it', state: running.out });
     const admin = await nats.connect('admin');
-    // It stands still meanwhile: a look at a half of the streams would be another reason, and told as well.
+    // The app is stopped meanwhile: with half of the streams it would log another reason.
     running.child.kill('SIGSTOP');
     await ensureTopology(admin);
     running.child.kill('SIGCONT');

@@ -1,5 +1,5 @@
-// A bus whose identities share one account, as earlier versions set it up, moves to accounts: with the credentials and the store that it has,
-// and with clients of the earlier version at work until `rotate --finish`.
+// A bus of an earlier version, whose identities share one account, moves to accounts. It keeps its
+// credentials and store, and earlier clients work until `rotate --finish`.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -23,14 +23,14 @@ async function credentials(...args: string[]): Promise<string> {
 const access = async () => accessOf(await load(out));
 const passwords = (user: string) => readFileSync(path.join(out, 'users', `${user}.password`), 'utf8').split('\n');
 
-/** The file as earlier versions wrote it. */
+/** Writes the file as earlier versions wrote it. */
 function forgetAccounts(): void {
   const file = path.join(out, 'credentials.json');
   const { accounts: _, ...earlier } = JSON.parse(readFileSync(file, 'utf8'));
   writeFileSync(file, JSON.stringify(earlier));
 }
 
-/** Takes one event of the durable consumer, under an API prefix. @returns its text, or why not */
+/** Reads one event of the durable consumer, under an API prefix. @returns its text, or the error */
 async function nextEvent(bus: Bus, apiPrefix: string): Promise<string> {
   try {
     const js = jetstream(bus.nc, { apiPrefix, checkAPI: false, timeout: 2_000 });
@@ -42,7 +42,7 @@ async function nextEvent(bus: Bus, apiPrefix: string): Promise<string> {
   }
 }
 
-test('accounts - a bus of an earlier version is separated by a rotation, its streams stay, and clients work until it is finished', async () => {
+test('accounts - a rotation separates a bus of an earlier version; its streams stay, and clients work until the end', async () => {
   await credentials('init');
   forgetAccounts();
   await credentials('render');
@@ -67,7 +67,7 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
     'one for all users',
   );
 
-  // The first step: servers get the accounts, without users yet.
+  // First step: the servers get the accounts, still without users.
   expect(await credentials('rotate')).toContain('reload each server, which creates the accounts');
   await nats.reload(await access());
   const again = await as('siem-reader', old);
@@ -76,7 +76,7 @@ test('accounts - a bus of an earlier version is separated by a rotation, its str
   expect((await load(out)).accounts).toBeUndefined();
   await credentials('rotate');
 
-  // The second step: the users move.
+  // Second step: the users move.
   await credentials('rotate', '--finish');
   await nats.reload(await access());
   await waitFor(() => !again.connected, { what: 'the old connection to end' });

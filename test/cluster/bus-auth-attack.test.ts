@@ -1,6 +1,7 @@
 /**
- * A host-network pod beside a collector has its address, and can type tokens that look like the collector's. However many it shows, the collector gets in
- * with a token that no one saw before; and what is too much is reported at once.
+ * A host-network pod beside a collector shares its address and sends forged tokens. However many it
+ * sends, the collector logs in with a new token. Requests beyond the limit are refused and reported
+ * at once.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';
@@ -12,15 +13,15 @@ import { AuthRig, NODES } from './bus-auth/rig.ts';
 const [A] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
 
-/** Logins in flight of the attacker, all the time. */
+/** Concurrent logins of the attacker, all the time. */
 const AT_ONCE = 8;
-/** As the collector of the control tries. */
+/** Attempts of the collector in the control. */
 const TRIES = 20;
 
 const part = (text: string) => JSON.parse(Buffer.from(text, 'base64url').toString('utf8')) as Record<string, unknown>;
 const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** Tokens that differ from a good one in nothing that can be seen without the API server's keys; no two alike. */
+/** Forged tokens, no two alike. Only the API server's keys distinguish them from a good one. */
 function forger(good: string, kid?: string): () => string {
   const [head, claims] = good.split('.').map((one, index) => (index < 2 ? part(one) : {})) as [object, object];
   return () => {
@@ -29,7 +30,7 @@ function forger(good: string, kid?: string): () => string {
   };
 }
 
-/** Shows forged tokens until it is ended. */
+/** Sends forged tokens until it is disposed. */
 class Attack implements AsyncDisposable {
   readonly #end = new AbortController();
   readonly #loops: Promise<void>[];
@@ -52,7 +53,7 @@ class Attack implements AsyncDisposable {
 
 const refused = (auth: RunningService, reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
 
-test('without the API server’s keys the attack holds a new token off, and not one that was let in before', async () => {
+test('without the API server’s keys the attack keeps a new token out, but no token that was let in before', async () => {
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--refusals-per-minute', '2']);
   expect(await auth.metric('signing_keys')).toBe(0);
@@ -60,9 +61,10 @@ test('without the API server’s keys the attack holds a new token off, and not 
   expect(await rig.login(AS_A, known)).toBe('in');
   await using attack = new Attack(rig, forger(known));
   await waitFor(async () => (await refused(auth, 'rate-limited')) > 0, { what: 'the address to be limited' });
-  // The control: what the attack does where nothing tells a good token from a typed one.
+  // The control: the effect of the attack where forged tokens cannot be distinguished from good
+  // ones.
   const how: string[] = [];
-  // One that gets in is no stranger any more, so each try is by another.
+  // An address that logged in is trusted from then on, so each attempt uses another.
   while (how.length < TRIES) how.push(await rig.login(AS_A, await rig.tokenOf(A)));
   expect(how.filter((one) => one === 'BUS_AUTHENTICATION').length).toBeGreaterThan(TRIES / 2);
   expect(await rig.login(AS_A, known)).toBe('in');
@@ -71,17 +73,18 @@ test('without the API server’s keys the attack holds a new token off, and not 
 
 test.each([
   ['its key', 'forged', undefined],
-  ['a key that nobody knows', 'rate-limited', 'another'],
-])('under tokens that name %s, a collector gets in with a new one at its first attempt', async (_, reason, kid) => {
+  ['an unknown key', 'rate-limited', 'another'],
+])('under tokens that name %s, a collector logs in with a new one at its first attempt', async (_, reason, kid) => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth();
   expect(await auth.metric('signing_keys')).toBe(1);
   const asked = () => auth.metric('review_seconds_count');
   const before = await asked();
   await using attack = new Attack(rig, forger(await rig.tokenOf(A), kid));
-  await waitFor(async () => (await refused(auth, reason)) > 100, { what: 'the attack to be seen' });
+  await waitFor(async () => (await refused(auth, reason)) > 100, { what: 'the attack to be counted' });
   for (let n = 0; n < 5; n += 1) expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
-  // A question for each login of ours, and some for the probe; of the attacker's no more than its address is allowed.
+  // A request for each login of this test, some for the probe, and the attacker's up to the limit
+  // of its address.
   const [own, allowed] = [5 + 10, kid === undefined ? 0 : 30 + AT_ONCE + 30];
   expect(attack.tried).toBeGreaterThan(own + allowed);
   expect((await asked()) - before).toBeLessThan(own + allowed);
@@ -91,14 +94,14 @@ test('requests beyond the limit for the API server are refused at once, with tha
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--reviews-per-second', '2']);
   const token = await rig.tokenOf(A);
-  // Of a stranger's tokens half of the burst is asked about.
+  // An unknown address may use half of the burst.
   const how = await Promise.all(Array.from({ length: 24 }, async () => rig.login(AS_A, await rig.tokenOf(A))));
   expect(how).toContain('in');
   expect(how).toContain('BUS_AUTHENTICATION');
   expect(await refused(auth, 'overloaded')).toBe(how.filter((one) => one !== 'in').length);
-  // Answered by bus-auth, all of them: the server's own patience would not be counted so.
+  // bus-auth refused all of them: this metric does not count the server's own timeouts.
   expect(await auth.metric('login_seconds_count')).toBe(how.length);
   expect(rig.nats.log).toContain('overloaded: too many logins at once: try again');
-  // It is forgiven with time, and a client that tries again is let in.
+  // The limit recovers with time, and a retry succeeds.
   await waitFor(async () => (await rig.login(AS_A, token)) === 'in');
 });

@@ -1,20 +1,20 @@
-/** The collector as its own process, let onto the bus by its token through bus-auth as another: what pods send arrives, over a change of token. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+/**
+ * A collector process that logs in to the bus by its token, through a bus-auth process. Packets of
+ * pods are published across a change of the token.
+ */
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { CHECKOUT } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { NODE, TestNode } from '../support/node.ts';
+import { launchBundle } from '../support/process.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 import { AuthRig } from './bus-auth/rig.ts';
 
-const BUNDLE = path.join(CHECKOUT, 'apps/bus-auth/dist/main.mjs');
 const LIFE_S = 8;
 const EVERY_MS = 2_000;
 
-/** Replaces the token in a file long before it ends. */
+/** Replaces the token in a file long before it expires. */
 class Kubelet implements AsyncDisposable {
   readonly #end = new AbortController();
   readonly #work: Promise<void>;
@@ -38,20 +38,16 @@ class Kubelet implements AsyncDisposable {
   }
 }
 
-test('collector - with its token it publishes every dropped packet, across the end of a token and of bus-auth', async () => {
+test('collector - with its token it publishes every dropped packet, across the expiry of a token and a restart of bus-auth', async () => {
   await using rig = await AuthRig.start();
   const { tokenFile } = await rig.collector(NODE);
-  const replica = () => spawn(process.execPath, [BUNDLE, ...rig.flags()], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const first = replica();
-  let printed = '';
-  first.stdout.on('data', (chunk: Buffer) => {
-    printed += chunk.toString();
-  });
-  await waitFor(() => printed.includes('"msg":"ready"'), { what: 'bus-auth to be ready', state: () => printed });
+  const replica = () => launchBundle('bus-auth', rig.flags());
+  await using first = replica();
+  await first.logged('ready');
   const node = await TestNode.start({ nats: rig.nats, login: ['--nats-token-file', tokenFile] });
   try {
     const pod = await node.addPod();
-    // It has a fresh one of these for as long as the API server can review it, however long all of it takes.
+    // Renews the token as long as the API server can review it, however long the test takes.
     await using kubelet = new Kubelet(rig, tokenFile);
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -64,12 +60,12 @@ test('collector - with its token it publishes every dropped packet, across the e
       });
     await node.send(pod, [spoofed], 10);
     await counted(10);
-    // The token ends while no other can be reviewed; drops of that time are published afterwards.
+    // The token expires while the API server cannot review another one. Drops of that time are
+    // published afterwards.
     const refusals = () => rig.nats.log.split(`authentication error - User "collector-${NODE}"`).length;
     const before = refusals();
-    const gone = once(first, 'exit');
-    first.kill('SIGTERM');
-    expect((await gone)[0]).toBe(0);
+    await first.kill('SIGTERM');
+    expect(first.child.exitCode).toBe(0);
     await kubelet.stop();
     rig.write(path.basename(tokenFile), await rig.tokenOf(NODE));
     await waitFor(() => refusals() > before, {
@@ -81,13 +77,10 @@ test('collector - with its token it publishes every dropped packet, across the e
     try {
       await counted(30);
     } finally {
-      const ended = once(second, 'exit');
-      second.kill('SIGTERM');
-      await ended;
+      await second.kill('SIGTERM');
     }
     expect(node.log).toContain('"part":"connect"');
   } finally {
-    first.kill('SIGKILL');
     await node[Symbol.asyncDispose]();
   }
 }, 120_000);

@@ -1,6 +1,6 @@
 /**
- * What happens to who is on the bus when tokens end, when bus-auth, the API server or a server of the bus is away, and when the credentials
- * are rotated. Nothing that a collector said is lost by any of it.
+ * Connections to the bus while tokens expire, while bus-auth, the API server or a bus server is
+ * down, and during a rotation of credentials. No frame of a collector is lost.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -29,7 +29,10 @@ import { AuthRig, NODES } from './bus-auth/rig.ts';
 const [A, B] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
 
-/** Publishes frames all the time, as a collector under fire does, and knows what was acknowledged. */
+/**
+ * Publishes frames continuously, as a collector under attack does, and counts the acknowledged
+ * ones.
+ */
 class Fire {
   readonly #publisher: FramePublisher;
   readonly #id = randomUUID();
@@ -69,7 +72,9 @@ function reported(bus: Bus): string[] {
 
 const stored = async (admin: Bus) => (await streamInfo(admin, 'VIOLATIONS')).state.messages;
 
-/** Asks the bus all the time, and remembers the longest that it and this process took. */
+/**
+ * Sends requests to the bus continuously. Records the longest delay of the bus and of this process.
+ */
 class Pace {
   readonly #end = new AbortController();
   readonly #asking: Promise<void>;
@@ -93,19 +98,22 @@ class Pace {
   }
 }
 const PACE_MS = 20;
-/** A collector takes a token of 5 s between 0.25 and 0.75 s before the old one ends. */
+/** A collector uses a token of 5 s between 0.25 and 0.75 s before the old one expires. */
 const IN_TIME_MS = 100;
 
-test('a token that is replaced in time is taken before the old one ends, and no frame is lost', async () => {
+test('a token that is replaced in time is used before the old one expires, and no frame is lost', async () => {
   await using rig = await AuthRig.start();
   await rig.busAuth();
   const admin = await rig.topology();
-  /** Two renewals of a connection. @returns its status events, frames sent, and how long the machine stood still */
+  /**
+   * Two renewals of a connection. @returns its status events, frames sent, and the longest pause of
+   * the machine
+   */
   const renewed = async () => {
     const options = await rig.collector(A, { seconds: 5 });
     const bus = await rig.connect(options);
     const [events, pace, fire] = [reported(bus), new Pace(admin), new Fire(bus)];
-    // As a kubelet, at 80 % of its life.
+    // As a kubelet does, at 80 % of its lifetime.
     const ends = new AbortController();
     const kubelet = (token: string) => {
       const { fromMs, untilMs } = lifeOfToken(token) ?? { fromMs: 0, untilMs: 0 };
@@ -131,7 +139,7 @@ test('a token that is replaced in time is taken before the old one ends, and no 
     expect(sent).toBeGreaterThan(100);
     expect(await stored(admin)).toBe(all);
     const refused = events.filter((name) => name === 'BUS_AUTHENTICATION');
-    // A machine that stands still at the wrong time lets a token end that was replaced in time.
+    // A pause of the machine at the wrong time makes a token expire that was replaced in time.
     if (refused.length > 0 && stoodStillMs > IN_TIME_MS && tries < MAX_TRIES) continue;
     expect(refused, `the machine stood still for ${stoodStillMs} ms`).toEqual([]);
     break;
@@ -139,17 +147,17 @@ test('a token that is replaced in time is taken before the old one ends, and no 
 });
 const MAX_TRIES = 5;
 
-test('a token that is replaced too late ends the connection; frames wait and arrive with the next token', async () => {
+test('a token that is replaced too late ends the connection; frames wait and are published with the next token', async () => {
   await using rig = await AuthRig.start();
   await rig.busAuth();
   const admin = await rig.topology();
-  // Until it is in before its token ends.
+  // Until it is logged in before its token expires.
   const [options, bus] = await waitFor(
     async () => {
       const shown = await rig.collector(A, { seconds: 2 });
       return [shown, await rig.connect(shown)] as const;
     },
-    { what: 'it to be let in' },
+    { what: 'it to log in' },
   );
   const events = reported(bus);
   const fire = new Fire(bus);
@@ -158,13 +166,13 @@ test('a token that is replaced too late ends the connection; frames wait and arr
   await waitFor(() => fire.unacked > 20, { what: 'frames to wait' });
   const before = await stored(admin);
   rig.write(path.basename(options.tokenFile), await rig.tokenOf(A, { seconds: 600 }));
-  await waitFor(() => events.includes('connected'), { what: 'the next token to be taken', state: () => events });
+  await waitFor(() => events.includes('connected'), { what: 'the next token to be used', state: () => events });
   const sent = await fire.cease();
   expect(await stored(admin)).toBe(sent);
   expect(before).toBeLessThan(sent);
 });
 
-test('while bus-auth is away who is in stays, collectors wait and come in when it is back, and fixed users never notice', async () => {
+test('while bus-auth is down connections stay, collectors wait and log in when it is back, and fixed users are not affected', async () => {
   await using rig = await AuthRig.start();
   const admin = await rig.topology();
   const first = await rig.busAuth();
@@ -180,12 +188,12 @@ test('while bus-auth is away who is in stays, collectors wait and come in when i
   const fire = new Fire(inside);
   expect(await rig.login('correlator', 'password-of-correlator')).toBe('in');
   expect(await rig.login('correlator', 'wrong')).toBe('BUS_AUTHENTICATION');
-  // Not always at once: where the machine stands still a client has waited long enough before the server has.
+  // Not always at once: on a busy machine the client's timeout can end before the server's.
   await waitFor(() => refusals.includes('BUS_AUTHENTICATION'), {
     what: 'a collector to be refused',
     state: () => refusals,
   });
-  await waitFor(() => fire.acked > 10, { what: 'frames of who is in' });
+  await waitFor(() => fire.acked > 10, { what: 'frames of the connected collector' });
   await rig.busAuth();
   const late = await waiting;
   expect(late.connected).toBe(true);
@@ -195,21 +203,24 @@ test('while bus-auth is away who is in stays, collectors wait and come in when i
   expect(events).toEqual([]);
 }, 60_000);
 
-test('replicas share a fleet that comes at once, and one of them is enough', async () => {
+test('replicas share a fleet that logs in at once, and one of them is enough', async () => {
   await using rig = await AuthRig.start();
   const [one, two] = [await rig.busAuth(), await rig.busAuth()];
   const token = await rig.tokenOf(A);
-  /** All get in; who is refused, because the machine stood still for too long, tries again as a collector does. @returns tries */
+  /**
+   * All log in. A login refused because the machine was too slow is retried, as a collector does.
+   * @returns attempts
+   */
   const fleet = async (n: number) => {
     let tries = 0;
     const member = async () => {
       tries += 1;
       return (await rig.login(AS_A, token)) === 'in';
     };
-    await Promise.all(Array.from({ length: n }, () => waitFor(member, { what: 'one of a fleet to be let in' })));
+    await Promise.all(Array.from({ length: n }, () => waitFor(member, { what: 'one of a fleet to log in' })));
     return tries;
   };
-  /** One for each attempt, and none beyond. */
+  /** One for each attempt, and no more. */
   const expectGranted = (granted: number, n: number, tries: number) => {
     expect(granted).toBeGreaterThanOrEqual(n);
     expect(granted).toBeLessThanOrEqual(tries);
@@ -223,7 +234,7 @@ test('replicas share a fleet that comes at once, and one of them is enough', asy
   expectGranted((await two.metric('granted_total')) - byTwo, 10, triesAgain);
 });
 
-test('with a failing or hanging API server logins are refused and readiness shows it; it is used again when it answers', async () => {
+test('with a failing or hanging API server logins are refused and readiness shows it; logins work again when it recovers', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth();
   const tokenreviews = { resource: 'tokenreviews', times: Number.POSITIVE_INFINITY };
@@ -236,22 +247,22 @@ test('with a failing or hanging API server logins are refused and readiness show
     const before = await auth.metric(`refused_total{reason="${reason}"}`);
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
     expect(await auth.metric(`refused_total{reason="${reason}"}`)).toBe(before + 1);
-    // What it asked of itself meanwhile may be answered last.
+    // The result of its own periodic check may be the last one.
     const printed = reason === 'api-forbidden' ? 'may not create TokenReviews' : 'cannot be reached';
     const isNotReady = async () => {
       const { ok, checks } = await auth.ready();
       return !ok && checks['bus'] === 'ok' && checks['kubernetes']?.includes(printed);
     };
-    await waitFor(isNotReady, { what: `it to say ${printed}`, state: auth.ready });
+    await waitFor(isNotReady, { what: `it to report ${printed}`, state: auth.ready });
     fault.remove();
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
     await waitFor(async () => (await auth.ready()).ok, { what: 'it to be ready again', state: auth.ready });
   }
-  // What the API server did is not held against the address.
+  // Failures of the API server do not count against the address.
   expect(await auth.metric('refused_total{reason="rate-limited"}')).toBe(0);
 });
 
-test('without the right to review tokens it is never ready, with the reason', async () => {
+test('without the right to review tokens it is never ready, and reports the reason', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth(['--kubeconfig', rig.kube.server.kubeconfigPath('no-rights')], 'started');
   const ready = await waitFor(async () => {
@@ -261,7 +272,7 @@ test('without the right to review tokens it is never ready, with the reason', as
   expect(ready.ok).toBe(false);
 });
 
-test('credentials are rotated on servers with TLS: no client is cut off at any step, and the old ones are refused', async () => {
+test('credentials are rotated on servers with TLS: no client is disconnected at any step, and the old ones are refused', async () => {
   const out = mkdtempSync(path.join(tmpdir(), 'bailiff-rotate-'));
   const step = async (...args: string[]) => {
     const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
@@ -293,7 +304,7 @@ test('credentials are rotated on servers with TLS: no client is cut off at any s
       await bus.close();
     };
 
-    // Clients have the next secrets, the servers take the old ones: all that connect now are let in.
+    // Clients have the next secrets, and the servers accept the old ones: every login succeeds.
     const prepared = await step('rotate', '--ca');
     await rig.nats.reload({ ...accessOf(prepared) });
     for (const options of [fixed('correlator'), fixed('admin'), { ...(await rig.collector(B)), tls }]) {
@@ -304,14 +315,16 @@ test('credentials are rotated on servers with TLS: no client is cut off at any s
     const finished = await step('rotate', '--finish');
     await rig.nats.reload({ ...accessOf(finished) });
     await waitFor(() => correlator.connects > 1 && correlator.connected, { what: 'the correlator to be back' });
-    // bus-auth was disconnected too. Until it is back, logins of new collectors are refused and retried.
+    // bus-auth was disconnected too. Until it is back, logins of new collectors are refused and
+    // retried.
     const { user = '', tokenFile } = await rig.collector(B);
     const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
-    await waitFor(isIn, { what: 'a new collector to be let in' });
-    await waitFor(() => collector.connected, { what: 'the collector to be in' });
+    await waitFor(isIn, { what: 'a new collector to log in' });
+    await waitFor(() => collector.connected, { what: 'the collector to log in' });
     await expect(login({ password: old })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
     await login({ password: finished.users['correlator']?.passwords[0] });
-    // The certificate is the new authority's; who trusts only the old one does not connect.
+    // The new authority signed the certificate; a client that trusts only the old one does not
+    // connect.
     const trusts = (index: number) => ({
       ...fixed('correlator'),
       tls: { ca: finished.authorities[index]?.certificate },
@@ -319,7 +332,7 @@ test('credentials are rotated on servers with TLS: no client is cut off at any s
     await login(trusts(0));
     await expect(connectBus(trusts(1))).rejects.toThrow();
 
-    // Keys are taken by a restart. bus-auth has both and answers with the one that the server believes.
+    // Keys need a restart. bus-auth has both and signs with the one that the server trusts.
     const keys = await step('rotate', '--keys');
     expect(keys.issuers[1]).toBe(finished.issuers[0]);
     await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
@@ -337,7 +350,7 @@ test('credentials are rotated on servers with TLS: no client is cut off at any s
   }
 }, 60_000);
 
-test('in a cluster any server asks any bus-auth, and a collector goes on at another server when its own ends', async () => {
+test('in a cluster any server uses any bus-auth, and a collector moves to another server when its own stops', async () => {
   const out = mkdtempSync(path.join(tmpdir(), 'bailiff-cluster-'));
   try {
     const { exitCode } = await runCli(['credentials', 'init', '--out', out]);

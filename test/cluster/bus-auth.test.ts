@@ -1,4 +1,7 @@
-/** Who gets onto the bus by a token and who does not, on a real nats-server; each refusal beside one that is let in. */
+/**
+ * Which logins by token a real nats-server accepts and refuses. Each refusal is next to an accepted
+ * login.
+ */
 
 import { type Bus, captureSubject, ensureTopology, NODE_ROLES, request, userOf, violationSubject } from '@bailiff/bus';
 import { testUsers } from '@bailiff/bus/testing';
@@ -24,7 +27,7 @@ describe('a login by token', () => {
   afterAll(() => rig?.[Symbol.asyncDispose]());
   const refusals = (reason: string) => auth.metric(`refused_total{reason="${reason}"}`);
 
-  /** Refused for the reason, and counted so; then the right one is let in. */
+  /** Refused for the reason, and counted so; then the right login succeeds. */
   async function refused(reason: string, user: string, password: string, more = {}): Promise<void> {
     const before = await refusals(reason);
     expect(await rig.login(user, password, more)).toBe('BUS_AUTHENTICATION');
@@ -32,7 +35,7 @@ describe('a login by token', () => {
     expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
   }
 
-  test('each collector has its own node and no other subject', async () => {
+  test('each collector may use its own node’s subjects and no other', async () => {
     const buses = new Map<string, Bus>();
     for (const node of NODES) {
       for (const role of NODE_ROLES) {
@@ -48,7 +51,7 @@ describe('a login by token', () => {
     expect(await tryIt(b, 'publish', violationSubject(B, 'spoof'))).toBe(true);
   });
 
-  test('a collector answers what it is asked, once, and no inbox besides', async () => {
+  test('a collector answers each request once, and may publish to no other inbox', async () => {
     const a = await rig.connect(await rig.collector(A, {}, 'push'));
     const responder = await rig.nats.connect('responder');
     let inbox = '';
@@ -85,11 +88,11 @@ describe('a login by token', () => {
     expect(await rig.login(AS_B, await rig.tokenOf(B))).toBe('in');
   });
 
-  test('a token for several audiences is taken when ours is among them', async () => {
+  test('a token for several audiences is accepted if one of them is the bus', async () => {
     expect(await rig.login(AS_A, await rig.tokenOf(A, { audiences: ['vault', 'bailiff'] }))).toBe('in');
   });
 
-  test('a token that has expired is refused', async () => {
+  test('an expired token is refused', async () => {
     const token = await rig.tokenOf(A, { seconds: 1 });
     await waitFor(
       () => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).exp * 1000 < Date.now(),
@@ -97,7 +100,7 @@ describe('a login by token', () => {
     await refused('expired', AS_A, token);
   });
 
-  test('a token of a deleted pod, also of one recreated under its name, is refused', async () => {
+  test('a token of a deleted pod is refused, also if the pod was recreated under its name', async () => {
     rig.pod('collector-old', A);
     const token = await rig.token({ pod: 'collector-old' });
     expect(await rig.login(AS_A, token)).toBe('in');
@@ -108,14 +111,14 @@ describe('a login by token', () => {
     await refused('not-authenticated', AS_A, token);
   });
 
-  test('a token that was changed is refused', async () => {
+  test('a modified token is refused', async () => {
     const [head, payload, signature] = (await rig.tokenOf(A)).split('.') as [string, string, string];
     const claims = JSON.parse(Buffer.from(payload, 'base64url').toString());
     claims['kubernetes.io'].node.name = B;
     const forged = Buffer.from(JSON.stringify(claims)).toString('base64url');
     await refused('forged', AS_B, `${head}.${forged}.${signature}`);
     await refused('forged', AS_A, `${head}.${payload}.${signature.slice(4)}AAAA`);
-    // Under the name of a key that bus-auth does not know, the API server is asked.
+    // If bus-auth does not have the key of that name, it asks the API server.
     const renamed = Buffer.from('{"alg":"ES256","kid":"another"}').toString('base64url');
     await refused('not-authenticated', AS_A, `${renamed}.${payload}.${signature}`);
     await refused('not-a-token', AS_A, `${Buffer.from('{"alg":"none"}').toString('base64url')}.${payload}`);
@@ -131,7 +134,7 @@ describe('a login by token', () => {
     await refused(reason, AS_A, shown);
   });
 
-  test('a huge token ends at the server, before anybody is asked', async () => {
+  test('the server refuses a huge token without asking bus-auth', async () => {
     const asked = await auth.metric('login_seconds_count');
     for (const size of [5_000, 1_000_000])
       expect(await rig.login(AS_A, 'x'.repeat(size), { timeoutMs: 1_000 })).not.toBe('in');
@@ -141,18 +144,18 @@ describe('a login by token', () => {
   });
 
   test.each([
-    ['a user who is none', 'somebody'],
+    ['an unknown user', 'unknown'],
     ['no user', ''],
     ['a collector of no node', 'collector-'],
     ['a wildcard', 'collector-*'],
     ['a node and more', 'collector-node-a.>'],
     ['bus-auth in the wrong case', 'Bus-auth'],
-  ])('a good token shown by %s is refused', async (_, user) => {
-    // An inbox of its own, as the client takes no wildcard there.
+  ])('a good token sent by %s is refused', async (_, user) => {
+    // An inbox of its own, because the client rejects a wildcard there.
     await refused('unknown-user', user, await rig.tokenOf(A), { inboxPrefix: '_INBOX_test' });
   });
 
-  test('a good token as the password of a fixed user is refused by the server alone', async () => {
+  test('the server itself refuses a good token as the password of a fixed user', async () => {
     const granted = await auth.metric('granted_total');
     for (const user of ['correlator', 'admin', 'bus-auth']) {
       expect([user, await rig.login(user, await rig.tokenOf(A))]).toEqual([user, 'BUS_AUTHENTICATION']);
@@ -194,7 +197,7 @@ describe('a login by token', () => {
     expect(rig.nats.log).toContain('wrong-node: the token belongs to a pod on another node');
   });
 
-  test('no token is in a log of ours or of the server', async () => {
+  test('no token is in a log of Bailiff or of the server', async () => {
     const token = await rig.tokenOf(A);
     expect(await rig.login(AS_A, token)).toBe('in');
     expect(await rig.login(AS_B, token)).toBe('BUS_AUTHENTICATION');
@@ -203,7 +206,7 @@ describe('a login by token', () => {
     }
   });
 
-  test('a token for the bus is nothing to the API server', async () => {
+  test('the API server refuses a token for the bus', async () => {
     const at = async (audiences: string[]) => {
       const token = await rig.token({ audiences });
       const { api } = rig.kube.server;
@@ -221,7 +224,7 @@ describe('a login by token', () => {
   });
 });
 
-test('a cluster that does not claim the node in tokens is refused with what to do', async () => {
+test('a cluster that does not claim the node in tokens is refused, with a remedy', async () => {
   await using rig = await AuthRig.start({ api: { tokenNodeClaim: false } });
   const auth = await rig.busAuth();
   expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('BUS_AUTHENTICATION');
@@ -229,7 +232,7 @@ test('a cluster that does not claim the node in tokens is refused with what to d
   expect(rig.nats.log).toContain('the API server must be 1.32 or later');
 });
 
-test('a pod whose tokens fail again and again is refused without a question, others are not, and it is forgiven', async () => {
+test('a pod whose tokens fail repeatedly is refused without a request to the API server; others are not, and its limit recovers', async () => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth(['--refusals-per-minute', '60']);
   rig.pod('collector-old', A);
@@ -247,18 +250,18 @@ test('a pod whose tokens fail again and again is refused without a question, oth
   expect(looked).toBeGreaterThanOrEqual(60);
   expect(await auth.metric('sources_with_failures')).toBe(1);
   expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
-  // One a second is forgiven.
+  // The limit recovers by one a second.
   await waitFor(
     async () => {
       await rig.login(AS_A, wrong);
       return (await auth.metric('refused_total{reason="not-authenticated"}')) > looked;
     },
-    { what: 'it to be forgiven' },
+    { what: 'its limit to recover' },
   );
 });
 
 test.each([...OUTSIDE, { role: 'bus-auth' } as const].map((identity) => [userOf(identity), identity] as const))(
-  'with auth callout, %s changes nothing beyond its list, whatever it has JetStream do',
+  'with auth callout, %s can change nothing beyond its list through JetStream',
   async (user, identity) => {
     await using rig = await AuthRig.start({ nats: { users: testUsers(['node-b']) } });
     await rig.busAuth();

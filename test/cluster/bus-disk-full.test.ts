@@ -1,6 +1,6 @@
-// A bus whose disk is really full, on a file system of its own: what was acknowledged stays, what was not waits where it is, with the reason,
-// and all goes on when there is room again. A server that switched JetStream off for it, or closed a stream, must be restarted, and that is
-// reported.
+// A bus whose disk is full, on a file system of its own. Acknowledged messages stay; all others
+// wait at their sender, which reports the reason, and continue when there is room. A server that
+// switched JetStream off, or closed a stream, must be restarted, and that is reported.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { FramePublisher, getMessage, openBucket, streamInfo, violationSubject } from '@bailiff/bus';
@@ -12,11 +12,14 @@ import { runCli } from '../../apps/cli/src/testing.ts';
 import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
-/** Above the built-in rule for repeated spoofing. */
+/** Above the threshold of the built-in rule for repeated spoofing. */
 const PACKETS = 20;
 const PODS = 40;
 const FRAME_BYTES = 16_000;
-/** A server that does not answer is noticed by the second publish without an acknowledgement, 5 s each, of each part in its turn. */
+/**
+ * A silent server is detected by the second publish without an acknowledgement, 5 s each, one part
+ * after the other.
+ */
 const UNTIL_SILENCE_MS = 30_000;
 const OFF_CHECK = /^JetStream is off at the server: .*make room on its disk/;
 
@@ -38,7 +41,9 @@ const bailiff = (...words: string[]) => {
   return runCli([...words, '--nats-url', rig.nats.url, '--nats-user', 'cli', '--nats-password-file', password]);
 };
 
-/** A collector's publisher with a large frame under way; `told` is why it was sent again. */
+/**
+ * A collector's publisher with a large frame in flight; `reported` are the reasons of its resends.
+ */
 async function collector() {
   const reported: string[] = [];
   const publisher = new FramePublisher(await rig.bus(`collector-${NODE_B}`), {
@@ -60,7 +65,8 @@ it('a full disk - frames and verdicts wait, with a report; with room again each 
   for (let n = 0; n < 4; n += 1) await publish();
   for (const pod of pods) await rig.spoof(NODE_A, pod, PACKETS);
   disk.fill();
-  // It judges what is there; neither verdicts nor the dead letters of the large frames, which are none, have room.
+  // The correlator judges the stored frames. There is no room for verdicts, nor for the dead
+  // letters of the large frames, which are invalid.
   const full = fullDiskOf(rig.admin);
   const correlator = await rig.correlator({ wait: false });
   const stuck = publish();
@@ -77,11 +83,11 @@ it('a full disk - frames and verdicts wait, with a report; with room again each 
   );
   for (const part of ['verdicts', 'dead letters']) {
     const isPrinted = (line: Record<string, unknown>) => line['part'] === part && full.words.test(JSON.stringify(line));
-    await untilFull(`the correlator to warn of ${part}`, () => correlator.log().some(isPrinted));
+    await untilFull(`the correlator to warn about ${part}`, () => correlator.log().some(isPrinted));
   }
-  // A server that refuses is there: only one that is silent makes who writes to it unready.
+  // A server that refuses is available: only a silent one makes its writers unready.
   if (!full.isRefused)
-    await untilFull('readiness to say why', async () =>
+    await untilFull('readiness to report the reason', async () =>
       full.words.test((await correlator.ready()).checks['bus'] ?? ''),
     );
   const grants = Array.from({ length: 200 }, (_, n) => ({ namespace: `shop-${n}`, prefixes: ['10.0.0.0/24'] }));
@@ -117,7 +123,7 @@ it('JetStream off for lack of space - reported by status, doctor, publishers and
   const { reported, publish } = await collector();
   await publish();
   const config = openBucket(rig.admin, 'bailiff_config');
-  // What the server copies by itself, into CONFIG_LOG, has no room: it then switches JetStream off.
+  // There is no room for the server's own copy into CONFIG_LOG: it then switches JetStream off.
   const put = (n: number) => config.put(`spoof.namespace.shop-${n}.default`, '{}');
   await put(0);
   disk.fill();
@@ -137,7 +143,7 @@ it('JetStream off for lack of space - reported by status, doctor, publishers and
   const stuck = publish();
   stuck.catch(() => undefined);
   await waitFor(() => reported.some((why) => /^BUS_NO_STREAM: .*JetStream is off .*make room/.test(why)), {
-    what: 'the collector to be told',
+    what: 'the collector to report it',
     state: () => reported,
   });
   const OFF =
@@ -151,19 +157,19 @@ it('JetStream off for lack of space - reported by status, doctor, publishers and
   };
   await off();
   await waitFor(async () => OFF_CHECK.test((await before.ready()).checks['bus'] ?? ''), {
-    what: 'the correlator that runs to be not ready for it',
+    what: 'the running correlator to become unready',
     state: before.ready,
   });
   const correlator = await rig.correlator({ wait: false });
   const waits = () => correlator.log().some((line) => /JetStream is off .*make room/.test(JSON.stringify(line)));
-  await waitFor(waits, { what: 'the correlator to say what it waits for', state: correlator.log });
+  await waitFor(waits, { what: 'the correlator to report what it waits for', state: correlator.log });
   disk.makeRoom();
   await off();
   await rig.nats.restart();
   await stuck;
   for (const each of [before, correlator])
     await waitFor(async () => (await each.ready()).ok, { what: 'the correlator to be ready', state: each.log });
-  // What was acknowledged, and at most what was stored without an acknowledgement.
+  // Acknowledged messages, plus at most those that were stored without an acknowledgement.
   const messages = () =>
     Promise.all(
       ['KV_bailiff_config', 'CONFIG_LOG'].map(async (name) => (await streamInfo(rig.admin, name)).state.messages),

@@ -1,4 +1,7 @@
-/** The password between the servers of a bus is changed while streams on all three are written: `credentials rotate --routes`, step by step. */
+/**
+ * Changes the password between the servers of a bus while streams on all three are written:
+ * `credentials rotate --routes`, step by step.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -33,7 +36,7 @@ const conf = (index: number, from: { routePassword: string; nextRoutePassword?: 
   },
 });
 
-/** Names of the servers to which a server has routes, each once. */
+/** Names of the servers to which a server has routes, without duplicates. */
 async function peersOf(index: number): Promise<string[]> {
   const { routes: found } = (await (await fetch(`http://127.0.0.1:${monitors[index]}/routez`)).json()) as {
     routes: { remote_name: string }[] | null;
@@ -59,7 +62,7 @@ afterAll(async () => {
   rmSync(out, { recursive: true, force: true });
 });
 
-test('routes - the password is changed by two rounds of reloads, and every frame written meanwhile is on three servers', async () => {
+test('routes - two rounds of reloads change the password, and every frame written meanwhile is on three servers', async () => {
   const admin = await (servers[2] as TestNats).connect('admin');
   await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
     what: 'streams on three servers',
@@ -78,7 +81,7 @@ test('routes - the password is changed by two rounds of reloads, and every frame
     for (const [index, server] of servers.entries()) {
       await server.reload(conf(index, to));
       await joined(index);
-      // The cluster stays complete after each reload: each has both others.
+      // The cluster is complete after each reload: each server has both others.
       for (const one of [0, 1, 2]) await joined(one);
       const acked = publisher.acked;
       await waitFor(() => publisher.acked > acked, { what: `frames after nats-${index}` });
@@ -95,8 +98,9 @@ test('routes - the password is changed by two rounds of reloads, and every frame
   publisher.close();
   expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent.length);
 
-  // The control: a server that is given another password at once is parted, and stays so; the old one is worth nothing.
-  // A server lists a route as soon as the other greets it, before its password is judged: the sign is whether messages cross it.
+  // The control: a server that gets another password at once is separated and stays so. The old
+  // password is invalid. A server lists a route before it checks the other's password, so the test
+  // checks whether messages cross it.
   const [first] = servers as [TestNats];
   const cut = await first.connect('admin');
   const received: number[] = [];

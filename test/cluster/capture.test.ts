@@ -1,7 +1,6 @@
-// What runs in a pod is recorded before it is deleted: a real responder asks a real collector over a real bus, and reads /proc of real
-// processes in a cgroup as kubelet names it. No LSM is needed.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+// The processes of a pod are recorded before it is deleted. A real responder sends the request to a
+// real collector over a real bus. The collector reads /proc of real processes in a cgroup with
+// kubelet's name. No LSM is needed.
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -11,9 +10,10 @@ import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { acting, brief, Rig, type RigPod } from './responder/rig.ts';
 
-/** A node that the bus has a user for. */
+/** A node for which the bus has a user. */
 const NODE = 'node-a';
 /** A listener, an abstract unix socket, a shell below it, and a secret in its arguments. */
 const PROGRAM = `import os, socket, subprocess, sys
@@ -22,20 +22,20 @@ u = socket.socket(socket.AF_UNIX); u.bind('\\0evil'); u.listen()
 c = subprocess.Popen(['sh', '-c', 'sleep 601; true', 'shell-of-${'x'.repeat(700)}'])
 print('up', os.getpid(), flush=True); sys.stdin.read()`;
 
-/** Evidence that names a process. */
+/** Evidence without a process. */
 const NO_PROCESS = {
   ...{ tgid: 0, uid: 0, comm: 'sleep', executable: '', parentExecutable: '', containerName: '' },
   ...{ operation: '', subject: '' },
 };
 
 class PodProcesses implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  readonly #running: RunningProcess;
   readonly #dir: string;
   readonly #pod: string;
   pid = 0;
 
-  private constructor(child: ChildProcess, dir: string, pod: string) {
-    this.#child = child;
+  private constructor(running: RunningProcess, dir: string, pod: string) {
+    this.#running = running;
     this.#dir = dir;
     this.#pod = pod;
   }
@@ -45,18 +45,19 @@ class PodProcesses implements AsyncDisposable {
     const dir = path.join(pod, 'container-1');
     mkdirSync(dir, { recursive: true });
     const join = `echo $$ > ${dir}/cgroup.procs && exec unshare --net "$@"`;
-    const child = spawn('sh', ['-c', join, 'sh', ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
-    const processes = new PodProcesses(child, dir, pod);
-    let out = '';
-    child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
-    await waitFor(() => /up (\d+)/.test(out), { what: 'the pod to run' });
-    processes.pid = Number(/up (\d+)/.exec(out)?.[1]);
-    // It says so before what it started has started the last of them.
-    await waitFor(() => processes.comms().includes('sleep'), { what: 'its sleep', state: () => processes.comms() });
+    const running = launch('sh', ['-c', join, 'sh', ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const processes = new PodProcesses(running, dir, pod);
+    await running.printed(/up \d+/);
+    processes.pid = Number(/up (\d+)/.exec(running.out())?.[1]);
+    // The program reports readiness before its children have started the last process.
+    await waitFor(() => processes.comms().includes('sleep'), {
+      what: 'its last process',
+      state: () => processes.comms(),
+    });
     return processes;
   }
 
-  /** What runs in it, by name. */
+  /** Names of its processes. */
   comms(): string[] {
     const pids = readFileSync(path.join(this.#dir, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
     return pids.map((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
@@ -65,7 +66,7 @@ class PodProcesses implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     writeFileSync(path.join(this.#dir, 'cgroup.kill'), '1');
     await waitFor(() => readFileSync(path.join(this.#dir, 'cgroup.procs'), 'utf8') === '', { what: 'the pod to end' });
-    this.#child.kill('SIGKILL');
+    await this.#running.kill();
     rmdirSync(this.#dir);
     rmdirSync(this.#pod);
   }
@@ -75,8 +76,7 @@ describe('capture', () => {
   let rig: Rig;
   let dir: string;
   let root: string;
-  let collector: ChildProcess;
-  let log = '';
+  let collector: RunningProcess;
 
   beforeAll(async () => {
     rig = await Rig.start();
@@ -93,12 +93,8 @@ describe('capture', () => {
       ...['--cgroup-root', root, '--exclude-interfaces', '.*', '--metrics-address', '127.0.0.1:0'],
     ];
     const bundle = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
-    collector = spawn(process.execPath, [...COLLECTOR_NODE_FLAGS, bundle, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    for (const stream of [collector.stdout, collector.stderr])
-      stream?.on('data', (chunk: Buffer) => (log = (log + chunk.toString()).slice(-100_000)));
-    await waitFor(() => log.includes('"msg":"ready"'), { what: 'the collector', state: () => log });
+    collector = launch(process.execPath, [...COLLECTOR_NODE_FLAGS, bundle, ...args]);
+    await collector.logged('ready');
     const remove = [{ action: 'delete', gracePeriodSeconds: 0 }];
     await rig.policies({
       plain: acting('plain', remove),
@@ -109,7 +105,7 @@ describe('capture', () => {
     await rig.start();
   });
   afterAll(async () => {
-    if (collector?.kill('SIGKILL')) await once(collector, 'exit');
+    await collector?.kill();
     await rig?.[Symbol.asyncDispose]();
     if (dir === undefined) return;
     for (const name of ['kubepods/burstable', 'kubepods', '']) rmdirSync(path.join(root, name));
@@ -119,9 +115,9 @@ describe('capture', () => {
 
   const podHere = () => rig.pod({ node: NODE });
   const phases = (verdict: Verdict) => rig.of(verdict).map(brief);
-  const state = () => ({ log: log.slice(-2000) });
+  const state = () => ({ log: collector.out().slice(-2000) });
 
-  it('before a deletion - the tree, the sockets and the arguments without secrets are in the record, then the pod goes', async () => {
+  it('before a deletion - the record has the tree, the sockets and the arguments without secrets; then the pod is deleted', async () => {
     const pod = podHere();
     await using processes = await PodProcesses.start(root, pod);
     const verdict = await rig.verdict(pod, { rule: 'captured' });
@@ -147,14 +143,14 @@ describe('capture', () => {
     expect(JSON.stringify(capture)).not.toContain('hunter2');
   });
 
-  it('control - without the step the pod is deleted and nothing recorded', async () => {
+  it('control - without the step the pod is deleted and no capture recorded', async () => {
     const verdict = await rig.verdict(podHere(), { rule: 'plain' });
     await rig.until(verdict, 'delete', 'succeeded');
     expect(phases(verdict)).toEqual(['delete/started', 'delete/succeeded']);
     expect(rig.of(verdict).every(({ capture }) => capture === null)).toBe(true);
   });
 
-  it('arguments - in full or none, as the step requires; a second capture of a pod within the interval is refused', async () => {
+  it('arguments - all or none, as the step requires; a second capture of a pod within the interval is refused', async () => {
     const [full, none] = [podHere(), podHere()];
     await using a = await PodProcesses.start(root, full);
     await using _ = await PodProcesses.start(root, none);
@@ -170,7 +166,7 @@ describe('capture', () => {
     expect(again).toMatchObject({ reasonCode: 'too-soon', capture: null });
   });
 
-  it('many processes - the record is bounded, the culprit and its forebears are in it, the rest is counted', async () => {
+  it('many processes - the record is bounded and has the culprit and its ancestors; the others are counted', async () => {
     const pod = podHere();
     const text = 'x'.repeat(400);
     const many = `import os, subprocess, sys
@@ -192,7 +188,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     expect(capture?.processesOmitted).toBeGreaterThan(0);
   });
 
-  it('a pod without processes, a node without collector - reported, and the deletion goes on', async () => {
+  it('a pod without processes, a node without collector - reported, and the deletion continues', async () => {
     const gone = await rig.verdict(podHere(), { rule: 'captured' });
     const elsewhere = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
     await rig.until(gone, 'delete', 'succeeded');
@@ -201,7 +197,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     expect(rig.of(elsewhere, 'capture').at(-1)).toMatchObject({ phase: 'failed', reasonCode: 'no-collector' });
   });
 
-  it('a collector that is mute, or lies - the deletion waits no longer than its bound, and nothing false is recorded', async () => {
+  it('a collector that is silent or sends false data - the deletion waits no longer than its bound, and no false data is recorded', async () => {
     const answers: (string | null)[] = [null, '{"capture":{"processes":"none"}}', 'x'.repeat(MAX_CAPTURE_BYTES + 1)];
     const bus = await rig.nats.connect('admin');
     const asked = bus.nc.subscribe(captureSubject('node-b'), {
@@ -214,7 +210,8 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     const reasons: string[] = [];
     for (let i = 0; i < 3; i++) {
       const verdict = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
-      // Looks are counted, 5 s of them, and not the time: when this process stands still, so does the responder, which is in it.
+      // Counts probes, 5 s of them, instead of time: when this process pauses, so does the
+      // responder, which runs in it.
       const deleted = () => rig.of(verdict, 'delete').some(({ phase }) => phase === 'succeeded');
       const waiting = { what: 'the deletion', intervalMs: 50, state: () => phases(verdict) };
       expect(await looksFor(deleted, waiting)).toBeLessThan(100);

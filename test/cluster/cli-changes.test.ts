@@ -1,4 +1,7 @@
-/** What the CLI writes: configuration, break-glass, decisions and releases; the last two as a real responder takes them. */
+/**
+ * Writes of the CLI: configuration, break-glass, decisions and releases. A real responder acts on
+ * the last two.
+ */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, readConfig, writeConfig } from '@bailiff/bus';
@@ -17,7 +20,7 @@ afterAll(() => world?.[Symbol.asyncDispose]());
 const KEY = 'spoof.cluster._.default';
 
 describe('cli config', () => {
-  it('set, history, get, rollback, delete - each with who and why, each a new revision', async () => {
+  it('set, history, get, rollback, delete - each with author and reason, each a new revision', async () => {
     const set = (...args: string[]) => world.cli(['config', 'set', KEY, ...args]);
     const first = await set('modes.tunnel=audit', '--reason', 'their VPN', '--yes');
     expect(first).toMatchObject({ exitCode: 0, stdout: `${KEY}: revision 1\n` });
@@ -75,11 +78,11 @@ describe('cli config', () => {
       expect(refused.exitCode).toBe(6);
       expect(refused.stderr).toMatch(/owned by the custom resource ResponsePolicy kept[\s\S]*--take-over/);
     }
-    // Around the command's own look, the write itself refuses.
+    // The write itself refuses as well, without the command's own check.
     await expect(writeConfig(bus, key, value, { by: 'x', why: '' })).rejects.toMatchObject({ code: 'CONFIG_OWNER' });
     expect(await configHistory(bus, key)).toHaveLength(1);
 
-    // Nothing else changes: who keeps it does.
+    // Only the manager of the key changes.
     const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
     expect(taken).toMatchObject({ exitCode: 0, stdout: `${key}: revision 2\n` });
     expect((await readConfig(bus, key))?.owner).toBeNull();
@@ -95,7 +98,7 @@ describe('cli config', () => {
     expect((await world.cli(['config', 'delete', key, '--take-over', '--yes'])).exitCode).toBe(0);
   });
 
-  it('release - the value holds, unmanaged, until the next write', async () => {
+  it('release - the value stays in force, unmanaged, until the next write', async () => {
     const key = 'response.cluster._.released';
     const bus = await world.as('admin');
     const none = await world.cli(['config', 'release', key, '--yes']);
@@ -110,24 +113,32 @@ describe('cli config', () => {
     const dry = await world.cli(['config', 'release', key, '--take-over', '--dry-run']);
     expect(dry.stderr).toContain('nothing was written');
     expect((await readConfig(bus, key))?.revision).toBe(1);
-    const released = await world.cli(['config', 'release', key, '--take-over', '--yes', '--reason', 'it outlives it']);
+    const released = await world.cli([
+      'config',
+      'release',
+      key,
+      '--take-over',
+      '--yes',
+      '--reason',
+      'the value outlives the resource',
+    ]);
     expect(released).toMatchObject({ exitCode: 0, stdout: `${key}: revision 2, without an owner\n` });
     const stands = await readConfig(bus, key);
-    expect(stands).toMatchObject({ owner: null, released: true, why: 'it outlives it' });
+    expect(stands).toMatchObject({ owner: null, released: true, why: 'the value outlives the resource' });
     expect(JSON.parse(stands?.json ?? '')).toEqual({ ...value, revision: 2 });
     expect((await world.cli(['config', 'list', '--kind', 'response'])).stdout).toMatch(/released .* none /);
     expect((await world.cli(['config', 'get', key])).stderr).toMatch(/without an owner$/m);
     const got = JSON.parse((await world.cli(['config', 'get', key, '--json'])).stdout);
     expect(got.keptBy).toEqual({ by: 'nobody' });
     expect((await world.cli(['config', 'release', key, '--yes'])).stderr).toContain('has no owner');
-    // It is taken back by being written, also when nothing else changes.
+    // A write takes the key back, even if nothing else changes.
     const taken = await world.cli(['config', 'set', key, 'enabled-', '--take-over', '--yes']);
     expect(taken.stdout).toBe(`${key}: revision 3\n`);
     expect(await readConfig(bus, key)).toMatchObject({ owner: null, released: false });
     expect((await world.cli(['config', 'delete', key, '--yes'])).exitCode).toBe(0);
   });
 
-  it('file - JSON, YAML or stdin, whole; the same again changes nothing', async () => {
+  it('file - JSON, YAML or stdin; the same content again changes nothing', async () => {
     const key = 'response.cluster._.answer-high';
     const file = path.join(world.directory, 'policy.yaml');
     writeFileSync(file, 'match:\n  levels: [critical]\nsteps:\n  - action: observe\n');
@@ -181,7 +192,7 @@ describe('cli config', () => {
     expect(JSON.parse((await readConfig(cli, key))?.json ?? '')).toMatchObject({ modes: { tunnel: 'off' } });
   });
 
-  it('confirmation - no, no terminal, and --dry-run write nothing', async () => {
+  it('confirmation - "no", no terminal, and --dry-run write nothing', async () => {
     const key = 'spoof.namespace.quiet.default';
     const set = (options: Parameters<World['cli']>[1], ...args: string[]) =>
       world.cli(['config', 'set', key, 'modes.tunnel=audit', ...args], options);
@@ -195,7 +206,7 @@ describe('cli config', () => {
     expect(await readConfig(cli, key)).not.toBeNull();
   });
 
-  it('list - stored and built in; what readers refuse stands out', async () => {
+  it('list - stored and built-in values; values that readers refuse are marked', async () => {
     await world.put('bailiff_config', 'correlation.cluster._.broken', '{"type":"event_count"}');
     const { stdout, stderr } = await world.cli(['config', 'list', '--kind', 'correlation']);
     expect(stdout).toMatch(/correlation\.cluster\._\.many-identities +built in/);
@@ -210,7 +221,7 @@ describe('cli config', () => {
 });
 
 describe('cli disarm', () => {
-  it('on, shown everywhere, off', async () => {
+  it('on, shown by every command, off', async () => {
     await world.status(healthyStatus(NODE_A));
     const on = await world.cli(['disarm', '--namespace', 'shop', '--for', '30m', '--reason', 'is it us?', '--yes']);
     expect(on).toMatchObject({
@@ -247,7 +258,7 @@ describe('cli disarm', () => {
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
-  it('an unknown node - is refused unless forced, a namespace without pods is reported', async () => {
+  it('an unknown node - is refused unless forced; a namespace without pods is reported', async () => {
     const words = (...scope: string[]) => ['disarm', ...scope, '--for', '1m', '--reason', 'x', '--yes'];
     const refused = await world.cli(words('--node', 'node-q'));
     expect(refused).toMatchObject({
@@ -266,7 +277,7 @@ describe('cli disarm', () => {
 });
 
 describe('cli decisions', () => {
-  it('approve and deny - written once, and only what waits', async () => {
+  it('approve and deny - each is written once, and only for a pending response', async () => {
     await using own = await World.start();
     const { pending, spoofing } = await publishStory(own);
     const approved = await own.cli([
@@ -295,20 +306,20 @@ describe('cli decisions', () => {
     expect((await own.cli(['responses', '--pending'])).stderr).toMatch(/no response waits/);
   });
 
-  it('release - the entry is removed, the record is written; a second time there is no entry', async () => {
+  it('release - the entry is removed and the record written; a second release finds no entry', async () => {
     await using own = await World.start();
     await publishStory(own);
     expect((await own.cli(['quarantine', 'list'])).stdout).toMatch(/shop\/cart-1 +node-a .* 60m +cccc5f1d3c/);
     expect(JSON.parse((await own.cli(['quarantine', 'list', '--json'])).stdout)).toMatchObject([{ podUid: CART.uid }]);
-    const nobody = await own.cli(['quarantine', 'release', VPN.name, '--yes']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "vpn-0" is in quarantine/)]);
+    const absent = await own.cli(['quarantine', 'release', VPN.name, '--yes']);
+    expect([absent.exitCode, absent.stderr]).toEqual([2, expect.stringMatching(/no pod "vpn-0" is in quarantine/)]);
     const released = await own.cli(['quarantine', 'release', 'shop/cart-1', '--reason', 'rebuilt', '--yes', '--json']);
     expect(JSON.parse(released.stdout)).toMatchObject({ podUid: CART.uid, entry: 'removed', recorded: 1 });
     expect((await own.cli(['quarantine', 'list'])).stderr).toBe('no pod is in quarantine\n');
     expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
   });
 
-  it('responder - acts on an approval, leaves a denial, and takes away the marks of a released quarantine', async () => {
+  it('responder - acts on an approval, not on a denial, and removes the marks of a released quarantine', async () => {
     await using rig = await Rig.start();
     const passwordFile = path.join(rig.directory, 'cli');
     writeFileSync(passwordFile, 'password-of-cli');
@@ -335,7 +346,7 @@ describe('cli decisions', () => {
     expect(rig.podNow(yes)).toBeNull();
     expect(await rig.quarantined()).toEqual([]);
     await waitFor(() => Object.keys(rig.podNow(cut)?.metadata.labels ?? {}).length === 0, {
-      what: 'the label to go',
+      what: 'the label to be removed',
       state: () => rig.podNow(cut)?.metadata,
     });
     await rig.until(verdicts[2], 'quarantine', 'undone');

@@ -1,32 +1,25 @@
-/** `bailiff config effective`, `export` and `import`, and several commands that write at once, on a real bus. */
+/**
+ * `bailiff config effective`, `export` and `import`, and several commands that write at once, on a
+ * real bus.
+ */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
 import { spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
-import type { PodIdentity } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modesFor } from '../../apps/collector/src/desired/effective-modes.ts';
 import { NODE_A, WEB, World } from './cli/world.ts';
 
 let world: World;
-const POD: PodIdentity = {
-  uid: WEB.uid,
-  namespace: 'shop',
-  name: 'web-0',
+const POD = podIdentityOf(WEB, {
   labels: { app: 'web' },
-  serviceAccount: 'default',
   owners: [
     { kind: 'ReplicaSet', name: 'web-5c', uid: 'rs' },
     { kind: 'Deployment', name: 'web', uid: 'd' },
   ],
-  interfaces: [],
-  hostNetwork: false,
   containers: [{ name: 'app', id: 'c1' }],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-01-01T00:00:00Z',
-};
+});
 
 beforeAll(async () => {
   world = await World.start();
@@ -64,7 +57,7 @@ describe('cli config effective', () => {
   const NAMESPACE = { modes: { redirect: 'audit', 'source-mac': 'audit' }, sampling: { perSecond: 50 } };
   const WORKLOAD = { modes: { redirect: 'enforce' } };
 
-  it('nothing stored - everything is as it is built in', async () => {
+  it('nothing stored - all values are the built-in ones', async () => {
     const report = await effective('shop/web-0');
     expect([...report.spoof, ...report.correlation, ...report.response].map(({ from }) => from.source)).toEqual(
       expect.not.arrayContaining(['key']),
@@ -75,14 +68,14 @@ describe('cli config effective', () => {
     expect(report.runtime).toEqual([]);
   });
 
-  it('scopes - each value with the key, revision and person whose word it is; the same modes as a collector makes of it', async () => {
+  it('scopes - each value with its key, revision and author; a collector derives the same modes', async () => {
     const bus = await world.as('cli');
     const write = (key: string, value: object, by: string) => writeConfig(bus, key, value, { by, why: `by ${by}` });
     await write('spoof.cluster._.default', CLUSTER, 'anna');
     await write('spoof.namespace.shop.default', NAMESPACE, 'ben');
     await write('spoof.workload.shop.web', WORKLOAD, 'cleo');
-    await write('spoof.workload.shop.cart', { modes: { redirect: 'off' } }, 'nobody it concerns');
-    await write('spoof.namespace.bank.default', { modes: { tunnel: 'off' } }, 'nobody it concerns');
+    await write('spoof.workload.shop.cart', { modes: { redirect: 'off' } }, 'other pod');
+    await write('spoof.namespace.bank.default', { modes: { tunnel: 'off' } }, 'other namespace');
     const { spoof } = await effective('shop/web-0');
     const from = (name: string) => [of(spoof, name)?.value, of(spoof, name)?.from.key, of(spoof, name)?.from.by];
     expect(from('modes.tunnel')).toEqual(['audit', 'spoof.cluster._.default', 'anna']);
@@ -104,7 +97,7 @@ describe('cli config effective', () => {
     expect(of(toCome.spoof, 'modes.redirect')).toMatchObject({ value: 'audit', from: { by: 'ben' } });
   });
 
-  it('rules, policies and break-glass - those that reach the pod, and what protects it', async () => {
+  it('rules, policies and break-glass - those that apply to the pod, and what protects it', async () => {
     const bus = await world.as('cli');
     const me = { by: 'dora', why: 'a test' };
     const rule = { type: 'event_count', level: 'low', timespan: '30s', condition: { gte: 3 } };
@@ -160,7 +153,7 @@ describe('cli config effective', () => {
     ]);
   });
 
-  it('a value that readers refuse - the last good one is shown as such', async () => {
+  it('a value that readers refuse - the last good one is shown instead', async () => {
     await world.put('bailiff_config', 'spoof.namespace.shop.default', '{"modes":{"redirect":"maybe"}}');
     const report = await effective('shop/web-0');
     expect(of(report.spoof, 'modes.source-mac')).toMatchObject({
@@ -179,7 +172,7 @@ describe('cli config effective', () => {
       exitCode: 2,
       stderr: expect.stringMatching(/no pod is given/),
     });
-    expect(await world.cli(['config', 'effective', 'shop/nobody'])).toMatchObject({
+    expect(await world.cli(['config', 'effective', 'shop/absent'])).toMatchObject({
       exitCode: 2,
       stderr: expect.stringMatching(/no pod/),
     });
@@ -219,7 +212,7 @@ describe('cli config export and import', () => {
   });
   afterAll(() => own?.[Symbol.asyncDispose]());
 
-  it('export - a file a key, in a readable layout, and a second time nothing', async () => {
+  it('export - one file per key in a readable layout; a second export writes nothing', async () => {
     const { exitCode, stdout, stderr } = await cli('export', directory);
     expect([exitCode, stderr]).toEqual([0, '6 keys: 6 written, 0 unchanged\n']);
     expect(stdout.trim().split('\n').sort()).toEqual(VALUES.map(([, relative]) => file(relative)).sort());
@@ -232,7 +225,7 @@ describe('cli config export and import', () => {
     expect(single).toMatchObject({ exitCode: 0, stdout: '' });
   });
 
-  it('import - what is stored already writes nothing; on another bus all of it, and again nothing', async () => {
+  it('import - of stored values writes nothing; on another bus it writes all of them, once', async () => {
     const before = await revisions();
     expect(await importing('--yes')).toMatchObject({
       exitCode: 0,
@@ -287,7 +280,7 @@ describe('cli config export and import', () => {
     expect(await revisions()).toEqual(before);
   });
 
-  it('import - --dry-run shows the difference; one confirmation; a concurrent write wins, and none of ours stays', async () => {
+  it('import - --dry-run shows the difference; one confirmation; a concurrent write wins, and nothing of the import stays', async () => {
     writeFileSync(file('spoof/cluster.yaml'), 'modes:\n  tunnel: off\n');
     writeFileSync(file('correlation/new.yaml'), 'type: event_count\nlevel: low\ntimespan: 1m\ncondition:\n  gte: 9\n');
     const before = await revisions();
@@ -329,7 +322,7 @@ describe('cli config export and import', () => {
     });
   });
 
-  it('a removed file - deletes nothing without --prune, and no break-glass with it; export leaves other files alone', async () => {
+  it('a removed file - deletes nothing without --prune, and never break-glass; export keeps other files', async () => {
     const bus = await own.as('cli');
     rmSync(file('correlation/new.yaml'));
     rmSync(file('runtime/shop/no-mounts.yaml'));
@@ -348,8 +341,8 @@ describe('cli config export and import', () => {
   });
 });
 
-describe('cli config set, several at once', () => {
-  it('of many commands on one key each is written on what it was shown, or refused: no update is lost', async () => {
+describe('cli config set, concurrent commands', () => {
+  it('concurrent commands on one key write on top of the revision they showed, or are refused: no update is lost', async () => {
     const key = 'spoof.namespace.crowded.default';
     const vectors = TUNABLE_VECTORS.slice(0, 6);
     let refused = 0;
@@ -368,17 +361,17 @@ describe('cli config set, several at once', () => {
         expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/was expected|another client wrote first/)]);
         refused += 1;
       }
-      throw new Error(`${by} never got its turn`);
+      throw new Error(`${by} was always refused`);
     };
     await Promise.all(vectors.map((vector, index) => setUntilWritten(vector, `operator-${index}`)));
     const history = await configHistory(await world.as('cli'), key);
     expect(JSON.parse(history.at(-1)?.json ?? '').modes).toEqual(
       Object.fromEntries(vectors.map((vector) => [vector, 'audit'])),
     );
-    // Each revision holds all that the one before held, and one thing more.
+    // Each revision has all fields of the one before, and one more.
     expect(history.map(({ revision, json }) => [revision, Object.keys(JSON.parse(json).modes).length])).toEqual(
       vectors.map((_, index) => [index + 1, index + 1]),
     );
-    expect(refused, "they got into each other's way").toBeGreaterThan(0);
+    expect(refused, 'concurrent commands conflicted').toBeGreaterThan(0);
   });
 });

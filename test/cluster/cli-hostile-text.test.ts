@@ -1,9 +1,10 @@
-// Whatever a tenant, a node or an operator wrote, no character of it that a terminal obeys or hides comes out of any command. Every string that another party
-// can choose is planted in a world of one bus; then all commands are run, and what they write is looked at as it is.
+// Text of tenants, nodes and operators with characters that a terminal obeys or hides: no command
+// prints one of them. The test injects such text into every string that another party can choose,
+// on one bus. Then it runs all commands and checks their raw output.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, openBucket } from '@bailiff/bus';
-import { sampleCapture, sampleLsmViolation } from '@bailiff/schemas/testing';
+import { sampleCapture, sampleLsmViolation, samplePodIdentity } from '@bailiff/schemas/testing';
 import { UNSAFE } from '@bailiff/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeProgram } from '../../apps/cli/src/run.ts';
@@ -18,9 +19,9 @@ const CHARACTERS = [
 ];
 const PLANTED = 'EVIL';
 const FORGED = 'FORGED ROW';
-/** A name and all of it, for what may be long. */
+/** A name with all of the characters, for long fields. */
 const evil = (name: string) => `${PLANTED}-${name}${CHARACTERS.join('')}\n${FORGED}`;
-/** For what has 64 bytes. */
+/** For fields of at most 64 bytes. */
 const short = (name: string) => `${PLANTED}-${name}\u001b[31m\u202e\u200b\u{e0041}\u2800\n${FORGED}`;
 
 const OWNER = { kind: evil('kind'), name: evil('owner'), uid: uid(101) };
@@ -46,7 +47,7 @@ const policyFile = (mode: string) =>
     },
   });
 
-/** @returns ids of the responses that wait for a person */
+/** @returns ids of the responses that wait for approval */
 async function plant(world: World): Promise<{ delete: string; evict: string }> {
   await publishStory(world);
   const at = world.t0Micros;
@@ -69,7 +70,7 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
       { ...EVIL_POD, uid: uid(7), name: evil('pod'), namespace: evil('namespace') },
       { counterEpoch: 'x' },
     ),
-    // What `doctor --would-drop` counts.
+    // `doctor --would-drop` counts it.
     violationOf(at, EVIL_POD, { action: 'audit', vector: evil('audited'), counterEpoch: 'y' }),
   ]);
   const lsm = { kind: 'lsm' as const, sample: null, operation, pod: EVIL_POD, firstSeenAt: at, lastSeenAt: at };
@@ -112,22 +113,15 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
     (await world.response(verdict, { action, phase: 'pending', ...rest, policy: `${PLANTED}-${action}` })).responseId;
   const ids = { delete: await waiting('delete'), evict: await waiting('evict') };
   for (const node of [NODE_A, NODE_B]) await world.status(evilStatus(node));
-  const pod = {
-    ...{
-      uid: podUid,
-      namespace,
-      name,
-      labels: { app: 'web', [short('label')]: evil('value') },
-      serviceAccount: evil('account'),
-    },
-    ...{
-      owners: [OWNER],
-      interfaces: [],
-      hostNetwork: false,
-      containers: [{ name: evil('container'), id: short('id') }],
-    },
-    ...{ allowedPrefixes: [], probePorts: [], revision: 1, createdAt: '' },
-  };
+  const pod = samplePodIdentity({
+    uid: podUid,
+    namespace,
+    name,
+    labels: { app: 'web', [short('label')]: evil('value') },
+    serviceAccount: evil('account'),
+    owners: [OWNER],
+    containers: [{ name: evil('container'), id: short('id') }],
+  });
   const other = { ...pod, uid: uid(7), name: evil('pod'), namespace: evil('namespace') };
   await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [pod, other] });
   await world.put('bailiff_pods', encodeToken(NODE_B), `{"nodeName": "${PLANTED}-node\u202e\u009b"`);
@@ -155,7 +149,7 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
       configRefused: [{ key: evil('key'), reason: evil('reason') }],
       taints: { ...taints, problem: evil('problem'), remedy: evil('remedy') },
     });
-  // By hand, past the checks of a writer.
+  // Written directly, without the checks of a client.
   const config = openBucket(await world.as('admin'), 'bailiff_config');
   const rule = { type: 'event_count', level: 'low', timespan: '60s', condition: { gte: 3 } };
   await config.put(
@@ -212,7 +206,7 @@ function evilStatus(node: string) {
   });
 }
 
-/** Commands that show nothing of anybody else. */
+/** Commands that show no data of other parties. */
 const OWN = [
   'bus setup',
   'responder rbac',
@@ -220,7 +214,7 @@ const OWN = [
   ...['init', 'rotate', 'show', 'render'].map((step) => `credentials ${step}`),
   'lab',
 ];
-/** Each command line, and how its planted words must show; none: what it reads is not printed. */
+/** Each command line, and how its output shows the injected text; empty: it prints none of it. */
 const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['status', ['reason', 'refused']],
   ['events --limit 50', ['vector', 'pod']],
@@ -286,7 +280,7 @@ const leaves = (command: ReturnType<typeof makeProgram>, names: string[] = []): 
     ? [names.join(' ')]
     : command.commands.flatMap((one) => leaves(one as typeof command, [...names, one.name()]));
 
-describe('hostile text - no command lets it through', () => {
+describe('hostile text - no command prints it unescaped', () => {
   let world: World;
   let services: AsyncDisposable;
   const files: Record<string, string> = {};
@@ -312,13 +306,13 @@ describe('hostile text - no command lets it through', () => {
     await world?.[Symbol.asyncDispose]();
   });
 
-  it('every command is tried, or shows nothing of others', () => {
+  it('every command is tested, or shows no foreign data', () => {
     const tried = (name: string) => LINES.some(([line]) => `${line} `.startsWith(`${name} `));
     expect(leaves(makeProgram(captureCli().io)).filter((name) => !tried(name) && !OWN.includes(name))).toEqual([]);
   });
 
   const words = (line: string) => line.split(' ').map((word) => files[word] ?? word);
-  /** Styles of a terminal that are the command's own; no other text can hold one (terminal.ts). */
+  /** Terminal styles of the command itself; no other text can contain one (terminal.ts). */
   const esc = '\u001b';
   const OWN_STYLES = new RegExp(`${esc}\\[(?:(?:0|1|2|31|32|33|36);?)+m|\r${esc}\\[K`, 'g');
   const check = (text: string) => {

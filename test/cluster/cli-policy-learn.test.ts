@@ -1,10 +1,13 @@
-/** `bailiff policy learn`: a temporary policy that goes again however it ends, and a proposal from what the bus told meanwhile. */
+/**
+ * `bailiff policy learn`: a temporary policy that is removed however the command ends, and a
+ * proposal from the violations published meanwhile.
+ */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, readConfig, writeConfig } from '@bailiff/bus';
 import { loadPolicyFile } from '@bailiff/runtime';
-import type { OperationSample, PodIdentity, RuntimeStatus, Violation } from '@bailiff/schemas';
-import { sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
+import type { OperationSample, RuntimeStatus, Violation } from '@bailiff/schemas';
+import { podIdentityOf, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CART, healthyStatus, NODE_A, WEB, World } from './cli/world.ts';
@@ -29,21 +32,11 @@ const RUNTIME: RuntimeStatus = {
   losses: {},
   maps: [],
 };
-const pod = ({ uid, namespace, name, ownerName }: typeof WEB): PodIdentity => ({
-  uid,
-  namespace,
-  name,
-  labels: { app: ownerName, 'controller-revision-hash': 'abc' },
-  serviceAccount: 'default',
-  owners: [{ kind: 'StatefulSet', name: ownerName, uid }],
-  interfaces: [],
-  hostNetwork: false,
-  containers: [{ name: 'app', id: 'containerd://1' }],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-11-24T12:00:00Z',
-});
+const pod = (ref: typeof WEB) =>
+  podIdentityOf(ref, {
+    labels: { app: ref.ownerName, 'controller-revision-hash': 'abc' },
+    containers: [{ name: 'app', id: 'containerd://1' }],
+  });
 const TEMPORARY = 'runtime.namespace.shop.learn-web-0';
 
 let epochs = 0;
@@ -69,7 +62,7 @@ const learn = (args: string[], options: Parameters<World['cli']>[1] = {}) =>
   world.cli(['policy', 'learn', '--pod', 'shop/web-0', ...args], options);
 
 describe('cli policy learn', () => {
-  it('--install - audits all, learns as it goes, is interrupted: the policy goes, the proposal is written', async () => {
+  it('--install - audits all and learns until it is interrupted: the policy is removed, the proposal is written', async () => {
     const end = new AbortController();
     const out = path.join(world.directory, 'web.yaml');
     const running = learn(['--for', '1h', '--install', '--out', out], { signal: end.signal });
@@ -87,7 +80,7 @@ describe('cli policy learn', () => {
       audited({ operation: 'read', subject: '/etc/rule' }, { vector: 'guard/some-rule' }),
     ]);
     await waitFor(async () => (await stored())?.rules.length === 1, {
-      what: 'a rule of what was learned',
+      what: 'a rule of the learned policy',
       state: stored,
     });
     const connect = { operation: 'connect', subject: '', address: '10.0.0.5', port: 5432, protocol: 6 };
@@ -113,7 +106,7 @@ describe('cli policy learn', () => {
     await world.cli(['policy', 'delete', 'shop/web', '--yes']);
   }, 30_000);
 
-  it('a concurrent change - is left alone and reported', async () => {
+  it('a concurrent change - is kept and reported', async () => {
     const end = new AbortController();
     const running = learn(['--for', '1h', '--install'], { signal: end.signal });
     await installed();
@@ -133,7 +126,7 @@ describe('cli policy learn', () => {
     await world.cli(['policy', 'delete', 'shop/learn-web-0', '--yes']);
   });
 
-  it('without --install - needs an audited posture, watches its classes alone and changes nothing', async () => {
+  it('without --install - needs an audited posture, watches only its classes and changes nothing', async () => {
     const none = await learn(['--for', '1s']);
     expect([none.exitCode, none.stderr]).toEqual([
       2,
@@ -182,16 +175,13 @@ describe('cli policy learn', () => {
     expect(await stored()).toBeNull();
   });
 
-  it.each(['unavailable', 'available'] as const)(
-    'runtime policies %s - it ends as `policy status` does',
-    async (state) => {
-      const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
-      await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
-      const silent = state === 'available' ? { nowMs: () => Date.now() + 3_600_000 } : {};
-      await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } }));
-      const { exitCode } = await world.cli(['policy', 'status', 'shop/any'], silent);
-      expect(exitCode).toBe(state === 'available' ? 7 : 3);
-      expect((await learn(['--for', '1s', '--install'], silent)).exitCode).toBe(exitCode);
-    },
-  );
+  it.each(['unavailable', 'available'] as const)('runtime policies %s - exits like `policy status`', async (state) => {
+    const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
+    await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
+    const silent = state === 'available' ? { nowMs: () => Date.now() + 3_600_000 } : {};
+    await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } }));
+    const { exitCode } = await world.cli(['policy', 'status', 'shop/any'], silent);
+    expect(exitCode).toBe(state === 'available' ? 7 : 3);
+    expect((await learn(['--for', '1s', '--install'], silent)).exitCode).toBe(exitCode);
+  });
 });

@@ -1,8 +1,12 @@
-/** `bailiff policy`: what is stored, by whom and why, and that nothing is half applied; on a real server under the rights of `cli`. */
+/**
+ * `bailiff policy`: stored documents, their authors and reasons, all or none applied; on a real
+ * server under the rights of `cli`.
+ */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, readConfig, writeConfig } from '@bailiff/bus';
-import type { PodIdentity, RuntimeStatus } from '@bailiff/schemas';
+import type { RuntimeStatus } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
@@ -12,24 +16,13 @@ beforeAll(async () => {
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-const POD: PodIdentity = {
-  uid: WEB.uid,
-  namespace: WEB.namespace,
-  name: WEB.name,
+const POD = podIdentityOf(WEB, {
   labels: { app: 'web' },
-  serviceAccount: 'default',
-  owners: [{ kind: 'StatefulSet', name: 'web', uid: WEB.ownerUid }],
-  interfaces: [],
-  hostNetwork: false,
   containers: [
     { name: 'app', id: 'containerd://1' },
     { name: 'side', id: 'containerd://2' },
   ],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-11-24T12:00:00Z',
-};
+});
 const SHELL = 'runtime.cluster._.no-shell';
 const text = (name: string, rule: string, extra = '', namespace = '') => `kind: RuntimePolicy
 metadata:
@@ -57,7 +50,7 @@ async function json(args: string[]): Promise<never> {
 }
 
 describe('cli policy apply', () => {
-  it('several documents - written with who and why; the same again changes nothing; a change shows what changes', async () => {
+  it('several documents - written with author and reason; the same again changes nothing; a change shows the difference', async () => {
     const both = file('both.yaml', text('no-shell', shell), text('no-mounts', mount, '', 'shop'));
     const first = await policy(['apply', both, '--reason', 'to begin with', '--yes']);
     expect(first).toMatchObject({
@@ -121,7 +114,7 @@ describe('cli policy apply', () => {
     ]);
   });
 
-  it('a concurrent write of one of three before the confirmation - none is changed, and that write holds', async () => {
+  it('a concurrent write of one of three before the confirmation - none is changed, and that write stays', async () => {
     const names = ['race-a', 'race-b', 'race-c'];
     const key = (name: string) => `runtime.cluster._.${name}`;
     const cli = await world.as('cli');
@@ -144,7 +137,7 @@ describe('cli policy apply', () => {
     expect([again.exitCode, await now('race-b')]).toEqual([0, expect.objectContaining({ mode: 'enforce' })]);
   });
 
-  it('many who write one policy at the same time - each is written whole or refused, and none is lost', async () => {
+  it('concurrent writes of one policy - each is written whole or refused, and none is lost', async () => {
     const key = 'runtime.cluster._.busy';
     const writers = Array.from({ length: 8 }, (_, index) => `/bin/w${index}`);
     const ended = await Promise.all(
@@ -161,7 +154,7 @@ describe('cli policy apply', () => {
       expect([[0, 6], stdout === '']).toEqual([expect.arrayContaining([exitCode]), exitCode === 6]);
   });
 
-  it('more rules on one path of one pod than the kernel holds - refused, with the fields that meet', async () => {
+  it('more rules on one path of one pod than the kernel holds - refused, with the conflicting fields', async () => {
     const pod = { ...POD, labels: { app: 'crowded' } };
     await world.put('bailiff_pods', encodeToken(NODE_A), { nodeName: NODE_A, revision: 1, pods: [pod] });
     const selector = (app: string) => `  selector: { podLabels: { matchLabels: { app: ${app} } } }\n`;
@@ -177,7 +170,7 @@ describe('cli policy apply', () => {
 });
 
 describe('cli policy list, show, history, rollback, delete', () => {
-  it('list - what holds where; a policy that no reader takes stands out', async () => {
+  it('list - policies and where they apply; a policy that all readers refuse is marked', async () => {
     await world.put('bailiff_config', 'runtime.cluster._.broken', '{"mode":"maybe"}');
     const { stdout, stderr } = await policy(['list']);
     expect(stdout).toMatch(/^POLICY +MODE +SEVERITY +RULES +SELECTS +REVISION/);
@@ -190,7 +183,7 @@ describe('cli policy list, show, history, rollback, delete', () => {
     ]);
   });
 
-  it('show - YAML that applies again without a change, and is refused after a concurrent write', async () => {
+  it('show - prints YAML that applies again without a change, and is refused after a concurrent write', async () => {
     const { stdout, stderr } = await policy(['show', 'no-shell']);
     expect(stderr).toMatch(/^revision 2, .* by tester@host: bailiff policy apply\n$/);
     expect(stdout).toMatch(/^apiVersion: bailiff\.dev\/v1alpha1\nkind: RuntimePolicy\n[\s\S]*revision: 2\n/);
@@ -205,7 +198,7 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect((await policy(['show', 'shop/no-mounts'])).stdout).toMatch(/namespace: shop/);
   });
 
-  it('rollback and delete - each with who and why; of several names all or none are deleted', async () => {
+  it('rollback and delete - each with author and reason; of several names all or none are deleted', async () => {
     const back = await policy(['rollback', 'no-shell', '1', '--reason', 'zsh is needed', '--yes']);
     expect(back).toMatchObject({ exitCode: 0, stdout: `${SHELL}: revision 4\n` });
     expect((await policy(['show', 'no-shell'])).stdout).toContain('/bin/sh\n');
@@ -246,7 +239,7 @@ const runtimeOf = (revision: number, part: Partial<RuntimeStatus> = {}): Runtime
 });
 
 describe('cli policy explain', () => {
-  it('pod - every policy that holds, postures, rules with whose they are, conflicts; by container', async () => {
+  it('pod - every policy in force, postures, rules with their policies, conflicts; by container', async () => {
     await using own = await World.start();
     await own.put('bailiff_pods', encodeToken(NODE_A), { nodeName: NODE_A, revision: 1, pods: [POD] });
     const posture = '  selector: { containers: [app] }\n  defaultPosture: { execute: block }\n';
@@ -282,7 +275,7 @@ describe('cli policy explain', () => {
         { outcome: 'pass', by: 'nothing' },
       ],
     });
-    // Its node reports: of the pod, not of the node as a whole.
+    // The status of its node reports on the pod as well as on the whole node.
     const there = (part: Partial<RuntimeStatus>) => own.status(healthyStatus(NODE_A, { runtime: runtimeOf(1, part) }));
     await there({ refusedSubjects: [] });
     const held = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
@@ -293,8 +286,8 @@ describe('cli policy explain', () => {
     await there({ refusedSubjects: [{ podUid: POD.uid, container: 'app', reason: 'no room' }] });
     const refused = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
     expect(refused).toMatch(/no-shell +enforce +\S+ +1 +refused[\s\S]*! refused here: container app: no room/);
-    const nobody = await own.cli(['policy', 'explain', 'shop/nobody']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/nobody" exists/)]);
+    const absent = await own.cli(['policy', 'explain', 'shop/absent']);
+    expect([absent.exitCode, absent.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/absent" exists/)]);
   });
 });
 

@@ -1,10 +1,14 @@
-/** `bailiff` as a program: the real command in a process of its own, on pipes; and doctor against real servers. */
+/**
+ * `bailiff` as a program: the real command in a process of its own, on pipes; and doctor against
+ * real servers.
+ */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { startApiServer } from '@bailiff/lab/apiserver';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -27,7 +31,7 @@ afterAll(async () => {
 const start = (args: string[]) => startCli(world, args);
 
 describe('cli process', () => {
-  it('pipe - plain text without colour, exit 0, and the process ends by itself', async () => {
+  it('pipe - plain text without colour, exit 0, and the process exits by itself', async () => {
     const { code, stdout, stderr } = await start(['explain', 'shop/web-0']).ended;
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/VERDICT {2}aaaa5f1d3c {2}high by repeated-spoofing/);
@@ -35,23 +39,14 @@ describe('cli process', () => {
   });
 
   it.each(['SIGINT', 'SIGTERM'] as const)(
-    'learn ended by %s - its temporary policy is gone, nothing is left',
+    'learn ended by %s - its temporary policy is removed, and nothing is left',
     async (signal) => {
       await using own = await World.start();
       const available = { state: 'available' as const, reason: '', remedy: '', missingHooks: [], policies: [] };
       const runtime = { ...available, policiesOmitted: 0, subjects: 0, sets: 0, losses: {}, maps: [] };
       await own.status(healthyStatus(NODE_A, { runtime }));
-      const { uid, namespace, name } = WEB;
-      const pod = { uid, namespace, name, labels: { app: 'web' }, serviceAccount: '', owners: [], interfaces: [] };
-      const rest = {
-        hostNetwork: false,
-        containers: [],
-        allowedPrefixes: [],
-        probePorts: [],
-        revision: 1,
-        createdAt: '',
-      };
-      await own.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...rest }] });
+      const pods = [podIdentityOf(WEB, { labels: { app: 'web' }, owners: [] })];
+      await own.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
       const cli = await own.as('cli');
       const stored = () => readConfig(cli, 'runtime.namespace.shop.learn-web-0');
       const { child, ended } = start([
@@ -88,7 +83,7 @@ describe('cli process', () => {
     expect(await ended).toMatchObject({ code: 0, signal: null });
   });
 
-  it('wrong use - exit 2 with the word that is wrong', async () => {
+  it('wrong use - exit 2, and the message quotes the wrong argument', async () => {
     const { code, stdout, stderr } = await start(['events', '--sinc', '1h']).ended;
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(/unknown option '--sinc'\n\(Did you mean --since\?\)/);
@@ -96,7 +91,7 @@ describe('cli process', () => {
 });
 
 describe('cli and a lab', () => {
-  it('every command takes the only lab that is up, with a note, and none when two are', async () => {
+  it('every command uses the only running lab, with a note, and none of two', async () => {
     const labs = mkdtempSync(path.join(tmpdir(), 'bailiff-labs-'));
     const up = (id: string) => {
       const stat = readFileSync('/proc/self/stat', 'utf8');
@@ -119,7 +114,7 @@ describe('cli and a lab', () => {
       up('one');
       for (const args of commands) {
         const { exitCode, stderr, stdout } = await runCli(args, { env });
-        // The story has no node status: 7 is status's own.
+        // The story has no node status: only the command status exits with 7.
         expect([args, exitCode]).toEqual([args, args[0] === 'status' ? 7 : 0]);
         expect(stdout + stderr).toMatch(/lab one/);
       }
@@ -145,7 +140,7 @@ describe('cli terminal', () => {
     }
   });
 
-  it.each([80, 100, 132])('width - nothing that is read at %d columns is wider', async (terminal) => {
+  it.each([80, 100, 132])('width - no output is wider than %d columns', async (terminal) => {
     const looks = [
       ['events'],
       ['verdicts'],
@@ -164,7 +159,7 @@ describe('cli terminal', () => {
 });
 
 describe('cli doctor', () => {
-  it('bus - what is there, and what is missing on one that was not set up', async () => {
+  it('bus - what exists, and what is missing on a bus without topology', async () => {
     const good = await world.cli(['doctor', '--only', 'bus']);
     expect([good.exitCode, good.stdout]).toEqual([
       0,
@@ -190,7 +185,7 @@ describe('cli doctor', () => {
     ]);
   });
 
-  it('Redis - by asking it', async () => {
+  it('Redis - checked with a request', async () => {
     await using redis = await startRedis();
     const good = await runCli(['doctor', '--only', 'redis', '--redis-url', redis.url]);
     expect([good.exitCode, good.stdout]).toEqual([0, expect.stringMatching(/✓ reachable\n {2}✓ server: \d/)]);
@@ -213,14 +208,14 @@ describe('cli doctor', () => {
     expect(bad.stdout).toMatch(/✗ API server: .*nonexistent/);
   });
 
-  it('machine - finds out by trying; whatever it finds has a way to get it', async () => {
+  it('machine - checks by trying; each finding has a remedy', async () => {
     const { groups } = JSON.parse((await runCli(['doctor', '--only', 'machine', '--json'])).stdout);
     const names = groups[0].findings.map(({ name }: { name: string }) => name);
     expect(names).toEqual(expect.arrayContaining(['privileges', 'kernel features', 'BTF', 'bpffs', 'cgroup v2']));
     for (const { state, remedy } of groups[0].findings) if (state === 'fail') expect(remedy).not.toBe('');
   });
 
-  it('would drop - what was audited, exactly, by pod and vector', async () => {
+  it('would drop - audited packets, exactly, by pod and vector', async () => {
     const { exitCode, stdout } = await world.cli(['doctor', '--would-drop', '--since', '1h']);
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^Enforcing would have dropped 41 packets of 2 pods since 1h:\n/);

@@ -1,4 +1,7 @@
-/** What the command does when anyone who reads its output goes away, or the output cannot be written: the real program, on pipes. */
+/**
+ * Commands whose reader closes the pipe, or whose output cannot be written: the real program, on
+ * pipes.
+ */
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
@@ -16,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-/** Runs with no one at the other end of stdout and stderr. @returns the exit code */
+/** Runs without a reader of stdout and stderr. @returns the exit code */
 async function unread(words: readonly string[]): Promise<number | null> {
   const { child, ended } = startCli(world, words);
   child.stdout?.destroy();
@@ -24,8 +27,8 @@ async function unread(words: readonly string[]): Promise<number | null> {
   return (await ended).code;
 }
 
-describe('a reader that goes away', () => {
-  it('every command that changes something - runs to its end and prints its outcome', async () => {
+describe('a reader that closes the pipe', () => {
+  it('every command that changes something - runs to its end, with its own exit code', async () => {
     await world.status(healthyStatus(NODE_A));
     const admin = await world.as('admin');
     const revision = async (key: string) => (await readConfig(admin, key))?.revision ?? null;
@@ -38,7 +41,7 @@ describe('a reader that goes away', () => {
     const now = (key: string) => () => revision(key);
     const disarmed = async () => (await readConfig(admin, 'disarm.cluster._.all')) !== null;
     const quarantined = async () => (await world.cli(['quarantine', 'list', '--json'])).stdout.includes(CART.uid);
-    // In order: each is on the ground of those before it.
+    // In order: each builds on the ones before it.
     const changes: [string[], () => Promise<unknown>, unknown][] = [
       [['config', 'set', spoof, 'modes.tunnel=off'], now(spoof), 2],
       [['config', 'rollback', spoof], now(spoof), 3],
@@ -53,7 +56,7 @@ describe('a reader that goes away', () => {
     for (const [words, state, wanted] of changes) {
       expect([words, await unread([...words, '--yes']), await state()]).toEqual([words, 0, wanted]);
     }
-    // And what is refused is not called good.
+    // A refused command still exits with its error.
     expect(await unread(['config', 'set', spoof, 'modes.tunnel=perhaps', '--yes'])).toBe(6);
   });
 

@@ -1,4 +1,7 @@
-/** What the CLI reads: a bus on which every identity wrote what it writes, read under the rights of the `cli` identity. */
+/**
+ * Reads of the CLI, under the rights of the identity `cli`, from a bus to which every identity
+ * wrote its own messages.
+ */
 import { openBucket, violationSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -35,7 +38,7 @@ async function ok(args: string[], options: Parameters<World['cli']>[1] = {}): Pr
 }
 
 describe('cli events', () => {
-  it('table - each violation with pod, vector, exact packets and claim; what passed before a guard was there', async () => {
+  it('table - each violation with pod, vector, exact packets and claim; unguarded packets', async () => {
     const rows = linesOf(await ok(['events']));
     expect(rows[0]).toMatch(/^TIME \(UTC\) +POD +VECTOR +ACTION +COUNT/);
     expect(rows).toHaveLength(7);
@@ -55,15 +58,15 @@ describe('cli events', () => {
     [['--kind', 'lsm'], 0],
     [['--vector', 'arp-sender'], 1],
     [['--action', 'audit'], 2],
-    [['--pod', 'nobody'], 0],
+    [['--pod', 'absent'], 0],
     [['--since', '2099-01-01'], 0],
-  ] as [string[], number][])('filter - %j leaves %d', async (args, count) => {
+  ] as [string[], number][])('filter - %j selects %d', async (args, count) => {
     const { stdout, stderr } = await world.cli(['events', ...args, '--json']);
     expect(stdout === '' ? [] : jsonLines(stdout)).toHaveLength(count);
     if (count === 0) expect(stderr).toMatch(/^no matching violations since .*; the newest of any kind is \d+s old/);
   });
 
-  it('json - one object a line with all there is', async () => {
+  it('json - one object per line with all fields', async () => {
     const [first] = jsonLines(await ok(['events', '--json']));
     expect(first).toMatchObject({
       type: 'violation',
@@ -75,7 +78,7 @@ describe('cli events', () => {
     });
   });
 
-  it('limit - the newest, and how many were left out', async () => {
+  it('limit - the newest, and the number of omitted ones', async () => {
     const { stdout, stderr } = await world.cli(['events', '--limit', '2']);
     expect(linesOf(stdout).map((line) => line.slice(14, 30).trim())).toEqual([
       'POD',
@@ -86,7 +89,7 @@ describe('cli events', () => {
     expect(jsonLines(await ok(['events', '--limit', '2', '--json']).catch(() => '')).length).toBe(2);
   });
 
-  it('follow - what was there, then what comes, over a restart of the server, until it is interrupted', async () => {
+  it('follow - stored events, then new ones, across a restart of the server, until it is interrupted', async () => {
     await using own = await World.start();
     await own.frame(NODE_A, [violationOf(own.t0Micros, WEB)]);
     const end = new AbortController();
@@ -146,7 +149,7 @@ describe('cli bounds', () => {
 });
 
 describe('cli verdicts and responses', () => {
-  it('verdicts - by level and above, newest last, with the id that explain takes', async () => {
+  it('verdicts - of the level and above, newest last, with the id for explain', async () => {
     expect(linesOf(await ok(['verdicts'])).map((line) => line.split(/ +/)[1])).toEqual([
       '(UTC)',
       'high',
@@ -159,7 +162,7 @@ describe('cli verdicts and responses', () => {
     expect(jsonLines(await ok(['verdicts', '--rule', 'many-identities', '--json']))).toHaveLength(1);
   });
 
-  it('responses - with what was asked of Kubernetes', async () => {
+  it('responses - with the request to Kubernetes', async () => {
     const rows = linesOf(await ok(['responses', '--pod', 'web-0', '--action', 'delete']));
     expect(rows).toHaveLength(3);
     expect(rows[2]).toMatch(/delete +succeeded +[0-9a-f]{10} +DELETE pods\/web-0 → 200/);
@@ -169,7 +172,7 @@ describe('cli verdicts and responses', () => {
     ).toHaveLength(5);
   });
 
-  it('pending - only what still waits', async () => {
+  it('pending - only unfinished responses', async () => {
     const { stdout, stderr } = await world.cli(['responses', '--pending']);
     expect(linesOf(stdout)).toHaveLength(2);
     expect(stdout).toContain(story.pending.responseId.slice(0, 10));
@@ -178,7 +181,7 @@ describe('cli verdicts and responses', () => {
 });
 
 describe('cli explain', () => {
-  it('verdict - the chain with sequences, by the beginning of the id', async () => {
+  it('verdict - the chain with sequences, by a prefix of the id', async () => {
     const text = await ok(['explain', story.spoofing.verdictId.slice(0, 12)]);
     expect(text).toMatch(/^shop\/web-0 on node-a, of StatefulSet web\n/);
     expect(text).toMatch(
@@ -189,7 +192,7 @@ describe('cli explain', () => {
     expect(text).toMatch(/first packet → on the bus .* → verdict .* → label succeeded .* → delete succeeded/);
   });
 
-  it('pod - what it did in sum, its newest verdict, and what waits for a person', async () => {
+  it('pod - sums, its newest verdict, and its responses that wait for approval', async () => {
     const text = await ok(['explain', 'payments/vpn-0']);
     expect(text).toMatch(/tunnel-other +audit +40 /);
     expect(text).toMatch(/waits for approval: bailiff responses approve /);
@@ -212,16 +215,16 @@ describe('cli explain', () => {
     expect(text).toMatch(/#999999 .*no longer stored[\s\S]*no latencies/);
   });
 
-  it('unknown - a verdict or pod of which nothing is known: the message names where to look', async () => {
+  it('unknown - the message for an unknown verdict or pod names where to look', async () => {
     const unknown = await world.cli(['explain', 'ffffffffff']);
     expect(unknown).toMatchObject({ exitCode: 2, stdout: '' });
     expect(unknown.stderr).toMatch(/starts with "ffffffffff"[\s\S]*bailiff verdicts/);
-    expect(await world.cli(['explain', 'shop/nobody'])).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(await world.cli(['explain', 'shop/absent'])).toMatchObject({ exitCode: 2, stdout: '' });
   });
 });
 
 describe('cli status', () => {
-  it('services - away is shouted by status, doctor and explain', async () => {
+  it('services - status, doctor and explain highlight absent ones', async () => {
     await using own = await World.start();
     const { tunnelling } = await publishStory(own);
     await own.put('bailiff_pods', '_cluster', { revision: 1, nodes: [] });
@@ -269,7 +272,7 @@ describe('cli status', () => {
     expect((await own.cli(['explain', 'shop/web-0'])).stdout).not.toMatch(/0 running/);
   });
 
-  it('healthy, then silent, missing, uncovered: each has its exit code and stands out in the text', async () => {
+  it('healthy, then silent, missing, uncovered: each has its exit code and is highlighted in the text', async () => {
     await using _services = await world.services();
     const pods = openBucket(await world.as('ipam-sync'), 'bailiff_pods');
     const cluster = (...names: string[]) =>
@@ -298,7 +301,8 @@ describe('cli status', () => {
     expect(uncovered.stdout).toMatch(/✗ node-a: shop\/web-0 \(veth11\) not covered: ENOSPC/);
 
     await world.status(healthyStatus(NODE_A));
-    // It counts when the bus heard of it: a node whose clock is an hour wrong is not silent, and not heard for an hour after its end.
+    // The time on the bus counts. A node whose clock is an hour wrong is not silent; an hour after
+    // its end it is.
     for (const wrongMs of [-3_600_000, 3_600_000]) {
       await world.status(healthyStatus(NODE_B, { updatedAt: new Date(Date.now() + wrongMs).toISOString() }));
       expect([wrongMs, (await world.cli(['status'])).exitCode]).toEqual([wrongMs, 0]);
@@ -344,8 +348,8 @@ describe('cli status', () => {
   });
 });
 
-describe('cli and what others wrote badly', () => {
-  it('messages that cannot be read - are counted and passed over, the others are shown', async () => {
+describe('cli and invalid messages of others', () => {
+  it('unreadable messages - are counted and skipped, the others are shown', async () => {
     await using own = await World.start();
     await own.frame(NODE_A, [violationOf(own.t0Micros, VPN)]);
     const bus = await own.as(`collector-${NODE_A}`);

@@ -1,5 +1,6 @@
-// A frame that the bus stored and whose acknowledgement was lost is sent again. Within the stream's duplicate window the server drops the second
-// copy; after it, it stores it: readers must count it once all the same, as counts are cumulative, and nothing may be missing.
+// A collector resends a frame that the bus stored if its acknowledgement is lost. Within the
+// stream's duplicate window the server drops the second copy. After it, the server stores it;
+// readers still count it once, because counts are cumulative.
 import { violationSubject } from '@bailiff/bus';
 import { podInventoryOf, podRef, recordingEngine, ruleHistoryOf } from '@bailiff/correlation/testing';
 import { encodeViolationFrame } from '@bailiff/schemas';
@@ -10,7 +11,7 @@ import { NODE, TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
-/** Longer than any step of the test, and shorter than someone waits for. */
+/** Longer than any step of the test, and shorter than any timeout of it. */
 const LONG_MS = 3_600_000;
 const SHORT_MS = 1_000;
 
@@ -26,13 +27,16 @@ describe('collector - acknowledgements that are lost', () => {
       what: `${n} packets on the bus`,
       state: () => [[...node.ledger.epochs.values()].map((v) => v.cumulativePackets), node.log.slice(-3_000)],
     });
-  /** How often the stream has the frame with this count, and the sum over all frames without deduplication. */
+  /**
+   * Number of copies of the frame with this count, and the sum over all frames without
+   * deduplication.
+   */
   const copiesOf = (packets: number) =>
     node.ledger.frames.filter(({ violations }) => violations.some((v) => v.cumulativePackets === packets)).length;
   const added = () =>
     node.ledger.violations('ipv4-source').reduce((sum, { count, suppressed }) => sum + count + suppressed, 0);
 
-  /** Publishes under a message id until the server has forgotten it, and with it all ids that are older. */
+  /** Publishes under a message id until the server has forgotten it, and with it all older ids. */
   async function whenWindowIsOver(): Promise<() => Promise<boolean>> {
     const printed = node.ledger.frames.at(-1);
     if (!printed) throw new Error('no frame yet');
@@ -55,26 +59,29 @@ describe('collector - acknowledgements that are lost', () => {
     await node.waitForState(pod, 'provisional');
     await node.send(pod, [spoofed(pod)], 10);
     await counted(pod, 10);
-    await waitFor(async () => (await node.metric('bailiff_collector_frames_unacked')) === 0, { what: 'its answers' });
+    await waitFor(async () => (await node.metric('bailiff_collector_frames_unacked')) === 0, { what: 'its responses' });
 
     node.relay.loseAnswers();
     await node.send(pod, [spoofed(pod)], 7);
     await counted(pod, 17);
-    // At once: after some seconds without an answer it would send again.
+    // At once: the collector resends after some seconds without a response.
     node.relay.setDown(true);
-    expect(await node.metric('bailiff_collector_frames_unacked'), 'the collector does not know').toBeGreaterThan(0);
+    expect(
+      await node.metric('bailiff_collector_frames_unacked'),
+      'no acknowledgement at the collector',
+    ).toBeGreaterThan(0);
     const isOver = await whenWindowIsOver();
     if (windowMs === SHORT_MS) await waitFor(isOver, { what: 'the window to be over', intervalMs: 100 });
     expect(copiesOf(17)).toBe(1);
     node.relay.setDown(false);
     await waitFor(async () => (await node.metric('bailiff_collector_frames_unacked')) === 0, {
-      what: 'the answer to the second sending',
+      what: 'the response to the resend',
       state: () => node.log.slice(-3_000),
     });
     await node.send(pod, [spoofed(pod)], 5);
     await counted(pod, 22);
     expect(copiesOf(17)).toBe(copies);
-    expect(added(), 'what a reader that only adds up would count').toBe(22 + (copies - 1) * 7);
+    expect(added(), 'the sum of a reader that only adds').toBe(22 + (copies - 1) * 7);
 
     const count = (gte: number) => ({ type: 'event_count', level: 'high', timespan: '1h', condition: { gte } });
     const judged = recordingEngine({

@@ -1,6 +1,7 @@
 /**
- * A pod without a CNI record is found by its network namespace. A program of the pod with CAP_NET_ADMIN changes what is read there in its first
- * second: addresses, MAC, the interface's name. It must not gain an identity by that, with the bus or without.
+ * A pod without a CNI record is found by its network namespace. A program of the pod with
+ * CAP_NET_ADMIN changes addresses, MAC and interface name there in its first second. It gains no
+ * identity by that, with the bus or without.
  */
 import { openBucket } from '@bailiff/bus';
 import { exec } from '@bailiff/lab/node';
@@ -10,7 +11,7 @@ import { TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
 const GATEWAY = '10.244.0.1';
-/** Of a pod on another node: no record here has it. */
+/** Of a pod on another node: no record on this node contains it. */
 const ELSEWHERE = '10.244.7.7';
 
 describe('fallback by network namespace', () => {
@@ -33,7 +34,7 @@ describe('fallback by network namespace', () => {
   const start = () => node.startCollector({ args: ['--cgroup-root', process.root, '--status-interval-ms', '250'] });
   const rowOf = async (pod: TestPod) =>
     (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface);
-  /** The namespace has been looked into, and the bus does not list the pod that it belongs to. */
+  /** The collector has read the namespace, and the bus does not list its pod. */
   const unlisted = () =>
     waitFor(
       async () => {
@@ -48,13 +49,13 @@ describe('fallback by network namespace', () => {
   };
   const frame = (source: string, sourceMac = attacker.mac) =>
     udpFrame({ sourceMac, source, destination: source.includes(':') ? 'fd00:10:244::1' : GATEWAY });
-  /** How many of so many frames reach the node's own stack; what was sent is accounted for first. */
+  /** Number of packets that reach the node's own stack; all sent packets are counted first. */
   const landed = async (pod: TestPod, frames: Buffer[], count = frames.length) => {
     const before = await node.ipReceived();
     await node.send(pod, frames, count);
     return (await node.ipReceived()) - before;
   };
-  /** At least: the kernel of the pod sends some of its own, as for a new address. */
+  /** At least: the pod's kernel sends some packets of its own, for example for a new address. */
   const counted = (by: Parameters<TestNode['ledger']['packets']>[0], count: number) =>
     waitFor(() => node.ledger.packets(by) >= count, {
       what: `${count} packets on the bus`,
@@ -64,7 +65,7 @@ describe('fallback by network namespace', () => {
       ],
     });
 
-  /** What a pod may do to its own side. */
+  /** Changes that a pod can make to its own side. */
   const addsAddresses = async () => {
     await ip(attacker, 'addr', 'replace', `${victim.ipv4}/24`, 'dev', 'eth0');
     await ip(attacker, 'addr', 'replace', `${ELSEWHERE}/24`, 'dev', 'eth0');
@@ -78,7 +79,7 @@ describe('fallback by network namespace', () => {
     await ip(attacker, 'link', 'set', 'eth0', 'name', 'x0');
     await ip(attacker, 'link', 'set', 'x0', 'up');
     await ip(attacker, 'addr', 'replace', `${victim.ipv4}/24`, 'dev', 'x0');
-    // The sender of the test names the device.
+    // The test's packet sender takes the name of the device.
     return 'x0';
   };
 
@@ -86,7 +87,7 @@ describe('fallback by network namespace', () => {
     ['adds addresses', addsAddresses],
     ['replaces its address', replacesAddress],
   ])('a pod that %s before', (_name, act) => {
-    it('without the word of the bus - is unknown: not one packet as another, unless unknown ones pass, and then each is counted', async () => {
+    it('without a list on the bus - is unknown: no packet passes as another pod’s, unless unknown ones may pass, and then each is counted', async () => {
       await unknownMode('enforce');
       await act();
       await start();
@@ -104,7 +105,7 @@ describe('fallback by network namespace', () => {
       });
     });
 
-    it('with the bus - has the addresses that the bus lists and no other, and its own pass', async () => {
+    it('with the bus - has exactly the addresses that the bus lists, and its own packets pass', async () => {
       await act();
       await start();
       await unlisted();
@@ -118,12 +119,12 @@ describe('fallback by network namespace', () => {
     });
   });
 
-  it('a pod that renames its side - gains nothing by it: with the bus its addresses are those that the bus lists', async () => {
+  it('a pod that renames its side - gains nothing: with the bus its addresses are those that the bus lists', async () => {
     const device = await renames();
     await start();
     await unlisted();
     await node.putPods(1);
-    await waitFor(async () => (await rowOf(attacker))?.state === 'programmed', { what: 'the word of the bus' });
+    await waitFor(async () => (await rowOf(attacker))?.state === 'programmed', { what: 'the list on the bus' });
     expect((await rowOf(attacker))?.addresses).toEqual([attacker.ipv4, attacker.ipv6]);
     await ip(attacker, 'link', 'set', device, 'down');
     await ip(attacker, 'link', 'set', device, 'name', 'eth0');
@@ -132,7 +133,7 @@ describe('fallback by network namespace', () => {
     await counted({ podUid: attacker.uid, vector: 'ipv4-source', action: 'drop' }, 20);
   });
 
-  it('a pod that takes the MAC of another before - may not use it', async () => {
+  it('a pod that took the MAC of another before - may not use it', async () => {
     await ip(attacker, 'link', 'set', 'eth0', 'address', victim.mac);
     await start();
     await unlisted();
@@ -140,23 +141,23 @@ describe('fallback by network namespace', () => {
     for (const pod of [attacker, victim]) await node.waitForState(pod, 'programmed');
     expect(await landed(attacker, [frame(attacker.ipv4, victim.mac)], 20)).toBe(0);
     await counted({ podUid: attacker.uid, vector: 'source-mac', action: 'drop' }, 20);
-    expect(await landed(attacker, [frame(attacker.ipv4)], 20), 'nor one that it had before').toBe(0);
+    expect(await landed(attacker, [frame(attacker.ipv4)], 20), 'nor its earlier MAC').toBe(0);
     const own = udpFrame({ sourceMac: victim.mac, source: victim.ipv4, destination: GATEWAY });
-    expect(await landed(victim, [own], 20), 'control: whose it is may').toBe(20);
+    expect(await landed(victim, [own], 20), 'control: the owner may').toBe(20);
   });
 
-  it('a pod whose MAC a later record gives to another - loses it when that one is bound', async () => {
+  it('a pod whose MAC a later record assigns to another pod - loses it when that pod is bound', async () => {
     const late = await node.addPod({ cni: false });
     await ip(attacker, 'link', 'set', 'eth0', 'address', late.mac);
     await start();
     await unlisted();
     await node.putPods(1);
     await node.waitForState(attacker, 'programmed');
-    // No interface is known by that MAC yet.
+    // No interface has that MAC yet.
     expect((await rowOf(attacker))?.mac).toBe(late.mac);
     await node.writeCni(late);
     await node.waitForState(late, 'programmed');
-    await waitFor(async () => (await rowOf(attacker))?.mac !== late.mac, { what: 'the MAC to be withdrawn' });
+    await waitFor(async () => (await rowOf(attacker))?.mac !== late.mac, { what: 'the MAC to be removed' });
     expect(await landed(attacker, [frame(attacker.ipv4, late.mac)], 20)).toBe(0);
     expect(await landed(late, [udpFrame({ sourceMac: late.mac, source: late.ipv4, destination: GATEWAY })], 20)).toBe(
       20,
@@ -172,7 +173,7 @@ describe('fallback by network namespace', () => {
     expect((await rowOf(attacker))?.mac).not.toBe('02:00:00:00:00:01');
   });
 
-  it('a pod that keeps changing while it is looked for - ends with what the bus lists; changes after it do nothing', async () => {
+  it('a pod that keeps changing during the lookup - ends with the listed addresses; later changes have no effect', async () => {
     const script = `while :; do ip addr add ${victim.ipv4}/24 dev eth0; ip addr del ${victim.ipv4}/24 dev eth0; done`;
     const abort = new AbortController();
     const changing = exec(
@@ -197,7 +198,7 @@ describe('fallback by network namespace', () => {
     );
   });
 
-  it('control: an honest pod - its own pass and what it forges does not, as soon as the bus lists it', async () => {
+  it('control: an honest pod - its own packets pass and forged ones do not, as soon as the bus lists it', async () => {
     await start();
     await unlisted();
     await node.putPods(1);

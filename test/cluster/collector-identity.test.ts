@@ -1,4 +1,5 @@
-// The binding of an interface when the node's records are wrong: stale, contradicted, malformed or too many.
+// The binding of an interface when the node's records are wrong: stale, contradicted, malformed or
+// too many.
 import { mkdirSync, rmSync } from 'node:fs';
 import { createNetns, deleteNetns, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
@@ -28,7 +29,7 @@ describe('collector identity', () => {
   const rowOf = async (pod: TestPod) =>
     (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface);
   const addressesOf = async (pod: TestPod) => (await rowOf(pod))?.addresses ?? [];
-  // One that begins again is given its addresses before its programs.
+  // After a restart, an interface gets its addresses before its programs.
   const isOf = async (pod: TestPod) => {
     const row = await rowOf(pod);
     return row?.place === 'head' && row.addresses.includes(pod.ipv4);
@@ -54,13 +55,14 @@ describe('collector identity', () => {
     expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
   });
 
-  it('a record that was written while the collector stood still binds its pod, however late that is read', async () => {
+  it('a record that was written while the collector was stopped binds its pod, however late it is read', async () => {
     const collector = await node.startCollector();
     collector.kill('SIGSTOP');
     const pod = await node.addPod();
     const writtenAtMs = Date.now();
-    // Longer than a record may be older than the interface in the eyes of one that runs.
-    await waitFor(() => Date.now() - writtenAtMs > 3 * RECORD_SLACK_MS, { what: 'a time to pass' });
+    // Longer than the maximum age at which a running collector accepts a record that is older than
+    // its interface.
+    await waitFor(() => Date.now() - writtenAtMs > 3 * RECORD_SLACK_MS, { what: 'the record to be old enough' });
     collector.kill('SIGCONT');
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 10);
@@ -90,7 +92,10 @@ describe('collector identity', () => {
     const link = (...words: string[]) => exec('ip', ['-n', node.netns, 'link', ...words]);
     const asVictim = udpFrame({ sourceMac: pod.mac, source: victim.ipv4, destination: '10.244.0.1' });
     let dropped = 0;
-    /** The pod's own pass, those in the victim's name do not, and it is the pod that is blamed. */
+    /**
+     * The pod's own packets pass, packets with the victim's addresses do not, and violations name
+     * the pod.
+     */
     const isStill = async (from: TestPod) => {
       const before = await node.ipReceived();
       await node.send(from, [own(pod), asVictim], 80);
@@ -102,7 +107,7 @@ describe('collector identity', () => {
     const moves = () => node.ledger.violations('interface-moved');
     const reportsMove = async (count: number, detail: RegExp) => {
       await waitFor(() => moves().length >= count && detail.test(moves().at(-1)?.detail ?? ''), {
-        what: `a violation that says ${detail}`,
+        what: `a violation with ${detail}`,
         state: () => [moves(), node.log.slice(-2_000)],
       });
       expect(moves().at(-1)).toMatchObject({ pod: { uid: pod.uid }, action: 'audit' });
@@ -114,7 +119,7 @@ describe('collector identity', () => {
     expect(await isStill(pod)).toBeGreaterThanOrEqual(40);
     expect(moves(), 'control: neither is a move').toEqual([]);
 
-    // The name that the victim's record has.
+    // The interface name in the victim's record.
     await node.removePod(victim);
     await link('set', pod.hostInterface, 'down');
     await link('set', pod.hostInterface, 'name', victim.hostInterface);
@@ -140,17 +145,17 @@ describe('collector identity', () => {
     expect(node.ledger.packets({ vector: 'interface-moved' })).toBe(moves().length);
   });
 
-  it('a record of another pod does not take an interface whose own record came after it', async () => {
+  it('a record of another pod does not rebind an interface whose own record is newer', async () => {
     await node.startCollector();
     const pod = await node.addPod();
     await node.waitForState(pod, 'provisional');
     const thief = await node.addPod({ cni: false });
     await node.writeCni({ ...thief, hostInterface: pod.hostInterface });
-    await waitFor(() => node.log.includes(`it is bound to ${pod.uid}`), { what: 'the contradiction to be told' });
+    await waitFor(() => node.log.includes(`it is bound to ${pod.uid}`), { what: 'the contradiction to be reported' });
     expect(await addressesOf(pod)).toContain(pod.ipv4);
   });
 
-  it('a wrong feed that came before the pods is withdrawn as they are bound', async () => {
+  it('a wrong list that arrived before the pods is dropped as they are bound', async () => {
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     const pods: TestPod[] = [];
     const wrong = (list: { interfaces: object[] }[]) => {
@@ -171,7 +176,7 @@ describe('collector identity', () => {
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, before + 5);
   });
 
-  it('a snapshot without the pods that are here is refused, and taken as soon as their interfaces go', async () => {
+  it('a snapshot without the pods of the node is refused, and applied once their interfaces are gone', async () => {
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     const pods: TestPod[] = [];
     for (let n = 0; n < 5; n += 1) pods.push(await node.addPod());
@@ -185,13 +190,13 @@ describe('collector identity', () => {
     expect((await node.offlineStatus()).interfaces.map((i) => i.state)).toEqual(pods.map(() => 'programmed'));
     for (const pod of pods.slice(0, 2)) await node.removePod(pod);
     await waitFor(async () => (await node.nodeStatus())?.snapshotRevision === 2, {
-      what: 'the snapshot to be taken',
+      what: 'the snapshot to be applied',
       state: () => node.nodeStatus(),
     });
     expect((await node.nodeStatus())?.snapshotRefused).toBe('');
   });
 
-  it('values that are none cost themselves: the rest is in force, the process lives, and restarts', async () => {
+  it('invalid values affect only themselves: the rest is in force, and the process runs and restarts', async () => {
     const [first, second] = [await node.addPod(), await node.addPod()];
     const collector = await node.startCollector();
     await node.putPods(1, (list) => {
@@ -212,7 +217,7 @@ describe('collector identity', () => {
     await reported({ podUid: first.uid, vector: 'ipv4-source' }, 5);
   });
 
-  it('more grants than there is room for: every pod is programmed, and the one that lacks some is shown', async () => {
+  it('more grants than the kernel holds: every pod is programmed, and the one that lacks some is shown', async () => {
     const pods = [await node.addPod(), await node.addPod(), await node.addPod()];
     await node.startCollector({ args: ['--max-interfaces', '8', '--status-interval-ms', '250'] });
     await node.putPods(1, (list) => {
@@ -246,7 +251,7 @@ describe('collector identity', () => {
     expect(node.ledger.violations('identity-mismatch')).toHaveLength(1);
   });
 
-  it('records are read from a folder that was removed and made again', async () => {
+  it('records are read from a directory that was removed and recreated', async () => {
     await node.startCollector();
     const first = await node.addPod();
     await node.waitForState(first, 'provisional');

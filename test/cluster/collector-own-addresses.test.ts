@@ -1,4 +1,5 @@
-// Addresses that a node has beside the one it is registered by, as a gateway of its pods: it comes with the first of them. No document lists them.
+// Addresses of a node besides its registered one, such as the gateway of its pods. The gateway
+// appears with the first pod, and no document lists it.
 import { openBucket } from '@bailiff/bus';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL } from '@bailiff/lab/frames';
 import { exec, netnsPath, startLines, stopLines } from '@bailiff/lab/node';
@@ -6,7 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { GATEWAY_MAC, NODE, TestNode, type TestPod } from '../support/node.ts';
 
-/** What the plugin ptp gives the host side of each pod. */
+/** The plugin ptp gives this address to the host side of each pod. */
 const GATEWAY = '10.244.0.1';
 const OTHER = '10.244.0.200';
 const PORT = 8080;
@@ -41,7 +42,7 @@ describe('own addresses of a node', () => {
     const { interfaces } = await node.offlineStatus();
     return interfaces.find((i) => i.interfaceName === pod.hostInterface)!;
   };
-  /** What became of one tunnelled packet: [dropped, audited]. */
+  /** Verdict on one tunnelled packet: [dropped, audited]. */
   const judged = async (destination: string): Promise<[number, number]> => {
     const before = await row();
     await node.send(pod, [ipipFrame(pod, destination)], 1);
@@ -49,16 +50,16 @@ describe('own addresses of a node', () => {
     return [after.droppedPackets - before.droppedPackets, after.auditedPackets - before.auditedPackets];
   };
 
-  it('a tunnel to the gateway is one to the node from when the node has its address, and no longer when it went', async () => {
+  it('a tunnel to the gateway is one to the node, only while the node has the address', async () => {
     expect(await judged(GATEWAY)).toEqual([0, 1]);
     await addGateway();
     await waitFor(async () => (await judged(GATEWAY))[0] === 1, { what: 'a tunnel to the gateway to be dropped' });
     expect(await judged(OTHER)).toEqual([0, 1]);
     await ip(`addr del ${GATEWAY}/32 dev ${pod.hostInterface}`);
-    await waitFor(async () => (await judged(GATEWAY))[1] === 1, { what: 'the address to be nobody’s again' });
+    await waitFor(async () => (await judged(GATEWAY))[1] === 1, { what: 'the address to be removed' });
   });
 
-  it('a probe from the gateway’s address reaches a quarantined pod; what is no probe does not', async () => {
+  it('a probe from the gateway’s address reaches a quarantined pod; other packets do not', async () => {
     const server = `for (const port of [${PORT}, ${PORT + 1}]) require('net').createServer((s) => s.end('answered')).listen(port, () => console.log(port))`;
     let listening = 0;
     const lines = await startLines('nsenter', [`--net=${netnsPath(pod.netns)}`, process.execPath, '-e', server], {
@@ -69,7 +70,7 @@ describe('own addresses of a node', () => {
     try {
       await addGateway();
       await waitFor(() => listening === 2, { what: 'the pod to listen' });
-      // Before the quarantine, which drops a tunnel to whomever it is.
+      // Before the quarantine, which drops every tunnel.
       await waitFor(async () => (await judged(GATEWAY))[0] === 1, { what: 'the gateway’s address to be known' });
       const ask = async (port: number, patienceMs = 20_000) => {
         const client = `const s = require('net').connect({ host: '${pod.ipv4}', port: ${port}, localAddress: '${GATEWAY}' });

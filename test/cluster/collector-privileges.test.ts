@@ -1,5 +1,6 @@
-// The collector with the capabilities of its manifest and no others: enough to guard, restart and detach; and what one less does.
-// The runtime half, for which SYS_PTRACE is there, is tried in the virtual machine (test/lsm: every collector there runs so).
+// The collector with exactly the capabilities of its manifest: it can guard, restart and detach.
+// Each capability is needed. test/lsm tests the runtime engine, which needs SYS_PTRACE, in the
+// virtual machine with the same capabilities.
 
 import { once } from 'node:events';
 import { waitFor } from '@bailiff/service/testing';
@@ -24,7 +25,7 @@ describe('collector privileges', () => {
       state: () => node.log.slice(-2000),
     });
 
-  it('what the manifest grants is enough: by record and by cgroup, over a kill, with both kinds of hook, to the end', async () => {
+  it('the capabilities of the manifest suffice: by record and by cgroup, across a kill, with both kinds of hook, to the end', async () => {
     node.wrap = confined(NETWORK_HALF);
     const recorded = await node.addPod();
     const bare = await node.addPod({ cni: false });
@@ -48,7 +49,7 @@ describe('collector privileges', () => {
     );
   });
 
-  it('what the manifest grants is enough for clsact too', async () => {
+  it('the capabilities of the manifest suffice for clsact too', async () => {
     node.wrap = confined(NETWORK_HALF);
     const pod = await node.addPod();
     await node.startCollector({ args: ['--hook', 'clsact'] });
@@ -59,7 +60,7 @@ describe('collector privileges', () => {
   it.each(NETWORK_HALF)('without %s it does not start, and names the missing right', async (name) => {
     node.wrap = confined(NETWORK_HALF.filter((other) => other !== name));
     const child = node.spawnCollector();
-    // Not `exit`: what it said last may come after that.
+    // Not `exit`: the last output may arrive after it.
     const [code] = await once(child, 'close');
     expect([code, node.log]).toEqual([4, expect.any(String)]);
     const [message = ''] = node.log.split('\n');

@@ -1,4 +1,5 @@
-// What a collector takes over: from its files, from the kernel, with the bus away; and what an operator told it by hand.
+// State that a restarted collector adopts: from its files, from the kernel, with the bus
+// unavailable, and from an operator's command.
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
@@ -26,7 +27,7 @@ describe('collector restart', () => {
     if (!row) throw new Error(`no ${pod.hostInterface} among ${JSON.stringify(interfaces)}`);
     return row;
   };
-  /** What of `count` packets from this source was dropped, and what was audited. */
+  /** Of `count` packets from this source: the dropped and the audited ones. */
   const judged = async (pod: TestPod, source: string, count = 10) => {
     const before = await rowOf(pod);
     await node.send(pod, [from(pod, source)], count);
@@ -46,7 +47,10 @@ describe('collector restart', () => {
         entries: [{ podUid: pod.uid, podNamespace: 'shop', podName: pod.name, verdictId: 'v', until: '', reason: 'x' }],
       }),
     );
-  /** A node whose pods have everything that only the bus knows: [in quarantine, with a granted prefix and an audited vector]. */
+  /**
+   * A node with state that only the bus provides: [a quarantined pod, a pod with a granted prefix
+   * and an audited vector].
+   */
   const programmed = async (): Promise<[TestPod, TestPod]> => {
     const pods: [TestPod, TestPod] = [await node.addPod(), await node.addPod()];
     await node.startCollector();
@@ -69,13 +73,13 @@ describe('collector restart', () => {
   const expectProgrammed = async ([bad, good]: [TestPod, TestPod]) => {
     expect(await rowOf(bad)).toMatchObject({ quarantined: true, state: 'programmed', place: 'head' });
     expect(await rowOf(good)).toMatchObject({ quarantined: false, state: 'programmed', place: 'head' });
-    // At least: its kernel has a word of its own now and then, and nothing of a quarantined pod passes.
+    // At least: its kernel sends packets too, and none of a quarantined pod passes.
     expect((await judged(bad, bad.ipv4))[0]).toBeGreaterThanOrEqual(10);
     expect(await judged(good, '10.77.1.1')).toEqual([0, 0]);
     expect(await judged(good, '10.244.0.66')).toEqual([0, 10]);
   };
 
-  it('with the bus unavailable, the last desired state holds; a granted packet is never dropped during the restart', async () => {
+  it('with the bus unavailable, the last desired state stays in force; a granted packet is never dropped during the restart', async () => {
     const pods = await programmed();
     await expectProgrammed(pods);
     node.relay.setDown(true);
@@ -90,7 +94,7 @@ describe('collector restart', () => {
     await expectProgrammed(pods);
   });
 
-  it('with the bus unavailable and no document kept, the kernel’s state holds', async () => {
+  it('with the bus unavailable and no document kept, the kernel’s state stays in force', async () => {
     const pods = await programmed();
     node.relay.setDown(true);
     await node.killCollector();
@@ -108,7 +112,7 @@ describe('collector restart', () => {
     expect((await rowOf(pods[0])).quarantined).toBe(true);
   });
 
-  it('all files lost - every generation lives on under its identity, and those that went are no obstacle', async () => {
+  it('all files lost - every generation keeps its identity, and removed pods are no obstacle', async () => {
     const pods: TestPod[] = [];
     await node.startCollector();
     for (let n = 0; n < 6; n += 1) pods.push(await node.addPod());
@@ -135,7 +139,7 @@ describe('collector restart', () => {
     expect((await node.offlineStatus()).interfaces.map((i) => i.droppedPackets)).toEqual([8, 8, 8, 8]);
   });
 
-  it('programs that were taken off while it was away are put back', async () => {
+  it('programs that were detached while it was stopped are reattached', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -148,7 +152,7 @@ describe('collector restart', () => {
     expect(await rowOf(pod)).toMatchObject({ place: 'head', generation, state: 'provisional' });
   });
 
-  it('pods come and go with the bus away - each is guarded, and each count is on the bus when it is back', async () => {
+  it('pods are added and removed with the bus unavailable - each is guarded, and each count is on the bus when it is back', async () => {
     node.relay.setDown(true);
     const args = ['--max-interfaces', '8'];
     await node.startCollector({ until: 'guarding', args });
@@ -159,7 +163,9 @@ describe('collector restart', () => {
       await node.send(pod, [spoofed(pod)], n + 1);
       await node.removePod(pod);
       gone.push(pod);
-      await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, { what: 'the record to go' });
+      await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, {
+        what: 'the record to be removed',
+      });
       if (n === 18) await restart(args);
     }
     node.relay.setDown(false);
@@ -177,13 +183,13 @@ describe('collector restart', () => {
     await waitFor(
       () => readdirSync(node.stateDir, { recursive: true }).every((f) => !/\d+-\d+\.json/.test(String(f))),
       {
-        what: 'everything to be settled',
+        what: 'all final counts',
         state: () => readdirSync(node.stateDir, { recursive: true }),
       },
     );
   });
 
-  it('detach --all holds until attach, for a running collector and a starting one; status shows it', async () => {
+  it('detach --all is in effect until attach, for a running collector and a starting one; status shows it', async () => {
     const pod = await node.addPod();
     const args = ['--status-interval-ms', '250'];
     const collector = await node.startCollector({ args });
@@ -200,7 +206,7 @@ describe('collector restart', () => {
           const of = (await node.nodeStatus())?.interfaces.find((i) => i.interfaceName === pod.hostInterface);
           return of?.coverage === 'not-covered' && of.reason.includes('collector attach');
         },
-        { what: 'status to say that it is detached', state: () => node.nodeStatus() },
+        { what: 'status to report that it is detached', state: () => node.nodeStatus() },
       );
     expect(await landed()).toBeLessThan(100);
     await node.command(['detach', '--all', '--bpf-dir', node.pinDir, ...state]);
@@ -216,7 +222,7 @@ describe('collector restart', () => {
     expect(await landed()).toBeLessThan(100);
   });
 
-  it('the time to a guard - none for interfaces of before the start; for a new one until its programs are attached', async () => {
+  it('the time to a guard - none for interfaces older than the start; for a new one until its programs are attached', async () => {
     const state = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
     const args = ['--status-interval-ms', '250'];
     const timed = async () => ({
@@ -225,7 +231,7 @@ describe('collector restart', () => {
     });
     const gapOf = (pod: TestPod) =>
       waitFor(() => node.ledger.frames.flatMap((f) => f.coverage).find((g) => g.interfaceName === pod.hostInterface), {
-        what: `the gap of ${pod.hostInterface} to be told`,
+        what: `the unguarded packets of ${pod.hostInterface} to be published`,
         state: () => node.log.slice(-2_000),
       });
     const first = await node.addPod();
@@ -271,14 +277,15 @@ describe('collector restart', () => {
       ['pin removed', (pin) => unlinkSync(pin)],
     ];
     for (const [what, by] of takeOff) {
-      // It looks every two seconds, and stands still until it was seen that there is something to put back.
+      // The collector checks every two seconds. It is stopped until the test has seen the detached
+      // programs.
       collector.kill('SIGSTOP');
-      await waitFor(stands, { what: 'it to stand still' });
+      await waitFor(stands, { what: 'it to be stopped' });
       for (const pin of readdirSync(links)) await by(path.join(links, pin));
       expect((await rowOf(pod)).place).toBe('missing');
       collector.kill('SIGCONT');
       await waitFor(async () => (await rowOf(pod)).place === 'head', {
-        what: `the program to be put back after: ${what}`,
+        what: `the program to be reattached after: ${what}`,
         timeoutMs: 15_000,
       });
     }
@@ -287,7 +294,7 @@ describe('collector restart', () => {
     expect((await rowOf(pod)).droppedPackets - before.droppedPackets).toBe(10);
   });
 
-  it('an interface that found no room is guarded as soon as another goes', async () => {
+  it('an interface that found the maps full is guarded as soon as another is removed', async () => {
     await node.startCollector({ args: ['--max-interfaces', '8', '--status-interval-ms', '250'] });
     const pods: TestPod[] = [];
     for (let n = 0; n < 9; n += 1) pods.push(await node.addPod());
@@ -339,7 +346,7 @@ describe('collector restart', () => {
     await drops(42);
   });
 
-  it('acknowledgements of another shape - recreated; their counts are published again, which changes no total', async () => {
+  it('acknowledgements of another version - recreated; their counts are published again, which changes no total', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -360,13 +367,13 @@ describe('collector restart', () => {
     expect((await rowOf(pod)).place).toBe('head');
   });
 
-  it('a second collector on the same pins is refused with 6 and touches nothing; a killed one is no obstacle', async () => {
+  it('a second collector on the same pins is refused with 6 and changes nothing; a killed one is no obstacle', async () => {
     const pod = await node.addPod();
     const first = await node.startCollector();
     await node.waitForState(pod, 'provisional');
     const before = await rowOf(pod);
     const second = node.spawnCollector(['--state-dir', path.join(node.dir, 'other-state')]);
-    // Not `exit`: what it said last may come after that.
+    // Not `exit`: the last output may arrive after it.
     await once(second, 'close');
     expect([second.exitCode, first.exitCode]).toEqual([6, null]);
     expect(node.log).toContain('another collector guards with');
@@ -376,7 +383,7 @@ describe('collector restart', () => {
     expect(await rowOf(pod)).toMatchObject({ place: 'head', generation: before.generation });
   });
 
-  it('detach --all with a wrong state directory holds all the same', async () => {
+  it('detach --all with a wrong state directory still takes effect', async () => {
     const pod = await node.addPod();
     const args = ['--status-interval-ms', '250'];
     const collector = await node.startCollector({ args });
@@ -384,7 +391,7 @@ describe('collector restart', () => {
     const dirs = ['--bpf-dir', node.pinDir, '--state-dir', path.join(node.dir, 'elsewhere')];
     await node.command(['detach', '--all', ...dirs]);
     await waitFor(async () => (await node.nodeStatus())?.interfaces[0]?.reason.includes('detached by an operator'), {
-      what: 'status to say that it is detached',
+      what: 'status to report that it is detached',
       state: () => node.nodeStatus(),
     });
     expect(collector.exitCode).toBeNull();
@@ -395,7 +402,7 @@ describe('collector restart', () => {
     await node.waitForState(pod, 'provisional');
   });
 
-  it('removed pins - end the process, so that the next one creates them again', async () => {
+  it('removed pins - end the process, so that the next one recreates them', async () => {
     const pod = await node.addPod();
     const collector = await node.startCollector({ args: ['--status-interval-ms', '250'] });
     await node.waitForState(pod, 'provisional');

@@ -1,5 +1,6 @@
-// Where the runtime half cannot run, the network half does, and the node's status says what is not enforced, why, and what to do.
-// What it does where it runs is tested inside the virtual machine (test/lsm/collector.test.ts).
+// If the runtime engine cannot run, the network guard still does. The node's status reports what is
+// not enforced, why, and the remedy. test/lsm/collector.test.ts tests the runtime engine in the
+// virtual machine.
 import { probeLsm } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
 import { cgroup2Mount } from '@bailiff/lab/node';
@@ -13,7 +14,7 @@ const KEY = 'runtime.cluster._.no-shell';
 const lsm = probeLsm();
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
 
-describe('collector - without a runtime half', () => {
+describe('collector - without a runtime engine', () => {
   let node: TestNode;
   beforeEach(async () => {
     node = await TestNode.start();
@@ -26,7 +27,7 @@ describe('collector - without a runtime half', () => {
         const status = (await node.nodeStatus())?.runtime;
         return status && holds(status) ? status : null;
       },
-      { what: 'a status of the runtime half', state: () => node.log.slice(-2000) },
+      { what: 'a status of the runtime engine', state: () => node.log.slice(-2000) },
     );
     return found;
   };
@@ -65,7 +66,7 @@ describe('collector - without a runtime half', () => {
     await dropsSpoofed();
   });
 
-  it('switched off - off, and nothing is loaded', async () => {
+  it('disabled - off, and nothing is loaded', async () => {
     const args = ['--runtime', 'off', '--cgroup-root', cgroup2Mount(), '--status-interval-ms', '250'];
     await node.startCollector({ args });
     expect((await runtime(({ state }) => state === 'off')).reason).toContain('configuration');

@@ -1,5 +1,5 @@
-// The collector as its own process on a node made of namespaces, with a real nats-server: what it guards, what it says, and what is
-// left of both when it is killed or the bus is away.
+// The collector as its own process on a node made of namespaces, with a real nats-server: what it
+// guards and publishes, and the state after a kill or without the bus.
 import { readFileSync } from 'node:fs';
 import { openBucket, violationSubject } from '@bailiff/bus';
 import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
@@ -28,7 +28,7 @@ describe('collector', () => {
       }),
     });
 
-  it('control - with nothing attached every spoofed packet lands; guarded, none does and the pod’s own do', async () => {
+  it('control - with nothing attached every spoofed packet arrives; guarded, none does and the pod’s own do', async () => {
     const pod = await node.addPod();
     await node.startCollector({ args: ['--observe-only'] });
     const landed = async (frame: Buffer) => {
@@ -45,7 +45,7 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, action: 'drop' }, 40);
   });
 
-  it('a pod bound by its CNI record is enforced before the bus knows it, and programmed when it does', async () => {
+  it('a pod bound by its CNI record is enforced before the bus lists it, and programmed when it does', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
@@ -57,7 +57,8 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 15);
     const last = node.ledger.violations('ipv4-source').at(-1);
     expect(last?.pod).toMatchObject({ uid: pod.uid, ownerKind: 'Deployment', ownerName: 'web', serviceAccount: 'web' });
-    // The counters may be read between a packet's count and its sample: the sample then comes with the next increment.
+    // The counters may be read between a packet's count and its sample: the next increment then has
+    // the sample.
     const sampled = () => node.ledger.violations('ipv4-source').find((v) => v.sample?.claimedAddress === '10.9.9.9');
     await waitFor(
       async () => {
@@ -76,7 +77,9 @@ describe('collector', () => {
     await node.send(pod, [spoofed(pod)], 7);
     await node.writeCni(pod);
     await node.waitForState(pod, 'provisional');
-    await waitFor(() => node.ledger.frames.some((f) => f.coverage.length > 0), { what: 'the gap to be told' });
+    await waitFor(() => node.ledger.frames.some((f) => f.coverage.length > 0), {
+      what: 'the unguarded packets to be published',
+    });
     const gap = node.ledger.frames.flatMap((f) => f.coverage)[0];
     expect(gap?.interfaceName).toBe(pod.hostInterface);
     expect(gap?.packetsBeforeGuard).toBeGreaterThanOrEqual(7);
@@ -87,14 +90,16 @@ describe('collector', () => {
     await counted({ podUid: pod.uid, action: 'drop' }, 3);
   });
 
-  it('an interface that went is published as final and forgotten', async () => {
+  it('the counters of a removed interface are published as final and forgotten', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.waitForState(pod, 'provisional');
     await node.send(pod, [spoofed(pod)], 50);
     await node.removePod(pod);
     await counted({ podUid: pod.uid }, 50);
-    await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, { what: 'the record to go' });
+    await waitFor(async () => (await node.offlineStatus()).interfaces.length === 0, {
+      what: 'the record to be removed',
+    });
     const another = await node.addPod();
     await node.waitForState(another, 'provisional');
     await node.send(another, [spoofed(another)], 2);
@@ -164,7 +169,7 @@ describe('collector', () => {
     await waitFor(async () => (await node.nodeStatus())?.snapshotRefused === '', { what: 'the refusal to clear' });
   });
 
-  it('configuration from the bus: a vector set to audit is counted and passes; a bad value keeps the last good one', async () => {
+  it('configuration from the bus: packets of an audited vector are counted and pass; a bad value keeps the last good one', async () => {
     const pod = await node.addPod();
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
     await node.putPods(1);
@@ -179,7 +184,8 @@ describe('collector', () => {
       },
       { what: 'audit to be in force', intervalMs: 100 },
     );
-    // Flush included. A bound of 5 s in probes, because a loaded machine delays probes as much as the collector.
+    // Flush included. A bound of 5 s in probes, because a loaded machine delays probes as much as
+    // the collector.
     expect(looks).toBeLessThan(50);
     await counted({ podUid: pod.uid, vector: 'ipv4-source' }, sent);
     await config.put('spoof.namespace.shop.default', '{"modes":{"ipv4-source":"drop"}}');
@@ -199,7 +205,7 @@ describe('collector', () => {
     expect((await node.ipReceived()) - passed).toBeGreaterThanOrEqual(40);
   });
 
-  it('a quarantined pod sends and receives nothing, until its time', async () => {
+  it('a quarantined pod sends and receives nothing, until its quarantine expires', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.putPods(1);
@@ -246,8 +252,9 @@ describe('collector', () => {
       what: 'both counts',
       state: () => ['quarantine-ingress', 'quarantine-egress'].map(dropped),
     });
-    // What is dropped on its way to the pod is refused to anyone who sends it, who tries again: only the other count has an upper end,
-    // but for a few words of the pod's own kernel, which looks for routers. Told twice it would be 40 more.
+    // A packet that is dropped on its way to the pod is an error for its sender, which retries. So
+    // only the other count has an upper limit, except for a few router solicitations of the pod's
+    // own kernel. A count published twice would add 40.
     expect(dropped('quarantine-ingress')).toBeLessThanOrEqual(sent + 40 + 30);
 
     const until = new Date(Date.now() + 1_500);
@@ -313,7 +320,7 @@ describe('collector', () => {
     expect(node.log).not.toContain('its counts are published again');
   });
 
-  it('NATS away: packets are dropped all the while, and afterwards the counts are exact', async () => {
+  it('bus unavailable: packets are still dropped, and afterwards the counts are exact', async () => {
     const pod = await node.addPod();
     await node.startCollector();
     await node.waitForState(pod, 'provisional');

@@ -1,6 +1,7 @@
 /**
- * A change of the configuration is in force within a second, without a restart; a refused one leaves the last good one in force and is reported by
- * the service on the bus, and by `bailiff status` and `doctor` to a person. Real buses. Collectors: collector.test.ts.
+ * A change of the configuration is in force within a second, without a restart. A refused one keeps
+ * the last good one in force; the service reports it on the bus, `bailiff status` and `doctor` to
+ * the operator. Real buses. collector.test.ts tests collectors.
  */
 import { writeFileSync } from 'node:fs';
 import { type Bus, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
@@ -16,8 +17,8 @@ import { launch, startWorld } from './ipam-sync/harness.ts';
 import { Rig } from './responder/rig.ts';
 
 /**
- * The design promises a second. What is looked for here is a change that waits for something, such as the next status (10 s). Looks are counted and
- * not milliseconds (looksFor).
+ * The design promises a second. The test detects a change that waits for something else, such as
+ * the next status (10 s). It counts probes instead of milliseconds (looksFor).
  */
 const LOOKS = 500;
 const LOOK_EVERY_MS = 5;
@@ -29,7 +30,7 @@ async function instances(admin: Bus, service: string): Promise<InstanceStatus[]>
   return all.filter(({ stoppedAt }) => stoppedAt === undefined);
 }
 
-/** Looks until a service's one instance says something. */
+/** Number of probes until the only instance of a service reports it. */
 function probesUntilReported(admin: Bus, service: string, says: (status: InstanceStatus) => boolean): Promise<number> {
   const isReported = async () => {
     const [one, ...others] = await instances(admin, service);
@@ -41,7 +42,7 @@ function probesUntilReported(admin: Bus, service: string, says: (status: Instanc
 const refuses = (key: string) => (status: InstanceStatus) => status.configRefused.some((one) => one.key === key);
 const refusesNothing = (status: InstanceStatus) => status.configRefused.length === 0;
 
-/** What a person sees: the service's name, the key and the field. */
+/** Output for the operator: the service's name, the key and the field. */
 async function shownTo(nats: TestNats, directory: string, printed: RegExp): Promise<void> {
   const file = `${directory}/cli-password`;
   writeFileSync(file, nats.options('cli').password ?? '', { mode: 0o600 });
@@ -71,7 +72,7 @@ it('correlator - the next verdict follows a threshold; a refused one is reported
   await rig.verdictCount(1);
   expect(rig.verdicts).toMatchObject([{ rule: 'mine', groupKey: after.uid, configRevision: second.bucketRevision }]);
 
-  // Around the command, which would refuse it.
+  // Written directly, because the command would refuse it.
   await openBucket(rig.admin, 'bailiff_config').put(key, JSON.stringify({ ...rule(1), timespan: '1w', revision: 9 }));
   expect(await probesUntilReported(rig.admin, 'correlator', refuses(key))).toBeLessThan(LOOKS);
   await shownTo(
@@ -87,7 +88,7 @@ it('correlator - the next verdict follows a threshold; a refused one is reported
   await writeConfig(cli, key, rule(2), ME);
   expect(await probesUntilReported(rig.admin, 'correlator', refusesNothing)).toBeLessThan(LOOKS);
   expect(await correlator.stop()).toBe(0);
-  expect(await instances(rig.admin, 'correlator'), 'one that ends says so').toEqual([]);
+  expect(await instances(rig.admin, 'correlator'), 'the final report of one that stops').toEqual([]);
 });
 
 it('responder - the next verdict gets the response of the new policy; a refused one is reported', async () => {

@@ -1,4 +1,4 @@
-// The examples that speak to the bus, run as they stand in docs, by TLS, while the passwords are rotated under them.
+// The connector examples of docs, run unchanged over TLS while the passwords are rotated.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
 import { load } from '../../apps/cli/src/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import type { RunningProcess } from '../support/process.ts';
 import { startExample } from './example-script.ts';
 
 const out = mkdtempSync(path.join(tmpdir(), 'bailiff-connectors-'));
@@ -42,7 +43,7 @@ afterAll(async () => {
 });
 
 let events = 0;
-/** Publishes one more event for connectors, and one more message of a replay. @returns how it is named */
+/** Publishes one more event for connectors, and one more message of a replay. @returns its name */
 async function report(): Promise<string> {
   events += 1;
   const uid = `event-${events}`;
@@ -63,56 +64,51 @@ const start = ({ file, user, args }: (typeof EXAMPLES)[number], more: Record<str
   const env = { NATS_URL: url, NATS_CA_FILE: caFile, NATS_PASSWORD_FILE: passwordFile(user), ...more };
   return startExample(file, env, args);
 };
-type Example = ReturnType<typeof start>;
-
-/** Waits until it receives a new message; publishes more while it may not be subscribed yet. */
-const receives = (example: Example, what: string) => {
+/** Waits until it receives a new message. Publishes more, because it may not be subscribed yet. */
+const receives = (example: RunningProcess, what: string) => {
   const reported: string[] = [];
   const received = async () => {
     reported.push(await report());
-    return reported.some((uid) => new RegExp(`${uid}\\b`).test(example.state.out));
+    return reported.some((uid) => new RegExp(`${uid}\\b`).test(example.stdout()));
   };
   return waitFor(received, {
     what,
     intervalMs: 100,
-    state: () => [example.state, nats.log.slice(-500)],
+    state: () => [example.out(), nats.log.slice(-500)],
   });
 };
 
-it.each(EXAMPLES)('$file - who signed the certificate must be known', async (example) => {
+it.each(EXAMPLES)('$file - needs the authority that signed the certificate', async (example) => {
   await using stranger = start(example, { NATS_CA_FILE: '' });
-  await waitFor(() => stranger.state.code !== null, {
-    what: 'it to end',
-    state: () => stranger.state,
-  });
-  expect(stranger.state.code).not.toBe(0);
-  expect(stranger.state.err).toMatch(/certificate|self[- ]signed/i);
+  const [code] = await stranger.exit;
+  expect(code).not.toBe(0);
+  expect(stranger.stderr()).toMatch(/certificate|self[- ]signed/i);
   await using trusting = start(example);
-  await receives(trusting, 'what is told');
+  await receives(trusting, 'a message');
 });
 
 it('rotation - connectors started before, during and after it keep receiving', async () => {
-  const running: Example[] = EXAMPLES.map((example) => start(example));
+  const running: RunningProcess[] = EXAMPLES.map((example) => start(example));
   try {
-    for (const one of running) await receives(one, 'what is told before');
+    for (const one of running) await receives(one, 'a message before');
     const prepared = await credentials('rotate');
     expect(prepared.users['siem-reader']?.passwords).toHaveLength(2);
-    // The servers do not know the first line yet.
+    // The servers do not have the first password of the file yet.
     for (const example of EXAMPLES) running.push(start(example));
-    for (const one of running) await receives(one, 'what is told with two passwords');
+    for (const one of running) await receives(one, 'a message with two passwords');
     const finished = await credentials('rotate', '--finish');
     await nats.reload({ ...accessOf(finished) });
-    for (const one of running) await receives(one, 'what is told after the reload');
-    for (const one of running) expect([one.state.code, one.state.err]).toEqual([null, '']);
+    for (const one of running) await receives(one, 'a message after the reload');
+    for (const one of running) expect([one.child.exitCode, one.stderr()]).toEqual([null, '']);
   } finally {
     await Promise.all(running.map((one) => one[Symbol.asyncDispose]()));
   }
 }, 120_000);
 
-it.each(EXAMPLES)('$file - a password that is none ends it', async (example) => {
+it.each(EXAMPLES)('$file - a wrong password ends it', async (example) => {
   const file = path.join(out, 'wrong.password');
   writeFileSync(file, 'guessed\nonce more\n');
   await using wrong = start(example, { NATS_PASSWORD_FILE: file });
-  await waitFor(() => wrong.state.code !== null, { what: 'it to end', state: () => wrong.state });
-  expect(wrong.state.err).toMatch(/authorization violation/i);
+  await wrong.exit;
+  expect(wrong.stderr()).toMatch(/authorization violation/i);
 });

@@ -1,5 +1,5 @@
-// Correlators as processes of their own, killed with SIGKILL while violations come in. What is on the bus afterwards is what one fold over the
-// whole stream says.
+// Correlators as processes of their own, killed with SIGKILL while violations arrive. Afterwards
+// the bus has exactly the verdicts that one run of the rule engine over the whole stream gives.
 import { consumeOrdered, parseSubject } from '@bailiff/bus';
 import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
 import { podInventoryOf, podRef } from '@bailiff/correlation/testing';
@@ -11,14 +11,14 @@ import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const KILLS = 6;
 
-/** A correlator in a process of its own, ready. */
+/** A ready correlator in a process of its own. */
 async function launchCorrelator(rig: CorrelatorRig): Promise<RunningProcess> {
   const correlator = launchApp('correlator', rig.flags());
   await correlator.logged('ready');
   return correlator;
 }
 
-/** Verdicts that a fold over all that the stream holds gives, as `subject parts`. */
+/** Verdicts that the rule engine gives for the whole stream, as `subject parts`. */
 async function foldedVerdicts(rig: CorrelatorRig, lists: Parameters<typeof podInventoryOf>[0]): Promise<string[]> {
   const printed: string[] = [];
   const fold = new CorrelationEngine({
@@ -56,7 +56,7 @@ it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat 
   const attack = (async () => {
     for (let i = 0; attacking; i++) {
       const node = i % 2 === 0 ? NODE_A : NODE_B;
-      // Each phase has eight pods of each node of its own.
+      // Each phase uses eight pods of its own on each node.
       const pod = lists[node]?.[phase * 8 + (Math.floor(i / 2) % 8)];
       await rig.spoof(node, pod ?? web, 1 + (i % 3));
       await new Promise((resolve) => setTimeout(resolve, 1));
@@ -69,13 +69,13 @@ it(`correlator - ${KILLS} SIGKILLs over two replicas lose no verdict and repeat 
       const seen = rig.verdicts.length;
       phase++;
       await waitFor(() => rig.verdicts.length > seen, { what: 'a verdict', intervalMs: 1 });
-      // In the midst of the phase's verdicts: one of the two, every third time both.
+      // While the phase's verdicts are published, kills one of the two; every third time both.
       const doomed = kills % 3 === 2 ? running.splice(0) : running.splice(kills % 2, 1);
       for (const one of doomed) await one.kill();
     }
     attacking = false;
     await attack;
-    // All that are left go too; one that starts afterwards makes good for all of them.
+    // Kills the remaining ones too; one that starts afterwards publishes the missing verdicts.
     for (const one of running.splice(0)) await one.kill();
     running.push(await launchCorrelator(rig));
     const expected = await foldedVerdicts(rig, lists);

@@ -1,5 +1,6 @@
-// A node's credential against the memory of every correlator: frames whose strings are as long as a message allows. The correlator is a process
-// of its own, so that its memory is the one that the kernel counts.
+// A node's credential against the memory of every correlator: frames whose strings are as long as a
+// message allows. The correlator runs as a process of its own, so that the kernel counts its
+// memory.
 import { readFileSync } from 'node:fs';
 import { makeFrame, makeViolation, operationSample, podRef } from '@bailiff/correlation/testing';
 import type { Violation } from '@bailiff/schemas';
@@ -12,14 +13,17 @@ import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const FRAMES = 300;
 const STRING_BYTES = 900_000;
-/** What the correlator may grow by. The strings of all frames are 270 MB; messages in flight and not yet collected take up to 90. */
+/**
+ * Allowed growth of the correlator. The strings of all frames are 270 MB; messages in flight and
+ * not yet collected take up to 90.
+ */
 const GROWTH_MIB = 128;
 
 const web = podRef('web');
 const far = podRef('far');
 const near = podRef('near');
 
-/** Fields that the fold keeps, each beyond the frame that brought it. */
+/** Fields that the rule engine keeps after it has processed the frame. */
 const FIELDS: readonly [string, (text: string) => Partial<Violation>][] = [
   ['Violation.vector', (vector) => ({ vector, counterEpoch: 'boot/7/1/vector' })],
   ['Violation.counterEpoch', (counterEpoch) => ({ counterEpoch })],
@@ -31,7 +35,7 @@ const FIELDS: readonly [string, (text: string) => Partial<Violation>][] = [
 ];
 const SAMPLE = makeViolation().sample as NonNullable<Violation['sample']>;
 
-/** A frame with one string that no other frame has. */
+/** A frame with one unique string. */
 function longFrame(number: number): Buffer {
   const [, part] = FIELDS[number % FIELDS.length] as (typeof FIELDS)[number];
   const text = `${number}`.padEnd(STRING_BYTES, 'x');
@@ -42,7 +46,7 @@ function longFrame(number: number): Buffer {
   );
 }
 
-/** A correlator with the flags of its image, ready. */
+/** A ready correlator with the flags of its image. */
 async function launchCorrelator(rig: CorrelatorRig): Promise<RunningProcess> {
   const correlator = launchApp('correlator', rig.flags(), CORRELATOR_NODE_FLAGS);
   await correlator.logged('ready');
@@ -54,7 +58,7 @@ function memoryMib({ pid }: RunningProcess, line: 'VmRSS' | 'VmHWM'): number {
   return Number(new RegExp(`^${line}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) / 1024;
 }
 
-it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory stays, also at a replay, and another node is judged`, async () => {
+it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory stays bounded, also at a replay, and another node is judged`, async () => {
   await using rig = await CorrelatorRig.start();
   await rig.list(NODE_A, [web]);
   await rig.list(NODE_B, [far, near]);
@@ -69,12 +73,15 @@ it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory
     const ofFar = () => rig.verdicts.filter(({ groupKey }) => groupKey === far.uid);
     await waitFor(() => ofFar().length > 0, { what: 'the verdict about the pod of the other node' });
     expect(ofFar()).toMatchObject([{ rule: 'repeated-spoofing' }]);
-    // One for each epoch of the cooldown that the frames reach into.
+    // One for each cooldown epoch that the frames extend into.
     const ofNode = rig.verdicts.filter(({ groupKey }) => groupKey === NODE_A);
     expect(ofNode.length).toBeGreaterThan(0);
     for (const verdict of ofNode)
       expect(verdict).toMatchObject({ rule: 'foreign-pod-claims', vectors: ['invalid-frame'], pod: null });
-    await waitFor(() => rig.deadLetters.length === FRAMES, { what: 'letters', state: () => rig.deadLetters.length });
+    await waitFor(() => rig.deadLetters.length === FRAMES, {
+      what: 'dead letters',
+      state: () => rig.deadLetters.length,
+    });
     const growth = { rss: memoryMib(correlator, 'VmRSS') - before, most: memoryMib(correlator, 'VmHWM') - before };
     expect(growth.rss, JSON.stringify(growth)).toBeLessThan(GROWTH_MIB);
   }

@@ -1,4 +1,5 @@
-// Streams that are deleted and recreated under a correlator that runs: what comes then is judged, and is called by the names it has now.
+// Streams that are deleted and recreated under a running correlator: it judges the new messages,
+// and verdicts refer to the new streams.
 import { ensureTopology } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -37,14 +38,15 @@ describe('correlator - streams recreated', () => {
     waitFor(
       () => correlator.log().find((line) => line['stream'] === stream && /stream recreated/.test(String(line['msg']))),
       {
-        what: `the correlator to tell of ${stream}`,
+        what: `the correlator to report ${stream}`,
         state: () => correlator.log().slice(-10),
       },
     );
   const groups = () => rig.verdicts.map(({ groupKey }) => groupKey);
 
-  it('violations - the new stream is judged from its first frame; evidence, letters and windows are its own', async () => {
-    // Frame 1: a lie, so that the letter about it could be taken for a precedent of the new frame 1.
+  it('violations - the new stream is judged from its first frame, with its own evidence, dead letters and windows', async () => {
+    // Frame 1 is a false report, so that its dead letter could be confused with a prior refusal of
+    // the new frame 1.
     await rig.frame(makeFrame([makeViolation({ pod: far, cumulativePackets: 1, lastSeenAt: Date.now() * 1000 })]));
     await waitFor(() => rig.deadLetters.some(({ sequence }) => sequence === 1));
     await rig.spoof(NODE_A, web, 5);
@@ -57,7 +59,7 @@ describe('correlator - streams recreated', () => {
       state: () => [groups(), rig.deadLetters, correlator.log().slice(-5)],
     });
     expect(verdict).toMatchObject({ observed: 5, evidence: [{ streamSequence: 1, packets: 5 }] });
-    // The three of before are in no stream any more: a verdict could not name them.
+    // The three earlier packets are in no stream any more: a verdict could not refer to them.
     await rig.spoof(NODE_A, first, 3);
     await rig.spoof(NODE_A, first, 2);
     const later = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), { state: groups });
@@ -80,29 +82,29 @@ describe('correlator - streams recreated', () => {
     expect(groups()).toEqual([web.uid, second.uid, first.uid]);
   });
 
-  it('configuration - rules hold until the new log changes them', async () => {
+  it('configuration - rules stay in force until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
     await reported('CONFIG_LOG');
     await rig.settle();
     await rig.spoof(NODE_A, web, 5);
-    await waitFor(() => groups().includes(web.uid), { what: 'the old rule to hold', state: groups });
+    await waitFor(() => groups().includes(web.uid), { what: 'the old rule to be in force', state: groups });
     const rule = { type: 'event_count', condition: { gte: 2 }, timespan: '1m', level: 'high' };
     await rig.rule('repeated-spoofing', rule);
     await rig.settle();
     await rig.spoof(NODE_A, first, 2);
     const verdict = await waitFor(() => rig.verdicts.find(({ groupKey }) => groupKey === first.uid), {
-      what: 'the new rule to hold',
+      what: 'the new rule to be in force',
       state: () => [groups(), correlator.log().slice(-5)],
     });
     expect(verdict).toMatchObject({ threshold: 2, configRevision: 1 });
   });
 
-  it('pods - snapshots hold until they are published again, and an honest node is not accused, not even after a start', async () => {
+  it('pods - snapshots stay in force until they are published again, and an honest node is not accused, not even after a start', async () => {
     await rig.spoof(NODE_A, web, 3);
     await recreate('KV_bailiff_pods');
     await reported('KV_bailiff_pods');
     await rig.spoof(NODE_A, web, 2);
-    await waitFor(() => groups().includes(web.uid), { what: 'the old list to hold', state: groups });
+    await waitFor(() => groups().includes(web.uid), { what: 'the old list to be in force', state: groups });
     await rig.list(NODE_A, [...pods, podRef('young')]);
     await rig.settle();
     await rig.spoof(NODE_A, podRef('young'), 5);
@@ -122,7 +124,7 @@ describe('correlator - streams recreated', () => {
     await rig.admin.jsm.streams.delete('CONFIG_LOG');
     await rig.settle();
     await rig.spoof(NODE_A, web, 4);
-    await waitFor(async () => (await correlator.metric('lag_seconds')) > 0.3, { what: 'a lag to be told' });
+    await waitFor(async () => (await correlator.metric('lag_seconds')) > 0.3, { what: 'a lag to be reported' });
     await ensureTopology(rig.admin);
     await waitFor(() => groups().includes(web.uid), { what: 'the frame to be judged', state: () => correlator.log() });
     await waitFor(async () => (await correlator.metric('lag_seconds')) === 0, { what: 'the lag to be over' });

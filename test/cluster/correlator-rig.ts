@@ -1,6 +1,7 @@
 /**
- * Everything around a correlator, and real: a nats-server with the whole topology and the rights of each identity, collectors that publish as
- * themselves, lists of pods put as ipam-sync puts them. Correlators run in this process within the process frame.
+ * The environment of a correlator: a nats-server with the whole topology and the rights of each
+ * identity, collectors that publish under their own identity, and lists of pods as ipam-sync writes
+ * them. Correlators run in this process within the process frame.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -33,7 +34,7 @@ import { start } from '../../apps/correlator/src/correlator.ts';
 import { logged } from '../support/config-log.ts';
 import { type RunningService, Services } from '../support/service.ts';
 
-/** Of each correlator's log, where a wait failed. */
+/** Lines of each correlator's log that a failed wait prints. */
 const LINES_SHOWN = 10;
 
 export const NODE_A = 'node-a';
@@ -84,7 +85,7 @@ export class CorrelatorRig implements AsyncDisposable {
     });
   }
 
-  /** @param own a server with the users of both nodes; it is stopped with the rig. Default: a new one */
+  /** @param own a server with the users of both nodes; the rig stops it. Default: a new one */
   static async start(own?: TestNats): Promise<CorrelatorRig> {
     const nats = own ?? (await startNats({ users: testUsers([NODE_A, NODE_B]) }));
     const admin = await nats.connect('admin');
@@ -101,14 +102,14 @@ export class CorrelatorRig implements AsyncDisposable {
     return bus;
   }
 
-  /** How a correlator of this rig is started. */
+  /** Flags of a correlator of this rig. */
   flags(): string[] {
     const password = path.join(this.directory, 'password');
     const bus = ['--nats-url', this.nats.url, '--nats-user', 'correlator', '--nats-password-file', password];
     return [...bus, '--metrics-address', '127.0.0.1:0'];
   }
 
-  /** Starts a correlator; resolves when it is ready, or at once when `wait` is false. */
+  /** Starts a correlator; resolves when it is ready, or at once if `wait` is false. */
   async correlator(options: { wait?: boolean; flags?: string[] } = {}): Promise<RunningService> {
     const argv = [...this.flags(), ...(options.flags ?? [])];
     const correlator = this.#services.begin({ name: 'correlator', argv, schema: configSchema, start });
@@ -126,13 +127,18 @@ export class CorrelatorRig implements AsyncDisposable {
     await bucket.put(key, encodeSnapshotValue(snapshotJson(node, pods, documentRevision)), { previousRevision });
   }
 
-  /** Waits until what is on the bus now is in force: lists and rules are a settling time after they were stored. */
+  /**
+   * Waits until the current lists and rules are in force: a settling time after they were stored.
+   */
   async settle(): Promise<void> {
     const settled = performance.now() + SETTLE_MICROS / 1000 + 50;
     await waitFor(() => performance.now() > settled, { what: 'the settling time' });
   }
 
-  /** Puts a rule. @returns when it came into the log, in microseconds: it judges what is stored a settling time after that */
+  /**
+   * Puts a rule. @returns its time in the log, in microseconds: it is in force a settling time
+   * later
+   */
   async rule(name: string, value: unknown): Promise<number> {
     const json = typeof value === 'string' ? value : JSON.stringify(value);
     const key = `correlation.cluster._.${name}`;
@@ -140,7 +146,10 @@ export class CorrelatorRig implements AsyncDisposable {
     return logged(this.admin, { key, json });
   }
 
-  /** Publishes bytes as a node's collector, until the bus has them; gives the sequence in VIOLATIONS. */
+  /**
+   * Publishes bytes as a node's collector, until the bus stores them. @returns the sequence in
+   * VIOLATIONS
+   */
   async publish(node: string, data: Uint8Array): Promise<number> {
     let publisher = this.#publishers.get(node);
     if (!publisher) {
@@ -162,11 +171,11 @@ export class CorrelatorRig implements AsyncDisposable {
     if (!collector) throw new Error(`no collector of ${node}`);
     collector.spoof(pod, packets, more);
     const frame = collector.flush(Date.now() * 1000);
-    if (!frame) throw new Error('nothing to say');
+    if (!frame) throw new Error('nothing to report');
     return this.frame(frame);
   }
 
-  /** Waits until so many verdicts are on the bus. */
+  /** Waits until this number of verdicts is on the bus. */
   async verdictCount(count: number): Promise<void> {
     const reported = () => ({
       verdicts: this.verdicts,

@@ -1,4 +1,5 @@
-// The correlator on a real bus: frames in as collectors publish them, verdicts and dead letters out.
+// The correlator on a real bus: frames in as collectors publish them, verdicts and dead letters
+// out.
 
 import { encodeToken, getMessage, openBucket, violationSubject } from '@bailiff/bus';
 import { POD_GRACE_MICROS, SETTLE_MICROS } from '@bailiff/correlation';
@@ -43,14 +44,14 @@ describe('correlator - judging', () => {
         { streamSequence: sequence, packets: 1 },
       ],
     });
-    // More of the same epoch says nothing new.
+    // Further packets of the same epoch give no new verdict.
     await rig.spoof(NODE_A, web, 100);
     await rig.spoof(NODE_B, far, 10);
     await rig.verdictCount(2);
     expect(rig.verdicts.map(({ groupKey }) => groupKey)).toEqual([web.uid, far.uid]);
   });
 
-  it('a lie - another node’s pod: dead letter, a verdict on the node, none on the pod', async () => {
+  it('false report - another node’s pod: dead letter, a verdict on the node, none on the pod', async () => {
     const before = rig.verdicts.length;
     const pod = podRef('far');
     const frame = makeFrame([makeViolation({ pod, cumulativePackets: 500, count: 500, lastSeenAt: at() })]);
@@ -64,14 +65,14 @@ describe('correlator - judging', () => {
     expect(rig.deadLetters[0]?.detail).toBe(`[0] pod ${pod.uid} is on ${NODE_B}, not on ${NODE_A}`);
   });
 
-  it('a lie - another node’s name: dead letter', async () => {
+  it('false report - another node’s name: dead letter', async () => {
     const frame = makeFrame([makeViolation({ pod: far, lastSeenAt: at() })], { nodeName: NODE_B });
     const sequence = await rig.frame(frame, NODE_A);
     const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
     expect(letter).toMatchObject({ reason: 'foreign-node' });
   });
 
-  it('a lie - a collector cannot even write to another node’s subject', async () => {
+  it('false report - a collector cannot even write to another node’s subject', async () => {
     const frame = encodeViolationFrame(makeFrame([makeViolation({ pod: far })], { nodeName: NODE_B }));
     const bus = await rig.bus(`collector-${NODE_A}`);
     const before = (await rig.admin.jsm.streams.info('VIOLATIONS')).state.last_seq;
@@ -94,21 +95,21 @@ describe('correlator - judging', () => {
       encodeViolationFrame(makeFrame([makeViolation({ pod: podRef('>') })])),
       'invalid-violation',
     ],
-  ])('bad payload - %s: dead letter with the reason, and judging goes on', async (_, data, reason) => {
+  ])('bad payload - %s: dead letter with the reason, and later frames are judged', async (_, data, reason) => {
     const sequence = await rig.publish(NODE_A, data);
     const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
     expect(letter.reason).toBe(reason);
     expect(letter.data.equals(data)).toBe(true);
   });
 
-  it('bad payload - another message of ours: dead letter wrong-schema', async () => {
+  it('bad payload - another message of Bailiff: dead letter wrong-schema', async () => {
     const { sequence: _, storedMicros: __, ...verdict } = rig.verdicts[0]!;
     const sequence = await rig.publish(NODE_A, encodeVerdict(verdict));
     const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
     expect(letter.reason).toBe('wrong-schema');
   });
 
-  it('not yet listed - judged when the list comes, without another frame', async () => {
+  it('not yet listed - judged when the list arrives, without another frame', async () => {
     const before = rig.verdicts.length;
     const young = podRef('young');
     await rig.spoof(NODE_A, young, 20);
@@ -117,11 +118,11 @@ describe('correlator - judging', () => {
     expect(rig.verdicts[before]).toMatchObject({ groupKey: young.uid, observed: 20 });
     const { storedMicros, triggeredAt } = rig.verdicts[before]!;
     expect(storedMicros - triggeredAt).toBeGreaterThan(900_000);
-    // Not when the grace was over.
+    // Not at the end of the grace period.
     expect(storedMicros - triggeredAt).toBeLessThan(POD_GRACE_MICROS);
   });
 
-  it('never listed - refused after the grace, without another frame', async () => {
+  it('never listed - refused after the grace period, without another frame', async () => {
     const sequence = await rig.spoof(NODE_A, podRef('ghost'), 20);
     const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
     expect(letter).toMatchObject({ reason: 'foreign-pod', detail: expect.stringContaining('no list names pod') });
@@ -129,7 +130,7 @@ describe('correlator - judging', () => {
 });
 
 describe('correlator - configuration', () => {
-  it('live - a new rule is in force a second later; a bad one leaves the last good and is reported', async () => {
+  it('live - a new rule is in force a second later; a bad one keeps the last good one in force and is reported', async () => {
     await using rig = await CorrelatorRig.start();
     await rig.list(NODE_A, [web, podRef('a1'), podRef('a2')]);
     const correlator = await rig.correlator();
@@ -141,7 +142,7 @@ describe('correlator - configuration', () => {
     await waitFor(() => correlator.metric('frames_total').then((frames) => frames === soon));
     await rig.settle();
     await rig.spoof(NODE_A, podRef('a1'), 3);
-    // On a machine that stood still for a second in between it was in force by then.
+    // If the machine paused for a second in between, it was in force by then.
     const soonAt = (await getMessage(rig.admin, 'VIOLATIONS', soon))?.timestampMicros ?? 0;
     const judged = soonAt - ruledAt < SETTLE_MICROS ? ['uid-of-a1'] : [web.uid, 'uid-of-a1'];
     await rig.verdictCount(judged.length);
@@ -214,7 +215,7 @@ describe('correlator - starts and replicas', () => {
     expect(await third.metric('duplicate_violations_total')).toBe(0);
   });
 
-  it('replay - what was refused stays refused when the lists have changed since', async () => {
+  it('replay - a refusal stays a refusal when the lists have changed since', async () => {
     await using rig = await CorrelatorRig.start();
     await rig.list(NODE_A, [web]);
     await rig.list(NODE_B, [far]);
@@ -224,13 +225,13 @@ describe('correlator - starts and replicas', () => {
     await waitFor(() => rig.deadLetters.length === 1);
     await rig.verdictCount(1);
     await first.stop();
-    // Both pods go, and no list knows of them any more.
+    // Both pods are removed, and no list contains them any more.
     await rig.list(NODE_A, []);
     await rig.list(NODE_B, []);
     const second = await rig.correlator();
     await rig.spoof(NODE_A, web, 1);
     await waitFor(() => second.metric('frames_total').then((frames) => frames >= 3), { state: second.log });
-    // The pod that was accepted counts on from nine; the lie is still one.
+    // The accepted pod continues to count from nine; the false report is still one.
     await rig.verdictCount(1);
     expect(rig.verdicts.map(({ rule }) => rule)).toEqual(['foreign-pod-claims']);
     expect(await second.metric('packets_total')).toBe(9);
@@ -245,7 +246,7 @@ describe('correlator - starts and replicas', () => {
     expect(await correlator.stop()).not.toBe(0);
   });
 
-  it('lists - what cannot be read is refused, the last good one stays', async () => {
+  it('lists - an unreadable one is refused, and the last good one stays in force', async () => {
     await using rig = await CorrelatorRig.start();
     await rig.list(NODE_A, [web]);
     const correlator = await rig.correlator();

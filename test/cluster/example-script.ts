@@ -1,35 +1,14 @@
-/** An example of the documentation, run by Node as it stands there: what it wrote, and how it ended. SIGKILL when it is disposed of. */
-import { spawn } from 'node:child_process';
+/** An example of the documentation as a process of Node, unchanged. */
 import path from 'node:path';
+import { launch, type RunningProcess } from '../support/process.ts';
 
 const DOCS = path.resolve(import.meta.dirname, '../../docs');
 
 /** @param file below docs/ */
-export function startExample(file: string, env: Readonly<Record<string, string>>, args: readonly string[] = []) {
-  const child = spawn(process.execPath, [path.join(DOCS, file), ...args], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const state = { out: '', err: '', code: null as number | null };
-  child.stdout.on('data', (chunk: Buffer) => {
-    state.out += chunk.toString();
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    state.err += chunk.toString();
-  });
-  const gone = new Promise<void>((resolve) =>
-    // Not `exit`: what it wrote last may come after that.
-    child.once('close', (code) => {
-      state.code = code;
-      resolve();
-    }),
-  );
-  return {
-    state,
-    lines: () => state.out.split('\n').filter(Boolean),
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      await gone;
-    },
-  };
+export function startExample(
+  file: string,
+  env: Readonly<Record<string, string>>,
+  args: readonly string[] = [],
+): RunningProcess {
+  return launch(process.execPath, [path.join(DOCS, file), ...args], { env: { ...process.env, ...env } });
 }

@@ -1,6 +1,7 @@
-// What each image holds, put into a directory by the Containerfile's own COPY lines, and started there with nothing else around it: from
-// the flags of its ENTRYPOINT, in the environment that the manifest gives. The images themselves need a registry and a builder: where they are
-// built, the same is asked of them (contract/container-engine.ts).
+// The content of each image, copied to a directory by the Containerfile's own COPY lines, and
+// started there without anything else: with the flags of its ENTRYPOINT and the environment of the
+// manifest. The images themselves need a registry and a builder. If they are built, the same tests
+// run on them (contract/container-engine.ts).
 
 import { type ExecFileOptions, execFile, execFileSync } from 'node:child_process';
 import {
@@ -30,14 +31,20 @@ const objects = objectsOf('included');
 const apps = workloadsOf(objects).filter(
   ({ container }) => container.image.startsWith('bailiff/') && container.name !== 'bus-setup',
 );
-/** What an image is run as; the cli's is the Job's. */
+/** The workload that runs an image; the cli's is the Job. */
 const workloadOf = (name: string): Workload =>
   workloadsOf(objects).find(({ component }) => component === (name === 'cli' ? 'bus-setup' : name)) as Workload;
 const NODE_DIR = path.dirname(process.execPath);
 const RUN_TIMEOUT_MS = 30_000;
-/** What Node deprecates, or will, ends the run: it would stand among the lines of a log, or be gone from the Node that an image is built on next. */
+/**
+ * A Node deprecation ends the run: it would print a warning between the lines of a log, or break
+ * with the next Node version.
+ */
 const NO_DEPRECATIONS = '--pending-deprecation --throw-deprecation';
-/** Of what a run said; a bundle that breaks quotes its own line, which is all of it. */
+/**
+ * Printed length of an output. A bundle that fails to parse quotes its own line, which is the whole
+ * bundle.
+ */
 const SHOWN_CHARACTERS = 1_000;
 
 let root = '';
@@ -67,7 +74,10 @@ interface Ended {
   text: string;
 }
 
-/** The image's command with these arguments, as its user, knowing of nothing but Node and its own directory. */
+/**
+ * The image's command with these arguments, as its user, with access to Node and its own directory
+ * only.
+ */
 function run(name: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
   const app = assemble(name);
   const inside = (text: string) => text.replaceAll('/app/', `${app}/`);
@@ -87,7 +97,7 @@ function run(name: string, args: readonly string[], env: Readonly<Record<string,
 
 type Start = typeof run;
 
-/** The same of the image itself, by a container engine. */
+/** The same with the built image, in a container engine. */
 function runBuilt(name: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
   const volumes = name === 'collector' ? ['/sys/fs/bpf'] : [];
   return ended(
@@ -99,14 +109,17 @@ function runBuilt(name: string, args: readonly string[], env: Readonly<Record<st
 function ended([command = '', ...args]: readonly string[], options: ExecFileOptions): Promise<Ended> {
   return new Promise((resolve) => {
     execFile(command, args, { ...options, encoding: 'utf8', timeout: RUN_TIMEOUT_MS }, (error, stdout, stderr) => {
-      // What did not start at all said nothing itself.
+      // A command that did not start has no output of its own.
       const printed = stdout + stderr || (error?.message ?? '');
       resolve({ code: error ? Number(error.code ?? -1) : 0, text: printed.slice(-SHOWN_CHARACTERS) });
     });
   });
 }
 
-/** The checkout as the build stage has it: what it copies, what .dockerignore leaves of that, and the packages. */
+/**
+ * The checkout as the build stage has it: its copies, without the files in .dockerignore, and the
+ * packages.
+ */
 function buildStage(): string {
   const src = path.join(root, 'src');
   const leftOut = (from: string) => /\/(node_modules|dist|build|\.cache|\.nx)$/.test(from);
@@ -132,13 +145,14 @@ function buildStage(): string {
   return src;
 }
 
-it('build stage - has all that the bundles and the kernel programs are made of, and makes what images copy', () => {
+it('build stage - has all sources of the bundles and the kernel programs, and produces the files that images copy', () => {
   const src = buildStage();
   const made = lineage(file, 'collector')
     .concat(...apps.map(({ component }) => lineage(file, component)), lineage(file, 'cli'))
     .filter(({ word }) => word === 'COPY')
     .flatMap((instruction) => copyOf(instruction).sources)
-    // Compiled by node-gyp against the machine's Node: held by test/k8s/images.test.ts to be an output of the same step.
+    // node-gyp compiles it against the machine's Node; test/k8s/images.test.ts checks that the same
+    // step produces it.
     .filter((source) => !source.endsWith('.node'))
     .map((source) => source.replace(/^\/src/, src));
   expect(made.filter((place) => existsSync(place))).toEqual([]);
@@ -152,12 +166,12 @@ it('build stage - has all that the bundles and the kernel programs are made of, 
   }
   run('libs/bpf', 'node --import tsx scripts/build-bpf.ts');
   expect(made.filter((place) => !existsSync(place))).toEqual([]);
-  // It keeps a processor busy for 20 s, and has a small share of one on a busy machine.
+  // It needs a processor for 20 s, and gets only a small share on a busy machine.
 }, 300_000);
 
 function askedOf(run: Start): void {
   it.each(apps)(
-    '$component - its bundle alone takes the configuration of its manifest',
+    '$component - its bundle alone accepts the configuration of its manifest',
     async ({ component, container }) => {
       const env = environmentOf(objects, container);
       expect(await run(component, ['--check-config'], env)).toEqual({ code: 0, text: 'configuration ok\n' });
@@ -167,12 +181,12 @@ function askedOf(run: Start): void {
     },
   );
 
-  it('collector - its binding and its programs are found beside it: it looks for pins, and finds none', async () => {
+  it('collector - loads its binding and its programs from its directory, and finds no pins', async () => {
     const { code, text } = await run('collector', ['status', '--bpf-dir', '/sys/fs/bpf/bailiff-images-test'], {});
     expect([code, text]).toEqual([7, expect.stringContaining('nothing is pinned')]);
   });
 
-  it('cli - it is the command of the set-up Job, and fails in its words when there is no bus', async () => {
+  it('cli - is the command of the set-up Job, and fails with its own message when there is no bus', async () => {
     const job = workloadsOf(objects).find(({ component }) => component === 'bus-setup');
     const env: Record<string, string> = {
       ...environmentOf(objects, job?.container),
@@ -191,7 +205,7 @@ describe('images, assembled', () => {
   askedOf(run);
 });
 
-describe('images, as they are built', () => {
+describe('images, as built', () => {
   if (!areImagesNamed) {
     it('a container engine', ({ skip }) => skip(NO_IMAGES));
     return;
@@ -207,7 +221,7 @@ describe('images, as they are built', () => {
     const own = udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
     const received = await node.ipReceived();
     await node.send(pod, [forged], 10);
-    // Unguarded, all of them land.
+    // Without a guard, all of them arrive.
     expect((await node.ipReceived()) - received).toBe(10);
     try {
       for (const dropped of [10, 20]) {

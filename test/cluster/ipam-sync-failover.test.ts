@@ -1,4 +1,4 @@
-// Two replicas as processes of their own: the leader is killed, stopped and ended while pods come and go.
+// Two replicas as processes of their own: the leader is killed, stopped or ended while pods change.
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { underWay } from '../support/bus.ts';
@@ -7,10 +7,13 @@ import { SHORT_LEASE, spawnApp, startWorld, type World } from './ipam-sync/harne
 
 const NODES = ['node-1', 'node-2', 'node-3'];
 const LONG_LEASE_MS = 20_000;
-/** Waited out by a test, and longer than a process is ever held up: who is to lead leads on. */
+/**
+ * A test waits for the end of this lease, and it is longer than any delay of a process, so that a
+ * leader stays one.
+ */
 const LEASE = ['--lease-duration-ms', '5000', '--renew-deadline-ms', '4000'];
 
-/** Pods by node as the API server has them. */
+/** Pods by node according to the API server. */
 function truth(world: World): Record<string, Record<string, string[]>> {
   const pods = world.kube.server.api.list('pods').items as unknown as {
     metadata: { name: string };
@@ -36,13 +39,14 @@ async function stored(world: World): Promise<Record<string, unknown>> {
 
 const converges = (world: World) =>
   waitFor(async () => JSON.stringify(await stored(world)) === JSON.stringify(truth(world)), {
-    what: 'the snapshots to be true',
+    what: 'the snapshots to be right',
     state: async () => ({ stored: await stored(world), truth: truth(world) }),
   });
 
 /**
- * Changes pods until told to stop. Each seed has addresses of its own: of two pods on one node that claim one address only the younger has
- * it, so with those of an earlier churn still there the snapshots would rightly not be what `truth` says.
+ * Changes pods until it is stopped. Each seed has its own addresses: of two pods on one node with
+ * one address only the younger gets it. With addresses of an earlier churn, the snapshots would
+ * correctly differ from `truth`.
  */
 function churn(world: World, seed: number) {
   const next = random(seed);
@@ -86,7 +90,7 @@ async function pair(world: World, more: string[]): Promise<{ leader: App; standb
 }
 
 describe('ipam-sync - failover', () => {
-  test('ipam-sync - the leader is killed in the middle of changes, the standby goes on', async () => {
+  test('ipam-sync - the leader is killed during changes, and the standby continues', async () => {
     await using world = await startWorld();
     const { leader, standby } = await pair(world, LEASE);
     await using _leader = leader;
@@ -103,7 +107,7 @@ describe('ipam-sync - failover', () => {
     expect(await standby.metric('bailiff_ipam_sync_informer_lists_total{resource="pods"}')).toBe(1);
   });
 
-  test('ipam-sync - SIGTERM hands over before the lease has run out, exit code 0', async () => {
+  test('ipam-sync - SIGTERM releases the lease before it expires, exit code 0', async () => {
     await using world = await startWorld();
     const { leader, standby } = await pair(world, ['--lease-duration-ms', String(LONG_LEASE_MS)]);
     await using _leader = leader;
@@ -113,14 +117,14 @@ describe('ipam-sync - failover', () => {
     const startedAtMs = performance.now();
     leader.kill('SIGTERM');
     await waitFor(() => standby.leads());
-    // It was handed over, not waited out.
+    // Released, without waiting for the expiry.
     expect(performance.now() - startedAtMs).toBeLessThan(LONG_LEASE_MS);
     expect(await leader.exit).toEqual([0, null]);
     await changing.stop();
     await converges(world);
   });
 
-  test('ipam-sync - a leader that was stopped wakes up as none and overwrites nothing', async () => {
+  test('ipam-sync - a leader that was stopped continues as standby and overwrites nothing', async () => {
     await using world = await startWorld();
     const { leader, standby } = await pair(world, LEASE);
     await using _leader = leader;
@@ -144,7 +148,8 @@ describe('ipam-sync - failover', () => {
     );
     const before = await leader.metric('bailiff_ipam_sync_snapshot_writes_total');
     expect(before).toBeGreaterThan(0);
-    // Stopped with a change at its door: on waking it will want to write that, and what followed, on what it knew.
+    // It is stopped with a pending change: when it continues, it will try to write that and later
+    // ones, based on old state.
     world.running('at-the-door', 'node-1', ['10.99.0.1']);
     leader.kill('SIGSTOP');
     const changing = churn(
@@ -171,7 +176,7 @@ describe('ipam-sync - failover', () => {
     await watching;
   });
 
-  test('ipam-sync - killed again and again at any moment, the end is true', async () => {
+  test('ipam-sync - killed repeatedly at any moment, the final snapshots are right', async () => {
     await using world = await startWorld();
     for (const node of NODES) world.node(node, []);
     const changing = churn(world, 4);

@@ -1,5 +1,6 @@
-// ipam-sync as it is installed: its manifests with the taint component applied by kubectl, and it at work with the token of its account, so that
-// RBAC and the admission policy are between it and the server. At the stand-in, which has no RBAC, and at a real API server where one is named.
+// ipam-sync as installed: kubectl applies its manifests with the taint component, and it runs with
+// the token of its account. RBAC and the admission policy check its requests. Targets: the
+// stand-in, which has no RBAC, and a real API server if one is named.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -27,7 +28,7 @@ const GPU = { key: 'example.org/gpu', value: 'yes', effect: 'NoSchedule' };
 const OURS = 'bailiff.dev/unguarded:NoSchedule';
 const NODES = ['a', 'b', 'c', 'd'];
 
-/** What a pod runs, with fields of each kind that the API server completes. */
+/** The containers of a pod, with fields of each kind that the API server completes. */
 const programSpec = () => ({
   initContainers: [{ name: 'init', image: 'x' }],
   containers: [
@@ -76,7 +77,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     await ensureTopology(admin);
     for (const name of NODES) {
       expectStatus(await target.client.post('/api/v1/nodes', node(name)), 201);
-      // A real server adds taints of its own to a node that is made, and takes no status with it.
+      // A real server adds its own taints to a new node, and ignores the status in it.
       expectStatus(await target.client.patch(`/api/v1/nodes/${name}`, 'merge', node(name)), 200);
       const status = { addresses: [{ type: 'InternalIP', address: '192.0.2.1' }] };
       expectStatus(await target.client.patch(`/api/v1/nodes/${name}/status`, 'merge', { status }), 200);
@@ -104,7 +105,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     return openBucket(admin, 'bailiff_nodes').put(name, JSON.stringify(healthyStatus(name, { runtime })));
   };
 
-  test('a pod that runs is on the bus with its Deployment as owner, a forged one without', async () => {
+  test('a running pod is on the bus with its Deployment as owner, a forged one without', async () => {
     const apps = '/apis/apps/v1/namespaces/default';
     const template = { metadata: { labels: { app: 'web' } }, spec: programSpec() };
     const spec = { selector: { matchLabels: { app: 'web' } }, template };
@@ -112,7 +113,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     const owner = (kind: string, { name, uid }: { name: string; uid: string }) => ({
       ownerReferences: [{ apiVersion: 'apps/v1', kind, name, uid, controller: true }],
     });
-    // Admission changes pods and no templates.
+    // Admission changes pods and not templates.
     const limit = { type: 'Container', default: { cpu: '1' }, defaultRequest: { memory: '1Mi' } };
     if (target.isReal)
       await made('/api/v1/namespaces/default/limitranges', { metadata: { name: 'limits' }, spec: { limits: [limit] } });
@@ -122,7 +123,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
       spec,
     });
     const pods = '/api/v1/namespaces/default/pods';
-    // As a controller does: a copy of the template as the server has it.
+    // As a controller does: a copy of the template as the server stores it.
     const run = async (name: string, address: string, program: object) => {
       const metadata = { name, labels: { app: 'web' }, ...owner('ReplicaSet', set['metadata']) };
       await made(pods, { metadata, spec: { ...program, nodeName: 'b' } });
@@ -152,7 +153,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     expect(found.forged).toMatchObject({ owners: [], unowned: true });
   });
 
-  test('a policy of kubectl is on the bus, and where it is in force is in its status', async () => {
+  test('a policy from kubectl is on the bus, and its status counts the nodes where it is in force', async () => {
     const policy = {
       apiVersion: 'bailiff.dev/v1alpha1',
       kind: 'RuntimePolicy',
@@ -181,11 +182,11 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     expect(await target.kubectl.ok('get', 'rtp', 'no-shell')).toMatch(
       /no-shell +enforce +medium +true +True +Written +4\/4 +1 /,
     );
-    // What the status says is no change of the policy.
+    // A change of the status is no change of the policy.
     expect((await get('rtp/no-shell')).metadata.generation).toBe(1);
   });
 
-  test('a silent node is tainted and nothing else of it is changed; guarded again, it is as it was', async () => {
+  test('a silent node is tainted and otherwise unchanged; once guarded again, the taint is removed', async () => {
     expect(await sync.stop()).toBe(0);
     const speaking = new Set(NODES);
     const timer = setInterval(() => {

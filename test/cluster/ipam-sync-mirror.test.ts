@@ -1,4 +1,5 @@
-// Custom resources by stock kubectl → the configuration on a real bus, and back what became of them. One cluster, one bus, one ipam-sync at a time.
+// Custom resources from stock kubectl → the configuration on a real bus, and their status back. One
+// cluster, one bus, one ipam-sync at a time.
 
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,7 +44,7 @@ const installCrds = () => {
   for (const crd of crds()) world.kube.server.api.create('customresourcedefinitions.apiextensions.k8s.io', crd);
 };
 
-/** Creates from the same words that an operator has in a file. */
+/** Creates from the JSON of a manifest file. */
 const create = (object: object) => kubectl.run(['create', '-f', '-'], JSON.stringify(object));
 async function created(object: { kind: string; metadata: { name: string } }): Promise<void> {
   expect(await create(object)).toMatchObject({ code: 0 });
@@ -68,11 +69,13 @@ interface Reported {
 async function statusOf(kind: string, name: string): Promise<Reported | undefined> {
   return (JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json')) as { status?: Reported }).status;
 }
-/** `True Written`, as soon as the status speaks of what is there now. */
+/** `True Written`, once the status is of the current generation. */
 async function condition(kind: string, name: string, type = 'Accepted'): Promise<string> {
   const { metadata, status } = JSON.parse(await kubectl.ok('get', kind, name, '-o', 'json'));
   const found = (status as Reported | undefined)?.conditions.find((one) => one.type === type);
-  return found && status.observedGeneration === metadata.generation ? `${found.status} ${found.reason}` : 'nothing yet';
+  return found && status.observedGeneration === metadata.generation
+    ? `${found.status} ${found.reason}`
+    : 'no condition';
 }
 const comesTo = (what: () => Promise<unknown>, wanted: unknown) =>
   waitFor(async () => JSON.stringify(await what()) === JSON.stringify(wanted), {
@@ -84,7 +87,7 @@ const messageOf = async (kind: string, name: string, type = 'Accepted') =>
 const stored = (key: string) => readConfig(world.admin, key);
 const revisionOf = async (key: string) => (await stored(key))?.revision ?? null;
 
-/** What a collector says of itself. */
+/** The status of a collector. */
 function reportNode(name: string, policies: RuntimeStatus['policies'], part: Partial<NodeStatus> = {}) {
   const runtime: RuntimeStatus = {
     ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policiesOmitted: 0, subjects: 1, sets: 1 },
@@ -94,7 +97,10 @@ function reportNode(name: string, policies: RuntimeStatus['policies'], part: Par
   return openBucket(world.admin, 'bailiff_nodes').put(name, JSON.stringify(status));
 }
 
-/** An instance of a service, as far as the configuration goes: reads the log under its own rights and reports how far it has come. */
+/**
+ * An instance of a service, reduced to its configuration: reads the log under its own rights and
+ * reports its position.
+ */
 async function instanceOf(service: string, refused: [string, string][] = []): Promise<AsyncDisposable> {
   const bus = await world.nats.connect(service);
   const log = new ConfigLog(bus, { onChange: () => reporter?.report() });
@@ -132,7 +138,10 @@ async function config(...args: string[]): Promise<void> {
   expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
 }
 
-/** What a reader of the key sees, from now on until `end`: who keeps each value, `nothing` where there is none. */
+/**
+ * The values that a reader of the key sees until `end`: the manager of each value, `nothing` if
+ * there is none.
+ */
 function reading(key: string): { seen: string[]; end(): Promise<void> } {
   const seen: string[] = [];
   const stop = new AbortController();
@@ -164,15 +173,15 @@ function customResourceTests(): void {
     await world?.[Symbol.asyncDispose]();
   });
 
-  test('without definitions - reported once a kind, identities are kept; used when they are installed', async () => {
+  test('without definitions - reported once per kind, identities are kept; used when they are installed', async () => {
     world.running('web', 'node-1', ['10.1.0.5']);
     await comesTo(() => world.addresses('node-1'), { web: ['10.1.0.5'] });
     const printed = () =>
       sync.logLines().filter(({ msg }) => msg === 'custom resources are not installed, so none is mirrored');
-    await waitFor(() => printed().length >= 4, { what: 'each kind to be told', state: printed });
+    await waitFor(() => printed().length >= 4, { what: 'each kind to be reported', state: printed });
     const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'runtimepolicies' });
     const before = asked();
-    await waitFor(() => asked() >= before + 2, { what: 'more questions' });
+    await waitFor(() => asked() >= before + 2, { what: 'more requests' });
     expect(printed()).toHaveLength(4);
     installCrds();
     await created(rule('first'));
@@ -207,7 +216,7 @@ function customResourceTests(): void {
     ]);
     expect(await kubectl.ok('describe', 'rtp', 'no-shell')).toMatch(/In Force: +1\/1/);
 
-    // Nothing changes, nothing is written.
+    // Nothing changes, so nothing is written.
     const version = () => kubectl.ok('get', 'rtp', 'no-shell', '-o', 'jsonpath={.metadata.resourceVersion}');
     const [before, polls] = [await version(), world.kube.server.requests.count({ verb: 'patch' })];
     await held(1);
@@ -230,14 +239,15 @@ function customResourceTests(): void {
       [2, 'generation 2', false],
       [2, 'the resource was deleted', true],
     ]);
-    // Made again it goes on counting: no reader takes an older one for newer.
+    // After it is recreated, its revision continues: no reader mistakes an older one for a newer
+    // one.
     await created(runtimePolicy('no-shell'));
     await comesTo(() => revisionOf(key), 3);
     await kubectl.ok('delete', 'rtp', 'no-shell');
     await kubectl.ok('delete', 'crr', 'meanwhile');
   });
 
-  test('rules and response policies - in force where an instance of the service has read the log as far', async () => {
+  test('rules and response policies - in force when an instance of the service has read the log up to them', async () => {
     const key = 'correlation.cluster._.reader';
     await created(rule('reader'));
     await created(resource('ResponsePolicy', 'watch', { steps: [{ action: 'observe' }] }));
@@ -260,7 +270,7 @@ function customResourceTests(): void {
     await kubectl.ok('delete', 'crr/reader', 'rsp/watch');
   });
 
-  test('spoof policies - the key follows the target; two that mean one key: the older has it', async () => {
+  test('spoof policies - the key follows the target; of two resources with one key the older has it', async () => {
     const spoof = (name: string, spec: object) => created(resource('SpoofPolicy', name, spec));
     await spoof('a', { target: { namespace: 'shop' }, modes: { tunnel: 'audit' } });
     const key = 'spoof.namespace.shop.default';
@@ -273,7 +283,8 @@ function customResourceTests(): void {
     await spoof('b', { target: { namespace: 'shop' }, modes: { tunnel: 'enforce' } });
     await comesTo(() => condition('spp', 'b'), 'False Conflict');
     expect(await messageOf('spp', 'b')).toBe(`${key} is kept by SpoofPolicy a, which is older`);
-    // The older one moves: its old key goes to the other, without a moment of neither.
+    // The older one moves to another key: the other one gets its old key, and the key always has a
+    // value.
     await kubectl.ok('patch', 'spp', 'a', '--type=merge', '-p', '{"spec":{"target":{"workload":"web"}}}');
     await comesTo(async () => (await stored('spoof.workload.shop.web'))?.owner?.name, 'a');
     await comesTo(async () => (await stored(key))?.owner?.name, 'b');
@@ -283,7 +294,7 @@ function customResourceTests(): void {
     await comesTo(async () => [await stored(key), await stored('spoof.workload.shop.web')], [null, null]);
   });
 
-  test('wrong fields - refused by kubectl where the definition can express it, otherwise in the status; the last good one holds', async () => {
+  test('wrong fields - refused by kubectl if the definition can express it, otherwise in the status; the last good one stays in force', async () => {
     const typo = await create(runtimePolicy('typo', { sevrity: 'high' }));
     expect([typo.code, typo.stderr]).toEqual([1, expect.stringContaining('unknown field "spec.sevrity"')]);
     const kindless = await create(runtimePolicy('kindless', { rules: [{ name: 'a', action: 'block' }] }));
@@ -299,14 +310,14 @@ function customResourceTests(): void {
       'spec.rules.0.network.ports.0: "90-80" runs backwards or beyond 65535; generation 1, revision 1, stays in force',
     );
     expect((await stored('runtime.cluster._.ports'))?.json).toContain('80-90');
-    // What was wrong from the beginning has nothing that stands.
+    // A resource that was never valid has no value in force.
     await created({ ...ports('9-8'), metadata: { name: 'never' } });
     await comesTo(() => condition('rtp', 'never', 'InForce'), 'False NotAccepted');
     expect(await stored('runtime.cluster._.never')).toBeNull();
     await kubectl.ok('delete', 'rtp', 'ports', 'never');
   });
 
-  test('who keeps a key - conflicts are refused both ways, in words; a key given free is taken', async () => {
+  test('managers of a key - conflicts are refused in both directions, with a message; a released key is taken over', async () => {
     const key = 'correlation.cluster._.mine';
     const value = rule('mine', 5).spec;
     await writeConfig(world.admin, key, value, { by: 'anna@ops', why: 'by hand' });
@@ -326,7 +337,7 @@ function customResourceTests(): void {
     });
     await writeConfig(world.admin, key, value, { by: 'anna@ops', why: 'now', takeOver: true });
     await comesTo(() => condition('crr', 'mine'), 'False Conflict');
-    // The resource is deleted, and the key is not its any more.
+    // The resource is deleted, and no longer manages the key.
     await kubectl.ok('delete', 'crr', 'mine');
     await created(rule('after'));
     await comesTo(() => condition('crr', 'after'), 'True Written');
@@ -334,7 +345,7 @@ function customResourceTests(): void {
     await kubectl.ok('delete', 'crr', 'after');
   });
 
-  test('handing a key over - deleted, there is a moment with no value; released, there is none, and what stands is not deleted with its resource', async () => {
+  test('transfer of a key - a deletion leaves the key without a value for a moment; a release does not, and the value outlives its resource', async () => {
     const key = 'correlation.cluster._.handed';
     const value = rule('handed', 5).spec;
     const handedOver = async (way: string) => {
@@ -352,17 +363,17 @@ function customResourceTests(): void {
       await reader.end();
       return reader.seen;
     };
-    // The control: what readers see when the key is given free by deleting it.
+    // The control: what readers see when a deletion frees the key.
     expect(await handedOver('delete')).toEqual(['cli', 'nothing', 'handed']);
     await kubectl.ok('delete', 'crr', 'handed');
     await comesTo(() => stored(key), null);
     expect(await handedOver('release')).toEqual(['cli', 'nobody', 'handed']);
-    // Back: ipam-sync is away while the resource is deleted, and its value is to stay.
+    // Back: the resource is deleted while ipam-sync is stopped, and its value must stay.
     expect(await sync.stop()).toBe(0);
     await kubectl.ok('delete', 'crr', 'handed');
     const reader = reading(key);
     await waitFor(() => reader.seen.length > 0, { what: 'the reader' });
-    await config('release', key, '--take-over', '--reason', 'it is to stay');
+    await config('release', key, '--take-over', '--reason', 'the value must stay');
     sync = await launch(world);
     await created(rule('after-release'));
     await comesTo(() => condition('crr', 'after-release'), 'True Written');
@@ -375,14 +386,14 @@ function customResourceTests(): void {
     await deleteConfig(world.admin, key, { by: 'anna@ops', why: 'done' });
   });
 
-  test('restart - what was deleted meanwhile goes, what was changed is written, and what is newer than the picture stays', async () => {
+  test('restart - resources deleted meanwhile are removed, changed ones written, and values newer than the cache stay', async () => {
     for (const name of ['stays', 'goes', 'changes']) await created(rule(name));
     for (const name of ['stays', 'goes', 'changes']) await comesTo(() => condition('crr', name), 'True Written');
     await world.config.put('correlation.cluster._.cli', JSON.stringify({ ...rule('cli').spec, revision: 1 }));
     expect(await sync.stop()).toBe(0);
     await kubectl.ok('delete', 'crr', 'goes');
     await kubectl.ok('patch', 'crr', 'changes', '--type=merge', '-p', '{"spec":{"level":"low"}}');
-    // As another replica left it whose picture was newer than any that this one will have.
+    // As another replica left it, whose cache was newer than any of this one.
     const ahead = { kind: 'CorrelationRule', uid: 'u', generation: 9, resourceVersion: '999999999' };
     const write = { by: 'CorrelationRule/ahead', why: 'generation 9' };
     const spec = rule('ahead').spec;
@@ -391,7 +402,7 @@ function customResourceTests(): void {
       owner: { ...ahead, name: 'ahead' },
     });
     const { owner } = (await stored('correlation.cluster._.stays')) ?? {};
-    if (!owner) throw new Error('nobody keeps it');
+    if (!owner) throw new Error('the key has no manager');
     const newer = { ...owner, generation: 7, resourceVersion: '999999999' };
     await writeConfig(world.admin, 'correlation.cluster._.stays', spec, { ...write, owner: newer });
 
@@ -404,7 +415,7 @@ function customResourceTests(): void {
     expect(await revisionOf('correlation.cluster._.cli')).toBe(1);
   });
 
-  test('two replicas - one writes; the other goes on where it was', async () => {
+  test('two replicas - one writes; the other continues from its state', async () => {
     await using standby = await launch(world);
     expect([await sync.metric('bailiff_ipam_sync_leader'), await standby.metric('bailiff_ipam_sync_leader')]).toEqual([
       1, 0,
@@ -424,7 +435,7 @@ function customResourceTests(): void {
     expect(await standby.stop()).toBe(0);
   });
 
-  test('mirror off - resources are not asked for, their keys stay', async () => {
+  test('mirror off - resources are not read, their keys stay', async () => {
     const asked = () => world.kube.server.requests.count({ verb: 'list', resource: 'correlationrules' });
     const before = asked();
     sync = await launch(world, ['--mirror', 'off']);

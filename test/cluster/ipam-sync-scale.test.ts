@@ -6,7 +6,9 @@ import { spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 
 const NODES = 100;
 const PODS_PER_NODE = 100;
-/** Without bounds V8 lets garbage of the list lie: 170 MB. The heap that is really in use is a third of this. */
+/**
+ * Without limits, V8 keeps 170 MB of garbage from the list. The used heap is a third of this limit.
+ */
 const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=96'];
 /** The idle process takes 90 MB; a client that keeps whole objects took 330 MB. */
 const MAX_RSS_MB = 150;
@@ -14,7 +16,7 @@ const MAX_RSS_MB = 150;
 const rssMb = (pid: number) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
 const ip = (node: number, pod: number) => `10.${node}.0.${pod + 1}`;
 
-/** As large as pods are in ordinary life: some 5 kB each. */
+/** Pods of an ordinary size: some 5 kB each. */
 function fill(world: World): void {
   const env = Array.from({ length: 20 }, (_, i) => ({ name: `VARIABLE_${i}`, value: 'x'.repeat(80) }));
   const container = {
@@ -54,7 +56,7 @@ test('ipam-sync - 10,000 pods: listed by pages, written, followed, in bounded me
     probePorts: [{ port: 8080, protocol: 'TCP' }],
   });
 
-  // A rolling change of 1,000 pods, and the time of single ones beside it.
+  // A rolling change of 1,000 pods, and the latency of single changes meanwhile.
   for (let node = 0; node < NODES; node++) {
     for (let pod = 0; pod < 10; pod++) world.status(`pod-${node}-${pod}`, { podIPs: [{ ip: ip(node, pod + 200) }] });
   }
@@ -78,5 +80,5 @@ test('ipam-sync - 10,000 pods: listed by pages, written, followed, in bounded me
   expect(rss).toBeLessThan(MAX_RSS_MB);
   app.kill('SIGTERM');
   expect(await app.exit).toEqual([0, null]);
-  // It keeps both processors busy for half a minute, where it has them.
+  // It uses two processors for half a minute, if there are two.
 }, 300_000);

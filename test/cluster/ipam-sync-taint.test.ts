@@ -1,5 +1,6 @@
-// Taints of nodes without a guarding collector: ipam-sync in this process between a real nats-server
-// and the API stand-in. Its clock runs faster, so that a minute of silence takes seconds.
+// Taints of nodes without a guarding collector: ipam-sync in this process between a real
+// nats-server and the API stand-in. Its clock runs faster, so that a minute of silence takes
+// seconds.
 import { type Bucket, openBucket } from '@bailiff/bus';
 import type { Taint } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
@@ -13,7 +14,7 @@ import { fastClock, launch, startWorld, type World } from './ipam-sync/harness.t
 const FACTOR = 20;
 const AFTER_MS = 60_000;
 const FAST = fastClock(FACTOR);
-/** Far below a minute of that clock, however busy the machine is. */
+/** Far below a minute of that clock, on a busy machine too. */
 const REPORT_MS = 150;
 const OURS = { key: 'bailiff.dev/unguarded', effect: 'NoSchedule' };
 const GPU = { key: 'example.org/gpu', value: 'yes', effect: 'NoSchedule' };
@@ -34,7 +35,7 @@ class Collectors implements Disposable {
   }
 
   #report(): void {
-    // An unavailable bus accepts nothing, which some tests are about.
+    // An unavailable bus accepts nothing; some tests need that.
     for (const [name, status] of this.reporting) this.#bucket.put(name, JSON.stringify(status)).catch(() => {});
   }
 }
@@ -66,7 +67,7 @@ const taintsOf = (world: World, name: string): Taint[] =>
   (world.kube.server.api.get('nodes', { name }).spec as { taints?: Taint[] }).taints ?? [];
 const isTainted = (world: World, name: string): boolean => taintsOf(world, name).some(({ key }) => key === OURS.key);
 type Running = Awaited<ReturnType<typeof launch>>;
-/** How many taints it has put and taken away. */
+/** Number of taints that it has added and removed. */
 const changes = async (sync: Running) =>
   Promise.all(
     ['put', 'removed'].map((change) => sync.metric(`bailiff_ipam_sync_taint_changes_total{change="${change}"}`)),
@@ -78,7 +79,7 @@ const tainted = (world: World, name: string, expected = true) =>
     state: async () => ({ taints: taintsOf(world, name), reported: await reported(world) }),
   });
 
-/** Until so much time of that clock has passed: for what must not have happened by then. */
+/** Waits for this time of that clock, for changes that must not happen within it. */
 const passed = (ms: number) => {
   const untilMs = FAST.monotonicMs() + ms;
   return waitFor(() => FAST.monotonicMs() > untilMs, { timeoutMs: 60_000 });
@@ -91,7 +92,7 @@ async function reported(world: World): Promise<InstanceStatus[]> {
 const problems = async (world: World) =>
   taintProblems(await reported(world), Date.now()).map(({ node, text }) => `${node}: ${text}`);
 
-// Each case waits for seconds of its clock, so they wait at the same time.
+// Each case waits for seconds of its clock, so they run concurrently.
 describe.concurrent('taint', () => {
   test('a silent node is tainted beside a foreign taint, until its collector guards again', async () => {
     await using world = await startWorld(TAINT_RULES);
@@ -106,7 +107,7 @@ describe.concurrent('taint', () => {
     const silentAtMs = FAST.monotonicMs();
     collectors.reporting.delete('a');
     await tainted(world, 'a');
-    // It was heard a moment before.
+    // It reported a moment before.
     expect(FAST.monotonicMs() - silentAtMs).toBeGreaterThan(AFTER_MS / 2);
     expect(taintsOf(world, 'a')).toEqual([GPU, OURS]);
     await waitFor(async () => (await problems(world)).length === 1, { state: () => reported(world) });
@@ -115,7 +116,7 @@ describe.concurrent('taint', () => {
     ]);
     expect(await sync.metric('bailiff_ipam_sync_tainted_nodes')).toBe(1);
 
-    // It speaks, and guards nothing: an operator has detached it, say.
+    // It reports, but guards nothing, for example after an operator's detach.
     const bare = { interfaces: [{ coverage: 'not-covered' }] as NodeStatus['interfaces'], hook: 'tcx' as const };
     collectors.reporting.set('a', bare);
     await passed(AFTER_MS / 2);
@@ -128,7 +129,7 @@ describe.concurrent('taint', () => {
     expect(isTainted(world, 'win')).toBe(false);
   });
 
-  test('beyond the limit of silent nodes none further is tainted, with a report; off removes all taints', async () => {
+  test('no node beyond the limit of silent nodes is tainted, with a report; off removes all taints', async () => {
     await using world = await startWorld(TAINT_RULES);
     const { collectors, configure } = await scene(world, ['a', 'b', 'c', 'd']);
     using _ = collectors;
@@ -155,7 +156,7 @@ describe.concurrent('taint', () => {
     expect(await sync.metric('bailiff_ipam_sync_taint_problem')).toBe(0);
   });
 
-  test('without the bus nothing is put and nothing taken away; with it each node has the whole time again', async () => {
+  test('without the bus no taint is added or removed; when it is back each node has the whole time again', async () => {
     await using world = await startWorld(TAINT_RULES);
     const { collectors } = await scene(world, ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']);
     using _ = collectors;
@@ -170,12 +171,12 @@ describe.concurrent('taint', () => {
     await world.nats.restart();
     await tainted(world, 'b');
     expect(FAST.monotonicMs() - backAtMs).toBeGreaterThan(AFTER_MS);
-    // The taint is seen at the server before the one who put it has the answer.
+    // The taint is visible at the server before ipam-sync receives the response.
     await waitFor(async () => (await changes(sync))[0] === 2, { what: 'it to be counted', state: () => changes(sync) });
     expect(await changes(sync)).toEqual([2, 0]);
   });
 
-  test('a node that never had a collector is tainted after the time, and what one leader has put the next takes away', async () => {
+  test('a node that never had a collector is tainted after the time, and the next leader removes a taint of the one before', async () => {
     await using world = await startWorld(TAINT_RULES);
     const { collectors } = await scene(world, ['a', 'b', 'c']);
     using _ = collectors;
@@ -185,7 +186,8 @@ describe.concurrent('taint', () => {
     addNode(world, 'new');
     await tainted(world, 'new');
     expect(FAST.monotonicMs() - madeAtMs).toBeGreaterThan(AFTER_MS);
-    // Its collector came, spoke once, and is down again when the next leader comes: what it said then is no sign of life.
+    // Its collector started, reported once, and is stopped when the next leader starts: the old
+    // report is no sign of life.
     expect(await first.stop()).toBe(0);
     await openBucket(world.admin, 'bailiff_nodes').put('new', JSON.stringify(GUARDING));
     await using second = await launch(world, [], { clock: FAST });
@@ -195,7 +197,7 @@ describe.concurrent('taint', () => {
     await tainted(world, 'new', false);
   });
 
-  test('a missing right is reported while all is well, and nothing else stops', async () => {
+  test('a missing right is reported while all nodes report, and everything else continues', async () => {
     await using world = await startWorld();
     const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
     using _ = collectors;

@@ -1,8 +1,10 @@
-// A tenant who may create and patch pods in one namespace, against ipam-sync under the rights that it ships with.
+// A tenant who may create and patch pods in one namespace, against ipam-sync with the rights from
+// its manifests.
 import { streamInfo } from '@bailiff/bus';
 import { workloadOf } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
+import { podObject } from '../support/kube.ts';
 import { launch, spawnApp, startWorld, type World } from './ipam-sync/harness.ts';
 
 const MERGE = 'application/strategic-merge-patch+json';
@@ -15,7 +17,7 @@ const podsOf = async (world: World, node: string) => (await world.snapshot(node)
 const named = async (world: World, node: string, name: string) =>
   (await podsOf(world, node)).find((pod) => pod.name === name);
 
-/** Deployment `vpn` with its ReplicaSet; gives the references of its pods. */
+/** Deployment `vpn` with its ReplicaSet; returns the references of its pods. */
 function vpn(world: World): { ownerReferences: object[] } {
   const { api } = world.kube.server;
   const template = { metadata: { labels: { app: 'vpn' } }, spec: { containers: [{ name: 'main', image: 'vpn:1' }] } };
@@ -51,7 +53,7 @@ describe('ipam-sync - a tenant that names the controller of another workload', (
     world.running('forged', 'node-1', ['10.1.0.6'], { ...honest, spec: {} });
     // With its name.
     world.running('vpn', 'node-1', ['10.1.0.7']);
-    // With a controller whose read the API server refuses, and one that is not there.
+    // With a controller whose read the API server refuses, and with an absent one.
     const refused = { ownerReferences: controller('ReplicaSet', '%', 'uid') };
     world.running('refused', 'node-1', ['10.1.0.8'], { metadata: refused });
     world.running('invented', 'node-1', ['10.1.0.9'], {
@@ -59,7 +61,8 @@ describe('ipam-sync - a tenant that names the controller of another workload', (
     });
     for (const name of ['forged', 'vpn', 'refused', 'invented']) await is(world, name, null);
     expect(await workload(world, 'vpn-1-a')).toBe('vpn');
-    // A pod that the controller made runs another image by a patch. With the image of the template in its spec again, the other may still run.
+    // A patch makes a pod of the controller run another image. When its spec has the image of the
+    // template again, the other one may still run.
     patch(world, 'vpn-1-a', { spec: { containers: [{ name: 'main', image: 'attacker/tool' }] } });
     await is(world, 'vpn-1-a', null);
     patch(world, 'vpn-1-a', {
@@ -76,8 +79,8 @@ describe('ipam-sync - a tenant that names the controller of another workload', (
   });
 });
 
-describe('ipam-sync - a tenant that uses up what others share', () => {
-  test('ipam-sync - pods on nodes that do not exist leave no key behind; the pods of a node that comes are listed', async () => {
+describe('ipam-sync - a tenant that exhausts shared resources', () => {
+  test('ipam-sync - pods on absent nodes leave no key behind; the pods of a new node are listed', async () => {
     await using world = await startWorld();
     world.node('node-1', ['192.0.2.1']);
     world.running('honest', 'node-1', ['10.1.0.5']);
@@ -87,13 +90,10 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     await waitFor(async () => (await keys()) === 2, { what: 'the snapshots of node and cluster', state: keys });
     const { api } = world.kube.server;
     const invent = (name: string, nodeName: string) =>
-      api.create('pods', {
-        metadata: { name, namespace: 'default' },
-        spec: { nodeName, containers: [{ name: 'main', image: 'x' }] },
-      });
+      api.create('pods', podObject(name, { metadata: { namespace: 'default' }, spec: { nodeName } }));
     const invented = Array.from({ length: 100 }, (_, i) => `hostile-${i}`);
     for (const name of invented) invent(name, `of-${name}`);
-    // Each comes after them in the watch.
+    // Each follows them in the watch.
     world.running('second', 'node-1', ['10.1.0.6']);
     await waitFor(() => named(world, 'node-1', 'second'), { state: sync.metrics });
     for (const name of invented) world.remove(name);
@@ -110,7 +110,7 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     world.running('hostile', 'node-1', ['10.1.0.5'], { labels: { app: 'hostile', zone: 'restricted' } });
     await using sync = await launch(world);
     await waitFor(() => named(world, 'node-1', 'hostile'));
-    // 540 kB, as the API server takes them: keys with a prefix of 253 characters.
+    // 540 kB, as the API server accepts them: keys with a prefix of 253 characters.
     const prefix = `${'a'.repeat(63)}.${'b'.repeat(63)}.${'c'.repeat(63)}.${'d'.repeat(61)}`;
     const labels = Object.fromEntries(
       Array.from({ length: 1_464 }, (_, i) => [`${prefix}/${String(i).padStart(63, 'x')}`, 'v'.repeat(52)]),
@@ -123,7 +123,7 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     expect((await named(world, 'node-1', 'hostile'))?.interfaces[0]?.addresses).toEqual(['10.1.0.5']);
     expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
     expect(await sync.metric('bailiff_ipam_sync_cut_pods')).toBe(1);
-    // A policy that selects by a label which was cut finds it again.
+    // A policy that selects by a removed label matches it again.
     expect((await named(world, 'node-1', 'hostile'))?.labels).not.toHaveProperty('zone');
     const selector = { podLabels: { matchLabels: { zone: 'restricted' } } };
     await world.config.put('runtime.cluster._.restricted', JSON.stringify({ selector }));
@@ -158,7 +158,7 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_refused_prefixes')) === 1, { state: sync.metrics });
   });
 
-  test('ipam-sync - 30 pods of 1.4 MB: it starts with the memory that it ships with', async () => {
+  test('ipam-sync - 30 pods of 1.4 MB: it starts within the memory limit of its manifest', async () => {
     await using world = await startWorld();
     const ownerReferences = controller('ReplicaSet', 'x'.repeat(1_400_000), 'uid');
     for (let i = 0; i < 30; i++) world.running(`hostile-${i}`, 'node-1', [], { metadata: { ownerReferences } });
@@ -171,12 +171,12 @@ describe('ipam-sync - a tenant that uses up what others share', () => {
     await waitFor(() => named(world, 'node-1', 'innocent'), { timeoutMs: 60_000 });
   }, 120_000);
 
-  test('ipam-sync - a pod as large as an event can be: the watch goes on', async () => {
+  test('ipam-sync - a pod as large as an event can be: the watch continues', async () => {
     await using world = await startWorld();
     world.running('hostile', 'node-1', ['10.1.0.5']);
     await using sync = await launch(world);
     await waitFor(() => named(world, 'node-1', 'hostile'));
-    // Each character takes six bytes of JSON: what etcd takes as 1.5 MiB.
+    // Each character takes six bytes of JSON; etcd counts 1.5 MiB.
     const name = '\u0001'.repeat(1_550_000);
     patch(world, 'hostile', { metadata: { ownerReferences: controller('ReplicaSet', name, 'uid') } });
     world.running('innocent', 'node-1', ['10.1.0.6']);

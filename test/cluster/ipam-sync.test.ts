@@ -1,8 +1,10 @@
-// ipam-sync in this process, between a real nats-server and the API stand-in, under the rights that it ships with.
+// ipam-sync in this process, between a real nats-server and the API stand-in, with the rights from
+// its manifests.
 import { ensureTopology } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
+import { MAIN_CONTAINER } from '../support/kube.ts';
 import { IPAM_SYNC_USER, launch, startWorld, WATCHFUL, type World } from './ipam-sync/harness.ts';
 
 const DEFAULTS = 'spoof.cluster._.default';
@@ -16,8 +18,8 @@ function shows(world: World, node: string, expected: Record<string, string[]> | 
   });
 }
 
-describe('ipam-sync - what it writes', () => {
-  test('ipam-sync - pods of both families by node, from binding to end, under the rights it ships with', async () => {
+describe('ipam-sync - snapshots', () => {
+  test('ipam-sync - pods of both families by node, from binding to end, with the rights from its manifests', async () => {
     await using world = await startWorld();
     world.node('node-1', ['192.0.2.1', '2001:db8::1'], ['10.1.0.0/24', 'fd00:1::/64']);
     world.node('node-2.example.org', ['192.0.2.2']);
@@ -31,7 +33,7 @@ describe('ipam-sync - what it writes', () => {
       { name: 'node-2.example.org', addresses: ['192.0.2.2'], podCidrs: [] },
     ]);
 
-    // Bound, without an address yet: the node may know it already.
+    // Bound, without an address yet: the node may have it already.
     const uid = world.running('young', 'node-2.example.org', []);
     await shows(world, 'node-2.example.org', { young: [] });
     expect((await world.snapshot('node-2.example.org'))?.pods).toMatchObject([{ uid, interfaces: [] }]);
@@ -69,7 +71,7 @@ describe('ipam-sync - what it writes', () => {
     await shows(world, 'node-1', { before: ['10.1.0.5'] });
     world.running('after', 'node-1', ['10.1.0.6']);
     await shows(world, 'node-1', { after: ['10.1.0.6'], before: ['10.1.0.5'] });
-    // Revisions begin again; one that is wrong shows that the new bucket is read.
+    // Revisions restart; a wrong value shows that the new bucket is read.
     await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedPrefixes: 'none' }));
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 1, {
       state: sync.metrics,
@@ -89,7 +91,7 @@ describe('ipam-sync - what it writes', () => {
       metadata: { name: 'web-1', namespace: 'default', ownerReferences: controller('Deployment', 'web', 'uid-web') },
       spec: {
         selector: { matchLabels: { app: 'web' } },
-        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } },
+        template: { metadata: { labels: { app: 'web' } }, spec: { containers: [MAIN_CONTAINER] } },
       },
     });
     const ownerReferences = controller('ReplicaSet', 'web-1', set.metadata.uid);
@@ -104,14 +106,15 @@ describe('ipam-sync - what it writes', () => {
     expect(world.kube.server.requests.count({ verb: 'get', resource: 'replicasets' })).toBe(1);
   });
 
-  test('ipam-sync - an address that is used again belongs to the younger pod, whatever comes late', async () => {
+  test('ipam-sync - a reused address belongs to the younger pod, despite late updates of the older one', async () => {
     await using world = await startWorld();
     world.running('old', 'node-1', ['10.1.0.5']);
     await using _sync = await launch(world);
     await shows(world, 'node-1', { old: ['10.1.0.5'] });
     world.running('young', 'node-1', ['10.1.0.5']);
     await shows(world, 'node-1', { old: [], young: ['10.1.0.5'] });
-    // The kubelet's late word on the dead one, with a newer resourceVersion than the young one's.
+    // The kubelet's late status of the deleted pod has a newer resourceVersion than the young
+    // pod's.
     world.status('old', {
       conditions: [{ type: 'Ready', status: 'False' }],
       podIPs: [{ ip: '10.1.0.5' }, { ip: 'fd00::5' }],
@@ -146,14 +149,14 @@ describe('ipam-sync - what it writes', () => {
     expect(pods.some(({ cut }) => cut)).toBe(false);
     expect((await world.pods.get('node-1'))?.value.length).toBeLessThan(128 * 1024);
     expect(await sync.metric('bailiff_ipam_sync_snapshots_oversized')).toBe(0);
-    // One whose labels alone are above what a pod may have.
+    // The labels of this pod alone exceed the limit of a pod.
     const many = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`label-${i}`, 'x'.repeat(60)]));
     world.running('labelled', 'node-2', ['10.1.2.1'], { labels: many });
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_cut_pods')) === 1, { state: () => sync.metrics() });
     await shows(world, 'node-2', { labelled: ['10.1.2.1'] });
   });
 
-  test('ipam-sync - of more pods than a list has, those that fit are listed and the others counted', async () => {
+  test('ipam-sync - of more pods than a list holds, those that fit are listed and the others counted', async () => {
     await using world = await startWorld();
     const COUNT = 2_060;
     for (let i = 0; i < COUNT; i++) world.running(`pod-${i}`, 'node-1', []);
@@ -184,7 +187,7 @@ describe('ipam-sync - prefixes need both keys', () => {
       },
     );
 
-  test('ipam-sync - annotation alone grants nothing; with the configuration it does, live; a bad one changes nothing', async () => {
+  test('ipam-sync - the annotation alone grants nothing; with the configuration it does, live; a bad one changes nothing', async () => {
     await using world = await startWorld();
     world.running('vpn', 'node-1', ['10.1.0.5'], { annotations });
     const sync = await launch(world);
@@ -194,7 +197,8 @@ describe('ipam-sync - prefixes need both keys', () => {
     await world.config.put(DEFAULTS, permits(2, '10.0.0.0/8'));
     await granted(world, ['10.50.0.0/16', '10.60.1.0/24']);
 
-    // Wrong, and older: both refused, the last good one stays, and a later good one is taken.
+    // Wrong, and older: both refused, the last good one stays in force, and a later good one is
+    // applied.
     await world.config.put(DEFAULTS, '{"allowedPrefixes": "all"}');
     await world.config.put(DEFAULTS, permits(1, '10.50.0.0/15'));
     await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 2, {
@@ -204,7 +208,7 @@ describe('ipam-sync - prefixes need both keys', () => {
     await shows(world, 'node-1', { vpn: ['10.1.0.6'] });
     await granted(world, ['10.50.0.0/16', '10.60.1.0/24']);
 
-    // A start on a bad value goes back to the newest good one.
+    // A start with a bad value uses the newest good one.
     expect(await sync.stop()).toBe(0);
     await world.config.put(DEFAULTS, 'not json');
     await using second = await launch(world);
@@ -219,7 +223,7 @@ describe('ipam-sync - prefixes need both keys', () => {
 });
 
 describe('ipam-sync - starts, faults and interruptions', () => {
-  test('ipam-sync - a start removes what no longer exists and mends what is wrong', async () => {
+  test('ipam-sync - a start removes absent pods and corrects wrong ones', async () => {
     await using world = await startWorld();
     world.node('node-1', ['192.0.2.1']);
     world.running('stays', 'node-1', ['10.1.0.5']);
@@ -253,7 +257,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     await shows(world, 'node-1', { web: ['10.1.0.5'] });
   });
 
-  test('ipam-sync - the API server fails in every way while pods come and go', async () => {
+  test('ipam-sync - the API server fails in every way while pods change', async () => {
     await using world = await startWorld();
     const { faults } = world.kube.server;
     await using sync = await launch(world, WATCHFUL);
@@ -289,7 +293,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     expect(await sync.stop()).toBe(0);
   });
 
-  test('ipam-sync - the bus goes and comes back: what changed meanwhile is there', async () => {
+  test('ipam-sync - the bus fails and recovers: changes of that time are written', async () => {
     await using world = await startWorld();
     world.running('web', 'node-1', ['10.1.0.5']);
     await using sync = await launch(world);

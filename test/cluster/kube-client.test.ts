@@ -1,4 +1,5 @@
-// The client and its calls against the API stand-in: errors by code, retries, renewed credentials, preconditions.
+// The client and its calls against the API stand-in: errors by code, retries, renewed credentials,
+// preconditions.
 import { copyFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -42,14 +43,14 @@ describe('kube client - failures of the server', () => {
     ['429', { status: 429 }],
     ['504', { status: 504 }],
     ['a dropped connection', { drop: true }],
-  ])('kube client - %s is tried again', async (_, fault) => {
+  ])('kube client - %s is retried', async (_, fault) => {
     await using kube = await startKube();
     const client = kube.client();
     kube.server.faults.inject({ ...fault, verb: 'list', times: 2 });
     expect(await client.request({ path: PODS })).toMatchObject({ kind: 'PodList' });
     expect(client.stats.retries).toBe(2);
   });
-  test('kube client - it gives up after the last attempt, with the code of that one', async () => {
+  test('kube client - gives up after the last attempt, with its code', async () => {
     await using kube = await startKube();
     kube.server.faults.inject({ status: 503, verb: 'list', times: Infinity });
     const client = kube.client();
@@ -57,7 +58,7 @@ describe('kube client - failures of the server', () => {
     expect(kube.server.requests.count({ verb: 'list', resource: 'pods' })).toBe(3);
     expect(client.stats.errors.get('KUBE_SERVER')).toBe(3);
   });
-  test('kube client - it waits as long as the server asks', async () => {
+  test('kube client - waits as long as the server asks', async () => {
     await using kube = await startKube();
     kube.server.faults.inject({ status: 429, retryAfterSeconds: 1, verb: 'list' });
     const startedAtMs = performance.now();
@@ -79,7 +80,7 @@ describe('kube client - failures of the server', () => {
     kube.server.faults.inject({ drop: true, when: 'after', verb: 'create', resource: 'namespaces' });
     expect(await codeOf(post(true))).toBe('KUBE_ALREADY_EXISTS');
   });
-  test('kube client - no answer in time, and an abort, end a request', async () => {
+  test('kube client - a timeout and an abort end a request', async () => {
     await using kube = await startKube();
     const client = kube.client();
     kube.server.faults.inject({ hold: true, verb: 'list', times: Infinity });
@@ -171,7 +172,7 @@ describe('kube client - credentials', () => {
   });
 });
 
-describe('kube client - answers that no server should give', () => {
+describe('kube client - responses that no server should send', () => {
   async function against(listener: RequestListener, run: (client: ReturnType<typeof loadKube>) => Promise<void>) {
     await using kube = await startKube();
     const { cert, key, ca } = await ensureCertificates(kube.dir, '127.0.0.1');
@@ -219,7 +220,7 @@ describe('kube client - answers that no server should give', () => {
       },
     );
   });
-  test('kube client - a watch on which nothing comes is broken off; what comes puts that off', async () => {
+  test('kube client - a watch without events is closed; each event restarts the timeout', async () => {
     const inactivityMs = 250;
     await against(
       (_request, response) => {
@@ -243,12 +244,12 @@ describe('kube client - answers that no server should give', () => {
           if (seen > 0) expect(performance.now() - lastAtMs).toBeGreaterThan(inactivityMs - 5);
           return seen;
         };
-        // Both ends are in this process: when that is held up, nothing comes.
-        await waitFor(async () => (await watched()) === 4, { what: 'a watch that was not broken off too early' });
+        // Both ends are in this process: if it is delayed, nothing arrives.
+        await waitFor(async () => (await watched()) === 4, { what: 'a watch that was not closed too early' });
       },
     );
   });
-  test('kube client - a connection cut within an answer', async () => {
+  test('kube client - a connection closed within a response', async () => {
     await against(
       (_request, response) => {
         response.writeHead(200, { 'content-length': 1000 });
@@ -272,7 +273,7 @@ describe('kube client - answers that no server should give', () => {
     expect(await codeOf(client.request({ path: PODS }))).toBe('KUBE_UNREACHABLE');
     expect(client.stats.retries).toBe(3);
   });
-  test('kube client - one connection serves request after request', async () => {
+  test('kube client - one connection for consecutive requests', async () => {
     const ports = new Set<number | undefined>();
     await against(
       (request, response) => {
@@ -312,19 +313,19 @@ describe('kube calls - each with its precondition', () => {
     expect(await deletePod(client, ref('web', uid))).toBe(false);
     expect(await getPod(client, ref('web', uid))).toBeNull();
   });
-  test('kube calls - a delete whose answer was lost is not done to the next pod of that name', async () => {
+  test('kube calls - a delete whose response was lost does not hit the next pod of that name', async () => {
     await using kube = await startKube();
     const client = kube.client();
     const { uid } = kube.pod('web');
     const fault = kube.server.faults.inject({ drop: true, when: 'after', verb: 'delete' });
     const call = codeOf(deletePod(client, { ...ref('web', uid), gracePeriodSeconds: 0 }));
     await waitFor(() => fault.hits === 1);
-    // May lose the race against the retry: both ends are right, and the new pod is never hit.
+    // May lose the race against the retry: both results are right, and the new pod is never hit.
     const next = kube.pod('web');
     expect(['KUBE_CONFLICT', 'no error']).toContain(await call);
     expect((await getPod(client, ref('web', next.uid)))?.metadata.uid).toBe(next.uid);
   });
-  test('kube calls - eviction: by UID, refused by a budget at once and without another try', async () => {
+  test('kube calls - eviction: by UID, refused by a budget at once and without a retry', async () => {
     await using kube = await startKube();
     const client = kube.client();
     const { uid } = kube.pod('web');
@@ -345,7 +346,7 @@ describe('kube calls - each with its precondition', () => {
     );
     expect((await cordonNode(client, { name: 'node-1' }, false)).spec?.unschedulable).toBeUndefined();
   });
-  test('kube calls - an event is made once, whatever is tried again, and its message is cut', async () => {
+  test('kube calls - an event is created once despite retries, and its message is truncated', async () => {
     await using kube = await startKube();
     const client = kube.client();
     const { uid } = kube.pod('web');
@@ -366,7 +367,7 @@ describe('kube calls - each with its precondition', () => {
     expect(events).toHaveLength(1);
     expect(Buffer.byteLength(events[0]?.message ?? '')).toBeLessThanOrEqual(1024);
   });
-  test('kube calls - network policies are made, never overwritten, and removed', async () => {
+  test('kube calls - network policies are created, never overwritten, and removed', async () => {
     await using kube = await startKube();
     const client = kube.client();
     const policy = {

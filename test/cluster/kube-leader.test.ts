@@ -1,12 +1,16 @@
-// Leader election against the API stand-in: never two at once, failover by release and by expiry, partitions.
+// Leader election against the API stand-in: never two at once, failover by release and by expiry,
+// partitions.
 import { LeaderElector } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { type KubeHarness, startKube } from '../support/kube.ts';
 
-/** Candidates and server share this process: so much longer than that is ever held up that none loses its lease unless a test takes it. */
+/**
+ * Candidates and server share this process. The lease is longer than any delay of it, so that only
+ * a test ends the lease.
+ */
 const PATIENT = { durationMs: 20_000, renewDeadlineMs: 15_000, retryMs: 100 };
-/** For who waits until a lease has run out. */
+/** For tests that wait for the expiry of a lease. */
 const SHORT = { durationMs: 3_000, renewDeadlineMs: 2_000, retryMs: 100 };
 
 function candidate(kube: KubeHarness, identity: string, { eligible = (): boolean => true, timing = PATIENT } = {}) {
@@ -40,7 +44,7 @@ function candidate(kube: KubeHarness, identity: string, { eligible = (): boolean
   };
 }
 
-/** `a` leads, and `b` knows it. */
+/** `a` leads, and `b` has seen it. */
 async function pair(kube: KubeHarness, timing = PATIENT) {
   const a = candidate(kube, 'a', { timing });
   await waitFor(() => a.elector.isLeader);
@@ -58,7 +62,7 @@ const lease = (kube: KubeHarness) =>
   };
 
 describe('leader election', () => {
-  test('leader election - of three, one leads, and goes on leading', async () => {
+  test('leader election - of three, one leads, and stays leader', async () => {
     await using kube = await startKube({ tokens });
     const all = ['a', 'b', 'c'].map((identity) => candidate(kube, identity));
     const leaders = () => all.filter(({ elector }) => elector.isLeader);
@@ -70,7 +74,7 @@ describe('leader election', () => {
     for (const one of all) await one.leave();
   });
 
-  test('leader election - a release hands over at once', async () => {
+  test('leader election - a release is a failover at once', async () => {
     await using kube = await startKube({ tokens });
     const { a, b } = await pair(kube);
     const startedAtMs = performance.now();
@@ -82,7 +86,7 @@ describe('leader election', () => {
     await b.leave();
   });
 
-  test('leader election - a crash hands over after the duration', async () => {
+  test('leader election - a crash is a failover after the duration', async () => {
     await using kube = await startKube({ tokens });
     const { a, b } = await pair(kube, SHORT);
     await a.crash();
@@ -91,13 +95,14 @@ describe('leader election', () => {
     await waitFor(() => b.elector.isLeader);
     const taken = lease(kube).spec;
     expect(taken).toMatchObject({ holderIdentity: 'b', leaseTransitions: 1 });
-    // It saw the last renewal after that was made. One of the two times is cut to milliseconds.
+    // It saw the last renewal after that was written. One of the two times is truncated to
+    // milliseconds.
     const waitedMs = Date.parse(taken.acquireTime) - Date.parse(left.renewTime);
     expect(waitedMs).toBeGreaterThanOrEqual(SHORT.durationMs - 2);
     await b.leave();
   });
 
-  test('leader election - a leader that is cut off steps down before another leads', async () => {
+  test('leader election - a leader without a connection steps down before another leads', async () => {
     await using kube = await startKube({ tokens });
     const { a, b } = await pair(kube, SHORT);
     let both = false;
@@ -108,7 +113,7 @@ describe('leader election', () => {
     await waitFor(() => b.elector.isLeader, { state: () => [a.errors, b.errors] });
     expect(a.terms[0]?.aborted).toBe(true);
     expect(a.errors).toContain('KUBE_TIMEOUT');
-    // What was held arrives now, based on versions that are long past.
+    // The held requests arrive now, based on versions that are long outdated.
     const { resourceVersion } = lease(kube).metadata;
     held.release();
     held.remove();
@@ -120,7 +125,7 @@ describe('leader election', () => {
     await b.leave();
   });
 
-  test('leader election - confirm finds that another leader took over', async () => {
+  test('leader election - confirm detects that another leader took over', async () => {
     await using kube = await startKube({ tokens });
     const a = candidate(kube, 'a');
     await waitFor(() => a.elector.isLeader);
@@ -134,7 +139,7 @@ describe('leader election', () => {
     await a.crash();
   });
 
-  test('leader election - who could not do the work does not run for it, and hands it over', async () => {
+  test('leader election - a candidate that cannot do the work does not compete, and a leader releases the lease', async () => {
     await using kube = await startKube({ tokens });
     let able = true;
     const a = candidate(kube, 'a', { eligible: () => able });

@@ -1,4 +1,5 @@
-// The reflector against the API stand-in while that fails in every way it can: the picture must come out true each time.
+// The reflector against an API stand-in that fails in every way it can. Its cache must end with the
+// right objects each time.
 import { Reflector, type ReflectorOptions } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
@@ -42,7 +43,7 @@ function follow(kube: KubeHarness, more: Partial<ReflectorOptions<string>> = {})
     truth,
     settles: () =>
       waitFor(() => JSON.stringify(seen()) === JSON.stringify(truth()), {
-        what: 'the true picture',
+        what: 'the right cache',
         state: () => ({ seen: seen(), truth: truth(), stats: reflector.stats }),
       }),
     async end() {
@@ -84,7 +85,7 @@ function spoil(kube: KubeHarness, next: () => number): void {
   }
 }
 
-describe('reflector - against a server that fails', () => {
+describe('reflector - against a failing server', () => {
   test.each([1, 2, 3, 4, 5, 6])('reflector - changes and faults, seed %i', async (seed) => {
     await using kube = await startKube();
     const next = random(seed);
@@ -113,7 +114,7 @@ describe('reflector - against a server that fails', () => {
     kube.pod('missed');
     expect(watching.seen()).not.toEqual(watching.truth());
     await waitFor(() => watching.reflector.stats.inactive > 0, { state: () => watching.reflector.stats });
-    // The one that stalls now does not come back to life either: what it missed it would never tell.
+    // The watch that stalls now is closed as well: it would never deliver the events it missed.
     kube.server.faults.cutWatches();
     kube.server.faults.stallWatches(false);
     await watching.settles();
@@ -121,7 +122,7 @@ describe('reflector - against a server that fails', () => {
     await watching.end();
   });
 
-  test('reflector - a server that skips an event and goes on is found out by the next list', async () => {
+  test('reflector - the next list corrects an event that the server skipped', async () => {
     await using kube = await startKube();
     const watching = follow(kube, { inactivityMs: 30_000, watchSeconds: 0.5, relistMs: 1_500 });
     await watching.settles();
@@ -129,27 +130,28 @@ describe('reflector - against a server that fails', () => {
     kube.server.faults.stallWatches(true);
     kube.pod('skipped');
     kube.server.faults.stallWatches(false);
-    kube.pod('told');
+    kube.pod('delivered');
     const reported = () => Object.values(watching.seen()).map((value) => value.trim());
-    await waitFor(() => reported().includes('told'));
-    // A process that was held up has listed by now.
-    if (watching.reflector.stats.lists === 1) expect(reported()).toEqual(['told']);
+    await waitFor(() => reported().includes('delivered'));
+    // A delayed process has listed by now.
+    if (watching.reflector.stats.lists === 1) expect(reported()).toEqual(['delivered']);
     await watching.settles();
     expect(watching.reflector.stats.lists).toBeGreaterThanOrEqual(2);
     await watching.end();
   });
 
-  test('reflector - bookmarks keep a quiet watch alive and carry it over a compaction without a new list', async () => {
+  test('reflector - bookmarks keep an idle watch open and carry it over a compaction without a new list', async () => {
     await using kube = await startKube();
     kube.pod('first');
     const watching = follow(kube, { inactivityMs: 30_000 });
     await watching.settles();
-    // Changes of another kind move the version on; only a bookmark tells: not one that was under way already.
+    // Changes of another kind raise the version. Only a new bookmark contains it, not one that was
+    // already in flight.
     const versions = Array.from({ length: 20 }, (_, i) =>
       Number(kube.server.api.create('namespaces', { metadata: { name: `n-${i}` } }).metadata.resourceVersion),
     );
     await waitFor(() => Number(watching.reflector.version) >= Math.max(...versions), {
-      what: 'a bookmark that tells of them',
+      what: 'a bookmark with their version',
       state: () => [watching.reflector.version, watching.reflector.stats],
     });
     kube.server.faults.compact();
@@ -160,7 +162,7 @@ describe('reflector - against a server that fails', () => {
     await watching.end();
   });
 
-  test('reflector - a server that ends the watch in the ordinary way is asked again, without a list', async () => {
+  test('reflector - a watch that the server ends regularly is reopened, without a list', async () => {
     await using kube = await startKube();
     const watching = follow(kube, { watchSeconds: 0.5, inactivityMs: 30_000 });
     await waitFor(() => watching.reflector.stats.watches >= 2, { state: () => watching.reflector.stats });
@@ -170,7 +172,7 @@ describe('reflector - against a server that fails', () => {
     await watching.end();
   });
 
-  test('reflector - pages are of one revision: changes between two of them come from the watch', async () => {
+  test('reflector - pages are of one revision: the watch delivers changes between two of them', async () => {
     await using kube = await startKube();
     for (let i = 0; i < 10; i++) kube.pod(`pod-${i}`);
     const held = kube.server.faults.inject({ verb: 'list', hold: true, times: 2 });
@@ -184,7 +186,7 @@ describe('reflector - against a server that fails', () => {
     await watching.end();
   });
 
-  test('reflector - the server is away for a while', async () => {
+  test('reflector - the server is unavailable for a while', async () => {
     await using kube = await startKube();
     kube.pod('first');
     const watching = follow(kube);

@@ -1,22 +1,23 @@
-// Frames and a status with strings as long as a message allows, from one node's credential: what reads them besides the correlator ends in time and
-// within bounded memory, and shows what honest nodes report.
-import { type ChildProcess, spawn } from 'node:child_process';
+// Frames and a status with strings as long as a message allows, from one node's credential. Their
+// readers besides the correlator end in time, within bounded memory, and show the reports of honest
+// nodes.
+import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { encodeToken, openBucket, violationSubject } from '@bailiff/bus';
 import { encodeUnlimited, sampleFrame } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { nodeArgs } from '../../tools/children.ts';
+import { launchApp } from '../support/process.ts';
 import { startCli } from './cli/process.ts';
 import { healthyStatus, NODE_A, NODE_B, publishStory, violationOf, WEB, World } from './cli/world.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const FRAMES = 100;
 const LONG = 900_000;
-/** What the command takes with ordinary frames alone is about 110. */
+/** With ordinary frames alone the command takes about 110. */
 const MOST_MIB = 256;
 
-/** A frame each of whose strings another frame has not. */
+/** A frame in which each string is unique. */
 function longFrame(nodeName: string, number: number): Buffer {
   const text = `${number}`.padEnd(LONG, 'x');
   const parts = [{ vector: text }, { message: text }, { pod: { ...WEB, ownerName: text } }, { severity: text }];
@@ -24,7 +25,7 @@ function longFrame(nodeName: string, number: number): Buffer {
   return encodeUnlimited('ViolationFrame', sampleFrame({ nodeName, violations: [violation] }));
 }
 
-/** Highest resident memory of a process, looked at until it ends. */
+/** Highest resident memory of a process, sampled until it ends. */
 function watch(child: ChildProcess): { most(): number } {
   let most = 0;
   const timer = setInterval(() => {
@@ -39,7 +40,7 @@ function watch(child: ChildProcess): { most(): number } {
   return { most: () => most };
 }
 
-describe('long strings - what the command shows', () => {
+describe('long strings - output of the command', () => {
   let world: World;
   beforeAll(async () => {
     world = await World.start();
@@ -81,31 +82,23 @@ describe('long strings - what the command shows', () => {
   });
 });
 
-it('long strings - the siem-relay passes them over and goes on with the next frame', async () => {
+it('long strings - the siem-relay skips them and continues with the next frame', async () => {
   await using rig = await RelayRig.start();
-  const relay = spawn(process.execPath, [...nodeArgs('apps/siem-relay/src/main.ts'), ...rig.flags()], {
-    stdio: 'ignore',
-  });
-  const memory = watch(relay);
-  try {
-    const node = 'node-1.example';
-    const bus = await rig.nats.connect(`collector-${node}`);
-    for (let number = 0; number < FRAMES; number += 1) {
-      await bus.js.publish(violationSubject(node, 'spoof'), longFrame(node, number));
-    }
-    await bus.js.publish(
-      violationSubject(node, 'spoof'),
-      encodeUnlimited('ViolationFrame', sampleFrame({ nodeName: node })),
-    );
-    await waitFor(() => rig.events.some(({ text }) => text.includes('arp-sender')), {
-      timeoutMs: 60_000,
-      what: 'an event',
-    });
-    expect(memory.most()).toBeLessThan(MOST_MIB);
-    expect(rig.events.every(({ text }) => text.length < 10_000)).toBe(true);
-  } finally {
-    const gone = new Promise((resolve) => relay.once('exit', resolve));
-    relay.kill('SIGKILL');
-    await gone;
+  await using relay = launchApp('siem-relay', rig.flags());
+  const memory = watch(relay.child);
+  const node = 'node-1.example';
+  const bus = await rig.nats.connect(`collector-${node}`);
+  for (let number = 0; number < FRAMES; number += 1) {
+    await bus.js.publish(violationSubject(node, 'spoof'), longFrame(node, number));
   }
+  await bus.js.publish(
+    violationSubject(node, 'spoof'),
+    encodeUnlimited('ViolationFrame', sampleFrame({ nodeName: node })),
+  );
+  await waitFor(() => rig.events.some(({ text }) => text.includes('arp-sender')), {
+    timeoutMs: 60_000,
+    what: 'an event',
+  });
+  expect(memory.most()).toBeLessThan(MOST_MIB);
+  expect(rig.events.every(({ text }) => text.length < 10_000)).toBe(true);
 });

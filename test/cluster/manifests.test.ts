@@ -1,4 +1,5 @@
-// The manifests as an operator applies them: by kubectl, to the API stand-in and, where one is named, to a real API server.
+// The manifests as an operator applies them: by kubectl, to the API stand-in and, if one is named,
+// to a real API server.
 
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
@@ -15,7 +16,7 @@ import {
 const K8S = path.resolve(import.meta.dirname, '../../k8s');
 const [OVERLAY_DIR, COMPONENTS] = [path.join(K8S, 'overlays'), path.join(K8S, 'components')];
 const INCLUDED = path.join(OVERLAY_DIR, 'included');
-/** Those that count their generations. */
+/** Kinds with a generation. */
 const KINDS = 'deployments,daemonsets,statefulsets,networkpolicies,poddisruptionbudgets,customresourcedefinitions';
 
 const targets = kubectlTargets(process.env);
@@ -31,7 +32,7 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
   afterAll(() => target?.[Symbol.asyncDispose]());
   const apply = (...args: string[]) => target.kubectl.ok('apply', target.validate, ...args);
 
-  test('all are taken, and a second time nothing changes', async () => {
+  test('all are accepted, and a second time nothing changes', async () => {
     const { code, stdout, stderr } = await target.kubectl.run(['apply', target.validate, '-k', INCLUDED]);
     // No warning either.
     expect([code, stderr]).toEqual([0, '']);
@@ -39,8 +40,8 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
     expect(first.filter((line) => !line.endsWith(' created'))).toEqual([]);
     expect(first).toHaveLength(objectsOf('included').length);
     const again = lines(await apply('-k', INCLUDED)).filter((line) => !line.endsWith(' unchanged'));
-    // kubectl always sends a budget's selector whole; a real server fills in a claim template's status, which kubectl would take out again. The
-    // rest is what an older server left out.
+    // kubectl always sends a budget's selector whole. A real server fills in a claim template's
+    // status, which kubectl removes again. The rest are fields that an older server left out.
     const known = /^(poddisruptionbudget|statefulset)\.\S+ configured$/;
     const older =
       target.validate === '--validate=warn'
@@ -58,22 +59,22 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
     expect(lines(pods).length).toBe(objectsOf('included').filter(({ spec }) => spec?.template).length);
   });
 
-  test('the other overlay is taken beside it, as far as the server checks', async () => {
+  test('the other overlay is accepted beside it, as far as the server checks', async () => {
     await target.kubectl.ok('delete', 'job', '--all', '-n', 'bailiff-system', '--wait=false', '--cascade=background');
     const printed = lines(await apply('--dry-run=server', '-k', path.join(OVERLAY_DIR, 'external')));
     expect(printed).toHaveLength(objectsOf('external').length);
   });
 
-  test.each(OVERLAYS)('%s with every component is taken, as far as the server checks', async (overlay) => {
+  test.each(OVERLAYS)('%s with every component is accepted, as far as the server checks', async (overlay) => {
     const objects = objectsWith(overlay, readdirSync(COMPONENTS));
     const { code, stdout, stderr } = await applyObjects(target, objects, '--dry-run=server');
     expect([code, stderr]).toEqual([0, '']);
     expect(lines(stdout)).toHaveLength(objects.length);
   });
 
-  // The stand-in judges nothing inside a pod template, and has no admission by Pod Security levels.
+  // The stand-in does not validate pod templates, and has no admission by Pod Security levels.
   if (isReal)
-    test('a mistake is refused: a mount of a volume that is not there', async () => {
+    test('a mistake is refused: a mount of an absent volume', async () => {
       const [deployment] = structuredClone(objectsOf('included').filter(({ kind }) => kind === 'Deployment'));
       deployment.spec.template.spec.containers[0].volumeMounts[0].name = 'absent';
       const { code, stderr } = await target.kubectl.run(
@@ -85,7 +86,7 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
     });
 
   if (isReal)
-    test('only the collector is beyond the level "restricted"', async () => {
+    test('only the collector exceeds the level "restricted"', async () => {
       const warn = 'pod-security.kubernetes.io/warn=restricted';
       await target.kubectl.ok('label', 'namespace', 'bailiff-system', '--overwrite', warn);
       const workloads = objectsOf('included').filter(({ kind }) =>
@@ -111,7 +112,7 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
       }, START_TIMEOUT_MS);
       afterAll(() => fresh?.[Symbol.asyncDispose]());
 
-      test.each(OVERLAYS)('%s is taken, and a second time nothing changes', async (overlay) => {
+      test.each(OVERLAYS)('%s is accepted, and a second time nothing changes', async (overlay) => {
         const { kubectl } = fresh;
         // Of the overlay before: a Job cannot be changed.
         await kubectl.run(['delete', 'job', '--all', '-n', 'bailiff-system', '--cascade=background']);
@@ -135,7 +136,7 @@ describe.each(targets)('manifests: $name', ({ name, start }) => {
     });
 
   if (!isReal)
-    test('server-side apply is refused in plain words where it cannot be done', async () => {
+    test('a server without server-side apply refuses it with a clear message', async () => {
       const { code, stderr } = await target.kubectl.run(['apply', '--server-side', '-k', INCLUDED]);
       expect(code).toBe(1);
       expect(stderr).toMatch(/apply-patch|server-side apply/i);

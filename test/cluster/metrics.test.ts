@@ -1,22 +1,21 @@
 /**
- * Metrics of a running lab, as Prometheus sees them: what promtool says of every scrape, and a Prometheus from the distribution with the
- * alert rules and every query of the dashboard, while a pod is attacked, deleted and replaced.
+ * Metrics of a running lab, as Prometheus sees them. promtool checks every scrape. A Prometheus of
+ * the distribution evaluates the alert rules and every query of the dashboard, while a pod is
+ * attacked, deleted and replaced.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePort } from '@bailiff/bus/testing';
 import { type Lab, startLab } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
 import { appMetrics, processMetrics } from '../../tools/app-metrics.ts';
 import { ALERTS_FILE, ALERTS_TEST_FILE, askedBy, readPanels, readRules, resolved } from '../../tools/promql.ts';
 import { bailiff, uniqueId } from '../e2e/support.ts';
+import { launch, type RunningProcess } from '../support/process.ts';
+import { startPrometheus, type TestPrometheus } from '../support/prometheus.ts';
 
 const NODE = 'node-0.lab.internal';
 /** Child of the lab, by app. */
@@ -28,7 +27,7 @@ const CHILDREN: Readonly<Record<string, string>> = {
   'siem-relay': 'siem-relay',
   'bus-auth': 'bus-auth',
 };
-/** Fetches each URL of its input, and answers in its order, one JSON string a line. */
+/** Fetches each URL of its input and prints the responses in order, one JSON string per line. */
 const FETCHER = `
   let last = Promise.resolve();
   require('node:readline').createInterface({ input: process.stdin }).on('line', (url) => {
@@ -38,7 +37,7 @@ const FETCHER = `
 let lab: Lab;
 let prometheus: Prometheus;
 
-/** The address that the app's log told of last. */
+/** The last address in the app's log. */
 function metricsAddress(child: string): string {
   const ready = readFileSync(lab.child(child).logFile, 'utf8')
     .match(/"metricsAddress":"[^"]+"/g)
@@ -51,21 +50,24 @@ async function scrape(app: string): Promise<string> {
   return app === 'collector' ? onNode(url) : (await fetch(url)).text();
 }
 
-let fetcher: ChildProcess;
+let fetcher: RunningProcess;
 const answers: ((text: string) => void)[] = [];
 
-/** A collector listens in its node's network namespace: one process there fetches for everybody. */
+/**
+ * A collector listens in its node's network namespace: one process there fetches for the whole
+ * test.
+ */
 function onNode(url: string): Promise<string> {
   return new Promise((resolve) => {
     answers.push(resolve);
-    fetcher.stdin?.write(`${url}\n`);
+    fetcher.child.stdin?.write(`${url}\n`);
   });
 }
 
 function startFetcher(): void {
   const command = ['KILL', 'ip', 'netns', 'exec', lab.node(NODE).netns, process.execPath, '-e', FETCHER];
-  fetcher = spawn('setpriv', ['--pdeathsig', ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
-  createInterface({ input: fetcher.stdout as NodeJS.ReadableStream }).on('line', (line) =>
+  fetcher = launch('setpriv', ['--pdeathsig', ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
+  createInterface({ input: fetcher.child.stdout as NodeJS.ReadableStream }).on('line', (line) =>
     answers.shift()?.(JSON.parse(line) as string),
   );
 }
@@ -75,69 +77,33 @@ interface Sample {
   value: [number, string];
 }
 
-/** The distribution's Prometheus; every app is a job of its own, reached through one address. */
+/** The distribution's Prometheus. Every app is a job of its own, reached through one address. */
 class Prometheus {
-  readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-prometheus-'));
   readonly #relay = createServer((request, response) => {
     scrape((request.url ?? '').slice(1)).then(
       (text) => response.setHeader('content-type', 'text/plain; version=0.0.4').end(text),
       (error: Error) => response.writeHead(503).end(error.message),
     );
   });
-  #url = '';
-  #end = async () => {};
-  output = '';
+  #server: TestPrometheus | null = null;
 
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.#relay.listen(0, '127.0.0.1', resolve));
     const { port } = this.#relay.address() as AddressInfo;
-    const file = path.join(this.#dir, 'prometheus.yml');
-    writeFileSync(
-      file,
-      stringify({
-        global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
-        rule_files: [ALERTS_FILE],
-        scrape_configs: Object.keys(CHILDREN).map((app) => ({
-          job_name: app,
-          metrics_path: `/${app}`,
-          static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { instance: CHILDREN[app] } }],
-        })),
-      }),
-    );
-    const listen = `127.0.0.1:${await freePort()}`;
-    this.#url = `http://${listen}`;
-    const flags = [`--config.file=${file}`, `--storage.tsdb.path=${this.#dir}/data`, `--web.listen-address=${listen}`];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'prometheus', ...flags], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+    this.#server = await startPrometheus({
+      global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
+      rule_files: [ALERTS_FILE],
+      scrape_configs: Object.keys(CHILDREN).map((app) => ({
+        job_name: app,
+        metrics_path: `/${app}`,
+        static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { instance: CHILDREN[app] } }],
+      })),
     });
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.output += chunk.toString();
-      });
-    }
-    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-    this.#end = async () => {
-      child.kill('SIGKILL');
-      await gone;
-    };
-    await waitFor(
-      () =>
-        fetch(`${this.#url}/-/ready`).then(
-          ({ ok }) => ok,
-          () => false,
-        ),
-      {
-        what: 'Prometheus',
-        state: () => this.output,
-      },
-    );
   }
 
   async query(expr: string): Promise<Sample[]> {
-    const response = await fetch(`${this.#url}/api/v1/query?query=${encodeURIComponent(expr)}`);
-    const body = (await response.json()) as { status: string; error?: string; data: { result: Sample[] } };
-    if (body.status !== 'success') throw new Error(`${expr}: ${body.error}`);
-    return body.data.result;
+    if (!this.#server) throw new Error('Prometheus is not started');
+    return (await this.#server.get<{ result: Sample[] }>(`query?query=${encodeURIComponent(expr)}`)).result;
   }
 
   async valueOf(expr: string): Promise<number> {
@@ -150,10 +116,9 @@ class Prometheus {
   }
 
   async close(): Promise<void> {
-    await this.#end();
+    await this.#server?.[Symbol.asyncDispose]();
     this.#relay.closeAllConnections();
     this.#relay.close();
-    rmSync(this.#dir, { recursive: true, force: true });
   }
 }
 
@@ -169,7 +134,7 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(async () => {
   await prometheus?.close();
-  fetcher?.kill('SIGKILL');
+  await fetcher?.kill();
   await lab?.stop();
 });
 
@@ -189,7 +154,7 @@ describe('a healthy lab', () => {
     await waitFor(async () => (await prometheus.query('bailiff_ready')).length > 10, {
       what: 'every app to be scraped',
     });
-    // Whether this machine's kernel runs BPF-LSM programs is no matter of health here.
+    // Whether this machine's kernel runs BPF-LSM programs does not matter here.
     await waitFor(async () => (await prometheus.alerts()).every((name) => name === 'BailiffRuntimeUnavailable'), {
       what: 'no alert pending',
       state: () => prometheus.query('ALERTS'),
@@ -197,10 +162,10 @@ describe('a healthy lab', () => {
   });
 });
 
-describe('a part that hangs', () => {
-  // No other app can report it, and its own metrics end: it is their absence that the alert sees.
+describe('an app that hangs', () => {
+  // No other app can report it, and its own metrics end: the alert detects their absence.
   it.each(['correlator', 'responder', 'ipam-sync'])(
-    '%s - its absence shows, and no more when it goes on',
+    '%s - an alert on its absence, which ends when it continues',
     async (app) => {
       const gone = async () => (await prometheus.query(`ALERTS{alertname="BailiffAppGone",app="${app}"}`)).length > 0;
       expect(await gone()).toBe(false);
@@ -211,7 +176,7 @@ describe('a part that hangs', () => {
       } finally {
         process.kill(pid as number, 'SIGCONT');
       }
-      await waitFor(async () => !(await gone()), { what: 'it to be over', state: () => prometheus.query('ALERTS') });
+      await waitFor(async () => !(await gone()), { what: 'the alert to end', state: () => prometheus.query('ALERTS') });
     },
   );
 });
@@ -231,7 +196,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
   });
 
   it.each([
-    ['first breach → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
+    ['first violation → bus', 'bailiff_collector_breach_to_bus_seconds', '{kind="spoof"}'],
     ['threshold → delete call', 'bailiff_responder_call_after_trigger_seconds', '{action="delete"}'],
     ['CNI record → kernel map', 'bailiff_collector_apply_seconds', '{source="cni"}'],
     ['pod change on the bus → kernel map', 'bailiff_collector_apply_seconds', '{source="pods"}'],
@@ -241,18 +206,18 @@ describe('a pod that is attacked, deleted and replaced', () => {
     ['frame → verdict', 'bailiff_correlator_frame_to_verdict_seconds', ''],
     ['pod → list on the bus', 'bailiff_ipam_sync_change_to_written_seconds', ''],
     ['message → SIEM event', 'bailiff_siem_relay_stored_to_published_seconds', ''],
-    ['login of a collector → answer', 'bailiff_bus_auth_login_seconds', ''],
-    ['token → judged by the API server', 'bailiff_bus_auth_review_seconds', ''],
+    ['login of a collector → response', 'bailiff_bus_auth_login_seconds', ''],
+    ['token → reviewed by the API server', 'bailiff_bus_auth_review_seconds', ''],
   ])('latency - %s was measured, in seconds', async (_name, metric, selector) => {
     await waitFor(async () => (await prometheus.valueOf(`sum(${metric}_count${selector})`)) > 0, {
       what: metric,
       state: () => prometheus.query(`${metric}_count`),
     });
-    // A scrape that failed takes its series away until the next.
+    // A failed scrape removes its series until the next one.
     const ofAll = `sum(${metric}_sum${selector}) / sum(${metric}_count${selector})`;
     const mean = await waitFor(() => prometheus.valueOf(ofAll), { what: ofAll });
     expect(mean).toBeGreaterThan(0);
-    // A unit that is not seconds would be seen.
+    // Detects a unit other than seconds.
     expect(mean).toBeLessThan(60);
   });
 
@@ -273,7 +238,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
     expect((agreed[0] as number) - (await prometheus.valueOf(cutOff)), JSON.stringify(byVector)).toBeLessThanOrEqual(
       30,
     );
-    // The first of a rule shows in an increase, which a series that is made with it would not.
+    // An increase includes the first verdict of a rule only if the series existed before it.
     const increase = 'sum(increase(bailiff_correlator_verdicts_total{outcome="stored"}[5m]))';
     await waitFor(async () => (await prometheus.valueOf(increase)) > 0, { what: increase });
   });
@@ -289,7 +254,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
   });
 
   describe.each(Object.keys(CHILDREN))('scrape of %s', (app) => {
-    it('promtool - has no complaint', async () => {
+    it('promtool - reports no problem', async () => {
       const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
         input: await scrape(app),
         encoding: 'utf8',
@@ -297,7 +262,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
       expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
     });
 
-    it('names - exactly those that are declared, and a bounded number of series', async () => {
+    it('names - exactly the declared ones, and a bounded number of series', async () => {
       const text = await scrape(app);
       const reported = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string);
       const declared = [...((await appMetrics()).get(app) ?? []), ...processMetrics()].map(({ name }) => name);
@@ -308,7 +273,10 @@ describe('a pod that is attacked, deleted and replaced', () => {
     });
   });
 
-  /** Of causes that no one can list beforehand: without one there is no series, and the answer is nothing. */
+  /**
+   * Label values that are not known in advance: until one occurs there is no series, and the query
+   * result is empty.
+   */
   const QUIET = /bailiff_(responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable))_total/;
 
   it.each(readRules().map(({ alert, expr }) => [alert, expr] as const))(
@@ -325,7 +293,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
       targets.map(({ expr, legendFormat }) => [title, legendFormat, expr] as const),
     ),
   )('panel "%s" %s - its query gives series with the labels of its legend', async (_title, legend, expr) => {
-    // A rate wants two scrapes.
+    // A rate needs two scrapes.
     const query = () => prometheus.query(resolved(expr));
     if (!QUIET.test(expr))
       await waitFor(async () => (await query()).length > 0, {

@@ -1,15 +1,15 @@
-// k8s/monitoring/scrape.yaml in a Prometheus of the distribution, against the API stand-in with a pod of every workload: who is found, and as what.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// k8s/monitoring/scrape.yaml in a Prometheus of the distribution, against the API stand-in with a
+// pod of every workload: the discovered targets and their labels.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { freePort } from '@bailiff/bus/testing';
 import { startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { parse, stringify } from 'yaml';
+import { parse } from 'yaml';
 import { type Json, objectsOf, workloadsOf } from '../k8s/rendered.ts';
+import { reportPod } from '../support/kube.ts';
+import { startPrometheus } from '../support/prometheus.ts';
 
 const SCRAPE = path.resolve(import.meta.dirname, '../../k8s/monitoring/scrape.yaml');
 const NAMESPACE = 'bailiff-system';
@@ -19,15 +19,12 @@ interface Target {
   scrapeUrl: string;
 }
 
-it('scrape.yaml - Prometheus finds each app at its port by node and name, and neither the bus, Redis, nor a Job that is done', async () => {
+it('scrape.yaml - Prometheus finds each app at its port by node and name, and neither the bus, Redis, nor a finished Job', async () => {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-discovery-'));
   const api = await startApiServer({ certDir: path.join(directory, 'certs') });
-  const listen = `127.0.0.1:${await freePort()}`;
   const { scrape_configs } = parse(readFileSync(SCRAPE, 'utf8')) as Json;
-  // Where it runs in the cluster it needs no file for this.
+  // In the cluster it needs no kubeconfig.
   scrape_configs[0].kubernetes_sd_configs[0].kubeconfig_file = api.kubeconfigPath();
-  const config = path.join(directory, 'prometheus.yml');
-  writeFileSync(config, stringify({ scrape_configs }));
   for (const namespace of [NAMESPACE, 'other']) api.api.create('namespaces', { metadata: { name: namespace } });
   const workloads = workloadsOf(objectsOf('included'));
   for (const [index, { component, object, pod }] of workloads.entries()) {
@@ -37,23 +34,13 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
       api.api.create('pods', { metadata: { ...ref, labels }, spec: { ...pod, nodeName: 'node-a' } });
       const phase = object.kind === 'Job' ? 'Succeeded' : 'Running';
       const status = { phase, podIP: `10.9.0.${index + 1}`, podIPs: [{ ip: `10.9.0.${index + 1}` }] };
-      api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+      reportPod(api.api, ref, status);
     }
   }
-  const flags = [`--config.file=${config}`, `--storage.tsdb.path=${directory}/data`, `--web.listen-address=${listen}`];
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'prometheus', ...flags], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  const gone = once(child, 'exit');
-  let printed = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    printed += chunk.toString();
-  });
   try {
-    const targets = async (): Promise<Target[]> => {
-      const response = await fetch(`http://${listen}/api/v1/targets?state=active`);
-      return ((await response.json()) as { data: { activeTargets: Target[] } }).data.activeTargets;
-    };
+    await using prometheus = await startPrometheus({ scrape_configs });
+    const targets = async () =>
+      (await prometheus.get<{ activeTargets: Target[] }>('targets?state=active')).activeTargets;
     const apps = workloads.filter(({ container }) =>
       (container.ports ?? []).some(({ name }: Json) => name === 'metrics'),
     );
@@ -63,7 +50,7 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
       what: 'the targets',
       timeoutMs: 40_000,
       intervalMs: 200,
-      state: () => printed.slice(-2_000),
+      state: () => prometheus.out().slice(-2_000),
     });
     const shown = (await targets()).map(({ labels, scrapeUrl }) => ({ ...labels, scrapeUrl }));
     const wanted = apps.map(({ component }) => {
@@ -74,8 +61,6 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
     const byUrl = (a: { scrapeUrl: string }, b: { scrapeUrl: string }) => a.scrapeUrl.localeCompare(b.scrapeUrl);
     expect(shown.sort(byUrl)).toEqual(wanted.sort(byUrl));
   } finally {
-    child.kill('SIGKILL');
-    await gone;
     await api.close();
     rmSync(directory, { recursive: true, force: true });
   }

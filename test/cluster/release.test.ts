@@ -1,4 +1,5 @@
-// A person's release beside a responder that starts, or is just carrying the quarantine out: whatever comes between, the pod stays out.
+// An operator's release while a responder starts or carries out the quarantine: the pod stays
+// released.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, ensureTopology, openBucket } from '@bailiff/bus';
@@ -26,10 +27,13 @@ afterAll(() => rig?.[Symbol.asyncDispose]());
 const release = (pod: RigPod) => runCli(['quarantine', 'release', `shop/${pod.name}`, '--yes'], { env });
 const labels = (pod: RigPod) => Object.keys(rig.podNow(pod)?.metadata.labels ?? {});
 const unmarked = (pod: RigPod) =>
-  waitFor(() => labels(pod).length === 0, { what: 'its marks to go', state: () => [labels(pod), rig.podNow(pod)] });
+  waitFor(() => labels(pod).length === 0, {
+    what: 'its marks to be removed',
+    state: () => [labels(pod), rig.podNow(pod)],
+  });
 
 describe('release', () => {
-  it('before its record, as a responder starts over a lost bucket - it stays out; another that was lost is put again', async () => {
+  it('before its record, while a responder starts with a lost bucket - stays released; another lost one is put again', async () => {
     const [released, lost] = [rig.pod(), rig.pod()];
     const first = await rig.start();
     const done = await rig.until(await rig.verdict(released, { rule: 'cut' }), 'quarantine', 'succeeded');
@@ -37,17 +41,17 @@ describe('release', () => {
     await first.stop();
     await rig.bus.jsm.streams.delete('KV_bailiff_quarantine');
     await ensureTopology(rig.bus);
-    // The first half of a release: what the command does before it writes the record.
+    // The first half of a release: the command does this before it writes the record.
     const begun = [{ verdictId: done.verdictId, untilMs: (done.expiresAt as number) / 1000 }];
     await editQuarantine(openBucket(rig.bus, 'bailiff_quarantine'), encodeToken(NODE), NODE, (list) =>
       withRelease(list, { podUid: released.uid, started: begun }, Date.now()),
     );
     const second = await rig.start();
     await waitFor(async () => (await rig.quarantined()).includes(lost.uid), {
-      what: 'the lost one to be put again',
+      what: 'the lost entry to be written again',
       state: () => [rig.quarantined(), second.log().slice(-4)],
     });
-    // A node's entries go in by one edit.
+    // One edit writes all entries of a node.
     expect(await rig.quarantined()).toEqual([lost.uid]);
     expect((await release(released)).exitCode).toBe(0);
     await unmarked(released);
@@ -57,15 +61,16 @@ describe('release', () => {
   });
 
   it.each<[Step, string, string[]]>([
-    // The entry is not there yet, and is not put.
+    // There is no entry yet, and none is put.
     ['started', 'cut', ['started', 'undone', 'refused']],
-    // Entry and marks are there, and nothing on the stream says so.
+    // Entry and marks exist, without a record on the stream.
     ['before-terminal', 'cut', ['started', 'undone', 'succeeded']],
     ['before-terminal', 'cut-for-good', ['started', 'undone', 'succeeded']],
-  ])('at the step "%s" of %s - it is out, and so are its marks', async (at, rule, phases) => {
+  ])('at the step "%s" of %s - it is released, and its marks are removed', async (at, rule, phases) => {
     const pod = rig.pod();
     let code: number | null = null;
-    // Known before it is on the bus: a responder may act on it before the publisher continues.
+    // The test has the verdict before it is on the bus: a responder may act on it before the
+    // publisher continues.
     const verdict = rig.verdictOf(pod, { rule });
     const { verdictId } = verdict;
     const responder = await rig.start(

@@ -1,6 +1,8 @@
-// `bailiff replay` on a real bus under the rights of the cli: filters, order, pace, copies on a scratch subject, and going on after an interruption.
+// `bailiff replay` on a real bus under the rights of the cli: filters, order, pace, copies on a
+// scratch subject, and continuing after an interruption.
 import { type Bus, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { decodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import avro from 'avsc';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,7 +21,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-/** What a terminal would obey. */
+/** Characters that a terminal would obey. */
 const controlsIn = (text: string) =>
   [...text].filter((c) => c !== '\n' && (c < ' ' || (c >= '\u007f' && c < '\u00a0') || c === '\u202e'));
 const linesOf = (text: string) => (text === '' ? [] : text.trimEnd().split('\n'));
@@ -36,7 +38,7 @@ interface Copy {
   sequence: string;
   data: Uint8Array;
 }
-/** What the stream holds. */
+/** Messages of the stream. */
 async function recorded(bus: Bus): Promise<StreamMessage[]> {
   const messages: StreamMessage[] = [];
   const end = new AbortController();
@@ -48,7 +50,7 @@ async function recorded(bus: Bus): Promise<StreamMessage[]> {
   });
   return messages;
 }
-/** Listens as the `reader` identity, which may. */
+/** Subscribes as the `reader` identity, which may. */
 async function listen(prefix: string): Promise<{ bus: Bus; copies: Copy[] }> {
   const bus = await world.nats.connect('reader');
   const copies: Copy[] = [];
@@ -61,7 +63,7 @@ async function listen(prefix: string): Promise<{ bus: Bus; copies: Copy[] }> {
   return { bus, copies };
 }
 
-describe('replay - what and in which order', () => {
+describe('replay - selection and order', () => {
   it.each([
     [[], FRAMES * 1.5],
     [['--node', NODE_B], FRAMES / 2],
@@ -72,22 +74,20 @@ describe('replay - what and in which order', () => {
     [['--from-seq', '11'], 3],
     [['--since', '2099-01-01'], 0],
     [['--until', '2020-01-01'], 0],
-  ] as [string[], number][])('%j gives %d, in the order of the stream', async (args, count) => {
+  ] as [string[], number][])('%j selects %d, in the order of the stream', async (args, count) => {
     const rows = await json(args);
     expect(rows).toHaveLength(count);
     expect(rows.map(({ sequence }) => sequence)).toEqual(rows.map(({ sequence }) => sequence).sort((a, b) => a - b));
   });
 
-  it('a uid that is listed - the server is asked for its node alone', async () => {
-    const pod = { ...WEB, labels: {}, owners: [], interfaces: [], hostNetwork: false, containers: [] };
-    const more = { allowedPrefixes: [], probePorts: [], revision: 1, createdAt: '2026-01-01T00:00:00Z' };
-    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...more }] });
+  it('a listed uid - the request selects its node only', async () => {
+    await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [podIdentityOf(WEB)] });
     const rows = await json(['--pod', WEB.uid]);
     expect(rows).toHaveLength(FRAMES / 2);
     expect(new Set(rows.map(({ pod: { name } }) => name))).toEqual(new Set(['web-0']));
   });
 
-  it('table - one heading, fits the terminal, and nothing of it moves the cursor', async () => {
+  it('table - one heading, fits the terminal, and nothing in it moves the cursor', async () => {
     const evil = violationOf(world.t0Micros, WEB, { cumulativePackets: 99, detail: '\u001b[2J\u0007evil\u202e' });
     await world.frame(NODE_A, [evil]);
     const { stdout } = await world.cli(['replay', '--node', NODE_A], { terminal: 120, env: { NO_COLOR: '1' } });
@@ -121,7 +121,7 @@ describe('replay - copies', () => {
     await bus.close();
   });
 
-  it('a pod alone - its frames hold its violations only; json is one a message', async () => {
+  it('one pod - its frames hold its violations only; json is one per message', async () => {
     const { bus, copies } = await listen('bailiff.v1.replay');
     await world.cli(['replay', '--pod', 'shop/cart-1', '--to', 'bailiff.v1.replay.a']);
     await world.cli(['replay', '--pod', 'shop/cart-1', '--format', 'json', '--to', 'bailiff.v1.replay.b']);
@@ -163,7 +163,7 @@ describe('replay - copies', () => {
 });
 
 describe('replay - as SIEM events', () => {
-  /** What tells one event from another; of CEF the line. */
+  /** The identity of an event; for CEF the line. */
   const uidOf: Record<string, (line: string) => string> = {
     ocsf: (line) => JSON.parse(line).metadata.uid,
     ecs: (line) => JSON.parse(line).event.id,
@@ -171,13 +171,13 @@ describe('replay - as SIEM events', () => {
   };
 
   it.each(['ocsf', 'ecs', 'cef'])(
-    '%s - an event a line, its uid by the place in the frame as it was recorded',
+    '%s - an event per line; its uid has the position in the recorded frame',
     async (format) => {
       const { stdout, exitCode } = await world.cli(['replay', '--format', format, '--pod', 'shop/cart-1']);
       expect(exitCode).toBe(0);
       const { created } = await streamInfo(await world.as('admin'), 'VIOLATIONS');
       const made = Date.parse(created).toString(36);
-      // cart-1 stands second in every other frame.
+      // cart-1 is second in every other frame.
       const expected = Array.from({ length: FRAMES / 2 }, (_, i) => `violations-${made}-${2 * i + 1}-1`);
       expect(linesOf(stdout).map((line) => uidOf[format]?.(line))).toEqual(expected);
       expect(controlsIn(stdout)).toEqual([]);
@@ -202,7 +202,7 @@ describe('replay - as SIEM events', () => {
 });
 
 describe('replay - a file of Avro', () => {
-  it('is what an Avro library takes for a file, by the schema in its head; twice the same bytes', async () => {
+  it('is a valid Avro file with the schema in its head; twice the same bytes', async () => {
     const run = () => world.cli(['replay', '--format', 'avro']);
     const { stdout } = await run();
     expect((await run()).stdout).toBe(stdout);
@@ -223,7 +223,7 @@ describe('replay - a file of Avro', () => {
   });
 });
 
-describe('replay - pace and going on', () => {
+describe('replay - pace and continuation', () => {
   it('1x keeps the intervals; an interruption prints how to continue, and both parts together are complete', async () => {
     await using slow = await World.start();
     for (let i = 0; i < 4; i++) {
@@ -254,7 +254,7 @@ describe('replay - pace and going on', () => {
     expect(performance.now() - before).toBeGreaterThan(80);
   });
 
-  it('progress - on a terminal, on stderr, and gone at the end', async () => {
+  it('progress - on a terminal, on stderr, and erased at the end', async () => {
     await using slow = await World.start();
     for (let i = 0; i < 70; i++)
       await slow.frame(NODE_A, [violationOf(slow.t0Micros, WEB, { cumulativePackets: i + 1 })]);

@@ -1,5 +1,6 @@
-// Bounds that hold over replicas: budgets, storms, cooldowns and approvals are folded from RESPONSES, so two responders share them. And an
-// API server that fails in every way there is: nothing is lost, nothing is done twice, and what cannot be done is reported.
+// Bounds across replicas: budgets, storms, cooldowns and approvals are derived from RESPONSES, so
+// two responders share them. With an API server that fails in every way, no action is lost or
+// repeated, and failures are reported.
 
 import { publishOnce, responseSubject } from '@bailiff/bus';
 import { approvalOf, denialOf } from '@bailiff/response';
@@ -44,7 +45,7 @@ describe('responder bounds', () => {
   }
   const succeeded = (records: Response[]) => records.filter(({ phase }) => phase === 'succeeded');
 
-  it('per cent - of twelve guilty pods of ten replicas, two replicas of the responder answer exactly four', async () => {
+  it('per cent - for twelve guilty pods of ten replicas, two responder replicas delete exactly four', async () => {
     const owner = rig.replicaSet('shared', 10);
     const pods = Array.from({ length: 12 }, () => rig.pod({ owner }));
     const verdicts = await verdictsFor(pods, 'percent');
@@ -55,7 +56,7 @@ describe('responder bounds', () => {
     expect(ends[0]?.ownerUid).toBe(owner.uid);
   });
 
-  it('minimum healthy - removals that the count does not know yet are taken off', async () => {
+  it('minimum healthy - removals that the count does not include yet are subtracted', async () => {
     const owner = rig.replicaSet('small', 5);
     const pods = Array.from({ length: 5 }, () => rig.pod({ owner }));
     const ends = await Promise.all((await verdictsFor(pods, 'healthy')).map((verdict) => endOf(verdict)));
@@ -80,7 +81,7 @@ describe('responder bounds', () => {
     expect(pods.flatMap((pod) => rig.changesOf(pod, 'delete'))).toHaveLength(3);
   });
 
-  it('approval - waits for a person; their yes lets it go on, their no ends it', async () => {
+  it('approval - waits for an operator; an approval continues it, a denial ends it', async () => {
     const [yes, no, open] = [rig.pod(), rig.pod(), rig.pod()];
     const [first, second, third] = (await verdictsFor([yes, no, open], 'ask')) as [Verdict, Verdict, Verdict];
     const asked = await Promise.all([first, second, third].map((verdict) => rig.until(verdict, 'delete', 'pending')));
@@ -100,18 +101,18 @@ describe('responder bounds', () => {
     const verdicts = await verdictsFor(pods, 'cool');
     const ends = await Promise.all(verdicts.map((verdict) => endOf(verdict)));
     expect(succeeded(ends)).toHaveLength(2);
-    // From when each began: how long the call took is another matter.
+    // Between the starts: the duration of the call does not matter.
     const began = verdicts.map((verdict) => rig.of(verdict).find(({ phase }) => phase === 'started')?.recordedAt ?? 0);
     const [a, b] = began.sort((x, y) => x - y) as [number, number];
     expect(b - a).toBeGreaterThan(1_990_000);
   });
 
-  it('two replicas - each of many verdicts is answered once', async () => {
+  it('two replicas - each of many verdicts gets one response', async () => {
     const pods = Array.from({ length: 60 }, () => rig.pod());
     const verdicts = await verdictsFor(pods, 'faulty');
     for (const verdict of verdicts) {
       for (const action of ['observe', 'delete']) expect((await endOf(verdict, action)).phase).toBe('succeeded');
-      // The label may find its pod deleted already: then it is refused, in words.
+      // The label may find its pod deleted already: then it is refused, with the reason.
       expect(['', 'pod-gone', 'found-done']).toContain((await endOf(verdict, 'label')).reasonCode);
       expect(new Set(rig.of(verdict).map((r) => r.responseId)).size).toBe(rig.of(verdict).length);
     }
@@ -126,10 +127,10 @@ describe('responder bounds', () => {
     ['503', { status: 503 }, 3],
     ['504', { status: 504 }, 3],
     ['a dropped connection', { drop: true }, 3],
-    ['no answer in time', { delayMs: TOO_LATE_MS }, 1],
+    ['no response in time', { delayMs: TOO_LATE_MS }, 1],
     ['an expired token', { status: 401 }, 2],
   ];
-  it.each(faults)('API server - %s on the call: tried again, done once', async (_name, fault, times) => {
+  it.each(faults)('API server - %s on the call: retried, done once', async (_name, fault, times) => {
     const pod = rig.pod();
     const armed = rig.api.faults.inject({ verb: 'delete', resource: 'pods', name: pod.name, times, ...fault });
     const verdict = await rig.verdict(pod, { rule: 'remove' });
@@ -139,7 +140,7 @@ describe('responder bounds', () => {
     expect(rig.of(verdict).map(({ phase }) => phase)).toEqual(['started', 'succeeded']);
   });
 
-  it.each(['500', 'drop', 'timeout'])('API server - %s on the look: tried again, done once', async (kind) => {
+  it.each(['500', 'drop', 'timeout'])('API server - %s on the read: retried, done once', async (kind) => {
     const pod = rig.pod();
     const fault = kind === '500' ? { status: 500 } : kind === 'drop' ? { drop: true } : { delayMs: TOO_LATE_MS };
     rig.api.faults.inject({ verb: 'get', resource: 'pods', name: pod.name, times: 2, ...fault });
@@ -149,7 +150,7 @@ describe('responder bounds', () => {
   });
 
   it.each(['delete', 'patch', 'create'])(
-    'API server - it did %s but the answer was lost: found done, not done again',
+    'API server - it did %s but the response was lost: detected as done, not repeated',
     async (verb) => {
       const pod = rig.pod();
       const [rule, action, resource] = {
@@ -168,11 +169,11 @@ describe('responder bounds', () => {
     },
   );
 
-  it('API server - away for a while: everything waits and is done when it is back', async () => {
+  it('API server - unavailable for a while: everything waits and is done when it is back', async () => {
     const pods = Array.from({ length: 5 }, () => rig.pod());
     rig.api.faults.expireTokens();
     const verdicts = await verdictsFor(pods, 'remove');
-    await waitFor(() => rig.api.requests.count({ code: 401 }) >= 10, { what: 'tries with an expired token' });
+    await waitFor(() => rig.api.requests.count({ code: 401 }) >= 10, { what: 'attempts with an expired token' });
     expect(verdicts.flatMap((verdict) => rig.of(verdict))).toEqual([]);
     rig.api.faults.restoreTokens();
     for (const verdict of verdicts) expect((await endOf(verdict)).phase).toBe('succeeded');
@@ -187,14 +188,14 @@ describe('responder bounds', () => {
       latencies.push((rig.changesOf(pod, 'delete')[0]?.timeMs ?? Number.NaN) - verdict.triggeredAt / 1000);
     }
     latencies.sort((a, b) => a - b);
-    // The quickest alone: that nothing on the way waits for a time of its own. How long it takes is the bench's to measure, on a machine that does
-    // nothing else.
+    // Only the fastest one: no step may wait for a timer. The benchmark measures the latency
+    // itself, on an idle machine.
     expect(latencies[0], `sorted: ${latencies.map(Math.round).join(' ')}`).toBeLessThan(100);
   });
 });
 
-describe('responder bounds - one place in a budget', () => {
-  it('pods - many verdicts, two replicas, and exactly as many deletions as the budget has', async () => {
+describe('responder bounds - the last place in a budget', () => {
+  it('pods - many verdicts, two replicas, and exactly as many deletions as the budget allows', async () => {
     await using rig = await Rig.start();
     await rig.policies({ few: acting('few', [{ action: 'delete' }], budget({ maxPods: 3, maxPodsPerNamespace: 3 })) });
     await rig.start();
@@ -204,7 +205,7 @@ describe('responder bounds - one place in a budget', () => {
     const ends = await Promise.all(verdicts.map((verdict) => rig.until(verdict, 'delete', ['succeeded', 'refused'])));
     expect(ends.filter(({ phase }) => phase === 'succeeded')).toHaveLength(3);
     expect(rig.changes.filter(({ verb, resource }) => verb === 'delete' && resource === 'pods')).toHaveLength(3);
-    // A new process folds the same: the budget is still spent, though Redis knows nothing of it.
+    // A new process has the same state: the budget is still spent, although Redis is empty.
     await rig.redis.flush();
     const late = await rig.verdict(rig.pod(), { rule: 'few' });
     expect((await rig.until(late, 'delete', ['succeeded', 'refused'])).reasonCode).toBe('budget-exhausted');

@@ -1,5 +1,6 @@
-// A responder on a bus whose disk is full: what it cannot read is neither passed over nor its end while its dead letter has no room; it says what it
-// waits for, and with room again every dead letter is there and every verdict answered.
+// A responder on a bus whose disk is full. While there is no room for a dead letter, the responder
+// neither skips the message nor exits, and reports what it waits for. With room again every dead
+// letter is stored and every verdict gets its response.
 import path from 'node:path';
 import { filters, getLastMessage, publishOnce, responseSubject, streamInfo, verdictSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
@@ -10,15 +11,15 @@ import { expect, it } from 'vitest';
 import { fullDiskOf, SmallDisk } from '../support/small-disk.ts';
 import { acting, Rig } from './responder/rig.ts';
 
-/** Every part of a verdict that may be long: it has no place in what is left of a block. */
+/** All long fields of a verdict: too large for the rest of a block. */
 const LONG: Partial<Verdict> = {
   reason: 'x'.repeat(4_000),
   tags: Array.from({ length: 32 }, () => 't'.repeat(190)),
   vectors: Array.from({ length: 32 }, () => 'v'.repeat(380)),
 };
-/** A block of the file system: what is longer needs another one. */
+/** A block of the file system: a longer message needs another one. */
 const BLOCK_BYTES = 4_096;
-/** A server that does not answer is noticed by the second dead letter without an acknowledgement, 5 s each. */
+/** A silent server is detected by the second dead letter without an acknowledgement, 5 s each. */
 const UNTIL_SILENCE_MS = 30_000;
 
 it('a full disk - reading waits for writes, with a report; with room again every verdict gets its response', async () => {
@@ -55,7 +56,7 @@ it('a full disk - reading waits for writes, with a report; with room again every
       return responder.log().some(isPrinted);
     };
     const state = () => [responder.stderr(), responder.log()];
-    return waitFor(look, { what: `a word of ${part}`, timeoutMs: UNTIL_SILENCE_MS, state });
+    return waitFor(look, { what: `a report about ${part}`, timeoutMs: UNTIL_SILENCE_MS, state });
   };
   const makeRoom = async () => {
     disk.makeRoom();

@@ -1,11 +1,13 @@
-// The responder as it is installed: its manifests with `responder-narrowed` applied by kubectl, and each action carried out and undone with the
-// token of its account, so that RBAC and the admission policies are between it and the server. At the stand-in, which has no RBAC, and at a real
-// API server where one is named. Bus and Redis are the rig's; the rig's own API server has no part in it.
+// The responder as installed: kubectl applies its manifests with `responder-narrowed`, and each
+// action is carried out and undone with the token of its account. RBAC and the admission policies
+// check its requests. Targets: the stand-in, which has no RBAC, and a real API server if one is
+// named. Bus and Redis are the rig's; the rig's own API server is not used.
 import type { ResponseActionName } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
-import { expectStatus, podBody } from './contract/fixtures.ts';
+import { MAIN_CONTAINER, podObject, podRuns } from '../support/kube.ts';
+import { expectStatus } from './contract/fixtures.ts';
 import {
   applyObjects,
   type KubectlTarget,
@@ -34,7 +36,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     seat = await target.as(ACCOUNT);
     const made = async (path: string, object: object) => expectStatus(await target.client.post(path, object), 201).body;
     await made('/api/v1/namespaces', { metadata: { name: 'shop' } });
-    const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [{ name: 'main', image: 'x' }] } };
+    const template = { metadata: { labels: { app: 'web' } }, spec: { containers: [MAIN_CONTAINER] } };
     const spec = { replicas: 9, selector: { matchLabels: { app: 'web' } }, template };
     owner = (await made(`${APPS}/replicasets`, { metadata: { name: 'web' }, spec }))['metadata'];
     const status = { replicas: 9, readyReplicas: 9 };
@@ -52,21 +54,18 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
 
   const read = async (path: string) => expectStatus(await target.client.get(path), 200).body;
   const podOn = async (name: string, node: string): Promise<RigPod> => {
-    const body = podBody(name, { labels: { app: 'web' } });
     const ownerReferences = [
       { apiVersion: 'apps/v1', kind: 'ReplicaSet', controller: true, name: owner.name, uid: owner.uid },
     ];
-    const object = {
-      ...body,
-      metadata: { ...body['metadata'], ownerReferences },
-      spec: { ...body['spec'], nodeName: node },
-    };
+    const object = podObject(name, {
+      metadata: { labels: { app: 'web' }, ownerReferences },
+      spec: { schedulerName: 'nobody', nodeName: node },
+    });
     const { metadata } = expectStatus(await target.client.post(PODS, object), 201).body;
-    const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
-    expectStatus(await target.client.patch(`${PODS}/${name}/status`, 'merge', { status }), 200);
+    expectStatus(await target.client.patch(`${PODS}/${name}/status`, 'merge', { status: podRuns() }), 200);
     return { namespace: 'shop', name, uid: metadata.uid, node };
   };
-  /** A pod of its own, and the action carried out on it. */
+  /** A pod of its own, and the completed action on it. */
   const carriedOut = async (action: ResponseActionName) => {
     const pod = await podOn(`for-${action}`, `node-of-${action}`);
     const verdict = await rig.verdict(pod, { rule: action });
@@ -90,7 +89,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     ]);
   });
 
-  test('label - there, and gone when it expires; other labels stay', async () => {
+  test('label - set, and removed when it expires; other labels stay', async () => {
     const { verdict, path } = await carriedOut('label');
     expect((await read(path))['metadata'].labels).toEqual({ app: 'web', 'bailiff.dev/verdict': 'medium' });
     await rig.until(verdict, 'label', 'undone');
@@ -98,7 +97,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expect([labels, annotations]).toEqual([{ app: 'web' }, {}]);
   });
 
-  test('quarantine - label and record, and neither when it expires', async () => {
+  test('quarantine - sets label and record, and removes both when it expires', async () => {
     const { pod, verdict, path } = await carriedOut('quarantine');
     expect((await read(path))['metadata'].labels['bailiff.dev/quarantine']).toBe(pod.uid);
     const record = `/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies/bailiff-quarantine-${pod.uid}`;
@@ -127,7 +126,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     expect(await rig.until(second, 'cordon', 'refused')).toMatchObject({ reasonCode: 'already-cordoned' });
   });
 
-  test.each(['evict', 'delete'] as const)('%s - the pod goes', async (action) => {
+  test.each(['evict', 'delete'] as const)('%s - the pod is deleted', async (action) => {
     const pod = await podOn(`for-${action}`, `node-of-${action}`);
     const verdict = await rig.verdict(pod, { rule: action });
     const isMarked = async () =>

@@ -1,5 +1,5 @@
-// What a responder really asks of the API server, action by action, against the rules that `bailiff responder rbac` prints: nothing is asked
-// that they lack, and they hold nothing that no action asks for.
+// The requests of a responder to the API server, action by action, against the rules that `bailiff
+// responder rbac` prints. The rules allow each request, and each rule is needed by an action.
 
 import { loadKube } from '@bailiff/kube';
 import type { RequestRecord } from '@bailiff/lab/apiserver';
@@ -21,7 +21,7 @@ const rightsOf = (actions: Iterable<ResponseActionName>): Set<string> =>
     ),
   );
 
-/** Each has an owner, whose replicas guards read; a budget of one is what makes a storm. */
+/** Each has an owner, whose replicas guards read; a budget of one causes a storm. */
 const OWNERS: NonNullable<PodOptions['owner']>[] = [
   { kind: 'StatefulSet', name: 'db', uid: 'u-1' },
   { kind: 'Deployment', name: 'web', uid: 'u-2' },
@@ -45,7 +45,7 @@ describe('responder rbac', () => {
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
 
-  /** Everything that is asked until the action has ended, its undoing too. */
+  /** All requests until the action has ended, including its undo. */
   const record = async (action: ResponseActionName, work: () => Promise<void>) => {
     const set = asked.get(action) ?? new Set<string>();
     asked.set(action, set);
@@ -55,7 +55,7 @@ describe('responder rbac', () => {
     expect([...set].filter((one) => !rightsOf([action]).has(one))).toEqual([]);
   };
 
-  it.each(['label', 'quarantine', 'cordon'] as const)('%s, and its undoing', async (action) => {
+  it.each(['label', 'quarantine', 'cordon'] as const)('%s, and its undo', async (action) => {
     await record(action, async () => {
       const verdict = await rig.verdict(rig.pod({ owner: rig.replicaSet(`${action}-set`, 3) }), { rule: action });
       await rig.until(verdict, action, 'succeeded');
@@ -99,7 +99,7 @@ describe('responder rbac', () => {
     });
   });
 
-  it('no right is left that nothing asked for', () => {
+  it('each right is used by a request', () => {
     const used = new Set([...asked.values()].flatMap((set) => [...set]));
     const granted = rightsOf(EVERY_ACTION.acting);
     expect([...granted].filter((one) => !used.has(one)).sort()).toEqual([]);

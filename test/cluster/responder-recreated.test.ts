@@ -1,4 +1,5 @@
-// Streams that are deleted and recreated under a responder that runs, and a Redis that goes: later verdicts get their responses, and the loss is reported.
+// Streams that are deleted and recreated under a running responder, and a Redis that fails: later
+// verdicts get their responses, and the loss is reported.
 
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
 import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
@@ -32,7 +33,7 @@ describe('responder - streams recreated', () => {
     responder.log().find((one) => text.test(String(one['msg'])) && (stream === undefined || one['stream'] === stream));
   const reported = (stream: string) =>
     waitFor(() => line(/stream recreated/, stream), {
-      what: `it to tell of ${stream}`,
+      what: `it to report ${stream}`,
       state: () => responder.log().slice(-8),
     });
 
@@ -41,27 +42,27 @@ describe('responder - streams recreated', () => {
     await rig.until(old, 'label', 'succeeded');
     await recreate('VERDICTS');
     const pod = rig.pod();
-    // The same sequence as the one before had.
+    // The same sequence as the earlier one.
     const fresh = await rig.verdict(pod, { rule: 'mark' });
     expect((await rig.until(fresh, 'label', 'succeeded')).podUid).toBe(pod.uid);
     await reported('VERDICTS');
     expect(rig.of(old).map(brief)).toHaveLength(2);
   });
 
-  it('responses - what was done stays done and spent, and records go into the new stream', async () => {
+  it('responses - completed actions stay done and spent, and records are published to the new stream', async () => {
     const first = await rig.verdict(rig.pod(), { rule: 'remove' });
     await rig.until(first, 'delete', 'succeeded');
     await recreate('RESPONSES');
     await reported('RESPONSES');
     const second = await rig.verdict(rig.pod(), { rule: 'remove' });
-    // The one pod of the budget was spent before.
+    // The budget of one pod was spent before.
     expect(brief(await rig.until(second, 'delete', ['refused', 'succeeded']))).toContain('refused');
     const marked = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(marked, 'label', 'succeeded');
     expect(rig.of(first).map(brief)).toHaveLength(2);
   });
 
-  it('configuration - policies hold until the new log changes them', async () => {
+  it('configuration - policies stay in force until the new log changes them', async () => {
     await recreate('CONFIG_LOG', 'KV_bailiff_config');
     await reported('CONFIG_LOG');
     const kept = await rig.verdict(rig.pod(), { rule: 'mark' });
@@ -85,7 +86,7 @@ describe('responder - streams recreated', () => {
       state: async () => [await rig.quarantined(), responder.log().slice(-6)],
     });
 
-  it('quarantines - those in force go into the new bucket at once, with their ends; a released one does not', async () => {
+  it('quarantines - those in force are written to the new bucket at once, with their ends; a released one is not', async () => {
     const [timed, forGood, released] = [rig.pod(), rig.pod(), rig.pod()];
     const done = await quarantine(timed);
     await quarantine(forGood, 'cut-for-good');
@@ -115,9 +116,9 @@ describe('responder - streams recreated', () => {
     const bucket = openBucket(rig.bus, 'bailiff_quarantine');
     const before = (await bucket.newest(encodeToken(NODE)))?.revision ?? 0;
     rig.bus.nc.publish(request, body, { reply: `$KV.bailiff_quarantine.${encodeToken(NODE)}` });
-    // The control: it lands in place of the list.
+    // The control: it replaces the list.
     await waitFor(() => line(/invalid quarantine list/), {
-      what: 'it to be noticed',
+      what: 'it to be detected',
       state: () => responder.log().slice(-6),
     });
     await cutOff(pod);
@@ -127,14 +128,14 @@ describe('responder - streams recreated', () => {
     await cutOff(pod, next);
   });
 
-  it('quarantines - a bucket recreated while no responder ran is filled at the start; one that lives on is not touched', async () => {
+  it('quarantines - a bucket recreated while no responder ran is filled at the start; an existing one is not changed', async () => {
     const [pod, taken] = [rig.pod(), rig.pod()];
     await quarantine(pod);
     await quarantine(taken);
     await takeOut(taken);
     await responder.stop();
     responder = await rig.start();
-    // A verdict of now is answered, so the start is over; who was taken out stays out.
+    // A new verdict has its response, so the start is complete; the released pod stays released.
     const later = rig.pod();
     await quarantine(later);
     await cutOff(pod, later);
@@ -142,16 +143,16 @@ describe('responder - streams recreated', () => {
     await recreate('KV_bailiff_quarantine');
     responder = await rig.start();
     await waitFor(() => line(/quarantines restored/), {
-      what: 'it to put them',
+      what: 'it to write them',
       state: () => responder.log().slice(-6),
     });
     expect(await rig.quarantined()).toEqual(expect.arrayContaining([pod.uid, later.uid]));
   });
 
-  it('redis - that it is lost and that it is back is in the log, once each', async () => {
+  it('redis - its loss and its recovery are logged, once each', async () => {
     await rig.redis.kill();
     await waitFor(() => line(/Redis connection lost/), {
-      what: 'the loss to be told',
+      what: 'the loss to be reported',
       state: () => responder.log().slice(-5),
     });
     const waiting = await rig.verdict(rig.pod(), { rule: 'mark' });

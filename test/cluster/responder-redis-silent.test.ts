@@ -1,4 +1,5 @@
-// The responder's queues with a Redis that falls silent: its connections stay open, and nothing ever comes on them, as when its machine is gone.
+// The responder's queues with a silent Redis: its connections stay open without any data, as when
+// its machine is down.
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
@@ -13,7 +14,9 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Between the queues and Redis. `silence`: the connections that there are lead nowhere any more; new ones are as ever. */
+/**
+ * A relay between the queues and Redis. `silence`: existing connections are cut off; new ones work.
+ */
 async function startRelay(path: string) {
   const ends = new Set<net.Socket>();
   const pairs: [net.Socket, net.Socket][] = [];
@@ -66,16 +69,16 @@ it('queues - a silent Redis is reported as lost, reconnected, and its jobs are d
   cleanUps.push(() => queues.close());
   const state = () => ({ reported, done, problem: queues.problem });
   const put = (taskId: string) => queues.add([{ id: taskId, delayMs: 0, job: jobOf(taskId) }]);
-  await waitFor(() => queues.ready, { what: 'Redis to be there', state });
+  await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
   await put('before');
-  await waitFor(() => done.includes('before'), { what: 'a job while Redis is well', state });
+  await waitFor(() => done.includes('before'), { what: 'a job with a working Redis', state });
 
   relay.silence();
   await expect(put('meanwhile')).rejects.toThrow();
-  await waitFor(() => reported.includes('lost'), { what: 'the silence to be noticed', timeoutMs: 40_000, state });
-  await waitFor(() => queues.ready, { what: 'Redis to be reached anew', state });
-  // Each of the two connections is given up at a time of its own: the one that adds may be the later.
-  await waitFor(() => put('after').then(() => true), { what: 'a job to be taken', state });
+  await waitFor(() => reported.includes('lost'), { what: 'the silence to be detected', timeoutMs: 40_000, state });
+  await waitFor(() => queues.ready, { what: 'Redis to be reconnected', state });
+  // Each of the two connections has its own timeout: the one that adds may be the later.
+  await waitFor(() => put('after').then(() => true), { what: 'a job to be accepted', state });
   await waitFor(() => done.includes('after'), { what: 'a job after it', state });
   expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);

@@ -1,4 +1,5 @@
-// The responder and `bailiff doctor` with a Redis behind TLS: by an authority of one's own, with and without a certificate of the client.
+// The responder and `bailiff doctor` with a Redis behind TLS: with a private authority, with and
+// without a client certificate.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -51,7 +52,7 @@ it.each<[string, () => Parameters<Rig['start']>[0]]>([
     'that asks for a certificate',
     () => ({ redisUrl: asking.address, redisCaFile: caFile, redisCertFile: certFile, redisKeyFile: keyFile }),
   ],
-])('a verdict is answered by way of a Redis with TLS %s', async (_, flags) => {
+])('a verdict gets its response through a Redis with TLS %s', async (_, flags) => {
   const responder = await rig.start(flags());
   const verdict = await rig.verdict(rig.pod(), { rule: 'tell' });
   await rig.until(verdict, 'observe', 'succeeded');
@@ -59,22 +60,23 @@ it.each<[string, () => Parameters<Rig['start']>[0]]>([
 });
 
 it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
-  ['an authority that is not named', () => ({ redisUrl: open.address }), /self-signed certificate|unable to/],
+  ['no configured authority', () => ({ redisUrl: open.address }), /self-signed certificate|unable to/],
   [
     'another authority',
     () => ({ redisUrl: open.address, redisCaFile: strangeCa }),
     /self-signed certificate|unable to/,
   ],
-  // By TLS 1.3 the server refuses after the client's handshake is done: its alert may come after the end of the connection was met.
+  // With TLS 1.3 the server refuses after the client's handshake: its alert may arrive after the
+  // end of the connection was seen.
   [
-    'no certificate where one is asked for',
+    'a missing client certificate',
     () => ({ redisUrl: asking.address, redisCaFile: caFile }),
     /certificate|ECONNRESET|EPIPE/,
   ],
-])('Redis cannot be reached by %s, and the log has the reason', async (_, flags, why) => {
+])('Redis cannot be reached with %s, and the log has the reason', async (_, flags, why) => {
   const responder = rig.begin(flags());
   const lost = () => responder.log().find(({ msg }) => String(msg).startsWith('Redis connection lost'));
-  await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
+  await waitFor(lost, { what: 'Redis to be reported as lost', state: () => responder.log().slice(-5) });
   expect(JSON.stringify(lost())).toMatch(why);
   expect(responder.log().some(({ msg }) => msg === 'ready')).toBe(false);
   expect(await responder.stop()).toBe(0);
@@ -86,11 +88,11 @@ it('a responder without its Redis stops in order on SIGTERM', async () => {
   const responder = await rig.start({ redisUrl: `rediss://localhost:${port}`, redisCaFile: caFile });
   await gone.kill();
   const lost = () => responder.log().some(({ msg }) => String(msg).startsWith('Redis connection lost'));
-  await waitFor(lost, { what: 'Redis to be told as lost', state: () => responder.log().slice(-5) });
+  await waitFor(lost, { what: 'Redis to be reported as lost', state: () => responder.log().slice(-5) });
   expect(await responder.stop()).toBe(0);
 });
 
-it('certificates of another authority, on both sides, are taken at the next connection', async () => {
+it('new certificates of another authority, on both sides, are used at the next connection', async () => {
   const port = await freePort();
   const [ca, cert, key] = ['renewed-ca.crt', 'renewed.crt', 'renewed.key'].map(file) as [string, string, string];
   const renew = async () => {
@@ -114,7 +116,7 @@ it('certificates of another authority, on both sides, are taken at the next conn
   expect(await responder.stop()).toBe(0);
 });
 
-it('bailiff doctor looks through TLS too', async () => {
+it('bailiff doctor checks through TLS too', async () => {
   const doctor = (...flags: string[]) => runCli(['doctor', '--only', 'redis', '--redis-url', open.address, ...flags]);
   expect((await doctor('--redis-ca-file', caFile)).stdout).toMatch(/✓ server: [678]/);
   const stranger = await doctor();

@@ -1,5 +1,6 @@
-// A tenant writes its own pods: owner references, labels, grace periods, finalizers. None of it protects a pod, and none of it spends the
-// budget, the cooldown or the storm limit of another workload. Beside each attack stands the workload that deserves the guard.
+// A tenant writes its own pods: owner references, labels, grace periods, finalizers. They protect
+// no pod, and do not spend the budget, the cooldown or the storm limit of another workload. Each
+// attack is next to a workload that the guard must protect.
 import type { Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -27,7 +28,7 @@ describe('responder - a tenant’s own labels and annotations', () => {
   const endOf = (verdict: Verdict, action = 'delete') => rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
   const answer = async (pod: RigPod, rule: string) => endOf(await rig.verdict(pod, { rule }));
 
-  it.each([431, 400, 405])('owner - one that the API server refuses to return spares no pod (%d)', async (status) => {
+  it.each([431, 400, 405])('owner - one that the API server refuses to return protects no pod (%d)', async (status) => {
     const name = `unreadable-${status}`;
     rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name, status, times: 1e6 });
     const pod = rig.pod({ owner: { kind: 'ReplicaSet', name, uid: 'rs-1' } });
@@ -39,14 +40,14 @@ describe('responder - a tenant’s own labels and annotations', () => {
     expect(await answer(honest, 'remove')).toMatchObject({ phase: 'refused', reasonCode: 'protected-owner-kind' });
   });
 
-  it('owner - a name that no object can have spares no pod', async () => {
-    // As a real API server answers it.
+  it('owner - a name that no object can have protects no pod', async () => {
+    // The response of a real API server.
     rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name: '%', status: 400, times: 1e6 });
     const pod = rig.pod({ owner: { kind: 'ReplicaSet', name: '%', uid: 'rs-1' }, labels: {} });
     expect((await answer(pod, 'remove')).phase).toBe('succeeded');
   });
 
-  it('owner - one that cannot be read for long is not waited for for ever', async () => {
+  it('owner - the wait for one that cannot be read is bounded', async () => {
     const owner = rig.replicaSet('away', 4);
     rig.api.faults.inject({ verb: 'get', resource: 'replicasets', name: 'away', status: 503, times: 1e6 });
     const pod = rig.pod({ owner });
@@ -55,7 +56,7 @@ describe('responder - a tenant’s own labels and annotations', () => {
     expect(end.attempt).toBeGreaterThan(1);
   });
 
-  it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; a real replica is spared', async () => {
+  it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; a real replica is protected', async () => {
     const owner = rig.replicaSet('few', 3);
     const invented = { kind: 'ReplicaSet', name: 'invented', uid: 'rs-2' };
     const pods = [
@@ -78,7 +79,7 @@ describe('responder - a tenant’s own labels and annotations', () => {
     for (const pod of [...claims, ...forged]) expect((await answer(pod, 'storm')).phase).toBe('succeeded');
     const replica = rig.pod({ owner });
     expect(await answer(replica, 'storm')).toMatchObject({ phase: 'succeeded', ownerUid: owner.uid });
-    // The workload's own deletions do count: the next one waits for the cooldown.
+    // The workload's own deletions count: the next one waits for the cooldown.
     const next = await rig.verdict(rig.pod({ owner }), { rule: 'storm' });
     const bare = rig.pod();
     expect((await answer(bare, 'storm')).phase).toBe('succeeded');
@@ -87,7 +88,7 @@ describe('responder - a tenant’s own labels and annotations', () => {
 });
 
 describe('responder - a tenant’s share of the budget', () => {
-  it('namespace - ten sacrificial pods leave the rest of the budget to the others; the rest of theirs is quarantined', async () => {
+  it('namespace - ten sacrificial pods leave the rest of the budget to the others; later ones of their namespace are quarantined', async () => {
     await using rig = await Rig.start();
     rig.api.api.create('namespaces', { metadata: { name: 'tenant' } });
     await rig.policies({
@@ -119,7 +120,7 @@ describe('responder - a tenant’s share of the budget', () => {
       'strict',
     );
     expect(others.map(([, { phase }]) => phase)).toEqual(Array.from({ length: 5 }, () => 'succeeded'));
-    // Refused is refused where the policy does not ask for a quarantine.
+    // Without a quarantine in the policy, refused means no action.
     expect(rig.of((late as (typeof others)[0])[0], 'quarantine')).toEqual([]);
   });
 });
@@ -135,7 +136,7 @@ describe('responder - the order of a policy’s steps', () => {
     const slow = rig.pod();
     const held = rig.api.faults.inject({ verb: 'create', resource: 'events', delayMs: 600, times: 1 });
     const first = await rig.verdict(slow, { rule: 'ordered' });
-    await waitFor(() => held.hits === 1, { what: 'the event of the first verdict to be under way' });
+    await waitFor(() => held.hits === 1, { what: 'the event of the first verdict to be in flight' });
     const others = await Promise.all(Array.from({ length: 6 }, () => rig.verdict(rig.pod(), { rule: 'ordered' })));
     for (const verdict of [...others, first]) {
       expect((await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
@@ -145,7 +146,7 @@ describe('responder - the order of a policy’s steps', () => {
     }
   });
 
-  it('order - a step that cannot be done holds the next one up for its bound and no longer', async () => {
+  it('order - a failing step delays the next one up to its bound', async () => {
     await using rig = await Rig.start();
     await rig.policies({ stuck: acting('stuck', [{ action: 'label' }, ...DELETE]) });
     await rig.start();
@@ -159,7 +160,7 @@ describe('responder - the order of a policy’s steps', () => {
 });
 
 describe('responder - a pod that does not end', () => {
-  it('grace - a period of a year is cut, the pod is cut off until it is gone, and only then the delete has succeeded', async () => {
+  it('grace - a period of a year is shortened, the pod has no network until it is gone, and only then the delete has succeeded', async () => {
     await using rig = await Rig.start();
     await rig.policies({
       remove: acting('remove', DELETE),
@@ -179,7 +180,7 @@ describe('responder - a pod that does not end', () => {
         what: `${action} with ${graceSeconds} s of grace`,
         state: () => rig.podNow(pod)?.metadata,
       });
-      await waitFor(async () => (await rig.quarantined()).includes(pod.uid), { what: 'the pod to be cut off' });
+      await waitFor(async () => (await rig.quarantined()).includes(pod.uid), { what: 'the pod to have no network' });
       expect(rig.of(verdict).map(({ phase }) => phase)).toEqual(['started']);
       const end = await rig.until(verdict, action, ['succeeded', 'refused', 'failed']);
       expect(end).toMatchObject({ phase: 'succeeded', reasonCode: '', attempt: 1 });
@@ -189,7 +190,7 @@ describe('responder - a pod that does not end', () => {
     }
   });
 
-  it('grace - a deletion that the tenant began with a long period is cut short; one that ends in time is left alone', async () => {
+  it('grace - a deletion that the tenant began with a long period is shortened; one that ends in time is not', async () => {
     await using rig = await Rig.start();
     await rig.policies({ remove: acting('remove', DELETE) });
     await rig.start({ maxGraceSeconds: 1 });

@@ -1,4 +1,5 @@
-// The responder against a real bus, a real Redis and the API stand-in: what each action does and undoes, and what is refused.
+// The responder against a real bus, a real Redis and the API stand-in: the effect and the undo of
+// each action, and refusals.
 
 import {
   encodeToken,
@@ -43,7 +44,7 @@ describe('responder', () => {
   const phases = (verdict: Verdict) => rig.of(verdict).map(brief).sort();
   const uidOf = (object: unknown) => (object as { metadata: { uid: string } }).metadata.uid;
 
-  it('delete - the pod of the verdict is deleted once, its neighbour not at all', async () => {
+  it('delete - the pod of the verdict is deleted once, and no other pod', async () => {
     const [pod, neighbour] = [rig.pod(), rig.pod()];
     const verdict = await rig.verdict(pod, { rule: 'remove' });
     const done = await rig.until(verdict, 'delete', 'succeeded');
@@ -62,7 +63,7 @@ describe('responder', () => {
 
   it('default policy - everything is proposed, nothing is done', async () => {
     const pod = rig.pod();
-    const verdict = await rig.verdict(pod, { level: 'critical', rule: 'nobody-wrote-a-policy' });
+    const verdict = await rig.verdict(pod, { level: 'critical', rule: 'without-policy' });
     for (const action of ['observe', 'label', 'delete']) await rig.until(verdict, action, 'dryrun');
     expect(rig.of(verdict)).toHaveLength(3);
     expect(rig.of(verdict)[0]?.reason).toContain('dry run');
@@ -87,7 +88,7 @@ describe('responder', () => {
     expect(events.some((event) => event.involvedObject.kind === 'Node')).toBe(true);
   });
 
-  it('label - the level stands on the pod until its time, and then no more', async () => {
+  it('label - the pod has the level as a label until it expires', async () => {
     const pod = rig.pod();
     const versions = rig.versionsOf('pods', pod.name);
     const verdict = await rig.verdict(pod, { rule: 'mark' });
@@ -106,16 +107,16 @@ describe('responder', () => {
       const { expiresAt } = await rig.until(first, 'label', 'succeeded');
       const second = await rig.verdict(pod, { rule: 'mark-long', level: 'low' });
       const { recordedAt } = await rig.until(second, 'label', 'succeeded');
-      // A process that was held up had the first end before the second came: that is another case.
+      // In a delayed process the first may end before the second starts: that is another case.
       return recordedAt < (expiresAt as number) && { pod, first };
     };
-    const { pod, first } = await waitFor(both, { what: 'the later one to come in time' });
+    const { pod, first } = await waitFor(both, { what: 'the later one to start in time' });
     expect((await rig.until(first, 'label', 'undone')).reasonCode).toBe('superseded');
     expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ 'bailiff.dev/verdict': 'low' });
   });
 
-  it('quarantine - kernel list first, then label and a policy owned by the pod; all gone at its time', async () => {
-    // Two, because what lasts two seconds is over by the time that a process which was held up looks.
+  it('quarantine - kernel list first, then label and a policy owned by the pod; all removed at its end', async () => {
+    // Two pods, because a quarantine of two seconds may have ended before a delayed process looks.
     const [stays, goes] = [rig.pod(), rig.pod()];
     const policyOf = ({ uid }: RigPod) =>
       rig.api.api.get('networkpolicies.networking.k8s.io', { namespace: 'shop', name: `bailiff-quarantine-${uid}` });
@@ -136,7 +137,7 @@ describe('responder', () => {
     expect(await rig.quarantined()).toContain(stays.uid);
   });
 
-  it('quarantine - a foreign network policy of that name is left alone, and the record has the reason', async () => {
+  it('quarantine - a foreign network policy of that name is not changed, and the record has the reason', async () => {
     const pod = rig.pod();
     const name = `bailiff-quarantine-${pod.uid}`;
     const theirs = rig.api.api.create('networkpolicies.networking.k8s.io', {
@@ -162,7 +163,7 @@ describe('responder', () => {
     expect(await rig.quarantined()).toContain(pod.uid);
   });
 
-  it("quarantine - a person's release takes the visible record away as well", async () => {
+  it("quarantine - an operator's release removes the visible record as well", async () => {
     const pod = rig.pod();
     const verdict = await rig.verdict(pod, { rule: 'isolate-long' });
     const succeeded = await rig.until(verdict, 'quarantine', 'succeeded');
@@ -171,7 +172,9 @@ describe('responder', () => {
     expect(await editQuarantine(bucket, encodeToken(NODE), NODE, remove)).toBe('removed');
     const released = releaseOf(succeeded, { by: 'anna', nowMicros: Date.now() * 1000 });
     await publishOnce(rig.bus, responseSubject(released), encodeResponse(released), { msgId: released.responseId });
-    await waitFor(() => rig.podNow(pod)?.metadata.labels?.[QUARANTINE] === undefined, { what: 'the label to go' });
+    await waitFor(() => rig.podNow(pod)?.metadata.labels?.[QUARANTINE] === undefined, {
+      what: 'the label to be removed',
+    });
     const name = `bailiff-quarantine-${pod.uid}`;
     await waitFor(() => {
       const policies = rig.api.api.list('networkpolicies.networking.k8s.io', 'shop').items;
@@ -200,14 +203,14 @@ describe('responder', () => {
     await waitFor(() => rig.podNow(free) === null, { what: 'the evicted pod to be gone' });
   });
 
-  it('evict - a budget that opens in time lets it through', async () => {
+  it('evict - a budget that allows it in time', async () => {
     const pod = rig.pod();
     rig.api.faults.inject({ resource: 'pods', subresource: 'eviction', name: pod.name, status: 429, times: 2 });
     const verdict = await rig.verdict(pod, { rule: 'evict' });
     expect((await rig.until(verdict, 'evict', 'succeeded')).attempt).toBe(3);
   });
 
-  it('cordon - the node is closed until its time; a foreign cordon stays', async () => {
+  it('cordon - the node is cordoned until it expires; a foreign cordon stays', async () => {
     const node = (name: string) =>
       rig.api.api.get('nodes', { name }) as unknown as { spec?: { unschedulable?: boolean } };
     const versions = rig.versionsOf('nodes', NODE) as ReturnType<typeof node>[];
@@ -232,7 +235,7 @@ describe('responder', () => {
     expect(started.recordedAt / 1000 - before).toBeGreaterThanOrEqual(1_500);
   });
 
-  it('refusals - each is one record with its reason, and nothing is asked of the API server', async () => {
+  it('refusals - each is one record with its reason, without a request to the API server', async () => {
     const system = rig.podCalled('dns', { namespace: 'kube-system' });
     const daemon = rig.pod({ owner: rig.daemonSet('agent') });
     const fixed = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
@@ -256,8 +259,8 @@ describe('responder', () => {
     }
   });
 
-  it('owner - a pod’s own claim protects it only when it is true', async () => {
-    const owner = { kind: 'DaemonSet', name: 'nobody', uid: 'ds-1' };
+  it('owner - a pod’s own claim protects it only if it is true', async () => {
+    const owner = { kind: 'DaemonSet', name: 'absent', uid: 'ds-1' };
     const pod = rig.pod({ owner });
     const foreign = rig.pod({ owner: { ...owner, apiVersion: 'made.up/v1' } });
     for (const one of [pod, foreign]) {
@@ -266,7 +269,7 @@ describe('responder', () => {
     }
   });
 
-  it('a pod made again under the same name is never hit', async () => {
+  it('a pod recreated under the same name is never hit', async () => {
     const old = rig.pod();
     rig.api.api.delete('pods', old, { gracePeriodSeconds: 0 });
     const fresh = rig.podCalled(old.name, {});
@@ -284,7 +287,7 @@ describe('responder', () => {
     expect(await rig.quarantined()).not.toContain(fresh.uid);
   });
 
-  it('a pod made again between look and call is not hit either: the precondition holds', async () => {
+  it('a pod recreated between read and call is not hit either: the precondition fails', async () => {
     const old = rig.pod();
     const held = rig.api.faults.inject({ verb: 'delete', resource: 'pods', name: old.name, hold: true });
     const verdict = await rig.verdict(old, { rule: 'remove' });
@@ -297,14 +300,14 @@ describe('responder', () => {
     expect(rig.changesOf(fresh).map(({ status }) => status)).toContain(409);
   });
 
-  it('a policy that cannot be read is reported, and the last good one stays', async () => {
+  it('an unreadable policy is reported, and the last good one stays in force', async () => {
     const verdict = await rig.verdict(rig.pod(), { rule: 'kept' });
     await rig.until(verdict, 'label', 'succeeded');
     const line = responder.log().find(({ key }) => key === 'response.cluster._.kept');
     expect(line?.['reason']).toContain('steps.0');
   });
 
-  it('a verdict that cannot be read is dead-lettered, and the next one is answered', async () => {
+  it('an unreadable verdict is dead-lettered, and the next one gets its response', async () => {
     const lying = rig.verdictOf(rig.pod(), { rule: 'remove' });
     const subject = verdictSubject({ ...lying, level: 'low' });
     const stored = await publishOnce(rig.bus, subject, encodeVerdict(lying), { msgId: `${lying.verdictId}-x` });

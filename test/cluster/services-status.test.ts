@@ -1,6 +1,7 @@
 /**
- * What `bailiff status` and `bailiff doctor` print of services that are real processes: none runs while work waits, hung, killed and started
- * again beside what the dead ones left on the bus, and stuck. Each case begins and ends with the control, where all is well.
+ * Output of `bailiff status` and `bailiff doctor` about services that are real processes: none runs
+ * while work waits; hung; killed and restarted beside statuses of dead instances; stuck. Each case
+ * begins and ends with the control, where everything is healthy.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,12 +17,12 @@ import { metricOf } from './ipam-sync/harness.ts';
 
 const APPS = ['correlator', 'responder', 'ipam-sync'] as const;
 type App = (typeof APPS)[number];
-/** Above the age at which a status proves nothing any more, and the time that a verdict has. */
+/** More than the maximum age of a valid status, and than the time limit of a verdict. */
 const PATIENCE_MS = 120_000;
-/** Status and doctor take a tenth of a second of a processor, in each of the cases that run at the same time. */
+/** Status and doctor need a tenth of a second of a processor, in each of the concurrent cases. */
 const LOOK_INTERVAL_MS = 1_500;
 
-/** The services of one bus and one API server: cases share nothing, because they run at the same time. */
+/** The services of one bus and one API server. Cases run concurrently, so they share nothing. */
 class Services implements AsyncDisposable {
   readonly world: World;
   readonly redis: TestRedis;
@@ -86,7 +87,10 @@ class Services implements AsyncDisposable {
     }
   }
 
-  /** A frame, a verdict that the built-in policy answers, and a node whose list is to be written. */
+  /**
+   * A frame, a verdict to which the built-in policy responds, and a node whose list must be
+   * written.
+   */
   async work(n: number): Promise<void> {
     await this.world.frame(NODE_A, [violationOf(this.world.t0Micros, WEB, { counterEpoch: `boot/${n}` })]);
     await this.world.verdict({ verdictId: verdictId(n), evidence: [], level: 'high' });
@@ -94,9 +98,9 @@ class Services implements AsyncDisposable {
     this.api.api.create('nodes', { metadata: { name: `node-${this.#nodes}` } });
   }
 
-  /** What a person sees. */
+  /** Output for the operator. */
   async seen(): Promise<{ status: number; text: string; doctor: number; findings: string }> {
-    // A node that is silent would be another reason for the exit code.
+    // A silent node would be another reason for the exit code.
     for (const node of [NODE_A, NODE_B]) await this.world.status(healthyStatus(node));
     for (const name of this.api.api.list('nodes').items.map(({ metadata }) => metadata.name))
       await this.world.status(healthyStatus(name));
@@ -106,7 +110,7 @@ class Services implements AsyncDisposable {
     return { status: status.exitCode, text, doctor: doctor.exitCode, findings: doctor.stdout };
   }
 
-  /** Waits until both say it; shows the last they said otherwise. */
+  /** Waits until both report it; a failure prints their last output. */
   async shows(what: string, is: (seen: Awaited<ReturnType<Services['seen']>>) => boolean) {
     let last: unknown;
     const look = async () => {
@@ -117,7 +121,7 @@ class Services implements AsyncDisposable {
     return waitFor(look, { what, timeoutMs: PATIENCE_MS, intervalMs: LOOK_INTERVAL_MS, state: () => last });
   }
 
-  /** The control: as many run as were started, nothing waits, and the exit codes say so. */
+  /** The control: all started replicas run, nothing waits, and the exit codes are 0. */
   async well(replicas = 1): Promise<void> {
     const lines = [
       `correlator: ${replicas} running, up to date`,
@@ -125,7 +129,7 @@ class Services implements AsyncDisposable {
       `ipam-sync: ${replicas} running, 1 leads, up to date`,
     ];
     const { text } = await this.shows(
-      'all to be well',
+      'all to be healthy',
       (seen) =>
         seen.status === 0 &&
         seen.doctor === 0 &&
@@ -141,7 +145,7 @@ class Services implements AsyncDisposable {
   }
 }
 
-// Each case waits half a minute or more for a status to age, so they wait together.
+// Each case waits half a minute or more for a status to age, so they run concurrently.
 describe.concurrent('services', () => {
   it('none runs and work waits - both show the waiting work and exit with 7; healthy before and after', async () => {
     await using services = await Services.start();
@@ -169,7 +173,7 @@ describe.concurrent('services', () => {
     await services.signal('SIGSTOP');
     await services.work(2);
     const { doctor, text, findings } = await services.shows(
-      'all to be called silent, and the verdict unanswered',
+      'all to be reported silent, and the verdict without a response',
       (seen) =>
         seen.status === 7 &&
         (seen.text.match(/0 running, 1 without/g) ?? []).length === 6 &&
@@ -189,7 +193,7 @@ describe.concurrent('services', () => {
     await services.well();
   }, 300_000);
 
-  it('two replicas after everything was killed - consumers and statuses of the dead are not counted', async () => {
+  it('two replicas after everything was killed - consumers and statuses of dead instances are not counted', async () => {
     await using services = await Services.start();
     for (const app of APPS) services.launch(app);
     await services.ready();
@@ -199,7 +203,7 @@ describe.concurrent('services', () => {
     await services.world.nats.restart();
     for (const app of [...APPS, ...APPS]) services.launch(app);
     await services.ready();
-    // Followers of the stream, as those of a dead instance: what made three readers of two replicas.
+    // Stream followers of a dead instance: with them, two replicas had three readers.
     const bus = await services.world.as('admin');
     await bus.whenConnected();
     const end = new AbortController();
@@ -220,35 +224,39 @@ describe.concurrent('services', () => {
     await using services = await Services.start(['correlator', 'ipam-sync']);
     const { world } = services;
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBe(0);
-    // A frame is judged when the configuration before it is known.
+    // A frame is judged only with the configuration before it.
     await apiRequest(await world.as('admin'), '$JS.API.STREAM.DELETE.CONFIG_LOG');
     await world.frame(NODE_A, [violationOf(world.t0Micros, WEB)]);
-    const seen = await services.shows('the correlator to be called stuck', ({ text }) => /not progressing/.test(text));
+    const seen = await services.shows('the correlator to be reported as stuck', ({ text }) =>
+      /not progressing/.test(text),
+    );
     expect(seen.status).toBe(7);
     expect(seen.text).toMatch(/✗ correlator: 1 running, not progressing for \d+s: 1 frame not judged, oldest \d+s/);
     expect(await services.metric('correlator', 'bailiff_correlator_stalled_seconds')).toBeGreaterThan(30);
   }, 300_000);
 
-  it('an ipam-sync whose lists the bus refuses - the same of the lists', async () => {
+  it('an ipam-sync whose lists the bus refuses - the same for the lists', async () => {
     await using services = await Services.start(['ipam-sync']);
     const { world } = services;
-    await services.shows('ipam-sync to be well', ({ text }) => /ipam-sync: 1 running, 1 leads, up to date/.test(text));
+    await services.shows('ipam-sync to be healthy', ({ text }) =>
+      /ipam-sync: 1 running, 1 leads, up to date/.test(text),
+    );
     const admin = await world.as('admin');
     const { config } = await streamInfo(admin, 'KV_bailiff_pods');
     await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', { ...config, max_msg_size: 1 });
     await services.work(1);
-    const seen = await services.shows('ipam-sync to be called stuck', ({ text }) =>
+    const seen = await services.shows('ipam-sync to be reported as stuck', ({ text }) =>
       /✗ ipam-sync: .*not progr/.test(text),
     );
     expect(seen.text).toMatch(/✗ ipam-sync: 1 running, not progressing for \d+s: \d+ snapshots? not written/);
     expect(seen.findings).toMatch(/✗ ipam-sync: 1 running, not progressing/);
     await apiRequest(admin, '$JS.API.STREAM.UPDATE.KV_bailiff_pods', config);
-    await services.shows('ipam-sync to be well again', ({ text }) =>
+    await services.shows('ipam-sync to be healthy again', ({ text }) =>
       /ipam-sync: 1 running, 1 leads, up to date/.test(text),
     );
   }, 300_000);
 
-  it('a verdict with one step done while Redis is away - status, doctor and the metric have one number', async () => {
+  it('a verdict with one step done while Redis is unavailable - status, doctor and the metric have one number', async () => {
     await using services = await Services.start();
     const { world } = services;
     await services.well();
@@ -258,7 +266,7 @@ describe.concurrent('services', () => {
     const metric = () => services.metric('responder', 'bailiff_responder_unanswered_verdicts');
     await waitFor(async () => (await metric()) === 1, { what: 'the metric', timeoutMs: PATIENCE_MS, intervalMs: 500 });
     // Instances publish their state every few seconds: wait for it.
-    const { status, doctor, text, findings } = await services.shows('Redis to be missed', (seen) =>
+    const { status, doctor, text, findings } = await services.shows('Redis to be reported as unavailable', (seen) =>
       /responder: .*not ready \(redis: /.test(seen.text),
     );
     expect([status, doctor]).toEqual([7, 7]);
@@ -267,9 +275,12 @@ describe.concurrent('services', () => {
     const json = JSON.parse((await world.cli(['status', '--json'])).stdout);
     expect(json.services.responder).toMatchObject({ due: 1, unanswered: 1, unansweredIds: [verdict.verdictId] });
     await services.redis.start();
-    await waitFor(async () => (await metric()) === 0, { what: 'the verdict to be answered', timeoutMs: PATIENCE_MS });
+    await waitFor(async () => (await metric()) === 0, {
+      what: 'the verdict to get its response',
+      timeoutMs: PATIENCE_MS,
+    });
     await services.shows(
-      'all to be well',
+      'all to be healthy',
       ({ status, doctor, findings }) =>
         status === 0 &&
         doctor === 0 &&

@@ -1,4 +1,5 @@
-// The shipped definitions at a server: what the schemas refuse of a custom resource it refuses too, by schema or rule, and what they take it takes.
+// The custom resource definitions at a server: it refuses by schema or rule what the schemas
+// refuse, and accepts what they accept.
 import path from 'node:path';
 import { RESOURCE_CASES } from '@bailiff/lab/apiserver';
 import type { ResourceKind } from '@bailiff/policy';
@@ -38,7 +39,7 @@ describe.each(targets)('shipped resources: $name', ({ start }) => {
     else expect(status, text).toBe(201);
   });
 
-  test('the definitions are accepted whole: no rule or schema of theirs is one that the server leaves out', async () => {
+  test('the definitions are accepted whole: the server drops no rule or schema', async () => {
     for (const kind of kinds) {
       const name = `${RESOURCE_PLURALS[kind]}.bailiff.dev`;
       const crd = (await target.client.get(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`)).body;
@@ -48,7 +49,7 @@ describe.each(targets)('shipped resources: $name', ({ start }) => {
     }
   });
 
-  test('the examples are taken, and read back as they were written', async () => {
+  test('the examples are accepted, and read back unchanged', async () => {
     await target.kubectl.ok('apply', target.validate, '-f', path.join(K8S, 'examples'));
     await target.kubectl.ok('apply', target.validate, '-f', path.join(K8S, '../policies'));
     const again = await target.kubectl.ok('apply', target.validate, '-f', path.join(K8S, 'examples'));

@@ -1,5 +1,5 @@
-// The live streams for readers in another language: schemas as `bailiff schemas export` writes them, messages decoded by Python's Avro.
-import { spawn } from 'node:child_process';
+// The live streams for readers in another language: schemas as `bailiff schemas export` writes
+// them, messages decoded by Python's Avro.
 import { existsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { consumeOrdered } from '@bailiff/bus';
@@ -8,13 +8,14 @@ import { sampleLsmViolation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { launch } from '../support/process.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const SCRIPT = path.resolve(import.meta.dirname, '../../docs/siem/read_avro.py');
-/** The distribution's: its packages are not those of any other that may be first on the PATH. */
+/** The distribution's: another one in PATH has other packages. */
 const PYTHON = '/usr/bin/python3';
 
-/** What the script writes of it: bytes in hexadecimal. */
+/** The value as the script prints it: bytes in hexadecimal. */
 const plain = (value: unknown): unknown =>
   JSON.parse(
     JSON.stringify(value, (_, entry: unknown) => {
@@ -33,14 +34,7 @@ it('avro - exported schemas and Python’s Avro read the live streams as this bu
   const run = await runCli(['schemas', 'export', ...flags, '--nats-password-file', passwordFile]);
   expect([run.exitCode, run.stderr]).toEqual([0, '']);
 
-  const python = spawn(PYTHON, [SCRIPT, dir], { stdio: ['pipe', 'pipe', 'pipe'] });
-  let [out, err] = ['', ''];
-  python.stdout.on('data', (chunk: Buffer) => {
-    out += chunk.toString();
-  });
-  python.stderr.on('data', (chunk: Buffer) => {
-    err += chunk.toString();
-  });
+  await using python = launch(PYTHON, [SCRIPT, dir], { stdio: ['pipe', 'pipe', 'pipe'] });
   const reader = await rig.nats.connect('reader');
   const end = new AbortController();
   const expected: string[] = [];
@@ -50,7 +44,7 @@ it('avro - exported schemas and Python’s Avro read the live streams as this bu
       onMessage: ({ data }) => {
         const { name, value } = decode(data);
         expected.push(JSON.stringify(plain({ name, value })));
-        python.stdin.write(`${Buffer.from(data).toString('hex')}\n`);
+        python.child.stdin?.write(`${Buffer.from(data).toString('hex')}\n`);
       },
       signal: end.signal,
     }),
@@ -60,8 +54,9 @@ it('avro - exported schemas and Python’s Avro read the live streams as this bu
     await rig.violations([sampleLsmViolation()], 'lsm');
     await rig.verdict();
     await rig.response({ expiresAt: 1_790_000_000_123_457 });
-    await waitFor(() => out.split('\n').length === 5, { what: 'four lines of Python', state: () => [out, err] });
-    const lines = out.split('\n').filter(Boolean);
+    const rows = () => python.stdout().split('\n').filter(Boolean);
+    await waitFor(() => rows().length === 4, { what: 'four lines of Python', state: python.out });
+    const lines = rows();
     expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual(
       expected.map((line) => JSON.parse(line) as unknown),
     );
@@ -69,6 +64,5 @@ it('avro - exported schemas and Python’s Avro read the live streams as this bu
   } finally {
     end.abort();
     await Promise.all(reading);
-    python.kill('SIGKILL');
   }
 });

@@ -1,5 +1,5 @@
-// Relays as processes of their own, killed with SIGKILL while violations come in: each event is on SIEM afterwards, and a syslog receiver that
-// is killed as well has each event at least once.
+// Relays as processes of their own, killed with SIGKILL while violations arrive. Afterwards SIEM
+// has each event, and a syslog receiver that is killed as well has each event at least once.
 import net from 'node:net';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -9,7 +9,10 @@ import { launchRelay, RelayRig } from './siem-relay-rig.ts';
 
 const KILLS = 6;
 
-/** Reads octet-counting frames; keeps the uids of the events. Can be killed as a receiver that crashes: everything unread is gone. */
+/**
+ * Reads octet-counting frames and keeps the uids of the events. Can be killed like a receiver that
+ * crashes: everything unread is lost.
+ */
 class Receiver implements AsyncDisposable {
   readonly uids: string[] = [];
   readonly #server: net.Server;
@@ -37,11 +40,11 @@ class Receiver implements AsyncDisposable {
     this.port = (this.#server.address() as net.AddressInfo).port;
     return this;
   }
-  /** Reads no more, as a receiver that is stuck; what comes waits in the kernel. */
+  /** Stops reading, like a receiver that is stuck; data waits in the kernel. */
   freeze(): void {
     for (const socket of this.#sockets) socket.pause();
   }
-  /** Breaks every connection with a reset; what was not read is gone. */
+  /** Resets every connection; unread data is lost. */
   crash(): void {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
@@ -51,7 +54,7 @@ class Receiver implements AsyncDisposable {
   }
 }
 
-it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog though its receiver crashes too`, {
+it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog although its receiver crashes too`, {
   timeout: 120_000,
 }, async () => {
   await using rig = await RelayRig.start();
@@ -110,7 +113,7 @@ it(`siem-relay - ${KILLS} SIGKILLs lose no event on the bus, and none of syslog 
       timeoutMs: 30_000,
       state: () => [missing(receiver.uids), relay?.out()],
     });
-    // Within the bus's window nothing is there twice; and nothing was added.
+    // Within the bus's duplicate window there are no duplicates and no other events.
     expect(onBus().length).toBe(expected.length);
     expect(new Set(receiver.uids).size).toBe(expected.length);
   } finally {

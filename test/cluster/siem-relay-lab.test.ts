@@ -1,4 +1,5 @@
-// In a lab with --siem: an attack by hand comes out as OCSF, from the packet to the response, for a connector with the rights of siem-reader.
+// In a lab with --siem: a manual attack becomes OCSF, from the packet to the response, for a
+// connector with the rights of siem-reader.
 import { filters } from '@bailiff/bus';
 import { startLab } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';

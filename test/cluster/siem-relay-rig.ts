@@ -1,6 +1,7 @@
 /**
- * Everything around a siem-relay, and real: a nats-server with the whole topology and the rights of each identity, and publishers that write
- * as collector, correlator and responder. Relays run in this process within the process frame, or as processes of their own.
+ * The environment of a siem-relay: a nats-server with the whole topology and the rights of each
+ * identity, and publishers that write as collector, correlator and responder. Relays run in this
+ * process within the process frame, or as processes of their own.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -44,7 +45,7 @@ export interface SiemMessage {
 export class RelayRig implements AsyncDisposable {
   readonly nats: TestNats;
   readonly admin: Bus;
-  /** What SIEM holds, as it comes. */
+  /** Messages of SIEM, as they arrive. */
   readonly events: SiemMessage[] = [];
   readonly directory: string;
   readonly #end = new AbortController();
@@ -105,7 +106,7 @@ export class RelayRig implements AsyncDisposable {
     return (await publisher.publish(subject, data, { msgId: `rig-${this.#published}` })).sequence;
   }
 
-  /** Bytes on the node's own subject. */
+  /** Publishes bytes to the node's own subject. */
   violationBytes(data: Uint8Array, kind: 'spoof' | 'lsm' = 'spoof'): Promise<number> {
     return this.#publish(`collector-${NODE}`, violationSubject(NODE, kind), data);
   }
@@ -121,7 +122,7 @@ export class RelayRig implements AsyncDisposable {
     return this.#publish('responder', responseSubject(response), encodeResponse(response));
   }
 
-  /** When a stream was made, as uids say it. */
+  /** The creation time of a stream, as in uids. */
   async madeToken(stream: string): Promise<string> {
     return Date.parse((await streamInfo(this.admin, stream)).created).toString(36);
   }

@@ -1,5 +1,6 @@
-// Syslog from the relay: a receiver that is slow, away, or not who it says; and rsyslog with the configuration of docs/siem, by TCP and TLS.
-import { execFileSync, spawn } from 'node:child_process';
+// Syslog from the relay: a receiver that is slow, unavailable, or without a trusted certificate;
+// and rsyslog with the configuration of docs/siem, by TCP and TLS.
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,7 @@ import { freePort } from '@bailiff/bus/testing';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { RelayRig } from './siem-relay-rig.ts';
 
 const RSYSLOGD = '/usr/sbin/rsyslogd';
@@ -20,7 +22,7 @@ const syslogFlags = (port: number, more: readonly string[] = []) => [
 ];
 const PLAIN = ['--syslog-transport', 'tcp'];
 
-/** A key and a certificate for `localhost`, signed by itself. */
+/** A key and a self-signed certificate for `localhost`. */
 function makeCertificate(directory: string, name: string): { cert: string; key: string } {
   const [cert, key] = [path.join(directory, `${name}.pem`), path.join(directory, `${name}.key`)];
   const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
@@ -29,15 +31,18 @@ function makeCertificate(directory: string, name: string): { cert: string; key: 
   return { cert, key };
 }
 
-/** rsyslogd in the foreground with the configuration of docs/siem; only its ports and its paths are others. */
+/**
+ * rsyslogd in the foreground with the configuration of docs/siem; only its ports and its paths
+ * differ.
+ */
 class Rsyslog implements AsyncDisposable {
   readonly directory = mkdtempSync(path.join(tmpdir(), 'bailiff-rsyslog-'));
   readonly certificate = makeCertificate(this.directory, 'receiver');
   readonly log = path.join(this.directory, 'events.log');
   tlsPort = 0;
   tcpPort = 0;
-  #stop: (signal: NodeJS.Signals) => Promise<void> = async () => undefined;
-  out = '';
+  /** One for each start. */
+  readonly #running: RunningProcess[] = [];
 
   async start(): Promise<this> {
     this.tlsPort ||= await freePort();
@@ -52,26 +57,20 @@ class Rsyslog implements AsyncDisposable {
       .replace('port="10514"', `port="${this.tcpPort}"`);
     writeFileSync(conf, text);
     const args = ['-n', '-f', conf, '-i', path.join(this.directory, 'pid')];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', RSYSLOGD, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    child.stdout.on('data', (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-    child.stderr.on('data', (chunk: Buffer) => {
-      this.out += chunk.toString();
-    });
-    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    this.#stop = (signal) => {
-      child.kill(signal);
-      return gone;
-    };
+    const running = launch('setpriv', ['--pdeathsig', 'KILL', RSYSLOGD, ...args]);
+    this.#running.push(running);
     for (const port of [this.tlsPort, this.tcpPort]) {
-      await waitFor(() => connects(port), { what: `rsyslogd on ${port}`, state: () => this.out });
+      await waitFor(() => connects(port), { what: `rsyslogd on ${port}`, state: running.out });
     }
     return this;
   }
 
-  stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    return this.#stop(signal);
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    await this.#running.at(-1)?.kill(signal);
+  }
+
+  out(): string {
+    return this.#running.map((running) => running.out()).join('');
   }
 
   lines(): string[] {
@@ -79,7 +78,7 @@ class Rsyslog implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stop('SIGKILL');
+    await this.stop('SIGKILL');
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
@@ -92,7 +91,7 @@ function connects(port: number): Promise<boolean> {
   });
 }
 
-/** A receiver that reads only when it is told to, and keeps no more than a count. */
+/** A receiver that reads only on request, and keeps only a count. */
 async function startReceiver(options: { reading: boolean }) {
   const state = { reading: options.reading, bytes: 0, text: '', connections: 0 };
   const sockets = new Set<net.Socket>();
@@ -123,13 +122,13 @@ async function startReceiver(options: { reading: boolean }) {
   };
 }
 
-it('syslog - a receiver that does not read holds syslog back and nothing else; memory stays bounded, and nothing is lost', {
+it('syslog - a receiver that does not read blocks syslog only; memory stays bounded, and nothing is lost', {
   timeout: 240_000,
 }, async () => {
   await using rig = await RelayRig.start();
   await using receiver = await startReceiver({ reading: false });
   const relay = await rig.relay(syslogFlags(receiver.port, [...PLAIN, '--syslog-confirm-timeout-ms', '60000']));
-  // Far more than the kernel's buffers for one connection hold.
+  // Far more than the kernel's buffers of one connection hold.
   const violations = Array.from({ length: 64 }, () =>
     sampleLsmViolation({
       operation: sampleOperation({ arguments: ['x'.repeat(380)], subject: `/${'y'.repeat(380)}` }),
@@ -139,8 +138,8 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
   for (let i = 0; i < FRAMES; i++) await rig.violations(violations, 'lsm');
   await rig.eventCount(FRAMES * 64 * 2, 60_000);
   const lag = () => relay.metric('lag_seconds{stream="VIOLATIONS"}');
-  // Who reads them has the last ones before the relay knows that they are stored.
-  await waitFor(async () => (await lag()) === 0, { what: 'nothing of VIOLATIONS to wait', state: lag });
+  // A reader has the last messages before the relay has their acknowledgements.
+  await waitFor(async () => (await lag()) === 0, { what: 'no pending message of VIOLATIONS', state: lag });
   let [last, looks] = [-1, 0];
   await waitFor(
     async () => {
@@ -149,20 +148,21 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
       last = sent;
       return looks >= 5;
     },
-    { what: 'syslog to stand still', intervalMs: 300, state: () => [last, looks] },
+    { what: 'syslog to stop', intervalMs: 300, state: () => [last, looks] },
   );
   expect(last).toBeLessThan(FRAMES * 64);
-  // What the server has given out and the relay has not written: what lies in its memory.
+  // Messages that the server delivered and the relay has not written: they are in its memory.
   const consumers = await rig.admin.jsm.consumers.list('SIEM').next();
   const own = consumers.filter(({ config }) => config.filter_subject === filters.siem({ format: 'cef' }));
   const delivered = own.map((one) => one.delivered.consumer_seq);
-  // The server forgets a consumer that is not pulled from for 30 s; the relay then creates another when there is room.
+  // The server deletes a consumer without pulls for 30 s; the relay then creates another when there
+  // is room.
   expect(delivered.length).toBeLessThanOrEqual(1);
   for (const sequence of delivered) expect(sequence - last).toBeLessThanOrEqual(101);
   expect(await relay.metric('syslog_confirmed_total')).toBe(0);
   expect(await relay.metric('lag_seconds{stream="syslog"}')).toBeGreaterThan(0);
   await waitFor(async () => (await relay.metric('pending_messages{stream="syslog"}')) > 1_000, {
-    what: 'the lag to be seen',
+    what: 'the lag to be visible',
   });
   receiver.resume();
   await waitFor(() => receiver.uids().length === FRAMES * 64, {
@@ -174,7 +174,7 @@ it('syslog - a receiver that does not read holds syslog back and nothing else; m
   expect(await relay.metric('lag_seconds{stream="syslog"}')).toBe(0);
 });
 
-it('syslog - what comes while a confirmation is waited for is counted as pending', async () => {
+it('syslog - messages during the wait for a confirmation count as pending', async () => {
   await using rig = await RelayRig.start();
   await using receiver = await startReceiver({ reading: false });
   const relay = await rig.relay(syslogFlags(receiver.port, [...PLAIN, '--syslog-confirm-timeout-ms', '60000']));
@@ -185,13 +185,13 @@ it('syslog - what comes while a confirmation is waited for is counted as pending
   await waitFor(halfClosed, { what: 'a confirmation to begin' });
   for (let i = 0; i < 5; i++) await rig.violations();
   const pending = () => relay.metric('pending_messages{stream="syslog"}');
-  await waitFor(async () => (await pending()) >= 5, { what: 'the lag to be seen', state: pending });
+  await waitFor(async () => (await pending()) >= 5, { what: 'the lag to be visible', state: pending });
   receiver.resume();
   await waitFor(async () => (await relay.metric('syslog_confirmed_total')) === 6, { what: 'all confirmed' });
   expect(await pending()).toBe(0);
 });
 
-it('syslog - a receiver that is not there is waited for, and gets what came meanwhile, in order', async () => {
+it('syslog - the relay waits for an unavailable receiver, which then gets the missed messages in order', async () => {
   await using rig = await RelayRig.start();
   const port = await freePort();
   const relay = await rig.relay(syslogFlags(port, PLAIN));
@@ -241,7 +241,7 @@ it('syslog - a receiver whose certificate is not signed by the CA gets nothing',
 });
 
 it.each(['tcp', 'tls'] as const)(
-  'syslog - rsyslog with the configuration of docs/siem takes OCSF and CEF by %s, and its restart loses nothing',
+  'syslog - rsyslog with the configuration of docs/siem accepts OCSF and CEF by %s, and its restart loses nothing',
   async (transport) => {
     await using rig = await RelayRig.start();
     await using rsyslog = await new Rsyslog().start();
@@ -257,7 +257,7 @@ it.each(['tcp', 'tls'] as const)(
     await rig.response({ action: 'quarantine' });
     await waitFor(() => rsyslog.lines().length >= 4, {
       what: 'four lines',
-      state: () => [rsyslog.lines(), rsyslog.out, relay.log().slice(-2)],
+      state: () => [rsyslog.lines(), rsyslog.out(), relay.log().slice(-2)],
     });
     await waitFor(async () => (await relay.metric('syslog_confirmed_total')) === 4, { what: 'the receipt' });
     await rig.eventCount(2 * 4);
@@ -270,7 +270,7 @@ it.each(['tcp', 'tls'] as const)(
       .map((line) => JSON.parse(line) as Record<string, unknown>)
       .find((one) => one['class_uid'] === 2004);
     expect(finding).toMatchObject({ finding_info: { desc: 'Grüße "quoted" \\ and a\nbroken line' } });
-    // It goes in the midst of it and comes back.
+    // It stops and restarts meanwhile.
     const uids = () =>
       new Set(rsyslog.lines().map((line) => (JSON.parse(line) as { metadata: { uid: string } }).metadata.uid));
     for (let i = 0; i < 20; i++) {
@@ -283,7 +283,7 @@ it.each(['tcp', 'tls'] as const)(
     await waitFor(() => uids().size === 24, {
       what: 'all 24 events',
       timeoutMs: 30_000,
-      state: () => [uids().size, rsyslog.out, relay.log().slice(-3)],
+      state: () => [uids().size, rsyslog.out(), relay.log().slice(-3)],
     });
   },
 );

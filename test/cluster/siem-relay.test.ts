@@ -1,4 +1,5 @@
-// The relay as a whole: what is on the three streams comes out on SIEM, once, under its subject, in the formats that were chosen.
+// The whole relay: messages of the three streams appear on SIEM, once, under their subject, in the
+// chosen formats.
 import { ensureTopology, filters, openBucket } from '@bailiff/bus';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -9,7 +10,7 @@ import { RelayRig } from './siem-relay-rig.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, never>;
 
-it('siem-relay - violations, verdicts and responses, one event a message, in every format that is chosen', async () => {
+it('siem-relay - violations, verdicts and responses, one event per message, in every chosen format', async () => {
   await using rig = await RelayRig.start();
   const relay = await rig.relay(['--formats', 'ocsf,ecs,cef']);
   const sequence = await rig.violations([sampleViolation(), sampleViolation({ vector: 'source-mac' })]);
@@ -41,7 +42,7 @@ it('siem-relay - violations, verdicts and responses, one event a message, in eve
   expect(json(of('ocsf', 'detection-finding')[0] ?? '')).toMatchObject({ finding_info: { related_events: [{ uid }] } });
   expect(json(of('ecs', 'network-activity')[1] ?? '')).toMatchObject({ event: { id: uid } });
   expect(of('cef', 'network-activity')[1]).toContain(`externalId=${uid} `);
-  // What was recorded tells the same again, but for who says so.
+  // Recorded messages give the same events again, except for the product version.
   for (const format of ['ocsf', 'ecs', 'cef']) {
     const { stdout, exitCode } = await runCli(['replay', '--since', 'all', '--format', format, ...rig.cliFlags()]);
     expect(exitCode).toBe(0);
@@ -57,7 +58,7 @@ it('siem-relay - violations, verdicts and responses, one event a message, in eve
   expect(await relay.stop()).toBe(0);
 });
 
-it('siem-relay - goes on where it stopped, and without its position repeats the same ids, which the bus drops', async () => {
+it('siem-relay - continues where it stopped, and without its position repeats the same ids, which the bus drops', async () => {
   await using rig = await RelayRig.start();
   const first = await rig.relay();
   await rig.violations();
@@ -71,7 +72,7 @@ it('siem-relay - goes on where it stopped, and without its position repeats the 
   await openBucket(rig.admin, 'bailiff_siem').delete('violations');
   const third = await rig.relay();
   await waitFor(() => third.metric('duplicate_events_total{format="ocsf"}').then((count) => count === 2), {
-    what: 'both to be known already',
+    what: 'both to be duplicates',
   });
   expect(rig.events).toHaveLength(2);
   expect(new Set(rig.events.map(({ msgId }) => msgId)).size).toBe(2);
@@ -96,7 +97,7 @@ it('siem-relay - configured to begin with new messages, it relays nothing older,
   expect(rig.events).toHaveLength(1);
 });
 
-it('siem-relay - what cannot be read is counted and passed over, and what follows comes through', async () => {
+it('siem-relay - unreadable messages are counted and skipped, and later ones are relayed', async () => {
   await using rig = await RelayRig.start();
   const relay = await rig.relay();
   await rig.violationBytes(Buffer.from('no avro'));
@@ -139,7 +140,7 @@ it('siem-relay - a restart of the bus in between loses nothing', async () => {
   expect(await relay.stop()).toBe(0);
 });
 
-it('siem-relay - a connector with the rights of siem-reader sees events, live and what it missed, and no other subject', async () => {
+it('siem-relay - a connector with the rights of siem-reader receives events, live and missed ones, and no other subject', async () => {
   await using rig = await RelayRig.start();
   await rig.relay();
   const reader = await rig.nats.connect('siem-reader');
@@ -163,7 +164,7 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
   await rig.violations();
   await rig.verdict();
   await waitFor(() => live.length === 2, { what: 'both live', state: () => live });
-  // The durable consumer holds both for anyone who was away, until they are acknowledged.
+  // The durable consumer keeps both until they are acknowledged, also while no reader runs.
   const take = async () => {
     const answer = await reader.nc.request('BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', '', {
       timeout: 5_000,
@@ -176,12 +177,12 @@ it('siem-relay - a connector with the rights of siem-reader sees events, live an
   expect([await take(), await take()].sort()).toEqual([...live].sort());
   await reader.nc.flush();
   await waitFor(async () => (await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_ack_pending === 0, {
-    what: 'both acks to be taken',
+    what: 'both acks to be stored',
   });
   expect((await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_pending).toBe(0);
 });
 
-it('siem-relay - its stream and its bucket are among those that doctor looks for', async () => {
+it('siem-relay - doctor checks its stream and its bucket', async () => {
   await using rig = await RelayRig.start();
   const doctor = async () => {
     const { stdout } = await runCli(['doctor', '--json', ...rig.cliFlags()]);

@@ -1,4 +1,5 @@
-// Every app that speaks to the bus, as a process of its own: stopped before there is a bus, and pointed at what is none.
+// Every app that uses the bus, as a process of its own: stopped before there is a bus, and with an
+// invalid bus address.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,7 +8,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchApp } from '../support/process.ts';
 
-/** Of a cluster that is not there either. */
+/** Of a cluster that does not exist either. */
 const KUBECONFIG = {
   apiVersion: 'v1',
   kind: 'Config',
@@ -33,11 +34,11 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
     return launchApp(app, flags);
   }
 
-  it('SIGTERM while it waits for the bus - exit code 0, in a moment, and no stack trace', async () => {
+  it('SIGTERM while it waits for the bus - exit code 0, quickly, and no stack trace', async () => {
     const url = `nats://127.0.0.1:${await freePort()}`;
     await using running = launch(url);
     const { child, out, exit } = running;
-    // Why it waits may have one.
+    // The reason of the wait may have one.
     const waiting = '"msg":"waiting for the bus"';
     await waitFor(() => out().includes(waiting), { what: `${app} to wait for the bus`, state: out });
     const begun = performance.now();
@@ -55,7 +56,7 @@ describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - with
     expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
-  it('an address that is none - refused at once with what is wrong', async () => {
+  it('an invalid address - refused at once with the reason', async () => {
     await using running = launch('garbage');
     const { out, exit } = running;
     expect((await exit)[0], out()).toBe(2);

@@ -1,10 +1,12 @@
-// `bailiff timeline` on a real bus: every lane, the terminal and the file, and that what a pod wrote stays text in both.
+// `bailiff timeline` on a real bus: every lane, the terminal and the file. Text that a pod wrote
+// stays text in both.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { streamInfo } from '@bailiff/bus';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CART, NODE_A, publishStory, type Story, uid, violationOf, WEB, World } from './cli/world.ts';
+import { CART, NODE_A, publishStory, type Story, violationOf, WEB, World } from './cli/world.ts';
 
 const EVIL = '<script>alert(1)</script>"\'&\u001b[2J\u202egnp';
 let world: World;
@@ -12,10 +14,9 @@ let story: Story;
 beforeAll(async () => {
   world = await World.start();
   story = await publishStory(world);
-  const pod = { ...WEB, labels: {}, owners: [{ kind: 'StatefulSet', name: 'web', uid: uid(101) }], interfaces: [] };
-  const more = { hostNetwork: false, containers: [], allowedPrefixes: [], probePorts: [], revision: 1 };
   const createdAt = new Date(world.t0Micros / 1000 - 3_600_000).toISOString();
-  await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods: [{ ...pod, ...more, createdAt }] });
+  const pods = [podIdentityOf(WEB, { createdAt })];
+  await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
   await world.put('bailiff_config', 'spoof.namespace.shop.default', { revision: 1, modes: { tunnel: 'audit' } });
   await world.put('bailiff_config', 'spoof.namespace.payments.default', { revision: 1, modes: { tunnel: 'audit' } });
   await world.put('bailiff_config', 'correlation.cluster._.mine', { enabled: false });
@@ -41,7 +42,7 @@ const items = async (args: string[]) => {
   return (JSON.parse(stdout) as { items: Item[] }).items;
 };
 
-describe('timeline - what is in it', () => {
+describe('timeline - content', () => {
   it('a pod - all five lanes, in the order of time, and nothing of another pod or namespace', async () => {
     const found = await items(['shop/web-0']);
     expect(new Set(found.map(({ lane }) => lane))).toEqual(
@@ -60,7 +61,7 @@ describe('timeline - what is in it', () => {
     expect(whats).toContain('interface veth1a2b3c4d removed');
   });
 
-  it('a verdict - the same about its pod, around it', async () => {
+  it('a verdict - the same for its pod, around it', async () => {
     const [whole, around] = [await items(['shop/web-0']), await items([story.spoofing.verdictId.slice(0, 10)])];
     expect(around.filter(({ lane }) => lane === 'verdicts')).toHaveLength(
       whole.filter(({ lane }) => lane === 'verdicts').length,
@@ -69,16 +70,16 @@ describe('timeline - what is in it', () => {
   });
 
   it('unknown pod - no event, and a range without events', async () => {
-    const nobody = await world.cli(['timeline', 'shop/nobody']);
-    expect([nobody.exitCode, nobody.stderr]).toEqual([
+    const absent = await world.cli(['timeline', 'shop/absent']);
+    expect([absent.exitCode, absent.stderr]).toEqual([
       2,
-      expect.stringContaining('no event of "shop/nobody" in this range'),
+      expect.stringContaining('no event of "shop/absent" in this range'),
     ]);
     expect((await world.cli(['timeline', 'shop/web-0', '--until', '2020-01-01'])).exitCode).toBe(2);
   });
 });
 
-describe('timeline - how it looks', () => {
+describe('timeline - layout', () => {
   it.each([60, 80, 120, 200])(
     'terminal of %d columns - lanes and table fit, and nothing moves the cursor',
     async (terminal) => {
@@ -92,7 +93,7 @@ describe('timeline - how it looks', () => {
     },
   );
 
-  it('html - one file: nothing from elsewhere, no script, what a pod wrote stays text; twice the same', async () => {
+  it('html - one file: no external content, no script, text of a pod stays text; twice the same', async () => {
     const file = path.join(world.directory, 'timeline.html');
     const nowMs = () => world.t0Micros / 1000 + 60_000;
     const { exitCode, stderr } = await world.cli(['timeline', 'shop/web-0', '--html', file], { nowMs });
@@ -106,7 +107,7 @@ describe('timeline - how it looks', () => {
     expect((await world.cli(['timeline', 'shop/web-0', '--html', '-'], { nowMs })).stdout).toBe(html);
   });
 
-  it('a pod of another - its own items only', async () => {
+  it('another pod - its own items only', async () => {
     const { stdout } = await world.cli(['timeline', 'shop/cart-1', '--html', '-']);
     expect(stdout).not.toContain(WEB.uid);
     expect(stdout === '' || stdout.includes(CART.uid)).toBe(true);

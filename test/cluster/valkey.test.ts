@@ -1,14 +1,15 @@
-// The start script and configuration of the included Valkey, run as they are but for their paths: the password is asked for and is on no
-// command line, what is scheduled is on disk, and the password is changed while it runs.
+// The start script and configuration of the included Valkey, run unchanged except for their paths.
+// Clients need the password, which is on no command line. Jobs are on disk, and the password
+// changes without a restart.
 
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 
 const INCLUDED = path.resolve(import.meta.dirname, '../../k8s/overlays/included');
 const PASSWORD = 'first-password';
@@ -16,14 +17,14 @@ const NEXT = 'next-password';
 const SERVERS = ['/usr/bin/valkey-server', '/usr/bin/redis-server'];
 
 let dir = '';
-let child: ReturnType<typeof spawn> | undefined;
+let valkey: RunningProcess;
 beforeAll(() => {
   dir = mkdtempSync(path.join(tmpdir(), 'bailiff-valkey-'));
   for (const name of ['etc/valkey', 'etc/bailiff/redis', 'run/valkey', 'data', 'bin'])
     mkdirSync(path.join(dir, name), { recursive: true });
   const moved = (name: string) =>
     readFileSync(path.join(INCLUDED, name), 'utf8').replaceAll(/(\/etc\/|\/run\/valkey|\/data)/g, `${dir}$1`);
-  // A socket instead of a port, so that nothing on this machine is in the way.
+  // A socket instead of a port, to avoid conflicts on this machine.
   writeFileSync(path.join(dir, 'etc/valkey/valkey.conf'), `${moved('valkey.conf')}port 0\nunixsocket ${dir}/socket\n`);
   for (const script of ['start.sh', 'users.sh', 'passwords.sh'])
     writeFileSync(path.join(dir, 'etc/valkey', script), moved(script));
@@ -33,14 +34,10 @@ beforeAll(() => {
   const client = `#!/bin/sh\nexec ${server.replace('-server', '-cli')} -s ${dir}/socket "$@"\n`;
   writeFileSync(path.join(dir, 'bin/valkey-cli'), client, { mode: 0o755 });
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
-  child = spawn('sh', [path.join(dir, 'etc/valkey/start.sh')], { env, stdio: 'ignore' });
+  valkey = launch('sh', [path.join(dir, 'etc/valkey/start.sh')], { env });
 });
 afterAll(async () => {
-  if (child && child.exitCode === null && child.signalCode === null) {
-    const ended = once(child, 'exit');
-    child.kill('SIGTERM');
-    await ended;
-  }
+  await valkey?.kill('SIGTERM');
   rmSync(dir, { recursive: true, force: true });
 });
 
@@ -50,7 +47,7 @@ function secret(passwords: readonly string[]): void {
   writeFileSync(path.join(dir, 'etc/bailiff/redis/passwords'), `${passwords.join('\n')}\n`);
 }
 
-/** What the docs have run within the pod. */
+/** The script that the docs run within the pod. */
 function passwordsScript(): string {
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
   return execFileSync('sh', [path.join(dir, 'etc/valkey/passwords.sh')], { env, encoding: 'utf8', stdio: 'pipe' });
@@ -66,9 +63,9 @@ async function takes(password: string): Promise<boolean> {
 }
 const taken = async () => [await takes(PASSWORD), await takes(NEXT)];
 
-it('valkey - takes its password alone, keeps what it has on disk, and refuses rather than forgets', async () => {
-  // Its socket is there before it listens.
-  await waitFor(() => takes(PASSWORD), { what: 'the server' });
+it('valkey - accepts its password only, keeps its data on disk, and refuses writes instead of evicting', async () => {
+  // The socket exists before the server listens.
+  await waitFor(() => takes(PASSWORD), { what: 'the server', state: valkey.out });
   const options = { path: path.join(dir, 'socket'), retryStrategy: null, lazyConnect: true };
   const stranger = new Redis(options);
   stranger.on('error', () => {});
@@ -81,13 +78,13 @@ it('valkey - takes its password alone, keeps what it has on disk, and refuses ra
   expect(await redis.config('GET', 'appendonly')).toEqual(['appendonly', 'yes']);
   await redis.quit();
   expect(existsSync(path.join(dir, 'data/appendonlydir'))).toBe(true);
-  expect(readFileSync(`/proc/${child?.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+  expect(readFileSync(`/proc/${valkey.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
 });
 
-it('valkey - a password is changed step by step while it runs, and who is connected stays', async () => {
+it('valkey - the password is changed step by step without a restart, and connected clients stay', async () => {
   const connected = new Redis({ path: path.join(dir, 'socket'), password: PASSWORD });
   expect(await connected.set('b', '1')).toBe('OK');
-  // Without the step between, no one could have the server take the next one.
+  // Without the step between, no client could have the server accept the next one.
   secret([NEXT]);
   expect(passwordsScript).toThrow(/takes no password of the Secret/);
   expect(await taken()).toEqual([true, false]);
@@ -102,7 +99,7 @@ it('valkey - a password is changed step by step while it runs, and who is connec
   await connected.quit();
 });
 
-it('valkey - a Secret of before, which has no list, gives its one password', async () => {
+it('valkey - a Secret of an earlier version without a list provides its one password', async () => {
   rmSync(path.join(dir, 'etc/bailiff/redis/passwords'));
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), PASSWORD);
   expect(passwordsScript).toThrow(/takes no password of the Secret/);

@@ -1,4 +1,5 @@
-// `bailiff lab attack`: unguarded it lands; guarded nothing does, and every vector is counted under its own name.
+// `bailiff lab attack`: without a guard the attack lands; with a guard no packet lands, and every
+// vector is counted under its own name.
 import { startLab } from '@bailiff/lab';
 import { HAND_VECTORS } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
@@ -22,7 +23,8 @@ it('attack by hand - every vector', async () => {
     ) as Outcome;
   const control = await attack();
   expect(control).toMatchObject({ attacker: `default/${pod}`, sent: count });
-  // A bridge takes a VLAN tag off or drops it, by its settings; the rest arrives as it was sent.
+  // A bridge removes or drops a VLAN tag, depending on its settings; the other frames arrive as
+  // sent.
   expect(control.landed).toBeGreaterThanOrEqual(count - 10);
 
   await lab.setGuarded(true);

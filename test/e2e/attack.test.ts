@@ -1,22 +1,24 @@
 /**
- * The whole chain on both CNI plugins: with everything running but nothing attached an attack lands to the last packet; guarded,
- * the same attack is dropped to the last packet, counted, judged and answered by deleting the pod, and no other notices.
+ * The whole chain on both CNI plugins. With everything running but no guard attached, every packet
+ * of an attack lands. With a guard, every packet is dropped and counted, the correlator issues a
+ * verdict, and the responder deletes the pod; no other pod is affected.
  */
 import { startLab } from '@bailiff/lab';
 import { castOf, chainRun, controlRun, cutOffPackets, forgetNeighbours } from '@bailiff/lab/attack';
 import { describe, expect, it } from 'vitest';
 import { tracesOf, uniqueId } from './support.ts';
 
-/** One attacker's node has a plain name, the other one has dots: subjects, keys and files must stand it. */
+/** One attacker's node has a plain name, the other one has dots, for subjects, keys and files. */
 const CASES = [
   { cni: 'bridge', node: 'node-0', vectors: ['arp-sender', 'ipv4-source', 'ipv6-source', 'nd-target'] },
-  // Towards the node itself neighbour discovery is forged by its source, which is the first thing judged.
+  // Towards the node itself, forged neighbour discovery has a wrong source, which is the first
+  // check.
   { cni: 'ptp', node: 'node-1.lab.internal', vectors: ['arp-sender', 'ipv4-source', 'ipv6-source'] },
 ] as const;
 const CONTROL_FRAMES = 120;
 
 describe.each(CASES)('attack through $cni from $node', ({ cni, node, vectors }) => {
-  it('lands unguarded; guarded it is dropped, counted, judged and answered', async () => {
+  it('lands without a guard; with a guard it is dropped, counted, correlated and the pod deleted', async () => {
     const id = uniqueId(cni.slice(0, 1));
     {
       await using lab = await startLab({ id, cni, unguarded: true, enforce: true });

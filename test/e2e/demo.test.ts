@@ -1,4 +1,7 @@
-/** `npm run demo -- --json`: its numbers, its time, and that it leaves nothing behind, also when it is interrupted. */
+/**
+ * `npm run demo -- --json`: its numbers, its duration, and that it leaves nothing behind, also when
+ * it is interrupted.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -8,20 +11,28 @@ import { startDemo, startDemoWith, tracesOf, tracesOfMachine, uniqueId } from '.
 
 /** Two minutes after set-up, for the first act. */
 const BUDGET_MS = 120_000;
-/** The second act waits for an emulated processor: a minute and a half when the machine is idle. */
+/** The second act waits for an emulated processor: 90 seconds on an idle machine. */
 const SECOND_ACT_MS = 900_000;
 
 type Numbers = Record<string, number>;
-/** One verdict a pod and cooldown epoch of the rule: a run over the end of one may have one more, answered or not by the end. */
+/**
+ * One verdict for each rule, pod and cooldown epoch. A run across the end of an epoch may have one
+ * more, with or without a response by then.
+ */
 const COOLDOWN_MS = 600_000;
+/**
+ * Rules that the first act can match: repeated-spoofing, and spoofed-then-quarantine-breach if the
+ * pod sends after its deletion began, because its node then cuts it off.
+ */
+const NETWORK_RULES = 2;
 /** How far the machine's clock may be from ours. */
 const SKEW_MS = 60_000;
-function expectAnswered(summary: unknown, begunAtMs: number): void {
+function expectAnswered(summary: unknown, begunAtMs: number, rules: number): void {
   const { verdicts, responses } = summary as Numbers;
   const epoch = (atMs: number) => Math.floor(atMs / COOLDOWN_MS);
   const ends = epoch(Date.now() + SKEW_MS) - epoch(begunAtMs - SKEW_MS);
   expect(verdicts).toBeGreaterThanOrEqual(1);
-  expect(verdicts).toBeLessThanOrEqual(1 + ends);
+  expect(verdicts).toBeLessThanOrEqual(rules * (1 + ends));
   expect(responses).toBeGreaterThanOrEqual(3);
   expect(responses).toBeLessThanOrEqual(3 * verdicts!);
 }
@@ -35,14 +46,14 @@ describe('demo', () => {
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-  it('first act - the last line holds the numbers, and they are what Bailiff promises', async () => {
+  it('first act - the last line holds the numbers, and they match the documentation', async () => {
     const id = uniqueId('m');
     const begun = performance.now();
     const begunAtMs = Date.now();
     const demo = startDemo('--json', '--act', '1', '--lab', id);
-    expect(await demo.ended, demo.output()).toBe(0);
+    expect(await demo.ended, demo.out()).toBe(0);
     expect(performance.now() - begun).toBeLessThan(BUDGET_MS);
-    const summary = lastLine(demo.output());
+    const summary = lastLine(demo.out());
     const { control, guarded, legit, latencyMs } = summary as Record<string, Numbers>;
     expect(Object.keys(summary)).toEqual([
       'control',
@@ -60,7 +71,7 @@ describe('demo', () => {
     expect(guarded!['countedOnBus']).toBeGreaterThanOrEqual(guarded!['dropped']!);
     expect(guarded!['landed']).toBe(0);
     expect(legit!['received']).toBe(legit!['sent']);
-    expectAnswered(summary, begunAtMs);
+    expectAnswered(summary, begunAtMs, NETWORK_RULES);
     expect(summary).toMatchObject({ deletedPods: 1, runtime: { skipped: expect.stringContaining('--act 1') } });
     expect(latencyMs!['firstViolation']).toBeLessThan(latencyMs!['deleteCall']!);
     expect(tracesOf(id)).toEqual([]);
@@ -72,19 +83,19 @@ describe('demo', () => {
     await demo.printed('Guarded run');
     demo.interrupt();
     expect(await demo.ended).toBe(130);
-    expect(demo.output()).not.toContain('Second act');
+    expect(demo.out()).not.toContain('Second act');
     expect(tracesOf(id)).toEqual([]);
   });
 
   it(
-    'second act - the escape lands without the policy; with it every attempt is blocked, counted, judged and answered',
+    'second act - the escape lands without the policy; with it every attempt is blocked, counted and correlated, and the pod deleted',
     async (context) => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);
       const begunAtMs = Date.now();
       const demo = startDemoWith({ TMPDIR: dir }, '--json', '--act', '2');
-      expect(await demo.ended, demo.output()).toBe(0);
-      const summary = lastLine(demo.output());
+      expect(await demo.ended, demo.out()).toBe(0);
+      const summary = lastLine(demo.out());
       expect(summary).toMatchObject({ control: null, guarded: null, latencyMs: null });
       const runtime = summary['runtime'] as Record<string, Numbers>;
       const attempts = runtime['guarded']!['attempts']!;
@@ -96,19 +107,19 @@ describe('demo', () => {
         responses: expect.any(Number),
         deletedPods: 1,
       });
-      expectAnswered(runtime, begunAtMs);
+      expectAnswered(runtime, begunAtMs, 1);
       expect(tracesOfMachine(dir)).toEqual([]);
     },
     SECOND_ACT_MS,
   );
 
   it(
-    'second act interrupted - the machine goes with it',
+    'second act interrupted - the machine ends too',
     async (context) => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);
       const demo = startDemoWith({ TMPDIR: dir }, '--act', '2');
-      await demo.printed('is up; in it a cluster');
+      await demo.printed('is up; starting a cluster');
       expect(tracesOfMachine(dir)).not.toEqual([]);
       demo.interrupt();
       expect(await demo.ended).toBe(130);
@@ -119,8 +130,8 @@ describe('demo', () => {
 
   it('second act without its tools - prints the reason and how to install them', async () => {
     const demo = startDemoWith({ PATH: '/nonexistent' }, '--json', '--act', '2');
-    expect(await demo.ended, demo.output()).toBe(3);
-    const { runtime } = lastLine(demo.output());
+    expect(await demo.ended, demo.out()).toBe(3);
+    const { runtime } = lastLine(demo.out());
     expect(runtime).toEqual({ skipped: expect.stringMatching(/is not installed: scripts\/setup installs it/) });
   });
 });

@@ -1,6 +1,6 @@
 /**
- * `bailiff lab` as a person uses it: what up prints, stock kubectl on it, a pod that really stops, and that nothing is left
- * behind however it ends. Attacks are in attack.test.ts.
+ * `bailiff lab` as a person uses it: the output of up, stock kubectl, a deleted pod's process, and
+ * that no end leaves anything behind. For attacks, see attack.test.ts.
  */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bailiff, kubectl, lab, startBailiff, startLabFrom, startLabProcess, tracesOf, uniqueId } from './support.ts';
 
-/** Refusals of a login that say nothing of its token. */
+/** Login refusals that have nothing to do with the token. */
 const PASSING = ['overloaded', 'api-unreachable'];
 
 describe('lab up --detach', () => {
@@ -26,7 +26,7 @@ describe('lab up --detach', () => {
     await lab('down', '--lab', id).catch(() => undefined);
   });
 
-  it('json - names every node and pod with what is needed to reach it', async () => {
+  it('json - names every node and pod with the data to reach it', async () => {
     expect(info.natsUrl).toMatch(/^nats:\/\/127\.0\.0\.1:\d+$/);
     expect(info.redisUrl).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
     expect(existsSync(info.kubeconfig)).toBe(true);
@@ -48,7 +48,7 @@ describe('lab up --detach', () => {
     const log = readFileSync(path.join(info.dir, 'logs', 'bus-auth.log'), 'utf8').split('\n');
     const ready = JSON.parse(log.find((line) => line.includes('"ready"')) ?? '{}') as { metricsAddress: string };
     const metrics = await (await fetch(`http://${ready.metricsAddress}/metrics`)).text();
-    // One that was let in too late for the server comes again, and so does one about whom the API server did not answer in time.
+    // A client logs in again if the server or the API server responded too late.
     const granted = Number(/^bailiff_bus_auth_granted_total (\d+)$/m.exec(metrics)?.[1]);
     expect(granted).toBeGreaterThanOrEqual(info.nodes.length);
     const refused = [...metrics.matchAll(/^bailiff_bus_auth_refused_total\{reason="(.*)"\} [1-9]/gm)];
@@ -75,7 +75,7 @@ describe('lab up --detach', () => {
     await k('uncordon', 'node-0');
   });
 
-  it('kubectl delete - the process ends, its namespace and its CNI record go, and another pod takes its place', async () => {
+  it('kubectl delete - the process ends, its namespace and its CNI record are removed, and another pod replaces it', async () => {
     const pod = info.pods[0]!;
     const results = path.join(info.dir, 'nodes', pod.node, 'cni/results');
     const records = () => readdirSync(results).filter((file) => file.startsWith('lab-')).length;
@@ -97,7 +97,7 @@ describe('lab up --detach', () => {
     expect(records()).toBe(3);
   });
 
-  it('apps - each logs that it is ready, and none an error', async () => {
+  it('apps - each logs that it is ready, and none logs an error', async () => {
     const logs = path.join(info.dir, 'logs');
     for (const app of ['ipam-sync', 'correlator', 'responder', 'collector-node-0', 'collector-node-1.lab.internal']) {
       const lines = (await exec('cat', [path.join(logs, `${app}.log`)])).trim().split('\n');
@@ -107,7 +107,7 @@ describe('lab up --detach', () => {
     }
   });
 
-  it('detach and attach - the collector that ends for want of its pins is started again, and guards again', async () => {
+  it('detach and attach - a collector that ends because its pins are missing is started again, and guards again', async () => {
     const { name, netns } = info.nodes[0]!;
     const home = path.join(info.dir, 'nodes', name);
     const collector = (...args: string[]) =>
@@ -145,7 +145,7 @@ describe('lab up --detach', () => {
 });
 
 describe('lab up in the foreground', () => {
-  it('ctrl-c - takes a lab that is up down, and with it what a killed one had left', async () => {
+  it('ctrl-c - ends a running lab, and removes the remains of a killed one', async () => {
     const killed = uniqueId('k');
     const first = startLabProcess('up', '--nodes', '1', '--pods', '0', '--lab', killed);
     await first.printed('apps:');
@@ -163,7 +163,7 @@ describe('lab up in the foreground', () => {
     expect(tracesOf(id)).toEqual([]);
   });
 
-  it('ctrl-c - takes one down that is only half up', async () => {
+  it('ctrl-c - ends a lab that is still starting', async () => {
     const id = uniqueId('h');
     const half = startLabProcess('up', '--nodes', '2', '--pods', '2', '--lab', id);
     await half.printed('apps:');
@@ -189,9 +189,7 @@ describe('lab up in the foreground', () => {
       writeFileSync(path.join(directory, 'ends.mjs'), ends);
       const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--lab', id);
       expect(await command.ended).toBe(1);
-      expect(command.output()).toMatch(
-        /^bailiff lab: the process that was to hold the lab ended with 1:\n[\s\S]*^Error: ended by the test$/m,
-      );
+      expect(command.out()).toMatch(/^bailiff lab: the supervisor ended with 1:\n[\s\S]*^Error: ended by the test$/m);
       expect(tracesOf(id)).toEqual([]);
     } finally {
       rmSync(directory, { recursive: true });
@@ -201,6 +199,6 @@ describe('lab up in the foreground', () => {
   it('flags - a wrong one ends with 2 before anything is made', async () => {
     const command = startBailiff('lab', 'up', '--nodes', '0');
     expect(await command.ended).toBe(2);
-    expect(command.output()).toMatch(/--nodes must be a whole number from 1/);
+    expect(command.out()).toMatch(/--nodes must be a whole number from 1/);
   });
 });

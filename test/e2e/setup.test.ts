@@ -1,5 +1,6 @@
-// scripts/setup: refuses a Node.js that is too old before it installs anything, installs or names what is missing, does nothing twice, and tries
-// again what a mirror or a foreign lock refuses for a while.
+// scripts/setup: rejects a Node.js that is too old before it installs anything, installs or names
+// missing packages, does nothing on a second run, and retries temporary failures of a mirror or a
+// package lock.
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -16,14 +17,14 @@ import path from 'node:path';
 import { CHECKOUT } from '@bailiff/lab';
 import { expect, it } from 'vitest';
 
-/** What the script compares with what it did last is the same: nothing is to be fetched. */
+/** The script's record of its last run is current, so it fetches nothing. */
 const SERVER = '.cache/nats-newest/usr/sbin/nats-server';
 const DONE = [
   ...['package-lock.json', 'node_modules/.bailiff-lock', 'test/vm/kernels.json', '.cache/kernels/list.json'],
   SERVER,
 ];
 const SCRIPT = readFileSync(path.join(CHECKOUT, 'scripts/setup'), 'utf8');
-/** What the script itself runs, beside the shell's own. */
+/** Programs that the script runs, in addition to the shell's builtins. */
 const BASE = ['sh', 'env', 'id', 'dirname', 'sort', 'tr', 'cmp', 'cp'];
 /** The first name of each command that it looks for, as far as no sbin folder has it. */
 const LOOKED_FOR = [...SCRIPT.matchAll(/^([a-z0-9_+-]+)(?:\|[^:\s]+)*:[a-z0-9+-]+$/gm)].map(
@@ -39,12 +40,12 @@ const NEWEST_NATS = 'node --import tsx tools/fetch-nats.ts';
 /** Programs that write down how they were called. */
 const REPORTED = ['apt-get', 'npm', 'node', 'sleep'] as const;
 type Of<T> = Partial<Record<(typeof REPORTED)[number], T>>;
-/** How often each fails before it does what it is asked to. */
+/** Number of failures of each program before it works. */
 type Failures = Of<number>;
 
 /**
- * A checkout of its own for the script, and a machine: a PATH with everything it looks for but what is missing, and with programs in the
- * place of those in TOLD.
+ * A separate checkout for the script, and a machine: a PATH with all expected programs except the
+ * missing ones, some of them replaced by stand-ins.
  */
 class Machine implements Disposable {
   readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
@@ -57,7 +58,7 @@ class Machine implements Disposable {
     mkdirSync(path.join(this.#dir, 'bin'));
     for (const name of BASE) symlinkSync(this.#real(name), this.#bin(name));
     for (const name of LOOKED_FOR) if (!missing.includes(name)) this.put(`bin/${name}`, '#!/bin/sh\n');
-    // Installs what was missing, as far as the script can see it.
+    // Installs the missing programs, as far as the script can see.
     const installs = missing.map((name) => `: >${this.#bin(name)}; /bin/chmod 755 ${this.#bin(name)}`).join('; ');
     const acts: Of<string> = { 'apt-get': `case " $* " in *" install "*) ${installs || ':'} ;; esac` };
     // Which version it is, is no call.
@@ -116,16 +117,16 @@ it.each(['18.20.4', '20.19.5', '20.9.0'])('setup - Node.js %s is refused', (node
   });
 });
 
-it.each(['20.20.0', '22.1.0', '100.0.1'])('setup - Node.js %s is taken', (node) => {
+it.each(['20.20.0', '22.1.0', '100.0.1'])('setup - Node.js %s is accepted', (node) => {
   using machine = new Machine({ node });
   expect(machine.run()).toEqual({ status: 0, stderr: '', calls: [] });
 });
 
 it.each([
-  ['who is not root', true, NOBODY],
+  ['without root', true, NOBODY],
   ['without apt-get', false, 0],
-  ['who is neither root nor has apt-get', false, NOBODY],
-])('setup - %s gets the names of the packages to install, and exit code 3 with nothing done', (_who, apt, uid) => {
+  ['without root and apt-get', false, NOBODY],
+])('setup - %s it names the packages to install, changes nothing and exits with 3', (_who, apt, uid) => {
   using machine = new Machine({ missing: ['jq', 'kubectl', 'openssl'], apt });
   expect(machine.run(uid)).toEqual({
     status: 3,
@@ -136,12 +137,12 @@ it.each([
   });
 });
 
-it('setup - who is not root and lacks nothing is let through', () => {
+it('setup - without root it succeeds if nothing is missing', () => {
   using machine = new Machine();
   expect(machine.run(NOBODY)).toEqual({ status: 0, stderr: '', calls: [] });
 });
 
-it('setup - as root it installs what is missing and nothing else; run again it does nothing', () => {
+it('setup - as root it installs only the missing packages; run again it does nothing', () => {
   using machine = new Machine({ missing: ['jq', 'openssl'] });
   expect(machine.run()).toEqual({
     status: 0,
@@ -176,7 +177,7 @@ it('setup - package lists that cannot be had now do not matter where the package
   expect([status, ...calls]).toEqual([0, UPDATE, `${INSTALL} jq`]);
 });
 
-it('setup - what fails for a while is tried again, with ever longer pauses; for a kernel the lists are brought up to date', () => {
+it('setup - temporary failures are retried with growing pauses; for a kernel the package lists are updated', () => {
   using machine = changed({ 'apt-get': 4, npm: 1, node: 1 }, ['jq']);
   const { status, stderr, calls } = machine.run();
   const packages = [UPDATE, `${INSTALL} jq`];
@@ -187,7 +188,7 @@ it('setup - what fails for a while is tried again, with ever longer pauses; for 
   expect(stderr).toContain('setup: failed: install; again in 5 s');
 });
 
-it('setup - what goes on failing ends it, after minutes; a kernel that cannot be had does not', () => {
+it('setup - permanent failures end it after minutes; an unavailable kernel does not', () => {
   using packages = new Machine({ missing: ['jq'], failures: { 'apt-get': 1_000 } });
   const { status, calls } = packages.run();
   const pauses = calls.filter((call) => call.startsWith('sleep')).map((call) => Number(call.split(' ')[1]));
@@ -198,7 +199,7 @@ it('setup - what goes on failing ends it, after minutes; a kernel that cannot be
   expect(kernels.run().status).toBe(0);
 });
 
-it('setup - the newest nats-server is fetched while there is none; without it the set-up goes on', () => {
+it('setup - the newest nats-server is fetched if it is missing; without it the setup continues', () => {
   using machine = new Machine({ failures: { node: 1 } });
   machine.remove(SERVER);
   expect(machine.run()).toMatchObject({ status: 0, calls: [NEWEST_NATS, 'sleep 5', NEWEST_NATS] });

@@ -1,38 +1,38 @@
 /**
- * What the end-to-end tests share: the `bailiff` command as a person starts it, kubectl on a lab, and a look at everything a lab
- * could leave behind.
+ * Helpers of the end-to-end tests: the `bailiff` command as a person starts it, kubectl on a lab,
+ * and a search for everything that a lab could leave behind.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CHECKOUT, exec, LABS_DIR } from '@bailiff/lab';
 import { nodeArgs } from '../../tools/children.ts';
+import { launch, type RunningProcess } from '../support/process.ts';
 
 const LAB = 'test/lab/src/main.ts';
 const DEMO = 'test/lab/src/demo/main.ts';
 const BAILIFF = path.join(CHECKOUT, 'apps/cli/bin/bailiff.mjs');
 const COMMAND_TIMEOUT_MS = 120_000;
+/** As long as a test may take. */
+const PRINT_TIMEOUT_MS = 300_000;
 
-/** Runs `bailiff …` to its end; stdout. Its failure is thrown with what it said. */
+/** Runs `bailiff …` to its end and returns stdout. A failure throws with the command's output. */
 export const bailiff = (...args: string[]) =>
   exec(process.execPath, [BAILIFF, ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
 
 /** An id that no other lab has; tests run beside each other. */
 export const uniqueId = (prefix: string) => `${prefix}${process.pid.toString(36)}`;
 
-export interface Running {
-  child: ChildProcess;
-  /** Everything it wrote so far. */
-  output: () => string;
-  /** Resolves when its output holds the text. */
-  printed: (text: string) => Promise<void>;
-  ended: Promise<number | null>;
-  /** What Ctrl-C at a terminal does: SIGINT to the whole process group. */
-  interrupt: () => void;
+export interface Running extends RunningProcess {
+  /** The exit code; null after a signal. */
+  readonly ended: Promise<number | null>;
+  /** Sends SIGINT to the whole process group, as Ctrl-C at a terminal does. */
+  interrupt(): void;
 }
 
-/** What `bailiff lab …` hands over to, which is what takes time: the command itself is in usage.test.ts, lab.test.ts and the tutorial. */
+/**
+ * The process that `bailiff lab …` starts, which takes the time. For the command itself, see
+ * usage.test.ts, lab.test.ts and the tutorial.
+ */
 export const lab = (...args: string[]) =>
   exec(process.execPath, [...nodeArgs(LAB), ...args], { timeoutMs: COMMAND_TIMEOUT_MS });
 export const startLabProcess = (...args: string[]): Running => start([...nodeArgs(LAB), ...args]);
@@ -52,29 +52,12 @@ export const startDemoWith = (env: Record<string, string>, ...args: string[]): R
   start([...nodeArgs(DEMO), ...args], env);
 
 function start(argv: string[], env: Record<string, string> = {}, cwd = CHECKOUT): Running {
-  const stdio = ['ignore', 'pipe', 'pipe'] as const;
-  const child = spawn(process.execPath, argv, {
-    stdio: [...stdio],
-    cwd,
-    detached: true,
-    env: { ...process.env, ...env },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
-  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const running = launch(process.execPath, argv, { cwd, detached: true, env: { ...process.env, ...env } });
   return {
-    child,
-    output: () => output,
-    ended,
-    interrupt: () => process.kill(-child.pid!, 'SIGINT'),
-    printed: (text) =>
-      new Promise((resolve, reject) => {
-        const look = () => output.includes(text) && resolve();
-        child.stdout.on('data', look);
-        child.stderr.on('data', look);
-        void ended.then(() => reject(new Error(`it ended without saying "${text}":\n${output}`)));
-        look();
-      }),
+    ...running,
+    printed: (text) => running.printed(text, PRINT_TIMEOUT_MS),
+    ended: running.exit.then(([code]) => code),
+    interrupt: () => process.kill(-running.pid, 'SIGINT'),
   };
 }
 
@@ -84,7 +67,7 @@ export function kubectl(kubeconfig: string, ...args: string[]): Promise<string> 
   return exec('kubectl', args, { env: { KUBECONFIG: kubeconfig, KUBECACHEDIR: cache }, timeoutMs: 30_000 });
 }
 
-/** Everything on this machine that belongs to a lab, by its id: empty when nothing is left of it. */
+/** Everything on this machine that belongs to a lab, by its id: empty if nothing is left. */
 export function tracesOf(id: string): string[] {
   const traces: string[] = [];
   const names = (dir: string) => (existsSync(dir) ? readdirSync(dir) : []);
@@ -102,7 +85,10 @@ export function tracesOf(id: string): string[] {
   return traces;
 }
 
-/** What a virtual machine whose files lie below this directory has left: files, and processes that name it. tsx keeps a cache there. */
+/**
+ * Remains of a virtual machine with its files below this directory: files, and processes that name
+ * it. tsx keeps a cache there.
+ */
 export function tracesOfMachine(dir: string): string[] {
   const named = readdirSync('/proc').filter((pid) => {
     try {

@@ -1,18 +1,19 @@
 /**
- * The commands of docs/tutorial.md as a person types them: `sh` blocks in order, in one shell. A comment before a block says what a test looks for:
- * `<!-- says: text -->` in its output, `<!-- until: text -->` it is run again until its output has it, `<!-- exit: 10 -->` how it ends.
+ * Reads the commands of docs/tutorial.md: its `sh` blocks in order, for one shell. A comment before
+ * a block has the expectation: `<!-- says: text -->` text in its output, `<!-- until: text -->`
+ * repeat the block until its output has the text, `<!-- exit: 10 -->` its exit code.
  */
 export interface Block {
   /** Line of the page where the commands begin. */
   line: number;
   commands: string;
   says: string[];
-  /** Whether it is run again until it says so. */
+  /** True if the block is repeated until its output has the text. */
   repeat: boolean;
   exit: number;
 }
 
-/** Pure. @throws Error at a comment that is none of these, or that stands before no block */
+/** Pure. @throws Error at an unknown comment, or at a comment that is not followed by a block */
 export function blocksOf(page: string): Block[] {
   const blocks: Block[] = [];
   const lines = page.split('\n');

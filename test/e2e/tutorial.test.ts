@@ -1,4 +1,5 @@
-// docs/tutorial.md, typed as it stands: every command in one shell, on a lab; names and ports that another run could have are this test's own.
+// Runs docs/tutorial.md exactly as written: every command in one shell, on a lab. Only names and
+// ports that could collide with another run are replaced.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +19,10 @@ interface Ran {
   output: string;
 }
 
-/** One bash, as a person has one open: what a command exports or puts into the background is there for the next. */
+/**
+ * One bash for all blocks: exported variables and background jobs of a block are available to the
+ * next one.
+ */
 class Shell implements AsyncDisposable {
   readonly #child: ChildProcess;
   #output = '';
@@ -76,7 +80,7 @@ async function runBlock(shell: Shell, block: Block, commands: string): Promise<v
   for (const text of block.says) expect(ran.output, `line ${block.line}`).toContain(text);
 }
 
-it('blocks - in order, each with what is looked for; a comment that means nothing is refused', () => {
+it('blocks - in order, each with its expectation; an unknown comment is rejected', () => {
   const page = 'a\n```sh\none\n```\n<!-- until: x; exit: 10 -->\n```sh\ntwo\nthree\n```\n```yaml\nno: sh\n```\n';
   expect(blocksOf(page)).toEqual([
     { line: 3, commands: 'one', says: [], repeat: false, exit: 0 },

@@ -1,4 +1,5 @@
-// Wrong use and help of the commands as processes: a clean message and the right exit code, and nothing is made.
+// Wrong use and help of the commands as processes: a clear message, the right exit code, and no
+// side effects.
 import { describe, expect, it } from 'vitest';
 import { startBailiff, startDemo } from './support.ts';
 
@@ -12,8 +13,8 @@ describe('usage', () => {
     [['extra'], 2, /no argument "extra"/],
   ] as [string[], number, RegExp][])('demo %j - ends with %d', async (args, code, printed) => {
     const demo = startDemo(...args);
-    expect([await demo.ended, demo.output()]).toEqual([code, expect.stringMatching(printed)]);
-    expect(demo.output()).not.toMatch(STACK);
+    expect([await demo.ended, demo.out()]).toEqual([code, expect.stringMatching(printed)]);
+    expect(demo.out()).not.toMatch(STACK);
   });
 
   it.each([
@@ -23,7 +24,7 @@ describe('usage', () => {
     [['up', '--bogus'], /there is no flag --bogus/],
   ] as [string[], RegExp][])('lab %j - ends with 2', async (args, printed) => {
     const lab = startBailiff('lab', ...args);
-    expect([await lab.ended, lab.output()]).toEqual([2, expect.stringMatching(printed)]);
-    expect(lab.output()).not.toMatch(STACK);
+    expect([await lab.ended, lab.out()]).toEqual([2, expect.stringMatching(printed)]);
+    expect(lab.out()).not.toMatch(STACK);
   });
 });

@@ -1,6 +1,7 @@
 /**
- * The Avro decoder under bytes that no one meant to send. Whatever comes in, it answers with a value of today's type or a SchemaError,
- * within time and memory that follow from the length of the message, and it never lets the process fall.
+ * The Avro decoder with arbitrary bytes. For any input it returns a value of the current type or
+ * throws a SchemaError, within time and memory bounded by the length of the message, and never ends
+ * the process.
  */
 import {
   CURRENT_SCHEMAS,
@@ -16,7 +17,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 const RUNS = Number(process.env['BAILIFF_FUZZ_RUNS'] ?? 20_000);
-/** A small message is decoded in well under a millisecond; on a machine however busy, one that takes this long is a bomb. */
+/**
+ * A small message is decoded in well under a millisecond. One that takes this long, even on a busy
+ * machine, is a bomb.
+ */
 const SLOW_MS = 5_000;
 
 const encoders = { ViolationFrame: encodeViolationFrame, Verdict: encodeVerdict, Response: encodeResponse };
@@ -40,7 +44,7 @@ function judge(message: Uint8Array, seen: Map<string, number>): void {
   let outcome = 'decoded';
   try {
     const decoded = decode(message);
-    // What was accepted is a value that can be written, and means the same when it is.
+    // An accepted value can be encoded, and decodes to the same value.
     expect(decode(reEncode(decoded))).toEqual(decoded);
   } catch (error) {
     if (!(error instanceof SchemaError)) throw error;
@@ -59,12 +63,12 @@ test('avro fuzz - any bytes, with and without a good head', () => {
     fc.property(fc.oneof(bytes, headed), (message) => judge(message, seen)),
     { numRuns: RUNS },
   );
-  // The test reached past the head: bodies were judged.
+  // The test passed the header, so message bodies were decoded.
   for (const code of ['NOT_SINGLE_OBJECT', 'TRUNCATED', 'MALFORMED'])
     expect(seen.get(code) ?? 0, code).toBeGreaterThan(0);
 });
 
-test('avro fuzz - good messages with bytes changed, cut out, doubled and put in', () => {
+test('avro fuzz - valid messages with bytes changed, removed, doubled and inserted', () => {
   const seen = new Map<string, number>();
   const change = fc.record({
     at: fc.double({ min: 0, max: 1, noNaN: true }),
@@ -130,7 +134,7 @@ test('avro fuzz - counts and lengths at their limits, everywhere in a message', 
   expect(seen.get('TRUNCATED') ?? 0).toBeGreaterThan(0);
 });
 
-test('avro fuzz - every value of the schema comes back as it went', () => {
+test('avro fuzz - every value of the schema survives encoding and decoding', () => {
   const text = fc.string({ unit: 'grapheme', maxLength: 40 });
   const micros = fc.maxSafeNat().filter((value) => value < Number.MAX_SAFE_INTEGER);
   const violation = fc

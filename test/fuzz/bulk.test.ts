@@ -44,7 +44,7 @@ function bend({ frame, metadata }: Sent, below: (bound: number) => number): Sent
   return { frame: kept, metadata: { ...metadata, checksum: near } };
 }
 
-/** What is counted of a set of vectors, and the verdict. */
+/** Expected counters for a set of vectors, and the verdict. */
 function settle(broken: Iterable<Vector>, modes: VectorModes): { verdict: number; counted: string[] } {
   const ordered = inOrder(broken);
   const enforced = ordered.findIndex((vector) => modes[vector] === 'enforce');
@@ -101,7 +101,7 @@ describe('fuzz in bulk', () => {
     return wanted;
   }
 
-  it('fuzz - verdicts and counters of bent frames are those of the model', () => {
+  it('fuzz - verdicts and counters of mutated frames match the model', () => {
     const first = fc.readConfigureGlobal().seed ?? 1;
     const total = new Map<string, number>();
     let frames = 0;

@@ -1,6 +1,6 @@
 /**
- * Frames worth judging: built whole from pools in which right and forged values are about equally likely, then bent
- * (bytes flipped, cut, lengthened), and plain noise. Everything shrinks.
+ * Frames for the fuzz tests: built from pools in which valid and forged values are about equally
+ * likely, then mutated (bytes flipped, cut, lengthened), and plain noise. Everything shrinks.
  */
 
 import * as frames from '@bailiff/lab/frames';
@@ -270,7 +270,10 @@ const whole: fc.Arbitrary<Buffer> = fc
     Buffer.concat([frames.ethernet({ ...fields, type }, packet), Buffer.alloc(trailer)]),
   );
 
-/** One step from legal: the pod's own MAC and nothing malformed, so that a single wrong value decides. */
+/**
+ * One step from valid: the pod's own MAC and nothing malformed, so that a single wrong value
+ * decides.
+ */
 const near4 = fc
   .record({
     source: oneOf([OWN.ipv4, OWN.ipv4, '10.77.0.20', '10.78.1.2', '0.0.0.0', '127.0.0.1', '224.0.0.1']),
@@ -308,7 +311,7 @@ const longChain = fc.tuple(fc.integer({ min: 7, max: 10 }), transport6).map(([co
   const fields = { source: OWN.ipv6, destination: 'fd77::11', next: PROTOCOL.destinationOptions };
   return frames.ipv6(fields, Buffer.concat([...chain, rest]));
 });
-/** What quarantine would let pass by its ports, if this machine had a socket for it. */
+/** Packets whose ports quarantine would pass, if this machine had a socket for them. */
 const probe = fc
   .record({
     is4: fc.boolean(),
@@ -376,15 +379,15 @@ const checksum = fc.oneof(
 export const anyMetadata: fc.Arbitrary<Metadata> = fc.record({ checksum, gsoSize: mostly(0, fc.constant(100)) });
 
 /**
- * The shortest frame that a test run takes, by type: bpf_prog_test_run_skb() wants the whole network header there. Shorter
- * ones are sent for real in the kernel tier.
+ * Length of the shortest frame that a test run accepts, by EtherType: bpf_prog_test_run_skb() needs
+ * the whole network header. The kernel tier sends shorter frames.
  */
 export function shortestFrame(type: number): number {
   if (type === ETHERTYPE.ipv4) return 34;
   return type === ETHERTYPE.ipv6 ? 54 : 14;
 }
 
-/** Frames that a test run takes. */
+/** Frames that a test run accepts. */
 export const anyFrame: fc.Arbitrary<Buffer> = fc
   .oneof(
     { weight: 3, arbitrary: whole },

@@ -1,9 +1,9 @@
 /**
- * The packet programs for the fuzz tests: loaded over maps of their own, under the record of one interface, run frame by frame.
- *
- * A test run gives the program a frame on the loopback device, so no namespace and no interface is needed; the record
- * stands under its ifindex, 1. A test run cannot set a packet's checksum fields: the program is built to read them from `cb`
- * instead (offload.h), and what reads the kernel's own fields is tried with real frames in the kernel tier.
+ * The packet programs for the fuzz tests: loaded with separate maps and the record of one
+ * interface, run frame by frame. A test run gives the program a frame on the loopback device, so
+ * the record has its ifindex, 1, and no namespace is needed. A test run cannot set a packet's
+ * checksum fields: the program reads them from `cb` instead (offload.h). The kernel tier covers the
+ * kernel's own fields with real frames.
  */
 import { mkdtempSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -93,7 +93,7 @@ export interface Setting {
   readonly hasIpv4: boolean;
   readonly hasIpv6: boolean;
   readonly grants: AddressGrant[];
-  /** A quarantine that is over keeps a packet off the short way and changes nothing else. */
+  /** An expired quarantine keeps a packet off the fast path and changes nothing else. */
   readonly quarantine: 'none' | 'over' | 'on';
 }
 export const setting: fc.Arbitrary<Setting> = fc.record({
@@ -201,7 +201,7 @@ export class FuzzKernel implements AsyncDisposable {
     return program.testRun({ data: frame, context: contextOf(metadata) }).retval | 0;
   }
 
-  /** What was counted since this was called last: `malformed drop` and how many frames. */
+  /** Counts since the last call: `malformed drop` and the number of frames. */
   counted(): Map<string, number> {
     const grown = new Map<string, number>();
     this.object.maps.counters.readInto(KEY, this.#now);

@@ -1,6 +1,7 @@
 /**
- * What libs/bpf/bpf/spoof/rules.md says, in TypeScript and by itself: a frame taken apart by packet.ts and what is known of its
- * sender → the set of broken vectors, and whether quarantine lets it pass. Nothing here is taken from the kernel program.
+ * libs/bpf/bpf/spoof/rules.md in TypeScript, independent of the kernel program: from a frame parsed
+ * by packet.ts and the identity of its sender to the set of violated vectors, and whether
+ * quarantine passes the frame.
  */
 import type { Vector } from '@bailiff/bpf';
 import { MAPPED, type Packet, TUNNELS } from './packet.ts';
@@ -22,7 +23,10 @@ export interface World {
   readonly nodes: ReadonlyMap<bigint, 'this' | 'other'>;
   readonly tunnelPorts: ReadonlySet<number>;
   readonly allowed: readonly Omit<Grant, 'neighbour'>[];
-  /** No socket of this machine is the other end of what the fuzz tests send, so a probe is only what needs none. */
+  /**
+   * No socket of this machine is the peer of the fuzz tests' packets, so only probes that need no
+   * socket match.
+   */
   readonly probes: readonly { readonly port: number; readonly protocol: number }[];
 }
 
@@ -249,7 +253,7 @@ function isNeighbourToPod(world: World, packet: Packet): boolean {
   return packet.transport!.length >= 24 && isClaim(world, packet.transport!.big(8, 16), 6);
 }
 
-/** Whether quarantine lets a frame from the pod pass. `broken` is what judge() found. */
+/** Returns true if quarantine passes a frame from the pod. `broken` is the result of judge(). */
 export function exemptFromPod(world: World, packet: Packet, broken: ReadonlySet<Vector>): boolean {
   if (isNeverExempt(packet, broken)) return false;
   if (packet.kind === 'arp') return broken.size === 0 && isLeanArp(packet);

@@ -1,9 +1,7 @@
 /**
- * A frame taken apart as libs/bpf/bpf/spoof/rules.md says it, for the model: what it is, what it is at fault for by itself.
- * Nothing here is taken from the kernel program. Reading beyond what is there throws, so that the model cannot overlook a
- * length.
- *
- * Addresses are bigints of 128 bits, IPv4 in its mapped form, as the maps hold them.
+ * Parses a frame as libs/bpf/bpf/spoof/rules.md specifies, for the model, independent of the kernel
+ * program. Reading beyond the end throws, so the model cannot overlook a length. Addresses are
+ * bigints of 128 bits, IPv4 in its mapped form, as in the maps.
  */
 import type { Vector } from '@bailiff/bpf';
 
@@ -59,7 +57,7 @@ export interface Packet {
   readonly frameBytes: number;
   /** IPv6: the transport header follows the IPv6 header, and the packet ends where the frame ends. */
   readonly bare: boolean;
-  /** From the transport header on; undefined when there is none to read. */
+  /** From the transport header on; undefined if the frame has none. */
   readonly transport?: Bytes;
   /** Where in the frame the ARP or IP header is, and the transport header. */
   readonly networkAt: number;
@@ -87,7 +85,7 @@ function transportFits(protocol: number, rest: Bytes): boolean {
   return own >= 20 && own <= rest.length;
 }
 
-/** What came with a frame beside its bytes. */
+/** Metadata of a frame in addition to its bytes. */
 export interface Metadata {
   /** The checksum left to the kernel: the first byte that it covers, and its place from there. */
   readonly checksum: { readonly start: number; readonly place: number } | null;
@@ -96,7 +94,7 @@ export interface Metadata {
 }
 export const NO_METADATA: Metadata = { checksum: null, gsoSize: 0 };
 
-/** Where each protocol has its checksum, and where what it carries may begin. */
+/** Offset of each protocol's checksum, and the earliest offset of its payload. */
 const CHECKSUM_PLACE: ReadonlyMap<number, number> = new Map([
   [ICMP, 2],
   [ICMPV6, 2],
@@ -110,7 +108,7 @@ const CHECKSUM_PLACE: ReadonlyMap<number, number> = new Map([
 /** IPIP, 6in4, GRE, EtherIP, L2TP, MPLS, Ethernet. */
 export const TUNNELS: readonly number[] = [4, 41, 47, 97, 115, 137, 143];
 
-/** Whether the kernel would write its sum over nothing that is judged. */
+/** Returns true if the kernel's checksum would not overwrite any checked field. */
 function isHarmless(packet: Packet, { start, place }: NonNullable<Metadata['checksum']>): boolean {
   if (packet.faults.has('ethertype')) return start >= packet.networkAt;
   if (packet.transport === undefined) return false;
@@ -139,7 +137,7 @@ function readArp(draft: Draft, rest: Bytes): void {
   draft.destination = MAPPED | rest.big(24, 4);
 }
 
-/** Walks the options; false when one of them cannot be. */
+/** Walks the options; false if one is invalid. */
 function readOptions(draft: Draft, options: Bytes): boolean {
   let at = 0;
   while (at < options.length) {
@@ -187,7 +185,7 @@ function readIpv4(draft: Draft, rest: Bytes, gso: boolean): void {
   finish(draft, rest.from(header, total - header), draft.networkAt + header);
 }
 
-/** Walks the options; false when one of them cannot be, or there are more than 16. */
+/** Walks the options; false if one is invalid, or if there are more than 16. */
 function readDestinationOptions(draft: Draft, options: Bytes): boolean {
   let rest = options;
   for (let count = 0; rest.length > 0; count++) {
@@ -240,7 +238,7 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   finish(draft, payload, draft.networkAt + 40 + length - payload.length);
 }
 
-/** Takes a frame apart. */
+/** Parses a frame. */
 export function read(frame: Buffer, metadata: Metadata = NO_METADATA): Packet {
   const packet = readFrame(frame, metadata.gsoSize > 0);
   if (metadata.checksum !== null && !isHarmless(packet, metadata.checksum)) packet.faults.add('checksum-offload');

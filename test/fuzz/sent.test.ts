@@ -1,6 +1,7 @@
 /**
- * Generated frames, sent by a packet socket through a guarded veth with the checksum that they leave to the kernel: what a test
- * run cannot show, that the program reads the metadata of real packets as the model takes them.
+ * Sends generated frames by a packet socket through a guarded veth, with the checksum left to the
+ * kernel. Unlike a test run, this shows that the program reads the metadata of real packets as the
+ * model does.
  */
 import type { Vector } from '@bailiff/bpf';
 import { ETHERTYPE } from '@bailiff/lab/frames';
@@ -13,9 +14,9 @@ import { judge } from './model.ts';
 import { read } from './packet.ts';
 
 const FRAMES = 4_000;
-/** A frame that a stack above would answer or pass on does not come back: the pods have no addresses. */
+/** The pods have no addresses, so no stack responds to a frame or forwards it. */
 const BATCH = 200;
-/** The tags of a frame are taken out before the hook, and one that is cut short never gets there. */
+/** The kernel removes a frame's tags before the hook, and drops a truncated tag. */
 const TAGGED: readonly number[] = [ETHERTYPE.vlan, ETHERTYPE.qinq];
 
 describe('fuzz with real frames', () => {
@@ -29,7 +30,7 @@ describe('fuzz with real frames', () => {
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
-  it('fuzz - frames from a packet socket are dropped for the vector that the model gives', async () => {
+  it("fuzz - frames from a packet socket are dropped for the model's vector", async () => {
     const given = { hasMac: true, hasIpv4: true, hasIpv6: true, grants: [], quarantine: 'none' } as const;
     const world = worldOf({ ...given, grants: [] });
     const frames = fc
@@ -42,7 +43,8 @@ describe('fuzz with real frames', () => {
       for (const [frame, { checksum }] of frames.slice(from, from + BATCH)) {
         const offload: Offload =
           checksum === null ? {} : { checksum: { start: checksum.start, offset: checksum.place } };
-        // The socket refuses what lies outside the frame, and a start of 0 is the harness's word for none.
+        // The socket rejects an offset outside the frame, and the harness uses a start of 0 for
+        // none.
         if (checksum !== null && checksum.start <= 0) continue;
         const taken = await node.send(frame, 1, offload).then(
           () => true,

@@ -22,7 +22,7 @@ describe('fuzz', () => {
   });
   afterAll(() => kernel?.[Symbol.asyncDispose]());
 
-  /** How often each vector came up, so that a generator gone blind is seen. */
+  /** Number of frames for each vector, so that a generator that misses one is noticed. */
   const tally = new Map<string, number>();
   const note = (vectors: readonly string[]) => {
     for (const vector of vectors.length === 0 ? ['none'] : vectors) tally.set(vector, (tally.get(vector) ?? 0) + 1);
@@ -48,7 +48,7 @@ describe('fuzz', () => {
     expect(tally.get('none') ?? 0, 'and legal frames did').toBeGreaterThan(RUNS / 50);
   });
 
-  it('fuzz - to the pod: quarantine passes what the model passes', () => {
+  it('fuzz - to the pod: quarantine passes the same frames as the model', () => {
     let passed = 0;
     fc.assert(
       fc.property(anyFrame, anyMetadata, setting, (frame, metadata, given) => {
@@ -62,19 +62,22 @@ describe('fuzz', () => {
     expect(passed, 'some frames were exempt').toBeGreaterThan(RUNS / 1000);
   });
 
-  it.each([0x0800, 0x86dd, 0x0806, 0x8100])('fuzz - what a test run of type %i refuses is known', (type) => {
-    kernel.program({ hasMac: true, hasIpv4: true, hasIpv6: true, grants: [], quarantine: 'none' }, enforceAll);
-    const shortest = shortestFrame(type);
-    for (let length = 0; length < shortest + 10; length++) {
-      const data = Buffer.alloc(length);
-      if (length >= 14) data.writeUInt16BE(type, 12);
-      const run = () => kernel.ingress.testRun({ data });
-      if (length < shortest) expect(run).toThrow(/EINVAL/);
-      else expect(run).not.toThrow();
-    }
-  });
+  it.each([0x0800, 0x86dd, 0x0806, 0x8100])(
+    'fuzz - every frame that a test run of type %i rejects is expected',
+    (type) => {
+      kernel.program({ hasMac: true, hasIpv4: true, hasIpv6: true, grants: [], quarantine: 'none' }, enforceAll);
+      const shortest = shortestFrame(type);
+      for (let length = 0; length < shortest + 10; length++) {
+        const data = Buffer.alloc(length);
+        if (length >= 14) data.writeUInt16BE(type, 12);
+        const run = () => kernel.ingress.testRun({ data });
+        if (length < shortest) expect(run).toThrow(/EINVAL/);
+        else expect(run).not.toThrow();
+      }
+    },
+  );
 
-  it('fuzz - the losses stay what they were, but for a full ring', () => {
+  it('fuzz - loss counters stay unchanged, except for a full ring', () => {
     expect(kernel.object.maps.losses()).toMatchObject({ 'no-counter': 0n, 'no-iface': 0n });
   });
 });

@@ -1,5 +1,6 @@
-// Admission policies of the components: whose writes they judge, and that the names in them are those of the code. What they refuse, and that they
-// let by what the apps do, test/cluster/admission.test.ts tries.
+// Admission policies of the components: which writes they check, and whether the names in them are
+// those of the code. test/cluster/admission.test.ts tries what they refuse and that they admit the
+// apps' own writes.
 
 import { UNGUARDED_TAINT_KEY, UNGUARDED_TAINTS } from '@bailiff/policy';
 import {
@@ -25,13 +26,13 @@ const COMPONENTS = [
     name: 'responder-narrowed',
     app: 'responder',
     rights: responderRules(EVERY_ACTION) as readonly Right[],
-    // An Event says something about a pod and changes nothing.
+    // An Event only reports about a pod and changes nothing.
     free: ['/events'],
   },
 ];
 const KIND = 'ValidatingAdmissionPolicy';
 
-/** Words in quotes of all expressions of a policy. */
+/** Quoted words of all expressions of a policy. */
 function wordsOf({ spec }: Json): Set<string> {
   const expressions = [...(spec.variables ?? []), ...spec.validations].map(({ expression }: Json) => expression);
   return new Set(
@@ -54,7 +55,7 @@ describe.each(COMPONENTS)('$name', ({ name, app, rights, free }) => {
     }
   });
 
-  it('they judge the account of the app, whatever its namespace, and no other', () => {
+  it('they match the account of the app in any namespace, and no other account', () => {
     const account = workloadsOf(objects).find(({ component }) => component === app)?.pod.serviceAccountName;
     for (const { spec } of policies) {
       expect(spec.matchConditions.map(({ expression }: Json) => expression)).toEqual([
@@ -63,7 +64,7 @@ describe.each(COMPONENTS)('$name', ({ name, app, rights, free }) => {
     }
   });
 
-  it('whatever the app may write is judged, with its subresources and by every verb', () => {
+  it('all writes that the app may make are checked, with subresources and every verb', () => {
     const judged = policies.flatMap(({ spec }) => spec.matchConstraints.resourceRules as Json[]);
     for (const { apiVersions, operations } of judged) expect([apiVersions, operations]).toEqual([['*'], ['*']]);
     const covered = judged.flatMap(({ apiGroups, resources }) =>
@@ -78,7 +79,7 @@ describe.each(COMPONENTS)('$name', ({ name, app, rights, free }) => {
 });
 
 describe('the names in them', () => {
-  it('taint-unguarded - key and effect are those that ipam-sync puts', () => {
+  it('taint-unguarded - key and effect are those that ipam-sync sets', () => {
     const [policy] = ofKind(objectsWith('included', ['taint-unguarded']), KIND);
     expect(ofBailiff(policy)).toEqual([UNGUARDED_TAINT_KEY]);
     const effects = UNGUARDED_TAINTS.filter((effect) => effect !== 'off');

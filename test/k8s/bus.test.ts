@@ -1,4 +1,5 @@
-// Manifests against what `bailiff credentials init --kubernetes` makes: Secrets and their keys, and where the bus is.
+// Manifests against the output of `bailiff credentials init --kubernetes`: Secrets, their keys, and
+// the address of the bus.
 
 import { DEFAULT_MAX_FILE_BYTES } from '@bailiff/bus';
 import { newSeed } from '@bailiff/bus/auth';
@@ -46,7 +47,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   const objects = objectsOf(overlay);
   const workloads = workloadsOf(objects);
 
-  it('everything is in the namespace that the credentials are for', () => {
+  it('every object is in the namespace of the credentials', () => {
     const cluster = ['Namespace', 'CustomResourceDefinition', 'ClusterRole', 'ClusterRoleBinding'];
     const elsewhere = objects.filter(
       ({ kind, metadata }) => !cluster.includes(kind) && metadata.namespace !== NAMESPACE,
@@ -55,7 +56,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     named(objects, 'Namespace', NAMESPACE);
   });
 
-  it.each(workloads)('$name - every Secret that it mounts is made, with the files that it names', (workload) => {
+  it.each(workloads)('$name - every Secret that it mounts is created, with the files that it refers to', (workload) => {
     const uses = secretsOf(workload);
     for (const { secret } of uses) expect(Object.keys(content)).toContain(secret);
     const files = Object.values(environmentOf(objects, workload.container)).filter((value) =>
@@ -64,7 +65,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     const given = uses.flatMap(({ secret, directory }) =>
       Object.keys(content[secret] ?? {}).map((key) => `${directory}/${key}`),
     );
-    // The collector's token comes from the kubelet.
+    // The kubelet provides the collector's token.
     for (const file of files) if (!file.endsWith('/token')) expect(given).toContain(file);
   });
 
@@ -80,9 +81,9 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       { KEEP_DAYS: '30', KEEP_BYTES: '20GiB' },
       { replicas: REPLICAS, keepDays: 30, keepBytes: 20 * 1024 ** 3 },
     ],
-  ])('bus setup - the command, as the manifest has it, is one: with %o', async (settings, options) => {
+  ])('bus setup - the command in the manifest is valid: with %o', async (settings, options) => {
     const job = workloads.find(({ component }) => component === 'bus-setup') as Workload;
-    // What no one set is empty, and is then left as it is.
+    // A variable that is not set is empty; the command ignores it.
     const env: Record<string, string> = { ...environmentOf(objects, job.container), ...settings };
     const args = (job.container.args as string[]).map((word) => expand(word, env));
     const { io, stderr } = captureCli();
@@ -98,13 +99,13 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 });
 
-describe('the bus that is included', () => {
+describe('the included bus', () => {
   const objects = objectsOf('included');
   const workloads = workloadsOf(objects);
   const nats = workloads.find(({ component }) => component === 'nats') as Workload;
   const address = (key: string) => new URL(ofKind(objects, 'ConfigMap').find(({ data }) => data[key])?.data[key]);
 
-  it('clients use a name that its certificate is for, and a port that its Service has', () => {
+  it('clients use a name from its certificate and a port of its Service', () => {
     const { hostname, port } = address('natsUrl');
     expect(dnsNames).toContain(hostname);
     const service = named(objects, 'Service', hostname.split('.')[0] as string);
@@ -129,7 +130,7 @@ describe('the bus that is included', () => {
     );
   });
 
-  it('every path, port and variable of its configuration is there', () => {
+  it('the files of every path, port and variable in its configuration exist', () => {
     const conf = clusterConf(credentials);
     const { container } = nats;
     expect(container.args).toEqual(['--config', `${names.NATS_CONF_DIR}/nats.conf`]);
@@ -154,7 +155,7 @@ describe('the bus that is included', () => {
     );
   });
 
-  it('the servers give memory back before the limit takes them', () => {
+  it('the servers free memory before they reach the limit', () => {
     const mebibytes = (text: string) => Number.parseInt(text, 10) * (/^\d+Gi/.test(text) ? 1024 : 1);
     const soft = mebibytes(environmentOf(objects, nats.container)['GOMEMLIMIT'] ?? '');
     const limit = mebibytes(nats.container.resources.limits.memory);
@@ -162,7 +163,7 @@ describe('the bus that is included', () => {
     expect(soft / limit).toBeLessThan(0.95);
   });
 
-  it('Redis is where the responder looks', () => {
+  it('Redis is at the address that the responder uses', () => {
     const { hostname, port } = address('redisUrl');
     const service = named(objects, 'Service', hostname.split('.')[0] as string);
     expect(hostname).toBe(`${service.metadata.name}.${NAMESPACE}.svc`);

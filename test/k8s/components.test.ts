@@ -1,4 +1,5 @@
-// What k8s/components make of an overlay: what they say and nothing else, and a configuration that the app takes.
+// The effect of k8s/components on an overlay: the documented changes and no others, and a
+// configuration that the app accepts.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -31,7 +32,7 @@ function configOf(objects: readonly Json[], component: string, schema: z.ZodObje
   return buildConfig(whole, { name: component, defaults: {}, file: null, env, flags: new Map() }) as never;
 }
 
-/** Objects that are not the same, by kind and name; generated names without their hash. */
+/** Objects that differ, by kind and name; generated names without their hash. */
 function changed(before: readonly Json[], after: readonly Json[]): string[] {
   const text = (objects: readonly Json[]) =>
     new Map(objects.map((object) => [`${object.kind} ${object.metadata.name}`, JSON.stringify(object)]));
@@ -40,18 +41,18 @@ function changed(before: readonly Json[], after: readonly Json[]): string[] {
   return names.map((name) => name.replace(/-[a-z0-9]{10}$/, '')).sort();
 }
 
-it('every component is named where one installs', () => {
+it('the installation guide or an overlay names every component', () => {
   for (const name of readdirSync(COMPONENTS)) expect(INSTALL).toContain(`\`k8s/components/${name}\``);
 });
 
 describe.each(OVERLAYS)('%s', (overlay) => {
   const plain = objectsOf(overlay);
 
-  it('without any, an overlay of one’s own changes nothing', () => {
+  it('without components, a custom overlay changes nothing', () => {
     expect(changed(plain, objectsWith(overlay, []))).toEqual([]);
   });
 
-  it('network-only - the collector has no runtime half, one capability less and AppArmor as the runtime has it', () => {
+  it('network-only - the collector has no runtime engine, one capability less and the default AppArmor profile', () => {
     const objects = objectsWith(overlay, ['network-only']);
     expect(changed(plain, objects)).toEqual(['DaemonSet bailiff-collector']);
     const { pod, container } = workload(objects, 'collector');
@@ -66,7 +67,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(configOf(objects, 'collector', collectorSchema)['runtime']).toBe('off');
   });
 
-  it('redis-ca - the responder knows Redis by the authority in its Secret', () => {
+  it('redis-ca - the responder verifies Redis with the CA of its Secret', () => {
     const objects = objectsWith('external', ['redis-ca']);
     const { redisCaFile } = configOf(objects, 'responder', responderSchema);
     expect(mountOf(workload(objects, 'responder'), redisCaFile)).toMatchObject({
@@ -75,7 +76,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     });
   });
 
-  it('syslog - the relay sends by TLS to the receiver that is named, and may reach its port', () => {
+  it('syslog - the relay sends by TLS to the configured receiver, and may reach its port', () => {
     const settings = { 'bailiff-syslog': ['address=logs.example.net:6514', 'format=ocsf'] };
     const objects = objectsWith(overlay, ['syslog'], settings);
     expect(changed(plain, objects)).toEqual([
@@ -108,7 +109,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(config).toMatchObject({ syslogAddress: '127.0.0.1:10514', syslogTransport: 'tcp', syslogFormat: 'cef' });
   });
 
-  it('all of them go together', () => {
+  it('all of them can be combined', () => {
     const names = readdirSync(COMPONENTS);
     expect(names.length).toBeGreaterThan(2);
     expect(workloadsOf(objectsWith(overlay, names)).length).toBe(workloadsOf(plain).length);

@@ -1,4 +1,5 @@
-// Manifests against the code: a container gets the settings that its app reads, and its files are mounted.
+// Manifests against the code: a container gets the settings that its app reads, and its files are
+// mounted.
 import { FIXED_ROLES } from '@bailiff/bus';
 import { busOptionsOf, envName, envPrefix } from '@bailiff/service';
 import { describe, expect, it } from 'vitest';
@@ -44,13 +45,13 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   const objects = objectsOf(overlay);
   const apps = workloadsOf(objects).filter(({ component }) => Object.hasOwn(SCHEMAS, component));
 
-  it('every app is there', () => {
+  it('every app has a workload', () => {
     expect(apps.map(({ component }) => component).sort()).toEqual(Object.keys(SCHEMAS).sort());
   });
 
-  it.each(apps)('$component - its environment is a configuration that it takes', (app) => {
+  it.each(apps)('$component - its environment is a configuration that it accepts', (app) => {
     const config = configOf(objects, app);
-    // A variable that is no key is refused by the frame; one of another app's would be passed over.
+    // The app rejects an unknown variable, but ignores one of another app.
     const foreign = (app.container.env as Json[]).filter(
       ({ name }) => name.startsWith('BAILIFF_') && !name.startsWith(envPrefix(app.component)),
     );
@@ -59,12 +60,12 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(busOptionsOf(config as Parameters<typeof busOptionsOf>[0]).tls).toEqual({ caFile: config['natsCaFile'] });
   });
 
-  it.each(apps)('$component - a misspelt variable would be refused', (app) => {
+  it.each(apps)('$component - a misspelt variable would be rejected', (app) => {
     const wrong = { ...app, container: { env: [{ name: envName(app.component, 'natsUrll'), value: 'x' }] } };
     expect(() => configOf(objects, wrong)).toThrow(/no such key/);
   });
 
-  it.each(apps)('$component - metrics and probes are where it serves them', (app) => {
+  it.each(apps)('$component - metrics and probes use the port and paths that it serves', (app) => {
     const { container } = app;
     const address = String(configOf(objects, app)['metricsAddress']);
     expect(Number(address.slice(address.lastIndexOf(':') + 1))).toBe(METRICS_PORT);
@@ -81,7 +82,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 
   it.each(apps.filter(({ component }) => component !== 'collector'))(
-    '$component - it is its own user, by its own password',
+    '$component - it connects as its own user, with its own password',
     (app) => {
       const { natsUser, natsPasswordFile } = configOf(objects, app);
       expect(natsUser).toBe(app.component);
@@ -91,8 +92,8 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     },
   );
 
-  it.each(apps)('$component - it is given as long to stop as its steps may take', (app) => {
-    // Five steps at most in a row before the last word; each is cut at stopTimeoutMs.
+  it.each(apps)('$component - its grace period covers the longest shutdown', (app) => {
+    // At most five steps in a row before the final publication; each ends after stopTimeoutMs.
     const { stopTimeoutMs } = configOf(objects, app);
     expect(app.pod.terminationGracePeriodSeconds * 1000).toBeGreaterThanOrEqual(5 * stopTimeoutMs);
   });
@@ -114,13 +115,13 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 });
 
-describe('collectors and who lets them in', () => {
+describe('collectors and bus-auth', () => {
   const objects = objectsOf('included');
   const workloads = workloadsOf(objects);
   const busAuth = workloads.find(({ component }) => component === 'bus-auth') as Workload;
   const collector = workloads.find(({ component }) => component === 'collector') as Workload;
 
-  it('bus-auth takes the tokens that collectors show, and no other ServiceAccount’s', () => {
+  it('bus-auth accepts the tokens that collectors present, and no other ServiceAccount’s', () => {
     const { audience, collectorNamespace, collectorServiceAccount } = configOf(objects, busAuth);
     const [{ serviceAccountToken }] = (collector.pod.volumes as Json[])
       .flatMap(({ projected }) => projected?.sources ?? [])

@@ -1,4 +1,7 @@
-/** Reads a Containerfile as far as ours goes: stages and their instructions, lines joined, no heredocs. */
+/**
+ * Parses the project's Containerfile: stages and their instructions, with continuation lines
+ * joined. No heredocs.
+ */
 
 export interface Instruction {
   word: string;
@@ -8,7 +11,7 @@ export interface Instruction {
 
 export interface Stage {
   name: string;
-  /** Another stage, or an image as it is written. */
+  /** Name of another stage, or an image reference. */
   base: string;
   instructions: Instruction[];
 }
@@ -21,7 +24,7 @@ export interface Containerfile {
 
 const KNOWN = ['COPY', 'RUN', 'USER', 'ENV', 'LABEL', 'WORKDIR', 'ENTRYPOINT'];
 
-/** @throws Error for what is not of this form */
+/** @throws Error for unsupported syntax */
 export function parseContainerfile(text: string): Containerfile {
   const lines = text
     .split('\n')
@@ -47,7 +50,7 @@ export function parseContainerfile(text: string): Containerfile {
   return { args, stages };
 }
 
-/** Instructions of a stage with those of the stages under it before them, up to an image. */
+/** Instructions of a stage, preceded by those of its base stages down to an image. */
 export function lineage({ stages }: Containerfile, name: string): Instruction[] {
   const stage = stages.find((one) => one.name === name);
   if (!stage) throw new Error(`no stage ${name}`);
@@ -58,7 +61,7 @@ export function lineage({ stages }: Containerfile, name: string): Instruction[] 
 export const last = (instructions: readonly Instruction[], word: string): string | undefined =>
   instructions.filter((one) => one.word === word).at(-1)?.text;
 
-/** `--from` and paths of a COPY; the last path is where to. */
+/** `--from` and paths of a COPY; the last path is the destination. */
 export function copyOf({ text }: Instruction): { from: string | null; sources: string[]; to: string } {
   const words = text.split(' ');
   const from = words[0]?.startsWith('--from=') ? (words.shift() as string).slice('--from='.length) : null;

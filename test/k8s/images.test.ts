@@ -1,5 +1,5 @@
-// The Containerfile against the manifests and the checkout: no registry and no builder is needed for that. What is copied into each image is
-// started from a directory of its own in test/cluster/images.test.ts.
+// The Containerfile against the manifests and the checkout, without a registry or a builder.
+// test/cluster/images.test.ts starts the files of each image from a separate directory.
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -38,7 +38,7 @@ describe('Containerfile', () => {
     for (const { base } of file.stages) expect(known).toContain(base);
   });
 
-  it('what the build stage copies is in the checkout, and is not left out of the context', () => {
+  it('sources that the build stage copies are in the checkout and in the build context', () => {
     const build = lineage(file, 'build')
       .filter(({ word }) => word === 'COPY')
       .map(copyOf);
@@ -52,7 +52,7 @@ describe('Containerfile', () => {
         expect(ignored).not.toContain(source);
       }
     }
-    // Every workspace of the lock file has to be there for `npm ci`.
+    // `npm ci` needs every workspace of the lock file.
     const workspaces = (JSON.parse(read('package.json')) as { workspaces: string[] }).workspaces.map(
       (one) => one.split('/*')[0],
     );
@@ -61,7 +61,7 @@ describe('Containerfile', () => {
       expect(copied.some((source) => source.startsWith(workspace as string))).toBe(true);
   });
 
-  it('what images copy from the build stage is what its last step makes', () => {
+  it('files that images copy from the build stage are outputs of its last step', () => {
     const steps = lineage(file, 'build').filter(({ word }) => word === 'RUN');
     expect(steps.at(-1)?.text).toContain('nx run-many -t build');
     const { outputs: usual } = (JSON.parse(read('nx.json')) as NxFile).targetDefaults.build;
@@ -88,11 +88,11 @@ describe('Containerfile', () => {
       );
       expect([source, covered]).toEqual([source, true]);
     }
-    // Parts are made for who asks for them.
+    // Parts are built only on request.
     expect(read('apps/collector/package.json')).toContain('--parts');
   });
 
-  it('the build stage installs what building takes, as scripts/setup names it', () => {
+  it('the build stage installs the packages that building needs, as scripts/setup lists them', () => {
     const run = lineage(file, 'build').find(({ word, text }) => word === 'RUN' && text.includes('apt-get'))?.text ?? '';
     const setup = read('scripts/setup');
     for (const name of [
@@ -112,7 +112,7 @@ describe('Containerfile', () => {
     expect(run).toContain('--no-install-recommends');
   });
 
-  it.each(images)('%s - starts its own bundle with the flags that its figures were measured with', (name) => {
+  it.each(images)('%s - starts its own bundle with the flags that its benchmarks used', (name) => {
     const own = lineage(file, name);
     const entrypoint = JSON.parse(last(own, 'ENTRYPOINT') ?? '[]') as string[];
     expect(entrypoint).toEqual(['node', ...nodeFlagsOf(name), '/app/main.mjs']);
@@ -137,7 +137,7 @@ describe('Containerfile', () => {
     expect(user).toBe(`${runAsUser}:${runAsGroup}`);
   });
 
-  it('collector - finds the kernel programs and the binding where they were put', () => {
+  it('collector - finds the kernel programs and the binding in the image', () => {
     const own = lineage(file, 'collector');
     const variables = Object.fromEntries(
       (last(own, 'ENV') ?? '').split(' ').map((pair) => pair.split('=') as [string, string]),
@@ -154,7 +154,7 @@ describe('Containerfile', () => {
   });
 });
 
-it('nats-server - the pinned version is the one that is documented, and one that doctor has nothing against', () => {
+it('nats-server - the pinned version is the documented one, and doctor accepts it', () => {
   const pinned = /# nats (\S+) as .*\n {2}- name: nats\n {4}digest: /.exec(
     read('k8s/overlays/included/kustomization.yaml'),
   )?.[1];
@@ -164,7 +164,7 @@ it('nats-server - the pinned version is the one that is documented, and one that
 
 describe.each(OVERLAYS)('%s', (overlay) => {
   it.each(workloadsOf(objectsOf(overlay)))(
-    '$name - its image has a version, and is one that is made here or is named in the overlay',
+    '$name - its image has a version, and is built here or named in the overlay',
     (workload) => {
       const { image } = workload.container;
       if (image.startsWith('bailiff/')) {
@@ -175,10 +175,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     },
   );
 
-  it.each(workloadsOf(objectsOf(overlay)))(
-    '$name - nothing is mounted over what is in the image',
-    (workload: Workload) => {
-      expect(mountOf(workload, '/app/main.mjs')).toBeUndefined();
-    },
-  );
+  it.each(workloadsOf(objectsOf(overlay)))('$name - no mount hides files of the image', (workload: Workload) => {
+    expect(mountOf(workload, '/app/main.mjs')).toBeUndefined();
+  });
 });

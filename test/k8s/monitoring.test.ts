@@ -1,4 +1,5 @@
-// What k8s/monitoring finds among the pods of the manifests, and what docs/alerts.md tells to write: as promtool reads it.
+// The pods that k8s/monitoring selects in the manifests, and the configuration in docs/alerts.md as
+// promtool reads it.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,7 +26,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       .map(({ component }) => component)
       .sort();
 
-  it('PodMonitor - finds every app and nothing else, on the port that it has', () => {
+  it('PodMonitor - selects every app and nothing else, on its metrics port', () => {
     const { selector, podMetricsEndpoints } = monitor.spec;
     const [{ port }] = podMetricsEndpoints;
     const selected = (workload: Workload) =>
@@ -35,7 +36,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(monitor.metadata.namespace).toBe(workloads[0]?.object.metadata.namespace);
   });
 
-  it('scrape.yaml - keeps the same', () => {
+  it('scrape.yaml - keeps the same pods', () => {
     const [{ source_labels, regex, action }] = scrape.relabel_configs;
     expect([source_labels, action]).toEqual([
       ['__meta_kubernetes_pod_label_app_kubernetes_io_name', '__meta_kubernetes_pod_container_port_name'],
@@ -83,7 +84,7 @@ describe('promtool', () => {
     expect(check(config)).toMatch(/SUCCESS: \d+ rules found/);
   });
 
-  it('takes the entry by itself, and would refuse a wrong one', () => {
+  it('accepts the scrape entry alone, and would reject an invalid one', () => {
     expect(check({ scrape_configs: [scrape] })).toContain('SUCCESS');
     expect(() => check({ scrape_configs: [{ ...scrape, relabel_configs: [{ action: 'kept' }] }] })).toThrow(/kept/);
   });

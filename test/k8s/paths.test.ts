@@ -1,4 +1,4 @@
-// Files of the repository that manifests, rules and their comments name are there, and so are those that docs/install.md names.
+// Repository files that manifests, rules, their comments and docs/install.md refer to exist.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
@@ -9,18 +9,18 @@ const inCheckout = readdirSync(path.join(ROOT, 'k8s'), { recursive: true, encodi
   .filter((file) => /\.(ya?ml|sh|conf)$|Containerfile$/.test(file))
   .map((file) => `k8s/${file}`);
 
-/** What is named and is not there. */
+/** Referenced files that do not exist. */
 const missing = (text: string): string[] =>
   [...text.matchAll(NAMED)].map(([, name = '']) => name).filter((name) => !existsSync(path.join(ROOT, name)));
 
-it('there are files to look at, and one that is not there would be seen', () => {
+it('the check has files to read, and finds a missing one', () => {
   expect(inCheckout.length).toBeGreaterThan(25);
   expect(readFileSync(path.join(ROOT, 'k8s/base/namespace.yaml'), 'utf8')).toContain('test/k8s/security.test.ts');
   expect(missing('held by test/k8s/absent.test.ts, and docs/install.md.')).toEqual(['test/k8s/absent.test.ts']);
 });
 
 it.each([...inCheckout, 'docs/install.md'])('%s', (file) => {
-  // An operator's own, which the page tells to write.
+  // The page asks the operator to write this file.
   const own = ['k8s/overlays/included/responder-role.yaml'];
   const text = readFileSync(path.join(ROOT, file), 'utf8');
   expect(missing(text).filter((name) => !own.includes(name))).toEqual([]);

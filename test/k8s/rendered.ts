@@ -1,4 +1,4 @@
-/** What an overlay of k8s renders to, by `kubectl kustomize`, and small questions about it. */
+/** An overlay of k8s as `kubectl kustomize` renders it, with helpers to query the objects. */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ function render(directory: string): Json[] {
   return parseAllDocuments(text).map((document) => document.toJS() as Json);
 }
 
-/** Every object of an overlay. Rendered once a process. */
+/** All objects of an overlay. Rendered once per process. */
 export function objectsOf(overlay: (typeof OVERLAYS)[number]): Json[] {
   const known = rendered.get(overlay) ?? render(path.join(ROOT, 'k8s/overlays', overlay));
   rendered.set(overlay, known);
@@ -38,8 +38,8 @@ export function objectsOf(overlay: (typeof OVERLAYS)[number]): Json[] {
 }
 
 /**
- * The same with components in the overlay's kustomization, as their heads say it; `settings` are literals that an
- * operator writes there, `patch` a file.
+ * The same with components added to the overlay's kustomization, as their heads describe it.
+ * `settings` are literals that an operator writes there, `patch` is a file.
  */
 export function objectsWith(
   overlay: (typeof OVERLAYS)[number],
@@ -78,7 +78,7 @@ export function objectsWith(
 export const ofKind = (objects: readonly Json[], kind: string): Json[] =>
   objects.filter((object) => object.kind === kind);
 
-/** The one object of this kind and name. Throws when there is none. */
+/** The one object of this kind and name. @throws Error if there is none */
 export function named(objects: readonly Json[], kind: string, name: string): Json {
   const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
   if (!found) throw new Error(`no ${kind} ${name}`);
@@ -87,7 +87,7 @@ export function named(objects: readonly Json[], kind: string, name: string): Jso
 
 const WORKLOADS = ['DaemonSet', 'Deployment', 'StatefulSet', 'Job'];
 
-/** Whatever runs pods; each has one container. */
+/** All objects that run pods; each has one container. */
 export function workloadsOf(objects: readonly Json[]): Workload[] {
   return objects
     .filter(({ kind }) => WORKLOADS.includes(kind))
@@ -115,7 +115,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   'metadata.name': 'pod-0',
 };
 
-/** The environment of a container as the kubelet makes it, for services too. */
+/** The environment of a container as the kubelet builds it, also for `$(NAME)` references. */
 export function environmentOf(objects: readonly Json[], container: Json): Record<string, string> {
   const env: Record<string, string> = {
     KUBERNETES_SERVICE_HOST: '10.96.0.1',
@@ -138,17 +138,17 @@ function resolve(objects: readonly Json[], from: Json): string {
   return value;
 }
 
-/** `$(NAME)` of a variable that stands before; another is left as it is. */
+/** Expands `$(NAME)` of an earlier variable; keeps an unknown reference, as the kubelet does. */
 export const expand = (text: string, env: Readonly<Record<string, string>>): string =>
   text.replaceAll(/\$\(([A-Za-z_][A-Za-z0-9_]*)\)/g, (whole, name: string) => env[name] ?? whole);
 
 export interface SecretUse {
   secret: string;
-  /** Where its keys are files. */
+  /** The directory with its keys as files. */
   directory: string;
 }
 
-/** Secrets of a pod with where they are mounted. */
+/** Secrets of a pod with their mount paths. */
 export function secretsOf({ pod, container }: Workload): SecretUse[] {
   return (pod.volumes ?? []).flatMap((volume: Json) => {
     const mount = container.volumeMounts.find(({ name }: Json) => name === volume.name);
@@ -160,7 +160,7 @@ export function secretsOf({ pod, container }: Workload): SecretUse[] {
   });
 }
 
-/** The mount that a path lies under, and its volume; undefined when it would be in the image. */
+/** The mount that contains a path, and its volume; undefined if the path is in the image. */
 export function mountOf({ pod, container }: Workload, file: string): { mount: Json; volume: Json } | undefined {
   const under = (container.volumeMounts ?? []).filter(
     ({ mountPath }: Json) => file === mountPath || file.startsWith(`${mountPath}/`),

@@ -1,4 +1,5 @@
-// What each pod may do, on its node, at the API server and in the network: no more than the code says it needs.
+// The rights of each pod on its node, at the API server and in the network: no more than the code
+// needs.
 
 import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
@@ -18,7 +19,10 @@ import {
   workloadsOf,
 } from './rendered.ts';
 
-/** Rights on the node, each with what fails without it; test/cluster/collector-privileges.test.ts tries them. */
+/**
+ * Rights on the node, each with the function that fails without it.
+ * test/cluster/collector-privileges.test.ts tries them.
+ */
 const COLLECTOR_CAPABILITIES = ['BPF', 'PERFMON', 'NET_ADMIN', 'SYS_PTRACE'];
 
 interface Rule {
@@ -29,7 +33,7 @@ interface Rule {
   resourceNames?: readonly string[];
 }
 
-/** One word a right, so that how rules are grouped does not matter. */
+/** One string per right, so that the grouping of rules does not matter. */
 const rights = (rules: readonly Rule[]): string[] =>
   [
     ...new Set(
@@ -56,7 +60,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     });
 
   it.each(others)(
-    '$name - keeps to the Pod Security level "restricted", with a root file system that is read only',
+    '$name - meets the Pod Security level "restricted", with a read-only root file system',
     ({ pod, container }) => {
       expect(pod.securityContext).toMatchObject({
         runAsNonRoot: true,
@@ -74,7 +78,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     },
   );
 
-  it('collector - every right that it has is one of those that are named, and it is not privileged', () => {
+  it('collector - it has only the listed rights and is not privileged', () => {
     const { pod, container, object } = workloads.find(({ component }) => component === 'collector') as Workload;
     expect(container.securityContext).toEqual({
       privileged: false,
@@ -129,7 +133,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(inNamespace['bailiff-ipam-sync']).toContain(`update coordination.k8s.io/leases ${lease}`);
   });
 
-  it('rights of the responder - what `bailiff responder rbac` prints takes the place of the base’s', () => {
+  it('rights of the responder - the output of `bailiff responder rbac` replaces the base’s rights', () => {
     const label = { acting: new Set(['label'] as const), dryRun: new Set<never>() };
     const rules = responderRules(label);
     const narrowed = objectsWith(overlay, [], {}, roleYaml(rules, label));
@@ -138,13 +142,13 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(granted).toContain('patch /pods *');
     expect(rights(named(objects, 'ClusterRole', 'bailiff-responder').rules)).toContain('delete /pods *');
     expect(granted).not.toContain('delete /pods *');
-    // Labels of the overlay and everything else stay.
+    // Labels of the overlay and all other fields stay.
     const [before, after] = [objects, narrowed].map((all) => named(all, 'ClusterRole', 'bailiff-responder').metadata);
     expect(after).toEqual(before);
     expect(narrowed).toHaveLength(objects.length);
   });
 
-  it('network - everything is denied, and then each component has the ways that its configuration names', () => {
+  it('network - all traffic is denied except the connections that the configuration of each component needs', () => {
     const policies = ofKind(objects, 'NetworkPolicy');
     expect(named(objects, 'NetworkPolicy', 'bailiff-default-deny').spec).toEqual({
       podSelector: {},
@@ -172,7 +176,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       ];
       expect([component, ports(component, 'egress')]).toEqual([component, wanted.sort((a, b) => a - b)]);
       const served = (container.ports ?? []).map(({ containerPort }: Json) => containerPort);
-      // What monitors the bus asks it from the node.
+      // The node itself scrapes the bus's monitoring port.
       const open = served.filter((port: number) => port !== 8222);
       expect([component, ports(component, 'ingress')]).toEqual([component, open]);
     }
@@ -181,7 +185,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
 });
 
 describe('taint-unguarded', () => {
-  it('gives the account of ipam-sync the rights for taints, and no other account anything', () => {
+  it('grants the rights for taints to the account of ipam-sync and to no other account', () => {
     const before = new Set(objectsOf('included').map((object) => JSON.stringify(object)));
     const objects = objectsWith('included', ['taint-unguarded']);
     const added = objects.filter((object) => !before.has(JSON.stringify(object)));
@@ -191,7 +195,7 @@ describe('taint-unguarded', () => {
       'ClusterRoleBinding',
       added.length,
     ]);
-    // These take rights away (admission.test.ts).
+    // Admission policies remove rights (admission.test.ts).
     expect(others.every(({ kind }) => kind.startsWith('ValidatingAdmissionPolicy'))).toBe(true);
     expect(rights(role.rules)).toEqual(rights(TAINT_RULES));
     expect(binding.roleRef).toMatchObject({ kind: 'ClusterRole', name: role.metadata.name });
@@ -201,21 +205,21 @@ describe('taint-unguarded', () => {
   });
 });
 
-describe.each(OVERLAYS)('%s: staying up', (overlay) => {
+describe.each(OVERLAYS)('%s: availability', (overlay) => {
   const objects = objectsOf(overlay);
   const workloads = workloadsOf(objects);
 
-  it.each(workloads)('$name - memory is bounded, and the scheduler knows what it takes', ({ container }) => {
+  it.each(workloads)('$name - memory is limited, and the scheduler knows the request', ({ container }) => {
     const { requests, limits } = container.resources;
     expect(Object.keys(requests).sort()).toEqual(['cpu', 'memory']);
-    // No limit on CPU: throttled in a flood is when it matters most.
+    // No CPU limit: throttling would hit during a flood, when the app is needed most.
     expect(Object.keys(limits)).toEqual(['memory']);
     const mebibytes = (text: string) => Number.parseInt(text, 10) * (text.endsWith('Gi') ? 1024 : 1);
     expect(mebibytes(limits.memory)).toBeGreaterThanOrEqual(2 * mebibytes(requests.memory));
   });
 
   it.each(workloads.filter(({ replicas }) => replicas > 1))(
-    '$name - replicas are spread, and never all drained at once',
+    '$name - replicas are spread, and a drain never evicts all at once',
     ({ name, component, pod }) => {
       const labels = { 'app.kubernetes.io/component': component };
       expect(named(objects, 'PodDisruptionBudget', name).spec).toEqual({
@@ -233,29 +237,29 @@ describe.each(OVERLAYS)('%s: staying up', (overlay) => {
   );
 
   it.each(workloads)(
-    '$name - one that fails right after it was ready does not take the rest along; nothing runs for ever by mistake',
+    '$name - a pod that fails right after it was ready stops the rollout; no Job runs for ever',
     ({ object }) => {
       if (object.kind !== 'Job') expect(object.spec.minReadySeconds).toBeGreaterThanOrEqual(10);
       else expect(object.spec).toMatchObject({ activeDeadlineSeconds: 1800, ttlSecondsAfterFinished: 600 });
     },
   );
 
-  it('collectors - replaced some at a time, so that a version that does not start stops there', () => {
+  it('collectors - replaced in batches, so that a rollout stops at a version that does not start', () => {
     const { object } = workloads.find(({ component }) => component === 'collector') as Workload;
     expect(object.spec.updateStrategy).toEqual({ type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '10%' } });
   });
 
   it.each(workloads)(
-    '$name - it matters more than what may be evicted for it, and images are of a named version',
+    '$name - its priority is above evictable workloads, and its image has a fixed version',
     ({ pod, container, object }) => {
       if (object.kind !== 'Job') expect(pod.priorityClassName).toMatch(/^system-(node|cluster)-critical$/);
-      // A tag, or a digest where an operator pins it; never what is newest.
+      // A tag, or a digest that an operator pinned; never `latest`.
       expect(container.image).toMatch(/^[^@\s]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/);
       expect(container.image).not.toMatch(/:latest$/);
     },
   );
 
-  it('the priority classes of pods are admitted in this namespace, and nothing else is bounded by that', () => {
+  it('the namespace admits the priority classes of its pods, and its quota limits nothing else', () => {
     const used = new Set(workloads.flatMap(({ pod }) => pod.priorityClassName ?? []));
     const { hard, scopeSelector } = named(objects, 'ResourceQuota', 'bailiff-critical-pods').spec;
     const [{ scopeName, operator, values }] = scopeSelector.matchExpressions;

@@ -1,5 +1,6 @@
-// Other ways to make of a judged frame another one, or to pass for another pod by a frame that is one's own. Each with
-// what it does unguarded. What is not stopped is shown to change nothing that is judged.
+// Frames that change after the decision about them, and legal frames that impersonate another pod.
+// Each row shows the effect unguarded. A frame that is not stopped is shown to change no checked
+// field.
 import {
   destinationOptions,
   dhcp,
@@ -41,7 +42,7 @@ const plain6 = frame6(ipv6({ ...own6, next: PROTOCOL.udp }, udp(4000, 9, undefin
 
 const rows: Row[] = [
   {
-    name: 'a Home Address option: another address is the source for a receiver that knows it',
+    name: 'a Home Address option: a receiver that implements it uses another source address',
     vector: 'source-route',
     attack: withOptions(home('fd77::99')),
     allow: withOptions(Buffer.from([4, 1, 0])),
@@ -81,14 +82,14 @@ describe('packets that change after the decision', () => {
         () => 'sent',
         (error: { code?: number; stderr?: string }) => {
           if (error.code === 3) return 'no metadata';
-          // The queue is free again some time after its last socket was closed.
+          // The queue is busy for some time after its last socket was closed.
           if (error.stderr?.includes('bind: Device or resource busy')) return 'busy';
           throw error;
         },
       );
     };
     const send = (one: typeof attack) =>
-      waitFor(() => trySend(one), { what: 'the queue', until: (outcome) => outcome !== 'busy' });
+      waitFor(() => trySend(one), { what: 'the queue to be free', until: (outcome) => outcome !== 'busy' });
     node.forgetLanded();
     if ((await send(attack)) === 'no metadata')
       context.skip('optional: this kernel has no transmit metadata for AF_XDP (6.8)');
@@ -104,7 +105,7 @@ describe('packets that change after the decision', () => {
     expect(await guarded.counts()).toEqual({ 'checksum-offload drop': TIMES });
   });
 
-  it('gso - of a DHCP request that is cut into several, the second is not the one that was judged', async (context) => {
+  it('gso - a DHCP request that is segmented: the second segment is not the checked one', async (context) => {
     const nowhere = { source: '0.0.0.0', destination: '255.255.255.255' };
     const [first, second] = [dhcp(ATTACKER.mac), dhcp(RECEIVER.mac)];
     const asked = (...parts: Buffer[]) =>
@@ -118,7 +119,8 @@ describe('packets that change after the decision', () => {
     );
     if (isRefused) context.skip('optional: packet sockets of this kernel segment no UDP (6.2)');
     await node.fence();
-    // By the hardware address and what follows it, as the first four bytes after the length are equal.
+    // By the hardware address and the bytes after it, because the first four bytes after the length
+    // are equal.
     const requests = ({ mac }: typeof ATTACKER | typeof RECEIVER) =>
       node.allLanded().filter((hex) => hex.slice(84).includes(mac.replaceAll(':', ''))).length;
     expect([requests(ATTACKER), requests(RECEIVER)], 'control: two requests land, of two hardware addresses').toEqual([
@@ -130,7 +132,7 @@ describe('packets that change after the decision', () => {
     await node.send(asked(first, second), 1, { gso });
     await node.send(asked(first));
     await node.fence();
-    expect([requests(ATTACKER), requests(RECEIVER)], 'only the one that is whole').toEqual([1, 0]);
+    expect([requests(ATTACKER), requests(RECEIVER)], 'only the unsegmented request').toEqual([1, 0]);
     expect(await guarded.counts()).toEqual({ 'ipv4-source drop': 2, 'dhcp-client audit': 1 });
   });
 
@@ -139,7 +141,7 @@ describe('packets that change after the decision', () => {
     ['Geneve', 6082, geneve(innerFrame)],
     ['LISP', 4341, Buffer.concat([Buffer.alloc(8), innerFrame.subarray(14)])],
     ['GUE', 6080, Buffer.concat([Buffer.from([0, 4, 0, 0]), innerFrame.subarray(14)])],
-  ])('tunnel - %s to a port that is not declared passes, and is dropped once it is', async (_, port, payload) => {
+  ])('tunnel - %s to an undeclared port passes, and to a declared one is dropped', async (_, port, payload) => {
     const attack = packet({}, udp(4000, port, payload));
     await using guarded = await node.guard(node.pods.attacker);
     node.forgetLanded();
@@ -155,7 +157,8 @@ describe('packets that change after the decision', () => {
   });
 });
 
-// A node that routes: it cuts GSO packets into segments, and writes into the options of packets that it forwards.
+// A node that routes: it segments GSO packets, and writes into the options of packets that it
+// forwards.
 describe('packets that change after the decision, on a node that routes', () => {
   const FAR = '10.99.0.9';
   let node: TestNode;
@@ -167,7 +170,7 @@ describe('packets that change after the decision, on a node that routes', () => 
       'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0',
       `ip route add ${FAR}/32 dev br0`,
       `ip neigh replace ${FAR} lladdr ${RECEIVER.mac} dev br0`,
-      // What leaves for the receiver is segmented.
+      // Packets to the receiver are segmented.
       `ip link set ${node.pods.receiver.hostInterface} gso_max_segs 1`,
     ];
     await commandIn(node.netns, 'sh', '-ec', routes.join('\n'));
@@ -196,7 +199,7 @@ describe('packets that change after the decision, on a node that routes', () => 
     expect(await guarded.counts()).toEqual({});
   });
 
-  it('gso - every segment of a packet has the addresses and ports that were judged', async () => {
+  it('gso - every segment of a packet has the checked addresses and ports', async () => {
     const SEGMENTS = 20;
     const SIZE = 100;
     await using guarded = await node.guard(node.pods.attacker);
@@ -215,17 +218,18 @@ describe('packets that change after the decision, on a node that routes', () => 
   });
 
   it.each([
-    ['TCP, said to be UDP', GSO.udp, { start: L4, offset: 6 }],
-    ['TCP, said to be fragments of UDP', GSO.ufo, undefined],
-    ['TCP, said to be TCP over IPv6', GSO.tcpv6, undefined],
-  ])('gso - %s, leaves no segment', async (_, type, checksum) => {
+    ['TCP, declared as UDP', GSO.udp, { start: L4, offset: 6 }],
+    ['TCP, declared as fragments of UDP', GSO.ufo, undefined],
+    ['TCP, declared as TCP over IPv6', GSO.tcpv6, undefined],
+  ])('gso - %s, produces no segment', async (_, type, checksum) => {
     const bulk = Buffer.alloc(2000, 7);
     const large = toNode(
       ipv4({ ...ends, protocol: PROTOCOL.tcp }, tcp({ source: 4001, destination: 9, flags: TCP_FLAGS.ack }, bulk)),
     );
     const gso = { size: 100, type, head: 54 };
     node.forgetLanded();
-    // A newer kernel refuses it at the socket, or as the packet leaves it: EINVAL, ENOMEM. An older one does not segment it.
+    // A newer kernel rejects it at the socket or at the device: EINVAL, ENOMEM. An older one does
+    // not segment it.
     await node.send(large, 1, { gso, ...(checksum && { checksum }) }).catch((error: Error) => {
       expect(error.message).toMatch(/error (22|12) /);
     });
@@ -233,7 +237,7 @@ describe('packets that change after the decision, on a node that routes', () => 
     expect(landed(`${addressed(ATTACKER.ipv4)}0fa10009`)).toEqual([]);
   });
 
-  it('fragments - a receiver does not put together what overlaps', async () => {
+  it('fragments - a receiver does not reassemble overlapping ones', async () => {
     const { netns } = node.pods.receiver;
     const reassembled = async () => {
       const [names, values] = (await commandIn(netns, 'grep', '^Ip:', '/proc/net/snmp')).trim().split('\n');
@@ -249,7 +253,7 @@ describe('packets that change after the decision, on a node that routes', () => 
       [part(2, 0, 24), part(2, 24, whole.length)],
     ])
       for (const one of frames) await node.send(one);
-    await waitFor(reassembled, { what: 'the one that fits', until: (count) => count === before + 1 });
+    await waitFor(reassembled, { what: 'the complete datagram', until: (count) => count === before + 1 });
     await node.fence();
     expect(await reassembled()).toBe(before + 1);
     expect(await guarded.counts()).toEqual({});

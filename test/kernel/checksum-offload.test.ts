@@ -1,6 +1,7 @@
-// A checksum that the kernel fills in after a frame was judged: only the one of the frame's own transport header, or one
-// that lies behind the outer header of an encapsulation. The kernel fills in when a frame leaves by a device without
-// checksum offload, and when it cuts a packet into fragments.
+// Checksums that the kernel fills in after the decision about a frame. Allowed are the frame's own
+// transport checksum, or one behind the outer header of an encapsulation. The kernel fills in a
+// checksum when a frame leaves by a device without checksum offload, and when it fragments a
+// packet.
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -47,7 +48,7 @@ const tagged = (type: number, payload: Buffer): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type, tags: [{ tci: 5 }] }, payload);
 
 const [IP, L4, L4_6] = [14, 34, 54];
-/** Where the low half of an address is. */
+/** Offset of the low half of an address. */
 const SOURCE = IP + 14;
 const DESTINATION = IP + 18;
 const SOURCE_6 = IP + 22;
@@ -145,7 +146,7 @@ const attacks: Attack[] = [
   },
 ];
 
-/** A frame whose own checksum, at `offset` of what begins at `start`, is left to the kernel. */
+/** A frame whose own checksum, at `offset` of the header at `start`, is left to the kernel. */
 const honest = (name: string, frame: Buffer, start: number, offset: number, modes?: Attack['modes']) => ({
   ...{ name, modes, turned: leftToKernel(frame, start, offset) },
 });
@@ -188,7 +189,8 @@ const legal = [
 const isTunnel = (frame: Buffer): boolean =>
   [PROTOCOL.gre, PROTOCOL.ipip].includes(frame[IP + 9] as never) || frame.readUInt16BE(L4 + 2) === 4789;
 
-// A kernel that does not show the metadata of a packet takes the object without the check, and status says so.
+// Without packet metadata in the kernel, the object loads without the check, and status reports
+// that.
 describe('checksum offload on a kernel without it', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-objects-'));
   let node: TestNode;
@@ -196,7 +198,7 @@ describe('checksum offload on a kernel without it', () => {
     node = await TestNode.start();
     await node.fillChecksums(node.pods.receiver);
     const object = readFileSync(spoofObjectPath());
-    // The type of which the kernel's own BTF has none: what is read of it cannot be resolved.
+    // The type that is missing in the kernel's BTF: accesses to it cannot be relocated.
     const name = object.indexOf(Buffer.from('\0sk_buff\0'));
     object.write('sk_none', name + 1);
     writeFileSync(path.join(dir, 'spoof.bpf.o'), object);
@@ -231,7 +233,7 @@ describe('checksum offload', () => {
   beforeAll(async () => {
     node = await TestNode.start();
     const { offload } = await node.open();
-    expect(offload, 'this kernel shows the metadata').toMatchObject({ available: true });
+    expect(offload, 'this kernel has the metadata').toMatchObject({ available: true });
     await node.fillChecksums(node.pods.receiver);
     await node.agent.call('object.maps.tunnelPorts.replace', [{ port: 4789, kind: 'vxlan' }]);
   });
@@ -243,7 +245,7 @@ describe('checksum offload', () => {
     node.forgetLanded();
     await send(attack);
     await node.fence();
-    expect(node.landed(attack.landed), 'control: what lands unguarded is another frame').toBe(TIMES);
+    expect(node.landed(attack.landed), 'control: another frame lands unguarded').toBe(TIMES);
 
     await using guarded = await node.guard(node.pods.attacker, { modes: allModes('enforce', modes) });
     node.forgetLanded();
@@ -266,7 +268,7 @@ describe('checksum offload', () => {
     expect(await guarded.counts()).toEqual(audited && isTunnel(legal.sent) ? { 'tunnel-other audit': TIMES } : {});
   });
 
-  it('attack - the same with other addresses of the pod, which take the whole way', async () => {
+  it('attack - the same with further addresses of the pod, which use the slow path', async () => {
     const further = '10.77.0.20';
     const attack = turned(packet({ source: further }, datagram()), SOURCE, FORGED_LOW);
     const legal = leftToKernel(
@@ -296,7 +298,7 @@ describe('checksum offload', () => {
   });
 
   it.each(['ingress', 'egress'] as const)(
-    'quarantine - an allowed destination that becomes another: %s',
+    'quarantine - an allowed destination that changes into another: %s',
     async (way) => {
       const allowed = '10.77.9.9';
       await node.agent.call('object.maps.allowedCidrs.replace', ['10.77.9.0/24']);
@@ -304,7 +306,7 @@ describe('checksum offload', () => {
       const attack = turned(packet(ends, datagram()), at, hex('00:0b'));
       const legal = leftToKernel(packet(ends, udp(4000, 9, undefined, { ...own, ...ends })), L4, 6);
       const pod = way === 'ingress' ? node.pods.attacker : node.pods.receiver;
-      // Even where the vector is off.
+      // Also with the vector off.
       const modes = allModes('enforce', { 'checksum-offload': 'off' });
       for (const quarantineUntilNs of [0n, FOREVER_NS]) {
         await using guarded = await node.guard(pod, { quarantineUntilNs, modes });
@@ -313,16 +315,20 @@ describe('checksum offload', () => {
         await send(legal);
         const cut = quarantineUntilNs !== 0n;
         await guarded.counted(cut ? { [`quarantine-${way} drop`]: TIMES } : {});
-        await waitFor(() => node.landed(legal.landed), { what: 'the legal one', until: (count) => count === TIMES });
+        await waitFor(() => node.landed(legal.landed), { what: 'the legal frame', until: (count) => count === TIMES });
         if (cut) expect(node.landed(attack.landed)).toBe(0);
-        else await waitFor(() => node.landed(attack.landed), { what: 'the other', until: (count) => count === TIMES });
+        else
+          await waitFor(() => node.landed(attack.landed), {
+            what: 'the forged frame',
+            until: (count) => count === TIMES,
+          });
       }
     },
   );
 });
 
-// The node routes, and cuts packets into fragments for a way with a smaller MTU: it fills in checksums first, and writes the
-// checksum of each IPv4 header after that, so the receiver finds nothing wrong.
+// The node routes, and fragments packets for a path with a smaller MTU. It fills in checksums first
+// and writes each IPv4 header checksum afterwards, so the receiver finds no error.
 describe('checksum offload on a node that routes', () => {
   const FAR = '10.99.0.9';
   const MTU = 1000;
@@ -374,7 +380,7 @@ describe('checksum offload on a node that routes', () => {
     node.forgetLanded();
     await node.send(attack.sent, TIMES, { checksum: attack.checksum });
     await guarded.counted({ 'checksum-offload drop': TIMES });
-    // Without the metadata it is cut into fragments of its own source.
+    // Without the metadata, the fragments have the packet's own source.
     await node.send(attack.sent);
     await fragments(ATTACKER.ipv4);
     expect(landed(FORGED)).toBe(0);

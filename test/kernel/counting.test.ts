@@ -46,7 +46,7 @@ describe('counting', () => {
     ['TCP in IPv6', 6, over6(PROTOCOL.tcp, segments), GSO.tcpv6, 74],
     ['UDP in IPv6', 6, over6(PROTOCOL.udp, udp(1, 2, bulk)), GSO.udp, 62],
   ];
-  it.each(large)('gso - one large packet of %s counts as what it is on the wire', async (...row) => {
+  it.each(large)('gso - one large packet of %s counts as its packets on the wire', async (...row) => {
     const [, version, frame, type, head] = row;
     const gso = { gso: { size: SEGMENT_BYTES, type, head } };
     const attack = frame(version === 4 ? FORGED : FORGED6);
@@ -84,7 +84,7 @@ describe('counting', () => {
     const seconds = (Date.now() - started) / 1000;
     expect(await guarded.counts()).toEqual({ 'ipv4-source drop': FLOOD });
     expect(node.landed(forged)).toBe(0);
-    // The fence is one more.
+    // The fence adds one packet.
     expect(await seen(node.pods.attacker.slot)).toBe(before + BigInt(FLOOD) + 1n);
     const samples = await guarded.samples();
     expect(samples.length).toBeGreaterThanOrEqual(1 + BURST);
@@ -93,7 +93,7 @@ describe('counting', () => {
     expect(samples[0]!.first).toBe(true);
   });
 
-  it('flood - it takes nothing from the first sample of another vector or another pod', async () => {
+  it('flood - it does not use up the first sample of another vector or another pod', async () => {
     await settings(1, 0);
     await using attacker = await node.guard(node.pods.attacker);
     await using receiver = await node.guard(node.pods.receiver, {
@@ -115,7 +115,7 @@ describe('counting', () => {
     expect(of(node.pods.receiver.ifindex)).toMatchObject([{ vector: 'quarantine-egress', first: true }]);
   });
 
-  it('samples - tokens come back with time', async () => {
+  it('samples - tokens are refilled over time', async () => {
     await settings(2, 50);
     await using guarded = await node.guard(node.pods.attacker);
     await node.send(forged, 100);
@@ -134,7 +134,7 @@ describe('counting', () => {
     await guarded.counted({ 'ipv4-source drop': sent });
   });
 
-  it("samples - an interface's own rate holds over the node's", async () => {
+  it("samples - an interface's own rate overrides the node's", async () => {
     await settings(1, 0);
     await using own = await node.guard(node.pods.attacker, { sampling: { burst: 6, perSecond: 1 } });
     await node.send(forged, 100);
@@ -144,10 +144,10 @@ describe('counting', () => {
     await own.update({ sampling: null });
     await node.send(forged, 50);
     await own.counted({ 'ipv4-source drop': 150 });
-    expect((await own.samples()).length, "control: the node's, which never comes back").toBeLessThanOrEqual(1);
+    expect((await own.samples()).length, "control: the node's tokens are never refilled").toBeLessThanOrEqual(1);
   });
 
-  it('samples - a new generation of an interface begins with a first again', async () => {
+  it('samples - a new generation of an interface starts with a first sample again', async () => {
     await settings(0, 0);
     for (const _ of [1, 2]) {
       await using guarded = await node.guard(node.pods.attacker);
@@ -157,7 +157,7 @@ describe('counting', () => {
     }
   });
 
-  it('ring full - packets are dropped and counted all the same, the loss is counted, a first is tried again', async () => {
+  it('ring full - packets are still dropped and counted, the loss is counted, a first sample is tried again', async () => {
     await using small = await TestNode.start();
     await small.open({ ringSizeBytes: 4096 });
     await small.agent.call('object.maps.setSettings', { sampleBurst: 1000, samplesPerSecond: 0, unknownMode: 'audit' });
@@ -187,7 +187,7 @@ describe('counting', () => {
     expect(link.rxPackets).toBeGreaterThanOrEqual(8);
   });
 
-  it('seen - with rx_packets it gives exactly what passed before the guard', async () => {
+  it('seen - the difference to rx_packets is exactly the unguarded packets', async () => {
     const rx = async () =>
       (await node.agent.call<{ rxPackets: number }>('bpf.getLink', node.pods.attacker.ifindex)).rxPackets;
     const rxBefore = await rx();
@@ -201,7 +201,8 @@ describe('counting', () => {
     expect(unguarded).toBe(8n);
   });
 
-  // Where a frame that is cut gives: no tag or network header yet, a length beyond the frame, and whole.
+  // Lengths at which a cut frame has no tag or network header yet, claims more bytes than it has,
+  // and is whole.
   const MTU = 1500;
   const lengths: [type: string, whole: Buffer, own: Buffer, last: string][] = [
     [
@@ -213,7 +214,7 @@ describe('counting', () => {
     ['IPv6', datagram6(FORGED6), datagram6(ATTACKER.ipv6), 'ipv6-source drop'],
   ];
   it.each(lengths)(
-    'lengths - a forged %s frame of every length is dropped, or refused by the sender',
+    'lengths - a forged %s frame of every length is dropped, or rejected by the sending socket',
     async (...row) => {
       const [, whole, own, last] = row;
       await settings(8, 10);
@@ -222,7 +223,7 @@ describe('counting', () => {
       for (let length = 0; length <= 14 + MTU; length++) {
         const frame = whole.subarray(0, length);
         if (length < 14) {
-          // The kernel takes no packet without an Ethernet header from a packet socket.
+          // A packet socket cannot send a packet without an Ethernet header.
           await expect(node.send(frame)).rejects.toThrow(/error 22/);
           continue;
         }

@@ -1,7 +1,8 @@
 /**
- * Fast-path cache: lets a plain packet pass without reading the record. A cache entry is distinguished from the record by what it alone lets pass: where a
- * test writes another identity on it than the record's, a packet of that identity passes by the card and is dropped by the record.
- * A test run gives the program a frame on the loopback device, ifindex 1.
+ * Fast-path cache: lets a plain packet pass without reading the record. To tell the two apart, a
+ * test writes another identity to the cache entry than to the record. A packet of that identity
+ * passes by the cache entry and is dropped by the record. A test run passes a frame on the loopback
+ * device, ifindex 1, to the program.
  */
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +31,10 @@ const RECORD: IfaceRecord = {
   ...{ ipv4: '10.77.0.7', ipv6: 'fd77:1:2:3:4:5:6:7', modes: allModes('enforce') },
   ...{ quarantineUntilNs: 0n, auditUntilNs: 0n },
 };
-/** Whom a packet passes for only by a card that says so. Each word of its card differs from the record's. */
+/**
+ * An identity that passes only if the cache entry contains it. Each word of its entry differs from
+ * the record's.
+ */
 const OTHER = { mac: '02:00:00:00:00:08', ipv4: '10.77.0.8', ipv6: 'fd78:8:9:a:b:c:d:e' };
 const PASS = -1;
 const DROP = 2;
@@ -40,7 +44,7 @@ const frameOf = ({ mac, ipv4, ipv6 }: typeof OTHER, family: 4 | 6) =>
     ? udpFrame({ sourceMac: mac, source: ipv4, destination: '10.77.0.1' })
     : udpFrame({ sourceMac: mac, source: ipv6, destination: 'fd77::1' });
 
-describe('cards', () => {
+describe('fast-path cache', () => {
   const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-cards-'));
   const pinDir = path.join(bpffs, 'spoof');
   let object: SpoofObject;
@@ -87,36 +91,39 @@ describe('cards', () => {
     using program = BpfProgram.openPinned(path.join(pinDir, 'programs/spoof_ingress'));
     return program.testRun({ data: frameOf(who, family) }).retval | 0;
   };
-  /** Of the record's slot and of the next, since the test began. */
+  /** Packets counted since the test began, in the record's slot and the next one. */
   const seen = () => seenBefore.map((before, i) => object.maps.seen(RECORD.slot + i) - before);
   const own = { mac: RECORD.mac as string, ipv4: RECORD.ipv4 as string, ipv6: RECORD.ipv6 as string };
   const otherCard = () => encodeFastPathEntry(KEY.ifindex, { ...RECORD, ...OTHER }) as Buffer;
 
-  it.each([4, 6] as const)('card - dealt with the record, a packet of IPv%i passes and is seen once', (family) => {
-    object.maps.ifaces.set(KEY.ifindex, RECORD);
-    expect(card().readUInt32LE(0)).toBe(KEY.ifindex);
-    expect([run(family, own), seen()]).toEqual([PASS, [1n, 0n]]);
-    expect([run(family), seen()]).toEqual([DROP, [2n, 0n]]);
-  });
+  it.each([4, 6] as const)(
+    'cache entry - published with the record, a packet of IPv%i passes and is counted once',
+    (family) => {
+      object.maps.ifaces.set(KEY.ifindex, RECORD);
+      expect(card().readUInt32LE(0)).toBe(KEY.ifindex);
+      expect([run(family, own), seen()]).toEqual([PASS, [1n, 0n]]);
+      expect([run(family), seen()]).toEqual([DROP, [2n, 0n]]);
+    },
+  );
 
   it.each([4, 6] as const)(
     'cache entry - passes exactly its addresses while all its words have one tag: IPv%i',
     (family) => {
       object.maps.ifaces.set(KEY.ifindex, RECORD);
       put(withTags(otherCard(), () => 9));
-      expect(run(family), 'by the card alone').toBe(PASS);
-      // The words that a packet of this family is compared with.
+      expect(run(family), 'by the cache entry alone').toBe(PASS);
+      // The words that are compared for a packet of this family.
       const compared = family === 4 ? [1, 2] : [1, 3, 4, 5];
       for (const torn of compared) {
         put(withTags(otherCard(), (word) => (word === torn ? 8 : 9)));
-        expect(run(family), `word ${torn} of another writing`).toBe(DROP);
+        expect(run(family), `word ${torn} of another write`).toBe(DROP);
       }
       put(withTags(otherCard(), (word) => (word === 0 ? 8 : 9)));
-      expect(run(family), 'the interface of another writing').toBe(DROP);
+      expect(run(family), 'the interface of another write').toBe(DROP);
     },
   );
 
-  it('card - each bit of an address and a MAC is compared', () => {
+  it('cache entry - each bit of an address and a MAC is compared', () => {
     object.maps.ifaces.set(KEY.ifindex, RECORD);
     const flip = (frame: Buffer, bit: number) => {
       const flipped = Buffer.from(frame);
@@ -136,7 +143,7 @@ describe('cards', () => {
     expect(passed).toEqual([]);
   });
 
-  it('card - withdrawn with the record, and for what every packet must be judged by', () => {
+  it('cache entry - invalidated with the record, and for records that need the slow path', () => {
     const { ifaces } = object.maps;
     const dealt = () => card().readUInt32LE(0) === KEY.ifindex;
     const without: Partial<IfaceRecord>[] = [
@@ -156,7 +163,7 @@ describe('cards', () => {
     expect(dealt()).toBe(false);
   });
 
-  it('card - every writing gives all words another tag', () => {
+  it('cache entry - every write changes the tag of all words', () => {
     const { ifaces } = object.maps;
     const given: number[] = [];
     for (const change of [() => ifaces.set(KEY.ifindex, RECORD), () => ifaces.delete(KEY.ifindex)]) {
@@ -169,7 +176,7 @@ describe('cards', () => {
     expect([...given, ...tags(card())]).toEqual([1, 2, 0, 0, 0, 0, 0, 0]);
   });
 
-  it('card - of two interfaces of one place the last has it, and the other is judged by its record', () => {
+  it('cache entry - of two interfaces with the same entry the last one has it, and the other uses its record', () => {
     const { ifaces } = object.maps;
     const far = KEY.ifindex + FastpathShapeValues.FASTPATH_COUNT;
     ifaces.set(KEY.ifindex, RECORD);
@@ -178,10 +185,10 @@ describe('cards', () => {
     for (const family of [4, 6] as const) expect([run(family, own), run(family)]).toEqual([PASS, DROP]);
     expect(seen()).toEqual([4n, 0n]);
     ifaces.delete(KEY.ifindex);
-    expect(card().readUInt32LE(0), 'not the one of who left').toBe(far);
+    expect(card().readUInt32LE(0), 'not the entry of the deleted interface').toBe(far);
   });
 
-  it('card - at the next opening all are dealt by the records, whatever was written without them', () => {
+  it('cache entry - the next open publishes all entries from the records, whatever was written without them', () => {
     object.maps.ifaces.set(KEY.ifindex, RECORD);
     put(withTags(otherCard(), () => 9));
     object.close();
@@ -192,6 +199,6 @@ describe('cards', () => {
     put(withTags(otherCard(), () => 9));
     object.close();
     open();
-    expect(card().readUInt32LE(0), 'of no record').toBe(0);
+    expect(card().readUInt32LE(0), 'the entry of no record').toBe(0);
   });
 });

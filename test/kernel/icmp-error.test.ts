@@ -1,4 +1,4 @@
-// ICMP errors: a pod reports on packets that were sent to it, and never on the flows of others.
+// ICMP errors: a pod may report on packets that were sent to it, and never on flows of others.
 
 import {
   ETHERTYPE,
@@ -22,7 +22,7 @@ const ELSEWHERE = { ipv4: '198.51.100.7', ipv6: '2001:db8::7' };
 const frame = (type: number, packet: Buffer): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
 
-/** What the receiver sent, as the error quotes it. */
+/** The packet of the receiver that the error quotes. */
 const sent4 = (destination: string, protocol: number = PROTOCOL.udp, payload = udp(4000, 53)): Buffer =>
   ipv4({ source: RECEIVER.ipv4, destination, protocol }, payload);
 const sent6 = (destination: string, next: number = PROTOCOL.udp, payload = udp(4000, 53)): Buffer =>
@@ -89,14 +89,14 @@ const rows: Row[] = [
     allow: error6(1, own6.subarray(0, 40)),
   },
   {
-    name: 'a pod that routes reports on what it routes, and no more',
+    name: 'a pod that routes reports on packets that it routes, and on no others',
     vector: 'redirect',
     attack: error4(11, sent4('10.79.1.2')),
     allow: error4(11, sent4('10.78.1.2')),
     grants: [{ cidr: '10.78.0.0/16', neighbour: false }],
   },
   {
-    name: 'a pod that routes IPv6 reports on what it routes, and no more',
+    name: 'a pod that routes IPv6 reports on packets that it routes, and on no others',
     vector: 'redirect',
     attack: error6(3, sent6('fd79::1')),
     allow: error6(3, sent6('fd78::1')),
@@ -136,12 +136,12 @@ describe('icmp errors, with real stacks', () => {
   afterAll(() => node?.[Symbol.asyncDispose]());
 
   const inReceiver = (...args: string[]) => commandIn(node.pods.receiver.netns, ...(args as [string]));
-  /** What the receiver believes of the way to somewhere that it asked for. */
+  /** The receiver's route to an address. */
   const route = async (): Promise<string> =>
     (await inReceiver('ip', 'route', 'get', ELSEWHERE.ipv4)) + (await inReceiver('ip', 'route', 'get', ELSEWHERE.ipv6));
   const answers = (await_: (text: string) => boolean) => waitFor(route, { what: 'routes', until: await_ });
 
-  it("path mtu - another pod's way is not narrowed", async () => {
+  it("path mtu - another pod's route is not narrowed", async () => {
     const attacks = [
       error4(3, sent4(ELSEWHERE.ipv4, PROTOCOL.icmp, icmp(0, 0, Buffer.alloc(8))), { mtu: 700 }),
       error6(2, sent6(ELSEWHERE.ipv6, PROTOCOL.icmpv6, icmpv6(128, Buffer.alloc(12))), 1290),

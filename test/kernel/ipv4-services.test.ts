@@ -1,4 +1,4 @@
-// IPv4: redirects, DHCP, and tunnels towards nodes.
+// IPv4: redirects, DHCP, and tunnels to nodes.
 
 import { dhcp, geneve, gre, icmp, ipv4, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -91,7 +91,7 @@ const dhcpRows: Row[] = [
   },
 ];
 
-/** The receiver's address is a node's in these; the node's own is not. */
+/** The receiver's address is a node's in these rows; the node's own address is not. */
 const tunnels: Row[] = (
   [
     ['tunnel', RECEIVER.ipv4],

@@ -1,4 +1,4 @@
-// IPv4: sources, fragments, options, and what cannot be parsed.
+// IPv4: sources, fragments, options, and packets that cannot be parsed.
 
 import { dhcp, icmp, ipv4, ipv6, PROTOCOL, tcp, udp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -20,7 +20,7 @@ import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 
 const source: Row[] = [
-  { name: 'UDP from an address nobody has', vector: 'ipv4-source', attack: packet({ source: FORGED }), allow: plain },
+  { name: 'UDP from an unassigned address', vector: 'ipv4-source', attack: packet({ source: FORGED }), allow: plain },
   {
     name: "UDP from the other pod's address",
     vector: 'ipv4-source',
@@ -63,7 +63,7 @@ const source: Row[] = [
     grants: [{ cidr: '10.78.0.0/16', neighbour: false }],
   },
   {
-    name: 'an address beside a further own address',
+    name: 'an address beside a further address of the pod',
     vector: 'ipv4-source',
     attack: packet({ source: '10.77.0.21' }),
     allow: packet({ source: '10.77.0.20' }),
@@ -189,7 +189,7 @@ const options: Row[] = [
     allow: packet({ options: option(1, 1, 1, 0) }),
   },
   {
-    name: 'what looks like LSRR behind the end of options passes',
+    name: 'bytes like LSRR behind the end of options pass',
     vector: 'ipv4-source',
     attack: packet({ source: FORGED, options: option(0, 131, 3, 4) }),
     allow: packet({ options: option(0, 131, 3, 4) }),
@@ -294,7 +294,7 @@ describe('ipv4', () => {
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 
-  it('samples - an IPv4 forgery in words', async () => {
+  it('samples - an IPv4 forgery as text', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.send(packet({ source: FORGED }, udp(4000, 53)));
     await guarded.counted({ 'ipv4-source drop': 1 });
@@ -308,7 +308,7 @@ describe('ipv4', () => {
     ]);
   });
 
-  it('samples - a packet socket on this kernel is still known at the host side', async () => {
+  it('samples - a packet socket on this kernel is still identified at the host side', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.send(packet({ source: FORGED }));
     await guarded.counted({ 'ipv4-source drop': 1 });

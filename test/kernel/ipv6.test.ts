@@ -42,7 +42,7 @@ const inner6 = ipv6({ source: FORGED, destination: RECEIVER.ipv6, next: PROTOCOL
 const innerFrame = ethernet({ source: NODE.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 }, inner6);
 
 const source: Row[] = [
-  { name: 'UDP from an address nobody has', vector: 'ipv6-source', attack: packet({ source: FORGED }), allow: plain },
+  { name: 'UDP from an unassigned address', vector: 'ipv6-source', attack: packet({ source: FORGED }), allow: plain },
   {
     name: "UDP from the other pod's address",
     vector: 'ipv6-source',
@@ -295,14 +295,14 @@ const clientFrame = (body: Buffer = solicit, ports: [number, number] = [546, 547
 
 const dhcp: Row[] = [
   {
-    name: 'an answer from port 547',
+    name: 'a reply from port 547',
     vector: 'dhcp-server',
     attack: packet({}, udp(547, 546)),
     allow: packet({}, udp(546, 547)),
   },
-  { name: 'an answer from another port', vector: 'dhcp-server', attack: packet({}, udp(4000, 546)), allow: plain },
+  { name: 'a reply from another port', vector: 'dhcp-server', attack: packet({}, udp(4000, 546)), allow: plain },
   {
-    name: 'an answer in a first fragment',
+    name: 'a reply in a first fragment',
     vector: 'dhcp-server',
     attack: behind(fragment, fragmentHeader(PROTOCOL.udp, 0, true), udp(547, 546)),
     allow: behind(fragment, fragmentHeader(PROTOCOL.udp, 0, true), udp(546, 547)),
@@ -419,7 +419,7 @@ describe('ipv6', () => {
     expect(await guarded.counts()).toEqual({ 'dhcp-client audit': 2 });
   });
 
-  it('samples - an IPv6 forgery in words', async () => {
+  it('samples - an IPv6 forgery as text', async () => {
     await using guarded = await node.guard(node.pods.attacker, { state: 'provisional' });
     await node.send(packet({ source: FORGED, next: PROTOCOL.tcp }, tcp({ source: 4000, destination: 443 })));
     await guarded.counted({ 'ipv6-source drop': 1 });

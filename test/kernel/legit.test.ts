@@ -1,10 +1,10 @@
-// What pods do all day, with real stacks on both sides, under every vector enforced: nothing is dropped, nothing counted.
-import { type ChildProcess, spawn } from 'node:child_process';
+// Everyday traffic of pods, with real stacks on both sides and every vector enforced: nothing is
+// dropped, nothing counted.
 import { existsSync } from 'node:fs';
-import { createInterface } from 'node:readline';
 import { ipv4, ipv4Bytes, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { ATTACKER, GSO, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel } from './harness/offload.ts';
 import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
@@ -33,7 +33,10 @@ const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6'
 });
 socket.send(Buffer.alloc(Number(size), 1), Number(port), address);`;
 
-/** One process, as Node has no SCTP: listens in one namespace, connects from another, prints how many bytes went each way. */
+/**
+ * One process, because Node has no SCTP: listens in one namespace, connects from another, prints
+ * the number of bytes in each direction.
+ */
 const SCTP = `
 import ctypes, os, socket, sys
 receiver, attacker, address = sys.argv[1:]
@@ -62,12 +65,12 @@ for sender, taker in ((client, peer), (peer, client)):
     lengths.append(len(taker.recv(4096)))
 print(*lengths)`;
 
-/** For an answer that takes a millisecond: a machine may stand still for seconds. */
+/** A reply takes a millisecond, but a machine may be blocked for seconds. */
 const ANSWER_S = '20';
 
 describe('legitimate traffic', () => {
   let node: TestNode;
-  let server: ChildProcess;
+  let server: RunningProcess;
   let port: string;
   let sending: Guarded;
   let answering: Guarded;
@@ -75,13 +78,13 @@ describe('legitimate traffic', () => {
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true });
     await node.open();
-    server = spawn('nsenter', [`--net=/run/netns/${node.pods.receiver.netns}`, process.execPath, '-e', SERVER], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    port = await new Promise((resolve) => createInterface({ input: server.stdout! }).once('line', resolve));
+    const netns = `/run/netns/${node.pods.receiver.netns}`;
+    server = launch('nsenter', [`--net=${netns}`, process.execPath, '-e', SERVER]);
+    await server.printed('\n');
+    port = server.stdout().trim();
   });
   afterAll(async () => {
-    server?.kill('SIGKILL');
+    await server?.kill();
     await node?.[Symbol.asyncDispose]();
   });
   beforeEach(async () => {
@@ -138,7 +141,7 @@ describe('legitimate traffic', () => {
     expect(lengths).toBe('1000 1000');
   });
 
-  it('vpn - what a pod forwards from a tunnel interface, with the checksums that it left to the kernel', async (context) => {
+  it('vpn - packets that a pod forwards from a tunnel interface pass, with checksums left to the kernel', async (context) => {
     if (!existsSync('/dev/net/tun')) context.skip('optional: this kernel has no tunnel interfaces');
     const { netns } = node.pods.attacker;
     const behind = { source: '10.88.0.9', destination: RECEIVER.ipv4 };
@@ -149,7 +152,7 @@ describe('legitimate traffic', () => {
       answers.push(line),
     );
     const answer = (count: number) =>
-      waitFor(() => answers.length, { what: 'the interface', until: (length) => length === count });
+      waitFor(() => answers.length, { what: 'the next line of frames tun', until: (length) => length === count });
     try {
       await answer(1);
       await inPod(
@@ -167,7 +170,7 @@ describe('legitimate traffic', () => {
       expect(answers.slice(1)).toEqual(['ok', 'ok']);
       const ends = [behind.source, behind.destination].map((address) => ipv4Bytes(address).toString('hex')).join('');
       const lengths = () => node.allLanded().flatMap((hex) => (hex.includes(ends) ? [hex.length / 2] : []));
-      await waitFor(lengths, { what: 'both', until: (list) => list.length === 2 });
+      await waitFor(lengths, { what: 'both results', until: (list) => list.length === 2 });
       expect(lengths().sort((a, b) => a - b)).toEqual([42 + 100, 42 + 2000]);
     } finally {
       await tun.close();
@@ -183,7 +186,7 @@ describe('legitimate traffic', () => {
     expect(neighbours).toContain(`${RECEIVER.ipv6} lladdr ${RECEIVER.mac}`);
   });
 
-  it('errors - a closed port answers over both families', async () => {
+  it('errors - a closed port sends an error over both families', async () => {
     for (const address of [RECEIVER.ipv4, RECEIVER.ipv6]) {
       const script = `require('node:net').connect(9, '${address}').on('error', (error) => console.log(error.code))`;
       expect((await inPod(process.execPath, '-e', script)).trim()).toBe('ECONNREFUSED');
@@ -230,7 +233,7 @@ describe('legitimate traffic', () => {
     },
   );
 
-  it('gratuitous arp - what the kernel announces when its MAC is set lands', async () => {
+  it("gratuitous arp - the kernel's announcement after a MAC change lands", async () => {
     node.forgetLanded();
     const setup = `sysctl -qw net.ipv4.conf.eth0.arp_notify=1\nip link set eth0 address ${ATTACKER.mac}`;
     await inPod('sh', '-ec', setup);

@@ -1,4 +1,4 @@
-// Once guarded, always guarded: restart, crash, upgrade, other people's programs, clsact, and the way out.
+// Once guarded, always guarded: restart, crash, upgrade, foreign programs, clsact, and detach.
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { DetachReport, PlacedAttachment } from '@bailiff/bpf';
@@ -19,7 +19,7 @@ const plain = datagram(ATTACKER.ipv4);
 
 describe('lifecycle', () => {
   let node: TestNode;
-  /** An interface was taken from the node: the next test needs another. */
+  /** An interface was deleted: the next test needs another node. */
   let spoiled = true;
   beforeEach(async () => {
     if (!spoiled) return;
@@ -40,7 +40,7 @@ describe('lifecycle', () => {
     node.agent.call<number>('own.attachCounter', counterObject(), node.pods.attacker.ifindex, position, direction);
   const seenByOther = async (index: number) => Number(await node.agent.call<bigint>('own.counted', index));
 
-  /** Forged ones are dropped and counted on top of `before`, plain ones land. */
+  /** Forged packets are dropped and counted on top of `before`, plain ones land. */
   async function drops(guarded: Guarded, before: number): Promise<number> {
     node.forgetLanded();
     await node.send(forged, 3);
@@ -69,7 +69,7 @@ describe('lifecycle', () => {
       expect(node.landed(forged)).toBe(1);
     });
 
-    it(`${mode} - a killed process leaves the guard, the next one takes it over with counts and settings`, async () => {
+    it(`${mode} - a killed process leaves the guard, the next one adopts it with counts and settings`, async () => {
       await node.open({ mode });
       const guarded = await node.guard(node.pods.attacker);
       await node.agent.call('object.maps.setSettings', { sampleBurst: 5, samplesPerSecond: 6, unknownMode: 'enforce' });
@@ -81,7 +81,7 @@ describe('lifecycle', () => {
       node.forgetLanded();
       await node.send(forged, 4);
       await node.fence();
-      expect(node.landed(forged), 'dropped while nobody is there').toBe(0);
+      expect(node.landed(forged), 'dropped while no process holds the programs').toBe(0);
 
       expect(await node.open({ mode })).toMatchObject({ reused: true, updatedLinks: 2 });
       await drops(guarded, counted + 4);
@@ -142,19 +142,19 @@ describe('lifecycle', () => {
     });
   }
 
-  it('coexistence - another tcx program sees what passes, and only that', async () => {
+  it('coexistence - another tcx program gets the passed packets and no others', async () => {
     const early = await node.open().then(() => other('tail'));
     await using guarded = await node.guard(node.pods.attacker);
     const late = await other('tail');
     expect(await places()).toEqual(['in tcx head', 'out tcx head']);
     const before = await seenByOther(early);
     await drops(guarded, 0);
-    // two plain ones and the fence
+    // two plain packets and the fence
     expect((await seenByOther(early)) - before).toBe(3);
     expect(await seenByOther(late)).toBe(3);
   });
 
-  it('coexistence - a program before ours is reported; reattaching takes the head back without a gap', async () => {
+  it('coexistence - a program before ours is reported; reattaching restores the head without a gap', async () => {
     await node.open();
     await using guarded = await node.guard(node.pods.attacker);
     const first = await other('head');
@@ -177,7 +177,7 @@ describe('lifecycle', () => {
     expect(await node.agent.call('object.reattach', attachment), 'at the head already').toBe(true);
   });
 
-  it('coexistence - under clsact a filter behind ours sees what passes, and stays when ours goes', async () => {
+  it('coexistence - under clsact a filter behind ours gets the passed packets, and stays when ours is removed', async () => {
     await node.open({ mode: 'clsact' });
     await using guarded = await node.guard(node.pods.attacker);
     const index = await node.agent.call<number>(
@@ -208,7 +208,7 @@ describe('lifecycle', () => {
     await drops(guarded, 0);
   });
 
-  it('coexistence - a move to the head that a crash cut short is finished at the next open', async () => {
+  it('coexistence - the next open finishes a move to the head that a crash interrupted', async () => {
     await node.open();
     const guarded = await node.guard(node.pods.attacker);
     const pin = path.join(node.pinDir, 'links', `link-${guarded.key.ifindex}-${guarded.key.generation}-in`);
@@ -224,7 +224,7 @@ describe('lifecycle', () => {
     await drops(guarded, 1);
   });
 
-  it('pins - names identify the programs, and foreign names are left alone', async () => {
+  it('pins - names identify the programs, and foreign names are ignored', async () => {
     await node.open();
     const guarded = await node.guard(node.pods.attacker);
     const { ifindex, generation } = guarded.key;
@@ -237,7 +237,7 @@ describe('lifecycle', () => {
     );
   });
 
-  it('sizes - maps that are pinned keep theirs', async () => {
+  it('sizes - pinned maps keep their sizes', async () => {
     await node.open({ maxInterfaces: 16 });
     await node.agent.call('own.close');
     await node.open({ maxInterfaces: 64 });
@@ -257,7 +257,7 @@ describe('lifecycle', () => {
     });
   });
 
-  it('abi - pinned maps of another version are refused and left as they are', async () => {
+  it('abi - pinned maps of another version are rejected and left unchanged', async () => {
     await node.open();
     await using guarded = await node.guard(node.pods.attacker);
     await node.agent.call('own.setAbi', path.join(node.pinDir, 'maps/meta'), 99);
@@ -273,7 +273,7 @@ describe('lifecycle', () => {
     await drops(guarded, 1);
   });
 
-  it('where - not on a bpffs, no object file: refused by code', async () => {
+  it('where - not on a bpffs, no object file: rejected with a code', async () => {
     await expect(node.open({ pinDir: '/tmp/nowhere-in-particular' })).rejects.toMatchObject({
       code: 'ERR_SPOOF_BPFFS',
     });

@@ -1,4 +1,4 @@
-// Layer 2: whose MAC, which tags, which types, whose ARP.
+// Layer 2: MACs, tags, types and ARP.
 
 import {
   type ArpFields,
@@ -187,7 +187,7 @@ describe('link layer', () => {
     expect(await guarded.counts()).toEqual({});
   });
 
-  it('a record without a MAC - MACs are not judged, addresses are', async () => {
+  it('a record without a MAC - MACs are not checked, addresses are', async () => {
     await using guarded = await node.guard(node.pods.attacker, { mac: null });
     node.forgetLanded();
     const otherMac = frame(payload4, { source: FORGED_MAC });

@@ -1,4 +1,5 @@
-// The typed maps against the real ones: what goes in comes out, sets are replaced whole, numbers are given out once.
+// The typed maps against the kernel's maps: values are read back as written, sets are replaced
+// whole, numbers are allocated once.
 import { mkdtempSync, rmdirSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -39,7 +40,7 @@ describe('maps', () => {
   const one = { ifindex: 7, generation: 1 };
   const two = { ifindex: 7, generation: 2 };
 
-  it('ifaces - a record goes in and comes out; a missing one is undefined', () => {
+  it('ifaces - a record is read back as written; a missing one is undefined', () => {
     const record = {
       ...{
         generation: 3,
@@ -86,7 +87,7 @@ describe('maps', () => {
     expect(of(2)).toHaveLength(1);
   });
 
-  it('counters - created zeroed, kept when created again, gone when deleted', () => {
+  it('counters - created zeroed, kept when created again, removed when deleted', () => {
     maps.counters.create(one);
     maps.counters.create(one);
     maps.counters.create(two);
@@ -97,7 +98,7 @@ describe('maps', () => {
     expect(maps.counters.readAll()).toEqual([{ ...two, cells: [] }]);
   });
 
-  it('tunnel ports - any set of ports is held exactly', () => {
+  it('tunnel ports - any set of ports is stored exactly', () => {
     const port = fc.record({ port: fc.nat(65_535), kind: fc.constantFrom('vxlan' as const, 'geneve' as const) });
     const name = (list: { port: number; kind: string }[]) =>
       [...new Set(list.map((p) => `${p.port} ${p.kind}`))].sort();
@@ -134,7 +135,7 @@ describe('maps', () => {
     expect(maps.probePorts.entries()).toHaveLength(2);
   });
 
-  it('meta - generations and frame sequences are given out once, also across a restart', () => {
+  it('meta - generations and frame sequences are allocated once, also across a restart', () => {
     const first = maps.meta.allocateGeneration();
     expect(maps.meta.allocateGeneration()).toBe(first + 1);
     const sequence = maps.meta.allocateFrameSequences(10);
@@ -146,7 +147,7 @@ describe('maps', () => {
     expect(object.maps.meta.allocateFrameSequences(1)).toBe(sequence + 11n);
   });
 
-  it('meta - maps made afresh in the same boot repeat no generation and no frame sequence', () => {
+  it('meta - maps recreated in the same boot repeat no generation and no frame sequence', () => {
     const generation = maps.meta.allocateGeneration();
     const sequence = maps.meta.allocateFrameSequences(100);
     const fresh = (remove: () => void): SpoofMaps => {
@@ -183,7 +184,7 @@ describe('maps', () => {
     expect(maps.losses()).toEqual({ 'ring-full': 0n, 'no-counter': BigInt(2 * possibleCpus()), 'no-iface': 0n });
   });
 
-  it('status - the pinned maps are read beside the owner, and none is null', () => {
+  it("status - the pinned maps are read beside the owner's handles, and none is null", () => {
     maps.counters.create(one);
     {
       using pinned = openPinnedMaps(pinDir);

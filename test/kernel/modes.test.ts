@@ -1,4 +1,5 @@
-// Modes, states and precedence: what one packet that breaks several vectors is counted for, and what audit lets pass.
+// Modes, states and precedence: the vector under which a packet that violates several is counted,
+// and the packets that audit lets pass.
 import { FOREVER_NS, type Mode, type Vector } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
@@ -13,9 +14,9 @@ const four = (source: string, ports: [number, number] = [1, 2], mac?: string): B
 
 const plain = four(ATTACKER.ipv4);
 const forged = four(FORGED.ipv4);
-/** Breaks ipv4-source (0), source-mac (2) and dhcp-server (7). */
+/** Violates ipv4-source (0), source-mac (2) and dhcp-server (7). */
 const threefold = four(FORGED.ipv4, [67, 68], FORGED.mac);
-/** Breaks router-advert (5) and link-local (15). */
+/** Violates router-advert (5) and link-local (15). */
 const advert = to(
   ipv6(
     { source: 'fe80::99', destination: 'ff02::1', next: PROTOCOL.icmpv6, hopLimit: 255 },
@@ -86,7 +87,7 @@ describe('modes', () => {
       { 'router-advert drop': 1 },
     ],
     [
-      'advertisements off: the source is still judged',
+      'advertisements off: the source is still checked',
       advert,
       { 'router-advert': 'off' },
       false,
@@ -122,7 +123,7 @@ describe('modes', () => {
     expect(await guarded.samples()).toHaveLength(Object.keys(counts).length);
   });
 
-  it('break-glass - enforce is judged as audit until the time is over, then again as enforce', async () => {
+  it('break-glass - enforce acts as audit until the time is over, then as enforce again', async () => {
     await using guarded = await node.guard(node.pods.attacker, { auditUntilNs: FOREVER_NS });
     node.forgetLanded();
     await node.send(forged, 2);
@@ -139,7 +140,7 @@ describe('modes', () => {
   it('break-glass - ends by the clock', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     const now = () => node.agent.call<bigint>('bpf.boottimeNs');
-    // Longer than a machine stands still; then what a test waits for.
+    // Longer than a machine may be blocked plus the longest wait of a test.
     await guarded.update({ auditUntilNs: (await now()) + 60_000_000_000n });
     await node.send(forged);
     await guarded.counted({ 'ipv4-source audit': 1 });
@@ -153,7 +154,7 @@ describe('modes', () => {
     );
   });
 
-  it('states - each state has counters of its own', async () => {
+  it('states - each state has separate counters', async () => {
     await using guarded = await node.guard(node.pods.attacker, { state: 'provisional' });
     await node.send(forged, 2);
     await node.fence();
@@ -171,7 +172,7 @@ describe('modes', () => {
     ['audit', true, { 'unknown-interface audit': 2 }],
     ['enforce', false, { 'unknown-interface drop': 2 }],
   ];
-  it.each(unknown)('unknown - an interface of which nothing is known, %s', async (mode, lands, counts) => {
+  it.each(unknown)('unknown - an interface without a known pod, %s', async (mode, lands, counts) => {
     await setUnknown(mode);
     await using guarded = await node.guard(node.pods.attacker, { state: 'unknown', mac: null, ipv4: null, ipv6: null });
     node.forgetLanded();
@@ -193,10 +194,13 @@ describe('modes', () => {
     node.forgetLanded();
     await node.send(plain);
     await waitFor(losses, { what: 'counted as loss', until: (count) => count === before + 1 });
-    await waitFor(() => node.landed(plain), { what: 'landed', until: (count) => count === (lands ? 1 : 0) });
+    await waitFor(() => node.landed(plain), {
+      what: 'the packet to land',
+      until: (count) => count === (lands ? 1 : 0),
+    });
   });
 
-  it('no counters entry - the decision stands, the loss is counted', async () => {
+  it('no counters entry - the decision stays the same, the loss is counted', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.agent.call('object.maps.counters.delete', guarded.key);
     const losses = async () =>

@@ -1,4 +1,5 @@
-// Neighbour discovery: who may claim which address, in advertisements, solicitations and duplicate address detection.
+// Neighbour discovery: who may claim an address, in advertisements, solicitations and duplicate
+// address detection.
 import { linkLocalOfMac } from '@bailiff/bpf';
 import { solicitedNode } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,7 +35,7 @@ const claims: Row[] = [
     allow: naLinkLocal,
   },
   {
-    name: 'NA for a link-local address of nobody',
+    name: 'NA for an unassigned link-local address',
     vector: 'nd-target',
     attack: advertise('fe80::1:2:3'),
     allow: naLinkLocal,
@@ -192,7 +193,7 @@ const detection: Row[] = [
     record: { modes: allModes('enforce', { 'link-local': 'audit' }) },
   },
   {
-    name: 'DAD for a link-local address that nobody is known by',
+    name: 'DAD for an unassigned link-local address',
     vector: 'link-local',
     attack: dad(FOREIGN_LINK_LOCAL),
     allow: dadLinkLocal,
@@ -238,7 +239,7 @@ describe('neighbour discovery, claims', () => {
     expect(await guarded.counts()).toEqual({ 'link-local audit': 2, 'nd-target drop': 1 });
   });
 
-  it('samples - a forged NA shows what it claimed', async () => {
+  it('samples - a forged NA has the claimed address', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     await node.send(advertise(NODE.ipv6));
     await guarded.counted({ 'nd-target drop': 1 });

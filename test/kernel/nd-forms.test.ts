@@ -1,4 +1,5 @@
-// Neighbour discovery and MLD: what is well formed, who may speak as a router, and from where; and that every honest message passes.
+// Neighbour discovery and MLD: well-formed messages, who may act as a router, and the allowed
+// sources. Every honest message passes.
 import { linkLocalOfMac } from '@bailiff/bpf';
 import { ndBody } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -195,7 +196,7 @@ describe('neighbour discovery, forms', () => {
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 
-  it('legal - every message a host sends for itself passes uncounted', async () => {
+  it('legal - every message that a host sends for itself passes uncounted', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     const legal = [
       na,

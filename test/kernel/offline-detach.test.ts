@@ -1,4 +1,5 @@
-// `collector detach --all`, `attach` and a start on pins: a wrong directory or a missing right never looks like success.
+// `collector detach --all`, `attach` and a start on pins: a wrong directory or a missing right
+// never looks like success.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -47,7 +48,7 @@ describe('offline detach', () => {
   const detach = (bpfDir = pinDir, state = stateDir) =>
     run(['detach', '--all', '--bpf-dir', bpfDir, '--state-dir', state]);
 
-  it('control - pins go, the marker stays, a second time is no error, attach takes it back', () => {
+  it('control - detach removes the pins and keeps the marker, also when repeated; attach removes the marker', () => {
     expect(detach()).toMatchObject({
       exit: EXIT.ok,
       stderr: '',
@@ -63,7 +64,7 @@ describe('offline detach', () => {
     expect([marker().reason(), run(attach).stdout]).toEqual(['', `nothing is detached by ${stateDir} and ${pinDir}\n`]);
   });
 
-  it('a wrong state directory - the marker among the pins holds, and the message names its end at a reboot', () => {
+  it('a wrong state directory - the marker among the pins holds, and the message says that a reboot ends it', () => {
     const { exit, stderr } = detach(pinDir, path.join(stateDir, 'elsewhere'));
     expect(exit).toBe(EXIT.ok);
     expect(stderr).toMatch(/no collector has state in .*elsewhere: the node is detached only until it reboots/);
@@ -78,7 +79,7 @@ describe('offline detach', () => {
     expect(marker().reason()).toBe('');
   });
 
-  it('a directory that is on no bpffs keeps its files', () => {
+  it('a directory outside a bpffs keeps its files', () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-plain-'));
     mkdirSync(path.join(dir, 'maps'));
     const file = path.join(dir, 'maps', 'precious');
@@ -88,10 +89,10 @@ describe('offline detach', () => {
     rmSync(dir, { recursive: true });
   });
 
-  it('without the right - exit 4, what to do, and nothing is removed', (context) => {
+  it('without the right - exit 4, a remedy, and nothing is removed', (context) => {
     const [main = ''] = nodeArgs('apps/collector/src/main.ts').slice(-1);
     const isReadable = spawnSync('test', ['-r', main], { uid: NOBODY }).status === 0;
-    if (!isReadable) context.skip('optional: the workspace lies where only root may look: clone it elsewhere');
+    if (!isReadable) context.skip('optional: the workspace is readable for root only: clone it elsewhere');
     chmodSync(stateDir, 0o755);
     for (const argv of [['detach', '--all'], ['status']]) {
       const { exit, stderr } = run([...argv, '--bpf-dir', pinDir, '--state-dir', stateDir], { uid: NOBODY });
@@ -101,7 +102,7 @@ describe('offline detach', () => {
     expect(readdirSync(path.join(pinDir, 'maps')).length).toBeGreaterThan(5);
   });
 
-  it('the directory is the mount point itself: all pins go, and it is no failure that it stays', async () => {
+  it('the directory is the mount point itself: all pins are removed, and keeping the directory is no failure', async () => {
     const mount = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
     mountBpffs(mount);
     try {

@@ -1,4 +1,4 @@
-// `collector status` on pins that it cannot read: one line that says what to do, and no stack.
+// `collector status` on pins that it cannot read: one line with a remedy, and no stack trace.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, rmSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -32,13 +32,13 @@ describe('offline status', () => {
     return { exit, stdout, lines: stderr.trimEnd().split('\n') };
   };
 
-  it('control - whole pins are shown', () => {
+  it('control - complete pins are shown', () => {
     const { exit, stdout } = status();
     expect(exit).toBe(EXIT.ok);
     expect(JSON.parse(stdout)).toMatchObject({ bpfDir: pinDir, interfaces: [] });
   });
 
-  it('a missing map is named in one line, with what to do', () => {
+  it('a missing map is named in one line, with a remedy', () => {
     unlinkSync(path.join(pinDir, 'maps', 'counters'));
     const { exit, lines } = status();
     expect(lines).toEqual([expect.stringMatching(/^collector: .*missing: counters: restart the collector/)]);

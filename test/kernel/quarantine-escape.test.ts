@@ -1,4 +1,5 @@
-// What a quarantined pod and a friend outside try: data in the margins of ARP and ND, and detours behind an allowed address.
+// Attempts of a quarantined pod and an outside accomplice: data in the padding of ARP and ND, and
+// detours behind an allowed address.
 import { FOREVER_NS } from '@bailiff/bpf';
 import {
   arp,
@@ -109,7 +110,7 @@ describe('escapes from quarantine', () => {
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
-  /** Both land without quarantine; then only the legal one does. */
+  /** Both land without quarantine; under quarantine only the legal one does. */
   async function judge(side: 'attacker' | 'receiver', vector: string, { pass, cut }: Case): Promise<void> {
     for (const quarantineUntilNs of [0n, FOREVER_NS]) {
       await using guarded = await node.guard(node.pods[side], { quarantineUntilNs });
@@ -120,9 +121,9 @@ describe('escapes from quarantine', () => {
       await guarded.counted(isCut ? { [`${vector} drop`]: 1 } : {});
       const lands = (name: string, one: Buffer) =>
         waitFor(() => node.landed(one), { what: `${name} to land`, until: (count) => count === 1 });
-      await lands('what passes', pass);
+      await lands('the passing frame', pass);
       if (isCut) expect(node.landed(cut)).toBe(0);
-      else await lands('what will be cut', cut);
+      else await lands('the frame that quarantine drops', cut);
     }
   }
 

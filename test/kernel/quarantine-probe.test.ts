@@ -1,10 +1,10 @@
-// Probes of a quarantined pod, with real stacks: the node's own connections pass, what looks like them by address does not.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
+// Probes of a quarantined pod, with real stacks: the node's own connections pass, packets with the
+// same addresses from elsewhere do not.
 import { FOREVER_NS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn, LineProcess } from './harness/processes.ts';
 
@@ -18,11 +18,11 @@ server.listen(0, '::', () => {
   udp.bind(port, '::', () => console.log(port));
 });`;
 
-/** Print what came back, and wait for it as long as they are let. */
+/** Print the reply, or wait for it without a limit of their own. */
 const TCP_PROBE = `
 const [, address, port, end] = process.argv;
 const socket = require('node:net').connect(Number(port), address, () => socket.write('probe'));
-// Said last: whoever reads it ends this process.
+// Printed last: the reader ends this process.
 const say = (text) => { end === 'reset' ? socket.resetAndDestroy() : socket.end(); console.log(text); };
 socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));`;
 const UDP_PROBE = `
@@ -32,7 +32,7 @@ const say = (text) => { console.log(text); process.exit(); };
 socket.on('message', (data) => say(String(data)));
 socket.send('probe', Number(port), address);`;
 
-/** An answer takes a millisecond; a process on a machine that does other things may take seconds to start. */
+/** A reply takes a millisecond; on a busy machine a process may take seconds to start. */
 const ANSWER_MS = 30_000;
 const IN_PORT = 30_080;
 const OUT_PORT = 30_081;
@@ -43,9 +43,9 @@ const FAMILIES = [
 
 describe('probes under quarantine', () => {
   let node: TestNode;
-  let server: ChildProcess;
+  let server: RunningProcess;
   let port: number;
-  const printed: string[] = [];
+  const printed = () => server.stdout().split('\n').slice(0, -1);
 
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true });
@@ -54,16 +54,11 @@ describe('probes under quarantine', () => {
       { address: NODE.ipv4, thisNode: true },
       { address: NODE.ipv6, thisNode: true },
     ]);
-    server = spawn('nsenter', [`--net=/run/netns/${node.pods.attacker.netns}`, process.execPath, '-e', SERVER], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    port = await new Promise((resolve) => {
-      createInterface({ input: server.stdout! }).on('line', (line) => {
-        printed.push(line);
-        resolve(Number(line));
-      });
-    });
-    // What a node port does: translate, forward, masquerade.
+    const netns = `/run/netns/${node.pods.attacker.netns}`;
+    server = launch('nsenter', [`--net=${netns}`, process.execPath, '-e', SERVER]);
+    await server.printed('\n');
+    port = Number(printed()[0]);
+    // The work of a node port: translate, forward, masquerade.
     const rules = `
 table ip ports {
   chain translate {
@@ -80,7 +75,7 @@ table ip ports {
     await commandIn(node.netns, 'sh', '-ec', setup);
   });
   afterAll(async () => {
-    server?.kill('SIGKILL');
+    await server?.kill();
     await node?.[Symbol.asyncDispose]();
   });
 
@@ -93,7 +88,7 @@ table ip ports {
     ]);
     return guarded;
   }
-  /** What was cut of the probes; real stacks send more than that, such as MLD reports. */
+  /** Dropped packets of the probes; real stacks send others, such as MLD reports. */
   const cut = async (guarded: Guarded) =>
     (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(port));
   const startProbe = (netns: string, script: string, ...args: unknown[]) => {
@@ -102,18 +97,21 @@ table ip ports {
     const probe = new LineProcess('nsenter', words, (line) => answers.push(line));
     return { answers, [Symbol.asyncDispose]: () => probe.close() };
   };
-  /** What comes back, whenever it does. */
+  /** Waits for the reply, however late. */
   async function answerTo(...probe: Parameters<typeof startProbe>): Promise<string> {
     await using running = startProbe(...probe);
     const { answers } = running;
-    await waitFor(() => answers.length, { what: 'an answer', until: (count) => count > 0, timeoutMs: ANSWER_MS });
+    await waitFor(() => answers.length, { what: 'a reply', until: (count) => count > 0, timeoutMs: ANSWER_MS });
     return answers.join();
   }
-  /** Runs until what it sent was dropped on its way to the pod: what never reached the pod is never answered. */
+  /**
+   * Runs the probe until one of its packets was dropped on the way to the pod: then the pod never
+   * got it.
+   */
   async function isCut(guarded: Guarded, ...probe: Parameters<typeof startProbe>): Promise<void> {
     await using running = startProbe(...probe);
     const dropped = await waitFor(() => cut(guarded), {
-      what: 'the drop of it',
+      what: 'a dropped packet of the probe',
       until: (samples) => samples.length > 0,
       timeoutMs: ANSWER_MS,
     });
@@ -122,13 +120,13 @@ table ip ports {
     expect(running.answers).toEqual([]);
   }
 
-  it.each(FAMILIES)('tcp - the node probes over %s and nothing is cut', async (_, address) => {
+  it.each(FAMILIES)('tcp - the node probes over %s and nothing is dropped', async (_, address) => {
     await using guarded = await quarantined();
     expect(await answerTo(node.netns, TCP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
   });
 
-  it.each(FAMILIES)('udp - the node probes over %s and nothing is cut', async (_, address) => {
+  it.each(FAMILIES)('udp - the node probes over %s and nothing is dropped', async (_, address) => {
     await using guarded = await quarantined();
     expect(await answerTo(node.netns, UDP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
@@ -136,10 +134,10 @@ table ip ports {
 
   it('tcp - the reset that ends a probe reaches the pod', async () => {
     await using guarded = await quarantined();
-    const before = printed.length;
+    const before = printed().length;
     expect(await answerTo(node.netns, TCP_PROBE, ATTACKER.ipv4, port, 'reset')).toBe('probe');
-    await waitFor(() => printed.slice(before), {
-      what: 'the server says what it saw',
+    await waitFor(() => printed().slice(before), {
+      what: 'the server prints its error',
       until: (lines) => lines.includes('ECONNRESET'),
     });
     expect(await cut(guarded)).toEqual([]);
@@ -157,7 +155,7 @@ table ip ports {
     await isCut(guarded, ...probe);
   });
 
-  it('node port - the pod sends nothing out through it from its probe port', async () => {
+  it('node port - the pod cannot send out through it from its probe port', async () => {
     const ends = { source: ATTACKER.ipv4, destination: NODE.ipv4 };
     const letOut = async (text: string): Promise<() => number> => {
       const segment = tcp({ source: port, destination: OUT_PORT, flags: TCP_FLAGS.ack }, Buffer.from(text), ends);
@@ -170,9 +168,9 @@ table ip ports {
     await waitFor(control, { what: 'control: it is forwarded', until: (count) => count === 1 });
     await using guarded = await quarantined();
     const landed = await letOut('out in quarantine');
-    // The reset that answers the control may come as well.
+    // The reset that answers the control may arrive as well.
     const drops = async () => (await guarded.counts())['quarantine-ingress drop'] ?? 0;
-    await waitFor(drops, { what: 'the drop', until: (count) => count >= 1 });
+    await waitFor(drops, { what: 'a dropped packet', until: (count) => count >= 1 });
     expect(landed()).toBe(0);
   });
 });

@@ -1,4 +1,5 @@
-// Quarantine in both directions: what it cuts, what still passes, and that it ends by itself.
+// Quarantine in both directions: the packets that it drops, those that still pass, and its end by
+// time.
 import { FOREVER_NS } from '@bailiff/bpf';
 import {
   arp,
@@ -29,7 +30,7 @@ const ALLOWED = { ipv4: '10.77.9.9', ipv6: 'fd99::9' };
 const THIS_NODE = { ipv4: '10.77.8.1', ipv6: 'fd88::1' };
 const OTHER_NODE = { ipv4: '10.77.8.2', ipv6: 'fd88::2' };
 const PROBE = 8080;
-/** Longer than a machine stands still, and what a test waits for. */
+/** Longer than a machine may be blocked plus the longest wait of a test. */
 const MINUTE_NS = 60_000_000_000n;
 const SOON_NS = 500_000_000n;
 const { syn, ack } = TCP_FLAGS;
@@ -42,7 +43,10 @@ interface Parties {
 const frame = (type: number, packet: Buffer, tags?: { tci: number }[]): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type, tags }, packet);
 
-/** Frames of either direction are sent by the attacker: for the receiver it is the same who put them on the bridge. */
+/**
+ * The attacker sends the frames of both directions; the receiver cannot tell where they entered the
+ * bridge.
+ */
 function builders({ source, destination }: Parties) {
   const is6 = source.includes(':');
   const wrap = (protocol: number, payload: Buffer, more: Partial<Ipv4Fields> = {}): Buffer =>
@@ -86,7 +90,10 @@ describe('quarantine', () => {
       { port: PROBE, protocol: 'udp' },
     ]);
 
-  /** Sends each frame; the passing ones must land and the cut ones be counted, all of them exactly. */
+  /**
+   * Sends each frame; the passing ones must land, and the counters must match the dropped ones
+   * exactly.
+   */
   async function judge(guarded: Guarded, vector: string, frames: { pass: Buffer[]; cut: Buffer[] }): Promise<void> {
     const { pass, cut } = frames;
     node.forgetLanded();
@@ -122,7 +129,7 @@ describe('quarantine', () => {
         to(ELSEWHERE).udp(4000, 4001),
         to(ELSEWHERE).tcp(4000, 80, syn),
         to(ELSEWHERE).echo(),
-        // answers to probes that this node never made
+        // replies to probes that this node never made
         to(THIS_NODE).tcp(PROBE, 40_000, syn | ack),
         to(THIS_NODE).tcp(PROBE, 40_000, ack),
         to(THIS_NODE).tcp(PROBE, 40_000, TCP_FLAGS.rst),
@@ -144,7 +151,7 @@ describe('quarantine', () => {
     await judge(guarded, 'quarantine-ingress', { pass: [...pass, ...cut], cut: [] });
   });
 
-  it.each(FAMILIES)('from the pod, IPv%i - allowed CIDRs, ARP and ND pass, the rest is cut', async (family) => {
+  it.each(FAMILIES)('from the pod, IPv%i - allowed CIDRs, ARP and ND pass, the rest is dropped', async (family) => {
     await using guarded = await node.guard(node.pods.attacker, { quarantineUntilNs: FOREVER_NS });
     await probes(guarded);
     await judge(guarded, 'quarantine-ingress', outgoing(family));
@@ -230,7 +237,7 @@ describe('quarantine', () => {
   });
 
   it.each(FAMILIES)(
-    'to the pod, IPv%i - resets of probes, allowed CIDRs, ARP and ND for it pass, the rest is cut',
+    'to the pod, IPv%i - resets of probes, allowed CIDRs, ARP and ND for it pass, the rest is dropped',
     async (family) => {
       await using guarded = await node.guard(node.pods.receiver, { quarantineUntilNs: FOREVER_NS });
       await probes(guarded);
@@ -240,7 +247,7 @@ describe('quarantine', () => {
     },
   );
 
-  it('until - quarantine ends by the clock, without anybody', async () => {
+  it('until - quarantine ends by the clock, without user space', async () => {
     await using guarded = await node.guard(node.pods.attacker);
     const one = builders({ source: ATTACKER.ipv4, destination: ELSEWHERE.ipv4 }).udp(5000, 5001);
     await guarded.update({ quarantineUntilNs: (await now()) + MINUTE_NS });
@@ -256,9 +263,9 @@ describe('quarantine', () => {
         sent++;
         return node.landed(one);
       },
-      { what: 'quarantine over', until: (count) => count > 0 },
+      { what: 'the end of quarantine', until: (count) => count > 0 },
     );
-    await waitFor(() => node.landed(one), { what: 'all judged', until: (landed) => landed > 0 });
+    await waitFor(() => node.landed(one), { what: 'all frames to be decided', until: (landed) => landed > 0 });
     const counts = await guarded.counts();
     expect(counts['quarantine-ingress drop']).toBeGreaterThanOrEqual(1);
     expect(counts['quarantine-ingress drop']).toBeLessThanOrEqual(sent);
@@ -276,11 +283,11 @@ describe('quarantine', () => {
     const one = builders({ source: ATTACKER.ipv4, destination: ELSEWHERE.ipv4 }).udp(5000, 5001);
     node.forgetLanded();
     await node.send(one);
-    await waitFor(() => node.landed(one), { what: 'landed', until: (count) => count === 1 });
+    await waitFor(() => node.landed(one), { what: 'the frame to land', until: (count) => count === 1 });
     await guarded.counted({ 'quarantine-ingress audit': 1 });
   });
 
-  it('state unknown - quarantine holds, and so do its exemptions by address', async () => {
+  it('state unknown - quarantine stays in force, and so do its exemptions by address', async () => {
     await node.agent.call('object.maps.setSettings', { sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'off' });
     const record = { state: 'unknown', mac: null, ipv4: null, ipv6: null, quarantineUntilNs: FOREVER_NS } as const;
     await using guarded = await node.guard(node.pods.attacker, record);

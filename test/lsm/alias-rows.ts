@@ -1,10 +1,13 @@
-/** The tables of docs/runtime-paths.md, each row of which is a test of the name that stands first in it. */
+/**
+ * Parser of the tables in docs/runtime-paths.md. Each row is tried by a test of the name in its
+ * first column.
+ */
 export interface AliasRow {
   readonly name: string;
   readonly outcome: string;
 }
 
-/** Rows of the sections with such a title; a row of several names is one of each. */
+/** Rows of the sections with such a title; a row with several names counts once per name. */
 export function rowsOf(doc: string, ...titles: readonly string[]): AliasRow[] {
   const sections = doc.split(/^## /m).filter((section) => titles.includes(section.split('\n', 1)[0] ?? ''));
   return sections

@@ -1,5 +1,5 @@
-// The table of docs/runtime-paths.md: every other name for a protected object, tried in one container without policy, where it
-// must land, and in one with policy, where it must end as the table says.
+// The table of docs/runtime-paths.md: every other name for a protected object, tried in one
+// container. Without a policy each attempt must land; with a policy it must end as in the table.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -32,7 +32,7 @@ const POLICY: RuntimePolicyInput = {
   ],
 };
 
-/** Attempts that no rule or guard is to hinder, and those that are known to slip by; every other one is refused. */
+/** Attempts that no rule or guard refuses, and those known to slip by; all others are refused. */
 const ALLOWED = [
   ...['neighbour', 'link-neighbour', 'rename-neighbour', 'tmpfs-neighbour', 'tmpfs-new-api', 'exec-neighbour'],
   ...['shallow', 'memfd-name', 'scm-rights-neighbour'],
@@ -75,7 +75,7 @@ describe('aliases', () => {
     expect(rows.map(({ name }) => name).sort()).toEqual([...control.keys()].sort());
   });
 
-  it.for(rows)('$name - lands without policy, and with policy ends as the table says', ({ name, outcome }, context) => {
+  it.for(rows)('$name - lands without policy, and with policy ends as in the table', ({ name, outcome }, context) => {
     const why = name === 'tmpfile-link' ? whyLacking(TMPFILE_ON_OVERLAY) : null;
     if (why !== null) context.skip(why);
     const expected = ALLOWED.includes(name) || SLIPS.includes(name) ? 'landed' : 'refused';

@@ -1,5 +1,6 @@
-// The table "Names under an allow-list" of docs/runtime-paths.md: what a posture of block lets run by each name that a container can give
-// to what it wrote. Each attempt lands without a policy; what slips by an allow-list of paths is refused where a drift rule stands beside it.
+// The table "Names under an allow-list" of docs/runtime-paths.md: programs that a blocking posture
+// runs under each name that a container can give to a written file. Each attempt lands without a
+// policy. Attempts that slip by an allow-list of paths are refused by an additional drift rule.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -17,7 +18,7 @@ const WITH_DRIFT: RuntimePolicyInput = {
   rules: [...(POLICY.rules ?? []), { name: 'drift', action: 'block', drift: {} }],
 };
 
-/** The acts of harness/acts.c; the last of them is what the row is about. */
+/** The acts of harness/acts.c; the row is about the last of them. */
 const ATTEMPTS: Readonly<Record<string, readonly string[]>> = {
   'allowed-program': ['run', '/bin/tool'],
   'copied-out': ['run', '/tmp/evil/tool'],
@@ -32,7 +33,7 @@ const ATTEMPTS: Readonly<Record<string, readonly string[]>> = {
   'rename-over': ['rename', '/tmp/evil', '/opt/tools/evil', 'run', '/opt/tools/evil/tool'],
   'write-over': ['copy', '/bin/acts', '/bin/tool', 'run', '/bin/tool'],
 };
-/** What the container wrote, where it may write and nothing may run. */
+/** Files that the container wrote: it may write there, and nothing may run there. */
 const WRITTEN = ['mkdir', '/tmp/evil', 'mkdir', '/tmp/other', 'copy', '/bin/acts', '/tmp/evil/tool'];
 
 const doc = readFileSync(path.join(import.meta.dirname, '../../docs/runtime-paths.md'), 'utf8');
@@ -52,7 +53,7 @@ describe('allow-lists', () => {
   };
   beforeEach(fresh);
 
-  /** How the last act ended, after all before it did what they are to. */
+  /** Result of the last act, after all acts before it succeeded. */
   async function attempt(name: string): Promise<string> {
     const lines = await container.acts(...WRITTEN, ...(ATTEMPTS[name] as string[]));
     expect(lines.slice(0, -1).filter((line) => !line.endsWith(': ok'))).toEqual([]);
@@ -63,7 +64,7 @@ describe('allow-lists', () => {
     expect(rows.map(({ name }) => name).sort()).toEqual(Object.keys(ATTEMPTS).sort());
   });
 
-  it.each(rows)('$name - lands without policy, and ends under an allow-list as the table says', async (row) => {
+  it.each(rows)('$name - lands without a policy, and ends under an allow-list as in the table', async (row) => {
     const { name, outcome } = row;
     expect(await attempt(name)).toBe('ok');
     fresh();
@@ -80,7 +81,7 @@ describe('allow-lists', () => {
     expect(pod.counts()).toEqual({ drift: 1 });
   });
 
-  it('first program - is judged by both places, as a process that is run in the container is', async () => {
+  it('first program - is judged by both places, as a program that runs in the container is', async () => {
     container.install(acts(), '/tmp/evil/tool');
     pod.apply(POLICY);
     expect(await container.run(['/opt/tools/shipped'])).toEqual(['exit 0']);

@@ -1,5 +1,6 @@
-// A container's first program is held whatever it is started from: memory, another mount namespace, the host, the runtime itself; and so is
-// a program with which a container is entered. Each way is tried without a policy first.
+// A container's first program is held wherever it starts from: memory, another mount namespace, the
+// host, the runtime itself. The same holds for a program that enters a container. Each way is first
+// tried without a policy.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +16,9 @@ import { readySet } from './scenarios-rig.ts';
 const reexec = (): string =>
   compileProgram(path.join(import.meta.dirname, 'programs/reexec.c'), { flags: ['-static'] });
 
-/** Of what the program itself does: a program that it runs is one of the container anyway. */
+/**
+ * About operations of the program itself: programs that it starts belong to the container anyway.
+ */
 const POLICY: RuntimePolicyInput = {
   rules: [{ name: 'secret', action: 'block', file: { paths: ['/etc/secret'], operations: ['read'] } }],
 };
@@ -46,7 +49,7 @@ describe('first program', () => {
     running = null;
   });
 
-  /** Starts the first container's program and leaves it waiting. @returns its process id */
+  /** Starts the first container's program, which then waits. @returns its process id */
   async function waiting(...words: string[]): Promise<number> {
     running = first.start(['/bin/acts', ...words, 'wait']);
     await running.line('ready');
@@ -65,7 +68,7 @@ describe('first program', () => {
     await expectHeld(`/proc/${await waiting('hold', '/bin/acts')}/fd/77`);
   });
 
-  it('memory is no image: the first program that lies there is drift', async () => {
+  it('memory is no image: a first program in it is drift', async () => {
     const entry = `/proc/${await waiting('hold', '/bin/acts')}/fd/77`;
     expect(await second.run([entry])).toEqual(['exit 0']);
     pod.put(readySet('immutable-image'));
@@ -136,7 +139,10 @@ describe('entering', () => {
 
   const words = (...rest: string[]): string[] => ['--root', path.join(dir, 'state'), ...rest];
 
-  /** Starts a container by runc, whose first process waits after these acts. @returns its lines until then */
+  /**
+   * Starts a container by runc; its first process waits after these acts. @returns its lines until
+   * then
+   */
   async function started(capabilities: readonly string[], ...first: string[]): Promise<readonly string[]> {
     const spec = specOf(container, ['/bin/acts', ...first, 'wait'], [...CAPABILITIES, ...capabilities]);
     writeFileSync(path.join(dir, 'config.json'), JSON.stringify(spec));
@@ -176,7 +182,7 @@ describe('entering', () => {
     expectHeld('runc', ...words('exec', 'c', `/proc/${child}/root/volume/tool`));
   });
 
-  it("nsenter from the host: a program that is run in the container's mount namespace is the container's", async () => {
+  it("nsenter from the host: a program that runs in the container's mount namespace belongs to the container", async () => {
     running = container.start(['/bin/acts', 'wait']);
     await running.line('ready');
     expectHeld('nsenter', '--mount', '--target', `${running.child.pid}`, '/bin/acts');

@@ -1,5 +1,6 @@
-// What changes while pods run: policies are flipped, the collector restarts, its programs are replaced. A task that is refused
-// before and after is refused in every moment between, and what is counted is what was tried.
+// Changes while pods run: policies are flipped, the collector restarts, its programs are replaced.
+// A task that is refused before and after is refused at every moment between, and the counts match
+// the attempts.
 import { readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { probeLsm, type RuntimeObject } from '@bailiff/bpf';
@@ -21,11 +22,12 @@ import {
 
 const PROCESSES = 3;
 const FLIPS = 60;
-/** More than processors, so that most of them were interrupted at any moment. */
+/** More than processors, so that most of them are interrupted at any moment. */
 const CROWD = 8;
 /**
- * Between two attempts of a task while programs are loaded, for as long as which nothing changes: all of the processors would be theirs.
- * Where the programs change, the emulated kernel takes several times as long for each.
+ * Pause between two attempts of a task while programs are loaded; without it the tasks use all
+ * processors. While programs change, the emulated kernel takes several times as long for each
+ * attempt.
  */
 const PAUSE_US = 200;
 /** The first object is tried twice. */
@@ -73,12 +75,13 @@ function containerOf(pod: Pod): Container {
 }
 
 describe('policies', () => {
-  // Before Linux 6.2 the kernel gives no task storage to a task that interrupted another in the midst of asking for its own.
+  // Before Linux 6.2 the kernel allocates no task storage for a task that interrupted the
+  // allocation of another.
   it.each([
     { name: 'tasks', mode: [] as 'fork'[], least: 10_000n },
     { name: 'children that live for one operation', mode: ['fork'] as 'fork'[], least: 1_000n },
   ])(
-    'crowd - $name that interrupt each other wherever they are: none of them is nobody’s, and no fork fails',
+    'crowd - $name that interrupt each other anywhere: each keeps its pod, and no fork fails',
     async ({ mode, least }) => {
       using rig = new Rig();
       const pod = rig.pod();
@@ -99,7 +102,7 @@ describe('policies', () => {
   );
 
   it(
-    'flip - while tasks are hammering, each operation is judged and counted by the one or the other set, none by neither',
+    'flip - while tasks are hammering, each operation is judged and counted by exactly one of the two sets',
     async () => {
       using rig = new Rig();
       const pod = rig.pod();
@@ -116,7 +119,7 @@ describe('policies', () => {
       await denied.started();
       for (let i = 1; i <= FLIPS; i++) {
         pods.set(pod.uid, subjects[i % 2]!);
-        // Lets the tasks run between two flips, for as long as the loop takes.
+        // Lets the tasks run between two flips, for one turn of the event loop.
         await new Promise(setImmediate);
       }
       const tally = await denied.stop();
@@ -129,7 +132,7 @@ describe('policies', () => {
   );
 
   it(
-    'control - what only one of the sets denies lands under the other',
+    'control - an operation that only one of the sets denies lands under the other',
     async () => {
       using rig = new Rig();
       const pod = rig.pod();
@@ -149,9 +152,9 @@ describe('policies', () => {
   );
 });
 
-// The verifier is emulated, and takes longest of all that is here: one set of programs is pinned for these tests, and each goes on from
-// whatever is in force.
-describe('taking over', () => {
+// The emulated verifier takes most of the time here. So one set of programs is pinned for these
+// tests, and each starts from the current state.
+describe('adoption', () => {
   const objectPath = withRenamedHook('lsm/path_chroot', 'lsm/path_chrooo');
   let loaded: OwnLoaded;
   let rig: Rig;
@@ -171,7 +174,7 @@ describe('taking over', () => {
     return { pod, container };
   };
 
-  it('missing hook - a program that this kernel has no place for is left out and named, the others hold', async () => {
+  it('missing hook - a program whose hook this kernel lacks is left out and named, the others hold', async () => {
     const missing = first.programs.filter((program) => program.missing !== null);
     expect(missing).toContainEqual(
       expect.objectContaining({
@@ -179,7 +182,7 @@ describe('taking over', () => {
         missing: 'the kernel has no hook path_chrooo',
       }),
     );
-    // An older kernel lacks others beside it.
+    // An older kernel lacks further hooks.
     expect(missing.filter(({ section }) => probeLsm(section.replace('lsm/', '')).available)).toEqual([]);
     expect(first.links).not.toContain('handle_path_chroot');
     expect(first.links).toHaveLength(first.programs.length - missing.length);
@@ -189,7 +192,7 @@ describe('taking over', () => {
   });
 
   it(
-    'upgrade - a changed program takes the place of the old one: no operation passes meanwhile, denials are counted once',
+    'upgrade - a changed program replaces the old one: no operation passes meanwhile, denials are counted once',
     async () => {
       const { pod, container } = guarded();
       const hammering = new Hammering(container, '/etc/secret', PAUSE_US);
@@ -198,14 +201,15 @@ describe('taking over', () => {
       renameSync(path.join(dir, 'handle_path_chown'), path.join(dir, 'handle_that_is_no_more'));
       const again = loaded.reopen({ objectPath: withOtherError('lsm/file_open') });
       expect(again.reused).toBe(true);
-      // Others: the one that changed, the one whose name went, and the one that the release before had no place for.
+      // Not kept: the changed one, the one with a missing name, and the one without a hook in the
+      // release before.
       const present = again.programs.filter(({ missing }) => missing === null);
       expect(again.keptLinks).toBe(present.length - 3);
       expect(linkNames()).toEqual(present.map(({ name }) => name).sort());
       const tally = await hammering.stop();
       expect(tally).toEqual({ tried: tally.tried, refused: tally.tried, landed: 0 });
       expect(again.maps.counters(pod.counterBase, 1)).toEqual([BigInt(tally.tried)]);
-      // The one that is in force now is the changed one.
+      // The changed program is in force now.
       expect(await container.acts('map-plain', '/etc/secret')).toEqual(['map-plain /etc/secret: EACCES']);
     },
     TAKEOVER_TIMEOUT_MS,
@@ -219,7 +223,7 @@ describe('taking over', () => {
       const links = linkNames();
       const hammering = new Hammering(container, '/etc/secret', PAUSE_US);
       await hammering.started();
-      // As one leaves it that was killed before its first link had its name.
+      // As after a kill between attaching the first link and renaming its pin.
       const pin = path.join(loaded.pinDir, 'runtime/links/handle_file_open');
       renameSync(pin, `${pin}-new`);
       const again = loaded.reopen();
@@ -234,7 +238,7 @@ describe('taking over', () => {
   );
 
   it.each(['rt_sets', 'rt_settings'])(
-    'a pin that somebody deleted - without %s the programs go on with maps that nobody can write: they are replaced, and a policy holds',
+    'a deleted pin - without %s the programs would use maps that no process can write: they are replaced, and a policy holds',
     async (name) => {
       unlinkSync(path.join(loaded.pinDir, 'runtime/maps', name));
       const again = loaded.reopen();

@@ -1,6 +1,8 @@
-// A real collector and a real bus: from a policy in the bucket to what a running container may do, and from what it did to an
-// exact count on the bus, through a kill of either. And both halves in one kernel: who opened the socket is on the packet that was
-// dropped, and the built-in rule makes one verdict of both. In one file, because a collector loads the programs when it starts.
+// A real collector and a real bus: from a policy in the bucket to the allowed operations of a
+// running container, and from its operations to an exact count on the bus, through a kill of
+// either. Network and runtime enforcement in one kernel: the dropped packet names the process that
+// opened the socket, and the built-in rule makes one verdict of both. In one file, because a
+// starting collector loads the programs.
 import { execFile, execFileSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
@@ -40,7 +42,8 @@ describe('collector', () => {
     acts();
     ip('netns', 'add', NETNS);
     node = await CollectorNode.start();
-    // The first one is killed while its programs are being loaded, which goes on beside the second one.
+    // The first collector is killed while it loads its programs; the loading continues beside the
+    // second one.
     await node.startLoading();
     await node.killCollector();
     await node.startCollector();
@@ -98,14 +101,14 @@ describe('collector', () => {
       await steps.ready();
       expect(await steps.next()).toEqual(['run /bin/one: ok', 'run /bin/two: ok']);
 
-      const status = await node.reported('a runtime half', ({ runtime }) => runtime?.state === 'available');
+      const status = await node.reported('the runtime engine', ({ runtime }) => runtime?.state === 'available');
       const missing = status.runtime?.missingHooks ?? [];
       expect(missing.filter((hook) => probeLsm(hook.replace('lsm/', '')).available)).toEqual([]);
       await node.putPods(pod);
       const firstMs = await node.untilFlipped(pod, () => node.putPolicy('shells', deny('one', '/bin/one')));
       expect(await steps.next()).toEqual([...Array(5).fill('run /bin/one: EPERM'), 'run /bin/two: ok']);
 
-      // One of a few: under emulation on a machine that others use, a single one may wait for its turn alone.
+      // Several edits: under emulation on a busy machine, a single one may be delayed.
       const editsMs: number[] = [];
       for (let revision = 1; revision <= EDITS; revision += 1) {
         const policy = { ...deny('two', '/bin/two'), message: `edition ${revision}`, revision };
@@ -127,7 +130,8 @@ describe('collector', () => {
         policyRevision: EDITS,
       });
       expect(first?.pod).toMatchObject({ name: 'web-0', ownerKind: 'Deployment' });
-      // A count may be read between an operation's count and its sample: the sample then comes with the next violation.
+      // A count may be read before the sample of the same operation. The sample is then published
+      // with the next violation.
       const sampled = await waitFor(
         () => node.ledger.violations('shells/two').find((violation) => violation.operation !== null)?.operation,
         { what: 'a sample of shells/two' },
@@ -140,7 +144,7 @@ describe('collector', () => {
         ),
       );
 
-      // The bus is away, then the collector too: what is denied meanwhile is owed.
+      // The bus is down, then the collector too: denials are unacknowledged meanwhile.
       await node.nats.kill();
       expect(await steps.next()).toEqual(Array(11).fill('run /bin/two: EPERM'));
       await node.killCollector();
@@ -153,7 +157,7 @@ describe('collector', () => {
       expect(node.ledger.packets({ vector: 'shells/one' })).toBe(5);
       expect(node.ledger.packets({ vector: 'shells/two' })).toBe(31);
 
-      // Break-glass: it passes, and the bus says so.
+      // Break-glass: the operation passes, and the bus has it as audited.
       const until = new Date(Date.now() + 600_000).toISOString();
       await node.putConfig('disarm.namespace.shop.all', {
         revision: 1,
@@ -165,7 +169,8 @@ describe('collector', () => {
       await node.untilAudited(pod);
       expect(await steps.next()).toEqual(['run /bin/two: ok']);
       await node.counted('shells/two', 32);
-      // As above, but of a single operation: the next violation, with the sample, takes another.
+      // As above, but this is a single operation: the next violation, with the sample, needs
+      // another one.
       let more = 0;
       const audited = await waitFor(
         async () => {
@@ -173,20 +178,22 @@ describe('collector', () => {
           if (found === undefined) more += (await pod.container.acts(...TIMES(1, '/bin/two'))).length;
           return found;
         },
-        { what: 'a sample of what was audited', intervalMs: 2_000, timeoutMs: 60_000 },
+        { what: 'a sample of an audited operation', intervalMs: 2_000, timeoutMs: 60_000 },
       );
       expect(audited.action).toBe('audit');
 
-      // The bus no longer lists it: what still runs is held; then it goes, and with it its entry.
+      // The bus no longer lists the pod: its running processes stay held. Then the pod ends, and
+      // its entry is removed.
       await node.putPods();
-      await node.reported('no pod', ({ snapshotRevision }) => snapshotRevision === 2);
+      await node.reported('an empty snapshot', ({ snapshotRevision }) => snapshotRevision === 2);
       expect(node.subject(pod)).not.toBeNull();
       pod[Symbol.dispose]();
       await node.untilGone(pod);
       await node.counted('shells/two', 32 + more);
       await node.untilSettled();
 
-      // A pod that comes with the same UID (a static pod's is made from its file) has nothing of it but the policy.
+      // A later pod with the same UID (the UID of a static pod depends on its file) has only the
+      // policy in common with it.
       expect(node.boundCgroups(pod)).toBe(0);
       await node.putConfig('disarm.namespace.shop.all', {
         revision: 2,
@@ -206,14 +213,14 @@ describe('collector', () => {
   );
 
   it(
-    'both halves - raw socket, then spoofed packets: the violation of the packet and the critical verdict name the process',
+    'network and runtime - raw socket, then spoofed packets: the violation of the packet and the critical verdict name the process',
     async () => {
       using pod = new NodePod('forger');
       pod.container.install(compileProgram(source('../programs/spoof.c'), { flags: ['-static'] }), '/bin/spoof');
       await connect(pod);
-      // The policy first: with those of other tests the pod would flip without it.
+      // The policy first: with the policies of other tests the pod would flip without it.
       await node.putPolicy('no-raw-sockets', { ...readyMadePolicy('no-raw-sockets'), mode: 'audit' });
-      await node.reported('the policy', ({ runtime }) =>
+      await node.reported('the policy to be read', ({ runtime }) =>
         Boolean(runtime?.policies.some(({ key }) => key.endsWith('.no-raw-sockets'))),
       );
       await node.untilFlipped(pod, () => node.putPods(pod));
@@ -227,8 +234,8 @@ describe('collector', () => {
       expect((await forge()).stdout).toBe('sent 7\n');
       await node.counted('no-raw-sockets/packet', 1);
       await node.counted('ipv4-source', 7);
-      // A count may be read between an operation's count and its sample, or a packet's, which then comes with the next violation: that of
-      // another attempt.
+      // A count may be read before the sample of the same operation or packet. The sample is then
+      // published with the next violation, which needs another attempt.
       const wait = { timeoutMs: 60_000, intervalMs: 1_000, state: () => node.log.slice(-2000) };
       const packets = () => node.ledger.violations('ipv4-source');
       const sampled = () =>
@@ -243,14 +250,15 @@ describe('collector', () => {
           if (found === undefined) await forge();
           return found;
         },
-        { what: 'samples of a packet socket and of what it sent', ...wait },
+        { what: 'samples of a packet socket and of a packet sent through it', ...wait },
       );
       expect(socket).toMatchObject({ action: 'audit', operation: { operation: 'socket', executable: '/bin/spoof' } });
       expect(packet.sample?.process).toMatchObject({ executable: '/bin/spoof', comm: 'spoof', containerName: 'app' });
 
       const { uid, namespace, name } = pod.identity;
       const owner = { serviceAccount: 'web', ownerKind: 'Deployment', ownerName: 'web', ownerUid: 'd-1' };
-      // From the socket that was sampled on: a verdict of an attempt before it may know no process.
+      // From the frame with the sampled socket on: a verdict about an earlier attempt may name no
+      // process.
       const from = node.ledger.frames.findIndex(({ violations }) => violations.includes(socket));
       const judged = () => {
         const verdicts: Verdict[] = [];
@@ -263,14 +271,15 @@ describe('collector', () => {
           fold.processFrame({ sequence: index + 1, timestampMicros: frame.publishedAt, node: NODE }, frame);
         return verdicts.find((one) => one.rule === 'raw-socket-then-spoofing');
       };
-      // Of a packet and its socket the one may be reported first, and a count without its sample has no time of its own: not so with the next ones.
+      // The packet may be reported before its socket, and a count without a sample has no time of
+      // its own. A later attempt has both.
       const verdict = await waitFor(
         async () => {
           const found = judged();
           if (found === undefined) await forge();
           return found;
         },
-        { what: 'a verdict of both halves', ...wait },
+        { what: 'a verdict of network and runtime', ...wait },
       );
       expect(verdict).toMatchObject({ level: 'critical', pod: { name: 'forger' } });
       expect(verdict.reason).toContain('by /bin/spoof (pid');
@@ -279,7 +288,7 @@ describe('collector', () => {
   );
 
   it(
-    'policy - of one container by its name; a bad one is refused and leaves the last good one in force',
+    'policy - of one container by its name; an invalid one is rejected and leaves the last valid one in force',
     async () => {
       using pod = podWith('web-1');
       const named = (container: string): RuntimePolicyInput => ({
@@ -288,7 +297,7 @@ describe('collector', () => {
       });
       await node.putConfig('spoof.cluster._.default', { sampling: { burst: 3, perSecond: 4 } });
       await node.putPolicy('shells', { ...deny('none', '/bin/none'), revision: EDITS + 1 });
-      // There before its flag is waited for: a subject that comes is another flag too.
+      // The pod exists before its flag is awaited, because a new subject changes the flag too.
       await node.untilFlipped(pod, () => node.putPods(pod));
       await node.untilSampling(3, 4);
       await node.putPolicy('named', named('other'));
@@ -299,7 +308,7 @@ describe('collector', () => {
       await node.untilFlipped(pod, () => node.putPolicy('named', { ...named('app'), revision: 1 }), 'hasContainers');
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
       await node.putConfig('runtime.cluster._.named', { revision: 2, rules: [{ name: 'x' }] });
-      const reported = await node.reported('a refusal', ({ runtime }) =>
+      const reported = await node.reported('a rejected policy', ({ runtime }) =>
         Boolean(runtime?.policies.some((one) => one.key.endsWith('named') && one.state === 'refused')),
       );
       expect(reported.runtime?.policies.find((one) => one.key.endsWith('named'))?.reason).toContain('rules.0');
@@ -310,16 +319,16 @@ describe('collector', () => {
   );
 
   it(
-    'detach - removes programs and pins of both halves, and nothing is denied any more',
+    'detach - removes programs and pins of network and runtime enforcement, and nothing is denied any more',
     async () => {
       using pod = podWith('web-2');
-      // One after the other: a pod that comes is in force under the policy of before.
+      // One after the other: a new pod starts under the previous policy.
       await node.untilFlipped(pod, () => node.putPods(pod));
       await node.untilFlipped(pod, () => node.putPolicy('shells', { ...deny('one', '/bin/one'), revision: EDITS + 2 }));
       expect(await pod.container.acts(...TIMES(1, '/bin/one'))).toEqual(['run /bin/one: EPERM']);
       expect(await node.command('status')).toContain(pod.identity.name);
       expect(await node.command('detach', '--all')).toMatch(/removed \d+ links/);
-      // The kernel takes a program off its hook some time after its link went.
+      // The kernel detaches a program some time after its link is removed.
       await waitFor(async () => (await pod.container.acts(...TIMES(1, '/bin/one')))[0] === 'run /bin/one: ok', {
         what: 'the programs to be off their hooks',
         timeoutMs: 30_000,

@@ -1,5 +1,6 @@
-// Many tasks of one pod that are preempted in the midst of a program take nothing from others: neither what another pod does nor what they do
-// themselves is refused or counted for it. The machine is fully preemptible (test/vm/lsm.test.ts).
+// Many tasks of one pod that are preempted inside a program do not affect others: neither
+// operations of another pod nor their own are refused or counted because of it. The machine is
+// fully preemptible (test/vm/lsm.test.ts).
 import { constants, setPriority } from 'node:os';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -10,13 +11,13 @@ import { useRig } from './harness/use-rig.ts';
 
 const hammer = (): string =>
   compileProgram(path.join(import.meta.dirname, 'programs/hammer.c'), { flags: ['-static'] });
-/** More than any supply that all pods share ever had. */
+/** More than the entries of any earlier pool that all pods shared. */
 const TASKS = 160;
 const OPENS = 300;
 const DEPTH = 50;
 const NAME = `/${'deep'.repeat(15)}`;
 const DEEP = `/tmp${NAME.repeat(DEPTH)}`;
-/** So far down that the programs are most of what an open costs. */
+/** At such depth that the programs are most of the cost of an open. */
 const POLICY: RuntimePolicyInput = {
   onUnresolvable: 'block',
   rules: [{ name: 'other', action: 'block', file: { paths: [`${DEEP}/other`], operations: ['read'] } }],
@@ -59,7 +60,7 @@ describe('a pod with many tasks under full preemption', () => {
     const opens = Array.from({ length: OPENS }, () => ['map-plain', `${DEEP}/file`]).flat();
     const served = few.start(['/bin/acts', 'wait', ...opens]);
     await served.line('ready');
-    // Else it waits for its turn among so many.
+    // Otherwise it waits long to be scheduled among so many tasks.
     setPriority(served.child.pid!, constants.priority.PRIORITY_HIGHEST);
     served.go();
     expect(await served.exit()).toBe(0);

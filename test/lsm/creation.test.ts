@@ -1,5 +1,6 @@
-// An open with O_CREAT is one operation, whether the file is there or not and whether the kernel has its name in the cache. A file of the
-// image that nothing in the container looked at before is not in the cache.
+// An open with O_CREAT is one operation, whether or not the file exists and whether or not its name
+// is in the kernel's cache. A file of the image that the container has never looked up is not in
+// the cache.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -28,11 +29,11 @@ describe('open with O_CREAT', () => {
   });
   const create = (...names: string[]) => container.acts(...names.flatMap((name) => ['create', name]));
 
-  it('control - without a policy it opens what is there and creates what is not', async () => {
+  it('control - without a policy it opens existing files and creates missing ones', async () => {
     expect(await create(THERE, ABSENT)).toEqual([`create ${THERE}: ok`, `create ${ABSENT}: ok`]);
   });
 
-  it('block - refused and counted once each time, in the cache or not; beside it all is done', async () => {
+  it('block - refused and counted once each time, in the cache or not; operations beside it land', async () => {
     pod.apply({ rules: [on('create', 'block'), on('write', 'block')] });
     expect(await create(THERE)).toEqual([`create ${THERE}: EPERM`]);
     const [first] = [pod.counts()];
@@ -47,13 +48,13 @@ describe('open with O_CREAT', () => {
     expect(pod.counts()).toEqual({ create: 3, write: 1 });
   });
 
-  it('block of writing alone - counted once, and what may be created is refused when it is opened', async () => {
+  it('block of writing alone - counted once, and a file that may be created is refused when it is opened', async () => {
     pod.apply({ rules: [on('write', 'block')] });
     expect(await create(THERE, THERE)).toEqual([`create ${THERE}: EPERM`, `create ${THERE}: EPERM`]);
     expect(pod.counts()).toEqual({ write: 2 });
   });
 
-  it('audit - a file that is there is written, one that is not is created and written', async () => {
+  it('audit - an existing file is written, a missing one is created and written', async () => {
     pod.apply({ rules: [on('create', 'audit'), on('write', 'audit')] });
     expect(await create(THERE, THERE)).toEqual([`create ${THERE}: ok`, `create ${THERE}: ok`]);
     expect(pod.counts()).toEqual({ write: 2 });
@@ -61,13 +62,13 @@ describe('open with O_CREAT', () => {
     expect(pod.counts()).toEqual({ create: 1, write: 3 });
   });
 
-  it('kill - a rule about writing kills also where one about creating refused before', async () => {
+  it('kill - a rule about writing kills also if a rule about creating refused before', async () => {
     pod.apply({ rules: [on('create', 'block'), on('write', 'kill')] });
     expect(await container.run(['/bin/acts', 'create', THERE])).toEqual(['exit SIGKILL']);
     expect(pod.counts()).toEqual({ create: 1 });
   });
 
-  it('a second open is a second operation, also when the file came to be between the two', async () => {
+  it('a second open is a second operation, also if the file was created between the two', async () => {
     pod.apply({ rules: [on('create', 'block'), on('write', 'block')] });
     const running = container.start(['/bin/acts', 'create', ABSENT, 'wait', 'create', ABSENT]);
     await running.line('ready');
@@ -78,7 +79,7 @@ describe('open with O_CREAT', () => {
     expect(pod.counts()).toEqual({ create: 1, write: 1 });
   });
 
-  it('what slips by - a refusal to create is counted although the file was there and may be written', async () => {
+  it('what slips by - a refused creation is counted although the file exists and may be written', async () => {
     pod.apply({ rules: [on('create', 'block')] });
     expect(await create(THERE, THERE)).toEqual([`create ${THERE}: ok`, `create ${THERE}: ok`]);
     expect(pod.counts()).toEqual({ create: 1 });

@@ -1,4 +1,5 @@
-// What decides beyond a rule's own match: rules beside each other, the programs they are about, the container, break-glass.
+// Decisions beyond the match of one rule: several rules, their programs, the container,
+// break-glass.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -28,7 +29,7 @@ function equip(to: Container): void {
   for (const name of ['kernel-ops', 'other-kernel-ops']) to.install(programPath('kernel-ops'), `/bin/${name}`);
 }
 
-/** What each operation of a program said, its name left out. */
+/** The outcome of each operation of a program, without its name. */
 const printed = async (of: Container, ...words: string[]): Promise<string[]> =>
   (await of.run(words)).map((line) => line.split(' ').at(-1) as string).slice(0, -1);
 
@@ -108,7 +109,7 @@ describe('containers of one pod', () => {
     const index = rig.loaded.nextIndex();
     const set = setOf(block('perf-event'));
     rig.object.maps.containers.set(other.cgroupId, prepareSubject(rig.loaded, index, set));
-    // The pod does not say yet that its containers differ.
+    // The pod's entry does not yet say that its containers differ.
     expect(await printed(other, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['EPERM', 'ok']);
     rig.object.maps.pods.set(pod.uid, { ...pod.subject(), hasContainers: true });
     expect(await printed(other, '/bin/kernel-ops', 'bpf', 'perf')).toEqual(['ok', 'EPERM']);
@@ -120,7 +121,7 @@ describe('containers of one pod', () => {
 });
 
 describe('chain of programs', () => {
-  /** `levels` copies of acts, each started by the one before, the last of which tries. */
+  /** `levels` copies of acts, each started by the one before; the last one tries. */
   const nested = (first: string, levels: number): string[] => [
     ...['run', first],
     ...Array.from({ length: levels }, (_, i) => ['run', `/bin/level-${i}`]).flat(),
@@ -132,7 +133,7 @@ describe('chain of programs', () => {
     fromSource: [{ path: '/bin/parent', children: true }],
     execute: { paths: ['/bin/child'], operations: ['execute' as const] },
   });
-  /** What the last of them said. */
+  /** Result of the last program. */
   const tried = async (first: string, levels: number) =>
     (await container.acts(...nested(first, levels))).find((line) => line.startsWith('run /bin/child:'));
   beforeEach(() => {
@@ -140,7 +141,7 @@ describe('chain of programs', () => {
       container.install(acts(), `/bin/${name}`);
   });
 
-  it('denial - holds eight programs deep, and deeper for everybody, as the parent may have been above', async () => {
+  it('denial - holds eight programs deep, and deeper for every program, as the parent may be above', async () => {
     pod.apply({ rules: [rule('block')] });
     expect(await tried('/bin/parent', 5)).toBe('run /bin/child: EPERM');
     expect(await tried('/bin/stranger', 5)).toBe('run /bin/child: ok');
@@ -149,7 +150,7 @@ describe('chain of programs', () => {
     expect(pod.counts()).toEqual({ 'from-parent': 3 });
   });
 
-  it('allow - holds within the chain, and for nobody whose chain was cut', async () => {
+  it('allow - holds within the chain, and for no task with a cut chain', async () => {
     const others = ['acts', 'parent', 'stranger', ...Array.from({ length: 9 }, (_, i) => `level-${i}`)];
     pod.apply({
       defaultPosture: { execute: 'block' },
@@ -173,7 +174,7 @@ describe('a runtime that runs its own binary in the container', () => {
   const own = compileProgram(path.join(import.meta.dirname, 'programs/reexec.c'));
   const LOADER = '/lib64/ld-linux-x86-64.so.2';
 
-  it('arming - linked to libraries, which it takes from the container, it is held from its exec on', async () => {
+  it('arming - dynamically linked, with libraries from the container, it is held from its exec on', async () => {
     const [, libc = ''] = /(\/\S+\/libc\.so\.6)/.exec(execFileSync('ldd', [own], { encoding: 'utf8' })) ?? [];
     for (const name of [LOADER, libc]) container.install(name, name);
     writeFileSync(container.image('/etc/secret'), '');

@@ -1,4 +1,5 @@
-// Drift: what no layer of the image holds cannot become code, by whatever way it is loaded. Each way lands without the policy.
+// Drift: a file that is in no layer of the image cannot become code, whatever loads it. Each way
+// lands without the policy.
 import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { constants } from 'node:os';
@@ -67,13 +68,13 @@ describe('drift', () => {
     });
   });
 
-  it('drift - a program of the image that was changed is no longer image', async () => {
+  it('drift - a changed program of the image is no longer image', async () => {
     pod.apply(POLICY);
     const lines = await container.acts('copy', '/bin/acts', '/bin/gone', 'run', '/bin/gone', ',', 'run', '/bin/acts');
     expect(outcomes(lines)).toEqual({ 'run /bin/gone': 'EPERM', 'run /bin/acts': 'ok' });
   });
 
-  it('memory - shared, of huge pages or of /dev/zero is as private memory is; a file without a name is not', async () => {
+  it('memory - shared, of huge pages or of /dev/zero is treated as private memory; a file without a name is not', async () => {
     writeFileSync('/proc/sys/vm/nr_hugepages', '8');
     execFileSync('mknod', [path.join(container.root, 'dev/shm/zero'), 'c', '1', '5']);
     const kinds = ['private', 'shared', 'huge'];
@@ -87,7 +88,7 @@ describe('drift', () => {
     writeFileSync('/proc/sys/vm/nr_hugepages', '0');
   });
 
-  it('own program - a process that makes another file its own maps it no more than any other', async () => {
+  it('own program - a process with another file as its own executable cannot map it either', async () => {
     container.install(forge(), '/bin/forge');
     expect(await container.acts('copy', '/bin/acts', '/tmp/x')).toEqual(['copy /tmp/x: ok']);
     expect(await container.run(['/bin/forge', '/tmp/x'])).toEqual(['exit 0']);
@@ -111,7 +112,7 @@ describe('drift', () => {
     const prepare = async () =>
       expect((await container.acts(...copies)).every((line) => line.endsWith('ok'))).toBe(true);
 
-    it('control - loader, preload and dlopen load what lies in /tmp', async () => {
+    it('control - loader, preload and dlopen load files in /tmp', async () => {
       await prepare();
       expect(await container.run([LOADER, '/tmp/dynamic'])).toEqual(['dynamic: ok', 'exit 0']);
       expect(await container.run(['/bin/dynamic'], { LD_PRELOAD: '/tmp/evil.so' })).toContain('library: ok');

@@ -1,4 +1,4 @@
-// Programs by path: each denial beside what is allowed, and the same acts without a policy.
+// Programs by path: each denial beside allowed programs, and the same acts without a policy.
 import { SetHeadLayout } from '@bailiff/bpf/runtime-layout';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet } from '@bailiff/runtime';
@@ -68,7 +68,7 @@ describe('execute', () => {
     expect(pod.counts()).toEqual({ denied: 1, killed: 1, audited: 1 });
   });
 
-  it('path - directories hold one level or all, a suffix by the end of the name', async () => {
+  it('path - directories match one level or all, a suffix matches the end of the name', async () => {
     pod.apply(POLICY);
     const names = ['/opt/tools/a', '/opt/tools/below/a', '/opt/deep/below/a', '/opt/a', '/bin/x.run', '/bin/xrun'];
     const lines = await container.acts(...names.flatMap((name) => ['run', name, ',']));
@@ -76,7 +76,7 @@ describe('execute', () => {
     expect(pod.counts()).toEqual({ directory: 1, recursive: 1, suffix: 1 });
   });
 
-  it('path - however deep: rules stand at some depths, and programs lie at all of them', async () => {
+  it('path - at any depth: rules exist for some depths, and programs for all of them', async () => {
     const deep = (components: number) => `/opt${'/d'.repeat(components - 2)}/tool`;
     const [few, over] = [deep(5), deep(40)];
     const beside = [deep(4), deep(6), deep(39), deep(41)];
@@ -87,7 +87,7 @@ describe('execute', () => {
     expect(pod.counts()).toEqual({ few: 1, over: 1 });
   });
 
-  it('path - a set of before, which does not say at what depths its rules stand, holds as one that does', async () => {
+  it('path - a set of an earlier release, without the depths of its rules, works like one with them', async () => {
     const set = pod.apply(POLICY);
     const { maps } = rig.object;
     const { head, ...rest } = encodeSet(compileSet(set, pod.subject().set, maps.settings().hashKey));
@@ -126,7 +126,7 @@ describe('execute', () => {
     expect(pod.counts()).toEqual({ mapped: 2 });
   });
 
-  it('source - holds for a program and for what it started, and for nobody else', async () => {
+  it('source - holds for a program and for programs that it started, and for no other program', async () => {
     pod.apply(POLICY);
     expect(
       await container.acts(
@@ -150,7 +150,7 @@ describe('execute', () => {
     expect(pod.counts()).toEqual({ denied: 1 });
   });
 
-  it('posture - what no rule allows is refused, and audited where the policy only audits', async () => {
+  it('posture - a program that no rule allows is refused, and audited if the posture only audits', async () => {
     const allow = { name: 'allowed', action: 'allow' as const, execute: { paths: ['/bin/acts', '/bin/xrun'] } };
     pod.apply({ rules: [allow], defaultPosture: { execute: 'block' } });
     expect(await container.acts('run', '/bin/denied', ',', 'run', '/bin/xrun')).toEqual([

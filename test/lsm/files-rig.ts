@@ -1,8 +1,8 @@
 /**
- * Containers and policies for the tests of files and mounts: the runtime programs (harness/loaded.ts), and
- * programs run in containers that are a cgroup, an overlay root with a volume, and a process (programs/contain.c).
- *
- * Each container has a pod of its own. Everything that was made is taken down again by disposal.
+ * Containers and policies for the tests of files and mounts: the runtime programs
+ * (harness/loaded.ts), and programs in containers (programs/contain.c). A container consists of a
+ * cgroup, an overlay root with a volume, and a process; each has its own pod. Disposal removes
+ * everything.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -27,7 +27,7 @@ const here = (file: string): string => path.join(import.meta.dirname, 'programs'
 /** A program of this folder, linked so that it runs in an empty root. */
 export const staticProgram = (file: string): string => compileProgram(here(file), { flags: ['-static'] });
 
-/** What older kernels do not have, and the release of Linux from which on it is there. */
+/** A feature that older kernels lack, and its first release of Linux. */
 interface KernelFeature {
   readonly what: string;
   readonly since: readonly [major: number, minor: number];
@@ -36,18 +36,18 @@ interface KernelFeature {
 export const TMPFILE_ON_OVERLAY: KernelFeature = { what: 'O_TMPFILE on overlayfs', since: [6, 3] };
 export const FTRUNCATE_BY_RING: KernelFeature = { what: 'ftruncate by io_uring', since: [6, 9] };
 
-/** Why it cannot be tried on this kernel; null: it can. */
+/** The reason why it cannot be tried on this kernel; null if it can. */
 export function whyLacking({ what, since: [major, minor] }: KernelFeature): string | null {
   const [ownMajor = 0, ownMinor = 0] = release().split('.').map(Number.parseFloat);
   const isHere = ownMajor > major || (ownMajor === major && ownMinor >= minor);
   return isHere ? null : `this kernel has no ${what}: Linux ${major}.${minor}`;
 }
 
-/** ext4 alone opens a file by its handle without knowing where it lies. */
+/** Only ext4 opens a file by its handle without knowing its path. */
 export type Volume = 'tmpfs' | 'ext4';
 
 export interface Counts {
-  /** `<policy>/<rule>`, `posture`, `unresolved` → breaches. Zeroes left out. */
+  /** `<policy>/<rule>`, `posture`, `unresolved` → violations. Zeroes left out. */
   readonly [what: string]: number;
 }
 
@@ -66,7 +66,9 @@ export class FilesRig implements Disposable {
     return container;
   }
 
-  /** Puts a policy in force for a pod: the set whole, then the one value that names it. */
+  /**
+   * Puts a policy in force for a pod: first the whole set, then the one value that refers to it.
+   */
   apply(container: Container, input: RuntimePolicyInput): PolicySet {
     const set = mergeSelected([policyOf(input)]);
     const { maps } = this.object;
@@ -108,7 +110,7 @@ export class Container implements Disposable {
   readonly index: number;
   /** The root as the host sees it; `volume` in it is a mount of another file system. */
   readonly root: string;
-  /** What is in force for it. */
+  /** The set in force for it. */
   set: PolicySet | null = null;
   readonly #dir: string;
   readonly #cgroup: string;
@@ -138,13 +140,13 @@ export class Container implements Disposable {
     mkdirSync(this.#cgroup, { recursive: true });
   }
 
-  /** Puts a program into /bin of the image. */
+  /** Installs a program into /bin of the image. */
   install(program: string, name: string): string {
     copyFileSync(program, path.join(this.#dir, 'lower/bin', name));
     return `/bin/${name}`;
   }
 
-  /** Starts a program; `leak` is opened for reading and handed over as descriptor 9. */
+  /** Starts a program; `leak` is opened for reading and passed as descriptor 9. */
   run(program: string, args: readonly string[] = [], leak?: number): Running {
     const words = [this.#cgroup, this.root, program, ...args];
     const stdio = ['pipe', 'pipe', 'inherit', ...(leak === undefined ? [] : [...Array(6).fill('ignore'), leak])];
@@ -163,7 +165,7 @@ export class Container implements Disposable {
   }
 }
 
-/** A cgroup can be removed when its last process was reaped, which a kill does not wait for. */
+/** A cgroup can be removed after its last process is reaped, and a kill does not wait for that. */
 function removeWhenEmpty(dir: string): void {
   for (let i = 0; i < 1000; i++) {
     try {
@@ -198,7 +200,7 @@ export class Running {
     });
   }
 
-  /** Waits for a line; fails with all lines when the process ends without it. */
+  /** Waits for a line; fails with all lines if the process ends without it. */
   async line(wanted: string): Promise<void> {
     while (!this.lines.includes(wanted)) {
       if (this.child.exitCode !== null || this.child.signalCode !== null)
@@ -211,12 +213,12 @@ export class Running {
     }
   }
 
-  /** Gives the process the line that it waits for. */
+  /** Writes the line that the process waits for. */
   go(): void {
     this.child.stdin!.write('\n');
   }
 
-  /** Its exit code; null when a signal ended it. */
+  /** Its exit code; null if a signal ended it. */
   exit(): Promise<number | null> {
     return this.#exit;
   }

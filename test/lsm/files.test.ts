@@ -1,5 +1,6 @@
-// Every hook of files: each operation in every way there is, io_uring's too, refused where a rule denies that operation alone
-// and allowed where a rule denies all others; without policy all of it lands. And extended attributes, which come without a mount.
+// Every file hook: each operation in every way, io_uring included, is refused if a rule denies that
+// operation alone, and allowed if a rule denies all others. Without a policy all of it lands. Also
+// extended attributes, which need no mount.
 
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -23,7 +24,7 @@ const OPERATIONS = [
 ] as FileOperation[];
 const UNIX_BIND = 'unix-bind';
 
-/** A directory for each operation, in which that one is denied. */
+/** A directory for each operation, in which that operation is denied. */
 const POLICY: RuntimePolicyInput = {
   mode: 'enforce',
   rules: [
@@ -40,7 +41,7 @@ const POLICY: RuntimePolicyInput = {
   ],
 };
 
-/** Ways that older kernels do not have. */
+/** Ways that older kernels lack. */
 const SINCE = [
   { way: 'tmpfile', feature: TMPFILE_ON_OVERLAY },
   { way: 'ring-ftruncate', feature: FTRUNCATE_BY_RING },

@@ -1,15 +1,21 @@
-/** The tables of docs/runtime-hooks.md whose last column names tests: the ways to start a program, and the system calls. */
+/**
+ * Parser of the tables of docs/runtime-hooks.md whose last column names tests: ways to start a
+ * program, and system calls.
+ */
 export interface TableRow {
   readonly cells: readonly string[];
-  /** The heading of the third level above it; empty where there is none. */
+  /** The heading of the third level above it; empty if there is none. */
   readonly part: string;
-  /** Each `<file> › <words in it>` in backticks, with a note behind it where something like it is tried; or `no test:` and why. */
+  /**
+   * Each is `<file> › <words in it>` in backticks, with a note behind it if the test tries
+   * something similar; or `no test:` and the reason.
+   */
   readonly tests: readonly string[];
 }
 
 export interface CallRow extends TableRow {
   readonly calls: readonly string[];
-  /** False: no hook judges it, or it is about no object. */
+  /** False: no hook judges it, or it concerns no object. */
   readonly judged: boolean;
 }
 

@@ -1,7 +1,8 @@
 /**
- * Which test shows each hook denying, and which shows the same hook letting pass what no rule names: a file of this folder, and words
- * that stand in it. test/vm/hooks.test.ts holds that no hook is missing and every word is there. Hooks that deny nothing have what
- * they do in place of a denial.
+ * For each hook, the test that shows it denying, and the test that shows it allowing an operation
+ * without a rule: a file of this folder, and words in it. test/vm/hooks.test.ts checks that no hook
+ * is missing and that the words exist. Hooks that deny nothing have their function instead of a
+ * denial.
  */
 export interface HookTests {
   readonly file: string;
@@ -24,7 +25,10 @@ const mounts = (denies: string): HookTests => ({
 });
 const network = (denies: string, allows: string): HookTests => ({ file: 'network.test.ts', denies, allows });
 
-/** By the hook's name. `files.test.ts` runs a way of its own for each of these: programs/file-ops.c. */
+/**
+ * By the hook's name. For each of these, `files.test.ts` runs a separate way of
+ * programs/file-ops.c.
+ */
 export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
   ...files('file_open', 'file_truncate', 'path_truncate', 'path_mknod', 'path_mkdir', 'path_rmdir', 'path_unlink'),
   ...files('path_symlink', 'path_link', 'path_rename', 'path_chmod', 'path_chown', 'path_chroot'),
@@ -69,11 +73,14 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
   bpf: kernel("['bpf', 'ok', 'EPERM']", 'without a policy each is done'),
   kernel_load_data: kernel("['module', 'ENOEXEC', 'EPERM']"),
   kernel_read_file: kernel("['finit,/etc/file', 'ENOEXEC', 'EPERM']"),
-  kernel_module_request: kernel('what would load a module ends as without it', 'without the rule it is loaded'),
+  kernel_module_request: kernel(
+    'a call that needs a module ends as without the module',
+    'without the rule it is loaded',
+  ),
   perf_event_open: kernel("['perf', 'ok', 'EPERM']"),
   // These decide nothing.
   socket_post_create: network(
-    'who made a raw or packet socket is found by its cookie',
+    'the creator of a raw or packet socket is found by its cookie',
     'expect(stream).toBeUndefined()',
   ),
   bprm_committed_creds: {
@@ -83,8 +90,8 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
   },
   task_alloc: {
     file: 'exec.test.ts',
-    denies: 'holds for a program and for what it started',
-    allows: 'and for nobody else',
+    denies: 'holds for a program and for programs that it started',
+    allows: 'and for no other program',
   },
   task_free: {
     file: 'identity.test.ts',
@@ -98,7 +105,7 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
   },
   cgroup_rmdir: {
     file: 'identity.test.ts',
-    denies: 'one that goes takes its entry along',
-    allows: 'a pod of the same UID that comes later begins anew',
+    denies: 'removing one removes its entry',
+    allows: 'a later pod of the same UID starts without state',
   },
 };

@@ -1,4 +1,5 @@
-// Who a task is: bound by the kernel at the birth of its cgroup, armed by its first program, and never out of it again.
+// The pod of a task: the kernel binds it when it creates the cgroup, the first program arms it, and
+// it never leaves it again.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -25,7 +26,7 @@ const TRY = ['run', '/bin/denied', ',', 'run', '/bin/fine', ','];
 const REFUSED = ['run /bin/denied: EPERM', 'run /bin/fine: ok'];
 const PASSED = ['run /bin/denied: ok', 'run /bin/fine: ok'];
 
-/** Each way out that a pod may try: acts before the attempt. */
+/** Ways that a pod may try to escape: acts before the attempt. */
 const WAYS: readonly { name: string; words: string[] }[] = [
   { name: 'a mount namespace of its own', words: ['unshare-mnt'] },
   { name: 'a user namespace of its own', words: ['unshare-user'] },
@@ -55,7 +56,7 @@ describe('identity', () => {
   );
 
   it.each<Driver>(['cgroupfs', 'systemd'])(
-    'cgroup - one that goes takes its entry along, and a pod of the same UID that comes later begins anew, %s',
+    'cgroup - removing one removes its entry, and a later pod of the same UID starts without state, %s',
     async (driver) => {
       const uid = randomBytes(16).toString('hex');
       const dir = path.join('/sys/fs/cgroup', podCgroup(uid, driver));
@@ -81,7 +82,7 @@ describe('identity', () => {
       first.end();
       expect(maps.cgroups.get(first.id)).toBeUndefined();
       expect(maps.cgroups.entries().filter(([, bound]) => bound === uid)).toEqual([]);
-      // What user space takes out when the cgroup is gone.
+      // User space removes this entry after the cgroup is gone.
       maps.pods.delete(uid);
 
       const second = life();
@@ -135,7 +136,7 @@ describe('identity', () => {
       expect(held.slice(-2)).toEqual(REFUSED);
     });
 
-    it("escape - the host's mount namespace does not help: its own rules go along", async () => {
+    it("escape - the host's mount namespace does not help: the task's own rules stay", async () => {
       const policy: RuntimePolicyInput = {
         rules: [{ name: 'denied', action: 'block', execute: { paths: ['/usr/bin/true'], operations: ['execute'] } }],
       };
@@ -159,7 +160,7 @@ describe('identity', () => {
     expect(await b.acts(...TRY)).toEqual(PASSED);
   });
 
-  it('orphan - an armed task whose pod is forgotten is refused', async () => {
+  it('orphan - an armed task whose pod has no entry is refused', async () => {
     const pod = rig.pod();
     const container = containerOf(pod);
     pod.apply(POLICY);
@@ -172,7 +173,7 @@ describe('identity', () => {
     expect(rig.object.maps.losses().orphan).toBeGreaterThan(0n);
   });
 
-  it('state - a task that ended leaves no state, wherever this kernel has it kept', async () => {
+  it('state - a task that ended leaves no state, wherever this kernel stores it', async () => {
     using states = BpfMap.openPinned(path.join(rig.loaded.pinDir, 'runtime/maps/rt_task_hash'));
     const program = rig.object.programs.find(({ section }) => section === 'lsm/task_free');
     const keeps = program !== undefined;

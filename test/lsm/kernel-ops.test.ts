@@ -1,4 +1,5 @@
-// Capabilities, other tasks, namespaces and code for the kernel: each denial beside what is allowed, and all of it without a policy.
+// Capabilities, other tasks, namespaces and code for the kernel: each denial beside allowed
+// operations, and all of them without a policy.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -25,18 +26,18 @@ beforeEach(() => {
 
 describe('capabilities', () => {
   const ROWS: readonly Row[] = [
-    ['seccomp', 'ok', 'EACCES'], // asks, but does not audit
+    ['seccomp', 'ok', 'EACCES'], // checks it, but does not audit
     ['hostname', 'ok', 'EPERM'],
     ['trusted,/dev/shm/f', 'ok', 'EPERM'],
     ['uring-trusted,/dev/shm/f', 'ok', 'EPERM'],
     ['persona-trusted,/dev/shm/f', 'ok', 'EPERM'],
     ['userns-hostname', 'ok', 'EPERM'],
-    ['write,/etc/file', 'ok', 'ok'], // overlayfs copies it up as anyone who mounted it
+    ['write,/etc/file', 'ok', 'ok'], // overlayfs copies it up with the credentials of the mounter
     ['chown,/dev/shm/f', 'ok', 'ok'],
     ['nice', 'ok', 'ok'],
   ];
 
-  it('control - without a policy each capability is there', async () => {
+  it('control - without a policy each capability works', async () => {
     await expectRows(container, 'kernel-ops', ROWS, 'free');
   });
 
@@ -48,7 +49,7 @@ describe('capabilities', () => {
       ],
     });
     await expectRows(container, 'kernel-ops', ROWS, 'guarded');
-    expect(pod.counts()).toEqual({ admin: 5, seen: 2 }); // owner and group each ask
+    expect(pod.counts()).toEqual({ admin: 5, seen: 2 }); // owner and group are each a check
   });
 
   it('kill - its use ends the task, a probe does not', async () => {
@@ -62,7 +63,7 @@ describe('capabilities', () => {
     expect(pod.counts()).toEqual({ admin: 1 });
   });
 
-  it('posture - what nothing allows is refused', async () => {
+  it('posture - an operation that no rule allows is refused', async () => {
     pod.apply({
       defaultPosture: { capability: 'block' },
       rules: [{ name: 'fine', action: 'allow', capabilities: ['sys_nice'] }],
@@ -103,11 +104,11 @@ describe('kernel', () => {
     expect(pod.counts()).toEqual({ 'user-namespace': 2, bpf: 1, module: 2, kexec: 1, 'perf-event': 1, ptrace: 4 });
   });
 
-  it('module-request - what would load a module ends as without it, told with its name; without the rule it is loaded', async () => {
+  it('module-request - a call that needs a module ends as without the module, and its sample has the name; without the rule it is loaded', async () => {
     container.install(programPath('net-ops'), '/bin/net-ops');
     pod.apply({ rules: [{ name: 'request', action: 'block', kernel: { operations: ['module-request'] } }] });
     rig.takeSamples();
-    const rows: readonly Row[] = [['socket,15,3,2', 'ok', 'EAFNOSUPPORT']]; // AF_KEY, which nothing else here asks for
+    const rows: readonly Row[] = [['socket,15,3,2', 'ok', 'EAFNOSUPPORT']]; // AF_KEY, which no other test here needs
     await expectRows(container, 'net-ops', rows, 'guarded');
     expect(pod.counts()).toEqual({ request: 1 });
     const [sample] = rig.takeSamples().filter(({ pod: uid }) => uid === pod.uid);
@@ -123,7 +124,7 @@ describe('kernel', () => {
     await expectRows(container, 'kernel-ops', rows, 'guarded');
   });
 
-  it('other tasks - those of the own pod may be signalled and looked at, those of others not', async () => {
+  it('other tasks - tasks of the same pod may be signalled and read, other tasks may not', async () => {
     const neighbour = rig.pod().container();
     const sleeper = async (of: Container): Promise<Running> => {
       const running = of.start(['/bin/acts', 'map-plain', '/bin/acts', 'wait']);
@@ -144,7 +145,7 @@ describe('kernel', () => {
         [`pidfd-kill,${pid},18`, 'ok', 'EPERM'],
         [`root,${pid}`, 'ok', 'EACCES'],
         [`mem,${pid}`, 'ok', 'EACCES'],
-        [`stat,${pid}`, 'ok', 'ok'], // asks whether to tell addresses, and does not audit
+        [`stat,${pid}`, 'ok', 'ok'], // checks whether to show addresses, and does not audit
       ]),
     ];
     await expectRows(container, 'kernel-ops', rows, 'free');

@@ -1,5 +1,6 @@
-// Mounts by both interfaces, what the guard of protected paths adds, and files reached through mounts of the host: each way lands
-// without policy, is refused where its own kind is denied, and lands beside that. One container, one policy after another.
+// Mounts by both interfaces, the guard of protected paths, and files reached through mounts of the
+// host. Each way lands without a policy, is refused if its own kind is denied, and lands if others
+// are. One container, one policy after another.
 import { copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -45,7 +46,7 @@ describe('mounts', () => {
     rmSync(dir, { recursive: true });
   });
 
-  /** Every way under the policy that is in force now. */
+  /** Tries every way under the current policy. */
   async function ways(): Promise<Ended[]> {
     writeFileSync(path.join(leaked, 'gone'), '');
     running.lines.length = 0;
@@ -57,7 +58,10 @@ describe('mounts', () => {
     });
   }
 
-  /** Under a policy: the names of what was refused, and what was counted. What neither landed nor was refused is a failure. */
+  /**
+   * Under a policy: the names of the refused ways, and the counts. A way that neither landed nor
+   * was refused is a failure.
+   */
   async function under(policy: RuntimePolicyInput): Promise<{ refused: string[]; counts: Counts }> {
     rig.apply(container, policy);
     const ended = await ways();
@@ -80,7 +84,7 @@ describe('mounts', () => {
     expect(await under(enforce(deny([kind])))).toEqual({ refused: expected, counts: { mounts: expected.length } });
   });
 
-  it('guard - where a path is protected, what makes another name is refused and all else lands', async () => {
+  it('guard - with a protected path, operations that create another name are refused and all others land', async () => {
     const expected = of('overlay', 'bind', 'move', 'pivot');
     expect(await under(enforce(guarded))).toEqual({ refused: expected, counts: { guarded: expected.length } });
   });
@@ -96,7 +100,7 @@ describe('mounts', () => {
     expect(refused).toEqual([]);
   });
 
-  it('mount point - a mount that holds a protected path is neither covered, unmounted, moved nor pivoted into', async () => {
+  it('mount point - a mount that holds a protected path cannot be covered, unmounted, moved or pivoted into', async () => {
     const rule = { ...guarded, file: { paths: ['/volume/file'], operations: ['write' as const] } };
     const expected = of('overlay', 'bind', 'move', 'umount', 'pivot');
     expect(await under(enforce(rule))).toMatchObject({ refused: expected });

@@ -1,4 +1,5 @@
-// Addresses and sockets: each denial beside what is allowed, the other ways to the same address, and all of it without a policy.
+// Addresses and sockets: each denial beside allowed ones, the other ways to the same address, and
+// all of it without a policy.
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Container, Pod } from './harness/rig.ts';
@@ -88,7 +89,7 @@ const OWN_HOST: readonly Row[] = [
 const OWN_ADDRESS: readonly Row[] = [
   ['bind,tcp,127.0.0.1,7005', 'ok', 'EPERM'],
   ['bind,tcp,127.0.0.1,7015', 'ok', 'ok'],
-  ['bind,tcp,::,7005', 'ok', 'EPERM'], // takes IPv4 as well
+  ['bind,tcp,::,7005', 'ok', 'EPERM'], // accepts IPv4 as well
   ['bind,tcp,::1,7005', 'ok', 'ok'],
   ['listen,tcp,127.0.0.1,7025', 'ok', 'EPERM'],
   ['listen,tcp,::,7025', 'ok', 'EPERM'],
@@ -97,7 +98,10 @@ const OWN_ADDRESS: readonly Row[] = [
 ];
 
 const ROWS = [...SOCKETS, ...DESTINATIONS, ...OWN_HOST, ...OWN_ADDRESS];
-/** sendmmsg reports that its second message failed only at the next call, which is refused once more. */
+/**
+ * sendmmsg reports the failure of its second message only at the next call, which is refused once
+ * more.
+ */
 const AGAIN = 1;
 const denied = (rows: readonly Row[]): number => rows.filter(([, , guarded]) => guarded === 'EPERM').length;
 
@@ -112,11 +116,11 @@ describe('network', () => {
     container.install(programPath('net-ops'), '/bin/net-ops');
   });
 
-  it('control - without a policy every socket is made and every address reached', async () => {
+  it('control - without a policy every socket is created and every address reached', async () => {
     await expectRows(container, 'net-ops', ROWS, 'free');
   });
 
-  it('block - the sockets and addresses named are refused by every way to them, their neighbours pass', async () => {
+  it('block - the named sockets and addresses are refused by every way to them, their neighbours pass', async () => {
     pod.apply({ rules: RULES });
     await expectRows(container, 'net-ops', ROWS, 'guarded');
     expect(pod.counts()).toEqual({
@@ -143,7 +147,7 @@ describe('network', () => {
     expect(pod.counts()).toEqual({ kill: 1 });
   });
 
-  it('posture - what nothing allows is refused, sockets and addresses alike', async () => {
+  it('posture - a socket or address that no rule allows is refused', async () => {
     pod.apply({
       defaultPosture: { network: 'block' },
       rules: [{ name: 'fine', action: 'allow', network: { cidrs: ['127.0.0.0/8'], protocols: ['tcp'], ports: [100] } }],
@@ -209,7 +213,7 @@ describe('protocols', () => {
 });
 
 describe('sockets', () => {
-  it('makers - who made a raw or packet socket is found by its cookie, also without a policy', async () => {
+  it('makers - the creator of a raw or packet socket is found by its cookie, also without a policy', async () => {
     const pod = rig.pod();
     const container = pod.container();
     container.install(programPath('net-ops'), '/bin/net-ops');
@@ -223,7 +227,7 @@ describe('sockets', () => {
 });
 
 describe('unix', () => {
-  it('peer - is judged by what it is bound to, whatever name leads there', async () => {
+  it('peer - is judged by its bound name, whatever name leads to it', async () => {
     const pod = rig.pod();
     const container = pod.container();
     container.install(programPath('net-ops'), '/bin/net-ops');

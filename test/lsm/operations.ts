@@ -1,13 +1,13 @@
 /**
- * Runs the operations of net-ops.c and kernel-ops.c in a container and compares how each ended with a table: without a policy,
- * which is the control, and under one.
+ * Runs the operations of net-ops.c and kernel-ops.c in a container and compares each outcome with a
+ * table: without a policy, which is the control, and with one.
  */
 import path from 'node:path';
 import { expect } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
 import type { Container } from './harness/rig.ts';
 
-/** An operation, how it ends without a policy, and how under it. */
+/** An operation, its outcome without a policy, and its outcome with one. */
 export type Row = readonly [operation: string, free: string, guarded: string];
 export type Column = 'free' | 'guarded';
 

@@ -1,5 +1,5 @@
-// Which cgroups stand for a pod: those that a kubelet makes, where kubelets make them. What a container makes stands for none, wherever it is
-// and whatever its name.
+// The cgroups that belong to a pod: those that a kubelet creates, at a kubelet's places. A cgroup
+// that a container creates belongs to none, whatever its place and name.
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -22,7 +22,7 @@ describe('pod cgroups', () => {
   const bound = (): number => rig.object.maps.cgroups.entries().length;
   const refused = (): number => Number(rig.object.maps.losses()['cgroup-refused']);
 
-  /** By a process of the container, below the root of all cgroups. */
+  /** Created by a process of the container, below the root of all cgroups. */
   async function makeInside(container: Container, dirs: readonly string[]): Promise<void> {
     made.push(...dirs);
     const lines = await container.acts('cgroup', '.', ...dirs.flatMap((dir) => ['mkdir', `/tmp/cgroup/${dir}`]));
@@ -33,7 +33,7 @@ describe('pod cgroups', () => {
     ['at the root', () => [`pod${uid()}`]],
     ['beside the pods of the kubelet', () => [podCgroup(uid(), 'cgroupfs')]],
     ['a hundred of them', () => Array.from({ length: 100 }, () => `pod${uid()}`)],
-  ])('a container that makes cgroups named like pods binds none: %s', async (_name, dirs) => {
+  ])('a container that creates cgroups named like pods binds none: %s', async (_name, dirs) => {
     const container = rig.pod().container();
     const [before, made] = [bound(), dirs()];
     const [from, free] = [refused(), 'cgroup-of-its-own'];
@@ -55,7 +55,7 @@ describe('pod cgroups', () => {
     ['in a slice of a user', (name: string) => ['bailiff-user.slice', `bailiff-user.slice/${name}`]],
     ['below a name that only contains kubepods', (name: string) => ['notkubepods', `notkubepods/${name}`]],
     ['three levels below kubepods', (name: string) => ['kubepods/burstable/more', `kubepods/burstable/more/${name}`]],
-  ])('one of the host at a place where no kubelet makes any binds nothing: %s', (_name, place) => {
+  ])('one of the host at a place that no kubelet uses binds nothing: %s', (_name, place) => {
     mkdirSync(path.join(ROOT, 'kubepods/burstable'), { recursive: true });
     const [before, from] = [bound(), refused()];
     for (const dir of place(`pod${uid()}`)) {
@@ -80,7 +80,7 @@ describe('pod cgroups', () => {
     const dir = place(id);
     mkdirSync(path.join(ROOT, dir), { recursive: true });
     const levels = dir.split('/').map((_, i, parts) => parts.slice(0, i + 1).join('/'));
-    // What other pods of this run stand in is left.
+    // Levels that other pods of this run use are left.
     made.push(...levels.filter((level) => level.includes('bailiff') || level === dir));
     expect(rig.object.maps.cgroups.get(cgroupId(path.join(ROOT, dir)))).toBe(id);
   });

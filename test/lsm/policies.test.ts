@@ -1,6 +1,6 @@
-// Ordinary use under the ready-made policies: what services, shells and package managers do every day stays as it is under each policy,
-// uncounted, and a real runc starts, enters, restarts and joins containers under all of them at once. What they refuse:
-// scenarios.test.ts.
+// Ordinary use under the ready-made policies: everyday work of services, shells and package
+// managers stays possible under each policy, uncounted. A real runc starts, enters, restarts and
+// joins containers under all of them at once. Attacks that they refuse: scenarios.test.ts.
 
 import { execFileSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
@@ -16,7 +16,7 @@ import { useRig } from './harness/use-rig.ts';
 import { AS_CONTAINERS_ARE, type Ended, READY, readySet, Stage } from './scenarios-rig.ts';
 
 const TOKEN_DIR = '/run/secrets/kubernetes.io/serviceaccount';
-/** Of a cluster, of a cloud's metadata service. */
+/** Addresses in a cluster, and of a cloud's metadata service. */
 const [CLUSTER, METADATA] = ['10.77.0.1', '169.254.169.254'];
 const SOCKET = '/run/service.sock';
 const ANSWER = '10.1.2.3';
@@ -29,7 +29,7 @@ const others: (PlainServer | Socket)[] = [];
 const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-ordinary-'));
 const debian = path.join(dir, 'tool.deb');
 
-/** Answers every question with one address. */
+/** Replies to every query with one address. */
 async function nameServer(address: string): Promise<void> {
   const socket = createSocket('udp4');
   socket.on('message', (question, { port, address: asker }) => {
@@ -43,7 +43,7 @@ async function nameServer(address: string): Promise<void> {
   others.push(socket);
 }
 
-/** A package with a program and a script that runs after it was unpacked. */
+/** A package with a program and a script that runs after unpacking. */
 function makePackage(): void {
   const tree = path.join(dir, 'tree');
   mkdirSync(path.join(tree, 'DEBIAN'), { recursive: true });
@@ -97,7 +97,7 @@ const script =
   (stage) =>
     stage.run([...AS_CONTAINERS_ARE, '/usr/bin/dash', '-c', `set -e\n${text}`]);
 
-/** What scripts do all day. */
+/** Everyday work of scripts. */
 const FILES = script(`
   cd /tmp; mkdir -p a/b; echo text > a/b/f; cp a/b/f a/g; mv a/g a/h; ln -s h a/l; ln a/h a/hard; chmod 600 a/h
   chown 33:33 a/h; sed -i s/text/other/ a/h; grep -q other a/l; tar cf a.tar a; mkdir c; tar xf a.tar -C c
@@ -120,14 +120,17 @@ const PACKAGE: Use = async (stage) => {
 };
 const resolveBy = (stage: Stage, address: string): void =>
   writeFileSync(path.join(stage.root, 'etc/resolv.conf'), `nameserver ${address}\n`);
-/** A server as nginx is one: log, worker of another user, file sent to a client that a shell of the pod plays. */
+/**
+ * A server like nginx: log, worker with another user, file sent to a client, which is a shell of
+ * the pod.
+ */
 const SERVER: Use = async (stage) => {
   const server = stage.start(['/usr/bin/scenario-ops', 'serve', '8080', '/etc/hostname']);
   await server.line('ready');
   const { code } = await stage.run(['/usr/bin/curl', '-sf', 'http://127.0.0.1:8080/']);
   return { code: code || (await server.exit()), lines: server.lines };
 };
-/** Of a service beside the pod, as CSI drivers and database proxies have. */
+/** The socket of a service beside the pod, as of CSI drivers and database proxies. */
 const unixService: Use = (stage) =>
   stage.run(['/usr/bin/curl', '-sf', '--unix-socket', stage.share(SOCKET), 'http://service/']);
 const readToken =
@@ -200,7 +203,7 @@ const USES: Readonly<Record<string, Readonly<Record<string, Use>>>> = {
   },
 };
 
-it('a container begins without what lies about on the machine', () => {
+it('a container starts without the temporary and local files of the machine', () => {
   for (const name of ['tmp', 'var/tmp', 'srv', 'root']) expect(readdirSync(path.join(stage.root, name))).toEqual([]);
 });
 

@@ -1,4 +1,5 @@
-// What all the rest of this folder stands on: this kernel runs LSM programs, and the native binding loads, attaches and pins them.
+// The prerequisites of this folder: this kernel runs LSM programs, and the native binding loads,
+// attaches and pins them.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmdirSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,7 +9,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { compileBpf } from '../vm/compile.ts';
 
-/** As the slots of `hits` in probe.bpf.c. */
+/** Slots of `hits` in probe.bpf.c. */
 const SLOT = { deny_mkdir: 0, count_fork: 1, count_unlink: 2 } as const;
 
 const u32 = (value: number): Buffer => {
@@ -45,7 +46,7 @@ describe('lsm probe', () => {
     const target = mkdtempSync(path.join(dir, 'x'));
     rmdirSync(target);
   };
-  /** The kernel takes a program off its hook some time after its link went. */
+  /** The kernel detaches a program some time after its link is removed. */
   const allowed = () =>
     waitFor(
       () => {
@@ -78,10 +79,11 @@ describe('lsm probe', () => {
     expect(hits('deny_mkdir')).toBe(before);
   });
 
-  it('attach - a pinned link denies beyond its handle, until the pin is gone', async () => {
+  it('attach - a pinned link denies after its handle is closed, until the pin is removed', async () => {
     const pin = `/sys/fs/bpf/bailiff-probe-${process.pid}`;
     {
-      // Closed here: a handle that is only forgotten holds the link until it is collected, in the files that this process runs next too.
+      // Closed here: an unclosed handle holds the link until garbage collection, also in the files
+      // that this process runs next.
       using link = attach('deny_mkdir');
       link.pin(pin);
     }
@@ -96,7 +98,7 @@ describe('lsm probe', () => {
     await allowed();
   });
 
-  it('attach - a tracepoint with BTF and a function entry see what happens, and nothing before', () => {
+  it('attach - a tracepoint with BTF and a function entry count events, and none before', () => {
     const act = () => {
       writeFileSync(path.join(dir, 'file'), '');
       unlinkSync(path.join(dir, 'file'));
@@ -110,7 +112,7 @@ describe('lsm probe', () => {
     expect([hits('count_fork'), hits('count_unlink')]).toEqual([1n, 1n]);
   });
 
-  it('attach - a program that has no hook of its own is refused as BPF_ATTACH', () => {
+  it('attach - a program without a hook is rejected as BPF_ATTACH', () => {
     let refused: unknown;
     try {
       attach('pass').close();

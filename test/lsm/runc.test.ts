@@ -1,5 +1,5 @@
-// A real runc: containers start, and are entered, under a policy that denies all that runc itself does before the container's
-// first program; and what runs there is held from its first instruction on.
+// A real runc: containers start, and are entered, under a policy that denies all steps of runc
+// before the container's first program. The program is held from its first instruction on.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -55,7 +55,7 @@ describe('runc', () => {
     expect(pod.counts()['changes']).toBe(1);
   });
 
-  it('exec - a running container is entered under the policy, and what is run there is held', async () => {
+  it('exec - a running container is entered under the policy, and the new program is held', async () => {
     pod.apply(POLICY);
     bundle('wait', ...TRY);
     const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
@@ -68,7 +68,10 @@ describe('runc', () => {
     expect(main.lines).toEqual(['ready', 'wait : ok', ...REFUSED]);
   });
 
-  /** Of what the entered program itself does: a program that it runs is one of the container anyway. */
+  /**
+   * About operations of the entered program itself: programs that it starts belong to the container
+   * anyway.
+   */
   const ONE: RuntimePolicyInput = {
     rules: [{ name: 'secret', action: 'block', file: { paths: ['/etc/secret'], operations: ['read'] } }],
   };

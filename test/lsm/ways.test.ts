@@ -1,5 +1,5 @@
-// Each way by which a task comes to run in a container, under a denial of each kind: whatever started it, all kinds hold for it. Each way is tried
-// without a policy first.
+// Each way to start a task in a container, under a denial of each kind: all kinds hold for it,
+// whatever started it. Each way is first tried without a policy.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,10 @@ import { useRig } from './harness/use-rig.ts';
 
 type Rule = NonNullable<RuntimePolicyInput['rules']>[number];
 
-/** Of each kind: the rule, what it denies, how that ends, and what is beside it. */
+/**
+ * For each kind: the rule, the denied operation and its outcome, and an allowed operation beside
+ * it.
+ */
 const KINDS: readonly { rule: Omit<Rule, 'action'>; denied: string[]; error?: string; beside?: string[] }[] = [
   {
     rule: { name: 'file', file: { paths: ['/etc/secret'], operations: ['read'] } },
@@ -80,7 +83,7 @@ describe('every kind of rule', () => {
     rmSync(dir, { recursive: true });
   });
 
-  /** What was reported from `map-plain` on: before it is what the way itself says. */
+  /** Compares the output from `map-plain` on; lines before it are those of the way itself. */
   async function expectHeld(attempt: () => Promise<readonly string[]> | readonly string[]): Promise<void> {
     const tried = async () => {
       // The parent prints the number of its child at any time.
@@ -168,14 +171,14 @@ describe('every kind of rule', () => {
       await expectHeld(() => call('exec', 'c', '/bin/acts', ...TRY));
     });
 
-    it('hooks - one that the runtime starts in the container is of the container, one on the host is not', () => {
+    it('hooks - one that the runtime starts in the container belongs to the container, one on the host does not', () => {
       const made = { container: path.join(container.root, 'volume/made'), host: path.join(dir, 'made') };
       bundle(['/bin/fine'], {
         startContainer: [{ path: '/bin/acts', args: ['acts', 'copy', '/etc/secret', '/volume/made'] }],
         createContainer: [{ path: acts(), args: ['acts', 'connect', '127.9.0.1'] }],
         createRuntime: [{ path: acts(), args: ['acts', 'copy', container.image('/etc/secret'), made.host] }],
       });
-      /** Each hook makes a file of what it could read. */
+      /** Each hook creates a file with the content that it could read. */
       const contents = () => {
         for (const file of Object.values(made)) rmSync(file, { force: true });
         call('run', '--bundle', dir, 'c');

@@ -1,4 +1,5 @@
-// The fold over whole histories: that it forgets as it says, and that no crash, start or replica changes what comes out.
+// Properties of the correlation engine over whole histories: its state expires as specified, and no
+// crash, start or replica changes the verdicts.
 import { type CorrelationEngineOptions, planReplay, warmUpMicros } from '@bailiff/correlation';
 import type { Verdict } from '@bailiff/schemas';
 import fc from 'fast-check';
@@ -20,7 +21,10 @@ class VerdictStream {
   }
 }
 
-/** One process: begins as the plan says, publishes in order with some verdicts in flight, and may be gone at any moment. */
+/**
+ * One process: starts as the replay plan specifies, publishes in order with some verdicts in
+ * flight, and may end at any moment.
+ */
 class Replica {
   readonly reader: Reader;
   readonly #stream: VerdictStream;
@@ -62,7 +66,7 @@ class Replica {
 
 /** The first step of an ordered rule completed it: a later one was on the bus before. */
 const isTurned = ({ verdict: { rule, evidence } }: EmittedVerdict) =>
-  rule === 'breach' && evidence.at(-1)?.vector !== 'quarantine-ingress';
+  rule === 'ordered' && evidence.at(-1)?.vector !== 'quarantine-ingress';
 
 describe('fold - a function of the stream alone', () => {
   it('property - after its warm-up, a restarted engine produces the verdicts of one that never stopped, byte for byte', () => {
@@ -110,7 +114,7 @@ describe('fold - a function of the stream alone', () => {
     );
   });
 
-  it('property - a verdict id is given once, with one subject', () => {
+  it('property - a verdict id is issued once, with one subject', () => {
     fc.assert(
       fc.property(steps(150), (all) => {
         const ids = new Reader(play(all), 0).run().printed.map(({ verdict }) => verdict.verdictId);
@@ -135,7 +139,7 @@ describe('fold - a function of the stream alone', () => {
   });
 });
 
-/** What happens between two frames that arrive on the bus. */
+/** Events between two frames that arrive on the bus. */
 const event = fc.record({
   start: fc.boolean(),
   crash: fc.option(fc.nat(), { nil: undefined }),

@@ -53,7 +53,7 @@ export interface History {
 
 const NODES = ['node-a', 'node-b.example'];
 const VECTORS = ['ipv4-source', 'arp-sender', 'quarantine-ingress', 'dhcp-client'];
-/** Four pods a node; the last of each is listed only when it has spoken. */
+/** Four pods for each node; the last one appears in the pod list only after its first violation. */
 const PODS = NODES.flatMap((node, n) =>
   [0, 1, 2, 3].map((i) => ({
     node,
@@ -71,7 +71,7 @@ export const RULES = {
   addresses: { ...base, type: 'value_count', field: 'claimedAddress', condition: { gte: 3 }, cooldown: '5m' },
   slow: { ...base, type: 'event_count', condition: { gte: 10 }, timespan: '5m', cooldown: '3h' },
   both: { ...base, type: 'temporal', rules: [spoofed, confined], timespan: '90s' },
-  violationOf: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
+  ordered: { ...base, type: 'temporal_ordered', rules: [spoofed, confined], timespan: '3m' },
   liars: {
     ...base,
     type: 'event_count',
@@ -80,7 +80,7 @@ export const RULES = {
     condition: { gte: 1 },
   },
 };
-/** What an operator does to a rule: thresholds, shape, mistakes, removal. */
+/** An operator's changes of a rule: thresholds, shape, mistakes, removal. */
 const EDITS: [string, object | null | string][] = [
   ['packets', { ...RULES.packets, condition: { gte: 5 } }],
   ['packets', { ...RULES.packets, timespan: '30s' }],
@@ -143,14 +143,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 export const steps = (maxLength: number): fc.Arbitrary<Step[]> =>
   fc.array(step, { minLength: Math.floor(maxLength / 4), maxLength, size: 'max' });
 
-/** Plays the steps; answers what the bus holds at the end. */
+/** Plays the steps and returns the content of the bus at the end. */
 export function play(all: readonly Step[]): History {
   const collectors = NODES.map((node) => new SimCollector(node));
   const offsets = NODES.map(() => 0);
   const history: History = { frames: [], changes: initialRules(), lists: initialLists() };
   let held: { node: string; frame: ViolationFrame }[] = [];
   let now = T0;
-  // A resend comes so soon after that it moves no later time.
+  // A resend follows so soon that it does not change later times.
   const store = (node: string, frame: ViolationFrame, again = false) => {
     if (!again) now += 2_000;
     history.frames.push({ sequence: history.frames.length + 1, timestampMicros: now, node, frame });
@@ -169,7 +169,7 @@ export function play(all: readonly Step[]): History {
     } else if (one.do === 'turned') {
       const { node, ref } = PODS[one.pod] as (typeof PODS)[number];
       const n = NODES.indexOf(node);
-      // What happened first leaves last.
+      // The first event is published last.
       const frames = ['ipv4-source', 'quarantine-ingress'].map((vector, after) => {
         collectors[n]?.spoof(ref, 1, { vector });
         return collectors[n]?.flush(now + (offsets[n] as number) + after) as ViolationFrame;
@@ -260,7 +260,7 @@ export interface EmittedVerdict {
 }
 
 const messages = new WeakMap<ViolationFrame, Buffer>();
-/** As it lies on the bus. */
+/** The message as stored on the bus. */
 function messageOf(frame: ViolationFrame): Buffer {
   const made = messages.get(frame) ?? encodeViolationFrame(frame);
   messages.set(frame, made);
@@ -301,7 +301,7 @@ export class Reader {
     this.next++;
     const isKnown = (entry: { timestampMicros: number } | undefined) =>
       entry !== undefined && entry.timestampMicros <= frame.timestampMicros;
-    // Lists come in the order of the bucket, which is that of their times.
+    // Lists arrive in the order of the bucket, which is the order of their times.
     while (isKnown(lists[this.#lists])) this.#inventory.apply(lists[this.#lists++] as PodSnapshot);
     while (isKnown(changes[this.#changes])) this.#rules.apply(changes[this.#changes++] as RuleChange);
     const read = this.#registry === null ? frame.frame : decodeProjectedFrame(messageOf(frame.frame), this.#registry);

@@ -1,4 +1,4 @@
-/** A server with the whole topology on it, and small helpers that the tests of this tier share. */
+/** Starts a server with the complete topology, with helpers for the tests of the bus. */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import {
@@ -27,8 +27,9 @@ export async function connectCollector(nats: TestNats, node: string): Promise<Fo
 }
 
 /**
- * A reading that the test ends itself and waits for. When the test fails before, `nats.stop()` closes the bus under it, and that the
- * reading then ends with BUS_CLOSED is no failure beside the test's own.
+ * A read loop that the test ends itself and waits for. If the test fails earlier, `nats.stop()`
+ * closes the bus and the loop rejects with BUS_CLOSED. That rejection must not hide the test's own
+ * failure.
  */
 export function underWay(reading: Promise<void>): Promise<void> {
   reading.catch(() => undefined);
@@ -36,8 +37,9 @@ export function underWay(reading: Promise<void>): Promise<void> {
 }
 
 /**
- * A bus that loses the first request to a subject: on the way to the server, or on the way back, after the server has stored it. `meanwhile` runs
- * between the loss and the error that the caller gets. `requests` counts those that the caller made.
+ * A bus that loses the first request to a subject: on the way to the server, or on the way back,
+ * after the server has stored it. `meanwhile` runs between the loss and the error that the caller
+ * gets. `requests` counts the caller's requests.
  */
 export function losing(bus: Bus, subject: string, where: 'request' | 'answer', meanwhile: () => unknown = () => {}) {
   let requests = 0;
@@ -61,7 +63,7 @@ export function losing(bus: Bus, subject: string, where: 'request' | 'answer', m
   return { bus: lossy, requests: () => requests };
 }
 
-/** All that a stream holds now, in order. */
+/** All messages of a stream, in order. */
 export async function readAll(bus: Bus, stream: string, filterSubjects?: string[]): Promise<StreamMessage[]> {
   const messages: StreamMessage[] = [];
   const end = new AbortController();
@@ -78,7 +80,10 @@ export async function readAll(bus: Bus, stream: string, filterSubjects?: string[
   return messages;
 }
 
-/** Stops a process until SIGCONT. The signal takes effect on each thread when it is next scheduled, so that is waited for. */
+/**
+ * Stops a process until SIGCONT. The signal takes effect on each thread when it is next scheduled,
+ * so this waits for all threads.
+ */
 export async function freeze(pid: number): Promise<void> {
   const states = () =>
     readdirSync(`/proc/${pid}/task`).map(
@@ -95,7 +100,10 @@ export async function freeze(pid: number): Promise<void> {
 export const text = (message: { data?: Uint8Array; value?: Uint8Array }): string =>
   Buffer.from(message.data ?? message.value ?? []).toString('utf8');
 
-/** Numbers 0 to count - 1, as strings, that are not in what was seen; and those seen more than once. */
+/**
+ * Numbers from 0 to count - 1, as strings, that are missing in `seen`, and those that occur more
+ * than once.
+ */
 export function tally(seen: readonly string[], count: number) {
   const times = new Map<string, number>();
   for (const value of seen) times.set(value, (times.get(value) ?? 0) + 1);

@@ -1,8 +1,14 @@
-/** CONFIG_LOG is filled by the server itself, from the bucket, some time after a put was answered: it is by the time there that a change is in force. */
+/**
+ * The server copies the bucket to CONFIG_LOG some time after it acknowledges a put. A change is in
+ * force from its time in CONFIG_LOG.
+ */
 import { type Bus, getLastMessage } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 
-/** Waits until the log has what was put under a key. @returns when that came into the log, in microseconds */
+/**
+ * Waits until the log contains the value of a key. @returns the time of the log entry, in
+ * microseconds
+ */
 export async function logged(bus: Bus, { key, json }: { key: string; json: string }): Promise<number> {
   const found = await waitFor(
     async () => {

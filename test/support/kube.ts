@@ -1,9 +1,12 @@
-/** An API stand-in for one test, on a free port, with its files in a directory of its own. */
+/**
+ * An API stand-in for one test, on a free port, with its files in a directory of its own. Pods as
+ * users create them, and their status as the kubelet reports it.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type ClientOptions, type KubeClient, loadKube } from '@bailiff/kube';
-import { type ApiServer, type ApiServerOptions, startApiServer } from '@bailiff/lab/apiserver';
+import { type ApiServer, type ApiServerOptions, type KubeObject, startApiServer } from '@bailiff/lab/apiserver';
 
 export interface KubeHarness extends AsyncDisposable {
   server: ApiServer;
@@ -11,6 +14,28 @@ export interface KubeHarness extends AsyncDisposable {
   client(options?: ClientOptions & { user?: string }): KubeClient;
   pod(name: string, change?: { node?: string; labels?: Record<string, string>; more?: object }): { uid: string };
 }
+
+/** The container of a pod and of its owner's template. The image does not exist. */
+export const MAIN_CONTAINER = { name: 'main', image: 'example.invalid/main:1' };
+
+/** A pod with one container. `metadata` and `spec` add fields or replace them. */
+export function podObject(name: string, { metadata = {}, spec = {} }: { metadata?: object; spec?: object } = {}) {
+  return {
+    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, ...metadata } },
+    spec: { containers: [MAIN_CONTAINER], ...spec },
+  };
+}
+
+/** Changes fields of a pod's status, as its kubelet does. */
+export function reportPod(api: ApiServer['api'], ref: { namespace: string; name: string }, status: object): KubeObject {
+  return api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+}
+
+/** Status of a pod that runs. */
+export const podRuns = (isReady = true) => ({
+  phase: 'Running',
+  conditions: [{ type: 'Ready', status: isReady ? 'True' : 'False' }],
+});
 
 export const FAST = { baseMs: 5, maxMs: 50 };
 
@@ -27,8 +52,8 @@ export async function startKube(options: Partial<ApiServerOptions> = {}): Promis
       return client;
     },
     pod(name, { node = 'node-1', labels = {}, more = {} } = {}) {
-      const spec = { nodeName: node, containers: [{ name: 'main', image: 'x' }], ...more };
-      const { metadata } = server.api.create('pods', { metadata: { name, namespace: 'default', labels }, spec });
+      const object = podObject(name, { metadata: { namespace: 'default', labels }, spec: { nodeName: node, ...more } });
+      const { metadata } = server.api.create('pods', object);
       return { uid: metadata.uid };
     },
     async [Symbol.asyncDispose]() {

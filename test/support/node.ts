@@ -1,9 +1,9 @@
 /**
- * One node for the collector's own tests: a network namespace with pods behind veths, a real nats-server reached through a relay, a
- * bpffs, a CNI cache, and the collector as its own process from its bundle. Pods have no bridge behind them: what is judged is what
- * arrives at the host side.
+ * One node for the collector's tests: a network namespace with pods behind veths, a real
+ * nats-server behind a relay, a bpffs, a CNI cache, and the collector as a process from its bundle.
+ * The pods have no bridge: a packet counts as passed when it arrives at the host side.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,13 +27,15 @@ import {
   writeCacheRecord,
 } from '@bailiff/lab/node';
 import { encodeSnapshotValue, type NodeSnapshot, type NodeStatus } from '@bailiff/schemas';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
+import { launch, type RunningProcess } from './process.ts';
 import { StatusReader } from './status-reader.ts';
 import { Ledger } from './violation-totals.ts';
 
 export const NODE = 'node-a';
-/** MAC of every host side, so that frames to it are for the node. */
+/** MAC address of every host side. Frames to it are addressed to the node. */
 export const GATEWAY_MAC = '02:00:00:00:00:01';
 const COLLECTOR = path.join(CHECKOUT, 'apps/collector/dist/main.mjs');
 
@@ -61,12 +63,15 @@ export class TestNode implements AsyncDisposable {
   readonly pods: TestPod[] = [];
   readonly #labtool: string;
   readonly #login: readonly string[];
+  /** Every collector of the node, in order of their starts. */
+  readonly #started: RunningProcess[] = [];
   #collector: ChildProcess | null = null;
   #statusReader: Promise<StatusReader> | null = null;
-  log = '';
-  /** Words before the collector's command, such as `setpriv …`: it then runs as they say. They must exec. */
+  /**
+   * Command that wraps the collector's command, such as `setpriv …`. It must exec its arguments.
+   */
   wrap: readonly string[] = [];
-  /** The words that start a collector, up to its arguments. */
+  /** The command that starts a collector, without its arguments. */
   program: readonly string[] = [process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR];
 
   private constructor(parts: {
@@ -89,8 +94,8 @@ export class TestNode implements AsyncDisposable {
   }
 
   /**
-   * @param bus a server that is there already, with the flags by which the collector logs in there; it is stopped with the node. Default: one
-   * of the node's own, and a password.
+   * @param bus an existing server, with the flags by which the collector logs in; it is stopped
+   * with the node. Default: a server of the node, and a password.
    */
   static async start(bus?: { nats: TestNats; login: readonly string[] }): Promise<TestNode> {
     const netns = `bct-${process.pid}-${made++}`;
@@ -106,6 +111,11 @@ export class TestNode implements AsyncDisposable {
     const password = ['--nats-user', `collector-${NODE}`, '--nats-password-file', path.join(dir, 'password')];
     const relay = await startRelay(labtool, netns, nats.port);
     return new TestNode({ netns, dir, nats, admin, relay, labtool, login: bus?.login ?? password });
+  }
+
+  /** Output of all collectors, in order of their starts. */
+  get log(): string {
+    return this.#started.map((collector) => collector.out()).join('');
   }
 
   get pinDir(): string {
@@ -135,40 +145,30 @@ export class TestNode implements AsyncDisposable {
     ];
   }
 
-  /** Starts the collector and does not wait for anything. */
+  /** Starts the collector without waiting. */
   spawnCollector(args: readonly string[] = []): ChildProcess {
+    return this.#launchCollector(args).child;
+  }
+
+  #launchCollector(args: readonly string[]): RunningProcess {
     const command = ['run', '--', ...this.wrap, ...this.program, ...this.collectorArgs(args)];
-    const child = spawn(this.#labtool, labtoolArgs({ netns: this.netns }, command), {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.#collector = child;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', (chunk: Buffer) => {
-        this.log = (this.log + chunk.toString()).slice(-200_000);
-      });
-    }
-    return child;
+    const collector = launch(this.#labtool, labtoolArgs({ netns: this.netns }, command));
+    this.#started.push(collector);
+    this.#collector = collector.child;
+    return collector;
   }
 
-  /** Starts the collector; resolves when it guards, or with `ready` when it has the bus too. */
+  /**
+   * Starts the collector. Resolves when it guards, or with `ready` when it is also connected to the
+   * bus.
+   */
   async startCollector(options: { until?: 'guarding' | 'ready'; args?: string[] } = {}): Promise<ChildProcess> {
-    const until = options.until ?? 'ready';
-    const child = this.spawnCollector(options.args);
-    let own = '';
-    child.stdout?.on('data', (chunk: Buffer) => {
-      own += chunk.toString();
-    });
-    await waitFor(
-      () => {
-        if (child.exitCode !== null) throw new Error(`collector ended with ${child.exitCode}`);
-        return own.includes(`"msg":"${until}"`);
-      },
-      { what: `collector to say ${until}`, state: () => this.log.slice(-4000) },
-    );
-    return child;
+    const collector = this.#launchCollector(options.args ?? []);
+    await collector.logged(options.until ?? 'ready');
+    return collector.child;
   }
 
-  /** Runs a collector command on the node to its end. */
+  /** Runs a collector command on the node and waits for its end. */
   async command(args: readonly string[]): Promise<string> {
     const command = [...this.wrap, process.execPath, COLLECTOR, ...args];
     return exec(this.#labtool, labtoolArgs({ netns: this.netns }, ['run', '--', ...command]));
@@ -185,7 +185,10 @@ export class TestNode implements AsyncDisposable {
     return child.exitCode;
   }
 
-  /** Makes a pod's namespace and interface. The CNI record is written after the link is there, as a runtime does; `cni: false` leaves it out. */
+  /**
+   * Creates a pod's namespace and interface. A runtime writes the CNI record after it creates the
+   * link, and so does this; `cni: false` leaves the record out.
+   */
   async addPod(options: { cni?: boolean; name?: string } = {}): Promise<TestPod> {
     const index = this.pods.length + 1;
     const hex = index.toString(16).padStart(2, '0');
@@ -231,7 +234,10 @@ export class TestNode implements AsyncDisposable {
     await exec('ip', ['-n', this.netns, 'link', 'set', pod.hostInterface, 'up']);
   }
 
-  /** The interface of a pod whose host side has the name of one that went, as a plugin that hashes names makes it. */
+  /**
+   * Renames the host side of a pod to the name of a deleted interface. CNI plugins that hash names
+   * reuse them.
+   */
   async renameHostSide(pod: TestPod, name: string): Promise<void> {
     await exec('ip', ['-n', this.netns, 'link', 'del', pod.hostInterface]);
     pod.hostInterface = name;
@@ -270,7 +276,7 @@ export class TestNode implements AsyncDisposable {
     await deleteNetns(pod.netns);
   }
 
-  /** A process of the pod, in its namespace and in a cgroup named as the kubelet names it. */
+  /** A process of the pod, in its namespace and in a cgroup with the kubelet's name for it. */
   async runInPod(pod: TestPod): Promise<AsyncDisposable & { root: string }> {
     const root = path.join(cgroup2Mount(), this.netns);
     const cgroup = path.join(root, 'kubepods', 'burstable', `pod${pod.uid}`, `c${pod.index}`);
@@ -289,29 +295,17 @@ export class TestNode implements AsyncDisposable {
     };
   }
 
-  /** Puts the node's snapshot on the bus, as ipam-sync does. */
+  /** Writes the node's snapshot to the bus, as ipam-sync does. */
   async putPods(revision: number, change: (pods: NodeSnapshot['pods']) => void = () => {}): Promise<void> {
-    const pods: NodeSnapshot['pods'] = this.pods.map((pod) => ({
-      uid: pod.uid,
-      namespace: pod.namespace,
-      name: pod.name,
-      labels: { app: 'web' },
-      serviceAccount: 'web',
-      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-      interfaces: [{ name: 'eth0', addresses: [pod.ipv4, pod.ipv6], mac: null }],
-      hostNetwork: false,
-      containers: [],
-      allowedPrefixes: [],
-      probePorts: [],
-      revision: 1,
-      createdAt: '2026-01-01T00:00:00Z',
-    }));
+    const pods: NodeSnapshot['pods'] = this.pods.map(({ uid, namespace, name, ipv4, ipv6 }) =>
+      samplePodIdentity({ uid, namespace, name, interfaces: sampleInterfaces(ipv4, ipv6) }),
+    );
     change(pods);
     const value = encodeSnapshotValue(JSON.stringify({ nodeName: NODE, revision, pods }));
     await openBucket(this.admin, 'bailiff_pods').put(NODE, value);
   }
 
-  /** Sends frames from a pod; resolves with how many the kernel took. */
+  /** Sends frames from a pod. Resolves with the number of frames that the kernel accepted. */
   async send(pod: TestPod, frames: readonly Buffer[], count = frames.length, ratePerSecond = 0): Promise<number> {
     const sender = await this.startSending(pod, frames, count, ratePerSecond);
     return sender.sent;
@@ -358,7 +352,7 @@ export class TestNode implements AsyncDisposable {
     };
   }
 
-  /** What `collector status` says, read from the pins alone. */
+  /** Output of `collector status`, which reads the pins alone. */
   async offlineStatus(): Promise<{
     interfaces: {
       interfaceName: string;
@@ -381,13 +375,19 @@ export class TestNode implements AsyncDisposable {
     return JSON.parse(await (await this.#statusReader).status(args));
   }
 
-  /** Sends frames out of the host side of a pod's interface: what the pod receives. Resolves with how many the kernel took. */
+  /**
+   * Sends frames out of the host side of a pod's interface, so that the pod receives them. Resolves
+   * with the number of frames that the kernel accepted.
+   */
   async sendTo(pod: TestPod, frames: readonly Buffer[], count = frames.length): Promise<number> {
     const sender = await this.#startSender({ netns: this.netns, device: pod.hostInterface }, frames, count, 0);
     return sender.sent;
   }
 
-  /** What the collector's metrics say of one series, written as it is exposed: `bailiff_collector_frames_total`. */
+  /**
+   * Value of one series in the collector's metrics, written as it is exposed:
+   * `bailiff_collector_frames_total`.
+   */
   async metric(series: string): Promise<number> {
     const reported = this.log.match(/"metricsAddress":"([^"]+)"/g)?.at(-1) ?? '';
     const url = `http://${/([\d.]+:\d+)/.exec(reported)?.[1]}/metrics`;
@@ -398,9 +398,13 @@ export class TestNode implements AsyncDisposable {
     return Number(line.slice(series.length));
   }
 
-  /** IPv4 packets but TCP, which is the relay's, that reached the node's own stack, or a pod's: what the programs let pass. */
+  /**
+   * IPv4 packets that the programs passed to the stack of the node or of a pod. TCP is excluded:
+   * the relay uses it.
+   */
   async ipReceived(netns = this.netns): Promise<number> {
-    // The two counters are not read at one moment: a segment may come in between. Then the next look says something else.
+    // The two counters are not read at the same time. If a segment arrives between the reads, the
+    // next look differs.
     const look = async () => {
       const snmp = await exec('nsenter', [`--net=${netnsPath(netns)}`, 'cat', '/proc/net/snmp']);
       const read = (protocol: string, counter: string) => {

@@ -1,13 +1,13 @@
 /**
- * A real Redis for a test, on a unix socket in a directory of its own, and with TLS on a port where that is asked for; nothing is kept on disk,
- * so a kill is also a loss of all keys.
+ * A real Redis for a test, on a unix socket in its own directory, and with TLS on a port on
+ * request. It stores nothing on disk, so a kill also loses all keys.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
+import { launch, type RunningProcess } from './process.ts';
 
 export interface TestRedis extends AsyncDisposable {
   readonly url: string;
@@ -16,7 +16,7 @@ export interface TestRedis extends AsyncDisposable {
   start(): Promise<void>;
   /** Empties it while it runs. */
   flush(): Promise<void>;
-  /** Keys under a pattern. */
+  /** Keys that match a pattern. */
   keys(pattern: string): Promise<string[]>;
 }
 
@@ -25,7 +25,7 @@ export interface RedisTlsPort {
   certFile: string;
   keyFile: string;
   caFile: string;
-  /** Clients must show a certificate of the CA. */
+  /** Clients must present a certificate of the CA. */
   asksClients: boolean;
 }
 
@@ -37,9 +37,7 @@ const tlsArgs = ({ port, certFile, keyFile, caFile, asksClients }: RedisTlsPort)
 export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-'));
   const socket = path.join(directory, 'redis.sock');
-  let child: ChildProcess | null = null;
-  const killAtExit = () => child?.kill('SIGKILL');
-  process.once('exit', killAtExit);
+  let server: RunningProcess | null = null;
 
   const withClient = async <T>(use: (client: Redis) => Promise<T>): Promise<T> => {
     const client = new Redis({ path: socket, maxRetriesPerRequest: 3, retryStrategy: () => 50 });
@@ -51,21 +49,15 @@ export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
     }
   };
   const kill = async () => {
-    const running = child;
-    child = null;
-    if (!running || running.exitCode !== null || running.signalCode !== null) return;
-    await new Promise<void>((resolve) => {
-      running.once('exit', () => resolve());
-      running.kill('SIGKILL');
-    });
+    await server?.kill();
     rmSync(socket, { force: true });
   };
   const start = async () => {
     const own = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', directory];
     const args = [...own, ...(tls ? tlsArgs(tls) : [])];
-    child = spawn('redis-server', args, { stdio: 'ignore' });
-    await waitFor(() => existsSync(socket), { what: 'the socket of Redis' });
-    await waitFor(() => withClient((client) => client.ping()), { what: 'Redis to answer' });
+    server = launch('redis-server', args);
+    await waitFor(() => existsSync(socket), { what: 'the socket of Redis', state: server.out });
+    await waitFor(() => withClient((client) => client.ping()), { what: 'Redis to respond', state: server.out });
   };
   await start();
   return {
@@ -76,7 +68,6 @@ export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
     keys: (pattern) => withClient((client) => client.keys(pattern)),
     async [Symbol.asyncDispose]() {
       await kill();
-      process.off('exit', killAtExit);
       rmSync(directory, { recursive: true, force: true });
     },
   };

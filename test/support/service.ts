@@ -1,4 +1,6 @@
-/** An app inside the test's process, in the same frame as in a process of its own. */
+/**
+ * Runs an app inside the test's process, with the same service frame as in a process of its own.
+ */
 import { runService, type ServiceOptions } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import type { z } from 'zod';
@@ -7,16 +9,19 @@ import type { LogLine } from './process.ts';
 export interface RunningService {
   log(): LogLine[];
   stderr(): string;
-  /** Value of a metric, named with its labels but without `bailiff_<app>_`. */
+  /** Value of a metric. The name has its labels but no `bailiff_<app>_` prefix. */
   metric(name: string): Promise<number>;
   ready(): Promise<{ ok: boolean; checks: Record<string, string> }>;
-  /** Resolves when the app has logged that it is ready, or only that its status server listens. */
+  /**
+   * Resolves when the app has logged that it is ready, or with `started` when its status server
+   * listens.
+   */
   until(state: 'ready' | 'started'): Promise<void>;
-  /** As SIGTERM does. @returns the exit code */
+  /** Stops the app as SIGTERM does. @returns the exit code */
   stop(): Promise<number>;
 }
 
-/** Apps that one test runs; disposal stops those that still run. */
+/** Apps of one test. Disposal stops the apps that still run. */
 export class Services implements AsyncDisposable {
   readonly #running = new Set<RunningService>();
 
@@ -24,7 +29,7 @@ export class Services implements AsyncDisposable {
     return [...this.#running];
   }
 
-  /** Starts an app and waits for nothing. */
+  /** Starts an app without waiting. */
   begin<S extends z.ZodObject>(options: Omit<ServiceOptions<S>, 'io'>): RunningService {
     const captured = captureIo();
     let address = '';
@@ -65,7 +70,7 @@ export class Services implements AsyncDisposable {
     return service;
   }
 
-  /** Starts an app; resolves when it is ready. */
+  /** Starts an app and resolves when it is ready. */
   async start<S extends z.ZodObject>(options: Omit<ServiceOptions<S>, 'io'>): Promise<RunningService> {
     const service = this.begin(options);
     await service.until('ready');

@@ -1,4 +1,4 @@
-/** A small file system that can be filled to its last block, for a server that is to have no room. */
+/** A small file system that a test can fill to its last block, for servers without disk space. */
 import { mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -6,12 +6,13 @@ import type { Bus } from '@bailiff/bus';
 import { exec } from '@bailiff/lab/node';
 
 /**
- * What a server does with a full disk. Before 2.14 it refuses a publish with the operating system's words, and stores the next one that has room.
- * Since then it answers no publish to a stream that it could not write, and has to be restarted.
+ * Behaviour of a server with a full disk. Before 2.14 it refuses a publish with the operating
+ * system's error text, and stores the next message that fits. Since 2.14 it acknowledges no publish
+ * to a stream that it could not write, and needs a restart.
  */
 export interface FullDisk {
   readonly isRefused: boolean;
-  /** What a publisher reports, after its error code. */
+  /** The publisher's error text, after its error code. */
   readonly words: RegExp;
   readonly code: 'BUS_FULL' | 'BUS_TIMEOUT';
 }
@@ -36,12 +37,15 @@ export class SmallDisk implements AsyncDisposable {
     const { bavail, bsize } = statfsSync(this.place);
     return bavail * bsize;
   }
-  /** Takes the last block. The server may free one when it writes a file again: anyone who waits calls it again. */
+  /**
+   * Fills the last block. The server may free one when it rewrites a file, so callers that wait
+   * call this repeatedly.
+   */
   fill(): void {
     try {
       writeFileSync(path.join(this.place, 'filler'), Buffer.alloc(this.freeBytes), { flag: 'a' });
     } catch (error) {
-      // The server took a block since it was counted: there is none left.
+      // The server used a block after it was counted, so no block is left.
       if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
     }
   }

@@ -1,6 +1,7 @@
 /**
- * Runs `collector status` once for each line of stdin, the words of a line being its arguments as JSON, and ends what it prints with a line
- * `@exit <code>`: a test looks again and again while it waits, and a process for each look costs more than what is looked at.
+ * Runs `collector status` once for each line of stdin. A line holds the arguments as JSON; the
+ * output ends with a line `@exit <code>`. Tests poll the status often, and a process for each poll
+ * would cost more than the command.
  */
 import { createInterface } from 'node:readline';
 import { statusCommand } from '../../apps/collector/src/offline/status-command.ts';

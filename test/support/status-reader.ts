@@ -1,4 +1,7 @@
-/** The far end of status-child.ts: `collector status` in a node's network namespace, asked as often as a test likes. */
+/**
+ * Client of status-child.ts: runs `collector status` in a node's network namespace as often as a
+ * test needs it.
+ */
 
 import { type LineProcess, labtoolArgs, startLines, stopLines } from '@bailiff/lab/node';
 import { nodeArgs } from '../../tools/children.ts';
@@ -35,7 +38,7 @@ export class StatusReader {
     else this.#asked?.reject(new Error(`collector status ended with ${exit}: ${this.#process.stderrTail()}`));
   }
 
-  /** What it prints. @throws Error when it ends with another code than 0 */
+  /** Output of the command. @throws Error if its exit code is not 0 */
   async status(args: readonly string[]): Promise<string> {
     const answer = this.#before.then(
       () =>

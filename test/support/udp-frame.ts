@@ -1,4 +1,6 @@
-/** The one frame that the collector's tests send: a UDP datagram with any source, IPv4 or IPv6. */
+/**
+ * Builds the UDP datagram that the collector's tests send, with any source address, IPv4 or IPv6.
+ */
 import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 
 export interface UdpFrame {

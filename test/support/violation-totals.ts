@@ -1,6 +1,7 @@
 /**
- * Reads VIOLATIONS as any reader should: per counter epoch the maximum of the cumulative count, so that duplicates, resends and losses
- * of single messages change nothing. What it sums up is what the bus says was sent.
+ * Reads VIOLATIONS as any reader should: per counter epoch, the maximum of the cumulative count.
+ * Duplicates, resends and single lost messages therefore change nothing. The totals are the
+ * published counts.
  */
 import { type Bus, consumeOrdered } from '@bailiff/bus';
 import { decodeViolationFrame, type Violation, type ViolationFrame } from '@bailiff/schemas';
@@ -17,7 +18,7 @@ export class Ledger {
       onMessage: (message) => this.#take(decodeViolationFrame(Buffer.from(message.data))),
       signal: this.#stop.signal,
     });
-    // A broken reader would look like a collector that says nothing: let it end the test.
+    // A broken reader would look like a collector that publishes nothing, so it ends the test.
     this.#done.catch((error: Error) => {
       if (!this.#stop.signal.aborted) throw error;
     });
@@ -32,7 +33,7 @@ export class Ledger {
     }
   }
 
-  /** Packets by what is asked for; everything when nothing is. */
+  /** Packets that match the filter, or all packets without a filter. */
   packets(by: { podUid?: string; vector?: string; action?: string } = {}): number {
     let sum = 0;
     for (const v of this.epochs.values()) {

@@ -1,4 +1,4 @@
-// What the machine is given instead of the sources. Runs no machine.
+// The bundle that the machine runs instead of the sources. Runs no machine.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';

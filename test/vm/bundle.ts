@@ -1,9 +1,11 @@
 /**
- * TypeScript as plain modules of JavaScript for the virtual machine, where transforming, resolving and reading hundreds of files takes
- * a minute: made by the host in two seconds, in a folder of its own below `.cache/vm`, which goes with its disposal.
+ * Bundles TypeScript to plain JavaScript modules for the virtual machine, where transforming,
+ * resolving and reading hundreds of files takes a minute. The host needs two seconds. The output is
+ * a separate folder below `.cache/vm`, removed on disposal.
  *
- * Invariants: a module still finds the files that lie beside its source; what several entries import is one module for all of them;
- * vitest itself stays outside, and is the one that runs them. Stacks name places of the bundle until `places` has put them right.
+ * Invariants: a module still finds the files beside its source; a source imported by several
+ * entries becomes one shared module; vitest is not bundled. Stacks name places in the bundle until
+ * `places` maps them back.
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { SourceMap } from 'node:module';
@@ -14,7 +16,7 @@ import { repoRoot } from './kernels.ts';
 import { TIERS, type TierName } from './tiers.ts';
 
 const CACHE = path.join(repoRoot, '.cache/vm');
-/** What vitest inside is told to run, beside the tests. */
+/** Files that vitest inside needs beside the tests. */
 const OF_VITEST = ['test/vm/inside.config.ts', 'test/vm/line-reporter.ts'];
 
 export class Bundle implements Disposable {
@@ -25,7 +27,7 @@ export class Bundle implements Disposable {
     this.dir = mkdtempSync(path.join(CACHE, 'bundle-'));
   }
 
-  /** Where the module of this source lies; both are relative to the workspace. */
+  /** Bundled module of this source; both paths are relative to the workspace. */
   file(source: string): string {
     return path.join(this.dir, source.replace(/\.ts$/, '.mjs'));
   }
@@ -38,7 +40,7 @@ export class Bundle implements Disposable {
     });
   }
 
-  /** Text in which places of the bundle are those of the sources. */
+  /** Replaces places in the bundle with those in the sources. */
   places(text: string): string {
     const place = /(?:file:\/\/)?([^\s()]+\.mjs)(?:\?vitest=\d+)?:(\d+):(\d+)/g;
     return text.replaceAll(place, (whole, file: string, line: string, column: string) => {
@@ -56,7 +58,10 @@ export class Bundle implements Disposable {
   }
 }
 
-/** The tests of a tier, the programs that they start, and what vitest needs to run them. */
+/**
+ * Bundles the tests of a tier, the programs that they start, and vitest's configuration and
+ * reporter.
+ */
 export async function bundleTier(name: TierName): Promise<Bundle> {
   const { dir, programs } = TIERS[name];
   const tests = readdirSync(path.join(repoRoot, dir), { recursive: true, encoding: 'utf8' })

@@ -1,7 +1,8 @@
 /**
- * Compiles a small BPF or C source of a test once: the result lies in `build/` beside it, named by what went into it, so that
- * the next run in the virtual machine, where a compiler takes seconds, finds it. It appears whole or not at all.
- * Files beside the source that it includes count for the name too.
+ * Compiles a small BPF or C source of a test once. The output is in `build/` beside it and is named
+ * by a hash of its inputs, so the next run in the virtual machine, where a compiler takes seconds,
+ * reuses it. It appears whole or not at all. The hash includes files beside the source that it
+ * includes.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -12,7 +13,7 @@ export interface CompileOptions {
   readonly flags?: readonly string[];
 }
 
-/** Of this process: a source is looked at once. */
+/** Compiled in this process: each source is checked once. */
 const compiled = new Map<string, string>();
 
 function compile(source: string, compiler: string, flags: readonly string[]): string {
@@ -37,14 +38,14 @@ function compileOnce(source: string, compiler: string, flags: readonly string[])
   return target;
 }
 
-/** The object file of a `*.bpf.c`. */
+/** Compiles a `*.bpf.c`. @returns path of the object file */
 export function compileBpf(source: string, { flags = [] }: CompileOptions = {}): string {
   const machine = process.arch === 'arm64' ? { gcc: 'aarch64', bpf: 'arm64' } : { gcc: 'x86_64', bpf: 'x86' };
   const bpf = ['-target', 'bpf', `-D__TARGET_ARCH_${machine.bpf}`, '-mcpu=v3', '-O2', '-g', '-Wno-unused-parameter'];
   return compile(source, 'clang-19', [...bpf, '-idirafter', `/usr/include/${machine.gcc}-linux-gnu`, ...flags, '-c']);
 }
 
-/** The program of a `*.c`. */
+/** Compiles a `*.c`. @returns path of the program */
 export function compileProgram(source: string, { flags = [] }: CompileOptions = {}): string {
   return compile(source, 'cc', ['-O1', '-D_GNU_SOURCE', ...flags]);
 }

@@ -1,14 +1,17 @@
-// Instructions of the programs behind each hook, counted by the machine's own clock: a change that makes a hook dearer, or its cost grow
-// with the number of rules, fails here. Bounds are what was measured and a tenth more.
+// Instructions of each hook's programs, counted by the machine's clock. A change that makes a hook
+// more expensive, or its cost grow with the number of rules, fails here. Bounds are the measured
+// values plus a tenth.
 import { describe, expect, it } from 'vitest';
 import type { CostPlan, CostReport, Operation, Where } from '../bench/lsm/cost.ts';
 import { inside } from '../bench/lsm/machine.ts';
 import { whyNoVm } from './machine.ts';
 
 /**
- * Hook → instructions at most: where nothing is judged (no pod, no policy), and under 1,000 rules about what it judges. The first of a
- * new process that needs working memory makes it, 2 KiB for about 2,000 instructions: bprm_check_security under rules, else
- * bprm_committed_creds. Both ask for the mount namespace before they know whether the task is of a pod.
+ * Hook → maximum instructions: without a decision (no pod, no policy), and with 1,000 rules for the
+ * decided operation. The first program of a new process that needs working memory allocates it: 2
+ * KiB for about 2,000 instructions. That is bprm_check_security under rules, else
+ * bprm_committed_creds. Both read the mount namespace before they know whether the task belongs to
+ * a pod.
  */
 const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: number, judged: number][] = [
   ['open', 'file_open', 415, 262, 2_230],
@@ -18,12 +21,12 @@ const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: numb
   ['exec', 'task_alloc', 200, 1_080, 1_080],
   ['connect', 'socket_connect', 700, 390, 1_620],
 ];
-/** A trie of addresses is deeper the more there are in it: 1.10 to 1.18 in runs, where a list would be 10. */
+/** A trie with more addresses is deeper: 1.10 to 1.18 in runs. A linear list would be 10. */
 const FLAT = 1.3;
 
 const PLAN: CostPlan = {
   where: ['no pod', 'no policy', 100, 1000],
-  // The verifier takes longer for the rest than all that is measured here.
+  // Loading the other programs takes the verifier longer than the whole measurement.
   only: BOUNDS.map(([, hook]) => hook),
   rounds: 0,
   hookRounds: 5,

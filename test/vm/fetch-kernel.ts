@@ -1,27 +1,27 @@
 /**
- * Fetches one kernel of the distribution and unpacks it into `.cache/kernels/<name>`. Needs apt-get, dpkg-deb and depmod.
- *
- * A kernel of other suites comes by lists of its own (tools/distribution.ts). An unpacked kernel appears whole or not at all.
+ * Fetches one kernel of the distribution and unpacks it into `.cache/kernels/<name>`. Needs
+ * apt-get, dpkg-deb and depmod. For a kernel of other suites it uses separate package lists
+ * (tools/distribution.ts). An unpacked kernel appears whole or not at all.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { aptOf, run, unpack } from '../../tools/distribution.ts';
 import { DEFAULT_KERNEL, findKernel, KERNELS, type KernelEntry, kernelsDir } from './kernels.ts';
 
-/** Of a kernel that comes in parts, those that a boot takes: meta package, image, modules. */
+/** The packages that a boot needs if a kernel is split: meta package, image, modules. */
 const PART = /^\s*Depends: (linux-(?:image|binary|modules|base)-\d\S*)$/gm;
 
-/** The parts of the kernel that the package is, or depends on. */
+/** The packages that the named package consists of or depends on. */
 function parts(name: string, apt: readonly string[]): string[] {
   const found = new Set([name]);
   for (const one of found)
     for (const [, part = ''] of run('apt-cache', [...apt, 'depends', '--important', one]).matchAll(PART))
       found.add(part);
-  // A meta package has nothing to unpack.
+  // A meta package contains no files.
   return [...found].filter((one) => one !== name || found.size === 1 || /-\d/.test(name));
 }
 
-/** Fetches and unpacks; which package of an image it was. */
+/** Fetches and unpacks a kernel. @returns the name of its image package */
 export function fetchKernel(entry: KernelEntry): string {
   mkdirSync(kernelsDir, { recursive: true });
   const dir = mkdtempSync(path.join(kernelsDir, 'partial-'));
@@ -44,14 +44,17 @@ export function fetchKernel(entry: KernelEntry): string {
   }
 }
 
-/** For a kernel of other suites, which scripts/setup leaves alone. What cannot be fetched is reported on stderr, and missing afterwards. */
+/**
+ * Fetches a kernel of other suites, which scripts/setup does not fetch. A failure is reported on
+ * stderr, and the kernel is missing afterwards.
+ */
 export function fetchMissing(name = DEFAULT_KERNEL): void {
   const entry = KERNELS.find((one) => one.name === name);
   if (entry?.suites === undefined || entry.arch !== process.arch || findKernel(entry.name) !== null) return;
   tryToFetch(entry);
 }
 
-/** False, and said on stderr, when it cannot be fetched. */
+/** @returns false if the fetch fails; the reason is on stderr */
 export function tryToFetch(entry: KernelEntry): boolean {
   try {
     process.stderr.write(`setup: kernel ${entry.name}: ${fetchKernel(entry)}\n`);

@@ -1,9 +1,8 @@
 /**
- * `node --import tsx test/vm/fetch.ts [name]…` fetches kernels of kernels.json; without a name, those that the machine's own package
- * lists have, which is what scripts/setup asks for.
- *
- * Idempotent: an unpacked kernel is kept. What cannot be fetched is named on stderr and left out; the tests of that kernel then skip
- * with the reason, which fails in CI. Exits 1 then, so that the next run tries again.
+ * `node --import tsx test/vm/fetch.ts [name]…` fetches kernels of kernels.json. Without a name it
+ * fetches those in the machine's own package lists, as scripts/setup does. Idempotent: an unpacked
+ * kernel is kept. A failed fetch is reported on stderr and exits with 1, so that the next run tries
+ * again. The tests of a missing kernel skip with the reason, which fails in CI.
  */
 import { tryToFetch } from './fetch-kernel.ts';
 import { findKernel, KERNELS, kernelEntry } from './kernels.ts';

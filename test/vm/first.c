@@ -1,7 +1,6 @@
-/*
- * First process of a machine whose kernel has virtio-fs as modules: loads /00.ko, /01.ko … in this order, mounts the shared root
- * over the archive that it came in (initrd.ts), and becomes what `init=` on the kernel's command line names.
- */
+/* First process of a machine whose kernel has virtio-fs as modules. It loads /00.ko, /01.ko … in
+ * this order, mounts the shared root over the initial archive (initrd.ts), and execs the program
+ * of `init=` on the kernel's command line. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,7 +16,7 @@ static void require(int ok, const char *what)
 	if (ok)
 		return;
 	fprintf(stderr, "first: %s: %s\n", what, strerror(errno));
-	/* The end of the first process ends the machine. */
+	/* The machine ends with its first process. */
 	exit(1);
 }
 

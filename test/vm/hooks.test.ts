@@ -1,4 +1,5 @@
-// No program stands at a hook without a test that shows it denying and one that shows it letting pass. Runs no machine.
+// Every hook with a program has a test that shows it denying and one that shows it allowing. Runs
+// no machine.
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
@@ -31,7 +32,7 @@ test('hooks - those documented as without a program have none', () => {
   expect(named.filter((name) => sections.includes(name))).toEqual([]);
 });
 
-test.each(Object.entries(HOOK_TESTS))('hooks - %s: what denies and what allows is tested', (_hook, row) => {
+test.each(Object.entries(HOOK_TESTS))('hooks - %s: denying and allowing are tested', (_hook, row) => {
   const text = readFileSync(path.join(repoRoot, 'test/lsm', row.file), 'utf8').replaceAll(/\s+/g, ' ');
   expect([row.denies, row.allows].filter((words) => !text.includes(words))).toEqual([]);
 });

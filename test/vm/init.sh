@@ -1,9 +1,10 @@
 #!/bin/sh
-# First process of the virtual machine. Stage one stands on the host's file system, which is shared read-only, and puts an
-# overlay with its upper layer in memory on top, so that everything may be written and nothing reaches the host. Stage two runs
-# on that root: file systems, loopback, modules, then the job; its output goes through serial ports, its exit code through the
-# control port. Only the repository is shared writable, at its own path.
-# Kernel command line: bailiff.repo=, bailiff.job= (folder with job.sh), bailiff.kernel= (folder with the unpacked package).
+# First process of the virtual machine. Stage one runs on the host's file system, which is shared
+# read-only, and mounts an overlay with its upper layer in memory over it: everything is writable,
+# and nothing reaches the host. Stage two runs on that root: file systems, loopback, modules, then
+# the job. Its output uses serial ports, its exit code the control port. Only the repository is
+# shared writable, at its own path. Kernel command line: bailiff.repo=, bailiff.job= (folder with
+# job.sh), bailiff.kernel= (folder with the unpacked package).
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 argument() { # name: its value on the kernel's command line
@@ -80,17 +81,19 @@ stage_two() {
 	hostname bailiff-vm 2>/dev/null || echo bailiff-vm >/proc/sys/kernel/hostname
 	echo 0 >/proc/sys/kernel/printk_ratelimit
 
-	# A port can be opened once, so the job writes to pipes: /dev/stdout and /dev/stderr then work in it too.
+	# A port can be opened once. The job writes to pipes, so that /dev/stdout and /dev/stderr work in
+	# it.
 	mkfifo /run/out /run/err
-	LC_ALL=C dd if=/run/out of="$(port stdout)" bs=64k 2>/run/out.told &
+	LC_ALL=C dd if=/run/out of="$(port stdout)" bs=64k 2>/run/out.copied &
 	out=$!
-	LC_ALL=C dd if=/run/err of="$(port stderr)" bs=64k 2>/run/err.told &
+	LC_ALL=C dd if=/run/err of="$(port stderr)" bs=64k 2>/run/err.copied &
 	err=$!
 	exec 3>"$(port control)"
 	echo "ready $(cut -d' ' -f1 /proc/uptime)" >&3
 	/bin/sh /run/job.sh >/run/out 2>/run/err </dev/null 3>&-
 	code=$?
-	# What the job left running may hold the pipes: its last output gets two seconds, then it is ended.
+	# Processes that the job left running may keep the pipes open. They have two seconds, then they are
+	# killed.
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		kill -0 "$out" 2>/dev/null || kill -0 "$err" 2>/dev/null || break
 		sleep 0.1
@@ -102,8 +105,9 @@ stage_two() {
 	fi
 	wait "$out" "$err"
 	sync
-	# A port takes output before the host does. So the host is told how much there is, and ends the machine when it has all of it.
-	echo "exit $code $(copied /run/out.told) $(copied /run/err.told)" >&3
+	# A port accepts output before the host reads it. So the last message contains the number of bytes,
+	# and the host ends the machine after it has read them all.
+	echo "exit $code $(copied /run/out.copied) $(copied /run/err.copied)" >&3
 	sleep 600
 	echo o >/proc/sysrq-trigger
 	sleep 60

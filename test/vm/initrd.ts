@@ -1,13 +1,14 @@
 /**
- * The first root of a kernel that has virtio-fs as modules (Debian's up to 6.1): an archive of those modules and of first.c, which
- * loads them and goes over to the shared root. Kernels that have it built in need none.
+ * The first root of a kernel that has virtio-fs as modules (Debian's up to 6.1): an archive of
+ * those modules and of first.c, which loads them and switches to the shared root. Kernels with
+ * built-in virtio-fs need none.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { compileProgram } from './compile.ts';
 import type { Kernel } from './kernels.ts';
 
-/** What the root and the ports to the host take. */
+/** Modules for the root and the ports to the host. */
 const NEEDED = ['virtio_pci', 'virtiofs', 'virtio_console'];
 
 export interface ArchiveFile {
@@ -28,7 +29,7 @@ export function archive(files: readonly ArchiveFile[]): Buffer {
   return Buffer.concat([...records, record('TRAILER!!!', Buffer.alloc(0), 0, 0)]);
 }
 
-/** Files of these modules and of what they depend on, in an order to load them in. */
+/** Files of these modules and their dependencies, in load order. */
 export function inLoadOrder(needed: readonly string[], modulesDep: string): string[] {
   const depends = new Map(
     modulesDep
@@ -43,14 +44,14 @@ export function inLoadOrder(needed: readonly string[], modulesDep: string): stri
   for (const name of needed) {
     const file = [...depends.keys()].find((one) => path.basename(one).replace(/\.ko(\..*)?$/, '') === name);
     if (file === undefined) continue;
-    // depmod names the nearest first.
+    // depmod lists the direct dependency first.
     for (const one of (depends.get(file) ?? []).toReversed()) ordered.add(one);
     ordered.add(file);
   }
   return [...ordered];
 }
 
-/** Where it was written; undefined when this kernel needs none. */
+/** @returns the path of the archive; undefined if this kernel needs none */
 export function writeInitrd({ dir, release }: Kernel, target: string): string | undefined {
   const modules = path.join(dir, 'usr/lib/modules', release);
   const files = inLoadOrder(NEEDED, readFileSync(path.join(modules, 'modules.dep'), 'utf8'));

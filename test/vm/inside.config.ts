@@ -1,5 +1,6 @@
-// Configuration of vitest inside the virtual machine: one tier a boot (BAILIFF_VM_TIER), its files as the host has bundled them
-// (BAILIFF_VM_BUNDLE), which Node loads by itself, and one process for all of them where they allow it.
+// Configuration of vitest inside the virtual machine: one tier per boot (BAILIFF_VM_TIER), with the
+// files that the host bundled (BAILIFF_VM_BUNDLE). Node loads them directly, in one process for all
+// of them if the tier allows it.
 import path from 'node:path';
 import type { ViteUserConfig } from 'vitest/config';
 import { PATIENCE, TIERS, tierOf } from './tiers.ts';

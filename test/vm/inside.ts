@@ -1,10 +1,11 @@
 /**
- * Runs a tier of tests inside the virtual machine, in one boot, and reports each of its tests as one of the host's own.
+ * Runs a tier of tests inside the virtual machine, in one boot, and reports each of them as a test
+ * of the host. Place in the path: test/vm/<tier>.test.ts → here → prepare.ts, bundle.ts →
+ * machine.ts → vitest inside → lines.ts back.
  *
- * Place in the path: test/vm/<tier>.test.ts → here → prepare.ts, bundle.ts → machine.ts → vitest inside → lines.ts back.
- * Invariants: every test inside is one test here, with its state, its reason to skip and its errors; a machine that died or
- * hung, a run without tests and an exit code that the tests do not explain is a failed test of its own, never silence.
- * The run happens while the file is collected, because tests must be known before they run.
+ * Invariants: every test inside is one test here, with its state, its skip reason and its errors. A
+ * separate test fails if the machine died or hung, if no test ran, or if the tests do not explain
+ * the exit code. The run happens during collection, because tests must be defined before they run.
  */
 import { describe, it } from 'vitest';
 import { CHILDREN_VARIABLE } from '../../tools/children.ts';
@@ -21,13 +22,13 @@ export interface InsideOptions {
   /** Name in kernels.json; default DEFAULT_KERNEL. */
   readonly kernel?: string;
   readonly kernelArgs?: readonly string[];
-  /** Files to run instead of all of the tier; default what BAILIFF_VM_FILES says, separated by spaces. */
+  /** Files to run instead of the whole tier; default BAILIFF_VM_FILES, separated by spaces. */
   readonly files?: readonly string[];
 }
 
 export interface InsideReport {
   readonly tests: readonly TestLine[];
-  /** What went wrong beside the tests; null: nothing. */
+  /** A failure outside the tests; null if there is none. */
   readonly trouble: string | null;
 }
 
@@ -42,7 +43,7 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
   using bundle = await bundleTier(name);
   const config = ['--config', bundle.file('test/vm/inside.config.ts'), '--configLoader', 'native'];
   const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
-  // Named as here, or by a part of the name; inside they end otherwise.
+  // Full names or parts of names; bundled files have another extension.
   const filters = files.map((file) => file.replace(/\.ts$/, ''));
   const reported = (): TestLine[] =>
     readLines(output).map((line) => ({
@@ -70,7 +71,10 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
   }
 }
 
-/** Call at the top of a test file, awaited: boots, runs, and defines a test for each test inside. */
+/**
+ * Call and await at the top of a test file: boots the machine, runs the tier, and defines a test
+ * for each test inside.
+ */
 export async function tierInVm(name: TierName, options: InsideOptions = {}): Promise<void> {
   fetchMissing(options.kernel);
   const why = whyNoVm(options.kernel);
@@ -98,7 +102,7 @@ function report(test: TestLine): void {
     if (test.state === 'skipped') context.skip(test.note);
     if (test.state === 'passed') return;
     const error = new Error(test.errors.join('\n\n'));
-    // The stack of this line says nothing; the one from inside is in the message.
+    // The stack of this line is useless; the message contains the stack from inside.
     error.stack = error.message;
     throw error;
   });

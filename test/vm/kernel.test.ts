@@ -1,4 +1,5 @@
-// Network enforcement on a second kernel: test/kernel runs inside, each of its tests is reported here.
+// Network enforcement on a second kernel: runs test/kernel inside and reports each of its tests
+// here.
 import { tierInVm } from './inside.ts';
 
 await tierInVm('kernel');

@@ -1,27 +1,28 @@
 /**
- * The kernels that the virtual machine can boot: packages of the distribution, unpacked into `.cache/kernels`, never installed.
- *
- * Place in the path: kernels.json → fetch-kernel.ts → here → machine.ts. The first of the list is the default.
- * Those of other suites are fetched when they are asked for by name. A kernel that is not there is a reason to skip with, never an
- * exception at import.
+ * The kernels that the virtual machine can boot: packages of the distribution, unpacked into
+ * `.cache/kernels`, never installed. The first of the list is the default; those of other suites
+ * are fetched on request. A missing kernel is a skip reason, never an exception at import. Place in
+ * the path: kernels.json → fetch-kernel.ts → here → machine.ts.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 export interface KernelEntry {
-  /** What `--kernel` and the tests call it. */
+  /** Name for `--kernel` and the tests. */
   readonly name: string;
   /** Binary package, or a meta package that depends on it. */
   readonly package: string;
-  /** process.arch of the machine that can boot it. */
+  /** process.arch of a machine that can boot it. */
   readonly arch: string;
-  /** Of the distribution, when they are not the machine's own: `bookworm`, `bookworm-security`. */
+  /**
+   * Suites of the distribution, if they are not the machine's own: `bookworm`, `bookworm-security`.
+   */
   readonly suites?: readonly string[];
 }
 
 export interface Kernel {
   readonly name: string;
-  /** As `uname -r` says it. */
+  /** Output of `uname -r`. */
   readonly release: string;
   /** Root of the unpacked package: boot/, usr/lib/modules/. */
   readonly dir: string;
@@ -35,17 +36,17 @@ export const KERNELS: readonly KernelEntry[] = JSON.parse(
   readFileSync(path.join(import.meta.dirname, 'kernels.json'), 'utf8'),
 ) as KernelEntry[];
 
-/** What is booted where no one names a kernel: BAILIFF_VM_KERNEL, else the first. */
+/** The default kernel: BAILIFF_VM_KERNEL, else the first. */
 export const DEFAULT_KERNEL = process.env['BAILIFF_VM_KERNEL'] ?? KERNELS[0]?.name ?? '';
 
-/** Of kernels.json. Throws for a name that is not there. */
+/** The entry in kernels.json. @throws Error for an unknown name */
 export function kernelEntry(name: string): KernelEntry {
   const entry = KERNELS.find((one) => one.name === name);
   if (entry !== undefined) return entry;
   throw new Error(`no kernel ${name}; known: ${KERNELS.map((one) => one.name).join(', ')}`);
 }
 
-/** The unpacked kernel of this name, or null when it was not fetched. */
+/** The unpacked kernel of this name; null if it was not fetched. */
 export function findKernel(name: string): Kernel | null {
   const dir = path.join(kernelsDir, name);
   const modules = path.join(dir, 'usr/lib/modules');

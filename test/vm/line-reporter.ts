@@ -1,5 +1,6 @@
-// Vitest reporter inside the virtual machine: one line of JSON for each test as it ends, so that the host knows what ran even
-// when the machine dies. Read by inside.ts; everything else on standard output is the tests' own.
+// Vitest reporter inside the virtual machine: prints one line of JSON per test as it ends, so that
+// the host has the results even if the machine dies. inside.ts reads the lines; all other standard
+// output belongs to the tests.
 import type { Reporter, SerializedError, TestCase, TestModule, TestSuite } from 'vitest/node';
 import { LINE_MARK, type TestLine } from './lines.ts';
 
@@ -19,7 +20,7 @@ export default class LineReporter implements Reporter {
     });
   }
 
-  /** A hook that failed: its tests are reported as skipped, without a reason. */
+  /** A failed hook: vitest reports its tests as skipped, without a reason. */
   onTestSuiteResult(suite: TestSuite): void {
     const errors = text(suite.errors());
     const file = suite.module.relativeModuleId;

@@ -1,4 +1,4 @@
-/** The lines in which line-reporter.ts tells the host of each test, and how they are read back. */
+/** The lines that line-reporter.ts prints for each test, and their parser. */
 
 export const LINE_MARK = '@bailiff-test ';
 
@@ -7,13 +7,16 @@ export interface TestLine {
   /** Suites and name, as vitest joins them. */
   readonly name: string;
   readonly state: 'passed' | 'failed' | 'skipped';
-  /** Why it was skipped. */
+  /** The skip reason. */
   readonly note: string;
   readonly errors: readonly string[];
   readonly durationMs: number;
 }
 
-/** Every test told of in the output, in order. A line cut off by the end of the machine is left out. */
+/**
+ * Every test reported in the output, in order. Leaves out a line that the end of the machine cut
+ * off.
+ */
 export function readLines(output: string): TestLine[] {
   const lines: TestLine[] = [];
   for (const line of output.split('\n')) {
@@ -21,7 +24,7 @@ export function readLines(output: string): TestLine[] {
     try {
       lines.push(JSON.parse(line.slice(LINE_MARK.length)) as TestLine);
     } catch {
-      // Cut off: the caller sees that the machine ended early.
+      // Cut off: the caller reports that the machine ended early.
     }
   }
   return lines;

@@ -1,4 +1,5 @@
-// The virtual machine itself: what a command sees, what reaches the host, and how each way of going wrong is reported.
+// The virtual machine itself: the environment of a command, the output on the host, and the error
+// for each kind of failure.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,22 +8,28 @@ import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
 import { runInVm, VmError, type VmResult, whyNoVm } from './machine.ts';
 
 const timeoutMs = 60_000;
-/** Longer than a machine takes from its first word to its end. */
+/** Longer than a machine takes from its first output to its end. */
 const HELD_UP_MS = 4_000;
 
-/** Machines that this process has or left behind, by their folders of sockets: in a directory of their own, for others have machines too. */
+/**
+ * Folders of sockets of the machines that this process runs or left behind. They have a separate
+ * parent directory, because other processes run machines too.
+ */
 const machineDirs = () => readdirSync(tmpdir()).filter((name) => name.startsWith('bailiff-vm-'));
 
 const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** The state of this process's qemu, as proc(5) has it; none when there is no qemu. */
+/** The state of this process's qemu, as in proc(5); undefined without a qemu. */
 function qemuState(): string | undefined {
   const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
   const stats = children.map((pid) => /\(qemu-[^)]*\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')));
   return stats.find((stat) => stat !== null)?.[1];
 }
 
-/** Fails unless every file system, controller and module that tests need is there. Its only output is that of `last`. */
+/**
+ * Fails unless every file system, controller and module that tests need exists. Its only output is
+ * that of `last`.
+ */
 const fileSystems = (shared: string, hostOnly: string, last: string): string =>
   [
     'set -e',
@@ -50,7 +57,7 @@ async function errorOf(run: Promise<unknown>): Promise<VmError> {
   return error as VmError;
 }
 
-// Longer than a boot and a command may take: what they end by is then in the failure.
+// Longer than the limits of boot and command, so that a failure shows their errors.
 describe('virtual machine', { timeout: 240_000 }, () => {
   let own = '';
   beforeAll(() => {
@@ -60,7 +67,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     rmSync(own, { recursive: true, force: true });
   });
   beforeEach((context) => {
-    // For each test: what was stubbed before is undone.
+    // Per test, because stubs are undone after each.
     vi.stubEnv('TMPDIR', own);
     const why = whyNoVm();
     if (why !== null) context.skip(why);
@@ -84,7 +91,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
           timeoutMs,
           env: { BAILIFF_MARK: "it's $HOME" },
           onStdout: (chunk) => {
-            // A host that stands still while the machine ends loses no output.
+            // A host that is blocked while the machine ends loses no output.
             if (streamed.length === 0) standStill(HELD_UP_MS);
             streamed.push(chunk.toString('utf8'));
           },
@@ -96,7 +103,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
       if (shared !== '') rmSync(shared, { recursive: true });
     });
 
-    it('command - output by stream, exit code, kernel, working directory and arguments as given', () => {
+    it('command - output by stream, exit code, kernel, working directory and arguments as passed', () => {
       const release = findKernel(DEFAULT_KERNEL)!.release;
       expect(command?.code).toBe(7);
       expect(command?.stdout).toBe(`${release}\n${repoRoot}\nit's $HOME\n(voluntary)\n${'x'.repeat(300_000)}`);
@@ -104,26 +111,27 @@ describe('virtual machine', { timeout: 240_000 }, () => {
       expect(command?.stderr).toBe('to-stderr\n');
     });
 
-    it('file systems - each that is needed is mounted; writes stay inside, except in the repository', () => {
+    it('file systems - all needed ones are mounted; writes stay inside, except in the repository', () => {
       expect(files).toMatchObject({ code: 0, stderr: '' });
       expect(readFileSync(path.join(shared, 'out'), 'utf8')).toBe('inside\n');
       for (const dir of ['/etc', '/usr/bin', '', '/var/lib', '/tmp'])
         expect(existsSync(`${dir}/bailiff-x`)).toBe(false);
     });
 
-    it('kernel arguments - full preemption in the one, the default in the other', () => {
+    it('kernel arguments - full preemption in one machine, the default in the other', () => {
       expect(files?.stdout).toBe('(full)\n');
       expect(command?.stdout).toContain('\n(voluntary)\n');
     });
   });
 
-  it('left running - what holds the output of a command that ended, ends with the machine', async () => {
+  it('left running - a process that keeps the output of an ended command open ends with the machine', async () => {
     const result = await runInVm('setsid sleep 600 & echo early; exit 3', { timeoutMs });
     expect(result).toMatchObject({ code: 3, stdout: 'early\n', stderr: '' });
   });
 
-  it('time-out - the machine is stopped, and the error has the console’s end', async () => {
-    // What the kernel says before the limit begins: of the command's own words, a machine that is held up has none by then.
+  it('time-out - the machine is stopped, and the error contains the end of the console', async () => {
+    // Kernel output from before the limit starts. The command itself may not have printed anything
+    // yet on a delayed machine.
     const error = await errorOf(runInVm('sleep 600', { timeoutMs: 1_500, kernelArgs: ['loglevel=7'] }));
     expect(error).toMatchObject({ code: 'VM_TIMEOUT' });
     expect(error.message).toContain('test/vm/init.sh as init process');
@@ -136,8 +144,8 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(error.message).toContain('Kernel panic');
   });
 
-  it('power off - that a machine had begun is not lost where the host is held up from its beginning to its end', async () => {
-    // Its console is silent: one that no one reads is slow.
+  it('power off - the start of a machine is not lost if the host is blocked from then to its end', async () => {
+    // The console is silent, because an unread console is slow.
     const run = runInVm('echo o >/proc/sysrq-trigger; sleep 60', { timeoutMs, kernelArgs: ['quiet', 'loglevel=0'] });
     const died = errorOf(run);
     await vi.waitUntil(qemuState, { timeout: timeoutMs, interval: 5 });
@@ -147,7 +155,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
   });
 
   it('hang - a boot in which the kernel reports a stalled processor is retried, then reported', async () => {
-    // As if it said so: it tells its command line before anything else.
+    // The kernel prints its command line first, so this argument looks like its report.
     const sign = 'said="rcu: Possible timer handling issue on cpu=1"';
     const tried = new Set<string>();
     const watcher = watch(own, (_, name) => name !== null && tried.add(name));
@@ -165,7 +173,7 @@ describe('virtual machine', { timeout: 240_000 }, () => {
     expect(error).toMatchObject({ code: 'VM_ABORTED' });
   });
 
-  it('kernel - an unknown name is refused with the reason', async () => {
+  it('kernel - an unknown name is rejected with the reason', async () => {
     expect(await errorOf(runInVm('true', { timeoutMs, kernel: 'none' }))).toMatchObject({ code: 'VM_UNAVAILABLE' });
   });
 });

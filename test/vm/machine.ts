@@ -1,11 +1,15 @@
 /**
- * Boots a stock kernel under qemu in software emulation with the machine's own file system as root and runs one command in it.
+ * Boots a stock kernel under qemu in software emulation, with the machine's own file system as
+ * root, and runs one command in it. Any number may run in parallel: all names are private. Place in
+ * the path: main.ts and test/vm/*.test.ts → here → init.sh.
  *
- * Place in the path: main.ts and test/vm/*.test.ts → here → init.sh. Any number may run side by side: all names are private.
- * Invariants: qemu and its daemons die with this process (parent-death signal), when the command ended, when a limit of time
- * passed and when the caller aborts. Output streams as it comes; what is kept for the result is bounded by KEPT_BYTES.
- * Errors: VmError with code VM_UNAVAILABLE, VM_BOOT (never reached the command), VM_TIMEOUT, VM_DIED (ended without an exit
- * code), VM_ABORTED; all but the first carry the end of the console.
+ * Invariants: qemu and its daemons end with this process (parent-death signal), with the command,
+ * at a time limit, and when the caller aborts. Output streams as it arrives; the result keeps at
+ * most KEPT_BYTES.
+ *
+ * Errors: VmError with code VM_UNAVAILABLE, VM_BOOT (never reached the command), VM_TIMEOUT,
+ * VM_DIED (ended without an exit code), VM_ABORTED. All but the first contain the end of the
+ * console.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,11 +24,17 @@ import { PATIENCE } from './tiers.ts';
 
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
 const BOOT_TIMEOUT_MS = 120_000 * PATIENCE;
-/** Some boots fail by the emulator, and nothing has run by then: an assertion of its own (iotlb_to_section, while devices are mapped), or HANGS. */
+/**
+ * The emulator makes some boots fail before anything has run: by an assertion in qemu
+ * (iotlb_to_section, while devices are mapped), or by HANGS.
+ */
 const BOOT_TRIES = 3;
-/** A processor of the machine that gets no timer interrupts any more, as its kernel tells it after some 20 s. It stays so. */
+/**
+ * A processor of the machine gets no more timer interrupts; its kernel reports that after about 20
+ * s. It does not recover.
+ */
 const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
-/** Of each stream, the end is kept. */
+/** For each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
 const CONSOLE_SHOWN_BYTES = 8 << 10;
 const SOCKET_TIMEOUT_MS = 20_000;
@@ -68,7 +78,7 @@ export interface VmResult {
   readonly runMs: number;
 }
 
-/** Why no virtual machine can run here, or null. */
+/** The reason why no virtual machine can run here, or null. */
 export function whyNoVm(kernel = DEFAULT_KERNEL): string | null {
   if (process.arch !== 'x64') return `no kernel is listed for ${process.arch}`;
   if (process.getuid?.() !== 0) return 'needs root: the root file system is shared with its owners';
@@ -99,7 +109,10 @@ class Tail {
   }
 }
 
-/** Started so that it cannot outlive this process, and deaf to the terminal's Ctrl-C, which is ours to handle. */
+/**
+ * Starts a process that ends with this one and ignores the terminal's Ctrl-C, which this module
+ * handles.
+ */
 function start(command: string, args: string[], stdin: 'ignore' | 'pipe' = 'ignore'): ChildProcess {
   return spawn('setpriv', ['--pdeathsig', 'KILL', '--', command, ...args], {
     stdio: [stdin, 'pipe', 'pipe'],
@@ -117,7 +130,7 @@ class Machine {
   readonly #plan: MachinePlan;
   readonly #servers: Server[] = [];
   readonly #children: ChildProcess[] = [];
-  /** Each is kept when a port's socket has been read to its end. */
+  /** Each resolves when a port's socket has been read to its end. */
   readonly #readings: Promise<void>[] = [];
   #readyMs = 0;
   #control = '';
@@ -152,7 +165,7 @@ class Machine {
         }
         const [, exit, stdout, stderr] = /^exit (\d+) (\d+) (\d+)\n/m.exec(this.#control) ?? [];
         if (exit === undefined) return;
-        // Each stream has a socket of its own: the exit code may come before the last output.
+        // Each stream has its own socket, so the exit code may arrive before the last output.
         if (this.#received.stdout < Number(stdout) || this.#received.stderr < Number(stderr)) return;
         clearTimeout(timer);
         resolve(Number(exit));
@@ -169,7 +182,8 @@ class Machine {
       signal?.addEventListener('abort', abort, { once: true });
       qemu.on('error', (error) => fail('VM_BOOT', `${QEMU}: ${error.message}`));
       qemu.on('close', async (exitCode, exitSignal) => {
-        // What the machine said before its end may still wait in the sockets: whether it had begun, say.
+        // The machine's last messages may still be in the sockets, for example the one that it was
+        // ready.
         await Promise.all(this.#readings);
         clearTimeout(timer);
         this.emulatorFailed = this.#readyMs === 0 && exitSignal === 'SIGABRT';
@@ -239,7 +253,8 @@ class Machine {
 
   async stop(): Promise<void> {
     for (const server of this.#servers) server.close();
-    // qemu first: the daemons end by themselves when it lets go of them, and are killed only if they do not.
+    // qemu first: the daemons end by themselves when qemu disconnects, and are killed only if they
+    // do not.
     for (const child of this.#children.toReversed()) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue;
       const closed = once(child, 'close');
@@ -250,7 +265,10 @@ class Machine {
   }
 }
 
-/** Runs a shell line, or words as they are, with the repository as working directory. A code other than 0 is no error here. */
+/**
+ * Runs a shell line, or an argument list, with the repository as working directory. A nonzero exit
+ * code is no error here.
+ */
 export async function runInVm(command: string | readonly string[], options: VmOptions): Promise<VmResult> {
   const name = options.kernel ?? DEFAULT_KERNEL;
   const kernel = findKernel(name);

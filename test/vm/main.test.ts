@@ -1,4 +1,4 @@
-// What `npm run vm` says before any machine is started.
+// Messages of `npm run vm` before it starts a machine.
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { expect, it } from 'vitest';

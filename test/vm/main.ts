@@ -1,8 +1,8 @@
 /**
- * `npm run vm -- [--kernel <name>] [--arg <kernel argument>]… [--timeout <seconds>] [--icount] [--console] <command> [words]…`
- *
- * One word is a shell line, several are passed as they are. Exits with the command's code; 124 when its time was up, 125 when
- * the machine could not run it. Ctrl-C stops the machine.
+ * `npm run vm -- [--kernel <name>] [--arg <kernel argument>]… [--timeout <seconds>] [--icount]
+ * [--console] <command> [words]…` One word is a shell line; several are an argument list. Exits
+ * with the command's code; 124 after a time-out, 125 if the machine could not run the command.
+ * Ctrl-C stops the machine.
  */
 import { parseArgs } from 'node:util';
 import { fetchMissing } from './fetch-kernel.ts';
@@ -25,7 +25,7 @@ machine could not run it.
   --console        the kernel's console afterwards
 `;
 
-/** @throws TypeError of a flag that there is not */
+/** @throws TypeError for an unknown flag */
 function readFlags() {
   return parseArgs({
     args: splitAtCommand(process.argv.slice(2)),

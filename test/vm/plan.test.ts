@@ -1,4 +1,4 @@
-// What is started and what is read back, without starting anything.
+// Command lines of qemu and the daemons, and the parser of the output. Starts nothing.
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -15,7 +15,7 @@ const plan = {
 };
 
 describe('virtual machine plan', () => {
-  it('words - sh reads back what was given', () => {
+  it('words - sh reads a quoted word back unchanged', () => {
     fc.assert(
       fc.property(
         fc.array(
@@ -31,7 +31,7 @@ describe('virtual machine plan', () => {
     );
   });
 
-  it('job - passes the environment that is meant to pass, and no other', () => {
+  it('job - passes the listed environment variables and no others', () => {
     const script = jobScript(['a b', '$c'], plan, {
       CI: '1',
       BAILIFF_X: 'y z',
@@ -54,19 +54,19 @@ describe('virtual machine plan', () => {
     expect(virtiofsdArguments(plan, 'repo')).toContain('/repo');
   });
 
-  it('lines - read between other output; one that was cut off is left out', () => {
+  it('lines - read between other output; a cut-off line is left out', () => {
     const line: TestLine = { file: 'f', name: 'n', state: 'passed', note: '', errors: [], durationMs: 1 };
     const text = `${LINE_MARK}${JSON.stringify(line)}`;
     expect(readLines(`noise\n${text}\nmore\n${text}\n${text.slice(0, -4)}`)).toEqual([line, line]);
   });
 
-  it('first root - given to the kernel that needs one, and to no other', () => {
+  it('first root - only for a kernel that needs one', () => {
     expect(qemuArguments(plan)).not.toContain('-initrd');
     const given = qemuArguments({ ...plan, initrd: '/tmp/job/initrd' });
     expect(given.slice(given.indexOf('-initrd'))).toEqual(['-initrd', '/tmp/job/initrd']);
   });
 
-  it('first root - modules come after what they depend on, each once; what is built in is left out', () => {
+  it('first root - modules follow their dependencies, each once; built-in ones are left out', () => {
     const lines = [
       'kernel/virtio/virtio_pci.ko: kernel/virtio/virtio_ring.ko kernel/virtio/virtio.ko',
       'kernel/virtio/virtio.ko:',
@@ -78,7 +78,7 @@ describe('virtual machine plan', () => {
     expect(names).toEqual(['virtio.ko', 'virtio_ring.ko', 'virtio_pci.ko', 'fuse.ko.xz', 'virtiofs.ko.xz']);
   });
 
-  it('first root - an archive whose records begin at multiples of four and hold what was given', () => {
+  it('first root - records of the archive start at multiples of four and contain the files', () => {
     const data = Buffer.from('seven b');
     const bytes = archive([{ name: 'init', data }]);
     const header = (at: number, field: number) =>
@@ -91,7 +91,7 @@ describe('virtual machine plan', () => {
     expect(bytes.toString('latin1', 124 + 110, 124 + 121)).toBe('TRAILER!!!\0');
   });
 
-  it('sources - another suite comes from the mirror of the own release, a security suite from its own', () => {
+  it("sources - another suite uses the mirror of the machine's release, a security suite the security mirror", () => {
     const sources = [
       { uri: 'http://mirror/debian/', codename: 'trixie-updates', signedBy: '/key' },
       { uri: 'http://mirror/debian/', codename: 'trixie', signedBy: '/key' },

@@ -1,8 +1,8 @@
 /**
- * What is started for one virtual machine, as pure text: arguments of qemu and of the file system daemons, the job script.
- *
- * Invariants: software emulation only; the root share is read-only at the daemon, so that nothing inside can write to the
- * machine but the repository; a machine that panics or oopses ends instead of waiting.
+ * The command lines of one virtual machine: arguments of qemu and of the file system daemons, the
+ * job script. Pure. Invariants: software emulation only. The daemon shares the root read-only, so
+ * that the machine can write only to the repository. A machine that panics or oopses ends instead
+ * of waiting.
  */
 import path from 'node:path';
 import type { Kernel } from './kernels.ts';
@@ -14,7 +14,7 @@ export const CPUS = 2;
 export const PORTS = { stdout: 1, stderr: 2, control: 3 } as const;
 export type PortName = keyof typeof PORTS;
 
-/** Of the caller's environment, what the job sees too. */
+/** Variables of the caller's environment that the job also gets. */
 const PASSED_ENV = /^(CI|TERM|NO_COLOR|FORCE_COLOR|LANG|NODE_OPTIONS|VITEST_.*|BAILIFF_.*)$/;
 const JOB_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
@@ -24,9 +24,12 @@ export interface MachinePlan {
   /** Sockets and job script of this machine. */
   readonly dir: string;
   readonly kernelArgs: readonly string[];
-  /** One virtual nanosecond an instruction, one CPU: what the guest's clock measures is instructions, the same in every run. */
+  /**
+   * One virtual nanosecond per instruction, one CPU: the guest's clock counts instructions, the
+   * same in every run.
+   */
   readonly countInstructions?: boolean;
-  /** For a kernel that reaches its root by modules (initrd.ts). */
+  /** For a kernel that has the drivers of its root as modules (initrd.ts). */
   readonly initrd?: string;
 }
 
@@ -66,21 +69,23 @@ export function qemuArguments(plan: MachinePlan): string[] {
 
 export function virtiofsdArguments(plan: MachinePlan, tag: 'root' | 'repo'): string[] {
   const socket = path.join(plan.dir, `${tag}.sock`);
-  // The host's files do not change under a short-lived machine as far as tests care; the repository may.
+  // Caches are safe: the host's files do not change during a short run in a way that matters to
+  // tests. The repository may change.
   const share = tag === 'root' ? ['--shared-dir', '/', '--readonly', '--cache', 'always'] : ['--shared-dir', plan.repo];
-  // A daemon cannot pivot into the root that it stands on, but it can change root to it.
+  // A daemon cannot pivot into its own root, but it can change root to it.
   const sandbox = tag === 'root' ? 'chroot' : 'namespace';
-  // An overlay refuses directories that mount themselves when looked at (EREMOTE), as announced submounts do.
+  // An overlay refuses directories that mount themselves on access (EREMOTE), as announced
+  // submounts do.
   const options = ['--xattr', '--no-announce-submounts', '--sandbox', sandbox, '--log-level', 'error'];
   return [...share, '--socket-path', socket, ...options];
 }
 
-/** A word that sh reads back as it is. */
+/** Quotes a word for sh. */
 export function quote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** The job: a shell line, or words that are passed as they are. */
+/** The job: a shell line, or an argument list. */
 export function jobScript(
   command: string | readonly string[],
   plan: MachinePlan,

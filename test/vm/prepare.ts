@@ -1,4 +1,7 @@
-/** Programs of a tier's tests, compiled by the host before its machine boots, because there it takes a tenth of the time. */
+/**
+ * Compiles the programs of a tier's tests on the host before the machine boots: ten times as fast
+ * as inside.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { counterObject, frameHelper } from '../kernel/harness/processes.ts';
@@ -7,7 +10,7 @@ import { repoRoot } from './kernels.ts';
 import type { TierName } from './tiers.ts';
 
 const LSM = path.join(repoRoot, 'test/lsm');
-/** As those that ask for them name them. */
+/** File names and flags exactly as the tests pass them. */
 const LINKED: readonly (readonly [file: string, flags?: readonly string[]])[] = [
   ['programs/contain.c'],
   ['programs/reexec.c'],

@@ -1,24 +1,29 @@
-/** What is run inside the virtual machine: read by both sides, the host's test files and the configuration inside. */
+/**
+ * The tiers that run inside the virtual machine. The host's test files and the configuration inside
+ * both read this.
+ */
 
 export interface Tier {
   /** Folder of its test files. */
   readonly dir: string;
-  /** Of the files that are run, without `.test.ts`; all are when BAILIFF_VM_FULL is set or files are named. */
+  /**
+   * Files that run, without `.test.ts`. All files run if BAILIFF_VM_FULL is set or files are named.
+   */
   readonly names: readonly string[];
-  /** What its tests start as processes of their own, by nodeArgs() of tools/children.ts. */
+  /** Programs that its tests start as separate processes, by nodeArgs() of tools/children.ts. */
   readonly programs: readonly string[];
-  /** Of one test or hook, in emulated time. */
+  /** For one test or hook, in emulated time. */
   readonly testTimeoutMs: number;
-  /** Of the whole tier in one boot; with BAILIFF_VM_FULL FULL_TIMES that. */
+  /** For the whole tier in one boot; with BAILIFF_VM_FULL multiplied by FULL_TIMES. */
   readonly timeoutMs: number;
-  /** A process for each file: costs seconds a file under emulation. */
+  /** Runs each file in its own process: costs seconds per file under emulation. */
   readonly isolate: boolean;
 }
 
-/** All of test/kernel is about three times what is run otherwise, and slower a test. */
+/** All of test/kernel is about three times the default set, and slower per test. */
 export const FULL_TIMES = 5;
 
-/** Every limit of time is so many times as long: for a machine that has other work, or a kernel that is slow under emulation. */
+/** Factor for every time limit: for a busy machine, or a kernel that is slow under emulation. */
 export const PATIENCE = Math.max(1, Number(process.env['BAILIFF_VM_PATIENCE'] || 1));
 
 export type TierName = 'lsm' | 'kernel';
@@ -32,8 +37,9 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     timeoutMs: 2_400_000,
     isolate: false,
   },
-  // The second kernel is asked whether it judges packets as the first does: a file for each topic. The rest is more of the same,
-  // or bookkeeping that loads the object again for each test (2-5 s under emulation) and whole processes of the command line.
+  // The second kernel must decide about packets as the first does: one file per topic. Other files
+  // repeat that, or test bookkeeping that reloads the object for each test (2-5 s under emulation)
+  // and whole CLI processes.
   kernel: {
     dir: 'test/kernel',
     names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine', 'checksum-offload', 'after-judgement'],

@@ -18,7 +18,7 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resources: ['tokenreviews'],
     verbs: ['create'],
     scope: 'cluster',
-    why: 'to identify the pod and node of a token; reads and changes nothing',
+    why: 'to identify the pod and node of a token; the request stores no object',
   },
 ];
 

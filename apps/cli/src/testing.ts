@@ -55,7 +55,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
       err += question;
       await options.onAsk?.();
       const answer = answers.shift();
-      if (answer === undefined) throw new Error(`nobody answers: ${question}`);
+      if (answer === undefined) throw new Error(`no answer is prepared for: ${question}`);
       return answer;
     },
     readStdin: async () => options.stdin ?? '',

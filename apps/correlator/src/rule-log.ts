@@ -1,6 +1,6 @@
 /**
- * Reads correlation rules from CONFIG_LOG into the rule history, from the beginning at every start.
- * A refused rule is logged, and its last valid version stays in force.
+ * Reads correlation rules from CONFIG_LOG into the rule history. Each start reads the log from its
+ * beginning. A refused rule is logged, and its last valid version stays in force.
  */
 import { type Bus, type ConfigChange, ConfigLog } from '@bailiff/bus';
 import type { RuleHistory } from '@bailiff/correlation';
@@ -21,7 +21,7 @@ export class RuleLog implements InputWatermark {
   readonly #o: RuleLogOptions;
   readonly #log: ConfigLog;
   readonly #listeners: (() => void)[] = [];
-  /** Changes stored before it are not part of the latency metric. */
+  /** The latency metric ignores changes that the bus stored before this time. */
   readonly #startedMicros: number;
 
   /** Starts reading at once; the caller closes it. */
@@ -31,7 +31,7 @@ export class RuleLog implements InputWatermark {
     this.#initVerdictCounters();
     this.#log = new ConfigLog(options.bus, {
       onChange: (change) => this.#apply(change),
-      // The rules stay in force until the new log changes them.
+      // The rules of the old log stay in force until the new log changes them.
       onRecreated: () => options.rules.streamRecreated(),
     });
   }

@@ -1,6 +1,6 @@
 /**
- * Starts ipam-sync within the process frame: clients of the API server and the bus, and their
- * shutdown.
+ * Starts ipam-sync: connects to the API server and the bus, and registers the shutdown of both
+ * clients.
  */
 import { connectService } from '@bailiff/bus';
 import { loadKube } from '@bailiff/kube';

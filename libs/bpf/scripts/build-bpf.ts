@@ -4,9 +4,9 @@
  *
  * The `build:bpf` target runs it. `--layout` rewrites the layout files from the objects' BTF.
  * Without it, a layout that differs is an error, so that no struct changes unnoticed. `--out
- * <folder>` builds into another folder. An object appears whole or not at all. DWARF is stripped
- * (machine paths, size); BTF stays for the loader and the layout.
- * Needs clang and llvm-strip (19 was tried), bpftool, and the kernel's user-space headers.
+ * <folder>` builds into another folder. A rename replaces each object atomically. The build strips
+ * DWARF (machine paths, size); BTF stays for the loader and the layout.
+ * Needs clang and llvm-strip (tested with 19), bpftool, and the kernel's user-space headers.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -55,12 +55,12 @@ const TARGETS: readonly Target[] = [
     layoutPath: path.join(root, 'src/runtime/layout.gen.ts'),
     object: RUNTIME_LAYOUT.object,
     plan: RUNTIME_LAYOUT,
-    // A hook gets all arguments of its kernel function, and uses few.
+    // A hook declares all arguments of its kernel function, and uses few.
     flags: ['-Wno-unused-parameter'],
   },
 ];
 
-/** First of the commands that runs; versioned names first, as Debian spells them. */
+/** The first installed command of a list. Debian's versioned names precede the others. */
 function findTool(candidates: string[]): string {
   for (const candidate of candidates) {
     try {
@@ -84,7 +84,7 @@ function archIncludes(): string[] {
 }
 
 function assertArch(machine: string | undefined): asserts machine is string {
-  if (machine === undefined) throw new Error(`no headers known for ${process.arch}; x64 and arm64 are supported`);
+  if (machine === undefined) throw new Error(`cannot build on ${process.arch}: only x64 and arm64 are supported`);
 }
 
 const clang = findTool(['clang-19', 'clang']);
@@ -112,7 +112,7 @@ function checkLayout({ layoutPath, plan }: Target, objectPath: string): void {
     writeFileSync(layoutPath, wanted);
   } else if (readFileSync(layoutPath, 'utf8') !== wanted) {
     const name = path.relative(root, layoutPath);
-    throw new Error(`${name} does not fit the object: run the build with --layout and look at the difference`);
+    throw new Error(`${name} differs from the object's BTF: run the build with --layout, then review the difference`);
   }
 }
 

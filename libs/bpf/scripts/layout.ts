@@ -92,7 +92,7 @@ function sizeOf(btf: Map<number, BtfType>, id: number): number {
 
 function find(btf: Map<number, BtfType>, kind: string, name: string): BtfType {
   for (const type of btf.values()) if (type.kind === kind && type.name === name) return type;
-  throw new Error(`the object's BTF has no ${kind} ${name}: is it used by nothing?`);
+  throw new Error(`the object's BTF has no ${kind} ${name}: is it unused?`);
 }
 
 const camel = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());

@@ -4,6 +4,7 @@
  * sequences increase.
  */
 import type { OperationSample, PacketSample, PodRef, Violation, ViolationFrame } from '@bailiff/schemas';
+import { podIdentityOf } from '@bailiff/schemas/testing';
 import { PodInventory } from './attribution/pod-inventory.ts';
 import { CorrelationEngine, type CorrelationEngineOptions, type FramePosition } from './engine/engine.ts';
 import { RuleHistory } from './engine/rule-history.ts';
@@ -126,22 +127,7 @@ export function makeFrame(violations: Violation[], more: Partial<ViolationFrame>
 
 /** A snapshot of a node's pods, as ipam-sync writes it. */
 export function snapshotJson(node: string, pods: readonly PodRef[], revision = 1): string {
-  const listed = pods.map(({ uid, namespace, name, ownerKind, ownerName, ownerUid }) => ({
-    uid,
-    namespace,
-    name,
-    labels: {},
-    serviceAccount: 'default',
-    owners: ownerUid === '' ? [] : [{ kind: ownerKind, name: ownerName, uid: ownerUid }],
-    interfaces: [],
-    hostNetwork: false,
-    containers: [],
-    allowedPrefixes: [],
-    probePorts: [],
-    revision: 1,
-    createdAt: '2027-01-01T00:00:00Z',
-  }));
-  return JSON.stringify({ nodeName: node, revision, pods: listed });
+  return JSON.stringify({ nodeName: node, revision, pods: pods.map((pod) => podIdentityOf(pod)) });
 }
 
 /** An inventory whose lists are complete from the start. */

@@ -1,10 +1,12 @@
 /** Builders for tests: one of each message with every field set. */
 import avro from 'avsc';
 import type { MessageName, Messages } from './codec/registry.ts';
+import type { PodIdentity } from './documents/pods.ts';
 import { CURRENT_SCHEMAS } from './generated/schemas.gen.ts';
 import type {
   OperationSample,
   PodCapture,
+  PodRef,
   Response,
   Verdict,
   Violation,
@@ -267,3 +269,35 @@ export function documentFields(schema: unknown, path = ''): DocumentField[] {
     ...variants.flatMap((one) => documentFields(one, path)),
   ];
 }
+
+/** A pod as ipam-sync lists it in the snapshot of its node. */
+export function samplePodIdentity(part: Partial<PodIdentity> = {}): PodIdentity {
+  return {
+    uid: '0f0e0d0c-1111-4222-8333-444455556666',
+    namespace: 'shop',
+    name: 'web-0',
+    labels: { app: 'web' },
+    serviceAccount: 'web',
+    owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
+    interfaces: [],
+    hostNetwork: false,
+    containers: [],
+    allowedPrefixes: [],
+    probePorts: [],
+    revision: 1,
+    createdAt: '2026-01-01T00:00:00Z',
+    ...part,
+  };
+}
+
+/** The pod of a violation or verdict as ipam-sync lists it. It has no labels. */
+export function podIdentityOf(ref: PodRef, part: Partial<PodIdentity> = {}): PodIdentity {
+  const { uid, namespace, name, serviceAccount, ownerKind, ownerName, ownerUid } = ref;
+  const owners = ownerUid === '' ? [] : [{ kind: ownerKind, name: ownerName, uid: ownerUid }];
+  return samplePodIdentity({ uid, namespace, name, serviceAccount, owners, labels: {}, ...part });
+}
+
+/** One interface of a pod with these addresses. */
+export const sampleInterfaces = (...addresses: string[]): PodIdentity['interfaces'] => [
+  { name: 'eth0', addresses, mac: null },
+];

@@ -24,7 +24,8 @@ export function pathOfFlag(flag: string): string {
   return flag.replaceAll(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-const OWN: Record<string, 'help' | 'version' | 'checkConfig' | 'printConfig'> = {
+/** Flags of every service that are not configuration keys. */
+const COMMON: Record<string, 'help' | 'version' | 'checkConfig' | 'printConfig'> = {
   help: 'help',
   version: 'version',
   'check-config': 'checkConfig',
@@ -32,10 +33,9 @@ const OWN: Record<string, 'help' | 'version' | 'checkConfig' | 'printConfig'> = 
 };
 
 /**
- * Parses argv (without node and script). A flag takes the next word as its value, unless it is
- * written `--flag=value` or `isBoolean(path)` is true (`--no-<flag>` is then false). The last of
- * several values wins. @throws ServiceError SERVICE_BAD_FLAGS for an unknown flag, a missing value,
- * or a stray word
+ * Parses argv (without node and script). The value of a flag is the next word, or follows `=`. A
+ * boolean flag without `=` is true, and `--no-<flag>` is false. The last of several values applies.
+ * @throws ServiceError SERVICE_BAD_FLAGS for an unknown flag, a missing value, or a stray word
  */
 export function parseFlags(argv: readonly string[], known: ReadonlyMap<string, { boolean: boolean }>): ParsedFlags {
   const result: ParsedFlags = {
@@ -61,8 +61,8 @@ export function parseFlags(argv: readonly string[], known: ReadonlyMap<string, {
       if (value === undefined) throw badFlags(`--${flag} needs a value`);
       return value;
     };
-    const own = OWN[flag];
-    if (own && inline === null) result[own] = true;
+    const common = COMMON[flag];
+    if (common && inline === null) result[common] = true;
     else if (flag === 'config') result.configFile = next();
     else setValue(result.values, flag, inline, next, known);
   }

@@ -2,10 +2,10 @@
  * Declaration of metrics. Each app's metrics.ts has `makeMetrics(registry, read)`; with
  * `NO_READINGS` it lists, documents and checks metrics without a running app.
  *
- * Values that are kept anyway are read when scraped: `gauge` if they may decrease, `total` (a
- * Prometheus counter) if they only increase. `counter` counts events. Label values are a fixed set
- * of the code (state, reason, stream, action) or names written by operators (rules). They are never
- * pods, addresses or nodes.
+ * `gauge` and `total` read a value of the app at each scrape. A gauge may decrease; a total (a
+ * Prometheus counter) only increases. `counter` counts events. Label values are a fixed set of the
+ * code (state, reason, stream, action) or names that operators choose (rules). They are never pods,
+ * addresses or nodes.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
@@ -127,8 +127,8 @@ export class MetricFamily {
 }
 
 /**
- * Caches a reading for all metrics of one scrape, so that they are consistent and read once. A
- * registry collects all metrics within one turn of the event loop; the next turn reads again.
+ * Caches a reading for all metrics of one scrape. So the metrics are consistent, and the app is read
+ * once. A registry collects all metrics synchronously; a microtask then clears the cache.
  */
 export function oncePerScrape<R>(read: () => R): () => R {
   let reading: { value: R } | null = null;

@@ -1,10 +1,10 @@
 /**
- * Inside the virtual machine: what an open, an exec and a connect cost in a container, and each hook that they pass, under
- * policies of so many rules. With an instruction a nanosecond (MachinePlan.countInstructions) the times are instructions.
+ * Runs in the virtual machine: cost of open, exec and connect in a container, and of each hook, under
+ * policies with different numbers of rules. With MachinePlan.countInstructions, nanoseconds are instructions.
  *
- * Invariants: two containers with the same image, one of no pod and one of a pod, whose policy is replaced. Whole operations are timed
- * with the kernel's own accounting of programs off, hooks are read from that accounting. Medians of rounds: instructions repeat, but
- * an interrupt counts as the program's that it came upon, ten thousand at once, in the few calls of a round.
+ * Two containers have the same image: one outside any pod, one in a pod whose policy is replaced. Whole
+ * operations are timed without the kernel's accounting of programs; hooks are read from it. Results are
+ * medians of rounds, because an interrupt adds about ten thousand instructions to the interrupted program.
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -23,43 +23,43 @@ import { attachEmptyHooks } from './empty-hooks.ts';
 export const OPERATIONS = ['open', 'exec', 'connect'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** Where the operations are done. A number: in a pod under a policy with so many rules about each of files, programs and addresses. */
+/** Place of the operations. A number: a pod with so many rules each for files, programs and addresses. */
 export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | number;
 
 export interface CostPlan {
   readonly where: readonly Where[];
-  /** LSM hooks that have their program; absent: all. What a program costs by itself does not depend on others. */
+  /** LSM hooks with their program; default all. The cost of a program does not depend on others. */
   readonly only?: readonly string[];
-  /** Timed rounds; 0: only the hooks are measured. */
+  /** Timed rounds; 0 = measure only the hooks. */
   readonly rounds: number;
-  /** Rounds in which hooks are counted: of each hook the middle one is told, which an interrupt within the program did not lengthen. */
+  /** Rounds for the hooks; the median of each hook excludes rounds with an interrupt. */
   readonly hookRounds: number;
-  /** Operations a round. */
+  /** Operations per round. */
   readonly counts: Readonly<Record<Operation, number>>;
 }
 
 export interface HookCost {
-  /** Of a round, at least. */
+  /** Minimum per round. */
   readonly calls: number;
-  /** A call, in the middle round; the kernel's bookkeeping around the program is not in it. */
+  /** Per call, in the median round, without the kernel's bookkeeping around the program. */
   readonly ns: number;
 }
 
 export interface CostReport {
   readonly operations: readonly { where: Where; operation: Operation; ns: number[] }[];
-  /** Only hooks that the operation passes at least once each time. */
+  /** Only hooks that every operation calls. */
   readonly hooks: readonly { where: Where; operation: Operation; hooks: Record<string, HookCost> }[];
 }
 
 const CGROUPS = '/sys/fs/cgroup';
 const STATS = '/proc/sys/kernel/bpf_stats_enabled';
 const POD = 'c0de'.repeat(8);
-/** Of one policy. */
+/** Rules of one policy. */
 const MAX_RULES = 256;
 
 type Rules = NonNullable<RuntimePolicyInput['rules']>;
 
-/** Names beside what is opened and run, so that every look-up goes as far as it can. */
+/** Names similar to the opened and executed ones, so that every look-up goes as deep as possible. */
 function policies(rules: number): RuntimePolicyInput[] {
   const all: Rules = Array.from({ length: rules }, (_, i): Rules => {
     const address = `127.${1 + (i >> 8)}.${i & 255}.1`;
@@ -99,7 +99,7 @@ function hooksOf(loaded: Loaded): Hook[] {
   });
 }
 
-/** What each hook was called, and took, in one round. */
+/** Calls and time of each hook in one round. */
 type Round = ReadonlyMap<string, { calls: number; ns: number }>;
 
 class Bench {
@@ -113,7 +113,7 @@ class Bench {
     this.#plan = plan;
   }
 
-  /** Does the operation in so many rounds, and gives of each what it took. */
+  /** Runs the operation in rounds. @returns the time per operation of each round */
   async #rounds(operation: Operation, rounds: number, around: <T>(round: () => Promise<T>) => Promise<T>) {
     const running = this.#container.start(['/bin/cost', operation, `${this.#plan.counts[operation]}`]);
     await running.line('ready');
@@ -172,7 +172,7 @@ function since(before: Round, after: Round): Round {
   );
 }
 
-/** Of each hook that is called `atLeast` times in every round, and not by our `own` reading each program, what a call costs in the middle one. */
+/** Median cost of each hook with `atLeast` calls in every round, except those that reading (`own`) calls. */
 function middle(rounds: readonly Round[], atLeast: number, own: Round): Record<string, HookCost> {
   const costs: Record<string, HookCost> = {};
   for (const name of rounds[0]?.keys() ?? []) {
@@ -194,7 +194,7 @@ function withFiles(container: Container): Container {
   return container;
 }
 
-/** Runs the plan; `no programs` and `empty programs` come first if they are asked for. */
+/** Runs the plan; `no programs` and `empty programs` come first. */
 export async function measureCost(plan: CostPlan): Promise<CostReport> {
   const [outside, pod] = [path.join(CGROUPS, 'outside'), path.join(CGROUPS, podCgroup(POD, 'cgroupfs'))];
   mkdirSync(outside);

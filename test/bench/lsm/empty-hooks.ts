@@ -1,7 +1,7 @@
 /**
- * Empty programs at every hook of the runtime half: what the kernel's way to a program costs an operation, when nothing is judged.
+ * Empty programs at every runtime hook: the kernel's own cost of calling a program.
  *
- * The source follows from the sections of the real programs and is compiled once (compile.ts), on the host, before the machine needs it.
+ * The source is generated from the sections of the real programs and compiled once on the host (compile.ts).
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -22,7 +22,7 @@ function sections(): string[] {
 
 const hookOf = (section: string): string => section.slice(section.indexOf('/') + 1);
 
-/** The object file. */
+/** @returns path of the object file */
 export function compileEmptyHooks(): string {
   const programs = sections().map(
     (section) => `SEC("${section}")\nint handle_${hookOf(section)}(void *context)\n{\n\treturn 0;\n}\n`,

@@ -1,4 +1,4 @@
-/** What runs inside the virtual machine: `inside.ts <what> <plan as JSON>`; the report is one line of JSON on stdout. */
+/** Runs in the virtual machine: `inside.ts <what> <plan as JSON>` prints the report as one line of JSON. */
 import { type CostPlan, measureCost } from './cost.ts';
 import { type LivePlan, measureLive } from './live.ts';
 
@@ -9,6 +9,6 @@ const MEASURES: Readonly<Record<string, (plan: object) => Promise<object>>> = {
 
 const [what = '', plan = '{}'] = process.argv.slice(2);
 const measure = MEASURES[what];
-if (!measure) throw new Error(`${what} is nothing to measure; there are ${Object.keys(MEASURES).join(', ')}`);
+if (!measure) throw new Error(`unknown measurement ${what}: use ${Object.keys(MEASURES).join(', ')}`);
 const report = await measure(JSON.parse(plan) as object);
 process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(0));

@@ -1,6 +1,6 @@
 /**
- * Inside the virtual machine, with a real collector and bus: how long a changed policy takes to be in force on a running pod, and whether
- * operations that are denied as fast as a pod can try are counted exactly on the bus.
+ * Runs in the virtual machine with a real collector and bus: time until a policy change is in force on a
+ * running pod, and whether a flood of denied operations is counted exactly on the bus.
  */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -17,16 +17,16 @@ export interface LivePlan {
 }
 
 export interface LiveReport {
-  /** Put on the bus → the kernel's map names the new set. */
+  /** From the put on the bus until the kernel map names the new set. */
   readonly inForceMs: readonly number[];
   readonly flood: {
     readonly seconds: number;
-    /** Of which none landed. */
+    /** Attempts; all were refused. */
     readonly tried: number;
     readonly onTheBus: number;
     readonly samples: number;
     readonly frames: number;
-    /** CPU of the collector, of one core. */
+    /** CPU of the collector, as a share of one core. */
     readonly collectorCpu: number;
   };
 }
@@ -37,10 +37,10 @@ const VECTOR = 'bench/secret';
 const policy = (revision: number): RuntimePolicyInput => ({
   mode: 'enforce',
   revision,
-  message: `edition ${revision}`,
+  message: `revision ${revision}`,
   rules: [
     { name: 'secret', action: 'block', file: { paths: ['/etc/secret'], operations: ['read'] } },
-    // Another rule in each edition: a set that was never written before.
+    // Another rule in each revision, so that each set is new.
     { name: 'other', action: 'block', file: { paths: [`/etc/other-${revision}`], operations: ['read'] } },
   ],
 });

@@ -1,4 +1,4 @@
-/** Runs inside.ts in a virtual machine and gives its report. What it needs is compiled here, where a compiler is quick. */
+/** Runs inside.ts in a virtual machine and returns its report. Compiles its programs on the host, which is faster. */
 import path from 'node:path';
 import { Bundle } from '../../vm/bundle.ts';
 import { compileProgram } from '../../vm/compile.ts';
@@ -11,11 +11,11 @@ const PROGRAMS = ['contain', 'cost', 'hammer', 'mounts'].map((name) => path.join
 const SOURCES = [...PROGRAMS, '../../lsm/harness/acts.c'];
 
 export interface InsideOptions {
-  /** Times are then instructions: see MachinePlan. */
+  /** Times are instructions: see MachinePlan. */
   countInstructions: boolean;
 }
 
-/** @throws VmError, and Error with the output when it fails inside */
+/** @throws VmError; Error with the output if the program fails */
 export async function inside<Report>(
   what: string,
   plan: object,

@@ -1,5 +1,5 @@
-// A responder in a process of its own that can be told to die by SIGKILL at one of its steps. The kill is injected here, by the hook
-// that the responder offers; the responder itself knows nothing of it.
+// A responder in a separate process that kills itself by SIGKILL at a given step. The kill uses the
+// responder's step hook; the responder itself has no code for it.
 import { runService } from '@bailiff/service';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { startResponder } from '../../../apps/responder/src/responder.ts';

@@ -3,7 +3,10 @@ import { nodeArgs } from '../../../tools/children.ts';
 import { HASTY, type Rig } from '../../cluster/responder/rig.ts';
 import { launch, type RunningProcess } from '../../support/process.ts';
 
-/** A responder in a process of its own, ready or already dead; `killAt` is `<step>/<action>`. */
+/**
+ * Starts a responder in a separate process; resolves when it is ready or already dead. `killAt` is
+ * `<step>/<action>`.
+ */
 export async function startVictim(
   rig: Rig,
   killAt = '',

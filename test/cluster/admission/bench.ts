@@ -1,4 +1,7 @@
-/** A server with nodes and pods, and an account that may do everything, so that only an admission policy is between it and them. */
+/**
+ * An API server with nodes, pods and an account with every right. Only an admission policy
+ * restricts what that account can change.
+ */
 
 import { waitFor } from '@bailiff/service/testing';
 import type { Json } from '../../k8s/rendered.ts';
@@ -8,16 +11,16 @@ import { type Account, applyObjects, type KubectlTarget, type KubectlTargetKind 
 
 export interface AdmissionCase {
   what: string;
-  /** What the policy says; absent where it lets it by. */
+  /** The message of the policy; absent if it admits the request. */
   refused?: string;
   method: 'PATCH' | 'PUT' | 'POST' | 'DELETE';
   path: string;
   body?: Json;
-  /** Of a patch; default: merge, as Bailiff sends it. */
+  /** Only for a patch; default: merge, as Bailiff sends it. */
   type?: 'merge' | 'json' | 'strategic';
 }
 
-/** What cases are tried on, by path of the collection; made in this order. */
+/** Objects that the cases change, by path of the collection; created in this order. */
 export interface Fixture {
   path: string;
   object: Json;
@@ -34,7 +37,7 @@ export const patchOf =
     ...more,
   });
 
-/** Cases under what the policy says of them. */
+/** Groups cases by the message with which the policy refuses them. */
 export const refusedAs = (groups: readonly (readonly [message: string, cases: readonly AdmissionCase[]])[]) =>
   groups.flatMap(([refused, cases]) => cases.map((one) => ({ ...one, refused })));
 
@@ -63,7 +66,7 @@ export class AdmissionBench implements AsyncDisposable {
     });
     for (const { path, object } of fixtures) {
       await post(path, object);
-      // A real server adds taints of its own to a node that is made.
+      // A real server adds its own taints to a new node.
       const { name: made } = object.metadata;
       if (path.endsWith('/nodes'))
         expectStatus(await client.patch(`${path}/${made}`, 'merge', { spec: { taints: null, ...object.spec } }), 200);
@@ -85,12 +88,12 @@ export class AdmissionBench implements AsyncDisposable {
     if (code !== 0) throw new Error(stderr);
   }
 
-  /** A real server takes a moment to learn of a policy. */
+  /** A real server needs a moment to load a policy. */
   async inForce(one: AdmissionCase): Promise<void> {
     await waitFor(async () => (await this.tried(one)) === one.refused, { what: 'the policy refuses' });
   }
 
-  /** `taken`, what a policy said, or what else went wrong. Nothing is changed: all are dry runs. */
+  /** Sends the request as a dry run. @returns `taken`, the policy's message, or another error */
   async tried({ method, path, body, type = 'merge' }: AdmissionCase, client = this.account): Promise<string> {
     const media = { merge: 'merge-patch', json: 'json-patch', strategic: 'strategic-merge-patch' }[type];
     const options = method === 'PATCH' ? { type: `application/${media}+json` } : {};

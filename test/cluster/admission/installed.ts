@@ -1,4 +1,7 @@
-/** Admission policies of a component at the stand-in, so that what an app really does is judged by them. */
+/**
+ * Installs the admission policies of a component at the API stand-in, so that they check the
+ * requests of a real app.
+ */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type ApiServer, accountUser as userOf } from '@bailiff/lab/apiserver';
@@ -6,7 +9,7 @@ import { parseAllDocuments } from 'yaml';
 
 const COMPONENTS = path.resolve(import.meta.dirname, '../../../k8s/components');
 
-/** How the API server names a service account in the namespace of the manifests. */
+/** The API server's user name of a service account in the namespace of the manifests. */
 export const accountUser = (name: string): string => userOf('bailiff-system', name);
 
 export function installAdmission({ api }: ApiServer, component: string): void {

@@ -1,4 +1,7 @@
-/** What an account of the responder would change of pods, nodes and network policies, and whether k8s/components/responder-narrowed lets it. */
+/**
+ * Changes of pods, nodes and network policies by the responder's account, and which of them
+ * k8s/components/responder-narrowed refuses.
+ */
 import { CORDONED_BY, QUARANTINE_LABEL, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
 import { podBody } from '../contract/fixtures.ts';
 import { type AdmissionCase, type Fixture, patchOf, refusedAs } from './bench.ts';
@@ -72,7 +75,7 @@ const TAKEN: readonly AdmissionCase[] = [
   ),
   patchPod('the mark of a quarantine', 'web', metadata({ labels: { [QUARANTINE_LABEL]: UID_2 } })),
   patchPod('no mark of a quarantine', 'marked', metadata({ labels: { [QUARANTINE_LABEL]: null } })),
-  patchPod('nothing of a pod', 'marked', {}),
+  patchPod('a patch of a pod that changes nothing', 'marked', {}),
   remove('a pod deleted', `${PODS}/web`),
   post('a pod evicted', `${PODS}/web/eviction`, {
     apiVersion: 'policy/v1',
@@ -84,7 +87,7 @@ const TAKEN: readonly AdmissionCase[] = [
   patchNode('a cordon', 'free', marked('v2', true)),
   patchNode('a cordon by another verdict', 'ours', marked('v2', true)),
   patchNode('no cordon any more', 'ours', marked(null, null)),
-  patchNode('nothing of a node', 'theirs', {}),
+  patchNode('a patch of a node that changes nothing', 'theirs', {}),
 ];
 
 const REFUSED: Parameters<typeof refusedAs>[0] = [
@@ -92,7 +95,7 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder only patches, deletes and evicts pods',
     [
       patchPod('a status of a pod', 'web/status', { status: { phase: 'Running' } }),
-      post('a pod more', PODS as string, podBody('more')),
+      post('one more pod', PODS as string, podBody('more')),
     ],
   ],
   [
@@ -125,8 +128,8 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder changes no label of a pod but bailiff.dev/verdict and bailiff.dev/quarantine',
     [
       patchPod('another value of a label', 'web', metadata({ labels: { app: 'x' } })),
-      patchPod('a label less', 'web', metadata({ labels: { app: null } })),
-      patchPod('a label more beside a verdict', 'web', metadata({ labels: { [VERDICT_LABEL]: 'high', tier: 'x' } })),
+      patchPod('one label less', 'web', metadata({ labels: { app: null } })),
+      patchPod('one more label beside a verdict', 'web', metadata({ labels: { [VERDICT_LABEL]: 'high', tier: 'x' } })),
       patchPod('no labels', 'web', metadata({ labels: null })),
       patchPod('another label of Bailiff’s prefix', 'web', metadata({ labels: { 'bailiff.dev/other': 'x' } })),
     ],
@@ -134,7 +137,7 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
   [
     'the responder changes no annotation of a pod but bailiff.dev/verdict-id',
     [
-      patchPod('an annotation more', 'web', metadata({ annotations: { other: 'x' } })),
+      patchPod('one more annotation', 'web', metadata({ annotations: { other: 'x' } })),
       patchPod(
         'an exception for a pod',
         'web',
@@ -147,8 +150,8 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder only patches nodes',
     [
       patchNode('a status of a node', 'free/status', { status: { phase: 'Running' } }),
-      remove('a node less', `${NODES}/free`),
-      post('a node more', NODES as string, { metadata: { name: 'more' } }),
+      remove('one node less', `${NODES}/free`),
+      post('one more node', NODES as string, { metadata: { name: 'more' } }),
     ],
   ],
   [
@@ -173,13 +176,13 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     'the responder cordons under bailiff.dev/cordoned-by, and uncordons nothing else',
     [
       patchNode('a cordon without the mark', 'free', { spec: { unschedulable: true } }),
-      patchNode('somebody else’s cordon undone', 'theirs', { spec: { unschedulable: null } }),
+      patchNode('removal of another user’s cordon', 'theirs', { spec: { unschedulable: null } }),
     ],
   ],
   [
     'the responder sets bailiff.dev/cordoned-by only on nodes that it cordons itself',
     [
-      patchNode('the mark on somebody else’s cordon', 'theirs', marked('v2', true)),
+      patchNode('the mark on another user’s cordon', 'theirs', marked('v2', true)),
       patchNode('the mark without a cordon', 'free', marked('v2', null)),
       patchNode('the mark left without its cordon', 'ours', { spec: { unschedulable: null } }),
     ],
@@ -195,7 +198,7 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
       post('a record of another pod’s name', POLICIES, record(UID_2, `bailiff-quarantine-${UID_2}x`)),
       post('a record that selects all', POLICIES, somebodys(`bailiff-quarantine-${UID_2}`)),
       post('a record that allows', POLICIES, { ...record(UID_2), spec: { ...record(UID_2).spec, ingress: [{}] } }),
-      remove('somebody else’s policy', `${POLICIES}/theirs`),
+      remove('another user’s policy', `${POLICIES}/theirs`),
       remove('all policies', POLICIES),
     ],
   ],

@@ -1,4 +1,7 @@
-/** What an account of ipam-sync would change of nodes, and whether k8s/components/taint-unguarded lets it. */
+/**
+ * Changes of nodes by the account of ipam-sync, and which of them k8s/components/taint-unguarded
+ * refuses.
+ */
 import { UNGUARDED_TAINT_KEY, UNGUARDED_TAINTS } from '@bailiff/policy';
 import { type AdmissionCase, type Fixture, patchOf, refusedAs } from './bench.ts';
 
@@ -38,10 +41,10 @@ const TAKEN: readonly AdmissionCase[] = [
   patch('the taint beside others', 'others', taints([GPU, DISK, OURS])),
   patch('the taint before others', 'others', taints([OURS, GPU, DISK])),
   patch('the taint, moved', 'both', taints([GPU, DISK, OURS])),
-  patch('the taint taken away from between others', 'both', taints([GPU, DISK])),
-  patch('the only taint taken away', 'alone', taints(null)),
+  patch('the taint removed from between others', 'both', taints([GPU, DISK])),
+  patch('the only taint removed', 'alone', taints(null)),
   patch('nothing', 'both', {}),
-  // The API server leaves it as it is: a status has a path of its own.
+  // The API server ignores this part: the status has its own path.
   patch('a status beside the taint', 'bare', { status: { phase: 'Running' }, ...taints([OURS]) }),
 ];
 
@@ -49,13 +52,13 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
   [
     METADATA,
     [
-      patch('a label more', 'bare', { metadata: { labels: { tier: 'x' } } }),
+      patch('one more label', 'bare', { metadata: { labels: { tier: 'x' } } }),
       patch('another value of a label', 'bare', { metadata: { labels: { zone: 'x' } } }),
-      patch('a label less', 'bare', { metadata: { labels: { zone: null } } }),
+      patch('one label less', 'bare', { metadata: { labels: { zone: null } } }),
       patch('no labels', 'bare', { metadata: { labels: null } }),
       patch('a label beside the taint', 'bare', { metadata: { labels: { tier: 'x' } }, ...taints([OURS]) }),
-      patch('an annotation more', 'bare', { metadata: { annotations: { other: 'x' } } }),
-      patch('an annotation less', 'bare', { metadata: { annotations: { note: null } } }),
+      patch('one more annotation', 'bare', { metadata: { annotations: { other: 'x' } } }),
+      patch('one annotation less', 'bare', { metadata: { annotations: { note: null } } }),
       patch('no annotations', 'bare', { metadata: { annotations: null } }),
       patch('a finalizer', 'bare', { metadata: { finalizers: ['example.org/x'] } }),
       patch('an owner', 'bare', {
@@ -79,16 +82,16 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     OTHERS,
     [
       patch('a taint of another key', 'bare', taints([GPU])),
-      patch('a taint of a key that begins alike', 'bare', taints([{ ...OURS, key: `${UNGUARDED_TAINT_KEY}-2` }])),
-      patch('a taint of somebody else taken away', 'both', taints([OURS, DISK])),
-      patch('all taints taken away', 'both', taints(null)),
-      patch('others lost by a strategic patch, to which taints are one list too', 'others', taints([OURS]), {
+      patch('a taint whose key has the same prefix', 'bare', taints([{ ...OURS, key: `${UNGUARDED_TAINT_KEY}-2` }])),
+      patch('a foreign taint removed', 'both', taints([OURS, DISK])),
+      patch('all taints removed', 'both', taints(null)),
+      patch('foreign taints lost by a strategic patch, which replaces the whole list', 'others', taints([OURS]), {
         type: 'strategic',
       }),
-      patch('all of somebody else', 'others', taints(null)),
-      patch('another effect of somebody else', 'others', taints([{ ...GPU, effect: 'NoExecute' }, DISK, OURS])),
-      patch('another value of somebody else', 'others', taints([{ ...GPU, value: 'no' }, DISK, OURS])),
-      patch('the taints of others in another order', 'both', taints([DISK, GPU, OURS])),
+      patch('all foreign taints removed', 'others', taints(null)),
+      patch('a foreign taint with another effect', 'others', taints([{ ...GPU, effect: 'NoExecute' }, DISK, OURS])),
+      patch('a foreign taint with another value', 'others', taints([{ ...GPU, value: 'no' }, DISK, OURS])),
+      patch('foreign taints in another order', 'both', taints([DISK, GPU, OURS])),
     ],
   ],
   [
@@ -103,9 +106,9 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     ONLY_PATCHES,
     [
       patch('a status', 'bare/status', { status: { phase: 'Running' } }),
-      { what: 'a node less', method: 'DELETE', path: `${NODES}/bare` },
+      { what: 'one node less', method: 'DELETE', path: `${NODES}/bare` },
       { what: 'all nodes', method: 'DELETE', path: NODES },
-      { what: 'a node more', method: 'POST', path: NODES, body: { metadata: { name: 'more' } } },
+      { what: 'one more node', method: 'POST', path: NODES, body: { metadata: { name: 'more' } } },
     ],
   ],
 ];

@@ -1,6 +1,7 @@
 /**
- * bus-auth between a real nats-server with auth callout and the API stand-in, under the rights that it ships with; with collectors' pods
- * on two nodes, and tokens for them as a kubelet gets them.
+ * bus-auth between a real nats-server with auth callout and the API stand-in, with the rights from
+ * its manifests. There are collector pods on two nodes; the rig requests their tokens as a kubelet
+ * does.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,7 @@ import type { AccessRule, ApiServerOptions } from '@bailiff/lab/apiserver';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
 import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
-import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { type KubeHarness, podObject, startKube } from '../../support/kube.ts';
 import { type RunningService, Services } from '../../support/service.ts';
 
 export const NAMESPACE = 'bailiff-system';
@@ -36,7 +37,7 @@ const PATHS: AccessRule[] = KUBE_PATHS.map(({ nonResourceURLs, verbs }) => ({
 export interface TokenWish {
   namespace?: string;
   account?: string;
-  /** null: not bound to one. */
+  /** null: not bound to a pod. */
   pod?: string | null;
   audiences?: string[];
   seconds?: number;
@@ -99,11 +100,11 @@ export class AuthRig implements AsyncDisposable {
 
   pod(name: string, nodeName: string, more: { namespace?: string; account?: string } = {}): void {
     const { namespace = NAMESPACE, account: serviceAccountName = ACCOUNT } = more;
-    const spec = { nodeName, serviceAccountName, containers: [{ name: 'main', image: 'x' }] };
-    this.kube.server.api.create('pods', { metadata: { name, namespace }, spec });
+    const object = podObject(name, { metadata: { namespace }, spec: { nodeName, serviceAccountName } });
+    this.kube.server.api.create('pods', object);
   }
 
-  /** A token as a kubelet asks for it: by default of the collector on node-a. */
+  /** A token as a kubelet requests it; default: of the collector on node-a. */
   async token(wish: TokenWish = {}): Promise<string> {
     const { namespace = NAMESPACE, account: name = ACCOUNT, pod = 'collector-node-a', audiences = ['bailiff'] } = wish;
     const bound = pod === null ? null : this.kube.server.api.get('pods', { namespace, name: pod }).metadata;
@@ -135,7 +136,7 @@ export class AuthRig implements AsyncDisposable {
     return { servers: this.nats.url, user, tokenFile, name: `test ${user}` };
   }
 
-  /** Connects, and closes it with the rig. */
+  /** Connects; the rig closes the connection. */
   async connect(options: BusOptions): Promise<Bus> {
     const bus = await connectBus(options);
     this.#buses.add(bus);

@@ -1,7 +1,8 @@
 /** `bailiff` in a process of its own, on pipes. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { nodeArgs } from '../../../tools/children.ts';
+import { launch } from '../../support/process.ts';
 import type { World } from './world.ts';
 
 export interface Ended {
@@ -13,14 +14,14 @@ export interface Ended {
 
 export interface Started {
   child: ChildProcess;
-  /** What has come on stdout so far. */
+  /** Output on stdout so far. */
   output: () => string;
   ended: Promise<Ended>;
 }
 
 /** @param stdout a descriptor in place of the pipe; closed here */
 export function startCli(world: World, args: readonly string[], { stdout: to }: { stdout?: number } = {}): Started {
-  const child = spawn(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...args], {
+  const { child, stdout, stderr, exit } = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...args], {
     stdio: ['ignore', to ?? 'pipe', 'pipe'],
     env: {
       ...process.env,
@@ -28,17 +29,9 @@ export function startCli(world: World, args: readonly string[], { stdout: to }: 
       BAILIFF_NATS_URL: world.nats.url,
       BAILIFF_NATS_PASSWORD_FILE: world.passwordFile,
     },
+    maxOutput: Number.POSITIVE_INFINITY,
   });
   if (to !== undefined) closeSync(to);
-  let [stdout, stderr] = ['', ''];
-  child.stdout?.on('data', (chunk: Buffer) => {
-    stdout += chunk.toString();
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    stderr += chunk.toString();
-  });
-  const ended = new Promise<Ended>((resolve) => {
-    child.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-  });
-  return { child, output: () => stdout, ended };
+  const ended = exit.then(([code, signal]) => ({ code, signal, stdout: stdout(), stderr: stderr() }));
+  return { child, output: stdout, ended };
 }

@@ -1,7 +1,10 @@
 /**
- * A bus as a cluster fills it, for the CLI to read: a real server with the whole topology, frames, verdicts and responses written by the identities
- * that write them, node status, pods and quarantine lists. What happened: shop/web-0 on node-a spoofed IPv4 and ARP and was deleted; payments/vpn-0
- * on node-b.example tunnels, which is audited, and a delete of it waits for a person; shop/cart-1 sits in quarantine.
+ * A bus as in a running cluster, for the CLI to read: a real server with the whole topology. Each
+ * identity writes its own frames, verdicts, responses, node status, pods and quarantine lists.
+ *
+ * The story: shop/web-0 on node-a spoofed IPv4 and ARP and was deleted. payments/vpn-0 on
+ * node-b.example tunnels, which is audited; its deletion waits for approval. shop/cart-1 is in
+ * quarantine.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -70,7 +73,7 @@ export const CART: PodRef = { ...WEB, uid: uid(3), name: 'cart-1', ownerName: 'c
 export const verdictId = (n: number) =>
   `${n.toString(16).padStart(4, '0')}5f1d3c7a9b2e4d60aa11bb22cc33`.slice(0, 32).padEnd(32, '0');
 
-/** A violation of a pod, seen some milliseconds before or after the story begins. */
+/** A violation of a pod, some milliseconds before or after the start of the story. */
 export function violationOf(atMicros: number, pod: PodRef | null, part: Partial<Violation> = {}): Violation {
   const { sample } = sampleViolation();
   const vector = part.vector ?? 'ipv4-source';
@@ -95,7 +98,7 @@ export class World implements AsyncDisposable {
   readonly nats: TestNats;
   readonly directory: string;
   readonly passwordFile: string;
-  /** When the story begins: the first spoofed packet. */
+  /** Start of the story: the first spoofed packet. */
   readonly t0Micros: number;
   #frames = 0;
 
@@ -116,14 +119,14 @@ export class World implements AsyncDisposable {
     return new World(nats, directory, Date.now() * 1000 - 1_000_000);
   }
 
-  /** The bus as an identity sees it. */
+  /** A connection of this identity. */
   as(user: string): Promise<Bus> {
     const bus = this.#buses.get(user) ?? this.nats.connect(user);
     this.#buses.set(user, bus);
     return bus;
   }
 
-  /** Flags that name this bus. */
+  /** Flags that select this bus. */
   get bus(): string[] {
     return ['--nats-url', this.nats.url, '--nats-password-file', this.passwordFile];
   }
@@ -134,7 +137,7 @@ export class World implements AsyncDisposable {
     return runCli(args, { home: this.directory, ...options, env });
   }
 
-  /** All of one kind. @returns its sequence in VIOLATIONS */
+  /** Violations of one kind. @returns the sequence in VIOLATIONS */
   async frame(node: string, violations: Violation[], part: Partial<ViolationFrame> = {}): Promise<number> {
     this.#frames += 1;
     const frame = sampleFrame({
@@ -274,7 +277,7 @@ export interface Story {
   frames: number[];
 }
 
-/** Tells the story in the head comment. */
+/** Publishes the story of the file head. */
 export async function publishStory(world: World): Promise<Story> {
   const { t0Micros: t0 } = world;
   const ms = 1000;
@@ -320,7 +323,8 @@ export async function publishStory(world: World): Promise<Story> {
     reason: '322 packets (arp-sender, ipv4-source) from pod shop/web-0 on node-a within 60 s; 10 make it high',
   });
   const path_ = '/api/v1/namespaces/shop/pods/web-0';
-  // All that the built-in policy asks for: otherwise doctor finds the verdict unanswered when the story is half a minute old.
+  // All steps of the built-in policy. Otherwise doctor reports a verdict without a response when
+  // the story is half a minute old.
   await world.response(spoofing, { action: 'observe', phase: 'succeeded' });
   await world.response(spoofing, { action: 'label', phase: 'started' });
   await world.response(spoofing, {
@@ -386,7 +390,7 @@ export async function publishStory(world: World): Promise<Story> {
   return { spoofing, tunnelling, pending, quarantining, frames };
 }
 
-/** A node that is well; a part may be replaced. */
+/** A healthy node; `part` replaces fields. */
 export function healthyStatus(nodeName: string, part: Partial<NodeStatus> = {}): NodeStatus {
   const now = new Date().toISOString();
   const iface = (index: number, pod: PodRef) => ({

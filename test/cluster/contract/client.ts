@@ -1,6 +1,5 @@
-// A bare HTTPS client for the contract suite: JSON in, JSON out, watches as a list of events.
-//
-// Deliberately no Kubernetes library: what is under test is what is on the wire. Every call has a deadline.
+// A plain HTTPS client for the contract suite: JSON in, JSON out, watches as a list of events. It
+// uses no Kubernetes library, because the suite tests the wire format. Every call has a deadline.
 
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
@@ -13,7 +12,7 @@ export type Json = Record<string, any>;
 
 export interface Access {
   url: string;
-  /** PEM text; absent where the certificate is not checked. */
+  /** PEM text; absent if the certificate is not checked. */
   ca?: string;
   token?: string;
   cert?: string;

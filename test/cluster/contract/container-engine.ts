@@ -1,7 +1,8 @@
 /**
- * Images that were built, run by a container engine with the rights that their manifests grant, for tests that otherwise run what the images
- * hold. BAILIFF_IMAGES names them up to the app (`registry.example/bailiff`), BAILIFF_CONTAINER_ENGINE the command (by default `docker`);
- * the tag is the version of the workspace, and they must be there already.
+ * Runs built images in a container engine with the rights from their manifests, for tests that
+ * otherwise run the files of the images. BAILIFF_IMAGES is the prefix of the image names
+ * (`registry.example/bailiff`), BAILIFF_CONTAINER_ENGINE the command (default `docker`). The tag is
+ * the version of the workspace; the images must exist.
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -17,13 +18,15 @@ export const areImagesNamed = PREFIX !== '';
 
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
-  /** Directories of this machine that the container sees at the same place, with what is mounted below. */
+  /**
+   * Directories of this machine that the container mounts at the same path, with all mounts below.
+   */
   readonly volumes?: readonly string[];
-  /** Of the container, for `rm`. */
+  /** Name of the container, for `rm`. */
   readonly name?: string;
 }
 
-/** The words of a command that runs an image to its end, up to the arguments of the app. */
+/** The command that runs an image to its end, up to the arguments of the app. */
 export function runImage(app: string, { pod, container }: Workload, options: RunOptions = {}): string[] {
   const { runAsUser, runAsGroup } = pod.securityContext;
   const { readOnlyRootFilesystem, capabilities, allowPrivilegeEscalation } = container.securityContext;
@@ -41,5 +44,5 @@ export function runImage(app: string, { pod, container }: Workload, options: Run
   ];
 }
 
-/** The words of a command that ends a container and takes it away, whether it is there or not. */
+/** The command that stops and removes a container, if it exists. */
 export const removeContainer = (name: string): string[] => [...ENGINE, 'rm', '--force', name];

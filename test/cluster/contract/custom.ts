@@ -60,7 +60,7 @@ export function customResourceTests(bench: () => Bench): void {
     await bench().api.delete(`${definitions}/guards.${group}`);
   });
 
-  test('custom resource - the definition says that it is established', async () => {
+  test('custom resource - the definition reports that it is established', async () => {
     const crd = (await bench().api.get(`${definitions}/guards.${group}`)).body;
     const established = crd['status'].conditions.find(
       (condition: { type: string }) => condition.type === 'Established',
@@ -69,7 +69,7 @@ export function customResourceTests(bench: () => Bench): void {
     expect(crd['status'].acceptedNames).toMatchObject({ kind: 'Guard', listKind: 'GuardList', plural: 'guards' });
   });
 
-  test('custom resource - it is stored with defaults, without what the schema does not know', async () => {
+  test('custom resource - is stored with defaults, without fields that the schema does not have', async () => {
     const { api } = bench();
     const spec = { mode: 'audit', unknown: true, limits: { a: 1 }, free: { any: { thing: 1 } } };
     const made = expectStatus(await api.post(path(), guard('stored', spec)), 201).body;
@@ -93,7 +93,7 @@ export function customResourceTests(bench: () => Bench): void {
     expect(status['details'].causes.map((cause: { field: string }) => cause.field)).toContain(field);
   });
 
-  test('custom resource - spec and status have their own paths, and the generation is the spec’s', async () => {
+  test('custom resource - spec and status have their own paths, and only changes of the spec raise the generation', async () => {
     const { api } = bench();
     expectStatus(await api.post(path(), { ...guard('split', { mode: 'off' }), status: { seen: 9 } }), 201);
     expect((await api.get(path('split'))).body['status']).toBeUndefined();
@@ -109,7 +109,7 @@ export function customResourceTests(bench: () => Bench): void {
     expect(spec).toMatchObject({ spec: { mode: 'audit' }, status: { seen: 1 }, metadata: { generation: 2 } });
   });
 
-  test('custom resource - updates need a version, and strategic patches are unknown', async () => {
+  test('custom resource - updates need a version, and strategic patches are refused', async () => {
     const { api } = bench();
     const made = expectStatus(await api.post(path(), guard('updated', { mode: 'off' })), 201).body;
     expectFailure(await api.put(path('updated'), guard('updated', { mode: 'audit' })), 422, 'Invalid');
@@ -122,7 +122,7 @@ export function customResourceTests(bench: () => Bench): void {
     );
   });
 
-  test('custom resource - it can be watched', async () => {
+  test('custom resource - can be watched', async () => {
     const { api } = bench();
     const version = (await api.get(path())).body['metadata'].resourceVersion;
     const watch = await api.watch(`${path()}?watch=1&resourceVersion=${version}`);

@@ -16,7 +16,7 @@ import {
 const foreignUid = 'c0ffee00-0000-4000-8000-000000000000';
 
 export function deletionTests(bench: () => Bench): void {
-  test('delete - a bound pod is marked first and goes when its node says so', async () => {
+  test('delete - a bound pod is marked first and removed when its node confirms', async () => {
     const { api, path } = bench();
     const pod = await createPod(bench(), 'graceful', { bound: true });
     const version = pod['metadata'].resourceVersion;
@@ -50,7 +50,7 @@ export function deletionTests(bench: () => Bench): void {
     expect(watch.events.map((event) => event.type)).toEqual(['MODIFIED', 'MODIFIED', 'MODIFIED', 'DELETED']);
   });
 
-  test('delete - a name is free again only when the pod has gone', async () => {
+  test('delete - a name is free again only when the pod is removed', async () => {
     const { api, path } = bench();
     const first = await createPod(bench(), 'reborn', { bound: true });
     await api.delete(path('pods', 'reborn'));
@@ -66,14 +66,14 @@ export function deletionTests(bench: () => Bench): void {
     expect((await api.get(path('pods', 'reborn'))).body['metadata'].deletionTimestamp).toBeUndefined();
   });
 
-  test('delete - a pod that no node has goes at once', async () => {
+  test('delete - a pod without a node is removed at once', async () => {
     const { api, path } = bench();
     await createPod(bench(), 'unbound');
     expectStatus(await api.delete(path('pods', 'unbound')), 200);
     expectStatus(await api.get(path('pods', 'unbound')), 404);
   });
 
-  test('delete - a pod that has ended goes at once', async () => {
+  test('delete - a pod that has ended is removed at once', async () => {
     const { api, path } = bench();
     await createPod(bench(), 'ended', { bound: true });
     await api.patch(path('pods', 'ended/status'), 'merge', { status: { phase: 'Succeeded' } });
@@ -104,7 +104,7 @@ export function deletionTests(bench: () => Bench): void {
     expectStatus(await api.get(path('configmaps', 'spared')), 200);
   });
 
-  test('delete - finalizers hold an object, and the last one taken off lets it go', async () => {
+  test('delete - finalizers keep an object until the last one is removed', async () => {
     const { api, path } = bench();
     const body = { metadata: { name: 'held', finalizers: ['bailiff.dev/one', 'bailiff.dev/two'] } };
     expectStatus(await api.post(path('configmaps'), body), 201);
@@ -118,7 +118,7 @@ export function deletionTests(bench: () => Bench): void {
     expectStatus(await api.get(path('configmaps', 'held')), 404);
   });
 
-  test('delete - finalizers hold a pod even without grace', async () => {
+  test('delete - finalizers keep a pod even without grace', async () => {
     const { api, path } = bench();
     await createPod(bench(), 'held-pod', { bound: true, finalizers: ['bailiff.dev/one'] });
     expectStatus(await api.delete(path('pods', 'held-pod'), { gracePeriodSeconds: 0 }), 200);
@@ -127,7 +127,7 @@ export function deletionTests(bench: () => Bench): void {
     expectStatus(await api.get(path('pods', 'held-pod')), 404);
   });
 
-  test('delete - a collection goes by selector', async () => {
+  test('delete - a collection is deleted by selector', async () => {
     const { api, path } = bench();
     for (const name of ['c1', 'c2']) await createConfigMap(bench(), name, { collected: 'yes' });
     await createConfigMap(bench(), 'c3', { collected: 'no' });
@@ -149,7 +149,7 @@ export function evictionTests(bench: () => Bench): void {
     await reportReady(bench(), name);
     return pod;
   };
-  /** Makes a budget, and reports on it as the disruption controller would, where none is there to do it. */
+  /** Creates a budget. If no disruption controller runs, sets the status as that would. */
   const budget = async (labels: { [key: string]: string }, healthy: number) => {
     const { api, path, target } = bench();
     const name = uniqueName('pdb');
@@ -190,7 +190,7 @@ export function evictionTests(bench: () => Bench): void {
     );
   });
 
-  test('evict - a budget that is used up answers TooManyRequests and names itself', async () => {
+  test('evict - an exhausted budget answers TooManyRequests and is named', async () => {
     const { api, path } = bench();
     await readyPod('needed', { evicted: 'needed' });
     const name = await budget({ evicted: 'needed' }, 1);
@@ -204,7 +204,7 @@ export function evictionTests(bench: () => Bench): void {
     expectStatus(await evict('needed'), 201);
   });
 
-  test('evict - the last disruption can be had once', async () => {
+  test('evict - the last disruption can be used once', async () => {
     const { api, path } = bench();
     for (const name of ['twin-1', 'twin-2']) await readyPod(name, { evicted: 'twins' });
     const name = await budget({ evicted: 'twins' }, 2);

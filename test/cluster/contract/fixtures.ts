@@ -1,18 +1,19 @@
-// Objects that the contract suite makes, and a namespace of its own for each group of tests.
+// Objects that the contract suite creates, and a namespace of its own for each group of tests.
 
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
+import { podObject, podRuns } from '../../support/kube.ts';
 import type { ApiClient, Json, Reply } from './client.ts';
 import type { Target } from './target.ts';
 
-/** Nothing runs pods bound here; where nodes are collected, that takes longer than a test. */
+/** A node name without a node. If nodes are garbage-collected, that takes longer than a test. */
 export const nowhere = 'bailiff-contract-nowhere';
 
 export function uniqueName(prefix: string): string {
   return `${prefix}-${randomBytes(4).toString('hex')}`;
 }
 
-/** The group under test: made before the tests, given to each. */
+/** The namespace under test: created before the tests, and passed to each. */
 export interface Bench {
   target: Target;
   api: ApiClient;
@@ -37,7 +38,7 @@ export async function makeBench(target: Target): Promise<Bench> {
   return { target, api, namespace, path };
 }
 
-/** Removes the bench's pods for good and asks for its namespace to go. */
+/** Force-deletes the pods, then the namespace, without waiting for it. */
 export async function clearBench(bench: Bench): Promise<void> {
   const pods = await bench.api.get(bench.path('pods'));
   for (const pod of pods.body['items'] as Json[]) {
@@ -70,27 +71,25 @@ export interface PodOptions {
 }
 
 export function podBody(name: string, options: PodOptions = {}): Json {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, labels: options.labels, finalizers: options.finalizers },
+  const { labels, finalizers, bound, serviceAccountName } = options;
+  return podObject(name, {
+    metadata: { labels, finalizers },
     spec: {
-      ...(options.bound ? { nodeName: nowhere } : {}),
-      ...(options.serviceAccountName ? { serviceAccountName: options.serviceAccountName } : {}),
+      ...(bound ? { nodeName: nowhere } : {}),
+      ...(serviceAccountName ? { serviceAccountName } : {}),
       schedulerName: 'nobody',
-      containers: [{ name: 'main', image: 'example.invalid/none:1' }],
     },
-  };
+  });
 }
 
 export async function createPod(bench: Bench, name: string, options: PodOptions = {}): Promise<Json> {
   return expectStatus(await bench.api.post(bench.path('pods'), podBody(name, options)), 201).body;
 }
 
-/** Makes a pod look as its node would report it. */
+/** Sets a pod's status as its node would report it. */
 export async function reportReady(bench: Bench, name: string): Promise<Json> {
-  const status = { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] };
-  return expectStatus(await bench.api.patch(bench.path('pods', `${name}/status`), 'strategic', { status }), 200).body;
+  const body = { status: podRuns() };
+  return expectStatus(await bench.api.patch(bench.path('pods', `${name}/status`), 'strategic', body), 200).body;
 }
 
 export async function createConfigMap(bench: Bench, name: string, labels?: { [key: string]: string }): Promise<Json> {

@@ -1,7 +1,6 @@
-// The API stand-in with stock kubectl in front of it, and what a node would do for the objects on it.
-//
-// Pods and nodes are made in the server's own process, as they would look once their node has reported; deletions are
-// confirmed as a node would confirm them when a test asks for it.
+// The API stand-in with stock kubectl as its client. Pods and nodes are created in the server's own
+// process, with the status that a node reports. If a test asks for it, deletions are confirmed as a
+// node would confirm them.
 
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -9,9 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ApiServer, type KubeObject, startApiServer } from '@bailiff/lab/apiserver';
 import { onTestFinished } from 'vitest';
+import { podObject, podRuns, reportPod } from '../../support/kube.ts';
 import { Kubectl } from './kubectl.ts';
 
-/** Why the tests cannot run here, or undefined. */
+/** The reason why the tests cannot run here, or undefined. */
 export function kubectlIsMissing(): string | undefined {
   try {
     execFileSync('kubectl', ['version', '--client'], { stdio: 'ignore' });
@@ -36,7 +36,9 @@ export class KubectlBench implements AsyncDisposable {
     this.kubectl = this.as('admin');
   }
 
-  /** Starts a server with the users `admin`, who may do all, and `reader`, who may not write. */
+  /**
+   * Starts a server with the users `admin`, who has every right, and `reader`, who may not write.
+   */
   static async start(): Promise<KubectlBench> {
     const dir = await mkdtemp(join(tmpdir(), 'bailiff-kubectl-'));
     const deny = [{ resources: ['*'], verbs: ['delete', 'patch', 'update', 'create'] }];
@@ -57,7 +59,7 @@ export class KubectlBench implements AsyncDisposable {
     await rm(this.#dir, { recursive: true, force: true });
   }
 
-  /** A namespace that no other test uses. */
+  /** A new namespace. */
   newNamespace(): string {
     this.#namespaces += 1;
     const name = `t${this.#namespaces}`;
@@ -65,7 +67,7 @@ export class KubectlBench implements AsyncDisposable {
     return name;
   }
 
-  /** A node that is ready. */
+  /** A ready node. */
   makeNode(name: string): KubeObject {
     const time = '2026-01-01T00:00:00Z';
     const capacity = { cpu: '2', memory: '4Gi', pods: '110' };
@@ -84,18 +86,18 @@ export class KubectlBench implements AsyncDisposable {
   /** A pod that its node has reported ready. */
   makePod(namespace: string, name: string, nodeName: string, more: Partial<KubeObject['metadata']> = {}): KubeObject {
     const { api } = this.server;
-    const containers = [{ name: 'main', image: 'example.invalid/a:1' }];
-    api.create('pods', { metadata: { name, ...more }, spec: { nodeName, containers } }, namespace);
+    api.create('pods', podObject(name, { metadata: more, spec: { nodeName } }), namespace);
     const state = { running: { startedAt: '2026-01-01T00:00:00Z' } };
-    const status = {
-      phase: 'Running',
-      podIP: '10.2.0.7',
-      podIPs: [{ ip: '10.2.0.7' }],
-      conditions: [{ type: 'Ready', status: 'True' }],
-      containerStatuses: [{ name: 'main', ready: true, restartCount: 0, image: 'a', imageID: 'a', state }],
-    };
-    const options = { subresource: 'status' } as const;
-    return api.patch('pods', { namespace, name }, 'application/merge-patch+json', { status }, options);
+    return reportPod(
+      api,
+      { namespace, name },
+      {
+        ...podRuns(),
+        podIP: '10.2.0.7',
+        podIPs: [{ ip: '10.2.0.7' }],
+        containerStatuses: [{ name: 'main', ready: true, restartCount: 0, image: 'a', imageID: 'a', state }],
+      },
+    );
   }
 
   /** For the rest of the test, confirms every deletion as a node would. */

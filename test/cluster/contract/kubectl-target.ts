@@ -1,4 +1,5 @@
-// The API stand-in and, where KUBEBUILDER_ASSETS names one, a real API server, with stock kubectl in front: what manifests are applied to.
+// The API stand-in and, if KUBEBUILDER_ASSETS names one, a real API server, with stock kubectl:
+// targets for manifests.
 
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,7 @@ export interface Account {
   name: string;
 }
 
-/** Someone at the server. */
+/** An account at the server. */
 export interface Seat {
   client: ApiClient;
   kubeconfig: string;
@@ -24,21 +25,29 @@ export interface KubectlTarget extends AsyncDisposable {
   /** As an administrator. */
   kubectl: Kubectl;
   client: ApiClient;
-  /** Strict, but for servers older than what the manifests ask for (docs/install.md), which do not know every field. */
+  /**
+   * Strict, except for servers older than the manifests require (docs/install.md): these lack some
+   * fields.
+   */
   validate: string;
-  /** A service account that is there; at the stand-in one of those that were named at the start, with every right. */
+  /**
+   * An existing service account; at the stand-in one of the accounts given to `start`, with every
+   * right.
+   */
   as(account: Account): Promise<Seat>;
 }
 
 export interface KubectlTargetKind {
   name: string;
-  /** `accounts` are known to the stand-in from the start, which has no RBAC; a real server asks for their objects. */
+  /**
+   * The stand-in has no RBAC and gets its accounts at the start; a real server needs their objects.
+   */
   start(accounts?: readonly Account[]): Promise<KubectlTarget>;
 }
 
 export const START_TIMEOUT_MS = 120_000;
 
-/** As an operator applies objects from a pipe; `more` are words for kubectl. */
+/** As an operator applies objects from a pipe; `more` are arguments for kubectl. */
 export const applyObjects = ({ kubectl, validate }: KubectlTarget, objects: readonly Json[], ...more: string[]) =>
   kubectl.run(['apply', validate, ...more, '-f', '-'], objects.map((object) => JSON.stringify(object)).join('\n'));
 
@@ -51,7 +60,7 @@ export function kubectlTargets(environment: NodeJS.ProcessEnv): KubectlTargetKin
   ];
 }
 
-/** Why there is no real one. */
+/** The reason why there is no real server. */
 export const NO_REAL = 'optional: none is named; set KUBEBUILDER_ASSETS';
 
 const userOf = ({ namespace, name }: Account) => accountUser(namespace, name);

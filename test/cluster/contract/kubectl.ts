@@ -1,9 +1,8 @@
 // Stock kubectl as a child process, with a kubeconfig and a discovery cache of its own.
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { launch, type RunningProcess } from '../../support/process.ts';
 
-/** kubectl answers in well under a second; drains and waits are given their own timeouts by the tests. */
+/** kubectl responds in well under a second; tests set the timeouts of drains and waits. */
 const runTimeoutMs = 60_000;
 
 export interface KubectlResult {
@@ -14,7 +13,7 @@ export interface KubectlResult {
 
 export interface KubectlProcess {
   /** Lines of standard output so far. */
-  readonly lines: string[];
+  lines(): string[];
   stop(): Promise<void>;
 }
 
@@ -29,19 +28,12 @@ export class Kubectl {
 
   /** Runs to the end; the exit code is in the result. */
   async run(args: string[], input = ''): Promise<KubectlResult> {
-    const child = this.#spawn(args);
-    const result = { code: -1, stdout: '', stderr: '' };
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      result.stdout += text;
-    });
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      result.stderr += text;
-    });
+    const { child, stdout, stderr, exit } = this.#launch(args);
     child.stdin?.end(input);
     const timer = setTimeout(() => child.kill('SIGKILL'), runTimeoutMs);
-    const [code] = (await once(child, 'close')) as [number | null];
+    const [code] = await exit;
     clearTimeout(timer);
-    return { ...result, code: code ?? -1 };
+    return { code: code ?? -1, stdout: stdout(), stderr: stderr() };
   }
 
   /** Runs and returns standard output; throws with standard error when it fails. */
@@ -51,26 +43,15 @@ export class Kubectl {
     return stdout;
   }
 
-  /** Starts a command that goes on, such as `get -w`. */
+  /** Starts a command that runs until it is stopped, such as `get -w`. */
   start(...args: string[]): KubectlProcess {
-    const child = this.#spawn(args);
-    const lines: string[] = [];
-    let rest = '';
+    const { child, stdout, kill } = this.#launch(args);
     child.stdin?.end();
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      const parts = (rest + text).split('\n');
-      rest = parts.pop() ?? '';
-      lines.push(...parts);
-    });
-    const closed = once(child, 'close');
-    const stop = async () => {
-      child.kill('SIGTERM');
-      await closed;
-    };
-    return { lines, stop };
+    return { lines: () => stdout().split('\n').slice(0, -1), stop: () => kill('SIGTERM') };
   }
 
-  #spawn(args: string[]): ChildProcess {
-    return spawn('kubectl', ['--cache-dir', this.#cacheDir, ...args], { env: this.#environment });
+  #launch(args: string[]): RunningProcess {
+    const options = { env: this.#environment, maxOutput: Number.POSITIVE_INFINITY };
+    return launch('kubectl', ['--cache-dir', this.#cacheDir, ...args], { stdio: ['pipe', 'pipe', 'pipe'], ...options });
   }
 }

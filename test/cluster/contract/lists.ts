@@ -1,4 +1,4 @@
-// Contract: lists - what they select, the version they show, and their pages.
+// Contract: lists - selection, version and pages.
 
 import { beforeAll, expect, test } from 'vitest';
 import { type Bench, createConfigMap, createPod, expectFailure, expectStatus, names } from './fixtures.ts';
@@ -20,7 +20,7 @@ export function listTests(bench: () => Bench): void {
     expect(reply.body['metadata'].continue).toBeUndefined();
   });
 
-  test('list - pages show one version however much happens in between', async () => {
+  test('list - pages show one version despite later changes', async () => {
     const { api, path } = bench();
     const first = expectStatus(await list('limit=2'), 200).body;
     expect(first['items']).toHaveLength(2);
@@ -42,7 +42,7 @@ export function listTests(bench: () => Bench): void {
     await createConfigMap(bench(), 'p5', { group: 'paged', name: 'p5' });
   });
 
-  test('list - an exact version shows the past', async () => {
+  test('list - an exact version shows the state of that time', async () => {
     const { api, path } = bench();
     const before = (await list(selector)).body['metadata'].resourceVersion as string;
     await createConfigMap(bench(), 'later', { group: 'paged' });
@@ -63,7 +63,7 @@ export function listTests(bench: () => Bench): void {
     expect(reply.body['metadata'].continue).toBeUndefined();
   });
 
-  test('list - a selector hides how many remain', async () => {
+  test('list - with a selector the number of remaining items is absent', async () => {
     const reply = expectStatus(await list(`${selector}&limit=2`), 200);
     expect(reply.body['metadata'].continue).toBeTruthy();
     expect(reply.body['metadata'].remainingItemCount).toBeUndefined();
@@ -102,7 +102,7 @@ export function listTests(bench: () => Bench): void {
     ['an unknown field', 'fieldSelector=spec.colour=red', 400, 'BadRequest'],
     ['labels that do not parse', 'labelSelector=a%20b', 400, 'BadRequest'],
     ['a limit that is no number', 'limit=many', 400, 'BadRequest'],
-    ['a token that is none', 'limit=1&continue=zz', 400, 'BadRequest'],
+    ['an invalid token', 'limit=1&continue=zz', 400, 'BadRequest'],
     ['a match without a version', 'resourceVersionMatch=Exact', 422, 'Invalid'],
     ['an exact version 0', 'resourceVersion=0&resourceVersionMatch=Exact', 422, 'Invalid'],
     ['a version from the future', 'resourceVersion=999999999', 504, 'Timeout'],

@@ -12,7 +12,7 @@ import {
 } from './fixtures.ts';
 
 export function objectTests(bench: () => Bench): void {
-  test('create - the server gives identity, time and defaults', async () => {
+  test('create - the server sets identity, time and defaults', async () => {
     const { namespace } = bench();
     const pod = await createPod(bench(), 'created', { labels: { app: 'x' } });
     expect(pod['metadata']).toMatchObject({ name: 'created', namespace, labels: { app: 'x' } });
@@ -27,7 +27,7 @@ export function objectTests(bench: () => Bench): void {
     expect(pod['status']).toMatchObject({ phase: 'Pending', qosClass: 'BestEffort' });
   });
 
-  test('create - a pod cannot be born with a status', async () => {
+  test('create - a status in a new pod is ignored', async () => {
     const { api, path } = bench();
     const body = { ...podBody('born-running'), status: { phase: 'Running', podIP: '10.0.0.1' } };
     const made = expectStatus(await api.post(path('pods'), body), 201).body;
@@ -35,7 +35,7 @@ export function objectTests(bench: () => Bench): void {
     expect(made['status'].podIP).toBeUndefined();
   });
 
-  test('create - a name that is taken is AlreadyExists', async () => {
+  test('create - a name that exists is AlreadyExists', async () => {
     const { api, path } = bench();
     await createConfigMap(bench(), 'taken');
     const status = expectFailure(
@@ -68,7 +68,7 @@ export function objectTests(bench: () => Bench): void {
     expect(status['details'].causes.map((cause: { field: string }) => cause.field)).toContain(field);
   });
 
-  test('create - into a namespace that is not there is NotFound', async () => {
+  test('create - into an absent namespace is NotFound', async () => {
     const status = expectFailure(
       await bench().api.post('/api/v1/namespaces/bailiff-none/pods', podBody('a')),
       404,
@@ -85,12 +85,12 @@ export function objectTests(bench: () => Bench): void {
   ])('create - %s in the body is refused', async (what, body) => {
     const { api, path } = bench();
     const reply = await api.post(path('configmaps'), body);
-    // A version in a new object is answered 500 by a real server, for reasons of its own.
+    // For its own reasons, a real server may respond with 500 to a version in a new object.
     expect(what === 'a resourceVersion' ? [400, 500] : [400]).toContain(reply.status);
     expectStatus(await api.get(path('configmaps', 'a')), 404);
   });
 
-  test('create - dryRun answers as if, and stores nothing', async () => {
+  test('create - dryRun responds as usual, and stores nothing', async () => {
     const { api, path } = bench();
     const reply = expectStatus(await api.post(`${path('pods')}?dryRun=All`, podBody('dry')), 201);
     expect(reply.body['metadata'].uid).toMatch(/-/);
@@ -98,7 +98,7 @@ export function objectTests(bench: () => Bench): void {
     expectFailure(await api.post(`${path('pods')}?dryRun=Some`, podBody('dry')), 422, 'Invalid');
   });
 
-  test('get - what is not there is NotFound, by name', async () => {
+  test('get - an absent object is NotFound, by name', async () => {
     const { api, path } = bench();
     const status = expectFailure(await api.get(path('pods', 'absent')), 404, 'NotFound');
     expect(status).toMatchObject({ message: 'pods "absent" not found', details: { name: 'absent', kind: 'pods' } });
@@ -107,7 +107,7 @@ export function objectTests(bench: () => Bench): void {
     expect(lease['details']).toEqual({ name: 'absent', group: 'coordination.k8s.io', kind: 'leases' });
   });
 
-  test('get - an unknown resource or method is told apart', async () => {
+  test('get - an unknown resource and an unknown method have different errors', async () => {
     const { api, path, namespace } = bench();
     expectFailure(await api.get(`/api/v1/namespaces/${namespace}/unheardof`), 404, 'NotFound');
     expectStatus(await api.get('/apis/unheard.of/v1'), 404);
@@ -118,7 +118,7 @@ export function objectTests(bench: () => Bench): void {
     );
   });
 
-  test('update - a stale version is a Conflict, a fresh one is taken', async () => {
+  test('update - a stale version is a Conflict, the current one succeeds', async () => {
     const { api, path } = bench();
     const first = await createConfigMap(bench(), 'updated');
     const second = expectStatus(
@@ -142,7 +142,7 @@ export function objectTests(bench: () => Bench): void {
     expect(again['metadata'].resourceVersion).toBe(first['metadata'].resourceVersion);
   });
 
-  test('update - without a version it is for the kind to say', async () => {
+  test('update - whether it needs a version depends on the kind', async () => {
     const { api, path } = bench();
     await createConfigMap(bench(), 'blind');
     expectStatus(await api.put(path('configmaps', 'blind'), { metadata: { name: 'blind' }, data: {} }), 200);
@@ -186,7 +186,7 @@ export function objectTests(bench: () => Bench): void {
     expect(changed.body['metadata'].generation).toBe(2);
   });
 
-  test('status - the main path leaves it alone, and /status leaves the spec alone', async () => {
+  test('status - the main path ignores changes of it, and /status ignores changes of the spec', async () => {
     const { api, path } = bench();
     const pod = await createPod(bench(), 'split');
     const main = await api.patch(path('pods', 'split'), 'merge', {

@@ -1,4 +1,4 @@
-// Contract: the three kinds of patch, and what guards them.
+// Contract: the three kinds of patch, and their preconditions.
 
 import { expect, test } from 'vitest';
 import { type Bench, createConfigMap, createPod, expectFailure, expectStatus, uniqueName } from './fixtures.ts';

@@ -1,7 +1,6 @@
-// Starts kube-apiserver and etcd from a directory of binaries, for the time of one contract run.
-//
-// Ports are picked free, data lies in a temporary directory, both processes end with the run. Service account
-// admission is off, since no controller makes the accounts.
+// Starts kube-apiserver and etcd from a directory of binaries for one contract run. Ports are free
+// ones, data is in a temporary directory, and both processes stop with the run. Service account
+// admission is off, because no controller creates the accounts.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,7 +12,7 @@ import { freePort } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { type Access, ApiClient } from './client.ts';
 
-/** A real API server takes seconds to start; on a busy machine many. */
+/** A real API server takes seconds to start, and more on a busy machine. */
 const startTimeoutMs = 90_000;
 const stopTimeoutMs = 10_000;
 
@@ -38,7 +37,7 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-/** Throws with the end of the server's log when it does not get ready. */
+/** Throws with the end of the server's log if the server does not get ready. */
 export async function startRealApiServer(assets: string): Promise<RealApiServer> {
   const dir = await mkdtemp(join(tmpdir(), 'bailiff-real-'));
   const file = (name: string) => join(dir, name);

@@ -1,4 +1,4 @@
-// Contract: what is around the resources - discovery, versions, tables, and who may come in.
+// Contract: everything besides the resources - discovery, versions, tables and authentication.
 
 import { expect, test } from 'vitest';
 import type { Json } from './client.ts';
@@ -29,7 +29,7 @@ export function surfaceTests(bench: () => Bench): void {
     expect(eviction).toMatchObject({ group: 'policy', version: 'v1', kind: 'Eviction', verbs: ['create'] });
   });
 
-  test('discovery - the aggregated form says the same', async () => {
+  test('discovery - the aggregated form has the same content', async () => {
     const accept = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json';
     const reply = expectStatus(await bench().api.get('/apis', { accept }), 200);
     expect(reply.headers['content-type']).toContain('as=APIGroupDiscoveryList');
@@ -47,15 +47,15 @@ export function surfaceTests(bench: () => Bench): void {
     expect(budgets.subresources[0]).toMatchObject({ subresource: 'status', verbs: ['get', 'patch', 'update'] });
   });
 
-  test('health - it is alive, ready, and has a version', async () => {
+  test('health - it is live, ready, and has a version', async () => {
     const { api } = bench();
     for (const path of ['/healthz', '/livez', '/readyz']) expect((await api.get(path)).text).toBe('ok');
     expect((await api.get('/version')).body).toMatchObject({ major: '1' });
   });
 
-  test('access - a token that nobody knows is Unauthorized', async () => {
+  test('access - an unknown token is Unauthorized', async () => {
     const { api, path } = bench();
-    expectFailure(await api.get(path('pods'), { token: 'nobody-knows-this' }), 401, 'Unauthorized');
+    expectFailure(await api.get(path('pods'), { token: 'unknown-token' }), 401, 'Unauthorized');
   });
 
   test.each([
@@ -71,7 +71,7 @@ export function surfaceTests(bench: () => Bench): void {
     ['/apis/policy/v1/poddisruptionbudgets', 'Name, Min Available, Max Unavailable, Allowed Disruptions, Age | '],
     ['/apis/apps/v1/replicasets', 'Name Desired Current Ready Age | Containers Images Selector'],
     ['/apis/apps/v1/deployments', 'Name Ready Up-to-date Available Age | Containers Images Selector'],
-  ])('table - %s has the columns people know', async (path, expected) => {
+  ])('table - %s has the usual columns', async (path, expected) => {
     const reply = expectStatus(await bench().api.get(path, { accept: tableType }), 200);
     expect(reply.body).toMatchObject({ kind: 'Table', apiVersion: 'meta.k8s.io/v1' });
     const columns = reply.body['columnDefinitions'] as Json[];
@@ -104,7 +104,7 @@ export function surfaceTests(bench: () => Bench): void {
     expect(await cells()).toEqual(['row', '0/1', 'Terminating', '2']);
   });
 
-  test('metadata - objects can be had without their contents', async () => {
+  test('metadata - objects can be read without their contents', async () => {
     const { api, path } = bench();
     await createPod(bench(), 'partial');
     const one = await api.get(path('pods', 'partial'), {

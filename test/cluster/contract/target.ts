@@ -1,8 +1,7 @@
-// What the contract suite runs against: the stand-in, and a real API server where the environment offers one.
-//
-// KUBEBUILDER_ASSETS names a directory with `kube-apiserver` and `etcd`, which are started for the run;
-// BAILIFF_CONTRACT=1 together with KUBECONFIG uses a cluster that is there (the suite then keeps to namespaces of its
-// own and leaves nodes alone). `real` targets have no fault injection.
+// The targets of the contract suite: the stand-in, and a real API server if the environment names
+// one. KUBEBUILDER_ASSETS is a directory with `kube-apiserver` and `etcd`, which are started for
+// the run. BAILIFF_CONTRACT=1 with KUBECONFIG uses an existing cluster: the suite then creates its
+// own namespaces and does not change nodes. Real targets have no fault injection.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,9 +14,9 @@ import { startRealApiServer } from './real.ts';
 export interface Target extends AsyncDisposable {
   name: string;
   client: ApiClient;
-  /** Nodes may be made and deleted. */
+  /** The suite may create and delete nodes. */
   ownNodes: boolean;
-  /** Something runs pods and counts budgets; objects do not stay as the test left them. */
+  /** Controllers run pods and update budgets, so objects change without the test. */
   controllers: boolean;
 }
 
@@ -26,7 +25,7 @@ export interface TargetKind {
   start(): Promise<Target>;
 }
 
-/** The stand-in first, then what the environment names. */
+/** The stand-in first, then those of the environment. */
 export function targetKinds(environment: NodeJS.ProcessEnv): TargetKind[] {
   const kinds: TargetKind[] = [{ name: 'the stand-in', start: startStandIn }];
   const assets = environment['KUBEBUILDER_ASSETS'];

@@ -1,4 +1,5 @@
-// Contract: tokens of service accounts - asked for, bound to a pod, claiming its node, and judged for an audience.
+// Contract: tokens of service accounts - requested, bound to a pod, with its node as a claim, and
+// reviewed for an audience.
 
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
@@ -30,7 +31,9 @@ async function judge({ api }: Bench, token: string, audiences: string[] = [audie
   return expectStatus(await api.post(reviews, { spec: { token, audiences } }), 201).body['status'] as Json;
 }
 
-/** A real server judges by a picture of accounts and pods that follows the objects by some milliseconds. */
+/**
+ * A real server reviews tokens with a cache of accounts and pods, which is some milliseconds late.
+ */
 function refusedSoon(bench: Bench, token: string): PromiseLike<Json> {
   return waitFor(
     async () => {
@@ -42,7 +45,7 @@ function refusedSoon(bench: Bench, token: string): PromiseLike<Json> {
 }
 
 export function tokenTests(bench: () => Bench): void {
-  test('token - an account gets one for an audience, and it is known for that alone', async () => {
+  test('token - of an account for one audience is valid for that audience only', async () => {
     const account = await makeAccount(bench());
     const reply = expectStatus(await request(bench(), account.name, { expirationSeconds: 700 }), 201);
     expect(reply.body).toMatchObject({
@@ -70,7 +73,7 @@ export function tokenTests(bench: () => Bench): void {
     }
   });
 
-  test('token - one for the server itself is let in, one for somebody else is not', async () => {
+  test('token - one for the server itself is accepted, one for another audience is not', async () => {
     const account = await makeAccount(bench());
     const { api } = bench();
     const who = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
@@ -79,7 +82,7 @@ export function tokenTests(bench: () => Bench): void {
     expectFailure(await api.post(who, {}, { token: await tokenFor(bench(), account.name) }), 401, 'Unauthorized');
   });
 
-  test('token - bound to a pod, it claims the pod and its node, and ends with the pod', async () => {
+  test('token - bound to a pod, it claims the pod and its node, and is invalid without the pod', async () => {
     const account = await makeAccount(bench());
     const { api, path } = bench();
     const pod = await createPod(bench(), uniqueName('holder'), { serviceAccountName: account.name, bound: true });
@@ -104,15 +107,15 @@ export function tokenTests(bench: () => Bench): void {
     expectFailure(await request(bench(), account.name, { boundObjectRef }), 404, 'NotFound');
   });
 
-  test('token - an account that was made anew under its name is another one', async () => {
+  test('token - an account that was recreated under its name is another one', async () => {
     const account = await makeAccount(bench());
     const { api, path } = bench();
     const token = await tokenFor(bench(), account.name);
     expectStatus(await api.delete(path('serviceaccounts', account.name)), 200);
     await refusedSoon(bench(), token);
     expectStatus(await api.post(path('serviceaccounts'), { metadata: { name: account.name } }), 201);
-    const anew = await tokenFor(bench(), account.name);
-    await waitFor(async () => (await judge(bench(), anew))['authenticated'], { what: 'the new one is known' });
+    const renewed = await tokenFor(bench(), account.name);
+    await waitFor(async () => (await judge(bench(), renewed))['authenticated'], { what: 'the new one is known' });
     expect((await judge(bench(), token))['authenticated'] ?? false).toBe(false);
   });
 
@@ -121,7 +124,7 @@ export function tokenTests(bench: () => Bench): void {
     ['three parts of garbage', () => 'e30.e30.e30'],
     ['a changed claim', (token: string) => token.replace(/\.(.)/, (_, first) => `.${first === 'A' ? 'B' : 'A'}`)],
     ['a cut signature', (token: string) => token.slice(0, -8)],
-  ])('token - %s is nobody', async (_what, change) => {
+  ])('token - %s is unauthenticated', async (_what, change) => {
     const account = await makeAccount(bench());
     const token = await tokenFor(bench(), account.name);
     expect((await judge(bench(), token))['authenticated']).toBe(true);
@@ -131,12 +134,12 @@ export function tokenTests(bench: () => Bench): void {
   test.each([
     [{ expirationSeconds: 599 }, 422, 'Invalid'],
     [{ expirationSeconds: 2 ** 33 }, 422, 'Invalid'],
-  ] as const)('token - asked for with %j it is refused', async (spec, status, reason) => {
+  ] as const)('token - a request with %j is refused', async (spec, status, reason) => {
     const account = await makeAccount(bench());
     expectFailure(await request(bench(), account.name, spec), status, reason);
   });
 
-  test('token - for an account that is not there it is refused', async () => {
+  test('token - for an absent account is refused', async () => {
     expectFailure(await request(bench(), uniqueName('nobody'), {}), 404, 'NotFound');
   });
 }

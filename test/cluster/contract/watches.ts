@@ -1,4 +1,4 @@
-// Contract: watches - what they send, in which order, and how they end.
+// Contract: watches - their events, the order, and the end.
 
 import { waitFor } from '@bailiff/service/testing';
 import { expect, onTestFinished, test } from 'vitest';
@@ -48,7 +48,7 @@ export function watchTests(bench: () => Bench): void {
     expect(watch.events[0]!.object['kind']).toBe('ConfigMap');
   });
 
-  test('watch - without a version it sends what there is first', async () => {
+  test('watch - without a version it first sends the existing objects', async () => {
     await createConfigMap(bench(), 'w-present', { w: 'present' });
     const watch = await open('configmaps', 'labelSelector=w%3Dpresent');
     await expectEvents(watch, ['ADDED w-present']);
@@ -86,13 +86,13 @@ export function watchTests(bench: () => Bench): void {
     expect(watch.events[1]!.object['status'].phase).toBe('Running');
   });
 
-  test('watch - it ends when its time is over, and a bookmark says how far it got', async () => {
+  test('watch - it ends at its timeout, and a bookmark has the version it reached', async () => {
     await createConfigMap(bench(), 'w-bookmark');
     const version = await versionOf('configmaps');
-    // Before its time runs.
+    // Before the timeout starts.
     await createConfigMap(bench(), 'w-bookmark-2');
     const watch = await open('configmaps', `resourceVersion=${version}&allowWatchBookmarks=true&timeoutSeconds=6`);
-    // A real server sends no bookmark for what the watch began with.
+    // A real server sends no bookmark for the initial version of a watch.
     await createConfigMap(bench(), 'w-bookmark-3');
     await watch.ended;
     expect(text(watch)).toEqual(['ADDED w-bookmark-2', 'ADDED w-bookmark-3']);
@@ -102,13 +102,13 @@ export function watchTests(bench: () => Bench): void {
     expect(bookmark?.object['metadata'].name ?? '').toBe('');
   });
 
-  test('watch - without being asked it sends no bookmarks', async () => {
+  test('watch - without the request for them it sends no bookmarks', async () => {
     const watch = await open('configmaps', `resourceVersion=${await versionOf('configmaps')}&timeoutSeconds=3`);
     await watch.ended;
     expect(watch.events).toEqual([]);
   });
 
-  test('watch - initial events can be asked for, and end with a marked bookmark', async () => {
+  test('watch - initial events can be requested, and end with a marked bookmark', async () => {
     await createConfigMap(bench(), 'w-initial', { w: 'initial' });
     const query =
       'labelSelector=w%3Dinitial&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true';
@@ -142,7 +142,7 @@ export function watchTests(bench: () => Bench): void {
     expectFailure(await bench().api.get(`${bench().path('configmaps')}?watch=1&${query}`), 400, 'BadRequest');
   });
 
-  test('watch - what lives in no namespace is not found in one', async () => {
+  test('watch - a cluster-scoped resource is not found in a namespace', async () => {
     const { api, namespace } = bench();
     expectFailure(await api.get(`/api/v1/namespaces/${namespace}/nodes`), 404, 'NotFound');
   });

@@ -1,6 +1,6 @@
 /**
- * ipam-sync between a real nats-server and the API stand-in, under the rights that it ships with: in this process (`launch`) or as a
- * process of its own (`spawnApp`), which can be stopped and killed.
+ * ipam-sync between a real nats-server and the API stand-in, with the rights from its manifests: in
+ * this process (`launch`) or as a process of its own (`spawnApp`), which can be stopped and killed.
  */
 import { chmodSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,7 +12,7 @@ import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
 import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { start } from '../../../apps/ipam-sync/src/start.ts';
-import { type KubeHarness, startKube } from '../../support/kube.ts';
+import { type KubeHarness, podObject, reportPod, startKube } from '../../support/kube.ts';
 import { launchBundle } from '../../support/process.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 
@@ -27,7 +27,7 @@ const rightsOf = (rules: readonly KubeRule[]) =>
     ...(scope === 'cluster' ? {} : { namespace: 'bailiff-system' }),
   }));
 export const IPAM_SYNC_USER = accountUser('bailiff-ipam-sync');
-/** The rights that ipam-sync ships with and those that a component adds, and no more. */
+/** The rights of ipam-sync's manifests and those that a component adds, and no more. */
 const tokensFor = (more: readonly KubeRule[]) => [
   { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
   { user: IPAM_SYNC_USER, token: 'token-ipam-sync', allow: rightsOf([...KUBE_RULES, ...more]) },
@@ -41,11 +41,11 @@ export interface World extends AsyncDisposable {
   config: Bucket;
   flags(more?: string[]): string[];
   node(name: string, addresses: string[], podCidrs?: string[]): void;
-  /** A pod that runs on a node with addresses. A node that is not there is made. */
+  /** A running pod on a node, with addresses. An absent node is created. */
   running(name: string, node: string, addresses: string[], more?: PodChange): string;
   status(name: string, status: object): void;
   remove(name: string): void;
-  /** A node's snapshot as a collector would take it; null when there is none. */
+  /** A node's snapshot as a collector reads it; null if there is none. */
   snapshot(node: string): Promise<NodeSnapshot | null>;
   /** Names to addresses of a node's pods. */
   addresses(node: string): Promise<Record<string, string[]> | null>;
@@ -57,12 +57,18 @@ export interface PodChange {
   metadata?: object;
 }
 
-/** A watch on which nothing comes is opened again within moments. For who stalls watches. */
+/** Watches without events are reopened quickly. For tests that stall watches. */
 export const WATCHFUL = ['--inactivity-ms', '2000'];
-/** Another leads moments after the leader's death. Not for who takes it for granted that a leader stays one: a process may be held up longer. */
+/**
+ * Another replica leads shortly after the leader's end. Not for tests that need a stable leader: a
+ * process may be delayed for longer.
+ */
 export const SHORT_LEASE = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000'];
 
-/** A command line for this bus and API server, with times for tests; `dir` is for the password. Of a flag that comes twice the last counts. */
+/**
+ * A command line for this bus and API server, with times for tests; `dir` is for the password. The
+ * last value of a repeated flag counts.
+ */
 export function syncFlags(nats: TestNats, kubeconfig: string, dir: string): World['flags'] {
   const passwordFile = path.join(dir, 'nats-password');
   writeFileSync(passwordFile, nats.options('ipam-sync').password ?? '');
@@ -76,7 +82,7 @@ export function syncFlags(nats: TestNats, kubeconfig: string, dir: string): Worl
   ];
 }
 
-/** @param rules that ipam-sync has besides those it ships with */
+/** @param rules of ipam-sync besides those of its manifests */
 export async function startWorld(rules: readonly KubeRule[] = []): Promise<World> {
   const [kube, nats] = await Promise.all([startKube({ tokens: tokensFor(rules) }), startNats()]);
   kube.server.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
@@ -90,8 +96,7 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     const entry = await pods.get(key(node));
     return entry && nodeSnapshot.parse(JSON.parse(decodeSnapshotValue(entry.value)));
   };
-  const status = (name: string, value: object) =>
-    void api.patch('pods', { namespace: 'default', name }, MERGE, { status: value }, { subresource: 'status' });
+  const status = (name: string, value: object) => void reportPod(api, { namespace: 'default', name }, value);
   return {
     kube,
     nats,
@@ -106,10 +111,11 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     },
     running(name, node, addresses, { labels = {}, annotations = {}, spec = {}, metadata = {} } = {}) {
       if (kube.server.store.get('nodes', node) === undefined) api.create('nodes', { metadata: { name: node } });
-      const made = api.create('pods', {
-        metadata: { name, namespace: 'default', labels, annotations, ...metadata },
-        spec: { nodeName: node, containers: [{ name: 'main', image: 'x' }], ...spec },
+      const object = podObject(name, {
+        metadata: { namespace: 'default', labels, annotations, ...metadata },
+        spec: { nodeName: node, ...spec },
       });
+      const made = api.create('pods', object);
       const podIPs = addresses.map((ip) => ({ ip }));
       if (addresses.length > 0) status(name, { phase: 'Running', podIP: addresses[0], podIPs });
       return made.metadata.uid;
@@ -130,8 +136,9 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
 }
 
 /**
- * A clock that runs so many times faster while it is looked at now and then. While this process is held up it stands still but for a moment, as does
- * all that a test does by timers: a silence that is long on this clock never comes of that.
+ * A clock that runs `factor` times faster while it is read regularly. While this process is
+ * delayed, the clock and the test's timers stop almost completely. So a long silence on this clock
+ * never results from a delay.
  */
 export function fastClock(factor: number): Clock {
   const MOMENT_MS = 250;
@@ -150,7 +157,7 @@ export function fastClock(factor: number): Clock {
   };
 }
 
-/** Runs it in this process; resolves when it is ready, or at once when `ready` is false. */
+/** Runs it in this process; resolves when it is ready, or at once if `ready` is false. */
 export async function launch(
   world: Pick<World, 'flags'>,
   more: string[] = [],
@@ -170,7 +177,7 @@ export async function launch(
       return exit;
     },
     metric: (name: string) => metricOf(String(line('ready')?.metricsAddress), name),
-    /** All lines of ours, for failure messages. */
+    /** All metrics of Bailiff, for failure messages. */
     metrics: async () =>
       (await metricsOf(String(line('ready')?.metricsAddress))).split('\n').filter((text) => /^bailiff_ipam/.test(text)),
     async [Symbol.asyncDispose]() {

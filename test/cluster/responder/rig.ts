@@ -1,6 +1,6 @@
 /**
- * Everything around a responder, and real but for the API server: nats-server, Redis, the API stand-in, and a kubelet of two lines that
- * lets deleted pods go. Responders run in this process (`start`) or in one of their own (test/chaos).
+ * The environment of a responder: nats-server, Redis, the API stand-in, and a minimal kubelet that
+ * confirms deletions. Responders run in this process (`start`) or in one of their own (test/chaos).
  */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,21 +24,26 @@ import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
 import { type ResponderHooks, startResponder } from '../../../apps/responder/src/responder.ts';
 import { logged } from '../../support/config-log.ts';
+import { podObject, podRuns, reportPod } from '../../support/kube.ts';
 import { startRedis, type TestRedis } from '../../support/redis.ts';
 import { type RunningService, Services } from '../../support/service.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 
-/** A policy is in force for verdicts that the bus takes this long after it. */
+/** A policy applies to verdicts that the bus stores this long after it. */
 const SETTLE_MS = 1_000;
 /** A deaf pod with a longer grace period outlives any test. */
 const LONGEST_KILL_MS = 60_000;
 export const NODE = 'node-a.example';
 /**
- * What the responder begins with by default. It shares this process with the API server and the test: where the bounds are shorter than
- * such a process may be held up, calls that the server has answered are given up and made again, and tasks under way are taken over.
+ * Default settings of the responder. It shares this process with the API server and the test. With
+ * shorter limits than the delays of such a process, it would repeat calls that the server has
+ * answered, and take over running tasks.
  */
 export const PATIENT = { apiTimeoutMs: 5_000, takeoverMs: 10_000, lockDurationMs: 10_000 };
-/** For who waits until what a killed one had begun is taken over; it must not matter that a call is made again. */
+/**
+ * For tests that wait until another responder takes over a killed one's tasks; a repeated call must
+ * not matter.
+ */
 export const HASTY = { apiTimeoutMs: 400, takeoverMs: 1_000, lockDurationMs: 1_000 };
 
 export interface PodOptions {
@@ -48,7 +53,7 @@ export interface PodOptions {
   /** It runs another program than its owner's template: verdicts name no owner. */
   forged?: boolean;
   annotations?: Record<string, string>;
-  /** Default: those that the selectors of this rig's owners match. */
+  /** Default: labels that the selectors of this rig's owners match. */
   labels?: Record<string, string>;
   /** Of the pod's spec. */
   terminationGracePeriodSeconds?: number;
@@ -60,7 +65,7 @@ export interface RigPod {
   name: string;
   uid: string;
   node: string;
-  /** As verdicts name it; absent: none. */
+  /** The owner in verdicts; absent: none. */
   ownerUid?: string;
 }
 
@@ -73,9 +78,9 @@ export class Rig implements AsyncDisposable {
   readonly bus: Bus;
   readonly directory: string;
   readonly responses: (Response & { sequence: number })[] = [];
-  /** Requests that changed something, and those that failed to. */
+  /** Mutating requests, failed ones too. */
   readonly changes: RequestRecord[] = [];
-  /** Names of pods that ignore SIGTERM: they go at the end of their grace period. */
+  /** Names of pods that ignore SIGTERM: they end with their grace period. */
   readonly deaf = new Set<string>();
   readonly #end = new AbortController();
   readonly #services = new Services();
@@ -92,7 +97,7 @@ export class Rig implements AsyncDisposable {
     api.requests.listen((record) => {
       if (['create', 'update', 'patch', 'delete'].includes(record.verb)) this.changes.push(record);
     });
-    // The kubelet: a pod that is marked for deletion is let go.
+    // The kubelet: confirms the deletion of a marked pod.
     api.store.subscribe((change) => {
       if (change.storage !== 'pods' || change.type !== 'MODIFIED') return;
       const { name, namespace, deletionTimestamp } = change.object.metadata;
@@ -114,7 +119,7 @@ export class Rig implements AsyncDisposable {
     });
   }
 
-  /** @param own it is stopped with the rig. Default: a new one */
+  /** @param own the rig stops it. Default: a new one */
   static async start(own?: TestNats): Promise<Rig> {
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-responder-'));
     const [nats, redis, api] = await Promise.all([
@@ -154,7 +159,7 @@ export class Rig implements AsyncDisposable {
     ]);
   }
 
-  /** Starts a responder in this process and waits for nothing. */
+  /** Starts a responder in this process without waiting. */
   begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): RunningService {
     return this.#services.begin({
       ...{ name: 'responder', argv: this.argv(more), schema: responderSchema },
@@ -169,7 +174,7 @@ export class Rig implements AsyncDisposable {
     return responder;
   }
 
-  /** Writes policies and waits until they are in force for what comes now. */
+  /** Writes policies and waits until they apply to new verdicts. */
   async policies(policies: Record<string, PolicyInput>): Promise<void> {
     const loggedAtMs: number[] = [];
     for (const [name, policy] of Object.entries(policies)) {
@@ -180,7 +185,7 @@ export class Rig implements AsyncDisposable {
     await this.settle(Math.max(...loggedAtMs));
   }
 
-  /** Waits until what the bus took by a time is in force for the verdicts that follow. */
+  /** Waits until all policies stored by this time apply to new verdicts. */
   async settle(lastMs = Date.now()): Promise<void> {
     await waitFor(() => Date.now() - lastMs > SETTLE_MS + 10, { what: 'the policies to be in force' });
   }
@@ -192,18 +197,17 @@ export class Rig implements AsyncDisposable {
   podCalled(name: string, options: PodOptions): RigPod {
     const { namespace = 'shop', node = NODE, owner, annotations, ready = true, finalizers } = options;
     const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds } = options;
-    const ref = { namespace, name };
     const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
-    const created = this.api.api.create('pods', {
-      metadata: { ...ref, annotations, labels, finalizers, ownerReferences },
-      spec: { nodeName: node, terminationGracePeriodSeconds, containers: [{ name: 'main', image: 'main' }] },
+    const object = podObject(name, {
+      metadata: { namespace, annotations, labels, finalizers, ownerReferences },
+      spec: { nodeName: node, terminationGracePeriodSeconds },
     });
-    const status = { phase: 'Running', conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] };
-    this.api.api.patch('pods', ref, 'application/merge-patch+json', { status }, { subresource: 'status' });
+    const created = this.api.api.create('pods', object);
+    reportPod(this.api.api, { namespace, name }, podRuns(ready));
     return { namespace, name, uid: created.metadata.uid, node, ownerUid: options.forged ? '' : (owner?.uid ?? '') };
   }
 
-  /** A ReplicaSet with its count of ready replicas; its pods are made with `pod({owner})`. */
+  /** A ReplicaSet with its count of ready replicas; create its pods with `pod({owner})`. */
   replicaSet(name: string, replicas: number, ready = replicas): NonNullable<PodOptions['owner']> {
     const ref = { namespace: 'shop', name };
     const created = this.api.api.create('replicasets.apps', {
@@ -215,7 +219,7 @@ export class Rig implements AsyncDisposable {
     return { kind: 'ReplicaSet', name, uid: created.metadata.uid };
   }
 
-  /** A DaemonSet; its pods are made with `pod({owner})`. */
+  /** A DaemonSet; create its pods with `pod({owner})`. */
   daemonSet(name: string): NonNullable<PodOptions['owner']> {
     const spec = { selector: { matchLabels: { app: name } } };
     const created = this.api.api.create('daemonsets.apps', { metadata: { namespace: 'shop', name }, spec });
@@ -232,7 +236,7 @@ export class Rig implements AsyncDisposable {
       verdictId,
       rule: 'repeated-spoofing',
       ruleType: 'event_count',
-      // Below what the built-in policy answers, so that only a test's own policies do.
+      // Below the level of the built-in policy, so that only a test's own policies act.
       level: 'medium',
       groupBy: pod ? 'pod' : 'node',
       groupKey: pod?.uid ?? NODE,
@@ -259,7 +263,7 @@ export class Rig implements AsyncDisposable {
     };
   }
 
-  /** Puts a verdict on the bus. */
+  /** Publishes a verdict. */
   async verdict(pod: RigPod | null, more: Partial<Verdict> = {}): Promise<Verdict> {
     const verdict = this.verdictOf(pod, more);
     await this.publish(verdict);
@@ -288,7 +292,10 @@ export class Rig implements AsyncDisposable {
     });
   }
 
-  /** What the API server has kept of an object from now on, newest last: of what lasts a moment, a look at a time of one's own tells nothing. */
+  /**
+   * All versions of an object from now on, newest last. A test that only polls would miss
+   * short-lived ones.
+   */
   versionsOf(storage: 'pods' | 'nodes', name: string) {
     const versions: Change['object'][] = [];
     this.api.store.subscribe((change) => {
@@ -305,7 +312,7 @@ export class Rig implements AsyncDisposable {
     }
   }
 
-  /** Changes of a pod that were asked for, as verb and status. */
+  /** Requests that change a pod, as verb and status. */
   changesOf(pod: RigPod, verb?: string): RequestRecord[] {
     return this.changes.filter(
       (c) => c.name === pod.name && c.namespace === pod.namespace && (verb === undefined || c.verb === verb),
@@ -328,7 +335,10 @@ export class Rig implements AsyncDisposable {
 export const brief = (r: Response) => `${r.action}/${r.phase}${r.reasonCode ? `(${r.reasonCode}: ${r.reason})` : ''}`;
 const briefCall = (c: RequestRecord) => `${c.verb} ${c.path} ${c.status}`;
 
-/** A policy that acts: not a dry run, matched by the name of a rule, so that the tests of a file do not meet. */
+/**
+ * A policy that acts: not a dry run, and matched by the name of a rule, to separate the tests of a
+ * file.
+ */
 export function acting(rule: string, steps: unknown[], guards: Record<string, unknown> = {}): PolicyInput {
   const wide = { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100 };
   const deleteStorm = { deletes: 1000, window: '10m' };

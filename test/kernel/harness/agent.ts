@@ -1,6 +1,7 @@
 /**
- * Runs in the node's network namespace and does there what it is told over IPC: a process cannot enter another
- * namespace by itself, and interfaces are attached from within. Started by guard.ts, answers one request at a time.
+ * Runs in the node's network namespace and executes requests over IPC. A process cannot enter
+ * another namespace by itself, and interfaces are attached from within. guard.ts starts it; it
+ * handles one request at a time.
  */
 import path from 'node:path';
 import * as bpf from '@bailiff/bpf';
@@ -14,14 +15,14 @@ interface Request {
 
 const state: {
   object: bpf.SpoofObject | null;
-  /** The link is null for a filter, which needs none to stay. */
+  /** The link is null for a filter, which stays without one. */
   extra: { link: bpf.BpfLink | null; map: bpf.BpfMap }[];
   filters: bpf.ClsactFilter[];
   received: bpf.SpoofSample[];
   reader: bpf.SampleReader | null;
 } = { object: null, extra: [], filters: [], received: [], reader: null };
 
-/** What the tests need beyond the plain API. */
+/** Functions that the tests need beyond the plain API. */
 const own = {
   open: (options: bpf.OpenSpoofOptions) => {
     state.object = bpf.openSpoofObject(options);
@@ -40,7 +41,7 @@ const own = {
     }
     for (const filter of state.filters.splice(0)) filter.detach();
   },
-  /** Everything in the ring now. */
+  /** Takes all records from the ring. */
   drain: () => {
     const reader = state.object!.openSamples(() => {
       throw new Error('drained synchronously');
@@ -53,7 +54,9 @@ const own = {
     reader.close();
     return samples;
   },
-  /** What reattach does first: a copy of the program at the head, pinned beside the old link. */
+  /**
+   * The first step of a reattach: a copy of the program at the head, pinned beside the old link.
+   */
   beginMove: (programPin: string, linkPin: string, ifindex: number) => {
     using object = bpf.BpfObject.open(bpf.spoofObjectPath(), 'spoof');
     object.setMapAutocreate('.bss', false);
@@ -69,7 +72,7 @@ const own = {
     using link = program.attachTcx(ifindex, { direction: 'ingress', position: 'head' });
     link.pin(`${linkPin}-moving`);
   },
-  /** Takes samples as they come, until unlisten. */
+  /** Receives samples as they arrive, until unlisten. */
   listen: () => {
     state.received = [];
     state.reader = state.object!.openSamples(({ samples }) => state.received.push(...samples));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
-/* Somebody else's program at the same hook: counts what it sees and lets it pass. */
+/* A foreign program at the same hook: counts every packet and passes it. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * Raw frames in and out of one interface, for the tests: `frames send <interface>` and `frames sniff <interface>`;
- * `frames fill <interface>` makes the kernel fill in checksums before a frame leaves the interface; `frames tun <name>` makes
- * an interface of that name, and sends by it what `send` would: packets without an Ethernet header, as from a VPN.
+ * Raw frames to and from one interface, for the tests.
  *
- * send: reads lines `<count> <gso size> <gso type> <header bytes> <checksum start> <checksum offset> <hex>` and answers
- * each with `ok` or `error <errno>`. The numbers go into the virtio_net_hdr: a gso size makes one large packet that the
- * kernel segments, a checksum start other than 0 leaves the word at start + offset to the kernel.
- * sniff: writes each received frame as a line of hex, a tag that the kernel took out put back; first line: `ready`.
+ * frames send <interface>: reads lines
+ *   `<count> <gso size> <gso type> <header bytes> <checksum start> <checksum offset> <hex>`
+ *   and prints `ok` or `error <errno>` for each. The numbers are fields of the virtio_net_hdr: with a
+ *   gso size, the kernel segments one large packet; with a checksum start other than 0, it fills in
+ *   the word at start + offset.
+ * frames sniff <interface>: prints `ready`, then each received frame as a line of hex, with a tag
+ *   that the kernel removed restored.
+ * frames fill <interface>: makes the kernel fill in checksums before a frame leaves the interface.
+ * frames tun <name>: creates this interface and sends through it like `send`, but packets without
+ *   an Ethernet header, as a VPN does.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -73,10 +77,9 @@ static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t
 	return 0;
 }
 
-/*
- * Frames wait in the queue of the processor that sent them, and on a busy machine one processor's may be handled after what another's got
- * later. From one processor they land in the order in which they were sent, which is what a fence after them relies on.
- */
+/* The kernel queues frames on the processor that sent them, and on a busy machine one queue may
+ * be handled after a later frame of another. From one processor, frames land in the order in
+ * which they were sent. A fence relies on that. */
 static void stay_on_one_processor(void)
 {
 	cpu_set_t set;
@@ -147,7 +150,7 @@ static int run_tun(const char *name)
 	return send_lines(fd);
 }
 
-/* The offset at which a tag was taken out, and the tag, if there was one. */
+/* The offset and the value of a tag that the kernel removed, if there was one. */
 static int find_tag(struct msghdr *message, uint8_t *tag)
 {
 	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
@@ -215,7 +218,7 @@ static int run_sniff(const char *interface)
 	}
 }
 
-/* Takes checksum offload from the interface. */
+/* Turns off checksum offload on the interface. */
 static int run_fill(const char *interface)
 {
 	struct ethtool_value value = { .cmd = ETHTOOL_STXCSUM };

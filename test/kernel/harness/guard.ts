@@ -1,4 +1,7 @@
-/** The far end of agent.ts: a process in a node's namespace that holds the spoof programs, spoken to by path and arguments. */
+/**
+ * Client of agent.ts: a process in a node's namespace that holds the spoof programs, called by path
+ * and arguments.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { nodeArgs } from '../../../tools/children.ts';
 
@@ -51,7 +54,7 @@ export class Agent {
     });
   }
 
-  /** As a crash would end it. */
+  /** Like a crash. */
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#exited;

@@ -1,7 +1,6 @@
 /**
- * IPv4 packets of the attacker, right unless a part is given otherwise: what ipv4.test.ts and ipv4-services.test.ts send.
- *
- * Pure. All go to the receiver's MAC, whatever the packet says.
+ * IPv4 packets of the attacker for ipv4.test.ts and ipv4-services.test.ts, valid unless a part is
+ * overridden. All have the receiver's MAC as destination. Pure.
  */
 
 import {
@@ -23,7 +22,7 @@ export const FORGED = '10.77.0.99';
 export const own = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
 export const BROADCAST_MAC = 'ff:ff:ff:ff:ff:ff';
 
-/** A frame to the receiver's MAC, whatever the packet says. */
+/** A frame with the receiver's MAC as destination, whatever the packet contains. */
 export const frame = (packet: Buffer, destination: string = RECEIVER.mac): Buffer =>
   ethernet({ source: ATTACKER.mac, destination, type: ETHERTYPE.ipv4 }, packet);
 export const packet = (fields: Partial<Ipv4Fields> = {}, payload: Buffer = udp(4000, 4001, undefined, own)): Buffer =>

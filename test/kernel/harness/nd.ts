@@ -26,11 +26,14 @@ export interface Message {
   readonly body?: Buffer;
   readonly code?: number;
   readonly ip?: Partial<Ipv6Fields>;
-  /** Extension headers, first to last: each given the next header. */
+  /** Extension headers, first to last; each is built with the next header's number. */
   readonly headers?: readonly { readonly number: number; readonly make: (next: number) => Buffer }[];
 }
 
-/** To the receiver's MAC, whatever the packet says: it has to land on every bridge. */
+/**
+ * With the receiver's MAC as destination, whatever the packet contains: it has to land on every
+ * bridge.
+ */
 export function message({ type, body, code, ip, headers = [] }: Message): Buffer {
   const fields = { source: ATTACKER.linkLocal, destination: RECEIVER.linkLocal, hopLimit: 255, ...ip };
   let next: number = PROTOCOL.icmpv6;

@@ -1,14 +1,14 @@
 /**
- * A node with two pods, of network namespaces: a bridge, and for each pod a veth whose host side is guarded.
+ * A node with two pods in network namespaces: a bridge, and a veth per pod with a guarded host side.
  *
  *   attacker eth0 ── hA ┐
  *                       ├─ br0 (node's own addresses)
  *   receiver eth0 ── hB ┘
  *
- * `attacker` sends raw frames, `receiver` sees what lands. Bridge netfilter and multicast snooping are off, so that
- * nothing but the guard drops. Unless `stacks` is asked for, no one has an address or IPv6, so that no kernel sends
- * anything by itself and every packet is one of the test's. Names carry the pid; everything goes away with the node, also
- * after a failure.
+ * `attacker` sends raw frames, `receiver` records the frames that land. Bridge netfilter and
+ * multicast snooping are off, so that nothing but the guard drops. Without `stacks`, no side has an
+ * address or IPv6, so that the kernels send nothing themselves and every packet is the test's. Names
+ * contain the pid. Disposal removes everything, also after a failure.
  */
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,14 +35,16 @@ export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): V
   return { ...Object.fromEntries(VECTORS.map((vector) => [vector, mode])), ...but } as VectorModes;
 }
 
-/** What a packet socket says of a frame beside its bytes (virtio_net_hdr). */
+/** Metadata that a packet socket passes with a frame (virtio_net_hdr). */
 export interface Offload {
   readonly gso?: { readonly size: number; readonly type: number; readonly head: number };
-  /** Where the kernel is to fill in a checksum: the first byte that it covers, and its place from there. */
+  /**
+   * A checksum that the kernel fills in: the first byte that it covers, and its offset from there.
+   */
   readonly checksum?: { readonly start: number; readonly offset: number };
 }
 
-/** What opening the programs found. */
+/** Result of opening the programs. */
 export type Opened = Pick<SpoofObject, 'mode' | 'reused' | 'updatedLinks' | 'offload'>;
 
 export const GSO = { none: 0, tcpv4: 1, ufo: 3, tcpv6: 4, udp: 5 } as const;
@@ -60,7 +62,7 @@ export interface Pod {
   readonly slot: number;
 }
 
-/** `{ 'malformed drop': 3 }`: what the counters say, in packets. */
+/** `{ 'malformed drop': 3 }`: the counters, in packets. */
 export type Counts = Readonly<Record<string, number>>;
 
 const NO_IPV6 = ['sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1'];
@@ -167,7 +169,7 @@ export class TestNode implements AsyncDisposable {
     return { netns, hostInterface, ifindex, identity, slot };
   }
 
-  /** The record of a pod as it is programmed; `change` for what a test is about. */
+  /** The record of a pod as the collector would program it; `change` overrides fields. */
   record(pod: Pod, generation: number, change: Partial<IfaceRecord> = {}): IfaceRecord {
     const { mac, ipv4: address4, ipv6: address6 } = pod.identity;
     return {
@@ -177,25 +179,25 @@ export class TestNode implements AsyncDisposable {
     };
   }
 
-  /** Opens the programs once; harmless when open. */
+  /** Opens the programs, unless they are open. */
   async open(options: Record<string, unknown> = {}): Promise<Opened> {
     return this.agent.call('own.open', { pinDir: this.pinDir, maxInterfaces: 16, ...options });
   }
 
-  /** Takes everything off, so that the next test finds the node as it was at first. */
+  /** Detaches and removes everything, so that the next test starts on a clean node. */
   async reset(): Promise<void> {
     await this.agent.call('own.reset');
     await this.agent.call('bpf.detachAll', this.pinDir);
     this.forgetLanded();
   }
 
-  /** The process that holds the programs dies; another takes its place, holding nothing. */
+  /** Kills the process that holds the programs and starts another that holds none. */
   async restartAgent(): Promise<void> {
     await this.agent.kill();
     this.agent = await Agent.start(this.netns);
   }
 
-  /** Guards a pod under a new generation and returns what stands for it. */
+  /** Guards a pod under a new generation. @returns its handle */
   async guard(pod: Pod, change: Partial<IfaceRecord> = {}): Promise<Guarded> {
     const key = { ifindex: pod.ifindex, generation: ++this.#generation };
     const record = this.record(pod, key.generation, change);
@@ -205,7 +207,10 @@ export class TestNode implements AsyncDisposable {
     return new Guarded(this, pod, key, record);
   }
 
-  /** Sends from the attacker; resolves when the kernel took all of them. Rejects with the errno. */
+  /**
+   * Sends from the attacker; resolves when the kernel has accepted all of them. Rejects with the
+   * errno.
+   */
   async send(frame: Buffer, count = 1, { gso, checksum }: Offload = {}): Promise<void> {
     const { size, type, head } = gso ?? { size: 0, type: 0, head: 0 };
     const { start, offset } = checksum ?? (gso === undefined ? { start: 0, offset: 0 } : checksumOf(gso));
@@ -229,12 +234,15 @@ export class TestNode implements AsyncDisposable {
     this.#landed.clear();
   }
 
-  /** Everything that arrived, as hex. */
+  /** All frames that arrived, as hex. */
   allLanded(): string[] {
     return [...this.#landed.keys()];
   }
 
-  /** Lets a legal packet follow what was sent and waits for it: what has not landed then never will. */
+  /**
+   * Sends a legal packet after the others and waits for it: a frame that has not landed by then
+   * never will.
+   */
   async fence(): Promise<void> {
     const addresses = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
     const payload = Buffer.from(`fence ${++this.#fences}`);
@@ -257,7 +265,7 @@ export class TestNode implements AsyncDisposable {
   }
 }
 
-/** A pod under guard: its counters, its samples, its end. */
+/** A guarded pod: its counters and samples. Disposal ends the guard. */
 export class Guarded implements AsyncDisposable {
   readonly node: TestNode;
   readonly pod: Pod;
@@ -285,7 +293,7 @@ export class Guarded implements AsyncDisposable {
     return Object.fromEntries(cells.map(({ vector, action, packets }) => [`${vector} ${action}`, Number(packets)]));
   }
 
-  /** Waits until the counters say exactly this. */
+  /** Waits until the counters have exactly these values. */
   counted(wanted: Counts): Promise<Counts> {
     const text = JSON.stringify(Object.entries(wanted).sort());
     return waitFor(() => this.counts(), {

@@ -1,11 +1,11 @@
 /**
- * Frames that become others after they were judged: the kernel fills in a checksum where the sender says, and the sender
- * chooses two other bytes so that the sum is the word it wants there. Pure.
+ * Frames that change after the decision: the kernel fills in a checksum where the sender asks for
+ * it. The sender chooses two other bytes so that the sum is the wanted word. Pure.
  */
 import { checksum } from '@bailiff/lab/frames';
 
 export interface Turned {
-  /** As it is sent, and judged. */
+  /** As sent and checked. */
   readonly sent: Buffer;
   /** As it is once the checksum is filled in. */
   readonly landed: Buffer;
@@ -13,10 +13,11 @@ export interface Turned {
 }
 
 /**
- * @param frame as it is to be judged
- * @param at offset of the word that changes, `word` what it becomes
- * @param start first byte that the checksum covers, an even number of bytes before `at`; `at` unless given
- * @param filler offset of the two bytes that make up for it; without one they follow the packet
+ * @param frame the checked frame
+ * @param at offset of the word that changes
+ * @param word its new value
+ * @param start first byte that the checksum covers, an even number of bytes before `at`; default `at`
+ * @param filler offset of the two bytes that compensate for it; by default they follow the packet
  */
 export function turned(
   frame: Buffer,
@@ -36,12 +37,15 @@ export function turned(
   return { sent, landed, checksum: { start, offset: at - start } };
 }
 
-/** The same frame with its own checksum left to the kernel, as a socket would: the place holds the sum of the pseudo header. */
+/**
+ * The same frame with its own checksum left to the kernel, as a socket would: the field holds the
+ * sum of the pseudo header.
+ */
 export function leftToKernel(frame: Buffer, start: number, offset: number): Turned {
   const sent = Buffer.from(frame);
   const own = sent.readUInt16BE(start + offset);
   sent.writeUInt16BE(0, start + offset);
-  // What the kernel adds to the rest to get the checksum that was there.
+  // The part that the kernel adds to restore the original checksum.
   const rest = 0xffff - own + checksum(sent.subarray(start));
   sent.writeUInt16BE((rest & 0xffff) + (rest >>> 16), start + offset);
   return { sent, landed: frame, checksum: { start, offset } };

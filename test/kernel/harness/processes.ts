@@ -1,17 +1,18 @@
 /**
- * Child processes of the harness: small helpers compiled when they are first needed, commands, line readers.
- * Each is ended by its own handle when its owner is disposed.
+ * Child processes of the harness: commands, line readers, and small helpers that are compiled when
+ * first needed. Each process ends when its owner is disposed.
  */
-import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { launch, type RunningProcess } from '../../support/process.ts';
 
 const run = promisify(execFile);
 
-/** Runs a command and gives its output; the error carries stderr. */
+/** Runs a command and resolves to its output; the error contains stderr. */
 export async function command(file: string, ...args: string[]): Promise<string> {
   return (await run(file, args)).stdout;
 }
@@ -34,8 +35,8 @@ function findCompiler(candidates: readonly string[]): string {
 }
 
 /**
- * Compiles a source of this directory into build/, once for what it says: the name carries a hash of text and flags. It
- * appears whole or not at all, as several test processes may be at it.
+ * Compiles a source of this directory into build/, under a name with a hash of text and flags. The
+ * output appears whole or not at all, because several test processes may compile it at once.
  */
 function compile(source: string, compilers: readonly string[], flags: readonly string[]): string {
   const text = readFileSync(path.join(import.meta.dirname, source));
@@ -66,21 +67,18 @@ export function counterObject(): string {
 
 /** A child whose stdout is read line by line. */
 export class LineProcess {
-  readonly child: ChildProcess;
-  readonly #closed: Promise<void>;
+  readonly #running: RunningProcess;
 
   constructor(file: string, args: readonly string[], onLine: (line: string) => void) {
-    this.child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.#closed = new Promise((resolve) => this.child.once('close', () => resolve()));
-    createInterface({ input: this.child.stdout! }).on('line', onLine);
+    this.#running = launch(file, args, { stdio: ['pipe', 'pipe', 'inherit'], maxOutput: 0 });
+    createInterface({ input: this.#running.child.stdout! }).on('line', onLine);
   }
 
   write(line: string): void {
-    this.child.stdin!.write(`${line}\n`);
+    this.#running.child.stdin!.write(`${line}\n`);
   }
 
-  async close(): Promise<void> {
-    this.child.kill('SIGKILL');
-    await this.#closed;
+  close(): Promise<void> {
+    return this.#running.kill();
   }
 }

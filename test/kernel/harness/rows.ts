@@ -1,6 +1,6 @@
 /**
- * A table of attacks: each is shown landing with nothing attached, then dropped and counted exactly, with what is legal
- * beside it still landing.
+ * A table of attacks. Each lands with nothing attached, then is dropped and counted exactly, while
+ * the legal frame beside it still lands.
  */
 import type { AddressGrant, IfaceRecord, Vector } from '@bailiff/bpf';
 import { expect } from 'vitest';
@@ -12,14 +12,14 @@ export interface Row {
   readonly attack: Buffer;
   /** The nearest legal frame. */
   readonly allow: Buffer;
-  /** What else the record holds. */
+  /** Further fields of the record. */
   readonly record?: Partial<IfaceRecord>;
   readonly grants?: readonly AddressGrant[];
 }
 
 const TIMES = 3;
 
-/** One row: control, then guard. */
+/** Runs one row: control, then guarded. */
 export async function judgeRow(node: TestNode, row: Row): Promise<void> {
   node.forgetLanded();
   await node.send(row.attack, TIMES);

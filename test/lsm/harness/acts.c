@@ -1,6 +1,7 @@
-// Does what its arguments say, one act after the other, and says how each ended: `<act> <object>: ok | <errno> | signal <n>`.
-// Statically linked, so that it runs in an empty root; without arguments it does nothing and succeeds, so a copy of it is a program
-// for the tests to run. Acts that change where it stands hold for those behind them. A lone `,` ends the words of `run`.
+// Carries out its arguments, one act after the other, and prints how each ended: `<act> <object>:
+// ok | <errno> | signal <n>`. Statically linked, so that it runs in an empty root. Without
+// arguments it does nothing and succeeds, so a copy of it is a program for tests to run. Acts that
+// change the process or its namespaces affect the later ones. A lone `,` ends the words of `run`.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -51,12 +52,13 @@ static int copy(const char *from, const char *to)
 	return error;
 }
 
-// Runs a program by path, or by descriptor when `fd` is not negative. The pipe tells an execve that failed from a program that did.
+// Runs a program by path, or by descriptor when `fd` is not negative. The pipe distinguishes a
+// failed execve from a failed program.
 static void run(const char *act, char **words, int fd)
 {
-	int told[2], error = 0, status;
+	int failure[2], error = 0, status;
 
-	if (pipe2(told, O_CLOEXEC)) exit(1);
+	if (pipe2(failure, O_CLOEXEC)) exit(1);
 	pid_t child = fork();
 	if (child < 0) {
 		report(act, words[0], errno);
@@ -66,12 +68,12 @@ static void run(const char *act, char **words, int fd)
 		if (fd >= 0) fexecve(fd, words, environ);
 		else execve(words[0], words, environ);
 		error = errno;
-		if (write(told[1], &error, sizeof error) < 0) _exit(1);
+		if (write(failure[1], &error, sizeof error) < 0) _exit(1);
 		_exit(0);
 	}
-	close(told[1]);
-	if (read(told[0], &error, sizeof error) < 0) exit(1);
-	close(told[0]);
+	close(failure[1]);
+	if (read(failure[0], &error, sizeof error) < 0) exit(1);
+	close(failure[0]);
 	waitpid(child, &status, 0);
 	if (error == 0 && WIFSIGNALED(status)) printf("%s %s: signal %d\n", act, words[0], WTERMSIG(status));
 	else if (error == 0 && WEXITSTATUS(status)) printf("%s %s: exit %d\n", act, words[0], WEXITSTATUS(status));
@@ -97,7 +99,7 @@ static int map_anonymous(void)
 	return mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
 }
 
-// Memory that the kernel keeps a file of its own behind; `later` by mprotect.
+// Maps memory that the kernel backs with an internal file; `later`: protection set by mprotect.
 static int map_memory(const char *kind, int protection, int later)
 {
 	int flags = strcmp(kind, "private") ? MAP_SHARED | MAP_ANONYMOUS : MAP_PRIVATE | MAP_ANONYMOUS, error = 0;
@@ -162,7 +164,7 @@ static void run_deleted(const char *path)
 	close(fd);
 }
 
-// The middle process ends before the innermost goes on, so that that one has another parent.
+// The middle process ends before the innermost continues, so that the innermost has another parent.
 static void double_fork(void)
 {
 	for (int i = 0; i < 2; i++) {
@@ -177,7 +179,7 @@ static void double_fork(void)
 	}
 }
 
-// A child does what is left; its parent waits for it and says its number.
+// A child performs the remaining acts; its parent waits for it and prints its number.
 static void in_child(void)
 {
 	char number[16];
@@ -201,7 +203,7 @@ static int enter(const char *pid)
 	return setns(fd, CLONE_NEWNS) ? errno : 0;
 }
 
-// Moves itself out of the pod's cgroup altogether, as root with a cgroup mount can.
+// Moves itself out of the pod's cgroup, as root with a cgroup mount can.
 static int leave_cgroup(const char *path)
 {
 	mkdir("/tmp/cgroup", 0755);
@@ -217,7 +219,7 @@ static int leave_cgroup(const char *path)
 	return error;
 }
 
-// A child that begins in another cgroup does what is left; its parent waits for it.
+// A child that starts in another cgroup performs the remaining acts; its parent waits for it.
 static void into_cgroup(const char *path)
 {
 	struct clone_args arguments = { .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD };
@@ -265,7 +267,7 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		const char *act = argv[i], *next = i + 1 < argc ? argv[i + 1] : "";
 
-		if (!strcmp(act, ",") || act[0] == '/') continue; // an interpreter is told its script
+		if (!strcmp(act, ",") || act[0] == '/') continue; // an interpreter also gets the path of its script
 		if (!strcmp(act, "run")) {
 			char **words = argv + i + 1;
 			for (i++; i < argc && strcmp(argv[i], ","); i++);

@@ -1,11 +1,9 @@
 /**
- * A collector as its own process from its bundle, with a real nats-server, on a node whose pods are cgroups and containers of rig.ts.
- *
- * What is tested is the way from a policy on the bus to a container, and of what the container did to the bus.
+ * A collector as a separate process from its bundle, with a real nats-server, on a node whose pods
+ * are cgroups and containers of rig.ts. It tests the path from a policy on the bus to a container,
+ * and from the container's operations to the bus.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -14,62 +12,59 @@ import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { NodeSnapshot, NodeStatus, Violation } from '@bailiff/schemas';
+import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
+import { launch, type RunningProcess } from '../../support/process.ts';
 import { Ledger } from '../../support/violation-totals.ts';
 import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
 const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
-/** With the rights that the manifest grants, and no others. */
+/** With exactly the rights that the manifest grants. */
 const CONFINED = confined(collectorCapabilities());
 const WAIT_MS = 60_000;
 const LOAD_WAIT_MS = LOAD_TIMEOUT_MS;
-/** For a hook or test that starts several collectors: longer than what these wait for, which is then in the failure. */
+/**
+ * For a hook or test that starts several collectors: longer than their own waits, so that a failure
+ * shows the wait's error.
+ */
 export const STARTS_TIMEOUT_MS = 3 * LOAD_WAIT_MS;
-/** A question costs more of a processor than what it asks for: as often as the answer can be another one. */
+/**
+ * Each poll costs more CPU than the status itself, so this polls as often as the status changes.
+ */
 const STATUS_INTERVAL_MS = 500;
 const ASK_INTERVAL_MS = STATUS_INTERVAL_MS / 2;
 
-/** A pod as the bus names it, its cgroup and one container in it. */
+/** A pod as on the bus, its cgroup and one container in it. */
 export class NodePod implements Disposable {
   readonly uid: string;
   readonly identity: NodeSnapshot['pods'][number];
   readonly cgroup: string;
   readonly container: Container;
 
-  /** @param uid of a pod that went, 32 hex digits; by default one that no one had */
+  /** @param uid of an earlier pod, 32 hex digits; default a new one */
   constructor(name: string, uid = randomBytes(16).toString('hex')) {
     this.uid = uid;
     this.cgroup = path.join('/sys/fs/cgroup', podCgroup(this.uid, 'cgroupfs'));
     mkdirSync(this.cgroup, { recursive: true });
     this.container = new Container(this.cgroup, 0);
-    this.identity = {
+    this.identity = samplePodIdentity({
       uid: this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5'),
-      namespace: 'shop',
       name,
-      labels: { app: 'web' },
-      serviceAccount: 'web',
-      owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-      interfaces: [],
-      hostNetwork: false,
       containers: [{ name: 'app', id: 'test://container-0' }],
-      allowedPrefixes: [],
-      probePorts: [],
-      revision: 1,
-      createdAt: '2026-01-01T00:00:00Z',
-    };
+    });
   }
 
-  /** Its container and its cgroup go. */
+  /** Removes its container and its cgroup. */
   [Symbol.dispose](): void {
     this.container[Symbol.dispose]();
     removeCgroup(this.cgroup);
   }
 }
 
-/** Runs acts in a container that runs already, one line of input a step. */
+/** Runs acts in a container that runs already, one line of input per step. */
 export class Steps {
   readonly #running: Running;
   #from = 0;
@@ -83,7 +78,7 @@ export class Steps {
     this.#from = this.#running.lines.length;
   }
 
-  /** What the next step said. */
+  /** Output of the next step. */
   async next(): Promise<string[]> {
     const readyBefore = this.#running.lines.filter((line) => line === 'ready').length;
     this.#running.go();
@@ -100,13 +95,14 @@ export class CollectorNode implements AsyncDisposable {
   readonly nats: TestNats;
   readonly admin: Bus;
   readonly ledger: Ledger;
-  #collector: ChildProcess | null = null;
+  /** Every collector of the node, in order of their starts. */
+  readonly #started: RunningProcess[] = [];
+  #collector: RunningProcess | null = null;
   #revision = 0;
-  log = '';
 
   private constructor(dir: string, nats: TestNats, admin: Bus) {
     this.dir = dir;
-    // Of this node alone: the mark of a detach stays among the pins.
+    // Separate for each node: the marker of a detach stays among the pins.
     this.pinDir = `/sys/fs/bpf/${path.basename(dir)}`;
     this.nats = nats;
     this.admin = admin;
@@ -123,6 +119,11 @@ export class CollectorNode implements AsyncDisposable {
     return new CollectorNode(dir, nats, admin);
   }
 
+  /** Output of all collectors, in order of their starts. */
+  get log(): string {
+    return this.#started.map((collector) => collector.out()).join('');
+  }
+
   /** Of the collector that was started last. */
   get collectorPid(): number {
     return this.#collector?.pid ?? 0;
@@ -132,20 +133,20 @@ export class CollectorNode implements AsyncDisposable {
     return ['--bpf-dir', this.pinDir, '--state-dir', path.join(this.dir, 'state')];
   }
 
-  /** Resolves when its runtime half is there. */
+  /** Resolves when its runtime engine is available. */
   async startCollector(): Promise<void> {
     const beganMs = Date.now();
     await this.startLoading();
-    // What the bus kept of the one before says the same.
+    // The bus may still have the status of an earlier collector.
     const own = ({ startedAt }: NodeStatus) => Date.parse(startedAt) >= beganMs;
     await this.reported(
-      'a runtime half',
+      'the runtime engine',
       (status) => own(status) && status.runtime?.state === 'available',
       LOAD_WAIT_MS,
     );
   }
 
-  /** Resolves when it guards interfaces; its runtime programs are only being loaded. */
+  /** Resolves when it guards interfaces and still loads its runtime programs. */
   async startLoading(): Promise<void> {
     const args = [
       ...['--node-name', NODE, '--nats-url', this.nats.url, '--nats-user', `collector-${NODE}`],
@@ -155,31 +156,14 @@ export class CollectorNode implements AsyncDisposable {
       ...['--status-interval-ms', `${STATUS_INTERVAL_MS}`, '--sweep-interval-ms', '500'],
     ];
     const [command = '', ...words] = [...CONFINED, process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args];
-    const child = spawn(command, words, { stdio: ['ignore', 'pipe', 'pipe'] });
-    this.#collector = child;
-    let own = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => {
-        own += chunk.toString();
-        this.log = (this.log + chunk.toString()).slice(-100_000);
-      });
-    await waitFor(
-      () => {
-        if (child.exitCode !== null)
-          throw new Error(`collector ended with ${child.exitCode}: ${this.log.slice(-4000)}`);
-        return own.includes('"msg":"guarding"');
-      },
-      { what: 'collector to guard', timeoutMs: LOAD_WAIT_MS, state: () => this.log.slice(-4000) },
-    );
+    this.#collector = launch(command, words);
+    this.#started.push(this.#collector);
+    await this.#collector.logged('guarding', LOAD_WAIT_MS);
   }
 
   async killCollector(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const child = this.#collector;
+    await this.#collector?.kill(signal);
     this.#collector = null;
-    if (!child || child.exitCode !== null) return;
-    const ended = once(child, 'exit');
-    child.kill(signal);
-    await ended;
   }
 
   async putPods(...pods: NodePod[]): Promise<void> {
@@ -201,7 +185,7 @@ export class CollectorNode implements AsyncDisposable {
     return entry ? (JSON.parse(Buffer.from(entry.value).toString('utf8')) as NodeStatus) : null;
   }
 
-  /** Waits for a status that says so. */
+  /** Waits for a status with this property. */
   async reported(what: string, holds: (status: NodeStatus) => boolean, timeoutMs = WAIT_MS): Promise<NodeStatus> {
     let last: NodeStatus | null = null;
     await waitFor(
@@ -219,13 +203,16 @@ export class CollectorNode implements AsyncDisposable {
     return last as unknown as NodeStatus;
   }
 
-  /** What the kernel holds a pod to; null: nothing. */
+  /** The pod's subject in the kernel; null if there is none. */
   subject(pod: NodePod): RuntimeSubject | null {
     using pinned = openPinnedRuntimeMaps(this.pinDir);
     return pinned?.maps.pods.get(pod.uid) ?? null;
   }
 
-  /** Runs an action, then waits for another subject of the pod, or for its flag; milliseconds that took. */
+  /**
+   * Runs an action, then waits for another subject of the pod, or for its flag. @returns
+   * milliseconds
+   */
   async untilFlipped(
     pod: NodePod,
     action: () => Promise<void>,
@@ -236,7 +223,7 @@ export class CollectorNode implements AsyncDisposable {
     const before = now();
     await action();
     const began = performance.now();
-    await this.#until('a policy to be put in force', () => now() !== before);
+    await this.#until('a policy to be in force', () => now() !== before);
     return performance.now() - began;
   }
 
@@ -254,12 +241,12 @@ export class CollectorNode implements AsyncDisposable {
     await this.#until('a break-glass', () => (this.subject(pod)?.auditUntilNs ?? 0n) > 0n);
   }
 
-  /** No break-glass holds for it. */
+  /** Waits until no break-glass is active for the pod. */
   async untilEnforced(pod: NodePod): Promise<void> {
     await this.#until('no break-glass', () => this.subject(pod)?.auditUntilNs === 0n);
   }
 
-  /** How many cgroups the kernel knows as this pod's. */
+  /** Number of cgroups that the kernel has bound to this pod. */
   boundCgroups(pod: NodePod): number {
     using pinned = openPinnedRuntimeMaps(this.pinDir);
     return (pinned?.maps.cgroups.entries() ?? []).filter(([, uid]) => uid === pod.uid).length;
@@ -269,7 +256,7 @@ export class CollectorNode implements AsyncDisposable {
     await this.#until('a pod to be forgotten', () => this.subject(pod) === null);
   }
 
-  /** Nothing is owed any more: the files of accounts are gone. */
+  /** Waits until the bus has acknowledged all counts: the counter files are gone. */
   async untilSettled(): Promise<void> {
     const dirs = () => readdirSync(path.join(this.dir, 'state'), { recursive: true, encoding: 'utf8' });
     await this.#until('all counts to be acknowledged', () => !dirs().some((name) => /account-\d+\.json$/.test(name)));
@@ -279,7 +266,7 @@ export class CollectorNode implements AsyncDisposable {
     await waitFor(holds, { what, timeoutMs: WAIT_MS, state: () => this.log.slice(-2000) });
   }
 
-  /** Operations of a vector on the bus. */
+  /** Waits for operations of a vector on the bus. */
   async counted(vector: string, count: number): Promise<void> {
     await waitFor(() => this.ledger.packets({ vector }) >= count, {
       what: `${count} operations of ${vector} on the bus`,
@@ -288,24 +275,20 @@ export class CollectorNode implements AsyncDisposable {
     });
   }
 
-  /** The last violation of a generation that was replaced. */
+  /** The final violation of a replaced generation. */
   async lastWord(vector: string): Promise<Violation> {
     return waitFor(() => this.ledger.violations(vector).find((violation) => violation.final), {
-      what: `the last word of ${vector}`,
+      what: `the final violation of ${vector}`,
       timeoutMs: WAIT_MS,
       state: () => this.log.slice(-2000),
     });
   }
 
-  /** A command of the collector, run to its end; what it wrote. */
+  /** Runs a command of the collector to its end. @returns its output */
   async command(...args: string[]): Promise<string> {
-    const child = spawn(process.execPath, [COLLECTOR, ...args, ...this.placeArgs], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let text = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    await once(child, 'close');
-    return text;
+    const command = launch(process.execPath, [COLLECTOR, ...args, ...this.placeArgs]);
+    await command.exit;
+    return command.out();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

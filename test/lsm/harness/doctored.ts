@@ -1,6 +1,7 @@
 /**
- * The compiled programs with something changed in them, as a release before or after would have it: a hook by a name that no
- * kernel knows, or a program that refuses with another error. Works on sections of a 64-bit little-endian ELF file.
+ * The compiled programs with one change, like an earlier or later release: a hook name that no
+ * kernel has, or a program that refuses with another error. Edits sections of a 64-bit
+ * little-endian ELF file.
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
@@ -42,7 +43,7 @@ function sectionNamed(elf: Buffer, name: string): Section {
   return found;
 }
 
-/** The object with the section `from` named `to`, which is as long. */
+/** The object with the section `from` renamed to `to`, of the same length. */
 export function withRenamedHook(from: string, to: string): string {
   assert.equal(from.length, to.length);
   const elf = readFileSync(runtimeObjectPath());
@@ -50,7 +51,10 @@ export function withRenamedHook(from: string, to: string): string {
   return write(elf);
 }
 
-/** The object with programs at these LSM hooks alone, beside those at tracepoints: the others stand at hooks that no kernel has. */
+/**
+ * The object with programs at these LSM hooks alone, beside those at tracepoints. The other
+ * programs have hooks that no kernel has.
+ */
 export function withHooksOnly(hooks: readonly string[]): string {
   const elf = readFileSync(runtimeObjectPath());
   for (const { name, nameAt } of sectionsOf(elf)) {

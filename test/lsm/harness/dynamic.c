@@ -1,4 +1,4 @@
-// A dynamically linked program: loads the library that it is given and says whether it could.
+// A dynamically linked program: loads the given library and prints whether it succeeded.
 #include <dlfcn.h>
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 /**
- * The runtime programs as tests use them: loaded once for all files of a run, because the verifier takes seconds for them under
- * emulation, or for one rig alone where a test takes them off or replaces them.
- *
- * Pods do not meet in shared programs: each has an index of its own, for its cells and its bucket, and each set a number.
+ * The runtime programs for tests. They are loaded once for all files of a run, because the verifier
+ * takes seconds under emulation, or for one rig alone if a test detaches or replaces them. Pods are
+ * separate in shared programs: each has its own index for its cells and its bucket, and each set a
+ * number.
  */
 import { mkdirSync, rmSync } from 'node:fs';
 import { detachRuntime, type OpenRuntimeOptions, openRuntimeObject, type RuntimeObject } from '@bailiff/bpf';
@@ -10,21 +10,24 @@ import { detachRuntime, type OpenRuntimeOptions, openRuntimeObject, type Runtime
 export interface Loaded {
   readonly object: RuntimeObject;
   readonly pinDir: string;
-  /** Of a subject; never given twice. */
+  /** Index of a subject; never reused. */
   nextIndex(): number;
   nextSet(): number;
-  /** Takes the programs off, unless others use them too. */
+  /** Detaches the programs, unless others use them too. */
   release(): void;
 }
 
 let shared: Loaded | null = null;
 
 export interface OwnLoaded extends Loaded {
-  /** Closes the object and opens another on what is pinned, as a restart does; with the options of before, unless there are others. */
+  /**
+   * Closes the object and opens another on the pins, as a restart does; with the previous options
+   * unless others are passed.
+   */
   reopen(options?: Partial<OpenRuntimeOptions>): RuntimeObject;
 }
 
-/** Programs for this caller alone, on a pin directory named so. */
+/** Loads programs for this caller alone, with a pin directory of this name. */
 export function loadOwn(name: string, options: Partial<OpenRuntimeOptions> = {}): OwnLoaded {
   const pinDir = `/sys/fs/bpf/bailiff-${name}-${process.pid}`;
   mkdirSync(pinDir);

@@ -1,9 +1,8 @@
 /**
- * The runtime programs (loaded.ts), pods with cgroups as kubelet names them, and containers in them: an
- * overlay root with proc, a tmpfs and a volume, and what runs there (programs/contain.c does a runtime's steps).
- *
- * What a policy says is compiled by libs/runtime; what came of it is read from the counters and the ring. Everything that was
- * made is taken down by disposal.
+ * The runtime programs (loaded.ts), pods with cgroups named as kubelet names them, and containers
+ * in them: an overlay root with proc, a tmpfs and a volume. programs/contain.c performs a runtime's
+ * steps. libs/runtime compiles the policies; outcomes are read from the counters and the ring.
+ * Disposal removes everything.
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -29,7 +28,10 @@ import { compileProgram } from '../../vm/compile.ts';
 import { type Loaded, loadShared } from './loaded.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
-/** Loading all programs takes 20 s under emulation, and ten times as long on a machine with other work: more than 200 s at a load of 15. */
+/**
+ * Loading all programs takes 20 s under emulation, and ten times as long on a busy machine: more
+ * than 200 s at a load of 15.
+ */
 export const LOAD_TIMEOUT_MS = 480_000;
 /** Cells of one subject here: more than any test's rules. */
 const CELLS = 64;
@@ -55,7 +57,7 @@ export class Rig implements Disposable {
   readonly #pods: Pod[] = [];
   #loaded: Loaded | null;
 
-  /** @param loaded by default what all files of a run share, when it is asked for first */
+  /** @param loaded default: shared by all files of a run, loaded at first use */
   constructor(loaded: Loaded | null = null) {
     this.#loaded = loaded;
   }
@@ -75,7 +77,7 @@ export class Rig implements Disposable {
     return pod;
   }
 
-  /** The records of this half that are in the ring now. */
+  /** Takes this rig's records from the ring. */
   takeSamples(): RuntimeSample[] {
     using map = BpfMap.openPinned(path.join(this.loaded.pinDir, 'maps/samples'));
     const taken: RuntimeSample[] = [];
@@ -95,7 +97,10 @@ export class Rig implements Disposable {
   }
 }
 
-/** Writes a set and zeroes cells for it; nothing names it yet. `index` also stands for the bucket. */
+/**
+ * Writes a set and zeroes its cells; no subject refers to it yet. `index` is also the number of the
+ * bucket.
+ */
 export function prepareSubject(loaded: Loaded, index: number, set: PolicySet): RuntimeSubject {
   const { maps } = loaded.object;
   const number = loaded.nextSet();
@@ -107,7 +112,7 @@ export function prepareSubject(loaded: Loaded, index: number, set: PolicySet): R
   return { ...cells, hasContainers: false, auditUntilNs: 0n };
 }
 
-/** Rule's name, or `extra-<n>` → breaches. Zeroes left out. */
+/** Rule's name, or `extra-<n>` → violations. Zeroes left out. */
 export function countsAt(object: RuntimeObject, index: number, set: PolicySet | null): Record<string, number> {
   const rules = set?.rules ?? [];
   const cells = object.maps.counters(index * CELLS, rules.length + RUNTIME_EXTRA_CELLS);
@@ -150,19 +155,22 @@ export class Pod implements Disposable {
     return this.#rig.object.maps.pods.get(this.uid)!;
   }
 
-  /** Puts policies in force: the set whole, then the one value that names it. Counters start again. */
+  /**
+   * Puts policies in force: first the whole set, then the one value that refers to it. Counters
+   * restart at zero.
+   */
   apply(...inputs: RuntimePolicyInput[]): PolicySet {
     return this.put(setOf(...inputs));
   }
 
-  /** The same of a set that is merged already. */
+  /** The same with a merged set. */
   put(set: PolicySet): PolicySet {
     this.#rig.object.maps.pods.set(this.uid, prepareSubject(this.#rig.loaded, this.#index, set));
     this.set = set;
     return set;
   }
 
-  /** Rule's name, or `extra-<n>` → breaches. Zeroes left out. */
+  /** Rule's name, or `extra-<n>` → violations. Zeroes left out. */
   counts(): Record<string, number> {
     return countsAt(this.#rig.object, this.#index, this.set);
   }
@@ -174,7 +182,10 @@ export class Pod implements Disposable {
   }
 }
 
-/** A cgroup can be removed when its last process was reaped, which a kill does not wait for. A runtime may have removed it already. */
+/**
+ * A cgroup can be removed after its last process is reaped, and a kill does not wait for that. A
+ * runtime may have removed it already.
+ */
 export function removeCgroup(dir: string): void {
   for (let i = 0; i < 1000; i++) {
     try {
@@ -210,7 +221,7 @@ export class Container implements Disposable {
     this.install(acts(), '/bin/acts');
     const at = (name: string) => path.join(this.#dir, name);
     const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
-    // The repository's share is a file system of its own here, which neither tmpfs nor overlay is.
+    // The repository's share has its own file system type here, neither tmpfs nor overlay.
     mkdirSync(source('build/volumes'), { recursive: true });
     this.#disk = mkdtempSync(source('build/volumes/'));
     const mounts = [
@@ -226,7 +237,7 @@ export class Container implements Disposable {
     return cgroupId(this.cgroup);
   }
 
-  /** Where a path of the image lies on the host, before the container sees it. */
+  /** Host path of a file of the image, before the container sees it. */
   image(name: string): string {
     return path.join(this.#dir, 'lower', name);
   }
@@ -237,13 +248,13 @@ export class Container implements Disposable {
     this.#mounts.push(place);
   }
 
-  /** Puts a file into the image. */
+  /** Installs a file into the image. */
   install(program: string, name: string): void {
     mkdirSync(path.dirname(this.image(name)), { recursive: true });
     copyFileSync(program, this.image(name));
   }
 
-  /** Puts a script into the image. */
+  /** Installs a script into the image. */
   script(name: string, text: string): void {
     writeFileSync(this.image(name), text);
     chmodSync(this.image(name), 0o755);
@@ -256,14 +267,14 @@ export class Container implements Disposable {
     return running;
   }
 
-  /** Runs it to its end; what it said, line by line, and its exit code last. */
+  /** Runs it to its end. @returns its output lines, with its exit code last */
   async run(words: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string[]> {
     const running = this.start(words, env);
     const code = await running.exit();
     return [...running.lines, `exit ${code}`];
   }
 
-  /** The acts of acts.c, and how they ended. */
+  /** Runs acts of acts.c. @returns how each ended */
   async acts(...words: string[]): Promise<string[]> {
     const lines = await this.run(['/bin/acts', ...words]);
     return lines.filter((line) => line !== 'exit 0');
@@ -304,7 +315,7 @@ export class Running {
     });
   }
 
-  /** Waits for a line; fails with all lines when the process ends without it. */
+  /** Waits for a line; fails with all lines if the process ends without it. */
   async line(wanted: string): Promise<void> {
     while (!this.lines.includes(wanted)) {
       if (this.child.exitCode !== null || this.child.signalCode !== null)
@@ -315,7 +326,9 @@ export class Running {
     }
   }
 
-  /** Waits until its lines are so; fails with all of them when the process ends before. */
+  /**
+   * Waits until its lines meet the condition; fails with all of them if the process ends before.
+   */
   async until(holds: (lines: readonly string[]) => boolean): Promise<void> {
     while (!holds(this.lines)) {
       if (this.child.exitCode !== null || this.child.signalCode !== null)
@@ -326,7 +339,7 @@ export class Running {
     }
   }
 
-  /** Gives the process the line that it waits for. */
+  /** Writes the line that the process waits for. */
   go(): void {
     this.child.stdin!.write('\n');
   }

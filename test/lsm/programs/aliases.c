@@ -1,9 +1,11 @@
-// Tries to reach protected objects by every other name that Linux knows, one attempt a process, and says how each ended.
+// Tries to reach protected objects by every other name in Linux, one attempt per process, and
+// prints how each ended.
 //
-// Runs inside a container. It lays out its files, opens what the attempts need from before the policy, prints `ready` and
-// waits for a line on stdin; then prints `<name> landed | refused | failed <errno>` for each attempt, and `done`.
-// `landed` is said only after the secret's bytes were read, or the change was seen. Attempts that mount do so in a mount
-// namespace of their own. What the policy says about each folder: aliases.test.ts.
+// Runs inside a container. It creates its files, opens the descriptors that attempts need from
+// before the policy, prints `ready` and waits for a line on stdin. Then it prints `<name> landed |
+// refused | failed <errno>` for each attempt, and `done`. It prints `landed` only after it has read
+// the secret's bytes, or read the change. Attempts that mount have their own mount namespace. The
+// policy of each folder: aliases.test.ts.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +33,7 @@ enum { LANDED = 0 };
 static int early_fd, early_dir, early_volume_dir, early_path_fd;
 static int deep_fd, shallow_fd;
 
-// Each step gives 0 or an errno; the first that fails ends an attempt.
+// Each step returns 0 or an errno; the first failure ends an attempt.
 #define TRY(call)                                  \
 	do {                                       \
 		if ((long)(call) < 0) return errno; \
@@ -128,11 +130,11 @@ static int handle_of_volume(bool cold)
 	u.handle.handle_bytes = MAX_HANDLE_SZ;
 	TRY(name_to_handle_at(AT_FDCWD, "/volume/secret", &u.handle, &mount_id, 0));
 	if (cold) {
-		// what no cache holds is opened by its inode: it hangs in no directory then
+		// an inode without a cached name is opened without a directory entry
 		int drop = open("/proc/sys/vm/drop_caches", O_WRONLY);
 
 		TRY(drop);
-		// what was used lately is spared once
+		// a recently used entry survives the first drop
 		for (int i = 0; i < 3; i++) {
 			sync();
 			TRY(write(drop, "2", 1));
@@ -192,7 +194,7 @@ static int early_mmap(void)
 	if (text == MAP_FAILED) return errno;
 	return strncmp(text, SECRET, strlen(SECRET)) == 0 ? LANDED : ENODATA;
 }
-// A descriptor passed over a socket to its own other end, and read there.
+// Passes a descriptor over a socket to its own other end, and reads it there.
 static int pass_and_read(int passed)
 {
 	union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } control = { 0 };
@@ -210,7 +212,7 @@ static int pass_and_read(int passed)
 	memset(&control, 0, sizeof control);
 	TRY(recvmsg(pair[1], &message, 0));
 	header = CMSG_FIRSTHDR(&message);
-	if (!header || header->cmsg_len < CMSG_LEN(sizeof(int))) return EPERM; // the kernel takes the descriptor out
+	if (!header || header->cmsg_len < CMSG_LEN(sizeof(int))) return EPERM; // the kernel removes the descriptor
 	int fd;
 	memcpy(&fd, CMSG_DATA(header), sizeof fd);
 	return read_fd(fd);
@@ -224,7 +226,7 @@ static int scm_rights_neighbour(void)
 	return fd < 0 ? errno : pass_and_read(fd);
 }
 
-// --- names that are made ---
+// --- names that an attempt creates ---
 static int hard_link_old(void)
 {
 	TRY(link("/protected/secret", "/open/hard"));
@@ -420,7 +422,7 @@ static int lazy_umount(void)
 static int deep(void) { return read_at(deep_fd, "secret"); }
 static int shallow(void) { return read_at(shallow_fd, "secret"); }
 
-// --- what is no alias ---
+// --- names that are no alias ---
 static int memfd_name(void)
 {
 	int fd = memfd_create("/protected/secret", 0);

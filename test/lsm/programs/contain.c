@@ -1,8 +1,9 @@
 // Starts a program in a container as a runtime does: contain <cgroup> <root> <program> [argument…]
 //
-// One process joins the cgroup, makes a mount namespace of its own, mounts /proc in the root, pivots into it and runs the
-// program; until then its executable is a file of the host, as a runtime's is. The root is a directory of the host with
-// `proc` in it. A descriptor 9, when there is one, stays open across it: what a runtime leaks.
+// One process joins the cgroup, creates its mount namespace, mounts /proc in the root, pivots into
+// it and executes the program. Until then its executable is a file of the host, as a runtime's is.
+// The root is a directory of the host with `proc` in it. A descriptor 9, if open, stays open, like
+// one that a runtime leaks.
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>

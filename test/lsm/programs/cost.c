@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What an operation costs: `cost <operation> <count>`. Prints `ready` when it is warm; then for each line that it is given it does the
- * operation that often and prints `<nanoseconds> <count>`. Ends with its input. Without arguments it ends at once: the program that is run.
+ * Measures an operation: `cost <operation> <count>`. Prints `ready` when it is warm. For each line of
+ * input it repeats the operation `count` times and prints `<nanoseconds> <count>`. Ends with its
+ * input. Without arguments it ends at once, as the program that `exec` runs.
  *
  * open     opens and closes CHEAP_PATH for reading
  * exec     vfork, runs this program without arguments, waits for its end
- * connect  gives a UDP socket another peer
+ * connect  connects a UDP socket to another peer
  */
 #include <arpa/inet.h>
 #include <fcntl.h>

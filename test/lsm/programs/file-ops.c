@@ -1,6 +1,7 @@
-// Does each file operation in every way there is, once below /only/<operation>, where a policy may deny that operation alone,
-// and once below /only/<another>. Lays out its files, prints `ready`, waits for a line, then prints for each way
-// `<way> <operation> own|other landed | refused | failed <errno>`, and `done`. Where `own` is /open, no operation is denied.
+// Carries out each file operation in every way, once below /only/<operation>, where a policy may
+// deny that operation alone, and once below /only/<another>. It creates its files, prints `ready`,
+// and waits for a line. Then it prints for each way `<way> <operation> own|other landed | refused |
+// failed <errno>`, and `done`. If `own` is /open, no operation is denied.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
@@ -34,7 +35,8 @@ static const unsigned char access_list[] = {
 	0x20, 0, 4, 0, 0xff, 0xff, 0xff, 0xff,    // other::r--
 };
 
-/* Attributes of users, which tmpfs has since Linux 6.6 and so an overlay on it; else those of the administrator. */
+/* User attributes, which tmpfs and therefore an overlay on it have since Linux 6.6; before that,
+ * trusted ones. */
 static const char *space = "user.";
 
 static const char *attribute(const char *rest)
@@ -185,7 +187,7 @@ static void attempt(const struct way *way, const char *dir, const char *where)
 	char path[64];
 	int status;
 
-	// both are moved away, so that the next way finds them
+	// both are moved away, so that the next way finds its source and target again
 	make("/open/moved"), make("/open/moved-ring");
 	pid_t child = fork();
 	if (child == 0) {

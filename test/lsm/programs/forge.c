@@ -1,7 +1,9 @@
-// Makes a file its own program and maps it to be run: forge <file>. Exit code: 0, the errno of the mapping, or 120 before it.
+// Makes a file its own executable and maps it executable: forge <file>. Exit code: 0, the errno of
+// the mapping, or 120 before it.
 //
-// PR_SET_MM_EXE_FILE is refused while anything of the old program is mapped, so a copy of `forge` in anonymous memory takes
-// all of that away first. It stands alone: no call, nothing in the program's own sections.
+// The kernel refuses PR_SET_MM_EXE_FILE while any mapping of the old program exists, so a copy of
+// `forge` in anonymous memory unmaps them first. That copy is self-contained: it calls no function
+// and uses nothing in the program's sections.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

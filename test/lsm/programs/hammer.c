@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * Opens a file for reading again and again, in as many processes as it is told, until a line comes on standard input:
- * `hammer <processes> <path> [<microseconds between two> [fork | near]]`; with `fork` each time in a process of its own, with `near` by the
- * file's name in its directory, so that the kernel has little to look up. Prints `hammering` when each has tried, and at its end `tried <n> refused <n> landed <n>`.
- * Whatever else open ends with, or fork, is an error of its own: exit code 3.
- */
+/* `hammer <processes> <path> [<microseconds between two> [fork | near]]` opens a file for
+ * reading repeatedly, in this number of processes, until a line arrives on standard input. With
+ * `fork`, each open is in a new process; with `near`, the file is opened by its name in its
+ * directory, so that the kernel has little to look up. Prints `hammering` when each process has
+ * tried, and at its end `tried <n> refused <n> landed <n>`. Exit code 3 if open ends with
+ * another errno, or if fork fails. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>

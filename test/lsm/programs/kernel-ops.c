@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What a pod may ask of the kernel and of other tasks, for tests: `kernel-ops <operation>…`, a line
- * `<operation> <errno name or ok>` for each. Words of an operation are separated by commas; each runs in a child of its own,
- * so that nothing it gives up or gains stays. A child that was killed says its signal.
+ * Operations on the kernel and on other tasks, for tests: `kernel-ops <operation>…` prints a line
+ * `<operation> <errno name or ok>` for each. Words of an operation are separated by commas. Each runs
+ * in a separate child, so that lost or gained privileges do not stay. For a killed child, the line
+ * has the signal.
  *
  * hostname  chown,<path>  nice	need CAP_SYS_ADMIN, CAP_CHOWN, CAP_SYS_NICE
- * seccomp			asks for CAP_SYS_ADMIN without auditing; EACCES without it
+ * seccomp			checks CAP_SYS_ADMIN without auditing; EACCES without it
  * write,<path>			opens an existing file for writing: overlayfs copies it up
- * trusted,<path>		sets an attribute that needs CAP_SYS_ADMIN; `uring-trusted`: by io_uring as it is;
- *				`persona-trusted`: under credentials registered before a capability was given up
+ * trusted,<path>		sets an attribute that needs CAP_SYS_ADMIN; `uring-trusted`: by io_uring;
+ *				`persona-trusted`: with credentials registered before the capability was dropped
  * userns  userns-clone		a user namespace by unshare and by clone; userns-hostname: CAP_SYS_ADMIN in one, as uid 1
  * attach,<pid>  attach,child	PTRACE_SEIZE
  * mem,<pid>			opens /proc/<pid>/mem; root,<pid>: reads the link /proc/<pid>/root; stat,<pid>: reads /proc/<pid>/stat
  * readv,child			process_vm_readv; getfd,child: pidfd_getfd
  * traceme  bpf  perf  kexec
- * module			init_module of no module: ENOEXEC where it is looked at; finit,<path>
+ * module			init_module of an invalid module: ENOEXEC if the kernel reads it; finit,<path>
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
  */
 #include <errno.h>
@@ -43,12 +44,12 @@
 #define CAP_WAKE_ALARM 35
 
 static char *words[MAX_WORDS + 1];
-/* As long as an ELF header: anything shorter is refused before the hook. */
+/* As long as an ELF header: the kernel refuses anything shorter before the hook. */
 static const char no_module[128] = "no module at all";
 
 static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
 
-/* A task to act upon: the word's pid, or a child that waits. */
+/* The target task: the pid in the words, or a child that waits. */
 static pid_t target(void)
 {
 	pid_t child, parent = getpid();
@@ -58,7 +59,7 @@ static pid_t target(void)
 	child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() == parent)	/* refused at once, it may be gone before the line above */
+		if (getppid() == parent)	/* refused at once; it may have exited before the line above */
 			pause();
 		_exit(0);
 	}
@@ -209,7 +210,7 @@ static int run(const char *what)
 	_exit(2);
 }
 
-/* In a child, which tells its errno through a pipe: a traced one would stop at its exit. */
+/* Runs in a child, which passes its errno through a pipe: a traced child would stop at its exit. */
 static void report(const char *text)
 {
 	int ends[2], code = -1, status;

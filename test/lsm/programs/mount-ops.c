@@ -1,6 +1,7 @@
-// Mounts in every way there is, and files reached through mounts of the host, each way in a process and mount namespace of its own.
-// Prints `ready`; for each line on stdin it tries everything, printing `<way> <kind> landed | refused | failed <errno>`, then
-// `done`. /volume is a mount of its own, descriptor 9 a leaked directory of the host.
+// Mounts in every way, and files reached through mounts of the host, each way in a separate process
+// and mount namespace. Prints `ready`. For each line on stdin it tries everything, prints `<way>
+// <kind> landed | refused | failed <errno>` for each way, then `done`. /volume is a separate mount,
+// descriptor 9 a leaked directory of the host.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * Several mounts by one process, because each process costs a tenth of a second under emulation:
- * `mounts on (<type> <source> <target> <options>)…`, where the type may be `bind`, and `mounts off <target>…`, lazily.
- */
+/* Several mounts by one process, because each process costs a tenth of a second under emulation:
+ * `mounts on (<type> <source> <target> <options>)…`, with `bind` as a possible type, and `mounts
+ * off <target>…`, lazily. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

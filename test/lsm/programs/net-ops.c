@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Socket operations for tests, each causing exactly one event: `net-ops <operation>…`, a line `<operation> <errno name or ok>`
- * for each. Words of an operation are separated by commas, so that IPv6 addresses can be written.
+ * Socket operations for tests, each causing exactly one event: `net-ops <operation>…` prints a line
+ * `<operation> <errno name or ok>` for each. Words of an operation are separated by commas, so that
+ * they can contain IPv6 addresses.
  *
  * socket,<family>,<type>,<protocol>
  * connect,<proto>,<address>,<port>		proto: tcp, udp, raw, smc (a stream socket of protocol 256)
@@ -15,9 +16,9 @@
  * dstaddr,<type>,<address>,<port>	SCTP: a first send to 127.8.0.1, with the address in an SCTP_DSTADDRV4 control message
  * uconnect,<type>,<name>  usend,dgram,<name>  ubind,<type>,<name>	name: a path, or @ and an abstract one
  * uring-socket,<family>,<type>,<protocol>  uring-connect,tcp,<address>,<port>  uring-send,udp,<address>,<port>
- *	through io_uring; the same with `uring-async-` goes through its worker threads
+ *	through io_uring; with `uring-async-` by its worker threads
  * serve,<type>,<name>	binds and listens on a unix name, stays until killed (prints its line when it listens)
- * cookie,<family>,<type>,<protocol>	makes a socket and prints its SO_COOKIE in place of `ok`
+ * cookie,<family>,<type>,<protocol>	creates a socket and prints its SO_COOKIE in place of `ok`
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -80,13 +81,13 @@ static int unix_type(const char *word)
 	return is(word, "stream") ? SOCK_STREAM : is(word, "seqpacket") ? SOCK_SEQPACKET : SOCK_DGRAM;
 }
 
-/* A socket of the family that `address` has. */
+/* A socket of the family of `address`. */
 static int internet_socket(const char *proto)
 {
 	if (is(proto, "raw"))
 		return socket(address.ss_family, SOCK_RAW, address.ss_family == AF_INET ? 253 : 254);
 	if (is(proto, "smc"))
-		return socket(address.ss_family, SOCK_STREAM, 256);	/* IPPROTO_SMC, which libc's headers do not have */
+		return socket(address.ss_family, SOCK_STREAM, 256);	/* IPPROTO_SMC, missing in libc's headers */
 	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM, 0);
 }
 
@@ -157,7 +158,7 @@ static int send_two(int fd)
 	};
 	int sent = sendmmsg(fd, both, 2, 0);
 
-	if (sent == 1)	/* the error of the second is told by the next call */
+	if (sent == 1)	/* the next call reports the error of the second message */
 		return sendmmsg(fd, both + 1, 1, 0);
 	return sent;
 }
@@ -201,12 +202,13 @@ static int internet(const char *what)
 	exit(2);
 }
 
-#define SCTP_BINDX_ADD	100	/* linux/sctp.h, which libc's headers do not have */
+#define SCTP_BINDX_ADD	100	/* linux/sctp.h, missing in libc's headers */
 #define SCTP_CONNECTX	110
 
 #define SCTP_DSTADDRV4	7
 
-/* One association with two addresses of the peer: the name of the message, and the one of its control message. */
+/* One association with two addresses of the peer: one in the message's name, one in its control
+ * message. */
 static int send_with_address(int fd)
 {
 	struct sockaddr_in named = *(struct sockaddr_in *)&address;

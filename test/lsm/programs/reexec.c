@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * A runtime that is made to run its own binary inside a container: `reexec <cgroup> <root> /proc/self/exe <path>` enters the
- * container as contain.c does and runs /proc/self/exe there, which then opens <path> and says how that ended.
- * Linked dynamically it loads the container's libraries on the way.
- */
+/* A runtime that runs its own binary inside a container: `reexec <cgroup> <root> /proc/self/exe
+ * <path>` enters the container like contain.c and runs /proc/self/exe there. That opens <path>
+ * and prints the outcome. Linked dynamically, it loads the container's libraries. */
 #define main contain
 #include "contain.c"
 #undef main

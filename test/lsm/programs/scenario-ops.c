@@ -1,22 +1,23 @@
-// What attackers and ordinary servers do that a shell script cannot: `scenario-ops <operation> [word…]`, one operation a call.
-// Prints `landed`, or `<step>: <errno>` for the step that failed.
+// Operations of attackers and ordinary servers that a shell script cannot carry out:
+// `scenario-ops <operation> [word…]`, one operation per call. Prints `landed`, or `<step>: <errno>`
+// for the failed step.
 //
-// overwrite <fd>		writes the file of a descriptor that was opened for reading, as soon as it runs no more (CVE-2019-5736)
-// catch <ready> <go>		prints `ready`; when <ready> exists, opens /proc/<pid in it>/exe, makes <go>, and overwrites what it opened
-// fsopen <path> <text>		writes below the root of a new, never attached proc, by fsopen, fsconfig and fsmount
-// clone <dir> <path> <text>	writes below a clone of one mount, which has none of the mounts that cover parts of it
+// overwrite <fd>		writes the file of a read-only descriptor as soon as no process executes it (CVE-2019-5736)
+// catch <ready> <go>		prints `ready`; when <ready> exists, opens /proc/<pid in it>/exe, creates <go>, overwrites the opened file
+// fsopen <path> <text>		writes below the root of a new, unattached proc, by fsopen, fsconfig and fsmount
+// clone <dir> <path> <text>	writes below a clone of one mount, without the mounts that cover parts of it
 // attach <dir> <on>		attaches such a clone
 // memfd <program> [word…]	copies a program to memory and runs it; mapped <program>: maps it executable from there
 // tmpfile <program>		the same from a file that never had a name, on /dev/shm
-// pool <address> <port>	says to a mining pool what miners say first
+// pool <address> <port>	sends the first message of miners to a mining pool
 // bpf				loads a program that watches every fork of the host
 // alg				a socket of the kernel's crypto with the template of CVE-2026-31431
 // forge <from> <to> <port>	sends a UDP packet with a made-up source address through a raw socket; prints its cookie first
 // transparent <from> <to> <port>	the same through a plain UDP socket with IP_TRANSPARENT; freebind: of IPv6, with IPV6_FREEBIND
 // frame <interface>		sends an Ethernet frame of another's address; prints the cookie of its packet socket first
-// serve <port> <file>		a server as they come: log, worker of another user, file sent to each client; ends after one
+// serve <port> <file>		an ordinary server: log, worker with another user, file sent to each client; ends after one
 // crash			ends by SIGSEGV
-// token <file>			reads it, as a pod's own program does
+// token <file>			reads the file, as a pod's own program does
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -126,7 +127,7 @@ static int run_tmpfile(char **words)
 
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	int reading = must(open(path, O_RDONLY), "open again");
-	close(fd); // what is open for writing cannot be run
+	close(fd); // a file that is open for writing cannot be executed
 	return run_fd(reading, words);
 }
 
@@ -209,7 +210,7 @@ static int forge(const char *from, const char *to_text, const char *port)
 	return landed();
 }
 
-// The port that it sends from is the one that it sends to.
+// The source port is the destination port.
 static int send_from(const char *step, int fd, int level, int option, void *source, void *to, socklen_t length)
 {
 	int one = 1;
@@ -294,7 +295,7 @@ static int read_token(const char *path)
 	return landed();
 }
 
-// A signal that the first process of a PID namespace sends itself would be ignored.
+// The kernel ignores a signal that the first process of a PID namespace sends itself.
 static int crash(void)
 {
 	static volatile int *volatile nowhere;

@@ -1,6 +1,7 @@
-// A library of a hostile image, which the runtime loads when the image makes it run itself inside the container (CVE-2019-5736).
-// With HOLD in the environment it says its pid in /tmp/held and waits for /tmp/go, so that another process can open the
-// runtime's program; otherwise it opens it itself and hands the descriptor to a program that overwrites it.
+// A library of a hostile image. The runtime loads it when the image makes it run itself inside the
+// container (CVE-2019-5736). With HOLD in the environment it writes its pid to /tmp/held and waits
+// for /tmp/go, so that another process can open the runtime's program. Otherwise it opens the
+// program itself and passes the descriptor to a program that overwrites it.
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

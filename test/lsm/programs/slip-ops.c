@@ -1,9 +1,9 @@
-// What policies do not see, or see otherwise than one may think: `slip-ops <operation> [word…]`. Prints `landed`, or `<step>: <errno>` for the
-// step that failed.
+// Operations that policies do not cover, or cover in an unexpected way:
+// `slip-ops <operation> [word…]`. Prints `landed`, or `<step>: <errno>` for the failed step.
 //
-// selfmem			writes over its own read-only code by /proc/self/mem, and runs what it wrote
-// elsewhere <file> [copy]	goes to the mount namespace of process 1, with `copy` into one of its own made from that, and writes the file
-// pose <program> <file>	has the kernel take <program> for its executable, then reads the file; prints what /proc/self/exe says first
+// selfmem			overwrites its own read-only code by /proc/self/mem, and runs it
+// elsewhere <file> [copy]	enters the mount namespace of process 1, with `copy` then a new copy of it; writes the file
+// pose <program> <file>	sets <program> as its executable, prints the target of /proc/self/exe, then reads the file
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -45,8 +45,8 @@ static int elsewhere(const char *file, int copy)
 	return landed();
 }
 
-// The kernel gives a process another executable only when nothing of the old one is mapped any more: each mapping of it is put into memory
-// of the same content, the one that is running too.
+// The kernel changes a process's executable only if no mapping of the old one is left. So each
+// mapping of it, including the running code, is replaced by memory with the same content.
 static void move_to_memory(void)
 {
 	char line[512], own[256] = "";

@@ -1,6 +1,7 @@
-// Sends UDP datagrams under a source address that is not its own: spoof <interface> <source> <destination> <count>
+// Sends UDP datagrams with a forged source address: spoof <interface> <source> <destination>
+// <count>
 //
-// Through a packet socket, as forging tools do; says `sent <n>` or `socket <errno>`.
+// Uses a packet socket, as forging tools do; prints `sent <n>` or `socket <errno>`.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>

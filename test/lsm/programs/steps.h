@@ -1,4 +1,5 @@
-// How a program of operations tells what became of one: `landed`, or `<step>: <errno>` for the step that failed, which ends it.
+// Output of a program of operations: `landed`, or `<step>: <errno>` for the failed step, which ends
+// the operation.
 #ifndef BAILIFF_STEPS_H
 #define BAILIFF_STEPS_H
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Runs plans of operations in several tasks at once, so that what became of each can be compared with a model.
+ * Runs plans of operations in several tasks at once, so that each outcome can be compared with a
+ * model.
  *
- * Reads lines: `<task> <kind> <word>…` adds an operation to a task's list, `go <repeats>` runs all lists, each in a process of its
- * own that begins when all are there. Then prints for each task `<task>: <errno>…`, an errno for each operation, `-` for one that
- * was not ended (the task was killed), `!` for one that ended otherwise when it was repeated; and `done`.
- * An operation asks the kernel about exactly what stands behind it; whatever it needs was opened before `ready`.
+ * Reads lines: `<task> <kind> <word>…` adds an operation to a task's list. `go <repeats>` runs all
+ * lists, each in a separate process; they start together. Then it prints `<task>: <errno>…` for each
+ * task, with an errno per operation, and `done`. `-` is an unfinished operation (the task was
+ * killed), `!` one with a different outcome when repeated.
+ * An operation causes only the checks of its own object; it uses descriptors opened before `ready`.
  *   read write chmod <path> · dir <path> (mkdir, then rmdir) · map <index of FILES> · socket <family> <type> <protocol>
  *   connect send <address> <port> (UDP) · name <abstract name> (a datagram) · hostname · boot · account · bpf
  */
@@ -103,7 +105,7 @@ static int to_internet(int task, char **words)
 	return sendto(unconnected[task], "x", 1, 0, (void *)&to, sizeof(to));
 }
 
-/* What was sent is taken at once, so that no queue is ever full. */
+/* Received at once, so that no queue is ever full. */
 static int to_name(int task, const char *name)
 {
 	struct sockaddr_un to;
@@ -146,7 +148,7 @@ static void work(int task, int repeats)
 			unsigned char *result = &shared->result[task][i];
 			int code = run(task, plan[task][i].words) < 0 ? errno : 0;
 
-			/* a directory that may not be removed is there the next time */
+			/* a directory that could not be removed still exists the next time */
 			if (is(plan[task][i].words[0], "dir") && code == EEXIST)
 				code = EPERM;
 			*result = *result == NOT_ENDED || *result == code ? code : DIFFERED;

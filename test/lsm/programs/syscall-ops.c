@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * System calls by their numbers, without libc between: `syscall-ops files|capabilities|network|tasks <pid>…`. For each call it prints
- * `<call> <where> landed | refused | absent | failed <errno name>`; landed is also an error that the kernel gives only after all hooks.
+ * System calls by their numbers, without libc: `syscall-ops files|capabilities|network|tasks <pid>…`.
+ * For each call it prints `<call> <where> landed | refused | absent | failed <errno name>`. An error
+ * that the kernel returns only after all hooks is also `landed`.
  *
- * files	each call in /volume/denied and in /volume/open, after `ready` and a line on stdin; descriptors were opened before that
+ * files	each call in /volume/denied and /volume/open, after `ready` and a line on stdin;
+ *		descriptors were opened before that
  * network	to 127.9.0.1 (denied) and 127.8.0.1 (open), port 150; binds port 7005 and 7015
  * tasks	on each of the named processes; <where> is its number
- * capabilities	calls that ask for a capability; <where> is `own`
+ * capabilities	calls that check a capability; <where> is `own`
  *
- * What begins with IORING_OP_ goes through io_uring by a worker thread. Each way runs in a process of its own.
+ * Names with IORING_OP_ use io_uring with a worker thread. Each way runs in a separate process.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,9 +58,9 @@
 	} while (0)
 #define CALL(...) do { TRY(syscall(__VA_ARGS__)); return 0; } while (0)
 
-static int which;			// of the places below
+static int which;			// for the directories and addresses below
 static int file_fd[2], program_fd[2], dir_fd[2];
-static pid_t other;			// of `tasks`
+static pid_t other;			// for `tasks`
 #define HERE AT_FDCWD
 static const char *places[] = { "denied", "open" };
 
@@ -93,7 +95,8 @@ static int ring(struct io_uring_sqe request) { return ring_with(request, 0, IOSQ
 
 static int f_open(void) { CALL(SYS_open, "file", O_RDONLY); }
 static int f_creat(void) { CALL(SYS_creat, "file", 0644); }
-/* By the entry of 32-bit programs; the name lies low enough, because the program is linked statically. */
+/* By the entry for 32-bit programs. The name has a low address, because the program is linked
+ * statically. */
 static int f_open_32bit(void)
 {
 #if defined(__x86_64__)
@@ -231,7 +234,7 @@ static int f_fanotify_event(void)
 	int fd = ((struct fanotify_event_metadata *)text)->fd;
 	return fd >= 0 ? 0 : fd < FAN_NOPIDFD ? -fd : EPERM;
 }
-/* Another mount namespace in which the directory is the root (7.0). */
+/* Another mount namespace with the directory as its root (7.0). */
 static int f_tree_as_namespace(void)
 {
 	int namespace = syscall(SYS_open_tree, HERE, ".", 2 /* OPEN_TREE_NAMESPACE */);
@@ -240,7 +243,7 @@ static int f_tree_as_namespace(void)
 	if (setns(namespace, CLONE_NEWNS)) return errno + 100;
 	CALL(SYS_open, "/file", O_RDONLY);
 }
-/* A message queue by its path, where their file system is mounted; s_mq_open goes by its name. */
+/* Opens a message queue by its path in a mounted mqueue file system; s_mq_open uses its name. */
 static int f_queue_by_path(void) { CALL(SYS_open, which ? "queues/open" : "queues/denied", O_RDONLY); }
 static int r_openat(void) { return REQUEST(IORING_OP_OPENAT, .fd = HERE, .addr = TEXT("file"), .open_flags = O_RDONLY); }
 static int r_openat2(void)
@@ -432,7 +435,7 @@ static siginfo_t *queued(void)
 	info.si_code = SI_QUEUE;
 	return &info;
 }
-/* Where nothing is mapped: an error says that the other's memory was about to be touched. */
+/* An unmapped address: the error shows that the kernel reached the other task's memory. */
 #define NOWHERE ((void *)0x1000)
 static struct iovec there = { NOWHERE, 1 }, here = { answer, 1 };
 static int t_kill(void) { CALL(SYS_kill, other, SIGCONT); }

@@ -65,7 +65,7 @@ describe('backtest - answers', () => {
     policiesAt: () => new Map([['p', responsePolicy.parse({ steps: [{ action: 'delete' }], ...policy })]]),
     pods,
   });
-  const told = (verdicts: TrialVerdict[], of: ResponseContext) =>
+  const simulated = (verdicts: TrialVerdict[], of: ResponseContext) =>
     simulateResponses(verdicts, of).map(({ action, outcome, code, atMicros }) =>
       `${atMicros / MINUTE} ${action} ${outcome} ${code}`.trim(),
     );
@@ -84,7 +84,7 @@ describe('backtest - answers', () => {
 
   it('budget - half of four replicas in a window, and again when it is over', () => {
     const guards = { budget: { window: '10m', maxPods: 99, maxPercent: 50, maxNodes: 1 } };
-    expect(told([verdict(1, 1), verdict(2, 2), verdict(3, 3), verdict(4, 30)], world({ guards }))).toEqual([
+    expect(simulated([verdict(1, 1), verdict(2, 2), verdict(3, 3), verdict(4, 30)], world({ guards }))).toEqual([
       '1 delete act',
       '2 delete act',
       '3 delete refuse budget-exhausted',
@@ -94,23 +94,23 @@ describe('backtest - answers', () => {
 
   it('cooldown - waits and is done later; approval - asks a person; a static pod is not deleted', () => {
     const slow = world({ guards: { ...wide, cooldown: '5m' } });
-    expect(told([verdict(1, 1), verdict(2, 2)], slow)).toEqual(['1 delete act', '6 delete act']);
-    expect(told([verdict(1, 1)], world({ guards: { approval: 'required' } }))).toEqual([
+    expect(simulated([verdict(1, 1), verdict(2, 2)], slow)).toEqual(['1 delete act', '6 delete act']);
+    expect(simulated([verdict(1, 1)], world({ guards: { approval: 'required' } }))).toEqual([
       '1 delete ask approval-required',
     ]);
     const node = world({ guards: { protectedOwnerKinds: [] } }, new Map([['uid-1', listed('Node')]]));
-    expect(told([verdict(1, 1)], node)).toEqual(['1 delete refuse static-pod']);
+    expect(simulated([verdict(1, 1)], node)).toEqual(['1 delete refuse static-pod']);
   });
 
   it('storm - one deletion too many is a quarantine instead; steps of one verdict come in their order', () => {
     const guards = { ...wide, deleteStorm: { deletes: 1, window: '10m' } };
-    expect(told([verdict(1, 1), verdict(2, 2)], world({ guards }))).toEqual([
+    expect(simulated([verdict(1, 1), verdict(2, 2)], world({ guards }))).toEqual([
       '1 delete act',
       '2 delete refuse delete-storm',
       '2 quarantine act',
     ]);
     const steps = [{ action: 'label' }, { action: 'delete', after: '1m' }, { action: 'observe' }];
-    expect(told([verdict(1, 1)], world({ steps, guards: wide }))).toEqual([
+    expect(simulated([verdict(1, 1)], world({ steps, guards: wide }))).toEqual([
       '1 label act',
       '1 observe act',
       '2 delete act',
@@ -142,7 +142,7 @@ describe('backtest - pods that are not listed any more', () => {
     ...{ pod: { ...pod, ...of }, digest: JSON.stringify(of) },
   });
   const gone = { ownerKind: '', ownerName: '', ownerUid: '' };
-  it('a verdict of such a pod is said without its owner, one by owner or namespace is not: both are told for what they are', () => {
+  it('a pod without a snapshot - its verdict is reproduced without the owner, a verdict by owner or namespace is not; the report counts both', () => {
     const issued = [said('pod'), said('owner'), said('namespace'), said('node')];
     const check = checkOf(issued, [said('pod', gone), said('node')], MINUTE, 3);
     expect(check).toMatchObject({ issued: 4, reproduced: 2, exact: 1, ownerless: 1, unlisted: 2 });

@@ -35,7 +35,7 @@ function parseValue(text: string): unknown {
 }
 
 /**
- * A copy with the assignments applied. @throws CliError CLI_USAGE if a path leads through a scalar
+ * Applies the assignments to a copy. @throws CliError CLI_USAGE if a parent of a field is a scalar
  * or a list
  */
 export function assign(base: Record<string, unknown>, assignments: readonly Assignment[]): Record<string, unknown> {

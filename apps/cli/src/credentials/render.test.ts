@@ -88,13 +88,13 @@ test('credentials - what is there is never overwritten by init, and a rotation g
 test.each([
   ['not json', 'not JSON'],
   ['{"version":2}', 'version'],
-])('credentials - a file that is damaged is told, not replaced: %s', async (text, told) => {
+])('credentials - a damaged file is reported, not replaced: %s', async (text, message) => {
   const dir = mkdtempSync(path.join(directory, 'damaged-'));
   writeFileSync(path.join(dir, 'credentials.json'), text);
   for (const command of ['init', 'show', 'rotate']) {
     const { exitCode, stderr } = await runCli(['credentials', command, '--out', dir]);
     expect([command, exitCode]).toEqual([command, command === 'init' ? 2 : 6]);
-    if (command !== 'init') expect(stderr).toContain(told);
+    if (command !== 'init') expect(stderr).toContain(message);
   }
   expect(readFileSync(path.join(dir, 'credentials.json'), 'utf8')).toBe(text);
 });
@@ -104,9 +104,9 @@ test.each([
   [['--replicas', 'many'], 'whole number'],
   [['--dns-name', 'a b'], 'neither a DNS name nor an IP address'],
   [['--namespace', 'UPPER'], 'not a Kubernetes name'],
-])('credentials - %j is refused before anything is written', async (args, told) => {
+])('credentials - %j is refused before anything is written', async (args, message) => {
   const { exitCode, stderr } = await runCli(['credentials', 'init', '--out', path.join(directory, 'none'), ...args]);
-  expect([exitCode, stderr]).toEqual([2, expect.stringContaining(told)]);
+  expect([exitCode, stderr]).toEqual([2, expect.stringContaining(message)]);
   expect(() => statSync(path.join(directory, 'none'))).toThrow('ENOENT');
 });
 

@@ -1,4 +1,4 @@
-/** `bailiff doctor`: missing prerequisites, and how to provide them. */
+/** `bailiff doctor`: finds missing prerequisites, and shows how to provide them. */
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';

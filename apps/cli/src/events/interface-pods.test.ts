@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { podsByInterface } from './interface-pods.ts';
 
-it('interfaces - by node, index and generation; those of nobody and of unreadable nodes are left out', () => {
+it('interfaces - by node, index and generation; unbound ones and those of unreadable nodes are omitted', () => {
   const iface = (ifindex: number, podName: string) => ({ ifindex, generation: 2, podNamespace: 'shop', podName });
   const status = { interfaces: [iface(7, 'web-0'), iface(8, '')] };
   const pods = podsByInterface(

@@ -17,7 +17,7 @@ const capture = (part: Partial<PodCapture> = {}): PodCapture => ({
 });
 const options = { width: 0, nowMs: 1_700_000_000_000 };
 
-test('tree - children below their parents, whatever the order; a circle that somebody made up ends', () => {
+test('tree - children below their parents, whatever the order; a forged cycle ends', () => {
   const shape = (...all: PodCapture['processes']) => asTree(all).map(({ process: { pid }, depth }) => [pid, depth]);
   expect(shape(process(30, 20), process(10, 1), process(20, 10), process(11, 1))).toEqual([
     [10, 0],
@@ -50,7 +50,7 @@ test('text - arguments, or the name where there are none; sockets with who holds
   expect(lines).toContain('3 not recorded');
 });
 
-test('bounds - many processes are told by their number', () => {
+test('bounds - many processes are reported as a number', () => {
   const many = Array.from({ length: 100 }, (_, i) => process(100 + i, 1));
   expect(capturedLines(capture({ processes: many }), options).join('\n')).toContain('76 more');
 });

@@ -66,7 +66,7 @@ describe('chain', () => {
     );
   });
 
-  it('evidence that is gone - the rest is told, and no latency is invented', () => {
+  it('evidence that is not stored any more - the rest is shown, without latencies', () => {
     const chain = buildChain(verdictRow(), [gone(7)], []);
     expect(chain.latencies).toMatchObject({ firstViolationMs: null, verdictMs: null, judgingMs: 10 });
     const text = renderChain(chain, { width: 100, nowMs: NOW_MS }).join('\n');

@@ -17,11 +17,11 @@ import { capturedLines } from './captured.ts';
 import { abridge, type Chain, type EvidenceStep, firstPacketMicros, recordsOf, seenAtMicros } from './chain.ts';
 
 export interface ChainOptions extends RenderOptions {
-  /** Why a verdict has no response, apart from policies; empty if nothing is wrong. */
+  /** Fault that explains a missing response; empty if there is none. */
   unanswered?: (verdictId: string) => string;
 }
 
-/** `--json` has all. */
+/** Rows of the evidence table. `--json` prints all evidence. */
 const MAX_EVIDENCE_SHOWN = 6;
 const INDENT = '  ';
 
@@ -40,22 +40,24 @@ function headOf({ verdict: { verdict } }: Chain, paint: Paint): string[] {
   return [`${paint(podName(pod), 'bold')} on ${nodeName}${owner}`, paint(`${INDENT}uid ${pod.uid}`, 'dim')];
 }
 
-/** What the evidence contains. */
-type Facts = 'packets' | 'operations' | 'both';
+/** Kinds of violations in the evidence. */
+type EvidenceKind = 'packets' | 'operations' | 'both';
 const TITLES = {
   packets: ['PACKETS', 'CLAIMED', 'SENT TO'],
   operations: ['TIMES', 'DID', 'BY PROGRAM'],
   both: ['COUNT', 'CLAIMED / DID', 'SENT TO / BY'],
 } as const;
 
-function factsOf({ evidence }: Chain): Facts {
-  const done = evidence.map(({ evidence: { vector }, violation }) => violation?.kind === 'lsm' || vector.includes('/'));
-  if (done.length > 0 && done.every(Boolean)) return 'operations';
-  return done.some(Boolean) ? 'both' : 'packets';
+function evidenceKindOf({ evidence }: Chain): EvidenceKind {
+  const isOperation = evidence.map(
+    ({ evidence: { vector }, violation }) => violation?.kind === 'lsm' || vector.includes('/'),
+  );
+  if (isOperation.length > 0 && isOperation.every(Boolean)) return 'operations';
+  return isOperation.some(Boolean) ? 'both' : 'packets';
 }
 
-function evidenceColumns(facts: Facts): readonly Column[] {
-  const [count, claim, destination] = TITLES[facts];
+function evidenceColumns(kind: EvidenceKind): readonly Column[] {
+  const [count, claim, destination] = TITLES[kind];
   return [
     { title: 'SEQ', align: 'right' },
     { title: 'SEEN (UTC)' },
@@ -101,7 +103,7 @@ function evidenceLines(chain: Chain, { width, nowMs, paint = plain }: RenderOpti
   const omitted = verdict.evidenceOmitted > 0 ? `; the verdict omits ${verdict.evidenceOmitted} older ones` : '';
   return [
     paint(`VIOLATIONS${omitted}`, 'bold'),
-    ...table(evidenceColumns(factsOf(chain)), rows, { width, paint, indent: INDENT }),
+    ...table(evidenceColumns(evidenceKindOf(chain)), rows, { width, paint, indent: INDENT }),
   ];
 }
 
@@ -132,8 +134,8 @@ const RESPONSE_COLUMNS: readonly Column[] = [
 function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: ChainOptions): string[] {
   const heading = paint('RESPONSES', 'bold');
   if (chain.tasks.length === 0) {
-    const shown = unanswered?.(chain.verdict.verdict.verdictId) ?? '';
-    const why = shown || 'no response policy matches, or the responder has not processed the verdict yet';
+    const fault = unanswered?.(chain.verdict.verdict.verdictId) ?? '';
+    const why = fault || 'no response policy matches, or the responder has not processed the verdict yet';
     return [heading, ...wrap(`none: ${why}`, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
   }
   const first = firstPacketMicros(chain.evidence);
@@ -163,7 +165,7 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
 /** `first packet → on the bus 12 ms → verdict 267 ms → delete succeeded 337 ms` */
 export function latencyLine(chain: Chain): string {
   const { latencies, evidence } = chain;
-  const first = factsOf(chain) === 'operations' ? 'first operation' : 'first packet';
+  const first = evidenceKindOf(chain) === 'operations' ? 'first operation' : 'first packet';
   if (firstPacketMicros(evidence) === null) return `the ${first} is no longer stored: no latencies`;
   const steps = [
     ['on the bus', latencies.firstViolationMs],

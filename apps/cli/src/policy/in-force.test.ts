@@ -41,13 +41,13 @@ describe('policies of one pod', () => {
   const policy = (state: string, revision = 3, reason = '') => ({ key: KEY, revision, state, reason, subjects: 1 });
   const node = (policies: object[], runtime: object = {}, part: object = {}) => {
     const base = status('available') as unknown as { runtime: object };
-    const told = { refusedSubjects: [], policiesOmitted: 0, ...base.runtime, policies, ...runtime };
+    const reported = { refusedSubjects: [], policiesOmitted: 0, ...base.runtime, policies, ...runtime };
     return {
       ...base,
       interfaces: [{ podUid: 'a' }],
       snapshotRevision: 4,
       ...part,
-      runtime: told,
+      runtime: reported,
     } as unknown as NodeStatus;
   };
   const refusal = (podUid: string, reason = CROWDED, container: string | null = null) => ({
@@ -55,7 +55,7 @@ describe('policies of one pod', () => {
     container,
     reason,
   });
-  const at = (told: NodeStatus | undefined) => podPlaces(pod, [{ key: KEY, revision: 3 }], told, NOW_MS)[0];
+  const at = (node: NodeStatus | undefined) => podPlaces(pod, [{ key: KEY, revision: 3 }], node, NOW_MS)[0];
 
   it.each<[string, NodeStatus | undefined, string, RegExp]>([
     ['held to it', node([policy('in-force')]), 'in force', /^$/],
@@ -101,8 +101,8 @@ describe('policies of one pod', () => {
     ['a node without LSM', status('unavailable', 'EPERM'), 'not in force', /^node-1: LSM unavailable: EPERM/],
     ['a silent node', status('available', '', 600_000), 'not known', /^node-1 is silent for 10m/],
     ['no collector', undefined, 'not in force', /no collector/],
-  ])('%s', (_, told, state, reason) => {
-    expect(at(told)).toEqual({ key: KEY, state, reason: expect.stringMatching(reason) });
+  ])('%s', (_, node, state, reason) => {
+    expect(at(node)).toEqual({ key: KEY, state, reason: expect.stringMatching(reason) });
   });
 
   it('a decision - is one of the books where a policy is known not to hold', () => {

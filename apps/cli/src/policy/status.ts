@@ -1,4 +1,7 @@
-/** `policy status`: on how many nodes each policy is in force, and why not on the others. */
+/**
+ * `policy status`: the number of nodes on which each policy is in force, and the reasons on the
+ * other nodes.
+ */
 import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../shared/errors.ts';
@@ -21,9 +24,9 @@ export interface StatusOptions {
   waitMs: number;
 }
 
-/** A change is in force within a second; the node's status follows. */
+/** A policy is in force within a second of its change. The status of the node changes after that. */
 const POLL_MS = 250;
-/** Nodes listed per reason; --json has all. */
+/** Maximum of nodes named per reason. --json has all. */
 const MAX_NODES = 4;
 
 const STYLES: Record<PlaceState, Style> = {
@@ -122,8 +125,8 @@ async function readSnapshot(
 async function waitUntilInForce(session: Session, name: string | undefined, options: StatusOptions): Promise<Snapshot> {
   const endMs = session.io.nowMs() + options.waitMs;
   for (;;) {
-    const seen = await readSnapshot(session, name, options);
-    if (placesExitCode(seen.places) === EXIT.ok || session.io.nowMs() >= endMs) return seen;
+    const snapshot = await readSnapshot(session, name, options);
+    if (placesExitCode(snapshot.places) === EXIT.ok || session.io.nowMs() >= endMs) return snapshot;
     session.io.signal.throwIfAborted();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
@@ -141,7 +144,7 @@ export async function status(session: Session, name: string | undefined, options
     return exitCode;
   }
   if (stored.length === 0) {
-    out.note('no runtime policy is stored: bailiff policy apply policies/');
+    out.note('no runtime policy is stored; to apply those of Bailiff: bailiff policy apply policies/');
     return exitCode;
   }
   if (places[0]?.nodes === 0) throw new CliError('CLI_STATE', 'no node has reported yet', { remedy: 'bailiff status' });

@@ -21,7 +21,7 @@ function registerList(parent: Command, io: CliIo): void {
 function registerRelease(parent: Command, io: CliIo): void {
   const command = parent
     .command('release')
-    .description('end a quarantine early; the kernel follows immediately')
+    .description("end a quarantine early; the pod's traffic passes at once")
     .argument('<pod>', 'namespace/name, name or uid')
     .option('-n, --namespace <namespace>', 'namespace of the pod')
     .option('--reason <text>', 'reason, for the record')

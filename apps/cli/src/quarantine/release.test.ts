@@ -20,6 +20,6 @@ it('quarantine list - a bad entry hides neither itself nor the others, as the ke
   expect(problems).toEqual([expect.stringMatching(/^entries\.1\.until: /)]);
 });
 
-it('quarantine list - what is no list is told', () => {
+it('quarantine list - an invalid snapshot is reported', () => {
   expect(quarantinedOf('{')).toEqual({ entries: [], problems: [expect.stringMatching(/^cannot be parsed: not JSON/)] });
 });

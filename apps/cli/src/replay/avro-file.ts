@@ -1,7 +1,7 @@
 /**
  * Frames as an Avro object container file
  * (https://avro.apache.org/docs/1.11.1/specification/#object-container-files). Pure. The sync
- * marker is derived from the schema, so equal frames give equal files.
+ * marker is a hash of the schema, so that the same frames produce the same bytes.
  */
 import { createHash } from 'node:crypto';
 import { CURRENT_SCHEMAS, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';

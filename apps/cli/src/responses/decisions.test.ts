@@ -36,7 +36,7 @@ describe('approvals', () => {
     );
   });
 
-  it('two of one verdict - are told apart by their own ids', () => {
+  it('two responses of one verdict - their ids differ', () => {
     const two = fold({ phase: 'pending' }, { phase: 'pending', action: 'cordon' });
     expect(() => findWaiting(two, sampleResponse().verdictId)).toThrow(
       expect.objectContaining({ code: 'CLI_USAGE', remedy: expect.stringMatching(/cordon/) }),
@@ -93,7 +93,7 @@ describe('release', () => {
     expect(targetOf([entry()], [response as Response], pod).podUid).toBe(sampleResponse().podUid);
   });
 
-  it('target - nobody, or more than one', () => {
+  it('target - none, or more than one', () => {
     expect(() => targetOf([], [], pod)).toThrow(expect.objectContaining({ code: 'CLI_NOT_FOUND' }));
     const two = [entry(), entry({ podUid: 'another', podNamespace: 'other' })];
     expect(() => targetOf(two, [], parsePod('attacker-0', 'pod'))).toThrow(

@@ -33,7 +33,7 @@ describe('selectors', () => {
     expect(() => parsePod(text, '--pod')).toThrow(expect.objectContaining({ code: 'CLI_USAGE' }));
   });
 
-  it('pod - two namespaces that differ exclude each other, and nobody is no pod', () => {
+  it('pod - two namespaces that differ exclude each other, and an empty name is no pod', () => {
     expect(() => parsePod('shop/web', '--pod', 'other')).toThrow(/exclude/);
     expect(parsePod('shop/web', '--pod', 'shop').namespace).toBe('shop');
     expect(matchesPod(parsePod('web', '--pod'), null)).toBe(false);

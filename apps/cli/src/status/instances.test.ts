@@ -16,7 +16,7 @@ const instance = (part: Partial<InstanceStatus> = {}): InstanceStatus => ({
 });
 
 describe('refused configuration of services', () => {
-  it('two replicas that refuse the same - told once, with the reason and what to do', () => {
+  it('two replicas that refuse the same value - reported once, with the reason and what to do', () => {
     expect(refusalProblems([instance(), instance({ instance: 'b' })], NOW)).toEqual([
       {
         severity: 'shout',
@@ -27,7 +27,7 @@ describe('refused configuration of services', () => {
       },
     ]);
   });
-  it('one of two - says so; another service is told beside it', () => {
+  it('one of two - the line says so; another service has its own line', () => {
     const texts = refusalProblems(
       [instance(), instance({ instance: 'b', configRefused: [] }), instance({ service: 'responder' })],
       NOW,

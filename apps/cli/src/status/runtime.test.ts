@@ -24,11 +24,11 @@ it.each([
     [`refuses ${key('a')}, ${key('b')} and 2 more: no LSM`, `refuses ${key('e')}: too many rules`],
   ],
   ['in force: nothing to tell', [{ ...refused('a', ''), state: 'in-force' }], []],
-])('policies that a node refuses - %s', (_, policies, told) => {
-  expect(runtimeProblems('n', node(policies)).map(({ text }) => text)).toEqual(told);
+])('policies that a node refuses - %s', (_, policies, expected) => {
+  expect(runtimeProblems('n', node(policies)).map(({ text }) => text)).toEqual(expected);
 });
 
-it('policies that a node refuses - what no reader takes is told once, as configuration', () => {
+it('policies that a node refuses - a value that no reader accepts is reported once, as configuration', () => {
   const configRefused = [{ key: key('a'), reason: 'x' }];
   expect(runtimeProblems('n', node([refused('a', 'x')], configRefused))).toEqual([]);
 });

@@ -72,8 +72,8 @@ describe('report', () => {
     expect([well.exitCode, well.problems]).toEqual([0, []]);
     expect(well.nodes[0]).toMatchObject({ health: 'ok', guarded: 302, guardable: 302 });
     expect(summaryLine(well)).toContain('302 of 302 interfaces guarded');
-    const told = nodeDetails(status({ interfacesOmitted }), NOW, { width: 0 }).join('\n');
-    expect(told).toContain('300 guarded, 7 not-applicable');
+    const text = nodeDetails(status({ interfacesOmitted }), NOW, { width: 0 }).join('\n');
+    expect(text).toContain('300 guarded, 7 not-applicable');
 
     const partly = report({ a: status({ interfacesOmitted: { ...interfacesOmitted, partial: 2 } }) });
     expect(partly.exitCode).toBe(0);
@@ -145,7 +145,7 @@ describe('report', () => {
     expect(report({ a: status() }, { expected: null }).exitCode).toBe(0);
   });
 
-  it('nobody - a cluster in which no node ever reported is not well', () => {
+  it('no nodes - a cluster in which no node ever reported is not healthy', () => {
     expect(report({}, { expected: null })).toMatchObject({ exitCode: 7, problems: [{ node: 'cluster' }] });
   });
 

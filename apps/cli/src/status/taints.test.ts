@@ -37,7 +37,7 @@ it('a tainted node has a line, which is no failure', () => {
   expect(taintsLine(TAINTED)).toBe('1 node is tainted: node-a');
 });
 
-it('what is not as it should be is told of ipam-sync, with the nodes and what to do, and is a failure', () => {
+it('a fault of ipam-sync is a failure, with the nodes and the remedy', () => {
   const more = { withheld: ['b', 'c', 'd'], withheldCount: 3, problem: '3 are too many', remedy: 'look' };
   expect(taintProblems([instance({ taints: taints(more) })], NOW)).toEqual([
     {

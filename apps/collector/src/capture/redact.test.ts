@@ -30,8 +30,8 @@ test.each([
     ['env', 'API_KEY="a b"', 'HOME=/root'],
     ['env', 'API_KEY=***', 'HOME=/root'],
   ],
-])('redact - %j', (args, told) => {
-  expect(redact(args)).toEqual(told);
+])('redact - %j', (args, redacted) => {
+  expect(redact(args)).toEqual(redacted);
 });
 
 test.each([

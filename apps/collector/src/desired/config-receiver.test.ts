@@ -1,17 +1,15 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
 import { ConfigReceiver } from './config-receiver.ts';
 import { DesiredState } from './desired-state.ts';
 import { DocumentCache } from './document-cache.ts';
 
-const pod = (uid: string, address: string) => ({
-  ...{ uid, namespace: 'shop', name: uid, labels: {}, serviceAccount: '', owners: [] },
-  interfaces: [{ name: 'eth0', addresses: [address], mac: null }],
-  ...{ hostNetwork: false, containers: [], allowedPrefixes: ['x'], probePorts: [], revision: 1, createdAt: '' },
-});
+const pod = (uid: string, address: string) =>
+  samplePodIdentity({ uid, name: uid, interfaces: sampleInterfaces(address), allowedPrefixes: ['x'] });
 const pods = (revision: number, list: object[], nodeName = 'n1') =>
   ({ what: 'pods', key: 'n1', json: JSON.stringify({ nodeName, revision, pods: list }) }) as const;
 const audit = { what: 'config', key: 'spoof.namespace.shop.default', json: '{"modes":{"tunnel":"audit"}}' } as const;

@@ -1,27 +1,21 @@
 import { type PodIdentity, workloadOf } from '@bailiff/schemas';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
 import { DesiredState, podRefOf } from './desired-state.ts';
 
-const pod = (uid: string, extra: object = {}) => ({
-  uid,
-  namespace: 'shop',
-  name: `web-${uid}`,
-  labels: {},
-  serviceAccount: 'web',
-  owners: [
-    { kind: 'ReplicaSet', name: 'web-5c', uid: 'rs' },
-    { kind: 'Deployment', name: 'web', uid: 'd' },
-  ],
-  interfaces: [{ name: 'eth0', addresses: ['10.0.0.2'], mac: null }],
-  hostNetwork: false,
-  containers: [],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-01-01T00:00:00Z',
-  ...extra,
-});
+const pod = (uid: string, extra: object = {}) =>
+  samplePodIdentity({
+    uid,
+    name: `web-${uid}`,
+    labels: {},
+    owners: [
+      { kind: 'ReplicaSet', name: 'web-5c', uid: 'rs' },
+      { kind: 'Deployment', name: 'web', uid: 'd' },
+    ],
+    interfaces: sampleInterfaces('10.0.0.2'),
+    ...extra,
+  });
 const snapshot = (revision: number, pods: object[], nodeName = 'n1') => JSON.stringify({ nodeName, revision, pods });
 const binding = (uid: string, address: string): Binding => ({
   source: 'cni',
@@ -92,8 +86,8 @@ describe('desired state - pods', () => {
     [
       'contradicts the node on most interfaces',
       snapshot(9, [
-        pod('a', { interfaces: [{ name: 'eth0', addresses: ['9.9.9.9'], mac: null }] }),
-        pod('b', { interfaces: [{ name: 'eth0', addresses: ['9.9.9.8'], mac: null }] }),
+        pod('a', { interfaces: sampleInterfaces('9.9.9.9') }),
+        pod('b', { interfaces: sampleInterfaces('9.9.9.8') }),
       ]),
       /disagrees/,
     ],
@@ -133,7 +127,7 @@ describe('desired state - restored documents and bad values', () => {
     const state = new DesiredState('n1');
     const bad = pod('a', {
       allowedPrefixes: ['garbage', '10.9.1.0/16'],
-      interfaces: [{ name: 'eth0', addresses: ['10.0.0.2', 'x'], mac: null }],
+      interfaces: sampleInterfaces('10.0.0.2', 'x'),
       probePorts: [
         { port: 70_000, protocol: 'TCP' },
         { port: 80, protocol: 'TCP' },
@@ -155,12 +149,8 @@ describe('desired state - restored documents and bad values', () => {
   });
   it('wrong snapshot before the pods - withdrawn as they are bound, accepted when enough bindings confirm it', () => {
     const state = new DesiredState('n1');
-    const wrong = [1, 2].map((n) =>
-      pod(`w${n}`, { interfaces: [{ name: 'eth0', addresses: [`9.9.9.${n}`], mac: null }] }),
-    );
-    const right = ['a', 'b', 'c'].map((uid, n) =>
-      pod(uid, { interfaces: [{ name: 'eth0', addresses: [`10.0.1.${n}`], mac: null }] }),
-    );
+    const wrong = [1, 2].map((n) => pod(`w${n}`, { interfaces: sampleInterfaces(`9.9.9.${n}`) }));
+    const right = ['a', 'b', 'c'].map((uid, n) => pod(uid, { interfaces: sampleInterfaces(`10.0.1.${n}`) }));
     const json = snapshot(7, [...wrong, ...right]);
     expect(state.receivePods(json, [])).toMatchObject({ changed: true });
     expect(state.recheck([binding('w1', '10.0.0.1')])).toBeNull();

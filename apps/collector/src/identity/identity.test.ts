@@ -1,4 +1,5 @@
 import type { PodIdentity } from '@bailiff/schemas';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import type { CniRecord } from './cni-record.ts';
 import {
@@ -37,22 +38,10 @@ const record: CniRecord = {
 };
 const binding = bindByCni(link, record, 9_990);
 const query = { link, notBeforeMs: 8_990, isUsed: () => false };
-const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => ({
-  uid,
-  namespace: 'shop',
-  name: uid,
-  labels: {},
-  serviceAccount: 'default',
-  owners: [],
-  interfaces: addresses.length > 0 ? [{ name: 'eth0', addresses, mac: null }] : [],
-  hostNetwork: false,
-  containers: [],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-01-01T00:00:00Z',
-  ...extra,
-});
+const pod = (uid: string, addresses: string[], extra: Partial<PodIdentity> = {}): PodIdentity => {
+  const interfaces = addresses.length > 0 ? sampleInterfaces(...addresses) : [];
+  return samplePodIdentity({ uid, name: uid, interfaces, ...extra });
+};
 const snapshot = (pods: PodIdentity[]) => ({ nodeName: 'n', revision: 4, pods });
 const bound = (uid: string, addresses: string[]): Binding => ({ ...binding, podUid: uid, addresses });
 

@@ -1,4 +1,5 @@
 import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import type { BindingStore, StoredInterface } from '../identity/binding-store.ts';
@@ -13,9 +14,8 @@ const binding: Binding = {
   link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
 };
 const pods = (revision: number, address: string, allowedPrefixes: string[]) => {
-  const told = { interfaces: [{ name: 'eth0', addresses: [address, '10.0.0.3'], mac: null }], allowedPrefixes };
-  const rest = { namespace: 'shop', name: 'web', labels: {}, serviceAccount: '', owners: [], hostNetwork: false };
-  const pod = { uid: 'a', ...rest, ...told, containers: [], probePorts: [], revision, createdAt: '' };
+  const interfaces = sampleInterfaces(address, '10.0.0.3');
+  const pod = samplePodIdentity({ uid: 'a', interfaces, allowedPrefixes, revision });
   return JSON.stringify({ nodeName: 'n1', revision, pods: [pod] });
 };
 

@@ -12,6 +12,7 @@ import {
 } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
+import { samplePodIdentity } from '@bailiff/schemas/testing';
 import type { AckedCells } from './counting/acked-cells.ts';
 
 function tableOf<K, V>(): RuntimeTable<K, V> {
@@ -84,22 +85,7 @@ export function memoryAcked(cells = 1024): AckedCells {
 }
 
 export function podIdentity(digit: string, more: Partial<PodIdentity> = {}): PodIdentity {
-  return {
-    uid: `${digit.repeat(8)}-0000-4000-8000-000000000000`,
-    namespace: 'shop',
-    name: `web-${digit}`,
-    labels: { app: 'web' },
-    serviceAccount: 'web',
-    owners: [{ kind: 'Deployment', name: 'web', uid: 'd-1' }],
-    interfaces: [],
-    hostNetwork: false,
-    containers: [],
-    allowedPrefixes: [],
-    probePorts: [],
-    revision: 1,
-    createdAt: '2026-01-01T00:00:00Z',
-    ...more,
-  };
+  return samplePodIdentity({ uid: `${digit.repeat(8)}-0000-4000-8000-000000000000`, name: `web-${digit}`, ...more });
 }
 
 export const uidOf = (pod: PodIdentity): string => pod.uid.replaceAll('-', '');

@@ -26,14 +26,17 @@ export interface TaskDeps {
   metrics: Metrics;
   limits: RunLimits;
   step: StepHook;
-  /** A job waits for the bus and is retried. */
+  /** Called when a job waits for the bus; the job is retried. */
   onWait(error: BusError): void;
   signal?: AbortSignal;
 }
 
 export interface RunLimits extends GuardLimits {
   apiTimeoutMs: number;
-  /** The process of a younger `started` record may still be running. Above `apiTimeoutMs`. */
+  /**
+   * Age of a `started` record from which another replica takes over: its process may run until then.
+   * Above `apiTimeoutMs`.
+   */
   takeoverMs: number;
   /** Longest expiry: the retention of RESPONSES less a margin. */
   longestExpiryMs: number;

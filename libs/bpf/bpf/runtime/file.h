@@ -3,12 +3,11 @@
  * Files: opening, and all operations that change what a path names.
  *
  * Place in the data path: system calls and io_uring → LSM hooks here → mounts.h, decide.h. A hook
- * receives the object, not the path text that led to it. Each path is decided under its operation.
- * Link and rename give an object another name, so any denial of the old name refuses them, except
- * denials of running. docs/runtime-hooks.md and docs/runtime-paths.md list the gaps, and the first
- * kernel of each hook.
- * Only system calls reach the path_* hooks, so overlayfs's own work on its layers does not. Its
- * opens (FMODE_NOACCOUNT) are ignored.
+ * receives the object, not the path text of the caller. The rules of its operation decide.
+ * Link and rename are refused if a rule denies any operation on the old name, except execution.
+ * docs/runtime-hooks.md and docs/runtime-paths.md list the gaps and the first kernel of each hook.
+ * Only system calls reach the path_* hooks; operations of overlayfs on its layers do not. The
+ * program ignores opens by overlayfs (FMODE_NOACCOUNT).
  */
 #ifndef BAILIFF_RUNTIME_FILE_H
 #define BAILIFF_RUNTIME_FILE_H
@@ -50,8 +49,8 @@ static __always_inline __u64 open_ops(const struct file *file)
 }
 
 /*
- * Decides about an object under each of its operations that the set covers, and about the mount
- * that it was reached through. Returns 1 to refuse.
+ * Checks each operation on an object that the policy set covers, and the mount through which the
+ * caller reached it. Returns 1 to refuse.
  */
 __noinline int rt_decide_object(const struct object *object)
 {
@@ -144,7 +143,7 @@ int BPF_PROG(handle_path_chown, const struct path *path)
 	return 0;
 }
 
-/* Paths are those of the mount namespace, so a new root renames nothing. It can still be denied. */
+/* Rules match paths of the mount namespace, so chroot cannot evade them. A rule can deny chroot. */
 SEC("lsm/path_chroot")
 int BPF_PROG(handle_path_chroot, const struct path *path)
 {
@@ -153,7 +152,7 @@ int BPF_PROG(handle_path_chroot, const struct path *path)
 	return 0;
 }
 
-/* ---- an entry of a directory, there or not ---- */
+/* ---- a directory entry, existing or not ---- */
 
 static __always_inline int decide_entry(const struct path *dir, struct dentry *dentry, enum op op)
 {
@@ -232,7 +231,7 @@ int BPF_PROG(handle_path_unlink, const struct path *dir, struct dentry *dentry)
 	return 0;
 }
 
-/* The name of the link. Its target is decided when it is followed. */
+/* Checks the name of the link only. The hook of the later access checks the target. */
 SEC("lsm/path_symlink")
 int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
 {
@@ -253,9 +252,9 @@ __noinline int rt_decide_reach(const struct object *object)
 #define RUNNING_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_MAP_EXECUTE))
 
 /*
- * Decides about the name that an object loses, or gets another name beside. Every operation denied
- * there would be possible under the new name, so any denial refuses. Denials of running do not
- * count: a copy would run as well. Returns 1 to refuse.
+ * Checks the old name of a link or rename. Operations that a rule denies there would be possible
+ * under the new name, so any denial refuses. Denials of execution are ignored, because a copy of the
+ * file could run too. Returns 1 to refuse.
  */
 __noinline int rt_decide_old_name(const struct object *object, enum op op)
 {
@@ -300,7 +299,7 @@ int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new
 
 #define RENAME_EXCHANGE	2
 
-/* Both names are in one mount. In an exchange, each is the old name of one object. */
+/* Both names are in one mount. In an exchange, both are old names. */
 SEC("lsm/path_rename")
 int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
 	     struct dentry *new_dentry, unsigned int flags)

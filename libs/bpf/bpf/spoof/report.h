@@ -4,8 +4,8 @@
  *
  * Place in the data path: checks.h, quarantine.h → here → return value of the program, `counters`,
  * `samples`.
- * Invariants: the decision reads nothing that a sample writes. Counts are exact: atomic adds into
- * an entry that user space created before the attach. A violation that is not counted or sampled
+ * Invariants: sampling cannot change the decision. Counts are exact: atomic adds into an entry that
+ * user space created before the attach. A violation that is not counted or sampled
  * adds to `losses`. A flood uses up the sampling tokens of one interface only.
  */
 #ifndef BAILIFF_REPORT_H
@@ -58,9 +58,8 @@ static __always_inline void count(const struct iface *iface, struct __sk_buff *s
 enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
 
 /*
- * Whether the bucket is surely empty, checked without the lock. During a flood this is true for
- * almost every packet on every CPU. If another CPU refills the bucket at the same time, a sample is
- * lost, never a count.
+ * Detects an empty bucket without the lock. During a flood it returns true for almost every packet
+ * on every CPU. If another CPU refills the bucket at the same time, a sample is lost, never a count.
  */
 static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
 {
@@ -71,7 +70,7 @@ static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 ge
 	       elapsed < MAX_REFILL_NS && elapsed * rate < NSEC_PER_SEC;
 }
 
-/* Whether this violation may be sampled. The lock covers a few instructions and no helper call. */
+/* Takes a token for a sample. The lock covers a few instructions and no helper call. */
 static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector, __u64 now)
 {
 	const struct settings *set = read_settings();
@@ -101,8 +100,8 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 }
 
 /*
- * The ring had no room for the first sample of a vector: the next violation of the vector is the
- * first again.
+ * Clears the mark of the first sample if the ring had no room for it. The next violation of the
+ * vector then gets a first sample.
  */
 static __always_inline void unmark_sampled(const struct iface *iface, __u32 vector)
 {

@@ -65,8 +65,8 @@ struct Mapping {
   bool unchangedFile = false;
 };
 
-// A page that the process wrote in a file mapping (a relocation) is private and would be lost. Only
-// mappings without such a page count, and those that are not writable.
+// Releases a mapping only if it is read-only and has no private page. The process writes such pages
+// in file mappings (relocations), and MADV_DONTNEED would discard them.
 void release(const Mapping& mapping, uint64_t& bytes) {
   if (!mapping.unchangedFile || mapping.residentBytes == 0) return;
   // SAFETY: the range is a mapping that /proc/self/smaps listed; both calls leave its content in the

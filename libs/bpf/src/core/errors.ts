@@ -37,7 +37,7 @@ export type BpfErrorCode =
   /** The object is closed. */
   | 'BPF_CLOSED';
 
-/** First match wins; an operation is `<area>.<verb>`. */
+/** The first match applies; an operation is `<area>.<verb>`. */
 const CODE_OF: readonly (readonly [RegExp, BpfErrorCode])[] = [
   [/^closed$/, 'BPF_CLOSED'],
   [/\.(pin|openPinned)$/, 'BPF_PIN'],
@@ -120,11 +120,11 @@ const REASON_CHARACTERS = 200;
 
 /** Last line of the verifier log, which has the reason; empty without a log. */
 export function verifierReason(log: string): string {
-  const said = log
+  const lines = log
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('processed '));
-  return (said.at(-1) ?? '').slice(0, REASON_CHARACTERS);
+  return (lines.at(-1) ?? '').slice(0, REASON_CHARACTERS);
 }
 
 export interface BpfErrorInit {

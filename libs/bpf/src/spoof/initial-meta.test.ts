@@ -5,7 +5,7 @@ import { initialMeta } from './initial-meta.ts';
 const SECOND = 1_000_000_000n;
 const YEAR = 365n * 86_400n * SECOND;
 
-describe('first-meta', () => {
+describe('initial-meta', () => {
   it('numbers - later maps start above every number that earlier ones allocated', () => {
     fc.assert(
       fc.property(fc.bigInt(0n, YEAR / 2n), fc.bigInt(SECOND, YEAR / 10n), (bootNs, livedNs) => {

@@ -3,7 +3,7 @@
  *
  * Data path: ring.cc (one Buffer per batch) → here → collector. The packet programs own the ring
  * buffer and the LSM programs write to it too, so this room imports the runtime decoder. The size
- * of a record tells the two kinds apart. Framing (ring.h): u32 length (host order), that many
+ * of a record identifies its kind. Framing (ring.h): u32 length (host order), that many
  * bytes, zero padding to a multiple of 8.
  */
 import { SampleError } from '../core/sample-error.ts';

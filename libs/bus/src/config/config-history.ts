@@ -1,12 +1,12 @@
 /**
- * The configuration at any time, folded from its log. Pure.
+ * The configuration at any time, computed from its log. Pure.
  *
- * config-log.ts feeds it from CONFIG_LOG; correlator, replay and backtest query it. The same log
- * gives the same result in every process: times never decrease, and each key keeps as many changes
- * as the stream. For a key with more changes, the oldest kept one also holds before its own time.
- * After CONFIG_LOG was recreated, the configuration in force (`from`) stays until the new log
- * changes it. Queries in ascending time cost one comparison and return the same object until it
- * changes.
+ * Data path: CONFIG_LOG → config-log.ts → here → correlator, replay, backtest. The same log gives
+ * the same result in every process: times never decrease, and each key keeps as many changes as the
+ * stream. If the stream dropped changes of a key, the oldest kept change also applies before its own
+ * time. After CONFIG_LOG was recreated, `from` is in force until the first change of the new log.
+ * Queries in ascending time cost one comparison. They return the same object while the configuration
+ * stays the same.
  */
 import assert from 'node:assert';
 import { CONFIG_LOG_PER_KEY } from '../topology/topology.ts';
@@ -37,13 +37,13 @@ export class ConfigHistory {
   private readonly changes: ConfigChange[] = [];
   private readonly perKey = new Map<string, number>();
   /** Oldest kept change of each key that has reached CONFIG_LOG_PER_KEY. */
-  private readonly floors = new Map<string, ConfigChange>();
+  private readonly oldestKept = new Map<string, ConfigChange>();
   private readonly from: ConfigAt;
   private cached: ConfigAt;
   /** Index after the last change in `cached`; -1 if the cache is invalid. */
   private cachedLength = 0;
 
-  /** @param from configuration in force before the first change; changes do not build on it */
+  /** @param from configuration in force before the first change, which replaces it as a whole */
   constructor(from: ConfigAt = NOTHING) {
     this.from = from;
     this.cached = from;
@@ -58,16 +58,16 @@ export class ConfigHistory {
   append(change: ConfigChange): void {
     const last = this.changes.at(-1);
     assert(!last || change.sequence > last.sequence, 'changes must arrive in log order');
-    // Leaders' clocks differ: a step back must not hide a change behind an older one.
+    // A new leader's clock may be behind. A later change must not take effect before an earlier one.
     const timestampMicros = Math.max(change.timestampMicros, last?.timestampMicros ?? 0);
     this.changes.push({ ...change, timestampMicros });
     const kept = (this.perKey.get(change.key) ?? 0) + 1;
     this.perKey.set(change.key, kept);
-    if (kept >= CONFIG_LOG_PER_KEY) this.floor(change.key, kept);
+    if (kept >= CONFIG_LOG_PER_KEY) this.dropOldest(change.key, kept);
   }
 
-  /** Drops the change that the stream dropped, and records the oldest kept one. */
-  private floor(key: string, kept: number): void {
+  /** Drops the change of the key that the stream has dropped, and records the oldest kept change. */
+  private dropOldest(key: string, kept: number): void {
     if (kept > CONFIG_LOG_PER_KEY) {
       this.changes.splice(
         this.changes.findIndex((change) => change.key === key),
@@ -75,7 +75,7 @@ export class ConfigHistory {
       );
       this.perKey.set(key, CONFIG_LOG_PER_KEY);
     }
-    this.floors.set(key, this.changes.find((change) => change.key === key) as ConfigChange);
+    this.oldestKept.set(key, this.changes.find((change) => change.key === key) as ConfigChange);
     this.cachedLength = -1;
   }
 
@@ -94,15 +94,16 @@ export class ConfigHistory {
   }
 
   private countUntil(timeMicros: number): number {
-    const isIn = (index: number) => (this.changes[index]?.timestampMicros ?? Number.POSITIVE_INFINITY) <= timeMicros;
-    // Most queries are about the same configuration as the last one.
+    const isIncluded = (index: number) =>
+      (this.changes[index]?.timestampMicros ?? Number.POSITIVE_INFINITY) <= timeMicros;
+    // Most queries need the same configuration as the query before.
     const cached = this.cachedLength;
-    if (cached >= 0 && !isIn(cached) && (cached === 0 || isIn(cached - 1))) return cached;
+    if (cached >= 0 && !isIncluded(cached) && (cached === 0 || isIncluded(cached - 1))) return cached;
     let low = 0;
     let high = this.changes.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (isIn(middle)) low = middle + 1;
+      if (isIncluded(middle)) low = middle + 1;
       else high = middle;
     }
     return low;
@@ -110,17 +111,17 @@ export class ConfigHistory {
 
   private build(length: number): ConfigAt {
     if (length === this.cachedLength) return this.cached;
-    // With floors the cache cannot be extended, because their keys may start later.
-    if (length === 0 && this.floors.size === 0) {
+    if (length === 0 && this.oldestKept.size === 0) {
       this.cached = this.from;
       this.cachedLength = 0;
       return this.cached;
     }
-    const from = this.floors.size === 0 && length > this.cachedLength ? Math.max(0, this.cachedLength) : 0;
+    // The cache has changes of `oldestKept` that are later than its time, so it cannot be extended.
+    const from = this.oldestKept.size === 0 && length > this.cachedLength ? Math.max(0, this.cachedLength) : 0;
     const entries = new Map(from > 0 ? this.cached.entries : []);
     for (let index = from; index < length; index += 1) fold(entries, this.changes[index] as ConfigChange);
     const newest = this.changes[length - 1];
-    for (const floor of this.floors.values()) if (floor.sequence > (newest?.sequence ?? 0)) fold(entries, floor);
+    for (const oldest of this.oldestKept.values()) if (oldest.sequence > (newest?.sequence ?? 0)) fold(entries, oldest);
     this.cached = { revision: newest?.sequence ?? 0, timestampMicros: newest?.timestampMicros ?? 0, entries };
     this.cachedLength = length;
     return this.cached;

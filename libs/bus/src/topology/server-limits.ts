@@ -1,8 +1,8 @@
-/** Limits of nats-server in our configuration (auth/server-conf.ts) that other rooms depend on. */
+/** Limits in Bailiff's configuration of nats-server (auth/server-conf.ts) that other files read too. */
 
 /**
- * Above the sum of all stream and bucket limits (about 8.4 GiB by default), which JetStream
- * reserves at creation.
+ * JetStream reserves the limit of each stream and bucket at creation: about 8.4 GiB in total by
+ * default. This limit is above that sum.
  */
 export const DEFAULT_MAX_FILE_BYTES = 12 * 1024 ** 3;
 /** Ordered consumers keep some kB of state each in memory. */
@@ -13,7 +13,7 @@ export const DEFAULT_MAX_MEMORY_BYTES = 256 * 1024 ** 2;
  */
 export const MAX_PAYLOAD_BYTES = 1024 * 1024;
 /**
- * How long the server waits for credentials and for bus-auth's response. Shorter than a client's
- * timeout, so that the client receives the refusal.
+ * Time limit of the server for a client's credentials and for bus-auth's response. It is shorter
+ * than a client's timeout, so that the client receives the refusal.
  */
 export const AUTH_TIMEOUT_S = 4;

@@ -1,11 +1,14 @@
-/** What the guards decide about a task, and what they decide it from. Types and groups of actions only. */
+/**
+ * Types of the guards: their input, their decision and the refusal codes. It also groups the actions
+ * by effect.
+ */
 import type { ResponsePolicy } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
 import type { Task, VerdictSummary } from '../planning/plan.ts';
 import type { Facts } from './facts.ts';
 
 export type RefusalCode =
-  /** The verdict is about a node, and the action about a pod. */
+  /** The action needs a pod, and the verdict names only a node. */
   | 'no-pod'
   /** The pod does not exist any more. */
   | 'pod-gone'
@@ -63,14 +66,16 @@ export interface ActionEntry {
 export interface GuardInput {
   task: Task;
   verdict: VerdictSummary;
-  /** Newest version of the task's policy; null if it was deleted or disabled. */
+  /** Newest version of the task's policy. Null: deleted or disabled. */
   policy: ResponsePolicy | null;
-  /** The disarming that covers the verdict; null if armed. */
+  /** Text of the disarming that covers the verdict. Null: there is none. */
   disarmed: string | null;
   facts: Facts;
   /** Actions started within the last 24 h, oldest first. */
   actions: readonly ActionEntry[];
+  /** The task has a `started` record, so limits do not apply to it again. */
   reserved: boolean;
+  /** Time of the record that requests an approval. */
   pendingAtMicros: number | null;
   approvedAtMicros: number | null;
   nowMicros: number;
@@ -78,7 +83,7 @@ export interface GuardInput {
 }
 
 export interface GuardLimits {
-  /** A task that starts later than this after its due time is refused. */
+  /** Longest time from a task's due time to its start. */
   answerHorizonMs: number;
   /** Time limit of an approval. */
   approvalTimeoutMs: number;
@@ -86,11 +91,12 @@ export interface GuardLimits {
   maxGraceSeconds: number;
 }
 
-/** One guard; null: it does not object. */
+/** One guard. Null: the next guard decides. */
 export type Guard = (input: GuardInput) => Decision | null;
 
 export const refuse = (code: RefusalCode, reason: string): Decision => ({ kind: 'refuse', code, reason });
 
+/** Actions that delete a pod. */
 export const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 /** Actions that take a pod out of service: they use budget and need a reservation. */
 export const DISRUPTIVE: ReadonlySet<string> = new Set(['quarantine', 'evict', 'delete']);

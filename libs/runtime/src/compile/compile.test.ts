@@ -180,7 +180,7 @@ describe('explaining', () => {
     [
       onPath('read', '/etc/hosts'),
       null,
-      'read of /etc/hosts passes: no rule denies it, and no policy asks for a posture on file (counted: test-0/any)',
+      'read of /etc/hosts passes: no rule denies it, and no policy sets a posture for file (counted: test-0/any)',
     ],
     [
       onValue('mount', 3),

@@ -11,7 +11,7 @@ import type { Match, PolicySet, RuleIR } from '../sets/set.ts';
 import { type Decision, decide, type Operation, type TaskFacts } from './model.ts';
 
 export interface Explanation extends Decision {
-  /** `<policy>/<rule>`, `<policy>/<class>-posture` or null: the vector of the violation. */
+  /** Vector of the violation: `<policy>/<rule>` or `<policy>/<class>-posture`. Null: none. */
   readonly decidedBy: string | null;
   /** One sentence. */
   readonly text: string;
@@ -25,7 +25,7 @@ export interface CellName {
   readonly action: RuleAction;
 }
 
-/** Meaning of a counter cell behind counter_base. Null beyond the cells of the set. */
+/** Returns the meaning of a counter cell, by its index after `counter_base`. Null: the set has no such cell. */
 export function cellName(set: PolicySet, cell: number): CellName | null {
   const rule = set.rules[cell];
   if (rule !== undefined)
@@ -56,7 +56,7 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
     case 'rule':
       return `rule ${decidedBy} denies it`;
     case 'alias-guard':
-      return `it would make another name for what ${decidedBy} denies`;
+      return `it would create an alias of a path that ${decidedBy} denies`;
     case 'posture':
       return `no rule allows it and ${decidedBy} denies it`;
     case 'unresolved':
@@ -67,7 +67,7 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
     }
     case 'nothing': {
       const name = postureOf(op);
-      return `no rule denies it${name === null ? '' : `, and no policy asks for a posture on ${name}`}`;
+      return `no rule denies it${name === null ? '' : `, and no policy sets a posture for ${name}`}`;
     }
   }
 }
@@ -76,8 +76,8 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
 export function explain(set: PolicySet, operation: Operation, task: TaskFacts): Explanation {
   const decision = decide(set, operation, task);
   const last = decision.counted.at(-1);
-  const decides = last !== undefined && decision.by !== 'allow' && decision.by !== 'nothing';
-  const decidedBy = decides ? (cellName(set, last.cell)?.vector ?? null) : null;
+  const isDecided = last !== undefined && decision.by !== 'allow' && decision.by !== 'nothing';
+  const decidedBy = isDecided ? (cellName(set, last.cell)?.vector ?? null) : null;
   const audited = decision.counted
     .filter(({ action }) => action === 'audit')
     .map(({ cell }) => cellName(set, cell)?.vector);

@@ -126,7 +126,7 @@ test.each<[string, SchemaErrorCode, Buffer]>([
   ['nothing', 'NOT_SINGLE_OBJECT', Buffer.alloc(0)],
   ['JSON', 'NOT_SINGLE_OBJECT', Buffer.from('{"nodeName":"a"}')],
   ['a marker without a fingerprint', 'NOT_SINGLE_OBJECT', Buffer.from([0xc3, 0x01, 1, 2, 3])],
-  ['a fingerprint that nobody knows', 'UNKNOWN_FINGERPRINT', Buffer.from([0xc3, 0x01, 1, 2, 3, 4, 5, 6, 7, 8, 0])],
+  ['an unknown fingerprint', 'UNKNOWN_FINGERPRINT', Buffer.from([0xc3, 0x01, 1, 2, 3, 4, 5, 6, 7, 8, 0])],
   ['a head alone', 'TRUNCATED', head('Verdict')],
   ['a body cut in a string', 'TRUNCATED', Buffer.concat([head('Verdict'), Buffer.from([20, 65])])],
   ['a byte too many', 'TRAILING_BYTES', Buffer.concat([encodeVerdict(sampleVerdict()), Buffer.from([0])])],

@@ -38,7 +38,7 @@ export interface Scene {
 
 export interface HandFrame {
   frame: Buffer;
-  /** `in the name of 10.244.0.4 (web-1)`. */
+  /** Description for the user: `from 10.244.0.4 (web-1)`. */
   words: string;
 }
 
@@ -47,7 +47,7 @@ const UNUSED_MAC = '02:ba:d0:00:00:01';
 const DHCP_SERVER = 67;
 const DHCP_CLIENT = 68;
 const ALL_NODES = 'ff02::1';
-/** Hop limit 64, lifetime 1800 s, nothing managed. */
+/** Hop limit 64, lifetime 1800 s, flags M and O (DHCPv6) not set. */
 const ROUTER_ADVERT_HEAD = Buffer.from([64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
 
 export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandFrame {
@@ -110,5 +110,5 @@ export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandF
   }
 }
 
-/** The end of a frame, by which a witness recognises it, up to the size of a witness's marker. */
+/** The last bytes of a frame, at most as many as a marker. The receiver recognises it by them. */
 export const tailOf = (frame: Buffer) => frame.subarray(-Math.min(32, frame.length - 14));

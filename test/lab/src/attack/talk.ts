@@ -9,11 +9,11 @@ import type { Lab } from '../supervisor/lab.ts';
 import { parseReport, type TalkReport } from './json-lines.ts';
 import { partyOf } from './run.ts';
 
-/** One request per protocol every 50 ms: 120 packets per second and pair, answers included. */
+/** One request per protocol every 50 ms: 120 packets per second and pair, replies included. */
 const INTERVAL_MS = 50;
 /**
- * A round of six unanswered requests of 10 s each is still reported; after that the process counts
- * as stuck.
+ * Longer than a round of six requests that all time out after 10 s, so that its counts arrive. Then
+ * `finish` kills the process.
  */
 const FINISH_TIMEOUT_MS = 75_000;
 
@@ -29,7 +29,7 @@ export class Talk {
     this.#process = process;
   }
 
-  /** @param rounds 0 = until `finish`. Ends by itself when either pod stops; the counts stay. */
+  /** @param rounds 0 = until `finish`. The process ends if either pod stops; `counts` remains. */
   static async start(lab: Lab, from: string, to: string, rounds = 0): Promise<Talk> {
     const { ip4, ip6 } = partyOf(lab, to);
     const command = ['talk', String(POD_PORT), String(rounds), String(INTERVAL_MS), ip4, ip6];

@@ -14,7 +14,7 @@ const DEFAULT_ATTACK = { vectors: ['ipv4-source'], count: 20, rate: 100 } as con
 const MAX_COUNT = 1_000_000;
 const MAX_RATE = 100_000;
 
-/** Four names per line fit into 80 columns. */
+/** Names of the vectors, four per line: at most 80 columns. */
 function vectorLines(): string {
   const lines: string[] = [];
   for (let at = 0; at < HAND_VECTORS.length; at += 4)
@@ -22,37 +22,37 @@ function vectorLines(): string {
   return lines.join(',\n');
 }
 
-/** Fits into 80 columns. */
+/** At most 80 columns. */
 export const USAGE = `usage: bailiff lab <command>
 
   up      bring up a cluster on this machine and keep it until Ctrl-C
     --nodes N        nodes (${DEFAULT_OPTIONS.nodes})
     --pods M         pods on each node (${DEFAULT_OPTIONS.podsPerNode})
     --cni PLUGIN     bridge or ptp (${DEFAULT_OPTIONS.cni})
-    --unguarded      attach nothing: what an attack does without Bailiff
+    --unguarded      attach no programs, to see attacks without Bailiff
     --enforce        execute responses; without it they are dry runs
     --no-replace     do not replace pods that are deleted
-    --siem           siem-relay as well: OCSF, ECS and CEF events on the bus
-    --bus-auth       collectors log in by ServiceAccount tokens, which bus-auth
-                     has the API judge
-    --lab ID         its name (default: eight random letters and digits)
-    --detach         return when everything is ready and leave the lab up
-    --json           print what was made as one JSON line
-  down    take a lab away with everything it made
-    --lab ID         which lab (default: the newest)
-    --all            all of them
+    --siem           also start siem-relay: OCSF, ECS and CEF events on the bus
+    --bus-auth       collectors log in with ServiceAccount tokens; bus-auth
+                     verifies them at the API server
+    --lab ID         name of the lab (default: eight random letters and digits)
+    --detach         return when everything is ready; the lab stays up
+    --json           print the parts of the lab as one JSON line
+  down    stop a lab and remove everything that it created
+    --lab ID         name of the lab (default: the newest)
+    --all            stop all labs
   attack POD  forge packets from inside a pod: name, namespace/name, or the end
               of a name
-    --vector V,W     one or more of the below, or all (${DEFAULT_ATTACK.vectors.join(',')})
+    --vector V,W     one or more of these, or all (${DEFAULT_ATTACK.vectors.join(',')})
 ${vectorLines()}
-    --count N        packets in all (${DEFAULT_ATTACK.count}); ten of a pod within a minute make
-                     a verdict
-    --rate N         packets a second (${DEFAULT_ATTACK.rate})
-    --json           what was sent and what landed as one JSON line
-    --lab ID         in which lab (default: the newest)
-  list    labs on this machine
-  info    what \`up --json\` prints, as it is now
-    --lab ID
+    --count N        number of packets (${DEFAULT_ATTACK.count}); ten from one pod within a minute
+                     cause a verdict
+    --rate N         packets per second (${DEFAULT_ATTACK.rate})
+    --json           print sent and landed packets as one JSON line
+    --lab ID         name of the lab (default: the newest)
+  list    list the labs on this machine
+  info    print the line of \`up --json\` for the current state of a lab
+    --lab ID         name of the lab (default: the newest)
 
   --id is a deprecated alias of --lab.
 `;
@@ -88,7 +88,7 @@ const FLAGS = {
 const LAB = ['lab', 'id'];
 
 /** Flags of each command. `supervise` is `up` in the detached process. */
-const TAKES: Record<string, readonly string[]> = {
+const FLAGS_OF: Record<string, readonly string[]> = {
   up: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', 'detach', 'json', ...LAB],
   supervise: ['nodes', 'pods', 'cni', 'unguarded', 'enforce', 'no-replace', 'siem', 'bus-auth', ...LAB],
   down: [...LAB, 'all'],
@@ -140,11 +140,11 @@ export function parseLabArgs(argv: readonly string[]): LabRequest {
   const [command, ...rest] = positionals;
   if (values.help || command === 'help') return { command: 'help' };
   if (command === undefined) throw usage('a command is missing: up, down, list, info or attack');
-  if (!Object.hasOwn(TAKES, command)) throw usage(`"${command}" is not a lab command`);
-  const taken = command === 'attack' ? 1 : 0;
-  if (rest.length > taken) throw usage(`${command} takes no argument "${rest[taken]}"`);
-  const foreign = Object.keys(values).find((flag) => !TAKES[command]?.includes(flag));
-  if (foreign) throw usage(`${command} has no flag --${foreign}`);
+  if (!Object.hasOwn(FLAGS_OF, command)) throw usage(`"${command}" is not a lab command`);
+  const allowed = command === 'attack' ? 1 : 0;
+  if (rest.length > allowed) throw usage(`${command} takes no argument "${rest[allowed]}"`);
+  const unknown = Object.keys(values).find((flag) => !FLAGS_OF[command]?.includes(flag));
+  if (unknown) throw usage(`${command} has no flag --${unknown}`);
   const id = labIdOf(values);
   const { json = false } = values;
   if (command === 'attack') return { command, id, json, ...attackOf(rest[0], values) };

@@ -1,7 +1,9 @@
 /**
- * Second part of the demo, inside the virtual machine: a lab of one node, the escape without a
- * policy, then with policies/escape-guard.yaml. Bundled and started by escape-act.ts; reports each
- * step as a line of escape-lines.ts. Arguments: <contain> <escape>.
+ * Second act of the demo, inside the virtual machine. It starts a lab of one node and runs the
+ * escape twice: without a policy, and with policies/escape-guard.yaml.
+ *
+ * escape-act.ts bundles and starts this file. Each step is reported as a line of escape-lines.ts.
+ * Arguments: the paths of the programs `contain` and `escape`.
  */
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
@@ -21,9 +23,9 @@ import type { EscapeOutcome } from './escape-summary.ts';
 
 /** Loading all programs takes 15 s under emulation on an idle machine. */
 const LOADED_TIMEOUT_MS = 150_000;
+const IN_FORCE_TIMEOUT_MS = 90_000;
 /** Includes the pod's grace period. */
-const FORCE_TIMEOUT_MS = 90_000;
-const ANSWER_TIMEOUT_MS = 90_000;
+const RESPONSE_TIMEOUT_MS = 90_000;
 const POLICY = 'policies/escape-guard.yaml';
 const say = (text: string) => tellHost({ say: text });
 
@@ -54,7 +56,9 @@ async function control(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
   say(`\nControl run: no policy. A program in ${attacker.name}, in a container with all capabilities,`);
   say("overwrites the host's core_pattern and module loader, and mounts the host's control groups.");
   const outcome = await (await EscapeAttack.start(lab, attacker, programs, 'once')).finish();
-  say(`  the host sees ${outcome.seenByHost.length} of ${outcome.attempts}: ${outcome.seenByHost.join(', ')}; undone`);
+  say(
+    `  effects on the host: ${outcome.seenByHost.length} of ${outcome.attempts} (${outcome.seenByHost.join(', ')}), undone`,
+  );
   return outcome;
 }
 
@@ -62,19 +66,19 @@ async function applyPolicy(lab: Lab): Promise<void> {
   const bus = await lab.bus('admin');
   try {
     for (const { key, policy } of loadPolicyFile(readFileSync(path.join(CHECKOUT, POLICY), 'utf8'), POLICY))
-      await writeConfig(bus, key, policy, { by: 'demo', why: 'second act: the ways out of a container are closed' });
+      await writeConfig(bus, key, policy, { by: 'demo', why: 'second act: deny escapes from containers' });
   } finally {
     await bus.close();
   }
-  const held = lab.pods().length;
-  await awaitRuntime(lab, `${POLICY} to be in force`, FORCE_TIMEOUT_MS, (runtime) =>
-    Boolean(runtime?.policies.some(({ state, subjects }) => state === 'in-force' && subjects >= held)),
+  const podCount = lab.pods().length;
+  await awaitRuntime(lab, `${POLICY} to be in force`, IN_FORCE_TIMEOUT_MS, (runtime) =>
+    Boolean(runtime?.policies.some(({ state, subjects }) => state === 'in-force' && subjects >= podCount)),
   );
 }
 
 async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms) {
-  say(`\nGuarded run: ${POLICY} is applied to the pods as they run; the same program, until`);
-  say('a response stops it, with ordinary use of a file beside it.');
+  say(`\nGuarded run: ${POLICY} is applied to the running pods. The same program repeats`);
+  say('the escape, and uses an ordinary file, until a response deletes the pod.');
   await applyPolicy(lab);
   const bus = await lab.bus('cli');
   const watch = watchBus(bus, attacker.uid, 'lsm');
@@ -97,15 +101,15 @@ async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
       const seen = show();
       return gone() ? { value: true } : { seen };
     };
-    const patience = { timeoutMs: ANSWER_TIMEOUT_MS, everyMs: 100 };
-    await Promise.race([until('the escaping pod to be deleted', deleted, patience), watch.failed]);
+    const timing = { timeoutMs: RESPONSE_TIMEOUT_MS, everyMs: 100 };
+    await Promise.race([until('the escaping pod to be deleted', deleted, timing), watch.failed]);
     const counts = await attack.finish();
     const counted = () => {
       const seen = show();
       const done = tally.finished.some(({ action }) => action === 'delete');
       return done && tally.totalPackets >= counts.attempts ? { value: true } : { seen };
     };
-    await Promise.race([until('the bus to have counted every attempt', counted, patience), watch.failed]);
+    await Promise.race([until('the bus to have counted every attempt', counted, timing), watch.failed]);
     tellHost({ live: null });
     return { counts, blocked, tally, deleted: gone() };
   } finally {
@@ -115,13 +119,13 @@ async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
 }
 
 async function act(programs: EscapePrograms): Promise<EscapeOutcome> {
-  say(`  Linux ${release()} is up; in it a cluster of 1 node and 2 pods`);
+  say(`  Linux ${release()} is up; starting a cluster of 1 node and 2 pods`);
   await using lab = await startLab({
     ...{ nodes: 1, podsPerNode: 2, replace: false, enforce: true },
     onProgress: (text) => say(`  ${text}`),
     onProblem: (text) => say(`  ! ${text}`),
   });
-  say('  waiting until the kernel has the runtime programs');
+  say('  waiting until the collector has loaded the runtime programs');
   await awaitRuntime(lab, 'the runtime programs', LOADED_TIMEOUT_MS, (runtime) => runtime?.state === 'available');
   const [attacker, ...innocents] = lab.pods();
   const before = await control(lab, attacker!, programs);

@@ -74,14 +74,24 @@ export function summariseEscape(act: EscapeOutcome | Skipped): RuntimeSummary {
 }
 
 /**
+ * Whether a deletion succeeded, and the text if none did. The delete of a second verdict is refused,
+ * because the pod is being deleted already.
+ */
+export function deletionCheck(
+  responses: readonly { action: string; phase: string }[],
+  what: string,
+): [boolean, string] {
+  const phases = responses.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
+  return [phases.includes('succeeded'), `${what} is recorded as ${phases.join(', ') || 'nothing'}`];
+}
+
+/**
  * Deviations from the expected values, one sentence each; empty if there are none or the part was
  * skipped.
  */
 export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
   if (isSkipped(act)) return [];
   const { control, guarded, responses } = act;
-  // A second verdict's delete is refused: the pod is being deleted already.
-  const deletions = responses.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
   const { tried, passed } = guarded.ordinary;
   const checks: [boolean, string][] = [
     [
@@ -99,10 +109,7 @@ export function escapeShortfalls(act: EscapeOutcome | Skipped): string[] {
     [tried > 0 && passed === tried, `${tried - passed} of ${tried} ordinary writes were refused`],
     [act.verdicts.length > 0, 'there was no verdict on the escapes'],
     [act.verdictsOnOthers === 0, `${act.verdictsOnOthers} verdicts on escapes are about innocents`],
-    [
-      deletions.includes('succeeded'),
-      `the escaping pod's deletion is recorded as ${deletions.join(', ') || 'nothing'}`,
-    ],
+    deletionCheck(responses, "the escaping pod's deletion"),
     [act.deleted, 'the escaping pod still exists'],
     [act.missingInnocents.length === 0, `innocent pods are gone: ${act.missingInnocents.join(', ')}`],
   ];

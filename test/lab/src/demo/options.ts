@@ -8,13 +8,14 @@ export const COMMAND = 'npm run demo';
 const COMMAND_HELP = `${COMMAND} --`;
 export const USAGE = `usage: ${COMMAND} [-- FLAGS]
 
-Starts a cluster on this machine, attacks it unguarded and guarded, and removes it; then the same with an escape
-from a container, in a virtual machine whose kernel loads BPF-LSM programs. Prints the numbers. Needs root.
+Act 1 starts a cluster on this machine, forges packets without and with Bailiff, and removes the cluster.
+Act 2 escapes from a container without and with a policy, in a virtual machine with BPF-LSM.
+Prints the counts. Needs root.
 
-  --act 1|2      only the packets (1), only the escape (2); both without it
-  --json         end with the numbers as one JSON line
-  --cni PLUGIN   bridge or ptp (bridge), in the first act
-  --lab ID       name of the lab, to find what it leaves behind (--id is a deprecated alias)
+  --act 1|2      run only this act (default: both)
+  --json         print the counts as one JSON line at the end
+  --cni PLUGIN   CNI plugin of the first act: bridge or ptp (default: bridge)
+  --lab ID       name of the lab, to find its files and processes (--id is a deprecated alias)
 `;
 const FLAGS = {
   act: { type: 'string' },
@@ -26,14 +27,14 @@ const FLAGS = {
 } as const;
 
 export interface DemoOptions {
-  /** null: both. */
+  /** Null: both acts. */
   act: 1 | 2 | null;
   json: boolean;
   cni: CniPlugin;
   id: string | undefined;
 }
 
-/** null: help is requested. @throws LabError LAB_USAGE */
+/** Null: help is requested. @throws LabError LAB_USAGE */
 export function parseDemoArgs(argv: readonly string[]): DemoOptions | null {
   const { values, positionals } = parseFlags(argv, FLAGS, COMMAND_HELP);
   if (values.help) return null;

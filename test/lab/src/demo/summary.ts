@@ -2,7 +2,13 @@
 import { type ChainOutcome, type ChainProgress, cutOffPackets } from '../attack/chain.ts';
 import type { AttackOutcome } from '../attack/run.ts';
 import { table } from '../text.ts';
-import { type EscapeOutcome, type RuntimeSummary, type Skipped, summariseEscape } from './escape-summary.ts';
+import {
+  deletionCheck,
+  type EscapeOutcome,
+  type RuntimeSummary,
+  type Skipped,
+  summariseEscape,
+} from './escape-summary.ts';
 
 /** Result of the first part. */
 export interface NetworkOutcome {
@@ -62,8 +68,6 @@ export function summarise(network: NetworkOutcome | null, act: EscapeOutcome | S
 /** Deviations from the expected values, one sentence each; empty if there are none. */
 export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): string[] {
   const { tally } = guarded;
-  // A second verdict's delete is refused: the pod is being deleted already.
-  const deletions = tally.finished.filter(({ action }) => action === 'delete').map(({ phase }) => phase);
   const checks: [boolean, string][] = [
     [control.sent > 0, 'nothing was sent in the control run'],
     [
@@ -88,7 +92,7 @@ export function shortfalls(control: AttackOutcome, guarded: ChainOutcome): strin
     [guarded.droppedOfInnocents === 0, `${guarded.droppedOfInnocents} packets of innocents were dropped`],
     [tally.verdicts.length > 0, 'there was no verdict'],
     [tally.verdictsOnOthers.length === 0, `${tally.verdictsOnOthers.length} verdicts are about innocents`],
-    [deletions.includes('succeeded'), `the deletion is recorded as ${deletions.join(', ') || 'nothing'}`],
+    deletionCheck(tally.finished, 'the deletion'),
     [guarded.deleted, 'the attacking pod still exists'],
     [guarded.missingInnocents.length === 0, `innocent pods are gone: ${guarded.missingInnocents.join(', ')}`],
   ];

@@ -1,7 +1,6 @@
 /**
- * Objects that the lab creates at the API server first: its nodes, the definitions of custom
- * resources, and a Deployment with its ReplicaSet, so that pods have an owner chain. Manifests are
- * pure.
+ * The first objects that the lab creates at the API server: nodes, definitions of custom resources,
+ * and the Deployment and ReplicaSet that own the pods. Manifests are pure.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -14,7 +13,7 @@ import type { LabPlan, NodePlan } from '../plan.ts';
 
 export const POD_NAMESPACE = 'default';
 const APP_NAME = 'web';
-/** Only a display name: nothing is pulled, the container runs the lab's helper. */
+/** For display only: the lab pulls no image, and its helper runs as the container. */
 const IMAGE = 'bailiff.dev/lab/web:1';
 const LABELS = { app: APP_NAME, 'pod-template-hash': '5d4f8c7b9' };
 
@@ -91,7 +90,7 @@ async function installCrds(api: KubeApi): Promise<void> {
   }
 }
 
-/** Creates them; returns the owner of the later pods. */
+/** Creates the objects; returns the owner of the pods that the lab creates later. */
 export async function createObjects(api: KubeApi, plan: LabPlan, now: string): Promise<OwnerTarget> {
   await Promise.all(
     plan.nodes.map((node) => api.request({ verb: 'POST', path: '/api/v1/nodes', body: nodeManifest(node, now) })),

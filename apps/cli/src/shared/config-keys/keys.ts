@@ -1,6 +1,6 @@
 /**
- * Configuration keys as operators write them. Pure. Keys that no component reads are refused,
- * because a value under one would never take effect.
+ * Configuration keys as operators write them. Pure. Refuses keys that no component reads, because
+ * their values would never take effect.
  */
 import {
   BUILT_IN_RESPONSE_POLICIES,
@@ -36,14 +36,14 @@ export function parseKey(text: string): ConfigKey {
 }
 
 /**
- * The valid key nearest to a malformed one: a typo in kind or scope, or a missing `_`; null if
- * there is none. Pure.
+ * Returns the valid key nearest to a malformed one, or null. Corrects a misspelled kind or scope,
+ * and adds a missing `_`. Pure.
  */
 export function similarKey(text: string): string | null {
   const [kind = '', scope = '', ...rest] = text.toLowerCase().split('.');
   const parts = rest.length === 1 ? ['_', ...rest] : rest;
-  const word = (given: string, known: readonly string[]) => (known.includes(given) ? given : nearest(given, known));
-  const candidate = [word(kind, CONFIG_KINDS), word(scope, CONFIG_SCOPES), ...parts].join('.');
+  const correct = (given: string, known: readonly string[]) => (known.includes(given) ? given : nearest(given, known));
+  const candidate = [correct(kind, CONFIG_KINDS), correct(scope, CONFIG_SCOPES), ...parts].join('.');
   try {
     requireReadKey(parseConfigKey(candidate));
     return candidate;
@@ -73,15 +73,16 @@ export function builtInKeys(): string[] {
 }
 
 /**
- * What `config set <key> field=value` starts from when nothing is stored. A spoof policy starts
- * empty, so that new defaults of later versions apply; rules and response policies start complete.
+ * Returns the value that `config set <key> field=value` edits if the key has no stored value. It is
+ * empty for a spoof policy, so that the defaults of later versions apply. For rules and response
+ * policies it is the complete built-in value.
  */
 export function initialValue(key: ConfigKey): Record<string, unknown> {
   const complete = key.kind === 'spoof' ? undefined : builtIn(key);
   return structuredClone((complete ?? {}) as Record<string, unknown>);
 }
 
-/** Why readers refuse a stored value, in one line; empty if they accept it. */
+/** Returns the reason, in one line, for which readers refuse a stored value. Empty: they accept it. */
 export function refusalOf(key: string, json: string): string {
   try {
     parseConfigValue(parseConfigKey(key), json);

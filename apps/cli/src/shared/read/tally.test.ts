@@ -57,7 +57,7 @@ describe('tally', () => {
     expect(first).toMatchObject({ packets: 10, firstAtMicros: 10, lastAtMicros: 90, sample: { counterEpoch: 'e2' } });
   });
 
-  it('bound - counters above it are counted as they say themselves, and it is told', () => {
+  it('bound - counters above it are counted by their own increments, and the result says so', () => {
     const counts = tally(1);
     counts.add('a', violation('e1', 5, 5), 1);
     expect(counts.inexact).toBe(false);

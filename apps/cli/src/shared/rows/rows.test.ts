@@ -71,7 +71,7 @@ describe('events', () => {
     expect(to({ destinationPort: 0, l4Protocol: 200 })).toBe('10.1.0.5 proto 200');
   });
 
-  it('cells and JSON - an interface of nobody is named, times are RFC 3339, bytes are hexadecimal', () => {
+  it('cells and JSON - an unbound interface has its name, times are RFC 3339, bytes are hexadecimal', () => {
     const [known, unknown, gap] = rows();
     expect(eventCells(known as never, NOW_MS)[4]).toBe('321');
     expect(eventCells(unknown as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');

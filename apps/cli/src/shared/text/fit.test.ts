@@ -40,7 +40,7 @@ it.each([['--help'], ['policy', '--help'], ['backtest', '--help'], ['status', '-
   'help - of %s %s no line of words is wider than a terminal of 80 columns',
   async (...args) => {
     const { stdout } = await runCli(args.filter(Boolean), { terminal: 80 });
-    // A command to be copied may be wider: it is one word for whoever selects it.
+    // A command to be copied may be wider: a user selects it as one word.
     const wide = stdout.split('\n').filter((line) => line.length > 80 && !/^ +bailiff /.test(line));
     expect([wide, stdout.length > 500]).toEqual([[], true]);
   },

@@ -28,7 +28,7 @@ describe('time', () => {
     },
   );
 
-  it('span - bounds are told', () => {
+  it('span - bounds are shown', () => {
     expect(parseSpan('30m', '--for', 3_600_000)).toBe(1_800_000);
     for (const text of ['0s', '2h', '5', 'x']) {
       expect(() => parseSpan(text, '--for', 3_600_000)).toThrow(expect.objectContaining({ code: 'CLI_USAGE' }));
@@ -77,7 +77,7 @@ describe('time', () => {
   });
 });
 
-it('span of time - a limit is told in the unit that help names', () => {
+it('span of time - a limit is shown in the unit that help names', () => {
   const refused = () => parseSpan('25h', '--for', 24 * 3_600_000);
   expect(refused).toThrow(expect.objectContaining({ remedy: expect.stringMatching(/at most 24h$/) }));
 });

@@ -23,7 +23,7 @@ export function runningContainers(
   return found;
 }
 
-export interface Whereabouts {
+export interface PodPresence {
   /** Cgroup directory by pod. */
   dirs: ReadonlyMap<string, string>;
   /** Pods that the kernel has a cgroup of. */
@@ -35,7 +35,7 @@ export interface Whereabouts {
 /** Whether the cgroup of a subject is gone, or its listed pod no longer needs it. */
 export function isGone(
   { podUid, cgroupId }: { podUid: string; cgroupId: bigint | null },
-  { dirs, bound, listed }: Whereabouts,
+  { dirs, bound, listed }: PodPresence,
 ): boolean {
   const dir = dirs.get(podUid);
   const isThere = dir !== undefined || bound.has(podUid);

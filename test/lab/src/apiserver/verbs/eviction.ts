@@ -1,8 +1,10 @@
 /**
- * The eviction subresource: a delete that checks the disruption budgets first. Pending, ended and
- * terminating pods are deleted unchecked, as are unready pods whose budget is met. Otherwise the
- * budget that selects the pod must allow a disruption. It is charged at once, so that concurrent
- * evictions cannot share the last one. The decision is pure; `evict` writes.
+ * The eviction subresource: a delete that checks the disruption budgets first.
+ *
+ * It deletes pending, ended and terminating pods without a check, and unready pods if their budget
+ * is met. Otherwise the budget that selects the pod must allow a disruption. The eviction charges
+ * the budget at once, so that two concurrent evictions cannot use the same allowed disruption. The
+ * decision is pure; `evict` writes.
  */
 import { ApiError, badRequest, notFound } from '../errors.ts';
 import { isPodReady } from '../kinds/pods.ts';
@@ -17,7 +19,7 @@ export const budgetStorage = 'poddisruptionbudgets.policy';
 
 export type EvictionDecision = { allow: true; charge: KubeObject | undefined } | { allow: false; error: ApiError };
 
-const number = (object: KubeObject, field: string): number => {
+const statusNumber = (object: KubeObject, field: string): number => {
   const value = at(object, 'status', field);
   return typeof value === 'number' ? value : 0;
 };
@@ -31,8 +33,8 @@ function tooMany(message: string, cause: string, retryAfterSeconds: number): Api
 
 const wouldViolate = "Cannot evict pod as it would violate the pod's disruption budget.";
 
-/** True for pods without protection by budgets. */
-function isBeyondBudgets(pod: KubeObject): boolean {
+/** True for pods that budgets do not protect. */
+function isExempt(pod: KubeObject): boolean {
   const phase = textAt(pod, 'status', 'phase');
   return (
     phase === 'Succeeded' || phase === 'Failed' || phase === 'Pending' || pod.metadata.deletionTimestamp !== undefined
@@ -40,33 +42,34 @@ function isBeyondBudgets(pod: KubeObject): boolean {
 }
 
 /**
- * True if the pod may be evicted, with the charged budget. `budgets` are those of the pod's
- * namespace.
+ * Decides whether the pod may be evicted, and which budget to charge. `budgets` are those of the
+ * pod's namespace.
  */
 export function decideEviction(pod: KubeObject, budgets: KubeObject[]): EvictionDecision {
-  if (isBeyondBudgets(pod)) return { allow: true, charge: undefined };
+  if (isExempt(pod)) return { allow: true, charge: undefined };
   const labels = labelsOf(pod);
-  const concerned = budgets.filter((budget) => labelSelectorPredicate(budget.spec?.['selector'])(labels));
-  const budget = concerned[0];
+  const selecting = budgets.filter((budget) => labelSelectorPredicate(budget.spec?.['selector'])(labels));
+  const budget = selecting[0];
   if (budget === undefined) return { allow: true, charge: undefined };
-  if (concerned.length > 1) {
+  if (selecting.length > 1) {
     const message = 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.';
     return { allow: false, error: new ApiError(500, '', message) };
   }
   if (!isPodReady(pod)) {
     const met =
-      number(budget, 'currentHealthy') >= number(budget, 'desiredHealthy') && number(budget, 'desiredHealthy') > 0;
+      statusNumber(budget, 'currentHealthy') >= statusNumber(budget, 'desiredHealthy') &&
+      statusNumber(budget, 'desiredHealthy') > 0;
     if (met || budget.spec?.['unhealthyPodEvictionPolicy'] === 'AlwaysAllow') return { allow: true, charge: undefined };
   }
   const name = budget.metadata.name;
-  if (number(budget, 'observedGeneration') < (budget.metadata.generation ?? 0)) {
+  if (statusNumber(budget, 'observedGeneration') < (budget.metadata.generation ?? 0)) {
     return {
       allow: false,
       error: tooMany(wouldViolate, `The disruption budget ${name} is still being processed by the server.`, 10),
     };
   }
-  if (number(budget, 'disruptionsAllowed') <= 0) {
-    const needs = `The disruption budget ${name} needs ${number(budget, 'desiredHealthy')} healthy pods and has ${number(budget, 'currentHealthy')} currently`;
+  if (statusNumber(budget, 'disruptionsAllowed') <= 0) {
+    const needs = `The disruption budget ${name} needs ${statusNumber(budget, 'desiredHealthy')} healthy pods and has ${statusNumber(budget, 'currentHealthy')} currently`;
     return { allow: false, error: tooMany(wouldViolate, needs, 0) };
   }
   return { allow: true, charge: budget };
@@ -100,8 +103,7 @@ export function evict(
       store.put(budgetStorage, keyOf(namespace, decision.charge.metadata.name), charged(decision.charge, name, nowMs));
     store.put('pods', keyOf(namespace, name), targeted(pod, nowMs));
   }
-  // The version precondition was checked against the client's object; the condition above changed
-  // it.
+  // The version precondition was checked above. The new condition changed the version.
   operations.delete(pods, { namespace, name }, { ...options, preconditions: {} });
 }
 
@@ -114,7 +116,7 @@ function charged(budget: KubeObject, podName: string, nowMs: number): KubeObject
   const disruptedPods = isObject(at(budget, 'status', 'disruptedPods')) ? at(budget, 'status', 'disruptedPods') : {};
   const status = {
     ...budget.status,
-    disruptionsAllowed: number(budget, 'disruptionsAllowed') - 1,
+    disruptionsAllowed: statusNumber(budget, 'disruptionsAllowed') - 1,
     disruptedPods: { ...(disruptedPods as object), [podName]: timeText(nowMs) },
   };
   return { ...budget, status };
