@@ -84,15 +84,19 @@ if (program === null) {
       ['a misspelt value', ['collector.imag.tag=1'], /imag/],
       ['an external bus without its address', ['nats.mode=external'], /nats\.url is required/],
       ['an unknown strategy', ['certificates.strategy=none'], /certificates/],
-    ])('%s is refused', (_, set, why) => {
-      expect(() => template(program, { set })).toThrow(why);
-    }, 120_000);
+    ])(
+      '%s is refused',
+      (_, set, why) => {
+        expect(() => template(program, { set })).toThrow(why);
+      },
+      120_000,
+    );
 
     it('the set-up Job has another name for another image, and the same one otherwise', () => {
       const nameWith = (...set: string[]) => {
         const list = objects(template(program, { set }));
-        return list.find(({ kind, metadata }) => kind === 'Job' && metadata.name.startsWith('bailiff-bus-setup')).metadata
-          .name;
+        return list.find(({ kind, metadata }) => kind === 'Job' && metadata.name.startsWith('bailiff-bus-setup'))
+          .metadata.name;
       };
       expect(nameWith('busSetup.image.tag=2')).not.toBe(nameWith());
       expect(nameWith('bus.keepBytes=20GiB')).not.toBe(nameWith());

@@ -144,9 +144,7 @@ export function secretObject(namespace: string, name: string, content: Readonly<
       labels: { 'app.kubernetes.io/name': 'bailiff', 'app.kubernetes.io/managed-by': 'bailiff-credentials' },
     },
     type: 'Opaque',
-    data: Object.fromEntries(
-      Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
-    ),
+    data: Object.fromEntries(Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')])),
   };
 }
 

@@ -12,10 +12,10 @@ import { eventListing } from '../events/command.ts';
 import { parsePod } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
 import { CliError } from '../shared/errors.ts';
+import { pollUntil } from '../shared/poll.ts';
 import { readNodes } from '../shared/read/nodes.ts';
 import { type EventRow, packetsOf } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
-import { pollUntil } from '../shared/poll.ts';
 import { span } from '../shared/text/time.ts';
 
 const VECTOR = 'dhcp-server';
@@ -103,7 +103,9 @@ export async function canary(session: Session, pod: string): Promise<number> {
   const packets = rows.reduce((sum, row) => sum + (row.kind === 'gap' ? 0 : packetsOf(row.violation)), 0);
   const [first] = rows;
   const action = first && first.kind !== 'gap' ? first.violation.action : '';
-  out.line(`one forged packet of ${pod}, ${packets} on the bus after ${span(io.nowMs() - startMs)}: ${VECTOR}, ${action}`);
+  out.line(
+    `one forged packet of ${pod}, ${packets} on the bus after ${span(io.nowMs() - startMs)}: ${VECTOR}, ${action}`,
+  );
   if (packets === 1) return 0;
   throw new CliError('CLI_STATE', `${packets} packets were reported instead of one`);
 }
