@@ -106,6 +106,63 @@ Examples:
   });
 }
 
+interface InstallFlags {
+  namespace: string;
+  replicas: string;
+  dnsName: string[];
+  kubeconfig?: string;
+  certificates: boolean;
+  redis: boolean;
+}
+
+function registerCluster(parent: Command, io: CliIo): void {
+  parent
+    .command('install')
+    .description('create missing Secrets of the bus in a cluster, as the Helm chart does')
+    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
+    .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '3')
+    .option('--dns-name <name>', 'additional name or address of the certificate; repeatable', collect, [])
+    .option('--kubeconfig <file>', 'kubeconfig (default: the service account of the pod)')
+    .option('--no-certificates', 'without certificates: another program issues them')
+    .option('--no-redis', 'without the password of Redis: the Secret is yours')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials install --replicas 1     in a Job: its account creates, reads and patches Secrets
+
+Existing Secrets are not changed, except for the servers' configuration when --replicas changes.
+The Secret bailiff-credentials contains credentials.json, for a later rotation.
+`,
+    )
+    .action(async ({ namespace, replicas, dnsName: more, ...flags }: InstallFlags) => {
+      const { runInstall } = await import('./cluster.ts');
+      const options = {
+        namespace: parseName(namespace, '--namespace'),
+        replicas: replicasOf(replicas),
+        dnsNames: [...new Set([...defaultDnsNames(namespace), ...more.map(dnsName)])],
+      };
+      await runInstall(io, options, flags);
+    });
+  parent
+    .command('uninstall')
+    .description('delete the Secrets of `credentials install`')
+    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
+    .option('--kubeconfig <file>', 'kubeconfig (default: the service account of the pod)')
+    .requiredOption('--yes', 'confirms: a bus that still runs loses its credentials')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials uninstall --yes     in a Job, after an uninstall
+`,
+    )
+    .action(async ({ namespace, kubeconfig }: { namespace: string; kubeconfig?: string }) => {
+      const { runUninstall } = await import('./cluster.ts');
+      await runUninstall(io, parseName(namespace, '--namespace'), kubeconfig);
+    });
+}
+
 export function register(program: Command, io: CliIo): void {
   const parent = program
     .command('credentials')
@@ -113,6 +170,7 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   registerInit(parent, io);
   registerRotate(parent, io);
+  registerCluster(parent, io);
   parent
     .command('show')
     .description('show users, rotation stage and expiry, without secrets')

@@ -133,26 +133,24 @@ export function secrets(credentials: Credentials): Record<string, Record<string,
   };
 }
 
+/** A Secret as an object of the API. */
+export function secretObject(namespace: string, name: string, content: Readonly<Record<string, string>>) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name,
+      namespace,
+      labels: { 'app.kubernetes.io/name': 'bailiff', 'app.kubernetes.io/managed-by': 'bailiff-credentials' },
+    },
+    type: 'Opaque',
+    data: Object.fromEntries(Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')])),
+  };
+}
+
 /** The Secrets as YAML documents. */
 export function manifests(credentials: Credentials): string {
   return Object.entries(secrets(credentials))
-    .map(([name, content]) =>
-      stringify(
-        {
-          apiVersion: 'v1',
-          kind: 'Secret',
-          metadata: {
-            name,
-            namespace: credentials.namespace,
-            labels: { 'app.kubernetes.io/name': 'bailiff', 'app.kubernetes.io/managed-by': 'bailiff-credentials' },
-          },
-          type: 'Opaque',
-          data: Object.fromEntries(
-            Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
-          ),
-        },
-        { lineWidth: 0 },
-      ),
-    )
+    .map(([name, content]) => stringify(secretObject(credentials.namespace, name, content), { lineWidth: 0 }))
     .join('---\n');
 }

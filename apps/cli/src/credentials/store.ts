@@ -48,6 +48,11 @@ export async function load(dir: string): Promise<Credentials> {
       remedy: 'pass the credentials directory with --out, or create one: bailiff credentials init',
     });
   }
+  return parseState(text, file);
+}
+
+/** @param file where the text is from. @throws CliError CLI_CONFIG */
+export function parseState(text: string, file: string): Credentials {
   let value: unknown;
   try {
     value = JSON.parse(text);

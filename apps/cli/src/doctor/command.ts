@@ -4,6 +4,7 @@ import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, Out, onBus } from '../shared/session.ts';
 import { busGroup } from './bus.ts';
+import { canary } from './canary.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
 import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
 import { machineGroup } from './machine.ts';
@@ -18,6 +19,7 @@ interface Options extends BusOptionValues {
   kubeconfig?: string;
   cniResultsDir: string;
   wouldDrop?: boolean;
+  canary?: string;
   since: string;
   json?: boolean;
 }
@@ -30,6 +32,7 @@ Examples:
   bailiff doctor                                    this machine, and the other parts that are configured
   bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
   bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
+  bailiff doctor --canary shop/web-0                in that pod: one forged packet must be reported
 
 Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration; 7 a dependency is unreachable.
 `;
@@ -65,6 +68,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
     .option('--would-drop', 'show only the audited packets, which enforcing would drop')
     .option('--since <when>', 'with --would-drop: start of the range', '1h')
+    .option('--canary <pod>', 'send one forged packet from this pod, namespace/name, and expect its violation')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
   onBus(command, io, async (options: Options) => {
@@ -73,6 +77,8 @@ export function register(program: Command, io: CliIo): void {
       const sinceMs = parseWhen(since, io.nowMs(), '--since');
       return (session) => wouldDrop(session, since, sinceMs, json);
     }
+    const { canary: pod } = options;
+    if (pod !== undefined) return (session) => canary(session, pod);
     const groups = await examine(io, options, partsOf(options.only));
     const out = new Out(io);
     const exitCode = exitCodeOf(groups);

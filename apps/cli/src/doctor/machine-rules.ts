@@ -65,17 +65,28 @@ function bpffsElsewhere(mounts: readonly Mount[]): Finding {
 
 export function mountFindings(mounts: readonly Mount[]): Finding[] {
   const bpffs = mounts.find(({ path, type }) => type === 'bpf' && path === '/sys/fs/bpf');
-  const cgroup2 = mounts.find(({ type }) => type === 'cgroup2');
-  return [
-    bpffs ? ok('bpffs', bpffs.path) : bpffsElsewhere(mounts),
-    cgroup2
-      ? ok('cgroup v2', cgroup2.path)
-      : warn(
-          'cgroup v2',
-          'not mounted: pods are identified by CNI records only',
-          'boot with systemd.unified_cgroup_hierarchy=1',
-        ),
-  ];
+  return [bpffs ? ok('bpffs', bpffs.path) : bpffsElsewhere(mounts), cgroupFinding(mounts)];
+}
+
+/** Default of the collector's cgroupRoot. */
+const CGROUP_ROOT = '/sys/fs/cgroup';
+
+/**
+ * On a hybrid layout cgroup v2 is mounted elsewhere, and its pods' cgroups have no controllers:
+ * only a cgroup v2 at the collector's root counts.
+ */
+function cgroupFinding(mounts: readonly Mount[]): Finding {
+  const unified = 'boot with systemd.unified_cgroup_hierarchy=1';
+  const found = mounts.filter(({ type }) => type === 'cgroup2').map(({ path }) => path);
+  const [other] = found;
+  if (found.includes(CGROUP_ROOT)) return ok('cgroup v2', CGROUP_ROOT);
+  const effect = 'pods are identified by CNI records only, and there are no runtime policies';
+  if (other === undefined) return warn('cgroup v2', `not mounted: ${effect}`, unified);
+  return warn(
+    'cgroup v2',
+    `mounted at ${other}, not at ${CGROUP_ROOT}, where the collector looks: ${effect}`,
+    `${unified}. If the kubelet uses the tree at ${other}, set BAILIFF_COLLECTOR_CGROUP_ROOT=${other} instead`,
+  );
 }
 
 const isDenied = (errnoName: string | null) => errnoName === 'EPERM' || errnoName === 'EACCES';
