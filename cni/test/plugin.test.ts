@@ -59,6 +59,23 @@ describe('bailiff-cni', () => {
     expect(programHeaders(readFileSync(process.execPath)), 'control').toContain(PT_INTERP);
   });
 
+  it('starts and ends within 2 ms of CPU time', () => {
+    const starts = 200;
+    const script = `i=0; while [ $i -lt ${starts} ]; do "$0" > /dev/null; i=$((i+1)); done; times`;
+    const { stdout } = spawnSync('sh', ['-c', script, plugin], {
+      encoding: 'utf8',
+      env: { PATH: process.env['PATH'], CNI_COMMAND: 'VERSION' },
+    });
+    // The second line is the time of the children: user and system, `0m0.249s 0m0.054s`.
+    const seconds = [...(stdout.split('\n')[1] ?? '').matchAll(/(\d+)m([\d.]+)s/g)].map(
+      ([, minutes, rest]) => Number(minutes) * 60 + Number(rest),
+    );
+    expect(seconds).toHaveLength(2);
+    const perStartMs = (seconds.reduce((sum, value) => sum + value, 0) * 1_000) / starts;
+    expect(perStartMs).toBeGreaterThan(0);
+    expect(perStartMs).toBeLessThanOrEqual(2);
+  });
+
   it('VERSION - lists the versions, whatever is on stdin', async () => {
     const { code, stdout } = await run({}, { command: 'VERSION', input: 'no JSON' });
     expect(code).toBe(0);

@@ -1,132 +1,21 @@
 // The CNI plugin in a real chain: the reference plugins, the installed list, and the collector as its own process.
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import path from 'node:path';
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ensurePlugin } from '../../cni/build.ts';
-import { collectorCapabilities, confined } from '../k8s/confined.ts';
-import { type Attachment, podSide } from '../lab/src/cni/cache.ts';
-import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
-import { cniAdd, cniBinDir, cniDel } from '../lab/src/cni/plugin.ts';
-import { netnsPath } from '../lab/src/names.ts';
+import { podSide } from '../lab/src/cni/cache.ts';
+import { cniAdd, cniDel } from '../lab/src/cni/plugin.ts';
 import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
-import { TestNode, type TestPod } from '../support/node.ts';
-import { udpFrame } from '../support/udp-frame.ts';
-
-const OWN = '0-bailiff.conflist';
-
-/** A node with a runtime: directories of configurations and plugins, and calls along the list that is first. */
-class CniNode {
-  readonly node: TestNode;
-  constructor(node: TestNode) {
-    this.node = node;
-    for (const name of ['net.d', 'bin']) mkdirSync(this.at(name));
-    const plugins = cniBinDir(['bridge', 'ptp', 'host-local']);
-    for (const name of readdirSync(plugins)) symlinkSync(path.join(plugins, name), this.at('bin', name));
-  }
-
-  at(...names: string[]): string {
-    return path.join(this.node.dir, ...names);
-  }
-
-  writePrimary(plugin: 'bridge' | 'ptp'): void {
-    const ranges = { podCidr4: '10.244.0.0/24', podCidr6: 'fd00:10:244::/64', ipamDir: this.at('ipam') };
-    writeFileSync(this.at('net.d/10-lab.conflist'), JSON.stringify(podNetwork({ plugin, ...ranges })));
-  }
-
-  args(policy: 'open' | 'closed', more: readonly string[] = []): string[] {
-    const places = ['--cni-conf-dir', this.at('net.d'), '--cni-bin-dir', this.at('bin')];
-    return [
-      ...['--cni', 'on', ...places, '--cni-socket', this.at('run/cni.sock')],
-      ...['--cni-failure-policy', policy, ...more],
-    ];
-  }
-
-  list(name = OWN): CniConfList {
-    return JSON.parse(readFileSync(this.at('net.d', name), 'utf8')) as CniConfList;
-  }
-
-  async start(policy: 'open' | 'closed', more: readonly string[] = []): Promise<void> {
-    await this.node.startCollector({ until: 'ready', args: this.args(policy, more) });
-    await waitFor(() => existsSync(this.at('net.d', OWN)), { what: OWN, state: () => this.node.log.slice(-3_000) });
-  }
-
-  attachment(index: number, conf: CniConfList): Attachment {
-    const uid = `00000000-0000-4000-8000-0000000000${index.toString(16).padStart(2, '0')}`;
-    const pod = { podUid: uid, podNamespace: 'shop', podName: `web-${index}`, podAnnotations: {} };
-    return { conf, ifName: 'eth0', containerId: `c${index}`, ...pod, cgroupParent: `/kubepods/pod${uid}` };
-  }
-
-  async add(conf = this.list()): Promise<{ pod: TestPod; attachment: Attachment }> {
-    const index = this.node.pods.length + 1;
-    const attachment = this.attachment(index, conf);
-    const pod: TestPod = {
-      ...{ index, uid: attachment.podUid, namespace: 'shop', name: attachment.podName },
-      ...{ netns: `${this.node.netns}-p${index}`, hostInterface: '', mac: '', ipv4: '', ipv6: '' },
-    };
-    this.node.pods.push(pod);
-    await createNetns(pod.netns);
-    const side = podSide(await cniAdd(this.host, attachment, pod.netns));
-    const [ipv4 = '', ipv6 = ''] = side.addresses;
-    Object.assign(pod, { hostInterface: side.hostInterface, mac: side.mac, ipv4, ipv6 });
-    return { pod, attachment };
-  }
-
-  /** One call of the plugin alone, as a runtime makes it in the chain. @throws Error with its stdout */
-  async call(pod: TestPod, prevResult: object, more: { uid?: string; policy?: string } = {}): Promise<string> {
-    const uid = more.uid ?? pod.uid;
-    const conf = { cniVersion: '1.0.0', name: 'lab', type: 'bailiff-cni', socket: this.at('run/cni.sock') };
-    return exec('nsenter', [`--net=${netnsPath(this.node.netns)}`, this.at('bin/bailiff-cni')], {
-      input: JSON.stringify({ ...conf, failurePolicy: more.policy ?? 'closed', prevResult }),
-      env: {
-        ...{
-          CNI_COMMAND: 'ADD',
-          CNI_CONTAINERID: `c${pod.index}`,
-          CNI_NETNS: netnsPath(pod.netns),
-          CNI_IFNAME: 'eth0',
-        },
-        CNI_ARGS: `K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${pod.name};K8S_POD_UID=${uid}`,
-      },
-    });
-  }
-
-  get host() {
-    return { nodeNetns: this.node.netns, resultsDir: this.node.cniDir, binDir: this.at('bin') };
-  }
-}
-
-const forged = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.250', destination: '10.244.0.1' });
-const own = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
+import { CniNode, forged, OWN, own } from '../support/cni-node.ts';
 
 describe('collector with the CNI plugin', () => {
   let cni: CniNode;
   beforeEach(async () => {
-    ensurePlugin();
-    cni = new CniNode(await TestNode.start());
-    // The capabilities of the manifest. The plugin itself is started by the runtime, with all.
-    cni.node.wrap = confined(collectorCapabilities());
+    cni = await CniNode.create();
   });
-  afterEach(async () => cni.node[Symbol.asyncDispose]());
+  afterEach(async () => cni[Symbol.asyncDispose]());
 
-  const droppedOf = (pod: TestPod, state: string) =>
-    [...cni.node.ledger.epochs.values()]
-      .filter((v) => v.pod?.uid === pod.uid && v.state === state && v.action === 'drop' && v.vector === 'ipv4-source')
-      .reduce((sum, v) => sum + v.cumulativePackets, 0);
-  const isDropped = (pod: TestPod, state: string, count: number) =>
-    waitFor(() => droppedOf(pod, state) === count, {
-      what: `${count} packets of ${pod.name} dropped as ${state}`,
-      state: () => ({ epochs: [...cni.node.ledger.epochs.values()], log: cni.node.log.slice(-3_000) }),
-    });
+  const isDropped: CniNode['isDropped'] = (...args) => cni.isDropped(...args);
 
   it.each(['bridge', 'ptp'] as const)('%s - the first packet of each pod is judged as programmed', async (plugin) => {
     cni.writePrimary(plugin);

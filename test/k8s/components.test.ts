@@ -79,6 +79,11 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(hostPathOf(config['cniBinDir'])).toBe('/opt/cni/bin');
     // The plugin is on the node: for both the path is the same.
     expect(hostPathOf(path.dirname(config['cniSocket']))).toBe(path.dirname(config['cniSocket']));
+    // A collector that needed its own plugin could not start on a node that just booted.
+    expect(collector.pod['hostNetwork']).toBe(true);
+    expect(config['cniExemptNamespaces']).toEqual(
+      expect.arrayContaining(['kube-system', collector.object.metadata.namespace]),
+    );
     expect(collector.container.securityContext.capabilities, 'no capability more').toEqual(
       workload(plain, 'collector').container.securityContext.capabilities,
     );

@@ -33,6 +33,7 @@ describe('CNI installer', () => {
   let installed: string[] = [];
   let installers: Installer[] = [];
   let nowMs = 0;
+  let onInstalled: (what: string) => void = () => undefined;
   const at = (...names: string[]) => path.join(dir, ...names);
   const conf = (name: string) => at('net.d', name);
   beforeEach(() => {
@@ -43,6 +44,7 @@ describe('CNI installer', () => {
     installed = [];
     installers = [];
     nowMs = 0;
+    onInstalled = () => undefined;
   });
   afterEach(() => {
     for (const installer of installers) installer.close();
@@ -56,7 +58,10 @@ describe('CNI installer', () => {
       binDir: at('bin'),
       settings: { socket: '/run/s', failurePolicy: 'open', timeoutMs: 1, exemptNamespaces: [] },
       nowMs: () => nowMs,
-      onInstalled: (what) => installed.push(what),
+      onInstalled: (what) => {
+        installed.push(what);
+        onInstalled(what);
+      },
       onProblem: (reason) => problems.push(reason),
     });
     installers.push(installer);
@@ -144,6 +149,17 @@ describe('CNI installer', () => {
     writeFileSync(conf(PRIMARY), list(2));
     installer.look();
     expect(own().plugins[0]?.mtu).toBe(2);
+  });
+
+  it('the watch is armed before the first look: a change during it is followed', async () => {
+    writeFileSync(conf(PRIMARY), list(1));
+    onInstalled = (what) => {
+      // The first look has read the primary and is about to end.
+      if (what.includes(OWN_CONFLIST) && installed.length === 2) writeFileSync(conf(PRIMARY), list(2));
+    };
+    start();
+    expect(own().plugins[0]?.mtu).toBe(1);
+    await follows(2);
   });
 
   it('ours is removed by another program: it is restored', async () => {
