@@ -84,6 +84,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'main.ts',
     'start.ts',
     'ipam-sync.ts',
+    'controllers.ts',
+    'readings.ts',
     'kube-rules.ts',
     'metrics.ts',
     'mirror',
