@@ -70,7 +70,7 @@ function silence(status: PlaceStatus | string | undefined, nowMs: number, staleM
   }
   const ageMs = nowMs - Date.parse(status.updatedAt);
   if (ageMs > staleMs) {
-    const reason = `silent for ${age(ageMs)}; policies that were in force still are`;
+    const reason = `silent for ${age(ageMs)}; its policies stay in force`;
     return { ...none, state: 'silent', reason, remedy: 'check its collector: run `collector status` on the node' };
   }
   return null;
@@ -112,8 +112,8 @@ const namesOf = ({ nodes, expected }: Pick<NodesInput, 'nodes' | 'expected'>) =>
   [...new Set([...nodes.keys(), ...(expected ?? [])])].sort();
 
 /**
- * Where a spoof policy is in force: the node has read the configuration up to it and has not
- * refused it.
+ * Where a spoof policy is in force: on each node that has read the bucket up to this revision and did
+ * not refuse the key.
  * @param policy bucketRevision: revision of the bucket entry, not of the value
  */
 export function spoofPlaces(

@@ -18,7 +18,7 @@ export const PATH_RULES = PathRulesLayout.rules.size / PathRuleLayout.size;
 export const VALUE_RULES = ValueRulesLayout.rules.size / ValueRuleLayout.size;
 export const ADDRESS_RULES = AddressRulesLayout.rules.size / AddressRuleLayout.size;
 
-/** Cells behind those of a set's rules. */
+/** Further cells, after the cells of a set's rules. */
 export const { COUNTER_EXTRA } = CounterExtraValues;
 /** + class * 2 + (0 audit, 1 block) */
 export const { EXTRA_POSTURE } = CounterExtraValues;

@@ -134,7 +134,7 @@ export class EncodedMaps {
     return hits;
   }
 
-  /** An allow counts if every name has one; the weakest of them applies. */
+  /** An object is allowed only if each of its names is; the weakest allow applies. */
   #onNames(operation: Operation & { kind: 'path' }, bits: bigint, task: TaskFacts): Hit[] {
     const names = [operation.path, ...(operation.aliases ?? [])].map((path) => this.#onPath(bits, path, task));
     const weakest = Math.min(...names.map((hits) => Math.max(-1, ...hits.map(({ action }) => action).filter(isAllow))));
