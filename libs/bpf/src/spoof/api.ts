@@ -151,8 +151,7 @@ export interface SampleReader {
    */
   close(): void;
   /**
-   * Takes the records that are in the ring now, without waiting (before shutdown). Null if it is
-   * empty.
+   * Takes the records that are in the ring now, without waiting. For a shutdown. Null if it is empty.
    */
   drain(): DecodedBatch | null;
 }
@@ -170,7 +169,7 @@ export interface SpoofObject {
 
   /**
    * Attaches both programs at the head of their chains and pins the links. Write the record and the
-   * counters entry first: `unknownMode` judges an interface without a record. Idempotent for the
+   * counters entry first: without a record, `unknownMode` decides. Idempotent for the
    * same ifindex and generation.
    */
   attach(key: IfaceKey): void;

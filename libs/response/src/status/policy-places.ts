@@ -65,7 +65,7 @@ function silence(status: PlaceStatus | string | undefined, nowMs: number, staleM
   if (status === undefined)
     return { ...none, state: 'missing', reason: 'no collector has ever reported', remedy: INSTALL };
   if (typeof status === 'string') {
-    const remedy = 'upgrade: its collector has another version';
+    const remedy = 'upgrade its collector, or use the bailiff command of its version';
     return { ...none, state: 'missing', reason: `its status cannot be read: ${status}`, remedy };
   }
   const ageMs = nowMs - Date.parse(status.updatedAt);
@@ -126,7 +126,7 @@ export function spoofPlaces(
     const { spoofRevision, configRefused, collectorVersion } = nodes.get(node) as PlaceStatus;
     if (spoofRevision === undefined) {
       const remedy = `upgrade its collector (${collectorVersion})`;
-      return { ...none, node, state: 'unavailable', reason: 'its collector does not report what it has read', remedy };
+      return { ...none, node, state: 'unavailable', reason: 'its collector does not report its spoof revision', remedy };
     }
     const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
     if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: NOT_APPLIED };

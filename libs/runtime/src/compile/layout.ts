@@ -20,9 +20,9 @@ export const ADDRESS_RULES = AddressRulesLayout.rules.size / AddressRuleLayout.s
 
 /** Further cells, after the cells of a set's rules. */
 export const { COUNTER_EXTRA } = CounterExtraValues;
-/** + class * 2 + (0 audit, 1 block) */
+/** Posture cells; add class * 2, and 1 for `block`. */
 export const { EXTRA_POSTURE } = CounterExtraValues;
-/** + (0 audit, 1 block) */
+/** Cells of unresolved paths; add 1 for `block`. */
 export const { EXTRA_UNRESOLVED } = CounterExtraValues;
 
 export const { SOURCE_SELF, SOURCE_CHILDREN } = SourceFlagValues;

@@ -2,9 +2,8 @@
  * Decides by the encoded map entries, with the look-ups of the kernel programs: hash chain, longest
  * prefix, value keys.
  *
- * Tests only (property: the output of compile.ts decides as model.ts decides). It reads bytes
- * instead of typed entries, so that the test covers the encoding. Deliberately independent of
- * model.ts.
+ * Only for tests, which compare its decisions with those of model.ts. It reads bytes instead of
+ * typed entries, so that the tests cover the encoding. Deliberately independent of model.ts.
  */
 
 import { parseAddress } from '@bailiff/bpf';
