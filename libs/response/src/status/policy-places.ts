@@ -126,7 +126,13 @@ export function spoofPlaces(
     const { spoofRevision, configRefused, collectorVersion } = nodes.get(node) as PlaceStatus;
     if (spoofRevision === undefined) {
       const remedy = `upgrade its collector (${collectorVersion})`;
-      return { ...none, node, state: 'unavailable', reason: 'its collector does not report its spoof revision', remedy };
+      return {
+        ...none,
+        node,
+        state: 'unavailable',
+        reason: 'its collector does not report its spoof revision',
+        remedy,
+      };
     }
     const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
     if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: NOT_APPLIED };
