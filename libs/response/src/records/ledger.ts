@@ -201,7 +201,7 @@ export interface Released {
 /** A quarantine task whose own entry is in the node's list. */
 export interface QuarantineInForce {
   taskId: string;
-  /** Start time: bus time once the record was read from the stream. */
+  /** Start time; the bus time as soon as the record was read from the stream. */
   sinceMicros: number;
   /** When the node's kernel ends it. */
   untilMicros: number;
