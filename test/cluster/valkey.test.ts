@@ -86,7 +86,7 @@ it('valkey - the password is changed step by step without a restart, and connect
   expect(await connected.set('b', '1')).toBe('OK');
   // Without the step between, no client could have the server accept the next one.
   secret([NEXT]);
-  expect(passwordsScript).toThrow(/takes no password of the Secret/);
+  expect(passwordsScript).toThrow(/accepts no password of the Secret/);
   expect(await taken()).toEqual([true, false]);
   // `rotate --redis`, and `rotate --finish`.
   secret([NEXT, PASSWORD]);
@@ -102,7 +102,7 @@ it('valkey - the password is changed step by step without a restart, and connect
 it('valkey - a Secret of an earlier version without a list provides its one password', async () => {
   rmSync(path.join(dir, 'etc/bailiff/redis/passwords'));
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), PASSWORD);
-  expect(passwordsScript).toThrow(/takes no password of the Secret/);
+  expect(passwordsScript).toThrow(/accepts no password of the Secret/);
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), NEXT);
   expect(passwordsScript()).toBe('the server accepts 1 password(s)\n');
   expect(await taken()).toEqual([false, true]);
