@@ -22,6 +22,8 @@ import path from 'node:path';
 import type { BundledPackage } from '../bundled-packages.ts';
 import {
   type BuildSettings,
+  CONTAINERFILE,
+  containerfileAt,
   type Destination,
   exportCommand,
   type ImageBuild,
@@ -71,8 +73,12 @@ function sourceOf(): { revision: string | null; epoch: number } {
   }
 }
 
-function settingsOf(options: Options, prepared: string): BuildSettings {
+function settingsOf(options: Options, work: string): BuildSettings {
   const { revision, epoch } = sourceOf();
+  const prepared = path.join(work, 'prepared');
+  mkdirSync(prepared);
+  const containerfile = path.join(work, 'Containerfile');
+  writeFileSync(containerfile, containerfileAt(read(path.join(ROOT, CONTAINERFILE)), epoch));
   if (options.fromPackages) {
     progress('building from packages on this machine');
     prepareFiles(ROOT, prepared, epoch);
@@ -80,13 +86,13 @@ function settingsOf(options: Options, prepared: string): BuildSettings {
   const label = 'org.opencontainers.image';
   return {
     engine: options.engine,
+    containerfile,
     epoch,
     args: options.fromPackages
       ? { BUILD: 'prepared', ROOT: 'prepared' }
       : { ...(options.base === undefined ? {} : { NODE_IMAGE: options.base }) },
     labels: {
       [`${label}.version`]: options.tag,
-      [`${label}.created`]: new Date(epoch * 1_000).toISOString(),
       ...(revision === null ? {} : { [`${label}.revision`]: revision }),
     },
     contexts: options.fromPackages ? { 'prepared-files': prepared } : {},
@@ -189,9 +195,7 @@ function build(options: Options): void {
   mkdirSync(cache, { recursive: true });
   const work = mkdtempSync(path.join(cache, 'work-'));
   try {
-    const prepared = path.join(work, 'prepared');
-    mkdirSync(prepared);
-    const settings = settingsOf(options, prepared);
+    const settings = settingsOf(options, work);
     const own = buildApps(options, settings, work);
     progress(`SBOMs: ${writeSboms(options, settings, own, work)}`);
     const thirdParty = thirdPartyImages(read(OVERLAY));
