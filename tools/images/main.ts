@@ -102,13 +102,21 @@ function settingsOf(options: Options, work: string): BuildSettings {
 /** The digest after the last step, which is the one of the registry if the image was pushed. */
 function deliver(steps: readonly Step[], digestFile: string): string {
   let digest = '';
+  writeFileSync(digestFile, '');
   for (const { argv, digest: place } of steps) {
     if (place === 'stdout') digest = capture(argv);
     else perform(argv);
-    if (place === 'digest-file') digest = read(digestFile).trim();
+    if (place === 'digest-file') digest = writtenDigest(argv, digestFile);
     if (place === 'metadata-file')
       digest = (JSON.parse(read(digestFile)) as Record<string, string>)['containerimage.digest'] ?? '';
   }
+  return digest;
+}
+
+/** buildah exits with 0 after a failed push of a list of platforms, and leaves the file empty. */
+function writtenDigest(argv: readonly string[], file: string): string {
+  const digest = read(file).trim();
+  if (!/^sha256:[0-9a-f]{64}$/.test(digest)) throw new Error(`wrote no digest, so it failed: ${argv.join(' ')}`);
   return digest;
 }
 
