@@ -118,7 +118,11 @@ function storageIn(dir: string): Record<string, string> {
       `[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n` +
       `static_dir = "${dir}/libpod"\ntmp_dir = "${dir}/libpod-run"\nlock_type = "file"\n`,
   );
-  return { CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers };
+  return {
+    ...{ CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers },
+    // The warning would be part of an app's output.
+    PODMAN_IGNORE_CGROUPSV1_WARNING: '1',
+  };
 }
 
 /** The command that runs an image to its end, up to the arguments of the app. */
