@@ -39,6 +39,17 @@ describe('bundled packages', () => {
     ]);
   });
 
+  it('packages behind a link to another directory are the same packages', () => {
+    const linked = output({
+      '../../w/node_modules/pino/node_modules/split2/index.js': 5,
+      '../w/node_modules/pino/a.js': 1,
+    });
+    expect(bundledPackages(linked, lock).map(({ name, version }) => [name, version])).toEqual([
+      ['pino', '10.4.0'],
+      ['split2', '3.0.0'],
+    ]);
+  });
+
   it('a package of which nothing remains is not in the bundle; one that is compiled elsewhere can be added', () => {
     const nothing = output({ 'node_modules/pino/lib/a.js': 0 });
     expect(bundledPackages(nothing, lock)).toEqual([]);

@@ -43,7 +43,9 @@ export function bundledPackages(
 }
 
 function packageAt(folder: string, packages: LockFile['packages']): BundledPackage {
-  const { version, license, integrity } = packages[folder] ?? {};
+  // The directory with all packages may be a link to one elsewhere.
+  const { version, license, integrity } =
+    packages[folder] ?? packages[folder.replace(/^.*?(?=node_modules\/)/, '')] ?? {};
   if (version === undefined) throw new Error(`package-lock.json does not list ${folder}`);
   const name = folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
   return { name, version, ...(license ? { license } : {}), ...(integrity ? { integrity } : {}) };

@@ -1,15 +1,24 @@
 import { describe, expect, it } from 'vitest';
-import { type BuildSettings, exportCommand, imageSteps, saveCommand } from './engine.ts';
+import { type BuildSettings, containerfileAt, exportCommand, imageSteps, saveCommand } from './engine.ts';
 import { ENGINES, type Engine } from './options.ts';
 
 const settings = (engine: Engine): BuildSettings => ({
   ...{ engine, epoch: 1_700_000_000, args: { BUILD: 'prepared' }, labels: { 'x.version': '1' } },
-  contexts: { 'prepared-files': '/tmp/p' },
+  ...{ contexts: { 'prepared-files': '/tmp/p' }, containerfile: '/tmp/w/Containerfile' },
 });
 const image = { target: 'cli', reference: 'r.example/b/cli:1', platforms: ['linux/amd64'] as const };
 const both = { ...image, platforms: ['linux/amd64', 'linux/arm64'] as const };
 const archive = { kind: 'archive', file: '/out/cli.tar' } as const;
 const registry = { kind: 'registry' } as const;
+
+it('Containerfile - another time gives another text of the stage that all images start from', () => {
+  const text = 'FROM a AS build\n\nFROM scratch AS app\nCOPY f /\n\nFROM app AS cli\n';
+  const [first, second] = [0, 86_400].map((epoch) => containerfileAt(text, epoch));
+  const label = 'LABEL org.opencontainers.image.created="1970-01-01T00:00:00.000Z"';
+  expect(first).toBe(text.replace('AS app\n', `AS app\n${label}\n`));
+  expect(second).toBe(first?.replace('01-01', '01-02'));
+  expect(() => containerfileAt('FROM scratch AS other\n', 0)).toThrow('"app"');
+});
 
 describe('command lines', () => {
   it.each(['buildah', 'podman'] as const)('%s - one build, then one push for each destination', (engine) => {
@@ -19,7 +28,7 @@ describe('command lines', () => {
       argv: [
         ...[engine, 'build', '--layers', '--format=oci', '--timestamp=1700000000', '--platform=linux/amd64'],
         ...['--target=cli', '--build-arg=BUILD=prepared', '--label=x.version=1'],
-        ...['--build-context=prepared-files=/tmp/p', '--file=k8s/images/Containerfile'],
+        ...['--build-context=prepared-files=/tmp/p', '--file=/tmp/w/Containerfile'],
         ...['--tag=r.example/b/cli:1', '.'],
       ],
       digest: 'none',

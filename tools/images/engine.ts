@@ -9,6 +9,8 @@ export const CONTAINERFILE = 'k8s/images/Containerfile';
 /** What all images of one run have in common. */
 export interface BuildSettings {
   readonly engine: Engine;
+  /** Path of the text that `containerfileAt` returns. */
+  readonly containerfile: string;
   /** Seconds since 1970: the time of every file and image. */
   readonly epoch: number;
   readonly args: Readonly<Record<string, string>>;
@@ -34,16 +36,32 @@ export interface Step {
   readonly digest: 'none' | 'stdout' | 'digest-file' | 'metadata-file';
 }
 
+/**
+ * The Containerfile with the time as a label of the images. podman and buildah reuse a layer if its
+ * instructions and contents are equal, even if `--timestamp` is not. Their cache does not expand
+ * arguments either, so the time has to be part of the text.
+ */
+export function containerfileAt(text: string, epoch: number): string {
+  const first = /^FROM scratch AS app$/m;
+  if (!first.test(text)) throw new Error(`${CONTAINERFILE} has no stage "app" from scratch`);
+  const time = new Date(epoch * 1_000).toISOString();
+  return text.replace(first, (line) => `${line}\nLABEL org.opencontainers.image.created="${time}"`);
+}
+
 const pairs = (flag: string, entries: Readonly<Record<string, string>>): string[] =>
   Object.entries(entries).map(([name, value]) => `${flag}=${name}=${value}`);
 
-const common = ({ args, labels, contexts }: BuildSettings, target: string, platforms: readonly Platform[]) => [
+const common = (
+  { args, labels, contexts, containerfile }: BuildSettings,
+  target: string,
+  platforms: readonly Platform[],
+) => [
   `--platform=${platforms.join(',')}`,
   `--target=${target}`,
   ...pairs('--build-arg', args),
   ...pairs('--label', labels),
   ...pairs('--build-context', contexts),
-  `--file=${CONTAINERFILE}`,
+  `--file=${containerfile}`,
 ];
 
 /** Builds an image and delivers it; the last step's digest is the one to publish. */

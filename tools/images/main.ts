@@ -22,6 +22,8 @@ import path from 'node:path';
 import type { BundledPackage } from '../bundled-packages.ts';
 import {
   type BuildSettings,
+  CONTAINERFILE,
+  containerfileAt,
   type Destination,
   exportCommand,
   type ImageBuild,
@@ -71,8 +73,12 @@ function sourceOf(): { revision: string | null; epoch: number } {
   }
 }
 
-function settingsOf(options: Options, prepared: string): BuildSettings {
+function settingsOf(options: Options, work: string): BuildSettings {
   const { revision, epoch } = sourceOf();
+  const prepared = path.join(work, 'prepared');
+  mkdirSync(prepared);
+  const containerfile = path.join(work, 'Containerfile');
+  writeFileSync(containerfile, containerfileAt(read(path.join(ROOT, CONTAINERFILE)), epoch));
   if (options.fromPackages) {
     progress('building from packages on this machine');
     prepareFiles(ROOT, prepared, epoch);
@@ -80,13 +86,13 @@ function settingsOf(options: Options, prepared: string): BuildSettings {
   const label = 'org.opencontainers.image';
   return {
     engine: options.engine,
+    containerfile,
     epoch,
     args: options.fromPackages
       ? { BUILD: 'prepared', ROOT: 'prepared' }
       : { ...(options.base === undefined ? {} : { NODE_IMAGE: options.base }) },
     labels: {
       [`${label}.version`]: options.tag,
-      [`${label}.created`]: new Date(epoch * 1_000).toISOString(),
       ...(revision === null ? {} : { [`${label}.revision`]: revision }),
     },
     contexts: options.fromPackages ? { 'prepared-files': prepared } : {},
@@ -96,13 +102,21 @@ function settingsOf(options: Options, prepared: string): BuildSettings {
 /** The digest after the last step, which is the one of the registry if the image was pushed. */
 function deliver(steps: readonly Step[], digestFile: string): string {
   let digest = '';
+  writeFileSync(digestFile, '');
   for (const { argv, digest: place } of steps) {
     if (place === 'stdout') digest = capture(argv);
     else perform(argv);
-    if (place === 'digest-file') digest = read(digestFile).trim();
+    if (place === 'digest-file') digest = writtenDigest(argv, digestFile);
     if (place === 'metadata-file')
       digest = (JSON.parse(read(digestFile)) as Record<string, string>)['containerimage.digest'] ?? '';
   }
+  return digest;
+}
+
+/** buildah exits with 0 after a failed push of a list of platforms, and leaves the file empty. */
+function writtenDigest(argv: readonly string[], file: string): string {
+  const digest = read(file).trim();
+  if (!/^sha256:[0-9a-f]{64}$/.test(digest)) throw new Error(`wrote no digest, so it failed: ${argv.join(' ')}`);
   return digest;
 }
 
@@ -189,9 +203,7 @@ function build(options: Options): void {
   mkdirSync(cache, { recursive: true });
   const work = mkdtempSync(path.join(cache, 'work-'));
   try {
-    const prepared = path.join(work, 'prepared');
-    mkdirSync(prepared);
-    const settings = settingsOf(options, prepared);
+    const settings = settingsOf(options, work);
     const own = buildApps(options, settings, work);
     progress(`SBOMs: ${writeSboms(options, settings, own, work)}`);
     const thirdParty = thirdPartyImages(read(OVERLAY));

@@ -15,13 +15,13 @@ const ROOT = path.resolve(import.meta.dirname, '../../..');
 const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
 const BUILD_TIMEOUT_MS = 600_000;
 
-/** What podman is built with and runs with. */
+/** Commands that building and running need. */
 const TOOLS = ['buildah', 'podman', 'runc', 'strip'];
-export const NO_ENGINE = `none of BAILIFF_IMAGES and ${TOOLS.join(', ')} is there; scripts/setup installs the latter`;
+export const NO_ENGINE = `${TOOLS.join(', ')} are not all installed: run scripts/setup, or set BAILIFF_IMAGES`;
 
 export interface ContainerEngine {
   readonly command: readonly string[];
-  /** Of the images' names, up to the app. */
+  /** Prefix of the image names. */
   readonly prefix: string;
 }
 
@@ -31,6 +31,8 @@ export interface RunOptions {
    * Directories of this machine that the container mounts at the same path, with all mounts below.
    */
   readonly volumes?: readonly string[];
+  /** Empty directories in memory. */
+  readonly tmpfs?: readonly string[];
   /** Name of the container, for `rm`. */
   readonly name?: string;
 }
@@ -71,14 +73,16 @@ export async function buildImages(): Promise<BuiltImages> {
   const env = { ...storageIn(dir), BUILDAH_ISOLATION: 'chroot' };
   const saved = path.join(dir, 'saved');
   const prefix = 'localhost/bailiff-built';
-  const words = ['--engine', 'buildah', '--from-packages', '--registry', prefix, '--save', saved];
+  const flags = ['--engine', 'buildah', '--from-packages', '--registry', prefix, '--save', saved];
   const remove = () => {
-    // It unmounts what a plain removal cannot.
-    execFileSync('podman', ['system', 'reset', '--force'], { env: { ...process.env, ...env }, stdio: 'pipe' });
+    const all = { env: { ...process.env, ...env }, stdio: 'pipe' } as const;
+    execFileSync('podman', ['rm', '--all', '--force'], all);
+    // The storage driver mounts its directory over itself.
+    for (const place of mountsOf(dir)) execFileSync('umount', [place], { stdio: 'pipe' });
     rmSync(dir, { recursive: true, force: true });
   };
   try {
-    const { stdout } = await promisify(execFile)(path.join(ROOT, 'scripts/images'), words, {
+    const { stdout } = await promisify(execFile)(path.join(ROOT, 'scripts/images'), flags, {
       env: { ...process.env, ...env },
       timeout: BUILD_TIMEOUT_MS,
     });
@@ -94,6 +98,14 @@ export async function buildImages(): Promise<BuiltImages> {
   }
 }
 
+/** Mounts in a directory, the innermost first. */
+const mountsOf = (dir: string): string[] =>
+  readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((place) => place.startsWith(`${dir}/`))
+    .reverse();
+
 /** Configuration of buildah and podman that leaves the machine's images and containers alone. */
 function storageIn(dir: string): Record<string, string> {
   const storage = path.join(dir, 'storage.conf');
@@ -106,7 +118,11 @@ function storageIn(dir: string): Record<string, string> {
       `[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n` +
       `static_dir = "${dir}/libpod"\ntmp_dir = "${dir}/libpod-run"\nlock_type = "file"\n`,
   );
-  return { CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers };
+  return {
+    ...{ CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers },
+    // The warning would be part of an app's output.
+    PODMAN_IGNORE_CGROUPSV1_WARNING: '1',
+  };
 }
 
 /** The command that runs an image to its end, up to the arguments of the app. */
@@ -126,13 +142,14 @@ export function runImage(
     ...(capabilities.drop ?? []).map((name: string) => `--cap-drop=${name}`),
     ...(capabilities.add ?? []).map((name: string) => `--cap-add=${name}`),
     ...Object.entries(options.env ?? {}).map(([name, value]) => `--env=${name}=${value}`),
+    ...(options.tmpfs ?? []).map((directory) => `--tmpfs=${directory}`),
     ...(options.volumes ?? []).map((directory) => `--volume=${directory}:${directory}`),
     ...(options.name === undefined ? [] : [`--name=${options.name}`]),
     `${prefix}/${app}:${version}`,
   ];
 }
 
-/** The words of a command that ends a container and removes it, whether it exists or not. */
+/** The command that stops and removes a container, if it exists. */
 export const removeContainer = ({ command }: ContainerEngine, name: string): string[] => [
   ...command,
   'rm',
