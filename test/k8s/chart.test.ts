@@ -4,20 +4,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { CHART, helm, helmProgram, NO_HELM, template } from '../../tools/helm.ts';
 import { generated, valueRows } from '../../tools/manifests.ts';
-import { type Json, objectsOf } from './rendered.ts';
+import { documentsOf, type Json, objectsOf } from './rendered.ts';
 
 const program = helmProgram();
 const PROFILES = readdirSync(path.join(CHART, 'profiles')).map((name) => name.replace('.yaml', ''));
 const ROOT = path.resolve(CHART, '../..');
-
-/** Helm and Kubernetes read YAML 1.1, in which 0440 is octal. */
-const objects = (text: string): Json[] =>
-  parseAllDocuments(text, { version: '1.1' })
-    .map((document) => document.toJS() as Json)
-    .filter((object) => object !== null);
 
 /** Without the hash that kustomize appends to generated ConfigMaps, where they are used too. */
 const withoutHash = (object: Json): Json =>
@@ -53,7 +47,7 @@ if (program === null) {
 
     it('the overlay `included` is the chart without its hooks', () => {
       const settings = ['addresses.create=true', 'crds.installMethod=helm'];
-      const chart = byKey(objects(template(program, { profiles: ['kustomize'], set: settings })));
+      const chart = byKey(documentsOf(template(program, { profiles: ['kustomize'], set: settings })));
       const overlay = byKey(objectsOf('included').map(withoutHash));
       // The chart's user creates the namespace.
       expect([...overlay.keys()].filter((key) => !chart.has(key))).toEqual(['Namespace bailiff-system']);
@@ -73,7 +67,7 @@ if (program === null) {
     }, 120_000);
 
     it('renders objects with names of their own, all in one namespace', () => {
-      const list = objects(template(program, { profiles: [profile] }));
+      const list = documentsOf(template(program, { profiles: [profile] }));
       expect(list.length).toBeGreaterThan(20);
       expect(new Set(list.map(keyOf)).size).toBe(list.length);
       for (const { metadata } of list) expect([undefined, 'bailiff-system']).toContain(metadata.namespace);
@@ -95,7 +89,7 @@ if (program === null) {
 
     it('the set-up Job has another name for another image, and the same one otherwise', () => {
       const nameWith = (...set: string[]) => {
-        const list = objects(template(program, { set }));
+        const list = documentsOf(template(program, { set }));
         return list.find(({ kind, metadata }) => kind === 'Job' && metadata.name.startsWith('bailiff-bus-setup'))
           .metadata.name;
       };
@@ -109,7 +103,7 @@ if (program === null) {
       try {
         helm(program, ['package', CHART, '--destination', directory]);
         const chart = path.join(directory, readdirSync(directory).find((name) => name.endsWith('.tgz')) ?? '');
-        expect(objects(template(program, { chart }))).toEqual(objects(template(program)));
+        expect(documentsOf(template(program, { chart }))).toEqual(documentsOf(template(program)));
       } finally {
         rmSync(directory, { recursive: true });
       }

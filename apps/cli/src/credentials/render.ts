@@ -133,6 +133,9 @@ export function secrets(credentials: Credentials): Record<string, Record<string,
   };
 }
 
+/** Of every Secret that this program writes. */
+export const MANAGED_BY = { 'app.kubernetes.io/managed-by': 'bailiff-credentials' };
+
 /** A Secret as an object of the API. */
 export function secretObject(namespace: string, name: string, content: Readonly<Record<string, string>>) {
   return {
@@ -141,7 +144,7 @@ export function secretObject(namespace: string, name: string, content: Readonly<
     metadata: {
       name,
       namespace,
-      labels: { 'app.kubernetes.io/name': 'bailiff', 'app.kubernetes.io/managed-by': 'bailiff-credentials' },
+      labels: { 'app.kubernetes.io/name': 'bailiff', ...MANAGED_BY },
     },
     type: 'Opaque',
     data: Object.fromEntries(Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')])),
