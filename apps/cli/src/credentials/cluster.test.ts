@@ -101,6 +101,15 @@ describe('install', () => {
     expect(api.text('bailiff-bus-cli', 'password')).toBe(password);
   });
 
+  it('another limit of the store changes their configuration', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 12884901888\n');
+    const { changed } = await install(api as never, { ...options, maxFileBytes: 5 * 1024 ** 3 }, ALL, makers('b'));
+    expect(changed).toEqual([SECRETS.natsConf]);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 5368709120\n');
+  });
+
   it.each([
     [{ certificates: false, redis: true }, [SECRETS.natsTls, SECRETS.busCa]],
     [{ certificates: true, redis: false }, [SECRETS.redis]],

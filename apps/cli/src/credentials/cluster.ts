@@ -109,8 +109,9 @@ export async function install(
   const store = new Secrets(api, options.namespace);
   let state = await stateOf(store, options, make);
   const changed: string[] = [];
-  if (state.replicas !== options.replicas) {
-    state = { ...state, replicas: options.replicas };
+  const { replicas, maxFileBytes } = options;
+  if (state.replicas !== replicas || state.maxFileBytes !== maxFileBytes) {
+    state = { ...state, replicas, maxFileBytes };
     await store.replace(SECRETS.state, stateContent(state));
     if (await store.read(SECRETS.natsConf)) {
       await store.replace(SECRETS.natsConf, secrets(state)[SECRETS.natsConf] ?? {});

@@ -59,13 +59,14 @@ export const tlsIn = (dir: string) => ({
 
 /** Server configuration of each replica in a cluster. */
 export function clusterConf(credentials: Credentials): string {
-  const { namespace, replicas, routePassword, nextRoutePassword } = credentials;
+  const { namespace, replicas, maxFileBytes, routePassword, nextRoutePassword } = credentials;
   const tls = tlsIn(NATS_TLS_DIR);
   return natsServerConf({
     host: '0.0.0.0',
     port: NATS_CLIENT_PORT,
     monitorPort: NATS_MONITOR_PORT,
     storeDir: NATS_STORE_DIR,
+    jetstream: { maxFileBytes },
     serverName: { env: NATS_NAME_VARIABLE },
     ...accessOf(credentials),
     tls,
