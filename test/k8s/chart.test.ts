@@ -74,11 +74,16 @@ if (program === null) {
     }, 120_000);
   });
 
+  const collectorWith = (...set: string[]) =>
+    documentsOf(template(program, { set })).find(({ kind }) => kind === 'DaemonSet').spec.template.spec;
+
   describe('settings', () => {
     it.each([
-      ['a misspelt value', ['collector.imag.tag=1'], /imag/],
+      ['a misspelt value', ['collector.imag.tag=1'], /additional properties 'imag' not allowed/],
       ['an external bus without its address', ['nats.mode=external'], /nats\.url is required/],
       ['an unknown strategy', ['certificates.strategy=none'], /certificates/],
+      ['an even number of servers', ['nats.replicas=2'], /nats\/replicas': value must be one of 1, 3, 5/],
+      ['both states of the CNI plugin', ['cni.enabled=true', 'cni.uninstall=safe'], /needs cni.enabled=false/],
     ])(
       '%s is refused',
       (_, set, why) => {
@@ -97,6 +102,55 @@ if (program === null) {
       expect(nameWith('bus.keepBytes=20GiB')).not.toBe(nameWith());
       expect(nameWith('collector.image.tag=v2')).toBe(nameWith());
     }, 240_000);
+
+    it('the CNI plugin has its directories and its exempt namespaces', () => {
+      const { containers, initContainers, volumes } = collectorWith(
+        'cni.enabled=true',
+        'cni.confDir=/conf',
+        'cni.binDir=/bin',
+      );
+      expect(initContainers).toBeUndefined();
+      const [{ env, volumeMounts }] = containers;
+      expect(env).toContainEqual({
+        name: 'BAILIFF_COLLECTOR_CNI_EXEMPT_NAMESPACES',
+        value: 'kube-system,bailiff-system',
+      });
+      const onNode = (mountPath: string) => {
+        const { name } = volumeMounts.find((mount: Json) => mount.mountPath === mountPath);
+        return volumes.find((volume: Json) => volume.name === name).hostPath.path;
+      };
+      expect(['/run/bailiff', '/host/cni/net.d', '/host/cni/bin'].map(onNode)).toEqual([
+        '/run/bailiff',
+        '/conf',
+        '/bin',
+      ]);
+      expect(JSON.stringify(collectorWith())).not.toContain('cni-bin');
+    }, 120_000);
+
+    it('the plugin is removed by a container that runs before the collector', () => {
+      const { containers, initContainers } = collectorWith('cni.uninstall=safe');
+      expect(initContainers[0].args).not.toContain('--force');
+      expect(collectorWith('cni.uninstall=force').initContainers[0].args).toContain('--force');
+      expect(JSON.stringify(containers[0].env)).not.toContain('_CNI_CONF_DIR');
+    }, 120_000);
+
+    it('servers of the bus restart when the hook changes their configuration', () => {
+      const annotationsWith = (...set: string[]) =>
+        documentsOf(template(program, { set })).find(
+          ({ kind, metadata }) => kind === 'StatefulSet' && metadata.name === 'bailiff-nats',
+        ).spec.template.metadata.annotations;
+      expect(annotationsWith('nats.replicas=1')).not.toEqual(annotationsWith());
+      expect(annotationsWith('nats.storage.maxFileStore=5GiB')).not.toEqual(annotationsWith());
+      expect(annotationsWith('collector.image.tag=v2')).toEqual(annotationsWith());
+    }, 120_000);
+
+    it('text rendered twice is the same, and has no Secret', () => {
+      for (const profile of PROFILES) {
+        const text = template(program, { profiles: [profile] });
+        expect(template(program, { profiles: [profile] })).toBe(text);
+        expect(documentsOf(text).filter(({ kind }) => kind === 'Secret')).toEqual([]);
+      }
+    }, 120_000);
 
     it('a package of the chart renders the same as the checkout', () => {
       const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-chart-'));
