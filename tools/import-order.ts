@@ -53,6 +53,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'collector.ts',
     'network-engine.ts',
     'status',
+    'cni',
     'offline',
     'capture',
     'kernel',
