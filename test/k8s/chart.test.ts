@@ -4,20 +4,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parse, parseAllDocuments } from 'yaml';
+import { parse } from 'yaml';
 import { CHART, helm, helmProgram, NO_HELM, template } from '../../tools/helm.ts';
 import { generated, valueRows } from '../../tools/manifests.ts';
-import { type Json, objectsOf } from './rendered.ts';
+import { documentsOf, type Json, objectsOf } from './rendered.ts';
 
 const program = helmProgram();
 const PROFILES = readdirSync(path.join(CHART, 'profiles')).map((name) => name.replace('.yaml', ''));
 const ROOT = path.resolve(CHART, '../..');
-
-/** Helm and Kubernetes read YAML 1.1, in which 0440 is octal. */
-const objects = (text: string): Json[] =>
-  parseAllDocuments(text, { version: '1.1' })
-    .map((document) => document.toJS() as Json)
-    .filter((object) => object !== null);
 
 /** Without the hash that kustomize appends to generated ConfigMaps, where they are used too. */
 const withoutHash = (object: Json): Json =>
@@ -53,7 +47,7 @@ if (program === null) {
 
     it('the overlay `included` is the chart without its hooks', () => {
       const settings = ['addresses.create=true', 'crds.installMethod=helm'];
-      const chart = byKey(objects(template(program, { profiles: ['kustomize'], set: settings })));
+      const chart = byKey(documentsOf(template(program, { profiles: ['kustomize'], set: settings })));
       const overlay = byKey(objectsOf('included').map(withoutHash));
       // The chart's user creates the namespace.
       expect([...overlay.keys()].filter((key) => !chart.has(key))).toEqual(['Namespace bailiff-system']);
@@ -73,18 +67,23 @@ if (program === null) {
     }, 120_000);
 
     it('renders objects with names of their own, all in one namespace', () => {
-      const list = objects(template(program, { profiles: [profile] }));
+      const list = documentsOf(template(program, { profiles: [profile] }));
       expect(list.length).toBeGreaterThan(20);
       expect(new Set(list.map(keyOf)).size).toBe(list.length);
       for (const { metadata } of list) expect([undefined, 'bailiff-system']).toContain(metadata.namespace);
     }, 120_000);
   });
 
+  const collectorWith = (...set: string[]) =>
+    documentsOf(template(program, { set })).find(({ kind }) => kind === 'DaemonSet').spec.template.spec;
+
   describe('settings', () => {
     it.each([
-      ['a misspelt value', ['collector.imag.tag=1'], /imag/],
+      ['a misspelt value', ['collector.imag.tag=1'], /additional properties 'imag' not allowed/],
       ['an external bus without its address', ['nats.mode=external'], /nats\.url is required/],
       ['an unknown strategy', ['certificates.strategy=none'], /certificates/],
+      ['an even number of servers', ['nats.replicas=2'], /nats\/replicas': value must be one of 1, 3, 5/],
+      ['both states of the CNI plugin', ['cni.enabled=true', 'cni.uninstall=safe'], /needs cni.enabled=false/],
     ])(
       '%s is refused',
       (_, set, why) => {
@@ -95,7 +94,7 @@ if (program === null) {
 
     it('the set-up Job has another name for another image, and the same one otherwise', () => {
       const nameWith = (...set: string[]) => {
-        const list = objects(template(program, { set }));
+        const list = documentsOf(template(program, { set }));
         return list.find(({ kind, metadata }) => kind === 'Job' && metadata.name.startsWith('bailiff-bus-setup'))
           .metadata.name;
       };
@@ -104,12 +103,61 @@ if (program === null) {
       expect(nameWith('collector.image.tag=v2')).toBe(nameWith());
     }, 240_000);
 
+    it('the CNI plugin has its directories and its exempt namespaces', () => {
+      const { containers, initContainers, volumes } = collectorWith(
+        'cni.enabled=true',
+        'cni.confDir=/conf',
+        'cni.binDir=/bin',
+      );
+      expect(initContainers).toBeUndefined();
+      const [{ env, volumeMounts }] = containers;
+      expect(env).toContainEqual({
+        name: 'BAILIFF_COLLECTOR_CNI_EXEMPT_NAMESPACES',
+        value: 'kube-system,bailiff-system',
+      });
+      const onNode = (mountPath: string) => {
+        const { name } = volumeMounts.find((mount: Json) => mount.mountPath === mountPath);
+        return volumes.find((volume: Json) => volume.name === name).hostPath.path;
+      };
+      expect(['/run/bailiff', '/host/cni/net.d', '/host/cni/bin'].map(onNode)).toEqual([
+        '/run/bailiff',
+        '/conf',
+        '/bin',
+      ]);
+      expect(JSON.stringify(collectorWith())).not.toContain('cni-bin');
+    }, 120_000);
+
+    it('the plugin is removed by a container that runs before the collector', () => {
+      const { containers, initContainers } = collectorWith('cni.uninstall=safe');
+      expect(initContainers[0].args).not.toContain('--force');
+      expect(collectorWith('cni.uninstall=force').initContainers[0].args).toContain('--force');
+      expect(JSON.stringify(containers[0].env)).not.toContain('_CNI_CONF_DIR');
+    }, 120_000);
+
+    it('servers of the bus restart when the hook changes their configuration', () => {
+      const annotationsWith = (...set: string[]) =>
+        documentsOf(template(program, { set })).find(
+          ({ kind, metadata }) => kind === 'StatefulSet' && metadata.name === 'bailiff-nats',
+        ).spec.template.metadata.annotations;
+      expect(annotationsWith('nats.replicas=1')).not.toEqual(annotationsWith());
+      expect(annotationsWith('nats.storage.maxFileStore=5GiB')).not.toEqual(annotationsWith());
+      expect(annotationsWith('collector.image.tag=v2')).toEqual(annotationsWith());
+    }, 120_000);
+
+    it('text rendered twice is the same, and has no Secret', () => {
+      for (const profile of PROFILES) {
+        const text = template(program, { profiles: [profile] });
+        expect(template(program, { profiles: [profile] })).toBe(text);
+        expect(documentsOf(text).filter(({ kind }) => kind === 'Secret')).toEqual([]);
+      }
+    }, 120_000);
+
     it('a package of the chart renders the same as the checkout', () => {
       const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-chart-'));
       try {
         helm(program, ['package', CHART, '--destination', directory]);
         const chart = path.join(directory, readdirSync(directory).find((name) => name.endsWith('.tgz')) ?? '');
-        expect(objects(template(program, { chart }))).toEqual(objects(template(program)));
+        expect(documentsOf(template(program, { chart }))).toEqual(documentsOf(template(program)));
       } finally {
         rmSync(directory, { recursive: true });
       }

@@ -23,7 +23,10 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* Metadata of a pod template. A change of the addresses restarts the pods, which read them once. */}}
+{{/*
+Metadata of a pod template. Pods read addresses and the servers' configuration once, so a change of
+either restarts them.
+*/}}
 {{- define "bailiff.podMetadata" -}}
 labels:
   {{- include "bailiff.labels" . | nindent 2 }}
@@ -34,6 +37,9 @@ labels:
 {{- if and .root.Values.addresses.create (not (has .component (list "nats" "valkey"))) }}
 {{- $annotations = merge (dict "checksum/addresses" (include "bailiff.addresses" .root | sha256sum | trunc 16)) $annotations }}
 {{- end }}
+{{- if and (eq .component "nats") (eq .root.Values.credentials.strategy "hook") }}
+{{- $annotations = merge (dict "checksum/conf" (list .root.Values.nats.replicas .root.Values.nats.storage.maxFileStore | toJson | sha256sum | trunc 16)) $annotations }}
+{{- end }}
 {{- with $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -41,7 +47,7 @@ annotations:
 {{- end }}
 
 {{- define "bailiff.image" -}}
-{{- with .root.Values.global.imageRegistry }}{{ . }}/{{ end }}{{ .image.repository }}
+{{- with .image.registry | default .root.Values.global.imageRegistry }}{{ . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
 {{- end }}
 

@@ -11,7 +11,7 @@ import {
   VIOLATIONS_MAX_BYTES,
 } from '@bailiff/bus';
 import { type Command, InvalidArgumentError } from 'commander';
-import { parseSpan } from '../shared/arguments.ts';
+import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
@@ -35,12 +35,6 @@ const REPLICAS = [1, 3, 5];
 const MAX_WAIT_MS = 3_600_000;
 /** The protocol's limit is 64 bits of nanoseconds; ten years cover any retention rule. */
 const MAX_KEEP_DAYS = 3_650;
-const BYTES_OF: Readonly<Record<string, number>> = {
-  '': 1,
-  MiB: 1024 ** 2,
-  GiB: 1024 ** 3,
-  TiB: 1024 ** 4,
-};
 /** A few hundred full frames; less cannot hold a flood. */
 const MIN_KEEP_BYTES = 16 * 1024 ** 2;
 /** Larger than any disk, and exact as a number. */
@@ -81,8 +75,7 @@ function keepDays(text: string): number {
 }
 
 function keepBytes(text: string): number {
-  const [, digits = '', unit = ''] = /^(\d+) ?([KMGT]iB)?$/.exec(text) ?? [];
-  const bytes = digits === '' ? Number.NaN : Number(digits) * (BYTES_OF[unit] ?? Number.NaN);
+  const bytes = bytesIn(text);
   if (!(bytes >= MIN_KEEP_BYTES && bytes <= MAX_KEEP_BYTES)) {
     const bounds = `${bytesText(MIN_KEEP_BYTES)} to ${bytesText(MAX_KEEP_BYTES)}`;
     throw new InvalidArgumentError(`Use a whole number of bytes, MiB, GiB or TiB, such as 20GiB: ${bounds}.`);

@@ -3,7 +3,7 @@ import { KubeError } from '@bailiff/kube';
 import { describe, expect, it } from 'vitest';
 import { install, uninstall } from './cluster.ts';
 import { defaultDnsNames, SECRETS } from './names.ts';
-import { secrets } from './render.ts';
+import { MANAGED_BY, secrets } from './render.ts';
 import type { Credentials, Makers } from './rotation.ts';
 import { parseState, STATE_FILE } from './store.ts';
 
@@ -29,6 +29,7 @@ function makers(name: string): Makers {
 class Api {
   readonly secrets = new Map<string, Record<string, string>>();
   readonly calls: string[] = [];
+  readonly ofOthers = new Set<string>();
   async request<T>({ verb = 'GET', path, body }: { verb?: string; path: string; body?: unknown }): Promise<T> {
     const [, name] = new RegExp(`^/api/v1/namespaces/${NAMESPACE}/secrets(?:/(.+))?$`).exec(path) ?? [];
     const object = body as { metadata?: { name: string }; data: Record<string, string> };
@@ -40,7 +41,8 @@ class Api {
     if (verb === 'POST') this.secrets.set(key, object.data);
     else if (verb === 'PATCH') this.secrets.set(key, { ...found, ...object.data });
     else if (verb === 'DELETE') this.secrets.delete(key);
-    return { data: this.secrets.get(key) } as T;
+    const labels = this.ofOthers.has(key) ? {} : MANAGED_BY;
+    return { metadata: { labels }, data: this.secrets.get(key) } as T;
   }
   text(secret: string, key: string): string {
     return Buffer.from(this.secrets.get(secret)?.[key] ?? '', 'base64').toString('utf8');
@@ -99,6 +101,15 @@ describe('install', () => {
     expect(api.text('bailiff-bus-cli', 'password')).toBe(password);
   });
 
+  it('another limit of the store changes their configuration', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 12884901888\n');
+    const { changed } = await install(api as never, { ...options, maxFileBytes: 5 * 1024 ** 3 }, ALL, makers('b'));
+    expect(changed).toEqual([SECRETS.natsConf]);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 5368709120\n');
+  });
+
   it.each([
     [{ certificates: false, redis: true }, [SECRETS.natsTls, SECRETS.busCa]],
     [{ certificates: true, redis: false }, [SECRETS.redis]],
@@ -129,6 +140,15 @@ describe('uninstall', () => {
     expect([...api.secrets.keys()]).toEqual(['own']);
     expect(removed.at(-1)).toBe(SECRETS.state);
     expect(await uninstall(api as never, NAMESPACE)).toEqual([]);
+  });
+
+  it('a Secret that another program created under one of the names stays', async () => {
+    const api = new Api();
+    api.ofOthers.add(SECRETS.redis);
+    api.secrets.set(SECRETS.redis, { password: '' });
+    await install(api as never, options, { certificates: true, redis: false }, makers('a'));
+    await uninstall(api as never, NAMESPACE);
+    expect([...api.secrets.keys()]).toEqual([SECRETS.redis]);
   });
 
   it('without a state, Secrets are not its own', async () => {

@@ -9,7 +9,7 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out } from '../shared/session.ts';
 import { SECRETS } from './names.ts';
-import { secretObject, secrets } from './render.ts';
+import { MANAGED_BY, secretObject, secrets } from './render.ts';
 import { type Credentials, type InitOptions, init, type Makers } from './rotation.ts';
 import { makersOf } from './steps.ts';
 import { parseState, STATE_FILE } from './store.ts';
@@ -24,8 +24,12 @@ export interface InstallOptions {
 }
 
 interface Secret {
+  metadata?: { labels?: Record<string, string> };
   data?: Record<string, string>;
 }
+
+const isOurs = ({ metadata }: Secret) =>
+  Object.entries(MANAGED_BY).every(([label, value]) => metadata?.labels?.[label] === value);
 
 const collection = (namespace: string) => apiPath`/api/v1/namespaces/${namespace}/secrets`;
 const pathOf = (namespace: string, name: string) => apiPath`/api/v1/namespaces/${namespace}/secrets/${name}`;
@@ -105,8 +109,9 @@ export async function install(
   const store = new Secrets(api, options.namespace);
   let state = await stateOf(store, options, make);
   const changed: string[] = [];
-  if (state.replicas !== options.replicas) {
-    state = { ...state, replicas: options.replicas };
+  const { replicas, maxFileBytes } = options;
+  if (state.replicas !== replicas || state.maxFileBytes !== maxFileBytes) {
+    state = { ...state, replicas, maxFileBytes };
     await store.replace(SECRETS.state, stateContent(state));
     if (await store.read(SECRETS.natsConf)) {
       await store.replace(SECRETS.natsConf, secrets(state)[SECRETS.natsConf] ?? {});
@@ -122,7 +127,7 @@ export async function install(
   return { created, changed };
 }
 
-/** Deletes every Secret that `install` created. @returns their names */
+/** Deletes the Secrets that `install` created, and none that others own. @returns their names */
 export async function uninstall(api: Pick<KubeApi, 'request'>, namespace: string): Promise<string[]> {
   const store = new Secrets(api, namespace);
   const found = await store.read(SECRETS.state);
@@ -131,7 +136,8 @@ export async function uninstall(api: Pick<KubeApi, 'request'>, namespace: string
   const removed: string[] = [];
   // The state is last, so that an interrupted run can be repeated.
   for (const name of [...Object.keys(secrets(stateIn(found))), SECRETS.state]) {
-    if (await store.remove(name)) removed.push(name);
+    const secret = await store.read(name);
+    if (secret && isOurs(secret) && (await store.remove(name))) removed.push(name);
   }
   return removed;
 }

@@ -22,6 +22,7 @@ const schema = z.strictObject({
   stage: z.enum(['in-force', 'prepared']),
   namespace: z.string(),
   replicas: z.number().int(),
+  maxFileBytes: z.number().int().optional(),
   dnsNames: z.array(z.string()),
   users: z.record(z.string(), z.strictObject({ passwords: generations, hash: z.string() })),
   issuers: generations,
