@@ -13,7 +13,7 @@ export async function collectorOf(access: Access, node: string): Promise<string>
   return name;
 }
 
-async function collectorCommand(access: Access, node: string, ...args: string[]): Promise<string> {
+export async function collectorCommand(access: Access, node: string, ...args: string[]): Promise<string> {
   const pod = await collectorOf(access, node);
   return access.kubectl.run(['-n', access.options.namespace, 'exec', pod, '--', 'node', '/app/main.mjs', ...args]);
 }

@@ -63,7 +63,7 @@ export class Stage {
   }
 
   /** Applies a cluster-scoped object, which is deleted with the stage. */
-  async apply(object: { kind: string; metadata: { name: string } }): Promise<void> {
+  async apply(object: { kind: string; metadata: { name: string }; [field: string]: unknown }): Promise<void> {
     this.#objects.push(`${object.kind.toLowerCase()}/${object.metadata.name}`);
     await this.#access.kubectl.run(['apply', '-f', '-'], { input: JSON.stringify(object) });
   }

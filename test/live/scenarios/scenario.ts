@@ -7,6 +7,8 @@ import type { Result } from '../report/result.ts';
 export interface Live extends Access {
   watch: BusWatch;
   stage: Stage;
+  /** The bus, for commands of the CLI. */
+  busUrl: string;
   /** Node of attackers and victims. */
   node: string;
   log(text: string): void;
