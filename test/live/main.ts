@@ -61,7 +61,7 @@ async function run(options: Options, scenarios: readonly Scenario[]): Promise<nu
     const stage = new Stage(access, randomBytes(3).toString('hex'), facts.node);
     try {
       const busUrl = `tls://127.0.0.1:${forward.port}`;
-      const live = { ...access, watch, stage, busUrl, node: facts.node, log };
+      const live = { ...access, watch, stage, busUrl, node: facts.node, nodes, log };
       const results = await runScenarios(live, scenarios);
       process.stdout.write(`\n${renderTable(results)}`);
       if (options.reportDir) {
@@ -83,7 +83,11 @@ async function main(): Promise<number> {
   let scenarios: Scenario[];
   try {
     options = readFlags(process.argv.slice(2));
-    scenarios = selectScenarios(SCENARIOS, options.only);
+    // Nothing is removed without the flag.
+    const known = SCENARIOS.filter(({ name }) => name !== 'uninstall' || options.uninstall || options.list);
+    scenarios = selectScenarios(known, options.only);
+    if (options.uninstall && !scenarios.some(({ name }) => name === 'uninstall'))
+      scenarios.push(...known.filter(({ name }) => name === 'uninstall'));
   } catch (error) {
     process.stderr.write(`npm run live: ${(error as Error).message}\n(npm run live -- --help shows how it is used)\n`);
     return EXIT.usage;

@@ -37,10 +37,17 @@ export interface AgentPodSpec {
   image: string;
   labels?: Record<string, string>;
   env?: Record<string, string>;
+  /** Directories of the node, mounted read only below /host. */
+  hostPaths?: readonly string[];
 }
 
 /** The pod's spec with the agent as main process, for pods and for templates. */
-export function agentPodSpec({ node, image, env = {} }: Omit<AgentPodSpec, 'namespace' | 'name' | 'labels'>) {
+export function agentPodSpec({
+  node,
+  image,
+  env = {},
+  hostPaths = [],
+}: Omit<AgentPodSpec, 'namespace' | 'name' | 'labels'>) {
   return {
     ...(node ? { nodeName: node } : {}),
     automountServiceAccountToken: false,
@@ -53,12 +60,22 @@ export function agentPodSpec({ node, image, env = {} }: Omit<AgentPodSpec, 'name
         command: ['python3', '/agent/agent.py', 'serve'],
         env: Object.entries(env).map(([name, value]) => ({ name, value })),
         readinessProbe: { exec: { command: ['test', '-S', '/tmp/bailiff-live.sock'] }, periodSeconds: 1 },
-        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'], add: ['NET_RAW'] } },
+        // Added capabilities are effective for uid 0 only.
+        securityContext: {
+          ...{ runAsUser: 0, allowPrivilegeEscalation: false },
+          capabilities: { drop: ['ALL'], add: ['NET_RAW'] },
+        },
         resources: { requests: { cpu: '10m', memory: '32Mi' }, limits: { memory: '256Mi' } },
-        volumeMounts: [{ name: 'agent', mountPath: '/agent', readOnly: true }],
+        volumeMounts: [
+          { name: 'agent', mountPath: '/agent', readOnly: true },
+          ...hostPaths.map((dir, index) => ({ name: `host-${index}`, mountPath: `/host${dir}`, readOnly: true })),
+        ],
       },
     ],
-    volumes: [{ name: 'agent', configMap: { name: AGENT_CONFIG } }],
+    volumes: [
+      { name: 'agent', configMap: { name: AGENT_CONFIG } },
+      ...hostPaths.map((dir, index) => ({ name: `host-${index}`, hostPath: { path: dir } })),
+    ],
   };
 }
 

@@ -67,14 +67,8 @@ export async function install(access: Access, nodes: number): Promise<number> {
   return performance.now() - begin;
 }
 
-export interface Leftovers {
-  /** Cluster-scoped objects with Bailiff's label or name. */
-  objects: string[];
-  namespaceIsGone: boolean;
-}
-
-/** Detaches all nodes, deletes everything, and returns what is left in the cluster. */
-export async function uninstall(access: Access, nodes: number): Promise<Leftovers> {
+/** Detaches all nodes, deletes everything. @returns cluster-scoped objects that are left */
+export async function uninstall(access: Access, nodes: number): Promise<string[]> {
   const { kube, kubectl, options } = access;
   for (const { spec } of await componentPods(access, 'collector'))
     await collectorCommand(access, spec?.nodeName ?? '', 'detach', '--all');
@@ -89,5 +83,5 @@ export async function uninstall(access: Access, nodes: number): Promise<Leftover
   const kinds =
     'customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,priorityclasses';
   const all = (await kubectl.run(['get', kinds, '-o', 'name'])).split('\n');
-  return { objects: all.filter((name) => /bailiff/.test(name)), namespaceIsGone: true };
+  return all.filter((name) => /bailiff/.test(name));
 }

@@ -3,8 +3,10 @@ import { BENIGN } from './benign.ts';
 import { CHAOS_SCENARIOS } from './chaos.ts';
 import { LOAD_SCENARIOS } from './load.ts';
 import { RESPONSE_SCENARIOS } from './responses.ts';
+import { RUNTIME } from './runtime.ts';
 import type { Scenario } from './scenario.ts';
 import { SPOOF_SCENARIOS } from './spoof.ts';
+import { UNINSTALL } from './uninstall.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   ...SPOOF_SCENARIOS,
@@ -12,4 +14,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOAD_SCENARIOS,
   ...RESPONSE_SCENARIOS,
   ...CHAOS_SCENARIOS,
+  RUNTIME,
+  UNINSTALL,
 ];

@@ -9,6 +9,8 @@ export interface Live extends Access {
   stage: Stage;
   /** The bus, for commands of the CLI. */
   busUrl: string;
+  /** Number of nodes. */
+  nodes: number;
   /** Node of attackers and victims. */
   node: string;
   log(text: string): void;
