@@ -61,7 +61,7 @@ async function run(options: Options, scenarios: readonly Scenario[]): Promise<nu
     const stage = new Stage(access, randomBytes(3).toString('hex'), facts.node);
     try {
       const busUrl = `tls://127.0.0.1:${forward.port}`;
-      const live = { ...access, watch, stage, busUrl, node: facts.node, nodes, log };
+      const live = { ...access, watch, stage, busUrl, node: facts.node, nodes, log, sent: new Map<string, number>() };
       const results = await runScenarios(live, scenarios);
       process.stdout.write(`\n${renderTable(results)}`);
       if (options.reportDir) {

@@ -8,7 +8,7 @@ import { collectorOf } from '../cluster/guard.ts';
 import { judged } from '../report/result.ts';
 import { floodFrame } from './load.ts';
 import type { Live, Outcome, Scenario } from './scenario.ts';
-import { settled } from './scenario.ts';
+import { remember, settled } from './scenario.ts';
 import { castOf, uidsOf } from './spoof.ts';
 
 const RATE = 2_000;
@@ -45,6 +45,7 @@ async function attackDuring(live: Live, control: Sent | null, disturb: () => Pro
   const report = await attacker.call<SendReport>({ op: 'job', job });
   if (report.error) throw new Error(`attacker: ${report.error}`);
   const sent = report.sent[0] ?? 0;
+  remember(live, attacker.uid, 'ipv4-source', sent);
   const after = await settled(counted, before + sent, RECOVERY_TIMEOUT_MS);
   const landed = (await victim.counts()).counts[hex] ?? 0;
   const guarded = { sent, landed, counted: after - before };

@@ -6,6 +6,7 @@ import { RESPONSE_SCENARIOS } from './responses.ts';
 import { RUNTIME } from './runtime.ts';
 import type { Scenario } from './scenario.ts';
 import { SPOOF_SCENARIOS } from './spoof.ts';
+import { TOTALS } from './totals.ts';
 import { UNINSTALL } from './uninstall.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -15,5 +16,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...RESPONSE_SCENARIOS,
   ...CHAOS_SCENARIOS,
   RUNTIME,
+  TOTALS,
   UNINSTALL,
 ];

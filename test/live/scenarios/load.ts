@@ -4,7 +4,7 @@ import { udp4Frame } from '@bailiff/lab/attack';
 import type { SendReport } from '../agent/agent.ts';
 import { judged } from '../report/result.ts';
 import type { Live, Scenario } from './scenario.ts';
-import { settled } from './scenario.ts';
+import { remember, settled } from './scenario.ts';
 import { castOf, uidsOf } from './spoof.ts';
 
 const FLOOD_PACKETS = 1_000_000;
@@ -47,6 +47,7 @@ function flood(): Scenario {
       // The veth may drop packets of a flood before the guard. Those are in tx_dropped.
       const dropped = report.tx_dropped - report.before.tx_dropped;
       const sent = (report.sent[0] ?? 0) - dropped;
+      remember(live, attacker.uid, 'ipv4-source', sent);
       const after = await settled(counted, before + sent, 60_000);
       const landed = ((await victim.counts()).counts[hex] ?? 0) - landedBefore;
       const guarded = { sent, landed, counted: after - before };
