@@ -72,19 +72,21 @@ export class BusWatch implements AsyncDisposable {
     return this.of(uid).packets[vector] ?? 0;
   }
 
-  async node(name: string): Promise<NodeStatus | null> {
+  /** The status of a node, with the revision of its key; null before the first one. */
+  async node(name: string): Promise<{ status: NodeStatus; revision: number } | null> {
     const entries = await openBucket(this.bus, 'bailiff_nodes').entries();
-    for (const { value } of entries) {
-      const status = nodeStatus.safeParse(JSON.parse(value.toString('utf8')));
-      if (status.success && status.data.nodeName === name) return status.data;
+    for (const { value, revision } of entries) {
+      const parsed = nodeStatus.safeParse(JSON.parse(value.toString('utf8')));
+      if (parsed.success && parsed.data.nodeName === name) return { status: parsed.data, revision };
     }
     return null;
   }
 
-  /** The interface of a pod in the status of its node. */
-  async interfaceOf(node: string, podUid: string): Promise<InterfaceStatus | null> {
-    const status = await this.node(node);
-    return status?.interfaces.find((one) => one.podUid === podUid) ?? null;
+  /** The interface of a pod in a status of its node that is newer than `after`. */
+  async interfaceOf(node: string, podUid: string, after = 0): Promise<InterfaceStatus | null> {
+    const found = await this.node(node);
+    if (!found || found.revision <= after) return null;
+    return found.status.interfaces.find((one) => one.podUid === podUid) ?? null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

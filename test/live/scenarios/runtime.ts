@@ -10,8 +10,7 @@ export const RUNTIME: Scenario = {
   name: 'runtime-file-read',
   about: `a runtime policy denies reading ${DENIED}; before the policy the read succeeds`,
   run: async (live) => {
-    const status = await live.watch.node(live.node);
-    const runtime = status?.runtime;
+    const runtime = (await live.watch.node(live.node))?.status.runtime;
     if (runtime?.state !== 'available')
       return { status: 'skipped', detail: `no runtime policies on ${live.node}: ${runtime?.reason ?? 'unknown'}` };
     const namespace = await live.stage.namespace('runtime');
