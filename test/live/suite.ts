@@ -38,12 +38,14 @@ export async function runScenarios(live: Live, scenarios: readonly Scenario[]): 
     });
     live.log(`${live.node}: attached`);
   }
+  const begin = performance.now();
   await untilGuarded(live.watch, live.node, [...uids], attachedAfter);
+  if (attachedAfter > 0) live.log(`${live.node}: guarded ${((performance.now() - begin) / 1000).toFixed(1)} s later`);
   const results: Result[] = [];
   for (const scenario of scenarios) {
-    const begin = performance.now();
+    const started = performance.now();
     const outcome = await attempt(scenario, () => scenario.run(live));
-    const seconds = (performance.now() - begin) / 1000;
+    const seconds = (performance.now() - started) / 1000;
     const result = broken.get(scenario.name) ?? {
       ...{ counts: [], measured: {}, scenario: scenario.name, seconds },
       ...(outcome as NonNullable<typeof outcome>),
