@@ -7,7 +7,7 @@ import { type KubeList, loadKube } from '@bailiff/kube';
 import { BusWatch, openBus } from './bus/watch.ts';
 import { type Access, preflight } from './cluster/facts.ts';
 import { Kubectl, PortForward } from './cluster/kubectl.ts';
-import { Stage } from './cluster/stage.ts';
+import { RUN_LABEL, Stage } from './cluster/stage.ts';
 import { HELP, type Options, readFlags } from './flags.ts';
 import { install } from './install/install.ts';
 import { renderFacts, renderJson, renderJunit, renderTable } from './report/render.ts';
@@ -71,7 +71,10 @@ async function run(options: Options, scenarios: readonly Scenario[]): Promise<nu
       }
       return summaryOf(results).failed > 0 ? EXIT.failed : EXIT.ok;
     } finally {
-      await stage.remove();
+      // The results are printed by now; what could not be removed is named.
+      await stage.remove().catch((error: Error) => {
+        log(`clean-up: ${error.message}; remove what has the label ${RUN_LABEL}=${stage.run}`);
+      });
     }
   } finally {
     kube.close();

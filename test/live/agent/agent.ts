@@ -5,6 +5,7 @@ import { linkLocalOfMac } from '@bailiff/bpf';
 import { apiPath, type KubeApi, type Pod } from '@bailiff/kube';
 import type { Scene } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
+import { create } from '../cluster/create.ts';
 import type { Kubectl } from '../cluster/kubectl.ts';
 
 export const AGENT_SOURCE = readFileSync(path.join(import.meta.dirname, 'agent.py'), 'utf8');
@@ -81,15 +82,9 @@ export function agentPodSpec({
 
 export async function createAgentPod(kube: KubeApi, spec: AgentPodSpec): Promise<void> {
   const { namespace, name, labels = {} } = spec;
-  await kube.request({
-    verb: 'POST',
-    path: apiPath`/api/v1/namespaces/${namespace}/pods`,
-    body: {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name, labels: { app: name, ...labels } },
-      spec: agentPodSpec(spec),
-    },
+  await create(kube, apiPath`/api/v1/namespaces/${namespace}/pods`, {
+    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, labels: { app: name, ...labels } } },
+    spec: agentPodSpec(spec),
   });
 }
 

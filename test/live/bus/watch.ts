@@ -14,12 +14,16 @@ import {
 } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 
+/** A loaded cluster answers slowly; that is no failure of a scenario. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
 /** Connects as `cli`, with the files of `bailiff credentials init`. */
 export async function openBus(credentials: string, port: number): Promise<Bus> {
   const options = {
     servers: `tls://127.0.0.1:${port}`,
     name: 'bailiff-live',
     user: 'cli',
+    timeoutMs: REQUEST_TIMEOUT_MS,
     passwordFile: path.join(credentials, 'users/cli.password'),
     tls: { ca: readFileSync(path.join(credentials, 'ca.crt'), 'utf8') },
   };

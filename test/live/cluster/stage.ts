@@ -3,6 +3,7 @@ import path from 'node:path';
 import { apiPath, KubeError } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { AGENT_CONFIG, AGENT_SOURCE, AgentPod, type AgentPodSpec, createAgentPod } from '../agent/agent.ts';
+import { create } from './create.ts';
 import type { Access } from './facts.ts';
 
 export const RUN_LABEL = 'bailiff.dev/live-run';
@@ -28,18 +29,10 @@ export class Stage {
     this.#namespaces.push(name);
     const { kube } = this.#access;
     const labels = { [RUN_LABEL]: this.run, 'pod-security.kubernetes.io/enforce': 'privileged' };
-    await kube.request({
-      verb: 'POST',
-      path: '/api/v1/namespaces',
-      body: { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } },
-    });
-    await kube.request({
-      verb: 'POST',
-      path: apiPath`/api/v1/namespaces/${name}/configmaps`,
-      body: {
-        ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: AGENT_CONFIG } },
-        data: { 'agent.py': AGENT_SOURCE },
-      },
+    await create(kube, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
+    await create(kube, apiPath`/api/v1/namespaces/${name}/configmaps`, {
+      ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: AGENT_CONFIG } },
+      data: { 'agent.py': AGENT_SOURCE },
     });
     // Admission refuses pods until the controller manager has created this account.
     await waitFor(() => kube.request({ path: apiPath`/api/v1/namespaces/${name}/serviceaccounts/default` }), {

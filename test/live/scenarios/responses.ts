@@ -7,6 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { nodeArgs } from '../../../tools/children.ts';
 import { launch } from '../../support/process.ts';
 import { type AgentPod, agentPodSpec, sceneOf } from '../agent/agent.ts';
+import { create } from '../cluster/create.ts';
 import { untilGuarded } from '../cluster/guard.ts';
 import type { Live, Outcome, Scenario } from './scenario.ts';
 import { settled } from './scenario.ts';
@@ -170,18 +171,11 @@ const DELETE: Scenario = {
     const namespace = await live.stage.namespace('delete');
     await policy(live, namespace, [{ action: 'delete', gracePeriodSeconds: 0 }]);
     const labels = { app: 'db' };
-    await live.kube.request({
-      verb: 'POST',
-      path: apiPath`/apis/apps/v1/namespaces/${namespace}/statefulsets`,
-      body: {
-        ...{ apiVersion: 'apps/v1', kind: 'StatefulSet', metadata: { name: 'db' } },
-        spec: {
-          ...{ replicas: 1, serviceName: 'db', selector: { matchLabels: labels } },
-          template: {
-            metadata: { labels },
-            spec: agentPodSpec({ node: live.node, image: live.options.agentImage }),
-          },
-        },
+    await create(live.kube, apiPath`/apis/apps/v1/namespaces/${namespace}/statefulsets`, {
+      ...{ apiVersion: 'apps/v1', kind: 'StatefulSet', metadata: { name: 'db' } },
+      spec: {
+        ...{ replicas: 1, serviceName: 'db', selector: { matchLabels: labels } },
+        template: { metadata: { labels }, spec: agentPodSpec({ node: live.node, image: live.options.agentImage }) },
       },
     });
     const pair = await pairIn(live, namespace, 'db-0');
