@@ -3,12 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { loadKube } from '@bailiff/kube';
+import { type KubeList, loadKube } from '@bailiff/kube';
 import { BusWatch, openBus } from './bus/watch.ts';
 import { type Access, preflight } from './cluster/facts.ts';
 import { Kubectl, PortForward } from './cluster/kubectl.ts';
-import { Stage } from './cluster/stage.ts';
+import { RUN_LABEL, Stage } from './cluster/stage.ts';
 import { HELP, type Options, readFlags } from './flags.ts';
+import { install } from './install/install.ts';
 import { renderFacts, renderJson, renderJunit, renderTable } from './report/render.ts';
 import { summaryOf } from './report/result.ts';
 import { SCENARIOS } from './scenarios/index.ts';
@@ -30,10 +31,22 @@ async function mayTouch(options: Options, what: string): Promise<boolean> {
   return /^y(es)?$/i.test(answer.trim());
 }
 
+function notConfirmed(): number {
+  log('not confirmed: nothing was changed. Answer with y, or use --yes');
+  return EXIT.usage;
+}
+
 async function run(options: Options, scenarios: readonly Scenario[]): Promise<number> {
   const kube = loadKube({ kubeconfig: options.kubeconfig, context: options.context, userAgent: 'bailiff-live' });
   const access: Access = { kube, kubectl: new Kubectl(options.kubeconfig, options.context), options };
   try {
+    const { items } = await kube.request<KubeList>({ path: '/api/v1/nodes' });
+    const nodes = items?.length ?? 0;
+    if (options.install) {
+      if (!(await mayTouch(options, `Install Bailiff on ${nodes} nodes of ${options.kubeconfig}.`)))
+        return notConfirmed();
+      log(`installed; everything ready after ${((await install(access, nodes)) / 1000).toFixed(1)} s`);
+    }
     const { facts, problems } = await preflight(access);
     process.stdout.write(renderFacts(facts));
     if (problems.length > 0) {
@@ -41,16 +54,15 @@ async function run(options: Options, scenarios: readonly Scenario[]): Promise<nu
       return EXIT.notReady;
     }
     const what = `The suite leaves node ${facts.node} of ${facts.server} unguarded for its control runs and restarts parts of Bailiff.`;
-    if (!(await mayTouch(options, what))) {
-      log(`${what} Confirm with --yes.`);
-      return EXIT.usage;
-    }
+    if (!(await mayTouch(options, what))) return notConfirmed();
     const since = Date.now();
     await using forward = await PortForward.open(access.kubectl, options.namespace, 'svc/bailiff-nats', NATS_PORT);
     await using watch = new BusWatch(await openBus(options.credentials, forward.port), since);
     const stage = new Stage(access, randomBytes(3).toString('hex'), facts.node);
     try {
-      const results = await runScenarios({ ...access, watch, stage, node: facts.node, log }, scenarios);
+      const busUrl = `tls://127.0.0.1:${forward.port}`;
+      const live = { ...access, watch, stage, busUrl, node: facts.node, nodes, log, sent: new Map<string, number>() };
+      const results = await runScenarios(live, scenarios);
       process.stdout.write(`\n${renderTable(results)}`);
       if (options.reportDir) {
         mkdirSync(options.reportDir, { recursive: true });
@@ -59,7 +71,10 @@ async function run(options: Options, scenarios: readonly Scenario[]): Promise<nu
       }
       return summaryOf(results).failed > 0 ? EXIT.failed : EXIT.ok;
     } finally {
-      await stage.remove();
+      // The results are printed by now; what could not be removed is named.
+      await stage.remove().catch((error: Error) => {
+        log(`clean-up: ${error.message}; remove what has the label ${RUN_LABEL}=${stage.run}`);
+      });
     }
   } finally {
     kube.close();
@@ -71,7 +86,11 @@ async function main(): Promise<number> {
   let scenarios: Scenario[];
   try {
     options = readFlags(process.argv.slice(2));
-    scenarios = selectScenarios(SCENARIOS, options.only);
+    // Nothing is removed without the flag.
+    const known = SCENARIOS.filter(({ name }) => name !== 'uninstall' || options.uninstall || options.list);
+    scenarios = selectScenarios(known, options.only);
+    if (options.uninstall && !scenarios.some(({ name }) => name === 'uninstall'))
+      scenarios.push(...known.filter(({ name }) => name === 'uninstall'));
   } catch (error) {
     process.stderr.write(`npm run live: ${(error as Error).message}\n(npm run live -- --help shows how it is used)\n`);
     return EXIT.usage;

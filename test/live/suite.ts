@@ -28,21 +28,24 @@ export async function runScenarios(live: Live, scenarios: readonly Scenario[]): 
   const uids = new Set<string>();
   for (const scenario of scenarios)
     for (const uid of (await attempt(scenario, async () => scenario.prepare?.(live))) ?? []) uids.add(uid);
+  let attachedAfter = 0;
   const withControl = scenarios.filter(({ control }) => control);
   if (withControl.length > 0) {
     live.log(`${live.node}: detach ${await collectorOf(live, live.node)} for ${withControl.length} control runs`);
     await untilGuarded(live.watch, live.node, [...uids]);
-    await whileDetached(live, live.node, async () => {
+    attachedAfter = await whileDetached(live, live.node, async () => {
       for (const scenario of withControl) await attempt(scenario, async () => scenario.control?.(live));
     });
     live.log(`${live.node}: attached`);
   }
-  await untilGuarded(live.watch, live.node, [...uids]);
+  const begin = performance.now();
+  await untilGuarded(live.watch, live.node, [...uids], attachedAfter);
+  if (attachedAfter > 0) live.log(`${live.node}: guarded ${((performance.now() - begin) / 1000).toFixed(1)} s later`);
   const results: Result[] = [];
   for (const scenario of scenarios) {
-    const begin = performance.now();
+    const started = performance.now();
     const outcome = await attempt(scenario, () => scenario.run(live));
-    const seconds = (performance.now() - begin) / 1000;
+    const seconds = (performance.now() - started) / 1000;
     const result = broken.get(scenario.name) ?? {
       ...{ counts: [], measured: {}, scenario: scenario.name, seconds },
       ...(outcome as NonNullable<typeof outcome>),

@@ -3,6 +3,7 @@
 `agent.py serve` is the main process. `agent.py call` passes one JSON request from stdin to it and
 prints the reply. It needs Python 3.8 and CAP_NET_RAW, and no packages.
 """
+import errno
 import json
 import os
 import socket
@@ -161,7 +162,7 @@ class Job:
             try:
                 out.send(self.frames[index])
             except OSError as error:
-                if error.errno != 105:  # ENOBUFS: the queue is full
+                if error.errno != errno.ENOBUFS:
                     raise
                 time.sleep(0.001)
                 continue
@@ -231,6 +232,10 @@ class Server:
             job.stop.set()
             job.thread.join()
             return job.report()
+        if op == "read":
+            return {"error": read_error(request["path"])}
+        if op == "list":
+            return {"files": sorted(found for path in request["paths"] for found in below(path))}
         if op == "datagrams":
             return datagrams(request)
         raise ValueError("unknown request " + op)
@@ -252,6 +257,23 @@ class Server:
             except Exception as error:  # the caller gets it
                 reply = {"failed": "%s: %s" % (type(error).__name__, error)}
             stream.write(json.dumps(reply) + "\n")
+
+
+def read_error(path):
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+        return ""
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error.errno))
+
+
+def below(path):
+    if os.path.exists(path):
+        yield path
+    for folder, folders, files in os.walk(path):
+        for name in folders + files:
+            yield os.path.join(folder, name)
 
 
 def datagrams(request):

@@ -5,6 +5,7 @@ import { linkLocalOfMac } from '@bailiff/bpf';
 import { apiPath, type KubeApi, type Pod } from '@bailiff/kube';
 import type { Scene } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
+import { create } from '../cluster/create.ts';
 import type { Kubectl } from '../cluster/kubectl.ts';
 
 export const AGENT_SOURCE = readFileSync(path.join(import.meta.dirname, 'agent.py'), 'utf8');
@@ -37,10 +38,17 @@ export interface AgentPodSpec {
   image: string;
   labels?: Record<string, string>;
   env?: Record<string, string>;
+  /** Directories of the node, mounted read only below /host. */
+  hostPaths?: readonly string[];
 }
 
 /** The pod's spec with the agent as main process, for pods and for templates. */
-export function agentPodSpec({ node, image, env = {} }: Omit<AgentPodSpec, 'namespace' | 'name' | 'labels'>) {
+export function agentPodSpec({
+  node,
+  image,
+  env = {},
+  hostPaths = [],
+}: Omit<AgentPodSpec, 'namespace' | 'name' | 'labels'>) {
   return {
     ...(node ? { nodeName: node } : {}),
     automountServiceAccountToken: false,
@@ -53,26 +61,30 @@ export function agentPodSpec({ node, image, env = {} }: Omit<AgentPodSpec, 'name
         command: ['python3', '/agent/agent.py', 'serve'],
         env: Object.entries(env).map(([name, value]) => ({ name, value })),
         readinessProbe: { exec: { command: ['test', '-S', '/tmp/bailiff-live.sock'] }, periodSeconds: 1 },
-        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'], add: ['NET_RAW'] } },
+        // Added capabilities are effective for uid 0 only.
+        securityContext: {
+          ...{ runAsUser: 0, allowPrivilegeEscalation: false },
+          capabilities: { drop: ['ALL'], add: ['NET_RAW'] },
+        },
         resources: { requests: { cpu: '10m', memory: '32Mi' }, limits: { memory: '256Mi' } },
-        volumeMounts: [{ name: 'agent', mountPath: '/agent', readOnly: true }],
+        volumeMounts: [
+          { name: 'agent', mountPath: '/agent', readOnly: true },
+          ...hostPaths.map((dir, index) => ({ name: `host-${index}`, mountPath: `/host${dir}`, readOnly: true })),
+        ],
       },
     ],
-    volumes: [{ name: 'agent', configMap: { name: AGENT_CONFIG } }],
+    volumes: [
+      { name: 'agent', configMap: { name: AGENT_CONFIG } },
+      ...hostPaths.map((dir, index) => ({ name: `host-${index}`, hostPath: { path: dir } })),
+    ],
   };
 }
 
 export async function createAgentPod(kube: KubeApi, spec: AgentPodSpec): Promise<void> {
   const { namespace, name, labels = {} } = spec;
-  await kube.request({
-    verb: 'POST',
-    path: apiPath`/api/v1/namespaces/${namespace}/pods`,
-    body: {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { name, labels: { app: name, ...labels } },
-      spec: agentPodSpec(spec),
-    },
+  await create(kube, apiPath`/api/v1/namespaces/${namespace}/pods`, {
+    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, labels: { app: name, ...labels } } },
+    spec: agentPodSpec(spec),
   });
 }
 

@@ -14,12 +14,16 @@ import {
 } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 
+/** A loaded cluster answers slowly; that is no failure of a scenario. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
 /** Connects as `cli`, with the files of `bailiff credentials init`. */
 export async function openBus(credentials: string, port: number): Promise<Bus> {
   const options = {
     servers: `tls://127.0.0.1:${port}`,
     name: 'bailiff-live',
     user: 'cli',
+    timeoutMs: REQUEST_TIMEOUT_MS,
     passwordFile: path.join(credentials, 'users/cli.password'),
     tls: { ca: readFileSync(path.join(credentials, 'ca.crt'), 'utf8') },
   };
@@ -72,19 +76,21 @@ export class BusWatch implements AsyncDisposable {
     return this.of(uid).packets[vector] ?? 0;
   }
 
-  async node(name: string): Promise<NodeStatus | null> {
+  /** The status of a node, with the revision of its key; null before the first one. */
+  async node(name: string): Promise<{ status: NodeStatus; revision: number } | null> {
     const entries = await openBucket(this.bus, 'bailiff_nodes').entries();
-    for (const { value } of entries) {
-      const status = nodeStatus.safeParse(JSON.parse(value.toString('utf8')));
-      if (status.success && status.data.nodeName === name) return status.data;
+    for (const { value, revision } of entries) {
+      const parsed = nodeStatus.safeParse(JSON.parse(value.toString('utf8')));
+      if (parsed.success && parsed.data.nodeName === name) return { status: parsed.data, revision };
     }
     return null;
   }
 
-  /** The interface of a pod in the status of its node. */
-  async interfaceOf(node: string, podUid: string): Promise<InterfaceStatus | null> {
-    const status = await this.node(node);
-    return status?.interfaces.find((one) => one.podUid === podUid) ?? null;
+  /** The interface of a pod in a status of its node that is newer than `after`. */
+  async interfaceOf(node: string, podUid: string, after = 0): Promise<InterfaceStatus | null> {
+    const found = await this.node(node);
+    if (!found || found.revision <= after) return null;
+    return found.status.interfaces.find((one) => one.podUid === podUid) ?? null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

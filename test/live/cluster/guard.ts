@@ -13,15 +13,15 @@ export async function collectorOf(access: Access, node: string): Promise<string>
   return name;
 }
 
-async function collectorCommand(access: Access, node: string, ...args: string[]): Promise<string> {
+export async function collectorCommand(access: Access, node: string, ...args: string[]): Promise<string> {
   const pod = await collectorOf(access, node);
   return access.kubectl.run(['-n', access.options.namespace, 'exec', pod, '--', 'node', '/app/main.mjs', ...args]);
 }
 
-/** Waits until the node's status shows a guard programmed for each pod. */
-export async function untilGuarded(watch: BusWatch, node: string, uids: readonly string[]): Promise<void> {
+/** Waits until a status of the node that is newer than `after` shows a programmed guard for each pod. */
+export async function untilGuarded(watch: BusWatch, node: string, uids: readonly string[], after = 0): Promise<void> {
   for (const uid of uids)
-    await waitFor(() => watch.interfaceOf(node, uid), {
+    await waitFor(() => watch.interfaceOf(node, uid, after), {
       what: `the guard of pod ${uid} on ${node}`,
       timeoutMs: GUARDED_TIMEOUT_MS,
       intervalMs: 500,
@@ -29,12 +29,22 @@ export async function untilGuarded(watch: BusWatch, node: string, uids: readonly
     });
 }
 
-/** Runs `work` while the node is unguarded. The node is attached again in every case. */
-export async function whileDetached<T>(access: Access, node: string, work: () => Promise<T>): Promise<T> {
-  await collectorCommand(access, node, 'detach', '--all');
+/**
+ * Runs `work` while the node is unguarded. The node is attached again in every case. The bus keeps
+ * the status from before, so the caller waits for a newer one than the returned revision.
+ */
+export async function whileDetached(
+  live: Access & { watch: BusWatch },
+  node: string,
+  work: () => Promise<void>,
+): Promise<number> {
+  await collectorCommand(live, node, 'detach', '--all');
+  let revision = 0;
   try {
-    return await work();
+    await work();
+    revision = (await live.watch.node(node))?.revision ?? 0;
   } finally {
-    await collectorCommand(access, node, 'attach');
+    await collectorCommand(live, node, 'attach');
   }
+  return revision;
 }

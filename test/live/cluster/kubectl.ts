@@ -1,10 +1,14 @@
 /** Stock kubectl as a process: for streams (exec, port-forward) and for kustomize. */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { pause } from '@bailiff/service/retry';
 import { launch, type RunningProcess } from '../../support/process.ts';
 
 const RUN_TIMEOUT_MS = 120_000;
 const RESTART_PAUSE_MS = 500;
+const ATTEMPTS = 6;
+const RETRY_PAUSE_MS = 1_000;
+const NOT_REACHED = /Unable to connect to the server|TLS handshake timeout|connection refused|error dialing backend/;
 
 export class Kubectl {
   readonly #base: string[];
@@ -17,8 +21,21 @@ export class Kubectl {
     return launch('kubectl', [...this.#base, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
-  /** Standard output. @throws Error with standard error if it fails */
+  /**
+   * Standard output. Repeated if the server was not reached: then nothing was done. @throws Error
+   * with standard error if it fails
+   */
   async run(args: readonly string[], { input = '', timeoutMs = RUN_TIMEOUT_MS } = {}): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+      const { code, out, error } = await this.#once(args, input, timeoutMs);
+      if (code === 0) return out;
+      if (attempt === ATTEMPTS || !NOT_REACHED.test(error))
+        throw new Error(`kubectl ${args.join(' ')}: exit ${code}: ${error.trim()}`);
+      await pause(RETRY_PAUSE_MS * attempt);
+    }
+  }
+
+  async #once(args: readonly string[], input: string, timeoutMs: number) {
     const { child, stdout, stderr, exit } = this.start(args);
     // A command that ends early closes its input; its exit code says why.
     child.stdin?.on('error', () => undefined);
@@ -26,8 +43,7 @@ export class Kubectl {
     const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
     const [code, signal] = await exit;
     clearTimeout(timer);
-    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: exit ${code ?? signal}: ${stderr().trim()}`);
-    return stdout();
+    return { code: code ?? signal, out: stdout(), error: stderr() };
   }
 }
 
@@ -56,7 +72,7 @@ export class PortForward implements AsyncDisposable {
     while (!this.#isClosed) {
       this.#current = this.#kubectl.start(this.#args);
       await this.#current.exit;
-      if (!this.#isClosed) await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE_MS));
+      if (!this.#isClosed) await pause(RESTART_PAUSE_MS);
     }
   }
 

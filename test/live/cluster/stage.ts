@@ -1,7 +1,9 @@
 /** Namespaces of the suite. Everything that it creates lies in them or carries its label. */
+import path from 'node:path';
 import { apiPath, KubeError } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { AGENT_CONFIG, AGENT_SOURCE, AgentPod, type AgentPodSpec, createAgentPod } from '../agent/agent.ts';
+import { create } from './create.ts';
 import type { Access } from './facts.ts';
 
 export const RUN_LABEL = 'bailiff.dev/live-run';
@@ -27,18 +29,10 @@ export class Stage {
     this.#namespaces.push(name);
     const { kube } = this.#access;
     const labels = { [RUN_LABEL]: this.run, 'pod-security.kubernetes.io/enforce': 'privileged' };
-    await kube.request({
-      verb: 'POST',
-      path: '/api/v1/namespaces',
-      body: { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } },
-    });
-    await kube.request({
-      verb: 'POST',
-      path: apiPath`/api/v1/namespaces/${name}/configmaps`,
-      body: {
-        ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: AGENT_CONFIG } },
-        data: { 'agent.py': AGENT_SOURCE },
-      },
+    await create(kube, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
+    await create(kube, apiPath`/api/v1/namespaces/${name}/configmaps`, {
+      ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: AGENT_CONFIG } },
+      data: { 'agent.py': AGENT_SOURCE },
     });
     // Admission refuses pods until the controller manager has created this account.
     await waitFor(() => kube.request({ path: apiPath`/api/v1/namespaces/${name}/serviceaccounts/default` }), {
@@ -62,15 +56,29 @@ export class Stage {
     return AgentPod.ready(this.#access, namespace, name, options);
   }
 
+  /** Files below these directories of the node. Reads the parents, because a mount would create them. */
+  async hostFiles(dirs: readonly string[]): Promise<string[]> {
+    const namespace = await this.namespace('host');
+    const parents = [...new Set(dirs.map((dir) => path.dirname(dir)))];
+    const pod = await this.pod(namespace, 'host-files', { hostPaths: parents });
+    const { files } = await pod.call<{ files: string[] }>({ op: 'list', paths: dirs.map((dir) => `/host${dir}`) });
+    return files.map((file) => file.replace('/host', ''));
+  }
+
   /** Applies a cluster-scoped object, which is deleted with the stage. */
-  async apply(object: { kind: string; metadata: { name: string } }): Promise<void> {
+  async apply(object: { kind: string; metadata: { name: string }; [field: string]: unknown }): Promise<void> {
     this.#objects.push(`${object.kind.toLowerCase()}/${object.metadata.name}`);
     await this.#access.kubectl.run(['apply', '-f', '-'], { input: JSON.stringify(object) });
   }
 
+  async removeObjects(): Promise<void> {
+    const objects = this.#objects.splice(0);
+    if (objects.length > 0) await this.#access.kubectl.run(['delete', '--ignore-not-found', ...objects]);
+  }
+
   async remove(): Promise<void> {
-    const { kube, kubectl } = this.#access;
-    if (this.#objects.length > 0) await kubectl.run(['delete', '--ignore-not-found', ...this.#objects]);
+    const { kube } = this.#access;
+    await this.removeObjects();
     for (const name of this.#namespaces)
       await kube.request({ verb: 'DELETE', path: apiPath`/api/v1/namespaces/${name}` }).catch(ignoreMissing);
     for (const name of this.#namespaces)

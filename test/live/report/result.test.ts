@@ -54,6 +54,23 @@ describe('judged', () => {
   });
 });
 
+describe('judged, when the network itself drops the frames', () => {
+  const blocked = { ...good, control: { sent: 200, landed: 0 } };
+
+  it('is skipped with exact counts', () => {
+    expect(judged([blocked])).toMatchObject({
+      status: 'skipped',
+      detail: 'ipv4-source: the network itself drops this frame, 0 of 200 landed unguarded; all were counted',
+    });
+  });
+
+  it('fails with any other problem', () => {
+    const lost = { ...blocked, guarded: { sent: 200, landed: 0, counted: 199 } };
+    expect(judged([lost]).status).toBe('failed');
+    expect(judged([blocked, { ...good, control: null }]).status).toBe('failed');
+  });
+});
+
 it('summaryOf counts results by status', () => {
   const result = { scenario: 'a', detail: '', counts: [], measured: {}, seconds: 1 };
   expect(

@@ -21,6 +21,9 @@ export interface Result {
   seconds: number;
 }
 
+const blockedText = (vector: string, sent: number) =>
+  `${vector}: the network itself drops this frame, 0 of ${sent} landed unguarded`;
+
 /**
  * Why these counts do not show enforcement; empty if they do. The control must have landed
  * completely: a packet that never arrives unguarded proves nothing when it is missing.
@@ -29,6 +32,7 @@ export function problemsOf({ vector, control, guarded }: Counts): string[] {
   const problems: string[] = [];
   if (control === null) problems.push(`${vector}: no control run`);
   else if (control.sent === 0) problems.push(`${vector}: the control sent nothing`);
+  else if (control.landed === 0) problems.push(blockedText(vector, control.sent));
   else if (control.landed !== control.sent)
     problems.push(`${vector}: ${control.landed} of ${control.sent} landed unguarded, so the control proves nothing`);
   if (guarded.sent === 0) problems.push(`${vector}: nothing was sent`);
@@ -38,13 +42,23 @@ export function problemsOf({ vector, control, guarded }: Counts): string[] {
   return problems;
 }
 
-/** A result that fails if any count shows a problem. */
+/**
+ * A result that fails if any count shows a problem. If the only problem is a network that drops the
+ * frames by itself, the scenario is skipped: it shows exact counts, but no enforcement.
+ */
 export function judged(counts: readonly Counts[]): Pick<Result, 'status' | 'detail' | 'counts'> {
   const problems = counts.flatMap(problemsOf);
+  const blocked = counts.map(({ vector, control }) => blockedText(vector, control?.sent ?? 0));
   const sent = counts.reduce((sum, { guarded }) => sum + guarded.sent, 0);
-  const detail =
-    problems.length > 0 ? problems.join('; ') : `${sent} forged packets: 0 landed, ${sent} counted on the bus`;
-  return { status: problems.length > 0 ? 'failed' : 'passed', detail, counts: [...counts] };
+  if (problems.length === 0)
+    return {
+      status: 'passed',
+      detail: `${sent} forged packets: 0 landed, ${sent} counted on the bus`,
+      counts: [...counts],
+    };
+  const isBlocked = problems.every((problem) => blocked.includes(problem));
+  const detail = isBlocked ? `${problems.join('; ')}; all were counted` : problems.join('; ');
+  return { status: isBlocked ? 'skipped' : 'failed', detail, counts: [...counts] };
 }
 
 export const summaryOf = (results: readonly Result[]) => {

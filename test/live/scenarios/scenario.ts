@@ -7,9 +7,21 @@ import type { Result } from '../report/result.ts';
 export interface Live extends Access {
   watch: BusWatch;
   stage: Stage;
+  /** The bus, for commands of the CLI. */
+  busUrl: string;
+  /** Number of nodes. */
+  nodes: number;
   /** Node of attackers and victims. */
   node: string;
   log(text: string): void;
+  /** Guarded packets that all scenarios sent so far, by pod UID and vector. */
+  sent: Map<string, number>;
+}
+
+/** Remembers guarded packets for the last comparison of totals. */
+export function remember(live: Live, podUid: string, vector: string, sent: number): void {
+  const key = `${podUid} ${vector}`;
+  live.sent.set(key, (live.sent.get(key) ?? 0) + sent);
 }
 
 export type Outcome = Pick<Result, 'status' | 'detail'> & Partial<Pick<Result, 'counts' | 'measured'>>;

@@ -4,7 +4,7 @@ import { MANUAL_VECTORS, type ManualVector, forgedFrame, type Scene, tailOf } fr
 import { type AgentPod, sceneOf } from '../agent/agent.ts';
 import { judged } from '../report/result.ts';
 import type { Live, Scenario } from './scenario.ts';
-import { settled } from './scenario.ts';
+import { remember, settled } from './scenario.ts';
 
 const FRAMES = 200;
 const V6 = new Set<ManualVector>(['ipv6-source', 'nd-target', 'router-advert', 'redirect']);
@@ -87,6 +87,7 @@ function spoofing(vector: ManualVector): Scenario {
       const counted = () => live.watch.packets(cast.attacker.uid, vector);
       const before = counted();
       const { sent, landed } = await attack(cast, frame, marker);
+      remember(live, cast.attacker.uid, vector, sent);
       const after = await settled(counted, before + sent);
       return judged([{ vector, control, guarded: { sent, landed, counted: after - before } }]);
     },
