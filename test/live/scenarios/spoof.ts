@@ -1,6 +1,6 @@
 /** One scenario per vector: forged frames of one pod, unguarded and guarded. */
 import { randomBytes } from 'node:crypto';
-import { MANUAL_VECTORS, type ManualVector, forgedFrame, type Scene, tailOf } from '@bailiff/lab/attack';
+import { forgedFrame, MANUAL_VECTORS, type ManualVector, type Scene, tailOf } from '@bailiff/lab/attack';
 import { type AgentPod, sceneOf } from '../agent/agent.ts';
 import { judged } from '../report/result.ts';
 import type { Live, Scenario } from './scenario.ts';
