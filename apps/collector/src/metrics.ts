@@ -78,7 +78,7 @@ export function addReadings(registry: Registry, read: () => Readings): void {
   addNodeMetrics(familyOf(registry), oncePerScrape(read));
 }
 
-/** The CNI plugin counts while no collector runs: the collector reads its count from a file. */
+/** The CNI plugin also counts while no collector runs, in a file that the collector reads. */
 function cniPassedOf(family: MetricFamily): { count: number } {
   const passed = { count: 0 };
   family.total(

@@ -5,8 +5,8 @@
  * Invariants: user space alone writes ifaces, addresses, node addresses, ports, CIDRs and settings.
  * The kernel alone writes counters, seen and losses, which only grow. All calls are synchronous
  * system calls, which take microseconds. Kernel errors are BpfError. Errors of this layer are
- * SpoofError with a code. One process at a time may write with a pin directory (lockPins, ERR_SPOOF_IN_USE).
- * Readers such as `status` may run beside it.
+ * SpoofError with a code. One process at a time may write with a pin directory (lockPins,
+ * ERR_SPOOF_IN_USE). Readers such as `status` may run beside it.
  */
 
 import type { Probe } from '../core/feature-probe.ts';
