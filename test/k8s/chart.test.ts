@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { runCli } from '../../apps/cli/src/testing.ts';
 import { CHART, helm, helmProgram, NO_HELM, template } from '../../tools/helm.ts';
 import { generated, valueRows } from '../../tools/manifests.ts';
 import { documentsOf, type Json, objectsOf } from './rendered.ts';
@@ -132,6 +133,29 @@ if (program === null) {
       expect(initContainers[0].args).not.toContain('--force');
       expect(collectorWith('cni.uninstall=force').initContainers[0].args).toContain('--force');
       expect(JSON.stringify(containers[0].env)).not.toContain('_CNI_CONF_DIR');
+    }, 120_000);
+
+    it('the preflight runs as the collector, once a node, before every other hook', async () => {
+      const list = documentsOf(
+        template(program, { set: ['preflight.enabled=true', 'preflight.nodes=3', 'cni.enabled=true'] }),
+      );
+      const job = list.find(({ metadata }) => metadata.name === 'bailiff-preflight');
+      const weightOf = ({ metadata }: Json) => Number(metadata.annotations?.['helm.sh/hook-weight'] ?? 0);
+      expect(list.filter((one) => one !== job && weightOf(one) <= weightOf(job))).toEqual([]);
+      expect(job.spec).toMatchObject({ completions: 3, parallelism: 3, backoffLimitPerIndex: 0 });
+      const pod = job.spec.template.spec;
+      const collector = list.find(({ kind }) => kind === 'DaemonSet').spec.template.spec;
+      const withoutBus = (named: readonly Json[]) => named.filter(({ name }) => name !== 'bus');
+      expect(pod.volumes).toEqual(withoutBus(collector.volumes));
+      const [[container], [other]] = [pod.containers, collector.containers];
+      expect(container.volumeMounts).toEqual(withoutBus(other.volumeMounts));
+      expect([pod.securityContext, container.securityContext]).toEqual([
+        collector.securityContext,
+        other.securityContext,
+      ]);
+      // The command accepts its flags; what it finds on this machine does not matter.
+      const { stderr } = await runCli([...container.args, '--json']);
+      expect(stderr).toBe('');
     }, 120_000);
 
     it('servers of the bus restart when the hook changes their configuration', () => {

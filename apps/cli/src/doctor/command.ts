@@ -8,6 +8,7 @@ import { canary } from './canary.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
 import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
 import { machineGroup } from './machine.ts';
+import { CGROUP_ROOT } from './machine-rules.ts';
 import { redisGroup } from './redis.ts';
 import { wouldDrop } from './would-drop.ts';
 
@@ -18,6 +19,11 @@ interface Options extends BusOptionValues {
   redisCaFile?: string;
   kubeconfig?: string;
   cniResultsDir: string;
+  preflight?: boolean;
+  cgroupRoot: string;
+  stateDir: string;
+  cniConfDir?: string;
+  cniBinDir?: string;
   wouldDrop?: boolean;
   canary?: string;
   since: string;
@@ -31,6 +37,7 @@ const HELP = `
 Examples:
   bailiff doctor                                    this machine, and the other parts that are configured
   bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
+  bailiff doctor --preflight                        on a node, before an installation
   bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
   bailiff doctor --canary shop/web-0                in that pod: one forged packet must be reported
 
@@ -66,6 +73,11 @@ export function register(program: Command, io: CliIo): void {
     .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')
     .option('--kubeconfig <file>', 'kubeconfig of the API server (default: KUBECONFIG, ~/.kube/config)')
     .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
+    .option('--preflight', 'check only this machine, as a node: also directories that a collector needs')
+    .option('--cgroup-root <dir>', "with --preflight: the collector's cgroupRoot", CGROUP_ROOT)
+    .option('--state-dir <dir>', "with --preflight: the collector's stateDir", '/var/lib/bailiff')
+    .option('--cni-conf-dir <dir>', 'with --preflight: directory of CNI configurations (default: not checked)')
+    .option('--cni-bin-dir <dir>', 'with --preflight: directory of CNI plugins (default: not checked)')
     .option('--would-drop', 'show only the audited packets, which enforcing would drop')
     .option('--since <when>', 'with --would-drop: start of the range', '1h')
     .option('--canary <pod>', 'send one forged packet from this pod, namespace/name, and expect its violation')
@@ -79,7 +91,9 @@ export function register(program: Command, io: CliIo): void {
     }
     const { canary: pod } = options;
     if (pod !== undefined) return (session) => canary(session, pod);
-    const groups = await examine(io, options, partsOf(options.only));
+    const groups = options.preflight
+      ? [await machineGroup(options.cniResultsDir, options)]
+      : await examine(io, options, partsOf(options.only));
     const out = new Out(io);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });
