@@ -62,7 +62,10 @@ async function pairIn(live: Live, namespace: string, attackerName = 'attacker'):
   return { attacker, victim, marker, frame: udp4Frame({ ...link, from: scene.gateway4, to: scene.victim4 }, marker) };
 }
 
-/** Sends the attack and waits for a finished response of this action. */
+/**
+ * Sends the attack and waits for a finished response of this action by the scenario's own policy,
+ * which has the name of its namespace. Other policies of the cluster may respond too.
+ */
 async function attackUntil(live: Live, { attacker, frame }: Pair, action: string) {
   const beginMs = Date.now();
   await attacker.send([frame], FRAMES).catch((error: Error) => {
@@ -70,12 +73,15 @@ async function attackUntil(live: Live, { attacker, frame }: Pair, action: string
     if (action !== 'delete') throw error;
   });
   const tally = live.watch.of(attacker.uid);
-  const response = await waitFor(() => tally.finished.find((one) => one.action === action && one.phase !== 'dryrun'), {
-    what: `the response ${action}`,
-    timeoutMs: RESPONSE_TIMEOUT_MS,
-    intervalMs: 20,
-    state: () => tally.responses.map((one) => [one.policy, one.action, one.phase, one.reasonCode]),
-  });
+  const response = await waitFor(
+    () => tally.finished.find((one) => one.action === action && one.policy === attacker.namespace),
+    {
+      what: `the response ${action}`,
+      timeoutMs: RESPONSE_TIMEOUT_MS,
+      intervalMs: 20,
+      state: () => tally.responses.map((one) => [one.policy, one.action, one.phase, one.reasonCode]),
+    },
+  );
   const verdictAtMs = (tally.firstVerdictAtMicros ?? 0) / 1000;
   const firstAtMs = (tally.firstViolationAtMicros ?? 0) / 1000;
   return {
