@@ -52,6 +52,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'collector.ts',
     'network-engine.ts',
     'status',
+    'cni',
     'offline',
     'capture',
     'kernel',

@@ -264,6 +264,7 @@ describe('images, as built', () => {
       expect(names).toEqual(expect.arrayContaining(['node', 'libc6', 'zod', '@nats-io/nats-core']));
       for (const [library, owner] of [
         ['libbpf1', 'collector'],
+        ['libjansson-dev', 'collector'],
         ['openssl', 'cli'],
       ])
         expect([app, library, names.includes(library ?? '')]).toEqual([app, library, app === owner]);

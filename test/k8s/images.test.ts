@@ -60,9 +60,11 @@ describe('Containerfile', () => {
       .filter(({ word }) => word === 'COPY')
       .map(copyOf)
       .filter(({ from }) => from === 'build');
-    expect(listed.map(({ sources, to }) => [sources, to]).sort()).toEqual(
-      [...images].sort().map((name) => [[`/src/apps/${name}/dist/packages.json`], `/${name}.json`]),
-    );
+    const linked = [['/src/cni/build/packages'], '/collector-linked'];
+    expect(listed.map(({ sources, to }) => [sources, to]).sort()).toEqual([
+      ...[...images].sort().map((name) => [[`/src/apps/${name}/dist/packages.json`], `/${name}.json`]),
+      linked,
+    ]);
   });
 
   it('sources that the build stage copies are in the checkout and in the build context', () => {
@@ -93,7 +95,10 @@ describe('Containerfile', () => {
     expect(steps.at(-1)?.text).toContain('nx run-many -t build');
     const { outputs: usual } = (JSON.parse(read('nx.json')) as NxFile).targetDefaults.build;
     const madeBy = (project: string): string[] => {
-      const { targets } = (JSON.parse(read(`${project}/package.json`)) as { nx: { targets: Targets } }).nx;
+      const { targets } =
+        project === 'cni'
+          ? (JSON.parse(read('cni/project.json')) as { targets: Targets })
+          : (JSON.parse(read(`${project}/package.json`)) as { nx: { targets: Targets } }).nx;
       const { build } = targets;
       const made = [targets['build'], ...(build?.dependsOn ?? []).map((name) => targets[name])];
       return made
@@ -106,9 +111,9 @@ describe('Containerfile', () => {
       .map(copyOf)
       .filter(({ from }) => from === 'build')
       .flatMap((copy) => copy.sources);
-    expect(new Set(sources).size).toBe(images.length + 5);
+    expect(new Set(sources).size).toBe(images.length + 6);
     for (const source of sources) {
-      const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+)\/(.+)$/.exec(source) ?? [];
+      const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+|cni)\/(.+)$/.exec(source) ?? [];
       const made = madeBy(project);
       const covered = made.some(
         (output) => `${project}/${rest}` === output || `${project}/${rest}`.startsWith(`${output}/`),
@@ -128,6 +133,8 @@ describe('Containerfile', () => {
       'bpftool',
       'libbpf-dev',
       'libelf-dev',
+      'libjansson-dev',
+      'gcc',
       'g++',
       'make',
       'pkg-config',
@@ -151,7 +158,9 @@ describe('Containerfile', () => {
       .flatMap(({ sources }) => sources);
     expect(bundles).toContain(`/src/apps/${name}/dist/main.mjs`);
     expect(
-      bundles.every((source) => source.startsWith(`/src/apps/${name}/`) || source.startsWith('/src/libs/bpf/build/')),
+      bundles.every((source) =>
+        [`/src/apps/${name}/`, '/src/libs/bpf/build/', '/src/cni/build/'].some((place) => source.startsWith(place)),
+      ),
     ).toBe(true);
     expect(last(own, 'LABEL')).toContain(`bailiff-${name}`);
   });
@@ -174,7 +183,12 @@ describe('Containerfile', () => {
       .filter(({ word }) => word === 'COPY')
       .map(copyOf)
       .flatMap(({ sources }) => sources);
-    expect(Object.keys(variables)).toEqual(['BAILIFF_NATIVE', 'BAILIFF_SPOOF_OBJECT', 'BAILIFF_RUNTIME_OBJECT']);
+    expect(Object.keys(variables)).toEqual([
+      'BAILIFF_NATIVE',
+      'BAILIFF_SPOOF_OBJECT',
+      'BAILIFF_RUNTIME_OBJECT',
+      'BAILIFF_CNI_PLUGIN',
+    ]);
     for (const place of Object.values(variables)) {
       expect(path.dirname(place)).toBe('/app');
       expect(copied.filter((source) => path.basename(source) === path.basename(place))).toHaveLength(1);

@@ -10,6 +10,7 @@ import { closeSync } from 'node:fs';
 import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
+import { createCni } from './cni/create-cni.ts';
 import type { CollectorConfig } from './config.ts';
 import { ApplyLatency } from './desired/apply-latency.ts';
 import type { BusDocument } from './desired/bus-documents.ts';
@@ -34,7 +35,7 @@ const RESYNC_MS = 30_000;
  * checked before each status.
  */
 const PLACES_MS = 2_000;
-/** Interval of checking the CNI folder, beside its events. */
+/** Interval of checking the folders of CNI results and configurations, beside their events. */
 const CNI_CHECK_MS = 10_000;
 
 type Rooms = ReturnType<typeof createRooms>;
@@ -83,11 +84,12 @@ function createRooms(ctx: ServiceContext<CollectorConfig>) {
     nowMicros: () => clock.nowMs() * 1000,
     onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
   });
-  const status = new StatusReporter({ ...shared, registry, receiver, runtime, bus });
+  const cni = createCni({ ...shared, network, detach });
+  const status = new StatusReporter({ ...shared, registry, receiver, runtime, cni, bus });
   addReadings(ctx.metrics, () => status.readings());
   const captures = createCaptureServer(shared);
   return {
-    ...{ object, metrics, problems, detach, bus, runtime, network, receiver, status, captures },
+    ...{ object, metrics, problems, detach, bus, runtime, network, cni, receiver, status, captures },
     ...{ bindingsChanged, statusDue },
   };
 }
@@ -103,7 +105,7 @@ export class Collector {
 
   /** Starts everything that does not need the bus, then the bus. */
   start(): void {
-    const { bindingsChanged, bus, captures, detach, network, object, problems, receiver, runtime, statusDue } =
+    const { bindingsChanged, bus, captures, cni, detach, network, object, problems, receiver, runtime, statusDue } =
       this.#rooms;
     const { config, health, log } = this.#ctx;
     receiver.restore();
@@ -115,6 +117,7 @@ export class Collector {
     runtime.start(detach.reason);
     receiver.recheckPods();
     const samples = object.openSamples((batch) => problems.attempt('ring', () => this.#takeSamples(batch)));
+    cni.start();
     const timers = this.#startTimers(() => samples.drain());
     log.info(
       {
@@ -134,6 +137,7 @@ export class Collector {
     });
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
+      cni.close();
       network.closeInputs();
       const last = samples.drain();
       samples.close();
@@ -143,7 +147,7 @@ export class Collector {
   }
 
   #startTimers(drain: () => DecodedBatch | null): NodeJS.Timeout[] {
-    const { network, problems } = this.#rooms;
+    const { cni, network, problems } = this.#rooms;
     const { config } = this.#ctx;
     const every = (ms: number, part: string, action: () => void) =>
       setInterval(() => problems.attempt(part, action), ms);
@@ -154,6 +158,7 @@ export class Collector {
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
       every(PLACES_MS, 'node maps', () => network.applyOwnAddresses()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
+      every(CNI_CHECK_MS, 'cni', () => cni.check()),
     ];
   }
 

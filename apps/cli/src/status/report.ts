@@ -11,6 +11,7 @@ import { podName } from '../shared/arguments.ts';
 import type { ActiveDisarm } from '../shared/read/disarms.ts';
 import { named, plural } from '../shared/text/plural.ts';
 import { age } from '../shared/text/time.ts';
+import { cniProblems } from './cni.ts';
 import { byReason, MAX_NAMED, type Problem, shout, warn, weigh } from './problem.ts';
 import { runtimeProblems } from './runtime.ts';
 
@@ -176,7 +177,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
       shout(node, text, `bailiff config get ${key}; bailiff config rollback ${key}`, EXIT.badConfiguration),
     );
   }
-  problems.push(...runtimeProblems(node, status), ...warningsOf(report, status));
+  problems.push(...runtimeProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
   return problems;
 }
 
