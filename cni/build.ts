@@ -42,8 +42,9 @@ export function ensurePlugin(output = PLUGIN): string {
 
 /** Lines `name version architecture source`. Empty on other distributions. */
 function writePackages(): void {
-  const format = '--showformat=${Package} ${Version} ${Architecture} ${source:Package}\\n';
-  const { stdout } = spawnSync('dpkg-query', ['--show', format, 'libc6-dev', 'libjansson-dev'], { encoding: 'utf8' });
+  const fields = ['Package', 'Version', 'Architecture', 'source:Package'].map((name) => `\${${name}}`);
+  const args = ['--show', `--showformat=${fields.join(' ')}\\n`, 'libc6-dev', 'libjansson-dev'];
+  const { stdout } = spawnSync('dpkg-query', args, { encoding: 'utf8' });
   writeFileSync(path.join(path.dirname(PLUGIN), 'packages'), stdout ?? '');
 }
 
