@@ -60,9 +60,11 @@ describe('Containerfile', () => {
       .filter(({ word }) => word === 'COPY')
       .map(copyOf)
       .filter(({ from }) => from === 'build');
-    expect(listed.map(({ sources, to }) => [sources, to]).sort()).toEqual(
-      [...images].sort().map((name) => [[`/src/apps/${name}/dist/packages.json`], `/${name}.json`]),
-    );
+    const linked = [['/src/cni/build/packages'], '/collector-linked'];
+    expect(listed.map(({ sources, to }) => [sources, to]).sort()).toEqual([
+      ...[...images].sort().map((name) => [[`/src/apps/${name}/dist/packages.json`], `/${name}.json`]),
+      linked,
+    ]);
   });
 
   it('sources that the build stage copies are in the checkout and in the build context', () => {

@@ -158,8 +158,8 @@ function writeSboms(
     const node = read(path.join(lists, 'node')).trim();
     for (const { app, reference, digest } of images) {
       const bundled = JSON.parse(read(path.join(lists, `${app}.json`))) as BundledPackage[];
-      const own = path.join(lists, app);
-      const packages = existsSync(own) ? [...debian, ...debianPackages(read(own))] : debian;
+      const own = [app, `${app}-linked`].map((name) => path.join(lists, name)).filter((file) => existsSync(file));
+      const packages = [...debian, ...own.flatMap((file) => debianPackages(read(file)))];
       const { tag } = options;
       const { epoch } = settings;
       const sbom = sbomOf({ app, reference, tag, arch, digest, epoch, node, debian: packages, bundled });

@@ -13,7 +13,7 @@ import type { Workload } from '../../k8s/rendered.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
-const BUILD_TIMEOUT_MS = 600_000;
+const BUILD_TIMEOUT_MS = 900_000;
 
 /** Commands that building and running need. */
 const TOOLS = ['buildah', 'podman', 'runc', 'strip'];

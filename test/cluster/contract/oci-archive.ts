@@ -25,6 +25,8 @@ interface Descriptor {
   digest: string;
 }
 
+/** By digest: images share layers, and listing a large one takes a second. */
+const listed = new Map<string, readonly ArchivedFile[]>();
 const MAX_OUTPUT_BYTES = 256 * 1024 * 1024;
 const LINE = /^(\S+) (\S+) +(\d+) (\S+ \S+) (.+?)(?: -> .*| link to .*)?$/;
 
@@ -41,15 +43,19 @@ export function readArchive(archive: string): ArchivedImage {
   };
   return {
     ...{ digest: manifests[0].digest, user: settings.User, labels: settings.Labels, created },
-    files: layers.flatMap((layer) => filesOf(member(blob(layer)))),
+    files: layers.flatMap((layer) => {
+      const files = listed.get(layer.digest) ?? filesOf(member(blob(layer)));
+      listed.set(layer.digest, files);
+      return files;
+    }),
   };
 }
 
 function filesOf(layer: Buffer): ArchivedFile[] {
-  const listed = execFileSync('tar', ['-tvzf', '-', '--numeric-owner', '--full-time', '--utc'], {
+  const listing = execFileSync('tar', ['-tvzf', '-', '--numeric-owner', '--full-time', '--utc'], {
     ...{ input: layer, encoding: 'utf8', maxBuffer: MAX_OUTPUT_BYTES },
   });
-  return listed
+  return listing
     .trim()
     .split('\n')
     .map((line) => {
