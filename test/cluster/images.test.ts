@@ -190,6 +190,7 @@ it('build stage - has all sources of the bundles and the kernel programs, and pr
     run('.', nx.targets.build.command);
   }
   run('libs/bpf', 'node --import tsx scripts/build-bpf.ts');
+  run('cni', 'node --import tsx build.ts');
   expect(made.filter((place) => !existsSync(place))).toEqual([]);
   // It needs a processor for 20 s, and gets only a small share on a busy machine.
 }, 600_000);
@@ -263,12 +264,12 @@ describe('images, as built', () => {
       ) as { components: { name: string }[] };
       const names = sbom.components.map((component) => component.name);
       expect(names).toEqual(expect.arrayContaining(['node', 'libc6', 'zod', '@nats-io/nats-core']));
-      for (const [library, owner] of [
-        ['libbpf1', 'collector'],
-        ['libjansson-dev', 'collector'],
-        ['openssl', 'cli'],
-      ])
-        expect([app, library, names.includes(library ?? '')]).toEqual([app, library, app === owner]);
+      for (const [library, owners] of [
+        ['libbpf1', ['collector', 'cli']],
+        ['libjansson-dev', ['collector']],
+        ['openssl', ['cli']],
+      ] as const)
+        expect([app, library, names.includes(library)]).toEqual([app, library, owners.some((one) => one === app)]);
       expect(readArchive(path.join(saved, `${app}.tar`)).digest).toBe(digest);
     }
     execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: saved, stdio: 'pipe' });
