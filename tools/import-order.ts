@@ -41,6 +41,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'document.ts',
     'confirm.ts',
     'progress.ts',
+    'poll.ts',
     'arguments.ts',
     'errors.ts',
     'config-keys',

@@ -119,10 +119,10 @@ describe('runtime half of a node', () => {
     const refusing = node('n', { policies: [{ key: A, revision: 1, state: 'refused', reason: 'why', subjects: 0 }] });
     expect(runtimeProblems('n', refusing)).toMatchObject([{ severity: 'shout', exitCode: 6 }]);
     expect(runtimeProblems('n', { ...refusing, configRefused: [{ key: A, reason: 'why' }] })).toEqual([]);
-    const losing = node('n', { losses: { unarmed: 0, scratch: 3 }, missingHooks: ['userns_create'] });
+    const losing = node('n', { losses: { unarmed: 7, unbound: 1, orphan: 3 }, missingHooks: ['userns_create'] });
     expect(runtimeProblems('n', losing).map(({ text }) => text)).toEqual([
       expect.stringMatching(/userns_create/),
-      expect.stringMatching(/scratch 3$/),
+      expect.stringMatching(/operations denied, .*: 3 since the programs were loaded$/),
     ]);
     expect(runtimeProblems('n', node('n'))).toEqual([]);
     expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');

@@ -83,7 +83,7 @@ export interface ServerConf {
    * `syncInterval`: how often writes are synced to the disk. The default `always` syncs before each
    * ack.
    */
-  jetstream?: { maxFileBytes?: number; maxMemoryBytes?: number; syncInterval?: string };
+  jetstream?: { maxFileBytes?: number | undefined; maxMemoryBytes?: number; syncInterval?: string };
   /** Port of the monitoring endpoints (varz, jsz, healthz) on the same host. Default: none. */
   monitorPort?: number;
   /** Requires TLS of clients. */
