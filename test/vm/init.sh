@@ -1,9 +1,10 @@
 #!/bin/sh
 # First process of the virtual machine. Stage one starts on the host's file system, which is shared
-# read-only, and mounts an overlay over it whose upper layer is in memory. Stage two mounts the other
-# file systems and runs the job, whose output goes to serial ports and its exit code to the control
-# port. Only the repository is shared writable, at the same path as on the host. Kernel command line:
-# bailiff.repo=, bailiff.job= (folder with job.sh), bailiff.kernel= (unpacked kernel package).
+# read-only, and mounts an overlay over it whose upper layer is in memory. Stage two mounts the
+# other file systems and runs the job. The job's output goes to serial ports, its exit code to the
+# control port. Only the repository is shared writable, at the same path as on the host.
+# Kernel command line: bailiff.repo=, bailiff.job= (folder with job.sh), bailiff.kernel= (unpacked
+# kernel package).
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 argument() { # prints the value of bailiff.<name> on the kernel command line

@@ -36,7 +36,7 @@ describe('machine', () => {
     expect(mountFindings(mountsIn(all)).map(({ state }) => state)).toEqual(['ok', 'ok']);
     expect(mountFindings(mountsIn('x / ext4 rw 0 0')).map(({ state }) => state)).toEqual(['fail', 'warn']);
     expect(mountFindings([])[0]?.remedy).toMatch(/^as root: mount -t bpf bpf \/sys\/fs\/bpf; .*fstab/);
-    // A hybrid layout: cgroup v2 is there, and not where the collector looks.
+    // A hybrid layout: cgroup v2 is mounted, but not where the collector looks.
     const hybrid =
       'bpf /sys/fs/bpf bpf rw 0 0\ntmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n';
     expect(mountFindings(mountsIn(hybrid))[1]).toMatchObject({

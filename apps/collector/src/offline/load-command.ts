@@ -1,7 +1,7 @@
 /**
- * `collector load-runtime --bpf-dir D`: loads the runtime programs for a collector. Prints the result
- * (`Loading`) as one line of JSON. If the kernel refuses them, the line contains the reason, and the
- * exit code is still 0.
+ * `collector load-runtime --bpf-dir D`: loads the runtime programs for a collector. Prints the
+ * result (`Loading`) as one line of JSON. If the kernel refuses them, the line contains the reason,
+ * and the exit code is still 0.
  */
 import { EXIT } from '@bailiff/service';
 import { loadRuntime } from '../runtime/kernel/loader.ts';

@@ -112,8 +112,8 @@ const namesOf = ({ nodes, expected }: Pick<NodesInput, 'nodes' | 'expected'>) =>
   [...new Set([...nodes.keys(), ...(expected ?? [])])].sort();
 
 /**
- * Where a spoof policy is in force: on each node that has read the bucket up to this revision and did
- * not refuse the key.
+ * Where a spoof policy is in force: on each node that has read the bucket up to this revision and
+ * did not refuse the key.
  * @param policy bucketRevision: revision of the bucket entry, not of the value
  */
 export function spoofPlaces(
