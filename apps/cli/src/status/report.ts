@@ -9,7 +9,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { podName } from '../shared/arguments.ts';
 import type { ActiveDisarm } from '../shared/read/disarms.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { age } from '../shared/text/time.ts';
 import { cniProblems } from './cni.ts';
 import { byReason, MAX_NAMED, type Problem, shout, warn, weigh } from './problem.ts';
@@ -203,7 +203,7 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   return warnings;
 }
 
-const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), MAX_NAMED);
+const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces.map(interfaceName), MAX_NAMED);
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: StatusInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';
