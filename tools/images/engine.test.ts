@@ -26,8 +26,8 @@ describe('command lines', () => {
     expect(others).toEqual([]);
     expect(build).toEqual({
       argv: [
-        ...[engine, 'build', '--layers', '--format=oci', '--timestamp=1700000000', '--platform=linux/amd64'],
-        ...['--target=cli', '--build-arg=BUILD=prepared', '--label=x.version=1'],
+        ...[engine, 'build', '--layers', '--force-rm', '--format=oci', '--timestamp=1700000000'],
+        ...['--platform=linux/amd64', '--target=cli', '--build-arg=BUILD=prepared', '--label=x.version=1'],
         ...['--build-context=prepared-files=/tmp/p', '--file=/tmp/w/Containerfile'],
         ...['--tag=r.example/b/cli:1', '.'],
       ],

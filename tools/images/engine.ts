@@ -127,7 +127,9 @@ export const saveCommand = (reference: string, file: string): string[] => [
 
 function containersBuild(settings: BuildSettings, target: string, platforms: readonly Platform[]): string[] {
   const { engine, epoch } = settings;
-  return [engine, 'build', '--layers', '--format=oci', `--timestamp=${epoch}`, ...common(settings, target, platforms)];
+  // Without --force-rm, buildah leaves a mounted container of each stage that has no instruction.
+  const build = [engine, 'build', '--layers', '--force-rm', '--format=oci', `--timestamp=${epoch}`];
+  return [...build, ...common(settings, target, platforms)];
 }
 
 function buildx(settings: BuildSettings, image: Omit<ImageBuild, 'reference'>, output: string): string[] {
