@@ -3,10 +3,10 @@
  * libraries are unknown. nx runs this (`build`); tests also build a variant with AddressSanitizer.
  *
  * Needs gcc and the static library of jansson (Debian: libjansson-dev). The program appears whole or
- * not at all.
+ * not at all. build/packages lists the Debian packages that are linked into it, for the SBOM.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -40,4 +40,15 @@ export function ensurePlugin(output = PLUGIN): string {
   return output;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) buildPlugin();
+/** Lines `name version architecture source`. Empty on other distributions. */
+function writePackages(): void {
+  const fields = ['Package', 'Version', 'Architecture', 'source:Package'].map((name) => `\${${name}}`);
+  const args = ['--show', `--showformat=${fields.join(' ')}\\n`, 'libc6-dev', 'libjansson-dev'];
+  const { stdout } = spawnSync('dpkg-query', args, { encoding: 'utf8' });
+  writeFileSync(path.join(path.dirname(PLUGIN), 'packages'), stdout ?? '');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  buildPlugin();
+  writePackages();
+}

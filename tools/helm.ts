@@ -29,7 +29,8 @@ export function helm(program: string, args: readonly string[]): string {
     timeout: TIMEOUT_MS,
     maxBuffer: MAX_OUTPUT_BYTES,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { HOME: '/nonexistent', PATH: process.env['PATH'] ?? '' },
+    // Helm creates folders in its home.
+    env: { HOME: path.join(ROOT, '.cache/helm/home'), PATH: process.env['PATH'] ?? '' },
   });
 }
 

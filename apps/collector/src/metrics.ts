@@ -1,5 +1,5 @@
 /**
- * Metrics of the collector: counters and histograms that its rooms write, and gauges that are read
+ * Metrics of the collector: counters and histograms that its parts write, and gauges that are read
  * from the node's status at each scrape.
  */
 import type { ViolationKind } from '@bailiff/schemas';
@@ -67,7 +67,7 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
 
 const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_collector_');
 
-/** Declares the counters and histograms, which the rooms write. */
+/** Declares the counters and histograms, which the parts write. */
 export function makeCounters(registry: Registry) {
   const family = familyOf(registry);
   return { ...countersOf(family), ...latenciesOf(family), cniPassed: cniPassedOf(family) };
@@ -78,7 +78,7 @@ export function addReadings(registry: Registry, read: () => Readings): void {
   addNodeMetrics(familyOf(registry), oncePerScrape(read));
 }
 
-/** The CNI plugin counts while no collector runs: the collector reads its count from a file. */
+/** The CNI plugin also counts while no collector runs, in a file that the collector reads. */
 function cniPassedOf(family: MetricFamily): { count: number } {
   const passed = { count: 0 };
   family.total(
@@ -113,7 +113,7 @@ function countersOf(family: MetricFamily) {
     ),
     countsForgotten: family.counter(
       'counts_forgotten_total',
-      'Packets never published, because more interfaces disappeared while the bus was unavailable than there is room for',
+      'Packets that are never published, because too many interfaces disappeared while the bus was unavailable',
     ),
     captures: family.counter('captures_total', 'Requested captures of a pod, by outcome', ['outcome']),
     cniRequests: family.counter('cni_requests_total', 'Requests of the CNI plugin, by command and outcome', [

@@ -4,7 +4,7 @@
  * of the runtime engine.
  *
  * Data path: netlink event → guard → binder → reconciler → kernel maps; ring buffer → interface
- * adapter → flusher → bus. The handlers below connect these rooms and decide nothing themselves.
+ * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
 import path from 'node:path';
 import { LinkMonitor, type LinkRecord, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';

@@ -2,7 +2,7 @@
 
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { cniObstacle } from '../status/cni.ts';
 import { fillsOf, type StreamFill } from '../status/fill.ts';
 import { runtimeObstacle } from '../status/runtime.ts';
@@ -73,7 +73,7 @@ export function runtimeFindings(nodes: readonly NodeStatus[]): Finding[] {
     obstacles.set(obstacle.reason, known);
   }
   const findings = [...obstacles].map(([reason, { nodes: names, remedy }]) => {
-    return warn('runtime policies', `${reason} on ${named(names, MAX_NODES)}`, remedy);
+    return warn('runtime policies', `${reason} on ${shortList(names, MAX_NODES)}`, remedy);
   });
   if (able.length > 0) findings.unshift(ok('runtime policies', `LSM available on ${plural(able.length, 'node')}`));
   return findings.length > 0 ? findings : [skip('runtime policies', 'no node reports on them')];
@@ -95,7 +95,7 @@ export function cniFindings(nodes: readonly NodeStatus[]): Finding[] {
   const passed = nodes.filter(({ cni }) => (cni?.passed ?? 0) > 0);
   const pods = passed.reduce((sum, { cni }) => sum + (cni?.passed ?? 0), 0);
   if (pods > 0) {
-    const where = named(
+    const where = shortList(
       passed.map(({ nodeName }) => nodeName),
       MAX_NODES,
     );

@@ -97,7 +97,7 @@ export async function machineGroup(cniResultsDir: string, node?: NodePaths): Pro
       : fail(
           'BTF',
           'the kernel has no type information',
-          'a kernel with CONFIG_DEBUG_INFO_BTF=y',
+          'use a kernel with CONFIG_DEBUG_INFO_BTF=y',
           EXIT.kernelLacksFeature,
         ),
     ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8')), node?.cgroupRoot),

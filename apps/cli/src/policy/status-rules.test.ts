@@ -62,7 +62,7 @@ describe('policy status', () => {
   const unable = { state: 'unavailable' as const, reason: 'EPERM', remedy: 'boot with lsm=bpf', policies: [] };
   it.each<[string, NodeStatus | [string, string] | null, string, RegExp, number]>([
     ['never reported', null, 'missing', /no collector/, 7],
-    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s; policies that were in force still are/, 7],
+    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s; its policies stay in force/, 7],
     ['unreadable', ['n2', 'not JSON'], 'missing', /cannot be read: not JSON/, 7],
     ['an older collector', node('n2', null), 'unavailable', /does not support runtime policies/, 3],
     ['without LSM', node('n2', unable), 'unavailable', /LSM unavailable: EPERM/, 3],

@@ -4,7 +4,7 @@ import { podName } from '../shared/arguments.ts';
 import type { ActiveDisarm } from '../shared/read/disarms.ts';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../shared/text/table.ts';
 import { age, clockTime } from '../shared/text/time.ts';
 import { cniLines } from './cni.ts';
@@ -86,7 +86,7 @@ function alike(problems: readonly Problem[]): Problem[] {
     if (group) group.nodes.push(problem.node);
     else groups.set(key, { problem, nodes: [problem.node] });
   }
-  return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: named(nodes, MAX_NODES_NAMED) }));
+  return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: shortList(nodes, MAX_NODES_NAMED) }));
 }
 
 /**

@@ -9,7 +9,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { podName } from '../shared/arguments.ts';
 import type { ActiveDisarm } from '../shared/read/disarms.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { age } from '../shared/text/time.ts';
 import { cniProblems } from './cni.ts';
 import { byReason, MAX_NAMED, type Problem, shout, warn, weigh } from './problem.ts';
@@ -207,7 +207,7 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
 const NO_POD = /^no pod found/;
 const EXCLUDE = 'if it belongs to no pod, add its name to excludeInterfaces: BAILIFF_COLLECTOR_EXCLUDE_INTERFACES';
 
-const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), MAX_NAMED);
+const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces.map(interfaceName), MAX_NAMED);
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: StatusInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';

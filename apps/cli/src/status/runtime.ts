@@ -4,7 +4,7 @@
  */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named } from '../shared/text/plural.ts';
+import { shortList } from '../shared/text/plural.ts';
 import { byReason, MAX_NAMED, type Problem } from './problem.ts';
 
 /**
@@ -80,7 +80,7 @@ export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   const refused = runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
   for (const [reason, policies] of byReason(refused)) {
     const keys = policies.map(({ key }) => key);
-    const text = `refuses ${named(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
+    const text = `refuses ${shortList(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
     add('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
   if (runtime.missingHooks.length > 0) {

@@ -54,8 +54,8 @@ export interface ClusterConf {
   password: string;
   tls?: TlsFiles;
   /**
-   * During a password change the password is sent but not required, so that servers with either one
-   * have routes. Only certificates protect the routes meanwhile, so this needs `tls`.
+   * During a password change servers send the password but do not require it, so that servers with
+   * the old and the new one connect. Only certificates protect the routes then, so this needs `tls`.
    */
   passwordChanges?: boolean;
 }

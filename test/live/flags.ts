@@ -1,0 +1,86 @@
+/** Flags of `npm run live`. Pure. */
+import { parseArgs } from 'node:util';
+
+export interface Options {
+  kubeconfig: string;
+  context: string;
+  /** Names or prefixes of scenarios; empty: all. */
+  only: string[];
+  list: boolean;
+  install: boolean;
+  uninstall: boolean;
+  yes: boolean;
+  reportDir: string;
+  node: string;
+  namespace: string;
+  credentials: string;
+  agentImage: string;
+  imagePrefix: string;
+  imageTag: string;
+  natsImage: string;
+  valkeyImage: string;
+  help: boolean;
+}
+
+export const HELP = `usage: npm run live -- --kubeconfig FILE [FLAGS]
+
+Attacks pods of its own on a real cluster and compares the counts of sender, receiver and bus. Every attack first runs unguarded, as its control.
+
+  --kubeconfig FILE      the cluster (needed)
+  --context NAME         context of the kubeconfig
+  --install              install Bailiff first, from k8s/; --uninstall removes it at the end and checks what is left
+  --only NAMES           scenarios or their prefixes, separated by commas
+  --list                 list the scenarios
+  --report DIR           also write report.json and junit.xml
+  --yes                  do not ask before the suite detaches the collector of a node, restarts parts of Bailiff, or installs
+  --node NAME            node of the attacks (default: the first that runs a collector)
+  --namespace NAME       namespace of Bailiff (bailiff-system)
+  --credentials DIR      directory of \`bailiff credentials init\`; with --install it is created (default: .cache/live/credentials)
+  --agent-image IMAGE    image with Python 3.8 or newer (docker.io/library/python:3.13-slim)
+  --images PREFIX        with --install: images are PREFIX/collector, PREFIX/correlator, … (bailiff)
+  --tag TAG              their tag (0.1.0)
+  --nats-image IMAGE     instead of the image in the manifests; likewise --valkey-image
+`;
+
+/** @throws TypeError for an unknown or missing flag */
+export function readFlags(args: readonly string[]): Options {
+  const text = (value = '') => ({ type: 'string' as const, default: value });
+  const flag = { type: 'boolean' as const, default: false };
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      ...{ kubeconfig: text(), context: text(), only: text(), node: text(), report: text() },
+      ...{ list: flag, install: flag, uninstall: flag, yes: flag, help: flag },
+      namespace: text('bailiff-system'),
+      credentials: text('.cache/live/credentials'),
+      'agent-image': text('docker.io/library/python:3.13-slim'),
+      images: text('bailiff'),
+      tag: text('0.1.0'),
+      'nats-image': text(),
+      'valkey-image': text(),
+    },
+  });
+  if (!values.kubeconfig && !values.help && !values.list) throw new TypeError('--kubeconfig is missing');
+  return {
+    kubeconfig: values.kubeconfig,
+    context: values.context,
+    only: values.only
+      .split(',')
+      .map((name) => name.trim())
+      .filter(Boolean),
+    list: values.list,
+    install: values.install,
+    uninstall: values.uninstall,
+    yes: values.yes,
+    reportDir: values.report,
+    node: values.node,
+    namespace: values.namespace,
+    credentials: values.credentials,
+    agentImage: values['agent-image'],
+    imagePrefix: values.images.replace(/\/$/, ''),
+    imageTag: values.tag,
+    natsImage: values['nats-image'],
+    valkeyImage: values['valkey-image'],
+    help: values.help,
+  };
+}
