@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { CHART, helm, helmProgram, NO_HELM, template } from '../../tools/helm.ts';
 import { generated, valueRows } from '../../tools/manifests.ts';
+import { refusedChanges } from './immutable.ts';
 import { documentsOf, type Json, objectsOf } from './rendered.ts';
 
 const program = helmProgram();
@@ -77,6 +78,30 @@ if (program === null) {
 
   const collectorWith = (...set: string[]) =>
     documentsOf(template(program, { set })).find(({ kind }) => kind === 'DaemonSet').spec.template.spec;
+
+  describe('upgrade', () => {
+    const rendered = (...set: string[]) => documentsOf(template(program, { set }));
+
+    it.each([
+      ['other images', ['collector.image.tag=v2', 'busSetup.image.tag=v2', 'nats.image.tag=v2', 'nats.image.digest=']],
+      ['other labels', ['commonLabels.team=a']],
+      ['more servers', ['nats.replicas=5']],
+      ['admission policies', ['responder.narrowed=true']],
+      ['packets only', ['runtimePolicies.enabled=false']],
+      ['the CNI plugin', ['cni.enabled=true']],
+      ['another retention', ['bus.keepDays=30', 'nats.storage.whenDeleted=Delete']],
+    ])(
+      '%s - changes nothing that the API server refuses',
+      (_, set) => {
+        expect(refusedChanges(rendered(), rendered(...set))).toEqual([]);
+      },
+      120_000,
+    );
+
+    it('a change that it refuses is found: the size of a volume', () => {
+      expect(refusedChanges(rendered(), rendered('nats.storage.size=32Gi'))).toEqual(['StatefulSet bailiff-nats']);
+    }, 120_000);
+  });
 
   describe('settings', () => {
     it.each([

@@ -165,7 +165,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
     );
   const partial = status.interfaces.filter(({ coverage }) => coverage === 'partial');
   for (const [reason, ifaces] of byReason(partial))
-    problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`));
+    problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : ''));
   if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
   if (status.snapshotRefused !== '') {
     const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
@@ -202,6 +202,10 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   if (!bus.connected) warnings.push(warn(node, 'its collector is disconnected from the bus'));
   return warnings;
 }
+
+/** A collector's reason for an interface that may be another program's. */
+const NO_POD = /^no pod found/;
+const EXCLUDE = 'if it belongs to no pod, add its name to excludeInterfaces: BAILIFF_COLLECTOR_EXCLUDE_INTERFACES';
 
 const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces.map(interfaceName), MAX_NAMED);
 
