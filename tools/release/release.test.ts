@@ -122,11 +122,12 @@ describe('release', () => {
     expect(helm(program, ['template', 'bailiff', CHART])).toContain(`bailiff/collector:${VERSION}`);
   });
 
-  it.each([
+  it.for([
     ['a changed file', 'NOTES.md', 'NOTES.md is not the released file'],
     ['a changed list of checksums', 'SHA256SUMS', 'SHA256SUMS.sig is no signature of SHA256SUMS by this key'],
     ['an added file', 'more.txt', 'more.txt is not part of the release'],
-  ])('verification refuses %s', (_, name, reason) => {
+  ])('verification refuses %s', ([, name = '', reason = ''], context) => {
+    if (program === null) return context.skip(NO_HELM);
     const changed = path.join(dir, 'changed');
     cpSync(out, changed, { recursive: true });
     expect(release('--verify', changed, '--public-key', publicKey)).toMatchObject({ status: 0 });
