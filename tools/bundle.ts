@@ -80,8 +80,8 @@ if (splitting) {
   }
 }
 
-/** Headers that are compiled into the native binding. */
-const IN_BINDING = path.basename(appDir) === 'collector' ? ['node-addon-api'] : [];
+/** Headers that are compiled into the native binding, which two images contain. */
+const IN_BINDING = ['collector', 'cli'].includes(path.basename(appDir)) ? ['node-addon-api'] : [];
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as LockFile;
 const packages = bundledPackages(metafile, lock, IN_BINDING);
 writeFileSync(path.join(outdir, 'packages.json'), `${JSON.stringify(packages, null, 2)}\n`);
