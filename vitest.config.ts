@@ -97,7 +97,7 @@ export default defineConfig({
           ...NOTHING_LEFT,
         },
       },
-      real('native', ['libs/bpf/test/**/*.test.ts'], 60_000),
+      real('native', ['libs/bpf/test/**/*.test.ts', 'cni/test/**/*.test.ts'], 60_000),
       real('kernel', ['test/kernel/**/*.test.ts'], 60_000),
       // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
       real('vm', ['test/vm/**/*.test.ts'], 120_000),

@@ -1,10 +1,13 @@
 // Bundles one app into a single file, <app>/dist/main.mjs. A bundled process is 20-50 MB smaller
 // than one that loads its packages file by file, and an image needs only Node and this file. Usage:
 // tsx tools/bundle.ts apps/<app>. With --parts, dynamically imported modules go into separate
-// files, which a process loads only if it needs them.
-import { readFileSync, rmSync } from 'node:fs';
+// files, which a process loads only if it needs them. Their source maps go to <app>/dist/maps, so that
+// an image can copy the parts alone. The packages in the bundle are listed in
+// <app>/dist/packages.json, for the SBOM of the app's image.
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { bundledPackages, type LockFile } from './bundled-packages.ts';
 
 const appDir = process.argv[2];
 if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts]');
@@ -32,8 +35,10 @@ const { version } = JSON.parse(readFileSync(path.join(appDir, 'package.json'), '
 
 const outdir = path.join(appDir, 'dist');
 // Part names contain hashes, so parts of earlier builds would accumulate.
-if (splitting) rmSync(path.join(outdir, 'parts'), { recursive: true, force: true });
-await build({
+const [parts, maps] = ['parts', 'maps'].map((name) => path.join(outdir, name)) as [string, string];
+if (splitting) for (const folder of [parts, maps]) rmSync(folder, { recursive: true, force: true });
+const { metafile } = await build({
+  metafile: true,
   entryPoints: [path.join(appDir, 'src/main.ts')],
   outdir,
   outExtension: { '.js': '.mjs' },
@@ -64,3 +69,19 @@ await build({
     ].join('\n'),
   },
 });
+
+if (splitting) {
+  mkdirSync(maps);
+  for (const name of readdirSync(parts)) {
+    const file = path.join(parts, name);
+    // Both folders are at the same depth, so the paths in the map remain valid.
+    if (name.endsWith('.map')) renameSync(file, path.join(maps, name));
+    else writeFileSync(file, readFileSync(file, 'utf8').replace(/^(\/\/# sourceMappingURL=)/m, '$1../maps/'));
+  }
+}
+
+/** Headers that are compiled into the native binding. */
+const IN_BINDING = path.basename(appDir) === 'collector' ? ['node-addon-api'] : [];
+const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as LockFile;
+const packages = bundledPackages(metafile, lock, IN_BINDING);
+writeFileSync(path.join(outdir, 'packages.json'), `${JSON.stringify(packages, null, 2)}\n`);

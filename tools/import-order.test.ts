@@ -1,15 +1,15 @@
-// Import cycles, and imports against the order of rooms.
+// Import cycles, and imports against the order of layers.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { cyclesOf, type ImportGraph, importsAgainst, ROOMS } from './import-order.ts';
+import { cyclesOf, type ImportGraph, importsAgainst, LAYERS } from './import-order.ts';
 import { listed } from './listed.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const IMPORT = /(?:from|import\() ?'(\.[^']+)'|^import '(\.[^']+)'/gm;
 
 /**
- * Relative imports of every source file in apps, libs and the lab; tests may import across rooms.
+ * Relative imports of every source file in apps, libs and the lab; tests may import across layers.
  */
 function graph(): ImportGraph {
   const files = listed().filter(
@@ -34,10 +34,10 @@ describe('import order', () => {
     expect(cyclesOf(imports)).toEqual([]);
   });
 
-  it.each(Object.entries(ROOMS))(
-    'rooms of %s - every folder is listed, and imports only what is below it',
-    (folder, rooms) => {
-      expect(importsAgainst(imports, folder, rooms)).toEqual([]);
+  it.each(Object.entries(LAYERS))(
+    'layers of %s - every folder is listed, and imports only what is below it',
+    (folder, layers) => {
+      expect(importsAgainst(imports, folder, layers)).toEqual([]);
     },
   );
 });
@@ -54,7 +54,7 @@ describe('import order - the check itself', () => {
     expect(cyclesOf(new Map([...ring, ['c', ['d']]]))).toEqual([]);
   });
 
-  it('rooms - an import upwards, an unlisted folder and a folder without files are reported', () => {
+  it('layers - an import upwards, an unlisted folder and a folder without files are reported', () => {
     const imports: ImportGraph = new Map([
       ['x/main.ts', ['x/high/a.ts', 'x/low/b.ts']],
       ['x/high/a.ts', ['x/low/b.ts', 'x/main.ts']],
@@ -65,7 +65,7 @@ describe('import order - the check itself', () => {
     expect(importsAgainst(imports, 'x', ['.', 'high', 'low', 'gone', 'config.ts'])).toEqual([
       'x/high/a.ts imports x/main.ts, which is above it',
       'x/low/b.ts imports x/high/a.ts, which is above it',
-      'x/other/c.ts is in no listed room',
+      'x/other/c.ts is in no listed layer',
       'x/gone has no files',
     ]);
     const downwards: ImportGraph = new Map([

@@ -1,13 +1,13 @@
 /**
- * Order of imports inside apps and libraries: the table of rooms, and the search for cycles.
+ * Order of imports inside apps and libraries: the table of layers, and the search for cycles.
  *
- * A room is a folder below `src`, or a single file of `src` by its name; `.` holds the other files
- * of `src`. A file imports from its own room and from rooms listed after it. A cycle is a set of
+ * A layer is a folder below `src`, or a single file of `src` by its name; `.` holds the other files
+ * of `src`. A file imports from its own layer and from layers listed after it. A cycle is a set of
  * files that reach each other by imports, type imports included.
  */
 
-/** Rooms by `src` folder, from the top down. A folder that is not listed has no order yet. */
-export const ROOMS: Readonly<Record<string, readonly string[]>> = {
+/** Layers by `src` folder, from the top down. A folder that is not listed has no order yet. */
+export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'apps/cli/src': [
     '.',
     'timeline',
@@ -41,6 +41,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'document.ts',
     'confirm.ts',
     'progress.ts',
+    'poll.ts',
     'arguments.ts',
     'errors.ts',
     'config-keys',
@@ -52,6 +53,7 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'collector.ts',
     'network-engine.ts',
     'status',
+    'cni',
     'offline',
     'capture',
     'kernel',
@@ -84,6 +86,8 @@ export const ROOMS: Readonly<Record<string, readonly string[]>> = {
     'main.ts',
     'start.ts',
     'ipam-sync.ts',
+    'controllers.ts',
+    'readings.ts',
     'kube-rules.ts',
     'metrics.ts',
     'mirror',
@@ -187,21 +191,21 @@ export function cyclesOf(graph: ImportGraph): string[][] {
   return cycles.sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
 }
 
-/** Imports into a room listed above, files in unlisted rooms, and listed rooms without files. */
-export function importsAgainst(graph: ImportGraph, folder: string, rooms: readonly string[]): string[] {
-  const roomOf = (file: string): string | null => {
+/** Imports into a layer listed above, files in unlisted layers, and listed layers without files. */
+export function importsAgainst(graph: ImportGraph, folder: string, layers: readonly string[]): string[] {
+  const layerOf = (file: string): string | null => {
     if (!file.startsWith(`${folder}/`)) return null;
     const [first = '', ...rest] = file.slice(folder.length + 1).split('/');
-    return rooms.includes(first) || rest.length > 0 ? first : '.';
+    return layers.includes(first) || rest.length > 0 ? first : '.';
   };
-  const files = [...graph.keys()].filter((file) => roomOf(file) !== null);
-  const placeOf = (file: string) => rooms.indexOf(roomOf(file) ?? 'elsewhere');
+  const files = [...graph.keys()].filter((file) => layerOf(file) !== null);
+  const placeOf = (file: string) => layers.indexOf(layerOf(file) ?? 'elsewhere');
   const upwards = files.flatMap((file) => {
-    if (placeOf(file) < 0) return [`${file} is in no listed room`];
+    if (placeOf(file) < 0) return [`${file} is in no listed layer`];
     const isAbove = (target: string) => placeOf(target) >= 0 && placeOf(target) < placeOf(file);
     const above = (graph.get(file) ?? []).filter(isAbove);
     return above.map((target) => `${file} imports ${target}, which is above it`);
   });
-  const used = new Set(files.map(roomOf));
-  return [...upwards, ...rooms.filter((room) => !used.has(room)).map((room) => `${folder}/${room} has no files`)];
+  const used = new Set(files.map(layerOf));
+  return [...upwards, ...layers.filter((layer) => !used.has(layer)).map((layer) => `${folder}/${layer} has no files`)];
 }

@@ -1,6 +1,6 @@
-// Connects to the bus, for the examples in this folder. NATS_CA_FILE is the CA for tls:// URLs. During a
-// rotation the password file has two lines, the new password first. Each attempt reads the file again and
-// tries the next line.
+// Connects to the bus, for the examples in this folder. NATS_CA_FILE is the CA for tls:// URLs.
+// During a rotation the password file has two lines, the new password first. Each attempt reads the
+// file again and tries the next line.
 import { readFileSync } from 'node:fs';
 import { connect, usernamePasswordAuthenticator } from '@nats-io/transport-node';
 

@@ -1,6 +1,6 @@
 // A connector that misses no events while it is down: it reads the durable consumer of its format.
-// Unacknowledged events are redelivered. Connectors have their own account, which reaches JetStream under
-// the API prefix BUS.
+// Unacknowledged events are redelivered. Connectors have their own account, which reaches JetStream
+// under the API prefix BUS.
 import { jetstream } from '@nats-io/jetstream';
 import { connectAs } from './connect.mjs';
 

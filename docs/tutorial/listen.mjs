@@ -1,4 +1,5 @@
-// Prints what comes on a subject, a line a message, until Ctrl-C: node docs/tutorial/listen.mjs 'bailiff.v1.replay.try.>'
+// Prints the messages of a subject, one per line, until Ctrl-C:
+// node docs/tutorial/listen.mjs 'bailiff.v1.replay.try.>'
 import { connectAs } from '../siem/connect.mjs';
 
 const subject = process.argv[2];

@@ -13,6 +13,7 @@ const BENCHES: Record<string, () => Promise<{ bench: () => Promise<Section> }>> 
   'veth-rate': () => import('./veth-rate.ts'),
   flood: () => import('./flood.ts'),
   latency: () => import('./latency.ts'),
+  cni: () => import('./cni.ts'),
   memory: () => import('./memory.ts'),
   'collector-throughput': () => import('./collector-throughput.ts'),
   'correlator-throughput': () => import('./correlator-throughput.ts'),

@@ -61,7 +61,7 @@ it.each([
       state: () => [state.report, state.out()],
     });
     expect(state.report.checks['topology']).toBe(
-      `the bus has no stream ${missing}: \`bailiff bus setup\` makes it, in Kubernetes the Job bailiff-bus-setup`,
+      `the bus has no stream ${missing}: \`bailiff bus setup\` creates it; in Kubernetes, the Job bailiff-bus-setup does`,
     );
     const printed = () => running.out().match(/waiting for the setup of the bus/g) ?? [];
     await waitFor(() => printed().length > 0, { what: 'its log to report it', state: running.out });

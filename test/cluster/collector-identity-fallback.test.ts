@@ -92,6 +92,10 @@ describe('fallback by network namespace', () => {
       await act();
       await start();
       await unlisted();
+      // The configuration may reach the kernel after the status.
+      await waitFor(async () => (await landed(attacker, [frame(victim.ipv4)], 1)) === 0, {
+        what: 'unknown ones to be dropped',
+      });
       expect(await landed(attacker, [frame(victim.ipv4), frame(ELSEWHERE)], 20)).toBe(0);
       await counted({ vector: 'unknown-interface', action: 'drop' }, 20);
       await unknownMode('audit');

@@ -1,7 +1,7 @@
-// The content of each image, copied to a directory by the Containerfile's own COPY lines, and
-// started there without anything else: with the flags of its ENTRYPOINT and the environment of the
-// manifest. The images themselves need a registry and a builder. If they are built, the same tests
-// run on them (contract/container-engine.ts).
+// Starts every image with the command of its Containerfile and the environment of its manifest.
+// Twice: from its files alone, copied to a directory by the Containerfile's own COPY lines, which
+// needs no container engine; and as a container, from images that buildah builds of packages or
+// that BAILIFF_IMAGES names (contract/container-engine.ts).
 
 import { type ExecFileOptions, execFile, execFileSync } from 'node:child_process';
 import {
@@ -13,17 +13,29 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { APPS } from '../../tools/images/image-list.ts';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
 import { environmentOf, objectsOf, type Workload, workloadsOf } from '../k8s/rendered.ts';
 import { TestNode } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
-import { areImagesNamed, NO_IMAGES, removeContainer, runImage } from './contract/container-engine.ts';
+import {
+  type BuiltImages,
+  buildImages,
+  type ContainerEngine,
+  canBuildImages,
+  NO_ENGINE,
+  namedEngine,
+  removeContainer,
+  runImage,
+} from './contract/container-engine.ts';
+import { readArchive } from './contract/oci-archive.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const file = parseContainerfile(readFileSync(path.join(ROOT, 'k8s/images/Containerfile'), 'utf8'));
@@ -35,6 +47,11 @@ const apps = workloadsOf(objects).filter(
 const workloadOf = (name: string): Workload =>
   workloadsOf(objects).find(({ component }) => component === (name === 'cli' ? 'bus-setup' : name)) as Workload;
 const NODE_DIR = path.dirname(process.execPath);
+/** Node's binary is 109 MB of each image. The cli's has openssl. */
+const MAX_MEGABYTES: Readonly<Record<string, number>> = { cli: 130, collector: 120 };
+const MAX_OTHER_MEGABYTES = 120;
+/** Compressed, as nodes pull it. */
+const MAX_ARCHIVE_MEGABYTES = 55;
 const RUN_TIMEOUT_MS = 30_000;
 /**
  * A Node deprecation ends the run: it would print a warning between the lines of a log, or break
@@ -54,13 +71,17 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
+const copiedFromBuild = (name: string) =>
+  lineage(file, name)
+    .filter(({ word }) => word === 'COPY')
+    .map(copyOf)
+    .filter(({ from }) => from === 'build');
+
 /** The directory that stands for /app of an image. */
 function assemble(name: string): string {
   const app = path.join(root, name);
   mkdirSync(app, { recursive: true });
-  for (const instruction of lineage(file, name).filter(({ word }) => word === 'COPY')) {
-    const { from, sources, to } = copyOf(instruction);
-    expect(from).toBe('build');
+  for (const { sources, to } of copiedFromBuild(name)) {
     for (const source of sources) {
       const target = to.endsWith('/') ? path.join(app, to, path.basename(source)) : path.join(app, to);
       cpSync(source.replace(/^\/src/, ROOT), target, { recursive: true });
@@ -88,22 +109,27 @@ function run(name: string, args: readonly string[], env: Readonly<Record<string,
     lineage(file, name)
       .filter(({ word }) => word === 'ENV')
       .flatMap(({ text }) => text.split(' ').map((pair) => pair.split('=') as [string, string]))
-      .map(([key, value]) => [key, inside(value)]),
+      .map(([key, value]) => [key, inside(value)])
+      // The one of the image has no Node here.
+      .filter(([key]) => key !== 'PATH'),
   );
   const [uid, gid] = (last(lineage(file, name), 'USER') ?? '').split(':').map(Number);
-  const inPlace = { PATH: NODE_DIR, NODE_OPTIONS: NO_DEPRECATIONS };
+  const inPlace = { PATH: NODE_DIR, HOME: app, NODE_OPTIONS: NO_DEPRECATIONS };
   return ended([command, ...flags, ...args], { cwd: app, env: { ...inPlace, ...own, ...env }, uid, gid });
 }
 
 type Start = typeof run;
 
+let engine: ContainerEngine | null = null;
+
 /** The same with the built image, in a container engine. */
 function runBuilt(name: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Ended> {
-  const volumes = name === 'collector' ? ['/sys/fs/bpf'] : [];
-  return ended(
-    [...runImage(name, workloadOf(name), { env: { NODE_OPTIONS: NO_DEPRECATIONS, ...env }, volumes }), ...args],
-    {},
-  );
+  if (engine === null) throw new Error('no image was built');
+  const options = {
+    env: { NODE_OPTIONS: NO_DEPRECATIONS, ...env },
+    volumes: name === 'collector' ? ['/sys/fs/bpf'] : [],
+  };
+  return ended([...runImage(engine, name, workloadOf(name), options), ...args], {});
 }
 
 function ended([command = '', ...args]: readonly string[], options: ExecFileOptions): Promise<Ended> {
@@ -147,10 +173,9 @@ function buildStage(): string {
 
 it('build stage - has all sources of the bundles and the kernel programs, and produces the files that images copy', () => {
   const src = buildStage();
-  const made = lineage(file, 'collector')
-    .concat(...apps.map(({ component }) => lineage(file, component)), lineage(file, 'cli'))
-    .filter(({ word }) => word === 'COPY')
-    .flatMap((instruction) => copyOf(instruction).sources)
+  const made = ['cli', ...apps.map(({ component }) => component)]
+    .flatMap((name) => copiedFromBuild(name))
+    .flatMap(({ sources }) => sources)
     // node-gyp compiles it against the machine's Node; test/k8s/images.test.ts checks that the same
     // step produces it.
     .filter((source) => !source.endsWith('.node'))
@@ -165,9 +190,10 @@ it('build stage - has all sources of the bundles and the kernel programs, and pr
     run('.', nx.targets.build.command);
   }
   run('libs/bpf', 'node --import tsx scripts/build-bpf.ts');
+  run('cni', 'node --import tsx build.ts');
   expect(made.filter((place) => !existsSync(place))).toEqual([]);
   // It needs a processor for 20 s, and gets only a small share on a busy machine.
-}, 300_000);
+}, 600_000);
 
 function askedOf(run: Start): void {
   it.each(apps)(
@@ -205,17 +231,89 @@ describe('images, assembled', () => {
   askedOf(run);
 });
 
+const named = namedEngine();
+const canBuild = named !== null || canBuildImages();
+
 describe('images, as built', () => {
-  if (!areImagesNamed) {
-    it('a container engine', ({ skip }) => skip(NO_IMAGES));
+  if (!canBuild) {
+    it('a container engine', ({ skip }) => skip(NO_ENGINE));
     return;
   }
+  let built: BuiltImages | undefined;
+  beforeAll(async () => {
+    if (named === null) built = await buildImages();
+    engine = built?.engine ?? named;
+    // A minute with two free processors; more than the limit of the build.
+  }, 960_000);
+  afterAll(() => built?.[Symbol.asyncDispose]());
+
+  it('list, archives and SBOMs are complete, and every checksum is right', ({ skip }) => {
+    if (built === undefined) return skip('optional: BAILIFF_IMAGES names images that were built before');
+    const { saved, list } = built;
+    const lines = list
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/ +/));
+    expect(lines.map(([name]) => name)).toEqual([...APPS.map((app) => `bailiff/${app}`), 'nats', 'valkey/valkey']);
+    for (const [name = '', reference = '', digest = ''] of lines.slice(0, APPS.length)) {
+      expect(reference).toMatch(/^localhost\/bailiff-built\/[a-z-]+:\d/);
+      expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
+      const app = name.slice('bailiff/'.length);
+      const sbom = JSON.parse(
+        readFileSync(path.join(saved, `${app}-${process.arch === 'x64' ? 'amd64' : process.arch}.cdx.json`), 'utf8'),
+      ) as { components: { name: string }[] };
+      const names = sbom.components.map((component) => component.name);
+      expect(names).toEqual(expect.arrayContaining(['node', 'libc6', 'zod', '@nats-io/nats-core']));
+      for (const [library, owners] of [
+        ['libbpf1', ['collector', 'cli']],
+        ['libjansson-dev', ['collector']],
+        ['openssl', ['cli']],
+      ] as const)
+        expect([app, library, names.includes(library)]).toEqual([app, library, owners.some((one) => one === app)]);
+      expect(readArchive(path.join(saved, `${app}.tar`)).digest).toBe(digest);
+    }
+    execFileSync('sha256sum', ['--check', '--quiet', 'SHA256SUMS'], { cwd: saved, stdio: 'pipe' });
+  });
+
+  it.each(APPS)('%s - small, of one time, owned by root, without set-uid files, shell and package manager', (app) => {
+    if (built === undefined) return;
+    const archive = path.join(built.saved, `${app}.tar`);
+    const { user, labels, created, files } = readArchive(archive);
+    const megabytes = files.reduce((sum, { bytes }) => sum + bytes, 0) / 1e6;
+    const limit = MAX_MEGABYTES[app] ?? MAX_OTHER_MEGABYTES;
+    expect([megabytes > 100, megabytes <= limit]).toEqual([true, true]);
+    expect(statSync(archive).size / 1e6).toBeLessThan(MAX_ARCHIVE_MEGABYTES);
+    const { runAsUser, runAsGroup } = workloadOf(app).pod.securityContext;
+    expect(user).toBe(`${runAsUser}:${runAsGroup}`);
+    expect(labels['org.opencontainers.image.title']).toBe(`bailiff-${app}`);
+    expect(Date.parse(labels['org.opencontainers.image.created'] ?? '')).toBe(Date.parse(created));
+    const times = new Set(files.map(({ time }) => Date.parse(`${time.replace(' ', 'T')}Z`)));
+    expect([...times]).toEqual([Date.parse(created)]);
+    expect(new Set(files.map(({ owner }) => owner))).toEqual(new Set(['0/0']));
+    expect(files.filter(({ mode }) => /^[^dl]/.test(mode) && /[sS]/.test(mode))).toEqual([]);
+    // Only directories for temporary files are writable for all.
+    const writable = files.filter(({ mode }) => mode[0] !== 'l' && mode[8] === 'w').map(({ name }) => name);
+    expect(writable.filter((name) => !/^(tmp|var\/tmp|var\/lock|run\/lock)\/$/.test(name))).toEqual([]);
+    const programs = files
+      .filter(({ mode, name }) => mode[0] !== 'd' && /(^|\/)s?bin\/./.test(name))
+      .map(({ name }) => name);
+    expect(programs.sort()).toEqual([...(app === 'cli' ? ['usr/bin/openssl'] : []), 'usr/local/bin/node']);
+    expect(files.filter(({ name }) => name.endsWith('.map'))).toEqual([]);
+  });
+
   askedOf(runBuilt);
+
+  it('cli - issues the certificates of the bus, with a file system that is writable in /tmp only', async () => {
+    const command = runImage(engine as ContainerEngine, 'cli', workloadOf('cli'), { tmpfs: ['/tmp'] });
+    const { code, text } = await ended([...command, 'credentials', 'init', '--out', '/tmp/bus'], {});
+    expect([code, text]).toEqual([0, expect.stringContaining('wrote')]);
+  });
 
   it('collector - in a container with the rights of its manifest it guards, across a stop, and publishes its drops', async () => {
     await using node = await TestNode.start();
     const name = path.basename(node.dir);
-    node.program = runImage('collector', workloadOf('collector'), { volumes: [node.dir], name });
+    const running = engine as ContainerEngine;
+    node.program = runImage(running, 'collector', workloadOf('collector'), { volumes: [node.dir], name });
     const pod = await node.addPod();
     const forged = udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
     const own = udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: '10.244.0.1' });
@@ -238,7 +336,7 @@ describe('images, as built', () => {
         expect(await node.killCollector('SIGTERM')).toBe(0);
       }
     } finally {
-      await ended(removeContainer(name), {});
+      await ended(removeContainer(running, name), {});
     }
   });
 });

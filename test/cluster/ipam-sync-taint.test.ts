@@ -203,7 +203,7 @@ describe.concurrent('taint', () => {
     using _ = collectors;
     await using sync = await launch(world, [], { clock: FAST });
     await waitFor(async () => (await problems(world)).length > 0, { state: () => reported(world) });
-    expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so no taint is put or taken away']);
+    expect(await problems(world)).toEqual(['ipam-sync: may not patch nodes, so it neither adds nor removes taints']);
     expect(sync.line('taints of unguarded nodes are not reconciled')).toMatchObject({
       remedy: expect.stringContaining('k8s/components/taint-unguarded'),
     });

@@ -86,14 +86,14 @@ it('valkey - the password is changed step by step without a restart, and connect
   expect(await connected.set('b', '1')).toBe('OK');
   // Without the step between, no client could have the server accept the next one.
   secret([NEXT]);
-  expect(passwordsScript).toThrow(/takes no password of the Secret/);
+  expect(passwordsScript).toThrow(/accepts no password of the Secret/);
   expect(await taken()).toEqual([true, false]);
   // `rotate --redis`, and `rotate --finish`.
   secret([NEXT, PASSWORD]);
-  expect(passwordsScript()).toBe('the server takes 2 password(s)\n');
+  expect(passwordsScript()).toBe('the server accepts 2 password(s)\n');
   expect(await taken()).toEqual([true, true]);
   secret([NEXT]);
-  expect(passwordsScript()).toBe('the server takes 1 password(s)\n');
+  expect(passwordsScript()).toBe('the server accepts 1 password(s)\n');
   expect(await taken()).toEqual([false, true]);
   expect(await connected.get('b')).toBe('1');
   await connected.quit();
@@ -102,8 +102,8 @@ it('valkey - the password is changed step by step without a restart, and connect
 it('valkey - a Secret of an earlier version without a list provides its one password', async () => {
   rmSync(path.join(dir, 'etc/bailiff/redis/passwords'));
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), PASSWORD);
-  expect(passwordsScript).toThrow(/takes no password of the Secret/);
+  expect(passwordsScript).toThrow(/accepts no password of the Secret/);
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), NEXT);
-  expect(passwordsScript()).toBe('the server takes 1 password(s)\n');
+  expect(passwordsScript()).toBe('the server accepts 1 password(s)\n');
   expect(await taken()).toEqual([false, true]);
 });

@@ -76,10 +76,10 @@ describe.each(OVERLAYS)('%s', (overlay) => {
   });
 
   it.each([
-    [{}, { replicas: REPLICAS, keepDays: '', keepBytes: '' }],
+    [{}, { replicas: REPLICAS, keepDays: '', keepBytes: '', wait: '25m' }],
     [
       { KEEP_DAYS: '30', KEEP_BYTES: '20GiB' },
-      { replicas: REPLICAS, keepDays: 30, keepBytes: 20 * 1024 ** 3 },
+      { replicas: REPLICAS, keepDays: 30, keepBytes: 20 * 1024 ** 3, wait: '25m' },
     ],
   ])('bus setup - the command in the manifest is valid: with %o', async (settings, options) => {
     const job = workloads.find(({ component }) => component === 'bus-setup') as Workload;

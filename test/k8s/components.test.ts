@@ -67,6 +67,28 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(configOf(objects, 'collector', collectorSchema)['runtime']).toBe('off');
   });
 
+  it('cni-plugin - the collector installs the plugin where the runtime looks, and serves where the plugin asks', () => {
+    const objects = objectsWith(overlay, ['cni-plugin']);
+    expect(changed(plain, objects)).toEqual(['DaemonSet bailiff-collector']);
+    expect(configOf(plain, 'collector', collectorSchema)['cni']).toBe('off');
+    const config = configOf(objects, 'collector', collectorSchema);
+    expect(config).toMatchObject({ cni: 'on', cniFailurePolicy: 'open', cniSocket: '/run/bailiff/cni.sock' });
+    const collector = workload(objects, 'collector');
+    const hostPathOf = (place: string) => mountOf(collector, place)?.volume['hostPath']?.path;
+    expect(hostPathOf(config['cniConfDir'])).toBe('/etc/cni/net.d');
+    expect(hostPathOf(config['cniBinDir'])).toBe('/opt/cni/bin');
+    // The plugin is on the node: for both the path is the same.
+    expect(hostPathOf(path.dirname(config['cniSocket']))).toBe(path.dirname(config['cniSocket']));
+    // A collector that needed its own plugin could not start on a node that just booted.
+    expect(collector.pod['hostNetwork']).toBe(true);
+    expect(config['cniExemptNamespaces']).toEqual(
+      expect.arrayContaining(['kube-system', collector.object.metadata.namespace]),
+    );
+    expect(collector.container.securityContext.capabilities, 'no capability more').toEqual(
+      workload(plain, 'collector').container.securityContext.capabilities,
+    );
+  });
+
   it('redis-ca - the responder verifies Redis with the CA of its Secret', () => {
     const objects = objectsWith('external', ['redis-ca']);
     const { redisCaFile } = configOf(objects, 'responder', responderSchema);

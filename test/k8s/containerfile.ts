@@ -11,7 +11,7 @@ export interface Instruction {
 
 export interface Stage {
   name: string;
-  /** Name of another stage, or an image reference. */
+  /** Name of another stage, `scratch` or an image reference. Arguments have their default values. */
   base: string;
   instructions: Instruction[];
 }
@@ -43,7 +43,8 @@ export function parseContainerfile(text: string): Containerfile {
     } else if (word === 'FROM') {
       const [, base, name] = /^(\S+) AS ([a-z][a-z0-9-]*)$/.exec(rest) ?? [];
       if (base === undefined || name === undefined) throw new Error(`a stage without a name: ${line}`);
-      stages.push({ name, base, instructions: [] });
+      const resolved = base.replaceAll(/\$\{(\w+)\}/g, (_, argument: string) => args[argument] ?? '');
+      stages.push({ name, base: resolved, instructions: [] });
     } else if (stage && KNOWN.includes(word)) stage.instructions.push({ word, text: rest });
     else throw new Error(`not understood: ${line}`);
   }

@@ -5,6 +5,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { serverFinding } from '../../apps/cli/src/doctor/bus-rules.ts';
+import { NODE_VERSION } from '../../tools/images/from-packages.ts';
+import { APPS } from '../../tools/images/image-list.ts';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
 import { copyOf, last, lineage, parseContainerfile } from './containerfile.ts';
 import { mountOf, OVERLAYS, objectsOf, type Workload, workloadsOf } from './rendered.ts';
@@ -27,15 +29,42 @@ const { version } = JSON.parse(read('package.json')) as { version: string };
 
 describe('Containerfile', () => {
   it('there is an image for each app, and for nothing else', () => {
-    const apps = ['bus-auth', 'cli', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay'];
-    expect([...images].sort()).toEqual(apps);
+    expect([...images].sort()).toEqual([...APPS]);
   });
 
-  it('bases are Node 24 of a Debian release by name, never "latest"', () => {
-    for (const image of Object.values(file.args))
-      expect(image).toMatch(/^docker\.io\/library\/node:24-trixie(-slim)?$/);
-    const known = [...Object.keys(file.args).map((name) => `\${${name}}`), ...file.stages.map(({ name }) => name)];
-    for (const { base } of file.stages) expect(known).toContain(base);
+  it('base - an exact version of Node 24 on Debian 13, by digest; all other stages start from it or are empty', () => {
+    const { NODE_IMAGE: base = '', ...stages } = file.args;
+    expect(base).toMatch(/^docker\.io\/library\/node:24\.\d+\.\d+-trixie-slim@sha256:[0-9a-f]{64}$/);
+    // `scripts/images --from-packages` takes the same version from npm.
+    expect(base).toContain(`:${NODE_VERSION}-`);
+    expect(stages).toEqual({ BUILD: 'compile', ROOT: 'unpack' });
+    const known = [base, 'scratch', ...file.stages.map(({ name }) => name)];
+    for (const stage of file.stages) expect(known).toContain(stage.base);
+    for (const name of ['app', 'lists', 'prepared'])
+      expect([name, file.stages.find((stage) => stage.name === name)?.base]).toEqual([name, 'scratch']);
+  });
+
+  it('images contain files of the build and of the unpacked root only', () => {
+    const sources = images
+      .flatMap((name) => lineage(file, name))
+      .filter(({ word }) => word === 'COPY')
+      .map(copyOf)
+      .map(({ from, sources: [first = ''] }) => [from, first.split('/')[1]]);
+    expect([...new Set(sources.map(String))].sort()).toEqual(['build,src', 'root,rootfs']);
+    for (const name of images)
+      expect([name, lineage(file, name).filter(({ word }) => word === 'RUN')]).toEqual([name, []]);
+  });
+
+  it('lists - name the packages of every image', () => {
+    const listed = lineage(file, 'lists')
+      .filter(({ word }) => word === 'COPY')
+      .map(copyOf)
+      .filter(({ from }) => from === 'build');
+    const linked = [['/src/cni/build/packages'], '/collector-linked'];
+    expect(listed.map(({ sources, to }) => [sources, to]).sort()).toEqual([
+      ...[...images].sort().map((name) => [[`/src/apps/${name}/dist/packages.json`], `/${name}.json`]),
+      linked,
+    ]);
   });
 
   it('sources that the build stage copies are in the checkout and in the build context', () => {
@@ -66,7 +95,10 @@ describe('Containerfile', () => {
     expect(steps.at(-1)?.text).toContain('nx run-many -t build');
     const { outputs: usual } = (JSON.parse(read('nx.json')) as NxFile).targetDefaults.build;
     const madeBy = (project: string): string[] => {
-      const { targets } = (JSON.parse(read(`${project}/package.json`)) as { nx: { targets: Targets } }).nx;
+      const { targets } =
+        project === 'cni'
+          ? (JSON.parse(read('cni/project.json')) as { targets: Targets })
+          : (JSON.parse(read(`${project}/package.json`)) as { nx: { targets: Targets } }).nx;
       const { build } = targets;
       const made = [targets['build'], ...(build?.dependsOn ?? []).map((name) => targets[name])];
       return made
@@ -79,9 +111,9 @@ describe('Containerfile', () => {
       .map(copyOf)
       .filter(({ from }) => from === 'build')
       .flatMap((copy) => copy.sources);
-    expect(new Set(sources).size).toBe(images.length + 5);
+    expect(new Set(sources).size).toBe(images.length + 6);
     for (const source of sources) {
-      const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+)\/(.+)$/.exec(source) ?? [];
+      const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+|cni)\/(.+)$/.exec(source) ?? [];
       const made = madeBy(project);
       const covered = made.some(
         (output) => `${project}/${rest}` === output || `${project}/${rest}`.startsWith(`${output}/`),
@@ -101,6 +133,8 @@ describe('Containerfile', () => {
       'bpftool',
       'libbpf-dev',
       'libelf-dev',
+      'libjansson-dev',
+      'gcc',
       'g++',
       'make',
       'pkg-config',
@@ -120,10 +154,13 @@ describe('Containerfile', () => {
     const bundles = own
       .filter(({ word }) => word === 'COPY')
       .map(copyOf)
+      .filter(({ from }) => from === 'build')
       .flatMap(({ sources }) => sources);
     expect(bundles).toContain(`/src/apps/${name}/dist/main.mjs`);
     expect(
-      bundles.every((source) => source.startsWith(`/src/apps/${name}/`) || source.startsWith('/src/libs/bpf/build/')),
+      bundles.every((source) =>
+        [`/src/apps/${name}/`, '/src/libs/bpf/build/', '/src/cni/build/'].some((place) => source.startsWith(place)),
+      ),
     ).toBe(true);
     expect(last(own, 'LABEL')).toContain(`bailiff-${name}`);
   });
@@ -146,7 +183,12 @@ describe('Containerfile', () => {
       .filter(({ word }) => word === 'COPY')
       .map(copyOf)
       .flatMap(({ sources }) => sources);
-    expect(Object.keys(variables)).toEqual(['BAILIFF_NATIVE', 'BAILIFF_SPOOF_OBJECT', 'BAILIFF_RUNTIME_OBJECT']);
+    expect(Object.keys(variables)).toEqual([
+      'BAILIFF_NATIVE',
+      'BAILIFF_SPOOF_OBJECT',
+      'BAILIFF_RUNTIME_OBJECT',
+      'BAILIFF_CNI_PLUGIN',
+    ]);
     for (const place of Object.values(variables)) {
       expect(path.dirname(place)).toBe('/app');
       expect(copied.filter((source) => path.basename(source) === path.basename(place))).toHaveLength(1);

@@ -25,6 +25,12 @@ export interface Workload {
 
 const rendered = new Map<string, Json[]>();
 
+/** Helm and Kubernetes read YAML 1.1, in which 0440 is octal. */
+export const documentsOf = (text: string): Json[] =>
+  parseAllDocuments(text, { version: '1.1' })
+    .map((document) => document.toJS() as Json)
+    .filter((object) => object !== null);
+
 function render(directory: string): Json[] {
   const text = execFileSync('kubectl', ['kustomize', directory], { encoding: 'utf8' });
   return parseAllDocuments(text).map((document) => document.toJS() as Json);

@@ -1,13 +1,13 @@
 #!/bin/sh
-# First process of the virtual machine. Stage one runs on the host's file system, which is shared
-# read-only, and mounts an overlay with its upper layer in memory over it: everything is writable,
-# and nothing reaches the host. Stage two runs on that root: file systems, loopback, modules, then
-# the job. Its output uses serial ports, its exit code the control port. Only the repository is
-# shared writable, at its own path. Kernel command line: bailiff.repo=, bailiff.job= (folder with
-# job.sh), bailiff.kernel= (folder with the unpacked package).
+# First process of the virtual machine. Stage one starts on the host's file system, which is shared
+# read-only, and mounts an overlay over it whose upper layer is in memory. Stage two mounts the
+# other file systems and runs the job. The job's output goes to serial ports, its exit code to the
+# control port. Only the repository is shared writable, at the same path as on the host.
+# Kernel command line: bailiff.repo=, bailiff.job= (folder with job.sh), bailiff.kernel= (unpacked
+# kernel package).
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-argument() { # name: its value on the kernel's command line
+argument() { # prints the value of bailiff.<name> on the kernel command line
 	for word in $(cat /proc/cmdline); do
 		case "$word" in "bailiff.$1="*) echo "${word#*=}" ;; esac
 	done
@@ -20,13 +20,13 @@ die() {
 	sleep 60
 }
 
-port() { # name: the serial port that the host gave this name
+port() { # prints the device of the serial port <name>
 	for dir in /sys/class/virtio-ports/*; do
 		if [ "$(cat "$dir/name")" = "$1" ]; then echo "/dev/${dir##*/}"; fi
 	done
 }
 
-copied() { # file with the last words of dd: how many bytes it copied
+copied() { # prints the byte count from the output of dd in <file>
 	while read -r count unit _; do
 		case "$unit" in byte*) echo "$count" ;; esac
 	done <"$1"
@@ -92,8 +92,7 @@ stage_two() {
 	echo "ready $(cut -d' ' -f1 /proc/uptime)" >&3
 	/bin/sh /run/job.sh >/run/out 2>/run/err </dev/null 3>&-
 	code=$?
-	# Processes that the job left running may keep the pipes open. They have two seconds, then they are
-	# killed.
+	# Remaining processes of the job may keep the pipes open. Kills them after two seconds.
 	for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		kill -0 "$out" 2>/dev/null || kill -0 "$err" 2>/dev/null || break
 		sleep 0.1

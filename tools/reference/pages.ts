@@ -51,7 +51,7 @@ const PAGES: readonly Page[] = [
 /** All files of the reference by name, with an index. */
 export async function referencePages(): Promise<Map<string, string>> {
   const made = await Promise.all(PAGES.map(async ({ file, make }) => [file, await make()] as const));
-  const index = page('Reference', 'Made from the code by `npm run reference`; a test holds it current.', [
+  const index = page('Reference', 'Generated from the code by `npm run reference`; a test compares it with the code.', [
     PAGES.map(({ file, about }) => `- [${file.replace('.md', '')}](${file}): ${about}`).join('\n'),
   ]);
   return new Map([['README.md', index], ...made]);

@@ -54,8 +54,8 @@ export async function processesPage(): Promise<string> {
   return page(
     'Processes',
     `Every app is configured by defaults < file (\`--config\`, YAML or JSON with the keys of the flags in camelCase: \`natsUrl\`) < environment < flags. \`--check-config\` ends with 0 or 6,
-\`--print-config\` shows what is in force. Lists are written with commas. Secrets are given as paths of files. \`collector status\`, \`collector detach --all\` and \`collector attach\`
-work on a node alone; \`--help\` of each has their flags.`,
+\`--print-config\` shows what is in force. Lists are written with commas. Secrets are given as paths of files. \`collector status\`, \`collector detach --all\`, \`collector attach\` and
+\`collector uninstall-cni\` work on a node alone; \`--help\` of each has their flags.`,
     [
       section(
         'Every app',

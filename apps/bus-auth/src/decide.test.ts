@@ -55,11 +55,11 @@ test.each<[string, Partial<AuthRequest>]>([
   ['expired', { password: tokenOf({ iat: 1, exp: seconds(NOW) }) }],
   ['wrong-audience', { password: tokenOf({ aud: 'https://kubernetes.default.svc' }) }],
   ['wrong-service-account', { password: tokenOf({ sub: `${SUB}-2` }) }],
-])('bus-auth - without asking the API server: %s for %j', (reason, part) => {
+])('bus-auth - refused without a request to the API server: %s for %j', (reason, part) => {
   expect(examine(request(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
 });
 
-test('bus-auth - the token and the node that is claimed go on to the API server', () => {
+test('bus-auth - passes the token and the claimed node to the review', () => {
   for (const aud of ['bailiff', ['other', 'bailiff']]) {
     const password = tokenOf({ aud });
     expect(examine(request({ password }), TERMS, NOW)).toMatchObject({ token: password, node: 'node-a' });
@@ -101,7 +101,7 @@ test.each<[string, Partial<TokenReviewStatus>]>([
   expect(decide(credentials, review(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
 });
 
-test('bus-auth - a grant has the rights of the node and ends with the token, or before where that is set', () => {
+test('bus-auth - a grant has the permissions of the node, and ends with the token or after maxSessionSeconds', () => {
   const grant = { name: 'collector-node-a', account: 'NODES', expiresAtS: seconds(NOW) + 3_600 };
   const permissions = permissionsFor({ role: 'collector', node: 'node-a' });
   const decided = decide(credentials, review(), TERMS, NOW);
@@ -117,12 +117,12 @@ test.each<[string | null, unknown]>([
   ['not-bound', { pod: { name: 'x', uid: 7 }, node: { name: 'node-a' } }],
   ['no-node-claim', { pod: { name: 'x', uid: 'uid-1' } }],
   ['wrong-node', { pod: { name: 'x', uid: 'uid-1' }, node: { name: 'node-b' } }],
-])('bus-auth - of a token that the API server signed, without asking it: %s for %j', (reason, bound) => {
+])('bus-auth - a token with a valid signature, without a request to the API server: %s for %j', (reason, bound) => {
   const proven = examine(request({ password: tokenOf({ 'kubernetes.io': bound }) }), TERMS, NOW) as Credentials;
   expect(examineProven(proven)?.refusal.reason ?? null).toBe(reason);
 });
 
-test('decide - the second connection of a collector gets the rights to receive, in an account of its own', () => {
+test('decide - the second connection of a collector gets permissions to receive, in its own account', () => {
   const credentials = examine(request({ user: 'push-node-a' }), TERMS, NOW) as Credentials;
   const decided = decide(credentials, review(), TERMS, NOW);
   const permissions = permissionsFor({ role: 'push', node: 'node-a' });

@@ -26,7 +26,7 @@ test.each<[string, string, string]>([
   ['with an algorithm of another kind of key', 'forged', tokenOf({ alg: 'RS256', kid: 'ec' }, rsa.privateKey)],
   ['of an unknown key', 'unproven', tokenOf({ alg: 'ES256', kid: 'new' }, other)],
   ['that names no key', 'unproven', tokenOf({ alg: 'ES256' }, ec.privateKey)],
-  ['with a head that is none', 'unproven', 'x.y.z'],
+  ['without a valid header', 'unproven', 'x.y.z'],
 ])('proof - a token %s is %s', (_, proof, token) => {
   expect(prove(token, KEYS)).toBe(proof);
 });
@@ -38,17 +38,17 @@ test.each([
   { keys: 'x' },
   { keys: [null, 7, { kid: 'a' }, { ...DOCUMENT.keys[0], kid: 7 }] },
   { keys: [jwk(ec.publicKey, 'for sealing', { use: 'enc' })] },
-])('proof - no key is read out of %j', (document) => {
+])('proof - %j contains no key', (document) => {
   expect(keysOf(document).size).toBe(0);
 });
 
-test('proof - a good key beside bad ones is read, and their number is bounded', () => {
+test('proof - reads the valid keys of a document, up to MAX_KEYS', () => {
   const many = Array.from({ length: MAX_KEYS + 1 }, (_, n) => jwk(ec.publicKey, `key-${n}`));
   expect(keysOf({ keys: [{ kid: 'bad', kty: 'EC' }, DOCUMENT.keys[0]] }).size).toBe(1);
   expect(keysOf({ keys: many }).size).toBe(MAX_KEYS);
 });
 
-test('proof - keys are fetched again for an id that is not known, not too often, and kept when that fails', async () => {
+test('proof - an unknown key id fetches the keys again, at most every LEAST_REFRESH_MS; a failure keeps them', async () => {
   let asked = 0;
   let document: unknown = { keys: [] };
   const signing = new SigningKeys(async () => {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The `bailiff` command: the bundle, or in a checkout whose sources are newer than it, or that has none, the sources through tsx.
+// The `bailiff` command. Runs the bundle. In a checkout whose bundle is missing or older than the
+// sources, it runs the sources through tsx.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';

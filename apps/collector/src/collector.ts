@@ -1,6 +1,6 @@
 /**
  * The collector: kernel → VIOLATIONS, and documents of the bus → kernel maps. This file creates the
- * rooms from the bottom up and connects them; it decides nothing itself.
+ * parts from the bottom up and connects them; it decides nothing itself.
  *
  * Start: maps and links first, because enforcement never waits for the bus; then netlink and CNI
  * records; then the bus, for as long as it takes. Stop: drain samples, flush counters, wait for
@@ -10,6 +10,7 @@ import { closeSync } from 'node:fs';
 import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
+import { createCni } from './cni/create-cni.ts';
 import type { CollectorConfig } from './config.ts';
 import { ApplyLatency } from './desired/apply-latency.ts';
 import type { BusDocument } from './desired/bus-documents.ts';
@@ -34,13 +35,13 @@ const RESYNC_MS = 30_000;
  * checked before each status.
  */
 const PLACES_MS = 2_000;
-/** Interval of checking the CNI folder, beside its events. */
+/** Interval of checking the folders of CNI results and configurations, beside their events. */
 const CNI_CHECK_MS = 10_000;
 
-type Rooms = ReturnType<typeof createRooms>;
+type Parts = ReturnType<typeof createParts>;
 
-/** Creates the rooms from the bottom up. The two signals go against this order. */
-function createRooms(ctx: ServiceContext<CollectorConfig>) {
+/** Creates the parts from the bottom up. The two signals go against this order. */
+function createParts(ctx: ServiceContext<CollectorConfig>) {
   const { config, clock, fail } = ctx;
   /** An interface was bound or is gone. */
   const bindingsChanged = new Signal();
@@ -83,28 +84,29 @@ function createRooms(ctx: ServiceContext<CollectorConfig>) {
     nowMicros: () => clock.nowMs() * 1000,
     onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
   });
-  const status = new StatusReporter({ ...shared, registry, receiver, runtime, bus });
+  const cni = createCni({ ...shared, network, detach });
+  const status = new StatusReporter({ ...shared, registry, receiver, runtime, cni, bus });
   addReadings(ctx.metrics, () => status.readings());
   const captures = createCaptureServer(shared);
   return {
-    ...{ object, metrics, problems, detach, bus, runtime, network, receiver, status, captures },
+    ...{ object, metrics, problems, detach, bus, runtime, network, cni, receiver, status, captures },
     ...{ bindingsChanged, statusDue },
   };
 }
 
 export class Collector {
   readonly #ctx: ServiceContext<CollectorConfig>;
-  readonly #rooms: Rooms;
+  readonly #parts: Parts;
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
     this.#ctx = ctx;
-    this.#rooms = createRooms(ctx);
+    this.#parts = createParts(ctx);
   }
 
   /** Starts everything that does not need the bus, then the bus. */
   start(): void {
-    const { bindingsChanged, bus, captures, detach, network, object, problems, receiver, runtime, statusDue } =
-      this.#rooms;
+    const { bindingsChanged, bus, captures, cni, detach, network, object, problems, receiver, runtime, statusDue } =
+      this.#parts;
     const { config, health, log } = this.#ctx;
     receiver.restore();
     detach.start();
@@ -115,6 +117,7 @@ export class Collector {
     runtime.start(detach.reason);
     receiver.recheckPods();
     const samples = object.openSamples((batch) => problems.attempt('ring', () => this.#takeSamples(batch)));
+    cni.start();
     const timers = this.#startTimers(() => samples.drain());
     log.info(
       {
@@ -134,6 +137,7 @@ export class Collector {
     });
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
+      cni.close();
       network.closeInputs();
       const last = samples.drain();
       samples.close();
@@ -143,7 +147,7 @@ export class Collector {
   }
 
   #startTimers(drain: () => DecodedBatch | null): NodeJS.Timeout[] {
-    const { network, problems } = this.#rooms;
+    const { cni, network, problems } = this.#parts;
     const { config } = this.#ctx;
     const every = (ms: number, part: string, action: () => void) =>
       setInterval(() => problems.attempt(part, action), ms);
@@ -154,11 +158,12 @@ export class Collector {
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
       every(PLACES_MS, 'node maps', () => network.applyOwnAddresses()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
+      every(CNI_CHECK_MS, 'cni', () => cni.check()),
     ];
   }
 
   async #stop(): Promise<void> {
-    const { bus, network, object, runtime } = this.#rooms;
+    const { bus, network, object, runtime } = this.#parts;
     const { config, log } = this.#ctx;
     const stopping = [network, runtime].map((engine) => engine.stop(config.stopTimeoutMs / 2));
     const unacked = (await Promise.all(stopping)).reduce((sum, engine) => sum + engine.unacked, 0);
@@ -174,7 +179,7 @@ export class Collector {
    * order.
    */
   #takeSamples(batch: DecodedBatch): void {
-    const { metrics, network, problems, runtime } = this.#rooms;
+    const { metrics, network, problems, runtime } = this.#parts;
     metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
       metrics.sampleErrors.inc();
@@ -189,7 +194,7 @@ export class Collector {
    * samples.
    */
   #sweep(waiting: DecodedBatch | null): void {
-    const { network, runtime } = this.#rooms;
+    const { network, runtime } = this.#parts;
     if (waiting) this.#takeSamples(waiting);
     runtime.sweep();
     network.sweep();
@@ -197,13 +202,13 @@ export class Collector {
 
   /** Brings the desired state into the kernel. */
   #apply(): void {
-    const { network, runtime } = this.#rooms;
+    const { network, runtime } = this.#parts;
     network.apply();
     runtime.apply();
   }
 
   #resync(): void {
-    const { network, problems, runtime } = this.#rooms;
+    const { network, problems, runtime } = this.#parts;
     problems.attempt('guard', () => network.resync());
     problems.attempt('guard', () => network.checkPlaces());
     // Ends of quarantine and disarm are wall-clock times: this corrects them after a clock step.
@@ -213,7 +218,7 @@ export class Collector {
 
   /** An operator detached the programs, or allowed them again. */
   #detachChanged(): void {
-    const { detach, network, problems, runtime } = this.#rooms;
+    const { detach, network, problems, runtime } = this.#parts;
     const { reason } = detach;
     problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
     if (reason === '') runtime.start('');
@@ -222,7 +227,7 @@ export class Collector {
   }
 
   #reportStatus(): void {
-    const { detach, network, problems, status } = this.#rooms;
+    const { detach, network, problems, status } = this.#parts;
     if (detach.check()) this.#detachChanged();
     problems.attempt('guard', () => network.checkPlaces(true));
     status.report();

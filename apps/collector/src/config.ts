@@ -32,6 +32,41 @@ export const collectorSchema = z.strictObject({
     .string()
     .default('/sys/fs/cgroup')
     .describe('cgroup v2 root that contains kubepods; empty: interfaces are not bound by network namespace'),
+  cni: z
+    .enum(['off', 'on'])
+    .default('off')
+    .describe('on: installs the chained CNI plugin, so that a pod starts only after its interface is guarded'),
+  cniSocket: z
+    .string()
+    .min(1)
+    .max(100)
+    .default('/run/bailiff/cni.sock')
+    .describe('unix socket for the CNI plugin; the path is the same on the node and in the container'),
+  cniConfDir: z
+    .string()
+    .min(1)
+    .default('/etc/cni/net.d')
+    .describe("the runtime's directory of CNI configurations, as the collector sees it"),
+  cniBinDir: z
+    .string()
+    .min(1)
+    .default('/opt/cni/bin')
+    .describe("the runtime's directory of CNI plugins, as the collector sees it"),
+  cniFailurePolicy: z
+    .enum(['open', 'closed'])
+    .default('open')
+    .describe('if a pod cannot be guarded; open: it starts and is counted, closed: the runtime tries again later'),
+  cniExemptNamespaces: z
+    .array(z.string().min(1))
+    .default(['kube-system', 'bailiff-system'])
+    .describe('namespaces whose pods start in any case'),
+  cniWaitMs: z
+    .number()
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(10_000)
+    .describe('longest time that the CNI plugin waits for the collector before the failure policy decides'),
   hook: z
     .enum(['auto', 'tcx', 'clsact'])
     .default('auto')

@@ -1,4 +1,4 @@
-// The collector keeps the readers' limits, whatever texts it gets from outside.
+// The collector shortens texts from outside to the limits of the readers' schemas.
 import type { RuntimeSample } from '@bailiff/bpf';
 import {
   encodeViolationFrame,
@@ -18,7 +18,7 @@ import { toOperationSample } from './runtime/publishing/operation.ts';
 import { fitPolicies } from './runtime/subjects/policy-status.ts';
 import { fitInterfaces } from './status/status-limits.ts';
 
-/** 256 bytes that are no UTF-8, as the decoder of the ring buffer shows them. */
+/** 256 bytes that are not UTF-8, as decoded from the ring buffer. */
 const GARBAGE = '\ufffd'.repeat(256);
 /** Limit of a value in the bucket. */
 const VALUE_BYTES = 512 * 1024;
@@ -36,7 +36,7 @@ const encodes = (violation: ReturnType<typeof sampleViolation>) =>
   encodeViolationFrame(sampleFrame({ violations: [violation] }));
 
 describe('limits of what a collector writes', () => {
-  it('operation on paths that are no UTF-8 - the ends are kept, with a mark of the cut', () => {
+  it('operation on long paths that are not UTF-8 - keeps their ends behind an ellipsis', () => {
     const paths = { subject: `${GARBAGE}/last`, program: GARBAGE, parentProgram: GARBAGE, cut: true };
     const args = Array.from({ length: 128 }, () => '');
     const operation = toOperationSample(runtimeSample({ ...paths, args, comm: '\ufffd'.repeat(16) }), 0, null);
@@ -47,7 +47,7 @@ describe('limits of what a collector writes', () => {
     expect(whole.subject).toBe('/a'.repeat(128));
   });
 
-  it('pod of a CNI record, and a detail with its names', () => {
+  it('pod of a CNI record with long names - shortens the names and the detail', () => {
     const words = 'ü'.repeat(5_000);
     const pod = podRefOf({ podUid: words, podNamespace: words, podName: words } as Binding, null);
     const origin = { bootId: 'boot', ifindex: 1, generation: 1, interfaceName: 'veth1', pod };
@@ -81,7 +81,7 @@ describe('limits of what a collector writes', () => {
       return { protocol: 'unix', local: words, remote: '', state: 'established', inode: 1 };
     });
     const more = { takenAtMicros: 1, bootMicros: 1, arguments: 'full', first: [], unread: 0, unreadSockets: 0 };
-    // Few processes with such texts fit.
+    // Only some of these processes fit.
     for (const few of [processes.map((one) => ({ ...one, args: [words] })), processes]) {
       const capture = compose({ ...more, processes: few, sockets });
       expect(() => parseCaptureAnswer(Buffer.from(JSON.stringify({ capture })))).not.toThrow();

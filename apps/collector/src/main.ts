@@ -6,6 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { runService } from '@bailiff/service';
+import { uninstallCniCommand } from './cni/uninstall-command.ts';
 import { Collector } from './collector.ts';
 import { collectorSchema } from './config.ts';
 import { attachCommand, detachCommand } from './offline/detach-commands.ts';
@@ -27,16 +28,18 @@ async function run(argv: string[]): Promise<number> {
   findBuilt('BAILIFF_NATIVE', 'Release/bailiff_bpf.node');
   findBuilt('BAILIFF_SPOOF_OBJECT', 'bpf/spoof.bpf.o');
   findBuilt('BAILIFF_RUNTIME_OBJECT', 'bpf/runtime.bpf.o');
+  findBuilt('BAILIFF_CNI_PLUGIN', '../../../cni/build/bailiff-cni');
   if (argv[0] === 'status') return statusCommand(argv.slice(1));
   if (argv[0] === 'detach') return detachCommand(argv.slice(1));
   if (argv[0] === 'attach') return attachCommand(argv.slice(1));
+  if (argv[0] === 'uninstall-cni') return uninstallCniCommand(argv.slice(1));
   if (argv[0] === 'load-runtime') return (await import('./offline/load-command.ts')).loadCommand(argv.slice(1));
   return runService({
     name: 'collector',
     argv,
     schema: collectorSchema,
     description:
-      'Guards the pods of one node in the kernel and publishes their violations. Also: collector status, collector detach --all, collector attach.',
+      'Guards the pods of one node in the kernel and publishes their violations. Also: collector status, collector detach --all, collector attach, collector uninstall-cni.',
     start: (ctx) => {
       try {
         new Collector(ctx).start();

@@ -1,5 +1,5 @@
 /**
- * Metrics of the collector: counters and histograms that its rooms write, and gauges that are read
+ * Metrics of the collector: counters and histograms that its parts write, and gauges that are read
  * from the node's status at each scrape.
  */
 import type { ViolationKind } from '@bailiff/schemas';
@@ -67,15 +67,26 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
 
 const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_collector_');
 
-/** Declares the counters and histograms, which the rooms write. */
+/** Declares the counters and histograms, which the parts write. */
 export function makeCounters(registry: Registry) {
   const family = familyOf(registry);
-  return { ...countersOf(family), ...latenciesOf(family) };
+  return { ...countersOf(family), ...latenciesOf(family), cniPassed: cniPassedOf(family) };
 }
 
 /** Declares the values of the node's status. @param read called once per scrape */
 export function addReadings(registry: Registry, read: () => Readings): void {
   addNodeMetrics(familyOf(registry), oncePerScrape(read));
+}
+
+/** The CNI plugin also counts while no collector runs, in a file that the collector reads. */
+function cniPassedOf(family: MetricFamily): { count: number } {
+  const passed = { count: 0 };
+  family.total(
+    'cni_passed_total',
+    'Pods that the CNI plugin let start without a guard, since the node started',
+    () => passed.count,
+  );
+  return passed;
 }
 
 function countersOf(family: MetricFamily) {
@@ -102,9 +113,13 @@ function countersOf(family: MetricFamily) {
     ),
     countsForgotten: family.counter(
       'counts_forgotten_total',
-      'Packets never published, because more interfaces disappeared while the bus was unavailable than there is room for',
+      'Packets that are never published, because too many interfaces disappeared while the bus was unavailable',
     ),
     captures: family.counter('captures_total', 'Requested captures of a pod, by outcome', ['outcome']),
+    cniRequests: family.counter('cni_requests_total', 'Requests of the CNI plugin, by command and outcome', [
+      'command',
+      'outcome',
+    ]),
     problems: family.counter('problems_total', 'Problems, by part of the collector', ['part']),
   };
 }
@@ -146,6 +161,7 @@ function latenciesOf(family: MetricFamily) {
       'From the creation of a container cgroup to its policy, for pods that ran before their policy was known',
     ),
     runtimeApplySeconds: histogram('runtime_apply_seconds', 'Time to reconcile the policy sets in the kernel'),
+    cniSeconds: histogram('cni_request_seconds', 'From reading a request of the CNI plugin to its answer'),
     ackSeconds: histogram('frame_ack_seconds', 'From closing a frame to its acknowledgement'),
   };
 }

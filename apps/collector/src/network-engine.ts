@@ -4,10 +4,10 @@
  * of the runtime engine.
  *
  * Data path: netlink event → guard → binder → reconciler → kernel maps; ring buffer → interface
- * adapter → flusher → bus. The handlers below connect these rooms and decide nothing themselves.
+ * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
 import path from 'node:path';
-import { LinkMonitor, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';
+import { LinkMonitor, type LinkRecord, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
@@ -176,6 +176,20 @@ export class NetworkEngine {
   /** Compares with the links of the node, to find changes whose events were lost. */
   resync(): void {
     this.#guard.resync();
+  }
+
+  /**
+   * Guards the host side of an interface and binds it by the record of a CNI call, as its netlink
+   * event and its cache file do without the plugin. A repeated call changes nothing.
+   */
+  applyCniCall(record: CniRecord, link: LinkRecord): void {
+    this.#guard.update([link]);
+    this.#cni.apply(record);
+    const iface = this.registry.live(link.ifindex);
+    if (iface?.binding?.podUid !== record.podUid || iface.binding.fromCall) return;
+    iface.binding = { ...iface.binding, fromCall: true };
+    this.#store.save(storedOf(iface));
+    this.#reconciler.apply(iface);
   }
 
   checkCniRecords(): void {

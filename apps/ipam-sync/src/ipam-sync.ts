@@ -20,35 +20,31 @@ import {
   type Position,
 } from '@bailiff/bus';
 import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
-import { SPOOF_CLUSTER_KEY, UNGUARDED_TAINT_KEY } from '@bailiff/policy';
+import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY } from '@bailiff/schemas';
 import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
-import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
-import { PolicyMirror } from './mirror/mirror.ts';
+import { createMirror, createTaintController } from './controllers.ts';
+import { type Metrics, makeMetrics } from './metrics.ts';
+import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
 import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { addChecks, readingsOf } from './readings.ts';
 import { LabelKeys } from './settings/label-keys.ts';
 import { SettingsFeed } from './settings/settings-feed.ts';
 import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
 import { planCluster, planNode } from './snapshots/plan.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
-import { TaintController } from './taint/controller.ts';
+import type { TaintController } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
-/**
- * Limit of the wait for owners before the first write of a term. Without its owner a pod lacks the
- * modes of its workload.
- */
+/** A term's first write waits this long for owners: without them pods lack their workload's modes. */
 const OWNERS_WAIT_MS = 10_000;
 /** A leader without a bus connection for this long releases the lease. */
 const BUS_GRACE_MS = 10_000;
-/**
- * Two replicas do not overload a restarted API server, and identities become current within
- * seconds.
- */
+/** Short, because two replicas do not overload a restarted API server. */
 const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 
 /** A node: its part of the snapshots, and the input of the taint controller. */
@@ -77,7 +73,6 @@ export class IpamSync {
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   readonly #log: RateLimitedLog;
-  #taintProblem = '';
   /** Newest snapshot that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
 
@@ -140,8 +135,18 @@ export class IpamSync {
       inUse: () => this.pods.values(),
       onResolved: (uid) => this.#ownerResolved(uid),
     });
-    this.mirror = config.mirror === 'off' ? null : this.#makeMirror(client, onError);
-    this.taints = this.#makeTaints(client, onError('taints'));
+    const parts = { ctx, client, bus, isLeader: () => this.isLeader };
+    this.mirror =
+      config.mirror === 'off'
+        ? null
+        : createMirror({ ...parts, onKubeError: (resource, error) => onError(resource)(error) });
+    this.taints = createTaintController({
+      ...parts,
+      setting: () => this.settings.unguardedNodes,
+      nodes: () => this.nodes.values().map(({ object }) => object),
+      onKubeError: onError('taints'),
+      onStatus: () => this.#statusReporter.report(),
+    });
     this.elector = new LeaderElector({
       client,
       namespace: config.leaseNamespace,
@@ -152,7 +157,7 @@ export class IpamSync {
       onLeading: (term) => this.#lead(term),
       onError: onError('lease'),
     });
-    this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
+    this.#metrics = makeMetrics(ctx.metrics, () => readingsOf(this, this.#statusReporter.stalledSeconds));
   }
 
   /** True when all inputs of a plan have been read. */
@@ -170,7 +175,7 @@ export class IpamSync {
       if (status.type === 'connected') this.#busLostAtMs = null;
       else if (status.type === 'disconnected') this.#busLostAtMs ??= performance.now();
     });
-    this.#addChecks();
+    addChecks(this.#ctx, this);
     if (!config.leaderElection) this.#lead(signal);
     await Promise.all([
       // After the label keys: pods are read with the label names that must not be cut.
@@ -248,53 +253,6 @@ export class IpamSync {
     this.writer = null;
   }
 
-  #makeMirror(client: KubeApi, onError: (resource: string) => (error: KubeError) => void): PolicyMirror {
-    const { pageLimit, inactivityMs, mirrorRetryMs, mirrorStatusMs } = this.#ctx.config;
-    return new PolicyMirror({
-      client,
-      bus: this.#bus,
-      pageLimit,
-      inactivityMs,
-      retryMs: mirrorRetryMs,
-      statusMs: mirrorStatusMs,
-      isLeader: () => this.isLeader,
-      onKubeError: (resource, error) => onError(resource)(error),
-      onAbsent: (kind, error) => {
-        const { log } = this.#ctx;
-        if (error === null) log.info({ kind }, 'custom resources can be read now');
-        // Missing definitions are ordinary; a missing permission is an installation error.
-        else if (error.code === 'KUBE_NOT_FOUND')
-          log.info({ kind }, 'custom resources are not installed, so none is mirrored');
-        else log.warn({ kind, reason: error.message }, 'custom resources cannot be read, so none is mirrored');
-      },
-    });
-  }
-
-  #makeTaints(client: KubeApi, onKubeError: (error: KubeError) => void): TaintController {
-    const { log, clock } = this.#ctx;
-    return new TaintController({
-      client,
-      bus: this.#bus,
-      clock,
-      setting: () => this.settings.unguardedNodes,
-      nodes: () => this.nodes.values().map(({ object }) => object),
-      isLeader: () => this.isLeader,
-      onKubeError,
-      onChanged: (node, change) =>
-        log[change === 'put' ? 'warn' : 'info'](
-          { node, change, taint: UNGUARDED_TAINT_KEY },
-          'taint of an unguarded node',
-        ),
-      onStatus: () => {
-        this.#statusReporter.report();
-        const { problem, remedy } = this.taints.status ?? { problem: '', remedy: '' };
-        if (problem !== '' && problem !== this.#taintProblem)
-          log.warn({ problem, remedy }, 'taints of unguarded nodes are not reconciled');
-        this.#taintProblem = problem;
-      },
-    });
-  }
-
   /** Retries after bus errors until the signal aborts. */
   async #retrying(run: () => Promise<void>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -341,48 +299,5 @@ export class IpamSync {
   #eligible(): boolean {
     if (!this.informed) return false;
     return this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS;
-  }
-
-  #readings(): Readings {
-    const { state, owners, writer } = this;
-    const informer = ({ stats, silentMs, synced }: Reflector<unknown>) => {
-      return { ...stats, silentSeconds: silentMs / 1000, synced };
-    };
-    return {
-      leader: this.isLeader,
-      stalledSeconds: this.#statusReporter.stalledSeconds,
-      terms: this.elector.terms,
-      pods: state.podCount,
-      nodes: state.nodeCount,
-      contestedAddresses: state.contestedAddresses,
-      refusedPrefixes: state.refusedPrefixes,
-      cutPods: state.cutPods,
-      omittedPods: state.omittedPods,
-      refusedLabelKeys: this.labelKeys.refused,
-      configRefused: this.settings.refused,
-      owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },
-      snapshots: { pending: writer?.pending ?? 0, oversized: writer?.oversized.size ?? 0 },
-      writes: this.writes,
-      mirror: this.mirror?.stats ?? NO_READINGS.mirror,
-      taints: {
-        nodes: this.taints.status?.taintedCount ?? 0,
-        problem: this.#taintProblem !== '',
-        changes: this.taints.changes,
-      },
-      informers: { pods: informer(this.pods), nodes: informer(this.nodes) },
-    };
-  }
-
-  #addChecks(): void {
-    const { health, config } = this.#ctx;
-    const fresh = (informer: Reflector<unknown>) => () => {
-      if (!informer.synced) return 'not listed yet';
-      return informer.silentMs < 2 * config.inactivityMs || `silent for ${Math.round(informer.silentMs)} ms`;
-    };
-    health.ready('pods', fresh(this.pods));
-    health.ready('nodes', fresh(this.nodes));
-    health.ready('permits', () => this.settings.synced || 'not read yet');
-    if (!config.leaderElection) return;
-    health.ready('lease', () => this.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reachable');
   }
 }

@@ -80,7 +80,7 @@ export const responderSchema = z
       .describe('upper bound of the pod’s own grace period, for an evict or delete whose step has none'),
     answerHorizonMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
-      .describe('a task that has been due for longer is refused'),
+      .describe('a task that is still not started this long after its due time is refused'),
     approvalTimeoutMs: milliseconds(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
       .describe('time limit of an approval'),
@@ -112,7 +112,7 @@ const EXPIRY_MARGIN_MS = 3_600_000;
 const LONGEST_EXPIRY_MS = 30 * 86_400_000;
 export function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): RunLimits {
   return {
-    answerHorizonMs: config.answerHorizonMs,
+    maxOverdueMs: config.answerHorizonMs,
     approvalTimeoutMs: config.approvalTimeoutMs,
     maxGraceSeconds: config.maxGraceSeconds,
     apiTimeoutMs: config.apiTimeoutMs,

@@ -66,7 +66,7 @@ export function addReadings(registry: Registry, read: () => Readings): void {
   );
 }
 
-/** Declares the counters and histograms, which the rooms write. */
+/** Declares the counters and histograms, which the parts write. */
 export function makeCounters(registry: Registry) {
   const family = familyOf(registry);
   const actions = RESPONSE_ACTIONS.map((action) => ({ action }));

@@ -1,7 +1,8 @@
 # Reloads the passwords of the Secret in the running server. Open connections stay.
 set -eu
 . /etc/valkey/users.sh
-take() { # shows a password; nothing secret is on a command line
+# Logs in with one password. Passwords reach valkey-cli by environment and stdin, not by arguments.
+take() {
 	{
 		printf 'ACL SETUSER '
 		default_user
@@ -10,9 +11,9 @@ take() { # shows a password; nothing secret is on a command line
 passwords=$(each_password)
 for password in $passwords; do
 	if take "$password"; then
-		echo "the server takes $(each_password | wc -l) password(s)"
+		echo "the server accepts $(each_password | wc -l) password(s)"
 		exit 0
 	fi
 done
-echo 'the server takes no password of the Secret: is the step before this one done?' >&2
+echo 'the server accepts no password of the Secret; complete the previous step of the rotation first' >&2
 exit 1

@@ -1,9 +1,9 @@
-# Used by the other scripts: users and permissions of this server, from the present Secret. An old
-# Secret has one password and no list.
+# Sourced by the other scripts. Renders the users and permissions of this server from the current
+# Secret. A Secret of an older version has one password and no list.
 secret=/etc/bailiff/redis/passwords
 [ -e "$secret" ] || secret=/etc/bailiff/redis/password
 
-each_password() { # without empty lines; the last one may lack its end
+each_password() { # skips empty lines; the last line may lack its newline
 	while read -r password || [ -n "$password" ]; do
 		[ -z "$password" ] || printf '%s\n' "$password"
 	done <"$secret"

@@ -1,4 +1,4 @@
-/** Holds the enums of the Avro schemas and of the documents equal to the vocabulary. */
+/** The enums of the Avro schemas and of the documents equal the vocabulary. */
 import { readdirSync, readFileSync } from 'node:fs';
 import {
   CAPTURED_ARGUMENTS,

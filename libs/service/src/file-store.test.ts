@@ -1,4 +1,15 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -49,6 +60,18 @@ describe('file store', () => {
       'state/a.json',
       'state/a.json',
     ]);
+  });
+
+  it('a link under the temporary name or the name itself - is replaced, and its target is unchanged', () => {
+    store.create();
+    const target = path.join(root, 'target');
+    writeFileSync(target, 'foreign');
+    for (const name of ['program', 'program.new']) symlinkSync(target, path.join(dir(), name));
+    replaceFile(path.join(dir(), 'program'), Buffer.from([1, 2]), { mode: 0o755, durable: true });
+    expect(readFileSync(target, 'utf8')).toBe('foreign');
+    expect([...readFileSync(path.join(dir(), 'program'))]).toEqual([1, 2]);
+    expect(lstatSync(path.join(dir(), 'program')).mode).toBe(0o100755);
+    expect(readdirSync(dir())).toEqual(['program']);
   });
 
   it('a file that cannot be parsed - is reported and kept', () => {

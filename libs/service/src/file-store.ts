@@ -2,7 +2,7 @@
  * A directory of small files that are replaced atomically: written under a temporary name, then
  * renamed. A process that is killed leaves the old or the new content, never a part of it.
  *
- * Only the owner may read the files. A failed disk operation is reported and never thrown.
+ * Only the owner may read the files of a store. A failed disk operation is reported and never thrown.
  */
 import {
   closeSync,
@@ -20,21 +20,42 @@ import path from 'node:path';
 
 const MODE = 0o600;
 
+export interface ReplaceOptions {
+  /** Whether the content must survive a power failure. */
+  durable?: boolean;
+  mode?: number;
+}
+
 /**
- * Replaces one file.
- * @param durable whether the content must survive a power failure
+ * Replaces one file; a symbolic link under its name is replaced and not followed. A program that
+ * runs from the old file keeps it.
  */
-export function replaceFile(file: string, text: string, { durable = false } = {}): void {
+export function replaceFile(
+  file: string,
+  content: string | Uint8Array,
+  { durable = false, mode = MODE }: ReplaceOptions = {},
+): void {
   const next = `${file}.new`;
-  const descriptor = openSync(next, 'w', MODE);
+  const descriptor = createFile(next, mode);
   try {
-    fchmodSync(descriptor, MODE);
-    writeFileSync(descriptor, text);
+    fchmodSync(descriptor, mode);
+    writeFileSync(descriptor, content);
     if (durable) fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
   }
   renameSync(next, file);
+}
+
+/** The name may be left over from a killed process, or be a link of another program. */
+function createFile(file: string, mode: number): number {
+  try {
+    return openSync(file, 'wx', mode);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    rmSync(file, { force: true });
+    return openSync(file, 'wx', mode);
+  }
 }
 
 export interface FileProblem {

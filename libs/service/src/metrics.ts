@@ -27,14 +27,14 @@ export class MetricFamily {
     this.#registers = [registry];
   }
 
-  #named(name: string, help: string) {
+  #options(name: string, help: string) {
     return { name: this.#prefix + name, help, registers: this.#registers };
   }
 
   /** Read when scraped; may increase and decrease. */
   gauge(name: string, help: string, read: () => number): void {
     new Gauge({
-      ...this.#named(name, help),
+      ...this.#options(name, help),
       collect() {
         this.set(read());
       },
@@ -44,7 +44,7 @@ export class MetricFamily {
   /** As `gauge`, with one series per label value. Values that are no longer read disappear. */
   gaugeBy(name: string, help: string, label: string, read: () => Values): void {
     new Gauge({
-      ...this.#named(name, help),
+      ...this.#options(name, help),
       labelNames: [label],
       collect() {
         this.reset();
@@ -56,7 +56,7 @@ export class MetricFamily {
   /** Read when scraped; only increases while the process runs. The name ends in `_total`. */
   total(name: string, help: string, read: () => number): void {
     new Counter({
-      ...this.#named(name, help),
+      ...this.#options(name, help),
       collect() {
         this.reset();
         this.inc(read());
@@ -67,7 +67,7 @@ export class MetricFamily {
   /** As `total`, with one series per label value. */
   totalBy(name: string, help: string, label: string, read: () => Values): void {
     new Counter({
-      ...this.#named(name, help),
+      ...this.#options(name, help),
       labelNames: [label],
       collect() {
         this.reset();
@@ -84,7 +84,7 @@ export class MetricFamily {
     read: () => Iterable<readonly [values: readonly string[], n: number]>,
   ): void {
     new Counter({
-      ...this.#named(name, help),
+      ...this.#options(name, help),
       labelNames: [...labelNames],
       collect() {
         this.reset();
@@ -103,7 +103,7 @@ export class MetricFamily {
     labelNames: readonly L[] = [],
     zeros: readonly Partial<Record<L, string>>[] = [],
   ): Counter<L> {
-    const counter = new Counter<L>({ ...this.#named(name, help), labelNames: [...labelNames] });
+    const counter = new Counter<L>({ ...this.#options(name, help), labelNames: [...labelNames] });
     for (const labels of zeros) counter.inc(labels as Record<L, string>, 0);
     return counter;
   }
@@ -117,7 +117,7 @@ export class MetricFamily {
     zeros: readonly Record<L, string>[] = [],
   ): Histogram<L> {
     const histogram = new Histogram<L>({
-      ...this.#named(name, help),
+      ...this.#options(name, help),
       buckets: [...buckets],
       labelNames: [...labelNames],
     });

@@ -79,7 +79,7 @@ const SAMPLE_TARGETS: Readonly<Record<Exclude<OperationName, FileOperation | 'ke
 };
 
 function samplesOf(name: OperationName): readonly (readonly [string, string, string])[] {
-  // A rule's ptrace is reported by the kernel program as either side of it.
+  // The kernel program reports a rule on `ptrace` as `ptrace` or `traceme`.
   if (name === 'kernel') return [...KERNEL_OPERATIONS, 'traceme'].map((value) => [name, value, ''] as const);
   const [subject, address] =
     name in SAMPLE_TARGETS ? SAMPLE_TARGETS[name as keyof typeof SAMPLE_TARGETS] : ['/etc/shadow', ''];
@@ -87,8 +87,8 @@ function samplesOf(name: OperationName): readonly (readonly [string, string, str
 }
 
 /**
- * `[operation, subject, address]`: what the kernel program and the policies can report, and what
- * they cannot.
+ * `[operation, subject, address]`: every operation of kernel program and policies, and one that is
+ * unknown.
  */
 export const OPERATIONS: readonly (readonly [string, string, string])[] = [
   ...OPERATION_NAMES.flatMap(samplesOf),
@@ -134,10 +134,7 @@ export function everyEvent(): [string, SiemEvent][] {
     ['lsm without a sample', violationEvent(sampleLsmViolation({ operation: null }))],
     ['lsm audited', violationEvent(sampleLsmViolation({ action: 'audit' }))],
     ['lsm killed', operation({ outcome: 'kill' })],
-    [
-      'lsm with next to nothing known',
-      operation({ subject: '', executable: '', comm: '', arguments: [], parentTgid: 0 }),
-    ],
+    ['lsm with few known fields', operation({ subject: '', executable: '', comm: '', arguments: [], parentTgid: 0 })],
     ...OPERATIONS.map(([name, subject, address]): [string, SiemEvent] => [
       `${name} ${subject || address}`,
       operation({ operation: name, subject, address, port: address ? 443 : 0, protocol: address ? 6 : 0 }),

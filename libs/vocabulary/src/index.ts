@@ -1,6 +1,6 @@
 /**
  * Words of packets, operations and events, defined once. Kernel enums, Avro enums, policy schemas
- * and texts derive from these lists, or a test holds them equal. No imports, so that every library
+ * and texts derive from these lists, or a test compares them. No imports, so that every library
  * can use it.
  */
 export * from './capabilities.ts';

@@ -25,6 +25,7 @@ export interface KubectlTarget extends AsyncDisposable {
   /** As an administrator. */
   kubectl: Kubectl;
   client: ApiClient;
+  kubeconfig: string;
   /**
    * Strict, except for servers older than the manifests require (docs/install.md): these lack some
    * fields.
@@ -78,6 +79,7 @@ async function standIn(accounts: readonly Account[] = []): Promise<KubectlTarget
     isReal: false,
     kubectl: new Kubectl(server.kubeconfigPath('admin'), path.join(dir, 'cache')),
     client: client('admin'),
+    kubeconfig: server.kubeconfigPath('admin'),
     validate: '--validate=strict',
     as: async (account) => ({
       client: client(userOf(account)),
@@ -105,6 +107,7 @@ async function real(assets: string): Promise<KubectlTarget> {
     isReal: true,
     kubectl,
     client: admin.client,
+    kubeconfig: admin.kubeconfig,
     validate: Number.parseInt(version.minor, 10) >= 30 ? '--validate=strict' : '--validate=warn',
     as: async ({ namespace, name }) =>
       seat(`${namespace}-${name}`, (await kubectl.ok('create', 'token', name, '-n', namespace)).trim()),

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, closeSync } from 'node:fs';
 import path from 'node:path';
-import { attackByHand, fullName } from './attack/by-hand.ts';
+import { fullName, runManualAttack } from './attack/manual-attack.ts';
 import { type LabRequest, optionFlags, parseLabArgs, USAGE } from './command/args.ts';
 import { attackReport, listReport, upReport } from './command/report.ts';
 import { debugWanted, LabError, reportError } from './errors.ts';
@@ -154,7 +154,7 @@ async function labInfoOf(id: string | undefined): Promise<LabInfo> {
 async function attack(request: AttackRequest): Promise<number> {
   const info = await labInfoOf(request.id);
   if (process.getuid?.() !== 0) throw new LabError('LAB_NOT_ROOT', "a pod's network namespace is entered by root");
-  const outcome = await attackByHand(info, request);
+  const outcome = await runManualAttack(info, request);
   const { attacker, victim, ...numbers } = outcome;
   const json = () => JSON.stringify({ attacker: fullName(attacker), victim: fullName(victim), ...numbers });
   process.stdout.write(request.json ? `${json()}\n` : attackReport(outcome));

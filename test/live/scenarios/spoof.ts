@@ -1,15 +1,15 @@
 /** One scenario per vector: forged frames of one pod, unguarded and guarded. */
 import { randomBytes } from 'node:crypto';
-import { HAND_VECTORS, type HandVector, handFrame, type Scene, tailOf } from '@bailiff/lab/attack';
+import { forgedFrame, MANUAL_VECTORS, type ManualVector, type Scene, tailOf } from '@bailiff/lab/attack';
 import { type AgentPod, sceneOf } from '../agent/agent.ts';
 import { judged } from '../report/result.ts';
 import type { Live, Scenario } from './scenario.ts';
 import { remember, settled } from './scenario.ts';
 
 const FRAMES = 200;
-const V6 = new Set<HandVector>(['ipv6-source', 'nd-target', 'router-advert', 'redirect']);
+const V6 = new Set<ManualVector>(['ipv6-source', 'nd-target', 'router-advert', 'redirect']);
 /** Frames that end at the next hop: on a routed network no pod receives them. */
-const LINK_ONLY = new Set<HandVector>(['arp-sender', 'nd-target', 'router-advert', 'redirect', 'vlan-tag']);
+const LINK_ONLY = new Set<ManualVector>(['arp-sender', 'nd-target', 'router-advert', 'redirect', 'vlan-tag']);
 
 interface Cast {
   attacker: AgentPod;
@@ -55,11 +55,11 @@ async function attack({ attacker, victim }: Cast, frame: Buffer, marker: Buffer)
   return { sent, landed: (counts[hex] ?? 0) - before };
 }
 
-function spoofing(vector: HandVector): Scenario {
+function spoofing(vector: ManualVector): Scenario {
   let control: Sent | null = null;
   const frames = new WeakMap<Live['stage'], { frame: Buffer; marker: Buffer }>();
   const frameOf = (live: Live, scene: Scene) => {
-    const { frame } = handFrame(vector, scene, randomBytes(16));
+    const { frame } = forgedFrame(vector, scene, randomBytes(16));
     const known = frames.get(live.stage) ?? { frame, marker: tailOf(frame) };
     frames.set(live.stage, known);
     return known;
@@ -94,4 +94,4 @@ function spoofing(vector: HandVector): Scenario {
   };
 }
 
-export const SPOOF_SCENARIOS: readonly Scenario[] = HAND_VECTORS.map(spoofing);
+export const SPOOF_SCENARIOS: readonly Scenario[] = MANUAL_VECTORS.map(spoofing);

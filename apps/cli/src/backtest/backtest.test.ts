@@ -145,7 +145,7 @@ describe('backtest - pods that are not listed any more', () => {
   it('a pod without a snapshot - its verdict is reproduced without the owner, a verdict by owner or namespace is not; the report counts both', () => {
     const issued = [said('pod'), said('owner'), said('namespace'), said('node')];
     const check = checkOf(issued, [said('pod', gone), said('node')], MINUTE, 3);
-    expect(check).toMatchObject({ issued: 4, reproduced: 2, exact: 1, ownerless: 1, unlisted: 2 });
+    expect(check).toMatchObject({ published: 4, reproduced: 2, exact: 1, ownerless: 1, unlisted: 2 });
     // With every pod listed the same lack has another reason, and none is given.
     expect(checkOf(issued, [said('pod'), said('node')], MINUTE, 0)).toMatchObject({ ownerless: 0, unlisted: 0 });
   });

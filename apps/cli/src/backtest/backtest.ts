@@ -5,8 +5,7 @@
  *
  * Invariants: nothing is written; the result depends only on streams and request, not on this
  * machine's clock. Like a correlator, it starts a warm-up earlier, so that windows and cooldowns
- * are equal; if the stream no longer has the warm-up, the range starts later and the report says
- * so.
+ * are equal. If the stream no longer has the warm-up, the range starts later.
  * Bounds: MAX_VERDICTS per list.
  */
 import { createHash } from 'node:crypto';
@@ -21,7 +20,7 @@ import {
 } from '@bailiff/correlation';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
-import { readStretch } from '../shared/bus/stretch.ts';
+import { readRange } from '../shared/bus/read-range.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import { readFrames } from './frames.ts';
@@ -39,7 +38,7 @@ export interface BacktestRequest {
   /** Infinity = to the end. */
   untilMicros: number;
   /** Null: only the live rules. */
-  onTrial: TrialRules | null;
+  trialRules: TrialRules | null;
   /** Only the trial rules. */
   only: boolean;
   /** Start at the stream's first message even without a warm-up. */
@@ -54,7 +53,7 @@ export interface DigestedVerdict extends TrialVerdict {
   digest: string;
 }
 
-export interface Stretch {
+export interface BacktestRange {
   /** Sequences of the first and last frame; 0 without frames. */
   firstSequence: number;
   lastSequence: number;
@@ -63,10 +62,10 @@ export interface Stretch {
   frames: number;
   violations: number;
   /**
-   * Violations of pods that are in no current snapshot, accepted as they were live. They count for
-   * groups by pod and node only.
+   * Violations of pods that no current snapshot lists. The correlator accepted them live. Here they
+   * count only for groups by pod or node.
    */
-  unvouched: number;
+  ofUnlistedPods: number;
   unreadable: number;
   /** Actual start if the stream lacks the warm-up; otherwise null. */
   warmFromMicros: number | null;
@@ -75,9 +74,9 @@ export interface Stretch {
 }
 
 export interface BacktestResult {
-  stretch: Stretch;
+  range: BacktestRange;
   /** As published by the correlators. */
-  issued: DigestedVerdict[];
+  published: DigestedVerdict[];
   live: DigestedVerdict[];
   /** Null without trial rules. */
   trial: TrialVerdict[] | null;
@@ -85,7 +84,7 @@ export interface BacktestResult {
   capped: { live: number; trial: number };
   /** Longest cooldown of the rules: verdicts farther apart never match. */
   nearMicros: number;
-  worlds: { live: ResponseContext; trial: ResponseContext };
+  contexts: { live: ResponseContext; trial: ResponseContext };
 }
 
 /** Range of the stream; 0 if it is empty. */
@@ -157,13 +156,14 @@ function digested(verdict: Verdict): DigestedVerdict {
 }
 
 export async function runBacktest(session: Session, request: BacktestRequest): Promise<BacktestResult> {
-  const { onTrial, only, verdictsPerMinute } = request;
+  const { trialRules, only, verdictsPerMinute } = request;
   // The end of the range is determined before the logs are read, so the logs cover every frame.
   const ends = await endsOf(session);
   const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
   const changes = await readConfigChanges(session);
   const liveHistory = trialRuleHistory(changes, {});
-  const histories = onTrial === null ? [liveHistory] : [liveHistory, trialRuleHistory(changes, onTrial.rules, only)];
+  const histories =
+    trialRules === null ? [liveHistory] : [liveHistory, trialRuleHistory(changes, trialRules.rules, only)];
   const { warmUp, nearMicros } = longestOf(histories, Math.max(request.sinceMicros, ends.firstMicros));
   const span = planSpan(ends, request, warmUp);
   const { inventory, pods } = await readPodLists(session);
@@ -182,24 +182,24 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
       onVerdict: (verdict) => collector.take(verdict),
     });
   });
-  const stretch = emptyStretch(span, warmUp);
+  const range = emptyRange(span, warmUp);
   let read = 0;
-  stretch.unreadable = await readFrames(session, {
+  range.unreadable = await readFrames(session, {
     fromMicros: span.readFromMicros,
     untilMicros,
     onFrame: (position, frame, pending) => {
       if (position.timestampMicros >= span.fromMicros) {
-        if (stretch.frames === 0) {
-          stretch.firstSequence = position.sequence;
-          stretch.firstMicros = position.timestampMicros;
+        if (range.frames === 0) {
+          range.firstSequence = position.sequence;
+          range.firstMicros = position.timestampMicros;
           live.fromSequence = position.sequence;
           trial.fromSequence = position.sequence;
           priorRefusals.accepted = 0;
         }
-        stretch.lastSequence = position.sequence;
-        stretch.lastMicros = position.timestampMicros;
-        stretch.frames += 1;
-        stretch.violations += frame.violations.length;
+        range.lastSequence = position.sequence;
+        range.lastMicros = position.timestampMicros;
+        range.frames += 1;
+        range.violations += frame.violations.length;
       }
       for (const engine of engines) engine.processFrame(position, frame);
       read += 1;
@@ -210,20 +210,20 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
     },
   });
   for (const engine of engines) settle(engine);
-  stretch.unvouched = priorRefusals.accepted;
+  range.ofUnlistedPods = priorRefusals.accepted;
   return {
-    stretch,
-    issued: await readIssued(session, stretch),
+    range,
+    published: await readPublished(session, range),
     live: live.verdicts,
-    trial: onTrial === null ? null : trial.verdicts,
+    trial: trialRules === null ? null : trial.verdicts,
     capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
     nearMicros,
-    worlds: contextsOf(changes, pods, onTrial),
+    contexts: contextsOf(changes, pods, trialRules),
   };
 }
 
-function emptyStretch({ warmFromMicros }: Span, warmUp: number): Stretch {
-  const counts = { frames: 0, violations: 0, unvouched: 0, unreadable: 0 };
+function emptyRange({ warmFromMicros }: Span, warmUp: number): BacktestRange {
+  const counts = { frames: 0, violations: 0, ofUnlistedPods: 0, unreadable: 0 };
   const places = { firstSequence: 0, lastSequence: 0, firstMicros: 0, lastMicros: 0 };
   return { ...places, ...counts, warmFromMicros, warmUpMicros: warmUp };
 }
@@ -236,17 +236,17 @@ function settle(engine: CorrelationEngine): void {
 }
 
 /** Published verdicts of frames in the range, which may have been published much later. */
-async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Promise<DigestedVerdict[]> {
+async function readPublished({ bus, decoder, io }: Session, range: BacktestRange): Promise<DigestedVerdict[]> {
   const collector = new VerdictCollector(digested);
-  collector.fromSequence = stretch.firstSequence;
-  if (stretch.frames === 0) return [];
-  await readStretch(bus, 'VERDICTS', {
-    start: { timeMicros: stretch.firstMicros },
+  collector.fromSequence = range.firstSequence;
+  if (range.frames === 0) return [];
+  await readRange(bus, 'VERDICTS', {
+    start: { timeMicros: range.firstMicros },
     untilMicros: Number.POSITIVE_INFINITY,
     filterSubjects: [filters.verdicts()],
     onMessage: (message) =>
       decoder.read(message, 'Verdict', (verdict) => {
-        if ((verdict.evidence.at(-1)?.streamSequence ?? 0) <= stretch.lastSequence) collector.take(verdict);
+        if ((verdict.evidence.at(-1)?.streamSequence ?? 0) <= range.lastSequence) collector.take(verdict);
       }),
     signal: io.signal,
   });
@@ -257,13 +257,13 @@ async function readIssued({ bus, decoder, io }: Session, stretch: Stretch): Prom
 function contextsOf(
   changes: Awaited<ReturnType<typeof readConfigChanges>>,
   pods: ResponseContext['pods'],
-  onTrial: TrialRules | null,
-): BacktestResult['worlds'] {
+  trialRules: TrialRules | null,
+): BacktestResult['contexts'] {
   const history = new PolicyHistory();
   for (const change of changes) history.apply(change);
   const policiesAt = (micros: number) => history.at(micros - POLICY_SETTLE_MICROS).byName;
   const withTrialRules = (micros: number) => {
-    const all = new Map([...policiesAt(micros), ...(onTrial?.policies ?? [])]);
+    const all = new Map([...policiesAt(micros), ...(trialRules?.policies ?? [])]);
     for (const [name, policy] of all) if (!policy.enabled) all.delete(name);
     return all;
   };

@@ -67,11 +67,11 @@ async function run(session: Session, request: Omit<BacktestRequest, 'onProgress'
   try {
     const onProgress = (frames: number, pending: number) => progress.at(frames, frames + pending);
     const result = await runBacktest(session, { ...request, onProgress });
-    const { onTrial } = request;
+    const { trialRules } = request;
     decoder.reportUndecodable(out);
     return reportOf(
       result,
-      onTrial && { rules: Object.keys(onTrial.rules).sort(), policies: [...onTrial.policies.keys()].sort() },
+      trialRules && { rules: Object.keys(trialRules.rules).sort(), policies: [...trialRules.policies.keys()].sort() },
     );
   } finally {
     progress.end();
@@ -93,9 +93,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--json', 'one JSON document with everything')
     .addHelpText('after', EXAMPLES);
   onBus(command, io, async (options: Options) => {
-    const onTrial = await readTrialRules(options, io);
+    const trialRules = await readTrialRules(options, io);
     const request = {
-      onTrial,
+      trialRules,
       only: options.only ?? false,
       cold: options.cold ?? false,
       sinceMicros: parseWhen(options.since ?? DEFAULT_SINCE, io.nowMs(), '--since') * 1000,

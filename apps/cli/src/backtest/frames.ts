@@ -12,22 +12,22 @@ import {
   ProjectedFrameRegistry,
   SchemaError,
 } from '@bailiff/schemas';
-import { readStretch } from '../shared/bus/stretch.ts';
+import { readRange } from '../shared/bus/read-range.ts';
 import type { Session } from '../shared/session.ts';
 
 /** Cached subjects; beyond it the cache is cleared. */
 const MAX_SUBJECTS = 16_384;
 
-export interface FrameStretch {
+export interface FrameRange {
   fromMicros: number;
   untilMicros: number;
   onFrame(place: FramePosition, frame: ProjectedFrame, pending: number): void;
-  /** A frame with an oversized field, which is judged: it counts against its node. */
+  /** A frame with an oversized field. It is not skipped, because it counts against its node. */
   onInvalid(place: FramePosition, detail: string): void;
 }
 
 /** @returns the number of undecodable messages. @throws BusError; the signal's reason */
-export async function readFrames({ bus, io }: Session, stretch: FrameStretch): Promise<number> {
+export async function readFrames({ bus, io }: Session, range: FrameRange): Promise<number> {
   const registry = new ProjectedFrameRegistry(schemaLookup(bus));
   const nodes = new Map<string, string>();
   let undecodable = 0;
@@ -41,10 +41,10 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
     return parsed.node;
   };
   const passOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: ProjectedFrame) =>
-    stretch.onFrame({ sequence, timestampMicros, node }, frame, pending);
+    range.onFrame({ sequence, timestampMicros, node }, frame, pending);
   const skip = ({ sequence, timestampMicros }: StreamMessage, node: string, { code, message }: SchemaError) => {
     undecodable += 1;
-    if (code === 'FIELD_TOO_LONG') stretch.onInvalid({ sequence, timestampMicros, node }, message);
+    if (code === 'FIELD_TOO_LONG') range.onInvalid({ sequence, timestampMicros, node }, message);
   };
   const lookUp = async (message: StreamMessage, node: string): Promise<void> => {
     try {
@@ -56,9 +56,9 @@ export async function readFrames({ bus, io }: Session, stretch: FrameStretch): P
       skip(message, node, error);
     }
   };
-  await readStretch(bus, 'VIOLATIONS', {
-    start: { timeMicros: stretch.fromMicros },
-    untilMicros: stretch.untilMicros,
+  await readRange(bus, 'VIOLATIONS', {
+    start: { timeMicros: range.fromMicros },
+    untilMicros: range.untilMicros,
     onMessage: (message) => {
       const node = nodeOf(message.subject);
       if (node === null) {

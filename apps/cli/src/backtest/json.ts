@@ -31,31 +31,35 @@ function responseJson({ verdict, atMicros, ...response }: SimulatedResponse): Re
   return { at: isoMicros(atMicros), ...response, verdictId, rule, level, pod, nodeName };
 }
 
-export function reportJson({ stretch, onTrial, check, verdicts, answers, capped, exitCode }: Report) {
-  const { firstMicros, lastMicros, warmFromMicros, ...counts } = stretch;
+/** Keys are public: they keep their names when the fields of the report change. */
+export function reportJson(report: Report) {
+  const { check, verdicts, capped, exitCode } = report;
+  const { firstMicros, lastMicros, warmFromMicros, ofUnlistedPods, ...counts } = report.range;
+  const { list, comparison } = report.responses;
   return {
     stretch: {
       ...counts,
-      first: stretch.frames === 0 ? null : isoMicros(firstMicros),
-      last: stretch.frames === 0 ? null : isoMicros(lastMicros),
+      unvouched: ofUnlistedPods,
+      first: counts.frames === 0 ? null : isoMicros(firstMicros),
+      last: counts.frames === 0 ? null : isoMicros(lastMicros),
       warmFrom: warmFromMicros === null ? null : isoMicros(warmFromMicros),
     },
-    onTrial,
+    onTrial: report.trialNames,
     check: {
-      issued: check.issued,
+      issued: check.published,
       reproduced: check.reproduced,
       exact: check.exact,
       ...comparisonJson(check.comparison),
     },
     verdicts: verdicts && { live: verdicts.live, trial: verdicts.trial, ...comparisonJson(verdicts.comparison) },
     answers: {
-      tally: tallyResponses(answers.list),
-      list: answers.list.map(responseJson),
-      ...(answers.comparison
+      tally: tallyResponses(list),
+      list: list.map(responseJson),
+      ...(comparison
         ? {
-            both: answers.comparison.both,
-            appeared: answers.comparison.appeared.map(responseJson),
-            vanished: answers.comparison.vanished.map(responseJson),
+            both: comparison.both,
+            appeared: comparison.appeared.map(responseJson),
+            vanished: comparison.vanished.map(responseJson),
           }
         : {}),
     },

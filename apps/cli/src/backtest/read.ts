@@ -19,7 +19,7 @@ import {
 import { PodInventory, PriorRefusals } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
-import { readStretch } from '../shared/bus/stretch.ts';
+import { readRange } from '../shared/bus/read-range.ts';
 import { parseJson } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import type { ListedPod } from './simulated-responses.ts';
@@ -98,7 +98,7 @@ export async function readPriorRefusals(
   untilMicros: number,
 ): Promise<CountingPriorRefusals> {
   const refusals = new CountingPriorRefusals(untilMicros);
-  await readStretch(bus, 'DEAD_LETTERS', {
+  await readRange(bus, 'DEAD_LETTERS', {
     // A dead letter is published after its frame.
     start: { timeMicros: sinceMicros },
     untilMicros: Number.POSITIVE_INFINITY,
@@ -116,6 +116,6 @@ export async function readPriorRefusals(
 }
 
 async function readAll(bus: Bus, signal: AbortSignal, stream: string, onMessage: (message: StreamMessage) => void) {
-  await readStretch(bus, stream, { ...ALL, onMessage, signal });
+  await readRange(bus, stream, { ...ALL, onMessage, signal });
   signal.throwIfAborted();
 }

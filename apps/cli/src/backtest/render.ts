@@ -116,66 +116,72 @@ class Writer {
   }
 }
 
-function rangeLines(writer: Writer, { stretch, onTrial }: Report): void {
-  const { frames, firstSequence, lastSequence, firstMicros, lastMicros, violations } = stretch;
+function rangeLines(writer: Writer, { range, trialNames }: Report): void {
+  const { frames, firstSequence, lastSequence, firstMicros, lastMicros, violations } = range;
   if (frames === 0) {
     writer.text('No violations in this range.');
-    if (stretch.warmFromMicros !== null) warmNote(writer, stretch.warmFromMicros, stretch.warmUpMicros);
+    if (range.warmFromMicros !== null) warmNote(writer, range.warmFromMicros, range.warmUpMicros);
     return;
   }
   const where = `VIOLATIONS #${firstSequence} to #${lastSequence}, ${timeOf(firstMicros)} to ${timeOf(lastMicros)} UTC`;
   writer.text(`${where}: ${plural(frames, 'frame')}, ${whole(violations)} violation${violations === 1 ? '' : 's'}.`);
-  if (onTrial) {
-    const names = [...onTrial.rules, ...onTrial.policies.map((name) => `response policy ${name}`)];
-    writer.text(`Trial rules: ${names.join(', ')}; all others as they were at each time.`);
-  } else writer.text('Rules: as they were live at each time.');
-  if (stretch.warmFromMicros !== null) warmNote(writer, stretch.warmFromMicros, stretch.warmUpMicros);
-  if (stretch.unreadable > 0) writer.note(`${plural(stretch.unreadable, 'message')} could not be decoded, as live.`);
-  if (stretch.unvouched > 0) {
+  if (trialNames) {
+    const names = [...trialNames.rules, ...trialNames.policies.map((name) => `response policy ${name}`)];
+    writer.text(`Trial rules: ${names.join(', ')}; the other rules are the ones in force at each time.`);
+  } else writer.text('Rules: those in force at each time.');
+  if (range.warmFromMicros !== null) warmNote(writer, range.warmFromMicros, range.warmUpMicros);
+  if (range.unreadable > 0)
+    writer.note(`${plural(range.unreadable, 'message')} could not be decoded. The correlator skips such messages too.`);
+  if (range.ofUnlistedPods > 0) {
     writer.note(
-      `${plural(stretch.unvouched, 'violation')} of pods that are in no snapshot any more, such as deleted pods. In a backtest, they count for groups by pod and ` +
-        'node only, not for rules by owner or namespace.',
+      `${plural(range.ofUnlistedPods, 'violation')} of pods that no current snapshot lists, such as deleted pods. ` +
+        'A backtest counts them by pod and node, but not by owner or namespace.',
     );
   }
 }
 
 function warmNote(writer: Writer, fromMicros: number, warmUp: number): void {
-  const why = `the verdicts of a frame depend on the ${span(warmUp / 1000)} before it, and the stream has no older messages`;
-  writer.note(`Evaluated from ${timeOf(fromMicros)} only: ${why} (--cold evaluates all).`);
+  writer.note(
+    `Starts at ${timeOf(fromMicros)} UTC: earlier frames lack their warm-up of ${span(warmUp / 1000)}, which the stream no longer has. ` +
+      '--cold includes them.',
+  );
 }
 
-function checkLines(writer: Writer, { check, onTrial, capped }: Report): void {
-  const { issued, reproduced, exact, ownerless, unlisted, comparison } = check;
+function checkLines(writer: Writer, { check, trialNames, capped }: Report): void {
+  const { published, reproduced, exact, ownerless, unlisted, comparison } = check;
   const { moved, appeared, vanished } = comparison;
   const off = moved.length + appeared.length + vanished.length;
   writer.heading('LIVE RULES AGAINST PUBLISHED VERDICTS');
   writer.note(
-    `${whole(reproduced)} of ${plural(issued, 'published verdict')} reproduced, ${whole(exact)} of them byte for byte` +
-      (off === 0 ? '; no others.' : '.'),
+    `${whole(reproduced)} of ${plural(published, 'published verdict')} reproduced, ${whole(exact)} of them byte for byte` +
+      (off === 0 ? '; the live rules produce no other verdict.' : '.'),
   );
   if (ownerless > 0) {
-    writer.note(`${whole(ownerless)} without the owner: the pod is in no snapshot any more.`);
+    writer.note(`${whole(ownerless)} reproduced without the owner, because no current snapshot lists the pod.`);
   }
-  if (capped.live > 0) writer.note(`${plural(capped.live, 'crossing')} suppressed by the cap of verdicts per minute.`);
+  if (capped.live > 0) cappedNote(writer, capped.live);
   if (off === 0) return;
   writer.note(
     `${whole(moved.length)} at another time or level, ${whole(vanished.length)} not reproduced, ${whole(appeared.length)} not published.`,
   );
   if (unlisted > 0) {
     writer.note(
-      `${whole(unlisted)} of them ${unlisted === 1 ? 'is of a rule' : 'are of rules'} by owner or namespace, whose pods may be in no snapshot any more (see ` +
-        'above). This does not mean that the live rules differ.',
+      `${whole(unlisted)} of them may differ only because pods are no longer listed (see above): their rules group by owner or namespace.`,
     );
   }
-  if (onTrial) {
+  if (trialNames) {
     writer.note(
-      'The following compares two evaluations; `bailiff backtest --live` shows the difference to the published verdicts.',
+      'Below, live and trial rules are compared with each other. `bailiff backtest --live` lists the differences from the published verdicts.',
     );
     return;
   }
   if (moved.length > 0) section(writer, 'AT ANOTHER TIME OR LEVEL', MOVED_COLUMNS, moved.map(movedCells));
   if (vanished.length > 0) section(writer, 'NOT REPRODUCED', VERDICT_COLUMNS, vanished.map(verdictCells));
   if (appeared.length > 0) section(writer, 'NOT PUBLISHED', VERDICT_COLUMNS, appeared.map(verdictCells));
+}
+
+function cappedNote(writer: Writer, count: number): void {
+  writer.note(`The cap per minute suppressed ${plural(count, 'verdict')}.`);
 }
 
 function section(writer: Writer, heading: string, columns: readonly Column[], rows: readonly Cell[][]): void {
@@ -192,8 +198,7 @@ function verdictLines(writer: Writer, { verdicts, capped }: Report): void {
     `${whole(live)} under the live rules, ${whole(trial)} under the trial rules: ${whole(same.length)} the same, ` +
       `${whole(appeared.length)} appear, ${whole(vanished.length)} vanish, ${whole(moved.length)} move.`,
   );
-  if (capped.trial > 0)
-    writer.note(`${plural(capped.trial, 'crossing')} suppressed by the cap of verdicts per minute.`);
+  if (capped.trial > 0) cappedNote(writer, capped.trial);
   if (appeared.length > 0) section(writer, 'WOULD APPEAR', VERDICT_COLUMNS, appeared.map(verdictCells));
   if (vanished.length > 0) section(writer, 'WOULD VANISH', VERDICT_COLUMNS, vanished.map(verdictCells));
   if (moved.length > 0) section(writer, 'WOULD MOVE', MOVED_COLUMNS, moved.map(movedCells));
@@ -206,9 +211,9 @@ const TALLY_COLUMNS: readonly Column[] = [
   { title: 'PODS', align: 'right' },
 ];
 
-function responseLines(writer: Writer, { answers, onTrial }: Report): void {
-  const { list, comparison } = answers;
-  writer.heading(onTrial ? 'RESPONSES UNDER THE TRIAL RULES' : 'RESPONSES');
+function responseLines(writer: Writer, { responses, trialNames }: Report): void {
+  const { list, comparison } = responses;
+  writer.heading(trialNames ? 'RESPONSES UNDER THE TRIAL RULES' : 'RESPONSES');
   if (list.length === 0) writer.note('None: no response policy matches.');
   else {
     const tally = tallyResponses(list).map((row): Cell[] => [
@@ -218,9 +223,9 @@ function responseLines(writer: Writer, { answers, onTrial }: Report): void {
       whole(row.pods),
     ]);
     writer.table(TALLY_COLUMNS, tally);
-    if (list.some(({ dryRun }) => dryRun)) writer.note('Dry-run policies are simulated as if they were active.');
+    if (list.some(({ dryRun }) => dryRun)) writer.note('Policies in dry-run mode are simulated as if they acted.');
     writer.note(
-      'Assumptions: pods and replica counts as in the current snapshots, all ready; empty budgets at the start; nothing disarmed.',
+      'Assumptions: pods and replicas are those of the current snapshots, and all are ready; budgets start empty; nothing is disarmed.',
     );
   }
   if (!comparison) {
@@ -235,7 +240,7 @@ function responseLines(writer: Writer, { answers, onTrial }: Report): void {
 export function renderReport(report: Report, options: RenderOptions): string[] {
   const writer = new Writer(options);
   rangeLines(writer, report);
-  if (report.stretch.frames === 0) return writer.lines;
+  if (report.range.frames === 0) return writer.lines;
   checkLines(writer, report);
   verdictLines(writer, report);
   responseLines(writer, report);

@@ -5,7 +5,7 @@
  * Invariant: a function of the result in a fixed order, so that two runs give the same bytes.
  */
 import { type Comparison, compareVerdicts, type TrialVerdict } from '@bailiff/correlation';
-import type { BacktestResult, DigestedVerdict, Stretch } from './backtest.ts';
+import type { BacktestRange, BacktestResult, DigestedVerdict } from './backtest.ts';
 import {
   compareResponses,
   type ResponseComparison,
@@ -18,33 +18,33 @@ export const BACKTEST_EXIT = { same: 0, differs: 10, notReproduced: 11 } as cons
 
 /** Whether the live rules reproduce the published verdicts. */
 export interface Check {
-  issued: number;
+  published: number;
   /** With equal time, level and pod. */
   reproduced: number;
   /** Reproduced byte for byte. */
   exact: number;
   /**
-   * Reproduced without the published owner: the pod is in no snapshot any more, so its owner cannot
-   * be confirmed.
+   * Reproduced without the published owner: no current snapshot lists the pod, so its owner is
+   * unconfirmed.
    */
   ownerless: number;
   /**
-   * Not reproducible: verdicts of rules by owner or namespace, for which unlisted pods do not
-   * count.
+   * Not reproducible, because their rules group by owner or namespace, and unlisted pods do not
+   * count for these.
    */
   unlisted: number;
   comparison: Comparison;
 }
 
 export interface Report {
-  stretch: Stretch;
+  range: BacktestRange;
   /** Names of the trial rules and policies; null without any. */
-  onTrial: { rules: string[]; policies: string[] } | null;
+  trialNames: { rules: string[]; policies: string[] } | null;
   check: Check;
   /** Trial rules against live rules; null without trial rules. */
   verdicts: { live: number; trial: number; comparison: Comparison } | null;
   /** Simulated under the trial rules, otherwise under the live rules. */
-  answers: { list: readonly SimulatedResponse[]; comparison: ResponseComparison | null };
+  responses: { list: readonly SimulatedResponse[]; comparison: ResponseComparison | null };
   capped: BacktestResult['capped'];
   exitCode: number;
 }
@@ -52,22 +52,22 @@ export interface Report {
 /** Groupings that need the pod's snapshot. */
 const NEEDS_LIST: ReadonlySet<string> = new Set(['owner', 'namespace']);
 
-/** @param unvouched violations of pods in no current snapshot */
+/** @param ofUnlistedPods violations of pods in no current snapshot */
 export function checkOf(
-  issued: readonly DigestedVerdict[],
+  published: readonly DigestedVerdict[],
   live: readonly DigestedVerdict[],
   nearMicros: number,
-  unvouched: number,
+  ofUnlistedPods: number,
 ): Check {
-  const comparison = compareVerdicts(issued, live, nearMicros);
+  const comparison = compareVerdicts(published, live, nearMicros);
   const exact = comparison.same.filter(
     ({ before, after }) => (before as DigestedVerdict).digest === (after as DigestedVerdict).digest,
   );
   const ownerless = comparison.same.filter(({ before, after }) => before.pod?.ownerUid && !after.pod?.ownerUid);
   const missed = [...comparison.vanished, ...comparison.moved.map(({ before }) => before)];
-  const unlisted = unvouched === 0 ? [] : missed.filter(({ groupBy }) => NEEDS_LIST.has(groupBy));
+  const unlisted = ofUnlistedPods === 0 ? [] : missed.filter(({ groupBy }) => NEEDS_LIST.has(groupBy));
   return {
-    issued: issued.length,
+    published: published.length,
     reproduced: comparison.same.length,
     exact: exact.length,
     ownerless: ownerless.length,
@@ -78,23 +78,23 @@ export function checkOf(
 
 const isSame = ({ moved, appeared, vanished }: Comparison) => moved.length + appeared.length + vanished.length === 0;
 
-export function reportOf(result: BacktestResult, onTrial: Report['onTrial']): Report {
-  const { stretch, issued, live, trial, nearMicros, worlds, capped } = result;
-  const check = checkOf(issued, live, nearMicros, stretch.unvouched);
-  const liveResponses = simulateResponses(live, worlds.live);
-  const base = { stretch, onTrial, check, capped };
+export function reportOf(result: BacktestResult, trialNames: Report['trialNames']): Report {
+  const { range, published, live, trial, nearMicros, contexts, capped } = result;
+  const check = checkOf(published, live, nearMicros, range.ofUnlistedPods);
+  const liveResponses = simulateResponses(live, contexts.live);
+  const base = { range, trialNames, check, capped };
   if (trial === null) {
     const exitCode = isSame(check.comparison) ? BACKTEST_EXIT.same : BACKTEST_EXIT.notReproduced;
-    return { ...base, verdicts: null, answers: { list: liveResponses, comparison: null }, exitCode };
+    return { ...base, verdicts: null, responses: { list: liveResponses, comparison: null }, exitCode };
   }
-  const comparison = compareVerdicts(live, trial, nearMicros);
-  const list = simulateResponses(trial, worlds.trial);
-  const responses = compareResponses(liveResponses, list);
-  const same = isSame(comparison) && responses.appeared.length + responses.vanished.length === 0;
+  const verdicts = compareVerdicts(live, trial, nearMicros);
+  const list = simulateResponses(trial, contexts.trial);
+  const comparison = compareResponses(liveResponses, list);
+  const same = isSame(verdicts) && comparison.appeared.length + comparison.vanished.length === 0;
   return {
     ...base,
-    verdicts: { live: live.length, trial: trial.length, comparison },
-    answers: { list, comparison: responses },
+    verdicts: { live: live.length, trial: trial.length, comparison: verdicts },
+    responses: { list, comparison },
     exitCode: same ? BACKTEST_EXIT.same : BACKTEST_EXIT.differs,
   };
 }

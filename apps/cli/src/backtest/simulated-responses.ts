@@ -56,7 +56,7 @@ export interface SimulatedResponse {
 /** How long guards count actions; the longest window of a policy. */
 const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 const NO_LIMITS = {
-  answerHorizonMs: Number.POSITIVE_INFINITY,
+  maxOverdueMs: Number.POSITIVE_INFINITY,
   approvalTimeoutMs: Number.POSITIVE_INFINITY,
   maxGraceSeconds: 30,
 };

@@ -11,31 +11,30 @@ import {
   VIOLATIONS_MAX_BYTES,
 } from '@bailiff/bus';
 import { type Command, InvalidArgumentError } from 'commander';
+import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { onBus } from '../shared/session.ts';
+import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
+import { untilTheBusIsUp } from './wait.ts';
 
 /** An empty value counts as absent, so that scripts can pass unset variables. */
 type OrEmpty<T> = T | '';
 
-interface Options {
+interface Options extends BusOptionValues {
   replicas?: OrEmpty<number>;
   keepDays?: OrEmpty<number>;
   keepBytes?: OrEmpty<number>;
   shrink?: boolean;
+  wait?: string;
 }
 
 const DAY_MS = 86_400_000;
 /** JetStream's supported replica counts. */
 const REPLICAS = [1, 3, 5];
+/** Longer than the slowest start of a cluster; a waiting command is not a service. */
+const MAX_WAIT_MS = 3_600_000;
 /** The protocol's limit is 64 bits of nanoseconds; ten years cover any retention rule. */
 const MAX_KEEP_DAYS = 3_650;
-const BYTES_OF: Readonly<Record<string, number>> = {
-  '': 1,
-  MiB: 1024 ** 2,
-  GiB: 1024 ** 3,
-  TiB: 1024 ** 4,
-};
 /** A few hundred full frames; less cannot hold a flood. */
 const MIN_KEEP_BYTES = 16 * 1024 ** 2;
 /** Larger than any disk, and exact as a number. */
@@ -47,6 +46,7 @@ Examples:
   bailiff bus setup --nats-user admin --nats-password-file admin.password --replicas 3   a cluster of three or more
   bailiff bus setup … --keep-days 30 --keep-bytes 20GiB   keep violations for a month, verdicts and responses accordingly
   bailiff bus setup … --keep-days 7 --shrink              back to a week: older messages are deleted
+  bailiff bus setup … --wait 10m                          during an installation: the bus may start later
 
 Idempotent: differences are changed, and differences that cannot be changed are reported. Omitted flags and empty values
 (--keep-days '') leave the setting of the bus unchanged. Retention and replicas are only reduced with --shrink: without it,
@@ -75,8 +75,7 @@ function keepDays(text: string): number {
 }
 
 function keepBytes(text: string): number {
-  const [, digits = '', unit = ''] = /^(\d+) ?([KMGT]iB)?$/.exec(text) ?? [];
-  const bytes = digits === '' ? Number.NaN : Number(digits) * (BYTES_OF[unit] ?? Number.NaN);
+  const bytes = bytesIn(text);
   if (!(bytes >= MIN_KEEP_BYTES && bytes <= MAX_KEEP_BYTES)) {
     const bounds = `${bytesText(MIN_KEEP_BYTES)} to ${bytesText(MAX_KEEP_BYTES)}`;
     throw new InvalidArgumentError(`Use a whole number of bytes, MiB, GiB or TiB, such as 20GiB: ${bounds}.`);
@@ -102,23 +101,30 @@ export function register(program: Command, io: CliIo): void {
       unlessEmpty(keepBytes),
     )
     .option('--shrink', 'allow lower limits than before, and delete what exceeds them')
+    .option('--wait <duration>', 'retry while the bus is not up yet (default: one attempt)')
     .addHelpText('after', EXAMPLES);
-  onBus(command, io, ({ shrink, ...limits }: Options) => {
-    const keepDays = given(limits.keepDays);
-    return async ({ bus, out }) => {
-      const report = await ensureTopology(bus, {
-        replicas: given(limits.replicas),
-        violationsMaxAgeMs: keepDays === undefined ? undefined : keepDays * DAY_MS,
-        violationsMaxBytes: given(limits.keepBytes),
-        shrink,
-      });
-      out.lines(report.losses);
-      const { options } = report;
-      const replicaText = plural(options.replicas, 'replica');
-      out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);
-      const retention = `${ageText(options.violationsMaxAgeMs)}, up to ${bytesText(options.violationsMaxBytes)}`;
-      out.line(`violations are retained for ${retention}; verdicts and responses as long as their violations`);
-      return 0;
-    };
+  withBusOptions(command).action(async () => {
+    const { wait, ...options } = optionsOf<Options>(command);
+    const waitMs = wait === undefined ? 0 : parseSpan(wait, '--wait', MAX_WAIT_MS);
+    await untilTheBusIsUp(io, waitMs, async () => {
+      io.exitCode = await withSession(io, command, (session) => setUp(session, options));
+    });
   });
+}
+
+async function setUp({ bus, out }: Session, { shrink, ...limits }: Options): Promise<number> {
+  const keepDays = given(limits.keepDays);
+  const report = await ensureTopology(bus, {
+    replicas: given(limits.replicas),
+    violationsMaxAgeMs: keepDays === undefined ? undefined : keepDays * DAY_MS,
+    violationsMaxBytes: given(limits.keepBytes),
+    shrink,
+  });
+  out.lines(report.losses);
+  const { options } = report;
+  const replicaText = plural(options.replicas, 'replica');
+  out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);
+  const retention = `${ageText(options.violationsMaxAgeMs)}, up to ${bytesText(options.violationsMaxBytes)}`;
+  out.line(`violations are retained for ${retention}; verdicts and responses as long as their violations`);
+  return 0;
 }

@@ -186,7 +186,7 @@ function runtimeOf({ namespace, labels }: Target, stored: readonly InForce[]): S
 }
 
 /** Built-in and stored values of a kind by name; stored ones win. */
-function named<T>(kind: ConfigKey['kind'], builtIn: Readonly<Record<string, T>>, stored: readonly InForce[]) {
+function mergedByName<T>(kind: ConfigKey['kind'], builtIn: Readonly<Record<string, T>>, stored: readonly InForce[]) {
   const all = new Map<string, { value: T; one: InForce | undefined }>(
     Object.entries(builtIn).map(([name, value]) => [name, { value, one: undefined }]),
   );
@@ -198,7 +198,7 @@ const reaches = ({ namespaces, excludeNamespaces }: Selection, namespace: string
   (namespaces?.includes(namespace) ?? true) && !excludeNamespaces?.includes(namespace);
 
 function correlationOf({ namespace }: Target, stored: readonly InForce[]): Setting[] {
-  return named('correlation', BUILT_IN_RULES, stored).flatMap(([setting, { value: rule, one }]) => {
+  return mergedByName('correlation', BUILT_IN_RULES, stored).flatMap(([setting, { value: rule, one }]) => {
     const stages = 'rules' in rule ? rule.rules.map(({ selection }) => selection) : [rule.selection];
     const within = stages.filter((selection) => reaches(selection, namespace)).length;
     // Other pods of the group can fulfil the other stages.
@@ -218,7 +218,7 @@ export function ruleText(rule: CorrelationRule): string {
 }
 
 function responseOf({ namespace, ownerKind }: Target, stored: readonly InForce[]): Setting[] {
-  return named('response', BUILT_IN_RESPONSE_POLICIES, stored).flatMap(([setting, { value: policy, one }]) => {
+  return mergedByName('response', BUILT_IN_RESPONSE_POLICIES, stored).flatMap(([setting, { value: policy, one }]) => {
     if (!(policy.match.namespaces?.includes(namespace) ?? true)) return [];
     const value = policy.enabled ? policyText(policy) : 'off';
     return [

@@ -19,11 +19,6 @@ const HIGH = 'response.cluster._.answer-high';
 
 describe('hints of a refused value', () => {
   it('example key - is the written key, or a built-in key of its kind', () => {
-    // Suggestions come from the schema, also for fields and kinds without a built-in value.
-    const optional = refusal(HIGH, (value) => ({ ...value, steps: [{ action: 'label', expirs: '1h' }] })).join('\n');
-    expect(optional).toMatch(/did you mean steps\.0\.expires\?/);
-    const runtime = refusal('runtime.cluster._.x', () => ({ selecter: {}, mode: 'audit', rules: [] })).join('\n');
-    expect(runtime).toMatch(/did you mean selector\?/);
     expect(refusal(HIGH, (value) => ({ ...value, dryRun: 'no' })).at(-1)).toBe(
       `  \`bailiff config get ${HIGH}\` shows a valid value`,
     );

@@ -3,7 +3,7 @@
  * implementation is loaded on use because of its cryptography packages.
  */
 import type { Command } from 'commander';
-import { parseName, wholeNumber } from '../shared/arguments.ts';
+import { bytesIn, parseName, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { DEFAULT_NAMESPACE, defaultDnsNames } from './names.ts';
@@ -22,9 +22,10 @@ credentials.json in --out contains all secrets, including the key of the CA: sto
 const DEFAULT_OUT = './bailiff-credentials';
 const DNS_NAME = /^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$|^[0-9a-f:.]+$/i;
 
-interface InitFlags extends OutputTarget {
+interface BusFlags {
   namespace: string;
   replicas: string;
+  maxFileStore?: string;
   dnsName: string[];
 }
 
@@ -47,24 +48,40 @@ function dnsName(name: string): string {
   throw new CliError('CLI_USAGE', `--dns-name: "${name}" is neither a DNS name nor an IP address`);
 }
 
-function registerInit(parent: Command, io: CliIo): void {
-  const command = withTargetOptions(parent.command('init').description('create the credentials of a new bus'))
-    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
-    .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '3')
-    .option('--dns-name <name>', 'additional name or address of the certificate; repeatable', collect, [])
-    .addHelpText('after', EXAMPLES);
-  command.action(async ({ namespace, replicas, dnsName: more, ...where }: InitFlags) => {
-    const credentials = await import('./steps.ts');
-    const options = {
-      namespace: parseName(namespace, '--namespace'),
-      replicas: replicasOf(replicas),
-      dnsNames: [...new Set([...defaultDnsNames(namespace), ...more.map(dnsName)])],
-    };
-    await credentials.runInit(io, options, where);
-  });
+/** The smallest that has room for more than one stream. */
+const MIN_FILE_STORE = '1GiB';
+
+function fileStore(text: string): number {
+  const bytes = bytesIn(text);
+  if (bytes >= bytesIn(MIN_FILE_STORE)) return bytes;
+  throw new CliError('CLI_USAGE', `--max-file-store: "${text}" is not a size from ${MIN_FILE_STORE}, such as 12GiB`);
 }
 
 const collect = (value: string, before: string[]) => [...before, value];
+
+const withBusOptions = (command: Command) =>
+  command
+    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
+    .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '3')
+    .option('--max-file-store <size>', 'what a server may store, below the size of its volume (default: 12GiB)')
+    .option('--dns-name <name>', 'additional name or address of the certificate; repeatable', collect, []);
+
+const busOf = ({ namespace, replicas, maxFileStore, dnsName: more }: BusFlags) => ({
+  namespace: parseName(namespace, '--namespace'),
+  replicas: replicasOf(replicas),
+  ...(maxFileStore === undefined ? {} : { maxFileBytes: fileStore(maxFileStore) }),
+  dnsNames: [...new Set([...defaultDnsNames(namespace), ...more.map(dnsName)])],
+});
+
+function registerInit(parent: Command, io: CliIo): void {
+  const command = withTargetOptions(
+    withBusOptions(parent.command('init').description('create the credentials of a new bus')),
+  ).addHelpText('after', EXAMPLES);
+  command.action(async ({ out, kubernetes, ...bus }: BusFlags & OutputTarget) => {
+    const credentials = await import('./steps.ts');
+    await credentials.runInit(io, busOf(bus), { out, ...(kubernetes === undefined ? {} : { kubernetes }) });
+  });
+}
 
 interface RotateFlags {
   ca?: boolean;
@@ -106,6 +123,54 @@ Examples:
   });
 }
 
+interface InstallFlags extends BusFlags {
+  kubeconfig?: string;
+  certificates: boolean;
+  redis: boolean;
+}
+
+function registerCluster(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('install')
+    .description('create missing Secrets of the bus in a cluster, as the Helm chart does');
+  withBusOptions(command)
+    .option('--kubeconfig <file>', 'kubeconfig (default: the service account of the pod)')
+    .option('--no-certificates', 'without certificates: another program issues them')
+    .option('--no-redis', 'without the password of Redis: the Secret is yours')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials install --replicas 1     in a Job: its account creates, reads and patches Secrets
+
+Existing Secrets are not changed, except for the servers' configuration when --replicas or
+--max-file-store changes.
+The Secret bailiff-credentials contains credentials.json, for a later rotation.
+`,
+    )
+    .action(async (flags: InstallFlags) => {
+      const { runInstall } = await import('./cluster.ts');
+      await runInstall(io, busOf(flags), flags);
+    });
+  parent
+    .command('uninstall')
+    .description('delete the Secrets of `credentials install`')
+    .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
+    .option('--kubeconfig <file>', 'kubeconfig (default: the service account of the pod)')
+    .requiredOption('--yes', 'confirms: a bus that still runs loses its credentials')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff credentials uninstall --yes     in a Job, after an uninstall
+`,
+    )
+    .action(async ({ namespace, kubeconfig }: { namespace: string; kubeconfig?: string }) => {
+      const { runUninstall } = await import('./cluster.ts');
+      await runUninstall(io, parseName(namespace, '--namespace'), kubeconfig);
+    });
+}
+
 export function register(program: Command, io: CliIo): void {
   const parent = program
     .command('credentials')
@@ -113,6 +178,7 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   registerInit(parent, io);
   registerRotate(parent, io);
+  registerCluster(parent, io);
   parent
     .command('show')
     .description('show users, rotation stage and expiry, without secrets')

@@ -18,6 +18,8 @@ export const SECRETS = {
   busAuth: 'bailiff-bus-auth',
   /** password */
   redis: 'bailiff-redis',
+  /** credentials.json, if `credentials install` created the Secrets */
+  state: 'bailiff-credentials',
 } as const;
 
 /** Users with a password. The Secret of bus-auth also contains its keys. */

@@ -59,13 +59,14 @@ export const tlsIn = (dir: string) => ({
 
 /** Server configuration of each replica in a cluster. */
 export function clusterConf(credentials: Credentials): string {
-  const { namespace, replicas, routePassword, nextRoutePassword } = credentials;
+  const { namespace, replicas, maxFileBytes, routePassword, nextRoutePassword } = credentials;
   const tls = tlsIn(NATS_TLS_DIR);
   return natsServerConf({
     host: '0.0.0.0',
     port: NATS_CLIENT_PORT,
     monitorPort: NATS_MONITOR_PORT,
     storeDir: NATS_STORE_DIR,
+    jetstream: { maxFileBytes },
     serverName: { env: NATS_NAME_VARIABLE },
     ...accessOf(credentials),
     tls,
@@ -133,26 +134,27 @@ export function secrets(credentials: Credentials): Record<string, Record<string,
   };
 }
 
+/** Of every Secret that this program writes. */
+export const MANAGED_BY = { 'app.kubernetes.io/managed-by': 'bailiff-credentials' };
+
+/** A Secret as an object of the API. */
+export function secretObject(namespace: string, name: string, content: Readonly<Record<string, string>>) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name,
+      namespace,
+      labels: { 'app.kubernetes.io/name': 'bailiff', ...MANAGED_BY },
+    },
+    type: 'Opaque',
+    data: Object.fromEntries(Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')])),
+  };
+}
+
 /** The Secrets as YAML documents. */
 export function manifests(credentials: Credentials): string {
   return Object.entries(secrets(credentials))
-    .map(([name, content]) =>
-      stringify(
-        {
-          apiVersion: 'v1',
-          kind: 'Secret',
-          metadata: {
-            name,
-            namespace: credentials.namespace,
-            labels: { 'app.kubernetes.io/name': 'bailiff', 'app.kubernetes.io/managed-by': 'bailiff-credentials' },
-          },
-          type: 'Opaque',
-          data: Object.fromEntries(
-            Object.entries(content).map(([key, text]) => [key, Buffer.from(text).toString('base64')]),
-          ),
-        },
-        { lineWidth: 0 },
-      ),
-    )
+    .map(([name, content]) => stringify(secretObject(credentials.namespace, name, content), { lineWidth: 0 }))
     .join('---\n');
 }

@@ -32,6 +32,8 @@ export interface Credentials {
   stage: 'in-force' | 'prepared';
   namespace: string;
   replicas: number;
+  /** `max_file_store` of each server; absent: the default. */
+  maxFileBytes?: number | undefined;
   dnsNames: readonly string[];
   users: Readonly<Record<string, UserCredential>>;
   /** Seeds; the stage determines which is in force. */
@@ -71,6 +73,7 @@ export function inForce<T>(generations: readonly T[], stage: Credentials['stage'
 export interface InitOptions {
   namespace: string;
   replicas: number;
+  maxFileBytes?: number | undefined;
   dnsNames: readonly string[];
 }
 

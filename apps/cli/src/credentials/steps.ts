@@ -41,7 +41,7 @@ async function bcryptHash(password: string): Promise<string> {
   return bcrypt.hash(password, salt);
 }
 
-const makersOf = (io: CliIo): Makers => ({
+export const makersOf = (io: CliIo): Makers => ({
   password: () => randomBytes(32).toString('base64url'),
   hash: bcryptHash,
   issuer: () => newSeed('issuer'),

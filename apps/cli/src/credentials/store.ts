@@ -22,6 +22,7 @@ const schema = z.strictObject({
   stage: z.enum(['in-force', 'prepared']),
   namespace: z.string(),
   replicas: z.number().int(),
+  maxFileBytes: z.number().int().optional(),
   dnsNames: z.array(z.string()),
   users: z.record(z.string(), z.strictObject({ passwords: generations, hash: z.string() })),
   issuers: generations,
@@ -48,6 +49,11 @@ export async function load(dir: string): Promise<Credentials> {
       remedy: 'pass the credentials directory with --out, or create one: bailiff credentials init',
     });
   }
+  return parseState(text, file);
+}
+
+/** @param file where the text is from. @throws CliError CLI_CONFIG */
+export function parseState(text: string, file: string): Credentials {
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -2,7 +2,8 @@
 
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
+import { cniObstacle } from '../status/cni.ts';
 import { fillsOf, type StreamFill } from '../status/fill.ts';
 import { runtimeObstacle } from '../status/runtime.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
@@ -72,8 +73,33 @@ export function runtimeFindings(nodes: readonly NodeStatus[]): Finding[] {
     obstacles.set(obstacle.reason, known);
   }
   const findings = [...obstacles].map(([reason, { nodes: names, remedy }]) => {
-    return warn('runtime policies', `${reason} on ${named(names, MAX_NODES)}`, remedy);
+    return warn('runtime policies', `${reason} on ${shortList(names, MAX_NODES)}`, remedy);
   });
   if (able.length > 0) findings.unshift(ok('runtime policies', `LSM available on ${plural(able.length, 'node')}`));
   return findings.length > 0 ? findings : [skip('runtime policies', 'no node reports on them')];
+}
+
+/**
+ * Nodes that start pods only behind a guard, the reasons of those that do not, and pods that passed
+ * without one. Only warnings: the plugin is optional.
+ */
+export function cniFindings(nodes: readonly NodeStatus[]): Finding[] {
+  const name = 'CNI plugin';
+  const findings: Finding[] = [];
+  const serving = nodes.filter(({ cni }) => cni?.state === 'installed');
+  if (serving.length > 0) findings.push(ok(name, `installed on ${plural(serving.length, 'node')}`));
+  for (const status of nodes) {
+    const obstacle = cniObstacle(status);
+    if (obstacle) findings.push(warn(name, `${obstacle.reason} on ${status.nodeName}`, obstacle.remedy));
+  }
+  const passed = nodes.filter(({ cni }) => (cni?.passed ?? 0) > 0);
+  const pods = passed.reduce((sum, { cni }) => sum + (cni?.passed ?? 0), 0);
+  if (pods > 0) {
+    const where = shortList(
+      passed.map(({ nodeName }) => nodeName),
+      MAX_NODES,
+    );
+    findings.push(warn(name, `${plural(pods, 'pod')} started without a guard on ${where}`, 'see docs/cni-plugin.md'));
+  }
+  return findings.length > 0 ? findings : [skip(name, 'off on every node')];
 }

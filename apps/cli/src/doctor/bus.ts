@@ -26,7 +26,7 @@ import { fillOf } from '../status/fill.ts';
 import { activeInstances } from '../status/instances.ts';
 import { serviceLines, serviceProblems } from '../status/services.ts';
 import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
-import { fillFindings, runtimeFindings, serverFinding } from './bus-rules.ts';
+import { cniFindings, fillFindings, runtimeFindings, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM'];
@@ -163,6 +163,7 @@ async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]
       ['services', () => serviceFindings(bus)],
       ['unguarded nodes', () => taintFindings(bus)],
       ['runtime policies', async () => runtimeFindings(await readNodeStatuses(bus))],
+      ['CNI plugin', async () => cniFindings(await readNodeStatuses(bus))],
     ];
     const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
     for (const [name, check] of checks) {

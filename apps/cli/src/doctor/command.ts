@@ -4,9 +4,11 @@ import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, Out, onBus } from '../shared/session.ts';
 import { busGroup } from './bus.ts';
+import { canary } from './canary.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
 import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
 import { machineGroup } from './machine.ts';
+import { CGROUP_ROOT } from './machine-rules.ts';
 import { redisGroup } from './redis.ts';
 import { wouldDrop } from './would-drop.ts';
 
@@ -17,7 +19,13 @@ interface Options extends BusOptionValues {
   redisCaFile?: string;
   kubeconfig?: string;
   cniResultsDir: string;
+  preflight?: boolean;
+  cgroupRoot: string;
+  stateDir: string;
+  cniConfDir?: string;
+  cniBinDir?: string;
   wouldDrop?: boolean;
+  canary?: string;
   since: string;
   json?: boolean;
 }
@@ -29,7 +37,9 @@ const HELP = `
 Examples:
   bailiff doctor                                    this machine, and the other parts that are configured
   bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
+  bailiff doctor --preflight                        on a node, before an installation
   bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
+  bailiff doctor --canary shop/web-0                in that pod: one forged packet must be reported
 
 Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration; 7 a dependency is unreachable.
 `;
@@ -63,8 +73,14 @@ export function register(program: Command, io: CliIo): void {
     .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')
     .option('--kubeconfig <file>', 'kubeconfig of the API server (default: KUBECONFIG, ~/.kube/config)')
     .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
+    .option('--preflight', 'check only this machine, as a node: also directories that a collector needs')
+    .option('--cgroup-root <dir>', "with --preflight: the collector's cgroupRoot", CGROUP_ROOT)
+    .option('--state-dir <dir>', "with --preflight: the collector's stateDir", '/var/lib/bailiff')
+    .option('--cni-conf-dir <dir>', 'with --preflight: directory of CNI configurations (default: not checked)')
+    .option('--cni-bin-dir <dir>', 'with --preflight: directory of CNI plugins (default: not checked)')
     .option('--would-drop', 'show only the audited packets, which enforcing would drop')
     .option('--since <when>', 'with --would-drop: start of the range', '1h')
+    .option('--canary <pod>', 'send one forged packet from this pod, namespace/name, and expect its violation')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
   onBus(command, io, async (options: Options) => {
@@ -73,7 +89,11 @@ export function register(program: Command, io: CliIo): void {
       const sinceMs = parseWhen(since, io.nowMs(), '--since');
       return (session) => wouldDrop(session, since, sinceMs, json);
     }
-    const groups = await examine(io, options, partsOf(options.only));
+    const { canary: pod } = options;
+    if (pod !== undefined) return (session) => canary(session, pod);
+    const groups = options.preflight
+      ? [await machineGroup(options.cniResultsDir, options)]
+      : await examine(io, options, partsOf(options.only));
     const out = new Out(io);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });

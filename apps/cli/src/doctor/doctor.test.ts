@@ -31,24 +31,37 @@ describe('machine', () => {
     if (state === 'fail') expect(finding.exitCode).toBe(4);
   });
 
-  it('mounts - what is missing says how to mount it', () => {
+  it('mounts - a missing mount has a remedy', () => {
     const all = 'bpf /sys/fs/bpf bpf rw 0 0\ncgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n';
     expect(mountFindings(mountsIn(all)).map(({ state }) => state)).toEqual(['ok', 'ok']);
     expect(mountFindings(mountsIn('x / ext4 rw 0 0')).map(({ state }) => state)).toEqual(['fail', 'warn']);
     expect(mountFindings([])[0]?.remedy).toMatch(/^as root: mount -t bpf bpf \/sys\/fs\/bpf; .*fstab/);
+    // A hybrid layout: cgroup v2 is mounted, but not where the collector looks.
+    const hybrid =
+      'bpf /sys/fs/bpf bpf rw 0 0\ntmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n';
+    expect(mountFindings(mountsIn(hybrid))[1]).toMatchObject({
+      state: 'warn',
+      detail: expect.stringMatching(/^mounted at \/sys\/fs\/cgroup\/unified, not at \/sys\/fs\/cgroup/),
+      remedy: expect.stringContaining('BAILIFF_COLLECTOR_CGROUP_ROOT=/sys/fs/cgroup/unified'),
+    });
     const elsewhere = mountFindings(mountsIn('bpf /run/node/bpf bpf rw 0 0'))[0];
     expect(elsewhere).toMatchObject({ state: 'warn', exitCode: 0, detail: expect.stringContaining('/run/node/bpf') });
   });
 
   it.each([
-    ['what is attached', [3, 3, 12], 'ok', /^2 interfaces, by pins under \/pins/],
-    ['a folder that a collector which could not load has left', [], 'skip', /^no attachment is pinned under \/pins/],
-    ['a folder of root', 'hidden', 'skip', /^\/pins is not readable/],
+    ['attached programs', [3, 3, 12], 'ok', /^2 interfaces, by pins under \/pins/],
+    [
+      'an empty directory, left by a collector that could not load',
+      [],
+      'skip',
+      /^no attachment is pinned under \/pins/,
+    ],
+    ['a directory of root', 'hidden', 'skip', /^\/pins is not readable/],
   ] as const)('guarded - %s', (_, attached, state, detail) => {
     expect(pinFinding('/pins', attached)).toMatchObject({ state, detail: expect.stringMatching(detail) });
   });
 
-  it('probes - what can be done without is a warning, what cannot is a failure', () => {
+  it('probes - a missing optional feature is a warning, a missing required one a failure', () => {
     const probe = (feature: string, errnoName: string | null) => ({
       feature,
       available: errnoName === null,
@@ -73,7 +86,7 @@ describe('machine', () => {
 });
 
 describe('machine, without privileges', () => {
-  it('kernel features - are not tried, so that nothing is said of the kernel that is not so', () => {
+  it('kernel features - are not probed, because the result would be wrong', () => {
     expect(unprobed()).toMatchObject({ state: 'skip', remedy: 'run it as root' });
     const denied = { feature: 'bpf-lsm', available: false, errnoName: 'EPERM', hint: 'look at lsm=' };
     expect(probeFindings([denied])[0]?.remedy).toBe('look at lsm=');
@@ -103,19 +116,19 @@ describe('bus and Redis', () => {
   });
 
   it.each([
-    ['refuses, four fifths', { bytes: 80 }, 'ok', ''],
-    ['refuses, filling', { bytes: 81 }, 'warn', 'raise its max_bytes'],
-    ['refuses, full', { bytes: 100 }, 'fail', 'raise its max_bytes'],
-    ['refuses, the next one does not fit', { bytes: 99.6 }, 'fail', 'raise its max_bytes'],
-    ['refuses, full by number', { bytes: 10, messages: 7, maxMessages: 7 }, 'fail', 'raise its max_msgs'],
-    ['refuses, no limit', { bytes: 99, maxBytes: -1, messages: 9 }, 'ok', ''],
-    ['lets the oldest go, full', { bytes: 100, refusesNew: false }, 'ok', ''],
-  ])('streams - one that %s', (_name, more, state, remedy) => {
+    ['refuses new messages, filled to four fifths', { bytes: 80 }, 'ok', ''],
+    ['refuses new messages, above four fifths', { bytes: 81 }, 'warn', 'raise its max_bytes'],
+    ['refuses new messages, full', { bytes: 100 }, 'fail', 'raise its max_bytes'],
+    ['refuses new messages, the next one does not fit', { bytes: 99.6 }, 'fail', 'raise its max_bytes'],
+    ['refuses new messages, full by number', { bytes: 10, messages: 7, maxMessages: 7 }, 'fail', 'raise its max_msgs'],
+    ['refuses new messages, no limit', { bytes: 99, maxBytes: -1, messages: 9 }, 'ok', ''],
+    ['deletes the oldest, full', { bytes: 100, refusesNew: false }, 'ok', ''],
+  ])('streams - %s', (_name, more, state, remedy) => {
     const none = { name: 'VERDICTS', messages: 0, maxMessages: -1, maxBytes: 100, refusesNew: true };
     const stream = { ...none, ...more };
     const [finding] = fillFindings([stream]);
     expect([finding?.state ?? 'ok', finding?.remedy ?? '']).toEqual([state, remedy]);
-    // The same in `bailiff status`, where it makes the exit code once new ones are refused.
+    // `bailiff status` reports it too. If the stream is full, it determines the exit code.
     const [problem] = fillProblems([stream]);
     expect([problem?.severity, problem?.exitCode]).toEqual(
       { ok: [undefined, undefined], warn: ['warn', 0], fail: ['shout', 7] }[state],
@@ -123,7 +136,7 @@ describe('bus and Redis', () => {
     if (state === 'fail') expect(problem?.text).toBe('full, new messages are refused: no more verdicts are published');
   });
 
-  it('Redis - version and what it does when memory is short', () => {
+  it('Redis - version and eviction policy', () => {
     const states = (info: string) => infoFindings(info).map(({ state }) => state);
     expect(states('redis_version:8.0.2\r\nmaxmemory_policy:noeviction\r\n')).toEqual(['ok']);
     expect(states('redis_version:7.0.0\r\nmaxmemory_policy:allkeys-lru\r\n')).toEqual(['ok', 'warn']);
@@ -146,14 +159,14 @@ describe('findings', () => {
     },
   ];
 
-  it('exit code - the nearest to the machine first', () => {
+  it('exit code - a failure of the machine takes precedence', () => {
     expect(exitCodeOf(groups)).toBe(7);
     const worse = [...groups, { title: 'U', findings: [fail('e', '', '', 3), fail('f', '', '', 4)] }];
     expect(exitCodeOf(worse)).toBe(4);
     expect(exitCodeOf([{ title: 'V', findings: [ok('a'), warn('b', '')] }])).toBe(0);
   });
 
-  it('text - a sign, what, and what to do; wrapped to the terminal', () => {
+  it('text - sign, finding and remedy, wrapped to the terminal', () => {
     expect(groupLines(groups[0] as never, { width: 0 })).toEqual([
       'T',
       '  ✓ a: fine',

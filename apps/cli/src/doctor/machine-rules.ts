@@ -63,19 +63,30 @@ function bpffsElsewhere(mounts: readonly Mount[]): Finding {
   return fail('bpffs', detail, mountIt, EXIT.kernelLacksFeature);
 }
 
-export function mountFindings(mounts: readonly Mount[]): Finding[] {
+export function mountFindings(mounts: readonly Mount[], cgroupRoot = CGROUP_ROOT): Finding[] {
   const bpffs = mounts.find(({ path, type }) => type === 'bpf' && path === '/sys/fs/bpf');
-  const cgroup2 = mounts.find(({ type }) => type === 'cgroup2');
-  return [
-    bpffs ? ok('bpffs', bpffs.path) : bpffsElsewhere(mounts),
-    cgroup2
-      ? ok('cgroup v2', cgroup2.path)
-      : warn(
-          'cgroup v2',
-          'not mounted: pods are identified by CNI records only',
-          'boot with systemd.unified_cgroup_hierarchy=1',
-        ),
-  ];
+  return [bpffs ? ok('bpffs', bpffs.path) : bpffsElsewhere(mounts), cgroupFinding(mounts, cgroupRoot)];
+}
+
+/** Default of the collector's cgroupRoot. */
+export const CGROUP_ROOT = '/sys/fs/cgroup';
+
+/**
+ * On a hybrid layout cgroup v2 is mounted elsewhere, and its pods' cgroups have no controllers:
+ * only a cgroup v2 at the collector's root counts.
+ */
+function cgroupFinding(mounts: readonly Mount[], root: string): Finding {
+  const unified = 'boot with systemd.unified_cgroup_hierarchy=1';
+  const found = mounts.filter(({ type }) => type === 'cgroup2').map(({ path }) => path);
+  const [other] = found;
+  if (found.includes(root)) return ok('cgroup v2', root);
+  const effect = 'pods are identified by CNI records only, and there are no runtime policies';
+  if (other === undefined) return warn('cgroup v2', `not mounted: ${effect}`, unified);
+  return warn(
+    'cgroup v2',
+    `mounted at ${other}, not at ${root}, where the collector looks: ${effect}`,
+    `${unified}. If the kubelet uses the tree at ${other}, set BAILIFF_COLLECTOR_CGROUP_ROOT=${other} instead`,
+  );
 }
 
 const isDenied = (errnoName: string | null) => errnoName === 'EPERM' || errnoName === 'EACCES';

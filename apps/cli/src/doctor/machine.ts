@@ -1,6 +1,6 @@
 /** Checks of the machine: kernel, privileges, mounts, CNI records. Reads and probes only. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { release } from 'node:os';
+import { hostname, release } from 'node:os';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
 import { findCheckout } from '../lab/command.ts';
@@ -15,6 +15,7 @@ import {
   probeFindings,
   unprobed,
 } from './machine-rules.ts';
+import { type NodePaths, nodeFindings } from './preflight.ts';
 
 const PINS = '/sys/fs/bpf/bailiff';
 
@@ -78,8 +79,9 @@ async function pinnedInterfaces(): Promise<readonly number[] | 'hidden'> {
   }
 }
 
-export async function machineGroup(cniResultsDir: string): Promise<Group> {
-  const title = `This machine (Linux ${release()})`;
+/** @param node paths of a node, for a preflight */
+export async function machineGroup(cniResultsDir: string, node?: NodePaths): Promise<Group> {
+  const title = `${node ? `Node ${hostname()}` : 'This machine'} (Linux ${release()})`;
   if (process.platform !== 'linux') {
     return {
       title: 'This machine',
@@ -95,11 +97,12 @@ export async function machineGroup(cniResultsDir: string): Promise<Group> {
       : fail(
           'BTF',
           'the kernel has no type information',
-          'a kernel with CONFIG_DEBUG_INFO_BTF=y',
+          'use a kernel with CONFIG_DEBUG_INFO_BTF=y',
           EXIT.kernelLacksFeature,
         ),
-    ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8'))),
+    ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8')), node?.cgroupRoot),
     ...(await recordFindings(cniResultsDir)),
+    ...(node ? nodeFindings(node) : []),
   ];
   return { title, findings };
 }

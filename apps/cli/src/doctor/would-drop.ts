@@ -9,7 +9,7 @@ import { readStream } from '../shared/bus/read-stream.ts';
 import { Tally, type TallyGroup } from '../shared/read/tally.ts';
 import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { clockTime, isoMicros } from '../shared/text/time.ts';
 
@@ -92,7 +92,7 @@ function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Gr
 export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]): string {
   if (groups.length === 0) return '';
   const rules = groups.map(({ key, packets }) => `${key.vector} ${packets}`);
-  return `runtime policies audited ${named(rules, MAX_RULES)}: see \`bailiff events --kind lsm --action audit\``;
+  return `runtime policies audited ${shortList(rules, MAX_RULES)}: see \`bailiff events --kind lsm --action audit\``;
 }
 
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {

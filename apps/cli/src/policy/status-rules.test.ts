@@ -62,7 +62,7 @@ describe('policy status', () => {
   const unable = { state: 'unavailable' as const, reason: 'EPERM', remedy: 'boot with lsm=bpf', policies: [] };
   it.each<[string, NodeStatus | [string, string] | null, string, RegExp, number]>([
     ['never reported', null, 'missing', /no collector/, 7],
-    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s; policies that were in force still are/, 7],
+    ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s; its policies stay in force/, 7],
     ['unreadable', ['n2', 'not JSON'], 'missing', /cannot be read: not JSON/, 7],
     ['an older collector', node('n2', null), 'unavailable', /does not support runtime policies/, 3],
     ['without LSM', node('n2', unable), 'unavailable', /LSM unavailable: EPERM/, 3],
@@ -119,10 +119,10 @@ describe('runtime half of a node', () => {
     const refusing = node('n', { policies: [{ key: A, revision: 1, state: 'refused', reason: 'why', subjects: 0 }] });
     expect(runtimeProblems('n', refusing)).toMatchObject([{ severity: 'shout', exitCode: 6 }]);
     expect(runtimeProblems('n', { ...refusing, configRefused: [{ key: A, reason: 'why' }] })).toEqual([]);
-    const losing = node('n', { losses: { unarmed: 0, scratch: 3 }, missingHooks: ['userns_create'] });
+    const losing = node('n', { losses: { unarmed: 7, unbound: 1, orphan: 3 }, missingHooks: ['userns_create'] });
     expect(runtimeProblems('n', losing).map(({ text }) => text)).toEqual([
       expect.stringMatching(/userns_create/),
-      expect.stringMatching(/scratch 3$/),
+      expect.stringMatching(/operations denied, .*: 3 since the programs were loaded$/),
     ]);
     expect(runtimeProblems('n', node('n'))).toEqual([]);
     expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');

@@ -9,7 +9,7 @@ import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { modeCell, storedByName } from './show.ts';
@@ -66,7 +66,7 @@ function reasonLines(reasons: readonly Reason[], { out }: Session): string[] {
   const { width } = out.table;
   return reasons.flatMap(({ policies, nodes, state, reason, remedy }) => {
     const what = policies ? ` ${policies.map((key) => shortName(parsePolicyName(key))).join(', ')}:` : '';
-    const [first = '', ...more] = wrap(`${named(nodes, MAX_NODES)}:${what} ${reason}`, width > 0 ? width - 2 : 0);
+    const [first = '', ...more] = wrap(`${shortList(nodes, MAX_NODES)}:${what} ${reason}`, width > 0 ? width - 2 : 0);
     const sign = out.paint(state === 'off' ? '-' : state === 'pending' ? '!' : '✗', STYLES[state]);
     const [arrow = '', ...rest] = remedy === '' ? [] : wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0);
     return [

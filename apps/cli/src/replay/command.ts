@@ -48,8 +48,8 @@ Examples:
   bailiff replay --since all --format json | jq .vector
   bailiff replay --since 7d --format ocsf > events.ndjson            the siem-relay's events, with the same metadata.uid
 
-Replay reads VIOLATIONS with an ephemeral consumer and affects no other reader. Below bailiff.v1, copies go only to
-${SCRATCH}.>, which no stream stores. Subjects are <prefix>.violations.<partition>.<node>.<kind> and, for SIEM events,
+Replay only reads VIOLATIONS and affects no other reader. Below bailiff.v1, copies go only to ${SCRATCH}.>, which no
+stream stores. Subjects are <prefix>.violations.<partition>.<node>.<kind> and, for SIEM events,
 <prefix>.siem.<format>.<class>.<namespace>, with the headers Bailiff-Replay-Sequence and Bailiff-Replay-Time.
 An interrupted replay prints the command that resumes it (--from-seq).
 `;

@@ -9,7 +9,7 @@ import { filters, microsOf, streamInfo } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { pause } from '@bailiff/service';
 import { matchesPod, type PodSelector } from '../shared/arguments.ts';
-import { readStretch } from '../shared/bus/stretch.ts';
+import { readRange } from '../shared/bus/read-range.ts';
 import { Progress } from '../shared/progress.ts';
 import { readPods } from '../shared/read/pods.ts';
 import type { EventFilter } from '../shared/rows/event-rows.ts';
@@ -118,7 +118,7 @@ export class Replay {
     const node = this.#request.node ?? (pod && (await nodeOfPod(this.#session, pod, sinceMicros)));
     const by = { ...(node === null ? {} : { node }), ...(kind === null ? {} : { kind }) };
     try {
-      const ended = await readStretch(bus, 'VIOLATIONS', {
+      const ended = await readRange(bus, 'VIOLATIONS', {
         start: fromSequence === null ? { timeMicros: sinceMicros } : { sequence: fromSequence },
         untilMicros,
         filterSubjects: [filters.violations(by)],

@@ -85,6 +85,14 @@ export function wholeNumber(text: string, flag: string, min: number, max: number
   throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a whole number from ${min} to ${max}`);
 }
 
+const BYTES_OF: Readonly<Record<string, number>> = { '': 1, MiB: 1024 ** 2, GiB: 1024 ** 3, TiB: 1024 ** 4 };
+
+/** A whole number of bytes, MiB, GiB or TiB; NaN for any other text. */
+export function bytesIn(text: string): number {
+  const [, digits, unit = ''] = /^(\d+) ?([MGT]iB)?$/.exec(text) ?? [];
+  return digits === undefined ? Number.NaN : Number(digits) * (BYTES_OF[unit] ?? Number.NaN);
+}
+
 /** The first characters of a verdict or response id. @throws CliError CLI_USAGE */
 export function parseIdPrefix(text: string, flag: string): string {
   if (/^[0-9a-f]{4,32}$/.test(text)) return text;

@@ -60,26 +60,26 @@ export class CliError extends Error {
 const REMEDIES: Readonly<Record<string, string>> = {
   BUS_UNREACHABLE: 'check that nats-server runs at this address; pass another with --nats-url, or run `bailiff doctor`',
   BUS_AUTHENTICATION:
-    'the server rejected this user and password: check --nats-user and --nats-password-file. After a rotation, copy the newest password file or reload the server',
-  BUS_PERMISSION: 'connect as a user with this permission: --nats-user and --nats-password-file',
-  BUS_NO_STREAM: `the bus may not be set up for Bailiff: ${SETUP_REMEDY}. Run \`bailiff doctor\``,
+    'the server rejected this user and password: check --nats-user and --nats-password-file. After a rotation, copy the new password file, or reload the server',
+  BUS_PERMISSION: 'connect as a user that has this permission, with --nats-user and --nats-password-file',
+  BUS_NO_STREAM: `the bus may not be set up for Bailiff: ${SETUP_REMEDY}. \`bailiff doctor\` checks it`,
   BUS_SHRINK: 'omit the flag to keep the current limit, or pass --shrink to lower it',
   BUS_TIMEOUT:
-    'the bus is connected and does not respond: it may be overloaded or without a leader. If only writes fail, the disk of nats-server is full: see "Disk full" in docs/operations.md',
+    'the bus is connected but does not respond: it may be overloaded or have no leader. If only writes fail, the disk of nats-server may be full: see "Disk full" in docs/operations.md',
   BUS_FULL:
-    'the stream is at its limit (`bailiff status` shows which), or the disk of nats-server is full: free some space, see "Disk full" in docs/operations.md',
+    'the stream reached its limit, which `bailiff status` shows, or the disk of nats-server is full: see "Disk full" in docs/operations.md',
   BUS_TOO_LARGE: 'the value exceeds the limit of the bus (256 KiB)',
-  CONFIG_REVISION: 'read it again (`bailiff config get`) and repeat the change',
+  CONFIG_REVISION: 'read the current value (`bailiff config get`) and repeat the change',
   CONFIG_KEY:
     'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
   CONFIG_JSON: '',
   CONFIG_OWNER:
-    'change the resource with kubectl, or pass --take-over: the CLI then owns the key, and the resource is refused until `bailiff config release`',
-  CONFIG_CONTRADICTION: 'each field is valid, but together they can never take effect: see docs/configuration.md',
+    'change the resource with kubectl. Or pass --take-over: the CLI then owns the key, and ipam-sync refuses the resource until `bailiff config release`',
+  CONFIG_CONTRADICTION: 'each field is valid, but the combination can never take effect: see docs/configuration.md',
   POLICY_FILE: '',
-  POLICY_LIMIT: 'use fewer rules about one object, or policies that select fewer pods',
+  POLICY_LIMIT: 'use fewer rules for one path, address or value, or narrow the selectors',
   ENOENT: 'check the path',
-  EACCES: 'another user, such as root, may be needed',
+  EACCES: 'run the command as a user with access, such as root',
 };
 
 const exitCodeFor = (error: unknown): ExitCode => {
@@ -114,7 +114,7 @@ const CERTIFICATES: readonly [RegExp, string][] = [
   [/certificate is not yet valid/, 'check the clock of this machine, and of the machine that issued the certificate'],
   [
     /self-signed certificate|unable to (get|verify)/,
-    'the authority that signed the certificate of nats-server is not trusted here: pass the ca.crt of the bus with --nats-ca-file',
+    'this machine does not trust the authority that signed the certificate of nats-server: pass the ca.crt of the bus with --nats-ca-file',
   ],
 ];
 

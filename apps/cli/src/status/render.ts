@@ -4,9 +4,10 @@ import { podName } from '../shared/arguments.ts';
 import type { ActiveDisarm } from '../shared/read/disarms.ts';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../shared/text/table.ts';
 import { age, clockTime } from '../shared/text/time.ts';
+import { cniLines } from './cni.ts';
 import type { StreamFill } from './fill.ts';
 import type { Problem } from './problem.ts';
 import type { NodeHealth, NodeReport, StatusReport } from './report.ts';
@@ -85,7 +86,7 @@ function alike(problems: readonly Problem[]): Problem[] {
     if (group) group.nodes.push(problem.node);
     else groups.set(key, { problem, nodes: [problem.node] });
   }
-  return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: named(nodes, MAX_NODES_NAMED) }));
+  return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: shortList(nodes, MAX_NODES_NAMED) }));
 }
 
 /**
@@ -220,6 +221,8 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
     ...featureLines(status, options),
     ...heading('Runtime policies'),
     ...wrap(runtimeText(status.runtime), width > 0 ? width - 2 : 0).map((line) => `  ${line}`),
+    ...heading('CNI plugin'),
+    ...cniLines(status).flatMap((text) => wrap(text, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)),
     ...heading('Maps'),
     ...table(
       [{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'CAPACITY', align: 'right' }],

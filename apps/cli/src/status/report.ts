@@ -9,8 +9,9 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { podName } from '../shared/arguments.ts';
 import type { ActiveDisarm } from '../shared/read/disarms.ts';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { age } from '../shared/text/time.ts';
+import { cniProblems } from './cni.ts';
 import { byReason, MAX_NAMED, type Problem, shout, warn, weigh } from './problem.ts';
 import { runtimeProblems } from './runtime.ts';
 
@@ -164,7 +165,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
     );
   const partial = status.interfaces.filter(({ coverage }) => coverage === 'partial');
   for (const [reason, ifaces] of byReason(partial))
-    problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`));
+    problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : ''));
   if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
   if (status.snapshotRefused !== '') {
     const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
@@ -176,7 +177,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
       shout(node, text, `bailiff config get ${key}; bailiff config rollback ${key}`, EXIT.badConfiguration),
     );
   }
-  problems.push(...runtimeProblems(node, status), ...warningsOf(report, status));
+  problems.push(...runtimeProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
   return problems;
 }
 
@@ -202,7 +203,11 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   return warnings;
 }
 
-const several = (ifaces: readonly InterfaceStatus[]): string => named(ifaces.map(interfaceName), MAX_NAMED);
+/** A collector's reason for an interface that may be another program's. */
+const NO_POD = /^no pod found/;
+const EXCLUDE = 'if it belongs to no pod, add its name to excludeInterfaces: BAILIFF_COLLECTOR_EXCLUDE_INTERFACES';
+
+const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces.map(interfaceName), MAX_NAMED);
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: StatusInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';

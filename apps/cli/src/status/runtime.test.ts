@@ -1,3 +1,4 @@
+import { RUNTIME_LOSSES } from '@bailiff/bpf';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
 import { runtimeProblems } from './runtime.ts';
@@ -30,4 +31,32 @@ it.each([
 it('policies that a node refuses - a value that no reader accepts is reported once, as configuration', () => {
   const configRefused = [{ key: key('a'), reason: 'x' }];
   expect(runtimeProblems('n', node([refused('a', 'x')], configRefused))).toEqual([]);
+});
+
+it('losses - container starts are no problem; a loss that means something has words and a remedy', () => {
+  const losing = (losses: Record<string, number>) =>
+    runtimeProblems('n', {
+      runtime: { state: 'available', missingHooks: [], policies: [], losses },
+      configRefused: [],
+    } as never);
+  expect(losing({ unarmed: 1431, unbound: 7, orphan: 0 })).toEqual([]);
+  expect(
+    losing({ unarmed: 1431, 'no-cell': 3 }).map(({ severity, text, remedy }) => [severity, text, remedy !== '']),
+  ).toEqual([
+    [
+      'warn',
+      'runtime policies: decisions without a counter: enforced, but not published: 3 since the programs were loaded',
+      true,
+    ],
+  ]);
+});
+
+it('losses - every loss of the kernel programs is expected or explained', () => {
+  for (const loss of RUNTIME_LOSSES) {
+    const node = {
+      runtime: { state: 'available', missingHooks: [], policies: [], losses: { [loss]: 1 } },
+      configRefused: [],
+    };
+    for (const { text } of runtimeProblems('n', node as never)) expect(text).not.toContain('events of');
+  }
 });

@@ -4,8 +4,48 @@
  */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named } from '../shared/text/plural.ts';
+import { shortList } from '../shared/text/plural.ts';
 import { byReason, MAX_NAMED, type Problem } from './problem.ts';
+
+/**
+ * Every container start adds to these: the runtime's own operations before the first program, and a
+ * first program that starts before its pod's policies are on the node. Policies hold once they are
+ * there. They stay in the metric.
+ */
+const EXPECTED_LOSSES: ReadonlySet<string> = new Set(['unarmed', 'unbound']);
+
+/** What each loss means, by its name in the metric, and the remedy. */
+const LOSSES: Readonly<Record<string, { text: string; remedy: string }>> = {
+  'ring-full': { text: 'samples lost to a full ring; counts are exact', remedy: '' },
+  'no-cell': {
+    text: 'decisions without a counter: enforced, but not published',
+    remedy: 'fewer policies and subjects on this node; see docs/reference/limits.md',
+  },
+  'no-scratch': {
+    text: 'operations decided as unresolved, because the kernel had no memory for them',
+    remedy: 'check the free memory of the node',
+  },
+  unresolved: {
+    text: 'paths beyond the limits: denied by policies that enforce',
+    remedy: 'shorter paths, or fewer nested mounts, in the affected containers',
+  },
+  'no-state': {
+    text: 'forks that failed, because the kernel had no memory for their state',
+    remedy: 'check the free memory of the node',
+  },
+  orphan: {
+    text: 'operations denied, because the policy of their pod was no longer in the maps',
+    remedy: 'restart the affected pods; report it if it grows',
+  },
+  'cgroups-full': {
+    text: 'cgroups of pods that the kernel could not record: bound later, from user space',
+    remedy: 'fewer pods on this node',
+  },
+  'cgroup-refused': {
+    text: 'cgroups with the name of a pod that no kubelet made: ignored',
+    remedy: 'find out which program of the node makes them',
+  },
+};
 
 /** Why operations are not judged; null if they are, or if the engine is disabled. */
 export function runtimeObstacle({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
@@ -40,15 +80,16 @@ export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   const refused = runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
   for (const [reason, policies] of byReason(refused)) {
     const keys = policies.map(({ key }) => key);
-    const text = `refuses ${named(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
+    const text = `refuses ${shortList(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
     add('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
   if (runtime.missingHooks.length > 0) {
     add('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.join(', ')}`, '');
   }
-  const losses = Object.entries(runtime.losses).filter(([, count]) => count > 0);
-  if (losses.length > 0) {
-    add('warn', `runtime policies: ${losses.map(([name, count]) => `${name} ${count}`).join(', ')}`, '');
+  for (const [name, count] of Object.entries(runtime.losses)) {
+    if (count === 0 || EXPECTED_LOSSES.has(name)) continue;
+    const { text, remedy } = LOSSES[name] ?? { text: `events of ${name}`, remedy: '' };
+    add('warn', `runtime policies: ${text}: ${count} since the programs were loaded`, remedy);
   }
   return problems;
 }

@@ -85,6 +85,12 @@ describe('report', () => {
     expect(bare.nodes[0]).toMatchObject({ health: 'uncovered', guarded: 302, guardable: 303 });
   });
 
+  it('an interface without a pod has a remedy: it can be excluded', () => {
+    const reason = 'no pod found for it: judged as unknown';
+    const { problems } = report({ a: status({ interfaces: [iface('vm0', { coverage: 'partial', reason })] }) });
+    expect(problems.map(({ remedy }) => remedy)).toEqual([expect.stringContaining('EXCLUDE_INTERFACES')]);
+  });
+
   it.each([
     ['silent', status({ updatedAt: iso(61_000) }), 7, /silent for 61s/],
     ['unreadable', 'bus: Required', 7, /cannot be read: bus/],

@@ -5,7 +5,7 @@
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { InstanceStatus, TaintStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { named, plural } from '../shared/text/plural.ts';
+import { plural, shortList } from '../shared/text/plural.ts';
 import { activeInstances } from './instances.ts';
 import type { Problem } from './problem.ts';
 
@@ -27,7 +27,7 @@ export function taintProblems(instances: readonly InstanceStatus[], nowMs: numbe
     return { severity: 'warn', node, text, remedy: '', exitCode: EXIT.ok };
   });
   if (problem === '') return lines;
-  const which = withheldCount > 0 ? ` (not tainted: ${named(withheld, 2, withheldCount)})` : '';
+  const which = withheldCount > 0 ? ` (not tainted: ${shortList(withheld, 2, withheldCount)})` : '';
   return [
     ...lines,
     { severity: 'shout', node: 'ipam-sync', text: problem + which, remedy, exitCode: EXIT.badConfiguration },
@@ -37,5 +37,5 @@ export function taintProblems(instances: readonly InstanceStatus[], nowMs: numbe
 /** `2 nodes are tainted: node-a, node-b` */
 export function taintsLine({ tainted, taintedCount }: TaintStatus): string {
   if (taintedCount === 0) return 'no node is tainted';
-  return `${plural(taintedCount, 'node is', 'nodes are')} tainted: ${named(tainted, 6, taintedCount)}`;
+  return `${plural(taintedCount, 'node is', 'nodes are')} tainted: ${shortList(tainted, 6, taintedCount)}`;
 }

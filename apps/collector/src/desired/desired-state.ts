@@ -3,8 +3,7 @@
  *
  * The last good value of each part is kept, whatever follows and however long the bus is
  * unavailable. A part that was never received is not a default: `known` lists the received parts,
- * and the kernel keeps the entries of an earlier process for the others. A value that cannot be
- * parsed is dropped from its document; the document stays valid.
+ * and the kernel keeps the entries of an earlier process for the others.
  */
 import { FOREVER_NS, type VectorModes } from '@bailiff/bpf';
 import {
@@ -26,11 +25,9 @@ import {
 } from '@bailiff/policy';
 import {
   type ClusterSnapshot,
-  clusterSnapshot,
   cutTexts,
   MAX_TEXT,
   type NodeSnapshot,
-  nodeSnapshot,
   type PodIdentity,
   type PodRef,
   type QuarantineEntry,
@@ -39,8 +36,9 @@ import {
   workloadOf,
 } from '@bailiff/schemas';
 import { type Binding, checkSnapshot } from '../identity/identity.ts';
-import { type Dropped, normalizeAddresses, normalizeCidrs } from '../identity/normalize.ts';
+import type { Dropped } from '../identity/normalize.ts';
 import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
+import { parseClusterSnapshot, parseNodeSnapshot } from './parse-snapshots.ts';
 
 /** `dropped`: values that were removed from an accepted document, each with place and reason. */
 export type ReceiveResult = { changed: boolean; dropped?: Dropped } | { refused: string };
@@ -96,13 +94,9 @@ export class DesiredState {
    */
   receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
     const bindings = [...live];
-    const parsed = parseJson(json, nodeSnapshot);
+    const parsed = parseNodeSnapshot(json);
     if ('refused' in parsed) return this.#refusePods(parsed.refused);
-    const dropped: Dropped = [];
-    const snapshot: NodeSnapshot = {
-      ...parsed.value,
-      pods: parsed.value.pods.map((pod) => normalizePod(pod, dropped)),
-    };
+    const { value: snapshot, dropped } = parsed;
     if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
     if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
     this.#restored.delete('pods');
@@ -152,18 +146,13 @@ export class DesiredState {
   }
 
   receiveCluster(json: string): ReceiveResult {
-    const parsed = parseJson(json, clusterSnapshot);
+    const parsed = parseClusterSnapshot(json);
     if ('refused' in parsed) return parsed;
     if (parsed.value.revision < this.cluster.revision && !this.#restored.has('cluster')) return { changed: false };
     this.#restored.delete('cluster');
-    const dropped: Dropped = [];
-    const nodes = parsed.value.nodes.map((node) => ({
-      ...node,
-      addresses: normalizeAddresses(node.addresses, `node ${node.name}`, dropped),
-    }));
-    this.cluster = { ...parsed.value, nodes };
+    this.cluster = parsed.value;
     this.known.add('cluster');
-    return { changed: true, dropped };
+    return { changed: true, dropped: parsed.dropped };
   }
 
   receiveQuarantine(json: string): ReceiveResult {
@@ -305,41 +294,7 @@ export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
   return cutTexts(ref, MAX_TEXT.PodRef);
 }
 
-/** A pod with the values that the maps can hold. */
-function normalizePod(pod: PodIdentity, dropped: Dropped): PodIdentity {
-  const where = `pod ${pod.namespace}/${pod.name}`;
-  const probePorts = pod.probePorts.filter(({ port }) => port >= 1 && port <= 65_535);
-  if (probePorts.length < pod.probePorts.length) dropped.push(`${where}: a probe port outside 1-65535`);
-  return {
-    ...pod,
-    interfaces: pod.interfaces.map((i) => ({ ...i, addresses: normalizeAddresses(i.addresses, where, dropped) })),
-    allowedPrefixes: normalizeCidrs(pod.allowedPrefixes, where, dropped),
-    probePorts,
-  };
-}
-
 function setOrDelete<V>(map: Map<string, V>, key: string, value: V | undefined): void {
   if (value === undefined) map.delete(key);
   else map.set(key, value);
-}
-
-interface Schema<T> {
-  safeParse(
-    value: unknown,
-  ):
-    | { success: true; data: T }
-    | { success: false; error: { issues: readonly { path: PropertyKey[]; message: string }[] } };
-}
-
-function parseJson<T>(json: string, schema: Schema<T>): { value: T } | { refused: string } {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(json);
-  } catch (error) {
-    return { refused: `not JSON: ${(error as Error).message}` };
-  }
-  const result = schema.safeParse(raw);
-  if (result.success) return { value: result.data };
-  const issue = result.error.issues[0];
-  return { refused: `${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? 'wrong shape'}` };
 }

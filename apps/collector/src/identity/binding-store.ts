@@ -46,6 +46,7 @@ const binding = z.object({
   recordFile: text.optional(),
   recordedAtMs: z.number().optional(),
   isDoubtful: z.boolean().optional(),
+  fromCall: z.boolean().optional(),
 });
 /** A PodRef in a file. */
 export const storedPodRef = z.object({

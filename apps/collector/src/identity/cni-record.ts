@@ -27,6 +27,11 @@ export interface CniRecord {
   addresses: string[];
   /** When the file was written, wall-clock milliseconds. */
   writtenAtMs: number;
+  /**
+   * The CNI plugin passed it during the call that creates the interface; absent: read from the
+   * result cache.
+   */
+  fromCall?: true;
 }
 
 /** `dropped`: values of the record that could not be parsed. */
@@ -47,12 +52,15 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
  * @returns a record; or the reason why it is none: another runtime's file, half written, not JSON
  */
 export function readCniRecord(file: string, json: string, writtenAtMs: number): CniReading {
-  let raw: Record<string, unknown>;
   try {
-    raw = JSON.parse(json) as Record<string, unknown>;
+    return cniRecordOf(file, JSON.parse(json) as Record<string, unknown>, writtenAtMs);
   } catch (error) {
     return { reason: `not JSON: ${(error as Error).message}` };
   }
+}
+
+/** The record of a parsed cache file, or of a call that has the same fields. */
+export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenAtMs: number): CniReading {
   if (raw === null || typeof raw !== 'object' || raw['kind'] !== 'cniCacheV1')
     return { reason: 'kind is not cniCacheV1' };
   const args = new Map<string, string>();

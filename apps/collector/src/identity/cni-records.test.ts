@@ -19,6 +19,11 @@ import { CniRecords } from './cni-records.ts';
 const json = (uid: string) =>
   JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
 
+const EMPTY = {
+  ...{ containerId: 'c', ifName: 'eth0', podNamespace: '', podName: '', podMac: '', writtenAtMs: 0 },
+  ...{ hostInterfaces: [], addresses: [] },
+};
+
 describe('cni records', () => {
   let dir: string;
   let seen: string[];
@@ -36,6 +41,25 @@ describe('cni records', () => {
   afterEach(() => {
     cache.close();
     rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('the record of a call - applied as if read, and not held beyond the call', () => {
+    const record = (podUid: string) => ({ ...EMPTY, file: 'a', podUid });
+    let during: string[] = [];
+    const calls = new CniRecords(dir, {
+      onRecord: (r) => {
+        during = [...calls.byFile.values()].map(({ podUid }) => podUid);
+        seen.push(r.podUid);
+      },
+      onProblem: (p) => problems.push(p),
+    });
+    calls.apply(record('u1'));
+    expect([seen, during, calls.byFile.size]).toEqual([['u1'], ['u1'], 0]);
+    writeFileSync(path.join(dir, 'a'), json('u2'));
+    calls.start();
+    calls.apply(record('u3'));
+    expect([during, calls.byFile.get('a')?.podUid]).toEqual([['u3'], 'u2']);
+    calls.close();
   });
 
   it('existing and new records - both are read', async () => {
@@ -78,7 +102,7 @@ describe('cni records', () => {
       ['a-fifo', 'not a regular file'],
       ['b-device', 'ELOOP'],
       ['c-folder', 'not a regular file'],
-      ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of a record (${MAX_RECORD_BYTES})`],
+      ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of ${MAX_RECORD_BYTES}`],
     ]);
   });
 

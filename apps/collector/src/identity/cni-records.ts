@@ -6,18 +6,9 @@
  * `check()` on a slow timer notices a folder that was recreated, and reads the files that an
  * overrun of inotify's queue hid. Nothing throws after the start.
  */
-import {
-  closeSync,
-  constants,
-  type FSWatcher,
-  fstatSync,
-  openSync,
-  readdirSync,
-  readSync,
-  statSync,
-  watch,
-} from 'node:fs';
+import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import path from 'node:path';
+import { readRegularFile } from '../process/regular-file.ts';
 import { type CniRecord, MAX_RECORD_BYTES, readCniRecord } from './cni-record.ts';
 
 /** Interval of reading a half-written record again. */
@@ -121,7 +112,7 @@ export class CniRecords {
     const file = path.join(this.#dir, name);
     let read: ReturnType<typeof readRegularFile>;
     try {
-      read = readRegularFile(file, unlessKnown ? this.byFile.get(name)?.writtenAtMs : undefined);
+      read = readRegularFile(file, MAX_RECORD_BYTES, unlessKnown ? this.byFile.get(name)?.writtenAtMs : undefined);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         this.byFile.delete(name);
@@ -135,7 +126,7 @@ export class CniRecords {
       this.#events.onProblem({ file, reason: read.reason });
       return;
     }
-    this.#add(name, file, readCniRecord(name, read.json, read.writtenAtMs), retries);
+    this.#add(name, file, readCniRecord(name, read.content.toString('utf8'), read.writtenAtMs), retries);
   }
 
   #add(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
@@ -154,48 +145,25 @@ export class CniRecords {
     this.#events.onRecord(reading.record);
   }
 
+  /**
+   * Applies the record of a CNI call as if its file had been read. libcni writes the file after the
+   * call, so the record is not held: its interface is bound now, or its call fails.
+   */
+  apply(record: CniRecord): void {
+    const before = this.byFile.get(record.file);
+    this.byFile.set(record.file, record);
+    try {
+      this.#events.onRecord(record);
+    } finally {
+      if (before) this.byFile.set(record.file, before);
+      else this.byFile.delete(record.file);
+    }
+  }
+
   close(): void {
     this.#closed = true;
     this.#watcher?.close();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-  }
-}
-
-/**
- * `O_NONBLOCK`: opening a FIFO would otherwise block the collector until a writer opens it.
- * `O_NOFOLLOW`: libcni writes no symbolic links.
- */
-const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
-
-/**
- * Reads at most MAX_RECORD_BYTES of a regular file without blocking. It checks the open file, so
- * replacing the name in between has no effect.
- * @param knownAtMs returns null if the file was last written at this time
- * @throws Error of the file system; ELOOP for a symbolic link
- */
-function readRegularFile(
-  file: string,
-  knownAtMs: number | undefined,
-): { json: string; writtenAtMs: number } | { reason: string } | null {
-  const fd = openSync(file, READ_FLAGS);
-  try {
-    const before = fstatSync(fd);
-    if (!before.isFile()) return { reason: 'not a regular file' };
-    if (before.mtimeMs === knownAtMs) return null;
-    // One byte more than allowed, because the file may have grown since.
-    const buffer = Buffer.allocUnsafe(Math.min(before.size, MAX_RECORD_BYTES) + 1);
-    let length = 0;
-    for (let got = -1; got !== 0 && length < buffer.length; length += got) {
-      got = readSync(fd, buffer, length, buffer.length - length, length);
-    }
-    if (length > MAX_RECORD_BYTES || before.size > MAX_RECORD_BYTES) {
-      const bytes = Math.max(length, before.size);
-      return { reason: `${bytes} bytes are more than the limit of a record (${MAX_RECORD_BYTES})` };
-    }
-    // The time after reading: the content is not older than it.
-    return { json: buffer.toString('utf8', 0, length), writtenAtMs: fstatSync(fd).mtimeMs };
-  } finally {
-    closeSync(fd);
   }
 }

@@ -109,6 +109,14 @@ describe('identity - the bus confirms', () => {
       allowedPrefixes: [],
     });
   });
+  it('bound by a CNI call - programmed without the bus, whose addresses still win', () => {
+    const called: Binding = { ...binding, fromCall: true };
+    expect(identityOf(called, null)).toMatchObject({ state: 'programmed', addresses: ['10.0.0.2', 'fd00::2'] });
+    expect(identityOf(called, pod('u1', []))).toMatchObject({ state: 'programmed', addresses: binding.addresses });
+    expect(identityOf(called, pod('u1', ['10.0.0.77']))).toMatchObject({ addresses: ['10.0.0.77'] });
+    expect(disagreement(called, pod('u1', ['10.0.0.77']))).toContain('10.0.0.77');
+    expect(identityOf({ ...called, addresses: [] }, null).state, 'a result without addresses').toBe('provisional');
+  });
   it('listed without addresses - still provisional', () => {
     expect(identityOf(binding, pod('u1', []))).toMatchObject({
       state: 'provisional',

@@ -40,6 +40,8 @@ export interface Binding {
   recordedAtMs?: number | undefined;
   /** The record is older than the interface: the runtime may still write the right one. */
   isDoubtful?: boolean | undefined;
+  /** The CNI plugin named the pod in the call that created the interface. */
+  fromCall?: boolean | undefined;
 }
 
 /**
@@ -100,6 +102,7 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
     recordFile: record.file,
     recordedAtMs: record.writtenAtMs,
     isDoubtful: record.writtenAtMs < firstSeenWallMs,
+    fromCall: record.fromCall,
   };
 }
 
@@ -228,14 +231,16 @@ export interface Identity {
 }
 
 /**
- * The identity to enforce: unknown without a binding, provisional by the node alone, programmed
- * when the bus confirms or corrects it.
+ * The identity to enforce: unknown without a binding, provisional by a record or a namespace alone,
+ * programmed when the bus confirms or corrects it. The runtime waits for the answer to a CNI call,
+ * so its record cannot belong to an earlier interface: it needs no confirmation.
  * @param contested whether another interface has its MAC (see isContested)
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
   if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
   const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
-  const confirmed = pod !== null && (listed.length > 0 || !isPrimary(binding));
+  const isCertain = binding.fromCall === true && binding.addresses.length > 0;
+  const confirmed = isCertain || (pod !== null && (listed.length > 0 || !isPrimary(binding)));
   return {
     state: confirmed ? 'programmed' : 'provisional',
     mac: contested ? NOT_OWN_MAC : binding.mac,

@@ -1,6 +1,6 @@
 /**
  * Guards pod interfaces on their netlink events, before their pods are known, and removes them when
- * their links disappear. A start adopts the generations and counts of an earlier process.
+ * their links disappear. A start first adopts the interfaces of an earlier process (adopter.ts).
  *
  * Order for a new interface: counters entry, file, record, programs, so that every program has its
  * record. A problem with one interface is reported and shown in its status. If the counters map is
@@ -16,17 +16,15 @@ import {
   type SpoofObject,
 } from '@bailiff/bpf';
 import type { CounterStore } from '../counting/counter-store.ts';
-import { isBeforeGuard } from '../counting/epochs.ts';
 import type { BindResult } from '../identity/binder.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
-import type { LinkFacts } from '../identity/identity.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
-import { type Adoption, planAdoption } from './adoption.ts';
+import { type Adopted, Adopter } from './adopter.ts';
 import { Attachments } from './attachments.ts';
 import { forgetGeneration } from './forget.ts';
-import { type FirstSeen, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
-import { excludeUnguarded } from './interface-counts.ts';
+import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
+import { attempt, release } from './release.ts';
 import { UnguardedPackets } from './unguarded-packets.ts';
 
 export interface GuardOptions {
@@ -58,19 +56,6 @@ export interface GuardEvents {
   forgotten(iface: GuardedInterface): void;
 }
 
-const factsOf = (link: LinkRecord): LinkFacts => ({
-  ifindex: link.ifindex,
-  name: link.name,
-  kind: link.kind,
-  mac: link.mac,
-  linkNetnsid: link.linkNetnsid,
-  peerIfindex: link.peerIfindex,
-});
-
-const goneLink = (ifindex: number, name: string): LinkFacts => {
-  return { ifindex, name, kind: 'veth', mac: '', linkNetnsid: null, peerIfindex: null };
-};
-
 const isFull = (error: unknown): boolean => error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
 
 export class Guard {
@@ -94,117 +79,12 @@ export class Guard {
    * Adopts the state in the kernel and on disk, then guards the other interfaces. Call it once,
    * after the link monitor is open.
    */
-  start(): { adopted: number; unreadable: { file: string; reason: string }[] } {
-    const { counters, object, registry, store } = this.#o;
-    const { maps } = object;
-    const { stored, unreadable } = store.load();
-    const archived = counters.load();
-    const links = dumpLinks();
-    const plan = planAdoption({
-      counters: [...maps.counters.readAll(), ...archived],
-      records: maps.ifaces.entries(),
-      grants: maps.addresses.entries(),
-      probePorts: maps.probePorts.entries(),
-      placed: object.verify(),
-      links,
-      files: stored,
-      maxInterfaces: maps.maxInterfaces,
-    });
-    for (const adoption of plan.adoptions) {
-      this.#attempt(adoption.file?.interfaceName ?? adoption.link?.name ?? '', () =>
-        this.#adopt(adoption.link && adoption.countsLost ? this.#renumber(adoption) : adoption),
-      );
-    }
-    const records = new Map(maps.ifaces.entries());
-    for (const key of plan.leftovers) {
-      // A generation whose adoption failed stays in force.
-      if (registry.live(key.ifindex)?.generation === key.generation) continue;
-      this.#release(key, records.get(key.ifindex)?.generation === key.generation);
-    }
-    for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
-    counters.removeStrays((generation) => registry.byGeneration(generation) !== undefined);
-    const adopted = registry.liveCount;
+  start(): Adopted {
+    const adopter = new Adopter({ ...this.#o, attachments: this.#attachments, renew: (iface) => this.renew(iface) });
+    const { links, ...adopted } = adopter.run();
     this.#updateAll(links, null);
     this.#started = true;
-    return { adopted, unreadable };
-  }
-
-  /** Reports an exception as a problem of the interface. */
-  #attempt(interfaceName: string, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.#o.onProblem({ interfaceName, reason: (error as Error).message, error });
-    }
-  }
-
-  /**
-   * Gives a new generation to a live interface whose counters are lost: its old epochs would count
-   * backwards. It stays guarded: its grants exist before the record that names them.
-   */
-  #renumber(adoption: Adoption): Adoption {
-    const { object, store } = this.#o;
-    const { maps } = object;
-    const { key: old, file, kernel } = adoption;
-    const key = { ifindex: old.ifindex, generation: maps.meta.allocateGeneration() };
-    this.#o.counters.create(key);
-    maps.addresses.replace(key, kernel?.grants ?? []);
-    maps.probePorts.replace(key, kernel?.probePorts ?? []);
-    if (file) store.save({ ...file, ...key, occurrences: {}, gapReported: true });
-    object.rekey(old, key.generation);
-    const record = maps.ifaces.get(key.ifindex);
-    if (record) maps.ifaces.set(key.ifindex, { ...record, ...key });
-    maps.addresses.replace(old, []);
-    maps.probePorts.replace(old, []);
-    store.remove(old.ifindex, old.generation);
-    const reason = `the counters of generation ${old.generation} are lost: counting restarts as generation ${key.generation}`;
-    this.#o.onProblem({ interfaceName: file?.interfaceName ?? adoption.link?.name ?? '', reason });
-    return { ...adoption, key, file: file && { ...file, ...key, occurrences: {}, gapReported: true } };
-  }
-
-  #adopt({ key, file, link, slot, kernel }: Adoption): void {
-    const { counters, events, object, registry } = this.#o;
-    const ownSlot = link === null ? NO_SLOT : (slot ?? registry.freeSlot());
-    if (ownSlot === null) throw new Error('no slot is free for an interface of an earlier process');
-    const facts = link ? factsOf(link) : goneLink(key.ifindex, file?.interfaceName ?? '');
-    // A newly assigned slot counts on: packets before belong to another interface.
-    const seenBase = link && slot === null ? Number(object.maps.seen(ownSlot)) : (file?.seenBase ?? 0);
-    const now = this.#o.nowMs();
-    const iface: GuardedInterface = {
-      ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, counters.acked(key)),
-      guardedAfterMs: file?.guardedAfterMs ?? null,
-      binding: file?.binding ?? null,
-      pod: file?.pod ?? null,
-      kernel,
-      occurrences: file?.occurrences ?? {},
-      lastReported: file?.lastReported ?? {},
-      // Without a file the unguarded packets are unknown, so none are reported.
-      packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
-      unguardedReported: file?.gapReported ?? true,
-      dirty: true,
-      gone: link === null,
-    };
-    if (iface.binding) this.#excludeUnguarded(iface);
-    if (link && slot === null && kernel)
-      object.maps.ifaces.set(key.ifindex, { ...kernel.record, ...key, slot: ownSlot });
-    if (link) counters.create(key);
-    registry.add(iface);
-    if (link) {
-      this.#attachments.attach(iface);
-      this.#o.store.save(storedOf(iface));
-      if (events.appeared(iface) === 'replaced') this.renew(iface);
-    } else {
-      events.gone(iface);
-    }
-  }
-
-  /**
-   * Excludes the acknowledged count of these cells; without acknowledged counts, the whole count.
-   */
-  #excludeUnguarded(iface: GuardedInterface): void {
-    const { counters } = this.#o;
-    if (counters.acked(keyOf(iface))) iface.ledger.restoreExcluded(isBeforeGuard);
-    else excludeUnguarded(counters, iface);
+    return adopted;
   }
 
   /**
@@ -320,7 +200,7 @@ export class Guard {
    */
   renew(iface: GuardedInterface): void {
     this.#remove(iface);
-    this.#attempt(iface.link.name, () => {
+    attempt(this.#o, iface.link.name, () => {
       const link = getLink(iface.ifindex);
       // The link's own count includes the packets that the old generation judged, so none is
       // unguarded.
@@ -332,19 +212,9 @@ export class Guard {
 
   #remove(iface: GuardedInterface): void {
     this.#o.registry.markGone(iface);
-    this.#release(keyOf(iface), true);
+    release(this.#o, keyOf(iface), true);
     iface.dirty = true;
     this.#o.events.gone(iface);
-  }
-
-  /** Removes identity and links; counters stay until they are acknowledged. */
-  #release(key: IfaceKey, ownsRecord: boolean): void {
-    const { maps } = this.#o.object;
-    const name = `ifindex ${key.ifindex}`;
-    this.#attempt(name, () => this.#o.object.detach(key));
-    this.#attempt(name, () => maps.addresses.replace(key, []));
-    this.#attempt(name, () => maps.probePorts.replace(key, []));
-    if (ownsRecord) this.#attempt(name, () => maps.ifaces.delete(key.ifindex));
   }
 
   /** The interface was bound and the kernel has its identity: counts the packets before that. */

@@ -3,7 +3,7 @@
  * kernel, and what of its counts was published. binding-store.ts keeps the part that outlives the
  * process.
  */
-import type { AddressGrant, IfaceKey, IfaceRecord, ProbePort } from '@bailiff/bpf';
+import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, ProbePort } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
 import { EpochLedger } from '../counting/epochs.ts';
 import type { StoredInterface } from '../identity/binding-store.ts';
@@ -190,3 +190,12 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     lastReported: iface.lastReported,
   };
 }
+
+export const factsOf = (link: LinkRecord): LinkFacts => ({
+  ifindex: link.ifindex,
+  name: link.name,
+  kind: link.kind,
+  mac: link.mac,
+  linkNetnsid: link.linkNetnsid,
+  peerIfindex: link.peerIfindex,
+});

@@ -46,7 +46,7 @@ describe('reconciler', () => {
           },
         },
         addresses: {
-          // Adds first and removes after, as the kernel's; a full map keeps what fitted.
+          // As the real table: adds, then removes; if the map is full, the added entries stay.
           replace: (_key: unknown, wanted: AddressGrant[]) => {
             for (const one of wanted) {
               if (grants.some((g) => g.cidr === one.cidr)) continue;
@@ -126,7 +126,7 @@ describe('reconciler', () => {
       1,
     ]);
   });
-  it('namespace id - the first one after the binding is no move, a later change is', () => {
+  it('namespace id - the first id after the binding is not a move; a later change is one', () => {
     iface.binding = { ...binding, link: { ...binding.link, linkNetnsid: null } };
     iface.link = { ...link, linkNetnsid: null };
     reconciler.apply(iface);
@@ -137,7 +137,7 @@ describe('reconciler', () => {
     reconciler.apply(iface);
     expect(iface.found).toMatchObject([{ vector: 'interface-moved', detail: 'peer namespace id 5 -> 6' }]);
   });
-  it('mismatch - reported once, also across processes; the next one counts in the epoch of its state', () => {
+  it('mismatch - reported once, also across processes; the next mismatch increments the count of its state', () => {
     desired.receivePods(pods(1, '10.0.0.7', []), []);
     reconciler.apply(iface);
     reconciler.apply(iface);

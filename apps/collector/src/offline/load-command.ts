@@ -1,6 +1,7 @@
 /**
- * `collector load-runtime --bpf-dir D`: loads the runtime programs for a collector. It prints one
- * line of JSON, a Loading. It exits with 0 also if the kernel refuses; the line has the reason.
+ * `collector load-runtime --bpf-dir D`: loads the runtime programs for a collector. Prints the
+ * result (`Loading`) as one line of JSON. If the kernel refuses them, the line contains the reason,
+ * and the exit code is still 0.
  */
 import { EXIT } from '@bailiff/service';
 import { loadRuntime } from '../runtime/kernel/loader.ts';
@@ -9,7 +10,8 @@ import { readFlags } from './command-line.ts';
 export function loadCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector load-runtime --bpf-dir DIR',
-    about: 'Attaches the runtime programs. A collector runs it; do not run it beside one.',
+    about:
+      'Attaches the runtime programs. The collector runs this command; do not run it yourself while a collector runs.',
     flags: { 'bpf-dir': { type: 'string' } },
   });
   if ('exit' in read) return read.exit as number;

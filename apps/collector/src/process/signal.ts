@@ -1,6 +1,6 @@
 /**
- * A notification between rooms, against the order in which they are created: the room below emits
- * it, rooms above listen. Synchronous; an emission without a listener is dropped.
+ * A notification against the order of creation: the layer below emits it, layers above listen.
+ * Synchronous; an emission without a listener is dropped.
  */
 export class Signal {
   readonly #listeners: (() => void)[] = [];

@@ -20,7 +20,7 @@ import type { BusDocument } from '../desired/bus-documents.ts';
 import type { DocumentCache, SavedDocument } from '../desired/document-cache.ts';
 import type { EngineOptions, RuntimeEngine } from './engine.ts';
 import type { Loading } from './kernel/loader.ts';
-import { bindExistingPods, cgroupProblem } from './subjects/cgroups.ts';
+import { bindExistingPods, CGROUP_REMEDY, cgroupProblem } from './subjects/cgroups.ts';
 import { fitPolicies } from './subjects/policy-status.ts';
 
 export interface SupervisorOptions extends Omit<EngineOptions, 'maps'> {
@@ -91,8 +91,7 @@ export class RuntimeSupervisor {
     if (!enabled) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
     if (detached !== '') return { state: 'off', reason: detached, remedy: '' };
     const noCgroups = cgroupProblem(cgroupRoot);
-    if (noCgroups !== '')
-      return { state: 'unsupported', reason: noCgroups, remedy: 'boot the node with the unified cgroup hierarchy' };
+    if (noCgroups !== '') return { state: 'unsupported', reason: noCgroups, remedy: CGROUP_REMEDY };
     const probe = probeLsm();
     if (probe.available) return null;
     const reason = `the kernel runs no BPF-LSM programs (${probe.errnoName})`;

@@ -3,7 +3,7 @@
  */
 import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
-import type { NodeStatus } from '@bailiff/schemas';
+import type { CniStatus, NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { ConfigReceiver } from '../desired/config-receiver.ts';
@@ -23,6 +23,7 @@ export interface StatusParts {
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision'>;
   runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
+  cni: { status(): CniStatus };
   bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
   moment(): Moment;
 }
@@ -51,7 +52,7 @@ export class StatusReporter {
   }
 
   #status(): NodeStatus {
-    const { ctx, bootId, object, registry, desired, receiver, runtime, bus, moment } = this.#parts;
+    const { ctx, bootId, object, registry, desired, receiver, runtime, cni, bus, moment } = this.#parts;
     return nodeStatus({
       nodeName: ctx.config.nodeName,
       bootId,
@@ -62,6 +63,7 @@ export class StatusReporter {
       registry,
       desired,
       runtime: runtime.status(),
+      cni: cni.status(),
       maps: object.maps,
       moment: moment(),
       bus: bus.counts,

@@ -3,7 +3,14 @@
  * Pure. The collector publishes it on the bus.
  */
 import type { Probe, SpoofMaps } from '@bailiff/bpf';
-import { clipReason, fitRefused, type InterfaceStatus, type NodeStatus, type RuntimeStatus } from '@bailiff/schemas';
+import {
+  type CniStatus,
+  clipReason,
+  fitRefused,
+  type InterfaceStatus,
+  type NodeStatus,
+  type RuntimeStatus,
+} from '@bailiff/schemas';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { NOT_OWN_MAC } from '../identity/identity.ts';
 import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
@@ -20,6 +27,7 @@ export interface StatusInput {
   registry: Registry;
   desired: DesiredState;
   runtime: RuntimeStatus;
+  cni: CniStatus;
   maps: SpoofMaps;
   moment: Moment;
   bus: NodeStatus['bus'];
@@ -127,6 +135,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
     runtime: input.runtime,
+    cni: { ...input.cni, problem: clipReason(input.cni.problem), lastPassed: clipReason(input.cni.lastPassed) },
     maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({
       name,
       used: entries,

@@ -218,7 +218,7 @@ export class TaintController {
 /** The most severe problem with its remedy; empty without one. */
 function problemOf({ withheld, unguarded, bound }: TaintPlan, mayPatch: boolean, failures: readonly string[]) {
   if (!mayPatch) {
-    const problem = 'may not patch nodes, so no taint is put or taken away';
+    const problem = 'may not patch nodes, so it neither adds nor removes taints';
     return { problem, remedy: 'k8s/components/taint-unguarded grants it' };
   }
   if (withheld.length > 0) {

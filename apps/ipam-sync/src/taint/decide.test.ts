@@ -17,51 +17,51 @@ const node = (name: string, part: Partial<AssessedNode> = {}): AssessedNode => (
 });
 const silent = (name: string, part: Partial<AssessedNode> = {}) => node(name, { silentMs: 3 * MINUTE, ...part });
 const tainted = (name: string, part: Partial<AssessedNode> = {}) => silent(name, { tainted: true, ...part });
-const speaking = (count: number) => Array.from({ length: count }, (_, index) => node(`ok-${index}`));
+const reporting = (count: number) => Array.from({ length: count }, (_, index) => node(`ok-${index}`));
 const NOTHING = { put: [], remove: [], withheld: [] };
 
 describe('taints of unguarded nodes', () => {
   it.each<[string, AssessedNode[], object]>([
-    ['all speak', speaking(4), NOTHING],
-    ['one without heartbeats', [...speaking(3), silent('a')], { put: ['a'] }],
-    ['exactly at the limit', [...speaking(3), node('a', { silentMs: 2 * MINUTE })], NOTHING],
-    ['tainted without heartbeats', [...speaking(3), tainted('a')], NOTHING],
-    ['reports again and guards', [...speaking(3), tainted('a', { silentMs: 0, guards: true })], { remove: ['a'] }],
-    ['reports again and guards nothing', [...speaking(3), tainted('a', { silentMs: 0 })], NOTHING],
-    ['reported again and stopped', [...speaking(3), tainted('a', { guards: true })], NOTHING],
+    ['all report', reporting(4), NOTHING],
+    ['one without heartbeats', [...reporting(3), silent('a')], { put: ['a'] }],
+    ['exactly at the limit', [...reporting(3), node('a', { silentMs: 2 * MINUTE })], NOTHING],
+    ['tainted without heartbeats', [...reporting(3), tainted('a')], NOTHING],
+    ['reports again and guards', [...reporting(3), tainted('a', { silentMs: 0, guards: true })], { remove: ['a'] }],
+    ['reports again and guards nothing', [...reporting(3), tainted('a', { silentMs: 0 })], NOTHING],
+    ['reported again and stopped', [...reporting(3), tainted('a', { guards: true })], NOTHING],
     // 25 % of 4 nodes is one.
-    ['more than the limit', [...speaking(2), silent('a'), silent('b')], { withheld: ['a', 'b'] }],
-    ['the limit is reached', [...speaking(2), tainted('a'), silent('b')], { withheld: ['b'] }],
+    ['more than the limit', [...reporting(2), silent('a'), silent('b')], { withheld: ['a', 'b'] }],
+    ['the limit is reached', [...reporting(2), tainted('a'), silent('b')], { withheld: ['b'] }],
     [
       'one recovers above the limit',
-      [...speaking(1), tainted('a', { silentMs: 0, guards: true }), silent('b'), silent('c')],
+      [...reporting(1), tainted('a', { silentMs: 0, guards: true }), silent('b'), silent('c')],
       { remove: ['a'], withheld: ['b', 'c'] },
     ],
     [
       'one recovers and another fails',
-      [...speaking(2), tainted('a', { silentMs: 0, guards: true }), silent('b')],
+      [...reporting(2), tainted('a', { silentMs: 0, guards: true }), silent('b')],
       { remove: ['a'], put: ['b'] },
     ],
     ['the only node', [silent('a')], { withheld: ['a'] }],
     ['one of two', [node('ok'), silent('a')], { put: ['a'] }],
     [
       'cordoned nodes neither count nor are tainted',
-      [...speaking(3), silent('a'), silent('b', { takesPods: false })],
+      [...reporting(3), silent('a'), silent('b', { takesPods: false })],
       { put: ['a'] },
     ],
     ['the last one that accepts pods', [silent('a'), node('b', { takesPods: false })], { withheld: ['a'] }],
-    ['a node without the selected labels', [...speaking(3), silent('a', { selected: false })], NOTHING],
-    ['it lost the selected labels', [...speaking(3), tainted('a', { selected: false })], { remove: ['a'] }],
+    ['a node without the selected labels', [...reporting(3), silent('a', { selected: false })], NOTHING],
+    ['it lost the selected labels', [...reporting(3), tainted('a', { selected: false })], { remove: ['a'] }],
     [
       'a tainted one that was cordoned',
-      [...speaking(3), tainted('a', { takesPods: false }), silent('b')],
+      [...reporting(3), tainted('a', { takesPods: false }), silent('b')],
       { put: ['b'] },
     ],
   ])('%s', (_, nodes, expected) => {
     expect(planTaints(nodes, setting)).toMatchObject({ ...NOTHING, ...expected });
   });
 
-  it('off - removes every taint of ours and adds none', () => {
+  it('off - removes every taint of Bailiff and adds none', () => {
     const off = unguardedNodes.parse({});
     const nodes = [tainted('a'), tainted('b', { takesPods: false }), tainted('c', { selected: false }), silent('d')];
     expect(planTaints(nodes, off)).toMatchObject({ ...NOTHING, remove: ['a', 'b', 'c'] });

@@ -149,7 +149,7 @@ class Replica {
       clock: { ...systemClock, monotonicMs: () => 0 },
       metrics: makeMetrics(new Registry(), () => NO_READINGS),
       limits: {
-        answerHorizonMs: 1e9,
+        maxOverdueMs: 1e9,
         approvalTimeoutMs: 1e9,
         maxGraceSeconds: 30,
         apiTimeoutMs: 0,

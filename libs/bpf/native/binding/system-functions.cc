@@ -102,6 +102,16 @@ Napi::Value tryLockOf(Info info) {
   });
 }
 
+Napi::Value peerCredentialsOf(Info info) {
+  return guarded(info.Env(), [&] {
+    const PeerCredentials peer = peerCredentials(static_cast<int>(toU32(info[0], "fd")));
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("uid", peer.uid);
+    result.Set("pid", peer.pid);
+    return result;
+  });
+}
+
 }  // namespace
 
 void exportSystem(Napi::Env env, Napi::Object exports) {
@@ -122,6 +132,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("isBpffs", Napi::Function::New<isBpffsAt>(env));
   exports.Set("releaseFilePages", Napi::Function::New<releaseFilePagesOf>(env));
   exports.Set("tryLock", Napi::Function::New<tryLockOf>(env));
+  exports.Set("peerCredentials", Napi::Function::New<peerCredentialsOf>(env));
 }
 
 }  // namespace bailiff

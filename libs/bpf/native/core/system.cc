@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/vfs.h>
 #include <time.h>
 
@@ -101,6 +102,13 @@ uint64_t releaseFilePages() {
   }
   release(mapping, bytes);
   return bytes;
+}
+
+PeerCredentials peerCredentials(int fd) {
+  struct ucred peer = {};
+  socklen_t length = sizeof(peer);
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0) fail("system.peerCredentials", errno);
+  return {peer.uid, static_cast<uint32_t>(peer.pid)};
 }
 
 bool tryLock(int fd) {

@@ -14,6 +14,11 @@ bool isBpffs(const std::string& path);
 // kernel reclaim them first. Pages that are used again are mapped again. Returns the bytes that
 // were resident.
 uint64_t releaseFilePages();
+struct PeerCredentials {
+  uint32_t uid = 0;
+  uint32_t pid = 0;
+};
+PeerCredentials peerCredentials(int fd);  // of the process that connected a unix socket
 bool tryLock(int fd);  // an exclusive flock, which ends with the open file; false: another process has it
 
 }  // namespace bailiff

@@ -254,6 +254,7 @@ export interface Native {
   isBpffs(path: string): boolean;
   releaseFilePages(): number;
   tryLock(fd: number): boolean;
+  peerCredentials(fd: number): { readonly uid: number; readonly pid: number };
 }
 
 let loaded: Native | undefined;

@@ -64,3 +64,8 @@ export function tryLock(path: string): number | null {
   closeSync(fd);
   return null;
 }
+
+/** The process that connected a unix socket. @param fd of the accepted connection */
+export function peerCredentials(fd: number): { readonly uid: number; readonly pid: number } {
+  return native().peerCredentials(fd);
+}

@@ -4,9 +4,9 @@
  * Data path: collector → this interface → object.ts (the kernel) or a fake in unit tests.
  * Invariants: user space alone writes ifaces, addresses, node addresses, ports, CIDRs and settings.
  * The kernel alone writes counters, seen and losses, which only grow. All calls are synchronous
- * system calls of microseconds. Kernel errors are BpfError. Errors of this layer are SpoofError
- * with a code. One process at a time may write with a pin directory (lockPins, ERR_SPOOF_IN_USE).
- * Readers such as `status` may run beside it.
+ * system calls, which take microseconds. Kernel errors are BpfError. Errors of this layer are
+ * SpoofError with a code. One process at a time may write with a pin directory (lockPins,
+ * ERR_SPOOF_IN_USE). Readers such as `status` may run beside it.
  */
 
 import type { Probe } from '../core/feature-probe.ts';
@@ -151,8 +151,7 @@ export interface SampleReader {
    */
   close(): void;
   /**
-   * Takes the records that are in the ring now, without waiting (before shutdown). Null if it is
-   * empty.
+   * Takes the records that are in the ring now, without waiting. For a shutdown. Null if it is empty.
    */
   drain(): DecodedBatch | null;
 }
@@ -170,8 +169,8 @@ export interface SpoofObject {
 
   /**
    * Attaches both programs at the head of their chains and pins the links. Write the record and the
-   * counters entry first: `unknownMode` judges an interface without a record. Idempotent for the
-   * same ifindex and generation.
+   * counters entry first: without a record, `unknownMode` decides. Idempotent for the same ifindex
+   * and generation.
    */
   attach(key: IfaceKey): void;
   /** Detaches and unpins the programs of this interface. False if there were none. */

@@ -54,8 +54,8 @@ export interface ClusterConf {
   password: string;
   tls?: TlsFiles;
   /**
-   * During a password change the password is sent but not required, so that servers with either one
-   * have routes. Only certificates protect the routes meanwhile, so this needs `tls`.
+   * During a password change servers send the password but do not require it, so that servers with
+   * the old and the new one connect. Only certificates protect the routes then, so this needs `tls`.
    */
   passwordChanges?: boolean;
 }
@@ -83,7 +83,7 @@ export interface ServerConf {
    * `syncInterval`: how often writes are synced to the disk. The default `always` syncs before each
    * ack.
    */
-  jetstream?: { maxFileBytes?: number; maxMemoryBytes?: number; syncInterval?: string };
+  jetstream?: { maxFileBytes?: number | undefined; maxMemoryBytes?: number; syncInterval?: string };
   /** Port of the monitoring endpoints (varz, jsz, healthz) on the same host. Default: none. */
   monitorPort?: number;
   /** Requires TLS of clients. */

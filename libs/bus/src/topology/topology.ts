@@ -19,7 +19,7 @@ import {
 import { ROOT } from './subjects.ts';
 
 /** Remedy for a missing stream or bucket, for error messages. */
-export const SETUP_REMEDY = '`bailiff bus setup` makes it, in Kubernetes the Job bailiff-bus-setup';
+export const SETUP_REMEDY = '`bailiff bus setup` creates it; in Kubernetes, the Job bailiff-bus-setup does';
 
 const MIB = 1024 ** 2;
 const DAY_MS = 86_400_000;

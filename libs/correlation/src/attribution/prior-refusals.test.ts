@@ -13,7 +13,7 @@ describe('prior refusals - dead letters', () => {
     expect(indexesIn(detail)).toEqual(indexes);
   });
 
-  it('a letter covers its violations only; without indexes, all of the frame', () => {
+  it('a dead letter covers the violations of its indexes; without indexes, the whole frame', () => {
     const refusals = new PriorRefusals(100);
     refusals.add(5, 'foreign-pod', '[1,2] foreign');
     refusals.add(5, 'unproven-pod', '[3] unproven');

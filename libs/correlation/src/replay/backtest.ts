@@ -42,19 +42,19 @@ export function trialOf(verdict: Verdict): TrialVerdict {
  */
 export function trialRuleHistory(
   changes: readonly RuleChange[],
-  onTrial: Readonly<Record<string, CorrelationRule>>,
+  trialRules: Readonly<Record<string, CorrelationRule>>,
   only = false,
 ): RuleHistory {
-  const history = new RuleHistory(only ? onTrial : { ...BUILT_IN_RULES, ...onTrial });
+  const history = new RuleHistory(only ? trialRules : { ...BUILT_IN_RULES, ...trialRules });
   if (only) return history;
-  for (const change of changes) if (!isOnTrial(change.key, onTrial)) history.apply(change);
+  for (const change of changes) if (!isTrialRule(change.key, trialRules)) history.apply(change);
   return history;
 }
 
-function isOnTrial(key: string, onTrial: Readonly<Record<string, CorrelationRule>>): boolean {
+function isTrialRule(key: string, trialRules: Readonly<Record<string, CorrelationRule>>): boolean {
   try {
     const { kind, name } = parseConfigKey(key);
-    return kind === 'correlation' && Object.hasOwn(onTrial, name);
+    return kind === 'correlation' && Object.hasOwn(trialRules, name);
   } catch {
     // RuleHistory reports the invalid key.
     return false;

@@ -36,10 +36,10 @@ const DISRUPTIVE: readonly string[] = ['quarantine', ...REMOVING];
 
 function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): Contradiction[] {
   const found: Contradiction[] = [];
-  const named = (actions: readonly string[]) =>
+  const stepsWith = (actions: readonly string[]) =>
     steps.flatMap(({ action }, index) => (actions.includes(action) ? [`steps.${index} (${action})`] : [])).join(', ');
   const { protectedNamespaces, budget } = guards;
-  const touching = named(['label', ...DISRUPTIVE]);
+  const touching = stepsWith(['label', ...DISRUPTIVE]);
   if (match.namespaces?.every((name) => protectedNamespaces.includes(name)) && touching !== '')
     found.push({
       path: ['match', 'namespaces'],
@@ -48,9 +48,9 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
   // A dry run is recorded before budgets are checked, so they may be closed until it ends.
   if (!enabled || dryRun) return found;
   const never = (field: string, actions: readonly string[], why: string) => {
-    const who = named(actions);
-    if (who !== '')
-      found.push({ path: ['guards', 'budget', field], message: `${why}: ${who} would always be refused` });
+    const refused = stepsWith(actions);
+    if (refused !== '')
+      found.push({ path: ['guards', 'budget', field], message: `${why}: ${refused} would always be refused` });
   };
   if (budget.maxPods === 0) never('maxPods', DISRUPTIVE, '0 allows no pod');
   if (budget.maxPodsPerNamespace === 0) never('maxPodsPerNamespace', DISRUPTIVE, '0 allows no pod');

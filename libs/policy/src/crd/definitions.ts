@@ -74,7 +74,7 @@ const OWN_COLUMNS: Readonly<Record<ResourceKind, readonly Column[]>> = {
 const STATUS_COLUMNS: readonly Column[] = [
   text('Accepted', '.status.conditions[?(@.type=="Accepted")].status'),
   text('Reason', '.status.conditions[?(@.type=="Accepted")].reason'),
-  { ...text('In Force', '.status.inForce'), description: 'Where it holds, of where it could.' },
+  { ...text('In Force', '.status.inForce'), description: 'Nodes or replicas that apply it, and their total.' },
   { name: 'Revision', type: 'integer', jsonPath: '.status.configRevision' },
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
   text('Key', '.status.configKey', 1),
@@ -100,11 +100,11 @@ const STATUS: Schema = {
     observedGeneration: {
       type: 'integer',
       format: 'int64',
-      description: 'Generation of the spec that this status speaks of.',
+      description: 'Generation of the spec that this status describes.',
     },
-    configKey: { type: 'string', description: 'Key of the configuration that this resource keeps, or would keep.' },
+    configKey: { type: 'string', description: 'Configuration key of this resource.' },
     configRevision: { type: 'integer', format: 'int64', description: 'Revision of the value under that key.' },
-    inForce: { type: 'string', description: 'n/m: where it holds, of where it could.' },
+    inForce: { type: 'string', description: 'n/m: number of nodes or replicas that apply it, and their total.' },
     conditions: {
       type: 'array',
       items: CONDITION,

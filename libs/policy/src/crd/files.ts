@@ -5,7 +5,7 @@ import { stringify } from 'yaml';
 import { definitions } from './definitions.ts';
 
 export const CRD_DIRECTORY = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../../../k8s/crds');
-const HEAD = '# Made from libs/policy by `npx tsx libs/policy/src/crd/main.ts`; a test holds both together.\n';
+const HEAD = '# Generated from libs/policy by `npx tsx libs/policy/src/crd/main.ts`; a test compares both.\n';
 
 export function crdFiles(): { file: string; text: string }[] {
   return definitions().map(({ file, definition }) => {

@@ -178,7 +178,8 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
         },
         { name: 'sends-in-quarantine', selection: { vectors: ['quarantine-ingress'] } },
       ],
-      description: 'A pod that spoofed goes on sending while it is quarantined.',
+      description:
+        'A pod that spoofed goes on sending while it is quarantined, or cut off until its deletion is complete.',
       tags: [],
     },
     'audited-spoofing': {

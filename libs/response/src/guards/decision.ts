@@ -84,7 +84,7 @@ export interface GuardInput {
 
 export interface GuardLimits {
   /** Longest time from a task's due time to its start. */
-  answerHorizonMs: number;
+  maxOverdueMs: number;
   /** Time limit of an approval. */
   approvalTimeoutMs: number;
   /** Upper bound of the grace period if the step has none. */

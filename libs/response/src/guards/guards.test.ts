@@ -92,7 +92,7 @@ function checkRow({ action, guards, step, policy, facts, ...more }: Row): Decisi
     pendingAtMicros: null,
     approvedAtMicros: null,
     nowMicros: NOW,
-    limits: { answerHorizonMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 },
+    limits: { maxOverdueMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 },
     ...more,
   });
 }

@@ -108,7 +108,7 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
 
 function stale({ task, reserved, approvedAtMicros, pendingAtMicros, nowMicros, limits }: GuardInput): Decision | null {
   if (reserved || approvedAtMicros !== null || pendingAtMicros !== null) return null;
-  if (nowMicros - task.dueAtMicros <= limits.answerHorizonMs * 1000) return null;
+  if (nowMicros - task.dueAtMicros <= limits.maxOverdueMs * 1000) return null;
   return refuse(
     'stale-verdict',
     `the task was due ${Math.round((nowMicros - task.dueAtMicros) / 60e6)} min ago, which is too old for a response`,

@@ -1,8 +1,8 @@
 /**
  * The ledger of RESPONSES: tasks and their records, recent actions (for budgets, cooldowns,
  * storms), and expiring effects. It depends on the stream alone, so it is equal in every replica
- * and after every start; Redis has none of it. Applying a record twice changes nothing: the
- * responder applies its own records at once and reads them again from its consumer.
+ * and after every start; Redis stores none of it. Applying a record twice changes nothing, because
+ * the responder applies its own records at once and reads them again from its consumer.
  *
  * Bounds: an ended task keeps only its id (some 100 bytes; RESPONSES holds less than a million
  * tasks); actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end.
@@ -201,7 +201,7 @@ export interface Released {
 /** A quarantine task whose own entry is in the node's list. */
 export interface QuarantineInForce {
   taskId: string;
-  /** Start time: bus time once the record was read from the stream. */
+  /** Start time; the bus time as soon as the record was read from the stream. */
   sinceMicros: number;
   /** When the node's kernel ends it. */
   untilMicros: number;

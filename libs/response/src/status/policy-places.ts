@@ -65,12 +65,12 @@ function silence(status: PlaceStatus | string | undefined, nowMs: number, staleM
   if (status === undefined)
     return { ...none, state: 'missing', reason: 'no collector has ever reported', remedy: INSTALL };
   if (typeof status === 'string') {
-    const remedy = 'upgrade: its collector has another version';
+    const remedy = 'upgrade its collector, or use the bailiff command of its version';
     return { ...none, state: 'missing', reason: `its status cannot be read: ${status}`, remedy };
   }
   const ageMs = nowMs - Date.parse(status.updatedAt);
   if (ageMs > staleMs) {
-    const reason = `silent for ${age(ageMs)}; policies that were in force still are`;
+    const reason = `silent for ${age(ageMs)}; its policies stay in force`;
     return { ...none, state: 'silent', reason, remedy: 'check its collector: run `collector status` on the node' };
   }
   return null;
@@ -112,8 +112,8 @@ const namesOf = ({ nodes, expected }: Pick<NodesInput, 'nodes' | 'expected'>) =>
   [...new Set([...nodes.keys(), ...(expected ?? [])])].sort();
 
 /**
- * Where a spoof policy is in force: the node has read the configuration up to it and has not
- * refused it.
+ * Where a spoof policy is in force: on each node that has read the bucket up to this revision and
+ * did not refuse the key.
  * @param policy bucketRevision: revision of the bucket entry, not of the value
  */
 export function spoofPlaces(
@@ -126,7 +126,13 @@ export function spoofPlaces(
     const { spoofRevision, configRefused, collectorVersion } = nodes.get(node) as PlaceStatus;
     if (spoofRevision === undefined) {
       const remedy = `upgrade its collector (${collectorVersion})`;
-      return { ...none, node, state: 'unavailable', reason: 'its collector does not report what it has read', remedy };
+      return {
+        ...none,
+        node,
+        state: 'unavailable',
+        reason: 'its collector does not report its spoof revision',
+        remedy,
+      };
     }
     const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
     if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: NOT_APPLIED };

@@ -18,11 +18,11 @@ export const PATH_RULES = PathRulesLayout.rules.size / PathRuleLayout.size;
 export const VALUE_RULES = ValueRulesLayout.rules.size / ValueRuleLayout.size;
 export const ADDRESS_RULES = AddressRulesLayout.rules.size / AddressRuleLayout.size;
 
-/** Cells behind those of a set's rules. */
+/** Further cells, after the cells of a set's rules. */
 export const { COUNTER_EXTRA } = CounterExtraValues;
-/** + class * 2 + (0 audit, 1 block) */
+/** Posture cells; add class * 2, and 1 for `block`. */
 export const { EXTRA_POSTURE } = CounterExtraValues;
-/** + (0 audit, 1 block) */
+/** Cells of unresolved paths; add 1 for `block`. */
 export const { EXTRA_UNRESOLVED } = CounterExtraValues;
 
 export const { SOURCE_SELF, SOURCE_CHILDREN } = SourceFlagValues;

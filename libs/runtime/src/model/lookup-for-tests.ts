@@ -2,9 +2,8 @@
  * Decides by the encoded map entries, with the look-ups of the kernel programs: hash chain, longest
  * prefix, value keys.
  *
- * Tests only (property: the output of compile.ts decides as model.ts decides). It reads bytes
- * instead of typed entries, so that the test covers the encoding. Deliberately independent of
- * model.ts.
+ * Only for tests, which compare its decisions with those of model.ts. It reads bytes instead of
+ * typed entries, so that the tests cover the encoding. Deliberately independent of model.ts.
  */
 
 import { parseAddress } from '@bailiff/bpf';
@@ -134,7 +133,7 @@ export class EncodedMaps {
     return hits;
   }
 
-  /** An allow counts if every name has one; the weakest of them applies. */
+  /** An object is allowed only if each of its names is; the weakest allow applies. */
   #onNames(operation: Operation & { kind: 'path' }, bits: bigint, task: TaskFacts): Hit[] {
     const names = [operation.path, ...(operation.aliases ?? [])].map((path) => this.#onPath(bits, path, task));
     const weakest = Math.min(...names.map((hits) => Math.max(-1, ...hits.map(({ action }) => action).filter(isAllow))));

@@ -67,6 +67,23 @@ export const runtimeStatus = z.object({
 });
 export type RuntimeStatus = z.infer<typeof runtimeStatus>;
 
+/** The chained CNI plugin on this node. */
+export const cniStatus = z.object({
+  /**
+   * off: not enabled. not-installed: the runtime does not call it. not-served: it is called, but the
+   * collector has no socket for it.
+   */
+  state: z.enum(['off', 'not-installed', 'not-served', 'installed']),
+  failurePolicy: z.enum(['open', 'closed']),
+  /** Last problem of the plugin, its installation or one of its calls; empty if there was none. */
+  problem: text('reason'),
+  problemAt: text('word').nullable(),
+  /** Pods that started without a guard since the node started, and the last one with its reason. */
+  passed: z.number(),
+  lastPassed: text('reason'),
+});
+export type CniStatus = z.infer<typeof cniStatus>;
+
 export const nodeStatus = z.object({
   nodeName: text('name'),
   bootId: text('uid'),
@@ -100,6 +117,8 @@ export const nodeStatus = z.object({
   disarmedUntil: text('word').nullable(),
   /** Absent from versions without runtime policies. */
   runtime: runtimeStatus.optional(),
+  /** Absent from versions without the CNI plugin. */
+  cni: cniStatus.optional(),
   maps: list('listed', z.object({ name: text('word'), used: z.number(), capacity: z.number() })),
   losses: z.object({ ringFull: z.number(), noCounter: z.number(), noIface: z.number() }),
   bus: z.object({

@@ -6,7 +6,7 @@ import type { Evidence } from '@bailiff/schemas';
 import { baseName, clip, techniquesOf, uidOf, type VerdictEvent } from '../event.ts';
 import { attacksOf, baseEvent, deviceOf, type Json, kubernetesOf, millis, podResource } from './base.ts';
 
-/** Newest evidence only, so that the event fits syslog. The count has the total. */
+/** Only the newest evidence, so that the event fits syslog. `related_events_count` is the total. */
 const MAX_RELATED = 16;
 const MAX_EVIDENCES = 8;
 
@@ -28,7 +28,7 @@ function evidenceOf({ process }: Evidence): Json | null {
       user: { uid: String(process.uid) },
       container: process.containerName === '' ? undefined : { name: process.containerName, orchestrator: 'kubernetes' },
     },
-    // OCSF requires a process id, and a verdict has none of the parent.
+    // Not as `parent_process`: OCSF requires its pid, which a verdict does not contain.
     data: { operation: process.operation, subject: clip(process.subject), parent: clip(process.parentExecutable) },
   };
 }

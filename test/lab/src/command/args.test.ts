@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { HAND_VECTORS } from '../attack/by-hand-frames.ts';
+import { MANUAL_VECTORS } from '../attack/manual-frames.ts';
 import type { LabOptions } from '../plan.ts';
 import { optionFlags, parseLabArgs } from './args.ts';
 
@@ -45,7 +45,7 @@ describe('args', () => {
     const argv = 'attack web-0 --vector arp-sender,nd-target --count 5 --rate 7 --json --lab abc'.split(' ');
     const some = { vectors: ['arp-sender', 'nd-target'], count: 5, rate: 7, json: true, id: 'abc' };
     expect(parseLabArgs(argv)).toMatchObject(some);
-    expect(parseLabArgs(['attack', 'web-0', '--vector', 'all'])).toMatchObject({ vectors: [...HAND_VECTORS] });
+    expect(parseLabArgs(['attack', 'web-0', '--vector', 'all'])).toMatchObject({ vectors: [...MANUAL_VECTORS] });
   });
 
   it.each([

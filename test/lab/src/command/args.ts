@@ -2,8 +2,8 @@
  * Command line of the lab: `up`, `down`, `attack`, `list`, `info`. Pure: text → a checked request
  * or LabError LAB_USAGE.
  */
-import type { HandAttack } from '../attack/by-hand.ts';
-import { HAND_VECTORS, type HandVector } from '../attack/by-hand-frames.ts';
+import type { ManualAttack } from '../attack/manual-attack.ts';
+import { MANUAL_VECTORS, type ManualVector } from '../attack/manual-frames.ts';
 import type { LabError } from '../errors.ts';
 import { isLabId, notALabId } from '../names.ts';
 import { CNI_PLUGINS, type CniPlugin, checkOptions, DEFAULT_OPTIONS, type LabOptions } from '../plan.ts';
@@ -17,8 +17,8 @@ const MAX_RATE = 100_000;
 /** Names of the vectors, four per line: at most 80 columns. */
 function vectorLines(): string {
   const lines: string[] = [];
-  for (let at = 0; at < HAND_VECTORS.length; at += 4)
-    lines.push(`                     ${HAND_VECTORS.slice(at, at + 4).join(', ')}`);
+  for (let at = 0; at < MANUAL_VECTORS.length; at += 4)
+    lines.push(`                     ${MANUAL_VECTORS.slice(at, at + 4).join(', ')}`);
   return lines.join(',\n');
 }
 
@@ -61,7 +61,7 @@ export type LabRequest =
   | { command: 'help' }
   | { command: 'up' | 'supervise'; options: LabOptions; detach: boolean; json: boolean; id: string | undefined }
   | { command: 'down'; id: string | undefined; all: boolean }
-  | ({ command: 'attack'; id: string | undefined; json: boolean } & HandAttack)
+  | ({ command: 'attack'; id: string | undefined; json: boolean } & ManualAttack)
   | { command: 'list' | 'info'; id: string | undefined; json: boolean };
 
 const FLAGS = {
@@ -106,7 +106,7 @@ function wholeNumber(text: string | undefined, fallback: number, flag: string): 
   return Number(text);
 }
 
-function attackOf(pod: string | undefined, values: { vector?: string; count?: string; rate?: string }): HandAttack {
+function attackOf(pod: string | undefined, values: { vector?: string; count?: string; rate?: string }): ManualAttack {
   if (pod === undefined) throw usage('the attacking pod is missing: bailiff lab attack POD');
   const count = wholeNumber(values.count, DEFAULT_ATTACK.count, '--count');
   const rate = wholeNumber(values.rate, DEFAULT_ATTACK.rate, '--rate');
@@ -116,12 +116,12 @@ function attackOf(pod: string | undefined, values: { vector?: string; count?: st
   return { pod, vectors: vectorsOf(values.vector), count, rate };
 }
 
-function vectorsOf(text: string | undefined): readonly HandVector[] {
+function vectorsOf(text: string | undefined): readonly ManualVector[] {
   if (text === undefined) return DEFAULT_ATTACK.vectors;
-  if (text === 'all') return HAND_VECTORS;
+  if (text === 'all') return MANUAL_VECTORS;
   return text.split(',').map((name) => {
-    const vector = HAND_VECTORS.find((known) => known === name.trim());
-    if (!vector) throw usage(`--vector: "${name}" is none of ${HAND_VECTORS.join(', ')}, all`);
+    const vector = MANUAL_VECTORS.find((known) => known === name.trim());
+    if (!vector) throw usage(`--vector: "${name}" is none of ${MANUAL_VECTORS.join(', ')}, all`);
     return vector;
   });
 }

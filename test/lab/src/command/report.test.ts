@@ -28,7 +28,7 @@ it('lab - the report fits into 80 columns, with namespaces of pods if they fit',
   const narrow = upReport(info, options, true, TERMINAL);
   const attacked = attackReport({
     ...{ attacker: info.pods[1]!, victim: info.pods[0]!, vectors: ['ipv4-source'] as const },
-    ...{ words: ['from 10.244.1.1'], sent: 1_000_000, landed: 1_000_000, cutOff: true },
+    ...{ descriptions: ['from 10.244.1.1'], sent: 1_000_000, landed: 1_000_000, cutOff: true },
   });
   for (const text of [USAGE, narrow, attacked]) expect([widest(text) <= TERMINAL, text]).toEqual([true, text]);
   expect(narrow).not.toContain('NETNS');

@@ -1,5 +1,5 @@
 /** Reports of the lab's commands as text. Pure. */
-import { fullName, type HandOutcome } from '../attack/by-hand.ts';
+import { type AttackOutcome, fullName } from '../attack/manual-attack.ts';
 import type { LabOptions } from '../plan.ts';
 import type { KnownLab, LabInfo } from '../state/state.ts';
 import { counted, table } from '../text.ts';
@@ -40,10 +40,10 @@ export function upReport(info: LabInfo, options: LabOptions, detached: boolean, 
 }
 
 /** Result of an attack and the next commands. */
-export function attackReport(outcome: HandOutcome): string {
-  const { attacker, victim, vectors, words, sent, landed, cutOff } = outcome;
+export function attackReport(outcome: AttackOutcome): string {
+  const { attacker, victim, vectors, descriptions, sent, landed, cutOff } = outcome;
   const pod = fullName(attacker);
-  const rows = vectors.map((vector, index) => [`  ${vector}`, words[index] ?? '']);
+  const rows = vectors.map((vector, index) => [`  ${vector}`, descriptions[index] ?? '']);
   return [
     `${pod} on ${attacker.node} forged ${counted(sent, 'packet')}`,
     `towards ${fullName(victim)}; ${landed} landed there.`,

@@ -5,7 +5,7 @@
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { OperationName } from '@bailiff/runtime';
 import type { OperationSample } from '@bailiff/schemas';
-import { named } from '../../shared/text/plural.ts';
+import { shortList } from '../../shared/text/plural.ts';
 
 /** An audited operation, and how often it was sampled. */
 export interface Learned {
@@ -38,7 +38,7 @@ export const programOf = ({ executable, comm }: Learned['operation']) => executa
 /** `12 times, by /usr/bin/nginx, /bin/sh and 2 more` */
 export function usageText(times: number, programs: Iterable<string>): string {
   const all = [...new Set(programs)].sort();
-  return `${times === 1 ? 'once' : `${times} times`}, by ${named(all, MAX_PROGRAMS)}`;
+  return `${times === 1 ? 'once' : `${times} times`}, by ${shortList(all, MAX_PROGRAMS)}`;
 }
 
 export function chunks<T>(list: readonly T[], size: number): T[][] {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { named } from './plural.ts';
+import { shortList } from './plural.ts';
 
 describe('named', () => {
   it.each([
@@ -10,6 +10,6 @@ describe('named', () => {
     { list: ['a', 'b'], most: 2, total: 9, text: 'a, b and 7 more' },
     { list: ['a'], most: 2, total: 9, text: 'a and 8 more' },
   ])('$most of $list.length, of which there are $total - $text', ({ list, most, total, text }) => {
-    expect(named(list, most, total)).toBe(text);
+    expect(shortList(list, most, total)).toBe(text);
   });
 });

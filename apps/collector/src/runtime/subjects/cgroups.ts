@@ -13,8 +13,12 @@ import type { ContainerRef } from '../counting/account.ts';
 /** Why containers cannot be found by cgroup on this node; empty: they can. */
 export function cgroupProblem(root: string): string {
   if (root === '') return 'no cgroupRoot is configured';
-  return existsSync(path.join(root, 'cgroup.controllers')) ? '' : `${root} is not of cgroup v2`;
+  return existsSync(path.join(root, 'cgroup.controllers')) ? '' : `cgroupRoot ${root} is not of cgroup v2`;
 }
+
+/** What to do about `cgroupProblem`. */
+export const CGROUP_REMEDY =
+  'boot the node with systemd.unified_cgroup_hierarchy=1, or set BAILIFF_COLLECTOR_CGROUP_ROOT to the cgroup v2 tree of the kubelet';
 
 /** null: the cgroup disappeared after its listing. */
 function idOf(dir: string): bigint | null {

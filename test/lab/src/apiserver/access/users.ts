@@ -34,11 +34,11 @@ type Asked = Pick<ResourceRequest, 'verb' | 'group' | 'resource' | 'subresource'
 /** True if a rule covers a request. Without `apiGroups` it covers every group. */
 export function ruleCovers(rule: AccessRule, asked: Asked): boolean {
   const resource = asked.subresource === '' ? asked.resource : `${asked.resource}/${asked.subresource}`;
-  const named = (list: string[], value: string) => list.includes('*') || list.includes(value);
+  const covers = (list: string[], value: string) => list.includes('*') || list.includes(value);
   return (
-    named(rule.verbs, asked.verb) &&
-    named(rule.resources, resource) &&
-    (rule.apiGroups === undefined || named(rule.apiGroups, asked.group)) &&
+    covers(rule.verbs, asked.verb) &&
+    covers(rule.resources, resource) &&
+    (rule.apiGroups === undefined || covers(rule.apiGroups, asked.group)) &&
     (rule.resourceNames === undefined || rule.resourceNames.includes(asked.name)) &&
     (rule.namespace === undefined || rule.namespace === asked.namespace)
   );

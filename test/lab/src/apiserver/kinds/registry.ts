@@ -28,7 +28,7 @@ export class Registry {
   }
 
   /** A resource by `plural` or `plural.group`. Asserts that it exists. */
-  named(name: string): ResourceDef {
+  byName(name: string): ResourceDef {
     const def = this.byStorage(name) ?? this.all().find((entry) => entry.plural === name);
     assert(def !== undefined, `no resource is called ${name}`);
     return def;

@@ -68,7 +68,7 @@ export class Operations {
 
   /** The definition behind `pods`, `leases.coordination.k8s.io`, or a definition itself. */
   resolve(resource: string | ResourceDef): ResourceDef {
-    return typeof resource === 'string' ? this.registry.named(resource) : resource;
+    return typeof resource === 'string' ? this.registry.byName(resource) : resource;
   }
 
   get(resource: string | ResourceDef, ref: ObjectRef): KubeObject {

@@ -13,26 +13,26 @@ import { ensureLabtool, labtoolArgs } from '../native-tool.ts';
 import { exec } from '../process/exec.ts';
 import { startLines } from '../process/lines.ts';
 import type { LabInfo, LabPodInfo } from '../state/state.ts';
-import { type HandFrame, type HandVector, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
 import { packFrames } from './frames.ts';
 import { type CountReport, parseReport, type SendReport } from './json-lines.ts';
+import { type ForgedFrame, forgedFrame, type ManualVector, type Scene, tailOf } from './manual-frames.ts';
 
 /** A witness is stopped after this time. */
 const WITNESS_TIMEOUT_MS = 15_000;
 
-export interface HandAttack {
+export interface ManualAttack {
   pod: string;
-  vectors: readonly HandVector[];
+  vectors: readonly ManualVector[];
   count: number;
   rate: number;
 }
 
-export interface HandOutcome {
+export interface AttackOutcome {
   attacker: LabPodInfo;
   victim: LabPodInfo;
-  vectors: readonly HandVector[];
+  vectors: readonly ManualVector[];
   /** Description of each vector's frame. */
-  words: string[];
+  descriptions: string[];
   sent: number;
   landed: number;
   /** The pod was stopped before all frames were sent. */
@@ -45,7 +45,7 @@ export const fullName = ({ namespace, name }: Pick<LabPodInfo, 'namespace' | 'na
  * Resolves a pod by name, namespace/name, UID, or the end of a name. Pure. @throws LabError
  * LAB_NOT_FOUND | LAB_AMBIGUOUS
  */
-export function podMeant<P extends Pick<LabPodInfo, 'namespace' | 'name' | 'uid'>>(
+export function resolvePod<P extends Pick<LabPodInfo, 'namespace' | 'name' | 'uid'>>(
   pods: readonly P[],
   text: string,
 ): P {
@@ -62,7 +62,7 @@ export function podMeant<P extends Pick<LabPodInfo, 'namespace' | 'name' | 'uid'
  * Chooses the victim and the claimed pod, on the attacker's node if possible. Pure. @throws
  * LabError LAB_NOT_FOUND
  */
-export function castAround(
+export function chooseTargets(
   pods: readonly LabPodInfo[],
   attacker: LabPodInfo,
 ): { victim: LabPodInfo; claimed: LabPodInfo | null } {
@@ -173,11 +173,11 @@ async function startWitness(labtool: string, netns: string, markers: readonly Bu
 }
 
 /** Sends the frames of all vectors in turn. @throws LabError */
-export async function attackByHand(info: LabInfo, request: HandAttack): Promise<HandOutcome> {
-  const attacker = podMeant(info.pods, request.pod);
-  const { victim, claimed } = castAround(info.pods, attacker);
+export async function runManualAttack(info: LabInfo, request: ManualAttack): Promise<AttackOutcome> {
+  const attacker = resolvePod(info.pods, request.pod);
+  const { victim, claimed } = chooseTargets(info.pods, attacker);
   const scene = await sceneOf(info, attacker, victim, claimed);
-  const made = request.vectors.map((vector): HandFrame => handFrame(vector, scene, randomBytes(32)));
+  const made = request.vectors.map((vector): ForgedFrame => forgedFrame(vector, scene, randomBytes(32)));
   const frames = made.map(({ frame }) => frame);
   const [labtool, cgroup] = await Promise.all([ensureLabtool(), cgroupOf(attacker)]);
   const witness = await startWitness(labtool, victim.netns, frames.map(tailOf));
@@ -195,6 +195,6 @@ export async function attackByHand(info: LabInfo, request: HandAttack): Promise<
   await sender.ended;
   const landed = await witness.finish();
   if (!done && sent === 0 && sender.stderrTail() !== '') throw new LabError('LAB_PROCESS_ENDED', sender.stderrTail());
-  const words = made.map((one) => one.words);
-  return { attacker, victim, vectors: request.vectors, words, sent, landed, cutOff: sent < request.count };
+  const descriptions = made.map(({ description }) => description);
+  return { attacker, victim, vectors: request.vectors, descriptions, sent, landed, cutOff: sent < request.count };
 }

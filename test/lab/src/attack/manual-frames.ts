@@ -5,7 +5,7 @@
 import { dhcp, ETHERTYPE, ethernet, ipv4, ipv6Bytes, macOption, PROTOCOL, udp } from '../frames.ts';
 import { arpFrame, ND, ndFrame, neighbourAdvertFrame, udp4Frame, udp6Frame } from './frames.ts';
 
-export const HAND_VECTORS = [
+export const MANUAL_VECTORS = [
   'ipv4-source',
   'ipv6-source',
   'source-mac',
@@ -16,7 +16,7 @@ export const HAND_VECTORS = [
   'dhcp-server',
   'vlan-tag',
 ] as const;
-export type HandVector = (typeof HAND_VECTORS)[number];
+export type ManualVector = (typeof MANUAL_VECTORS)[number];
 
 /** Sender, receiver and claimed identity. */
 export interface Scene {
@@ -36,10 +36,10 @@ export interface Scene {
   claimed: string;
 }
 
-export interface HandFrame {
+export interface ForgedFrame {
   frame: Buffer;
   /** Description for the user: `from 10.244.0.4 (web-1)`. */
-  words: string;
+  description: string;
 }
 
 /** An unused, locally administered MAC. */
@@ -50,7 +50,7 @@ const ALL_NODES = 'ff02::1';
 /** Hop limit 64, lifetime 1800 s, flags M and O (DHCPv6) not set. */
 const ROUTER_ADVERT_HEAD = Buffer.from([64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
 
-export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandFrame {
+export function forgedFrame(vector: ManualVector, scene: Scene, text: Buffer): ForgedFrame {
   const { mac, toMac, ip4, ip6, victim4, victim6, gateway4, gateway6, claimed4, claimed6, claimed, linkLocal } = scene;
   const link = { fromMac: mac, toMac };
   const own4 = { source: ip4, destination: victim4 };
@@ -58,40 +58,40 @@ export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandF
     case 'ipv4-source':
       return {
         frame: udp4Frame({ ...link, from: claimed4, to: victim4 }, text),
-        words: `from ${claimed4} (${claimed})`,
+        description: `from ${claimed4} (${claimed})`,
       };
     case 'ipv6-source':
       return {
         frame: udp6Frame({ ...link, from: claimed6, to: victim6 }, text),
-        words: `from ${claimed6} (${claimed})`,
+        description: `from ${claimed6} (${claimed})`,
       };
     case 'source-mac':
       return {
         frame: udp4Frame({ fromMac: UNUSED_MAC, toMac, from: ip4, to: victim4 }, text),
-        words: `from the MAC ${UNUSED_MAC}`,
+        description: `from the MAC ${UNUSED_MAC}`,
       };
     case 'arp-sender':
       return {
         frame: arpFrame({ ...link, from: gateway4, to: victim4 }, 'reply'),
-        words: `ARP: the gateway ${gateway4} is at ${mac}`,
+        description: `ARP: the gateway ${gateway4} is at ${mac}`,
       };
     case 'nd-target':
       return {
         frame: neighbourAdvertFrame({ ...link, from: ip6, to: victim6 }, gateway6),
-        words: `neighbour advertisement: the gateway ${gateway6} is at ${mac}`,
+        description: `neighbour advertisement: the gateway ${gateway6} is at ${mac}`,
       };
     case 'router-advert': {
       const body = Buffer.concat([ROUTER_ADVERT_HEAD, macOption(1, mac)]);
       return {
         frame: ndFrame({ ...link, from: linkLocal, to: ALL_NODES }, ND.routerAdvert, body),
-        words: 'router advertisement: I am a router',
+        description: 'router advertisement: I am a router',
       };
     }
     case 'redirect': {
       const body = Buffer.concat([Buffer.alloc(4), ipv6Bytes(linkLocal), ipv6Bytes(gateway6), macOption(2, mac)]);
       return {
         frame: ndFrame({ ...link, from: linkLocal, to: victim6 }, ND.redirect, body),
-        words: `redirect: ${gateway6} is better reached through me`,
+        description: `redirect: ${gateway6} is better reached through me`,
       };
     }
     case 'dhcp-server': {
@@ -99,13 +99,13 @@ export function handFrame(vector: HandVector, scene: Scene, text: Buffer): HandF
       const packet = ipv4({ ...own4, protocol: PROTOCOL.udp }, offer);
       return {
         frame: ethernet({ source: mac, destination: toMac, type: ETHERTYPE.ipv4 }, packet),
-        words: 'DHCP offer: I am a DHCP server',
+        description: 'DHCP offer: I am a DHCP server',
       };
     }
     case 'vlan-tag': {
       const packet = ipv4({ ...own4, protocol: PROTOCOL.udp }, udp(9, 9, text, own4));
       const fields = { source: mac, destination: toMac, type: ETHERTYPE.ipv4, tags: [{ tci: 7 }] };
-      return { frame: ethernet(fields, packet), words: 'tagged for VLAN 7' };
+      return { frame: ethernet(fields, packet), description: 'tagged for VLAN 7' };
     }
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { attackReport } from '../command/report.ts';
 import type { LabPodInfo } from '../state/state.ts';
-import { castAround, podMeant } from './by-hand.ts';
-import { HAND_VECTORS, handFrame, type Scene, tailOf } from './by-hand-frames.ts';
+import { chooseTargets, resolvePod } from './manual-attack.ts';
+import { forgedFrame, MANUAL_VECTORS, type Scene, tailOf } from './manual-frames.ts';
 
 const pod = (name: string, node: string): LabPodInfo => ({
   ...{ namespace: 'default', name, uid: `uid-${name}`, node, netns: `ns-${name}`, ips: [], mac: '', hostInterface: '' },
@@ -17,23 +17,23 @@ const scene: Scene = {
 describe('attack by hand', () => {
   it('pod - by name, namespace and name, UID, or an unambiguous end of the name', () => {
     for (const text of ['web-c-x2', 'default/web-c-x2', 'uid-web-c-x2', 'x2'])
-      expect(podMeant(pods, text).name).toBe('web-c-x2');
-    expect(() => podMeant(pods, 'x1')).toThrow(expect.objectContaining({ code: 'LAB_AMBIGUOUS', exitCode: 2 }));
-    expect(() => podMeant(pods, 'nope')).toThrow(/no pod "nope".*default\/web-a-x1/);
+      expect(resolvePod(pods, text).name).toBe('web-c-x2');
+    expect(() => resolvePod(pods, 'x1')).toThrow(expect.objectContaining({ code: 'LAB_AMBIGUOUS', exitCode: 2 }));
+    expect(() => resolvePod(pods, 'nope')).toThrow(/no pod "nope".*default\/web-a-x1/);
   });
 
   it('cast - prefers pods of the same node; a single pod cannot attack', () => {
-    const cast = castAround(pods, pods[1]!);
+    const cast = chooseTargets(pods, pods[1]!);
     expect([cast.victim.name, cast.claimed?.name]).toEqual(['web-c-x2', 'web-a-x1']);
-    expect(castAround(pods.slice(0, 2), pods[0]!).claimed).toBeNull();
-    expect(() => castAround(pods.slice(0, 1), pods[0]!)).toThrow(/second pod/);
+    expect(chooseTargets(pods.slice(0, 2), pods[0]!).claimed).toBeNull();
+    expect(() => chooseTargets(pods.slice(0, 1), pods[0]!)).toThrow(/second pod/);
   });
 
-  it.each(HAND_VECTORS)('%s - its own frame, with a description of the claim', (vector) => {
-    const { frame, words } = handFrame(vector, scene, Buffer.alloc(32, 1));
+  it.each(MANUAL_VECTORS)('%s - its own frame, with a description of the claim', (vector) => {
+    const { frame, description } = forgedFrame(vector, scene, Buffer.alloc(32, 1));
     expect(frame.subarray(0, 6).toString('hex')).toBe('020000000003');
     expect(frame.subarray(6, 12).toString('hex') === '020000000002').toBe(vector !== 'source-mac');
-    expect(words).not.toBe('');
+    expect(description).not.toBe('');
     expect(tailOf(frame).length).toBeLessThanOrEqual(32);
   });
 
@@ -42,7 +42,7 @@ describe('attack by hand', () => {
       attacker: pods[0]!,
       victim: pods[1]!,
       vectors: ['arp-sender'] as const,
-      words: ['ARP'],
+      descriptions: ['ARP'],
       sent: 1,
       landed: 0,
       cutOff: false,

@@ -1,14 +1,14 @@
 /**
  * Reads every message of a stream from a sequence or a time to the stream's current end.
  *
- * Invariants: messages arrive in stream order, each once, none missing. The consumer is ephemeral
- * and without acknowledgements, so it affects no other reader. A stream that is recreated meanwhile
- * is an error. Bounds: constant memory. SILENCE_MS without a message is an error.
+ * Invariants: messages arrive in stream order, each once, none missing. Reading affects no other
+ * reader (consumeOrdered). A stream that is recreated meanwhile is an error. Bounds: constant
+ * memory. SILENCE_MS without a message is an error.
  */
 import { type Bus, BusError, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { SILENCE_MS } from './read-stream.ts';
 
-export interface Stretch {
+export interface StreamRange {
   start: { sequence: number } | { timeMicros: number };
   /** Server time of the last message in the range; Infinity = to the end. */
   untilMicros: number;
@@ -20,14 +20,14 @@ export interface Stretch {
 }
 
 /** `end`: everything was read. `interrupted`: the signal aborted. */
-export type StretchEnd = 'end' | 'interrupted';
+export type RangeEnd = 'end' | 'interrupted';
 
 /**
  * @throws BusError BUS_NO_STREAM, BUS_TIMEOUT, BUS_PERMISSION, BUS_UNREACHABLE; what onMessage
  * throws
  */
-export async function readStretch(bus: Bus, stream: string, stretch: Stretch): Promise<StretchEnd> {
-  const { start, untilMicros, signal } = stretch;
+export async function readRange(bus: Bus, stream: string, range: StreamRange): Promise<RangeEnd> {
+  const { start, untilMicros, signal } = range;
   const { state } = await streamInfo(bus, stream);
   if (state.messages === 0) return 'end';
   const fromMicros = 'timeMicros' in start ? start.timeMicros : 0;
@@ -45,7 +45,7 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
     if (message.sequence > state.last_seq || message.timestampMicros > untilMicros) return finish();
     const last = message.sequence === state.last_seq;
     if (message.timestampMicros < fromMicros) return last ? finish() : undefined;
-    const done = stretch.onMessage(message);
+    const done = range.onMessage(message);
     if (done instanceof Promise)
       return silence.while(done).then(() => (last && !signal.aborted ? finish() : undefined));
     if (last) finish();
@@ -53,8 +53,8 @@ export async function readStretch(bus: Bus, stream: string, stretch: Stretch): P
   try {
     await consumeOrdered(bus, stream, {
       start: 'sequence' in start ? start : { timeMs: Math.floor(start.timeMicros / 1000) },
-      ...(stretch.filterSubjects ? { filterSubjects: stretch.filterSubjects } : {}),
-      ...(stretch.headersOnly ? { headersOnly: true } : {}),
+      ...(range.filterSubjects ? { filterSubjects: range.filterSubjects } : {}),
+      ...(range.headersOnly ? { headersOnly: true } : {}),
       onMessage,
       onIdle: finish,
       onRecreated: () => {

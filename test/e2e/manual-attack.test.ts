@@ -1,7 +1,7 @@
 // `bailiff lab attack`: without a guard the attack lands; with a guard no packet lands, and every
 // vector is counted under its own name.
 import { startLab } from '@bailiff/lab';
-import { HAND_VECTORS } from '@bailiff/lab/attack';
+import { MANUAL_VECTORS } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { bailiff, lab as labProcess, uniqueId } from './support.ts';
@@ -12,11 +12,11 @@ interface Outcome {
   landed: number;
 }
 
-it('attack by hand - every vector', async () => {
+it('manual attack - every vector', async () => {
   const id = uniqueId('y');
   await using lab = await startLab({ id, nodes: 1, unguarded: true });
   const pod = lab.pods()[0]!.name;
-  const count = 10 * HAND_VECTORS.length;
+  const count = 10 * MANUAL_VECTORS.length;
   const attack = async () =>
     JSON.parse(
       await labProcess('attack', pod, '--lab', id, '--vector', 'all', '--count', String(count), '--json'),
@@ -43,7 +43,7 @@ it('attack by hand - every vector', async () => {
     }
     return counts;
   };
-  const expected = Object.fromEntries(HAND_VECTORS.map((vector) => [vector, 10]));
+  const expected = Object.fromEntries(MANUAL_VECTORS.map((vector) => [vector, 10]));
   const all = async () =>
     JSON.stringify(Object.entries(await reported()).sort()) === JSON.stringify(Object.entries(expected).sort());
   await waitFor(all, { what: 'every vector with its count', state: reported });

@@ -1,0 +1,160 @@
+import { newSeed } from '@bailiff/bus/auth';
+import { KubeError } from '@bailiff/kube';
+import { describe, expect, it } from 'vitest';
+import { install, uninstall } from './cluster.ts';
+import { defaultDnsNames, SECRETS } from './names.ts';
+import { MANAGED_BY, secrets } from './render.ts';
+import type { Credentials, Makers } from './rotation.ts';
+import { parseState, STATE_FILE } from './store.ts';
+
+const NAMESPACE = 'bailiff-system';
+const options = { namespace: NAMESPACE, replicas: 3, dnsNames: defaultDnsNames(NAMESPACE) };
+const ALL = { certificates: true, redis: true };
+
+function makers(name: string): Makers {
+  let made = 0;
+  const next = (what: string) => `${what}-of-${name}-${++made}`;
+  return {
+    password: () => next('password'),
+    hash: async (password) => `hash of ${password}`,
+    issuer: () => newSeed('issuer'),
+    xkey: () => newSeed('xkey'),
+    authority: async () => ({ certificate: next('ca'), key: next('key') }),
+    server: async () => ({ certificate: next('certificate'), key: next('key') }),
+    now: () => new Date(0).toISOString(),
+  };
+}
+
+/** Secrets of one namespace, by the rules of the API server that the code depends on. */
+class Api {
+  readonly secrets = new Map<string, Record<string, string>>();
+  readonly calls: string[] = [];
+  readonly ofOthers = new Set<string>();
+  async request<T>({ verb = 'GET', path, body }: { verb?: string; path: string; body?: unknown }): Promise<T> {
+    const [, name] = new RegExp(`^/api/v1/namespaces/${NAMESPACE}/secrets(?:/(.+))?$`).exec(path) ?? [];
+    const object = body as { metadata?: { name: string }; data: Record<string, string> };
+    const key = name ?? object.metadata?.name ?? '';
+    this.calls.push(`${verb} ${key}`);
+    const found = this.secrets.get(key);
+    if (verb === 'POST' && found) throw new KubeError('KUBE_ALREADY_EXISTS', key, { status: 409 });
+    if (verb !== 'POST' && !found) throw new KubeError('KUBE_NOT_FOUND', key, { status: 404 });
+    if (verb === 'POST') this.secrets.set(key, object.data);
+    else if (verb === 'PATCH') this.secrets.set(key, { ...found, ...object.data });
+    else if (verb === 'DELETE') this.secrets.delete(key);
+    const labels = this.ofOthers.has(key) ? {} : MANAGED_BY;
+    return { metadata: { labels }, data: this.secrets.get(key) } as T;
+  }
+  text(secret: string, key: string): string {
+    return Buffer.from(this.secrets.get(secret)?.[key] ?? '', 'base64').toString('utf8');
+  }
+  state(): Credentials {
+    return parseState(this.text(SECRETS.state, STATE_FILE), 'state');
+  }
+}
+
+describe('install', () => {
+  it('creates every Secret that pods mount, derived from one stored state', async () => {
+    const api = new Api();
+    const { created } = await install(api as never, options, ALL, makers('a'));
+    const expected = secrets(api.state());
+    expect(created.sort()).toEqual(Object.keys(expected).sort());
+    for (const [name, content] of Object.entries(expected)) {
+      for (const [key, text] of Object.entries(content)) expect(api.text(name, key), `${name} ${key}`).toBe(text);
+    }
+  });
+
+  it('a second run changes nothing, and restores one that was deleted with the same content', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    const before = structuredClone(api.secrets);
+    expect(await install(api as never, options, ALL, makers('b'))).toEqual({ created: [], changed: [] });
+    api.secrets.delete('bailiff-bus-cli');
+    expect((await install(api as never, options, ALL, makers('c'))).created).toEqual(['bailiff-bus-cli']);
+    expect(api.secrets).toEqual(before);
+  });
+
+  it('a Secret that a rotation changed stays', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    api.secrets.set('bailiff-bus-cli', { password: 'cm90YXRlZA==' });
+    await install(api as never, options, ALL, makers('b'));
+    expect(api.text('bailiff-bus-cli', 'password')).toBe('rotated');
+  });
+
+  it('two runs at once - both use the state of the first', async () => {
+    const api = new Api();
+    await Promise.all(['a', 'b'].map((name) => install(api as never, options, ALL, makers(name))));
+    const expected = secrets(api.state());
+    for (const [name, content] of Object.entries(expected)) {
+      for (const [key, text] of Object.entries(content)) expect(api.text(name, key), `${name} ${key}`).toBe(text);
+    }
+  });
+
+  it('another number of servers changes their configuration and nothing else', async () => {
+    const api = new Api();
+    await install(api as never, { ...options, replicas: 1 }, ALL, makers('a'));
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).not.toContain('bailiff-nats-2.');
+    const password = api.text('bailiff-bus-cli', 'password');
+    const { created, changed } = await install(api as never, options, ALL, makers('b'));
+    expect([created, changed]).toEqual([[], [SECRETS.natsConf]]);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('bailiff-nats-2.');
+    expect(api.text('bailiff-bus-cli', 'password')).toBe(password);
+  });
+
+  it('another limit of the store changes their configuration', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 12884901888\n');
+    const { changed } = await install(api as never, { ...options, maxFileBytes: 5 * 1024 ** 3 }, ALL, makers('b'));
+    expect(changed).toEqual([SECRETS.natsConf]);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 5368709120\n');
+  });
+
+  it.each([
+    [{ certificates: false, redis: true }, [SECRETS.natsTls, SECRETS.busCa]],
+    [{ certificates: true, redis: false }, [SECRETS.redis]],
+  ])('%o - leaves those Secrets to others', async (flags, absent) => {
+    const api = new Api();
+    await install(api as never, options, flags, makers('a'));
+    for (const name of absent) expect(api.secrets.has(name)).toBe(false);
+    expect(api.secrets.has('bailiff-bus-cli')).toBe(true);
+  });
+
+  it('Secrets of `credentials init` are not mixed with new ones', async () => {
+    const api = new Api();
+    api.secrets.set(SECRETS.natsConf, { 'nats.conf': '' });
+    await expect(install(api as never, options, ALL, makers('a'))).rejects.toMatchObject({
+      code: 'CLI_STATE',
+      remedy: expect.stringContaining('credentials.strategy=existing'),
+    });
+    expect(api.secrets.size).toBe(1);
+  });
+});
+
+describe('uninstall', () => {
+  it('deletes what install created, the state last, and nothing of others', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    api.secrets.set('own', {});
+    const removed = await uninstall(api as never, NAMESPACE);
+    expect([...api.secrets.keys()]).toEqual(['own']);
+    expect(removed.at(-1)).toBe(SECRETS.state);
+    expect(await uninstall(api as never, NAMESPACE)).toEqual([]);
+  });
+
+  it('a Secret that another program created under one of the names stays', async () => {
+    const api = new Api();
+    api.ofOthers.add(SECRETS.redis);
+    api.secrets.set(SECRETS.redis, { password: '' });
+    await install(api as never, options, { certificates: true, redis: false }, makers('a'));
+    await uninstall(api as never, NAMESPACE);
+    expect([...api.secrets.keys()]).toEqual([SECRETS.redis]);
+  });
+
+  it('without a state, Secrets are not its own', async () => {
+    const api = new Api();
+    api.secrets.set(SECRETS.natsConf, { 'nats.conf': '' });
+    expect(await uninstall(api as never, NAMESPACE)).toEqual([]);
+    expect(api.secrets.size).toBe(1);
+  });
+});

@@ -1,0 +1,111 @@
+/**
+ * `bailiff doctor --canary <namespace/pod>`: proves that the pod in which it runs is guarded. It
+ * sends one forged packet, and expects its violation on the bus.
+ *
+ * The packet is a UDP datagram from a client's socket to the port of DHCP clients: only a DHCP
+ * server sends there, so it violates `dhcp-server`. It needs no capability. Its destination is an
+ * address for documentation, which no host has.
+ */
+import { createSocket } from 'node:dgram';
+import { networkInterfaces } from 'node:os';
+import { eventListing } from '../events/command.ts';
+import { parsePod } from '../shared/arguments.ts';
+import { readStream } from '../shared/bus/read-stream.ts';
+import { CliError } from '../shared/errors.ts';
+import { pollUntil } from '../shared/poll.ts';
+import { readNodes } from '../shared/read/nodes.ts';
+import { type EventRow, packetsOf } from '../shared/rows/event-rows.ts';
+import type { Session } from '../shared/session.ts';
+import { span } from '../shared/text/time.ts';
+
+const VECTOR = 'dhcp-server';
+/** RFC 5737 and RFC 3849. */
+const TARGETS = { 4: { address: '192.0.2.1', port: 68 }, 6: { address: '2001:db8::1', port: 546 } } as const;
+/** Until the node reports the pod as guarded. A node reports at least every 10 s. */
+const GUARDED_WITHIN_MS = 60_000;
+/** Until the violation is on the bus; usually 20 ms. */
+const SEEN_WITHIN_MS = 30_000;
+
+/** IPv4 if this pod has it. Pure. */
+export function targetOf(interfaces: ReturnType<typeof networkInterfaces>): (typeof TARGETS)[4 | 6] {
+  const addresses = Object.values(interfaces).flatMap((list) => list ?? []);
+  return addresses.some(({ family, internal }) => family === 'IPv4' && !internal) ? TARGETS[4] : TARGETS[6];
+}
+
+function send({ address, port }: { address: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    socket.once('error', reject);
+    socket.send('bailiff canary', port, address, (error) => {
+      socket.close();
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+async function whenGuarded(session: Session, pod: string): Promise<void> {
+  const [namespace, name] = pod.split('/');
+  const coverage = async () => {
+    for (const status of (await readNodes(session)).values()) {
+      if (typeof status === 'string') continue;
+      const found = status.interfaces.find((one) => one.podNamespace === namespace && one.podName === name);
+      if (found) return found;
+    }
+    return null;
+  };
+  let last = 'no node lists it';
+  const guarded = await pollUntil(session.io, GUARDED_WITHIN_MS, async () => {
+    const found = await coverage();
+    if (found) last = `${found.interfaceName} is ${found.coverage}${found.reason === '' ? '' : `: ${found.reason}`}`;
+    return found?.coverage === 'guarded';
+  });
+  if (guarded) return;
+  throw new CliError('CLI_STATE', `${pod} is not guarded after ${span(GUARDED_WITHIN_MS)}: ${last}`, {
+    remedy: 'look at `bailiff status`, and at the log of the collector on this node',
+  });
+}
+
+async function violationsOf(session: Session, pod: string, sinceMs: number): Promise<EventRow[]> {
+  const rows: EventRow[] = [];
+  const listing = eventListing(session, { pod: parsePod(pod, '--canary'), kind: 'spoof', vector: VECTOR });
+  await readStream(session.bus, listing.stream, {
+    sinceMs,
+    ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
+    follow: false,
+    onMessage: (message) => listing.read(message, (row) => void rows.push(row)),
+    onCaughtUp: () => undefined,
+    signal: session.io.signal,
+  });
+  return rows;
+}
+
+/** @returns 0 if exactly one violation of one packet was published. @throws CliError CLI_STATE */
+export async function canary(session: Session, pod: string): Promise<number> {
+  const { io, out } = session;
+  if (!pod.includes('/')) throw new CliError('CLI_USAGE', `--canary: "${pod}" is not <namespace>/<pod>`);
+  await whenGuarded(session, pod);
+  // Clocks of this pod and of the bus can differ by a little.
+  const sinceMs = io.nowMs() - 60_000;
+  const before = (await violationsOf(session, pod, sinceMs)).length;
+  const startMs = io.nowMs();
+  await send(targetOf(networkInterfaces()));
+  let rows: EventRow[] = [];
+  const seen = await pollUntil(io, SEEN_WITHIN_MS, async () => {
+    rows = (await violationsOf(session, pod, sinceMs)).slice(before);
+    return rows.length > 0;
+  });
+  if (!seen) {
+    throw new CliError('CLI_STATE', `no violation of ${pod} within ${span(SEEN_WITHIN_MS)}`, {
+      remedy: `a network policy may drop the packet before the guard, or the mode of ${VECTOR} is off: bailiff config list`,
+    });
+  }
+  const packets = rows.reduce((sum, row) => sum + (row.kind === 'gap' ? 0 : packetsOf(row.violation)), 0);
+  const [first] = rows;
+  const action = first && first.kind !== 'gap' ? first.violation.action : '';
+  out.line(
+    `one forged packet of ${pod}, ${packets} on the bus after ${span(io.nowMs() - startMs)}: ${VECTOR}, ${action}`,
+  );
+  if (packets === 1) return 0;
+  throw new CliError('CLI_STATE', `${packets} packets were reported instead of one`);
+}

@@ -1,0 +1,109 @@
+/**
+ * Handles one request of the CNI plugin: finds the host side of the pod's interface, guards and
+ * binds it by the same functions as netlink events and CNI records, and reports whether the kernel
+ * has programs and identity.
+ *
+ * Data path: plugin → socket-server.ts → here → network engine → kernel maps. Idempotent.
+ */
+import { dumpLinks, getLink, type LinkRecord } from '@bailiff/bpf';
+import type { CniRecord } from '../identity/cni-record.ts';
+import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
+import type { OtherInterface, Registry } from '../interfaces/registry.ts';
+import { type CniRequest, type PodLink, readRequest } from './request.ts';
+
+/**
+ * - guarded: programs are attached and the identity is in the kernel.
+ * - not-applicable: this interface cannot be guarded, or an operator detached the node.
+ * - failed: the failure policy of the plugin decides.
+ */
+export interface Answer {
+  outcome: 'guarded' | 'not-applicable' | 'failed';
+  reason: string;
+}
+
+export interface HandlerOptions {
+  registry: Pick<Registry, 'live' | 'others'>;
+  /** Guards the interface and binds it by the record. */
+  apply(record: CniRecord, link: LinkRecord): void;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  nowMs(): number;
+  onProblem(problem: { subject: string; reason: string }): void;
+}
+
+const HOST_KINDS = ['veth', 'netkit'];
+const failed = (reason: string): Answer => ({ outcome: 'failed', reason });
+const notApplicable = (reason: string): Answer => ({ outcome: 'not-applicable', reason });
+
+/** @returns the command, for metrics, and the answer. Never throws. */
+export function handleRequest(json: string, options: HandlerOptions): { command: string; answer: Answer } {
+  const request = readRequest(json, options.nowMs());
+  if ('reason' in request) {
+    options.onProblem({ subject: '', reason: request.reason });
+    return { command: 'invalid', answer: failed(request.reason) };
+  }
+  const { command } = request;
+  if (command === 'STATUS') return { command, answer: { outcome: 'guarded', reason: '' } };
+  const { podNamespace, podName } = request.record;
+  const subject = `${podNamespace}/${podName}`;
+  for (const reason of request.dropped) options.onProblem({ subject, reason });
+  let answer: Answer;
+  try {
+    answer = guardPod(request, options);
+  } catch (error) {
+    answer = failed((error as Error).message);
+  }
+  if (answer.outcome === 'failed') options.onProblem({ subject, reason: answer.reason });
+  return { command, answer };
+}
+
+function guardPod(request: Exclude<CniRequest, { command: 'STATUS' }>, options: HandlerOptions): Answer {
+  const found = findHostSide(request.record, request.podLink);
+  if ('outcome' in found) return found;
+  const { link, exact } = found;
+  const record: CniRecord = {
+    ...request.record,
+    hostInterfaces: [link.name],
+    podMac: exact?.mac || request.record.podMac,
+  };
+  options.apply(record, link);
+  const live = options.registry.live(link.ifindex);
+  if (!live) return unguardedAnswer(link, options.registry.others.get(link.ifindex));
+  return guardedAnswer(live, record, options.whyNotAttach());
+}
+
+/**
+ * The host side by the index that the kernel gave for the pod's side, which no renaming changes;
+ * else by the names of the result.
+ */
+function findHostSide(
+  record: CniRecord,
+  podLink: PodLink | null,
+): { link: LinkRecord; exact: PodLink | null } | Answer {
+  if (podLink !== null) {
+    const link = podLink.hostIfindex === 0 ? null : getLink(podLink.hostIfindex);
+    if (link && HOST_KINDS.includes(link.kind) && link.peerIfindex === podLink.ifindex) return { link, exact: podLink };
+  }
+  const links = record.hostInterfaces.length === 0 ? [] : dumpLinks();
+  const named = links.find(({ kind, name }) => HOST_KINDS.includes(kind) && record.hostInterfaces.includes(name));
+  if (named) return { link: named, exact: null };
+  if (podLink !== null)
+    return notApplicable(`interface ${record.ifName} has no host side that programs can be attached to`);
+  return failed(`the result of the call names no host interface for ${record.ifName}`);
+}
+
+function unguardedAnswer(link: LinkRecord, other: OtherInterface | undefined): Answer {
+  const reason = `${link.name} is not guarded: ${other?.reason ?? 'it disappeared'}`;
+  const isUnsupported = other?.coverage === 'not-applicable' || link.kind !== 'veth';
+  return isUnsupported ? notApplicable(reason) : failed(reason);
+}
+
+function guardedAnswer(iface: GuardedInterface, { podUid }: CniRecord, whyNotAttach: string): Answer {
+  const { name } = iface.link;
+  if (iface.binding?.podUid !== podUid)
+    return failed(`${name} is bound to ${iface.binding ? `pod ${iface.binding.podUid}` : 'no pod'}`);
+  if (iface.applyError) return failed(`${name}: ${iface.applyError}`);
+  if (whyNotAttach !== '') return notApplicable(whyNotAttach);
+  if (iface.attachError !== '') return failed(`${name}: ${iface.attachError}`);
+  return { outcome: 'guarded', reason: '' };
+}

@@ -1,0 +1,168 @@
+/**
+ * Installs the CNI plugin on the node and keeps it installed: the binary, then a configuration list
+ * of our own before the primary's. It follows changes of the primary's file, and restores what
+ * another program removed.
+ *
+ * The watch is armed before the first look, and a slow timer looks again, because events can be
+ * lost and directories replaced. Only `collector uninstall-cni` removes anything. Never throws.
+ */
+import { existsSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
+import path from 'node:path';
+import { chain, isBeforeOwn, OWN_CONFLIST, PLUGIN_TYPE, type PluginSettings, primaryOf } from './conflist.ts';
+import { isFile, putFile, readIfPresent } from './node-file.ts';
+
+/** Others must be able to read it: some runtimes read it as another user. */
+const CONFLIST_MODE = 0o644;
+/** A burst of events of one change is one look. */
+const SETTLE_MS = 50;
+/** Another program that undoes each write would otherwise cause a loop. */
+const MAX_WRITES = 6;
+const WRITES_PER_MS = 60_000;
+
+export interface InstallerOptions {
+  /** The plugin's file in the collector's image. */
+  plugin: string;
+  confDir: string;
+  binDir: string;
+  settings: PluginSettings;
+  nowMs(): number;
+  onInstalled(what: string): void;
+  onProblem(reason: string, error?: unknown): void;
+}
+
+export class Installer {
+  readonly #o: InstallerOptions;
+  #watcher: FSWatcher | null = null;
+  #watched = '';
+  #timer: NodeJS.Timeout | null = null;
+  #writes: number[] = [];
+  #closed = false;
+  /** Another list is before ours. */
+  #isShadowed = false;
+  /** Whether the runtime uses our list and finds the plugin, at the last look. */
+  isInstalled = false;
+
+  constructor(options: InstallerOptions) {
+    this.#o = options;
+  }
+
+  start(): void {
+    this.look();
+  }
+
+  /** Compares the node with what should be installed, and writes what differs. */
+  look(): void {
+    if (this.#closed) return;
+    const { binDir, confDir } = this.#o;
+    this.#isShadowed = false;
+    this.#arm();
+    const hasPlugin = this.#attempt(binDir, () => this.#installPlugin());
+    // A list that names a missing plugin would fail every pod of the node.
+    if (hasPlugin) this.#attempt(confDir, () => this.#installConflist());
+    this.isInstalled = hasPlugin && !this.#isShadowed && existsSync(path.join(confDir, OWN_CONFLIST));
+  }
+
+  #attempt(dir: string, action: () => void): boolean {
+    try {
+      action();
+      return true;
+    } catch (error) {
+      const { code = '' } = error as NodeJS.ErrnoException;
+      const advice = ['EROFS', 'EACCES', 'EPERM'].includes(code)
+        ? ': it must be writable for the collector (cniConfDir, cniBinDir)'
+        : '';
+      this.#o.onProblem(`cannot install the CNI plugin in ${dir}: ${(error as Error).message}${advice}`, error);
+      return false;
+    }
+  }
+
+  /** A watch follows the directory, not its path: one that was replaced is watched again. */
+  #arm(): void {
+    const { confDir } = this.#o;
+    try {
+      const { dev, ino, birthtimeNs } = statSync(confDir, { bigint: true });
+      const identity = `${dev}/${ino}/${birthtimeNs}`;
+      if (this.#watcher && identity === this.#watched) return;
+      this.#watcher?.close();
+      this.#watcher = watch(confDir, () => this.#lookSoon());
+      this.#watcher.on('error', (error) => {
+        this.#o.onProblem(`cannot watch ${confDir}: ${error.message}`, error);
+        this.#disarm();
+      });
+      this.#watched = identity;
+    } catch (error) {
+      this.#disarm();
+      // A node whose primary is not installed yet has no directory: the timer looks again.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+        this.#o.onProblem(`cannot watch ${confDir}: ${(error as Error).message}`, error);
+    }
+  }
+
+  #disarm(): void {
+    this.#watcher?.close();
+    this.#watcher = null;
+    this.#watched = '';
+  }
+
+  #lookSoon(): void {
+    if (this.#timer || this.#closed) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.look();
+    }, SETTLE_MS);
+  }
+
+  #installPlugin(): void {
+    const plugin = readIfPresent(this.#o.plugin);
+    if (plugin === null) throw new Error(`${this.#o.plugin} is missing from the collector's image`);
+    const file = path.join(this.#o.binDir, PLUGIN_TYPE);
+    if (putFile(file, plugin.content, 0o755)) this.#o.onInstalled(file);
+  }
+
+  #installConflist(): void {
+    const { confDir, settings } = this.#o;
+    const primary = primaryOf(readdirSync(confDir));
+    // Without a primary ours stays: the primary may be in the middle of a restart.
+    if (primary === null) {
+      this.#o.onProblem(`${confDir} has no configuration of a primary plugin: nothing to chain to yet`);
+      return;
+    }
+    if (isBeforeOwn(primary)) {
+      this.#isShadowed = true;
+      this.#o.onProblem(
+        `${primary} in ${confDir} sorts before ${OWN_CONFLIST}: the runtime does not use ours. Rename it`,
+      );
+      return;
+    }
+    const text = readIfPresent(path.join(confDir, primary))?.content.toString('utf8') ?? '';
+    const chained = chain(text, settings);
+    if ('reason' in chained) {
+      // It may be half written: its next event, or the timer, looks again.
+      this.#o.onProblem(`${primary} in ${confDir} cannot be chained: ${chained.reason}`);
+      return;
+    }
+    this.#write(path.join(confDir, OWN_CONFLIST), chained.text, primary);
+  }
+
+  #write(file: string, text: string, primary: string): void {
+    const content = Buffer.from(text);
+    if (isFile(file, content, CONFLIST_MODE)) return;
+    const now = this.#o.nowMs();
+    this.#writes = this.#writes.filter((at) => at > now - WRITES_PER_MS);
+    if (this.#writes.length >= MAX_WRITES) {
+      this.#o.onProblem(
+        `another program keeps changing or removing ${file}: configure it to leave other files alone (Cilium: cni.exclusive=false)`,
+      );
+      return;
+    }
+    this.#writes.push(now);
+    putFile(file, content, CONFLIST_MODE);
+    this.#o.onInstalled(`${file}, chained to ${primary}`);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#disarm();
+    if (this.#timer) clearTimeout(this.#timer);
+  }
+}

@@ -1,0 +1,1 @@
+../../../overlays/included/users.sh
