@@ -9,6 +9,13 @@ import type { Scenario } from './scenario.ts';
 import { castOf } from './spoof.ts';
 
 const FRAMES = 200;
+/** More files are counted, not named. */
+const MAX_NAMED = 6;
+
+const shortened = (files: readonly string[]) =>
+  [...files.slice(0, MAX_NAMED), ...(files.length > MAX_NAMED ? [`${files.length - MAX_NAMED} more files`] : [])].join(
+    ', ',
+  );
 
 export const UNINSTALL: Scenario = {
   name: 'uninstall',
@@ -26,7 +33,7 @@ export const UNINSTALL: Scenario = {
     const [sent = 0] = await attacker.send([await floodFrame(live, marker)], FRAMES);
     const landed = (await victim.counts()).counts[marker.toString('hex')] ?? 0;
     const pins = await live.stage.hostFiles(['/sys/fs/bpf/bailiff', '/var/lib/bailiff']);
-    const seen = `left in the cluster: ${left.join(', ') || 'nothing'}; on the node: ${pins.join(', ') || 'nothing'}; ${landed} of ${sent} packets land again`;
+    const seen = `left in the cluster: ${left.join(', ') || 'nothing'}; on the node: ${shortened(pins) || 'nothing'}; ${landed} of ${sent} packets land again`;
     const links = pins.filter((file) => /\/(links|programs|maps)\//.test(file));
     const isGood = left.length === 0 && links.length === 0 && landed === sent;
     return { status: isGood ? 'passed' : 'failed', detail: seen };
