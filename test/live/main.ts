@@ -101,4 +101,7 @@ async function main(): Promise<number> {
   return EXIT.ok;
 }
 
-process.exitCode = await main();
+process.exitCode = await main().catch((error: Error) => {
+  log(`the run ended early: ${error.stack ?? error.message}`);
+  return EXIT.failed;
+});

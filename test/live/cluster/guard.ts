@@ -3,8 +3,8 @@ import { waitFor } from '@bailiff/service/testing';
 import type { BusWatch } from '../bus/watch.ts';
 import { type Access, componentPods } from './facts.ts';
 
-/** A collector notices `attach` before its next status, every 10 s. */
-const GUARDED_TIMEOUT_MS = 90_000;
+/** After `attach` a running collector exits, and the kubelet restarts it with a growing pause. */
+const GUARDED_TIMEOUT_MS = 300_000;
 
 export async function collectorOf(access: Access, node: string): Promise<string> {
   const pods = await componentPods(access, 'collector');
