@@ -8,6 +8,7 @@ const SOURCE: Source = {
   workspace: '1.2.0',
   chart: { version: '1.2.0', appVersion: '1.2.0' },
   changelog: CHANGELOG,
+  baseTags: ['1.2.0'],
   ...{ head: 'c1', tagged: 'c1', changes: '', imageVersions: ['1.2.0'] },
 };
 
@@ -21,6 +22,7 @@ it.each<[string, Partial<Source>, RegExp]>([
   ['another commit', { head: 'c2' }, /git checkout v1\.2\.0/],
   ['another version of the workspace', { workspace: '1.1.0' }, /package\.json is 1\.1\.0, not 1\.2\.0/],
   ['another version of the chart', { chart: { version: '1.1.0', appVersion: '1.2.0' } }, /Chart\.yaml is 1\.1\.0/],
+  ['another tag in the base', { baseTags: ['1.1.0'] }, /k8s\/base\/kustomization\.yaml is 1\.1\.0/],
   ['another appVersion', { chart: { version: '1.2.0', appVersion: '1' } }, /appVersion of .* is 1,/],
   ['no section', { changelog: CHANGELOG.replace('1.2.0', '1.2') }, /no section "## 1\.2\.0"/],
   ['an empty section', { changelog: '## 1.2.0\n\n## 1.1.0\n- old' }, /no section "## 1\.2\.0"/],
@@ -50,9 +52,11 @@ it('values pin every image of the chart: by digest, or by tag where the list has
     'bailiff/collector  r.example:5000/bailiff/collector:1.2.0  sha256:aa\nnats  docker.io/library/nats@sha256:bb  sha256:bb\nvalkey/valkey  docker.io/valkey/valkey:8.1.4  -\n',
   );
   expect(imageValues(values, list)).toEqual({
-    collector: { image: { repository: 'r.example:5000/bailiff/collector', tag: '1.2.0', digest: 'sha256:aa' } },
-    nats: { image: { repository: 'docker.io/library/nats', tag: '', digest: 'sha256:bb' } },
-    redis: { image: { repository: 'docker.io/valkey/valkey', tag: '8.1.4', digest: '' } },
+    collector: {
+      image: { registry: 'r.example:5000', repository: 'bailiff/collector', tag: '1.2.0', digest: 'sha256:aa' },
+    },
+    nats: { image: { registry: 'docker.io', repository: 'library/nats', tag: '', digest: 'sha256:bb' } },
+    redis: { image: { registry: 'docker.io', repository: 'valkey/valkey', tag: '8.1.4', digest: '' } },
   });
   expect(() => imageValues(values, list.slice(1))).toThrow('no image bailiff/collector');
   expect(() => readImageList('bailiff/collector sha256:aa')).toThrow('not an image');

@@ -12,6 +12,8 @@ export interface Source {
   /** `version` and `appVersion` of Chart.yaml. */
   readonly chart: { readonly version: string; readonly appVersion: string };
   readonly changelog: string;
+  /** Tags of Bailiff's images in k8s/base/kustomization.yaml. */
+  readonly baseTags: readonly string[];
   /** Commit of HEAD. */
   readonly head: string;
   /** Commit of the tag `v<version>`; null: there is no such tag. */
@@ -41,6 +43,9 @@ export function whyNotReleasable(source: Source): string[] {
     ...(workspace === version ? [] : [wrong('the version of package.json', workspace)]),
     ...(chart.version === version ? [] : [wrong('the version of k8s/chart/Chart.yaml', chart.version)]),
     ...(chart.appVersion === version ? [] : [wrong('appVersion of k8s/chart/Chart.yaml', chart.appVersion)]),
+    ...source.baseTags
+      .filter((tag) => tag !== version)
+      .map((tag) => wrong('a tag in k8s/base/kustomization.yaml', tag)),
     ...(changelogSection(source.changelog, version) === '' ? [`CHANGELOG.md has no section "## ${version}"`] : []),
     ...source.imageVersions
       .filter((one) => one !== version)
@@ -87,7 +92,9 @@ function pinOf({ reference, digest }: Listed): Values {
   const at = reference.indexOf('@');
   const named = at === -1 ? reference : reference.slice(0, at);
   const colon = named.indexOf(':', named.lastIndexOf('/'));
-  const repository = colon === -1 ? named : named.slice(0, colon);
+  const full = colon === -1 ? named : named.slice(0, colon);
   const tag = colon === -1 ? '' : named.slice(colon + 1);
-  return { repository, tag, digest };
+  // Apart, so that `global.imageRegistry` does not come in front of them.
+  const slash = full.indexOf('/');
+  return { registry: full.slice(0, slash), repository: full.slice(slash + 1), tag, digest };
 }

@@ -85,11 +85,13 @@ const checksums = (text: string): Map<string, string> =>
 
 function sourceOf(version: string, dir: string, files: readonly string[]): Source {
   const sboms = files.filter(isSbom).map((file) => JSON.parse(read(path.join(dir, file))) as Sbom);
+  const base = parse(read(path.join(ROOT, 'k8s/base/kustomization.yaml'))) as { images: { newTag: string }[] };
   return {
     version,
     workspace: (JSON.parse(read(path.join(ROOT, 'package.json'))) as { version: string }).version,
     chart: parse(read(path.join(CHART, 'Chart.yaml'))) as Source['chart'],
     changelog: read(path.join(ROOT, 'CHANGELOG.md')),
+    baseTags: [...new Set(base.images.map(({ newTag }) => newTag))],
     head: git('rev-parse', 'HEAD'),
     tagged: commitOf(`v${version}`),
     changes: git('status', '--porcelain', '--untracked-files=no'),

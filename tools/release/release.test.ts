@@ -109,7 +109,10 @@ describe('release', () => {
     if (program === null) return context.skip(NO_HELM);
     const chart = path.join(out, `bailiff-${VERSION}.tgz`);
     const args = ['template', 'bailiff', chart, '--namespace', 'bailiff-system'];
-    const rendered = helm(program, [...args, '--values', path.join(out, `bailiff-${VERSION}-images.yaml`)]);
+    const values = ['--values', path.join(out, `bailiff-${VERSION}-images.yaml`)];
+    // A registry for all images has no effect on pinned ones.
+    const rendered = helm(program, [...args, ...values, '--set', 'global.imageRegistry=other.example']);
+    expect(rendered).not.toContain('other.example');
     const used = [...rendered.matchAll(/^\s+(?:- )?image: "?([^"\s]+)"?$/gm)].map((match) => match[1] ?? '');
     expect(used.length).toBeGreaterThan(APPS.length);
     const { redis } = parse(readFileSync(path.join(out, `bailiff-${VERSION}-images.yaml`), 'utf8')) as {
