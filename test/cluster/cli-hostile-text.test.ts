@@ -211,7 +211,7 @@ const OWN = [
   'bus setup',
   'responder rbac',
   'schemas export',
-  ...['init', 'rotate', 'show', 'render'].map((step) => `credentials ${step}`),
+  ...['init', 'rotate', 'show', 'render', 'install', 'uninstall'].map((step) => `credentials ${step}`),
   'lab',
 ];
 /** Each command line, and how its output shows the injected text; empty: it prints none of it. */

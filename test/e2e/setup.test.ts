@@ -19,9 +19,11 @@ import { expect, it } from 'vitest';
 
 /** The script's record of its last run is current, so it fetches nothing. */
 const SERVER = '.cache/nats-newest/usr/sbin/nats-server';
+const HELM = '.cache/helm/helm';
 const DONE = [
   ...['package-lock.json', 'node_modules/.bailiff-lock', 'test/vm/kernels.json', '.cache/kernels/list.json'],
   SERVER,
+  HELM,
 ];
 const SCRIPT = readFileSync(path.join(CHECKOUT, 'scripts/setup'), 'utf8');
 /** Programs that the script runs, in addition to the shell's builtins. */
@@ -36,6 +38,7 @@ const INSTALL = 'apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-
 const MODULES = 'npm ci --no-audit --no-fund --loglevel=error';
 const KERNELS = 'node --import tsx test/vm/fetch.ts';
 const NEWEST_NATS = 'node --import tsx tools/fetch-nats.ts';
+const FETCH_HELM = 'node --import tsx tools/fetch-helm.ts';
 
 /** Programs that write down how they were called. */
 const REPORTED = ['apt-get', 'npm', 'node', 'sleep'] as const;
@@ -199,13 +202,18 @@ it('setup - permanent failures end it after minutes; an unavailable kernel does 
   expect(kernels.run().status).toBe(0);
 });
 
-it('setup - the newest nats-server is fetched if it is missing; without it the setup continues', () => {
+it.each([
+  ['the newest nats-server', SERVER, NEWEST_NATS],
+  ['helm', HELM, FETCH_HELM],
+])('setup - %s is fetched if it is missing; without it the setup continues', (_, file, fetch) => {
   using machine = new Machine({ failures: { node: 1 } });
-  machine.remove(SERVER);
-  expect(machine.run()).toMatchObject({ status: 0, calls: [NEWEST_NATS, 'sleep 5', NEWEST_NATS] });
+  machine.put('bin/uname', '#!/bin/sh\necho x86_64\n');
+  machine.remove(file);
+  expect(machine.run()).toMatchObject({ status: 0, calls: [fetch, 'sleep 5', fetch] });
   using offline = new Machine({ failures: { node: 1_000 } });
-  offline.remove(SERVER);
+  offline.put('bin/uname', '#!/bin/sh\necho x86_64\n');
+  offline.remove(file);
   expect(offline.run().status).toBe(0);
-  machine.put(SERVER, '');
+  machine.put(file, '');
   expect(machine.run()).toMatchObject({ status: 0, calls: [] });
 });
