@@ -86,6 +86,19 @@ describe('leader election', () => {
     await b.leave();
   });
 
+  test('leader election - a shutdown that interrupts a renewal releases the lease too', async () => {
+    await using kube = await startKube({ tokens });
+    const { a, b } = await pair(kube);
+    const held = kube.server.faults.inject({ hold: true, resource: 'leases', verb: 'update', user: 'a' });
+    await waitFor(() => held.hits === 1);
+    await a.leave();
+    expect(lease(kube).spec.holderIdentity).toBe('');
+    await waitFor(() => b.elector.isLeader);
+    held.release();
+    held.remove();
+    await b.leave();
+  });
+
   test('leader election - a crash is a failover after the duration', async () => {
     await using kube = await startKube({ tokens });
     const { a, b } = await pair(kube, SHORT);

@@ -89,8 +89,10 @@ export class LeaderElector {
   async release(): Promise<void> {
     await this.#serial(async () => {
       this.#endTerm();
-      if (this.holder !== this.#options.identity) return;
       try {
+        // A renewal that the shutdown interrupted leaves the version unknown.
+        if (this.#lease === null) await this.#read();
+        if (this.holder !== this.#options.identity) return;
         await this.#write('release', 2);
       } catch (error) {
         this.#report(error);
