@@ -12,7 +12,7 @@ import { eventListing } from '../events/command.ts';
 import { parsePod } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
 import { CliError } from '../shared/errors.ts';
-import { pollUntil } from '../shared/poll.ts';
+import { poll } from '../shared/poll.ts';
 import { readNodes } from '../shared/read/nodes.ts';
 import { type EventRow, packetsOf } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
@@ -55,12 +55,17 @@ async function whenGuarded(session: Session, pod: string): Promise<void> {
     return null;
   };
   let last = 'no node lists it';
-  const guarded = await pollUntil(session.io, GUARDED_WITHIN_MS, async () => {
-    const found = await coverage();
-    if (found) last = `${found.interfaceName} is ${found.coverage}${found.reason === '' ? '' : `: ${found.reason}`}`;
-    return found?.coverage === 'guarded';
-  });
-  if (guarded) return;
+  const found = await poll(
+    session.io,
+    { withinMs: GUARDED_WITHIN_MS },
+    async () => {
+      const one = await coverage();
+      if (one) last = `${one.interfaceName} is ${one.coverage}${one.reason === '' ? '' : `: ${one.reason}`}`;
+      return one;
+    },
+    (one) => one?.coverage === 'guarded',
+  );
+  if (found?.coverage === 'guarded') return;
   throw new CliError('CLI_STATE', `${pod} is not guarded after ${span(GUARDED_WITHIN_MS)}: ${last}`, {
     remedy: 'look at `bailiff status`, and at the log of the collector on this node',
   });
@@ -90,12 +95,13 @@ export async function canary(session: Session, pod: string): Promise<number> {
   const before = (await violationsOf(session, pod, sinceMs)).length;
   const startMs = io.nowMs();
   await send(targetOf(networkInterfaces()));
-  let rows: EventRow[] = [];
-  const seen = await pollUntil(io, SEEN_WITHIN_MS, async () => {
-    rows = (await violationsOf(session, pod, sinceMs)).slice(before);
-    return rows.length > 0;
-  });
-  if (!seen) {
+  const rows = await poll(
+    io,
+    { withinMs: SEEN_WITHIN_MS },
+    async () => (await violationsOf(session, pod, sinceMs)).slice(before),
+    (list) => list.length > 0,
+  );
+  if (rows.length === 0) {
     throw new CliError('CLI_STATE', `no violation of ${pod} within ${span(SEEN_WITHIN_MS)}`, {
       remedy: `a network policy may drop the packet before the guard, or the mode of ${VECTOR} is off: bailiff config list`,
     });

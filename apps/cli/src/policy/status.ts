@@ -5,6 +5,7 @@
 import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../shared/errors.ts';
+import { poll } from '../shared/poll.ts';
 import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
@@ -24,8 +25,6 @@ export interface StatusOptions {
   waitMs: number;
 }
 
-/** A policy is in force within a second of its change. The status of the node changes after that. */
-const POLL_MS = 250;
 /** Maximum of nodes named per reason. --json has all. */
 const MAX_NODES = 4;
 
@@ -122,15 +121,13 @@ async function readSnapshot(
 }
 
 /** Repeats until all policies are in force, or until the time has passed. */
-async function waitUntilInForce(session: Session, name: string | undefined, options: StatusOptions): Promise<Snapshot> {
-  const endMs = session.io.nowMs() + options.waitMs;
-  for (;;) {
-    const snapshot = await readSnapshot(session, name, options);
-    if (placesExitCode(snapshot.places) === EXIT.ok || session.io.nowMs() >= endMs) return snapshot;
-    session.io.signal.throwIfAborted();
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
+const waitUntilInForce = (session: Session, name: string | undefined, options: StatusOptions): Promise<Snapshot> =>
+  poll(
+    session.io,
+    { withinMs: options.waitMs },
+    () => readSnapshot(session, name, options),
+    ({ places }) => placesExitCode(places) === EXIT.ok,
+  );
 
 /**
  * @returns the exit code; 0 if all policies are in force. @throws CliError CLI_NOT_FOUND, BusError

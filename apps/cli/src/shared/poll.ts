@@ -1,16 +1,29 @@
-/** Repeats a check of a command until it is true or its time has passed. */
+/** Repeats the reading of a command until it is what the command waits for, or its time has passed. */
 import { pause } from '@bailiff/service/retry';
 import type { CliIo } from './io.ts';
 
 const POLL_MS = 250;
 
-/** @returns whether `check` became true within `withinMs`. @throws the signal's reason when it aborts */
-export async function pollUntil(io: CliIo, withinMs: number, check: () => Promise<boolean>): Promise<boolean> {
-  const endMs = io.nowMs() + withinMs;
+interface Waiting {
+  withinMs: number;
+  everyMs?: number;
+}
+
+/**
+ * @returns the last value, also if it is not the wanted one. @throws the signal's reason when it
+ * aborts
+ */
+export async function poll<T>(
+  { nowMs, signal }: Pick<CliIo, 'nowMs'> & { signal?: AbortSignal },
+  { withinMs, everyMs = POLL_MS }: Waiting,
+  read: () => Promise<T>,
+  isWanted: (value: T) => boolean,
+): Promise<T> {
+  const endMs = nowMs() + withinMs;
   for (;;) {
-    if (await check()) return true;
-    if (io.nowMs() >= endMs) return false;
-    await pause(POLL_MS, io.signal);
-    io.signal?.throwIfAborted();
+    const value = await read();
+    if (isWanted(value) || nowMs() >= endMs) return value;
+    await pause(everyMs, signal);
+    signal?.throwIfAborted();
   }
 }

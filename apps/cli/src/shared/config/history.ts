@@ -3,6 +3,7 @@ import { CONFIG_BUCKET, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/b
 import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
 import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
+import { poll } from '../poll.ts';
 import type { Session } from '../session.ts';
 import { diffValues } from '../text/diff.ts';
 
@@ -31,17 +32,16 @@ export async function readHistory(session: Session, key: ConfigKey): Promise<Rev
   const { bus, out, io } = session;
   const text = formatConfigKey(key);
   const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
-  for (const endMs = io.nowMs() + LOG_WAIT_MS; ; ) {
-    const revisions = await readLog(session, text);
-    const last = revisions.at(-1);
-    const complete = !newest || (last !== undefined && last.text === newest.value.toString('utf8'));
-    if (complete) return revisions;
-    if (io.nowMs() >= endMs) {
-      out.note(`CONFIG_LOG does not contain the newest value of ${text} yet`);
-      return revisions;
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOG_POLL_MS));
-  }
+  const isComplete = (revisions: readonly Revision[]) =>
+    !newest || revisions.at(-1)?.text === newest.value.toString('utf8');
+  const revisions = await poll(
+    { nowMs: io.nowMs },
+    { withinMs: LOG_WAIT_MS, everyMs: LOG_POLL_MS },
+    () => readLog(session, text),
+    isComplete,
+  );
+  if (!isComplete(revisions)) out.note(`CONFIG_LOG does not contain the newest value of ${text} yet`);
+  return revisions;
 }
 
 async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
