@@ -284,8 +284,8 @@ export async function tryAll(buses: ReadonlyMap<string, Bus>): Promise<{ wrong: 
 }
 
 /**
- * Lines that no identity may use, apart from NOBODY. They would not show that the trial works, so
- * there must be none.
+ * Lines of PUBLISH and SUBSCRIBE that no identity may use. A test on them would also pass if its
+ * attempts never reached the server, so there must be none.
  */
 export const UNCLAIMED = [...PUBLISH, ...SUBSCRIBE].filter(({ who }) => who.length === 0);
 /** Lines in the table. */

@@ -4,7 +4,7 @@
  * effect that already exists counts as success.
  */
 import { apiPath, type KubeApi } from './client.ts';
-import { KubeError } from './errors.ts';
+import { KubeError, nullOn } from './errors.ts';
 import type { KubeList, KubeObject, Node, Pod, Taint } from './types.ts';
 
 /** Identifies one pod by UID. */
@@ -34,7 +34,7 @@ export async function getPod(
   pod: { namespace: string; name: string },
   options: CallOptions = {},
 ): Promise<Pod | null> {
-  return orNull(client.request<Pod>({ path: podPath(pod), ...timing(options) }));
+  return nullOn('KUBE_NOT_FOUND', client.request<Pod>({ path: podPath(pod), ...timing(options) }));
 }
 
 /**
@@ -233,7 +233,7 @@ const policyPath = (namespace: string) => apiPath`/apis/networking.k8s.io/v1/nam
 /** Reads a network policy; null if it does not exist. */
 export function getNetworkPolicy(client: KubeApi, namespace: string, name: string, options: CallOptions = {}) {
   const path = policyPath(namespace) + apiPath`/${name}`;
-  return orNull(client.request<KubeObject & { spec?: unknown }>({ path, ...timing(options) }));
+  return nullOn('KUBE_NOT_FOUND', client.request<KubeObject & { spec?: unknown }>({ path, ...timing(options) }));
 }
 
 /**
@@ -279,7 +279,7 @@ export function getObject<T = KubeObject>(
   options: CallOptions & { accept?: string } = {},
 ): Promise<T | null> {
   const accept = options.accept === undefined ? {} : { accept: options.accept };
-  return orNull(client.request<T>({ path, ...accept, ...timing(options) }));
+  return nullOn('KUBE_NOT_FOUND', client.request<T>({ path, ...accept, ...timing(options) }));
 }
 
 /**
@@ -315,16 +315,12 @@ function deleteOptions(from: {
 }
 
 async function doneOrGone(call: Promise<unknown>): Promise<boolean> {
-  return (await orNull(call.then(() => true))) ?? false;
-}
-
-async function orNull<T>(call: Promise<T>): Promise<T | null> {
-  try {
-    return await call;
-  } catch (error) {
-    if (error instanceof KubeError && error.code === 'KUBE_NOT_FOUND') return null;
-    throw error;
-  }
+  return (
+    (await nullOn(
+      'KUBE_NOT_FOUND',
+      call.then(() => true),
+    )) ?? false
+  );
 }
 
 /**

@@ -89,6 +89,16 @@ interface StatusObject {
   details?: { retryAfterSeconds?: unknown } | null;
 }
 
+/** The result of a request; null if it fails with this code. */
+export async function nullOn<T>(code: KubeErrorCode, request: Promise<T>): Promise<T | null> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof KubeError && error.code === code) return null;
+    throw error;
+  }
+}
+
 const CODE_OF_STATUS: Record<number, KubeErrorCode> = {
   400: 'KUBE_INVALID',
   401: 'KUBE_UNAUTHORIZED',

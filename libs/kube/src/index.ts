@@ -13,7 +13,7 @@ export {
   type WatchOptions,
 } from './client.ts';
 export type { KubeSource } from './credentials.ts';
-export { errorOfStatus, KubeError, type KubeErrorCode } from './errors.ts';
+export { errorOfStatus, KubeError, type KubeErrorCode, nullOn } from './errors.ts';
 export { LeaderElector, type LeaderOptions } from './leader.ts';
 export { DEFAULT_LEASE_TIMING, type LeaseTiming } from './lease-rules.ts';
 export { Reflector, type ReflectorOptions, type ReflectorStats } from './reflector.ts';

@@ -11,7 +11,7 @@
 import { pause } from '@bailiff/service/retry';
 import type { KubeApi } from './client.ts';
 import { apiPath } from './client.ts';
-import { KubeError } from './errors.ts';
+import { KubeError, nullOn } from './errors.ts';
 import { DEFAULT_LEASE_TIMING, type LeaseTiming, leaseSpec, nextStep, type Observed, observe } from './lease-rules.ts';
 import type { Lease } from './types.ts';
 
@@ -155,20 +155,12 @@ export class LeaderElector {
   async #read(signal?: AbortSignal): Promise<void> {
     const { namespace, name, client } = this.#options;
     const path = apiPath`/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases/${name}`;
-    try {
-      const lease = await client.request<Lease>({
-        path,
-        attempts: 1,
-        timeoutMs: this.#requestMs,
-        ...(signal ? { signal } : {}),
-      });
-      this.#lease = lease;
-      this.#observed = observe(lease, this.#observed, this.#nowMs());
-      this.#lastContactMs = this.#nowMs();
-    } catch (error) {
-      if (!(error instanceof KubeError) || error.code !== 'KUBE_NOT_FOUND') throw error;
-      this.#lease = null;
-    }
+    const request = { path, attempts: 1, timeoutMs: this.#requestMs, ...(signal ? { signal } : {}) };
+    const lease = await nullOn('KUBE_NOT_FOUND', client.request<Lease>(request));
+    this.#lease = lease;
+    if (lease === null) return;
+    this.#observed = observe(lease, this.#observed, this.#nowMs());
+    this.#lastContactMs = this.#nowMs();
   }
 
   async #write(

@@ -47,13 +47,13 @@ export interface Preflight {
   problems: string[];
 }
 
-const isCollector = 'app.kubernetes.io/component=collector';
+const labelOf = (component: string) => `app.kubernetes.io/component=${component}`;
 
 /** Pods of Bailiff with a component label, those that are going away excluded. */
 export async function componentPods({ kube, options }: Access, component: string): Promise<Pod[]> {
   const list = await kube.request<KubeList<Pod>>({
     path: `/api/v1/namespaces/${options.namespace}/pods`,
-    query: { labelSelector: `app.kubernetes.io/component=${component}` },
+    query: { labelSelector: labelOf(component) },
   });
   return (list.items ?? []).filter(({ metadata }) => !metadata.deletionTimestamp);
 }
@@ -78,7 +78,8 @@ export async function preflight(access: Access): Promise<Preflight> {
   const node = nodes.find(({ metadata }) => metadata.name === wanted);
   if (!node) problems.push(`no node ${wanted}`);
   const collector = collectors.find(({ spec }) => spec?.nodeName === wanted);
-  if (!collector) problems.push(`no collector on ${wanted} (${isCollector} in ${options.namespace}): use --install`);
+  if (!collector)
+    problems.push(`no collector on ${wanted} (${labelOf('collector')} in ${options.namespace}): use --install`);
   const inCollector = async (...args: string[]) =>
     collector
       ? (await kubectl.run(['-n', options.namespace, 'exec', collector.metadata.name, '--', 'node', ...args])).trim()

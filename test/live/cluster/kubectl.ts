@@ -1,6 +1,5 @@
 /** Stock kubectl as a process: for streams (exec, port-forward) and for kustomize. */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { freePort } from '@bailiff/bus/testing';
 import { pause } from '@bailiff/service/retry';
 import { launch, type RunningProcess } from '../../support/process.ts';
 
@@ -81,14 +80,4 @@ export class PortForward implements AsyncDisposable {
     await this.#current?.kill('SIGTERM');
     await this.#loop;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no free port on 127.0.0.1');
-  return address.port;
 }

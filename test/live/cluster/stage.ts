@@ -1,6 +1,6 @@
 /** Namespaces of the suite. Everything that it creates lies in them or carries its label. */
 import path from 'node:path';
-import { apiPath, KubeError } from '@bailiff/kube';
+import { apiPath, nullOn } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { AGENT_CONFIG, AGENT_SOURCE, AgentPod, type AgentPodSpec, createAgentPod } from '../agent/agent.ts';
 import { create } from './create.ts';
@@ -80,7 +80,7 @@ export class Stage {
     const { kube } = this.#access;
     await this.removeObjects();
     for (const name of this.#namespaces)
-      await kube.request({ verb: 'DELETE', path: apiPath`/api/v1/namespaces/${name}` }).catch(ignoreMissing);
+      await nullOn('KUBE_NOT_FOUND', kube.request({ verb: 'DELETE', path: apiPath`/api/v1/namespaces/${name}` }));
     for (const name of this.#namespaces)
       await waitFor(() => isMissing(kube.request({ path: apiPath`/api/v1/namespaces/${name}` })), {
         what: `namespace ${name} to be gone`,
@@ -90,16 +90,6 @@ export class Stage {
   }
 }
 
-function ignoreMissing(error: unknown): void {
-  if (!(error instanceof KubeError) || error.code !== 'KUBE_NOT_FOUND') throw error;
-}
-
 /** Whether an object does not exist. @throws other errors */
-export const isMissing = (request: Promise<unknown>): Promise<boolean> =>
-  request.then(
-    () => false,
-    (error: unknown) => {
-      ignoreMissing(error);
-      return true;
-    },
-  );
+export const isMissing = async (request: Promise<unknown>): Promise<boolean> =>
+  (await nullOn('KUBE_NOT_FOUND', request)) === null;

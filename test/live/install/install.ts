@@ -38,17 +38,15 @@ async function credentials(access: Access, replicas: number): Promise<void> {
   if (existsSync(path.join(options.credentials, 'credentials.json'))) return;
   mkdirSync(path.dirname(path.resolve(options.credentials)), { recursive: true, mode: 0o700 });
   const flags = ['--out', options.credentials, '--replicas', String(replicas), '--namespace', options.namespace];
-  const cli = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), 'credentials', 'init', ...flags]);
-  const [code] = await cli.exit;
-  if (code !== 0) throw new Error(`bailiff credentials init: exit ${code}: ${cli.stderr()}`);
+  await cli('credentials', 'init', ...flags);
 }
 
-async function secrets(access: Access): Promise<string> {
-  const command = ['credentials', 'render', '--out', access.options.credentials, '--kubernetes'];
-  const cli = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...command]);
-  const [code] = await cli.exit;
-  if (code !== 0) throw new Error(`bailiff credentials render: exit ${code}: ${cli.stderr()}`);
-  return cli.stdout();
+/** Standard output of a command of the CLI. @throws Error with its standard error */
+async function cli(...words: string[]): Promise<string> {
+  const { exit, stdout, stderr } = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...words]);
+  const [code] = await exit;
+  if (code !== 0) throw new Error(`bailiff ${words.slice(0, 2).join(' ')}: exit ${code}: ${stderr()}`);
+  return stdout();
 }
 
 /** @returns milliseconds from the apply to every workload being ready */
@@ -57,7 +55,9 @@ export async function install(access: Access, nodes: number): Promise<number> {
   if (options.namespace !== 'bailiff-system') throw new Error('--install: only the namespace bailiff-system');
   await credentials(access, replicasFor(nodes));
   await kubectl.run(['apply', '-f', path.join(ROOT, 'k8s/base/namespace.yaml')]);
-  await kubectl.run(['apply', '-f', '-'], { input: await secrets(access) });
+  await kubectl.run(['apply', '-f', '-'], {
+    input: await cli('credentials', 'render', '--out', options.credentials, '--kubernetes'),
+  });
   const begin = performance.now();
   await withOverlay(access, nodes, (dir) => kubectl.run(['apply', '-k', dir]));
   for (const workload of WORKLOADS)

@@ -1,4 +1,5 @@
 /** A scenario: what it needs, its control run, and the run itself. */
+import { pause } from '@bailiff/service/retry';
 import type { BusWatch } from '../bus/watch.ts';
 import type { Access } from '../cluster/facts.ts';
 import type { Stage } from '../cluster/stage.ts';
@@ -39,6 +40,6 @@ export interface Scenario {
 /** Waits until `read` returns `expected` or more; returns the last value, also when the time is up. */
 export async function settled(read: () => number, expected: number, timeoutMs = 20_000): Promise<number> {
   const deadline = performance.now() + timeoutMs;
-  while (read() < expected && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50));
+  while (read() < expected && performance.now() < deadline) await pause(50);
   return read();
 }

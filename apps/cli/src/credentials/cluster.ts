@@ -4,7 +4,7 @@
  * The Secret of the state is created first, and decides between concurrent runs. Every other Secret
  * is derived from it. Existing Secrets stay, because a rotation changes them in steps.
  */
-import { apiPath, type KubeApi, KubeError, loadKube } from '@bailiff/kube';
+import { apiPath, type KubeApi, loadKube, nullOn } from '@bailiff/kube';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out } from '../shared/session.ts';
@@ -34,15 +34,6 @@ const isOurs = ({ metadata }: Secret) =>
 const collection = (namespace: string) => apiPath`/api/v1/namespaces/${namespace}/secrets`;
 const pathOf = (namespace: string, name: string) => apiPath`/api/v1/namespaces/${namespace}/secrets/${name}`;
 
-async function unless<T>(code: KubeError['code'], request: Promise<T>): Promise<T | null> {
-  try {
-    return await request;
-  } catch (error) {
-    if (error instanceof KubeError && error.code === code) return null;
-    throw error;
-  }
-}
-
 class Secrets {
   readonly #api: Pick<KubeApi, 'request'>;
   readonly #namespace: string;
@@ -53,14 +44,14 @@ class Secrets {
 
   /** null if it does not exist. */
   read(name: string): Promise<Secret | null> {
-    return unless('KUBE_NOT_FOUND', this.#api.request<Secret>({ path: pathOf(this.#namespace, name) }));
+    return nullOn('KUBE_NOT_FOUND', this.#api.request<Secret>({ path: pathOf(this.#namespace, name) }));
   }
 
   /** @returns false if it already exists */
   async create(name: string, content: Readonly<Record<string, string>>): Promise<boolean> {
     const body = secretObject(this.#namespace, name, content);
     const request = this.#api.request({ verb: 'POST', path: collection(this.#namespace), body });
-    return (await unless('KUBE_ALREADY_EXISTS', request)) !== null;
+    return (await nullOn('KUBE_ALREADY_EXISTS', request)) !== null;
   }
 
   async replace(name: string, content: Readonly<Record<string, string>>): Promise<void> {
@@ -71,7 +62,7 @@ class Secrets {
   /** @returns false if it did not exist */
   async remove(name: string): Promise<boolean> {
     const request = this.#api.request({ verb: 'DELETE', path: pathOf(this.#namespace, name) });
-    return (await unless('KUBE_NOT_FOUND', request)) !== null;
+    return (await nullOn('KUBE_NOT_FOUND', request)) !== null;
   }
 }
 
