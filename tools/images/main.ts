@@ -6,20 +6,19 @@
  * 3 a machine that --from-packages cannot use.
  */
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import {
   accessSync,
   constants,
   existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
 import type { BundledPackage } from '../bundled-packages.ts';
+import { checksumsOf, checksumText, SUMS } from '../checksums.ts';
 import {
   type BuildSettings,
   CONTAINERFILE,
@@ -182,21 +181,6 @@ function saveThirdParty({ fromPackages }: Options, save: string, images: readonl
   }
 }
 
-/** Checksums in the format of sha256sum, whose `-c` verifies them. */
-function writeChecksums(folder: string): void {
-  const name = 'SHA256SUMS';
-  const lines = readdirSync(folder)
-    .filter((file) => file !== name)
-    .sort()
-    .map(
-      (file) =>
-        `${createHash('sha256')
-          .update(readFileSync(path.join(folder, file)))
-          .digest('hex')}  ${file}\n`,
-    );
-  writeFileSync(path.join(folder, name), lines.join(''));
-}
-
 function build(options: Options): void {
   if (options.save !== undefined) mkdirSync(options.save, { recursive: true });
   const cache = path.join(ROOT, '.cache/images');
@@ -211,7 +195,7 @@ function build(options: Options): void {
     if (options.save !== undefined) {
       saveThirdParty(options, options.save, thirdParty);
       writeFileSync(path.join(options.save, 'images.txt'), list);
-      writeChecksums(options.save);
+      writeFileSync(path.join(options.save, SUMS), checksumText(checksumsOf(options.save)));
     }
     process.stdout.write(list);
   } finally {

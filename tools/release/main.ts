@@ -6,18 +6,18 @@
  * 2 wrong options; 3 the source cannot be released.
  */
 import { execFileSync } from 'node:child_process';
-import { createHash, createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
+import { checksumsOf, checksumText, readChecksums, SUMS, sha256Of } from '../checksums.ts';
 import { CHART, helm, helmProgram, NO_HELM } from '../helm.ts';
 import { changelogSection, imageValues, readImageList, type Source, whyNotReleasable } from './contents.ts';
 import { type Envelope, hashOf, type Subject, signedEnvelope, statementOf, verifiedStatement } from './provenance.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const SUMS = 'SHA256SUMS';
 const SIGNATURE = `${SUMS}.sig`;
 const PROVENANCE = 'provenance.intoto.json';
 
@@ -46,15 +46,11 @@ class NotReleasableError extends Error {
 
 const read = (file: string) => readFileSync(file, 'utf8');
 const progress = (text: string) => process.stderr.write(`release: ${text}\n`);
-const sha256 = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
 const git = (...args: string[]) => execFileSync('git', args, { cwd: ROOT, encoding: 'utf8' }).trim();
 
 function commitOf(tag: string): string | null {
   try {
-    return execFileSync('git', ['rev-parse', '--verify', '--quiet', `refs/tags/${tag}^{commit}`], {
-      cwd: ROOT,
-      encoding: 'utf8',
-    }).trim();
+    return git('rev-parse', '--verify', '--quiet', `refs/tags/${tag}^{commit}`);
   } catch {
     return null;
   }
@@ -65,23 +61,14 @@ const isSbom = (file: string) => file.endsWith('.cdx.json');
 /** List and SBOMs of the images, checked against their checksums. */
 function imageFiles(dir: string): string[] {
   const files = readdirSync(dir).filter((file) => isSbom(file) || file === 'images.txt');
-  const sums = checksums(read(path.join(dir, SUMS)));
+  const sums = readChecksums(read(path.join(dir, SUMS)));
   if (!files.includes('images.txt') || !files.some(isSbom))
     throw new OptionError(`--images ${dir}: it has no images.txt and SBOMs: run scripts/images --save`);
   for (const file of files)
-    if (sums.get(file) !== sha256(path.join(dir, file)))
+    if (sums.get(file) !== sha256Of(path.join(dir, file)))
       throw new NotReleasableError(`${path.join(dir, file)} differs from ${SUMS}: build the images again`);
   return files;
 }
-
-/** Checksums by file name, from the format of sha256sum. */
-const checksums = (text: string): Map<string, string> =>
-  new Map(
-    text
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => [line.slice(66), line.slice(0, 64)]),
-  );
 
 function sourceOf(version: string, dir: string, files: readonly string[]): Source {
   const sboms = files.filter(isSbom).map((file) => JSON.parse(read(path.join(dir, file))) as Sbom);
@@ -134,7 +121,8 @@ function release({ version, images, key, out, builder }: Request): void {
   write('NOTES.md', `${changelogSection(source.changelog, version)}\n`);
 
   progress('provenance');
-  const files = readdirSync(out).map((name): Subject => ({ name, digest: { sha256: sha256(path.join(out, name)) } }));
+  const sums = checksumsOf(out);
+  const files = [...sums].map(([name, sha256]): Subject => ({ name, digest: { sha256 } }));
   const built = list
     .filter(({ name, digest }) => name.startsWith('bailiff/') && digest !== '')
     .map(({ reference, digest }): Subject => ({ name: reference, digest: { sha256: digest.replace('sha256:', '') } }));
@@ -143,18 +131,17 @@ function release({ version, images, key, out, builder }: Request): void {
     tag: `v${version}`,
     repository: repository(),
     commit: source.head,
-    materials: [{ uri: 'file:package-lock.json', digest: { sha256: sha256(path.join(ROOT, 'package-lock.json')) } }],
+    materials: [{ uri: 'file:package-lock.json', digest: { sha256: sha256Of(path.join(ROOT, 'package-lock.json')) } }],
     builder,
     startedOn,
     finishedOn: new Date(),
   });
   write(PROVENANCE, `${JSON.stringify(signedEnvelope(statement, privateKey))}\n`);
-  const sums = readdirSync(out)
-    .sort()
-    .map((name) => `${sha256(path.join(out, name))}  ${name}\n`);
-  write(SUMS, sums.join(''));
-  write(SIGNATURE, sign(hashOf(privateKey), Buffer.from(sums.join('')), privateKey));
-  progress(`${sums.length + 2} files in ${out}`);
+  sums.set(PROVENANCE, sha256Of(path.join(out, PROVENANCE)));
+  const text = checksumText(sums);
+  write(SUMS, text);
+  write(SIGNATURE, sign(hashOf(privateKey), Buffer.from(text), privateKey));
+  progress(`${sums.size + 2} files in ${out}`);
 }
 
 /** Address of the remote repository without user and password; empty if there is none. */
@@ -172,11 +159,11 @@ function verifyRelease(dir: string, publicKey: string): void {
   const text = readFileSync(path.join(dir, SUMS));
   if (!verify(hashOf(key), text, key, readFileSync(path.join(dir, SIGNATURE))))
     throw new Error(`${SIGNATURE} is no signature of ${SUMS} by this key`);
-  const sums = checksums(text.toString('utf8'));
+  const sums = readChecksums(text.toString('utf8'));
   for (const name of readdirSync(dir).filter((file) => file !== SUMS && file !== SIGNATURE))
     if (!sums.has(name)) throw new Error(`${name} is not part of the release`);
   for (const [name, sum] of sums)
-    if (sha256(path.join(dir, name)) !== sum) throw new Error(`${name} is not the released file`);
+    if (sha256Of(path.join(dir, name)) !== sum) throw new Error(`${name} is not the released file`);
   const envelope = JSON.parse(read(path.join(dir, PROVENANCE))) as Envelope;
   if (verifiedStatement(envelope, key) === null) throw new Error(`${PROVENANCE} is not signed by this key`);
   process.stdout.write(`${sums.size} files verified\n`);
