@@ -1,13 +1,24 @@
 /**
- * Packages of the distribution that tests use without installing them: kernels (test/vm) and a
- * newer nats-server (tools/fetch-nats.ts).
+ * Packages that are used without being installed: kernels (test/vm) and a newer nats-server
+ * (tools/fetch-nats.ts) from the distribution, helm (tools/fetch-helm.ts) and Node.js
+ * (tools/images/from-packages.ts) from npm.
  *
  * Packages of other suites come from the mirrors of the machine's apt configuration. Package lists
  * are temporary: neither the machine's lists nor its sources change, and apt verifies signatures
  * with the same keys. Needs apt-get and dpkg-deb.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 /**
@@ -93,4 +104,27 @@ export function unpack(names: readonly string[], apt: readonly string[], dir: st
   const root = path.join(dir, 'root');
   for (const deb of readdirSync(debs)) run('dpkg-deb', ['-x', path.join(debs, deb), root]);
   return root;
+}
+
+/**
+ * Downloads the archive of an npm package, unless it is there, and checks it in both cases.
+ * @param spec name and version
+ * @param integrity `sha512-…`, as in package-lock.json
+ * @throws Error if the archive has another hash; it is removed
+ */
+export function npmArchive(spec: string, integrity: string, archive: string): void {
+  if (!existsSync(archive)) {
+    const partial = mkdtempSync(path.join(path.dirname(archive), 'partial-'));
+    try {
+      run('npm', ['pack', spec, '--silent', '--pack-destination', partial], partial);
+      const [name = ''] = readdirSync(partial);
+      renameSync(path.join(partial, name), archive);
+    } finally {
+      rmSync(partial, { recursive: true, force: true });
+    }
+  }
+  const found = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
+  if (found === integrity) return;
+  rmSync(archive);
+  throw new Error(`${path.basename(archive)} has the hash ${found}, not ${integrity}: removed, try again`);
 }

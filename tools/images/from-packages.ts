@@ -7,9 +7,9 @@
  * packages of scripts/setup.
  */
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { npmArchive } from '../distribution.ts';
 import { APPS } from './image-list.ts';
 
 /** The version is the one in NODE_IMAGE; the hashes are those of the npm packages' archives. */
@@ -69,21 +69,8 @@ function checkMachine(): void {
 function nodeBinary(cache: string, directory: string): string {
   const name = `node-linux-${process.arch}`;
   const archive = path.join(cache, `${name}-${NODE_VERSION}.tgz`);
-  if (!existsSync(archive)) {
-    mkdirSync(cache, { recursive: true });
-    const partial = mkdtempSync(path.join(cache, 'partial-'));
-    run('npm', ['pack', `${name}@${NODE_VERSION}`, '--silent', '--pack-destination', partial], cache);
-    renameSync(path.join(partial, path.basename(archive)), archive);
-    rmSync(partial, { recursive: true });
-  }
-  verify(archive, NODE_INTEGRITY[process.arch] as string);
+  mkdirSync(cache, { recursive: true });
+  npmArchive(`${name}@${NODE_VERSION}`, NODE_INTEGRITY[process.arch] as string, archive);
   run('tar', ['-xzf', archive, '-C', directory, 'package/bin/node'], cache);
   return path.join(directory, 'package/bin/node');
-}
-
-function verify(archive: string, integrity: string): void {
-  const found = `sha512-${createHash('sha512').update(readFileSync(archive)).digest('base64')}`;
-  if (found === integrity) return;
-  rmSync(archive);
-  throw new Error(`${path.basename(archive)} has the hash ${found}, not ${integrity}: removed, try again`);
 }
