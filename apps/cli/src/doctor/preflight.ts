@@ -5,6 +5,7 @@
 import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
+import { primaryOf } from '@bailiff/vocabulary';
 import { type Finding, fail, ok, warn } from './finding.ts';
 
 /** Where the collector will look. */
@@ -50,10 +51,8 @@ export function selinuxFinding(label: string): Finding | null {
   );
 }
 
-const OWN_CONFLIST = '0-bailiff.conflist';
-
 export function cniConfFinding(dir: string, entries: readonly string[], refusal: Refusal): Finding {
-  const [primary] = entries.filter((name) => /\.(conf|conflist|json)$/.test(name) && name !== OWN_CONFLIST).sort();
+  const primary = primaryOf(entries);
   if (refusal !== null) {
     const remedy = 'set cni.confDir to the directory that the runtime uses, or cni.enabled=false';
     return fail('CNI configuration', `${dir} is not writable: ${refusal}`, remedy, EXIT.badConfiguration);

@@ -1,5 +1,6 @@
+import { isBeforeOwn, OWN_CONFLIST, primaryOf } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
-import { chain, isBeforeOwn, OWN_CONFLIST, type PluginSettings, primaryOf } from './conflist.ts';
+import { chain, type PluginSettings } from './conflist.ts';
 
 const SETTINGS: PluginSettings = {
   socket: '/run/bailiff/cni.sock',

@@ -6,12 +6,9 @@
  * the primary's, because address managers and libcni keep their state by it.
  */
 
-/** Sorts before the names that primaries use: `05-cilium.conflist`, `10-calico.conflist`. */
-export const OWN_CONFLIST = '0-bailiff.conflist';
 /** Type of the plugin in a list, and the name of its file. */
 export const PLUGIN_TYPE = 'bailiff-cni';
 
-const EXTENSIONS = ['.conf', '.conflist', '.json'];
 /** libcni passes the result of a plugin to the next one since 0.3.0. */
 const OLD_VERSIONS = ['', '0.1.0', '0.2.0'];
 
@@ -21,18 +18,6 @@ export interface PluginSettings {
   timeoutMs: number;
   exemptNamespaces: readonly string[];
 }
-
-/** The configuration that the runtime would use without ours; null: there is none. */
-export function primaryOf(names: readonly string[]): string | null {
-  const isConf = (name: string) => EXTENSIONS.some((extension) => name.endsWith(extension));
-  return [...names].sort(byBytes).find((name) => isConf(name) && name !== OWN_CONFLIST) ?? null;
-}
-
-/** Order of the runtime, which compares bytes. */
-const byBytes = (a: string, b: string) => Buffer.compare(Buffer.from(a), Buffer.from(b));
-
-/** Whether the runtime prefers a configuration to ours. */
-export const isBeforeOwn = (name: string): boolean => byBytes(name, OWN_CONFLIST) < 0;
 
 /**
  * @param text content of the primary's file

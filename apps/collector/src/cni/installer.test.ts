@@ -19,8 +19,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
+import { OWN_CONFLIST } from '@bailiff/vocabulary';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { OWN_CONFLIST } from './conflist.ts';
 import { Installer } from './installer.ts';
 
 const PRIMARY = '10-primary.conflist';

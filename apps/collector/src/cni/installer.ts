@@ -8,7 +8,8 @@
  */
 import { existsSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import path from 'node:path';
-import { chain, isBeforeOwn, OWN_CONFLIST, PLUGIN_TYPE, type PluginSettings, primaryOf } from './conflist.ts';
+import { isBeforeOwn, OWN_CONFLIST, primaryOf } from '@bailiff/vocabulary';
+import { chain, PLUGIN_TYPE, type PluginSettings } from './conflist.ts';
 import { isFile, putFile, readIfPresent } from './node-file.ts';
 
 /** Others must be able to read it: some runtimes read it as another user. */

@@ -10,8 +10,9 @@ import { readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
+import { OWN_CONFLIST } from '@bailiff/vocabulary';
 import { fail, readFlags } from '../offline/command-line.ts';
-import { OWN_CONFLIST, PLUGIN_TYPE } from './conflist.ts';
+import { PLUGIN_TYPE } from './conflist.ts';
 import { readIfPresent } from './node-file.ts';
 
 const FLAGS = {
