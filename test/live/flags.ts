@@ -13,7 +13,11 @@ export interface Options {
   reportDir: string;
   node: string;
   namespace: string;
-  credentials: string;
+  /** Files of values, and `key=value`, for the chart. */
+  values: string[];
+  set: string[];
+  /** Image tag that the upgrade installs; empty: only an annotation changes. */
+  upgradeTag: string;
   agentImage: string;
   imagePrefix: string;
   imageTag: string;
@@ -28,23 +32,25 @@ Attacks pods of its own on a real cluster and compares the counts of sender, rec
 
   --kubeconfig FILE      the cluster (needed)
   --context NAME         context of the kubeconfig
-  --install              install Bailiff first, from k8s/; --uninstall removes it at the end and checks what is left
+  --install              install Bailiff first, by Helm from k8s/chart; --uninstall removes the release at the end and checks what is left
+  --values FILE          with --install: values of the chart; likewise --set KEY=VALUE. Both can be repeated
   --only NAMES           scenarios or their prefixes, separated by commas
   --list                 list the scenarios
   --report DIR           also write report.json and junit.xml
   --yes                  do not ask before the suite detaches the collector of a node, restarts parts of Bailiff, or installs
   --node NAME            node of the attacks (default: the first that runs a collector)
   --namespace NAME       namespace of Bailiff (bailiff-system)
-  --credentials DIR      directory of \`bailiff credentials init\`; with --install it is created (default: .cache/live/credentials)
   --agent-image IMAGE    image with Python 3.8 or newer (docker.io/library/python:3.13-slim)
   --images PREFIX        with --install: images are PREFIX/collector, PREFIX/correlator, … (bailiff)
   --tag TAG              their tag (0.1.0)
-  --nats-image IMAGE     instead of the image in the manifests; likewise --valkey-image
+  --upgrade-tag TAG      tag of the collector's image that the scenario chaos-upgrade installs (default: the same, with another pod template)
+  --nats-image IMAGE     instead of the image in the chart; likewise --valkey-image
 `;
 
 /** @throws TypeError for an unknown or missing flag */
 export function readFlags(args: readonly string[]): Options {
   const text = (value = '') => ({ type: 'string' as const, default: value });
+  const list = { type: 'string' as const, multiple: true as const, default: [] as string[] };
   const flag = { type: 'boolean' as const, default: false };
   const { values } = parseArgs({
     args: [...args],
@@ -52,10 +58,11 @@ export function readFlags(args: readonly string[]): Options {
       ...{ kubeconfig: text(), context: text(), only: text(), node: text(), report: text() },
       ...{ list: flag, install: flag, uninstall: flag, yes: flag, help: flag },
       namespace: text('bailiff-system'),
-      credentials: text('.cache/live/credentials'),
+      ...{ values: list, set: list },
       'agent-image': text('docker.io/library/python:3.13-slim'),
       images: text('bailiff'),
       tag: text('0.1.0'),
+      'upgrade-tag': text(),
       'nats-image': text(),
       'valkey-image': text(),
     },
@@ -75,7 +82,9 @@ export function readFlags(args: readonly string[]): Options {
     reportDir: values.report,
     node: values.node,
     namespace: values.namespace,
-    credentials: values.credentials,
+    values: values.values,
+    set: values.set,
+    upgradeTag: values['upgrade-tag'],
     agentImage: values['agent-image'],
     imagePrefix: values.images.replace(/\/$/, ''),
     imageTag: values.tag,

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { type KubeList, loadKube } from '@bailiff/kube';
+import { BusCredentials } from './bus/credentials.ts';
 import { BusWatch, openBus } from './bus/watch.ts';
 import { type Access, preflight } from './cluster/facts.ts';
 import { Kubectl, PortForward } from './cluster/kubectl.ts';
@@ -57,11 +58,14 @@ async function run(options: Options, scenarios: readonly Scenario[]): Promise<nu
     if (!(await mayTouch(options, what))) return notConfirmed();
     const since = Date.now();
     await using forward = await PortForward.open(access.kubectl, options.namespace, 'svc/bailiff-nats', NATS_PORT);
-    await using watch = new BusWatch(await openBus(options.credentials, forward.port), since);
+    using credentials = await BusCredentials.read(access);
+    const busUrl = `tls://127.0.0.1:${forward.port}`;
+    const { caFile, passwordFile } = credentials;
+    const busFlags = ['--nats-url', busUrl, '--nats-ca-file', caFile, '--nats-password-file', passwordFile];
+    await using watch = new BusWatch(await openBus(credentials, busUrl), since);
     const stage = new Stage(access, randomBytes(3).toString('hex'), facts.node);
     try {
-      const busUrl = `tls://127.0.0.1:${forward.port}`;
-      const live = { ...access, watch, stage, busUrl, node: facts.node, nodes, log, sent: new Map<string, number>() };
+      const live = { ...access, watch, stage, busFlags, node: facts.node, log, sent: new Map<string, number>() };
       const results = await runScenarios(live, scenarios);
       process.stdout.write(`\n${renderTable(results)}`);
       if (options.reportDir) {

@@ -1,7 +1,6 @@
 /** Counts, verdicts and responses on the bus, by pod UID, from the start of the run. */
 
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import { type Bus, connectBus, consumeOrdered, openBucket } from '@bailiff/bus';
 import { BusTally } from '@bailiff/lab/attack';
 import {
@@ -13,19 +12,20 @@ import {
   nodeStatus,
 } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
+import type { BusCredentials } from './credentials.ts';
 
 /** A loaded cluster answers slowly; that is no failure of a scenario. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Connects as `cli`, with the files of `bailiff credentials init`. */
-export async function openBus(credentials: string, port: number): Promise<Bus> {
+/** Connects as `cli`. */
+export async function openBus({ passwordFile, caFile }: BusCredentials, url: string): Promise<Bus> {
   const options = {
-    servers: `tls://127.0.0.1:${port}`,
+    servers: url,
     name: 'bailiff-live',
     user: 'cli',
     timeoutMs: REQUEST_TIMEOUT_MS,
-    passwordFile: path.join(credentials, 'users/cli.password'),
-    tls: { ca: readFileSync(path.join(credentials, 'ca.crt'), 'utf8') },
+    passwordFile,
+    tls: { ca: readFileSync(caFile, 'utf8') },
   };
   return waitFor(() => connectBus(options), { what: 'a connection to the bus', timeoutMs: 120_000, intervalMs: 500 });
 }

@@ -1,4 +1,6 @@
-/** Stock kubectl as a process: for streams (exec, port-forward) and for kustomize. */
+/** Stock kubectl as a process: for streams (exec, port-forward) and for plain commands. */
+import type { SpawnOptions } from 'node:child_process';
+import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { pause } from '@bailiff/service/retry';
 import { launch, type RunningProcess } from '../../support/process.ts';
@@ -7,6 +9,7 @@ const RUN_TIMEOUT_MS = 120_000;
 const RESTART_PAUSE_MS = 500;
 const ATTEMPTS = 6;
 const RETRY_PAUSE_MS = 1_000;
+const PIPES: SpawnOptions = { stdio: ['pipe', 'pipe', 'pipe'] };
 const NOT_REACHED = /Unable to connect to the server|TLS handshake timeout|connection refused|error dialing backend/;
 
 export class Kubectl {
@@ -17,7 +20,7 @@ export class Kubectl {
   }
 
   start(args: readonly string[]): RunningProcess {
-    return launch('kubectl', [...this.#base, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    return launch('kubectl', [...this.#base, ...args], PIPES);
   }
 
   /**
@@ -26,24 +29,35 @@ export class Kubectl {
    */
   async run(args: readonly string[], { input = '', timeoutMs = RUN_TIMEOUT_MS } = {}): Promise<string> {
     for (let attempt = 1; ; attempt++) {
-      const { code, out, error } = await this.#once(args, input, timeoutMs);
+      const { code, out, error } = await ended(this.start(args), { input, timeoutMs });
       if (code === 0) return out;
       if (attempt === ATTEMPTS || !NOT_REACHED.test(error))
         throw new Error(`kubectl ${args.join(' ')}: exit ${code}: ${error.trim()}`);
       await pause(RETRY_PAUSE_MS * attempt);
     }
   }
+}
 
-  async #once(args: readonly string[], input: string, timeoutMs: number) {
-    const { child, stdout, stderr, exit } = this.start(args);
-    // A command that ends early closes its input; its exit code says why.
-    child.stdin?.on('error', () => undefined);
-    child.stdin?.end(input);
-    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
-    const [code, signal] = await exit;
-    clearTimeout(timer);
-    return { code: code ?? signal, out: stdout(), error: stderr() };
-  }
+interface RunOptions {
+  input: string;
+  timeoutMs: number;
+}
+
+async function ended({ child, stdout, stderr, exit }: RunningProcess, { input, timeoutMs }: RunOptions) {
+  // A command that ends early closes its input; its exit code says why.
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.end(input);
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+  const [code, signal] = await exit;
+  clearTimeout(timer);
+  return { code: code ?? signal, out: stdout(), error: stderr() };
+}
+
+/** Standard output of a program. @throws Error with standard error if it fails */
+export async function runProgram(program: string, args: readonly string[], options: RunOptions): Promise<string> {
+  const { code, out, error } = await ended(launch(program, args, PIPES), options);
+  if (code !== 0) throw new Error(`${path.basename(program)} ${args.join(' ')}: exit ${code}: ${error.trim()}`);
+  return out;
 }
 
 /** A local port to a Service that is opened again whenever its pod goes away. */

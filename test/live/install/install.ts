@@ -1,80 +1,70 @@
-/** Installs and removes Bailiff as docs/install.md does, with kustomize through kubectl. */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+/** Bailiff as a release of Helm: installs, changes and removes it as docs/install.md does. */
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
-import { nodeArgs } from '../../../tools/children.ts';
-import { launch } from '../../support/process.ts';
+import { CHART, helmProgram } from '../../../tools/helm.ts';
 import { type Access, componentPods } from '../cluster/facts.ts';
 import { collectorCommand } from '../cluster/guard.ts';
+import { runProgram } from '../cluster/kubectl.ts';
 import { isMissing } from '../cluster/stage.ts';
-import { overlay, replicasFor } from './overlay.ts';
+import { chartValues, profilesFor } from './values.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
-const ROLLOUT_TIMEOUT_S = 600;
+const RELEASE = 'bailiff';
+const TIMEOUT_MINUTES = 10;
 const GONE_TIMEOUT_MS = 180_000;
-const WORKLOADS = [
-  ...['statefulset/bailiff-nats', 'statefulset/bailiff-valkey', 'daemonset/bailiff-collector'],
-  ...['bus-auth', 'correlator', 'responder', 'ipam-sync', 'siem-relay'].map((app) => `deployment/bailiff-${app}`),
-];
+const WAIT = ['--wait', '--wait-for-jobs', '--timeout', `${TIMEOUT_MINUTES}m`];
 
-/** Runs `work` with a copy of k8s/ that has the overlay of this run. */
-async function withOverlay<T>(access: Access, nodes: number, work: (dir: string) => Promise<T>): Promise<T> {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-live-'));
-  try {
-    cpSync(path.join(ROOT, 'k8s'), dir, { recursive: true });
-    const own = path.join(dir, 'overlays/live');
-    mkdirSync(own);
-    writeFileSync(path.join(own, 'kustomization.yaml'), overlay(access.options, nodes));
-    return await work(own);
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
+async function helm({ options }: Access, args: readonly string[], input = ''): Promise<string> {
+  const { kubeconfig, context, namespace } = options;
+  const cluster = ['--kubeconfig', kubeconfig, ...(context ? ['--kube-context', context] : []), '-n', namespace];
+  // Each hook and the wait at the end have the timeout.
+  const timeoutMs = 3 * TIMEOUT_MINUTES * 60_000;
+  return runProgram(helmProgram() ?? 'helm', [...args, ...cluster], { input, timeoutMs });
 }
 
-/** Creates the credentials of the bus, unless the directory has some. */
-async function credentials(access: Access, replicas: number): Promise<void> {
-  const { options } = access;
-  if (existsSync(path.join(options.credentials, 'credentials.json'))) return;
-  mkdirSync(path.dirname(path.resolve(options.credentials)), { recursive: true, mode: 0o700 });
-  const flags = ['--out', options.credentials, '--replicas', String(replicas), '--namespace', options.namespace];
-  await cli('credentials', 'init', ...flags);
+/** Whether Bailiff was installed by Helm in the namespace of the flags. */
+export async function isRelease(access: Access): Promise<boolean> {
+  const releases = JSON.parse(await helm(access, ['list', '--output', 'json'])) as { name: string }[];
+  return releases.some(({ name }) => name === RELEASE);
 }
 
-/** Standard output of a command of the CLI. @throws Error with its standard error */
-async function cli(...words: string[]): Promise<string> {
-  const { exit, stdout, stderr } = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...words]);
-  const [code] = await exit;
-  if (code !== 0) throw new Error(`bailiff ${words.slice(0, 2).join(' ')}: exit ${code}: ${stderr()}`);
-  return stdout();
-}
-
-/** @returns milliseconds from the apply to every workload being ready */
+/** @returns milliseconds from `helm install` to every workload being ready */
 export async function install(access: Access, nodes: number): Promise<number> {
   const { kubectl, options } = access;
-  if (options.namespace !== 'bailiff-system') throw new Error('--install: only the namespace bailiff-system');
-  await credentials(access, replicasFor(nodes));
-  await kubectl.run(['apply', '-f', path.join(ROOT, 'k8s/base/namespace.yaml')]);
-  await kubectl.run(['apply', '-f', '-'], {
-    input: await cli('credentials', 'render', '--out', options.credentials, '--kubernetes'),
-  });
+  const metadata = { name: options.namespace, labels: { 'pod-security.kubernetes.io/enforce': 'privileged' } };
+  const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata };
+  await kubectl.run(['apply', '-f', '-'], { input: JSON.stringify(namespace) });
+  const profiles = profilesFor(nodes).map((name) => path.join(CHART, 'profiles', `${name}.yaml`));
+  const values = [...profiles, '-', ...options.values].flatMap((file) => ['--values', file]);
+  const settings = options.set.flatMap((setting) => ['--set', setting]);
   const begin = performance.now();
-  await withOverlay(access, nodes, (dir) => kubectl.run(['apply', '-k', dir]));
-  for (const workload of WORKLOADS)
-    await kubectl.run(['-n', options.namespace, 'rollout', 'status', workload, `--timeout=${ROLLOUT_TIMEOUT_S}s`], {
-      timeoutMs: (ROLLOUT_TIMEOUT_S + 10) * 1000,
-    });
+  const input = JSON.stringify(chartValues(options, nodes));
+  await helm(access, ['install', RELEASE, CHART, ...values, ...settings, ...WAIT], input);
   return performance.now() - begin;
 }
 
+/** Changes values of the release, and waits until its workloads are ready. */
+export async function upgrade(access: Access, settings: readonly string[]): Promise<void> {
+  const set = settings.flatMap((setting) => ['--set', setting]);
+  await helm(access, ['upgrade', RELEASE, CHART, '--reset-then-reuse-values', ...set, ...WAIT]);
+}
+
+export async function rollback(access: Access): Promise<void> {
+  await helm(access, ['rollback', RELEASE, ...WAIT]);
+}
+
 /** Detaches all nodes, deletes everything. @returns cluster-scoped objects that are left */
-export async function uninstall(access: Access, nodes: number): Promise<string[]> {
+export async function uninstall(access: Access): Promise<string[]> {
   const { kube, kubectl, options } = access;
+  if (!(await isRelease(access))) throw new Error(`no release ${RELEASE} of Helm in ${options.namespace}`);
+  const { cni } = JSON.parse(await helm(access, ['get', 'values', RELEASE, '--all', '--output', 'json']));
+  if (cni.enabled) await upgrade(access, ['cni.enabled=false', 'cni.uninstall=force']);
   for (const { spec } of await componentPods(access, 'collector'))
     await collectorCommand(access, spec?.nodeName ?? '', 'detach', '--all');
-  await withOverlay(access, nodes, (dir) =>
-    kubectl.run(['delete', '--ignore-not-found', '-k', dir], { timeoutMs: GONE_TIMEOUT_MS }),
-  );
+  await helm(access, ['uninstall', RELEASE, '--wait', '--timeout', `${TIMEOUT_MINUTES}m`]);
+  await kubectl.run(['-n', options.namespace, 'delete', 'pvc', '--all'], { timeoutMs: GONE_TIMEOUT_MS });
+  await kubectl.run(['delete', '--ignore-not-found', '-k', path.join(ROOT, 'k8s/crds')]);
+  await kubectl.run(['delete', 'namespace', options.namespace], { timeoutMs: GONE_TIMEOUT_MS });
   await waitFor(() => isMissing(kube.request({ path: `/api/v1/namespaces/${options.namespace}` })), {
     what: `namespace ${options.namespace} to be gone`,
     timeoutMs: GONE_TIMEOUT_MS,

@@ -5,6 +5,7 @@ import { waitFor } from '@bailiff/service/testing';
 import type { SendReport } from '../agent/agent.ts';
 import { componentPods } from '../cluster/facts.ts';
 import { collectorOf } from '../cluster/guard.ts';
+import { isRelease, rollback, upgrade } from '../install/install.ts';
 import { judged } from '../report/result.ts';
 import { floodFrame } from './load.ts';
 import type { Live, Outcome, Scenario } from './scenario.ts';
@@ -60,7 +61,10 @@ interface Sent {
   landed: number;
 }
 
-function disturbed(name: string, about: string, disturb: (live: Live) => Promise<void>): Scenario {
+type Disturb = (live: Live) => Promise<void>;
+
+/** @param unable why the cluster cannot run it; empty text if it can */
+function disturbed(name: string, about: string, disturb: Disturb, unable = async (_: Live) => ''): Scenario {
   let control: Sent | null = null;
   return {
     ...{ name, about },
@@ -72,7 +76,11 @@ function disturbed(name: string, about: string, disturb: (live: Live) => Promise
       const [sent = 0] = await attacker.send([await floodFrame(live, marker)], CONTROL_PACKETS);
       control = { sent, landed: (await victim.counts()).counts[marker.toString('hex')] ?? 0 };
     },
-    run: (live) => attackDuring(live, control, () => disturb(live)),
+    run: async (live) => {
+      const reason = await unable(live);
+      if (reason) return { status: 'skipped', detail: reason };
+      return attackDuring(live, control, () => disturb(live));
+    },
   };
 }
 
@@ -125,8 +133,20 @@ async function restartCollectors(live: Live): Promise<void> {
   await rollout(live, 'daemonset/bailiff-collector');
 }
 
+/** Another image, or at least another pod template: either replaces every collector. */
+const upgradeCollectors = (live: Live) =>
+  upgrade(live, [
+    live.options.upgradeTag
+      ? `collector.image.tag=${live.options.upgradeTag}`
+      : `collector.podAnnotations.live-run=run-${live.stage.run}`,
+  ]);
+
+const withoutHelm = async (live: Live) => ((await isRelease(live)) ? '' : 'Bailiff was not installed by Helm');
+
 export const CHAOS_SCENARIOS: readonly Scenario[] = [
   disturbed('chaos-collector-kill', 'SIGKILL to the collector of the node during an attack', killCollector),
   disturbed('chaos-collector-rollout', 'a rollout restart of the collectors during an attack', restartCollectors),
   disturbed('chaos-nats', 'all NATS servers deleted during an attack', restartNats),
+  disturbed('chaos-upgrade', 'helm upgrade of the collectors during an attack', upgradeCollectors, withoutHelm),
+  disturbed('chaos-rollback', 'helm rollback to the revision before, during an attack', rollback, withoutHelm),
 ];

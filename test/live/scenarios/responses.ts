@@ -127,13 +127,8 @@ async function reach(from: AgentPod, to: AgentPod): Promise<number> {
 }
 
 async function release(live: Live, pod: AgentPod): Promise<void> {
-  const { credentials } = live.options;
-  const flags = [
-    ...['--nats-url', live.busUrl, '--nats-ca-file', `${credentials}/ca.crt`],
-    ...['--nats-password-file', `${credentials}/users/cli.password`],
-  ];
   const words = ['quarantine', 'release', `${pod.namespace}/${pod.name}`, '--reason', 'conformance run', '--yes'];
-  const cli = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...words, ...flags]);
+  const cli = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...words, ...live.busFlags]);
   const [code] = await cli.exit;
   if (code !== 0) throw new Error(`bailiff quarantine release: exit ${code}: ${cli.out()}`);
 }

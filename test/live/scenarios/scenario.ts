@@ -8,10 +8,8 @@ import type { Result } from '../report/result.ts';
 export interface Live extends Access {
   watch: BusWatch;
   stage: Stage;
-  /** The bus, for commands of the CLI. */
-  busUrl: string;
-  /** Number of nodes. */
-  nodes: number;
+  /** Flags of the CLI that select the bus. */
+  busFlags: readonly string[];
   /** Node of attackers and victims. */
   node: string;
   log(text: string): void;

@@ -27,7 +27,7 @@ export const UNINSTALL: Scenario = {
   run: async (live) => {
     const { attacker, victim } = await castOf(live);
     await live.stage.removeObjects();
-    const left = await uninstall(live, live.nodes);
+    const left = await uninstall(live);
     const marker = randomBytes(16);
     await victim.watch([marker]);
     const [sent = 0] = await attacker.send([await floodFrame(live, marker)], FRAMES);
