@@ -222,6 +222,55 @@ describe('collector restart', () => {
     expect(await landed()).toBeLessThan(100);
   });
 
+  it('attach under a running collector - the same process pins and attaches again; bindings and counts continue', async () => {
+    const dirs = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
+    const pod = await node.addPod();
+    const collector = await node.startCollector();
+    await node.waitForState(pod, 'provisional');
+    const counted = (of: TestPod, packets: number) =>
+      waitFor(() => node.ledger.packets({ podUid: of.uid }) === packets, {
+        what: `${packets} packets of ${of.hostInterface}`,
+        state: () => node.log.slice(-2_000),
+      });
+    await node.send(pod, [spoofed(pod)], 30);
+    await counted(pod, 30);
+    const { generation } = await rowOf(pod);
+    await node.command(['detach', '--all', ...dirs]);
+    const before = await node.ipReceived();
+    await node.send(pod, [spoofed(pod)], 100);
+    expect((await node.ipReceived()) - before, 'control: unguarded').toBeGreaterThanOrEqual(100);
+    const late = await node.addPod();
+    await node.command(['attach', ...dirs]);
+    for (const one of [pod, late]) {
+      await node.waitForState(one, 'provisional');
+      expect(await judged(one, '10.244.0.66', 12)).toEqual([12, 0]);
+    }
+    await counted(pod, 42);
+    await counted(late, 12);
+    expect(collector.exitCode).toBeNull();
+    expect((await rowOf(pod)).generation).toBe(generation);
+    await restart();
+    expect(await rowOf(pod)).toMatchObject({ generation, place: 'head', state: 'provisional' });
+    await node.send(pod, [spoofed(pod)], 5);
+    await counted(pod, 47);
+  });
+
+  it('attach after a change of maxInterfaces - the process ends, because pinned maps cannot grow', async () => {
+    const dirs = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
+    const pod = await node.addPod();
+    await node.startCollector({ args: ['--max-interfaces', '8'] });
+    await node.waitForState(pod, 'provisional');
+    const args = ['--max-interfaces', '16'];
+    await node.killCollector();
+    const collector = await node.startCollector({ args });
+    await node.command(['detach', '--all', ...dirs]);
+    await node.command(['attach', ...dirs]);
+    await waitFor(() => collector.exitCode !== null, { what: 'the collector to end' });
+    await node.startCollector({ args });
+    await node.waitForState(pod, 'provisional');
+    expect(await judged(pod, '10.244.0.66')).toEqual([10, 0]);
+  });
+
   it('the time to a guard - none for interfaces older than the start; for a new one until its programs are attached', async () => {
     const state = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
     const args = ['--status-interval-ms', '250'];

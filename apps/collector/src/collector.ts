@@ -6,7 +6,7 @@
  * records; then the bus, for as long as it takes. Stop: drain samples, flush counters, wait for
  * acknowledgements. Programs stay attached and pinned.
  */
-import { closeSync } from 'node:fs';
+import { closeSync, existsSync } from 'node:fs';
 import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
@@ -35,6 +35,8 @@ const RESYNC_MS = 30_000;
  * checked before each status.
  */
 const PLACES_MS = 2_000;
+/** Interval of checking whether an operator detached the programs or allowed them again. */
+const DETACH_MS = 500;
 /** Interval of checking the folders of CNI results and configurations, beside their events. */
 const CNI_CHECK_MS = 10_000;
 
@@ -42,7 +44,7 @@ type Parts = ReturnType<typeof createParts>;
 
 /** Creates the parts from the bottom up. The two signals go against this order. */
 function createParts(ctx: ServiceContext<CollectorConfig>) {
-  const { config, clock, fail } = ctx;
+  const { config, clock } = ctx;
   /** An interface was bound or is gone. */
   const bindingsChanged = new Signal();
   /** The status changed and is published without waiting for its interval. */
@@ -66,7 +68,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
     onProblem: ({ file, reason }) => problems.report('state', file, reason),
   });
   const latency = new ApplyLatency(metrics, clock);
-  const detach = new DetachWatch({ ...config, onPinsGone: fail });
+  const detach = new DetachWatch(config);
   const bus = new BusLink({
     ...{ ctx, metrics },
     onError: (part, error) => problems.report(part, '', error.message, error),
@@ -156,6 +158,7 @@ export class Collector {
       every(config.statusIntervalMs, 'status', () => this.#reportStatus()),
       setInterval(() => this.#resync(), RESYNC_MS),
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
+      every(DETACH_MS, 'guard', () => this.#checkDetach()),
       every(PLACES_MS, 'node maps', () => network.applyOwnAddresses()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
       every(CNI_CHECK_MS, 'cni', () => cni.check()),
@@ -216,6 +219,24 @@ export class Collector {
     problems.attempt('runtime', () => runtime.resync());
   }
 
+  #checkDetach(): void {
+    const { detach, network, object, runtime } = this.#parts;
+    const { bpfDir, maxInterfaces } = this.#ctx.config;
+    if (!detach.arePinsGone()) {
+      if (detach.check()) this.#detachChanged();
+      return;
+    }
+    // The lock is on the directory, and maps cannot grow: otherwise a new process has to start.
+    if (!existsSync(bpfDir) || object.maps.maxInterfaces !== maxInterfaces) {
+      this.#ctx.fail(new Error(`the pins under ${bpfDir} are gone: a new process creates them again`));
+      return;
+    }
+    network.repin();
+    runtime.detached('its pins were removed');
+    detach.check();
+    this.#detachChanged();
+  }
+
   /** An operator detached the programs, or allowed them again. */
   #detachChanged(): void {
     const { detach, network, problems, runtime } = this.#parts;
@@ -227,8 +248,8 @@ export class Collector {
   }
 
   #reportStatus(): void {
-    const { detach, network, problems, status } = this.#parts;
-    if (detach.check()) this.#detachChanged();
+    const { network, problems, status } = this.#parts;
+    this.#checkDetach();
     problems.attempt('guard', () => network.checkPlaces(true));
     status.report();
   }

@@ -202,6 +202,12 @@ export class NetworkEngine {
     if (restored > 0) this.#o.metrics.placesRestored.inc(restored);
   }
 
+  /** Pins maps and programs again; `checkPlaces` then attaches the programs. */
+  repin(): void {
+    this.#o.object.repin();
+    this.#acked.repin();
+  }
+
   /** Ends the inputs: no interface appears, changes or is bound afterwards. */
   closeInputs(): void {
     for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder]) part?.close();

@@ -60,7 +60,12 @@ export function agentPodSpec({
         image,
         command: ['python3', '/agent/agent.py', 'serve'],
         env: Object.entries(env).map(([name, value]) => ({ name, value })),
-        readinessProbe: { exec: { command: ['test', '-S', '/tmp/bailiff-live.sock'] }, periodSeconds: 1 },
+        // Not a readiness probe: it would start a process in every pod each second.
+        startupProbe: {
+          exec: { command: ['test', '-S', '/tmp/bailiff-live.sock'] },
+          periodSeconds: 1,
+          failureThreshold: 120,
+        },
         // Added capabilities are effective for uid 0 only.
         securityContext: {
           ...{ runAsUser: 0, allowPrivilegeEscalation: false },

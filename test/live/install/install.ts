@@ -12,6 +12,7 @@ const ROOT = path.resolve(import.meta.dirname, '../../..');
 const RELEASE = 'bailiff';
 const TIMEOUT_MINUTES = 10;
 const GONE_TIMEOUT_MS = 180_000;
+const GC_TIMEOUT_MS = 20_000;
 const WAIT = ['--wait', '--wait-for-jobs', '--timeout', `${TIMEOUT_MINUTES}m`];
 
 async function helm({ options }: Access, args: readonly string[], input = ''): Promise<string> {
@@ -53,7 +54,17 @@ export async function rollback(access: Access): Promise<void> {
   await helm(access, ['rollback', RELEASE, ...WAIT]);
 }
 
-/** Detaches all nodes, deletes everything. @returns cluster-scoped objects that are left */
+/** Whatever a release creates, and what its parts create at run time. Volumes stay on purpose. */
+const NAMESPACED = [
+  ...['all', 'secrets', 'configmaps', 'serviceaccounts', 'roles', 'rolebindings', 'networkpolicies', 'leases'],
+  ...['endpointslices', 'poddisruptionbudgets', 'resourcequotas', 'controllerrevisions'],
+];
+const CLUSTER_SCOPED = [
+  ...['customresourcedefinitions', 'clusterroles', 'clusterrolebindings', 'priorityclasses'],
+  ...['validatingadmissionpolicies', 'validatingadmissionpolicybindings'],
+];
+
+/** Detaches all nodes, deletes everything. @returns objects that are left */
 export async function uninstall(access: Access): Promise<string[]> {
   const { kube, kubectl, options } = access;
   if (!(await isRelease(access))) throw new Error(`no release ${RELEASE} of Helm in ${options.namespace}`);
@@ -62,6 +73,7 @@ export async function uninstall(access: Access): Promise<string[]> {
   for (const { spec } of await componentPods(access, 'collector'))
     await collectorCommand(access, spec?.nodeName ?? '', 'detach', '--all');
   await helm(access, ['uninstall', RELEASE, '--wait', '--timeout', `${TIMEOUT_MINUTES}m`]);
+  const left = await leftIn(access, NAMESPACED, ['-n', options.namespace]);
   await kubectl.run(['-n', options.namespace, 'delete', 'pvc', '--all'], { timeoutMs: GONE_TIMEOUT_MS });
   await kubectl.run(['delete', '--ignore-not-found', '-k', path.join(ROOT, 'k8s/crds')]);
   await kubectl.run(['delete', 'namespace', options.namespace], { timeoutMs: GONE_TIMEOUT_MS });
@@ -70,8 +82,20 @@ export async function uninstall(access: Access): Promise<string[]> {
     timeoutMs: GONE_TIMEOUT_MS,
     intervalMs: 500,
   });
-  const kinds =
-    'customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,priorityclasses';
-  const all = (await kubectl.run(['get', kinds, '-o', 'name'])).split('\n');
-  return all.filter((name) => /bailiff/.test(name));
+  return [...left, ...(await leftIn(access, CLUSTER_SCOPED))];
+}
+
+/** Objects of Bailiff that are there when nothing goes away any more. */
+async function leftIn({ kubectl }: Access, kinds: readonly string[], flags: readonly string[] = []): Promise<string[]> {
+  const read = async () =>
+    (await kubectl.run([...flags, 'get', kinds.join(','), '-o', 'name']))
+      .split('\n')
+      .filter((one) => /bailiff/.test(one));
+  // The garbage collector of Kubernetes deletes what others own some seconds later.
+  await waitFor(read, {
+    what: 'deleted objects to be gone',
+    timeoutMs: GC_TIMEOUT_MS,
+    until: (one) => one.length === 0,
+  }).catch(() => undefined);
+  return read();
 }

@@ -13,6 +13,7 @@ const VALUE_BYTES = CELLS * 8;
 
 export class AckedMap {
   readonly #map: BpfMap;
+  readonly #pin: string;
   /** Why the pinned map was replaced; empty: it was reused, or there was none. */
   readonly recreated: string;
 
@@ -24,6 +25,7 @@ export class AckedMap {
   constructor(pinDir: string, maxInterfaces: number) {
     // Beside the maps of the programs, so that whatever removes those removes this one.
     const pin = path.join(pinDir, 'maps', 'acked');
+    this.#pin = pin;
     const maxEntries = maxInterfaces * 2;
     const old = existsSync(pin) ? BpfMap.openPinned(pin) : null;
     const differs = old ? difference(old.info, maxEntries) : '';
@@ -38,6 +40,11 @@ export class AckedMap {
     const shape = { type: MAP_TYPE.hash, keySizeBytes: KEY_BYTES, valueSizeBytes: VALUE_BYTES };
     this.#map = BpfMap.create({ ...shape, name: 'acked', maxEntries });
     this.#map.pin(pin);
+  }
+
+  /** Pins the map again after its pin was removed. */
+  repin(): void {
+    if (!existsSync(this.#pin)) this.#map.pin(this.#pin);
   }
 
   keys(): IfaceKey[] {

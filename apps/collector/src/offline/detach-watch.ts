@@ -1,6 +1,6 @@
 /**
- * Checks before each status whether an operator detached the programs (detach-marker.ts), and
- * whether the pins exist. Only a new process can create removed pins again.
+ * Checks on a timer whether an operator detached the programs (detach-marker.ts), and whether the
+ * pins exist.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -10,8 +10,6 @@ export interface DetachWatchOptions {
   stateDir: string;
   bpfDir: string;
   observeOnly: boolean;
-  /** The pins were removed. */
-  onPinsGone(error: Error): void;
 }
 
 export class DetachWatch {
@@ -35,15 +33,19 @@ export class DetachWatch {
     return this.#o.observeOnly ? 'observing only: nothing is attached' : this.#marker.reason();
   }
 
+  /**
+   * Whether programs may be attached and the pins are missing: an operator ran `attach` after
+   * `detach --all`, or another program removed them.
+   */
+  arePinsGone(): boolean {
+    const { bpfDir, observeOnly } = this.#o;
+    return !observeOnly && this.#marker.reason() === '' && !existsSync(path.join(bpfDir, 'maps', 'meta'));
+  }
+
   /** @returns whether the reason changed */
   check(): boolean {
-    const { observeOnly, bpfDir } = this.#o;
-    if (observeOnly) return false;
+    if (this.#o.observeOnly) return false;
     const reason = this.#marker.reason();
-    if (reason === '' && !existsSync(path.join(bpfDir, 'maps', 'meta'))) {
-      this.#o.onPinsGone(new Error(`the pins under ${bpfDir} are gone: a new process creates them again`));
-      return false;
-    }
     const hasChanged = reason !== this.reason;
     this.reason = reason;
     return hasChanged;

@@ -192,6 +192,12 @@ export interface SpoofObject {
    */
   openSamples(onBatch: (batch: DecodedBatch) => void): SampleReader;
 
+  /**
+   * Pins maps and programs again after `detachAll` removed their pins. Nothing is attached: call
+   * `attach` for each interface.
+   */
+  repin(): void;
+
   /** Closes descriptors only. Programs, maps and links stay pinned and in force. Idempotent. */
   close(): void;
   [Symbol.dispose](): void;

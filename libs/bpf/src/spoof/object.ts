@@ -201,10 +201,23 @@ class PinnedSpoofObject implements SpoofObject {
     // before a program reads it.
     if (reused) this.maps.ifaces.rebuildFastPathCache();
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
+    this.#pinPrograms();
+  }
+
+  #pinPrograms(): void {
     for (const direction of DIRECTIONS) {
       const name = PROGRAM_OF[direction];
       replacePin(this.#loaded.programs[direction], path.join(programsDir(this.pinDir), name));
     }
+  }
+
+  repin(): void {
+    createPinDirs(this.pinDir);
+    for (const [name, map] of Object.entries(this.#loaded.raw)) {
+      const pin = path.join(mapsDir(this.pinDir), name);
+      if (!existsSync(pin)) map?.pin(pin);
+    }
+    this.#pinPrograms();
   }
 
   /** Replaces an older program by the one just loaded. False if the interface is gone. */
