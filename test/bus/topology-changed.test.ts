@@ -3,8 +3,17 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Bus, ensureTopology, streamConfigs, streamInfo } from '@bailiff/bus';
+import {
+  type Bus,
+  deleteConfig,
+  ensureTopology,
+  readConfig,
+  streamConfigs,
+  streamInfo,
+  writeConfig,
+} from '@bailiff/bus';
 import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
+import { TUNABLE_VECTORS } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -140,17 +149,48 @@ test('topology - servers without enough space reject it with a remedy', async ()
   });
 });
 
-test('bus setup - the command reports what it keeps, grows, rejects and shrinks', async () => {
+const withSetup = async (
+  work: (nats: TestNats, setup: (...args: string[]) => ReturnType<typeof runCli>) => Promise<void>,
+) => {
   await using nats = await startNats();
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
   const password = path.join(directory, 'password');
   writeFileSync(password, 'password-of-admin\n');
-  const setup = (...args: string[]) => {
-    const who = ['--nats-url', nats.url, '--nats-user', 'admin', '--nats-password-file', password];
-    return runCli(['bus', 'setup', ...who, ...args]);
-  };
-  const words = (limits: string) => `violations are retained for ${limits}; verdicts and responses as long as`;
+  const who = ['--nats-url', nats.url, '--nats-user', 'admin', '--nats-password-file', password];
   try {
+    await work(nats, (...args) => runCli(['bus', 'setup', ...who, ...args]));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+};
+
+test('bus setup --initial-mode audit - audits every vector of a new cluster, and never changes a policy', () =>
+  withSetup(async (nats, setup) => {
+    const key = 'spoof.cluster._.default';
+    expect((await setup()).exitCode).toBe(0);
+    const admin = await nats.connect('admin');
+    expect(await readConfig(admin, key)).toBeNull();
+    const { exitCode, stdout } = await setup('--initial-mode', 'audit');
+    expect([exitCode, stdout]).toEqual([0, expect.stringContaining(`${key}: every vector is audited`)]);
+    const stored = await readConfig(admin, key);
+    const { modes } = JSON.parse(stored?.json ?? '') as { modes: Record<string, string> };
+    expect([stored?.released, [...Object.keys(modes)].sort(), new Set(Object.values(modes))]).toEqual([
+      true,
+      [...TUNABLE_VECTORS].sort(),
+      new Set(['audit']),
+    ]);
+    const options = { by: 'ben', why: 'enough seen' };
+    await writeConfig(admin, key, { modes: {} }, options);
+    expect((await setup('--initial-mode', 'audit')).stdout).not.toContain('audited');
+    expect(JSON.parse((await readConfig(admin, key))?.json ?? '')).toMatchObject({ modes: {} });
+    await deleteConfig(admin, key, options);
+    expect((await setup('--initial-mode', 'audit')).exitCode).toBe(0);
+    expect((await readConfig(admin, key))?.deleted ?? true).toBe(true);
+  }));
+
+test('bus setup - the command reports what it keeps, grows, rejects and shrinks', async () => {
+  await withSetup(async (nats, setup) => {
+    const words = (limits: string) => `violations are retained for ${limits}; verdicts and responses as long as`;
     const first = await setup('--keep-days', '30', '--keep-bytes', '64MiB', '--replicas', '');
     expect([first.exitCode, first.stdout]).toEqual([0, expect.stringContaining(words('30 days, up to 64 MiB'))]);
     for (const again of [await setup(), await setup('--keep-days', '', '--keep-bytes', '', '--replicas', '1')])
@@ -169,7 +209,5 @@ test('bus setup - the command reports what it keeps, grows, rejects and shrinks'
       const { exitCode, stderr } = await setup('--keep-bytes', wrong);
       expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/--keep-bytes.*such as 20GiB: 16 MiB to 1 PiB/s)]);
     }
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
+  });
 });

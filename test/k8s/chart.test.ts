@@ -9,7 +9,7 @@ import { runCli } from '../../apps/cli/src/testing.ts';
 import { CHART, helm, helmProgram, NO_HELM, template } from '../../tools/helm.ts';
 import { generated, valueRows } from '../../tools/manifests.ts';
 import { refusedChanges } from './immutable.ts';
-import { documentsOf, type Json, objectsOf } from './rendered.ts';
+import { documentsOf, type Json, objectsOf, objectsWith } from './rendered.ts';
 
 const program = helmProgram();
 const PROFILES = readdirSync(path.join(CHART, 'profiles')).map((name) => name.replace('.yaml', ''));
@@ -126,8 +126,21 @@ if (program === null) {
       };
       expect(nameWith('busSetup.image.tag=v2')).not.toBe(nameWith());
       expect(nameWith('bus.keepBytes=20GiB')).not.toBe(nameWith());
+      expect(nameWith('initialMode=audit')).not.toBe(nameWith());
       expect(nameWith('collector.image.tag=v2')).toBe(nameWith());
     }, 240_000);
+
+    it('initialMode=audit is what the component audit-first does', () => {
+      const chart = documentsOf(template(program, { profiles: ['kustomize'], set: ['initialMode=audit'] }));
+      const component = objectsWith('included', ['audit-first']);
+      const containerOf = (list: readonly Json[], wanted: string) =>
+        list.find(({ kind, metadata }) => `${kind} ${metadata.name}` === wanted).spec.template.spec.containers[0];
+      const envOf = (list: readonly Json[]) => containerOf(list, 'DaemonSet bailiff-collector').env;
+      const initialMode = { name: 'BAILIFF_COLLECTOR_INITIAL_MODE', value: 'audit' };
+      const argsOf = (list: readonly Json[]) => containerOf(list, 'Job bailiff-bus-setup').args;
+      for (const list of [chart, component]) expect(envOf(list)).toContainEqual(initialMode);
+      expect([...argsOf(chart)].sort()).toEqual([...argsOf(component)].sort());
+    }, 120_000);
 
     it('the CNI plugin has its directories and its exempt namespaces', () => {
       const { containers, initContainers, volumes } = collectorWith(

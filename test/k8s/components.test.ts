@@ -52,6 +52,15 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(changed(plain, objectsWith(overlay, []))).toEqual([]);
   });
 
+  it('audit-first - collectors audit until they have the policy, which the set-up Job stores', () => {
+    const objects = objectsWith(overlay, ['audit-first']);
+    expect(changed(plain, objects)).toEqual(['DaemonSet bailiff-collector', 'Job bailiff-bus-setup']);
+    expect(configOf(plain, 'collector', collectorSchema)['initialMode']).toBe('enforce');
+    expect(configOf(objects, 'collector', collectorSchema)['initialMode']).toBe('audit');
+    const argsOf = (list: readonly Json[]) => workload(list, 'bus-setup').container.args;
+    expect(argsOf(objects)).toEqual([...argsOf(plain), '--initial-mode=audit']);
+  });
+
   it('network-only - the collector has no runtime engine, one capability less and the default AppArmor profile', () => {
     const objects = objectsWith(overlay, ['network-only']);
     expect(changed(plain, objects)).toEqual(['DaemonSet bailiff-collector']);

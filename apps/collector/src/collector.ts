@@ -63,7 +63,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
     statusDue.emit();
   };
 
-  const desired = new DesiredState(config.nodeName);
+  const desired = new DesiredState(config.nodeName, config.initialMode);
   const documents = new DocumentCache(config.stateDir, {
     onProblem: ({ file, reason }) => problems.report('state', file, reason),
   });

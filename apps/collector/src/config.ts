@@ -1,4 +1,5 @@
 /** Configuration of the collector: its node, its directories, the bus, and its limits. */
+import { INITIAL_MODES } from '@bailiff/policy';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 
@@ -75,6 +76,12 @@ export const collectorSchema = z.strictObject({
     .enum(['auto', 'off'])
     .default('auto')
     .describe('runtime policies by BPF-LSM programs; auto: if the kernel loads them'),
+  initialMode: z
+    .enum(INITIAL_MODES)
+    .default('enforce')
+    .describe(
+      'packet vectors while the bus has no spoof.cluster._.default; audit: count and pass, enforce: built-in modes',
+    ),
   observeOnly: z.boolean().default(false).describe('attach no programs, to see what an unguarded node lets through'),
   excludeInterfaces: regex
     .default('^(lo|eth\\d.*|en[opsx].*|bond.*|docker0|cilium_.*|lxc_health|kube-ipvs0)$')

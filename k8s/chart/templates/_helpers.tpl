@@ -118,6 +118,6 @@ image, retention or number of replicas. With a time to live it deletes itself, a
 {{- define "bailiff.busSetupName" -}}
 bailiff-bus-setup
 {{- if not .Values.busSetup.ttlSecondsAfterFinished -}}
--{{ list (include "bailiff.addresses" .) .Values.bus .Values.busSetup .Values.global .Values.certificates .Values.imagePullPolicy .Values.imagePullSecrets .Values.commonLabels .Chart.Version | toJson | sha256sum | trunc 8 }}
+-{{ list (include "bailiff.addresses" .) .Values.bus .Values.busSetup .Values.global .Values.certificates .Values.imagePullPolicy .Values.imagePullSecrets .Values.commonLabels .Values.initialMode .Chart.Version | toJson | sha256sum | trunc 8 }}
 {{- end }}
 {{- end }}

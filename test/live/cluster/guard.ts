@@ -3,7 +3,7 @@ import { waitFor } from '@bailiff/service/testing';
 import type { BusWatch } from '../bus/watch.ts';
 import { type Access, componentPods } from './facts.ts';
 
-/** After `attach` a running collector exits, and the kubelet restarts it with a growing pause. */
+/** A pod of a loaded cluster takes this long at most to be in a status of its node. */
 const GUARDED_TIMEOUT_MS = 300_000;
 
 export async function collectorOf(access: Access, node: string): Promise<string> {

@@ -56,9 +56,18 @@ async function attackDuring(live: Live, control: Sent | null, disturb: () => Pro
   };
 }
 
-interface Sent {
+export interface Sent {
   sent: number;
   landed: number;
+}
+
+/** The control of an attack during a disruption: the same packets, unguarded. */
+export async function unguardedAttack(live: Live): Promise<Sent> {
+  const { attacker, victim } = await castOf(live);
+  const marker = randomBytes(16);
+  await victim.watch([marker]);
+  const [sent = 0] = await attacker.send([await floodFrame(live, marker)], CONTROL_PACKETS);
+  return { sent, landed: (await victim.counts()).counts[marker.toString('hex')] ?? 0 };
 }
 
 type Disturb = (live: Live) => Promise<void>;
@@ -70,11 +79,7 @@ function disturbed(name: string, about: string, disturb: Disturb, unable = async
     ...{ name, about },
     prepare: async (live) => uidsOf(await castOf(live)),
     control: async (live) => {
-      const { attacker, victim } = await castOf(live);
-      const marker = randomBytes(16);
-      await victim.watch([marker]);
-      const [sent = 0] = await attacker.send([await floodFrame(live, marker)], CONTROL_PACKETS);
-      control = { sent, landed: (await victim.counts()).counts[marker.toString('hex')] ?? 0 };
+      control = await unguardedAttack(live);
     },
     run: async (live) => {
       const reason = await unable(live);

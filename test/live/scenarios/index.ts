@@ -1,6 +1,7 @@
 /** All scenarios, in the order of a run. */
 import { BENIGN } from './benign.ts';
 import { CHAOS_SCENARIOS } from './chaos.ts';
+import { DRAIN } from './drain.ts';
 import { LOAD_SCENARIOS } from './load.ts';
 import { RESPONSE_SCENARIOS } from './responses.ts';
 import { RUNTIME } from './runtime.ts';
@@ -15,6 +16,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOAD_SCENARIOS,
   ...RESPONSE_SCENARIOS,
   ...CHAOS_SCENARIOS,
+  DRAIN,
   RUNTIME,
   TOTALS,
   UNINSTALL,

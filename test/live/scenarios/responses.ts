@@ -1,13 +1,14 @@
 /** From an attack to the response: label, quarantine and release, delete by UID, the successor. */
 import { randomBytes } from 'node:crypto';
 import { openBucket } from '@bailiff/bus';
-import { apiPath, type Pod } from '@bailiff/kube';
+import { apiPath, deletePod, type Pod } from '@bailiff/kube';
 import { udp4Frame } from '@bailiff/lab/attack';
 import { waitFor } from '@bailiff/service/testing';
 import { nodeArgs } from '../../../tools/children.ts';
 import { launch } from '../../support/process.ts';
 import { type AgentPod, agentPodSpec, sceneOf } from '../agent/agent.ts';
 import { create } from '../cluster/create.ts';
+import { componentPods } from '../cluster/facts.ts';
 import { untilGuarded } from '../cluster/guard.ts';
 import type { Live, Outcome, Scenario } from './scenario.ts';
 import { settled } from './scenario.ts';
@@ -50,8 +51,8 @@ interface Pair {
   frame: Buffer;
 }
 
-async function pairIn(live: Live, namespace: string, attackerName = 'attacker'): Promise<Pair> {
-  const victim = await live.stage.pod(namespace, 'victim');
+async function pairIn(live: Live, namespace: string, attackerName = 'attacker', known?: AgentPod): Promise<Pair> {
+  const victim = known ?? (await live.stage.pod(namespace, 'victim'));
   const attacker = await live.stage.ready(namespace, attackerName);
   const { scene } = await sceneOf(attacker, victim, victim);
   const marker = randomBytes(16);
@@ -66,7 +67,7 @@ async function pairIn(live: Live, namespace: string, attackerName = 'attacker'):
  * Sends the attack and waits for a finished response of this action by the scenario's own policy,
  * which has the name of its namespace. Other policies of the cluster may respond too.
  */
-async function attackUntil(live: Live, { attacker, frame }: Pair, action: string) {
+async function attackUntil(live: Live, { attacker, frame }: Pair, action: string, timeoutMs = RESPONSE_TIMEOUT_MS) {
   const beginMs = Date.now();
   await attacker.send([frame], FRAMES).catch((error: Error) => {
     // A deleted pod ends the request.
@@ -77,7 +78,7 @@ async function attackUntil(live: Live, { attacker, frame }: Pair, action: string
     () => tally.finished.find((one) => one.action === action && one.policy === attacker.namespace),
     {
       what: `the response ${action}`,
-      timeoutMs: RESPONSE_TIMEOUT_MS,
+      timeoutMs,
       intervalMs: 20,
       state: () => tally.responses.map((one) => [one.policy, one.action, one.phase, one.reasonCode]),
     },
@@ -115,6 +116,39 @@ const LABEL: Scenario = {
     if (!label) return { status: 'failed', detail: 'the pod has no label bailiff.dev/verdict', measured };
     if (victims > 0) return { status: 'failed', detail: `${victims} verdicts on the victim`, measured };
     return { status: 'passed', detail: `bailiff.dev/verdict=${label}; no verdict on the victim`, measured };
+  },
+};
+
+const LABELLED_PODS = 4;
+const VALKEY_TIMEOUT_MS = 240_000;
+
+const VALKEY: Scenario = {
+  name: 'response-valkey',
+  about: `Valkey is deleted while ${LABELLED_PODS} pods attack; each gets its label by one response`,
+  run: async (live) => {
+    const [valkey] = await componentPods(live, 'valkey');
+    if (!valkey) return { status: 'skipped', detail: 'Redis is external' };
+    const namespace = await live.stage.namespace('valkey');
+    await policy(live, namespace, [{ action: 'label', expires: '1h' }]);
+    const victim = await live.stage.pod(namespace, 'victim');
+    const names = Array.from({ length: LABELLED_PODS }, (_, index) => `attacker-${index}`);
+    await Promise.all(names.map((name) => live.stage.startPod(namespace, name)));
+    const pairs = await Promise.all(names.map((name) => pairIn(live, namespace, name, victim)));
+    const { name, uid } = valkey.metadata;
+    const [outcomes] = await Promise.all([
+      Promise.all(pairs.map((pair) => attackUntil(live, pair, 'label', VALKEY_TIMEOUT_MS))),
+      deletePod(live.kube, { namespace: live.options.namespace, name, uid, gracePeriodSeconds: 0 }),
+    ]);
+    const bad = outcomes.map(({ response }) => failedWith(response)).find(Boolean);
+    if (bad) return bad;
+    const measured = {
+      'slowest response, ms': Math.max(...outcomes.map((one) => one.measured['attack to response, ms'])),
+    };
+    const responses = pairs.map(
+      ({ attacker }) => live.watch.of(attacker.uid).finished.filter((one) => one.policy === namespace).length,
+    );
+    const isGood = responses.every((count) => count === 1);
+    return { status: isGood ? 'passed' : 'failed', detail: `finished responses per pod: ${responses}`, measured };
   },
 };
 
@@ -202,4 +236,4 @@ const DELETE: Scenario = {
   },
 };
 
-export const RESPONSE_SCENARIOS: readonly Scenario[] = [LABEL, QUARANTINE, DELETE];
+export const RESPONSE_SCENARIOS: readonly Scenario[] = [LABEL, QUARANTINE, DELETE, VALKEY];

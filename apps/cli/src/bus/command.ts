@@ -5,12 +5,16 @@
 import {
   ageText,
   bytesText,
+  CONFIG_BUCKET,
   ensureTopology,
+  openBucket,
   streamConfigs,
   VIOLATIONS_MAX_AGE_MS,
   VIOLATIONS_MAX_BYTES,
+  writeConfig,
 } from '@bailiff/bus';
-import { type Command, InvalidArgumentError } from 'commander';
+import { INITIAL_MODES, type InitialMode, initialSpoofPolicy } from '@bailiff/policy';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
@@ -25,9 +29,11 @@ interface Options extends BusOptionValues {
   keepDays?: OrEmpty<number>;
   keepBytes?: OrEmpty<number>;
   shrink?: boolean;
+  initialMode?: InitialMode;
   wait?: string;
 }
 
+const CLUSTER_SPOOF_KEY = 'spoof.cluster._.default';
 const DAY_MS = 86_400_000;
 /** JetStream's supported replica counts. */
 const REPLICAS = [1, 3, 5];
@@ -100,6 +106,12 @@ export function register(program: Command, io: CliIo): void {
       `size limit of violations; the oldest are deleted first (default: unchanged; ${bytes} on a new bus)`,
       unlessEmpty(keepBytes),
     )
+    .addOption(
+      new Option(
+        '--initial-mode <mode>',
+        'audit: unless a policy for packets of the cluster was ever stored, store one that audits every vector',
+      ).choices(INITIAL_MODES),
+    )
     .option('--shrink', 'allow lower limits than before, and delete what exceeds them')
     .option('--wait <duration>', 'retry while the bus is not up yet (default: one attempt)')
     .addHelpText('after', EXAMPLES);
@@ -112,7 +124,16 @@ export function register(program: Command, io: CliIo): void {
   });
 }
 
-async function setUp({ bus, out }: Session, { shrink, ...limits }: Options): Promise<number> {
+/** Unowned, so that a custom resource can replace it. */
+async function auditFirst({ bus, out }: Session): Promise<void> {
+  if (await openBucket(bus, CONFIG_BUCKET).newest(CLUSTER_SPOOF_KEY)) return;
+  const options = { by: 'bus setup', why: 'initial mode audit', expectedRevision: 0, release: true };
+  await writeConfig(bus, CLUSTER_SPOOF_KEY, initialSpoofPolicy('audit'), options);
+  out.line(`${CLUSTER_SPOOF_KEY}: every vector is audited`);
+}
+
+async function setUp(session: Session, { shrink, initialMode, ...limits }: Options): Promise<number> {
+  const { bus, out } = session;
   const keepDays = given(limits.keepDays);
   const report = await ensureTopology(bus, {
     replicas: given(limits.replicas),
@@ -121,6 +142,7 @@ async function setUp({ bus, out }: Session, { shrink, ...limits }: Options): Pro
     shrink,
   });
   out.lines(report.losses);
+  if (initialMode === 'audit') await auditFirst(session);
   const { options } = report;
   const replicaText = plural(options.replicas, 'replica');
   out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);

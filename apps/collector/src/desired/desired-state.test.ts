@@ -1,3 +1,4 @@
+import { TUNABLE_VECTORS } from '@bailiff/policy';
 import { type PodIdentity, workloadOf } from '@bailiff/schemas';
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
@@ -192,6 +193,16 @@ describe('desired state - configuration', () => {
     expect([...state.configRefused.keys()]).toEqual(['spoof.cluster._.default']);
     state.receiveConfig('spoof.cluster._.default', '{}');
     expect([...state.configRefused.keys()]).toEqual([]);
+  });
+  it('initial mode audit - every tunable vector is audited until the cluster has a policy', () => {
+    const state = new DesiredState('n1', 'audit');
+    const modes = () => TUNABLE_VECTORS.map((vector) => state.modesOf(null)[vector]);
+    expect(new Set(modes())).toEqual(new Set(['audit']));
+    expect(state.modesOf(null)['quarantine-egress']).toBe('enforce');
+    state.receiveConfig('spoof.cluster._.default', '{"modes":{"tunnel":"off"}}');
+    expect([state.modesOf(null).tunnel, state.modesOf(null)['ipv4-source']]).toEqual(['off', 'enforce']);
+    state.receiveConfig('spoof.cluster._.default', null);
+    expect(new Set(modes())).toEqual(new Set(['audit']));
   });
   it('disarm - covers its namespace and no other', () => {
     const state = new DesiredState('n1');

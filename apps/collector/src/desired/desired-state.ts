@@ -13,6 +13,8 @@ import {
   disarm,
   disarmKeys,
   effectiveSampling,
+  type InitialMode,
+  initialSpoofPolicy,
   parseConfigKey,
   parseValueBy,
   requireReadKey,
@@ -61,7 +63,8 @@ export class DesiredState {
   cluster: ClusterSnapshot = { revision: 0, nodes: [] };
   quarantined = new Map<string, QuarantineEntry>();
   #quarantineRevision = 0;
-  #spoofCluster: SpoofCluster = spoofCluster.parse({});
+  readonly #initial: SpoofCluster;
+  #spoofCluster: SpoofCluster;
   readonly #spoofScoped = new Map<string, SpoofScoped>();
   readonly #disarms = new Map<string, Disarm>();
   readonly #configKeys = new Set<string>();
@@ -80,8 +83,10 @@ export class DesiredState {
   /** Pods of the accepted snapshot, and of earlier ones while their interfaces exist. */
   #confirmed: ReadonlySet<string> = new Set();
 
-  constructor(nodeName: string) {
+  constructor(nodeName: string, initialMode: InitialMode = 'enforce') {
     this.nodeName = nodeName;
+    this.#initial = spoofCluster.parse(initialSpoofPolicy(initialMode));
+    this.#spoofCluster = this.#initial;
   }
 
   get clusterConfig(): SpoofCluster {
@@ -226,7 +231,7 @@ export class DesiredState {
     if (value === undefined) this.#configKeys.delete(keyText);
     else this.#configKeys.add(keyText);
     if (key.kind === 'spoof' && key.scope === 'cluster') {
-      this.#spoofCluster = (value as SpoofCluster | undefined) ?? spoofCluster.parse({});
+      this.#spoofCluster = (value as SpoofCluster | undefined) ?? this.#initial;
     } else if (key.kind === 'spoof') {
       setOrDelete(this.#spoofScoped, keyText, value as SpoofScoped | undefined);
     } else if (key.kind === 'disarm') {

@@ -4,7 +4,7 @@
  * resort is the built-in value.
  */
 
-import { MODES, TUNABLE_VECTORS } from '@bailiff/vocabulary';
+import { MODES, type Mode, TUNABLE_VECTORS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { unguardedNodes } from './unguarded.ts';
 import { cidr, duration, kubeName, revision } from './units.ts';
@@ -72,6 +72,17 @@ export const spoofCluster = spoofScoped.extend({
     .default({ burst: 8, perSecond: 10 })
     .describe(`${SAMPLES}. Pods under runtime policies, and their containers, have another one for operations`),
 });
+
+/** What a cluster starts with: the built-in modes, or audit for every vector. */
+export const INITIAL_MODES = ['enforce', 'audit'] as const;
+export type InitialMode = (typeof INITIAL_MODES)[number];
+
+/** The cluster's policy until one is stored. */
+export function initialSpoofPolicy(mode: InitialMode): {
+  modes: Partial<Record<(typeof TUNABLE_VECTORS)[number], Mode>>;
+} {
+  return { modes: mode === 'audit' ? Object.fromEntries(TUNABLE_VECTORS.map((vector) => [vector, mode])) : {} };
+}
 
 /** Disarm: until it ends, every enforce at this scope is judged as audit. */
 export const disarm = z.strictObject({
