@@ -54,9 +54,9 @@ export async function rollback(access: Access): Promise<void> {
   await helm(access, ['rollback', RELEASE, ...WAIT]);
 }
 
-/** Whatever a release creates, and what its parts create at run time. Volumes stay on purpose. */
+/** What a release creates. Volumes and the Lease of ipam-sync go with the namespace. */
 const NAMESPACED = [
-  ...['all', 'secrets', 'configmaps', 'serviceaccounts', 'roles', 'rolebindings', 'networkpolicies', 'leases'],
+  ...['all', 'secrets', 'configmaps', 'serviceaccounts', 'roles', 'rolebindings', 'networkpolicies'],
   ...['endpointslices', 'poddisruptionbudgets', 'resourcequotas', 'controllerrevisions'],
 ];
 const CLUSTER_SCOPED = [
