@@ -95,13 +95,13 @@ function printReport({ links, programs, maps, failures }: DetachReport): number 
 
 /**
  * `collector attach [--bpf-dir D] [--state-dir D]`: reverts `detach --all`. A running collector
- * notices it before its next status. Exit codes: 0; 4: missing privilege.
+ * attaches within a second. Exit codes: 0; 4: missing privilege.
  */
 export function attachCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector attach [--bpf-dir DIR] [--state-dir DIR]',
     about:
-      'Reverts `collector detach --all`: a collector may attach again; a running one does so with its next status.',
+      'Reverts `collector detach --all`: a collector may attach again; a running one does so within a second.',
     flags: { 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
   if ('exit' in read) return read.exit as number;
