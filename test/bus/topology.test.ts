@@ -118,7 +118,7 @@ test('connect - an unavailable server, a wrong password and a missing user have 
   });
   await expect(connectBus({ ...options, password: 'wrong' })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
   await expect(connectBus({ ...options, user: 'nobody' })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
-  await expect(connectBus({ ...options, passwordFile: '/nonexistent' })).rejects.toThrow();
+  await expect(connectBus({ ...options, passwordFile: '/proc/nonexistent' })).rejects.toThrow();
 });
 
 test('connect - waits for a server to start, or until it is aborted', async () => {

@@ -55,7 +55,7 @@ class Cluster {
 
   /** Runs helm to its end, and the Jobs that it waits for. */
   async helm(...args: string[]): Promise<{ code: number | null; out: string }> {
-    const env = { HOME: '/nonexistent', PATH: process.env['PATH'], KUBECONFIG: this.target.kubeconfig };
+    const env = { HOME: '/proc/nonexistent', PATH: process.env['PATH'], KUBECONFIG: this.target.kubeconfig };
     const given = [...args, '--namespace', NAMESPACE, '--timeout', '120s'];
     await using run = launch(this.#helm, given, { env: env as NodeJS.ProcessEnv });
     let isOver = false;

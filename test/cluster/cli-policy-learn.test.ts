@@ -158,7 +158,7 @@ describe('cli policy learn', () => {
   it('--out - a file that cannot be written or exists is an error at once', async () => {
     const there = path.join(world.directory, 'web.yaml');
     writeFileSync(there, 'reviewed');
-    for (const out of [there, '/nonexistent/x.yaml']) {
+    for (const out of [there, '/proc/nonexistent/x.yaml']) {
       expect(await learn(['--for', '1h', '--install', '--out', out])).toMatchObject({ exitCode: 2 });
     }
     expect([readFileSync(there, 'utf8'), await stored()]).toEqual(['reviewed', null]);

@@ -203,7 +203,7 @@ describe('cli doctor', () => {
       await api.close();
       rmSync(certDir, { recursive: true });
     }
-    const bad = await runCli(['doctor', '--only', 'kubernetes', '--kubeconfig', '/nonexistent']);
+    const bad = await runCli(['doctor', '--only', 'kubernetes', '--kubeconfig', '/proc/nonexistent']);
     expect(bad.exitCode).toBe(6);
     expect(bad.stdout).toMatch(/✗ API server: .*nonexistent/);
   });

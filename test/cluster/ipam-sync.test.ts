@@ -324,7 +324,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
   });
 
   test.each([
-    ['no kubeconfig', ['--kubeconfig', '/nonexistent'], 6],
+    ['no kubeconfig', ['--kubeconfig', '/proc/nonexistent'], 6],
     ['an impossible timing', ['--renew-deadline-ms', '20000'], 2],
   ])('ipam-sync - %s ends it with its exit code', async (_, flags, code) => {
     await using world = await startWorld();

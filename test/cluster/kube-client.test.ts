@@ -157,7 +157,7 @@ describe('kube client - credentials', () => {
     client.close();
   });
   test.each([
-    ['missing', '/nonexistent/kubeconfig', undefined],
+    ['missing', '/proc/nonexistent/kubeconfig', undefined],
     ['without that context', null, 'elsewhere'],
   ])('kube client - a kubeconfig that is %s is a configuration error', async (_, file, context) => {
     await using kube = await startKube();

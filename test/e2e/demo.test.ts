@@ -129,7 +129,7 @@ describe('demo', () => {
   );
 
   it('second act without its tools - prints the reason and how to install them', async () => {
-    const demo = startDemoWith({ PATH: '/nonexistent' }, '--json', '--act', '2');
+    const demo = startDemoWith({ PATH: '/proc/nonexistent' }, '--json', '--act', '2');
     expect(await demo.ended, demo.out()).toBe(3);
     const { runtime } = lastLine(demo.out());
     expect(runtime).toEqual({ skipped: expect.stringMatching(/is not installed: scripts\/setup installs it/) });

@@ -277,7 +277,9 @@ describe('lifecycle', () => {
     await expect(node.open({ pinDir: '/tmp/nowhere-in-particular' })).rejects.toMatchObject({
       code: 'ERR_SPOOF_BPFFS',
     });
-    await expect(node.open({ objectPath: '/nonexistent.bpf.o' })).rejects.toMatchObject({ code: 'ERR_SPOOF_OBJECT' });
+    await expect(node.open({ objectPath: '/proc/nonexistent.bpf.o' })).rejects.toMatchObject({
+      code: 'ERR_SPOOF_OBJECT',
+    });
   });
 
   it('samples - delivered by the loop while it runs', async () => {

@@ -68,7 +68,7 @@ describe('offline detach', () => {
     const { exit, stderr } = detach(pinDir, path.join(stateDir, 'elsewhere'));
     expect(exit).toBe(EXIT.ok);
     expect(stderr).toMatch(/no collector has state in .*elsewhere: the node is detached only until it reboots/);
-    expect(new DetachMarker('/nonexistent', pinDir).reason()).toContain('collector attach');
+    expect(new DetachMarker('/proc/nonexistent', pinDir).reason()).toContain('collector attach');
   });
 
   it('a wrong pin directory - nothing is removed, no marker is left, and the message names the directory', () => {
@@ -117,7 +117,7 @@ describe('offline detach', () => {
 
   it.each([
     ['a directory on another file system', () => stateDir],
-    ['no directory', () => '/nonexistent/bailiff'],
+    ['no directory', () => '/proc/nonexistent/bailiff'],
   ])('a collector with %s as its pin directory exits with 6 and a remedy, without a stack trace', (_, dir) => {
     const flags = ['--node-name', 'n', '--nats-url', 'nats://127.0.0.1:1', '--metrics-address', ''];
     const password = path.join(stateDir, 'password');

@@ -137,7 +137,7 @@ export class TestNode implements AsyncDisposable {
         '--cni-results-dir',
         this.cniDir,
         '--cgroup-root',
-        '/nonexistent',
+        '/proc/nonexistent',
         '--metrics-address',
         '127.0.0.1:0',
         ...more,

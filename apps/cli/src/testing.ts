@@ -41,7 +41,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
   });
   const io: CliIo = {
     // Keeps labs of the test machine out of the test.
-    env: { BAILIFF_LABS_DIR: '/nonexistent', ...options.env },
+    env: { BAILIFF_LABS_DIR: '/proc/nonexistent', ...options.env },
     stdout: output((text) => {
       out += text;
       options.onStdout?.(out);
@@ -62,7 +62,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
     nowMs: options.nowMs ?? (() => Date.now()),
     signal: options.signal ?? new AbortController().signal,
     endWithReader: () => undefined,
-    home: options.home ?? '/nonexistent',
+    home: options.home ?? '/proc/nonexistent',
     operator: 'tester@host',
     version: '1.2.3',
     exitCode: 0,

@@ -69,7 +69,7 @@ describe('native loading', () => {
   test('loading - a missing or broken addon is NATIVE_MISSING with the build command', async () => {
     const broken = `${dir.path}/broken.node`;
     writeFileSync(broken, 'not an addon');
-    for (const path of ['/nonexistent/addon.node', broken]) {
+    for (const path of ['/proc/nonexistent/addon.node', broken]) {
       expect(await resultOf('loading', 'load', { env: { BAILIFF_NATIVE: path } })).toMatchObject({
         path,
         code: 'NATIVE_MISSING',
@@ -116,7 +116,9 @@ describe('native system', () => {
     const mountPoint = `${dir.path}/cgroup`;
     mkdirSync(mountPoint);
     expect(await resultOf('loading', 'cgroup', { args: [mountPoint] })).toEqual({ isInode: true, differs: true });
-    expect(() => cgroupId('/nonexistent')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }));
+    expect(() => cgroupId('/proc/nonexistent')).toThrow(
+      expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }),
+    );
     expect(() => cgroupId('/tmp')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'EINVAL' }));
   });
 
@@ -125,7 +127,9 @@ describe('native system', () => {
     mkdirSync(mountPoint);
     expect(await resultOf('loading', 'mount', { args: [mountPoint] })).toEqual([false, true]);
     expect(isBpffs(mountPoint)).toBe(false);
-    expect(() => mountBpffs('/nonexistent')).toThrow(expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }));
+    expect(() => mountBpffs('/proc/nonexistent')).toThrow(
+      expect.objectContaining({ code: 'SYSTEM', errnoName: 'ENOENT' }),
+    );
   });
 
   test('releaseFilePages - resident memory falls by the file pages, and the process keeps working', async () => {

@@ -183,9 +183,9 @@ describe('service - command line', () => {
     await rm(dir, { recursive: true });
   });
   test('service - a config file that is missing or broken exits 6 and names it', async () => {
-    const run = launch(() => {}, ['--config', '/nonexistent/c.yaml']);
+    const run = launch(() => {}, ['--config', '/proc/nonexistent/c.yaml']);
     expect(await run.exit).toBe(6);
-    expect(run.stderr()).toContain('/nonexistent/c.yaml');
+    expect(run.stderr()).toContain('/proc/nonexistent/c.yaml');
   });
 });
 

@@ -112,7 +112,7 @@ test.each([
 
 test('credentials - without openssl it says so and what to do', async () => {
   const { makeAuthority } = await import('./openssl.ts');
-  await expect(makeAuthority('/nonexistent/openssl')).rejects.toMatchObject({
+  await expect(makeAuthority('/proc/nonexistent/openssl')).rejects.toMatchObject({
     code: 'CLI_STATE',
     remedy: expect.stringContaining('openssl'),
   });

@@ -32,9 +32,9 @@ describe('errors', () => {
   });
 
   it('a file that is not there - is named, and no system call; a program that is not there is not called a file', async () => {
-    const gone = await readFile('/nonexistent/x.yaml').catch((error: unknown) => error);
+    const gone = await readFile('/proc/nonexistent/x.yaml').catch((error: unknown) => error);
     expect(describeError(gone, false).lines).toEqual([
-      'bailiff: /nonexistent/x.yaml does not exist',
+      'bailiff: /proc/nonexistent/x.yaml does not exist',
       '  check the path',
     ]);
     const spawned = { code: 'ENOENT', path: 'kubectl', syscall: 'spawn kubectl', message: 'spawn kubectl ENOENT' };

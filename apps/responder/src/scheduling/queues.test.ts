@@ -5,7 +5,7 @@ import { Queues } from './queues.ts';
 it('queues - an unreachable Redis is reported once with the error, and close does not wait for it', async () => {
   const lost: (Error | null)[] = [];
   const queues = new Queues({
-    redis: { path: '/nonexistent/redis.sock' },
+    redis: { path: '/proc/nonexistent/redis.sock' },
     prefix: 'test',
     concurrency: 1,
     maxPerSecond: 1,
@@ -17,7 +17,7 @@ it('queues - an unreachable Redis is reported once with the error, and close doe
     onRedisLost: (error) => lost.push(error),
   });
   await waitFor(() => lost.length > 0, { what: 'the loss to be reported', state: () => queues.problem });
-  expect([lost.length, String(lost[0]?.message)]).toEqual([1, expect.stringContaining('/nonexistent/redis.sock')]);
-  expect(queues.problem).toContain('/nonexistent/redis.sock');
+  expect([lost.length, String(lost[0]?.message)]).toEqual([1, expect.stringContaining('/proc/nonexistent/redis.sock')]);
+  expect(queues.problem).toContain('/proc/nonexistent/redis.sock');
   await queues.close();
 });

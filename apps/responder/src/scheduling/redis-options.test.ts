@@ -23,8 +23,8 @@ describe('Redis', () => {
 
   it('redisOf - the error names the configuration key of an unreadable file', () => {
     const files = { redisPasswordFile: '', redisCaFile: '', redisCertFile: '', redisKeyFile: '' };
-    expect(() => redisOf({ redisUrl: 'rediss://h', ...files, redisCaFile: '/nonexistent/ca' })).toThrow(
-      /^redisCaFile: .*\/nonexistent\/ca/,
+    expect(() => redisOf({ redisUrl: 'rediss://h', ...files, redisCaFile: '/proc/nonexistent/ca' })).toThrow(
+      /^redisCaFile: .*\/proc\/nonexistent\/ca/,
     );
     expect(redisOf({ redisUrl: 'rediss://10.0.0.1', ...files }).tls).toEqual({});
   });
