@@ -1,4 +1,5 @@
 /** docs/reference/system-calls.md: system calls and io_uring operations, and the hooks that judge them. */
+import { HOOKS_WITHOUT_PROGRAM } from '../../test/lsm/hooks.ts';
 import { CALLS_WITHOUT_OBJECT, type CallRow, JUDGED_CALLS, UNJUDGED_CALLS } from '../../test/lsm/system-calls.ts';
 import { page, section, table } from './markdown.ts';
 
@@ -7,7 +8,7 @@ const rowsOf = (rows: readonly CallRow[]): string[][] =>
 
 export function systemCallsPage(): string {
   const about = [
-    'For reviewers of [LSM hooks](../runtime-hooks.md): every system call of Linux 6.12 and 7.3 on x86-64, and every io_uring operation.',
+    'For reviewers of [LSM hooks](../runtime-hooks.md): every system call of Linux 6.12 and 7.3 on x86-64, every io_uring operation, and the hooks that have no program.',
     'Tests are in `test/lsm`. `syscalls.test.ts` tries each call denied, beside the denial, and without a policy.',
   ].join('\n');
   return page('System calls', about, [
@@ -25,5 +26,6 @@ export function systemCallsPage(): string {
         rowsOf(CALLS_WITHOUT_OBJECT).map((row) => row.slice(0, 2)),
       ),
     ),
+    section('Hooks without a program', table(['hook', 'why not'], HOOKS_WITHOUT_PROGRAM)),
   ]);
 }
