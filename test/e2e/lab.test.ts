@@ -107,7 +107,7 @@ describe('lab up --detach', () => {
     }
   });
 
-  it('detach and attach - a collector that ends because its pins are missing is started again, and guards again', async () => {
+  it('detach and attach - the running collector guards again; a killed one is started again and guards again', async () => {
     const { name, netns } = info.nodes[0]!;
     const home = path.join(info.dir, 'nodes', name);
     const collector = (...args: string[]) =>
@@ -121,13 +121,18 @@ describe('lab up --detach', () => {
     await collector('detach', '--all');
     await expect(collector('status')).rejects.toThrow(/nothing is pinned/);
     await collector('attach');
-    await waitFor(async () => (await pid()) !== before, { what: 'another collector', state: pid });
     const places = async () =>
       (JSON.parse(await collector('status', '--json')) as { interfaces: { place: string }[] }).interfaces;
-    await waitFor(async () => (await places()).filter(({ place }) => place === 'head').length === 3, {
-      what: 'all three interfaces to be guarded',
-      state: places,
-    });
+    const guarded = () =>
+      waitFor(async () => (await places()).filter(({ place }) => place === 'head').length === 3, {
+        what: 'all three interfaces to be guarded',
+        state: places,
+      });
+    await guarded();
+    expect(await pid()).toBe(before);
+    process.kill(before, 'SIGKILL');
+    await waitFor(async () => (await pid()) !== before, { what: 'another collector', state: pid });
+    await guarded();
     expect(existsSync(`/proc/${before}`)).toBe(false);
   });
 

@@ -1,7 +1,6 @@
 /**
  * Restart policy of the apps, like a kubelet's Always with backoff: an app that exits without a
- * stop by the lab is restarted. So a collector that exits because its pins were removed comes back,
- * as on a node.
+ * stop by the lab is restarted, as on a node.
  *
  * Bounds: at most LAST_WAIT_MS between two starts; after STEADY_MS of running the backoff starts
  * again.
