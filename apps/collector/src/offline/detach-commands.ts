@@ -100,8 +100,7 @@ function printReport({ links, programs, maps, failures }: DetachReport): number 
 export function attachCommand(argv: string[]): number {
   const read = readFlags(argv, {
     usage: 'collector attach [--bpf-dir DIR] [--state-dir DIR]',
-    about:
-      'Reverts `collector detach --all`: a collector may attach again; a running one does so within a second.',
+    about: 'Reverts `collector detach --all`: a collector may attach again; a running one does so within a second.',
     flags: { 'bpf-dir': { type: 'string' }, 'state-dir': { type: 'string' } },
   });
   if ('exit' in read) return read.exit as number;
