@@ -4,8 +4,6 @@
 // opened the socket, and the built-in rule makes one verdict of both. In one file, because a
 // starting collector loads the programs.
 import { execFile, execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
-import path from 'node:path';
 import { promisify } from 'node:util';
 import { probeLsm } from '@bailiff/bpf';
 import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
@@ -319,7 +317,7 @@ describe('collector', () => {
   );
 
   it(
-    'detach - removes programs and pins of network and runtime enforcement, and nothing is denied any more',
+    'detach - removes programs and pins of network and runtime enforcement; attach restores both in the running process',
     async () => {
       using pod = podWith('web-2');
       // One after the other: a new pod starts under the previous policy.
@@ -334,7 +332,12 @@ describe('collector', () => {
         timeoutMs: 30_000,
       });
       await node.reported('detached', ({ runtime }) => runtime?.state === 'off');
-      rmSync(path.join(node.dir, 'state/detached'), { force: true });
+      expect(await node.command('attach')).toContain('may attach again');
+      await node.reported('attached', ({ runtime }) => runtime?.state === 'available', LOAD_TIMEOUT_MS);
+      await waitFor(async () => (await pod.container.acts(...TIMES(1, '/bin/one')))[0] === 'run /bin/one: EPERM', {
+        what: 'the policy to be in force again',
+        timeoutMs: LOAD_TIMEOUT_MS,
+      });
     },
     LOAD_TIMEOUT_MS,
   );

@@ -239,11 +239,15 @@ export class Collector {
 
   /** An operator detached the programs, or allowed them again. */
   #detachChanged(): void {
-    const { detach, network, problems, runtime } = this.#parts;
+    const { detach, network, problems, receiver, runtime } = this.#parts;
     const { reason } = detach;
     problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
-    if (reason === '') runtime.start('');
-    else runtime.detached(reason);
+    if (reason === '') {
+      receiver.restoreRuntime();
+      runtime.start('');
+    } else {
+      runtime.detached(reason);
+    }
     network.checkPlaces();
   }
 

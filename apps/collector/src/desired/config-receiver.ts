@@ -63,6 +63,11 @@ export class ConfigReceiver {
     this.#o.desired.markRestored();
   }
 
+  /** Restores the accepted runtime policies: detached programs and their engine have none. */
+  restoreRuntime(): void {
+    for (const document of this.#o.documents.load()) if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
+  }
+
   /** Follows the documents of this node until the returned object is closed. */
   follow(buses: FollowerBuses): BusDocuments {
     const { desired, nowMicros, onProblem } = this.#o;
