@@ -27,6 +27,7 @@ const link: LinkFacts = {
 const record: CniRecord = {
   file: 'f',
   containerId: 'c',
+  plugin: '',
   ifName: 'eth0',
   podUid: 'u1',
   podNamespace: 'shop',
@@ -53,6 +54,12 @@ describe('identity - binding', () => {
       mac: '0a:00:00:00:00:01',
       addresses: ['10.0.0.2', 'fd00::2'],
     });
+  });
+  it('in mode L3 of netkit - the MAC of all its frames, whatever the record says', () => {
+    const layer3 = { ...link, kind: 'netkit', mac: NOT_OWN_MAC };
+    expect(bindByCni(layer3, record, 0).mac).toBe(NOT_OWN_MAC);
+    expect(bindByCni({ ...layer3, mac: link.mac }, record, 0).mac).toBe(record.podMac);
+    expect(bindByCni({ ...layer3, kind: 'veth' }, record, 0).mac).toBe(record.podMac);
   });
   it('by CNI record - none when no record names the link', () => {
     expect(recordFor({ ...query, link: { ...link, name: 'veth9' } }, [record])).toBeNull();

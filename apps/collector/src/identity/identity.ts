@@ -19,6 +19,8 @@ export interface LinkFacts {
   linkNetnsid: number | null;
   /** ifindex of the peer, in its own namespace. */
   peerIfindex: number | null;
+  /** netkit with policy `blackhole`: what the pod sends is dropped while no program is attached. */
+  dropsAlone?: boolean;
 }
 
 export interface Binding {
@@ -96,7 +98,7 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
     podNamespace: record.podNamespace,
     podName: record.podName,
     ifName: record.ifName,
-    mac: record.podMac,
+    mac: isLayer3(link) ? ZERO_MAC : record.podMac,
     addresses: record.addresses,
     link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
     recordFile: record.file,
@@ -139,8 +141,21 @@ export function isPrimary(binding: Binding): boolean {
   return binding.source === 'netns' || binding.ifName === 'eth0' || binding.ifName === '';
 }
 
-/** Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. */
-export const NOT_OWN_MAC = '00:00:00:00:00:00';
+export const ZERO_MAC = '00:00:00:00:00:00';
+
+/**
+ * Whether this is a netkit pair in mode L3. Its frames have an Ethernet header with zero MACs, and
+ * the kernel refuses to change the MAC of either end.
+ */
+export function isLayer3(link: Pick<LinkFacts, 'kind' | 'mac'>): boolean {
+  return link.kind === 'netkit' && link.mac === ZERO_MAC;
+}
+
+/**
+ * Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. In mode
+ * L3 of netkit every frame has it, and no MAC is contested.
+ */
+export const NOT_OWN_MAC = ZERO_MAC;
 
 /** An interface that claims a MAC. */
 export interface MacClaim {

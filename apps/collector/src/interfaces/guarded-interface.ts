@@ -198,4 +198,5 @@ export const factsOf = (link: LinkRecord): LinkFacts => ({
   mac: link.mac,
   linkNetnsid: link.linkNetnsid,
   peerIfindex: link.peerIfindex,
+  ...(link.netkit?.peerDrops ? { dropsAlone: true } : {}),
 });
