@@ -192,6 +192,10 @@ export class NetworkEngine {
     this.#reconciler.apply(iface);
   }
 
+  cniRecords(): Iterable<CniRecord> {
+    return this.#cni.byFile.values();
+  }
+
   checkCniRecords(): void {
     this.#cni.check();
   }
