@@ -3,6 +3,7 @@
  * another namespace by itself, and interfaces are attached from within. guard.ts starts it; it
  * handles one request at a time.
  */
+import { createSocket, type Socket } from 'node:dgram';
 import path from 'node:path';
 import * as bpf from '@bailiff/bpf';
 
@@ -20,7 +21,19 @@ const state: {
   filters: bpf.ClsactFilter[];
   received: bpf.SpoofSample[];
   reader: bpf.SampleReader | null;
-} = { object: null, extra: [], filters: [], received: [], reader: null };
+  watch: bpf.PlaceWatch;
+  udp: Socket | null;
+  datagrams: string[];
+} = {
+  object: null,
+  extra: [],
+  filters: [],
+  received: [],
+  reader: null,
+  watch: new bpf.PlaceWatch('tcx'),
+  udp: null,
+  datagrams: [],
+};
 
 /** Functions that the tests need beyond the plain API. */
 const own = {
@@ -86,7 +99,7 @@ const own = {
     map.set(Buffer.alloc(4), value);
   },
   /** Attaches another program that counts packets and passes them; `position` as for attachTcx. */
-  attachCounter: (objectPath: string, ifindex: number, position: bpf.TcxPosition, direction: bpf.TcxDirection) => {
+  attachCounter: (objectPath: string, ifindex: number, position: bpf.TcxPosition, direction: bpf.ChainHook) => {
     using object = bpf.BpfObject.open(objectPath);
     object.load();
     using program = object.program('count_packets');
@@ -107,6 +120,15 @@ const own = {
     const { retval, durationNs } = program.testRun({ data, context, repeat });
     return { retval: retval | 0, durationNs };
   },
+  /** Whether chains changed since the last call. */
+  placesChanged: (interfaces: bpf.Watched[]) => state.watch.changed(interfaces),
+  /** A socket of the node on this port, of both families. */
+  bindUdp: (port: number) => {
+    state.udp = createSocket('udp6', (data) => state.datagrams.push(data.toString()));
+    state.udp.bind(port, '::');
+  },
+  sendUdp: (port: number, address: string) => state.udp!.send('from the node', port, address),
+  datagrams: () => state.datagrams,
   exit: () => process.exit(0),
 };
 
