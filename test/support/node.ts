@@ -311,8 +311,8 @@ export class TestNode implements AsyncDisposable {
     return sender.sent;
   }
 
-  startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0) {
-    return this.#startSender({ netns: pod.netns, device: 'eth0' }, frames, count, ratePerSecond);
+  startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0, device = 'eth0') {
+    return this.#startSender({ netns: pod.netns, device }, frames, count, ratePerSecond);
   }
 
   async #startSender(
