@@ -18,17 +18,10 @@ import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { Agent } from './guard.ts';
+import { ATTACKER, BRIDGE, type Identity, type Layout, RECEIVER } from './layouts.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
 
-export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
-export const ATTACKER = {
-  ...{ mac: '02:00:00:00:77:0a', ipv4: '10.77.0.10', ipv6: 'fd77::10', linkLocal: 'fe80::ff:fe00:770a' },
-} as const;
-export const RECEIVER = {
-  ...{ mac: '02:00:00:00:77:0b', ipv4: '10.77.0.11', ipv6: 'fd77::11', linkLocal: 'fe80::ff:fe00:770b' },
-} as const;
-
-export type Identity = typeof ATTACKER | typeof RECEIVER;
+export { ATTACKER, type Identity, NODE, RECEIVER } from './layouts.ts';
 
 /** Every vector in one mode. */
 export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): VectorModes {
@@ -57,6 +50,7 @@ function checksumOf({ type, head }: NonNullable<Offload['gso']>): NonNullable<Of
 export interface Pod {
   readonly netns: string;
   readonly hostInterface: string;
+  readonly hostMac: string;
   readonly ifindex: number;
   readonly identity: Identity;
   readonly slot: number;
@@ -73,6 +67,7 @@ export class TestNode implements AsyncDisposable {
   readonly netns: string;
   readonly pinDir: string;
   readonly bpffs: string;
+  readonly layout: Layout;
   readonly pods: { attacker: Pod; receiver: Pod } = null as never;
   agent: Agent = null as never;
   #sender: LineProcess = null as never;
@@ -82,16 +77,17 @@ export class TestNode implements AsyncDisposable {
   #generation = 0;
   #fences = 0;
 
-  private constructor(netns: string, bpffs: string) {
+  private constructor(netns: string, bpffs: string, layout: Layout) {
     this.netns = netns;
+    this.layout = layout;
     this.bpffs = bpffs;
     this.pinDir = path.join(bpffs, 'spoof');
   }
 
-  static async start(options: { stacks?: boolean } = {}): Promise<TestNode> {
+  static async start(options: { stacks?: boolean; layout?: Layout } = {}): Promise<TestNode> {
     const name = `bk${process.pid}n${instances++}`;
     const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
-    const node = new TestNode(name, bpffs);
+    const node = new TestNode(name, bpffs, options.layout ?? BRIDGE);
     try {
       await node.#start(options.stacks ?? false);
     } catch (error) {
@@ -109,9 +105,8 @@ export class TestNode implements AsyncDisposable {
       'ip link set lo up',
       ...(stacks ? [] : NO_IPV6),
       'for t in arptables ip6tables iptables; do sysctl -qw net.bridge.bridge-nf-call-$t=0 2>/dev/null || true; done',
-      `ip link add br0 address ${NODE.mac} type bridge mcast_snooping 0 stp_state 0`,
-      'ip link set br0 up',
-      ...(stacks ? [`ip addr add ${NODE.ipv4}/24 dev br0`, `ip addr add ${NODE.ipv6}/64 dev br0 nodad`] : []),
+      ...this.layout.node,
+      ...(stacks ? this.layout.stacks : []),
     ];
     await command('nsenter', nsenter, 'sh', '-ec', setup.join('\n'));
     const attacker = await this.#addPod('a', ATTACKER, 0, stacks);
@@ -133,40 +128,22 @@ export class TestNode implements AsyncDisposable {
 
   async #addPod(suffix: string, identity: Identity, slot: number, stacks: boolean): Promise<Pod> {
     const netns = `${this.netns}${suffix}`;
-    const hostInterface = `h${suffix}`;
+    const hostInterface = this.layout.hostInterface(suffix);
+    const pair = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', netns];
+    const hostMac = this.layout.hostMac === undefined ? [] : ['address', this.layout.hostMac];
     await command('ip', 'netns', 'add', netns);
-    await command(
-      'ip',
-      '-n',
-      this.netns,
-      'link',
-      'add',
-      hostInterface,
-      'type',
-      'veth',
-      'peer',
-      'name',
-      'eth0',
-      'netns',
-      netns,
-    );
-    await command('ip', '-n', this.netns, 'link', 'set', hostInterface, 'master', 'br0', 'up');
-    const addresses = [
-      `ip addr add ${identity.ipv4}/24 dev eth0`,
-      `ip addr add ${identity.ipv6}/64 dev eth0 nodad`,
-      `ip route add default via ${NODE.ipv4}`,
-      `ip -6 route add default via ${NODE.ipv6}`,
-    ];
+    await command('ip', '-n', this.netns, 'link', 'add', hostInterface, ...hostMac, ...pair);
+    await commandIn(this.netns, 'sh', '-ec', this.layout.host(hostInterface, identity).join('\n'));
+    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
+    const [{ ifindex, address }] = JSON.parse(text) as [{ ifindex: number; address: string }];
     const setup = [
       ...(stacks ? [] : NO_IPV6),
       'ip link set lo up',
       `ip link set eth0 address ${identity.mac} up`,
-      ...(stacks ? addresses : []),
+      ...(stacks ? this.layout.pod(identity, address) : []),
     ];
     await commandIn(netns, 'sh', '-ec', setup.join('\n'));
-    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
-    const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
-    return { netns, hostInterface, ifindex, identity, slot };
+    return { netns, hostInterface, hostMac: address, ifindex, identity, slot };
   }
 
   /** The record of a pod as the collector would program it; `change` overrides fields. */
