@@ -69,6 +69,24 @@ describe('collector identity', () => {
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
   });
 
+  it.each(['no-mac', 'host-side'] as const)(
+    'a record without the MAC of the pod (%s): it is read from the pod, and its own link-local packets pass',
+    async (interfaces) => {
+      const pod = await node.addPod({ cni: false });
+      await node.writeCni(pod, interfaces);
+      await node.startCollector();
+      await bindsTo(pod);
+      const linkLocal = 'fe80::858:aff:fef4:1';
+      const ndp = (sourceMac: string) => udpFrame({ sourceMac, source: linkLocal, destination: 'fd00:10:244::1' });
+      const foreign = udpFrame({ sourceMac: '0a:58:0a:f4:00:99', source: pod.ipv4, destination: '10.244.0.1' });
+      await node.send(pod, [own(pod), spoofed(pod), ndp(pod.mac), foreign], 40);
+      await reported({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 10);
+      await reported({ podUid: pod.uid, vector: 'source-mac', action: 'drop' }, 10);
+      expect(node.ledger.packets({ podUid: pod.uid, vector: 'link-local' })).toBe(0);
+      expect(await rowOf(pod)).toMatchObject({ mac: pod.mac });
+    },
+  );
+
   it('bound by a stale record at start, an interface is rebound by the newer record', async () => {
     const old = await node.addPod();
     await node.removePod(old);

@@ -28,8 +28,10 @@ export interface Binding {
   podName: string;
   /** Interface inside the pod. */
   ifName: string;
-  /** MAC of the pod's side. */
+  /** MAC of the pod's side; empty: unknown. */
   mac: string;
+  /** The record has no MAC: it was read from the pod's side, which the pod can change. */
+  isMacRead?: boolean | undefined;
   /** From the record, or, for a pod found by namespace, from the bus. */
   addresses: string[];
   /** The link at the time of the binding. */
@@ -149,18 +151,20 @@ export interface MacClaim {
   link: Pick<LinkFacts, 'mac'>;
 }
 
+const isMacRead = (binding: Binding): boolean => binding.source === 'netns' || binding.isMacRead === true;
+
 /**
  * Whether the MAC of the pod's side belongs to another interface: one whose record names it, a host
  * side, or a pod that was found earlier. A pod with CAP_NET_ADMIN can set its MAC before the
  * collector reads it.
  */
 export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
-  if (binding?.source !== 'netns') return false;
+  if (binding === null || !isMacRead(binding)) return false;
   for (const other of others) {
     if (other.generation === generation) continue;
     if (other.link.mac === binding.mac) return true;
     if (other.binding?.mac !== binding.mac) continue;
-    if (other.binding.source === 'cni' || other.generation < generation) return true;
+    if (!isMacRead(other.binding) || other.generation < generation) return true;
   }
   return false;
 }
