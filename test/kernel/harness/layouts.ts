@@ -122,10 +122,7 @@ export const LAYOUTS: readonly Layout[] = [
       permanent('169.254.1.1', hostMac),
       permanent('fe80::1', hostMac),
     ],
-    uplink: ({ ipv4 }, route) => [
-      `ip rule add pref 1536 from ${ipv4} lookup 2`,
-      `ip route replace ${route} table 2`,
-    ],
+    uplink: ({ ipv4 }, route) => [`ip rule add pref 1536 from ${ipv4} lookup 2`, `ip route replace ${route} table 2`],
   },
   {
     // The pod has the prefix of the network, not its route; it probes its static entry for the gateway.
