@@ -107,6 +107,7 @@ describe('identity - the bus confirms', () => {
       mac: '0a:00:00:00:00:01',
       addresses: ['10.0.0.2', 'fd00::2'],
       allowedPrefixes: [],
+      allowedMacs: [],
     });
   });
   it('bound by a CNI call - programmed without the bus, whose addresses still win', () => {

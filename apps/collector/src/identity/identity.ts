@@ -232,6 +232,8 @@ export interface Identity {
   mac: string;
   addresses: string[];
   allowedPrefixes: string[];
+  /** Further MACs. */
+  allowedMacs: string[];
 }
 
 /**
@@ -241,7 +243,7 @@ export interface Identity {
  * @param contested whether another interface has its MAC (see isContested)
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
-  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
+  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [], allowedMacs: [] };
   const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
   const isCertain = binding.fromCall === true && binding.addresses.length > 0;
   const confirmed = isCertain || (pod !== null && (listed.length > 0 || !isPrimary(binding)));
@@ -250,5 +252,6 @@ export function identityOf(binding: Binding | null, pod: PodIdentity | null, con
     mac: contested ? NOT_OWN_MAC : binding.mac,
     addresses: confirmed && listed.length > 0 ? listed : binding.addresses,
     allowedPrefixes: pod?.allowedPrefixes ?? [],
+    allowedMacs: pod?.allowedMacs ?? [],
   };
 }
