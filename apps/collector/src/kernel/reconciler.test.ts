@@ -93,6 +93,7 @@ describe('reconciler', () => {
     live = [iface, { ...other, binding: { ...binding, podUid: 'b', mac: ofPod } }];
     reconciler.bound(live[1] as GuardedInterface);
     expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted]);
+    expect(iface.takenMacs).toEqual([ofLink, ofPod]);
   });
   it('failed write - reported, shown, never thrown, and retried', () => {
     desired.receivePods(pods(1, '10.0.0.66', []), []);

@@ -73,10 +73,12 @@ export class Reconciler {
    * key holder may know those.
    */
   #withoutTaken(identity: Identity, iface: GuardedInterface): Identity {
+    iface.takenMacs = [];
     if (identity.allowedMacs.length === 0) return identity;
     const taken = new Set(this.#o.linkMacs());
     for (const { generation, binding } of this.#o.live())
       if (binding && generation !== iface.generation) taken.add(binding.mac);
+    iface.takenMacs = identity.allowedMacs.filter((mac) => taken.has(mac));
     return { ...identity, allowedMacs: identity.allowedMacs.filter((mac) => !taken.has(mac)) };
   }
 
