@@ -32,16 +32,19 @@ const SHARED = ['kernel', 'bus', 'cluster'];
  * three files at a time, services in a second machine missed their start limits.
  */
 const WORKERS = 2;
+/** Tiers that wait for most of their time run after the others, more files at a time. */
+const WAITING = ['bus'];
+const WAITING_WORKERS = 4;
 const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
     globalSetup: CHILDREN.includes(tier) ? ['tools/bundle-children.ts'] : [],
-    maxWorkers: WORKERS,
+    maxWorkers: WAITING.includes(tier) ? WAITING_WORKERS : WORKERS,
     ...(SHARED.includes(tier) ? ONE_PROCESS : {}),
     setupFiles: setupOf(tier),
     ...NOTHING_LEFT,
     // After the unit tests.
-    sequence: { groupOrder: 1 },
+    sequence: { groupOrder: WAITING.includes(tier) ? 2 : 1 },
   },
 });
 /**

@@ -8,7 +8,7 @@ import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
-import { withOtherError, withRenamedHook } from './harness/doctored.ts';
+import { withHooksOnly, withOtherError, withRenamedHook } from './harness/doctored.ts';
 import { loadOwn, type OwnLoaded } from './harness/loaded.ts';
 import {
   type Container,
@@ -20,6 +20,11 @@ import {
   type Running,
 } from './harness/rig.ts';
 
+/** Of the adoption tests: what a task's pod and an open need, and two for changed names. */
+const HOOKS = [
+  ...['bprm_check_security', 'bprm_committed_creds', 'task_alloc', 'task_free', 'file_open', 'mmap_file'],
+  ...['path_chown', 'path_chroot'],
+];
 const PROCESSES = 3;
 const FLIPS = 60;
 /** More than processors, so that most of them are interrupted at any moment. */
@@ -29,7 +34,7 @@ const CROWD = 8;
  * processors. While programs change, the emulated kernel takes several times as long for each
  * attempt.
  */
-const PAUSE_US = 200;
+const PAUSE_US = 1_000;
 /** The first object is tried twice. */
 const TAKEOVER_TIMEOUT_MS = 2 * LOAD_TIMEOUT_MS;
 
@@ -152,10 +157,12 @@ describe('policies', () => {
   );
 });
 
-// The emulated verifier takes most of the time here. So one set of programs is pinned for these
-// tests, and each starts from the current state.
+// The emulated verifier takes most of the time here. So these tests share one set of programs, with
+// few hooks, and each starts from the current state. collector.test.ts adopts the programs of all
+// hooks.
 describe('adoption', () => {
-  const objectPath = withRenamedHook('lsm/path_chroot', 'lsm/path_chrooo');
+  const few = withHooksOnly(HOOKS);
+  const objectPath = withRenamedHook('lsm/path_chroot', 'lsm/path_chrooo', few);
   let loaded: OwnLoaded;
   let rig: Rig;
   let first: { programs: RuntimeObject['programs']; links: string[] };
@@ -199,7 +206,7 @@ describe('adoption', () => {
       await hammering.started();
       const dir = path.join(loaded.pinDir, 'runtime/links');
       renameSync(path.join(dir, 'handle_path_chown'), path.join(dir, 'handle_that_is_no_more'));
-      const again = loaded.reopen({ objectPath: withOtherError('lsm/file_open') });
+      const again = loaded.reopen({ objectPath: withOtherError('lsm/file_open', few) });
       expect(again.reused).toBe(true);
       // Not kept: the changed one, the one with a missing name, and the one without a hook in the
       // release before.

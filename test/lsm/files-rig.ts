@@ -4,20 +4,20 @@
  * cgroup, an overlay root with a volume, and a process; each has its own pod. Disposal removes
  * everything.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { RUNTIME_EXTRA_CELLS, type RuntimeObject } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { compileSet, encodeSet, mergeSelected, type PolicySet } from '@bailiff/runtime';
 import { policyOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { loadShared } from './harness/loaded.ts';
+import { Mounts, Running, removeCgroup } from './harness/rig.ts';
 
-export { LOAD_TIMEOUT_MS } from './harness/rig.ts';
+export { LOAD_TIMEOUT_MS, type Running } from './harness/rig.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
 /** Cells of one subject here: more than any test's rules. */
@@ -115,6 +115,7 @@ export class Container implements Disposable {
   readonly #dir: string;
   readonly #cgroup: string;
   readonly #pod: string;
+  readonly #mounts: Mounts;
   readonly #running = new Set<Running>();
 
   constructor(index: number, volume: Volume) {
@@ -125,14 +126,17 @@ export class Container implements Disposable {
     for (const name of ['lower', 'upper', 'work', 'root', 'volume']) mkdirSync(at(name));
     for (const name of ['proc', 'dev', 'bin', 'volume', 'etc']) mkdirSync(path.join(at('lower'), name));
     const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
-    execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, this.root]);
+    const root = ['overlay', 'overlay', this.root, layers] as const;
+    const volumeAt = path.join(this.root, 'volume');
     if (volume === 'ext4') {
+      this.#mounts = new Mounts([root]);
       execFileSync('modprobe', ['-a', 'loop', 'ext4']);
-      execFileSync('truncate', ['-s', '16M', at('disk')]);
+      writeFileSync(at('disk'), '');
+      truncateSync(at('disk'), 16 << 20);
       execFileSync('mkfs.ext4', ['-q', at('disk')]);
-      execFileSync('mount', ['-o', 'loop', at('disk'), path.join(this.root, 'volume')]);
+      this.#mounts.mount(volumeAt, ['-o', 'loop', at('disk')]);
     } else {
-      execFileSync('mount', ['-t', 'tmpfs', 'volume', path.join(this.root, 'volume')]);
+      this.#mounts = new Mounts([root, ['tmpfs', 'volume', volumeAt, '']]);
     }
     const uid = this.uid.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
     this.#pod = path.join(CGROUPS, 'kubepods', `pod${uid}`);
@@ -149,7 +153,7 @@ export class Container implements Disposable {
   /** Starts a program; `leak` is opened for reading and passed as descriptor 9. */
   run(program: string, args: readonly string[] = [], leak?: number): Running {
     const words = [this.#cgroup, this.root, program, ...args];
-    const stdio = ['pipe', 'pipe', 'inherit', ...(leak === undefined ? [] : [...Array(6).fill('ignore'), leak])];
+    const stdio = ['pipe', 'pipe', 'pipe', ...(leak === undefined ? [] : [...Array(6).fill('ignore'), leak])];
     const running = new Running(spawn(staticProgram('contain.c'), words, { stdio: stdio as never }));
     this.#running.add(running);
     return running;
@@ -157,69 +161,8 @@ export class Container implements Disposable {
 
   [Symbol.dispose](): void {
     for (const running of this.#running) running.child.kill('SIGKILL');
-    const unmount = (dir: string) => execFileSync('umount', ['-l', dir]);
-    unmount(path.join(this.root, 'volume'));
-    unmount(this.root);
+    this.#mounts[Symbol.dispose]();
     rmSync(this.#dir, { recursive: true });
-    for (const dir of [this.#cgroup, this.#pod]) removeWhenEmpty(dir);
-  }
-}
-
-/** A cgroup can be removed after its last process is reaped, and a kill does not wait for that. */
-function removeWhenEmpty(dir: string): void {
-  for (let i = 0; i < 1000; i++) {
-    try {
-      rmdirSync(dir);
-      return;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2);
-    }
-  }
-  throw new Error(`${dir} is still busy`);
-}
-
-/** A process in a container, read line by line. */
-export class Running {
-  readonly child: ChildProcess;
-  readonly lines: string[] = [];
-  readonly #exit: Promise<number | null>;
-  #wake: () => void = () => {};
-
-  constructor(child: ChildProcess) {
-    this.child = child;
-    createInterface({ input: child.stdout! }).on('line', (line) => {
-      this.lines.push(line);
-      this.#wake();
-    });
-    this.#exit = new Promise((resolve) => {
-      child.once('close', (code) => {
-        resolve(code);
-        this.#wake();
-      });
-    });
-  }
-
-  /** Waits for a line; fails with all lines if the process ends without it. */
-  async line(wanted: string): Promise<void> {
-    while (!this.lines.includes(wanted)) {
-      if (this.child.exitCode !== null || this.child.signalCode !== null)
-        throw new Error(
-          `ended (${this.child.exitCode ?? this.child.signalCode}) without "${wanted}": ${this.lines.join(' | ')}`,
-        );
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-  }
-
-  /** Writes the line that the process waits for. */
-  go(): void {
-    this.child.stdin!.write('\n');
-  }
-
-  /** Its exit code; null if a signal ended it. */
-  exit(): Promise<number | null> {
-    return this.#exit;
+    for (const dir of [this.#cgroup, this.#pod]) removeCgroup(dir);
   }
 }

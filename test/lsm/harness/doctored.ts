@@ -44,9 +44,9 @@ function sectionNamed(elf: Buffer, name: string): Section {
 }
 
 /** The object with the section `from` renamed to `to`, of the same length. */
-export function withRenamedHook(from: string, to: string): string {
+export function withRenamedHook(from: string, to: string, objectPath = runtimeObjectPath()): string {
   assert.equal(from.length, to.length);
-  const elf = readFileSync(runtimeObjectPath());
+  const elf = readFileSync(objectPath);
   elf.write(to, sectionNamed(elf, from).nameAt, 'latin1');
   return write(elf);
 }
@@ -72,8 +72,8 @@ const returnOf = (number: number): Buffer => {
 };
 
 /** The object whose program in `section` refuses with EACCES instead of EPERM. */
-export function withOtherError(section: string): string {
-  const elf = readFileSync(runtimeObjectPath());
+export function withOtherError(section: string, objectPath = runtimeObjectPath()): string {
+  const elf = readFileSync(objectPath);
   const { at, size } = sectionNamed(elf, section);
   let changed = 0;
   for (let offset = at; offset < at + size; offset += 8) {

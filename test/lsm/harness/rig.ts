@@ -201,13 +201,34 @@ export function removeCgroup(dir: string): void {
   throw new Error(`${dir} is still busy`);
 }
 
+/** Mounts that disposal removes, lazily and in reverse. The first ones are made by one process. */
+export class Mounts implements Disposable {
+  readonly #targets: string[];
+
+  /** @param first type or `bind`, source, target, options */
+  constructor(first: readonly (readonly [string, string, string, string])[]) {
+    execFileSync(mounter(), ['on', ...first.flat()]);
+    this.#targets = first.map(([, , target]) => target);
+  }
+
+  /** @param words of mount(8), without the target */
+  mount(target: string, words: readonly string[]): void {
+    execFileSync('mount', [...words, target]);
+    this.#targets.push(target);
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync(mounter(), ['off', ...this.#targets.reverse()]);
+  }
+}
+
 export class Container implements Disposable {
   readonly cgroup: string;
   /** The root as the host sees it. */
   readonly root: string;
   readonly #dir: string;
   readonly #disk: string;
-  readonly #mounts: string[] = [];
+  readonly #mounts: Mounts;
   readonly #running = new Set<Running>();
 
   constructor(podDir: string, index: number) {
@@ -224,13 +245,11 @@ export class Container implements Disposable {
     // The repository's share has its own file system type here, neither tmpfs nor overlay.
     mkdirSync(source('build/volumes'), { recursive: true });
     this.#disk = mkdtempSync(source('build/volumes/'));
-    const mounts = [
+    this.#mounts = new Mounts([
       ['overlay', 'overlay', this.root, layers],
       ['tmpfs', 'shm', path.join(this.root, 'dev/shm'), ''],
       ['bind', this.#disk, path.join(this.root, 'disk'), ''],
-    ];
-    execFileSync(mounter(), ['on', ...mounts.flat()]);
-    this.#mounts.push(...mounts.map(([, , target = '']) => target));
+    ]);
   }
 
   get cgroupId(): bigint {
@@ -243,9 +262,7 @@ export class Container implements Disposable {
   }
 
   mount(target: string, ...words: string[]): void {
-    const place = path.join(this.root, target);
-    execFileSync('mount', [...words, place]);
-    this.#mounts.push(place);
+    this.#mounts.mount(path.join(this.root, target), words);
   }
 
   /** Installs a file into the image. */
@@ -282,7 +299,7 @@ export class Container implements Disposable {
 
   [Symbol.dispose](): void {
     for (const running of this.#running) running.child.kill('SIGKILL');
-    execFileSync(mounter(), ['off', ...this.#mounts.reverse()]);
+    this.#mounts[Symbol.dispose]();
     rmSync(this.#disk, { recursive: true, force: true });
     rmSync(this.#dir, { recursive: true, force: true });
     removeCgroup(this.cgroup);

@@ -51,4 +51,17 @@ describe('bus tally', () => {
     tally.takeResponse({ podUid: 'other', phase: 'succeeded' } as Response);
     expect(tally.finished.map((response) => response.phase)).toEqual(['succeeded', 'refused']);
   });
+
+  it('responses - a verdict is answered when each action of one verdict has a terminal phase', () => {
+    const tally = new BusTally('bad');
+    for (const verdictId of ['first', 'second']) tally.takeVerdict({ verdictId, pod: { uid: 'bad' } } as Verdict, 1);
+    const answered = (verdictId: string, action: Response['action'], phase: Response['phase']) => {
+      tally.takeResponse({ podUid: 'bad', verdictId, action, phase } as Response);
+      return tally.isAnswered(['label', 'delete']);
+    };
+    expect(answered('first', 'delete', 'succeeded')).toBe(false);
+    expect(answered('second', 'label', 'succeeded')).toBe(false);
+    expect(answered('first', 'label', 'started')).toBe(false);
+    expect(answered('first', 'label', 'refused')).toBe(true);
+  });
 });

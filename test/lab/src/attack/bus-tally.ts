@@ -70,6 +70,12 @@ export class BusTally {
   get finished(): Response[] {
     return this.responses.filter((response) => !UNFINISHED.includes(response.phase));
   }
+  /** Whether each of these actions has a terminal phase, all for one verdict. */
+  isAnswered(actions: readonly Response['action'][]): boolean {
+    const done = (verdictId: string, action: string) =>
+      this.finished.some((response) => response.verdictId === verdictId && response.action === action);
+    return this.verdicts.some(({ verdictId }) => actions.every((action) => done(verdictId, action)));
+  }
 }
 
 export interface BusWatch {

@@ -10,6 +10,7 @@ import { type LabPod, readPod } from '../kubelet/pod.ts';
 import { exec } from '../process/exec.ts';
 import type { LabPodInfo } from '../state/state.ts';
 import type { Lab } from '../supervisor/lab.ts';
+import { ENFORCED_ACTIONS } from '../supervisor/provision.ts';
 import { until } from '../until.ts';
 import { type BusTally, watchBus } from './bus-tally.ts';
 import { CleanupStack } from './cleanup-stack.ts';
@@ -201,12 +202,14 @@ export async function chainRun(
   await Promise.race([awaited, watch.failed]);
   const outcome = await attack.finish();
   const counted = () => {
-    report();
-    const finished = watch.tally.finished.some((response) => response.action === 'delete');
-    const { totalPackets } = watch.tally;
-    return totalPackets >= outcome.sent && finished ? { value: true } : { seen: `${totalPackets} of ${outcome.sent}` };
+    const done = watch.tally.totalPackets >= outcome.sent && watch.tally.isAnswered(ENFORCED_ACTIONS);
+    return done ? { value: true } : seenSo(attack, watch.tally, report);
   };
-  await until('the bus to have counted every packet', counted, waiting(COUNTED_TIMEOUT_MS, options.signal));
+  await until(
+    'the bus to have counted every packet and recorded every response',
+    counted,
+    waiting(COUNTED_TIMEOUT_MS, options.signal),
+  );
   await awaitRounds(others, ROUNDS_AFTER, options.signal);
   for (const talk of talks) await talk.finish();
   const now = new Set(lab.pods().map((pod) => pod.uid));

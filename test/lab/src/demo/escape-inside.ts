@@ -16,6 +16,7 @@ import { CHECKOUT } from '../names.ts';
 import type { LabPodInfo } from '../state/state.ts';
 import { startLab } from '../supervisor/bring-up.ts';
 import type { Lab } from '../supervisor/lab.ts';
+import { ENFORCED_ACTIONS } from '../supervisor/provision.ts';
 import { until } from '../until.ts';
 import { EscapeAttack, type EscapePrograms, kernelRefusals } from './escape-attack.ts';
 import { tellHost } from './escape-lines.ts';
@@ -106,10 +107,12 @@ async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
     const counts = await attack.finish();
     const counted = () => {
       const seen = show();
-      const done = tally.finished.some(({ action }) => action === 'delete');
-      return done && tally.totalPackets >= counts.attempts ? { value: true } : { seen };
+      return tally.isAnswered(ENFORCED_ACTIONS) && tally.totalPackets >= counts.attempts ? { value: true } : { seen };
     };
-    await Promise.race([until('the bus to have counted every attempt', counted, timing), watch.failed]);
+    await Promise.race([
+      until('the bus to have counted every attempt and recorded every response', counted, timing),
+      watch.failed,
+    ]);
     tellHost({ live: null });
     return { counts, blocked, tally, deleted: gone() };
   } finally {

@@ -8,11 +8,14 @@ import type { ConfigKey } from '@bailiff/policy';
 /** Same name as the built-in policy, which it replaces. */
 export const ENFORCING_POLICY: ConfigKey = { kind: 'response', scope: 'cluster', namespace: null, name: 'answer-high' };
 
-/** High and critical verdicts: an event on the pod, a label that expires, and the pod deleted. */
+/** Actions of the policy: an event on the pod, a label that expires, and the pod deleted. */
+export const ENFORCED_ACTIONS = ['observe', 'label', 'delete'] as const;
+
+/** For high and critical verdicts. */
 export const enforcingPolicy = () => ({
   dryRun: false,
   match: { levels: ['high', 'critical'] },
-  steps: [{ action: 'observe' }, { action: 'label', expires: '24h' }, { action: 'delete' }],
+  steps: ENFORCED_ACTIONS.map((action) => (action === 'label' ? { action, expires: '24h' } : { action })),
 });
 
 export async function provisionBus(bus: Bus, options: { enforce: boolean }): Promise<void> {
