@@ -164,6 +164,10 @@ describe('identity - found by namespace', () => {
     expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
     expect(identityOf(found, null).mac).toBe(found.mac);
   });
+  it('MACs that could not be read - are not contested', () => {
+    const unread: Binding = { ...binding, mac: '', isMacRead: true };
+    expect(isContested(claim(5, unread), [claim(1, unread)])).toBe(false);
+  });
   it.each([
     ['a record gives it to another, older or younger', [claim(1, binding), claim(9, binding)], true],
     ['one that was found earlier has it', [claim(1, found)], true],

@@ -159,7 +159,7 @@ const isMacRead = (binding: Binding): boolean => binding.source === 'netns' || b
  * collector reads it.
  */
 export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
-  if (binding === null || !isMacRead(binding)) return false;
+  if (binding === null || binding.mac === '' || !isMacRead(binding)) return false;
   for (const other of others) {
     if (other.generation === generation) continue;
     if (other.link.mac === binding.mac) return true;

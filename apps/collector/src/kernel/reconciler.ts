@@ -69,8 +69,8 @@ export class Reconciler {
   }
 
   /**
-   * The identity without granted MACs that a link of the node or another pod has. Neither
-   * key holder may know those.
+   * The identity without granted MACs that a link of the node or another pod has, which the holders
+   * of both keys may not know.
    */
   #withoutTaken(identity: Identity, iface: GuardedInterface): Identity {
     iface.takenMacs = [];
