@@ -67,11 +67,14 @@ struct mac {
 
 __noinline int is_granted_mac(const struct iface *iface, __u32 ifindex, const struct mac *mac)
 {
-	union address address = { .bytes = { 0xff } };
+	union address address;
 
 	/* Never a group address. */
 	if (!iface || !mac || mac->bytes[0] & 1)
 		return 0;
+	/* Two words: clang turns an initializer of 16 bytes into a map of constants. */
+	address.halves[0] = bpf_cpu_to_be64(0xffULL << 56);
+	address.halves[1] = 0;
 	__builtin_memcpy(address.bytes + 10, mac->bytes, sizeof(mac->bytes));
 	return find_grant(iface, ifindex, &address, ADDRESS_MAC);
 }
