@@ -56,7 +56,7 @@ function sectionOf({ operations, hooks }: CostReport): Section {
   return {
     title: 'Cost of runtime policies',
     method:
-      'Instructions per operation in a virtual machine (qemu’s `-icount`) with Debian’s kernel: medians of 5 rounds, each with 1,000 opens, 1,000 UDP connects and 40 runs of a static program. Brackets: ratio to no programs. All rows below the empty programs include the kernel’s own cost of calling a program. The last three columns are instructions per call of the hook. “n rules” means n for each of files, programs and addresses. Counts repeat to 0.1 %; test/vm/cost.test.ts holds the hooks to bounds.',
+      'Instructions per operation in a virtual machine (qemu’s `-icount`) with Debian’s kernel: medians of 5 rounds, which repeat to 0.1 %. Brackets: ratio to no programs. The last three columns are instructions per call of the hook, which test/vm/cost.test.ts limits. “n rules” means n for each of files, programs and addresses.',
     header: ['where', ...OPERATIONS.map((operation) => operation), ...OPERATIONS.map((operation) => HOOK[operation])],
     rows,
     budgets: [

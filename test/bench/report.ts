@@ -23,25 +23,28 @@ export const median = (values: readonly number[]): number => quantile(values, 0.
 export const fixed = (value: number, digits = 1): string => value.toFixed(digits);
 export const thousands = (value: number): string => Math.round(value).toLocaleString('en-US');
 
-const table = (header: readonly string[], rows: readonly string[][]): string =>
-  [header, header.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+function table(header: readonly string[], rows: readonly string[][]): string {
+  const line = (row: readonly string[]) => `| ${row.join(' | ')} |`;
+  return [line(header), `|${header.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
+}
 
 export function render(sections: readonly Section[], machine: string): string {
-  const missed = sections.flatMap((s) => s.budgets.filter((b) => !b.met).map((b) => `${s.title} (${b.budget})`));
+  const missed = sections
+    .map(({ title, budgets }) => ({ title, count: budgets.filter(({ met }) => !met).length }))
+    .filter(({ count }) => count > 0)
+    .map(({ title, count }) => `${title} (${count})`);
   const parts = [
     '# Benchmarks',
-    'For sizing and for comparing releases: one run of `npm run bench` on one machine. Absolute figures hold for this machine; to compare, use the ratios to a peer or a floor of the same run.',
+    'For sizing and for comparing releases: one run of `npm run bench` on one machine, with the budget of each figure. To compare machines, use the ratios to a peer or a floor of the same run.',
     machine,
-    `**Budgets missed:** ${missed.length > 0 ? missed.join('; ') : 'none'}.`,
+    `**Budgets missed:** ${missed.length > 0 ? missed.join(', ') : 'none'}.`,
   ];
   for (const section of sections) {
     parts.push(`## ${section.title}`, section.method, table(section.header, section.rows));
     if (section.budgets.length > 0) {
       parts.push(
         section.budgets
-          .map(
-            ({ budget, measured, met }) => `- Budget ${met ? 'met' : '**missed**'}: ${budget}. Measured: ${measured}`,
-          )
+          .map(({ budget, measured, met }) => `- ${met ? 'Met' : '**Missed**'}: ${budget}. Measured: ${measured}`)
           .join('\n'),
       );
     }

@@ -92,7 +92,7 @@ export async function bench(): Promise<Section> {
   const toNft = ratio('bailiff', 'nftables');
   return {
     title: 'Packet rate and CPU through a veth',
-    method: `One CPU sends slices of ${thousands(SLICE_PACKETS)} UDP packets of a pod to four veths in turn, ${ROUNDS} rounds. The CPU time covers sending, hook and reception. The variants rotate over the veths, which differ by up to 2 %. A ratio is the geometric mean over the rotations of the median over the rounds. nftables has the same rules for the pod in a netdev ingress chain.`,
+    method: `One CPU sends slices of ${thousands(SLICE_PACKETS)} UDP packets of a pod to four veths in turn, ${ROUNDS} rounds. The CPU time covers sending, hook and reception. The variants rotate over the veths, which differ by up to 2 %. nftables has the same rules for the pod in a netdev ingress chain.`,
     header: ['on the host side', 'packets/s', 'ns of CPU per packet', 'rate relative to nothing'],
     rows: VARIANTS.map((v) => [v, thousands(1e9 / ns(v)), fixed(ns(v), 0), fixed(ratio(v, 'nothing'), 3)]),
     budgets: [

@@ -109,3 +109,34 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
     allows: 'a later pod of the same UID starts without state',
   },
 };
+
+/** Hooks that have no program, separated by commas, and the reason, in Markdown. */
+export const HOOKS_WITHOUT_PROGRAM: readonly (readonly [hooks: string, why: string])[] = [
+  [
+    'bprm_creds_from_file, bprm_creds_for_exec',
+    'bprm_check_security judges program and interpreter; capable judges the use of rights',
+  ],
+  [
+    'fs_context_dup, fs_context_parse_param, fs_context_submount',
+    'they only fill a context; sb_set_mnt_opts precedes every mount',
+  ],
+  [
+    'file_permission, socket_accept, socket_recvmsg, socket_setsockopt',
+    'the open or connection was judged; received descriptors go to file_receive',
+  ],
+  ['inode_* with a path_* beside it', 'no mount is given, so there is no path'],
+  ['file_ioctl, file_fcntl, file_lock, key_alloc, key_permission', 'no rule covers them'],
+  [
+    'inode_getattr, inode_readlink, inode_getxattr, inode_listxattr, inode_setattr, inode_file_getattr, inode_file_setattr, path_notify',
+    'metadata, times and flags: see [not judged](#not-judged)',
+  ],
+  [
+    'task_prlimit, task_setnice, task_setioprio, task_setscheduler, task_setpgid, quotactl, quota_on, syslog, settime',
+    "capable is called before them, for task_* only if the task is another user's",
+  ],
+  [
+    'uring_sqpoll, uring_override_creds, uring_cmd, uring_allowed',
+    'operations of a ring are judged like the calls of their name',
+  ],
+  ['task_prctl', '`PR_SET_MM` and similar operations call capable'],
+];

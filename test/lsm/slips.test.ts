@@ -1,6 +1,6 @@
-// Operations that slip by although a policy seems to cover them: the rows of docs/runtime-hooks.md
-// and docs/runtime-paths.md that name this file. Each is tried beside an operation that is held, so
-// that an outdated row fails.
+// Operations that slip by although a policy seems to cover them: the passages of system-calls.ts and
+// of docs/runtime-{hooks,paths,policies}.md that name this file. Each is tried beside an operation
+// that is held, so that an outdated passage fails.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';

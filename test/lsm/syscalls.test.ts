@@ -1,7 +1,6 @@
 // Each system call with a path, a descriptor, an address or another task, by its number: refused if
 // a policy denies it, passing beside that, and landing without a policy. Calls that
-// docs/runtime-hooks.md lists as not judged also pass under the policy.
-import { readFileSync } from 'node:fs';
+// system-calls.ts lists as not judged also pass under the policy.
 import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,12 +8,10 @@ import { compileProgram } from '../vm/compile.ts';
 import { FilesRig, whyLacking } from './files-rig.ts';
 import { LOAD_TIMEOUT_MS, type Running } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
-import { callRows } from './hook-tables.ts';
+import { type CallRow, JUDGED_CALLS, UNJUDGED_CALLS } from './system-calls.ts';
 
 const program = (): string =>
   compileProgram(path.join(import.meta.dirname, 'programs/syscall-ops.c'), { flags: ['-static'] });
-const doc = readFileSync(path.join(import.meta.dirname, '../../docs/runtime-hooks.md'), 'utf8');
-const rows = callRows(doc);
 
 /** Ways beside the plain call, and whether a hook judges them. */
 const MORE: Readonly<Record<string, boolean>> = {
@@ -48,10 +45,14 @@ function outcomesOf(lines: readonly string[]): Outcomes {
 }
 
 /** Calls whose table row names this part of the file as their test, and whether they are judged. */
-const triedHere = (part: string): (readonly [call: string, judged: boolean])[] =>
-  rows
-    .filter(({ tests }) => tests.includes(`\`syscalls.test.ts › ${part}\``))
-    .flatMap(({ calls, judged }) => calls.map((call) => [call, judged] as const));
+function triedHere(part: string): (readonly [call: string, judged: boolean])[] {
+  const namesOf = (rows: readonly CallRow[]) =>
+    rows.filter(({ tests }) => tests.includes(`\`syscalls.test.ts › ${part}\``)).flatMap(({ calls }) => calls);
+  return [
+    ...namesOf(JUDGED_CALLS).map((call) => [call, true] as const),
+    ...namesOf(UNJUDGED_CALLS).map((call) => [call, false] as const),
+  ];
+}
 
 const isAbsent = (outcomes: Outcomes, call: string): boolean =>
   Object.values(outcomes.get(call) ?? {}).every((outcome) => outcome === 'absent');

@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
-import { HOOK_TESTS } from '../lsm/hooks.ts';
+import { HOOK_TESTS, HOOKS_WITHOUT_PROGRAM } from '../lsm/hooks.ts';
 import { repoRoot } from './kernels.ts';
 
 const dir = path.join(repoRoot, 'libs/bpf/bpf/runtime');
@@ -24,11 +24,8 @@ test('hooks - docs/runtime-hooks.md names each', () => {
 });
 
 test('hooks - those documented as without a program have none', () => {
-  const doc = readFileSync(path.join(repoRoot, 'docs/runtime-hooks.md'), 'utf8');
-  const [, section = ''] = /## Hooks without a program\n([^#]*)/.exec(doc) ?? [];
-  const rows = section.split('\n').filter((line) => /^\| [a-z]/.test(line) && !line.startsWith('| hook'));
-  const named = rows.flatMap((line) => line.split('|')[1]?.split(',') ?? []).map((name) => name.trim());
-  expect(named).toEqual(expect.arrayContaining(['bprm_creds_from_file', 'fs_context_parse_param']));
+  const named = HOOKS_WITHOUT_PROGRAM.flatMap(([hooks]) => hooks.split(', '));
+  expect(named.length).toBeGreaterThan(20);
   expect(named.filter((name) => sections.includes(name))).toEqual([]);
 });
 

@@ -1,7 +1,7 @@
 /**
  * Names of system calls and io_uring operations, as data: those of Linux 6.12 on x86-64, and those
- * added up to Linux 7.3, the newest examined. test/vm/hook-tables.test.ts compares the tables of
- * docs/runtime-hooks.md with these lists and with the machine's headers.
+ * added up to Linux 7.3, the newest examined. test/vm/hook-tables.test.ts compares the table of
+ * ../lsm/system-calls.ts with these lists and with the machine's headers.
  */
 const names = (text: string): readonly string[] => text.trim().split(/\s+/);
 

@@ -9,6 +9,7 @@ import { processesPage } from './process-config.ts';
 import { schemasPage } from './schemas.ts';
 import { streamsPage } from './streams.ts';
 import { subjectsPage } from './subjects.ts';
+import { systemCallsPage } from './system-calls.ts';
 
 interface Page {
   file: string;
@@ -46,6 +47,11 @@ const PAGES: readonly Page[] = [
   { file: 'metrics.md', about: 'the metrics of each app', make: metricsPage },
   { file: 'errors.md', about: 'exit codes, error codes, reasons of refusals', make: errorsPage },
   { file: 'commands.md', about: 'the `bailiff` command and its help', make: commandsPage },
+  {
+    file: 'system-calls.md',
+    about: 'system calls, the LSM hooks that judge them, and their tests',
+    make: systemCallsPage,
+  },
 ];
 
 /** All files of the reference by name, with an index. */

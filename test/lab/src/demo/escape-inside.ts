@@ -23,7 +23,7 @@ import { tellHost } from './escape-lines.ts';
 import type { EscapeOutcome } from './escape-summary.ts';
 
 /** Loading all programs takes 15 s under emulation on an idle machine. */
-const LOADED_TIMEOUT_MS = 150_000;
+const LOADED_TIMEOUT_MS = 300_000;
 const IN_FORCE_TIMEOUT_MS = 90_000;
 /** Includes the pod's grace period. */
 const RESPONSE_TIMEOUT_MS = 90_000;

@@ -17,8 +17,11 @@ import type { StartChild } from './start-child.ts';
 
 /** Debian installs servers in directories outside an ordinary user's PATH. */
 const SBIN = ['/usr/sbin', '/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin'];
-/** Limit for hangs: a start takes a minute in an emulated machine on a busy host. */
-const READY_TIMEOUT_MS = 120_000;
+/**
+ * Limit for the start of a server or an app that hangs: one takes two minutes in an emulated
+ * machine on a busy host.
+ */
+export const READY_TIMEOUT_MS = 300_000;
 /** Another process may take a free port before the server binds it. */
 const PORT_ATTEMPTS = 3;
 

@@ -19,7 +19,7 @@ import type { AppName } from '../services/build.ts';
 import type { Child } from '../services/children.ts';
 import type { ApiUser, LabCredentials } from '../services/credentials.ts';
 import { Restarts } from '../services/restarts.ts';
-import type { ApiServerProcess } from '../services/servers.ts';
+import { type ApiServerProcess, READY_TIMEOUT_MS } from '../services/servers.ts';
 import type { ChildRequest, StartChild } from '../services/start-child.ts';
 import { removeEverything } from '../state/cleanup.ts';
 import type { LabInfo, LabPodInfo } from '../state/state.ts';
@@ -27,8 +27,6 @@ import { awaitNodesReady } from './readiness.ts';
 
 /** Grace period of an app between SIGTERM and SIGKILL. */
 const STOP_GRACE_MS = 5_000;
-/** Limit for hangs: a start takes a minute in an emulated machine on a busy host. */
-const READY_TIMEOUT_MS = 120_000;
 /**
  * Limit of the wait for pods and guards; a ptp pod takes 2 s, and 250 of them start 16 at a time.
  */
