@@ -1,6 +1,6 @@
 // Programs of other network plugins on the hook, in every order of start: they get the packets that
 // the guard passes and no others, a forged packet is counted once, and the guard stays first.
-import type { PlacedAttachment } from '@bailiff/bpf';
+import { FOREVER_NS, type PlacedAttachment } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
@@ -33,9 +33,10 @@ describe('foreign programs', () => {
 
   const places = async () =>
     (await node.agent.call<PlacedAttachment[]>('object.verify')).map(({ direction, place }) => `${direction} ${place}`);
-  const attach = (program: string, place: string) => {
+  const attach = (program: string, place: string, direction = 'ingress') => {
     const { attacker, receiver } = node.pods;
-    const words = [foreignObject(), attacker.ifindex, 'ingress', place, program, receiver.ifindex];
+    const { ifindex } = direction === 'ingress' ? attacker : receiver;
+    const words = [foreignObject(), ifindex, direction, place, program, receiver.ifindex];
     return node.agent.call<number>('own.attachForeign', ...words);
   };
   const seen = async (index: number) => Number(await node.agent.call<bigint>('own.counted', index));
@@ -84,4 +85,27 @@ describe('foreign programs', () => {
     await node.agent.call('object.detach', guarded.key);
     expect(await exchange(), 'control: without the guard both land').toEqual([3, 2]);
   });
+
+  it.each(ROWS.filter(({ program }) => program === 'count_packets'))(
+    'to a pod at $place, $order',
+    async ({ program, place, order }) => {
+      const early = order === 'foreign first' ? await attach(program, place, 'egress') : -1;
+      await using guarded = await node.guard(node.pods.receiver, { quarantineUntilNs: FOREVER_NS });
+      const foreign = early >= 0 ? early : await attach(program, place, 'egress');
+      if (order === 'guard first' && place === 'head') {
+        expect((await places()).sort()).toEqual(['in head', 'out behind']);
+        const attachment = { ...guarded.key, direction: 'out', mode: 'tcx' };
+        expect(await node.agent.call('object.reattach', attachment)).toBe(true);
+      }
+      await atHead();
+      await node.send(plain, 3);
+      await guarded.counted({ 'quarantine-egress drop': 3 });
+      expect(await seen(foreign), 'in quarantine').toBe(0);
+      await guarded.update({ quarantineUntilNs: 0n });
+      expect(await exchange(), 'after its end').toEqual([3, 2]);
+      // Five packets and the fence.
+      expect(await seen(foreign)).toBe(6);
+      await guarded.counted({ 'quarantine-egress drop': 3 });
+    },
+  );
 });
