@@ -6,7 +6,7 @@ import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, macOption, ndBody, PROTOCOL, u
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FrameSender, NODE, type Opened, RECEIVER, TestNode, ZERO_MAC } from './harness/node.ts';
-import { command, commandIn, counterObject } from './harness/processes.ts';
+import { command, commandIn, foreignObject } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 
 const FORGED = { ipv4: '10.77.0.99', ipv6: 'fd77::99', mac: '02:00:00:00:77:99' };
@@ -184,7 +184,7 @@ describe('netkit in mode l3', () => {
     await node.agent.call('own.placesChanged', watched);
     expect(await node.agent.call('own.placesChanged', watched)).toEqual([]);
     const attach = (position: string, hook: string): Promise<number> =>
-      node.agent.call('own.attachCounter', counterObject(), ifindex, position, hook);
+      node.agent.call('own.attachForeign', foreignObject(), ifindex, hook, position);
     const after = await attach('tail', 'netkit-peer');
     const before = await attach('head', 'netkit-peer');
     const toPod = await attach('head', 'netkit-primary');

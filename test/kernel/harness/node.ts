@@ -21,22 +21,10 @@ import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { Agent } from './guard.ts';
+import { ATTACKER, BRIDGE, type Identity, type Layout, NODE, RECEIVER } from './layouts.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
 
-export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
-export const ATTACKER = {
-  ...{ mac: '02:00:00:00:77:0a', ipv4: '10.77.0.10', ipv6: 'fd77::10', linkLocal: 'fe80::ff:fe00:770a' },
-} as const;
-export const RECEIVER = {
-  ...{ mac: '02:00:00:00:77:0b', ipv4: '10.77.0.11', ipv6: 'fd77::11', linkLocal: 'fe80::ff:fe00:770b' },
-} as const;
-
-export interface Identity {
-  readonly mac: string;
-  readonly ipv4: string;
-  readonly ipv6: string;
-  readonly linkLocal: string;
-}
+export { ATTACKER, type Identity, NODE, RECEIVER } from './layouts.ts';
 
 /** In mode L3 of netkit, both ends have this MAC. */
 export const ZERO_MAC = '00:00:00:00:00:00';
@@ -70,6 +58,7 @@ function checksumOf({ type, head }: NonNullable<Offload['gso']>): NonNullable<Of
 export interface Pod {
   readonly netns: string;
   readonly hostInterface: string;
+  readonly hostMac: string;
   readonly ifindex: number;
   readonly identity: Identity;
   readonly slot: number;
@@ -82,30 +71,13 @@ const inNetns = (netns: string, ...args: string[]) => [`--net=/run/netns/${netns
 
 const NO_IPV6 = ['sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1'];
 
-const nodeAddresses = (name: string): string[] => [
-  `ip addr add ${NODE.ipv4}/24 dev ${name}`,
-  `ip addr add ${NODE.ipv6}/64 dev ${name} nodad`,
-];
-
-/** Lines that set up a pod's side. The kernel refuses to change a MAC in mode L3 of netkit. */
-const podSetup = ({ mac, ipv4: address4, ipv6: address6 }: Identity, stacks = true): string[] => [
-  `ip link set eth0 ${mac === ZERO_MAC ? '' : `address ${mac}`} up`,
-  ...(stacks
-    ? [
-        `ip addr add ${address4}/24 dev eth0`,
-        `ip addr add ${address6}/64 dev eth0 nodad`,
-        `ip route add default via ${NODE.ipv4}`,
-        `ip -6 route add default via ${NODE.ipv6}`,
-      ]
-    : []),
-];
-
 let instances = 0;
 
 export class TestNode implements AsyncDisposable {
   readonly netns: string;
   readonly pinDir: string;
   readonly bpffs: string;
+  readonly layout: Layout;
   readonly pods: { attacker: Pod; receiver: Pod } = null as never;
   agent: Agent = null as never;
   #sender: FrameSender = null as never;
@@ -114,16 +86,17 @@ export class TestNode implements AsyncDisposable {
   #generation = 0;
   #fences = 0;
 
-  private constructor(netns: string, bpffs: string) {
+  private constructor(netns: string, bpffs: string, layout: Layout) {
     this.netns = netns;
+    this.layout = layout;
     this.bpffs = bpffs;
     this.pinDir = path.join(bpffs, 'spoof');
   }
 
-  static async start(options: { stacks?: boolean } = {}): Promise<TestNode> {
+  static async start(options: { stacks?: boolean; layout?: Layout } = {}): Promise<TestNode> {
     const name = `bk${process.pid}n${instances++}`;
     const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
-    const node = new TestNode(name, bpffs);
+    const node = new TestNode(name, bpffs, options.layout ?? BRIDGE);
     try {
       await node.#start(options.stacks ?? false);
     } catch (error) {
@@ -135,44 +108,49 @@ export class TestNode implements AsyncDisposable {
 
   async #start(stacks: boolean): Promise<void> {
     await command('mount', '-t', 'bpf', 'bpf', this.bpffs);
+    const nsenter = `--net=/run/netns/${this.netns}`;
     await command('ip', 'netns', 'add', this.netns);
-    await this.#run([
+    const setup = [
       'ip link set lo up',
       ...(stacks ? [] : NO_IPV6),
       'for t in arptables ip6tables iptables; do sysctl -qw net.bridge.bridge-nf-call-$t=0 2>/dev/null || true; done',
-      `ip link add br0 address ${NODE.mac} type bridge mcast_snooping 0 stp_state 0`,
-      'ip link set br0 up',
-      ...(stacks ? nodeAddresses('br0') : []),
-    ]);
+      ...this.layout.node,
+      ...(stacks ? this.layout.stacks : []),
+    ];
+    await command('nsenter', nsenter, 'sh', '-ec', setup.join('\n'));
     const attacker = await this.#addPod('a', ATTACKER, 0, stacks);
     const receiver = await this.#addPod('b', RECEIVER, 1, stacks);
     Object.assign(this, { pods: { attacker, receiver } });
+
     await this.#openSockets(['send', 'eth0'], receiver.netns, 'eth0');
     this.agent = await Agent.start(this.netns);
   }
 
-  /** Replaces the attacker's interface by a netkit pair. Needs a node with stacks. */
+  /** Replaces the attacker's interface by a netkit pair. Needs a node with stacks on a bridge. */
   async useNetkit(mode: NetkitMode): Promise<void> {
     await this.#closeSockets();
     const { attacker, receiver } = this.pods;
     const { netns, hostInterface } = attacker;
-    await this.#run([
+    // The kernel refuses to change a MAC in mode L3.
+    const ofMode = (mac: string) => (mode === 'l2' ? `address ${mac}` : '');
+    const node = [
       `ip link del ${hostInterface}`,
       'ip addr flush dev br0',
       `ip link add ${hostInterface} type netkit mode ${mode} peer name eth0 netns ${netns}`,
-      `ip link set ${hostInterface} ${mode === 'l2' ? `address ${NODE.mac}` : ''} up`,
-      ...nodeAddresses(hostInterface),
-    ]);
+      `ip link set ${hostInterface} ${ofMode(NODE.mac)} up`,
+      `ip addr add ${NODE.ipv4}/24 dev ${hostInterface}`,
+      `ip addr add ${NODE.ipv6}/64 dev ${hostInterface} nodad`,
+    ];
+    await commandIn(this.netns, 'sh', '-ec', node.join('\n'));
     const identity = mode === 'l2' ? ATTACKER : { ...ATTACKER, mac: ZERO_MAC, linkLocal: 'fe80::200:ff:fe00:0' };
-    await commandIn(netns, 'sh', '-ec', podSetup(identity).join('\n'));
-    const ifindex = await this.#ifindexOf(hostInterface);
-    Object.assign(this, { pods: { attacker: { ...attacker, ifindex, identity }, receiver } });
+    const hostMac = mode === 'l2' ? NODE.mac : ZERO_MAC;
+    const setup = [`ip link set eth0 ${ofMode(identity.mac)} up`, ...BRIDGE.pod(identity, hostMac)];
+    await commandIn(netns, 'sh', '-ec', setup.join('\n'));
+    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
+    const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
+    Object.assign(this, { pods: { attacker: { ...attacker, ifindex, hostMac, identity }, receiver } });
     await this.#openSockets(['push', 'eth0', '0'], this.netns, hostInterface);
     this.forgetLanded();
-  }
-
-  #run(lines: readonly string[]): Promise<string> {
-    return command('nsenter', `--net=/run/netns/${this.netns}`, 'sh', '-ec', lines.join('\n'));
   }
 
   async #openSockets(send: readonly string[], sniffed: string, sniffedInterface: string): Promise<void> {
@@ -192,20 +170,22 @@ export class TestNode implements AsyncDisposable {
 
   async #addPod(suffix: string, identity: Identity, slot: number, stacks: boolean): Promise<Pod> {
     const netns = `${this.netns}${suffix}`;
-    const hostInterface = `h${suffix}`;
+    const hostInterface = this.layout.hostInterface(suffix);
+    const pair = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', netns];
+    const hostMac = this.layout.hostMac === undefined ? [] : ['address', this.layout.hostMac];
     await command('ip', 'netns', 'add', netns);
-    await this.#run([
-      `ip link add ${hostInterface} type veth peer name eth0 netns ${netns}`,
-      `ip link set ${hostInterface} master br0 up`,
-    ]);
-    const setup = stacks ? podSetup(identity) : [...NO_IPV6, ...podSetup(identity, false)];
-    await commandIn(netns, 'sh', '-ec', ['ip link set lo up', ...setup].join('\n'));
-    return { netns, hostInterface, ifindex: await this.#ifindexOf(hostInterface), identity, slot };
-  }
-
-  async #ifindexOf(name: string): Promise<number> {
-    const [{ ifindex }] = JSON.parse(await command('ip', '-n', this.netns, '-j', 'link', 'show', name));
-    return ifindex;
+    await command('ip', '-n', this.netns, 'link', 'add', hostInterface, ...hostMac, ...pair);
+    await commandIn(this.netns, 'sh', '-ec', this.layout.host(hostInterface, identity).join('\n'));
+    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
+    const [{ ifindex, address }] = JSON.parse(text) as [{ ifindex: number; address: string }];
+    const setup = [
+      ...(stacks ? [] : NO_IPV6),
+      'ip link set lo up',
+      `ip link set eth0 address ${identity.mac} up`,
+      ...(stacks ? this.layout.pod(identity, address) : []),
+    ];
+    await commandIn(netns, 'sh', '-ec', setup.join('\n'));
+    return { netns, hostInterface, hostMac: address, ifindex, identity, slot };
   }
 
   /** The record of a pod as the collector would program it; `change` overrides fields. */

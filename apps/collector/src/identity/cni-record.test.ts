@@ -51,6 +51,17 @@ describe('cni record', () => {
     });
   });
 
+  it.each([
+    ['Calico: the host side alone', [{ name: 'cali123' }], ['cali123']],
+    ['AWS: no MACs', [{ name: 'eni123' }, { name: 'eth0', sandbox: '/run/netns/x' }], ['eni123']],
+    ['Azure: the pod side without its sandbox', [{ name: 'eth0' }], []],
+  ])('no MAC - %s', (_name, interfaces, hostInterfaces) => {
+    const plain = { ...bridge, result: { interfaces, ips: [{ address: '10.244.1.2/32' }] } };
+    expect(readCniRecord('f', JSON.stringify(plain), 7)).toMatchObject({
+      record: { hostInterfaces, podMac: '', addresses: ['10.244.1.2'] },
+    });
+  });
+
   it('addresses without an interface index - belong to the pod', () => {
     const plain = { ...bridge, result: { ...bridge.result, ips: [{ address: '10.244.1.2/24' }] } };
     expect(readCniRecord('f', JSON.stringify(plain), 7)).toMatchObject({ record: { addresses: ['10.244.1.2'] } });

@@ -20,7 +20,8 @@ export interface CniRecord {
   podNamespace: string;
   podName: string;
   /**
-   * Possible host-side interfaces, in the order of the result: every interface without a sandbox.
+   * Possible host-side interfaces, in the order of the result: every interface without a sandbox,
+   * except one of the pod's name. Azure's plugin reports the pod's side like that.
    */
   hostInterfaces: string[];
   /** MAC of the pod's side, lower case; empty if the plugin did not report it. */
@@ -116,7 +117,7 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
       hostInterfaces: interfaces
         .filter((i) => text(i?.sandbox) === '')
         .map((i) => text(i?.name))
-        .filter((name) => name !== ''),
+        .filter((name) => name !== '' && name !== ifName),
       podMac: podIndex === -1 ? '' : normalizeMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
       addresses: normalizeAddresses(addresses, 'ips', dropped),
       writtenAtMs,
