@@ -65,11 +65,11 @@ test('topology - a shorter age is rejected with the number of older messages, an
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   await publish(admin, 3);
-  const oldestMs = async () => {
+  const newestMs = async () => {
     const { ts, state } = await streamInfo(admin, 'VIOLATIONS');
-    return Date.parse(ts ?? '') - Date.parse(state.first_ts);
+    return Date.parse(ts ?? '') - Date.parse(state.last_ts);
   };
-  await waitFor(async () => (await oldestMs()) > ageMs, { what: 'three to be old', state: oldestMs });
+  await waitFor(async () => (await newestMs()) > ageMs, { what: 'three to be old', state: newestMs });
   await publish(admin, 2);
   const refusal = async () => {
     const refused = await ensureTopology(admin, { violationsMaxAgeMs: ageMs }).catch((error: unknown) => error);

@@ -5,7 +5,7 @@ import { createNetns, deleteNetns, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RECORD_SLACK_MS } from '../../apps/collector/src/identity/identity.ts';
-import { TestNode, type TestPod } from '../support/node.ts';
+import { GATEWAY_MAC, TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
@@ -67,6 +67,51 @@ describe('collector identity', () => {
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 10);
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
+  });
+
+  it.each(['no-mac', 'host-side'] as const)(
+    'a record without the MAC of the pod (%s): it is read from the pod, and its own link-local packets pass',
+    async (interfaces) => {
+      const pod = await node.addPod({ cni: false });
+      await node.writeCni(pod, interfaces);
+      await node.startCollector();
+      await bindsTo(pod);
+      const linkLocal = 'fe80::858:aff:fef4:1';
+      const ndp = (sourceMac: string) => udpFrame({ sourceMac, source: linkLocal, destination: 'fd00:10:244::1' });
+      const foreign = udpFrame({ sourceMac: '0a:58:0a:f4:00:99', source: pod.ipv4, destination: '10.244.0.1' });
+      await node.send(pod, [own(pod), spoofed(pod), ndp(pod.mac), foreign], 40);
+      await reported({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 10);
+      await reported({ podUid: pod.uid, vector: 'source-mac', action: 'drop' }, 10);
+      expect(node.ledger.packets({ podUid: pod.uid, vector: 'link-local' })).toBe(0);
+      expect(await rowOf(pod)).toMatchObject({ mac: pod.mac });
+    },
+  );
+
+  it('a pod whose record has no MAC gains none that another pod or the gateway has', async () => {
+    const victim = await node.addPod();
+    const thieves = [await node.addPod({ cni: false }), await node.addPod({ cni: false })] as const;
+    const taken = [victim.mac, GATEWAY_MAC] as const;
+    for (const [index, thief] of thieves.entries()) {
+      await exec('ip', ['-n', thief.netns, 'link', 'set', 'eth0', 'address', taken[index] as string]);
+      await node.writeCni(thief, 'host-side');
+    }
+    await node.startCollector();
+    for (const [index, thief] of thieves.entries()) {
+      await bindsTo(thief);
+      const before = await node.ipReceived();
+      const frame = udpFrame({ sourceMac: taken[index] as string, source: thief.ipv4, destination: '10.244.0.1' });
+      await node.send(thief, [frame], 10);
+      // At least: the kernel of the pod sends some packets by itself.
+      await waitFor(() => node.ledger.packets({ podUid: thief.uid, vector: 'source-mac', action: 'drop' }) >= 10, {
+        what: 'drops',
+        state: () => [...node.ledger.epochs],
+      });
+      expect(await node.ipReceived()).toBe(before);
+    }
+    await bindsTo(victim);
+    const before = await node.ipReceived();
+    await node.send(victim, [own(victim)], 10);
+    expect(await node.ipReceived()).toBe(before + 10);
   });
 
   it('bound by a stale record at start, an interface is rebound by the newer record', async () => {

@@ -1,5 +1,6 @@
 // ipam-sync in this process, between a real nats-server and the API stand-in, with the rights from
 // its manifests.
+import { isDeepStrictEqual } from 'node:util';
 import { ensureTopology } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
@@ -219,6 +220,32 @@ describe('ipam-sync - prefixes need both keys', () => {
     await granted(world, ['10.50.0.0/16']);
     await world.config.put(DEFAULTS, permits(3));
     await granted(world, []);
+  });
+
+  test('ipam-sync - a MAC is granted to the permitted service account that asks for it, live', async () => {
+    await using world = await startWorld();
+    const mac = '52:54:00:12:34:56';
+    const asking = { 'bailiff.dev/allowed-macs': `${mac}, 0a:58:0a:00:00:01` };
+    const running = (name: string, last: number, annotations: Record<string, string>, serviceAccountName: string) =>
+      world.running(name, 'node-1', [`10.1.0.${last}`], { annotations, spec: { serviceAccountName } });
+    running('vm', 5, asking, 'vm');
+    running('silent', 6, {}, 'vm');
+    running('other', 7, asking, 'default');
+    await using _sync = await launch(world);
+    const macs = (expected: object) =>
+      waitFor(
+        async () => {
+          const pods = (await world.snapshot('node-1'))?.pods ?? [];
+          return isDeepStrictEqual(Object.fromEntries(pods.map((pod) => [pod.name, pod.allowedMacs])), expected);
+        },
+        { what: `grants ${JSON.stringify(expected)}`, state: () => world.snapshot('node-1') },
+      );
+    await macs({ vm: undefined, silent: undefined, other: undefined });
+    const allowedMacs = [{ namespace: 'default', serviceAccount: 'vm', macs: ['52:54:00'] }];
+    await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, allowedMacs }));
+    await macs({ vm: [mac], silent: undefined, other: undefined });
+    await world.config.put(DEFAULTS, JSON.stringify({ revision: 2 }));
+    await macs({ vm: undefined, silent: undefined, other: undefined });
   });
 });
 

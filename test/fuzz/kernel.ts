@@ -56,7 +56,10 @@ const GRANTS: AddressGrant[] = [
   { cidr: 'fe80::abcd', neighbour: true },
   { cidr: '::/0', neighbour: false },
   { cidr: '0.0.0.0/0', neighbour: true },
+  { cidr: '02:00:00:00:77:0b', neighbour: false },
+  { cidr: 'ff:ff:ff:ff:ff:ff', neighbour: false },
 ];
+const isMac = ({ cidr }: AddressGrant): boolean => /^(..:){5}..$/.test(cidr);
 
 /** Offsets in struct __sk_buff (include/uapi/linux/bpf.h). */
 const CONTEXT = { cb: 48, gsoSize: 176, bytes: 192 } as const;
@@ -112,7 +115,8 @@ export function worldOf({ hasMac, hasIpv4, hasIpv6, grants }: Setting): World {
     mac: hasMac ? big(parseMac(OWN.mac)) : null,
     ipv4: hasIpv4 ? address(OWN.ipv4) : null,
     ipv6: hasIpv6 ? address(OWN.ipv6) : null,
-    grants: grants.map(({ cidr, neighbour }) => ({ ...network(cidr), neighbour })),
+    grants: grants.filter((grant) => !isMac(grant)).map(({ cidr, neighbour }) => ({ ...network(cidr), neighbour })),
+    macs: new Set(grants.filter(isMac).map(({ cidr }) => big(parseMac(cidr)))),
     nodes: new Map(NODES.map((node) => [address(node.address), node.thisNode ? 'this' : 'other'])),
     tunnelPorts: new Set(TUNNEL_PORTS.map(({ port }): number => port)),
     allowed: ALLOWED.map(network),

@@ -20,6 +20,8 @@ export interface World {
   readonly ipv4: bigint | null;
   readonly ipv6: bigint | null;
   readonly grants: readonly Grant[];
+  /** Granted ones. */
+  readonly macs: ReadonlySet<bigint>;
   readonly nodes: ReadonlyMap<bigint, 'this' | 'other'>;
   readonly tunnelPorts: ReadonlySet<number>;
   readonly allowed: readonly Omit<Grant, 'neighbour'>[];
@@ -40,11 +42,20 @@ const ICMPV6 = 58;
 
 const isLinkLocal = (address: bigint): boolean => address >> 118n === 0xfe8n >> 2n;
 
-function ownLinkLocal(world: World): bigint | null {
-  if (world.mac === null) return null;
-  const upper = (world.mac >> 24n) ^ 0x020000n;
-  return (0xfe80n << 112n) | (upper << 40n) | (0xfffen << 24n) | (world.mac & 0xffffffn);
+function linkLocalOf(mac: bigint): bigint {
+  const upper = (mac >> 24n) ^ 0x020000n;
+  return (0xfe80n << 112n) | (upper << 40n) | (0xfffen << 24n) | (mac & 0xffffffn);
 }
+
+const isGroup = (mac: bigint): boolean => ((mac >> 40n) & 1n) === 1n;
+const isGrantedMac = (world: World, mac: bigint): boolean => world.macs.has(mac) && !isGroup(mac);
+
+/** Every MAC is, if the record has none. */
+const isOwnMac = (world: World, mac: bigint): boolean =>
+  world.mac === null || mac === world.mac || isGrantedMac(world, mac);
+
+const isOwnLinkLocal = (world: World, address: bigint): boolean =>
+  world.mac !== null && [world.mac, ...world.macs].some((mac) => isOwnMac(world, mac) && address === linkLocalOf(mac));
 
 function neverGranted(address: bigint, family: 4 | 6): boolean {
   if (family === 6) return address <= 1n || address >> 120n === 0xffn || isMapped(address);
@@ -70,7 +81,7 @@ function isSource(world: World, address: bigint, family: 4 | 6): boolean {
 
 function isClaim(world: World, address: bigint, family: 4 | 6): boolean {
   if (address === (family === 4 ? world.ipv4 : world.ipv6)) return true;
-  if (family === 6 && address === ownLinkLocal(world)) return true;
+  if (family === 6 && isOwnLinkLocal(world, address)) return true;
   return grantOf(world, address, family)?.neighbour === true;
 }
 
@@ -85,7 +96,7 @@ function isDhcpRequest(world: World, packet: Packet): boolean {
   if (packet.destination !== (MAPPED | 0xffffffffn)) return false;
   const body = packet.transport!.from(8);
   if (body.length < 240 || body.number(0, 3) !== 0x010106 || body.number(236, 4) !== 0x63825363) return false;
-  return world.mac === null || body.big(28, 6) === world.mac;
+  return isOwnMac(world, body.big(28, 6));
 }
 
 const DHCPV6_GROUPS: readonly bigint[] = [(0xff02n << 112n) | 0x10002n, (0xff05n << 112n) | 0x10003n];
@@ -146,8 +157,7 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
     const length = options.number(1, 1) * 8;
     if (length === 0 || length > options.length) return ['malformed'];
     const isLinkLayer = [1, 2].includes(options.number(0, 1));
-    if (isLinkLayer && (fromNowhere || (world.mac !== null && options.big(2, 6) !== world.mac)))
-      faults.push('nd-target');
+    if (isLinkLayer && (fromNowhere || !isOwnMac(world, options.big(2, 6)))) faults.push('nd-target');
     options = options.from(length);
   }
   const isDetection = type === 135 && fromNowhere;
@@ -200,10 +210,10 @@ function transportFaults(world: World, packet: Packet): Vector[] {
 /** The vectors that a frame from the pod breaks, quarantine aside. */
 export function judge(world: World, packet: Packet): Set<Vector> {
   const broken = new Set(packet.faults);
-  if (packet.sourceMac !== null && world.mac !== null && packet.sourceMac !== world.mac) broken.add('source-mac');
+  if (packet.sourceMac !== null && !isOwnMac(world, packet.sourceMac)) broken.add('source-mac');
   if (packet.source === undefined) return broken;
   if (packet.arp !== undefined) {
-    if (world.mac !== null && packet.arp.senderMac !== world.mac) broken.add('arp-sender');
+    if (!isOwnMac(world, packet.arp.senderMac)) broken.add('arp-sender');
     const isProbe = packet.source === MAPPED && packet.arp.operation === 1;
     if (!isProbe && !isClaim(world, packet.source, 4)) broken.add('arp-sender');
     return broken;

@@ -7,7 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent } from './harness/guard.ts';
 import { ATTACKER, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
-import { command, counterObject } from './harness/processes.ts';
+import { command, foreignObject } from './harness/processes.ts';
 
 const datagram = (source: string): Buffer =>
   ethernet(
@@ -37,7 +37,7 @@ describe('lifecycle', () => {
       .map(({ direction, mode, place }) => `${direction} ${mode} ${place}`)
       .sort();
   const other = (position: unknown, direction = 'ingress') =>
-    node.agent.call<number>('own.attachCounter', counterObject(), node.pods.attacker.ifindex, position, direction);
+    node.agent.call<number>('own.attachForeign', foreignObject(), node.pods.attacker.ifindex, direction, position);
   const seenByOther = async (index: number) => Number(await node.agent.call<bigint>('own.counted', index));
 
   /** Forged packets are dropped and counted on top of `before`, plain ones land. */
@@ -180,12 +180,7 @@ describe('lifecycle', () => {
   it('coexistence - under clsact a filter behind ours gets the passed packets, and stays when ours is removed', async () => {
     await node.open({ mode: 'clsact' });
     await using guarded = await node.guard(node.pods.attacker);
-    const index = await node.agent.call<number>(
-      'own.attachCounterFilter',
-      counterObject(),
-      guarded.key.ifindex,
-      'ingress',
-    );
+    const index = await other('clsact');
     await drops(guarded, 0);
     expect(await seenByOther(index)).toBe(3);
     await node.agent.call('object.detach', guarded.key);

@@ -244,7 +244,24 @@ export class TestNode implements AsyncDisposable {
     await this.#makeLink(pod);
   }
 
-  async writeCni(pod: TestPod): Promise<void> {
+  /**
+   * Writes the CNI record of a pod. @param interfaces of its result: without the pod's MAC (AWS VPC
+   * CNI), only the host side (Calico)
+   */
+  async writeCni(pod: TestPod, interfaces: 'all' | 'no-mac' | 'host-side' = 'all'): Promise<void> {
+    const podSide = { name: 'eth0', sandbox: netnsPath(pod.netns) };
+    const sides = {
+      all: [
+        { name: pod.hostInterface, mac: GATEWAY_MAC },
+        { ...podSide, mac: pod.mac },
+      ],
+      'no-mac': [
+        { name: pod.hostInterface, mac: '' },
+        { ...podSide, mac: '' },
+      ],
+      'host-side': [{ name: pod.hostInterface, mac: '' }],
+    };
+    const index = interfaces === 'host-side' ? {} : { interface: 1 };
     await writeCacheRecord(
       this.cniDir,
       {
@@ -259,13 +276,10 @@ export class TestNode implements AsyncDisposable {
       },
       {
         cniVersion: '1.0.0',
-        interfaces: [
-          { name: pod.hostInterface, mac: GATEWAY_MAC },
-          { name: 'eth0', mac: pod.mac, sandbox: netnsPath(pod.netns) },
-        ],
+        interfaces: sides[interfaces],
         ips: [
-          { address: `${pod.ipv4}/24`, interface: 1 },
-          { address: `${pod.ipv6}/64`, interface: 1 },
+          { address: `${pod.ipv4}/24`, ...index },
+          { address: `${pod.ipv6}/64`, ...index },
         ],
       },
     );
@@ -311,8 +325,8 @@ export class TestNode implements AsyncDisposable {
     return sender.sent;
   }
 
-  startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0) {
-    return this.#startSender({ netns: pod.netns, device: 'eth0' }, frames, count, ratePerSecond);
+  startSending(pod: TestPod, frames: readonly Buffer[], count: number, ratePerSecond = 0, device = 'eth0') {
+    return this.#startSender({ netns: pod.netns, device }, frames, count, ratePerSecond);
   }
 
   async #startSender(

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { counterObject, frameHelper } from '../kernel/harness/processes.ts';
+import { foreignObject, frameHelper } from '../kernel/harness/processes.ts';
 import { compileBpf, compileProgram } from './compile.ts';
 import { repoRoot } from './kernels.ts';
 import type { TierName } from './tiers.ts';
@@ -22,7 +22,7 @@ const LINKED: readonly (readonly [file: string, flags?: readonly string[]])[] = 
 export function compilePrograms(name: TierName): void {
   if (name === 'kernel') {
     frameHelper();
-    counterObject();
+    foreignObject();
     return;
   }
   const programs = readdirSync(path.join(LSM, 'programs')).map((file) => path.join(LSM, 'programs', file));

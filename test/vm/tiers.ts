@@ -42,7 +42,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   // and whole CLI processes.
   kernel: {
     dir: 'test/kernel',
-    names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine', 'checksum-offload', 'after-judgement'],
+    names: ['ipv4', 'ipv6', 'nd-claims', 'modes', 'quarantine', 'checksum-offload', 'after-judgement', 'netkit'],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 1_200_000,

@@ -87,7 +87,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
     onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
   });
   const cni = createCni({ ...shared, network, detach });
-  const status = new StatusReporter({ ...shared, registry, receiver, runtime, cni, bus });
+  const status = new StatusReporter({ ...shared, registry, network, receiver, runtime, cni, bus });
   addReadings(ctx.metrics, () => status.readings());
   const captures = createCaptureServer(shared);
   return {

@@ -7,7 +7,7 @@
  * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
 import path from 'node:path';
-import { LinkMonitor, type LinkRecord, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';
+import { dumpLinks, LinkMonitor, type LinkRecord, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
@@ -106,6 +106,7 @@ export class NetworkEngine {
     });
     this.#reconciler = new Reconciler({
       ...{ bootId, maps, desired, store: this.#store, moment, live: () => registry.allLive() },
+      linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
       onProblem: problemsOf(problems, 'apply'),
@@ -190,6 +191,10 @@ export class NetworkEngine {
     iface.binding = { ...iface.binding, fromCall: true };
     this.#store.save(storedOf(iface));
     this.#reconciler.apply(iface);
+  }
+
+  cniRecords(): Iterable<CniRecord> {
+    return this.#cni.byFile.values();
   }
 
   checkCniRecords(): void {

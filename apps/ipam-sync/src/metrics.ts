@@ -72,7 +72,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);
   gauge('cut_pods', 'Pods with labels, owner, containers, ports or addresses cut at a limit', (r) => r.cutPods);
   gauge('omitted_pods', 'Pods left out of full node snapshots', (r) => r.omittedPods);
-  gauge('refused_prefixes', 'Requested prefixes that are invalid or exceed the limit', (r) => r.refusedPrefixes);
+  gauge(
+    'refused_prefixes',
+    'Requested prefixes and MACs that are invalid or exceed the limit',
+    (r) => r.refusedPrefixes,
+  );
   gauge('owners', 'ReplicaSets and Jobs with a cached owner', (r) => r.owners.kept);
   gauge('snapshots_pending', 'Snapshots waiting to be written', (r) => r.snapshots.pending);
   gauge('snapshots_oversized', 'Nodes whose snapshot exceeds the limit', (r) => r.snapshots.oversized);

@@ -4,12 +4,13 @@
  * quarantined pod in both directions.
  *
  * spoof_ingress	tcx ingress of the host-side interface: packets from the pod, all vectors
- * 		except quarantine-egress
+ * 		except quarantine-egress. On a netkit device BPF_NETKIT_PEER of the primary
+ * 		end, where skb->ifindex is the primary's too
  * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine only
  *
  * Both return TCX_NEXT to pass, so that other programs of the chain still see the packet, and
- * TCX_DROP to drop. TC_ACT_UNSPEC and TC_ACT_SHOT have the same values, so the same programs serve
- * a clsact qdisc. They run with bottom halves disabled and never sleep.
+ * TCX_DROP to drop. TC_ACT_UNSPEC and TC_ACT_SHOT have the same values, as NETKIT_NEXT and
+ * NETKIT_DROP, so the same programs serve a clsact qdisc and netkit. They run with bottom halves disabled and never sleep.
  * They need Linux 6.6 for tcx, or 5.12 (pointers to global functions) for clsact. docs/install.md
  * lists the kernels that were tried. The limits of the verifier of 6.1 are explained at
  * hide_bounds() and find_node_address().

@@ -3,6 +3,7 @@
  * another namespace by itself, and interfaces are attached from within. guard.ts starts it; it
  * handles one request at a time.
  */
+import { createSocket, type Socket } from 'node:dgram';
 import path from 'node:path';
 import * as bpf from '@bailiff/bpf';
 
@@ -15,12 +16,16 @@ interface Request {
 
 const state: {
   object: bpf.SpoofObject | null;
-  /** The link is null for a filter, which stays without one. */
-  extra: { link: bpf.BpfLink | null; map: bpf.BpfMap }[];
-  filters: bpf.ClsactFilter[];
+  foreign: { map: bpf.BpfMap; detach(): void }[];
   received: bpf.SpoofSample[];
   reader: bpf.SampleReader | null;
-} = { object: null, extra: [], filters: [], received: [], reader: null };
+  watch: bpf.PlaceWatch;
+  udp: Socket | null;
+  datagrams: string[];
+} = {
+  ...{ object: null, foreign: [], received: [], reader: null },
+  ...{ watch: new bpf.PlaceWatch('tcx'), udp: null, datagrams: [] },
+};
 
 /** Functions that the tests need beyond the plain API. */
 const own = {
@@ -35,11 +40,8 @@ const own = {
   },
   reset: () => {
     own.close();
-    for (const { link, map } of state.extra.splice(0)) {
-      link?.close();
-      map.close();
-    }
-    for (const filter of state.filters.splice(0)) filter.detach();
+    own.detachForeign();
+    for (const { map } of state.foreign.splice(0)) map.close();
   },
   /** Takes all records from the ring. */
   drain: () => {
@@ -85,28 +87,55 @@ const own = {
     value.writeUInt32LE(abi, 12);
     map.set(Buffer.alloc(4), value);
   },
-  /** Attaches another program that counts packets and passes them; `position` as for attachTcx. */
-  attachCounter: (objectPath: string, ifindex: number, position: bpf.TcxPosition, direction: bpf.TcxDirection) => {
+  /**
+   * Attaches a program of foreign.bpf.c to `ifindex`. @param place as for attachTcx, or a clsact
+   * filter @param target ifindex for those that redirect
+   */
+  attachForeign: (
+    objectPath: string,
+    ifindex: number,
+    direction: bpf.ChainHook,
+    place: bpf.TcxPosition | 'clsact',
+    name = 'count_packets',
+    target = 0,
+  ) => {
     using object = bpf.BpfObject.open(objectPath);
     object.load();
-    using program = object.program('count_packets');
-    const link = program.attachTcx(ifindex, { direction, position });
-    return state.extra.push({ link, map: object.map('packets') }) - 1;
+    using targets = object.map('target');
+    const value = Buffer.alloc(4);
+    value.writeUInt32LE(target);
+    targets.set(Buffer.alloc(4), value);
+    using program = object.program(name);
+    const attached =
+      place === 'clsact'
+        ? program.attachClsact(ifindex, direction as bpf.TcxDirection, { priority: 50 })
+        : program.attachTcx(ifindex, { direction, position: place });
+    const detach = () => ('close' in attached ? attached.close() : attached.detach());
+    return state.foreign.push({ map: object.map('packets'), detach }) - 1;
   },
-  attachCounterFilter: (objectPath: string, ifindex: number, direction: bpf.TcxDirection) => {
-    using object = bpf.BpfObject.open(objectPath);
-    object.load();
-    using program = object.program('count_packets');
-    state.filters.push(program.attachClsact(ifindex, direction, { priority: 50 }));
-    return state.extra.push({ link: null, map: object.map('packets') }) - 1;
+  /** Detaches all of them. Their counts stay readable. */
+  detachForeign: () => {
+    for (const foreign of state.foreign) {
+      foreign.detach();
+      foreign.detach = () => undefined;
+    }
   },
-  counted: (index: number) => state.extra[index]!.map.get(Buffer.alloc(4))!.readBigUInt64LE(0),
+  counted: (index: number) => state.foreign[index]!.map.get(Buffer.alloc(4))!.readBigUInt64LE(0),
   /** Test run of the pinned ingress or egress program. */
   testRun: (pin: string, data: Uint8Array, context: Uint8Array, repeat: number) => {
     using program = bpf.BpfProgram.openPinned(pin);
     const { retval, durationNs } = program.testRun({ data, context, repeat });
     return { retval: retval | 0, durationNs };
   },
+  /** Whether chains changed since the last call. */
+  placesChanged: (interfaces: bpf.Watched[]) => state.watch.changed(interfaces),
+  /** A socket of the node on this port, of both families. */
+  bindUdp: (port: number) => {
+    state.udp = createSocket('udp6', (data) => state.datagrams.push(data.toString()));
+    state.udp.bind(port, '::');
+  },
+  sendUdp: (port: number, address: string) => state.udp!.send('from the node', port, address),
+  datagrams: () => state.datagrams,
   exit: () => process.exit(0),
 };
 

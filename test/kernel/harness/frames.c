@@ -7,6 +7,8 @@
  *   and prints `ok` or `error <errno>` for each. The numbers are fields of the virtio_net_hdr: with a
  *   gso size, the kernel segments one large packet; with a checksum start other than 0, it fills in
  *   the word at start + offset.
+ * frames push <interface> <protocol>: like `send`, but sends each frame once, through a socket of this
+ *   protocol (0: the one that the frame names). A netkit device reports a dropped frame as ENOBUFS.
  * frames sniff <interface>: prints `ready`, then each received frame as a line of hex, with a tag
  *   that the kernel removed restored.
  * frames fill <interface>: makes the kernel fill in checksums before a frame leaves the interface.
@@ -61,7 +63,8 @@ static size_t parse_hex(const char *text, uint8_t *to)
 	return length;
 }
 
-static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t *frame, size_t length, unsigned long count)
+static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t *frame, size_t length, unsigned long count,
+		      int once)
 {
 	struct iovec parts[] = {
 		{ .iov_base = (void *)header, .iov_len = sizeof(*header) },
@@ -69,7 +72,7 @@ static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t
 	};
 
 	while (count > 0) {
-		if (writev(fd, parts, 2) >= 0)
+		if (writev(fd, parts, 2) >= 0 || (once && errno == ENOBUFS))
 			count--;
 		else if (errno != ENOBUFS && errno != EAGAIN)
 			return errno;
@@ -93,7 +96,7 @@ static void stay_on_one_processor(void)
 	}
 }
 
-static int send_lines(int fd)
+static int send_lines(int fd, int once)
 {
 	static char line[2 * MAX_FRAME + 128];
 	static uint8_t frame[MAX_FRAME];
@@ -117,22 +120,22 @@ static int send_lines(int fd)
 			header.csum_start = (uint16_t)start;
 			header.csum_offset = (uint16_t)offset;
 		}
-		error = send_frame(fd, &header, frame, length, count);
+		error = send_frame(fd, &header, frame, length, count, once);
 		printf(error ? "error %d\n" : "ok\n", error);
 		fflush(stdout);
 	}
 	return 0;
 }
 
-static int run_send(const char *interface)
+static int run_send(const char *interface, int protocol, int once)
 {
-	int fd = open_socket(interface, 0), one = 1;
+	int fd = open_socket(interface, protocol), one = 1;
 
 	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
 		perror("PACKET_VNET_HDR");
 		return 1;
 	}
-	return send_lines(fd);
+	return send_lines(fd, once);
 }
 
 static int run_tun(const char *name)
@@ -147,7 +150,7 @@ static int run_tun(const char *name)
 	}
 	printf("ready\n");
 	fflush(stdout);
-	return send_lines(fd);
+	return send_lines(fd, 0);
 }
 
 /* The offset and the value of a tag that the kernel removed, if there was one. */
@@ -236,13 +239,15 @@ static int run_fill(const char *interface)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "send") == 0)
-		return run_send(argv[2]);
+		return run_send(argv[2], 0, 0);
+	if (argc == 4 && strcmp(argv[1], "push") == 0)
+		return run_send(argv[2], atoi(argv[3]), 1);
 	if (argc == 3 && strcmp(argv[1], "sniff") == 0)
 		return run_sniff(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "fill") == 0)
 		return run_fill(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "tun") == 0)
 		return run_tun(argv[2]);
-	fprintf(stderr, "usage: frames send|sniff|fill|tun <interface>\n");
+	fprintf(stderr, "usage: frames send|sniff|fill|tun <interface>, or push <interface> <protocol>\n");
 	return 2;
 }

@@ -5,6 +5,9 @@
  *                       ├─ br0 (node's own addresses)
  *   receiver eth0 ── hB ┘
  *
+ * useNetkit() replaces the attacker's veth: hA is then the primary end of a netkit pair outside the
+ * bridge, has the node's own addresses, and records the frames that land.
+ *
  * `attacker` sends raw frames, `receiver` records the frames that land. Bridge netfilter and
  * multicast snooping are off, so that nothing but the guard drops. Without `stacks`, no side has an
  * address or IPv6, so that the kernels send nothing themselves and every packet is the test's. Names
@@ -18,17 +21,15 @@ import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { Agent } from './guard.ts';
+import { ATTACKER, BRIDGE, type Identity, type Layout, NODE, RECEIVER } from './layouts.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
 
-export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
-export const ATTACKER = {
-  ...{ mac: '02:00:00:00:77:0a', ipv4: '10.77.0.10', ipv6: 'fd77::10', linkLocal: 'fe80::ff:fe00:770a' },
-} as const;
-export const RECEIVER = {
-  ...{ mac: '02:00:00:00:77:0b', ipv4: '10.77.0.11', ipv6: 'fd77::11', linkLocal: 'fe80::ff:fe00:770b' },
-} as const;
+export { ATTACKER, type Identity, NODE, RECEIVER } from './layouts.ts';
 
-export type Identity = typeof ATTACKER | typeof RECEIVER;
+/** In mode L3 of netkit, both ends have this MAC. */
+export const ZERO_MAC = '00:00:00:00:00:00';
+
+export type NetkitMode = 'l2' | 'l3';
 
 /** Every vector in one mode. */
 export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): VectorModes {
@@ -57,6 +58,7 @@ function checksumOf({ type, head }: NonNullable<Offload['gso']>): NonNullable<Of
 export interface Pod {
   readonly netns: string;
   readonly hostInterface: string;
+  readonly hostMac: string;
   readonly ifindex: number;
   readonly identity: Identity;
   readonly slot: number;
@@ -64,6 +66,8 @@ export interface Pod {
 
 /** `{ 'malformed drop': 3 }`: the counters, in packets. */
 export type Counts = Readonly<Record<string, number>>;
+
+const inNetns = (netns: string, ...args: string[]) => [`--net=/run/netns/${netns}`, frameHelper(), ...args];
 
 const NO_IPV6 = ['sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1'];
 
@@ -73,25 +77,26 @@ export class TestNode implements AsyncDisposable {
   readonly netns: string;
   readonly pinDir: string;
   readonly bpffs: string;
+  readonly layout: Layout;
   readonly pods: { attacker: Pod; receiver: Pod } = null as never;
   agent: Agent = null as never;
-  #sender: LineProcess = null as never;
+  #sender: FrameSender = null as never;
   #sniffer: LineProcess = null as never;
-  readonly #answers: ((line: string) => void)[] = [];
   readonly #landed = new Map<string, number>();
   #generation = 0;
   #fences = 0;
 
-  private constructor(netns: string, bpffs: string) {
+  private constructor(netns: string, bpffs: string, layout: Layout) {
     this.netns = netns;
+    this.layout = layout;
     this.bpffs = bpffs;
     this.pinDir = path.join(bpffs, 'spoof');
   }
 
-  static async start(options: { stacks?: boolean } = {}): Promise<TestNode> {
+  static async start(options: { stacks?: boolean; layout?: Layout } = {}): Promise<TestNode> {
     const name = `bk${process.pid}n${instances++}`;
     const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
-    const node = new TestNode(name, bpffs);
+    const node = new TestNode(name, bpffs, options.layout ?? BRIDGE);
     try {
       await node.#start(options.stacks ?? false);
     } catch (error) {
@@ -109,64 +114,78 @@ export class TestNode implements AsyncDisposable {
       'ip link set lo up',
       ...(stacks ? [] : NO_IPV6),
       'for t in arptables ip6tables iptables; do sysctl -qw net.bridge.bridge-nf-call-$t=0 2>/dev/null || true; done',
-      `ip link add br0 address ${NODE.mac} type bridge mcast_snooping 0 stp_state 0`,
-      'ip link set br0 up',
-      ...(stacks ? [`ip addr add ${NODE.ipv4}/24 dev br0`, `ip addr add ${NODE.ipv6}/64 dev br0 nodad`] : []),
+      ...this.layout.node,
+      ...(stacks ? this.layout.stacks : []),
     ];
     await command('nsenter', nsenter, 'sh', '-ec', setup.join('\n'));
     const attacker = await this.#addPod('a', ATTACKER, 0, stacks);
     const receiver = await this.#addPod('b', RECEIVER, 1, stacks);
     Object.assign(this, { pods: { attacker, receiver } });
 
-    const inNetns = (netns: string, ...args: string[]) => [`--net=/run/netns/${netns}`, frameHelper(), ...args];
-    this.#sender = new LineProcess('nsenter', inNetns(attacker.netns, 'send', 'eth0'), (line) =>
-      this.#answers.shift()?.(line),
-    );
+    await this.#openSockets(['send', 'eth0'], receiver.netns, 'eth0');
+    this.agent = await Agent.start(this.netns);
+  }
+
+  /** Replaces the attacker's interface by a netkit pair. Needs a node with stacks on a bridge. */
+  async useNetkit(mode: NetkitMode): Promise<void> {
+    await this.#closeSockets();
+    const { attacker, receiver } = this.pods;
+    const { netns, hostInterface } = attacker;
+    // The kernel refuses to change a MAC in mode L3.
+    const ofMode = (mac: string) => (mode === 'l2' ? `address ${mac}` : '');
+    const node = [
+      `ip link del ${hostInterface}`,
+      'ip addr flush dev br0',
+      `ip link add ${hostInterface} type netkit mode ${mode} peer name eth0 netns ${netns}`,
+      `ip link set ${hostInterface} ${ofMode(NODE.mac)} up`,
+      `ip addr add ${NODE.ipv4}/24 dev ${hostInterface}`,
+      `ip addr add ${NODE.ipv6}/64 dev ${hostInterface} nodad`,
+    ];
+    await commandIn(this.netns, 'sh', '-ec', node.join('\n'));
+    const identity = mode === 'l2' ? ATTACKER : { ...ATTACKER, mac: ZERO_MAC, linkLocal: 'fe80::200:ff:fe00:0' };
+    const hostMac = mode === 'l2' ? NODE.mac : ZERO_MAC;
+    const setup = [`ip link set eth0 ${ofMode(identity.mac)} up`, ...BRIDGE.pod(identity, hostMac)];
+    await commandIn(netns, 'sh', '-ec', setup.join('\n'));
+    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
+    const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
+    Object.assign(this, { pods: { attacker: { ...attacker, ifindex, hostMac, identity }, receiver } });
+    await this.#openSockets(['push', 'eth0', '0'], this.netns, hostInterface);
+    this.forgetLanded();
+  }
+
+  async #openSockets(send: readonly string[], sniffed: string, sniffedInterface: string): Promise<void> {
+    this.#sender = new FrameSender(this.pods.attacker.netns, send);
     await new Promise<void>((resolve) => {
-      this.#sniffer = new LineProcess('nsenter', inNetns(receiver.netns, 'sniff', 'eth0'), (line) => {
+      this.#sniffer = new LineProcess('nsenter', inNetns(sniffed, 'sniff', sniffedInterface), (line) => {
         if (line === 'ready') resolve();
         else this.#landed.set(line, (this.#landed.get(line) ?? 0) + 1);
       });
     });
-    this.agent = await Agent.start(this.netns);
+  }
+
+  async #closeSockets(): Promise<void> {
+    await this.#sender?.[Symbol.asyncDispose]();
+    await this.#sniffer?.close();
   }
 
   async #addPod(suffix: string, identity: Identity, slot: number, stacks: boolean): Promise<Pod> {
     const netns = `${this.netns}${suffix}`;
-    const hostInterface = `h${suffix}`;
+    const hostInterface = this.layout.hostInterface(suffix);
+    const pair = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', netns];
+    const hostMac = this.layout.hostMac === undefined ? [] : ['address', this.layout.hostMac];
     await command('ip', 'netns', 'add', netns);
-    await command(
-      'ip',
-      '-n',
-      this.netns,
-      'link',
-      'add',
-      hostInterface,
-      'type',
-      'veth',
-      'peer',
-      'name',
-      'eth0',
-      'netns',
-      netns,
-    );
-    await command('ip', '-n', this.netns, 'link', 'set', hostInterface, 'master', 'br0', 'up');
-    const addresses = [
-      `ip addr add ${identity.ipv4}/24 dev eth0`,
-      `ip addr add ${identity.ipv6}/64 dev eth0 nodad`,
-      `ip route add default via ${NODE.ipv4}`,
-      `ip -6 route add default via ${NODE.ipv6}`,
-    ];
+    await command('ip', '-n', this.netns, 'link', 'add', hostInterface, ...hostMac, ...pair);
+    await commandIn(this.netns, 'sh', '-ec', this.layout.host(hostInterface, identity).join('\n'));
+    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
+    const [{ ifindex, address }] = JSON.parse(text) as [{ ifindex: number; address: string }];
     const setup = [
       ...(stacks ? [] : NO_IPV6),
       'ip link set lo up',
       `ip link set eth0 address ${identity.mac} up`,
-      ...(stacks ? addresses : []),
+      ...(stacks ? this.layout.pod(identity, address) : []),
     ];
     await commandIn(netns, 'sh', '-ec', setup.join('\n'));
-    const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
-    const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
-    return { netns, hostInterface, ifindex, identity, slot };
+    return { netns, hostInterface, hostMac: address, ifindex, identity, slot };
   }
 
   /** The record of a pod as the collector would program it; `change` overrides fields. */
@@ -211,13 +230,8 @@ export class TestNode implements AsyncDisposable {
    * Sends from the attacker; resolves when the kernel has accepted all of them. Rejects with the
    * errno.
    */
-  async send(frame: Buffer, count = 1, { gso, checksum }: Offload = {}): Promise<void> {
-    const { size, type, head } = gso ?? { size: 0, type: 0, head: 0 };
-    const { start, offset } = checksum ?? (gso === undefined ? { start: 0, offset: 0 } : checksumOf(gso));
-    const answer = new Promise<string>((resolve) => this.#answers.push(resolve));
-    this.#sender.write(`${count} ${size} ${type} ${head} ${start} ${offset} ${frame.toString('hex')}`);
-    const line = await answer;
-    if (line !== 'ok') throw new Error(`send: ${line} for ${frame.length} bytes`);
+  send(frame: Buffer, count = 1, offload: Offload = {}): Promise<void> {
+    return this.#sender.send(frame, count, offload);
   }
 
   /** How often exactly this frame arrived at the receiver so far. */
@@ -247,14 +261,14 @@ export class TestNode implements AsyncDisposable {
     const addresses = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
     const payload = Buffer.from(`fence ${++this.#fences}`);
     const packet = ipv4({ ...addresses, protocol: PROTOCOL.udp }, udp(40_000, 40_000, payload, addresses));
-    const frame = ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 }, packet);
+    const { mac } = this.pods.attacker.identity;
+    const frame = ethernet({ source: mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 }, packet);
     await this.send(frame);
     await waitFor(() => this.landed(frame), { what: `fence ${this.#fences}`, until: (count) => count === 1 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#sender?.close();
-    await this.#sniffer?.close();
+    await this.#closeSockets();
     await this.agent?.call('bpf.detachAll', this.pinDir).catch(() => undefined);
     await this.agent?.close();
     for (const netns of [`${this.netns}a`, `${this.netns}b`, this.netns]) {
@@ -262,6 +276,30 @@ export class TestNode implements AsyncDisposable {
     }
     await command('umount', this.bpffs).catch(() => undefined);
     rmdirSync(this.bpffs);
+  }
+}
+
+/** Raw frames through a packet socket in a namespace, by frames.c. */
+export class FrameSender implements AsyncDisposable {
+  readonly #process: LineProcess;
+  readonly #answers: ((line: string) => void)[] = [];
+
+  constructor(netns: string, args: readonly string[]) {
+    this.#process = new LineProcess('nsenter', inNetns(netns, ...args), (line) => this.#answers.shift()?.(line));
+  }
+
+  /** Resolves when the kernel has accepted all of them. Rejects with the errno. */
+  async send(frame: Buffer, count = 1, { gso, checksum }: Offload = {}): Promise<void> {
+    const { size, type, head } = gso ?? { size: 0, type: 0, head: 0 };
+    const { start, offset } = checksum ?? (gso === undefined ? { start: 0, offset: 0 } : checksumOf(gso));
+    const answer = new Promise<string>((resolve) => this.#answers.push(resolve));
+    this.#process.write(`${count} ${size} ${type} ${head} ${start} ${offset} ${frame.toString('hex')}`);
+    const line = await answer;
+    if (line !== 'ok') throw new Error(`send: ${line} for ${frame.length} bytes`);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process.close();
   }
 }
 

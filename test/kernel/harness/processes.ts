@@ -58,11 +58,11 @@ export const frameHelper = (): string => compile('frames.c', ['clang-19', 'clang
 /** Path of the compiled xdp.c. */
 export const xdpHelper = (): string => compile('xdp.c', ['clang-19', 'clang', 'cc'], ['-O1']);
 
-/** Path of the compiled counter.bpf.c. */
-export function counterObject(): string {
+/** Path of the compiled foreign.bpf.c. */
+export function foreignObject(): string {
   const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
   const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-idirafter', include, '-c'];
-  return compile('counter.bpf.c', ['clang-19', 'clang'], flags);
+  return compile('foreign.bpf.c', ['clang-19', 'clang'], flags);
 }
 
 /** A child whose stdout is read line by line. */

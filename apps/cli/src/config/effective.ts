@@ -135,7 +135,14 @@ function spoofOf(target: Target, byKey: ReadonlyMap<string, InForce>): Setting[]
   });
   const ofCluster = (name: string, value: unknown, note = '') =>
     setting(name, value, isSet(widest, ...name.split('.')) ? originOf(widest) : DEFAULT, note);
-  const permitted = cluster.allowedPrefixes.filter(({ namespace }) => namespace === target.namespace);
+  const permits = ({
+    namespace,
+    workload = target.workload,
+  }: {
+    namespace: string;
+    workload?: string | null | undefined;
+  }) => namespace === target.namespace && workload === target.workload;
+  const permitted = cluster.allowedPrefixes.filter(permits);
   return [
     ...TUNABLE_VECTORS.map((vector) =>
       setting(`modes.${vector}`, effectiveMode(vector, scopes), originOf(all[modeScope(vector, scopes)])),
@@ -152,6 +159,11 @@ function spoofOf(target: Target, byKey: ReadonlyMap<string, InForce>): Setting[]
     ofCluster(
       'allowedPrefixes',
       permitted.flatMap(({ prefixes }) => prefixes),
+      'that a pod annotation may request',
+    ),
+    ofCluster(
+      'allowedMacs',
+      cluster.allowedMacs.filter(permits).flatMap(({ macs }) => macs),
       'that a pod annotation may request',
     ),
   ];

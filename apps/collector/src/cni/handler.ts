@@ -94,7 +94,7 @@ function findHostSide(
 
 function unguardedAnswer(link: LinkRecord, other: OtherInterface | undefined): Answer {
   const reason = `${link.name} is not guarded: ${other?.reason ?? 'it disappeared'}`;
-  const isUnsupported = other?.coverage === 'not-applicable' || link.kind !== 'veth';
+  const isUnsupported = other?.coverage === 'not-applicable' || link.netkit?.primary === false;
   return isUnsupported ? notApplicable(reason) : failed(reason);
 }
 

@@ -32,6 +32,7 @@ describe('CNI request', () => {
         file: 'pods-c1-eth0',
         containerId: 'c1',
         ifName: 'eth0',
+        plugin: '',
         podUid: 'uid-1',
         podNamespace: 'shop',
         podName: 'web-1',

@@ -9,7 +9,7 @@ import {
   nodeSnapshot,
   type PodIdentity,
 } from '@bailiff/schemas';
-import { type Dropped, normalizeAddresses, normalizeCidrs } from '../identity/normalize.ts';
+import { type Dropped, normalizeAddresses, normalizeCidrs, normalizeMac } from '../identity/normalize.ts';
 
 /** `dropped`: removed values, each with place and reason. */
 export type Parsed<T> = { value: T; dropped: Dropped } | { refused: string };
@@ -42,6 +42,7 @@ function normalizePod(pod: PodIdentity, dropped: Dropped): PodIdentity {
     ...pod,
     interfaces: pod.interfaces.map((i) => ({ ...i, addresses: normalizeAddresses(i.addresses, where, dropped) })),
     allowedPrefixes: normalizeCidrs(pod.allowedPrefixes, where, dropped),
+    ...(pod.allowedMacs && { allowedMacs: pod.allowedMacs.filter((mac) => normalizeMac(mac, where, dropped) === mac) }),
     probePorts,
   };
 }

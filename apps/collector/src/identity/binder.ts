@@ -6,7 +6,7 @@
  * Data path: netlink event or CNI record → here → kernel/reconciler.ts. Unbound interfaces are
  * retried on a slow timer and shown in the node's status.
  */
-import { dumpLinks, getNsid } from '@bailiff/bpf';
+import { dumpLinks, getNsid, type LinkRecord } from '@bailiff/bpf';
 import type { CniRecord } from './cni-record.ts';
 import {
   type Binding,
@@ -107,7 +107,19 @@ export class Binder<I extends BindableInterface> {
   }
 
   #bindingBy(iface: I, record: CniRecord): Binding {
-    return bindByCni(iface.link, record, iface.announced?.readAtMs ?? this.#o.wallMs());
+    const binding = bindByCni(iface.link, record, iface.announced?.readAtMs ?? this.#o.wallMs());
+    return binding.mac === '' ? { ...binding, mac: this.#readMac(iface), isMacRead: true } : binding;
+  }
+
+  /** Some plugins report no MAC, for example Calico and the AWS VPC CNI. Empty: not readable either. */
+  #readMac({ link }: I): string {
+    try {
+      return readPodSide(link.ifindex)?.mac ?? '';
+    } catch (error) {
+      const reason = `the MAC of its pod cannot be read: ${(error as Error).message}`;
+      this.#o.onProblem({ interfaceName: link.name, reason, error });
+      return '';
+    }
   }
 
   /** The interface is gone: its record never binds another interface of the same name. */
@@ -189,16 +201,37 @@ export class Binder<I extends BindableInterface> {
   }
 }
 
+/** The pod's side of an interface, as it is now. */
+interface PodSide {
+  /** Interface of the node. */
+  link: LinkRecord;
+  nsid: number;
+  ifName: string;
+  mac: string;
+}
+
 /**
- * The pod whose oldest process lives in the namespace of the interface's peer, without addresses,
- * because the pod can change those on its side. It can change its MAC too, so a MAC of a link of
- * the node is not accepted. null: no process of the pod exists yet.
+ * Reads the pod's side of an interface. The pod can change its MAC, so a MAC of a link of the node
+ * is not accepted. null: the interface or its peer is gone, or the peer is in no other namespace.
  */
-export function findByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRoot: string): Binding | null {
+function readPodSide(ifindex: number): PodSide | null {
   // The dump comes first, because it assigns ids to the namespaces.
   const links = dumpLinks();
-  const link = links.find((l) => l.ifindex === iface.link.ifindex);
+  const link = links.find((l) => l.ifindex === ifindex);
   if (!link || link.linkNetnsid === null) return null;
+  const peer = dumpLinks({ targetNsid: link.linkNetnsid }).find((l) => l.ifindex === link.peerIfindex);
+  if (!peer) return null;
+  const mac = links.some((l) => l.mac === peer.mac) ? NOT_OWN_MAC : peer.mac;
+  return { link, nsid: link.linkNetnsid, ifName: peer.name, mac };
+}
+
+/**
+ * The pod whose oldest process lives in the namespace of the interface's peer, without addresses,
+ * because the pod can change those on its side. null: no process of the pod exists yet.
+ */
+export function findByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRoot: string): Binding | null {
+  const side = readPodSide(iface.link.ifindex);
+  if (side === null) return null;
   for (const cgroup of listPodCgroups(cgroupRoot)) {
     const pid = oldestProcess(cgroup.path);
     if (pid === null) continue;
@@ -210,18 +243,16 @@ export function findByNamespace(iface: Pick<BindableInterface, 'link'>, cgroupRo
       if (['ESRCH', 'EINVAL', 'ENOENT'].includes((error as { errnoName?: string }).errnoName ?? '')) continue;
       throw error;
     }
-    if (nsid !== link.linkNetnsid) continue;
-    const peer = dumpLinks({ targetNsid: nsid }).find((l) => l.ifindex === link.peerIfindex);
-    if (!peer) return null;
+    if (nsid !== side.nsid) continue;
     return {
       source: 'netns',
       podUid: cgroup.podUid,
       podNamespace: '',
       podName: '',
-      ifName: peer.name,
-      mac: links.some(({ mac }) => mac === peer.mac) ? NOT_OWN_MAC : peer.mac,
+      ifName: side.ifName,
+      mac: side.mac,
       addresses: [],
-      link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+      link: { name: side.link.name, mac: side.link.mac, linkNetnsid: side.nsid },
     };
   }
   return null;

@@ -41,6 +41,7 @@ const binding = z.object({
   podName: text,
   ifName: text,
   mac: text,
+  isMacRead: z.boolean().optional(),
   addresses: z.array(text),
   link: z.object({ name: text, mac: text, linkNetnsid: z.number().int().nullable() }),
   recordFile: text.optional(),

@@ -1,11 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { readCniRecord } from './cni-record.ts';
+import { readCniRecord, whyNoHostSide } from './cni-record.ts';
+
+const base64 = (config: unknown): string => Buffer.from(JSON.stringify(config)).toString('base64');
 
 const bridge = {
   kind: 'cniCacheV1',
   containerId: 'c1',
   ifName: 'eth0',
   networkName: 'pods',
+  config: base64({ cniVersion: '1.0.0', name: 'pods', plugins: [{ type: 'bridge' }, { type: 'portmap' }] }),
   cniArgs: [
     ['IgnoreUnknown', '1'],
     ['K8S_POD_NAMESPACE', 'shop'],
@@ -37,6 +40,7 @@ describe('cni record', () => {
         file: 'pods-c1-eth0',
         containerId: 'c1',
         ifName: 'eth0',
+        plugin: 'bridge',
         podUid: '0b6f5c1e-0000-4000-8000-000000000001',
         podNamespace: 'shop',
         podName: 'web-1',
@@ -47,9 +51,36 @@ describe('cni record', () => {
     });
   });
 
+  it.each([
+    ['Calico: the host side alone', [{ name: 'cali123' }], ['cali123']],
+    ['AWS: no MACs', [{ name: 'eni123' }, { name: 'eth0', sandbox: '/run/netns/x' }], ['eni123']],
+    ['Azure: the pod side without its sandbox', [{ name: 'eth0' }], []],
+  ])('no MAC - %s', (_name, interfaces, hostInterfaces) => {
+    const plain = { ...bridge, result: { interfaces, ips: [{ address: '10.244.1.2/32' }] } };
+    expect(readCniRecord('f', JSON.stringify(plain), 7)).toMatchObject({
+      record: { hostInterfaces, podMac: '', addresses: ['10.244.1.2'] },
+    });
+  });
+
   it('addresses without an interface index - belong to the pod', () => {
     const plain = { ...bridge, result: { ...bridge.result, ips: [{ address: '10.244.1.2/24' }] } };
     expect(readCniRecord('f', JSON.stringify(plain), 7)).toMatchObject({ record: { addresses: ['10.244.1.2'] } });
+  });
+
+  it.each<[string, unknown, string, RegExp | null]>([
+    ['a configuration of one plugin', base64({ type: 'macvlan' }), 'macvlan', /one parent interface/],
+    ['a list', base64({ plugins: [{ type: 'sriov' }, { type: 'tuning' }] }), 'sriov', /the device itself/],
+    ['a list of a plugin with a host side', base64({ plugins: [{ type: 'ptp' }] }), 'ptp', null],
+    ['no configuration', undefined, '', null],
+    ['an empty list', base64({ plugins: [] }), '', null],
+    ['null', base64(null), '', null],
+    ['no JSON', Buffer.from('x').toString('base64'), '', null],
+  ])('main plugin and why it has no host side - %s', (_name, config, plugin, why) => {
+    const reading = readCniRecord('f', JSON.stringify({ ...bridge, config }), 7);
+    expect(reading).toMatchObject({ record: { plugin } });
+    const reason = whyNoHostSide({ plugin });
+    if (why === null) expect(reason).toBeNull();
+    else expect(reason).toMatch(why);
   });
 
   it.each([

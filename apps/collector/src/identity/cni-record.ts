@@ -14,11 +14,14 @@ export interface CniRecord {
   containerId: string;
   /** Interface inside the pod: eth0, net1. */
   ifName: string;
+  /** Type of the network's main plugin: bridge, macvlan; empty if the record does not have it. */
+  plugin: string;
   podUid: string;
   podNamespace: string;
   podName: string;
   /**
-   * Possible host-side interfaces, in the order of the result: every interface without a sandbox.
+   * Possible host-side interfaces, in the order of the result: every interface without a sandbox,
+   * except one of the pod's name. Azure's plugin reports the pod's side like that.
    */
   hostInterfaces: string[];
   /** MAC of the pod's side, lower case; empty if the plugin did not report it. */
@@ -59,6 +62,29 @@ export function readCniRecord(file: string, json: string, writtenAtMs: number): 
   }
 }
 
+/** @param config the network's configuration, or list of plugins, in base64 */
+function mainPlugin(config: string): string {
+  try {
+    const { type, plugins } = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
+    return text(Array.isArray(plugins) ? plugins[0]?.type : type);
+  } catch (error) {
+    if (error instanceof SyntaxError) return '';
+    throw error;
+  }
+}
+
+const SHARED_PARENT =
+  'packets of all its pods leave by one parent interface, and no field that a pod cannot forge says whose they are';
+const MOVED_DEVICE = 'the pod has the device itself, and its packets do not pass the network stack of the node';
+
+const NO_HOST_SIDE: Readonly<Record<string, string>> = {
+  ...{ macvlan: SHARED_PARENT, ipvlan: SHARED_PARENT, vlan: SHARED_PARENT },
+  ...{ sriov: MOVED_DEVICE, 'ib-sriov': MOVED_DEVICE, 'host-device': MOVED_DEVICE },
+};
+
+/** Why an interface of this plugin has no host side; null: it has one, or the plugin is not known. */
+export const whyNoHostSide = ({ plugin }: Pick<CniRecord, 'plugin'>): string | null => NO_HOST_SIDE[plugin] ?? null;
+
 /** The record of a parsed cache file, or of a call that has the same fields. */
 export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenAtMs: number): CniReading {
   if (raw === null || typeof raw !== 'object' || raw['kind'] !== 'cniCacheV1')
@@ -84,13 +110,14 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
       file,
       containerId: text(raw['containerId']),
       ifName,
+      plugin: mainPlugin(text(raw['config'])),
       podUid,
       podNamespace: args.get('K8S_POD_NAMESPACE') ?? '',
       podName: args.get('K8S_POD_NAME') ?? '',
       hostInterfaces: interfaces
         .filter((i) => text(i?.sandbox) === '')
         .map((i) => text(i?.name))
-        .filter((name) => name !== ''),
+        .filter((name) => name !== '' && name !== ifName),
       podMac: podIndex === -1 ? '' : normalizeMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
       addresses: normalizeAddresses(addresses, 'ips', dropped),
       writtenAtMs,

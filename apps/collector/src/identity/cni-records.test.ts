@@ -20,7 +20,7 @@ const json = (uid: string) =>
   JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
 
 const EMPTY = {
-  ...{ containerId: 'c', ifName: 'eth0', podNamespace: '', podName: '', podMac: '', writtenAtMs: 0 },
+  ...{ containerId: 'c', ifName: 'eth0', plugin: '', podNamespace: '', podName: '', podMac: '', writtenAtMs: 0 },
   ...{ hostInterfaces: [], addresses: [] },
 };
 

@@ -27,6 +27,7 @@ const link: LinkFacts = {
 const record: CniRecord = {
   file: 'f',
   containerId: 'c',
+  plugin: '',
   ifName: 'eth0',
   podUid: 'u1',
   podNamespace: 'shop',
@@ -53,6 +54,12 @@ describe('identity - binding', () => {
       mac: '0a:00:00:00:00:01',
       addresses: ['10.0.0.2', 'fd00::2'],
     });
+  });
+  it('in mode L3 of netkit - the MAC of all its frames, whatever the record says', () => {
+    const layer3 = { ...link, kind: 'netkit', mac: NOT_OWN_MAC };
+    expect(bindByCni(layer3, record, 0).mac).toBe(NOT_OWN_MAC);
+    expect(bindByCni({ ...layer3, mac: link.mac }, record, 0).mac).toBe(record.podMac);
+    expect(bindByCni({ ...layer3, kind: 'veth' }, record, 0).mac).toBe(record.podMac);
   });
   it('by CNI record - none when no record names the link', () => {
     expect(recordFor({ ...query, link: { ...link, name: 'veth9' } }, [record])).toBeNull();
@@ -107,6 +114,7 @@ describe('identity - the bus confirms', () => {
       mac: '0a:00:00:00:00:01',
       addresses: ['10.0.0.2', 'fd00::2'],
       allowedPrefixes: [],
+      allowedMacs: [],
     });
   });
   it('bound by a CNI call - programmed without the bus, whose addresses still win', () => {
@@ -163,14 +171,22 @@ describe('identity - found by namespace', () => {
     expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
     expect(identityOf(found, null).mac).toBe(found.mac);
   });
+  it('MACs that could not be read - are not contested', () => {
+    const unread: Binding = { ...binding, mac: '', isMacRead: true };
+    expect(isContested(claim(5, unread), [claim(1, unread)])).toBe(false);
+  });
   it.each([
     ['a record gives it to another, older or younger', [claim(1, binding), claim(9, binding)], true],
     ['one that was found earlier has it', [claim(1, found)], true],
     ['one that was found later has it', [claim(9, found)], false],
+    ['one whose record has no MAC was found earlier', [claim(1, { ...binding, isMacRead: true })], true],
+    ['one whose record has no MAC was found later', [claim(9, { ...binding, isMacRead: true })], false],
     ['a host side has it', [claim(9, null, found.mac)], true],
     ['it is alone', [claim(5, found), claim(9, { ...binding, mac: '0a:00:00:00:00:09' }), claim(8, null)], false],
   ])('contested - %s', (_name, others, expected) => {
     expect(isContested(claim(5, found), others)).toBe(expected);
+    const read: Binding = { ...binding, isMacRead: true };
+    expect(isContested(claim(5, read), others), 'nor one that was read beside a record').toBe(expected);
     expect(isContested(claim(5, binding), others), 'never one with a record').toBe(false);
   });
 });

@@ -19,6 +19,8 @@ export interface LinkFacts {
   linkNetnsid: number | null;
   /** ifindex of the peer, in its own namespace. */
   peerIfindex: number | null;
+  /** netkit with policy `blackhole`: what the pod sends is dropped while no program is attached. */
+  dropsAlone?: boolean;
 }
 
 export interface Binding {
@@ -28,8 +30,10 @@ export interface Binding {
   podName: string;
   /** Interface inside the pod. */
   ifName: string;
-  /** MAC of the pod's side. */
+  /** MAC of the pod's side; empty: unknown. */
   mac: string;
+  /** The record has no MAC: it was read from the pod's side, which the pod can change. */
+  isMacRead?: boolean | undefined;
   /** From the record, or, for a pod found by namespace, from the bus. */
   addresses: string[];
   /** The link at the time of the binding. */
@@ -96,7 +100,7 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
     podNamespace: record.podNamespace,
     podName: record.podName,
     ifName: record.ifName,
-    mac: record.podMac,
+    mac: isLayer3(link) ? ZERO_MAC : record.podMac,
     addresses: record.addresses,
     link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
     recordFile: record.file,
@@ -139,8 +143,21 @@ export function isPrimary(binding: Binding): boolean {
   return binding.source === 'netns' || binding.ifName === 'eth0' || binding.ifName === '';
 }
 
-/** Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. */
-export const NOT_OWN_MAC = '00:00:00:00:00:00';
+export const ZERO_MAC = '00:00:00:00:00:00';
+
+/**
+ * Whether this is a netkit pair in mode L3. Its frames have an Ethernet header with zero MACs, and
+ * the kernel refuses to change the MAC of either end.
+ */
+export function isLayer3(link: Pick<LinkFacts, 'kind' | 'mac'>): boolean {
+  return link.kind === 'netkit' && link.mac === ZERO_MAC;
+}
+
+/**
+ * Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. In mode
+ * L3 of netkit every frame has it, and no MAC is contested.
+ */
+export const NOT_OWN_MAC = ZERO_MAC;
 
 /** An interface that claims a MAC. */
 export interface MacClaim {
@@ -149,18 +166,20 @@ export interface MacClaim {
   link: Pick<LinkFacts, 'mac'>;
 }
 
+const isMacRead = (binding: Binding): boolean => binding.source === 'netns' || binding.isMacRead === true;
+
 /**
  * Whether the MAC of the pod's side belongs to another interface: one whose record names it, a host
  * side, or a pod that was found earlier. A pod with CAP_NET_ADMIN can set its MAC before the
  * collector reads it.
  */
 export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
-  if (binding?.source !== 'netns') return false;
+  if (binding === null || binding.mac === '' || !isMacRead(binding)) return false;
   for (const other of others) {
     if (other.generation === generation) continue;
     if (other.link.mac === binding.mac) return true;
     if (other.binding?.mac !== binding.mac) continue;
-    if (other.binding.source === 'cni' || other.generation < generation) return true;
+    if (!isMacRead(other.binding) || other.generation < generation) return true;
   }
   return false;
 }
@@ -228,6 +247,8 @@ export interface Identity {
   mac: string;
   addresses: string[];
   allowedPrefixes: string[];
+  /** Further MACs. */
+  allowedMacs: string[];
 }
 
 /**
@@ -237,7 +258,7 @@ export interface Identity {
  * @param contested whether another interface has its MAC (see isContested)
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
-  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [] };
+  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [], allowedMacs: [] };
   const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
   const isCertain = binding.fromCall === true && binding.addresses.length > 0;
   const confirmed = isCertain || (pod !== null && (listed.length > 0 || !isPrimary(binding)));
@@ -246,5 +267,6 @@ export function identityOf(binding: Binding | null, pod: PodIdentity | null, con
     mac: contested ? NOT_OWN_MAC : binding.mac,
     addresses: confirmed && listed.length > 0 ? listed : binding.addresses,
     allowedPrefixes: pod?.allowedPrefixes ?? [],
+    allowedMacs: pod?.allowedMacs ?? [],
   };
 }

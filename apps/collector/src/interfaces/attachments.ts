@@ -1,16 +1,20 @@
 /**
  * Attaches the programs of guarded interfaces, and restores them where another program displaced or
  * removed them. The kernel reports neither, so the collector checks the chains on a timer.
+ *
+ * A netkit pair with policy `blackhole` drops what the pod sends until the CNI attaches a program,
+ * and the kernel ignores the policy from the first program on. There the guard is attached only
+ * beside another program, so that it opens nothing.
  */
-import type { PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import type { PlacedAttachment, PlaceWatch, SpoofObject } from '@bailiff/bpf';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 import type { UnguardedPackets } from './unguarded-packets.ts';
 
 export interface AttachmentsOptions {
-  object: Pick<SpoofObject, 'attach' | 'reattach' | 'verify'>;
+  object: Pick<SpoofObject, 'attach' | 'detach' | 'reattach' | 'verify'>;
   registry: Pick<Registry, 'allLive'>;
-  places: Pick<PlaceWatch, 'changed' | 'forget'>;
+  places: Pick<PlaceWatch, 'changed' | 'forget' | 'fromPod'>;
   unguarded: Pick<UnguardedPackets, 'measure'>;
   /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
@@ -20,8 +24,15 @@ export interface AttachmentsOptions {
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
+const WAITS =
+  'it drops what the pod sends (netkit policy blackhole) until its CNI attaches a program: the guard waits for that';
+/** Interval of looking for that program while the interface is young; `check` looks later. */
+const WAIT_MS = 10;
+const YOUNG_MS = 30_000;
+
 export class Attachments {
   readonly #o: AttachmentsOptions;
+  #waiting: NodeJS.Timeout | null = null;
 
   constructor(options: AttachmentsOptions) {
     this.#o = options;
@@ -32,6 +43,10 @@ export class Attachments {
     iface.attachError = this.#o.whyNotAttach();
     if (iface.attachError !== '') return;
     try {
+      if (this.#isAlone(iface, 0)) {
+        this.#wait(iface);
+        return;
+      }
       this.#o.object.attach(keyOf(iface));
     } catch (error) {
       // If the interface is gone, its netlink event will remove it.
@@ -46,10 +61,24 @@ export class Attachments {
     this.#o.unguarded.measure(iface);
   }
 
+  /** @param own number of the guard's own programs in the chain */
+  #isAlone({ link }: GuardedInterface, own: number): boolean {
+    return link.dropsAlone === true && this.#o.places.fromPod(link.ifindex) <= own;
+  }
+
+  #wait(iface: GuardedInterface): void {
+    iface.attachError = WAITS;
+    if (this.#waiting !== null || this.#o.nowMs() - iface.appearedAtMs > YOUNG_MS) return;
+    this.#waiting = setTimeout(() => {
+      this.#waiting = null;
+      for (const one of this.#o.registry.allLive()) if (one.attachError === WAITS) this.attach(one);
+    }, WAIT_MS).unref();
+  }
+
   /** Like `check`, if a chain of a guarded interface changed since the last call. Cheap. */
   checkChanged(): number {
     if (this.#o.whyNotAttach() !== '') return 0;
-    const live = [...this.#o.registry.allLive()].map((iface) => iface.ifindex);
+    const live = [...this.#o.registry.allLive()].map((iface) => iface.link);
     return this.#o.places.changed(live).length > 0 ? this.check() : 0;
   }
 
@@ -69,6 +98,7 @@ export class Attachments {
         iface.attachError = reason;
         continue;
       }
+      if (this.#endIfAlone(iface, placed)) continue;
       if (heads.get(iface.generation) === 2 && iface.attachError === '') continue;
       this.attach(iface);
       for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
@@ -80,6 +110,24 @@ export class Attachments {
     }
     if (restored > 0) this.#o.places.forget();
     return restored;
+  }
+
+  /** The other programs of a pair that drops alone are gone: ends the guard. */
+  #endIfAlone(iface: GuardedInterface, placed: readonly PlacedAttachment[]): boolean {
+    if (!iface.link.dropsAlone) return false;
+    const isOwn = (p: PlacedAttachment) => p.generation === iface.generation && p.direction === 'in';
+    const own = placed.filter((p) => isOwn(p) && (p.place === 'head' || p.place === 'behind')).length;
+    try {
+      if (own === 0 || !this.#isAlone(iface, own)) return false;
+      this.#o.object.detach(keyOf(iface));
+      this.#wait(iface);
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: WAITS });
+      return true;
+    } catch (error) {
+      // If the interface is gone, its netlink event will remove it.
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+      return false;
+    }
   }
 
   #reattach(iface: GuardedInterface, placed: Parameters<SpoofObject['reattach']>[0]): void {

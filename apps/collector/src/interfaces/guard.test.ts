@@ -9,6 +9,7 @@ import {
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
+import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CounterStore } from '../counting/counter-store.ts';
 import { BindingStore } from '../identity/binding-store.ts';
@@ -28,6 +29,8 @@ describe('guard', () => {
   let counters: Map<number, Float64Array>;
   let attached: Set<number>;
   let refuse: Error | null;
+  /** Programs of a netkit pair, the guard's included. */
+  let fromPod: number;
   let room: number;
   let problems: string[];
   let forgotten: number[];
@@ -51,6 +54,7 @@ describe('guard', () => {
     attachMs = 0;
     whyNot = '';
     observed = [];
+    fromPod = 0;
     let generation = MAX_ARCHIVED - 1;
     const table = {
       create: ({ generation: g }: IfaceKey) => {
@@ -94,7 +98,11 @@ describe('guard', () => {
     guard = new Guard({
       object,
       registry,
-      places: { changed: (ifindexes) => [...ifindexes], forget: () => {} },
+      places: {
+        changed: (watched) => [...watched].map(({ ifindex }) => ifindex),
+        forget: () => {},
+        fromPod: () => fromPod,
+      },
       store: new BindingStore(dir, 'boot'),
       counters: counts,
       exclude: /^eth0$/,
@@ -124,6 +132,47 @@ describe('guard', () => {
     expect(guard.checkPlaces()).toBe(1);
     expect([live(3).attachError, attached.size]).toEqual(['', 1]);
     expect(guard.checkPlaces()).toBe(0);
+  });
+
+  it.each<[string, Partial<LinkRecord>, string]>([
+    ['the primary end of a netkit pair', { kind: 'netkit', netkit: { primary: true, peerDrops: false } }, 'guarded'],
+    ['the peer end of one', { kind: 'netkit', netkit: { primary: false, peerDrops: false } }, 'not-covered'],
+    ['a macvlan', { kind: 'macvlan' }, 'not-applicable'],
+    ['an excluded name', { name: 'eth0' }, 'not-applicable'],
+  ])('kinds of interfaces - %s', (_name, facts, coverage) => {
+    guard.update([{ ...link(3), ...facts }]);
+    expect(registry.live(3) ? 'guarded' : registry.others.get(3)?.coverage).toBe(coverage);
+  });
+
+  it('a netkit pair that drops without programs - guarded beside another program only, so that it opens nothing', () => {
+    const pair = { ...link(3), kind: 'netkit', netkit: { primary: true, peerDrops: true } };
+    guard.update([pair]);
+    expect([attached.size, live(3).attachError]).toEqual([0, expect.stringContaining('blackhole')]);
+    expect([guard.checkPlaces(), attached.size]).toEqual([0, 0]);
+    fromPod = 1;
+    guard.update([pair]);
+    expect([attached.size, live(3).attachError]).toEqual([1, '']);
+    fromPod = 2;
+    expect([guard.checkPlaces(), attached.size, live(3).attachError]).toEqual([0, 1, '']);
+    fromPod = 1;
+    guard.checkPlaces();
+    expect([attached.size, live(3).attachError]).toEqual([0, expect.stringContaining('blackhole')]);
+    fromPod = 1;
+    expect([guard.checkPlaces(), attached.size, live(3).attachError]).toEqual([1, 1, '']);
+  });
+
+  it('a netkit pair that drops without programs - guarded soon after its CNI attached one', async () => {
+    guard.update([{ ...link(3), kind: 'netkit', netkit: { primary: true, peerDrops: true } }]);
+    expect(attached.size).toBe(0);
+    fromPod = 1;
+    await waitFor(() => attached.size === 1, { what: 'the guard' });
+    expect(live(3).attachError).toBe('');
+  });
+
+  it('a netkit pair that passes without programs - guarded alone', () => {
+    guard.update([{ ...link(3), kind: 'netkit', netkit: { primary: true, peerDrops: false } }]);
+    fromPod = 1;
+    expect([guard.checkPlaces(), attached.size, live(3).attachError]).toEqual([0, 1, '']);
   });
 
   it('time to a guard - from reading the event, also for later links of the same event', () => {

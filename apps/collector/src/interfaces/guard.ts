@@ -30,7 +30,7 @@ import { UnguardedPackets } from './unguarded-packets.ts';
 export interface GuardOptions {
   object: SpoofObject;
   registry: Registry;
-  places: Pick<PlaceWatch, 'changed' | 'forget'>;
+  places: Pick<PlaceWatch, 'changed' | 'forget' | 'fromPod'>;
   store: BindingStore;
   counters: CounterStore;
   /** Host-side names that never belong to pods: uplinks, bridges. */
@@ -127,6 +127,7 @@ export class Guard {
     if (live) {
       const before = live.link;
       live.link = factsOf(link);
+      if (live.link.dropsAlone && live.attachError !== '') this.#attachments.attach(live);
       if (before.name !== link.name || before.mac !== link.mac || before.linkNetnsid !== link.linkNetnsid)
         this.#o.events.changed(live);
       return;
@@ -148,8 +149,12 @@ export class Guard {
   }
 
   #reasonNotToGuard(link: LinkRecord): { coverage: 'not-covered' | 'not-applicable'; reason: string } | null {
-    if (link.kind === 'netkit') return { coverage: 'not-covered', reason: 'netkit devices are not supported' };
-    if (link.kind !== 'veth')
+    if (link.kind === 'netkit' && !link.netkit?.primary)
+      return {
+        coverage: 'not-covered',
+        reason: 'the peer end of a netkit pair: programs attach only at the primary end',
+      };
+    if (link.kind !== 'veth' && link.kind !== 'netkit')
       return { coverage: 'not-applicable', reason: link.kind === '' ? 'not a pod interface' : `a ${link.kind} device` };
     if (this.#o.exclude.test(link.name)) return { coverage: 'not-applicable', reason: 'excluded by name' };
     return null;

@@ -112,6 +112,8 @@ export interface GuardedInterface {
   attachError: string;
   /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
+  /** Granted MACs that are not in force, because another interface has them. */
+  takenMacs: string[];
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
   /** null: it existed before the process. */
@@ -157,6 +159,7 @@ export function newInterface(
     gone: false,
     attachError: 'not attached yet',
     omitted: 0,
+    takenMacs: [],
     applyError: '',
     announced: null,
   };
@@ -198,4 +201,5 @@ export const factsOf = (link: LinkRecord): LinkFacts => ({
   mac: link.mac,
   linkNetnsid: link.linkNetnsid,
   peerIfindex: link.peerIfindex,
+  ...(link.netkit?.peerDrops ? { dropsAlone: true } : {}),
 });

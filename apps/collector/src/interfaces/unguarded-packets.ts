@@ -7,7 +7,21 @@
  */
 import { getLink, type SpoofMaps } from '@bailiff/bpf';
 import type { BindingStore } from '../identity/binding-store.ts';
+import type { LinkFacts } from '../identity/identity.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
+
+/**
+ * Packets that the link received from the pod; null: the link is gone. netkit counts a packet at the
+ * host side only after its programs passed it. The count of the other end includes packets that a
+ * program redirected, and leaves out dropped ones.
+ */
+function receivedFrom({ ifindex, kind, linkNetnsid, peerIfindex }: LinkFacts): number | null {
+  if (kind === 'netkit' && linkNetnsid !== null && peerIfindex !== null) {
+    const peer = getLink(peerIfindex, { targetNsid: linkNetnsid });
+    if (peer !== null) return peer.txPackets;
+  }
+  return getLink(ifindex)?.rxPackets ?? null;
+}
 
 type Maps = Pick<SpoofMaps, 'seen' | 'settings'>;
 
@@ -47,7 +61,7 @@ export class UnguardedPackets {
     this.#attempt(iface, () => {
       // Read before the link's count: a packet in between is reported as unguarded, never lost.
       const judged = this.#seen(iface) - iface.seenUnbound;
-      const received = getLink(iface.ifindex)?.rxPackets ?? null;
+      const received = receivedFrom(iface.link);
       if (received === null) return; // the link is gone: its final count is published instead
       iface.packetsBeforeGuard = Math.max(0, received - judged);
       this.#o.store.save(storedOf(iface));

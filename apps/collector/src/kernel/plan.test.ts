@@ -11,6 +11,7 @@ const input = {
     mac: '0a:00:00:00:00:01',
     addresses: ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'],
     allowedPrefixes: ['10.9.0.0/16'],
+    allowedMacs: [],
   },
   modes,
   sampling: null,

@@ -40,6 +40,7 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
   // An allowed prefix is valid as a source only. It is behind the pod, so ARP and ND may not claim
   // it.
   for (const cidr of identity.allowedPrefixes) grants.set(cidr, { cidr, neighbour: false });
+  for (const mac of identity.allowedMacs) grants.set(mac, { cidr: mac, neighbour: false });
   for (const address of v4.slice(1)) grants.set(`${address}/32`, { cidr: `${address}/32`, neighbour: true });
   for (const address of v6.slice(1)) grants.set(`${address}/128`, { cidr: `${address}/128`, neighbour: true });
   // The pod's own addresses come first, so that the limit cuts prefixes.

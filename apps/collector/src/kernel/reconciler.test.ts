@@ -13,9 +13,9 @@ const binding: Binding = {
   addresses: ['10.0.0.2', '10.0.0.3'],
   link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
 };
-const pods = (revision: number, address: string, allowedPrefixes: string[]) => {
+const pods = (revision: number, address: string, allowedPrefixes: string[], allowedMacs?: string[]) => {
   const interfaces = sampleInterfaces(address, '10.0.0.3');
-  const pod = samplePodIdentity({ uid: 'a', interfaces, allowedPrefixes, revision });
+  const pod = samplePodIdentity({ uid: 'a', interfaces, allowedPrefixes, allowedMacs, revision });
   return JSON.stringify({ nodeName: 'n1', revision, pods: [pod] });
 };
 
@@ -27,6 +27,7 @@ describe('reconciler', () => {
   let room: number;
   let saved: StoredInterface[];
   let problems: string[];
+  let live: GuardedInterface[];
   let reconciler: Reconciler;
   beforeEach(() => {
     desired = new DesiredState('n1');
@@ -36,6 +37,7 @@ describe('reconciler', () => {
     room = 10;
     saved = [];
     problems = [];
+    live = [];
     reconciler = new Reconciler({
       bootId: 'boot',
       maps: {
@@ -61,7 +63,8 @@ describe('reconciler', () => {
       desired,
       store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
       moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
-      live: () => [],
+      live: () => live,
+      linkMacs: () => new Set(['02:00:00:00:00:01']),
       onFound: () => undefined,
       onProblem: ({ reason }) => problems.push(reason),
     });
@@ -80,6 +83,17 @@ describe('reconciler', () => {
     room = 10;
     reconciler.apply(iface);
     expect([grants.length, record?.hasMore, iface.applyError]).toEqual([4, true, '']);
+  });
+  it('granted MACs - written, without those of links of the node and of other pods', () => {
+    const [granted, ofLink, ofPod] = ['52:54:00:00:00:01', '02:00:00:00:00:01', '0a:00:00:00:00:09'];
+    desired.receivePods(pods(1, '10.0.0.2', [], [granted, ofLink, ofPod]), []);
+    reconciler.apply(iface);
+    expect(inKernel()[2]).toEqual([ofPod, '10.0.0.3/32', granted]);
+    const other = newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link }, 0);
+    live = [iface, { ...other, binding: { ...binding, podUid: 'b', mac: ofPod } }];
+    reconciler.bound(live[1] as GuardedInterface);
+    expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted]);
+    expect(iface.takenMacs).toEqual([ofLink, ofPod]);
   });
   it('failed write - reported, shown, never thrown, and retried', () => {
     desired.receivePods(pods(1, '10.0.0.66', []), []);

@@ -9,7 +9,7 @@
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
-import { disagreement, identityOf, isContested, latchNetns, movedFrom } from '../identity/identity.ts';
+import { disagreement, type Identity, identityOf, isContested, latchNetns, movedFrom } from '../identity/identity.ts';
 import {
   type GuardedInterface,
   type KernelEntries,
@@ -27,6 +27,8 @@ export interface ReconcilerOptions {
   desired: DesiredState;
   store: BindingStore;
   live(): Iterable<GuardedInterface>;
+  /** MACs of all links of the node, bridges and gateways included. */
+  linkMacs(): ReadonlySet<string>;
   moment(): Moment;
   /** The interface has a new violation of user space. */
   onFound(iface: GuardedInterface): void;
@@ -57,11 +59,27 @@ export class Reconciler {
     }
   }
 
-  /** The interface was bound: another one that had its MAC without a record loses it. */
+  /** The interface was bound: another one that had its MAC without a record, or by a grant, loses it. */
   bound(iface: GuardedInterface): void {
     this.apply(iface);
-    for (const other of this.#o.live())
-      if (other !== iface && other.binding && other.binding.mac === iface.binding?.mac) this.apply(other);
+    const mac = iface.binding?.mac ?? '';
+    const hasMac = ({ binding, kernel }: GuardedInterface) =>
+      binding?.mac === mac || kernel?.grants.some(({ cidr }) => cidr === mac);
+    for (const other of this.#o.live()) if (other !== iface && other.binding && hasMac(other)) this.apply(other);
+  }
+
+  /**
+   * The identity without granted MACs that a link of the node or another pod has, which the holders
+   * of both keys may not know.
+   */
+  #withoutTaken(identity: Identity, iface: GuardedInterface): Identity {
+    iface.takenMacs = [];
+    if (identity.allowedMacs.length === 0) return identity;
+    const taken = new Set(this.#o.linkMacs());
+    for (const { generation, binding } of this.#o.live())
+      if (binding && generation !== iface.generation) taken.add(binding.mac);
+    iface.takenMacs = identity.allowedMacs.filter((mac) => taken.has(mac));
+    return { ...identity, allowedMacs: identity.allowedMacs.filter((mac) => !taken.has(mac)) };
   }
 
   #apply(iface: GuardedInterface): boolean {
@@ -78,7 +96,7 @@ export class Reconciler {
       }
     }
     const { entries, omitted } = desiredEntries({
-      identity: identityOf(iface.binding, pod, isContested(iface, this.#o.live())),
+      identity: this.#withoutTaken(identityOf(iface.binding, pod, isContested(iface, this.#o.live())), iface),
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,

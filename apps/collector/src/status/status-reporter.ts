@@ -8,6 +8,7 @@ import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { ConfigReceiver } from '../desired/config-receiver.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import type { CniRecord } from '../identity/cni-record.ts';
 import type { Registry } from '../interfaces/registry.ts';
 import type { Readings } from '../metrics.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
@@ -20,6 +21,7 @@ export interface StatusParts {
   bootId: string;
   object: SpoofObject;
   registry: Registry;
+  network: { cniRecords(): Iterable<CniRecord> };
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision'>;
   runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
@@ -52,7 +54,7 @@ export class StatusReporter {
   }
 
   #status(): NodeStatus {
-    const { ctx, bootId, object, registry, desired, receiver, runtime, cni, bus, moment } = this.#parts;
+    const { ctx, bootId, object, registry, network, desired, receiver, runtime, cni, bus, moment } = this.#parts;
     return nodeStatus({
       nodeName: ctx.config.nodeName,
       bootId,
@@ -61,6 +63,7 @@ export class StatusReporter {
       hook: ctx.config.observeOnly ? 'none' : object.mode,
       probes: this.#probes,
       registry,
+      cniRecords: network.cniRecords(),
       desired,
       runtime: runtime.status(),
       cni: cni.status(),

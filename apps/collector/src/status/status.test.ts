@@ -1,16 +1,19 @@
 import type { SpoofMaps } from '@bailiff/bpf';
 import { MAX_REFUSED_KEYS, nodeStatus as schema } from '@bailiff/schemas';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
-import { newInterface } from '../interfaces/guarded-interface.ts';
+import type { CniRecord } from '../identity/cni-record.ts';
+import type { Binding } from '../identity/identity.ts';
+import { type GuardedInterface, type KernelEntries, newInterface } from '../interfaces/guarded-interface.ts';
 import { Registry } from '../interfaces/registry.ts';
-import { nodeStatus } from './status.ts';
+import { coverageOf, nodeStatus } from './status.ts';
 
 const maps = {
   losses: () => ({ 'ring-full': 0n, 'no-counter': 0n, 'no-iface': 0n }),
   fill: () => ({}),
 } as unknown as SpoofMaps;
-const status = (registry: Registry, desired = new DesiredState('n')) =>
+const status = (registry: Registry, desired = new DesiredState('n'), cniRecords: CniRecord[] = []) =>
   nodeStatus({
     nodeName: 'n',
     bootId: 'b',
@@ -19,6 +22,7 @@ const status = (registry: Registry, desired = new DesiredState('n')) =>
     hook: 'tcx',
     probes: [],
     registry,
+    cniRecords,
     desired,
     runtime: {
       ...{ state: 'off' as const, reason: '', remedy: '', missingHooks: [], policies: [], policiesOmitted: 0 },
@@ -69,6 +73,40 @@ describe('status', () => {
     expect(omitted).toMatchObject({ guarded: 0, partial: 0, 'not-covered': 0 });
     expect((omitted?.['not-applicable'] ?? 0) + result.interfaces.length).toBe(20_501);
     expect(schema.parse(JSON.parse(JSON.stringify(result)))).toEqual(result);
+  });
+
+  it('a netkit pair in mode L3 has no MAC of its own, a veth whose MAC is contested has none either', () => {
+    const mac = '00:00:00:00:00:00';
+    const of = (kind: string): GuardedInterface => {
+      const iface = { ...guarded(1, 0), link: { ...link(1), kind, mac } };
+      const binding = { mac, podUid: 'p' } as Binding;
+      return { ...iface, binding, kernel: { record: { mac, state: 'programmed' } } as KernelEntries };
+    };
+    expect(coverageOf(of('netkit'))).toEqual({ coverage: 'guarded', reason: '' });
+    expect(coverageOf(of('veth'))).toMatchObject({ coverage: 'partial', reason: expect.stringMatching(/has its MAC/) });
+  });
+
+  it('interfaces without a host side - each is listed with its reason, also of a pod with a guarded one', () => {
+    const desired = new DesiredState('n');
+    const pods = ['both', 'only', 'neither'].map((uid) =>
+      samplePodIdentity({ uid, name: uid, interfaces: sampleInterfaces('10.0.0.2', 'fd00::2') }),
+    );
+    desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), []);
+    const registry = new Registry(8);
+    registry.add({ ...guarded(1, 0), binding: { podUid: 'both', mac: '02:00:00:00:00:01' } as Binding });
+    const record = { podNamespace: 'shop', podMac: '', addresses: ['10.9.0.2'] };
+    const records = [
+      { ...record, podUid: 'both', podName: 'both', ifName: 'net1', plugin: 'macvlan' },
+      { ...record, podUid: 'only', podName: 'only', ifName: 'eth0', plugin: 'ipvlan' },
+      { ...record, podUid: 'gone', podName: 'gone', ifName: 'eth0', plugin: 'ipvlan' },
+      { ...record, podUid: 'neither', podName: 'neither', ifName: 'eth0', plugin: 'bridge' },
+    ] as CniRecord[];
+    const uncovered = status(registry, desired, records).interfaces.filter((i) => i.coverage === 'not-covered');
+    expect(uncovered.map((i) => `${i.podUid}: ${i.reason.split(':')[0]}`)).toEqual([
+      'both: net1 is of kind macvlan',
+      'only: eth0 is of kind ipvlan',
+      'neither: no interface of it was found on this node',
+    ]);
   });
 
   it('rejected keys above the limit - counted', () => {

@@ -12,7 +12,8 @@ import {
   type RuntimeStatus,
 } from '@bailiff/schemas';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
-import { NOT_OWN_MAC } from '../identity/identity.ts';
+import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
+import { isLayer3, NOT_OWN_MAC } from '../identity/identity.ts';
 import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { Registry } from '../interfaces/registry.ts';
 import { fitInterfaces } from './status-limits.ts';
@@ -25,6 +26,7 @@ export interface StatusInput {
   hook: NodeStatus['hook'];
   probes: readonly Probe[];
   registry: Registry;
+  cniRecords: Iterable<CniRecord>;
   desired: DesiredState;
   runtime: RuntimeStatus;
   cni: CniStatus;
@@ -47,8 +49,13 @@ export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus
   }
   if (iface.binding.mac === '')
     return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
-  if (iface.kernel?.record.mac === NOT_OWN_MAC)
+  if (iface.kernel?.record.mac === NOT_OWN_MAC && !isLayer3(iface.link))
     return { coverage: 'partial', reason: 'another interface has its MAC: no frame counts as its own' };
+  if (iface.takenMacs.length > 0)
+    return {
+      coverage: 'partial',
+      reason: `not granted, because another interface has it: ${iface.takenMacs.join(', ')}`,
+    };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
   return { coverage: 'guarded', reason: '' };
@@ -87,6 +94,15 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment): Interf
   };
 }
 
+/** An interface that has no programs; the caller adds what is known of it. */
+function notGuarded(coverage: InterfaceStatus['coverage'], reason: string): InterfaceStatus {
+  return {
+    ...{ interfaceName: '', ifindex: 0, generation: 0, coverage, reason, state: 'unknown' as const },
+    ...{ podUid: '', podNamespace: '', podName: '', addresses: [], mac: '' },
+    ...{ packetsBeforeGuard: 0, quarantinedUntil: null },
+  };
+}
+
 /** An end beyond the calendar is shown as its last day. */
 function isoOf(untilNs: bigint, moment: Moment): string {
   const ms = moment.wallMs + Number((untilNs - moment.bootNs) / 1_000_000n);
@@ -97,20 +113,10 @@ export function nodeStatus(input: StatusInput): NodeStatus {
   const { registry, desired, maps, moment } = input;
   const losses = maps.losses();
   const others: InterfaceStatus[] = [...registry.others].map(([ifindex, other]) => ({
-    interfaceName: other.name,
-    ifindex,
-    generation: 0,
-    coverage: other.coverage,
-    reason: other.reason,
-    state: 'unknown',
-    podUid: '',
-    podNamespace: '',
-    podName: '',
-    addresses: [],
-    mac: '',
-    packetsBeforeGuard: 0,
-    quarantinedUntil: null,
+    ...notGuarded(other.coverage, other.reason),
+    ...{ interfaceName: other.name, ifindex },
   }));
+  const listed = withoutHostSide(input);
   return {
     nodeName: input.nodeName,
     bootId: input.bootId,
@@ -127,7 +133,8 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     ...fitInterfaces([
       ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment)),
       ...others,
-      ...podsWithout(input),
+      ...listed,
+      ...podsWithout(input, listed),
     ]),
     snapshotRevision: desired.snapshotRevision,
     snapshotRefused: clipReason(desired.snapshotRefused),
@@ -150,31 +157,37 @@ export function nodeStatus(input: StatusInput): NodeStatus {
   };
 }
 
+/** Interfaces of the snapshot's pods that have no host side, by their CNI records. */
+function withoutHostSide({ cniRecords, desired }: StatusInput): InterfaceStatus[] {
+  const result: InterfaceStatus[] = [];
+  for (const record of cniRecords) {
+    const why = whyNoHostSide(record);
+    if (why === null || !desired.pods.has(record.podUid)) continue;
+    result.push({
+      ...notGuarded('not-covered', `${record.ifName} is of kind ${record.plugin}: ${why}`),
+      ...{ podUid: record.podUid, podNamespace: record.podNamespace, podName: record.podName },
+      ...{ addresses: record.addresses, mac: record.podMac },
+    });
+  }
+  return result;
+}
+
 /**
  * Pods of the snapshot without a guarded interface: on the host's network, or without a known
  * interface.
  */
-function podsWithout(input: StatusInput): InterfaceStatus[] {
-  const bound = new Set([...input.registry.bindings()].map((b) => b.podUid));
+function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): InterfaceStatus[] {
+  const bound = new Set([...input.registry.bindings(), ...listed].map((b) => b.podUid));
   const result: InterfaceStatus[] = [];
   for (const pod of input.desired.pods.values()) {
     if (bound.has(pod.uid)) continue;
     const addresses = pod.interfaces.flatMap((i) => i.addresses);
     if (!pod.hostNetwork && addresses.length === 0) continue; // not started yet
     result.push({
-      interfaceName: '',
-      ifindex: 0,
-      generation: 0,
-      coverage: pod.hostNetwork ? 'not-applicable' : 'not-covered',
-      reason: pod.hostNetwork ? "on the host's network" : 'no interface of it was found on this node',
-      state: 'unknown',
-      podUid: pod.uid,
-      podNamespace: pod.namespace,
-      podName: pod.name,
-      addresses,
-      mac: '',
-      packetsBeforeGuard: 0,
-      quarantinedUntil: null,
+      ...(pod.hostNetwork
+        ? notGuarded('not-applicable', "on the host's network")
+        : notGuarded('not-covered', 'no interface of it was found on this node')),
+      ...{ podUid: pod.uid, podNamespace: pod.namespace, podName: pod.name, addresses },
     });
   }
   return result;

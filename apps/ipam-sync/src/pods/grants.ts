@@ -1,17 +1,20 @@
 /**
- * Which foreign source prefixes a pod may use. Two keys turn the lock: the pod asks by annotation,
- * the administrator lists the namespace with a prefix that covers it. Either alone grants nothing.
- * Pure.
+ * Which foreign source prefixes and MACs a pod may use. Two keys turn the lock: the pod asks by
+ * annotation, the administrator permits it to the namespace, optionally for one service account or
+ * workload. Either alone grants nothing. Pure.
  */
 import { canonicalCidr, covers } from './addresses.ts';
 
 /** Comma-separated CIDRs. */
 export const PREFIX_ANNOTATION = 'bailiff.dev/allowed-source-prefixes';
+/** Comma-separated MACs, for example of a virtual machine in the pod. */
+export const MAC_ANNOTATION = 'bailiff.dev/allowed-macs';
 /**
  * Prefixes of one pod: a collector's map holds 64 further addresses and prefixes for an interface,
  * dual-stack ones included.
  */
 export const MAX_PREFIXES_PER_POD = 32;
+export const MAX_MACS_PER_POD = 8;
 /**
  * A longer annotation is refused as a whole before it is parsed: 32 prefixes of the longest
  * spelling take 1.6 kB.
@@ -19,42 +22,93 @@ export const MAX_PREFIXES_PER_POD = 32;
 export const MAX_ANNOTATION_CHARS = 4_096;
 
 /** What a pod asks for. */
-export interface PrefixRequest {
-  /** Canonical CIDRs, in order, each once. */
-  prefixes: string[];
-  /** Entries that are no CIDR, or over the bound. */
+export interface GrantRequest {
+  /** Canonical CIDRs or MACs, in order, each once. */
+  values: string[];
+  /** Entries that are invalid or over the bound. */
   refused: number;
 }
 
-/** The administrator's key: namespace to canonical prefixes. */
-export type PrefixPermits = ReadonlyMap<string, readonly string[]>;
-
-export const NO_PERMITS: PrefixPermits = new Map();
-
-/** Reads the annotation; absent or empty asks for nothing. The API server takes 256 KiB of it. */
-export function requestedPrefixes(annotation: string | undefined): PrefixRequest {
-  if (annotation !== undefined && annotation.length > MAX_ANNOTATION_CHARS) return { prefixes: [], refused: 1 };
-  const entries = (annotation ?? '').split(',').map((entry) => entry.trim());
-  const asked = entries.filter((entry) => entry !== '');
-  const canonical = asked.map(canonicalCidr);
-  const prefixes = [...new Set(canonical.filter((cidr) => cidr !== null))].slice(0, MAX_PREFIXES_PER_POD);
-  const over = new Set(canonical.filter((cidr) => cidr !== null)).size - prefixes.length;
-  return { prefixes, refused: canonical.filter((cidr) => cidr === null).length + over };
+/** Pods of a namespace, and what they may ask for. Absent fields: any. */
+export interface Permit {
+  namespace: string;
+  serviceAccount?: string | undefined;
+  workload?: string | undefined;
+  /** Canonical CIDRs, or first bytes of MACs. */
+  values: readonly string[];
 }
 
-/** Permits from the cluster's configuration. A namespace that is listed twice has both lists. */
-export function permitsOf(allowed: readonly { namespace: string; prefixes: readonly string[] }[]): PrefixPermits {
-  const permits = new Map<string, string[]>();
-  for (const { namespace, prefixes } of allowed) {
-    const canonical = prefixes.map(canonicalCidr).filter((cidr) => cidr !== null);
-    permits.set(namespace, [...(permits.get(namespace) ?? []), ...canonical]);
-  }
-  return permits;
+/** The administrator's key. */
+export interface Permits {
+  prefixes: readonly Permit[];
+  macs: readonly Permit[];
 }
 
-/** The prefixes that a pod of a namespace gets out of those it asks for. */
-export function grantedPrefixes(asked: readonly string[], namespace: string, permits: PrefixPermits): string[] {
-  const permitted = permits.get(namespace);
-  if (permitted === undefined) return [];
-  return asked.filter((prefix) => permitted.some((outer) => covers(outer, prefix)));
+/** What permits select by. */
+export interface Asking {
+  namespace: string;
+  serviceAccount: string;
+  /** null: no confirmed controller. */
+  workload: string | null;
 }
+
+export const NO_PERMITS: Permits = { prefixes: [], macs: [] };
+
+const requestOf = (canonical: (text: string) => string | null, most: number) => {
+  /** Reads the annotation; absent or empty asks for nothing. The API server takes 256 KiB of it. */
+  return (annotation: string | undefined): GrantRequest => {
+    if (annotation !== undefined && annotation.length > MAX_ANNOTATION_CHARS) return { values: [], refused: 1 };
+    const entries = (annotation ?? '').split(',').map((entry) => entry.trim());
+    const asked = entries.filter((entry) => entry !== '').map(canonical);
+    const valid = [...new Set(asked.filter((value) => value !== null))];
+    const refused = asked.filter((value) => value === null).length + Math.max(0, valid.length - most);
+    return { values: valid.slice(0, most), refused };
+  };
+};
+
+/** Lower case; null if it is no MAC of one interface: a group address, or all zero. */
+function canonicalMac(text: string): string | null {
+  const mac = text.toLowerCase();
+  return /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && mac !== '00:00:00:00:00:00' ? mac : null;
+}
+
+export const requestedPrefixes = requestOf(canonicalCidr, MAX_PREFIXES_PER_POD);
+export const requestedMacs = requestOf(canonicalMac, MAX_MACS_PER_POD);
+
+type Scope = Omit<Permit, 'values'>;
+
+/** Permits from the cluster's configuration. */
+export function permitsOf(
+  allowedPrefixes: readonly (Scope & { prefixes: readonly string[] })[],
+  allowedMacs: readonly (Scope & { macs: readonly string[] })[] = [],
+): Permits {
+  return {
+    prefixes: allowedPrefixes.map(({ prefixes, ...scope }) => ({
+      ...scope,
+      values: prefixes.map(canonicalCidr).filter((cidr) => cidr !== null),
+    })),
+    macs: allowedMacs.map(({ macs, ...scope }) => ({ ...scope, values: macs })),
+  };
+}
+
+function granted(
+  asked: readonly string[],
+  pod: Asking,
+  permits: readonly Permit[],
+  isWithin: (outer: string, inner: string) => boolean,
+): string[] {
+  if (asked.length === 0) return [];
+  const own = permits.filter(
+    ({ namespace, serviceAccount = pod.serviceAccount, workload = pod.workload }) =>
+      namespace === pod.namespace && serviceAccount === pod.serviceAccount && workload === pod.workload,
+  );
+  return asked.filter((value) => own.some(({ values }) => values.some((outer) => isWithin(outer, value))));
+}
+
+/** The prefixes that a pod gets out of those it asks for. */
+export const grantedPrefixes = (asked: readonly string[], pod: Asking, { prefixes }: Permits): string[] =>
+  granted(asked, pod, prefixes, covers);
+
+/** The same for MACs. A permit holds whole bytes. */
+export const grantedMacs = (asked: readonly string[], pod: Asking, { macs }: Permits): string[] =>
+  granted(asked, pod, macs, (outer, mac) => mac === outer || mac.startsWith(`${outer}:`));

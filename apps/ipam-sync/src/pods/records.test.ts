@@ -1,6 +1,16 @@
 import type { Pod } from '@bailiff/kube';
 import { describe, expect, test } from 'vitest';
-import { grantedPrefixes, MAX_ANNOTATION_CHARS, MAX_PREFIXES_PER_POD, permitsOf, requestedPrefixes } from './grants.ts';
+import {
+  type Asking,
+  grantedMacs,
+  grantedPrefixes,
+  MAX_ANNOTATION_CHARS,
+  MAX_MACS_PER_POD,
+  MAX_PREFIXES_PER_POD,
+  permitsOf,
+  requestedMacs,
+  requestedPrefixes,
+} from './grants.ts';
 import { nodeRecord, podRecord, sameRecord } from './records.ts';
 
 const pod = (change: { metadata?: object; spec?: object; status?: object } = {}): Pod => ({
@@ -108,6 +118,10 @@ test('node record - internal and external addresses of both families, pod CIDRs,
 });
 
 describe('grants', () => {
+  const asking = (change: Partial<Asking>): Asking => ({
+    ...{ namespace: 'vpn', serviceAccount: 'default', workload: null },
+    ...change,
+  });
   test.each([
     [undefined, [], 0],
     ['', [], 0],
@@ -116,21 +130,21 @@ describe('grants', () => {
     ['10.0.0.0/8, FD00::/64 ,10.1.1.1/8', ['10.0.0.0/8', 'fd00::/64'], 0],
     ['10.0.0.0, nonsense, 10.0.0.0/33, 10.0.0.0/8', ['10.0.0.0/8'], 3],
   ])('grants - annotation %j requests %j, %i refused', (annotation, prefixes, refused) => {
-    expect(requestedPrefixes(annotation)).toEqual({ prefixes, refused });
+    expect(requestedPrefixes(annotation)).toEqual({ values: prefixes, refused });
   });
   test('grants - no pod requests more than the limit', () => {
     const annotation = Array.from({ length: MAX_PREFIXES_PER_POD + 3 }, (_, i) => `10.0.${i}.0/24`).join(',');
     const request = requestedPrefixes(annotation);
-    expect(request.prefixes).toHaveLength(MAX_PREFIXES_PER_POD);
+    expect(request.values).toHaveLength(MAX_PREFIXES_PER_POD);
     expect(request.refused).toBe(3);
   });
   test('grants - an annotation above its limit is refused before it is parsed', () => {
     const prefixes = '10.0.0.0/8,'.repeat(Math.floor(MAX_ANNOTATION_CHARS / 11));
-    expect(requestedPrefixes(prefixes)).toEqual({ prefixes: ['10.0.0.0/8'], refused: 0 });
-    expect(requestedPrefixes(prefixes + ' '.repeat(11))).toEqual({ prefixes: [], refused: 1 });
+    expect(requestedPrefixes(prefixes)).toEqual({ values: ['10.0.0.0/8'], refused: 0 });
+    expect(requestedPrefixes(prefixes + ' '.repeat(11))).toEqual({ values: [], refused: 1 });
     // Parsing 255 kB of distinct prefixes took 60 ms.
     const large = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
-    expect(requestedPrefixes(large)).toEqual({ prefixes: [], refused: 1 });
+    expect(requestedPrefixes(large)).toEqual({ values: [], refused: 1 });
   });
   const permits = permitsOf([
     { namespace: 'vpn', prefixes: ['10.0.0.0/8'] },
@@ -144,7 +158,39 @@ describe('grants', () => {
     [['10.2.0.0/16'], 'shop', []],
     [[], 'vpn', []],
   ])('grants - of %j a pod of %s gets %j', (asked, namespace, expected) => {
-    expect(grantedPrefixes(asked, namespace, permits)).toEqual(expected);
+    expect(grantedPrefixes(asked, asking({ namespace }), permits)).toEqual(expected);
+  });
+  test.each([
+    [{ serviceAccount: 'gateway' }, { serviceAccount: 'gateway' }, true],
+    [{ serviceAccount: 'gateway' }, { serviceAccount: 'default' }, false],
+    [{ workload: 'vpn' }, { workload: 'vpn' }, true],
+    [{ workload: 'vpn' }, { workload: 'web' }, false],
+    [{ workload: 'vpn' }, { workload: null }, false],
+    [{ workload: 'vpn', serviceAccount: 'gateway' }, { workload: 'vpn', serviceAccount: 'default' }, false],
+  ])('grants - a permit for %j is for a pod of %j: %s', (scope, pod, expected) => {
+    const narrow = permitsOf([{ namespace: 'vpn', ...scope, prefixes: ['10.0.0.0/8'] }]);
+    expect(grantedPrefixes(['10.0.0.0/8'], asking(pod), narrow)).toEqual(expected ? ['10.0.0.0/8'] : []);
+  });
+  test.each([
+    ['52:54:00:12:34:56', ['52:54:00:12:34:56'], 0],
+    ['52:54:00:AB:34:56, 52:54:00:ab:34:56', ['52:54:00:ab:34:56'], 0],
+    ['00:00:00:00:00:00, ff:ff:ff:ff:ff:ff, 01:00:5e:00:00:01, 52:54:00, 52-54-00-12-34-56, 10.0.0.0/8', [], 6],
+    [Array.from({ length: MAX_MACS_PER_POD + 2 }, (_, i) => `52:54:00:00:00:0${i.toString(16)}`).join(), null, 2],
+  ])('grants - annotation %j requests MACs %j, %i refused', (annotation, macs, refused) => {
+    const request = requestedMacs(annotation);
+    expect(request.refused).toBe(refused);
+    if (macs === null) expect(request.values).toHaveLength(MAX_MACS_PER_POD);
+    else expect(request.values).toEqual(macs);
+  });
+  test.each([
+    [['52:54:00:12:34:56'], ['52:54:00'], true],
+    [['52:54:00:12:34:56'], ['52:54:00:12:34:56'], true],
+    [['52:54:01:12:34:56'], ['52:54:00'], false],
+    [['52:54:00:12:34:56'], [], false],
+  ])('grants - MACs %j under a permit of %j: %s', (asked, macs, expected) => {
+    const permits = permitsOf([], macs.length > 0 ? [{ namespace: 'vpn', macs }] : []);
+    expect(grantedMacs(asked, asking({}), permits)).toEqual(expected ? asked : []);
+    expect(grantedMacs(asked, asking({ namespace: 'shop' }), permits)).toEqual([]);
   });
 });
 

@@ -10,7 +10,7 @@
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
 import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
-import { PREFIX_ANNOTATION, type PrefixRequest, requestedPrefixes } from './grants.ts';
+import { type GrantRequest, MAC_ANNOTATION, PREFIX_ANNOTATION, requestedMacs, requestedPrefixes } from './grants.ts';
 import { programOf } from './program.ts';
 
 export type Owner = PodIdentity['owners'][number];
@@ -35,7 +35,8 @@ export interface PodRecord {
   addresses: string[];
   hostNetwork: boolean;
   containers: PodIdentity['containers'];
-  prefixes: PrefixRequest;
+  prefixes: GrantRequest;
+  macs: GrantRequest;
   probePorts: PodIdentity['probePorts'];
   createdAt: string;
   /** Deletion was requested; the pod may still run and send. */
@@ -90,6 +91,7 @@ export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): 
     hostNetwork,
     containers: containers.slice(0, most),
     prefixes: requestedPrefixes(metadata.annotations?.[PREFIX_ANNOTATION]),
+    macs: requestedMacs(metadata.annotations?.[MAC_ANNOTATION]),
     probePorts: ports.slice(0, most),
     createdAt: metadata.creationTimestamp ?? '',
     terminating: metadata.deletionTimestamp !== undefined,

@@ -1,6 +1,6 @@
 /**
- * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): prefix
- * permits and the setting for unguarded nodes. An invalid value is refused and the last valid one
+ * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): permits of
+ * prefixes and MACs, and the setting for unguarded nodes. An invalid value is refused and the last valid one
  * stays in force, because a dropped permit disconnects pods. At start, that is the newest valid
  * value in the key's history.
  */
@@ -14,17 +14,17 @@ import {
   spoofCluster,
   type UnguardedNodes,
 } from '@bailiff/policy';
-import { type PrefixPermits, permitsOf } from '../pods/grants.ts';
+import { type Permits, permitsOf } from '../pods/grants.ts';
 
 export interface Settings {
-  permits: PrefixPermits;
+  permits: Permits;
   unguardedNodes: UnguardedNodes;
 }
 
 export type SettingsReading = { good: true; settings: Settings; revision: number } | { good: false; reason: string };
 
-const settingsOf = ({ allowedPrefixes, unguardedNodes }: SpoofCluster): Settings => ({
-  permits: permitsOf(allowedPrefixes),
+const settingsOf = ({ allowedPrefixes, allowedMacs, unguardedNodes }: SpoofCluster): Settings => ({
+  permits: permitsOf(allowedPrefixes, allowedMacs),
   unguardedNodes,
 });
 
@@ -59,7 +59,7 @@ export class SettingsFeed {
     this.#onChange = onChange;
   }
 
-  get permits(): PrefixPermits {
+  get permits(): Permits {
     return this.#settings.permits;
   }
   get unguardedNodes(): UnguardedNodes {

@@ -26,7 +26,8 @@ const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   addresses: [],
   hostNetwork: false,
   containers: [],
-  prefixes: { prefixes: [], refused: 0 },
+  prefixes: { values: [], refused: 0 },
+  macs: { values: [], refused: 0 },
   probePorts: [],
   createdAt: '2026-11-24T10:00:00Z',
   terminating: false,
@@ -94,12 +95,24 @@ describe('plan - a node', () => {
   });
   test('plan - prefixes need request and permit', () => {
     const state = stateWithNodes();
-    state.putPod(record('a', { prefixes: { prefixes: ['10.2.0.0/16'], refused: 1 } }));
+    state.putPod(record('a', { prefixes: { values: ['10.2.0.0/16'], refused: 1 } }));
     expect(planNode('n1', input(state))?.pods[0]?.allowedPrefixes).toEqual([]);
     const permits = permitsOf([{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }]);
     expect(planNode('n1', input(state, { permits }))?.pods[0]?.allowedPrefixes).toEqual(['10.2.0.0/16']);
     expect([...state.nodesAsking()]).toEqual(['n1']);
     expect(state.refusedPrefixes).toBe(1);
+  });
+  test('plan - MACs need request and permit, which may be for a confirmed workload', () => {
+    const state = stateWithNodes();
+    const owner = { kind: 'ReplicaSet', name: 'vm', uid: 'vm' };
+    const macs = { values: ['52:54:00:00:00:01', '0a:58:00:00:00:01'], refused: 2 };
+    state.putPod(record('a', { macs, owner }));
+    const permits = permitsOf([], [{ namespace: 'shop', workload: 'vm', macs: ['52:54:00'] }]);
+    const macsOf = (change: Partial<PlanInput>) => planNode('n1', input(state, change))?.pods[0]?.allowedMacs;
+    expect(macsOf({})).toBeUndefined();
+    expect(macsOf({ permits })).toEqual(['52:54:00:00:00:01']);
+    expect(macsOf({ permits, ownersOf: () => [] }), 'a claimed controller is no workload').toBeUndefined();
+    expect([...state.nodesAsking(), state.refusedPrefixes]).toEqual(['n1', 2]);
   });
   test('plan - a pod has its confirmed owners, or an explicit none', () => {
     const owner = { kind: 'ReplicaSet', name: 'rs', uid: 'rs' };

@@ -12,8 +12,9 @@ import {
   type NodeSnapshot,
   PLAIN_SNAPSHOT_BYTES,
   type PodIdentity,
+  workloadOf,
 } from '@bailiff/schemas';
-import { grantedPrefixes, type PrefixPermits } from '../pods/grants.ts';
+import { grantedMacs, grantedPrefixes, type Permits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
 import type { ClusterState } from './cluster-state.ts';
 
@@ -22,7 +23,7 @@ export type OwnerLookup = (pod: PodRecord) => Owner[];
 
 export interface PlanInput {
   state: ClusterState;
-  permits: PrefixPermits;
+  permits: Permits;
   ownersOf: OwnerLookup;
   /** Label names that policies select by. */
   selectedBy: ReadonlySet<string>;
@@ -106,6 +107,10 @@ export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revisio
 function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {
   const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
   const owners = state.isAltered(record.uid) ? [] : ownersOf(record);
+  const { namespace, serviceAccount, name } = record;
+  const workload = workloadOf({ name, owners, unowned: owners.length === 0 });
+  const asking = { namespace, serviceAccount, workload };
+  const allowedMacs = grantedMacs(record.macs.values, asking, permits);
   return {
     uid: record.uid,
     namespace: record.namespace,
@@ -118,7 +123,8 @@ function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput):
     interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
     hostNetwork: record.hostNetwork,
     containers: record.containers,
-    allowedPrefixes: grantedPrefixes(record.prefixes.prefixes, record.namespace, permits),
+    allowedPrefixes: grantedPrefixes(record.prefixes.values, asking, permits),
+    ...(allowedMacs.length > 0 ? { allowedMacs } : {}),
     probePorts: record.probePorts,
     revision: record.revision,
     createdAt: record.createdAt,

@@ -78,7 +78,7 @@ __noinline int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface,
 		return false;
 	if (head.operation != 1 || head.hardware != 1 || head.hardware_length != 6 || magic != bpf_htonl(DHCP_MAGIC))
 		return false;
-	return !(iface->flags & IFACE_HAS_MAC) || same_mac(head.mac, iface->mac);
+	return may_use_mac(iface, skb->ifindex, head.mac);
 }
 
 static __always_inline bool is_dhcpv6_request(struct __sk_buff *skb, const struct packet *packet)
@@ -148,7 +148,7 @@ static __always_inline void check_arp(struct __sk_buff *skb, const struct iface 
 {
 	bool probe = packet->source.words[3] == 0 && packet->protocol == ARPOP_REQUEST;
 
-	if (iface->flags & IFACE_HAS_MAC && !same_mac(packet->arp_mac, iface->mac))
+	if (!may_use_mac(iface, skb->ifindex, packet->arp_mac))
 		add_violation(packet, VECTOR_ARP_SENDER);
 	if (!probe && !may_claim_ipv4(iface, skb->ifindex, &packet->source))
 		add_violation(packet, VECTOR_ARP_SENDER);
@@ -176,7 +176,7 @@ __noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface
 		at += option.length * 8;
 		if (option.type != ND_OPT_SOURCE_LL_ADDR && option.type != ND_OPT_TARGET_LL_ADDR)
 			continue;
-		if (unspecified || (iface->flags & IFACE_HAS_MAC && !same_mac(option.mac, iface->mac)))
+		if (unspecified || !may_use_mac(iface, skb->ifindex, option.mac))
 			forged = true;
 	}
 	if (at != packet->end)
@@ -269,7 +269,7 @@ __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface
 		if (!load_bytes(skb, packet, quote + 24, &to, sizeof(to)))
 			goto malformed;
 		/* multicast may cause "too big" and "parameter problem" as well (RFC 4443, 2.4) */
-		own = to.bytes[0] == 0xff || is_inline_ipv6(iface, &to) || is_mac_link_local(iface, &to);
+		own = to.bytes[0] == 0xff || is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to);
 	}
 	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
 		add_violation(packet, VECTOR_REDIRECT);
@@ -373,7 +373,7 @@ __noinline int check_frame(struct __sk_buff *skb, const struct iface *iface, str
 {
 	if (!iface || !packet)
 		return 0;
-	if (packet->network && iface->flags & IFACE_HAS_MAC && !same_mac(packet->source_mac, iface->mac))
+	if (packet->network && !may_use_mac(iface, skb->ifindex, packet->source_mac))
 		add_violation(packet, VECTOR_SOURCE_MAC);
 	if (!packet->has_addresses)
 		return 0;

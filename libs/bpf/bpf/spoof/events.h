@@ -112,13 +112,15 @@ struct fastpath_entry {
 /*
  * addresses: LPM trie. prefixlen counts from `ifindex`: 64 + (IPv4: 96 + length, IPv6: length).
  * Value __u32, ADDRESS_*. The value has the family because ::/0 covers every IPv4 address too. Only
- * the longest match counts.
+ * the longest match counts. A granted MAC is the last six bytes of an address in ff00::/8, which is
+ * never a source: no packet with an IP address finds it.
  */
 enum address_flag {
 	ADDRESS_SOURCE = 1 << 0,	/* valid source: own addresses and allowed prefixes */
 	ADDRESS_NEIGHBOUR = 1 << 1,	/* may be claimed in ARP and ND: own addresses only */
 	ADDRESS_IPV4 = 1 << 2,
 	ADDRESS_IPV6 = 1 << 3,
+	ADDRESS_MAC = 1 << 4,	/* a further MAC of the pod */
 };
 
 struct address_key {

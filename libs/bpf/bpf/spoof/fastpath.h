@@ -161,6 +161,8 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 		return NO_SLOT;
 	/* struct ethhdr is packed: the compiler would read its field byte by byte */
 	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
+	if (type != skb->protocol)
+		return NO_SLOT;
 	if (type == bpf_htons(ETH_P_IP)) {
 		place = is_plain_ipv4(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
 		start += IPV4_MIN_BYTES;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Which addresses an interface may send from, and which it may claim in ARP and ND.
+ * Which addresses and MACs an interface may send from, and which it may claim in ARP and ND.
  *
- * The inline addresses of the record match almost every packet. The `addresses` trie is read only
- * if they do not match and the record has IFACE_HAS_MORE.
+ * The inline addresses and MAC of the record match almost every packet. The `addresses` trie is
+ * read only if they do not match and the record has IFACE_HAS_MORE.
  */
 #ifndef BAILIFF_OWNER_H
 #define BAILIFF_OWNER_H
@@ -38,18 +38,53 @@ static __always_inline const __u32 *find_node_address(const union address *addre
 	return bpf_map_lookup_elem(&node_addresses, &key);
 }
 
+/* ADDRESS_* bits of the longest match if it has `kind`; 0: nothing is granted. */
+static __always_inline __u32 find_grant(const struct iface *iface, __u32 ifindex, const union address *address, __u32 kind)
+{
+	struct address_key key = {
+		.prefixlen = ADDRESS_KEY_BITS + 128,
+		.ifindex = ifindex,
+		.generation = iface->generation,
+	};
+	__u32 *flags;
+
+	__builtin_memcpy(key.address, address->bytes, sizeof(key.address));
+	flags = bpf_map_lookup_elem(&addresses, &key);
+	return flags && *flags & kind ? *flags : 0;
+}
+
 /* Returns the ADDRESS_* bits of the longest match in the family; 0: nothing is granted. */
 __noinline int granted_rights(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
 {
-	struct address_key key = { .prefixlen = ADDRESS_KEY_BITS + 128, .ifindex = ifindex };
-	__u32 family = ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6, *flags;
-
 	if (!iface || !address || is_never_granted(address, ipv4))
 		return 0;
-	key.generation = iface->generation;
-	__builtin_memcpy(key.address, address->bytes, sizeof(key.address));
-	flags = bpf_map_lookup_elem(&addresses, &key);
-	return flags && *flags & family ? *flags : 0;
+	return find_grant(iface, ifindex, address, ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6);
+}
+
+struct mac {
+	__u8 bytes[6];
+};
+
+__noinline int is_granted_mac(const struct iface *iface, __u32 ifindex, const struct mac *mac)
+{
+	union address address;
+
+	/* Never a group address. */
+	if (!iface || !mac || mac->bytes[0] & 1)
+		return 0;
+	/* Two words: clang turns an initializer of 16 bytes into a map of constants. */
+	address.halves[0] = bpf_cpu_to_be64(0xffULL << 56);
+	address.halves[1] = 0;
+	__builtin_memcpy(address.bytes + 10, mac->bytes, sizeof(mac->bytes));
+	return find_grant(iface, ifindex, &address, ADDRESS_MAC);
+}
+
+/* Whether the MAC is one of the pod's. Every MAC is if the record has none. */
+static __always_inline bool may_use_mac(const struct iface *iface, __u32 ifindex, const __u8 *mac)
+{
+	if (!(iface->flags & IFACE_HAS_MAC) || same_mac(mac, iface->mac))
+		return true;
+	return iface->flags & IFACE_HAS_MORE && is_granted_mac(iface, ifindex, (const struct mac *)mac);
 }
 
 static __always_inline bool is_inline_ipv4(const struct iface *iface, const union address *address)
@@ -64,14 +99,17 @@ static __always_inline bool is_inline_ipv6(const struct iface *iface, const unio
 	return iface->flags & IFACE_HAS_IPV6 && address->halves[0] == own[0] && address->halves[1] == own[1];
 }
 
-/* fe80::/64 with the EUI-64 of the record's MAC (RFC 4291, appendix A). */
-static __always_inline bool is_mac_link_local(const struct iface *iface, const union address *address)
+/* fe80::/64 with the EUI-64 of a MAC of the pod (RFC 4291, appendix A). */
+static __always_inline bool is_mac_link_local(const struct iface *iface, __u32 ifindex, const union address *address)
 {
-	const __u8 *mac = iface->mac, *id = address->bytes + 8;
+	const __u8 *id = address->bytes + 8;
+	struct mac mac __attribute__((aligned(2)));
 
-	return iface->flags & IFACE_HAS_MAC && address->halves[0] == bpf_cpu_to_be64(0xfe80000000000000ULL) &&
-	       id[0] == (mac[0] ^ 2) && id[1] == mac[1] && id[2] == mac[2] && id[3] == 0xff && id[4] == 0xfe &&
-	       id[5] == mac[3] && id[6] == mac[4] && id[7] == mac[5];
+	if (!(iface->flags & IFACE_HAS_MAC) || address->halves[0] != bpf_cpu_to_be64(0xfe80000000000000ULL) ||
+	    id[3] != 0xff || id[4] != 0xfe)
+		return false;
+	mac = (struct mac){ { id[0] ^ 2, id[1], id[2], id[5], id[6], id[7] } };
+	return may_use_mac(iface, ifindex, mac.bytes);
 }
 
 static __always_inline bool is_granted(const struct iface *iface, __u32 ifindex,
@@ -89,7 +127,7 @@ static __always_inline bool may_claim_ipv4(const struct iface *iface, __u32 ifin
 static __always_inline bool may_claim_ipv6(const struct iface *iface, __u32 ifindex,
 					   const union address *address)
 {
-	return is_inline_ipv6(iface, address) || is_mac_link_local(iface, address) ||
+	return is_inline_ipv6(iface, address) || is_mac_link_local(iface, ifindex, address) ||
 	       is_granted(iface, ifindex, address, false, ADDRESS_NEIGHBOUR);
 }
 

@@ -174,6 +174,22 @@ __noinline int parse_tags(struct __sk_buff *skb, struct packet *packet)
 	return false;
 }
 
+/* Below, the field is a length, and the kernel uses a protocol id below it. */
+static __always_inline bool is_ether_type(__be16 type)
+{
+	return bpf_ntohs(type) >= ETH_P_802_3_MIN;
+}
+
+/*
+ * Whether the kernel handles the frame as the protocol that its header names. veth derives the
+ * protocol from the header. netkit keeps the one that the sender's packet socket chose, and the
+ * receiver handles the frame by that one.
+ */
+static __always_inline bool has_own_protocol(const struct __sk_buff *skb, __be16 type)
+{
+	return skb->protocol == type || !(is_ether_type(skb->protocol) || is_ether_type(type));
+}
+
 /* Returns false if the frame is malformed. */
 static __always_inline bool parse_ethernet(struct __sk_buff *skb, struct packet *packet)
 {
@@ -186,6 +202,8 @@ static __always_inline bool parse_ethernet(struct __sk_buff *skb, struct packet 
 	packet->network = sizeof(header);
 	if (skb->vlan_present)
 		packet->violations |= VECTOR_BIT(VECTOR_VLAN_TAG);
+	if (!has_own_protocol(skb, header.h_proto))
+		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 	if (is_tag(header.h_proto))
 		return parse_tags(skb, packet);
 	return true;

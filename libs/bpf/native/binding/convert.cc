@@ -34,6 +34,13 @@ Napi::Object fromLink(Napi::Env env, const LinkRecord& link) {
   out.Set("newNetnsid", fromOptional(env, link.newNetnsid));
   out.Set("rxPackets", fromOptional(env, link.rxPackets));
   out.Set("txPackets", fromOptional(env, link.txPackets));
+  out.Set("netkit", env.Null());
+  if (link.netkit) {
+    Napi::Object netkit = Napi::Object::New(env);
+    netkit.Set("primary", link.netkit->primary);
+    netkit.Set("peerDrops", link.netkit->peerDrops);
+    out.Set("netkit", netkit);
+  }
   return out;
 }
 

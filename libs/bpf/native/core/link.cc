@@ -22,6 +22,9 @@ LinkInfo Link::info() const {
   if (raw.type == BPF_LINK_TYPE_TCX) {
     info.ifindex = raw.tcx.ifindex;
     info.attachType = raw.tcx.attach_type;
+  } else if (raw.type == BPF_LINK_TYPE_NETKIT) {
+    info.ifindex = raw.netkit.ifindex;
+    info.attachType = raw.netkit.attach_type;
   }
   return info;
 }

@@ -14,8 +14,10 @@ struct LinkInfo {
   uint32_t type;  // BPF_LINK_TYPE_*
   uint32_t linkId;
   uint32_t programId;
-  uint32_t ifindex;     // tcx only; 0 if the device is gone
-  uint32_t attachType;  // tcx only
+  // tcx and netkit only; 0 if the device is gone. Of BPF_NETKIT_PEER it is the other end of the pair,
+  // an index in that end's namespace.
+  uint32_t ifindex;
+  uint32_t attachType;  // tcx and netkit only
 };
 
 class Link {

@@ -48,7 +48,8 @@ struct TcxChain {
   std::vector<TcxMember> programs;  // in the order of execution
 };
 
-// Programs attached at a tcx hook. Errors: ENODEV; EINVAL if the kernel has no tcx.
+// Programs attached at a hook of tcx or netkit. Errors: ENODEV; EINVAL if the kernel has no tcx; for a
+// netkit hook EACCES at the end that is not the primary, ENXIO at another kind of interface.
 TcxChain queryTcx(uint32_t ifindex, uint32_t attachType);
 
 class Program {

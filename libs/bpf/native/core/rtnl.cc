@@ -45,6 +45,16 @@ void readStats(const struct rtattr* at, LinkRecord& out) {
   out.txPackets = stats.tx_packets;
 }
 
+NetkitInfo readNetkit(const Attributes& data) {
+  NetkitInfo info = {};
+  const struct rtattr* primary = data.find(IFLA_NETKIT_PRIMARY);
+  info.primary = primary != nullptr && RTA_PAYLOAD(primary) >= 1 && *static_cast<const uint8_t*>(RTA_DATA(primary)) != 0;
+  uint32_t policy = NETKIT_PASS;
+  data.u32(IFLA_NETKIT_PEER_POLICY, policy);
+  info.peerDrops = policy == NETKIT_DROP;
+  return info;
+}
+
 bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
   if (message->nlmsg_type != RTM_NEWADDR || message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifaddrmsg))) return false;
   // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
@@ -82,7 +92,9 @@ bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
   out.ifindex = static_cast<uint32_t>(header->ifi_index);
   out.flags = header->ifi_flags;
   out.name = attributes.text(IFLA_IFNAME);
-  out.kind = attributes.nested(IFLA_LINKINFO).text(IFLA_INFO_KIND);
+  Attributes linkInfo = attributes.nested(IFLA_LINKINFO);
+  out.kind = linkInfo.text(IFLA_INFO_KIND);
+  if (out.kind == "netkit") out.netkit = readNetkit(linkInfo.nested(IFLA_INFO_DATA));
   out.mac = macText(attributes.find(IFLA_ADDRESS));
   attributes.u32(IFLA_MTU, out.mtu);
   const struct rtattr* operstate = attributes.find(IFLA_OPERSTATE);

@@ -12,6 +12,11 @@
 
 namespace bailiff {
 
+struct NetkitInfo {
+  bool primary;    // programs for both ends are attached at this one
+  bool peerDrops;  // what the other end sends is dropped while it has no program (policy blackhole)
+};
+
 struct LinkRecord {
   bool removed = false;  // RTM_DELLINK
   uint32_t ifindex = 0;
@@ -27,6 +32,7 @@ struct LinkRecord {
   std::optional<int32_t> newNetnsid;    // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
   std::optional<uint64_t> rxPackets;    // of IFLA_STATS64
   std::optional<uint64_t> txPackets;
+  std::optional<NetkitInfo> netkit;  // of kind "netkit"
 };
 
 struct AddressRecord {

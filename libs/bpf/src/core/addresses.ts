@@ -128,9 +128,13 @@ export function mapPrefixLength(cidr: Cidr): number {
   return cidr.family === 4 ? 96 + cidr.prefixLength : cidr.prefixLength;
 }
 
+const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
+/** No MAC is a valid IPv6 address too. */
+export const isMac = (text: string): boolean => MAC.test(text);
+
 /** `02:00:00:00:00:01` → 6 bytes. Throws AddressError. */
 export function parseMac(text: string): Buffer {
-  if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(text)) throw new AddressError('a MAC address', text);
+  if (!isMac(text)) throw new AddressError('a MAC address', text);
   return Buffer.from(text.replaceAll(':', ''), 'hex');
 }
 

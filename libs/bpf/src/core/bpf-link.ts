@@ -7,15 +7,15 @@
  * Errors: BpfError BPF_LINK, BPF_PIN, BPF_CLOSED.
  */
 import { type NativeLink, type NativeProgram, native } from './native.ts';
-import { type TcxDirection, tcxDirection } from './tcx.ts';
+import { type ChainHook, hookOfType } from './tcx.ts';
 
 export interface LinkInfo {
   readonly linkId: number;
   readonly programId: number;
-  /** 0 if the interface is gone, or after detach. */
+  /** 0 if the interface is gone, or after detach. `netkit-peer`: of the other end, in its namespace. */
   readonly ifindex: number;
-  /** Null for links that are not tcx. */
-  readonly direction: TcxDirection | null;
+  /** Null for links that are neither tcx nor netkit. */
+  readonly hook: ChainHook | null;
 }
 
 /** What a link needs of a BpfProgram. Declared here because bpf-program.ts imports this file. */
@@ -37,7 +37,7 @@ export class BpfLink implements Disposable {
   /** The current state. */
   info(): LinkInfo {
     const { linkId, programId, ifindex, attachType } = this.native.info();
-    return { linkId, programId, ifindex, direction: tcxDirection(attachType) };
+    return { linkId, programId, ifindex, hook: hookOfType(attachType) };
   }
 
   /**

@@ -12,7 +12,7 @@ import assert from 'node:assert/strict';
 import { BpfLink } from './bpf-link.ts';
 import { ClsactFilter, type ClsactOptions } from './clsact.ts';
 import { type NativeProgram, type NativeProgramInfo, type NativeTestRun, native } from './native.ts';
-import { type TcxDirection, type TcxPosition, tcxAttachType, tcxPlace } from './tcx.ts';
+import { attachTypeOf, type ChainHook, type TcxDirection, type TcxPosition, tcxPlace } from './tcx.ts';
 
 const MAX_REPEAT = 10_000_000;
 /** More than a program adds to the packet by encapsulation. */
@@ -32,7 +32,7 @@ export interface TestRunOptions {
 }
 
 export interface AttachTcxOptions {
-  readonly direction: TcxDirection;
+  readonly direction: ChainHook;
   /** Default `head`. */
   readonly position?: TcxPosition;
   /** Of queryTcx; ESTALE if the chain changed since. Default: any. */
@@ -67,7 +67,7 @@ export class BpfProgram implements Disposable {
   attachTcx(ifindex: number, options: AttachTcxOptions): BpfLink {
     const { direction, position = 'head', expectedRevision = 0n } = options;
     const { flags, relativeId } = tcxPlace(position);
-    return new BpfLink(this.native.attachTcx(ifindex, tcxAttachType(direction), flags, relativeId, expectedRevision));
+    return new BpfLink(this.native.attachTcx(ifindex, attachTypeOf(direction), flags, relativeId, expectedRevision));
   }
 
   /** Creates the clsact qdisc if the interface has none. */

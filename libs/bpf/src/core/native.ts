@@ -91,11 +91,14 @@ export interface NativeProgram {
 }
 
 export interface NativeLinkInfo {
-  /** BPF_LINK_TYPE_*; 11 is tcx. */
+  /** BPF_LINK_TYPE_*; 11 is tcx, 13 netkit. */
   readonly type: number;
   readonly linkId: number;
   readonly programId: number;
-  /** 0 if the interface is gone or the link is not tcx. */
+  /**
+   * 0 if the interface is gone or the link is neither tcx nor netkit. For `netkit-peer`, the index of
+   * the other end in its own namespace.
+   */
   readonly ifindex: number;
   readonly attachType: number;
 }
@@ -180,7 +183,7 @@ export interface LinkRecord {
   readonly operstate: number;
   /** ifindex of the bridge or bond. */
   readonly master: number | null;
-  /** The other end of a veth, an index in its own namespace. */
+  /** The other end of a veth or netkit pair, an index in its own namespace. */
   readonly peerIfindex: number | null;
   /** Namespace of the other end; null if it is this one, or unknown yet. */
   readonly linkNetnsid: number | null;
@@ -189,6 +192,15 @@ export interface LinkRecord {
   /** Cumulative, exact below 2^53. */
   readonly rxPackets: number | null;
   readonly txPackets: number | null;
+  /** Of kind `netkit`; null for other kinds. */
+  readonly netkit: NetkitInfo | null;
+}
+
+export interface NetkitInfo {
+  /** Programs of both ends are attached at this one. */
+  readonly primary: boolean;
+  /** Packets from the other end are dropped while it has no program (policy `blackhole`). */
+  readonly peerDrops: boolean;
 }
 
 export interface AddressRecord {

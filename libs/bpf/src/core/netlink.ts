@@ -9,9 +9,9 @@
  * There is no setns: another namespace is read through its id (getNsid).
  * Errors: BpfError NETLINK; ENODEV is null.
  */
-import { type AddressRecord, type LinkRecord, type NativeLinkMonitor, native } from './native.ts';
+import { type AddressRecord, type LinkRecord, type NativeLinkMonitor, type NetkitInfo, native } from './native.ts';
 
-export type { AddressRecord, LinkRecord };
+export type { AddressRecord, LinkRecord, NetkitInfo };
 
 /** About 8,000 events: a node whose pods all start while the loop is busy. */
 export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;

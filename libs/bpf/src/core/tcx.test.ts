@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type TcxPosition, tcxAttachType, tcxDirection, tcxPlace } from './tcx.ts';
+import { attachTypeOf, type ChainHook, hookOfType, type TcxPosition, tcxPlace } from './tcx.ts';
 
 describe('tcx', () => {
   test.each<[TcxPosition, { flags: number; relativeId: number }]>([
@@ -13,9 +13,11 @@ describe('tcx', () => {
     expect(tcxPlace(position)).toEqual(place);
   });
 
-  test('direction - both ways, and null for another attach type', () => {
-    expect(tcxDirection(tcxAttachType('ingress'))).toBe('ingress');
-    expect(tcxDirection(tcxAttachType('egress'))).toBe('egress');
-    expect(tcxDirection(27)).toBeNull();
+  test.each<ChainHook>(['ingress', 'egress', 'netkit-primary', 'netkit-peer'])('hook - %s, both ways', (hook) => {
+    expect(hookOfType(attachTypeOf(hook))).toBe(hook);
+  });
+
+  test('hook - null for another attach type', () => {
+    expect(hookOfType(27)).toBeNull();
   });
 });

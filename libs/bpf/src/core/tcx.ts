@@ -1,6 +1,10 @@
 /**
- * The tcx hooks of an interface: sides, positions in the chain, and attached programs.
+ * The tcx and netkit hooks of an interface: sides, positions in the chain, and attached programs.
  *
+ * Programs of a netkit pair are attached at its primary end (EACCES at the other one) and run while
+ * an end sends: `netkit-peer` on packets from the other end, whose `skb->ifindex` is the primary's;
+ * `netkit-primary` on packets to the other end, whose `skb->ifindex` is the other end's, an index in
+ * its own namespace. A program of type SCHED_CLS fits all hooks.
  * Invariants: `head` and `tail` are relative to the chain at the moment of the call.
  * `expectedRevision` detects a change between query and attach (ESTALE). A chain holds at most 64
  * programs.
@@ -13,7 +17,13 @@ import { native } from './native.ts';
  */
 export type TcxDirection = 'ingress' | 'egress';
 
-const ATTACH_TYPE: Readonly<Record<TcxDirection, number>> = { ingress: 46, egress: 47 };
+/** Hooks with a chain of programs. */
+export type ChainHook = TcxDirection | 'netkit-primary' | 'netkit-peer';
+
+const ATTACH_TYPE: Readonly<Record<ChainHook, number>> = {
+  ...{ ingress: 46, egress: 47 },
+  ...{ 'netkit-primary': 54, 'netkit-peer': 55 },
+};
 
 const BPF_F_BEFORE = 1 << 3;
 const BPF_F_AFTER = 1 << 4;
@@ -32,13 +42,13 @@ export interface TcxChain {
   readonly programs: readonly { readonly programId: number; readonly linkId: number }[];
 }
 
-export function tcxAttachType(direction: TcxDirection): number {
-  return ATTACH_TYPE[direction];
+export function attachTypeOf(hook: ChainHook): number {
+  return ATTACH_TYPE[hook];
 }
 
-export function tcxDirection(attachType: number): TcxDirection | null {
-  if (attachType === ATTACH_TYPE.ingress) return 'ingress';
-  return attachType === ATTACH_TYPE.egress ? 'egress' : null;
+export function hookOfType(attachType: number): ChainHook | null {
+  const hooks = Object.keys(ATTACH_TYPE) as ChainHook[];
+  return hooks.find((hook) => ATTACH_TYPE[hook] === attachType) ?? null;
 }
 
 /** Flags and relative id of bpf(BPF_LINK_CREATE) for a position. */
@@ -51,6 +61,6 @@ export function tcxPlace(position: TcxPosition): { flags: number; relativeId: nu
 }
 
 /** Attached programs. Errors: BPF_ATTACH with ENODEV, or EINVAL if the kernel has no tcx. */
-export function queryTcx(ifindex: number, direction: TcxDirection): TcxChain {
-  return native().queryTcx(ifindex, ATTACH_TYPE[direction]);
+export function queryTcx(ifindex: number, hook: ChainHook): TcxChain {
+  return native().queryTcx(ifindex, ATTACH_TYPE[hook]);
 }

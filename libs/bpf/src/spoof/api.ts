@@ -22,6 +22,7 @@ export type AttachMode = 'tcx' | 'clsact';
 export interface Attachment extends IfaceKey {
   /** in: what the pod sends (spoof_ingress); out: what it receives (spoof_egress). */
   readonly direction: Direction;
+  /** `tcx`: a pinned link, of tcx or of netkit. */
   readonly mode: AttachMode;
 }
 

@@ -17,7 +17,6 @@ import { queryTcx } from '../core/tcx.ts';
 import type { DetachReport, Place, PlacedAttachment } from './api.ts';
 import {
   filterOf,
-  HOOK_OF,
   linksDir,
   MOVING_SUFFIX,
   mapsDir,
@@ -75,9 +74,9 @@ export function finishMoves(pinDir: string): void {
 
 function placeOfLink(pinned: PinnedAttachment): Place {
   using link = BpfLink.openPinned(pinned.pinPath);
-  const { ifindex, linkId } = link.info();
-  if (ifindex === 0) return getLink(pinned.ifindex) === null ? 'interface-gone' : 'missing';
-  const chain = queryTcx(ifindex, HOOK_OF[pinned.direction]).programs;
+  const { ifindex, linkId, hook } = link.info();
+  if (ifindex === 0 || hook === null) return getLink(pinned.ifindex) === null ? 'interface-gone' : 'missing';
+  const chain = queryTcx(pinned.ifindex, hook).programs;
   if (chain[0]?.linkId === linkId) return 'head';
   return chain.some((member) => member.linkId === linkId) ? 'behind' : 'missing';
 }

@@ -105,6 +105,18 @@ describe('encode', () => {
     }
   });
 
+  it('encode - a granted MAC has a key that no source address has, and no right of an address', () => {
+    fc.assert(
+      fc.property(mac, (text) => {
+        const key = { ifindex: 5, generation: 9 };
+        const entry = encodeAddressGrant(key, { cidr: text, neighbour: false });
+        expect(entry.key.subarray(12).toString('hex')).toBe(`ff${'00'.repeat(9)}${text.replaceAll(':', '')}`);
+        expect(entry.value.readUInt32LE(0)).toBe(AddressFlagValues.ADDRESS_MAC);
+        expect(decodeAddressGrant(entry.key, entry.value)).toEqual({ ...key, cidr: text, neighbour: false });
+      }),
+    );
+  });
+
   it('encode - the value of an allowed CIDR holds its family, because ::/0 contains every IPv4 address', () => {
     expect(encodeAllowedCidr('::/0').value.readUInt32LE(0)).toBe(AddressFlagValues.ADDRESS_IPV6);
     expect(encodeAllowedCidr('0.0.0.0/0').value.readUInt32LE(0)).toBe(AddressFlagValues.ADDRESS_IPV4);

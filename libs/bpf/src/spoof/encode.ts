@@ -13,6 +13,7 @@ import {
   familyOf,
   formatAddress,
   formatMac,
+  isMac,
   isMappedIpv4,
   mapPrefixLength,
   parseAddress,
@@ -67,7 +68,7 @@ export interface IfaceKey {
 
 /** An address or prefix that an interface may use beyond the inline ones. */
 export interface AddressGrant {
-  /** An address or a CIDR. */
+  /** An address or a CIDR; or a further MAC of the pod. */
   readonly cidr: string;
   /**
    * Also valid in ARP and ND: true for the pod's own addresses, false for prefixes that it only
@@ -169,17 +170,30 @@ function familyFlag(cidr: Cidr): number {
   return cidr.family === 4 ? AddressFlagValues.ADDRESS_IPV4 : AddressFlagValues.ADDRESS_IPV6;
 }
 
+/** The first of 16 bytes whose last six are a granted MAC. */
+const MAC_KEY = 0xff;
+const MAC_AT = 10;
+
+/** A CIDR, or a MAC in the form of the map. */
+function grantedCidr(text: string): Cidr {
+  if (!isMac(text)) return parseCidr(text);
+  const bytes = Buffer.alloc(16);
+  bytes[0] = MAC_KEY;
+  parseMac(text).copy(bytes, MAC_AT);
+  return { family: 6, bytes, prefixLength: 128 };
+}
+
 /** Encodes one grant as key and value of `addresses`. */
 export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: Buffer; value: Buffer } {
-  const cidr = parseCidr(grant.cidr);
+  const cidr = grantedCidr(grant.cidr);
   const layout = AddressKeyLayout;
   const buffer = Buffer.alloc(layout.size);
   buffer.writeUInt32LE(64 + mapPrefixLength(cidr), layout.prefixlen.offset);
   buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), layout.ifindex.offset);
   buffer.writeUInt32LE(checkU32(key.generation, 'generation'), layout.generation.offset);
   cidr.bytes.copy(buffer, layout.address.offset);
-  const flags =
-    AddressFlagValues.ADDRESS_SOURCE | (grant.neighbour ? AddressFlagValues.ADDRESS_NEIGHBOUR : 0) | familyFlag(cidr);
+  const right = AddressFlagValues.ADDRESS_SOURCE | (grant.neighbour ? AddressFlagValues.ADDRESS_NEIGHBOUR : 0);
+  const flags = isMac(grant.cidr) ? AddressFlagValues.ADDRESS_MAC : right | familyFlag(cidr);
   return { key: buffer, value: encodeU32(flags) };
 }
 
@@ -188,11 +202,13 @@ export function decodeAddressGrant(key: Buffer, value: Buffer): IfaceKey & Addre
   const layout = AddressKeyLayout;
   const address = key.subarray(layout.address.offset, layout.address.offset + layout.address.size);
   const prefix = key.readUInt32LE(layout.prefixlen.offset) - 64;
+  const flags = value.readUInt32LE(0);
+  const cidr = `${formatAddress(address)}/${isMappedIpv4(address) ? prefix - 96 : prefix}`;
   return {
     ifindex: key.readUInt32LE(layout.ifindex.offset),
     generation: key.readUInt32LE(layout.generation.offset),
-    cidr: `${formatAddress(address)}/${isMappedIpv4(address) ? prefix - 96 : prefix}`,
-    neighbour: (value.readUInt32LE(0) & AddressFlagValues.ADDRESS_NEIGHBOUR) !== 0,
+    cidr: (flags & AddressFlagValues.ADDRESS_MAC) === 0 ? cidr : formatMac(address, MAC_AT),
+    neighbour: (flags & AddressFlagValues.ADDRESS_NEIGHBOUR) !== 0,
   };
 }
 

@@ -60,6 +60,7 @@ export const AddressFlagValues = {
   ADDRESS_NEIGHBOUR: 2,
   ADDRESS_IPV4: 4,
   ADDRESS_IPV6: 8,
+  ADDRESS_MAC: 16,
 } as const;
 
 export const FastpathShapeValues = {

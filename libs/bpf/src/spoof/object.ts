@@ -19,6 +19,7 @@ import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { type Probe, probeTcx } from '../core/feature-probe.ts';
 import { encodeU32 } from '../core/integers.ts';
+import { getLink } from '../core/netlink.ts';
 import { RingReader } from '../core/ring-reader.ts';
 import { boottimeNs } from '../core/system.ts';
 import {
@@ -42,6 +43,7 @@ import {
   createPinDirs,
   DIRECTIONS,
   HOOK_OF,
+  linkHook,
   linksDir,
   MOVING_SUFFIX,
   mapsDir,
@@ -240,14 +242,15 @@ class PinnedSpoofObject implements SpoofObject {
 
   #attachAt(attachment: Attachment, program: BpfProgram): void {
     const { ifindex, direction, mode } = attachment;
+    const hook = linkHook(getLink(ifindex)?.kind ?? '', direction);
     try {
-      if (mode === 'clsact') {
+      if (mode === 'clsact' && hook !== 'netkit-peer') {
         const name = pinName(attachment, attachFilter(program, attachment));
         replacePin(program, path.join(linksDir(this.pinDir), name));
         return;
       }
-      using link = program.attachTcx(ifindex, { direction: HOOK_OF[direction], position: 'head' });
-      link.pin(path.join(linksDir(this.pinDir), pinName(attachment)));
+      using link = program.attachTcx(ifindex, { direction: hook, position: 'head' });
+      link.pin(path.join(linksDir(this.pinDir), pinName({ ...attachment, mode: 'tcx' })));
     } catch (error) {
       if (!(error instanceof BpfError) || error.errnoName !== 'ENODEV') throw error;
       throw new SpoofError('ERR_SPOOF_INTERFACE', `no interface ${ifindex}`, { ifindex }, error);
@@ -316,7 +319,7 @@ class PinnedSpoofObject implements SpoofObject {
     const copy = load(this.#image, this.pinDir, this.#options);
     try {
       using link = copy.programs[attachment.direction].attachTcx(attachment.ifindex, {
-        direction: HOOK_OF[attachment.direction],
+        direction: linkHook(getLink(attachment.ifindex)?.kind ?? '', attachment.direction),
         position: 'head',
       });
       link.pin(old.pinPath + MOVING_SUFFIX);

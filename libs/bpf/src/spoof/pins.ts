@@ -2,7 +2,7 @@
  * Layout of the pin directory on the bpffs, and names of the links.
  *
  *   maps/<map>, programs/<program>
- *   links/link-<ifindex>-<generation>-<in|out>       a tcx link
+ *   links/link-<ifindex>-<generation>-<in|out>       a tcx or netkit link
  *   links/tc-<ifindex>-<generation>-<in|out>[-q]     program of a clsact filter, which has no pin of
  *                                                    its own; -q: Bailiff created its qdisc
  *   links/…-moving                                   a new link that replaces the one without suffix
@@ -16,7 +16,7 @@ import path from 'node:path';
 import { ClsactFilter } from '../core/clsact.ts';
 import { listPins } from '../core/pins.ts';
 import { isBpffs, tryLock } from '../core/system.ts';
-import type { TcxDirection } from '../core/tcx.ts';
+import type { ChainHook, TcxDirection } from '../core/tcx.ts';
 import { type Attachment, type Direction, SpoofError } from './api.ts';
 
 /** Lowest number, so first among the filters. */
@@ -30,6 +30,15 @@ export const PROGRAM_OF: Readonly<Record<Direction, 'spoof_ingress' | 'spoof_egr
 };
 export const HOOK_OF: Readonly<Record<Direction, TcxDirection>> = { in: 'ingress', out: 'egress' };
 export const DIRECTIONS: readonly Direction[] = ['in', 'out'];
+
+/**
+ * Hook of a link at an interface of this kind. On netkit, packets from the pod are judged before
+ * programs at `netkit-peer` can redirect them past tcx ingress. Packets to the pod are judged at tcx
+ * egress, which runs before `netkit-primary`, where `skb->ifindex` would not be the interface's.
+ */
+export function linkHook(kind: string, direction: Direction): ChainHook {
+  return kind === 'netkit' && direction === 'in' ? 'netkit-peer' : HOOK_OF[direction];
+}
 
 export interface PinnedAttachment extends Attachment {
   readonly pinPath: string;

@@ -7,38 +7,44 @@
  * links and programs are not reused.
  */
 import { ClsactFilter } from '../core/clsact.ts';
-import { queryTcx, type TcxDirection } from '../core/tcx.ts';
-import type { AttachMode } from './api.ts';
+import { queryTcx } from '../core/tcx.ts';
+import type { AttachMode, Direction } from './api.ts';
 import { isInterfaceGone } from './detach.ts';
-import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF } from './pins.ts';
+import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF, linkHook } from './pins.ts';
 
-function lookTcx(ifindex: number, direction: TcxDirection): string {
-  const { revision, programs } = queryTcx(ifindex, direction);
+/** The part of an interface that is watched. */
+export interface Watched {
+  readonly ifindex: number;
+  readonly kind: string;
+}
+
+function lookAt({ ifindex, kind }: Watched, direction: Direction, mode: AttachMode): string {
+  const hook = linkHook(kind, direction);
+  if (mode === 'clsact' && hook !== 'netkit-peer') {
+    const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, createdQdisc: false };
+    return String(new ClsactFilter({ ifindex, direction: HOOK_OF[direction], ...place }).programId());
+  }
+  const { revision, programs } = queryTcx(ifindex, hook);
   return `${revision}/${programs[0]?.linkId ?? 0}`;
 }
 
-function lookClsact(ifindex: number, direction: TcxDirection): string {
-  const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, createdQdisc: false };
-  return String(new ClsactFilter({ ifindex, direction, ...place }).programId());
-}
-
 export class PlaceWatch {
-  readonly #look: (ifindex: number, direction: TcxDirection) => string;
+  readonly #mode: AttachMode;
   #seen = new Map<number, string>();
 
   constructor(mode: AttachMode) {
-    this.#look = mode === 'tcx' ? lookTcx : lookClsact;
+    this.#mode = mode;
   }
 
   /**
    * Interfaces whose chain changed since the last check, or that are new. An interface that is gone
    * is left out.
    */
-  changed(ifindexes: Iterable<number>): number[] {
+  changed(interfaces: Iterable<Watched>): number[] {
     const now = new Map<number, string>();
-    for (const ifindex of ifindexes) {
+    for (const one of interfaces) {
       try {
-        now.set(ifindex, DIRECTIONS.map((direction) => this.#look(ifindex, HOOK_OF[direction])).join(' '));
+        now.set(one.ifindex, DIRECTIONS.map((direction) => lookAt(one, direction, this.#mode)).join(' '));
       } catch (error) {
         if (!isInterfaceGone(error)) throw error;
       }
@@ -46,6 +52,11 @@ export class PlaceWatch {
     const before = this.#seen;
     this.#seen = now;
     return [...now].filter(([ifindex, look]) => before.get(ifindex) !== look).map(([ifindex]) => ifindex);
+  }
+
+  /** Number of programs that judge what the pod sends, at the primary end of a netkit pair. */
+  fromPod(ifindex: number): number {
+    return queryTcx(ifindex, 'netkit-peer').programs.length;
   }
 
   /** The next check reports all interfaces. */

@@ -7,7 +7,7 @@
 import { MODES, type Mode, TUNABLE_VECTORS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { unguardedNodes } from './unguarded.ts';
-import { cidr, duration, kubeName, revision } from './units.ts';
+import { cidr, duration, kubeName, macPrefix, revision } from './units.ts';
 
 const mode = z.enum(MODES);
 const ports = z.array(z.number().int().min(1).max(65535)).max(8);
@@ -32,6 +32,15 @@ export const spoofScoped = z.strictObject({
     .describe(`${SAMPLES}; missing fields are inherited`),
 });
 
+/** Pods that a permit is for. */
+const permitted = (what: string) => ({
+  namespace: kubeName.describe(`namespace whose pods may request ${what}`),
+  serviceAccount: kubeName.optional().describe('only pods with this service account; missing: any'),
+  workload: kubeName
+    .optional()
+    .describe('only pods of the controller of this name, confirmed by the API server; missing: any pod'),
+});
+
 /** Cluster scope: all fields of a narrower scope, and those of the whole cluster. */
 export const spoofCluster = spoofScoped.extend({
   unknown: mode
@@ -47,7 +56,7 @@ export const spoofCluster = spoofScoped.extend({
   allowedPrefixes: z
     .array(
       z.strictObject({
-        namespace: kubeName.describe('namespace whose pods may request prefixes'),
+        ...permitted('prefixes'),
         prefixes: z.array(cidr).min(1).max(64).describe('CIDRs that must contain the requested prefixes'),
       }),
     )
@@ -55,6 +64,18 @@ export const spoofCluster = spoofScoped.extend({
     .default([])
     .describe(
       "the administrator's key: prefixes that pods of a namespace may ask for by annotation; nothing here, nothing granted",
+    ),
+  allowedMacs: z
+    .array(
+      z.strictObject({
+        ...permitted('MACs'),
+        macs: z.array(macPrefix).min(1).max(64).describe('MACs, or their first three to five bytes'),
+      }),
+    )
+    .max(1024)
+    .default([])
+    .describe(
+      "the administrator's key: MACs that pods of a namespace may ask for by annotation, for example of virtual machines; nothing here, nothing granted",
     ),
   quarantine: z
     .strictObject({

@@ -47,6 +47,14 @@ export const cidr = z
   .refine(isCidr, { error: 'must be a CIDR, such as "10.0.0.0/8" or "fd00::/64"' })
   .meta({ format: 'cidr', maxLength: 49 });
 
+/** A whole MAC or its first bytes, at least those of a vendor. The group bit is not set. */
+export const macPrefix = z
+  .string()
+  .regex(/^[0-9a-f][02468ace](:[0-9a-f]{2}){2,5}$/, {
+    error: 'must be a MAC or its first three to five bytes, in lower case, such as "52:54:00"',
+  })
+  .max(17);
+
 /** Ordering guard of every value. */
 export const revision = z
   .number()

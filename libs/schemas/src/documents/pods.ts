@@ -23,6 +23,8 @@ export const podIdentity = z.object({
   containers: list('containers', z.object({ name: text('name'), id: text('uid') })),
   /** Prefixes granted by both annotation and administrator. */
   allowedPrefixes: list('addresses', text('word')),
+  /** MACs granted in the same way. Absent: none. */
+  allowedMacs: list('addresses', text('word')).optional(),
   /** Ports that the kubelet probes: a quarantined pod still answers them. */
   probePorts: list('addresses', z.object({ port: z.number().int(), protocol: z.enum(['TCP', 'UDP']) })),
   /** Grows with the pod's resourceVersion. */

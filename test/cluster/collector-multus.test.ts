@@ -1,0 +1,114 @@
+// A pod with interfaces in two networks, each with a CNI record of its own, as Multus makes them:
+// each interface is guarded under its own identity.
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type PodSide, podSide, writeCacheRecord } from '../lab/src/cni/cache.ts';
+import type { CniConfList } from '../lab/src/cni/conf.ts';
+import { cniAdd } from '../lab/src/cni/plugin.ts';
+import { CniNode } from '../support/cni-node.ts';
+import type { TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+
+interface Side extends PodSide {
+  device: string;
+}
+
+describe('a pod with two networks', () => {
+  let cni: CniNode;
+  beforeEach(async () => {
+    cni = await CniNode.create();
+  });
+  afterEach(async () => cni[Symbol.asyncDispose]());
+
+  const storage = (plugins: CniConfList['plugins'] = []): CniConfList => {
+    const ranges = [[{ subnet: '10.99.0.0/24' }], [{ subnet: 'fd00:10:99::/64' }]];
+    const ipam = { type: 'host-local', dataDir: cni.at('ipam'), ranges };
+    const bridge = { type: 'bridge', bridge: 'br-storage', isGateway: true, ipam };
+    return { cniVersion: '1.0.0', name: 'storage', plugins: [bridge, ...plugins] };
+  };
+
+  /** Makes both interfaces. Multus itself is a plugin of the runtime, so eth0 has two records. */
+  async function addPod(primary: CniConfList, secondary: CniConfList): Promise<{ pod: TestPod; sides: [Side, Side] }> {
+    const { pod, attachment } = await cni.sandbox(primary);
+    const first = await cniAdd(cni.host, attachment, pod.netns);
+    const second = await cniAdd(cni.host, { ...attachment, conf: secondary, ifName: 'net1' }, pod.netns);
+    const multus = { ...attachment, conf: { ...primary, name: 'multus-cni-network' } };
+    await writeCacheRecord(cni.node.cniDir, multus, first);
+    const sides: [Side, Side] = [
+      { ...podSide(first), device: 'eth0' },
+      { ...podSide(second), device: 'net1' },
+    ];
+    const [{ addresses, hostInterface, mac }] = sides;
+    const [ipv4 = '', ipv6 = ''] = addresses;
+    Object.assign(pod, { hostInterface, mac, ipv4, ipv6 });
+    return { pod, sides };
+  }
+
+  /** From one interface, for each family in turn, with the addresses of `of`. */
+  async function send(pod: TestPod, from: Side, of: Side, count: number): Promise<void> {
+    const frames = of.addresses.map((source, family) =>
+      udpFrame({
+        ...{ sourceMac: from.mac, source, destinationMac: from.gatewayMac },
+        destination: from.gateways[family] ?? '',
+      }),
+    );
+    const { sent } = await cni.node.startSending(pod, frames, count, 0, from.device);
+    expect(await sent).toBe(count);
+  }
+
+  const dropped = (side: Side): Record<string, number> => {
+    const counts: Record<string, number> = {};
+    for (const v of cni.node.ledger.epochs.values())
+      if (v.interfaceName === side.hostInterface)
+        counts[`${v.vector} ${v.state} ${v.action}`] =
+          (counts[`${v.vector} ${v.state} ${v.action}`] ?? 0) + v.cumulativePackets;
+    return counts;
+  };
+  const areDropped = (side: Side, wanted: Record<string, number>) =>
+    waitFor(() => dropped(side), {
+      what: `the violations of ${side.device}`,
+      until: (counts) =>
+        JSON.stringify(Object.entries(counts).sort()) === JSON.stringify(Object.entries(wanted).sort()),
+      state: () => ({ counts: dropped(side), log: cni.node.log.slice(-3_000) }),
+    });
+
+  /** Half of each count is IPv4, half IPv6. */
+  async function eachHasItsOwn(pod: TestPod, [eth0, net1]: [Side, Side]): Promise<void> {
+    await send(pod, eth0, eth0, 10);
+    await send(pod, net1, net1, 10);
+    await send(pod, eth0, net1, 20);
+    await send(pod, net1, eth0, 40);
+    await areDropped(eth0, { 'ipv4-source programmed drop': 10, 'ipv6-source programmed drop': 10 });
+    await areDropped(net1, { 'ipv4-source programmed drop': 20, 'ipv6-source programmed drop': 20 });
+    expect(new Set([...cni.node.ledger.epochs.values()].map((v) => v.pod?.uid))).toEqual(new Set([pod.uid]));
+  }
+
+  it('by the records of both networks and the list of pods', async () => {
+    cni.writePrimary('ptp');
+    const { pod, sides } = await addPod(cni.list('10-lab.conflist'), storage());
+    const [eth0, net1] = sides;
+    const before = await cni.node.ipReceived();
+    await send(pod, eth0, net1, 20);
+    await send(pod, net1, eth0, 20);
+    expect(
+      (await cni.node.ipReceived()) - before,
+      'control: unguarded, all IPv4 packets arrive',
+    ).toBeGreaterThanOrEqual(20);
+
+    await cni.node.startCollector();
+    await cni.node.putPods(1);
+    const states = async () =>
+      (await cni.node.offlineStatus()).interfaces.map((i) => `${i.interfaceName} ${i.state}`).sort();
+    const wanted = sides.map((side) => `${side.hostInterface} programmed`).sort();
+    await waitFor(states, { what: 'both interfaces', until: (all) => wanted.every((one) => all.includes(one)) });
+    await eachHasItsOwn(pod, sides);
+  });
+
+  it('by the CNI plugin in the lists of both networks', async () => {
+    cni.writePrimary('ptp');
+    await cni.start('closed');
+    const list = cni.list();
+    const { pod, sides } = await addPod(list, storage(list.plugins.slice(-1)));
+    await eachHasItsOwn(pod, sides);
+  });
+});

@@ -1,0 +1,111 @@
+// Programs of other network plugins on the hook, in every order of start: they get the packets that
+// the guard passes and no others, a forged packet is counted once, and the guard stays first.
+import { FOREVER_NS, type PlacedAttachment } from '@bailiff/bpf';
+import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { foreignObject } from './harness/processes.ts';
+
+const datagram = (source: string): Buffer =>
+  ethernet(
+    { source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 },
+    ipv4({ source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2)),
+  );
+const forged = datagram('10.77.0.99');
+const plain = datagram(ATTACKER.ipv4);
+
+/** BPF_F_BEFORE, BPF_F_AFTER, and a filter of a clsact qdisc. */
+const PLACES = ['head', 'tail', 'clsact'] as const;
+const PROGRAMS = ['count_packets', 'redirect_peer', 'redirect_egress'] as const;
+const ORDERS = ['foreign first', 'guard first'] as const;
+const ROWS = PROGRAMS.flatMap((program) =>
+  PLACES.flatMap((place) => ORDERS.map((order) => ({ program, place, order }))),
+);
+
+describe('foreign programs', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+  });
+  afterEach(() => node.agent.call('own.detachForeign'));
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  const places = async () =>
+    (await node.agent.call<PlacedAttachment[]>('object.verify')).map(({ direction, place }) => `${direction} ${place}`);
+  const attach = (program: string, place: string, direction = 'ingress') => {
+    const { attacker, receiver } = node.pods;
+    const { ifindex } = direction === 'ingress' ? attacker : receiver;
+    const words = [foreignObject(), ifindex, direction, place, program, receiver.ifindex];
+    return node.agent.call<number>('own.attachForeign', ...words);
+  };
+  const seen = async (index: number) => Number(await node.agent.call<bigint>('own.counted', index));
+  /** Sends three forged and two plain packets. @returns how many of each landed */
+  const exchange = async () => {
+    node.forgetLanded();
+    await node.send(forged, 3);
+    await node.send(plain, 2);
+    await node.fence();
+    return [node.landed(forged), node.landed(plain)];
+  };
+  const atHead = async () => expect((await places()).sort()).toEqual(['in head', 'out head']);
+
+  it.each(ROWS)('$program at $place, $order', async ({ program, place, order }) => {
+    let foreign = order === 'foreign first' ? await attach(program, place) : -1;
+    if (foreign >= 0) expect(await exchange(), 'control: without the guard both land').toEqual([3, 2]);
+    await using guarded = await node.guard(node.pods.attacker);
+    const moveToHead = () => node.agent.call('object.reattach', { ...guarded.key, direction: 'in', mode: 'tcx' });
+    if (order === 'guard first') foreign = await attach(program, place);
+
+    const isAhead = order === 'guard first' && place === 'head';
+    if (isAhead) {
+      expect((await places()).sort()).toEqual(['in behind', 'out head']);
+      // Control: a program before the guard that redirects keeps every packet from it.
+      const bypassed = program === 'count_packets' ? 0 : 3;
+      expect(await exchange()).toEqual([bypassed, 2]);
+      expect(await guarded.counts()).toEqual(bypassed ? {} : { 'ipv4-source drop': 3 });
+      expect(await moveToHead()).toBe(true);
+    }
+    let dropped = isAhead && program === 'count_packets' ? 3 : 0;
+    for (const round of ['attached', 'detached', 'attached again']) {
+      if (round === 'detached') await node.agent.call('own.detachForeign');
+      if (round === 'attached again') {
+        foreign = await attach(program, place);
+        if (place === 'head') expect(await moveToHead()).toBe(true);
+      }
+      await atHead();
+      const before = await seen(foreign);
+      expect(await exchange(), round).toEqual([0, 2]);
+      dropped += 3;
+      await guarded.counted({ 'ipv4-source drop': dropped });
+      // Two plain packets and the fence.
+      expect((await seen(foreign)) - before, round).toBe(round === 'detached' ? 0 : 3);
+    }
+    if (order === 'foreign first') return;
+    await node.agent.call('object.detach', guarded.key);
+    expect(await exchange(), 'control: without the guard both land').toEqual([3, 2]);
+  });
+
+  it.each(ROWS.filter(({ program }) => program === 'count_packets'))(
+    'to a pod at $place, $order',
+    async ({ program, place, order }) => {
+      const early = order === 'foreign first' ? await attach(program, place, 'egress') : -1;
+      await using guarded = await node.guard(node.pods.receiver, { quarantineUntilNs: FOREVER_NS });
+      const foreign = early >= 0 ? early : await attach(program, place, 'egress');
+      if (order === 'guard first' && place === 'head') {
+        expect((await places()).sort()).toEqual(['in head', 'out behind']);
+        const attachment = { ...guarded.key, direction: 'out', mode: 'tcx' };
+        expect(await node.agent.call('object.reattach', attachment)).toBe(true);
+      }
+      await atHead();
+      await node.send(plain, 3);
+      await guarded.counted({ 'quarantine-egress drop': 3 });
+      expect(await seen(foreign), 'in quarantine').toBe(0);
+      await guarded.update({ quarantineUntilNs: 0n });
+      expect(await exchange(), 'after its end').toEqual([3, 2]);
+      // Five packets and the fence.
+      expect(await seen(foreign)).toBe(6);
+      await guarded.counted({ 'quarantine-egress drop': 3 });
+    },
+  );
+});
