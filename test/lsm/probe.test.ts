@@ -91,7 +91,7 @@ describe('lsm probe', () => {
       expect(makeDirectory).toThrow('EPERM');
       using again = BpfLink.openPinned(pin);
       using program = object.program('deny_mkdir');
-      expect(again.info()).toMatchObject({ programId: program.info.id, direction: null });
+      expect(again.info()).toMatchObject({ programId: program.info.id, hook: null });
     } finally {
       rmSync(pin);
     }
