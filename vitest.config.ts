@@ -34,7 +34,7 @@ const SHARED = ['kernel', 'bus', 'cluster'];
 const WORKERS = 2;
 /** Tiers that wait for most of their time run after the others, more files at a time. */
 const WAITING = ['bus'];
-const WAITING_WORKERS = 4;
+const WAITING_WORKERS = 3;
 const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
