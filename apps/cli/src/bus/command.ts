@@ -13,7 +13,7 @@ import {
   VIOLATIONS_MAX_BYTES,
   writeConfig,
 } from '@bailiff/bus';
-import { INITIAL_MODES, type InitialMode, initialSpoofPolicy } from '@bailiff/policy';
+import { INITIAL_MODES, type InitialMode, initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -33,7 +33,6 @@ interface Options extends BusOptionValues {
   wait?: string;
 }
 
-const CLUSTER_SPOOF_KEY = 'spoof.cluster._.default';
 const DAY_MS = 86_400_000;
 /** JetStream's supported replica counts. */
 const REPLICAS = [1, 3, 5];
@@ -126,10 +125,10 @@ export function register(program: Command, io: CliIo): void {
 
 /** Unowned, so that a custom resource can replace it. */
 async function auditFirst({ bus, out }: Session): Promise<void> {
-  if (await openBucket(bus, CONFIG_BUCKET).newest(CLUSTER_SPOOF_KEY)) return;
+  if (await openBucket(bus, CONFIG_BUCKET).newest(SPOOF_CLUSTER_KEY)) return;
   const options = { by: 'bus setup', why: 'initial mode audit', expectedRevision: 0, release: true };
-  await writeConfig(bus, CLUSTER_SPOOF_KEY, initialSpoofPolicy('audit'), options);
-  out.line(`${CLUSTER_SPOOF_KEY}: every vector is audited`);
+  await writeConfig(bus, SPOOF_CLUSTER_KEY, initialSpoofPolicy('audit'), options);
+  out.line(`${SPOOF_CLUSTER_KEY}: every vector is audited`);
 }
 
 async function setUp(session: Session, { shrink, initialMode, ...limits }: Options): Promise<number> {

@@ -17,8 +17,10 @@ import {
   effectiveMode,
   effectiveSampling,
   formatConfigKey,
+  isPermitFor,
   latestDisarm,
   modeScope,
+  type PermitScope,
   type ResponsePolicy,
   type RuntimePolicy,
   SAMPLING_FIELDS,
@@ -135,13 +137,9 @@ function spoofOf(target: Target, byKey: ReadonlyMap<string, InForce>): Setting[]
   });
   const ofCluster = (name: string, value: unknown, note = '') =>
     setting(name, value, isSet(widest, ...name.split('.')) ? originOf(widest) : DEFAULT, note);
-  const permits = ({
-    namespace,
-    workload = target.workload,
-  }: {
-    namespace: string;
-    workload?: string | null | undefined;
-  }) => namespace === target.namespace && workload === target.workload;
+  // A permit for one service account counts too: the target has none.
+  const permits = (permit: PermitScope) =>
+    isPermitFor(permit, { ...target, serviceAccount: permit.serviceAccount ?? '' });
   const permitted = cluster.allowedPrefixes.filter(permits);
   return [
     ...TUNABLE_VECTORS.map((vector) =>

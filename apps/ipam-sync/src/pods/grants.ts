@@ -3,6 +3,7 @@
  * annotation, the administrator permits it to the namespace, optionally for one service account or
  * workload. Either alone grants nothing. Pure.
  */
+import { isPermitFor, type PermitScope, type PermittedPod } from '@bailiff/policy';
 import { canonicalCidr, covers } from './addresses.ts';
 
 /** Comma-separated CIDRs. */
@@ -29,11 +30,8 @@ export interface GrantRequest {
   refused: number;
 }
 
-/** Pods of a namespace, and what they may ask for. Absent fields: any. */
-export interface Permit {
-  namespace: string;
-  serviceAccount?: string | undefined;
-  workload?: string | undefined;
+/** Pods, and what they may ask for. */
+export interface Permit extends PermitScope {
   /** Canonical CIDRs, or first bytes of MACs. */
   values: readonly string[];
 }
@@ -42,14 +40,6 @@ export interface Permit {
 export interface Permits {
   prefixes: readonly Permit[];
   macs: readonly Permit[];
-}
-
-/** What permits select by. */
-export interface Asking {
-  namespace: string;
-  serviceAccount: string;
-  /** null: no confirmed controller. */
-  workload: string | null;
 }
 
 export const NO_PERMITS: Permits = { prefixes: [], macs: [] };
@@ -75,12 +65,10 @@ function canonicalMac(text: string): string | null {
 export const requestedPrefixes = requestOf(canonicalCidr, MAX_PREFIXES_PER_POD);
 export const requestedMacs = requestOf(canonicalMac, MAX_MACS_PER_POD);
 
-type Scope = Omit<Permit, 'values'>;
-
 /** Permits from the cluster's configuration. */
 export function permitsOf(
-  allowedPrefixes: readonly (Scope & { prefixes: readonly string[] })[],
-  allowedMacs: readonly (Scope & { macs: readonly string[] })[] = [],
+  allowedPrefixes: readonly (PermitScope & { prefixes: readonly string[] })[],
+  allowedMacs: readonly (PermitScope & { macs: readonly string[] })[] = [],
 ): Permits {
   return {
     prefixes: allowedPrefixes.map(({ prefixes, ...scope }) => ({
@@ -93,22 +81,19 @@ export function permitsOf(
 
 function granted(
   asked: readonly string[],
-  pod: Asking,
+  pod: PermittedPod,
   permits: readonly Permit[],
   isWithin: (outer: string, inner: string) => boolean,
 ): string[] {
   if (asked.length === 0) return [];
-  const own = permits.filter(
-    ({ namespace, serviceAccount = pod.serviceAccount, workload = pod.workload }) =>
-      namespace === pod.namespace && serviceAccount === pod.serviceAccount && workload === pod.workload,
-  );
+  const own = permits.filter((permit) => isPermitFor(permit, pod));
   return asked.filter((value) => own.some(({ values }) => values.some((outer) => isWithin(outer, value))));
 }
 
 /** The prefixes that a pod gets out of those it asks for. */
-export const grantedPrefixes = (asked: readonly string[], pod: Asking, { prefixes }: Permits): string[] =>
+export const grantedPrefixes = (asked: readonly string[], pod: PermittedPod, { prefixes }: Permits): string[] =>
   granted(asked, pod, prefixes, covers);
 
 /** The same for MACs. A permit holds whole bytes. */
-export const grantedMacs = (asked: readonly string[], pod: Asking, { macs }: Permits): string[] =>
+export const grantedMacs = (asked: readonly string[], pod: PermittedPod, { macs }: Permits): string[] =>
   granted(asked, pod, macs, (outer, mac) => mac === outer || mac.startsWith(`${outer}:`));

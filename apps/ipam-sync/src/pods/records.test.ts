@@ -1,7 +1,7 @@
 import type { Pod } from '@bailiff/kube';
+import type { PermittedPod } from '@bailiff/policy';
 import { describe, expect, test } from 'vitest';
 import {
-  type Asking,
   grantedMacs,
   grantedPrefixes,
   MAX_ANNOTATION_CHARS,
@@ -118,7 +118,7 @@ test('node record - internal and external addresses of both families, pod CIDRs,
 });
 
 describe('grants', () => {
-  const asking = (change: Partial<Asking>): Asking => ({
+  const asking = (change: Partial<PermittedPod>): PermittedPod => ({
     ...{ namespace: 'vpn', serviceAccount: 'default', workload: null },
     ...change,
   });

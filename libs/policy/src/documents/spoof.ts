@@ -32,7 +32,26 @@ export const spoofScoped = z.strictObject({
     .describe(`${SAMPLES}; missing fields are inherited`),
 });
 
-/** Pods that a permit is for. */
+/** Pods that a permit is for. Absent fields: any. */
+export interface PermitScope {
+  namespace: string;
+  serviceAccount?: string | undefined;
+  workload?: string | undefined;
+}
+
+/** What permits select a pod by. */
+export interface PermittedPod {
+  namespace: string;
+  serviceAccount: string;
+  /** null: no confirmed controller. */
+  workload: string | null;
+}
+
+export const isPermitFor = ({ namespace, serviceAccount, workload }: PermitScope, pod: PermittedPod): boolean =>
+  namespace === pod.namespace &&
+  (serviceAccount === undefined || serviceAccount === pod.serviceAccount) &&
+  (workload === undefined || workload === pod.workload);
+
 const permitted = (what: string) => ({
   namespace: kubeName.describe(`namespace whose pods may request ${what}`),
   serviceAccount: kubeName.optional().describe('only pods with this service account; missing: any'),
