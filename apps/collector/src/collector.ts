@@ -222,10 +222,9 @@ export class Collector {
   #checkDetach(): void {
     const { detach, network, object, runtime } = this.#parts;
     const { bpfDir, maxInterfaces } = this.#ctx.config;
-    if (!detach.arePinsGone()) {
-      if (detach.check()) this.#detachChanged();
-      return;
-    }
+    const found = detach.check();
+    if (found === 'changed') this.#detachChanged();
+    if (found !== 'pins-gone') return;
     // The lock is on the directory, and maps cannot grow: otherwise a new process has to start.
     if (!existsSync(bpfDir) || object.maps.maxInterfaces !== maxInterfaces) {
       this.#ctx.fail(new Error(`the pins under ${bpfDir} are gone: a new process creates them again`));

@@ -34,20 +34,17 @@ export class DetachWatch {
   }
 
   /**
-   * Whether programs may be attached and the pins are missing: an operator ran `attach` after
-   * `detach --all`, or another program removed them.
+   * Compares the reason with that of the last check. `pins-gone`: programs may be attached and the
+   * pins are missing, because an operator ran `attach` after `detach --all`, or another program
+   * removed them. That check counts once the pins exist again.
    */
-  arePinsGone(): boolean {
+  check(): 'unchanged' | 'changed' | 'pins-gone' {
     const { bpfDir, observeOnly } = this.#o;
-    return !observeOnly && this.#marker.reason() === '' && !existsSync(path.join(bpfDir, 'maps', 'meta'));
-  }
-
-  /** @returns whether the reason changed */
-  check(): boolean {
-    if (this.#o.observeOnly) return false;
+    if (observeOnly) return 'unchanged';
     const reason = this.#marker.reason();
+    if (reason === '' && !existsSync(path.join(bpfDir, 'maps', 'meta'))) return 'pins-gone';
     const hasChanged = reason !== this.reason;
     this.reason = reason;
-    return hasChanged;
+    return hasChanged ? 'changed' : 'unchanged';
   }
 }
