@@ -22,6 +22,7 @@ import { encodeU32 } from '../core/integers.ts';
 import { getLink } from '../core/netlink.ts';
 import { RingReader } from '../core/ring-reader.ts';
 import { boottimeNs } from '../core/system.ts';
+import type { ChainHook } from '../core/tcx.ts';
 import {
   type AttachMode,
   type Attachment,
@@ -145,6 +146,11 @@ function replacePin(program: BpfProgram, pin: string): void {
   program.pin(pin);
 }
 
+/** The hook of a link. The kind of the interface is read only where it matters, as pods wait for this. */
+function hookAt({ ifindex, direction }: Attachment): ChainHook {
+  return direction === 'out' ? HOOK_OF.out : linkHook(getLink(ifindex)?.kind ?? '', direction);
+}
+
 function attachFilter(program: BpfProgram, attachment: Attachment): boolean {
   const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, replace: true };
   return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
@@ -241,8 +247,8 @@ class PinnedSpoofObject implements SpoofObject {
   }
 
   #attachAt(attachment: Attachment, program: BpfProgram): void {
-    const { ifindex, direction, mode } = attachment;
-    const hook = linkHook(getLink(ifindex)?.kind ?? '', direction);
+    const { ifindex, mode } = attachment;
+    const hook = hookAt(attachment);
     try {
       if (mode === 'clsact' && hook !== 'netkit-peer') {
         const name = pinName(attachment, attachFilter(program, attachment));
@@ -319,7 +325,7 @@ class PinnedSpoofObject implements SpoofObject {
     const copy = load(this.#image, this.pinDir, this.#options);
     try {
       using link = copy.programs[attachment.direction].attachTcx(attachment.ifindex, {
-        direction: linkHook(getLink(attachment.ifindex)?.kind ?? '', attachment.direction),
+        direction: hookAt(attachment),
         position: 'head',
       });
       link.pin(old.pinPath + MOVING_SUFFIX);
