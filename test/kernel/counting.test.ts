@@ -3,14 +3,12 @@
 import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { datagram, FORGED } from './harness/ipv4.ts';
 import { ATTACKER, allModes, GSO, RECEIVER, TestNode } from './harness/node.ts';
 
-const FORGED = '10.77.0.99';
 const FORGED6 = 'fd77::99';
 const to = (packet: Buffer, type: number = ETHERTYPE.ipv4): Buffer =>
   ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
-const datagram = (source: string, payload?: Buffer): Buffer =>
-  to(ipv4({ source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2, payload)));
 const forged = datagram(FORGED);
 const forged6 = to(
   ipv6({ source: FORGED6, destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2)),

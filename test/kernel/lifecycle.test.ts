@@ -2,19 +2,14 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { DetachReport, PlacedAttachment } from '@bailiff/bpf';
-import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent } from './harness/guard.ts';
-import { ATTACKER, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
+import { datagram, FORGED } from './harness/ipv4.ts';
+import { ATTACKER, type Guarded, TestNode } from './harness/node.ts';
 import { command, foreignObject } from './harness/processes.ts';
 
-const datagram = (source: string): Buffer =>
-  ethernet(
-    { source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 },
-    ipv4({ source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2)),
-  );
-const forged = datagram('10.77.0.99');
+const forged = datagram(FORGED);
 const plain = datagram(ATTACKER.ipv4);
 
 describe('lifecycle', () => {

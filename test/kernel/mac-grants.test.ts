@@ -2,7 +2,7 @@
 // one is, for this pod alone, and its prefix of the map grants no address.
 import { type ArpFields, arp, dhcp, ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { request as dhcpEnds } from './harness/ipv4.ts';
+import { BROADCAST_MAC, datagram, request as dhcpEnds } from './harness/ipv4.ts';
 import { advertise, dad, rs, sourceMac, targetMac } from './harness/nd.ts';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
@@ -10,17 +10,12 @@ import { judgeRow, type Row } from './harness/rows.ts';
 const GUEST = { mac: '52:54:00:12:34:56', linkLocal: 'fe80::5054:ff:fe12:3456' } as const;
 const OTHER = { mac: '52:54:00:12:34:57', linkLocal: 'fe80::5054:ff:fe12:3457' } as const;
 const GROUP = '53:54:00:12:34:56';
-const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 const grants = [{ cidr: GUEST.mac, neighbour: false }];
 
 /** The frame with another Ethernet source; the rest stays. */
 const from = (mac: string, frame: Buffer): Buffer =>
   Buffer.concat([frame.subarray(0, 6), Buffer.from(mac.replaceAll(':', ''), 'hex'), frame.subarray(12)]);
-const ends4 = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
-const datagram4 = ethernet(
-  { source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 },
-  ipv4({ ...ends4, protocol: PROTOCOL.udp }, udp(1, 2, undefined, ends4)),
-);
+const datagram4 = datagram(ATTACKER.ipv4);
 const datagram6 = (source: string): Buffer =>
   ethernet(
     { source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 },
@@ -28,12 +23,12 @@ const datagram6 = (source: string): Buffer =>
   );
 const arpFrame = (mac: string, fields: Partial<ArpFields> = {}): Buffer =>
   ethernet(
-    { source: mac, destination: BROADCAST, type: ETHERTYPE.arp },
+    { source: mac, destination: BROADCAST_MAC, type: ETHERTYPE.arp },
     arp({ senderMac: mac, sender: ATTACKER.ipv4, target: RECEIVER.ipv4, ...fields }),
   );
 const dhcpFrame = (mac: string): Buffer =>
   ethernet(
-    { source: GUEST.mac, destination: BROADCAST, type: ETHERTYPE.ipv4 },
+    { source: GUEST.mac, destination: BROADCAST_MAC, type: ETHERTYPE.ipv4 },
     ipv4({ ...dhcpEnds, protocol: PROTOCOL.udp }, udp(68, 67, dhcp(mac))),
   );
 

@@ -1,17 +1,12 @@
 // Programs of other network plugins on the hook, in every order of start: they get the packets that
 // the guard passes and no others, a forged packet is counted once, and the guard stays first.
 import { FOREVER_NS, type PlacedAttachment } from '@bailiff/bpf';
-import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { datagram, FORGED } from './harness/ipv4.ts';
+import { ATTACKER, TestNode } from './harness/node.ts';
 import { foreignObject } from './harness/processes.ts';
 
-const datagram = (source: string): Buffer =>
-  ethernet(
-    { source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv4 },
-    ipv4({ source, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp }, udp(1, 2)),
-  );
-const forged = datagram('10.77.0.99');
+const forged = datagram(FORGED);
 const plain = datagram(ATTACKER.ipv4);
 
 /** BPF_F_BEFORE, BPF_F_AFTER, and a filter of a clsact qdisc. */

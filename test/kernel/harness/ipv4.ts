@@ -1,6 +1,5 @@
 /**
- * IPv4 packets of the attacker for ipv4.test.ts and ipv4-services.test.ts, valid unless a part is
- * overridden. All have the receiver's MAC as destination. Pure.
+ * IPv4 packets of the attacker, valid unless a part is overridden. All have the receiver's MAC as destination. Pure.
  */
 
 import {
@@ -27,6 +26,8 @@ export const frame = (packet: Buffer, destination: string = RECEIVER.mac): Buffe
   ethernet({ source: ATTACKER.mac, destination, type: ETHERTYPE.ipv4 }, packet);
 export const packet = (fields: Partial<Ipv4Fields> = {}, payload: Buffer = udp(4000, 4001, undefined, own)): Buffer =>
   frame(ipv4({ ...own, protocol: PROTOCOL.udp, ...fields }, payload));
+/** A plain datagram from this source. */
+export const datagram = (source: string, payload?: Buffer): Buffer => packet({ source }, udp(1, 2, payload));
 export const plain = packet();
 export const plainTcp = packet(
   { protocol: PROTOCOL.tcp },

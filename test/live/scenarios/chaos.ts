@@ -7,7 +7,7 @@ import { componentPods } from '../cluster/facts.ts';
 import { collectorOf } from '../cluster/guard.ts';
 import { isRelease, rollback, upgrade } from '../install/install.ts';
 import { judged } from '../report/result.ts';
-import { floodFrame } from './load.ts';
+import { floodFrame, type Sent, unguardedAttack } from './load.ts';
 import type { Live, Outcome, Scenario } from './scenario.ts';
 import { remember, settled } from './scenario.ts';
 import { castOf, uidsOf } from './spoof.ts';
@@ -56,20 +56,6 @@ async function attackDuring(live: Live, control: Sent | null, disturb: () => Pro
   };
 }
 
-export interface Sent {
-  sent: number;
-  landed: number;
-}
-
-/** The control of an attack during a disruption: the same packets, unguarded. */
-export async function unguardedAttack(live: Live): Promise<Sent> {
-  const { attacker, victim } = await castOf(live);
-  const marker = randomBytes(16);
-  await victim.watch([marker]);
-  const [sent = 0] = await attacker.send([await floodFrame(live, marker)], CONTROL_PACKETS);
-  return { sent, landed: (await victim.counts()).counts[marker.toString('hex')] ?? 0 };
-}
-
 type Disturb = (live: Live) => Promise<void>;
 
 /** @param unable why the cluster cannot run it; empty text if it can */
@@ -79,7 +65,7 @@ function disturbed(name: string, about: string, disturb: Disturb, unable = async
     ...{ name, about },
     prepare: async (live) => uidsOf(await castOf(live)),
     control: async (live) => {
-      control = await unguardedAttack(live);
+      control = await unguardedAttack(live, CONTROL_PACKETS);
     },
     run: async (live) => {
       const reason = await unable(live);

@@ -5,12 +5,13 @@ import { udp4Frame } from '@bailiff/lab/attack';
 import { sceneOf } from '../agent/agent.ts';
 import { untilGuarded } from '../cluster/guard.ts';
 import { judged } from '../report/result.ts';
-import { type Sent, unguardedAttack } from './chaos.ts';
+import { type Sent, unguardedAttack } from './load.ts';
 import { remember, type Scenario, settled } from './scenario.ts';
 import { castOf, uidsOf } from './spoof.ts';
 
 const PODS = 4;
 const PACKETS = 1_000;
+const CONTROL_PACKETS = 500;
 const LABEL = 'bailiff.dev/live-drain';
 const DRAIN_TIMEOUT_S = 180;
 
@@ -21,7 +22,7 @@ function drain(): Scenario {
     about: `kubectl drain evicts ${PODS} pods of the suite right after each sent ${PACKETS} forged packets`,
     prepare: async (live) => uidsOf(await castOf(live)),
     control: async (live) => {
-      control = await unguardedAttack(live);
+      control = await unguardedAttack(live, CONTROL_PACKETS);
     },
     run: async (live) => {
       const { victim, claimed, scene } = await castOf(live);
@@ -31,8 +32,7 @@ function drain(): Scenario {
       const namespace = await live.stage.namespace('drain');
       const names = Array.from({ length: PODS }, (_, index) => `drained-${index}`);
       const labels = { [LABEL]: live.stage.run };
-      await Promise.all(names.map((name) => live.stage.startPod(namespace, name, { labels })));
-      const pods = await Promise.all(names.map((name) => live.stage.ready(namespace, name)));
+      const pods = await Promise.all(names.map((name) => live.stage.pod(namespace, name, { labels })));
       await untilGuarded(
         live.watch,
         live.node,

@@ -18,8 +18,21 @@ export const floodFrame = async (live: Live, marker: Buffer) => {
   return udp4Frame({ fromMac: scene.mac, toMac: scene.toMac, from: scene.claimed4, to: scene.victim4 }, marker);
 };
 
+export interface Sent {
+  sent: number;
+  landed: number;
+}
+
+/** The control of an attack: the same packets while the node is detached. */
+export async function unguardedAttack(live: Live, count: number, marker = randomBytes(16)): Promise<Sent> {
+  const { attacker, victim } = await castOf(live);
+  await victim.watch([marker]);
+  const [sent = 0] = await attacker.send([await floodFrame(live, marker)], count);
+  return { sent, landed: (await victim.counts()).counts[marker.toString('hex')] ?? 0 };
+}
+
 function flood(): Scenario {
-  let control: { sent: number; landed: number } | null = null;
+  let control: Sent | null = null;
   const marker = randomBytes(16);
   const hex = marker.toString('hex');
   return {
@@ -27,10 +40,7 @@ function flood(): Scenario {
     about: `${FLOOD_PACKETS} forged packets at full rate from one pod`,
     prepare: async (live) => uidsOf(await castOf(live)),
     control: async (live) => {
-      const { attacker, victim } = await castOf(live);
-      await victim.watch([marker]);
-      const [sent = 0] = await attacker.send([await floodFrame(live, marker)], CONTROL_PACKETS);
-      control = { sent, landed: (await victim.counts()).counts[hex] ?? 0 };
+      control = await unguardedAttack(live, CONTROL_PACKETS, marker);
     },
     run: async (live) => {
       const { attacker, victim, scene } = await castOf(live);
