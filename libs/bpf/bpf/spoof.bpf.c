@@ -10,7 +10,8 @@
  *
  * Both return TCX_NEXT to pass, so that other programs of the chain still see the packet, and
  * TCX_DROP to drop. TC_ACT_UNSPEC and TC_ACT_SHOT have the same values, as NETKIT_NEXT and
- * NETKIT_DROP, so the same programs serve a clsact qdisc and netkit. They run with bottom halves disabled and never sleep.
+ * NETKIT_DROP, so the same programs serve a clsact qdisc and netkit. They run with bottom halves
+ * disabled and never sleep.
  * They need Linux 6.6 for tcx, or 5.12 (pointers to global functions) for clsact. docs/install.md
  * lists the kernels that were tried. The limits of the verifier of 6.1 are explained at
  * hide_bounds() and find_node_address().

@@ -315,12 +315,8 @@ function deleteOptions(from: {
 }
 
 async function doneOrGone(call: Promise<unknown>): Promise<boolean> {
-  return (
-    (await nullOn(
-      'KUBE_NOT_FOUND',
-      call.then(() => true),
-    )) ?? false
-  );
+  const done = call.then(() => true);
+  return (await nullOn('KUBE_NOT_FOUND', done)) ?? false;
 }
 
 /**

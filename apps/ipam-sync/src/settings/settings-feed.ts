@@ -1,8 +1,8 @@
 /**
  * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): permits of
- * prefixes and MACs, and the setting for unguarded nodes. An invalid value is refused and the last valid one
- * stays in force, because a dropped permit disconnects pods. At start, that is the newest valid
- * value in the key's history.
+ * prefixes and MACs, and the setting for unguarded nodes. An invalid value is refused and the last
+ * valid one stays in force, because a dropped permit disconnects pods. At start, that is the newest
+ * valid value in the key's history.
  */
 import type { Bucket, KvEntry } from '@bailiff/bus';
 import {
