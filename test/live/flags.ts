@@ -16,6 +16,10 @@ export interface Options {
   /** Files of values, and `key=value`, for the chart. */
   values: string[];
   set: string[];
+  /** Pods of the scenario first-packet. */
+  firstPods: number;
+  /** Shell command that reboots the node of the attacks and returns; empty: no reboot. */
+  rebootCommand: string;
   /** Image tag that the upgrade installs; empty: only an annotation changes. */
   upgradeTag: string;
   agentImage: string;
@@ -25,6 +29,8 @@ export interface Options {
   valkeyImage: string;
   help: boolean;
 }
+
+const MAX_FIRST_PODS = 10_000;
 
 export const HELP = `usage: npm run live -- --kubeconfig FILE [FLAGS]
 
@@ -40,6 +46,8 @@ Attacks pods of its own on a real cluster and compares the counts of sender, rec
   --yes                  do not ask before the suite detaches the collector of a node, restarts parts of Bailiff, or installs
   --node NAME            node of the attacks (default: the first that runs a collector)
   --namespace NAME       namespace of Bailiff (bailiff-system)
+  --first-pods N         pods of the scenario first-packet (20). From 100 on, the collector is killed meanwhile, during an attack by another pod
+  --reboot-command CMD   shell command on this machine that reboots the node of the attacks: runs the scenario reboot
   --agent-image IMAGE    image with Python 3.8 or newer (docker.io/library/python:3.13-slim)
   --images PREFIX        with --install: images are PREFIX/collector, PREFIX/correlator, … (bailiff)
   --tag TAG              their tag (0.1.0)
@@ -63,11 +71,16 @@ export function readFlags(args: readonly string[]): Options {
       images: text('bailiff'),
       tag: text('0.1.0'),
       'upgrade-tag': text(),
+      'first-pods': text('20'),
+      'reboot-command': text(),
       'nats-image': text(),
       'valkey-image': text(),
     },
   });
   if (!values.kubeconfig && !values.help && !values.list) throw new TypeError('--kubeconfig is missing');
+  const firstPods = Number(values['first-pods']);
+  if (!Number.isInteger(firstPods) || firstPods < 1 || firstPods > MAX_FIRST_PODS)
+    throw new TypeError(`--first-pods ${values['first-pods']}: a number from 1 to ${MAX_FIRST_PODS}`);
   return {
     kubeconfig: values.kubeconfig,
     context: values.context,
@@ -84,6 +97,8 @@ export function readFlags(args: readonly string[]): Options {
     namespace: values.namespace,
     values: values.values,
     set: values.set,
+    firstPods,
+    rebootCommand: values['reboot-command'],
     upgradeTag: values['upgrade-tag'],
     agentImage: values['agent-image'],
     imagePrefix: values.images.replace(/\/$/, ''),

@@ -1,7 +1,8 @@
 """Agent in the pods of the live suite: sends frames, counts marked frames, reports addresses.
 
 `agent.py serve` is the main process. `agent.py call` passes one JSON request from stdin to it and
-prints the reply. It needs Python 3.8 and CAP_NET_RAW, and no packages.
+prints the reply. `agent.py once` sends its first packets, writes a report for the status of the pod,
+and ends. It needs Python 3.8 and CAP_NET_RAW, and no packages.
 """
 import errno
 import json
@@ -198,6 +199,14 @@ def first_act(spec):
     return {"sent": sent, **counters()}
 
 
+def once(spec):
+    """The first act as the only one. The kernel holds the packets until it knows the next hop."""
+    report = first_act(spec)
+    resolve(spec["to"])
+    with open("/dev/termination-log", "w") as file:
+        json.dump(report, file)
+
+
 class Server:
     def __init__(self):
         self.watch = Watch()
@@ -313,6 +322,9 @@ def call():
 
 if sys.argv[1:] == ["call"]:
     call()
+elif sys.argv[1:] == ["once"]:
+    INTERFACE = pod_interface()
+    once(json.loads(os.environ["LIVE_FIRST_ACT"]))
 else:
     INTERFACE = pod_interface()
     Server().serve()

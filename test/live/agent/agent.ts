@@ -40,7 +40,15 @@ export interface AgentPodSpec {
   env?: Record<string, string>;
   /** Directories of the node, mounted read only below /host. */
   hostPaths?: readonly string[];
+  /** The pod sends its first packets and ends; its status has the report. */
+  isOnce?: boolean;
 }
+
+const STARTUP_PROBE = {
+  exec: { command: ['test', '-S', '/tmp/bailiff-live.sock'] },
+  periodSeconds: 1,
+  failureThreshold: 120,
+};
 
 /** The pod's spec with the agent as main process, for pods and for templates. */
 export function agentPodSpec({
@@ -48,24 +56,22 @@ export function agentPodSpec({
   image,
   env = {},
   hostPaths = [],
+  isOnce = false,
 }: Omit<AgentPodSpec, 'namespace' | 'name' | 'labels'>) {
   return {
     ...(node ? { nodeName: node } : {}),
     automountServiceAccountToken: false,
     enableServiceLinks: false,
     terminationGracePeriodSeconds: 1,
+    ...(isOnce ? { restartPolicy: 'Never' } : {}),
     containers: [
       {
         name: 'agent',
         image,
-        command: ['python3', '/agent/agent.py', 'serve'],
+        command: ['python3', '/agent/agent.py', isOnce ? 'once' : 'serve'],
         env: Object.entries(env).map(([name, value]) => ({ name, value })),
         // Not a readiness probe: it would start a process in every pod each second.
-        startupProbe: {
-          exec: { command: ['test', '-S', '/tmp/bailiff-live.sock'] },
-          periodSeconds: 1,
-          failureThreshold: 120,
-        },
+        ...(isOnce ? {} : { startupProbe: STARTUP_PROBE }),
         // Added capabilities are effective for uid 0 only.
         securityContext: {
           ...{ runAsUser: 0, allowPrivilegeEscalation: false },

@@ -6,9 +6,9 @@ import type { SendReport } from '../agent/agent.ts';
 import { componentPods } from '../cluster/facts.ts';
 import { collectorOf } from '../cluster/guard.ts';
 import { isRelease, rollback, upgrade } from '../install/install.ts';
-import { judged } from '../report/result.ts';
+import { type Counts, judged } from '../report/result.ts';
 import { floodFrame, type Sent, unguardedAttack } from './load.ts';
-import type { Live, Outcome, Scenario } from './scenario.ts';
+import type { Live, Scenario } from './scenario.ts';
 import { remember, settled } from './scenario.ts';
 import { castOf, uidsOf } from './spoof.ts';
 
@@ -19,9 +19,11 @@ const RECOVERY_TIMEOUT_MS = 240_000;
 const ROLLOUT_TIMEOUT_MS = 300_000;
 
 /** Attacks at a steady rate while `disturb` runs, and until enough packets were sent after it. */
-async function attackDuring(live: Live, control: Sent | null, disturb: () => Promise<void>): Promise<Outcome> {
-  const { attacker, victim, scene } = await castOf(live);
-  if (!scene.victim4) return { status: 'skipped', detail: 'the cluster has no IPv4' };
+export async function attackDuring(
+  live: Live,
+  disturb: () => Promise<void>,
+): Promise<{ guarded: Counts['guarded']; seconds: number }> {
+  const { attacker, victim } = await castOf(live);
   const marker = randomBytes(16);
   const hex = marker.toString('hex');
   await victim.watch([marker]);
@@ -49,11 +51,7 @@ async function attackDuring(live: Live, control: Sent | null, disturb: () => Pro
   remember(live, attacker.uid, 'ipv4-source', sent);
   const after = await settled(counted, before + sent, RECOVERY_TIMEOUT_MS);
   const landed = (await victim.counts()).counts[hex] ?? 0;
-  const guarded = { sent, landed, counted: after - before };
-  return {
-    ...judged([{ vector: 'ipv4-source', control, guarded }]),
-    measured: { 'seconds until it was back': Math.round(seconds * 10) / 10 },
-  };
+  return { guarded: { sent, landed, counted: after - before }, seconds: Math.round(seconds * 10) / 10 };
 }
 
 type Disturb = (live: Live) => Promise<void>;
@@ -68,9 +66,12 @@ function disturbed(name: string, about: string, disturb: Disturb, unable = async
       control = await unguardedAttack(live, CONTROL_PACKETS);
     },
     run: async (live) => {
-      const reason = await unable(live);
+      const { scene } = await castOf(live);
+      const reason = scene.victim4 ? await unable(live) : 'the cluster has no IPv4';
       if (reason) return { status: 'skipped', detail: reason };
-      return attackDuring(live, control, () => disturb(live));
+      const { guarded, seconds } = await attackDuring(live, () => disturb(live));
+      const measured = { 'seconds until it was back': seconds };
+      return { ...judged([{ vector: 'ipv4-source', control, guarded }]), measured };
     },
   };
 }
@@ -90,7 +91,7 @@ async function restarts(live: Live, name: string): Promise<number> {
   return container?.ready ? container.restartCount : -1;
 }
 
-async function killCollector(live: Live): Promise<void> {
+export async function killCollector(live: Live): Promise<void> {
   const name = await collectorOf(live, live.node);
   const before = await restarts(live, name);
   // The collector shares the PID namespace of the host, so it finds its own pid by its parent.

@@ -1,8 +1,11 @@
 /** All scenarios, in the order of a run. */
 import { BENIGN } from './benign.ts';
+import { BUDGETS } from './budgets.ts';
 import { CHAOS_SCENARIOS } from './chaos.ts';
 import { DRAIN } from './drain.ts';
-import { LOAD_SCENARIOS } from './load.ts';
+import { FIRST_PACKET } from './first-packet.ts';
+import { FLOOD } from './load.ts';
+import { REBOOT } from './reboot.ts';
 import { RESPONSE_SCENARIOS } from './responses.ts';
 import { RUNTIME } from './runtime.ts';
 import type { Scenario } from './scenario.ts';
@@ -13,10 +16,13 @@ import { UNINSTALL } from './uninstall.ts';
 export const SCENARIOS: readonly Scenario[] = [
   ...SPOOF_SCENARIOS,
   BENIGN,
-  ...LOAD_SCENARIOS,
+  FLOOD,
+  FIRST_PACKET,
   ...RESPONSE_SCENARIOS,
+  ...BUDGETS,
   ...CHAOS_SCENARIOS,
   DRAIN,
+  REBOOT,
   RUNTIME,
   TOTALS,
   UNINSTALL,

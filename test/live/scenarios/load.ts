@@ -1,4 +1,4 @@
-/** A flood from one pod, and pods whose first act is an attack. */
+/** A flood from one pod. */
 import { randomBytes } from 'node:crypto';
 import { udp4Frame } from '@bailiff/lab/attack';
 import type { SendReport } from '../agent/agent.ts';
@@ -9,9 +9,6 @@ import { castOf, uidsOf } from './spoof.ts';
 
 const FLOOD_PACKETS = 1_000_000;
 const CONTROL_PACKETS = 1_000;
-const FIRST_ACT_PODS = 20;
-const FIRST_ACT_PACKETS = 50;
-const PODS_TIMEOUT_MS = 240_000;
 
 export const floodFrame = async (live: Live, marker: Buffer) => {
   const { scene } = await castOf(live);
@@ -67,42 +64,4 @@ function flood(): Scenario {
   };
 }
 
-/**
- * Each pod sends forged packets before anything else. A packet is either dropped and counted, or it
- * passed before the guard was attached.
- */
-const FIRST_ACT: Scenario = {
-  name: 'first-packet',
-  about: `${FIRST_ACT_PODS} pods at once whose first act is ${FIRST_ACT_PACKETS} forged packets each`,
-  prepare: async (live) => uidsOf(await castOf(live)),
-  run: async (live) => {
-    const { victim, scene } = await castOf(live);
-    if (!scene.victim4) return { status: 'skipped', detail: 'the cluster has no IPv4' };
-    const namespace = await live.stage.namespace('first');
-    const marker = randomBytes(16);
-    await victim.watch([marker]);
-    const act = { to: scene.victim4, from: scene.claimed4, marker: marker.toString('hex'), count: FIRST_ACT_PACKETS };
-    const names = Array.from({ length: FIRST_ACT_PODS }, (_, index) => `first-${index}`);
-    await Promise.all(
-      names.map((name) => live.stage.startPod(namespace, name, { env: { LIVE_FIRST_ACT: JSON.stringify(act) } })),
-    );
-    const pods = await Promise.all(
-      names.map((name) => live.stage.ready(namespace, name, { timeoutMs: PODS_TIMEOUT_MS })),
-    );
-    const total = { sent: 0, counted: 0, unguarded: 0 };
-    for (const pod of pods) {
-      const sent = (await pod.info()).first?.sent ?? 0;
-      total.sent += sent;
-      total.counted += await settled(() => live.watch.packets(pod.uid, 'ipv4-source'), sent);
-    }
-    for (const pod of pods)
-      total.unguarded += (await live.watch.interfaceOf(live.node, pod.uid))?.packetsBeforeGuard ?? 0;
-    const landed = (await victim.counts()).counts[marker.toString('hex')] ?? 0;
-    const measured = { ...total, landed };
-    const what = `${total.sent} packets of ${pods.length} pods: ${landed} landed, ${total.counted} counted, ${total.unguarded} packets before a guard`;
-    const isGood = landed === 0 && total.counted === total.sent;
-    return { status: isGood ? 'passed' : 'failed', detail: what, measured };
-  },
-};
-
-export const LOAD_SCENARIOS: readonly Scenario[] = [flood(), FIRST_ACT];
+export const FLOOD: Scenario = flood();

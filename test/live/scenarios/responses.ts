@@ -15,7 +15,7 @@ import { settled } from './scenario.ts';
 
 /** Above the threshold of the built-in rule `repeated-spoofing`. */
 const FRAMES = 50;
-const RESPONSE_TIMEOUT_MS = 60_000;
+export const RESPONSE_TIMEOUT_MS = 60_000;
 
 interface Step {
   action: string;
@@ -24,14 +24,19 @@ interface Step {
 }
 
 /** A response policy for one namespace of this run. */
-async function policy(live: Live, namespace: string, steps: readonly Step[]): Promise<void> {
+export async function policy(
+  live: Live,
+  namespace: string,
+  steps: readonly Step[],
+  guards: object = {},
+): Promise<void> {
   const { bus } = live.watch;
   const name = namespace;
   await live.stage.apply({
     apiVersion: 'bailiff.dev/v1alpha1',
     kind: 'ResponsePolicy',
     metadata: { name },
-    spec: { dryRun: false, match: { namespaces: [namespace] }, steps },
+    spec: { dryRun: false, match: { namespaces: [namespace] }, steps, guards },
   });
   await waitFor(async () => (await readConfig(bus)).has(`response.cluster._.${name}`), {
     what: `the response policy ${name} on the bus`,
@@ -51,7 +56,7 @@ interface Pair {
   frame: Buffer;
 }
 
-async function pairIn(live: Live, namespace: string, attackerName = 'attacker', known?: AgentPod): Promise<Pair> {
+export async function pairIn(live: Live, namespace: string, attackerName = 'attacker', known?: AgentPod): Promise<Pair> {
   const victim = known ?? (await live.stage.pod(namespace, 'victim'));
   const attacker = await live.stage.ready(namespace, attackerName);
   const { scene } = await sceneOf(attacker, victim, victim);
@@ -67,7 +72,7 @@ async function pairIn(live: Live, namespace: string, attackerName = 'attacker', 
  * Sends the attack and waits for a finished response of this action by the scenario's own policy,
  * which has the name of its namespace. Other policies of the cluster may respond too.
  */
-async function attackUntil(live: Live, { attacker, frame }: Pair, action: string, timeoutMs = RESPONSE_TIMEOUT_MS) {
+export async function attackUntil(live: Live, { attacker, frame }: Pair, action: string, timeoutMs = RESPONSE_TIMEOUT_MS) {
   const beginMs = Date.now();
   await attacker.send([frame], FRAMES).catch((error: Error) => {
     // A deleted pod ends the request.
@@ -153,7 +158,7 @@ const VALKEY: Scenario = {
 };
 
 /** Datagrams of `from` that arrive at `to`. */
-async function reach(from: AgentPod, to: AgentPod): Promise<number> {
+export async function reach(from: AgentPod, to: AgentPod): Promise<number> {
   const marker = randomBytes(16);
   await to.watch([marker]);
   await from.call({ op: 'datagrams', to: to.ip4, marker: marker.toString('hex'), count: 20 });

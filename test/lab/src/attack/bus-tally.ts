@@ -20,7 +20,7 @@ const UNFINISHED: readonly Response['phase'][] = ['started', 'pending', 'approve
 export class BusTally {
   readonly podUid: string;
   readonly #kind: Violation['kind'];
-  #byEpoch = new Map<string, { vector: string; packets: number }>();
+  #byEpoch = new Map<string, { vector: string; state: Violation['state']; packets: number }>();
   readonly verdicts: Verdict[] = [];
   readonly responses: Response[] = [];
   /** Verdicts on other pods; a lab with one attacker has none. */
@@ -40,7 +40,8 @@ export class BusTally {
       this.firstViolationAtMicros ??= storedAtMicros;
       const seen = this.#byEpoch.get(violation.counterEpoch)?.packets ?? 0;
       const packets = Math.max(seen, violation.cumulativePackets);
-      this.#byEpoch.set(violation.counterEpoch, { vector: violation.vector, packets });
+      const { vector, state } = violation;
+      this.#byEpoch.set(violation.counterEpoch, { vector, state, packets });
     }
   }
 
@@ -65,6 +66,13 @@ export class BusTally {
   }
   get totalPackets(): number {
     return Object.values(this.packets).reduce((sum, packets) => sum + packets, 0);
+  }
+  /** Of these, the packets that the kernel judged under a confirmed identity. */
+  get programmedPackets(): number {
+    return [...this.#byEpoch.values()].reduce(
+      (sum, { state, packets }) => sum + (state === 'programmed' ? packets : 0),
+      0,
+    );
   }
   /** Responses with a terminal phase: done, refused, failed, dry run. */
   get finished(): Response[] {
