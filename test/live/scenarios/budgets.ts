@@ -22,7 +22,10 @@ function budget(exhausted: 'refuse' | 'quarantine'): Scenario {
       await Promise.all(names.map((name) => live.stage.startPod(namespace, name)));
       const pairs = await Promise.all(names.map((name) => pairIn(live, namespace, name, victim)));
       const outcomes = await Promise.all(pairs.map((pair) => attackUntil(live, pair, 'delete')));
-      const all = outcomes.map(({ response }, index) => ({ response, pod: (pairs[index] as (typeof pairs)[0]).attacker }));
+      const all = outcomes.map(({ response }, index) => ({
+        response,
+        pod: (pairs[index] as (typeof pairs)[0]).attacker,
+      }));
       const deleted = all.filter(({ response }) => response.phase === 'succeeded');
       const refused = all.filter(({ response }) => response.reasonCode === 'budget-exhausted');
       const seen = `${deleted.length} deleted, ${refused.length} refused`;

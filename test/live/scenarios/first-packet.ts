@@ -45,7 +45,8 @@ async function firstAct(live: Live, namespace: string, name: string, marker: Buf
     until: ({ status }) => status?.phase === 'Succeeded' || status?.phase === 'Failed',
   });
   const ended = pod.status?.containerStatuses?.[0]?.state?.terminated;
-  if (pod.status?.phase !== 'Succeeded') throw new Error(`${name}: ${ended?.reason ?? 'failed'} ${ended?.message ?? ''}`);
+  if (pod.status?.phase !== 'Succeeded')
+    throw new Error(`${name}: ${ended?.reason ?? 'failed'} ${ended?.message ?? ''}`);
   const { sent } = JSON.parse(ended?.message ?? '') as { sent: number };
   return { uid: pod.metadata.uid, sent };
 }

@@ -56,7 +56,12 @@ interface Pair {
   frame: Buffer;
 }
 
-export async function pairIn(live: Live, namespace: string, attackerName = 'attacker', known?: AgentPod): Promise<Pair> {
+export async function pairIn(
+  live: Live,
+  namespace: string,
+  attackerName = 'attacker',
+  known?: AgentPod,
+): Promise<Pair> {
   const victim = known ?? (await live.stage.pod(namespace, 'victim'));
   const attacker = await live.stage.ready(namespace, attackerName);
   const { scene } = await sceneOf(attacker, victim, victim);
@@ -72,7 +77,12 @@ export async function pairIn(live: Live, namespace: string, attackerName = 'atta
  * Sends the attack and waits for a finished response of this action by the scenario's own policy,
  * which has the name of its namespace. Other policies of the cluster may respond too.
  */
-export async function attackUntil(live: Live, { attacker, frame }: Pair, action: string, timeoutMs = RESPONSE_TIMEOUT_MS) {
+export async function attackUntil(
+  live: Live,
+  { attacker, frame }: Pair,
+  action: string,
+  timeoutMs = RESPONSE_TIMEOUT_MS,
+) {
   const beginMs = Date.now();
   await attacker.send([frame], FRAMES).catch((error: Error) => {
     // A deleted pod ends the request.
