@@ -51,7 +51,7 @@ Attacks pods of its own on a real cluster and compares the counts of sender, rec
   --agent-image IMAGE    image with Python 3.8 or newer (docker.io/library/python:3.13-slim)
   --images PREFIX        with --install: images are PREFIX/collector, PREFIX/correlator, … (bailiff)
   --tag TAG              their tag (0.1.0)
-  --upgrade-tag TAG      tag of the collector's image that the scenario chaos-upgrade installs (default: the same, with another pod template)
+  --upgrade-tag TAG      tag of Bailiff's images that the scenario chaos-upgrade installs (default: the same, with another pod template of the collector)
   --nats-image IMAGE     instead of the image in the chart; likewise --valkey-image
 `;
 

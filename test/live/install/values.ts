@@ -25,6 +25,9 @@ export function imageValues(image: string): Record<string, string> {
 
 export const profilesFor = (nodes: number): string[] => (nodes < NODES_FOR_THREE_SERVERS ? ['single-node'] : ['ha']);
 
+/** Settings that change the tag of every image of Bailiff. */
+export const tagSettings = (tag: string): string[] => Object.keys(APPS).map((app) => `${app}.image.tag=${tag}`);
+
 type Images = Pick<Options, 'imagePrefix' | 'imageTag' | 'natsImage' | 'valkeyImage'>;
 
 /** Images of the flags, and a preflight check of every node before anything is installed. */

@@ -6,6 +6,7 @@ import type { SendReport } from '../agent/agent.ts';
 import { componentPods } from '../cluster/facts.ts';
 import { collectorOf } from '../cluster/guard.ts';
 import { isRelease, rollback, upgrade } from '../install/install.ts';
+import { tagSettings } from '../install/values.ts';
 import { type Counts, judged } from '../report/result.ts';
 import { floodFrame, type Sent, unguardedAttack } from './load.ts';
 import type { Live, Scenario } from './scenario.ts';
@@ -125,13 +126,12 @@ async function restartCollectors(live: Live): Promise<void> {
   await rollout(live, 'daemonset/bailiff-collector');
 }
 
-/** Another image, or at least another pod template: either replaces every collector. */
-const upgradeCollectors = (live: Live) =>
-  upgrade(live, [
-    live.options.upgradeTag
-      ? `collector.image.tag=${live.options.upgradeTag}`
-      : `collector.podAnnotations.live-run=run-${live.stage.run}`,
-  ]);
+/** Other images, or at least another pod template of the collectors: either replaces every collector. */
+const upgradeRelease = (live: Live) => {
+  const { upgradeTag } = live.options;
+  const annotation = `collector.podAnnotations.live-run=run-${live.stage.run}`;
+  return upgrade(live, upgradeTag ? tagSettings(upgradeTag) : [annotation]);
+};
 
 const withoutHelm = async (live: Live) => ((await isRelease(live)) ? '' : 'Bailiff was not installed by Helm');
 
@@ -139,6 +139,6 @@ export const CHAOS_SCENARIOS: readonly Scenario[] = [
   disturbed('chaos-collector-kill', 'SIGKILL to the collector of the node during an attack', killCollector),
   disturbed('chaos-collector-rollout', 'a rollout restart of the collectors during an attack', restartCollectors),
   disturbed('chaos-nats', 'all NATS servers deleted during an attack', restartNats),
-  disturbed('chaos-upgrade', 'helm upgrade of the collectors during an attack', upgradeCollectors, withoutHelm),
+  disturbed('chaos-upgrade', 'helm upgrade during an attack', upgradeRelease, withoutHelm),
   disturbed('chaos-rollback', 'helm rollback to the revision before, during an attack', rollback, withoutHelm),
 ];
