@@ -112,13 +112,14 @@ function firstPacket(): Scenario {
       if (!scene.victim4) return { status: 'skipped', detail: 'the cluster has no IPv4' };
       const marker = randomBytes(16);
       await victim.watch([marker]);
+      const passedBefore = (await live.watch.node(live.node))?.status.cni?.passed ?? 0;
       const { ended, other, seconds } = await startAll(live, marker);
       const counted = sum(ended.map(({ uid }) => live.watch.packets(uid, VECTOR)));
       const sent = sum(ended.map((one) => one.sent));
       const guarded = { sent, counted, landed: await landedAt(live, marker) };
       const rows: Counts[] = [{ vector: VECTOR, control: controls.first, guarded }];
       if (other) rows.push({ vector: `${VECTOR}, other pod`, control: controls.other, guarded: other });
-      return withIdentity(live, { ended, sent, seconds }, judged(rows));
+      return withIdentity(live, { ended, sent, seconds, passedBefore }, judged(rows));
     },
   };
 }
@@ -146,10 +147,18 @@ async function startAll(live: Live, marker: Buffer) {
   return { ended, other, seconds: (performance.now() - begin) / 1_000 };
 }
 
+interface Starts {
+  ended: readonly First[];
+  sent: number;
+  seconds: number;
+  /** Pods that the CNI plugin let start without a guard before these. */
+  passedBefore: number;
+}
+
 /** The identity under which the packets were judged. Only the CNI plugin guarantees it. */
 async function withIdentity(
   live: Live,
-  { ended, sent, seconds }: { ended: readonly First[]; sent: number; seconds: number },
+  { ended, sent, seconds, passedBefore }: Starts,
   outcome: Outcome,
 ): Promise<Outcome> {
   const cni = (await live.watch.node(live.node))?.status.cni;
@@ -158,7 +167,7 @@ async function withIdentity(
   const measured = {
     ...{ pods: ended.length, 'pods per second': Math.round((ended.length / seconds) * 100) / 100 },
     'judged as programmed': programmed,
-    ...(isInstalled ? { 'started without a guard': cni.passed, ...(await cniLatency(live)) } : {}),
+    ...(isInstalled ? { 'started without a guard': cni.passed - passedBefore, ...(await cniLatency(live)) } : {}),
   };
   const seen = `${outcome.detail}; ${ended.length} pods; ${programmed} of ${sent} judged as programmed`;
   const isGood = !isInstalled || programmed === sent;
