@@ -1,12 +1,14 @@
 // Changes while pods run: policies are flipped, the collector restarts, its programs are replaced.
 // A task that is refused before and after is refused at every moment between, and the counts match
 // the attempts.
-import { readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { probeLsm, type RuntimeObject } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
+import { recordedVersions, unpackCollector } from '../versions/recording.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { withHooksOnly, withOtherError, withRenamedHook } from './harness/doctored.ts';
 import { loadOwn, type OwnLoaded } from './harness/loaded.ts';
@@ -218,6 +220,26 @@ describe('adoption', () => {
       expect(again.maps.counters(pod.counterBase, 1)).toEqual([BigInt(tally.tried)]);
       // The changed program is in force now.
       expect(await container.acts('map-plain', '/etc/secret')).toEqual(['map-plain /etc/secret: EACCES']);
+    },
+    TAKEOVER_TIMEOUT_MS,
+  );
+
+  it.each(recordedVersions())(
+    'upgrade - the programs of %s and the current ones replace each other: no operation passes, denials are counted once',
+    async (version) => {
+      const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-recorded-'));
+      expect(unpackCollector(version, directory)).toBe(true);
+      const { pod, container } = guarded();
+      // One slow task: two loads take long enough.
+      const hammering = new Hammering(container, '/etc/secret', 10 * PAUSE_US, 1);
+      await hammering.started();
+      const recorded = withHooksOnly(HOOKS, path.join(directory, 'runtime.bpf.o'));
+      expect(loaded.reopen({ objectPath: recorded }).reused).toBe(true);
+      const again = loaded.reopen({ objectPath: few });
+      expect(again.reused).toBe(true);
+      const tally = await hammering.stop();
+      expect(tally).toEqual({ tried: tally.tried, refused: tally.tried, landed: 0 });
+      expect(again.maps.counters(pod.counterBase, 1)).toEqual([BigInt(tally.tried)]);
     },
     TAKEOVER_TIMEOUT_MS,
   );
