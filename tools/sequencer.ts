@@ -15,7 +15,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  * tier; a tier that is not named comes last.
  */
 export const ORDER: readonly string[] = [
-  ...['unit', 'test/vm/lsm.test.ts', 'cluster', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
+  ...['unit', 'test/vm/lsm.test.ts', 'cluster', 'cri', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
   ...['test/e2e/lab.test.ts', 'test/vm/cost.test.ts', 'test/e2e/tutorial.test.ts', 'test/e2e/demo.test.ts'],
   ...['e2e', 'e2e-newest', 'test/vm/machine.test.ts', 'chaos', 'chaos-newest'],
   ...['kernel', 'native', 'fuzz', 'sim'],
