@@ -1,24 +1,17 @@
 // Pods by containerd and runc, through the CRI and the CNI chain, with a real collector: every
 // forged packet of a pod's containers is dropped as the pod's own, from the first act of the first
 // container on. Without the plugin the same packets arrive.
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ensureLabtool, labtoolArgs } from '../lab/src/native-tool.ts';
 import { CniNode, OWN } from '../support/cni-node.ts';
-import { PAUSE, writeImage } from '../support/cri/image.ts';
+import { PAUSE } from '../support/cri/image.ts';
+import { forge, startCri } from '../support/cri/on-node.ts';
 import type { CriContainer, CriSandbox, SandboxOptions } from '../support/cri/pod.ts';
 import { CriRuntime } from '../support/cri/runtime.ts';
-import { compileProgram } from '../vm/compile.ts';
 
 const PRIMARY = '10-lab.conflist';
-/** An unused address of the pods' network, and the bridge's own. */
-const [CLAIMED, GATEWAY] = ['10.244.0.250', '10.244.0.1'];
 const PORT = '9000';
-const program = (name: string): string =>
-  compileProgram(path.resolve(import.meta.dirname, `../lsm/programs/${name}.c`), { flags: ['-static'] });
-const forge = (count: number) => ['/bin/spoof', 'eth0', CLAIMED, GATEWAY, String(count)];
 const sent = (count: number) => ({ code: 0, lines: [`sent ${count}`] });
 
 const missing = CriRuntime.missing();
@@ -35,14 +28,7 @@ describe('pods of containerd', () => {
   beforeAll(async () => {
     cni = await CniNode.create();
     cni.writePrimary('bridge');
-    const dir = cni.at('cri');
-    mkdirSync(dir);
-    const labtool = await ensureLabtool();
-    const files = { [PAUSE]: program('pause'), '/bin/spoof': program('spoof'), '/bin/labtool': labtool };
-    const image = writeImage(dir, { ...files, '/bin/scenario-ops': program('scenario-ops') });
-    const dirs = { confDir: cni.at('net.d'), binDir: cni.at('bin'), resultsDir: cni.node.cniDir };
-    const enter = [labtool, ...labtoolArgs({ netns: cni.node.netns }, ['run', '--'])];
-    cri = await CriRuntime.start({ dir, cni: dirs, enter }, image);
+    cri = await startCri(cni);
   });
   afterAll(async () => {
     await cri?.[Symbol.asyncDispose]();

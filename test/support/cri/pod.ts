@@ -37,14 +37,19 @@ export interface Executed {
   readonly lines: readonly string[];
 }
 
+interface SandboxConfig {
+  log_directory: string;
+  linux: { security_context: { namespace_options: object } };
+}
+
 const linesOf = (text: string): string[] => text.split('\n').filter(Boolean);
 
 export class CriSandbox {
   readonly id: string;
   readonly client: CriClient;
-  readonly config: { log_directory: string };
+  readonly config: SandboxConfig;
 
-  private constructor(client: CriClient, id: string, config: { log_directory: string }) {
+  private constructor(client: CriClient, id: string, config: SandboxConfig) {
     this.client = client;
     this.id = id;
     this.config = config;
@@ -84,7 +89,7 @@ export class CriSandbox {
         ...{ host_path: dir, container_path: dir },
         propagation: 'PROPAGATION_HOST_TO_CONTAINER',
       })),
-      linux: { security_context: security },
+      linux: { security_context: { ...this.config.linux.security_context, ...security } },
     };
     const request = { pod_sandbox_id: this.id, config, sandbox_config: this.config };
     const { container_id } = await this.client.runtime<{ container_id: string }>('CreateContainer', request);

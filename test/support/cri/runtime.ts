@@ -137,14 +137,13 @@ export class CriRuntime implements AsyncDisposable {
     await waitFor(async () => (await status()).image !== null, { what: `the image ${name}`, state: () => this.log });
   }
 
-  /** Waits until new sandboxes use the list in this file, as it is now. */
+  /** Waits until new sandboxes use the list in this file. */
   async usesNetwork(file: string): Promise<void> {
-    const wanted = readFileSync(file, 'utf8');
     const loaded = async () => {
       const { info } = await this.client.runtime<{ info: Record<string, string> }>('Status', { verbose: true });
       return info['cniconfig'] ?? '';
     };
-    await waitFor(async () => sourcesOf(await loaded()).includes(wanted), {
+    await waitFor(async () => sourcesOf(await loaded()).includes(readFileSync(file, 'utf8')), {
       what: `containerd to read ${file}`,
       state: loaded,
     });
