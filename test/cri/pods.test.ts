@@ -40,6 +40,11 @@ describe('pods of containerd', () => {
     const uid = `00000000-0000-4000-8000-0000000001${number.toString(16).padStart(2, '0')}`;
     return { uid, namespace: 'shop', name: `web-${number}` };
   };
+  /** The runtime's records of attachments. */
+  const records = () =>
+    readdirSync(cni.node.cniDir)
+      .filter((file) => file.startsWith('lab-'))
+      .sort();
   const ended = async (container: CriContainer) => ({ code: await container.exit(), lines: container.lines });
   const interfacesOf = async ({ namespace, name }: SandboxOptions) =>
     (await cni.node.offlineStatus()).interfaces.filter(({ pod }) => pod === `${namespace}/${name}`);
@@ -70,7 +75,10 @@ describe('pods of containerd', () => {
     const [serverPod, pod] = [newPod(), newPod()];
     const server = await cri.runSandbox(serverPod);
     const serving = await server.start('app', { command: ['/bin/labtool', 'serve', PORT] });
-    await waitFor(() => serving.lines.includes('ready'), { what: 'the server to listen', state: () => serving.lines });
+    await waitFor(() => serving.lines.join().includes('ready'), {
+      what: 'the server to listen',
+      state: () => serving.lines,
+    });
 
     const sandbox = await cri.runSandbox(pod);
     const [ipv4 = '', ipv6 = ''] = await sandbox.addresses();
@@ -94,7 +102,7 @@ describe('pods of containerd', () => {
     expect((await cni.node.ipReceived()) - before).toBe(0);
     expect(cni.node.ledger.packets({ action: 'drop' })).toBe(17);
 
-    expect(readdirSync(cni.node.cniDir).length).toBe(2);
+    expect(records()).toEqual([sandbox.id, server.id].map((id) => `lab-${id}-eth0`).sort());
     await sandbox.remove();
     await gone(pod, sandbox, bound?.interfaceName ?? '');
     expect(await interfacesOf(serverPod)).toMatchObject([{ state: 'programmed' }]);
@@ -106,7 +114,7 @@ describe('pods of containerd', () => {
     const left = async () =>
       (await cni.node.offlineStatus()).interfaces.filter((one) => one.interfaceName === hostInterface);
     await waitFor(async () => (await left()).length === 0, { what: `the entries of ${pod.name} to go`, state: left });
-    expect(readdirSync(cni.node.cniDir).filter((file) => file.includes(sandbox.id))).toEqual([]);
+    expect(records()).not.toContain(`lab-${sandbox.id}-eth0`);
     const { items } = await cri.client.runtime<{ items: { id: string }[] }>('ListPodSandbox');
     expect(items.map(({ id }) => id)).not.toContain(sandbox.id);
   };
@@ -117,7 +125,7 @@ describe('pods of containerd', () => {
     const pod = newPod();
     for (let attempt = 0; attempt < 2; attempt += 1)
       await expect(cri.runSandbox(pod)).rejects.toThrow(/plugin type="bailiff-cni".* failed \(add\).*cannot connect/);
-    expect(readdirSync(cni.node.cniDir), 'the primary was undone').toEqual([]);
+    expect(records(), 'the primary was undone').toEqual([]);
     await cni.start('closed', ['--cni-wait-ms', '300']);
     const sandbox = await cri.runSandbox(pod);
     expect(await ended(await sandbox.start('first', { command: forge(7) }))).toEqual(sent(7));
@@ -131,7 +139,9 @@ describe('pods of containerd', () => {
     expect(existsSync(cni.at('run/cni-passed')), 'control').toBe(false);
     const pod = newPod();
     const sandbox = await cri.runSandbox(pod);
-    expect(readFileSync(cni.at('run/cni-passed'), 'utf8')).toMatch(new RegExp(`^1 \\d+ shop/${pod.name} cannot connect`));
+    expect(readFileSync(cni.at('run/cni-passed'), 'utf8')).toMatch(
+      new RegExp(`^1 \\d+ shop/${pod.name} cannot connect`),
+    );
     const before = await cni.node.ipReceived();
     expect(await ended(await sandbox.start('first', { command: forge(7) }))).toEqual(sent(7));
     await arrives(before, 7);

@@ -5,7 +5,11 @@ import { loadServices } from './protocol.ts';
 /** Longer than the runtime's own limits; a slow machine takes a minute for one call. */
 const CALL_TIMEOUT_MS = 120_000;
 
-type Method = (request: object, options: { deadline: number }, done: (e: ServiceError | null, r: object) => void) => void;
+type Method = (
+  request: object,
+  options: { deadline: number },
+  done: (e: ServiceError | null, r: object) => void,
+) => void;
 
 export class CriClient implements Disposable {
   readonly #services: Readonly<Record<'runtime' | 'image', Client>>;

@@ -128,9 +128,8 @@ export class CriContainer {
   async exit(): Promise<number> {
     const read = async () => {
       const request = { container_id: this.#id };
-      return (
-        await this.#client.runtime<{ status: { state: string; exit_code: number } }>('ContainerStatus', request)
-      ).status;
+      return (await this.#client.runtime<{ status: { state: string; exit_code: number } }>('ContainerStatus', request))
+        .status;
     };
     const { exit_code } = await waitFor(read, {
       what: 'the container to end',
