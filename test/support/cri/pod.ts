@@ -61,7 +61,9 @@ export class CriSandbox {
   ): Promise<CriSandbox> {
     const namespaces = { network: hostNetwork ? 'NODE' : 'POD', pid: hostPid ? 'NODE' : 'CONTAINER' };
     const config = {
-      ...{ metadata: { uid, namespace, name }, hostname: name, log_directory: logs },
+      ...{ metadata: { uid, namespace, name }, log_directory: logs },
+      // The kubelet passes no host name for a pod in the host's network.
+      hostname: hostNetwork ? '' : name,
       // Without servers the runtime copies the machine's file.
       dns_config: { servers: ['192.0.2.53'] },
       linux: { cgroup_parent: parent, security_context: { namespace_options: namespaces } },
