@@ -1,6 +1,6 @@
 /**
- * Debian's containerd with runc, driven as the kubelet drives it. It runs in mount and PID
- * namespaces of its own, where memory holds all its state: its end also ends every shim and
+ * Debian's containerd with runc, driven as the kubelet drives it. By default it runs in mount and
+ * PID namespaces of its own, where memory holds all its state: its end also ends every shim and
  * container and removes every mount. Only cgroups outlive it; disposal removes them.
  */
 import { execFile } from 'node:child_process';
@@ -21,11 +21,12 @@ const NAMESPACE = 'k8s.io';
 /** An emulated machine needs a minute. */
 const START_TIMEOUT_MS = 240_000;
 
+const ISOLATE = ['unshare', '--mount', '--propagation=private', '--pid', '--fork', '--kill-child', '--mount-proc'];
 /**
  * Shims and libcni have fixed paths in /run and /var/lib. The results are libcni's records. $1:
  * directory of the results, $2: configuration.
  */
-const START = `
+const START_ISOLATED = `
   mount --make-rshared /
   mount -t tmpfs -o mode=755 run /run
   mount -t tmpfs -o mode=755 lib /var/lib
@@ -43,18 +44,24 @@ export interface CriOptions {
   readonly enter?: readonly string[];
   /** Parent of the pods' cgroups, below the root. Default: one of this runtime, which it removes. */
   readonly cgroupParent?: string;
+  /**
+   * Runs it in the machine's own namespaces, as a node does; for a virtual machine. Runtime policies
+   * do not judge a runtime's steps in the host's mount namespace. Disposal removes the sandboxes.
+   */
+  readonly isNodes?: boolean;
 }
 
-const configOf = ({ dir, cni }: CriOptions): string => {
+const configOf = ({ dir, cni, isNodes }: CriOptions): string => {
   const cri = 'plugins."io.containerd.grpc.v1.cri"';
   const text = (value: string) => JSON.stringify(value);
+  const root = isNodes ? path.join(dir, 'containerd') : '/var/lib/containerd';
   return `version = 2
-root = "/var/lib/containerd"
+root = ${text(root)}
 state = "/run/containerd"
 [grpc]
   address = ${text(path.join(dir, 'cri.sock'))}
 [plugins."io.containerd.internal.v1.opt"]
-  path = "/var/lib/containerd/opt"
+  path = ${text(path.join(root, 'opt'))}
 [${cri}]
   restrict_oom_score_adj = true
   disable_apparmor = true
@@ -105,9 +112,9 @@ export class CriRuntime implements AsyncDisposable {
   static async start(options: CriOptions, podImage: string): Promise<CriRuntime> {
     const config = path.join(options.dir, 'containerd.toml');
     writeFileSync(config, configOf(options));
-    const isolated = ['unshare', '--mount', '--propagation=private', '--pid', '--fork', '--kill-child', '--mount-proc'];
-    const script = ['sh', '-ec', START, 'sh', options.cni.resultsDir, config];
-    const [program = '', ...args] = [...(options.enter ?? []), ...isolated, ...script];
+    const script = [...ISOLATE, 'sh', '-ec', START_ISOLATED, 'sh', options.cni.resultsDir, config];
+    const command = options.isNodes ? ['containerd', '--config', config] : script;
+    const [program = '', ...args] = [...(options.enter ?? []), ...command];
     const containerd = launch(program, args);
     try {
       await containerd.printed('containerd successfully booted', START_TIMEOUT_MS);
@@ -156,7 +163,15 @@ export class CriRuntime implements AsyncDisposable {
     return CriSandbox.run(this.client, { logs, parent, ...pod });
   }
 
+  async #removeSandboxes(): Promise<void> {
+    const { items } = await this.client.runtime<{ items: { id: string }[] }>('ListPodSandbox');
+    for (const { id } of items)
+      for (const method of ['StopPodSandbox', 'RemovePodSandbox'])
+        await this.client.runtime(method, { pod_sandbox_id: id });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#options.isNodes) await this.#removeSandboxes();
     this.client[Symbol.dispose]();
     await this.#process.kill();
     const own = this.#ownCgroup;
