@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 const MEDIA = 'application/vnd.oci.image';
@@ -26,10 +26,15 @@ export function writeImage(dir: string, files: Readonly<Record<string, string>>)
   const [tree, layout] = [path.join(dir, 'image-tree'), path.join(dir, 'image-layout')];
   const blobs = path.join(layout, 'blobs/sha256');
   mkdirSync(blobs, { recursive: true });
+  /** A file with several names is stored once. */
+  const stored = new Map<string, string>();
   for (const [name, file] of Object.entries(files)) {
     const target = path.join(tree, name);
     mkdirSync(path.dirname(target), { recursive: true });
-    copyFileSync(file, target);
+    const same = stored.get(file);
+    if (same === undefined) copyFileSync(file, target);
+    else linkSync(same, target);
+    stored.set(file, target);
   }
   const add = (mediaType: string, file: string): Descriptor => {
     const content = readFileSync(file);
