@@ -363,6 +363,18 @@ describe('images, as built', () => {
     await cri.importImage(path.join(built.saved, 'collector.tar'), image);
     const { pod: spec, container } = workloadOf('collector');
     const of = (uid: string, name: string) => ({ uid, namespace: 'bailiff-system', name });
+    /** A pod whose first act is forged. @returns the number of packets that arrive */
+    const arrived = async (pod: ReturnType<typeof of>, ends: () => Promise<unknown> = async () => {}) => {
+      const started = await cri.runSandbox(pod);
+      const before = await cni.node.ipReceived();
+      const first = await started.start('first', { command: forge(10) });
+      expect([await first.exit(), first.lines]).toEqual([0, ['sent 10']]);
+      await ends();
+      const after = await cni.node.ipReceived();
+      await started.remove();
+      return after - before;
+    };
+    expect(await arrived(of('00000000-0000-4000-8000-0000000002c2', 'web-0')), 'control').toBe(10);
     const host = { hostNetwork: Boolean(spec.hostNetwork), hostPid: Boolean(spec.hostPID) };
     const sandbox = await cri.runSandbox({ ...of('00000000-0000-4000-8000-0000000002c0', 'collector'), ...host });
     const collector = await sandbox.start('collector', {
@@ -382,12 +394,7 @@ describe('images, as built', () => {
     await waitFor(() => log().some((line) => line.includes('"msg":"ready"')), { what: 'the collector', state: log });
     await cri.usesNetwork(cni.at('net.d', OWN));
     const pod = of('00000000-0000-4000-8000-0000000002c1', 'web-1');
-    const guarded = await cri.runSandbox(pod);
-    const before = await cni.node.ipReceived();
-    const first = await guarded.start('first', { command: forge(10) });
-    expect([await first.exit(), first.lines]).toEqual([0, ['sent 10']]);
-    await cni.isDropped(pod, 'programmed', 10);
-    expect((await cni.node.ipReceived()) - before).toBe(0);
-    for (const one of [guarded, sandbox]) await one.remove();
+    expect(await arrived(pod, () => cni.isDropped(pod, 'programmed', 10))).toBe(0);
+    await sandbox.remove();
   });
 });
