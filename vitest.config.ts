@@ -1,6 +1,6 @@
 // One vitest configuration. Projects are tiers: `unit` runs anywhere, on every processor; every
-// other tier starts real servers or touches the kernel. Those files wait more than they work, so
-// WORKERS run at a time, each with names, ports, namespaces and pin directories of its own.
+// other tier starts real servers or touches the kernel. Files that run at the same time have names,
+// ports, namespaces and pin directories of their own.
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { begin } from './tools/environment.ts';
@@ -28,23 +28,27 @@ const CHILDREN = ['native', 'kernel', 'cluster', 'cri', 'e2e', 'chaos'];
 /** Tiers of many short files, which share processes: loading is half of the work of a short file. */
 const SHARED = ['kernel', 'bus', 'cluster'];
 /**
- * Files of real tiers at a time. A virtual machine takes one of two processors for minutes; with
- * three files at a time, services in a second machine missed their start limits.
+ * Groups of real tiers, which run one after the other, after the unit tests.
+ *
+ * - `vm` and `cluster`: files wait for most of their time, and one machine runs for half of the time.
+ * - The rest: services in the demo's machine miss their start limits with three files at a time.
+ * - `bus`: short files that wait.
  */
-const WORKERS = 2;
-/** Tiers that wait for most of their time run after the others, more files at a time. */
-const WAITING = ['bus'];
-const WAITING_WORKERS = 3;
+const GROUPS = [
+  { tiers: ['vm', 'cluster'], workers: 3 },
+  { tiers: ['native', 'kernel', 'cri', 'fuzz', 'sim', 'e2e', 'chaos'], workers: 2 },
+  { tiers: ['bus'], workers: 3 },
+];
+const groupOf = (tier: string): number => GROUPS.findIndex(({ tiers }) => tiers.includes(tier));
 const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
     ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
     globalSetup: CHILDREN.includes(tier) ? ['tools/bundle-children.ts'] : [],
-    maxWorkers: WAITING.includes(tier) ? WAITING_WORKERS : WORKERS,
+    maxWorkers: GROUPS[groupOf(tier)]!.workers,
     ...(SHARED.includes(tier) ? ONE_PROCESS : {}),
     setupFiles: setupOf(tier),
     ...NOTHING_LEFT,
-    // After the unit tests.
-    sequence: { groupOrder: WAITING.includes(tier) ? 2 : 1 },
+    sequence: { groupOrder: 1 + groupOf(tier) },
   },
 });
 /**

@@ -15,11 +15,15 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  * tier; a tier that is not named comes last.
  */
 export const ORDER: readonly string[] = [
-  ...['unit', 'test/vm/lsm.test.ts', 'cluster', 'cri', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
-  ...['test/e2e/lab.test.ts', 'test/vm/cost.test.ts', 'test/e2e/tutorial.test.ts', 'test/e2e/demo.test.ts'],
-  ...['e2e', 'e2e-newest', 'test/vm/machine.test.ts', 'chaos', 'chaos-newest'],
-  ...['kernel', 'native', 'fuzz', 'sim'],
-  ...['test/chaos/responder.test.ts', 'bus', 'test/chaos/collector-kill.test.ts', 'bus-newest'],
+  'unit',
+  // First group.
+  ...['test/vm/lsm.test.ts', 'test/vm/machine.test.ts', 'cluster', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
+  // Second group.
+  ...['test/e2e/demo.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/tutorial.test.ts', 'e2e', 'e2e-newest'],
+  ...['chaos', 'chaos-newest', 'cri', 'kernel', 'native', 'fuzz', 'sim'],
+  ...['test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts'],
+  // Third group.
+  ...['bus', 'bus-newest'],
 ];
 
 export interface Placed {

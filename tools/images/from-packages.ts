@@ -43,8 +43,7 @@ function run(command: string, args: readonly string[], cwd: string, env: Readonl
 export function prepareFiles(root: string, directory: string, epoch: number): void {
   checkMachine();
   const node = nodeBinary(path.join(root, '.cache/images'), directory);
-  // Without the daemon, which would watch the checkout and outlive this process.
-  run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], root, { NX_DAEMON: 'false' });
+  run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], root);
   const unpackRoot = path.join(root, 'k8s/images/unpack-root');
   run(unpackRoot, [path.join(directory, 'rootfs'), node], root, { SOURCE_DATE_EPOCH: String(epoch) });
   rmSync(node);

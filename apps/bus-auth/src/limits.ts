@@ -37,7 +37,7 @@ export class Budget {
 
 export const MAX_SOURCES = 4_096;
 
-/** Failures by source: the pod of a proven token, otherwise the client's address. */
+/** Failures by source: the pod of a valid token, otherwise the client's address. */
 export class Failures {
   readonly #perMinute: number;
   readonly #budgets = new Map<string, Budget>();

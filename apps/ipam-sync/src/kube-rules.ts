@@ -38,7 +38,7 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resources: ['replicasets', 'controllerrevisions'],
     verbs: ['get'],
     scope: 'cluster',
-    why: 'compares a pod with the template of its ReplicaSet, StatefulSet or DaemonSet, and finds the Deployment (resolveOwners)',
+    why: 'compares a pod with the template of its ReplicaSet, StatefulSet or DaemonSet, and finds the Deployment (flag --resolve-owners)',
   },
   {
     apiGroups: ['batch'],
@@ -88,6 +88,6 @@ export const TAINT_RULES: readonly KubeRule[] = [
     resources: ['nodes'],
     verbs: ['patch'],
     scope: 'cluster',
-    why: 'changes the taint of nodes that no collector guards; RBAC cannot restrict it to taints, the admission policy of the component does',
+    why: 'changes the taint of nodes that no collector guards; RBAC cannot restrict this to taints, but the admission policy of the component does',
   },
 ];

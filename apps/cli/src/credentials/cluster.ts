@@ -2,7 +2,7 @@
  * `bailiff credentials install` and `uninstall`: the Secrets of a bus, through the API server.
  *
  * The Secret of the state is created first, and decides between concurrent runs. Every other Secret
- * is derived from it. Existing Secrets stay, because a rotation changes them in steps.
+ * is derived from it. Existing passwords and keys stay, because a rotation changes them in steps.
  */
 import { apiPath, type KubeApi, loadKube, nullOn } from '@bailiff/kube';
 import { CliError } from '../shared/errors.ts';
@@ -77,7 +77,8 @@ function stateIn(secret: Secret): Credentials {
 async function stateOf(store: Secrets, options: InitOptions, make: Makers): Promise<Credentials> {
   const found = await store.read(SECRETS.state);
   if (found) return stateIn(found);
-  // Without a state, Secrets that exist are of `credentials init`: ours would not fit them.
+  // Without a state, `credentials init` created the existing Secrets. New ones would not match
+  // them.
   if (await store.read(SECRETS.natsConf)) {
     throw new CliError('CLI_STATE', `the Secret ${SECRETS.natsConf} exists, and ${SECRETS.state} does not`, {
       remedy: `set credentials.strategy=existing, or create the Secret ${SECRETS.state} from your ${STATE_FILE}`,
@@ -122,7 +123,7 @@ export async function install(
 export async function uninstall(api: Pick<KubeApi, 'request'>, namespace: string): Promise<string[]> {
   const store = new Secrets(api, namespace);
   const found = await store.read(SECRETS.state);
-  // Without a state, the Secrets are not of `install`.
+  // Without a state, `install` created no Secret.
   if (!found) return [];
   const removed: string[] = [];
   // The state is last, so that an interrupted run can be repeated.
@@ -156,5 +157,7 @@ export async function runInstall(
 
 export async function runUninstall(io: CliIo, namespace: string, kubeconfig: string | undefined): Promise<void> {
   const removed = await withApi(kubeconfig, (api) => uninstall(api, namespace));
-  new Out(io).line(removed.length > 0 ? `deleted ${removed.join(', ')}` : `no Secret of \`credentials install\``);
+  new Out(io).line(
+    removed.length > 0 ? `deleted ${removed.join(', ')}` : `found no Secrets that \`credentials install\` created`,
+  );
 }

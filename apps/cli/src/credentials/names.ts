@@ -34,7 +34,7 @@ export const NATS_HEADLESS = 'bailiff-nats-headless';
 export const NATS_CLIENT_PORT = 4222;
 export const NATS_CLUSTER_PORT = 6222;
 export const NATS_MONITOR_PORT = 8222;
-/** Mount paths of both Secrets and of the volume. */
+/** Mount paths of bailiff-nats-conf, of bailiff-nats-tls and of the volume. */
 export const NATS_CONF_DIR = '/etc/nats';
 export const NATS_TLS_DIR = '/etc/nats-tls';
 export const NATS_STORE_DIR = '/data';

@@ -3,8 +3,8 @@
  * values come from `Makers`.
  *
  * `prepare` puts a new secret before the current one in every client's file (clients try each in
- * turn) and changes nothing at the server. `finish` makes the server accept the new one. Clients
- * have an accepted secret at all times.
+ * turn) and leaves the server's user passwords unchanged. `finish` makes the server accept the new
+ * one. Clients have an accepted secret at all times.
  */
 import { BUS_USERS } from './names.ts';
 
@@ -46,7 +46,7 @@ export interface Credentials {
   nextRedisPassword?: string | undefined;
   /** Users outside the core have accounts of their own. Absent in older files; `finish` sets it. */
   accounts?: true | undefined;
-  /** Newest first; clients trust all, the newest in force signs. */
+  /** Newest first. Clients trust all; the newest one signs the server certificate. */
   authorities: readonly Authority[];
   server: Authority;
 }
@@ -137,7 +137,7 @@ export async function prepare(from: Credentials, scope: RotationScope, make: Mak
 
 /**
  * Second step: the server accepts the prepared secrets and gets a new certificate. Clients keep the
- * old secrets as second until the next rotation.
+ * old secret after the new one until the next rotation.
  */
 export async function finish(from: Credentials, make: Makers): Promise<Credentials> {
   const users: Record<string, UserCredential> = {};
@@ -157,7 +157,7 @@ export async function finish(from: Credentials, make: Makers): Promise<Credentia
   };
 }
 
-/** Reverts a prepared rotation; the server has not changed. */
+/** Reverts a prepared rotation. With `routes` or `redis`, the servers must be reloaded. */
 export function abort(from: Credentials): Credentials {
   const drop = <T>(generations: readonly T[]) => (generations.length > 1 ? generations.slice(1) : generations);
   const users = Object.entries(from.users).map(

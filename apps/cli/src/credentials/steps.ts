@@ -132,8 +132,8 @@ const ACCOUNTS_FIRST = [
   '  1. apply the Secrets (or copy the files) and wait 2 minutes',
   '  2. reload each server, which creates the accounts',
   '  3. upgrade Bailiff',
-  '  4. prepare the SIEM connectors: API prefix BUS',
-  '  5. bailiff credentials rotate --finish moves cli, reader and siem-reader. Until then use the earlier bailiff command',
+  '  4. set the JetStream API prefix of each SIEM connector to BUS (docs/bus-credentials.md)',
+  '  5. bailiff credentials rotate --finish moves cli, reader and siem-reader to their accounts. Until then, use the previous version of bailiff',
 ];
 
 /** nats-server does not reload a changed auth_callout. */

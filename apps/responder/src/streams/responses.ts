@@ -105,9 +105,8 @@ export class ResponseStream implements ResponseLog {
   async reserve(response: Response, lastSequence: number): Promise<Reserved> {
     const result = await this.#store(response, lastSequence);
     if (result.outcome === 'stored') return result;
-    // The bus does not report which condition failed. The guards ran without a record of this id in
-    // the ledger, so the stream has grown, perhaps by a record of this task. The caller must catch
-    // up.
+    // The bus does not report which condition failed. The ledger had no record of this id, so
+    // another record was stored since, perhaps one of this task. The caller must catch up.
     return { outcome: 'moved' };
   }
 

@@ -4,8 +4,8 @@
  *
  * Place in the data path: system calls → LSM hooks here → decide_mount (OP_MOUNT by enum
  * mount_value), and OP_MOUNT_POINT for a mount point, a moved mount, an unmount or a pivot. Each
- * system call is decided once: if a second call reaches a hook, the number of the call
- * distinguishes them.
+ * system call is decided once. If two system calls reach the same hook, the hook reads the call's
+ * number to ignore one of them.
  * A bind mount, a move, a pivot, an overlay, and a block device that is mounted already are
  * aliases. They are refused where paths are protected. docs/runtime-hooks.md lists calls without a
  * hook: a clone by open_tree, fsmount, mount_setattr.
@@ -178,8 +178,8 @@ int BPF_PROG(handle_sb_mount, const char *source, const struct path *path, const
 
 /*
  * A file system is created, or referenced again, before it is mounted anywhere. For mount(2),
- * sb_mount decided. The kernel's own mounts are not decided, such as the message queue's in a new
- * IPC namespace.
+ * sb_mount has decided already. No policy applies to mounts of the kernel itself, such as the
+ * message queue in a new IPC namespace.
  */
 SEC("lsm/sb_set_mnt_opts")
 int BPF_PROG(handle_sb_set_mnt_opts, struct super_block *sb)
@@ -199,8 +199,8 @@ int BPF_PROG(handle_sb_remount, struct super_block *sb)
 }
 
 /*
- * For an attached mount this is a move. For a detached one it ends fsmount, which fsconfig decided,
- * or open_tree. A file system without another mount is new, otherwise this is a bind mount.
+ * An attached mount is moved. A detached mount comes from fsmount, for which fsconfig has decided,
+ * or from open_tree. It is a bind mount if its file system has another mount.
  */
 SEC("lsm/move_mount")
 int BPF_PROG(handle_move_mount, const struct path *from, const struct path *to)
@@ -217,8 +217,8 @@ int BPF_PROG(handle_move_mount, const struct path *from, const struct path *to)
 }
 
 /*
- * Hidden files become visible, and with MNT_DETACH the old ones stay reachable without a path. So
- * this is a mount point as well.
+ * An unmount makes hidden files visible. With MNT_DETACH, files of the unmounted tree stay
+ * reachable without a path. So rules for mount points apply as well.
  */
 SEC("lsm/sb_umount")
 int BPF_PROG(handle_sb_umount, struct vfsmount *mnt)

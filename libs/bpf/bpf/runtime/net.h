@@ -64,8 +64,8 @@ static __noinline void store_maker(const struct task_state *state, __u64 cookie,
 }
 
 /*
- * Two steps, because the record and the walk do not fit on the stack together. The program is empty
- * in between.
+ * Two steps, because the record and the walk do not fit on the stack together. The field
+ * `program` is empty in between.
  */
 static __noinline void record_maker(__u64 cookie, __u64 value)
 {
@@ -140,8 +140,8 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 #define MSG_FASTOPEN		0x20000000
 
 /*
- * Operation of a destination in sendmsg. A stream uses it only to connect with the first data. An
- * SCTP association starts with it, and sctp_bind_connect decides that.
+ * Operation for a destination in sendmsg. A stream socket uses the destination only for TCP Fast
+ * Open. On SCTP it can start an association, for which sctp_bind_connect decides.
  */
 static __always_inline bool names_destination(const struct msghdr *message, __u16 type, enum op *op)
 {
@@ -158,8 +158,8 @@ static __always_inline bool names_destination(const struct msghdr *message, __u1
 
 #define SCTP_DSTADDRV4		7
 #define SCTP_DSTADDRV6		8
-#define SCTP_ADDRESSES		4	/* per call; more are refused where addresses are decided */
-#define SCTP_CONTROL_MESSAGES	16	/* likewise, between two addresses */
+#define SCTP_ADDRESSES		4	/* per call; if a policy has address rules, a call with more is denied */
+#define SCTP_CONTROL_MESSAGES	16	/* other control messages before the next address; more are denied too */
 
 struct control_header {
 	__u64 length;	/* includes this header */
@@ -170,9 +170,9 @@ struct control_header {
 struct controls {
 	const void *at;
 	__u64 left;
-	__u64 room;		/* of the message with an address; 0: none found */
+	__u64 room;		/* size of the control message that has an address; 0: none found */
 	__u32 type;
-	__be16 port;		/* the port of the message's name holds for all addresses */
+	__be16 port;		/* port in msg_name, which applies to all addresses */
 };
 
 static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message, struct sock *sk)

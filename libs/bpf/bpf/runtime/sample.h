@@ -2,11 +2,11 @@
 /*
  * Counts violations exactly and samples some of them as ring records of kind `lsm`.
  *
- * Place in the data path: decide.h → rt_record_violation() → rt_counters, samples. The decision is
- * made before and reads nothing of this file. A count is one atomic add into a cell that user space
- * zeroed. The first violation of a cell is always sampled, further ones by the subject's token
- * bucket, so a flood uses up only its own subject's samples. Violations that are not counted or
- * sampled add to rt_losses. A text that cannot be read is empty.
+ * Place in the data path: decide.h → rt_record_violation() → rt_counters, samples. The decision
+ * precedes the call and does not depend on this file. A count is one atomic add into a cell that
+ * user space zeroed. The first violation of a cell is always sampled, further ones by the subject's
+ * token bucket, so a flood uses up only its own subject's samples. Violations that are not counted
+ * or sampled add to rt_losses. A text that cannot be read is empty.
  */
 #ifndef BAILIFF_RUNTIME_SAMPLE_H
 #define BAILIFF_RUNTIME_SAMPLE_H
@@ -21,7 +21,7 @@
 #include "maps.h"
 #include "walk.h"
 
-/* An internet address as it is decided. */
+/* The address that a policy decides about. */
 struct endpoint {
 	__u8 address[16];	/* IPv4 as ::ffff:a.b.c.d */
 	__u64 cookie;		/* of the socket; 0: none yet */
@@ -97,8 +97,8 @@ static __always_inline __u16 text_length(struct runtime_sample *sample, __u32 le
 #define EVENT_CODE_ACTION(code)		((code) >> 8 & 0xff)
 
 /*
- * Writes the path of a task's executable, TEXT_BYTES. Returns the length as rt_path_text(), 0
- * without an executable.
+ * Writes the path of a task's executable to `to`, which has TEXT_BYTES. Returns the length like
+ * rt_path_text(), or 0 if the task has no executable.
  */
 static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task, char *to)
 {
@@ -171,7 +171,7 @@ static __always_inline void fill_task(struct runtime_sample *sample, struct task
 	bpf_get_current_comm(sample->comm, sizeof(sample->comm));
 }
 
-/* Volatile: the compiler would emit a memset, which BPF lacks for this size. */
+/* Volatile, because the compiler otherwise emits a memset, which BPF lacks for this size. */
 static __always_inline void clear(struct runtime_sample *sample)
 {
 	volatile __u64 *words = (void *)sample;
@@ -180,7 +180,7 @@ static __always_inline void clear(struct runtime_sample *sample)
 		words[i] = 0;
 }
 
-/* `cell` is relative to counter_base; `code` as in rt_record_violation(). */
+/* `cell` is relative to counter_base; `code` is an EVENT_CODE. */
 static __always_inline void emit_event(const struct identity *identity, __u32 cell, __u32 code, const struct event *event)
 {
 	struct task_struct *task = bpf_get_current_task_btf();

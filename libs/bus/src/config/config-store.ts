@@ -5,7 +5,7 @@
  * of CONFIG_LOG. A key is owned by the command line, by one custom resource, or unowned; other
  * writers need `takeOver`. Invalid and contradictory values are not stored. Of two writers that
  * started from the same revision, one fails. The `revision` inside a value increases with each
- * write, so that readers without bucket and log can distinguish old from new.
+ * write, so that a reader that has only the value can distinguish old from new.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -47,7 +47,8 @@ export interface WriteConfigOptions {
    */
   release?: boolean;
   /**
-   * Restore an earlier value. It may contradict itself, because it may be older than that check.
+   * Restore an earlier value. It may contain contradictions, because it may be older than the check
+   * for them.
    */
   restores?: boolean;
 }
@@ -141,7 +142,7 @@ function checkOwner(stored: StoredConfig | null, { owner, takeOver }: WriteConfi
   const current = stored.owner
     ? `the custom resource ${stored.owner.kind} ${stored.owner.name}`
     : `the command line (written by ${stored.by || 'an unknown author'})`;
-  throw new ConfigError('CONFIG_OWNER', `${stored.key} is kept by ${current}`);
+  throw new ConfigError('CONFIG_OWNER', `${stored.key} is owned by ${current}`);
 }
 
 /** The current value of a key; null if it does not exist. @throws BusError */
@@ -205,7 +206,8 @@ const RETRY_MS = 6_000;
 
 /**
  * Validates and stores a value, without filling in defaults. A value without `revision` takes the
- * next one. A lower `revision` than the stored one fails; an equal one takes the next.
+ * next one. A lower `revision` than the stored one is rejected; an equal one is replaced by the
+ * next.
  * @throws ConfigError CONFIG_KEY | CONFIG_JSON | CONFIG_SCHEMA | CONFIG_CONTRADICTION |
  * CONFIG_REVISION | CONFIG_OWNER; BusError
  */

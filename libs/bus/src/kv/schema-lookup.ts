@@ -1,4 +1,4 @@
-/** Look-up of Avro schemas of other versions in `bailiff_schemas`, by fingerprint. */
+/** Looks up Avro schemas of other Bailiff versions in `bailiff_schemas`, by fingerprint. */
 import type { Bus } from '../connection/connect.ts';
 import { openBucket } from './bucket.ts';
 

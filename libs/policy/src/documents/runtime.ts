@@ -1,9 +1,9 @@
 /**
  * Runtime policies: what programs of the selected containers may do, enforced by the LSM programs.
  *
- * A policy selects pods and has a mode, a posture per class of operations, and up to 256 rules of
- * one kind each. Contradictions within a policy are refused here (runtime-check.ts). Between
- * policies, a denial wins (merge.ts of libs/runtime).
+ * A policy selects pods. It has a mode, a posture per class of operations, and up to 256 rules.
+ * Each rule has one kind. Contradictions within a policy are refused here (runtime-check.ts).
+ * Between policies, a denial wins (merge.ts of libs/runtime).
  */
 
 import { LEVELS, POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
@@ -88,7 +88,7 @@ export const runtimePolicy = z
       .array(runtimeRule)
       .max(MAX_POLICY_RULES)
       .default([])
-      .describe('each of one kind; a denial overrides allow'),
+      .describe('rules with one kind each; a rule that denies overrides one that allows'),
   })
   .superRefine(checkRules);
 export type RuntimePolicy = z.infer<typeof runtimePolicy>;
@@ -102,7 +102,8 @@ export const runtimePolicyScoped = runtimePolicy.superRefine((policy, ctx) => {
       ctx.addIssue({
         code: 'custom',
         path: ['selector', field],
-        message: 'a policy of one namespace selects only there: write it at cluster scope',
+        message:
+          'a policy at namespace scope applies only to its own namespace: remove the field, or write the policy at cluster scope',
       });
   }
 });

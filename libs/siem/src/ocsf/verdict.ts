@@ -1,12 +1,12 @@
 /**
- * Verdicts as OCSF: a Detection Finding with the verdict's id as `finding_info.uid` and the events'
- * uids as evidence.
+ * Verdicts as OCSF: a Detection Finding with the verdict's id as `finding_info.uid`, the
+ * violations as `related_events`, and their processes as `evidences`.
  */
 import type { Evidence } from '@bailiff/schemas';
 import { baseName, clip, techniquesOf, uidOf, type VerdictEvent } from '../event.ts';
 import { attacksOf, baseEvent, deviceOf, type Json, kubernetesOf, millis, podResource } from './base.ts';
 
-/** Only the newest evidence, so that the event fits syslog. `related_events_count` is the total. */
+/** Limits, so that the event fits syslog. `related_events_count` is the total. */
 const MAX_RELATED = 16;
 const MAX_EVIDENCES = 8;
 

@@ -101,8 +101,7 @@ async function buildStale({ onBuild, signal }: BuildOptions): Promise<void> {
     cwd: CHECKOUT,
     timeoutMs: BUILD_TIMEOUT_MS,
     signal,
-    // A daemon would outlive the lab.
-    env: { NX_DAEMON: 'false', NX_TUI: 'false' },
+    env: { NX_TUI: 'false' },
   });
   // nx keeps the time of unchanged outputs; touching them marks them as checked.
   const now = new Date();
