@@ -101,7 +101,7 @@ describe('containerd', () => {
     const copies = Object.fromEntries(['acts', 'fine', 'sh', 'xmrig'].map((name) => [`/bin/${name}`, acts()]));
     const image = writeImage(dir, { ...copies, [PAUSE]: pause, '/bin/scenario-ops': operations(), [TOKEN]: token });
     const cni = { confDir: path.join(dir, 'net.d'), binDir: '/usr/lib/cni', resultsDir: path.join(dir, 'results') };
-    cri = await CriRuntime.start({ dir, cni, cgroupParent: '/kubepods/burstable', isNodes: true }, image);
+    cri = await CriRuntime.start({ dir, cni, cgroupParent: '/kubepods/burstable', sharesNamespaces: true }, image);
     pod = rig.pod();
     pod.put(readySet(...READY));
     const uid = path.basename(pod.cgroup).slice('pod'.length);

@@ -45,16 +45,16 @@ export interface CriOptions {
   /** Parent of the pods' cgroups, below the root. Default: one of this runtime, which it removes. */
   readonly cgroupParent?: string;
   /**
-   * Runs it in the machine's own namespaces, as a node does; for a virtual machine. Runtime policies
-   * do not judge a runtime's steps in the host's mount namespace. Disposal removes the sandboxes.
+   * Runs it in the namespaces of the machine's first process, as a node does; for a virtual machine.
+   * Runtime policies need that (docs/runtime-hooks.md). Disposal removes the sandboxes.
    */
-  readonly isNodes?: boolean;
+  readonly sharesNamespaces?: boolean;
 }
 
-const configOf = ({ dir, cni, isNodes }: CriOptions): string => {
+const configOf = ({ dir, cni, sharesNamespaces }: CriOptions): string => {
   const cri = 'plugins."io.containerd.grpc.v1.cri"';
   const text = (value: string) => JSON.stringify(value);
-  const root = isNodes ? path.join(dir, 'containerd') : '/var/lib/containerd';
+  const root = sharesNamespaces ? path.join(dir, 'containerd') : '/var/lib/containerd';
   return `version = 2
 root = ${text(root)}
 state = "/run/containerd"
@@ -113,7 +113,7 @@ export class CriRuntime implements AsyncDisposable {
     const config = path.join(options.dir, 'containerd.toml');
     writeFileSync(config, configOf(options));
     const script = [...ISOLATE, 'sh', '-ec', START_ISOLATED, 'sh', options.cni.resultsDir, config];
-    const command = options.isNodes ? ['containerd', '--config', config] : script;
+    const command = options.sharesNamespaces ? ['containerd', '--config', config] : script;
     const [program = '', ...args] = [...(options.enter ?? []), ...command];
     const containerd = launch(program, args);
     try {
@@ -171,9 +171,12 @@ export class CriRuntime implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#options.isNodes) await this.#removeSandboxes();
-    this.client[Symbol.dispose]();
-    await this.#process.kill();
+    try {
+      if (this.#options.sharesNamespaces) await this.#removeSandboxes();
+    } finally {
+      this.client[Symbol.dispose]();
+      await this.#process.kill();
+    }
     const own = this.#ownCgroup;
     if (own === null) return;
     // The kernel removes processes from a cgroup only after it has reaped them.
