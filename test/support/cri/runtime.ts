@@ -42,11 +42,11 @@ export interface CriOptions {
   readonly cni: { readonly confDir: string; readonly binDir: string; readonly resultsDir: string };
   /** A command that starts its arguments elsewhere, for example in a node's network namespace. */
   readonly enter?: readonly string[];
-  /** Parent of the pods' cgroups, below the root. Default: one of this runtime, which it removes. */
+  /** Parent of the pods' cgroups, below the root. Default: one that the runtime removes. */
   readonly cgroupParent?: string;
   /**
-   * Runs it in the namespaces of the machine's first process, as a node does; for a virtual machine.
-   * Runtime policies need that (docs/runtime-hooks.md). Disposal removes the sandboxes.
+   * Runs it in the namespaces of the machine's first process, as a node does; for a virtual
+   * machine. Runtime policies need that (docs/runtime-hooks.md). Disposal removes the sandboxes.
    */
   readonly sharesNamespaces?: boolean;
 }
