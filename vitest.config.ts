@@ -93,6 +93,7 @@ export default defineConfig({
             'test/k8s/**/*.test.ts',
             'test/lab/src/**/*.test.ts',
             'test/live/**/*.test.ts',
+            'test/versions/**/*.test.ts',
           ],
           // For a test that hangs. Some generate inputs for ten seconds on a busy machine.
           ...{ testTimeout: 60_000, hookTimeout: 60_000 },

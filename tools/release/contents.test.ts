@@ -10,6 +10,7 @@ const SOURCE: Source = {
   changelog: CHANGELOG,
   baseTags: ['1.2.0'],
   ...{ head: 'c1', tagged: 'c1', changes: '', imageVersions: ['1.2.0'] },
+  recorded: ['1.2.0'],
 };
 
 it('a checkout of the tag with equal versions and a section of the changelog can be released', () => {
@@ -24,6 +25,7 @@ it.each<[string, Partial<Source>, RegExp]>([
   ['another version of the chart', { chart: { version: '1.1.0', appVersion: '1.2.0' } }, /Chart\.yaml is 1\.1\.0/],
   ['another tag in the base', { baseTags: ['1.1.0'] }, /k8s\/base\/kustomization\.yaml is 1\.1\.0/],
   ['another appVersion', { chart: { version: '1.2.0', appVersion: '1' } }, /appVersion of .* is 1,/],
+  ['no recording', { recorded: ['1.1.0'] }, /test\/versions has no 1\.2\.0: npm run record/],
   ['no section', { changelog: CHANGELOG.replace('1.2.0', '1.2') }, /no section "## 1\.2\.0"/],
   ['an empty section', { changelog: '## 1.2.0\n\n## 1.1.0\n- old' }, /no section "## 1\.2\.0"/],
   [

@@ -22,6 +22,8 @@ export interface Source {
   readonly changes: string;
   /** Versions in the SBOMs of the images. */
   readonly imageVersions: readonly string[];
+  /** Versions with a recording in test/versions. */
+  readonly recorded: readonly string[];
 }
 
 /** The section of a version in CHANGELOG.md without its heading; empty if there is none. */
@@ -29,6 +31,11 @@ export function changelogSection(changelog: string, version: string): string {
   const sections = changelog.split(/^## /m).slice(1);
   const own = sections.find((section) => /^\[?([^\]\s]+)/.exec(section)?.[1] === version);
   return own === undefined ? '' : own.slice(own.indexOf('\n') + 1).trim();
+}
+
+/** Versions that have a section in CHANGELOG.md. */
+export function releasedVersions(changelog: string): string[] {
+  return [...changelog.matchAll(/^## \[?(\d+\.\d+\.\d+[^\]\s]*)/gm)].map(([, version]) => version as string);
 }
 
 /** Reasons why the source cannot be released, each with a remedy; empty: it can. */
@@ -47,6 +54,7 @@ export function whyNotReleasable(source: Source): string[] {
       .filter((tag) => tag !== version)
       .map((tag) => wrong('a tag in k8s/base/kustomization.yaml', tag)),
     ...(changelogSection(source.changelog, version) === '' ? [`CHANGELOG.md has no section "## ${version}"`] : []),
+    ...(source.recorded.includes(version) ? [] : [`test/versions has no ${version}: npm run record, and commit it`]),
     ...source.imageVersions
       .filter((one) => one !== version)
       .map((one) => `an SBOM describes version ${one}, not ${version}: run scripts/images --tag ${version} --save`),

@@ -83,6 +83,7 @@ function sourceOf(version: string, dir: string, files: readonly string[]): Sourc
     tagged: commitOf(`v${version}`),
     changes: git('status', '--porcelain', '--untracked-files=no'),
     imageVersions: [...new Set(sboms.map((sbom) => sbom.metadata.component.version))],
+    recorded: readdirSync(path.join(ROOT, 'test/versions')),
   };
 }
 interface Sbom {

@@ -52,7 +52,7 @@ function writeImages(tag: string): void {
 
 describe('release', () => {
   beforeAll(() => {
-    for (const name of ['tools', 'scripts', 'k8s', 'policies', 'package.json', 'package-lock.json'])
+    for (const name of ['tools', 'scripts', 'k8s', 'policies', 'test/versions', 'package.json', 'package-lock.json'])
       cpSync(path.join(ROOT, name), path.join(repository, name), { recursive: true });
     symlinkSync(path.join(ROOT, 'node_modules'), path.join(repository, 'node_modules'));
     writeFileSync(path.join(repository, '.gitignore'), 'node_modules\n.cache\n');

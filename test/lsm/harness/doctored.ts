@@ -55,8 +55,8 @@ export function withRenamedHook(from: string, to: string, objectPath = runtimeOb
  * The object with programs at these LSM hooks alone, beside those at tracepoints. The other
  * programs have hooks that no kernel has.
  */
-export function withHooksOnly(hooks: readonly string[]): string {
-  const elf = readFileSync(runtimeObjectPath());
+export function withHooksOnly(hooks: readonly string[], objectPath = runtimeObjectPath()): string {
+  const elf = readFileSync(objectPath);
   for (const { name, nameAt } of sectionsOf(elf)) {
     if (!name.startsWith('lsm/') || hooks.includes(name.slice('lsm/'.length))) continue;
     elf.write('X', nameAt + name.length - 1, 'latin1');
