@@ -24,7 +24,7 @@ const setupOf = (tier: string): string[] => [
   ...(tier === 'e2e' ? ['tools/labs-setup.ts'] : []),
 ];
 /** Tiers whose tests start sources of this workspace as processes. */
-const CHILDREN = ['native', 'kernel', 'cluster', 'e2e', 'chaos'];
+const CHILDREN = ['native', 'kernel', 'cluster', 'cri', 'e2e', 'chaos'];
 /** Tiers of many short files, which share processes: loading is half of the work of a short file. */
 const SHARED = ['kernel', 'bus', 'cluster'];
 /**
@@ -36,7 +36,7 @@ const SHARED = ['kernel', 'bus', 'cluster'];
  */
 const GROUPS = [
   { tiers: ['vm', 'cluster'], workers: 3 },
-  { tiers: ['native', 'kernel', 'fuzz', 'sim', 'e2e', 'chaos'], workers: 2 },
+  { tiers: ['native', 'kernel', 'cri', 'fuzz', 'sim', 'e2e', 'chaos'], workers: 2 },
   { tiers: ['bus'], workers: 3 },
 ];
 const groupOf = (tier: string): number => GROUPS.findIndex(({ tiers }) => tiers.includes(tier));
@@ -113,6 +113,7 @@ export default defineConfig({
       real('sim', ['test/sim/**/*.test.ts'], 300_000),
       real('bus', ['test/bus/**/*.test.ts'], 60_000),
       real('cluster', ['test/cluster/**/*.test.ts'], 120_000),
+      real('cri', ['test/cri/**/*.test.ts'], 120_000),
       real('e2e', ['test/e2e/**/*.test.ts'], 300_000),
       real('chaos', ['test/chaos/**/*.test.ts'], 300_000),
       newest('bus', ['test/bus/**/*.test.ts'], 60_000),

@@ -23,6 +23,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { APPS } from '../../tools/images/image-list.ts';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
 import { environmentOf, objectsOf, type Workload, workloadsOf } from '../k8s/rendered.ts';
+import { CniNode, OWN } from '../support/cni-node.ts';
+import { forge, startCri } from '../support/cri/on-node.ts';
+import { CriRuntime } from '../support/cri/runtime.ts';
 import { TestNode } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 import {
@@ -345,5 +348,53 @@ describe('images, as built', () => {
     } finally {
       await ended(removeContainer(running, name), {});
     }
+  });
+
+  it('collector - as a pod of containerd with the rights of its manifest it guards another pod from its first act on', async ({
+    skip,
+  }) => {
+    if (built === undefined) return skip('optional: BAILIFF_IMAGES names images that were built before');
+    const missing = CriRuntime.missing();
+    if (missing !== null) return skip(missing);
+    await using cni = await CniNode.create();
+    cni.writePrimary('bridge');
+    await using cri = await startCri(cni);
+    const image = 'localhost/bailiff-cri/collector:1';
+    await cri.importImage(path.join(built.saved, 'collector.tar'), image);
+    const { pod: spec, container } = workloadOf('collector');
+    const of = (uid: string, name: string) => ({ uid, namespace: 'bailiff-system', name });
+    /** A pod whose first act is forged. @returns the number of packets that arrive */
+    const arrived = async (pod: ReturnType<typeof of>, ends: () => Promise<unknown> = async () => {}) => {
+      const started = await cri.runSandbox(pod);
+      const before = await cni.node.ipReceived();
+      const first = await started.start('first', { command: forge(10) });
+      expect([await first.exit(), first.lines]).toEqual([0, ['sent 10']]);
+      await ends();
+      const after = await cni.node.ipReceived();
+      await started.remove();
+      return after - before;
+    };
+    expect(await arrived(of('00000000-0000-4000-8000-0000000002c2', 'web-0')), 'control').toBe(10);
+    const host = { hostNetwork: Boolean(spec.hostNetwork), hostPid: Boolean(spec.hostPID) };
+    const sandbox = await cri.runSandbox({ ...of('00000000-0000-4000-8000-0000000002c0', 'collector'), ...host });
+    const collector = await sandbox.start('collector', {
+      ...{ image, args: cni.node.collectorArgs(cni.args('closed')), volumes: [cni.node.dir] },
+      security: {
+        readonly_rootfs: container.securityContext.readOnlyRootFilesystem,
+        no_new_privs: container.securityContext.allowPrivilegeEscalation === false,
+        run_as_user: { value: spec.securityContext.runAsUser },
+        run_as_group: { value: spec.securityContext.runAsGroup },
+        capabilities: {
+          drop_capabilities: container.securityContext.capabilities.drop,
+          add_capabilities: container.securityContext.capabilities.add,
+        },
+      },
+    });
+    const log = () => collector.lines.slice(-20);
+    await waitFor(() => log().some((line) => line.includes('"msg":"ready"')), { what: 'the collector', state: log });
+    await cri.usesNetwork(cni.at('net.d', OWN));
+    const pod = of('00000000-0000-4000-8000-0000000002c1', 'web-1');
+    expect(await arrived(pod, () => cni.isDropped(pod, 'programmed', 10))).toBe(0);
+    await sandbox.remove();
   });
 });

@@ -105,7 +105,7 @@ export class CniNode implements AsyncDisposable {
   }
 
   /** Waits until the bus has this count of forged packets of the pod. */
-  isDropped(pod: TestPod, state: string, count: number): Promise<unknown> {
+  isDropped(pod: Pick<TestPod, 'uid' | 'name'>, state: string, count: number): Promise<unknown> {
     const dropped = () =>
       [...this.node.ledger.epochs.values()]
         .filter((v) => v.pod?.uid === pod.uid && v.state === state && v.action === 'drop' && v.vector === 'ipv4-source')

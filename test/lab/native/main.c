@@ -4,7 +4,8 @@
  *
  * Joins the cgroup, then the network namespace, and then starts the command. So everything that it
  * opens belongs to the pod (sockets carry the pod's cgroup). Unlike `ip netns exec` it creates no
- * mount namespace, so bpffs and cgroup2 stay visible.
+ * mount namespace, so bpffs and cgroup2 stay visible. Statically linked: it also runs in an image
+ * without libraries.
  */
 #define _GNU_SOURCE
 #include "labtool.h"

@@ -32,6 +32,7 @@ export async function ensureLabtool(): Promise<string> {
   const args = [
     '-std=gnu11',
     '-O2',
+    '-static',
     '-Wall',
     '-Wextra',
     '-Werror',
