@@ -282,7 +282,7 @@ function customResourceTests(): void {
     await comesTo(async () => (await statusOf('spp', 'a'))?.inForce, '1/1');
     await spoof('b', { target: { namespace: 'shop' }, modes: { tunnel: 'enforce' } });
     await comesTo(() => condition('spp', 'b'), 'False Conflict');
-    expect(await messageOf('spp', 'b')).toBe(`${key} is kept by SpoofPolicy a, which is older`);
+    expect(await messageOf('spp', 'b')).toBe(`${key} is owned by SpoofPolicy a, which is older`);
     // The older one moves to another key: the other one gets its old key, and the key always has a
     // value.
     await kubectl.ok('patch', 'spp', 'a', '--type=merge', '-p', '{"spec":{"target":{"workload":"web"}}}');
@@ -324,7 +324,7 @@ function customResourceTests(): void {
     await created(rule('mine', 9));
     await comesTo(() => condition('crr', 'mine'), 'False Conflict');
     expect(await messageOf('crr', 'mine')).toMatch(
-      /^correlation\.cluster\._\.mine is kept by the command line: written by anna@ops at 20\d\d-[-:T\d]+Z: by hand\. /,
+      /^correlation\.cluster\._\.mine is owned by the command line: written by anna@ops at 20\d\d-[-:T\d]+Z: by hand\. /,
     );
     expect((await statusOf('crr', 'mine'))?.configRevision).toBeUndefined();
     expect(await revisionOf(key)).toBe(1);
@@ -333,7 +333,7 @@ function customResourceTests(): void {
     expect((await stored(key))?.owner?.name).toBe('mine');
     await expect(writeConfig(world.admin, key, value, { by: 'anna@ops', why: '' })).rejects.toMatchObject({
       code: 'CONFIG_OWNER',
-      message: `${key} is kept by the custom resource CorrelationRule mine`,
+      message: `${key} is owned by the custom resource CorrelationRule mine`,
     });
     await writeConfig(world.admin, key, value, { by: 'anna@ops', why: 'now', takeOver: true });
     await comesTo(() => condition('crr', 'mine'), 'False Conflict');

@@ -92,7 +92,7 @@ function staleMessage(stored: StoredConfig, listedVersion: string): string {
 function conflictMessage(stored: StoredConfig): string {
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   return (
-    `${stored.key} is kept by the command line: written by ${stored.by || 'an unknown user'} at ` +
+    `${stored.key} is owned by the command line: written by ${stored.by || 'an unknown user'} at ` +
     `${timeText(stored.timestampMicros / 1000)}${why}. \`bailiff config release ${stored.key}\` lets the resource own it`
   );
 }
@@ -127,7 +127,7 @@ export function plan(input: PlanInput): Plan {
       decisions.set(resource.uid, { state: 'refused', key, reason, message });
     if (problem !== '') refused('Invalid', problem);
     else if (winner && winner.uid !== resource.uid)
-      refused('Conflict', `${key} is kept by ${winner.kind} ${winner.name}, which is older`);
+      refused('Conflict', `${key} is owned by ${winner.kind} ${winner.name}, which is older`);
     else decisions.set(resource.uid, decideOne(resource, key, input));
   }
   const orphans = [...input.stored.values()].filter(({ key, owner, deleted }) => {
