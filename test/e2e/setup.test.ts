@@ -20,10 +20,10 @@ import { expect, it } from 'vitest';
 /** The script's record of its last run is current, so it fetches nothing. */
 const SERVER = '.cache/nats-newest/usr/sbin/nats-server';
 const HELM = '.cache/helm/helm';
+const CRI_PROTOCOL = '.cache/cri/api.proto';
 const DONE = [
   ...['package-lock.json', 'node_modules/.bailiff-lock', 'test/vm/kernels.json', '.cache/kernels/list.json'],
-  SERVER,
-  HELM,
+  ...[SERVER, HELM, CRI_PROTOCOL],
 ];
 const SCRIPT = readFileSync(path.join(CHECKOUT, 'scripts/setup'), 'utf8');
 /** Programs that the script runs, in addition to the shell's builtins. */
@@ -39,6 +39,7 @@ const MODULES = 'npm ci --no-audit --no-fund --loglevel=error';
 const KERNELS = 'node --import tsx test/vm/fetch.ts';
 const NEWEST_NATS = 'node --import tsx tools/fetch-nats.ts';
 const FETCH_HELM = 'node --import tsx tools/fetch-helm.ts';
+const FETCH_PROTOCOL = 'node --import tsx test/support/cri/fetch-protocol.ts';
 
 /** Programs that write down how they were called. */
 const REPORTED = ['apt-get', 'npm', 'node', 'sleep'] as const;
@@ -203,13 +204,14 @@ it('setup - permanent failures end it after minutes; an unavailable kernel does 
 });
 
 it.each([
-  ['the newest nats-server', SERVER, NEWEST_NATS],
-  ['helm', HELM, FETCH_HELM],
-])('setup - %s is fetched if it is missing; without it the setup continues', (_, file, fetch) => {
+  ['the newest nats-server', SERVER, NEWEST_NATS, []],
+  ['helm', HELM, FETCH_HELM, []],
+  ['the protocol of container runtimes', CRI_PROTOCOL, FETCH_PROTOCOL, [UPDATE]],
+])('setup - %s is fetched if it is missing; without it the setup continues', (_, file, fetch, before) => {
   using machine = new Machine({ failures: { node: 1 } });
   machine.put('bin/uname', '#!/bin/sh\necho x86_64\n');
   machine.remove(file);
-  expect(machine.run()).toMatchObject({ status: 0, calls: [fetch, 'sleep 5', fetch] });
+  expect(machine.run()).toMatchObject({ status: 0, calls: [fetch, ...before, 'sleep 5', fetch] });
   using offline = new Machine({ failures: { node: 1_000 } });
   offline.put('bin/uname', '#!/bin/sh\necho x86_64\n');
   offline.remove(file);

@@ -47,7 +47,7 @@ export interface Terms {
   maxSessionSeconds: number;
 }
 
-/** The server's control line is limited to 4 KiB; tokens have 1 to 2 KiB. */
+/** Above the server's 4 KiB limit of the CONNECT line with the token. Tokens have 1 to 2 KiB. */
 export const MAX_TOKEN_BYTES = 8 * 1024;
 /** Subscriptions of one collector, which needs about ten. */
 export const MAX_SUBSCRIPTIONS = 100;
@@ -99,7 +99,7 @@ function claimsOf(token: string): Claims | null {
 /** Credentials that may require a review. */
 export interface Credentials {
   token: string;
-  /** Claimed node, and the connection of it. */
+  /** Claimed node, and the role: which of the two connections of its collector logs in. */
   node: string;
   role: NodeRole;
   /** Claims of the token; trusted only if the token is proven. */

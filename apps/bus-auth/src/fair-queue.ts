@@ -6,7 +6,7 @@
  * each class.
  */
 
-/** Waiting logins per class: a fleet of a thousand that reconnects at once fits. */
+/** Waiting logins per class: two replicas have room for 1,000 nodes with two logins each. */
 export const MAX_WAITING = 1_024;
 
 interface LoginClass<T> {

@@ -11,7 +11,7 @@
 export const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}\u2800]/gu;
 const ANY_UNSAFE = new RegExp(UNSAFE.source, 'u');
 
-/** `\u202e`; two codes beyond the first plane, as in JSON. */
+/** Escape of a character, such as `\u202e`. Above U+FFFF two escapes (surrogates), as in JSON. */
 export function codeOf(character: string): string {
   let code = '';
   for (let i = 0; i < character.length; i++) code += `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`;

@@ -79,7 +79,7 @@ function podsIn(node: string, json: string): [string, ListedPod][] {
   return typeof snapshot === 'string' ? [] : snapshot.pods.map(({ uid, owners }) => [uid, { node, owners }]);
 }
 
-/** Counts reports that are accepted only because they were not refused before. */
+/** Counts reports of unlisted pods that are accepted because no dead letter refuses them. */
 export class CountingPriorRefusals extends PriorRefusals {
   accepted = 0;
   /** `reasonOf` without counting. */

@@ -5,7 +5,7 @@
  *   correlation: {repeated-spoofing: {…}}, response: {name: {…}}  by kind and name
  *   correlation.cluster._.repeated-spoofing: {…}                  by configuration key
  *
- * All errors are reported together.
+ * Reports the first error of each top-level entry, all together.
  */
 import {
   ConfigError,

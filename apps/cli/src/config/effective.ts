@@ -218,7 +218,7 @@ function correlationOf({ namespace }: Target, stored: readonly InForce[]): Setti
   });
 }
 
-/** `high: 10 or more in 60s by pod` */
+/** `high: 10 or more within 60s by pod` */
 export function ruleText(rule: CorrelationRule): string {
   const by = `within ${rule.timespan} by ${rule['group-by']}`;
   if (rule.type === 'event_count') return `${rule.level}: ${rule.condition.gte} or more ${by}`;

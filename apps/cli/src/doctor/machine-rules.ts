@@ -59,7 +59,7 @@ function bpffsElsewhere(mounts: readonly Mount[]): Finding {
       mountIt,
     );
   }
-  const detail = 'not mounted at /sys/fs/bpf: nothing can be pinned, so guards end with the collector';
+  const detail = 'not mounted at /sys/fs/bpf: the collector does not start, because it cannot pin';
   return fail('bpffs', detail, mountIt, EXIT.kernelLacksFeature);
 }
 

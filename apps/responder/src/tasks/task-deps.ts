@@ -34,8 +34,8 @@ export interface TaskDeps {
 export interface RunLimits extends GuardLimits {
   apiTimeoutMs: number;
   /**
-   * Age of a `started` record from which another replica takes over: its process may run until then.
-   * Above `apiTimeoutMs`.
+   * Age of a `started` record from which another replica takes over. Until then the replica that
+   * wrote it may still act. At least twice `apiTimeoutMs`.
    */
   takeoverMs: number;
   /** Longest expiry: the retention of RESPONSES less a margin. */

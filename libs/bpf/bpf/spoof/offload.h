@@ -7,8 +7,8 @@
  * Place in the data path: after parsing, before quarantine.h; fastpath.h uses it too. rules.md
  * lists the allowed places.
  * Two objects are built from this file. WITHOUT_OFFLOAD omits the check, for kernels without BTF
- * and for kernels before 6.2 in lockdown. The fuzz tests build a third one, OFFLOAD_FROM_CB,
- * because a test run cannot set these fields.
+ * and for kernels before 6.2 in lockdown mode confidentiality. The fuzz tests build a third one,
+ * OFFLOAD_FROM_CB, because a test run cannot set these fields.
  */
 #ifndef BAILIFF_OFFLOAD_H
 #define BAILIFF_OFFLOAD_H

@@ -61,7 +61,7 @@ export class StageWindow extends StagesWindow {
  * it.
  */
 export class OrderedStageWindow extends StagesWindow {
-  /** null for two stages: the page holds their one number behind the stage times (`addToTwo`). */
+  /** Null for two stages: the page holds their one step time after the stage times (`addToTwo`). */
   readonly #times: StepTimes | null;
 
   constructor(groupKey: string, pools: Pools, stages: number) {
@@ -70,8 +70,8 @@ export class OrderedStageWindow extends StagesWindow {
   }
 
   /**
-   * Stages reached. All of them only if this violation completes a chain; by stream order it is the
-   * last step of that chain.
+   * Number of stages reached. It is the number of all stages only if this violation completes a
+   * chain: by stream order as its last step, by node time as any step.
    * @param matched as in StageWindow
    * @param ownMicros node time of the first event of the violation, by a clock that the whole group
    *   shares; UNKNOWN_TIME if there is none

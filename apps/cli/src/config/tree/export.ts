@@ -14,7 +14,7 @@ import { keyOfPath, pathOfKey } from './paths.ts';
 import { filesBelow } from './read.ts';
 
 export interface ExportOptions {
-  /** Delete files of keys that are no longer stored. */
+  /** Delete files of keys that are not exported, and other files of an exported key. */
   prune?: boolean;
   json?: boolean;
 }

@@ -28,7 +28,7 @@ export function pathOfKey({ kind, scope, namespace, name }: ConfigKey): string |
     : `spoof/workloads/${namespace}/${name}${ENDING}`;
 }
 
-/** Whether a file belongs to the configuration. Others (README, .git) are ignored. */
+/** Whether import reads a file: by its ending. It refuses one whose path names no key. */
 export const isValueFile = (path: string): boolean => ENDINGS.some((ending) => path.endsWith(ending));
 
 /**

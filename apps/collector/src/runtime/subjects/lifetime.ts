@@ -32,7 +32,7 @@ export interface PodPresence {
   listed: ReadonlySet<string | null>;
 }
 
-/** Whether the cgroup of a subject is gone, or its listed pod no longer needs it. */
+/** Whether to remove a subject that is not desired: its cgroup is gone, or its pod is listed. */
 export function isGone(
   { podUid, cgroupId }: { podUid: string; cgroupId: bigint | null },
   { dirs, bound, listed }: PodPresence,
