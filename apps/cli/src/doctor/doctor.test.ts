@@ -20,7 +20,8 @@ import { type Audited, adviceOf } from './would-drop.ts';
 describe('machine', () => {
   it.each([
     ['000001ffffffffff', 'ok'],
-    ['0000008000001000', 'ok'],
+    ['000000c000001000', 'ok'],
+    ['0000008000001000', 'fail'],
     ['0000000000201000', 'ok'],
     ['0000008000000000', 'fail'],
     ['0000000000200000', 'fail'],

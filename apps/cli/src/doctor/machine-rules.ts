@@ -4,7 +4,7 @@ import { EXIT } from '@bailiff/service';
 import { plural } from '../shared/text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
-/** Capability bits (capabilities(7)) that a collector uses. */
+/** Capability bits (capabilities(7)). CAP_SYS_ADMIN includes all but CAP_NET_ADMIN. */
 const CAPABILITIES = { CAP_NET_ADMIN: 12, CAP_SYS_ADMIN: 21, CAP_PERFMON: 38, CAP_BPF: 39 } as const;
 
 /** From /proc/<pid>/status. */
@@ -14,12 +14,15 @@ export function capabilitiesIn(status: string): Set<string> {
   return new Set(held.map(([name]) => name));
 }
 
+/** Without any of them a collector does not start. */
+const COLLECTOR_NEEDS = ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN'];
+
 export function privilegeFinding(held: ReadonlySet<string>): Finding {
   const has = (name: string) => held.has(name) || (name !== 'CAP_NET_ADMIN' && held.has('CAP_SYS_ADMIN'));
-  const missing = ['CAP_BPF', 'CAP_NET_ADMIN'].filter((name) => !has(name));
-  if (missing.length === 0) return ok('privileges', 'CAP_BPF and CAP_NET_ADMIN');
-  const remedy = `run it as root, or with ${missing.join(' and ')} (a pod: securityContext.capabilities.add)`;
-  return fail('privileges', `${missing.join(' and ')} missing`, remedy, EXIT.missingPrivilege);
+  const missing = COLLECTOR_NEEDS.filter((name) => !has(name)).join(', ');
+  if (missing === '') return ok('privileges', COLLECTOR_NEEDS.join(', '));
+  const remedy = `run it as root, or with ${missing} (a pod: securityContext.capabilities.add)`;
+  return fail('privileges', `${missing} missing`, remedy, EXIT.missingPrivilege);
 }
 
 export interface Mount {

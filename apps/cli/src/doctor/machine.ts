@@ -2,10 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import path from 'node:path';
-import { EXIT } from '@bailiff/service';
 import { findCheckout } from '../lab/command.ts';
 import { plural } from '../shared/text/plural.ts';
-import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+import { type Finding, type Group, ok, skip, warn } from './finding.ts';
 import {
   capabilitiesIn,
   mountFindings,
@@ -94,11 +93,10 @@ export async function machineGroup(cniResultsDir: string, node?: NodePaths): Pro
     ...(privileges.state === 'ok' ? await kernelFindings() : [unprobed()]),
     existsSync('/sys/kernel/btf/vmlinux')
       ? ok('BTF', '/sys/kernel/btf/vmlinux')
-      : fail(
+      : warn(
           'BTF',
-          'the kernel has no type information',
+          'the kernel has no type information: no vector checksum-offload, no runtime policies',
           'use a kernel with CONFIG_DEBUG_INFO_BTF=y',
-          EXIT.kernelLacksFeature,
         ),
     ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8')), node?.cgroupRoot),
     ...(await recordFindings(cniResultsDir)),

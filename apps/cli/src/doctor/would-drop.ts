@@ -95,10 +95,14 @@ export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]
   return `runtime policies audited ${shortList(rules, MAX_RULES)}: see \`bailiff events --kind lsm --action audit\``;
 }
 
+/** A pod, or an interface without one, whose name is unique on its node only. */
+const sourceOf = ({ pod, nodeName, interfaceName }: Omit<Audited, 'vector'>): string =>
+  pod?.uid ?? `${nodeName}/${interfaceName}`;
+
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
   const { bus, decoder, io, out } = session;
   const tally = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
-    [pod?.uid ?? `${nodeName}/${interfaceName}`, vector].join(' '),
+    [sourceOf({ pod, nodeName, interfaceName }), vector].join(' '),
   );
   const operations = new Tally<{ vector: string }>(({ vector }) => vector);
   const { cut } = await readStream(bus, 'VIOLATIONS', {
@@ -133,7 +137,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
     out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
     return 0;
   }
-  const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.interfaceName)).size;
+  const pods = new Set(groups.map(({ key }) => sourceOf(key))).size;
   out.line(`Enforcing would have dropped ${plural(packets, 'packet')} of ${plural(pods, 'pod')} since ${since}:`);
   out.line();
   out.lines(

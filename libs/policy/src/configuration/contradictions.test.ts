@@ -83,6 +83,13 @@ describe('contradictions - a write is refused, with the field; the same without 
       { steps: [{ action: 'observe' }], match: { namespaces: ['kube-system'] } },
     ],
     [
+      'a capture there',
+      RESPONSE,
+      { steps: [{ action: 'capture' }], match: { namespaces: ['kube-system'] } },
+      ['match.namespaces'],
+      { steps: [{ action: 'capture' }], match: { namespaces: ['shop'] } },
+    ],
+    [
       'packets by a field of operations',
       RULE,
       { ...rule, selection: { kinds: ['spoof'], operations: ['execute'] } },

@@ -39,7 +39,7 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
   const stepsWith = (actions: readonly string[]) =>
     steps.flatMap(({ action }, index) => (actions.includes(action) ? [`steps.${index} (${action})`] : [])).join(', ');
   const { protectedNamespaces, budget } = guards;
-  const touching = stepsWith(['label', ...DISRUPTIVE]);
+  const touching = stepsWith(['label', 'capture', ...DISRUPTIVE]);
   if (match.namespaces?.every((name) => protectedNamespaces.includes(name)) && touching !== '')
     found.push({
       path: ['match', 'namespaces'],
