@@ -335,9 +335,22 @@ describe('cli config export and import', () => {
     expect(await readConfig(bus, 'disarm.cluster._.all')).not.toBeNull();
     await cli('delete', 'response.cluster._.answer-high', '--yes');
     writeFileSync(file('compose.yaml'), 'a: 1');
-    expect((await cli('export', directory)).stderr).toMatch(/1 file has no stored key: response\/answer-high\.yaml/);
+    expect((await cli('export', directory)).stderr).toMatch(
+      /1 file of other keys, or with another ending: response\/answer-high\.yaml/,
+    );
     expect((await cli('export', directory, '--prune')).stdout).toMatch(/answer-high\.yaml deleted/);
     expect([existsSync(file('response/answer-high.yaml')), existsSync(file('compose.yaml'))]).toEqual([false, true]);
+  });
+
+  it('export --prune - a file of a key whose value readers refuse stays; a second file of a key goes', async () => {
+    const namespaces = file('spoof/namespaces/shop.yaml');
+    expect(existsSync(namespaces)).toBe(true);
+    await own.put('bailiff_config', 'spoof.namespace.shop.default', '{"modes":{"redirect":"maybe"}}');
+    writeFileSync(file('spoof/cluster.yml'), 'modes: {}');
+    const { stdout, stderr } = await cli('export', directory, '--prune');
+    expect(stdout).toBe(`${file('spoof/cluster.yml')} deleted\n`);
+    expect(stderr).toMatch(/omitted, because all readers refuse them: spoof\.namespace\.shop\.default/);
+    expect(existsSync(namespaces)).toBe(true);
   });
 });
 

@@ -5,7 +5,14 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
-import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
+import {
+  ConfigError,
+  type ConfigKey,
+  formatConfigKey,
+  parseConfigKey,
+  parseConfigValue,
+  type RuntimePolicy,
+} from '@bailiff/policy';
 import { refusalOf } from '../../shared/config-keys/keys.ts';
 import type { Session } from '../../shared/session.ts';
 import { plural } from '../../shared/text/plural.ts';
@@ -71,7 +78,9 @@ export async function exportTree(session: Session, directory: string, options: E
     await writeFile(file, text);
     written.push(relative);
   }
-  const orphans = before.filter((relative) => !files.has(relative) && namesKey(relative));
+  // The file of a refused key stays: without it, `import --prune` would delete the key.
+  const isOrphan = (key: string | null) => key !== null && !refused.includes(key);
+  const orphans = before.filter((relative) => !files.has(relative) && isOrphan(keyTextOf(relative)));
   if (options.prune) for (const relative of orphans) await rm(path.join(directory, relative));
   if (options.json) {
     const unchanged = files.size - written.length;
@@ -90,18 +99,19 @@ export async function exportTree(session: Session, directory: string, options: E
   out.note(`${plural(files.size, 'key')}: ${written.length} written, ${files.size - written.length} unchanged`);
   if (!options.prune && orphans.length > 0)
     out.note(
-      `${plural(orphans.length, 'file has', 'files have')} no stored key: ${orphans.join(', ')} (--prune deletes them)`,
+      `${plural(orphans.length, 'file')} of other keys, or with another ending: ${orphans.join(', ')} (--prune deletes them)`,
     );
   if (refused.length > 0) out.note(`omitted, because all readers refuse them: ${refused.join(', ')}`);
   return 0;
 }
 
-/** Whether a path names a key. Other files are never deleted. */
-function namesKey(relative: string): boolean {
+/** The key of a path; null if it names none. Such files are never deleted. */
+function keyTextOf(relative: string): string | null {
   try {
-    return keyOfPath(relative) !== null;
+    const key = keyOfPath(relative);
+    return key && formatConfigKey(key);
   } catch (error) {
-    if (error instanceof ConfigError) return false;
+    if (error instanceof ConfigError) return null;
     throw error;
   }
 }
