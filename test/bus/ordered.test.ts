@@ -88,8 +88,8 @@ test.each(READERS)(
       seen.map(({ sequence }) => sequence),
       `seed ${SEED}`,
     ).toEqual(Array.from({ length: 6_000 }, (_, i) => i + 1));
-    // A restart between two of the reader's direct gets is only a reconnect to it.
-    expect(restarts.length).toBeGreaterThanOrEqual(user === 'reader' ? 1 : 3);
+    // A restart between two of the reader's direct gets is only a reconnect to it, and each can be.
+    if (user === 'correlator') expect(restarts.length).toBeGreaterThanOrEqual(3);
     const times = seen.map(({ timestampMicros }) => timestampMicros);
     expect([...times].sort((a, b) => a - b)).toEqual(times);
   },
