@@ -110,6 +110,7 @@ if (program === null) {
       ['an unknown strategy', ['certificates.strategy=none'], /certificates/],
       ['an even number of servers', ['nats.replicas=2'], /nats\/replicas': value must be one of 1, 3, 5/],
       ['both states of the CNI plugin', ['cni.enabled=true', 'cni.uninstall=safe'], /needs cni.enabled=false/],
+      ['a tag beside the default digest', ['nats.image.tag=v2'], /nats.image.tag has no effect while/],
     ])(
       '%s is refused',
       (_, set, why) => {
