@@ -1,6 +1,6 @@
 /**
- * Packages that are used without being installed: kernels (test/vm) and a newer nats-server
- * (tools/fetch-nats.ts) from the distribution, helm (tools/fetch-helm.ts) and Node.js
+ * Packages that are used without being installed: kernels (test/vm), a newer nats-server
+ * (tools/fetch-nats.ts) and the CRI (test/support/cri) from the distribution, helm (tools/fetch-helm.ts) and Node.js
  * (tools/images/from-packages.ts) from npm.
  *
  * Packages of other suites come from the mirrors of the machine's apt configuration. Package lists
@@ -94,6 +94,24 @@ export function aptOf(suites: readonly string[] | undefined, dir: string): strin
   const apt = [...SAME_USER, ...Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`])];
   run('apt-get', [...apt, 'update', '-qq']);
   return apt;
+}
+
+/**
+ * Runs a fetch of scripts/setup with a temporary directory in `parent`. Its result, or the reason
+ * of its failure, is on stderr; after a failure the exit code is 1.
+ * @param fetch puts the result in its place, atomically. Returns its description
+ */
+export function fetchForTests(what: string, parent: string, fetch: (dir: string) => string): void {
+  mkdirSync(parent, { recursive: true });
+  const dir = mkdtempSync(path.join(parent, 'partial-'));
+  try {
+    process.stderr.write(`setup: ${fetch(dir)}, for tests\n`);
+  } catch (error) {
+    process.stderr.write(`setup: ${what} could not be fetched: ${String(error)}\n`);
+    process.exitCode = 1;
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 }
 
 /** Downloads packages and unpacks them into the returned `dir`/root. */

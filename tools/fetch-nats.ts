@@ -6,27 +6,19 @@
  * On failure the reason is on stderr and the exit code is 1; tests on that server are then skipped,
  * which fails in CI.
  */
-import { mkdirSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { aptOf, run, unpack } from './distribution.ts';
+import { aptOf, fetchForTests, run, unpack } from './distribution.ts';
 import { NATS_PROGRAM, NEWEST_ROOT } from './nats-server.ts';
 
 const PACKAGE = 'nats-server';
 const SUITE = 'sid';
 
-const parent = path.dirname(NEWEST_ROOT);
-mkdirSync(parent, { recursive: true });
-const dir = mkdtempSync(path.join(parent, 'partial-'));
-try {
+fetchForTests(`${PACKAGE} of ${SUITE}`, path.dirname(NEWEST_ROOT), (dir) => {
   const root = unpack([PACKAGE], aptOf([SUITE], path.join(dir, 'apt')), dir);
   // It may need newer libraries than this machine has.
   const version = run(path.join(root, NATS_PROGRAM), ['--version']).trim();
   rmSync(NEWEST_ROOT, { recursive: true, force: true });
   renameSync(root, NEWEST_ROOT);
-  process.stderr.write(`setup: ${version}, for tests\n`);
-} catch (error) {
-  process.stderr.write(`setup: ${PACKAGE} of ${SUITE} could not be fetched: ${String(error)}\n`);
-  process.exitCode = 1;
-} finally {
-  rmSync(dir, { recursive: true, force: true });
-}
+  return version;
+});

@@ -12,7 +12,7 @@ import {
   fingerprintHex,
   SchemaError,
 } from '@bailiff/schemas';
-import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
+import { headOf, sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
@@ -27,11 +27,7 @@ const encoders = { ViolationFrame: encodeViolationFrame, Verdict: encodeVerdict,
 const reEncode = (decoded: ReturnType<typeof decode>): Buffer =>
   (encoders[decoded.name] as (value: unknown) => Buffer)(decoded.value);
 
-const heads = CURRENT_SCHEMAS.map(({ text }) => {
-  const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
-  head.writeBigUInt64LE(BigInt(`0x${fingerprintHex(JSON.parse(text))}`), 2);
-  return head;
-});
+const heads = CURRENT_SCHEMAS.map(({ text }) => headOf(fingerprintHex(JSON.parse(text))));
 const messages = [
   encodeViolationFrame(sampleFrame()),
   encodeVerdict(sampleVerdict()),

@@ -15,17 +15,11 @@ import {
   type NodeSnapshot,
   type Verdict,
 } from '@bailiff/schemas';
-import {
-  sampleCapture,
-  sampleFrame,
-  sampleLsmViolation,
-  sampleResponse,
-  sampleVerdict,
-} from '@bailiff/schemas/testing';
+import { headOf, sampleFrame } from '@bailiff/schemas/testing';
 import avro from 'avsc';
 import { describe, expect, it } from 'vitest';
 import { releasedVersions } from '../../tools/release/contents.ts';
-import { judge, ofStream, plain, readerOf } from './readers.ts';
+import { FULL, judge, ofStream, plain, readerOf } from './readers.ts';
 import { REDIS, type RecordedMessage, readMessages, recordedVersions, SAMPLES } from './recording.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -51,13 +45,11 @@ function schemaOf(messages: readonly RecordedMessage[], name: string): unknown {
 /** The sample frame under a changed schema, which the lookup of the recording then has. */
 function withFrameSchema(messages: readonly RecordedMessage[], change: (schema: string) => string): RecordedMessage[] {
   const schema: unknown = JSON.parse(change(JSON.stringify(schemaOf(messages, 'ViolationFrame'))));
-  const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
-  head.writeBigUInt64LE(BigInt(`0x${fingerprintHex(schema)}`), 2);
   const frame = JSON.parse(change(JSON.stringify(sampleFrame({ violations: [] })))) as unknown;
   const base = ofStream(messages, SAMPLES).find(({ subject }) => subject === 'ViolationFrame') as RecordedMessage;
   const subject = `$KV.bailiff_schemas.fp-${fingerprintHex(schema)}`;
   return [
-    { ...base, data: Buffer.concat([head, typeOf(schema).toBuffer(frame)]) },
+    { ...base, data: Buffer.concat([headOf(fingerprintHex(schema)), typeOf(schema).toBuffer(frame)]) },
     { ...base, stream: 'KV_bailiff_schemas', subject, data: Buffer.from(JSON.stringify(schema)) },
   ];
 }
@@ -126,19 +118,18 @@ describe.each(recordedVersions())('messages of %s', (version) => {
     );
   });
 
-  it.each([
-    ['ViolationFrame', sampleFrame({ violations: [...sampleFrame().violations, sampleLsmViolation()] })],
-    ['Verdict', sampleVerdict()],
-    ['Response', sampleResponse({ action: 'capture', capture: sampleCapture() })],
-  ])('its readers read a %s of this checkout with the fields that they know', (name, value) => {
-    const current = CURRENT_SCHEMAS.find((one) => one.name === name)?.text ?? '';
-    const resolved = (reader: avro.Type, writer: avro.Type) =>
-      plain(reader.fromBuffer(writer.toBuffer(value), reader.createResolver(writer)));
-    const reader = typeOf(schemaOf(messages, name));
-    expect(plain(value)).toMatchObject(resolved(reader, typeOf(JSON.parse(current))) as object);
-    // Control: a schema without a field that the version requires.
-    const broken = JSON.parse(current) as { fields: { name: string }[] };
-    broken.fields = broken.fields.filter((field) => !['nodeName', 'podUid'].includes(field.name));
-    expect(() => resolved(reader, typeOf(broken))).toThrow(/nodeName|podUid/);
-  });
+  it.each(Object.entries(FULL))(
+    'its readers read a %s of this checkout with the fields that they know',
+    (name, value) => {
+      const current = CURRENT_SCHEMAS.find((one) => one.name === name)?.text ?? '';
+      const resolved = (reader: avro.Type, writer: avro.Type) =>
+        plain(reader.fromBuffer(writer.toBuffer(value), reader.createResolver(writer)));
+      const reader = typeOf(schemaOf(messages, name));
+      expect(plain(value)).toMatchObject(resolved(reader, typeOf(JSON.parse(current))) as object);
+      // Control: a schema without a field that the version requires.
+      const broken = JSON.parse(current) as { fields: { name: string }[] };
+      broken.fields = broken.fields.filter((field) => !['nodeName', 'podUid'].includes(field.name));
+      expect(() => resolved(reader, typeOf(broken))).toThrow(/nodeName|podUid/);
+    },
+  );
 });

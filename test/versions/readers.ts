@@ -19,10 +19,23 @@ import {
   SchemaRegistry,
   type Verdict,
 } from '@bailiff/schemas';
+import {
+  sampleCapture,
+  sampleFrame,
+  sampleLsmViolation,
+  sampleResponse,
+  sampleVerdict,
+} from '@bailiff/schemas/testing';
 import { type RecordedMessage, SAMPLES } from './recording.ts';
 
 type Message = Omit<RecordedMessage, 'value'>;
 
+/** A message of each schema with every field set, and every kind of record within them. */
+export const FULL = {
+  ViolationFrame: sampleFrame({ violations: [...sampleFrame().violations, sampleLsmViolation()] }),
+  Verdict: sampleVerdict(),
+  Response: sampleResponse({ action: 'capture', capture: sampleCapture() }),
+};
 const AVRO = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', SAMPLES];
 const json = (message: Message) => JSON.parse(message.data.toString('utf8')) as unknown;
 const keyOf = ({ stream, subject }: Message) => subject.slice(`$KV.${stream.slice('KV_'.length)}.`.length);

@@ -24,17 +24,11 @@ import {
   type Verdict,
   type ViolationFrame,
 } from '@bailiff/schemas';
-import {
-  sampleCapture,
-  sampleFrame,
-  sampleLsmViolation,
-  sampleResponse,
-  sampleVerdict,
-} from '@bailiff/schemas/testing';
+import { sampleFrame, sampleLsmViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { judge, ofStream, plain, readerOf } from './readers.ts';
+import { FULL, judge, ofStream, plain, readerOf } from './readers.ts';
 import { REDIS, type RecordedMessage, SAMPLES, writeCollector, writeMessages } from './recording.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -181,15 +175,14 @@ async function redisKeys(url: string): Promise<Message[]> {
   }
 }
 
-/** Messages with every field set, and every kind of record within them. */
+/** FULL as messages. */
 function samples(): Message[] {
-  const frame = sampleFrame();
-  const messages: [string, Buffer][] = [
-    ['ViolationFrame', encodeViolationFrame({ ...frame, violations: [...frame.violations, sampleLsmViolation()] })],
-    ['Verdict', encodeVerdict(sampleVerdict())],
-    ['Response', encodeResponse(sampleResponse({ action: 'capture', capture: sampleCapture() }))],
-  ];
-  return messages.map(([subject, data], index) => ({
+  const messages: Record<keyof typeof FULL, Buffer> = {
+    ViolationFrame: encodeViolationFrame(FULL.ViolationFrame),
+    Verdict: encodeVerdict(FULL.Verdict),
+    Response: encodeResponse(FULL.Response),
+  };
+  return Object.entries(messages).map(([subject, data], index) => ({
     ...{ stream: SAMPLES, subject, sequence: index + 1, timestampMicros: 0, headers: {}, data },
   }));
 }

@@ -17,6 +17,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { isOnPath } from '../../tools/programs.ts';
 import { writeInitrd } from './initrd.ts';
 import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
 import { jobScript, type MachinePlan, PORTS, type PortName, qemuArguments, virtiofsdArguments } from './plan.ts';
@@ -82,8 +83,7 @@ export interface VmResult {
 export function whyNoVm(kernel = DEFAULT_KERNEL): string | null {
   if (process.arch !== 'x64') return `no kernel is listed for ${process.arch}`;
   if (process.getuid?.() !== 0) return 'needs root: the root file system is shared with its owners';
-  const onPath = (process.env['PATH'] ?? '').split(':').some((dir) => existsSync(path.join(dir, QEMU)));
-  if (!onPath) return `${QEMU} is not installed: scripts/setup installs it`;
+  if (!isOnPath(QEMU)) return `${QEMU} is not installed: scripts/setup installs it`;
   if (!existsSync(VIRTIOFSD)) return `${VIRTIOFSD} is not installed: scripts/setup installs it`;
   if (findKernel(kernel) === null)
     return `kernel ${kernel} is not in .cache/kernels: node --import tsx test/vm/fetch.ts ${kernel}`;

@@ -6,19 +6,11 @@
  * 3 a machine that --from-packages cannot use.
  */
 import { execFileSync } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { BundledPackage } from '../bundled-packages.ts';
 import { checksumsOf, checksumText, SUMS } from '../checksums.ts';
+import { isOnPath } from '../programs.ts';
 import {
   type BuildSettings,
   CONTAINERFILE,
@@ -49,16 +41,6 @@ function perform(argv: readonly string[]): void {
   const [command = '', ...args] = argv;
   execFileSync(command, args, { cwd: ROOT, stdio: ['ignore', process.stderr, 'inherit'] });
 }
-
-const isOnPath = (command: string): boolean =>
-  (process.env['PATH'] ?? '').split(path.delimiter).some((folder) => {
-    try {
-      accessSync(path.join(folder, command), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
 
 /** Commit and its time; neither is known outside a git checkout. */
 function sourceOf(): { revision: string | null; epoch: number } {

@@ -13,13 +13,21 @@ import type {
   ViolationFrame,
 } from './generated/types.gen.ts';
 
+/** Marker and fingerprint before a message, as in Avro's single-object encoding. */
+export function headOf(fingerprint: string): Buffer {
+  const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
+  head.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
+  return head;
+}
+
 /** Encodes a message without limits, as a malicious client can. */
 export function encodeUnlimited<N extends MessageName>(name: N, value: Messages[N]): Buffer {
   const schema = CURRENT_SCHEMAS.find((one) => one.name === name) as (typeof CURRENT_SCHEMAS)[number];
   const options = { wrapUnions: 'never' } as Partial<avro.ForSchemaOptions>;
-  const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
-  head.writeBigUInt64LE(BigInt(`0x${schema.fingerprint}`), 2);
-  return Buffer.concat([head, avro.Type.forSchema(JSON.parse(schema.text) as avro.Schema, options).toBuffer(value)]);
+  return Buffer.concat([
+    headOf(schema.fingerprint),
+    avro.Type.forSchema(JSON.parse(schema.text) as avro.Schema, options).toBuffer(value),
+  ]);
 }
 
 export const SAMPLE_TIME_MICROS = 1_790_000_000_123_456;

@@ -5,10 +5,11 @@
  * images with buildah, in a storage of their own, and podman runs them.
  */
 import { execFile, execFileSync } from 'node:child_process';
-import { accessSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { isOnPath } from '../../../tools/programs.ts';
 import type { Workload } from '../../k8s/rendered.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
@@ -45,18 +46,7 @@ export function namedEngine(): ContainerEngine | null {
   return { command, prefix };
 }
 
-export function canBuildImages(): boolean {
-  return TOOLS.every((tool) =>
-    (process.env['PATH'] ?? '').split(':').some((folder) => {
-      try {
-        accessSync(path.join(folder, tool));
-        return true;
-      } catch {
-        return false;
-      }
-    }),
-  );
-}
+export const canBuildImages = (): boolean => TOOLS.every(isOnPath);
 
 /** Built images, their SBOMs and archives; disposing removes the storage. */
 export interface BuiltImages extends AsyncDisposable {

@@ -53,9 +53,8 @@ export const REBOOT: Scenario = {
     const namespace = await live.stage.namespace('reboot');
     const names = Array.from({ length: PODS }, (_, index) => `attacker-${index}`);
     const env = { LIVE_FIRST_ACT: JSON.stringify(ACT) };
-    await Promise.all(names.map((name) => live.stage.startPod(namespace, name, { env })));
+    const pods = await Promise.all(names.map((name) => live.stage.pod(namespace, name, { env })));
     const victim = await live.stage.pod(namespace, 'victim');
-    const pods = await Promise.all(names.map((name) => live.stage.ready(namespace, name)));
     const uids = pods.map(({ uid }) => uid);
     await untilGuarded(live.watch, live.node, [...uids, victim.uid]);
     const before = await settled(() => countedOf(live, uids), PODS * PACKETS, COUNT_TIMEOUT_MS);

@@ -5,26 +5,18 @@
  * scripts/setup runs it if there is none. On failure the reason is on stderr and the exit code is
  * 1; tests of the runtime are then skipped, which fails in CI.
  */
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { aptOf, unpack } from '../../../tools/distribution.ts';
+import { aptOf, fetchForTests, unpack } from '../../../tools/distribution.ts';
 import { PROTOCOL_FILE, protocolOf } from './protocol.ts';
 
 const PACKAGE = 'golang-github-kubernetes-cri-api-dev';
 const PACKAGED = 'usr/share/gocode/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto';
 
-const parent = path.dirname(PROTOCOL_FILE);
-mkdirSync(parent, { recursive: true });
-const dir = mkdtempSync(path.join(parent, 'partial-'));
-try {
+fetchForTests(PACKAGE, path.dirname(PROTOCOL_FILE), (dir) => {
   const root = unpack([PACKAGE], aptOf(undefined, dir), dir);
   const partial = path.join(dir, 'api.proto');
   writeFileSync(partial, protocolOf(readFileSync(path.join(root, PACKAGED), 'utf8')));
   renameSync(partial, PROTOCOL_FILE);
-  process.stderr.write('setup: the protocol of container runtimes, for tests\n');
-} catch (error) {
-  process.stderr.write(`setup: ${PACKAGE} could not be fetched: ${String(error)}\n`);
-  process.exitCode = 1;
-} finally {
-  rmSync(dir, { recursive: true, force: true });
-}
+  return 'the protocol of container runtimes';
+});

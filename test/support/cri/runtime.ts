@@ -4,10 +4,11 @@
  * container and removes every mount. Only cgroups outlive it; disposal removes them.
  */
 import { execFile } from 'node:child_process';
-import { accessSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { waitFor } from '@bailiff/service/testing';
+import { isOnPath } from '../../../tools/programs.ts';
 import { launch, type RunningProcess } from '../process.ts';
 import { CriClient } from './client.ts';
 import { POD_IMAGE } from './image.ts';
@@ -102,8 +103,7 @@ export class CriRuntime implements AsyncDisposable {
 
   /** The reason why no runtime can run here, or null. */
   static missing(): string | null {
-    const dirs = (process.env['PATH'] ?? '').split(':');
-    const lacking = PROGRAMS.filter((name) => !dirs.some((dir) => isThere(path.join(dir, name))));
+    const lacking = PROGRAMS.filter((name) => !isOnPath(name));
     if (lacking.length > 0) return `${lacking.join(', ')} not installed: run scripts/setup`;
     return hasProtocol() ? null : 'the protocol of container runtimes is not in .cache: run scripts/setup';
   }
@@ -184,19 +184,10 @@ export class CriRuntime implements AsyncDisposable {
   }
 }
 
-function isThere(file: string): boolean {
-  try {
-    accessSync(file);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Removes cgroups of this name from every hierarchy. @returns the number of those that are busy */
 function removeCgroups(name: string): number {
   const roots = [CGROUPS, ...readdirSync(CGROUPS).map((entry) => path.join(CGROUPS, entry))];
-  return roots.map((root) => path.join(root, name)).filter((dir) => isThere(dir) && !removeTree(dir)).length;
+  return roots.map((root) => path.join(root, name)).filter((dir) => existsSync(dir) && !removeTree(dir)).length;
 }
 
 function removeTree(dir: string): boolean {

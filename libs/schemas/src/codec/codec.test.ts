@@ -12,6 +12,7 @@ import {
   type SchemaErrorCode,
 } from '../index.ts';
 import {
+  headOf,
   sampleFrame,
   sampleLsmViolation,
   sampleOperation,
@@ -31,11 +32,7 @@ const codeOf = (run: () => unknown): SchemaErrorCode | 'no error' => {
   }
   return 'no error';
 };
-const head = (name: keyof typeof CURRENT) => {
-  const bytes = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
-  bytes.writeBigUInt64LE(BigInt(`0x${CURRENT[name].fingerprint}`), 2);
-  return bytes;
-};
+const head = (name: keyof typeof CURRENT) => headOf(CURRENT[name].fingerprint);
 /** A long as Avro writes it. */
 const long = (value: bigint) => {
   const bytes: number[] = [];

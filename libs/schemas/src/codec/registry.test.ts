@@ -1,7 +1,7 @@
 import avro from 'avsc';
 import { expect, test } from 'vitest';
 import { CURRENT_SCHEMAS } from '../generated/schemas.gen.ts';
-import { sampleVerdict } from '../testing.ts';
+import { headOf, sampleVerdict } from '../testing.ts';
 import { fingerprintHex } from './canonical.ts';
 import { decode, decodeVerdict, decodeWithLookup, encodeVerdict } from './codec.ts';
 import { SchemaError } from './errors.ts';
@@ -25,11 +25,7 @@ function laterVersion(extra: Field[] = [{ name: 'score', type: 'double', default
   schema.fields = [...extra, ...schema.fields.filter(({ name }) => name !== 'tags')];
   const type = avro.Type.forSchema(schema as unknown as avro.Schema, { wrapUnions: 'never' });
   const text = JSON.stringify(schema);
-  const encode = (value: object) => {
-    const head = Buffer.from([0xc3, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]);
-    head.writeBigUInt64LE(BigInt(`0x${fingerprintHex(schema)}`), 2);
-    return Buffer.concat([head, type.toBuffer(value)]);
-  };
+  const encode = (value: object) => Buffer.concat([headOf(fingerprintHex(schema)), type.toBuffer(value)]);
   return { text, fingerprint: fingerprintHex(schema), encode };
 }
 
