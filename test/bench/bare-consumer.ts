@@ -1,6 +1,6 @@
 /**
- * The floor of the correlator's throughput: reads VIOLATIONS from its start with the same reader, decodes
- * every frame and does nothing else. A process with the correlator's identity; prints one JSON line.
+ * Reference for the correlator's throughput: reads VIOLATIONS from its start with the same reader, decodes
+ * every frame and sums its packets. A process with the correlator's identity; prints one JSON line.
  */
 import { connectBus, consumeOrdered, lastSequence } from '@bailiff/bus';
 import { decodeViolationFrame } from '@bailiff/schemas';

@@ -1,7 +1,7 @@
 /**
- * A host-network pod beside a collector shares its address and sends forged tokens. However many it
- * sends, the collector logs in with a new token. Requests beyond the limit are refused and reported
- * at once.
+ * A host-network pod beside a collector shares its address and sends forged tokens. If
+ * bus-auth has the API server's keys, the collector logs in with a new token, however many the pod
+ * sends. Requests beyond the limit are refused and reported at once.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';
@@ -64,7 +64,7 @@ test('without the API server’s keys the attack keeps a new token out, but no t
   // The control: the effect of the attack where forged tokens cannot be distinguished from good
   // ones.
   const how: string[] = [];
-  // An address that logged in is trusted from then on, so each attempt uses another.
+  // A token that was granted counts as proven from then on, so each attempt uses a new one.
   while (how.length < TRIES) how.push(await rig.login(AS_A, await rig.tokenOf(A)));
   expect(how.filter((one) => one === 'BUS_AUTHENTICATION').length).toBeGreaterThan(TRIES / 2);
   expect(await rig.login(AS_A, known)).toBe('in');
@@ -72,7 +72,7 @@ test('without the API server’s keys the attack keeps a new token out, but no t
 });
 
 test.each([
-  ['its key', 'forged', undefined],
+  ["the API server's key", 'forged', undefined],
   ['an unknown key', 'rate-limited', 'another'],
 ])('under tokens that name %s, a collector logs in with a new one at its first attempt', async (_, reason, kid) => {
   await using rig = await AuthRig.start();
@@ -83,8 +83,8 @@ test.each([
   await using attack = new Attack(rig, forger(await rig.tokenOf(A), kid));
   await waitFor(async () => (await refused(auth, reason)) > 100, { what: 'the attack to be counted' });
   for (let n = 0; n < 5; n += 1) expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
-  // A request for each login of this test, some for the probe, and the attacker's up to the limit
-  // of its address.
+  // TokenReviews: 5 logins and at most 10 probes. Forged tokens cost none. Tokens of an unknown key
+  // cost the burst of their address (30), those in flight, and the refill of one minute (30).
   const [own, allowed] = [5 + 10, kid === undefined ? 0 : 30 + AT_ONCE + 30];
   expect(attack.tried).toBeGreaterThan(own + allowed);
   expect((await asked()) - before).toBeLessThan(own + allowed);
@@ -94,7 +94,7 @@ test('requests beyond the limit for the API server are refused at once, with tha
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--reviews-per-second', '2']);
   const token = await rig.tokenOf(A);
-  // An unknown address may use half of the burst.
+  // All unproven tokens together may use half of the burst.
   const how = await Promise.all(Array.from({ length: 24 }, async () => rig.login(AS_A, await rig.tokenOf(A))));
   expect(how).toContain('in');
   expect(how).toContain('BUS_AUTHENTICATION');

@@ -261,6 +261,7 @@ describe('cli config export and import', () => {
     put('runtime/shop/other.yaml', readFileSync(file('runtime/shop/no-mounts.yaml'), 'utf8'));
     put('runtime/broken.yaml', 'kind: RuntimePolicy\nmetadata: { name: broken }\nspec:\n  mode: sometimes\n');
     put('notes/x.yaml', 'a: 1\n');
+    put('spoof/workloads/shop/team/web.yaml', 'modes:\n  tunnel: off\n');
     put('response/no.yaml', 'steps: [');
     put('README.md', 'not ours');
     const { exitCode, stderr } = await cli('import', wrong, '--yes');
@@ -273,10 +274,11 @@ describe('cli config export and import', () => {
       /runtime\/shop\/other\.yaml: contains runtime\.namespace\.shop\.no-mounts, but its path names/,
       /runtime\/broken\.yaml:4: spec\.mode: /,
       /notes\/x\.yaml: its path names no key/,
+      /spoof\/workloads\/shop\/team\/web\.yaml: its path names no key/,
       /response\/no\.yaml:1: no YAML/,
     ])
       expect(stderr).toMatch(printed);
-    expect(stderr).toMatch(/refused with 8 errors; nothing was written/);
+    expect(stderr).toMatch(/refused with 9 errors; nothing was written/);
     expect(await revisions()).toEqual(before);
   });
 

@@ -38,6 +38,7 @@ test.each([
   { keys: 'x' },
   { keys: [null, 7, { kid: 'a' }, { ...DOCUMENT.keys[0], kid: 7 }] },
   { keys: [jwk(ec.publicKey, 'for sealing', { use: 'enc' })] },
+  { keys: [jwk(generateKeyPairSync('ed25519').publicKey, 'unsupported type')] },
 ])('proof - %j contains no key', (document) => {
   expect(keysOf(document).size).toBe(0);
 });

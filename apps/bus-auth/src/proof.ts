@@ -18,7 +18,7 @@ export const LEAST_REFRESH_MS = 5_000;
 /** `forged`: names a key of the API server but is not signed by it. `unproven`: could be either. */
 export type Proof = 'proven' | 'forged' | 'unproven';
 
-/** Supported values of JWS `alg`: key type and hash. */
+/** Values of JWS `alg` with which API servers sign: key type and hash. */
 const ALGORITHMS: Readonly<Record<string, { type: string; hash: string }>> = {
   RS256: { type: 'rsa', hash: 'sha256' },
   RS384: { type: 'rsa', hash: 'sha384' },
@@ -28,7 +28,12 @@ const ALGORITHMS: Readonly<Record<string, { type: string; hash: string }>> = {
   ES512: { type: 'ec', hash: 'sha512' },
 };
 
-/** Keys by id. Unreadable keys and keys for other uses are skipped. */
+const KEY_TYPES = Object.values(ALGORITHMS).map(({ type }) => type);
+
+/**
+ * Keys by id. Unreadable keys, keys for other uses and keys of other types are skipped: their
+ * tokens stay unproven.
+ */
 export function keysOf(document: unknown): Map<string, KeyObject> {
   const found = new Map<string, KeyObject>();
   const { keys } = (document ?? {}) as { keys?: unknown };
@@ -36,9 +41,10 @@ export function keysOf(document: unknown): Map<string, KeyObject> {
     if (found.size >= MAX_KEYS) break;
     if (typeof one?.kid !== 'string' || (one.use ?? 'sig') !== 'sig') continue;
     try {
-      found.set(one.kid, createPublicKey({ key: one, format: 'jwk' }));
+      const key = createPublicKey({ key: one, format: 'jwk' });
+      if (KEY_TYPES.includes(key.asymmetricKeyType ?? '')) found.set(one.kid, key);
     } catch {
-      // An unsupported kind of key: its tokens stay unproven.
+      // Unreadable.
     }
   }
   return found;

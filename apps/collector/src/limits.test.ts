@@ -20,7 +20,7 @@ import { fitInterfaces } from './status/status-limits.ts';
 
 /** 256 bytes that are not UTF-8, as decoded from the ring buffer. */
 const GARBAGE = '\ufffd'.repeat(256);
-/** Limit of a value in the bucket. */
+/** Limit of a value in the bucket of node status. */
 const VALUE_BYTES = 512 * 1024;
 
 function runtimeSample(change: Partial<RuntimeSample>): RuntimeSample {

@@ -25,7 +25,10 @@ export interface Credentials {
   headers: Record<string, string>;
 }
 
-/** The kubelet rotates service account tokens at 80 % of their lifetime, at least hourly. */
+/**
+ * The kubelet rotates a service account token at 80 % of its lifetime or at an age of 24 hours. The
+ * default lifetime is about one hour.
+ */
 const RENEW_MS = 60_000;
 /** Limit of sockets of one process, against leaks; not reached in normal operation. */
 const MAX_SOCKETS = 64;

@@ -170,6 +170,11 @@ describe('backtest - a file of rules', () => {
     [{ mine: { ...rule, extra: 1 } }, /extra/],
     [{ 'Bad Name': rule }, /is not a Kubernetes name/],
     [{ 'spoof.cluster._.default': {} }, /neither a rule nor a response policy/],
+    [{ correlation: { one: null, two: null } }, /one: refused.*\n.*two: refused/s],
+    [
+      { mine: rule, correlation: { mine: rule } },
+      /correlation\.cluster\._\.mine is in the file twice: mine, correlation: mine/,
+    ],
   ])('%j is refused', (document, message) => {
     expect(() => parseRulesFile(document, 'f')).toThrow(message);
   });

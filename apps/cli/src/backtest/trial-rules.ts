@@ -5,7 +5,7 @@
  *   correlation: {repeated-spoofing: {…}}, response: {name: {…}}  by kind and name
  *   correlation.cluster._.repeated-spoofing: {…}                  by configuration key
  *
- * Reports the first error of each top-level entry, all together.
+ * Reports the errors of all entries together.
  */
 import {
   ConfigError,
@@ -29,6 +29,15 @@ type Kind = (typeof KINDS)[number];
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** One rule or policy of the file. */
+interface Entry {
+  /** Its path in the file. */
+  readonly place: string;
+  /** @throws ConfigError CONFIG_KEY for an invalid name or another kind */
+  readonly key: () => ConfigKey;
+  readonly value: unknown;
+}
+
 /** @throws ConfigError CONFIG_KEY for an invalid name */
 function keyOf(kind: Kind, name: string): ConfigKey {
   const key: ConfigKey = { kind, scope: 'cluster', namespace: null, name };
@@ -36,18 +45,24 @@ function keyOf(kind: Kind, name: string): ConfigKey {
   return key;
 }
 
-/** Keys and values of one entry. @throws ConfigError CONFIG_KEY */
-function entriesOf(name: string, value: unknown): [ConfigKey, unknown][] {
+/** @throws ConfigError CONFIG_KEY */
+function ruleKey(name: string): ConfigKey {
+  const key = parseConfigKey(name);
+  if ((KINDS as readonly string[]).includes(key.kind)) return key;
+  throw new ConfigError('CONFIG_KEY', `"${name}" is neither a rule nor a response policy`);
+}
+
+function entriesOf(name: string, value: unknown): Entry[] {
   const kind = KINDS.find((one) => one === name);
   if (kind !== undefined && isRecord(value) && !Object.hasOwn(value, 'type')) {
-    return Object.entries(value).map(([inner, one]) => [keyOf(kind, inner), one]);
+    return Object.entries(value).map(([inner, one]) => ({
+      place: `${name}: ${inner}`,
+      key: () => keyOf(kind, inner),
+      value: one,
+    }));
   }
-  if (!/^[a-z]+\.[a-z]+\./.test(name)) return [[keyOf('correlation', name), value]];
-  const key = parseConfigKey(name);
-  if (!(KINDS as readonly string[]).includes(key.kind)) {
-    throw new ConfigError('CONFIG_KEY', `"${name}" is neither a rule nor a response policy`);
-  }
-  return [[key, value]];
+  const isKey = /^[a-z]+\.[a-z]+\./.test(name);
+  return [{ place: name, key: () => (isKey ? ruleKey(name) : keyOf('correlation', name)), value }];
 }
 
 /** @param where file name for messages. @throws CliError CLI_CONFIG with all errors */
@@ -59,14 +74,19 @@ export function parseRulesFile(document: unknown, where: string): TrialRules {
   }
   const rules: Record<string, CorrelationRule> = {};
   const policies = new Map<string, ResponsePolicy>();
+  const places = new Map<string, string>();
   const errors: string[] = [];
-  for (const [name, value] of Object.entries(document)) {
+  for (const entry of Object.entries(document).flatMap(([name, value]) => entriesOf(name, value))) {
     try {
-      for (const [key, one] of entriesOf(name, value)) {
-        const parsed = parseConfigValue(key, JSON.stringify(one ?? null));
-        if (key.kind === 'correlation') rules[key.name] = parsed as CorrelationRule;
-        else policies.set(key.name, parsed as ResponsePolicy);
-      }
+      const key = entry.key();
+      const text = formatConfigKey(key);
+      const other = places.get(text);
+      if (other !== undefined)
+        throw new ConfigError('CONFIG_KEY', `${text} is in the file twice: ${other}, ${entry.place}`);
+      places.set(text, entry.place);
+      const parsed = parseConfigValue(key, JSON.stringify(entry.value ?? null));
+      if (key.kind === 'correlation') rules[key.name] = parsed as CorrelationRule;
+      else policies.set(key.name, parsed as ResponsePolicy);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       errors.push(error.message);

@@ -34,7 +34,8 @@ Examples:
   bailiff events --since 1d --action audit --json  everything that enforcing would have dropped, as JSON
   bailiff events --kind lsm --vector no-shell/shell  operations that one rule denied or audited, with the program
 
-Each row is one violation: a pod, a vector, and the number of packets or operations since the previous row.
+Each row is one violation: a pod, a vector, and the number of packets or operations since the previous violation of
+the same pod, vector and action. A row of kind gap is one interface and the packets that it sent before its guard.
 `;
 
 function filterOf(options: Options): EventFilter {

@@ -47,7 +47,7 @@ describe('config receiver', () => {
   };
   const mode = ({ desired }: ReturnType<typeof begin>) => desired.modesOf(null, 'shop').tunnel;
 
-  it('accepted documents - in force in the next process; rejected and dropped ones are reported', () => {
+  it('accepted documents - in force in the next process; rejected documents and left-out prefixes are reported', () => {
     const first = begin();
     first.receiver.receive(pods(3, [pod('a', '10.0.0.2')]));
     first.receiver.receive(audit);
@@ -79,7 +79,7 @@ describe('config receiver', () => {
     deleted.receiver.configSynced('spoof', new Set());
     expect([mode(deleted), mode(begin())]).toEqual(['enforce', 'enforce']);
   });
-  it('snapshot that the pods contradict - withdrawn, also from disk', () => {
+  it('snapshot that the bindings contradict - withdrawn, also from disk', () => {
     const first = begin();
     first.receiver.receive(pods(1, [pod('a', '9.9.9.1'), pod('b', '9.9.9.2')]));
     bindings = [bound('a', '10.0.0.1'), bound('b', '10.0.0.2')];

@@ -105,7 +105,7 @@ export interface GuardedInterface {
   dirty: boolean;
   flushedAtMs: number;
   /** Shortest time until the next flush; 0: nothing grew at the last one. */
-  paceMs: number;
+  minIntervalMs: number;
   /** The link is gone; kept until its last count is acknowledged. */
   gone: boolean;
   /** Empty: attached in both directions. */
@@ -155,7 +155,7 @@ export function newInterface(
     finalPublished: false,
     dirty: false,
     flushedAtMs: 0,
-    paceMs: 0,
+    minIntervalMs: 0,
     gone: false,
     attachError: 'not attached yet',
     omitted: 0,

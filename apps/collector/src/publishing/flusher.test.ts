@@ -151,7 +151,7 @@ describe('flusher', () => {
     await vi.advanceTimersByTimeAsync(0);
   };
 
-  it('first violation - leaves at once, later ones at a growing pace, with the exact cumulative count', async () => {
+  it('first violation - published at once, later ones at growing intervals, with the exact cumulative count', async () => {
     registry.add(makeIface(1));
     kernel.set(1, [drop(1)]);
     flusher.takeSamples([sample(1)]);

@@ -1,8 +1,10 @@
 /**
- * Decides when the counters of sources (interfaces, accounts of runtime policies) are read and
- * published. One flush is one forward pass: due source → adapter → frame writer → bus.
+ * Decides when the counters of sources are read and published. A source is an interface, or an
+ * account: the counts of a pod or container under one policy set (runtime/counting/account.ts).
+ * One flush is one forward pass: due source → adapter → frame writer → bus.
  *
- * The first violation of a source leaves at once, later ones at a growing pace up to the interval.
+ * The first violation of a source is published at once, later ones at growing intervals, up to
+ * `flushIntervalMs`.
  * Publishing is pipelined and bounded. If the bus has no capacity, nothing is read, and the growth
  * stays exact in the kernel's counters.
  */
@@ -10,8 +12,8 @@ import type { CounterLedger } from '../counting/counter-ledger.ts';
 import type { Unacked } from './frame-builder.ts';
 import { type FrameOptions, FrameWriter } from './frame-writer.ts';
 
-/** Pace of a source right after its first violation; doubled by each flush that finds growth. */
-const FIRST_PACE_MS = 10;
+/** Interval of a source right after its first violation; doubled by each flush that finds growth. */
+const FIRST_INTERVAL_MS = 10;
 
 /** Something with counters to publish. */
 export interface Source {
@@ -20,7 +22,7 @@ export interface Source {
   dirty: boolean;
   flushedAtMs: number;
   /** Shortest time until the next flush; 0: nothing grew at the last one. */
-  paceMs: number;
+  minIntervalMs: number;
   /** Unacknowledged frames with its violations. */
   framesInFlight: number;
   /** It is gone; kept until its last count is acknowledged. */
@@ -84,7 +86,7 @@ export class Flusher<S extends Source> {
     return this.#frames.violationsPublished;
   }
 
-  /** Samples of these sources arrived: flushes the due ones at once, the others at their pace. */
+  /** Samples of these sources arrived: flushes the due ones at once, the others when they are due. */
   received(sources: Iterable<S>): void {
     const now = this.#o.clock.nowMs();
     const due: S[] = [];
@@ -115,11 +117,11 @@ export class Flusher<S extends Source> {
 
   /**
    * When a source may be flushed: at once if it was quiet, else after 10 ms, 20 ms and so on up to
-   * the interval. A threshold of a few packets is on the bus within milliseconds, and a flood costs
-   * four frames a second.
+   * the interval. The packets that reach a rule's low threshold are on the bus within milliseconds.
+   * A flood costs four frames a second at the default interval of 250 ms.
    */
   #dueAt(source: S): number {
-    return source.flushedAtMs + Math.min(source.paceMs, this.#o.flushIntervalMs);
+    return source.flushedAtMs + Math.min(source.minIntervalMs, this.#o.flushIntervalMs);
   }
 
   #isDue(source: S, now: number): boolean {
@@ -141,7 +143,7 @@ export class Flusher<S extends Source> {
         this.#flushDue();
         this.#arm();
       },
-      left < 0 ? 0 : Math.max(left, FIRST_PACE_MS),
+      left < 0 ? 0 : Math.max(left, FIRST_INTERVAL_MS),
     );
     this.#timer.unref();
   }
@@ -200,9 +202,9 @@ export class Flusher<S extends Source> {
     const result = this.#adapter.collect(source, this.#frames);
     const { flushIntervalMs } = this.#o;
     source.dirty = result !== 'unchanged';
-    if (result === 'postponed') source.paceMs = flushIntervalMs;
-    else if (result === 'unchanged') source.paceMs = 0;
-    else source.paceMs = Math.min(Math.max(source.paceMs * 2, FIRST_PACE_MS), flushIntervalMs);
+    if (result === 'postponed') source.minIntervalMs = flushIntervalMs;
+    else if (result === 'unchanged') source.minIntervalMs = 0;
+    else source.minIntervalMs = Math.min(Math.max(source.minIntervalMs * 2, FIRST_INTERVAL_MS), flushIntervalMs);
     return true;
   }
 

@@ -36,11 +36,11 @@ it.each([
   ['a later one', violation({ ...sampled, cumulativePackets: 5, firstSeenAt: 7 }), null],
   ['no sample: unknown time', violation({ suppressed: 1, firstSeenAt: 7 }), null],
   ['found by user space', violation({ count: 1, firstSeenAt: 7 }), null],
-])('violation totals - time of the first: %s', (_name, one, began) => {
+])('violation totals - time of the first violation of a cell: %s', (_name, one, began) => {
   expect(new ViolationTotals().add([one])).toBe(began);
 });
 
-it('violation totals - time of the first: the oldest of a frame', () => {
+it('violation totals - time of the first violation of a cell: the oldest of a frame', () => {
   const frame = [9, 7, 8].map((firstSeenAt) => violation({ ...sampled, firstSeenAt }));
   expect(new ViolationTotals().add(frame)).toBe(7);
 });

@@ -1,6 +1,6 @@
 // Links, addresses and namespace ids of rtnetlink as plain records, and the requests for them. An
-// absent attribute is std::nullopt or an empty text. A target namespace is given by its id in this
-// one (RTM_GETNSID).
+// absent attribute is std::nullopt or an empty text. A target namespace is given by its id in the
+// network namespace of this process (RTM_GETNSID).
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,7 @@ export interface Cidr {
 
 const MAPPED_PREFIX = Buffer.from('00000000000000000000ffff', 'hex');
 
-/** Two digits per byte: every sample has two MACs. */
+/** Two hex digits per byte, as a table: formatMac runs twice per sample. */
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 /** Whether 16 bytes are an IPv4 address in the form of the maps. */

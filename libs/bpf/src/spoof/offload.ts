@@ -13,7 +13,7 @@ import type { Probe } from '../core/feature-probe.ts';
 
 const FEATURE = 'checksum-offload';
 const REMEDY =
-  'the vector checksum-offload is not judged: it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF) and, in lockdown, Linux 6.2';
+  'the vector checksum-offload is not judged: it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF) and, in lockdown mode confidentiality, Linux 6.2 or later';
 /** Transient errors, which say nothing about the kernel. */
 const PASSING: readonly string[] = ['ENOMEM', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE'];
 

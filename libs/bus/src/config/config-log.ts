@@ -61,7 +61,8 @@ export class ConfigLog {
       by: message.headers?.get('Bailiff-By') ?? '',
       why: message.headers?.get('Bailiff-Why') ?? '',
     };
-    // A subject that is not a valid key is copied unchanged or not transformed.
+    // A writer with permission for the whole bucket can store a subject that is not a valid key.
+    // The log has it, with or without the transform, but it is no change.
     const isChange = message.subject.startsWith(PREFIX) && isKey(change.key);
     if (isChange) this.history.append(change);
     this.watermark.advanceTo(message.sequence);

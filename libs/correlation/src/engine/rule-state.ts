@@ -2,9 +2,10 @@
  * State of one rule: a window per group, and the cooldowns of its groups. Pure.
  *
  * Invariants: stream time alone removes an empty window, which frees memory and changes no verdict.
- * A cooldown outlives its window and the rule's shape, so a cooldown epoch has one verdict despite
- * edits. Bounds: MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node. The rule does not
- * count groups beyond them; `refused` is their number.
+ * A cooldown stays in force when its window is removed or an edit changes what the rule counts (its
+ * shape, see rules.ts), so an edit causes no second verdict of the group before it ends. Bounds:
+ * MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node. The rule does not
+ * count violations of groups beyond them; `refused` is the number of these violations.
  */
 
 import type { CompiledRule } from '../windows/compiled-rule.ts';
@@ -13,11 +14,11 @@ import type { GroupWindow, Pools, WindowOwner } from '../windows/group-window.ts
 import { OrderedStageWindow, StageWindow } from '../windows/stage-windows.ts';
 import { EVENT_TIME_BOUND_MICROS } from '../windows/time.ts';
 
-/** Ten times the pods of a large cluster. */
+/** Windows of one rule. Kubernetes is tested up to 150,000 pods. */
 export const MAX_WINDOWS = 200_000;
 /**
- * Pods of one node that match a rule within its timespan. Only during a replay can a node name
- * unlisted pods.
+ * Windows of one rule that one node opened: more than the node has pods within a timespan. A replay
+ * needs the bound, because only there can a node open windows for pods that no list contains.
  */
 export const MAX_WINDOWS_PER_NODE = 8_192;
 

@@ -50,7 +50,7 @@ const QUARANTINE = [
     'networking.k8s.io',
     'networkpolicies',
     ['create', 'get', 'delete'],
-    'quarantine: the visible record, and its removal',
+    'quarantine: the NetworkPolicy that shows the quarantine, and its removal',
   ),
 ];
 

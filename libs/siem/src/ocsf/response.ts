@@ -1,6 +1,6 @@
 /**
  * Responses as OCSF: remediation of processes (evict, delete), of the network (quarantine), or of
- * neither (label, cordon, observe). All phases of an action share a `command_uid`.
+ * neither (label, cordon, observe, capture). All phases of an action share a `command_uid`.
  */
 import type { Response } from '@bailiff/schemas';
 import { captureJson } from '../capture.ts';

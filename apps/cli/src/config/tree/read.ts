@@ -1,7 +1,7 @@
 /**
  * Reads and checks a directory of configuration files. All errors are reported together as
  * `file:line: field: message`, before anything is returned. Bounds: MAX_FILES files of
- * MAX_FILE_BYTES, MAX_DEPTH folders.
+ * MAX_FILE_BYTES.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -22,8 +22,6 @@ import { isValueFile, keyOfPath, LAYOUT } from './paths.ts';
 
 const MAX_FILES = 4_096;
 const MAX_FILE_BYTES = MAX_STDIN_BYTES;
-/** As deep as spoof/workloads/<namespace>/<owner>.yaml. */
-const MAX_DEPTH = 4;
 
 export interface FileValue {
   key: ConfigKey;
@@ -44,18 +42,17 @@ export interface Tree {
  */
 export async function filesBelow(directory: string): Promise<string[]> {
   const found: string[] = [];
-  const walk = async (within: string, depth: number): Promise<void> => {
+  const walk = async (within: string): Promise<void> => {
     for (const entry of await readdir(path.join(directory, within), { withFileTypes: true })) {
       if (entry.name.startsWith('.')) continue;
       const relative = within === '' ? entry.name : `${within}/${entry.name}`;
-      if (entry.isDirectory()) {
-        if (depth < MAX_DEPTH) await walk(relative, depth + 1);
-      } else if (isValueFile(entry.name)) found.push(relative);
+      if (entry.isDirectory()) await walk(relative);
+      else if (isValueFile(entry.name)) found.push(relative);
       if (found.length > MAX_FILES)
         throw new CliError('CLI_USAGE', `${directory} contains more than ${MAX_FILES} files`);
     }
   };
-  await walk('', 1);
+  await walk('');
   return found.sort();
 }
 

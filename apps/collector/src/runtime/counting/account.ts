@@ -91,7 +91,7 @@ export function newAccount(stored: StoredAccount, facts: readonly CellFacts[], a
     finalFrom: 0,
     dirty: true,
     flushedAtMs: Number.NEGATIVE_INFINITY,
-    paceMs: 0,
+    minIntervalMs: 0,
     framesInFlight: 0,
     gone: final !== undefined,
     finalPublished: false,

@@ -1,7 +1,7 @@
 /**
- * Plans what a start of the runtime engine adopts from an earlier process: from subjects in the
- * kernel and accounts on disk to subjects in force, accounts to read once more, and accounts to
- * publish. Pure.
+ * Plans what a start of the runtime engine adopts from an earlier process. Input: subjects in the
+ * kernel, accounts on disk. Output: subjects in force, and the accounts to read once more, to
+ * publish, or to remove because their counts are lost. Pure.
  */
 import type { RuntimeSubject } from '@bailiff/bpf';
 import type { StoredAccount } from '../counting/account.ts';
@@ -16,7 +16,7 @@ export interface FoundSubject {
 export interface SubjectAdoption {
   /** In force; `generation` 0: it counts nothing, or its account was not found. */
   readonly live: readonly { subject: FoundSubject; generation: number }[];
-  /** Replaced or removed, and not read since. */
+  /** Generations of accounts of replaced or removed subjects, not read since then. */
   readonly unread: readonly number[];
   /** Read for the last time; the bus may not have all counts. */
   readonly unacked: readonly number[];

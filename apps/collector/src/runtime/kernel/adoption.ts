@@ -47,7 +47,7 @@ export function adoptSubjects(parts: AdoptionParts): void {
       account,
     });
     if (value.set !== 0 && !account)
-      parts.onProblem(`generation ${value.generation} of a policy has no account: its counts cannot be attributed`);
+      parts.onProblem(`generation ${value.generation} of a subject has no account: its counts cannot be attributed`);
   }
   for (const generation of plan.unread) {
     const account = adoptAccount(parts, get(generation));
@@ -67,7 +67,10 @@ export function adoptSubjects(parts: AdoptionParts): void {
   parts.sets.removeStrays(maps.setNumbers(), (number) => used.has(number));
 }
 
-/** Its cells have another owner: the disk failed to store its last reading. */
+/**
+ * Drops an account whose stored cells belong to another account. An earlier process read it for the
+ * last time and released the cells, but the disk failed to store that.
+ */
 function dropAccount({ accounts, sets, store, onProblem }: AdoptionParts, { stored }: Account): void {
   accounts.delete(stored.generation);
   sets.release(stored.digest, stored.set);

@@ -2,8 +2,8 @@
  * Allocates cells of rt_counters, first fit over free ranges, and numbers of rt_buckets, the lowest
  * free one. Pure.
  *
- * Invariant: a cell has at most one owner. When all are taken, allocation returns null and the
- * caller refuses the subject with the reason.
+ * Invariant: a cell has at most one owner. Without enough adjacent free cells, or without a free
+ * number, allocation returns null and the caller refuses the subject with the reason.
  */
 import assert from 'node:assert/strict';
 

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { BpfError, openRuntimeObject, RuntimeError, tryLock } from '@bailiff/bpf';
 
 export interface Loading {
-  /** Another process loads them, of a collector that was killed. Nothing was done. */
+  /** A loader process that a killed collector started still runs. This one did nothing. */
   readonly isBusy: boolean;
   /** Empty: the programs are attached and pinned. */
   readonly failure: string;
