@@ -74,7 +74,7 @@ test('without the API server’s keys the attack keeps a new token out, but no t
 test.each([
   ["the API server's key", 'forged', undefined],
   ['an unknown key', 'rate-limited', 'another'],
-])('under tokens that name %s, a collector logs in with a new one at its first attempt', async (_, reason, kid) => {
+])('while forged tokens name %s, a collector logs in with a new token at its first try', async (_, reason, kid) => {
   await using rig = await AuthRig.start();
   const auth = await rig.busAuth();
   expect(await auth.metric('signing_keys')).toBe(1);
@@ -99,7 +99,8 @@ test('requests beyond the limit for the API server are refused at once, with tha
   expect(how).toContain('in');
   expect(how).toContain('BUS_AUTHENTICATION');
   expect(await refused(auth, 'overloaded')).toBe(how.filter((one) => one !== 'in').length);
-  // bus-auth refused all of them: this metric does not count the server's own timeouts.
+  // bus-auth responded to every login: this metric counts its responses, granted or refused, and
+  // not the server's own timeouts.
   expect(await auth.metric('login_seconds_count')).toBe(how.length);
   expect(rig.nats.log).toContain('overloaded: too many logins at once: try again');
   // The limit recovers with time, and a retry succeeds.

@@ -29,6 +29,8 @@ const OWNERS: NonNullable<PodOptions['owner']>[] = [
   { kind: 'ReplicationController', name: 'old', uid: 'u-3', apiVersion: 'v1' },
 ];
 
+const REMOVALS = ['evict', 'delete'] as const;
+
 describe('responder rbac', () => {
   let rig: Rig;
   const asked = new Map<ResponseActionName, Set<string>>();
@@ -39,8 +41,14 @@ describe('responder rbac', () => {
     const step = (action: ResponseActionName) =>
       ['label', 'quarantine', 'cordon'].includes(action) ? { action, expires: '1s' } : { action };
     const policies = RESPONSE_ACTIONS.map((action) => [action, acting(action, [step(action)])] as const);
-    const storm = acting('storm', [{ action: 'delete' }], { deleteStorm: { deletes: 1, window: '10m' } });
-    await rig.policies({ ...Object.fromEntries(policies), storm });
+    const storms = REMOVALS.map(
+      (action) =>
+        [
+          `storm-${action}`,
+          acting(`storm-${action}`, [{ action }], { deleteStorm: { deletes: 1, window: '10m' } }),
+        ] as const,
+    );
+    await rig.policies(Object.fromEntries([...policies, ...storms]));
     await rig.start();
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
@@ -80,11 +88,11 @@ describe('responder rbac', () => {
     });
   });
 
-  it('delete - a storm ends in quarantine, with the rights of delete', async () => {
-    await record('delete', async () => {
-      const owner = rig.replicaSet('storm-set', 9);
-      await rig.until(await rig.verdict(rig.pod({ owner }), { rule: 'storm' }), 'delete', 'succeeded');
-      const verdict = await rig.verdict(rig.pod({ owner }), { rule: 'storm' });
+  it.each(REMOVALS)('%s - a storm ends in quarantine, with the rights of the removal alone', async (action) => {
+    await record(action, async () => {
+      const [rule, owner] = [`storm-${action}`, rig.replicaSet(`storm-${action}-set`, 9)];
+      await rig.until(await rig.verdict(rig.pod({ owner }), { rule }), action, 'succeeded');
+      const verdict = await rig.verdict(rig.pod({ owner }), { rule });
       await rig.until(verdict, 'quarantine', 'succeeded');
     });
   });

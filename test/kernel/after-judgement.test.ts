@@ -92,7 +92,7 @@ describe('packets that change after the decision', () => {
       waitFor(() => trySend(one), { what: 'the queue to be free', until: (outcome) => outcome !== 'busy' });
     node.forgetLanded();
     if ((await send(attack)) === 'no metadata')
-      context.skip('optional: this kernel has no transmit metadata for AF_XDP (6.8)');
+      context.skip('optional: this kernel refuses XDP_UMEM_TX_METADATA_LEN for AF_XDP (6.11)');
     await node.fence();
     expect(node.landed(attack.landed), 'control: the forged source lands unguarded').toBe(TIMES);
 

@@ -67,7 +67,7 @@ describe('limits of what a collector writes', () => {
     expect(() => encodeViolationFrame(sampleFrame({ violations: [], coverage: frame.coverage }))).not.toThrow();
   });
 
-  it('capture of processes with the longest texts', () => {
+  it('capture of processes with the longest texts - fits into the limits of its schema', () => {
     const words = '\ufffd'.repeat(4_096);
     const facts = { parentPid: 1, startTicks: 1, uid: 0, comm: words, executable: words, argsCut: false, netns: '' };
     const processes = Array.from({ length: 300 }, (_, i) => ({
@@ -82,8 +82,8 @@ describe('limits of what a collector writes', () => {
     });
     const more = { takenAtMicros: 1, bootMicros: 1, arguments: 'full', first: [], unread: 0, unreadSockets: 0 };
     // Only some of these processes fit.
-    for (const few of [processes.map((one) => ({ ...one, args: [words] })), processes]) {
-      const capture = compose({ ...more, processes: few, sockets });
+    for (const candidates of [processes.map((one) => ({ ...one, args: [words] })), processes]) {
+      const capture = compose({ ...more, processes: candidates, sockets });
       expect(() => parseCaptureAnswer(Buffer.from(JSON.stringify({ capture })))).not.toThrow();
     }
   });

@@ -136,7 +136,8 @@ function makeAgent({ ca, cert, key, passphrase, servername, rejectUnauthorized }
     servername,
     ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
     keepAlive: true,
-    // The kernel detects a vanished peer, independently of the server's bookmarks.
+    // TCP keepalive detects a vanished peer, independently of the server's bookmarks. Node 20 sets
+    // it when a TLS socket returns to the pool, so a watch on a new socket has only `inactivityMs`.
     keepAliveMsecs: 15_000,
     maxSockets: MAX_SOCKETS,
     maxFreeSockets: 8,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Sends a frame through an AF_XDP socket, with a checksum left to the kernel
  * (XDP_TXMD_FLAGS_CHECKSUM): `xdp <interface> <count> <checksum start> <checksum offset> <hex>`.
- * Exit code: 0 when the kernel accepted all, 3 when it has no metadata for AF_XDP (below Linux
- * 6.8). */
+ * Exit code: 0 when the kernel accepted all copies of the frame, 3 when it refuses
+ * XDP_UMEM_TX_METADATA_LEN. Transmit metadata is in Linux 6.8, this flag in 6.11. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_xdp.h>

@@ -22,7 +22,7 @@ export interface FrameRange {
   fromMicros: number;
   untilMicros: number;
   onFrame(place: FramePosition, frame: ProjectedFrame, pending: number): void;
-  /** A frame with an oversized field. It is not skipped, because it counts against its node. */
+  /** A frame with an oversized field: counted as undecodable, and also against its node. */
   onInvalid(place: FramePosition, detail: string): void;
 }
 

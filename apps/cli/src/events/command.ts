@@ -99,7 +99,7 @@ export function register(program: Command, io: CliIo): void {
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
     .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: packets before the interface was guarded)`)
-    .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>')
+    .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>; with --kind lsm also <policy>')
     .option('--action <action>', 'drop or audit')
     .addHelpText('after', EXAMPLES);
   onBus(command, io, (options: Options) => {

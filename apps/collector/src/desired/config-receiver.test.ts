@@ -55,7 +55,7 @@ describe('config receiver', () => {
     first.receiver.receive({ ...audit, json: '{' });
     first.receiver.receive({ what: 'pods', key: 'n1', json: null });
     expect(events).toEqual([
-      'problem pods: left out: pod shop/a: not an IP address: "x"',
+      'problem pods: dropped value: pod shop/a: not an IP address: "x"',
       'changed',
       'changed',
       expect.stringMatching(/^refused pods: .*n2/),

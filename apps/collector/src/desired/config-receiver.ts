@@ -131,7 +131,7 @@ export class ConfigReceiver {
   #report(document: BusDocument, result: ReceiveResult): void {
     const { onProblem, onRefused } = this.#o;
     if ('refused' in result) onRefused(document, result.refused);
-    else for (const reason of result.dropped ?? []) onProblem(document.what, document.key, `left out: ${reason}`);
+    else for (const reason of result.dropped ?? []) onProblem(document.what, document.key, `dropped value: ${reason}`);
   }
 
   /**

@@ -1,4 +1,7 @@
-/** Child process: how the addon is found, and calls that need mounts of their own. */
+/**
+ * Child process of system.test.ts: how the addon is found, calls that need mounts of their own, and
+ * releaseFilePages, after which the process must still work.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { nativePath } from '../../src/core/native.ts';

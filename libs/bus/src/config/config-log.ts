@@ -62,7 +62,8 @@ export class ConfigLog {
       why: message.headers?.get('Bailiff-Why') ?? '',
     };
     // A writer with permission for the whole bucket can store a subject that is not a valid key.
-    // The log has it, with or without the transform, but it is no change.
+    // CONFIG_LOG contains the message too, whether or not the subject transform of its source
+    // (topology.ts) applied. It is not a configuration change.
     const isChange = message.subject.startsWith(PREFIX) && isKey(change.key);
     if (isChange) this.history.append(change);
     this.watermark.advanceTo(message.sequence);

@@ -72,8 +72,9 @@ const ACTS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   ],
   label: [need('', 'pods', ['patch'], 'label: the label, and its removal when it expires')],
   quarantine: QUARANTINE,
-  evict: [need('', 'pods/eviction', ['create'], 'evict: honours disruption budgets')],
-  // A delete storm is stopped, and the owner's pods are quarantined instead.
+  // A quarantine replaces a removal that the storm guard refuses, or that an exhausted budget
+  // refuses under `exhausted: quarantine`.
+  evict: [need('', 'pods/eviction', ['create'], 'evict: honours disruption budgets'), ...QUARANTINE],
   delete: [need('', 'pods', ['delete'], 'delete: with the UID as precondition'), ...QUARANTINE],
   cordon: [need('', 'nodes', ['patch'], 'cordon: unschedulable, and its removal')],
   // The node's collector captures, on request over the bus.

@@ -66,9 +66,12 @@ export function eventRows(
   return rows;
 }
 
+/** Runtime violations are named `<policy>/<rule>`. */
+const isRuleOf = (policy: string, { kind, vector }: Violation) => kind === 'lsm' && vector.startsWith(`${policy}/`);
+
 function matchesFilter(violation: Violation, { pod, namespace, kind, vector, action }: EventFilter): boolean {
   if (kind !== undefined && kind !== violation.kind) return false;
-  if (vector !== undefined && vector !== violation.vector) return false;
+  if (vector !== undefined && vector !== violation.vector && !isRuleOf(vector, violation)) return false;
   if (action !== undefined && action !== violation.action) return false;
   if (namespace !== undefined && violation.pod?.namespace !== namespace) return false;
   return !pod || matchesPod(pod, violation.pod);

@@ -48,6 +48,14 @@ describe('events', () => {
     expect(rows(filter).map((row) => (row.kind === 'gap' ? 'gap' : row.violation.vector))).toEqual(expected);
   });
 
+  it('filter - a runtime policy by its name, or one of its rules', () => {
+    const { vector } = sampleLsmViolation();
+    const [policy = ''] = vector.split('/');
+    const frame = { ...sampleFrame(), violations: [sampleViolation(), sampleLsmViolation()] };
+    const found = (wanted: string) => eventRows(frame, STORED, { vector: wanted }).length;
+    expect([vector, policy, policy.slice(0, -1), `${policy}/other`].map(found)).toEqual([1, 1, 0, 0]);
+  });
+
   it('claims - the address, the MAC where that is judged, or what was found in words', () => {
     const { sample } = sampleViolation();
     const of = (part: Partial<Violation>) => claimOf(sampleViolation(part));

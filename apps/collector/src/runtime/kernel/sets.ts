@@ -19,7 +19,8 @@ interface Known {
 export type SetMaps = Pick<RuntimeMaps, 'writeSet' | 'deleteSet' | 'deleteSetNumbers' | 'settings'>;
 
 /**
- * Key of a set that another build compiled: its bytes may differ although its content is the same.
+ * Key of an adopted set that acquire() does not reuse. Another build compiled it, so its bytes may
+ * differ although its content is the same; or the digest already has a set with another number.
  */
 const foreignKey = (digest: string, number: number): string => `${digest}@${number}`;
 
