@@ -90,7 +90,7 @@ test.each([
   expect((await asked()) - before).toBeLessThan(own + allowed);
 });
 
-test('requests beyond the limit for the API server are refused at once, with that reason', async () => {
+test('requests beyond the limit for the API server are refused at once, with the reason overloaded', async () => {
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--reviews-per-second', '2']);
   const token = await rig.tokenOf(A);

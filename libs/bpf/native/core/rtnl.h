@@ -51,8 +51,8 @@ std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
 std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid);
 
-// Id of a namespace in this one; exactly one of pid and descriptor is given. Nothing while no id is
-// assigned; a link dump assigns it.
+// Id that the network namespace of this process has for another one; give either pid or fd. Nothing
+// while no id is assigned; a link dump assigns it.
 std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd);
 
 // Number of filters at one side of an interface's clsact qdisc.

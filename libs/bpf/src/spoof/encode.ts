@@ -46,7 +46,7 @@ export interface IfaceRecord {
   readonly state: IfaceState;
   /** Null: checks that compare MACs are skipped. */
   readonly mac: string | null;
-  /** First address of each family. Further addresses are in `addresses`. */
+  /** First address of each family. Further addresses are in the map `addresses`. */
   readonly ipv4: string | null;
   readonly ipv6: string | null;
   /** True if `addresses` holds more for this interface and generation. */

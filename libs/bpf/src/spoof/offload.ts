@@ -3,9 +3,9 @@
  * without.
  *
  * Data path: object.ts → here → BpfObject. The first object reads fields of the kernel's sk_buff.
- * It needs the kernel's BTF and, below Linux 6.2, a helper that lockdown refuses. Loading it is the
- * probe; the status shows the result. Invariant: if a kernel refuses both, the error is that of the
- * first.
+ * It needs the kernel's BTF and, below Linux 6.2, a helper that lockdown mode confidentiality
+ * refuses. Loading it is the probe; the status shows the result. Invariant: if a kernel refuses
+ * both, the error is that of the first.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { BpfError } from '../core/errors.ts';

@@ -172,6 +172,13 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
   expect(undone).toMatchObject({ class_uid: 7004, activity_id: 3, status_id: 1 });
 });
 
+it('ocsf - a cordon names its node, every other action its pod', () => {
+  const { nodeName } = responseEvent({}).value;
+  const messages = RESPONSE_ACTIONS.map((action) => String(toOcsf(responseEvent({ action }), '1')['message']));
+  const aboutNode = RESPONSE_ACTIONS.filter((_, index) => messages[index]?.includes(` of node ${nodeName} `));
+  expect(aboutNode).toEqual(['cordon']);
+});
+
 it('ocsf - a capture has counts, executables and peers, and no arguments', () => {
   const ocsf = toOcsf(captureEvent(), '1');
   expect(ocsf).toMatchObject({ class_uid: 7001, activity_id: 5, status_id: 1, activity_name: 'Detect' });

@@ -21,9 +21,9 @@ const STATUS: Readonly<Record<string, readonly [number, string]>> = {
 
 export const commandUid = ({ verdictId, policy, action }: Response): string => clip(`${verdictId}/${policy}/${action}`);
 
-/** `default/web-0`, or the node for an action on a node. */
-export const targetOf = ({ podNamespace, podName, nodeName }: Response): string =>
-  podName ? `${podNamespace}/${podName}` : `node ${nodeName}`;
+/** The pod, such as `default/web-0`; the node for a cordon, or if the verdict has no pod. */
+export const targetOf = ({ action, podNamespace, podName, nodeName }: Response): string =>
+  podName === '' || action === 'cordon' ? `node ${nodeName}` : `${podNamespace}/${podName}`;
 
 export const responseMessage = (value: Response): string =>
   `${value.action} of ${targetOf(value)} ${value.phase}${value.reason ? `: ${value.reason}` : ''}`;

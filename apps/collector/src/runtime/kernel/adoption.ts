@@ -75,7 +75,9 @@ function dropAccount({ accounts, sets, store, onProblem }: AdoptionParts, { stor
   accounts.delete(stored.generation);
   sets.release(stored.digest, stored.set);
   store.remove(stored);
-  onProblem(`counts of ${stored.pod.namespace}/${stored.pod.name} were not stored`);
+  onProblem(
+    `last counts of ${stored.pod.namespace}/${stored.pod.name} may be lost: an earlier process could not store them`,
+  );
 }
 
 /** Adopts an account whose cells are in the kernel. */

@@ -1,7 +1,8 @@
 /**
  * Loads, pins and attaches the runtime programs. It runs in a process of its own that ends
- * afterwards (loader-process.ts): libbpf needs 16 MB to fit the programs to the kernel, which a
- * collector would keep for its whole life. The links live on by their pins.
+ * afterwards (loader-process.ts): libbpf needs 16 MB of memory to relocate the programs for the
+ * running kernel (CO-RE), which a collector would keep for its whole life. The links live on by
+ * their pins.
  *
  * Data path: supervisor → `collector load-runtime`, the same bundle → pins. Only a collector that
  * holds the lock of the pins starts it.
