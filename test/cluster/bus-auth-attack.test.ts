@@ -1,7 +1,7 @@
 /**
  * A host-network pod beside a collector shares its address and sends forged tokens. If
  * bus-auth has the API server's keys, the collector logs in with a new token, however many the pod
- * sends. Requests beyond the limit are refused and reported at once.
+ * sends. Logins beyond the limit of TokenReviews are refused and reported at once.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';
@@ -83,8 +83,9 @@ test.each([
   await using attack = new Attack(rig, forger(await rig.tokenOf(A), kid));
   await waitFor(async () => (await refused(auth, reason)) > 100, { what: 'the attack to be counted' });
   for (let n = 0; n < 5; n += 1) expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
-  // TokenReviews: 5 logins and at most 10 probes. Forged tokens cost none. Tokens of an unknown key
-  // cost the burst of their address (30), those in flight, and the refill of one minute (30).
+  // TokenReviews: 5 logins and at most 10 probes by bus-auth. Forged tokens that name the API
+  // server's key cost none. Those that name an unknown key cost the burst of their address (30),
+  // those in flight, and the refill of one minute (30).
   const [own, allowed] = [5 + 10, kid === undefined ? 0 : 30 + AT_ONCE + 30];
   expect(attack.tried).toBeGreaterThan(own + allowed);
   expect((await asked()) - before).toBeLessThan(own + allowed);

@@ -137,7 +137,8 @@ function makeAgent({ ca, cert, key, passphrase, servername, rejectUnauthorized }
     ...(rejectUnauthorized === undefined ? {} : { rejectUnauthorized }),
     keepAlive: true,
     // TCP keepalive detects a vanished peer, independently of the server's bookmarks. Node 20 sets
-    // it when a TLS socket returns to the pool, so a watch on a new socket has only `inactivityMs`.
+    // it when a TLS socket returns to the pool. A watch on a new socket therefore has only its own
+    // timeout (`inactivityMs` in client.ts).
     keepAliveMsecs: 15_000,
     maxSockets: MAX_SOCKETS,
     maxFreeSockets: 8,
