@@ -64,7 +64,7 @@ describe('native lifecycle', () => {
     expect(() => program.attachTcx(1, { direction: 'ingress' })).toThrow(/BpfProgram is closed/);
   });
 
-  test('ring - take after close is BPF_CLOSED, ref, unref and close may be repeated', () => {
+  test('ring - take after close is BPF_CLOSED, while ref, unref and close may be repeated', () => {
     const map = BpfMap.create({ type: MAP_TYPE.ringBuffer, keySizeBytes: 0, valueSizeBytes: 0, maxEntries: 4096 });
     const reader = new RingReader(map, { onBatch: () => undefined });
     reader.ref().unref().ref();

@@ -122,8 +122,8 @@ const UNOWNED = 'nobody';
 export const isReleased = (header: (name: string) => string): boolean => header(OWNER) === UNOWNED;
 
 /**
- * Owner of a key, by the headers of its newest value. Without a valid header the command line owns
- * it.
+ * The custom resource that owns a key, by the headers of its newest value. Null: the command line
+ * owns the key, or the key is unowned (`isReleased`).
  */
 export function ownerIn(header: (name: string) => string): ResourceOwner | null {
   const owner = parseOwner(header(OWNER));
