@@ -173,10 +173,10 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
 });
 
 it('ocsf - a cordon names its node, every other action its pod', () => {
-  const { nodeName } = responseEvent({}).value;
-  const messages = RESPONSE_ACTIONS.map((action) => String(toOcsf(responseEvent({ action }), '1')['message']));
-  const aboutNode = RESPONSE_ACTIONS.filter((_, index) => messages[index]?.includes(` of node ${nodeName} `));
-  expect(aboutNode).toEqual(['cordon']);
+  const messageOf = (action: string) => toOcsf(responseEvent({ action, nodeName: 'node-9' }), '1')['message'];
+  expect(RESPONSE_ACTIONS.filter((action) => String(messageOf(action)).includes(' of node node-9 '))).toEqual([
+    'cordon',
+  ]);
 });
 
 it('ocsf - a capture has counts, executables and peers, and no arguments', () => {
