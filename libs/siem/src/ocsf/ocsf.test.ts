@@ -173,7 +173,8 @@ it('ocsf - actions are of the class of what they remedy, and an undoing restores
 });
 
 it('ocsf - a cordon names its node, every other action its pod', () => {
-  const messageOf = (action: string) => toOcsf(responseEvent({ action, nodeName: 'node-9' }), '1')['message'];
+  const messageOf = (action: (typeof RESPONSE_ACTIONS)[number]) =>
+    toOcsf(responseEvent({ action, nodeName: 'node-9' }), '1')['message'];
   expect(RESPONSE_ACTIONS.filter((action) => String(messageOf(action)).includes(' of node node-9 '))).toEqual([
     'cordon',
   ]);
