@@ -20,6 +20,10 @@ export const RULE_TYPES = ['event_count', 'value_count', 'temporal', 'temporal_o
 /** Actions of response policies. */
 export const RESPONSE_ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'delete', 'cordon', 'capture'] as const;
 export type ResponseActionName = (typeof RESPONSE_ACTIONS)[number];
+/** Actions that delete a pod. */
+export const REMOVING_ACTIONS: ReadonlySet<string> = new Set<ResponseActionName>(['evict', 'delete']);
+/** Actions that take a pod out of service: they use budget and need a reservation. */
+export const DISRUPTIVE_ACTIONS: ReadonlySet<string> = new Set<ResponseActionName>(['quarantine', 'evict', 'delete']);
 
 /** How much of a process's arguments a capture contains. */
 export const CAPTURED_ARGUMENTS = ['none', 'redacted', 'full'] as const;

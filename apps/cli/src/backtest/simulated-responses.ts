@@ -9,7 +9,7 @@
  */
 
 import { inOrder, type TrialVerdict } from '@bailiff/correlation';
-import type { ResponsePolicy } from '@bailiff/policy';
+import { REMOVING_ACTIONS, type ResponsePolicy } from '@bailiff/policy';
 import {
   type ActionEntry,
   checkGuards,
@@ -60,7 +60,6 @@ const NO_LIMITS = {
   approvalTimeoutMs: Number.POSITIVE_INFINITY,
   maxGraceSeconds: 30,
 };
-const REMOVING: ReadonlySet<string> = new Set(['delete', 'evict']);
 
 interface Due {
   atMicros: number;
@@ -133,7 +132,7 @@ class Simulation {
 
   #act({ taskId, action, policy }: Task, { pod, nodeName }: TrialVerdict, facts: Facts, atMicros: number): void {
     const podUid = pod?.uid ?? '';
-    if (REMOVING.has(action)) this.#removed.add(podUid);
+    if (REMOVING_ACTIONS.has(action)) this.#removed.add(podUid);
     const ownerUid = ownerOf(facts)?.uid ?? '';
     const namespace = pod?.namespace ?? '';
     this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName });

@@ -6,6 +6,7 @@
  * for captures of other policies, at most CAPTURE_WAIT_MS. A substitute quarantine does not wait.
  * Bound: MAX_WAITING tasks; beyond it the wait of the oldest restarts.
  */
+import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Task } from '@bailiff/response';
 
 /** Longer than a step with retries takes on a working cluster. */
@@ -14,7 +15,6 @@ export const ORDER_WAIT_MS = 10_000;
 export const CAPTURE_WAIT_MS = 2_000;
 /** Poll interval of a held task whose job is in the queue. */
 export const ORDER_POLL_MS = 50;
-const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 const MAX_WAITING = 50_000;
 
 type Ordered = Pick<Task, 'taskId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>;
@@ -57,7 +57,7 @@ export class OrderGate {
 function waitOf(task: Ordered, tasks: readonly Ordered[], ends: TaskEnds): number {
   if (task.substitute) return 0;
   const place = tasks.findIndex(({ taskId }) => taskId === task.taskId);
-  const removes = REMOVING.has(task.action);
+  const removes = REMOVING_ACTIONS.has(task.action);
   let boundMs = 0;
   tasks.forEach((other, at) => {
     if (other.taskId === task.taskId || ends.isClosed(other.taskId) || ends.isPending(other.taskId)) return;
@@ -66,7 +66,11 @@ function waitOf(task: Ordered, tasks: readonly Ordered[], ends: TaskEnds): numbe
       return;
     }
     // A capture precedes a removal, wherever it is listed.
-    if (other.policy !== task.policy || other.substitute || (task.action === 'capture' && REMOVING.has(other.action)))
+    if (
+      other.policy !== task.policy ||
+      other.substitute ||
+      (task.action === 'capture' && REMOVING_ACTIONS.has(other.action))
+    )
       return;
     const isEarlier = other.dueAtMicros < task.dueAtMicros || (other.dueAtMicros === task.dueAtMicros && at < place);
     if (isEarlier) boundMs = ORDER_WAIT_MS;

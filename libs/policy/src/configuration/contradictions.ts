@@ -6,6 +6,7 @@
  * stored stays in force. A contradiction cannot apply in any state of the cluster; unusual values
  * are allowed. Pure.
  */
+import { DISRUPTIVE_ACTIONS } from '@bailiff/vocabulary';
 import type { CorrelationRule, Selection } from '../documents/correlation.ts';
 import type { ResponsePolicy } from '../documents/response.ts';
 import type { RuntimePolicy } from '../documents/runtime.ts';
@@ -30,16 +31,12 @@ export function contradictionsOf({ kind, scope }: ConfigKey, value: unknown, now
   return scope === 'cluster' ? ofCluster(value as SpoofCluster) : [];
 }
 
-/** Actions that guards.ts counts against budgets. */
-const REMOVING: readonly string[] = ['evict', 'delete'];
-const DISRUPTIVE: readonly string[] = ['quarantine', ...REMOVING];
-
 function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): Contradiction[] {
   const found: Contradiction[] = [];
   const stepsWith = (actions: readonly string[]) =>
     steps.flatMap(({ action }, index) => (actions.includes(action) ? [`steps.${index} (${action})`] : [])).join(', ');
   const { protectedNamespaces, budget } = guards;
-  const touching = stepsWith(['label', 'capture', ...DISRUPTIVE]);
+  const touching = stepsWith(['label', 'capture', ...DISRUPTIVE_ACTIONS]);
   if (match.namespaces?.every((name) => protectedNamespaces.includes(name)) && touching !== '')
     found.push({
       path: ['match', 'namespaces'],
@@ -52,8 +49,8 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
     if (refused !== '')
       found.push({ path: ['guards', 'budget', field], message: `${why}: ${refused} would always be refused` });
   };
-  if (budget.maxPods === 0) never('maxPods', DISRUPTIVE, '0 allows no pod');
-  if (budget.maxPodsPerNamespace === 0) never('maxPodsPerNamespace', DISRUPTIVE, '0 allows no pod');
+  if (budget.maxPods === 0) never('maxPods', [...DISRUPTIVE_ACTIONS], '0 allows no pod');
+  if (budget.maxPodsPerNamespace === 0) never('maxPodsPerNamespace', [...DISRUPTIVE_ACTIONS], '0 allows no pod');
   if (budget.maxNodes === 0) never('maxNodes', ['cordon'], '0 allows no node');
   return found;
 }

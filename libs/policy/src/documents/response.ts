@@ -2,7 +2,7 @@
  * Response policies: which verdicts get a response, by which actions, under which guards. Dry-run
  * by default, because a response to a wrong verdict is an outage.
  */
-import { CAPTURED_ARGUMENTS, LEVELS, RESPONSE_ACTIONS } from '@bailiff/vocabulary';
+import { CAPTURED_ARGUMENTS, LEVELS, REMOVING_ACTIONS, RESPONSE_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { duration, kubeName, revision } from './units.ts';
 
@@ -141,7 +141,7 @@ export const responsePolicy = z
           message: `${s.action} cannot be undone, so it cannot expire`,
         });
       }
-      if (s.gracePeriodSeconds !== undefined && !['evict', 'delete'].includes(s.action)) {
+      if (s.gracePeriodSeconds !== undefined && !REMOVING_ACTIONS.has(s.action)) {
         ctx.addIssue({
           code: 'custom',
           path: ['steps', index, 'gracePeriodSeconds'],

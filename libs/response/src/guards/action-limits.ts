@@ -5,18 +5,9 @@
  * Budgets have three layers: owner, namespace, cluster. Only an owner that the API server confirms
  * has a budget (confirmed-owner.ts).
  */
-import { parseDurationMs, type ResponsePolicy } from '@bailiff/policy';
+import { DISRUPTIVE_ACTIONS, parseDurationMs, REMOVING_ACTIONS, type ResponsePolicy } from '@bailiff/policy';
 import { BUDGET_EXHAUSTED, DELETE_STORM } from '../planning/plan.ts';
-import {
-  type ActionEntry,
-  type Decision,
-  DISRUPTIVE,
-  type Guard,
-  type GuardInput,
-  needsReservation,
-  REMOVING,
-  refuse,
-} from './decision.ts';
+import { type ActionEntry, type Decision, type Guard, type GuardInput, needsReservation, refuse } from './decision.ts';
 import { type Facts, ownerOf } from './facts.ts';
 
 /**
@@ -27,12 +18,13 @@ export const STATUS_LAG_MICROS = 10_000_000;
 
 function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const owner = ownerOf(facts);
-  if (!policy || !owner || !REMOVING.has(task.action)) return null;
+  if (!policy || !owner || !REMOVING_ACTIONS.has(task.action)) return null;
   const { deletes, window } = policy.guards.deleteStorm;
   const since = nowMicros - windowMicros(window);
   const removed = distinct(
     actions.filter(
-      (a) => a.atMicros >= since && a.ownerUid === owner.uid && REMOVING.has(a.action) && a.taskId !== task.taskId,
+      (a) =>
+        a.atMicros >= since && a.ownerUid === owner.uid && REMOVING_ACTIONS.has(a.action) && a.taskId !== task.taskId,
     ),
     'podUid',
   );
@@ -77,7 +69,7 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   // This quarantine replaces actions that the budget refuses, so the budget does not apply to it.
   if (task.action === 'quarantine' && limits.exhausted === 'quarantine') return null;
   const uid = verdict.pod?.uid ?? '';
-  const disrupted = recent.filter((a) => DISRUPTIVE.has(a.action) && a.podUid !== uid);
+  const disrupted = recent.filter((a) => DISRUPTIVE_ACTIONS.has(a.action) && a.podUid !== uid);
   return ofClusterAndNamespace(disrupted, verdict.pod?.namespace ?? '', limits) ?? ofOwner(disrupted, facts, limits);
 }
 
@@ -131,13 +123,13 @@ function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   const { pod } = facts;
   const owner = ownerOf(facts);
   // The floor protects a workload. A pod without a confirmed owner is not part of one.
-  if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING.has(task.action)) return null;
+  if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING_ACTIONS.has(task.action)) return null;
   const { kind, name, uid } = owner;
   const young = actions.filter(
     (a) =>
       a.atMicros >= nowMicros - STATUS_LAG_MICROS &&
       a.ownerUid === uid &&
-      DISRUPTIVE.has(a.action) &&
+      DISRUPTIVE_ACTIONS.has(a.action) &&
       a.podUid !== verdict.pod?.uid,
   );
   const left = facts.owner.ready - distinct(young, 'podUid').size - (pod.ready ? 1 : 0);

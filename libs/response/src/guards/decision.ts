@@ -1,8 +1,8 @@
 /**
- * Types of the guards: their input, their decision and the refusal codes. It also groups the actions
- * by effect.
+ * Types of the guards: their input, their decision and the refusal codes. Also which actions need a
+ * reservation.
  */
-import type { ResponsePolicy } from '@bailiff/policy';
+import { DISRUPTIVE_ACTIONS, type ResponsePolicy } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
 import type { Task, VerdictSummary } from '../planning/plan.ts';
 import type { Facts } from './facts.ts';
@@ -96,12 +96,7 @@ export type Guard = (input: GuardInput) => Decision | null;
 
 export const refuse = (code: RefusalCode, reason: string): Decision => ({ kind: 'refuse', code, reason });
 
-/** Actions that delete a pod. */
-export const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
-/** Actions that take a pod out of service: they use budget and need a reservation. */
-export const DISRUPTIVE: ReadonlySet<string> = new Set(['quarantine', 'evict', 'delete']);
-
 /** True for actions whose `started` record reserves budget. */
 export function needsReservation(action: string): boolean {
-  return DISRUPTIVE.has(action) || action === 'cordon';
+  return DISRUPTIVE_ACTIONS.has(action) || action === 'cordon';
 }

@@ -7,9 +7,10 @@
  * `started` record has its reservation: each try checks identity, policy and protection again, but
  * no limits.
  */
+import { DISRUPTIVE_ACTIONS, REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Task } from '../planning/plan.ts';
 import { ACTION_LIMITS } from './action-limits.ts';
-import { type Decision, DISRUPTIVE, type Guard, type GuardInput, REMOVING, refuse } from './decision.ts';
+import { type Decision, type Guard, type GuardInput, refuse } from './decision.ts';
 import { CORDONED_BY, ownerOf, type PodFacts } from './facts.ts';
 
 export function checkGuards(input: GuardInput): Decision {
@@ -65,7 +66,7 @@ function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decis
       `pod ${name} is on node "${pod.nodeName}", the verdict came from "${verdict.nodeName}"`,
     );
   }
-  if (!reserved && REMOVING.has(task.action) && isBeingDeleted(pod, task, limits.maxGraceSeconds)) {
+  if (!reserved && REMOVING_ACTIONS.has(task.action) && isBeingDeleted(pod, task, limits.maxGraceSeconds)) {
     return refuse('already-deleting', `pod ${name} is being deleted already`);
   }
   return null;
@@ -95,12 +96,12 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
     return refuse('protected-namespace', `namespace ${verdict.pod.namespace} is protected by policy ${task.policy}`);
   }
   if (pod.staticUid !== null) {
-    if (!REMOVING.has(task.action)) return null;
+    if (!REMOVING_ACTIONS.has(task.action)) return null;
     return refuse('static-pod', `the kubelet would restart this static pod; it can only be quarantined`);
   }
   const kind = ownerOf(facts)?.kind;
   const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
-  if (isOneOf && DISRUPTIVE.has(task.action)) {
+  if (isOneOf && DISRUPTIVE_ACTIONS.has(task.action)) {
     return refuse('protected-owner-kind', `pods of a ${kind} are protected by policy ${task.policy}`);
   }
   return null;

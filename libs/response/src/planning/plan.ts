@@ -3,7 +3,7 @@
  * force at that time. The remaining work is the plan without the tasks that have a terminal record
  * in RESPONSES, so no other state is needed.
  */
-import { parseDurationMs, type ResponsePolicy, type ResponseStep } from '@bailiff/policy';
+import { parseDurationMs, REMOVING_ACTIONS, type ResponsePolicy, type ResponseStep } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
 import { responseIdOf, type TaskKey, taskIdOf } from './ids.ts';
 import { matches } from './policy-history.ts';
@@ -55,8 +55,7 @@ export function planVerdict(
 /** Whether a quarantine replaces a removal that was refused for this reason. */
 export function hasSubstitute(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
   if (reasonCode === DELETE_STORM) return true;
-  const isRemoval = action === 'delete' || action === 'evict';
-  return isRemoval && reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'quarantine';
+  return REMOVING_ACTIONS.has(action) && reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'quarantine';
 }
 
 /**

@@ -7,13 +7,13 @@
  * Bounds: an ended task keeps only its id (some 100 bytes; RESPONSES holds less than a million
  * tasks); actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end.
  */
+import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
 import type { ActionEntry } from '../guards/decision.ts';
 import { phaseGroupOf, taskIdOf } from '../planning/ids.ts';
 import { ALREADY_QUARANTINED, BUDGET_EXHAUSTED, DELETE_STORM, quarantineEndMicros } from '../planning/plan.ts';
 import { RELEASED } from './records.ts';
 
-const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
@@ -184,7 +184,8 @@ export class Ledger {
     }
     this.#expiring.delete(taskId);
     // Kept: a quarantine may replace the removal, and `tasksOf` needs its outcome.
-    if (end.reasonCode === DELETE_STORM || (end.reasonCode === BUDGET_EXHAUSTED && REMOVING.has(end.action))) return;
+    if (end.reasonCode === DELETE_STORM || (end.reasonCode === BUDGET_EXHAUSTED && REMOVING_ACTIONS.has(end.action)))
+      return;
     this.#tasks.delete(taskId);
     this.#closed.add(taskId);
   }

@@ -5,6 +5,7 @@
  * A task is overdue if it has no terminal record within the grace period after its due time, start
  * or approval. A task that waits for an approval is not overdue.
  */
+import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 import { planVerdict, type Task, withSubstitutes } from '../planning/plan.ts';
 import { POLICY_SETTLE_MICROS, type PolicyHistory } from '../planning/policy-history.ts';
@@ -28,7 +29,6 @@ type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action'>;
 
 /** A removal ends when the pod is gone: grace period of 30 s, plus 30 s for the kubelet. */
 const REMOVAL_MS = 60_000;
-const REMOVING: ReadonlySet<string> = new Set(['evict', 'delete']);
 
 /** Whether a task has no terminal record although it is due. */
 export function isOverdue(
@@ -41,7 +41,7 @@ export function isOverdue(
   const state = ledger.task(taskId);
   if (state?.pendingAtMicros != null && state.approvedAtMicros === null) return false;
   const since = Math.max(dueAtMicros, state?.started?.atMicros ?? 0, state?.approvedAtMicros ?? 0);
-  const removalMs = state?.started && REMOVING.has(action) ? REMOVAL_MS : 0;
+  const removalMs = state?.started && REMOVING_ACTIONS.has(action) ? REMOVAL_MS : 0;
   return since + (graceMs + removalMs) * 1000 < nowMicros;
 }
 
