@@ -1,7 +1,7 @@
 /**
  * Packages that are used without being installed: kernels (test/vm), a newer nats-server
- * (tools/fetch-nats.ts) and the CRI (test/support/cri) from the distribution, helm (tools/fetch-helm.ts) and Node.js
- * (tools/images/from-packages.ts) from npm.
+ * (tools/fetch-nats.ts) and the CRI (test/support/cri) from the distribution, helm
+ * (tools/fetch-helm.ts) and Node.js (tools/images/from-packages.ts) from npm.
  *
  * Packages of other suites come from the mirrors of the machine's apt configuration. Package lists
  * are temporary: neither the machine's lists nor its sources change, and apt verifies signatures

@@ -1,7 +1,7 @@
 /**
- * A host-network pod beside a collector shares its address and sends forged tokens. If
- * bus-auth has the API server's keys, the collector logs in with a new token, however many the pod
- * sends. Logins beyond the limit of TokenReviews are refused and reported at once.
+ * A host-network pod beside a collector shares its address and sends forged tokens. If bus-auth has
+ * the API server's keys, the collector logs in with a new token, however many the pod sends. Logins
+ * beyond the limit of TokenReviews are refused and reported at once.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';

@@ -41,13 +41,11 @@ describe('responder rbac', () => {
     const step = (action: ResponseActionName) =>
       ['label', 'quarantine', 'cordon'].includes(action) ? { action, expires: '1s' } : { action };
     const policies = RESPONSE_ACTIONS.map((action) => [action, acting(action, [step(action)])] as const);
-    const storms = REMOVALS.map(
-      (action) =>
-        [
-          `storm-${action}`,
-          acting(`storm-${action}`, [{ action }], { deleteStorm: { deletes: 1, window: '10m' } }),
-        ] as const,
-    );
+    const deleteStorm = { deletes: 1, window: '10m' };
+    const storms = REMOVALS.map((action) => {
+      const name = `storm-${action}`;
+      return [name, acting(name, [{ action }], { deleteStorm })] as const;
+    });
     await rig.policies(Object.fromEntries([...policies, ...storms]));
     await rig.start();
   });

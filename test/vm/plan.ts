@@ -60,11 +60,11 @@ export function qemuArguments(plan: MachinePlan): string[] {
     ...['-device', `vhost-user-fs-pci,chardev=${tag},tag=${tag},queue-size=1024`],
   ]);
   const clock = plan.countInstructions
-    ? ['-accel', 'tcg,thread=single', '-icount', 'shift=0', '-cpu', CPU_MODEL, '-smp', '1']
-    : ['-accel', 'tcg,thread=multi', '-cpu', CPU_MODEL, '-smp', String(CPUS)];
+    ? ['-accel', 'tcg,thread=single', '-icount', 'shift=0', '-smp', '1']
+    : ['-accel', 'tcg,thread=multi', '-smp', String(CPUS)];
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-nic', 'none'],
-    ...['-machine', 'q35,memory-backend=ram', ...clock],
+    ...['-machine', 'q35,memory-backend=ram', '-cpu', CPU_MODEL, ...clock],
     ...['-m', `${MEMORY_MIB}M`, '-object', `memory-backend-memfd,id=ram,size=${MEMORY_MIB}M,share=on`],
     ...['-serial', 'stdio', '-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci', ...ports, ...shares],
     ...['-kernel', plan.kernel.image, '-append', kernelCommandLine(plan)],

@@ -28,7 +28,7 @@ const ALGORITHMS: Readonly<Record<string, { type: string; hash: string }>> = {
   ES512: { type: 'ec', hash: 'sha512' },
 };
 
-const KEY_TYPES = Object.values(ALGORITHMS).map(({ type }) => type);
+const KEY_TYPES = new Set<string | undefined>(Object.values(ALGORITHMS).map(({ type }) => type));
 
 /**
  * Keys by id. Unreadable keys, keys for other uses and keys of other types are skipped: their
@@ -42,7 +42,7 @@ export function keysOf(document: unknown): Map<string, KeyObject> {
     if (typeof one?.kid !== 'string' || (one.use ?? 'sig') !== 'sig') continue;
     try {
       const key = createPublicKey({ key: one, format: 'jwk' });
-      if (KEY_TYPES.includes(key.asymmetricKeyType ?? '')) found.set(one.kid, key);
+      if (KEY_TYPES.has(key.asymmetricKeyType)) found.set(one.kid, key);
     } catch {
       // Unreadable.
     }

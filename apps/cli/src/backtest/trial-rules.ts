@@ -33,36 +33,26 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 interface Entry {
   /** Its path in the file. */
   readonly place: string;
-  /** @throws ConfigError CONFIG_KEY for an invalid name or another kind */
-  readonly key: () => ConfigKey;
+  /** Null: `name` is a configuration key. */
+  readonly kind: Kind | null;
+  readonly name: string;
   readonly value: unknown;
-}
-
-/** @throws ConfigError CONFIG_KEY for an invalid name */
-function keyOf(kind: Kind, name: string): ConfigKey {
-  const key: ConfigKey = { kind, scope: 'cluster', namespace: null, name };
-  formatConfigKey(key);
-  return key;
-}
-
-/** @throws ConfigError CONFIG_KEY */
-function ruleKey(name: string): ConfigKey {
-  const key = parseConfigKey(name);
-  if ((KINDS as readonly string[]).includes(key.kind)) return key;
-  throw new ConfigError('CONFIG_KEY', `"${name}" is neither a rule nor a response policy`);
 }
 
 function entriesOf(name: string, value: unknown): Entry[] {
   const kind = KINDS.find((one) => one === name);
   if (kind !== undefined && isRecord(value) && !Object.hasOwn(value, 'type')) {
-    return Object.entries(value).map(([inner, one]) => ({
-      place: `${name}: ${inner}`,
-      key: () => keyOf(kind, inner),
-      value: one,
-    }));
+    return Object.entries(value).map(([inner, one]) => ({ place: `${name}: ${inner}`, kind, name: inner, value: one }));
   }
-  const isKey = /^[a-z]+\.[a-z]+\./.test(name);
-  return [{ place: name, key: () => (isKey ? ruleKey(name) : keyOf('correlation', name)), value }];
+  return [{ place: name, kind: /^[a-z]+\.[a-z]+\./.test(name) ? null : 'correlation', name, value }];
+}
+
+/** The name is not checked unless it is a configuration key. @throws ConfigError CONFIG_KEY */
+function keyOf({ kind, name }: Entry): ConfigKey {
+  if (kind !== null) return { kind, scope: 'cluster', namespace: null, name };
+  const key = parseConfigKey(name);
+  if ((KINDS as readonly string[]).includes(key.kind)) return key;
+  throw new ConfigError('CONFIG_KEY', `"${name}" is neither a rule nor a response policy`);
 }
 
 /** @param where file name for messages. @throws CliError CLI_CONFIG with all errors */
@@ -78,7 +68,7 @@ export function parseRulesFile(document: unknown, where: string): TrialRules {
   const errors: string[] = [];
   for (const entry of Object.entries(document).flatMap(([name, value]) => entriesOf(name, value))) {
     try {
-      const key = entry.key();
+      const key = keyOf(entry);
       const text = formatConfigKey(key);
       const other = places.get(text);
       if (other !== undefined)

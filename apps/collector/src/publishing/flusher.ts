@@ -4,9 +4,8 @@
  * One flush is one forward pass: due source → adapter → frame writer → bus.
  *
  * The first violation of a source is published at once, later ones at growing intervals, up to
- * `flushIntervalMs`.
- * Publishing is pipelined and bounded. If the bus has no capacity, nothing is read, and the growth
- * stays exact in the kernel's counters.
+ * `flushIntervalMs`. Publishing is pipelined and bounded. If the bus has no capacity, nothing is
+ * read, and the growth stays exact in the kernel's counters.
  */
 import type { CounterLedger } from '../counting/counter-ledger.ts';
 import type { Unacked } from './frame-builder.ts';

@@ -2,9 +2,9 @@
  * Writes the configuration: validated, by compare and set, with author and reason.
  *
  * The command line and ipam-sync (custom resources) write to bailiff_config, the source of
- * CONFIG_LOG. A key is owned by the command line, by one custom resource, or unowned. Writers
- * other than the owner need `takeOver`. An unowned key needs it from a custom resource, not from
- * the command line. Invalid and contradictory values are not stored. Of two writers that started
+ * CONFIG_LOG. A key is owned by the command line, by one custom resource, or unowned. Writers other
+ * than the owner need `takeOver`. An unowned key needs it from a custom resource, not from the
+ * command line. Invalid and contradictory values are not stored. Of two writers that started
  * from the same revision, one fails. The `revision` inside a value increases with each write, so
  * that a reader that has only the value can distinguish old from new.
  */

@@ -4,8 +4,8 @@
  * Invariants: stream time alone removes an empty window, which frees memory and changes no verdict.
  * A cooldown stays in force when its window is removed or an edit changes what the rule counts (its
  * shape, see rules.ts), so an edit causes no second verdict of the group before it ends. Bounds:
- * MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node. The rule does not
- * count violations of groups beyond them; `refused` is the number of these violations.
+ * MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node. The rule does not count violations of
+ * groups beyond them; `refused` is the number of these violations.
  */
 
 import type { CompiledRule } from '../windows/compiled-rule.ts';
