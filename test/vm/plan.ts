@@ -38,6 +38,12 @@ export interface MachinePlan {
   readonly initrd?: string;
 }
 
+/**
+ * The daemons write files into memory where the emulator does not see it: it would execute what it
+ * translated of a page's former content. The emulator sees the kernel zero the page before.
+ */
+const ZEROED_PAGES = 'init_on_alloc=1';
+
 export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan): string {
   return [
     'rootfstype=virtiofs root=root ro',
@@ -45,6 +51,7 @@ export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan
     `bailiff.repo=${repo} bailiff.job=${dir} bailiff.kernel=${kernel.dir}`,
     'lsm=lockdown,capability,landlock,yama,bpf',
     'console=ttyS0 loglevel=4 panic=-1 oops=panic mitigations=off random.trust_cpu=on systemd.unified_cgroup_hierarchy=1',
+    ZEROED_PAGES,
     ...kernelArgs,
   ].join(' ');
 }
