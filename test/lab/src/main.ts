@@ -15,7 +15,7 @@ import { LABS_DIR, newLabId } from './names.ts';
 import { lastLines, unlinkedFile } from './process/unlinked-file.ts';
 import { notFound, removeStaleLabs, takeDownLabs } from './state/retire.ts';
 import { type LabInfo, listLabs } from './state/state.ts';
-import { type BringUp, startLab } from './supervisor/bring-up.ts';
+import type { BringUp } from './supervisor/bring-up.ts';
 import { terminalWidth } from './text.ts';
 
 type UpRequest = Extract<LabRequest, { options: unknown }>;
@@ -32,6 +32,8 @@ type Message =
 const COMMAND = 'bailiff lab';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const print = (text: string) => process.stderr.write(`${text}\n`);
+/** Takes three seconds to load from the sources, and most commands do not need it. */
+const supervisor = () => import('./supervisor/bring-up.ts');
 
 /** Aborts at the first signal. Further signals have no effect, because the removal already runs. */
 function stopSignal(): { signal: AbortSignal; stopped: Promise<void> } {
@@ -55,6 +57,7 @@ function printInfo(info: LabInfo, request: UpRequest, detached: boolean): void {
 
 async function upHere(request: UpRequest): Promise<number> {
   const { signal, stopped } = stopSignal();
+  const { startLab } = await supervisor();
   await removeStaleLabs(print);
   const hooks: BringUp = { onProgress: print, onProblem: (text) => print(`! ${text}`), signal };
   const lab = await startLab({ ...request.options, id: request.id, ...hooks });
@@ -82,6 +85,7 @@ async function supervise(request: UpRequest): Promise<number> {
     if (process.connected) process.send?.(message, () => undefined);
   };
   try {
+    const { startLab } = await supervisor();
     const lab = await startLab({
       ...request.options,
       id,
