@@ -9,7 +9,6 @@ import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
-  copyFileSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -24,7 +23,7 @@ import path from 'node:path';
 import type { RuntimePolicy } from '@bailiff/policy';
 import { loadPolicyFile, mergePolicies, type NamedPolicy, type PolicySet } from '@bailiff/runtime';
 import { compileProgram } from '../vm/compile.ts';
-import { acts, Mounts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.ts';
+import { acts, installFile, Mounts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.ts';
 
 const POLICIES = path.resolve(import.meta.dirname, '../../policies');
 const program = (file: string): string => path.join(import.meta.dirname, 'programs', file);
@@ -133,9 +132,9 @@ export class Stage implements Disposable {
     this.root = path.join(this.#dir, 'root');
     this.host = path.join(this.#dir, 'host');
     for (const name of ['lower', 'upper', 'work', 'root', 'host']) mkdirSync(path.join(this.#dir, name));
-    this.#image(operations(), '/usr/bin/scenario-ops');
-    this.#image(acts(), '/usr/bin/acts');
     const at = (name: string) => path.join(this.#dir, name);
+    installFile(operations(), at('lower'), '/usr/bin/scenario-ops');
+    installFile(acts(), at('lower'), '/usr/bin/acts');
     const layers = `lowerdir=${at('lower')}:${hidingLayer()}:/,upperdir=${at('upper')},workdir=${at('work')}`;
     this.#mounts = new Mounts([
       ['overlay', 'overlay', this.root, layers],
@@ -144,12 +143,6 @@ export class Stage implements Disposable {
     ]);
     for (const name of NOT_OF_AN_IMAGE) mkdirSync(path.join(this.root, name));
     for (const name of ['tmp', 'var/tmp']) chmodSync(path.join(this.root, name), 0o1777);
-  }
-
-  #image(from: string, to: string): void {
-    const target = path.join(this.#dir, 'lower', to);
-    mkdirSync(path.dirname(target), { recursive: true });
-    copyFileSync(from, target);
   }
 
   /** Host path of a file that the container creates at `name`. */

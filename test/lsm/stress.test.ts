@@ -1,7 +1,7 @@
 // Random policies and operations, by several tasks at once on all processors, compared with the
 // model: the outcome of each operation, and every cell of the counters. Every run uses the same
 // ones unless BAILIFF_SEED is set. A failure prints the seed; BAILIFF_STRESS_SEED runs it alone.
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import { decide, KERNEL_VALUES, type Operation, type PolicySet, socketValue } from '@bailiff/runtime';
@@ -269,7 +269,7 @@ describe('stress', () => {
       '/bin/stress',
     );
     for (const name of IMAGE) {
-      container.install('/etc/hostname', name);
+      mkdirSync(path.dirname(container.image(name)), { recursive: true });
       writeFileSync(container.image(name), 'x'.repeat(4096));
     }
     running = container.start(['/bin/acts', 'become', '/bin/stress']);

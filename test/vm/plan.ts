@@ -81,9 +81,9 @@ export function qemuArguments(plan: MachinePlan): string[] {
 
 export function virtiofsdArguments(plan: MachinePlan, tag: 'root' | 'repo'): string[] {
   const socket = path.join(plan.dir, `${tag}.sock`);
-  // Caches are safe: the host's files do not change during a short run in a way that matters to
-  // tests. The repository may change.
-  const share = tag === 'root' ? ['--shared-dir', '/', '--readonly', '--cache', 'always'] : ['--shared-dir', plan.repo];
+  // Caches are safe: a machine reads no file of the host that changes meanwhile. Without them it
+  // reads a program again at each start.
+  const share = ['--shared-dir', ...(tag === 'root' ? ['/', '--readonly'] : [plan.repo]), '--cache', 'always'];
   // A daemon cannot pivot into its own root, but it can change root to it.
   const sandbox = tag === 'root' ? 'chroot' : 'namespace';
   // An overlay refuses directories that mount themselves on access (EREMOTE), as announced

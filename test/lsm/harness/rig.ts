@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -222,6 +222,28 @@ export class Mounts implements Disposable {
   }
 }
 
+/** Name in an image and source → the file that images link to. */
+const installed = new Map<string, string>();
+let files: string | undefined;
+
+/**
+ * Installs a file into an image, as a link to the file of the same name in earlier images: a copy
+ * takes 40 ms under emulation, and the emulator translates the code of each copy.
+ */
+export function installFile(from: string, image: string, name: string): void {
+  const key = `${name} ${from}`;
+  let file = installed.get(key);
+  if (file === undefined) {
+    files ??= mkdtempSync(path.join(tmpdir(), 'bailiff-files-'));
+    file = path.join(files, `${installed.size}`);
+    copyFileSync(from, file);
+    installed.set(key, file);
+  }
+  const target = path.join(image, name);
+  mkdirSync(path.dirname(target), { recursive: true });
+  linkSync(file, target);
+}
+
 export class Container implements Disposable {
   readonly cgroup: string;
   /** The root as the host sees it. */
@@ -265,10 +287,9 @@ export class Container implements Disposable {
     this.#mounts.mount(path.join(this.root, target), words);
   }
 
-  /** Installs a file into the image. */
+  /** Installs a file into the image, which no test may write to from the host. */
   install(program: string, name: string): void {
-    mkdirSync(path.dirname(this.image(name)), { recursive: true });
-    copyFileSync(program, this.image(name));
+    installFile(program, this.image(''), name);
   }
 
   /** Installs a script into the image. */
