@@ -8,7 +8,8 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 argument() { # prints the value of bailiff.<name> on the kernel command line
-	for word in $(cat /proc/cmdline); do
+	read -r line </proc/cmdline
+	for word in $line; do
 		case "$word" in "bailiff.$1="*) echo "${word#*=}" ;; esac
 	done
 }
@@ -22,7 +23,8 @@ die() {
 
 port() { # prints the device of the serial port <name>
 	for dir in /sys/class/virtio-ports/*; do
-		if [ "$(cat "$dir/name")" = "$1" ]; then echo "/dev/${dir##*/}"; fi
+		read -r name <"$dir/name"
+		if [ "$name" = "$1" ]; then echo "/dev/${dir##*/}"; fi
 	done
 }
 
@@ -38,8 +40,7 @@ stage_one() {
 	job=$(argument job)
 	kernel=$(argument kernel)
 	modprobe -d "$kernel/usr" overlay || die "no overlay module in $kernel"
-	cat "$job/job.sh" >/dev/null || die "no job in $job"
-	job_text=$(cat "$job/job.sh")
+	job_text=$(cat "$job/job.sh") || die "no job in $job"
 	mount -t tmpfs -o size=1g,mode=755 tmpfs /mnt || die "no tmpfs"
 	mkdir /mnt/upper /mnt/work /mnt/root
 	mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root || die "no overlay on the root"
