@@ -20,10 +20,9 @@ export const ORDER: readonly string[] = [
   ...['test/vm/lsm.test.ts', 'test/vm/machine.test.ts', 'cluster', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
   // Second group.
   ...['test/e2e/demo.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/tutorial.test.ts', 'e2e', 'e2e-newest'],
-  ...['chaos', 'chaos-newest', 'cri', 'kernel', 'native', 'fuzz', 'sim'],
-  ...['test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts'],
+  ...['chaos', 'chaos-newest', 'cri', 'test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts'],
   // Third group.
-  ...['bus', 'bus-newest'],
+  ...['fuzz', 'sim', 'kernel', 'native', 'bus', 'bus-newest'],
 ];
 
 export interface Placed {
