@@ -7,9 +7,12 @@
  * and never compares all items with each other, and no rule is on an integer-or-string, which the
  * server counts as long as a whole request.
  */
+import { REMOVING_ACTIONS } from '@bailiff/vocabulary';
 import type { ResourceKind } from '../configuration/custom-resources.ts';
 import { RULE_KINDS } from '../documents/runtime-rule.ts';
 import type { Validation } from './structural.ts';
+
+const removing = [...REMOVING_ACTIONS];
 
 type ByPath<T> = Readonly<Record<ResourceKind, Readonly<Record<string, T>>>>;
 
@@ -118,8 +121,8 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
         message: 'only label, quarantine and cordon can be undone, so only they expire',
       },
       {
-        rule: "!has(self.gracePeriodSeconds) || self.action in ['evict', 'delete']",
-        message: 'only evict and delete have a grace period',
+        rule: `!has(self.gracePeriodSeconds) || self.action in [${removing.map((action) => `'${action}'`).join(', ')}]`,
+        message: `only ${removing.join(' and ')} have a grace period`,
       },
     ],
   },
