@@ -64,4 +64,16 @@ describe('bus tally', () => {
     expect(answered('first', 'label', 'started')).toBe(false);
     expect(answered('first', 'label', 'refused')).toBe(true);
   });
+
+  it('responses - a verdict whose delete is refused is no answer while that of another is under way', () => {
+    const tally = new BusTally('bad');
+    for (const verdictId of ['first', 'second']) tally.takeVerdict({ verdictId, pod: { uid: 'bad' } } as Verdict, 1);
+    const answered = (verdictId: string, phase: Response['phase']) => {
+      tally.takeResponse({ podUid: 'bad', verdictId, action: 'delete', phase } as Response);
+      return tally.isAnswered(['delete']);
+    };
+    expect(answered('first', 'started')).toBe(false);
+    expect(answered('second', 'refused')).toBe(false);
+    expect(answered('first', 'succeeded')).toBe(true);
+  });
 });

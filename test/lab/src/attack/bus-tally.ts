@@ -78,11 +78,18 @@ export class BusTally {
   get finished(): Response[] {
     return this.responses.filter((response) => !UNFINISHED.includes(response.phase));
   }
-  /** Whether each of these actions has a terminal phase, all for one verdict. */
+  /**
+   * Whether each of these actions has a terminal phase, all for one verdict, and none is under way.
+   * The delete of a later verdict is refused while that of the first is under way.
+   */
   isAnswered(actions: readonly Response['action'][]): boolean {
     const done = (verdictId: string, action: string) =>
       this.finished.some((response) => response.verdictId === verdictId && response.action === action);
-    return this.verdicts.some(({ verdictId }) => actions.every((action) => done(verdictId, action)));
+    const isUnderWay = ({ phase, verdictId, action }: Response) => phase === 'started' && !done(verdictId, action);
+    return (
+      this.verdicts.some(({ verdictId }) => actions.every((action) => done(verdictId, action))) &&
+      !this.responses.some(isUnderWay)
+    );
   }
 }
 
