@@ -59,7 +59,6 @@ describe('samples', () => {
   it('first violation - each rule has its sample, and the bucket limits a flood', async () => {
     const names = ['a', 'b', 'c'];
     for (const name of names) writeFileSync(container.image(`/etc/${name}`), '');
-    container.install(programPath('net-ops'), '/bin/net-ops');
     const address = (last: number): Rules[0] => ({
       ...{ name: `net-${last}`, action: 'audit', network: { cidrs: [`127.9.0.${last}/32`], operations: ['send'] } },
     });
