@@ -99,8 +99,8 @@ export default defineConfig({
           // For a test that hangs. Some generate inputs for ten seconds on a busy machine.
           ...{ testTimeout: 60_000, hookTimeout: 60_000 },
           pool: 'forks',
-          // Some files wait.
-          maxWorkers: availableParallelism() + 1,
+          // Vitest's default leaves one processor idle.
+          maxWorkers: availableParallelism(),
           ...ONE_PROCESS,
           setupFiles: [...ONE_PROCESS.setupFiles, SEED],
           ...NOTHING_LEFT,
