@@ -18,11 +18,12 @@ export const ORDER: readonly string[] = [
   'unit',
   // First group.
   ...['test/vm/lsm.test.ts', 'test/vm/machine.test.ts', 'cluster', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
+  ...['fuzz', 'sim'],
   // Second group.
   ...['test/e2e/demo.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/tutorial.test.ts', 'e2e', 'e2e-newest'],
   ...['chaos', 'chaos-newest', 'cri', 'test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts'],
   // Third group.
-  ...['fuzz', 'sim', 'kernel', 'native', 'bus', 'bus-newest'],
+  ...['kernel', 'native', 'bus', 'bus-newest'],
 ];
 
 export interface Placed {
