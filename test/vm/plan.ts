@@ -14,6 +14,11 @@ export const CPUS = 2;
  * then copy words: loading the runtime programs takes half the time.
  */
 const CPU_MODEL = 'max,erms=off,fsrm=off';
+/**
+ * The daemons write files into memory where the emulator does not see it: it would execute what it
+ * translated of a page's former content. The emulator sees the kernel zero the page before.
+ */
+const ZEROED_PAGES = 'init_on_alloc=1';
 
 /** The serial ports by number; init.sh finds them by name. */
 export const PORTS = { stdout: 1, stderr: 2, control: 3 } as const;
@@ -37,12 +42,6 @@ export interface MachinePlan {
   /** For a kernel that has the drivers of its root as modules (initrd.ts). */
   readonly initrd?: string;
 }
-
-/**
- * The daemons write files into memory where the emulator does not see it: it would execute what it
- * translated of a page's former content. The emulator sees the kernel zero the page before.
- */
-const ZEROED_PAGES = 'init_on_alloc=1';
 
 export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan): string {
   return [
