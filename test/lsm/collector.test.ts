@@ -10,7 +10,7 @@ import { CorrelationEngine, RuleHistory } from '@bailiff/correlation';
 import { podInventoryOf } from '@bailiff/correlation/testing';
 import { writeCacheRecord } from '@bailiff/lab/node';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import type { Verdict } from '@bailiff/schemas';
+import type { Verdict, Violation } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
@@ -99,15 +99,14 @@ describe('collector', () => {
       // A count may be read before the sample of the same operation. The sample is then published
       // with the next violation, which needs another operation.
       let more = 0;
-      const sampledAs = (outcome: 'block' | 'audit') =>
+      const sampleThat = (is: (violation: Violation) => boolean, what: string) =>
         waitFor(
           async () => {
-            const all = node.ledger.violations('shells/two');
-            const found = all.find(({ operation }) => operation?.outcome === outcome);
+            const found = node.ledger.violations('shells/two').find(is);
             if (found === undefined) more += (await pod.container.acts(...TIMES(1, '/bin/two'))).length;
             return found;
           },
-          { what: `a sample of shells/two, ${outcome}`, intervalMs: 2_000, timeoutMs: 60_000 },
+          { what, intervalMs: 2_000, timeoutMs: 60_000 },
         );
       await steps.ready();
       expect(await steps.next()).toEqual(['run /bin/one: ok', 'run /bin/two: ok']);
@@ -141,7 +140,7 @@ describe('collector', () => {
         policyRevision: EDITS,
       });
       expect(first?.pod).toMatchObject({ name: 'web-0', ownerKind: 'Deployment' });
-      const sampled = (await sampledAs('block')).operation;
+      const { operation: sampled } = await sampleThat(({ operation }) => operation !== null, 'a sample of shells/two');
       expect(sampled).toMatchObject({ operation: 'execute', outcome: 'block', subject: '/bin/two' });
       expect(sampled).toMatchObject({ executable: '/bin/acts', containerName: 'app', uid: 0 });
       await node.reported('the policy to be in force', ({ runtime }) =>
@@ -175,7 +174,10 @@ describe('collector', () => {
       await node.untilAudited(pod);
       expect(await steps.next()).toEqual(['run /bin/two: ok']);
       await node.counted('shells/two', 32 + more);
-      const audited = await sampledAs('audit');
+      const audited = await sampleThat(
+        ({ operation }) => operation?.outcome === 'audit',
+        'a sample of an audited operation',
+      );
       expect(audited.action).toBe('audit');
 
       // The bus no longer lists the pod: its running processes stay held. Then the pod ends, and
