@@ -6,7 +6,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import path from 'node:path';
 import { RUNTIME_EXTRA_CELLS, type RuntimeObject } from '@bailiff/bpf';
@@ -15,7 +15,7 @@ import { compileSet, encodeSet, mergeSelected, type PolicySet } from '@bailiff/r
 import { policyOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
 import { loadShared } from './harness/loaded.ts';
-import { Mounts, Running, removeCgroup } from './harness/rig.ts';
+import { installFile, Mounts, Running, removeCgroup } from './harness/rig.ts';
 
 export { LOAD_TIMEOUT_MS, type Running } from './harness/rig.ts';
 
@@ -146,8 +146,9 @@ export class Container implements Disposable {
 
   /** Installs a program into /bin of the image. */
   install(program: string, name: string): string {
-    copyFileSync(program, path.join(this.#dir, 'lower/bin', name));
-    return `/bin/${name}`;
+    const target = `/bin/${name}`;
+    installFile(program, path.join(this.#dir, 'lower'), target);
+    return target;
   }
 
   /** Starts a program; `leak` is opened for reading and passed as descriptor 9. */
