@@ -59,10 +59,13 @@ export const READY = readdirSync(POLICIES)
   .filter((file) => file.endsWith('.yaml'))
   .map((file) => file.replace('.yaml', ''));
 
+const read = new Map<string, readonly NamedPolicy[]>();
 const named = (names: readonly string[]): NamedPolicy[] =>
   names.flatMap((name) => {
     const file = path.join(POLICIES, `${name}.yaml`);
-    return loadPolicyFile(readFileSync(file, 'utf8'), file);
+    const policies = read.get(name) ?? loadPolicyFile(readFileSync(file, 'utf8'), file);
+    read.set(name, policies);
+    return policies;
   });
 
 /** The content of a file of policies/. */

@@ -9,6 +9,7 @@ import {
   boottimeNs,
   cgroupId,
   isBpffs,
+  lsmHooks,
   mountBpffs,
   possibleCpus,
   probeFeatures,
@@ -102,6 +103,12 @@ describe('native system', () => {
     const lsm = probeLsm();
     if (lsm.available) expect(lsm.errnoName).toBeNull();
     else expect([lsm.errnoName, lsm.hint]).toEqual([expect.stringMatching(/^E/), expect.anything()]);
+  });
+
+  test('lsmHooks - names the hooks that the kernel has', () => {
+    const hooks = lsmHooks();
+    expect(hooks).toEqual(expect.arrayContaining(['file_open', 'bprm_check_security', 'path_mkdir']));
+    expect(hooks).not.toContain('no_such_hook');
   });
 
   test('boottimeNs - is the clock of /proc/uptime and moves on', () => {

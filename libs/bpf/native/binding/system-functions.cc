@@ -69,6 +69,14 @@ Napi::Value probeLsmOf(Info info) {
   return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), probeLsm(toText(info[0], "hook"))); });
 }
 
+Napi::Value lsmHooksOf(Info info) {
+  return guarded(info.Env(), [&] {
+    Napi::Array list = Napi::Array::New(info.Env());
+    for (const std::string& hook : lsmHooks()) list.Set(list.Length(), hook);
+    return list;
+  });
+}
+
 Napi::Value possibleCpusOf(Info info) {
   return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), possibleCpus()); });
 }
@@ -125,6 +133,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("probeAtomics", Napi::Function::New<probeAtomicsOf>(env));
   exports.Set("probeTcx", Napi::Function::New<probeTcxOf>(env));
   exports.Set("probeLsm", Napi::Function::New<probeLsmOf>(env));
+  exports.Set("lsmHooks", Napi::Function::New<lsmHooksOf>(env));
   exports.Set("possibleCpus", Napi::Function::New<possibleCpusOf>(env));
   exports.Set("boottimeNs", Napi::Function::New<boottimeNsOf>(env));
   exports.Set("cgroupId", Napi::Function::New<cgroupIdOf>(env));

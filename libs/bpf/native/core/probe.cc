@@ -2,10 +2,14 @@
 #include "probe.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include <cerrno>
+#include <memory>
+#include <string_view>
 
+#include "error.h"
 #include "fd.h"
 #include "program.h"
 
@@ -13,6 +17,7 @@ namespace bailiff {
 namespace {
 
 constexpr uint32_t kLoopbackIfindex = 1;  // exists in every network namespace
+constexpr std::string_view kLsmPrefix = "bpf_lsm_";  // of the function that a hook calls for BPF
 
 // libbpf's probes return 1, 0 or a negative errno.
 int probed(int answer) {
@@ -87,6 +92,19 @@ int probeLsm(const std::string& hook) {
   options.expected_attach_type = BPF_LSM_MAC;
   options.attach_btf_id = static_cast<uint32_t>(id);
   return loadReturning(BPF_PROG_TYPE_LSM, "probe_lsm", 0, options);
+}
+
+std::vector<std::string> lsmHooks() {
+  std::unique_ptr<struct btf, decltype(&btf__free)> btf(btf__load_vmlinux_btf(), &btf__free);
+  if (btf == nullptr) fail("probe.lsmHooks", errno, "the kernel's BTF");
+  std::vector<std::string> hooks;
+  for (uint32_t id = 1; id < btf__type_cnt(btf.get()); id++) {
+    const struct btf_type* type = btf__type_by_id(btf.get(), id);
+    if (!btf_is_func(type)) continue;
+    std::string_view name = btf__name_by_offset(btf.get(), type->name_off);
+    if (name.substr(0, kLsmPrefix.size()) == kLsmPrefix) hooks.emplace_back(name.substr(kLsmPrefix.size()));
+  }
+  return hooks;
 }
 
 }  // namespace bailiff

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace bailiff {
 
@@ -13,5 +14,7 @@ int probeHelper(uint32_t programType, uint32_t helper);  // likewise
 int probeTcx();                                          // loads a one-line program and queries the hook of loopback
 int probeAtomics();                                      // loads a program with an atomic that returns a value
 int probeLsm(const std::string& hook);                   // loads a program that allows everything at that LSM hook
+
+std::vector<std::string> lsmHooks();  // all that the kernel has, from its BTF; throws if it has none
 
 }  // namespace bailiff

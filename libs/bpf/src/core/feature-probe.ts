@@ -64,6 +64,14 @@ export function probeLsm(hook = 'file_open'): Probe {
   return probe('bpf-lsm', native().probeLsm(hook), lsmHintFor);
 }
 
+/**
+ * Names of the LSM hooks that the kernel has. Reads all of the kernel's BTF. Errors: BpfError
+ * (ENOENT: a kernel without BTF).
+ */
+export function lsmHooks(): string[] {
+  return native().lsmHooks();
+}
+
 export function probeMapType(type: keyof typeof MAP_TYPE): Probe {
   return probe(`map:${type}`, native().probeMapType(MAP_TYPE[type]));
 }

@@ -259,6 +259,7 @@ export interface Native {
   probeAtomics(): number;
   probeTcx(): number;
   probeLsm(hook: string): number;
+  lsmHooks(): string[];
   possibleCpus(): number;
   boottimeNs(): bigint;
   cgroupId(path: string): bigint;

@@ -22,7 +22,7 @@ import { BpfMap } from '../core/bpf-map.ts';
 import { BpfObject } from '../core/bpf-object.ts';
 import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
-import { probeLsm } from '../core/feature-probe.ts';
+import { lsmHooks, probeLsm } from '../core/feature-probe.ts';
 import { encodeU32 } from '../core/integers.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
 import { isBpffs } from '../core/system.ts';
@@ -112,18 +112,16 @@ function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): B
 }
 
 /**
- * Program → why this kernel cannot attach it. Probed only after a failed load, because a probe
- * takes some milliseconds.
+ * Program → why this kernel cannot attach it. Asked only after a failed load, because reading the
+ * kernel's BTF takes tens of milliseconds.
  */
 function missingHooks(image: Buffer): Map<string, string> {
   using object = BpfObject.open(image, 'runtime');
+  const hooks = new Set(lsmHooks());
   const missing = new Map<string, string>();
   for (const { name, section } of object.programs()) {
-    if (!section.startsWith(LSM_SECTION)) continue;
-    const probe = probeLsm(section.slice(LSM_SECTION.length));
-    if (!probe.available && ['ENOENT', 'ESRCH'].includes(probe.errnoName ?? '')) {
-      missing.set(name, `the kernel has no hook ${section.slice(LSM_SECTION.length)}`);
-    }
+    const hook = section.slice(LSM_SECTION.length);
+    if (section.startsWith(LSM_SECTION) && !hooks.has(hook)) missing.set(name, `the kernel has no hook ${hook}`);
   }
   return missing;
 }
