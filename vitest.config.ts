@@ -109,7 +109,7 @@ export default defineConfig({
       },
       real('native', ['libs/bpf/test/**/*.test.ts', 'cni/test/**/*.test.ts'], 60_000),
       real('kernel', ['test/kernel/**/*.test.ts'], 60_000),
-      // Host side of the virtual machine; test/lsm runs only inside it (test/vm/inside.config.ts).
+      // Host side of the virtual machine; test/lsm runs only inside it (test/vm/runner.ts).
       real('vm', ['test/vm/**/*.test.ts'], 120_000),
       real('fuzz', ['test/fuzz/**/*.test.ts'], 300_000),
       real('sim', ['test/sim/**/*.test.ts'], 300_000),

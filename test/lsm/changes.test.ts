@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { probeLsm, type RuntimeObject } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
 import { recordedVersions, unpackCollector } from '../versions/recording.ts';
@@ -98,8 +99,8 @@ describe('policies', () => {
       const before = maps.losses()['no-state'];
       const hammering = new Hammering(container, '/etc/secret', 0, CROWD, ...mode);
       await hammering.started();
-      const enough = () => maps.counters(pod.counterBase, 1)[0]!;
-      await expect.poll(enough, { timeout: LOAD_TIMEOUT_MS / 2 }).toBeGreaterThanOrEqual(least);
+      const enough = () => maps.counters(pod.counterBase, 1)[0]! >= least;
+      await waitFor(enough, { what: `${least} operations`, timeoutMs: LOAD_TIMEOUT_MS / 2 });
       const tally = await hammering.stop();
       expect(tally).toEqual({ tried: tally.tried, refused: tally.tried, landed: 0 });
       expect(pod.counts()).toEqual({ secret: tally.tried });
@@ -150,7 +151,8 @@ describe('policies', () => {
       pod.apply(rule('new', 'block', '/etc/plain'));
       const subject = pod.subject();
       const { maps } = rig.object;
-      await expect.poll(() => maps.counters(subject.counterBase, 1)[0], { timeout: 20_000 }).toBeGreaterThan(0n);
+      const denied = () => maps.counters(subject.counterBase, 1)[0]! > 0n;
+      await waitFor(denied, { what: 'a denial by the new set', timeoutMs: 20_000 });
       const { landed, refused } = await hammering.stop();
       expect(landed).toBeGreaterThan(0);
       expect(pod.counts()).toEqual({ new: refused });

@@ -5,6 +5,7 @@ import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { BpfMap, cgroupId } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { setOf } from '../../libs/runtime/src/testing.ts';
 import {
@@ -188,7 +189,7 @@ describe('identity', () => {
     running.go();
     await running.exit();
     expect(running.lines).toEqual([...REFUSED, 'ready', 'wait : ok', ...REFUSED]);
-    await expect.poll(() => states.count()).toBe(before);
+    await waitFor(() => states.count() === before, { what: 'the state to be freed', timeoutMs: 20_000 });
   });
 
   it('break-glass - until its time a denial is counted and passes', async () => {

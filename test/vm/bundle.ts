@@ -4,20 +4,18 @@
  * a separate folder below `.cache/vm`, removed on disposal.
  *
  * Invariants: a module still finds the files beside its source; a source imported by several
- * entries becomes one shared module; vitest is not bundled. Stacks name places in the bundle until
- * `places` maps them back.
+ * entries becomes one shared module. Stacks name places in the bundle until `places` maps them
+ * back.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { SourceMap } from 'node:module';
 import path from 'node:path';
 import { type BuildOptions, build } from 'esbuild';
 import { entriesOf } from '../../tools/node-bundle.ts';
 import { repoRoot } from './kernels.ts';
-import { TIERS, type TierName } from './tiers.ts';
 
 const CACHE = path.join(repoRoot, '.cache/vm');
-/** Files that vitest inside needs beside the tests. */
-const OF_VITEST = ['test/vm/inside.config.ts', 'test/vm/line-reporter.ts'];
+export const RUNNER = 'test/vm/runner.ts';
 
 export class Bundle implements Disposable {
   readonly dir: string;
@@ -58,18 +56,12 @@ export class Bundle implements Disposable {
   }
 }
 
-/**
- * Bundles the tests of a tier, the programs that they start, and vitest's configuration and
- * reporter.
- */
-export async function bundleTier(name: TierName): Promise<Bundle> {
-  const { dir, programs } = TIERS[name];
-  const tests = readdirSync(path.join(repoRoot, dir), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.test.ts'))
-    .map((file) => path.join(dir, file));
+/** What the runner inside needs: test files, the programs that they start, and itself. */
+export async function bundleTests(tests: readonly string[], programs: readonly string[] = []): Promise<Bundle> {
   const bundle = new Bundle();
   try {
-    await bundle.make([...tests, ...programs, ...OF_VITEST], { external: ['vitest', 'vitest/*'] });
+    const alias = { vitest: path.join(repoRoot, 'test/vm/vitest-inside.ts') };
+    await bundle.make([...tests, ...programs, RUNNER], { alias });
     return bundle;
   } catch (error) {
     bundle[Symbol.dispose]();

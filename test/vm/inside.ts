@@ -1,20 +1,23 @@
 /**
  * Runs a tier of tests inside the virtual machine, in one boot, and reports each of them as a test
  * of the host. Place in the path: test/vm/<tier>.test.ts → here → prepare.ts, bundle.ts →
- * machine.ts → vitest inside → lines.ts back.
+ * machine.ts → runner.ts inside → lines.ts back.
  *
  * Invariants: every test inside is one test here, with its state, its skip reason and its errors. A
  * separate test fails if the machine died or hung, if no test ran, or if the tests do not explain
  * the exit code. The run happens during collection, because tests must be defined before they run.
  */
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
 import { describe, it } from 'vitest';
 import { CHILDREN_VARIABLE } from '../../tools/children.ts';
-import { bundleTier } from './bundle.ts';
+import { bundleTests, RUNNER } from './bundle.ts';
 import { fetchMissing } from './fetch-kernel.ts';
+import { repoRoot } from './kernels.ts';
 import { readLines, type TestLine } from './lines.ts';
 import { runInVm, VmError, whyNoVm } from './machine.ts';
 import { compilePrograms } from './prepare.ts';
-import { FULL_TIMES, PATIENCE, TIERS, type TierName } from './tiers.ts';
+import { FULL_TIMES, PATIENCE, TIERS, type Tier, type TierName } from './tiers.ts';
 
 const SHOWN_CHARACTERS = 8_000;
 
@@ -32,6 +35,15 @@ export interface InsideReport {
   readonly trouble: string | null;
 }
 
+/** Test files of the tier, relative to the workspace; `named`: only those whose path contains one of these. */
+function testsOf({ dir, names }: Tier, named: readonly string[]): string[] {
+  const tests = readdirSync(path.join(repoRoot, dir)).filter((file) => file.endsWith('.test.ts'));
+  const isInTier = (file: string) => names === null || names.includes(file.replace('.test.ts', ''));
+  const files = process.env['BAILIFF_VM_FULL'] || named.length > 0 ? tests : tests.filter(isInTier);
+  const paths = files.map((file) => path.join(dir, file));
+  return named.length === 0 ? paths : paths.filter((file) => named.some((part) => file.includes(part)));
+}
+
 export async function runTier(name: TierName, options: InsideOptions = {}): Promise<InsideReport> {
   let output = '';
   let partial = '';
@@ -40,11 +52,9 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
     partial = output.slice(-SHOWN_CHARACTERS);
   };
   compilePrograms(name);
-  using bundle = await bundleTier(name);
-  const config = ['--config', bundle.file('test/vm/inside.config.ts'), '--configLoader', 'native'];
-  const files = options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean);
-  // Full names or parts of names; bundled files have another extension.
-  const filters = files.map((file) => file.replace(/\.ts$/, ''));
+  const tier = TIERS[name];
+  const tests = testsOf(tier, options.files ?? (process.env['BAILIFF_VM_FILES'] ?? '').split(' ').filter(Boolean));
+  using bundle = await bundleTests(tests, tier.programs);
   const reported = (): TestLine[] =>
     readLines(output).map((line) => ({
       ...line,
@@ -52,19 +62,23 @@ export async function runTier(name: TierName, options: InsideOptions = {}): Prom
       errors: line.errors.map((error) => bundle.places(error)),
     }));
   try {
-    const words = ['node', 'node_modules/vitest/vitest.mjs', 'run', ...config, ...filters];
+    const limitMs = tier.testTimeoutMs * PATIENCE;
+    const words = ['node', bundle.file(RUNNER), String(limitMs), ...tests.map((test) => bundle.file(test))];
     const result = await runInVm(words, {
       kernel: options.kernel,
       kernelArgs: options.kernelArgs,
-      timeoutMs: TIERS[name].timeoutMs * PATIENCE * (process.env['BAILIFF_VM_FULL'] ? FULL_TIMES : 1),
-      env: { BAILIFF_VM_TIER: name, BAILIFF_VM_BUNDLE: bundle.dir, [CHILDREN_VARIABLE]: bundle.dir },
+      timeoutMs: tier.timeoutMs * PATIENCE * (process.env['BAILIFF_VM_FULL'] ? FULL_TIMES : 1),
+      env: { [CHILDREN_VARIABLE]: bundle.dir },
       onStdout,
     });
-    const tests = reported();
-    const failed = tests.filter((test) => test.state === 'failed').length;
-    if (tests.length > 0 && (result.code === 0) === (failed === 0)) return { tests, trouble: null };
+    const lines = reported();
+    const failed = lines.filter((test) => test.state === 'failed').length;
+    if (lines.length > 0 && result.code === (failed === 0 ? 0 : 1)) return { tests: lines, trouble: null };
     const tail = `${partial}\n${result.stderr.slice(-SHOWN_CHARACTERS)}`;
-    return { tests, trouble: `vitest inside ended with ${result.code} after ${tests.length} tests\n${tail}` };
+    return {
+      tests: lines,
+      trouble: `the runner inside ended with ${result.code} after ${lines.length} tests\n${tail}`,
+    };
   } catch (error) {
     if (!(error instanceof VmError)) throw error;
     return { tests: reported(), trouble: `${error.message}\n--- end of the output ---\n${partial}` };

@@ -1,4 +1,4 @@
-/** The lines that line-reporter.ts prints for each test, and their parser. */
+/** The lines that runner.ts prints for each test, and their parser. */
 
 export const LINE_MARK = '@bailiff-test ';
 

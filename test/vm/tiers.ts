@@ -1,23 +1,21 @@
 /**
- * The tiers that run inside the virtual machine. The host's test files and the configuration inside
- * both read this.
+ * The tiers that run inside the virtual machine.
  */
 
 export interface Tier {
   /** Folder of its test files. */
   readonly dir: string;
   /**
-   * Files that run, without `.test.ts`. All files run if BAILIFF_VM_FULL is set or files are named.
+   * Files that run, without `.test.ts`; null: all. All run if BAILIFF_VM_FULL is set or files are
+   * named.
    */
-  readonly names: readonly string[];
+  readonly names: readonly string[] | null;
   /** Programs that its tests start as separate processes, by nodeArgs() of tools/children.ts. */
   readonly programs: readonly string[];
   /** For one test or hook, in emulated time. */
   readonly testTimeoutMs: number;
   /** For the whole tier in one boot; with BAILIFF_VM_FULL multiplied by FULL_TIMES. */
   readonly timeoutMs: number;
-  /** Runs each file in its own process: costs seconds per file under emulation. */
-  readonly isolate: boolean;
 }
 
 /** All of test/kernel is seven times the default set. */
@@ -31,11 +29,10 @@ export type TierName = 'lsm' | 'kernel';
 export const TIERS: Readonly<Record<TierName, Tier>> = {
   lsm: {
     dir: 'test/lsm',
-    names: ['**/*'],
+    names: null,
     programs: [],
     testTimeoutMs: 180_000,
     timeoutMs: 2_400_000,
-    isolate: false,
   },
   // What the kernel decides: metadata of packets, their change after the decision, and netkit, which
   // the first kernel may lack. The programs' own decisions are the same instructions on every
@@ -46,11 +43,5 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 1_200_000,
-    isolate: false,
   },
 };
-
-export function tierOf(name: string | undefined): TierName {
-  if (name === 'lsm' || name === 'kernel') return name;
-  throw new Error(`BAILIFF_VM_TIER is ${name ?? 'not set'}; known: ${Object.keys(TIERS).join(', ')}`);
-}
