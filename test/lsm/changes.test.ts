@@ -162,8 +162,7 @@ describe('policies', () => {
 });
 
 // The emulated verifier takes most of the time here. So these tests share one set of programs, with
-// few hooks, and each starts from the current state. collector.test.ts adopts the programs of all
-// hooks.
+// few hooks, and each starts from the current state.
 describe('adoption', () => {
   const few = withHooksOnly(HOOKS);
   const objectPath = withRenamedHook('lsm/path_chroot', 'lsm/path_chrooo', few);

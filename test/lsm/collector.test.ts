@@ -113,7 +113,9 @@ describe('collector', () => {
 
       const status = await node.reported('the runtime engine', ({ runtime }) => runtime?.state === 'available');
       const missing = status.runtime?.missingHooks ?? [];
-      expect(missing.filter((hook) => probeLsm(hook.replace('lsm/', '')).available)).toEqual([]);
+      // Those that end in X no kernel has (withHooksOnly); an older kernel lacks further ones.
+      const own = missing.map((hook) => hook.replace('lsm/', '')).filter((hook) => !hook.endsWith('X'));
+      expect(own.filter((hook) => probeLsm(hook).available)).toEqual([]);
       await node.putPods(pod);
       const firstMs = await node.untilFlipped(pod, () => node.putPolicy('shells', deny('one', '/bin/one')));
       expect(await steps.next()).toEqual([...Array(5).fill('run /bin/one: EPERM'), 'run /bin/two: ok']);

@@ -18,12 +18,21 @@ import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
 import { launch, type RunningProcess } from '../../support/process.ts';
 import { Ledger } from '../../support/violation-totals.ts';
+import { withHooksOnly } from './doctored.ts';
 import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
 const COLLECTOR = path.resolve(import.meta.dirname, '../../../apps/collector/dist/main.mjs');
 /** With exactly the rights that the manifest grants. */
 const CONFINED = confined(collectorCapabilities());
+/**
+ * Of the operations here. Each start loads them, and with all hooks that takes four times as long;
+ * the demo's collector loads all.
+ */
+const HOOKS = [
+  ...['bprm_check_security', 'bprm_committed_creds', 'task_alloc', 'task_free', 'file_open', 'mmap_file'],
+  ...['socket_create', 'socket_post_create'],
+];
 const WAIT_MS = 60_000;
 const LOAD_WAIT_MS = LOAD_TIMEOUT_MS;
 /**
@@ -97,6 +106,7 @@ export class CollectorNode implements AsyncDisposable {
   readonly ledger: Ledger;
   /** Every collector of the node, in order of their starts. */
   readonly #started: RunningProcess[] = [];
+  readonly #object = withHooksOnly(HOOKS);
   #collector: RunningProcess | null = null;
   #revision = 0;
 
@@ -156,7 +166,7 @@ export class CollectorNode implements AsyncDisposable {
       ...['--status-interval-ms', `${STATUS_INTERVAL_MS}`, '--sweep-interval-ms', '500'],
     ];
     const [command = '', ...words] = [...CONFINED, process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR, ...args];
-    this.#collector = launch(command, words);
+    this.#collector = launch(command, words, { env: { ...process.env, BAILIFF_RUNTIME_OBJECT: this.#object } });
     this.#started.push(this.#collector);
     await this.#collector.logged('guarding', LOAD_WAIT_MS);
   }
