@@ -176,6 +176,7 @@ static __always_inline void clear(struct runtime_sample *sample)
 {
 	volatile __u64 *words = (void *)sample;
 
+	#pragma clang loop unroll(full)
 	for (__u32 i = 0; i < sizeof(*sample) / sizeof(*words); i++)
 		words[i] = 0;
 }

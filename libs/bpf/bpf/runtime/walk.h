@@ -215,10 +215,12 @@ __noinline __u64 rt_siphash(struct scratch *scratch, __u32 bytes)
 {
 	__u64 v0 = 0x736f6d6570736575ULL, v1 = 0x646f72616e646f6dULL, v2 = 0x6c7967656e657261ULL, v3 = 0x7465646279746573ULL;
 	__u32 whole = bytes / 8, rest = bytes & 7;
-	__u64 word;
+	__u64 word, last = (__u64)bytes << 56;
 
 	if (!scratch)
 		return 0;
+	if (rest)
+		last |= scratch->words[whole & (SCRATCH_WORDS - 1)] & ((1ULL << (rest * 8)) - 1);
 	v0 ^= scratch->key[0];
 	v1 ^= scratch->key[1];
 	v2 ^= scratch->key[0];
@@ -231,12 +233,9 @@ __noinline __u64 rt_siphash(struct scratch *scratch, __u32 bytes)
 		SIP_ROUND(v0, v1, v2, v3);
 		v0 ^= word;
 	}
-	word = (__u64)bytes << 56;
-	if (rest)
-		word |= scratch->words[whole & (SCRATCH_WORDS - 1)] & ((1ULL << (rest * 8)) - 1);
-	v3 ^= word;
+	v3 ^= last;
 	SIP_ROUND(v0, v1, v2, v3);
-	v0 ^= word;
+	v0 ^= last;
 	v2 ^= 0xff;
 	SIP_ROUND(v0, v1, v2, v3);
 	SIP_ROUND(v0, v1, v2, v3);
