@@ -13,7 +13,7 @@ import { enforceAll, FuzzKernel, inOrder, setting, worldOf } from './kernel.ts';
 import { exemptFromPod, exemptToPod, judge } from './model.ts';
 import { read } from './packet.ts';
 
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 40_000);
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 20_000);
 
 describe('fuzz', () => {
   let kernel: FuzzKernel;

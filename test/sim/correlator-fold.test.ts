@@ -84,7 +84,7 @@ describe('fold - a function of the stream alone', () => {
         if (start > 0) compared += whole.length;
         turned += whole.filter(isTurned).length;
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
     // It must have had something to compare.
     expect(compared).toBeGreaterThan(100);
@@ -110,7 +110,7 @@ describe('fold - a function of the stream alone', () => {
         expect(read.printed).toEqual(made.printed);
         expect([read.engine.size, read.engine.counted]).toEqual([made.engine.size, made.engine.counted]);
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -178,7 +178,7 @@ describe('replicas - any number of them, killed at any point', () => {
         expect(sorted(stream)).toEqual(sorted(whole));
         verdicts += whole.bySubject.size;
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
     expect(verdicts).toBeGreaterThan(500);
     expect(restarts).toBeGreaterThan(500);
