@@ -21,9 +21,9 @@ export const ORDER: readonly string[] = [
   ...['fuzz', 'sim'],
   // Second group.
   ...['test/e2e/demo.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/tutorial.test.ts', 'e2e', 'e2e-newest'],
-  ...['chaos', 'chaos-newest', 'cri', 'test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts'],
+  ...['chaos', 'chaos-newest', 'cri', 'test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts', 'kernel'],
   // Third group.
-  ...['kernel', 'native', 'bus', 'bus-newest'],
+  ...['native', 'bus', 'bus-newest'],
 ];
 
 export interface Placed {

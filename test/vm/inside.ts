@@ -35,13 +35,17 @@ export interface InsideReport {
   readonly trouble: string | null;
 }
 
-/** Test files of the tier, relative to the workspace; `named`: only those whose path contains one of these. */
+/**
+ * Test files of the tier, relative to the workspace. `named`: only those whose path contains one of
+ * these.
+ */
 function testsOf({ dir, names }: Tier, named: readonly string[]): string[] {
-  const tests = readdirSync(path.join(repoRoot, dir)).filter((file) => file.endsWith('.test.ts'));
-  const isInTier = (file: string) => names === null || names.includes(file.replace('.test.ts', ''));
-  const files = process.env['BAILIFF_VM_FULL'] || named.length > 0 ? tests : tests.filter(isInTier);
-  const paths = files.map((file) => path.join(dir, file));
-  return named.length === 0 ? paths : paths.filter((file) => named.some((part) => file.includes(part)));
+  const isWanted = (file: string): boolean => {
+    if (named.length > 0) return named.some((part) => path.join(dir, file).includes(part));
+    return names === null || names.includes(file.replace('.test.ts', '')) || Boolean(process.env['BAILIFF_VM_FULL']);
+  };
+  const files = readdirSync(path.join(repoRoot, dir)).filter((file) => file.endsWith('.test.ts'));
+  return files.filter(isWanted).map((file) => path.join(dir, file));
 }
 
 export async function runTier(name: TierName, options: InsideOptions = {}): Promise<InsideReport> {

@@ -36,7 +36,7 @@ it('every outcome is a line with its reason, and a failure is the exit code', ()
     line(`${OUTCOMES} › passes`, 'passed'),
     line(`${OUTCOMES} › fails`, 'failed', `${OUTCOMES}:11:`),
     line(`${OUTCOMES} › takes too long`, 'failed', 'timed out in 50ms'),
-    line(' › unhandled errors', 'failed', 'nobody waits'),
+    line(' › unhandled errors', 'failed', 'no one waits'),
     line(`${OUTCOMES} › leaves a rejection`, 'passed'),
     line(`${OUTCOMES} › skips itself`, 'skipped', '', 'not on this kernel'),
     line(`${OUTCOMES} › a suite`, 'failed', 'no rig'),
