@@ -1,6 +1,7 @@
 /**
  * The module `vitest` of test files inside the virtual machine: the runner and assertions of vitest
  * without its command, which takes 20 s to start under emulation. bundle.ts puts it in place.
+ * `vi`, snapshots, `expect.poll` and `expect.soft` are missing.
  */
 import {
   ASYMMETRIC_MATCHERS_OBJECT,
