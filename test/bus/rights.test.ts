@@ -41,10 +41,11 @@ test.each<Identity>([{ role: 'collector', node: 'node-a' }, { role: 'siem-reader
     const routes = ports.map((port) => `127.0.0.1:${port}`);
     const cluster = (port: number) => ({ name: 'bailiff', port, routes, user: 'route', password: 'route' });
     const users = testUsers(NODES);
-    const servers = await Promise.all(
-      ports.map((port, index) => startNats({ users, serverName: `nats-${index}`, cluster: cluster(port) })),
-    );
+    const servers: TestNats[] = [];
     try {
+      // One after the other: of servers that started at once, one stayed without replicas for a minute.
+      for (const [index, port] of ports.entries())
+        servers.push(await startNats({ users, serverName: `nats-${index}`, cluster: cluster(port) }));
       const [first, second] = servers as [TestNats, TestNats];
       const admin = await first.connect('admin');
       await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
