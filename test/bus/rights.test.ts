@@ -43,7 +43,8 @@ test.each<Identity>([{ role: 'collector', node: 'node-a' }, { role: 'siem-reader
     const users = testUsers(NODES);
     const servers: TestNats[] = [];
     try {
-      // One after the other: of servers that started at once, one stayed without replicas for a minute.
+      // One after the other: of servers that started at once, one stayed without replicas for a
+      // minute.
       for (const [index, port] of ports.entries())
         servers.push(await startNats({ users, serverName: `nats-${index}`, cluster: cluster(port) }));
       const [first, second] = servers as [TestNats, TestNats];

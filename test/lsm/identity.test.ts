@@ -189,7 +189,7 @@ describe('identity', () => {
     running.go();
     await running.exit();
     expect(running.lines).toEqual([...REFUSED, 'ready', 'wait : ok', ...REFUSED]);
-    await waitFor(() => states.count() === before, { what: 'the state to be freed', timeoutMs: 20_000 });
+    await waitFor(() => states.count() === before, { what: 'the state to be freed', timeoutMs: 1_000 });
   });
 
   it('break-glass - until its time a denial is counted and passes', async () => {

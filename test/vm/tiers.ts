@@ -1,6 +1,4 @@
-/**
- * The tiers that run inside the virtual machine.
- */
+/** The tiers that run inside the virtual machine. */
 
 export interface Tier {
   /** Folder of its test files. */

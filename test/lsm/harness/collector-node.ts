@@ -18,7 +18,7 @@ import { COLLECTOR_NODE_FLAGS } from '../../../tools/node-flags.ts';
 import { collectorCapabilities, confined } from '../../k8s/confined.ts';
 import { launch, type RunningProcess } from '../../support/process.ts';
 import { Ledger } from '../../support/violation-totals.ts';
-import { withHooksOnly } from './doctored.ts';
+import { EXEC_AND_OPEN_HOOKS, withHooksOnly } from './doctored.ts';
 import { Container, LOAD_TIMEOUT_MS, podCgroup, type Running, removeCgroup } from './rig.ts';
 
 export const NODE = 'node-a';
@@ -29,10 +29,7 @@ const CONFINED = confined(collectorCapabilities());
  * Of the operations here. Each start loads them, and with all hooks that takes four times as long;
  * the demo's collector loads all.
  */
-const HOOKS = [
-  ...['bprm_check_security', 'bprm_committed_creds', 'task_alloc', 'task_free', 'file_open', 'mmap_file'],
-  ...['socket_create', 'socket_post_create'],
-];
+const HOOKS = [...EXEC_AND_OPEN_HOOKS, 'socket_create', 'socket_post_create'];
 const WAIT_MS = 60_000;
 const LOAD_WAIT_MS = LOAD_TIMEOUT_MS;
 /**

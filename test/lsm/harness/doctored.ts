@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { runtimeObjectPath } from '@bailiff/bpf';
+import { probeLsm, runtimeObjectPath } from '@bailiff/bpf';
 
 interface Section {
   readonly name: string;
@@ -51,6 +51,26 @@ export function withRenamedHook(from: string, to: string, objectPath = runtimeOb
   return write(elf);
 }
 
+/** What a task's pod, an exec and an open need. */
+export const EXEC_AND_OPEN_HOOKS = [
+  'bprm_check_security',
+  'bprm_committed_creds',
+  'task_alloc',
+  'task_free',
+  'file_open',
+  'mmap_file',
+];
+
+/** End of the names that withHooksOnly() writes. */
+const NO_HOOK = 'X';
+
+/** Those of the hooks reported missing, as `lsm/<hook>`, that the kernel has. */
+export function presentAmong(missing: readonly string[]): string[] {
+  const hooks = missing.map((section) => section.replace('lsm/', ''));
+  // A probe parses the kernel's BTF, which takes long under emulation.
+  return hooks.filter((hook) => !hook.endsWith(NO_HOOK) && probeLsm(hook).available);
+}
+
 /**
  * The object with programs at these LSM hooks alone, beside those at tracepoints. The other
  * programs have hooks that no kernel has.
@@ -59,7 +79,7 @@ export function withHooksOnly(hooks: readonly string[], objectPath = runtimeObje
   const elf = readFileSync(objectPath);
   for (const { name, nameAt } of sectionsOf(elf)) {
     if (!name.startsWith('lsm/') || hooks.includes(name.slice('lsm/'.length))) continue;
-    elf.write('X', nameAt + name.length - 1, 'latin1');
+    elf.write(NO_HOOK, nameAt + name.length - 1, 'latin1');
   }
   return write(elf);
 }

@@ -287,7 +287,10 @@ export class Container implements Disposable {
     this.#mounts.mount(path.join(this.root, target), words);
   }
 
-  /** Installs a file into the image. Other images have the same one, so no test writes to it from the host. */
+  /**
+   * Installs a file into the image. Other images have the same one, so no test writes to it from the
+   * host.
+   */
   install(program: string, name: string): void {
     installFile(program, this.image(''), name);
   }
