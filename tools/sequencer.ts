@@ -2,10 +2,11 @@
  * Vitest sequencer: the order in which test files begin. Vitest's own order knows nothing of a
  * file's duration in a new checkout.
  *
- * - Virtual machines begin early, because each holds a worker for minutes. At most two run at a
- *   time; the files beside them mostly wait.
+ * - Virtual machines begin early, because each holds a worker for minutes.
  * - The files of a tier begin together, because a worker keeps its process for them.
- * - Files that keep a processor busy and have time limits begin at the end, away from machines.
+ * - Tiers that compute (`native`, `kernel`, `fuzz`, `sim`) begin after those that mostly wait, whose
+ *   servers and programs need little of a processor but soon.
+ * - Files that keep a processor busy and have time limits begin when the demo's machine ends.
  */
 import path from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
@@ -17,13 +18,13 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 export const ORDER: readonly string[] = [
   'unit',
   // First group.
-  ...['test/vm/lsm.test.ts', 'test/vm/machine.test.ts', 'cluster', 'test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
-  ...['fuzz', 'sim'],
+  ...['test/vm/lsm.test.ts', 'test/vm/machine.test.ts', 'cluster'],
+  ...['test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
+  ...['test/bus/rights.test.ts', 'bus', 'bus-newest', 'native', 'kernel', 'fuzz', 'sim'],
   // Second group.
   ...['test/e2e/demo.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/tutorial.test.ts', 'e2e', 'e2e-newest'],
-  ...['chaos', 'chaos-newest', 'cri', 'test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts', 'kernel'],
-  // Third group.
-  ...['native', 'bus', 'bus-newest'],
+  ...['chaos', 'chaos-newest', 'cri'],
+  ...['test/chaos/responder.test.ts', 'test/chaos/collector-kill.test.ts'],
 ];
 
 export interface Placed {
