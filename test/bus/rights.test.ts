@@ -2,9 +2,9 @@
 // rights in one account. There, the server's responses are stored in streams that the identity may
 // not write.
 import { ensureTopology, type Identity, userOf } from '@bailiff/bus';
-import { freePort, startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { describe, expect, test } from 'vitest';
+import { startThree } from '../support/bus.ts';
 import { inOneAccount, NODES, OUTSIDE, seed, tryEverything } from './rights.ts';
 
 async function startSeeded(users = testUsers(NODES)): Promise<TestNats> {
@@ -37,28 +37,11 @@ test.each(CONTROLS)('rights - control: in one account, the attempts of %j land',
 test.each<Identity>([{ role: 'collector', node: 'node-a' }, { role: 'siem-reader' }])(
   'rights - %j changes nothing on three servers, connected to another than the leader of the streams',
   async (identity) => {
-    const ports = await Promise.all([0, 1, 2].map(() => freePort()));
-    const routes = ports.map((port) => `127.0.0.1:${port}`);
-    const cluster = (port: number) => ({ name: 'bailiff', port, routes, user: 'route', password: 'route' });
-    const users = testUsers(NODES);
-    const servers: TestNats[] = [];
-    try {
-      // One after the other: of servers that started at once, one stayed without replicas for a
-      // minute.
-      for (const [index, port] of ports.entries())
-        servers.push(await startNats({ users, serverName: `nats-${index}`, cluster: cluster(port) }));
-      const [first, second] = servers as [TestNats, TestNats];
-      const admin = await first.connect('admin');
-      await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
-        what: 'streams on three servers',
-        intervalMs: 250,
-      });
-      await seed(admin);
-      const { unexpected } = await tryEverything(first, await second.connect(userOf(identity)), identity);
-      expect(unexpected).toEqual([]);
-    } finally {
-      await Promise.all(servers.map((server) => server.stop()));
-    }
+    await using servers = await startThree({ users: testUsers(NODES) });
+    const { first, second, admin } = servers;
+    await seed(admin);
+    const { unexpected } = await tryEverything(first, await second.connect(userOf(identity)), identity);
+    expect(unexpected).toEqual([]);
   },
   120_000,
 );

@@ -12,12 +12,12 @@ import {
   streamInfo,
   writeConfig,
 } from '@bailiff/bus';
-import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
+import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { TUNABLE_VECTORS } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { readAll, startBus } from '../support/bus.ts';
+import { readAll, startBus, startThree } from '../support/bus.ts';
 
 const DAY_MS = 86_400_000;
 const MIB = 1024 ** 2;
@@ -109,24 +109,8 @@ test('topology - a shorter age is rejected with the number of older messages, an
 });
 
 test('topology - replicas stay at three when the option is omitted', async () => {
-  const routes = await Promise.all([0, 1, 2].map(() => freePort()));
-  const servers: TestNats[] = [];
-  await using started = {
-    servers,
-    [Symbol.asyncDispose]: async () => void (await Promise.all(servers.map((one) => one.stop()))),
-  };
-  for (const [index, port] of routes.entries()) {
-    const cluster = { name: 'bailiff', port, user: 'route', password: 'secret' };
-    const all = routes.map((one) => `127.0.0.1:${one}`);
-    started.servers.push(await startNats({ serverName: `nats-${index}`, cluster: { ...cluster, routes: all } }));
-  }
-  const admin = await (servers[0] as TestNats).connect('admin');
-  // A leader places no replica on servers whose figures it has not received yet.
-  await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
-    what: 'streams on three servers',
-    timeoutMs: 60_000,
-    intervalMs: 250,
-  });
+  await using servers = await startThree();
+  const { admin } = servers;
   await ensureTopology(admin);
   expect((await limits(admin)).replicas).toBe(3);
   const count = streamConfigs().length;
@@ -137,7 +121,7 @@ test('topology - replicas stay at three when the option is omitted', async () =>
   expect((await limits(admin)).replicas).toBe(3);
   await ensureTopology(admin, { replicas: 1, shrink: true });
   expect((await limits(admin)).replicas).toBe(1);
-}, 90_000);
+}, 120_000);
 
 test('topology - servers without enough space reject it with a remedy', async () => {
   await using nats = await startNats({ jetstream: { maxFileBytes: 9 * 1024 * MIB } });

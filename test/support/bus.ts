@@ -9,7 +9,7 @@ import {
   type StreamMessage,
   type TopologyOptions,
 } from '@bailiff/bus';
-import { startNats, type TestNats } from '@bailiff/bus/testing';
+import { freePort, type StartNatsOptions, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { errors } from '@nats-io/nats-core';
 
@@ -19,6 +19,33 @@ export async function startBus(options: TopologyOptions = {}): Promise<TestNats>
   await ensureTopology(admin, options);
   await admin.close();
   return nats;
+}
+
+/** Three servers of one cluster, with the complete topology on each. */
+export async function startThree(options: Pick<StartNatsOptions, 'users'> = {}) {
+  const ports = await Promise.all([0, 1, 2].map(() => freePort()));
+  const routes = ports.map((port) => `127.0.0.1:${port}`);
+  const servers: TestNats[] = [];
+  const stop = async () => void (await Promise.all(servers.map((server) => server.stop())));
+  try {
+    // One after the other: of servers that started at once, one stayed without replicas for a
+    // minute.
+    for (const [index, port] of ports.entries()) {
+      const cluster = { name: 'bailiff', port, routes, user: 'route', password: 'route' };
+      servers.push(await startNats({ ...options, serverName: `nats-${index}`, cluster }));
+    }
+    const [first, second] = servers as [TestNats, TestNats, TestNats];
+    const admin = await first.connect('admin');
+    // A leader places no replica on servers whose figures it has not received yet.
+    await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+      ...{ what: 'streams on three servers', timeoutMs: 60_000, intervalMs: 250 },
+      state: () => servers.map(({ log }) => log.slice(-2000)).join('\n'),
+    });
+    return { first, second, admin, [Symbol.asyncDispose]: stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** Both connections of a collector. */
