@@ -4,7 +4,7 @@
 import { mkdtempSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import type { RuntimeObject } from '@bailiff/bpf';
+import { BpfLink, openRuntimeObject, type RuntimeObject } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -47,6 +47,16 @@ const TAKEOVER_TIMEOUT_MS = 2 * LOAD_TIMEOUT_MS;
 const rule = (name: string, action: 'block' | 'audit', ...paths: string[]): RuntimePolicyInput => ({
   rules: [{ name, action, file: { paths, operations: ['read'] } }],
 });
+
+/** Name, link and program of each pin. */
+const pinnedLinks = (pinDir: string): (readonly [string, number, number])[] =>
+  readdirSync(path.join(pinDir, 'runtime/links'))
+    .sort()
+    .map((name) => {
+      using link = BpfLink.openPinned(path.join(pinDir, 'runtime/links', name));
+      const { linkId, programId } = link.info();
+      return [name, linkId, programId];
+    });
 
 interface Tally {
   readonly tried: number;
@@ -163,6 +173,29 @@ describe('policies', () => {
     LOAD_TIMEOUT_MS,
   );
 });
+
+it(
+  'restart - the programs of all hooks: a second object keeps every link, and counts are not doubled',
+  async () => {
+    using rig = new Rig();
+    const pod = rig.pod();
+    const container = containerOf(pod);
+    const policies = [rule('secret', 'block', '/etc/secret'), rule('plain', 'audit', '/etc/plain')];
+    pod.apply({ rules: policies.flatMap(({ rules = [] }) => rules) });
+    const { pinDir } = rig.loaded;
+    const before = pinnedLinks(pinDir);
+    using again = openRuntimeObject({ pinDir });
+    expect(again.reused).toBe(true);
+    expect(pinnedLinks(pinDir)).toEqual(before);
+    const present = again.programs.filter(({ missing }) => missing === null);
+    expect(before.map(([name]) => name)).toEqual(present.map(({ name }) => name).sort());
+    const done = await container.acts('map-plain', '/etc/secret', 'map-plain', '/etc/plain');
+    expect(done).toEqual(['map-plain /etc/secret: EPERM', 'map-plain /etc/plain: ok']);
+    // Two programs at a hook would count the audited operation twice; the first refusal ends a hook.
+    expect(pod.counts()).toEqual({ secret: 1, plain: 1 });
+  },
+  LOAD_TIMEOUT_MS,
+);
 
 // The emulated verifier takes most of the time here. So these tests share one set of programs, with
 // few hooks, and each starts from the current state.
