@@ -4,8 +4,7 @@
  *
  * - Virtual machines begin early, because each holds a worker for minutes.
  * - The files of a tier begin together, because a worker keeps its process for them.
- * - Tiers that compute (`native`, `kernel`, `fuzz`, `sim`) begin after those that mostly wait, whose
- *   servers and programs need little of a processor but soon.
+ * - Tiers that compute (`native`, `kernel`, `fuzz`, `sim`) begin after those that mostly wait.
  * - Files that keep a processor busy and have time limits begin when the demo's machine ends.
  */
 import path from 'node:path';

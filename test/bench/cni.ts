@@ -160,6 +160,7 @@ function startCpuMs(program: string): number {
   const printed = execFileSync('sh', ['-c', script, program], { encoding: 'utf8', env });
   // The second line is the time of the children: user and system, `0m0.249s 0m0.054s`.
   const times = [...(printed.split('\n')[1] ?? '').matchAll(/(\d+)m([\d.]+)s/g)];
+  if (times.length !== 2) throw new Error(`sh printed no times of its children: ${printed}`);
   const seconds = times.reduce((sum, [, minutes, rest]) => sum + Number(minutes) * 60 + Number(rest), 0);
   return (seconds * 1_000) / STARTS;
 }
@@ -195,7 +196,7 @@ export async function bench(): Promise<Section> {
   ];
   return {
     title: 'CNI plugin',
-    method: `${PODS} pods, ${AT_ONCE} at a time, each with a forged packet as its first act, while the collector is killed and started once. Times include the start of the process by \`nsenter\`; the floor is the command VERSION, which asks no collector. ${bench.waited} calls that waited for the restart are not in the times. After the restart, the collector itself took ${fixed(insideMs)} ms for a call on average. One start of bailiff-cni takes ${fixed(startMs, 2)} ms of CPU, one of \`true\` ${fixed(floorMs, 2)} ms. Load of the machine at the end: ${load}.`,
+    method: `${PODS} pods, ${AT_ONCE} at a time, each with a forged packet as its first act, while the collector is killed and started once. Times include the start of the process by \`nsenter\`; the floor is the command VERSION, which asks no collector. ${bench.waited} calls that waited for the restart are not in the times. After the restart, the collector itself took ${fixed(insideMs)} ms for a call on average. Load of the machine at the end: ${load}.`,
     header: ['call', 'calls', 'p50 ms', 'p99 ms'],
     rows: [
       row('ADD of the primary plugin alone', bench.primaryMs),
@@ -215,7 +216,7 @@ export async function bench(): Promise<Section> {
       },
       {
         budget: `a start takes at most ${START_BUDGET_MS} ms of CPU`,
-        measured: `${fixed(startMs, 2)} ms, ${fixed(startMs / floorMs, 2)} of one of \`true\``,
+        measured: `${fixed(startMs, 2)} ms; \`true\` ${fixed(floorMs, 2)} ms`,
         met: startMs <= START_BUDGET_MS,
       },
     ],
