@@ -95,6 +95,13 @@ function containerOf(pod: Pod): Container {
   return container;
 }
 
+function podUnder(rig: Rig, policy: RuntimePolicyInput): { pod: Pod; container: Container } {
+  const pod = rig.pod();
+  const container = containerOf(pod);
+  pod.apply(policy);
+  return { pod, container };
+}
+
 describe('policies', () => {
   // Before Linux 6.2 the kernel allocates no task storage for a task that interrupted the
   // allocation of another.
@@ -105,9 +112,7 @@ describe('policies', () => {
     'crowd - $name that interrupt each other anywhere: each keeps its pod, and no fork fails',
     async ({ mode, least }) => {
       using rig = new Rig();
-      const pod = rig.pod();
-      const container = containerOf(pod);
-      pod.apply(rule('secret', 'block', '/etc/secret'));
+      const { pod, container } = podUnder(rig, rule('secret', 'block', '/etc/secret'));
       const { maps } = rig.object;
       const before = maps.losses()['no-state'];
       const hammering = new Hammering(container, '/etc/secret', 0, CROWD, ...mode);
@@ -156,9 +161,7 @@ describe('policies', () => {
     'control - an operation that only one of the sets denies lands under the other',
     async () => {
       using rig = new Rig();
-      const pod = rig.pod();
-      const container = containerOf(pod);
-      pod.apply(rule('old', 'block', '/etc/secret'));
+      const { pod, container } = podUnder(rig, rule('old', 'block', '/etc/secret'));
       const hammering = new Hammering(container, '/etc/plain');
       await hammering.started();
       pod.apply(rule('new', 'block', '/etc/plain'));
@@ -178,10 +181,8 @@ it(
   'restart - the programs of all hooks: a second object keeps every link, and counts are not doubled',
   async () => {
     using rig = new Rig();
-    const pod = rig.pod();
-    const container = containerOf(pod);
     const policies = [rule('secret', 'block', '/etc/secret'), rule('plain', 'audit', '/etc/plain')];
-    pod.apply({ rules: policies.flatMap(({ rules = [] }) => rules) });
+    const { pod, container } = podUnder(rig, { rules: policies.flatMap(({ rules = [] }) => rules) });
     const { pinDir } = rig.loaded;
     const before = pinnedLinks(pinDir);
     using again = openRuntimeObject({ pinDir });
@@ -213,12 +214,7 @@ describe('adoption', () => {
   }, TAKEOVER_TIMEOUT_MS);
   afterAll(() => rig?.[Symbol.dispose]());
 
-  const guarded = (): { pod: Pod; container: Container } => {
-    const pod = rig.pod();
-    const container = containerOf(pod);
-    pod.apply(rule('secret', 'block', '/etc/secret'));
-    return { pod, container };
-  };
+  const guarded = () => podUnder(rig, rule('secret', 'block', '/etc/secret'));
 
   it('missing hook - a program whose hook this kernel lacks is left out and named, the others hold', async () => {
     const missing = first.programs.filter((program) => program.missing !== null);
