@@ -28,8 +28,6 @@ export async function startThree(options: Pick<StartNatsOptions, 'users'> = {}) 
   const servers: TestNats[] = [];
   const stop = async () => void (await Promise.all(servers.map((server) => server.stop())));
   try {
-    // One after the other, which makes it rarer, not impossible, that the leader never adds the third
-    // server to its peers: "no suitable peers for placement" until the wait ends.
     for (const [index, port] of ports.entries()) {
       const cluster = { name: 'bailiff', port, routes, user: 'route', password: 'route' };
       servers.push(await startNats({ ...options, serverName: `nats-${index}`, cluster }));

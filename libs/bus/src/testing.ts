@@ -140,15 +140,24 @@ function serverBinary(): string {
   return found;
 }
 
+/**
+ * For the servers of a cluster. Before 2.11, a goroutine that sends all messages of Raft may run
+ * before the server knows its system account, and these messages are then lost as long as the server
+ * runs: "no suitable peers for placement". With one thread the goroutine runs later.
+ */
+const ONE_THREAD = { GOMAXPROCS: '1' };
+
 class Server {
   child: ChildProcess | null = null;
   log = '';
   private readonly confFile: string;
+  private readonly env: NodeJS.ProcessEnv;
   private readonly killAtExit: () => void;
 
   /** @param directory removed with the server if the process exits without stopping it */
-  constructor(confFile: string, directory: string) {
+  constructor(confFile: string, directory: string, more: NodeJS.ProcessEnv) {
     this.confFile = confFile;
+    this.env = { ...process.env, ...more };
     this.killAtExit = () => {
       this.child?.kill('SIGKILL');
       remove(directory);
@@ -160,7 +169,7 @@ class Server {
   start(): Promise<void> {
     // The kernel kills the server when its parent ends. setpriv execs, so the pid is the server's.
     const command = ['--pdeathsig', 'KILL', serverBinary(), '-c', this.confFile];
-    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'], env: this.env });
     this.child = child;
     const begun = this.log.length;
     return new Promise((resolve, reject) => {
@@ -224,7 +233,7 @@ class Server {
 export async function startNats(options: StartNatsOptions = {}): Promise<TestNats> {
   const directory = mkdtempSync(path.join(storesDirectory(), 'bailiff-nats-'));
   const confFile = path.join(directory, 'nats.conf');
-  const server = new Server(confFile, directory);
+  const server = new Server(confFile, directory, options.cluster === undefined ? {} : ONE_THREAD);
   for (let attempt = 0; ; attempt += 1) {
     const conf: ServerConf = {
       host: '127.0.0.1',
