@@ -13,14 +13,22 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { isOnPath } from '../../tools/programs.ts';
 import { writeInitrd } from './initrd.ts';
 import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
-import { jobScript, type MachinePlan, PORTS, type PortName, qemuArguments, virtiofsdArguments } from './plan.ts';
+import {
+  consoleFile,
+  jobScript,
+  type MachinePlan,
+  PORTS,
+  type PortName,
+  qemuArguments,
+  virtiofsdArguments,
+} from './plan.ts';
 import { PATIENCE } from './tiers.ts';
 
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
@@ -37,7 +45,9 @@ const BOOT_TRIES = 3;
 const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
 /** For each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
+const CONSOLE_KEPT_BYTES = 256 << 10;
 const CONSOLE_SHOWN_BYTES = 8 << 10;
+const HANG_CHECK_MS = 500;
 const SOCKET_TIMEOUT_MS = 20_000;
 const VIRTIOFSD = '/usr/libexec/virtiofsd';
 const QEMU = 'qemu-system-x86_64';
@@ -121,7 +131,8 @@ function start(command: string, args: string[], stdin: 'ignore' | 'pipe' = 'igno
 }
 
 class Machine {
-  readonly console = new Tail(256 << 10);
+  /** Output of qemu and of the daemons. */
+  readonly #messages = new Tail(CONSOLE_KEPT_BYTES);
   readonly stdout = new Tail(KEPT_BYTES);
   readonly stderr = new Tail(KEPT_BYTES);
   /** Before anything ran. */
@@ -134,6 +145,7 @@ class Machine {
   readonly #readings: Promise<void>[] = [];
   #readyMs = 0;
   #control = '';
+  #hangCheck: NodeJS.Timeout | undefined;
   readonly #received = { stdout: 0, stderr: 0 };
   #onInput: () => void = () => {};
 
@@ -155,7 +167,7 @@ class Machine {
     this.#children.push(qemu);
     const code = await new Promise<number>((resolve, reject) => {
       const fail = (errorCode: VmErrorCode, message: string) =>
-        reject(new VmError(errorCode, message, this.console.text(CONSOLE_SHOWN_BYTES)));
+        reject(new VmError(errorCode, message, this.#console(CONSOLE_SHOWN_BYTES)));
       let timer = setTimeout(() => fail('VM_BOOT', `no command ran within ${BOOT_TIMEOUT_MS} ms`), BOOT_TIMEOUT_MS);
       this.#onInput = () => {
         if (this.#readyMs === 0 && /^ready /m.test(this.#control)) {
@@ -170,13 +182,13 @@ class Machine {
         clearTimeout(timer);
         resolve(Number(exit));
       };
-      const onConsole = (chunk: Buffer) => {
-        this.console.push(chunk);
-        if (this.#readyMs > 0 || !HANGS.test(this.console.text())) return;
+      for (const stream of [qemu.stdout, qemu.stderr])
+        stream?.on('data', (chunk: Buffer) => this.#messages.push(chunk));
+      this.#hangCheck = setInterval(() => {
+        if (this.#readyMs > 0 || !HANGS.test(this.#console(CONSOLE_KEPT_BYTES))) return;
         this.emulatorFailed = true;
         fail('VM_BOOT', 'the emulated machine hangs in its boot');
-      };
-      for (const stream of [qemu.stdout, qemu.stderr]) stream?.on('data', onConsole);
+      }, HANG_CHECK_MS);
       const abort = () => fail('VM_ABORTED', 'stopped by the caller');
       if (signal?.aborted) abort();
       signal?.addEventListener('abort', abort, { once: true });
@@ -198,10 +210,17 @@ class Machine {
       code,
       stdout: this.stdout.text(),
       stderr: this.stderr.text(),
-      console: this.console.text(),
+      console: this.#console(CONSOLE_KEPT_BYTES),
       bootMs: Math.round(this.#readyMs - startedMs),
       runMs: Math.round(endedMs - this.#readyMs),
     };
+  }
+
+  /** The end of what the kernel, qemu and the daemons printed. */
+  #console(bytes: number): string {
+    const file = consoleFile(this.#plan);
+    const kernel = existsSync(file) ? readFileSync(file, 'utf8') : '';
+    return `${kernel}${this.#messages.text()}`.slice(-bytes);
   }
 
   async #listen(name: PortName): Promise<void> {
@@ -234,7 +253,7 @@ class Machine {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         output += chunk.toString('utf8');
-        this.console.push(chunk);
+        this.#messages.push(chunk);
       });
     }
     const socket = path.join(this.#plan.dir, `${tag}.sock`);
@@ -252,6 +271,7 @@ class Machine {
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#hangCheck);
     for (const server of this.#servers) server.close();
     // qemu first: the daemons end by themselves when qemu disconnects, and are killed only if they
     // do not.
