@@ -54,8 +54,8 @@ const real = (tier: string, include: string[], testTimeout: number) => ({
 /**
  * Files of a tier that run once more on the newest nats-server; without that server, one skipped
  * test. All of `bus`, which holds Bailiff's assumptions about the server. Of the other tiers those
- * whose outcome the server decides: login, a full disk, kills, clusters, recreated streams. And one
- * attack from packet to pod.
+ * whose outcome the server decides: login, a full disk, kills, clusters, recreated streams. The
+ * attack from packet to pod runs there alone.
  */
 const newest = (tier: string, include: string[], testTimeout: number) => {
   const { test } = real(tier, isNewestFetched() ? include : ['tools/newest-nats-missing.ts'], testTimeout);
@@ -114,7 +114,8 @@ export default defineConfig({
       real('bus', ['test/bus/**/*.test.ts'], 60_000),
       real('cluster', ['test/cluster/**/*.test.ts'], 120_000),
       real('cri', ['test/cri/**/*.test.ts'], 120_000),
-      real('e2e', ['test/e2e/**/*.test.ts'], 300_000),
+      // The attack costs two labs, and runs once: on the newest nats-server if there is one.
+      real('e2e', [isNewestFetched() ? 'test/e2e/!(attack).test.ts' : 'test/e2e/*.test.ts'], 300_000),
       real('chaos', ['test/chaos/**/*.test.ts'], 300_000),
       newest('bus', ['test/bus/**/*.test.ts'], 60_000),
       newest('cluster', inCluster(ON_NEWEST), 120_000),

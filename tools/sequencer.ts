@@ -4,7 +4,8 @@
  *
  * - Virtual machines begin early, because each holds a worker for minutes.
  * - The files of a tier begin together, because a worker keeps its process for them.
- * - Tiers that compute (`native`, `kernel`, `fuzz`, `sim`) begin after those that mostly wait.
+ * - Tiers that compute begin after those that mostly wait. Of these, `kernel` is last: its files are
+ *   short, so that the group's workers end together.
  * - Files that keep a processor busy and have time limits begin when the demo's machine ends.
  */
 import path from 'node:path';
@@ -19,7 +20,8 @@ export const ORDER: readonly string[] = [
   // First group.
   ...['test/vm/lsm.test.ts', 'test/vm/machine.test.ts', 'cluster'],
   ...['test/vm/kernel.test.ts', 'cluster-newest', 'vm'],
-  ...['test/bus/rights.test.ts', 'bus', 'bus-newest', 'native', 'kernel', 'fuzz', 'sim'],
+  ...['test/bus/rights.test.ts', 'bus', 'bus-newest', 'native', 'fuzz', 'sim'],
+  ...['test/kernel/layouts.test.ts', 'kernel'],
   // Second group.
   ...['test/e2e/demo.test.ts', 'test/e2e/lab.test.ts', 'test/e2e/tutorial.test.ts', 'e2e', 'e2e-newest'],
   ...['chaos', 'chaos-newest', 'cri'],
