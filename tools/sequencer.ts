@@ -4,9 +4,10 @@
  *
  * - Virtual machines begin early, because each holds a worker for minutes.
  * - The files of a tier begin together, because a worker keeps its process for them.
- * - Tiers that compute begin after those that mostly wait. Of these, `kernel` is last: its files are
- *   short, so that the group's workers end together.
- * - Files that keep a processor busy and have time limits begin when the demo's machine ends.
+ * - Tiers that compute begin after those that mostly wait. Long files begin before short ones, as in
+ *   `kernel`, so that the workers of a group end together.
+ * - Files that keep a processor busy and have time limits are last, so that the demo's machine has
+ *   probably ended: responder and collector-kill of `chaos`.
  */
 import path from 'node:path';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';

@@ -8,7 +8,7 @@
  * most KEPT_BYTES.
  *
  * Errors: VmError with code VM_UNAVAILABLE, VM_BOOT (never reached the command), VM_TIMEOUT,
- * VM_DIED (ended without an exit code), VM_ABORTED. All but the first contain the end of the
+ * VM_DIED (ended without an exit code), VM_ABORTED. If a machine ran, they contain the end of its
  * console.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -34,8 +34,8 @@ import { PATIENCE } from './tiers.ts';
 /** From qemu's start to the command's; 4 s on an idle machine, many times that on a busy one. */
 const BOOT_TIMEOUT_MS = 120_000 * PATIENCE;
 /**
- * The emulator makes some boots fail before anything has run: by an assertion in qemu
- * (iotlb_to_section, while devices are mapped), or by HANGS.
+ * The emulator makes some boots fail: by an assertion in qemu (iotlb_to_section, while devices are
+ * mapped), or by the hang that HANGS matches.
  */
 const BOOT_TRIES = 3;
 /**
@@ -135,7 +135,7 @@ class Machine {
   readonly #messages = new Tail(CONSOLE_KEPT_BYTES);
   readonly stdout = new Tail(KEPT_BYTES);
   readonly stderr = new Tail(KEPT_BYTES);
-  /** Before anything ran. */
+  /** The emulator failed before the command ran. */
   emulatorFailed = false;
   readonly #options: VmOptions;
   readonly #plan: MachinePlan;
@@ -263,7 +263,7 @@ class Machine {
       failed = error.message;
     });
     while (!existsSync(socket)) {
-      if (failed !== '' || child.exitCode !== null || output.includes('ERROR'))
+      if (failed !== '' || child.exitCode !== null || child.signalCode !== null || output.includes('ERROR'))
         throw new VmError('VM_BOOT', `virtiofsd: ${failed}${output}`);
       if (performance.now() > endMs) throw new VmError('VM_BOOT', `virtiofsd made no ${socket}: ${output}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -273,8 +273,7 @@ class Machine {
   async stop(): Promise<void> {
     clearInterval(this.#hangCheck);
     for (const server of this.#servers) server.close();
-    // qemu first: the daemons end by themselves when qemu disconnects, and are killed only if they
-    // do not.
+    // qemu first, which needs its daemons as long as it runs.
     for (const child of this.#children.toReversed()) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) continue;
       const closed = once(child, 'close');

@@ -31,7 +31,7 @@ const JOB_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 export interface MachinePlan {
   readonly kernel: Kernel;
   readonly repo: string;
-  /** Sockets and job script of this machine. */
+  /** Sockets, job script, console and initrd of this machine. */
   readonly dir: string;
   readonly kernelArgs: readonly string[];
   /**
@@ -56,8 +56,9 @@ export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan
 }
 
 /**
- * Gets the output of the machine's serial port, which passes single characters. A pipe of Node's
- * holds 300 of them, and with a full pipe each further one takes the kernel 10 ms of waiting.
+ * The output of the machine's serial port. Not a stream of Node's, whose socket pair holds about 300
+ * of the single characters that the port passes: while this process is blocked, the machine would
+ * wait 10 ms for each further one.
  */
 export const consoleFile = ({ dir }: MachinePlan): string => path.join(dir, 'console');
 

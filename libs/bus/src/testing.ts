@@ -141,9 +141,10 @@ function serverBinary(): string {
 }
 
 /**
- * For the servers of a cluster. Before 2.11, a goroutine that sends all messages of Raft may run
- * before the server knows its system account, and these messages are then lost as long as the server
- * runs: "no suitable peers for placement". With one thread the goroutine runs later.
+ * For the servers of a cluster. Before 2.11, the goroutine that sends a server's Raft messages may
+ * run before the server knows its system account. All its Raft messages are then lost until its next
+ * start, and streams of three replicas are refused: "no suitable peers for placement". With one
+ * thread the goroutine practically never runs first: 0 of 518 clusters failed, and 10 of 200 without.
  */
 const ONE_THREAD = { GOMAXPROCS: '1' };
 
@@ -154,10 +155,13 @@ class Server {
   private readonly env: NodeJS.ProcessEnv;
   private readonly killAtExit: () => void;
 
-  /** @param directory removed with the server if the process exits without stopping it */
-  constructor(confFile: string, directory: string, more: NodeJS.ProcessEnv) {
+  /**
+   * @param directory removed with the server if the process exits without stopping it
+   * @param variables of its environment, beside those of this process
+   */
+  constructor(confFile: string, directory: string, variables: NodeJS.ProcessEnv) {
     this.confFile = confFile;
-    this.env = { ...process.env, ...more };
+    this.env = { ...process.env, ...variables };
     this.killAtExit = () => {
       this.child?.kill('SIGKILL');
       remove(directory);
