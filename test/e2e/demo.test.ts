@@ -120,7 +120,7 @@ describe('demo', () => {
       const why = whyNoVm();
       if (why !== null) return context.skip(why);
       const demo = startDemoWith({ TMPDIR: dir }, '--act', '2');
-      // The boot is enough, and the cluster inside would take longer than the rest of this file.
+      // During the boot: what ends the machine is the same later, when 20 s more have passed.
       await waitFor(() => tracesOfMachine(dir).some((trace) => trace.startsWith('process')), {
         ...{ what: 'a process of the machine', timeoutMs: SECOND_ACT_MS / 2, state: demo.out },
       });

@@ -172,6 +172,7 @@ class Machine {
       this.#onInput = () => {
         if (this.#readyMs === 0 && /^ready /m.test(this.#control)) {
           this.#readyMs = performance.now();
+          clearInterval(this.#hangCheck);
           clearTimeout(timer);
           timer = setTimeout(() => fail('VM_TIMEOUT', `the command did not end within ${timeoutMs} ms`), timeoutMs);
         }
@@ -185,7 +186,7 @@ class Machine {
       for (const stream of [qemu.stdout, qemu.stderr])
         stream?.on('data', (chunk: Buffer) => this.#messages.push(chunk));
       this.#hangCheck = setInterval(() => {
-        if (this.#readyMs > 0 || !HANGS.test(this.#console(CONSOLE_KEPT_BYTES))) return;
+        if (!HANGS.test(this.#console(CONSOLE_KEPT_BYTES))) return;
         this.emulatorFailed = true;
         fail('VM_BOOT', 'the emulated machine hangs in its boot');
       }, HANG_CHECK_MS);
