@@ -76,7 +76,7 @@ async function runBlock(shell: Shell, block: Block, commands: string): Promise<v
       },
     );
   }
-  expect({ line: block.line, ...ran }).toMatchObject({ line: block.line, exit: block.exit });
+  expect(ran.exit, `line ${block.line} printed ${ran.output}`).toBe(block.exit);
   for (const text of block.says) expect(ran.output, `line ${block.line}`).toContain(text);
 }
 

@@ -42,7 +42,7 @@ const BOOT_TRIES = 3;
  * A processor of the machine gets no more timer interrupts; its kernel reports that after about 20
  * s. It does not recover.
  */
-const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
+export const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
 /** For each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
 const CONSOLE_KEPT_BYTES = 256 << 10;

@@ -11,6 +11,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { npmArchive } from '../distribution.ts';
 import { APPS } from './image-list.ts';
+import { OptionError } from './options.ts';
 
 /** The version is the one in NODE_IMAGE; the hashes are those of the npm packages' archives. */
 export const NODE_VERSION = '24.21.0';
@@ -36,19 +37,30 @@ function run(command: string, args: readonly string[], cwd: string, env: Readonl
   });
 }
 
-/**
- * Writes `src` and `rootfs` below an existing directory.
- * @throws UnsuitableMachineError
- */
-export function prepareFiles(root: string, directory: string, epoch: number): void {
+export interface PrepareOptions {
+  /** The checkout. */
+  root: string;
+  /** Exists; gets `src` and `rootfs`. */
+  directory: string;
+  /** Time of files, in seconds. */
+  epoch: number;
+  /** The outputs of the checkout are up to date. */
+  isBuilt: boolean;
+}
+
+/** @throws UnsuitableMachineError, OptionError if an output is missing */
+export function prepareFiles({ root, directory, epoch, isBuilt }: PrepareOptions): void {
   checkMachine();
   const node = nodeBinary(path.join(root, '.cache/images'), directory);
-  run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], root);
+  if (!isBuilt) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], root);
   const unpackRoot = path.join(root, 'k8s/images/unpack-root');
   run(unpackRoot, [path.join(directory, 'rootfs'), node], root, { SOURCE_DATE_EPOCH: String(epoch) });
   rmSync(node);
-  const copy = (file: string) =>
-    cpSync(path.join(root, file), path.join(directory, 'src', file), { recursive: true, preserveTimestamps: true });
+  const copy = (file: string) => {
+    const from = path.join(root, file);
+    if (!existsSync(from)) throw new OptionError(`--no-build: ${file} is missing, run \`npm run build\``);
+    cpSync(from, path.join(directory, 'src', file), { recursive: true, preserveTimestamps: true });
+  };
   for (const app of APPS) for (const file of ['main.mjs', 'packages.json']) copy(`apps/${app}/dist/${file}`);
   copy('apps/collector/dist/parts');
   for (const file of BPF_OUTPUTS) copy(`libs/bpf/build/${file}`);

@@ -62,7 +62,7 @@ function settingsOf(options: Options, work: string): BuildSettings {
   writeFileSync(containerfile, containerfileAt(read(path.join(ROOT, CONTAINERFILE)), epoch));
   if (options.fromPackages) {
     progress('building from packages on this machine');
-    prepareFiles(ROOT, prepared, epoch);
+    prepareFiles({ root: ROOT, directory: prepared, epoch, isBuilt: options.isBuilt });
   }
   const label = 'org.opencontainers.image';
   return {

@@ -8,7 +8,7 @@ describe('options of scripts/images', () => {
   it('defaults - first engine on the PATH, names of the manifests, platform of the machine', () => {
     expect(options()).toEqual({
       ...{ engine: 'podman', registry: 'docker.io/bailiff', tag: '0.1.0', platforms: ['linux/amd64'] },
-      ...{ base: undefined, fromPackages: false, push: false, save: undefined },
+      ...{ base: undefined, fromPackages: false, isBuilt: false, push: false, save: undefined },
     });
     expect(optionsOf([], { ...around, arch: 'arm64' })?.platforms).toEqual(['linux/arm64']);
   });
@@ -21,6 +21,7 @@ describe('options of scripts/images', () => {
     [['--engine', 'docker'], { engine: 'docker' }],
     [['--push', '--registry', 'r.example/b'], { push: true }],
     [['--from-packages', '--platform', 'amd64'], { fromPackages: true }],
+    [['--from-packages', '--no-build'], { fromPackages: true, isBuilt: true }],
     [['--base', 'r.example/node@sha256:00'], { base: 'r.example/node@sha256:00' }],
   ])('%j', (args, expected) => {
     expect(options(...args)).toMatchObject(expected);
@@ -34,6 +35,7 @@ describe('options of scripts/images', () => {
     [['--registry', 'https://r.example'], '--registry https://r.example'],
     [['--tag', 'a b'], '--tag a b'],
     [['--from-packages', '--platform', 'arm64'], "this machine's platform only"],
+    [['--no-build'], '--no-build needs --from-packages'],
     [['--from-packages', '--base', 'x'], '--from-packages uses no --base'],
     [['--unknown'], '--unknown'],
     [['collector'], 'collector'],
@@ -54,7 +56,18 @@ describe('options of scripts/images', () => {
 
   it('help - names every option', () => {
     expect(options('--help')).toBeNull();
-    const flags = ['engine', 'registry', 'tag', 'platform', 'base', 'from-packages', 'push', 'save', 'help'];
+    const flags = [
+      'engine',
+      'registry',
+      'tag',
+      'platform',
+      'base',
+      'from-packages',
+      'no-build',
+      'push',
+      'save',
+      'help',
+    ];
     for (const flag of flags) expect(USAGE).toContain(`--${flag} `);
   });
 });

@@ -25,6 +25,7 @@ included: name in the manifests, reference, digest.
   --base IMAGE       base image of the build instead of the one in k8s/images/Containerfile
   --from-packages    pull no image: build on this machine (Debian 13, scripts/setup), and take
                      libraries from Debian's archive and Node.js from its npm package
+  --no-build         with --from-packages: take the outputs of the last \`npm run build\`
   --push             push the images to the registry
   --save DIR         write each image as an OCI archive, the list, SBOMs and checksums to DIR;
                      needs skopeo for NATS and Valkey, which --from-packages leaves out
@@ -42,6 +43,8 @@ export interface Options {
   readonly platforms: readonly Platform[];
   readonly base: string | undefined;
   readonly fromPackages: boolean;
+  /** With fromPackages: the outputs of the checkout are up to date. */
+  readonly isBuilt: boolean;
   readonly push: boolean;
   /** Absolute. */
   readonly save: string | undefined;
@@ -75,6 +78,7 @@ export function optionsOf(args: readonly string[], around: Surroundings): Option
     platforms: [...new Set(platforms)],
     base: values.base,
     fromPackages: values['from-packages'] ?? false,
+    isBuilt: values['no-build'] ?? false,
     push: values.push ?? false,
     save,
   };
@@ -89,7 +93,7 @@ function parsed(args: readonly string[]) {
   const flag = { type: 'boolean' } as const;
   const options = {
     ...{ engine: text, registry: text, tag: text, platform: text, base: text, save: text },
-    ...{ 'from-packages': flag, push: flag, help: flag },
+    ...{ 'from-packages': flag, 'no-build': flag, push: flag, help: flag },
   };
   try {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false });
@@ -115,7 +119,7 @@ function engineOf(name: string | undefined, isOnPath: Surroundings['isOnPath']):
 }
 
 function check(options: Options, isRegistryNamed: boolean, ownPlatform: string): void {
-  const { registry, tag, platforms, push, save, fromPackages, base } = options;
+  const { registry, tag, platforms, push, save, fromPackages, isBuilt, base } = options;
   if (!/^[\w][\w.:-]*(\/[\w.-]+)*$/.test(registry)) throw new OptionError(`--registry ${registry}: not a registry`);
   if (!/^\w[\w.-]{0,127}$/.test(tag)) throw new OptionError(`--tag ${tag}: not a tag`);
   if (push && !isRegistryNamed) throw new OptionError('--push needs --registry');
@@ -123,5 +127,6 @@ function check(options: Options, isRegistryNamed: boolean, ownPlatform: string):
     throw new OptionError('several platforms need --push or --save: an engine runs images of one platform');
   if (fromPackages && (platforms.length > 1 || platforms[0] !== ownPlatform))
     throw new OptionError(`--from-packages builds for this machine's platform only, ${ownPlatform}`);
+  if (isBuilt && !fromPackages) throw new OptionError('--no-build needs --from-packages: a container builds otherwise');
   if (fromPackages && base !== undefined) throw new OptionError('--from-packages uses no --base');
 }
