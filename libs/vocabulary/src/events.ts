@@ -22,6 +22,8 @@ export const RESPONSE_ACTIONS = ['observe', 'label', 'quarantine', 'evict', 'del
 export type ResponseActionName = (typeof RESPONSE_ACTIONS)[number];
 /** Actions that delete a pod. */
 export const REMOVING_ACTIONS: ReadonlySet<string> = new Set<ResponseActionName>(['evict', 'delete']);
+/** Actions that can be undone, and so can expire. */
+export const UNDOABLE_ACTIONS: ReadonlySet<string> = new Set<ResponseActionName>(['label', 'quarantine', 'cordon']);
 /** Actions that take a pod out of service: they use budget and need a reservation. */
 export const DISRUPTIVE_ACTIONS: ReadonlySet<string> = new Set<ResponseActionName>(['quarantine', 'evict', 'delete']);
 

@@ -7,12 +7,15 @@
  * and never compares all items with each other, and no rule is on an integer-or-string, which the
  * server counts as long as a whole request.
  */
-import { REMOVING_ACTIONS } from '@bailiff/vocabulary';
+import { REMOVING_ACTIONS, UNDOABLE_ACTIONS } from '@bailiff/vocabulary';
 import type { ResourceKind } from '../configuration/custom-resources.ts';
 import { RULE_KINDS } from '../documents/runtime-rule.ts';
 import type { Validation } from './structural.ts';
 
 const removing = [...REMOVING_ACTIONS];
+const undoable = [...UNDOABLE_ACTIONS];
+/** As a list in CEL. */
+const celList = (words: readonly string[]): string => `[${words.map((word) => `'${word}'`).join(', ')}]`;
 
 type ByPath<T> = Readonly<Record<ResourceKind, Readonly<Record<string, T>>>>;
 
@@ -117,11 +120,11 @@ export const CRD_RULES: ByPath<readonly Validation[]> = {
   ResponsePolicy: {
     'steps[]': [
       {
-        rule: "!has(self.expires) || self.action in ['label', 'quarantine', 'cordon']",
-        message: 'only label, quarantine and cordon can be undone, so only they expire',
+        rule: `!has(self.expires) || self.action in ${celList(undoable)}`,
+        message: `only ${undoable.slice(0, -1).join(', ')} and ${undoable.at(-1)} can be undone, so only they expire`,
       },
       {
-        rule: `!has(self.gracePeriodSeconds) || self.action in [${removing.map((action) => `'${action}'`).join(', ')}]`,
+        rule: `!has(self.gracePeriodSeconds) || self.action in ${celList(removing)}`,
         message: `only ${removing.join(' and ')} have a grace period`,
       },
     ],

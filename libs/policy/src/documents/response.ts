@@ -2,7 +2,7 @@
  * Response policies: which verdicts get a response, by which actions, under which guards. Dry-run
  * by default, because a response to a wrong verdict is an outage.
  */
-import { CAPTURED_ARGUMENTS, LEVELS, REMOVING_ACTIONS, RESPONSE_ACTIONS } from '@bailiff/vocabulary';
+import { CAPTURED_ARGUMENTS, LEVELS, REMOVING_ACTIONS, RESPONSE_ACTIONS, UNDOABLE_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { duration, kubeName, revision } from './units.ts';
 
@@ -134,7 +134,7 @@ export const responsePolicy = z
       if (policy.steps.findIndex((other) => other.action === s.action) !== index) {
         ctx.addIssue({ code: 'custom', path: ['steps', index, 'action'], message: `${s.action} is named twice` });
       }
-      if (s.expires !== undefined && !['label', 'quarantine', 'cordon'].includes(s.action)) {
+      if (s.expires !== undefined && !UNDOABLE_ACTIONS.has(s.action)) {
         ctx.addIssue({
           code: 'custom',
           path: ['steps', index, 'expires'],
