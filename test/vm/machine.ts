@@ -156,6 +156,7 @@ class Machine {
 
   async run(command: string | readonly string[]): Promise<VmResult> {
     const { timeoutMs, signal } = this.#options;
+    const initrd = writeInitrd(this.#plan.kernel, this.#plan.dir);
     writeFileSync(
       path.join(this.#plan.dir, 'job.sh'),
       jobScript(command, this.#plan, { ...process.env, ...this.#options.env }),
@@ -163,7 +164,7 @@ class Machine {
     await Promise.all((Object.keys(PORTS) as PortName[]).map((name) => this.#listen(name)));
     await Promise.all([this.#share('root'), this.#share('repo')]);
     const startedMs = performance.now();
-    const qemu = start(QEMU, qemuArguments(this.#plan));
+    const qemu = start(QEMU, qemuArguments({ ...this.#plan, initrd }));
     this.#children.push(qemu);
     const code = await new Promise<number>((resolve, reject) => {
       const fail = (errorCode: VmErrorCode, message: string) =>
@@ -297,8 +298,7 @@ export async function runInVm(command: string | readonly string[], options: VmOp
   for (let tries = 1; ; tries++) {
     const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-vm-'));
     const { kernelArgs = [], countInstructions = false } = options;
-    const initrd = writeInitrd(kernel, dir);
-    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs, countInstructions, initrd }, options);
+    const machine = new Machine({ kernel, repo: repoRoot, dir, kernelArgs, countInstructions }, options);
     try {
       return await machine.run(command);
     } catch (error) {
