@@ -19,3 +19,11 @@ it('docs - what a collector and a correlator take is what was measured', () => {
     ['2,000', '20,000', '60,000'].map((n) => rounded(`memory at ${n} pods`)),
   );
 });
+
+it('docs - the rates of a flood and of a correlator are what was measured', () => {
+  const thousands = (rate: string | undefined) => `${Math.round(Number(rate?.replaceAll(',', '')) / 1000)},000`;
+  const [, flood] = /^\| 5,000,000 \| ([\d,]+) \|/m.exec(benchmarks) ?? [];
+  const [, correlator] = /^\| correlator \| ([\d,]+) violations\/s \|/m.exec(benchmarks) ?? [];
+  expect(sizing).toContain(`${thousands(flood)} packets per second`);
+  expect(sizing).toContain(`${thousands(correlator)} violations per second`);
+});
