@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { DEFAULT_KERNEL, findKernel, repoRoot } from './kernels.ts';
-import { HANGS, runInVm, VmError, type VmResult, whyNoVm } from './machine.ts';
+import { hangs, runInVm, VmError, type VmResult, whyNoVm } from './machine.ts';
 
 const timeoutMs = 60_000;
 /** Longer than a machine takes from its first output to its end. */
@@ -21,26 +21,11 @@ const machineDirs = () => readdirSync(tmpdir()).filter((name) => name.startsWith
 
 const standStill = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** This process's qemu, with its state as in proc(5); undefined without one. */
-function qemuNow(): { pid: string; state: string } | undefined {
-  for (const pid of readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean)) {
-    const [, state] = /\(qemu-[^)]*\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
-    if (state !== undefined) return { pid, state };
-  }
-  return undefined;
-}
-
-/**
- * Blocks this process until its qemu has ended, for 200 s at most. @returns false if the boot hangs,
- * which runInVm can retry only in a process that is not blocked
- */
-function blockWhileItRuns(dir: string): boolean {
-  const console = path.join(dir, 'console');
-  for (let left = 2_000; left > 0 && qemuNow()?.state !== 'Z'; left -= 1) {
-    if (existsSync(console) && HANGS.test(readFileSync(console, 'utf8'))) return false;
-    standStill(100);
-  }
-  return true;
+/** The state of this process's qemu, as in proc(5); undefined without a qemu. */
+function qemuState(): string | undefined {
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  const stats = children.map((pid) => /\(qemu-[^)]*\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')));
+  return stats.find((stat) => stat !== null)?.[1];
 }
 
 /**
@@ -160,18 +145,13 @@ describe('virtual machine', { timeout: 240_000 }, () => {
   it('panic - a dead machine, with the reason from its console, also if the host is blocked from its start to its end', async () => {
     const run = runInVm('echo c >/proc/sysrq-trigger; sleep 60', { timeoutMs });
     const died = errorOf(run);
-    let hung: string | undefined;
+    const isHung = () => hangs({ dir: path.join(own, machineDirs()[0] ?? '') });
+    // runInVm retries a boot that hangs, but only while this process is not blocked.
     do {
-      const started = await vi.waitUntil(
-        () => {
-          const qemu = qemuNow();
-          return qemu?.pid === hung ? undefined : qemu;
-        },
-        { timeout: timeoutMs, interval: 5 },
-      );
-      hung = blockWhileItRuns(path.join(own, machineDirs()[0] ?? '')) ? undefined : started.pid;
-    } while (hung !== undefined);
-    expect(qemuNow()?.state).toBe('Z');
+      await vi.waitUntil(() => qemuState() !== undefined && !isHung(), { timeout: timeoutMs, interval: 5 });
+      for (let left = 2_000; left > 0 && qemuState() !== 'Z' && !isHung(); left -= 1) standStill(100);
+    } while (isHung());
+    expect(qemuState()).toBe('Z');
     const error = await died;
     expect(error).toMatchObject({ code: 'VM_DIED' });
     expect(error.message).toContain('Kernel panic');

@@ -42,7 +42,7 @@ const BOOT_TRIES = 3;
  * A processor of the machine gets no more timer interrupts; its kernel reports that after about 20
  * s. It does not recover.
  */
-export const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
+const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
 /** For each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
 const CONSOLE_KEPT_BYTES = 256 << 10;
@@ -99,6 +99,15 @@ export function whyNoVm(kernel = DEFAULT_KERNEL): string | null {
     return `kernel ${kernel} is not in .cache/kernels: node --import tsx test/vm/fetch.ts ${kernel}`;
   return null;
 }
+
+/** What the kernel of a machine has printed; empty before qemu runs. */
+function kernelOutput(plan: Pick<MachinePlan, 'dir'>): string {
+  const file = consoleFile(plan);
+  return existsSync(file) ? readFileSync(file, 'utf8') : '';
+}
+
+/** The kernel of a machine has reported the hang of its boot. */
+export const hangs = (plan: Pick<MachinePlan, 'dir'>): boolean => HANGS.test(kernelOutput(plan));
 
 /** Keeps the end of a stream. */
 class Tail {
@@ -187,7 +196,7 @@ class Machine {
       for (const stream of [qemu.stdout, qemu.stderr])
         stream?.on('data', (chunk: Buffer) => this.#messages.push(chunk));
       this.#hangCheck = setInterval(() => {
-        if (!HANGS.test(this.#console(CONSOLE_KEPT_BYTES))) return;
+        if (!hangs(this.#plan)) return;
         this.emulatorFailed = true;
         fail('VM_BOOT', 'the emulated machine hangs in its boot');
       }, HANG_CHECK_MS);
@@ -220,9 +229,7 @@ class Machine {
 
   /** The end of what the kernel, qemu and the daemons printed. */
   #console(bytes: number): string {
-    const file = consoleFile(this.#plan);
-    const kernel = existsSync(file) ? readFileSync(file, 'utf8') : '';
-    return `${kernel}${this.#messages.text()}`.slice(-bytes);
+    return `${kernelOutput(this.#plan)}${this.#messages.text()}`.slice(-bytes);
   }
 
   async #listen(name: PortName): Promise<void> {

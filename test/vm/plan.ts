@@ -60,7 +60,7 @@ export function kernelCommandLine({ kernel, repo, dir, kernelArgs }: MachinePlan
  * of the single characters that the port passes: while this process is blocked, the machine would
  * wait 10 ms for each further one.
  */
-export const consoleFile = ({ dir }: MachinePlan): string => path.join(dir, 'console');
+export const consoleFile = ({ dir }: Pick<MachinePlan, 'dir'>): string => path.join(dir, 'console');
 
 export function qemuArguments(plan: MachinePlan): string[] {
   const socket = (name: string) => path.join(plan.dir, `${name}.sock`);
