@@ -103,8 +103,8 @@ const PUBLISH: Line[] = [
   line('$JS.API.DIRECT.GET.KV_bailiff_quarantine.$KV.bailiff_quarantine.node-a', A, 'responder', 'cli'),
   line('$JS.API.DIRECT.GET.KV_bailiff_quarantine.$KV.bailiff_quarantine.node-b_example', B, 'responder', 'cli'),
   line('$JS.API.DIRECT.GET.KV_bailiff_quarantine', 'responder', 'cli'),
-  line('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-a', A, 'ipam-sync', 'cli'),
-  line('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-b_example', B, 'ipam-sync', 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-a', A, 'responder', 'ipam-sync', 'cli'),
+  line('$JS.API.DIRECT.GET.KV_bailiff_nodes.$KV.bailiff_nodes.node-b_example', B, 'responder', 'ipam-sync', 'cli'),
   line(
     '$JS.API.DIRECT.GET.KV_bailiff_config.$KV.bailiff_config.spoof.cluster._.default',
     A,

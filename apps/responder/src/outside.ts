@@ -13,11 +13,12 @@ import { SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import { limitsOf, type ResponderConfig } from './config.ts';
 import { captureClient } from './tasks/capture-client.ts';
+import { goneQuarantines } from './tasks/gone-quarantines.ts';
 import { FactReader } from './tasks/read-facts.ts';
 import type { TaskDeps } from './tasks/task-deps.ts';
 
 /** The parts of the tasks' dependencies that reach outside this process. */
-export interface Outside extends Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'requestCapture'> {
+export interface Outside extends Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'quarantinesGone' | 'requestCapture'> {
   bus: Bus;
   registry: SchemaRegistry;
   kube: KubeClient;
@@ -39,6 +40,7 @@ export async function connectOutside(ctx: ServiceContext<ResponderConfig>): Prom
     ...{ bus, kube, clock },
     registry: new SchemaRegistry(schemaLookup(bus)),
     quarantine: openBucket(bus, 'bailiff_quarantine'),
+    quarantinesGone: goneQuarantines(bus),
     facts: new FactReader(() => clock.monotonicMs()),
     limits: limitsOf(config, responsesMaxAgeMs),
     requestCapture: captureClient(bus),

@@ -8,7 +8,7 @@
  * run. Bound: `MAX_OUTSTANDING` verdicts, then reading waits.
  */
 import { setMaxListeners } from 'node:events';
-import { type Bucket, type Bus, type BusError, InstanceReporter } from '@bailiff/bus';
+import { type Bus, type BusError, InstanceReporter } from '@bailiff/bus';
 import type { KubeClient } from '@bailiff/kube';
 import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { Ledger, PolicyHistory } from '@bailiff/response';
@@ -113,7 +113,7 @@ class Responder {
       approvalTimeoutMs: config.approvalTimeoutMs,
       scanIntervalMs: config.scanIntervalMs,
     });
-    this.#quarantines = this.#makeQuarantineController(bus, outside.quarantine);
+    this.#quarantines = this.#makeQuarantineController(bus, outside);
     this.#statusReporter = this.#makeStatusReporter(bus);
     this.#policyLog.onChange(() => this.#statusReporter.report());
     addReadings(ctx.metrics, () => this.#readings());
@@ -132,11 +132,15 @@ class Responder {
     });
   }
 
-  #makeQuarantineController(bus: Bus, bucket: Bucket): QuarantineController {
+  #makeQuarantineController(
+    bus: Bus,
+    { quarantine: bucket, quarantinesGone }: Pick<Outside, 'quarantine' | 'quarantinesGone'>,
+  ): QuarantineController {
     const { clock, log, signal } = this.#ctx;
     return new QuarantineController({
       bus,
       bucket,
+      quarantinesGone,
       ledger: this.#ledger,
       log: this.#responses,
       nowMs: () => clock.nowMs(),
@@ -149,6 +153,8 @@ class Responder {
         this.#metrics.quarantinesRestored.inc(pods);
         log.warn({ node, pods }, 'quarantines restored after the bucket lost them');
       },
+      onOmitted: (node, pods) =>
+        log.error({ node, pods }, 'quarantines not restored: no place is left in the list of the node'),
       onError: (error) => log.error({ err: error }, 'cannot restore quarantines; the next scan retries'),
       signal,
     });

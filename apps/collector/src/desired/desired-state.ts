@@ -182,6 +182,11 @@ export class DesiredState {
     for (const part of this.known) this.#restored.add(part);
   }
 
+  /** The newest pod list is in force and complete. */
+  get listsEveryPod(): boolean {
+    return this.#inForce !== null && this.snapshotRefused === '' && (this.#inForce.omitted ?? 0) === 0;
+  }
+
   /** Addresses of a pod in the accepted snapshot; empty: not listed. */
   addressesOf(podUid: string): string[] {
     return this.pods.get(podUid)?.interfaces.flatMap(({ addresses }) => addresses) ?? [];

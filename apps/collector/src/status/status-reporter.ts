@@ -13,6 +13,7 @@ import type { Registry } from '../interfaces/registry.ts';
 import type { Readings } from '../metrics.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
 import type { RuntimeSupervisor } from '../runtime/supervisor.ts';
+import { GoneQuarantines } from './gone-quarantines.ts';
 import { lossesOf, readingsOf } from './readings.ts';
 import { countByState, nodeStatus } from './status.ts';
 
@@ -34,6 +35,7 @@ export class StatusReporter {
   readonly #parts: StatusParts;
   readonly #startedAtMs: number;
   readonly #probes: readonly Probe[];
+  readonly #gone = new GoneQuarantines();
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
@@ -67,6 +69,7 @@ export class StatusReporter {
       desired,
       runtime: runtime.status(),
       cni: cni.status(),
+      quarantinesGone: this.#gone.observe(desired, registry, ctx.clock.monotonicMs()),
       maps: object.maps,
       moment: moment(),
       bus: bus.counts,

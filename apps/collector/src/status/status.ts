@@ -30,6 +30,7 @@ export interface StatusInput {
   desired: DesiredState;
   runtime: RuntimeStatus;
   cni: CniStatus;
+  quarantinesGone: readonly string[];
   maps: SpoofMaps;
   moment: Moment;
   bus: NodeStatus['bus'];
@@ -141,6 +142,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     spoofRevision: input.spoofRevision,
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
+    quarantinesGone: [...input.quarantinesGone],
     runtime: input.runtime,
     cni: { ...input.cni, problem: clipReason(input.cni.problem), lastPassed: clipReason(input.cni.lastPassed) },
     maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({

@@ -16,10 +16,11 @@ import {
   isSamePod,
   type PodFacts,
   podFactsOf,
-  withEntry,
+  QuarantineError,
   withoutEntry,
 } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
+import { addEntry } from './quarantine-entry.ts';
 
 /** Time after the grace period for the kubelet to kill, unmount and report. */
 export const REMOVAL_MARGIN_MS = 30_000;
@@ -66,14 +67,14 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
     await reconnect(context);
     return DONE;
   }
-  await isolate(context);
+  const isolated = await isolateIfRoom(context);
   const waitedMs = context.nowMs - context.startedAtMicros / 1000;
   const boundMs = gracePeriodSeconds * 1000 + REMOVAL_MARGIN_MS;
   if (waitedMs < boundMs) return IN_PROGRESS;
   const { deletionGraceSeconds } = podFactsOf(body);
   return {
     reasonCode: 'not-gone',
-    reason: `deleted with a grace period of ${deletionGraceSeconds ?? gracePeriodSeconds} s and not gone after ${Math.round(waitedMs / 1000)} s: its traffic stays blocked. Check for a finalizer, and whether node ${verdict.nodeName} is up`,
+    reason: `deleted with a grace period of ${deletionGraceSeconds ?? gracePeriodSeconds} s and not gone after ${Math.round(waitedMs / 1000)} s: ${isolated}. Check for a finalizer, and whether node ${verdict.nodeName} is up`,
     failed: true,
   };
 }
@@ -88,15 +89,23 @@ async function isolateUndeletable(context: ActionContext, error: unknown): Promi
   throw error;
 }
 
+/** A full list does not stop the deletion. @returns whether the pod's traffic is dropped, as text */
+async function isolateIfRoom(context: ActionContext): Promise<string> {
+  try {
+    await isolate(context);
+    return 'its traffic stays blocked';
+  } catch (error) {
+    if (!(error instanceof QuarantineError) || error.code !== 'QUARANTINE_FULL') throw error;
+    return `its traffic passes, because ${error.message}`;
+  }
+}
+
 async function isolate(context: ActionContext): Promise<void> {
-  const { verdict, quarantine, nowMs } = context;
+  const { verdict } = context;
   const { uid: podUid = '', namespace: podNamespace = '', name: podName = '' } = verdict.pod ?? {};
   const { verdictId } = verdict;
   const until = new Date(endMs(context)).toISOString();
-  const entry = { podUid, podNamespace, podName, verdictId, until, reason: 'it is being deleted' };
-  await editQuarantine(quarantine, encodeToken(verdict.nodeName), verdict.nodeName, (list) =>
-    withEntry(list, entry, nowMs),
-  );
+  await addEntry(context, { podUid, podNamespace, podName, verdictId, until, reason: 'it is being deleted' });
 }
 
 /** Removes the entry of `isolate`. An entry with another end belongs to another task. */

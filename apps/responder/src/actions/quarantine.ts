@@ -24,7 +24,6 @@ import {
   quarantineEndMicros,
   RELEASED,
   readQuarantine,
-  withEntry,
   withoutEntry,
 } from '@bailiff/response';
 import type { QuarantineEntry } from '@bailiff/schemas';
@@ -38,6 +37,7 @@ import {
   type UndoContext,
 } from './action.ts';
 import { type Api, isKube } from './api.ts';
+import { addEntry } from './quarantine-entry.ts';
 
 export const quarantine: Action = {
   async tookEffect(context) {
@@ -55,9 +55,7 @@ export const quarantine: Action = {
 
   async carryOut(context) {
     const { nodeName } = context.verdict;
-    const outcome = await editQuarantine(context.quarantine, keyOf(context), nodeName, (list) =>
-      withEntry(list, entryOf(context), context.nowMs),
-    );
+    const outcome = await addEntry(context, entryOf(context));
     if (outcome === 'released') return releasedMeanwhile(context);
     const record = await writeRecord(context.api, context.facts.pod as PodFacts, context.task.policy);
     // A concurrent release may have run before the record existed, and so has not removed it.

@@ -4,32 +4,38 @@
  *
  * An entry that is missing from a valid list was released by a person and is not restored: the list
  * names the release. A start restores only quarantines older than the bucket. One edit per node
- * restores all its entries, so no intermediate list ends one of them. Idempotent and safe with
- * several replicas. A failed edit is retried by the next `reconcile`.
+ * restores all its entries, so no intermediate list ends one of them. If they exceed the list, the
+ * newest are restored and the others reported. Idempotent and safe with several replicas. A failed
+ * edit is retried by the next `reconcile`.
  */
 
 import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
 import {
   editQuarantine,
   type Ledger,
+  QuarantineError,
   type QuarantineInForce,
   renewed,
   storedQuarantine,
   withEntry,
   withoutEntry,
 } from '@bailiff/response';
-import type { QuarantineEntry } from '@bailiff/schemas';
+import type { QuarantineEntry, QuarantineList } from '@bailiff/schemas';
 import type { ResponseLog } from '../ports.ts';
 
 export interface QuarantineControllerOptions {
   bus: Bus;
   bucket: Bucket;
+  /** Pods of a node's quarantine list that are gone. @throws BusError */
+  quarantinesGone(nodeName: string): Promise<ReadonlySet<string>>;
   ledger: Pick<Ledger, 'quarantines'>;
   log: Pick<ResponseLog, 'caughtUp'>;
   nowMs(): number;
   /** A node's key has no valid list: an injected reply, or a value of another program. */
   onUnreadable(nodeName: string): void;
   onRestored(nodeName: string, pods: number): void;
+  /** Quarantines that found no place in the node's list: most of them of pods that are gone. */
+  onOmitted(nodeName: string, pods: number): void;
   /** A restore failed: call `reconcile` again. */
   onError(error: Error): void;
   signal: AbortSignal;
@@ -119,24 +125,38 @@ export class QuarantineController {
   async #restoreOn(nodeName: string, quarantines: readonly QuarantineInForce[]): Promise<void> {
     const { bucket, ledger, log, nowMs } = this.#o;
     const key = encodeToken(nodeName);
-    const inForce = quarantines.map((one) => ({ taskId: one.taskId, entry: entryOf(one) }));
+    const gone = await this.#o.quarantinesGone(nodeName);
+    const inForce = [...quarantines]
+      .sort((a, b) => b.sinceMicros - a.sinceMicros)
+      .map((one) => ({ taskId: one.taskId, entry: entryOf(one) }))
+      .filter(({ entry }) => !gone.has(entry.podUid));
+    let omitted = 0;
     const restored = await editQuarantine(
       bucket,
       key,
       nodeName,
       (list) => {
         const outcome: typeof inForce = [];
+        const full = new Set<string>();
         let edited = list;
+        omitted = 0;
         for (const one of inForce) {
           if (Date.parse(one.entry.until) <= nowMs()) continue;
-          const next = withEntry(edited, one.entry, nowMs());
-          if (next.list !== edited) outcome.push(one);
-          edited = next.list;
+          const { podNamespace } = one.entry;
+          const next = full.has(podNamespace) ? null : addIfRoom(edited, one.entry, nowMs());
+          if (!next) {
+            omitted += 1;
+            full.add(podNamespace);
+            continue;
+          }
+          if (next !== edited) outcome.push(one);
+          edited = next;
         }
         return { list: edited === list && this.#unreadable.has(nodeName) ? renewed(list, nowMs()) : edited, outcome };
       },
       { rebuild: true },
     );
+    if (omitted > 0) this.#o.onOmitted(nodeName, omitted);
     if (restored.length === 0) return;
     this.#o.onRestored(nodeName, restored.length);
     // A release during the edit found no entry to remove, so it is removed here.
@@ -147,6 +167,16 @@ export class QuarantineController {
       const which = { podUid: entry.podUid, untilMs: Date.parse(entry.until) };
       await editQuarantine(bucket, key, nodeName, (list) => withoutEntry(list, which, nowMs()));
     }
+  }
+}
+
+/** The list with the entry; null without a place for it. */
+function addIfRoom(list: QuarantineList, entry: QuarantineEntry, nowMs: number): QuarantineList | null {
+  try {
+    return withEntry(list, entry, nowMs).list;
+  } catch (error) {
+    if (error instanceof QuarantineError && error.code === 'QUARANTINE_FULL') return null;
+    throw error;
   }
 }
 

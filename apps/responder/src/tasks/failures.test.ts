@@ -27,7 +27,22 @@ describe('failures', () => {
     ['throttling is no budget', kube('KUBE_TOO_MANY_REQUESTS'), 'delete', 50, 10_000, 'give-up'],
     ['a permanent error', kube('KUBE_INVALID'), 'delete', MIN_TRIES, 0, 'give-up'],
     ['the same, at first', kube('KUBE_INVALID'), 'delete', 1, 0, 'retry'],
-    ['a full quarantine', new QuarantineError('QUARANTINE_FULL', 'full'), 'quarantine', MIN_TRIES, 0, 'give-up'],
+    [
+      'a full quarantine list, which may get room',
+      new QuarantineError('QUARANTINE_FULL', 'full'),
+      'quarantine',
+      50,
+      9_999,
+      'retry',
+    ],
+    [
+      'a full quarantine list beyond the bound',
+      new QuarantineError('QUARANTINE_FULL', 'full'),
+      'quarantine',
+      50,
+      10_000,
+      'give-up',
+    ],
     ['a bus that is away, for ever', new BusError('BUS_UNREACHABLE', 'away'), 'delete', 99, 1e9, 'retry'],
     ['an expired token', kube('KUBE_UNAUTHORIZED'), 'delete', 1, 0, 'retry'],
   ])('afterFailure - %s', (_name, error, action, tries, failingForMs, expected) => {

@@ -21,7 +21,7 @@ export interface RetryLimits {
 /** Minimum attempts, also if the responder was stopped for longer than the bound. */
 export const MIN_TRIES = 3;
 /** Errors that waiting does not fix: given up after MIN_TRIES, regardless of the time. */
-const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG', 'QUARANTINE_FULL']);
+const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG']);
 
 export type Next =
   | { kind: 'retry'; afterMs: number; code: string; countsAsTry: boolean }

@@ -137,6 +137,7 @@ class Replica {
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
       quarantine: { newest: async () => null, put: () => gone },
+      quarantinesGone: async () => new Set(),
       requestCapture: () => gone,
       facts: new FactReader(() => 0),
       planner: new Planner({

@@ -168,6 +168,7 @@ export class TaskRunner {
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
       quarantine: this.#deps.quarantine,
+      quarantinesGone: this.#deps.quarantinesGone,
       requestCapture: this.#deps.requestCapture,
     };
   }

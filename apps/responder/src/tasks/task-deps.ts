@@ -18,6 +18,7 @@ export interface TaskDeps {
   log: ResponseLog;
   kube: KubeApi;
   quarantine: ActionContext['quarantine'];
+  quarantinesGone: ActionContext['quarantinesGone'];
   requestCapture: ActionContext['requestCapture'];
   facts: FactReader;
   order: OrderGate;

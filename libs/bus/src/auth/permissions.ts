@@ -142,6 +142,8 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.deadletters.responses.>`,
       kv('bailiff_quarantine', '*'),
       ...orderedBucket('bailiff_quarantine'),
+      // Which quarantined pods of a node are gone.
+      kvGet('bailiff_nodes', '*'),
       ...ordered('VERDICTS'),
       ...ordered('RESPONSES'),
       ...ordered('CONFIG_LOG'),

@@ -1,3 +1,4 @@
+import { BUCKETS } from '@bailiff/bus';
 import { describe, expect, it } from 'vitest';
 import {
   editQuarantine,
@@ -91,10 +92,64 @@ describe('quarantine list', () => {
     expect(all.released?.some(({ podUid }) => podUid === 'p0' || podUid === 'p1')).toBe(false);
   });
 
-  it('withEntry - a full list refuses a new pod, but extends an entry', () => {
-    const full = list(...Array.from({ length: MAX_QUARANTINED_PODS_PER_NODE }, (_, i) => entry(`p${i}`, 1000)));
-    expect(() => withEntry(full, entry('one-more', 1000), NOW)).toThrow(/which is the limit/);
-    expect(withEntry(full, entry('p0', 2000, 'v2'), NOW).outcome).toBe('replaced');
+  const fill = (namespace: string, count: number, before = list()) =>
+    fillWith((n) => ({ ...entry(`${namespace}-${n}`, 1000), podNamespace: namespace }), count, before);
+  function fillWith(make: (n: number) => ReturnType<typeof entry>, most: number, before = list()) {
+    let filled: Parameters<typeof withEntry>[0] = before;
+    for (let n = 0; n < most; n += 1) {
+      try {
+        filled = withEntry(filled, make(n), NOW).list;
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'QUARANTINE_FULL' });
+        break;
+      }
+    }
+    return filled;
+  }
+  const countOf = ({ entries }: { entries: readonly { podNamespace: string }[] }, namespace: string) =>
+    entries.filter(({ podNamespace }) => podNamespace === namespace).length;
+
+  it('withEntry - a namespace takes at most half of what is left, so another one finds places', () => {
+    const one = fill('thief', 1_000);
+    expect(countOf(one, 'thief')).toBe(MAX_QUARANTINED_PODS_PER_NODE / 2);
+    expect(() => withEntry(one, { ...entry('x', 1000), podNamespace: 'thief' }, NOW)).toThrow(
+      'node node-a has 256 pods in quarantine, 256 of namespace thief: no place is left',
+    );
+    // A longer quarantine takes no further place.
+    expect(withEntry(one, { ...entry('thief-0', 2000, 'v2'), podNamespace: 'thief' }, NOW).outcome).toBe('replaced');
+    const two = fill('thief-too', 1_000, one as ReturnType<typeof list>);
+    expect(countOf(two, 'thief-too')).toBe(128);
+    const three = fill('shop', 110, two as ReturnType<typeof list>);
+    expect(countOf(three, 'shop')).toBe(64);
+  });
+
+  it('withEntry - long names and reasons do not make the list too large to store', () => {
+    const long = (namespace: string) => (n: number) => ({
+      ...entry(`${n}`.padStart(36, 'u'), 1000, 'v'.repeat(32)),
+      podNamespace: namespace,
+      podName: 'n'.repeat(253),
+      reason: 'r'.repeat(4_096),
+    });
+    let filled = list();
+    for (let n = 0; n < 30; n += 1) filled = fillWith(long(`namespace-${n}`), 1_000, filled) as typeof filled;
+    expect(filled.entries.length).toBeGreaterThan(250);
+    const started = Array.from({ length: MAX_RELEASES_PER_NODE }, (_, n) => ({
+      verdictId: `${n}`.padStart(32, 'v'),
+      untilMs: NOW + 1000,
+    }));
+    const all = withRelease(filled, { podUid: 'u'.repeat(36), started }, NOW).list;
+    expect(all.released).toHaveLength(MAX_RELEASES_PER_NODE);
+    const most = BUCKETS.find(({ bucket }) => bucket === 'bailiff_quarantine')?.maxValueBytes ?? 0;
+    expect(Buffer.byteLength(JSON.stringify(all))).toBeLessThan(most);
+  });
+
+  it('withEntry - entries of pods that are gone make room, those of others never do', () => {
+    const one = fill('thief', 1_000);
+    const next = { ...entry('next', 1000), podNamespace: 'thief' };
+    expect(() => withEntry(one, next, NOW, new Set(['elsewhere']))).toThrow(/no place is left/);
+    const { list: freed } = withEntry(one, next, NOW, new Set(['thief-0', 'thief-1']));
+    expect(freed.entries).toHaveLength(255);
+    expect(freed.entries.map(({ podUid }) => podUid)).not.toContain('thief-1');
   });
 
   it.each([

@@ -6,6 +6,10 @@
  * One entry per pod: of two verdicts the later end wins. A release stays in the list until the
  * original end of its entry. A responder that still has to add the entry finds the release in the
  * same edit. A list with an invalid entry can be edited. Every edit drops expired entries.
+ *
+ * Places are shared: a namespace gets a further one only while more places are free than it has.
+ * So one namespace takes at most half of the list, and another one at most half of the rest. An
+ * entry never makes room for another one, unless the node reports that its pod is gone.
  */
 import {
   cutEnd,
@@ -13,19 +17,25 @@ import {
   type QuarantineList,
   quarantineEndMs,
   readQuarantineList,
-  TEXT_LIMITS,
 } from '@bailiff/schemas';
 
-/** Size of the kernel maps. A kubelet runs at most 250 pods. */
+/** Entries of a list: as many as a node has guarded interfaces at most. */
 export const MAX_QUARANTINED_PODS_PER_NODE = 512;
+/**
+ * JSON bytes of all entries. A pod's author chooses the length of its name. With the releases, the
+ * list stays below the 256 KiB of a value in `bailiff_quarantine`.
+ */
+export const MAX_QUARANTINE_BYTES = 168 * 1024;
 /** Releases kept per node; beyond it those with the earliest end are dropped. */
 export const MAX_RELEASES_PER_NODE = 512;
+/** Bytes of the reason in an entry: the verdict has the whole text. */
+const MAX_ENTRY_REASON_BYTES = 128;
 /** Attempts of an edit against concurrent writers. */
 export const MAX_EDIT_ATTEMPTS = 16;
 
 export class QuarantineError extends Error {
   /**
-   * QUARANTINE_FULL: the node has as many pods in quarantine as its kernel maps hold.
+   * QUARANTINE_FULL: the node's list has no place left for a pod of this namespace.
    * QUARANTINE_CONTENDED: other writers changed the list at every attempt. QUARANTINE_UNREADABLE:
    * the node's key has no valid list; the responder rebuilds it from RESPONSES, so try again.
    */
@@ -43,28 +53,46 @@ export class QuarantineError extends Error {
  */
 export type PutOutcome = 'added' | 'replaced' | 'present' | 'held' | 'released';
 
-/** Adds a pod. @throws QuarantineError QUARANTINE_FULL */
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * Adds a pod. @param gone pods whose entries make room: the node reports that they are gone
+ * @throws QuarantineError QUARANTINE_FULL
+ */
 export function withEntry(
   list: QuarantineList,
   entry: QuarantineEntry,
   nowMs: number,
+  gone: ReadonlySet<string> = NONE,
 ): { list: QuarantineList; outcome: PutOutcome } {
   if (isReleased(list, entry)) return { list, outcome: 'released' };
-  const entries = live(list, nowMs);
+  const entries = live(list, nowMs).filter(({ podUid }) => !gone.has(podUid));
   const existing = entries.find((other) => other.podUid === entry.podUid);
   if (existing && quarantineEndMs(existing) >= quarantineEndMs(entry)) {
     return { list, outcome: existing.verdictId === entry.verdictId ? 'present' : 'held' };
   }
   const kept = entries.filter((other) => other !== existing);
-  if (kept.length >= MAX_QUARANTINED_PODS_PER_NODE) {
-    throw new QuarantineError(
-      'QUARANTINE_FULL',
-      `node ${list.nodeName} has ${kept.length} pods in quarantine, which is the limit`,
-    );
-  }
-  const added = { ...entry, reason: cutEnd(entry.reason, TEXT_LIMITS.reason.bytes) };
+  const added = { ...entry, reason: cutEnd(entry.reason, MAX_ENTRY_REASON_BYTES) };
+  // A longer quarantine needs no further place.
+  if (!existing) checkRoom(list.nodeName, kept, added);
   return { list: next(list, [...kept, added], nowMs), outcome: existing ? 'replaced' : 'added' };
 }
+
+/** @throws QuarantineError QUARANTINE_FULL */
+function checkRoom(nodeName: string, kept: readonly QuarantineEntry[], added: QuarantineEntry): void {
+  const own = kept.filter(({ podNamespace }) => podNamespace === added.podNamespace);
+  const fits = (sizeOf: (entry: QuarantineEntry) => number, most: number): boolean => {
+    const sum = (entries: readonly QuarantineEntry[]) => entries.reduce((total, one) => total + sizeOf(one), 0);
+    return sum(own) + sizeOf(added) <= most - sum(kept);
+  };
+  if (fits(() => 1, MAX_QUARANTINED_PODS_PER_NODE) && fits(bytesOf, MAX_QUARANTINE_BYTES)) return;
+  throw new QuarantineError(
+    'QUARANTINE_FULL',
+    `node ${nodeName} has ${kept.length} pods in quarantine, ${own.length} of namespace ${added.podNamespace}: no place is left for another one of this namespace`,
+  );
+}
+
+const bytesOf = (entry: QuarantineEntry) => Buffer.byteLength(JSON.stringify(entry)) + 1;
 
 /**
  * Removes a pod. With `untilMs`, only an entry that ends no later: another verdict may have

@@ -115,6 +115,11 @@ export const nodeStatus = z.object({
   spoofRevision: z.number().optional(),
   configRefused: list('listed', refusedConfig),
   disarmedUntil: text('word').nullable(),
+  /**
+   * Pods of the quarantine list that are gone: not in the pod list, and without an interface. The
+   * responder may remove their entries. Absent from older versions.
+   */
+  quarantinesGone: list('quarantined', text('uid')).optional(),
   /** Absent from versions without runtime policies. */
   runtime: runtimeStatus.optional(),
   /** Absent from versions without the CNI plugin. */
