@@ -29,6 +29,9 @@ it.each([...APPS])('metrics of %s - names, types, help and labels by convention'
 it('metrics - those of the process are the same everywhere', () => {
   expect(processMetrics().map(({ name }) => name)).toEqual([
     'bailiff_build_info',
+    'bailiff_http_connections',
+    'bailiff_http_connections_closed_total',
+    'bailiff_http_metrics_repeated_total',
     'bailiff_log_lines_dropped_total',
     'bailiff_ready',
     'nodejs_eventloop_utilization',

@@ -13,7 +13,12 @@ const APPS = path.resolve(import.meta.dirname, '../apps');
 /** Metrics of every app: build, process and log. */
 export function processMetrics(): MetricDeclaration[] {
   const registry = new Registry();
-  addProcessMetrics(registry, '', '', { logLinesDropped: () => 0, ready: async () => ({ ok: true, checks: {} }) });
+  addProcessMetrics(registry, '', '', {
+    logLinesDropped: () => 0,
+    ready: async () => ({ ok: true, checks: {} }),
+    listeners: () => ({}),
+    metricsRepeated: () => 0,
+  });
   return listMetrics(registry);
 }
 

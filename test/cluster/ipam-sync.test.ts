@@ -329,7 +329,7 @@ describe('ipam-sync - starts, faults and interruptions', () => {
     world.running('meanwhile', 'node-1', ['10.1.0.6']);
     world.status('web', { phase: 'Failed' });
     await waitFor(async () => {
-      const response = await fetch(`http://${sync.line('ready')?.metricsAddress}/readyz`);
+      const response = await fetch(`http://${sync.line('ready')?.probeAddress}/readyz`);
       return response.status === 503 && (await response.text()).includes('not connected');
     });
     await world.nats.restart();

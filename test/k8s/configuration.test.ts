@@ -19,6 +19,8 @@ import {
   mountOf,
   OVERLAYS,
   objectsOf,
+  ofKind,
+  PROBE_PORT,
   secretsOf,
   type Workload,
   workloadsOf,
@@ -65,14 +67,29 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(() => configOf(objects, wrong)).toThrow(/no such key/);
   });
 
-  it.each(apps)('$component - metrics and probes use the port and paths that it serves', (app) => {
-    const { container } = app;
-    const address = String(configOf(objects, app)['metricsAddress']);
-    expect(Number(address.slice(address.lastIndexOf(':') + 1))).toBe(METRICS_PORT);
+  it.each(apps)('$component - metrics and probes use the ports and paths that it serves, each its own', (app) => {
+    const { container, pod } = app;
+    const { metricsAddress, probeAddress } = configOf(objects, app);
+    const portOf = (address: unknown) => Number(/:(\d+)$/.exec(String(address))?.[1]);
+    expect([portOf(metricsAddress), portOf(probeAddress)]).toEqual([METRICS_PORT, PROBE_PORT]);
     const ports = (container.ports as Json[]).map(({ name, containerPort }) => [name, containerPort]);
-    expect(ports).toEqual([['metrics', METRICS_PORT]]);
+    expect(ports).toEqual([
+      ['metrics', METRICS_PORT],
+      ['probes', PROBE_PORT],
+    ]);
+    // On the node's network, network policies do not apply: pods must not reach the listener.
+    const host = pod.hostNetwork ? { host: '127.0.0.1' } : {};
+    if (pod.hostNetwork) expect(String(probeAddress)).toBe(`127.0.0.1:${PROBE_PORT}`);
     const probes = ['startupProbe', 'livenessProbe', 'readinessProbe'].map((name) => container[name].httpGet);
-    expect(probes).toEqual(['/healthz', '/healthz', '/readyz'].map((path) => ({ path, port: 'metrics' })));
+    expect(probes).toEqual(['/healthz', '/healthz', '/readyz'].map((path) => ({ ...host, path, port: 'probes' })));
+  });
+
+  it('network policies - none lets another pod reach a port of probes', () => {
+    const ports = ofKind(objects, 'NetworkPolicy')
+      .flatMap(({ spec }) => spec.ingress ?? [])
+      .flatMap(({ ports: allowed }: Json) => (allowed as Json[]).map(({ port }) => port));
+    expect(ports).toContain(METRICS_PORT);
+    for (const port of [PROBE_PORT, 8222]) expect(ports).not.toContain(port);
   });
 
   it.each(apps)('$component - every file that it reads is mounted', (app) => {

@@ -8,6 +8,7 @@ import { parse, parseAllDocuments, stringify } from 'yaml';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 export const OVERLAYS = ['included', 'external'] as const;
 export const METRICS_PORT = 9464;
+export const PROBE_PORT = 9465;
 
 // biome-ignore lint/suspicious/noExplicitAny: manifests are data of many shapes; each test says what it expects of them
 export type Json = any;

@@ -15,6 +15,7 @@ import {
   objectsOf,
   objectsWith,
   ofKind,
+  PROBE_PORT,
   type Workload,
   workloadsOf,
 } from './rendered.ts';
@@ -176,8 +177,8 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       ];
       expect([component, ports(component, 'egress')]).toEqual([component, wanted.sort((a, b) => a - b)]);
       const served = (container.ports ?? []).map(({ containerPort }: Json) => containerPort);
-      // The node itself scrapes the bus's monitoring port.
-      const open = served.filter((port: number) => port !== 8222);
+      // Only the node itself uses the ports of probes, and scrapes the bus's monitoring port.
+      const open = served.filter((port: number) => port !== 8222 && port !== PROBE_PORT);
       expect([component, ports(component, 'ingress')]).toEqual([component, open]);
     }
     expect(ports('correlator', 'ingress')).toEqual([METRICS_PORT]);

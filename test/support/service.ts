@@ -13,8 +13,8 @@ export interface RunningService {
   metric(name: string): Promise<number>;
   ready(): Promise<{ ok: boolean; checks: Record<string, string> }>;
   /**
-   * Resolves when the app has logged that it is ready, or with `started` when its status server
-   * listens.
+   * Resolves when the app has logged that it is ready, or with `started` when it listens for
+   * probes.
    */
   until(state: 'ready' | 'started'): Promise<void>;
   /** Stops the app as SIGTERM does. @returns the exit code */
@@ -32,28 +32,31 @@ export class Services implements AsyncDisposable {
   /** Starts an app without waiting. */
   begin<S extends z.ZodObject>(options: Omit<ServiceOptions<S>, 'io'>): RunningService {
     const captured = captureIo();
-    let address = '';
+    let metricsAddress = '';
+    let probeAddress = '';
     const exit = runService({
       ...options,
       io: captured.io,
       start: (ctx) => {
-        address = ctx.metricsAddress;
+        ({ metricsAddress, probeAddress } = ctx);
         return options.start(ctx);
       },
     });
-    const fetchText = async (page: string) => (await fetch(`http://${address}/${page}`)).text();
+    const fetchText = async (url: string) => (await fetch(`http://${url}`)).text();
     const prefix = `bailiff_${options.name.replaceAll('-', '_')}_`;
     const service: RunningService = {
       log: captured.logLines,
       stderr: captured.stderr,
       metric: async (name) => {
-        const line = (await fetchText('metrics')).split('\n').find((text) => text.startsWith(`${prefix}${name} `));
+        const line = (await fetchText(`${metricsAddress}/metrics`))
+          .split('\n')
+          .find((text) => text.startsWith(`${prefix}${name} `));
         return Number(line?.split(' ').at(-1) ?? Number.NaN);
       },
-      ready: async () => JSON.parse(await fetchText('readyz')),
+      ready: async () => JSON.parse(await fetchText(`${probeAddress}/readyz`)),
       until: async (state) => {
         const isReady = () => captured.logLines().some(({ msg }) => msg === 'ready');
-        await waitFor(() => (state === 'started' ? address !== '' : isReady()), {
+        await waitFor(() => (state === 'started' ? probeAddress !== '' : isReady()), {
           ...{
             what: `${options.name} to be ${state}`,
             state: () => [captured.stderr(), captured.logLines().slice(-10)],

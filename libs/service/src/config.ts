@@ -8,13 +8,17 @@ import { ServiceError } from './errors.ts';
 import { flagName, type ParsedFlags } from './flags.ts';
 import { type Leaf, leavesOf } from './schema-walk.ts';
 
+const listenAddress = z
+  .string()
+  .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$|^$/, { error: 'must be host:port, [v6]:port, or empty for none' })
+  .default('127.0.0.1:0');
+
 /** Keys of the process frame, which extend every service's schema. */
 export const frameShape = {
-  metricsAddress: z
-    .string()
-    .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$|^$/, { error: 'must be host:port, [v6]:port, or empty for none' })
-    .default('127.0.0.1:0')
-    .describe('where /metrics, /healthz and /readyz are served; empty: not served'),
+  metricsAddress: listenAddress.describe('where /metrics is served; empty: not served'),
+  probeAddress: listenAddress.describe(
+    'where /healthz and /readyz are served, for the kubelet alone; on a loopback address only to the machine itself; empty: not served',
+  ),
   logLevel: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')

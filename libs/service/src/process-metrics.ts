@@ -4,14 +4,23 @@
  */
 import { Gauge, type Registry } from 'prom-client';
 import type { HealthReport } from './health.ts';
+import type { Listener } from './http.ts';
 import { MetricFamily } from './metrics.ts';
+
+/** Listeners of a process, as in the label `listener`. */
+export type ListenerName = 'metrics' | 'probes';
 
 /** @param app as in `apps/<name>` */
 export function addProcessMetrics(
   registry: Registry,
   app: string,
   version: string,
-  read: { logLinesDropped(): number; ready(): Promise<HealthReport> },
+  read: {
+    logLinesDropped(): number;
+    ready(): Promise<HealthReport>;
+    listeners(): Partial<Record<ListenerName, Listener>>;
+    metricsRepeated(): number;
+  },
 ): void {
   new Gauge({
     name: 'bailiff_build_info',
@@ -34,6 +43,24 @@ export function addProcessMetrics(
       for (const [check, answer] of Object.entries(checks)) this.set({ check }, Number(answer === 'ok'));
     },
   });
+  const each = () => Object.entries(read.listeners());
+  own.gaugeBy('http_connections', 'Open connections, by listener', 'listener', () =>
+    Object.fromEntries(each().map(([name, listener]) => [name, listener.connections()])),
+  );
+  own.totals(
+    'http_connections_closed_total',
+    'Connections that a listener closed before its response was complete, by reason',
+    ['listener', 'reason'],
+    () =>
+      each().flatMap(([name, listener]) =>
+        Object.entries(listener.closed()).map(([reason, n]) => [[name, reason], n] as const),
+      ),
+  );
+  own.total(
+    'http_metrics_repeated_total',
+    'Responses of /metrics that repeated the last values, because readers asked too often',
+    read.metricsRepeated,
+  );
   const ofProcess = new MetricFamily(registry, 'process_');
   ofProcess.gauge(
     'start_time_seconds',

@@ -39,7 +39,7 @@ describe('service - way down', () => {
     const run = launch((ctx) => {
       ctx.onStop('connection', () => void order.push(`connection aborted=${ctx.signal.aborted}`));
       ctx.onStop('publisher', async () => {
-        const ready = await fetch(`http://${ctx.metricsAddress}/readyz`);
+        const ready = await fetch(`http://${ctx.probeAddress}/readyz`);
         order.push(`publisher ready=${ready.status}`);
       });
       ctx.signal.addEventListener('abort', () => order.push('intake'));
@@ -189,7 +189,7 @@ describe('service - command line', () => {
   });
 });
 
-test('service - status server: metrics, health with reasons, nothing else', async () => {
+test('service - metrics at one address, health with reasons at another, nothing else', async () => {
   let ready: boolean | string = 'waiting for the bus';
   const run = launch((ctx) => {
     new Counter({ name: 'demo_total', help: 'x', registers: [ctx.metrics] }).inc(2);
@@ -199,7 +199,8 @@ test('service - status server: metrics, health with reasons, nothing else', asyn
     });
   });
   const get = async (url: string, method = 'GET') => {
-    const response = await fetch(`http://${run.ctx().metricsAddress}${url}`, { method });
+    const { metricsAddress, probeAddress } = run.ctx();
+    const response = await fetch(`http://${url.endsWith('z') ? probeAddress : metricsAddress}${url}`, { method });
     return { status: response.status, text: await response.text() };
   };
   await waitFor(() => run.ctx()?.metricsAddress);
@@ -209,7 +210,10 @@ test('service - status server: metrics, health with reasons, nothing else', asyn
   const { text } = await get('/metrics');
   expect(text).toContain('demo_total 2');
   expect(text).toContain('process_resident_memory_bytes');
+  expect(text).toContain('bailiff_http_connections_closed_total{listener="probes",reason="source-share"} 0');
   expect((await get('/other')).status).toBe(404);
+  expect((await fetch(`http://${run.ctx().metricsAddress}/healthz`)).status).toBe(404);
+  expect((await fetch(`http://${run.ctx().probeAddress}/metrics`)).status).toBe(404);
   expect((await get('/metrics', 'POST')).status).toBe(405);
   ready = true;
   await waitFor(() => run.messages().includes('ready'));
@@ -229,7 +233,7 @@ test('service - not ready during the start, regardless of the checks added so fa
   });
   await waitFor(() => run.ctx()?.metricsAddress);
   const ready = async () => {
-    const response = await fetch(`http://${run.ctx().metricsAddress}/readyz`);
+    const response = await fetch(`http://${run.ctx().probeAddress}/readyz`);
     return [response.status, await response.json()];
   };
   expect(await ready()).toEqual([503, { ok: false, checks: { bus: 'ok', start: 'under way' } }]);

@@ -1,9 +1,9 @@
 /**
  * The process frame of every Bailiff app: configuration, log, metrics, health, signals, exit code.
  *
- * Start: flags → configuration → status server → `start(ctx)` → log line `ready` once all readiness
+ * Start: flags → configuration → HTTP listeners → `start(ctx)` → log line `ready` once all readiness
  * checks pass. Shutdown (SIGTERM, SIGINT, `ctx.fail`): not ready → `ctx.signal` aborts → `onStop`
- * steps, last in first out, each limited by `stopTimeoutMs` → status server → exit code. A second
+ * steps, last in first out, each limited by `stopTimeoutMs` → HTTP listeners → exit code. A second
  * signal ends the waiting for a step, but skips none.
  */
 import { readFile } from 'node:fs/promises';
@@ -16,9 +16,10 @@ import { EXIT, exitCodeOf, ServiceError } from './errors.ts';
 import { type ParsedFlags, parseFlags } from './flags.ts';
 import { Health } from './health.ts';
 import { helpText } from './help.ts';
-import { type StatusServer, startStatusServer } from './http.ts';
+import { type Listener, type Pages, probePages, startListener } from './http.ts';
+import { MetricsPage } from './metrics-page.ts';
 import { escapeUnsafe } from './printable.ts';
-import { addProcessMetrics } from './process-metrics.ts';
+import { addProcessMetrics, type ListenerName } from './process-metrics.ts';
 import { redact } from './redact.ts';
 import { leavesOf } from './schema-walk.ts';
 import { StopSteps } from './shutdown.ts';
@@ -34,8 +35,10 @@ export interface ServiceContext<C> {
   signal: AbortSignal;
   /** Version of the build. */
   version: string;
-  /** host:port of the status server; empty without one. */
+  /** host:port of the metrics; empty without them. */
   metricsAddress: string;
+  /** host:port of the probes; empty without them. */
+  probeAddress: string;
   /** Adds a step to the shutdown. */
   onStop(name: string, fn: () => void | Promise<void>): void;
   /** Starts an orderly shutdown with the exit code of the error (`exitCodeOf`). */
@@ -61,8 +64,8 @@ export interface ServiceOptions<S extends z.ZodObject> {
   /** Without node and script. */
   argv: readonly string[];
   /**
-   * Strict object of the app's own keys; the frame adds `metricsAddress`, `logLevel`,
-   * `stopTimeoutMs`.
+   * Strict object of the app's own keys; the frame adds `metricsAddress`,
+   * `probeAddress`, `logLevel`, `stopTimeoutMs`.
    */
   schema: S;
   /** Lowest precedence, for values that differ from the schema's defaults. */
@@ -150,25 +153,36 @@ async function serve<S extends z.ZodObject>(
   const log = pino({ level: config.logLevel, base: { app: options.name } }, printable(io.logDestination));
   const metrics = new Registry();
   const health = new Health();
+  const clock = io.clock ?? systemClock;
+  const page = new MetricsPage(metrics, systemClock);
+  const listeners: Partial<Record<ListenerName, Listener>> = {};
   addProcessMetrics(metrics, options.name, version, {
     logLinesDropped: () => io.logLinesDropped?.() ?? 0,
     ready: () => health.checkReady(),
+    listeners: () => listeners,
+    metricsRepeated: () => page.repeated,
   });
   const steps = new StopSteps();
   const intake = new AbortController();
   const hurry = new AbortController();
   const end = endOfRun(io, log, hurry);
-  const clock = io.clock ?? systemClock;
-  let server: StatusServer | undefined;
+  const listenAt = async (name: ListenerName, key: 'metricsAddress' | 'probeAddress', pages: Pages) => {
+    if (config[key] === '') return '';
+    const listener = await startListener(key, config[key], pages);
+    listeners[name] = listener;
+    return listener.address;
+  };
   let started: Promise<void> = Promise.resolve();
   try {
-    if (config.metricsAddress !== '') server = await startStatusServer(config.metricsAddress, metrics, health);
-    const metricsAddress = server?.address ?? '';
+    const addresses = {
+      metricsAddress: await listenAt('metrics', 'metricsAddress', { '/metrics': () => page.get() }),
+      probeAddress: await listenAt('probes', 'probeAddress', probePages(health)),
+    };
     const onStop = (name: string, fn: () => void | Promise<void>) => steps.add(name, fn);
-    const base = { config, log, metrics, health, clock, version, metricsAddress, onStop };
+    const base = { config, log, metrics, health, clock, version, ...addresses, onStop };
     started = Promise.resolve(options.start({ ...base, signal: intake.signal, fail: end.fail })).then(() => {
       health.started();
-      return announceReady(health, log, metricsAddress, intake.signal);
+      return announceReady(health, log, addresses, intake.signal);
     });
     // Operations in progress fail when the process stops. Such an error is logged and is not a
     // failure.
@@ -187,7 +201,7 @@ async function serve<S extends z.ZodObject>(
   steps.add('start', () => started.catch(() => {}));
   const failures = await steps.run(config.stopTimeoutMs, hurry.signal);
   for (const { name, error } of failures) log.error({ step: name, err: error }, 'stop step failed');
-  await server?.close();
+  for (const listener of Object.values(listeners)) await listener.close();
   end.dispose();
   const { error } = end;
   const code = error ? exitCodeOf(error) : failures.length > 0 ? EXIT.bug : EXIT.ok;
@@ -224,10 +238,10 @@ function endOfRun(io: ServiceIo, log: Logger, hurry: AbortController) {
   return state;
 }
 
-async function announceReady(health: Health, log: Logger, metricsAddress: string, signal: AbortSignal): Promise<void> {
+async function announceReady(health: Health, log: Logger, addresses: object, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     const { ok } = await health.checkReady();
-    if (ok && !signal.aborted) return log.info({ metricsAddress, pid: process.pid }, 'ready');
+    if (ok && !signal.aborted) return log.info({ ...addresses, pid: process.pid }, 'ready');
     await systemClock.sleep(READY_POLL_MS, signal);
   }
 }
