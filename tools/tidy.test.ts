@@ -76,6 +76,12 @@ describe('tidy', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('headers - messages are received only where their headers are read safely', () => {
+    const safe = 'libs/bus/src/connection/incoming.ts';
+    const isApp = (f: string) => /^(apps|libs)\/.*\.ts$/.test(f) && !f.includes('.test.') && f !== safe;
+    expect(source.filter((f) => isApp(f) && /\.nc\.(subscribe|request|requestMany)\b/.test(read(f)))).toEqual([]);
+  });
+
   it('packages - every dependency is pinned once, exactly, in the root', () => {
     const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>;
     const all = { ...manifest['dependencies'], ...manifest['devDependencies'] };

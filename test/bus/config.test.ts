@@ -34,13 +34,6 @@ function heldBack(bus: Bus) {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target);
       if (typeof value !== 'function') return value;
-      if (property === 'request') {
-        return async (...rest: Parameters<typeof target.request>) => {
-          const answer = await target.request(...rest);
-          if (rest[0].includes('STREAM.INFO')) answered += 1;
-          return answer;
-        };
-      }
       if (property !== 'subscribe') return value.bind(target);
       return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
         target.subscribe(subject, {
@@ -52,8 +45,14 @@ function heldBack(bus: Bus) {
         });
     },
   });
+  const send = async (...rest: Parameters<Bus['requests']['send']>) => {
+    const answer = await bus.requests.send(...rest);
+    if (rest[0].includes('STREAM.INFO')) answered += 1;
+    return answer;
+  };
+  const replaced: Record<string | symbol, unknown> = { nc, requests: { send } };
   const proxy = new Proxy(bus, {
-    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+    get: (target, property) => replaced[property] ?? Reflect.get(target, property, target),
   });
   const release = () => {
     holding = false;

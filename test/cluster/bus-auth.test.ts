@@ -64,7 +64,7 @@ describe('a login by token', () => {
     });
     await a.nc.flush();
     const answer = await request(responder, captureSubject(A), 'what runs?');
-    expect(answer.string()).toBe('once');
+    expect(Buffer.from(answer.data).toString()).toBe('once');
     expect(await tryIt(a, 'publish', inbox)).toBe(false);
     expect(await tryIt(a, 'publish', '_INBOX_responder.x.y')).toBe(false);
   });

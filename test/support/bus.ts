@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import {
   type Bus,
+  BusError,
   consumeOrdered,
   ensureTopology,
   type FollowerBuses,
@@ -11,7 +12,6 @@ import {
 } from '@bailiff/bus';
 import { freePort, type StartNatsOptions, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
-import { errors } from '@nats-io/nats-core';
 
 export async function startBus(options: TopologyOptions = {}): Promise<TestNats> {
   const nats = await startNats();
@@ -68,23 +68,18 @@ export function underWay(reading: Promise<void>): Promise<void> {
  */
 export function losing(bus: Bus, subject: string, where: 'request' | 'answer', meanwhile: () => unknown = () => {}) {
   let requests = 0;
-  const request = async (...args: Parameters<Bus['nc']['request']>) => {
-    if (!args[0].startsWith(subject)) return bus.nc.request(...args);
+  const send = async (...args: Parameters<Bus['requests']['send']>) => {
+    if (!args[0].startsWith(subject)) return bus.requests.send(...args);
     requests += 1;
     const isLost = requests === 1;
-    const answer = isLost && where === 'request' ? undefined : await bus.nc.request(...args);
+    const answer = isLost && where === 'request' ? undefined : await bus.requests.send(...args);
     if (answer && !isLost) return answer;
     await meanwhile();
-    throw new errors.TimeoutError();
+    throw new BusError('BUS_TIMEOUT', `${args[0]}: lost`);
   };
-  const nc = new Proxy(bus.nc, {
-    get(target, property) {
-      if (property === 'request') return request;
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
+  const lossy = new Proxy(bus, {
+    get: (target, name) => (name === 'requests' ? { send } : Reflect.get(target, name, target)),
   });
-  const lossy = new Proxy(bus, { get: (target, name) => (name === 'nc' ? nc : Reflect.get(target, name, target)) });
   return { bus: lossy, requests: () => requests };
 }
 

@@ -57,7 +57,7 @@ class BusRecorder {
       consumeOrdered(bus, stream, {
         start: 'all',
         onMessage: ({ subject, sequence, timestampMicros, headers, data }) => {
-          const names = Object.fromEntries((headers?.keys() ?? []).map((name) => [name, headers?.get(name) ?? '']));
+          const names = Object.fromEntries(headers?.entries() ?? []);
           const place = { stream, subject, sequence, timestampMicros };
           this.messages.push({ ...place, headers: names, data: Buffer.from(data) });
         },

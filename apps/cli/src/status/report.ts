@@ -90,7 +90,7 @@ function nodeReport(node: string, input: StatusInput, problems: Problem[]): Node
       shout(
         node,
         `its status cannot be read: ${found}`,
-        'its collector has another version',
+        'its collector has another version, or another client uses its credential',
         EXIT.dependencyUnreachable,
       ),
     );

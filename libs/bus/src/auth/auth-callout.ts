@@ -9,6 +9,7 @@
  */
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
+import { type Incoming, subscribe } from '../connection/incoming.ts';
 import { type NatsClaims, readClaims, signClaims } from './nats-jwt.ts';
 import { AUTH_CALLOUT_QUEUE, AUTH_CALLOUT_SUBJECT, type Permissions, publishRule } from './permissions.ts';
 import { issuerKeyOf, keyPairOf } from './seeds.ts';
@@ -177,15 +178,13 @@ export interface SealedAuthRequest {
  * Receives auth requests in the queue group of all replicas until the returned function is called.
  */
 export function subscribeAuthRequests(bus: Bus, onRequest: (question: SealedAuthRequest) => void): () => void {
-  const subscription = bus.nc.subscribe(AUTH_CALLOUT_SUBJECT, {
-    queue: AUTH_CALLOUT_QUEUE,
-    callback: (error, message) => {
-      // The bus status reports a missing permission.
-      if (error) return;
-      const serverXkey = message.headers?.get(XKEY_HEADER) ?? '';
-      onRequest({ bytes: message.data, serverXkey, respond: (bytes) => void message.respond(bytes) });
-    },
-  });
+  const onMessage = (error: Error | null, message: Incoming) => {
+    // The bus status reports a missing permission.
+    if (error) return;
+    const serverXkey = message.headers?.get(XKEY_HEADER) ?? '';
+    onRequest({ bytes: message.data, serverXkey, respond: (bytes) => message.respond(bytes) });
+  };
+  const subscription = subscribe(bus, AUTH_CALLOUT_SUBJECT, onMessage, { queue: AUTH_CALLOUT_QUEUE });
   return () => {
     if (!bus.nc.isClosed()) subscription.unsubscribe();
   };

@@ -16,6 +16,7 @@ import { BusError, toBusError } from './errors.ts';
 import { JetStreamHealth } from './jetstream-health.ts';
 import { type Credentials, Login } from './login.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
+import { RequestMux } from './request-mux.ts';
 import { TokenRenewal } from './token-renewal.ts';
 
 export interface BusOptions extends Credentials {
@@ -59,6 +60,8 @@ export interface Bus {
    */
   readonly apiPrefix: string;
   readonly timeoutMs: number;
+  /** Requests in flight (request.ts). */
+  readonly requests: RequestMux;
   readonly connected: boolean;
   /** Error of the last failed attempt; empty if unknown. */
   readonly disconnectReason?: string;
@@ -96,6 +99,7 @@ class NatsBus implements Bus {
   readonly timeoutMs: number;
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   readonly recreatedListeners = new Set<(stream: string) => void>();
+  readonly requests: RequestMux;
   connected = true;
   connects = 1;
   disconnectReason = '';
@@ -119,6 +123,7 @@ class NatsBus implements Bus {
     this.inboxPrefix = inboxPrefix;
     this.apiPrefix = apiPrefixOf(options.user);
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.requests = new RequestMux(this);
     this.login = login;
     const { file } = login;
     // A reconnect fails when the connection is being closed; that is not an error.

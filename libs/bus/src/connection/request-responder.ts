@@ -6,6 +6,7 @@
  * `maxWaitMs`. Any other request receives `busy`.
  */
 import type { Bus } from './connect.ts';
+import { subscribe } from './incoming.ts';
 
 const MAX_WAITING = 8;
 
@@ -37,12 +38,10 @@ export interface IncomingRequest {
 
 export function respondToRequests(bus: Bus, options: RequestResponderOptions): RequestResponder {
   const turns = new RequestQueue(options);
-  const subscription = bus.nc.subscribe(options.subject, {
-    callback: (error, message) => {
-      // The status listeners of the bus report a refused subscription.
-      if (error || message.reply === undefined || message.reply === '') return;
-      turns.add({ data: message.data, respond: (response) => message.respond(response) });
-    },
+  const subscription = subscribe(bus, options.subject, (error, message) => {
+    // The status listeners of the bus report a refused subscription.
+    if (error || message.reply === '') return;
+    turns.add({ data: message.data, respond: (response) => message.respond(response) });
   });
   return {
     async close() {

@@ -6,16 +6,13 @@
  */
 
 import { onAbort } from '@bailiff/service/retry';
-import { createInbox, errors, type Msg, type MsgHdrs, type Payload } from '@nats-io/nats-core';
+import { createInbox, errors, type Payload } from '@nats-io/nats-core';
 import { IMPORTED_API } from '../topology/identities.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
+import { type Incoming, subscribe } from './incoming.ts';
 import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-health.ts';
-
-export interface RequestOptions {
-  headers?: MsgHdrs;
-  timeoutMs?: number;
-}
+import type { RequestOptions } from './request-mux.ts';
 
 interface ApiError {
   code: number;
@@ -41,34 +38,18 @@ export async function request(
   subject: string,
   payload?: Payload,
   options: RequestOptions = {},
-): Promise<Msg> {
+): Promise<Incoming> {
   if (!bus.connected) throw new BusError('BUS_UNREACHABLE', `${subject}: the bus is not connected`);
-  let broken: ((status: BusStatus) => void) | undefined;
-  const disconnected = new Promise<never>((_, reject) => {
-    broken = (status) => {
-      if (status.type === 'disconnected' || status.type === 'closed') {
-        reject(new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the response`));
-      }
-    };
-    bus.statusListeners.add(broken);
-  });
   try {
-    const { headers } = options;
-    const answer = bus.nc.request(subject, payload, {
-      timeout: options.timeoutMs ?? bus.timeoutMs,
-      ...(headers ? { headers } : {}),
-    });
-    const message = await Promise.race([answer, disconnected]);
+    const message = await bus.requests.send(subject, payload, options);
     bus.jetStream?.responded(subject);
     return message;
   } catch (cause) {
     const error = toBusError(cause, subject);
     if (error.code === 'BUS_NO_STREAM') bus.jetStream?.noResponder(subject);
-    if (error.code === 'BUS_PERMISSION') throw forbidden(bus, subject, cause);
+    if (error.code === 'BUS_PERMISSION') throw forbidden(bus, subject, error.cause);
     if (error.code === 'BUS_TIMEOUT') throw unacknowledged(bus, subject, error);
     throw error;
-  } finally {
-    if (broken) bus.statusListeners.delete(broken);
   }
 }
 
@@ -82,7 +63,7 @@ export function requestMany(
   subject: string,
   body: object,
   signal: AbortSignal,
-  take: (response: Msg) => boolean,
+  take: (response: Incoming) => boolean,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const inbox = createInbox(bus.inboxPrefix);
@@ -105,16 +86,14 @@ export function requestMany(
     const late = () => end(new BusError('BUS_TIMEOUT', `${subject}: no response within ${bus.timeoutMs} ms`));
     const silence = setTimeout(late, bus.timeoutMs);
     const forget = onAbort(signal, () => end());
-    const subscription = bus.nc.subscribe(inbox, {
-      callback: (error, response) => {
-        if (error) return end(toBusError(error, inbox));
-        silence.refresh();
-        try {
-          if (take(response)) end();
-        } catch (cause) {
-          end(cause);
-        }
-      },
+    const subscription = subscribe(bus, inbox, (error, response) => {
+      if (error) return end(toBusError(error, inbox));
+      silence.refresh();
+      try {
+        if (take(response)) end();
+      } catch (cause) {
+        end(cause);
+      }
     });
     bus.statusListeners.add(onStatus);
     bus.nc.publish(subject, JSON.stringify(body), { reply: inbox });
@@ -146,7 +125,7 @@ export async function apiRequest<T>(
 }
 
 /** Parses a JSON response. @throws BusError for a refusal, BUS_MESSAGE when it is not JSON */
-export function parseResponse<T>(message: Msg, subject: string): T {
+export function parseResponse<T>(message: Incoming, subject: string): T {
   let response: T & { error?: ApiError };
   try {
     response = message.json<T & { error?: ApiError }>();

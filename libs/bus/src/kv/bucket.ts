@@ -32,8 +32,8 @@ export interface KvEntry {
   /** A tombstone: the key was deleted and the value is empty. */
   deleted: boolean;
   /**
-   * An injected reply (injected-reply.ts). The next write must expect its revision; its value is
-   * not trusted.
+   * Not stored by a Bailiff client (injected-reply.ts). The next write must expect its revision; its
+   * value is empty.
    */
   injected: boolean;
   header(name: string): string;
@@ -96,11 +96,11 @@ export function entryOf(message: StreamMessage, prefix: string): KvEntry {
 
 const isConflict = (error: unknown): boolean => error instanceof BusError && error.code === 'BUS_CONFLICT';
 
-/** Error for a key whose newest entry is an injected reply. */
+/** Error for a key whose newest entry is not of a Bailiff client. */
 export const injectedReplyError = (bucket: string, key: string) =>
   new BusError(
     'BUS_MESSAGE',
-    `${bucket}/${key} holds an injected reply, a server response that a client redirected there: write the key again, and find out whose credential was used`,
+    `${bucket}/${key} holds an injected reply (a server response that a client redirected there) or malformed headers: write the key again, and find out whose credential was used`,
   );
 
 export class Bucket {
@@ -219,11 +219,14 @@ export class Bucket {
     return [...keys].sort();
   }
 
-  /** Newest entry of every key under a filter, injected replies excluded. @throws BusError */
-  async entries(filter = '>'): Promise<KvEntry[]> {
+  /**
+   * Newest entry of every key under a filter. @param options injected: with those that are not of a
+   * Bailiff client, whose value is empty @throws BusError
+   */
+  async entries(filter = '>', options: { injected?: boolean } = {}): Promise<KvEntry[]> {
     const entries = new Map<string, KvEntry>();
     await this.readAll('last-per-subject', filter, false, (entry) => {
-      if (!entry.deleted && !entry.injected) entries.set(entry.key, entry);
+      if (!entry.deleted && (options.injected || !entry.injected)) entries.set(entry.key, entry);
     });
     return [...entries.values()];
   }

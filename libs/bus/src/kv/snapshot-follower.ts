@@ -7,9 +7,10 @@
  * holds now. A push counts only if the server took it from this bucket and key (`sourcedMessage`).
  * Limits: one read at a time; re-reads are spread by 20 % so that collectors do not read in step.
  */
-import type { Msg, Subscription } from '@nats-io/nats-core';
+import type { Subscription } from '@nats-io/nats-core';
 import { type Bus, type BusStatus, reportRecreated } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
+import { type Incoming, subscribe } from '../connection/incoming.ts';
 import { sourcedMessage } from '../streams/direct.ts';
 import { pushSubject } from '../topology/subjects.ts';
 import { type Bucket, entryOf, injectedReplyError, isKey, type KvEntry, openBucket } from './bucket.ts';
@@ -109,16 +110,14 @@ export abstract class SnapshotFollower {
 
   private subscribe(): void {
     if (this.subscription || !this.pushes || this.pushes.nc.isClosed()) return;
-    this.subscription = this.pushes.nc.subscribe(this.pushFilter, {
-      callback: (error, message) => {
-        if (!error) {
-          this.onPush(message);
-          return;
-        }
-        // A refused subscription no longer exists; only the re-read timer remains.
-        this.subscription = null;
-        this.report(toBusError(error, this.pushFilter));
-      },
+    this.subscription = subscribe(this.pushes, this.pushFilter, (error, message) => {
+      if (!error) {
+        this.onPush(message);
+        return;
+      }
+      // A refused subscription no longer exists; only the re-read timer remains.
+      this.subscription = null;
+      this.report(toBusError(error, this.pushFilter));
     });
   }
 
@@ -133,7 +132,7 @@ export abstract class SnapshotFollower {
     } else if (status.type === 'closed') this.close();
   }
 
-  private onPush(push: Msg): void {
+  private onPush(push: Incoming): void {
     const prefix = `$KV.${this.bucket.name}.`;
     const message = sourcedMessage(push, `KV_${this.bucket.name}`);
     if (!message || push.subject !== pushSubject(this.bucket.name, message.subject.slice(prefix.length))) {
@@ -144,7 +143,7 @@ export abstract class SnapshotFollower {
       return;
     }
     const entry = entryOf(message, prefix);
-    const previous = Number(push.headers?.last('Nats-Last-Sequence'));
+    const previous = message.previous ?? Number.NaN;
     const before = this.revisionOf(entry.key);
     if (before !== null && previous > before) this.gaps += 1;
     const delivered = this.deliveredOf(entry.key);

@@ -10,10 +10,10 @@
 import assert from 'node:assert';
 import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
-import type { MsgHdrs } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
 import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
+import type { HeaderBlock } from '../connection/incoming.ts';
 import { requestMany } from '../connection/request.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
@@ -189,16 +189,14 @@ export class DirectReader {
     const messages: StreamMessage[] = [];
     const subject = `$JS.API.DIRECT.GET.${this.#stream}`;
     await requestMany(this.#bus, subject, body, this.#options.signal, (response) => {
-      const { headers } = response;
       const message = sourcedMessage(response, this.#stream);
-      if (!message) return isEnd(headers, subject);
-      const previous = headers?.last('Nats-Last-Sequence') ?? '';
-      if (messages.length > 0 && previous !== '' && Number(previous) !== messages.at(-1)?.sequence) {
+      if (!message) return isEnd(response.headers, subject);
+      const { previous, reportedPending } = message;
+      if (messages.length > 0 && previous !== null && previous !== messages.at(-1)?.sequence) {
         throw new BusError('BUS_TIMEOUT', `${this.#stream}: a message of the batch is missing`);
       }
-      const pending = headers?.last('Nats-Num-Pending') ?? '';
-      messages.push({ ...message, pending: pending === '' ? -1 : Number(pending) });
-      this.#single = pending === '';
+      messages.push({ ...message, pending: reportedPending ?? -1 });
+      this.#single = reportedPending === null;
       return this.#single;
     });
     return messages;
@@ -209,7 +207,7 @@ export class DirectReader {
  * Whether a status ends a batch: 204 after its last message, 404 without messages. @throws BusError
  * for any other status
  */
-function isEnd(headers: MsgHdrs | undefined, subject: string): true {
+function isEnd(headers: HeaderBlock | undefined, subject: string): true {
   const { code = 0, description = '' } = headers ?? {};
   if (code === 204 || code === 404) return true;
   throw new BusError(code === 503 ? 'BUS_NO_STREAM' : 'BUS_REFUSED', `${subject}: ${code} ${description}`);

@@ -3,13 +3,12 @@
  * state.
  *
  * In a cluster a lagging replica may serve a direct get, so a writer that depends on the result
- * uses compare and set. The last value of each `Nats-…` header holds the source of a message,
- * because the server appends its headers to the stored ones.
+ * uses compare and set. The server appends the source of a message to the stored headers.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
-import type { Msg, MsgHdrs } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
+import type { HeaderBlock, Incoming } from '../connection/incoming.ts';
 import { apiRequest, request } from '../connection/request.ts';
 import { contentOf } from './injected-reply.ts';
 
@@ -19,11 +18,11 @@ export interface StreamMessage {
   /** When the server stored the message. */
   timestampMicros: number;
   subject: string;
-  headers: MsgHdrs | undefined;
+  headers: HeaderBlock | undefined;
   data: Uint8Array;
   /** Number of later messages in the stream (under the filter) when the server sent this one. */
   pending: number;
-  /** An injected reply (injected-reply.ts). It has no content, so that readers refuse it. */
+  /** Not stored by a Bailiff client (injected-reply.ts). It has no content, so that readers refuse it. */
   injected: boolean;
 }
 
@@ -40,15 +39,28 @@ export async function lastSequence(bus: Bus, stream: string): Promise<number> {
   return (await streamInfo(bus, stream)).state.last_seq;
 }
 
+/** A message with what the server says about its place in the stream. */
+export interface SourcedMessage extends StreamMessage {
+  /** Number of later messages under the filter; null outside a batch of a 2.11 or later server. */
+  reportedPending: number | null;
+  /** Sequence before this one: in the batch, or of the same subject for a push; null if unknown. */
+  previous: number | null;
+}
+
 /** Parses a message from a direct get or a push; null if it is not from that stream. */
-export function sourcedMessage(message: Msg, stream: string): StreamMessage | null {
-  const { headers } = message;
-  const sequence = Number(headers?.last('Nats-Sequence'));
-  const timestampMicros = microsOf(headers?.last('Nats-Time-Stamp') ?? '');
-  if (headers?.last('Nats-Stream') !== stream || !Number.isSafeInteger(sequence) || sequence <= 0) return null;
-  if (Number.isNaN(timestampMicros)) return null;
-  const content = contentOf(message, true);
-  return { sequence, timestampMicros, subject: headers.last('Nats-Subject'), ...content, pending: 0 };
+export function sourcedMessage(message: Incoming, stream: string): SourcedMessage | null {
+  const source = message.headers?.source();
+  if (source?.get('Nats-Stream') !== stream) return null;
+  const sequence = Number(source.get('Nats-Sequence'));
+  const timestampMicros = microsOf(source.get('Nats-Time-Stamp') ?? '');
+  if (!Number.isSafeInteger(sequence) || sequence <= 0 || Number.isNaN(timestampMicros)) return null;
+  const numberOf = (name: string) => (source.has(name) ? Number(source.get(name)) : null);
+  return {
+    ...{ sequence, timestampMicros, subject: source.get('Nats-Subject') ?? '', pending: 0 },
+    ...contentOf(message, true),
+    reportedPending: numberOf('Nats-Num-Pending'),
+    previous: numberOf('Nats-Last-Sequence'),
+  };
 }
 
 /** `$JS.API.DIRECT.GET.<stream>`, with a subject for its newest message. */

@@ -11,10 +11,11 @@
 
 import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
-import { createInbox, type Msg } from '@nats-io/nats-core';
+import { createInbox } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
 import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
+import type { Incoming } from '../connection/incoming.ts';
 import { apiRequest } from '../connection/request.ts';
 import { IMPORTED_API } from '../topology/identities.ts';
 import { type StreamMessage, streamInfo } from './direct.ts';
@@ -34,7 +35,7 @@ interface ConsumerInfo {
 }
 
 /** Converts a consumer delivery. */
-export function streamMessage(message: Msg, delivery: Delivery): StreamMessage {
+export function streamMessage(message: Incoming, delivery: Delivery): StreamMessage {
   return {
     sequence: delivery.streamSequence,
     timestampMicros: delivery.timestampMicros,
@@ -101,7 +102,7 @@ class OrderedReader {
     if (info.num_pending === 0) this.idle();
     const handlers = {
       room: () => (this.busy ? 0 : this.maxMessages - this.queue.length),
-      onDelivery: (message: Msg, delivery: Delivery) => this.onDelivery(message, delivery),
+      onDelivery: (message: Incoming, delivery: Delivery) => this.onDelivery(message, delivery),
       onHeartbeat: (delivered: number) => {
         if (delivered > this.deliverySequence) this.session?.end('deliveries were lost');
         else this.idle();
@@ -179,7 +180,7 @@ class OrderedReader {
     apiRequest(this.bus, `$JS.API.CONSUMER.DELETE.${this.stream}.${consumer}`).catch(() => undefined);
   }
 
-  private onDelivery(message: Msg, delivery: Delivery): void {
+  private onDelivery(message: Incoming, delivery: Delivery): void {
     if (this.failure) return;
     if (delivery.deliverySequence !== this.deliverySequence + 1) {
       this.session?.end('a delivery is missing');

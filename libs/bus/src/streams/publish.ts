@@ -8,10 +8,11 @@
  * the id, and ours was dropped (`onCollision`). Limit: maxInFlight messages; beyond it `publish`
  * fails with BUS_CAPACITY, so that callers keep and count their own backlog.
  */
-import { createInbox, errors, type Msg, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
+import { createInbox, errors, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
 import { BUS_BACKOFF, busBackoffMs } from '../connection/backoff.ts';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
+import { type Incoming, subscribe } from '../connection/incoming.ts';
 import {
   JETSTREAM_OFF,
   JETSTREAM_OFF_REMEDY,
@@ -194,16 +195,14 @@ export class FramePublisher {
 
   private subscribe(): void {
     if (this.bus.nc.isClosed()) return;
-    this.subscription = this.bus.nc.subscribe(`${this.inbox}.*`, {
-      callback: (error, message) => {
-        // A refused subscription no longer exists; the next reconnect creates another.
-        if (error) this.subscription = null;
-        else this.onResponse(message);
-      },
+    this.subscription = subscribe(this.bus, `${this.inbox}.*`, (error, message) => {
+      // A refused subscription no longer exists; the next reconnect creates another.
+      if (error) this.subscription = null;
+      else this.onResponse(message);
     });
   }
 
-  private onResponse(message: Msg): void {
+  private onResponse(message: Incoming): void {
     const token = message.subject.slice(this.inbox.length + 1);
     const entry = this.inFlight.get(token);
     if (!entry) return;

@@ -15,7 +15,7 @@ test.each([
   });
 });
 
-test.each([undefined, '', '_INBOX.abc', '$JS.ACK.S.C.1.42', '$JS.FC.S.C.1.42.7.1790000000123456789.3'])(
+test.each(['', '_INBOX.abc', '$JS.ACK.S.C.1.42', '$JS.FC.S.C.1.42.7.1790000000123456789.3'])(
   'delivery - %s is none',
   (reply) => {
     expect(parseDelivery(reply)).toBeNull();

@@ -8,9 +8,10 @@
  */
 
 import { onAbort } from '@bailiff/service/retry';
-import { createInbox, type Msg, type Subscription } from '@nats-io/nats-core';
+import { createInbox, type Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { type BusError, toBusError } from '../connection/errors.ts';
+import { type Incoming, subscribe } from '../connection/incoming.ts';
 
 /** How long one pull waits for messages. */
 const EXPIRES_MS = 4_000;
@@ -42,8 +43,8 @@ export interface Delivery {
  * `$JS.ACK.[<domain>.<account>.]<stream>.<consumer>.<deliveries>.<stream seq>.<consumer
  * seq>.<nanoseconds>.<pending>[.<token>]`
  */
-export function parseDelivery(reply: string | undefined): Delivery | null {
-  const tokens = reply?.split('.') ?? [];
+export function parseDelivery(reply: string): Delivery | null {
+  const tokens = reply.split('.');
   const at = tokens.length === 9 ? 4 : tokens.length >= 11 ? 6 : -1;
   if (at < 0 || tokens[0] !== '$JS' || tokens[1] !== 'ACK') return null;
   return {
@@ -60,7 +61,7 @@ export interface PullHandlers {
   /** How many messages may be outstanding now. */
   room(): number;
   /** Must not throw. */
-  onDelivery(message: Msg, delivery: Delivery): void;
+  onDelivery(message: Incoming, delivery: Delivery): void;
   /**
    * The server has no more messages; it has delivered up to this consumer sequence. Must not throw.
    */
@@ -100,11 +101,9 @@ export class PullSession {
       this.resolve = resolve;
     });
     this.inbox = createInbox(bus.inboxPrefix);
-    this.subscription = bus.nc.subscribe(this.inbox, {
-      callback: (error, message) => {
-        if (error) this.end('the subscription was refused', toBusError(error, this.inbox));
-        else this.onMessage(message);
-      },
+    this.subscription = subscribe(bus, this.inbox, (error, message) => {
+      if (error) this.end('the subscription was refused', toBusError(error, this.inbox));
+      else this.onMessage(message);
     });
     this.monitor = setInterval(() => this.watch(), HEARTBEAT_MS);
     bus.statusListeners.add(this.statusListener);
@@ -130,7 +129,7 @@ export class PullSession {
     if (this.outstanding > 0 && this.missed > MISSED_HEARTBEATS) this.end('heartbeats missed');
   }
 
-  private onMessage(message: Msg): void {
+  private onMessage(message: Incoming): void {
     if (this.over) return;
     this.missed = 0;
     // A status arrives on the inbox. A stored message with a status line arrives on the subject of

@@ -1,7 +1,7 @@
 /**
  * Status of the nodes (`bailiff_nodes`), and the cluster's list of nodes (`bailiff_pods/_cluster`).
  */
-import { decodeToken, openBucket } from '@bailiff/bus';
+import { decodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import type { Session } from '../session.ts';
 
@@ -42,8 +42,10 @@ export function storedStatus<T extends { updatedAt: string }>(
 
 /** Status by node; a string is the reason why it cannot be parsed. */
 export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<string, NodeStatus | string>> {
-  const entries = await openBucket(bus, 'bailiff_nodes').entries();
-  return new Map(entries.map((entry) => [decodeToken(entry.key), storedStatus(entry, nodeStatus)]));
+  const entries = await openBucket(bus, 'bailiff_nodes').entries('>', { injected: true });
+  const statusOf = (entry: KvEntry) =>
+    entry.injected ? 'it was not stored by a collector' : storedStatus(entry, nodeStatus);
+  return new Map(entries.map((entry) => [decodeToken(entry.key), statusOf(entry)]));
 }
 
 /** Node names from ipam-sync; null if it has published none. */

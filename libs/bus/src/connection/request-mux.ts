@@ -1,0 +1,98 @@
+/**
+ * Sends requests and receives their responses on one subscription a connection.
+ *
+ * The client's own `request` reads the headers of every empty response, so that a stored message
+ * with malformed headers would stop the connection (incoming.ts). Limit: one entry a request until
+ * its response or its timeout.
+ */
+import { createInbox, errors, type MsgHdrs, type Payload, type Subscription } from '@nats-io/nats-core';
+import type { Bus, BusStatus } from './connect.ts';
+import { BusError, toBusError } from './errors.ts';
+import { type Incoming, subscribe } from './incoming.ts';
+
+export interface RequestOptions {
+  headers?: MsgHdrs;
+  timeoutMs?: number;
+}
+
+interface Waiting {
+  subject: string;
+  settle(result: Incoming | BusError): void;
+}
+
+export class RequestMux {
+  readonly #bus: Pick<Bus, 'nc' | 'inboxPrefix' | 'timeoutMs'>;
+  readonly #inbox: string;
+  readonly #waiting = new Map<string, Waiting>();
+  #subscription: Subscription | null = null;
+  #next = 0;
+
+  /** Subscribes with the first request. */
+  constructor(bus: Pick<Bus, 'nc' | 'inboxPrefix' | 'timeoutMs' | 'statusListeners'>) {
+    this.#bus = bus;
+    this.#inbox = createInbox(bus.inboxPrefix);
+    bus.statusListeners.add((status) => this.#onStatus(status));
+  }
+
+  /** @throws BusError as `request`; BUS_UNREACHABLE if the connection breaks before the response */
+  send(subject: string, payload: Payload | undefined, options: RequestOptions): Promise<Incoming> {
+    const token = (this.#next++).toString(36);
+    const timeoutMs = options.timeoutMs ?? this.#bus.timeoutMs;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(
+        () => settle(new BusError('BUS_TIMEOUT', `${subject}: no response within ${timeoutMs} ms`)),
+        timeoutMs,
+      );
+      const settle = (result: Incoming | BusError) => {
+        clearTimeout(timer);
+        this.#waiting.delete(token);
+        if (result instanceof BusError) reject(result);
+        else resolve(result);
+      };
+      this.#waiting.set(token, { subject, settle });
+      try {
+        this.#subscribe();
+        const { headers } = options;
+        this.#bus.nc.publish(subject, payload, { reply: `${this.#inbox}.${token}`, ...(headers ? { headers } : {}) });
+      } catch (cause) {
+        settle(toBusError(cause, subject));
+      }
+    });
+  }
+
+  #subscribe(): void {
+    this.#subscription ??= subscribe(this.#bus, `${this.#inbox}.*`, (error, message) => {
+      if (!error) return this.#onResponse(message);
+      // A refused subscription no longer exists; the next request creates another.
+      this.#subscription = null;
+      this.#settleAll((subject) => toBusError(error, subject));
+    });
+  }
+
+  #onResponse(message: Incoming): void {
+    const waiting = this.#waiting.get(message.subject.slice(this.#inbox.length + 1));
+    if (!waiting) return;
+    const { headers } = message;
+    // A stored message may begin with the same status. The server adds its source to it.
+    const isRefused = headers?.code === 503 && message.data.length === 0 && headers.source().size === 0;
+    waiting.settle(isRefused ? toBusError(new errors.NoRespondersError(waiting.subject), waiting.subject) : message);
+  }
+
+  #onStatus(status: BusStatus): void {
+    if (status.type === 'disconnected' || status.type === 'closed') {
+      this.#settleAll(
+        (subject) => new BusError('BUS_UNREACHABLE', `${subject}: the connection broke before the response`),
+      );
+    } else if (status.type === 'error') {
+      // A refused publish has no response; the server reports the subject in a connection error.
+      const { cause } = status.error;
+      if (!(cause instanceof errors.PermissionViolationError) || cause.operation !== 'publish') return;
+      const refused = [...this.#waiting.values()].find(({ subject }) => subject === cause.subject);
+      refused?.settle(toBusError(cause, refused.subject));
+    }
+  }
+
+  #settleAll(error: (subject: string) => BusError): void {
+    for (const { subject, settle } of [...this.#waiting.values()]) settle(error(subject));
+  }
+}
