@@ -140,7 +140,10 @@ test('connect - reports each change of the connection and reconnects after every
   await using nats = await startNats();
   const bus = await nats.connect('reader');
   const reported: string[] = [];
-  bus.statusListeners.add(({ type }) => reported.push(type));
+  bus.statusListeners.add(({ type }) => {
+    // An attempt between kill and start, on a busy machine.
+    if (type !== 'unreachable') reported.push(type);
+  });
   for (const times of [1, 2]) {
     await nats.kill();
     await waitFor(() => !bus.connected);
