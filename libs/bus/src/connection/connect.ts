@@ -12,12 +12,15 @@ import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManage
 import { errors, type NatsConnection, type TlsOptions } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
+import type { BusStatus } from './bus-status.ts';
 import { BusError, toBusError } from './errors.ts';
 import { JetStreamHealth } from './jetstream-health.ts';
 import { type Credentials, Login } from './login.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
 import { RequestMux } from './request-mux.ts';
 import { TokenRenewal } from './token-renewal.ts';
+
+export type { BusStatus };
 
 export interface BusOptions extends Credentials {
   /** `nats://host:port`, several for a cluster. */
@@ -38,15 +41,6 @@ export interface BusOptions extends Credentials {
   onRetry?: (error: BusError) => void;
   signal?: AbortSignal;
 }
-
-export type BusStatus =
-  | { type: 'connected' }
-  | { type: 'disconnected' }
-  /** The server refused an operation without a response to it, mostly for a missing permission. */
-  | { type: 'error'; error: BusError }
-  /** A reconnection attempt failed for another reason than a refused login. It is retried. */
-  | { type: 'unreachable'; error: BusError }
-  | { type: 'closed' };
 
 export interface Bus {
   readonly nc: NatsConnection;

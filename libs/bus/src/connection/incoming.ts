@@ -7,9 +7,8 @@
  * `subscribe` is the only way to receive. One header is looked up by its name; other lines are never
  * looked at. Limits: MAX_HEADER_BYTES a block, SOURCE_BYTES for the lines that the server appends.
  */
-import type { Msg, Payload, Subscription, SubscriptionOptions } from '@nats-io/nats-core';
+import type { Msg, NatsConnection, Payload, Subscription, SubscriptionOptions } from '@nats-io/nats-core';
 import type { MsgImpl } from '@nats-io/nats-core/internal';
-import type { Bus } from './connect.ts';
 
 /**
  * Largest header block that is read. The longest of Bailiff's own has two subjects of 4 KiB and
@@ -163,7 +162,7 @@ export class Incoming {
  * longer exists. It must not throw: an exception would stop the client from reading its socket.
  */
 export function subscribe(
-  { nc }: Pick<Bus, 'nc'>,
+  { nc }: { nc: NatsConnection },
   subject: string,
   callback: (error: Error | null, message: Incoming) => void,
   options: Pick<SubscriptionOptions, 'queue'> = {},

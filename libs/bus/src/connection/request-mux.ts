@@ -5,8 +5,15 @@
  * with malformed headers would stop the connection (incoming.ts). Limit: one entry a request until
  * its response or its timeout.
  */
-import { createInbox, errors, type MsgHdrs, type Payload, type Subscription } from '@nats-io/nats-core';
-import type { Bus, BusStatus } from './connect.ts';
+import {
+  createInbox,
+  errors,
+  type MsgHdrs,
+  type NatsConnection,
+  type Payload,
+  type Subscription,
+} from '@nats-io/nats-core';
+import type { BusStatus } from './bus-status.ts';
 import { BusError, toBusError } from './errors.ts';
 import { type Incoming, subscribe } from './incoming.ts';
 
@@ -15,20 +22,28 @@ export interface RequestOptions {
   timeoutMs?: number;
 }
 
+/** What a connection provides. */
+export interface MuxConnection {
+  readonly nc: NatsConnection;
+  readonly inboxPrefix: string;
+  readonly timeoutMs: number;
+  readonly statusListeners: Set<(status: BusStatus) => void>;
+}
+
 interface Waiting {
   subject: string;
   settle(result: Incoming | BusError): void;
 }
 
 export class RequestMux {
-  readonly #bus: Pick<Bus, 'nc' | 'inboxPrefix' | 'timeoutMs'>;
+  readonly #bus: MuxConnection;
   readonly #inbox: string;
   readonly #waiting = new Map<string, Waiting>();
   #subscription: Subscription | null = null;
   #next = 0;
 
   /** Subscribes with the first request. */
-  constructor(bus: Pick<Bus, 'nc' | 'inboxPrefix' | 'timeoutMs' | 'statusListeners'>) {
+  constructor(bus: MuxConnection) {
     this.#bus = bus;
     this.#inbox = createInbox(bus.inboxPrefix);
     bus.statusListeners.add((status) => this.#onStatus(status));
