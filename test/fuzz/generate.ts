@@ -311,6 +311,31 @@ const longChain = fc.tuple(fc.integer({ min: 7, max: 10 }), transport6).map(([co
   const fields = { source: OWN.ipv6, destination: 'fd77::11', next: PROTOCOL.destinationOptions };
   return frames.ipv6(fields, Buffer.concat([...chain, rest]));
 });
+/** PadN options of so many bytes, at least 2. */
+const padding = (bytes: number): Buffer[] => (bytes > 257 ? [padN(200), ...padding(bytes - 200)] : [padN(bytes)]);
+const padN = (bytes: number): Buffer => Buffer.concat([Buffer.from([1, bytes - 2]), Buffer.alloc(bytes - 2)]);
+/** Around the last byte that is read: a transport header, the head of an option, a field of a message. */
+const longHeader = fc
+  .tuple(
+    ...([fc.integer({ min: 44, max: 60 }), fc.boolean(), fc.option(destinationOption, { freq: 2 })] as const),
+    ...([transport6, oneOf([OWN.ipv6, OWN.ipv6, OWN.linkLocal, '::'])] as const),
+  )
+  .map(([units, isHopByHop, last, { protocol, bytes: rest }, source]) => {
+    const options = [...padding(8 * units - 2 - (last?.length ?? 0)), ...(last === null ? [] : [last])];
+    const extension = frames.destinationOptions(protocol, options);
+    const next = isHopByHop ? PROTOCOL.hopByHop : PROTOCOL.destinationOptions;
+    const destination = source === '::' ? 'ff02::1:2' : 'fd77::11';
+    return frames.ipv6({ source, destination, next, hopLimit: 255 }, Buffer.concat([extension, rest]));
+  });
+/** Options of neighbour discovery around the last byte that is read. */
+const longOptions = fc
+  .tuple(fc.integer({ min: 50, max: 56 }), oneOf([135, 136]), oneOf([OWN.ipv6, 'fd77::11']), oneOf(MACS))
+  .map(([units, type, target, mac]) => {
+    const long = Buffer.concat([Buffer.from([14, units]), Buffer.alloc(8 * units - 2)]);
+    const message = frames.icmpv6(type, frames.ndBody(target, Buffer.concat([long, frames.macOption(2, mac)])));
+    const fields = { source: OWN.ipv6, destination: 'fd77::11', next: PROTOCOL.icmpv6, hopLimit: 255 };
+    return frames.ipv6(fields, message);
+  });
 /** Packets whose ports quarantine would pass, if this machine had a socket for them. */
 const probe = fc
   .record({
@@ -340,7 +365,20 @@ const inbound = fc
 const near: fc.Arbitrary<Buffer> = fc
   .tuple(
     oneOf(MACS),
-    fc.oneof(near4, near4, near6, near6, near6, dhcpAsked, detection, longChain, probe, inbound),
+    fc.oneof(
+      near4,
+      near4,
+      near6,
+      near6,
+      near6,
+      dhcpAsked,
+      detection,
+      longChain,
+      longHeader,
+      longOptions,
+      probe,
+      inbound,
+    ),
     mostly(0, fc.nat(40)),
   )
   .map(([destination, packet, trailer]) => {

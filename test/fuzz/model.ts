@@ -106,7 +106,7 @@ function isDhcpv6Request(packet: Packet): boolean {
   if (packet.fragment !== 'none' || packet.segmented || !isUdp(packet, 546, 547)) return false;
   if (!DHCPV6_GROUPS.includes(packet.destination!)) return false;
   const body = packet.transport!.from(8);
-  return body.length >= 4 && DHCPV6_CLIENT_TYPES.includes(body.number(0, 1));
+  return body.canRead(0, 4) && DHCPV6_CLIENT_TYPES.includes(body.number(0, 1));
 }
 
 const icmpType = (packet: Packet): number =>
@@ -145,7 +145,7 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
   const type = message.number(0, 1);
   if (packet.fragment !== 'none' || packet.hopLimit !== 255 || message.number(1, 1) !== 0) return ['malformed'];
   const head = type === 133 ? 8 : 24;
-  if (message.length < head) return ['malformed'];
+  if (!message.canRead(0, head)) return ['malformed'];
   const target = type === 133 ? 0n : message.big(8, 16);
   if (target >> 120n === 0xffn) return ['malformed'];
 
@@ -153,7 +153,7 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
   const fromNowhere = packet.source === 0n;
   let options = message.from(head);
   for (let count = 0; options.length > 0; count++) {
-    if (count === 8 || options.length < 8) return ['malformed'];
+    if (count === 8 || !options.canRead(0, 8)) return ['malformed'];
     const length = options.number(1, 1) * 8;
     if (length === 0 || length > options.length) return ['malformed'];
     const isLinkLayer = [1, 2].includes(options.number(0, 1));
@@ -176,7 +176,7 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
 function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
   const [header, at, bytes] = family === 4 ? [20, 16, 4] : [40, 24, 16];
   const quote = packet.transport!.from(8);
-  if (quote.length < header) return ['malformed'];
+  if (!quote.has(0, header) || !quote.canRead(at, bytes)) return ['malformed'];
   const to = quote.big(at, bytes) | (family === 4 ? MAPPED : 0n);
   const toGroup = family === 6 && to >> 120n === 0xffn;
   return toGroup || isSource(world, to, family) || isClaim(world, to, family) ? [] : ['redirect'];

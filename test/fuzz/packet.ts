@@ -1,7 +1,8 @@
 /**
  * Parses a frame as libs/bpf/bpf/spoof/rules.md specifies, for the model, independent of the kernel
- * program. Reading beyond the end throws, so the model cannot overlook a length. Addresses are
- * bigints of 128 bits, IPv4 in its mapped form, as in the maps.
+ * program. Reading beyond the end or beyond the bytes of a frame that are read throws, so the model
+ * cannot overlook a length. Addresses are bigints of 128 bits, IPv4 in its mapped form, as in the
+ * maps.
  */
 import type { Vector } from '@bailiff/bpf';
 
@@ -11,11 +12,17 @@ const ICMP = 1;
 const TCP = 6;
 const UDP = 17;
 const ICMPV6 = 58;
+/** Bytes of a frame that are read. */
+const READ_BYTES = 512;
+
 /** A cursor over some bytes that refuses to leave them. */
 export class Bytes {
   readonly #bytes: Buffer;
-  constructor(bytes: Buffer) {
+  /** Where in the frame they begin. */
+  readonly #start: number;
+  constructor(bytes: Buffer, start = 0) {
     this.#bytes = bytes;
+    this.#start = start;
   }
   get length(): number {
     return this.#bytes.length;
@@ -23,17 +30,21 @@ export class Bytes {
   has(at: number, length: number): boolean {
     return at >= 0 && at + length <= this.#bytes.length;
   }
+  /** Whether these bytes exist, and are among those that are read. */
+  canRead(at: number, length: number): boolean {
+    return this.has(at, length) && this.#start + at + length <= READ_BYTES;
+  }
   number(at: number, length: number): number {
-    if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
+    if (!this.canRead(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
     return this.#bytes.readUIntBE(at, length);
   }
   big(at: number, length: number): bigint {
-    if (!this.has(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
+    if (!this.canRead(at, length)) throw new Error(`model reads ${length} bytes at ${at} of ${this.length}`);
     return BigInt(`0x${this.#bytes.subarray(at, at + length).toString('hex') || '0'}`);
   }
   from(at: number, length = this.length - at): Bytes {
     if (!this.has(at, length)) throw new Error(`model cuts ${length} bytes at ${at} of ${this.length}`);
-    return new Bytes(this.#bytes.subarray(at, at + length));
+    return new Bytes(this.#bytes.subarray(at, at + length), this.#start + at);
   }
 }
 
@@ -77,9 +88,19 @@ const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
   [33, 12],
 ]);
 
-/** Whether the transport header is all there. */
+/** Of these headers this much is read. */
+const HEAD_BYTES: ReadonlyMap<number, number> = new Map([
+  [TCP, 14],
+  [UDP, 8],
+  [ICMP, 8],
+  [ICMPV6, 8],
+]);
+
+/** Whether the transport header is all there, and what is read of it among the bytes that are read. */
 function transportFits(protocol: number, rest: Bytes): boolean {
   if (rest.length < (HEADER_BYTES.get(protocol) ?? 0)) return false;
+  const head = HEAD_BYTES.get(protocol);
+  if (head !== undefined && !rest.canRead(0, head)) return false;
   if (protocol !== TCP) return true;
   const own = (rest.number(12, 1) >> 4) * 4;
   return own >= 20 && own <= rest.length;
@@ -190,8 +211,9 @@ function readDestinationOptions(draft: Draft, options: Bytes): boolean {
   let rest = options;
   for (let count = 0; rest.length > 0; count++) {
     if (count === 16) return false;
+    if (!rest.canRead(0, 1)) return false;
     const kind = rest.number(0, 1);
-    if (kind !== 0 && rest.length < 2) return false;
+    if (kind !== 0 && !rest.canRead(0, 2)) return false;
     const bytes = kind === 0 ? 1 : 2 + rest.number(1, 1);
     if (bytes > rest.length) return false;
     if (kind === 201) draft.faults.add('source-route');
@@ -214,7 +236,7 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   draft.bare = !EXTENSIONS.has(draft.protocol) && rest.length === 40 + length;
   for (let count = 0; EXTENSIONS.has(draft.protocol); count++) {
     const kind = draft.protocol;
-    if (count === 8 || payload.length < 8) return void faults.add('malformed');
+    if (count === 8 || !payload.canRead(0, 8)) return void faults.add('malformed');
     if (kind === 0 && count > 0) return void faults.add('malformed');
     const units = payload.number(1, 1);
     let bytes = (units + 1) * 8;

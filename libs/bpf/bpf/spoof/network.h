@@ -280,7 +280,7 @@ __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 
 	if (!packet)
 		return 0;
-	if (!parse_ethernet(skb, packet)) {
+	if (!own_headers(skb) || !parse_ethernet(skb, packet)) {
 		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 		return 0;
 	}

@@ -5,7 +5,8 @@
  * bpf_skb_load_bytes copies every header, so linear, paged and GSO packets are read alike. The
  * parsers know nothing about the interface. Violations of the packet format go into `violations`;
  * checks.h adds those that depend on the interface.
- * Invariant: no byte at or after `end` is read, and `end` never exceeds the skb.
+ * Invariants: no byte at or after `end` is read, and `end` never exceeds the skb. No byte that the
+ * sender can still change is read: see own_headers().
  */
 #ifndef BAILIFF_PACKET_H
 #define BAILIFF_PACKET_H
@@ -27,6 +28,7 @@
 #define MAX_DESTINATION_OPTIONS	16	/* Linux accepts 8, padding not counted */
 #define MAX_ND_OPTIONS	8	/* an NS or NA has one or two */
 #define MAX_IP_BYTES	65535
+#define MAX_HEADER_BYTES	512	/* of a frame; longer headers are malformed */
 
 #define VECTOR_BIT(vector)	(1U << (vector))
 
@@ -104,9 +106,23 @@ struct arphdr {
 #define TCPHDR_RST		0x04
 #define TCPHDR_ACK		0x10
 
+/*
+ * Moves the first MAX_HEADER_BYTES of the frame into its linear part, which is memory of the kernel.
+ * The pages behind it may be the sender's (splice, sendfile, MSG_ZEROCOPY, io_uring): a byte that is
+ * read there may not be the byte that arrives. Invalidates pointers to packet bytes. Returns false
+ * if the kernel has no memory.
+ */
+static __always_inline bool own_headers(struct __sk_buff *skb)
+{
+	__u32 bytes = skb->len < MAX_HEADER_BYTES ? skb->len : MAX_HEADER_BYTES;
+
+	return skb->data_end - skb->data >= bytes || bpf_skb_pull_data(skb, bytes) == 0;
+}
+
 static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
 {
-	return offset + size <= packet->end && bpf_skb_load_bytes(skb, offset, to, size) == 0;
+	return offset + size <= packet->end && offset + size <= MAX_HEADER_BYTES &&
+	       bpf_skb_load_bytes(skb, offset, to, size) == 0;
 }
 
 /*
