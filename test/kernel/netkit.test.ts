@@ -1,11 +1,10 @@
 // Pods behind a netkit pair, in both modes: attacks, benign traffic, quarantine, other programs on
 // the same hooks, and a new process that adopts the guard. Needs Linux 6.7.
-import { spawnSync } from 'node:child_process';
 import { FOREVER_NS, type PlacedAttachment } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, macOption, ndBody, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { FrameSender, NODE, type Opened, RECEIVER, TestNode, ZERO_MAC } from './harness/node.ts';
+import { FrameSender, NODE, noNetkit, type Opened, RECEIVER, TestNode, ZERO_MAC } from './harness/node.ts';
 import { command, commandIn, foreignObject } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 
@@ -48,8 +47,7 @@ for address in addresses:
         print(len(client.recv(100)))
 `;
 
-const probe = spawnSync('unshare', ['-n', 'ip', 'link', 'add', 'probe0', 'type', 'netkit'], { encoding: 'utf8' });
-const why = probe.status === 0 ? '' : `optional: no netkit on this machine: ${probe.stderr.trim()}`;
+const why = noNetkit();
 
 const SHAPES = [
   ['l2', '02:00:00:00:77:0a', NODE.mac],

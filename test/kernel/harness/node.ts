@@ -13,6 +13,7 @@
  * address or IPv6, so that the kernels send nothing themselves and every packet is the test's. Names
  * contain the pid. Disposal removes everything, also after a failure.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -30,6 +31,12 @@ export { ATTACKER, type Identity, NODE, RECEIVER } from './layouts.ts';
 export const ZERO_MAC = '00:00:00:00:00:00';
 
 export type NetkitMode = 'l2' | 'l3';
+
+/** Why this machine has no netkit devices, as the reason of a skip; empty: it has. */
+export function noNetkit(): string {
+  const probe = spawnSync('unshare', ['-n', 'ip', 'link', 'add', 'probe0', 'type', 'netkit'], { encoding: 'utf8' });
+  return probe.status === 0 ? '' : `optional: no netkit on this machine: ${probe.stderr.trim()}`;
+}
 
 /** Every vector in one mode. */
 export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): VectorModes {
@@ -237,6 +244,12 @@ export class TestNode implements AsyncDisposable {
   /** How often exactly this frame arrived at the receiver so far. */
   landed(frame: Buffer): number {
     return this.#landed.get(frame.toString('hex')) ?? 0;
+  }
+
+  /** How many frames arrived so far that end with these bytes. */
+  landedEnding(bytes: Buffer): number {
+    const end = bytes.toString('hex');
+    return [...this.#landed].reduce((sum, [hex, count]) => (hex.endsWith(end) ? sum + count : sum), 0);
   }
 
   /** From now on the kernel fills in checksums before a frame leaves the node for this pod. */

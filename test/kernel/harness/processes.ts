@@ -58,12 +58,20 @@ export const frameHelper = (): string => compile('frames.c', ['clang-19', 'clang
 /** Path of the compiled xdp.c. */
 export const xdpHelper = (): string => compile('xdp.c', ['clang-19', 'clang', 'cc'], ['-O1']);
 
-/** Path of the compiled foreign.bpf.c. */
-export function foreignObject(): string {
+/** Path of the compiled pages.c. */
+export const pageHelper = (): string => compile('pages.c', ['clang-19', 'clang', 'cc'], ['-O1', '-pthread']);
+
+function compileBpf(source: string): string {
   const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
   const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-idirafter', include, '-c'];
-  return compile('foreign.bpf.c', ['clang-19', 'clang'], flags);
+  return compile(source, ['clang-19', 'clang'], flags);
 }
+
+/** Path of the compiled foreign.bpf.c. */
+export const foreignObject = (): string => compileBpf('foreign.bpf.c');
+
+/** Path of the compiled outer.bpf.c. */
+export const outerObject = (): string => compileBpf('outer.bpf.c');
 
 /** A child whose stdout is read line by line. */
 export class LineProcess {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /* Sends a frame through an AF_XDP socket, with a checksum left to the kernel
- * (XDP_TXMD_FLAGS_CHECKSUM): `xdp <interface> <count> <checksum start> <checksum offset> <hex>`.
+ * (XDP_TXMD_FLAGS_CHECKSUM): `xdp <interface> <count> <checksum start> <checksum offset> <hex> [<hex>]`.
+ * A checksum start of 0 means no metadata. The second frame overwrites the first one once the kernel
+ * has accepted all copies. A count of 0 only binds the socket, without copying (XDP_ZEROCOPY).
  * Exit code: 0 when the kernel accepted all copies of the frame, 3 when it refuses
  * XDP_UMEM_TX_METADATA_LEN. Transmit metadata is in Linux 6.8, this flag in 6.11. */
 #define _GNU_SOURCE
@@ -51,12 +53,18 @@ int main(int argc, char **argv)
 	uint32_t ring = RING, *producer;
 	struct xsk_tx_metadata metadata = { .flags = XDP_TXMD_FLAGS_CHECKSUM };
 	struct xdp_desc *descriptors;
+	uint32_t metadata_bytes = METADATA, options = XDP_TX_METADATA;
 	uint8_t *chunk, *map;
 	int fd, count;
 	size_t length;
 
-	if (argc != 6)
+	if (argc != 6 && argc != 7)
 		return 2;
+	count = atoi(argv[2]);
+	if (count == 0)
+		address.sxdp_flags = XDP_ZEROCOPY;
+	if (atoi(argv[3]) == 0)
+		metadata_bytes = options = 0;
 	fd = socket(AF_XDP, SOCK_RAW, 0);
 	if (fd < 0)
 		fail("AF_XDP");
@@ -64,8 +72,8 @@ int main(int argc, char **argv)
 	if (chunk == MAP_FAILED)
 		fail("mmap");
 	memory.addr = (uint64_t)(uintptr_t)chunk;
-	memory.tx_metadata_len = METADATA;
-	memory.flags = XDP_UMEM_TX_METADATA_LEN;
+	memory.tx_metadata_len = metadata_bytes;
+	memory.flags = metadata_bytes ? XDP_UMEM_TX_METADATA_LEN : 0;
 	if (setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &memory, sizeof(memory)) < 0) {
 		if (errno != EINVAL)
 			fail("XDP_UMEM_REG");
@@ -86,7 +94,6 @@ int main(int argc, char **argv)
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		fail("bind");
 
-	count = atoi(argv[2]);
 	metadata.request.csum_start = (uint16_t)atoi(argv[3]);
 	metadata.request.csum_offset = (uint16_t)atoi(argv[4]);
 	if (count < 1 || count > RING)
@@ -94,10 +101,10 @@ int main(int argc, char **argv)
 	for (int i = 0; i < count; i++) {
 		uint8_t *at = chunk + (size_t)i * CHUNK;
 
-		memcpy(at, &metadata, METADATA);
-		length = parse_hex(argv[5], at + METADATA, CHUNK - METADATA);
+		memcpy(at, &metadata, metadata_bytes);
+		length = parse_hex(argv[5], at + metadata_bytes, CHUNK - METADATA);
 		descriptors[i] = (struct xdp_desc){
-			.addr = (uint64_t)i * CHUNK + METADATA, .len = (uint32_t)length, .options = XDP_TX_METADATA,
+			.addr = (uint64_t)i * CHUNK + metadata_bytes, .len = (uint32_t)length, .options = options,
 		};
 	}
 	__atomic_store_n(producer, (uint32_t)count, __ATOMIC_RELEASE);
@@ -107,5 +114,7 @@ int main(int argc, char **argv)
 		if (++tries > 1000)
 			return 1;
 	}
+	for (int i = 0; argc == 7 && i < count; i++)
+		parse_hex(argv[6], chunk + (size_t)i * CHUNK + metadata_bytes, CHUNK - METADATA);
 	return 0;
 }
