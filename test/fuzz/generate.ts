@@ -414,7 +414,11 @@ const checksum = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ start: fc.integer({ min: -4, max: 120 }), place: fc.nat(60) }) },
 );
-export const anyMetadata: fc.Arbitrary<Metadata> = fc.record({ checksum, gsoSize: mostly(0, fc.constant(100)) });
+export const anyMetadata: fc.Arbitrary<Metadata> = fc.record({
+  checksum,
+  gsoSize: mostly(0, fc.constant(100)),
+  joined: mostly(false, fc.constant(true)),
+});
 
 /**
  * Length of the shortest frame that a test run accepts, by EtherType: bpf_prog_test_run_skb() needs

@@ -63,13 +63,14 @@ const isMac = ({ cidr }: AddressGrant): boolean => /^(..:){5}..$/.test(cidr);
 
 /** Offsets in struct __sk_buff (include/uapi/linux/bpf.h). */
 const CONTEXT = { cb: 48, gsoSize: 176, bytes: 192 } as const;
-function contextOf({ checksum, gsoSize }: Metadata): Buffer {
+function contextOf({ checksum, gsoSize, joined }: Metadata): Buffer {
   const context = Buffer.alloc(CONTEXT.bytes);
   if (checksum !== null) {
     context.writeInt32LE(1, CONTEXT.cb);
     context.writeInt32LE(checksum.start, CONTEXT.cb + 4);
     context.writeInt32LE(checksum.place, CONTEXT.cb + 8);
   }
+  context.writeInt32LE(joined ? 1 : 0, CONTEXT.cb + 12);
   context.writeUInt32LE(gsoSize, CONTEXT.gsoSize);
   return context;
 }

@@ -112,8 +112,10 @@ export interface Metadata {
   readonly checksum: { readonly start: number; readonly place: number } | null;
   /** 0: one packet; otherwise the bytes of each packet that the frame is cut into later. */
   readonly gsoSize: number;
+  /** Those packets keep headers of their own. */
+  readonly joined: boolean;
 }
-export const NO_METADATA: Metadata = { checksum: null, gsoSize: 0 };
+export const NO_METADATA: Metadata = { checksum: null, gsoSize: 0, joined: false };
 
 /** Offset of each protocol's checksum, and the earliest offset of its payload. */
 const CHECKSUM_PLACE: ReadonlyMap<number, number> = new Map([
@@ -262,18 +264,19 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
 
 /** Parses a frame. */
 export function read(frame: Buffer, metadata: Metadata = NO_METADATA): Packet {
-  const packet = readFrame(frame, metadata.gsoSize > 0);
+  const isJoined = metadata.joined && metadata.gsoSize > 0;
+  const packet = readFrame(frame, metadata.gsoSize > 0, isJoined);
   if (metadata.checksum !== null && !isHarmless(packet, metadata.checksum)) packet.faults.add('checksum-offload');
   return packet;
 }
 
-function readFrame(frame: Buffer, segmented: boolean): Packet {
+function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet {
   const bytes = new Bytes(frame);
   const draft: Draft = {
     ...{ kind: 'other', faults: new Set<Vector>(), sourceMac: null, fragment: 'none', hopLimit: 0, hopByHop: false },
     ...{ routed: false, frameBytes: frame.length, bare: false, networkAt: 0, transportAt: 0, segmented },
   };
-  if (bytes.length < 14) {
+  if (isJoined || bytes.length < 14) {
     draft.faults.add('malformed');
     return draft;
   }

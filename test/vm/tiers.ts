@@ -32,12 +32,12 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     testTimeoutMs: 180_000,
     timeoutMs: 2_400_000,
   },
-  // What the kernel decides: metadata of packets, their change after the decision, and netkit, which
+  // What the kernel decides: metadata and pages of packets, their change after the decision, and netkit, which
   // the first kernel may lack. The programs' own decisions are the same instructions on every
   // kernel, so the other files run on the first kernel alone.
   kernel: {
     dir: 'test/kernel',
-    names: ['checksum-offload', 'after-judgement', 'netkit'],
+    names: ['checksum-offload', 'after-judgement', 'changing-pages', 'joined', 'netkit'],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 1_200_000,

@@ -18,7 +18,7 @@
  * A __noinline function that is not static is a global function. The verifier checks it once, and
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
- * Read in this order: events.h, maps.h, packet.h, network.h, owner.h, checks.h, offload.h,
+ * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, checks.h, offload.h,
  * fastpath.h, quarantine.h, report.h. rules.md specifies all checks.
  */
 #include <stdbool.h>

@@ -13,6 +13,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
+#include "joined.h"
 #include "packet.h"
 
 /* Version, traffic class and flow label of an IPv6 header, in one load. */
@@ -280,7 +281,7 @@ __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 
 	if (!packet)
 		return 0;
-	if (!own_headers(skb) || !parse_ethernet(skb, packet)) {
+	if (has_more_headers(skb) || !own_headers(skb) || !parse_ethernet(skb, packet)) {
 		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 		return 0;
 	}

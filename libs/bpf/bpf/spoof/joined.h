@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Frames that consist of several packets with headers of their own. A device in the pod that joins
+ * packets by list (rx-gro-list) keeps the headers of each; the kernel compares them before it copies
+ * them out of the sender's pages. Only the first could be checked, and each leaves as it is when the
+ * frame is cut into packets again. Packets that are joined otherwise all get the first header.
+ *
+ * Place in the data path: before parsing. Such a frame is malformed, and is not changed here: older
+ * kernels cannot cut it any more if its linear part was extended.
+ * Reads metadata as offload.h does, with the same three objects.
+ */
+#ifndef BAILIFF_JOINED_H
+#define BAILIFF_JOINED_H
+
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+#if defined(WITHOUT_OFFLOAD)
+
+static __always_inline bool has_more_headers(struct __sk_buff *skb)
+{
+	(void)skb;
+	return false;
+}
+
+#elif defined(OFFLOAD_FROM_CB)
+
+static __always_inline bool has_more_headers(struct __sk_buff *skb)
+{
+	return skb->gso_size && skb->cb[3];
+}
+
+#else
+
+#define SKB_GSO_FRAGLIST	(1U << 18)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff___joined {
+	unsigned char *head;
+	unsigned int end;	/* offset of the shared info */
+};
+
+struct skb_shared_info___joined {
+	unsigned int gso_type;
+};
+
+#pragma clang attribute pop
+
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/* Both functions are in Linux 6.2. Before, a helper copies each field. */
+static __always_inline bool has_more_headers(struct __sk_buff *skb)
+{
+	const struct sk_buff___joined *packet = (void *)skb;
+	const struct skb_shared_info___joined *shared;
+
+	if (!skb->gso_size)
+		return false;
+	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
+		packet = bpf_cast_to_kern_ctx(skb);
+		shared = bpf_rdonly_cast(packet->head + packet->end,
+					 bpf_core_type_id_kernel(struct skb_shared_info___joined));
+		return shared->gso_type & SKB_GSO_FRAGLIST;
+	}
+	shared = (void *)(BPF_CORE_READ(packet, head) + BPF_CORE_READ(packet, end));
+	return BPF_CORE_READ(shared, gso_type) & SKB_GSO_FRAGLIST;
+}
+
+#endif
+
+#endif
