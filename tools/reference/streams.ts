@@ -6,8 +6,15 @@ import * as topology from '@bailiff/bus';
 import { bytes, code, codes, nanos, page, section, table } from './markdown.ts';
 import { commentText, readSource } from './source-text.ts';
 
-const { BUCKETS, consumerConfigs, DEFAULT_MAX_FILE_BYTES, DUPLICATE_WINDOW_MS, requiredHorizonMs, streamConfigs } =
-  topology;
+const {
+  BUCKETS,
+  consumerConfigs,
+  DEFAULT_MAX_FILE_BYTES,
+  DUPLICATE_WINDOW_MS,
+  NODE_DUPLICATE_WINDOW_MS,
+  requiredHorizonMs,
+  streamConfigs,
+} = topology;
 
 type Config = ReturnType<typeof streamConfigs>[number];
 
@@ -77,7 +84,7 @@ export function streamsPage(): string {
     'Streams and buckets',
     `As created by \`ensureTopology\` and checked by \`bailiff doctor\`. All are kept in files. The sum of their limits, ${bytes(total)}, is reserved at their creation;
 \`max_file_store\` is ${bytes(DEFAULT_MAX_FILE_BYTES)} by default. Streams cannot be purged and messages cannot be deleted; only limits drop messages. A message id is known
-for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}.`,
+for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}, in VIOLATIONS and \`bailiff_nodes\` for ${nanos(NODE_DUPLICATE_WINDOW_MS * 1e6)}.`,
     [
       section('Streams', table(['stream', 'holds', 'subjects', 'kept', 'at most', 'when full'], streamRows())),
       section(

@@ -6,6 +6,7 @@ import assert from 'node:assert';
 import {
   ACCOUNTS,
   accountOf,
+  CONNECTION_LIMITS,
   captureSubject,
   deadLetterSubject,
   type Identity,
@@ -25,7 +26,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import { CONFIG_KINDS, CONFIG_SCOPES } from '@bailiff/policy';
-import { code, codes, page, section, table } from './markdown.ts';
+import { bytes, code, codes, page, section, table } from './markdown.ts';
 
 const NODE = 'node-a.example';
 const POD = { namespace: 'shop', name: 'web-0' };
@@ -200,7 +201,8 @@ reads buckets by their keys. Each identity also receives responses under an inbo
         'Accounts',
         `\`BAILIFF\` holds all streams and buckets. Every other account reaches it only through what it imports. JetStream publishes a response to the reply subject of the request; outside
 \`BAILIFF\` that subject lies in the client's own account, where no stream listens. A client of another account uses the JetStream API under the prefix \`${IMPORTED_API}\` instead of \`$JS.API\`
-(an option of every NATS client, such as \`apiPrefix\` or \`--js-api-prefix\`).`,
+(an option of every NATS client, such as \`apiPrefix\` or \`--js-api-prefix\`). Each of its connections may have ${CONNECTION_LIMITS.maxSubscriptions} subscriptions and send messages of
+${bytes(CONNECTION_LIMITS.maxPayloadBytes)}.`,
         table(
           ['account', 'identities', 'imports'],
           ACCOUNTS.map((account) => [

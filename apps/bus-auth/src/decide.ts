@@ -49,8 +49,6 @@ export interface Terms {
 
 /** Above the server's 4 KiB limit of the CONNECT line with the token. Tokens have 1 to 2 KiB. */
 export const MAX_TOKEN_BYTES = 8 * 1024;
-/** Subscriptions of one collector, which needs about ten. */
-export const MAX_SUBSCRIPTIONS = 100;
 const MAX_DETAIL = 200;
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
@@ -167,7 +165,6 @@ export function decide(credentials: Credentials, status: TokenReviewStatus, term
       account: accountOf(identity),
       permissions: permissionsFor(identity),
       expiresAtS: Math.floor(Math.min(life.untilMs / 1000, nowMs / 1000 + terms.maxSessionSeconds)),
-      maxSubscriptions: MAX_SUBSCRIPTIONS,
     },
   };
 }

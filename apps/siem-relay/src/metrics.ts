@@ -14,6 +14,7 @@ export interface Readings {
   /** By stream, and `syslog`. */
   readers: Readonly<Record<string, ReaderReadings>>;
   recreated: number;
+  repeated: number;
   syslog: { confirmed: number; connections: number; failures: number };
 }
 
@@ -21,6 +22,7 @@ export interface Readings {
 export const NO_READINGS: Readings = {
   readers: {},
   recreated: 0,
+  repeated: 0,
   syslog: { confirmed: 0, connections: 0, failures: 0 },
 };
 
@@ -65,6 +67,7 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   const total = (name: string, help: string, value: (from: Readings) => number) =>
     family.total(name, help, () => value(readings()));
   total('streams_remade_total', 'Recreated streams, which are read from their beginning', (r) => r.recreated);
+  total('repeated_frames_total', 'Frames that a collector sent again after a lost ack; skipped', (r) => r.repeated);
   total('syslog_confirmed_total', 'Events with confirmed delivery to the receiver', (r) => r.syslog.confirmed);
   total('syslog_connections_total', 'Connections made to the receiver', (r) => r.syslog.connections);
   total(

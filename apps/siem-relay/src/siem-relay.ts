@@ -194,6 +194,7 @@ class Relay {
           : {}),
       },
       recreated: [...this.#readers.values()].reduce((sum, { recreated }) => sum + recreated, 0),
+      repeated: this.#readers.get('VIOLATIONS')?.repeated ?? 0,
       syslog: {
         confirmed: forwarder?.confirmed ?? 0,
         connections: forwarder?.connections ?? 0,

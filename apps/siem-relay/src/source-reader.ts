@@ -2,8 +2,8 @@
  * Relays one source stream to SIEM: reads it in order, renders each event in each format, publishes
  * with ack, and then advances the position.
  *
- * Only counted messages are skipped: unreadable, too large for the bus, or deleted before they were
- * read. After a crash, events from the position on are repeated with the same ids. Limits:
+ * Only counted messages are skipped: unreadable, repeated, too large for the bus, or deleted before
+ * they were read. After a crash, events from the position on are repeated with the same ids. Limits:
  * MAX_IN_FLIGHT unacknowledged events and PULL_MESSAGES requested messages, so that a slow bus
  * delays the reading.
  */
@@ -13,6 +13,7 @@ import {
   consumeOrdered,
   FramePublisher,
   type Position,
+  RepeatedFrames,
   type SiemFormat,
   type StartAt,
   type StreamMessage,
@@ -62,6 +63,7 @@ export class SourceReader {
   readonly #o: SourceReaderOptions;
   readonly #publisher: FramePublisher;
   readonly #under = new InOrder<Done>();
+  #repeated = new RepeatedFrames();
   #created = '';
   #start: StartAt | null = null;
   #received = 0;
@@ -73,6 +75,8 @@ export class SourceReader {
   messages = 0;
   /** Messages that the stream deleted before they were read. */
   lost = 0;
+  /** Frames that a collector had sent before. */
+  repeated = 0;
   recreated = 0;
   caughtUp = false;
 
@@ -143,6 +147,7 @@ export class SourceReader {
       onRecreated: ({ created }) => {
         this.recreated += 1;
         this.#under.clear();
+        this.#repeated = new RepeatedFrames();
         this.#created = created;
         this.#received = 0;
         this.position = { sequence: 0, timestampMicros: 0 };
@@ -216,10 +221,14 @@ export class SourceReader {
     moveTo(this.#under.advance());
   }
 
-  /** Empty for an unreadable message. Waits while a schema cannot be looked up. */
+  /** Empty for an unreadable message and for a repeated frame. Waits while a schema cannot be looked up. */
   async #read(message: StreamMessage): Promise<SiemEvent[]> {
     const { stream, decoder, signal, clock } = this.#o;
     const { sequence, timestampMicros: storedMicros, subject } = message;
+    if (stream === 'VIOLATIONS' && this.#repeated.isRepeated(message)) {
+      this.repeated += 1;
+      return [];
+    }
     const place: Place = { stream, createdMs: this.createdMs, sequence, storedMicros };
     while (!signal.aborted) {
       try {

@@ -1,4 +1,4 @@
-export { ACCOUNTS, type Account, accountOf, CORE, EXPORTS, IMPORTS } from './auth/accounts.ts';
+export { ACCOUNTS, type Account, accountOf, CONNECTION_LIMITS, CORE, EXPORTS, IMPORTS } from './auth/accounts.ts';
 export * from './auth/permissions.ts';
 export * from './auth/server-conf.ts';
 export { type ConfigAt, type ConfigChange, ConfigHistory } from './config/config-history.ts';
@@ -27,6 +27,7 @@ export { consumeOrdered } from './streams/ordered.ts';
 export type { OrderedOptions, StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';
 export * from './streams/publish-once.ts';
+export { RepeatedFrames } from './streams/repeated-frames.ts';
 export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';

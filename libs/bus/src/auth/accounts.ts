@@ -9,6 +9,7 @@
  */
 
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
+import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
 import { ROOT } from '../topology/subjects.ts';
 import { permissionsFor } from './permissions.ts';
 
@@ -37,6 +38,17 @@ const ACCOUNT_OF: Readonly<Record<Identity['role'], Account>> = {
 };
 
 export const accountOf = ({ role }: Pick<Identity, 'role'>): Account => ACCOUNT_OF[role];
+
+/**
+ * Limits of each connection outside the core. nats-server enforces the limits of an account, and
+ * ignores those of a user that an auth callout admits.
+ */
+export const CONNECTION_LIMITS = {
+  /** A larger message ends the connection before it is read. */
+  maxPayloadBytes: MAX_PAYLOAD_BYTES,
+  /** A collector needs about ten. */
+  maxSubscriptions: 100,
+} as const;
 
 export interface Import {
   kind: 'service' | 'stream';

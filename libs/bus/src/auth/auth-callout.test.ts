@@ -66,13 +66,13 @@ test('auth callout - a response is for the server and the user key, signed by th
   const both = { issuers: [another, issuer], xkeys: [newSeed('xkey'), xkey] };
   const request = readAuthRequest(seal(signed(claims())), serverXkey, both, nowMs);
   const permissions = permissionsFor({ role: 'push', node: 'a' });
-  const grant = { name: 'collector-a', account: 'B', permissions, expiresAtS: 9_999_999_999, maxSubscriptions: 5 };
+  const grant = { name: 'collector-a', account: 'B', permissions, expiresAtS: 9_999_999_999 };
   const opened = serverCurve.open(writeAuthResponse(request, both, { grant }), publicKeyOf('xkey', xkey));
   const answer = readClaims(new TextDecoder().decode(opened ?? new Uint8Array()));
   const by = { iss: publicKeyOf('issuer', issuer), sub: userKey };
   expect(answer).toMatchObject({ ...by, aud: server.getPublicKey(), nats: { type: 'authorization_response' } });
   const user = readClaims(answer.nats?.['jwt'] as string);
-  expect(user).toMatchObject({ ...by, aud: 'B', exp: 9_999_999_999, name: 'collector-a', nats: { subs: 5 } });
+  expect(user).toMatchObject({ ...by, aud: 'B', exp: 9_999_999_999, name: 'collector-a' });
   expect(user.nats?.['pub']).toEqual({ deny: ['>'] });
   expect(user.nats?.['resp']).toEqual({ max: 1, ttl: 10_000_000_000 });
   expect(() => writeAuthResponse(request, { ...both, issuers: [another] }, { refusal: 'no' })).toThrow(

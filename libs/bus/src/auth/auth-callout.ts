@@ -61,8 +61,6 @@ export interface Grant {
   permissions: Permissions;
   /** Seconds since 1970 when the server ends the connection. */
   expiresAtS: number;
-  /** Maximum number of subscriptions. */
-  maxSubscriptions: number;
 }
 
 const refuse = (why: string, cause?: unknown) => new BusError('BUS_MESSAGE', `auth request: ${why}`, { cause });
@@ -147,16 +145,15 @@ export function writeAuthResponse(
 }
 
 /** Claims of a user as NATS defines them. Without an account key, `aud` names the account. */
-function userClaims({ name, account, permissions, expiresAtS, maxSubscriptions }: Grant) {
+function userClaims({ name, account, permissions, expiresAtS }: Grant) {
   const { allowResponsesMs } = permissions;
   const nats = {
     pub: publishRule(permissions),
     sub: { allow: permissions.subscribe.allow },
     // Nanoseconds, a Go duration.
     ...(allowResponsesMs === undefined ? {} : { resp: { max: 1, ttl: allowResponsesMs * 1_000_000 } }),
-    subs: maxSubscriptions,
-    data: -1,
-    payload: -1,
+    // The server enforces CONNECTION_LIMITS of the account instead.
+    ...{ subs: -1, data: -1, payload: -1 },
     // Only clients over TCP; no leaf nodes, WebSocket or MQTT.
     allowed_connection_types: ['STANDARD'],
     type: 'user',

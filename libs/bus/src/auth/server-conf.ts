@@ -14,7 +14,17 @@ import {
   DEFAULT_MAX_MEMORY_BYTES,
   MAX_PAYLOAD_BYTES,
 } from '../topology/server-limits.ts';
-import { ACCOUNTS, type Account, accountOf, CORE, EXPORTS, type Export, IMPORTS, type Import } from './accounts.ts';
+import {
+  ACCOUNTS,
+  type Account,
+  accountOf,
+  CONNECTION_LIMITS,
+  CORE,
+  EXPORTS,
+  type Export,
+  IMPORTS,
+  type Import,
+} from './accounts.ts';
 import { type Permissions, permissionsFor, publishRule } from './permissions.ts';
 
 export interface NatsUser {
@@ -149,9 +159,11 @@ function exportLine({ kind, subject, accounts, responsesMs }: Export): string {
 const listLines = (head: string, lines: readonly string[]) =>
   lines.length === 0 ? [] : [`${head}: [`, ...indent(lines), ']'];
 
+const LIMITS = `limits: { max_payload: ${CONNECTION_LIMITS.maxPayloadBytes}, max_subscriptions: ${CONNECTION_LIMITS.maxSubscriptions} }`;
+
 function accountLines(account: Account, users: readonly NatsUser[]): string[] {
   return block(account, [
-    ...(account === CORE ? ['jetstream: enabled'] : []),
+    account === CORE ? 'jetstream: enabled' : LIMITS,
     ...listLines('exports', EXPORTS[account].map(exportLine)),
     ...listLines('imports', IMPORTS[account].map(importLine)),
     ...usersLines(users.filter((user) => user.account === account)),

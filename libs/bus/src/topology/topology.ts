@@ -16,6 +16,7 @@ import {
   StorageType,
   type StreamConfig,
 } from '@nats-io/jetstream';
+import { MAX_PAYLOAD_BYTES } from './server-limits.ts';
 import { ROOT } from './subjects.ts';
 
 /** Remedy for a missing stream or bucket, for error messages. */
@@ -75,10 +76,15 @@ export const SIEM_ACK_WAIT_MS = 30_000;
 /** Unacknowledged events of a connector; more than a batch of any client. */
 export const SIEM_MAX_ACK_PENDING = 5_000;
 /**
- * Server memory for duplicate detection grows with it. A frame that is resent later is stored twice
- * and counted once, because counts are cumulative (test/cluster/collector-duplicates.test.ts).
+ * How long the server remembers message ids: longer than any retry. Its memory grows with it.
  */
 export const DUPLICATE_WINDOW_MS = 120_000;
+/**
+ * The same for streams that a node can write: nats-server keeps each id in memory for the window,
+ * and an id may have 64 kB. The lowest value that it accepts. A frame that is resent after a lost
+ * ack is therefore stored twice, and readers recognise it (streams/repeated-frames.ts).
+ */
+export const NODE_DUPLICATE_WINDOW_MS = 100;
 /**
  * Revisions that an operator can restore; CONFIG_LOG keeps more. 64 is the maximum of a KV bucket.
  */
@@ -99,6 +105,8 @@ export interface BucketLimits {
   createOnly: boolean;
   /** A value expires after this unless it is renewed; 0: never. */
   maxAgeMs: number;
+  /** How long the server remembers message ids. */
+  duplicateWindowMs: number;
 }
 
 const bucket = (
@@ -116,6 +124,7 @@ const bucket = (
   push: false,
   createOnly: false,
   maxAgeMs: 0,
+  duplicateWindowMs: DUPLICATE_WINDOW_MS,
   ...more,
 });
 
@@ -130,7 +139,7 @@ export const BUCKETS: readonly BucketLimits[] = [
   // 64 revisions of a few hundred keys of some kB.
   bucket('config', 'what operators tune', 256 * MIB, MIB / 4, { push: true, history: CONFIG_HISTORY }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
-  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2),
+  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, { duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS }),
   // Renewed every 10 s: an instance that ended without a final status expires.
   bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
     maxAgeMs: INSTANCE_MAX_AGE_MS,
@@ -180,6 +189,8 @@ function stream(config: WantedStream, replicas: number): WantedStream {
     deny_delete: true,
     deny_purge: true,
     allow_rollup_hdrs: false,
+    // Also on a server with a higher max_payload.
+    max_msg_size: MAX_PAYLOAD_BYTES,
     duplicate_window: Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
     ...config,
   };
@@ -205,7 +216,7 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
     allow_rollup_hdrs: false,
     deny_delete: true,
     deny_purge: true,
-    duplicate_window: nanos(DUPLICATE_WINDOW_MS),
+    duplicate_window: nanos(limits.duplicateWindowMs),
     ...(limits.push ? { republish: { src: subject, dest: `${ROOT}.push.${limits.bucket}.>` } } : {}),
   };
 }
@@ -226,6 +237,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
       subjects: [`${ROOT}.violations.>`],
       max_age: nanos(violationsMaxAgeMs),
       max_bytes: options.violationsMaxBytes ?? VIOLATIONS_MAX_BYTES,
+      duplicate_window: nanos(NODE_DUPLICATE_WINDOW_MS),
       metadata: { [TIMESPAN_METADATA]: String(longestTimespanMs) },
     }),
     make({

@@ -1,0 +1,79 @@
+// What a node can make the server keep or read: message ids, message size, subscriptions.
+import { readFileSync } from 'node:fs';
+import { CONNECTION_LIMITS, MAX_PAYLOAD_BYTES, violationSubject } from '@bailiff/bus';
+import type { TestNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { describe, expect, test } from 'vitest';
+import { startBus } from '../support/bus.ts';
+import { headerBlock, RawNats } from '../support/raw-nats.ts';
+
+const FRAMES = violationSubject('node-a', 'spoof');
+const STATUS = '$KV.bailiff_nodes.node-a';
+const ID_BYTES = 60_000;
+const IDS = 4_000;
+const MIB = 1024 ** 2;
+
+const rawUser = ({ port }: TestNats, user: string) => RawNats.connect({ port, user, password: `password-of-${user}` });
+const memoryMib = ({ pid }: TestNats) =>
+  Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+
+describe('message ids of a node', () => {
+  async function sendIds(nats: TestNats): Promise<void> {
+    await using raw = await rawUser(nats, 'collector-node-a');
+    for (let index = 0; index < IDS; index += 1) {
+      raw.publish({ subject: FRAMES, header: headerBlock(`Nats-Msg-Id: ${`${index}`.padEnd(ID_BYTES, 'i')}`) });
+      if (index % 100 === 0) await raw.flush();
+    }
+    await raw.store({ subject: FRAMES, body: 'the last one' });
+  }
+
+  test('control: with a window of two minutes, the server keeps each of them', async () => {
+    await using nats = await startBus();
+    const admin = await nats.connect('admin');
+    await admin.jsm.streams.update('VIOLATIONS', { duplicate_window: 120_000 * 1e6 });
+    await sendIds(nats);
+    expect(memoryMib(nats)).toBeGreaterThan((IDS * ID_BYTES) / MIB);
+  });
+
+  test('the server forgets them', async () => {
+    await using nats = await startBus();
+    await sendIds(nats);
+    await waitFor(() => memoryMib(nats) < (0.75 * IDS * ID_BYTES) / MIB, {
+      ...{ what: 'the memory of the server to be free again', timeoutMs: 30_000, intervalMs: 200 },
+      state: () => memoryMib(nats),
+    });
+  });
+
+  test.each([FRAMES, STATUS])('%s - an id is known for a moment, and then stored again', async (subject) => {
+    await using nats = await startBus();
+    await using raw = await rawUser(nats, 'collector-node-a');
+    const message = { subject, header: headerBlock('Nats-Msg-Id: again'), body: '{}' };
+    const first = await raw.store(message);
+    await waitFor(async () => (await raw.store(message)) > first, { what: 'the id to be forgotten', timeoutMs: 5_000 });
+  });
+});
+
+describe('a connection of a node', () => {
+  test('ends at a message above the limit, and is not ended at the limit', async () => {
+    await using nats = await startBus();
+    await using raw = await rawUser(nats, 'collector-node-a');
+    await raw.store({ subject: FRAMES, body: Buffer.alloc(MAX_PAYLOAD_BYTES - 1024) });
+    await expect(raw.store({ subject: FRAMES, body: Buffer.alloc(MAX_PAYLOAD_BYTES + 1) })).rejects.toThrow(
+      /Maximum Payload Violation/,
+    );
+  });
+
+  test.each([
+    ['collector-node-a', '_INBOX_collector_node-a.x', true],
+    ['siem-reader', '_INBOX_siem-reader.x', true],
+    ['control: correlator', '_INBOX_correlator.x', false],
+  ])('subscriptions of %s', async (name, subject, isLimited) => {
+    await using nats = await startBus();
+    await using raw = await rawUser(nats, name.replace('control: ', ''));
+    for (let index = 0; index < CONNECTION_LIMITS.maxSubscriptions; index += 1)
+      raw.write(`SUB ${subject}${index} s${index}\r\n`);
+    // The helper has one of its own.
+    await raw.flush();
+    expect(/maximum subscriptions exceeded/i.test(raw.received), raw.received.slice(-500)).toBe(isLimited);
+  });
+});
