@@ -37,7 +37,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   // kernel, so the other files run on the first kernel alone.
   kernel: {
     dir: 'test/kernel',
-    names: ['checksum-offload', 'after-judgement', 'changing-pages', 'joined', 'netkit'],
+    names: ['checksum-offload', 'after-judgement', 'changing-pages', 'joined', 'netkit', 'packet-fields'],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 1_200_000,

@@ -5,6 +5,7 @@ import { errorsPage } from './errors.ts';
 import { limitsPage } from './limits.ts';
 import { page } from './markdown.ts';
 import { metricsPage } from './metrics.ts';
+import { packetFieldsPage } from './packet-fields.ts';
 import { processesPage } from './process-config.ts';
 import { schemasPage } from './schemas.ts';
 import { streamsPage } from './streams.ts';
@@ -51,6 +52,11 @@ const PAGES: readonly Page[] = [
     file: 'system-calls.md',
     about: 'system calls, the LSM hooks that judge them, and their tests',
     make: systemCallsPage,
+  },
+  {
+    file: 'packet-fields.md',
+    about: 'metadata of packets: what crosses from a pod to its node, and what it can change there',
+    make: packetFieldsPage,
   },
 ];
 

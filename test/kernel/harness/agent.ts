@@ -121,6 +121,13 @@ const own = {
     }
   },
   counted: (index: number) => state.foreign[index]!.map.get(Buffer.alloc(4))!.readBigUInt64LE(0),
+  /** The first `count` values of the map `packets`. */
+  recorded: (index: number, count: number) =>
+    Array.from({ length: count }, (_, field) => {
+      const key = Buffer.alloc(4);
+      key.writeUInt32LE(field);
+      return state.foreign[index]!.map.get(key)!.readBigUInt64LE(0);
+    }),
   /** Test run of the pinned ingress or egress program. */
   testRun: (pin: string, data: Uint8Array, context: Uint8Array, repeat: number) => {
     using program = bpf.BpfProgram.openPinned(pin);

@@ -133,8 +133,11 @@ export class TestNode implements AsyncDisposable {
     this.agent = await Agent.start(this.netns);
   }
 
-  /** Replaces the attacker's interface by a netkit pair. Needs a node with stacks on a bridge. */
-  async useNetkit(mode: NetkitMode): Promise<void> {
+  /**
+   * Replaces the attacker's interface by a netkit pair. Needs a node with stacks on a bridge. @param
+   * scrub of the pod's end
+   */
+  async useNetkit(mode: NetkitMode, scrub?: 'default' | 'none'): Promise<void> {
     await this.#closeSockets();
     const { attacker, receiver } = this.pods;
     const { netns, hostInterface } = attacker;
@@ -143,7 +146,7 @@ export class TestNode implements AsyncDisposable {
     const node = [
       `ip link del ${hostInterface}`,
       'ip addr flush dev br0',
-      `ip link add ${hostInterface} type netkit mode ${mode} peer name eth0 netns ${netns}`,
+      `ip link add ${hostInterface} type netkit mode ${mode} peer ${scrub ? `scrub ${scrub} ` : ''}name eth0 netns ${netns}`,
       `ip link set ${hostInterface} ${ofMode(NODE.mac)} up`,
       `ip addr add ${NODE.ipv4}/24 dev ${hostInterface}`,
       `ip addr add ${NODE.ipv6}/64 dev ${hostInterface} nodad`,

@@ -73,6 +73,9 @@ export const foreignObject = (): string => compileBpf('foreign.bpf.c');
 /** Path of the compiled outer.bpf.c. */
 export const outerObject = (): string => compileBpf('outer.bpf.c');
 
+/** Path of the compiled crossing.bpf.c. */
+export const crossingObject = (): string => compileBpf('crossing.bpf.c');
+
 /** A child whose stdout is read line by line. */
 export class LineProcess {
   readonly #running: RunningProcess;
