@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Agent } from './harness/guard.ts';
 import { datagram, FORGED } from './harness/ipv4.ts';
 import { ATTACKER, type Guarded, TestNode } from './harness/node.ts';
-import { command, foreignObject } from './harness/processes.ts';
+import { command, commandIn, foreignObject } from './harness/processes.ts';
 
 const forged = datagram(FORGED);
 const plain = datagram(ATTACKER.ipv4);
@@ -182,6 +182,23 @@ describe('lifecycle', () => {
     await node.send(plain);
     await node.fence();
     expect(await seenByOther(index)).toBe(5);
+  });
+
+  it('coexistence - under clsact beside an ingress qdisc, what the pod sends is guarded', async () => {
+    await using own = await TestNode.start();
+    const { attacker } = own.pods;
+    await own.open({ mode: 'clsact' });
+    await commandIn(own.netns, 'tc', 'qdisc', 'add', 'dev', attacker.hostInterface, 'ingress');
+    await own.send(forged);
+    await own.fence();
+    expect(own.landed(forged), 'control: it lands unguarded').toBe(1);
+    await expect(own.guard(attacker), 'the qdisc has no egress side').rejects.toThrow(/qdisc of kind ingress/);
+    const placed = await own.agent.call<PlacedAttachment[]>('object.verify');
+    expect(placed.map(({ direction, place }) => `${direction} ${place}`)).toEqual(['in head']);
+    await own.send(forged);
+    await own.send(plain);
+    await own.fence();
+    expect([own.landed(forged), own.landed(plain)]).toEqual([1, 1]);
   });
 
   it('detached - a link that another process detached is reported and reattached', async () => {

@@ -49,6 +49,12 @@ int quietly(Call&& call, std::string& printed) {
   fail(operation, error, printed.empty() ? about : about + ": " + printed);
 }
 
+// An ingress qdisc has one chain for both sides: there, a filter of the egress side would take the
+// place of the one that sees what the interface receives.
+bool hasSide(const ClsactPlace& place) {
+  return place.ingress || ingressKind(place.ifindex) != "ingress";
+}
+
 bool noFilterLeft(uint32_t ifindex) {
   return countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) == 0 &&
          countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)) == 0;
@@ -72,6 +78,7 @@ ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace)
   int error = quietly([&] { return bpf_tc_hook_create(&hook); }, printed);
   if (error < 0 && error != -EEXIST) failWith("clsact.attach", error, "creating the qdisc at " + describe(place), printed);
   bool created = error == 0;
+  if (!hasSide(place)) fail("clsact.attach", EOPNOTSUPP, describe(place) + " of a qdisc of kind ingress");
   struct bpf_tc_opts options = optionsOf(place);
   options.prog_fd = programFd;
   options.flags = replace ? BPF_TC_F_REPLACE : 0;
@@ -84,6 +91,7 @@ ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace)
 }
 
 std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
+  if (!hasSide(place)) return std::nullopt;
   struct bpf_tc_hook hook = hookOf(place);
   struct bpf_tc_opts options = optionsOf(place);
   std::string printed;

@@ -5,6 +5,7 @@
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
+#include <linux/pkt_sched.h>
 
 #include <cstdio>
 #include <cstring>
@@ -191,6 +192,27 @@ size_t countFilters(uint32_t ifindex, uint32_t parent) {
       request, [&](const struct nlmsghdr* message) { count += message->nlmsg_type == RTM_NEWTFILTER ? 1 : 0; },
       [&] { count = 0; });
   return count;
+}
+
+std::string ingressKind(uint32_t ifindex) {
+  NetlinkSocket socket("clsact.attach");
+  // Without NLM_F_ECHO the kernel sends the reply to the listeners of the group only.
+  NetlinkRequest request(RTM_GETQDISC, NLM_F_ECHO);
+  struct tcmsg header = {};
+  header.tcm_family = AF_UNSPEC;
+  header.tcm_ifindex = static_cast<int>(ifindex);
+  header.tcm_parent = TC_H_INGRESS;
+  request.header(header);
+  std::string kind;
+  try {
+    socket.request(request, [&](const struct nlmsghdr* message) {
+      if (message->nlmsg_type == RTM_NEWQDISC) kind = attributesOf(message, sizeof(header)).text(TCA_KIND);
+    });
+  } catch (const NativeError& error) {
+    // No qdisc there, or no interface.
+    if (error.error != ENOENT && error.error != EINVAL && error.error != ENODEV) throw;
+  }
+  return kind;
 }
 
 }  // namespace bailiff

@@ -58,4 +58,7 @@ std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32
 // Number of filters at one side of an interface's clsact qdisc.
 size_t countFilters(uint32_t ifindex, uint32_t parent);
 
+// Kind of the qdisc in the place of clsact, `clsact` or `ingress`; empty: the interface has none.
+std::string ingressKind(uint32_t ifindex);
+
 }  // namespace bailiff

@@ -90,6 +90,8 @@ const HINTS: Readonly<Record<string, string>> = {
   'BPF_PIN EEXIST': 'the path is taken',
   'BPF_ATTACH EEXIST': 'the program or its filter is attached there already',
   'BPF_ATTACH EINVAL': 'the kernel may lack tcx (6.6), or the program is not made for this hook',
+  'BPF_ATTACH EOPNOTSUPP':
+    'an ingress qdisc, as of the CNI plugin bandwidth, has no egress side: use a clsact qdisc, or Linux 6.6',
   'BPF_ATTACH ESTALE': 'another process changed the programs at this hook in the meantime',
   'BPF_LINK EEXIST': 'the program is attached at this hook already',
   'BPF_LINK ENOLINK': 'the interface is gone',

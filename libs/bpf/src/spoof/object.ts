@@ -228,7 +228,7 @@ class PinnedSpoofObject implements SpoofObject {
     this.#pinPrograms();
   }
 
-  /** Replaces an older program by the one just loaded. False if the interface is gone. */
+  /** Replaces an older program by the one just loaded. False if the interface or the hook is gone. */
   #update(pinned: PinnedAttachment): boolean {
     const program = this.#loaded.programs[pinned.direction];
     try {
@@ -242,7 +242,10 @@ class PinnedSpoofObject implements SpoofObject {
       return true;
     } catch (error) {
       if (isInterfaceGone(error)) return false;
-      throw error;
+      if (!(error instanceof BpfError) || error.errnoName !== 'EOPNOTSUPP') throw error;
+      // The qdisc became one without an egress side.
+      unlinkSync(pinned.pinPath);
+      return false;
     }
   }
 
