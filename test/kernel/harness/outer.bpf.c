@@ -23,9 +23,10 @@ int remove_outer(struct __sk_buff *skb)
 	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, ETH_HLEN + 22, &port, sizeof(port)) ||
 	    port != bpf_htons(CARRIER_PORT) || bpf_skb_load_bytes(skb, ETH_HLEN + OUTER_BYTES, &inner, sizeof(inner)))
 		return TC_ACT_OK;
-	/* netkit keeps the protocol of the metadata. */
+	/* netkit keeps the protocol of the metadata. The flag is in Linux 6.3. */
 	flags = inner.h_proto == bpf_htons(ETH_P_IPV6) ? BPF_F_ADJ_ROOM_DECAP_L3_IPV6 : 0;
-	if (bpf_skb_adjust_room(skb, -(OUTER_BYTES + ETH_HLEN), BPF_ADJ_ROOM_MAC, flags) ||
+	if ((bpf_skb_adjust_room(skb, -(OUTER_BYTES + ETH_HLEN), BPF_ADJ_ROOM_MAC, flags) &&
+	     bpf_skb_adjust_room(skb, -(OUTER_BYTES + ETH_HLEN), BPF_ADJ_ROOM_MAC, 0)) ||
 	    bpf_skb_store_bytes(skb, 0, &inner, sizeof(inner), 0))
 		return TC_ACT_SHOT;
 	return TC_ACT_OK;

@@ -2,6 +2,7 @@
  * Frames whose bytes change after they were sent: pages.c sends them from pages that it writes to
  * again. Also the places where a pod turns datagrams into such frames, and where a node delays them.
  */
+import { release } from 'node:os';
 import { createInterface } from 'node:readline';
 import { waitFor } from '@bailiff/service/testing';
 import { launch, type RunningProcess } from '../../support/process.ts';
@@ -10,6 +11,11 @@ import { commandIn, outerObject, pageHelper } from './processes.ts';
 
 /** Senders of datagrams whose payload stays in pages of the sender. */
 export const SENDERS = ['splice', 'sendfile', 'zerocopy', 'uring'] as const;
+/** Before Linux 6.5, splice copies into a socket. */
+const [MAJOR = 0, MINOR = 0] = release().split('.').map(Number);
+export const SPLICE_COPIES = MAJOR < 6 || (MAJOR === 6 && MINOR < 5);
+/** A sender that leaves its pages in the frame. */
+export const SHARING = SPLICE_COPIES ? 'zerocopy' : 'splice';
 /** Senders of whole frames. */
 export const FRAME_SENDERS = ['packet', 'ring'] as const;
 export type Sender = 'write' | (typeof SENDERS)[number] | (typeof FRAME_SENDERS)[number];
@@ -114,8 +120,9 @@ export function delayFromPod(node: TestNode, hostInterface: string): Promise<str
     'ip link add ifb0 type ifb',
     'ip link set ifb0 up',
     `tc qdisc add dev ifb0 root ${SLOW}`,
-    `tc qdisc add dev ${hostInterface} ingress`,
-    `tc filter add dev ${hostInterface} parent ffff: protocol all u32 match u32 0 0 action mirred egress redirect dev ifb0`,
+    // The plugin uses an ingress qdisc, beside which kernels without tcx have no quarantine.
+    `tc qdisc add dev ${hostInterface} clsact`,
+    `tc filter add dev ${hostInterface} ingress protocol all u32 match u32 0 0 action mirred egress redirect dev ifb0`,
   ];
   return commandIn(node.netns, 'sh', '-ec', commands.join('\n'));
 }
