@@ -1,12 +1,20 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, it } from 'vitest';
+import { DAY_S, daysAhead } from './clock/ahead.ts';
 import { environmentOf } from './environment.ts';
 
 const HOME = '/tmp/empty';
 const ASKED = {
-  ...{ PATH: '/bin', CI: '1', BAILIFF_SEED: '7', BAILIFF_VM_FILES: 'test/lsm/exec', VITEST_POOL_ID: '1' },
+  ...{
+    PATH: '/bin',
+    CI: '1',
+    BAILIFF_SEED: '7',
+    BAILIFF_AHEAD: '40',
+    BAILIFF_VM_FILES: 'test/lsm/exec',
+    VITEST_POOL_ID: '1',
+  },
 };
 const SHELL = {
   ...{ ...ASKED, HOME: '/root', KUBECONFIG: '/root/prod', BAILIFF_NATS_URL: 'nats://prod:4222' },
@@ -49,7 +57,10 @@ it('environment - a process that begins with it has it, with a home that is empt
   expect(existsSync(home)).toBe(false);
 });
 
-it('environment - this run has it', () => {
+it('environment - this run has it, and the clock that was asked for', () => {
+  const kernel = (file: string, text: RegExp) => Number(text.exec(readFileSync(`/proc/${file}`, 'utf8'))?.[1]);
+  const presentS = kernel('stat', /^btime (\d+)$/m) + kernel('uptime', /^([\d.]+)/);
+  expect(Math.abs(Date.now() / 1000 - presentS - daysAhead(process.env) * DAY_S)).toBeLessThan(60);
   expect(new Date(0).getTimezoneOffset()).toBe(0);
   expect(execFileSync('sh', ['-c', 'umask'], { encoding: 'utf8' })).toBe('0022\n');
 });

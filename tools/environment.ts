@@ -6,6 +6,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { chooseClock } from './clock/ahead.ts';
 import { chooseServer } from './nats-server.ts';
 
 /**
@@ -13,7 +14,7 @@ import { chooseServer } from './nats-server.ts';
  * documents.
  */
 const KEPT =
-  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(NATS|REPORT|SEED|STRESS_SEED|FUZZ_RUNS|FUZZ_BULK|RACE_FRAMES|VM_\w+))$/;
+  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(AHEAD|NATS|REPORT|SEED|STRESS_SEED|FUZZ_RUNS|FUZZ_BULK|RACE_FRAMES|VM_\w+))$/;
 /**
  * With one of these the run uses external systems (a cluster, a container engine, a mirror), which
  * may need any variable.
@@ -43,5 +44,6 @@ export function begin(): void {
   for (const name of Object.keys(process.env)) if (!(name in kept)) delete process.env[name];
   Object.assign(process.env, kept);
   chooseServer(process.env);
+  chooseClock(process.env);
   process.umask(UMASK);
 }

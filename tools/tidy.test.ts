@@ -144,6 +144,24 @@ describe('tidy', () => {
     expect(wordless.test(line)).toBe(isWordless);
   });
 
+  // Certificates, tokens, and recordings of programs that compare times with the present.
+  const expires = /-{5}BEGIN|\beyJ[\w-]{16}|\0/;
+  it('stored data - nothing has a last day: tests make it, or move its times as test/versions does', () => {
+    const stored = files.filter((f) => !isLink(f) && expires.test(read(f)));
+    expect(stored.filter((f) => !/^test\/versions\/[\d.]+\/[\w.-]+\.br$/.test(f))).toEqual([]);
+    expect(stored.length, 'control').toBeGreaterThan(1);
+  });
+
+  it.each([
+    [true, ['-----BEG', 'IN CERTIFICATE-----'].join('')],
+    [true, `token: ${['ey', 'JhbGciOiJSUzI1NiIsImtpZCI6IiJ9'].join('')}.e30.x`],
+    [true, 'PK\0\u0001'],
+    [false, 'until 2026-11-29T15:45:14Z'],
+    [false, 'BEGIN;'],
+  ])('stored data - %s of %j', (isFound, text) => {
+    expect(expires.test(text)).toBe(isFound);
+  });
+
   it('lock file - names no host that packages came from', () => {
     expect(/"resolved": "http/.test(read('package-lock.json'))).toBe(false);
   });
