@@ -40,8 +40,7 @@ describe('grants', () => {
     const record = podRecord({ metadata, spec: { nodeName: 'n', serviceAccountName }, status });
     if (record === null) throw new Error('no record');
     state.putPod(record);
-    const { allowedPrefixes, allowedMacs } = spoofCluster.parse(config);
-    const permits = permitsOf(allowedPrefixes, allowedMacs);
+    const permits = permitsOf(spoofCluster.parse(config));
     const planned = planNode('n', { state, permits, ownersOf: () => [], selectedBy: new Set() });
     const [granted] = planned?.pods ?? [];
     if (granted === undefined) throw new Error('no pod');

@@ -18,7 +18,7 @@ export const OWN = {
 const MACS = [OWN.mac, OWN.mac, OWN.mac, '02:00:00:00:77:0b', 'ff:ff:ff:ff:ff:ff'];
 const IPV4S = [
   ...[OWN.ipv4, OWN.ipv4, OWN.ipv4, '10.77.0.11', '10.77.0.20', '10.78.1.2', '10.79.1.2', '0.0.0.0', '255.255.255.255'],
-  ...['127.0.0.1', '224.0.0.1', '10.77.8.1', '10.77.8.2', '10.77.9.9'],
+  ...['127.0.0.1', '224.0.0.1', '10.77.8.1', '10.77.8.2', '10.77.9.9', '8.8.8.8', '169.254.9.9'],
 ];
 const IPV6S = [
   ...[
@@ -48,9 +48,10 @@ const IPV6S = [
     'fd88::2',
     'fd99::9',
   ],
+  ...['2001:4860::8', 'fec0::1', '64:ff9b::a4d:801', '64:ff9b::808:808', '64:ff9b::a4d:9'],
   ...['::ffff:10.77.0.10', frames.solicitedNode(OWN.ipv6), frames.solicitedNode(OWN.linkLocal)],
 ];
-const PORTS = [67, 68, 546, 547, 4789, 6081, 8080, 8081, 53, 40_000];
+const PORTS = [67, 68, 546, 547, 4789, 6081, 5300, 5301, 8080, 8081, 53, 40_000];
 
 const oneOf = <T>(list: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...list);
 const bytes = (maxLength: number, minLength = 0): fc.Arbitrary<Buffer> =>

@@ -16,11 +16,13 @@ import {
   FOREVER_NS,
   type IfaceRecord,
   mountBpffs,
+  type Network,
   openSpoofObject,
   parseAddress,
   parseCidr,
   parseMac,
   type SpoofObject,
+  type TunnelService,
   VECTORS,
   type Vector,
   type VectorModes,
@@ -46,11 +48,39 @@ export const NODES = [
 export const TUNNEL_PORTS = [
   { port: 4789, kind: 'vxlan' },
   { port: 6081, kind: 'geneve' },
+  // Of Services.
+  { port: 5300, kind: 'vxlan' },
+  { port: 5301, kind: 'vxlan' },
 ] as const;
+export const NETWORKS: Network[] = [
+  { cidr: '10.77.0.0/16', place: 'inside' },
+  { cidr: '10.77.9.0/24', place: 'outside' },
+  { cidr: '10.78.1.2', place: 'node' },
+  { cidr: 'fd00::/8', place: 'inside' },
+  { cidr: 'fd99::/16', place: 'outside' },
+  { cidr: 'fd78::1', place: 'node' },
+  // Longer than nothing, and of both families.
+  { cidr: '::/0', place: 'inside' },
+  { cidr: '0.0.0.0/0', place: 'outside' },
+  // Never outside, whatever a network says.
+  { cidr: 'ff02::/16', place: 'outside' },
+  { cidr: '224.0.0.0/4', place: 'outside' },
+  { cidr: '2001:4860::/32', place: 'outside' },
+];
+export const SERVICES: TunnelService[] = [
+  { address: '10.77.0.20', port: 5300, kinds: ['translated'] },
+  { address: 'fd79::1', port: 5300, kinds: ['translated'] },
+  { address: '10.77.9.9', port: 4789, kinds: ['translated'] },
+  { address: null, port: 5300, kinds: ['only'] },
+  { address: null, port: 5301, kinds: ['only', 'node-port'] },
+];
 export const ALLOWED = ['10.77.9.0/24', 'fd99::/16'];
 const GRANTS: AddressGrant[] = [
   { cidr: '10.77.0.20', neighbour: true },
   { cidr: '10.78.0.0/16', neighbour: false },
+  { cidr: '10.78.1.0/24', neighbour: false, source: false, tunnel: true },
+  { cidr: '10.79.0.0/16', neighbour: false, source: false, tunnel: true },
+  { cidr: 'fd77::11', neighbour: false, tunnel: true },
   { cidr: 'fd78::/32', neighbour: false },
   { cidr: 'fd79::1', neighbour: true },
   { cidr: 'fe80::abcd', neighbour: true },
@@ -116,10 +146,14 @@ export function worldOf({ hasMac, hasIpv4, hasIpv6, grants }: Setting): World {
     mac: hasMac ? big(parseMac(OWN.mac)) : null,
     ipv4: hasIpv4 ? address(OWN.ipv4) : null,
     ipv6: hasIpv6 ? address(OWN.ipv6) : null,
-    grants: grants.filter((grant) => !isMac(grant)).map(({ cidr, neighbour }) => ({ ...network(cidr), neighbour })),
+    grants: grants
+      .filter((grant) => !isMac(grant))
+      .map(({ cidr, neighbour, source = true, tunnel = false }) => ({ ...network(cidr), neighbour, source, tunnel })),
     macs: new Set(grants.filter(isMac).map(({ cidr }) => big(parseMac(cidr)))),
     nodes: new Map(NODES.map((node) => [address(node.address), node.thisNode ? 'this' : 'other'])),
+    networks: NETWORKS.map(({ cidr, place }) => ({ ...network(cidr), place })),
     tunnelPorts: new Set(TUNNEL_PORTS.map(({ port }): number => port)),
+    services: SERVICES.map(({ address: to, ...service }) => ({ ...service, address: to === null ? 0n : address(to) })),
     allowed: ALLOWED.map(network),
     probes: [
       { port: 8080, protocol: 6 },
@@ -159,7 +193,9 @@ export class FuzzKernel implements AsyncDisposable {
     maps.setSettings({ sampleBurst: 8, samplesPerSecond: 1000, unknownMode: 'audit' });
     maps.nodeAddresses.replace(NODES);
     maps.allowedCidrs.replace(ALLOWED);
+    maps.networks.replace(NETWORKS);
     maps.tunnelPorts.replace(TUNNEL_PORTS);
+    maps.tunnelServices.replace(SERVICES);
     maps.probePorts.replace(KEY, [
       { port: 8080, protocol: 'tcp' },
       { port: 8081, protocol: 'udp' },

@@ -12,6 +12,26 @@ export interface Grant {
   /** Of 128 bits. */
   readonly bits: number;
   readonly neighbour: boolean;
+  /** Valid as a source. */
+  readonly source: boolean;
+  /** The pod may send tunnels to it. */
+  readonly tunnel: boolean;
+}
+
+/** Without the family: only the longest match counts. */
+export interface Network {
+  readonly network: bigint;
+  /** Of 128 bits. */
+  readonly bits: number;
+  readonly place: 'outside' | 'inside' | 'node';
+}
+
+/** UDP that nodes translate to a tunnel port. */
+export interface Service {
+  /** 0n: the port itself. */
+  readonly address: bigint;
+  readonly port: number;
+  readonly kinds: readonly ('translated' | 'node-port' | 'only')[];
 }
 
 export interface World {
@@ -23,8 +43,11 @@ export interface World {
   /** Granted ones. */
   readonly macs: ReadonlySet<bigint>;
   readonly nodes: ReadonlyMap<bigint, 'this' | 'other'>;
+  readonly networks: readonly Network[];
+  /** Ports of Services included. */
   readonly tunnelPorts: ReadonlySet<number>;
-  readonly allowed: readonly Omit<Grant, 'neighbour'>[];
+  readonly services: readonly Service[];
+  readonly allowed: readonly Pick<Grant, 'family' | 'network' | 'bits'>[];
   /**
    * No socket of this machine is the peer of the fuzz tests' packets, so only probes that need no
    * socket match.
@@ -76,7 +99,7 @@ function grantOf(world: World, address: bigint, family: 4 | 6): Grant | null {
 }
 
 function isSource(world: World, address: bigint, family: 4 | 6): boolean {
-  return address === (family === 4 ? world.ipv4 : world.ipv6) || grantOf(world, address, family) !== null;
+  return address === (family === 4 ? world.ipv4 : world.ipv6) || grantOf(world, address, family)?.source === true;
 }
 
 function isClaim(world: World, address: bigint, family: 4 | 6): boolean {
@@ -182,16 +205,50 @@ function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
   return toGroup || isSource(world, to, family) || isClaim(world, to, family) ? [] : ['redirect'];
 }
 
+/** 64:ff9b::/96 */
+const NAT64 = 0x64ff9bn << 96n;
+
+function isNeverOutside(address: bigint): boolean {
+  if (!isMapped(address))
+    return address >> 64n === 0n || address >> 120n === 0xffn || address >> 119n === 0xfe80n >> 7n;
+  const four = address & 0xffffffffn;
+  return [0n, 127n].includes(four >> 24n) || four >> 16n === 0xa9fen || four >> 28n >= 14n;
+}
+
+/** Where a packet to this destination can end. */
+function placeOf(world: World, destination: bigint): Network['place'] {
+  const to = destination >> 32n === NAT64 >> 32n ? MAPPED | (destination & 0xffffffffn) : destination;
+  if (world.nodes.has(to)) return 'node';
+  if (isNeverOutside(to)) return 'inside';
+  const matching = world.networks.filter(({ network, bits }) => within(to, network, bits));
+  return matching.toSorted((a, b) => b.bits - a.bits)[0]?.place ?? 'outside';
+}
+
+/** @param port of UDP; null: another protocol */
+function tunnelFaults(world: World, packet: Packet, port: number | null): Vector[] {
+  const destination = packet.destination!;
+  const place = placeOf(world, destination);
+  const granted = grantOf(world, destination, packet.kind === 'ipv4' ? 4 : 6)?.tunnel === true;
+  if (granted && place !== 'node') return [];
+  const kindsOf = (address: bigint) =>
+    world.services.find((service) => service.address === address && service.port === port)?.kinds ?? [];
+  const ofPort = kindsOf(0n);
+  if (port !== null && kindsOf(destination).length > 0) return ['tunnel'];
+  if (ofPort.includes('node-port') && place === 'node') return ['tunnel'];
+  if (ofPort.includes('only')) return [];
+  return [place === 'outside' ? 'tunnel-other' : 'tunnel'];
+}
+
 function transportFaults(world: World, packet: Packet): Vector[] {
   const faults: Vector[] = [];
   const { protocol, transport } = packet;
-  const tunnel: Vector = world.nodes.has(packet.destination!) ? 'tunnel' : 'tunnel-other';
-  if (TUNNELS.includes(protocol!)) faults.push(tunnel);
+  if (TUNNELS.includes(protocol!)) faults.push(...tunnelFaults(world, packet, null));
   if (transport === undefined) return faults;
   if (protocol === UDP) {
     const [server, client] = packet.kind === 'ipv4' ? [67, 68] : [547, 546];
     if (transport.number(0, 2) === server || transport.number(2, 2) === client) faults.push('dhcp-server');
-    if (world.tunnelPorts.has(transport.number(2, 2))) faults.push(tunnel);
+    const port = transport.number(2, 2);
+    if (world.tunnelPorts.has(port)) faults.push(...tunnelFaults(world, packet, port));
   }
   if (protocol === ICMP && packet.kind === 'ipv4') {
     if (transport.number(0, 1) === 5) faults.push('redirect');

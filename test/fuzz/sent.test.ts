@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allModes, type Offload, TestNode } from '../kernel/harness/node.ts';
 import { anyFrame, anyMetadata } from './generate.ts';
-import { ALLOWED, inOrder, NODES, TUNNEL_PORTS, worldOf } from './kernel.ts';
+import { ALLOWED, inOrder, NETWORKS, NODES, SERVICES, TUNNEL_PORTS, worldOf } from './kernel.ts';
 import { judge } from './model.ts';
 import { read } from './packet.ts';
 
@@ -26,7 +26,9 @@ describe('fuzz with real frames', () => {
     await node.open();
     await node.agent.call('object.maps.nodeAddresses.replace', NODES);
     await node.agent.call('object.maps.allowedCidrs.replace', ALLOWED);
+    await node.agent.call('object.maps.networks.replace', NETWORKS);
     await node.agent.call('object.maps.tunnelPorts.replace', TUNNEL_PORTS);
+    await node.agent.call('object.maps.tunnelServices.replace', SERVICES);
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 

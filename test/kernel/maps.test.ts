@@ -4,14 +4,17 @@ import { mkdtempSync, rmdirSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
+  type AddressGrant,
   BpfMap,
   detachAll,
   mountBpffs,
+  type Network,
   openPinnedMaps,
   openSpoofObject,
   possibleCpus,
   type SpoofMaps,
   type SpoofObject,
+  type TunnelService,
 } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -124,6 +127,35 @@ describe('maps', () => {
     expect(maps.allowedCidrs.replace(['10.9.0.0/16', '::/0', '0.0.0.0/0'])).toBe(3);
     expect(maps.allowedCidrs.entries().sort()).toEqual(['0.0.0.0/0', '10.9.0.0/16', '::/0']);
     expect(maps.allowedCidrs.replace([])).toBe(3);
+
+    const networks: Network[] = [
+      { cidr: '10.0.0.0/8', place: 'inside' },
+      { cidr: '10.5.0.7/32', place: 'outside' },
+      { cidr: 'fd00::/64', place: 'node' },
+    ];
+    expect(maps.networks.replace(networks)).toBe(3);
+    expect(maps.networks.entries().sort((a, b) => a.cidr.localeCompare(b.cidr))).toEqual(networks);
+    expect(maps.networks.replace([{ cidr: '10.0.0.0/8', place: 'outside' }])).toBe(3);
+
+    const services: TunnelService[] = [
+      { address: '10.96.0.10', port: 53, kinds: ['translated'] },
+      { address: 'fd00:96::a', port: 53, kinds: ['translated'] },
+      { address: null, port: 53, kinds: ['node-port', 'only'] },
+    ];
+    expect(maps.tunnelServices.replace(services)).toBe(3);
+    expect(maps.tunnelServices.entries().sort((a, b) => `${b.address}`.localeCompare(`${a.address}`))).toEqual(
+      services.toReversed(),
+    );
+
+    const grants: AddressGrant[] = [
+      { cidr: '10.7.0.0/16', neighbour: false, source: false, tunnel: true },
+      { cidr: '10.7.0.7/32', neighbour: true, tunnel: true },
+      { cidr: '10.7.0.8/32', neighbour: false, source: false },
+    ];
+    maps.addresses.replace(one, grants);
+    const found = maps.addresses.entries().map(({ ifindex: _, generation: __, ...grant }) => grant);
+    expect(found.sort((a, b) => a.cidr.localeCompare(b.cidr))).toEqual(grants);
+    maps.addresses.replace(one, []);
 
     const probes = [
       { port: 8080, protocol: 'tcp' as const },

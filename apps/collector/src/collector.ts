@@ -159,7 +159,7 @@ export class Collector {
       setInterval(() => this.#resync(), RESYNC_MS),
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
       every(DETACH_MS, 'guard', () => this.#checkDetach()),
-      every(PLACES_MS, 'node maps', () => network.applyOwnAddresses()),
+      every(PLACES_MS, 'node maps', () => network.applyOwnNetworks()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
       every(CNI_CHECK_MS, 'cni', () => cni.check()),
     ];

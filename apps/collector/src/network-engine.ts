@@ -26,7 +26,7 @@ import { type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-int
 import { excludeUnguarded, forgottenCounts, hasNothingToPublish } from './interfaces/interface-counts.ts';
 import { Registry } from './interfaces/registry.ts';
 import { NodeMaps } from './kernel/node-maps.ts';
-import { ownAddresses } from './kernel/own-addresses.ts';
+import { ownNetworks } from './kernel/own-networks.ts';
 import { Reconciler } from './kernel/reconciler.ts';
 import type { Metrics } from './metrics.ts';
 import type { DetachWatch } from './offline/detach-watch.ts';
@@ -101,12 +101,13 @@ export class NetworkEngine {
       onError: (error) => problems.report('publish', '', error.message, error),
     });
     this.#nodeMaps = new NodeMaps({
-      ...{ maps, desired, areNew: !object.reused, ownAddresses },
+      ...{ maps, desired, areNew: !object.reused, ownNetworks },
       onProblem: ({ map, error }) => problems.report('node maps', map, error.message, error),
     });
     this.#reconciler = new Reconciler({
       ...{ bootId, maps, desired, store: this.#store, moment, live: () => registry.allLive() },
       linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
+      linkAddresses: () => ownNetworks().addresses,
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
       onProblem: problemsOf(problems, 'apply'),
@@ -170,8 +171,8 @@ export class NetworkEngine {
     for (const iface of this.registry.allLive()) if (!this.#binder.bindListed(iface)) this.#reconciler.apply(iface);
   }
 
-  applyOwnAddresses(): void {
-    this.#nodeMaps.applyOwnAddresses();
+  applyOwnNetworks(): void {
+    this.#nodeMaps.applyOwnNetworks();
   }
 
   /** Compares with the links of the node, to find changes whose events were lost. */

@@ -18,8 +18,8 @@
  * A __noinline function that is not static is a global function. The verifier checks it once, and
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
- * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, checks.h, offload.h,
- * fastpath.h, quarantine.h, report.h. rules.md specifies all checks.
+ * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, tunnels.h, checks.h,
+ * offload.h, fastpath.h, quarantine.h, report.h. rules.md specifies all checks.
  */
 #include <stdbool.h>
 
@@ -50,6 +50,8 @@ union abi_types {
 	enum iface_state iface_state;
 	enum iface_flag iface_flag;
 	enum address_flag address_flag;
+	enum network network;
+	enum service_flag service_flag;
 	enum fastpath_shape fastpath_shape;
 	enum sample_flag sample_flag;
 	enum loss loss;

@@ -28,11 +28,11 @@ export const SPOOF_LAYOUT: LayoutPlan = {
       'settings',
       'tunnel_ports',
     ],
-    ...['meta', 'cidr_key', 'probe_key', 'spoof_sample'],
+    ...['meta', 'cidr_key', 'service_key', 'probe_key', 'spoof_sample'],
   ],
   enums: [
     ...['abi', 'vector', 'mode', 'action', 'iface_state', 'iface_flag', 'address_flag'],
-    ...['fastpath_shape', 'loss', 'sample_flag'],
+    ...['network', 'service_flag', 'fastpath_shape', 'loss', 'sample_flag'],
   ],
 };
 

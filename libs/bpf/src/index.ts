@@ -39,8 +39,10 @@ export {
   type IfaceKey,
   type IfaceRecord,
   type Meta,
+  type Network,
   type ProbePort,
   type Settings,
+  type TunnelService,
 } from './spoof/encode.ts';
 export * from './spoof/names.ts';
 export * from './spoof/object.ts';

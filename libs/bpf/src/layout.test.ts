@@ -7,7 +7,15 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { layoutSource, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
 import * as layout from './spoof/layout.gen.ts';
-import { IFACE_STATES, LOSSES, MODES, PACKET_ACTIONS, VECTORS } from './spoof/names.ts';
+import {
+  IFACE_STATES,
+  LOSSES,
+  MODES,
+  NETWORK_PLACES,
+  PACKET_ACTIONS,
+  TUNNEL_SERVICE_KINDS,
+  VECTORS,
+} from './spoof/names.ts';
 
 const at = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -42,6 +50,9 @@ describe('layout', () => {
     expect(PACKET_ACTIONS).toEqual(['audit', 'drop']);
     expect(wordsOf(layout.IfaceStateValues, 'STATE_')).toEqual([...IFACE_STATES]);
     expect(wordsOf(layout.LossValues, 'LOSS_')).toEqual([...LOSSES]);
+    expect(wordsOf(layout.NetworkValues, 'NETWORK_')).toEqual([...NETWORK_PLACES]);
+    expect(wordsOf(layout.ServiceFlagValues, 'SERVICE_')).toEqual([...TUNNEL_SERVICE_KINDS]);
+    expect(Object.values(layout.ServiceFlagValues)).toEqual(TUNNEL_SERVICE_KINDS.map((_, bit) => 1 << bit));
   });
 
   it('layout - the counters have a cell for each vector, action and state', () => {

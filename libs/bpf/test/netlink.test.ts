@@ -37,6 +37,14 @@ describe('native netlink', () => {
     });
   });
 
+  test('local networks - addresses of an interface that is down, local routes and broadcast addresses', async () => {
+    expect(await resultOf('netlink', 'localNetworks')).toEqual({
+      loopback: true,
+      added: ['192.0.2.1/32', '198.51.100.0/24', '2001:db8::/64'],
+      broadcast: true,
+    });
+  });
+
   test('refusals - a dead process, a wrong descriptor and an unknown namespace are typed errors', async () => {
     expect(await resultOf('netlink', 'refusals')).toEqual({
       deadPid: 'NETLINK ESRCH',

@@ -140,7 +140,6 @@ function spoofOf(target: Target, byKey: ReadonlyMap<string, InForce>): Setting[]
   // A permit for one service account counts too: the target has none.
   const permits = (permit: PermitScope) =>
     isPermitFor(permit, { ...target, serviceAccount: permit.serviceAccount ?? '' });
-  const permitted = cluster.allowedPrefixes.filter(permits);
   return [
     ...TUNABLE_VECTORS.map((vector) =>
       setting(`modes.${vector}`, effectiveMode(vector, scopes), originOf(all[modeScope(vector, scopes)])),
@@ -153,17 +152,15 @@ function spoofOf(target: Target, byKey: ReadonlyMap<string, InForce>): Setting[]
     ofCluster('unknown', cluster.unknown, 'for interfaces of unknown pods'),
     ofCluster('tunnelPorts.vxlan', cluster.tunnelPorts.vxlan),
     ofCluster('tunnelPorts.geneve', cluster.tunnelPorts.geneve),
+    ofCluster('tunnelNetworks.inside', cluster.tunnelNetworks.inside),
+    ofCluster('tunnelNetworks.outside', cluster.tunnelNetworks.outside),
     ofCluster('quarantine.allow', cluster.quarantine.allow),
-    ofCluster(
-      'allowedPrefixes',
-      permitted.flatMap(({ prefixes }) => prefixes),
-      'that a pod annotation may request',
-    ),
-    ofCluster(
-      'allowedMacs',
-      cluster.allowedMacs.filter(permits).flatMap(({ macs }) => macs),
-      'that a pod annotation may request',
-    ),
+    ...Object.entries({
+      allowedPrefixes: cluster.allowedPrefixes.filter(permits).flatMap(({ prefixes }) => prefixes),
+      allowedMacs: cluster.allowedMacs.filter(permits).flatMap(({ macs }) => macs),
+      allowedTunnels: cluster.allowedTunnels.filter(permits).flatMap(({ peers }) => peers),
+      allowedNeighbours: cluster.allowedNeighbours.filter(permits).flatMap(({ prefixes }) => prefixes),
+    }).map(([name, values]) => ofCluster(name, values, 'that a pod annotation may request')),
   ];
 }
 

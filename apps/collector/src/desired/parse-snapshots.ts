@@ -29,6 +29,7 @@ export function parseClusterSnapshot(json: string): Parsed<ClusterSnapshot> {
   const nodes = parsed.value.nodes.map((node) => ({
     ...node,
     addresses: normalizeAddresses(node.addresses, `node ${node.name}`, dropped),
+    podCidrs: normalizeCidrs(node.podCidrs, `node ${node.name}`, dropped),
   }));
   return { value: { ...parsed.value, nodes }, dropped };
 }
@@ -43,6 +44,8 @@ function normalizePod(pod: PodIdentity, dropped: Dropped): PodIdentity {
     interfaces: pod.interfaces.map((i) => ({ ...i, addresses: normalizeAddresses(i.addresses, where, dropped) })),
     allowedPrefixes: normalizeCidrs(pod.allowedPrefixes, where, dropped),
     ...(pod.allowedMacs && { allowedMacs: pod.allowedMacs.filter((mac) => normalizeMac(mac, where, dropped) === mac) }),
+    ...(pod.allowedTunnels && { allowedTunnels: normalizeCidrs(pod.allowedTunnels, where, dropped) }),
+    ...(pod.allowedNeighbours && { allowedNeighbours: normalizeCidrs(pod.allowedNeighbours, where, dropped) }),
     probePorts,
   };
 }

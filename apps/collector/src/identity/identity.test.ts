@@ -115,6 +115,8 @@ describe('identity - the bus confirms', () => {
       addresses: ['10.0.0.2', 'fd00::2'],
       allowedPrefixes: [],
       allowedMacs: [],
+      allowedTunnels: [],
+      allowedNeighbours: [],
     });
   });
   it('bound by a CNI call - programmed without the bus, whose addresses still win', () => {

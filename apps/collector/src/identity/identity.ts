@@ -249,7 +249,13 @@ export interface Identity {
   allowedPrefixes: string[];
   /** Further MACs. */
   allowedMacs: string[];
+  /** Networks that it may send tunnels to. */
+  allowedTunnels: string[];
+  /** Prefixes that it may also announce in ARP and ND. */
+  allowedNeighbours: string[];
 }
+
+const NO_GRANTS = { allowedPrefixes: [], allowedMacs: [], allowedTunnels: [], allowedNeighbours: [] };
 
 /**
  * The identity to enforce: unknown without a binding, provisional by a record or a namespace alone,
@@ -258,7 +264,7 @@ export interface Identity {
  * @param contested whether another interface has its MAC (see isContested)
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
-  if (!binding) return { state: 'unknown', mac: '', addresses: [], allowedPrefixes: [], allowedMacs: [] };
+  if (!binding) return { state: 'unknown', mac: '', addresses: [], ...NO_GRANTS };
   const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
   const isCertain = binding.fromCall === true && binding.addresses.length > 0;
   const confirmed = isCertain || (pod !== null && (listed.length > 0 || !isPrimary(binding)));
@@ -268,5 +274,7 @@ export function identityOf(binding: Binding | null, pod: PodIdentity | null, con
     addresses: confirmed && listed.length > 0 ? listed : binding.addresses,
     allowedPrefixes: pod?.allowedPrefixes ?? [],
     allowedMacs: pod?.allowedMacs ?? [],
+    allowedTunnels: pod?.allowedTunnels ?? [],
+    allowedNeighbours: pod?.allowedNeighbours ?? [],
   };
 }

@@ -107,7 +107,7 @@ function kernelOf({ slot: _, generation: __, ...record }: IfaceRecord, key: Ifac
   const isOwn = (one: IfaceKey) => one.ifindex === key.ifindex && one.generation === key.generation;
   return {
     record,
-    grants: found.grants.filter(isOwn).map(({ cidr, neighbour }) => ({ cidr, neighbour })),
+    grants: found.grants.filter(isOwn).map(({ ifindex: _, generation: __, ...grant }) => grant),
     probePorts: found.probePorts.filter(isOwn).map(({ port, protocol }) => ({ port, protocol })),
   };
 }

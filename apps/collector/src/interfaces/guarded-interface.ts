@@ -112,8 +112,8 @@ export interface GuardedInterface {
   attachError: string;
   /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
-  /** Granted MACs that are not in force, because another interface has them. */
-  takenMacs: string[];
+  /** Granted MACs and addresses that are not in force, because another interface has them. */
+  takenGrants: string[];
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
   /** null: it existed before the process. */
@@ -159,7 +159,7 @@ export function newInterface(
     gone: false,
     attachError: 'not attached yet',
     omitted: 0,
-    takenMacs: [],
+    takenGrants: [],
     applyError: '',
     announced: null,
   };

@@ -1,11 +1,16 @@
-import type { NodeAddress } from '@bailiff/bpf';
+import type { Network, NodeAddress } from '@bailiff/bpf';
 import { expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import { NodeMaps, type NodeMapsOptions } from './node-maps.ts';
 
 /** Maps that record their writes. */
-function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; own?: string[] }) {
-  let own = options.own ?? [];
+function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; networks?: Network[]; own?: string[] }) {
+  const ownOf = (addresses: string[]) => {
+    const local = addresses.map((address) => `${address}/${address.includes(':') ? 128 : 32}`);
+    return { addresses, links: [], local };
+  };
+  let own = ownOf(options.own ?? []);
+  let networks = options.networks ?? [];
   let held = options.held ?? [];
   const writes: string[] = [];
   const problems: string[] = [];
@@ -25,6 +30,14 @@ function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; own?: st
       },
       entries: () => held,
     },
+    networks: {
+      replace: (items) => {
+        const changed = note('networks');
+        networks = [...items];
+        return changed;
+      },
+      entries: () => networks,
+    },
     setSettings: () => note('settings'),
     tunnelPorts: replaceable('tunnel ports'),
     allowedCidrs: replaceable('quarantine allow'),
@@ -32,18 +45,19 @@ function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; own?: st
   const desired = new DesiredState('node-a');
   const nodeMaps = new NodeMaps({
     ...{ maps, desired, areNew: options.areNew },
-    ownAddresses: () => own,
+    ownNetworks: () => own,
     onProblem: ({ map, error }) => problems.push(`${map}: ${error.message}`),
   });
   const nodes = [
     { name: 'node-a', addresses: ['192.0.2.1'], podCidrs: [] },
-    { name: 'node-b', addresses: ['192.0.2.2', '10.244.0.1'], podCidrs: [] },
+    { name: 'node-b', addresses: ['192.0.2.2', '10.244.0.1'], podCidrs: ['10.244.1.0/24'] },
   ];
   return {
     ...{ nodeMaps, desired, writes, problems, broken },
+    placeOf: (cidr: string) => networks.find((network) => network.cidr === cidr)?.place,
     held: () => Object.fromEntries(held.map(({ address, thisNode }) => [address, thisNode ? 'this' : 'other'])),
     setOwn: (addresses: string[]) => {
-      own = addresses;
+      own = ownOf(addresses);
     },
     receiveCluster: () => desired.receiveCluster(JSON.stringify({ revision: 1, nodes })),
   };
@@ -54,7 +68,7 @@ it('addresses of the node’s interfaces - its own, whatever the cluster lists',
   expect(made.receiveCluster()).toEqual({ changed: true, dropped: [] });
   made.nodeMaps.apply();
   expect(made.held()).toEqual({ '192.0.2.1': 'this', '192.0.2.2': 'other', '10.244.0.1': 'this' });
-  expect(made.writes).toEqual(['node addresses', 'settings', 'tunnel ports', 'quarantine allow']);
+  expect(made.writes).toEqual(['node addresses', 'networks', 'settings', 'tunnel ports', 'quarantine allow']);
 });
 
 it('maps of an earlier process - own addresses are added, the rest stays until the bus sends the list', () => {
@@ -65,7 +79,7 @@ it('maps of an earlier process - own addresses are added, the rest stays until t
   const made = makeNodeMaps({ areNew: false, held, own: ['10.244.0.1'] });
   made.nodeMaps.apply();
   expect(made.held()).toEqual({ '192.0.2.1': 'this', '192.0.2.9': 'other', '10.244.0.1': 'this' });
-  expect(made.writes).toEqual(['node addresses']);
+  expect(made.writes).toEqual(['node addresses', 'networks']);
   made.receiveCluster();
   made.nodeMaps.apply();
   expect(made.held()).toEqual({ '192.0.2.1': 'this', '192.0.2.2': 'other', '10.244.0.1': 'this' });
@@ -75,15 +89,37 @@ it('own addresses - written only when they change', () => {
   const made = makeNodeMaps({ areNew: true, own: ['10.244.0.1'] });
   made.nodeMaps.apply();
   made.writes.length = 0;
-  made.nodeMaps.applyOwnAddresses();
+  made.nodeMaps.applyOwnNetworks();
   expect(made.writes).toEqual([]);
   made.setOwn(['10.244.0.1', 'fd00:10:244::1']);
-  made.nodeMaps.applyOwnAddresses();
+  made.nodeMaps.applyOwnNetworks();
   expect(made.held()).toEqual({ '10.244.0.1': 'this', 'fd00:10:244::1': 'this' });
   made.setOwn([]);
-  made.nodeMaps.applyOwnAddresses();
+  made.nodeMaps.applyOwnNetworks();
   expect(made.held()).toEqual({});
-  expect(made.writes).toEqual(['node addresses', 'node addresses']);
+  expect(made.writes).toEqual(['node addresses', 'networks', 'node addresses', 'networks']);
+});
+
+it('networks - written when a source changes, and those of an earlier process stay until all are known', () => {
+  const networks: Network[] = [{ cidr: '10.9.0.0/16', place: 'outside' }];
+  const made = makeNodeMaps({ areNew: false, networks, own: ['10.244.0.1'] });
+  made.nodeMaps.apply();
+  expect(made.placeOf('10.9.0.0/16')).toBe('outside');
+  expect([made.placeOf('10.244.0.1/32'), made.placeOf('10.244.1.0/24')]).toEqual(['node', undefined]);
+  made.receiveCluster();
+  made.nodeMaps.apply();
+  expect([made.placeOf('10.9.0.0/16'), made.placeOf('10.244.1.1/32')]).toEqual(['outside', 'node']);
+  const outside = ['10.7.0.0/16', '192.0.2.2/32'];
+  const policy = JSON.stringify({ revision: 1, tunnelNetworks: { outside } });
+  made.desired.receiveConfig('spoof.cluster._.default', policy);
+  made.desired.markSynced('spoof');
+  made.nodeMaps.apply();
+  expect([made.placeOf('10.9.0.0/16'), made.placeOf('10.7.0.0/16')]).toEqual([undefined, 'outside']);
+  // No node's word makes an address its own that an administrator names as outside.
+  expect(made.held()).toEqual({ '192.0.2.1': 'this', '10.244.0.1': 'this' });
+  made.writes.length = 0;
+  made.nodeMaps.apply();
+  expect(made.writes).not.toContain('networks');
 });
 
 it('failed write - reported; the other maps are written', () => {
@@ -92,5 +128,5 @@ it('failed write - reported; the other maps are written', () => {
   made.broken.add('tunnel ports');
   made.nodeMaps.apply();
   expect(made.problems).toEqual(['node addresses: node addresses is full', 'tunnel ports: tunnel ports is full']);
-  expect(made.writes).toEqual(['settings', 'quarantine allow']);
+  expect(made.writes).toEqual(['networks', 'settings', 'quarantine allow']);
 });

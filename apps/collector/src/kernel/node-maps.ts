@@ -1,34 +1,37 @@
 /**
- * Reconciles the node-wide kernel maps: settings, node addresses, tunnel ports, and the networks
- * that a quarantine allows.
+ * Reconciles the node-wide kernel maps: settings, node addresses, networks and ports of tunnels, and
+ * the networks that a quarantine allows.
  *
  * A part that was not received yet keeps the entries of an earlier process. In new maps it gets the
  * built-in defaults.
  */
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { DesiredState } from '../desired/desired-state.ts';
+import { networksOf, singleAddresses } from './networks.ts';
+import type { OwnNetworks } from './own-networks.ts';
 
 export interface NodeMapsOptions {
-  maps: Pick<SpoofMaps, 'nodeAddresses' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
+  maps: Pick<SpoofMaps, 'nodeAddresses' | 'networks' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
   desired: DesiredState;
   /** Whether no earlier process wrote these maps. */
   areNew: boolean;
-  /** Addresses of the node's own interfaces, in a fixed order. */
-  ownAddresses: () => readonly string[];
+  ownNetworks: () => OwnNetworks;
   /** A map could not be written; the others are. */
   onProblem: (problem: { map: string; error: Error }) => void;
 }
 
 export class NodeMaps {
   readonly #o: NodeMapsOptions;
-  #own: readonly string[] = [];
+  #own: OwnNetworks = { addresses: [], links: [], local: [] };
+  /** What the networks in the map were made of: a large cluster has tens of thousands of them. */
+  #networksFrom: readonly unknown[] = [];
 
   constructor(options: NodeMapsOptions) {
     this.#o = options;
   }
 
   apply(): void {
-    this.#own = this.#o.ownAddresses();
+    this.#readOwn();
     this.#writeAddresses();
     if (this.#isKnown('spoof')) this.#writeConfigured();
   }
@@ -36,11 +39,16 @@ export class NodeMaps {
   /**
    * Writes the node's own addresses if they changed: no document reports changes of its interfaces.
    */
-  applyOwnAddresses(): void {
-    const own = this.#o.ownAddresses();
-    if (own.join() === this.#own.join()) return;
+  applyOwnNetworks(): void {
+    if (this.#readOwn()) this.#writeAddresses();
+  }
+
+  /** @returns whether they changed */
+  #readOwn(): boolean {
+    const own = this.#o.ownNetworks();
+    if (JSON.stringify(own) === JSON.stringify(this.#own)) return false;
     this.#own = own;
-    this.#writeAddresses();
+    return true;
   }
 
   #isKnown(part: 'cluster' | 'spoof'): boolean {
@@ -52,16 +60,36 @@ export class NodeMaps {
     this.#write('node addresses', () => {
       const listed = this.#isKnown('cluster') ? this.#ofCluster() : nodeAddresses.entries();
       // Own addresses come last: they override the list, because the kernel is the better source.
-      const all = [...listed, ...this.#own.map((address) => ({ address, thisNode: true }))];
+      const all = [...listed, ...this.#own.addresses.map((address) => ({ address, thisNode: true }))];
       nodeAddresses.replace([...new Map(all.map((entry) => [entry.address, entry])).values()]);
     });
+    this.#writeNetworks();
   }
 
   #ofCluster(): NodeAddress[] {
-    const { cluster, nodeName } = this.#o.desired;
+    const { cluster, nodeName, clusterConfig } = this.#o.desired;
+    // A node writes its own addresses into the API server, and must not claim a peer outside.
+    const named = singleAddresses(clusterConfig.tunnelNetworks.outside);
     return cluster.nodes.flatMap(({ name, addresses }) =>
-      addresses.map((address) => ({ address, thisNode: name === nodeName })),
+      addresses.filter((address) => !named.has(address)).map((address) => ({ address, thisNode: name === nodeName })),
     );
+  }
+
+  /** Entries of an earlier process stay until this one knows the whole list and configuration. */
+  #writeNetworks(): void {
+    const { maps, desired } = this.#o;
+    const { cluster, clusterConfig } = desired;
+    const isKnown = this.#isKnown('cluster') && this.#isKnown('spoof');
+    const from = [cluster, clusterConfig, this.#own, isKnown];
+    if (from.every((one, index) => one === this.#networksFrom[index])) return;
+    this.#write('networks', () => {
+      const { links, local } = this.#own;
+      const podCidrs = cluster.nodes.flatMap((node) => node.podCidrs);
+      const wanted = networksOf({ links, local, podCidrs, ...clusterConfig.tunnelNetworks });
+      const all = [...wanted, ...(isKnown ? [] : maps.networks.entries())];
+      maps.networks.replace([...new Map(all.map((network) => [network.cidr, network])).values()]);
+      this.#networksFrom = from;
+    });
   }
 
   #writeConfigured(): void {

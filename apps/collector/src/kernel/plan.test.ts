@@ -2,7 +2,8 @@ import { VECTORS, type VectorModes } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { KernelEntries } from '../interfaces/guarded-interface.ts';
-import { desiredEntries, MAX_GRANTS, planInterface } from './plan.ts';
+import { MAX_GRANTS } from './grants.ts';
+import { desiredEntries, planInterface } from './plan.ts';
 
 const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
 const input = {
@@ -12,7 +13,10 @@ const input = {
     addresses: ['10.0.0.2', 'fd00::2', '10.0.0.3', 'fd00::3'],
     allowedPrefixes: ['10.9.0.0/16'],
     allowedMacs: [],
+    allowedTunnels: [],
+    allowedNeighbours: [],
   },
+  takenAddresses: [],
   modes,
   sampling: null,
   quarantineUntilNs: 0n,

@@ -7,19 +7,20 @@
 import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
 import type { Identity } from '../identity/identity.ts';
 import type { KernelEntries } from '../interfaces/guarded-interface.ts';
+import { grantsOf } from './grants.ts';
 
 export type MapStep =
   | { step: 'grants'; grants: AddressGrant[] }
   | { step: 'probe-ports'; probePorts: ProbePort[] }
   | { step: 'record'; record: KernelEntries['record'] };
 
-/** Limit of grants per interface; the others are omitted and reported. */
-export const MAX_GRANTS = 64;
 /** Limit of probe ports per pod. */
 export const MAX_PROBE_PORTS = 32;
 
 export interface DesiredInput {
   identity: Identity;
+  /** Addresses of other interfaces of the node, which no granted prefix lets the pod announce. */
+  takenAddresses: readonly string[];
   modes: VectorModes;
   /** null: the node-wide setting. */
   sampling: IfaceRecord['sampling'];
@@ -36,15 +37,7 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
   const { identity } = input;
   const v4 = identity.addresses.filter((a) => !a.includes(':'));
   const v6 = identity.addresses.filter((a) => a.includes(':'));
-  const grants = new Map<string, AddressGrant>();
-  // An allowed prefix is valid as a source only. It is behind the pod, so ARP and ND may not claim
-  // it.
-  for (const cidr of identity.allowedPrefixes) grants.set(cidr, { cidr, neighbour: false });
-  for (const mac of identity.allowedMacs) grants.set(mac, { cidr: mac, neighbour: false });
-  for (const address of v4.slice(1)) grants.set(`${address}/32`, { cidr: `${address}/32`, neighbour: true });
-  for (const address of v6.slice(1)) grants.set(`${address}/128`, { cidr: `${address}/128`, neighbour: true });
-  // The pod's own addresses come first, so that the limit cuts prefixes.
-  const ordered = [...grants.values()].sort((a, b) => Number(b.neighbour) - Number(a.neighbour));
+  const { grants, omitted } = grantsOf(identity, input.takenAddresses);
   const ports = new Map(
     input.probePorts.map((p) => [
       `${p.protocol}/${p.port}`,
@@ -58,16 +51,16 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
         mac: identity.mac === '' ? null : identity.mac,
         ipv4: v4[0] ?? null,
         ipv6: v6[0] ?? null,
-        hasMore: ordered.length > 0,
+        hasMore: grants.length > 0,
         modes: input.modes,
         sampling: input.sampling,
         quarantineUntilNs: input.quarantineUntilNs,
         auditUntilNs: input.auditUntilNs,
       },
-      grants: ordered.slice(0, MAX_GRANTS),
+      grants,
       probePorts: [...ports.values()].slice(0, MAX_PROBE_PORTS),
     },
-    omitted: Math.max(0, ordered.length - MAX_GRANTS) + Math.max(0, ports.size - MAX_PROBE_PORTS),
+    omitted: omitted + Math.max(0, ports.size - MAX_PROBE_PORTS),
   };
 }
 
@@ -96,7 +89,8 @@ function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boo
   );
 }
 
-const keyOfGrant = (grant: AddressGrant): string => `${grant.cidr}${grant.neighbour ? '+' : ''}`;
+export const keyOfGrant = ({ cidr, neighbour, source = true, tunnel = false }: AddressGrant): string =>
+  `${cidr} ${neighbour} ${source} ${tunnel}`;
 const keyOfPort = (port: ProbePort): string => `${port.protocol}/${port.port}`;
 const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string): boolean => {
   const keys = new Set(a.map(key));

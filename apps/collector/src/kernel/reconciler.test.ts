@@ -65,6 +65,7 @@ describe('reconciler', () => {
       moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
       live: () => live,
       linkMacs: () => new Set(['02:00:00:00:00:01']),
+      linkAddresses: () => ['10.0.0.1'],
       onFound: () => undefined,
       onProblem: ({ reason }) => problems.push(reason),
     });
@@ -93,7 +94,30 @@ describe('reconciler', () => {
     live = [iface, { ...other, binding: { ...binding, podUid: 'b', mac: ofPod } }];
     reconciler.bound(live[1] as GuardedInterface);
     expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted]);
-    expect(iface.takenMacs).toEqual([ofLink, ofPod]);
+    expect(iface.takenGrants).toEqual([ofLink, ofPod]);
+  });
+  it('granted neighbour prefixes - announced, without addresses of links of the node and of other pods', () => {
+    const interfaces = sampleInterfaces('10.0.0.2', '10.0.0.3');
+    const allowedNeighbours = ['10.0.0.0/24', '10.0.0.1/32', '10.9.0.1/32'];
+    const pod = samplePodIdentity({ uid: 'a', interfaces, allowedPrefixes: [], allowedNeighbours, revision: 1 });
+    desired.receivePods(JSON.stringify({ nodeName: 'n1', revision: 1, pods: [pod] }), []);
+    const other = newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link }, 0);
+    live = [iface, { ...other, binding: { ...binding, podUid: 'b', addresses: ['10.0.0.7', '10.9.0.7'] } }];
+    reconciler.apply(iface);
+    const claims = (all: readonly AddressGrant[] = []) =>
+      Object.fromEntries(all.map(({ cidr, neighbour, source = true }) => [cidr, `${neighbour} ${source}`]));
+    expect(claims(iface.kernel?.grants)).toEqual({
+      ...{ '10.0.0.3/32': 'true true', '10.0.0.0/24': 'true true', '10.9.0.1/32': 'true true' },
+      ...{ '10.0.0.1/32': 'false false', '10.0.0.7/32': 'false false' },
+    });
+    expect(iface.takenGrants).toEqual(['10.0.0.1']);
+    // Without room for its exceptions, a prefix may not be announced.
+    live = [...live, { ...other, generation: 32, binding: { ...binding, podUid: 'c', addresses: ['10.0.0.8'] } }];
+    room = grants.length;
+    reconciler.apply(iface);
+    expect(iface.applyError).toContain('is full');
+    expect(claims(grants)).not.toHaveProperty('10.0.0.0/24');
+    expect(claims(grants)).toMatchObject({ '10.0.0.3/32': 'true true', '10.9.0.1/32': 'true true' });
   });
   it('failed write - reported, shown, never thrown, and retried', () => {
     desired.receivePods(pods(1, '10.0.0.66', []), []);

@@ -9,7 +9,15 @@
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
-import { disagreement, type Identity, identityOf, isContested, latchNetns, movedFrom } from '../identity/identity.ts';
+import {
+  type Binding,
+  disagreement,
+  type Identity,
+  identityOf,
+  isContested,
+  latchNetns,
+  movedFrom,
+} from '../identity/identity.ts';
 import {
   type GuardedInterface,
   type KernelEntries,
@@ -19,7 +27,9 @@ import {
   storedOf,
 } from '../interfaces/guarded-interface.ts';
 import { userspaceViolation } from '../publishing/violations.ts';
-import { desiredEntries, keepUnknown, type MapStep, planInterface } from './plan.ts';
+import { isSingleAddress } from './grants.ts';
+import { singleAddresses } from './networks.ts';
+import { desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
 
 export interface ReconcilerOptions {
   bootId: string;
@@ -29,6 +39,8 @@ export interface ReconcilerOptions {
   live(): Iterable<GuardedInterface>;
   /** MACs of all links of the node, bridges and gateways included. */
   linkMacs(): ReadonlySet<string>;
+  /** Addresses of all links of the node. */
+  linkAddresses(): readonly string[];
   moment(): Moment;
   /** The interface has a new violation of user space. */
   onFound(iface: GuardedInterface): void;
@@ -59,27 +71,44 @@ export class Reconciler {
     }
   }
 
-  /** The interface was bound: another one that had its MAC without a record, or by a grant, loses it. */
+  /**
+   * The interface was bound: another one that had its MAC without a record, or its MAC or address by
+   * a grant, loses it.
+   */
   bound(iface: GuardedInterface): void {
     this.apply(iface);
     const mac = iface.binding?.mac ?? '';
-    const hasMac = ({ binding, kernel }: GuardedInterface) =>
-      binding?.mac === mac || kernel?.grants.some(({ cidr }) => cidr === mac);
-    for (const other of this.#o.live()) if (other !== iface && other.binding && hasMac(other)) this.apply(other);
+    const mayLose = ({ binding, kernel }: GuardedInterface) =>
+      binding?.mac === mac || kernel?.grants.some(({ cidr, neighbour }) => neighbour || cidr === mac);
+    for (const other of this.#o.live()) if (other !== iface && other.binding && mayLose(other)) this.apply(other);
   }
 
   /**
-   * The identity without granted MACs that a link of the node or another pod has, which the holders
-   * of both keys may not know.
+   * The identity without granted MACs and neighbour addresses that a link of the node or another pod
+   * has, which the holders of both keys may not know.
    */
-  #withoutTaken(identity: Identity, iface: GuardedInterface): Identity {
-    iface.takenMacs = [];
-    if (identity.allowedMacs.length === 0) return identity;
-    const taken = new Set(this.#o.linkMacs());
-    for (const { generation, binding } of this.#o.live())
-      if (binding && generation !== iface.generation) taken.add(binding.mac);
-    iface.takenMacs = identity.allowedMacs.filter((mac) => taken.has(mac));
-    return { ...identity, allowedMacs: identity.allowedMacs.filter((mac) => !taken.has(mac)) };
+  #withoutTaken(identity: Identity, iface: GuardedInterface): { identity: Identity; takenAddresses: string[] } {
+    iface.takenGrants = [];
+    const { allowedMacs, allowedNeighbours } = identity;
+    if (allowedMacs.length + allowedNeighbours.length === 0) return { identity, takenAddresses: [] };
+    const macs = new Set(allowedMacs.length > 0 ? this.#o.linkMacs() : []);
+    const addresses = new Set(allowedNeighbours.length > 0 ? this.#o.linkAddresses() : []);
+    for (const other of this.#o.live()) {
+      if (!other.binding || other.generation === iface.generation) continue;
+      macs.add(other.binding.mac);
+      for (const address of this.#addressesOf(other.binding)) addresses.add(address);
+    }
+    const singles = singleAddresses(allowedNeighbours);
+    iface.takenGrants = [
+      ...allowedMacs.filter((mac) => macs.has(mac)),
+      ...[...singles].filter((address) => addresses.has(address)),
+    ];
+    const without = { ...identity, allowedMacs: allowedMacs.filter((mac) => !macs.has(mac)) };
+    return { identity: without, takenAddresses: [...addresses] };
+  }
+
+  #addressesOf({ podUid, addresses }: Binding): string[] {
+    return [...addresses, ...this.#o.desired.addressesOf(podUid)];
   }
 
   #apply(iface: GuardedInterface): boolean {
@@ -96,7 +125,7 @@ export class Reconciler {
       }
     }
     const { entries, omitted } = desiredEntries({
-      identity: this.#withoutTaken(identityOf(iface.binding, pod, isContested(iface, this.#o.live())), iface),
+      ...this.#withoutTaken(identityOf(iface.binding, pod, isContested(iface, this.#o.live())), iface),
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
@@ -151,10 +180,10 @@ export class Reconciler {
     const { maps } = this.#o;
     const key = keyOf(iface);
     const before = iface.kernel ?? { grants: [], probePorts: [] };
-    const kept = entries.grants.filter((g) =>
-      before.grants.some((b) => b.cidr === g.cidr && b.neighbour === g.neighbour),
-    );
-    const own = entries.grants.filter((g) => g.neighbour || kept.includes(g));
+    // A prefix may be announced only with all its exceptions in the map.
+    const fitting = entries.grants.filter((g) => !g.neighbour || isSingleAddress(g));
+    const kept = fitting.filter((g) => before.grants.some((b) => keyOfGrant(b) === keyOfGrant(g)));
+    const own = fitting.filter((g) => g.neighbour || kept.includes(g));
     let probePorts = entries.probePorts;
     try {
       maps.probePorts.replace(key, probePorts);

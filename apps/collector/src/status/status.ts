@@ -52,10 +52,10 @@ export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus
     return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
   if (iface.kernel?.record.mac === NOT_OWN_MAC && !isLayer3(iface.link))
     return { coverage: 'partial', reason: 'another interface has its MAC: no frame counts as its own' };
-  if (iface.takenMacs.length > 0)
+  if (iface.takenGrants.length > 0)
     return {
       coverage: 'partial',
-      reason: `not granted, because another interface has it: ${iface.takenMacs.join(', ')}`,
+      reason: `not granted, because another interface has it: ${iface.takenGrants.join(', ')}`,
     };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };

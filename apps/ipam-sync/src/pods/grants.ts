@@ -1,21 +1,27 @@
 /**
- * Which foreign source prefixes and MACs a pod may use. Two keys turn the lock: the pod asks by
- * annotation, the administrator permits it to the namespace, optionally for one service account or
- * workload. Either alone grants nothing. Pure.
+ * Which foreign source prefixes, MACs, neighbour addresses and tunnel peers a pod may use. Two keys
+ * turn the lock: the pod asks by annotation, the administrator permits it to the namespace,
+ * optionally for one service account or workload. Either alone grants nothing. Pure.
  */
-import { isPermitFor, type PermitScope, type PermittedPod } from '@bailiff/policy';
+import { isPermitFor, type PermitScope, type PermittedPod, type SpoofCluster } from '@bailiff/policy';
 import { canonicalCidr, covers } from './addresses.ts';
 
 /** Comma-separated CIDRs. */
 export const PREFIX_ANNOTATION = 'bailiff.dev/allowed-source-prefixes';
 /** Comma-separated MACs, for example of a virtual machine in the pod. */
 export const MAC_ANNOTATION = 'bailiff.dev/allowed-macs';
+/** Comma-separated CIDRs that the pod sends tunnels to. */
+export const TUNNEL_ANNOTATION = 'bailiff.dev/allowed-tunnel-peers';
+/** Comma-separated CIDRs that the pod also announces in ARP and ND, for example virtual addresses. */
+export const NEIGHBOUR_ANNOTATION = 'bailiff.dev/allowed-neighbour-prefixes';
 /**
  * Prefixes of one pod: a collector's map holds 64 further addresses and prefixes for an interface,
  * dual-stack ones included.
  */
 export const MAX_PREFIXES_PER_POD = 32;
 export const MAX_MACS_PER_POD = 8;
+export const MAX_TUNNEL_PEERS_PER_POD = 16;
+export const MAX_NEIGHBOURS_PER_POD = 8;
 /**
  * A longer annotation is refused as a whole before it is parsed: 32 prefixes of the longest
  * spelling take 1.6 kB.
@@ -40,9 +46,14 @@ export interface Permit extends PermitScope {
 export interface Permits {
   prefixes: readonly Permit[];
   macs: readonly Permit[];
+  tunnels: readonly Permit[];
+  neighbours: readonly Permit[];
 }
 
-export const NO_PERMITS: Permits = { prefixes: [], macs: [] };
+export const NO_PERMITS: Permits = { prefixes: [], macs: [], tunnels: [], neighbours: [] };
+
+/** What a pod asks for, by kind. */
+export type GrantRequests = Readonly<Record<keyof Permits, GrantRequest>>;
 
 const requestOf = (canonical: (text: string) => string | null, most: number) => {
   /** Reads the annotation; absent or empty asks for nothing. The API server takes 256 KiB of it. */
@@ -62,38 +73,55 @@ function canonicalMac(text: string): string | null {
   return /^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac) && mac !== '00:00:00:00:00:00' ? mac : null;
 }
 
-export const requestedPrefixes = requestOf(canonicalCidr, MAX_PREFIXES_PER_POD);
-export const requestedMacs = requestOf(canonicalMac, MAX_MACS_PER_POD);
+const requestedPrefixes = requestOf(canonicalCidr, MAX_PREFIXES_PER_POD);
+const requestedMacs = requestOf(canonicalMac, MAX_MACS_PER_POD);
 
-/** Permits from the cluster's configuration. */
-export function permitsOf(
-  allowedPrefixes: readonly (PermitScope & { prefixes: readonly string[] })[],
-  allowedMacs: readonly (PermitScope & { macs: readonly string[] })[] = [],
-): Permits {
+const requestedTunnels = requestOf(canonicalCidr, MAX_TUNNEL_PEERS_PER_POD);
+const requestedNeighbours = requestOf(canonicalCidr, MAX_NEIGHBOURS_PER_POD);
+
+/** Requests of a pod's annotations. */
+export function grantRequests(annotations: Readonly<Record<string, string>> = {}): GrantRequests {
   return {
-    prefixes: allowedPrefixes.map(({ prefixes, ...scope }) => ({
-      ...scope,
-      values: prefixes.map(canonicalCidr).filter((cidr) => cidr !== null),
-    })),
-    macs: allowedMacs.map(({ macs, ...scope }) => ({ ...scope, values: macs })),
+    prefixes: requestedPrefixes(annotations[PREFIX_ANNOTATION]),
+    macs: requestedMacs(annotations[MAC_ANNOTATION]),
+    tunnels: requestedTunnels(annotations[TUNNEL_ANNOTATION]),
+    neighbours: requestedNeighbours(annotations[NEIGHBOUR_ANNOTATION]),
   };
 }
 
-function granted(
-  asked: readonly string[],
-  pod: PermittedPod,
-  permits: readonly Permit[],
-  isWithin: (outer: string, inner: string) => boolean,
-): string[] {
-  if (asked.length === 0) return [];
-  const own = permits.filter((permit) => isPermitFor(permit, pod));
-  return asked.filter((value) => own.some(({ values }) => values.some((outer) => isWithin(outer, value))));
+type PermitConfig = Pick<SpoofCluster, 'allowedPrefixes' | 'allowedMacs' | 'allowedTunnels' | 'allowedNeighbours'>;
+
+/** Permits from the cluster's configuration. */
+export function permitsOf(config: PermitConfig): Permits {
+  const canonical = (cidrs: readonly string[]) => cidrs.map(canonicalCidr).filter((cidr) => cidr !== null);
+  return {
+    prefixes: config.allowedPrefixes.map(({ prefixes, ...scope }) => ({ ...scope, values: canonical(prefixes) })),
+    macs: config.allowedMacs.map(({ macs, ...scope }) => ({ ...scope, values: macs })),
+    tunnels: config.allowedTunnels.map(({ peers, ...scope }) => ({ ...scope, values: canonical(peers) })),
+    neighbours: config.allowedNeighbours.map(({ prefixes, ...scope }) => ({ ...scope, values: canonical(prefixes) })),
+  };
 }
 
-/** The prefixes that a pod gets out of those it asks for. */
-export const grantedPrefixes = (asked: readonly string[], pod: PermittedPod, { prefixes }: Permits): string[] =>
-  granted(asked, pod, prefixes, covers);
+const isWithin: Readonly<Record<keyof Permits, (outer: string, inner: string) => boolean>> = {
+  prefixes: covers,
+  // A permit has whole bytes.
+  macs: (outer, mac) => mac === outer || mac.startsWith(`${outer}:`),
+  tunnels: covers,
+  neighbours: covers,
+};
 
-/** The same for MACs. A permit holds whole bytes. */
-export const grantedMacs = (asked: readonly string[], pod: PermittedPod, { macs }: Permits): string[] =>
-  granted(asked, pod, macs, (outer, mac) => mac === outer || mac.startsWith(`${outer}:`));
+/** What a pod gets out of what it asks for. */
+export function granted(requests: GrantRequests, pod: PermittedPod, permits: Permits): Record<keyof Permits, string[]> {
+  const ofKind = (kind: keyof Permits): string[] => {
+    const asked = requests[kind].values;
+    if (asked.length === 0) return [];
+    const own = permits[kind].filter((permit) => isPermitFor(permit, pod));
+    return asked.filter((value) => own.some(({ values }) => values.some((outer) => isWithin[kind](outer, value))));
+  };
+  return {
+    prefixes: ofKind('prefixes'),
+    macs: ofKind('macs'),
+    tunnels: ofKind('tunnels'),
+    neighbours: ofKind('neighbours'),
+  };
+}

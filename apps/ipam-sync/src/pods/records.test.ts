@@ -1,17 +1,30 @@
 import type { Pod } from '@bailiff/kube';
-import type { PermittedPod } from '@bailiff/policy';
+import { type PermittedPod, spoofCluster } from '@bailiff/policy';
 import { describe, expect, test } from 'vitest';
 import {
-  grantedMacs,
-  grantedPrefixes,
+  granted,
+  grantRequests,
+  MAC_ANNOTATION,
   MAX_ANNOTATION_CHARS,
   MAX_MACS_PER_POD,
   MAX_PREFIXES_PER_POD,
+  NEIGHBOUR_ANNOTATION,
+  type Permits,
+  PREFIX_ANNOTATION,
   permitsOf,
-  requestedMacs,
-  requestedPrefixes,
+  TUNNEL_ANNOTATION,
 } from './grants.ts';
 import { nodeRecord, podRecord, sameRecord } from './records.ts';
+
+/** What a pod that asks for these values gets. */
+const grantedOf = (kind: keyof Permits, asked: string[], pod: PermittedPod, permits: Permits): string[] => {
+  const nothing = { values: [], refused: 0 };
+  const requests = { prefixes: nothing, macs: nothing, tunnels: nothing, neighbours: nothing };
+  return granted({ ...requests, [kind]: { values: asked, refused: 0 } }, pod, permits)[kind];
+};
+const permitted = (config: object): Permits => permitsOf(spoofCluster.parse(config));
+const requestedPrefixes = (annotation: string | undefined) =>
+  grantRequests(annotation === undefined ? {} : { [PREFIX_ANNOTATION]: annotation }).prefixes;
 
 const pod = (change: { metadata?: object; spec?: object; status?: object } = {}): Pod => ({
   metadata: {
@@ -146,11 +159,13 @@ describe('grants', () => {
     const large = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`).join(',');
     expect(requestedPrefixes(large)).toEqual({ values: [], refused: 1 });
   });
-  const permits = permitsOf([
-    { namespace: 'vpn', prefixes: ['10.0.0.0/8'] },
-    { namespace: 'vpn', prefixes: ['fd00::/16'] },
-    { namespace: 'other', prefixes: ['0.0.0.0/0'] },
-  ]);
+  const permits = permitted({
+    allowedPrefixes: [
+      { namespace: 'vpn', prefixes: ['10.0.0.0/8'] },
+      { namespace: 'vpn', prefixes: ['fd00::/16'] },
+      { namespace: 'other', prefixes: ['0.0.0.0/0'] },
+    ],
+  });
   test.each([
     [['10.2.0.0/16', 'fd00::/64'], 'vpn', ['10.2.0.0/16', 'fd00::/64']],
     [['0.0.0.0/0', '10.0.0.0/8'], 'vpn', ['10.0.0.0/8']],
@@ -158,7 +173,7 @@ describe('grants', () => {
     [['10.2.0.0/16'], 'shop', []],
     [[], 'vpn', []],
   ])('grants - of %j a pod of %s gets %j', (asked, namespace, expected) => {
-    expect(grantedPrefixes(asked, asking({ namespace }), permits)).toEqual(expected);
+    expect(grantedOf('prefixes', asked, asking({ namespace }), permits)).toEqual(expected);
   });
   test.each([
     [{ serviceAccount: 'gateway' }, { serviceAccount: 'gateway' }, true],
@@ -168,8 +183,8 @@ describe('grants', () => {
     [{ workload: 'vpn' }, { workload: null }, false],
     [{ workload: 'vpn', serviceAccount: 'gateway' }, { workload: 'vpn', serviceAccount: 'default' }, false],
   ])('grants - a permit for %j is for a pod of %j: %s', (scope, pod, expected) => {
-    const narrow = permitsOf([{ namespace: 'vpn', ...scope, prefixes: ['10.0.0.0/8'] }]);
-    expect(grantedPrefixes(['10.0.0.0/8'], asking(pod), narrow)).toEqual(expected ? ['10.0.0.0/8'] : []);
+    const narrow = permitted({ allowedPrefixes: [{ namespace: 'vpn', ...scope, prefixes: ['10.0.0.0/8'] }] });
+    expect(grantedOf('prefixes', ['10.0.0.0/8'], asking(pod), narrow)).toEqual(expected ? ['10.0.0.0/8'] : []);
   });
   test.each([
     ['52:54:00:12:34:56', ['52:54:00:12:34:56'], 0],
@@ -177,7 +192,7 @@ describe('grants', () => {
     ['00:00:00:00:00:00, ff:ff:ff:ff:ff:ff, 01:00:5e:00:00:01, 52:54:00, 52-54-00-12-34-56, 10.0.0.0/8', [], 6],
     [Array.from({ length: MAX_MACS_PER_POD + 2 }, (_, i) => `52:54:00:00:00:0${i.toString(16)}`).join(), null, 2],
   ])('grants - annotation %j requests MACs %j, %i refused', (annotation, macs, refused) => {
-    const request = requestedMacs(annotation);
+    const request = grantRequests({ [MAC_ANNOTATION]: annotation }).macs;
     expect(request.refused).toBe(refused);
     if (macs === null) expect(request.values).toHaveLength(MAX_MACS_PER_POD);
     else expect(request.values).toEqual(macs);
@@ -188,9 +203,24 @@ describe('grants', () => {
     [['52:54:01:12:34:56'], ['52:54:00'], false],
     [['52:54:00:12:34:56'], [], false],
   ])('grants - MACs %j under a permit of %j: %s', (asked, macs, expected) => {
-    const permits = permitsOf([], macs.length > 0 ? [{ namespace: 'vpn', macs }] : []);
-    expect(grantedMacs(asked, asking({}), permits)).toEqual(expected ? asked : []);
-    expect(grantedMacs(asked, asking({ namespace: 'shop' }), permits)).toEqual([]);
+    const permits = permitted({ allowedMacs: macs.length > 0 ? [{ namespace: 'vpn', macs }] : [] });
+    expect(grantedOf('macs', asked, asking({}), permits)).toEqual(expected ? asked : []);
+    expect(grantedOf('macs', asked, asking({ namespace: 'shop' }), permits)).toEqual([]);
+  });
+  test('grants - tunnel peers and neighbour prefixes have keys of their own', () => {
+    const asked = { [TUNNEL_ANNOTATION]: '10.1.0.7/32,10.2.0.7/32', [NEIGHBOUR_ANNOTATION]: 'fd00::50/128,nonsense' };
+    const requests = grantRequests(asked);
+    expect(requests).toMatchObject({ prefixes: { values: [] }, neighbours: { values: ['fd00::50/128'], refused: 1 } });
+    const permits = permitted({
+      allowedTunnels: [{ namespace: 'vpn', peers: ['10.1.0.0/16'] }],
+      allowedNeighbours: [{ namespace: 'vpn', prefixes: ['fd00::/64'] }],
+    });
+    const all = { prefixes: [], macs: [], tunnels: ['10.1.0.7/32'], neighbours: ['fd00::50/128'] };
+    expect(granted(requests, asking({}), permits)).toEqual(all);
+    const none = { prefixes: [], macs: [], tunnels: [], neighbours: [] };
+    expect(granted(requests, asking({ namespace: 'shop' }), permits)).toEqual(none);
+    expect(granted(requests, asking({}), permitted({}))).toEqual(none);
+    expect(granted(grantRequests({}), asking({}), permits)).toEqual(none);
   });
 });
 

@@ -10,7 +10,7 @@
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
 import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
-import { type GrantRequest, MAC_ANNOTATION, PREFIX_ANNOTATION, requestedMacs, requestedPrefixes } from './grants.ts';
+import { type GrantRequests, grantRequests } from './grants.ts';
 import { programOf } from './program.ts';
 
 export type Owner = PodIdentity['owners'][number];
@@ -35,8 +35,7 @@ export interface PodRecord {
   addresses: string[];
   hostNetwork: boolean;
   containers: PodIdentity['containers'];
-  prefixes: GrantRequest;
-  macs: GrantRequest;
+  requests: GrantRequests;
   probePorts: PodIdentity['probePorts'];
   createdAt: string;
   /** Deletion was requested; the pod may still run and send. */
@@ -90,8 +89,7 @@ export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): 
     addresses: addresses.slice(0, most),
     hostNetwork,
     containers: containers.slice(0, most),
-    prefixes: requestedPrefixes(metadata.annotations?.[PREFIX_ANNOTATION]),
-    macs: requestedMacs(metadata.annotations?.[MAC_ANNOTATION]),
+    requests: grantRequests(metadata.annotations),
     probePorts: ports.slice(0, most),
     createdAt: metadata.creationTimestamp ?? '',
     terminating: metadata.deletionTimestamp !== undefined,

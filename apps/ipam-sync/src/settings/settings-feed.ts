@@ -23,9 +23,9 @@ export interface Settings {
 
 export type SettingsReading = { good: true; settings: Settings; revision: number } | { good: false; reason: string };
 
-const settingsOf = ({ allowedPrefixes, allowedMacs, unguardedNodes }: SpoofCluster): Settings => ({
-  permits: permitsOf(allowedPrefixes, allowedMacs),
-  unguardedNodes,
+const settingsOf = (config: SpoofCluster): Settings => ({
+  permits: permitsOf(config),
+  unguardedNodes: config.unguardedNodes,
 });
 
 /** No permits and no taints. */

@@ -101,11 +101,11 @@ export class ClusterState {
   isAltered(uid: string): boolean {
     return this.#pods.get(uid)?.altered === true;
   }
-  /** Nodes with pods that request prefixes or MACs; affected by changes of the permits. */
+  /** Nodes with pods that ask for grants; affected by changes of the permits. */
   nodesAsking(): Touched {
     const names = new Set<string>();
     for (const { record } of this.#pods.values())
-      if (record.prefixes.values.length + record.macs.values.length > 0) names.add(record.nodeName);
+      if (Object.values(record.requests).some(({ values }) => values.length > 0)) names.add(record.nodeName);
     return names;
   }
   /** Nodes with pods of a controller; affected when its owner becomes known. */
@@ -114,10 +114,11 @@ export class ClusterState {
     for (const { record } of this.#pods.values()) if (record.owner?.uid === uid) names.add(record.nodeName);
     return names;
   }
-  /** Requested prefixes and MACs that are invalid or exceed the limit. */
+  /** Requested grants that are invalid or exceed the limit. */
   get refusedPrefixes(): number {
     let count = 0;
-    for (const { record } of this.#pods.values()) count += record.prefixes.refused + record.macs.refused;
+    for (const { record } of this.#pods.values())
+      for (const { refused } of Object.values(record.requests)) count += refused;
     return count;
   }
 

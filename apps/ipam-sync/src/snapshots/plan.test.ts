@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { spoofCluster } from '@bailiff/policy';
 import {
   clusterSnapshot,
   decodeSnapshotValue,
@@ -8,7 +9,7 @@ import {
 } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { NO_PERMITS, permitsOf } from '../pods/grants.ts';
+import { grantRequests, MAC_ANNOTATION, NO_PERMITS, PREFIX_ANNOTATION, permitsOf } from '../pods/grants.ts';
 import type { PodRecord } from '../pods/records.ts';
 import { ClusterState } from './cluster-state.ts';
 import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
@@ -26,8 +27,7 @@ const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   addresses: [],
   hostNetwork: false,
   containers: [],
-  prefixes: { values: [], refused: 0 },
-  macs: { values: [], refused: 0 },
+  requests: grantRequests(),
   probePorts: [],
   createdAt: '2026-11-24T10:00:00Z',
   terminating: false,
@@ -95,9 +95,12 @@ describe('plan - a node', () => {
   });
   test('plan - prefixes need request and permit', () => {
     const state = stateWithNodes();
-    state.putPod(record('a', { prefixes: { values: ['10.2.0.0/16'], refused: 1 } }));
+    const requests = grantRequests({ [PREFIX_ANNOTATION]: '10.2.0.0/16,nonsense' });
+    state.putPod(record('a', { requests }));
     expect(planNode('n1', input(state))?.pods[0]?.allowedPrefixes).toEqual([]);
-    const permits = permitsOf([{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }]);
+    const permits = permitsOf(
+      spoofCluster.parse({ allowedPrefixes: [{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }] }),
+    );
     expect(planNode('n1', input(state, { permits }))?.pods[0]?.allowedPrefixes).toEqual(['10.2.0.0/16']);
     expect([...state.nodesAsking()]).toEqual(['n1']);
     expect(state.refusedPrefixes).toBe(1);
@@ -105,9 +108,10 @@ describe('plan - a node', () => {
   test('plan - MACs need request and permit, which may be for a confirmed workload', () => {
     const state = stateWithNodes();
     const owner = { kind: 'ReplicaSet', name: 'vm', uid: 'vm' };
-    const macs = { values: ['52:54:00:00:00:01', '0a:58:00:00:00:01'], refused: 2 };
-    state.putPod(record('a', { macs, owner }));
-    const permits = permitsOf([], [{ namespace: 'shop', workload: 'vm', macs: ['52:54:00'] }]);
+    const requests = grantRequests({ [MAC_ANNOTATION]: '52:54:00:00:00:01,0a:58:00:00:00:01,52:54:00,nonsense' });
+    state.putPod(record('a', { requests, owner }));
+    const allowedMacs = [{ namespace: 'shop', workload: 'vm', macs: ['52:54:00'] }];
+    const permits = permitsOf(spoofCluster.parse({ allowedMacs }));
     const macsOf = (change: Partial<PlanInput>) => planNode('n1', input(state, change))?.pods[0]?.allowedMacs;
     expect(macsOf({})).toBeUndefined();
     expect(macsOf({ permits })).toEqual(['52:54:00:00:00:01']);

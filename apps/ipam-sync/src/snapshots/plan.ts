@@ -14,7 +14,7 @@ import {
   type PodIdentity,
   workloadOf,
 } from '@bailiff/schemas';
-import { grantedMacs, grantedPrefixes, type Permits } from '../pods/grants.ts';
+import { granted, type Permits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
 import type { ClusterState } from './cluster-state.ts';
 
@@ -109,8 +109,7 @@ function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput):
   const owners = state.isAltered(record.uid) ? [] : ownersOf(record);
   const { namespace, serviceAccount, name } = record;
   const workload = workloadOf({ name, owners, unowned: owners.length === 0 });
-  const asking = { namespace, serviceAccount, workload };
-  const allowedMacs = grantedMacs(record.macs.values, asking, permits);
+  const grants = granted(record.requests, { namespace, serviceAccount, workload }, permits);
   return {
     uid: record.uid,
     namespace: record.namespace,
@@ -123,8 +122,10 @@ function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput):
     interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
     hostNetwork: record.hostNetwork,
     containers: record.containers,
-    allowedPrefixes: grantedPrefixes(record.prefixes.values, asking, permits),
-    ...(allowedMacs.length > 0 ? { allowedMacs } : {}),
+    allowedPrefixes: grants.prefixes,
+    ...(grants.macs.length > 0 ? { allowedMacs: grants.macs } : {}),
+    ...(grants.tunnels.length > 0 ? { allowedTunnels: grants.tunnels } : {}),
+    ...(grants.neighbours.length > 0 ? { allowedNeighbours: grants.neighbours } : {}),
     probePorts: record.probePorts,
     revision: record.revision,
     createdAt: record.createdAt,

@@ -14,6 +14,7 @@
 #include "network.h"
 #include "owner.h"
 #include "packet.h"
+#include "tunnels.h"
 
 #define PORT_DHCP_SERVER		67
 #define PORT_DHCP_CLIENT		68
@@ -36,11 +37,6 @@
 
 #define ND_OPT_SOURCE_LL_ADDR		1
 #define ND_OPT_TARGET_LL_ADDR		2
-
-static __always_inline void add_violation(struct packet *packet, enum vector vector)
-{
-	packet->violations |= VECTOR_BIT(vector);
-}
 
 static __always_inline bool is_udp(const struct packet *packet, __u16 source, __u16 destination)
 {
@@ -322,20 +318,7 @@ static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct ifa
 		add_violation(packet, VECTOR_MALFORMED);
 }
 
-static __always_inline void check_tunnel(struct packet *packet)
-{
-	add_violation(packet, find_node_address(&packet->destination) ? VECTOR_TUNNEL : VECTOR_TUNNEL_OTHER);
-}
-
-static __always_inline bool is_tunnel_port(__be16 port)
-{
-	__u32 index = bpf_ntohs(port) / 64;
-	struct tunnel_ports *ports = bpf_map_lookup_elem(&tunnel_ports, &index);
-
-	return ports && (ports->vxlan | ports->geneve) >> (bpf_ntohs(port) % 64) & 1;
-}
-
-static __always_inline void check_udp(struct packet *packet, bool ipv4)
+static __always_inline void check_udp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, bool ipv4)
 {
 	__be16 server = ipv4 ? bpf_htons(PORT_DHCP_SERVER) : bpf_htons(PORT_DHCPV6_SERVER);
 	__be16 client = ipv4 ? bpf_htons(PORT_DHCP_CLIENT) : bpf_htons(PORT_DHCPV6_CLIENT);
@@ -343,20 +326,20 @@ static __always_inline void check_udp(struct packet *packet, bool ipv4)
 	if (packet->source_port == server || packet->destination_port == client)
 		add_violation(packet, VECTOR_DHCP_SERVER);
 	if (is_tunnel_port(packet->destination_port))
-		check_tunnel(packet);
+		check_tunnel_port(skb, iface, packet, ipv4);
 }
 
 static __always_inline void check_protocol(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
 					   bool ipv4)
 {
 	if (is_tunnel_protocol(packet->protocol)) {
-		check_tunnel(packet);
+		check_tunnel(iface, skb->ifindex, packet, ipv4);
 		return;
 	}
 	switch (packet->protocol) {
 	case IPPROTO_UDP:
 		if (packet->transport)
-			check_udp(packet, ipv4);
+			check_udp(skb, iface, packet, ipv4);
 		return;
 	case IPPROTO_ICMP:
 		if (ipv4 && packet->transport)

@@ -38,8 +38,8 @@ enum vector {
 	VECTOR_DHCP_SERVER,
 	VECTOR_SOURCE_ROUTE,
 	VECTOR_MALFORMED,
-	VECTOR_TUNNEL,		/* to a node address */
-	VECTOR_TUNNEL_OTHER,	/* to any other address */
+	VECTOR_TUNNEL,		/* to an address that may be a node's or another pod's */
+	VECTOR_TUNNEL_OTHER,	/* to an address outside the cluster */
 	VECTOR_VLAN_TAG,
 	VECTOR_ETHERTYPE,
 	VECTOR_DHCP_CLIENT,
@@ -121,6 +121,7 @@ enum address_flag {
 	ADDRESS_IPV4 = 1 << 2,
 	ADDRESS_IPV6 = 1 << 3,
 	ADDRESS_MAC = 1 << 4,	/* a further MAC of the pod */
+	ADDRESS_TUNNEL = 1 << 5,	/* destination that the pod may send tunnels to */
 };
 
 struct address_key {
@@ -180,12 +181,34 @@ struct meta {
  */
 
 /*
+ * networks: LPM trie, key struct cidr_key, value enum network. Where a packet to an address can end.
+ * Only the longest match counts; an address without a match is outside.
+ */
+enum network { NETWORK_OUTSIDE, NETWORK_INSIDE, NETWORK_NODE };
+
+/*
  * tunnel_ports: array by UDP destination port / 64, one bit per port and kind. Read for every UDP
- * packet.
+ * packet. A port of a Service that nodes translate to a tunnel port has a bit too.
  */
 struct tunnel_ports {
 	__u64 vxlan;
 	__u64 geneve;
+};
+
+/*
+ * tunnel_services: hash, UDP address and port that nodes translate to a tunnel port. Value __u32
+ * SERVICE_*. The entry of the address :: is of the port itself.
+ */
+struct service_key {
+	__u8 address[16];
+	__be16 port;
+	__u8 reserved[2];
+};
+
+enum service_flag {
+	SERVICE_TRANSLATED = 1 << 0,	/* this address and port are translated to a tunnel port */
+	SERVICE_NODE_PORT = 1 << 1,	/* of ::, the port is translated on all addresses of nodes */
+	SERVICE_ONLY = 1 << 2,	/* of ::, the port is a tunnel port only by entries of this map */
 };
 
 /*

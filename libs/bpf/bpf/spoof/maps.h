@@ -95,6 +95,26 @@ struct {
 	__type(value, __u32);
 } node_addresses SEC(".maps");
 
+/*
+ * As many nodes as a list has, 16,384, with two pod networks each, whose first two addresses are a
+ * node's, and some thousand further networks. An entry takes memory only while it is there.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct cidr_key);
+	__type(value, __u32);
+} networks SEC(".maps");
+
+/* Service ports that lead to a tunnel port are rare; one of them has about three addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct service_key);
+	__type(value, __u32);
+} tunnel_services SEC(".maps");
+
 /* One bit per port and kind. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

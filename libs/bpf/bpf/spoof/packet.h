@@ -106,6 +106,11 @@ struct arphdr {
 #define TCPHDR_RST		0x04
 #define TCPHDR_ACK		0x10
 
+static __always_inline void add_violation(struct packet *packet, enum vector vector)
+{
+	packet->violations |= VECTOR_BIT(vector);
+}
+
 /*
  * Moves the first MAX_HEADER_BYTES of the frame into its linear part, which is memory of the kernel.
  * The pages behind it may be the sender's (splice, sendfile, MSG_ZEROCOPY, io_uring): a byte that is

@@ -37,6 +37,14 @@ Napi::Value dumpAddressesOf(Info info) {
   });
 }
 
+Napi::Value dumpLocalNetworksOf(Info info) {
+  return guarded(info.Env(), [&] {
+    Napi::Array list = Napi::Array::New(info.Env());
+    for (const std::string& network : dumpLocalNetworks()) list.Set(list.Length(), network);
+    return list;
+  });
+}
+
 Napi::Value getNsidOf(Info info) {
   return guarded(info.Env(), [&] {
     return fromOptional(info.Env(), getNsid(toOptionalU32(info[0], "pid"), toOptionalU32(info[1], "fd")));
@@ -126,6 +134,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("dumpLinks", Napi::Function::New<dumpLinksOf>(env));
   exports.Set("getLink", Napi::Function::New<getLinkOf>(env));
   exports.Set("dumpAddresses", Napi::Function::New<dumpAddressesOf>(env));
+  exports.Set("dumpLocalNetworks", Napi::Function::New<dumpLocalNetworksOf>(env));
   exports.Set("getNsid", Napi::Function::New<getNsidOf>(env));
   exports.Set("probeProgramType", Napi::Function::New<probeProgramTypeOf>(env));
   exports.Set("probeMapType", Napi::Function::New<probeMapTypeOf>(env));

@@ -78,6 +78,21 @@ bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
   return true;
 }
 
+bool parseLocalRoute(const struct nlmsghdr* message, std::string& out) {
+  if (message->nlmsg_type != RTM_NEWROUTE || message->nlmsg_len < NLMSG_SPACE(sizeof(struct rtmsg))) return false;
+  // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
+  auto* header = static_cast<const struct rtmsg*>(NLMSG_DATA(message));
+  if (header->rtm_table != RT_TABLE_LOCAL || (header->rtm_family != AF_INET && header->rtm_family != AF_INET6)) return false;
+  uint8_t address[sizeof(struct in6_addr)] = {};  // a route without RTA_DST is the default route
+  const struct rtattr* at = attributesOf(message, sizeof(*header)).find(RTA_DST);
+  size_t wanted = header->rtm_family == AF_INET6 ? 16 : 4;
+  if (at != nullptr && RTA_PAYLOAD(at) == wanted) std::memcpy(address, RTA_DATA(at), wanted);
+  char text[INET6_ADDRSTRLEN];
+  if (::inet_ntop(header->rtm_family, address, text, sizeof(text)) == nullptr) return false;
+  out = std::string(text) + "/" + std::to_string(header->rtm_dst_len);
+  return true;
+}
+
 }  // namespace
 
 bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
@@ -158,6 +173,31 @@ std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid) {
       },
       [&] { addresses.clear(); });
   return addresses;
+}
+
+std::vector<std::string> dumpLocalNetworks() {
+  NetlinkSocket socket("netlink.dumpLocalNetworks");
+  std::vector<std::string> networks;
+  for (uint8_t family : {AF_INET, AF_INET6}) {
+    NetlinkRequest request(RTM_GETROUTE, NLM_F_DUMP);
+    struct rtmsg header = {};
+    header.rtm_family = family;
+    header.rtm_table = RT_TABLE_LOCAL;
+    request.header(header);
+    const size_t before = networks.size();
+    try {
+      socket.request(
+          request,
+          [&](const struct nlmsghdr* message) {
+            std::string network;
+            if (parseLocalRoute(message, network)) networks.push_back(std::move(network));
+          },
+          [&] { networks.resize(before); });
+    } catch (const NativeError& error) {
+      if (error.error != ENOENT) throw;  // the family is disabled, so it has no table
+    }
+  }
+  return networks;
 }
 
 std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd) {

@@ -51,6 +51,10 @@ std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
 std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid);
 
+// Networks of the routing table `local`, as CIDRs: every address that this namespace takes packets
+// for, those of interfaces that are down and broadcast addresses included.
+std::vector<std::string> dumpLocalNetworks();
+
 // Id that the network namespace of this process has for another one; give either pid or fd. Nothing
 // while no id is assigned; a link dump assigns it.
 std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd);

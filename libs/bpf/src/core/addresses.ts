@@ -118,6 +118,14 @@ function clearHostBits(bytes: Buffer, keptBits: number): void {
   }
 }
 
+/** Whether `outer` contains every address of `inner`. */
+export function covers(outer: Cidr, inner: Cidr): boolean {
+  if (outer.family !== inner.family || outer.prefixLength > inner.prefixLength) return false;
+  const start = Buffer.from(inner.bytes);
+  clearHostBits(start, mapPrefixLength(outer));
+  return start.equals(outer.bytes);
+}
+
 /** A CIDR as text; a full length is written too. */
 export function formatCidr(cidr: Cidr): string {
   return `${formatAddress(cidr.bytes)}/${cidr.prefixLength}`;

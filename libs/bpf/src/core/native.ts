@@ -252,6 +252,7 @@ export interface Native {
   dumpLinks(targetNetnsid: number | null): LinkRecord[];
   getLink(ifindex: number, targetNetnsid: number | null): LinkRecord | null;
   dumpAddresses(targetNetnsid: number | null): AddressRecord[];
+  dumpLocalNetworks(): string[];
   getNsid(pid: number | null, fd: number | null): number | null;
   probeProgramType(type: number): number;
   probeMapType(type: number): number;

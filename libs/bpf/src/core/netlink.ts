@@ -78,6 +78,14 @@ export function dumpAddresses(options: TargetOptions = {}): AddressRecord[] {
   return native().dumpAddresses(options.targetNsid ?? null);
 }
 
+/**
+ * CIDRs of the routing table `local`: every address that this namespace takes packets for, also those
+ * of interfaces that are down, broadcast and multicast addresses, and local routes to networks.
+ */
+export function dumpLocalNetworks(): string[] {
+  return native().dumpLocalNetworks();
+}
+
 /** A process in the namespace, or an open descriptor of /proc/<pid>/ns/net or a netns file. */
 export type NamespaceOf = { readonly pid: number } | { readonly fd: number };
 

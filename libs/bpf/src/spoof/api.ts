@@ -11,7 +11,16 @@
 
 import type { Probe } from '../core/feature-probe.ts';
 import type { CounterCell } from './decode.ts';
-import type { AddressGrant, IfaceKey, IfaceRecord, Meta, ProbePort, Settings } from './encode.ts';
+import type {
+  AddressGrant,
+  IfaceKey,
+  IfaceRecord,
+  Meta,
+  Network,
+  ProbePort,
+  Settings,
+  TunnelService,
+} from './encode.ts';
 import type { Loss, TunnelKind } from './names.ts';
 import type { DecodedBatch } from './ring-batch.ts';
 
@@ -126,7 +135,9 @@ export interface SpoofMaps {
   readonly addresses: AddressTable;
   readonly counters: CounterTable;
   readonly nodeAddresses: ReplaceableSet<NodeAddress>;
+  readonly networks: ReplaceableSet<Network>;
   readonly tunnelPorts: ReplaceableSet<TunnelPort>;
+  readonly tunnelServices: ReplaceableSet<TunnelService>;
   /** CIDRs that quarantined pods may exchange packets with. */
   readonly allowedCidrs: ReplaceableSet<string>;
   readonly probePorts: ProbePortTable;

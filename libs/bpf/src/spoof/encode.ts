@@ -12,6 +12,7 @@ import {
   type Family,
   familyOf,
   formatAddress,
+  formatCidr,
   formatMac,
   isMac,
   isMappedIpv4,
@@ -30,9 +31,21 @@ import {
   IfaceLayout,
   MetaLayout,
   ProbeKeyLayout,
+  ServiceKeyLayout,
   SettingsLayout,
 } from './layout.gen.ts';
-import { IFACE_STATES, type IfaceState, MODES, type Mode, VECTORS, type VectorModes } from './names.ts';
+import {
+  IFACE_STATES,
+  type IfaceState,
+  MODES,
+  type Mode,
+  NETWORK_PLACES,
+  type NetworkPlace,
+  TUNNEL_SERVICE_KINDS,
+  type TunnelServiceKind,
+  VECTORS,
+  type VectorModes,
+} from './names.ts';
 
 /** Value of quarantineUntilNs and auditUntilNs without an end: no clock reaches it. */
 export const FOREVER_NS = 0xffff_ffff_ffff_ffffn;
@@ -75,12 +88,35 @@ export interface AddressGrant {
    * routes or translates.
    */
   readonly neighbour: boolean;
+  /** Valid as a source. Default true; false only for a destination of tunnels. */
+  readonly source?: boolean;
+  /** The pod may send tunnels to it. Default false. */
+  readonly tunnel?: boolean;
 }
 
 export interface Settings {
   readonly sampleBurst: number;
   readonly samplesPerSecond: number;
   readonly unknownMode: Mode;
+}
+
+/** Where a packet to an address can end; an address without a network is outside. */
+export interface Network {
+  /** Only the longest match counts. */
+  readonly cidr: string;
+  readonly place: NetworkPlace;
+}
+
+/** UDP that nodes translate to a tunnel port. */
+export interface TunnelService {
+  /** null: the port itself. */
+  readonly address: string | null;
+  readonly port: number;
+  /**
+   * translated: this address and port. node-port: the port, on all addresses of nodes. only: the
+   * port is no tunnel port on other addresses.
+   */
+  readonly kinds: readonly TunnelServiceKind[];
 }
 
 export interface ProbePort {
@@ -192,7 +228,11 @@ export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: B
   buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), layout.ifindex.offset);
   buffer.writeUInt32LE(checkU32(key.generation, 'generation'), layout.generation.offset);
   cidr.bytes.copy(buffer, layout.address.offset);
-  const right = AddressFlagValues.ADDRESS_SOURCE | (grant.neighbour ? AddressFlagValues.ADDRESS_NEIGHBOUR : 0);
+  const { ADDRESS_SOURCE, ADDRESS_NEIGHBOUR, ADDRESS_TUNNEL } = AddressFlagValues;
+  const right =
+    (grant.source === false ? 0 : ADDRESS_SOURCE) |
+    (grant.neighbour ? ADDRESS_NEIGHBOUR : 0) |
+    (grant.tunnel === true ? ADDRESS_TUNNEL : 0);
   const flags = isMac(grant.cidr) ? AddressFlagValues.ADDRESS_MAC : right | familyFlag(cidr);
   return { key: buffer, value: encodeU32(flags) };
 }
@@ -209,16 +249,59 @@ export function decodeAddressGrant(key: Buffer, value: Buffer): IfaceKey & Addre
     generation: key.readUInt32LE(layout.generation.offset),
     cidr: (flags & AddressFlagValues.ADDRESS_MAC) === 0 ? cidr : formatMac(address, MAC_AT),
     neighbour: (flags & AddressFlagValues.ADDRESS_NEIGHBOUR) !== 0,
+    ...((flags & (AddressFlagValues.ADDRESS_SOURCE | AddressFlagValues.ADDRESS_MAC)) === 0 ? { source: false } : {}),
+    ...((flags & AddressFlagValues.ADDRESS_TUNNEL) !== 0 ? { tunnel: true } : {}),
   };
+}
+
+function encodeCidrKey(cidr: Cidr): Buffer {
+  const buffer = Buffer.alloc(CidrKeyLayout.size);
+  buffer.writeUInt32LE(mapPrefixLength(cidr), CidrKeyLayout.prefixlen.offset);
+  cidr.bytes.copy(buffer, CidrKeyLayout.address.offset);
+  return buffer;
+}
+
+/** Decodes a `struct cidr_key`. */
+export function decodeCidrKey(key: Buffer): string {
+  const bytes = key.subarray(CidrKeyLayout.address.offset);
+  const bits = key.readUInt32LE(CidrKeyLayout.prefixlen.offset);
+  const prefixLength = isMappedIpv4(bytes) ? bits - 96 : bits;
+  return formatCidr({ family: familyOf(bytes), bytes, prefixLength });
 }
 
 /** Encodes key and value of `allowed_cidrs`. */
 export function encodeAllowedCidr(text: string): { key: Buffer; value: Buffer } {
   const cidr = parseCidr(text);
-  const buffer = Buffer.alloc(CidrKeyLayout.size);
-  buffer.writeUInt32LE(mapPrefixLength(cidr), CidrKeyLayout.prefixlen.offset);
-  cidr.bytes.copy(buffer, CidrKeyLayout.address.offset);
-  return { key: buffer, value: encodeU32(familyFlag(cidr)) };
+  return { key: encodeCidrKey(cidr), value: encodeU32(familyFlag(cidr)) };
+}
+
+/** Encodes key and value of `networks`. */
+export function encodeNetwork({ cidr, place }: Network): { key: Buffer; value: Buffer } {
+  return { key: encodeCidrKey(parseCidr(cidr)), value: encodeU32(NETWORK_PLACES.indexOf(place)) };
+}
+
+/** Decodes one entry of `networks`. */
+export function decodeNetwork(key: Buffer, value: Buffer): Network {
+  return { cidr: decodeCidrKey(key), place: NETWORK_PLACES[value.readUInt32LE(0)] ?? 'inside' };
+}
+
+/** Encodes key and value of `tunnel_services`. */
+export function encodeTunnelService({ address, port, kinds }: TunnelService): { key: Buffer; value: Buffer } {
+  const key = Buffer.alloc(ServiceKeyLayout.size);
+  if (address !== null) parseAddress(address).copy(key, ServiceKeyLayout.address.offset);
+  key.writeUInt16BE(u16(port, 'port'), ServiceKeyLayout.port.offset);
+  return { key, value: encodeU32(kinds.reduce((flags, kind) => flags | (1 << TUNNEL_SERVICE_KINDS.indexOf(kind)), 0)) };
+}
+
+/** Decodes one entry of `tunnel_services`. */
+export function decodeTunnelService(key: Buffer, value: Buffer): TunnelService {
+  const address = key.subarray(0, ServiceKeyLayout.address.size);
+  const flags = value.readUInt32LE(0);
+  return {
+    address: address.every((byte) => byte === 0) ? null : formatAddress(address),
+    port: key.readUInt16BE(ServiceKeyLayout.port.offset),
+    kinds: TUNNEL_SERVICE_KINDS.filter((_, bit) => ((flags >> bit) & 1) === 1),
+  };
 }
 
 /** Encodes a key of `counters`. */

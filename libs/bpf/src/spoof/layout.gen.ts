@@ -61,6 +61,19 @@ export const AddressFlagValues = {
   ADDRESS_IPV4: 4,
   ADDRESS_IPV6: 8,
   ADDRESS_MAC: 16,
+  ADDRESS_TUNNEL: 32,
+} as const;
+
+export const NetworkValues = {
+  NETWORK_OUTSIDE: 0,
+  NETWORK_INSIDE: 1,
+  NETWORK_NODE: 2,
+} as const;
+
+export const ServiceFlagValues = {
+  SERVICE_TRANSLATED: 1,
+  SERVICE_NODE_PORT: 2,
+  SERVICE_ONLY: 4,
 } as const;
 
 export const FastpathShapeValues = {
@@ -167,6 +180,13 @@ export const CidrKeyLayout = {
   size: 20,
   prefixlen: { offset: 0, size: 4 },
   address: { offset: 4, size: 16 },
+} as const;
+
+export const ServiceKeyLayout = {
+  size: 20,
+  address: { offset: 0, size: 16 },
+  port: { offset: 16, size: 2 },
+  reserved: { offset: 18, size: 2 },
 } as const;
 
 export const ProbeKeyLayout = {

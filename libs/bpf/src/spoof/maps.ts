@@ -7,7 +7,8 @@
  * descriptors, never pins.
  */
 
-import { familyOf, formatAddress, formatCidr, isMappedIpv4, parseAddress } from '../core/addresses.ts';
+import assert from 'node:assert/strict';
+import { formatAddress, parseAddress } from '../core/addresses.ts';
 import type { BpfMap } from '../core/bpf-map.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32 } from '../core/integers.ts';
@@ -27,39 +28,44 @@ import { decodeCounters, readCounters } from './decode.ts';
 import {
   type AddressGrant,
   decodeAddressGrant,
+  decodeCidrKey,
   decodeCounterKey,
   decodeIface,
   decodeMeta,
+  decodeNetwork,
   decodeProbeKey,
   decodeSettings,
+  decodeTunnelService,
   encodeAddressGrant,
   encodeAllowedCidr,
   encodeCounterKey,
   encodeIface,
   encodeMeta,
+  encodeNetwork,
   encodeProbeKey,
   encodeSettings,
+  encodeTunnelService,
   type IfaceKey,
   type IfaceRecord,
+  type Network,
   type ProbePort,
   type Settings,
+  type TunnelService,
 } from './encode.ts';
 import { type FastPathCache, fastPathCache } from './fast-path-cache.ts';
-import { CidrKeyLayout, CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
+import { CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
 import { LOSSES, type Loss, TUNNEL_KINDS } from './names.ts';
 
-/**
- * Every map that user space reads, by its name in maps.h. FAST_PATH_MAP is separate: user space
- * only writes it.
- */
+/** Maps of every version, by their names in maps.h. */
 export const MAP_NAMES = [
   ...(['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'settings', 'meta'] as const),
   ...(['node_addresses', 'tunnel_ports', 'allowed_cidrs', 'probe_ports', 'losses', 'samples'] as const),
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
-export const FAST_PATH_MAP = 'cards';
-/** `cards` is null for pins of an older collector without a fast-path cache. */
-export type RawMaps = Readonly<Record<MapName, BpfMap> & { cards: BpfMap | null }>;
+/** Maps that pins of an older collector may lack. */
+export const LATER_MAP_NAMES = ['cards', 'networks', 'tunnel_services'] as const;
+export type LaterMapName = (typeof LATER_MAP_NAMES)[number];
+export type RawMaps = Readonly<Record<MapName, BpfMap> & Record<LaterMapName, BpfMap | null>>;
 
 interface Entry {
   readonly key: Buffer;
@@ -244,16 +250,25 @@ function tunnelPortSet(map: BpfMap): ReplaceableSet<TunnelPort> {
   };
 }
 
-function allowedCidrSet(map: BpfMap): ReplaceableSet<string> {
-  const decode = (key: Buffer): string => {
-    const bytes = key.subarray(CidrKeyLayout.address.offset);
-    const bits = key.readUInt32LE(CidrKeyLayout.prefixlen.offset);
-    const prefixLength = isMappedIpv4(bytes) ? bits - 96 : bits;
-    return formatCidr({ family: familyOf(bytes), bytes, prefixLength });
+/** A set of entries; without a map it is empty and cannot be written. */
+function entrySet<T>(
+  map: BpfMap | null,
+  encode: (item: T) => Entry,
+  decode: (key: Buffer, value: Buffer) => T,
+): ReplaceableSet<T> {
+  return {
+    replace: (items) => {
+      assert(map !== null, 'only a loaded object writes maps, and it has all of them');
+      return replaceEntries(map, items.map(encode));
+    },
+    entries: () => map?.entries().map(([key, value]) => decode(key, value)) ?? [],
   };
+}
+
+function allowedCidrSet(map: BpfMap): ReplaceableSet<string> {
   return {
     replace: (items) => replaceEntries(map, items.map(encodeAllowedCidr)),
-    entries: () => map.entries().map(([key]) => decode(key)),
+    entries: () => map.entries().map(([key]) => decodeCidrKey(key)),
   };
 }
 
@@ -277,7 +292,10 @@ function metaTable(map: BpfMap): MetaTable {
 }
 
 /** Maps whose number of entries varies. Arrays are always full. */
-const FILLABLE = ['ifaces', 'addresses', 'counters', 'node_addresses', 'allowed_cidrs', 'probe_ports'] as const;
+const FILLABLE = [
+  ...(['ifaces', 'addresses', 'counters', 'node_addresses', 'networks'] as const),
+  ...(['tunnel_services', 'allowed_cidrs', 'probe_ports'] as const),
+] as const;
 
 /** Typed view of the raw maps. The caller closes them. */
 export function spoofMaps(raw: RawMaps): SpoofMaps {
@@ -286,7 +304,9 @@ export function spoofMaps(raw: RawMaps): SpoofMaps {
     addresses: addressTable(raw.addresses),
     counters: counterTable(raw.counters),
     nodeAddresses: nodeAddressSet(raw.node_addresses),
+    networks: entrySet<Network>(raw.networks, encodeNetwork, decodeNetwork),
     tunnelPorts: tunnelPortSet(raw.tunnel_ports),
+    tunnelServices: entrySet<TunnelService>(raw.tunnel_services, encodeTunnelService, decodeTunnelService),
     allowedCidrs: allowedCidrSet(raw.allowed_cidrs),
     probePorts: probePortTable(raw.probe_ports),
     meta: metaTable(raw.meta),
@@ -297,7 +317,10 @@ export function spoofMaps(raw: RawMaps): SpoofMaps {
       Object.fromEntries(LOSSES.map((loss, index) => [loss, sumOfCpus(raw.losses, index)])) as Record<Loss, bigint>,
     fill: () =>
       Object.fromEntries(
-        FILLABLE.map((name) => [name, { entries: raw[name].count(), maxEntries: raw[name].info.maxEntries }]),
+        FILLABLE.flatMap((name) => {
+          const map = raw[name];
+          return map === null ? [] : [[name, { entries: map.count(), maxEntries: map.info.maxEntries }]];
+        }),
       ),
     maxInterfaces: raw.ifaces.info.maxEntries,
   };

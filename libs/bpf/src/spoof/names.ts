@@ -24,5 +24,13 @@ export {
 export const LOSSES = ['ring-full', 'no-counter', 'no-iface'] as const;
 export type Loss = (typeof LOSSES)[number];
 
+/** Where a packet can end: `enum network`. */
+export const NETWORK_PLACES = ['outside', 'inside', 'node'] as const;
+export type NetworkPlace = (typeof NETWORK_PLACES)[number];
+
+/** The bits of `enum service_flag`, lowest first. */
+export const TUNNEL_SERVICE_KINDS = ['translated', 'node-port', 'only'] as const;
+export type TunnelServiceKind = (typeof TUNNEL_SERVICE_KINDS)[number];
+
 /** One mode for each vector. */
 export type VectorModes = Readonly<Record<Vector, Mode>>;

@@ -36,7 +36,7 @@ import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments 
 import { decodeMeta, encodeMeta, type IfaceKey } from './encode.ts';
 import { initialMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
-import { FAST_PATH_MAP, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
+import { LATER_MAP_NAMES, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
 import { loadByOffload } from './offload.ts';
 import {
   CLSACT_HANDLE,
@@ -109,13 +109,13 @@ function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
 function load(image: Buffer, pinDir: string, options: OpenSpoofOptions): Loaded {
   using object = BpfObject.open(image, 'spoof');
   object.setMapAutocreate('.bss', false);
-  for (const name of [...MAP_NAMES, FAST_PATH_MAP]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
+  for (const name of [...MAP_NAMES, ...LATER_MAP_NAMES]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
   sizeMaps(object, options);
   refuseOtherShape(object, mapsDir(pinDir));
   object.load();
   return {
     raw: Object.fromEntries(
-      [...MAP_NAMES, FAST_PATH_MAP].map((name) => [name, object.map(name)]),
+      [...MAP_NAMES, ...LATER_MAP_NAMES].map((name) => [name, object.map(name)]),
     ) as unknown as RawMaps,
     programs: { in: object.program(PROGRAM_OF.in), out: object.program(PROGRAM_OF.out) },
   };
@@ -385,11 +385,13 @@ export function openPinnedMaps(pinDir: string): PinnedMaps | null {
     throw new SpoofError('ERR_SPOOF_PINS', `pinned maps are missing: ${missing.join(', ')}`, { maps: missing });
   }
   if (abi === 0) return null;
-  const open = (name: string) => BpfMap.openPinned(path.join(mapsDir(pinDir), name));
-  const raw = {
-    ...(Object.fromEntries(MAP_NAMES.map((name) => [name, open(name)])) as Record<MapName, BpfMap>),
-    cards: existsSync(path.join(mapsDir(pinDir), FAST_PATH_MAP)) ? open(FAST_PATH_MAP) : null,
+  const open = (name: string) => {
+    const pin = path.join(mapsDir(pinDir), name);
+    return existsSync(pin) ? BpfMap.openPinned(pin) : null;
   };
+  const raw = Object.fromEntries(
+    [...MAP_NAMES, ...LATER_MAP_NAMES].map((name) => [name, open(name)]),
+  ) as unknown as RawMaps;
   const close = () => {
     for (const map of Object.values(raw)) map?.close();
   };

@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
-import { dumpAddresses, dumpLinks, getLink, getNsid, LinkMonitor, type LinkRecord } from '../../src/index.ts';
+import {
+  dumpAddresses,
+  dumpLinks,
+  dumpLocalNetworks,
+  getLink,
+  getNsid,
+  LinkMonitor,
+  type LinkRecord,
+} from '../../src/index.ts';
 import { scenarioMain } from '../helpers.ts';
 import { addVeth, failure, ip, Namespace, wire } from './network.ts';
 
@@ -104,6 +112,20 @@ async function namespaces(): Promise<unknown> {
   };
 }
 
+function localNetworks(): unknown {
+  ip('link', 'set', 'lo', 'up');
+  const before = new Set(dumpLocalNetworks());
+  ip('link', 'add', 'd0', 'type', 'bridge');
+  // The interface stays down.
+  ip('addr', 'add', '192.0.2.1/24', 'dev', 'd0');
+  ip('route', 'add', 'local', '198.51.100.0/24', 'dev', 'lo');
+  ip('-6', 'route', 'add', 'local', '2001:db8::/64', 'dev', 'lo');
+  ip('route', 'add', '203.0.113.0/24', 'dev', 'lo');
+  const added = dumpLocalNetworks().filter((network) => !before.has(network));
+  ip('link', 'set', 'd0', 'up');
+  return { loopback: before.has('127.0.0.0/8'), added, broadcast: dumpLocalNetworks().includes('192.0.2.255/32') };
+}
+
 function refusals(): unknown {
   const pid = spawnSync('true').pid;
   return {
@@ -149,4 +171,4 @@ async function burst(): Promise<unknown> {
   return { names: names(), dumped, overruns: seen.overruns(), quick: user + system < 1_000_000 };
 }
 
-await scenarioMain({ events, namespaces, refusals, overrun, burst });
+await scenarioMain({ events, namespaces, localNetworks, refusals, overrun, burst });

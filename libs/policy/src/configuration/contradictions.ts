@@ -121,7 +121,7 @@ function ofDisarm({ until, duration }: Disarm, nowMs: number): Contradiction[] {
   return [{ path: ['until'], message: `is further away than duration allows (${duration} from now)` }];
 }
 
-function ofCluster({ tunnelPorts, quarantine }: SpoofCluster): Contradiction[] {
+function ofCluster({ tunnelPorts, tunnelNetworks, quarantine }: SpoofCluster): Contradiction[] {
   const found: Contradiction[] = tunnelPorts.geneve.flatMap((port, index) =>
     tunnelPorts.vxlan.includes(port)
       ? [
@@ -132,6 +132,12 @@ function ofCluster({ tunnelPorts, quarantine }: SpoofCluster): Contradiction[] {
         ]
       : [],
   );
+  tunnelNetworks.outside.forEach((cidr, index) => {
+    const path = ['tunnelNetworks', 'outside', index];
+    if (tunnelNetworks.inside.includes(cidr)) found.push({ path, message: `${cidr} is inside as well` });
+    else if (cidr.endsWith('/0'))
+      found.push({ path, message: `${cidr} is every network: to audit all tunnels, set modes.tunnel to audit` });
+  });
   quarantine.allow.forEach((cidr, index) => {
     if (cidr.endsWith('/0'))
       found.push({

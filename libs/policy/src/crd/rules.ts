@@ -26,7 +26,10 @@ const RECURSIVE = {
   rule: '!has(self.recursive) || has(self.directories)',
   message: 'recursive applies to directories, and none is named',
 };
-const CLUSTER_ONLY = ['unknown', 'tunnelPorts', 'allowedPrefixes', 'allowedMacs', 'quarantine', 'unguardedNodes'];
+const CLUSTER_ONLY = [
+  ...['unknown', 'tunnelPorts', 'tunnelNetworks', 'allowedPrefixes', 'allowedMacs', 'allowedTunnels'],
+  ...['allowedNeighbours', 'quarantine', 'unguardedNodes'],
+];
 const COUNTED = "self.type == 'event_count' || self.type == 'value_count'";
 
 /** An `allow` rule of a class with the posture `allow` has no effect. */

@@ -18,6 +18,8 @@ const modes = z
     'mode of each vector: enforce drops and counts, audit counts and passes, off skips the check; a missing vector is inherited',
   );
 
+const networks = z.array(cidr).max(256).default([]);
+
 const burst = z.number().int().min(1).max(1024).describe('burst of samples');
 const perSecond = z.number().int().min(1).max(10_000).describe('samples per second in the long run');
 const SAMPLES = 'token bucket for samples, per interface; counts are exact in any case';
@@ -72,6 +74,29 @@ export const spoofCluster = spoofScoped.extend({
     })
     .default({ vxlan: [4789, 8472], geneve: [6081] })
     .describe('destination ports that mark encapsulated frames for the vectors tunnel and tunnel-other'),
+  tunnelNetworks: z
+    .strictObject({
+      inside: networks.describe('further networks of nodes, pods and Services'),
+      outside: networks.describe(
+        'networks of private addresses, or of the nodes’ own link, that are outside the cluster',
+      ),
+    })
+    .default({ inside: [], outside: [] })
+    .describe(
+      'destinations of the vector tunnel besides the known and the private ones, and those of tunnel-other; the longest prefix decides, and the cluster’s own networks stay inside',
+    ),
+  allowedTunnels: z
+    .array(
+      z.strictObject({
+        ...permitted('tunnels'),
+        peers: z.array(cidr).min(1).max(64).describe('CIDRs that must contain the requested peers'),
+      }),
+    )
+    .max(1024)
+    .default([])
+    .describe(
+      "the administrator's key: peers to which pods of a namespace may ask by annotation to send tunnels; no address of a node can be granted",
+    ),
   allowedPrefixes: z
     .array(
       z.strictObject({
@@ -95,6 +120,18 @@ export const spoofCluster = spoofScoped.extend({
     .default([])
     .describe(
       "the administrator's key: MACs that pods of a namespace may ask for by annotation, for example of virtual machines; nothing here, nothing granted",
+    ),
+  allowedNeighbours: z
+    .array(
+      z.strictObject({
+        ...permitted('addresses'),
+        prefixes: z.array(cidr).min(1).max(64).describe('CIDRs that must contain the requested ones'),
+      }),
+    )
+    .max(1024)
+    .default([])
+    .describe(
+      "the administrator's key: addresses that pods of a namespace may ask by annotation to use and to announce in ARP and neighbour discovery, for example virtual addresses",
     ),
   quarantine: z
     .strictObject({

@@ -37,7 +37,8 @@ export function duration(minMs: number, maxMs: number = MAX_DURATION_MS) {
 /** True for `address/length` of either family with a valid length. */
 export function isCidr(text: string): boolean {
   const [address, length, ...rest] = text.split('/');
-  if (address === undefined || length === undefined || rest.length > 0 || !/^\d{1,3}$/.test(length)) return false;
+  if (address === undefined || length === undefined || rest.length > 0) return false;
+  if (address.includes('%') || !/^(0|[1-9]\d{0,2})$/.test(length)) return false;
   const family = isIP(address);
   return family !== 0 && Number(length) <= (family === 4 ? 32 : 128);
 }

@@ -25,6 +25,10 @@ export const podIdentity = z.object({
   allowedPrefixes: list('addresses', text('word')),
   /** MACs granted in the same way. Absent: none. */
   allowedMacs: list('addresses', text('word')).optional(),
+  /** Networks that the pod may send tunnels to, granted in the same way. Absent: none. */
+  allowedTunnels: list('addresses', text('word')).optional(),
+  /** Prefixes that the pod may also announce in ARP and ND, granted in the same way. Absent: none. */
+  allowedNeighbours: list('addresses', text('word')).optional(),
   /** Ports that the kubelet probes: a quarantined pod still answers them. */
   probePorts: list('addresses', z.object({ port: z.number().int(), protocol: z.enum(['TCP', 'UDP']) })),
   /** Grows with the pod's resourceVersion. */
