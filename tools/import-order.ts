@@ -94,6 +94,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'taint',
     'snapshots',
     'settings',
+    'services',
     'pods',
     'config.ts',
   ],

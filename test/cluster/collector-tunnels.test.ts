@@ -81,18 +81,7 @@ describe('tunnels', () => {
     for (const netns of [node.netns, other, peer.netns]) await decapsulate(netns);
     linkLocal = /fe80::[0-9a-f:]+/.exec(await run(node.netns, [`ip -6 addr show dev ${pod.hostInterface}`]))![0];
     await node.startCollector({ args: ['--status-interval-ms', '250'] });
-    await openBucket(node.admin, 'bailiff_pods').put(
-      '_cluster',
-      encodeSnapshotValue(
-        JSON.stringify({
-          revision: 1,
-          nodes: [
-            { name: 'node-a', addresses: ['20.0.0.1'], podCidrs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
-            { name: 'node-b', addresses: [OTHER.ipv4], podCidrs: OTHER.podCidrs },
-          ],
-        }),
-      ),
-    );
+    await putCluster();
     await putPods();
   });
   afterAll(async () => {
@@ -100,6 +89,16 @@ describe('tunnels', () => {
     if (other) await deleteNetns(other);
   });
 
+  let clusters = 0;
+  async function putCluster(tunnelServices: { address: string; port: number }[] = []): Promise<void> {
+    clusters += 1;
+    const nodes = [
+      { name: 'node-a', addresses: ['20.0.0.1'], podCidrs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
+      { name: 'node-b', addresses: [OTHER.ipv4], podCidrs: OTHER.podCidrs },
+    ];
+    const value = encodeSnapshotValue(JSON.stringify({ revision: clusters, nodes, tunnelServices }));
+    await openBucket(node.admin, 'bailiff_pods').put('_cluster', value);
+  }
   async function putPods(allowedTunnels: string[] = []): Promise<void> {
     revision += 1;
     await node.putPods(revision, ([first]) => Object.assign(first!, { allowedTunnels }));
@@ -128,6 +127,13 @@ describe('tunnels', () => {
     const { interfaces } = await node.offlineStatus();
     return interfaces.find((i) => i.interfaceName === pod.hostInterface)!;
   };
+  /** Of one tunnelled frame: [dropped, audited]. */
+  async function judged(destination: string, port: number): Promise<[number, number]> {
+    const before = await row();
+    await node.send(pod, [tunnelFrame(pod, destination, port)], 1);
+    const after = await row();
+    return [after.droppedPackets - before.droppedPackets, after.auditedPackets - before.auditedPackets];
+  }
   /** Of TIMES tunnelled frames: [landed, dropped, audited]. */
   async function attempt(destination: string, port?: number): Promise<[number, number, number]> {
     const [before, landed] = [await row(), await decapsulated()];
@@ -205,5 +211,56 @@ describe('tunnels', () => {
       expect([inside, await attempt(inside)]).toEqual([inside, [0, TIMES, 0]]);
     await putPods();
     expect(await attempt(peer.ipv4)).toEqual([0, TIMES, 0]);
+  });
+
+  describe('Services', () => {
+    const LEADS = [
+      ['a cluster address', '10.96.0.9', 53],
+      ['an external address', '34.1.1.1', 53],
+      ['a node port of this node', '20.0.0.1', 30_053],
+      ['a node port of another node’s bridge', '10.244.1.1', 30_053],
+    ] as const;
+    /** As kube-proxy does. The node and the other one translate to the port of the VXLAN device. */
+    const proxy = (local: string) => `nft -f - <<'EOF'
+      table ip services {
+        chain prerouting {
+          type nat hook prerouting priority dstnat
+          ip daddr { 10.96.0.9, 34.1.1.1 } udp dport 53 dnat to ${OTHER.ipv4}:${PORT}
+          fib daddr type local udp dport 30053 ${local}
+        }
+      }
+EOF`;
+    beforeAll(async () => {
+      await run(node.netns, [proxy(`dnat to ${OTHER.ipv4}:${PORT}`), `ip route add default via ${OTHER.ipv4}`]);
+      await run(other, [proxy(`redirect to :${PORT}`)]);
+    });
+
+    it('control - while no list names them, tunnels through each of these land', async () => {
+      const landed: Record<string, unknown> = {};
+      for (const [name, address, port] of LEADS) landed[name] = await attempt(address, port);
+      expect(landed).toEqual(Object.fromEntries(LEADS.map(([name]) => [name, [TIMES, 0, 0]])));
+    });
+
+    it('listed - every packet to them is dropped; the same ports of other addresses stay open', async () => {
+      await putCluster([
+        { address: '10.96.0.9', port: 53 },
+        { address: '34.1.1.1', port: 53 },
+        { address: '', port: 30_053 },
+      ]);
+      await waitFor(async () => (await judged('10.96.0.9', 53))[0] === 1, { what: 'the Services to be known' });
+      for (const [name, address, port] of LEADS)
+        expect([name, await attempt(address, port)]).toEqual([name, [0, TIMES, 0]]);
+      for (const [address, port] of [
+        ['10.96.0.10', 53],
+        [peer.ipv4, 53],
+        [OUTSIDE, 53],
+        ['10.96.0.9', 54],
+        [peer.ipv4, 30_053],
+      ] as const)
+        expect([address, port, await judged(address, port)]).toEqual([address, port, [0, 0]]);
+      expect(await attempt(OTHER.ipv4), 'tunnel ports are judged as before').toEqual([0, TIMES, 0]);
+      await putCluster();
+      await waitFor(async () => (await judged('10.96.0.9', 53))[0] === 0, { what: 'the list to be empty again' });
+    });
   });
 });

@@ -249,6 +249,43 @@ describe('ipam-sync - prefixes need both keys', () => {
   });
 });
 
+describe('ipam-sync - Services', () => {
+  test('ipam-sync - Services that lead to a tunnel port are in the list of the cluster, by the configured ports', async () => {
+    await using world = await startWorld();
+    const { api } = world.kube.server;
+    const namespace = 'default';
+    const serve = (name: string, address: string, protocol: string, port: number) => {
+      const ports = [{ name: 'x', protocol, port: 53 }];
+      api.create('services', { metadata: { name, namespace }, spec: { clusterIPs: [address], ports } });
+      const labels = { 'kubernetes.io/service-name': name };
+      const metadata = { name: `${name}-1`, namespace, labels };
+      api.create('endpointslices', {
+        metadata,
+        addressType: 'IPv4',
+        endpoints: [],
+        ports: [{ name: 'x', protocol, port }],
+      });
+    };
+    serve('dns', '10.96.0.10', 'UDP', 5353);
+    serve('tunnel', '10.96.0.11', 'UDP', 4789);
+    serve('tcp', '10.96.0.12', 'TCP', 4789);
+    await using sync = await launch(world);
+    const services = async () => {
+      const entry = await world.pods.get('_cluster');
+      return entry && clusterSnapshot.parse(JSON.parse(entry.value.toString())).tunnelServices;
+    };
+    const listed = (expected: object[]) =>
+      waitFor(async () => isDeepStrictEqual(await services(), expected), { what: 'the Services', state: services });
+    await listed([{ address: '10.96.0.11', port: 53 }]);
+    await world.config.put(DEFAULTS, JSON.stringify({ revision: 1, tunnelPorts: { vxlan: [4789, 5353] } }));
+    await listed([
+      { address: '10.96.0.10', port: 53 },
+      { address: '10.96.0.11', port: 53 },
+    ]);
+    expect(sync.logLines().filter((line) => Number(line.level) > 30)).toEqual([]);
+  });
+});
+
 describe('ipam-sync - starts, faults and interruptions', () => {
   test('ipam-sync - a start removes absent pods and corrects wrong ones', async () => {
     await using world = await startWorld();

@@ -30,6 +30,7 @@ import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
 import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
 import { addChecks, readingsOf } from './readings.ts';
+import { ServicesFeed } from './services/services-feed.ts';
 import { LabelKeys } from './settings/label-keys.ts';
 import { SettingsFeed } from './settings/settings-feed.ts';
 import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
@@ -42,6 +43,8 @@ export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
 /** A term's first write waits this long for owners: without them pods lack their workload's modes. */
 const OWNERS_WAIT_MS = 10_000;
+/** The same for Services, which an older role does not permit to read. */
+const SERVICES_WAIT_MS = 10_000;
 /** A leader without a bus connection for this long releases the lease. */
 const BUS_GRACE_MS = 10_000;
 /** Short, because two replicas do not overload a restarted API server. */
@@ -57,6 +60,7 @@ export class IpamSync {
   readonly state = new ClusterState();
   readonly pods: Reflector<PodRecord>;
   readonly nodes: Reflector<KeptNode>;
+  readonly services: ServicesFeed;
   readonly settings: SettingsFeed;
   readonly labelKeys: LabelKeys;
   readonly owners: OwnerResolver;
@@ -104,6 +108,10 @@ export class IpamSync {
       onUpdate: ({ record }) => this.#mark(this.state.putNode(record)),
       onDelete: ({ record }) => this.#mark(this.state.removeNode(record.name)),
       onError: onError('nodes'),
+    });
+    this.services = new ServicesFeed({
+      ...{ informer, onError, nowMs: ctx.clock.nowMs },
+      onChange: () => this.#mark(new Set([CLUSTER_KEY])),
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
@@ -181,6 +189,7 @@ export class IpamSync {
       // After the label keys: pods are read with the label names that must not be cut.
       this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
       this.nodes.run(signal),
+      this.services.run(signal),
       this.mirror?.run(signal),
       this.#retrying(() => this.settings.run(signal), signal),
       this.#retrying(() => this.labelKeys.run(signal), signal),
@@ -202,7 +211,8 @@ export class IpamSync {
       ownersOf: (pod: PodRecord) => this.owners.chainOf(pod),
       selectedBy: this.labelKeys.keys,
     };
-    return key === CLUSTER_KEY ? planCluster(this.state) : planNode(decodeToken(key), input);
+    if (key === CLUSTER_KEY) return planCluster(this.state, this.services.list);
+    return planNode(decodeToken(key), input);
   }
 
   #lead(term: AbortSignal): void {
@@ -222,6 +232,8 @@ export class IpamSync {
   async #serve(term: AbortSignal): Promise<void> {
     while (!this.informed && !term.aborted) await pause(10, term);
     await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
+    const deadline = performance.now() + SERVICES_WAIT_MS;
+    while (!this.services.synced && performance.now() < deadline && !term.aborted) await pause(10, term);
     const { mirror, taints } = this;
     await Promise.all([
       this.#write(term),
@@ -276,6 +288,7 @@ export class IpamSync {
     const { refusal } = this.settings;
     this.#statusReporter.report();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last valid one stays in force');
+    this.services.setTunnelPorts(this.settings.tunnelPorts);
     this.#mark(this.state.nodesAsking());
   }
   /** A truncated pod may have a label with the new name. */

@@ -28,6 +28,20 @@ export const KUBE_RULES: readonly KubeRule[] = [
   },
   {
     apiGroups: [''],
+    resources: ['services'],
+    verbs: ['list', 'watch'],
+    scope: 'cluster',
+    why: 'UDP ports of Services that nodes may translate to a tunnel port',
+  },
+  {
+    apiGroups: ['discovery.k8s.io'],
+    resources: ['endpointslices'],
+    verbs: ['list', 'watch'],
+    scope: 'cluster',
+    why: 'ports of the endpoints of these Services',
+  },
+  {
+    apiGroups: [''],
     resources: ['replicationcontrollers'],
     verbs: ['get'],
     scope: 'cluster',

@@ -16,6 +16,7 @@ export interface Readings {
   refusedPrefixes: number;
   cutPods: number;
   omittedPods: number;
+  omittedServices: number;
   refusedLabelKeys: number;
   configRefused: number;
   owners: { kept: number; failed: number; refused: number };
@@ -38,6 +39,7 @@ export const NO_READINGS: Readings = {
   refusedPrefixes: 0,
   cutPods: 0,
   omittedPods: 0,
+  omittedServices: 0,
   refusedLabelKeys: 0,
   configRefused: 0,
   owners: { kept: 0, failed: 0, refused: 0 },
@@ -73,8 +75,13 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('cut_pods', 'Pods with labels, owner, containers, ports or addresses cut at a limit', (r) => r.cutPods);
   gauge('omitted_pods', 'Pods left out of full node snapshots', (r) => r.omittedPods);
   gauge(
+    'omitted_tunnel_services',
+    'Addresses and ports of Services that lead to a tunnel port, above the limit of the list',
+    (r) => r.omittedServices,
+  );
+  gauge(
     'refused_prefixes',
-    'Requested prefixes and MACs that are invalid or exceed the limit',
+    'Requested prefixes, MACs and peers that are invalid or exceed the limit',
     (r) => r.refusedPrefixes,
   );
   gauge('owners', 'ReplicaSets and Jobs with a cached owner', (r) => r.owners.kept);

@@ -26,6 +26,7 @@ interface Sources {
   readonly taints: TaintController;
   readonly pods: Informer;
   readonly nodes: Informer;
+  readonly services: { readonly services: Informer; readonly slices: Informer; readonly omitted: number };
 }
 
 /** @param stalledSeconds how long work has waited without progress */
@@ -55,7 +56,13 @@ export function readingsOf(sync: Sources, stalledSeconds: number): Readings {
       problem: (taints.status?.problem ?? '') !== '',
       changes: taints.changes,
     },
-    informers: { pods: informer(sync.pods), nodes: informer(sync.nodes) },
+    omittedServices: sync.services.omitted,
+    informers: {
+      pods: informer(sync.pods),
+      nodes: informer(sync.nodes),
+      services: informer(sync.services.services),
+      endpointslices: informer(sync.services.slices),
+    },
   };
 }
 
@@ -67,6 +74,8 @@ export function addChecks({ health, config }: ServiceContext<IpamSyncConfig>, sy
   };
   health.ready('pods', fresh(sync.pods));
   health.ready('nodes', fresh(sync.nodes));
+  health.ready('services', fresh(sync.services.services));
+  health.ready('endpointslices', fresh(sync.services.slices));
   health.ready('permits', () => sync.settings.synced || 'not read yet');
   if (!config.leaderElection) return;
   health.ready('lease', () => sync.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reachable');

@@ -77,6 +77,18 @@ export interface Node extends KubeObject {
   spec?: { podCIDR?: string; podCIDRs?: string[]; unschedulable?: boolean; taints?: Taint[] };
   status?: { addresses?: { type: string; address: string }[] };
 }
+export interface Service extends KubeObject {
+  spec?: {
+    clusterIPs?: string[];
+    externalIPs?: string[];
+    ports?: { name?: string; protocol?: string; port: number; nodePort?: number }[];
+  };
+  status?: { loadBalancer?: { ingress?: { ip?: string }[] } };
+}
+export interface EndpointSlice extends KubeObject {
+  /** A port without a number is every port. */
+  ports?: { name?: string | null; protocol?: string | null; port?: number | null }[] | null;
+}
 export interface Lease extends KubeObject {
   spec?: {
     holderIdentity?: string | null;

@@ -31,7 +31,11 @@ export function parseClusterSnapshot(json: string): Parsed<ClusterSnapshot> {
     addresses: normalizeAddresses(node.addresses, `node ${node.name}`, dropped),
     podCidrs: normalizeCidrs(node.podCidrs, `node ${node.name}`, dropped),
   }));
-  return { value: { ...parsed.value, nodes }, dropped };
+  const tunnelServices = (parsed.value.tunnelServices ?? []).flatMap(({ address, port }) => {
+    if (address === '') return [{ address, port }];
+    return normalizeAddresses([address], `service ${address}`, dropped).map((one) => ({ address: one, port }));
+  });
+  return { value: { ...parsed.value, nodes, tunnelServices }, dropped };
 }
 
 /** A pod with the values that the maps can hold. */

@@ -1,13 +1,22 @@
 /**
- * Which networks a tunnelled packet cannot leave the cluster from: entries of the map `networks`, by
- * which the kernel chooses between the vectors tunnel and tunnel-other. Pure.
+ * Where a tunnelled packet can end: entries of the maps `networks` and `tunnel_services`, by which
+ * the kernel chooses between the vectors tunnel and tunnel-other. Pure.
  *
  * The node's routing table is exact for this node. The API server lists the addresses of other
  * nodes incompletely, so every address without global meaning counts as inside, unless an
  * administrator names it as outside. The kernel knows addresses that no entry can make outside, such
  * as multicast (is_never_outside() in owner.h).
  */
-import { type Cidr, formatAddress, formatCidr, type Network, type NetworkPlace, parseCidr } from '@bailiff/bpf';
+import {
+  type Cidr,
+  formatAddress,
+  formatCidr,
+  type Network,
+  type NetworkPlace,
+  parseCidr,
+  type TunnelService,
+} from '@bailiff/bpf';
+import type { TunnelService as ListedService } from '@bailiff/schemas';
 
 export interface NetworkSources {
   /** Addresses of the node's interfaces with the prefix lengths of their links. */
@@ -66,4 +75,20 @@ export function networksOf({ links, local, podCidrs, inside, outside }: NetworkS
   );
   add(local, 'node');
   return [...places].map(([cidr, place]) => ({ cidr, place }));
+}
+
+/** Entries of the map `tunnel_services`: of each address and port, and of each port. */
+export function tunnelServicesOf(listed: readonly ListedService[], tunnelPorts: readonly number[]): TunnelService[] {
+  const ports = new Map<number, Set<TunnelService['kinds'][number]>>();
+  for (const { address, port } of listed) {
+    const kinds = ports.get(port) ?? new Set(tunnelPorts.includes(port) ? [] : ['only']);
+    if (address === '') kinds.add('node-port');
+    ports.set(port, kinds);
+  }
+  return [
+    ...listed.flatMap(({ address, port }) =>
+      address === '' ? [] : [{ address, port, kinds: ['translated' as const] }],
+    ),
+    ...[...ports].flatMap(([port, kinds]) => (kinds.size === 0 ? [] : [{ address: null, port, kinds: [...kinds] }])),
+  ];
 }

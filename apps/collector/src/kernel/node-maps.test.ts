@@ -1,10 +1,16 @@
-import type { Network, NodeAddress } from '@bailiff/bpf';
+import type { Network, NodeAddress, TunnelService } from '@bailiff/bpf';
 import { expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import { NodeMaps, type NodeMapsOptions } from './node-maps.ts';
 
 /** Maps that record their writes. */
-function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; networks?: Network[]; own?: string[] }) {
+function makeNodeMaps(options: {
+  areNew: boolean;
+  held?: NodeAddress[];
+  networks?: Network[];
+  services?: TunnelService[];
+  own?: string[];
+}) {
   const ownOf = (addresses: string[]) => {
     const local = addresses.map((address) => `${address}/${address.includes(':') ? 128 : 32}`);
     return { addresses, links: [], local };
@@ -12,6 +18,8 @@ function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; networks
   let own = ownOf(options.own ?? []);
   let networks = options.networks ?? [];
   let held = options.held ?? [];
+  let services = options.services ?? [];
+  const steps: string[] = [];
   const writes: string[] = [];
   const problems: string[] = [];
   const broken = new Set<string>();
@@ -39,7 +47,28 @@ function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; networks
       entries: () => networks,
     },
     setSettings: () => note('settings'),
-    tunnelPorts: replaceable('tunnel ports'),
+    tunnelPorts: {
+      replace: (items) => {
+        const changed = note('tunnel ports');
+        steps.push(items.map(({ port }) => port).join());
+        return changed;
+      },
+      entries: () => [],
+    },
+    tunnelServices: {
+      replace: (items) => {
+        const unique = new Map(items.toReversed().map((one) => [`${one.address} ${one.port}`, one]));
+        services = [...unique.values()];
+        steps.push(
+          services
+            .map(({ address, port, kinds }) => `${address}:${port}=${kinds}`)
+            .sort()
+            .join(' '),
+        );
+        return 1;
+      },
+      entries: () => services,
+    },
     allowedCidrs: replaceable('quarantine allow'),
   };
   const desired = new DesiredState('node-a');
@@ -53,13 +82,14 @@ function makeNodeMaps(options: { areNew: boolean; held?: NodeAddress[]; networks
     { name: 'node-b', addresses: ['192.0.2.2', '10.244.0.1'], podCidrs: ['10.244.1.0/24'] },
   ];
   return {
-    ...{ nodeMaps, desired, writes, problems, broken },
+    ...{ nodeMaps, desired, writes, problems, broken, steps },
     placeOf: (cidr: string) => networks.find((network) => network.cidr === cidr)?.place,
     held: () => Object.fromEntries(held.map(({ address, thisNode }) => [address, thisNode ? 'this' : 'other'])),
     setOwn: (addresses: string[]) => {
       own = ownOf(addresses);
     },
-    receiveCluster: () => desired.receiveCluster(JSON.stringify({ revision: 1, nodes })),
+    receiveCluster: (revision = 1, tunnelServices: { address: string; port: number }[] = []) =>
+      desired.receiveCluster(JSON.stringify({ revision, nodes, tunnelServices })),
   };
 }
 
@@ -120,6 +150,46 @@ it('networks - written when a source changes, and those of an earlier process st
   made.writes.length = 0;
   made.nodeMaps.apply();
   expect(made.writes).not.toContain('networks');
+});
+
+it('Services - their entries are there while a port has its bit; those of an earlier process stay until the list is known', () => {
+  const services: TunnelService[] = [
+    { address: '10.96.0.9', port: 53, kinds: ['translated'] },
+    { address: null, port: 53, kinds: ['only'] },
+  ];
+  const made = makeNodeMaps({ areNew: false, services });
+  made.desired.markSynced('spoof');
+  made.nodeMaps.apply();
+  expect(made.steps.splice(0)).toEqual([
+    '10.96.0.9:53=translated null:53=only',
+    '4789,8472,53,6081',
+    '10.96.0.9:53=translated null:53=only',
+  ]);
+  made.receiveCluster(1, [
+    { address: '10.96.0.7', port: 500 },
+    { address: '', port: 30_500 },
+    { address: '10.96.0.7', port: 4789 },
+    { address: 'nonsense', port: 1 },
+  ]);
+  made.nodeMaps.apply();
+  const wanted = [
+    ...['10.96.0.7:4789=translated', '10.96.0.7:500=translated'],
+    ...['null:30500=only,node-port', 'null:500=only'],
+  ];
+  expect(made.steps.splice(0)).toEqual([
+    [
+      '10.96.0.7:4789=translated',
+      '10.96.0.7:500=translated',
+      '10.96.0.9:53=translated',
+      ...wanted.slice(2),
+      'null:53=only',
+    ].join(' '),
+    '4789,8472,500,4789,30500,6081',
+    wanted.join(' '),
+  ]);
+  made.receiveCluster(2);
+  made.nodeMaps.apply();
+  expect(made.steps).toEqual([wanted.join(' '), '4789,8472,6081', '']);
 });
 
 it('failed write - reported; the other maps are written', () => {

@@ -6,12 +6,16 @@
  * built-in defaults.
  */
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
+import type { SpoofCluster } from '@bailiff/policy';
 import type { DesiredState } from '../desired/desired-state.ts';
-import { networksOf, singleAddresses } from './networks.ts';
+import { networksOf, singleAddresses, tunnelServicesOf } from './networks.ts';
 import type { OwnNetworks } from './own-networks.ts';
 
 export interface NodeMapsOptions {
-  maps: Pick<SpoofMaps, 'nodeAddresses' | 'networks' | 'setSettings' | 'tunnelPorts' | 'allowedCidrs'>;
+  maps: Pick<
+    SpoofMaps,
+    'nodeAddresses' | 'networks' | 'setSettings' | 'tunnelPorts' | 'tunnelServices' | 'allowedCidrs'
+  >;
   desired: DesiredState;
   /** Whether no earlier process wrote these maps. */
   areNew: boolean;
@@ -102,13 +106,26 @@ export class NodeMaps {
         unknownMode: unknown,
       }),
     );
-    this.#write('tunnel ports', () =>
-      maps.tunnelPorts.replace([
-        ...tunnelPorts.vxlan.map((port) => ({ port, kind: 'vxlan' as const })),
-        ...tunnelPorts.geneve.map((port) => ({ port, kind: 'geneve' as const })),
-      ]),
-    );
+    this.#write('tunnel ports', () => this.#writeTunnelPorts(tunnelPorts));
     this.#write('quarantine allow', () => maps.allowedCidrs.replace(quarantine.allow));
+  }
+
+  /**
+   * The entries of a Service's port are there while the port has its bit: without them, the port
+   * would be a tunnel port for every destination.
+   */
+  #writeTunnelPorts({ vxlan, geneve }: SpoofCluster['tunnelPorts']): void {
+    const { maps, desired } = this.#o;
+    const before = maps.tunnelServices.entries();
+    const isKnown = this.#isKnown('cluster');
+    const services = isKnown ? tunnelServicesOf(desired.cluster.tunnelServices ?? [], [...vxlan, ...geneve]) : before;
+    const ports = new Set(services.map(({ port }) => port));
+    maps.tunnelServices.replace([...services, ...before]);
+    maps.tunnelPorts.replace([
+      ...[...vxlan, ...ports].map((port) => ({ port, kind: 'vxlan' as const })),
+      ...geneve.map((port) => ({ port, kind: 'geneve' as const })),
+    ]);
+    maps.tunnelServices.replace(services);
   }
 
   #write(map: string, action: () => void): void {

@@ -1,6 +1,6 @@
 /**
  * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): permits of
- * prefixes and MACs, and the setting for unguarded nodes. An invalid value is refused and the last
+ * grants, tunnel ports, and the setting for unguarded nodes. An invalid value is refused and the last
  * valid one stays in force, because a dropped permit disconnects pods. At start, that is the newest
  * valid value in the key's history.
  */
@@ -18,6 +18,7 @@ import { type Permits, permitsOf } from '../pods/grants.ts';
 
 export interface Settings {
   permits: Permits;
+  tunnelPorts: readonly number[];
   unguardedNodes: UnguardedNodes;
 }
 
@@ -25,6 +26,7 @@ export type SettingsReading = { good: true; settings: Settings; revision: number
 
 const settingsOf = (config: SpoofCluster): Settings => ({
   permits: permitsOf(config),
+  tunnelPorts: [...config.tunnelPorts.vxlan, ...config.tunnelPorts.geneve],
   unguardedNodes: config.unguardedNodes,
 });
 
@@ -61,6 +63,9 @@ export class SettingsFeed {
 
   get permits(): Permits {
     return this.#settings.permits;
+  }
+  get tunnelPorts(): readonly number[] {
+    return this.#settings.tunnelPorts;
   }
   get unguardedNodes(): UnguardedNodes {
     return this.#settings.unguardedNodes;

@@ -12,6 +12,7 @@ import {
   type NodeSnapshot,
   PLAIN_SNAPSHOT_BYTES,
   type PodIdentity,
+  type TunnelService,
   workloadOf,
 } from '@bailiff/schemas';
 import { granted, type Permits } from '../pods/grants.ts';
@@ -100,8 +101,12 @@ export function fitPods(
 }
 
 /** Snapshot of the cluster without revision. */
-export function planCluster(state: ClusterState): Omit<ClusterSnapshot, 'revision'> {
-  return { nodes: state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1)) };
+export function planCluster(
+  state: ClusterState,
+  tunnelServices: readonly TunnelService[] = [],
+): Omit<ClusterSnapshot, 'revision'> {
+  const nodes = state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1));
+  return tunnelServices.length === 0 ? { nodes } : { nodes, tunnelServices: [...tunnelServices] };
 }
 
 function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {

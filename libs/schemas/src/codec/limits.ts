@@ -42,6 +42,7 @@ export const LIST_LIMITS = {
   captured: { items: 256, why: 'processes, sockets, arguments of a capture: MAX_CAPTURE_PROCESSES' },
   pods: { items: 2_048, why: 'pods of a node: 512 with an interface (the kernel map), the others on the host network' },
   nodes: { items: 16_384, why: 'nodes of the largest cluster, three times over' },
+  services: { items: 4_096, why: 'MAX_TUNNEL_SERVICES of ipam-sync' },
   labels: { items: 256, why: 'labels of a pod; ipam-sync keeps 8 KiB of them' },
   containers: { items: 64, why: 'containers of a pod; ipam-sync leaves out more' },
   addresses: { items: 128, why: 'addresses and prefixes of an interface or a node: the kernel maps hold 66' },

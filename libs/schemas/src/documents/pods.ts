@@ -74,7 +74,16 @@ export const clusterSnapshot = z.object({
       podCidrs: list('addresses', text('word')),
     }),
   ),
+  /**
+   * Addresses and UDP ports of Services that nodes translate to a tunnel port. An empty address is
+   * every address of a node. Absent: none.
+   */
+  tunnelServices: list(
+    'services',
+    z.object({ address: text('word'), port: z.number().int().min(1).max(65_535) }),
+  ).optional(),
 });
+export type TunnelService = NonNullable<z.infer<typeof clusterSnapshot>['tunnelServices']>[number];
 export type ClusterSnapshot = z.infer<typeof clusterSnapshot>;
 
 export const CLUSTER_KEY = '_cluster';

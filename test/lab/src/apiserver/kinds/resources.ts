@@ -263,6 +263,7 @@ export const builtinResources: ResourceDef[] = [
     generation: true,
     unconditionalUpdate: false,
   }),
+  kept('discovery.k8s.io', 'v1', 'endpointslices', 'EndpointSlice', { generation: true }),
   kept('rbac.authorization.k8s.io', 'v1', 'clusterrolebindings', 'ClusterRoleBinding', { namespaced: false }),
   kept('rbac.authorization.k8s.io', 'v1', 'clusterroles', 'ClusterRole', { namespaced: false }),
   kept('rbac.authorization.k8s.io', 'v1', 'rolebindings', 'RoleBinding'),

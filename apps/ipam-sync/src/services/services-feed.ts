@@ -1,0 +1,96 @@
+/**
+ * Informers on Services and EndpointSlices → the pairs of the cluster's snapshot. It reports a
+ * change only if the pairs changed.
+ */
+import { type EndpointSlice, type KubeError, Reflector, type ReflectorOptions, type Service } from '@bailiff/kube';
+import type { TunnelService } from '@bailiff/schemas';
+import { pause } from '@bailiff/service';
+import { type ServiceRecord, type SliceRecord, serviceRecord, sliceRecord } from './records.ts';
+import { TunnelServices } from './tunnel-services.ts';
+
+/** How often pairs whose grace period ended are removed. */
+const EXPIRY_CHECK_MS = 5_000;
+/** Changes within this time are evaluated together: a list has thousands. */
+const COALESCE_MS = 20;
+
+export interface ServicesFeedOptions {
+  informer: Pick<ReflectorOptions<unknown>, 'client' | 'pageLimit' | 'inactivityMs' | 'backoff'>;
+  onError(resource: string): (error: KubeError) => void;
+  /** The pairs changed. */
+  onChange(): void;
+  nowMs(): number;
+}
+
+export class ServicesFeed {
+  readonly services: Reflector<ServiceRecord>;
+  readonly slices: Reflector<SliceRecord>;
+  readonly #pairs = new TunnelServices();
+  readonly #o: ServicesFeedOptions;
+  #list: TunnelService[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: ServicesFeedOptions) {
+    this.#o = options;
+    const { informer, onError } = options;
+    this.services = new Reflector<ServiceRecord>({
+      ...informer,
+      path: '/api/v1/services',
+      select: (object) => serviceRecord(object as Service),
+      onAdd: (record, uid) => this.#changed(() => this.#pairs.put(uid, record)),
+      onUpdate: (record, _before, uid) => this.#changed(() => this.#pairs.put(uid, record)),
+      onDelete: (_record, uid) => this.#changed(() => this.#pairs.remove(uid)),
+      onError: onError('services'),
+    });
+    this.slices = new Reflector<SliceRecord>({
+      ...informer,
+      path: '/apis/discovery.k8s.io/v1/endpointslices',
+      select: (object) => sliceRecord(object as EndpointSlice),
+      onAdd: (record, uid) => this.#changed(() => this.#pairs.putSlice(uid, record)),
+      onUpdate: (record, _before, uid) => this.#changed(() => this.#pairs.putSlice(uid, record)),
+      onDelete: (_record, uid) => this.#changed(() => this.#pairs.removeSlice(uid)),
+      onError: onError('endpointslices'),
+    });
+  }
+
+  get synced(): boolean {
+    return this.services.synced && this.slices.synced;
+  }
+  get list(): readonly TunnelService[] {
+    return this.#list;
+  }
+  /** Pairs above the limit. */
+  get omitted(): number {
+    return this.#pairs.omitted;
+  }
+
+  /** Runs until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.services.run(signal), this.slices.run(signal), this.#expire(signal)]);
+    clearTimeout(this.#timer);
+  }
+
+  setTunnelPorts(ports: readonly number[]): void {
+    this.#changed(() => this.#pairs.setTunnelPorts(new Set(ports)));
+  }
+
+  async #expire(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(EXPIRY_CHECK_MS, signal);
+      this.#evaluate();
+    }
+  }
+
+  #changed(change: () => void): void {
+    change();
+    this.#timer ??= setTimeout(() => this.#evaluate(), COALESCE_MS);
+  }
+
+  #evaluate(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const list = this.#pairs.list(this.#o.nowMs());
+    if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
+    this.#list = list;
+    this.#o.onChange();
+  }
+}
