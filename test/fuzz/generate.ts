@@ -379,6 +379,7 @@ const near: fc.Arbitrary<Buffer> = fc
       longOptions,
       probe,
       inbound,
+      inbound,
     ),
     mostly(0, fc.nat(40)),
   )
