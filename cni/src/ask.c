@@ -1,7 +1,8 @@
 /*
  * One request to the collector over its unix socket, within a deadline. An absent or restarting
  * collector (no socket, a stale socket, a connection that ends without an answer) is retried until
- * then: the collector handles a repeated request like the first one.
+ * then: the collector handles a repeated request like the first one. The deadline is later if the
+ * collector ran a moment ago, because the kubelet waits before it restarts a container.
  */
 #include <errno.h>
 #include <poll.h>
@@ -123,12 +124,16 @@ static void copy_reason(char *to, size_t size, const char *reason)
 	to[length] = '\0';
 }
 
-static bool read_answer(const char *text, size_t length, struct answer *answer)
+/* Returns whether the answer has a known form. `again`: the collector asks to repeat the request. */
+static bool read_answer(const char *text, size_t length, struct answer *answer, bool *again)
 {
 	json_t *root = json_loadb(text, length, 0, NULL);
 	const char *outcome = json_string_value(json_object_get(root, "outcome"));
 	const char *reason = json_string_value(json_object_get(root, "reason"));
 	bool known = true;
+
+	/* It lacks descriptors or memory at this moment. */
+	*again = json_is_true(json_object_get(root, "again"));
 
 	if (outcome != NULL && strcmp(outcome, "guarded") == 0)
 		answer->outcome = OUTCOME_GUARDED;
@@ -144,18 +149,19 @@ static bool read_answer(const char *text, size_t length, struct answer *answer)
 	return known;
 }
 
-/* Returns whether the collector answered. Otherwise `answer->reason` says what failed. */
+/* Returns whether the collector decided. Otherwise `answer->reason` says what failed. */
 static bool try_once(const char *path, const char *request, size_t length, int64_t deadline, struct answer *answer)
 {
 	static char text[MAX_ANSWER_BYTES];
+	bool again = false;
 	int fd = connect_to(path, answer->reason, sizeof(answer->reason));
 
 	if (fd < 0)
 		return false;
 	ssize_t got = send_all(fd, request, length, deadline) ? receive_all(fd, text, sizeof(text), deadline) : -1;
 	close(fd);
-	if (got > 0 && read_answer(text, (size_t)got, answer))
-		return true;
+	if (got > 0 && read_answer(text, (size_t)got, answer, &again))
+		return !again;
 	const char *problem = "ended the connection";
 	if (got > 0)
 		problem = "gave an answer that this plugin cannot read";
@@ -167,17 +173,24 @@ static bool try_once(const char *path, const char *request, size_t length, int64
 	return false;
 }
 
-struct answer ask_collector(const char *path, const char *request, size_t length, int wait_ms, bool retry)
+struct answer ask_collector(const char *path, const char *request, size_t length, struct wait wait)
 {
 	struct answer answer = {.outcome = OUTCOME_NO_ANSWER};
-	int64_t deadline = now_ms() + wait_ms;
+	int64_t start = now_ms(), deadline = start + wait.ms;
+	bool extended = wait.restart_ms <= wait.ms;
 
 	for (;;) {
 		if (try_once(path, request, length, deadline, &answer))
 			return answer;
 		answer.outcome = OUTCOME_NO_ANSWER;
-		if (!retry || now_ms() + RETRY_MS >= deadline)
+		if (!wait.retry)
 			return answer;
+		if (now_ms() + RETRY_MS >= deadline) {
+			if (extended || !collector_is_expected(path))
+				return answer;
+			extended = true;
+			deadline = start + wait.restart_ms;
+		}
 		poll(NULL, 0, RETRY_MS);
 	}
 }

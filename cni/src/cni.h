@@ -22,6 +22,8 @@
 #define MAX_ARGS_BYTES (64 * 1024)
 #define MAX_WAIT_MS 60000
 #define DEFAULT_WAIT_MS 10000
+/* Longer than two restarts of the kubelet, whose first waits are 10 and 20 s. */
+#define DEFAULT_RESTART_WAIT_MS 60000
 #define DEFAULT_SOCKET "/run/bailiff/cni.sock"
 /* The version of the protocol with the collector. */
 #define PROTOCOL 1
@@ -44,6 +46,7 @@ struct config {
 	const char *socket;
 	bool closed;
 	int wait_ms;
+	int restart_wait_ms; /* for a collector that is expected back; never shorter than wait_ms */
 	json_t *exempt;
 	json_t *prev_result; /* NULL: absent */
 };
@@ -88,12 +91,23 @@ int compare_versions(const char *a, const char *b);
 /* Copies the value of a key in CNI_ARGS (`A=1;B=2`); false: absent or too long. */
 bool cni_arg(const char *args, const char *key, char *value, size_t size);
 
+/* How long ask_collector repeats a request. 0 for `restart_ms`: no longer than `ms`. */
+struct wait {
+	int ms;
+	int restart_ms;
+	bool retry;
+};
+
 /* ask.c */
-struct answer ask_collector(const char *socket_path, const char *request, size_t length, int wait_ms, bool retry);
+struct answer ask_collector(const char *socket_path, const char *request, size_t length, struct wait wait);
 
 /* pod_link.c */
 /* False: `netns` is no network namespace, or it has no such interface. */
 bool find_pod_link(const char *netns, const char *if_name, struct pod_link *link);
+
+/* seen.c */
+/* A collector ran on this node a moment ago, so the kubelet is restarting it. */
+bool collector_is_expected(const char *socket_path);
 
 /* passed.c */
 /* Counts a pod that starts without a guard, in a file beside the socket. */

@@ -119,10 +119,23 @@ static bool all_strings(const json_t *array)
 	return true;
 }
 
+/* Keeps `ms` if the key is absent. False: it is no length of a wait. */
+static bool read_wait(const json_t *object, const char *key, int *ms)
+{
+	const json_t *wait = json_object_get(object, key);
+	json_int_t value = json_integer_value(wait);
+
+	if (wait == NULL)
+		return true;
+	if (!json_is_integer(wait) || value < 1 || value > MAX_WAIT_MS)
+		return false;
+	*ms = (int)value;
+	return true;
+}
+
 int parse_own_keys(struct config *config, char *why, size_t why_size)
 {
 	const char *policy = text_of(config->root, "failurePolicy", "open");
-	json_t *wait = json_object_get(config->root, "timeoutMs");
 
 	if (!is_text_or_absent(config->root, "failurePolicy") || !is_text_or_absent(config->root, "socket")) {
 		snprintf(why, why_size, "failurePolicy and socket must be strings");
@@ -136,18 +149,16 @@ int parse_own_keys(struct config *config, char *why, size_t why_size)
 	}
 	config->closed = strcmp(policy, "closed") == 0;
 	config->wait_ms = DEFAULT_WAIT_MS;
+	config->restart_wait_ms = DEFAULT_RESTART_WAIT_MS;
 	config->exempt = json_object_get(config->root, "exemptNamespaces");
 	if (!config->closed && strcmp(policy, "open") != 0) {
 		snprintf(why, why_size, "failurePolicy must be \"open\" or \"closed\"");
 		return CNI_INVALID_CONFIG;
 	}
-	if (wait != NULL) {
-		json_int_t value = json_integer_value(wait);
-		if (!json_is_integer(wait) || value < 1 || value > MAX_WAIT_MS) {
-			snprintf(why, why_size, "timeoutMs must be an integer from 1 to %d", MAX_WAIT_MS);
-			return CNI_INVALID_CONFIG;
-		}
-		config->wait_ms = (int)value;
+	if (!read_wait(config->root, "timeoutMs", &config->wait_ms) ||
+	    !read_wait(config->root, "restartTimeoutMs", &config->restart_wait_ms)) {
+		snprintf(why, why_size, "timeoutMs and restartTimeoutMs must be integers from 1 to %d", MAX_WAIT_MS);
+		return CNI_INVALID_CONFIG;
 	}
 	if (config->exempt != NULL && (!json_is_array(config->exempt) || !all_strings(config->exempt))) {
 		snprintf(why, why_size, "exemptNamespaces must be a list of names");

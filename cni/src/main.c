@@ -72,7 +72,7 @@ static char *request_text(const struct config *config, const struct invocation *
 	return text;
 }
 
-static struct answer ask(const struct config *config, const struct invocation *call, int wait_ms, bool retry)
+static struct answer ask(const struct config *config, const struct invocation *call, struct wait wait)
 {
 	char *text = request_text(config, call);
 	struct answer answer = {.outcome = OUTCOME_FAILED, .reason = "the request has values that are not UTF-8"};
@@ -80,7 +80,7 @@ static struct answer ask(const struct config *config, const struct invocation *c
 	if (text != NULL && strlen(text) > MAX_REQUEST_BYTES)
 		snprintf(answer.reason, sizeof(answer.reason), "the request is larger than %d bytes", MAX_REQUEST_BYTES);
 	else if (text != NULL)
-		answer = ask_collector(config->socket, text, strlen(text), wait_ms, retry);
+		answer = ask_collector(config->socket, text, strlen(text), wait);
 	free(text);
 	return answer;
 }
@@ -108,8 +108,10 @@ static int guard_interface(const struct config *config, const struct invocation 
 	/* A container that is no pod of Kubernetes has no identity to enforce. */
 	if (!cni_arg(call->args, "K8S_POD_NAME", pod, sizeof(pod)))
 		return is_add ? print_prev_result(config) : 0;
-	int wait_ms = exempt && config->wait_ms > EXEMPT_WAIT_MS ? EXEMPT_WAIT_MS : config->wait_ms;
-	struct answer answer = ask(config, call, wait_ms, !exempt);
+	struct wait wait = {.ms = config->wait_ms, .restart_ms = config->restart_wait_ms, .retry = !exempt};
+	if (exempt && wait.ms > EXEMPT_WAIT_MS)
+		wait.ms = EXEMPT_WAIT_MS;
+	struct answer answer = ask(config, call, wait);
 	bool unguarded = answer.outcome == OUTCOME_FAILED || answer.outcome == OUTCOME_NO_ANSWER;
 	if (unguarded && config->closed && !exempt)
 		return print_error(config, CNI_TRY_AGAIN_LATER, "the pod's interface is not guarded", answer.reason);
@@ -124,8 +126,8 @@ static int report_status(const struct config *config, const struct invocation *c
 {
 	if (!config->closed)
 		return 0;
-	int wait_ms = config->wait_ms < STATUS_WAIT_MS ? config->wait_ms : STATUS_WAIT_MS;
-	struct answer answer = ask(config, call, wait_ms, false);
+	struct wait wait = {.ms = config->wait_ms < STATUS_WAIT_MS ? config->wait_ms : STATUS_WAIT_MS};
+	struct answer answer = ask(config, call, wait);
 	if (answer.outcome == OUTCOME_GUARDED || answer.outcome == OUTCOME_NOT_APPLICABLE)
 		return 0;
 	return print_error(config, CNI_NOT_AVAILABLE, "the collector is not available", answer.reason);

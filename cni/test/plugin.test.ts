@@ -31,6 +31,9 @@ const GUARDED = { outcome: 'guarded', reason: '' };
 const ANSWERED_MS = 15_000;
 /** For a call that waits to its bound. */
 const SHORT = { timeoutMs: 500 };
+/** The collector writes the seconds since boot into this file. */
+const SEEN = 'cni-collector-seen';
+const bootSeconds = () => Math.floor(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]));
 
 describe('bailiff-cni', () => {
   let plugin = '';
@@ -183,6 +186,61 @@ describe('bailiff-cni', () => {
       expect([code, asked]).toEqual([0, 2]);
     });
 
+    describe('a collector that ran a moment ago', () => {
+      const seen = (text: string) => writeFileSync(path.join(collector.dir, SEEN), text);
+      const DOWN = { timeoutMs: 200, restartTimeoutMs: 1_500 };
+
+      it('is waited for beyond the bound, and answers', async () => {
+        seen(`${bootSeconds() - 20}\n`);
+        const adding = run({ timeoutMs: 1, restartTimeoutMs: ANSWERED_MS });
+        // A second pod with the first bound alone starts meanwhile.
+        await run({ timeoutMs: 200, restartTimeoutMs: 1 });
+        expect(passed()).toMatch(/^1 /);
+        await collector.listen(() => GUARDED);
+        expect((await adding).code).toBe(0);
+        expect(collector.requests).toHaveLength(1);
+        expect(passed()).toMatch(/^1 /);
+      });
+
+      it('is waited for to the second bound', async () => {
+        seen(`${bootSeconds()}\n`);
+        const { code, tookMs } = await run(DOWN);
+        expect(code).toBe(0);
+        expect(tookMs).toBeGreaterThan(1_400);
+        expect(passed()).toMatch(/^1 /);
+      });
+
+      it.each([
+        ['that is older than six minutes', () => `${bootSeconds() - 361}\n`],
+        ['of another boot', () => `${bootSeconds() + 1_000}\n`],
+        ['with another content', () => `${bootSeconds()}`],
+        ['with too much', () => `${'1'.repeat(40)}\n`],
+        ['without content', () => ''],
+      ])('is not expected by a file %s', async (_name, text) => {
+        seen(text());
+        expect((await run({ ...DOWN, restartTimeoutMs: ANSWERED_MS })).tookMs).toBeLessThan(10_000);
+        expect(passed()).toMatch(/^1 /);
+      });
+
+      it('is not waited for by a pod of an exempt namespace', async () => {
+        seen(`${bootSeconds()}\n`);
+        const exempt = { exemptNamespaces: ['shop'], restartTimeoutMs: ANSWERED_MS };
+        expect((await run({ ...DOWN, ...exempt })).tookMs).toBeLessThan(10_000);
+      });
+    });
+
+    it('an answer to ask again is repeated within the bound; then the policy decides, with its reason', async () => {
+      const SHORT_OF = { outcome: 'failed', reason: 'veth1: EMFILE', again: true };
+      let asked = 0;
+      await collector.listen(() => (++asked < 3 ? SHORT_OF : GUARDED));
+      expect((await run({ failurePolicy: 'closed' })).code).toBe(0);
+      expect(asked).toBe(3);
+      await collector.close();
+      await collector.listen(() => SHORT_OF);
+      const { code, stdout } = await run({ ...SHORT, failurePolicy: 'closed' });
+      expect([code, errorOf({ stdout })['details']]).toEqual([1, 'veth1: EMFILE']);
+    });
+
     it('a collector that never answers holds a pod up no longer than the bound', async () => {
       await collector.listen(() => null);
       const { code, stdout, tookMs } = await run({ ...SHORT, failurePolicy: 'closed' });
@@ -266,6 +324,7 @@ describe('bailiff-cni', () => {
       ['path of a socket above its limit', 7, { input: { ...CHAINED, socket: `/${'s'.repeat(107)}` } }],
       ['wait of no length', 7, { input: { cniVersion: '1.0.0', timeoutMs: 0, prevResult: {} } }],
       ['wait without end', 7, { input: { cniVersion: '1.0.0', timeoutMs: 1e9, prevResult: {} } }],
+      ['wait for a restart as text', 7, { input: { cniVersion: '1.0.0', restartTimeoutMs: '60000', prevResult: {} } }],
       [
         'exempt namespaces of another type',
         7,

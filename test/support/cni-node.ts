@@ -56,7 +56,8 @@ export class CniNode implements AsyncDisposable {
     const places = ['--cni-conf-dir', this.at('net.d'), '--cni-bin-dir', this.at('bin')];
     return [
       ...['--cni', 'on', ...places, '--cni-socket', this.at('run/cni.sock')],
-      ...['--cni-failure-policy', policy, ...more],
+      // Most tests have no kubelet that would restart a killed collector.
+      ...['--cni-failure-policy', policy, '--cni-restart-wait-ms', '100', ...more],
     ];
   }
 

@@ -68,6 +68,15 @@ export const collectorSchema = z.strictObject({
     .max(60_000)
     .default(10_000)
     .describe('longest time that the CNI plugin waits for the collector before the failure policy decides'),
+  cniRestartWaitMs: z
+    .number()
+    .int()
+    .min(100)
+    .max(60_000)
+    .default(60_000)
+    .describe(
+      'the same for a collector that ran on the node within the last six minutes: the kubelet waits before it restarts one',
+    ),
   hook: z
     .enum(['auto', 'tcx', 'clsact'])
     .default('auto')

@@ -198,6 +198,11 @@ export class NetworkEngine {
     return this.#cni.byFile.values();
   }
 
+  /** Why new CNI records are found by polling; empty: inotify reports them. */
+  get recordsUnwatched(): string {
+    return this.#cni.unwatched;
+  }
+
   checkCniRecords(): void {
     this.#cni.check();
   }
@@ -216,7 +221,7 @@ export class NetworkEngine {
 
   /** Ends the inputs: no interface appears, changes or is bound afterwards. */
   closeInputs(): void {
-    for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder]) part?.close();
+    for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder, this.#guard]) part?.close();
   }
 
   /** Publishes the last counts. Programs stay attached and pinned. */

@@ -199,9 +199,16 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
     );
   if (bus.unackedFrames > BEHIND_FRAMES)
     warnings.push(warn(node, `${bus.unackedFrames} frames are unacknowledged: publishing is behind`));
+  if (lacksInotify(status))
+    warnings.push(warn(node, NO_INOTIFY, 'see docs/operations.md#resources-that-pods-share-with-a-node'));
   if (!bus.connected) warnings.push(warn(node, 'its collector is disconnected from the bus'));
   return warnings;
 }
+
+const lacksInotify = ({ features }: NodeStatus): boolean =>
+  features.some(({ name, available }) => name === 'inotify' && !available);
+const NO_INOTIFY =
+  'inotify is used up by other processes: new pods without the CNI plugin are bound some tens of milliseconds later';
 
 /** A collector's reason for an interface that may be another program's. */
 const NO_POD = /^no pod found/;
@@ -214,5 +221,5 @@ function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[
   if (own.some(({ exitCode }) => exitCode === EXIT.kernelLacksFeature)) return 'uncovered';
   if (own.some(({ exitCode }) => exitCode === EXIT.badConfiguration)) return 'refused';
   if (status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > input.nowMs) return 'disarmed';
-  return report.guarded < report.guardable ? 'partial' : 'ok';
+  return report.guarded < report.guardable || lacksInotify(status) ? 'partial' : 'ok';
 }

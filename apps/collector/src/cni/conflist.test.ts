@@ -6,6 +6,7 @@ const SETTINGS: PluginSettings = {
   socket: '/run/bailiff/cni.sock',
   failurePolicy: 'closed',
   timeoutMs: 9_000,
+  restartTimeoutMs: 50_000,
   exemptNamespaces: ['kube-system'],
 };
 const OWN = { type: 'bailiff-cni', ...SETTINGS };

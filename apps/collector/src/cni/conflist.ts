@@ -16,6 +16,8 @@ export interface PluginSettings {
   socket: string;
   failurePolicy: 'open' | 'closed';
   timeoutMs: number;
+  /** As `timeoutMs`, for a collector that is expected back. */
+  restartTimeoutMs: number;
   exemptNamespaces: readonly string[];
 }
 
@@ -46,6 +48,7 @@ export function chain(text: string, settings: PluginSettings): { text: string } 
     socket: settings.socket,
     failurePolicy: settings.failurePolicy,
     timeoutMs: settings.timeoutMs,
+    restartTimeoutMs: settings.restartTimeoutMs,
     exemptNamespaces: settings.exemptNamespaces,
   };
   const head = Array.isArray(list['plugins']) ? list : { cniVersion, name };

@@ -17,6 +17,7 @@ import type { ProblemLog } from '../process/problem-log.ts';
 import { handleRequest } from './handler.ts';
 import { Installer } from './installer.ts';
 import { type Passed, readPassed } from './passed-count.ts';
+import { markSeen, unmarkSeen } from './seen-file.ts';
 import { SocketServer } from './socket-server.ts';
 
 export interface CniParts {
@@ -50,7 +51,10 @@ function leftBehind({ ctx, problems }: CniParts): CniRoom {
     if (problem !== '') problems.report('cni', 'installation', problem);
   };
   return {
-    start: check,
+    start: () => {
+      problems.attempt('cni', () => unmarkSeen(ctx.config.cniSocket));
+      check();
+    },
     check,
     status: () => ({
       ...{ state: 'off', failurePolicy: cniFailurePolicy, problem, problemAt: null },
@@ -84,6 +88,7 @@ class ServedPlugin implements CniRoom {
         socket: config.cniSocket,
         failurePolicy: config.cniFailurePolicy,
         timeoutMs: config.cniWaitMs,
+        restartTimeoutMs: config.cniRestartWaitMs,
         exemptNamespaces: config.cniExemptNamespaces,
       },
       nowMs: () => performance.now(),
@@ -95,12 +100,14 @@ class ServedPlugin implements CniRoom {
   start(): void {
     // The plugin waits for the socket, so it comes first.
     this.#server.listen();
+    this.#markSeen();
     this.#installer.start();
     this.#parts.problems.attempt('cni', () => this.#countPassed());
   }
 
   check(): void {
     this.#server.check();
+    this.#markSeen();
     this.#installer.look();
     this.#countPassed();
   }
@@ -125,6 +132,7 @@ class ServedPlugin implements CniRoom {
   }
 
   close(): void {
+    this.#markSeen();
     this.#server.close();
     this.#installer.close();
   }
@@ -147,6 +155,10 @@ class ServedPlugin implements CniRoom {
     metrics.cniRequests.inc({ command, outcome: answer.outcome });
     metrics.cniSeconds.observe((performance.now() - startedAt) / 1000);
     return JSON.stringify(answer);
+  }
+
+  #markSeen(): void {
+    this.#parts.problems.attempt('cni', () => markSeen(this.#parts.ctx.config.cniSocket));
   }
 
   #countPassed(): void {

@@ -9,6 +9,7 @@ import { dumpLinks, getLink, type LinkRecord } from '@bailiff/bpf';
 import type { CniRecord } from '../identity/cni-record.ts';
 import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { OtherInterface, Registry } from '../interfaces/registry.ts';
+import { isShortage } from '../process/shortage.ts';
 import { type CniRequest, type PodLink, readRequest } from './request.ts';
 
 /**
@@ -19,6 +20,8 @@ import { type CniRequest, type PodLink, readRequest } from './request.ts';
 export interface Answer {
   outcome: 'guarded' | 'not-applicable' | 'failed';
   reason: string;
+  /** It failed for want of descriptors or memory: the plugin repeats the request within its bound. */
+  again?: true;
 }
 
 export interface HandlerOptions {
@@ -32,7 +35,7 @@ export interface HandlerOptions {
 }
 
 const HOST_KINDS = ['veth', 'netkit'];
-const failed = (reason: string): Answer => ({ outcome: 'failed', reason });
+const failed = (reason: string, again = false): Answer => ({ outcome: 'failed', reason, ...(again ? { again } : {}) });
 const notApplicable = (reason: string): Answer => ({ outcome: 'not-applicable', reason });
 
 /** @returns the command, for metrics, and the answer. Never throws. */
@@ -51,7 +54,7 @@ export function handleRequest(json: string, options: HandlerOptions): { command:
   try {
     answer = guardPod(request, options);
   } catch (error) {
-    answer = failed((error as Error).message);
+    answer = failed((error as Error).message, isShortage(error));
   }
   if (answer.outcome === 'failed') options.onProblem({ subject, reason: answer.reason });
   return { command, answer };
@@ -95,7 +98,7 @@ function findHostSide(
 function unguardedAnswer(link: LinkRecord, other: OtherInterface | undefined): Answer {
   const reason = `${link.name} is not guarded: ${other?.reason ?? 'it disappeared'}`;
   const isUnsupported = other?.coverage === 'not-applicable' || link.netkit?.primary === false;
-  return isUnsupported ? notApplicable(reason) : failed(reason);
+  return isUnsupported ? notApplicable(reason) : failed(reason, other?.isShort);
 }
 
 function guardedAnswer(iface: GuardedInterface, { podUid }: CniRecord, whyNotAttach: string): Answer {
@@ -104,6 +107,6 @@ function guardedAnswer(iface: GuardedInterface, { podUid }: CniRecord, whyNotAtt
     return failed(`${name} is bound to ${iface.binding ? `pod ${iface.binding.podUid}` : 'no pod'}`);
   if (iface.applyError) return failed(`${name}: ${iface.applyError}`);
   if (whyNotAttach !== '') return notApplicable(whyNotAttach);
-  if (iface.attachError !== '') return failed(`${name}: ${iface.attachError}`);
+  if (iface.attachError !== '') return failed(`${name}: ${iface.attachError}`, iface.isShort);
   return { outcome: 'guarded', reason: '' };
 }

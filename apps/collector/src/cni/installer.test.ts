@@ -56,7 +56,7 @@ describe('CNI installer', () => {
       plugin: at('plugin'),
       confDir: at('net.d'),
       binDir: at('bin'),
-      settings: { socket: '/run/s', failurePolicy: 'open', timeoutMs: 1, exemptNamespaces: [] },
+      settings: { socket: '/run/s', failurePolicy: 'open', timeoutMs: 1, restartTimeoutMs: 1, exemptNamespaces: [] },
       nowMs: () => nowMs,
       onInstalled: (what) => {
         installed.push(what);

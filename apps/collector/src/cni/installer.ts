@@ -6,9 +6,10 @@
  * The watch is armed before the first look, and a slow timer looks again, because events can be
  * lost and directories replaced. Only `collector uninstall-cni` removes anything. Never throws.
  */
-import { existsSync, type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { isBeforeOwn, OWN_CONFLIST, primaryOf } from '@bailiff/vocabulary';
+import { DirectoryWatch } from '../process/directory-watch.ts';
 import { chain, PLUGIN_TYPE, type PluginSettings } from './conflist.ts';
 import { isFile, putFile, readIfPresent } from './node-file.ts';
 
@@ -33,8 +34,7 @@ export interface InstallerOptions {
 
 export class Installer {
   readonly #o: InstallerOptions;
-  #watcher: FSWatcher | null = null;
-  #watched = '';
+  readonly #watch: DirectoryWatch;
   #timer: NodeJS.Timeout | null = null;
   #writes: number[] = [];
   #closed = false;
@@ -45,9 +45,15 @@ export class Installer {
 
   constructor(options: InstallerOptions) {
     this.#o = options;
+    const { confDir, onProblem } = options;
+    this.#watch = new DirectoryWatch(confDir, {
+      changed: () => this.#lookSoon(),
+      onProblem: (reason, error) => onProblem(`cannot watch ${confDir}: ${reason}`, error),
+    });
   }
 
   start(): void {
+    this.#watch.start();
     this.look();
   }
 
@@ -56,7 +62,7 @@ export class Installer {
     if (this.#closed) return;
     const { binDir, confDir } = this.#o;
     this.#isShadowed = false;
-    this.#arm();
+    this.#watch.check();
     const hasPlugin = this.#attempt(binDir, () => this.#installPlugin());
     // A list that names a missing plugin would fail every pod of the node.
     if (hasPlugin) this.#attempt(confDir, () => this.#installConflist());
@@ -75,34 +81,6 @@ export class Installer {
       this.#o.onProblem(`cannot install the CNI plugin in ${dir}: ${(error as Error).message}${advice}`, error);
       return false;
     }
-  }
-
-  /** A watch follows the directory, not its path: one that was replaced is watched again. */
-  #arm(): void {
-    const { confDir } = this.#o;
-    try {
-      const { dev, ino, birthtimeNs } = statSync(confDir, { bigint: true });
-      const identity = `${dev}/${ino}/${birthtimeNs}`;
-      if (this.#watcher && identity === this.#watched) return;
-      this.#watcher?.close();
-      this.#watcher = watch(confDir, () => this.#lookSoon());
-      this.#watcher.on('error', (error) => {
-        this.#o.onProblem(`cannot watch ${confDir}: ${error.message}`, error);
-        this.#disarm();
-      });
-      this.#watched = identity;
-    } catch (error) {
-      this.#disarm();
-      // A node whose primary is not installed yet has no directory: the timer looks again.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        this.#o.onProblem(`cannot watch ${confDir}: ${(error as Error).message}`, error);
-    }
-  }
-
-  #disarm(): void {
-    this.#watcher?.close();
-    this.#watcher = null;
-    this.#watched = '';
   }
 
   #lookSoon(): void {
@@ -163,7 +141,7 @@ export class Installer {
 
   close(): void {
     this.#closed = true;
-    this.#disarm();
+    this.#watch.close();
     if (this.#timer) clearTimeout(this.#timer);
   }
 }

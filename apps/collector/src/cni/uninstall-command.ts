@@ -14,6 +14,7 @@ import { OWN_CONFLIST } from '@bailiff/vocabulary';
 import { fail, readFlags } from '../offline/command-line.ts';
 import { PLUGIN_TYPE } from './conflist.ts';
 import { readIfPresent } from './node-file.ts';
+import { unmarkSeen } from './seen-file.ts';
 
 const FLAGS = {
   'cni-conf-dir': { type: 'string', default: '/etc/cni/net.d' },
@@ -41,6 +42,7 @@ export async function uninstallCniCommand(argv: string[]): Promise<number> {
     return fail(EXIT.dependencyUnreachable, `a collector serves ${values['cni-socket']}: set cni to off first`);
   try {
     rmSync(path.join(values['cni-conf-dir'], OWN_CONFLIST), { force: true });
+    unmarkSeen(values['cni-socket']);
     const users = values.force ? 0 : countUsers(values['cni-results-dir']);
     if (users > 0)
       return fail(

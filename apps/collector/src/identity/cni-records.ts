@@ -1,22 +1,21 @@
 /**
- * Follows libcni's result folder by inotify and holds the newest record of each file.
+ * Follows libcni's result folder and holds the newest record of each file.
  *
  * libcni writes a record in place, so a file may be read half written; it is read again on its next
- * event and, a limited number of times, by a timer. A watch follows the folder, not its path:
- * `check()` on a slow timer notices a folder that was recreated, and reads the files that an
- * overrun of inotify's queue hid. Nothing throws after the start.
+ * event and, a limited number of times, by a timer. `check()` on a slow timer notices a folder that
+ * was recreated, and reads the files that an overrun of inotify's queue hid. Nothing throws.
  */
-import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { DirectoryWatch } from '../process/directory-watch.ts';
 import { readRegularFile } from '../process/regular-file.ts';
+import { isShortage, shortageWaitMs } from '../process/shortage.ts';
 import { type CniRecord, MAX_RECORD_BYTES, readCniRecord } from './cni-record.ts';
 
 /** Interval of reading a half-written record again. */
 const RETRY_MS = 10;
 /** A writer that takes longer than these retries causes another event. */
 const MAX_RETRIES = 50;
-/** Interval of looking for a missing folder: the runtime creates it with the first pod. */
-const MISSING_DIR_MS = 1000;
 /** Limit of records; a node has about one per pod interface. */
 export const MAX_RECORDS = 4096;
 
@@ -32,71 +31,62 @@ export class CniRecords {
   readonly #dir: string;
   readonly #events: CniRecordsEvents;
   readonly #timers = new Set<NodeJS.Timeout>();
-  #watcher: FSWatcher | null = null;
-  /**
-   * Identity of the watched folder. It includes the birth time, because inode numbers are reused.
-   */
-  #watched = '';
+  readonly #watch: DirectoryWatch;
+  /** Failures in a row for want of descriptors or memory; a listing is due after each. */
+  #shortages = 0;
+  #relist = false;
   #closed = false;
 
   constructor(dir: string, events: CniRecordsEvents) {
     this.#dir = dir;
     this.#events = events;
+    this.#watch = new DirectoryWatch(dir, {
+      changed: (name) => (name === null ? this.#list() : this.#read(name, MAX_RETRIES)),
+      onProblem: (reason) => events.onProblem({ file: dir, reason }),
+    });
   }
 
-  /** Watches first and lists second, so that no record is missed in between. */
+  /** Why the folder is polled instead of watched; empty: it is not. */
+  get unwatched(): string {
+    return this.#watch.unavailable;
+  }
+
+  /** The runtime creates the folder with the first pod. */
   start(): void {
-    if (this.#closed) return;
-    try {
-      this.#watcher = watch(this.#dir, (_event, name) => {
-        if (name !== null) this.#read(name, MAX_RETRIES);
-      });
-      this.#watcher.on('error', (error) => {
-        this.#events.onProblem({ file: this.#dir, reason: error.message });
-        this.#restart(MISSING_DIR_MS);
-      });
-      this.#watched = this.#folder();
-      this.#list();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-        this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
-      this.#restart(MISSING_DIR_MS);
-    }
-  }
-
-  #folder(): string {
-    const { dev, ino, birthtimeNs } = statSync(this.#dir, { bigint: true });
-    return `${dev}/${ino}/${birthtimeNs}`;
+    this.#watch.start();
   }
 
   /** Reads new and changed files, and drops the records of removed ones. */
   #list(): void {
-    const names = new Set(readdirSync(this.#dir));
+    let names: Set<string>;
+    try {
+      names = new Set(readdirSync(this.#dir));
+    } catch (error) {
+      this.#failed(this.#dir, error);
+      return;
+    }
     for (const name of [...this.byFile.keys()]) if (!names.has(name)) this.byFile.delete(name);
     for (const name of names) this.#read(name, MAX_RETRIES, true);
+    if (!this.#relist) this.#shortages = 0;
+  }
+
+  /** Without descriptors or memory, no event would ask for the file again: lists the folder soon. */
+  #failed(file: string, error: unknown): void {
+    this.#events.onProblem({ file, reason: (error as Error).message });
+    if (!isShortage(error) || this.#relist) return;
+    this.#shortages += 1;
+    this.#relist = true;
+    this.#later(shortageWaitMs(this.#shortages), () => {
+      this.#relist = false;
+      this.#list();
+    });
   }
 
   /**
    * Checks on a slow timer that the watched folder is the current one and that every file is known.
    */
   check(): void {
-    if (this.#closed || !this.#watcher) return; // the folder is missing and searched already
-    try {
-      if (this.#folder() === this.#watched) {
-        this.#list();
-        return;
-      }
-      this.#events.onProblem({ file: this.#dir, reason: 'the folder was recreated' });
-    } catch (error) {
-      this.#events.onProblem({ file: this.#dir, reason: (error as Error).message });
-    }
-    this.#restart(0);
-  }
-
-  #restart(afterMs: number): void {
-    this.#watcher?.close();
-    this.#watcher = null;
-    this.#later(afterMs, () => this.start());
+    if (!this.#watch.isMissing && !this.#watch.check()) this.#list();
   }
 
   #later(ms: number, action: () => void): void {
@@ -117,8 +107,8 @@ export class CniRecords {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         this.byFile.delete(name);
         // inotify reports the removal of the folder itself under its own name; the watch ended.
-        if (name === path.basename(this.#dir) && this.#watcher) this.#restart(0);
-      } else this.#events.onProblem({ file, reason: (error as Error).message });
+        if (name === path.basename(this.#dir)) this.#watch.check();
+      } else this.#failed(file, error);
       return;
     }
     if (read === null) return;
@@ -162,7 +152,7 @@ export class CniRecords {
 
   close(): void {
     this.#closed = true;
-    this.#watcher?.close();
+    this.#watch.close();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }

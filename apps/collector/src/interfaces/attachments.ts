@@ -7,6 +7,7 @@
  * beside another program, so that it opens nothing.
  */
 import type { PlacedAttachment, PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import { isShortage } from '../process/shortage.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 import type { UnguardedPackets } from './unguarded-packets.ts';
@@ -21,6 +22,8 @@ export interface AttachmentsOptions {
   nowMs(): number;
   /** Its programs are attached, this long after the netlink event of a new interface was read. */
   onGuarded(afterMs: number): void;
+  /** The kernel refused to attach them. */
+  onFailed(error: unknown): void;
   onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
 }
 
@@ -38,7 +41,7 @@ export class Attachments {
     this.#o = options;
   }
 
-  /** A failure is reported, shown in the status, and retried by `check`. */
+  /** A failure is reported, shown in the status, and retried by `check`, and by `onFailed`. */
   attach(iface: GuardedInterface): void {
     iface.attachError = this.#o.whyNotAttach();
     if (iface.attachError !== '') return;
@@ -51,7 +54,9 @@ export class Attachments {
     } catch (error) {
       // If the interface is gone, its netlink event will remove it.
       iface.attachError = (error as Error).message;
+      iface.isShort = isShortage(error);
       this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
+      this.#o.onFailed(error);
       return;
     }
     if (iface.eventAtMs !== null && iface.guardedAfterMs === null) {

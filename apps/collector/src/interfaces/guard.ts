@@ -19,6 +19,7 @@ import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindResult } from '../identity/binder.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
+import { isShortage, shortageWaitMs } from '../process/shortage.ts';
 import { type Adopted, Adopter } from './adopter.ts';
 import { Attachments } from './attachments.ts';
 import { forgetGeneration } from './forget.ts';
@@ -63,6 +64,9 @@ export class Guard {
   readonly #unguarded: UnguardedPackets;
   readonly #attachments: Attachments;
   #started = false;
+  /** A resync after a failure for want of descriptors or memory. */
+  #retry: NodeJS.Timeout | null = null;
+  #shortages = 0;
 
   constructor(options: GuardOptions) {
     this.#o = options;
@@ -72,6 +76,7 @@ export class Guard {
       ...options,
       unguarded: this.#unguarded,
       onGuarded: (afterMs) => events.guarded(afterMs),
+      onFailed: (error) => this.#retrySoon(error),
     });
   }
 
@@ -110,9 +115,24 @@ export class Guard {
     } catch (error) {
       const reason = `cannot guard it: ${(error as Error).message}`;
       if (!this.#o.registry.live(link.ifindex))
-        this.#o.registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason });
+        this.#o.registry.others.set(link.ifindex, {
+          ...{ name: link.name, coverage: 'not-covered' as const },
+          ...{ reason, isShort: isShortage(error) },
+        });
       this.#o.onProblem({ interfaceName: link.name, reason, error });
+      this.#retrySoon(error);
     }
+  }
+
+  /** Interfaces that lack a guard only for want of descriptors or memory do not wait for the slow timer. */
+  #retrySoon(error: unknown): void {
+    if (this.#retry || !isShortage(error)) return;
+    this.#shortages += 1;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.resync();
+      if (!this.#retry) this.#shortages = 0;
+    }, shortageWaitMs(this.#shortages)).unref();
   }
 
   #update(link: LinkRecord, seen: FirstSeen): void {
@@ -127,7 +147,7 @@ export class Guard {
     if (live) {
       const before = live.link;
       live.link = factsOf(link);
-      if (live.link.dropsAlone && live.attachError !== '') this.#attachments.attach(live);
+      if (live.attachError !== '') this.#attachments.attach(live);
       if (before.name !== link.name || before.mac !== link.mac || before.linkNetnsid !== link.linkNetnsid)
         this.#o.events.changed(live);
       return;
@@ -237,8 +257,22 @@ export class Guard {
     return this.#attachments.checkChanged();
   }
 
-  /** Compares with a new dump of all links: after lost events, and on a slow timer. */
+  /** Compares with a new dump of all links: after lost events, and on a slow timer. Never throws. */
   resync(): void {
+    try {
+      this.#resync();
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: '', reason: (error as Error).message, error });
+      this.#retrySoon(error);
+    }
+  }
+
+  /** Ends the repetitions; the guards stay. */
+  close(): void {
+    if (this.#retry) clearTimeout(this.#retry);
+  }
+
+  #resync(): void {
     const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
     for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#remove(iface);
     for (const ifindex of [...this.#o.registry.others.keys()])

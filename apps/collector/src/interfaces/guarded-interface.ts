@@ -110,6 +110,8 @@ export interface GuardedInterface {
   gone: boolean;
   /** Empty: attached in both directions. */
   attachError: string;
+  /** The error means a lack of descriptors or memory at that moment. */
+  isShort?: boolean;
   /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
   /** Granted MACs and addresses that are not in force, because another interface has them. */

@@ -14,6 +14,8 @@ export interface OtherInterface {
   reason: string;
   /** Set if only a slot is missing: its time to a guard counts from here. */
   waitsForSlot?: FirstSeen;
+  /** Its guard failed for want of descriptors or memory. */
+  isShort?: boolean;
 }
 
 export class Registry {

@@ -22,13 +22,21 @@ export interface StatusParts {
   bootId: string;
   object: SpoofObject;
   registry: Registry;
-  network: { cniRecords(): Iterable<CniRecord> };
+  network: { cniRecords(): Iterable<CniRecord>; readonly recordsUnwatched: string };
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision'>;
   runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
   cni: { status(): CniStatus };
   bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
   moment(): Moment;
+}
+
+/** @param errnoName why inotify is not available; empty: it is */
+function inotifyProbe(errnoName: string): Probe {
+  if (errnoName === '') return { feature: 'inotify', available: true, errnoName: null, hint: null };
+  const hint =
+    'other processes of its user (root) use up fs.inotify.max_user_instances or max_user_watches of the node: new CNI records are found by polling';
+  return { feature: 'inotify', available: false, errnoName, hint };
 }
 
 export class StatusReporter {
@@ -63,7 +71,7 @@ export class StatusReporter {
       version: ctx.version,
       startedAtMs: this.#startedAtMs,
       hook: ctx.config.observeOnly ? 'none' : object.mode,
-      probes: this.#probes,
+      probes: [...this.#probes, inotifyProbe(network.recordsUnwatched)],
       registry,
       cniRecords: network.cniRecords(),
       desired,
