@@ -1,17 +1,19 @@
 /**
  * A host-network pod beside a collector shares its address and sends forged tokens. If bus-auth has
  * the API server's keys, the collector logs in with a new token, however many the pod sends. Logins
- * beyond the limit of TokenReviews are refused and reported at once.
+ * beyond the limit of TokenReviews are refused and reported at once. A node that logs in with its
+ * own valid token all the time does not keep other nodes out.
  */
 import { randomBytes } from 'node:crypto';
 import { userOf } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { RunningService } from '../support/service.ts';
 import { AuthRig, NODES } from './bus-auth/rig.ts';
 
-const [A] = NODES;
+const [A, B] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
+const AS_B = userOf({ role: 'collector', node: B });
 
 /** Concurrent logins of the attacker, all the time. */
 const AT_ONCE = 8;
@@ -30,16 +32,17 @@ function forger(good: string, kid?: string): () => string {
   };
 }
 
-/** Sends forged tokens until it is disposed. */
+/** Logs in as node A until it is disposed, with forged tokens or a valid one. */
 class Attack implements AsyncDisposable {
   readonly #end = new AbortController();
   readonly #loops: Promise<void>[];
   tried = 0;
 
-  constructor(rig: AuthRig, forge: () => string) {
-    this.#loops = Array.from({ length: AT_ONCE }, async () => {
+  constructor(rig: AuthRig, tokens: () => string, { atOnce = AT_ONCE, succeeds = false } = {}) {
+    this.#loops = Array.from({ length: atOnce }, async () => {
       while (!this.#end.signal.aborted) {
-        expect(await rig.login(AS_A, forge())).toBe('BUS_AUTHENTICATION');
+        const how = await rig.login(AS_A, tokens());
+        if (!succeeds) expect(how).toBe('BUS_AUTHENTICATION');
         this.tried += 1;
       }
     });
@@ -106,4 +109,53 @@ test('requests beyond the limit for the API server are refused at once, with the
   expect(rig.nats.log).toContain('overloaded: too many logins at once: try again');
   // The limit recovers with time, and a retry succeeds.
   await waitFor(async () => (await rig.login(AS_A, token)) === 'in');
+});
+
+describe('a node that logs in with its own valid token, four times at once, all the time', () => {
+  /** Logins of another node during the attack, each with a new token. */
+  async function duringAttack(flags: readonly string[], newTokens: boolean) {
+    await using rig = await AuthRig.start();
+    const auth = await rig.busAuth(['--reviews-per-second', '5', ...flags]);
+    const tokens = newTokens ? await Promise.all(Array.from({ length: 200 }, () => rig.tokenOf(A))) : [];
+    const one = await rig.tokenOf(A);
+    const others = await Promise.all(Array.from({ length: TRIES }, () => rig.tokenOf(B)));
+    let sent = 0;
+    await using attack = new Attack(rig, () => tokens[sent++ % tokens.length] ?? one, { atOnce: 4, succeeds: true });
+    const overShare = () => auth.metric('dropped_total{reason="over-share"}');
+    // More than the burst of reviews and the share of a pod. A repeated token needs no reviews.
+    const isOver = async () => (newTokens ? attack.tried > 40 : (await overShare()) > 0);
+    await waitFor(isOver, { timeoutMs: 60_000, intervalMs: 100 });
+    const how: string[] = [];
+    for (const token of others) how.push(await rig.login(AS_B, token));
+    return { in: how.filter((result) => result === 'in').length, overShare: await overShare() };
+  }
+
+  test('control - without shares, new tokens of the node use up the reviews, and the other node is kept out', async () => {
+    const result = await duringAttack(['--logins-per-minute', '100000'], true);
+    expect(result.in).toBeLessThan(TRIES / 2);
+    expect(result.overShare).toBe(0);
+  });
+
+  test.each([
+    ['a new token each time', true],
+    ['the same token', false],
+  ])('%s - each login of the other node succeeds', async (_, newTokens) => {
+    const result = await duringAttack(['--logins-per-minute', '30'], newTokens);
+    expect(result.in).toBe(TRIES);
+    expect(result.overShare).toBeGreaterThan(0);
+  });
+});
+
+test('both connections of a collector, and a repeated login, cost the API server one review', async () => {
+  await using rig = await AuthRig.start();
+  const auth = await rig.busAuth();
+  const token = await rig.tokenOf(A);
+  const asked = () => auth.metric('review_seconds_count');
+  const push = userOf({ role: 'push', node: A });
+  const before = await asked();
+  const how = await Promise.all([AS_A, push, AS_A, push].map((user) => rig.login(user, token)));
+  expect(how).toEqual(['in', 'in', 'in', 'in']);
+  // Its own check may be among them.
+  expect((await asked()) - before).toBeLessThanOrEqual(2);
+  expect(await rig.login(AS_B, token)).toBe('BUS_AUTHENTICATION');
 });

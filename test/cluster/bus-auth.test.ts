@@ -134,6 +134,8 @@ describe('a login by token', () => {
     expect(await rig.login(AS_A, token)).toBe('in');
     const { api } = rig.kube.server;
     api.delete('pods', { namespace: 'bailiff-system', name: 'collector-old' }, { gracePeriodSeconds: 0 });
+    // The last review serves a token for some seconds.
+    await waitFor(async () => (await rig.login(AS_A, token)) !== 'in', { intervalMs: 500 });
     await refused('not-authenticated', AS_A, token);
     rig.pod('collector-old', A);
     await refused('not-authenticated', AS_A, token);

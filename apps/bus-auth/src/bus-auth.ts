@@ -4,9 +4,10 @@
  *
  * nats-server → here → proof.ts, fair-queue.ts → TokenReview → decide.ts → nats-server. Each login
  * is decided by the API server, so replicas share the requests and any may respond. Every failure
- * refuses the login. A failing source does not use up the slots of others. Limits: maxConcurrent
- * reviews, MAX_WAITING logins per class; more are refused at once, and logins that the server gave
- * up are dropped. Clients retry.
+ * refuses the login. A source, failing or not, does not use up the reviews of others: each pod has
+ * a share of logins, in rate and at once. Limits: maxConcurrent reviews, MAX_WAITING logins per
+ * class; more are refused at once. Logins above a pod's rate, and those that the server gave up,
+ * get no response. Clients retry.
  */
 import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus, isConnected } from '@bailiff/bus';
 import {
@@ -35,7 +36,7 @@ import {
   refuse,
 } from './decide.ts';
 import { FairQueue } from './fair-queue.ts';
-import { Budget, Failures, KnownTokens } from './limits.ts';
+import { Budget, KnownTokens, RecentReviews, SourceBudgets } from './limits.ts';
 import { type DROPS, type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { KEYS_PATH, SigningKeys } from './proof.ts';
 
@@ -79,10 +80,13 @@ export class BusAuth {
   readonly #keys: () => AuthKeys;
   readonly #metrics: Metrics;
   readonly #log: RateLimitedLog;
-  readonly #failures: Failures;
+  readonly #failures: SourceBudgets;
+  /** Logins by pod of a proven token. */
+  readonly #logins: SourceBudgets;
   readonly #reviews: Budget;
   readonly #unprovenReviews: Budget;
   readonly #known = new KnownTokens();
+  readonly #recent = new RecentReviews<TokenReviewStatus>();
   readonly #signing: SigningKeys;
   readonly #queue: FairQueue<Login>;
   readonly #inFlight = new Set<Promise<void>>();
@@ -101,7 +105,8 @@ export class BusAuth {
     this.#keys = parts.keys;
     this.#metrics = parts.metrics;
     this.#log = new RateLimitedLog(ctx.log);
-    this.#failures = new Failures(config.refusalsPerMinute);
+    this.#failures = new SourceBudgets(config.refusalsPerMinute);
+    this.#logins = new SourceBudgets(config.loginsPerMinute);
     const budget = (perSecond: number) => new Budget(perSecond, perSecond * REVIEW_BURST_S, performance.now());
     this.#reviews = budget(config.reviewsPerSecond);
     this.#unprovenReviews = budget(config.reviewsPerSecond / 2);
@@ -149,8 +154,26 @@ export class BusAuth {
       return;
     }
     const classified = this.#classify(sealed, request, atMs);
-    if ('refusal' in classified) this.#respond({ sealed, request, atMs }, classified);
-    else if (!this.#queue.add(classified, classified.proven)) this.#respond(classified, refuse('overloaded'));
+    if ('refusal' in classified) {
+      this.#respond({ sealed, request, atMs }, classified);
+      return;
+    }
+    const { proven, source } = classified;
+    if (proven && !this.#hasShare(source, atMs)) return;
+    if (!this.#queue.add(classified, proven ? source : null)) this.#respond(classified, refuse('overloaded'));
+  }
+
+  /**
+   * Counts a login of a pod. Above its rate a login gets no response: a response would cost as much
+   * as the rest of the login, and its client would repeat it at once instead of after four seconds.
+   */
+  #hasShare(source: string, atMs: number): boolean {
+    if (this.#logins.isOver(source, atMs)) {
+      this.#drop('over-share', new Error(`more than ${this.#ctx.config.loginsPerMinute} logins a minute by ${source}`));
+      return false;
+    }
+    this.#logins.count(source, atMs);
+    return true;
   }
 
   /** Class and source of a login without a review, or why it is refused. */
@@ -192,16 +215,23 @@ export class BusAuth {
     const nowMs = performance.now();
     // Other logins of its source may have failed while it waited.
     if (this.#failures.isOver(source, nowMs)) return refuse('rate-limited');
-    if (!((proven || this.#unprovenReviews.take(nowMs)) && this.#reviews.take(nowMs))) return refuse('overloaded');
+    const { token } = credentials;
+    let review = this.#recent.get(token, nowMs);
+    if (!review) {
+      if (!((proven || this.#unprovenReviews.take(nowMs)) && this.#reviews.take(nowMs))) return refuse('overloaded');
+      review = this.#recent.add(token, this.#review(token), nowMs);
+    }
     let decision: Decision;
     try {
-      decision = decide(credentials, await this.#review(credentials.token), config, Date.now());
+      decision = decide(credentials, await review, config, Date.now());
     } catch (error) {
+      this.#recent.forget(token);
       if (!(error instanceof KubeError)) throw error;
       return refuse(reasonOf(error), error.message);
     }
-    if ('grant' in decision) this.#known.add(credentials.token, decision.node, decision.grant.expiresAtS * 1_000);
-    else if (decision.refusal.reason === 'not-authenticated') this.#known.forget(credentials.token);
+    if ('refusal' in decision) this.#recent.forget(token);
+    if ('grant' in decision) this.#known.add(token, decision.node, decision.grant.expiresAtS * 1_000);
+    else if (decision.refusal.reason === 'not-authenticated') this.#known.forget(token);
     if ('refusal' in decision && COUNTED_REFUSALS.has(decision.refusal.reason))
       this.#failures.count(source, performance.now());
     return decision;

@@ -57,6 +57,13 @@ export const configSchema = z.strictObject({
     .max(10_000)
     .default(100)
     .describe('long-term limit of TokenReviews; at most half are for tokens that are not proven'),
+  loginsPerMinute: z
+    .number()
+    .int()
+    .min(2)
+    .max(100_000)
+    .default(60)
+    .describe('logins of one pod with a proven token, also successful ones; further logins get no response'),
   refusalsPerMinute: z
     .number()
     .int()

@@ -1,5 +1,14 @@
 import { expect, test } from 'vitest';
-import { Budget, Failures, KnownTokens, MAX_KNOWN, MAX_SOURCES } from './limits.ts';
+import {
+  Budget,
+  KnownTokens,
+  MAX_KNOWN,
+  MAX_REVIEWS,
+  MAX_SOURCES,
+  REPLAY_MS,
+  RecentReviews,
+  SourceBudgets,
+} from './limits.ts';
 
 test('limits - a budget gives its burst at once and refills evenly up to it', () => {
   const budget = new Budget(2, 3, 0);
@@ -12,7 +21,7 @@ test('limits - a budget gives its burst at once and refills evenly up to it', ()
 });
 
 test('limits - a source that fails too often is over until time passes, and no other is', () => {
-  const failures = new Failures(60);
+  const failures = new SourceBudgets(60);
   for (let i = 0; i < 59; i += 1) failures.count('a', 0);
   expect(failures.isOver('a', 0)).toBe(false);
   failures.count('a', 0);
@@ -21,7 +30,7 @@ test('limits - a source that fails too often is over until time passes, and no o
 });
 
 test('limits - the table of sources is bounded: the one quiet longest is forgotten', () => {
-  const failures = new Failures(1);
+  const failures = new SourceBudgets(1);
   failures.count('first', 0);
   failures.count('loud', 0);
   for (let i = 0; i < MAX_SOURCES - 2; i += 1) failures.count(`other-${i}`, 0);
@@ -39,4 +48,15 @@ test('limits - a token that was let in is known for its node until its end, and 
   expect(known.nodeOf('a', 0)).toBe(null);
   for (let i = 0; i <= MAX_KNOWN; i += 1) known.add(`token-${i}`, 'node-a', 1_000);
   expect([known.nodeOf('token-0', 0), known.nodeOf('token-1', 0)]).toEqual([null, 'node-a']);
+});
+
+test('limits - a review serves its token for some seconds, unless it is forgotten; the oldest goes first', async () => {
+  const reviews = new RecentReviews<number>();
+  await reviews.add('a', Promise.resolve(1), 0);
+  expect(await reviews.get('a', REPLAY_MS - 1)).toBe(1);
+  expect([reviews.get('a', REPLAY_MS), reviews.get('b', 0)]).toEqual([null, null]);
+  reviews.forget('a');
+  expect(reviews.get('a', 0)).toBe(null);
+  for (let i = 0; i <= MAX_REVIEWS; i += 1) void reviews.add(`token-${i}`, Promise.resolve(i), 0);
+  expect([reviews.get('token-0', 0), await reviews.get('token-1', 0)]).toEqual([null, 1]);
 });

@@ -37,8 +37,8 @@ export class Budget {
 
 export const MAX_SOURCES = 4_096;
 
-/** Failures by source: the pod of a valid token, otherwise the client's address. */
-export class Failures {
+/** Events by source, failures or logins, with the same budget a minute for each source. */
+export class SourceBudgets {
   readonly #perMinute: number;
   readonly #budgets = new Map<string, Budget>();
 
@@ -50,7 +50,7 @@ export class Failures {
     return this.#budgets.size;
   }
 
-  /** Whether a source has exceeded its failure budget. */
+  /** Whether a source has used up its budget. */
   isOver(source: string, nowMs: number): boolean {
     return this.#budgets.get(source)?.has(nowMs) === false;
   }
@@ -91,6 +91,37 @@ export class KnownTokens {
   /** Called when the API server no longer accepts the token. */
   forget(token: string): void {
     this.#known.delete(hashOf(token));
+  }
+}
+
+/** Reviews that are kept: more than a replica makes in REPLAY_MS by default. */
+export const MAX_REVIEWS = 4_096;
+/**
+ * A granted token needs no further review for this long. Both connections of a collector log in
+ * with one token, and a replayed token costs the API server nothing.
+ */
+export const REPLAY_MS = 5_000;
+
+/** Reviews of the last seconds by hash of their token, also those in flight. */
+export class RecentReviews<R> {
+  readonly #reviews = new Map<string, { review: Promise<R>; atMs: number }>();
+
+  get(token: string, nowMs: number): Promise<R> | null {
+    const found = this.#reviews.get(hashOf(token));
+    return found && nowMs - found.atMs < REPLAY_MS ? found.review : null;
+  }
+
+  add(token: string, review: Promise<R>, nowMs: number): Promise<R> {
+    const hash = hashOf(token);
+    this.#reviews.delete(hash);
+    if (this.#reviews.size >= MAX_REVIEWS) this.#reviews.delete(this.#reviews.keys().next().value as string);
+    this.#reviews.set(hash, { review, atMs: nowMs });
+    return review;
+  }
+
+  /** Called for a review that failed or granted nothing. */
+  forget(token: string): void {
+    this.#reviews.delete(hashOf(token));
   }
 }
 

@@ -15,7 +15,7 @@ export interface Readings {
 export const NO_READINGS: Readings = { inFlight: 0, waiting: 0, limitedSources: 0, signingKeys: 0 };
 
 /** Requests without a response; the server refuses the client after its timeout. */
-export const DROPS = ['unreadable', 'late', 'failed'] as const;
+export const DROPS = ['unreadable', 'over-share', 'late', 'failed'] as const;
 
 export interface Metrics {
   granted: Counter;

@@ -170,9 +170,14 @@ export class AuthRig implements AsyncDisposable {
     ];
   }
 
-  /** Runs a replica within this process; resolves when it is ready. */
+  /**
+   * Runs a replica within this process; resolves when it is ready. Tests log in more often than a
+   * pod's share allows.
+   */
   async busAuth(flags: readonly string[] = [], until: 'ready' | 'started' = 'ready'): Promise<RunningService> {
-    const busAuth = this.#services.begin({ name: 'bus-auth', argv: this.flags(flags), schema: configSchema, start });
+    const share = flags.includes('--logins-per-minute') ? [] : ['--logins-per-minute', '100000'];
+    const argv = this.flags([...share, ...flags]);
+    const busAuth = this.#services.begin({ name: 'bus-auth', argv, schema: configSchema, start });
     await busAuth.until(until);
     return busAuth;
   }
