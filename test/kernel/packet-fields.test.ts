@@ -62,8 +62,9 @@ describe.each([
     const { attacker } = node.pods;
     const write = `tc filter add dev eth0 egress bpf direct-action object-file ${crossingObject()} section tc`;
     await commandIn(attacker.netns, 'sh', '-ec', `tc qdisc add dev eth0 clsact\n${write}`);
-    await node.open();
-    const place = device === 'veth' ? ['ingress', 'head'] : ['netkit-peer', 'head'];
+    const opened = await node.open();
+    const place =
+      device === 'veth' ? ['ingress', opened.mode === 'clsact' ? 'clsact' : 'head'] : ['netkit-peer', 'head'];
     index = await node.agent.call('own.attachForeign', crossingObject(), attacker.ifindex, ...place, 'read_fields');
   });
   beforeEach((context) => {
