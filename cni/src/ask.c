@@ -124,6 +124,19 @@ static void copy_reason(char *to, size_t size, const char *reason)
 	to[length] = '\0';
 }
 
+/* Absent from collectors that have no program for it. */
+static void read_pod_end(const json_t *pins, struct pod_end *end)
+{
+	const char *program = json_string_value(json_object_get(pins, "program"));
+	const char *link = json_string_value(json_object_get(pins, "link"));
+
+	memset(end, 0, sizeof(*end));
+	if (program == NULL || link == NULL || strlen(program) >= sizeof(end->program) || strlen(link) >= sizeof(end->link))
+		return;
+	strcpy(end->program, program);
+	strcpy(end->link, link);
+}
+
 /* Returns whether the answer has a known form. `again`: the collector asks to repeat the request. */
 static bool read_answer(const char *text, size_t length, struct answer *answer, bool *again)
 {
@@ -143,8 +156,10 @@ static bool read_answer(const char *text, size_t length, struct answer *answer, 
 		answer->outcome = OUTCOME_FAILED;
 	else
 		known = false;
-	if (known)
+	if (known) {
 		copy_reason(answer->reason, sizeof(answer->reason), reason != NULL ? reason : "");
+		read_pod_end(json_object_get(root, "podEnd"), &answer->pod_end);
+	}
 	json_decref(root);
 	return known;
 }

@@ -20,6 +20,7 @@
 /* A runtime passes some 64 bytes of a container id and 200 bytes of arguments. */
 #define MAX_ID_BYTES 256
 #define MAX_ARGS_BYTES (64 * 1024)
+#define MAX_PIN_BYTES 512
 #define MAX_WAIT_MS 60000
 #define DEFAULT_WAIT_MS 10000
 /* Longer than two restarts of the kubelet, whose first waits are 10 and 20 s. */
@@ -74,9 +75,16 @@ enum outcome {
 	OUTCOME_NO_ANSWER,      /* absent, or not within the bound */
 };
 
+/* Pins of the program for the pod's end, and of its link. Empty: there is none to attach. */
+struct pod_end {
+	char program[MAX_PIN_BYTES];
+	char link[MAX_PIN_BYTES];
+};
+
 struct answer {
 	enum outcome outcome;
 	char reason[512];
+	struct pod_end pod_end;
 };
 
 /* config.c */

@@ -1,7 +1,7 @@
 // Malformed input against the plugin with AddressSanitizer: it answers with a CNI error or a result, and never crashes.
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { CHECKED_PLUGIN, ensurePlugin } from '../build.ts';
+import { CHECKED_PLUGIN, ensureProgram } from '../build.ts';
 import { runPlugin, ScriptedCollector } from './run-plugin.ts';
 
 /** Each run is a process of some 20 ms, and of a second on a busy machine. */
@@ -14,7 +14,7 @@ const RESULT = { cniVersion: '1.0.0', interfaces: [{ name: 'veth1' }], ips: [{ a
 describe('bailiff-cni with checks of memory', () => {
   let plugin = '';
   beforeAll(() => {
-    plugin = ensurePlugin(CHECKED_PLUGIN);
+    plugin = ensureProgram(CHECKED_PLUGIN);
   });
 
   /** Cuts, repeats and replaces parts of a valid configuration. */

@@ -5,7 +5,7 @@ import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } f
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ensurePlugin } from '../build.ts';
+import { ensureProgram } from '../build.ts';
 import { type Call, POD_ARGS, runPlugin, ScriptedCollector } from './run-plugin.ts';
 
 const RESULT = {
@@ -39,7 +39,7 @@ describe('bailiff-cni', () => {
   let plugin = '';
   let collector: ScriptedCollector;
   beforeAll(() => {
-    plugin = ensurePlugin();
+    plugin = ensureProgram();
   });
   beforeEach(() => {
     collector = new ScriptedCollector();

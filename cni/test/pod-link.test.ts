@@ -1,7 +1,7 @@
 // The host side of a pod's interface in real network namespaces: taken only from the runtime's own namespace.
 import { spawnSync } from 'node:child_process';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ensurePlugin } from '../build.ts';
+import { ensureProgram } from '../build.ts';
 import { runPlugin, ScriptedCollector } from './run-plugin.ts';
 
 const prefix = `bcl${process.pid}`;
@@ -17,7 +17,7 @@ describe('pod side of an interface', () => {
   beforeEach((context) => context.skip(!isRoot, 'needs root'));
   beforeAll(() => {
     if (!isRoot) return;
-    plugin = ensurePlugin();
+    plugin = ensureProgram();
     for (const name of [host, pod, third]) ip('netns', 'add', name);
     // Both peers are the first device of their namespace, so both have index 2.
     for (const [name, peerNetns] of [

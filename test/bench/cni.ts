@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { ensurePlugin, PLUGIN } from '../../cni/build.ts';
+import { ensureProgram, PLUGIN } from '../../cni/build.ts';
 import { podSide } from '../lab/src/cni/cache.ts';
 import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
 import { cniBinDir } from '../lab/src/cni/plugin.ts';
@@ -166,7 +166,7 @@ function startCpuMs(program: string): number {
 }
 
 export async function bench(): Promise<Section> {
-  ensurePlugin();
+  ensureProgram();
   const [startMs, floorMs] = [startCpuMs(PLUGIN), startCpuMs('/bin/true')];
   await using node = await TestNode.start();
   const bench = new BenchNode(node);

@@ -291,7 +291,7 @@ describe('collector', () => {
     await node.send(pod, [spoofed(pod)], 3);
     expect((await node.offlineStatus()).interfaces[0]?.droppedPackets).toBe(3);
     const dirs = ['--bpf-dir', node.pinDir, '--state-dir', node.stateDir];
-    expect(await node.command(['detach', '--all', ...dirs])).toMatch(/removed 2 links, 2 programs, \d+ maps/);
+    expect(await node.command(['detach', '--all', ...dirs])).toMatch(/removed 2 links, 3 programs, \d+ maps/);
     const before = await node.ipReceived();
     await node.send(pod, [spoofed(pod)], 40);
     expect((await node.ipReceived()) - before).toBeGreaterThanOrEqual(40);

@@ -109,7 +109,7 @@ describe('lifecycle', () => {
       const second = await Agent.start(node.netns);
       expect(await second.call<PlacedAttachment[]>('bpf.verifyAttachments', node.pinDir)).toHaveLength(4);
       const report = await second.call<DetachReport>('bpf.detachAll', node.pinDir);
-      expect(report).toMatchObject({ links: 4, programs: 2, failures: [] });
+      expect(report).toMatchObject({ links: 4, programs: mode === 'tcx' ? 3 : 2, failures: [] });
       expect(existsSync(node.pinDir)).toBe(false);
       expect(await second.call('bpf.detachAll', node.pinDir)).toEqual({ links: 0, programs: 0, maps: 0, failures: [] });
       await second.close();

@@ -52,7 +52,7 @@ describe('offline detach', () => {
     expect(detach()).toMatchObject({
       exit: EXIT.ok,
       stderr: '',
-      stdout: expect.stringMatching(/^removed 0 links, 2 pr/),
+      stdout: expect.stringMatching(/^removed 0 links, 3 pr/),
     });
     expect(readdirSync(pinDir)).toEqual(['detached']);
     expect(detach()).toMatchObject({

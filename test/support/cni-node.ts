@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
-import { ensurePlugin } from '../../cni/build.ts';
+import { ensureProgram } from '../../cni/build.ts';
 import { collectorCapabilities, confined } from '../k8s/confined.ts';
 import { type Attachment, podSide } from '../lab/src/cni/cache.ts';
 import { type CniConfList, podNetwork } from '../lab/src/cni/conf.ts';
@@ -37,7 +37,7 @@ export class CniNode implements AsyncDisposable {
 
   /** The collector has the capabilities of its manifest; a runtime starts the plugin with all. */
   static async create(): Promise<CniNode> {
-    ensurePlugin();
+    ensureProgram();
     const node = await TestNode.start();
     node.wrap = confined(collectorCapabilities());
     return new CniNode(node);

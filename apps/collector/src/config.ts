@@ -77,6 +77,12 @@ export const collectorSchema = z.strictObject({
     .describe(
       'the same for a collector that ran on the node within the last six minutes: the kubelet waits before it restarts one',
     ),
+  podEnds: z
+    .enum(['off', 'on'])
+    .default('off')
+    .describe(
+      "on: bailiff-pod-ends runs on this node and guards the pods' ends of veth pairs; an end without its program is reported",
+    ),
   hook: z
     .enum(['auto', 'tcx', 'clsact'])
     .default('auto')

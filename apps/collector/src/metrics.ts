@@ -107,6 +107,10 @@ function countersOf(family: MetricFamily) {
       'places_restored_total',
       'Interfaces whose programs were attached again at the head of the chain',
     ),
+    unjudged: family.counter(
+      'unjudged_frames_total',
+      'Frames that guarded interfaces received and their programs did not judge',
+    ),
     netlinkOverruns: family.counter(
       'netlink_overruns_total',
       'Times the kernel dropped link events; all links are dumped again',

@@ -35,6 +35,7 @@ import type { ProblemLog } from './process/problem-log.ts';
 import type { Signal } from './process/signal.ts';
 import type { FrameSink } from './publishing/frame-writer.ts';
 import { InterfaceFlusher } from './publishing/interface-flusher.ts';
+import { UnjudgedFrames } from './publishing/unjudged.ts';
 import type { RuntimeSupervisor } from './runtime/supervisor.ts';
 
 export interface NetworkEngineOptions {
@@ -64,6 +65,7 @@ export class NetworkEngine {
   readonly #store: BindingStore;
   readonly #stores: Pick<GuardOptions, 'registry' | 'store' | 'counters' | 'onProblem'>;
   readonly #flusher: InterfaceFlusher;
+  readonly #unjudged: UnjudgedFrames;
   readonly #nodeMaps: NodeMaps;
   readonly #reconciler: Reconciler;
   readonly #cni: CniRecords;
@@ -99,6 +101,17 @@ export class NetworkEngine {
       onAcked: (iface) => this.#writeAcked(iface),
       onUnguardedReported: (iface) => this.#store.save(storedOf(iface)),
       onError: (error) => problems.report('publish', '', error.message, error),
+    });
+    this.#unjudged = new UnjudgedFrames({
+      ...{ bootId, registry, maps, counters: this.#counters, store: this.#store },
+      nowMicros: () => ctx.clock.nowMs() * 1000,
+      onFound: (iface, frames) => {
+        metrics.unjudged.inc(frames);
+        const reason = `${frames} frames of its pod passed without being judged`;
+        problems.report('guard', iface.link.name, reason);
+        this.#flusher.touch(iface);
+      },
+      onProblem: problemsOf(problems, 'counts'),
     });
     this.#nodeMaps = new NodeMaps({
       ...{ maps, desired, areNew: !object.reused, ownNetworks },
@@ -160,8 +173,9 @@ export class NetworkEngine {
     this.#flusher.takeSamples(samples);
   }
 
-  /** Reads every counter, to find growth whose samples were lost. */
+  /** Reads every counter, to find growth whose samples were lost, and frames that were not judged. */
   sweep(): void {
+    this.#unjudged.check();
     this.#flusher.sweep();
   }
 

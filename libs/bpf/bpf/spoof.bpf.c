@@ -7,8 +7,10 @@
  * 		except quarantine-egress. On a netkit device BPF_NETKIT_PEER of the primary
  * 		end, where skb->ifindex is the primary's too
  * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine only
+ * spoof_pod_end	tcx egress of a veth's other end, in the network namespace of the pod: frames that
+ * 		would pass the host side unseen
  *
- * Both return TCX_NEXT to pass, so that other programs of the chain still see the packet, and
+ * They return TCX_NEXT to pass, so that other programs of the chain still see the packet, and
  * TCX_DROP to drop. TC_ACT_UNSPEC and TC_ACT_SHOT have the same values, as NETKIT_NEXT and
  * NETKIT_DROP, so the same programs serve a clsact qdisc and netkit. They run with bottom halves
  * disabled and never sleep.
@@ -19,7 +21,7 @@
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
  * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, tunnels.h, checks.h,
- * offload.h, fastpath.h, quarantine.h, report.h. rules.md specifies all checks.
+ * offload.h, fastpath.h, quarantine.h, report.h, pod-end.h. rules.md specifies all checks.
  */
 #include <stdbool.h>
 
@@ -37,6 +39,9 @@
 #include "spoof/fastpath.h"
 #include "spoof/report.h"
 #include "spoof/quarantine.h"
+#ifndef WITHOUT_OFFLOAD
+#include "spoof/pod-end.h"
+#endif
 
 /*
  * Types that user space reads from the BTF and that no map has. The unused pointer keeps them in
@@ -67,14 +72,6 @@ static __always_inline void count_seen(__u32 slot)
 		(*count)++;
 }
 
-static __noinline int handle_missing_record(void)
-{
-	const struct settings *set = read_settings();
-
-	count_loss(LOSS_NO_IFACE);
-	return set && set->unknown_mode == MODE_ENFORCE ? TCX_DROP : TCX_NEXT;
-}
-
 SEC("tcx/ingress")
 int spoof_ingress(struct __sk_buff *skb)
 {
@@ -90,7 +87,7 @@ int spoof_ingress(struct __sk_buff *skb)
 	if (!iface)
 		return handle_missing_record();
 	count_seen(iface->slot);
-	packet = (struct packet){ .end = skb->len };
+	packet = (struct packet){ .ifindex = ifindex, .end = skb->len };
 	parse_frame(skb, &packet);
 	check_frame(skb, iface, &packet);
 	check_offload(skb, &packet);
@@ -106,9 +103,8 @@ int spoof_ingress(struct __sk_buff *skb)
 SEC("tcx/egress")
 int spoof_egress(struct __sk_buff *skb)
 {
-	struct packet packet = { .end = skb->len };
-	__u32 ifindex = skb->ifindex;
-	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &ifindex);
+	struct packet packet = { .ifindex = skb->ifindex, .end = skb->len };
+	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &packet.ifindex);
 
 	if (!iface || !is_quarantined(iface))
 		return TCX_NEXT;
@@ -119,5 +115,15 @@ int spoof_egress(struct __sk_buff *skb)
 	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_EGRESS);
 	return apply_modes(skb, iface, &packet, SAMPLE_EGRESS);
 }
+
+#ifndef WITHOUT_OFFLOAD
+
+SEC("tcx/egress")
+int spoof_pod_end(struct __sk_buff *skb)
+{
+	return skips_host_side(skb) ? judge_bypass(skb) : TCX_NEXT;
+}
+
+#endif
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -46,6 +46,7 @@ export {
 } from './spoof/encode.ts';
 export * from './spoof/names.ts';
 export * from './spoof/object.ts';
+export { openPinnedMaps, type PinnedMaps } from './spoof/pinned-maps.ts';
 export { linksDir, lockPins, parsePinName } from './spoof/pins.ts';
 export * from './spoof/place-watch.ts';
 export { type DecodedBatch, decodeBatch } from './spoof/ring-batch.ts';

@@ -40,14 +40,22 @@ export const VECTORS = [
   'quarantine-egress',
   'unknown-interface',
   'checksum-offload',
+  'guard-bypass',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 
 /**
- * Violations that user space finds; they have no kernel counter. The last two are violations of a
- * node, which the correlator finds.
+ * Violations that user space finds; they have no kernel counter. `unjudged`: frames of an interface
+ * that its programs did not see. foreign-pod and invalid-frame are violations of a node, which the
+ * correlator finds.
  */
-export const USERSPACE_VECTORS = ['identity-mismatch', 'interface-moved', 'foreign-pod', 'invalid-frame'] as const;
+export const USERSPACE_VECTORS = [
+  'identity-mismatch',
+  'interface-moved',
+  'foreign-pod',
+  'invalid-frame',
+  'unjudged',
+] as const;
 export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 
 const FIXED_VECTORS: ReadonlySet<Vector> = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);

@@ -21,6 +21,7 @@ import type { CounterCell, IfaceRecord, Mode, SpoofObject, SpoofSample, Vector, 
 import { VECTORS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
+import { ensureProgram, POD_ENDS } from '../../../cni/build.ts';
 import { Agent } from './guard.ts';
 import { ATTACKER, BRIDGE, type Identity, type Layout, NODE, RECEIVER } from './layouts.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
@@ -163,6 +164,15 @@ export class TestNode implements AsyncDisposable {
     this.forgetLanded();
   }
 
+  /** Ends the process in the attacker's namespace. */
+  async closeSender(): Promise<void> {
+    await this.#sender[Symbol.asyncDispose]();
+  }
+
+  openSender(): void {
+    this.#sender = new FrameSender(this.pods.attacker.netns, ['send', 'eth0']);
+  }
+
   async #openSockets(send: readonly string[], sniffed: string, sniffedInterface: string): Promise<void> {
     this.#sender = new FrameSender(this.pods.attacker.netns, send);
     await new Promise<void>((resolve) => {
@@ -234,6 +244,11 @@ export class TestNode implements AsyncDisposable {
     await this.agent.call('object.maps.ifaces.set', pod.ifindex, record);
     await this.agent.call('object.attach', key);
     return new Guarded(this, pod, key, record);
+  }
+
+  /** Attaches the programs of the pods' ends to all guarded interfaces, as on a node. */
+  async guardPodEnds(): Promise<void> {
+    await commandIn(this.netns, ensureProgram(POD_ENDS), '--pins', this.pinDir, '--once');
   }
 
   /**

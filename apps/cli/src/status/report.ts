@@ -184,7 +184,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
 function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   const { node, fullestMap } = report;
   const { losses, bus } = status;
-  const warnings: Problem[] = [];
+  const warnings: Problem[] = bypassWarnings(node, status);
   if (fullestMap && fullestMap.percent >= FULL_PERCENT) {
     const text = `map ${fullestMap.name} is ${Math.round(fullestMap.percent)} % full`;
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
@@ -209,6 +209,26 @@ const lacksInotify = ({ features }: NodeStatus): boolean =>
   features.some(({ name, available }) => name === 'inotify' && !available);
 const NO_INOTIFY =
   'inotify is used up by other processes: new pods without the CNI plugin are bound some tens of milliseconds later';
+
+/** The guard can be skipped on this node, or frames were not judged. */
+function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus): Problem[] {
+  const warnings: Problem[] = [];
+  // Absent from older versions.
+  if (hook !== 'none' && features.some(({ name, available }) => name === 'guard-bypass' && !available)) {
+    const remedy = hook === 'tcx' ? RUN_POD_ENDS : NEEDS_TCX;
+    warnings.push(warn(node, 'a pod with CAP_NET_ADMIN can send frames past its guard, by an ifb device', remedy));
+  }
+  const unjudged = interfaces.filter(({ unjudgedFrames = 0 }) => unjudgedFrames > 0);
+  if (unjudged.length > 0) {
+    const frames = unjudged.reduce((sum, { unjudgedFrames = 0 }) => sum + unjudgedFrames, 0);
+    const text = `${plural(frames, 'frame')} of ${several(unjudged)} passed the guard without being judged`;
+    warnings.push(warn(node, text, 'bailiff events --vector unjudged; docs/alerts.md, BailiffFramesUnjudged'));
+  }
+  return warnings;
+}
+
+const RUN_POD_ENDS = 'run bailiff-pod-ends on the node (collector.podEnds.enabled in the chart)';
+const NEEDS_TCX = 'Linux 6.6 (tcx); or forbid the module ifb on the node, if nothing there needs it';
 
 /** A collector's reason for an interface that may be another program's. */
 const NO_POD = /^no pod found/;

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { LinkRecord } from '@bailiff/bpf';
+import type { LinkRecord, SpoofObject } from '@bailiff/bpf';
 import type { CniStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import { OWN_CONFLIST } from '@bailiff/vocabulary';
@@ -24,6 +24,7 @@ export interface CniParts {
   ctx: Pick<ServiceContext<CollectorConfig>, 'config' | 'log'>;
   network: { registry: Registry; applyCniCall(record: CniRecord, link: LinkRecord): void };
   detach: { whyNotAttach(): string };
+  object: Pick<SpoofObject, 'podEndPins'>;
   metrics: Pick<Metrics, 'cniRequests' | 'cniSeconds' | 'cniPassed'>;
   problems: ProblemLog;
 }
@@ -143,12 +144,13 @@ class ServedPlugin implements CniRoom {
   }
 
   #handle(json: string): string {
-    const { detach, metrics, network } = this.#parts;
+    const { detach, metrics, network, object } = this.#parts;
     const startedAt = performance.now();
     const { command, answer } = handleRequest(json, {
       registry: network.registry,
       apply: (record, link) => network.applyCniCall(record, link),
       whyNotAttach: () => detach.whyNotAttach(),
+      podEndPins: (key) => object.podEndPins(key),
       nowMs: () => Date.now(),
       onProblem: ({ subject, reason }) => this.#report(subject, reason),
     });

@@ -5,9 +5,9 @@
  *
  * Data path: plugin → socket-server.ts → here → network engine → kernel maps. Idempotent.
  */
-import { dumpLinks, getLink, type LinkRecord } from '@bailiff/bpf';
+import { dumpLinks, getLink, type IfaceKey, type LinkRecord, type PodEndPins } from '@bailiff/bpf';
 import type { CniRecord } from '../identity/cni-record.ts';
-import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
+import { type GuardedInterface, keyOf } from '../interfaces/guarded-interface.ts';
 import type { OtherInterface, Registry } from '../interfaces/registry.ts';
 import { isShortage } from '../process/shortage.ts';
 import { type CniRequest, type PodLink, readRequest } from './request.ts';
@@ -22,6 +22,8 @@ export interface Answer {
   reason: string;
   /** It failed for want of descriptors or memory: the plugin repeats the request within its bound. */
   again?: true;
+  /** What the plugin attaches at the pod's end of a veth, before the pod starts. */
+  podEnd?: PodEndPins;
 }
 
 export interface HandlerOptions {
@@ -30,6 +32,7 @@ export interface HandlerOptions {
   apply(record: CniRecord, link: LinkRecord): void;
   /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
+  podEndPins(key: IfaceKey): PodEndPins | null;
   nowMs(): number;
   onProblem(problem: { subject: string; reason: string }): void;
 }
@@ -72,7 +75,7 @@ function guardPod(request: Exclude<CniRequest, { command: 'STATUS' }>, options: 
   options.apply(record, link);
   const live = options.registry.live(link.ifindex);
   if (!live) return unguardedAnswer(link, options.registry.others.get(link.ifindex));
-  return guardedAnswer(live, record, options.whyNotAttach());
+  return guardedAnswer(live, record, options);
 }
 
 /**
@@ -101,12 +104,18 @@ function unguardedAnswer(link: LinkRecord, other: OtherInterface | undefined): A
   return isUnsupported ? notApplicable(reason) : failed(reason, other?.isShort);
 }
 
-function guardedAnswer(iface: GuardedInterface, { podUid }: CniRecord, whyNotAttach: string): Answer {
+function guardedAnswer(
+  iface: GuardedInterface,
+  { podUid }: CniRecord,
+  { whyNotAttach, podEndPins }: Pick<HandlerOptions, 'whyNotAttach' | 'podEndPins'>,
+): Answer {
   const { name } = iface.link;
   if (iface.binding?.podUid !== podUid)
     return failed(`${name} is bound to ${iface.binding ? `pod ${iface.binding.podUid}` : 'no pod'}`);
   if (iface.applyError) return failed(`${name}: ${iface.applyError}`);
-  if (whyNotAttach !== '') return notApplicable(whyNotAttach);
+  const detached = whyNotAttach();
+  if (detached !== '') return notApplicable(detached);
   if (iface.attachError !== '') return failed(`${name}: ${iface.attachError}`, iface.isShort);
-  return { outcome: 'guarded', reason: '' };
+  const podEnd = iface.link.kind === 'veth' ? podEndPins(keyOf(iface)) : null;
+  return { outcome: 'guarded', reason: '', ...(podEnd && { podEnd }) };
 }

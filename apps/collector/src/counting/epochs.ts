@@ -42,6 +42,16 @@ export const packetsOf = (counters: Float64Array, cell: number): number => count
 export const skbsOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 1] as number;
 export const bytesOf = (counters: Float64Array, cell: number): number => counters[cell * CELL_NUMBERS + 2] as number;
 
+/** Frames from the pod that the programs of the host side dropped. */
+export function droppedFromPod(counters: Float64Array): number {
+  const others: readonly Vector[] = ['quarantine-egress', 'guard-bypass'];
+  return CELL_NAMES.reduce(
+    (sum, { vector, action }, cell) =>
+      action === 'drop' && !others.includes(vector) ? sum + skbsOf(counters, cell) : sum,
+    0,
+  );
+}
+
 /**
  * Whether a cell counts packets that passed while the interface was unbound. After the binding they
  * are unguarded packets, not violations.

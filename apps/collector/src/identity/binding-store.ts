@@ -24,6 +24,8 @@ export interface StoredInterface {
   /** From its netlink event to its attached programs; null: unknown. */
   guardedAfterMs: number | null;
   packetsBeforeGuard: number;
+  /** Frames that the interface received and its programs did not judge when they were attached. */
+  conservationBase?: number | null;
   /** Whether `packetsBeforeGuard` is published. */
   gapReported: boolean;
   /** Violations that user space found so far, by `<vector>/<state>`. */
@@ -69,6 +71,7 @@ const storedInterface = z.object({
   pod: storedPodRef.nullable(),
   guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),
+  conservationBase: z.number().nullable().default(null),
   gapReported: z.boolean(),
   occurrences: z.record(text, count),
   lastReported: z.record(text, text).default({}),

@@ -7,6 +7,7 @@
  * stays in force.
  */
 import { dumpLinks, type LinkRecord, type SpoofObject } from '@bailiff/bpf';
+import { newConservation } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { isBeforeGuard } from '../counting/epochs.ts';
 import type { BindResult } from '../identity/binder.ts';
@@ -124,6 +125,8 @@ export class Adopter {
       // Without a file the unguarded packets are unknown, so none are reported.
       packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
       unguardedReported: file?.gapReported ?? true,
+      // A slot that other interfaces used counts something else.
+      conservation: newConservation(slot === null ? null : file?.conservationBase),
       dirty: true,
       gone: link === null,
     };

@@ -16,7 +16,7 @@ export interface AttachmentsOptions {
   object: Pick<SpoofObject, 'attach' | 'detach' | 'reattach' | 'verify'>;
   registry: Pick<Registry, 'allLive'>;
   places: Pick<PlaceWatch, 'changed' | 'forget' | 'fromPod'>;
-  unguarded: Pick<UnguardedPackets, 'measure'>;
+  unguarded: Pick<UnguardedPackets, 'attached'>;
   /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
   nowMs(): number;
@@ -63,7 +63,7 @@ export class Attachments {
       iface.guardedAfterMs = this.#o.nowMs() - iface.eventAtMs;
       this.#o.onGuarded(iface.guardedAfterMs);
     }
-    this.#o.unguarded.measure(iface);
+    this.#o.unguarded.attached(iface);
   }
 
   /** @param own number of the guard's own programs in the chain */
@@ -95,12 +95,14 @@ export class Attachments {
     const reason = this.#o.whyNotAttach();
     const heads = new Map<number, number>();
     const placed = this.#o.object.verify();
-    for (const { generation, place } of placed)
-      if (place === 'head') heads.set(generation, (heads.get(generation) ?? 0) + 1);
+    for (const { generation, direction, place } of placed)
+      if (place === 'head' && direction !== 'pod-end') heads.set(generation, (heads.get(generation) ?? 0) + 1);
     let restored = 0;
     for (const iface of this.#o.registry.allLive()) {
       if (reason !== '') {
         iface.attachError = reason;
+        // What passes until they are attached again is not unjudged by accident.
+        iface.conservation.base = null;
         continue;
       }
       if (this.#endIfAlone(iface, placed)) continue;

@@ -7,6 +7,7 @@
  * full, counts of gone interfaces move to disk to make room for live ones.
  */
 import {
+  type Direction,
   dumpLinks,
   getLink,
   type IfaceKey,
@@ -224,20 +225,25 @@ export class Guard {
    * the old one.
    */
   renew(iface: GuardedInterface): void {
-    this.#remove(iface);
+    // The program of the pod's end stays attached: nothing attaches another one at once.
+    this.#remove(iface, ['in', 'out']);
     attempt(this.#o, iface.link.name, () => {
+      const { object, registry } = this.#o;
       const link = getLink(iface.ifindex);
       // The link's own count includes the packets that the old generation judged, so none is
       // unguarded.
       const { eventAtMs, announced, guardedAfterMs } = iface;
       const over = { guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
       if (link) this.#guard(link, { eventAtMs, announced }, over);
+      const renewed = registry.live(iface.ifindex);
+      if (renewed) object.rekey(keyOf(iface), renewed.generation);
+      else object.detach(keyOf(iface));
     });
   }
 
-  #remove(iface: GuardedInterface): void {
+  #remove(iface: GuardedInterface, directions?: readonly Direction[]): void {
     this.#o.registry.markGone(iface);
-    release(this.#o, keyOf(iface), true);
+    release(this.#o, keyOf(iface), true, directions);
     iface.dirty = true;
     this.#o.events.gone(iface);
   }

@@ -5,6 +5,7 @@
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, ProbePort } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
+import { type Conservation, newConservation } from '../counting/conservation.ts';
 import { EpochLedger } from '../counting/epochs.ts';
 import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
@@ -112,6 +113,8 @@ export interface GuardedInterface {
   attachError: string;
   /** The error means a lack of descriptors or memory at that moment. */
   isShort?: boolean;
+  /** Frames that it received, against those that its programs judged. */
+  conservation: Conservation;
   /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
   /** Granted MACs and addresses that are not in force, because another interface has them. */
@@ -160,6 +163,7 @@ export function newInterface(
     minIntervalMs: 0,
     gone: false,
     attachError: 'not attached yet',
+    conservation: newConservation(),
     omitted: 0,
     takenGrants: [],
     applyError: '',
@@ -190,6 +194,7 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     pod: iface.pod,
     guardedAfterMs: iface.guardedAfterMs,
     packetsBeforeGuard: iface.packetsBeforeGuard,
+    conservationBase: iface.conservation.base,
     gapReported: iface.unguardedReported,
     occurrences: iface.occurrences,
     lastReported: iface.lastReported,

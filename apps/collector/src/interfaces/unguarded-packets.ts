@@ -54,6 +54,16 @@ export class UnguardedPackets {
     this.measure(iface);
   }
 
+  /** Its programs are attached: from now on, every frame that it receives is judged. */
+  attached(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      const judged = this.#seen(iface);
+      const received = getLink(iface.ifindex)?.rxPackets ?? null;
+      if (received !== null) iface.conservation.base ??= received - judged;
+    });
+    this.measure(iface);
+  }
+
   /** Counts them if they are not counted and can be. */
   measure(iface: GuardedInterface): void {
     if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;

@@ -22,6 +22,8 @@ interface Row {
   pod: string;
   state: string;
   place: string;
+  /** Whether frames that would skip the guard are dropped at the pod's end. */
+  podEnd: boolean;
   addresses: string[];
   mac: string;
   droppedPackets: number;
@@ -53,6 +55,7 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
       pod: file?.pod ? `${file.pod.namespace}/${file.pod.name}` : '-',
       state: record.state,
       place: places.get(`${ifindex}/${record.generation}/in`) ?? 'missing',
+      podEnd: places.get(`${ifindex}/${record.generation}/pod-end`) === 'head',
       addresses: [record.ipv4, record.ipv6, ...more].filter((a): a is string => a !== null),
       mac: record.mac ?? '',
       droppedPackets: sum((cell) => cell.action === 'drop'),

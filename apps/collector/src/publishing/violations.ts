@@ -107,15 +107,18 @@ export function fillViolation(into: PreEncodedViolation, increment: Increment): 
 }
 
 /**
- * A violation that user space found. Its epoch counts occurrences; it is never a dropped packet.
+ * A violation that user space found. Its epoch counts occurrences, of `unjudged` frames; it is never
+ * a dropped packet.
+ * @param count occurrences since the last violation
  */
 export function userspaceViolation(
   origin: Origin,
-  vector: 'identity-mismatch' | 'interface-moved',
+  vector: 'identity-mismatch' | 'interface-moved' | 'unjudged',
   state: 'unknown' | 'provisional' | 'programmed',
   occurrences: number,
   detail: string,
   nowMicros: number,
+  count = 1,
 ): Violation {
   return {
     kind: 'spoof',
@@ -126,7 +129,7 @@ export function userspaceViolation(
     cumulativePackets: occurrences,
     cumulativeSkbs: occurrences,
     cumulativeBytes: 0,
-    count: 1,
+    count,
     suppressed: 0,
     firstSeenAt: nowMicros,
     lastSeenAt: nowMicros,

@@ -39,6 +39,14 @@ function inotifyProbe(errnoName: string): Probe {
   return { feature: 'inotify', available: false, errnoName, hint };
 }
 
+/** What the kernel can run is of use only where something attaches it. */
+function podEndFeature({ ctx, object }: Pick<StatusParts, 'ctx' | 'object'>): Probe {
+  if (ctx.config.podEnds === 'on' || !object.podEnd.available) return object.podEnd;
+  const hint =
+    'a pod with CAP_NET_ADMIN can send frames past the guard by an ifb device: run bailiff-pod-ends on the node and set podEnds to on';
+  return { ...object.podEnd, available: false, hint };
+}
+
 export class StatusReporter {
   readonly #parts: StatusParts;
   readonly #startedAtMs: number;
@@ -47,7 +55,7 @@ export class StatusReporter {
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
-    this.#probes = [...probeFeatures(), parts.object.offload];
+    this.#probes = [...probeFeatures(), parts.object.offload, podEndFeature(parts)];
     this.#startedAtMs = parts.ctx.clock.nowMs();
   }
 
@@ -63,6 +71,13 @@ export class StatusReporter {
     this.#parts.bus.putStatus(this.#status());
   }
 
+  #podEnds(): Set<number> | null {
+    const { ctx, object } = this.#parts;
+    if (ctx.config.podEnds === 'off' || ctx.config.observeOnly || !object.podEnd.available) return null;
+    const ends = object.attached().filter(({ direction }) => direction === 'pod-end');
+    return new Set(ends.map(({ generation }) => generation));
+  }
+
   #status(): NodeStatus {
     const { ctx, bootId, object, registry, network, desired, receiver, runtime, cni, bus, moment } = this.#parts;
     return nodeStatus({
@@ -73,6 +88,8 @@ export class StatusReporter {
       hook: ctx.config.observeOnly ? 'none' : object.mode,
       probes: [...this.#probes, inotifyProbe(network.recordsUnwatched)],
       registry,
+      podEnds: this.#podEnds(),
+      nowMs: performance.now(),
       cniRecords: network.cniRecords(),
       desired,
       runtime: runtime.status(),

@@ -22,6 +22,8 @@ const status = (registry: Registry, desired = new DesiredState('n'), cniRecords:
     hook: 'tcx',
     probes: [],
     registry,
+    podEnds: null,
+    nowMs: 0,
     cniRecords,
     desired,
     runtime: {

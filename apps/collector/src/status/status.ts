@@ -16,6 +16,7 @@ import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
 import { isLayer3, NOT_OWN_MAC } from '../identity/identity.ts';
 import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { Registry } from '../interfaces/registry.ts';
+import { unjudgedOf } from '../publishing/unjudged.ts';
 import { fitInterfaces } from './status-limits.ts';
 
 export interface StatusInput {
@@ -26,6 +27,10 @@ export interface StatusInput {
   hook: NodeStatus['hook'];
   probes: readonly Probe[];
   registry: Registry;
+  /** Generations with a program at the pod's end; null: none is expected. */
+  podEnds: ReadonlySet<number> | null;
+  /** Monotonic. */
+  nowMs: number;
   cniRecords: Iterable<CniRecord>;
   desired: DesiredState;
   runtime: RuntimeStatus;
@@ -37,7 +42,16 @@ export interface StatusInput {
   spoofRevision: number;
 }
 
-export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus['coverage']; reason: string } {
+/** bailiff-pod-ends finds a new interface within less. */
+const POD_END_GRACE_MS = 10_000;
+const NO_POD_END =
+  "frames that its pod marks to skip the guard are not dropped: no program at the pod's end (see the log of bailiff-pod-ends)";
+
+/** @param hasPodEnd whether a program is attached at the pod's end, or none is expected */
+export function coverageOf(
+  iface: GuardedInterface,
+  hasPodEnd = true,
+): { coverage: InterfaceStatus['coverage']; reason: string } {
   if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
   if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
   if (!iface.binding) {
@@ -59,6 +73,7 @@ export function coverageOf(iface: GuardedInterface): { coverage: InterfaceStatus
     };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
+  if (!hasPodEnd) return { coverage: 'partial', reason: NO_POD_END };
   return { coverage: 'guarded', reason: '' };
 }
 
@@ -72,14 +87,14 @@ export function countByState(registry: Registry): Record<string, number> {
   return counts;
 }
 
-export function interfaceStatus(iface: GuardedInterface, moment: Moment): InterfaceStatus {
+export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodEnd = true): InterfaceStatus {
   const record = iface.kernel?.record;
   const until = record?.quarantineUntilNs ?? 0n;
   return {
     interfaceName: iface.link.name,
     ifindex: iface.ifindex,
     generation: iface.generation,
-    ...coverageOf(iface),
+    ...coverageOf(iface, hasPodEnd),
     state: record?.state ?? 'unknown',
     podUid: iface.pod?.uid ?? '',
     podNamespace: iface.pod?.namespace ?? '',
@@ -91,8 +106,15 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment): Interf
     ].filter((a): a is string => typeof a === 'string'),
     mac: record?.mac ?? '',
     packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
+    unjudgedFrames: unjudgedOf(iface),
     quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
   };
+}
+
+/** A netkit pair needs none. */
+function hasPodEnd({ appearedAtMs, generation, link }: GuardedInterface, { nowMs, podEnds }: StatusInput): boolean {
+  if (podEnds === null || link.kind !== 'veth' || nowMs - appearedAtMs < POD_END_GRACE_MS) return true;
+  return podEnds.has(generation);
 }
 
 /** An interface that has no programs; the caller adds what is known of it. */
@@ -132,7 +154,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
       remedy: probe.hint ?? '',
     })),
     ...fitInterfaces([
-      ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment)),
+      ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment, hasPodEnd(iface, input))),
       ...others,
       ...listed,
       ...podsWithout(input, listed),

@@ -17,7 +17,8 @@
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
+
+#include "skb.h"
 
 #if defined(WITHOUT_OFFLOAD)
 
@@ -38,34 +39,18 @@ static __always_inline bool has_more_headers(struct __sk_buff *skb)
 
 #define SKB_GSO_FRAGLIST	(1U << 18)
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct sk_buff___joined {
-	unsigned char *head;
-	unsigned int end;	/* offset of the shared info */
-};
-
-struct skb_shared_info___joined {
-	unsigned int gso_type;
-};
-
-#pragma clang attribute pop
-
-extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
-extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
-
 /* Both functions are in Linux 6.2. Before, a helper copies each field. */
 static __always_inline bool has_more_headers(struct __sk_buff *skb)
 {
-	const struct sk_buff___joined *packet = (void *)skb;
-	const struct skb_shared_info___joined *shared;
+	const struct sk_buff *packet = (void *)skb;
+	const struct skb_shared_info *shared;
 
 	if (!skb->gso_size)
 		return false;
 	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
 		packet = bpf_cast_to_kern_ctx(skb);
 		shared = bpf_rdonly_cast(packet->head + packet->end,
-					 bpf_core_type_id_kernel(struct skb_shared_info___joined));
+					 bpf_core_type_id_kernel(struct skb_shared_info));
 		return shared->gso_type & SKB_GSO_FRAGLIST;
 	}
 	shared = (void *)(BPF_CORE_READ(packet, head) + BPF_CORE_READ(packet, end));

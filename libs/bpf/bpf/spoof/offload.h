@@ -15,8 +15,7 @@
 
 #include "network.h"
 #include "packet.h"
-
-#include <bpf/bpf_core_read.h>
+#include "skb.h"
 
 #define UDP_HEAD_BYTES		8
 #define INNER_MIN_OFFSET	4	/* GRE, L2TP and MPLS have no shorter header */
@@ -58,21 +57,6 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 #define CHECKSUM_PARTIAL	3
 #define SCTP_CHECKSUM_PLACE	8
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct sk_buff {
-	unsigned char *head, *data;
-	__u16 csum_start;	/* relative to head */
-	__u16 csum_offset;
-	__u8 ip_summed:2;
-	__u8 csum_not_inet:1;	/* only in kernels with SCTP */
-};
-
-#pragma clang attribute pop
-
-/* Since 6.2 the fields are plain loads. Before, a helper copies each field. */
-extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 
 static __always_inline bool is_partial(struct __sk_buff *skb)
 {

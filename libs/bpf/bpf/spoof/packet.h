@@ -41,6 +41,7 @@ union address {
 enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
 
 struct packet {
+	__u32 ifindex;		/* of the host side */
 	__u32 end;		/* end of the IP packet; before IP is parsed, of the frame */
 	__u32 network;		/* offset of the ARP or IP header */
 	__u32 transport;	/* offset of the transport header; 0: none */

@@ -38,9 +38,10 @@ static __always_inline __u32 segments(const struct __sk_buff *skb)
 	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
-static __always_inline void count(const struct iface *iface, struct __sk_buff *skb, __u32 vector, __u32 action)
+static __always_inline void count(const struct iface *iface, struct __sk_buff *skb, __u32 ifindex, __u32 vector,
+				  __u32 action)
 {
-	struct counter_key key = { .ifindex = skb->ifindex, .generation = iface->generation };
+	struct counter_key key = { .ifindex = ifindex, .generation = iface->generation };
 	struct counters *entry = bpf_map_lookup_elem(&counters, &key);
 	__u32 state = iface->state;
 	struct counter_cell *cell;
@@ -187,7 +188,7 @@ __noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, cons
 	sample->boottime_ns = now;
 	sample->cgroup_id = bpf_skb_cgroup_id(skb);
 	sample->socket_cookie = bpf_get_socket_cookie(skb);
-	sample->ifindex = skb->ifindex;
+	sample->ifindex = packet->ifindex;
 	sample->generation = iface->generation;
 	sample->length = skb->len;
 	sample->gso_segments = segments(skb);
@@ -221,7 +222,7 @@ __noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, cons
 static __always_inline void report(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
 				   __u32 vector, __u32 action, __u32 flags)
 {
-	count(iface, skb, vector, action);
+	count(iface, skb, packet->ifindex, vector, action);
 	emit_event(skb, iface, packet, vector, action | flags << 1);
 }
 
@@ -268,6 +269,15 @@ __noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, str
 		return TCX_NEXT;
 	report(skb, iface, packet, enforced, ACTION_DROP, flags);
 	return TCX_DROP;
+}
+
+/* A packet of an interface without a record. */
+static __noinline int handle_missing_record(void)
+{
+	const struct settings *set = read_settings();
+
+	count_loss(LOSS_NO_IFACE);
+	return set && set->unknown_mode == MODE_ENFORCE ? TCX_DROP : TCX_NEXT;
 }
 
 #endif

@@ -34,6 +34,7 @@ Napi::Object fromLink(Napi::Env env, const LinkRecord& link) {
   out.Set("newNetnsid", fromOptional(env, link.newNetnsid));
   out.Set("rxPackets", fromOptional(env, link.rxPackets));
   out.Set("txPackets", fromOptional(env, link.txPackets));
+  out.Set("xdp", link.xdp);
   out.Set("netkit", env.Null());
   if (link.netkit) {
     Napi::Object netkit = Napi::Object::New(env);

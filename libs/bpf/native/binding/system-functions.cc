@@ -112,6 +112,10 @@ Napi::Value releaseFilePagesOf(Info info) {
   return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), static_cast<double>(releaseFilePages())); });
 }
 
+Napi::Value isGroOnAt(Info info) {
+  return guarded(info.Env(), [&] { return Napi::Boolean::New(info.Env(), isGroOn(toText(info[0], "interfaceName"))); });
+}
+
 Napi::Value tryLockOf(Info info) {
   return guarded(info.Env(), [&] {
     return Napi::Boolean::New(info.Env(), tryLock(static_cast<int>(toU32(info[0], "fd"))));
@@ -149,6 +153,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("mountBpffs", Napi::Function::New<mountBpffsAt>(env));
   exports.Set("isBpffs", Napi::Function::New<isBpffsAt>(env));
   exports.Set("releaseFilePages", Napi::Function::New<releaseFilePagesOf>(env));
+  exports.Set("isGroOn", Napi::Function::New<isGroOnAt>(env));
   exports.Set("tryLock", Napi::Function::New<tryLockOf>(env));
   exports.Set("peerCredentials", Napi::Function::New<peerCredentialsOf>(env));
 }

@@ -2,10 +2,15 @@
 #include "rtnl.h"
 
 #include <arpa/inet.h>
+#include <linux/ethtool.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
 #include <linux/pkt_sched.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <cstdio>
 #include <cstring>
@@ -121,6 +126,8 @@ bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
   out.linkNetnsid = optionalI32(attributes, IFLA_LINK_NETNSID);
   out.newNetnsid = optionalI32(attributes, IFLA_NEW_NETNSID);
   readStats(attributes.find(IFLA_STATS64), out);
+  const struct rtattr* xdp = attributes.nested(IFLA_XDP).find(IFLA_XDP_ATTACHED);
+  out.xdp = xdp != nullptr && RTA_PAYLOAD(xdp) >= 1 && *static_cast<const uint8_t*>(RTA_DATA(xdp)) != XDP_ATTACHED_NONE;
   return true;
 }
 
@@ -253,6 +260,18 @@ std::string ingressKind(uint32_t ifindex) {
     if (error.error != ENOENT && error.error != EINVAL && error.error != ENODEV) throw;
   }
   return kind;
+}
+
+bool isGroOn(const std::string& interfaceName) {
+  struct ethtool_value value = {};
+  value.cmd = ETHTOOL_GGRO;
+  struct ifreq request = {};
+  interfaceName.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
+  // SAFETY: the kernel writes one ethtool_value, which outlives the call.
+  request.ifr_data = reinterpret_cast<char*>(&value);
+  Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (fd.get() < 0 || ::ioctl(fd.get(), SIOCETHTOOL, &request) < 0) fail("netlink.isGroOn", errno, interfaceName);
+  return value.data != 0;
 }
 
 }  // namespace bailiff

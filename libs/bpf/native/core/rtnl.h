@@ -32,6 +32,7 @@ struct LinkRecord {
   std::optional<int32_t> newNetnsid;    // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
   std::optional<uint64_t> rxPackets;    // of IFLA_STATS64
   std::optional<uint64_t> txPackets;
+  bool xdp = false;  // an XDP program is attached
   std::optional<NetkitInfo> netkit;  // of kind "netkit"
 };
 
@@ -58,6 +59,9 @@ std::vector<std::string> dumpLocalNetworks();
 // Id that the network namespace of this process has for another one; give either pid or fd. Nothing
 // while no id is assigned; a link dump assigns it.
 std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd);
+
+// Generic receive offload: the interface merges received frames.
+bool isGroOn(const std::string& interfaceName);
 
 // Number of filters at one side of an interface's clsact qdisc.
 size_t countFilters(uint32_t ifindex, uint32_t parent);

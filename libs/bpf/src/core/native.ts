@@ -192,6 +192,8 @@ export interface LinkRecord {
   /** Cumulative, exact below 2^53. */
   readonly rxPackets: number | null;
   readonly txPackets: number | null;
+  /** An XDP program is attached. */
+  readonly xdp: boolean;
   /** Of kind `netkit`; null for other kinds. */
   readonly netkit: NetkitInfo | null;
 }
@@ -267,6 +269,7 @@ export interface Native {
   mountBpffs(path: string): void;
   isBpffs(path: string): boolean;
   releaseFilePages(): number;
+  isGroOn(interfaceName: string): boolean;
   tryLock(fd: number): boolean;
   peerCredentials(fd: number): { readonly uid: number; readonly pid: number };
 }

@@ -73,6 +73,14 @@ export function getLink(ifindex: number, options: TargetOptions = {}): LinkRecor
   return native().getLink(ifindex, options.targetNsid ?? null);
 }
 
+/**
+ * Whether the interface merges received frames (generic receive offload). An XDP driver program on a
+ * veth turns it on. ENODEV if there is no such interface.
+ */
+export function isGroOn(interfaceName: string): boolean {
+  return native().isGroOn(interfaceName);
+}
+
 /** All addresses, IPv4 and IPv6. */
 export function dumpAddresses(options: TargetOptions = {}): AddressRecord[] {
   return native().dumpAddresses(options.targetNsid ?? null);

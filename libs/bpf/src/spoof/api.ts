@@ -24,12 +24,16 @@ import type {
 import type { Loss, TunnelKind } from './names.ts';
 import type { DecodedBatch } from './ring-batch.ts';
 
-export type Direction = 'in' | 'out';
+/** `pod-end`: at the other end of a veth, in the network namespace of the pod. */
+export type Direction = 'in' | 'out' | 'pod-end';
 export type AttachMode = 'tcx' | 'clsact';
 
 /** One program on one side of one interface, as pinned. */
 export interface Attachment extends IfaceKey {
-  /** in: what the pod sends (spoof_ingress); out: what it receives (spoof_egress). */
+  /**
+   * in: what the pod sends (spoof_ingress); out: what it receives (spoof_egress); pod-end: frames that
+   * would pass the host side unseen (spoof_pod_end).
+   */
   readonly direction: Direction;
   /** `tcx`: a pinned link, of tcx or of netkit. */
   readonly mode: AttachMode;
@@ -37,7 +41,10 @@ export interface Attachment extends IfaceKey {
 
 /** Where the program is in the hook's chain now. */
 export type Place =
-  /** First in the chain: no other program sees the packet before it. */
+  /**
+   * First in the chain: no other program sees the packet before it. Of a pod's end only: attached,
+   * because its chain can be read in the pod's namespace alone.
+   */
   | 'head'
   /** Attached, but another program runs first. */
   | 'behind'
@@ -178,15 +185,25 @@ export interface SpoofObject {
   readonly pinDir: string;
   /** Whether this kernel exposes the checksum fields that the vector checksum-offload needs. */
   readonly offload: Probe;
+  /** Whether this kernel can run a program at the pod's end, which the vector guard-bypass needs. */
+  readonly podEnd: Probe;
 
   /**
-   * Attaches both programs at the head of their chains and pins the links. Write the record and the
-   * counters entry first: without a record, `unknownMode` decides. Idempotent for the same ifindex
-   * and generation.
+   * Attaches both programs of the host side at the head of their chains and pins the links. Write the
+   * record and the counters entry first: without a record, `unknownMode` decides. Idempotent for the
+   * same ifindex and generation. cni/src attaches the program of the pod's end.
    */
   attach(key: IfaceKey): void;
-  /** Detaches and unpins the programs of this interface. False if there were none. */
-  detach(key: IfaceKey): boolean;
+  /**
+   * Detaches and unpins the programs of this interface. False if there were none.
+   * @param directions default: all
+   */
+  detach(key: IfaceKey, directions?: readonly Direction[]): boolean;
+  /**
+   * Where the program of the pod's end is pinned, and where cni/src pins its link. Null: this kernel
+   * cannot run it.
+   */
+  podEndPins(key: IfaceKey): PodEndPins | null;
   /** Renames the attachments to another generation, without a gap. The caller writes the record. */
   rekey(from: IfaceKey, generation: number): void;
   /** Attachments by the names of the pins. */
@@ -213,6 +230,11 @@ export interface SpoofObject {
   /** Closes descriptors only. Programs, maps and links stay pinned and in force. Idempotent. */
   close(): void;
   [Symbol.dispose](): void;
+}
+
+export interface PodEndPins {
+  readonly program: string;
+  readonly link: string;
 }
 
 export interface OpenSpoofOptions {

@@ -76,6 +76,7 @@ function placeOfLink(pinned: PinnedAttachment): Place {
   using link = BpfLink.openPinned(pinned.pinPath);
   const { ifindex, linkId, hook } = link.info();
   if (ifindex === 0 || hook === null) return getLink(pinned.ifindex) === null ? 'interface-gone' : 'missing';
+  if (pinned.direction === 'pod-end') return 'head';
   const chain = queryTcx(pinned.ifindex, hook).programs;
   if (chain[0]?.linkId === linkId) return 'head';
   return chain.some((member) => member.linkId === linkId) ? 'behind' : 'missing';

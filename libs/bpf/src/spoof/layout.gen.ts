@@ -25,7 +25,8 @@ export const VectorValues = {
   VECTOR_QUARANTINE_EGRESS: 17,
   VECTOR_UNKNOWN_INTERFACE: 18,
   VECTOR_CHECKSUM_OFFLOAD: 19,
-  VECTOR_COUNT: 20,
+  VECTOR_GUARD_BYPASS: 20,
+  VECTOR_COUNT: 21,
 } as const;
 
 export const ModeValues = {

@@ -28,21 +28,22 @@ import {
   type Attachment,
   type Direction,
   type OpenSpoofOptions,
+  type PodEndPins,
   SpoofError,
   type SpoofMaps,
   type SpoofObject,
 } from './api.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
-import { decodeMeta, encodeMeta, type IfaceKey } from './encode.ts';
+import { encodeMeta, type IfaceKey } from './encode.ts';
 import { initialMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
 import { LATER_MAP_NAMES, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
 import { loadByOffload } from './offload.ts';
+import { readPinnedAbi } from './pinned-maps.ts';
 import {
   CLSACT_HANDLE,
   CLSACT_PRIORITY,
   createPinDirs,
-  DIRECTIONS,
   HOOK_OF,
   linkHook,
   linksDir,
@@ -76,7 +77,8 @@ export function spoofObjectPath(): string {
 
 interface Loaded {
   readonly raw: RawMaps;
-  readonly programs: Readonly<Record<Direction, BpfProgram>>;
+  /** `pod-end`: null if this kernel cannot run it. */
+  readonly programs: Readonly<Record<'in' | 'out', BpfProgram> & Record<'pod-end', BpfProgram | null>>;
 }
 
 function refuseOtherShape(object: BpfObject, dir: string): void {
@@ -106,31 +108,30 @@ function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
 }
 
 /** Loads the object over the pinned maps, and creates and pins the missing ones. */
-function load(image: Buffer, pinDir: string, options: OpenSpoofOptions): Loaded {
+function load(image: Buffer, pinDir: string, options: OpenSpoofOptions, mode: AttachMode): Loaded {
   using object = BpfObject.open(image, 'spoof');
   object.setMapAutocreate('.bss', false);
   for (const name of [...MAP_NAMES, ...LATER_MAP_NAMES]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
   sizeMaps(object, options);
   refuseOtherShape(object, mapsDir(pinDir));
+  const hasPodEnd = object.programs().some(({ name }) => name === PROGRAM_OF['pod-end']);
+  if (hasPodEnd && mode === 'clsact') object.setProgramAutoload(PROGRAM_OF['pod-end'], false);
   object.load();
   return {
     raw: Object.fromEntries(
       [...MAP_NAMES, ...LATER_MAP_NAMES].map((name) => [name, object.map(name)]),
     ) as unknown as RawMaps,
-    programs: { in: object.program(PROGRAM_OF.in), out: object.program(PROGRAM_OF.out) },
+    programs: {
+      in: object.program(PROGRAM_OF.in),
+      out: object.program(PROGRAM_OF.out),
+      'pod-end': hasPodEnd && mode === 'tcx' ? object.program(PROGRAM_OF['pod-end']) : null,
+    },
   };
 }
 
 function closeLoaded({ raw, programs }: Loaded): void {
   for (const map of Object.values(raw)) map?.close();
-  for (const program of Object.values(programs)) program.close();
-}
-
-function readPinnedAbi(pinDir: string): number {
-  const pin = path.join(mapsDir(pinDir), 'meta');
-  if (!existsSync(pin)) return 0;
-  using meta = BpfMap.openPinned(pin);
-  return decodeMeta(meta.get(encodeU32(0))!).abi;
+  for (const program of Object.values(programs)) program?.close();
 }
 
 function chooseMode(wanted: AttachMode | 'auto'): AttachMode {
@@ -154,6 +155,15 @@ function hookAt({ ifindex, direction }: Attachment): ChainHook {
 function attachFilter(program: BpfProgram, attachment: Attachment): boolean {
   const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, replace: true };
   return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
+}
+
+/** Loading is the probe, as for `offload`. */
+function podEndProbe(available: boolean, mode: AttachMode): Probe {
+  const hint =
+    mode === 'clsact'
+      ? 'a pod with CAP_NET_ADMIN can send frames past the guard by an ifb device: it needs Linux 6.6 (tcx). Where no workload needs ifb, forbid the module: `install ifb /bin/false` in /etc/modprobe.d'
+      : 'a pod with CAP_NET_ADMIN can send frames past the guard by an ifb device: it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF)';
+  return { feature: 'guard-bypass', available, errnoName: null, hint: available ? null : hint };
 }
 
 /**
@@ -185,6 +195,7 @@ class PinnedSpoofObject implements SpoofObject {
   readonly updatedLinks: number;
   readonly pinDir: string;
   readonly offload: Probe;
+  readonly podEnd: Probe;
   readonly #image: Buffer;
   readonly #options: OpenSpoofOptions;
   readonly #loaded: Loaded;
@@ -196,10 +207,11 @@ class PinnedSpoofObject implements SpoofObject {
     this.mode = mode;
     this.reused = reused;
     finishMoves(this.pinDir);
-    const { loaded, image, offload } = loadByOffload(objectPath, (one) => load(one, this.pinDir, options));
+    const { loaded, image, offload } = loadByOffload(objectPath, (one) => load(one, this.pinDir, options, mode));
     this.#loaded = loaded;
     this.#image = image;
     this.offload = offload;
+    this.podEnd = podEndProbe(loaded.programs['pod-end'] !== null, mode);
     this.maps = spoofMaps(this.#loaded.raw);
     if (!reused) {
       this.maps.setSettings(DEFAULT_SETTINGS);
@@ -213,9 +225,10 @@ class PinnedSpoofObject implements SpoofObject {
   }
 
   #pinPrograms(): void {
-    for (const direction of DIRECTIONS) {
-      const name = PROGRAM_OF[direction];
-      replacePin(this.#loaded.programs[direction], path.join(programsDir(this.pinDir), name));
+    for (const [direction, program] of Object.entries(this.#loaded.programs)) {
+      const pin = path.join(programsDir(this.pinDir), PROGRAM_OF[direction as Direction]);
+      if (program) replacePin(program, pin);
+      else if (existsSync(pin)) unlinkSync(pin);
     }
   }
 
@@ -231,6 +244,7 @@ class PinnedSpoofObject implements SpoofObject {
   /** Replaces an older program by the one just loaded. False if the interface or the hook is gone. */
   #update(pinned: PinnedAttachment): boolean {
     const program = this.#loaded.programs[pinned.direction];
+    if (program === null) return false;
     try {
       if (pinned.mode === 'clsact') {
         attachFilter(program, pinned);
@@ -276,7 +290,7 @@ class PinnedSpoofObject implements SpoofObject {
   }
 
   attach(key: { ifindex: number; generation: number }): void {
-    for (const direction of DIRECTIONS) {
+    for (const direction of ['in', 'out'] as const) {
       const [present] = this.#pinned(key, direction);
       if (present !== undefined) {
         const place = placeOf(present);
@@ -288,10 +302,18 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
-  detach(key: { ifindex: number; generation: number }): boolean {
-    const pinned = this.#pinned(key);
+  detach(key: IfaceKey, directions?: readonly Direction[]): boolean {
+    const pinned = this.#pinned(key).filter(({ direction }) => directions?.includes(direction) ?? true);
     for (const one of pinned) detachPinned(one);
     return pinned.length > 0;
+  }
+
+  podEndPins(key: IfaceKey): PodEndPins | null {
+    if (this.#loaded.programs['pod-end'] === null) return null;
+    return {
+      program: path.join(programsDir(this.pinDir), PROGRAM_OF['pod-end']),
+      link: path.join(linksDir(this.pinDir), pinName({ ...key, direction: 'pod-end', mode: 'tcx' })),
+    };
   }
 
   rekey(from: IfaceKey, generation: number): void {
@@ -312,22 +334,24 @@ class PinnedSpoofObject implements SpoofObject {
   }
 
   reattach(attachment: Attachment): boolean {
+    const { direction } = attachment;
+    assert(direction !== 'pod-end', 'the program of a pod end is attached in its namespace, by cni/src');
     const [old] = this.#pinned(attachment, attachment.direction);
     const place = old === undefined ? 'missing' : placeOf(old);
     if (place === 'head') return true;
     if (place === 'interface-gone') return false;
     if (place === 'missing' || old === undefined) {
       if (old !== undefined) detachPinned(old);
-      this.#attachAt(attachment, this.#loaded.programs[attachment.direction]);
+      this.#attachAt(attachment, this.#loaded.programs[direction]);
       return true;
     }
     // A chain holds a program once, so a fresh copy attaches at the head before the old link is
     // detached. In that moment both see each packet, and no packet passes unseen. The copy is
     // pinned under its own name first, so that after a crash the interface stays guarded and
     // finishMoves() completes the move.
-    const copy = load(this.#image, this.pinDir, this.#options);
+    const copy = load(this.#image, this.pinDir, this.#options, this.mode);
     try {
-      using link = copy.programs[attachment.direction].attachTcx(attachment.ifindex, {
+      using link = copy.programs[direction].attachTcx(attachment.ifindex, {
         direction: hookAt(attachment),
         position: 'head',
       });
@@ -359,41 +383,4 @@ class PinnedSpoofObject implements SpoofObject {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/**
- * Maps of a pin directory, opened without loading programs: for `status`, beside a collector or
- * without one.
- */
-export interface PinnedMaps extends Disposable {
-  readonly maps: SpoofMaps;
-  close(): void;
-}
-
-/** Null if no maps are pinned there. Errors: ERR_SPOOF_ABI, ERR_SPOOF_PINS. */
-export function openPinnedMaps(pinDir: string): PinnedMaps | null {
-  const missing = MAP_NAMES.filter((name) => !existsSync(path.join(mapsDir(pinDir), name)));
-  if (missing.length === MAP_NAMES.length) return null;
-  // Check the ABI before missing maps: another ABI may have other maps. 0 means that the maps are
-  // being created, or that `meta` is missing.
-  const abi = readPinnedAbi(pinDir);
-  if (abi !== 0 && abi !== AbiValues.BAILIFF_ABI) {
-    const data = { pinned: abi, wanted: AbiValues.BAILIFF_ABI };
-    throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
-  }
-  if (missing.length > 0) {
-    throw new SpoofError('ERR_SPOOF_PINS', `pinned maps are missing: ${missing.join(', ')}`, { maps: missing });
-  }
-  if (abi === 0) return null;
-  const open = (name: string) => {
-    const pin = path.join(mapsDir(pinDir), name);
-    return existsSync(pin) ? BpfMap.openPinned(pin) : null;
-  };
-  const raw = Object.fromEntries(
-    [...MAP_NAMES, ...LATER_MAP_NAMES].map((name) => [name, open(name)]),
-  ) as unknown as RawMaps;
-  const close = () => {
-    for (const map of Object.values(raw)) map?.close();
-  };
-  return { maps: spoofMaps(raw), close, [Symbol.dispose]: close };
 }

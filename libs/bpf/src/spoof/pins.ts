@@ -3,6 +3,8 @@
  *
  *   maps/<map>, programs/<program>
  *   links/link-<ifindex>-<generation>-<in|out>       a tcx or netkit link
+ *   links/link-<ifindex>-<generation>-pod-end        a tcx link of the pod's end, created by
+ *                                                    cni/src/pod_end.c; updated and detached here
  *   links/tc-<ifindex>-<generation>-<in|out>[-q]     program of a clsact filter, which has no pin of
  *                                                    its own; -q: Bailiff created its qdisc
  *   links/…-moving                                   a new link that replaces the one without suffix
@@ -24,11 +26,13 @@ export const CLSACT_PRIORITY = 1;
 /** Arbitrary, but equal in every process. */
 export const CLSACT_HANDLE = 0xba1;
 
-export const PROGRAM_OF: Readonly<Record<Direction, 'spoof_ingress' | 'spoof_egress'>> = {
-  in: 'spoof_ingress',
-  out: 'spoof_egress',
+export const PROGRAM_OF = { in: 'spoof_ingress', out: 'spoof_egress', 'pod-end': 'spoof_pod_end' } as const;
+export const HOOK_OF: Readonly<Record<Direction, TcxDirection>> = {
+  in: 'ingress',
+  out: 'egress',
+  'pod-end': 'egress',
 };
-export const HOOK_OF: Readonly<Record<Direction, TcxDirection>> = { in: 'ingress', out: 'egress' };
+/** Those of the host side. */
 export const DIRECTIONS: readonly Direction[] = ['in', 'out'];
 
 /**
@@ -61,7 +65,7 @@ export function createPinDirs(pinDir: string): void {
 /** Suffix of a pin that will replace another. */
 export const MOVING_SUFFIX = '-moving';
 
-const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out)(-q)?(?:-moving)?$/;
+const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out|pod-end)(-q)?(?:-moving)?$/;
 
 /** Attachment that the name of a pin encodes. Null if the name is not Bailiff's. */
 export function parsePinName(dir: string, name: string): PinnedAttachment | null {

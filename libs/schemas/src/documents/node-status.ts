@@ -20,6 +20,8 @@ export const interfaceStatus = z.object({
   addresses: list('addresses', text('word')),
   mac: text('word'),
   packetsBeforeGuard: z.number(),
+  /** Frames that passed its programs unseen since they were attached. Absent from older versions. */
+  unjudgedFrames: z.number().optional(),
   quarantinedUntil: text('word').nullable(),
 });
 export type InterfaceStatus = z.infer<typeof interfaceStatus>;

@@ -1,0 +1,62 @@
+/**
+ * Conservation of frames: what an interface received = what its programs judged. A difference is the
+ * number of frames that passed unjudged, whatever made the kernel skip the programs. Pure.
+ *
+ * Data path: counters of the link and of the programs → here → violation `unjudged` and node status.
+ * The two counters cannot be read at the same time, and frames may wait between them. So `received`
+ * and `judged` are read in an order that makes each bound safe:
+ *
+ * - the difference can only grow, so every later reading that is too high bounds the one at the
+ *   attachment (the base);
+ * - an excess over the base counts only if two readings in a row have it, less the frames that may
+ *   wait in the kernel's backlog while the interface is busy.
+ *
+ * Invariant: never more than were unjudged. What a busy interface hides is found when it pauses.
+ */
+
+/** One reading of the counters, in this order. */
+export interface FrameReading {
+  /** Frames that the programs had judged before `received` was read, and after. */
+  judgedBefore: number;
+  received: number;
+  judgedAfter: number;
+}
+
+/** State of one interface. */
+export interface Conservation {
+  /** Upper bound of received - judged at the attachment; null: not read yet. */
+  base: number | null;
+  /** Frames that passed unjudged since. */
+  unjudged: number;
+  /** Excess and `received` of the last reading. */
+  lastExcess: number;
+  lastReceived: number;
+}
+
+/** An interface that received more frames than this since the last reading is busy. */
+export const BUSY_FRAMES = 1_000;
+
+export const newConservation = (base: number | null = null, unjudged = 0): Conservation => ({
+  ...{ base, unjudged, lastExcess: 0, lastReceived: 0 },
+});
+
+/**
+ * Takes a reading.
+ * @param backlog frames that can wait in the kernel between the two counters
+ * @returns frames that are known to be unjudged since the last call
+ */
+export function conserve(
+  state: Conservation,
+  { judgedBefore, received, judgedAfter }: FrameReading,
+  backlog: number,
+): number {
+  const isFirst = state.base === null;
+  state.base = Math.min(state.base ?? Number.POSITIVE_INFINITY, received - judgedBefore);
+  const isBusy = isFirst || received - state.lastReceived > BUSY_FRAMES;
+  const excess = received - judgedAfter - state.base - (isBusy ? backlog : 0);
+  const found = Math.max(0, Math.min(excess, state.lastExcess) - state.unjudged);
+  state.lastExcess = excess;
+  state.lastReceived = received;
+  state.unjudged += found;
+  return found;
+}

@@ -1,0 +1,93 @@
+/*
+ * Attaches the program of the pod's end. Only a process in the pod's network namespace can do that,
+ * which the collector is not allowed to be. The pinned link holds the program there: the pod cannot
+ * detach it, and its namespace needs no descriptor afterwards.
+ */
+#include <errno.h>
+#include <linux/bpf.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "netns.h"
+
+/* Of Linux 6.6, newer than the headers of some build machines. */
+#define TCX_EGRESS 47
+#define BEFORE (1U << 3)
+
+static int call_bpf(int command, union bpf_attr *attribute)
+{
+	return (int)syscall(__NR_bpf, command, attribute, sizeof(*attribute));
+}
+
+static int open_pin(const char *path)
+{
+	union bpf_attr attribute;
+
+	memset(&attribute, 0, sizeof(attribute));
+	attribute.pathname = (uintptr_t)path;
+	return call_bpf(BPF_OBJ_GET, &attribute);
+}
+
+static int pin(int fd, const char *path)
+{
+	union bpf_attr attribute;
+
+	memset(&attribute, 0, sizeof(attribute));
+	attribute.bpf_fd = (uint32_t)fd;
+	attribute.pathname = (uintptr_t)path;
+	return call_bpf(BPF_OBJ_PIN, &attribute);
+}
+
+/* At the head of the chain in the namespace of the caller. */
+static int create_link(int program, uint32_t ifindex)
+{
+	union bpf_attr attribute;
+
+	memset(&attribute, 0, sizeof(attribute));
+	attribute.link_create.prog_fd = (uint32_t)program;
+	attribute.link_create.target_fd = ifindex;
+	attribute.link_create.attach_type = TCX_EGRESS;
+	attribute.link_create.flags = BEFORE;
+	return call_bpf(BPF_LINK_CREATE, &attribute);
+}
+
+static int create_link_in(int netns, int own, int program, uint32_t ifindex)
+{
+	if (setns(netns, CLONE_NEWNET) != 0)
+		return -1;
+	int link = create_link(program, ifindex);
+	int error = errno;
+	if (setns(own, CLONE_NEWNET) != 0)
+		abort();
+	errno = error;
+	return link;
+}
+
+bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link, char *why, size_t why_size)
+{
+	const char *step = "open the program";
+	int program_fd = open_pin(program), link_fd = -1;
+	bool attached = false;
+
+	if (program_fd >= 0) {
+		step = "attach the program";
+		link_fd = create_link_in(netns, own, program_fd, ifindex);
+		/* Another process attached the same program. */
+		attached = link_fd < 0 && errno == EEXIST;
+	}
+	if (link_fd >= 0) {
+		step = "pin the link";
+		attached = pin(link_fd, link) == 0 || errno == EEXIST;
+	}
+	if (!attached)
+		snprintf(why, why_size, "cannot %s of the pod's end (%.100s): %s", step, program_fd < 0 ? program : link, strerror(errno));
+	if (link_fd >= 0)
+		close(link_fd);
+	if (program_fd >= 0)
+		close(program_fd);
+	return attached;
+}

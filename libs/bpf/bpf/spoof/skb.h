@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The fields of the kernel's structs that the programs read, which __sk_buff lacks. CO-RE finds their
+ * places in the running kernel.
+ */
+#ifndef BAILIFF_SKB_H
+#define BAILIFF_SKB_H
+
+#include <linux/types.h>
+#include <bpf/bpf_core_read.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct net_device {
+	int ifindex;
+	__u8 priv[];	/* since 6.10 */
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	unsigned char *head, *data;
+	unsigned int end;	/* offset of the shared info from head */
+	__u16 csum_start;	/* relative to head */
+	__u16 csum_offset;
+	__u8 ip_summed:2;
+	__u8 csum_not_inet:1;	/* only in kernels with SCTP */
+	__u8 tc_skip_classify:1;	/* only in kernels with CONFIG_NET_CLS_ACT */
+};
+
+struct skb_shared_info {
+	unsigned int gso_type;
+};
+
+#pragma clang attribute pop
+
+/* Since 6.2 the fields are plain loads. Before, a helper copies each field. */
+extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+#endif

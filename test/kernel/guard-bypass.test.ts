@@ -1,0 +1,230 @@
+// Frames that a pod marks so that the host side of its veth does not judge them. An ifb device sends a
+// redirected frame again with skb->tc_skip_classify, and needs CAP_NET_ADMIN alone. The program at the
+// pod's end drops them; guards at the host side alone are the control of each row.
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import type { PlacedAttachment } from '@bailiff/bpf';
+import { arp, ETHERTYPE, ethernet, icmp, ipv4, ipv6, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ensureProgram, POD_ENDS } from '../../cni/build.ts';
+import { datagram, FORGED, innerFrame, lsrr, own, packet } from './harness/ipv4.ts';
+import { advertise, FORGED_MAC, message, RA, sourceMac } from './harness/nd.ts';
+import { ATTACKER, allModes, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { command, commandIn } from './harness/processes.ts';
+
+const TIMES = 3;
+const to = { destination: RECEIVER.mac, source: ATTACKER.mac };
+
+/** One frame of each kind that a guard drops. */
+const KINDS: Record<string, Buffer> = {
+  'ipv4-source': packet({ source: FORGED }),
+  'ipv6-source': ethernet(
+    { ...to, type: ETHERTYPE.ipv6 },
+    ipv6({ source: 'fd77::99', destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(4000, 9)),
+  ),
+  'source-mac': ethernet(
+    { ...to, source: FORGED_MAC, type: ETHERTYPE.ipv4 },
+    ipv4({ ...own, protocol: PROTOCOL.udp }, udp(4000, 9)),
+  ),
+  'arp-sender': ethernet(
+    { ...to, type: ETHERTYPE.arp },
+    arp({ operation: 2, senderMac: ATTACKER.mac, sender: NODE.ipv4, target: RECEIVER.ipv4 }),
+  ),
+  'nd-target': advertise(NODE.ipv6),
+  'router-advert': message({ type: RA, body: Buffer.concat([Buffer.alloc(12), sourceMac()]) }),
+  redirect: packet({ protocol: PROTOCOL.icmp }, icmp(5)),
+  'dhcp-server': packet({}, udp(67, 68)),
+  'source-route': packet({ options: lsrr }),
+  malformed: packet({ version: 5 }),
+  tunnel: packet({ destination: NODE.ipv4 }, udp(4000, 4789, vxlan(innerFrame))),
+  ethertype: ethernet({ ...to, type: 0x88b5 }, Buffer.alloc(50)),
+};
+
+/**
+ * Redirects what leaves the interface to an ifb device, which sends it again at the same interface.
+ * The classic BPF program matches frames without a hash (SKF_AD_RXHASH). The ifb device chooses one of
+ * its two queues by a hash, so the second pass matches nothing and no action clears the mark.
+ */
+const throughIfb = (device: string) => [
+  'ip link add ifb9 numtxqueues 2 type ifb',
+  'ip link set ifb9 up',
+  `tc qdisc add dev ${device} clsact`,
+  `tc filter add dev ${device} egress protocol all bpf bytecode "4,32 0 0 4294963232,21 0 1 0,6 0 0 4294967295,6 0 0 0" action mirred egress redirect dev ifb9`,
+];
+const directly = (device: string) => [`tc qdisc del dev ${device} clsact`, 'ip link del ifb9'];
+
+describe('guard bypass', () => {
+  let node: TestNode;
+  const inPod = (...lines: string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+    await node.agent.call('object.maps.nodeAddresses.replace', [{ address: NODE.ipv4, thisNode: true }]);
+    await node.agent.call('object.maps.tunnelPorts.replace', [{ port: 4789, kind: 'vxlan' }]);
+  });
+  afterEach(() => inPod('tc qdisc del dev eth0 clsact 2>/dev/null || true', 'ip link del ifb9 2>/dev/null || true'));
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  /** Sends through an ifb device and returns how many frames landed. Ordinary frames land afterwards. */
+  async function landThroughIfb(frames: readonly Buffer[]): Promise<number> {
+    node.forgetLanded();
+    await inPod(...throughIfb('eth0'));
+    for (const frame of frames) await node.send(frame, TIMES);
+    // A device that is deleted drops what it has queued.
+    await waitFor(() => commandIn(node.pods.attacker.netns, 'ip', '-s', '-j', 'link', 'show', 'ifb9'), {
+      what: 'ifb to send',
+      until: (text) => {
+        const [{ stats64 }] = JSON.parse(text) as [{ stats64: { rx: { packets: number } } }];
+        return stats64.rx.packets >= frames.length * TIMES;
+      },
+    });
+    await inPod(...directly('eth0'));
+    await node.fence();
+    return frames.reduce((sum, frame) => sum + node.landed(frame), 0);
+  }
+
+  const bypassed = (counts: Awaited<ReturnType<Guarded['counts']>>) => counts['guard-bypass drop'] ?? 0;
+
+  it.each(Object.entries(KINDS))('%s', async (vector, frame) => {
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.send(frame, TIMES);
+    await node.fence();
+    expect([node.landed(frame), await guarded.counts()], 'sent directly').toEqual([0, { [`${vector} drop`]: TIMES }]);
+    expect(await landThroughIfb([frame]), 'control: it lands beside the guard at the host side').toBe(TIMES);
+    expect(await guarded.counts(), 'and is not counted').toEqual({ [`${vector} drop`]: TIMES });
+
+    await node.guardPodEnds();
+    expect(await landThroughIfb([frame])).toBe(0);
+    expect(await guarded.counts()).toEqual({ [`${vector} drop`]: TIMES, 'guard-bypass drop': TIMES });
+  });
+
+  it('a frame of the pod under its own identity is dropped too, because nothing judges it, and passes directly', async () => {
+    const plain = datagram(ATTACKER.ipv4);
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.guardPodEnds();
+    expect(await landThroughIfb([plain])).toBe(0);
+    expect(await guarded.counts()).toEqual({ 'guard-bypass drop': TIMES });
+    await node.send(plain, TIMES);
+    await node.fence();
+    expect(node.landed(plain)).toBe(TIMES);
+    const [sample] = await guarded.samples();
+    expect(sample).toMatchObject({
+      ...{ vector: 'guard-bypass', action: 'drop', egress: false, ifindex: node.pods.attacker.ifindex },
+      ...{ claimedAddress: ATTACKER.ipv4, destinationAddress: RECEIVER.ipv4 },
+    });
+    expect(sample!.head).toEqual(plain.subarray(0, 64));
+  });
+
+  it('mode audit - it is counted and lands; break-glass likewise', async () => {
+    const modes = allModes('enforce', { 'guard-bypass': 'audit' });
+    await using guarded = await node.guard(node.pods.attacker, { modes });
+    await node.guardPodEnds();
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(TIMES);
+    expect(await guarded.counts()).toEqual({ 'guard-bypass audit': TIMES });
+    await guarded.update({ modes: allModes('enforce'), auditUntilNs: 2n ** 63n });
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(TIMES);
+    expect(await guarded.counts()).toEqual({ 'guard-bypass audit': 2 * TIMES });
+  });
+
+  it('quarantine and unknown interfaces - what is dropped at the host side is dropped here, in any mode', async () => {
+    const modes = allModes('enforce', { 'guard-bypass': 'off' });
+    const plain = datagram(ATTACKER.ipv4);
+    await using guarded = await node.guard(node.pods.attacker, { modes });
+    await node.guardPodEnds();
+    expect(await landThroughIfb([plain]), 'control: off').toBe(TIMES);
+    await guarded.update({ modes, quarantineUntilNs: 2n ** 64n - 1n });
+    await inPod(...throughIfb('eth0'));
+    await node.send(plain, TIMES);
+    await guarded.counted({ 'quarantine-ingress drop': TIMES });
+    await guarded.update({ modes, state: 'unknown' });
+    const settings = await node.agent.call<object>('object.maps.settings');
+    await node.agent.call('object.maps.setSettings', { ...settings, unknownMode: 'enforce' });
+    await node.send(plain, TIMES);
+    await guarded.counted({ 'quarantine-ingress drop': TIMES, 'unknown-interface drop': TIMES });
+    await node.agent.call('object.maps.setSettings', settings);
+  });
+
+  it('without a record - as at the host side: unknownMode decides, and the loss is counted', async () => {
+    const guarded = await node.guard(node.pods.attacker);
+    await node.guardPodEnds();
+    const lost = async () => Number((await node.agent.call<Record<string, bigint>>('object.maps.losses'))['no-iface']);
+    await node.agent.call('object.maps.ifaces.delete', node.pods.attacker.ifindex);
+    const before = await lost();
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(TIMES);
+    expect(await lost()).toBeGreaterThanOrEqual(before + TIMES);
+    await guarded[Symbol.asyncDispose]();
+  });
+
+  it('renamed interface, and one that was moved to another namespace', async () => {
+    const { netns } = node.pods.attacker;
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.guardPodEnds();
+    const frame = KINDS['ipv4-source']!;
+    const nested = `${netns}x`;
+    await node.closeSender();
+    node.forgetLanded();
+    await command('ip', 'netns', 'add', nested);
+    try {
+      await inPod('ip link set eth0 down', 'ip link set eth0 name other0', `ip link set other0 netns ${nested}`);
+      await commandIn(nested, 'sh', '-ec', ['ip link set other0 up', ...throughIfb('other0')].join('\n'));
+      await using sender = new FrameSender(nested, ['send', 'other0']);
+      await sender.send(frame, TIMES);
+      await guarded.counted({ 'guard-bypass drop': TIMES });
+      expect(node.landed(frame)).toBe(0);
+    } finally {
+      const back = ['ip link del ifb9', 'tc qdisc del dev other0 clsact', 'ip link set other0 down'];
+      await commandIn(nested, 'sh', '-ec', [...back, 'ip link set other0 name eth0'].join('\n'));
+      await commandIn(nested, 'ip', 'link', 'set', 'eth0', 'netns', netns);
+      await inPod(`ip link set eth0 address ${ATTACKER.mac} up`);
+      await command('ip', 'netns', 'del', nested);
+      node.openSender();
+    }
+  });
+
+  it('the pod cannot detach it: qdiscs and filters of its own end are others', async () => {
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.guardPodEnds();
+    await inPod('tc qdisc add dev eth0 clsact', 'tc qdisc del dev eth0 clsact', 'tc qdisc del dev eth0 root || true');
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+    expect(bypassed(await guarded.counts())).toBe(TIMES);
+  });
+
+  it('a killed process leaves it, the next one replaces its program, and detachAll removes it', async () => {
+    const guarded = await node.guard(node.pods.attacker);
+    await node.guardPodEnds();
+    const end = async () =>
+      (await node.agent.call<PlacedAttachment[]>('object.verify')).find(({ direction }) => direction === 'pod-end');
+    expect(await end()).toMatchObject({ ...guarded.key, mode: 'tcx', place: 'head' });
+    await node.restartAgent();
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+    expect(await node.open()).toMatchObject({ reused: true, updatedLinks: 3 });
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+    expect(bypassed(await guarded.counts())).toBe(2 * TIMES);
+
+    const rows = () => readdirSync(path.join(node.pinDir, 'links')).filter((name) => name.endsWith('pod-end'));
+    expect(rows()).toHaveLength(1);
+    await node.agent.call('object.detach', guarded.key);
+    expect(rows()).toHaveLength(0);
+    expect(await landThroughIfb([KINDS['ipv4-source']!]), 'control: it is detached').toBe(TIMES);
+    await guarded[Symbol.asyncDispose]();
+  });
+
+  it('bailiff-pod-ends - an end that it cannot reach is named, and exit code 1', async () => {
+    await using guarded = await node.guard(node.pods.attacker);
+    const once = (...args: string[]) =>
+      commandIn(node.netns, ensureProgram(POD_ENDS), '--pins', node.pinDir, '--once', ...args).then(
+        () => ({ code: 0, stderr: '' }),
+        ({ code, stderr }: { code: number; stderr: string }) => ({ code, stderr }),
+      );
+    // The namespace has no process, and without the directory no name.
+    await node.closeSender();
+    expect(await once('--netns-dir', '/nowhere')).toEqual({
+      code: 1,
+      stderr: `bailiff-pod-ends: interface ${guarded.key.ifindex}: no process and no file names the network namespace of its other end\n`,
+    });
+    node.openSender();
+    expect(await once('--netns-dir', '/nowhere'), 'by a process').toEqual({ code: 0, stderr: '' });
+    expect(await once()).toEqual({ code: 0, stderr: '' });
+  });
+});
