@@ -111,7 +111,7 @@ describe('Containerfile', () => {
       .map(copyOf)
       .filter(({ from }) => from === 'build')
       .flatMap((copy) => copy.sources);
-    expect(new Set(sources).size).toBe(images.length + 6);
+    expect(new Set(sources).size).toBe(images.length + 7);
     for (const source of sources) {
       const [, project = '', rest = ''] = /^\/src\/((?:apps|libs)\/[^/]+|cni)\/(.+)$/.exec(source) ?? [];
       const made = madeBy(project);

@@ -22,6 +22,8 @@ export interface Workload {
   object: Json;
   pod: Json;
   container: Json;
+  /** Further containers. */
+  sidecars: readonly Json[];
 }
 
 const rendered = new Map<string, Json[]>();
@@ -94,22 +96,25 @@ export function named(objects: readonly Json[], kind: string, name: string): Jso
 
 const WORKLOADS = ['DaemonSet', 'Deployment', 'StatefulSet', 'Job'];
 
-/** All objects that run pods; each has one container. */
+/** All objects that run pods. Only collectors have a second container. */
 export function workloadsOf(objects: readonly Json[]): Workload[] {
   return objects
     .filter(({ kind }) => WORKLOADS.includes(kind))
     .map((object) => {
       const { template, replicas = 1 } = object.spec;
-      const [container, ...others] = template.spec.containers;
-      if (others.length > 0) throw new Error(`${object.metadata.name}: more than one container`);
+      const [container, ...sidecars] = template.spec.containers;
+      const component = template.metadata.labels['app.kubernetes.io/component'];
+      if (sidecars.length > 0 && component !== 'collector')
+        throw new Error(`${object.metadata.name}: more than one container`);
       return {
         kind: object.kind,
         name: object.metadata.name,
-        component: template.metadata.labels['app.kubernetes.io/component'],
+        component,
         replicas,
         object,
         pod: template.spec,
         container,
+        sidecars,
       };
     });
 }

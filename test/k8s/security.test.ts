@@ -96,6 +96,26 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(writable).toEqual(['/sys/fs/bpf', '/var/lib/bailiff']);
   });
 
+  it('collector - the container that enters namespaces of pods has these rights alone, and no listener', () => {
+    const { pod, sidecars } = workloads.find(({ component }) => component === 'collector') as Workload;
+    expect(sidecars).toHaveLength(1);
+    const { command, ports, env, securityContext, volumeMounts } = sidecars[0] as Json;
+    expect({ command, ports, env, securityContext, volumeMounts }).toEqual({
+      command: ['/app/bailiff-pod-ends', '--pins', '/sys/fs/bpf/bailiff'],
+      ports: undefined,
+      env: undefined,
+      securityContext: {
+        privileged: false,
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        appArmorProfile: { type: 'Unconfined' },
+        capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'SYS_PTRACE', 'BPF', 'NET_ADMIN'] },
+      },
+      volumeMounts: [{ name: 'bpffs', mountPath: '/sys/fs/bpf' }],
+    });
+    expect(pod.hostPID).toBe(true);
+  });
+
   it('collector - its token is of no use at the API server, and it has no other', () => {
     const { pod } = workloads.find(({ component }) => component === 'collector') as Workload;
     expect(pod.automountServiceAccountToken).toBe(false);

@@ -8,6 +8,7 @@ import { arp, ETHERTYPE, ethernet, icmp, ipv4, ipv6, PROTOCOL, udp, vxlan } from
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ensureProgram, POD_ENDS } from '../../cni/build.ts';
+import { directly, throughIfb } from '../support/ifb.ts';
 import { datagram, FORGED, innerFrame, lsrr, own, packet } from './harness/ipv4.ts';
 import { advertise, FORGED_MAC, message, RA, sourceMac } from './harness/nd.ts';
 import { ATTACKER, allModes, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
@@ -41,19 +42,6 @@ const KINDS: Record<string, Buffer> = {
   ethertype: ethernet({ ...to, type: 0x88b5 }, Buffer.alloc(50)),
 };
 
-/**
- * Redirects what leaves the interface to an ifb device, which sends it again at the same interface.
- * The classic BPF program matches frames without a hash (SKF_AD_RXHASH). The ifb device chooses one of
- * its two queues by a hash, so the second pass matches nothing and no action clears the mark.
- */
-const throughIfb = (device: string) => [
-  'ip link add ifb9 numtxqueues 2 type ifb',
-  'ip link set ifb9 up',
-  `tc qdisc add dev ${device} clsact`,
-  `tc filter add dev ${device} egress protocol all bpf bytecode "4,32 0 0 4294963232,21 0 1 0,6 0 0 4294967295,6 0 0 0" action mirred egress redirect dev ifb9`,
-];
-const directly = (device: string) => [`tc qdisc del dev ${device} clsact`, 'ip link del ifb9'];
-
 describe('guard bypass', () => {
   let node: TestNode;
   const inPod = (...lines: string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
@@ -75,8 +63,8 @@ describe('guard bypass', () => {
     await waitFor(() => commandIn(node.pods.attacker.netns, 'ip', '-s', '-j', 'link', 'show', 'ifb9'), {
       what: 'ifb to send',
       until: (text) => {
-        const [{ stats64 }] = JSON.parse(text) as [{ stats64: { rx: { packets: number } } }];
-        return stats64.rx.packets >= frames.length * TIMES;
+        const [{ stats64 }] = JSON.parse(text) as [{ stats64: { tx: { packets: number } } }];
+        return stats64.tx.packets >= frames.length * TIMES;
       },
     });
     await inPod(...directly('eth0'));

@@ -64,7 +64,7 @@ export function prepareFiles({ root, directory, epoch, isBuilt }: PrepareOptions
   for (const app of APPS) for (const file of ['main.mjs', 'packages.json']) copy(`apps/${app}/dist/${file}`);
   copy('apps/collector/dist/parts');
   for (const file of BPF_OUTPUTS) copy(`libs/bpf/build/${file}`);
-  for (const file of ['bailiff-cni', 'packages']) copy(`cni/build/${file}`);
+  for (const file of ['bailiff-cni', 'bailiff-pod-ends', 'packages']) copy(`cni/build/${file}`);
   run('chmod', ['-R', 'a+rX,go-w', path.join(directory, 'src')], root);
 }
 

@@ -26,7 +26,7 @@ export interface FrameReading {
 export interface Conservation {
   /** Upper bound of received - judged at the attachment; null: not read yet. */
   base: number | null;
-  /** Frames that passed unjudged since. */
+  /** Frames that are known to have passed unjudged since. */
   unjudged: number;
   /** Excess and `received` of the last reading. */
   lastExcess: number;
@@ -35,6 +35,12 @@ export interface Conservation {
 
 /** An interface that received more frames than this since the last reading is busy. */
 export const BUSY_FRAMES = 1_000;
+
+/** Frames by state of the interface, from the occurrences that are published and stored. */
+export const unjudgedOf = (occurrences: Readonly<Record<string, number>>): number =>
+  Object.entries(occurrences)
+    .filter(([name]) => name.startsWith('unjudged/'))
+    .reduce((sum, [, frames]) => sum + frames, 0);
 
 export const newConservation = (base: number | null = null, unjudged = 0): Conservation => ({
   ...{ base, unjudged, lastExcess: 0, lastReceived: 0 },

@@ -7,11 +7,11 @@
  * stays in force.
  */
 import { dumpLinks, type LinkRecord, type SpoofObject } from '@bailiff/bpf';
-import { newConservation } from '../counting/conservation.ts';
+import { type Conservation, newConservation, unjudgedOf } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { isBeforeGuard } from '../counting/epochs.ts';
 import type { BindResult } from '../identity/binder.ts';
-import type { BindingStore } from '../identity/binding-store.ts';
+import type { BindingStore, StoredInterface } from '../identity/binding-store.ts';
 import type { LinkFacts } from '../identity/identity.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
 import type { Attachments } from './attachments.ts';
@@ -36,6 +36,12 @@ export interface AdopterOptions extends ProblemSink {
 export interface Adopted {
   adopted: number;
   unreadable: { file: string; reason: string }[];
+}
+
+/** Without a base the next reading is one, and the frames before it are published already. */
+function restoredConservation(file: StoredInterface | null): Conservation {
+  const base = file?.conservationBase ?? null;
+  return newConservation(base, base === null ? 0 : unjudgedOf(file?.occurrences ?? {}));
 }
 
 const goneLink = (ifindex: number, name: string): LinkFacts => {
@@ -126,7 +132,7 @@ export class Adopter {
       packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
       unguardedReported: file?.gapReported ?? true,
       // A slot that other interfaces used counts something else.
-      conservation: newConservation(slot === null ? null : file?.conservationBase),
+      conservation: restoredConservation(slot === null ? null : file),
       dirty: true,
       gone: link === null,
     };

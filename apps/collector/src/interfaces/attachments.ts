@@ -7,6 +7,7 @@
  * beside another program, so that it opens nothing.
  */
 import type { PlacedAttachment, PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import { newConservation } from '../counting/conservation.ts';
 import { isShortage } from '../process/shortage.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
@@ -102,7 +103,7 @@ export class Attachments {
       if (reason !== '') {
         iface.attachError = reason;
         // What passes until they are attached again is not unjudged by accident.
-        iface.conservation.base = null;
+        iface.conservation = newConservation();
         continue;
       }
       if (this.#endIfAlone(iface, placed)) continue;

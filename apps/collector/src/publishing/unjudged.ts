@@ -114,9 +114,3 @@ function maxBacklog(): number {
   }
   return perCpu * possibleCpus();
 }
-
-/** Frames of an interface that passed unjudged since it was guarded. */
-export const unjudgedOf = ({ occurrences }: Pick<GuardedInterface, 'occurrences'>): number =>
-  Object.entries(occurrences)
-    .filter(([name]) => name.startsWith('unjudged/'))
-    .reduce((sum, [, frames]) => sum + frames, 0);

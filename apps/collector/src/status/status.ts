@@ -11,12 +11,12 @@ import {
   type NodeStatus,
   type RuntimeStatus,
 } from '@bailiff/schemas';
+import { unjudgedOf } from '../counting/conservation.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
 import { isLayer3, NOT_OWN_MAC } from '../identity/identity.ts';
 import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { Registry } from '../interfaces/registry.ts';
-import { unjudgedOf } from '../publishing/unjudged.ts';
 import { fitInterfaces } from './status-limits.ts';
 
 export interface StatusInput {
@@ -106,7 +106,7 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodE
     ].filter((a): a is string => typeof a === 'string'),
     mac: record?.mac ?? '',
     packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
-    unjudgedFrames: unjudgedOf(iface),
+    unjudgedFrames: unjudgedOf(iface.occurrences),
     quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
   };
 }

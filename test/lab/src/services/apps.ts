@@ -6,7 +6,7 @@
 import { nodeFlagsOf } from '../../../../tools/node-flags.ts';
 import { NODE_NATS_URL } from '../net/relay.ts';
 import type { NodePlan } from '../plan.ts';
-import { type AppName, appBundle } from './build.ts';
+import { type AppName, appBundle, POD_ENDS } from './build.ts';
 import { isReadyLine } from './children.ts';
 import type { BusCredential, CalloutSeeds } from './credentials.ts';
 import type { ChildRequest } from './start-child.ts';
@@ -85,7 +85,12 @@ export function collectorRequest(
     node.stateDir,
     '--status-interval-ms',
     STATUS_INTERVAL_MS,
-    ...(options.observeOnly ? ['--observe-only'] : []),
+    ...(options.observeOnly ? ['--observe-only'] : ['--pod-ends', 'on']),
   ];
   return { ...app('collector', collectorChildName(node), flags), netns: node.netns };
+}
+
+/** Beside each collector, as on a node of Kubernetes. */
+export function podEndsRequest(node: NodePlan): ChildRequest {
+  return { name: `pod-ends-${node.name}`, command: POD_ENDS, args: ['--pins', node.bpfDir], netns: node.netns };
 }

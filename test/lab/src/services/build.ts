@@ -19,7 +19,8 @@ export const appBundle = (app: AppName) => path.join(CHECKOUT, 'apps', app, 'dis
 export const API_SERVER_BUNDLE = path.join(CHECKOUT, 'test/lab/build/kube-api.mjs');
 
 /** Projects that a lab needs. */
-const PROJECTS = [...APPS, 'bpf'].map((name) => `@bailiff/${name}`);
+const PROJECTS = [...APPS, 'bpf', 'cni'].map((name) => `@bailiff/${name}`);
+export const POD_ENDS = path.join(CHECKOUT, 'cni/build/bailiff-pod-ends');
 export const NATIVE_ADDON = path.join(CHECKOUT, 'libs/bpf/build/Release/bailiff_bpf.node');
 const BPF_OBJECTS = ['spoof', 'spoof-no-offload', 'runtime'].map((name) =>
   path.join(CHECKOUT, `libs/bpf/build/bpf/${name}.bpf.o`),
@@ -49,6 +50,7 @@ export function staleOutputs(): string[] {
   if (isStale(NATIVE_ADDON, filesBelow(path.join(bpf, 'native'), /\.(cc|h)$/))) stale.push(NATIVE_ADDON);
   const sources = filesBelow(path.join(bpf, 'bpf'), /\.(c|h)$/);
   stale.push(...BPF_OBJECTS.filter((object) => isStale(object, sources)));
+  if (isStale(POD_ENDS, filesBelow(path.join(CHECKOUT, 'cni/src'), /\.(c|h)$/))) stale.push(POD_ENDS);
   return stale;
 }
 

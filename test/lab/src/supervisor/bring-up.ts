@@ -190,7 +190,7 @@ async function bringUpApps({ lab, parts, progress }: Making): Promise<void> {
   const names = ['ipam-sync', 'correlator', 'responder', ...more] as const;
   progress(`apps: ${names.join(', ')}, ${counted(nodes.length, 'collector')}`);
   const apps = names.map((name) => lab.startApp(name));
-  await all([...apps, ...nodes.map((node) => lab.startCollector(node))]);
+  await all([...apps, ...nodes.flatMap((node) => [lab.startCollector(node), lab.startPodEnds(node)])]);
 }
 
 function kubeletNodes(parts: LabParts): Map<string, KubeletNode> {

@@ -14,7 +14,13 @@ import { labtoolArgs } from '../native-tool.ts';
 import type { Relay } from '../net/relay.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
 import { type LineOptions, type LineProcess, startLines } from '../process/lines.ts';
-import { clusterAppRequest, collectorChildName, collectorRequest, needsKubernetes } from '../services/apps.ts';
+import {
+  clusterAppRequest,
+  collectorChildName,
+  collectorRequest,
+  needsKubernetes,
+  podEndsRequest,
+} from '../services/apps.ts';
 import type { AppName } from '../services/build.ts';
 import type { Child } from '../services/children.ts';
 import type { ApiUser, LabCredentials } from '../services/credentials.ts';
@@ -165,6 +171,10 @@ export class Lab implements AsyncDisposable {
       observeOnly: !this.parts.guarded,
     });
     return this.#startKept(request);
+  }
+
+  startPodEnds(node: NodePlan): Promise<Child> {
+    return this.#startKept(podEndsRequest(node));
   }
 
   /** Restarts the app after each exit once it was ready, until it is stopped. */
