@@ -5,6 +5,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { BpfObject, BpfProgram, detachAll, dumpLinks, openSpoofObject, VECTORS, type VectorModes } from '@bailiff/bpf';
+import { ensureProgram, POD_ENDS } from '../../cni/build.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
 export const POD = { mac: '0a:58:0a:f4:00:01', ipv4: '10.244.0.2', ipv6: 'fd00:10:244::2' };
@@ -94,6 +95,7 @@ function attach(dir: string, what: string, interfaceName: string): void {
   } else {
     const { object, key } = openGuarded(`${dir}/bpf/bailiff`, ifindex);
     object.attach(key);
+    execFileSync(ensureProgram(POD_ENDS), ['--pins', object.pinDir, '--once'], { stdio: 'inherit' });
     detach = () => {
       object.close();
       detachAll(object.pinDir);

@@ -92,12 +92,16 @@ export async function bench(): Promise<Section> {
   const toNft = ratio('bailiff', 'nftables');
   return {
     title: 'Packet rate and CPU through a veth',
-    method: `One CPU sends slices of ${thousands(SLICE_PACKETS)} UDP packets of a pod to four veths in turn, ${ROUNDS} rounds. The CPU time covers sending, hook and reception. The variants rotate over the veths, which differ by up to 2 %. nftables has the same rules for the pod in a netdev ingress chain.`,
-    header: ['on the host side', 'packets/s', 'ns of CPU per packet', 'rate relative to nothing'],
+    method: `One CPU sends slices of ${thousands(SLICE_PACKETS)} UDP packets of a pod to four veths in turn, ${ROUNDS} rounds. The CPU time covers sending, hook and reception. The variants rotate over the veths, which differ by up to 2 %. Bailiff includes the program at the pod's end. nftables has the same rules for the pod in a netdev ingress chain.`,
+    header: ['on the veth', 'packets/s', 'ns of CPU per packet', 'rate relative to nothing'],
     rows: VARIANTS.map((v) => [v, thousands(1e9 / ns(v)), fixed(ns(v), 0), fixed(ratio(v, 'nothing'), 3)]),
     budgets: [
-      { budget: 'at least 0.97 of the empty program’s rate', measured: fixed(toEmpty, 3), met: toEmpty >= 0.97 },
-      { budget: 'above the rate of the same rules in nftables', measured: fixed(toNft, 3), met: toNft > 1 },
+      { budget: 'at least 0.96 of the empty program’s rate', measured: fixed(toEmpty, 3), met: toEmpty >= 0.96 },
+      {
+        budget: 'at least 1.08 of the rate of the same rules in nftables',
+        measured: fixed(toNft, 3),
+        met: toNft >= 1.08,
+      },
     ],
   };
 }

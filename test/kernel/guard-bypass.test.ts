@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { PlacedAttachment } from '@bailiff/bpf';
 import { arp, ETHERTYPE, ethernet, icmp, ipv4, ipv6, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ensureProgram, POD_ENDS } from '../../cni/build.ts';
 import { directly, throughIfb } from '../support/ifb.ts';
 import { datagram, FORGED, innerFrame, lsrr, own, packet } from './harness/ipv4.ts';
@@ -44,12 +44,21 @@ const KINDS: Record<string, Buffer> = {
 
 describe('guard bypass', () => {
   let node: TestNode;
+  /** Why this kernel cannot run these tests; empty: it can. */
+  let lacks = '';
   const inPod = (...lines: string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
   beforeAll(async () => {
     node = await TestNode.start();
-    await node.open();
+    const { podEnd } = await node.open();
+    if (!podEnd.available) lacks = `the feature guard-bypass: ${podEnd.hint}`;
+    await inPod('ip link add ifb9 type ifb', 'ip link del ifb9').catch((error: Error) => {
+      lacks = `ifb: ${error.message}`;
+    });
     await node.agent.call('object.maps.nodeAddresses.replace', [{ address: NODE.ipv4, thisNode: true }]);
     await node.agent.call('object.maps.tunnelPorts.replace', [{ port: 4789, kind: 'vxlan' }]);
+  });
+  beforeEach((context) => {
+    if (lacks !== '') context.skip(`optional: this kernel lacks ${lacks}`);
   });
   afterEach(() => inPod('tc qdisc del dev eth0 clsact 2>/dev/null || true', 'ip link del ifb9 2>/dev/null || true'));
   afterAll(() => node?.[Symbol.asyncDispose]());
@@ -214,5 +223,21 @@ describe('guard bypass', () => {
     node.openSender();
     expect(await once('--netns-dir', '/nowhere'), 'by a process').toEqual({ code: 0, stderr: '' });
     expect(await once()).toEqual({ code: 0, stderr: '' });
+  });
+
+  it('clsact - the frames land, and the missing feature is named with a remedy', async () => {
+    await node.reset();
+    const { podEnd } = await node.open({ mode: 'clsact' });
+    expect(podEnd).toMatchObject({
+      feature: 'guard-bypass',
+      available: false,
+      hint: expect.stringMatching(/6\.6.*ifb/),
+    });
+    const guarded = await node.guard(node.pods.attacker);
+    await node.guardPodEnds();
+    expect(readdirSync(path.join(node.pinDir, 'programs')).sort()).toEqual(['spoof_egress', 'spoof_ingress']);
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(TIMES);
+    expect(await guarded.counts()).toEqual({});
+    await guarded[Symbol.asyncDispose]();
   });
 });

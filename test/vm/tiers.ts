@@ -37,7 +37,15 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
   // kernel, so the other files run on the first kernel alone.
   kernel: {
     dir: 'test/kernel',
-    names: ['checksum-offload', 'after-judgement', 'changing-pages', 'joined', 'netkit', 'packet-fields'],
+    names: [
+      'checksum-offload',
+      'after-judgement',
+      'changing-pages',
+      'joined',
+      'guard-bypass',
+      'netkit',
+      'packet-fields',
+    ],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
     timeoutMs: 1_200_000,

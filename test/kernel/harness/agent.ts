@@ -31,8 +31,8 @@ const state: {
 const own = {
   open: (options: bpf.OpenSpoofOptions) => {
     state.object = bpf.openSpoofObject(options);
-    const { mode, reused, updatedLinks, offload } = state.object;
-    return { mode, reused, updatedLinks, offload };
+    const { mode, reused, updatedLinks, offload, podEnd } = state.object;
+    return { mode, reused, updatedLinks, offload, podEnd };
   },
   close: () => {
     state.object?.close();

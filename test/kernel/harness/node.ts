@@ -54,7 +54,7 @@ export interface Offload {
 }
 
 /** Result of opening the programs. */
-export type Opened = Pick<SpoofObject, 'mode' | 'reused' | 'updatedLinks' | 'offload'>;
+export type Opened = Pick<SpoofObject, 'mode' | 'reused' | 'updatedLinks' | 'offload' | 'podEnd'>;
 
 export const GSO = { none: 0, tcpv4: 1, ufo: 3, tcpv6: 4, udp: 5 } as const;
 
