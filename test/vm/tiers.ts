@@ -32,7 +32,8 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
     testTimeoutMs: 180_000,
     timeoutMs: 2_400_000,
   },
-  // What the kernel decides: metadata and pages of packets, their change after the decision, and netkit, which
+  // What the kernel decides: metadata and pages of packets, their change after the decision, marks that skip
+  // the guard, and netkit, which
   // the first kernel may lack. The programs' own decisions are the same instructions on every
   // kernel, so the other files run on the first kernel alone.
   kernel: {
