@@ -5,7 +5,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
-  ConfigLog,
   configHistory,
   deleteConfig,
   InstanceReporter,
@@ -21,6 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { underWay } from '../support/bus.ts';
+import { followConfig } from '../support/config-log.ts';
 import { healthyStatus } from './cli/world.ts';
 import { Kubectl } from './contract/kubectl.ts';
 import { kubectlIsMissing, words } from './contract/kubectl-bench.ts';
@@ -103,8 +103,8 @@ function reportNode(name: string, policies: RuntimeStatus['policies'], part: Par
  */
 async function instanceOf(service: string, refused: [string, string][] = []): Promise<AsyncDisposable> {
   const bus = await world.nats.connect(service);
-  const log = new ConfigLog(bus, { onChange: () => reporter?.report() });
-  const configRevision = () => log.latest().revision;
+  const { log, revision: configRevision } = followConfig(bus);
+  log.onChange(() => reporter?.report());
   const onError = (error: Error) => expect.fail(error.message);
   const ready = async () => ({ ok: true, checks: {} });
   const reported = {

@@ -2,7 +2,7 @@
  * The server copies the bucket to CONFIG_LOG some time after it acknowledges a put. A change is in
  * force from its time in CONFIG_LOG.
  */
-import { type Bus, getLastMessage } from '@bailiff/bus';
+import { type Bus, type ConfigChange, ConfigLog, getLastMessage } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 
 /**
@@ -18,4 +18,21 @@ export async function logged(bus: Bus, { key, json }: { key: string; json: strin
     { what: `${key} to be in CONFIG_LOG` },
   );
   return found.timestampMicros;
+}
+
+/** A ConfigLog with the changes that it has reported since its stream was made. */
+export function followConfig(bus: Bus, { onRecreated }: { onRecreated?: () => void } = {}) {
+  const changes: ConfigChange[] = [];
+  const log = new ConfigLog(bus, {
+    onChange: (change) => changes.push(change),
+    onRecreated: () => {
+      changes.length = 0;
+      onRecreated?.();
+    },
+  });
+  /** The newest change of each key, deletions included. */
+  const newest = () => new Map(changes.map((change) => [change.key, change]));
+  const revisionAt = (timeMicros: number) =>
+    changes.findLast(({ timestampMicros }) => timestampMicros <= timeMicros)?.sequence ?? 0;
+  return { log, changes, newest, revisionAt, revision: () => changes.at(-1)?.sequence ?? 0 };
 }

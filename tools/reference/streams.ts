@@ -47,14 +47,21 @@ function streamRows(): string[][] {
 }
 
 function bucketRows(): string[][] {
-  return BUCKETS.map(({ bucket, description, maxBytes, maxValueBytes, history, push, createOnly }) => [
-    code(bucket),
-    description,
-    createOnly ? 'only the first value of a key is stored' : `${history} ${history === 1 ? 'value' : 'values'} a key`,
-    bytes(maxBytes),
-    bytes(maxValueBytes),
-    push ? code(topology.pushSubject(bucket, '<key>')) : '',
+  return BUCKETS.map((limits) => [
+    code(limits.bucket),
+    limits.description,
+    keptInBucket(limits),
+    bytes(limits.maxBytes),
+    bytes(limits.maxValueBytes),
+    limits.push ? code(topology.pushSubject(limits.bucket, '<key>')) : '',
   ]);
+}
+
+function keptInBucket({ history, maxKeys, maxAgeMs, createOnly }: topology.BucketLimits): string {
+  if (createOnly) return 'only the first value of a key is stored';
+  const values = `${history} ${history === 1 ? 'value' : 'values'} a key`;
+  const messages = maxKeys > 0 ? `${(maxKeys * history).toLocaleString('en-US')} in all` : '';
+  return [values, messages, maxAgeMs > 0 ? nanos(maxAgeMs * 1e6) : ''].filter((part) => part !== '').join(', ');
 }
 
 /** Limits of topology.ts with a reason: `/** reason *\/ export const NAME = …`. */

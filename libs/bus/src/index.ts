@@ -1,7 +1,6 @@
 export { ACCOUNTS, type Account, accountOf, CONNECTION_LIMITS, CORE, EXPORTS, IMPORTS } from './auth/accounts.ts';
 export * from './auth/permissions.ts';
 export * from './auth/server-conf.ts';
-export { type ConfigAt, type ConfigChange, ConfigHistory } from './config/config-history.ts';
 export * from './config/config-log.ts';
 export * from './config/config-store.ts';
 export * from './connection/cloud-events.ts';

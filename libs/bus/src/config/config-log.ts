@@ -1,5 +1,6 @@
 /**
- * The configuration as recorded in CONFIG_LOG, and the proof that no older change is outstanding.
+ * The changes of the configuration in CONFIG_LOG, and the proof that no older change is
+ * outstanding. Keeps no values: the listeners' histories do.
  *
  * A frame is judged by the newest configuration stored at least 1 s before it, so live judging must
  * have read all changes up to then. stream-watermark.ts proves it, and the proof is renewed ahead
@@ -12,9 +13,20 @@ import type { StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
 import { StreamWatermark } from '../streams/stream-watermark.ts';
 import { ROOT } from '../topology/subjects.ts';
-import { type ConfigAt, type ConfigChange, ConfigHistory } from './config-history.ts';
 
 const PREFIX = `${ROOT}.config.`;
+
+export interface ConfigChange {
+  /** Sequence in CONFIG_LOG. */
+  sequence: number;
+  /** When the bus stored the change. */
+  timestampMicros: number;
+  key: string;
+  /** null = deleted */
+  json: string | null;
+  by: string;
+  why: string;
+}
 
 export interface ConfigLogOptions {
   /** Called after each change is applied. Must not throw. */
@@ -27,7 +39,6 @@ export interface ConfigLogOptions {
 }
 
 export class ConfigLog {
-  private history = new ConfigHistory();
   private readonly listeners = new Set<(change: ConfigChange) => void>();
   private readonly end = new AbortController();
   private readonly reading: Promise<void>;
@@ -41,7 +52,6 @@ export class ConfigLog {
       start: 'all',
       onMessage: (message) => this.take(message),
       onRecreated: () => {
-        this.history = new ConfigHistory(this.history.latest());
         this.watermark.streamRecreated();
         options.onRecreated?.();
       },
@@ -65,7 +75,6 @@ export class ConfigLog {
     // CONFIG_LOG contains the message too, whether or not the subject transform of its source
     // (topology.ts) applied. It is not a configuration change.
     const isChange = message.subject.startsWith(PREFIX) && isKey(change.key);
-    if (isChange) this.history.append(change);
     this.watermark.advanceTo(message.sequence);
     if (isChange) for (const listener of [...this.listeners]) listener(change);
   }
@@ -76,35 +85,19 @@ export class ConfigLog {
     return () => this.listeners.delete(listener);
   }
 
-  /** The newest configuration at or before a server time, among the changes read so far. */
-  at(timeMicros: number): ConfigAt {
-    this.watermark.renew();
-    return this.history.at(timeMicros);
-  }
-
-  /** The newest configuration read so far. */
-  latest(): ConfigAt {
-    return this.history.latest();
-  }
-
-  /** Kept changes of a key that were read, oldest first. */
-  changesOf(key: string): ConfigChange[] {
-    return this.history.of(key);
-  }
-
   /** Every change at or before this server time has been read. */
   get caughtUpToMicros(): number {
     return this.watermark.completeToMicros;
   }
 
-  /** Whether `at(timeMicros)` is final. Synchronous, for the common case. */
+  /** Whether every change stored up to a time was reported. Synchronous, for the common case. */
   isCaughtUpTo(timeMicros: number): boolean {
     return this.watermark.isCompleteTo(timeMicros);
   }
 
   /**
-   * Resolves when `at(timeMicros)` is final; also accepts a future time. @throws BusError
-   * BUS_CLOSED, BUS_PERMISSION
+   * Resolves when every change stored up to a time was reported; also accepts a future time.
+   * @throws BusError BUS_CLOSED, BUS_PERMISSION
    */
   whenCaughtUpTo(timeMicros: number): Promise<void> {
     return this.watermark.whenCompleteTo(timeMicros);

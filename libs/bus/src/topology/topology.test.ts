@@ -2,14 +2,7 @@ import { expect, test } from 'vitest';
 import { CORE } from '../auth/accounts.ts';
 import { natsServerConf } from '../auth/server-conf.ts';
 import { DEFAULT_MAX_FILE_BYTES, MAX_PAYLOAD_BYTES } from './server-limits.ts';
-import {
-  BUCKETS,
-  CONFIG_HISTORY,
-  CONFIG_LOG_PER_KEY,
-  consumerConfigs,
-  requiredHorizonMs,
-  streamConfigs,
-} from './topology.ts';
+import { BUCKETS, consumerConfigs, requiredHorizonMs, streamConfigs } from './topology.ts';
 
 test('topology - every stream has a limit by bytes, and their sum fits the default store', () => {
   const configs = streamConfigs();
@@ -27,9 +20,12 @@ test('topology - verdicts and responses outlive the replay horizon', () => {
   expect(nanos).toBe((3_600_000 + 600_000 + 86_400_000) * 1_000_000);
 });
 
-test('topology - the configuration log has no age, and keeps more of a key than the bucket', () => {
-  expect(streamConfigs().find(({ name }) => name === 'CONFIG_LOG')?.max_age).toBeUndefined();
-  expect(CONFIG_LOG_PER_KEY).toBeGreaterThan(CONFIG_HISTORY);
+test('topology - the configuration log has no age, and keeps as many revisions of a key as the bucket', () => {
+  const [bucket, log] = ['KV_bailiff_config', 'CONFIG_LOG'].map((of) =>
+    streamConfigs().find(({ name }) => name === of),
+  );
+  expect([bucket, log].map((stream) => stream?.max_age)).toEqual([undefined, undefined]);
+  expect(log?.max_msgs_per_subject).toBe(bucket?.max_msgs_per_subject);
 });
 
 test('topology - a value of the largest size fits a message', () => {

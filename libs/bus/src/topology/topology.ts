@@ -46,12 +46,6 @@ export const VIOLATIONS_MAX_BYTES = 4096 * MIB;
 export const VERDICTS_MAX_BYTES = 512 * MIB;
 /** Two responses a verdict at half the size. */
 export const RESPONSES_MAX_BYTES = 512 * MIB;
-/**
- * Limited by number, not by age: an operator's change of last year may still be in force. 1,024
- * changes a key.
- */
-export const CONFIG_LOG_PER_KEY = 1_024;
-export const CONFIG_LOG_MAX_BYTES = 256 * MIB;
 export const DEAD_LETTERS_MAX_BYTES = 256 * MIB;
 /**
  * Each dead letter has its own subject (so that it is stored once), and a subject takes 0.44 kB of
@@ -86,9 +80,22 @@ export const DUPLICATE_WINDOW_MS = 120_000;
  */
 export const NODE_DUPLICATE_WINDOW_MS = 100;
 /**
- * Revisions that an operator can restore; CONFIG_LOG keeps more. 64 is the maximum of a KV bucket.
+ * Revisions of a key that the bucket and CONFIG_LOG keep, by number and not by age: an operator's
+ * change of last year may still be in force. 64 is the maximum of a KV bucket.
  */
 export const CONFIG_HISTORY = 64;
+/** 64 revisions of a few hundred keys of some kB. A full bucket refuses new values. */
+export const CONFIG_MAX_BYTES = 256 * MIB;
+/** Keys with a full history; more keys with fewer revisions each. */
+export const CONFIG_MAX_KEYS = 2_048;
+/** What the server adds to a copied message: the header `Nats-Stream-Source`, without the subject. */
+const COPY_OVERHEAD_BYTES = 256;
+/**
+ * Room for a copy of everything that the bucket can hold. The log deletes its oldest messages when
+ * it is full, so one key's changes would delete the values of other keys. With this size it is
+ * never full. A copy repeats the subject in a header, and is at most twice as long.
+ */
+export const CONFIG_LOG_MAX_BYTES = 2 * CONFIG_MAX_BYTES + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES;
 
 /** How long the last status of a service instance is kept. */
 export const INSTANCE_MAX_AGE_MS = 3_600_000;
@@ -99,6 +106,11 @@ export interface BucketLimits {
   maxBytes: number;
   maxValueBytes: number;
   history: number;
+  /**
+   * Keys with a full history, which limit the number of messages; 0: no limit. Each key takes 0.44
+   * kB of server memory.
+   */
+  maxKeys: number;
   /** Pushed to `bailiff.v1.push.<bucket>.<key>` on each change. */
   push: boolean;
   /** Only the first value of a key is accepted. */
@@ -121,6 +133,7 @@ const bucket = (
   maxBytes,
   maxValueBytes,
   history: 1,
+  maxKeys: 0,
   push: false,
   createOnly: false,
   maxAgeMs: 0,
@@ -136,8 +149,9 @@ export const BUCKETS: readonly BucketLimits[] = [
   // one of 500 pods is 100 kB compressed.
   bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true }),
   bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true }),
-  // 64 revisions of a few hundred keys of some kB.
-  bucket('config', 'what operators tune', 256 * MIB, MIB / 4, { push: true, history: CONFIG_HISTORY }),
+  bucket('config', 'what operators tune', CONFIG_MAX_BYTES, MIB / 4, {
+    ...{ push: true, history: CONFIG_HISTORY, maxKeys: CONFIG_MAX_KEYS },
+  }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
   bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, { duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS }),
   // Renewed every 10 s: an instance that ended without a final status expires.
@@ -208,6 +222,7 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
     discard_new_per_subject: limits.createOnly,
     num_replicas: replicas,
     max_msgs_per_subject: limits.history,
+    ...(limits.maxKeys > 0 ? { max_msgs: limits.maxKeys * limits.history } : {}),
     max_bytes: limits.maxBytes,
     ...(limits.maxAgeMs > 0 ? { max_age: nanos(limits.maxAgeMs) } : {}),
     max_msg_size: limits.maxValueBytes + PUT_HEADERS_BYTES,
@@ -265,7 +280,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
           subject_transforms: [{ src: '$KV.bailiff_config.>', dest: `${ROOT}.config.>` }],
         },
       ],
-      max_msgs_per_subject: CONFIG_LOG_PER_KEY,
+      max_msgs_per_subject: CONFIG_HISTORY,
       max_bytes: CONFIG_LOG_MAX_BYTES,
     }),
     make({

@@ -1,7 +1,7 @@
 import { BUILT_IN_RULES } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { SECOND, T0 } from '../testing.ts';
-import { RuleHistory } from './rule-history.ts';
+import { MAX_RULE_SETS, MAX_RULES, RuleHistory } from './rule-history.ts';
 import { compileRule, selects } from './rules.ts';
 
 const key = 'correlation.cluster._.repeated-spoofing';
@@ -34,6 +34,25 @@ describe('rule history - rules in force at a time', () => {
     const history = new RuleHistory();
     history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ enabled: false }) });
     expect(threshold(history, T0)).toBeUndefined();
+  });
+
+  it('bounds - the oldest sets are dropped, the last kept one covers their time; a further rule is refused', () => {
+    const history = new RuleHistory();
+    let sequence = 0;
+    const apply = (name: string, json: string | null) => {
+      sequence += 1;
+      return history.apply({ sequence, timestampMicros: T0 + sequence, key: `correlation.cluster._.${name}`, json });
+    };
+    history.at(T0);
+    for (let n = 0; n < MAX_RULES; n += 1) apply(`rule-${n}`, rule());
+    expect(history.latest().problems).toEqual([]);
+    expect(apply('more', rule())?.problems).toMatchObject([{ code: 'CONFIG_KEY', inForce: 'nothing' }]);
+    expect(apply('rule-1', rule({ condition: { gte: 4 } }))?.problems).toHaveLength(1);
+    apply('rule-0', null);
+    expect(apply('more', rule())?.problems).toEqual([]);
+    // The set of the defaults and those of the first changes are gone.
+    expect(history.at(T0).revision).toBe(sequence - MAX_RULE_SETS + 1);
+    expect(history.at(T0 + sequence).revision).toBe(sequence);
   });
 
   it('other kinds - ignored', () => {

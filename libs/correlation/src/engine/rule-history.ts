@@ -4,13 +4,17 @@
  *
  * Invariants: the same log produces the same rule sets in every process. A refused revision leaves
  * the last valid one in force, and is a problem of the set until a valid revision or a deletion
- * follows. Bounds: one rule set for each change of a correlation rule in the log; sets share
- * compiled rules.
+ * follows. Bounds: MAX_RULES, MAX_RULE_SETS; sets share compiled rules.
  */
 import assert from 'node:assert/strict';
 import { BUILT_IN_RULES, ConfigError, type CorrelationRule, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 import { compileRule } from './rules.ts';
+
+/** Stored rules. A further one is refused. */
+export const MAX_RULES = 1_024;
+/** Rule sets kept, one for each change of a rule. The oldest one also covers earlier times. */
+export const MAX_RULE_SETS = 1_024;
 
 /** One change in the log; `json` null = deleted. */
 export interface RuleChange {
@@ -85,6 +89,10 @@ export class RuleHistory {
       problems: [...this.#problems.values()],
     };
     this.#sets.push(set);
+    if (this.#sets.length > MAX_RULE_SETS) {
+      this.#sets.shift();
+      this.#at = Math.max(0, this.#at - 1);
+    }
     return set;
   }
 
@@ -141,6 +149,8 @@ export class RuleHistory {
         const message = `${change.key}: revision ${rule.revision} is older than ${before.revision}, which is in force`;
         throw new ConfigError('CONFIG_REVISION', message, ['revision']);
       }
+      if (!before && this.#stored.size >= MAX_RULES)
+        throw new ConfigError('CONFIG_KEY', `more than ${MAX_RULES} rules are not read`);
       this.#stored.set(name, { revision: rule.revision, compiled: rule.enabled ? compileRule(name, rule) : null });
       return null;
     } catch (error) {

@@ -1,6 +1,6 @@
 import { responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
+import { MAX_POLICY_KEYS, MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
 
 let sequence = 0;
 const entry = (timestampMicros: number, value: unknown, key = 'response.cluster._.mine') => ({
@@ -127,6 +127,32 @@ describe('policy history', () => {
     history.apply({ ...entry(5_002, null, key), sequence: 3 });
     expect(history.disarmedFor(5_000, where)).toBeNull();
     expect(history.refused()).toEqual([]);
+  });
+
+  it('bounds - deleted policies and ended disarmings make room; without any, a further key is refused', () => {
+    const history = new PolicyHistory();
+    const disarm = (untilMs: number) => ({ until: new Date(untilMs).toISOString(), duration: '30m', by: 'anna' });
+    const nodeKey = (n: number) => `disarm.node._.node-${n}`;
+    for (let n = 0; n < MAX_POLICY_KEYS; n += 1) {
+      history.apply(entry(1, { steps: steps('label') }, `response.cluster._.p${n}`));
+      history.apply(entry(1, disarm(n === 7 ? 5_000 : 9_000), nodeKey(n)));
+    }
+    const isArmed = (node: string) => history.disarmedFor(1_000, { node, namespace: null }) === null;
+    history.apply(entry(2, { steps: steps('label') }, 'response.cluster._.more'));
+    history.apply(entry(2, disarm(9_000), 'disarm.node._.more'));
+    expect(history.refused().map(({ key }) => key)).toEqual(['response.cluster._.more', 'disarm.node._.more']);
+    expect(isArmed('more')).toBe(true);
+
+    history.apply(entry(3, null, 'response.cluster._.p5'));
+    history.apply(entry(4, { steps: steps('label') }, 'response.cluster._.more'));
+    // Microseconds: the disarming of node-7 has ended.
+    history.apply(entry(5_000_000, disarm(9_000), 'disarm.node._.more'));
+    expect(history.refused()).toEqual([]);
+    expect([isArmed('more'), isArmed('node-8'), isArmed('node-7')]).toEqual([false, false, true]);
+    expect(history.latest().byName.has('more')).toBe(true);
+    history.apply(entry(5_000_001, null, nodeKey(8)));
+    history.apply(entry(5_000_002, disarm(9_000), 'disarm.node._.next'));
+    expect([isArmed('next'), isArmed('node-8')]).toEqual([false, true]);
   });
 
   it('a policy with all fields is valid', () => {

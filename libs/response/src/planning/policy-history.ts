@@ -6,7 +6,7 @@
  * An invalid value, or one with a lower `revision`, is reported, and the last valid one stays.
  * Deleting a key restores its default. After CONFIG_LOG is recreated, its first change ends the old
  * policies; a disarming stays until it expires or is revoked. Bounds: MAX_VERSIONS_PER_KEY,
- * MAX_POLICY_KEYS.
+ * MAX_POLICY_KEYS, in which deleted policies and ended disarmings make room.
  */
 import {
   BUILT_IN_RESPONSE_POLICIES,
@@ -62,7 +62,8 @@ interface Version<T> {
 
 export class PolicyHistory {
   #policies = new Map<string, Version<ResponsePolicy>[]>();
-  #disarms = new Map<string, { key: ConfigKey; versions: Version<Disarm>[] }>();
+  /** The newest value of each key; none if the key was deleted. */
+  #disarms = new Map<string, { key: ConfigKey; value: Disarm }>();
   #refused = new Map<string, RefusedEntry>();
   #sequence = 0;
   #newestMicros = 0;
@@ -77,12 +78,8 @@ export class PolicyHistory {
       this.#former = { policies: this.#policies, untilMicros: Number.POSITIVE_INFINITY };
     }
     this.#policies = new Map();
-    for (const disarm of this.#disarms.values()) {
-      // Revisions restart too: the next value must not be refused as older.
-      disarm.versions = disarm.versions.slice(-1).map((version) => {
-        return { ...version, timestampMicros: 0, value: version.value && { ...version.value, revision: 0 } };
-      });
-    }
+    // Revisions restart too: the next value must not be refused as older.
+    for (const disarm of this.#disarms.values()) disarm.value = { ...disarm.value, revision: 0 };
     this.#refused.clear();
     this.#sequence = 0;
     this.#newestMicros = 0;
@@ -112,8 +109,8 @@ export class PolicyHistory {
     if (key.kind !== 'response' && key.kind !== 'disarm') return;
     try {
       requireReadKey(key);
-      if (key.kind === 'response') this.#add(this.#versionsOf(this.#policies, key.name), entry, key);
-      else this.#add(this.#disarmVersions(entry.key, key), entry, key);
+      if (key.kind === 'response') this.#addPolicy(entry, key);
+      else this.#setDisarm(entry, key);
       this.#refused.delete(entry.key);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
@@ -145,7 +142,7 @@ export class PolicyHistory {
   /** Describes the disarming that covers the node or namespace; null if armed. */
   disarmedFor(nowMs: number, where: { node: string; namespace: string | null }): string | null {
     const covering = disarmKeys(where.node, where.namespace).flatMap((key) => this.#disarms.get(key) ?? []);
-    const disarms = covering.map(({ versions }) => versionAt(versions, Number.MAX_SAFE_INTEGER)?.value ?? undefined);
+    const disarms = covering.map(({ value }) => value);
     const latest = latestDisarm(disarms, nowMs);
     const [disarm, key] = [disarms[latest], covering[latest]?.key];
     if (!disarm || !key) return null;
@@ -156,10 +153,8 @@ export class PolicyHistory {
   /** Number of disarmings in force by scope. */
   disarms(nowMs: number): { cluster: number; node: number; namespace: number } {
     const counts = { cluster: 0, node: 0, namespace: 0 };
-    for (const { key, versions } of this.#disarms.values()) {
-      const disarm = versionAt(versions, Number.MAX_SAFE_INTEGER)?.value;
-      if (disarm && Date.parse(disarm.until) > nowMs) counts[key.scope as keyof typeof counts] += 1;
-    }
+    for (const { key, value } of this.#disarms.values())
+      if (Date.parse(value.until) > nowMs) counts[key.scope as keyof typeof counts] += 1;
     return counts;
   }
 
@@ -168,43 +163,64 @@ export class PolicyHistory {
     return [...this.#refused.values()];
   }
 
-  #versionsOf(map: Map<string, Version<ResponsePolicy>[]>, name: string): Version<ResponsePolicy>[] {
-    const known = map.get(name);
-    if (known) return known;
-    requireRoom(map.size);
-    const created: Version<ResponsePolicy>[] = [];
-    map.set(name, created);
-    return created;
-  }
-
-  #disarmVersions(text: string, key: ConfigKey): Version<Disarm>[] {
-    const known = this.#disarms.get(text);
-    if (known) return known.versions;
-    requireRoom(this.#disarms.size);
-    const created = { key, versions: [] as Version<Disarm>[] };
-    this.#disarms.set(text, created);
-    return created.versions;
-  }
-
-  #add<T extends { revision: number }>(versions: Version<T>[], entry: ConfigEntry, key: ConfigKey): void {
-    const value = entry.json === null ? null : (parseConfigValue(key, entry.json) as T);
-    const last = versions.at(-1)?.value;
-    if (value && last && value.revision < last.revision) {
-      throw new ConfigError(
-        'CONFIG_REVISION',
-        `${entry.key}: revision ${value.revision} is older than ${last.revision}, which is in force`,
-        ['revision'],
-      );
+  #addPolicy(entry: ConfigEntry, key: ConfigKey): void {
+    const known = this.#policies.get(key.name);
+    const value = newValue<ResponsePolicy>(entry, key, known?.at(-1)?.value);
+    const versions = known ?? [];
+    if (!known) {
+      this.#makeRoomForPolicy();
+      this.#policies.set(key.name, versions);
     }
     versions.push({ timestampMicros: this.#newestMicros, sequence: entry.sequence, value });
     if (versions.length > MAX_VERSIONS_PER_KEY) versions.shift();
   }
+
+  /** Verdicts before its deletion are planned without the policy that was deleted first. */
+  #makeRoomForPolicy(): void {
+    if (this.#policies.size < MAX_POLICY_KEYS) return;
+    let first: { name: string; sequence: number } | null = null;
+    for (const [name, versions] of this.#policies) {
+      const newest = versions.at(-1);
+      if (newest?.value === null && newest.sequence < (first?.sequence ?? Number.POSITIVE_INFINITY))
+        first = { name, sequence: newest.sequence };
+    }
+    if (!first) throw tooManyKeys();
+    this.#policies.delete(first.name);
+  }
+
+  #setDisarm(entry: ConfigEntry, key: ConfigKey): void {
+    const value = newValue<Disarm>(entry, key, this.#disarms.get(entry.key)?.value);
+    if (value === null) {
+      this.#disarms.delete(entry.key);
+      return;
+    }
+    if (!this.#disarms.has(entry.key) && this.#disarms.size >= MAX_POLICY_KEYS) {
+      for (const [text, known] of this.#disarms)
+        if (Date.parse(known.value.until) * 1000 <= this.#newestMicros) this.#disarms.delete(text);
+      if (this.#disarms.size >= MAX_POLICY_KEYS) throw tooManyKeys();
+    }
+    this.#disarms.set(entry.key, { key, value });
+  }
 }
 
-function requireRoom(size: number): void {
-  if (size >= MAX_POLICY_KEYS)
-    throw new ConfigError('CONFIG_KEY', `more than ${MAX_POLICY_KEYS} keys of this kind are not read`);
+/** The value of an entry. @throws ConfigError if it is invalid, or older than the one in force */
+function newValue<T extends { revision: number }>(
+  entry: ConfigEntry,
+  key: ConfigKey,
+  last: T | null | undefined,
+): T | null {
+  const value = entry.json === null ? null : (parseConfigValue(key, entry.json) as T);
+  if (value && last && value.revision < last.revision) {
+    throw new ConfigError(
+      'CONFIG_REVISION',
+      `${entry.key}: revision ${value.revision} is older than ${last.revision}, which is in force`,
+      ['revision'],
+    );
+  }
+  return value;
 }
+
+const tooManyKeys = () => new ConfigError('CONFIG_KEY', `more than ${MAX_POLICY_KEYS} keys of this kind are not read`);
 
 function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Version<T> | undefined {
   for (let index = versions.length - 1; index >= 0; index--) {
