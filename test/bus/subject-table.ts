@@ -129,7 +129,7 @@ const PUBLISH: Line[] = [
   ...ordered('KV_bailiff_siem'),
   line('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-relay'),
   line('BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-reader'),
-  line('$JS.API.CONSUMER.INFO.SIEM.siem-ocsf'),
+  line('$JS.API.CONSUMER.INFO.SIEM.siem-ocsf', 'siem-relay'),
   line('BUS.CONSUMER.INFO.SIEM.siem-ocsf', 'siem-reader'),
   line('$JS.ACK.SIEM.siem-ocsf.1.1.1.1.0', 'siem-reader'),
   line('$JS.ACK.SIEM.other.1.1.1.1.0'),

@@ -29,11 +29,13 @@ import {
 import { sampleFrame, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../apps/siem-relay/src/config.ts';
+import type { ShareLimits } from '../../apps/siem-relay/src/node-shares.ts';
 import { start } from '../../apps/siem-relay/src/siem-relay.ts';
 import { launchApp, type RunningProcess } from '../support/process.ts';
 import { type RunningService, Services } from '../support/service.ts';
 
 export const NODE = 'node-1.example';
+export const OTHER_NODE = 'node-2.example';
 
 export interface SiemMessage {
   subject: string;
@@ -70,7 +72,7 @@ export class RelayRig implements AsyncDisposable {
   }
 
   static async start(): Promise<RelayRig> {
-    const nats = await startNats({ users: testUsers([NODE]) });
+    const nats = await startNats({ users: testUsers([NODE, OTHER_NODE]) });
     const admin = await nats.connect('admin');
     await ensureTopology(admin);
     return new RelayRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-siem-')));
@@ -89,9 +91,11 @@ export class RelayRig implements AsyncDisposable {
     return [...bus, '--metrics-address', '127.0.0.1:0'];
   }
 
-  relay(flags: readonly string[] = []): Promise<RunningService> {
+  /** @param limits of a node; default: those of the product */
+  relay(flags: readonly string[] = [], limits?: ShareLimits): Promise<RunningService> {
     return this.#services.start({
-      ...{ name: 'siem-relay', argv: [...this.flags(), ...flags], schema: configSchema, start },
+      ...{ name: 'siem-relay', argv: [...this.flags(), ...flags], schema: configSchema },
+      start: (ctx) => start(ctx, limits),
     });
   }
 
@@ -107,11 +111,15 @@ export class RelayRig implements AsyncDisposable {
   }
 
   /** Publishes bytes to the node's own subject. */
-  violationBytes(data: Uint8Array, kind: 'spoof' | 'lsm' = 'spoof'): Promise<number> {
-    return this.#publish(`collector-${NODE}`, violationSubject(NODE, kind), data);
+  violationBytes(data: Uint8Array, kind: 'spoof' | 'lsm' = 'spoof', node = NODE): Promise<number> {
+    return this.#publish(`collector-${node}`, violationSubject(node, kind), data);
   }
-  violations(violations: Violation[] = [sampleViolation()], kind: 'spoof' | 'lsm' = 'spoof'): Promise<number> {
-    return this.violationBytes(encodeViolationFrame(sampleFrame({ nodeName: NODE, violations })), kind);
+  violations(
+    violations: Violation[] = [sampleViolation()],
+    kind: 'spoof' | 'lsm' = 'spoof',
+    node = NODE,
+  ): Promise<number> {
+    return this.violationBytes(encodeViolationFrame(sampleFrame({ nodeName: node, violations })), kind, node);
   }
   verdict(part: Partial<Verdict> = {}): Promise<number> {
     const verdict = sampleVerdict({ nodeName: NODE, ...part });

@@ -127,7 +127,10 @@ it('syslog - a receiver that does not read blocks syslog only; memory stays boun
 }, async () => {
   await using rig = await RelayRig.start();
   await using receiver = await startReceiver({ reading: false });
-  const relay = await rig.relay(syslogFlags(receiver.port, [...PLAIN, '--syslog-confirm-timeout-ms', '60000']));
+  // More events than the share of a node.
+  const limits = { burst: 1e6, perSecond: 1e6, perSecondBehind: 1e6 };
+  const flags = syslogFlags(receiver.port, [...PLAIN, '--syslog-confirm-timeout-ms', '60000']);
+  const relay = await rig.relay(flags, limits);
   // Far more than the kernel's buffers of one connection hold.
   const violations = Array.from({ length: 64 }, () =>
     sampleLsmViolation({

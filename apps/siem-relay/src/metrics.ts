@@ -15,6 +15,7 @@ export interface Readings {
   readers: Readonly<Record<string, ReaderReadings>>;
   recreated: number;
   repeated: number;
+  behind: boolean;
   syslog: { confirmed: number; connections: number; failures: number };
 }
 
@@ -23,6 +24,7 @@ export const NO_READINGS: Readings = {
   readers: {},
   recreated: 0,
   repeated: 0,
+  behind: false,
   syslog: { confirmed: 0, connections: 0, failures: 0 },
 };
 
@@ -31,6 +33,7 @@ export interface Metrics {
   duplicates: Counter<'format'>;
   unreadable: Counter<'stream' | 'reason'>;
   refused: Counter;
+  omitted: Counter;
   busErrors: Counter<'part'>;
   published: Histogram;
 }
@@ -64,6 +67,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'stream',
     ofReaders((r) => r.lost),
   );
+  family.gauge(
+    'readers_behind',
+    '1 if connectors or syslog have not read half of what SIEM can hold: the share of each node is lower',
+    () => Number(readings().behind),
+  );
   const total = (name: string, help: string, value: (from: Readings) => number) =>
     family.total(name, help, () => value(readings()));
   total('streams_remade_total', 'Recreated streams, which are read from their beginning', (r) => r.recreated);
@@ -82,6 +90,10 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     refused: family.counter(
       'refused_events_total',
       'Skipped events: rendering failed, or they exceed the largest message of the bus',
+    ),
+    omitted: family.counter(
+      'omitted_events_total',
+      'Violations beyond the share of their node; one event a node names their number',
     ),
     busErrors: family.counter('errors_total', 'Failures that were retried', ['part']),
     published: family.histogram(

@@ -6,11 +6,21 @@
  * enough. A second one, as during a rollout, creates duplicates that the bus drops, and sends
  * syslog twice.
  */
-import { type Bus, connectService, InstanceReporter, openBucket, streamInfo, toBusError } from '@bailiff/bus';
+import {
+  type Bus,
+  connectService,
+  consumerProgress,
+  InstanceReporter,
+  openBucket,
+  siemConsumer,
+  streamInfo,
+  toBusError,
+} from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
 import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
+import { NodeShares, SHARE_LIMITS, type ShareLimits } from './node-shares.ts';
 import { PositionKeeper } from './position.ts';
 import { SourceReader } from './source-reader.ts';
 import { parseAddress } from './syslog/connection.ts';
@@ -23,24 +33,29 @@ const LAG_LIMIT_MS = 60_000;
 /** Interval of requests for the streams' contents. */
 const OBSERVE_EVERY_MS = 2_000;
 
-/** Starts the relay; resolves when it reads. */
-export async function start(ctx: ServiceContext<RelayConfig>): Promise<void> {
+/** Part of SIEM that unread events may take before every node's rate is lowered. */
+const MAX_UNREAD = 0.5;
+
+/** Starts the relay; resolves when it reads. @param limits of a node */
+export async function start(ctx: ServiceContext<RelayConfig>, limits: ShareLimits = SHARE_LIMITS): Promise<void> {
   const { config } = ctx;
   const options = { ...busOptionsOf(config), name: 'siem-relay' };
   const bus = await connectService(busServiceOf(ctx), options, [...Object.keys(SOURCES), 'SIEM']);
-  await new Relay(ctx, bus).start();
+  await new Relay(ctx, bus, new NodeShares(limits)).start();
 }
 
 class Relay {
   readonly #ctx: ServiceContext<RelayConfig>;
   readonly #bus: Bus;
   readonly #metrics: Metrics;
+  readonly #shares: NodeShares;
   readonly #readers = new Map<SourceName, SourceReader>();
   readonly #log: RateLimitedLog;
   #forwarder: Forwarder | null = null;
 
-  constructor(ctx: ServiceContext<RelayConfig>, bus: Bus) {
+  constructor(ctx: ServiceContext<RelayConfig>, bus: Bus, shares: NodeShares) {
     this.#ctx = ctx;
+    this.#shares = shares;
     this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
@@ -84,6 +99,27 @@ class Relay {
         (cause) => this.#warn('observing', toBusError(cause, stream), 'cannot read the state of a stream'),
       );
     }
+    for (const [stream, reader] of this.#readers)
+      reader.publishOmissions().catch((cause) => this.#warn(stream, toBusError(cause, stream), 'omissions wait'));
+    this.#observeReaders().then(
+      (unread) => {
+        this.#shares.isBehind = unread > MAX_UNREAD;
+      },
+      (cause) => this.#warn('observing', toBusError(cause, 'SIEM'), 'cannot read how far readers have come'),
+    );
+  }
+
+  /** Part of SIEM's bytes that readers have not read yet. A consumer that was never used counts as none. */
+  async #observeReaders(): Promise<number> {
+    const { formats } = this.#ctx.config;
+    const consumers = [...new Set(formats)].map((format) => consumerProgress(this.#bus, 'SIEM', siemConsumer(format)));
+    const read = (await Promise.all(consumers)).filter(({ isUsed }) => isUsed).map((one) => one.ackedSequence);
+    if (this.#forwarder) read.push(this.#forwarder.confirmedSequence);
+    if (read.length === 0) return 0;
+    const { config, state } = await streamInfo(this.#bus, 'SIEM');
+    const messages = state.last_seq - state.first_seq + 1;
+    const unread = state.last_seq - Math.max(state.first_seq - 1, Math.min(...read));
+    return messages > 0 ? (Math.max(0, unread) / messages) * (state.bytes / config.max_bytes) : 0;
   }
 
   #makeReporter(): InstanceReporter {
@@ -120,12 +156,16 @@ class Relay {
       version,
       decoder,
       position: this.#position(stream.toLowerCase()),
+      shares: this.#shares,
       clock,
       evidenceCreatedMs: () => this.#readers.get('VIOLATIONS')?.createdMs ?? 0,
       onPublished: (format, storedMicros, duplicate) => {
         if (duplicate) this.#metrics.duplicates.inc({ format });
         else this.#metrics.events.inc({ format });
         this.#metrics.published.observe(Math.max(0, clock.nowMicros() - storedMicros) / 1e6);
+      },
+      onOmitted: (violations) => {
+        this.#metrics.omitted.inc(violations);
       },
       onUnreadable: (error, message) => {
         this.#metrics.unreadable.inc({ stream, reason: error.reason });
@@ -195,6 +235,7 @@ class Relay {
       },
       recreated: [...this.#readers.values()].reduce((sum, { recreated }) => sum + recreated, 0),
       repeated: this.#readers.get('VIOLATIONS')?.repeated ?? 0,
+      behind: this.#shares.isBehind,
       syslog: {
         confirmed: forwarder?.confirmed ?? 0,
         connections: forwarder?.connections ?? 0,

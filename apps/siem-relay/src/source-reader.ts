@@ -3,9 +3,9 @@
  * with ack, and then advances the position.
  *
  * Only counted messages are skipped: unreadable, repeated, too large for the bus, or deleted before
- * they were read. After a crash, events from the position on are repeated with the same ids. Limits:
- * MAX_IN_FLIGHT unacknowledged events and PULL_MESSAGES requested messages, so that a slow bus
- * delays the reading.
+ * they were read. Violations beyond the share of their node get one event together. After a crash,
+ * events from the position on are repeated with the same ids. Limits: MAX_IN_FLIGHT unacknowledged
+ * events and PULL_MESSAGES requested messages, so that a slow bus delays the reading.
  */
 import {
   type Bus,
@@ -21,9 +21,11 @@ import {
   toBusError,
 } from '@bailiff/bus';
 import type { Clock } from '@bailiff/service';
-import { type Place, render, type SiemEvent } from '@bailiff/siem';
+import { omissionEvent, type Place, type Rendered, render, type SiemEvent } from '@bailiff/siem';
 import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from './events-of.ts';
 import { InOrder } from './in-order.ts';
+import type { NodeShares } from './node-shares.ts';
+import { Omissions, type Omitted } from './omissions.ts';
 import type { PositionKeeper } from './position.ts';
 
 /** More does not increase throughput on one connection (docs/benchmarks.md). */
@@ -41,12 +43,15 @@ export interface SourceReaderOptions {
   version: string;
   decoder: EventDecoder;
   position: PositionKeeper;
+  shares: NodeShares;
   clock: Clock;
   /**
    * Creation time of VIOLATIONS, milliseconds since 1970; part of the evidence uids of verdicts.
    */
   evidenceCreatedMs(): number;
   onPublished(format: SiemFormat, storedMicros: number, duplicate: boolean): void;
+  /** Violations beyond their node's share. */
+  onOmitted(violations: number): void;
   onUnreadable(error: UnreadableError, message: StreamMessage): void;
   /** An event could not be rendered or is too large. This is a bug; the event is skipped. */
   onRefused(error: Error, uid: string): void;
@@ -64,6 +69,7 @@ export class SourceReader {
   readonly #publisher: FramePublisher;
   readonly #under = new InOrder<Done>();
   #repeated = new RepeatedFrames();
+  #omissions = new Omissions();
   #created = '';
   #start: StartAt | null = null;
   #received = 0;
@@ -99,6 +105,14 @@ export class SourceReader {
     if (this.#received > 0) this.pending = Math.max(0, last - this.#received);
   }
 
+  /**
+   * Publishes the omissions that are due. Called regularly: after a flood, no message may follow.
+   * @throws BusError BUS_CLOSED
+   */
+  async publishOmissions(): Promise<void> {
+    await this.#publishOmissions(this.#omissions.take(this.#o.clock.nowMicros()));
+  }
+
   /** Age of the oldest message that is read but not completely relayed; 0 without one. */
   lagMs(): number {
     const { oldest } = this.#under;
@@ -125,7 +139,8 @@ export class SourceReader {
    */
   async stop(withinMs: number): Promise<void> {
     const { clock, position } = this.#o;
-    await Promise.race([this.#publisher.whenFlushed().catch(() => undefined), clock.sleep(withinMs)]);
+    const flushed = this.#publishOmissions(this.#omissions.take()).then(() => this.#publisher.whenFlushed());
+    await Promise.race([flushed.catch(() => undefined), clock.sleep(withinMs)]);
     this.#publisher.close();
     await this.#running;
     await position.close();
@@ -148,6 +163,7 @@ export class SourceReader {
         this.recreated += 1;
         this.#under.clear();
         this.#repeated = new RepeatedFrames();
+        this.#omissions = new Omissions();
         this.#created = created;
         this.#received = 0;
         this.position = { sequence: 0, timestampMicros: 0 };
@@ -195,30 +211,74 @@ export class SourceReader {
     const events = await this.#read(message);
     if (this.#o.signal.aborted) return;
     const { sequence, timestampMicros: storedMicros } = message;
-    const rendered = events.flatMap((event) => this.#render(event));
+    const rendered = events.flatMap((event) => this.#renderShared(event));
+    const omitted = events.length - rendered.length;
     const created = this.#created;
-    const done = this.#under.add({ sequence, storedMicros }, rendered.length);
     const moveTo = (to: Done | null) => {
       if (!to || created !== this.#created) return;
       this.position = { sequence: to.sequence, timestampMicros: to.storedMicros };
       this.#o.position.move({ created, sequence: to.sequence });
     };
-    for (const one of rendered) {
-      await this.#publisher.whenCapacity();
-      this.#publisher.publish(one.subject, one.payload, { msgId: one.msgId, headers: one.headers }).then(
-        ({ duplicate }) => {
-          this.#o.onPublished(one.format, storedMicros, duplicate);
-          moveTo(done());
-        },
-        (error: BusError) => {
-          // Closed before the publish, so the position stays before this event.
-          if (error.code === 'BUS_CLOSED') return;
-          this.#o.onRefused(error, one.msgId);
-          moveTo(done());
-        },
-      );
+    const messages = rendered.flat();
+    const complete = this.#under.add({ sequence, storedMicros }, messages.length + (omitted > 0 ? 1 : 0));
+    const done = () => moveTo(complete());
+    const origin = events[0]?.origin;
+    if (omitted > 0 && origin) {
+      this.#o.onOmitted(omitted);
+      this.#omissions.add(origin, omitted, done);
     }
+    for (const one of messages) await this.#publish(one, storedMicros, done);
     moveTo(this.#under.advance());
+    await this.#publishOmissions(this.#omissions.take(storedMicros));
+  }
+
+  /** Resolves when the event is on its way. @param done called when it is stored */
+  async #publish(one: Rendered, storedMicros: number, done: () => void): Promise<void> {
+    await this.#publisher.whenCapacity();
+    this.#publisher.publish(one.subject, one.payload, { msgId: one.msgId, headers: one.headers }).then(
+      ({ duplicate }) => {
+        this.#o.onPublished(one.format, storedMicros, duplicate);
+        done();
+      },
+      (error: BusError) => {
+        // Closed before the publish, so the position stays before this event.
+        if (error.code === 'BUS_CLOSED') return;
+        this.#o.onRefused(error, one.msgId);
+        done();
+      },
+    );
+  }
+
+  async #publishOmissions(due: readonly Omitted[]): Promise<void> {
+    for (const { node, place, lastSequence, untilMicros, events, done } of due) {
+      const value = {
+        events,
+        firstSequence: place.sequence,
+        lastSequence,
+        sinceMicros: place.storedMicros,
+        untilMicros,
+      };
+      const rendered = this.#render(omissionEvent(value, node, place));
+      let left = rendered.length;
+      const doneOne = () => {
+        left -= 1;
+        if (left <= 0) for (const complete of done) complete();
+      };
+      if (left === 0) doneOne();
+      for (const one of rendered) await this.#publish(one, untilMicros, doneOne);
+    }
+  }
+
+  /** The event in each format; [] if it has no share. */
+  #renderShared(event: SiemEvent): Rendered[][] {
+    const { shares } = this.#o;
+    if (event.kind !== 'violation') return [this.#render(event)];
+    const { origin, value } = event;
+    if (!shares.has(origin.node, value, origin.storedMicros)) return [];
+    const rendered = this.#render(event);
+    const bytes = rendered.reduce((sum, { payload }) => sum + payload.length, 0);
+    shares.charge(origin.node, value, bytes / Math.max(1, rendered.length));
+    return [rendered];
   }
 
   /** Empty for an unreadable message and for a repeated frame. Waits while a schema cannot be looked up. */
@@ -248,7 +308,7 @@ export class SourceReader {
     return [];
   }
 
-  #render(event: SiemEvent) {
+  #render(event: SiemEvent): Rendered[] {
     const { formats, version } = this.#o;
     return formats.flatMap((format) => {
       try {

@@ -16,6 +16,7 @@ export * from './kv/snapshot.ts';
 export type { FollowerBuses } from './kv/snapshot-follower.ts';
 export { type BusService, connectService } from './setup/connect-service.ts';
 export * from './setup/ensure-topology.ts';
+export { type ConsumerProgress, consumerProgress } from './status/consumer-progress.ts';
 export * from './status/instance-reporter.ts';
 export type { Position, ProgressSource } from './status/stream-progress.ts';
 export type { PublishOptions } from './streams/ack.ts';

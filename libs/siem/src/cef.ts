@@ -8,7 +8,16 @@
  */
 import { captureFacts } from './capture.ts';
 import { activityOf, CLASSES, namespaceOf, severityOf } from './classes.ts';
-import { baseName, clip, commandLine, type ResponseEvent, type SiemEvent, type ViolationEvent } from './event.ts';
+import {
+  baseName,
+  clip,
+  commandLine,
+  type OmissionEvent,
+  omissionMessage,
+  type ResponseEvent,
+  type SiemEvent,
+  type ViolationEvent,
+} from './event.ts';
 import { commandUid, responseMessage } from './ocsf/response.ts';
 import { verdictTitle } from './ocsf/verdict.ts';
 import { countOf, protocolName, violationMessage } from './ocsf/violation.ts';
@@ -111,9 +120,25 @@ function responseExtension({ value }: ResponseEvent): Extension {
   };
 }
 
+function omissionExtension(event: OmissionEvent): Extension {
+  const { events, firstSequence, lastSequence, sinceMicros, untilMicros } = event.value;
+  return {
+    rt: millis(untilMicros),
+    start: millis(sinceMicros),
+    end: millis(untilMicros),
+    cnt: events,
+    cn1: firstSequence,
+    cn1Label: 'firstSequence',
+    cn2: lastSequence,
+    cn2Label: 'lastSequence',
+    msg: omissionMessage(event),
+  };
+}
+
 function extensionOf(event: SiemEvent): Extension {
   if (event.kind === 'violation') return violationExtension(event);
   if (event.kind === 'response') return responseExtension(event);
+  if (event.kind === 'omission') return omissionExtension(event);
   const { value } = event;
   return {
     rt: millis(value.triggeredAt),
@@ -133,6 +158,7 @@ function extensionOf(event: SiemEvent): Extension {
 }
 
 function podOf(event: SiemEvent): string {
+  if (event.kind === 'omission') return '';
   return event.kind === 'response' ? event.value.podName : (event.value.pod?.name ?? '');
 }
 

@@ -8,6 +8,7 @@ import type { ResponseEvent, SiemEvent } from './event.ts';
 export const CLASSES = {
   'file-system-activity': { uid: 1001, name: 'File System Activity', category: 1, categoryName: 'System Activity' },
   'kernel-activity': { uid: 1003, name: 'Kernel Activity', category: 1, categoryName: 'System Activity' },
+  'event-log-activity': { uid: 1008, name: 'Event Log Activity', category: 1, categoryName: 'System Activity' },
   'process-activity': { uid: 1007, name: 'Process Activity', category: 1, categoryName: 'System Activity' },
   'detection-finding': { uid: 2004, name: 'Detection Finding', category: 2, categoryName: 'Findings' },
   'network-activity': { uid: 4001, name: 'Network Activity', category: 4, categoryName: 'Network Activity' },
@@ -126,6 +127,7 @@ function responseActivity({ value }: ResponseEvent): Activity {
 export function activityOf(event: SiemEvent): Activity {
   if (event.kind === 'verdict') return { className: 'detection-finding', id: 1, name: 'Create' };
   if (event.kind === 'response') return responseActivity(event);
+  if (event.kind === 'omission') return { className: 'event-log-activity', id: OTHER, name: 'Omit' };
   const { kind, operation } = event.value;
   if (kind === 'spoof') return { className: 'network-activity', id: 6, name: 'Traffic' };
   // Counted without a sample: the operation is unknown.
@@ -134,6 +136,7 @@ export function activityOf(event: SiemEvent): Activity {
 
 /** Namespace of the event's pod; empty without a pod. */
 export function namespaceOf(event: SiemEvent): string {
+  if (event.kind === 'omission') return '';
   return event.kind === 'response' ? event.value.podNamespace : (event.value.pod?.namespace ?? '');
 }
 
@@ -151,8 +154,13 @@ const SEVERITIES: Readonly<Record<string, readonly [number, string]>> = {
  * denied, low if it was allowed.
  */
 export function severityOf(event: SiemEvent): { id: number; name: string } {
-  const { value } = event;
-  const word = 'level' in value ? value.level : value.severity || (value.action === 'drop' ? 'medium' : 'low');
+  const word = severityWord(event);
   const [id, name] = SEVERITIES[word] ?? [0, 'Unknown'];
   return { id, name };
+}
+
+function severityWord(event: SiemEvent): string {
+  if (event.kind === 'omission') return 'medium';
+  const { value } = event;
+  return 'level' in value ? value.level : value.severity || (value.action === 'drop' ? 'medium' : 'low');
 }

@@ -9,7 +9,16 @@ import { rfc3339Micros } from '@bailiff/bus';
 import type { OperationSample, Response, SocketProcess, Verdict, Violation } from '@bailiff/schemas';
 import { captureJson } from './capture.ts';
 import { activityOf, type ClassName, severityOf } from './classes.ts';
-import { baseName, clip, commandLine, compact, type SiemEvent, techniquesOf } from './event.ts';
+import {
+  baseName,
+  clip,
+  commandLine,
+  compact,
+  type Omission,
+  omissionMessage,
+  type SiemEvent,
+  techniquesOf,
+} from './event.ts';
 import type { Json } from './ocsf/base.ts';
 import { commandUid, responseMessage, targetOf } from './ocsf/response.ts';
 import { verdictTitle } from './ocsf/verdict.ts';
@@ -21,6 +30,7 @@ export const ECS_VERSION = '8.17.0';
 const CATEGORY: Readonly<Record<ClassName, string>> = {
   'file-system-activity': 'file',
   'kernel-activity': 'host',
+  'event-log-activity': 'host',
   'process-activity': 'process',
   'network-activity': 'network',
   'detection-finding': 'intrusion_detection',
@@ -29,9 +39,17 @@ const CATEGORY: Readonly<Record<ClassName, string>> = {
   'network-remediation-activity': 'network',
 };
 
+/** event.kind */
+const KIND: Readonly<Record<SiemEvent['kind'], string>> = {
+  violation: 'event',
+  verdict: 'alert',
+  response: 'event',
+  omission: 'pipeline_error',
+};
+
 /** event.type, which refines the category. */
 function typesOf(event: SiemEvent): string[] {
-  if (event.kind === 'verdict') return ['info'];
+  if (event.kind === 'verdict' || event.kind === 'omission') return ['info'];
   if (event.kind === 'response') return event.value.phase === 'succeeded' ? ['change'] : ['info'];
   return [event.value.action === 'drop' ? 'denied' : 'allowed'];
 }
@@ -161,6 +179,10 @@ function responseParts(value: Response): Json {
   };
 }
 
+function omissionParts({ events, firstSequence, lastSequence }: Omission): Json {
+  return { bailiff: { events_omitted: events, first_sequence: firstSequence, last_sequence: lastSequence } };
+}
+
 const statusOf = ({ apiStatus }: Response): Json | undefined =>
   apiStatus > 0 ? { status_code: apiStatus } : undefined;
 
@@ -205,6 +227,20 @@ function factsOf(event: SiemEvent): Facts {
       parts: verdictParts(value),
     };
   }
+  if (event.kind === 'omission') {
+    const { value } = event;
+    return {
+      atMicros: value.untilMicros,
+      startMicros: value.sinceMicros,
+      action: 'events-omitted',
+      outcome: 'unknown',
+      message: omissionMessage(event),
+      reason: '',
+      tags: [],
+      pod: null,
+      parts: omissionParts(value),
+    };
+  }
   const { value } = event;
   const { podUid, podNamespace, podName, phase } = value;
   return {
@@ -231,7 +267,7 @@ export function toEcs(event: SiemEvent, version: string): Json {
     message: clip(facts.message),
     event: {
       id: origin.uid,
-      kind: event.kind === 'verdict' ? 'alert' : 'event',
+      kind: KIND[event.kind],
       category: [CATEGORY[className]],
       type: typesOf(event),
       action: clip(facts.action),

@@ -39,10 +39,23 @@ export type SiemEvent =
       value: Verdict /** Names the violations of its evidence. */;
       evidence: Place;
     }
-  | { kind: 'response'; origin: Origin; value: Response };
+  | { kind: 'response'; origin: Origin; value: Response }
+  | { kind: 'omission'; origin: Origin; value: Omission };
 export type ViolationEvent = Extract<SiemEvent, { kind: 'violation' }>;
 export type VerdictEvent = Extract<SiemEvent, { kind: 'verdict' }>;
 export type ResponseEvent = Extract<SiemEvent, { kind: 'response' }>;
+export type OmissionEvent = Extract<SiemEvent, { kind: 'omission' }>;
+
+/** Violations of a node without an event of their own, because the node exceeded its share. */
+export interface Omission {
+  events: number;
+  /** Messages of VIOLATIONS that contain them. */
+  firstSequence: number;
+  lastSequence: number;
+  /** When the bus stored these messages, microseconds since 1970. */
+  sinceMicros: number;
+  untilMicros: number;
+}
 
 /** `violations-<creation time of the stream, base 36>-<sequence>-<index>` */
 export function uidOf({ stream, createdMs, sequence }: Omit<Place, 'storedMicros'>, index: number): string {
@@ -65,9 +78,19 @@ export function violationEvents(frame: ViolationFrame, node: string, place: Plac
   }));
 }
 
+/** @param place of the first message with an omitted violation, which makes the uid unique */
+export function omissionEvent(value: Omission, node: string, place: Place): OmissionEvent {
+  const origin = originOf(place, 0, node);
+  return { kind: 'omission', origin: { ...origin, uid: origin.uid.replace(/0$/, 'omitted') }, value };
+}
+
+export const omissionMessage = ({ origin, value: { events, firstSequence, lastSequence } }: OmissionEvent): string =>
+  `${events} violations of node ${origin.node} have no event, because the node exceeds its share: messages ${firstSequence} to ${lastSequence} of VIOLATIONS contain them`;
+
 /** When the event happened, microseconds since 1970. */
 export function timeMicrosOf(event: SiemEvent): number {
   if (event.kind === 'violation') return event.value.lastSeenAt;
+  if (event.kind === 'omission') return event.value.untilMicros;
   return event.kind === 'verdict' ? event.value.triggeredAt : event.value.recordedAt;
 }
 

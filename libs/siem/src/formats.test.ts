@@ -91,7 +91,7 @@ describe('ecs', () => {
       expect(ecs).toMatchObject({ ecs: { version: '8.17.0' }, event: { id: event.origin.uid, module: 'bailiff' } });
       expect(Number.isNaN(Date.parse(ecs['@timestamp'] ?? ''))).toBe(false);
       const { kind, category, type, outcome } = ecs['event'] as unknown as Record<string, string[] & string>;
-      expect(['event', 'alert']).toContain(kind);
+      expect(['event', 'alert', 'pipeline_error']).toContain(kind);
       expect(CATEGORIES).toEqual(expect.arrayContaining(category as string[]));
       expect(TYPES).toEqual(expect.arrayContaining(type as string[]));
       expect(['success', 'failure', 'unknown']).toContain(outcome);

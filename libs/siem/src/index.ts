@@ -1,5 +1,8 @@
 export { activityOf, CLASSES, type ClassName, namespaceOf, severityOf } from './classes.ts';
 export {
+  type Omission,
+  type Origin,
+  omissionEvent,
   originOf,
   type Place,
   type SiemEvent,

@@ -13,7 +13,7 @@ import {
   sampleVerdict,
   sampleViolation,
 } from '@bailiff/schemas/testing';
-import { originOf, type Place, type SiemEvent } from './event.ts';
+import { omissionEvent, originOf, type Place, type SiemEvent } from './event.ts';
 
 const CREATED_MS = Date.parse('2026-11-01T00:00:00Z');
 
@@ -38,6 +38,12 @@ export function verdictEvent(part: Parameters<typeof sampleVerdict>[0] = {}): Si
 export function responseEvent(part: Partial<Response> = {}): SiemEvent {
   const value = sampleResponse(part);
   return { kind: 'response', origin: originOf(samplePlace('RESPONSES'), 0, value.nodeName), value };
+}
+
+export function sampleOmission(): SiemEvent {
+  const times = { sinceMicros: 1_790_000_000_000_000, untilMicros: 1_790_000_009_000_000 };
+  const value = { events: 12_345, firstSequence: 7, lastSequence: 900, ...times };
+  return omissionEvent(value, 'node-1.example', samplePlace('VIOLATIONS'));
 }
 
 /** A pod with more processes and longer names than an event can hold. */
@@ -166,6 +172,7 @@ export function everyEvent(): [string, SiemEvent][] {
       PHASES.map((phase): [string, SiemEvent] => [`${action} ${phase}`, responseEvent({ action, phase })]),
     ),
     ['capture of a busy pod', captureEvent()],
+    ['omitted violations', sampleOmission()],
     [
       'response about a node',
       responseEvent({ action: 'cordon', podName: '', podNamespace: '', podUid: '', policy: '' }),

@@ -89,6 +89,11 @@ export class Forwarder {
     this.pending = this.#idle ? 0 : Math.max(0, last - this.#sentTo);
   }
 
+  /** The receiver has confirmed every event up to this one; Infinity if none is left. */
+  get confirmedSequence(): number {
+    return this.#idle ? Number.POSITIVE_INFINITY : this.#confirmed;
+  }
+
   /** Age of the oldest event that is read but not delivered. */
   lagMs(): number {
     const micros = this.#unconfirmed?.oldestMicros ?? this.#waitingMicros;

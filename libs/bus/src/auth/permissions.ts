@@ -205,6 +205,8 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       kvGet('bailiff_siem', '*'),
       ownStatus('siem-relay'),
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
+      // How far connectors have come.
+      ...SIEM_FORMATS.map((format) => `$JS.API.CONSUMER.INFO.SIEM.${siemConsumer(format)}`),
       schemas,
     ],
   },

@@ -22,6 +22,7 @@ const EVERY_CLASS = ['activity_id', 'category_uid', 'class_uid', 'metadata', 'se
 const REQUIRED: Readonly<Record<ClassName, readonly string[]>> = {
   'file-system-activity': ['actor', 'device', 'file'],
   'kernel-activity': ['actor', 'device', 'kernel'],
+  'event-log-activity': ['device', 'log_name'],
   'process-activity': ['actor', 'device', 'process'],
   'detection-finding': ['finding_info'],
   // 1.3.0 requires dst_endpoint; 1.5.0 one of the two endpoints.
@@ -73,6 +74,8 @@ const OBJECTS: Readonly<Record<string, { all: readonly string[]; oneOf: readonly
 const ACTIVITIES: Readonly<Record<ClassName, number>> = {
   'file-system-activity': 14,
   'kernel-activity': 4,
+  // Releases number them differently; only Other is used.
+  'event-log-activity': 0,
   'process-activity': 5,
   'detection-finding': 3,
   'network-activity': 7,

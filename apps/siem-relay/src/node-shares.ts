@@ -1,0 +1,94 @@
+/**
+ * Decides which violations get an event: each node has a share of the relay and of SIEM, and each
+ * pod a share of its node's. Pure.
+ *
+ * A frame of a node becomes up to 19 times as many bytes of events. A node has tokens that refill
+ * at a rate; an event of EVENT_BYTES costs one. A pod gets an event only while more tokens are left
+ * than its events cost within WINDOW_MICROS, so one pod takes at most half. Time is that of the
+ * bus: a relay that was stopped for a day omits no more than one that ran. Bounds: MAX_NODES,
+ * MAX_PODS.
+ */
+import type { Violation } from '@bailiff/schemas';
+
+export interface ShareLimits {
+  /** Tokens of a node at most. */
+  burst: number;
+  /** Refill of a node. */
+  perSecond: number;
+  /** The same while readers are behind, so that no unread event is deleted. */
+  perSecondBehind: number;
+}
+
+/**
+ * A collector that starts publishes some thousand violations at once. A relay renders 5,000 events
+ * in less than a second on an idle machine (docs/benchmarks.md).
+ */
+export const SHARE_LIMITS: ShareLimits = { burst: 5_000, perSecond: 250, perSecondBehind: 1 };
+/** An ordinary event of one format. A larger one costs more. */
+export const EVENT_BYTES = 2_048;
+/** After this, what a pod has used no longer counts. */
+const WINDOW_MICROS = 60_000_000;
+/** Nodes with a known share; beyond it that of the least recent one is new again. */
+const MAX_NODES = 16_384;
+/** Pods of a node with a share of their own; the others have one together. */
+const MAX_PODS = 2_048;
+
+interface Share {
+  tokens: number;
+  refilledMicros: number;
+  windowMicros: number;
+  used: Map<string, number>;
+}
+
+export class NodeShares {
+  readonly #limits: ShareLimits;
+  readonly #nodes = new Map<string, Share>();
+  /** Readers of SIEM are so far behind that unread events may be deleted. */
+  isBehind = false;
+
+  constructor(limits: ShareLimits = SHARE_LIMITS) {
+    this.#limits = limits;
+  }
+
+  /** Whether the violation gets an event. If so, `charge` its size. */
+  has(node: string, violation: Pick<Violation, 'pod'>, storedMicros: number): boolean {
+    const share = this.#shareOf(node, storedMicros);
+    return share.tokens > 0 && (share.used.get(podKey(share, violation)) ?? 0) < share.tokens;
+  }
+
+  /** @param bytes of the event in all formats, divided by their number */
+  charge(node: string, violation: Pick<Violation, 'pod'>, bytes: number): void {
+    const share = this.#nodes.get(node);
+    if (!share) return;
+    const cost = Math.max(1, bytes / EVENT_BYTES);
+    const key = podKey(share, violation);
+    share.tokens -= cost;
+    share.used.set(key, (share.used.get(key) ?? 0) + cost);
+  }
+
+  #shareOf(node: string, storedMicros: number): Share {
+    const { burst, perSecond, perSecondBehind } = this.#limits;
+    const share = this.#nodes.get(node) ?? {
+      ...{ tokens: burst, refilledMicros: storedMicros, windowMicros: storedMicros, used: new Map() },
+    };
+    // The clock of a new leader of the bus may be behind.
+    const elapsed = Math.max(0, storedMicros - share.refilledMicros);
+    const rate = this.isBehind ? perSecondBehind : perSecond;
+    share.tokens = Math.min(burst, share.tokens + (elapsed / 1e6) * rate);
+    share.refilledMicros += elapsed;
+    if (share.refilledMicros - share.windowMicros >= WINDOW_MICROS) {
+      share.windowMicros = share.refilledMicros;
+      share.used.clear();
+    }
+    this.#nodes.delete(node);
+    this.#nodes.set(node, share);
+    const [oldest] = this.#nodes.keys();
+    if (this.#nodes.size > MAX_NODES && oldest !== undefined) this.#nodes.delete(oldest);
+    return share;
+  }
+}
+
+function podKey({ used }: Share, { pod }: Pick<Violation, 'pod'>): string {
+  const uid = pod?.uid ?? '';
+  return used.has(uid) || used.size < MAX_PODS ? uid : '';
+}

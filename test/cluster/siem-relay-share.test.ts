@@ -1,0 +1,112 @@
+// One node that floods the relay: the events of other nodes stay on SIEM and are not late, and the
+// violations of the node without an event are counted exactly. The control has no shares.
+
+import { apiRequest, streamInfo } from '@bailiff/bus';
+import { sampleViolation } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { jetstream } from '@nats-io/jetstream';
+import { describe, expect, it } from 'vitest';
+import type { ShareLimits } from '../../apps/siem-relay/src/node-shares.ts';
+import { readAll } from '../support/bus.ts';
+import { OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
+
+const MIB = 1024 ** 2;
+const NO_SHARES: ShareLimits = { burst: 1e9, perSecond: 1e9, perSecondBehind: 1e9 };
+const FRAMES = 50;
+const PER_FRAME = 64;
+
+async function shrinkSiem(rig: RelayRig): Promise<void> {
+  const { config } = await streamInfo(rig.admin, 'SIEM');
+  await apiRequest(rig.admin, '$JS.API.STREAM.UPDATE.SIEM', { ...config, max_bytes: MIB });
+}
+
+interface Event {
+  device: { name: string };
+  class_uid: number;
+  count: number;
+}
+
+/** The events that are on SIEM, oldest first. */
+async function eventsOn(rig: RelayRig): Promise<Event[]> {
+  return (await readAll(rig.admin, 'SIEM')).map(({ data }) => JSON.parse(Buffer.from(data).toString()));
+}
+
+/** Ten events of another node, a flood, and one more. @returns the events that are left */
+async function flood(limits: ShareLimits) {
+  await using rig = await RelayRig.start();
+  await shrinkSiem(rig);
+  const relay = await rig.relay([], limits);
+  for (let n = 0; n < 10; n += 1) await rig.violations([sampleViolation()], 'spoof', OTHER_NODE);
+  await rig.eventCount(10);
+  const violations = Array.from({ length: PER_FRAME }, () => sampleViolation());
+  await Promise.all(Array.from({ length: FRAMES }, () => rig.violations(violations)));
+  await rig.violations([sampleViolation()], 'spoof', OTHER_NODE);
+  await waitFor(async () => (await relay.metric('messages_total{stream="VIOLATIONS"}')) === FRAMES + 11, {
+    what: 'the relay to read everything',
+    timeoutMs: 60_000,
+  });
+  // A stop publishes what is due.
+  const omitted = await relay.metric('omitted_events_total');
+  await relay.stop();
+  const events = await eventsOn(rig);
+  return {
+    omitted,
+    ofOther: events.filter(({ device }) => device.name === OTHER_NODE).length,
+    beforeLast: events.findLastIndex(({ device }) => device.name === OTHER_NODE),
+    flooded: events.filter(({ device, class_uid }) => device.name !== OTHER_NODE && class_uid !== 1008).length,
+    summaries: events.filter(({ class_uid }) => class_uid === 1008),
+  };
+}
+
+describe('siem-relay - a node that floods', () => {
+  it('with shares - the events of another node stay and come early; omitted violations are counted', async () => {
+    const { omitted, ofOther, beforeLast, flooded, summaries } = await flood({
+      ...{ burst: 100, perSecond: 1, perSecondBehind: 1 },
+    });
+    expect(ofOther).toBe(11);
+    expect(beforeLast).toBeLessThan(200);
+    expect(flooded + omitted).toBe(FRAMES * PER_FRAME);
+    expect(summaries.length).toBeGreaterThan(0);
+    expect(summaries.reduce((sum, { count }) => sum + count, 0)).toBe(omitted);
+  });
+
+  it('control: without shares - the events of another node are deleted before a connector reads them', async () => {
+    const { omitted, ofOther, flooded } = await flood(NO_SHARES);
+    expect(omitted).toBe(0);
+    expect(flooded).toBeGreaterThan(100);
+    expect(ofOther).toBe(1);
+  });
+
+  it('readers that are behind - no unread event is deleted; when they have read, events follow again', async () => {
+    await using rig = await RelayRig.start();
+    await shrinkSiem(rig);
+    const relay = await rig.relay([], { burst: 400, perSecond: 1e6, perSecondBehind: 0 });
+    await rig.violations();
+    const js = jetstream((await rig.nats.connect('admin')).nc);
+    const consumer = await js.consumers.get('SIEM', 'siem-ocsf');
+    // From now on the consumer is in use.
+    (await consumer.next())?.ack();
+    const some = Array.from({ length: 10 }, () => sampleViolation());
+    const isBehind = () => relay.metric('readers_behind');
+    await waitFor(
+      async () => {
+        if ((await streamInfo(rig.admin, 'SIEM')).state.bytes < 0.6 * MIB) await rig.violations(some);
+        return (await isBehind()) === 1;
+      },
+      { what: 'the consumer to be behind', timeoutMs: 60_000 },
+    );
+    for (let n = 0; n < 100; n += 1) await rig.violations(some);
+    await waitFor(async () => (await relay.metric('omitted_events_total')) > 900, { what: 'omitted violations' });
+    expect((await streamInfo(rig.admin, 'SIEM')).state.first_seq).toBe(1);
+    await waitFor(
+      async () => {
+        for await (const message of await consumer.fetch({ max_messages: 1_000, expires: 1_000 })) message.ack();
+        return (await isBehind()) === 0;
+      },
+      { what: 'the consumer to catch up', timeoutMs: 60_000 },
+    );
+    const before = rig.events.length;
+    await rig.violations();
+    await rig.eventCount(before + 1);
+  });
+});
