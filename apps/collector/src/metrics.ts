@@ -203,7 +203,7 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
   );
   family.totals(
     'breaches_total',
-    'Packets and operations that broke a rule, as published on the bus; for runtime policies by policy name',
+    'Packets and operations that broke a rule, as stored on the bus; for runtime policies by policy name',
     ['kind', 'vector', 'action'],
     () =>
       read().violations.flatMap(({ kind, vector, drop, audit }) => [

@@ -9,6 +9,7 @@ export {
 export { MAX_PENDING, MAX_PENDING_PER_NODE } from './attribution/pending-violations.ts';
 export { type InventoryEntry, MAX_FORMER, PodInventory, type PodSnapshot } from './attribution/pod-inventory.ts';
 export { indexesIn, PriorRefusals } from './attribution/prior-refusals.ts';
+export { type CountedViolation, CounterHulls, MAX_HULLS } from './counting/counter-hulls.ts';
 export { counterPool, DUPLICATE, EpochCounter } from './counting/counters.ts';
 export { MAX_COUNTERS_PER_NODE } from './counting/node-state.ts';
 export { CorrelationEngine, type CorrelationEngineOptions, type FramePosition, type Refusal } from './engine/engine.ts';

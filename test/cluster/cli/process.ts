@@ -19,12 +19,20 @@ export interface Started {
   ended: Promise<Ended>;
 }
 
-/** @param stdout a descriptor in place of the pipe; closed here */
-export function startCli(world: World, args: readonly string[], { stdout: to }: { stdout?: number } = {}): Started {
+/**
+ * @param stdout a descriptor in place of the pipe; closed here
+ * @param heapMib limit of the heap
+ */
+export function startCli(
+  world: World,
+  args: readonly string[],
+  { stdout: to, heapMib }: { stdout?: number; heapMib?: number } = {},
+): Started {
   const { child, stdout, stderr, exit } = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...args], {
     stdio: ['ignore', to ?? 'pipe', 'pipe'],
     env: {
       ...process.env,
+      ...(heapMib === undefined ? {} : { NODE_OPTIONS: `--max-old-space-size=${heapMib}` }),
       HOME: world.directory,
       BAILIFF_NATS_URL: world.nats.url,
       BAILIFF_NATS_PASSWORD_FILE: world.passwordFile,

@@ -14,7 +14,7 @@ import { readStream } from '../shared/bus/read-stream.ts';
 import { CliError } from '../shared/errors.ts';
 import { poll } from '../shared/poll.ts';
 import { readNodes } from '../shared/read/nodes.ts';
-import { type EventRow, packetsOf } from '../shared/rows/event-rows.ts';
+import type { EventRow } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
 import { span } from '../shared/text/time.ts';
 
@@ -106,7 +106,7 @@ export async function canary(session: Session, pod: string): Promise<number> {
       remedy: `a network policy may drop the packet before the guard, or the mode of ${VECTOR} is off: bailiff config list`,
     });
   }
-  const packets = rows.reduce((sum, row) => sum + (row.kind === 'gap' ? 0 : packetsOf(row.violation)), 0);
+  const packets = rows.reduce((sum, row) => sum + (row.kind === 'gap' ? 0 : row.packets), 0);
   const [first] = rows;
   const action = first && first.kind !== 'gap' ? first.violation.action : '';
   out.line(

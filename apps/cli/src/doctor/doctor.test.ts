@@ -189,8 +189,13 @@ describe('would drop', () => {
     const tally = new Tally<Audited>(({ vector }) => vector);
     const violation = sampleViolation();
     const key = { pod: violation.pod, interfaceName: 'veth0', nodeName: 'n' };
-    tally.add({ ...key, vector: 'tunnel-other' }, violation, 1);
-    tally.add({ ...key, pod: null, vector: 'unknown-interface' }, sampleViolation({ counterEpoch: 'x', pod: null }), 2);
+    const at = (sequence: number) => ({ sequence, nodeName: 'n' });
+    tally.add({ ...key, vector: 'tunnel-other' }, violation, at(1));
+    tally.add(
+      { ...key, pod: null, vector: 'unknown-interface' },
+      sampleViolation({ counterEpoch: 'x', pod: null }),
+      at(2),
+    );
     expect(adviceOf(tally.groups())).toEqual([
       'To drop these packets:',
       '  bailiff config set spoof.cluster._.default modes.tunnel-other=enforce',
@@ -201,7 +206,7 @@ describe('would drop', () => {
     ]);
     expect(adviceOf([])).toEqual([]);
     const disarmed = new Tally<Audited>(({ vector }) => vector);
-    disarmed.add({ ...key, vector: 'ipv4-source' }, violation, 1);
+    disarmed.add({ ...key, vector: 'ipv4-source' }, violation, at(1));
     expect(adviceOf(disarmed.groups())).toEqual([
       'ipv4-source is dropped by default; to find the exceptions:',
       '  bailiff config list --kind spoof; bailiff disarm',

@@ -6,7 +6,7 @@ import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bai
 import type { PodRef } from '@bailiff/schemas';
 import { podName } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
-import { Tally, type TallyGroup } from '../shared/read/tally.ts';
+import { restText, Tally, type TallyGroup } from '../shared/read/tally.ts';
 import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
 import { plural, shortList } from '../shared/text/plural.ts';
@@ -31,7 +31,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'OWNER', min: 10, spare: true },
   { title: 'NODE', min: 8, spare: true },
 ];
-/** --json has all. */
+/** --json has up to MAX_GROUPS. */
 const MAX_ROWS = 50;
 /** Rules named in one line. */
 const MAX_RULES = 6;
@@ -109,26 +109,28 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
     sinceMs,
     onMessage: (message) =>
       decoder.read(message, 'ViolationFrame', ({ nodeName, violations }) => {
+        const { sequence } = message;
         for (const violation of violations) {
           if (violation.action !== 'audit') continue;
           if (violation.kind === 'lsm') {
-            operations.add({ vector: violation.vector }, violation, message.sequence);
+            operations.add({ vector: violation.vector }, violation, { nodeName, sequence });
             continue;
           }
           const { pod, interfaceName, vector } = violation;
-          tally.add({ pod, interfaceName, nodeName, vector }, violation, message.sequence);
+          tally.add({ pod, interfaceName, nodeName, vector }, violation, { nodeName, sequence });
         }
       }),
     signal: io.signal,
   });
   const groups = tally.groups();
-  const packets = groups.reduce((sum, group) => sum + group.packets, 0);
+  const packets = groups.reduce((sum, group) => sum + group.packets, tally.rest.packets);
   if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   decoder.reportUndecodable(out);
   if (json) {
     const refused = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
-    out.json({ since, packets, groups: groups.map(groupJson), operations: refused });
+    const omitted = { groups: tally.rest, operations: operations.rest };
+    out.json({ since, packets, groups: groups.map(groupJson), operations: refused, omitted });
     return 0;
   }
   const audited = operationsNote(operations.groups());
@@ -147,7 +149,9 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
       out.table,
     ),
   );
-  if (groups.length > MAX_ROWS) out.note(`… and ${groups.length - MAX_ROWS} more: --json has all`);
+  if (groups.length > MAX_ROWS) out.note(`… and ${groups.length - MAX_ROWS} more: --json has them`);
+  const rest = restText(tally.rest);
+  if (rest !== '') out.note(rest);
   out.lines(['', ...adviceOf(groups)]);
   return 0;
 }

@@ -1,5 +1,6 @@
 /** `bailiff events`: violations on the bus. */
 import { filters } from '@bailiff/bus';
+import { CounterHulls } from '@bailiff/correlation';
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { ViolationFrame } from '@bailiff/schemas';
 import type { Command } from 'commander';
@@ -34,8 +35,8 @@ Examples:
   bailiff events --since 1d --action audit --json  everything that enforcing would have dropped, as JSON
   bailiff events --kind lsm --vector no-shell/shell  operations that one rule denied or audited, with the program
 
-Each row is one violation: a pod, a vector, and the number of packets or operations since the previous violation of
-the same pod, vector and action. A row of kind gap is one interface and the packets that it sent before its guard.
+Each row is one violation: a pod, a vector, and the number of packets or operations since the previous row of the same
+pod, vector and action. So the sum of the rows is exact, also if a node sent an increment twice. A row of kind gap is one interface and the packets that it sent before its guard.
 `;
 
 function filterOf(options: Options): EventFilter {
@@ -63,6 +64,7 @@ export function eventListing(session: Session, filter: EventFilter): Listing<Eve
   const { decoder } = session;
   const { node, kind } = filter;
   const interfacePods = new InterfacePods(session);
+  const hulls = new CounterHulls();
   return {
     stream: 'VIOLATIONS',
     noun: 'violations',
@@ -74,7 +76,7 @@ export function eventListing(session: Session, filter: EventFilter): Listing<Eve
     ],
     read: (message, take) =>
       decoder.read(message, 'ViolationFrame', (frame: ViolationFrame) => {
-        const rows = eventRows(frame, message, filter);
+        const rows = eventRows(frame, message, filter, hulls);
         if (rows.some((row) => row.kind === 'gap')) return addPodNames(interfacePods, rows, take);
         for (const row of rows) take(row);
         return undefined;

@@ -118,8 +118,8 @@ describe('render', () => {
       '',
       'VIOLATIONS',
       '  SEQ  SEEN (UTC)     AFTER  WHAT              PACKETS  CLAIMED    SENT TO          ON BUS AFTER',
-      '   #7  12:00:00.000      +0  ipv4-source drop      321  192.0.2.7  10.1.0.5:53 udp         12 ms',
-      '   #8  12:00:00.050  +50 ms  arp-sender audit      321  192.0.2.7  10.1.0.5:53 udp         12 ms',
+      '   #7  12:00:00.000      +0  ipv4-source drop        5  192.0.2.7  10.1.0.5:53 udp         12 ms',
+      '   #8  12:00:00.050  +50 ms  arp-sender audit        5  192.0.2.7  10.1.0.5:53 udp         12 ms',
       '',
       'VERDICT  5f1d3c7a9b  high by repeated-spoofing',
       '  321 packets in 60 s, threshold 10',
@@ -177,7 +177,7 @@ describe('render', () => {
     const denied = buildChain(verdictRow(), [step(7), { ...step(8), violation: null, storedAtMicros: null }], []);
     const text = renderChain(denied, { width: 0, nowMs: NOW_MS }).join('\n');
     expect(text).toMatch(/WHAT +TIMES +DID +BY PROGRAM/);
-    expect(text).toMatch(/release-agent block +321 +write \/sys\/fs\/cgroup\/release_agent +\/bin\/sh -c id, uid 0/);
+    expect(text).toMatch(/release-agent block +2 +write \/sys\/fs\/cgroup\/release_agent +\/bin\/sh -c id, uid 0/);
     expect(text).toMatch(/#8 .* 2 +mount bind \(no longer stored\) +\/bin\/sh, uid 0, from \/usr\/bin\/node/);
     expect(text).toMatch(/\nfirst operation → /);
     const both = buildChain(verdictRow(), [seen(6, 0), step(7)], []);

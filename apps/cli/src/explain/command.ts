@@ -7,7 +7,9 @@ import { type PodSelector, parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readServices } from '../shared/read/services.ts';
+import { restText } from '../shared/read/tally.ts';
 import { onBus, type Session } from '../shared/session.ts';
+import { shortList } from '../shared/text/plural.ts';
 import { problemLines } from '../status/render.ts';
 import { correlatorProblem, unansweredReason } from '../status/services.ts';
 import { chainJson, summaryJson } from './json.ts';
@@ -24,6 +26,10 @@ interface Options {
 const DEFAULT_SINCE = '1d';
 /** Most chains shown with --all. */
 const MAX_CHAINS = 50;
+/** Groups of violations shown. */
+const MAX_GROUPS_SHOWN = 50;
+/** Uids named in one line. */
+const MAX_NAMED = 8;
 
 const EXAMPLES = `
 Examples:
@@ -67,18 +73,23 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
       pod: seen.pod ?? verdicts[0]?.verdict.pod ?? null,
       since,
       violations: summaryJson(seen),
+      omittedViolations: seen.tally.rest,
       verdicts: chains.map(chainJson),
     });
     return 0;
   }
   const render = { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) };
   const outage = services && correlatorProblem(services);
-  if (seen.uids.size > 1) out.note(`"${pod.text}" selects ${seen.uids.size} pods: ${[...seen.uids].join(', ')}`);
+  if (seen.uids.size > 1) out.note(`"${pod.text}" selects several pods: ${shortList([...seen.uids], MAX_NAMED)}`);
   if (seen.cut) out.note('only the newest violations were read: there are too many');
   const groups = seen.tally.groups();
   if (groups.length > 0) {
     out.line(out.paint(`Violations since ${since}`, 'bold'));
-    out.lines(renderSummary(groups, render));
+    out.lines(renderSummary(groups.slice(0, MAX_GROUPS_SHOWN), render));
+    if (groups.length > MAX_GROUPS_SHOWN)
+      out.note(`… and ${groups.length - MAX_GROUPS_SHOWN} more groups: --json has them`);
+    const rest = restText(seen.tally.rest);
+    if (rest !== '') out.note(rest);
     out.line();
   }
   if (outage) out.lines(problemLines([outage], out.table));

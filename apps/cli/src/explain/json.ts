@@ -20,6 +20,7 @@ export function chainJson(chain: Chain): Record<string, unknown> {
             nodeName,
             kind: violation.kind,
             violation,
+            packets: evidence.packets,
           })
         : { type: 'gone', sequence: evidence.streamSequence, ...evidence },
     ),

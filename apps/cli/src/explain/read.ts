@@ -11,6 +11,10 @@ import { buildChain, type Chain, type EvidenceStep } from './chain.ts';
 
 /** The newest verdicts of a pod are kept. */
 const MAX_VERDICTS = 1_000;
+/** Verdicts of an ambiguous prefix that are named, the newest. */
+const MAX_NAMED = 8;
+/** Pods of one name; a node may report any number. */
+const MAX_UIDS = 64;
 /** The responder's clock may be behind the server's by this much. */
 const CLOCK_MARGIN_MS = 60_000;
 
@@ -36,6 +40,7 @@ export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs:
 export async function verdictById(session: Session, prefix: string): Promise<VerdictRow> {
   const { bus, decoder, io } = session;
   const found: VerdictRow[] = [];
+  let count = 0;
   const whole = prefix.length === 32;
   await readStream(bus, 'VERDICTS', {
     sinceMs: 0,
@@ -43,20 +48,21 @@ export async function verdictById(session: Session, prefix: string): Promise<Ver
     onMessage: (message) => {
       if (!message.subject.slice(message.subject.lastIndexOf('.') + 1).startsWith(prefix)) return undefined;
       return decoder.read(message, 'Verdict', (verdict) => {
+        count += 1;
         found.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
+        if (found.length > MAX_NAMED) found.shift();
       });
     },
     signal: io.signal,
   });
-  if (found.length === 1) return found[0] as VerdictRow;
-  if (found.length === 0) {
+  if (count === 1) return found[0] as VerdictRow;
+  if (count === 0) {
     throw new CliError('CLI_NOT_FOUND', `no verdict id starts with "${prefix}"`, {
       remedy: '`bailiff verdicts --since all` lists the ids; select a pod as namespace/name',
     });
   }
-  throw new CliError('CLI_USAGE', `"${prefix}" is a prefix of ${found.length} verdict ids`, {
+  throw new CliError('CLI_USAGE', `"${prefix}" is a prefix of ${count} verdict ids`, {
     remedy: `use more characters of one id:\n${found
-      .slice(-8)
       .map(({ verdict }) => `${verdict.verdictId}  ${verdict.rule}`)
       .join('\n')}`,
   });
@@ -106,7 +112,7 @@ export interface PodViolations {
   tally: Tally<{ vector: string; action: string }>;
   /** Pod of the newest violation; null without violations. */
   pod: { namespace: string; name: string; uid: string } | null;
-  /** Uids of all pods that the selector selects. */
+  /** Uids of the pods that the selector selects; at most MAX_UIDS. */
   uids: Set<string>;
   nodes: Set<string>;
   cut: boolean;
@@ -124,9 +130,9 @@ export async function violationsOfPod(session: Session, pod: PodSelector, sinceM
         for (const violation of frame.violations) {
           if (!violation.pod || !matchesPod(pod, violation.pod)) continue;
           const { vector, action } = violation;
-          tally.add({ vector, action }, violation, message.sequence);
+          tally.add({ vector, action }, violation, { nodeName: frame.nodeName, sequence: message.sequence });
           seen.pod = violation.pod;
-          seen.uids.add(violation.pod.uid);
+          if (seen.uids.size < MAX_UIDS) seen.uids.add(violation.pod.uid);
           seen.nodes.add(frame.nodeName);
         }
       }),

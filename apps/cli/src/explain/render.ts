@@ -5,7 +5,7 @@
 import type { Verdict } from '@bailiff/schemas';
 import { podName } from '../shared/arguments.ts';
 import type { TallyGroup } from '../shared/read/tally.ts';
-import { claimOf, destinationOf, packetsOf } from '../shared/rows/event-rows.ts';
+import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
 import { evidenceText, outcomeOf } from '../shared/rows/operation-text.ts';
 import { phaseStyle, responseText } from '../shared/rows/response-rows.ts';
 import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
@@ -85,7 +85,7 @@ function evidenceCells(step: EvidenceStep, first: number | null, nowMs: number):
     clockTime(seen, nowMs),
     after(seen, first),
     { text: `${violation.vector} ${outcome}`, style },
-    String(packetsOf(violation)),
+    String(evidence.packets),
     claimOf(violation),
     destinationOf(violation),
     storedAtMicros === null ? '' : span((storedAtMicros - seen) / 1000),

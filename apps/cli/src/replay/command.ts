@@ -103,7 +103,7 @@ async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan):
     const mapping = { format, version: io.version, createdMs: Date.parse(created) };
     return to === null ? siemSink(out, mapping) : busSink(bus, to, siemCopies(mapping));
   }
-  if (to !== null) return busSink(bus, to, format === 'json' ? jsonCopies : avroCopies);
+  if (to !== null) return busSink(bus, to, format === 'json' ? jsonCopies() : avroCopies);
   if (format === 'avro') return avroSink(out, request.fromSequence === null);
   return format === 'json' ? jsonSink(out) : tableSink(out, request.speed !== 'max');
 }

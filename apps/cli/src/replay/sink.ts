@@ -4,6 +4,7 @@
  * interpret.
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
+import { CounterHulls } from '@bailiff/correlation';
 import { encodeViolationFrame } from '@bailiff/schemas';
 import { type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../shared/rows/event-rows.ts';
 import type { Out } from '../shared/session.ts';
@@ -26,12 +27,17 @@ export interface Sink {
 }
 
 const nothing = (): void => undefined;
-const rowsOf = ({ message, frame, filter }: Replayed): EventRow[] => eventRows(frame, message, filter);
+/** Rows of frames in the order of a replay, which add up to the truth. */
+function rowReader(): (replayed: Replayed) => EventRow[] {
+  const hulls = new CounterHulls();
+  return ({ message, frame, filter }) => eventRows(frame, message, filter, hulls);
+}
 
 /** Rows that determine the column widths of an unpaced replay. */
 const ROWS_FOR_LAYOUT = 200;
 
 export function tableSink(out: Out, paced: boolean): Sink {
+  const rowsOf = rowReader();
   const enough = paced ? 1 : ROWS_FOR_LAYOUT;
   let waiting: EventRow[] = [];
   let layout: Layout | null = null;
@@ -65,6 +71,7 @@ export function tableSink(out: Out, paced: boolean): Sink {
 }
 
 export function jsonSink(out: Out): Sink {
+  const rowsOf = rowReader();
   return {
     take(replayed) {
       for (const row of rowsOf(replayed)) out.jsonLine(eventJson(row));
@@ -121,13 +128,16 @@ export const avroCopies: Copies = ({ message, frame, wanted }) => [
 ];
 
 /** Each violation in the format of `bailiff events --json`. */
-export const jsonCopies: Copies = (replayed) =>
-  rowsOf(replayed).map((row, index) => ({
-    subject: replayed.message.subject,
-    id: `replay-${replayed.message.sequence}-${index}`,
-    data: Buffer.from(JSON.stringify(eventJson(row))),
-    contentType: 'application/json',
-  }));
+export function jsonCopies(): Copies {
+  const rowsOf = rowReader();
+  return (replayed) =>
+    rowsOf(replayed).map((row, index) => ({
+      subject: replayed.message.subject,
+      id: `replay-${replayed.message.sequence}-${index}`,
+      data: Buffer.from(JSON.stringify(eventJson(row))),
+      contentType: 'application/json',
+    }));
+}
 
 /** Each violation as an event of the siem-relay, on its subject. */
 export const siemCopies =

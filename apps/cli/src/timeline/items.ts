@@ -1,11 +1,13 @@
 /**
  * Events of a pod as items on five lanes, in time order. Pure.
  *
- * Bounds: MAX_BURSTS. Close violations of one vector form one burst, so a flood is one item.
+ * Bounds: MAX_BURSTS. Close violations of one vector form one burst, so a flood is one item. The
+ * packets of all bursts add up to the truth (CounterHulls).
  */
 import type { ConfigChange } from '@bailiff/bus';
+import { CounterHulls } from '@bailiff/correlation';
 import type { GuardGap, Violation } from '@bailiff/schemas';
-import { claimOf, packetsOf } from '../shared/rows/event-rows.ts';
+import { claimOf } from '../shared/rows/event-rows.ts';
 import { outcomeOf } from '../shared/rows/operation-text.ts';
 import { type ResponseRow, responseText } from '../shared/rows/response-rows.ts';
 import { shortId, type VerdictRow } from '../shared/rows/verdict-rows.ts';
@@ -45,6 +47,7 @@ const item = (part: Pick<TimelineItem, 'lane' | 'atMicros' | 'what'> & Partial<T
 });
 
 interface Burst {
+  key: string;
   first: Violation;
   fromMicros: number;
   untilMicros: number;
@@ -58,13 +61,15 @@ interface Burst {
 const CLAIMS_SHOWN = 3;
 
 export class Bursts {
+  /** The newest burst of each vector and pod that is not dropped. */
   readonly #open = new Map<string, Burst>();
+  readonly #hulls = new CounterHulls();
   #all: Burst[] = [];
   dropped = 0;
 
-  add(violation: Violation, sequence: number): void {
+  add(violation: Violation, nodeName: string, sequence: number): void {
     const key = JSON.stringify([violation.vector, violation.action, violation.pod?.uid ?? '']);
-    const packets = packetsOf(violation);
+    const packets = this.#hulls.growth(nodeName, violation);
     if (packets === 0) return;
     const open = this.#open.get(key);
     if (!open || violation.firstSeenAt > open.untilMicros + BURST_GAP_MICROS) {
@@ -81,11 +86,13 @@ export class Bursts {
   #begin(key: string, first: Violation, sequence: number, packets: number): void {
     const times = { fromMicros: first.firstSeenAt, untilMicros: Math.max(first.firstSeenAt, first.lastSeenAt) };
     const places = { firstSequence: sequence, lastSequence: sequence };
-    const burst = { first, packets, claims: new Set([claimOf(first)]), ...times, ...places };
+    const burst = { key, first, packets, claims: new Set([claimOf(first)]), ...times, ...places };
     this.#open.set(key, burst);
     this.#all.push(burst);
     if (this.#all.length <= 2 * MAX_BURSTS) return;
-    this.dropped += this.#all.length - MAX_BURSTS;
+    const dropped = this.#all.slice(0, -MAX_BURSTS);
+    for (const one of dropped) if (this.#open.get(one.key) === one) this.#open.delete(one.key);
+    this.dropped += dropped.length;
     this.#all = this.#all.slice(-MAX_BURSTS);
   }
 

@@ -47,6 +47,10 @@ export interface TimelineRequest {
 
 /** Most lifecycle items of one kind. */
 const MAX_LIFECYCLE = 100;
+/** Responses and configuration changes, each: the newest are kept. */
+const MAX_ITEMS = 1_000;
+/** Interfaces whose guard is known; a node may report any number. */
+const MAX_INTERFACES = 10_000;
 
 interface Collected {
   items: TimelineItem[];
@@ -119,7 +123,7 @@ async function readViolations(
       return decoder.read(message, 'ViolationFrame', (frame) => {
         const { nodeName } = frame;
         for (const gap of frame.coverage) {
-          if (gaps.size >= 10_000) gaps.clear();
+          if (gaps.size >= MAX_INTERFACES) gaps.clear();
           gaps.set(
             `${nodeName} ${gap.ifindex} ${gap.generation}`,
             guardedItem(gap, frame.publishedAt, message.sequence),
@@ -128,9 +132,9 @@ async function readViolations(
         frame.violations.forEach((violation, index) => {
           const isSelected = pod ? matchesPod(pod, violation.pod) : named.has(`${message.sequence}/${index}`);
           if (!isSelected) return;
-          bursts.add(violation, message.sequence);
+          bursts.add(violation, nodeName, message.sequence);
           found.nodes.add(nodeName);
-          own.add(`${nodeName} ${violation.ifindex} ${violation.generation}`);
+          if (own.size < MAX_INTERFACES) own.add(`${nodeName} ${violation.ifindex} ${violation.generation}`);
           if (violation.final && finals++ < MAX_LIFECYCLE) {
             found.items.push(finalItem(violation, frame.publishedAt, message.sequence));
           }
@@ -162,6 +166,7 @@ async function readVerdictsAndResponses(session: Session, request: TimelineReque
     }
   }
   const ids = new Set(rows.map((row) => row.verdict.verdictId));
+  const responses = new Newest<TimelineItem>(MAX_ITEMS);
   await readStream(bus, 'RESPONSES', {
     sinceMs,
     filterSubjects: [filters.responses(pod ? subjectParts(pod) : { namespace: '', pod: '' })],
@@ -170,10 +175,34 @@ async function readVerdictsAndResponses(session: Session, request: TimelineReque
         const who = { uid: response.podUid, namespace: response.podNamespace, name: response.podName };
         if (!(pod ? matchesPod(pod, who) : ids.has(response.verdictId))) return;
         const row: ResponseRow = { sequence: message.sequence, storedAtMicros: message.timestampMicros, response };
-        found.items.push(responseItem(row, io.nowMs()));
+        responses.add(responseItem(row, io.nowMs()));
       }),
     signal: io.signal,
   });
+  found.items.push(...responses.items());
+  if (responses.dropped > 0) found.notes.push(`${plural(responses.dropped, 'older response')} omitted.`);
+}
+
+/** The newest of a list. Dropped in blocks, because shifting a long list costs its length. */
+class Newest<T> {
+  readonly #most: number;
+  #items: T[] = [];
+  dropped = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  add(one: T): void {
+    this.#items.push(one);
+    if (this.#items.length >= 2 * this.#most) this.items();
+  }
+
+  items(): T[] {
+    this.dropped += Math.max(0, this.#items.length - this.#most);
+    this.#items = this.#items.slice(-this.#most);
+    return this.#items;
+  }
 }
 
 /** Whether a key can affect pods of these namespaces or nodes. Pure. */
@@ -190,6 +219,7 @@ export function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: R
 
 async function readConfig({ bus, io }: Session, request: TimelineRequest, found: Collected): Promise<void> {
   const namespaces = new Set([...found.pods.values()].map(({ namespace }) => namespace));
+  const changes = new Newest<TimelineItem>(MAX_ITEMS);
   await readStream(bus, 'CONFIG_LOG', {
     sinceMs: request.sinceMs,
     onMessage: ({ subject, headers, data, sequence, timestampMicros }) => {
@@ -204,8 +234,10 @@ async function readConfig({ bus, io }: Session, request: TimelineRequest, found:
         by: headers?.get('Bailiff-By') ?? '',
         why: headers?.get('Bailiff-Why') ?? '',
       };
-      found.items.push(configItem(change));
+      changes.add(configItem(change));
     },
     signal: io.signal,
   });
+  found.items.push(...changes.items());
+  if (changes.dropped > 0) found.notes.push(`${plural(changes.dropped, 'older change')} of the configuration omitted.`);
 }

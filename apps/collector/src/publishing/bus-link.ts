@@ -202,7 +202,8 @@ export class BusLink {
     const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
     const { metrics, ctx } = this.#o;
     metrics.violations.inc(frame.violations.length);
-    const firstMicros = this.totals.add(frame.violations);
+    const counted = this.totals.countOf(frame.violations);
+    const { firstMicros } = counted;
     const payload = kind === 'spoof' ? encodePreEncodedFrame(frame) : encodeViolationFrame(frame);
     const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
@@ -215,6 +216,7 @@ export class BusLink {
     });
     if (published.collision)
       throw new Error(`message ${published.sequence} has the id of ${id}: its counts are published again`);
+    this.totals.add(counted);
     metrics.ackSeconds.observe((performance.now() - began) / 1000);
     if (firstMicros !== null)
       metrics.violationToBusSeconds.observe({ kind }, Math.max(0, ctx.clock.nowMs() * 1000 - firstMicros) / 1e6);

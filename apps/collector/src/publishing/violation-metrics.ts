@@ -1,6 +1,7 @@
 /**
- * Totals of published violations for the metrics, as plain numbers: thousands of frames a second
- * carry up to 64 violations each, and the metrics are read only at a scrape.
+ * Totals of stored violations for the metrics, as plain numbers: thousands of frames a second carry
+ * up to 64 violations each, and the metrics are read only at a scrape. A frame counts when the bus
+ * has stored it: what a killed process had not stored is counted by the next one.
  *
  * Limit: MAX_VECTORS names. Vectors of packets are fewer. Runtime policies count by the name of the
  * policy, not of the rule, because operators choose these names.
@@ -13,6 +14,15 @@ import type { VectorTotals } from '../metrics.ts';
 export const MAX_VECTORS = 128;
 const OTHER = 'other';
 
+export interface FrameCount {
+  parts: { totals: VectorTotals; action: Violation['action']; count: number; suppressed: number }[];
+  /**
+   * Wall-clock microseconds of the oldest violation that is published for the first time, from its
+   * sample; null: there is none.
+   */
+  firstMicros: number | null;
+}
+
 export class ViolationTotals {
   /** Vectors of packets exist from the start, so that a rate shows their first burst. */
   readonly #totals = new Map<string, VectorTotals>(
@@ -21,22 +31,28 @@ export class ViolationTotals {
   readonly suppressed: Record<ViolationKind, number> = { spoof: 0, lsm: 0 };
 
   /**
-   * Adds the violations of a frame. Call it when the frame is published: its violations are reused
-   * afterwards.
-   * @returns wall-clock microseconds of the oldest violation that is published for the first time,
-   *   from its sample; null: there is none
+   * Counts the violations of a frame, without adding them. Call it when the frame is published: its
+   * violations are reused afterwards.
    */
-  add(violations: readonly Violation[]): number | null {
+  countOf(violations: readonly Violation[]): FrameCount {
     let firstMicros: number | null = null;
+    const parts: FrameCount['parts'] = [];
     for (const violation of violations) {
       const { kind, action, count, suppressed, cumulativePackets, firstSeenAt } = violation;
-      this.#of(kind, violation.vector)[action] += count + suppressed;
-      this.suppressed[kind] += suppressed;
+      parts.push({ totals: this.#of(kind, violation.vector), action, count, suppressed });
       // The first violation of its cell, with a sample that has the time.
       const isFirst = count > 0 && cumulativePackets === count + suppressed && hasSample(violation);
       if (isFirst && (firstMicros === null || firstSeenAt < firstMicros)) firstMicros = firstSeenAt;
     }
-    return firstMicros;
+    return { parts, firstMicros };
+  }
+
+  /** Adds a frame that the bus has stored. */
+  add({ parts }: FrameCount): void {
+    for (const { totals, action, count, suppressed } of parts) {
+      totals[action] += count + suppressed;
+      this.suppressed[totals.kind] += suppressed;
+    }
   }
 
   #of(kind: ViolationKind, vector: string): VectorTotals {

@@ -77,8 +77,8 @@ async function watch(session: Session, seen: SeenOperations, forMs: number, inst
       filterSubjects: [filters.violations({ kind: 'lsm' })],
       follow: true,
       onMessage: (message) =>
-        decoder.read(message, 'ViolationFrame', ({ violations }: ViolationFrame) => {
-          for (const violation of violations) seen.take(violation);
+        decoder.read(message, 'ViolationFrame', ({ nodeName, violations }: ViolationFrame) => {
+          for (const violation of violations) seen.take(nodeName, violation);
         }),
       signal: AbortSignal.any([end.signal, io.signal]),
     });

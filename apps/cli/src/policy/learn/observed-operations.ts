@@ -5,6 +5,7 @@
  * Sampled operations are learned; the others are only counted as unsampled. Bound: MAX_DISTINCT
  * operations.
  */
+import { CounterHulls } from '@bailiff/correlation';
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import type { Violation } from '@bailiff/schemas';
 import type { Learned } from './rule-parts.ts';
@@ -21,6 +22,7 @@ export interface WatchedPod {
 export class SeenOperations {
   readonly #pod: WatchedPod;
   readonly #seen = new Map<string, Learned>();
+  readonly #hulls = new CounterHulls();
   violations = 0;
   /** Operations without a sample. */
   unsampled = 0;
@@ -48,11 +50,12 @@ export class SeenOperations {
   }
 
   /** Adds an audited operation of the pod. A recreated pod of the same name counts as the same. */
-  take({ kind, vector, pod, operation, count, suppressed }: Violation): void {
+  take(nodeName: string, violation: Violation): void {
+    const { kind, vector, pod, operation } = violation;
     const name = vector.slice(vector.lastIndexOf('/') + 1);
     if (kind !== 'lsm' || !POSTURES.has(name)) return;
     if (pod?.namespace !== this.#pod.namespace || pod.name !== this.#pod.name) return;
-    const times = count + suppressed;
+    const times = this.#hulls.growth(nodeName, violation);
     if (times === 0 || operation?.outcome === 'block' || operation?.outcome === 'kill') return;
     this.violations += 1;
     const unsampled = operation ? times - 1 : times;

@@ -1,15 +1,15 @@
 /**
- * Exact packet counts of many violations, by group. Pure. Per counter epoch, only the range that
- * its violations cover is counted: duplicates add nothing, and a lost message is covered by the
- * next one.
+ * Exact packet counts of many violations, by group. Pure.
  *
- * Bound: MAX_EPOCHS counters. Violations of further counters are added as reported, and `inexact`
- * is set.
+ * Bounds: MAX_GROUPS, of which a node gets a further one only while more are free than it has. The
+ * violations of further groups are counted together (`rest`).
  */
+import { CounterHulls } from '@bailiff/correlation';
 import type { Violation } from '@bailiff/schemas';
+import { plural } from '../text/plural.ts';
 
-/** 250 pods on each of 400 nodes with one counter each; 100 bytes per entry. */
-export const MAX_EPOCHS = 100_000;
+/** Far more than a person reads; each keeps a violation. */
+export const MAX_GROUPS = 1_000;
 
 export interface TallyGroup<K> {
   key: K;
@@ -23,61 +23,79 @@ export interface TallyGroup<K> {
   sample: Violation | null;
 }
 
-interface Hull {
-  low: number;
-  high: number;
+/** Violations beyond MAX_GROUPS. */
+export interface TallyRest {
+  packets: number;
+  violations: number;
+}
+
+export interface Tallied {
+  /** Node of the message. */
+  nodeName: string;
+  sequence: number;
 }
 
 export class Tally<K> {
   readonly #groups = new Map<string, TallyGroup<K>>();
-  readonly #epochs = new Map<string, Hull>();
-  readonly #maxEpochs: number;
+  /** Groups by the node that began them. */
+  readonly #groupsOf = new Map<string, number>();
+  readonly #hulls: CounterHulls;
+  readonly #maxGroups: number;
   readonly #nameOf: (key: K) => string;
-  inexact = false;
+  readonly rest: TallyRest = { packets: 0, violations: 0 };
 
-  /** @param nameOf returns equal strings for equal keys */
-  constructor(nameOf: (key: K) => string, maxEpochs = MAX_EPOCHS) {
+  /** @param nameOf returns equal strings for equal keys @param most bounds, for tests */
+  constructor(nameOf: (key: K) => string, most: { groups?: number; counters?: number } = {}) {
     this.#nameOf = nameOf;
-    this.#maxEpochs = maxEpochs;
+    this.#maxGroups = most.groups ?? MAX_GROUPS;
+    this.#hulls = new CounterHulls(most.counters);
   }
 
-  add(key: K, violation: Violation, sequence: number): void {
-    const name = this.#nameOf(key);
-    const group = this.#groups.get(name) ?? {
-      key,
-      packets: 0,
-      violations: 0,
-      firstAtMicros: violation.firstSeenAt,
-      lastAtMicros: violation.lastSeenAt,
-      firstSequence: sequence,
-      lastSequence: sequence,
-      sample: null,
-    };
-    this.#groups.set(name, group);
+  /** There are too many counters: some packets may be counted twice. */
+  get inexact(): boolean {
+    return this.#hulls.inexact;
+  }
+
+  add(key: K, violation: Violation, { nodeName, sequence }: Tallied): void {
+    const packets = this.#hulls.growth(nodeName, violation);
+    const group = this.#groupOf(key, violation, nodeName, sequence);
+    if (!group) {
+      this.rest.packets += packets;
+      this.rest.violations += 1;
+      return;
+    }
     group.violations += 1;
-    group.packets += this.#growth(violation);
+    group.packets += packets;
     group.firstAtMicros = Math.min(group.firstAtMicros, violation.firstSeenAt);
     group.lastAtMicros = Math.max(group.lastAtMicros, violation.lastSeenAt);
     group.lastSequence = sequence;
     if (violation.sample || violation.operation) group.sample = violation;
   }
 
-  #growth({ counterEpoch, cumulativePackets: high, count, suppressed }: Violation): number {
-    const low = Math.max(0, high - count - suppressed);
-    const hull = this.#epochs.get(counterEpoch);
-    if (!hull) {
-      if (this.#epochs.size >= this.#maxEpochs) this.inexact = true;
-      else this.#epochs.set(counterEpoch, { low, high });
-      return high - low;
-    }
-    const before = hull.high - hull.low;
-    hull.low = Math.min(hull.low, low);
-    hull.high = Math.max(hull.high, high);
-    return hull.high - hull.low - before;
+  #groupOf(key: K, violation: Violation, nodeName: string, sequence: number): TallyGroup<K> | null {
+    const name = this.#nameOf(key);
+    const known = this.#groups.get(name);
+    if (known) return known;
+    const own = this.#groupsOf.get(nodeName) ?? 0;
+    if (own >= this.#maxGroups - this.#groups.size) return null;
+    this.#groupsOf.set(nodeName, own + 1);
+    const group = {
+      ...{ key, packets: 0, violations: 0, sample: null },
+      ...{ firstAtMicros: violation.firstSeenAt, lastAtMicros: violation.lastSeenAt },
+      ...{ firstSequence: sequence, lastSequence: sequence },
+    };
+    this.#groups.set(name, group);
+    return group;
   }
 
   /** Most packets first. */
   groups(): TallyGroup<K>[] {
     return [...this.#groups.values()].sort((a, b) => b.packets - a.packets || b.lastAtMicros - a.lastAtMicros);
   }
+}
+
+/** Says how many violations no group has; empty if all have one. */
+export function restText({ violations, packets }: TallyRest): string {
+  if (violations === 0) return '';
+  return `… and ${plural(violations, 'violation')} with a count of ${packets} in further groups: a node may have half of the ${MAX_GROUPS} that are kept. Narrow the range with --since`;
 }

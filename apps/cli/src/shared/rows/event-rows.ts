@@ -2,6 +2,7 @@
  * Violation frames as table rows and JSON lines. Pure. One row per violation, and one per interface
  * that sent packets before it was guarded.
  */
+import type { CounterHulls } from '@bailiff/correlation';
 import type { GuardGap, PacketSample, Violation, ViolationFrame } from '@bailiff/schemas';
 import { matchesPod, type PodSelector, podName } from '../arguments.ts';
 import type { Cell, Column } from '../text/table.ts';
@@ -27,7 +28,13 @@ interface GapRow {
   /** The interface's pod; null if unknown. */
   pod: string | null;
 }
-export type EventRow = Place & ({ kind: 'spoof' | 'lsm'; violation: Violation } | GapRow);
+interface ViolationRow {
+  kind: 'spoof' | 'lsm';
+  violation: Violation;
+  /** Packets or operations that it adds to the rows before it. */
+  packets: number;
+}
+export type EventRow = Place & (ViolationRow | GapRow);
 
 export interface EventFilter {
   pod?: PodSelector | null;
@@ -38,11 +45,12 @@ export interface EventFilter {
   action?: string | undefined;
 }
 
-/** Rows of a frame that match the filter. */
+/** Rows of a frame that match the filter. @param hulls of the listing: its rows add up to the truth */
 export function eventRows(
   frame: ViolationFrame,
   stored: { sequence: number; timestampMicros: number },
   filter: EventFilter,
+  hulls: CounterHulls,
 ): EventRow[] {
   const place = (index: number): Place => ({
     sequence: stored.sequence,
@@ -53,7 +61,9 @@ export function eventRows(
   if (filter.node !== undefined && filter.node !== frame.nodeName) return [];
   const rows: EventRow[] = [];
   frame.violations.forEach((violation, index) => {
-    if (matchesFilter(violation, filter)) rows.push({ ...place(index), kind: violation.kind, violation });
+    if (!matchesFilter(violation, filter)) return;
+    const packets = hulls.growth(frame.nodeName, violation);
+    rows.push({ ...place(index), kind: violation.kind, violation, packets });
   });
   // A gap names an interface, not a pod, so filters by pod exclude it.
   const aboutPods = filter.pod || filter.namespace || filter.vector || filter.action;
@@ -77,9 +87,6 @@ function matchesFilter(violation: Violation, { pod, namespace, kind, vector, act
   return !pod || matchesPod(pod, violation.pod);
 }
 
-/** Packets or operations that this violation adds to its counter. */
-export const packetsOf = (violation: Violation) => violation.count + violation.suppressed;
-
 const JUDGED_BY_MAC: ReadonlySet<string> = new Set(['source-mac']);
 
 /**
@@ -90,7 +97,7 @@ export function claimOf(violation: Violation): string {
   const { vector, sample, detail, operation, final } = violation;
   if (detail !== '') return detail;
   if (operation) return operationText(operation);
-  if (!sample) return final && packetsOf(violation) === 0 ? 'final count' : 'not sampled';
+  if (!sample) return final && violation.count + violation.suppressed === 0 ? 'final count' : 'not sampled';
   if (JUDGED_BY_MAC.has(vector)) return sample.claimedMac;
   const { claimedAddress, claimedMac } = sample;
   if (vector === 'arp-sender' && claimedMac !== sample.expectedMac) return `${claimedAddress} at ${claimedMac}`;
@@ -157,7 +164,7 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
     violation.pod ? podName(violation.pod) : `? (${violation.interfaceName || 'lsm'})`,
     violation.vector,
     outcomeOf(violation),
-    String(packetsOf(violation)),
+    String(row.packets),
     claimOf(violation),
     destinationOf(violation),
     row.nodeName,
@@ -179,6 +186,7 @@ export function eventJson(row: EventRow): Record<string, unknown> {
     firstSeenAt: isoMicros(firstSeenAt),
     lastSeenAt: isoMicros(lastSeenAt),
     ...rest,
+    packets: row.packets,
     sample: sample && packetJson(sample),
     operation: operation && { ...operation, observedAt: isoMicros(operation.observedAt) },
   };

@@ -1,3 +1,4 @@
+import { CounterHulls } from '@bailiff/correlation';
 import type { Violation } from '@bailiff/schemas';
 import {
   sampleFrame,
@@ -24,14 +25,14 @@ import { matchesVerdict, verdictCells, verdictJson } from './verdict-rows.ts';
 
 const NOW_MS = 1_790_000_000_500;
 const STORED = { sequence: 9, timestampMicros: 1_790_000_000_200_000 };
-const rows = (filter: EventFilter = {}) => eventRows(sampleFrame(), STORED, filter);
+const rows = (filter: EventFilter = {}) => eventRows(sampleFrame(), STORED, filter, new CounterHulls());
 
 describe('events', () => {
   it('rows - one a violation, and one for each interface that sent before it was guarded', () => {
     expect(rows().map((row) => row.kind)).toEqual(['spoof', 'spoof', 'gap']);
     const quiet = sampleFrame();
     quiet.coverage[0] = { ...(quiet.coverage[0] as (typeof quiet.coverage)[0]), packetsBeforeGuard: 0 };
-    expect(eventRows(quiet, STORED, {})).toHaveLength(2);
+    expect(eventRows(quiet, STORED, {}, new CounterHulls())).toHaveLength(2);
   });
 
   it.each([
@@ -48,11 +49,26 @@ describe('events', () => {
     expect(rows(filter).map((row) => (row.kind === 'gap' ? 'gap' : row.violation.vector))).toEqual(expected);
   });
 
+  it('packets - rows add up to the truth, also if an increment is in two frames', () => {
+    const hulls = new CounterHulls();
+    const shown = [
+      { cumulativePackets: 100, count: 1, suppressed: 99 },
+      // Its acknowledgement was lost, so the next row contains it; and one frame comes twice.
+      { cumulativePackets: 250, count: 1, suppressed: 249 },
+      { cumulativePackets: 250, count: 1, suppressed: 249 },
+      { cumulativePackets: 300, count: 1, suppressed: 49 },
+    ].map((part) => {
+      const frame = { ...sampleFrame(), violations: [sampleViolation(part)], coverage: [] };
+      return eventRows(frame, STORED, {}, hulls).map((row) => eventCells(row, NOW_MS)[4]);
+    });
+    expect(shown.flat()).toEqual(['100', '150', '0', '50']);
+  });
+
   it('filter - a runtime policy by its name, or one of its rules', () => {
     const { vector } = sampleLsmViolation();
     const [policy = ''] = vector.split('/');
     const frame = { ...sampleFrame(), violations: [sampleViolation(), sampleLsmViolation()] };
-    const found = (wanted: string) => eventRows(frame, STORED, { vector: wanted }).length;
+    const found = (wanted: string) => eventRows(frame, STORED, { vector: wanted }, new CounterHulls()).length;
     expect([vector, policy, policy.slice(0, -1), `${policy}/other`].map(found)).toEqual([1, 1, 0, 0]);
   });
 
@@ -99,6 +115,7 @@ describe('events', () => {
       nodeName: 'node-1.example',
       suppressed: 320,
     });
+    expect(json.packets).toBe(321);
     expect(json.lastSeenAt).toBe('2026-09-21T14:13:20.123456Z');
     expect(json.sample.head).toMatch(/^000102/);
     expect(eventJson(gap as never)).toMatchObject({ type: 'guardGap', packetsBeforeGuard: 3 });
@@ -129,13 +146,17 @@ describe('operations', () => {
     const frame = sampleFrame({
       violations: [
         sampleLsmViolation(),
-        sampleLsmViolation({ operation: null }),
-        sampleLsmViolation({ action: 'audit', operation: sampleOperation({ outcome: 'audit' }) }),
-        sampleLsmViolation({ operation: sampleOperation({ outcome: 'kill' }) }),
+        sampleLsmViolation({ counterEpoch: 'unsampled', operation: null }),
+        sampleLsmViolation({
+          counterEpoch: 'audited',
+          action: 'audit',
+          operation: sampleOperation({ outcome: 'audit' }),
+        }),
+        sampleLsmViolation({ counterEpoch: 'killed', operation: sampleOperation({ outcome: 'kill' }) }),
       ],
     });
-    const [blocked, unsampled, audited, killed] = eventRows(frame, STORED, { kind: 'lsm' }).map((row) =>
-      eventCells(row, NOW_MS),
+    const [blocked, unsampled, audited, killed] = eventRows(frame, STORED, { kind: 'lsm' }, new CounterHulls()).map(
+      (row) => eventCells(row, NOW_MS),
     );
     expect(blocked?.slice(1, 7)).toEqual([
       'default/attacker-0',
@@ -153,7 +174,7 @@ describe('operations', () => {
   });
 
   it('JSON - the operation with its time as RFC 3339', () => {
-    const [row] = eventRows(sampleFrame({ violations: [sampleLsmViolation()] }), STORED, {});
+    const [row] = eventRows(sampleFrame({ violations: [sampleLsmViolation()] }), STORED, {}, new CounterHulls());
     expect(eventJson(row as never)).toMatchObject({
       kind: 'lsm',
       policy: 'runtime.cluster._.escape-guard',
