@@ -124,7 +124,10 @@ const PUBLISH: Line[] = [
   ),
   // Events for SIEMs: one identity writes them, the other reads only them.
   line('bailiff.v1.siem.ocsf.detection-finding.default', 'siem-relay'),
+  // Only its positions: junk keys would fill the bucket.
   line('$KV.bailiff_siem.violations', 'siem-relay'),
+  line('$KV.bailiff_siem.syslog', 'siem-relay'),
+  line('$KV.bailiff_siem.junk'),
   line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
   ...ordered('KV_bailiff_siem'),
   line('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', 'siem-relay'),

@@ -16,7 +16,7 @@ import {
   userOf,
 } from '../topology/identities.ts';
 import { captureSubject, encodeToken, pushSubject, ROOT, violationSubject } from '../topology/subjects.ts';
-import { SIEM_FORMATS, siemConsumer } from '../topology/topology.ts';
+import { SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
 
 export interface Permissions {
   /** An empty list allows only responses. */
@@ -201,8 +201,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   'siem-relay': {
     allow: [
       `${ROOT}.siem.>`,
-      kv('bailiff_siem', '*'),
-      kvGet('bailiff_siem', '*'),
+      ...SIEM_POSITIONS.flatMap((key) => [kv('bailiff_siem', key), kvGet('bailiff_siem', key)]),
       ownStatus('siem-relay'),
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
       // How far connectors have come.

@@ -65,6 +65,8 @@ export const SIEM_MAX_BYTES = 1024 * MIB;
  */
 export const SIEM_FORMATS = ['ocsf', 'ecs', 'cef'] as const;
 export type SiemFormat = (typeof SIEM_FORMATS)[number];
+/** Keys of `bailiff_siem`: positions of the siem-relay in its streams, and of syslog in SIEM. */
+export const SIEM_POSITIONS = ['violations', 'verdicts', 'responses', 'syslog'] as const;
 /** An event that a connector received but did not acknowledge is redelivered after this. */
 export const SIEM_ACK_WAIT_MS = 30_000;
 /** Unacknowledged events of a connector; more than a batch of any client. */
