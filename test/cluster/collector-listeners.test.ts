@@ -115,6 +115,14 @@ describe('listeners of a collector', () => {
     expect(await counter('bailiff_http_connections_closed_total{listener="probes",reason="all-shares"}')).toBe(0);
   });
 
+  it('a process of the node that holds connections to the probes makes none fail', async () => {
+    await using holding = run(node.netns, HOLD('127.0.0.1', 9465, 4 * CONNECTIONS));
+    await waitFor(() => counter('bailiff_http_connections_closed_total{listener="probes",reason="source-share"}'), {
+      state: holding.out,
+    });
+    expect(await ask(node.netns, `http://${PROBES}/healthz`, 50)).toEqual({ 200: 50 });
+  });
+
   it('packets of a pod to the node’s loopback get no answer, also where the kernel routes them there', async () => {
     // As kube-proxy sets it. The pod itself must not keep packets to 127.0.0.1 for itself.
     for (const netns of [node.netns, attacker.netns]) {
