@@ -76,6 +76,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'rule-log.ts',
     'idle-watermark.ts',
     'frame-consumer.ts',
+    'skipped-messages.ts',
     'dead-letters.ts',
     'pods-log.ts',
     'replay-start.ts',

@@ -5,10 +5,11 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Bus, ensureTopology, FramePublisher, openBucket, violationSubject } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
-import { SETTLE_MICROS } from '@bailiff/correlation';
+import { FrameShares, SETTLE_MICROS, VIOLATION_BYTES } from '@bailiff/correlation';
 import { packetSample, podRef, SimCollector, snapshotJson } from '@bailiff/correlation/testing';
 import { exec } from '@bailiff/lab/node';
 import { encodeViolationFrame, type PodRef, type ViolationFrame } from '@bailiff/schemas';
+import { pause } from '@bailiff/service/retry';
 import { CORRELATOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { residentMb, startApp } from './app-process.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
@@ -68,12 +69,18 @@ async function fill(bus: Bus, nodes: readonly Node[], violations: number): Promi
   for (const { collector, pods } of nodes) await bucket.put(collector.node, snapshotJson(collector.node, pods));
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MICROS / 1000 + 100));
   const publisher = new FramePublisher(bus, { maxInFlight: 256 });
+  // The correlator skips what is beyond the share of a node.
+  const shares = new FrameShares();
   let sent = 0;
   for (const frame of framesOf(nodes, violations)) {
     if (publisher.capacity === 0) await publisher.whenCapacity();
     sent += 1;
-    const subject = violationSubject(frame.nodeName, 'spoof');
-    void publisher.publish(subject, encodeViolationFrame(frame), { msgId: `fill-${sent}` });
+    const { nodeName } = frame;
+    const payload = encodeViolationFrame(frame);
+    // A quarter more, because the bus stores later than this clock.
+    while (!shares.take(nodeName, Date.now() * 1000, 1.25 * payload.length)) await pause(50);
+    shares.charge(nodeName, frame.violations.length * VIOLATION_BYTES);
+    void publisher.publish(violationSubject(nodeName, 'spoof'), payload, { msgId: `fill-${sent}` });
   }
   await publisher.whenFlushed();
   publisher.close();

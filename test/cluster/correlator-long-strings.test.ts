@@ -13,6 +13,8 @@ import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const FRAMES = 300;
 const STRING_BYTES = 900_000;
+/** Of the share of a node, 16 MiB: the first frames become dead letters, most others are skipped. */
+const WITHIN_SHARE = 14;
 /**
  * Allowed growth of the correlator. The strings of all frames are 270 MB; messages in flight and
  * not yet collected take up to 90.
@@ -78,14 +80,20 @@ it(`correlator - ${FRAMES} frames of ${STRING_BYTES} bytes from one node: memory
     expect(ofNode.length).toBeGreaterThan(0);
     for (const verdict of ofNode)
       expect(verdict).toMatchObject({ rule: 'foreign-pod-claims', vectors: ['invalid-frame'], pod: null });
-    await waitFor(() => rig.deadLetters.length === FRAMES, {
+    await waitFor(() => rig.deadLetters.length >= WITHIN_SHARE, {
       what: 'dead letters',
       state: () => rig.deadLetters.length,
     });
     const growth = { rss: memoryMib(correlator, 'VmRSS') - before, most: memoryMib(correlator, 'VmHWM') - before };
     expect(growth.rss, JSON.stringify(growth)).toBeLessThan(GROWTH_MIB);
   }
-  expect(rig.deadLetters.map(({ sequence }) => sequence).sort((a, b) => a - b)).toEqual(sequences);
+  expect(rig.deadLetters.length).toBeLessThan(FRAMES / 2);
+  expect(
+    rig.deadLetters
+      .map(({ sequence }) => sequence)
+      .sort((a, b) => a - b)
+      .slice(0, WITHIN_SHARE),
+  ).toEqual(sequences.slice(0, WITHIN_SHARE));
   expect(new Set(rig.deadLetters.map(({ reason }) => reason))).toEqual(new Set(['field-too-long']));
   for (const [field] of FIELDS)
     expect(rig.deadLetters.some(({ detail }) => detail.includes(`${field} has ${STRING_BYTES}`))).toBe(true);

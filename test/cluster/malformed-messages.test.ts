@@ -95,9 +95,12 @@ const store = ({ name, message }: Malformed, subject = OF_A) =>
   });
 
 test('malformed messages - the correlator judges and the siem-relay relays other nodes, live and after a restart', async () => {
-  const before = [await rig.correlator(), await relay()];
+  const correlator = await rig.correlator();
+  const before = [correlator, await relay()];
   for (const malformed of [...HEADERS, ...BODIES]) await store(malformed);
   await expectJudged(pods[0] as PodRef, 'behind the messages');
+  expect(await correlator.metric('skipped_messages_total')).toBe(HEADERS.length + BODIES.length);
+  expect(await correlator.metric('skipped_nodes')).toBe(1);
   for (const service of before) expect(await service.stop()).toBe(0);
   await rig.correlator();
   await relay();
@@ -129,5 +132,9 @@ describe('malformed messages - the command reads past them', () => {
       expect(status.stdout).toMatch(/node-a: .*(not JSON|not stored by a collector)/);
       expect((await cli('doctor')).stdout).toContain('reachable');
     }
+    await waitFor(async () => /^! node-a: \d+ messages of its collector skipped/m.test((await cli('status')).stdout), {
+      ...{ what: 'the line about skipped messages', intervalMs: 500 },
+      state: async () => (await cli('status')).stdout,
+    });
   });
 });

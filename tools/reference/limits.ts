@@ -70,8 +70,8 @@ node or a user is cut first, with \`…\` at the cut. In Avro messages a limit c
       section('Strings', table(['class', 'limit', 'why'], texts)),
       section('Lists', table(['class', 'limit', 'why'], lists)),
       section(
-        'Memory quota of a node in the correlator',
-        'Each node has its own quota, so a node that sends too much does not affect the others.',
+        'Share of a node in the correlator',
+        'Each node has its own share of memory and time, so a node that sends too much does not affect the others.',
         table(['resource', 'limit per node', 'beyond the limit'], quotas),
       ),
       section('Avro messages', table(['field', 'limit', 'class'], fieldRows())),

@@ -15,6 +15,7 @@ import type { CorrelatorConfig } from './config.ts';
 import { addReadings, type Metrics, makeCounters, NO_READINGS, type Readings } from './metrics.ts';
 import { PodsLog } from './pods-log.ts';
 import { RuleLog } from './rule-log.ts';
+import { SkippedMessages } from './skipped-messages.ts';
 import { type Offered, VerdictPublisher } from './verdict-publisher.ts';
 import { ViolationReader } from './violation-reader.ts';
 
@@ -45,6 +46,7 @@ class Correlator {
   readonly #podsLog: PodsLog;
   readonly #publisher: VerdictPublisher;
   readonly #reader: ViolationReader;
+  readonly #skipped: SkippedMessages;
   readonly #statusReporter: InstanceReporter;
   /** Aborted after the shutdown has waited for publishes in flight. */
   readonly #end = new AbortController();
@@ -78,10 +80,14 @@ class Correlator {
       onFatal: (error) => ctx.fail(error),
     });
     const lookup = schemaLookup(bus);
+    this.#skipped = new SkippedMessages(clock.nowMs, (node, reason) =>
+      this.#warn(`messages of ${node}`, new Error(reason), 'messages skipped or refused'),
+    );
     this.#reader = new ViolationReader({
       ...{ bus, rules, inventory, ruleLog: this.#ruleLog, podsLog: this.#podsLog, publisher: this.#publisher },
       frames: new ProjectedFrameRegistry(lookup, clock.nowMs),
       verdicts: new SchemaRegistry(lookup, clock.nowMs),
+      skipped: this.#skipped,
       ...{ verdictsPerMinute: config.verdictsPerMinute, pullMessages: config.pullMessages },
       ...{ clock, log, signal, endSignal: this.#end.signal },
       onDeadLetter: (reason) => metrics.deadLetters.inc({ reason }),
@@ -94,6 +100,10 @@ class Correlator {
       refused: () => rules.latest().problems.map(({ key, message }) => [key, message] as const),
       ready: () => ctx.health.checkReady(),
       progress: [{ stream: 'VIOLATIONS', position: () => this.#reader.position }],
+      more: () => {
+        const skipped = this.#skipped.status();
+        return skipped.length > 0 ? { skipped } : {};
+      },
       onError: (error) => this.#busFailed('status', error),
     });
     this.#ruleLog.onChange(() => this.#statusReporter.report());
@@ -172,6 +182,8 @@ class Correlator {
     return {
       frames: consumer?.frames ?? 0,
       unreadable: consumer?.unreadable ?? 0,
+      overShare: consumer?.overShare ?? 0,
+      skipped: this.#skipped.totals,
       waits: consumer?.waits ?? 0,
       pending: consumer?.pending ?? 0,
       lagSeconds: (consumer?.lagMs() ?? 0) / 1000,

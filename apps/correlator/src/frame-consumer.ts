@@ -1,6 +1,7 @@
 /**
  * Frame consumer: decodes the messages of VIOLATIONS and passes the frames to the engine. A message
- * that cannot be decoded becomes a dead letter with the reason.
+ * that cannot be decoded becomes a dead letter with the reason. A message beyond the share of its
+ * node is skipped before it is decoded.
  *
  * Invariant: frames reach the engine in stream order, each after the configuration and the pod
  * lists are complete up to SETTLE_MICROS before it. Normally everything is synchronous. The reader
@@ -18,6 +19,7 @@ import {
 } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import type { DeadLetters } from './dead-letters.ts';
+import type { SkippedMessages } from './skipped-messages.ts';
 
 /** Progress of an input stream that must be complete up to a time before a frame is processed. */
 export interface InputWatermark {
@@ -30,6 +32,7 @@ export interface FrameConsumerOptions {
   registry: ProjectedFrameRegistry;
   inputs: readonly InputWatermark[];
   deadLetters: DeadLetters;
+  skipped: SkippedMessages;
   room: { readonly hasRoom: boolean; whenRoom(): Promise<void> };
   /** The engine threw on a frame, which is a bug. The frame becomes a dead letter. */
   onBug(error: Error, sequence: number): void;
@@ -39,6 +42,15 @@ export interface FrameConsumerOptions {
 
 /** Interval of schema lookups while the bus is unavailable. */
 const RETRY_MS = 500;
+/**
+ * How long a message may wait for its schema while the bus does not serve schemas. The messages of
+ * all nodes wait with it.
+ */
+const LOOKUP_MS = 10_000;
+/** After such a wait, further unknown schemas are not waited for. */
+const LOOKUP_PAUSE_MS = 60_000;
+
+const NOT_OURS = 'not of a Bailiff client: a server response that was sent here, or malformed headers';
 
 /** Bound of the cache of parsed subjects; a full cache is cleared. */
 const MAX_SUBJECTS = 16_384;
@@ -48,6 +60,7 @@ export class FrameConsumer {
   readonly #nodeOf = new Map<string, string>();
   /** The message in work, for dead letters of its violations. */
   #current: StreamMessage | null = null;
+  #noLookupUntilMs = Number.NEGATIVE_INFINITY;
   /** Newest sequence that was processed or dead-lettered. */
   handled = 0;
   /** When the bus stored it; 0 if unknown. */
@@ -59,6 +72,8 @@ export class FrameConsumer {
   pending = 0;
   frames = 0;
   unreadable = 0;
+  /** Messages beyond the share of their node. */
+  overShare = 0;
   /** Times that a frame waited for an input or for room. */
   waits = 0;
 
@@ -94,8 +109,10 @@ export class FrameConsumer {
     this.received = message.sequence;
     this.receivedMicros = message.timestampMicros;
     const node = this.#node(message.subject);
-    if (node === null) return this.#setAside(message, 'bad-subject', message.subject);
-    if (message.injected) return this.#setAside(message, 'planted', 'a server reply that was sent to this consumer');
+    const position = { sequence: message.sequence, timestampMicros: message.timestampMicros, node: node ?? '' };
+    if (!this.#o.engine.hasShare(position, message.data.length)) return this.#skip(message, position.node);
+    if (node === null) return this.#setAside(message, '', 'bad-subject', message.subject);
+    if (message.injected) return this.#setAside(message, node, 'planted', NOT_OURS);
     let frame: ProjectedFrame;
     try {
       frame = decodeProjectedFrame(message.data, this.#o.registry);
@@ -129,6 +146,7 @@ export class FrameConsumer {
     try {
       if (frame instanceof SchemaError) {
         this.unreadable++;
+        this.#o.skipped.add(node, 'field-too-long');
         engine.rejectFrame({ sequence, timestampMicros, node }, frame.message);
       } else {
         this.frames++;
@@ -138,7 +156,7 @@ export class FrameConsumer {
       // The stream delivers a frame again after each restart: one bad frame must not block the
       // others.
       this.#o.onBug(error as Error, sequence);
-      this.#setAside(message, 'judge-error', (error as Error).message);
+      this.#setAside(message, node, 'judge-error', (error as Error).message);
     }
     this.#current = null;
     this.handled = sequence;
@@ -147,14 +165,22 @@ export class FrameConsumer {
 
   async #lookUp(message: StreamMessage, node: string): Promise<void> {
     const { registry, clock, signal } = this.#o;
+    const patienceMs = clock.monotonicMs() < this.#noLookupUntilMs ? 0 : LOOKUP_MS;
+    let endMs = clock.monotonicMs() + patienceMs;
     for (;;) {
       try {
-        const decoded = await decodeWithLookup(message.data, registry);
+        const decoded = await decodeWithLookup(message.data, registry, node);
         if (decoded.name === 'ViolationFrame') return await this.#process(message, node, decoded.value);
         throw new SchemaError('WRONG_SCHEMA', `expected a ViolationFrame, found a ${decoded.name}`);
       } catch (error) {
         if (error instanceof SchemaError) return await this.#unreadable(message, node, error);
         if (!(error instanceof BusError) || error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
+        // Without the bus there are no messages of other nodes either.
+        if (error.code === 'BUS_UNREACHABLE') endMs = clock.monotonicMs() + patienceMs;
+        else if (clock.monotonicMs() >= endMs) {
+          this.#noLookupUntilMs = clock.monotonicMs() + LOOKUP_PAUSE_MS;
+          return this.#setAside(message, node, 'unknown-fingerprint', `its schema cannot be read: ${error.message}`);
+        }
         await clock.sleep(RETRY_MS, signal);
         signal.throwIfAborted();
       }
@@ -163,11 +189,20 @@ export class FrameConsumer {
 
   #unreadable(message: StreamMessage, node: string, error: SchemaError): void | Promise<void> {
     if (error.code === 'FIELD_TOO_LONG') return this.#process(message, node, error);
-    this.#setAside(message, reasonOf(error, 'not-a-frame'), error.message);
+    this.#setAside(message, node, reasonOf(error, 'not-a-frame'), error.message);
   }
 
-  #setAside(message: StreamMessage, reason: string, detail: string): void {
+  #skip({ sequence, timestampMicros }: StreamMessage, node: string): void {
+    this.overShare++;
+    this.#o.skipped.add(node, 'over-share');
+    this.handled = sequence;
+    this.handledMicros = timestampMicros;
+  }
+
+  #setAside(message: StreamMessage, node: string, reason: string, detail: string): void {
     this.unreadable++;
+    this.#o.skipped.add(node, reason);
+    this.#o.engine.chargeUnreadable(node);
     this.handled = message.sequence;
     this.handledMicros = message.timestampMicros;
     this.#o.deadLetters.add({ sequence: message.sequence, reason, detail, indexes: [], message });

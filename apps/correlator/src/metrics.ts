@@ -6,6 +6,8 @@ import type { Counter, Histogram, Registry } from 'prom-client';
 export interface Readings {
   frames: number;
   unreadable: number;
+  overShare: number;
+  skipped: { messages: number; nodes: number };
   waits: number;
   pending: number;
   lagSeconds: number;
@@ -44,6 +46,8 @@ export interface Readings {
 export const NO_READINGS: Readings = {
   frames: 0,
   unreadable: 0,
+  overShare: 0,
+  skipped: { messages: 0, nodes: 0 },
   waits: 0,
   pending: 0,
   lagSeconds: 0,
@@ -113,6 +117,21 @@ export function addReadings(registry: Registry, read: () => Readings): void {
     'unreadable_total',
     'Messages that could not be decoded or processed; they become dead letters',
     (r) => r.unreadable,
+  );
+  total(
+    'over_share_messages_total',
+    'Messages beyond the share of their node, which are not decoded',
+    (r) => r.overShare,
+  );
+  total(
+    'skipped_messages_total',
+    'Messages that were skipped or refused: unreadable, beyond the share of their node, about foreign pods',
+    (r) => r.skipped.messages,
+  );
+  gauge(
+    'skipped_nodes',
+    'Nodes with such messages in the last ten minutes; `bailiff status` names them',
+    (r) => r.skipped.nodes,
   );
   total('waits_total', 'Frames that waited for an input stream, a schema or room in the verdict queue', (r) => r.waits);
   total('violations_total', 'Violations processed', (r) => r.counted.violations);

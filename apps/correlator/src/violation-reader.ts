@@ -23,6 +23,7 @@ import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
 import { FrameConsumer, type InputWatermark } from './frame-consumer.ts';
 import { IdleWatermark } from './idle-watermark.ts';
 import { readStreamState } from './replay-start.ts';
+import type { SkippedMessages } from './skipped-messages.ts';
 import type { VerdictPublisher } from './verdict-publisher.ts';
 
 /** Twice the longest timespan and cooldown of a rule: older rule sets affect no verdict. */
@@ -37,6 +38,7 @@ export interface ViolationReaderOptions {
   ruleLog: InputWatermark;
   podsLog: InputWatermark;
   publisher: Pick<VerdictPublisher, 'offer' | 'hasRoom' | 'whenRoom'>;
+  skipped: SkippedMessages;
   verdictsPerMinute: number;
   /** Messages of one pull request. */
   pullMessages: number;
@@ -143,6 +145,7 @@ export class ViolationReader {
     const inputs = [ruleLog, podsLog];
     const consumer = new FrameConsumer({
       ...{ engine, registry: this.#o.frames, inputs, deadLetters: this.#deadLetters, room: publisher, clock, signal },
+      skipped: this.#o.skipped,
       onBug: (err, sequence) => log.error({ err, sequence }, 'cannot process a frame'),
     });
     this.#engine = engine;
@@ -165,6 +168,7 @@ export class ViolationReader {
   #onRefusal({ reason, node, sequence, indexes, detail }: Refusal): void {
     const message = this.#consumer?.current(sequence) ?? null;
     this.#deadLetters.add({ sequence, reason, detail, indexes, message });
+    if (reason !== 'field-too-long') this.#o.skipped.add(node, reason);
     this.#o.onRefused(`${reason} of ${node}`, new Error(detail));
   }
 

@@ -37,7 +37,9 @@ export class EventDecoder {
   /** @throws UnreadableError permanently; BusError if a schema cannot be looked up now */
   async decode(stream: SourceName, message: StreamMessage): Promise<Decoded> {
     try {
-      const decoded = await decodeWithLookup(message.data, this.#registry);
+      // A subject of VIOLATIONS names a node.
+      const writer = stream === 'VIOLATIONS' ? message.subject : stream;
+      const decoded = await decodeWithLookup(message.data, this.#registry, writer);
       if (decoded.name !== SOURCES[stream]) throw new UnreadableError('WRONG_SCHEMA');
       return decoded;
     } catch (error) {

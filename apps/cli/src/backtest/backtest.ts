@@ -205,6 +205,10 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
       read += 1;
       request.onProgress(read, pending);
     },
+    hasShare: (position, bytes) => engines.map((engine) => engine.hasShare(position, bytes))[0] === true,
+    onUndecodable: (node) => {
+      for (const engine of engines) engine.chargeUnreadable(node);
+    },
     onInvalid: (position, detail) => {
       for (const engine of engines) engine.rejectFrame(position, detail);
     },

@@ -22,11 +22,15 @@ export interface FrameRange {
   fromMicros: number;
   untilMicros: number;
   onFrame(place: FramePosition, frame: ProjectedFrame, pending: number): void;
+  /** Whether the node has a share left for a message of this size; otherwise it is skipped. */
+  hasShare(place: FramePosition, bytes: number): boolean;
+  /** A message of the node cannot be decoded. */
+  onUndecodable(node: string): void;
   /** A frame with an oversized field: counted as undecodable, and also against its node. */
   onInvalid(place: FramePosition, detail: string): void;
 }
 
-/** @returns the number of undecodable messages. @throws BusError; the signal's reason */
+/** @returns the number of undecodable and skipped messages. @throws BusError; the signal's reason */
 export async function readFrames({ bus, io }: Session, range: FrameRange): Promise<number> {
   const registry = new ProjectedFrameRegistry(schemaLookup(bus));
   const nodes = new Map<string, string>();
@@ -45,12 +49,13 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
   const skip = ({ sequence, timestampMicros }: StreamMessage, node: string, { code, message }: SchemaError) => {
     undecodable += 1;
     if (code === 'FIELD_TOO_LONG') range.onInvalid({ sequence, timestampMicros, node }, message);
+    else range.onUndecodable(node);
   };
   const lookUp = async (message: StreamMessage, node: string): Promise<void> => {
     try {
-      const decoded = await decodeWithLookup(message.data, registry);
+      const decoded = await decodeWithLookup(message.data, registry, node);
       if (decoded.name === 'ViolationFrame') passOn(message, node, decoded.value);
-      else undecodable += 1;
+      else skip(message, node, new SchemaError('WRONG_SCHEMA', `found a ${decoded.name}`));
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
       skip(message, node, error);
@@ -61,8 +66,11 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
     untilMicros: range.untilMicros,
     onMessage: (message) => {
       const node = nodeOf(message.subject);
-      if (node === null) {
+      const { sequence, timestampMicros } = message;
+      const isShared = range.hasShare({ sequence, timestampMicros, node: node ?? '' }, message.data.length);
+      if (node === null || !isShared) {
         undecodable += 1;
+        if (isShared) range.onUndecodable('');
         return undefined;
       }
       let frame: ProjectedFrame;

@@ -16,7 +16,10 @@ const well: ServiceHealth = {
   behindMs: 0,
   stalledMs: 0,
 };
-const correlator = { ...well, newestFrameAtMs: AT - 1_000, newestVerdictAtMs: AT - 9_000, newestVerdictDelayMs: 34 };
+const correlator = {
+  ...{ ...well, newestFrameAtMs: AT - 1_000, newestVerdictAtMs: AT - 9_000, newestVerdictDelayMs: 34 },
+  skipped: [],
+};
 const responder = {
   ...well,
   newestResponseAtMs: AT - 8_000,
@@ -142,6 +145,18 @@ describe('services', () => {
         text: '1 verdict without a response (5f1d3c7a9b, for 45s)',
         remedy: expect.stringMatching(/Redis/),
       },
+    ]);
+  });
+
+  it('messages of a node that are skipped - a warning with the reason of the newest', () => {
+    const since = new Date(AT - 300_000).toISOString();
+    const skipped = [
+      { node: 'node-a', messages: 1_204, reason: 'over-share', since },
+      { node: '', messages: 1, reason: 'bad-subject', since },
+    ];
+    expect(texts(status({ correlator: { skipped } }))).toEqual([
+      'warn node-a: 1204 messages of its collector skipped or refused in the last 5m (newest: over-share)',
+      'warn VIOLATIONS: 1 message of its collector skipped or refused in the last 5m (newest: bad-subject)',
     ]);
   });
 

@@ -24,6 +24,11 @@ const UNDER_WAY_MS = 1_000;
 /** A replica acquires a free lease within this time. */
 const LEASE_MS = 30_000;
 
+/** Nodes named for skipped messages; `--json` lists all. */
+const MAX_SKIPPED = 5;
+const SKIPPED_REMEDY =
+  'its collector has another version, or another client uses its credential: docs/alerts.md, BailiffNodeMessagesSkipped';
+
 type Severity = Problem['severity'];
 const problem = (node: string, severity: Severity, text: string, remedy: string): Problem => ({
   severity,
@@ -194,6 +199,10 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
   if (delayMs !== null && verdictAtMs !== null && delayMs > LATE_MS && atMs - verdictAtMs < RECENT_MS) {
     const text = `its newest verdict was published ${span(delayMs)} after its violation`;
     problems.push(problem('correlator', 'warn', text, 'it is behind, or was down'));
+  }
+  for (const { node, messages, reason, since } of correlator.skipped.slice(0, MAX_SKIPPED)) {
+    const text = `${plural(messages, 'message')} of its collector skipped or refused in the last ${age(atMs - Date.parse(since))} (newest: ${reason})`;
+    problems.push(problem(node || 'VIOLATIONS', 'warn', text, SKIPPED_REMEDY));
   }
   return problems;
 }

@@ -22,6 +22,7 @@ import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
 import { frameProblem, podProblem } from './frame-check.ts';
+import { FrameShares, REFUSAL_BYTES, VIOLATION_BYTES } from './frame-shares.ts';
 import { cachedEntry, isUnchanged } from './match-cache.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
 
@@ -58,6 +59,9 @@ export class CorrelationEngine {
   readonly #rules: RuleEngine;
   readonly #nodes = new NodeStates();
   readonly #pending = new PendingViolations();
+  readonly #shares = new FrameShares();
+  /** The last dead letter; several refusals of a frame for one reason share it. */
+  #letter = '';
   /** Cache by identity number. A state records the identity that it was found for. */
   readonly #byIdentity: (CounterState | undefined)[] = [];
   /** One object for all violations; overwritten for each. */
@@ -98,11 +102,25 @@ export class CorrelationEngine {
   }
 
   /**
+   * Whether the node of the next message has a share left for it. Call it once for each message,
+   * before it is decoded. Skip the message if it has none.
+   */
+  hasShare({ node, timestampMicros }: FramePosition, bytes: number): boolean {
+    return this.#shares.take(node, timestampMicros, bytes);
+  }
+
+  /** The next message cannot be decoded: it costs the share of its node. */
+  chargeUnreadable(node: string): void {
+    this.#shares.charge(node, REFUSAL_BYTES);
+  }
+
+  /**
    * Processes the next frame. Rule history and inventory must be complete up to SETTLE_MICROS
    * before it.
    */
   processFrame(position: FramePosition, frame: ProjectedFrame): void {
     this.advance(position.timestampMicros);
+    this.#shares.charge(position.node, frame.violations.length * VIOLATION_BYTES);
     if (frame.nodeName !== position.node) {
       this.#refuse('foreign-node', position, [], `the frame names node ${JSON.stringify(frame.nodeName)}`);
       this.#rules.countAgainstNode(position.node, position.sequence, 0);
@@ -160,6 +178,7 @@ export class CorrelationEngine {
     this.#nextSweep = (Math.floor(this.#now / SWEEP_MICROS) + 1) * SWEEP_MICROS;
     this.#rules.sweep();
     this.#nodes.sweep(this.#slot);
+    this.#shares.sweep(this.#now);
   }
 
   #moveTo(timeMicros: number): void {
@@ -286,6 +305,9 @@ export class CorrelationEngine {
   #refuse(reason: RefusalReason, position: FramePosition, indexes: readonly number[], detail: string): void {
     this.counted.refused++;
     const { node, sequence, timestampMicros } = position;
+    const letter = `${sequence} ${reason}`;
+    if (letter !== this.#letter) this.#shares.charge(node, REFUSAL_BYTES);
+    this.#letter = letter;
     this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
   }
 }

@@ -19,6 +19,7 @@ import {
 } from '../testing.ts';
 import { countedValue } from '../windows/compiled-rule.ts';
 import { OTHER } from '../windows/string-interner.ts';
+import { MESSAGE_BYTES, REFUSAL_BYTES, SHARE_BURST_BYTES, SHARE_BYTES_PER_SECOND } from './frame-shares.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
 const own = podRef('own');
@@ -46,6 +47,43 @@ function attack(
 }
 
 describe('node quotas - one node cannot use up the memory of another', () => {
+  it('messages - beyond the share of a node they are skipped, and the share refills with the time of the bus', () => {
+    const { engine } = recordingEngine({ rules: ruleHistoryOf({}), inventory: lists() });
+    const position = (node: string, seconds: number) => ({ node, sequence: 1, timestampMicros: T0 + seconds * SECOND });
+    const taken = (node: string, seconds: number, bytes: number) => {
+      let count = 0;
+      while (engine.hasShare(position(node, seconds), bytes)) count++;
+      return count;
+    };
+    const bytes = 25_000;
+    const atOnce = Math.ceil(SHARE_BURST_BYTES / (bytes + MESSAGE_BYTES));
+    expect(taken('bad', 0, bytes)).toBe(atOnce);
+    expect(engine.hasShare(position('good', 0), bytes)).toBe(true);
+    expect(taken('bad', 10, bytes)).toBeCloseTo((10 * SHARE_BYTES_PER_SECOND) / (bytes + MESSAGE_BYTES), -1);
+    // The clock of the bus is set back, and an hour passes.
+    expect(taken('bad', 5, bytes)).toBe(0);
+    expect(taken('bad', 3_600, bytes)).toBe(atOnce);
+    // Small ones have a cost too.
+    expect(taken('small', 0, 10)).toBe(Math.ceil(SHARE_BURST_BYTES / (10 + MESSAGE_BYTES)));
+  });
+
+  it('dead letters - what becomes one costs more: refused reports, unreadable messages', () => {
+    const { engine, send, refusals } = recordingEngine({ rules: ruleHistoryOf({}), inventory: lists() });
+    const place = (node: string, timestampMicros = T0) => ({ node, sequence: 1, timestampMicros });
+    const most = SHARE_BURST_BYTES / REFUSAL_BYTES;
+    let unreadable = 0;
+    for (; engine.hasShare(place('bad'), 10); unreadable++) engine.chargeUnreadable('bad');
+    expect(unreadable).toBeLessThanOrEqual(most);
+    // A debt of any size is paid back in the time of two bursts.
+    for (let index = 0; index < 10_000; index++) engine.chargeUnreadable('bad');
+    const paid = T0 + ((2 * SHARE_BURST_BYTES) / SHARE_BYTES_PER_SECOND) * SECOND;
+    expect(engine.hasShare(place('bad', paid), 10)).toBe(true);
+    const foreign = makeFrame([makeViolation()], { nodeName: 'another' });
+    while (engine.hasShare(place('good'), 10)) send(T0, foreign, { node: 'good' });
+    expect(refusals.length).toBeGreaterThan(0);
+    expect(refusals.length).toBeLessThanOrEqual(most);
+  });
+
   it('vectors - beyond the quota evidence names (other); another node’s vector keeps its name', () => {
     const { engine, forGood, verdicts } = attack({}, 6_000, (i) => ({ vector: `made-up/${i}`, kind: 'lsm' }));
     expect(forGood.map(({ vectors }) => vectors)).toEqual([['honest/rule']]);

@@ -1,11 +1,12 @@
 /**
- * The memory that one node may use in an engine, as a table for the reference. node-quotas.test.ts
- * checks each row.
+ * The share of one node in an engine, as a table for the reference. node-quotas.test.ts checks each
+ * row.
  */
 import { MAX_PENDING_PER_NODE, MAX_TEXT_PER_NODE } from '../attribution/pending-violations.ts';
 import { MAX_FORMER_PER_NODE } from '../attribution/pod-inventory.ts';
 import { MAX_COUNTERS_PER_NODE, MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
 import { MAX_STRINGS_PER_NODE } from '../windows/string-interner.ts';
+import { SHARE_BYTES_PER_SECOND } from './frame-shares.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
 export interface NodeQuota {
@@ -17,6 +18,12 @@ export interface NodeQuota {
 }
 
 export const NODE_QUOTAS: readonly NodeQuota[] = [
+  {
+    resource: 'messages; each costs 1 KiB beside its bytes, a violation 512 bytes, a dead letter 128 KiB',
+    limit: SHARE_BYTES_PER_SECOND,
+    unit: 'bytes a second, 16 times as many at once',
+    whenExceeded: 'skipped; over_share_messages_total. Later frames have the cumulative counts',
+  },
   {
     resource: 'counters of the last hour',
     limit: MAX_COUNTERS_PER_NODE,

@@ -19,7 +19,14 @@ import {
   schemaLookup,
   streamInfo,
 } from '@bailiff/bus';
-import { decodeWithLookup, type InstanceStatus, SchemaError, SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import {
+  decodeWithLookup,
+  type InstanceStatus,
+  SchemaError,
+  SchemaRegistry,
+  type SkippedMessages,
+  type Verdict,
+} from '@bailiff/schemas';
 import { phaseGroupOf, responseIdOf } from '../planning/ids.ts';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.ts';
 import { Ledger } from '../records/ledger.ts';
@@ -48,6 +55,8 @@ export interface CorrelatorStatus extends ServiceHealth {
    * of the correlator at that time. null without a verdict, or if its frame is gone.
    */
   newestVerdictDelayMs: number | null;
+  /** Nodes whose messages were skipped or refused in the last minutes; the highest count of any instance. */
+  skipped: SkippedMessages[];
 }
 
 export interface ResponderStatus extends ServiceHealth {
@@ -124,6 +133,7 @@ export async function readServiceStatus(
       newestFrameAtMs: newestAtMs(violations),
       newestVerdictAtMs: newestAtMs(verdicts),
       newestVerdictDelayMs: await delayOf(bus, placed.at(-1)),
+      skipped: skippedBy(instancesOf('correlator', instances, atMs)),
     },
     responder: { ...(await health('responder', [verdicts])), newestResponseAtMs: newestAtMs(responses), ...counts },
     ipamSync: ofWriter(instancesOf('ipam-sync', instances, atMs), atMs),
@@ -132,6 +142,15 @@ export async function readServiceStatus(
       : null,
     cut: cut || placed.length >= MAX_VERDICTS,
   };
+}
+
+/** Each instance counts all messages since its start. */
+export function skippedBy({ running }: Pick<InstanceSets, 'running'>): SkippedMessages[] {
+  const most = new Map<string, SkippedMessages>();
+  for (const one of running.flatMap(({ skipped = [] }) => skipped)) {
+    if (one.messages > (most.get(one.node)?.messages ?? 0)) most.set(one.node, one);
+  }
+  return [...most.values()].sort((a, b) => b.messages - a.messages);
 }
 
 const newestAtMs = ({ state }: StreamInfo) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);

@@ -139,10 +139,15 @@ export function decode(message: Uint8Array, registry: SchemaRegistry = builtin):
 
 /**
  * Decodes a message and looks up an unknown schema. For speed, call `decode` first and this only after
- * UNKNOWN_FINGERPRINT. @throws SchemaError as decode, or WRONG_SCHEMA; errors of the lookup
+ * UNKNOWN_FINGERPRINT. @param writer has a share of the lookups
+ * @throws SchemaError as decode, or WRONG_SCHEMA; errors of the lookup
  */
-export async function decodeWithLookup(message: Uint8Array, registry: SchemaRegistry): Promise<Decoded> {
-  const schema = await registry.resolve(fingerprintIn(message));
+export async function decodeWithLookup(
+  message: Uint8Array,
+  registry: SchemaRegistry,
+  writer?: string,
+): Promise<Decoded> {
+  const schema = await registry.resolve(fingerprintIn(message), writer);
   return { name: schema.name, value: readBody(schema, message) } as Decoded;
 }
 

@@ -5,7 +5,16 @@ import { headOf, sampleVerdict } from '../testing.ts';
 import { fingerprintHex } from './canonical.ts';
 import { decode, decodeVerdict, decodeWithLookup, encodeVerdict } from './codec.ts';
 import { SchemaError } from './errors.ts';
-import { CURRENT, MAX_SCHEMA_BYTES, MAX_SCHEMAS, RETRY_MS, SchemaRegistry } from './registry.ts';
+import {
+  CURRENT,
+  LOOKUP_WINDOW_MS,
+  MAX_LOOKUPS,
+  MAX_LOOKUPS_OF_ALL,
+  MAX_SCHEMA_BYTES,
+  MAX_SCHEMAS,
+  RETRY_MS,
+  SchemaRegistry,
+} from './registry.ts';
 
 interface Field {
   name: string;
@@ -81,6 +90,36 @@ test('registry - an unknown fingerprint is looked up again only after a while', 
   nowMs += RETRY_MS;
   expect(await codeOf(decodeWithLookup(message, registry))).toBe('UNKNOWN_FINGERPRINT');
   expect(asked).toBe(2);
+});
+
+test('registry - random fingerprints of one writer cause a bounded number of lookups, and others keep theirs', async () => {
+  let nowMs = 1_000;
+  let asked = 0;
+  const later = laterVersion();
+  const registry = new SchemaRegistry(
+    async (fingerprint) => {
+      asked += 1;
+      return fingerprint === later.fingerprint ? later.text : null;
+    },
+    () => nowMs,
+  );
+  let number = 0;
+  const flood = async (writer: string) => {
+    for (let index = 0; index < 100; index += 1) {
+      const fingerprint = (number++).toString(16).padStart(16, '0');
+      expect(await codeOf(registry.resolve(fingerprint, writer))).toBe('UNKNOWN_FINGERPRINT');
+    }
+  };
+  await flood('a');
+  expect([asked, registry.withheld]).toEqual([MAX_LOOKUPS, 100 - MAX_LOOKUPS]);
+  const message = later.encode({ ...sampleVerdict(), score: 1 });
+  expect((await decodeWithLookup(message, registry, 'b')).name).toBe('Verdict');
+  nowMs += LOOKUP_WINDOW_MS;
+  for (let writer = 0; writer < 100; writer += 1) await flood(`w${writer}`);
+  expect(asked).toBe(MAX_LOOKUPS + 1 + MAX_LOOKUPS_OF_ALL);
+  nowMs -= 86_400_000;
+  await flood('a');
+  expect(asked, 'after the clock was set back').toBe(2 * MAX_LOOKUPS + 1 + MAX_LOOKUPS_OF_ALL);
 });
 
 test('registry - a failed lookup is repeated at the next message', async () => {

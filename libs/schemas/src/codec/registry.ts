@@ -4,7 +4,8 @@
  * codec.ts calls it for every message. The current and all released schemas are built in. Others come
  * from a lookup (`bailiff_schemas`), once each, and only if the text has the requested fingerprint.
  * Bounds: MAX_SCHEMAS learned schemas, MAX_SCHEMA_BYTES per text; a failed lookup is not repeated
- * within RETRY_MS.
+ * within RETRY_MS. A writer of random fingerprints causes MAX_LOOKUPS lookups a minute, because each
+ * delays the messages of other writers.
  */
 import type avro from 'avsc';
 import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from '../generated/schemas.gen.ts';
@@ -26,6 +27,15 @@ export const MAX_SCHEMAS = 128;
 export const MAX_SCHEMA_BYTES = 64 * 1024;
 /** An unknown fingerprint is looked up again after this time. */
 export const RETRY_MS = 10_000;
+
+/**
+ * Lookups that a writer may cause within LOOKUP_WINDOW_MS without finding a schema. A fleet has three
+ * kinds of messages in a few versions.
+ */
+export const MAX_LOOKUPS = 6;
+/** The same for all writers together. */
+export const MAX_LOOKUPS_OF_ALL = 60;
+export const LOOKUP_WINDOW_MS = 60_000;
 
 /** Reads a message body: the common part of avsc's types and resolvers. */
 export interface BodyReader {
@@ -112,11 +122,14 @@ export class SchemaRegistry {
   private readonly known = new Map<string, KnownSchema>();
   private readonly pending = new Map<string, Promise<KnownSchema>>();
   private readonly missing = new Map<string, { error: SchemaError; until: number }>();
+  private lookups = { sinceMs: Number.NEGATIVE_INFINITY, ofAll: 0, ofWriter: new Map<string, number>() };
   private readonly lookup: SchemaLookup | null;
   private readonly nowMs: () => number;
   private readonly readAs: ReadAs;
   /** Number of schemas learned from the lookup. */
   learned = 0;
+  /** Messages with an unknown fingerprint for which no lookup was left. */
+  withheld = 0;
 
   /**
    * @param lookup for unknown fingerprints; null: they stay unknown
@@ -144,23 +157,38 @@ export class SchemaRegistry {
   }
 
   /**
-   * Finds a schema, with at most one lookup at a time.
+   * Finds a schema, with at most one lookup at a time. @param writer of the message: has a share of
+   * the lookups
    * @throws SchemaError UNKNOWN_FINGERPRINT | WRONG_SCHEMA; errors of the lookup
    */
-  async resolve(fingerprint: string): Promise<KnownSchema> {
+  async resolve(fingerprint: string, writer = ''): Promise<KnownSchema> {
     const known = this.peek(fingerprint);
     if (known) return known;
     const missing = this.missing.get(fingerprint);
     if (missing && missing.until > this.nowMs()) throw missing.error;
     let pending = this.pending.get(fingerprint);
     if (!pending) {
-      pending = this.ask(fingerprint).finally(() => this.pending.delete(fingerprint));
+      if (this.lookup !== null && !this.mayLookUp(writer)) {
+        this.withheld += 1;
+        throw unknownFingerprint(fingerprint, `, and ${writer} has used up its lookups`);
+      }
+      pending = this.ask(fingerprint, writer).finally(() => this.pending.delete(fingerprint));
       this.pending.set(fingerprint, pending);
     }
     return pending;
   }
 
-  private async ask(fingerprint: string): Promise<KnownSchema> {
+  private mayLookUp(writer: string): boolean {
+    const nowMs = this.nowMs();
+    // Also if the clock was set back.
+    if (Math.abs(nowMs - this.lookups.sinceMs) >= LOOKUP_WINDOW_MS) {
+      this.lookups = { sinceMs: nowMs, ofAll: 0, ofWriter: new Map() };
+    }
+    const { ofAll, ofWriter } = this.lookups;
+    return ofAll < MAX_LOOKUPS_OF_ALL && (ofWriter.get(writer) ?? 0) < MAX_LOOKUPS;
+  }
+
+  private async ask(fingerprint: string, writer: string): Promise<KnownSchema> {
     // A lookup that fails (the bus is away) says nothing about the schema, so its error passes and nothing is remembered.
     const text = this.lookup ? await this.lookup(fingerprint) : null;
     try {
@@ -171,6 +199,8 @@ export class SchemaRegistry {
       this.known.set(fingerprint, schema);
       return schema;
     } catch (error) {
+      this.lookups.ofAll += 1;
+      this.lookups.ofWriter.set(writer, (this.lookups.ofWriter.get(writer) ?? 0) + 1);
       if (this.missing.size >= MAX_SCHEMAS) this.missing.clear();
       if (error instanceof SchemaError) this.missing.set(fingerprint, { error, until: this.nowMs() + RETRY_MS });
       throw error;
@@ -178,6 +208,7 @@ export class SchemaRegistry {
   }
 }
 
-export function unknownFingerprint(fingerprint: string): SchemaError {
-  return new SchemaError('UNKNOWN_FINGERPRINT', `no schema is known for fingerprint ${fingerprint}`, fingerprint);
+export function unknownFingerprint(fingerprint: string, more = ''): SchemaError {
+  const text = `no schema is known for fingerprint ${fingerprint}${more}`;
+  return new SchemaError('UNKNOWN_FINGERPRINT', text, fingerprint);
 }

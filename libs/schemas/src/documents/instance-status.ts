@@ -40,6 +40,17 @@ export const instanceProgress = z.object({
 });
 export type InstanceProgress = z.infer<typeof instanceProgress>;
 
+/** Messages of a node that were skipped or refused in the last minutes. */
+export const skippedMessages = z.object({
+  /** Empty if their subject names no node. */
+  node: text('name'),
+  messages: z.number().int().nonnegative(),
+  /** Of the newest one, as in dead letters; `over-share` has none. */
+  reason: text('reason'),
+  since: text('word'),
+});
+export type SkippedMessages = z.infer<typeof skippedMessages>;
+
 export const instanceStatus = z.object({
   service: text('word'),
   /** Unique to this process. */
@@ -58,6 +69,8 @@ export const instanceStatus = z.object({
   leads: z.boolean().optional(),
   /** Time of an orderly stop. */
   stoppedAt: text('word').optional(),
+  /** Correlator only; absent from older versions, and without any. */
+  skipped: list('listed', skippedMessages).optional(),
   /** Leading ipam-sync only; absent while no node is or should be tainted. */
   taints: taintStatus.optional(),
 });

@@ -52,7 +52,11 @@ export class MessageDecoder {
   ): Promise<void> {
     let decoded: Awaited<ReturnType<typeof decodeWithLookup>>;
     try {
-      decoded = await decodeWithLookup(message.data, this.#registry);
+      decoded = await decodeWithLookup(
+        message.data,
+        this.#registry,
+        name === 'ViolationFrame' ? message.subject : name,
+      );
     } catch (error) {
       if (error instanceof BusError || !(error instanceof SchemaError)) throw error;
       return this.#count(error.code);
