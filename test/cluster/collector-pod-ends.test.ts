@@ -1,5 +1,7 @@
 // Frames that skip the guard at the host side, on a node with a real collector: dropped at the pod's
 // end where it has a program, and counted as unjudged where it has none.
+import path from 'node:path';
+import { openPinnedMaps } from '@bailiff/bpf';
 import { exec, netnsPath } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,6 +12,15 @@ import type { TestPod } from '../support/node.ts';
 import { launch, type RunningProcess } from '../support/process.ts';
 
 const FRAMES = 20;
+const FEATURES = path.resolve(import.meta.dirname, '../kernel/harness/features.py');
+const SEGMENTATION = [
+  ...['tx-generic-segmentation', 'tx-tcp-segmentation', 'tx-tcp6-segmentation', 'tx-tcp-ecn-segmentation'],
+  ...['tx-tcp-mangleid-segmentation', 'tx-tcp-accecn-segmentation'],
+];
+const PORT = 9_999;
+const BYTES = 4 << 20;
+const SINK = `require('node:net').createServer((socket) => socket.resume()).listen(${PORT}, () => console.log('listening'))`;
+const SEND = `require('node:net').connect(${PORT}, '10.244.0.1').end(Buffer.alloc(${BYTES})).resume()`;
 
 describe("collector - the pod's end", () => {
   let cni: CniNode;
@@ -96,5 +107,28 @@ describe("collector - the pod's end", () => {
     await sendAndCount(pod, ['unjudged', 'guard-bypass']);
     expect(packets(pod, 'guard-bypass')).toBeGreaterThanOrEqual(FRAMES);
     expect(packets(pod, 'unjudged') - unjudged).toBeLessThan(FRAMES);
+  });
+
+  it('a host side that merges frames after it has counted them - nothing is reported as unjudged', async () => {
+    const { pod } = await cni.add();
+    const feature = (netns: string, device: string, ...wanted: string[]) =>
+      exec('nsenter', [`--net=${netnsPath(netns)}`, 'python3', FEATURES, device, ...wanted]);
+    // The host side merges only what no segmentation offload of the pod's end can have made.
+    await feature(pod.netns, 'eth0', ...SEGMENTATION.map((name) => `${name}=off`));
+    await feature(cni.node.netns, pod.hostInterface, 'rx-gro=on');
+    await using server = launch('nsenter', [`--net=${netnsPath(cni.node.netns)}`, process.execPath, '-e', SINK]);
+    await server.printed('listening');
+    await exec('nsenter', [`--net=${netnsPath(pod.netns)}`, process.execPath, '-e', SEND]);
+    const link = await exec('ip', ['-n', cni.node.netns, '-s', '-j', 'link', 'show', pod.hostInterface]);
+    const [{ ifindex, stats64 }] = JSON.parse(link) as [{ ifindex: number; stats64: { rx: { packets: number } } }];
+    using pinned = openPinnedMaps(cni.node.pinDir);
+    const judged = Number(pinned?.maps.seen(pinned.maps.ifaces.get(ifindex)?.slot ?? 0));
+    expect(stats64.rx.packets - judged, 'control: frames were merged').toBeGreaterThan(100);
+    const { updatedAt = '' } = (await cni.node.nodeStatus()) ?? {};
+    await waitFor(() => cni.node.nodeStatus(), {
+      what: 'several sweeps',
+      until: (status) => Date.parse(status?.updatedAt ?? '') - Date.parse(updatedAt) > 2_000,
+    });
+    expect(packets(pod, 'unjudged')).toBe(0);
   });
 });
