@@ -143,7 +143,7 @@ const ROWS: readonly Row[] = [
     'tc_skip_classify tc_at_ingress redirected from_ingress nf_skip_egress tc_depth',
     ['kept'],
     'tc_skip_classify makes the host side skip its programs. tc_depth counts redirections: at 3, mirred of the node drops the frame. The others are set again there',
-    'no test: an own program at the pod end is to judge tc_skip_classify',
+    '`guard-bypass.test.ts › ipv4-source`',
   ],
   [
     'dst_pending_confirm',
