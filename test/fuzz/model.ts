@@ -114,23 +114,27 @@ const isUdp = (packet: Packet, source: number, destination: number): boolean =>
   packet.transport.number(0, 2) === source &&
   packet.transport.number(2, 2) === destination;
 
-function isDhcpRequest(world: World, packet: Packet): boolean {
-  if (packet.fragment !== 'none' || packet.segmented || !isUdp(packet, 68, 67)) return false;
-  if (packet.destination !== (MAPPED | 0xffffffffn)) return false;
+/** A message to a DHCP server about this client itself. */
+function isOwnDhcp(world: World, packet: Packet): boolean {
+  if (packet.fragment !== 'none' || packet.segmented) return false;
   const body = packet.transport!.from(8);
-  if (body.length < 240 || body.number(0, 3) !== 0x010106 || body.number(236, 4) !== 0x63825363) return false;
-  return isOwnMac(world, body.big(28, 6));
+  if (packet.kind === 'ipv6') return body.canRead(0, 4) && DHCPV6_CLIENT_TYPES.includes(body.number(0, 1));
+  if (!body.canRead(0, 34) || body.number(0, 3) !== 0x010106 || body.number(24, 4) !== 0) return false;
+  const client = MAPPED | body.big(12, 4);
+  return (client === MAPPED || isSource(world, client, 4)) && isOwnMac(world, body.big(28, 6));
+}
+
+function isDhcpRequest(world: World, packet: Packet): boolean {
+  if (!isUdp(packet, 68, 67) || packet.destination !== (MAPPED | 0xffffffffn)) return false;
+  const body = packet.transport!.from(8);
+  return isOwnDhcp(world, packet) && body.canRead(236, 4) && body.number(236, 4) === 0x63825363;
 }
 
 const DHCPV6_GROUPS: readonly bigint[] = [(0xff02n << 112n) | 0x10002n, (0xff05n << 112n) | 0x10003n];
 const DHCPV6_CLIENT_TYPES: readonly number[] = [1, 3, 4, 5, 6, 8, 9, 11];
 
-function isDhcpv6Request(packet: Packet): boolean {
-  if (packet.fragment !== 'none' || packet.segmented || !isUdp(packet, 546, 547)) return false;
-  if (!DHCPV6_GROUPS.includes(packet.destination!)) return false;
-  const body = packet.transport!.from(8);
-  return body.canRead(0, 4) && DHCPV6_CLIENT_TYPES.includes(body.number(0, 1));
-}
+const isDhcpv6Request = (world: World, packet: Packet): boolean =>
+  isUdp(packet, 546, 547) && DHCPV6_GROUPS.includes(packet.destination!) && isOwnDhcp(world, packet);
 
 const icmpType = (packet: Packet): number =>
   packet.protocol === ICMPV6 && packet.kind === 'ipv6' && packet.transport !== undefined
@@ -150,7 +154,7 @@ function sourceFaults(world: World, packet: Packet): Vector[] {
     if (type === 133 || type === 135) return [];
     const toGroup = packet.destination! >> 120n === 0xffn;
     if ([131, 132, 143].includes(type) && packet.hopLimit === 1 && packet.hopByHop && toGroup) return [];
-    return [isDhcpv6Request(packet) ? 'dhcp-client' : 'ipv6-source'];
+    return [isDhcpv6Request(world, packet) ? 'dhcp-client' : 'ipv6-source'];
   }
   if (isLinkLocal(source)) return isClaim(world, source, 6) ? [] : ['link-local'];
   return isSource(world, source, 6) ? [] : ['ipv6-source'];
@@ -180,7 +184,8 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
     const length = options.number(1, 1) * 8;
     if (length === 0 || length > options.length) return ['malformed'];
     const isLinkLayer = [1, 2].includes(options.number(0, 1));
-    if (isLinkLayer && (fromNowhere || !isOwnMac(world, options.big(2, 6)))) faults.push('nd-target');
+    const isOwn = length === 8 && !fromNowhere && isOwnMac(world, options.big(2, 6));
+    if (isLinkLayer && !isOwn) faults.push('nd-target');
     options = options.from(length);
   }
   const isDetection = type === 135 && fromNowhere;
@@ -201,8 +206,7 @@ function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
   const quote = packet.transport!.from(8);
   if (!quote.has(0, header) || !quote.canRead(at, bytes)) return ['malformed'];
   const to = quote.big(at, bytes) | (family === 4 ? MAPPED : 0n);
-  const toGroup = family === 6 && to >> 120n === 0xffn;
-  return toGroup || isSource(world, to, family) || isClaim(world, to, family) ? [] : ['redirect'];
+  return isSource(world, to, family) || isClaim(world, to, family) ? [] : ['redirect'];
 }
 
 /** 64:ff9b::/96 */
@@ -239,14 +243,44 @@ function tunnelFaults(world: World, packet: Packet, port: number | null): Vector
   return [place === 'outside' ? 'tunnel-other' : 'tunnel'];
 }
 
+const IGMP = 2;
+const VRRP = 112;
+/** EIGRP, OSPF, PIM. */
+const ROUTER_PROTOCOLS: readonly number[] = [88, 89, 103];
+/** Reports and leaves. */
+const HOST_IGMP: readonly number[] = [0x12, 0x16, 0x17, 0x22];
+const ROUTER_ICMPV6: readonly number[] = [130, 138, 151, 152, 153];
+
+/** An advertisement of addresses that the pod may claim. */
+function isOwnVrrp(world: World, packet: Packet): boolean {
+  const { transport } = packet;
+  if (packet.fragment !== 'none' || transport === undefined || !transport.canRead(0, 4)) return false;
+  const count = transport.number(3, 1);
+  const [family, bytes] = packet.kind === 'ipv4' ? ([4, 4] as const) : ([6, 16] as const);
+  if (count === 0 || count > 8 || !transport.canRead(8, count * bytes)) return false;
+  const addresses = Array.from({ length: count }, (_, i) => transport.big(8 + i * bytes, bytes));
+  return addresses.every((address) => isClaim(world, family === 4 ? MAPPED | address : address, family));
+}
+
+function isFromRouter(world: World, packet: Packet): boolean {
+  const { protocol, transport } = packet;
+  if (ROUTER_PROTOCOLS.includes(protocol!)) return true;
+  if (protocol === VRRP) return !isOwnVrrp(world, packet);
+  if (protocol === IGMP && packet.kind === 'ipv4' && transport !== undefined)
+    return !HOST_IGMP.includes(transport.number(0, 1));
+  return ROUTER_ICMPV6.includes(icmpType(packet));
+}
+
 function transportFaults(world: World, packet: Packet): Vector[] {
   const faults: Vector[] = [];
   const { protocol, transport } = packet;
   if (TUNNELS.includes(protocol!)) faults.push(...tunnelFaults(world, packet, null));
+  if (isFromRouter(world, packet)) faults.push('router-protocol');
   if (transport === undefined) return faults;
   if (protocol === UDP) {
     const [server, client] = packet.kind === 'ipv4' ? [67, 68] : [547, 546];
     if (transport.number(0, 2) === server || transport.number(2, 2) === client) faults.push('dhcp-server');
+    if (transport.number(2, 2) === server && !isOwnDhcp(world, packet)) faults.push('dhcp-server');
     const port = transport.number(2, 2);
     if (world.tunnelPorts.has(port)) faults.push(...tunnelFaults(world, packet, port));
   }
@@ -259,6 +293,7 @@ function transportFaults(world: World, packet: Packet): Vector[] {
   if (type >= 1 && type <= 4) faults.push(...errorFaults(world, packet, 6));
   if (type === 134) faults.push('router-advert');
   if (type === 137) faults.push('redirect');
+  if (type === 141 || type === 142) faults.push('nd-target');
   if ((type === 134 || type === 137) && packet.fragment !== 'none') faults.push('malformed');
   if (type === 133 || type === 135 || type === 136) faults.push(...neighbourFaults(world, packet));
   return faults;
@@ -272,7 +307,7 @@ export function judge(world: World, packet: Packet): Set<Vector> {
   if (packet.arp !== undefined) {
     if (!isOwnMac(world, packet.arp.senderMac)) broken.add('arp-sender');
     const isProbe = packet.source === MAPPED && packet.arp.operation === 1;
-    if (!isProbe && !isClaim(world, packet.source, 4)) broken.add('arp-sender');
+    if (!isClaim(world, isProbe ? packet.destination! : packet.source, 4)) broken.add('arp-sender');
     return broken;
   }
   for (const vector of [...sourceFaults(world, packet), ...transportFaults(world, packet)]) broken.add(vector);

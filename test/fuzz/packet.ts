@@ -9,8 +9,10 @@ import type { Vector } from '@bailiff/bpf';
 export const MAPPED = 0xffffn << 32n;
 
 const ICMP = 1;
+const IGMP = 2;
 const TCP = 6;
 const UDP = 17;
+const AUTHENTICATION = 51;
 const ICMPV6 = 58;
 /** Bytes of a frame that are read. */
 const READ_BYTES = 512;
@@ -83,6 +85,7 @@ const HEADER_BYTES: ReadonlyMap<number, number> = new Map([
   [UDP, 8],
   [136, 8],
   [ICMP, 8],
+  [IGMP, 8],
   [ICMPV6, 8],
   [132, 12],
   [33, 12],
@@ -93,6 +96,7 @@ const HEAD_BYTES: ReadonlyMap<number, number> = new Map([
   [TCP, 14],
   [UDP, 8],
   [ICMP, 8],
+  [IGMP, 8],
   [ICMPV6, 8],
 ]);
 
@@ -138,7 +142,10 @@ function isHarmless(packet: Packet, { start, place }: NonNullable<Metadata['chec
   const behind = start - packet.transportAt;
   if (behind === 0) return place === CHECKSUM_PLACE.get(packet.protocol!);
   const nowhere = packet.kind === 'ipv4' ? MAPPED : 0n;
-  if (packet.protocol === UDP) return behind >= 8 && packet.source !== nowhere;
+  if (packet.protocol === UDP) {
+    const isToDhcpServer = [67, 547].includes(packet.transport.number(2, 2));
+    return behind >= 8 && packet.source !== nowhere && !isToDhcpServer;
+  }
   return TUNNELS.includes(packet.protocol!) && behind >= 4;
 }
 
@@ -205,7 +212,17 @@ function readIpv4(draft: Draft, rest: Bytes, gso: boolean): void {
     return;
   }
   if (flags & 0x2000) draft.fragment = 'first';
-  finish(draft, rest.from(header, total - header), draft.networkAt + header);
+  let payload = rest.from(header, total - header);
+  let at = draft.networkAt + header;
+  if (draft.protocol === AUTHENTICATION) {
+    if (!payload.canRead(0, 8)) return void faults.add('malformed');
+    const bytes = (payload.number(1, 1) + 2) * 4;
+    draft.protocol = payload.number(0, 1);
+    if (bytes > payload.length || draft.protocol === AUTHENTICATION) return void faults.add('malformed');
+    payload = payload.from(bytes);
+    at += bytes;
+  }
+  finish(draft, payload, at);
 }
 
 /** Walks the options; false if one is invalid, or if there are more than 16. */
@@ -243,7 +260,7 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
     const units = payload.number(1, 1);
     let bytes = (units + 1) * 8;
     if (kind === 51) bytes = (units + 2) * 4;
-    if (kind === 43 && payload.number(2, 1) === 0) faults.add('source-route');
+    if (kind === 43 && (payload.number(2, 1) === 0 || payload.number(3, 1) > 0)) faults.add('source-route');
     if (kind === 0) draft.hopByHop = true;
     if (kind === 43) draft.routed = true;
     if (kind === 44) {

@@ -131,6 +131,14 @@ const attacks: Attack[] = [
     modes: { 'dhcp-client': 'off' },
   },
   {
+    name: 'the address in a DHCP release',
+    turned: turned(
+      packet({}, udp(68, 67, dhcp(ATTACKER.mac, { message: 7, client: ATTACKER.ipv4 }))),
+      L4 + 8 + 14,
+      FORGED_LOW,
+    ),
+  },
+  {
     name: 'IPv4 source behind a tag',
     turned: turned(
       tagged(ETHERTYPE.ipv4, ipv4({ ...own, protocol: PROTOCOL.udp }, datagram())),

@@ -111,8 +111,8 @@ const rows: Row[] = [
   {
     name: 'about a packet to a group',
     vector: 'redirect',
-    attack: error6(2, sent6('fd77::99')),
-    allow: error6(2, sent6('ff02::1')),
+    attack: error6(2, sent6('ff02::1')),
+    allow: error6(2, sent6(ATTACKER.linkLocal)),
   },
 ];
 

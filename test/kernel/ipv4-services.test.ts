@@ -1,6 +1,6 @@
 // IPv4: redirects, DHCP, and tunnels to nodes.
 
-import { dhcp, geneve, gre, icmp, ipv4, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
+import { type DhcpFields, dhcp, geneve, gre, icmp, ipv4, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   BROADCAST_MAC,
@@ -28,6 +28,10 @@ const routing: Row[] = [
   },
 ];
 
+/** A message of a client that has an address: to one server. */
+const release = (fields: DhcpFields, mac: string = ATTACKER.mac, port = 68): Buffer =>
+  packet({}, udp(port, 67, dhcp(mac, { message: 7, client: ATTACKER.ipv4, ...fields }), own));
+
 const dhcpRows: Row[] = [
   {
     name: 'an offer from port 67',
@@ -51,13 +55,49 @@ const dhcpRows: Row[] = [
     name: 'an offer in a first fragment',
     vector: 'dhcp-server',
     attack: packet({ moreFragments: true }, udp(67, 68)),
-    allow: packet({ moreFragments: true }, udp(68, 67)),
+    allow: packet({ moreFragments: true }, udp(68, 69)),
   },
   {
     name: 'a well-formed request, when enforced',
     vector: 'dhcp-client',
     attack: dhcpFrame(),
     allow: dhcpFrame({}, [68, 67], { ...own }),
+  },
+  {
+    name: "a release of another client's address",
+    vector: 'dhcp-server',
+    attack: release({ client: RECEIVER.ipv4 }),
+    allow: release({}),
+  },
+  {
+    name: "a release for another client's MAC",
+    vector: 'dhcp-server',
+    attack: release({}, RECEIVER.mac),
+    allow: release({}, ATTACKER.mac),
+  },
+  {
+    name: 'a decline of another client',
+    vector: 'dhcp-server',
+    attack: release({ message: 4, client: '0.0.0.0' }, RECEIVER.mac),
+    allow: release({ message: 4, client: '0.0.0.0' }),
+  },
+  {
+    name: 'a request in the name of a relay',
+    vector: 'dhcp-server',
+    attack: release({ message: 3, relay: ATTACKER.ipv4 }),
+    allow: release({ message: 3 }),
+  },
+  {
+    name: 'a release from another port',
+    vector: 'dhcp-server',
+    attack: release({ client: RECEIVER.ipv4 }, ATTACKER.mac, 4000),
+    allow: release({}, ATTACKER.mac, 4000),
+  },
+  {
+    name: 'a client message in a first fragment',
+    vector: 'dhcp-server',
+    attack: packet({ moreFragments: true }, udp(68, 67, dhcp(ATTACKER.mac))),
+    allow: plain,
   },
   { name: 'a reply as request', vector: 'ipv4-source', attack: dhcpFrame({ op: 2 }), allow: plain },
   { name: 'a request without the cookie', vector: 'ipv4-source', attack: dhcpFrame({ magic: 1 }), allow: plain },

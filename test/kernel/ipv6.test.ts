@@ -191,6 +191,8 @@ const chain = (count: number): Buffer => {
   const headers = Array.from({ length: count - 1 }, () => extension(destinationOptions));
   return behind(destinationOptions, ...headers, extension(PROTOCOL.udp), datagram);
 };
+/** A client's message of DHCPv6. */
+const solicit = Buffer.from([1, 0, 0, 1]);
 const authentication = (next: number): Buffer => Buffer.concat([Buffer.from([next, 1, 0, 0]), Buffer.alloc(8)]);
 
 const extensions: Row[] = [
@@ -204,7 +206,19 @@ const extensions: Row[] = [
     name: 'routing header 0',
     vector: 'source-route',
     attack: behind(routing, routingHeader(PROTOCOL.udp, 0, NODE.ipv6), datagram),
-    allow: behind(routing, routingHeader(PROTOCOL.udp, 2, NODE.ipv6), datagram),
+    allow: behind(routing, routingHeader(PROTOCOL.udp, 2, NODE.ipv6, 0), datagram),
+  },
+  {
+    name: 'a routing header for the next segment (RPL)',
+    vector: 'source-route',
+    attack: behind(routing, routingHeader(PROTOCOL.udp, 3, NODE.ipv6), datagram),
+    allow: behind(routing, routingHeader(PROTOCOL.udp, 3, NODE.ipv6, 0), datagram),
+  },
+  {
+    name: 'a segment routing header',
+    vector: 'source-route',
+    attack: behind(routing, routingHeader(PROTOCOL.udp, 4, NODE.ipv6), datagram),
+    allow: behind(routing, routingHeader(PROTOCOL.udp, 4, NODE.ipv6, 0), datagram),
   },
   {
     name: 'routing header 0 behind others',
@@ -241,7 +255,7 @@ const extensions: Row[] = [
     name: 'a server behind an authentication header',
     vector: 'dhcp-server',
     attack: behind(ah, authentication(PROTOCOL.udp), udp(547, 546)),
-    allow: behind(ah, authentication(PROTOCOL.udp), udp(546, 547)),
+    allow: behind(ah, authentication(PROTOCOL.udp), udp(546, 547, solicit)),
   },
 ];
 
@@ -288,7 +302,6 @@ const malformed: Row[] = [
   },
 ];
 
-const solicit = Buffer.from([1, 0, 0, 1]);
 const request = { source: '::', destination: 'ff02::1:2' };
 const clientFrame = (body: Buffer = solicit, ports: [number, number] = [546, 547], to = request): Buffer =>
   packet(to, udp(...ports, body, to));
@@ -298,14 +311,26 @@ const dhcp: Row[] = [
     name: 'a reply from port 547',
     vector: 'dhcp-server',
     attack: packet({}, udp(547, 546)),
-    allow: packet({}, udp(546, 547)),
+    allow: packet({}, udp(546, 547, solicit)),
   },
   { name: 'a reply from another port', vector: 'dhcp-server', attack: packet({}, udp(4000, 546)), allow: plain },
   {
     name: 'a reply in a first fragment',
     vector: 'dhcp-server',
     attack: behind(fragment, fragmentHeader(PROTOCOL.udp, 0, true), udp(547, 546)),
-    allow: behind(fragment, fragmentHeader(PROTOCOL.udp, 0, true), udp(546, 547)),
+    allow: behind(fragment, fragmentHeader(PROTOCOL.udp, 0, true), udp(546, 548)),
+  },
+  {
+    name: 'a message of a relay',
+    vector: 'dhcp-server',
+    attack: packet({}, udp(546, 547, Buffer.from([12, 0, 0, 0]))),
+    allow: packet({}, udp(546, 547, Buffer.from([8, 0, 0, 1]))),
+  },
+  {
+    name: 'a client message in a first fragment',
+    vector: 'dhcp-server',
+    attack: behind(fragment, fragmentHeader(PROTOCOL.udp, 0, true), udp(546, 547, solicit)),
+    allow: plain,
   },
   {
     name: 'a well-formed request from ::, when enforced',

@@ -97,6 +97,12 @@ const rows: Row[] = [
     allow: probe,
   },
   {
+    name: "a probe for another pod's address, which would then give it up",
+    vector: 'arp-sender',
+    attack: arpFrame({ sender: '0.0.0.0' }),
+    allow: probe,
+  },
+  {
     name: 'a reply from 0.0.0.0',
     vector: 'arp-sender',
     attack: arpFrame({ operation: 2, sender: '0.0.0.0' }),

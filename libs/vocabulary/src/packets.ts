@@ -41,6 +41,7 @@ export const VECTORS = [
   'unknown-interface',
   'checksum-offload',
   'guard-bypass',
+  'router-protocol',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 

@@ -8,7 +8,8 @@ import { parseAddress, parseMac } from '@bailiff/bpf';
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, rarp: 0x8035, vlan: 0x8100, ipv6: 0x86dd, qinq: 0x88a8 } as const;
 export const PROTOCOL = {
   ...{ hopByHop: 0, icmp: 1, igmp: 2, ipip: 4, tcp: 6, udp: 17, dccp: 33, ipv6: 41, routing: 43, fragment: 44 },
-  ...{ gre: 47, esp: 50, ah: 51, icmpv6: 58, none: 59, destinationOptions: 60, sctp: 132, udpLite: 136 },
+  ...{ gre: 47, esp: 50, ah: 51, icmpv6: 58, none: 59, destinationOptions: 60, eigrp: 88, ospf: 89, pim: 103 },
+  ...{ vrrp: 112, sctp: 132, udpLite: 136 },
 } as const;
 
 const u8 = (...bytes: number[]): Buffer => Buffer.from(bytes);
@@ -126,8 +127,12 @@ export function destinationOptions(next: number, options: readonly Buffer[]): Bu
 /** The hop-by-hop header of MLD: router alert and padding. */
 export const routerAlert = (next: number): Buffer => extension(next, u8(5, 2, 0, 0, 1, 0));
 
-export const routingHeader = (next: number, type: number, via: string): Buffer =>
-  extension(next, Buffer.concat([u8(type, 1, 0, 0, 0, 0), ipv6Bytes(via)]));
+export const routingHeader = (next: number, type: number, via: string, segmentsLeft = 1): Buffer =>
+  extension(next, Buffer.concat([u8(type, segmentsLeft, 0, 0, 0, 0), ipv6Bytes(via)]));
+
+/** Authentication header (RFC 4302), with `words` times 4 bytes of integrity data. */
+export const authentication = (next: number, words = 1): Buffer =>
+  Buffer.concat([u8(next, words + 1, 0, 0), Buffer.alloc(8 + words * 4)]);
 
 export function fragmentHeader(next: number, offset: number, more: boolean, id = 0x42): Buffer {
   return Buffer.concat([u8(next, 0), u16(offset | (more ? 1 : 0)), u32(id)]);
@@ -200,13 +205,39 @@ export function solicitedNode(target: string): string {
   return `ff02::1:ff${last.slice(0, 2)}:${last.slice(2)}`;
 }
 
+export interface DhcpFields {
+  readonly op?: number;
+  readonly magic?: number;
+  readonly hardware?: number;
+  /** Address that the client has. */
+  readonly client?: string;
+  readonly relay?: string;
+  /** Option 53. */
+  readonly message?: number;
+}
+
 /** A DHCPv4 message; the defaults make a DISCOVER. */
-export function dhcp(mac: string, fields: { op?: number; magic?: number; hardware?: number } = {}): Buffer {
-  const { op = 1, magic = 0x63825363, hardware = 1 } = fields;
+export function dhcp(mac: string, fields: DhcpFields = {}): Buffer {
+  const { op = 1, magic = 0x63825363, hardware = 1, client = '0.0.0.0', relay = '0.0.0.0' } = fields;
   const fixed = Buffer.alloc(236);
   u8(op, hardware, 6, 0).copy(fixed);
+  ipv4Bytes(client).copy(fixed, 12);
+  ipv4Bytes(relay).copy(fixed, 24);
   parseMac(mac).copy(fixed, 28);
-  return Buffer.concat([fixed, u32(magic), u8(53, 1, op === 1 ? 1 : 2, 255)]);
+  return Buffer.concat([fixed, u32(magic), u8(53, 1, fields.message ?? (op === 1 ? 1 : 2), 255)]);
+}
+
+/** IGMP, and other messages of 8 bytes and a checksum at 2. */
+export function igmp(type: number, group: string): Buffer {
+  const message = Buffer.concat([u8(type, 0, 0, 0), ipv4Bytes(group)]);
+  message.writeUInt16BE(checksum(message), 2);
+  return message;
+}
+
+/** An advertisement of VRRP 3. */
+export function vrrp(addresses: readonly string[], count = addresses.length): Buffer {
+  const list = addresses.map((address) => (address.includes(':') ? ipv6Bytes(address) : ipv4Bytes(address)));
+  return Buffer.concat([u8(0x31, 7, 255, count, 0, 100, 0, 0), ...list]);
 }
 
 export const vxlan = (inner: Buffer): Buffer => Buffer.concat([u8(8, 0, 0, 0, 0, 0, 1, 0), inner]);

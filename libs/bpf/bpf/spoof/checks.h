@@ -10,18 +10,13 @@
 
 #include <linux/icmpv6.h>
 
+#include "dhcp.h"
 #include "maps.h"
 #include "network.h"
 #include "owner.h"
 #include "packet.h"
+#include "routers.h"
 #include "tunnels.h"
-
-#define PORT_DHCP_SERVER		67
-#define PORT_DHCP_CLIENT		68
-#define PORT_DHCPV6_CLIENT		546
-#define PORT_DHCPV6_SERVER		547
-#define DHCP_MIN_BYTES			240	/* fixed part and magic cookie */
-#define DHCP_MAGIC			0x63825363
 
 #define ICMP_DEST_UNREACH		3
 #define ICMP_SOURCE_QUENCH		4
@@ -34,68 +29,15 @@
 #define NDISC_NEIGHBOUR_SOLICITATION	135
 #define NDISC_NEIGHBOUR_ADVERTISEMENT	136
 #define NDISC_REDIRECT			137
+#define NDISC_INVERSE_SOLICITATION	141
+#define NDISC_INVERSE_ADVERTISEMENT	142
 
 #define ND_OPT_SOURCE_LL_ADDR		1
 #define ND_OPT_TARGET_LL_ADDR		2
 
-static __always_inline bool is_udp(const struct packet *packet, __u16 source, __u16 destination)
-{
-	return packet->protocol == IPPROTO_UDP && packet->transport && packet->source_port == bpf_htons(source) &&
-	       packet->destination_port == bpf_htons(destination);
-}
-
 static __always_inline bool is_icmpv6(const struct packet *packet, __u8 type)
 {
 	return packet->protocol == IPPROTO_ICMPV6 && packet->transport && packet->icmp_type == type;
-}
-
-struct bootp {
-	__u8 operation;
-	__u8 hardware;
-	__u8 hardware_length;
-	__u8 hops;
-	__be32 rest[6];
-	__u8 mac[6];
-};
-
-__noinline int is_dhcp_request(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
-{
-	struct bootp head;
-	__be32 magic;
-	__u32 body;
-
-	/* Of a GSO packet, only the first segment could be checked here. */
-	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || skb->gso_size ||
-	    !is_udp(packet, PORT_DHCP_CLIENT, PORT_DHCP_SERVER) || packet->destination.words[3] != 0xffffffff)
-		return false;
-	body = packet->transport + 8;
-	if (!load_bytes(skb, packet, body, &head, sizeof(head)) ||
-	    !load_bytes(skb, packet, body + DHCP_MIN_BYTES - sizeof(magic), &magic, sizeof(magic)))
-		return false;
-	if (head.operation != 1 || head.hardware != 1 || head.hardware_length != 6 || magic != bpf_htonl(DHCP_MAGIC))
-		return false;
-	return may_use_mac(iface, skb->ifindex, head.mac);
-}
-
-static __always_inline bool is_dhcpv6_request(struct __sk_buff *skb, const struct packet *packet)
-{
-	const __be32 *to = packet->destination.words;
-	__u8 head[4];
-
-	if (packet->fragment != FRAGMENT_NONE || skb->gso_size ||
-	    !is_udp(packet, PORT_DHCPV6_CLIENT, PORT_DHCPV6_SERVER))
-		return false;
-	/* ff02::1:2 and ff05::1:3 */
-	if (to[1] || to[2] || !((to[0] == bpf_htonl(0xff020000) && to[3] == bpf_htonl(0x00010002)) ||
-				(to[0] == bpf_htonl(0xff050000) && to[3] == bpf_htonl(0x00010003))))
-		return false;
-	if (!load_bytes(skb, packet, packet->transport + 8, head, sizeof(head)))
-		return false;
-	switch (head[0]) {
-	case 1: case 3: case 4: case 5: case 6: case 8: case 9: case 11:
-		return true;
-	}
-	return false;
 }
 
 static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
@@ -116,11 +58,11 @@ static __always_inline bool is_mld_report(const struct packet *packet)
 }
 
 /* Checks a packet from ::. */
-__noinline int check_unspecified(struct __sk_buff *skb, struct packet *packet)
+__noinline int check_unspecified(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
-	if (!packet || is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_ROUTER_SOLICITATION) || is_mld_report(packet))
+	if (!iface || !packet || is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_ROUTER_SOLICITATION) || is_mld_report(packet))
 		return 0;
-	add_violation(packet, is_dhcpv6_request(skb, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV6_SOURCE);
+	add_violation(packet, is_dhcpv6_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV6_SOURCE);
 	return 0;
 }
 
@@ -129,7 +71,7 @@ static __always_inline void check_ipv6_source(struct __sk_buff *skb, const struc
 	if (is_inline_ipv6(iface, &packet->source))
 		return;
 	if (is_unspecified(&packet->source)) {
-		check_unspecified(skb, packet);
+		check_unspecified(skb, iface, packet);
 		return;
 	}
 	if (is_link_local(&packet->source)) {
@@ -146,7 +88,8 @@ static __always_inline void check_arp(struct __sk_buff *skb, const struct iface 
 
 	if (!may_use_mac(iface, skb->ifindex, packet->arp_mac))
 		add_violation(packet, VECTOR_ARP_SENDER);
-	if (!probe && !may_claim_ipv4(iface, skb->ifindex, &packet->source))
+	/* A host that probes the same address gives it up. */
+	if (!may_claim_ipv4(iface, skb->ifindex, probe ? &packet->destination : &packet->source))
 		add_violation(packet, VECTOR_ARP_SENDER);
 }
 
@@ -172,7 +115,8 @@ __noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface
 		at += option.length * 8;
 		if (option.type != ND_OPT_SOURCE_LL_ADDR && option.type != ND_OPT_TARGET_LL_ADDR)
 			continue;
-		if (unspecified || !may_use_mac(iface, skb->ifindex, option.mac))
+		/* A longer option is one of another kind of link. */
+		if (unspecified || option.length != 1 || !may_use_mac(iface, skb->ifindex, option.mac))
 			forged = true;
 	}
 	if (at != packet->end)
@@ -264,8 +208,7 @@ __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface
 	} else {
 		if (!load_bytes(skb, packet, quote + 24, &to, sizeof(to)))
 			goto malformed;
-		/* multicast may cause "too big" and "parameter problem" as well (RFC 4443, 2.4) */
-		own = to.bytes[0] == 0xff || is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to);
+		own = is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to);
 	}
 	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
 		add_violation(packet, VECTOR_REDIRECT);
@@ -311,7 +254,13 @@ static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct ifa
 		if (!check_neighbour(skb, iface, packet))
 			add_violation(packet, VECTOR_MALFORMED);
 		return;
+	case NDISC_INVERSE_SOLICITATION:
+	case NDISC_INVERSE_ADVERTISEMENT:
+		add_violation(packet, VECTOR_ND_TARGET);
+		return;
 	default:
+		if (is_router_icmpv6(packet->icmp_type))
+			add_violation(packet, VECTOR_ROUTER_PROTOCOL);
 		return;
 	}
 	if (packet->fragment != FRAGMENT_NONE)
@@ -325,6 +274,8 @@ static __always_inline void check_udp(struct __sk_buff *skb, const struct iface 
 
 	if (packet->source_port == server || packet->destination_port == client)
 		add_violation(packet, VECTOR_DHCP_SERVER);
+	else if (packet->destination_port == server && !is_own_dhcp(skb, iface, packet, ipv4))
+		add_violation(packet, VECTOR_DHCP_SERVER);
 	if (is_tunnel_port(packet->destination_port))
 		check_tunnel_port(skb, iface, packet, ipv4);
 }
@@ -336,10 +287,22 @@ static __always_inline void check_protocol(struct __sk_buff *skb, const struct i
 		check_tunnel(iface, skb->ifindex, packet, ipv4);
 		return;
 	}
+	if (is_router_protocol(packet->protocol)) {
+		add_violation(packet, VECTOR_ROUTER_PROTOCOL);
+		return;
+	}
 	switch (packet->protocol) {
 	case IPPROTO_UDP:
 		if (packet->transport)
 			check_udp(skb, iface, packet, ipv4);
+		return;
+	case IPPROTO_IGMP:
+		if (ipv4 && packet->transport && !is_host_igmp(packet->icmp_type))
+			add_violation(packet, VECTOR_ROUTER_PROTOCOL);
+		return;
+	case IPPROTO_VRRP:
+		if (!is_own_vrrp(skb, iface, packet, ipv4))
+			add_violation(packet, VECTOR_ROUTER_PROTOCOL);
 		return;
 	case IPPROTO_ICMP:
 		if (ipv4 && packet->transport)

@@ -49,6 +49,7 @@ enum vector {
 	VECTOR_UNKNOWN_INTERFACE,	/* STATE_UNKNOWN; its mode is settings.unknown_mode */
 	VECTOR_CHECKSUM_OFFLOAD,	/* a checksum that the kernel would write elsewhere */
 	VECTOR_GUARD_BYPASS,	/* marked so that the host side would not judge it; found at the pod's end */
+	VECTOR_ROUTER_PROTOCOL,	/* what only queriers and routers send */
 	VECTOR_COUNT,
 };
 #define VECTOR_SLOTS 24		/* spare slots, so that new vectors need no new layout */

@@ -38,16 +38,22 @@ static __always_inline bool is_plain_tcp(const void *header, const void *data_en
 
 static __always_inline bool is_plain_udp(const __be16 *ports, bool ipv4)
 {
-	if (ports[0] == bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER) ||
-	    ports[1] == bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT))
+	__be16 server = bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER);
+
+	if (ports[0] == server || ports[1] == server || ports[1] == bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT))
 		return false;
 	return !is_tunnel_port(ports[1]);
 }
 
-/* Echo, and other types that do not concern routes or other packets. */
+/* Echo request and reply. */
 static __always_inline bool is_plain_icmp(__u8 type)
 {
-	return type < ICMP_DEST_UNREACH || type == 8 || type > ICMP_PARAMETERPROB;
+	return (type & ~8) == 0;
+}
+
+static __always_inline bool is_plain_icmpv6(__u8 type)
+{
+	return (type & ~1) == ICMPV6_ECHO_REQUEST;
 }
 
 #define FASTPATH_HAS	(1ULL << FASTPATH_HAS_SHIFT)
@@ -118,8 +124,7 @@ static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, _
 		return is_plain_tcp(transport, data_end, bytes) ? checksum_place(IPPROTO_TCP) : 0;
 	if (header->nexthdr == IPPROTO_UDP)
 		return is_plain_udp((const __be16 *)transport, false) ? checksum_place(IPPROTO_UDP) : 0;
-	if (header->nexthdr != IPPROTO_ICMPV6 || transport[0] <= ICMPV6_PARAMPROB ||
-	    (transport[0] >= NDISC_ROUTER_SOLICITATION && transport[0] <= NDISC_REDIRECT))
+	if (header->nexthdr != IPPROTO_ICMPV6 || !is_plain_icmpv6(transport[0]))
 		return 0;
 	return checksum_place(IPPROTO_ICMPV6);
 }

@@ -28,7 +28,10 @@ struct extension {
 	__u8 length;		/* reserved in a fragment header */
 	union {
 		__be16 fragment;
-		__u8 routing_type;
+		struct {
+			__u8 routing_type;
+			__u8 segments_left;
+		};
 	};
 	__be32 rest;
 };
@@ -75,6 +78,18 @@ __noinline int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, 
 	return true;
 }
 
+/* Skips an authentication header, as in IPv6. Returns false if it is malformed, or another one follows. */
+static __always_inline bool skip_authentication(struct __sk_buff *skb, struct packet *packet)
+{
+	struct extension header;
+
+	if (!load_bytes(skb, packet, packet->transport, &header, sizeof(header)))
+		return false;
+	packet->protocol = header.next;
+	packet->transport += (header.length + 2) * 4;
+	return packet->transport <= packet->end && header.next != IPPROTO_AH;
+}
+
 /* Returns false if the header is malformed; nothing after it may be read then. */
 static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *packet)
 {
@@ -111,6 +126,10 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 	}
 	if (fragment & IP_MF)
 		packet->fragment = FRAGMENT_FIRST;
+	if (packet->protocol == IPPROTO_AH && !skip_authentication(skb, packet)) {
+		packet->transport = 0;
+		return false;
+	}
 	return parse_transport(skb, packet);
 }
 
@@ -162,7 +181,7 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 		break;
 	case IPPROTO_ROUTING:
 		packet->routed = 1;
-		if (header.routing_type == 0)
+		if (header.routing_type == 0 || header.segments_left)
 			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
 		break;
 	case IPPROTO_AH:

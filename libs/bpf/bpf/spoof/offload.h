@@ -13,6 +13,7 @@
 #ifndef BAILIFF_OFFLOAD_H
 #define BAILIFF_OFFLOAD_H
 
+#include "dhcp.h"
 #include "network.h"
 #include "packet.h"
 #include "skb.h"
@@ -124,10 +125,8 @@ static __always_inline __u32 inner_offset(const struct packet *packet)
 {
 	if (is_tunnel_protocol(packet->protocol))
 		return INNER_MIN_OFFSET;
-	/*
-	 * Any port may be a tunnel port. A DHCP request without a source is checked by its payload.
-	 */
-	return packet->protocol == IPPROTO_UDP && !has_no_source(packet) ? UDP_HEAD_BYTES : 0;
+	/* Any port may be a tunnel port. A DHCP message is checked by its payload. */
+	return packet->protocol == IPPROTO_UDP && !has_no_source(packet) && !is_to_dhcp_server(packet) ? UDP_HEAD_BYTES : 0;
 }
 
 static __always_inline bool may_be_filled_in(const struct packet *packet, const struct offload *offload)

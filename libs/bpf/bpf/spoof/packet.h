@@ -307,6 +307,7 @@ static __always_inline bool parse_protocol(struct __sk_buff *skb, struct packet 
 	case IPPROTO_UDP:
 		return parse_ports(skb, packet);
 	case IPPROTO_ICMP:
+	case IPPROTO_IGMP:
 	case IPPROTO_ICMPV6:
 		return parse_icmp(skb, packet);
 	case IPPROTO_UDPLITE:

@@ -26,7 +26,8 @@ export const VectorValues = {
   VECTOR_UNKNOWN_INTERFACE: 18,
   VECTOR_CHECKSUM_OFFLOAD: 19,
   VECTOR_GUARD_BYPASS: 20,
-  VECTOR_COUNT: 21,
+  VECTOR_ROUTER_PROTOCOL: 21,
+  VECTOR_COUNT: 22,
 } as const;
 
 export const ModeValues = {
