@@ -14,6 +14,7 @@ import {
   NOT_OWN_MAC,
   recordFor,
   replaces,
+  reusedAddresses,
 } from './identity.ts';
 
 const link: LinkFacts = {
@@ -244,5 +245,27 @@ describe('identity - wrong snapshot', () => {
   it('bindings by namespace - never a reason to reject', () => {
     const read = bindings.map((b) => ({ ...b, source: 'netns' as const }));
     expect(checkSnapshot(snapshot([pod('a', ['1.1.1.1']), pod('b', ['1.1.1.2'])]), read).accepted).toBe(true);
+  });
+});
+
+describe('reused addresses', () => {
+  const at = (ifindex: number, change: Partial<Binding> = {}) => ({ ifindex, binding: { ...binding, ...change } });
+  const reused = (own: ReturnType<typeof at>, ...others: { ifindex: number; binding: Binding | null }[]) => [
+    ...reusedAddresses(own, [own, ...others], ({ addresses }) => addresses),
+  ];
+  const { addresses } = binding;
+  it('a newer record - has them; without two records, the higher ifindex', () => {
+    expect(reused(at(9, { recordedAtMs: 1 }), at(3, { recordedAtMs: 2 }))).toEqual(addresses);
+    expect(reused(at(3, { recordedAtMs: 2 }), at(9, { recordedAtMs: 1 }))).toEqual([]);
+    expect(reused(at(3, { recordedAtMs: undefined }), at(9))).toEqual(addresses);
+    expect(reused(at(9, { recordedAtMs: undefined }), at(3), { ifindex: 10, binding: null })).toEqual([]);
+  });
+  it('networks - addresses of another one are no matter', () => {
+    const net = (network: string, ifindex: number, recordedAtMs: number) =>
+      at(ifindex, { ifName: 'net1', recordFile: `${network}-c${ifindex}-net1`, recordedAtMs });
+    expect(reused(net('left', 3, 1), net('right', 4, 2))).toEqual([]);
+    expect(reused(net('left', 3, 1), net('left', 4, 2))).toEqual(addresses);
+    expect(reused(net('left', 3, 1), at(4, { recordedAtMs: 2 }))).toEqual([]);
+    expect(reused(at(3, { ifName: 'net1', recordFile: undefined }), at(4, { ifName: 'net1' }))).toEqual([]);
   });
 });

@@ -184,6 +184,49 @@ export function isContested({ generation, binding }: MacClaim, others: Iterable<
   return false;
 }
 
+/** An interface that is bound, for comparison with others. */
+export interface Bound {
+  ifindex: number;
+  binding: Binding | null;
+}
+
+/**
+ * Network of a binding: that of the node's pods, or the name of another network, whose addresses may
+ * be those of a third one. A record's file is named `<network>-<sandbox>-<interface>`. null: unknown.
+ */
+function networkOf(binding: Binding): string | null {
+  if (isPrimary(binding)) return '';
+  const file = binding.recordFile ?? '';
+  const end = `-${binding.ifName}`;
+  return file.endsWith(end) ? file.slice(0, -end.length).replace(/-[^-]*$/, '') : null;
+}
+
+/** By the time of the CNI record, else by ifindex, which the kernel counts up. */
+function isNewer(a: Bound, b: Bound): boolean {
+  const [of, than] = [a.binding?.recordedAtMs, b.binding?.recordedAtMs];
+  return of !== undefined && than !== undefined && of !== than ? of > than : a.ifindex > b.ifindex;
+}
+
+/**
+ * Addresses that an interface lost to a newer one of the same network. The runtime gives an address
+ * to one pod at a time, so a former owner that is still there is the interface of a pod that has
+ * ended.
+ */
+export function reusedAddresses(
+  own: Bound,
+  others: Iterable<Bound>,
+  addressesOf: (binding: Binding) => readonly string[],
+): Set<string> {
+  const reused = new Set<string>();
+  const network = own.binding && networkOf(own.binding);
+  if (network === null) return reused;
+  for (const other of others) {
+    if (other.ifindex === own.ifindex || !other.binding || networkOf(other.binding) !== network) continue;
+    if (isNewer(other, own)) for (const address of addressesOf(other.binding)) reused.add(address);
+  }
+  return reused;
+}
+
 /**
  * Addresses on which the bus and the binding differ; empty if they agree or the bus has none yet.
  */

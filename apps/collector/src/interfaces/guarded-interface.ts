@@ -119,6 +119,8 @@ export interface GuardedInterface {
   omitted: number;
   /** Granted MACs and addresses that are not in force, because another interface has them. */
   takenGrants: string[];
+  /** Addresses of its pod that a newer interface has: its pod has ended. */
+  reusedAddresses: string[];
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
   /** null: it existed before the process. */
@@ -166,6 +168,7 @@ export function newInterface(
     conservation: newConservation(),
     omitted: 0,
     takenGrants: [],
+    reusedAddresses: [],
     applyError: '',
     announced: null,
   };

@@ -91,7 +91,7 @@ describe('reconciler', () => {
     reconciler.apply(iface);
     expect(inKernel()[2]).toEqual([ofPod, '10.0.0.3/32', granted]);
     const other = newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link }, 0);
-    live = [iface, { ...other, binding: { ...binding, podUid: 'b', mac: ofPod } }];
+    live = [iface, { ...other, binding: { ...binding, podUid: 'b', mac: ofPod, addresses: ['10.0.0.9'] } }];
     reconciler.bound(live[1] as GuardedInterface);
     expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted]);
     expect(iface.takenGrants).toEqual([ofLink, ofPod]);
@@ -118,6 +118,28 @@ describe('reconciler', () => {
     expect(iface.applyError).toContain('is full');
     expect(claims(grants)).not.toHaveProperty('10.0.0.0/24');
     expect(claims(grants)).toMatchObject({ '10.0.0.3/32': 'true true', '10.9.0.1/32': 'true true' });
+  });
+  it('reused address - the newest binding has it, at once and without the bus', () => {
+    const old = { ...iface, binding: { ...binding, recordedAtMs: 1_000 } };
+    const link4 = { ...link, ifindex: 4, name: 'veth4' };
+    const young: GuardedInterface = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: link4 }, 0),
+      binding: { ...binding, podUid: 'b', mac: '0a:00:00:00:00:02', addresses: ['10.0.0.2'], recordedAtMs: 2_000 },
+    };
+    live = [old];
+    reconciler.apply(old);
+    expect(old.kernel?.record.ipv4).toBe('10.0.0.2');
+    live = [old, young];
+    reconciler.bound(young);
+    expect([young.kernel?.record.ipv4, old.kernel?.record.ipv4]).toEqual(['10.0.0.2', '10.0.0.3']);
+    expect(old.reusedAddresses).toEqual(['10.0.0.2']);
+    // The list of the bus may still have the old pod.
+    desired.receivePods(pods(1, '10.0.0.2', []), []);
+    reconciler.apply(old);
+    expect(old.kernel?.record.ipv4).toBe('10.0.0.3');
+    live = [old];
+    reconciler.apply(old);
+    expect([old.kernel?.record.ipv4, old.reusedAddresses]).toEqual(['10.0.0.2', []]);
   });
   it('failed write - reported, shown, never thrown, and retried', () => {
     desired.receivePods(pods(1, '10.0.0.66', []), []);

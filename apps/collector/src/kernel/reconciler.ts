@@ -7,6 +7,7 @@
  * for further addresses, the record is written without those that do not fit.
  */
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import type { PodIdentity } from '@bailiff/schemas';
 import { type DesiredState, type Moment, podRefOf } from '../desired/desired-state.ts';
 import type { BindingStore } from '../identity/binding-store.ts';
 import {
@@ -17,6 +18,7 @@ import {
   isContested,
   latchNetns,
   movedFrom,
+  reusedAddresses,
 } from '../identity/identity.ts';
 import {
   type GuardedInterface,
@@ -72,14 +74,17 @@ export class Reconciler {
   }
 
   /**
-   * The interface was bound: another one that had its MAC without a record, or its MAC or address by
-   * a grant, loses it.
+   * The interface was bound: an older one that had its address, and another one that had its MAC
+   * without a record, or either of them by a grant, loses it.
    */
   bound(iface: GuardedInterface): void {
     this.apply(iface);
     const mac = iface.binding?.mac ?? '';
+    const addresses = iface.binding?.addresses ?? [];
     const mayLose = ({ binding, kernel }: GuardedInterface) =>
-      binding?.mac === mac || kernel?.grants.some(({ cidr, neighbour }) => neighbour || cidr === mac);
+      binding?.mac === mac ||
+      [kernel?.record.ipv4, kernel?.record.ipv6].some((address) => address && addresses.includes(address)) ||
+      kernel?.grants.some(({ cidr, neighbour }) => neighbour || cidr === mac);
     for (const other of this.#o.live()) if (other !== iface && other.binding && mayLose(other)) this.apply(other);
   }
 
@@ -107,6 +112,15 @@ export class Reconciler {
     return { identity: without, takenAddresses: [...addresses] };
   }
 
+  #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
+    const identity = identityOf(iface.binding, pod, isContested(iface, this.#o.live()));
+    // Only the node's own records count here: a list may be late, or wrong.
+    const reused = reusedAddresses(iface, this.#o.live(), ({ addresses }) => addresses);
+    iface.reusedAddresses = identity.addresses.filter((address) => reused.has(address));
+    if (iface.reusedAddresses.length === 0) return identity;
+    return { ...identity, addresses: identity.addresses.filter((address) => !reused.has(address)) };
+  }
+
   #addressesOf({ podUid, addresses }: Binding): string[] {
     return [...addresses, ...this.#o.desired.addressesOf(podUid)];
   }
@@ -125,7 +139,7 @@ export class Reconciler {
       }
     }
     const { entries, omitted } = desiredEntries({
-      ...this.#withoutTaken(identityOf(iface.binding, pod, isContested(iface, this.#o.live())), iface),
+      ...this.#withoutTaken(this.#identityOf(iface, pod), iface),
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,

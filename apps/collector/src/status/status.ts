@@ -66,6 +66,11 @@ export function coverageOf(
     return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
   if (iface.kernel?.record.mac === NOT_OWN_MAC && !isLayer3(iface.link))
     return { coverage: 'partial', reason: 'another interface has its MAC: no frame counts as its own' };
+  if (iface.reusedAddresses.length > 0)
+    return {
+      coverage: 'partial',
+      reason: `a newer interface has its addresses, so its pod has ended: ${iface.reusedAddresses.join(', ')}`,
+    };
   if (iface.takenGrants.length > 0)
     return {
       coverage: 'partial',
