@@ -1,9 +1,16 @@
 // From annotation and configuration to the packet: a granted MAC and a granted prefix are valid only
 // with both keys, and never those of the gateway or of another pod.
+import { linkLocalOfMac } from '@bailiff/bpf';
+import { arp, ETHERTYPE, ethernet, icmpv6, ipv6, macOption, ndBody, PROTOCOL } from '@bailiff/lab/frames';
 import { spoofCluster } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MAC_ANNOTATION, PREFIX_ANNOTATION, permitsOf } from '../../apps/ipam-sync/src/pods/grants.ts';
+import {
+  MAC_ANNOTATION,
+  NEIGHBOUR_ANNOTATION,
+  PREFIX_ANNOTATION,
+  permitsOf,
+} from '../../apps/ipam-sync/src/pods/grants.ts';
 import { podRecord } from '../../apps/ipam-sync/src/pods/records.ts';
 import { ClusterState } from '../../apps/ipam-sync/src/snapshots/cluster-state.ts';
 import { planNode } from '../../apps/ipam-sync/src/snapshots/plan.ts';
@@ -77,6 +84,53 @@ describe('grants', () => {
     await list(annotations, config, account);
     expect(await landed(attempts)).toEqual(expected);
   });
+
+  const VIRTUAL = ['10.60.0.5/32', 'fd60::5/128'];
+  const NEIGHBOURS = { [NEIGHBOUR_ANNOTATION]: VIRTUAL.join() };
+  const PERMITTED_NEIGHBOURS = {
+    allowedNeighbours: [{ namespace: 'shop', serviceAccount: 'gateway', prefixes: ['10.60.0.0/24', 'fd60::/64'] }],
+  };
+  /** Of 20 gratuitous ARP requests and 20 unsolicited advertisements of the virtual addresses: dropped ones. */
+  async function droppedAnnouncements(): Promise<[number, number]> {
+    const [ipv4, target] = VIRTUAL.map((cidr) => cidr.replace(/\/.*/, '')) as [string, string];
+    const link = { source: pod.mac, destination: 'ff:ff:ff:ff:ff:ff' };
+    const announced = arp({ senderMac: pod.mac, sender: ipv4, target: ipv4 });
+    const ends = { source: linkLocalOfMac(pod.mac), destination: 'ff02::1' };
+    const advertised = icmpv6(136, ndBody(target, macOption(2, pod.mac), 0x20000000), ends);
+    const frames = [
+      ethernet({ ...link, type: ETHERTYPE.arp }, announced),
+      ethernet({ ...link, type: ETHERTYPE.ipv6 }, ipv6({ ...ends, next: PROTOCOL.icmpv6, hopLimit: 255 }, advertised)),
+    ];
+    const dropped = async () => {
+      const { interfaces } = await node.offlineStatus();
+      return interfaces.find((i) => i.interfaceName === pod.hostInterface)?.droppedPackets ?? -1;
+    };
+    const counts: number[] = [await dropped()];
+    for (const frame of frames) {
+      await node.send(pod, [frame], 20);
+      counts.push(await dropped());
+    }
+    return [counts[1]! - counts[0]!, counts[2]! - counts[1]!];
+  }
+  it.each([
+    ['both keys', NEIGHBOURS, PERMITTED_NEIGHBOURS, [0, 0]],
+    ['the annotation alone', NEIGHBOURS, {}, [20, 20]],
+    ['the permit alone', {}, PERMITTED_NEIGHBOURS, [20, 20]],
+    [
+      'as a source only',
+      { [PREFIX_ANNOTATION]: VIRTUAL.join() },
+      {
+        allowedPrefixes: [{ namespace: 'shop', prefixes: ['10.60.0.0/24', 'fd60::/64'] }],
+      },
+      [20, 20],
+    ],
+  ])(
+    'a virtual address, announced in ARP and neighbour discovery: %s',
+    async (_name, annotations, config, expected) => {
+      await list(annotations as Record<string, string>, config);
+      expect(await droppedAnnouncements()).toEqual(expected);
+    },
+  );
 
   it('the MAC of the gateway or of another pod is not granted, though both keys name it', async () => {
     await list({ [MAC_ANNOTATION]: `${GATEWAY_MAC},${neighbour.mac},${GUEST}` }, PERMITTED);
