@@ -27,12 +27,12 @@ afterAll(async () => {
 
 const passwordFile = (app: string) => path.join(directory, `${app}.password`);
 
-function launch(app: string, natsUrl: string, metrics: string, secret = `password-of-${app}`) {
+function launch(app: string, natsUrl: string, probes: string, secret = `password-of-${app}`) {
   const password = passwordFile(app);
   writeFileSync(password, secret, { mode: 0o600 });
   const kube = ['--kubeconfig', api.kubeconfigPath()];
   const more: Record<string, string[]> = { responder: [...kube, '--redis-url', redis.url], 'ipam-sync': kube };
-  const flags = ['--nats-url', natsUrl, '--nats-password-file', password, '--metrics-address', metrics];
+  const flags = ['--nats-url', natsUrl, '--nats-password-file', password, '--probe-address', probes];
   return launchApp(app, [...flags, ...(more[app] ?? [])]);
 }
 
@@ -45,11 +45,11 @@ it.each([
   '%s - waits for the setup of the bus and is ready after it',
   async (app, missing) => {
     await using nats = await startNats();
-    const metrics = `127.0.0.1:${await freePort()}`;
-    await using running = launch(app, nats.url, metrics);
+    const probes = `127.0.0.1:${await freePort()}`;
+    await using running = launch(app, nats.url, probes);
     const state = { report: { ok: true, checks: {} as Record<string, string> }, out: running.out };
     const readiness = async () => {
-      const response = await fetch(`http://${metrics}/readyz`);
+      const response = await fetch(`http://${probes}/readyz`);
       state.report = (await response.json()) as typeof state.report;
       return response.status;
     };
