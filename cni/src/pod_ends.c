@@ -12,8 +12,9 @@
  *   bailiff-pod-ends --pins /sys/fs/bpf/bailiff [--netns-dir /run/netns] [--once]
  *
  * With --once it looks once, prints each interface that it cannot reach, and exits with 1 if there
- * is one. Limits: MAX_ENDS interfaces, MAX_NAMESPACES namespaces. An interface that cannot be
- * reached is tried again after growing pauses.
+ * is one. Limits: MAX_ENDS interfaces. Only namespaces in which one of them has its other end stay
+ * open: a pod can create thousands of others. An interface that cannot be reached is tried again
+ * after growing pauses.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -32,7 +33,6 @@
 #include "netns.h"
 
 #define MAX_ENDS 4096
-#define MAX_NAMESPACES 4096
 #define LOOK_EVERY_MS 250
 #define FIRST_PAUSE_MS 250
 #define LONGEST_PAUSE_MS 30000
@@ -42,10 +42,10 @@
 struct end {
 	uint32_t ifindex, generation;
 	bool has_guard, has_end;
+	int32_t peer_nsid; /* namespace of its other end; NO_NSID: unknown, or nothing is missing */
 };
 
 struct namespace {
-	ino_t inode;
 	int fd;
 	int32_t nsid;
 };
@@ -55,7 +55,8 @@ static struct end ends[MAX_ENDS];
 static size_t end_count;
 /* Distinguishes the sets of guards that lack a program at the pod's end. 0: none lacks one. */
 static uint64_t missing;
-static struct namespace namespaces[MAX_NAMESPACES];
+/* At most one for each interface. */
+static struct namespace namespaces[MAX_ENDS];
 static size_t namespace_count;
 static volatile sig_atomic_t stopping;
 
@@ -112,21 +113,44 @@ static void read_pins(void)
 			missing += ((uint64_t)ends[i].generation << 32 | ends[i].ifindex) * 0x9e3779b97f4a7c15;
 }
 
-static void add_namespace(const char *path)
+static int namespace_of(int32_t nsid)
 {
-	struct stat file;
-
-	if (namespace_count == MAX_NAMESPACES || stat(path, &file) != 0)
-		return;
 	for (size_t i = 0; i < namespace_count; i++)
-		if (namespaces[i].inode == file.st_ino)
-			return;
-	int fd = open_netns(path);
-	if (fd >= 0)
-		namespaces[namespace_count++] = (struct namespace){.inode = file.st_ino, .fd = fd, .nsid = NO_NSID};
+		if (namespaces[i].nsid == nsid)
+			return namespaces[i].fd;
+	return -1;
 }
 
-static void add_entries(const char *directory, const char *suffix)
+static bool is_wanted(int32_t nsid)
+{
+	if (nsid == NO_NSID || namespace_of(nsid) >= 0)
+		return false;
+	for (size_t i = 0; i < end_count; i++)
+		if (ends[i].peer_nsid == nsid)
+			return true;
+	return false;
+}
+
+static void add_namespace(int netlink, const char *path)
+{
+	static ino_t last;
+	struct stat file;
+
+	/* Processes of one container follow each other. */
+	if (stat(path, &file) != 0 || (namespace_count > 0 && file.st_ino == last))
+		return;
+	int fd = open_netns(path);
+	if (fd < 0)
+		return;
+	int32_t nsid = nsid_of(netlink, fd);
+	if (is_wanted(nsid)) {
+		last = file.st_ino;
+		namespaces[namespace_count++] = (struct namespace){.fd = fd, .nsid = nsid};
+	} else
+		close(fd);
+}
+
+static void add_entries(int netlink, const char *directory, const char *suffix)
 {
 	DIR *dir = opendir(directory);
 	char path[PATH_MAX];
@@ -137,17 +161,15 @@ static void add_entries(const char *directory, const char *suffix)
 		if (entry->d_name[0] == '.' || (*suffix != '\0' && !isdigit((unsigned char)entry->d_name[0])))
 			continue;
 		if ((size_t)snprintf(path, sizeof(path), "%s/%s%s", directory, entry->d_name, suffix) < sizeof(path))
-			add_namespace(path);
+			add_namespace(netlink, path);
 	}
 	closedir(dir);
 }
 
 static void find_namespaces(int netlink)
 {
-	add_entries(netns_dir, "");
-	add_entries("/proc", "/ns/net");
-	for (size_t i = 0; i < namespace_count; i++)
-		namespaces[i].nsid = nsid_of(netlink, namespaces[i].fd);
+	add_entries(netlink, netns_dir, "");
+	add_entries(netlink, "/proc", "/ns/net");
 }
 
 static void close_namespaces(void)
@@ -155,14 +177,6 @@ static void close_namespaces(void)
 	for (size_t i = 0; i < namespace_count; i++)
 		close(namespaces[i].fd);
 	namespace_count = 0;
-}
-
-static int namespace_of(int32_t nsid)
-{
-	for (size_t i = 0; i < namespace_count; i++)
-		if (namespaces[i].nsid == nsid)
-			return namespaces[i].fd;
-	return -1;
 }
 
 /* The pod can move its end while this runs: the pair is read again from the namespace. */
@@ -216,7 +230,8 @@ static bool attach_missing(bool silent)
 	/* Reading the links assigns ids to the namespaces of their peers. */
 	for (size_t i = 0; i < end_count; i++) {
 		struct link link;
-		read_link(netlink, ends[i].ifindex, NULL, &link);
+		bool found = read_link(netlink, ends[i].ifindex, NULL, &link);
+		ends[i].peer_nsid = found && is_missing(&ends[i]) ? link.peer_nsid : NO_NSID;
 	}
 	find_namespaces(netlink);
 	for (size_t i = 0; i < end_count; i++) {

@@ -9,12 +9,15 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ensureProgram, POD_ENDS } from '../../cni/build.ts';
 import { directly, throughIfb } from '../support/ifb.ts';
+import { launch } from '../support/process.ts';
 import { datagram, FORGED, innerFrame, lsrr, own, packet } from './harness/ipv4.ts';
 import { advertise, FORGED_MAC, message, RA, sourceMac } from './harness/nd.ts';
 import { ATTACKER, allModes, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { command, commandIn } from './harness/processes.ts';
 
 const TIMES = 3;
+/** Network namespaces of another pod, twice as many as the program has descriptors. */
+const NAMESPACES = 64;
 const to = { destination: RECEIVER.mac, source: ATTACKER.mac };
 
 /** One frame of each kind that a guard drops. */
@@ -225,6 +228,22 @@ describe('guard bypass', () => {
     node.openSender();
     expect(await once('--netns-dir', '/nowhere'), 'by a process').toEqual({ code: 0, stderr: '' });
     expect(await once()).toEqual({ code: 0, stderr: '' });
+  });
+
+  it('bailiff-pod-ends - namespaces that other pods create do not keep it from an end', async () => {
+    await using _guarded = await node.guard(node.pods.attacker);
+    // Older processes are listed first, as those of a pod before the ones of a later pod.
+    await node.closeSender();
+    const create = `for i in $(seq ${NAMESPACES}); do unshare --net sh -c 'echo created; exec sleep 600' & done; wait`;
+    await using others = launch('unshare', ['--pid', '--fork', '--kill-child', 'sh', '-c', create]);
+    await waitFor(() => others.out().split('created').length - 1, {
+      what: 'the namespaces',
+      until: (count) => count === NAMESPACES,
+      timeoutMs: 30_000,
+    });
+    node.openSender();
+    const args = ['--pins', node.pinDir, '--once', '--netns-dir', '/nowhere'];
+    await commandIn(node.netns, 'prlimit', `--nofile=${NAMESPACES / 2}`, ensureProgram(POD_ENDS), ...args);
   });
 
   it('clsact - the frames land, and the missing feature is named with a remedy', async () => {

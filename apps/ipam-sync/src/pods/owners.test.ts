@@ -52,7 +52,7 @@ const claim = ({ owner, spec = SPEC, namespace = 'shop', controllerRevision = ''
 const owned = (kind: string, name: string, uid: string): Owner => ({ kind, name, uid });
 
 /** @param failing errors by path */
-function world(failing: ReadonlyMap<string, KubeError> = new Map()) {
+function world(failing: ReadonlyMap<string, KubeError> = new Map(), maxTemplates?: number) {
   const asked: string[] = [];
   const stop = new AbortController();
   const pods: ReturnType<typeof claim>[] = [];
@@ -63,7 +63,8 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map()) {
     return OBJECTS[path];
   };
   const client = { request } as unknown as KubeApi;
-  const resolver = new OwnerResolver({ client, signal: stop.signal, onResolved: () => {}, inUse: () => pods });
+  const options = { client, signal: stop.signal, onResolved: () => {}, inUse: () => pods };
+  const resolver = new OwnerResolver(maxTemplates === undefined ? options : { ...options, maxTemplates });
   const chain = async (claimed: Claimed) => {
     const pod = claim(claimed);
     pods.push(pod);
@@ -159,4 +160,15 @@ test('owners - a namespace with many claims does not delay another', async () =>
   expect(made.asked).toHaveLength(1_001);
   // Eight requests were open already.
   expect(made.asked.indexOf(`${SETS}/vpn-1`)).toBeLessThan(10);
+});
+
+test('owners - a namespace with many claims leaves templates to others', async () => {
+  // Claims that the server refuses are kept as long as a pod makes them.
+  const names = Array.from({ length: 32 }, (_, i) => `r${i}`);
+  const path = (name: string) => SETS.replace('shop', 'tenant') + `/${name}`;
+  const failing = new Map(names.map((name) => [path(name), new KubeError('KUBE_INVALID', '400')]));
+  using made = world(failing, 16);
+  for (const name of names) await made.chain({ owner: owned('ReplicaSet', name, name), namespace: 'tenant' });
+  expect([made.resolver.size, made.resolver.refused]).toEqual([8, 24]);
+  expect(await made.chain({ owner: owned('ReplicaSet', 'vpn-1', 'u-set') })).toHaveLength(2);
 });

@@ -7,7 +7,8 @@
  * ReplicaSets, ReplicationControllers and Jobs hold their template; StatefulSets and DaemonSets
  * have ControllerRevisions. Each template is read once; until then, or if it is unreadable, the pod
  * has no owner. Bounded: MAX_TEMPLATES_KEPT templates (unused ones are dropped first, refusals are
- * counted), CONCURRENCY requests at once, namespaces in turn.
+ * counted), of which a namespace gets a further one only while more are free than it has;
+ * CONCURRENCY requests at once, namespaces in turn.
  */
 import { apiPath, getObject, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
 import { programOf } from './program.ts';
@@ -16,6 +17,8 @@ import { controllerOf, type Owner, type PodRecord } from './records.ts';
 /** A cluster of 10,000 pods uses about 3,000 ReplicaSets. */
 export const MAX_TEMPLATES_KEPT = 20_000;
 const CONCURRENCY = 8;
+/** Shortest time between two searches for unused templates, which look at every pod. */
+const PRUNE_EVERY_MS = 1_000;
 /** Backoff after transient failures. */
 const RETRY = { firstMs: 1_000, maxMs: 300_000 };
 
@@ -36,7 +39,14 @@ interface Known {
   program: string;
 }
 
+interface Kept {
+  namespace: string;
+  /** null: being read, or permanently refused by the server. */
+  known: Known | null;
+}
+
 interface Wanted {
+  namespace: string;
   owner: Owner;
   template: Template;
 }
@@ -63,12 +73,17 @@ export interface OwnerResolverOptions {
   /** All pods with their claims. */
   inUse(): Iterable<Claim>;
   signal: AbortSignal;
+  /** Default MAX_TEMPLATES_KEPT. */
+  maxTemplates?: number;
 }
 
 export class OwnerResolver {
   #options: OwnerResolverOptions;
-  /** null: being read, or permanently refused by the server. */
-  #known = new Map<string, Known | null>();
+  readonly #most: number;
+  #known = new Map<string, Kept>();
+  /** Known and queued templates by namespace. */
+  readonly #perNamespace = new Map<string, number>();
+  #prunedMs = Number.NEGATIVE_INFINITY;
   /** A queue per namespace; the next namespace in turn is first. */
   #queues = new Map<string, Map<string, Wanted>>();
   #queued = 0;
@@ -81,6 +96,7 @@ export class OwnerResolver {
 
   constructor(options: OwnerResolverOptions) {
     this.#options = options;
+    this.#most = options.maxTemplates ?? MAX_TEMPLATES_KEPT;
     options.signal.addEventListener('abort', () => clearTimeout(this.#retry ?? undefined), { once: true });
   }
 
@@ -91,7 +107,7 @@ export class OwnerResolver {
   /** Confirmed controllers of a pod, lowest first; empty without confirmation. */
   chainOf(pod: Claim & Pick<PodRecord, 'program'>): Owner[] {
     const template = templateOf(pod);
-    const known = template && this.#known.get(template.key);
+    const known = template && this.#known.get(template.key)?.known;
     if (!known || pod.owner === null || known.program !== pod.program) return [];
     return known.above === null ? [pod.owner] : [pod.owner, known.above];
   }
@@ -102,12 +118,15 @@ export class OwnerResolver {
     if (template === null || pod.owner === null || this.#known.has(template.key)) return;
     const queue = this.#queues.get(pod.namespace) ?? new Map<string, Wanted>();
     if (queue.has(template.key)) return;
-    if (this.#known.size + this.#queued >= MAX_TEMPLATES_KEPT && !this.#prune()) {
+    const { namespace, owner } = pod;
+    if (!this.#hasRoom(namespace)) this.#prune();
+    if (!this.#hasRoom(namespace)) {
       this.refused += 1;
       return;
     }
-    this.#queues.set(pod.namespace, queue.set(template.key, { owner: pod.owner, template }));
+    this.#queues.set(namespace, queue.set(template.key, { namespace, owner, template }));
     this.#queued += 1;
+    this.#count(namespace, 1);
     this.#pump();
   }
 
@@ -132,7 +151,7 @@ export class OwnerResolver {
     while (this.#running < CONCURRENCY && this.#queued > 0) {
       const wanted = this.#next();
       // Marked before the request, so that it is sent once.
-      this.#known.set(wanted.template.key, null);
+      this.#known.set(wanted.template.key, { namespace: wanted.namespace, known: null });
       this.#running += 1;
       void this.#resolve(wanted).finally(() => {
         this.#running -= 1;
@@ -142,7 +161,7 @@ export class OwnerResolver {
     }
   }
 
-  async #resolve({ owner, template }: Wanted): Promise<void> {
+  async #resolve({ namespace, owner, template }: Wanted): Promise<void> {
     const { client, signal, onResolved } = this.#options;
     try {
       const object = await getObject(client, template.path, { signal });
@@ -151,10 +170,12 @@ export class OwnerResolver {
       if (!known) {
         // Requested again with the next change of a pod that names it: a tenant can name a revision
         // before it exists.
-        this.#known.delete(template.key);
+        this.#forget(template.key);
         return;
       }
-      this.#known.set(template.key, known);
+      // It may have been dropped as unused meanwhile.
+      if (!this.#known.has(template.key)) this.#count(namespace, 1);
+      this.#known.set(template.key, { namespace, known });
       onResolved(owner.uid);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
@@ -162,7 +183,7 @@ export class OwnerResolver {
       this.failures += 1;
       // A rejected request stays rejected, because tenants choose the requested name.
       if (error.code === 'KUBE_INVALID') return;
-      this.#known.delete(template.key);
+      this.#forget(template.key);
       this.#retry ??= setTimeout(() => this.#again(), this.#retryMs).unref();
     }
   }
@@ -173,11 +194,28 @@ export class OwnerResolver {
     for (const pod of this.#options.inUse()) this.want(pod);
   }
 
-  /** Drops unused templates; true if that made room. */
-  #prune(): boolean {
+  #hasRoom(namespace: string): boolean {
+    return (this.#perNamespace.get(namespace) ?? 0) < this.#most - this.#known.size - this.#queued;
+  }
+
+  #count(namespace: string, by: 1 | -1): void {
+    const count = (this.#perNamespace.get(namespace) ?? 0) + by;
+    if (count > 0) this.#perNamespace.set(namespace, count);
+    else this.#perNamespace.delete(namespace);
+  }
+
+  #forget(key: string): void {
+    const kept = this.#known.get(key);
+    if (kept && this.#known.delete(key)) this.#count(kept.namespace, -1);
+  }
+
+  /** Drops unused templates. */
+  #prune(): void {
+    const nowMs = performance.now();
+    if (nowMs - this.#prunedMs < PRUNE_EVERY_MS) return;
+    this.#prunedMs = nowMs;
     const inUse = new Set([...this.#options.inUse()].map((pod) => templateOf(pod)?.key));
-    for (const key of this.#known.keys()) if (!inUse.has(key)) this.#known.delete(key);
-    return this.#known.size + this.#queued < MAX_TEMPLATES_KEPT;
+    for (const key of this.#known.keys()) if (!inUse.has(key)) this.#forget(key);
   }
 }
 
