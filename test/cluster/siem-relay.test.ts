@@ -59,7 +59,26 @@ it('siem-relay - violations, verdicts and responses, one event per message, in e
   expect(await relay.stop()).toBe(0);
 });
 
-it('siem-relay - continues where it stopped, and without its position repeats the same ids, which the bus drops', async () => {
+const REDIRECTED = { reply: '$KV.bailiff_siem.violations' };
+it.each<[string, (rig: RelayRig) => unknown]>([
+  ['without its position', ({ admin }) => openBucket(admin, 'bailiff_siem').delete('violations')],
+  [
+    'with a response of the server in place of its position',
+    async ({ admin }) => {
+      admin.nc.publish('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-cef', '{"batch":1,"no_wait":true}', REDIRECTED);
+      // The control: no reader can use the value.
+      const read = () => openBucket(admin, 'bailiff_siem').get('violations');
+      await waitFor(
+        () =>
+          read().then(
+            () => false,
+            ({ code }) => code === 'BUS_MESSAGE',
+          ),
+        { what: 'the response' },
+      );
+    },
+  ],
+])('siem-relay - continues where it stopped, and %s repeats the same ids, which the bus drops', async (_, lose) => {
   await using rig = await RelayRig.start();
   const first = await rig.relay();
   await rig.violations();
@@ -70,7 +89,7 @@ it('siem-relay - continues where it stopped, and without its position repeats th
   await rig.eventCount(2);
   expect(await second.metric('messages_total{stream="VIOLATIONS"}')).toBe(1);
   await second.stop();
-  await openBucket(rig.admin, 'bailiff_siem').delete('violations');
+  await lose(rig);
   const third = await rig.relay();
   await waitFor(() => third.metric('duplicate_events_total{format="ocsf"}').then((count) => count === 2), {
     what: 'both to be duplicates',

@@ -57,8 +57,9 @@ function bucketRows(): string[][] {
   ]);
 }
 
-function keptInBucket({ history, maxKeys, maxAgeMs, createOnly }: topology.BucketLimits): string {
+function keptInBucket({ history, maxKeys, maxAgeMs, createOnly, keys }: topology.BucketLimits): string {
   if (createOnly) return 'only the first value of a key is stored';
+  if (keys.length > 0) return `1 value of each of ${codes(keys)}`;
   const values = `${history} ${history === 1 ? 'value' : 'values'} a key`;
   const messages = maxKeys > 0 ? `${(maxKeys * history).toLocaleString('en-US')} in all` : '';
   return [values, messages, maxAgeMs > 0 ? nanos(maxAgeMs * 1e6) : ''].filter((part) => part !== '').join(', ');

@@ -45,9 +45,10 @@ export class PositionKeeper {
    * instead of losing them.
    */
   async read(): Promise<Position | null> {
-    const entry = await this.#o.bucket.get(this.#o.key);
-    if (entry === null) return null;
+    const entry = await this.#o.bucket.newest(this.#o.key);
+    if (entry === null || entry.deleted) return null;
     try {
+      // The value of an injected reply is empty, and so is invalid JSON.
       return position.parse(JSON.parse(entry.value.toString('utf8')));
     } catch (error) {
       this.#o.onError(error as Error);

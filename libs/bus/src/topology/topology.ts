@@ -101,6 +101,11 @@ export const CONFIG_LOG_MAX_BYTES = 2 * CONFIG_MAX_BYTES + CONFIG_HISTORY * CONF
 
 /** How long the last status of a service instance is kept. */
 export const INSTANCE_MAX_AGE_MS = 3_600_000;
+/**
+ * How long the last status of a node is kept. A collector publishes it every few seconds, so only
+ * a node that is gone loses it. A node that is silent for a month is still named until then.
+ */
+export const NODE_MAX_AGE_MS = 30 * DAY_MS;
 
 export interface BucketLimits {
   bucket: string;
@@ -113,6 +118,11 @@ export interface BucketLimits {
    * kB of server memory.
    */
   maxKeys: number;
+  /**
+   * The only keys; empty: any. No other subject can then be stored, so the bucket never fills,
+   * whatever reply subject a client in the core account chooses.
+   */
+  keys: readonly string[];
   /** Pushed to `bailiff.v1.push.<bucket>.<key>` on each change. */
   push: boolean;
   /** Only the first value of a key is accepted. */
@@ -136,6 +146,7 @@ const bucket = (
   maxValueBytes,
   history: 1,
   maxKeys: 0,
+  keys: [],
   push: false,
   createOnly: false,
   maxAgeMs: 0,
@@ -155,12 +166,14 @@ export const BUCKETS: readonly BucketLimits[] = [
     ...{ push: true, history: CONFIG_HISTORY, maxKeys: CONFIG_MAX_KEYS },
   }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
-  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, { duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS }),
+  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, {
+    ...{ maxAgeMs: NODE_MAX_AGE_MS, duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS },
+  }),
   // Renewed every 10 s: an instance that ended without a final status expires.
   bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
     maxAgeMs: INSTANCE_MAX_AGE_MS,
   }),
-  bucket('siem', 'how far the siem-relay has come', MIB, 1024),
+  bucket('siem', 'how far the siem-relay has come', MIB, 1024, { keys: SIEM_POSITIONS }),
 ];
 
 /**
@@ -214,13 +227,15 @@ function stream(config: WantedStream, replicas: number): WantedStream {
 
 function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
   const subject = `$KV.${limits.bucket}.>`;
+  const isFixed = limits.keys.length > 0;
   return {
     name: `KV_${limits.bucket}`,
     description: limits.description,
-    subjects: [subject],
+    subjects: isFixed ? limits.keys.map((key) => `$KV.${limits.bucket}.${key}`) : [subject],
     storage: StorageType.File,
     retention: RetentionPolicy.Limits,
-    discard: DiscardPolicy.New,
+    // Fixed keys always fit. Older values of other keys must not refuse them.
+    discard: isFixed ? DiscardPolicy.Old : DiscardPolicy.New,
     discard_new_per_subject: limits.createOnly,
     num_replicas: replicas,
     max_msgs_per_subject: limits.history,
