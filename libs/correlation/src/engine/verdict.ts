@@ -29,7 +29,7 @@ export function makeVerdict({
   vectors: words,
 }: ThresholdCrossing): Verdict {
   const startAt = window.startAt(rule.timespanMicros);
-  const evidence = window.evidenceSince(startAt, words);
+  const evidence = withinPathBytes(window.evidenceSince(startAt, words));
   const vectors = [...new Set(evidence.map((piece) => piece.vector))].sort();
   const epoch = cooldownEpoch(window.clock, rule.cooldownMicros);
   return {
@@ -55,6 +55,26 @@ export function makeVerdict({
     ),
     tags: [...rule.tags],
   };
+}
+
+/**
+ * Bytes of all paths in the evidence of a verdict: 32 processes with paths of ordinary length. A pod
+ * chooses its paths, and verdicts share VERDICTS, so longer ones are recorded for the newest pieces
+ * only. Their violations hold all of them.
+ */
+export const MAX_EVIDENCE_PATH_BYTES = 8 * 1024;
+
+/** Empties the paths of the oldest pieces that do not fit. Exported for tests. */
+export function withinPathBytes(evidence: readonly Evidence[]): Evidence[] {
+  let left = MAX_EVIDENCE_PATH_BYTES;
+  const newestFirst = evidence.toReversed().map((piece) => {
+    const { process } = piece;
+    if (!process) return piece;
+    const paths = [process.executable, process.parentExecutable, process.subject];
+    left -= paths.reduce((sum, path) => sum + Buffer.byteLength(path), 0);
+    return left >= 0 ? piece : { ...piece, process: { ...process, executable: '', parentExecutable: '', subject: '' } };
+  });
+  return newestFirst.reverse();
 }
 
 const UNITS = { event_count: 'packets', temporal: 'stages', temporal_ordered: 'stages in their order' };
