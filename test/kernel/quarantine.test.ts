@@ -108,15 +108,15 @@ describe('quarantine', () => {
   const outgoing = (family: Family) => {
     const source = of(ATTACKER, family);
     const to = (party: { ipv4: string; ipv6: string }) => builders({ source, destination: of(party, family) });
-    const arpTo = (sender: string) =>
-      frame(ETHERTYPE.arp, arp({ senderMac: ATTACKER.mac, sender, target: ELSEWHERE.ipv4 }));
+    const arpFrom = (sender: string, target: string) =>
+      frame(ETHERTYPE.arp, arp({ senderMac: ATTACKER.mac, sender, target }));
     return {
       pass: [
         to(ALLOWED).tcp(4000, 443, syn),
         to(ALLOWED).echo(),
         to(ALLOWED).laterFragment(),
         ...(family === 4
-          ? [arpTo(ATTACKER.ipv4), arpTo('0.0.0.0')]
+          ? [arpFrom(ATTACKER.ipv4, ELSEWHERE.ipv4), arpFrom('0.0.0.0', ATTACKER.ipv4)]
           : [
               to(THIS_NODE).nd(136, ATTACKER.ipv6),
               to(THIS_NODE).nd(135, THIS_NODE.ipv6),
