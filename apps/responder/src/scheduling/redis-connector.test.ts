@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import net from 'node:net';
+import { waitFor } from '@bailiff/service/testing';
 import { Redis, type RedisOptions } from 'ioredis';
 import { expect, it } from 'vitest';
 import { RedisConnector } from './redis-connector.ts';
@@ -51,4 +52,19 @@ it('closed before it started - opens no connection', async () => {
   const connecting = connector.connect();
   connector.disconnect();
   await expect(connecting).rejects.toThrow('Connection is closed.');
+});
+
+it('a certificate without its key, while both are being replaced - the client tries again', async () => {
+  const tries: number[] = [];
+  const renewed = () => {
+    tries.push(tries.length);
+    return { key: Buffer.from('half a key'), cert: Buffer.from('half a certificate') };
+  };
+  const tls = { renewed } as RedisOptions['tls'];
+  const redis = new Redis({ host: '127.0.0.1', port: 1, tls, Connector: RedisConnector, retryStrategy: () => 1 });
+  const heard: Error[] = [];
+  redis.on('error', (error: Error) => heard.push(error));
+  await waitFor(() => tries.length, { what: 'further tries', until: (count) => count > 2, state: () => redis.status });
+  redis.disconnect();
+  expect(heard[0]?.message).toMatch(/PEM|no start line/i);
 });

@@ -26,9 +26,7 @@ export class RedisConnector extends AbstractConnector {
     // The client adds its listeners after this resolves, so the socket must not emit events before.
     await Promise.resolve();
     if (!this.connecting) throw new Error('Connection is closed.');
-    const { path, port, host, family, tls: secure } = this.#options;
-    const target = path ? { path } : { port, host, family };
-    const stream = secure ? tls.connect({ ...target, ...this.#newest(secure) }) : net.connect(target);
+    const stream = this.#open();
     stream.once('error', (error) => {
       this.firstError = error;
     });
@@ -36,6 +34,22 @@ export class RedisConnector extends AbstractConnector {
     stream.on('error', () => undefined);
     this.stream = stream;
     return stream;
+  }
+
+  /**
+   * A certificate that does not fit its key, as while both are being replaced, gives a socket with
+   * this error: the client tries again. An exception would end it for good.
+   */
+  #open(): net.Socket {
+    const { path, port, host, family, tls: secure } = this.#options;
+    const target = path ? { path } : { port, host, family };
+    if (!secure) return net.connect(target);
+    try {
+      return tls.connect({ ...target, ...this.#newest(secure) });
+    } catch (error) {
+      this.firstError = error as Error;
+      return new net.Socket().destroy();
+    }
   }
 
   /**
