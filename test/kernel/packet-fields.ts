@@ -29,13 +29,19 @@ const MEASURED = '`packet-fields.test.ts › crossing`';
 const ROWS: readonly Row[] = [
   [
     `
-      next prev dev dev_scratch rbnode list ll_node headers head data tail end users truesize cloned nohdr fclone
-      peeked head_frag pp_recycle alloc_cpu slow_gro hdr_len __cloned_offset __pkt_type_offset __mono_tc_offset
-      __pkt_vlan_present_offset dataref kcov_handle
+      next prev dev dev_scratch rbnode list ll_node headers head data tail end users truesize fclone
+      peeked head_frag pp_recycle alloc_cpu slow_gro __cloned_offset __pkt_type_offset __mono_tc_offset
+      __pkt_vlan_present_offset kcov_handle
     `,
     ['kernel'],
     'Memory, lists and references. A pod decides only how much of a frame is linear',
     '`changing-pages.test.ts › pages that change`',
+  ],
+  [
+    'cloned nohdr hdr_len dataref',
+    ['judged'],
+    'Whether another frame shares the linear part. The guard copies it if the headers are shared, so nothing in the pod writes to what it read',
+    '`shared-copies.test.ts › fast path`; `shared-copies.test.ts › slow path`',
   ],
   [
     'len data_len nr_frags frags flags',

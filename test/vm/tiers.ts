@@ -42,6 +42,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'checksum-offload',
       'after-judgement',
       'changing-pages',
+      'shared-copies',
       'joined',
       'guard-bypass',
       'netkit',

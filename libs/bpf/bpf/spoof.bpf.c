@@ -76,7 +76,7 @@ static __always_inline void count_seen(__u32 slot)
 SEC("tcx/ingress")
 int spoof_ingress(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex, slot = plain_slot(skb, ifindex);
+	__u32 ifindex = skb->ifindex, slot = own_linear_part(skb) ? plain_slot(skb, ifindex) : NO_SLOT;
 	const struct iface *iface;
 	struct packet packet;
 

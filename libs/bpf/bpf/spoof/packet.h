@@ -113,16 +113,26 @@ static __always_inline void add_violation(struct packet *packet, enum vector vec
 }
 
 /*
- * Moves the first MAX_HEADER_BYTES of the frame into its linear part, which is memory of the kernel.
- * The pages behind it may be the sender's (splice, sendfile, MSG_ZEROCOPY, io_uring): a byte that is
- * read there may not be the byte that arrives. Invalidates pointers to packet bytes. Returns false
- * if the kernel has no memory.
+ * Copies the linear part of the frame if another one shares it, so that this is the only reference.
+ * A pod can duplicate a frame (mirred, a bridge) and have its own
+ * kernel rewrite the other one in place: SNPT of ip6tables, bonding and others do not copy first. TCP
+ * shares its payload only, so its frames are not copied. Invalidates pointers to packet bytes.
+ * Returns false if the kernel has no memory, or the frame is shorter than an Ethernet header.
+ */
+static __always_inline bool own_linear_part(struct __sk_buff *skb)
+{
+	return bpf_skb_pull_data(skb, ETH_HLEN) == 0;
+}
+
+/*
+ * Moves the first MAX_HEADER_BYTES of the frame into its linear part, which is memory of the kernel,
+ * and makes that the frame's own. The pages behind it may be the sender's (splice, sendfile,
+ * MSG_ZEROCOPY, io_uring): a byte that is read there may not be the byte that arrives. Invalidates
+ * pointers to packet bytes. Returns false if the kernel has no memory.
  */
 static __always_inline bool own_headers(struct __sk_buff *skb)
 {
-	__u32 bytes = skb->len < MAX_HEADER_BYTES ? skb->len : MAX_HEADER_BYTES;
-
-	return skb->data_end - skb->data >= bytes || bpf_skb_pull_data(skb, bytes) == 0;
+	return bpf_skb_pull_data(skb, skb->len < MAX_HEADER_BYTES ? skb->len : MAX_HEADER_BYTES) == 0;
 }
 
 static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
