@@ -129,6 +129,8 @@ export interface Setting {
   readonly grants: AddressGrant[];
   /** An expired quarantine keeps a packet off the fast path and changes nothing else. */
   readonly quarantine: 'none' | 'over' | 'on';
+  /** Default false. */
+  readonly orphaned?: boolean;
 }
 export const setting: fc.Arbitrary<Setting> = fc.record({
   hasMac: fc.oneof({ weight: 8, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
@@ -139,10 +141,12 @@ export const setting: fc.Arbitrary<Setting> = fc.record({
     { weight: 1, arbitrary: fc.subarray(GRANTS) },
   ),
   quarantine: fc.constantFrom('none', 'none', 'over', 'on'),
+  orphaned: fc.oneof({ weight: 8, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
 });
 
-export function worldOf({ hasMac, hasIpv4, hasIpv6, grants }: Setting): World {
+export function worldOf({ hasMac, hasIpv4, hasIpv6, grants, orphaned = false }: Setting): World {
   return {
+    orphaned,
     mac: hasMac ? big(parseMac(OWN.mac)) : null,
     ipv4: hasIpv4 ? address(OWN.ipv4) : null,
     ipv6: hasIpv6 ? address(OWN.ipv6) : null,
@@ -223,7 +227,7 @@ export class FuzzKernel implements AsyncDisposable {
   }
 
   /** Writes the record. */
-  program({ hasMac, hasIpv4, hasIpv6, grants, quarantine }: Setting, modes: VectorModes): void {
+  program({ hasMac, hasIpv4, hasIpv6, grants, quarantine, orphaned = false }: Setting, modes: VectorModes): void {
     const record: IfaceRecord = {
       ...{ ...KEY, slot: 0, state: 'programmed' as const, modes, sampling: null, auditUntilNs: 0n },
       hasMore: grants.length > 0,
@@ -231,6 +235,7 @@ export class FuzzKernel implements AsyncDisposable {
       ipv4: hasIpv4 ? OWN.ipv4 : null,
       ipv6: hasIpv6 ? OWN.ipv6 : null,
       quarantineUntilNs: { none: 0n, over: 1n, on: FOREVER_NS }[quarantine],
+      orphaned,
     };
     if (grants !== this.#granted) this.object.maps.addresses.replace(KEY, grants);
     this.#granted = grants;

@@ -35,6 +35,8 @@ export interface Service {
 }
 
 export interface World {
+  /** Its pod has ended. */
+  readonly orphaned: boolean;
   /** 48 bits; null: not known. */
   readonly mac: bigint | null;
   readonly ipv4: bigint | null;
@@ -302,6 +304,7 @@ function transportFaults(world: World, packet: Packet): Vector[] {
 /** The vectors that a frame from the pod breaks, quarantine aside. */
 export function judge(world: World, packet: Packet): Set<Vector> {
   const broken = new Set(packet.faults);
+  if (world.orphaned) broken.add('orphaned');
   if (packet.sourceMac !== null && !isOwnMac(world, packet.sourceMac)) broken.add('source-mac');
   if (packet.source === undefined) return broken;
   if (packet.arp !== undefined) {

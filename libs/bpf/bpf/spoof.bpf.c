@@ -94,6 +94,8 @@ int spoof_ingress(struct __sk_buff *skb)
 	check_offload(skb, &packet);
 	if (iface->state == STATE_UNKNOWN)
 		packet.violations = VECTOR_BIT(VECTOR_UNKNOWN_INTERFACE);
+	if (iface->flags & IFACE_ORPHANED)
+		packet.violations |= VECTOR_BIT(VECTOR_ORPHANED);
 	if (is_quarantined(iface) && !is_exempt_from_pod(skb, iface, &packet))
 		packet.violations |= VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
 	if (!packet.violations)

@@ -42,6 +42,7 @@ export const VECTORS = [
   'checksum-offload',
   'guard-bypass',
   'router-protocol',
+  'orphaned',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 

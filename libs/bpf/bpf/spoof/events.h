@@ -50,6 +50,7 @@ enum vector {
 	VECTOR_CHECKSUM_OFFLOAD,	/* a checksum that the kernel would write elsewhere */
 	VECTOR_GUARD_BYPASS,	/* marked so that the host side would not judge it; found at the pod's end */
 	VECTOR_ROUTER_PROTOCOL,	/* what only queriers and routers send */
+	VECTOR_ORPHANED,	/* IFACE_ORPHANED, whatever the packet is */
 	VECTOR_COUNT,
 };
 #define VECTOR_SLOTS 24		/* spare slots, so that new vectors need no new layout */
@@ -64,6 +65,7 @@ enum iface_flag {
 	IFACE_HAS_IPV6 = 1 << 2,
 	IFACE_HAS_MORE = 1 << 3,	/* `addresses` has further addresses or prefixes */
 	IFACE_TEARDOWN = 1 << 4,	/* reserved for user space */
+	IFACE_ORPHANED = 1 << 5,	/* its pod has ended: each packet from it violates VECTOR_ORPHANED */
 };
 
 /*

@@ -55,8 +55,8 @@ static __always_inline __u32 host_ifindex(struct __sk_buff *skb)
 }
 
 /*
- * The modes of the interface decide, and quarantine and an unknown interface as at the host side. A
- * frame whose host side cannot be found is dropped: nothing else will judge it.
+ * The modes of the interface decide, and quarantine, an unknown and an orphaned interface as at the
+ * host side. A frame whose host side cannot be found is dropped: nothing else will judge it.
  */
 __noinline int judge_bypass(struct __sk_buff *skb)
 {
@@ -73,6 +73,8 @@ __noinline int judge_bypass(struct __sk_buff *skb)
 	packet.violations = VECTOR_BIT(VECTOR_GUARD_BYPASS);
 	if (iface->state == STATE_UNKNOWN)
 		packet.violations |= VECTOR_BIT(VECTOR_UNKNOWN_INTERFACE);
+	if (iface->flags & IFACE_ORPHANED)
+		packet.violations |= VECTOR_BIT(VECTOR_ORPHANED);
 	if (is_quarantined(iface))
 		packet.violations |= VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
 	return apply_modes(skb, iface, &packet, 0);

@@ -72,6 +72,8 @@ export interface IfaceRecord {
   readonly quarantineUntilNs: bigint;
   /** CLOCK_BOOTTIME. Until then every enforce is judged as audit. 0n: armed. */
   readonly auditUntilNs: bigint;
+  /** Its pod has ended: each packet from it violates `orphaned`. Default false. */
+  readonly orphaned?: boolean;
 }
 
 export interface IfaceKey {
@@ -165,6 +167,7 @@ export function encodeIface(record: IfaceRecord): Buffer {
     flags |= IfaceFlagValues.IFACE_HAS_IPV6;
     addressOfFamily(record.ipv6, 6).copy(buffer, layout.ipv6.offset);
   }
+  if (record.orphaned === true) flags |= IfaceFlagValues.IFACE_ORPHANED;
   buffer.writeUInt8(flags, layout.flags.offset);
   VECTORS.forEach((vector, index) => {
     buffer.writeUInt8(MODES.indexOf(record.modes[vector]), layout.modes.offset + index);
@@ -199,6 +202,7 @@ export function decodeIface(buffer: Buffer): IfaceRecord {
     sampling: burst === 0 ? null : { burst, perSecond: buffer.readUInt16LE(layout.samplesPerSecond.offset) },
     quarantineUntilNs: buffer.readBigUInt64LE(layout.quarantineUntilNs.offset),
     auditUntilNs: buffer.readBigUInt64LE(layout.auditUntilNs.offset),
+    ...((flags & IfaceFlagValues.IFACE_ORPHANED) === 0 ? {} : { orphaned: true }),
   };
 }
 

@@ -28,10 +28,11 @@ describe('fast-path cache', () => {
     expect(words(none)?.slice(2)).toEqual(Array.from({ length: 4 }, () => '0'.repeat(16)));
   });
 
-  it.each<Partial<IfaceRecord>>([{ state: 'unknown' }, { mac: null }, { quarantineUntilNs: 1n }, { slot: 0x1_0000 }])(
-    'entry - none for %o',
-    (change) => {
-      expect(encodeFastPathEntry(7, { ...record, ...change })).toBeNull();
-    },
-  );
+  const without: Partial<IfaceRecord>[] = [
+    ...[{ state: 'unknown' } as const, { mac: null }, { quarantineUntilNs: 1n }],
+    ...[{ slot: 0x1_0000 }, { orphaned: true }],
+  ];
+  it.each(without)('entry - none for %o', (change) => {
+    expect(encodeFastPathEntry(7, { ...record, ...change })).toBeNull();
+  });
 });

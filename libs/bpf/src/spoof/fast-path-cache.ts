@@ -34,8 +34,8 @@ export interface FastPathCache {
 
 /** Entry of a record, without tag. Null: the record must not have one. */
 export function encodeFastPathEntry(ifindex: number, record: IfaceRecord): Buffer | null {
-  const { state, mac, ipv4, ipv6, slot, quarantineUntilNs } = record;
-  if (state === 'unknown' || mac === null || quarantineUntilNs !== 0n || slot > MAX_SLOT) return null;
+  const { state, mac, ipv4, ipv6, slot, quarantineUntilNs, orphaned = false } = record;
+  if (state === 'unknown' || mac === null || quarantineUntilNs !== 0n || orphaned || slot > MAX_SLOT) return null;
   const layout = FastpathEntryLayout;
   const entry = Buffer.alloc(layout.size);
   entry.writeUInt32LE(ifindex, layout.interface.offset);

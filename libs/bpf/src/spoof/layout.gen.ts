@@ -27,7 +27,8 @@ export const VectorValues = {
   VECTOR_CHECKSUM_OFFLOAD: 19,
   VECTOR_GUARD_BYPASS: 20,
   VECTOR_ROUTER_PROTOCOL: 21,
-  VECTOR_COUNT: 22,
+  VECTOR_ORPHANED: 22,
+  VECTOR_COUNT: 23,
 } as const;
 
 export const ModeValues = {
@@ -55,6 +56,7 @@ export const IfaceFlagValues = {
   IFACE_HAS_IPV6: 4,
   IFACE_HAS_MORE: 8,
   IFACE_TEARDOWN: 16,
+  IFACE_ORPHANED: 32,
 } as const;
 
 export const AddressFlagValues = {
