@@ -109,12 +109,18 @@ describe("collector - the pod's end", () => {
     expect(packets(pod, 'unjudged') - unjudged).toBeLessThan(FRAMES);
   });
 
-  it('a host side that merges frames after it has counted them - nothing is reported as unjudged', async () => {
+  it('a host side that merges frames after it has counted them - nothing is reported as unjudged, and status says that nothing is compared', async () => {
     const { pod } = await cni.add();
     const feature = (netns: string, device: string, ...wanted: string[]) =>
       exec('nsenter', [`--net=${netnsPath(netns)}`, 'python3', FEATURES, device, ...wanted]);
     // The host side merges only what no segmentation offload of the pod's end can have made.
     await feature(pod.netns, 'eth0', ...SEGMENTATION.map((name) => `${name}=off`));
+    const isCompared = (wanted: boolean) =>
+      waitFor(() => statusOf(pod), {
+        what: `its frames to be ${wanted ? '' : 'not '}compared`,
+        until: (row) => row !== undefined && (row.notCompared === undefined) === wanted,
+      });
+    await isCompared(true);
     await feature(cni.node.netns, pod.hostInterface, 'rx-gro=on');
     await using server = launch('nsenter', [`--net=${netnsPath(cni.node.netns)}`, process.execPath, '-e', SINK]);
     await server.printed('listening');
@@ -124,6 +130,7 @@ describe("collector - the pod's end", () => {
     using pinned = openPinnedMaps(cni.node.pinDir);
     const judged = Number(pinned?.maps.seen(pinned.maps.ifaces.get(ifindex)?.slot ?? 0));
     expect(stats64.rx.packets - judged, 'control: frames were merged').toBeGreaterThan(100);
+    expect((await isCompared(false))?.notCompared).toMatch(/^GRO of the host side/);
     const { updatedAt = '' } = (await cni.node.nodeStatus()) ?? {};
     await waitFor(() => cni.node.nodeStatus(), {
       what: 'several sweeps',

@@ -380,6 +380,7 @@ export class TestNode implements AsyncDisposable {
       auditedPackets: number;
       passedBeforeGuard: number;
       quarantined: boolean;
+      orphaned: boolean;
       auditOnly: boolean;
     }[];
   }> {

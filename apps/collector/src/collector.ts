@@ -160,6 +160,7 @@ export class Collector {
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
       every(DETACH_MS, 'guard', () => this.#checkDetach()),
       every(PLACES_MS, 'node maps', () => network.applyOwnNetworks()),
+      every(PLACES_MS, 'binding', () => network.checkPods()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
       every(CNI_CHECK_MS, 'cni', () => cni.check()),
     ];

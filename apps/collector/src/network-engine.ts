@@ -19,11 +19,13 @@ import { BindingStore } from './identity/binding-store.ts';
 import type { CniRecord } from './identity/cni-record.ts';
 import { CniRecords } from './identity/cni-records.ts';
 import { RECORD_SLACK_MS } from './identity/identity.ts';
+import { NEVER_SEEN } from './identity/pod-life.ts';
 import { StallDetector } from './identity/stall-detector.ts';
 import { forgetGeneration } from './interfaces/forget.ts';
 import { Guard, type GuardOptions } from './interfaces/guard.ts';
-import { type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-interface.ts';
+import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-interface.ts';
 import { excludeUnguarded, forgottenCounts, hasNothingToPublish } from './interfaces/interface-counts.ts';
+import { Orphans } from './interfaces/orphans.ts';
 import { Registry } from './interfaces/registry.ts';
 import { NodeMaps } from './kernel/node-maps.ts';
 import { ownNetworks } from './kernel/own-networks.ts';
@@ -72,6 +74,7 @@ export class NetworkEngine {
   readonly #binder: Binder<GuardedInterface>;
   readonly #stalls = new StallDetector();
   readonly #guard: Guard;
+  readonly #orphans: Orphans;
   #monitor: LinkMonitor | null = null;
 
   constructor(options: NetworkEngineOptions) {
@@ -134,6 +137,13 @@ export class NetworkEngine {
       ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => desired.addressesOf(uid) },
       onBound: (iface) => this.#bound(iface),
       wallMs: () => Date.now(),
+      onProblem: problemsOf(problems, 'binding'),
+    });
+    this.#orphans = new Orphans({
+      ...{ registry, store: this.#store, cgroupRoot: config.cgroupRoot },
+      hasRecord: (file) => this.#cni.byFile.has(file),
+      list: (podUid) => desired.listSays(podUid),
+      onChanged: (changed) => this.#orphansChanged(changed),
       onProblem: problemsOf(problems, 'binding'),
     });
     this.#guard = new Guard({
@@ -208,6 +218,11 @@ export class NetworkEngine {
     this.#reconciler.apply(iface);
   }
 
+  /** Finds interfaces whose pods have ended. */
+  checkPods(): void {
+    this.#orphans.check();
+  }
+
   cniRecords(): Iterable<CniRecord> {
     return this.#cni.byFile.values();
   }
@@ -235,7 +250,8 @@ export class NetworkEngine {
 
   /** Ends the inputs: no interface appears, changes or is bound afterwards. */
   closeInputs(): void {
-    for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder, this.#guard]) part?.close();
+    for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder, this.#guard, this.#orphans])
+      part?.close();
   }
 
   /** Publishes the last counts. Programs stay attached and pinned. */
@@ -278,11 +294,15 @@ export class NetworkEngine {
       if (result === 'bound') bound += 1;
     }
     if (bound > 0) this.#o.latency.recordApplied(record.writtenAtMs);
+    this.#orphans.noteSoon();
   }
 
   /** Writes the binding into the kernel and to disk, and counts the packets before it. */
   #bound(iface: GuardedInterface): void {
     const { metrics, problems } = this.#o;
+    iface.orphaned = false;
+    iface.podSeen = NEVER_SEEN;
+    this.#orphans.noteSoon();
     if (iface.eventAtMs !== null) metrics.bindSeconds.observe((performance.now() - iface.eventAtMs) / 1000);
     this.#reconciler.bound(iface);
     this.#store.save(storedOf(iface));
@@ -292,6 +312,18 @@ export class NetworkEngine {
     });
     this.#guard.bound(iface);
     this.#flusher.touch(iface);
+    this.#o.bindingsChanged.emit();
+  }
+
+  /** Addresses and MACs of interfaces whose pods have ended are free for others. */
+  #orphansChanged(changed: readonly GuardedInterface[]): void {
+    for (const iface of changed) {
+      const reason = iface.orphaned
+        ? `it outlives ${formerPodOf(iface)}: everything that it sends violates orphaned`
+        : `${formerPodOf(iface)} is alive: it is no longer orphaned`;
+      this.#o.problems.report('binding', iface.link.name, reason);
+    }
+    this.apply();
     this.#o.bindingsChanged.emit();
   }
 

@@ -164,7 +164,11 @@ const COVERAGE: Record<string, Style> = {
 
 function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
   const until = iface.quarantinedUntil;
-  const note = [until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '', iface.reason];
+  const note = [
+    until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '',
+    iface.reason,
+    iface.notCompared ? 'frames not compared' : '',
+  ];
   return [
     podName({ namespace: iface.podNamespace, name: iface.podName }),
     iface.interfaceName || '-',

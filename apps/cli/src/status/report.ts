@@ -163,9 +163,11 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
     problems.push(
       shout(node, `${unnamed(uncoveredOmitted)} not covered`, 'on the node: collector status', EXIT.kernelLacksFeature),
     );
-  const partial = status.interfaces.filter(({ coverage }) => coverage === 'partial');
+  const partial = status.interfaces.filter(({ coverage, orphaned }) => coverage === 'partial' && !orphaned);
   for (const [reason, ifaces] of byReason(partial))
     problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : ''));
+  for (const [reason, ifaces] of byReason(status.interfaces.filter(({ orphaned }) => orphaned)))
+    problems.push(warn(node, `${several(ifaces)} orphaned: ${reason}`, END_ORPHAN));
   if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
   if (status.snapshotRefused !== '') {
     const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
@@ -224,11 +226,16 @@ function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus
     const text = `${plural(frames, 'frame')} of ${several(unjudged)} passed the guard without being judged`;
     warnings.push(warn(node, text, 'bailiff events --vector unjudged; docs/alerts.md, BailiffFramesUnjudged'));
   }
+  const uncompared = interfaces.filter(({ notCompared = '' }) => notCompared !== '');
+  for (const [reason, ifaces] of byReason(uncompared.map((one) => ({ ...one, reason: one.notCompared ?? '' }))))
+    warnings.push(warn(node, `unjudged frames of ${several(ifaces)} would not be found: ${reason}`));
   return warnings;
 }
 
 const RUN_POD_ENDS = 'run bailiff-pod-ends on the node (collector.podEnds.enabled in the chart)';
 const NEEDS_TCX = 'Linux 6.6 (tcx); or forbid the module ifb on the node, if nothing there needs it';
+
+const END_ORPHAN = 'on the node: ip link del <interface>; see docs/operations.md#orphaned-interfaces';
 
 /** A collector's reason for an interface that may be another program's. */
 const NO_POD = /^no pod found/;

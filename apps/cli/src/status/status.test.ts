@@ -91,6 +91,29 @@ describe('report', () => {
     expect(problems.map(({ remedy }) => remedy)).toEqual([expect.stringContaining('EXCLUDE_INTERFACES')]);
   });
 
+  it('an orphaned interface is named with its former pod and a remedy; it is not partly covered', () => {
+    const reason = 'its pod has ended: what it sends is dropped';
+    const orphan = iface('web', { coverage: 'partial', reason, orphaned: true });
+    const { problems, nodes, exitCode } = report({ a: status({ interfaces: [orphan, iface('cart')] }) });
+    expect([nodes[0]?.health, exitCode]).toEqual(['partial', 0]);
+    expect(problems).toMatchObject([
+      { text: `shop/web (veth-web) orphaned: ${reason}`, remedy: expect.stringContaining('ip link del') },
+    ]);
+  });
+
+  it('interfaces whose frames are not compared are named, so that no count of unjudged frames passes for a check', () => {
+    const [notCompared, other] = ['GRO merges frames', 'an XDP program'];
+    const interfaces = [iface('web', { notCompared }), iface('cart', { notCompared: other }), iface('db')];
+    const { problems, nodes } = report({ a: status({ interfaces }) });
+    expect(nodes[0]?.health).toBe('ok');
+    expect(problems.map(({ text }) => text)).toEqual([
+      `unjudged frames of shop/web (veth-web) would not be found: ${notCompared}`,
+      `unjudged frames of shop/cart (veth-cart) would not be found: ${other}`,
+    ]);
+    const lines = nodeDetails(status({ interfaces }), NOW, { width: 200 });
+    expect(lines.filter((line) => line.includes('frames not compared'))).toHaveLength(2);
+  });
+
   it.each([
     ['silent', status({ updatedAt: iso(61_000) }), 7, /silent for 61s/],
     ['unreadable', 'bus: Required', 7, /cannot be read: bus/],

@@ -39,6 +39,7 @@ import {
 } from '@bailiff/schemas';
 import { type Binding, checkSnapshot } from '../identity/identity.ts';
 import type { Dropped } from '../identity/normalize.ts';
+import type { Sign } from '../identity/pod-life.ts';
 import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
 import { parseClusterSnapshot, parseNodeSnapshot } from './parse-snapshots.ts';
 
@@ -185,6 +186,12 @@ export class DesiredState {
   /** The newest pod list is in force and complete. */
   get listsEveryPod(): boolean {
     return this.#inForce !== null && this.snapshotRefused === '' && (this.#inForce.omitted ?? 0) === 0;
+  }
+
+  /** Whether the bus lists a pod. A list from disk may be of a time before the pod. */
+  listSays(podUid: string): Sign {
+    if (!this.listsEveryPod || this.#restored.has('pods')) return 'unknown';
+    return this.pods.has(podUid) ? 'present' : 'absent';
   }
 
   /** Addresses of a pod in the accepted snapshot; empty: not listed. */

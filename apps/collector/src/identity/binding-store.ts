@@ -11,6 +11,7 @@ import { type FileProblem, FileStore } from '@bailiff/service';
 import * as z from 'zod';
 import type { Binding } from './identity.ts';
 import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
+import { NEVER_SEEN, type Seen } from './pod-life.ts';
 
 export interface StoredInterface {
   ifindex: number;
@@ -19,6 +20,8 @@ export interface StoredInterface {
   seenBase: number;
   interfaceName: string;
   binding: Binding | null;
+  /** Where the pod of the binding was seen. */
+  podSeen?: Seen;
   /** The last known pod, so that a final count after a restart names it. */
   pod: PodRef | null;
   /** From its netlink event to its attached programs; null: unknown. */
@@ -68,6 +71,7 @@ const storedInterface = z.object({
   seenBase: z.number(),
   interfaceName: text,
   binding: binding.nullable(),
+  podSeen: z.object({ cgroup: z.boolean(), record: z.boolean() }).default(NEVER_SEEN),
   pod: storedPodRef.nullable(),
   guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),

@@ -190,21 +190,37 @@ export interface Bound {
   binding: Binding | null;
 }
 
+/** Network and sandbox in the name of a record's file, `<network>-<sandbox>-<interface>`. */
+function recordOf({ recordFile = '', ifName }: Binding): { network: string; sandbox: string } | null {
+  const end = `-${ifName}`;
+  const rest = recordFile.endsWith(end) ? recordFile.slice(0, -end.length) : '';
+  const at = rest.lastIndexOf('-');
+  return at === -1 ? null : { network: rest.slice(0, at), sandbox: rest.slice(at + 1) };
+}
+
 /**
  * Network of a binding: that of the node's pods, or the name of another network, whose addresses may
- * be those of a third one. A record's file is named `<network>-<sandbox>-<interface>`. null: unknown.
+ * be those of a third one. null: unknown.
  */
-function networkOf(binding: Binding): string | null {
-  if (isPrimary(binding)) return '';
-  const file = binding.recordFile ?? '';
-  const end = `-${binding.ifName}`;
-  return file.endsWith(end) ? file.slice(0, -end.length).replace(/-[^-]*$/, '') : null;
-}
+const networkOf = (binding: Binding): string | null => (isPrimary(binding) ? '' : (recordOf(binding)?.network ?? null));
 
 /** By the time of the CNI record, else by ifindex, which the kernel counts up. */
 function isNewer(a: Bound, b: Bound): boolean {
   const [of, than] = [a.binding?.recordedAtMs, b.binding?.recordedAtMs];
   return of !== undefined && than !== undefined && of !== than ? of > than : a.ifindex > b.ifindex;
+}
+
+/**
+ * Whether an interface is of a later sandbox of the other one's pod, and the same interface of it. A
+ * pod has one sandbox at a time. The clock may have been set back, so the order of the interfaces
+ * must agree.
+ */
+export function isLaterSandbox(one: Bound, than: Bound): boolean {
+  const [a, b] = [one.binding, than.binding];
+  if (!a || !b || a.podUid !== b.podUid || a.ifName !== b.ifName) return false;
+  const [later, earlier] = [recordOf(a)?.sandbox, recordOf(b)?.sandbox];
+  if (later === undefined || earlier === undefined || later === earlier) return false;
+  return one.ifindex > than.ifindex && (a.recordedAtMs ?? 0) > (b.recordedAtMs ?? Number.POSITIVE_INFINITY);
 }
 
 /**

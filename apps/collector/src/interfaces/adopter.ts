@@ -13,6 +13,7 @@ import { isBeforeGuard } from '../counting/epochs.ts';
 import type { BindResult } from '../identity/binder.ts';
 import type { BindingStore, StoredInterface } from '../identity/binding-store.ts';
 import type { LinkFacts } from '../identity/identity.ts';
+import { NEVER_SEEN } from '../identity/pod-life.ts';
 import { type Adoption, planAdoption } from './adoption.ts';
 import type { Attachments } from './attachments.ts';
 import { factsOf, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
@@ -124,6 +125,8 @@ export class Adopter {
       ...newInterface({ ...key, slot: ownSlot, seenBase, link: facts }, now, counters.acked(key)),
       guardedAfterMs: file?.guardedAfterMs ?? null,
       binding: file?.binding ?? null,
+      orphaned: kernel?.record.orphaned ?? false,
+      podSeen: file?.podSeen ?? NEVER_SEEN,
       pod: file?.pod ?? null,
       kernel,
       occurrences: file?.occurrences ?? {},

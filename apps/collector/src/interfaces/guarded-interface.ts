@@ -9,6 +9,7 @@ import { type Conservation, newConservation } from '../counting/conservation.ts'
 import { EpochLedger } from '../counting/epochs.ts';
 import type { StoredInterface } from '../identity/binding-store.ts';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
+import { NEVER_SEEN, type Seen } from '../identity/pod-life.ts';
 import type { Announcement } from '../identity/stall-detector.ts';
 
 /**
@@ -26,7 +27,10 @@ export interface KernelEntries {
   probePorts: ProbePort[];
 }
 
-/** Pod and interface that violations belong to. */
+/**
+ * Pod and interface that violations belong to. An orphaned interface has no pod: no list names the
+ * one that has ended, and a node may not report on it.
+ */
 export interface Origin {
   bootId: string;
   ifindex: number;
@@ -60,6 +64,10 @@ export interface GuardedInterface {
   seenUnbound: number;
   link: LinkFacts;
   binding: Binding | null;
+  /** Its pod has ended: everything that it sends violates `orphaned`. */
+  orphaned: boolean;
+  /** Where the pod of the binding was seen. */
+  podSeen: Seen;
   /**
    * UID of the pod that its network namespace belongs to, while the bus does not list it; empty
    * otherwise.
@@ -115,6 +123,8 @@ export interface GuardedInterface {
   isShort?: boolean;
   /** Frames that it received, against those that its programs judged. */
   conservation: Conservation;
+  /** Why these are not compared; empty: they are. */
+  notCompared: string;
   /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
   /** Granted MACs and addresses that are not in force, because another interface has them. */
@@ -143,6 +153,8 @@ export function newInterface(
     ...own,
     seenUnbound: 0,
     binding: null,
+    orphaned: false,
+    podSeen: NEVER_SEEN,
     pod: null,
     kernel: null,
     ledger: new EpochLedger(acked),
@@ -166,6 +178,7 @@ export function newInterface(
     gone: false,
     attachError: 'not attached yet',
     conservation: newConservation(),
+    notCompared: '',
     omitted: 0,
     takenGrants: [],
     reusedAddresses: [],
@@ -182,9 +195,13 @@ export function originOf(iface: GuardedInterface, bootId: string): Origin {
     ifindex: iface.ifindex,
     generation: iface.generation,
     interfaceName: iface.link.name,
-    pod: iface.pod,
+    pod: iface.orphaned ? null : iface.pod,
   };
 }
+
+/** The pod that an interface outlives, for people. */
+export const formerPodOf = ({ binding, pod }: Pick<GuardedInterface, 'binding' | 'pod'>): string =>
+  `pod ${pod?.namespace ?? ''}/${pod?.name ?? ''} (${binding?.podUid ?? pod?.uid ?? 'unknown'})`;
 
 export function storedOf(iface: GuardedInterface): StoredInterface {
   return {
@@ -194,6 +211,7 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     seenBase: iface.seenBase,
     interfaceName: iface.link.name,
     binding: iface.binding,
+    podSeen: iface.podSeen,
     pod: iface.pod,
     guardedAfterMs: iface.guardedAfterMs,
     packetsBeforeGuard: iface.packetsBeforeGuard,

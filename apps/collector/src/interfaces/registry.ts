@@ -88,8 +88,8 @@ export class Registry {
     return oldest;
   }
 
-  /** Bindings of live interfaces. */
+  /** Bindings of live interfaces whose pods have not ended. */
   *bindings(): Iterable<Binding> {
-    for (const iface of this.#live.values()) if (iface.binding) yield iface.binding;
+    for (const { binding, orphaned } of this.#live.values()) if (binding && !orphaned) yield binding;
   }
 }

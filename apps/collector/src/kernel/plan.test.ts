@@ -21,6 +21,7 @@ const input = {
   sampling: null,
   quarantineUntilNs: 0n,
   auditUntilNs: 0n,
+  orphaned: false,
   probePorts: [
     { port: 8080, protocol: 'TCP' as const },
     { port: 8080, protocol: 'TCP' as const },
@@ -70,6 +71,7 @@ describe('plan - steps', () => {
     ['a mode', { modes: { ...modes, tunnel: 'audit' } }],
     ['quarantine begins', { quarantineUntilNs: 5n }],
     ['disarm begins', { auditUntilNs: 5n }],
+    ['orphaned', { orphaned: true }],
     ['own sampling', { sampling: { burst: 1, perSecond: 2 } }],
   ])('changed record - written: %s', (_name, change) => {
     expect(planInterface(desired, changed(change))).toEqual([

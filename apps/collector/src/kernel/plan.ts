@@ -26,6 +26,7 @@ export interface DesiredInput {
   sampling: IfaceRecord['sampling'];
   quarantineUntilNs: bigint;
   auditUntilNs: bigint;
+  orphaned: boolean;
   probePorts: readonly { port: number; protocol: 'TCP' | 'UDP' }[];
 }
 
@@ -56,6 +57,7 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
         sampling: input.sampling,
         quarantineUntilNs: input.quarantineUntilNs,
         auditUntilNs: input.auditUntilNs,
+        orphaned: input.orphaned,
       },
       grants,
       probePorts: [...ports.values()].slice(0, MAX_PROBE_PORTS),
@@ -85,7 +87,8 @@ function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boo
     a.sampling?.burst === b.sampling?.burst &&
     a.sampling?.perSecond === b.sampling?.perSecond &&
     sameEnd(a.quarantineUntilNs, b.quarantineUntilNs) &&
-    sameEnd(a.auditUntilNs, b.auditUntilNs)
+    sameEnd(a.auditUntilNs, b.auditUntilNs) &&
+    (a.orphaned ?? false) === (b.orphaned ?? false)
   );
 }
 
@@ -141,6 +144,7 @@ export function keepUnknown(
       sampling: known.spoof ? desired.record.sampling : was.sampling,
       quarantineUntilNs: known.quarantine && known.bound ? desired.record.quarantineUntilNs : was.quarantineUntilNs,
       auditUntilNs: known.disarm ? desired.record.auditUntilNs : was.auditUntilNs,
+      orphaned: desired.record.orphaned ?? false,
     },
     grants: keepsIdentity ? current.grants : desired.grants,
     probePorts: keepsIdentity ? current.probePorts : desired.probePorts,

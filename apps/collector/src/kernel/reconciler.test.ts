@@ -141,6 +141,21 @@ describe('reconciler', () => {
     reconciler.apply(old);
     expect([old.kernel?.record.ipv4, old.reusedAddresses]).toEqual(['10.0.0.2', []]);
   });
+  it('orphaned - in the record at once; its address and MAC are free for others', () => {
+    const link4 = { ...link, ifindex: 4, name: 'veth4' };
+    const orphan: GuardedInterface = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: link4 }, 0),
+      binding: { ...binding, podUid: 'b', recordedAtMs: 2_000 },
+    };
+    iface = { ...iface, binding: { ...binding, isMacRead: true, recordedAtMs: 1_000 } };
+    live = [orphan, iface];
+    reconciler.apply(iface);
+    expect(iface.kernel?.record, 'control').toMatchObject({ mac: '00:00:00:00:00:00', ipv4: null });
+    orphan.orphaned = true;
+    for (const one of live) reconciler.apply(one);
+    expect(iface.kernel?.record).toMatchObject({ mac: binding.mac, ipv4: '10.0.0.2', orphaned: false });
+    expect(orphan.kernel?.record.orphaned).toBe(true);
+  });
   it('failed write - reported, shown, never thrown, and retried', () => {
     desired.receivePods(pods(1, '10.0.0.66', []), []);
     expect(reconciler.apply(iface)).toBe(false);

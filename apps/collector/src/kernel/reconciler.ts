@@ -98,7 +98,7 @@ export class Reconciler {
     if (allowedMacs.length + allowedNeighbours.length === 0) return { identity, takenAddresses: [] };
     const macs = new Set(allowedMacs.length > 0 ? this.#o.linkMacs() : []);
     const addresses = new Set(allowedNeighbours.length > 0 ? this.#o.linkAddresses() : []);
-    for (const other of this.#o.live()) {
+    for (const other of this.#owners()) {
       if (!other.binding || other.generation === iface.generation) continue;
       macs.add(other.binding.mac);
       for (const address of this.#addressesOf(other.binding)) addresses.add(address);
@@ -113,12 +113,17 @@ export class Reconciler {
   }
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
-    const identity = identityOf(iface.binding, pod, isContested(iface, this.#o.live()));
+    const identity = identityOf(iface.binding, pod, isContested(iface, this.#owners()));
     // Only the node's own records count here: a list may be late, or wrong.
-    const reused = reusedAddresses(iface, this.#o.live(), ({ addresses }) => addresses);
+    const reused = reusedAddresses(iface, this.#owners(), ({ addresses }) => addresses);
     iface.reusedAddresses = identity.addresses.filter((address) => reused.has(address));
     if (iface.reusedAddresses.length === 0) return identity;
     return { ...identity, addresses: identity.addresses.filter((address) => !reused.has(address)) };
+  }
+
+  /** Interfaces that have addresses and MACs which no other may use. */
+  *#owners(): Iterable<GuardedInterface> {
+    for (const iface of this.#o.live()) if (!iface.orphaned) yield iface;
   }
 
   #addressesOf({ podUid, addresses }: Binding): string[] {
@@ -144,6 +149,7 @@ export class Reconciler {
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
       auditUntilNs: desired.auditUntilNs(namespace === '' ? null : namespace, moment),
+      orphaned: iface.orphaned,
       probePorts: pod?.probePorts ?? [],
     });
     iface.omitted = omitted;

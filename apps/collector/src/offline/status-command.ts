@@ -32,6 +32,8 @@ interface Row {
   /** Packets that passed before the interface was guarded and bound. */
   passedBeforeGuard: number;
   quarantined: boolean;
+  /** Its pod has ended. */
+  orphaned: boolean;
   auditOnly: boolean;
 }
 
@@ -62,6 +64,7 @@ function rowsOf(pinned: PinnedMaps, bpfDir: string, stored: readonly StoredInter
       auditedPackets: sum((cell) => cell.action === 'audit' && !isBeforeGuard(cell)),
       passedBeforeGuard: reported >= 0 ? reported : sum(isBeforeGuard),
       quarantined: record.quarantineUntilNs > now,
+      orphaned: record.orphaned ?? false,
       auditOnly: record.auditUntilNs > now,
     };
   });
@@ -118,7 +121,7 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   const table = rows.map((r) => [
     r.interfaceName,
     r.pod,
-    `${r.state}${r.quarantined ? ',quarantined' : ''}${r.auditOnly ? ',disarmed' : ''}`,
+    `${r.state}${r.orphaned ? ',orphaned' : ''}${r.quarantined ? ',quarantined' : ''}${r.auditOnly ? ',disarmed' : ''}`,
     r.place,
     String(r.droppedPackets),
     String(r.auditedPackets),

@@ -5,10 +5,11 @@
  * Data path: ring buffer → here → violations.ts → frame-writer.ts → bus-link.ts.
  */
 import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
-import { encodeCounterPart, encodeOwnerPart, type SocketProcess } from '@bailiff/schemas';
+import { cutEnd, encodeCounterPart, encodeOwnerPart, MAX_TEXT, type SocketProcess } from '@bailiff/schemas';
 import { CELL_NAMES, type CellName, cellOf, packetsOf } from '../counting/epochs.ts';
 import {
   type EncodedEpoch,
+  formerPodOf,
   type GuardedInterface,
   keyOf,
   MAX_FOUND,
@@ -101,6 +102,7 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
     const origin = originOf(iface, this.#o.bootId);
     const encodedOwner = ownerOf(iface, origin);
     const nowMicros = this.#o.clock.nowMicros();
+    const detail = detailOf(iface);
     // Most increments have no sample.
     const sampled = samples.size > 0 ? samples : null;
     for (const cell of grown) {
@@ -118,6 +120,7 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
         enqueued,
         samples: sampled?.get(cell),
         final,
+        detail,
         nowMicros,
       });
       sampled?.delete(cell);
@@ -180,3 +183,6 @@ function ownerOf(iface: GuardedInterface, { interfaceName: name, ifindex, genera
   iface.encodedOwner = { bytes, name, pod };
   return bytes;
 }
+
+const detailOf = (iface: GuardedInterface): string =>
+  iface.orphaned ? cutEnd(`the interface outlives ${formerPodOf(iface)}`, MAX_TEXT.Violation.detail.bytes) : '';

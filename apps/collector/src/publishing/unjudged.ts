@@ -61,10 +61,11 @@ export class UnjudgedFrames {
   #compare(iface: GuardedInterface, link: LinkRecord, judgedBefore: number): void {
     const { onFound, store } = this.#options;
     const { base } = iface.conservation;
+    iface.notCompared = whyNotCompared(link);
     const received = this.#received(iface, link);
     const reading = { judgedBefore, received, judgedAfter: this.#judged(iface) };
     const found = conserve(iface.conservation, reading, this.#backlog);
-    if (found > 0 && (link.xdp || isGroOn(link.name))) {
+    if (found > 0 && iface.notCompared !== '') {
       iface.conservation = newConservation();
       return;
     }
@@ -101,6 +102,11 @@ export class UnjudgedFrames {
     // The limit drops the oldest: the cumulative value of the newest includes their number.
     iface.found = [...iface.found, violation].slice(-MAX_FOUND);
   }
+}
+
+function whyNotCompared({ name, xdp }: LinkRecord): string {
+  if (xdp) return 'an XDP program of the host side may drop frames after the link has counted them';
+  return isGroOn(name) ? 'GRO of the host side merges frames after the link has counted them' : '';
 }
 
 /** Frames of one interface that can wait in the kernel between its counter and its programs. */

@@ -42,6 +42,7 @@ export interface Increment {
   enqueued: number;
   samples: CellSamples | undefined;
   final: boolean;
+  detail: string;
   /** Time of the violation if no sample has one. */
   nowMicros: number;
 }
@@ -102,6 +103,7 @@ export function fillViolation(into: PreEncodedViolation, increment: Increment): 
   into.generation = origin.generation;
   into.pod = origin.pod;
   into.sample = samples?.last ?? null;
+  into.detail = increment.detail;
   into.encodedCounter = increment.encodedCounter;
   into.encodedOwner = increment.encodedOwner;
 }

@@ -42,6 +42,7 @@ describe('quarantined pods that are gone', () => {
     const rig = node(['gone', 'listed', 'force-deleted', 'unlisted'], ['listed']);
     rig.add(1, { binding: binding('force-deleted') });
     rig.add(2, { unlistedPod: 'unlisted' });
+    rig.add(3, { binding: binding('gone'), orphaned: true });
     expect(rig.at(0)).toEqual([]);
     expect(rig.at(GONE_AFTER_MS - 1)).toEqual([]);
     expect(rig.at(GONE_AFTER_MS)).toEqual(['gone']);

@@ -37,7 +37,8 @@ export class GoneQuarantines {
 function presentPods(desired: DesiredState, registry: Registry): Set<string> | null {
   if (!desired.listsEveryPod) return null;
   const present = new Set(desired.pods.keys());
-  for (const { binding, unlistedPod = '' } of registry.allLive()) {
+  for (const { binding, orphaned, unlistedPod = '' } of registry.allLive()) {
+    if (orphaned) continue;
     const podUid = binding?.podUid ?? unlistedPod;
     if (podUid === '') return null;
     present.add(podUid);

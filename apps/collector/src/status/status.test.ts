@@ -89,6 +89,24 @@ describe('status', () => {
     expect(coverageOf(of('veth'))).toMatchObject({ coverage: 'partial', reason: expect.stringMatching(/has its MAC/) });
   });
 
+  it.each(['enforce', 'audit'] as const)(
+    'an interface that outlives its pod, %s - named with its former pod',
+    (mode) => {
+      const modes = { orphaned: mode } as KernelEntries['record']['modes'];
+      const record = { state: 'programmed', modes, auditUntilNs: 0n } as KernelEntries['record'];
+      const registry = new Registry(8);
+      const binding = { podUid: 'web', mac: '02:00:00:00:00:01' } as Binding;
+      const pod = { uid: 'web', namespace: 'shop', name: 'web' } as GuardedInterface['pod'];
+      registry.add({ ...guarded(1, 0), binding, pod, orphaned: true, kernel: { record, grants: [], probePorts: [] } });
+      const [row] = status(registry).interfaces;
+      expect(row).toMatchObject({ coverage: 'partial', orphaned: true, podUid: 'web', podName: 'web' });
+      expect(row?.reason).toMatch(
+        mode === 'enforce' ? /sends is dropped$/ : /violates orphaned, in a mode that does not/,
+      );
+      expect(schema.parse(JSON.parse(JSON.stringify(status(registry)))).interfaces[0]?.orphaned).toBe(true);
+    },
+  );
+
   it('interfaces without a host side - each is listed with its reason, also of a pod with a guarded one', () => {
     const desired = new DesiredState('n');
     const pods = ['both', 'only', 'neither'].map((uid) =>

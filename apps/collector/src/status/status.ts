@@ -47,6 +47,12 @@ const POD_END_GRACE_MS = 10_000;
 const NO_POD_END =
   "frames that its pod marks to skip the guard are not dropped: no program at the pod's end (see the log of bailiff-pod-ends)";
 
+function orphanedReason({ kernel }: GuardedInterface): string {
+  const { modes, auditUntilNs = 0n } = kernel?.record ?? {};
+  const isDropped = modes?.orphaned === 'enforce' && auditUntilNs === 0n;
+  return `its pod has ended: what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
+}
+
 /** @param hasPodEnd whether a program is attached at the pod's end, or none is expected */
 export function coverageOf(
   iface: GuardedInterface,
@@ -54,6 +60,7 @@ export function coverageOf(
 ): { coverage: InterfaceStatus['coverage']; reason: string } {
   if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
   if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
+  if (iface.orphaned) return { coverage: 'partial', reason: orphanedReason(iface) };
   if (!iface.binding) {
     const state = iface.kernel?.record.state ?? 'unknown';
     const judged = state === 'unknown' ? 'judged as unknown' : 'judged by the entries of an earlier process';
@@ -112,6 +119,8 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodE
     mac: record?.mac ?? '',
     packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
     unjudgedFrames: unjudgedOf(iface.occurrences),
+    ...(iface.notCompared === '' ? {} : { notCompared: iface.notCompared }),
+    ...(iface.orphaned ? { orphaned: true } : {}),
     quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
   };
 }
@@ -206,7 +215,8 @@ function withoutHostSide({ cniRecords, desired }: StatusInput): InterfaceStatus[
  * interface.
  */
 function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): InterfaceStatus[] {
-  const bound = new Set([...input.registry.bindings(), ...listed].map((b) => b.podUid));
+  const live = [...input.registry.allLive()].map(({ binding }) => binding);
+  const bound = new Set([...live, ...listed].map((one) => one?.podUid));
   const result: InterfaceStatus[] = [];
   for (const pod of input.desired.pods.values()) {
     if (bound.has(pod.uid)) continue;

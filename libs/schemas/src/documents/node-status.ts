@@ -22,6 +22,10 @@ export const interfaceStatus = z.object({
   packetsBeforeGuard: z.number(),
   /** Frames that passed its programs unseen since they were attached. Absent from older versions. */
   unjudgedFrames: z.number().optional(),
+  /** Why frames that pass unseen are not found: its frames are not compared. Absent: they are. */
+  notCompared: text('reason').optional(),
+  /** Its pod has ended; `podUid` is the former one. Absent: it has not, as far as is known. */
+  orphaned: z.boolean().optional(),
   quarantinedUntil: text('word').nullable(),
 });
 export type InterfaceStatus = z.infer<typeof interfaceStatus>;

@@ -1,0 +1,169 @@
+// An interface that outlives its pod, with real cgroups, the real CNI plugins and a real collector: the pod
+// renames its eth0, so CNI finds nothing to remove, and another process still sends from its namespace.
+import { mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { cgroup2Mount, exec } from '@bailiff/lab/node';
+import { waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { arp, ETHERTYPE, ethernet } from '../lab/src/frames.ts';
+import { CniNode } from '../support/cni-node.ts';
+import type { TestPod } from '../support/node.ts';
+import { udpFrame } from '../support/udp-frame.ts';
+
+const TIMES = 20;
+const GATEWAY = { ipv4: '10.244.0.1', ipv6: 'fd00:10:244::1', destinationMac: 'ff:ff:ff:ff:ff:ff' };
+
+describe('an interface that outlives its pod', () => {
+  let cni: CniNode;
+  let root: string;
+  let cgroups: string[];
+  beforeEach(async () => {
+    cni = await CniNode.create();
+    root = path.join(cgroup2Mount(), cni.node.netns);
+    cgroups = [];
+    cni.writePrimary('bridge');
+    await cni.start('closed', args());
+  });
+  afterEach(async () => {
+    for (const dir of cgroups) rmdirSync(dir);
+    await cni?.[Symbol.asyncDispose]();
+  });
+
+  const args = () => ['--cgroup-root', root, '--status-interval-ms', '250', '--sweep-interval-ms', '250'];
+  /** As the kubelet, before it starts a sandbox. */
+  const makeCgroup = ({ uid }: TestPod) => {
+    const parents = [root, path.join(root, 'kubepods'), path.join(root, 'kubepods/burstable')];
+    for (const dir of [...parents, path.join(root, 'kubepods/burstable', `pod${uid}`)]) {
+      if (cgroups.includes(dir)) continue;
+      mkdirSync(dir, { recursive: true });
+      cgroups.unshift(dir);
+    }
+  };
+  /** As the kubelet, after the last process of the pod has ended. */
+  const removeCgroup = ({ uid }: TestPod) => {
+    const [dir = ''] = cgroups.splice(
+      cgroups.findIndex((one) => one.endsWith(`pod${uid}`)),
+      1,
+    );
+    rmdirSync(dir);
+  };
+  const started = async (uid?: string) => {
+    const sandbox = await cni.sandbox();
+    if (uid !== undefined) sandbox.pod.uid = sandbox.attachment.podUid = uid;
+    makeCgroup(sandbox.pod);
+    await cni.attach(sandbox);
+    return sandbox;
+  };
+  const frameOf = ({ mac: sourceMac, ipv4: source }: TestPod) =>
+    udpFrame({ sourceMac, source, destination: GATEWAY.ipv4, destinationMac: GATEWAY.destinationMac });
+  /** Of TIMES packets of the pod's own address, those that reach the node. */
+  const landed = async (pod: TestPod, device = 'eth0') => {
+    const before = await cni.node.ipReceived();
+    expect(await (await cni.node.startSending(pod, [frameOf(pod)], TIMES, 0, device)).sent).toBe(TIMES);
+    return (await cni.node.ipReceived()) - before;
+  };
+  /** The pod's end gets another name, and its kernel sends nothing by itself. */
+  const rename = ({ netns }: TestPod) =>
+    exec('ip', [
+      'netns',
+      'exec',
+      netns,
+      'sh',
+      '-ec',
+      'sysctl -qw net.ipv6.conf.all.disable_ipv6=1; ip link set eth0 down; ip link set eth0 name x0; ip link set x0 up',
+    ]);
+  const rowOf = async ({ hostInterface }: TestPod) =>
+    (await cni.node.offlineStatus()).interfaces.find(({ interfaceName }) => interfaceName === hostInterface);
+  const isOrphaned = async (pod: TestPod) => (await rowOf(pod))?.orphaned;
+  const orphaned = (pod: TestPod, wanted = true) =>
+    waitFor(() => isOrphaned(pod), {
+      what: `${pod.hostInterface} to be ${wanted ? 'orphaned' : 'in use'}`,
+      until: (is) => is === wanted,
+      state: () => cni.node.log.slice(-3_000),
+    });
+  const statusOf = async ({ hostInterface }: TestPod) =>
+    (await cni.node.nodeStatus())?.interfaces.find(({ interfaceName }) => interfaceName === hostInterface);
+  const counted = (packets: number) =>
+    waitFor(() => cni.node.ledger.packets({ vector: 'orphaned', action: 'drop' }), {
+      what: 'packets of the orphaned interface',
+      until: (count) => count === packets,
+      state: () => [...cni.node.ledger.epochs.values()],
+    });
+
+  it('without the bus’s list - everything that it sends is dropped, counted and named; nothing of other pods', async () => {
+    const { node } = cni;
+    const former = await started();
+    const released = await started();
+    const bare = await cni.add();
+    const { pod } = former;
+    await rename(pod);
+    await cni.detach(former);
+    expect(await rowOf(pod), 'CNI left the interface').toBeDefined();
+    // A pod that CNI released and no list names, but whose last process runs; and one that never had a cgroup.
+    for (const { attachment } of [released, bare])
+      rmSync(path.join(node.cniDir, `${attachment.conf.name}-${attachment.containerId}-eth0`));
+    await node.putPods(1, (pods) => void pods.splice(0));
+    expect(readdirSync(node.cniDir)).toEqual([]);
+    expect(await landed(pod, 'x0'), 'control: its last process has not ended').toBe(TIMES);
+
+    removeCgroup(pod);
+    await orphaned(pod);
+    expect(await landed(pod, 'x0')).toBe(0);
+    await counted(TIMES);
+    const link = { source: pod.mac, destination: GATEWAY.destinationMac, type: ETHERTYPE.arp };
+    const more = [
+      ethernet(link, arp({ operation: 2, senderMac: pod.mac, sender: pod.ipv4, target: pod.ipv4 })),
+      udpFrame({ ...GATEWAY, sourceMac: pod.mac, source: pod.ipv6, destination: GATEWAY.ipv6 }),
+    ];
+    await (await node.startSending(pod, more, 2 * TIMES, 0, 'x0')).sent;
+    await counted(3 * TIMES);
+    const violations = node.ledger.violations('orphaned');
+    expect(violations.map((violation) => violation.pod)).toEqual(violations.map(() => null));
+    expect(violations[0]?.detail).toBe(`the interface outlives pod shop/${pod.name} (${pod.uid})`);
+    const shown = await waitFor(() => statusOf(pod), { what: 'its status', until: (row) => row?.orphaned === true });
+    expect(shown).toMatchObject({ coverage: 'partial', podName: pod.name, podUid: pod.uid });
+    expect(shown?.reason).toBe('its pod has ended: what it sends is dropped');
+
+    // As long as these checks have run, the others are in use.
+    expect(await Promise.all([isOrphaned(released.pod), isOrphaned(bare.pod)])).toEqual([false, false]);
+    expect([await landed(released.pod), await landed(bare.pod)]).toEqual([TIMES, TIMES]);
+
+    // Another collector keeps it, from its first moment.
+    await node.killCollector('SIGKILL');
+    expect(await landed(pod, 'x0')).toBe(0);
+    await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    expect([await isOrphaned(pod), await landed(pod, 'x0')]).toEqual([true, 0]);
+    await counted(5 * TIMES);
+    await exec('ip', ['-n', node.netns, 'link', 'del', pod.hostInterface]);
+    await waitFor(() => rowOf(pod), { what: 'its end', until: (row) => row === undefined });
+  });
+
+  it('a pod whose record CNI kept - by the list; ended while no collector ran; in use again as soon as its cgroup is seen', async () => {
+    const { node } = cni;
+    const [{ pod }, other] = [await started(), await started()];
+    const others = (pods: { uid: string }[]) =>
+      void pods.splice(0, pods.length, ...pods.filter(({ uid }) => uid !== pod.uid));
+    await node.putPods(1);
+    await waitFor(() => node.nodeStatus(), { what: 'the list', until: (status) => status?.snapshotRevision === 1 });
+    await node.killCollector('SIGKILL');
+    removeCgroup(pod);
+    await node.putPods(2, others as never);
+    await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    await orphaned(pod);
+    expect([await landed(pod), await landed(other.pod)]).toEqual([0, TIMES]);
+    makeCgroup(pod);
+    await orphaned(pod, false);
+    expect(await landed(pod)).toBe(TIMES);
+  });
+
+  it('a later sandbox of the same pod - the interface of the former one is orphaned, while the pod lives', async () => {
+    const former = await started();
+    await rename(former.pod);
+    await cni.detach(former);
+    expect(await landed(former.pod, 'x0'), 'control: there is no other').toBe(TIMES);
+    const next = await started(former.pod.uid);
+    await orphaned(former.pod);
+    expect([await landed(former.pod, 'x0'), await landed(next.pod)]).toEqual([0, TIMES]);
+    expect(await isOrphaned(next.pod)).toBe(false);
+  });
+});
