@@ -1,10 +1,11 @@
-// Frames whose memory another frame of the pod shares. The pod's own kernel rewrites the other one in
-// place after the first was checked: SNPT of ip6tables does not copy first. What was checked is what
-// lands. Unguarded they land rewritten.
+// Frames whose memory another frame shares. The kernel of a pod rewrites the other one in place: SNPT of
+// ip6tables does not copy first. What was checked at a pod's interface is what lands, and what the node
+// sends to several pods reaches each of them. Unguarded it lands rewritten.
 import { ETHERTYPE, ethernet, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { ATTACKER, FrameSender, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
-import { commandIn } from './harness/processes.ts';
+import { ATTACKER, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { commandIn, frameHelper, LineProcess } from './harness/processes.ts';
 
 const TIMES = 20;
 const OWN = '/64 of the pod';
@@ -76,5 +77,61 @@ describe('shared copies', () => {
     await using guarded: Guarded = await node.guard(node.pods.attacker);
     expect(await landed(sent)).toEqual({ [OWN]: TIMES, [FOREIGN]: 0 });
     expect(await guarded.counts()).toEqual({});
+  });
+});
+
+describe('flooded frames', () => {
+  const sent = ethernet(
+    { destination: '33:33:00:00:00:01', source: NODE.mac, type: ETHERTYPE.ipv6 },
+    ipv6({ source: NODE.ipv6, destination: 'ff02::1', next: PROTOCOL.udp }, datagram),
+  );
+  let node: TestNode;
+  let lacks = '';
+  let sniffer: LineProcess;
+  const landed = new Map<string, number>();
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+    const { attacker, receiver } = node.pods;
+    // The bridge sends to its newest port first, and that pod rewrites what it received.
+    const rewrite = [
+      'sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0',
+      'ip6tables-legacy -t mangle -A INPUT -i eth0 -j SNPT --src-pfx fd77::/64 --dst-pfx fdbb:1:2:3::/64',
+    ];
+    await commandIn(receiver.netns, 'sh', '-ec', rewrite.join('\n')).catch((error: Error) => {
+      lacks = error.message;
+    });
+    const args = [`--net=/run/netns/${attacker.netns}`, frameHelper(), 'sniff', 'eth0'];
+    await new Promise<void>((resolve) => {
+      sniffer = new LineProcess('nsenter', args, (line) => {
+        if (line === 'ready') resolve();
+        else landed.set(line, (landed.get(line) ?? 0) + 1);
+      });
+    });
+  });
+  beforeEach((context) => {
+    if (lacks !== '') context.skip(`optional: this kernel lacks SNPT: ${lacks}`);
+  });
+  afterAll(async () => {
+    await sniffer?.close();
+    await node?.[Symbol.asyncDispose]();
+  });
+
+  /** Sends from the node to all pods, and returns how often the older pod got the frame, and rewritten. */
+  async function flood(): Promise<Record<string, number>> {
+    landed.clear();
+    await using sender = new FrameSender(node.netns, ['send', 'br0']);
+    for (let i = 0; i < TIMES; i += 1) await sender.send(sent);
+    const total = () =>
+      [...landed].reduce((sum, [hex, n]) => (hex.endsWith(marker.toString('hex')) ? sum + n : sum), 0);
+    await waitFor(total, { what: 'all frames', until: (count) => count === TIMES });
+    const own = landed.get(sent.toString('hex')) ?? 0;
+    return { 'as sent': own, rewritten: TIMES - own };
+  }
+
+  it('the kernel of one pod does not rewrite what another pod receives', async () => {
+    expect((await flood())['rewritten'], 'control: unguarded').toBeGreaterThan(0);
+    await using _guarded = await node.guard(node.pods.receiver);
+    expect(await flood()).toEqual({ 'as sent': TIMES, rewritten: 0 });
   });
 });

@@ -6,7 +6,7 @@
  * spoof_ingress	tcx ingress of the host-side interface: packets from the pod, all vectors
  * 		except quarantine-egress. On a netkit device BPF_NETKIT_PEER of the primary
  * 		end, where skb->ifindex is the primary's too
- * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine only
+ * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine and shared memory only
  * spoof_pod_end	tcx egress of a veth's other end, in the network namespace of the pod: frames that
  * 		would pass the host side unseen
  *
@@ -109,6 +109,9 @@ int spoof_egress(struct __sk_buff *skb)
 	struct packet packet = { .ifindex = skb->ifindex, .end = skb->len };
 	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &packet.ifindex);
 
+	/* The same memory may go to other pods, whose frame this pod's kernel would rewrite. */
+	if (!own_linear_part(skb))
+		return TCX_DROP;
 	if (!iface || !is_quarantined(iface))
 		return TCX_NEXT;
 	parse_frame(skb, &packet);
