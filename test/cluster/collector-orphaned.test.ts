@@ -122,7 +122,7 @@ describe('an interface that outlives its pod', () => {
     expect(violations[0]?.detail).toBe(`the interface outlives pod shop/${pod.name} (${pod.uid})`);
     const shown = await waitFor(() => statusOf(pod), { what: 'its status', until: (row) => row?.orphaned === true });
     expect(shown).toMatchObject({ coverage: 'partial', podName: pod.name, podUid: pod.uid });
-    expect(shown?.reason).toBe('its pod has ended: what it sends is dropped');
+    expect(shown?.reason).toBe('its pod has ended, and what it sends is dropped');
 
     // As long as these checks have run, the others are in use.
     expect(await Promise.all([isOrphaned(released.pod), isOrphaned(bare.pod)])).toEqual([false, false]);

@@ -92,7 +92,7 @@ describe('report', () => {
   });
 
   it('an orphaned interface is named with its former pod and a remedy; it is not partly covered', () => {
-    const reason = 'its pod has ended: what it sends is dropped';
+    const reason = 'its pod has ended, and what it sends is dropped';
     const orphan = iface('web', { coverage: 'partial', reason, orphaned: true });
     const { problems, nodes, exitCode } = report({ a: status({ interfaces: [orphan, iface('cart')] }) });
     expect([nodes[0]?.health, exitCode]).toEqual(['partial', 0]);

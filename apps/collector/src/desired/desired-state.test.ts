@@ -53,6 +53,21 @@ describe('desired state - shrinking snapshot', () => {
     expect(state.receivePods(snapshot(3, podsOf(uids)), here(uids))).toMatchObject({ changed: true });
     expect(state.snapshotRefused).toBe('');
   });
+  it('what the list says of a pod - only a complete one of this process, that is in force, says anything', () => {
+    const state = new DesiredState('n1');
+    const says = () => [state.listSays('u0'), state.listSays('u1')];
+    expect(says(), 'none').toEqual(['unknown', 'unknown']);
+    state.receivePods(snapshot(1, podsOf(['u0'])), []);
+    expect(says()).toEqual(['present', 'absent']);
+    state.markRestored();
+    expect(says(), 'from disk').toEqual(['unknown', 'unknown']);
+    state.receivePods(JSON.stringify({ nodeName: 'n1', revision: 2, pods: podsOf(['u0']), omitted: 1 }), []);
+    expect(says(), 'not complete').toEqual(['unknown', 'unknown']);
+    state.receivePods(snapshot(3, podsOf(['u1'])), []);
+    expect(says()).toEqual(['absent', 'present']);
+    state.receivePods(snapshot(4, podsOf(['u1']), 'n2'), []);
+    expect(says(), 'the newest was rejected').toEqual(['unknown', 'unknown']);
+  });
   it('step by step - rejected too', () => {
     const state = full();
     expect(state.receivePods(snapshot(2, podsOf(uids.slice(0, 60))), here(uids))).toMatchObject({ changed: true });

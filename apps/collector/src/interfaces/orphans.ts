@@ -8,7 +8,7 @@
  */
 import type { BindingStore } from '../identity/binding-store.ts';
 import { listPodCgroups, MAX_POD_CGROUPS } from '../identity/pod-cgroups.ts';
-import { isReplaced, lifeOf, type PodLife, type Sources, signsOf } from '../identity/pod-life.ts';
+import { isReplaced, lifeOf, type PodSigns, type Sources, signsOf } from '../identity/pod-life.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 import type { ProblemSink } from './release.ts';
@@ -20,6 +20,12 @@ export interface OrphansOptions extends ProblemSink, Pick<Sources, 'hasRecord' |
   cgroupRoot: string;
   /** `orphaned` of these interfaces changed. */
   onChanged(changed: readonly GuardedInterface[]): void;
+}
+
+interface Look {
+  iface: GuardedInterface;
+  podUid: string;
+  signs: Omit<PodSigns, 'isReplaced'>;
 }
 
 export class Orphans {
@@ -44,7 +50,11 @@ export class Orphans {
   check(): void {
     const changed: GuardedInterface[] = [];
     const ended = new Set<number>();
-    for (const [iface, life] of this.#look()) {
+    const byPod = new Map<string, GuardedInterface[]>();
+    const looks = this.#look();
+    for (const { iface, podUid } of looks) byPod.set(podUid, [...(byPod.get(podUid) ?? []), iface]);
+    for (const { iface, podUid, signs } of looks) {
+      const life = lifeOf({ ...signs, isReplaced: isReplaced(iface, byPod.get(podUid) ?? []) });
       const was = iface.orphaned;
       if (life === 'ended') ended.add(iface.generation);
       if (life === 'alive') iface.orphaned = false;
@@ -59,19 +69,20 @@ export class Orphans {
     if (this.#noting) clearImmediate(this.#noting);
   }
 
-  #look(): Map<GuardedInterface, PodLife> {
+  /** Reads the signs of every bound interface, and stores where its pod was seen. */
+  #look(): Look[] {
     const { registry, store } = this.#o;
     const sources: Sources = { ...this.#o, cgroups: this.#cgroups() };
-    const lives = new Map<GuardedInterface, PodLife>();
+    const looks: Look[] = [];
     for (const iface of registry.allLive()) {
       if (!iface.binding) continue;
       const { signs, seen } = signsOf(iface.binding, iface.podSeen, sources);
       const isNews = seen.cgroup !== iface.podSeen.cgroup || seen.record !== iface.podSeen.record;
       iface.podSeen = seen;
       if (isNews) store.save(storedOf(iface));
-      lives.set(iface, lifeOf({ ...signs, isReplaced: isReplaced(iface, registry.allLive()) }));
+      looks.push({ iface, podUid: iface.binding.podUid, signs });
     }
-    return lives;
+    return looks;
   }
 
   /** null: there is no complete listing. The collector's own pod has a cgroup, so none is no answer. */

@@ -50,7 +50,7 @@ const NO_POD_END =
 function orphanedReason({ kernel }: GuardedInterface): string {
   const { modes, auditUntilNs = 0n } = kernel?.record ?? {};
   const isDropped = modes?.orphaned === 'enforce' && auditUntilNs === 0n;
-  return `its pod has ended: what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
+  return `its pod has ended, and what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
 }
 
 /** @param hasPodEnd whether a program is attached at the pod's end, or none is expected */
