@@ -8,6 +8,7 @@ import { metricsPage } from './metrics.ts';
 import { packetFieldsPage } from './packet-fields.ts';
 import { processesPage } from './process-config.ts';
 import { schemasPage } from './schemas.ts';
+import { sharesPage } from './shares.ts';
 import { streamsPage } from './streams.ts';
 import { subjectsPage } from './subjects.ts';
 import { systemCallsPage } from './system-calls.ts';
@@ -38,6 +39,11 @@ const PAGES: readonly Page[] = [
     file: 'limits.md',
     about: 'limits of strings and lists, and the quota of one node in a correlator',
     make: limitsPage,
+  },
+  {
+    file: 'shares.md',
+    about: 'what pods, tenants, nodes and clients share: limits, shares, and what happens when one of them fills it',
+    make: sharesPage,
   },
   {
     file: 'config.md',

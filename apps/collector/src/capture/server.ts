@@ -1,13 +1,14 @@
 /**
  * Responds to capture requests of the responder; the bus allows no other identity to send them. The
  * number of captures is limited per pod (POD_INTERVAL_MS) and per node (MAX_A_MINUTE): a stolen
- * credential of the responder cannot keep a collector busy.
+ * credential of the responder cannot keep a collector busy. A namespace gets a further one only
+ * while more are left than it has had, so that verdicts about many of its pods leave some to others.
  */
 import { type CaptureAnswer, type CaptureRefusal, captureRequest } from '@bailiff/schemas';
 import { type CaptureContext, capturePod } from './capture.ts';
 
 const POD_INTERVAL_MS = 10_000;
-const MAX_A_MINUTE = 30;
+export const MAX_A_MINUTE = 30;
 const MINUTE_MS = 60_000;
 /** Together with BUDGET_MS of the capture, it is shorter than the requester's timeout. */
 export const CAPTURE_TURN_MS = 400;
@@ -20,7 +21,7 @@ export interface CaptureServerOptions extends CaptureContext {
 export class CaptureServer {
   readonly #o: CaptureServerOptions;
   /** Captures of the last minute by pod, monotonic milliseconds; MAX_A_MINUTE at most. */
-  readonly #taken = new Map<string, number>();
+  readonly #taken = new Map<string, { atMs: number; namespace: string }>();
 
   constructor(options: CaptureServerOptions) {
     this.#o = options;
@@ -48,15 +49,21 @@ export class CaptureServer {
     const request = captureRequest.safeParse(json(bytes));
     if (!request.success) return { refused: 'bad-request', reason: request.error.issues[0]?.message ?? 'no request' };
     const now = this.#o.monotonicMs();
-    for (const [uid, atMs] of this.#taken) if (now - atMs >= MINUTE_MS) this.#taken.delete(uid);
+    for (const [uid, { atMs }] of this.#taken) if (now - atMs >= MINUTE_MS) this.#taken.delete(uid);
     const { podUid } = request.data;
-    const last = this.#taken.get(podUid);
+    const last = this.#taken.get(podUid)?.atMs;
     if (last !== undefined && now - last < POD_INTERVAL_MS)
       return { refused: 'too-soon', reason: `the pod was captured less than ${POD_INTERVAL_MS / 1000} s ago` };
-    if (this.#taken.size >= MAX_A_MINUTE)
-      return { refused: 'too-soon', reason: `this node was captured ${MAX_A_MINUTE} times within a minute` };
+    const namespace = this.#o.podOf(podUid)?.namespace ?? '';
+    const others = [...this.#taken].filter(([uid]) => uid !== podUid);
+    const own = others.filter(([, one]) => one.namespace === namespace).length;
+    if (own >= MAX_A_MINUTE - others.length)
+      return {
+        refused: 'too-soon',
+        reason: `${others.length} other pods of this node were captured within a minute, ${own} of namespace ${namespace}: none of the ${MAX_A_MINUTE} is left for this namespace`,
+      };
     this.#taken.delete(podUid);
-    this.#taken.set(podUid, now);
+    this.#taken.set(podUid, { atMs: now, namespace });
     return capturePod(request.data, this.#o);
   }
 }

@@ -1,0 +1,121 @@
+/** Streams, buckets and consumers: one row for each, complete by test. Their limits stand in streams.md. */
+import { OPEN, type Share } from './share.ts';
+
+interface Row extends Pick<Share, 'filledBy' | 'share' | 'counter' | 'tests'> {
+  /** What is open while the stream refuses new messages when it is full. */
+  readonly whileItRefuses?: string;
+  /** What is open while nothing removes the value of a key. */
+  readonly whileItKeeps?: string;
+}
+
+const SKIPPED = '`bailiff_correlator_over_share_messages_total`; status names the node';
+
+/** By name of the stream. `whenFull` is that of its configuration. */
+export const STREAMS: Readonly<Record<string, Row>> = {
+  VIOLATIONS: {
+    filledBy: 'every node credential, under the subjects of its node',
+    share: `${OPEN}none in the stream: a node that fills it shortens the retention of all. Readers have shares per node, so no other node is delayed`,
+    counter: SKIPPED,
+    tests: ['test/cluster/correlator-flood.test.ts', 'test/bus/message-limits.test.ts'],
+  },
+  VERDICTS: {
+    filledBy: 'the correlator, for violations of pods',
+    share: 'a namespace, or a node for verdicts about itself: a quarter of the verdicts per minute',
+    whileItRefuses:
+      'none in the stream: one tenant within its share, or one credential, fills it in days, and no pod gets a further verdict',
+    counter: '`bailiff_correlator_verdicts_suppressed_total`; status names a full stream',
+    tests: ['libs/correlation/src/engine/verdict-cap.test.ts'],
+  },
+  RESPONSES: {
+    filledBy: 'the responder, for verdicts; operators, one record per approval or release',
+    share: 'as VERDICTS, times the tasks of a verdict',
+    whileItRefuses: 'none in the stream: then the responder does not act for any tenant',
+    counter: 'status names a full stream',
+    tests: ['test/cluster/responder-disk-full.test.ts'],
+  },
+  CONFIG_LOG: {
+    filledBy: 'a copy of `bailiff_config`',
+    share: 'each key: its newest revisions. The stream has room for all that the bucket can hold',
+    counter: '',
+    tests: ['test/bus/config-full.test.ts'],
+  },
+  DEAD_LETTERS: {
+    filledBy: 'the correlator, for refused messages of a node; the responder, for unreadable verdicts and records',
+    share: `${OPEN}a node causes 128 at once, then eight a second (REFUSAL_BYTES), so one credential with large messages replaces all letters within a quarter of an hour. A replay of a correlator that starts after that may accept what the lost letters refused`,
+    counter: '`bailiff_correlator_dead_letters_total`',
+    tests: ['test/bus/dead-letters.test.ts'],
+  },
+  SIEM: {
+    filledBy: 'the siem-relay, for violations of nodes',
+    share: 'a node: tokens of its own, fewer while readers are behind; a pod: half of what its node has left',
+    counter: '`bailiff_siem_relay_omitted_events_total`, and one event a node',
+    tests: ['test/cluster/siem-relay-share.test.ts', 'apps/siem-relay/src/node-shares.test.ts'],
+  },
+};
+
+/** By name of the bucket. A full bucket refuses new values. */
+export const BUCKETS_OF: Readonly<Record<string, Row>> = {
+  bailiff_pods: {
+    filledBy: 'ipam-sync, one key per node that exists',
+    share: 'a node: one value. In it, namespaces are listed in turn, and the largest pods are cut first',
+    counter: '`bailiff_ipam_sync_omitted_pods`, `bailiff_ipam_sync_cut_pods`, `bailiff_ipam_sync_snapshots_oversized`',
+    tests: ['test/cluster/ipam-sync-tenant.test.ts', 'apps/ipam-sync/src/snapshots/plan.test.ts'],
+  },
+  bailiff_quarantine: {
+    filledBy: 'the responder and operators, one key per node',
+    share: 'a node: one value. In it, a namespace gets a place only while more are free than it has',
+    counter: '`bailiff_responder_retries_total`',
+    tests: ['test/cluster/responder-quarantine-full.test.ts'],
+  },
+  bailiff_config: {
+    filledBy: 'operators, and ipam-sync for custom resources',
+    share: 'a key: its newest revisions. A credential of ipam-sync can fill it; break-glass works without the bus',
+    counter: '`bailiff_ipam_sync_mirror_refused`',
+    tests: ['test/bus/config-full.test.ts'],
+  },
+  bailiff_schemas: {
+    filledBy: '`admin`',
+    share: 'none: no pod, tenant or node writes it',
+    counter: '',
+    tests: ['test/bus/permissions.test.ts'],
+  },
+  bailiff_nodes: {
+    filledBy: 'every node credential, the key of its node',
+    share: 'a node: one value of the largest size',
+    whileItKeeps: 'keys of nodes that are gone stay, so that a cluster that replaces its nodes fills it',
+    counter: 'status names a full bucket',
+    tests: ['test/bus/permissions.test.ts'],
+  },
+  bailiff_services: {
+    filledBy: 'services, under the name of their role. Keys expire',
+    share: `${OPEN}none between services: one that writes many keys keeps the status of the others out`,
+    counter: '',
+    tests: ['test/bus/service-status.test.ts'],
+  },
+  bailiff_siem: {
+    filledBy: 'the siem-relay: one key per source',
+    share: 'none: no pod, tenant or node writes it',
+    whileItRefuses: 'another identity of the core account can fill it with other keys',
+    counter: '`bailiff_siem_relay_errors_total`',
+    tests: ['test/cluster/siem-relay.test.ts'],
+  },
+};
+
+const CONSUMER: Row = {
+  filledBy: 'the connectors of this format: unacknowledged events',
+  share: 'each format has a consumer. Connectors with one credential share it',
+  counter: '`bailiff_siem_relay_readers_behind`, `bailiff_siem_relay_pending_messages`',
+  tests: ['test/cluster/siem-relay-connector.test.ts'],
+};
+export const CONSUMERS: Readonly<Record<string, Row>> = {
+  'siem-ocsf': CONSUMER,
+  'siem-ecs': CONSUMER,
+  'siem-cef': CONSUMER,
+};
+
+/** The share of a row, with what is open under a configuration. */
+export function shareOf(row: Row | undefined, { refuses, keeps }: { refuses: boolean; keeps: boolean }): string {
+  if (!row) return '';
+  const open = [refuses ? row.whileItRefuses : undefined, keeps ? row.whileItKeeps : undefined];
+  return [row.share, ...open.filter((text) => text !== undefined).map((text) => OPEN + text)].join('. ');
+}

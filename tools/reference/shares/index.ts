@@ -1,0 +1,60 @@
+/** All rows by section, and the files of collections that are not shared. */
+
+import { IN_THE_CORRELATOR } from './judging.ts';
+import { IN_NATS } from './machine.ts';
+import { ON_A_NODE } from './node.ts';
+import { IN_KUBERNETES, IN_THE_RESPONDER } from './responding.ts';
+import { IN_BUS_AUTH, IN_EVERY_SERVICE, IN_IPAM_SYNC, IN_SIEM_RELAY, IN_THE_CLI } from './services.ts';
+import type { Share } from './share.ts';
+
+export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
+  'On a node': ON_A_NODE,
+  Correlator: IN_THE_CORRELATOR,
+  Responder: IN_THE_RESPONDER,
+  'Kubernetes objects': IN_KUBERNETES,
+  'ipam-sync': IN_IPAM_SYNC,
+  'siem-relay': IN_SIEM_RELAY,
+  'bus-auth': IN_BUS_AUTH,
+  'Every service': IN_EVERY_SERVICE,
+  'Commands of a person': IN_THE_CLI,
+  NATS: IN_NATS,
+};
+
+/**
+ * Files with a collection that is no shared part, with what bounds it. shares.test.ts finds every
+ * file with a collection that lives as long as an object or a module.
+ */
+export const NOT_SHARED: Readonly<Record<string, string>> = {
+  'apps/collector/src/counting/counter-ledger.ts': 'cells of one interface',
+  'apps/collector/src/identity/identity.ts': 'pods of one list',
+  'apps/collector/src/identity/stall-detector.ts': 'MAX_STALLS pauses of the process',
+  'apps/collector/src/kernel/node-maps.ts': 'one list of networks, as in the kernel map',
+  'apps/collector/src/publishing/bus-link.ts': 'parts of the process',
+  'apps/collector/src/publishing/flusher.ts': 'sources of one pass',
+  'apps/collector/src/publishing/frame-writer.ts': 'frames in flight',
+  'apps/collector/src/runtime/counting/accounts.ts': 'accounts on disk',
+  'apps/collector/src/runtime/engine.ts': 'subjects of the pod list',
+  'apps/collector/src/runtime/kernel/apply-latency.ts': 'sets of one change',
+  'apps/collector/src/runtime/kernel/enforcer.ts': 'subjects in the kernel maps',
+  'apps/collector/src/runtime/kernel/sets.ts': 'sets in the kernel maps',
+  'apps/collector/src/runtime/subjects/policy-report.ts': 'policies, and refused subjects of the pod list',
+  'apps/collector/src/runtime/supervisor.ts': 'hooks, and documents of the cache',
+  'apps/ipam-sync/src/mirror/informers.ts': 'kinds of resources',
+  'apps/siem-relay/src/siem-relay.ts': 'sources',
+  'libs/bpf/src/spoof/place-watch.ts': 'guarded interfaces',
+  'libs/bus/src/auth/seeds.ts': 'MAX_ISSUERS keys of files',
+  'libs/bus/src/config/config-log.ts': 'listeners of the process',
+  'libs/bus/src/connection/connect.ts': 'listeners of the process',
+  'libs/bus/src/connection/jetstream-health.ts': 'streams and buckets',
+  'libs/bus/src/connection/request-responder.ts': 'MAX_WAITING requests: captures',
+  'libs/correlation/src/engine/engine.ts': 'identities of counters',
+  'libs/correlation/src/windows/count-windows.ts': 'values of one window',
+  'libs/correlation/src/windows/step-times.ts': 'MAX_STEPS of one window',
+  'libs/correlation/src/windows/typed-row-pool.ts': 'rows of windows and counters',
+  'libs/runtime/src/compile/addresses.ts': 'rules of one policy set',
+  'libs/runtime/src/compile/hash.ts': 'names of one policy set',
+  'libs/runtime/src/compile/paths.ts': 'rules of one policy set',
+  'libs/runtime/src/compile/sources.ts': 'programs of one policy set',
+  'libs/service/src/health.ts': 'checks of the process',
+  'libs/kube/src/lines.ts': 'one line of the API server',
+};

@@ -1,0 +1,96 @@
+/** Every socket on which a part of Bailiff accepts connections. Complete by test: ports of all containers. */
+import { bytes, nanos } from '../markdown.ts';
+import { numberOf, OPEN } from './share.ts';
+
+export interface Listener {
+  readonly what: string;
+  /** `<container>:<port>` as the manifests declare it; empty: no port. */
+  readonly ports: readonly string[];
+  readonly reachedBy: string;
+  readonly share: string;
+  readonly counter: string;
+  readonly tests: readonly string[];
+}
+
+const HTTP = ['libs/service/src/http.test.ts'];
+const http = (name: string) => numberOf('libs/service/src/http.ts', name);
+const cni = (name: string) => numberOf('apps/collector/src/cni/socket-server.ts', name);
+const SERVICES = ['bus-auth', 'correlator', 'ipam-sync', 'responder', 'siem-relay'];
+const CLOSED = '`bailiff_http_connections_closed_total`';
+const UNENFORCED = 'every pod where network policies are not enforced';
+
+export const LISTENERS: readonly Listener[] = [
+  {
+    what: "metrics of a collector: port 9464 of the node's address",
+    ports: ['collector:9464'],
+    reachedBy: 'every pod, because network policies do not cover the host network',
+    share: `${http('MAX_CONNECTIONS_PER_SOURCE')} connections per source address, ${http('MAX_CONNECTIONS')} in all, one request and ${nanos(http('CONNECTION_MS') * 1e6)} a connection. Above it an older connection is closed, of the source that has most. 20 renderings a second; beyond that the last one is repeated`,
+    counter: `${CLOSED}, \`bailiff_http_metrics_repeated_total\``,
+    tests: ['test/cluster/collector-listeners.test.ts', ...HTTP],
+  },
+  {
+    what: 'probes of a collector: 127.0.0.1:9465 of the node',
+    ports: ['collector:9465'],
+    reachedBy:
+      "processes in the node's network namespace. Connections from other addresses are closed, also where `route_localnet` delivers them",
+    share: 'as above, counted apart',
+    counter: CLOSED,
+    tests: ['test/cluster/collector-listeners.test.ts'],
+  },
+  {
+    what: 'metrics of the other parts: port 9464 of the pod',
+    ports: SERVICES.map((name) => `${name}:9464`),
+    reachedBy: `namespaces with the label \`bailiff.dev/metrics=reader\`; ${UNENFORCED}`,
+    share: 'as above',
+    counter: CLOSED,
+    tests: HTTP,
+  },
+  {
+    what: 'probes of the other parts: port 9465 of the pod',
+    ports: SERVICES.map((name) => `${name}:9465`),
+    reachedBy: `the node; ${UNENFORCED}`,
+    share: 'as above',
+    counter: CLOSED,
+    tests: HTTP,
+  },
+  {
+    what: 'CNI socket of a collector: `/run/bailiff/cni.sock`',
+    ports: [],
+    reachedBy: 'root of the node, checked by mode 0600 and peer credentials',
+    share: `${cni('MAX_CONNECTIONS')} connections, ${bytes(cni('MAX_PENDING_BYTES'))} of incomplete requests, 10 s without data; the plugin repeats its request`,
+    counter: '`bailiff_collector_cni_requests_total`',
+    tests: ['apps/collector/src/cni/socket-server.test.ts'],
+  },
+  {
+    what: 'NATS: 4222',
+    ports: ['nats:4222'],
+    reachedBy: 'everyone; TLS and credentials decide',
+    share: `65,536 connections in all; 4 s to log in. While it is full, clients retry. ${OPEN}no share by source`,
+    counter: 'NATS `/varz`',
+    tests: ['test/cluster/bus-auth-attack.test.ts'],
+  },
+  {
+    what: 'NATS: 6222',
+    ports: ['nats:6222'],
+    reachedBy: 'NATS servers, by certificate and password',
+    share: 'none',
+    counter: 'NATS `/routez`',
+    tests: ['test/cluster/bus-routes.test.ts'],
+  },
+  {
+    what: "NATS: 8222, also the kubelet's probes",
+    ports: ['nats:8222'],
+    reachedBy: `the node; ${UNENFORCED}`,
+    share: `the server closes idle connections. ${OPEN}no share by source`,
+    counter: 'none',
+    tests: [],
+  },
+  {
+    what: "Valkey: 6379, also the kubelet's probes",
+    ports: ['redis:6379'],
+    reachedBy: `the responder, by password; ${UNENFORCED}`,
+    share: `10,000 connections in all. Probes succeed also above it, but the responder cannot reconnect. ${OPEN}no share by source`,
+    counter: '`bailiff_responder_redis_up`',
+    tests: ['test/cluster/valkey.test.ts'],
+  },
+];

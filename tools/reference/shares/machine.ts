@@ -1,0 +1,132 @@
+/** What processes share on their machine and on NATS and Valkey: memory groups, limits of servers. */
+import { KERNEL_MAPS, OPEN, type Share } from './share.ts';
+
+const ACCOUNTS = 'libs/bus/src/auth/accounts.ts';
+const SERVER = 'libs/bus/src/topology/server-limits.ts';
+
+export const IN_NATS: readonly Share[] = [
+  {
+    what: 'connections',
+    file: 'libs/bus/src/auth/server-conf.ts',
+    limits: ['`max_connections`, 65,536, the default of nats-server', `${SERVER}#AUTH_TIMEOUT_S`],
+    filledBy: 'everyone who reaches port 4222',
+    share: `${OPEN}none by source, which nats-server cannot limit: a network policy restricts who reaches the port`,
+    whenFull: 'further clients retry; collectors keep enforcing and counting',
+    counter: 'NATS `/varz`',
+    tests: ['test/cluster/bus-auth-attack.test.ts'],
+  },
+  {
+    what: 'subscriptions and message size of a connection',
+    file: ACCOUNTS,
+    limits: [`${SERVER}#MAX_PAYLOAD_BYTES`, '`maxSubscriptions`, 100 outside the core account'],
+    filledBy: 'clients with a credential',
+    share: 'each connection outside the core account. The number of connections of a credential has no limit',
+    whenFull: 'the subscription is refused; a larger message ends the connection',
+    counter: 'NATS `/varz`',
+    tests: ['test/bus/message-limits.test.ts', 'test/cluster/bus-auth.test.ts'],
+  },
+  {
+    what: 'message ids that the server remembers',
+    file: 'libs/bus/src/topology/topology.ts',
+    limits: ['NODE_DUPLICATE_WINDOW_MS', 'DUPLICATE_WINDOW_MS'],
+    filledBy: 'publishers; ids have up to 64 kB',
+    share: 'none. Streams that nodes write remember them for the shorter time',
+    whenFull: 'never: they expire',
+    counter: 'NATS `/jsz`',
+    tests: ['test/bus/message-limits.test.ts'],
+  },
+  {
+    what: 'consumers',
+    file: 'libs/bus/src/auth/permissions.ts',
+    limits: [`${SERVER}#DEFAULT_MAX_MEMORY_BYTES`],
+    filledBy: 'identities of the core account: correlator, responder, ipam-sync, siem-relay. No other one creates any',
+    share: 'none between them',
+    whenFull: 'a further consumer is refused',
+    counter: 'NATS `/jsz`',
+    tests: ['test/bus/permissions.test.ts', 'test/bus/rights.test.ts'],
+  },
+  {
+    what: 'disk',
+    file: SERVER,
+    limits: ['DEFAULT_MAX_FILE_BYTES'],
+    filledBy: 'streams and buckets, each up to its limit, which is reserved at its creation',
+    share: 'each stream: see above',
+    whenFull: 'a stream is refused at its creation, never a message for want of the room of another stream',
+    counter: 'status names a stream that does not write',
+    tests: ['test/bus/topology.test.ts', 'test/cluster/bus-disk-full.test.ts'],
+  },
+  {
+    what: 'writes: each is synced to the disk before its ack',
+    file: 'libs/bus/src/auth/server-conf.ts',
+    limits: ['the disk'],
+    filledBy: 'node credentials and services',
+    share: `${OPEN}none: a node credential that publishes without pause slows down the acks of all`,
+    whenFull: 'frames wait in the kernel counters of their nodes; nothing is lost',
+    counter: '`bailiff_collector_frame_ack_seconds`',
+    tests: ['test/cluster/correlator-flood.test.ts'],
+  },
+];
+
+/** Containers by their path in the values of the chart, complete by test. */
+export const MEMORY_OF: Readonly<Record<string, Pick<Share, 'filledBy' | 'share' | 'whenFull' | 'tests'>>> = {
+  collector: {
+    filledBy: `interfaces, records and frames in flight of the node; ${KERNEL_MAPS}`,
+    share: 'as the rows above, and those of the kernel maps',
+    whenFull: 'it is restarted; the kernel continues to enforce and count',
+    tests: ['test/chaos/collector-kill.test.ts'],
+  },
+  'collector.podEnds': {
+    filledBy: 'guarded interfaces',
+    share: 'fixed tables',
+    whenFull: 'never',
+    tests: ['test/kernel/guard-bypass.test.ts'],
+  },
+  correlator: {
+    filledBy: 'violating pods within the longest timespan ([sizing](../operations.md#sizing))',
+    share: `as the rows above. ${OPEN}the limits of all nodes together are above that of the container`,
+    whenFull: 'it is restarted and reads its timespan again; a replica is affected too',
+    tests: ['test/cluster/correlator-kill.test.ts'],
+  },
+  responder: {
+    filledBy: 'open verdicts and records',
+    share: 'as the rows above',
+    whenFull: 'it is restarted and reads the streams again',
+    tests: ['test/cluster/responder-bounds.test.ts'],
+  },
+  ipamSync: {
+    filledBy: 'objects of tenants',
+    share: `as the rows above. ${OPEN}their number has no share`,
+    whenFull: 'it is restarted; collectors keep the last lists',
+    tests: ['test/cluster/ipam-sync-scale.test.ts'],
+  },
+  siemRelay: {
+    filledBy: 'messages in work',
+    share: 'as the rows above',
+    whenFull: 'it is restarted and continues at its position',
+    tests: ['test/cluster/siem-relay-kill.test.ts'],
+  },
+  busAuth: {
+    filledBy: 'logins',
+    share: 'as the rows above',
+    whenFull: 'it is restarted; sessions continue',
+    tests: ['test/cluster/bus-auth-operation.test.ts'],
+  },
+  busSetup: {
+    filledBy: 'the Job itself: it creates the streams once',
+    share: 'none: no pod, tenant or node uses it',
+    whenFull: 'the Job starts again',
+    tests: ['test/cluster/before-set-up.test.ts'],
+  },
+  nats: {
+    filledBy: 'connections, subscriptions, message ids, and subjects of VERDICTS, RESPONSES and DEAD_LETTERS',
+    share: 'as the rows above',
+    whenFull: 'the server is restarted; clients connect again and lose nothing that was acknowledged',
+    tests: ['test/bus/message-limits.test.ts', 'test/bus/reconnect.test.ts'],
+  },
+  redis: {
+    filledBy: 'jobs of the responder, up to `maxmemory`: half of the limit',
+    share: 'as the queues of jobs',
+    whenFull: 'Valkey refuses jobs, and evicts none; scans add them again',
+    tests: ['test/cluster/valkey.test.ts'],
+  },
+};
