@@ -23,6 +23,8 @@ const SETTLE_MS = 500;
 const MEASURE_MS = 2_000;
 /** Shorter than a flush takes, so that the flush interval does not limit the collector. */
 const FLUSH_INTERVAL_MS = '10';
+/** More than it can publish: the bench measures the collector, not the share of a node. */
+const BYTES_PER_SECOND = String(1024 ** 3);
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -109,7 +111,9 @@ async function phase(node: TestNode, pid: number, begin: () => void, end: () => 
 
 export async function bench(): Promise<Section> {
   await using node = await TestNode.start();
-  const collector = await node.startCollector({ args: ['--flush-interval-ms', FLUSH_INTERVAL_MS] });
+  const collector = await node.startCollector({
+    args: ['--flush-interval-ms', FLUSH_INTERVAL_MS, '--publish-bytes-per-second', BYTES_PER_SECOND],
+  });
   for (let i = 0; i < PODS; i += 1) await node.addPod();
   await node.putPods(1);
   await waitFor(

@@ -130,6 +130,15 @@ export const collectorSchema = z.strictObject({
     .max(300_000)
     .default(10_000)
     .describe('interval of publishing the node status'),
+  publishBytesPerSecond: z
+    .number()
+    .int()
+    .min(65_536)
+    .max(1024 ** 3)
+    .default(786_432)
+    .describe(
+      'rate of frames in the long run, which interfaces and accounts share; below what a correlator reads of a node',
+    ),
   maxInFlightFrames: z.number().int().min(1).max(512).default(64).describe('limit of unacknowledged frames'),
 });
 export type CollectorConfig = z.output<typeof collectorSchema> & FrameConfig;

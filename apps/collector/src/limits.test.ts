@@ -57,11 +57,11 @@ describe('limits of what a collector writes', () => {
   });
 
   it('unguarded packets - a frame is full at its limit', () => {
-    const frame = new FrameBuilder<number>();
+    const frame = new FrameBuilder<object>();
     const gap = { interfaceName: 'v', ifindex: 1, generation: 1, packetsBeforeGuard: 0, appearedToGuardedMicros: 0 };
     for (let i = 0; i < LIST_LIMITS.coverage.items; i++) {
       expect(frame.isFull).toBe(false);
-      frame.addUnguarded(i, gap);
+      frame.addUnguarded({ i }, gap);
     }
     expect(frame.isFull).toBe(true);
     expect(() => encodeViolationFrame(sampleFrame({ violations: [], coverage: frame.coverage }))).not.toThrow();

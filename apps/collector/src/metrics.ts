@@ -93,6 +93,10 @@ function countersOf(family: MetricFamily) {
   return {
     frames: family.counter('frames_total', 'Frames that the bus acknowledged'),
     violations: family.counter('violations_total', 'Violations put into frames'),
+    flushesPostponed: family.counter(
+      'flushes_postponed_total',
+      'Times that an interface or account waited because it had used its share of what the node publishes',
+    ),
     resends: family.counter('frame_resends_total', 'Frames sent again because no acknowledgement arrived'),
     samples: family.counter('samples_total', 'Samples read from the ring buffer'),
     sampleErrors: family.counter('sample_errors_total', 'Ring buffer records that could not be decoded'),

@@ -13,7 +13,13 @@ export { type CountedViolation, CounterHulls, MAX_HULLS } from './counting/count
 export { counterPool, DUPLICATE, EpochCounter } from './counting/counters.ts';
 export { MAX_COUNTERS_PER_NODE } from './counting/node-state.ts';
 export { CorrelationEngine, type CorrelationEngineOptions, type FramePosition, type Refusal } from './engine/engine.ts';
-export { FrameShares, VIOLATION_BYTES } from './engine/frame-shares.ts';
+export {
+  FrameShares,
+  MESSAGE_BYTES,
+  SHARE_BURST_BYTES,
+  SHARE_BYTES_PER_SECOND,
+  VIOLATION_BYTES,
+} from './engine/frame-shares.ts';
 export { NODE_QUOTAS, type NodeQuota } from './engine/node-quotas.ts';
 export { type RuleChange, RuleHistory, type RuleProblem, type RuleSet } from './engine/rule-history.ts';
 export { MAX_WINDOWS } from './engine/rule-state.ts';

@@ -11,7 +11,7 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     file: `${L}/engine/frame-shares.ts`,
     limits: ['SHARE_BYTES_PER_SECOND', 'SHARE_BURST_BYTES', 'VIOLATION_BYTES', 'REFUSAL_BYTES'],
     filledBy: FRAMES,
-    share: 'a node: tokens of its own. Its pods: see above',
+    share: 'a node: tokens of its own. A collector publishes less, and divides it among its pods',
     whenFull: 'messages are skipped before they are decoded',
     counter: '`bailiff_correlator_over_share_messages_total`',
     tests: [OF_NODES, 'test/cluster/correlator-flood.test.ts'],

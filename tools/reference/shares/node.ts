@@ -49,14 +49,15 @@ export const ON_A_NODE: readonly Share[] = [
     tests: ['apps/collector/src/publishing/flusher.test.ts'],
   },
   {
-    what: 'the share of the node in a correlator, used by its pods',
-    file: 'libs/correlation/src/engine/frame-shares.ts',
-    limits: ['SHARE_BYTES_PER_SECOND', 'SHARE_BURST_BYTES'],
+    what: 'what the node publishes: less than a correlator reads of a node',
+    file: `${C}/publishing/source-shares.ts`,
+    limits: ['collector.publishBytesPerSecond', 'BURST_SECONDS'],
     filledBy: 'interfaces and accounts with many counters that grow',
-    share: `${OPEN}none between the pods of a node: about fifteen pods that violate every vector, or three that break 128 rules each, four times a second, use more than the node has. Frames beyond it are skipped, also with violations of neighbours`,
-    whenFull: 'a skipped violation counts when its counter grows again',
-    counter: '`bailiff_correlator_over_share_messages_total`',
-    tests: ['libs/correlation/src/engine/node-quotas.test.ts'],
+    share:
+      'each interface and account: it publishes only while more is left than it has used, of which half is forgotten every 30 s',
+    whenFull: 'the source waits; its counts stay exact in the kernel',
+    counter: '`bailiff_collector_flushes_postponed_total`',
+    tests: ['apps/collector/src/publishing/source-shares.test.ts', 'apps/collector/src/publishing/flusher.test.ts'],
   },
   {
     what: 'distinct operations of a cell between two flushes',

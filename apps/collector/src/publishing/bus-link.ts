@@ -32,6 +32,7 @@ import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
 import type { FrameSink } from './frame-writer.ts';
+import { type FramePart, SourceShares } from './source-shares.ts';
 import { ViolationTotals } from './violation-metrics.ts';
 
 /** Closed before the connections. */
@@ -65,6 +66,7 @@ export class BusLink {
   readonly #o: BusLinkOptions;
   /** Violations in the published frames. */
   readonly totals = new ViolationTotals();
+  readonly #shares: SourceShares;
   readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
@@ -80,7 +82,8 @@ export class BusLink {
 
   constructor(options: BusLinkOptions) {
     this.#o = options;
-    const { nodeName } = options.ctx.config;
+    const { nodeName, publishBytesPerSecond } = options.ctx.config;
+    this.#shares = new SourceShares(publishBytesPerSecond, () => performance.now());
     this.#subjects = { spoof: violationSubject(nodeName, 'spoof'), lsm: violationSubject(nodeName, 'lsm') };
     this.#nodeToken = encodeToken(nodeName);
     this.#connected = new Promise((resolve) => {
@@ -166,10 +169,17 @@ export class BusLink {
   /** Where frames of one kind are published. */
   sinkOf(kind: ViolationKind): FrameSink {
     return {
-      publish: (frame) => this.#publish(frame, kind),
+      publish: (frame, parts) => this.#publish(frame, parts, kind),
+      hasShare: (source) => this.#hasShare(source),
       hasCapacity: () => this.#hasCapacity(),
       whenCapacity: () => this.#whenCapacity(),
     };
+  }
+
+  #hasShare(source: object): boolean {
+    const has = this.#shares.has(source);
+    if (!has) this.#o.metrics.flushesPostponed.inc();
+    return has;
   }
 
   /** Whether another source may be flushed; its frames fit into the spare ones. */
@@ -195,7 +205,7 @@ export class BusLink {
    * server compares message ids of all nodes, so the id is random: a node that could guess it could
    * have this frame dropped as a duplicate.
    */
-  async #publish(frame: ViolationFrame, kind: ViolationKind): Promise<void> {
+  async #publish(frame: ViolationFrame, parts: readonly FramePart[], kind: ViolationKind): Promise<void> {
     const publisher = this.#publisher;
     if (!publisher) throw new Error('publish before the bus was connected');
     const began = performance.now();
@@ -205,6 +215,7 @@ export class BusLink {
     const counted = this.totals.countOf(frame.violations);
     const { firstMicros } = counted;
     const payload = kind === 'spoof' ? encodePreEncodedFrame(frame) : encodeViolationFrame(frame);
+    this.#shares.charge(parts, payload.length);
     const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
       headers: cloudEventHeaders({

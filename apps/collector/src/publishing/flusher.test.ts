@@ -85,6 +85,8 @@ describe('flusher', () => {
   let rejections: ((error: Error) => void)[];
   let errors: Error[];
   let capacity: number;
+  /** Generations that have used their share. */
+  let waiting: Set<number>;
   let nowMs: number;
   let settled: number[];
   let flusher: InterfaceFlusher;
@@ -101,6 +103,7 @@ describe('flusher', () => {
     errors = [];
     freed = [];
     capacity = 1_000;
+    waiting = new Set();
     nowMs = 10_000;
     settled = [];
     let sequence = 0;
@@ -129,6 +132,7 @@ describe('flusher', () => {
         },
         hasCapacity: () => frames.length - acks.filter((a) => (a as { done?: boolean }).done).length < capacity,
         whenCapacity: () => new Promise((resolve) => freed.push(resolve)),
+        hasShare: (source) => !waiting.has((source as GuardedInterface).generation),
       },
       nextSequence: () => ++sequence,
       clock: { nowMicros: () => nowMs * 1000, nowMs: () => nowMs, bootWallMicros: () => 0 },
@@ -233,6 +237,27 @@ describe('flusher', () => {
     });
     await vi.advanceTimersByTimeAsync(0);
     expect(frames[0]?.violations[0]).toMatchObject({ cumulativePackets: 9, count: 1, suppressed: 8 });
+  });
+
+  it('an interface without a share - waits with its exact count, others do not, and it publishes at the end', async () => {
+    for (const generation of [1, 2, 3]) {
+      registry.add(makeIface(generation));
+      kernel.set(generation, [drop(generation)]);
+    }
+    const published = () => frames.flatMap(({ violations }) => violations.map((one) => one.cumulativePackets));
+    waiting = new Set([1, 3]);
+    flusher.takeSamples([sample(1), sample(2), sample(3)]);
+    expect(published()).toEqual([2]);
+    kernel.set(1, [drop(100)]);
+    await pass(249);
+    expect(published()).toEqual([2]);
+    waiting.delete(1);
+    await pass(1);
+    expect(published()).toEqual([2, 100]);
+    const stopping = flusher.stop(1_000);
+    expect(published()).toEqual([2, 100, 3]);
+    await ackAll();
+    await stopping;
   });
 
   it('capacity for one frame - the longest due first, without sources flushed meanwhile', async () => {

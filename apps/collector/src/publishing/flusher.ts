@@ -5,7 +5,8 @@
  *
  * The first violation of a source is published at once, later ones at growing intervals, up to
  * `flushIntervalMs`. Publishing is pipelined and bounded. If the bus has no capacity, nothing is
- * read, and the growth stays exact in the kernel's counters.
+ * read, and the growth stays exact in the kernel's counters. Likewise for a source that has used its
+ * share of what the node may publish.
  */
 import type { CounterLedger } from '../counting/counter-ledger.ts';
 import type { Unacked } from './frame-builder.ts';
@@ -64,6 +65,7 @@ export class Flusher<S extends Source> {
   /** A flush was interrupted and resumes when the bus has capacity. */
   #waiting = false;
   #stopped = false;
+  #stopping = false;
   /** Due sources of the current pass, the longest due first, and the index of the next one. */
   #pass: readonly S[] = [];
   #next = 0;
@@ -198,6 +200,10 @@ export class Flusher<S extends Source> {
       return false;
     }
     source.flushedAtMs = this.#o.clock.nowMs();
+    if (!this.#stopping && !this.#o.sink.hasShare(source)) {
+      source.minIntervalMs = this.#o.flushIntervalMs;
+      return true;
+    }
     const result = this.#adapter.collect(source, this.#frames);
     const { flushIntervalMs } = this.#o;
     source.dirty = result !== 'unchanged';
@@ -246,10 +252,11 @@ export class Flusher<S extends Source> {
     if (!this.#stopped) this.#o.onError(error);
   }
 
-  /** Flushes every source and waits for the acknowledgements, at most for the timeout. */
+  /** Flushes every source, whatever its share, and waits for the acknowledgements, at most for the timeout. */
   async stop(timeoutMs: number): Promise<{ unacked: number }> {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#stopping = true;
     for (const source of this.#adapter.all()) source.dirty = true;
     this.flush(this.#adapter.all());
     this.#stopped = true;

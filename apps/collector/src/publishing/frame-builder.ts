@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import { type GuardGap, LIST_LIMITS, type PreEncodedViolation, type Violation } from '@bailiff/schemas';
+import type { FramePart } from './source-shares.ts';
 import { blankViolation } from './violations.ts';
 
 export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
@@ -24,7 +25,7 @@ export interface Unacked<S> {
   hasUnguarded: boolean;
 }
 
-export class FrameBuilder<S> {
+export class FrameBuilder<S extends object> {
   readonly #blank = Array.from({ length: MAX_FRAME_VIOLATIONS }, blankViolation);
   readonly violations: Violation[] = [];
   coverage: GuardGap[] = [];
@@ -66,6 +67,14 @@ export class FrameBuilder<S> {
     const unacked: Unacked<S> = { source, cells: [], found: [], hasUnguarded: false };
     this.#unacked.push(unacked);
     return unacked;
+  }
+
+  /** How many violations of the frame each source has. */
+  parts(): FramePart[] {
+    return this.#unacked.map(({ source, cells, found, hasUnguarded }) => ({
+      source,
+      violations: cells.length / 2 + found.length + (hasUnguarded ? 1 : 0),
+    }));
   }
 
   /** Begins the next frame after publishing. @returns the contents of the published one */

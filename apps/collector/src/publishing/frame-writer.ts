@@ -5,6 +5,7 @@
  */
 import type { ViolationFrame } from '@bailiff/schemas';
 import { FrameBuilder, type Unacked } from './frame-builder.ts';
+import type { FramePart } from './source-shares.ts';
 
 /** Destination of frames. */
 export interface FrameSink {
@@ -12,7 +13,9 @@ export interface FrameSink {
    * Resolves when the bus stored the frame; rejects if it never will. The sink encodes the frame
    * within the call: its violations are reused afterwards.
    */
-  publish(frame: ViolationFrame): Promise<void>;
+  publish(frame: ViolationFrame, parts: readonly FramePart[]): Promise<void>;
+  /** Whether a source may publish now (source-shares.ts); false: its counts wait. */
+  hasShare(source: object): boolean;
   hasCapacity(): boolean;
   whenCapacity(): Promise<void>;
 }
@@ -56,7 +59,7 @@ export class FrameWriter<S extends { framesInFlight: number }> extends FrameBuil
     const { violations, coverage } = this;
     this.framesPublished += 1;
     this.violationsPublished += violations.length;
-    const published = this.#o.sink.publish({
+    const frame = {
       nodeName: this.#o.nodeName,
       bootId: this.#o.bootId,
       frameSequence: this.#o.nextSequence(),
@@ -64,7 +67,8 @@ export class FrameWriter<S extends { framesInFlight: number }> extends FrameBuil
       collectorVersion: this.#o.version,
       violations,
       coverage,
-    });
+    };
+    const published = this.#o.sink.publish(frame, this.parts());
     const contents = this.clear();
     for (const { source } of contents) source.framesInFlight += 1;
     const sent: Promise<void> = published

@@ -95,6 +95,7 @@ class Process {
         nextSequence: allocate,
         sink: {
           hasCapacity: () => world.isBusAvailable,
+          hasShare: () => true,
           whenCapacity: () => new Promise(() => undefined),
           publish: (frame) => {
             world.take(structuredClone(frame));
