@@ -28,6 +28,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/collector/src/counting/counter-ledger.ts': 'cells of one interface',
   'apps/collector/src/identity/identity.ts': 'pods of one list',
   'apps/collector/src/identity/stall-detector.ts': 'MAX_STALLS pauses of the process',
+  'apps/collector/src/interfaces/orphans.ts': 'guarded interfaces',
   'apps/collector/src/kernel/node-maps.ts': 'one list of networks, as in the kernel map',
   'apps/collector/src/publishing/bus-link.ts': 'parts of the process',
   'apps/collector/src/publishing/flusher.ts': 'sources of one pass',

@@ -4,8 +4,9 @@
  * Invariants: a violation leaves at the stream time from which its attribution holds, ordered by
  * that time and then by stream position. The logs alone determine both, so every replica processes
  * it at the same point. The violations of one pod keep their order. Bounds: MAX_PENDING and
- * MAX_TEXT in total, MAX_PENDING_PER_NODE and MAX_TEXT_PER_NODE for a node. Beyond them a violation
- * is refused at once as `unproven-pod`.
+ * MAX_TEXT in total, MAX_PENDING_PER_NODE and MAX_TEXT_PER_NODE for a node, of which pods of a
+ * namespace use more only while more is free than they have. Beyond them a violation is refused at
+ * once as `unproven-pod`.
  */
 import type { ProjectedViolation } from '@bailiff/schemas';
 import type { Attribution } from './attribution.ts';
@@ -32,11 +33,19 @@ export interface Released {
   attribution: Attribution;
 }
 
+interface Used {
+  count: number;
+  text: number;
+}
+const NOTHING: Readonly<Used> = { count: 0, text: 0 };
+
 type Attribute = (pending: PendingViolation) => Attribution;
 
 export class PendingViolations {
   #waiting: PendingViolation[] = [];
-  readonly #perNode = new Map<string, { count: number; text: number }>();
+  readonly #perNode = new Map<string, Used>();
+  /** By node and namespace. */
+  readonly #perNamespace = new Map<string, Used>();
   /** Characters of all pending violations. */
   #text = 0;
   /** Earliest release by the inventory of `#version`; Infinity if none is pending. */
@@ -50,12 +59,14 @@ export class PendingViolations {
 
   /** @returns false if a bound is reached */
   add(pending: PendingViolation, attribution: Attribution): boolean {
-    const ofNode = this.#perNode.get(pending.node) ?? { count: 0, text: 0 };
+    const ofNode = this.#perNode.get(pending.node) ?? NOTHING;
+    const own = this.#perNamespace.get(namespaceKey(pending)) ?? NOTHING;
     const text = textOf(pending.violation);
-    if (this.#waiting.length >= MAX_PENDING || ofNode.count >= MAX_PENDING_PER_NODE) return false;
-    if (this.#text + text > MAX_TEXT || ofNode.text + text > MAX_TEXT_PER_NODE) return false;
+    if (this.#waiting.length >= MAX_PENDING || own.count >= MAX_PENDING_PER_NODE - ofNode.count) return false;
+    if (this.#text + text > MAX_TEXT || own.text + text > MAX_TEXT_PER_NODE - ofNode.text) return false;
     this.#waiting.push(pending);
-    this.#perNode.set(pending.node, { count: ofNode.count + 1, text: ofNode.text + text });
+    charge(this.#perNode, pending.node, 1, text);
+    charge(this.#perNamespace, namespaceKey(pending), 1, text);
     this.#text += text;
     this.#nextMicros = Math.min(this.#nextMicros, attribution.atMicros);
     return true;
@@ -104,13 +115,21 @@ export class PendingViolations {
     for (const pending of this.#waiting) this.#nextMicros = Math.min(this.#nextMicros, attribute(pending).atMicros);
   }
 
-  #subtract({ node, violation }: PendingViolation): void {
-    const text = textOf(violation);
-    const before = this.#perNode.get(node) as { count: number; text: number };
+  #subtract(pending: PendingViolation): void {
+    const text = textOf(pending.violation);
     this.#text -= text;
-    if (before.count > 1) this.#perNode.set(node, { count: before.count - 1, text: before.text - text });
-    else this.#perNode.delete(node);
+    charge(this.#perNode, pending.node, -1, -text);
+    charge(this.#perNamespace, namespaceKey(pending), -1, -text);
   }
+}
+
+const namespaceKey = ({ node, violation }: PendingViolation) => `${node}/${violation.pod?.namespace ?? ''}`;
+
+function charge(used: Map<string, Used>, key: string, count: number, text: number): void {
+  const before = used.get(key) ?? NOTHING;
+  const after = { count: before.count + count, text: before.text + text };
+  if (after.count > 0) used.set(key, after);
+  else used.delete(key);
 }
 
 const lengthOf = (strings: object): number =>

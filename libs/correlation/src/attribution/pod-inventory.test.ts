@@ -1,3 +1,4 @@
+import type { PodRef } from '@bailiff/schemas';
 import { expect, test } from 'vitest';
 import { podRef, snapshotJson } from '../testing.ts';
 import { FORMER_MEMORY_MICROS, MAX_FORMER_PER_NODE, PodInventory, type PodSnapshot } from './pod-inventory.ts';
@@ -66,6 +67,26 @@ test('pod inventory - churn on a node stays within its bound and shortens no oth
   // A pod that expired early proves nothing against the node until its regular expiry.
   expect(inventory.entriesOf(podRef('busy-0').uid)).toEqual([]);
   expect(inventory.completeSince('busy')).toBeGreaterThan(FORMER_MEMORY_MICROS);
+});
+
+test('pod inventory - pods of one namespace that come and go leave the former pods of others on their node', () => {
+  const inventory = new PodInventory();
+  const apply = (revision: number, pods: PodRef[]) =>
+    inventory.apply({
+      ...snapshot(revision, revision - 1, [], revision),
+      json: snapshotJson('node-a', pods, revision),
+    });
+  apply(1, [podRef('shop', { namespace: 'shop' })]);
+  const rounds = 2 * MAX_FORMER_PER_NODE;
+  for (let from = 0, revision = 2; from < rounds; from += 512, revision++) {
+    apply(
+      revision,
+      Array.from({ length: 512 }, (_, i) => podRef(`tenant-${from + i}`, { namespace: 'tenant' })),
+    );
+  }
+  expect(inventory.former).toBe(MAX_FORMER_PER_NODE);
+  expect(inventory.entriesOf(podRef('tenant-0').uid), 'control: the oldest of the namespace are gone').toEqual([]);
+  expect(inventory.entriesOf(podRef('shop').uid)).toHaveLength(1);
 });
 
 test('pod inventory - former pods expire after a day, also those of a deleted node', () => {

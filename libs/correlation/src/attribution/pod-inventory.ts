@@ -5,6 +5,7 @@
  * The bucket keeps only the newest snapshot of a node, which names the one it replaced. So a reader
  * detects gaps: a list is complete from `completeSince` on. After the bucket was recreated, a list
  * stays valid, but incomplete, until its next snapshot. Former pods and owners are bounded (MAX_…).
+ * At a bound, the namespace with the most former pods of the node loses its oldest.
  */
 import { TEXT_LIMITS } from '@bailiff/schemas';
 import { SETTLE_MICROS } from '../windows/time.ts';
@@ -14,11 +15,10 @@ const { uid: UID, name: NAME } = TEXT_LIMITS;
 /** How long former pods are kept: a node that was disconnected may still report on them. */
 export const FORMER_MEMORY_MICROS = 24 * 3_600_000_000;
 /**
- * Beyond it the node's oldest expire early. Reached in a day by 500 pods that are replaced every
- * three hours.
+ * Beyond it some expire early. Reached in a day by 500 pods that are replaced every three hours.
  */
 export const MAX_FORMER_PER_NODE = 4_096;
-/** Beyond it the node with the most former pods loses its oldest. */
+/** Beyond it the node with the most former pods loses one. */
 export const MAX_FORMER = 100_000;
 /** Snapshots between two sweeps of all nodes, which also cover nodes that sent no snapshot. */
 const SWEEP_EVERY = 256;
@@ -65,8 +65,10 @@ interface NodeList {
   /** The newest snapshot omits pods. */
   isIncomplete: boolean;
   pods: Map<string, InventoryEntry>;
-  /** Former pods, oldest first. */
-  former: Set<InventoryEntry>;
+  /** Former pods by namespace, oldest first. */
+  former: Map<string, Set<InventoryEntry>>;
+  /** Number of former pods. */
+  formerCount: number;
 }
 
 interface ListedPod {
@@ -134,7 +136,8 @@ export class PodInventory {
       documentRevision: 0,
       isIncomplete: false,
       pods: new Map(),
-      former: new Set(),
+      former: new Map(),
+      formerCount: 0,
     };
     if (!isGapless || list.isIncomplete) list.completeSince = snapshot.timestampMicros;
     if (parsed.isIncomplete) list.completeSince = Number.POSITIVE_INFINITY;
@@ -151,7 +154,7 @@ export class PodInventory {
     if (this.version % SWEEP_EVERY === 0) {
       for (const each of this.#nodes.values()) this.#expireFormer(each, snapshot.timestampMicros);
     }
-    while (this.#former > MAX_FORMER) this.#dropOldest(this.#longest(), true);
+    while (this.#former > MAX_FORMER) this.#dropEarly(this.#longest());
     return null;
   }
 
@@ -185,7 +188,7 @@ export class PodInventory {
       this.#byUid.set(uid, [...this.entriesOf(uid), entry]);
     }
     list.pods.set(pod.uid, entry);
-    if (list.former.delete(entry)) this.#former--;
+    this.#forget(list, entry);
     entry.until = Number.POSITIVE_INFINITY;
     entry.listed = true;
     entry.seenIn = this.version + 1;
@@ -200,34 +203,49 @@ export class PodInventory {
     list.pods.delete(entry.uid);
     entry.until = timeMicros;
     entry.listed = false;
-    list.former.add(entry);
+    const ofNamespace = list.former.get(entry.namespace) ?? new Set<InventoryEntry>();
+    list.former.set(entry.namespace, ofNamespace.add(entry));
+    list.formerCount++;
     this.#former++;
   }
 
+  /** Removes an entry from the former pods, if it is one. */
+  #forget(list: NodeList, entry: InventoryEntry): void {
+    const ofNamespace = list.former.get(entry.namespace);
+    if (!ofNamespace?.delete(entry)) return;
+    if (ofNamespace.size === 0) list.former.delete(entry.namespace);
+    list.formerCount--;
+    this.#former--;
+  }
+
   #expireFormer(list: NodeList, nowMicros: number): void {
-    for (const entry of list.former) {
-      const isEarly = entry.until > nowMicros - FORMER_MEMORY_MICROS;
-      if (isEarly && list.former.size <= MAX_FORMER_PER_NODE) break;
-      this.#dropOldest(list, isEarly);
+    for (const ofNamespace of list.former.values()) {
+      for (const entry of ofNamespace) {
+        if (entry.until > nowMicros - FORMER_MEMORY_MICROS) break;
+        this.#forget(list, entry);
+        this.#drop(entry);
+      }
     }
+    while (list.formerCount > MAX_FORMER_PER_NODE) this.#dropEarly(list);
   }
 
   #longest(): NodeList {
     return [...this.#nodes.values()].reduce((longest, list) =>
-      list.former.size > longest.former.size ? list : longest,
+      list.formerCount > longest.formerCount ? list : longest,
     );
   }
 
   /**
-   * An early removal makes the list incomplete until the regular one: reports on the pod are
-   * unproven, not foreign.
+   * Removes the oldest former pod of the namespace that has most on the node. That makes the list
+   * incomplete until the regular removal: reports on the pod are unproven, not foreign.
    */
-  #dropOldest(list: NodeList, isEarly: boolean): void {
-    const [entry] = list.former;
+  #dropEarly(list: NodeList): void {
+    let most: ReadonlySet<InventoryEntry> = new Set();
+    for (const ofNamespace of list.former.values()) if (ofNamespace.size > most.size) most = ofNamespace;
+    const [entry] = most;
     if (!entry) return;
-    list.former.delete(entry);
-    this.#former--;
-    if (isEarly) list.completeSince = Math.max(list.completeSince, entry.until + FORMER_MEMORY_MICROS);
+    this.#forget(list, entry);
+    list.completeSince = Math.max(list.completeSince, entry.until + FORMER_MEMORY_MICROS);
     this.#drop(entry);
   }
 

@@ -377,7 +377,9 @@ describe('engine - reports on foreign pods', () => {
   it('a flood of invented pods - uses only the share of its node', () => {
     const { send, refusals, engine } = engineOf(rules);
     for (let i = 0; i < 50; i++) {
-      const invented = Array.from({ length: 64 }, (_, k) => makeViolation({ pod: podRef(`ghost-${i}-${k}`) }));
+      const invented = Array.from({ length: 64 }, (_, k) =>
+        makeViolation({ pod: podRef(`ghost-${i}-${k}`, { namespace: `ghost-${i}-${k}` }) }),
+      );
       send(T0, makeFrame(invented));
     }
     expect(engine.size.pending).toBe(2048);

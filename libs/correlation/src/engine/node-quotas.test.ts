@@ -110,11 +110,23 @@ describe('node quotas - one node cannot use up the memory of another', () => {
       { inventory: new PodInventory(), priorRefusals },
       MAX_WINDOWS_PER_NODE + 500,
       (i) => ({
-        pod: podRef(`invented-${i}`),
+        pod: { ...podRef(`invented-${i}`), namespace: `invented-${i}` },
       }),
     );
     expect(engine.size).toMatchObject({ windows: MAX_WINDOWS_PER_NODE + 1, windowsRefused: 500 });
     expect(forGood).toHaveLength(1);
+  });
+
+  it('windows - pods of one namespace leave room for the neighbours on their node', () => {
+    const priorRefusals = new PriorRefusals(T0 + 10 * SECOND);
+    const options = { inventory: new PodInventory(), priorRefusals };
+    const pod = (i: number) => ({ pod: podRef(`tenant-${i}`) });
+    const { engine, send, verdicts } = attack(options, MAX_WINDOWS_PER_NODE + 500, pod);
+    expect(engine.size.windowsRefused).toBe(MAX_WINDOWS_PER_NODE / 2 + 500);
+    const neighbour = { pod: podRef('neighbour', { namespace: 'shop' }), lastSeenAt: T0 + SECOND, count: 3 };
+    const violation = makeViolation({ ...neighbour, cumulativePackets: 3, counterEpoch: 'boot/neighbour' });
+    send(T0 + SECOND, makeFrame([violation], { nodeName: 'bad', frameSequence: 1_000 }));
+    expect(verdicts.map((verdict) => verdict.pod?.name)).toContain('neighbour');
   });
 
   it('counters - epochs of maximum length use only the node’s quota', () => {
@@ -132,13 +144,13 @@ describe('node quotas - one node cannot use up the memory of another', () => {
       parentExecutable: 'p'.repeat(384),
     });
     const { engine, refusals } = attack({}, 2_000, (i) => ({ pod: podRef(`new-${i}`), kind: 'lsm', operation: long }));
-    expect(engine.size.pending).toBeGreaterThan(1_000);
+    expect(engine.size.pending).toBeGreaterThan(500);
     expect(engine.size.pending * 3 * 384).toBeLessThan(MAX_TEXT_PER_NODE);
     expect(refusals.map(({ reason }) => reason)).toContain('unproven-pod');
     const pendingViolations = new PendingViolations();
     const attribution = { outcome: 'foreign-pod', atMicros: T0 + SECOND, entry: null, detail: '' } as const;
-    const parked = (node: string, number: number) => {
-      const violation = makeViolation({ kind: 'lsm', operation: long, pod: podRef(`new-${number}`) });
+    const parked = (node: string, number: number, namespace = 'tenant') => {
+      const violation = makeViolation({ kind: 'lsm', operation: long, pod: podRef(`new-${number}`, { namespace }) });
       return pendingViolations.add(
         { node, sequence: number, timestampMicros: T0, frameSequence: 1, index: 0, violation },
         attribution,
@@ -148,8 +160,10 @@ describe('node quotas - one node cannot use up the memory of another', () => {
     while (parked('bad', number)) number += 1;
     expect(number).toBeLessThan(2_048);
     expect(parked('good', number)).toBe(true);
+    // Neither can a namespace use up that of its neighbours on the node.
+    expect(parked('bad', number, 'shop')).toBe(true);
     // Released violations free their share.
-    expect(pendingViolations.release(T0 + 2 * SECOND, 1, () => attribution)).toHaveLength(number + 1);
+    expect(pendingViolations.release(T0 + 2 * SECOND, 1, () => attribution)).toHaveLength(number + 2);
     expect(parked('bad', 0)).toBe(true);
   });
 

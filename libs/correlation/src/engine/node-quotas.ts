@@ -46,7 +46,8 @@ export const NODE_QUOTAS: readonly NodeQuota[] = [
     resource: 'windows of one rule that the node opened',
     limit: MAX_WINDOWS_PER_NODE,
     unit: 'windows',
-    whenExceeded: 'the rule does not count the group; windows_refused_total',
+    whenExceeded:
+      'the rule does not count the group; windows_refused_total. A namespace gets a further one only while more are free than it has',
   },
   {
     resource: 'pending violations, whose pod is not listed yet',
@@ -58,7 +59,7 @@ export const NODE_QUOTAS: readonly NodeQuota[] = [
     resource: 'pods that left its list in the last day',
     limit: MAX_FORMER_PER_NODE,
     unit: 'pods',
-    whenExceeded: 'the oldest expire: reports of the node on them are unproven-pod',
+    whenExceeded: 'the oldest of the namespace with most expire: reports of the node on them are unproven-pod',
   },
   {
     resource: 'strings of the pending violations',

@@ -136,7 +136,7 @@ export class RuleEngine {
       if (!isListed && pod !== null && (rule.groupBy === 'owner' || rule.groupBy === 'namespace')) continue;
       const groupKey = groupKeyOf(rule.groupBy, nodeName, pod);
       if (groupKey === null) continue;
-      const window = ruleState.windowOf(groupKey, nodeName);
+      const window = ruleState.windowOf(groupKey, nodeName, pod?.namespace ?? '');
       if (window === null) {
         complete = false;
         continue;
@@ -163,7 +163,7 @@ export class RuleEngine {
       let window = windows[i] as GroupWindow;
       const owner = window.owner as WindowOwner;
       if (window.isReleased) {
-        const current = owner.windowOf(window.groupKey, source.nodeName);
+        const current = owner.windowOf(window.groupKey, source.nodeName, source.pod?.namespace ?? '');
         if (current === null) continue;
         window = current;
         windows[i] = current;

@@ -4,8 +4,9 @@
  * Invariants: stream time alone removes an empty window, which frees memory and changes no verdict.
  * A cooldown stays in force when its window is removed or an edit changes what the rule counts (its
  * shape, see rules.ts), so an edit causes no second verdict of the group before it ends. Bounds:
- * MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node. The rule does not count violations of
- * groups beyond them; `refused` is the number of these violations.
+ * MAX_WINDOWS a rule, MAX_WINDOWS_PER_NODE opened by one node, of which pods of a namespace open a
+ * further one only while more are free than it has. The rule does not count violations of groups
+ * beyond them; `refused` is the number of these violations.
  */
 
 import type { CompiledRule } from '../windows/compiled-rule.ts';
@@ -22,6 +23,12 @@ export const MAX_WINDOWS = 200_000;
  */
 export const MAX_WINDOWS_PER_NODE = 8_192;
 
+/** Windows that one node opened, in all and by namespace. */
+interface Opened {
+  all: number;
+  byNamespace: Map<string, number>;
+}
+
 /** End of the cooldown by `groupBy:groupKey`. One map per rule name, for all shapes of the rule. */
 export type Cooldowns = Map<string, number>;
 
@@ -30,8 +37,7 @@ export class RuleState implements WindowOwner {
   rule: CompiledRule;
   readonly #pools: Pools;
   readonly #windows = new Map<string, GroupWindow>();
-  /** Number of windows by the node that opened them. */
-  readonly #perNode = new Map<string, number>();
+  readonly #perNode = new Map<string, Opened>();
   readonly #cooldowns: Cooldowns;
   /** Violations whose window exceeded a bound. */
   refused = 0;
@@ -47,18 +53,22 @@ export class RuleState implements WindowOwner {
   }
 
   /** The group's window, created on first use; null if a bound is reached. */
-  windowOf(groupKey: string, nodeName: string): GroupWindow | null {
+  windowOf(groupKey: string, nodeName: string, namespace: string): GroupWindow | null {
     const found = this.#windows.get(groupKey);
     if (found) return found;
-    const ofNode = this.#perNode.get(nodeName) ?? 0;
-    if (this.#windows.size >= MAX_WINDOWS || ofNode >= MAX_WINDOWS_PER_NODE) {
+    const opened = this.#perNode.get(nodeName) ?? { all: 0, byNamespace: new Map<string, number>() };
+    const own = opened.byNamespace.get(namespace) ?? 0;
+    if (this.#windows.size >= MAX_WINDOWS || own >= MAX_WINDOWS_PER_NODE - opened.all) {
       this.refused++;
       return null;
     }
-    this.#perNode.set(nodeName, ofNode + 1);
+    opened.all++;
+    opened.byNamespace.set(namespace, own + 1);
+    this.#perNode.set(nodeName, opened);
     const window = this.#create(groupKey);
     window.owner = this;
     window.openedBy = nodeName;
+    window.openedFor = namespace;
     if (this.#cooldowns.size > 0) window.cooldownUntil = this.#cooldowns.get(this.#cooldownKey(groupKey)) ?? 0;
     this.#windows.set(groupKey, window);
     return window;
@@ -85,10 +95,17 @@ export class RuleState implements WindowOwner {
       if (window.clock >= oldest) continue;
       window.release();
       this.#windows.delete(groupKey);
-      const left = (this.#perNode.get(window.openedBy) ?? 0) - 1;
-      if (left > 0) this.#perNode.set(window.openedBy, left);
-      else this.#perNode.delete(window.openedBy);
+      this.#closed(window);
     }
+  }
+
+  #closed({ openedBy, openedFor }: GroupWindow): void {
+    const opened = this.#perNode.get(openedBy) as Opened;
+    opened.all--;
+    if (opened.all === 0) this.#perNode.delete(openedBy);
+    const left = (opened.byNamespace.get(openedFor) as number) - 1;
+    if (left > 0) opened.byNamespace.set(openedFor, left);
+    else opened.byNamespace.delete(openedFor);
   }
 
   /** Releases all windows: the rule was removed or has another shape. */

@@ -63,7 +63,7 @@ export function windowPools(): Pools {
 /** The rule that a window belongs to. */
 export interface WindowOwner {
   readonly rule: CompiledRule;
-  windowOf(groupKey: string, nodeName: string): GroupWindow | null;
+  windowOf(groupKey: string, nodeName: string, namespace: string): GroupWindow | null;
   startCooldown(window: GroupWindow, untilMicros: number): void;
 }
 
@@ -83,6 +83,8 @@ export abstract class GroupWindow {
   owner: WindowOwner | null = null;
   /** Node whose violation opened the window; set with `owner`. */
   openedBy = '';
+  /** Namespace of the pod of that violation; empty without a pod. */
+  openedFor = '';
   /** The row is back in its pool. A holder of this window must look it up again. */
   isReleased = false;
   protected readonly page: Float64Array;
