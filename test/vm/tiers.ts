@@ -45,6 +45,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'shared-copies',
       'joined',
       'guard-bypass',
+      'guard-bypass-ways',
       'netkit',
       'packet-fields',
     ],
