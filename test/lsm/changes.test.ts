@@ -103,8 +103,7 @@ function podUnder(rig: Rig, policy: RuntimePolicyInput): { pod: Pod; container: 
 }
 
 describe('policies', () => {
-  // Before Linux 6.2 the kernel allocates no task storage for a task that interrupted the
-  // allocation of another.
+  // Each fork adds a state, and each end of a task deletes one, while others do the same.
   it.each([
     { name: 'tasks', mode: [] as 'fork'[], least: 10_000n },
     { name: 'children that live for one operation', mode: ['fork'] as 'fork'[], least: 1_000n },

@@ -3,6 +3,7 @@
 // fully preemptible (test/vm/lsm.test.ts).
 import { constants, setPriority } from 'node:os';
 import path from 'node:path';
+import { BpfMap } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { compileProgram } from '../vm/compile.ts';
@@ -33,6 +34,12 @@ describe('a pod with many tasks under full preemption', () => {
     busy?.child.kill('SIGKILL');
     busy = null;
   });
+
+  /** Spare slots of working memory in use: the second number of struct rt_totals. */
+  const spares = (): number => {
+    using totals = BpfMap.openPinned(path.join(rig.loaded.pinDir, 'runtime/maps/rt_totals'));
+    return totals.get(Buffer.alloc(4))!.readInt32LE(4);
+  };
 
   async function withDeepFile(pod: Pod): Promise<Container> {
     const container = pod.container();
@@ -72,6 +79,7 @@ describe('a pod with many tasks under full preemption', () => {
       other: [OPENS - landed, other.counts()],
       attacker: [refused, attacker.counts()],
       lost: rig.object.maps.losses()['no-scratch'] - lost,
-    }).toEqual({ other: [0, {}], attacker: ['0', { other: 1 }], lost: 0n });
+      spares: spares(),
+    }).toEqual({ other: [0, {}], attacker: ['0', { other: 1 }], lost: 0n, spares: 0 });
   });
 });

@@ -8,17 +8,15 @@ import { whyNoVm } from './machine.ts';
 
 /**
  * Hook → maximum instructions: without a decision (no pod, no policy), and with 1,000 rules for the
- * decided operation. The first program of a new process that needs working memory allocates it: 2
- * KiB for about 2,000 instructions. That is bprm_check_security under rules, else
- * bprm_committed_creds. Both read the mount namespace before they know whether the task belongs to
- * a pod.
+ * decided operation. The hooks of exec read the mount namespace before they know whether the task
+ * belongs to a pod. task_alloc compares the share of the pod and adds a state.
  */
 const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: number, judged: number][] = [
   ['open', 'file_open', 415, 262, 2_230],
-  ['exec', 'bprm_check_security', 1_490, 450, 5_520],
-  ['exec', 'bprm_committed_creds', 960, 4_410, 1_880],
+  ['exec', 'bprm_check_security', 1_550, 530, 3_070],
+  ['exec', 'bprm_committed_creds', 960, 1_910, 1_910],
   ['exec', 'mmap_file', 405, 205, 385],
-  ['exec', 'task_alloc', 200, 1_080, 1_080],
+  ['exec', 'task_alloc', 325, 1_340, 1_765],
   ['connect', 'socket_connect', 700, 390, 1_620],
 ];
 /** A trie with more addresses is deeper: 1.10 to 1.18 in runs. A linear list would be 10. */

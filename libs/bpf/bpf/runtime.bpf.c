@@ -4,15 +4,15 @@
  *
  * A hook identifies the task and its policy (identity.h), walks to the name of the object (walk.h),
  * decides (decide.h), and counts and samples violations (sample.h). Programs do not sleep but may
- * be preempted, so working memory belongs to a task, never to a CPU. Each program returns the
- * constant 0 or an error.
+ * be preempted, so working memory is claimed (state.h). They allocate no memory. Each program
+ * returns the constant 0 or an error.
  * They need Linux 5.19 (flags of path_rename), cgroup v2, and `bpf` among the active LSMs. Hooks
- * that a kernel lacks are left out. Before 6.2, loads use a helper (kernel.h), and task states are
- * in a hash (state.h). docs/install.md lists the kernels that were tried.
+ * that a kernel lacks are left out. Before 6.2, loads use a helper (kernel.h). docs/install.md
+ * lists the kernels that were tried.
  * A __noinline function that is not static is a global function. The verifier checks it once, and
  * knows nothing about its arguments; hence the checks for NULL, and the prefix rt_.
- * Read in this order: layout.h, kernel.h, maps.h, state.h, walk.h, identity.h, sample.h, decide.h,
- * decide-path.h, then the families of hooks.
+ * Read in this order: layout.h, kernel.h, maps.h, shares.h, state.h, walk.h, identity.h, sample.h,
+ * decide.h, decide-path.h, then the families of hooks.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +27,7 @@
 #include "runtime/layout.h"
 #include "runtime/kernel.h"
 #include "runtime/maps.h"
+#include "runtime/shares.h"
 #include "runtime/state.h"
 #include "runtime/walk.h"
 #include "runtime/identity.h"

@@ -30,7 +30,7 @@ interface Target {
   readonly plan: LayoutPlan;
   /**
    * v3 (Linux 5.1) has 32-bit jumps, which give a smaller and faster program. Atomics that return
-   * values need 5.12, as does task storage.
+   * values need 5.12.
    */
   readonly flags: readonly string[];
 }

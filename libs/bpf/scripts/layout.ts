@@ -41,7 +41,7 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
   structs: [
     ...['pod_uid', 'subject', 'task_state', 'set_head', 'path_key', 'path_rule', 'path_rules', 'rt_address_key'],
     ...['address_rule', 'address_rules', 'value_key', 'value_rule', 'value_rules', 'source_key', 'rt_settings'],
-    ...['socket_maker', 'runtime_sample'],
+    ...['rt_birth', 'rt_totals', 'socket_maker', 'runtime_sample'],
   ],
   enums: [
     ...[

@@ -77,6 +77,12 @@ export class Rig implements Disposable {
     return pod;
   }
 
+  /** Ends a pod before the rig. */
+  end(pod: Pod): void {
+    this.#pods.splice(this.#pods.indexOf(pod), 1);
+    pod[Symbol.dispose]();
+  }
+
   /** Takes this rig's records from the ring. */
   takeSamples(): RuntimeSample[] {
     using map = BpfMap.openPinned(path.join(this.loaded.pinDir, 'maps/samples'));

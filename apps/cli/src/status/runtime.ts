@@ -22,16 +22,24 @@ const LOSSES: Readonly<Record<string, { text: string; remedy: string }>> = {
     remedy: 'fewer policies and subjects on this node; see docs/reference/limits.md',
   },
   'no-scratch': {
-    text: 'operations decided as unresolved, because the kernel had no memory for them',
-    remedy: 'check the free memory of the node',
+    text: 'operations decided as unresolved, because their pod used its share of the working memory',
+    remedy: 'fewer busy tasks in one pod; see docs/reference/kernel-maps.md',
   },
   unresolved: {
     text: 'paths beyond the limits: denied by policies that enforce',
     remedy: 'shorter paths, or fewer nested mounts, in the affected containers',
   },
   'no-state': {
-    text: 'forks that failed, because the kernel had no memory for their state',
-    remedy: 'check the free memory of the node',
+    text: 'forks and first programs refused, because the map of tasks was full',
+    remedy: 'fewer tasks on this node; see docs/reference/kernel-maps.md',
+  },
+  'task-share': {
+    text: 'forks refused, because their pod had as many tasks as the map has free entries',
+    remedy: 'find the pod with many tasks; limit the tasks of pods (podPidsLimit of the kubelet)',
+  },
+  'no-record': {
+    text: 'pods, containers or sockets without a record, because a map was full',
+    remedy: 'fewer pods on this node; see docs/reference/kernel-maps.md',
   },
   orphan: {
     text: 'operations denied, because the policy of their pod was no longer in the maps',

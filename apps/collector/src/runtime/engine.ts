@@ -263,9 +263,8 @@ export class RuntimeEngine {
     this.#flusher.sweep();
   }
 
-  /** Handles changes without an event: cgroups, old creation times. */
+  /** Handles changes without an event: cgroups. */
   resync(): void {
-    this.#latency.removeOld();
     this.schedule();
   }
 

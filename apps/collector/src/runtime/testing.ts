@@ -34,6 +34,11 @@ export interface MemoryMaps extends RuntimeMaps {
   count(subject: RuntimeSubject, cell: number, times?: number): void;
 }
 
+const SETTINGS = {
+  ...{ hashKey: Buffer.alloc(16, 7), hostMountNs: 1, sampleBurst: 8, samplesPerSecond: 10 },
+  ...{ abi: 1, maxTasks: 1024 },
+};
+
 export function memoryMaps(cells = 1024): MemoryMaps {
   const counters = new BigUint64Array(cells);
   const sets = new Set<number>();
@@ -42,7 +47,7 @@ export function memoryMaps(cells = 1024): MemoryMaps {
     pods: tableOf(),
     containers: tableOf(),
     cgroups: tableOf(),
-    born: tableOf(),
+    born: () => undefined,
     sets,
     maxSets: 64,
     writeSet(set) {
@@ -59,7 +64,7 @@ export function memoryMaps(cells = 1024): MemoryMaps {
     counterCells: cells,
     maxSubjects: 16,
     losses: () => Object.fromEntries(RUNTIME_LOSSES.map((loss) => [loss, 0n])) as ReturnType<RuntimeMaps['losses']>,
-    settings: () => ({ hashKey: Buffer.alloc(16, 7), hostMountNs: 1, sampleBurst: 8, samplesPerSecond: 10, abi: 1 }),
+    settings: () => ({ ...SETTINGS }),
     setSettings: () => undefined,
     socketMaker: () => undefined,
     fill: () => ({}),

@@ -107,12 +107,31 @@ static __always_inline int decide_executable(struct policy_ctx *policy, enum op 
 	return policy_covers_op(policy, op) && decide_object_event(policy, op, &event);
 }
 
+/*
+ * Whether the current task is about to run a container's first program and rt_tasks is full. The
+ * program would run without a policy.
+ */
+__noinline int rt_is_without_state(void)
+{
+	const struct rt_settings *settings = rt_read_settings();
+	const struct rt_totals *total = totals();
+	struct rt_origin origin = {};
+
+	if (!settings || !total || total->tasks < (__s32)settings->max_tasks || state_of(bpf_get_current_task_btf()) ||
+	    !find_origin_at_exec(&origin))
+		return 0;
+	rt_count_loss(RT_LOSS_NO_STATE);
+	return 1;
+}
+
 SEC("lsm/bprm_check_security")
 int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 {
 	struct file *program = bprm->file;
 	struct policy_ctx policy;
 
+	if (rt_is_without_state())
+		return -EAGAIN;
 	if (!identify_exec(&policy, EXEC_OPS))
 		return 0;
 	if (refused(decide_executable(&policy, OP_EXECUTE, program)))

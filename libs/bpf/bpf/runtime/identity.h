@@ -178,8 +178,13 @@ static __noinline int record_origin(struct task_struct *task, const struct rt_or
 {
 	__u64 number = mnt_ns_number(task);
 
-	if (number && BPF_CORE_READ(task, real_parent, fs, root.mnt, mnt_sb, s_dev) != origin->root_device)
-		bpf_map_update_elem(&rt_mounts, &number, origin, BPF_NOEXIST);
+	if (!number || !origin->cgroup_id || BPF_CORE_READ(task, real_parent, fs, root.mnt, mnt_sb, s_dev) == origin->root_device ||
+	    bpf_map_lookup_elem(&rt_mounts, &number))
+		return 0;
+	if (bpf_map_update_elem(&rt_mounts, &number, origin, BPF_NOEXIST))
+		rt_count_loss(RT_LOSS_NO_RECORD);
+	else
+		rt_own_mounts(origin->cgroup_id, number);
 	return 0;
 }
 
@@ -195,11 +200,17 @@ static __always_inline void push_program(struct task_state *state, __u64 program
 		state->chain_count++;
 }
 
-/* Returns NULL if there is no memory (counted); the task's next operation tries again. */
+/*
+ * Returns NULL if rt_tasks is full (counted); the task's next operation tries again. The pod's share
+ * does not matter here: a pod with many tasks would otherwise have programs without a policy.
+ */
 static __noinline struct task_state *arm(struct task_struct *task, const struct rt_origin *origin, const struct file *program)
 {
-	struct task_state *state = make_state(task, NULL);
+	struct task_state *state;
 
+	rt_make_share(&origin->pod);
+	make_state(task, share_of(&origin->pod), zeroes());
+	state = state_of(task);
 	if (!state) {
 		rt_count_loss(RT_LOSS_NO_STATE);
 		return NULL;
@@ -217,8 +228,8 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 }
 
 /*
- * Arms a task that ran its container's program before the programs were loaded. Returns 0 if it is
- * not a container's task, or not yet.
+ * Arms a task that ran its container's program before the programs were loaded, within the share of
+ * its pod. Returns 0 if it is not a container's task, or not yet.
  */
 __noinline int rt_arm_late(void)
 {
@@ -229,9 +240,12 @@ __noinline int rt_arm_late(void)
 	if (is_in_host_mnt_ns(task) || !find_origin(&origin))
 		return 0;
 	executable = BPF_CORE_READ(task, mm, exe_file);
-	if (executable && is_container_file(task, executable))
+	if (!executable || !is_container_file(task, executable))
+		rt_count_loss(RT_LOSS_UNARMED);
+	else if (!has_room(share_of(&origin.pod)))
+		rt_count_loss(RT_LOSS_TASK_SHARE);
+	else
 		return arm(task, &origin, executable) != NULL;
-	rt_count_loss(RT_LOSS_UNARMED);
 	return 0;
 }
 

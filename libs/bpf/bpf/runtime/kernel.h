@@ -17,7 +17,7 @@
 #include <bpf/bpf_core_read.h>
 
 #define EPERM	1
-#define ENOMEM	12
+#define EAGAIN	11
 #define SIGKILL	9
 
 #define S_IFMT		0170000

@@ -15,7 +15,7 @@
 
 #include <linux/types.h>
 
-enum runtime_abi { RUNTIME_ABI = 1 };
+enum runtime_abi { RUNTIME_ABI = 2 };
 
 /*
  * Operations; the value is the bit of a rule's mask. Order is ABI: append only. Names in user
@@ -153,12 +153,16 @@ enum counter_extra {
  * rt_cgroups: hash, key __u64 pod cgroup id, value struct pod_uid. The kernel writes it at
  * cgroup_mkdir, user space for older cgroups.
  */
-/*
- * rt_born: hash, key __u64 container cgroup id, value __u64 mkdir time, for the histogram of late
- * bindings; user space deletes the entries.
- */
+/* rt_born: hash, key __u64 container cgroup id, from cgroup_mkdir to cgroup_rmdir. */
+#define BORN_MOUNTS	4	/* mount namespaces per container: the first, and the newest of the others */
+struct rt_birth {
+	__u64 ns;		/* of cgroup_mkdir, for the histogram of late bindings; 0: not known */
+	__u64 mounts[BORN_MOUNTS];	/* keys of rt_mounts that end with the container */
+	__u32 recorded;
+	__u32 reserved;
+};
 
-/* rt_tasks: task storage. */
+/* rt_tasks: hash, key __u64 address of the task. */
 #define SOURCE_CHAIN	8
 enum task_flag {
 	TASK_ARMED = 1 << 0,
@@ -179,8 +183,8 @@ struct task_state {
 };
 
 /*
- * rt_mounts: LRU hash, key __u64 number of a mount namespace, value struct rt_origin: the first
- * container that was armed in it.
+ * rt_mounts: hash, key __u64 number of a mount namespace, value struct rt_origin: the first
+ * container that was armed in it. Entries end with their container (struct rt_birth).
  */
 struct rt_origin {
 	struct pod_uid pod;
@@ -188,6 +192,25 @@ struct rt_origin {
 	__u64 root_dentry;	/* as in task_state: a later mount over the root is not the image */
 	__u32 root_device;
 	__u32 reserved;
+};
+
+/*
+ * rt_shares: hash, key struct pod_uid: the pod's part of the other maps, from its first program to the
+ * end of its cgroup. A task may outlive that, so a number can become negative.
+ */
+#define SHARE_SOCKETS	16	/* a power of two */
+struct rt_share {
+	__s32 tasks;		/* entries of rt_tasks */
+	__s32 spares;		/* slots of rt_scratch beyond those of the CPUs */
+	__u32 next_socket;
+	__u32 reserved;
+	__u64 sockets[SHARE_SOCKETS];	/* keys of rt_sockets; a further socket replaces the oldest */
+};
+
+/* rt_totals: array with one element. The same over all pods. */
+struct rt_totals {
+	__s32 tasks;
+	__s32 spares;
 };
 
 /* rt_sets: hash, key __u32 set. */
@@ -289,19 +312,23 @@ struct rt_settings {	/* array with one element */
 	__u32 sample_burst;
 	__u32 samples_per_second;
 	__u32 abi;		/* enum runtime_abi of the maps; another ABI does not reuse them */
+	__u32 max_tasks;	/* max_entries of rt_tasks */
+	__u32 reserved;
 };
 
 enum rt_loss {
 	RT_LOSS_RING_FULL,
 	RT_LOSS_NO_CELL,	/* a decision without a counter cell */
-	RT_LOSS_NO_SCRATCH,	/* no working memory for the task: decided as unresolved */
+	RT_LOSS_NO_SCRATCH,	/* no working memory within the pod's share: decided as unresolved */
 	RT_LOSS_UNRESOLVED,	/* a path beyond the limits */
-	RT_LOSS_NO_STATE,	/* no memory for a state: the fork failed, or arming is retried */
+	RT_LOSS_NO_STATE,	/* rt_tasks is full: the fork or first program is refused, or arming is retried */
 	RT_LOSS_UNARMED,	/* operations before a container's first program: not decided */
 	RT_LOSS_ORPHAN,		/* an armed task without a policy for its pod: refused */
 	RT_LOSS_UNBOUND,	/* a pod cgroup without a known policy */
 	RT_LOSS_CGROUPS_FULL,
 	RT_LOSS_CGROUP_REFUSED,	/* a cgroup with a pod's name that no kubelet made: ignored */
+	RT_LOSS_TASK_SHARE,	/* beyond the pod's share of rt_tasks: a fork is refused, an old task not armed */
+	RT_LOSS_NO_RECORD,	/* no room in rt_mounts, rt_sockets, rt_born or rt_shares */
 	RT_LOSS_COUNT,
 };
 
@@ -351,8 +378,8 @@ struct runtime_sample {
 };
 
 /*
- * rt_sockets: LRU hash, key __u64 socket cookie, value struct socket_maker: the process that
- * created a raw or packet socket.
+ * rt_sockets: hash, key __u64 socket cookie, value struct socket_maker: the process that created a
+ * raw or packet socket. One of the newest SHARE_SOCKETS of its pod (struct rt_share).
  */
 struct socket_maker {
 	__u64 boottime_ns;

@@ -3,11 +3,11 @@
  * Identity of tasks: cgroups that the kubelet creates, programs that a container runs, and forks.
  *
  * cgroup_mkdir		binds a pod's cgroup to the UID in its name before a task can run in it
- * cgroup_rmdir		removes the binding
+ * cgroup_rmdir		removes the binding, and what is recorded of the pod or container
  * bprm_committed_creds	arms at the first exec outside the runtimes' mount namespace, and records
  * 			each further program
- * task_alloc		copies the parent's state; without memory the fork fails
- * task_free		deletes the state, before Linux 6.2
+ * task_alloc		copies the parent's state; refuses the fork beyond the pod's share of states
+ * task_free		deletes the state
  *
  * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd
  * driver); the UID has 32 hex digits, with or without dashes. A kubelet creates them in a cgroup
@@ -92,7 +92,7 @@ static long parse_step(__u32 step, void *context)
 
 static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 {
-	struct uid_parser parser = { .scratch = claim_host_scratch() };
+	struct uid_parser parser = { .scratch = claim() };
 	struct scratch *scratch = parser.scratch;
 	__u64 halves[2];
 	bool found;
@@ -138,7 +138,7 @@ static long seek_kubepods(__u32 step, void *context)
 /* Whether a kubelet creates pod cgroups in this one. */
 static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 {
-	struct uid_parser parser = { .scratch = claim_host_scratch() };
+	struct uid_parser parser = { .scratch = claim() };
 	struct scratch *scratch = parser.scratch;
 	bool found;
 
@@ -159,10 +159,7 @@ static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 
 #define NAME_START	4
 
-/*
- * Compares the first letters of both drivers' names: cgroups that a pod creates must not use
- * working memory of the host.
- */
+/* Compares the first letters of both drivers' names. */
 static __always_inline bool looks_like_pod(const char *name)
 {
 	char start[NAME_START] = {};
@@ -196,7 +193,7 @@ static __always_inline int levels_to_pod(struct cgroup *cgroup)
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 {
-	__u64 id = BPF_CORE_READ(cgroup, kn, id), now;
+	__u64 id = BPF_CORE_READ(cgroup, kn, id);
 	struct pod_uid pod;
 	int up;
 
@@ -207,8 +204,10 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	}
 	up = levels_to_pod(cgroup);
 	if (up == 1) {
-		now = bpf_ktime_get_boot_ns();
-		bpf_map_update_elem(&rt_born, &id, &now, BPF_ANY);
+		struct rt_birth birth = { .ns = bpf_ktime_get_boot_ns() };
+
+		if (bpf_map_update_elem(&rt_born, &id, &birth, BPF_ANY))
+			rt_count_loss(RT_LOSS_NO_RECORD);
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
@@ -225,8 +224,17 @@ SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(handle_cgroup_rmdir, struct cgroup *cgroup, const char *name)
 {
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
+	const struct pod_uid *pod = bpf_map_lookup_elem(&rt_cgroups, &id);
+	struct rt_birth *birth = bpf_map_lookup_elem(&rt_born, &id);
 
-	bpf_map_delete_elem(&rt_cgroups, &id);
+	if (pod) {
+		rt_end_share(pod);
+		bpf_map_delete_elem(&rt_cgroups, &id);
+	}
+	for (int i = 0; i < BORN_MOUNTS && birth; i++)
+		bpf_map_delete_elem(&rt_mounts, &birth->mounts[i]);
+	if (birth)
+		bpf_map_delete_elem(&rt_born, &id);
 	return 0;
 }
 
@@ -234,18 +242,22 @@ SEC("lsm/task_alloc")
 int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_flags)
 {
 	struct task_state *state = state_of(bpf_get_current_task_btf());
+	struct rt_share *share;
 
-	if (!state || !(state->flags & TASK_ARMED)) {
-		delete_state(task);
+	delete_state(task);	/* of an earlier task at this address */
+	if (!state || !(state->flags & TASK_ARMED))
 		return 0;
+	share = share_of(&state->pod);
+	if (!has_room(share)) {
+		rt_count_loss(RT_LOSS_TASK_SHARE);
+		return -EAGAIN;
 	}
-	if (make_state(task, state))
+	if (make_state(task, share, state))
 		return 0;
 	rt_count_loss(RT_LOSS_NO_STATE);
-	return -ENOMEM;
+	return -EAGAIN;
 }
 
-/* User space loads it where task states are not freed with the task (state.h). */
 SEC("lsm/task_free")
 int BPF_PROG(handle_task_free, struct task_struct *task)
 {

@@ -7,7 +7,8 @@
  * deletes a set a grace period after the last subject left it, so a set does not change while a
  * program reads it. rt_pods and rt_containers switch sets. Their elements may be reused during a
  * read, so identity.h copies a value and looks it up again. The kernel inserts into rt_cgroups,
- * rt_born, rt_mounts and rt_sockets; a full map counts a loss or evicts.
+ * rt_born, rt_mounts, rt_shares, rt_tasks and rt_sockets; a full map counts a loss. What a pod can
+ * fill is preallocated and has a share per pod. src/map-shares.ts lists all maps.
  */
 #ifndef BAILIFF_RUNTIME_MAPS_H
 #define BAILIFF_RUNTIME_MAPS_H
@@ -44,45 +45,58 @@ struct {
 	__type(value, struct pod_uid);
 } rt_cgroups SEC(".maps");
 
-/* Full: the birth time of the container is unknown; nothing else depends on it. */
+/*
+ * Containers whose cgroup exists; only a runtime adds one. Full: RT_LOSS_NO_RECORD, and the
+ * container's birth time and mount namespaces are unknown.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 8192);
 	__type(key, __u64);
-	__type(value, __u64);
+	__type(value, struct rt_birth);
 } rt_born SEC(".maps");
 
 /*
- * One entry per started container, and one per namespace that a container created and a runtime
- * entered. Full: the least recently used entry is evicted, and its container is identified by its
+ * BORN_MOUNTS per container. Full: RT_LOSS_NO_RECORD, and the container is identified by its
  * cgroup alone.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u64);
 	__type(value, struct rt_origin);
 } rt_mounts SEC(".maps");
 
-/* Bounded by the tasks. Without memory the fork is refused. */
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct task_state);
-} rt_tasks SEC(".maps");
-
 /*
- * Replaces rt_tasks before Linux 6.2 (state.h); one entry otherwise. Twice the kubelet's limit of
- * 110 pods with 512 tasks. Full: the fork is refused.
+ * As many pods as in rt_pods. Full: RT_LOSS_NO_RECORD. The pod then has tasks while half of rt_tasks
+ * is free, and no records of sockets.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct pod_uid);
+	__type(value, struct rt_share);
+} rt_shares SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rt_totals);
+} rt_totals SEC(".maps");
+
+/*
+ * Preallocated: a fork takes no memory, so it cannot fail for the memory of the node or of the
+ * collector, to which the kernel charges this map. User space reduces the size to the number of
+ * tasks that the kernel allows (object.ts). A pod may hold as many entries as are free, so one pod
+ * holds at most half of them. Beyond its share a fork is refused (RT_LOSS_TASK_SHARE).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 131072);
 	__type(key, __u64);
 	__type(value, struct task_state);
-} rt_task_hash SEC(".maps");
+} rt_tasks SEC(".maps");
 
 /* Pods share sets, so these are the sets in force and those in their grace period. */
 struct {
@@ -155,10 +169,10 @@ struct {
 	__type(value, __u64);
 } rt_losses SEC(".maps");
 
-/* Only raw and packet sockets; the least recently used entry is evicted. */
+/* Only raw and packet sockets: SHARE_SOCKETS of 512 pods. Full: RT_LOSS_NO_RECORD. */
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
 	__type(key, __u64);
 	__type(value, struct socket_maker);
 } rt_sockets SEC(".maps");
@@ -182,12 +196,14 @@ struct crossing {
 	__u32 count;
 };
 
+enum scratch_use { SCRATCH_FREE, SCRATCH_CPU, SCRATCH_SPARE };
+
 /*
  * Working memory of one program run. All fields except the zeros are written before they are read;
  * see claim() in state.h.
  */
 struct scratch {
-	__u32 busy;
+	__u32 busy;		/* enum scratch_use */
 	__u32 count;		/* components, from the object upwards */
 	__u32 crossings;
 	__u32 end;		/* enum walk_end */
@@ -199,44 +215,25 @@ struct scratch {
 	struct dentry *stop;	/* end of a walk within one file system; otherwise NULL */
 	struct dentry *components[WALK_COMPONENTS];
 	struct crossing crossed[WALK_MOUNTS];
-	__u64 words[SCRATCH_WORDS];	/* input of a hash: the parent's hash, then a name */
+	union {
+		__u64 words[SCRATCH_WORDS];	/* input of a hash: the parent's hash, then a name */
+		struct socket_maker maker;
+	};
 	__u32 reserved;
 	__u32 at;		/* position in the text, which is written from its end */
 	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero */
 };
 
 /*
- * Working memory per task. LSM programs can be preempted, so memory of a CPU is not exclusive, and
- * one pod could use up a shared pool. Bounded by the tasks. Without memory, operations of the task
- * are unresolved.
+ * Slots of working memory. Those behind SPARES belong to the CPUs; user space adds as many as there
+ * are CPUs. LSM programs can be preempted, so a task that waits may hold the slot of the CPU. A
+ * program then uses one of the spares. A pod may use as many as are free (state.h).
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct scratch);
-} rt_task_scratch SEC(".maps");
+#define SPARES	512
 
-/*
- * Replaces rt_task_scratch before Linux 6.2 (state.h); one entry otherwise. Same size as
- * rt_task_hash.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 131072);
-	__type(key, __u64);
-	__type(value, struct scratch);
-} rt_scratch_hash SEC(".maps");
-
-/* Host tasks that are preempted while they create a cgroup; with more, user space binds the pod. */
-#define SCRATCH_SLOTS	64
-#define SCRATCH_ZEROES	63	/* never claimed: always zeros */
-
-/* For tracepoints, where the kernel cannot create task storage. Tasks of pods do not use it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SCRATCH_SLOTS);
+	__uint(max_entries, SPARES + 1);
 	__type(key, __u32);
 	__type(value, struct scratch);
 } rt_scratch SEC(".maps");

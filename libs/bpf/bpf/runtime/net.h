@@ -3,7 +3,7 @@
  * Sockets: creation, connect, send, bind and listen.
  *
  * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → decide.h.
- * rt_sockets records the process that creates a raw or packet socket.
+ * rt_sockets records the process that creates a raw or packet socket: the newest of each pod.
  * Limits: one address per call (SCTP: SCTP_ADDRESSES); without a policy a hook costs one look-up.
  * docs/runtime-hooks.md lists the gaps.
  */
@@ -50,40 +50,40 @@ int BPF_PROG(handle_socket_create, int family, int type, int protocol, int kern)
 	return 0;
 }
 
-static __noinline void store_maker(const struct task_state *state, __u64 cookie, __u64 value)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct socket_maker maker = {
-		.boottime_ns = bpf_ktime_get_boot_ns(), .pod = state->pod, .container_cgroup_id = state->cgroup_id,
-		.tgid = task->tgid, .uid = BPF_CORE_READ(task, cred, uid.val),
-		.family = value >> 32, .type = value >> 16, .protocol = value,
-	};
-
-	bpf_get_current_comm(maker.comm, sizeof(maker.comm));
-	bpf_map_update_elem(&rt_sockets, &cookie, &maker, BPF_ANY);
-}
-
 /*
- * Two steps, because the record and the walk do not fit on the stack together. The field
- * `program` is empty in between.
+ * The record is complete before it is in the map: another task of the pod may replace it at any
+ * moment, and the map uses the element again for another pod.
  */
 static __noinline void record_maker(__u64 cookie, __u64 value)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	const struct task_state *state = state_of_current();
-	struct socket_maker *maker;
 	struct scratch *scratch;
+	struct socket_maker *maker;
+	bool is_recorded;
 
 	if (!state)
-		return;
-	store_maker(state, cookie, value);
-	maker = bpf_map_lookup_elem(&rt_sockets, &cookie);
-	if (!maker)
 		return;
 	scratch = claim();
 	if (!scratch)
 		return;
-	maker->program_length = executable_text(scratch, bpf_get_current_task_btf(), maker->program) & ~TEXT_CUT;
+	maker = &scratch->maker;
+	maker->boottime_ns = bpf_ktime_get_boot_ns();
+	maker->pod = state->pod;
+	maker->container_cgroup_id = state->cgroup_id;
+	maker->tgid = task->tgid;
+	maker->uid = BPF_CORE_READ(task, cred, uid.val);
+	maker->family = value >> 32;
+	maker->type = value >> 16;
+	maker->protocol = value;
+	bpf_get_current_comm(maker->comm, sizeof(maker->comm));
+	maker->program_length = executable_text(scratch, task, maker->program) & ~TEXT_CUT;
+	is_recorded = !bpf_map_update_elem(&rt_sockets, &cookie, maker, BPF_ANY);
 	release(scratch);
+	if (is_recorded)
+		rt_own_socket(&state->pod, cookie);
+	else
+		rt_count_loss(RT_LOSS_NO_RECORD);
 }
 
 /*

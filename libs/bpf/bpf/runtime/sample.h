@@ -4,9 +4,10 @@
  *
  * Place in the data path: decide.h → rt_record_violation() → rt_counters, samples. The decision
  * precedes the call and does not depend on this file. A count is one atomic add into a cell that
- * user space zeroed. The first violation of a cell is always sampled, further ones by the subject's
- * token bucket, so a flood uses up only its own subject's samples. Violations that are not counted
- * or sampled add to rt_losses. A text that cannot be read is empty.
+ * user space zeroed. The first violation of a cell is sampled without a token while the ring is less
+ * than half full. Everything else needs a token of the subject's bucket, so neither a flood nor a set
+ * of many rules uses up the samples of others. Violations that are not counted or sampled add to
+ * rt_losses. A text that cannot be read is empty.
  */
 #ifndef BAILIFF_RUNTIME_SAMPLE_H
 #define BAILIFF_RUNTIME_SAMPLE_H
@@ -47,6 +48,12 @@ struct event {
 
 enum rt_admission { RT_ADMIT_NONE, RT_ADMIT };
 
+/* Whether samples may use the ring without a token: not its second half. */
+static __always_inline bool is_ring_free(void)
+{
+	return bpf_ringbuf_query(&samples, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&samples, BPF_RB_RING_SIZE) / 2;
+}
+
 /* The lock covers a few instructions and no helper call. */
 static __always_inline enum rt_admission rt_admit_sample(const struct identity *identity, __u64 now)
 {
@@ -54,14 +61,16 @@ static __always_inline enum rt_admission rt_admit_sample(const struct identity *
 	__u32 index = identity->subject.bucket, generation = identity->subject.generation, burst, rate;
 	struct token_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
 	enum rt_admission admission = RT_ADMIT_NONE;
+	bool is_due;
 
 	if (!bucket || !settings)
 		return RT_ADMIT_NONE;
+	is_due = bucket->marks && is_ring_free();
 	burst = settings->sample_burst;
 	rate = settings->samples_per_second;
 	bpf_spin_lock(&bucket->lock);
 	refill_tokens(bucket, generation, now, rate, burst);
-	if (bucket->marks) {
+	if (bucket->marks && is_due) {
 		bucket->marks = 0;
 		admission = RT_ADMIT;
 	} else if (take_token(bucket)) {
@@ -187,11 +196,12 @@ static __always_inline void emit_event(const struct identity *identity, __u32 ce
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now = bpf_ktime_get_boot_ns();
 	bool first = code & EVENT_CODE_FLAGS(RT_SAMPLE_FIRST);
-	struct runtime_sample *sample;
+	struct runtime_sample *sample = NULL;
 
-	if (!first && rt_admit_sample(identity, now) == RT_ADMIT_NONE)
+	if ((first && is_ring_free()) || rt_admit_sample(identity, now) == RT_ADMIT)
+		sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
+	else if (!first)
 		return;
-	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
 	if (!sample) {
 		rt_count_loss(RT_LOSS_RING_FULL);
 		if (first)

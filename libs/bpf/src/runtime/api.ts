@@ -54,4 +54,9 @@ export interface OpenRuntimeOptions {
   readonly hostMountNs?: number;
   /** Size of the ring if this layer creates it; a power of two. Default 1 MiB. */
   readonly ringSizeBytes?: number;
+  /**
+   * Tasks of pods that the maps have room for. Default: as many tasks as the kernel allows, at most
+   * 131,072. About 200 bytes each, allocated when the maps are created.
+   */
+  readonly maxTasks?: number;
 }

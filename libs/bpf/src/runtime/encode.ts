@@ -8,7 +8,15 @@
  */
 import assert from 'node:assert/strict';
 import { checkU32 } from '../core/integers.ts';
-import { PodUidLayout, RtSettingsLayout, SocketMakerLayout, SubjectFlagValues, SubjectLayout } from './layout.gen.ts';
+import {
+  PodUidLayout,
+  RtBirthLayout,
+  RtSettingsLayout,
+  RtTotalsLayout,
+  SocketMakerLayout,
+  SubjectFlagValues,
+  SubjectLayout,
+} from './layout.gen.ts';
 
 /** Policy of a pod or of one of its containers, as the kernel reads it. */
 export interface RuntimeSubject {
@@ -39,6 +47,8 @@ export interface RuntimeSettings {
   readonly samplesPerSecond: number;
   /** RUNTIME_ABI of the release that created the maps. */
   readonly abi: number;
+  /** Size of rt_tasks. Pods share it: each may hold as many entries as are free. */
+  readonly maxTasks: number;
 }
 
 /** The process that created a raw or packet socket. */
@@ -117,6 +127,7 @@ export function encodeRuntimeSettings(settings: RuntimeSettings): Buffer {
   buffer.writeUInt32LE(checkU32(settings.sampleBurst, 'sampleBurst'), at.sampleBurst.offset);
   buffer.writeUInt32LE(checkU32(settings.samplesPerSecond, 'samplesPerSecond'), at.samplesPerSecond.offset);
   buffer.writeUInt32LE(checkU32(settings.abi, 'abi'), at.abi.offset);
+  buffer.writeUInt32LE(checkU32(settings.maxTasks, 'maxTasks'), at.maxTasks.offset);
   return buffer;
 }
 
@@ -129,7 +140,18 @@ export function decodeRuntimeSettings(buffer: Buffer): RuntimeSettings {
     sampleBurst: buffer.readUInt32LE(at.sampleBurst.offset),
     samplesPerSecond: buffer.readUInt32LE(at.samplesPerSecond.offset),
     abi: buffer.readUInt32LE(at.abi.offset),
+    maxTasks: buffer.readUInt32LE(at.maxTasks.offset),
   };
+}
+
+/** Decodes the time of `struct rt_birth`, CLOCK_BOOTTIME; undefined: not known. */
+export function decodeBirth(buffer: Buffer): bigint | undefined {
+  return buffer.readBigUInt64LE(RtBirthLayout.ns.offset) || undefined;
+}
+
+/** Decodes the tasks of `struct rt_totals`. */
+export function decodeTasks(buffer: Buffer): number {
+  return buffer.readInt32LE(RtTotalsLayout.tasks.offset);
 }
 
 /** Text up to the first zero byte, such as the kernel's comm. */

@@ -1,7 +1,7 @@
 // Generated from the BTF of runtime.bpf.o by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.
 
 export const RuntimeAbiValues = {
-  RUNTIME_ABI: 1,
+  RUNTIME_ABI: 2,
 } as const;
 
 export const OpValues = {
@@ -133,7 +133,9 @@ export const RtLossValues = {
   RT_LOSS_UNBOUND: 7,
   RT_LOSS_CGROUPS_FULL: 8,
   RT_LOSS_CGROUP_REFUSED: 9,
-  RT_LOSS_COUNT: 10,
+  RT_LOSS_TASK_SHARE: 10,
+  RT_LOSS_NO_RECORD: 11,
+  RT_LOSS_COUNT: 12,
 } as const;
 
 export const RtSampleFlagValues = {
@@ -265,12 +267,28 @@ export const SourceKeyLayout = {
 } as const;
 
 export const RtSettingsLayout = {
-  size: 32,
+  size: 40,
   hashKey: { offset: 0, size: 16 },
   hostMountNs: { offset: 16, size: 4 },
   sampleBurst: { offset: 20, size: 4 },
   samplesPerSecond: { offset: 24, size: 4 },
   abi: { offset: 28, size: 4 },
+  maxTasks: { offset: 32, size: 4 },
+  reserved: { offset: 36, size: 4 },
+} as const;
+
+export const RtBirthLayout = {
+  size: 48,
+  ns: { offset: 0, size: 8 },
+  mounts: { offset: 8, size: 32 },
+  recorded: { offset: 40, size: 4 },
+  reserved: { offset: 44, size: 4 },
+} as const;
+
+export const RtTotalsLayout = {
+  size: 8,
+  tasks: { offset: 0, size: 4 },
+  spares: { offset: 4, size: 4 },
 } as const;
 
 export const SocketMakerLayout = {

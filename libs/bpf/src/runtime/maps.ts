@@ -12,10 +12,12 @@ import type { BpfMap } from '../core/bpf-map.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32, encodeU64 } from '../core/integers.ts';
 import {
+  decodeBirth,
   decodePodUid,
   decodeRuntimeSettings,
   decodeSocketMaker,
   decodeSubject,
+  decodeTasks,
   encodePodUid,
   encodeRuntimeSettings,
   encodeSubject,
@@ -44,12 +46,14 @@ export const RUNTIME_LOSSES = [
   'unbound',
   'cgroups-full',
   'cgroup-refused',
+  'task-share',
+  'no-record',
 ] as const;
 export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
 /**
  * Pinned maps of the LSM programs. `samples` belongs to the packet programs. Only the kernel uses
- * rt_buckets; scratch maps are not pinned.
+ * rt_buckets and rt_scratch.
  */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
@@ -57,8 +61,9 @@ export const RUNTIME_MAP_NAMES = [
   'rt_cgroups',
   'rt_born',
   'rt_mounts',
+  'rt_shares',
+  'rt_totals',
   'rt_tasks',
-  'rt_task_hash',
   'rt_sets',
   'rt_paths',
   'rt_addresses',
@@ -69,8 +74,6 @@ export const RUNTIME_MAP_NAMES = [
   'rt_settings',
   'rt_losses',
   'rt_sockets',
-  'rt_task_scratch',
-  'rt_scratch_hash',
   'rt_scratch',
 ] as const;
 export type RuntimeMapName = (typeof RUNTIME_MAP_NAMES)[number];
@@ -107,9 +110,10 @@ export interface RuntimeMaps {
   /** Id of a pod's cgroup → UID of the pod. */
   readonly cgroups: RuntimeTable<bigint, string>;
   /**
-   * Id of a container's cgroup → time of its creation, CLOCK_BOOTTIME. User space deletes entries.
+   * Time at which the cgroup of a container was created, CLOCK_BOOTTIME. Undefined: it is gone, or
+   * older than the programs.
    */
-  readonly born: RuntimeTable<bigint, bigint>;
+  born(cgroupId: bigint): bigint | undefined;
   /** Writes a whole set, its head last. */
   writeSet(set: EncodedRuntimeSet): void;
   /** Deletes a set, its head first. Missing entries are not errors. */
@@ -182,7 +186,7 @@ const SET_MAPS = [
 
 const FILL: readonly RuntimeMapName[] = [
   ...(['rt_pods', 'rt_containers', 'rt_cgroups', 'rt_born', 'rt_sets', 'rt_paths'] as const),
-  ...(['rt_addresses', 'rt_values', 'rt_sources', 'rt_sockets'] as const),
+  ...(['rt_addresses', 'rt_values', 'rt_sources', 'rt_mounts', 'rt_shares', 'rt_tasks', 'rt_sockets'] as const),
 ];
 
 function setFunctions(raw: RuntimeRawMaps) {
@@ -237,7 +241,10 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     pods: table(raw.rt_pods, UIDS, SUBJECTS),
     containers: table(raw.rt_containers, IDS, SUBJECTS),
     cgroups: table(raw.rt_cgroups, IDS, UIDS),
-    born: table(raw.rt_born, IDS, IDS),
+    born(cgroupId) {
+      const found = raw.rt_born.get(encodeU64(cgroupId));
+      return found === null ? undefined : decodeBirth(found);
+    },
     ...setFunctions(raw),
     ...counterFunctions(raw.rt_counters),
     maxSubjects: raw.rt_buckets.info.maxEntries,
@@ -250,7 +257,11 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     },
     fill: () =>
       Object.fromEntries(
-        FILL.map((name) => [name, { entries: raw[name].count(), maxEntries: raw[name].info.maxEntries }]),
+        FILL.map((name) => {
+          // Counting the entries of this one is a system call for each task of the node.
+          const entries = name === 'rt_tasks' ? decodeTasks(raw.rt_totals.get(encodeU32(0))!) : raw[name].count();
+          return [name, { entries, maxEntries: raw[name].info.maxEntries }];
+        }),
       ),
   };
 }

@@ -25,12 +25,12 @@ import { BpfError } from '../core/errors.ts';
 import { lsmHooks, probeLsm } from '../core/feature-probe.ts';
 import { encodeU32 } from '../core/integers.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
-import { isBpffs } from '../core/system.ts';
+import { isBpffs, possibleCpus } from '../core/system.ts';
 import type { OpenRuntimeOptions, RuntimeObject, RuntimeProgram } from './api.ts';
-import { decodeRuntimeSettings } from './encode.ts';
+import { decodeRuntimeSettings, type RuntimeSettings } from './encode.ts';
 import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
-import { RUNTIME_MAP_NAMES, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
+import { RUNTIME_MAP_NAMES, type RuntimeMapName, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
 
 /** In force from the first open until user space sets others. */
 export const DEFAULT_RUNTIME_SAMPLES = { sampleBurst: 8, samplesPerSecond: 10 } as const;
@@ -39,14 +39,8 @@ const HASH_KEY_BYTES = 16;
 /** Suffix of a new link that will replace one with an older program. */
 const NEW_SUFFIX = '-new';
 const LSM_SECTION = 'lsm/';
-/**
- * Type information of a kernel whose task storage is complete. The programs check for it under the
- * same name (state.h).
- */
-const KERNEL_TYPES = '/sys/kernel/btf/vmlinux';
-const SINCE_STORAGE_ANSWERS = 'bpf_rdonly_cast\0';
-const STATE_MAPS = ['rt_task_hash', 'rt_scratch_hash'];
-const STATE_PROGRAM = 'handle_task_free';
+/** Tasks that this kernel allows, by its memory. Not namespaced. */
+const THREADS_MAX = '/proc/sys/kernel/threads-max';
 
 /**
  * Path of the compiled programs: BAILIFF_RUNTIME_OBJECT (bundled apps) or this package's build
@@ -81,27 +75,31 @@ function refuseOtherShape(object: BpfObject, pins: ReadonlyMap<string, string>):
   }
 }
 
-/** True if task states are in a map of Bailiff, and a program deletes them: below Linux 6.2. */
-function keepsStates(): boolean {
-  return !readFileSync(KERNEL_TYPES).includes(SINCE_STORAGE_ANSWERS);
-}
-
 /** Map → path of its pin. */
 function pinsOf({ pinDir, samplesPin }: OpenRuntimeOptions): Map<string, string> {
   const pins = new Map<string, string>(RUNTIME_MAP_NAMES.map((name) => [name, path.join(mapsDir(pinDir), name)]));
   return pins.set('samples', samplesPin ?? defaultSamplesPin(pinDir));
 }
 
-function prepare(image: Buffer, options: OpenRuntimeOptions, states: boolean): BpfObject {
+/**
+ * Sets the sizes of new maps; pinned ones keep theirs. The slots of working memory behind the
+ * spares belong to the CPUs.
+ */
+function sizeMaps(object: BpfObject, { ringSizeBytes, maxTasks }: OpenRuntimeOptions): void {
+  const sizes = new Map(object.maps().map(({ name, maxEntries }) => [name, maxEntries]));
+  const sizeOf = (name: RuntimeMapName): number => sizes.get(name) as number;
+  object.setMapMaxEntries('samples', ringSizeBytes ?? RING_SIZE_BYTES);
+  const allowed = maxTasks ?? Number(readFileSync(THREADS_MAX, 'utf8'));
+  object.setMapMaxEntries('rt_tasks', Math.min(allowed, sizeOf('rt_tasks')));
+  object.setMapMaxEntries('rt_scratch', sizeOf('rt_scratch') - 1 + possibleCpus());
+}
+
+function prepare(image: Buffer, options: OpenRuntimeOptions): BpfObject {
   const object = BpfObject.open(image, 'runtime');
   try {
     const pins = pinsOf(options);
     object.setMapAutocreate('.bss', false);
-    object.setMapMaxEntries('samples', options.ringSizeBytes ?? RING_SIZE_BYTES);
-    if (!states) {
-      for (const name of STATE_MAPS) object.setMapMaxEntries(name, 1);
-      object.setProgramAutoload(STATE_PROGRAM, false);
-    }
+    sizeMaps(object, options);
     refuseOtherShape(object, pins);
     for (const [name, pin] of pins) object.setMapPinPath(name, pin);
     return object;
@@ -126,16 +124,11 @@ function missingHooks(image: Buffer): Map<string, string> {
   return missing;
 }
 
-function loadWithout(
-  image: Buffer,
-  options: OpenRuntimeOptions,
-  states: boolean,
-  missing: ReadonlyMap<string, string>,
-): Loaded {
-  using object = prepare(image, options, states);
+function loadWithout(image: Buffer, options: OpenRuntimeOptions, missing: ReadonlyMap<string, string>): Loaded {
+  using object = prepare(image, options);
   for (const name of missing.keys()) object.setProgramAutoload(name, false);
   object.load();
-  const all = object.programs().filter(({ name }) => states || name !== STATE_PROGRAM);
+  const all = object.programs();
   const present = all.filter(({ name }) => !missing.has(name));
   return {
     raw: Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, object.map(name)])) as unknown as RuntimeRawMaps,
@@ -151,14 +144,13 @@ function load(image: Buffer, options: OpenRuntimeOptions): Loaded {
     const data = { errnoName, hint };
     throw new RuntimeError('ERR_RUNTIME_UNAVAILABLE', `this kernel runs no BPF-LSM programs (${errnoName})`, data);
   }
-  const states = keepsStates();
   try {
-    return loadWithout(image, options, states, new Map());
+    return loadWithout(image, options, new Map());
   } catch (error) {
     if (!(error instanceof BpfError) || error.code !== 'BPF_LOAD') throw error;
     const missing = missingHooks(image);
     if (missing.size === 0) throw error;
-    return loadWithout(image, options, states, missing);
+    return loadWithout(image, options, missing);
   }
 }
 
@@ -229,10 +221,10 @@ class PinnedRuntimeObject implements RuntimeObject {
   /** Writes the settings before the first program runs. */
   #settle(options: OpenRuntimeOptions, reused: boolean): void {
     const hostMountNs = options.hostMountNs ?? mountNamespaceOfHost();
-    const settings = reused
+    const settings: Omit<RuntimeSettings, 'hostMountNs' | 'maxTasks'> = reused
       ? this.maps.settings()
       : { hashKey: randomBytes(HASH_KEY_BYTES), ...DEFAULT_RUNTIME_SAMPLES, abi: RuntimeAbiValues.RUNTIME_ABI };
-    this.maps.setSettings({ ...settings, hostMountNs });
+    this.maps.setSettings({ ...settings, hostMountNs, maxTasks: this.#loaded.raw.rt_tasks.info.maxEntries });
   }
 
   /**

@@ -1,14 +1,11 @@
 /**
  * Measures how long containers ran before their policy was applied, for pods that the bus listed
  * after they had started. The kernel records when a container's cgroup was created. A policy that
- * is new for a known pod does not count. Limit: creation times without a subject are removed after
- * BORN_KEPT_NS.
+ * is new for a known pod does not count.
  */
 import { normalPodUid, type RuntimeMaps } from '@bailiff/bpf';
 import { childCgroups } from '../subjects/cgroups.ts';
 import type { InForce } from './enforcer.ts';
-
-const BORN_KEPT_NS = 600_000_000_000n;
 
 export class SubjectLatency {
   readonly #born: RuntimeMaps['born'];
@@ -32,21 +29,17 @@ export class SubjectLatency {
   /** Call it after each pass over all pods. @param dirs cgroups of pods, by 32 hex digits */
   observe(pods: Iterable<{ uid: string }>, dirs: ReadonlyMap<string, string>): void {
     const now = this.#bootNs();
+    const counted = new Set<bigint>();
     for (const { podUid, cgroupId } of this.#new.splice(0)) {
       const dir = dirs.get(podUid);
       if (this.#known === null || this.#known.has(podUid) || dir === undefined) continue;
       for (const id of cgroupId === null ? childCgroups(dir).map((child) => child.id) : [cgroupId]) {
-        const at = this.#born.get(id);
-        if (at === undefined) continue;
+        const at = this.#born(id);
+        if (at === undefined || counted.has(id)) continue;
         this.#onBound(Number(now - at) / 1e9);
-        this.#born.delete(id);
+        counted.add(id);
       }
     }
     this.#known = new Set([...pods].map(({ uid }) => normalPodUid(uid) ?? uid));
-  }
-
-  removeOld(): void {
-    const old = this.#bootNs() - BORN_KEPT_NS;
-    for (const [id, at] of this.#born.entries()) if (at < old) this.#born.delete(id);
   }
 }
