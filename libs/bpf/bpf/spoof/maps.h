@@ -39,11 +39,11 @@ struct {
 	__type(value, struct fastpath_entry);
 } cards SEC(".maps");
 
-/* 16 further addresses or prefixes per interface on average. */
+/* 64 further addresses or prefixes per interface: MAX_GRANTS of the collector. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_INTERFACES * 16);
+	__uint(max_entries, MAX_INTERFACES * 64);
 	__type(key, struct address_key);
 	__type(value, __u32);
 } addresses SEC(".maps");
@@ -131,10 +131,10 @@ struct {
 	__type(value, __u32);
 } allowed_cidrs SEC(".maps");
 
-/* Only quarantined interfaces have entries: eight ports each if all are quarantined. */
+/* Only quarantined interfaces have entries, 32 ports each: MAX_PROBE_PORTS of the collector. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_INTERFACES * 8);
+	__uint(max_entries, MAX_INTERFACES * 32);
 	__type(key, struct probe_key);
 	__type(value, __u32);
 } probe_ports SEC(".maps");
