@@ -2,6 +2,7 @@
 import { commandsPage } from './commands.ts';
 import { configPage } from './config-keys.ts';
 import { errorsPage } from './errors.ts';
+import { kernelMapsPage } from './kernel-maps.ts';
 import { limitsPage } from './limits.ts';
 import { page } from './markdown.ts';
 import { metricsPage } from './metrics.ts';
@@ -44,6 +45,11 @@ const PAGES: readonly Page[] = [
     file: 'shares.md',
     about: 'what pods, tenants, nodes and clients share: limits, shares, and what happens when one of them fills it',
     make: sharesPage,
+  },
+  {
+    file: 'kernel-maps.md',
+    about: 'the maps of the kernel programs, and the share of one pod in each',
+    make: kernelMapsPage,
   },
   {
     file: 'config.md',

@@ -58,6 +58,18 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
   ],
 };
 
+/** Default size of each map of an object, by its name. */
+export function mapSizes(btf: Map<number, BtfType>): Map<string, number> {
+  const maps = find(btf, 'DATASEC', '.maps').vars!.map(({ type_id }) => btf.get(type_id)!);
+  return new Map(
+    maps.map(({ name, type_id }) => {
+      const entries = btf.get(type_id!)!.members!.find((member) => member.name === 'max_entries');
+      // A number in the type of a map is the length of an array that a pointer refers to.
+      return [name, btf.get(btf.get(entries!.type_id)!.type_id!)!.nr_elems!];
+    }),
+  );
+}
+
 interface BtfMember {
   name: string;
   type_id: number;
@@ -72,6 +84,7 @@ interface BtfType {
   nr_elems?: number;
   members?: BtfMember[];
   values?: { name: string; val: number }[];
+  vars?: { type_id: number }[];
 }
 
 /** The object's types by id, as bpftool prints them. */

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { layoutSource, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
+import { layoutSource, mapSizes, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
+import { PACKET_MAPS, RUNTIME_MAPS } from './map-shares.ts';
 import * as layout from './spoof/layout.gen.ts';
 import {
   IFACE_STATES,
@@ -41,6 +42,16 @@ describe('layout', () => {
   ])('layout - the committed $file equals the BTF of the object', ({ plan, file }) => {
     const source = layoutSource(readBtf(path.join(dir, plan.object)), plan);
     expect(source).toBe(readFileSync(at(file), 'utf8'));
+  });
+
+  it.each([
+    { maps: PACKET_MAPS, object: SPOOF_LAYOUT.object, without: [] as string[] },
+    { maps: RUNTIME_MAPS, object: RUNTIME_LAYOUT.object, without: ['samples'] },
+  ])('maps - each map of $object has its share, and its size is as listed', ({ maps, object, without }) => {
+    const sizes = [...mapSizes(readBtf(path.join(dir, object)))].filter(([name]) => !without.includes(name));
+    expect(Object.fromEntries(Object.entries(maps).map(([name, { size }]) => [name, size]))).toEqual(
+      Object.fromEntries(sizes),
+    );
   });
 
   it('layout - the names follow the enums', () => {
