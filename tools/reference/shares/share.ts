@@ -22,7 +22,7 @@ export interface Share {
 }
 
 /** The reference of kernel maps, as rows name it. */
-export const KERNEL_MAPS = 'kernel maps';
+export const KERNEL_MAPS = '[kernel maps](kernel-maps.md)';
 
 /** Marks a share that is missing. */
 export const OPEN = '**Open:** ';
