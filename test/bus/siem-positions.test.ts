@@ -29,9 +29,11 @@ test('siem positions - redirected responses filled the bucket; set up again, it 
   await admin.jsm.streams.update(STREAM, before);
   const position = JSON.stringify({ created: '2026-11-30T06:40:43.000000000Z', sequence: 1_000_000 });
   const write = () => positions.put('violations', position);
+  // Longer than a response, so that it never takes the last bytes that no response fits in.
+  const writeLong = () => positions.put('violations', position.padEnd(2_000));
   const isFull = async () => {
     await redirect(relay);
-    return write().then(
+    return writeLong().then(
       () => false,
       ({ code }) => code === 'BUS_FULL',
     );
