@@ -65,6 +65,12 @@ describe('fallback by network namespace', () => {
       ],
     });
 
+  /** The configuration may reach the kernel after the status. */
+  const unknownDropped = () =>
+    waitFor(async () => (await landed(attacker, [frame(victim.ipv4)], 1)) === 0, {
+      what: 'unknown ones to be dropped',
+    });
+
   /** Changes that a pod can make to its own side. */
   const addsAddresses = async () => {
     await ip(attacker, 'addr', 'replace', `${victim.ipv4}/24`, 'dev', 'eth0');
@@ -92,10 +98,7 @@ describe('fallback by network namespace', () => {
       await act();
       await start();
       await unlisted();
-      // The configuration may reach the kernel after the status.
-      await waitFor(async () => (await landed(attacker, [frame(victim.ipv4)], 1)) === 0, {
-        what: 'unknown ones to be dropped',
-      });
+      await unknownDropped();
       expect(await landed(attacker, [frame(victim.ipv4), frame(ELSEWHERE)], 20)).toBe(0);
       await counted({ vector: 'unknown-interface', action: 'drop' }, 20);
       await unknownMode('audit');
@@ -190,6 +193,7 @@ describe('fallback by network namespace', () => {
     await unknownMode('enforce');
     await start();
     await unlisted();
+    await unknownDropped();
     expect(await landed(attacker, [frame(victim.ipv4)], 20)).toBe(0);
     await node.putPods(1);
     await node.waitForState(attacker, 'programmed');
