@@ -19,7 +19,8 @@ const ofPolicies = (share: string): Omit<MapShare, 'size'> => ({
   ...{ filledBy: 'policies that the collector compiles', share },
   whenFull: 'the pods that need the set are refused, with the reason in the status',
 });
-const PER_INTERFACE = 'the guard of an interface. A pod has one, and one more for each network that it requests (Multus)';
+const PER_INTERFACE =
+  'the guard of an interface. A pod has one, and one more for each network that it requests (Multus)';
 const NOT_GUARDED = 'the interface has no guard or an incomplete one; status and metrics name it';
 
 /** Maps of spoof.bpf.o. */
