@@ -1,6 +1,7 @@
 import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
+import { DiscardPolicy } from '@nats-io/jetstream';
 import { expect, test, vi } from 'vitest';
 import { freeze, losing, readAll, startBus, tally, text } from '../support/bus.ts';
 import { random } from '../support/random.ts';
@@ -266,7 +267,7 @@ test('publish once - gives up at the deadline or when aborted, with the reason',
 test('publish once - a full stream rejects with its own code', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
-  await admin.jsm.streams.update('VERDICTS', { max_bytes: 4_096 });
+  await admin.jsm.streams.update('VERDICTS', { max_bytes: 4_096, discard: DiscardPolicy.New });
   const bus = await nats.connect('correlator');
   const write = (index: number) =>
     publishOnce(bus, `bailiff.v1.verdicts.high.a.b.${index}`, Buffer.alloc(1_000), { msgId: String(index) });

@@ -15,6 +15,7 @@ import {
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { TUNABLE_VECTORS } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
+import { DiscardPolicy } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { readAll, startBus, startThree } from '../support/bus.ts';
@@ -40,6 +41,25 @@ test('topology - chosen values stay when setup runs without them, and grow on re
   const grown = await ensureTopology(admin, { violationsMaxBytes: 128 * MIB });
   expect(grown).toMatchObject({ changed: ['VIOLATIONS'], losses: [] });
   expect(await limits(admin)).toEqual({ days: 30, bytes: 128 * MIB, replicas: 1 });
+});
+
+test('topology - a bus of an earlier version gets in place what keeps one tenant from filling it', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const former = { discard: DiscardPolicy.New, max_msgs: -1 };
+  for (const name of ['VERDICTS', 'RESPONSES']) await admin.jsm.streams.update(name, former);
+  await admin.jsm.streams.update('KV_bailiff_nodes', { max_age: 0 });
+  await admin.js.publish('bailiff.v1.verdicts.high.shop.web.1', new Uint8Array(10));
+  const { changed, losses } = await ensureTopology(admin);
+  expect([changed.sort(), losses]).toEqual([['KV_bailiff_nodes', 'RESPONSES', 'VERDICTS'], []]);
+  const configOf = async (name: string) => (await streamInfo(admin, name)).config;
+  expect(await configOf('VERDICTS')).toMatchObject({ discard: 'old', max_msgs: 250_000 });
+  expect(await configOf('RESPONSES')).toMatchObject({ discard: 'old', max_msgs: 500_000 });
+  expect((await configOf('KV_bailiff_nodes')).max_age).toBe(30 * DAY_MS * 1e6);
+  expect((await streamInfo(admin, 'VERDICTS')).state.messages).toBe(1);
+  // A number that an operator has chosen stays.
+  await admin.jsm.streams.update('VERDICTS', { max_msgs: 1_000_000 });
+  expect((await ensureTopology(admin)).changed).toEqual([]);
 });
 
 test('topology - fewer bytes are rejected with what would be deleted, and applied with shrink', async () => {

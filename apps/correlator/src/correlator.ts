@@ -16,7 +16,7 @@ import { addReadings, type Metrics, makeCounters, NO_READINGS, type Readings } f
 import { PodsLog } from './pods-log.ts';
 import { RuleLog } from './rule-log.ts';
 import { SkippedMessages } from './skipped-messages.ts';
-import { type Offered, VerdictPublisher } from './verdict-publisher.ts';
+import { type Offered, type PublishOutcome, VerdictPublisher } from './verdict-publisher.ts';
 import { ViolationReader } from './violation-reader.ts';
 
 /**
@@ -156,10 +156,10 @@ class Correlator {
     });
   }
 
-  #onPublished(verdict: Verdict, outcome: 'stored' | 'exists', { streamMicros, isLive }: Offered): void {
+  #onPublished(verdict: Verdict, outcome: PublishOutcome, { streamMicros, isLive }: Offered): void {
     const { level, rule, verdictId } = verdict;
     this.#metrics.verdicts.inc({ outcome, level, rule });
-    if (outcome === 'exists') return;
+    if (outcome !== 'stored') return;
     const { clock, log } = this.#ctx;
     if (isLive) this.#metrics.frameToVerdict.observe(Math.max(0, clock.nowMicros() - streamMicros) / 1e6);
     const pod = verdict.pod ? `${verdict.pod.namespace}/${verdict.pod.name}` : '';

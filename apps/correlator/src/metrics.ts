@@ -179,7 +179,7 @@ export function makeCounters(registry: Registry): Metrics {
   return {
     verdicts: family.counter(
       'verdicts_total',
-      'Verdicts by outcome: stored, exists (another replica was first), failed',
+      'Verdicts by outcome: stored, exists (another replica was first), expired (older than all of VERDICTS, which was full), failed',
       ['outcome', 'level', 'rule'],
     ),
     deadLetters: family.counter('dead_letters_total', 'Dead letters written', ['reason']),

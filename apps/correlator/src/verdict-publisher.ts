@@ -2,10 +2,11 @@
  * Publishes verdicts to VERDICTS in the order in which the engine emits them.
  *
  * Invariants: the first replica to publish a verdict wins; the bus rejects the second copy, which
- * is counted. A publish is retried until the bus stores it or rejects the message itself. Bounds:
- * IN_FLIGHT publishes at once. At MAX_QUEUED_VERDICTS the frame consumer stops reading.
+ * is counted. A publish is retried until the bus stores it or rejects the message itself. VERDICTS
+ * deletes its oldest when it is full, so a verdict of a frame that is older than all of them may
+ * have been stored before, and is not stored again. Bounds: IN_FLIGHT publishes at once. At MAX_QUEUED_VERDICTS the frame consumer stops reading.
  */
-import { type Bus, BusError, cloudEventHeaders, publishOnce, verdictSubject } from '@bailiff/bus';
+import { type Bus, BusError, cloudEventHeaders, publishOnce, readCompleteSince, verdictSubject } from '@bailiff/bus';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 
@@ -13,6 +14,10 @@ export const MAX_QUEUED_VERDICTS = 1_024;
 const IN_FLIGHT = 32;
 /** Pause after a temporary error: stream full, no leader. */
 const RETRY_MS = 1_000;
+/** A verdict of a younger frame cannot be deleted already. */
+const RECENT_MICROS = 60_000_000;
+/** How long the time is used since which VERDICTS is complete. Verdicts of a replay are many. */
+const COMPLETE_SINCE_MS = 1_000;
 
 /** Errors that the verdict itself causes: no retry. */
 const FINAL = new Set(['BUS_TOO_LARGE', 'BUS_REFUSED', 'BUS_MESSAGE']);
@@ -22,7 +27,7 @@ const FATAL = new Set(['BUS_PERMISSION', 'BUS_AUTHENTICATION']);
 export interface VerdictPublisherOptions {
   bus: Bus;
   clock: Clock;
-  onPublished(verdict: Verdict, outcome: 'stored' | 'exists', offered: Offered): void;
+  onPublished(verdict: Verdict, outcome: PublishOutcome, offered: Offered): void;
   /** Rejected for good. */
   onFailed(verdict: Verdict, error: Error): void;
   /** Failed for now; retried. */
@@ -32,6 +37,9 @@ export interface VerdictPublisherOptions {
   /** Aborted at the end of the shutdown: ends all publishing. */
   signal: AbortSignal;
 }
+
+/** `exists`: another replica was first. `expired`: it may have been stored and deleted before. */
+export type PublishOutcome = 'stored' | 'exists' | 'expired';
 
 /** What the publisher's owner knew about a verdict when it offered it. */
 export interface Offered {
@@ -50,6 +58,7 @@ export class VerdictPublisher {
   readonly #o: VerdictPublisherOptions;
   #queue: Queued[] = [];
   readonly #work = new Set<Promise<void>>();
+  #completeSince = { readAtMs: Number.NEGATIVE_INFINITY, micros: 0 };
 
   constructor(options: VerdictPublisherOptions) {
     this.#o = options;
@@ -105,6 +114,7 @@ export class VerdictPublisher {
     });
     for (;;) {
       try {
+        if (await this.#mayBeDeleted(offered)) return this.#o.onPublished(verdict, 'expired', offered);
         const { outcome } = await publishOnce(bus, subject, payload, {
           msgId: verdict.verdictId,
           headers,
@@ -120,5 +130,16 @@ export class VerdictPublisher {
         signal.throwIfAborted();
       }
     }
+  }
+
+  /** Whether VERDICTS has deleted verdicts that are as old as the frame. @throws BusError */
+  async #mayBeDeleted({ streamMicros }: Offered): Promise<boolean> {
+    const { bus, clock } = this.#o;
+    if (clock.nowMicros() - streamMicros < RECENT_MICROS) return false;
+    if (clock.monotonicMs() - this.#completeSince.readAtMs > COMPLETE_SINCE_MS) {
+      const micros = await readCompleteSince(bus, 'VERDICTS');
+      this.#completeSince = { readAtMs: clock.monotonicMs(), micros };
+    }
+    return streamMicros < this.#completeSince.micros;
   }
 }

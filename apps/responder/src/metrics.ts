@@ -11,6 +11,9 @@ export interface Readings {
   redisUp: number;
   undosOverdue: number;
   tasks: number;
+  /** 1 for a stream that deletes messages before their age limit. */
+  trimmed: Values;
+  labelsForgotten: number;
   refusedPolicies: number;
   /** Disarmings in force, by scope. */
   disarms: Values;
@@ -25,6 +28,8 @@ export const NO_READINGS: Readings = {
   redisUp: 0,
   undosOverdue: 0,
   tasks: 0,
+  trimmed: {},
+  labelsForgotten: 0,
   refusedPolicies: 0,
   disarms: {},
   kube: { requests: 0, errors: {} },
@@ -55,6 +60,17 @@ export function addReadings(registry: Registry, read: () => Readings): void {
   gauge('redis_up', '1 if Redis is reachable, otherwise 0', (r) => r.redisUp);
   gauge('undos_overdue', 'Effects that have expired but are not undone', (r) => r.undosOverdue);
   gauge('tasks_remembered', 'Tasks in the ledger of RESPONSES', (r) => r.tasks);
+  family.gaugeBy(
+    'stream_trimmed',
+    '1 if the stream is full and deletes messages before their age limit',
+    'stream',
+    () => readings().trimmed,
+  );
+  family.total(
+    'labels_forgotten_total',
+    'Labels with an end beyond the limit, which stay on their pods',
+    () => readings().labelsForgotten,
+  );
   gauge('policies_refused', 'Policies whose newest version was refused', (r) => r.refusedPolicies);
   family.gaugeBy('disarms', 'Disarmings in force, by scope', 'scope', () => readings().disarms);
   family.total('kube_requests_total', 'Requests to the API server', () => readings().kube.requests);
@@ -71,7 +87,21 @@ export function makeCounters(registry: Registry) {
   const family = familyOf(registry);
   const actions = RESPONSE_ACTIONS.map((action) => ({ action }));
   return {
-    verdicts: family.counter('verdicts_total', 'Verdicts read', ['matched'], [{ matched: 'yes' }, { matched: 'no' }]),
+    verdicts: family.counter(
+      'verdicts_total',
+      'Verdicts read; expired: older than the records of RESPONSES, which was full, so they are not acted on',
+      ['matched'],
+      [{ matched: 'yes' }, { matched: 'no' }, { matched: 'expired' }],
+    ),
+    tasksExpired: family.counter('tasks_expired_total', 'Tasks whose verdict was deleted before they were due'),
+    recordsRenewed: family.counter(
+      'records_renewed_total',
+      'Records that are still needed and were stored again before RESPONSES deleted them',
+    ),
+    recordsLost: family.counter(
+      'records_lost_total',
+      'Records that are still needed and were deleted; only the running responders know them',
+    ),
     unreadable: family.counter(
       'unreadable_total',
       'Messages that could not be decoded; they become dead letters',

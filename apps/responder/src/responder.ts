@@ -25,6 +25,7 @@ import { Scheduler } from './scheduling/scheduler.ts';
 import { PolicyLog } from './streams/policy-log.ts';
 import { QuarantineController } from './streams/quarantine-controller.ts';
 import { ResponseStream } from './streams/responses.ts';
+import { MAX_TICK_MS, RetentionController } from './streams/retention-controller.ts';
 import { VerdictStream } from './streams/verdicts.ts';
 import { TaskRunner } from './tasks/run-task.ts';
 import { UndoRunner } from './tasks/run-undo.ts';
@@ -57,6 +58,7 @@ class Responder {
   readonly #undos: UndoRunner;
   readonly #scheduler: Scheduler;
   readonly #quarantines: QuarantineController;
+  readonly #retention: RetentionController;
   readonly #statusReporter: InstanceReporter;
   /**
    * Ends the reader of RESPONSES and the requests of jobs. Aborted after the service's signal, so
@@ -114,6 +116,7 @@ class Responder {
       scanIntervalMs: config.scanIntervalMs,
     });
     this.#quarantines = this.#makeQuarantineController(bus, outside);
+    this.#retention = this.#makeRetentionController(bus);
     this.#statusReporter = this.#makeStatusReporter(bus);
     this.#policyLog.onChange(() => this.#statusReporter.report());
     addReadings(ctx.metrics, () => this.#readings());
@@ -160,6 +163,26 @@ class Responder {
     });
   }
 
+  #makeRetentionController(bus: Bus): RetentionController {
+    const { clock, log, signal } = this.#ctx;
+    return new RetentionController({
+      ...{ bus, ledger: this.#ledger, log: this.#responses, clock, signal },
+      onVerdictsDeleted: (firstSequence) => this.#scheduler.verdictsDeleted(firstSequence),
+      onTrimmed: (stream, keptMs) => {
+        if (keptMs === null) log.info({ stream }, 'the stream keeps its messages until their age limit again');
+        else
+          log.warn(
+            { stream, keptHours: keptMs / 3_600_000 },
+            'the stream is full and deletes messages before their age limit: find out which namespace fills it, and raise its max_bytes',
+          );
+      },
+      onRenewed: () => this.#metrics.recordsRenewed.inc(),
+      onLost: () => this.#metrics.recordsLost.inc(),
+      onError: (error) => log.warn({ err: error }, 'cannot store needed records again; the next tick retries'),
+      onWait: (error) => log.warn({ err: error }, 'waiting for RESPONSES'),
+    });
+  }
+
   async start(): Promise<void> {
     const { config, health, onStop, fail, clock, signal } = this.#ctx;
     onStop('status', () => this.#statusReporter.close());
@@ -170,6 +193,8 @@ class Responder {
     health.ready('redis', () => this.#queues?.ready || redisProblem());
     await this.#readResponses();
     if (signal.aborted) return;
+    await this.#retention.begin();
+    if (signal.aborted) return;
     const queues = this.#openQueues();
     this.#queues = queues;
     this.#scheduler.start(queues);
@@ -177,6 +202,10 @@ class Responder {
     onStop(
       'scan',
       clock.setRepeating(() => this.#scan(), config.scanIntervalMs),
+    );
+    onStop(
+      'retention',
+      clock.setRepeating(() => void this.#retention.tick(), Math.min(config.scanIntervalMs, MAX_TICK_MS)),
     );
     onStop(
       'order',
@@ -266,6 +295,10 @@ class Responder {
       redisUp: this.#queues?.ready ? 1 : 0,
       undosOverdue: this.#scheduler.undosOverdue,
       tasks: this.#ledger.size,
+      trimmed: Object.fromEntries(
+        ['VERDICTS', 'RESPONSES'].map((stream) => [stream, Number(this.#retention.trimmed.has(stream))]),
+      ),
+      labelsForgotten: this.#ledger.labelsForgotten,
       refusedPolicies: this.#policies.refused().length,
       disarms: this.#policies.disarms(this.#ctx.clock.nowMs()),
       kube: { requests, errors: Object.fromEntries(errors) },

@@ -12,6 +12,7 @@ import {
   BusError,
   consumeOrdered,
   FramePublisher,
+  isCopy,
   type Position,
   RepeatedFrames,
   type SiemFormat,
@@ -208,7 +209,8 @@ export class SourceReader {
       this.lost += message.sequence - this.#received - 1;
     }
     this.#received = message.sequence;
-    const events = await this.#read(message);
+    // A copy has an event already, with the place of the original.
+    const events = isCopy(message) ? [] : await this.#read(message);
     if (this.#o.signal.aborted) return;
     const { sequence, timestampMicros: storedMicros } = message;
     const rendered = events.flatMap((event) => this.#renderShared(event));

@@ -28,6 +28,7 @@ export type { OrderedOptions, StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';
 export * from './streams/publish-once.ts';
 export { RepeatedFrames } from './streams/repeated-frames.ts';
+export * from './streams/retention.ts';
 export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';

@@ -20,18 +20,16 @@ export const STREAMS: Readonly<Record<string, Row>> = {
   },
   VERDICTS: {
     filledBy: 'the correlator, for violations of pods',
-    share: 'a namespace, or a node for verdicts about itself: a quarter of the verdicts per minute',
-    whileItRefuses:
-      'none in the stream: one tenant within its share, or one credential, fills it in days, and no pod gets a further verdict',
-    counter: '`bailiff_correlator_verdicts_suppressed_total`; status names a full stream',
-    tests: ['libs/correlation/src/engine/verdict-cap.test.ts'],
+    share:
+      'a namespace, or a node for verdicts about itself: a quarter of the verdicts per minute. None in the stream: a tenant that fills it shortens the history of all, and stops no verdict',
+    counter: '`bailiff_correlator_verdicts_suppressed_total`, `bailiff_responder_stream_trimmed`; status',
+    tests: ['test/cluster/streams-full.test.ts', 'libs/correlation/src/engine/verdict-cap.test.ts'],
   },
   RESPONSES: {
     filledBy: 'the responder, for verdicts; operators, one record per approval or release',
-    share: 'as VERDICTS, times the tasks of a verdict',
-    whileItRefuses: 'none in the stream: then the responder does not act for any tenant',
-    counter: 'status names a full stream',
-    tests: ['test/cluster/responder-disk-full.test.ts'],
+    share: 'as VERDICTS, times the tasks of a verdict. Records that are still needed are stored again',
+    counter: '`bailiff_responder_stream_trimmed`, `bailiff_responder_records_lost_total`; status',
+    tests: ['test/cluster/streams-full.test.ts', 'test/cluster/responder-disk-full.test.ts'],
   },
   CONFIG_LOG: {
     filledBy: 'a copy of `bailiff_config`',
@@ -94,10 +92,9 @@ export const BUCKETS_OF: Readonly<Record<string, Row>> = {
   },
   bailiff_siem: {
     filledBy: 'the siem-relay: one key per source',
-    share: 'none: no pod, tenant or node writes it',
-    whileItRefuses: 'another identity of the core account can fill it with other keys',
+    share: 'none: no pod, tenant or node writes it. It accepts no other keys',
     counter: '`bailiff_siem_relay_errors_total`',
-    tests: ['test/cluster/siem-relay.test.ts'],
+    tests: ['test/bus/siem-positions.test.ts', 'test/cluster/siem-relay.test.ts'],
   },
 };
 

@@ -110,7 +110,7 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     what: 'queue of verdicts for the bus',
     file: 'apps/correlator/src/verdict-publisher.ts',
     limits: ['MAX_QUEUED_VERDICTS'],
-    filledBy: 'verdicts while the bus is slow or VERDICTS is full',
+    filledBy: 'verdicts while the bus is slow',
     share: 'as verdicts a minute',
     whenFull: 'the correlator waits: nothing is lost, verdicts of all are late',
     counter: '`bailiff_correlator_verdicts_waiting`, `bailiff_correlator_waits_total`',

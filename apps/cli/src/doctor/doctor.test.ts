@@ -123,9 +123,15 @@ describe('bus and Redis', () => {
     ['refuses new messages, the next one does not fit', { bytes: 99.6 }, 'fail', 'raise its max_bytes'],
     ['refuses new messages, full by number', { bytes: 10, messages: 7, maxMessages: 7 }, 'fail', 'raise its max_msgs'],
     ['refuses new messages, no limit', { bytes: 99, maxBytes: -1, messages: 9 }, 'ok', ''],
-    ['deletes the oldest, full', { bytes: 100, refusesNew: false }, 'ok', ''],
+    ['deletes the oldest, full, as VIOLATIONS', { bytes: 100, refusesNew: false }, 'ok', ''],
+    [
+      'deletes the oldest before their age limit',
+      { bytes: 99, refusesNew: false, trimmed: { keptMs: 18_000_000, maxAgeMs: 777_600_000 } },
+      'warn',
+      'find the namespace that fills it, and raise its max_bytes',
+    ],
   ])('streams - %s', (_name, more, state, remedy) => {
-    const none = { name: 'VERDICTS', messages: 0, maxMessages: -1, maxBytes: 100, refusesNew: true };
+    const none = { name: 'VERDICTS', messages: 0, maxMessages: -1, maxBytes: 100, refusesNew: true, trimmed: null };
     const stream = { ...none, ...more };
     const [finding] = fillFindings([stream]);
     expect([finding?.state ?? 'ok', finding?.remedy ?? '']).toEqual([state, remedy]);

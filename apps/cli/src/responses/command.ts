@@ -1,5 +1,5 @@
 /** `bailiff responses`: responses on the bus, pending ones, and their approval or denial. */
-import { filters } from '@bailiff/bus';
+import { filters, isCopy } from '@bailiff/bus';
 import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseIdPrefix, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
@@ -55,10 +55,13 @@ function listingOf({ decoder }: Session, filter: ResponseFilter): Listing<Respon
     noun: 'responses',
     filterSubjects: [filters.responses({ ...parts, ...(filter.action ? { action: filter.action } : {}) })],
     read: (message, take) =>
-      decoder.read(message, 'Response', (response) => {
-        if (!matchesResponse(response, filter)) return;
-        take({ sequence: message.sequence, storedAtMicros: message.timestampMicros, response });
-      }),
+      // The responder stores needed records again before the stream deletes them.
+      isCopy(message)
+        ? undefined
+        : decoder.read(message, 'Response', (response) => {
+            if (!matchesResponse(response, filter)) return;
+            take({ sequence: message.sequence, storedAtMicros: message.timestampMicros, response });
+          }),
     columns: RESPONSE_COLUMNS,
     cells: responseCells,
     json: responseJson,

@@ -1,9 +1,12 @@
 /**
- * How full the streams are that refuse new messages at their limit. When VERDICTS or RESPONSES is
- * full, judging or responding stops. Pure.
+ * How full the streams are that refuse new messages at their limit, and VERDICTS and RESPONSES,
+ * which delete their oldest messages then. If those two refuse new ones (before `bailiff bus setup`
+ * of this version), judging or responding stops when they are full. Pure.
  */
+import { isTrimmed, microsOf } from '@bailiff/bus';
 import { EXIT } from '@bailiff/service';
 import type { StreamInfo } from '../shared/read/streams.ts';
+import { span } from '../shared/text/time.ts';
 import type { Problem } from './problem.ts';
 
 export interface StreamFill {
@@ -15,12 +18,20 @@ export interface StreamFill {
   maxBytes: number;
   /** At the limit, new messages are refused; old ones are not deleted. */
   refusesNew: boolean;
+  /** The stream is full and deletes messages before their age limit. Null: it does not. */
+  trimmed: { keptMs: number; maxAgeMs: number } | null;
 }
 
 /** From the server's stream information. */
-export function fillOf({ config, state }: StreamInfo): StreamFill {
+export function fillOf(info: StreamInfo): StreamFill {
+  const { config, state, ts } = info;
   const { name, max_msgs: maxMessages, max_bytes: maxBytes, discard } = config;
-  return { name, messages: state.messages, bytes: state.bytes, maxMessages, maxBytes, refusesNew: discard === 'new' };
+  const keptMs = (microsOf(ts ?? '') - microsOf(state.first_ts)) / 1000;
+  const trims = isTrimmed(info) && discard === 'old' && name in STOPS;
+  return {
+    ...{ name, messages: state.messages, bytes: state.bytes, maxMessages, maxBytes, refusesNew: discard === 'new' },
+    trimmed: trims ? { keptMs, maxAgeMs: config.max_age / 1e6 } : null,
+  };
 }
 
 /** Reported from here on. */
@@ -44,16 +55,22 @@ export interface Fill {
 
 /** Streams that are full or nearly full. */
 export function fillsOf(streams: readonly StreamFill[]): Fill[] {
-  return streams.flatMap(({ name, refusesNew, messages, maxMessages, bytes, maxBytes }) => {
+  return streams.flatMap(({ name, refusesNew, trimmed, messages, maxMessages, bytes, maxBytes }) => {
     const share = (used: number, limit: number) => (limit > 0 ? (100 * used) / limit : 0);
     const [byBytes, byMessages] = [share(bytes, maxBytes), share(messages, maxMessages)];
     const percent = Math.round(Math.max(byBytes, byMessages));
+    const remedy = `raise its ${byBytes >= byMessages ? 'max_bytes' : 'max_msgs'}`;
+    if (trimmed) {
+      const limit = trimmed.maxAgeMs > 0 ? ` instead of ${span(trimmed.maxAgeMs)}` : '';
+      const text = `full: its messages are deleted after ${span(trimmed.keptMs)}${limit}`;
+      return [{ name, isFull: false, text, remedy: `find the namespace that fills it, and ${remedy}` }];
+    }
     if (!refusesNew || percent <= FILLING_PERCENT) return [];
     const isFull = percent >= FULL_PERCENT;
     const text = isFull
       ? `full, new messages are refused${STOPS[name] ? `: ${STOPS[name]}` : ''}`
       : `${percent} % full; when it is full, new messages are refused`;
-    return [{ name, isFull, text, remedy: `raise its ${byBytes >= byMessages ? 'max_bytes' : 'max_msgs'}` }];
+    return [{ name, isFull, text, remedy }];
   });
 }
 

@@ -3,7 +3,7 @@
  * around the verdict. Configuration changes are included if they can affect the pod: of the
  * cluster, its namespace, or its node.
  */
-import { type ConfigChange, filters, openBucket, ROOT } from '@bailiff/bus';
+import { type ConfigChange, filters, isCopy, openBucket, ROOT } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
 import { readQuarantineList } from '@bailiff/schemas';
 import { verdictsOfPod } from '../explain/read.ts';
@@ -171,12 +171,14 @@ async function readVerdictsAndResponses(session: Session, request: TimelineReque
     sinceMs,
     filterSubjects: [filters.responses(pod ? subjectParts(pod) : { namespace: '', pod: '' })],
     onMessage: (message) =>
-      decoder.read(message, 'Response', (response) => {
-        const who = { uid: response.podUid, namespace: response.podNamespace, name: response.podName };
-        if (!(pod ? matchesPod(pod, who) : ids.has(response.verdictId))) return;
-        const row: ResponseRow = { sequence: message.sequence, storedAtMicros: message.timestampMicros, response };
-        responses.add(responseItem(row, io.nowMs()));
-      }),
+      isCopy(message)
+        ? undefined
+        : decoder.read(message, 'Response', (response) => {
+            const who = { uid: response.podUid, namespace: response.podNamespace, name: response.podName };
+            if (!(pod ? matchesPod(pod, who) : ids.has(response.verdictId))) return;
+            const row: ResponseRow = { sequence: message.sequence, storedAtMicros: message.timestampMicros, response };
+            responses.add(responseItem(row, io.nowMs()));
+          }),
     signal: io.signal,
   });
   found.items.push(...responses.items());

@@ -30,4 +30,20 @@ describe('backlog', () => {
     backlog.clear();
     expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(0);
   });
+
+  it('deleted verdicts - their tasks go, except one that has a record', () => {
+    const backlog = new Backlog(new OrderGate());
+    const ledger = new Ledger();
+    for (const [index, verdictId] of ['v1', 'v2', 'v3'].entries()) {
+      const verdict = sampleVerdict({ verdictId });
+      backlog.put({ verdict, sequence: index + 1, atMicros: 0 }, planVerdict(verdict, 0, policies), ledger);
+    }
+    const started = sampleResponse({ verdictId: 'v2', policy: 'mine', action: 'label', phase: 'started' });
+    ledger.applyInOrder(started, { sequence: 1, timestampMicros: 0 });
+    expect(backlog.removeBefore(1, ledger)).toBe(0);
+    expect([backlog.removeBefore(3, ledger), backlog.size]).toEqual([3, 2]);
+    const now = { micros: 600 * SECOND, monotonicMs: 0 };
+    const jobs = ['v1', 'v2', 'v3'].map((verdictId) => backlog.jobsOf(verdictId, ledger, now).length);
+    expect(jobs).toEqual([0, 1, 1]);
+  });
 });

@@ -78,6 +78,22 @@ export class Backlog {
     this.#verdicts.clear();
   }
 
+  /**
+   * VERDICTS has deleted the verdicts before a sequence: their tasks without a record cannot run any
+   * more. Those with a record end as `verdict-gone`. @returns the number of removed tasks
+   */
+  removeBefore(sequence: number, ledger: Ledger): number {
+    let removed = 0;
+    for (const [verdictId, verdict] of this.#verdicts) {
+      if (verdict.sequence >= sequence) continue;
+      const kept = verdict.tasks.filter(({ taskId }) => ledger.task(taskId) !== undefined);
+      removed += verdict.tasks.length - kept.length;
+      verdict.tasks = kept;
+      if (kept.length === 0) this.#verdicts.delete(verdictId);
+    }
+    return removed;
+  }
+
   /** Number of verdicts with an overdue task. */
   unanswered(ledger: Ledger, nowMicros: number, graceMs: number): number {
     let count = 0;

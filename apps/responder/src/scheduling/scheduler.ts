@@ -8,6 +8,7 @@
 import {
   BUDGET_EXHAUSTED,
   DELETE_STORM,
+  earliestMicros,
   type Ledger,
   OVERDUE_GRACE_MS,
   phaseGroupOf,
@@ -80,10 +81,21 @@ export class Scheduler {
     await planner.whenReady(stored);
     await step('verdict-read', { verdictId, action: '' });
     const plan = planner.plan(stored);
-    metrics.verdicts.inc({ matched: plan.tasks.length > 0 ? 'yes' : 'no' });
+    metrics.verdicts.inc({ matched: plan.tasks.length > 0 ? 'yes' : this.#isExpired(stored) ? 'expired' : 'no' });
     const added = this.#put(plan);
     if (this.#backlog.isFull) await added;
     while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
+  }
+
+  /** RESPONSES has deleted records of the verdict's time, so its tasks without a record do not run. */
+  #isExpired(stored: StoredVerdict): boolean {
+    return earliestMicros(stored) < this.#o.ledger.completeSinceMicros;
+  }
+
+  /** VERDICTS has deleted the verdicts before a sequence. */
+  verdictsDeleted(beforeSequence: number): void {
+    const { ledger, metrics } = this.#o;
+    metrics.tasksExpired.inc(this.#backlog.removeBefore(beforeSequence, ledger));
   }
 
   /** VERDICTS was recreated and is read from its beginning. */

@@ -9,8 +9,10 @@ import {
   type Bus,
   BusError,
   cloudEventHeaders,
+  completeSinceMicros,
   consumeOrdered,
   deadLetter,
+  firstStoredMicros,
   lastSequence,
   publishOnce,
   type RetryOptions,
@@ -18,6 +20,7 @@ import {
   responseSubject,
   retryTransient,
   type StreamMessage,
+  streamInfo,
 } from '@bailiff/bus';
 import { type Ledger, phaseGroupOf, responseIdOf } from '@bailiff/response';
 import {
@@ -112,7 +115,9 @@ export class ResponseStream implements ResponseLog {
 
   async caughtUp(): Promise<void> {
     const { bus, ledger } = this.#options;
-    const sequence = await lastSequence(bus, STREAM);
+    const info = await streamInfo(bus, STREAM);
+    const sequence = info.state.last_seq;
+    ledger.completeSinceMicros = completeSinceMicros(info);
     if (ledger.position >= sequence) return;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -174,13 +179,14 @@ export class ResponseStream implements ResponseLog {
   }
 
   #apply(message: StreamMessage, decoded: Decoded): void | Promise<void> {
-    const { sequence, timestampMicros } = message;
+    const { sequence } = message;
     if (decoded.name !== 'Response') return this.#deadLetter(message, new Error(`a ${decoded.name}, not a Response`));
     const response = decoded.value;
     if (response.responseId !== responseIdOf(response, phaseGroupOf(response.phase))) {
       return this.#deadLetter(message, new Error(`responseId ${response.responseId} is not the hash of its fields`));
     }
-    const taskId = this.#options.ledger.applyInOrder(response, { sequence, timestampMicros });
+    const place = { sequence, timestampMicros: firstStoredMicros(message) };
+    const taskId = this.#options.ledger.applyInOrder(response, place);
     this.#wake();
     this.#onApplied(taskId, response);
   }

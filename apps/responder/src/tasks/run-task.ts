@@ -9,7 +9,15 @@
  * Data path: scheduling/queues.ts → here → guarded-start.ts → actions/ → write-record.ts.
  */
 import { BusError } from '@bailiff/bus';
-import { type Decision, isSamePod, ownerOf, recordOf, type Task, type TaskState } from '@bailiff/response';
+import {
+  type Decision,
+  isSamePod,
+  ownerOf,
+  recordOf,
+  responseIdOf,
+  type Task,
+  type TaskState,
+} from '@bailiff/response';
 import { type ActionContext, DONE, type Outcome } from '../actions/action.ts';
 import { Api, type ApiTrace } from '../actions/api.ts';
 import { REMOVAL_POLL_MS } from '../actions/delete.ts';
@@ -68,6 +76,7 @@ export class TaskRunner {
     const planned = await planner.find(job);
     if (!planned) {
       metrics.orphanJobs.inc();
+      await this.#endOrphan(job);
       return null;
     }
     const { stored, task } = planned;
@@ -79,6 +88,21 @@ export class TaskRunner {
       afterChange: () => step('called', names),
     });
     return { ...planned, job, api, owner: null };
+  }
+
+  /** Ends an open task whose verdict VERDICTS no longer holds. */
+  async #endOrphan({ taskId, tries }: Job): Promise<void> {
+    const state = this.#deps.ledger.task(taskId);
+    if (!state || state.terminal) return;
+    await writeRecord(this.#deps, {
+      ...state.first,
+      responseId: responseIdOf(state.first, 'terminal'),
+      phase: 'failed',
+      reasonCode: 'verdict-gone',
+      reason: 'VERDICTS no longer holds the verdict: it was deleted before the task ended',
+      attempt: tries + 1,
+      expiresAt: null,
+    });
   }
 
   /** Milliseconds until the task may run. */

@@ -99,6 +99,8 @@ export function planTopology(found: Found, options: TopologyOptions = {}): Topol
     for (const limit of config.name.startsWith('KV_') ? BUCKET_LIMITS : STREAM_LIMITS) {
       const [from, to] = [orNone(before[limit]), orNone(config[limit])];
       if (to >= from) continue;
+      // Earlier versions had no such limit. It is no option, and bounds the server's memory.
+      if (limit === 'max_msgs' && from === Number.POSITIVE_INFINITY) continue;
       const by = decidedBy(config.name, limit, options);
       if (by) losses.push({ stream: config.name, limit, from: before[limit] ?? 0, to, follows: by === 'follows' });
       if (!by || !options.shrink) kept[limit] = before[limit] ?? 0;

@@ -2,8 +2,9 @@
  * Streams and buckets: names, subjects, and every limit with its reason. Pure data;
  * ensure-topology.ts creates them.
  *
- * VERDICTS and RESPONSES are kept at least as long as VIOLATIONS plus the longest timespan plus a
- * day, because their ids make a replay idempotent. Every stream has a byte limit, which JetStream
+ * VERDICTS and RESPONSES are kept as long as VIOLATIONS plus the longest timespan plus a day,
+ * because their ids make a replay idempotent. If they are full before, correlator and responder
+ * skip what is older than their first message. Every stream has a byte limit, which JetStream
  * reserves at creation.
  */
 import {
@@ -40,12 +41,16 @@ export const HORIZON_MARGIN_MS = DAY_MS;
  */
 export const VIOLATIONS_MAX_BYTES = 4096 * MIB;
 /**
- * A verdict is about 1 kB and is capped per minute; 512 MiB are half a million. A full stream
- * refuses new ones, which is counted.
+ * A verdict is about 1 kB, at most about 12 kB. The oldest are deleted first: one tenant can fill
+ * the stream, and must not stop the verdicts of others (streams/retention.ts).
  */
 export const VERDICTS_MAX_BYTES = 512 * MIB;
-/** Two responses a verdict at half the size. */
+/** Each verdict has its own subject, which takes 0.44 kB of server memory. */
+export const VERDICTS_MAX_MESSAGES = 250_000;
+/** Two records a verdict at half the size. The oldest are deleted first. */
 export const RESPONSES_MAX_BYTES = 512 * MIB;
+/** As for verdicts; two records a verdict. */
+export const RESPONSES_MAX_MESSAGES = 500_000;
 export const DEAD_LETTERS_MAX_BYTES = 256 * MIB;
 /**
  * Each dead letter has its own subject (so that it is stored once), and a subject takes 0.44 kB of
@@ -278,7 +283,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
       subjects: [`${ROOT}.verdicts.>`],
       max_age: horizon,
       max_bytes: VERDICTS_MAX_BYTES,
-      discard: DiscardPolicy.New,
+      max_msgs: VERDICTS_MAX_MESSAGES,
     }),
     make({
       name: 'RESPONSES',
@@ -286,7 +291,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
       subjects: [`${ROOT}.responses.>`],
       max_age: horizon,
       max_bytes: RESPONSES_MAX_BYTES,
-      discard: DiscardPolicy.New,
+      max_msgs: RESPONSES_MAX_MESSAGES,
     }),
     make({
       name: 'CONFIG_LOG',

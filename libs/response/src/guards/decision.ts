@@ -73,6 +73,8 @@ export interface GuardInput {
   facts: Facts;
   /** Actions started within the last 24 h, oldest first. */
   actions: readonly ActionEntry[];
+  /** The task may have run before: RESPONSES has deleted the records of its verdict's time. */
+  mayHaveRun?: boolean;
   /** The task has a `started` record, so limits do not apply to it again. */
   reserved: boolean;
   /** Time of the record that requests an approval. */

@@ -107,8 +107,15 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
   return null;
 }
 
-function stale({ task, reserved, approvedAtMicros, pendingAtMicros, nowMicros, limits }: GuardInput): Decision | null {
+function stale(input: GuardInput): Decision | null {
+  const { task, reserved, mayHaveRun, approvedAtMicros, pendingAtMicros, nowMicros, limits } = input;
   if (reserved || approvedAtMicros !== null || pendingAtMicros !== null) return null;
+  if (mayHaveRun) {
+    return refuse(
+      'stale-verdict',
+      'RESPONSES was full and has deleted the records of that time: it may have run before',
+    );
+  }
   if (nowMicros - task.dueAtMicros <= limits.maxOverdueMs * 1000) return null;
   return refuse(
     'stale-verdict',

@@ -2,7 +2,7 @@ import type { Response } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { responseIdOf, taskIdOf } from '../planning/ids.ts';
-import { ACTION_MEMORY_MICROS, Ledger } from './ledger.ts';
+import { ACTION_MEMORY_MICROS, Ledger, MAX_EXPIRING_LABELS } from './ledger.ts';
 import { RELEASED } from './records.ts';
 
 const record = (phase: Response['phase'], more: Partial<Response> = {}): Response => {
@@ -75,8 +75,11 @@ describe('ledger', () => {
       ledger.applyInOrder(response, at(index + 1));
     const month = 30 * 86_400_000_000;
     expect(inForce()).toEqual([
-      ['timed', { taskId: taskIdOf(cut('started', 'timed')), sinceMicros: 1000, untilMicros: 90_000 }],
-      ['for-good', { taskId: taskIdOf(cut('started', 'for-good')), sinceMicros: 3000, untilMicros: month + 7 }],
+      ['timed', { taskId: taskIdOf(cut('started', 'timed')), sequence: 2, sinceMicros: 1000, untilMicros: 90_000 }],
+      [
+        'for-good',
+        { taskId: taskIdOf(cut('started', 'for-good')), sequence: 4, sinceMicros: 3000, untilMicros: month + 7 },
+      ],
     ]);
     ledger.applyInOrder(cut('undone', 'for-good', { reasonCode: RELEASED }), at(8));
     ledger.applyInOrder(cut('succeeded', 'for-good', { recordedAt: 9 }), at(9));
@@ -147,6 +150,92 @@ describe('ledger', () => {
     ledger.applyInOrder(record('succeeded', { action: 'quarantine' }), at(1));
     ledger.applyInOrder(record('undone', { action: 'quarantine', reasonCode: RELEASED }), at(2));
     expect([...ledger.released()]).toMatchObject([{ response: { podUid: 'pod-1' } }]);
+  });
+
+  it('deleted records - a task without a record may have run, if its verdict is older than the first record', () => {
+    const ledger = new Ledger();
+    const known = ledger.applyInOrder(record('refused', { verdictId: 'v1' }), at(7));
+    expect(ledger.mayHaveRun('unknown', 4_000)).toBe(false);
+    ledger.completeSinceMicros = 5_000;
+    expect([ledger.mayHaveRun('unknown', 4_000), ledger.mayHaveRun('unknown', 5_000)]).toEqual([true, false]);
+    expect(ledger.mayHaveRun(known, 4_000)).toBe(false);
+    ledger.prune(10_000);
+    expect(ledger.size).toBe(1);
+    // An ended task is forgotten with its time, and then it does not run again either.
+    ledger.completeSinceMicros = 8_000;
+    ledger.completeSinceMicros = 1_000;
+    ledger.prune(10_000);
+    expect([ledger.size, ledger.mayHaveRun(known, 4_000)]).toEqual([0, true]);
+  });
+
+  it('deleted records - whatever is left of an ended task, it is not open, and a budget counts it', () => {
+    const cut = (phase: Response['phase']) => record(phase, { action: 'quarantine', expiresAt: 9e15 });
+    const rows = [cut('pending'), cut('approved'), cut('started'), cut('succeeded'), cut('undone')];
+    for (let deleted = 1; deleted < rows.length; deleted += 1) {
+      const ledger = new Ledger();
+      rows.slice(deleted).forEach((response, index) => {
+        ledger.applyInOrder(response, at(deleted + index + 1));
+      });
+      ledger.completeSinceMicros = (deleted + 1) * 1000;
+      const taskId = taskIdOf(rows[0] as Response);
+      const left = `${rows.length - deleted} records left`;
+      expect(ledger.isClosed(taskId) || ledger.mayHaveRun(taskId, 500), left).toBe(true);
+      expect(ledger.actionsSince(0), left).toHaveLength(deleted < 4 ? 1 : 0);
+      expect([...ledger.needed()], left).toEqual([]);
+    }
+  });
+
+  it('needed - quarantines, effects that end, open tasks and counted actions, each by its newest copy', () => {
+    const ledger = new Ledger();
+    const cut = (phase: Response['phase'], more: Partial<Response> = {}) =>
+      record(phase, { action: 'quarantine', verdictId: 'cut', expiresAt: 9e15, ...more });
+    const needed = () => [...new Set([...ledger.needed()].map(({ sequence }) => sequence))].sort((a, b) => a - b);
+    const rows: [Response, number[]][] = [
+      [record('pending', { verdictId: 'asked' }), [1]],
+      [record('refused', { verdictId: 'asked' }), []],
+      // A label has no budget, and an end.
+      [record('started', { verdictId: 'mark' }), [3]],
+      [record('succeeded', { verdictId: 'mark', expiresAt: 9e15 }), [4]],
+      [record('undone', { verdictId: 'mark' }), []],
+      [record('started', { verdictId: 'gone', action: 'delete' }), [6]],
+      [record('succeeded', { verdictId: 'gone', action: 'delete' }), [7]],
+      [cut('started'), [7, 8]],
+      [cut('succeeded'), [7, 9]],
+      // Copies.
+      [cut('succeeded'), [7, 10]],
+      [record('succeeded', { verdictId: 'gone', action: 'delete' }), [10, 11]],
+      [cut('undone', { reasonCode: RELEASED }), [11, 12]],
+      [record('started', { verdictId: 'open' }), [11, 12, 13]],
+    ];
+    rows.forEach(([response, expected], index) => {
+      ledger.applyInOrder(response, at(index + 1));
+      expect(needed(), `after record ${index + 1}`).toEqual(expected);
+    });
+    // Sequences of a deleted stream are not those of the new one.
+    ledger.streamRecreated();
+    expect(needed()).toEqual([]);
+    ledger.applyInOrder(record('started', { verdictId: 'new', action: 'evict' }), at(3));
+    expect(needed()).toEqual([3]);
+    ledger.applyInOrder(record('refused', { verdictId: 'new', action: 'evict' }), at(4));
+    expect(needed()).toEqual([4]);
+    ledger.prune(ACTION_MEMORY_MICROS + 20_000);
+    expect(needed()).toEqual([]);
+  });
+
+  it('labels with an end - beyond the limit the oldest stay on their pods; no quarantine is forgotten', () => {
+    const ledger = new Ledger();
+    const until = (verdictId: string, action: Response['action']) =>
+      ledger.applyInOrder(record('succeeded', { verdictId, action, expiresAt: 9e15 }), at(1));
+    until('cut', 'quarantine');
+    for (let n = 0; n <= MAX_EXPIRING_LABELS; n += 1) until(`label-${n}`, 'label');
+    ledger.prune(1);
+    const left = [...ledger.expiring()].map(({ first }) => first.verdictId);
+    expect([left.length, left[0], left[1], ledger.labelsForgotten]).toEqual([
+      MAX_EXPIRING_LABELS + 1,
+      'cut',
+      'label-1',
+      1,
+    ]);
   });
 
   it('prune - drops actions older than every window', () => {

@@ -4,22 +4,40 @@
  * and after every start; Redis stores none of it. Applying a record twice changes nothing, because
  * the responder applies its own records at once and reads them again from its consumer.
  *
- * Bounds: an ended task keeps only its id (some 100 bytes; RESPONSES holds less than a million
- * tasks); actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end.
+ * RESPONSES deletes its oldest records when it is full. `needed` names the records that must not be
+ * lost, and the responder stores them again. A task without a record may have run if its verdict is
+ * older than the first record: `mayHaveRun`.
+ *
+ * Bounds: an ended task keeps only its id (some 100 bytes) while RESPONSES holds records of that
+ * time; actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end; of
+ * expiring labels the newest MAX_EXPIRING_LABELS.
  */
 import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
-import type { ActionEntry } from '../guards/decision.ts';
-import { phaseGroupOf, taskIdOf } from '../planning/ids.ts';
+import { type ActionEntry, needsReservation } from '../guards/decision.ts';
+import { type PhaseGroup, phaseGroupOf, taskIdOf } from '../planning/ids.ts';
 import { ALREADY_QUARANTINED, BUDGET_EXHAUSTED, DELETE_STORM, quarantineEndMicros } from '../planning/plan.ts';
 import { RELEASED } from './records.ts';
 
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
+/**
+ * Labels with an end, which verdicts can create without a limit of pods or budgets. Beyond it the
+ * oldest stay on their pods.
+ */
+export const MAX_EXPIRING_LABELS = 50_000;
+
+/** Instead of a sequence: of an action that was undone, and of records of a deleted stream. */
+const NOT_NEEDED = Number.POSITIVE_INFINITY;
+
 /** The records of one task. */
 export interface TaskState {
   taskId: string;
+  /** Its first record. */
+  first: Response;
+  /** Sequence of the newest copy of each record. */
+  sequences: Partial<Record<PhaseGroup, number>>;
   pendingAtMicros: number | null;
   approvedAtMicros: number | null;
   started: { atMicros: number; response: Response } | null;
@@ -36,14 +54,19 @@ export interface StreamPlace {
 export class Ledger {
   /** Open tasks, and ended ones whose record is needed for an undo or a substitute quarantine. */
   #tasks = new Map<string, TaskState>();
-  #closed = new Set<string>();
+  /** Ended tasks without a state, and when they ended. */
+  #closed = new Map<string, number>();
   #actions: ActionEntry[] = [];
-  #actedTasks = new Set<string>();
+  /** Tasks with an action, and the sequence of the last record that shows it. */
+  #actedTasks = new Map<string, number>();
   #expiring = new Map<string, TaskState>();
   #released = new Map<string, Released>();
   #quarantines = new Map<string, QuarantineInForce>();
   #position = 0;
   #newestMicros = 0;
+  #completeSinceMicros = 0;
+  /** Labels whose end was given up. */
+  labelsForgotten = 0;
 
   /** Highest sequence up to which every record is applied. */
   get position(): number {
@@ -86,6 +109,55 @@ export class Ledger {
    */
   streamRecreated(): void {
     this.#position = 0;
+    for (const one of [...this.#quarantines.values(), ...this.#released.values()]) one.sequence = NOT_NEEDED;
+    for (const state of this.#tasks.values()) state.sequences = {};
+    for (const taskId of this.#actedTasks.keys()) this.#actedTasks.set(taskId, NOT_NEEDED);
+  }
+
+  /** RESPONSES has deleted records from before this time. It never decreases in one process. */
+  get completeSinceMicros(): number {
+    return this.#completeSinceMicros;
+  }
+  set completeSinceMicros(micros: number) {
+    this.#completeSinceMicros = Math.max(this.#completeSinceMicros, micros);
+  }
+
+  /**
+   * Whether a task without a record may have had one, which RESPONSES has deleted. It must not run:
+   * it might act twice.
+   * @param earliestMicros time before which no record of the task can have been stored
+   */
+  mayHaveRun(taskId: string, earliestMicros: number): boolean {
+    if (earliestMicros >= this.#completeSinceMicros || this.#closed.has(taskId)) return false;
+    const state = this.#tasks.get(taskId);
+    // Of an ended task the last record may be left.
+    return !state || (state.undone !== null && !state.terminal && !state.started);
+  }
+
+  /**
+   * Records that later decisions need, with the sequence of their newest copy: quarantines and other
+   * effects that end, releases, open tasks, and the actions that budgets count. Most important first.
+   * Of an ended task only the last record: a copy of an earlier one would outlive it.
+   */
+  *needed(): Iterable<NeededRecord> {
+    for (const one of this.#places()) if (one.sequence !== NOT_NEEDED) yield one;
+  }
+
+  *#places(): Iterable<NeededRecord> {
+    for (const { sequence, response } of [...this.#quarantines.values(), ...this.#released.values()])
+      yield { sequence, namespace: response.podNamespace };
+    for (const { terminal, sequences } of this.#expiring.values())
+      yield { sequence: sequences.terminal ?? NOT_NEEDED, namespace: terminal?.response.podNamespace ?? '' };
+    for (const { terminal, sequences, first } of this.#tasks.values()) {
+      if (terminal) continue;
+      for (const group of ['pending', 'approved', 'started'] as const) {
+        const sequence = sequences[group];
+        if (sequence !== undefined) yield { sequence, namespace: first.podNamespace };
+      }
+    }
+    for (const { taskId, action, namespace } of this.#actions) {
+      if (needsReservation(action)) yield { sequence: this.#actedTasks.get(taskId) ?? NOT_NEEDED, namespace };
+    }
   }
 
   /** State of an open task, or of an ended one whose record is still needed. */
@@ -129,42 +201,82 @@ export class Ledger {
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
     if ((this.#actions[0]?.atMicros ?? oldest) < oldest) {
       this.#actions = this.actionsSince(oldest);
-      this.#actedTasks = new Set(this.#actions.map(({ taskId }) => taskId));
+      this.#actedTasks = new Map(
+        this.#actions.map(({ taskId }) => [taskId, this.#actedTasks.get(taskId) ?? NOT_NEEDED]),
+      );
+    }
+    // Their verdicts are older, and `mayHaveRun` covers them.
+    for (const [taskId, atMicros] of this.#closed) {
+      if (atMicros < this.#completeSinceMicros) this.#closed.delete(taskId);
     }
     for (const [taskId, { terminal }] of this.#tasks) {
       if (terminal && terminal.atMicros < oldest && !this.#expiring.has(taskId)) {
-        this.#tasks.delete(taskId);
-        this.#closed.add(taskId);
+        this.#close(taskId, terminal.atMicros);
       }
     }
+    this.#forgetLabels();
     for (const [taskId, { untilMicros }] of this.#quarantines)
       if (untilMicros < nowMicros) this.#quarantines.delete(taskId);
     for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
   }
 
+  /** The labels that were applied first stay on their pods. */
+  #forgetLabels(): void {
+    const labels = [...this.#expiring.values()].filter(({ terminal }) => terminal?.response.action === 'label');
+    for (const { taskId, terminal } of labels.slice(0, Math.max(0, labels.length - MAX_EXPIRING_LABELS))) {
+      this.#expiring.delete(taskId);
+      this.#close(taskId, terminal?.atMicros ?? 0);
+      this.labelsForgotten += 1;
+    }
+  }
+
+  #close(taskId: string, atMicros: number): void {
+    this.#tasks.delete(taskId);
+    this.#closed.set(taskId, atMicros);
+  }
+
   #apply(response: Response, place: StreamPlace): string {
-    const atMicros = place.timestampMicros;
+    const { sequence, timestampMicros: atMicros } = place;
     this.#newestMicros = Math.max(this.#newestMicros, atMicros);
     const taskId = taskIdOf(response);
-    if (response.phase === 'started') this.#remember(actionOf(taskId, atMicros, response));
-    if (response.phase === 'undone' && response.reasonCode === RELEASED) {
-      this.#released.set(taskId, { taskId, atMicros, response });
+    const group = phaseGroupOf(response.phase);
+    if (group === 'started' || response.phase === 'succeeded')
+      this.#remember(actionOf(taskId, atMicros, response), sequence);
+    else if (this.#actedTasks.has(taskId))
+      this.#actedTasks.set(
+        taskId,
+        group === 'undone' ? NOT_NEEDED : Math.max(sequence, this.#actedTasks.get(taskId) ?? 0),
+      );
+    if (group === 'undone' && response.reasonCode === RELEASED) {
+      this.#released.set(taskId, { taskId, sequence, atMicros, response });
     }
-    if (response.phase === 'undone') this.#quarantines.delete(taskId);
+    if (group === 'undone') this.#quarantines.delete(taskId);
+    const quarantine = this.#quarantines.get(taskId);
+    if (quarantine && group === 'terminal') quarantine.sequence = Math.max(quarantine.sequence, sequence);
     if (this.#closed.has(taskId)) return taskId;
-    const state = this.#tasks.get(taskId) ?? newState(taskId);
+    const state = this.#tasks.get(taskId) ?? newState(taskId, response);
+    state.sequences[group] = Math.max(state.sequences[group] ?? 0, sequence);
     record(state, atMicros, response);
     this.#tasks.set(taskId, state);
     this.#settle(state);
     return taskId;
   }
 
-  /** Inserts by time: an own record may be applied before an earlier one of another replica. */
-  #remember(entry: ActionEntry): void {
-    if (this.#actedTasks.has(entry.taskId)) return;
-    this.#actedTasks.add(entry.taskId);
+  /**
+   * Inserts by time: an own record may be applied before an earlier one of another replica. The
+   * `succeeded` record counts if `started` was deleted.
+   */
+  #remember(entry: ActionEntry, sequence: number): void {
+    const { taskId, atMicros } = entry;
+    const known = this.#actedTasks.get(taskId);
+    this.#actedTasks.set(taskId, Math.max(known ?? 0, sequence));
+    if (known !== undefined) {
+      const at = this.#actions.findLastIndex((one) => one.taskId === taskId);
+      if ((this.#actions[at] as ActionEntry).atMicros <= atMicros) return;
+      this.#actions.splice(at, 1);
+    }
     let index = this.#actions.length;
-    while (index > 0 && (this.#actions[index - 1] as ActionEntry).atMicros > entry.atMicros) index--;
+    while (index > 0 && (this.#actions[index - 1] as ActionEntry).atMicros > atMicros) index--;
     this.#actions.splice(index, 0, entry);
   }
 
@@ -176,7 +288,8 @@ export class Ledger {
       const { started, terminal } = state;
       const sinceMicros = (started ?? terminal)?.atMicros as number;
       const untilMicros = quarantineEndMicros(end.expiresAt, (started?.response ?? end).recordedAt);
-      this.#quarantines.set(taskId, { taskId, sinceMicros, untilMicros, response: end });
+      const { terminal: sequence = 0 } = state.sequences;
+      this.#quarantines.set(taskId, { taskId, sequence, sinceMicros, untilMicros, response: end });
     }
     if (end.phase === 'succeeded' && end.expiresAt !== null && !state.undone) {
       this.#expiring.set(taskId, state);
@@ -186,14 +299,21 @@ export class Ledger {
     // Kept: a quarantine may replace the removal, and `tasksOf` needs its outcome.
     if (end.reasonCode === DELETE_STORM || (end.reasonCode === BUDGET_EXHAUSTED && REMOVING_ACTIONS.has(end.action)))
       return;
-    this.#tasks.delete(taskId);
-    this.#closed.add(taskId);
+    this.#close(taskId, state.terminal?.atMicros ?? 0);
   }
+}
+
+/** A record that RESPONSES must keep. */
+export interface NeededRecord {
+  sequence: number;
+  /** Of its pod; empty for a node. */
+  namespace: string;
 }
 
 /** A quarantine released by a person. */
 export interface Released {
   taskId: string;
+  sequence: number;
   atMicros: number;
   /** The `undone` record. */
   response: Response;
@@ -202,6 +322,8 @@ export interface Released {
 /** A quarantine task whose own entry is in the node's list. */
 export interface QuarantineInForce {
   taskId: string;
+  /** Of the newest copy of `response`. */
+  sequence: number;
   /** Start time; the bus time as soon as the record was read from the stream. */
   sinceMicros: number;
   /** When the node's kernel ends it. */
@@ -235,9 +357,11 @@ function record(state: TaskState, atMicros: number, response: Response): void {
   }
 }
 
-function newState(taskId: string): TaskState {
+function newState(taskId: string, first: Response): TaskState {
   return {
     taskId,
+    first,
+    sequences: {},
     pendingAtMicros: null,
     approvedAtMicros: null,
     started: null,

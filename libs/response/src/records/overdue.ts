@@ -14,15 +14,34 @@ import type { Ledger } from './ledger.ts';
 /** Default grace period after a task's due time, start or approval. */
 export const OVERDUE_GRACE_MS = 30_000;
 
-/** The tasks of a verdict, including quarantines that replace refused removals. */
-export function tasksOf(
-  { verdict, atMicros }: { verdict: Verdict; atMicros: number },
-  policies: PolicyHistory,
-  ledger: Ledger,
-): Task[] {
+/** A verdict with the bus time of its message. */
+interface Placed {
+  verdict: Verdict;
+  atMicros: number;
+}
+
+/** Node time, by which a verdict is triggered, is at most this much ahead of bus time. */
+const TRIGGER_BOUND_MICROS = 5_000_000;
+
+/**
+ * Time before which no record of the verdict can have been stored: that of its message, or of its
+ * trigger if the message is late. It may then be a copy of one that VERDICTS has deleted.
+ */
+export function earliestMicros({ verdict, atMicros }: Placed): number {
+  const { triggeredAt } = verdict;
+  return atMicros - triggeredAt <= TRIGGER_BOUND_MICROS ? atMicros : triggeredAt - TRIGGER_BOUND_MICROS;
+}
+
+/**
+ * The tasks of a verdict, including quarantines that replace refused removals, without those that
+ * may have run before RESPONSES deleted their records.
+ */
+export function tasksOf(placed: Placed, policies: PolicyHistory, ledger: Ledger): Task[] {
+  const { verdict, atMicros } = placed;
   const { byName } = policies.at(atMicros - POLICY_SETTLE_MICROS);
   const planned = planVerdict(verdict, atMicros, byName);
-  return withSubstitutes(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
+  const tasks = withSubstitutes(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
+  return tasks.filter(({ taskId }) => !ledger.mayHaveRun(taskId, earliestMicros(placed)));
 }
 
 type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action'>;

@@ -10,6 +10,7 @@ import {
   type Bus,
   BusError,
   ConfigLog,
+  completeSinceMicros,
   consumeOrdered,
   getMessage,
   INSTANCE_MAX_AGE_MS,
@@ -125,7 +126,8 @@ export async function readServiceStatus(
     return healthOf(sets, sumOf(waiting), atMs);
   };
   const placed = await readVerdicts(bus, verdicts.state.last_seq, signal);
-  const { cut, ...counts } = await readResponses(bus, placed, { atMicros, graceMs }, signal);
+  const completeSince = completeSinceMicros(responses);
+  const { cut, ...counts } = await readResponses(bus, placed, { atMicros, graceMs, completeSince }, signal);
   return {
     atMs,
     correlator: {
@@ -228,7 +230,7 @@ type ResponseCounts = Pick<ResponderStatus, 'due' | 'unanswered' | 'oldestUnansw
 async function readResponses(
   bus: Bus,
   placed: readonly Placed[],
-  { atMicros, graceMs }: { atMicros: number; graceMs: number },
+  { atMicros, graceMs, completeSince }: { atMicros: number; graceMs: number; completeSince: number },
   signal: AbortSignal,
 ): Promise<ResponseCounts> {
   const policies = await readPolicies(bus, placed.at(-1), signal);
@@ -236,6 +238,7 @@ async function readResponses(
   const dueBy = atMicros - graceMs * 1000;
   const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
   const cut = due[0] ? await readRecords(bus, ledger, due[0].atMicros, signal) : false;
+  ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
   const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
   return {
