@@ -1,5 +1,6 @@
 // A pod that reaches into the node's network namespace by its id, which the pod's end of the pair gives
-// it. No packet program sees what it does there. The kernel refuses it in a pod with a user namespace.
+// it. No packet program sees what it does there. The rule foreign-network of escape-guard refuses it
+// (test/lsm/kernel-ops.test.ts), and so does the kernel in a pod with a user namespace.
 import { spawnSync } from 'node:child_process';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';

@@ -77,6 +77,7 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
     'a call that needs a module ends as without the module',
     'without the rule it is loaded',
   ),
+  netlink_send: kernel("['rtnetlink,target-id', 'EINVAL', 'EPERM']", "['rtnetlink,own', 'ok', 'ok']"),
   perf_event_open: kernel("['perf', 'ok', 'EPERM']"),
   // These decide nothing.
   socket_post_create: network(

@@ -118,6 +118,21 @@ describe('kernel', () => {
     await expectRows(free, 'net-ops', rows, 'free');
   });
 
+  it('foreign-netns - a request about an interface that names another network namespace by its id is refused', async () => {
+    const FREE: readonly Row[] = [
+      ['rtnetlink,own', 'ok', 'ok'],
+      ['rtnetlink,link-id', 'ok', 'EPERM'],
+      ['rtnetlink,target-id', 'EINVAL', 'EPERM'],
+      ['rtnetlink,behind-many', 'EINVAL', 'EPERM'],
+      ['rtnetlink,second', 'EINVAL', 'EPERM'],
+      ['rtnetlink,too-many', 'ok', 'EPERM'],
+    ];
+    await expectRows(container, 'kernel-ops', FREE, 'free');
+    pod.apply({ rules: [{ name: 'netns', action: 'block', kernel: { operations: ['foreign-netns'] } }] });
+    await expectRows(container, 'kernel-ops', FREE, 'guarded');
+    expect(pod.counts()).toEqual({ netns: 5 });
+  });
+
   it('one - a rule about one of them leaves the others alone', async () => {
     pod.apply({ rules: [{ name: 'bpf', action: 'block', kernel: { operations: ['bpf'] } }] });
     const rows = ROWS.map(([operation, free]): Row => [operation, free, operation === 'bpf' ? 'EPERM' : free]);

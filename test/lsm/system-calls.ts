@@ -85,7 +85,7 @@ const JUDGED: readonly Row[] = [
   ['connect IORING_OP_CONNECT', 'socket_connect; unix_stream_connect, unix_may_send', '`syscalls.test.ts › network`'],
   [
     'sendto sendmsg sendmmsg IORING_OP_SEND IORING_OP_SENDMSG IORING_OP_SEND_ZC IORING_OP_SENDMSG_ZC',
-    'socket_sendmsg; unix_may_send',
+    'socket_sendmsg; unix_may_send; netlink_send',
     '`syscalls.test.ts › network`',
   ],
   ['bind IORING_OP_BIND', 'socket_bind; path_mknod for a path', '`syscalls.test.ts › network`'],

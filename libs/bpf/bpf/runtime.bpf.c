@@ -44,6 +44,7 @@
 #include "runtime/unix.h"
 #include "runtime/net.h"
 #include "runtime/kernel-ops.h"
+#include "runtime/netlink.h"
 
 /* Types that user space reads from the BTF and that no map has. */
 union rt_abi_types {

@@ -73,6 +73,7 @@ const KERNEL: Table = {
   kernel: [4, 'Invoke'],
   module: [1, 'Create'],
   'module-request': [1, 'Create'],
+  'foreign-netns': [4, 'Invoke'],
   bpf: [4, 'Invoke'],
   kexec: [4, 'Invoke'],
   firmware: [4, 'Invoke'],

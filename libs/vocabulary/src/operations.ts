@@ -85,6 +85,7 @@ const AFTER_TRACEME = [
   'signal',
   'host-mounts',
   'module-request',
+  'foreign-netns',
 ] as const;
 /** Values of the operation `kernel` (enum kernel_value). */
 export const KERNEL_VALUES = ['ptrace', 'traceme', ...AFTER_TRACEME] as const;

@@ -16,6 +16,9 @@
  * readv,child			process_vm_readv; getfd,child: pidfd_getfd
  * traceme  bpf  perf  kexec
  * module			init_module of an invalid module: ENOEXEC if the kernel reads it; finit,<path>
+ * rtnetlink,<what>		a request about an interface, which has no effect: `own` of this namespace; `link-id` and
+ *				`target-id` of one with an id that does not exist: EINVAL; `behind-many`: after 100
+ *				attributes; `second`: in the second message of a call; `too-many`: 2,000 messages, ok
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
  */
 #include <errno.h>
@@ -24,6 +27,7 @@
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
+#include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -34,6 +38,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -182,6 +187,49 @@ static int set_trusted(void)
 	return file < 0 ? -1 : fsetxattr(file, "trusted.bailiff", "x", 1, 0);
 }
 
+/* Appends a request about lo with attributes of one number each. Returns its length. */
+static size_t add_request(char *to, int type, int attribute, int times)
+{
+	struct nlmsghdr *header = (void *)to;
+
+	*header = (struct nlmsghdr){ .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK };
+	*(struct ifinfomsg *)NLMSG_DATA(header) = (struct ifinfomsg){ .ifi_index = 1 };
+	header->nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg));
+	for (int i = 0; i < times; i++) {
+		struct rtattr *one = (void *)(to + header->nlmsg_len);
+
+		one->rta_len = RTA_LENGTH(sizeof(int));
+		/* The others are about a port of a bridge, and ignored. */
+		one->rta_type = i == times - 1 ? attribute : IFLA_PROTINFO;
+		*(int *)RTA_DATA(one) = 77;
+		header->nlmsg_len += one->rta_len;
+	}
+	return header->nlmsg_len;
+}
+
+/* The first error of all replies; for `link-id`, whose reply depends on the kernel, that of the call. */
+static int request_link(const char *what)
+{
+	static char request[128 * 1024], reply[8192];
+	int messages = is(what, "too-many") ? 2000 : is(what, "second") ? 2 : 1;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	size_t length = 0;
+
+	for (int i = is(what, "own") ? 0 : 1; i < messages; i++)
+		length += add_request(request + length, RTM_SETLINK, 0, 0);
+	if (is(what, "link-id"))
+		length += add_request(request + length, RTM_NEWLINK, IFLA_LINK_NETNSID, 1);
+	else if (!is(what, "own"))
+		length += add_request(request + length, RTM_DELLINK, IFLA_TARGET_NETNSID, is(what, "behind-many") ? 100 : 1);
+	if (send(fd, request, length, 0) < 0)
+		return -1;
+	for (ssize_t got; !is(what, "link-id") && (got = recv(fd, reply, sizeof(reply), MSG_DONTWAIT)) > 0;)
+		for (struct nlmsghdr *one = (void *)reply; NLMSG_OK(one, (size_t)got); one = NLMSG_NEXT(one, got))
+			if (one->nlmsg_type == NLMSG_ERROR && (errno = -((struct nlmsgerr *)NLMSG_DATA(one))->error))
+				return -1;
+	return 0;
+}
+
 static int run(const char *what)
 {
 	if (is(what, "hostname")) return sethostname("k", 1);
@@ -205,6 +253,7 @@ static int run(const char *what)
 	if (is(what, "kexec")) return syscall(SYS_kexec_load, 0, 0, NULL, 0);
 	if (is(what, "module")) return syscall(SYS_init_module, no_module, sizeof(no_module), "");
 	if (is(what, "finit")) return finit();
+	if (is(what, "rtnetlink")) return request_link(words[1]);
 	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
 	if (is(what, "pidfd-kill")) return signal_by_descriptor();
 	_exit(2);

@@ -84,6 +84,7 @@ enum kernel_value {
 	KERNEL_SIGNAL,		/* to a task of another pod or of none */
 	KERNEL_HOST_MOUNTS,	/* a file opened or run through a mount of the host */
 	KERNEL_MODULE_REQUEST,	/* makes the kernel request a module: `subject` */
+	KERNEL_FOREIGN_NETNS,	/* an interface of another network namespace, by its id */
 	KERNEL_VALUES,
 };
 

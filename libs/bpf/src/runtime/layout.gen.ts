@@ -61,7 +61,8 @@ export const KernelValueValues = {
   KERNEL_SIGNAL: 8,
   KERNEL_HOST_MOUNTS: 9,
   KERNEL_MODULE_REQUEST: 10,
-  KERNEL_VALUES: 11,
+  KERNEL_FOREIGN_NETNS: 11,
+  KERNEL_VALUES: 12,
 } as const;
 
 export const DriftValueValues = {

@@ -181,6 +181,7 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['escape-guard/modules', kernel('kexec')],
     ['escape-guard/bpf', kernel('bpf')],
     ['escape-guard/user-namespaces', kernel('user-namespace')],
+    ['escape-guard/foreign-network', kernel('foreign-netns')],
     ['escape-guard/host-capabilities', capability('dac_read_search')],
     ['escape-guard/host-capabilities', capability('sys_module')],
     ['escape-guard/namespaces', capability('sys_admin')],

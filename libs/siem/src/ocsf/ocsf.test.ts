@@ -137,7 +137,7 @@ it('ocsf - each kind of operation is of the class that its hook belongs to', () 
   );
   expect(of(1007)).toEqual(words('execute map-execute drift ptrace traceme signal host-mounts never-heard-of'));
   expect(of(1003)).toEqual(
-    words('capability mount user-namespace bpf module kexec firmware perf-event module-request'),
+    words('capability mount user-namespace bpf module kexec firmware perf-event module-request foreign-netns'),
   );
   expect(of(4001)).toEqual(words('unix-connect unix-send unix-bind connect send bind listen socket'));
 });
