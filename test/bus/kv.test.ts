@@ -1,4 +1,12 @@
-import { ensureTopology, type KvEntry, openBucket } from '@bailiff/bus';
+import {
+  type Bus,
+  ensureTopology,
+  getLastOf,
+  getMessage,
+  getNextMessage,
+  type KvEntry,
+  openBucket,
+} from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { Kvm } from '@nats-io/kv';
 import { expect, test } from 'vitest';
@@ -197,4 +205,35 @@ test('kv - a value above the limit, a bad key and an unavailable bus have their 
   await nats.kill();
   await waitFor(() => !bus.connected);
   await expect(bucket.get('node-a')).rejects.toMatchObject({ code: 'BUS_UNREACHABLE' });
+});
+
+test('kv - a response that another client directed to the inbox is not taken for the requested one', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const stream = 'KV_bailiff_pods';
+  const [keyOfA, keyOfB] = ['$KV.bailiff_pods.node-a', '$KV.bailiff_pods.node-b'];
+  for (const node of ['node-a', 'node-b']) await openBucket(admin, 'bailiff_pods').put(node, `pods of ${node}`);
+  /** A bus whose requests are replaced on the way, so that their responses are those of others. */
+  const redirected = (from: string, to: string): Bus => {
+    const send: Bus['requests']['send'] = (subject, payload, options) =>
+      admin.requests.send(subject.replace(from, to), String(payload ?? '').replace(from, to), options);
+    return new Proxy(admin, { get: (bus, name) => (name === 'requests' ? { send } : Reflect.get(bus, name, bus)) });
+  };
+  const lookUps: [what: string, other: Bus, lookUp: (bus: Bus) => Promise<{ sequence: number } | null>][] = [
+    [
+      'key',
+      redirected(keyOfB, keyOfA),
+      async (bus) => {
+        const entry = await openBucket(bus, 'bailiff_pods').get('node-b');
+        return entry && { sequence: entry.revision };
+      },
+    ],
+    ['newest message', redirected(keyOfB, keyOfA), (bus) => getLastOf(bus, stream, keyOfB)],
+    ['sequence', redirected('"seq":2', '"seq":1'), (bus) => getMessage(bus, stream, 2)],
+    ['next message', redirected('"seq":2', '"seq":1'), (bus) => getNextMessage(bus, stream, 2, '$KV.bailiff_pods.>')],
+  ];
+  for (const [what, other, lookUp] of lookUps) {
+    expect((await lookUp(admin))?.sequence, `control: ${what}`).toBe(2);
+    await expect(lookUp(other), what).rejects.toMatchObject({ code: 'BUS_MESSAGE' });
+  }
 });

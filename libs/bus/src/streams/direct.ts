@@ -67,14 +67,24 @@ export function sourcedMessage(message: Incoming, stream: string): SourcedMessag
 const directSubject = (stream: string, subject?: string) =>
   `$JS.API.DIRECT.GET.${stream}${subject === undefined ? '' : `.${subject}`}`;
 
-async function directGet(bus: Bus, stream: string, subject: string, query?: unknown): Promise<StreamMessage | null> {
+/**
+ * Any client of the account that knows an inbox can direct the response of its own request there, so
+ * the message must be the requested one.
+ */
+async function directGet(
+  bus: Bus,
+  stream: string,
+  subject: string,
+  query: unknown,
+  isRequested: (found: StreamMessage) => boolean,
+): Promise<StreamMessage | null> {
   const message = await request(bus, subject, query === undefined ? undefined : JSON.stringify(query));
   const found = sourcedMessage(message, stream);
-  if (found) return found;
+  if (found && isRequested(found)) return found;
   const { code = 0, description = '' } = message.headers ?? {};
   if (code === 404) return null;
   if (code !== 0) throw new BusError('BUS_REFUSED', `${subject}: ${code} ${description}`);
-  throw new BusError('BUS_MESSAGE', `${subject}: the response is not a message of ${stream}`);
+  throw new BusError('BUS_MESSAGE', `${subject}: the response is not the requested message of ${stream}`);
 }
 
 /** Microseconds of an RFC 3339 time with up to nine decimals; NaN if it is invalid. */
@@ -87,17 +97,17 @@ export function microsOf(time: string): number {
 
 /** A message by its sequence; null if the stream does not hold it. @throws BusError */
 export function getMessage(bus: Bus, stream: string, sequence: number): Promise<StreamMessage | null> {
-  return directGet(bus, stream, directSubject(stream), { seq: sequence });
+  return directGet(bus, stream, directSubject(stream), { seq: sequence }, (found) => found.sequence === sequence);
 }
 
 /** Newest message on a subject; null if there is none. @throws BusError */
 export function getLastMessage(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
-  return directGet(bus, stream, directSubject(stream, subject));
+  return directGet(bus, stream, directSubject(stream, subject), undefined, (found) => found.subject === subject);
 }
 
 /** As getLastMessage, with permission to read the whole stream. @throws BusError */
 export function getLastOf(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
-  return directGet(bus, stream, directSubject(stream), { last_by_subj: subject });
+  return directGet(bus, stream, directSubject(stream), { last_by_subj: subject }, (found) => found.subject === subject);
 }
 
 /**
@@ -110,5 +120,6 @@ export function getNextMessage(
   sequence: number,
   filter: string,
 ): Promise<StreamMessage | null> {
-  return directGet(bus, stream, directSubject(stream), { seq: sequence, next_by_subj: filter });
+  const query = { seq: sequence, next_by_subj: filter };
+  return directGet(bus, stream, directSubject(stream), query, (found) => found.sequence >= sequence);
 }
