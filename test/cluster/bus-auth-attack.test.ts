@@ -113,12 +113,12 @@ test('requests beyond the limit for the API server are refused at once, with the
 
 describe('a node that logs in with its own valid token, four times at once, all the time', () => {
   /** Logins of another node during the attack, each with a new token. */
-  async function duringAttack(flags: readonly string[], newTokens: boolean) {
+  async function duringAttack(flags: readonly string[], newTokens: boolean, tries = TRIES) {
     await using rig = await AuthRig.start();
     const auth = await rig.busAuth(['--reviews-per-second', '5', ...flags]);
     const tokens = newTokens ? await Promise.all(Array.from({ length: 200 }, () => rig.tokenOf(A))) : [];
     const one = await rig.tokenOf(A);
-    const others = await Promise.all(Array.from({ length: TRIES }, () => rig.tokenOf(B)));
+    const others = await Promise.all(Array.from({ length: tries }, () => rig.tokenOf(B)));
     let sent = 0;
     await using attack = new Attack(rig, () => tokens[sent++ % tokens.length] ?? one, { atOnce: 4, succeeds: true });
     const overShare = () => auth.metric('dropped_total{reason="over-share"}');
@@ -140,8 +140,9 @@ describe('a node that logs in with its own valid token, four times at once, all 
     ['a new token each time', true],
     ['the same token', false],
   ])('%s - each login of the other node succeeds', async (_, newTokens) => {
-    const result = await duringAttack(['--logins-per-minute', '30'], newTokens);
-    expect(result.in).toBe(TRIES);
+    // What the other node may do at once, too: a fifth of a minute's logins.
+    const result = await duringAttack(['--logins-per-minute', '50'], newTokens, 10);
+    expect(result.in).toBe(10);
     expect(result.overShare).toBeGreaterThan(0);
   });
 });

@@ -46,6 +46,13 @@ const PROBE_MS = 10_000;
 const PROBE_TOKEN = 'bailiff-probe';
 /** Burst of reviews, in seconds of reviewsPerSecond. */
 const REVIEW_BURST_S = 5;
+/**
+ * Part of a minute's logins that a pod has at once: 12 by default. Each connection may hold
+ * MAX_PENDING_BYTES of a server's memory, and a server closes one that reads nothing after 10 s.
+ */
+const LOGIN_BURST = 1 / 5;
+/** A collector logs in twice at once. */
+const MIN_LOGIN_BURST = 2;
 /** Accept header for the API server's keys, which have their own media type. */
 const KEYS_TYPE = 'application/jwk-set+json, */*';
 /**
@@ -106,7 +113,10 @@ export class BusAuth {
     this.#metrics = parts.metrics;
     this.#log = new RateLimitedLog(ctx.log);
     this.#failures = new SourceBudgets(config.refusalsPerMinute);
-    this.#logins = new SourceBudgets(config.loginsPerMinute);
+    this.#logins = new SourceBudgets(
+      config.loginsPerMinute,
+      Math.max(MIN_LOGIN_BURST, config.loginsPerMinute * LOGIN_BURST),
+    );
     const budget = (perSecond: number) => new Budget(perSecond, perSecond * REVIEW_BURST_S, performance.now());
     this.#reviews = budget(config.reviewsPerSecond);
     this.#unprovenReviews = budget(config.reviewsPerSecond / 2);

@@ -29,6 +29,17 @@ test('limits - a source that fails too often is over until time passes, and no o
   expect(failures.isOver('a', 1_000)).toBe(false);
 });
 
+test('limits - a burst below the budget of a minute is what a source has at once', () => {
+  const logins = new SourceBudgets(60, 2);
+  logins.count('a', 0);
+  expect(logins.isOver('a', 0)).toBe(false);
+  logins.count('a', 0);
+  expect([logins.isOver('a', 999), logins.isOver('a', 1_000)]).toEqual([true, false]);
+  const least = new SourceBudgets(1, 2);
+  least.count('a', 0);
+  expect(least.isOver('a', 0), 'never above the budget of a minute').toBe(true);
+});
+
 test('limits - the table of sources is bounded: the one quiet longest is forgotten', () => {
   const failures = new SourceBudgets(1);
   failures.count('first', 0);

@@ -40,10 +40,13 @@ export const MAX_SOURCES = 4_096;
 /** Events by source, failures or logins, with the same budget a minute for each source. */
 export class SourceBudgets {
   readonly #perMinute: number;
+  readonly #burst: number;
   readonly #budgets = new Map<string, Budget>();
 
-  constructor(perMinute: number) {
+  /** @param burst at once, by default the budget of a minute */
+  constructor(perMinute: number, burst = perMinute) {
     this.#perMinute = perMinute;
+    this.#burst = Math.min(burst, perMinute);
   }
 
   get size(): number {
@@ -56,7 +59,7 @@ export class SourceBudgets {
   }
 
   count(source: string, nowMs: number): void {
-    const budget = this.#budgets.get(source) ?? new Budget(this.#perMinute / 60, this.#perMinute, nowMs);
+    const budget = this.#budgets.get(source) ?? new Budget(this.#perMinute / 60, this.#burst, nowMs);
     budget.take(nowMs);
     this.#budgets.delete(source);
     if (this.#budgets.size >= MAX_SOURCES) this.#budgets.delete(this.#budgets.keys().next().value as string);

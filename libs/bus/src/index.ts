@@ -1,4 +1,14 @@
-export { ACCOUNTS, type Account, accountOf, CONNECTION_LIMITS, CORE, EXPORTS, IMPORTS } from './auth/accounts.ts';
+export {
+  ACCOUNTS,
+  type Account,
+  accountOf,
+  CONNECTION_LIMITS,
+  CORE,
+  EXPORTS,
+  IMPORTS,
+  MAX_CONNECTIONS,
+  RESPONSE_MS,
+} from './auth/accounts.ts';
 export * from './auth/permissions.ts';
 export * from './auth/server-conf.ts';
 export * from './config/config-log.ts';

@@ -16,8 +16,13 @@ import { type NatsUser, natsServerConf, natsUserFor, type ServerConf } from './a
 import { type Bus, type BusOptions, connectBus } from './connection/connect.ts';
 import { FIXED_ROLES, NODE_ROLES, userOf } from './topology/identities.ts';
 
+interface TestConf extends ServerConf {
+  /** Text that a control leaves out of the configuration; a global expression. */
+  without?: RegExp;
+}
+
 /** Options that are not set have defaults for tests. */
-export type StartNatsOptions = Partial<Omit<ServerConf, 'host'>>;
+export type StartNatsOptions = Partial<Omit<TestConf, 'host'>>;
 
 export interface TestNats extends AsyncDisposable {
   readonly url: string;
@@ -59,8 +64,9 @@ const END_MS = 5_000;
 const LOGIN_S = 30;
 
 /** With auth callout the server keeps the timeout that ships. */
-function confText(conf: ServerConf): string {
-  const text = natsServerConf(conf);
+function confText({ without, ...conf }: TestConf): string {
+  const whole = natsServerConf(conf);
+  const text = without ? whole.replaceAll(without, '') : whole;
   return conf.authCallout ? text : text.replace(/^(authorization \{\n {2}timeout: )\d+/m, `$1${LOGIN_S}`);
 }
 
@@ -239,7 +245,7 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
   const confFile = path.join(directory, 'nats.conf');
   const server = new Server(confFile, directory, options.cluster === undefined ? {} : ONE_THREAD);
   for (let attempt = 0; ; attempt += 1) {
-    const conf: ServerConf = {
+    const conf: TestConf = {
       host: '127.0.0.1',
       port: await freePort(),
       storeDir: path.join(directory, 'store'),
@@ -264,10 +270,10 @@ class RunningNats implements TestNats {
   private readonly server: Server;
   private readonly directory: string;
   private readonly confFile: string;
-  private conf: ServerConf;
+  private conf: TestConf;
   private readonly buses = new Set<Bus>();
 
-  constructor(server: Server, directory: string, confFile: string, conf: ServerConf) {
+  constructor(server: Server, directory: string, confFile: string, conf: TestConf) {
     this.server = server;
     this.directory = directory;
     this.confFile = confFile;

@@ -50,6 +50,12 @@ export const CONNECTION_LIMITS = {
   maxSubscriptions: 100,
 } as const;
 
+/**
+ * Connections of an account whose users have passwords: each may hold MAX_PENDING_BYTES of a
+ * server's memory. The connections of nodes are limited by their rate of logins (bus-auth).
+ */
+export const MAX_CONNECTIONS: Readonly<Partial<Record<Account, number>>> = { OPERATORS: 32, READERS: 16, SIEM: 16 };
+
 export interface Import {
   kind: 'service' | 'stream';
   from: Account;
@@ -64,12 +70,17 @@ export interface Export {
   subject: string;
   accounts: Account[];
   /**
-   * How long a request may receive further responses. Each request costs the server 2 kB during
-   * that time.
+   * How long a request may receive further responses; undefined: one response, within RESPONSE_MS.
    */
   responsesMs?: number;
 }
 
+/**
+ * How long the server waits for a single response; the timeout of Bailiff's clients. Each request
+ * without a response costs the server 1 to 8 kB during that time, and some requests get none, such
+ * as an acknowledgement of message 0. The server's default is 2 minutes.
+ */
+export const RESPONSE_MS = 5_000;
 /** Above the longest pull of a SIEM connector's client (30 s by default). */
 const PULL_MS = 35_000;
 /** A batch of direct gets is served at once. */

@@ -12,7 +12,9 @@ import {
   AUTH_TIMEOUT_S,
   DEFAULT_MAX_FILE_BYTES,
   DEFAULT_MAX_MEMORY_BYTES,
+  MAX_CLOSED_CLIENTS,
   MAX_PAYLOAD_BYTES,
+  MAX_PENDING_BYTES,
 } from '../topology/server-limits.ts';
 import {
   ACCOUNTS,
@@ -24,6 +26,8 @@ import {
   type Export,
   IMPORTS,
   type Import,
+  MAX_CONNECTIONS,
+  RESPONSE_MS,
 } from './accounts.ts';
 import { type Permissions, permissionsFor, publishRule } from './permissions.ts';
 
@@ -152,18 +156,25 @@ function importLine({ kind, from, subject, to }: Import): string {
 }
 
 function exportLine({ kind, subject, accounts, responsesMs }: Export): string {
-  const responses = responsesMs === undefined ? '' : `, response_type: stream, response_threshold: "${responsesMs}ms"`;
-  return `{ ${kind}: ${quote(subject)}, accounts: [${accounts.join(', ')}]${responses} }`;
+  if (kind === 'stream') return `{ stream: ${quote(subject)}, accounts: [${accounts.join(', ')}] }`;
+  const type = responsesMs === undefined ? 'singleton' : 'stream';
+  const responses = `, response_type: ${type}, response_threshold: "${responsesMs ?? RESPONSE_MS}ms"`;
+  return `{ service: ${quote(subject)}, accounts: [${accounts.join(', ')}]${responses} }`;
 }
 
 const listLines = (head: string, lines: readonly string[]) =>
   lines.length === 0 ? [] : [`${head}: [`, ...indent(lines), ']'];
 
-const LIMITS = `limits: { max_payload: ${CONNECTION_LIMITS.maxPayloadBytes}, max_subscriptions: ${CONNECTION_LIMITS.maxSubscriptions} }`;
+function limitsLine(account: Account): string {
+  const { maxPayloadBytes, maxSubscriptions } = CONNECTION_LIMITS;
+  const connections = MAX_CONNECTIONS[account];
+  const most = connections === undefined ? '' : `, max_connections: ${connections}`;
+  return `limits: { max_payload: ${maxPayloadBytes}, max_subscriptions: ${maxSubscriptions}${most} }`;
+}
 
 function accountLines(account: Account, users: readonly NatsUser[]): string[] {
   return block(account, [
-    account === CORE ? 'jetstream: enabled' : LIMITS,
+    account === CORE ? 'jetstream: enabled' : limitsLine(account),
     ...listLines('exports', EXPORTS[account].map(exportLine)),
     ...listLines('imports', IMPORTS[account].map(importLine)),
     ...usersLines(users.filter((user) => user.account === account)),
@@ -198,6 +209,8 @@ export function natsServerConf(conf: ServerConf): string {
     `listen: ${quote(`${host}:${conf.port}`)}`,
     ...(monitorPort === undefined ? [] : [`http: ${quote(`${host}:${monitorPort}`)}`]),
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
+    `max_pending: ${MAX_PENDING_BYTES}`,
+    `max_closed_clients: ${MAX_CLOSED_CLIENTS}`,
     ...block('jetstream', [
       `store_dir: ${quote(conf.storeDir)}`,
       `max_file_store: ${conf.jetstream?.maxFileBytes ?? DEFAULT_MAX_FILE_BYTES}`,

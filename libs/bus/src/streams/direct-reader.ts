@@ -24,8 +24,8 @@ const BATCH_BYTES = 4 * 1024 ** 2;
 const POLL_MS = 200;
 /** Concurrent requests for the newest message of a subject. */
 const LAST_AT_ONCE = 32;
-/** Concurrent requests to a server that sends no batches. */
-const SINGLE_AT_ONCE = 64;
+/** Concurrent requests to a server that sends no batches: below MAX_PENDING_BYTES, at 1 MiB each. */
+const SINGLE_AT_ONCE = 16;
 /** Maximum number of subjects in one STREAM.INFO response. */
 const SUBJECTS_PER_PAGE = 100_000;
 

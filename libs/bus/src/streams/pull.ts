@@ -22,10 +22,10 @@ const HEARTBEAT_MS = 1_000;
  */
 const MISSED_HEARTBEATS = 3;
 /**
- * Sixteen of the largest messages, 640 ordinary frames. A blocked reader queues what it requested,
- * and a message may have 1 MiB.
+ * The largest message with its headers, or 60 ordinary frames. A blocked reader queues what it
+ * requested, on each of its streams, and the server closes a connection with MAX_PENDING_BYTES.
  */
-const MAX_PULL_BYTES = 16 * 1024 * 1024;
+const MAX_PULL_BYTES = 1.5 * 1024 * 1024;
 /** Status text when a pull has used up its bytes. */
 const BYTES_USED_UP = /exceeds maxbytes/i;
 const nanos = (ms: number) => ms * 1_000_000;

@@ -17,3 +17,16 @@ export const MAX_PAYLOAD_BYTES = 1024 * 1024;
  * than a client's timeout, so that the client receives the refusal.
  */
 export const AUTH_TIMEOUT_S = 4;
+/**
+ * Unsent data of a connection, after which the server closes it. A core service requests at most
+ * 3 MiB for each stream that it reads (streams/pull.ts), and a direct reader 4 MiB. With the
+ * server's default of 64 MiB, 60 connections of one node that read nothing took 2.5 GiB; the 24 that
+ * bus-auth now admits at once take 1.7 GiB with this value, most of it garbage.
+ */
+export const MAX_PENDING_BYTES = 24 * 1024 ** 2;
+/**
+ * Closed connections that the monitoring port lists. Each may have a name of 4 kB, also without a
+ * successful login, and the server renders the whole list for each request: with its default of
+ * 10,000, twenty requests take some GiB.
+ */
+export const MAX_CLOSED_CLIENTS = 16;
