@@ -6,6 +6,7 @@ import type { Registry } from 'prom-client';
 /** Values read at each scrape. */
 export interface Readings {
   outstanding: number;
+  deferred: number;
   unanswered: number;
   stalledSeconds: number;
   redisUp: number;
@@ -23,6 +24,7 @@ export interface Readings {
 /** Values before the streams are read. */
 export const NO_READINGS: Readings = {
   outstanding: 0,
+  deferred: 0,
   unanswered: 0,
   stalledSeconds: 0,
   redisUp: 0,
@@ -51,6 +53,11 @@ export function addReadings(registry: Registry, read: () => Readings): void {
   const gauge = (name: string, help: string, value: (from: Readings) => number) =>
     family.gauge(name, help, () => value(readings()));
   gauge('outstanding_verdicts', 'Verdicts with an open task', (r) => r.outstanding);
+  gauge(
+    'deferred_verdicts',
+    'Verdicts that wait for a place: their namespace has as many verdicts with an open task as places are free',
+    (r) => r.deferred,
+  );
   gauge(
     'unanswered_verdicts',
     'Verdicts with an overdue task: due, started or approved more than 30 s ago and not ended',

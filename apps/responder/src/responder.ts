@@ -5,7 +5,7 @@
  * A start reads CONFIG_LOG and RESPONSES completely, then VERDICTS from the beginning. Tasks
  * without a terminal record are added to the queues, again at every scan and when Redis reconnects.
  * So Redis may lose all data, the process may crash at any point, and any number of replicas may
- * run. Bound: `MAX_OUTSTANDING` verdicts, then reading waits.
+ * run. Bound: `MAX_OUTSTANDING` verdicts, shared by namespaces.
  */
 import { setMaxListeners } from 'node:events';
 import { type Bus, type BusError, InstanceReporter } from '@bailiff/bus';
@@ -290,6 +290,7 @@ class Responder {
     const { requests, errors } = this.#kube.stats;
     return {
       outstanding: this.#scheduler.outstanding,
+      deferred: this.#scheduler.deferred,
       unanswered: this.#scheduler.unanswered,
       stalledSeconds: this.#statusReporter.stalledSeconds,
       redisUp: this.#queues?.ready ? 1 : 0,

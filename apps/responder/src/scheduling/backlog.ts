@@ -2,6 +2,9 @@
  * The backlog: verdicts with an open task, and the jobs that the queues need for them. It keeps no
  * verdicts: a job reads its verdict again by sequence. VERDICTS and RESPONSES determine it, so it
  * is the same after every start, even if Redis is empty.
+ *
+ * Places are shared: a namespace gets a further one only while more are free than it has. Its later
+ * verdicts wait by their sequences alone (deferred), and are planned when it has a place.
  */
 
 import { hasOverdueTask, type Ledger, type Task, type TaskState } from '@bailiff/response';
@@ -9,7 +12,7 @@ import type { Response } from '@bailiff/schemas';
 import type { Job, StoredVerdict } from '../ports.ts';
 import type { OrderGate } from './order-gate.ts';
 
-/** Some 400 bytes each. At this bound the reader of VERDICTS waits. */
+/** Some 400 bytes each. */
 export const MAX_OUTSTANDING = 50_000;
 
 export interface QueuedJob {
@@ -24,38 +27,63 @@ export interface Now {
   monotonicMs: number;
 }
 
+/** A verdict without a place. */
+export interface Deferred {
+  namespace: string;
+  sequence: number;
+}
+
 interface Outstanding {
   sequence: number;
+  namespace: string;
   tasks: Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>[];
 }
 
 export class Backlog {
   readonly #order: OrderGate;
+  readonly #most: number;
   #verdicts = new Map<string, Outstanding>();
+  /** Number of verdicts by namespace; empty for verdicts about nodes. */
+  #used = new Map<string, number>();
+  /** Sequences of verdicts without a place, by namespace. Not more than VERDICTS holds. */
+  #deferred = new Map<string, number[]>();
 
   /** @param order holds back the jobs of tasks that wait for another task of their verdict */
-  constructor(order: OrderGate) {
+  constructor(order: OrderGate, most = MAX_OUTSTANDING) {
     this.#order = order;
+    this.#most = most;
   }
 
   get size(): number {
     return this.#verdicts.size;
   }
-  get isFull(): boolean {
-    return this.#verdicts.size >= MAX_OUTSTANDING;
+  /** Number of verdicts that wait for a place. */
+  get deferred(): number {
+    return [...this.#deferred.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
-  /** Stores or replaces the plan of a verdict; a verdict without open tasks is not stored. */
+  /**
+   * Stores or replaces the plan of a verdict; a verdict without open tasks is not stored, and one
+   * without a place is deferred.
+   */
   put({ verdict, sequence }: StoredVerdict, tasks: readonly Task[], ledger: Ledger): void {
     const open = tasks.filter(({ taskId }) => !ledger.isClosed(taskId));
+    const namespace = verdict.pod?.namespace ?? '';
     if (open.length === 0) {
-      this.#verdicts.delete(verdict.verdictId);
+      this.#remove(verdict.verdictId);
       return;
+    }
+    if (!this.#verdicts.has(verdict.verdictId)) {
+      if (!this.#hasRoom(namespace)) {
+        this.defer({ namespace, sequence });
+        return;
+      }
+      this.#used.set(namespace, (this.#used.get(namespace) ?? 0) + 1);
     }
     const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute }) => {
       return { taskId, verdictId, policy, action, dueAtMicros, substitute };
     });
-    this.#verdicts.set(verdict.verdictId, { sequence, tasks: kept });
+    this.#verdicts.set(verdict.verdictId, { sequence, namespace, tasks: kept });
   }
 
   /**
@@ -66,7 +94,7 @@ export class Backlog {
     const verdict = this.#verdicts.get(verdictId);
     if (!verdict) return null;
     verdict.tasks = verdict.tasks.filter((task) => task.taskId !== taskId);
-    if (verdict.tasks.length === 0) this.#verdicts.delete(verdictId);
+    if (verdict.tasks.length === 0) this.#remove(verdictId);
     return verdict.sequence;
   }
 
@@ -76,6 +104,41 @@ export class Backlog {
    */
   clear(): void {
     this.#verdicts.clear();
+    this.#used.clear();
+    this.#deferred.clear();
+  }
+
+  /** The verdict waits until its namespace has a place. */
+  defer({ namespace, sequence }: Deferred): void {
+    const waiting = this.#deferred.get(namespace);
+    if (waiting) waiting.push(sequence);
+    else this.#deferred.set(namespace, [sequence]);
+  }
+
+  /** Takes deferred verdicts that have a place now, the oldest of each namespace. */
+  takeDeferred(): Deferred[] {
+    const taken: Deferred[] = [];
+    for (const [namespace, sequences] of this.#deferred) {
+      const free = this.#most - this.#verdicts.size - taken.length;
+      const room = Math.ceil((free - (this.#used.get(namespace) ?? 0)) / 2);
+      const next = sequences.splice(0, Math.max(0, room));
+      taken.push(...next.map((sequence) => ({ namespace, sequence })));
+      if (sequences.length === 0) this.#deferred.delete(namespace);
+    }
+    return taken;
+  }
+
+  #hasRoom(namespace: string): boolean {
+    return (this.#used.get(namespace) ?? 0) < this.#most - this.#verdicts.size;
+  }
+
+  #remove(verdictId: string): void {
+    const { namespace } = this.#verdicts.get(verdictId) ?? {};
+    if (namespace === undefined) return;
+    this.#verdicts.delete(verdictId);
+    const left = (this.#used.get(namespace) ?? 1) - 1;
+    if (left > 0) this.#used.set(namespace, left);
+    else this.#used.delete(namespace);
   }
 
   /**
@@ -89,7 +152,7 @@ export class Backlog {
       const kept = verdict.tasks.filter(({ taskId }) => ledger.task(taskId) !== undefined);
       removed += verdict.tasks.length - kept.length;
       verdict.tasks = kept;
-      if (kept.length === 0) this.#verdicts.delete(verdictId);
+      if (kept.length === 0) this.#remove(verdictId);
     }
     return removed;
   }

@@ -3,7 +3,7 @@
  * person approves, and again at every scan, because Redis may lose jobs.
  *
  * Data path: planning/planner.ts → here → queues.ts → tasks/run-task.ts. The backlog limits the
- * verdicts with open tasks; at the limit the reader of VERDICTS waits.
+ * verdicts with open tasks and shares the places; each scan plans deferred verdicts that have one.
  */
 import {
   BUDGET_EXHAUSTED,
@@ -26,9 +26,6 @@ import type { Queues } from './queues.ts';
 
 /** Refusals after which a quarantine may replace the removal; the plan decides. */
 const SUBSTITUTE_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
-/** Poll interval of the reader while the backlog is full. */
-const FULL_POLL_MS = 200;
-
 export interface SchedulerOptions {
   planner: Pick<Planner, 'whenReady' | 'plan' | 'planSequence'>;
   order: OrderGate;
@@ -48,15 +45,22 @@ export class Scheduler {
   readonly #o: SchedulerOptions;
   readonly #backlog: Backlog;
   #queues: Pick<Queues, 'add'> | null = null;
+  #planning = false;
 
-  constructor(options: SchedulerOptions) {
+  /** @param most places of the backlog */
+  constructor(options: SchedulerOptions, most?: number) {
     this.#o = options;
-    this.#backlog = new Backlog(options.order);
+    this.#backlog = new Backlog(options.order, most);
   }
 
   /** Verdicts with an open task. */
   get outstanding(): number {
     return this.#backlog.size;
+  }
+
+  /** Verdicts that wait for a place in the backlog. */
+  get deferred(): number {
+    return this.#backlog.deferred;
   }
 
   /** Verdicts with an overdue task. */
@@ -76,15 +80,13 @@ export class Scheduler {
 
   /** Plans a verdict and adds its jobs. Resolves when the next verdict may be read. */
   async take(stored: StoredVerdict): Promise<void> {
-    const { planner, clock, metrics, signal, step } = this.#o;
+    const { planner, metrics, step } = this.#o;
     const { verdictId } = stored.verdict;
     await planner.whenReady(stored);
     await step('verdict-read', { verdictId, action: '' });
     const plan = planner.plan(stored);
     metrics.verdicts.inc({ matched: plan.tasks.length > 0 ? 'yes' : this.#isExpired(stored) ? 'expired' : 'no' });
-    const added = this.#put(plan);
-    if (this.#backlog.isFull) await added;
-    while (this.#backlog.isFull && !signal.aborted) await clock.sleep(FULL_POLL_MS, signal);
+    void this.#put(plan);
   }
 
   /** RESPONSES has deleted records of the verdict's time, so its tasks without a record do not run. */
@@ -140,6 +142,25 @@ export class Scheduler {
     const jobs = this.#dueJobs(aheadMs);
     jobs.push(...undoJobs(ledger, nowMicros, aheadMs, isCleared));
     void this.#add(jobs);
+    void this.#planDeferred();
+  }
+
+  /** Plans deferred verdicts that have a place. Never rejects. */
+  async #planDeferred(): Promise<void> {
+    if (this.#planning) return;
+    this.#planning = true;
+    const { planner, metrics, log } = this.#o;
+    for (const deferred of this.#backlog.takeDeferred()) {
+      try {
+        const plan = await planner.planSequence(deferred.sequence);
+        if (plan) void this.#put(plan);
+        else metrics.tasksExpired.inc();
+      } catch (error) {
+        this.#backlog.defer(deferred);
+        log.warn({ err: error }, 'cannot read a deferred verdict; the next scan plans it');
+      }
+    }
+    this.#planning = false;
   }
 
   /** Adds the jobs of steps whose wait is over. */

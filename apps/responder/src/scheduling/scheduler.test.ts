@@ -1,0 +1,94 @@
+// The backlog is shared: a tenant whose verdicts wait for approvals or delays keeps a part of it, and
+// the verdicts of others are planned at once.
+import { responsePolicy } from '@bailiff/policy';
+import { Ledger, planVerdict } from '@bailiff/response';
+import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
+import { systemClock } from '@bailiff/service';
+import { waitFor } from '@bailiff/service/testing';
+import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
+import { expect, it } from 'vitest';
+import { makeMetrics, NO_READINGS } from '../metrics.ts';
+import type { StoredVerdict } from '../ports.ts';
+import type { QueuedJob } from './backlog.ts';
+import { OrderGate } from './order-gate.ts';
+import { Scheduler } from './scheduler.ts';
+
+const PLACES = 8;
+const SILENT = { debug: () => {}, warn: () => {} } as unknown as Logger;
+const policies = new Map([['ask', responsePolicy.parse({ steps: [{ action: 'delete' }] })]]);
+
+function rig() {
+  const ledger = new Ledger();
+  const stored: StoredVerdict[] = [];
+  const added: QueuedJob[] = [];
+  const plan = (one: StoredVerdict) => ({ stored: one, tasks: planVerdict(one.verdict, one.atMicros, policies) });
+  const scheduler = new Scheduler(
+    {
+      planner: {
+        whenReady: async () => {},
+        plan,
+        planSequence: async (sequence) => {
+          const one = stored[sequence - 1];
+          return one ? plan(one) : null;
+        },
+      },
+      ...{ ledger, order: new OrderGate(), isCleared: () => true, approvalTimeoutMs: 1e9, scanIntervalMs: 1_000 },
+      ...{ clock: systemClock, metrics: makeMetrics(new Registry(), () => NO_READINGS), log: SILENT },
+      ...{ step: () => {}, signal: new AbortController().signal },
+    },
+    PLACES,
+  );
+  scheduler.start({ add: async (jobs) => void added.push(...jobs) });
+  const take = async (namespace: string) => {
+    const sequence = stored.length + 1;
+    const pod = { ...sampleVerdict().pod, namespace, name: `pod-${sequence}`, uid: `uid-${sequence}` };
+    const verdict = sampleVerdict({ verdictId: `v${sequence}`, pod: pod as never });
+    stored.push({ verdict, sequence, atMicros: systemClock.nowMicros() });
+    await scheduler.take(stored[sequence - 1] as StoredVerdict);
+    return sequence;
+  };
+  const end = (sequence: number) => {
+    const done = sampleResponse({ verdictId: `v${sequence}`, policy: 'ask', action: 'delete', phase: 'refused' });
+    const taskId = ledger.applyInOrder(done, { sequence, timestampMicros: systemClock.nowMicros() });
+    scheduler.applied(taskId, done);
+  };
+  const has = (sequence: number) => added.some(({ job }) => job.sequence === sequence);
+  return { scheduler, stored, take, end, has };
+}
+
+it('shared places - one tenant keeps half of them; verdicts of others are planned at once, its own when one ends', async () => {
+  const { scheduler, take, end, has } = rig();
+  const own = [];
+  for (let n = 0; n < 3 * PLACES; n += 1) own.push(await take('noisy'));
+  expect([scheduler.outstanding, scheduler.deferred]).toEqual([PLACES / 2, 2.5 * PLACES]);
+  // The control: without a share these would wait, and the reader with them.
+  const others = [await take('shop'), await take('bank')];
+  expect(others.map(has)).toEqual([true, true]);
+  const [first = 0] = own;
+  const next = own[PLACES / 2] as number;
+  expect([has(first), has(next)]).toEqual([true, false]);
+  for (const sequence of [first, ...others]) end(sequence);
+  scheduler.scan();
+  await waitFor(() => has(next), { what: 'the oldest deferred verdict to be planned' });
+});
+
+it('shared places - every deferred verdict is planned once, in its order; one that VERDICTS deleted is dropped', async () => {
+  const { scheduler, stored, take, end, has } = rig();
+  const own: number[] = [];
+  for (let n = 0; n < 3 * PLACES; n += 1) own.push(await take('noisy'));
+  stored[(own.at(-1) as number) - 1] = undefined as never;
+  for (const sequence of own.slice(0, -1)) {
+    await waitFor(
+      () => {
+        scheduler.scan();
+        return has(sequence);
+      },
+      { what: `verdict ${sequence} to be planned`, intervalMs: 1 },
+    );
+    end(sequence);
+  }
+  scheduler.scan();
+  await waitFor(() => scheduler.deferred === 0, { what: 'no verdict to wait' });
+  expect(scheduler.outstanding).toBe(0);
+});
