@@ -99,7 +99,8 @@ describe('correlator - judging', () => {
     const sequence = await rig.publish(NODE_A, data);
     const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
     expect(letter.reason).toBe(reason);
-    expect(letter.data.equals(data)).toBe(true);
+    // An empty letter would look like a message that no client stored.
+    expect(letter.data.equals(data.length > 0 ? data : Buffer.alloc(1))).toBe(true);
   });
 
   it('bad payload - another message of Bailiff: dead letter wrong-schema', async () => {

@@ -199,6 +199,7 @@ class Correlator {
       verdictsWaiting: this.#publisher.waiting,
       lettersWaiting: deadLetters.waiting,
       lettersDropped: deadLetters.dropped,
+      lettersCut: deadLetters.cut,
       replayed,
       streamsRecreated: this.#streamsRecreated,
     };

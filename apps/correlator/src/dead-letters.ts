@@ -5,10 +5,22 @@
  * Invariant: all replicas together write one letter per frame and reason. Bounds:
  * MAX_QUEUED_LETTERS are queued; beyond it letters are dropped and counted, so that a flood does
  * not delay valid frames. The queue keeps MAX_QUEUED_BYTES of frames and reads others again from
- * the stream.
+ * the stream. A node has a share of bytes of letters, LETTER_BYTES_AT_ONCE; beyond it a letter has only
+ * the beginning of its frame, which stays in VIOLATIONS, so that the letters of others stay.
  */
-import { type Bus, consumeOrdered, deadLetter, filters, getMessage, parseSubject, retryTransient } from '@bailiff/bus';
-import { PriorRefusals } from '@bailiff/correlation';
+import {
+  type Bus,
+  consumeOrdered,
+  deadLetter,
+  filters,
+  getMessage,
+  MAX_LETTER_BYTES,
+  nodeOfLetter,
+  parseSubject,
+  readCompleteSince,
+  retryTransient,
+} from '@bailiff/bus';
+import { NodeTokens, PriorRefusals } from '@bailiff/correlation';
 import type { Clock } from '@bailiff/service';
 
 const STREAM = 'VIOLATIONS';
@@ -16,6 +28,15 @@ export const MAX_QUEUED_LETTERS = 4_096;
 /** Total of the frames in the queue, which may have 1 MiB each. */
 const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 const IN_FLIGHT = 8;
+/**
+ * Frames in the letters of a node: at most 59 MiB a day, a quarter of DEAD_LETTERS. All letters of a
+ * day without frames take 8 MB.
+ */
+export const LETTER_BYTES_AT_ONCE = 16 * 1024 * 1024;
+export const LETTER_BYTES_PER_SECOND = 512;
+/** Kept of a frame beyond them: the fingerprint of its schema, and its first fields. */
+const CUT_BYTES = 64;
+const SWEEP_EVERY = 1_024;
 
 export interface Letter {
   sequence: number;
@@ -44,18 +65,20 @@ export async function readPriorRefusals(
     onMessage: ({ subject, headers, injected }) => {
       const parsed = parseSubject(subject);
       if (parsed?.what === 'deadletters' && !injected)
-        refusals.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+        refusals.add(nodeOfLetter(headers), parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     onIdle: () => end.abort(),
     signal: AbortSignal.any([end.signal, signal]),
   });
   signal.throwIfAborted();
+  // Afterwards: letters may have been deleted meanwhile.
+  refusals.completeSinceMicros = await readCompleteSince(bus, 'DEAD_LETTERS');
   return refusals;
 }
 
 export interface DeadLettersOptions {
   bus: Bus;
-  clock: Pick<Clock, 'sleep'>;
+  clock: Pick<Clock, 'sleep' | 'nowMicros'>;
   priorRefusals: PriorRefusals;
   onWritten(reason: string): void;
   /** A letter was dropped, or is retried because the bus rejects it for now. */
@@ -70,7 +93,15 @@ export class DeadLetters {
   /** Total of the frames in the queue. */
   #queuedBytes = 0;
   readonly #work = new Set<Promise<void>>();
+  readonly #bytes = new NodeTokens({
+    burst: LETTER_BYTES_AT_ONCE,
+    perSecond: LETTER_BYTES_PER_SECOND,
+    mostDebt: LETTER_BYTES_AT_ONCE,
+  });
+  #written = 0;
   dropped = 0;
+  /** Letters with only the beginning of their frame. */
+  cut = 0;
 
   constructor(options: DeadLettersOptions) {
     this.#o = options;
@@ -126,14 +157,37 @@ export class DeadLetters {
 
   async #write({ sequence, reason, detail, indexes, message }: Letter): Promise<void> {
     const { bus, clock, signal, onError, onWritten } = this.#o;
+    let hasShare: boolean | null = null;
     const write = async () => {
       const frame = message ?? (await getMessage(bus, STREAM, sequence));
+      hasShare ??= this.#takeBytes(frame);
       const about = `[${indexes.join(',')}] ${detail}`;
       const subject = frame?.subject ?? '';
       const data = frame?.data ?? new Uint8Array();
-      await deadLetter(bus, { stream: STREAM, sequence, subject, reason, detail: about, data, signal });
+      await deadLetter(bus, {
+        stream: STREAM,
+        sequence,
+        subject,
+        reason,
+        detail: about,
+        data,
+        maxBytes: hasShare ? MAX_LETTER_BYTES : CUT_BYTES,
+        signal,
+      });
     };
     await retryTransient(bus, write, { clock, onWait: onError, signal });
     onWritten(reason);
+  }
+
+  #takeBytes(frame: { subject: string; data: Uint8Array } | null): boolean {
+    if (!frame) return true;
+    const nowMicros = this.#o.clock.nowMicros();
+    if (this.#written++ % SWEEP_EVERY === 0) this.#bytes.sweep(nowMicros);
+    const parsed = parseSubject(frame.subject);
+    const node = parsed?.what === 'violations' ? parsed.node : '';
+    const has = this.#bytes.has(node, nowMicros);
+    if (has) this.#bytes.charge(node, Math.min(frame.data.length, MAX_LETTER_BYTES));
+    else this.cut++;
+    return has;
   }
 }

@@ -38,6 +38,7 @@ export interface Readings {
   verdictsWaiting: number;
   lettersWaiting: number;
   lettersDropped: number;
+  lettersCut: number;
   replayed: number;
   streamsRecreated: number;
 }
@@ -63,6 +64,7 @@ export const NO_READINGS: Readings = {
   verdictsWaiting: 0,
   lettersWaiting: 0,
   lettersDropped: 0,
+  lettersCut: 0,
   replayed: 0,
   streamsRecreated: 0,
 };
@@ -170,6 +172,11 @@ export function addReadings(registry: Registry, read: () => Readings): void {
     'dead_letters_dropped_total',
     'Dead letters dropped: queue full, or rejected by the bus',
     (r) => r.lettersDropped,
+  );
+  total(
+    'dead_letters_cut_total',
+    'Dead letters with only the beginning of their frame: beyond the share of a node',
+    (r) => r.lettersCut,
   );
 }
 

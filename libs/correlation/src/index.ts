@@ -5,6 +5,7 @@ export {
   type PodReport,
   type RefusalLookup,
   type RefusalReason,
+  type ReportPlace,
 } from './attribution/attribution.ts';
 export { MAX_PENDING, MAX_PENDING_PER_NODE } from './attribution/pending-violations.ts';
 export { type InventoryEntry, MAX_FORMER, PodInventory, type PodSnapshot } from './attribution/pod-inventory.ts';
@@ -21,6 +22,7 @@ export {
   VIOLATION_BYTES,
 } from './engine/frame-shares.ts';
 export { NODE_QUOTAS, type NodeQuota } from './engine/node-quotas.ts';
+export { NodeTokens } from './engine/node-tokens.ts';
 export { type RuleChange, RuleHistory, type RuleProblem, type RuleSet } from './engine/rule-history.ts';
 export { MAX_WINDOWS } from './engine/rule-state.ts';
 export { compileRule, groupKeyOf, matchedStages, selects } from './engine/rules.ts';

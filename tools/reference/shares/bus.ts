@@ -39,9 +39,13 @@ export const STREAMS: Readonly<Record<string, Row>> = {
   },
   DEAD_LETTERS: {
     filledBy: 'the correlator, for refused messages of a node; the responder, for unreadable verdicts and records',
-    share: `${OPEN}a node causes 128 at once, then eight a second (REFUSAL_BYTES), so one credential with large messages replaces all letters within a quarter of an hour. A replay of a correlator that starts after that may accept what the lost letters refused`,
-    counter: '`bailiff_correlator_dead_letters_total`',
-    tests: ['test/bus/dead-letters.test.ts'],
+    share: `a node: at most a quarter of the letters in a day (LETTERS_AT_ONCE), and of their bytes; beyond its bytes, letters hold 64 bytes of their frame. ${OPEN}four stolen nodes together replace all within a day, and letters of the responder have no share: only services and operators cause them. A replay refuses what letters that are gone may have refused`,
+    counter: '`bailiff_correlator_dead_letters_total`, `bailiff_correlator_dead_letters_cut_total`',
+    tests: [
+      'test/cluster/correlator-dead-letters.test.ts',
+      'libs/correlation/src/engine/node-quotas.test.ts',
+      'test/bus/dead-letters.test.ts',
+    ],
   },
   SIEM: {
     filledBy: 'the siem-relay, for violations of nodes',

@@ -9,7 +9,14 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
   {
     what: 'time: messages, bytes, violations, dead letters',
     file: `${L}/engine/frame-shares.ts`,
-    limits: ['SHARE_BYTES_PER_SECOND', 'SHARE_BURST_BYTES', 'VIOLATION_BYTES', 'REFUSAL_BYTES'],
+    limits: [
+      'SHARE_BYTES_PER_SECOND',
+      'SHARE_BURST_BYTES',
+      'VIOLATION_BYTES',
+      'REFUSAL_BYTES',
+      'LETTERS_AT_ONCE',
+      'LETTERS_PER_SECOND',
+    ],
     filledBy: FRAMES,
     share: 'a node: tokens of its own. A collector publishes less, and divides it among its pods',
     whenFull: 'messages are skipped before they are decoded',
@@ -102,7 +109,7 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     limits: ['libs/bus/src/topology/topology.ts#DEAD_LETTERS_MAX_MESSAGES'],
     filledBy: 'dead letters',
     share: 'as DEAD_LETTERS',
-    whenFull: 'as DEAD_LETTERS',
+    whenFull: 'reports that no pod list proves are refused, instead of accepted, where letters may be missing',
     counter: '',
     tests: ['libs/correlation/src/attribution/prior-refusals.test.ts'],
   },
@@ -119,11 +126,12 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
   {
     what: 'queue of dead letters for the bus',
     file: 'apps/correlator/src/dead-letters.ts',
-    limits: ['MAX_QUEUED_LETTERS', 'MAX_QUEUED_BYTES'],
+    limits: ['MAX_QUEUED_LETTERS', 'MAX_QUEUED_BYTES', 'LETTER_BYTES_AT_ONCE', 'LETTER_BYTES_PER_SECOND'],
     filledBy: 'refused messages of nodes',
-    share: 'a node: what its share allows, 128 at once',
-    whenFull: 'letters are dropped; valid frames are not delayed',
-    counter: '`bailiff_correlator_dead_letters_dropped_total`',
+    share: 'a node: what its share allows, 128 at once; bytes of its own',
+    whenFull:
+      'letters are dropped; valid frames are not delayed. Beyond its bytes, letters hold 64 bytes of their frame',
+    counter: '`bailiff_correlator_dead_letters_dropped_total`, `bailiff_correlator_dead_letters_cut_total`',
     tests: ['test/cluster/correlator-flood.test.ts'],
   },
   {

@@ -11,12 +11,14 @@ import {
   decodeToken,
   filters,
   microsOf,
+  nodeOfLetter,
   parseSubject,
   ROOT,
+  readCompleteSince,
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
-import { PodInventory, PriorRefusals } from '@bailiff/correlation';
+import { PodInventory, PriorRefusals, type ReportPlace } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
 import { readRange } from '../shared/bus/read-range.ts';
@@ -83,9 +85,9 @@ function podsIn(node: string, json: string): [string, ListedPod][] {
 export class CountingPriorRefusals extends PriorRefusals {
   accepted = 0;
   /** `reasonOf` without counting. */
-  readonly ask = (sequence: number, index: number): string | undefined => super.reasonOf(sequence, index);
-  override reasonOf(sequence: number, index: number): string | undefined {
-    const reason = super.reasonOf(sequence, index);
+  readonly ask = (report: ReportPlace): string | undefined => super.reasonOf(report);
+  override reasonOf(report: ReportPlace): string | undefined {
+    const reason = super.reasonOf(report);
     if (reason === undefined) this.accepted += 1;
     return reason;
   }
@@ -107,11 +109,12 @@ export async function readPriorRefusals(
     onMessage: ({ subject, headers }) => {
       const parsed = parseSubject(subject);
       if (parsed?.what === 'deadletters')
-        refusals.add(parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+        refusals.add(nodeOfLetter(headers), parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
     },
     signal: io.signal,
   });
   io.signal.throwIfAborted();
+  refusals.completeSinceMicros = await readCompleteSince(bus, 'DEAD_LETTERS');
   return refusals;
 }
 

@@ -4,12 +4,14 @@
  * Correlator and responder write; the CLI reads. A message has one dead letter per reason, however
  * many replicas read it: the subject holds stream, reason and sequence, and is stored once. A
  * message above MAX_LETTER_BYTES is truncated and `Bailiff-Size` has its size, so that one node's
- * large messages cannot push out the letters of others. The original stays in its stream.
+ * large messages cannot push out the letters of others. The original stays in its stream. A letter is
+ * never empty: readers take an empty message for one that no client stored (injected-reply.ts).
  */
 
 import type { Bus } from '../connection/connect.ts';
+import type { HeaderBlock } from '../connection/incoming.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
-import { deadLetterSubject } from '../topology/subjects.ts';
+import { deadLetterSubject, parseSubject } from '../topology/subjects.ts';
 import { type PublishOnceResult, publishOnce } from './publish-once.ts';
 
 export interface DeadLetter {
@@ -22,6 +24,8 @@ export interface DeadLetter {
   /** One sentence for operators. */
   detail: string;
   data: Uint8Array;
+  /** Kept of `data`. Default MAX_LETTER_BYTES. */
+  maxBytes?: number;
   signal?: AbortSignal;
 }
 
@@ -34,6 +38,13 @@ export function reasonOf(error: unknown, otherwise: string): string {
   return typeof code === 'string' ? code.toLowerCase().replaceAll('_', '-') : otherwise;
 }
 
+/** The node of a dead letter of VIOLATIONS; empty if its subject names none. Pure. */
+export function nodeOfLetter(headers: Pick<HeaderBlock, 'get'> | undefined): string {
+  const parsed = parseSubject(headers?.get(SUBJECT) ?? '');
+  return parsed?.what === 'violations' ? parsed.node : '';
+}
+
+const SUBJECT = 'Bailiff-Subject';
 /** Headers are single, short lines. */
 const MAX_DETAIL = 512;
 /**
@@ -47,20 +58,27 @@ export const MAX_LETTER_BYTES = 64 * 1024;
  */
 const HEADERS_BYTES = 8 * 1024;
 
+/** Content of a letter whose message is empty or gone. */
+const NOTHING = new Uint8Array(1);
+
 /** @throws BusError as publishOnce */
 export function deadLetter(bus: Bus, letter: DeadLetter): Promise<PublishOnceResult> {
   const subject = deadLetterSubject(letter.stream, letter.reason, letter.sequence);
   const { length } = letter.data;
-  const most = Math.min(MAX_LETTER_BYTES, (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES);
-  return publishOnce(bus, subject, letter.data.subarray(0, most), {
+  const most = Math.min(
+    letter.maxBytes ?? MAX_LETTER_BYTES,
+    (bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES) - HEADERS_BYTES,
+  );
+  const kept = length === 0 ? NOTHING : letter.data.subarray(0, most);
+  return publishOnce(bus, subject, kept, {
     msgId: subject,
     headers: {
       'Bailiff-Reason': letter.reason,
       'Bailiff-Detail': letter.detail.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_DETAIL),
       'Bailiff-Stream': letter.stream,
       'Bailiff-Sequence': String(letter.sequence),
-      'Bailiff-Subject': letter.subject,
-      ...(length > most ? { 'Bailiff-Size': String(length) } : {}),
+      [SUBJECT]: letter.subject,
+      ...(length !== kept.length ? { 'Bailiff-Size': String(length) } : {}),
     },
     ...(letter.signal ? { signal: letter.signal } : {}),
   });

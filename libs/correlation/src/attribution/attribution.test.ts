@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MINUTE, podInventoryOf, podRef, SECOND, snapshotJson, T0 } from '../testing.ts';
 import { POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
-import { attributePod, NO_PRIOR_REFUSALS } from './attribution.ts';
+import { attributePod, NO_PRIOR_REFUSALS, type ReportPlace } from './attribution.ts';
 import { PodInventory } from './pod-inventory.ts';
 
 const web = podRef('web');
@@ -76,7 +76,7 @@ describe('pod attribution - reports', () => {
   it('replay - a report older than the list gets its earlier decision', () => {
     const inventory = new PodInventory();
     const refused = new Map([[1, 'foreign-pod']]);
-    const priorRefusals = { untilMicros: T0, reasonOf: (sequence: number) => refused.get(sequence) };
+    const priorRefusals = { untilMicros: T0, reasonOf: ({ sequence }: ReportPlace) => refused.get(sequence) };
     expect(attribute(inventory, 'node-a', web, T0, priorRefusals)).toEqual(['foreign-pod', 0]);
     refused.clear();
     expect(attribute(inventory, 'node-a', web, T0, priorRefusals)).toEqual(['accepted-before', 0]);

@@ -5,6 +5,7 @@
  * becomes a dead letter. `foreign-pod` is proven false by a list and counts against the node;
  * `unproven-pod` cannot be decided and does not. A replayed report may be older than the lists. Then
  * the earlier decision applies: its dead letter or, without one, acceptance for pod and node only.
+ * Where letters may be missing, it is refused.
  */
 import type { ProjectedPod } from '@bailiff/schemas';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
@@ -41,11 +42,8 @@ export interface Attribution {
 export interface RefusalLookup {
   /** Frames up to this stream time may have been decided before. */
   readonly untilMicros: number;
-  /**
-   * Why a violation was refused; undefined = it was not.
-   * @param index of the violation in its frame
-   */
-  reasonOf(streamSequence: number, index: number): string | undefined;
+  /** Why a violation was refused, or is because its letter may be missing; undefined = it was not. */
+  reasonOf(report: ReportPlace): string | undefined;
 }
 
 export const NO_PRIOR_REFUSALS: RefusalLookup = { untilMicros: 0, reasonOf: () => undefined };
@@ -63,16 +61,20 @@ const refused = (outcome: 'foreign-pod' | 'unproven-pod', atMicros: number, deta
   detail,
 });
 
-/** A violation's statement that a pod runs on a node. */
-export interface PodReport {
+/** A violation in the stream. */
+export interface ReportPlace {
   node: string;
-  pod: ProjectedPod;
   /** Stream sequence of the frame. */
   sequence: number;
   /** Index of the violation in the frame. */
   index: number;
   /** Stream time of the frame. */
   timestampMicros: number;
+}
+
+/** A violation's statement that a pod runs on a node. */
+export interface PodReport extends ReportPlace {
+  pod: ProjectedPod;
 }
 
 /** Attributes a report by the current inventory. */
@@ -110,9 +112,9 @@ function attributeUnlisted(
   const isComplete = completeSince !== null && completeSince <= Math.max(0, frameMicros - FORMER_POD_MICROS);
   if (isComplete) return refused('foreign-pod', deadline, `no list names pod ${pod.uid}`);
   if (frameMicros <= priorRefusals.untilMicros) {
-    const reason = priorRefusals.reasonOf(report.sequence, report.index);
+    const reason = priorRefusals.reasonOf(report);
     if (reason === 'foreign-pod' || reason === 'unproven-pod') {
-      return refused(reason, frameMicros, `pod ${pod.uid} was refused before`);
+      return refused(reason, frameMicros, `pod ${pod.uid} was refused before, or may have been`);
     }
     return { outcome: 'accepted-before', atMicros: frameMicros, entry: null, detail: '' };
   }

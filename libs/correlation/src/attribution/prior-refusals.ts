@@ -2,11 +2,12 @@
  * Prior refusals: the decisions that the dead letters of VIOLATIONS document. A replayed frame is
  * refused again, although the pod lists have changed since. Pure.
  *
- * The correlator reads them at start, a backtest before it runs. The detail of a dead letter begins
- * with the indexes of its violations: `[0,3] …`, or `[]` for the whole frame. Bound: the letters in
+ * The correlator reads them at start, a backtest before it runs. Letters may be missing: DEAD_LETTERS
+ * deletes its oldest when it is full, and messages of a node beyond its share are skipped without one.
+ * A report is refused where that may be. The detail of a dead letter begins with the indexes of its violations: `[0,3] …`, or `[]` for the whole frame. Bound: the letters in
  * the stream. Each takes two numbers, as a frame has at most 64 violations.
  */
-import type { RefusalLookup } from './attribution.ts';
+import type { RefusalLookup, RefusalReason, ReportPlace } from './attribution.ts';
 
 /** Indexes of the refused violations, from the detail of a dead letter; null if it has none. */
 export function indexesIn(detail: string): number[] | null {
@@ -35,18 +36,32 @@ function letterOf(reason: string, detail: string): Letter {
 const includes = ({ violations }: Letter, index: number): boolean =>
   violations === null || ((violations[index < 32 ? 0 : 1] >>> (index % 32)) & 1) === 1;
 
+/**
+ * A node with as many letters may also have been beyond its share. A share is used up by twice as
+ * many at once (frame-shares.ts).
+ */
+export const DOUBTFUL_LETTERS = 64;
+const MAYBE_REFUSED: RefusalReason = 'unproven-pod';
+
 export class PriorRefusals implements RefusalLookup {
   readonly untilMicros: number;
+  /** Of frames before, letters may have been deleted. */
+  completeSinceMicros = 0;
   readonly #letters = new Map<number, Letter[]>();
+  readonly #perNode = new Map<string, number>();
 
   constructor(untilMicros: number) {
     this.untilMicros = untilMicros;
   }
-  add(sequence: number, reason: string, detail: string): void {
+  add(node: string, sequence: number, reason: string, detail: string): void {
     this.#letters.set(sequence, [...(this.#letters.get(sequence) ?? []), letterOf(reason, detail)]);
+    this.#perNode.set(node, (this.#perNode.get(node) ?? 0) + 1);
   }
-  reasonOf(sequence: number, index: number): string | undefined {
-    return this.#letters.get(sequence)?.find((letter) => includes(letter, index))?.reason;
+  reasonOf({ node, sequence, index, timestampMicros }: ReportPlace): string | undefined {
+    const letter = this.#letters.get(sequence)?.find((one) => includes(one, index));
+    if (letter) return letter.reason;
+    const isDoubtful = timestampMicros < this.completeSinceMicros || (this.#perNode.get(node) ?? 0) >= DOUBTFUL_LETTERS;
+    return isDoubtful ? MAYBE_REFUSED : undefined;
   }
   /** Whether the frame has a dead letter with this reason. */
   has(sequence: number, reason: string): boolean {

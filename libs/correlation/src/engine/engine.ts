@@ -22,7 +22,7 @@ import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
 import { frameProblem, podProblem } from './frame-check.ts';
-import { FrameShares, REFUSAL_BYTES, VIOLATION_BYTES } from './frame-shares.ts';
+import { FrameShares, VIOLATION_BYTES } from './frame-shares.ts';
 import { cachedEntry, isUnchanged } from './match-cache.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
 
@@ -111,7 +111,7 @@ export class CorrelationEngine {
 
   /** The next message cannot be decoded: it costs the share of its node. */
   chargeUnreadable(node: string): void {
-    this.#shares.charge(node, REFUSAL_BYTES);
+    this.#shares.chargeLetter(node);
   }
 
   /**
@@ -306,7 +306,7 @@ export class CorrelationEngine {
     this.counted.refused++;
     const { node, sequence, timestampMicros } = position;
     const letter = `${sequence} ${reason}`;
-    if (letter !== this.#letter) this.#shares.charge(node, REFUSAL_BYTES);
+    if (letter !== this.#letter) this.#shares.chargeLetter(node);
     this.#letter = letter;
     this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
   }

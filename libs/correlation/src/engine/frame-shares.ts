@@ -3,10 +3,12 @@
  * decoded. Pure. Data path: frame-consumer.ts → here → decoder → engine.
  *
  * A node has tokens for bytes, which refill at a rate. A message that is refused costs more, because
- * it also becomes a dead letter. Skipped frames change no count: a later frame of the node has the
+ * it also becomes a dead letter, and letters have tokens of their own: beyond them no message of the
+ * node is taken, so that its letters do not replace those of others. Skipped frames change no count: a later frame of the node has the
  * cumulative values. Time is that of the bus, so that replicas, replays and backtests skip the same
- * frames, except in the first burst after their start. Bound: nodes with a full share are forgotten.
+ * frames, except in the first burst after their start.
  */
+import { NodeTokens } from './node-tokens.ts';
 
 /**
  * A collector that meets the bus again after an outage publishes all counters that grew: with 512
@@ -18,47 +20,55 @@ export const SHARE_BYTES_PER_SECOND = 1024 ** 2;
 export const MESSAGE_BYTES = 1_024;
 /** Cost of a violation beside its bytes: its counter, its pod and its rules are looked up. */
 export const VIOLATION_BYTES = 512;
-/** Cost of a dead letter: 128 at once, then eight a second. */
+/** Cost of a dead letter, for the time of writing it: 128 at once, then eight a second. */
 export const REFUSAL_BYTES = 128 * 1024;
 
-interface Share {
-  tokens: number;
-  refilledMicros: number;
-}
+/**
+ * Dead letters of a node at once, and a second: at most 12,736 a day, a quarter of DEAD_LETTERS. A
+ * collector publishes a frame in 5 s, and none of them becomes one unless the pod lists are late.
+ */
+export const LETTERS_AT_ONCE = 4_096;
+export const LETTERS_PER_SECOND = 0.1;
+/** More than the reasons for which one frame can be refused. */
+const MOST_LETTERS_OWED = 16;
 
 export class FrameShares {
-  readonly #nodes = new Map<string, Share>();
+  readonly #bytes = new NodeTokens({
+    burst: SHARE_BURST_BYTES,
+    perSecond: SHARE_BYTES_PER_SECOND,
+    mostDebt: SHARE_BURST_BYTES,
+  });
+  readonly #letters: NodeTokens;
+
+  /** @param lettersAtOnce for tests */
+  constructor(lettersAtOnce = LETTERS_AT_ONCE) {
+    this.#letters = new NodeTokens({
+      burst: lettersAtOnce,
+      perSecond: LETTERS_PER_SECOND,
+      mostDebt: MOST_LETTERS_OWED,
+    });
+  }
 
   /** Takes the cost of a message. False, without a cost: the node has used up its share. */
   take(node: string, timestampMicros: number, bytes: number): boolean {
-    let share = this.#nodes.get(node);
-    if (!share) {
-      share = { tokens: SHARE_BURST_BYTES, refilledMicros: timestampMicros };
-      this.#nodes.set(node, share);
-    }
-    refill(share, timestampMicros);
-    if (share.tokens <= 0) return false;
-    share.tokens -= bytes + MESSAGE_BYTES;
+    if (!this.#bytes.has(node, timestampMicros) || !this.#letters.has(node, timestampMicros)) return false;
+    this.#bytes.charge(node, bytes + MESSAGE_BYTES);
     return true;
   }
 
   /** Takes a cost that is known later. The debt of a node is at most a burst. */
   charge(node: string, bytes: number): void {
-    const share = this.#nodes.get(node);
-    if (share) share.tokens = Math.max(-SHARE_BURST_BYTES, share.tokens - bytes);
+    this.#bytes.charge(node, bytes);
+  }
+
+  /** The message becomes a dead letter. */
+  chargeLetter(node: string): void {
+    this.#bytes.charge(node, REFUSAL_BYTES);
+    this.#letters.charge(node, 1);
   }
 
   sweep(nowMicros: number): void {
-    for (const [node, share] of this.#nodes) {
-      refill(share, nowMicros);
-      if (share.tokens >= SHARE_BURST_BYTES) this.#nodes.delete(node);
-    }
+    this.#bytes.sweep(nowMicros);
+    this.#letters.sweep(nowMicros);
   }
-}
-
-function refill(share: Share, nowMicros: number): void {
-  // The clock of a new leader of the bus may be behind.
-  const elapsed = Math.max(0, nowMicros - share.refilledMicros);
-  share.tokens = Math.min(SHARE_BURST_BYTES, share.tokens + (elapsed / 1e6) * SHARE_BYTES_PER_SECOND);
-  share.refilledMicros += elapsed;
 }

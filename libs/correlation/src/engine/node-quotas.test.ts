@@ -19,9 +19,17 @@ import {
 } from '../testing.ts';
 import { countedValue } from '../windows/compiled-rule.ts';
 import { OTHER } from '../windows/string-interner.ts';
-import { MESSAGE_BYTES, REFUSAL_BYTES, SHARE_BURST_BYTES, SHARE_BYTES_PER_SECOND } from './frame-shares.ts';
+import {
+  FrameShares,
+  MESSAGE_BYTES,
+  REFUSAL_BYTES,
+  SHARE_BURST_BYTES,
+  SHARE_BYTES_PER_SECOND,
+} from './frame-shares.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
+/** Of libs/bus (topology), which is above this library. */
+const DEAD_LETTERS_MAX_MESSAGES = 50_000;
 const own = podRef('own');
 const web = podRef('web');
 const lists = () => podInventoryOf({ bad: [own], good: [web] });
@@ -74,14 +82,35 @@ describe('node quotas - one node cannot use up the memory of another', () => {
     let unreadable = 0;
     for (; engine.hasShare(place('bad'), 10); unreadable++) engine.chargeUnreadable('bad');
     expect(unreadable).toBeLessThanOrEqual(most);
-    // A debt of any size is paid back in the time of two bursts.
+    // A debt of any size is paid back in the time of 16 letters.
     for (let index = 0; index < 10_000; index++) engine.chargeUnreadable('bad');
-    const paid = T0 + ((2 * SHARE_BURST_BYTES) / SHARE_BYTES_PER_SECOND) * SECOND;
+    const paid = T0 + 161 * SECOND;
     expect(engine.hasShare(place('bad', paid), 10)).toBe(true);
     const foreign = makeFrame([makeViolation()], { nodeName: 'another' });
     while (engine.hasShare(place('good'), 10)) send(T0, foreign, { node: 'good' });
     expect(refusals.length).toBeGreaterThan(0);
     expect(refusals.length).toBeLessThanOrEqual(most);
+  });
+
+  it('dead letters - a node causes a quarter of those that the stream holds in a day', () => {
+    const HOURS = 24;
+    /** A refused message in each second, which the share of bytes allows. */
+    const lettersOf = (shares: FrameShares) => {
+      let letters = 0;
+      for (let second = 0; second < HOURS * 3_600; second++) {
+        if (!shares.take('bad', T0 + second * SECOND, 1_000)) continue;
+        shares.chargeLetter('bad');
+        letters++;
+      }
+      return letters;
+    };
+    const shares = new FrameShares();
+    const most = DEAD_LETTERS_MAX_MESSAGES / 4;
+    expect(lettersOf(shares)).toBeGreaterThan(most * 0.9);
+    expect(lettersOf(new FrameShares())).toBeLessThanOrEqual(most + HOURS * 12);
+    expect(lettersOf(new FrameShares(Number.POSITIVE_INFINITY)), 'control').toBeGreaterThan(DEAD_LETTERS_MAX_MESSAGES);
+    // A neighbour has its own.
+    expect(shares.take('good', T0 + HOURS * 3_600 * SECOND, 1_000)).toBe(true);
   });
 
   it('vectors - beyond the quota evidence names (other); another node’s vector keeps its name', () => {
@@ -210,8 +239,9 @@ describe('prior refusals - a letter covers its violations', () => {
     ['no list', [0, 63], []],
   ])('%s', (detail, about, others) => {
     const refusals = new PriorRefusals(T0);
-    refusals.add(7, 'foreign-pod', detail);
-    for (const index of about) expect(refusals.reasonOf(7, index)).toBe('foreign-pod');
-    for (const index of others) expect(refusals.reasonOf(7, index)).toBeUndefined();
+    refusals.add('bad', 7, 'foreign-pod', detail);
+    const place = (index: number) => ({ node: 'bad', sequence: 7, index, timestampMicros: T0 });
+    for (const index of about) expect(refusals.reasonOf(place(index))).toBe('foreign-pod');
+    for (const index of others) expect(refusals.reasonOf(place(index))).toBeUndefined();
   });
 });

@@ -6,7 +6,7 @@ import { MAX_PENDING_PER_NODE, MAX_TEXT_PER_NODE } from '../attribution/pending-
 import { MAX_FORMER_PER_NODE } from '../attribution/pod-inventory.ts';
 import { MAX_COUNTERS_PER_NODE, MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
 import { MAX_STRINGS_PER_NODE } from '../windows/string-interner.ts';
-import { SHARE_BYTES_PER_SECOND } from './frame-shares.ts';
+import { LETTERS_AT_ONCE, SHARE_BYTES_PER_SECOND } from './frame-shares.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
 export interface NodeQuota {
@@ -23,6 +23,12 @@ export const NODE_QUOTAS: readonly NodeQuota[] = [
     limit: SHARE_BYTES_PER_SECOND,
     unit: 'bytes a second, 16 times as many at once',
     whenExceeded: 'skipped; over_share_messages_total. Later frames have the cumulative counts',
+  },
+  {
+    resource: 'dead letters of its messages: 0.1 a second, and at once',
+    limit: LETTERS_AT_ONCE,
+    unit: 'letters',
+    whenExceeded: 'its messages are skipped, as above',
   },
   {
     resource: 'counters of the last hour',
