@@ -37,12 +37,14 @@ const RELEASE_EVERY_MS = 2_000;
 export interface ResponderHooks {
   /** Called at each crash point (`Step`); a test stops the process there. */
   step?: StepHook;
+  /** Default MAX_OUTSTANDING. */
+  maxOutstanding?: number;
 }
 
 /** Starts the responder; resolves when it processes verdicts. */
 export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks: ResponderHooks = {}): Promise<void> {
   const { bus, ...outside } = await connectOutside(ctx);
-  await new Responder(ctx, bus, outside, hooks.step ?? (() => {})).start();
+  await new Responder(ctx, bus, outside, hooks).start();
 }
 
 class Responder {
@@ -72,7 +74,7 @@ class Responder {
     ctx: ServiceContext<ResponderConfig>,
     bus: Bus,
     { registry, ...outside }: Omit<Outside, 'bus'>,
-    step: StepHook,
+    { step = () => {}, maxOutstanding }: ResponderHooks,
   ) {
     const { config, clock, log, signal } = ctx;
     const ledger = this.#ledger;
@@ -103,18 +105,22 @@ class Responder {
     const order = new OrderGate();
     const deps: TaskDeps = {
       ...{ ...outside, ledger, order, policies, planner, metrics, step },
+      mayWait: (verdictId) => this.#scheduler.mayWait(verdictId),
       log: this.#responses,
       onWait: onWait('responses'),
       signal: this.#end.signal,
     };
     this.#tasks = new TaskRunner(deps);
     this.#undos = new UndoRunner(deps);
-    this.#scheduler = new Scheduler({
-      ...{ planner, order, ledger, clock, metrics, log, step, signal },
-      isCleared: (taskId) => this.#undos.isCleared(taskId),
-      approvalTimeoutMs: config.approvalTimeoutMs,
-      scanIntervalMs: config.scanIntervalMs,
-    });
+    this.#scheduler = new Scheduler(
+      {
+        ...{ planner, order, ledger, clock, metrics, log, step, signal },
+        isCleared: (taskId) => this.#undos.isCleared(taskId),
+        approvalTimeoutMs: config.approvalTimeoutMs,
+        scanIntervalMs: config.scanIntervalMs,
+      },
+      maxOutstanding,
+    );
     this.#quarantines = this.#makeQuarantineController(bus, outside);
     this.#retention = this.#makeRetentionController(bus);
     this.#statusReporter = this.#makeStatusReporter(bus);

@@ -2,6 +2,7 @@ export { busServiceOf } from './bus-service.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
+export { FairCounts } from './fair-counts.ts';
 export { type FileProblem, FileStore, replaceFile } from './file-store.ts';
 export { flagName } from './flags.ts';
 export type { Check, Health, HealthReport } from './health.ts';

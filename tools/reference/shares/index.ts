@@ -57,6 +57,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/runtime/src/compile/hash.ts': 'names of one policy set',
   'libs/runtime/src/compile/paths.ts': 'rules of one policy set',
   'libs/runtime/src/compile/sources.ts': 'programs of one policy set',
+  'libs/service/src/fair-counts.ts': 'owners of the entries that a row counts with it',
   'libs/service/src/health.ts': 'checks of the process',
   'libs/kube/src/lines.ts': 'one line of the API server',
 };

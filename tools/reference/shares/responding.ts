@@ -11,10 +11,17 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     file: `${A}/scheduling/backlog.ts`,
     limits: ['MAX_OUTSTANDING'],
     filledBy: `${VERDICTS}: each until its last task ends; a task that waits for an approval, for a day`,
-    share: 'a namespace gets a further place only while more are free than it has',
-    whenFull: 'its later verdicts wait by their sequences, and are planned when it has a place',
-    counter: '`bailiff_responder_outstanding_verdicts`, `bailiff_responder_deferred_verdicts`',
-    tests: ['apps/responder/src/scheduling/scheduler.test.ts'],
+    share:
+      'a namespace, or a node for verdicts about itself, gets a further place only while more are free than it has. Half as many places more are for verdicts that may not wait, shared in the same way',
+    whenFull:
+      'tasks run at once; one that would wait for an approval, a delay or a cooldown: `refused(backlog-full)`. Beyond these places, verdicts wait by their sequences and are planned when there is one',
+    counter:
+      '`bailiff_responder_responses_total`, `bailiff_responder_outstanding_verdicts`, `bailiff_responder_deferred_verdicts`',
+    tests: [
+      'test/cluster/responder-backlog.test.ts',
+      'apps/responder/src/scheduling/backlog.test.ts',
+      'apps/responder/src/scheduling/scheduler.test.ts',
+    ],
   },
   {
     what: 'tasks and records in memory',

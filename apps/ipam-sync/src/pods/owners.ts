@@ -11,6 +11,7 @@
  * CONCURRENCY requests at once, namespaces in turn.
  */
 import { apiPath, getObject, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
+import { FairCounts } from '@bailiff/service';
 import { programOf } from './program.ts';
 import { controllerOf, type Owner, type PodRecord } from './records.ts';
 
@@ -79,10 +80,9 @@ export interface OwnerResolverOptions {
 
 export class OwnerResolver {
   #options: OwnerResolverOptions;
-  readonly #most: number;
   #known = new Map<string, Kept>();
   /** Known and queued templates by namespace. */
-  readonly #perNamespace = new Map<string, number>();
+  readonly #counts: FairCounts;
   #prunedMs = Number.NEGATIVE_INFINITY;
   /** A queue per namespace; the next namespace in turn is first. */
   #queues = new Map<string, Map<string, Wanted>>();
@@ -96,7 +96,7 @@ export class OwnerResolver {
 
   constructor(options: OwnerResolverOptions) {
     this.#options = options;
-    this.#most = options.maxTemplates ?? MAX_TEMPLATES_KEPT;
+    this.#counts = new FairCounts(options.maxTemplates ?? MAX_TEMPLATES_KEPT);
     options.signal.addEventListener('abort', () => clearTimeout(this.#retry ?? undefined), { once: true });
   }
 
@@ -119,14 +119,14 @@ export class OwnerResolver {
     const queue = this.#queues.get(pod.namespace) ?? new Map<string, Wanted>();
     if (queue.has(template.key)) return;
     const { namespace, owner } = pod;
-    if (!this.#hasRoom(namespace)) this.#prune();
-    if (!this.#hasRoom(namespace)) {
+    if (!this.#counts.hasRoom(namespace)) this.#prune();
+    if (!this.#counts.hasRoom(namespace)) {
       this.refused += 1;
       return;
     }
     this.#queues.set(namespace, queue.set(template.key, { namespace, owner, template }));
     this.#queued += 1;
-    this.#count(namespace, 1);
+    this.#counts.add(namespace);
     this.#pump();
   }
 
@@ -174,7 +174,7 @@ export class OwnerResolver {
         return;
       }
       // It may have been dropped as unused meanwhile.
-      if (!this.#known.has(template.key)) this.#count(namespace, 1);
+      if (!this.#known.has(template.key)) this.#counts.add(namespace);
       this.#known.set(template.key, { namespace, known });
       onResolved(owner.uid);
     } catch (error) {
@@ -194,19 +194,9 @@ export class OwnerResolver {
     for (const pod of this.#options.inUse()) this.want(pod);
   }
 
-  #hasRoom(namespace: string): boolean {
-    return (this.#perNamespace.get(namespace) ?? 0) < this.#most - this.#known.size - this.#queued;
-  }
-
-  #count(namespace: string, by: 1 | -1): void {
-    const count = (this.#perNamespace.get(namespace) ?? 0) + by;
-    if (count > 0) this.#perNamespace.set(namespace, count);
-    else this.#perNamespace.delete(namespace);
-  }
-
   #forget(key: string): void {
     const kept = this.#known.get(key);
-    if (kept && this.#known.delete(key)) this.#count(kept.namespace, -1);
+    if (kept && this.#known.delete(key)) this.#counts.remove(kept.namespace);
   }
 
   /** Drops unused templates. */

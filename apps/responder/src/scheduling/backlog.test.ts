@@ -1,6 +1,7 @@
 import { responsePolicy } from '@bailiff/policy';
 import { Ledger, planVerdict } from '@bailiff/response';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Backlog } from './backlog.ts';
 import { OrderGate } from './order-gate.ts';
@@ -45,5 +46,67 @@ describe('backlog', () => {
     const now = { micros: 600 * SECOND, monotonicMs: 0 };
     const jobs = ['v1', 'v2', 'v3'].map((verdictId) => backlog.jobsOf(verdictId, ledger, now).length);
     expect(jobs).toEqual([0, 1, 1]);
+  });
+
+  describe('places of verdicts that wait', () => {
+    const MOST = 100;
+    const FAR = { micros: 0, monotonicMs: 0 };
+    const approval = new Map([['mine', responsePolicy.parse({ steps: [{ action: 'delete', after: '1h' }] })]]);
+    const placedIn = (namespace: string, sequence: number) => {
+      const verdict = sampleVerdict({ verdictId: `${namespace}-${sequence}` });
+      const pod = { ...(verdict.pod as NonNullable<typeof verdict.pod>), namespace };
+      return { verdict: { ...verdict, pod }, sequence, atMicros: 0 };
+    };
+    type Placed = ReturnType<typeof placedIn>;
+    const put = (backlog: Backlog, ledger: Ledger, placed: Placed) =>
+      backlog.put(placed, planVerdict(placed.verdict, 0, approval), ledger);
+    /** As the runner: a verdict that may not wait ends at once. */
+    function offer(backlog: Backlog, ledger: Ledger, placed: Placed): boolean {
+      put(backlog, ledger, placed);
+      const { verdictId } = placed.verdict;
+      const waits = backlog.mayWait(verdictId);
+      const [job] = backlog.jobsOf(verdictId, ledger, FAR);
+      expect((job?.delayMs ?? 0) > 0).toBe(waits);
+      if (!waits) end(backlog, ledger, placed, 'refused');
+      return waits;
+    }
+    function end(backlog: Backlog, ledger: Ledger, { verdict, sequence }: Placed, phase: 'refused' | 'succeeded') {
+      const { verdictId } = verdict;
+      const response = sampleResponse({ verdictId, policy: 'mine', action: 'delete', phase });
+      backlog.ended(verdictId, ledger.applyInOrder(response, { sequence, timestampMicros: 0 }));
+    }
+
+    it('a namespace gets half of them, its neighbours theirs', () => {
+      const [backlog, ledger] = [new Backlog(new OrderGate(), MOST), new Ledger()];
+      const waits = (namespace: string, from: number, count: number) =>
+        Array.from({ length: count }, (_, i) => offer(backlog, ledger, placedIn(namespace, from + i))).filter(Boolean);
+      expect(waits('noisy', 1, 1_000)).toHaveLength(MOST / 2);
+      expect(waits('shop', 2_000, 10)).toHaveLength(10);
+      // Tasks that act at once, and do not end: half of their places, then verdicts are deferred.
+      for (let at = 3_000; at < 3_100; at++) put(backlog, ledger, placedIn('noisy', at));
+      expect([backlog.size, backlog.deferred]).toEqual([MOST / 2 + 10 + MOST / 4, 100 - MOST / 4]);
+      expect(waits('shop', 4_000, 1)).toHaveLength(1);
+    });
+
+    it('a start decides as before, also after some have ended', () => {
+      fc.assert(
+        fc.property(fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c'), fc.boolean()), { maxLength: 300 }), (offers) => {
+          const [backlog, ledger] = [new Backlog(new OrderGate(), 20), new Ledger()];
+          const waiting: Placed[] = [];
+          offers.forEach(([namespace, endsOne], index) => {
+            const placed = placedIn(namespace, index + 1);
+            if (offer(backlog, ledger, placed)) waiting.push(placed);
+            const ended = endsOne ? waiting.splice(Math.floor(waiting.length / 2), 1)[0] : undefined;
+            if (ended) end(backlog, ledger, ended, 'succeeded');
+          });
+          const again = new Backlog(new OrderGate(), 20);
+          offers.forEach(([namespace], index) => {
+            put(again, ledger, placedIn(namespace, index + 1));
+          });
+          expect(again.size).toBe(waiting.length);
+          expect(waiting.every(({ verdict }) => again.mayWait(verdict.verdictId))).toBe(true);
+        }),
+      );
+    });
   });
 });

@@ -3,16 +3,20 @@
  * verdicts: a job reads its verdict again by sequence. VERDICTS and RESPONSES determine it, so it
  * is the same after every start, even if Redis is empty.
  *
- * Places are shared: a namespace gets a further one only while more are free than it has. Its later
- * verdicts wait by their sequences alone (deferred), and are planned when it has a place.
+ * Places are shared: a namespace (a node, for verdicts about itself) gets a further one only while more
+ * are free than it has. Tasks that wait for an approval, a delay or a cooldown keep them for a day or
+ * longer, so there are further places for verdicts that may not wait: their tasks run at once, and end
+ * as `backlog-full` where they would wait. A pod cannot delay the responses against it by verdicts that
+ * wait. Without either place a verdict waits by its sequence (deferred) and is planned when there is one.
  */
 
 import { hasOverdueTask, type Ledger, type Task, type TaskState } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
+import { FairCounts } from '@bailiff/service';
 import type { Job, StoredVerdict } from '../ports.ts';
 import type { OrderGate } from './order-gate.ts';
 
-/** Some 400 bytes each. */
+/** Some 400 bytes each. Verdicts that may not wait have half as many places of their own. */
 export const MAX_OUTSTANDING = 50_000;
 
 export interface QueuedJob {
@@ -29,29 +33,32 @@ export interface Now {
 
 /** A verdict without a place. */
 export interface Deferred {
-  namespace: string;
+  /** Namespace, or node. */
+  owner: string;
   sequence: number;
 }
 
 interface Outstanding {
   sequence: number;
-  namespace: string;
+  owner: string;
+  mayWait: boolean;
   tasks: Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>[];
 }
 
 export class Backlog {
   readonly #order: OrderGate;
-  readonly #most: number;
+  /** Places of all verdicts here, and of those that may not wait. */
+  readonly #all: FairCounts;
+  readonly #atOnce: FairCounts;
   #verdicts = new Map<string, Outstanding>();
-  /** Number of verdicts by namespace; empty for verdicts about nodes. */
-  #used = new Map<string, number>();
-  /** Sequences of verdicts without a place, by namespace. Not more than VERDICTS holds. */
+  /** Sequences of verdicts without a place, by owner. Not more than VERDICTS holds. */
   #deferred = new Map<string, number[]>();
 
   /** @param order holds back the jobs of tasks that wait for another task of their verdict */
   constructor(order: OrderGate, most = MAX_OUTSTANDING) {
     this.#order = order;
-    this.#most = most;
+    this.#all = new FairCounts(most);
+    this.#atOnce = new FairCounts(Math.ceil(most / 2));
   }
 
   get size(): number {
@@ -68,22 +75,29 @@ export class Backlog {
    */
   put({ verdict, sequence }: StoredVerdict, tasks: readonly Task[], ledger: Ledger): void {
     const open = tasks.filter(({ taskId }) => !ledger.isClosed(taskId));
-    const namespace = verdict.pod?.namespace ?? '';
     if (open.length === 0) {
       this.#remove(verdict.verdictId);
       return;
     }
-    if (!this.#verdicts.has(verdict.verdictId)) {
-      if (!this.#hasRoom(namespace)) {
-        this.defer({ namespace, sequence });
-        return;
-      }
-      this.#used.set(namespace, (this.#used.get(namespace) ?? 0) + 1);
+    const known = this.#verdicts.get(verdict.verdictId);
+    const owner = known?.owner ?? ownerOf(verdict);
+    const mayWait = known?.mayWait ?? this.#all.hasRoom(owner);
+    if (!known && !mayWait && !this.#atOnce.hasRoom(owner)) {
+      this.defer({ owner, sequence });
+      return;
     }
     const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute }) => {
       return { taskId, verdictId, policy, action, dueAtMicros, substitute };
     });
-    this.#verdicts.set(verdict.verdictId, { sequence, namespace, tasks: kept });
+    this.#verdicts.set(verdict.verdictId, { sequence, owner, mayWait, tasks: kept });
+    if (known) return;
+    this.#all.add(owner);
+    if (!mayWait) this.#atOnce.add(owner);
+  }
+
+  /** Whether the tasks of a verdict may wait. True for a verdict that is not stored here. */
+  mayWait(verdictId: string): boolean {
+    return this.#verdicts.get(verdictId)?.mayWait ?? true;
   }
 
   /**
@@ -104,41 +118,39 @@ export class Backlog {
    */
   clear(): void {
     this.#verdicts.clear();
-    this.#used.clear();
+    this.#all.clear();
+    this.#atOnce.clear();
     this.#deferred.clear();
   }
 
-  /** The verdict waits until its namespace has a place. */
-  defer({ namespace, sequence }: Deferred): void {
-    const waiting = this.#deferred.get(namespace);
+  /** The verdict waits until its owner has a place. */
+  defer({ owner, sequence }: Deferred): void {
+    const waiting = this.#deferred.get(owner);
     if (waiting) waiting.push(sequence);
-    else this.#deferred.set(namespace, [sequence]);
+    else this.#deferred.set(owner, [sequence]);
   }
 
-  /** Takes deferred verdicts that have a place now, the oldest of each namespace. */
+  /** Takes deferred verdicts that have a place now, the oldest of each owner. */
   takeDeferred(): Deferred[] {
     const taken: Deferred[] = [];
-    for (const [namespace, sequences] of this.#deferred) {
-      const free = this.#most - this.#verdicts.size - taken.length;
-      const room = Math.ceil((free - (this.#used.get(namespace) ?? 0)) / 2);
-      const next = sequences.splice(0, Math.max(0, room));
-      taken.push(...next.map((sequence) => ({ namespace, sequence })));
-      if (sequences.length === 0) this.#deferred.delete(namespace);
+    for (const [owner, sequences] of this.#deferred) {
+      const [room, atOnce] = [this.#all, this.#atOnce].map((places) => places.roomFor(owner, taken.length)) as [
+        number,
+        number,
+      ];
+      const next = sequences.splice(0, Math.max(room, atOnce));
+      taken.push(...next.map((sequence) => ({ owner, sequence })));
+      if (sequences.length === 0) this.#deferred.delete(owner);
     }
     return taken;
   }
 
-  #hasRoom(namespace: string): boolean {
-    return (this.#used.get(namespace) ?? 0) < this.#most - this.#verdicts.size;
-  }
-
   #remove(verdictId: string): void {
-    const { namespace } = this.#verdicts.get(verdictId) ?? {};
-    if (namespace === undefined) return;
+    const verdict = this.#verdicts.get(verdictId);
+    if (!verdict) return;
     this.#verdicts.delete(verdictId);
-    const left = (this.#used.get(namespace) ?? 1) - 1;
-    if (left > 0) this.#used.set(namespace, left);
-    else this.#used.delete(namespace);
+    this.#all.remove(verdict.owner);
+    if (!verdict.mayWait) this.#atOnce.remove(verdict.owner);
   }
 
   /**
@@ -170,11 +182,12 @@ export class Backlog {
    */
   jobs(ledger: Ledger, now: Now, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
     const jobs: QueuedJob[] = [];
-    for (const { sequence, tasks } of this.#verdicts.values()) {
+    for (const verdict of this.#verdicts.values()) {
+      const { tasks } = verdict;
       for (const task of tasks) {
         if (waitsForApproval(ledger.task(task.taskId), now.micros, approvalTimeoutMs)) continue;
         if (this.#isHeld(task, tasks, ledger, now)) continue;
-        const job = doJob(task, sequence, now.micros);
+        const job = doJob(task, verdict, now.micros);
         if (job.delayMs <= aheadMs) jobs.push(job);
       }
     }
@@ -183,9 +196,10 @@ export class Backlog {
 
   /** All jobs of one verdict. */
   jobsOf(verdictId: string, ledger: Ledger, now: Now): QueuedJob[] {
-    const { tasks = [], sequence = 0 } = this.#verdicts.get(verdictId) ?? {};
-    const free = tasks.filter((task) => !this.#isHeld(task, tasks, ledger, now));
-    return free.map((task) => doJob(task, sequence, now.micros));
+    const verdict = this.#verdicts.get(verdictId);
+    if (!verdict) return [];
+    const free = verdict.tasks.filter((task) => !this.#isHeld(task, verdict.tasks, ledger, now));
+    return free.map((task) => doJob(task, verdict, now.micros));
   }
 
   /**
@@ -201,12 +215,15 @@ function waitsForApproval(state: TaskState | undefined, nowMicros: number, appro
   return nowMicros - state.pendingAtMicros <= approvalTimeoutMs * 1000;
 }
 
-function doJob(task: Outstanding['tasks'][number], sequence: number, nowMicros: number): QueuedJob {
+const ownerOf = ({ pod, nodeName }: StoredVerdict['verdict']) => (pod ? pod.namespace : `node ${nodeName}`);
+
+function doJob(task: Outstanding['tasks'][number], { sequence, mayWait }: Outstanding, nowMicros: number): QueuedJob {
   const { taskId, verdictId, policy, action, dueAtMicros, substitute } = task;
   return {
     // A quarantine step that is brought forward needs another id than its delayed job.
     id: substitute ? `${taskId}-now` : taskId,
-    delayMs: Math.max(0, (dueAtMicros - nowMicros) / 1000),
+    // A task that may not wait runs now, and ends as `backlog-full` (tasks/run-task.ts).
+    delayMs: mayWait ? Math.max(0, (dueAtMicros - nowMicros) / 1000) : 0,
     job: { kind: 'do', taskId, action, verdictId, policy, sequence, tries: 0, failingSinceMs: 0 },
   };
 }

@@ -15,6 +15,8 @@ import { OrderGate } from './order-gate.ts';
 import { Scheduler } from './scheduler.ts';
 
 const PLACES = 8;
+/** Places of one tenant. */
+const OF_ONE = 6;
 const SILENT = { debug: () => {}, warn: () => {} } as unknown as Logger;
 const policies = new Map([['ask', responsePolicy.parse({ steps: [{ action: 'delete' }] })]]);
 
@@ -61,14 +63,16 @@ it('shared places - one tenant keeps half of them; verdicts of others are planne
   const { scheduler, take, end, has } = rig();
   const own = [];
   for (let n = 0; n < 3 * PLACES; n += 1) own.push(await take('noisy'));
-  expect([scheduler.outstanding, scheduler.deferred]).toEqual([PLACES / 2, 2.5 * PLACES]);
+  // Half of the places, and half of those for verdicts that may not wait.
+  expect([scheduler.outstanding, scheduler.deferred]).toEqual([OF_ONE, 3 * PLACES - OF_ONE]);
+  expect([own[3], own[4]].map((sequence) => scheduler.mayWait(`v${sequence}`))).toEqual([true, false]);
   // The control: without a share these would wait, and the reader with them.
   const others = [await take('shop'), await take('bank')];
   expect(others.map(has)).toEqual([true, true]);
   const [first = 0] = own;
-  const next = own[PLACES / 2] as number;
+  const next = own[OF_ONE] as number;
   expect([has(first), has(next)]).toEqual([true, false]);
-  for (const sequence of [first, ...others]) end(sequence);
+  for (const sequence of [own[4] as number, ...others]) end(sequence);
   scheduler.scan();
   await waitFor(() => has(next), { what: 'the oldest deferred verdict to be planned' });
 });

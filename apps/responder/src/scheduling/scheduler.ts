@@ -58,6 +58,11 @@ export class Scheduler {
     return this.#backlog.size;
   }
 
+  /** Whether the tasks of a verdict may wait for an approval, a delay or a cooldown. */
+  mayWait(verdictId: string): boolean {
+    return this.#backlog.mayWait(verdictId);
+  }
+
   /** Verdicts that wait for a place in the backlog. */
   get deferred(): number {
     return this.#backlog.deferred;

@@ -133,6 +133,7 @@ class Replica {
     const deps: TaskDeps = {
       ledger: this.ledger,
       order: new OrderGate(),
+      mayWait: () => true,
       policies,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },

@@ -13,6 +13,7 @@ import {
   type Decision,
   isSamePod,
   ownerOf,
+  type RefusalCode,
   recordOf,
   responseIdOf,
   type Task,
@@ -65,7 +66,8 @@ export class TaskRunner {
       run = await this.#prepare(job);
       if (!run) return done;
       const waitMs = this.#waitOf(run);
-      return waitMs > 0 ? later(job, waitMs) : await this.#attempt(run);
+      if (waitMs <= 0) return await this.#attempt(run);
+      return run.task.dueAtMicros > this.#deps.clock.nowMicros() ? await this.#wait(run, waitMs) : later(job, waitMs);
     } catch (error) {
       return await this.#failed(job, run, error);
     }
@@ -154,10 +156,11 @@ export class TaskRunner {
     const { kind, code, reason } = decision;
     if (kind === 'wait') {
       this.#deps.metrics.waits.inc({ action: run.task.action, reason: code });
-      return later(run.job, (decision.untilMicros - this.#deps.clock.nowMicros()) / 1000);
+      return this.#wait(run, (decision.untilMicros - this.#deps.clock.nowMicros()) / 1000);
     }
     if (kind !== 'pending')
       return this.#end(run, kind === 'refuse' ? 'refused' : 'dryrun', { reasonCode: code, reason });
+    if (!this.#mayWait(run)) return this.#end(run, 'refused', BACKLOG_FULL);
     await writeRecord(this.#deps, {
       ...recordOf(run.task, run.stored.verdict, 'pending', 'pending'),
       ...ownerFieldsOf(run),
@@ -165,6 +168,17 @@ export class TaskRunner {
       reason,
     });
     return done;
+  }
+
+  /** Waits as long as a policy says: a delay or a cooldown. */
+  async #wait(run: Run, waitMs: number): Promise<JobResult> {
+    return this.#mayWait(run) ? later(run.job, waitMs) : this.#end(run, 'refused', BACKLOG_FULL);
+  }
+
+  /** A task with a record has waited or acted before. */
+  #mayWait({ task }: Run): boolean {
+    const { ledger, mayWait } = this.#deps;
+    return mayWait(task.verdictId) || ledger.task(task.taskId) !== undefined;
   }
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
@@ -254,4 +268,8 @@ export class TaskRunner {
   }
 }
 
+const BACKLOG_FULL: Outcome & { reasonCode: RefusalCode } = {
+  reasonCode: 'backlog-full',
+  reason: 'it would wait, but the namespace has used up its share of the verdicts that may wait',
+};
 const FOUND_DONE: Outcome = { reasonCode: 'found-done', reason: 'started before; the effect exists' };

@@ -22,6 +22,8 @@ export interface TaskDeps {
   requestCapture: ActionContext['requestCapture'];
   facts: FactReader;
   order: OrderGate;
+  /** Whether a verdict has a place in the backlog where its tasks may wait. */
+  mayWait(verdictId: string): boolean;
   planner: Pick<Planner, 'find'>;
   clock: Clock;
   metrics: Metrics;

@@ -32,6 +32,8 @@ export type RefusalCode =
   | 'protected-owner-kind'
   /** The kubelet restarts a static pod, so it can only be quarantined. */
   | 'static-pod'
+  /** The step would wait, but its namespace has used up its share of the verdicts that may wait. */
+  | 'backlog-full'
   /** No approval within the time limit. */
   | 'approval-expired'
   /** The policy's budget of the window is used up. */

@@ -6,6 +6,7 @@
  */
 import { CounterHulls } from '@bailiff/correlation';
 import type { Violation } from '@bailiff/schemas';
+import { FairCounts } from '@bailiff/service';
 import { plural } from '../text/plural.ts';
 
 /** Far more than a person reads; each keeps a violation. */
@@ -38,16 +39,15 @@ export interface Tallied {
 export class Tally<K> {
   readonly #groups = new Map<string, TallyGroup<K>>();
   /** Groups by the node that began them. */
-  readonly #groupsOf = new Map<string, number>();
+  readonly #counts: FairCounts;
   readonly #hulls: CounterHulls;
-  readonly #maxGroups: number;
   readonly #nameOf: (key: K) => string;
   readonly rest: TallyRest = { packets: 0, violations: 0 };
 
   /** @param nameOf returns equal strings for equal keys @param most bounds, for tests */
   constructor(nameOf: (key: K) => string, most: { groups?: number; counters?: number } = {}) {
     this.#nameOf = nameOf;
-    this.#maxGroups = most.groups ?? MAX_GROUPS;
+    this.#counts = new FairCounts(most.groups ?? MAX_GROUPS);
     this.#hulls = new CounterHulls(most.counters);
   }
 
@@ -76,9 +76,8 @@ export class Tally<K> {
     const name = this.#nameOf(key);
     const known = this.#groups.get(name);
     if (known) return known;
-    const own = this.#groupsOf.get(nodeName) ?? 0;
-    if (own >= this.#maxGroups - this.#groups.size) return null;
-    this.#groupsOf.set(nodeName, own + 1);
+    if (!this.#counts.hasRoom(nodeName)) return null;
+    this.#counts.add(nodeName);
     const group = {
       ...{ key, packets: 0, violations: 0, sample: null },
       ...{ firstAtMicros: violation.firstSeenAt, lastAtMicros: violation.lastSeenAt },

@@ -1,0 +1,47 @@
+/**
+ * Counts the entries of a bounded store by owner (a namespace, a node). An owner gets a further entry
+ * only while more are free than it has: one owner gets half of them, the next one half of the rest. So no
+ * owner alone fills the store. Pure.
+ */
+export class FairCounts {
+  readonly #most: number;
+  readonly #byOwner = new Map<string, number>();
+  #size = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** Entries of all owners. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Whether the owner may have a further entry. */
+  hasRoom(owner: string): boolean {
+    return this.roomFor(owner) > 0;
+  }
+
+  /** Entries that the owner may add now. @param promised entries that others are about to add */
+  roomFor(owner: string, promised = 0): number {
+    const free = this.#most - this.#size - promised;
+    return Math.max(0, Math.ceil((free - (this.#byOwner.get(owner) ?? 0)) / 2));
+  }
+
+  add(owner: string): void {
+    this.#byOwner.set(owner, (this.#byOwner.get(owner) ?? 0) + 1);
+    this.#size += 1;
+  }
+
+  remove(owner: string): void {
+    const left = (this.#byOwner.get(owner) ?? 0) - 1;
+    if (left > 0) this.#byOwner.set(owner, left);
+    else this.#byOwner.delete(owner);
+    this.#size -= 1;
+  }
+
+  clear(): void {
+    this.#byOwner.clear();
+    this.#size = 0;
+  }
+}
