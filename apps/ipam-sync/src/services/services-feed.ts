@@ -12,6 +12,10 @@ import { TunnelServices } from './tunnel-services.ts';
 const EXPIRY_CHECK_MS = 5_000;
 /** Changes within this time are evaluated together: a list has thousands. */
 const COALESCE_MS = 20;
+/** The wait is at least so many times as long as the last evaluation: changes cannot use up the CPU. */
+const WAITS_PER_EVALUATION = 9;
+/** Shortest time between two changes: each is written and read by every node of the cluster. */
+const CHANGE_INTERVAL_MS = 1_000;
 
 export interface ServicesFeedOptions {
   informer: Pick<ReflectorOptions<unknown>, 'client' | 'pageLimit' | 'inactivityMs' | 'backoff'>;
@@ -28,6 +32,8 @@ export class ServicesFeed {
   readonly #o: ServicesFeedOptions;
   #list: TunnelService[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #evaluationMs = 0;
+  #changedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ServicesFeedOptions) {
     this.#o = options;
@@ -82,15 +88,20 @@ export class ServicesFeed {
 
   #changed(change: () => void): void {
     change();
-    this.#timer ??= setTimeout(() => this.#evaluate(), COALESCE_MS);
+    const sinceChangeMs = performance.now() - this.#changedAtMs;
+    const waitMs = Math.max(COALESCE_MS, WAITS_PER_EVALUATION * this.#evaluationMs, CHANGE_INTERVAL_MS - sinceChangeMs);
+    this.#timer ??= setTimeout(() => this.#evaluate(), waitMs);
   }
 
   #evaluate(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    const startedMs = performance.now();
     const list = this.#pairs.list(this.#o.nowMs());
+    this.#evaluationMs = performance.now() - startedMs;
     if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
     this.#list = list;
+    this.#changedAtMs = performance.now();
     this.#o.onChange();
   }
 }

@@ -129,4 +129,44 @@ describe('tunnel services', () => {
     expect([listed.length, services.omitted]).toEqual([MAX_TUNNEL_SERVICES, 3]);
     expect(listed).toEqual(expect.arrayContaining(['99.0.0.1 9', '99.0.0.2 9']));
   });
+
+  it('one Service with many addresses and ports - costs what a namespace may have', () => {
+    const services = made();
+    const count = 5_000;
+    const externalIPs = Array.from({ length: count }, (_, i) => `34.2.${i >> 8}.${i & 255}`);
+    const names = Array.from({ length: count }, (_, i) => `p${i}`);
+    const ports = names.map((name, i) => ({ name, protocol: 'UDP', port: i + 1 }));
+    services.put('fat', serviceRecord(service('fat', { externalIPs, ports }))!);
+    const slices = names.map((name) => ({ name, protocol: 'UDP', port: 4789 }));
+    services.putSlice('fat-abc', sliceRecord(slice('fat', slices))!);
+    expect(pairs(services).length).toBe(MAX_TUNNEL_SERVICES);
+    expect(services.omitted).toBe(count * count - MAX_TUNNEL_SERVICES);
+  });
+
+  it('a Service whose addresses change within the grace period - holds no more than a namespace may have', () => {
+    const services = made();
+    const put = (namespace: string, name: string, addresses: string[]) => {
+      services.put(name, {
+        key: `${namespace}/dns`,
+        namespace,
+        addresses,
+        ports: [{ name: '', port: 9, nodePort: null }],
+      });
+      services.putSlice(name, { service: `${namespace}/dns`, ports: [{ name: '', port: 4789 }] });
+    };
+    for (let turn = 0; turn < 5; turn += 1) {
+      put(
+        'tenant',
+        't',
+        Array.from({ length: 1_000 }, (_, i) => `34.${turn}.${i >> 8}.${i & 255}`),
+      );
+      services.list(turn);
+    }
+    put('shop', 's', ['99.0.0.1']);
+    const listed = pairs(services, 5);
+    // The fifth thousand had no room any more, except for 96.
+    expect([listed.length, services.omitted]).toEqual([MAX_TUNNEL_SERVICES, 905]);
+    expect(listed).toContain('99.0.0.1 9');
+    expect(pairs(services, GRACE_MS + 5).length).toBe(1_001);
+  });
 });

@@ -4,7 +4,8 @@
  *
  * A pair stays for a grace period after its Service or endpoint is gone, because nodes remove
  * their rules later than collectors receive the list. Limit: MAX_TUNNEL_SERVICES pairs, which
- * namespaces get in turns; further ones are counted.
+ * namespaces get in turns. A namespace never holds more than all of them: one Service has as many
+ * pairs as its addresses times its ports. Further pairs are counted, not made.
  */
 import { LIST_LIMITS, type TunnelService } from '@bailiff/schemas';
 import type { ServiceRecord, SliceRecord } from './records.ts';
@@ -47,33 +48,57 @@ export class TunnelServices {
 
   /** Pairs in force, in a fixed order. */
   list(nowMs: number): TunnelService[] {
-    const current = this.#current();
-    for (const [key, { service, namespace }] of current) this.#held.set(key, { service, namespace, untilMs: null });
+    const { pairs, omitted } = this.#current();
+    const rooms = new Rooms();
     for (const [key, held] of this.#held) {
-      if (current.has(key)) continue;
-      held.untilMs ??= nowMs + GRACE_MS;
-      if (held.untilMs <= nowMs) this.#held.delete(key);
+      const isCurrent = pairs.has(key);
+      held.untilMs = isCurrent ? null : (held.untilMs ?? nowMs + GRACE_MS);
+      if (held.untilMs !== null && held.untilMs <= nowMs) this.#held.delete(key);
+      else rooms.take(held.namespace, 1);
+    }
+    this.omitted = omitted;
+    for (const [key, pair] of pairs) {
+      if (this.#held.has(key)) continue;
+      if (rooms.take(pair.namespace, 1) === 1) this.#held.set(key, { ...pair, untilMs: null });
+      else this.omitted += 1;
     }
     const kept = fairly([...this.#held.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, held]) => held));
-    this.omitted = this.#held.size - kept.length;
+    this.omitted += this.#held.size - kept.length;
     return kept.map(({ service }) => service);
   }
 
-  #current(): Map<string, Pick<Held, 'service' | 'namespace'>> {
+  #current(): { pairs: Map<string, Pick<Held, 'service' | 'namespace'>>; omitted: number } {
     const leading = new Set<string>();
     for (const { service, ports } of this.#slices.values())
       for (const { name, port } of ports)
         if (port === null || this.#tunnelPorts.has(port)) leading.add(`${service} ${name}`);
-    const current = new Map<string, Pick<Held, 'service' | 'namespace'>>();
+    const pairs = new Map<string, Pick<Held, 'service' | 'namespace'>>();
+    const rooms = new Rooms();
+    let omitted = 0;
     for (const { key, namespace, addresses, ports } of this.#services.values())
       for (const { name, port, nodePort } of ports) {
         if (!leading.has(`${key} ${name}`)) continue;
-        const add = (service: TunnelService) =>
-          current.set(`${service.address} ${service.port}`, { service, namespace });
-        for (const address of addresses) add({ address, port });
-        if (nodePort !== null) add({ address: '', port: nodePort });
+        const wanted = addresses.length + (nodePort === null ? 0 : 1);
+        const room = rooms.take(namespace, wanted);
+        omitted += wanted - room;
+        const services: TunnelService[] = addresses.slice(0, room).map((address) => ({ address, port }));
+        if (nodePort !== null && room === wanted) services.push({ address: '', port: nodePort });
+        for (const service of services) pairs.set(`${service.address} ${service.port}`, { service, namespace });
       }
-    return current;
+    return { pairs, omitted };
+  }
+}
+
+/** How many pairs each namespace may still have. */
+class Rooms {
+  readonly #left = new Map<string, number>();
+
+  /** @returns how many of them the namespace gets */
+  take(namespace: string, wanted: number): number {
+    const left = this.#left.get(namespace) ?? MAX_TUNNEL_SERVICES;
+    const taken = Math.min(left, wanted);
+    this.#left.set(namespace, left - taken);
+    return taken;
   }
 }
 
