@@ -249,6 +249,36 @@ describe('kube client - responses that no server should send', () => {
       },
     );
   });
+  test('kube client - large responses are read one after another; small ones do not wait', async () => {
+    const MIB = 1024 * 1024;
+    const text = (bytes: number) => JSON.stringify('x'.repeat(bytes - 2));
+    // More than the sockets hold: the client has read a large part of it.
+    const [begin, end] = [text(16 * MIB).slice(0, -1), '"'];
+    let finish: () => void = () => {};
+    let firstBuffered = () => Number.POSITIVE_INFINITY;
+    await against(
+      (request, response) => {
+        if (request.url?.endsWith('/first')) {
+          response.writeHead(200, { 'content-length': begin.length + end.length });
+          response.write(begin);
+          finish = () => response.end(end);
+          firstBuffered = () => response.writableLength;
+        } else response.end(request.url?.endsWith('/second') ? text(4 * MIB) : '{}');
+      },
+      async (client) => {
+        const done: string[] = [];
+        const read = (path: string) => client.request({ path }).then(() => done.push(path));
+        const first = read('/first');
+        await waitFor(() => firstBuffered() === 0, { what: 'the first to be read' });
+        const second = read('/second');
+        for (let i = 0; i < 20; i++) await read('/small');
+        expect(done).toEqual(Array(20).fill('/small'));
+        finish();
+        await Promise.all([first, second]);
+        expect(done.slice(20)).toEqual(['/first', '/second']);
+      },
+    );
+  });
   test('kube client - a connection closed within a response', async () => {
     await against(
       (_request, response) => {

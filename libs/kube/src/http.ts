@@ -28,6 +28,12 @@ export interface Answer {
   body: Buffer;
 }
 
+/**
+ * A longer body is read while no other one is. Tenants choose the size of their objects, up to 10 MiB
+ * of JSON, and a service reads many at once.
+ */
+export const LARGE_BODY_BYTES = 1024 * 1024;
+
 /** The largest complete list. A larger response is a server error. */
 export const MAX_BODY_BYTES = 128 * 1024 * 1024;
 
@@ -89,12 +95,32 @@ export async function stream(
 async function readAll(response: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of response) {
-    size += (chunk as Buffer).length;
-    if (size > maxBytes) throw new KubeError('KUBE_TOO_LARGE', `response above ${maxBytes} bytes`);
-    chunks.push(chunk as Buffer);
+  let endTurn: (() => void) | null = null;
+  try {
+    for await (const chunk of response) {
+      size += (chunk as Buffer).length;
+      if (size > maxBytes) throw new KubeError('KUBE_TOO_LARGE', `response above ${maxBytes} bytes`);
+      chunks.push(chunk as Buffer);
+      if (size > LARGE_BODY_BYTES) endTurn ??= await nextTurn();
+    }
+    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+  } finally {
+    endTurn?.();
   }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+let lastTurn: Promise<void> = Promise.resolve();
+
+/** Waits for its turn among large bodies. @returns a function that ends it */
+async function nextTurn(): Promise<() => void> {
+  const before = lastTurn;
+  let end: () => void = () => {};
+  const own = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  lastTurn = before.then(() => own);
+  await before;
+  return end;
 }
 
 /** A request in progress, with one deadline at a time and one error that ends it. */

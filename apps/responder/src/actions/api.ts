@@ -2,7 +2,8 @@
  * API server client of one task. It sends each request once, because the queue counts and repeats
  * attempts, and keeps the last change request for the record.
  */
-import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { getPod, type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { type PodFacts, podFactsOf } from '@bailiff/response';
 
 /** The last change request to the API server. */
 export interface ApiTrace {
@@ -56,6 +57,15 @@ export class Api implements KubeApi {
   watch(): Promise<void> {
     return Promise.reject(new Error('a task does not watch'));
   }
+}
+
+/**
+ * Facts of a pod; null if it does not exist. A tenant can make a pod of 10 MiB: a caller that held
+ * the object while it waits would keep it in memory.
+ */
+export async function readPod(api: KubeApi, pod: { namespace: string; name: string }): Promise<PodFacts | null> {
+  const body = await getPod(api, pod);
+  return body && podFactsOf(body);
 }
 
 /** Whether the error is a KubeError with this code. */

@@ -8,18 +8,18 @@
  */
 
 import { encodeToken } from '@bailiff/bus';
-import { deletePod, getPod, KubeError } from '@bailiff/kube';
+import { deletePod, KubeError } from '@bailiff/kube';
 import {
   editQuarantine,
   graceSecondsOf,
   isBeingDeleted,
   isSamePod,
   type PodFacts,
-  podFactsOf,
   QuarantineError,
   withoutEntry,
 } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
+import { readPod } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
 
 /** Time after the grace period for the kubelet to kill, unmount and report. */
@@ -62,8 +62,8 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
     const exists = await request.catch((error) => isolateUndeletable(context, error));
     if (!exists) return ALREADY_GONE;
   }
-  const body = await getPod(api, { namespace, name });
-  if (!body || !isSamePod(podFactsOf(body), verdict.pod?.uid ?? '')) {
+  const pod = await readPod(api, { namespace, name });
+  if (!pod || !isSamePod(pod, verdict.pod?.uid ?? '')) {
     await reconnect(context);
     return DONE;
   }
@@ -71,7 +71,7 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
   const waitedMs = context.nowMs - context.startedAtMicros / 1000;
   const boundMs = gracePeriodSeconds * 1000 + REMOVAL_MARGIN_MS;
   if (waitedMs < boundMs) return IN_PROGRESS;
-  const { deletionGraceSeconds } = podFactsOf(body);
+  const { deletionGraceSeconds } = pod;
   return {
     reasonCode: 'not-gone',
     reason: `deleted with a grace period of ${deletionGraceSeconds ?? gracePeriodSeconds} s and not gone after ${Math.round(waitedMs / 1000)} s: ${isolated}. Check for a finalizer, and whether node ${verdict.nodeName} is up`,

@@ -2,9 +2,10 @@
  * label: sets the verdict's level as a pod label for selectors, dashboards and network policies.
  */
 
-import { apiPath, getPod, patchPod } from '@bailiff/kube';
-import { isSamePod, type PodFacts, podFactsOf, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
+import { apiPath, patchPod } from '@bailiff/kube';
+import { isSamePod, type PodFacts, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
 import { type Action, DONE, markOf, POD_GONE, SUPERSEDED } from './action.ts';
+import { readPod } from './api.ts';
 
 export const label: Action = {
   tookEffect({ task, verdict, facts }) {
@@ -20,8 +21,7 @@ export const label: Action = {
   },
 
   async undo({ done, api }) {
-    const body = await getPod(api, { namespace: done.podNamespace, name: done.podName });
-    const pod = body && podFactsOf(body);
+    const pod = await readPod(api, { namespace: done.podNamespace, name: done.podName });
     if (!pod || !isSamePod(pod, done.podUid)) return POD_GONE;
     if (pod.annotations[VERDICT_ID] !== markOf(done)) return SUPERSEDED;
     await api.request({

@@ -5,21 +5,13 @@
  */
 
 import { encodeToken } from '@bailiff/bus';
-import {
-  createNetworkPolicy,
-  deleteNetworkPolicy,
-  getNetworkPolicy,
-  getPod,
-  type KubeObject,
-  patchPod,
-} from '@bailiff/kube';
+import { createNetworkPolicy, deleteNetworkPolicy, getNetworkPolicy, type KubeObject, patchPod } from '@bailiff/kube';
 import {
   ALREADY_QUARANTINED,
   editQuarantine,
   isReleased,
   isSamePod,
   type PodFacts,
-  podFactsOf,
   QUARANTINE_LABEL,
   quarantineEndMicros,
   RELEASED,
@@ -36,7 +28,7 @@ import {
   SUPERSEDED,
   type UndoContext,
 } from './action.ts';
-import { type Api, isKube } from './api.ts';
+import { type Api, isKube, readPod } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
 
 export const quarantine: Action = {
@@ -133,8 +125,7 @@ async function removeRecord(
   api: Api,
   done: { podNamespace: string; podName: string; podUid: string },
 ): Promise<Outcome> {
-  const body = await getPod(api, { namespace: done.podNamespace, name: done.podName });
-  const pod = body && podFactsOf(body);
+  const pod = await readPod(api, { namespace: done.podNamespace, name: done.podName });
   if (!pod || !isSamePod(pod, done.podUid)) return POD_GONE;
   const name = policyName(pod.uid);
   const policy = await getNetworkPolicy(api, pod.namespace, name);

@@ -7,7 +7,7 @@
  * server refuses to return counts as absent. So does an unreadable one after OWNER_PATIENCE_MS.
  */
 
-import { apiPath, getObject, getPod, type KubeApi, KubeError } from '@bailiff/kube';
+import { apiPath, getObject, type KubeApi, KubeError } from '@bailiff/kube';
 import {
   confirmedOwner,
   type Facts,
@@ -20,9 +20,9 @@ import {
   ownerObjectOf,
   ownerPath,
   type PodFacts,
-  podFactsOf,
 } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
+import { readPod } from '../actions/api.ts';
 
 /** Well below STATUS_LAG_MICROS, so that together they never miss a removal. */
 export const OWNER_CACHE_MS = 2_000;
@@ -58,11 +58,10 @@ export class FactReader {
 
   /** @throws KubeError */
   async read(api: KubeApi, action: string, verdict: Verdict, patience: OwnerPatience = PATIENT): Promise<Facts> {
-    const [podBody, nodeBody] = await Promise.all([
-      verdict.pod ? getPod(api, verdict.pod) : null,
+    const [pod, nodeBody] = await Promise.all([
+      verdict.pod ? readPod(api, verdict.pod) : null,
       action === 'cordon' ? getObject(api, apiPath`/api/v1/nodes/${verdict.nodeName}`) : null,
     ]);
-    const pod = podBody && podFactsOf(podBody);
     const topUid = verdict.pod?.ownerUid ?? '';
     const isNeeded = pod?.owner && topUid !== '' && needsReservation(action);
     const owner = isNeeded ? await this.#owner(api, pod, topUid, patience) : null;

@@ -30,6 +30,7 @@ test.each<[string, unknown]>([
   ['Exists', expression('Exists', 'toString')],
   ['DoesNotExist', expression('DoesNotExist', 'app')],
   ['an unknown operator', expression('Near', 'app', ['web'])],
+  ['a selector of 20 KiB', expression('In', 'tier', ['front', 'x'.repeat(20_000)])],
   ['an empty selector', {}],
   ['no selector', undefined],
 ])('confirmedOwner - its selector does not match: %s', (_, selector) => {

@@ -29,12 +29,26 @@ const object = (value: unknown): Json => (typeof value === 'object' && value !==
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '');
 
+/**
+ * Characters of a selector as JSON. Tenants write controllers with selectors of megabytes, which
+ * would stay in memory; a longer one counts as absent, so its controller is not confirmed.
+ */
+const MAX_SELECTOR = 16 * 1024;
+
+function shortSelector(selector: unknown): unknown {
+  return (JSON.stringify(selector) ?? '').length > MAX_SELECTOR ? undefined : selector;
+}
+
 export function ownerObjectOf(body: unknown): OwnerObject {
   const { metadata, spec } = object(body);
   const { uid, ownerReferences } = object(metadata);
   const references = Array.isArray(ownerReferences) ? ownerReferences.map(object) : [];
   const controller = references.find((reference) => reference['controller'] === true);
-  return { uid: textOf(uid), controllerUid: textOf(controller?.['uid']), selector: object(spec)['selector'] };
+  return {
+    uid: textOf(uid),
+    controllerUid: textOf(controller?.['uid']),
+    selector: shortSelector(object(spec)['selector']),
+  };
 }
 
 /**
