@@ -72,7 +72,7 @@ export const ON_A_NODE: readonly Share[] = [
   {
     what: 'CNI records',
     file: `${C}/identity/cni-records.ts`,
-    limits: ['MAX_RECORDS', `${C}/identity/cni-record.ts#MAX_RECORD_BYTES`],
+    limits: ['MAX_RECORDS', `${C}/identity/cni-record-size.ts#MAX_RECORD_BYTES`],
     filledBy: 'the runtime: one file for each network of a pod',
     share: 'none. Records of pods that are gone, and that the runtime left behind, count too',
     whenFull: 'a further record is not read; its interface is bound by namespace',

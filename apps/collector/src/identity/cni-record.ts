@@ -45,8 +45,8 @@ interface RawResult {
   ips?: { address?: unknown; interface?: unknown }[];
 }
 
-/** Limit of a record; real ones have 2-8 KiB. */
-export const MAX_RECORD_BYTES = 256 * 1024;
+/** A longer configuration is not read for the type of its plugin: Multus copies annotations into it. */
+const MAX_CONFIG_CHARACTERS = 256 * 1024;
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
@@ -64,6 +64,7 @@ export function readCniRecord(file: string, json: string, writtenAtMs: number): 
 
 /** @param config the network's configuration, or list of plugins, in base64 */
 function mainPlugin(config: string): string {
+  if (config.length > MAX_CONFIG_CHARACTERS) return '';
   try {
     const { type, plugins } = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
     return text(Array.isArray(plugins) ? plugins[0]?.type : type);

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_RECORD_BYTES } from './cni-record.ts';
+import { MAX_PARSED_BYTES, MAX_RECORD_BYTES } from './cni-record-size.ts';
 import { CniRecords } from './cni-records.ts';
 
 const json = (uid: string) =>
@@ -104,6 +104,16 @@ describe('cni records', () => {
       ['c-folder', 'not a regular file'],
       ['d-large', `${MAX_RECORD_BYTES + 1} bytes are more than the limit of ${MAX_RECORD_BYTES}`],
     ]);
+  });
+
+  it('record with arguments of capabilities that a tenant made large - read; too large otherwise - reported', () => {
+    const record = JSON.parse(json('u1')) as object;
+    const annotations = { 'io.kubernetes.cri.pod-annotations': { a: '\\"<}'.repeat(300_000) } };
+    writeFileSync(path.join(dir, 'a'), JSON.stringify({ ...record, capabilityArgs: annotations, result: {} }));
+    writeFileSync(path.join(dir, 'b'), JSON.stringify({ ...record, config: 'x'.repeat(MAX_PARSED_BYTES) }));
+    cache.start();
+    expect(seen).toEqual(['u1']);
+    expect(problems).toEqual([{ file: path.join(dir, 'b'), reason: expect.stringMatching(/without capabilityArgs/) }]);
   });
 
   it('folder created later - found', async () => {

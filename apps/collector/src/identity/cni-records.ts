@@ -10,7 +10,8 @@ import path from 'node:path';
 import { DirectoryWatch } from '../process/directory-watch.ts';
 import { readRegularFile } from '../process/regular-file.ts';
 import { isShortage, shortageWaitMs } from '../process/shortage.ts';
-import { type CniRecord, MAX_RECORD_BYTES, readCniRecord } from './cni-record.ts';
+import { type CniRecord, readCniRecord } from './cni-record.ts';
+import { MAX_PARSED_BYTES, MAX_RECORD_BYTES, withoutCapabilityArgs } from './cni-record-size.ts';
 
 /** Interval of reading a half-written record again. */
 const RETRY_MS = 10;
@@ -116,7 +117,12 @@ export class CniRecords {
       this.#events.onProblem({ file, reason: read.reason });
       return;
     }
-    this.#add(name, file, readCniRecord(name, read.content.toString('utf8'), read.writtenAtMs), retries);
+    const json = withoutCapabilityArgs(read.content);
+    const reading =
+      json.length > MAX_PARSED_BYTES
+        ? { reason: `${json.length} bytes without capabilityArgs are more than the limit of ${MAX_PARSED_BYTES}` }
+        : readCniRecord(name, json.toString('utf8'), read.writtenAtMs);
+    this.#add(name, file, reading, retries);
   }
 
   #add(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
