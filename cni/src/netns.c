@@ -14,6 +14,9 @@
 
 #include "netns.h"
 
+/* A pod can give its link 64 KiB of alternative names, which every reply about it contains. */
+#define REPLY_BYTES (128 * 1024)
+
 /* Opening a FIFO would block, and opening a device may change it. */
 int open_netns(const char *path)
 {
@@ -159,7 +162,7 @@ static void read_attributes(const struct ifinfomsg *info, size_t length, struct 
 
 bool read_link(int netlink, uint32_t ifindex, const char *name, struct link *link)
 {
-	char buffer[16 * 1024] __attribute__((aligned(NLMSG_ALIGNTO)));
+	static char buffer[REPLY_BYTES] __attribute__((aligned(NLMSG_ALIGNTO)));
 	const struct nlmsghdr *header = NULL;
 
 	memset(link, 0, sizeof(*link));

@@ -16,6 +16,8 @@ import { ATTACKER, allModes, FrameSender, type Guarded, NODE, RECEIVER, TestNode
 import { command, commandIn } from './harness/processes.ts';
 
 const TIMES = 3;
+/** The kernel allows 64 KiB of them. */
+const ALTERNATIVE_NAMES = 450;
 /** Network namespaces of another pod, twice as many as the program has descriptors. */
 const NAMESPACES = 64;
 const to = { destination: RECEIVER.mac, source: ATTACKER.mac };
@@ -228,6 +230,24 @@ describe('guard bypass', () => {
     node.openSender();
     expect(await once('--netns-dir', '/nowhere'), 'by a process').toEqual({ code: 0, stderr: '' });
     expect(await once()).toEqual({ code: 0, stderr: '' });
+  });
+
+  it('bailiff-pod-ends - an end with the longest list of alternative names is reached', async () => {
+    await using guarded = await node.guard(node.pods.attacker);
+    const names = Array.from({ length: ALTERNATIVE_NAMES }, (_, i) => `${i}`.padStart(120, 'x'));
+    const each = (verb: string) => {
+      const lines = names.map((name) => `link property ${verb} dev eth0 altname ${name}`);
+      return inPod("ip -batch - <<'END'", ...lines, 'END');
+    };
+    await each('add');
+    try {
+      const args = ['--pins', node.pinDir, '--once'];
+      await commandIn(node.netns, ensureProgram(POD_ENDS), ...args);
+      expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+      expect(bypassed(await guarded.counts())).toBe(TIMES);
+    } finally {
+      await each('del');
+    }
   });
 
   it('bailiff-pod-ends - namespaces that other pods create do not keep it from an end', async () => {

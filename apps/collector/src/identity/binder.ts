@@ -6,7 +6,7 @@
  * Data path: netlink event or CNI record → here → kernel/reconciler.ts. Unbound interfaces are
  * retried on a slow timer and shown in the node's status.
  */
-import { dumpLinks, getNsid, type LinkRecord } from '@bailiff/bpf';
+import { dumpLinks, getLink, getNsid, type LinkRecord } from '@bailiff/bpf';
 import type { CniRecord } from './cni-record.ts';
 import {
   type Binding,
@@ -219,7 +219,8 @@ function readPodSide(ifindex: number): PodSide | null {
   const links = dumpLinks();
   const link = links.find((l) => l.ifindex === ifindex);
   if (!link || link.linkNetnsid === null) return null;
-  const peer = dumpLinks({ targetNsid: link.linkNetnsid }).find((l) => l.ifindex === link.peerIfindex);
+  // Not a dump: a pod can have a hundred thousand links.
+  const peer = link.peerIfindex === null ? null : getLink(link.peerIfindex, { targetNsid: link.linkNetnsid });
   if (!peer) return null;
   const mac = links.some((l) => l.mac === peer.mac) ? NOT_OWN_MAC : peer.mac;
   return { link, nsid: link.linkNetnsid, ifName: peer.name, mac };

@@ -18,7 +18,8 @@ namespace bailiff {
 
 constexpr int kReplyTimeoutMs = 5000;  // the kernel replies under its own lock, so seconds mean that it hangs
 constexpr int kMaxDumpTries = 5;
-constexpr size_t kReceiveBytes = 64u << 10;  // the kernel's largest dump chunk is 32 KiB
+// The kernel's largest dump chunk is 32 KiB. One link of a pod has up to 64 KiB of alternative names.
+constexpr size_t kReceiveBytes = 128u << 10;
 
 class NetlinkRequest {
  public:
