@@ -53,6 +53,24 @@ describe('desired state - shrinking snapshot', () => {
     expect(state.receivePods(snapshot(3, podsOf(uids)), here(uids))).toMatchObject({ changed: true });
     expect(state.snapshotRefused).toBe('');
   });
+  it('without the pods of one namespace, whose containers run on - accepted, unless most namespaces lack theirs', () => {
+    const tenant = uids.slice(0, 60);
+    const shop = uids.slice(60);
+    const bindings = [
+      ...here(tenant).map((one) => ({ ...one, podNamespace: 'tenant' })),
+      ...here(shop),
+      ...here(['new']).map((one) => ({ ...one, podNamespace: 'billing' })),
+    ];
+    const before = () => {
+      const state = new DesiredState('n1');
+      state.receivePods(snapshot(1, podsOf(uids)), bindings);
+      return state;
+    };
+    const deleted = before();
+    expect(deleted.receivePods(snapshot(2, podsOf([...shop, 'new'])), bindings)).toMatchObject({ changed: true });
+    expect(deleted.pods.has('new')).toBe(true);
+    expect(before().receivePods(snapshot(2, podsOf(uids.slice(90))), bindings), 'control').toHaveProperty('refused');
+  });
   it('what the list says of a pod - only a complete one of this process, that is in force, says anything', () => {
     const state = new DesiredState('n1');
     const says = () => [state.listSays('u0'), state.listSays('u1')];

@@ -264,8 +264,10 @@ export const MIN_KNOWN_TO_REFUSE = 4;
  * Decides whether to accept a snapshot of pods. It is rejected in two cases:
  * - It disagrees with the node's CNI records on more than half of the interfaces that both know,
  *   and at least two are known. No pod can write those records, so no pod can cause this.
- * - It lacks more than half of the `confirmed` pods whose interfaces and records still exist. A
- *   drain removes the interfaces; the snapshot is checked again as they disappear.
+ * - It lacks more than half of the `confirmed` pods whose interfaces and records still exist, and
+ *   that in more than half of the namespaces on the node: the containers of pods that a tenant
+ *   deletes by force run on. A drain removes the interfaces; the snapshot is checked again as they
+ *   disappear.
  * @param confirmed UIDs of pods that accepted snapshots listed
  */
 export function checkSnapshot(
@@ -276,14 +278,16 @@ export function checkSnapshot(
   const pods = new Map(snapshot.pods.map((p) => [p.uid, p]));
   let compared = 0;
   let wrong = 0;
-  let known = 0;
-  let missing = 0;
+  /** Known and missing pods by namespace. */
+  const namespaces = new Map<string, { known: number; missing: number }>();
   for (const binding of bindings) {
     if (binding.source !== 'cni' || !isPrimary(binding)) continue;
     const pod = pods.get(binding.podUid);
+    const own = namespaces.get(binding.podNamespace) ?? { known: 0, missing: 0 };
+    namespaces.set(binding.podNamespace, own);
     if (confirmed.has(binding.podUid)) {
-      known += 1;
-      if (!pod) missing += 1;
+      own.known += 1;
+      if (!pod) own.missing += 1;
     }
     if (!pod || pod.interfaces.every((i) => i.addresses.length === 0)) continue;
     compared += 1;
@@ -295,7 +299,11 @@ export function checkSnapshot(
   });
   if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared)
     return refuse(`disagrees with the CNI records of ${wrong} of ${compared} interfaces`);
-  if (known >= MIN_KNOWN_TO_REFUSE && missing * 2 > known)
+  const all = [...namespaces.values()];
+  const known = all.reduce((sum, own) => sum + own.known, 0);
+  const missing = all.reduce((sum, own) => sum + own.missing, 0);
+  const lacking = all.filter((own) => own.missing * 2 > own.known).length;
+  if (known >= MIN_KNOWN_TO_REFUSE && missing * 2 > known && lacking * 2 > all.length)
     return refuse(`lacks ${missing} of ${known} pods whose interfaces and CNI records are still here`);
   return { accepted: true };
 }
