@@ -6,7 +6,7 @@
  * a mapping. A process can overwrite its arguments. Limits: MAX_ARGS, MAX_ARGS_BYTES,
  * MAX_DESCRIPTORS.
  */
-import { closeSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, opendirSync, openSync, readlinkSync, readSync } from 'node:fs';
 
 const MAX_ARGS = 64;
 const MAX_ARGS_BYTES = 2048;
@@ -65,10 +65,27 @@ function argsOf(pid: number): Pick<ProcessFacts, 'args' | 'argsCut'> {
   return { args: args.slice(0, MAX_ARGS), argsCut: bytes.length > MAX_ARGS_BYTES || args.length > MAX_ARGS };
 }
 
+/** The first names in a directory. A process can have millions of descriptors: the others are not read. */
+export function namesIn(dir: string, most: number): string[] {
+  const names: string[] = [];
+  orNull(() => {
+    const open = opendirSync(dir);
+    try {
+      while (names.length < most) {
+        const entry = open.readSync();
+        if (entry === null) break;
+        names.push(entry.name);
+      }
+    } finally {
+      open.closeSync();
+    }
+  });
+  return names;
+}
+
 function socketsOf(pid: number): number[] {
   const dir = `/proc/${pid}/fd`;
-  const names = orNull(() => readdirSync(dir)) ?? [];
-  return names.slice(0, MAX_DESCRIPTORS).flatMap((name) => {
+  return namesIn(dir, MAX_DESCRIPTORS).flatMap((name) => {
     const match = /^socket:\[(\d+)\]$/.exec(orNull(() => readlinkSync(`${dir}/${name}`)) ?? '');
     return match ? [Number(match[1])] : [];
   });
