@@ -9,8 +9,10 @@ export interface ServiceRecord {
   /** `<namespace>/<name>`. */
   key: string;
   namespace: string;
-  /** Canonical addresses that nodes translate. */
+  /** Canonical addresses that the cluster gave to it and that nodes translate. */
   addresses: string[];
+  /** The same for addresses that its author claims: anyone can name any. */
+  claimed: string[];
   ports: { name: string; port: number; nodePort: number | null }[];
 }
 
@@ -27,15 +29,19 @@ export function serviceRecord({ metadata, spec = {}, status = {} }: Service): Se
   const udp = (spec.ports ?? []).filter(({ protocol }) => protocol === 'UDP');
   if (udp.length === 0 || metadata.namespace === undefined) return null;
   const balanced = (status.loadBalancer?.ingress ?? []).flatMap(({ ip }) => (ip === undefined ? [] : [ip]));
-  const all = [...(spec.clusterIPs ?? []), ...(spec.externalIPs ?? []), ...balanced];
   return {
     key: `${metadata.namespace}/${metadata.name}`,
     namespace: metadata.namespace,
     // A headless Service has the address "None".
-    addresses: [...new Set(all.map(canonicalAddress).filter((address) => address !== null))],
+    addresses: canonical([...(spec.clusterIPs ?? []), ...balanced]),
+    claimed: canonical(spec.externalIPs ?? []),
     ports: udp.map(({ name = '', port, nodePort }) => ({ name, port, nodePort: nodePort || null })),
   };
 }
+
+const canonical = (all: readonly string[]): string[] => [
+  ...new Set(all.map(canonicalAddress).filter((address) => address !== null)),
+];
 
 export function sliceRecord({ metadata, ports }: EndpointSlice): SliceRecord | null {
   const service = metadata.labels?.[SERVICE_LABEL];

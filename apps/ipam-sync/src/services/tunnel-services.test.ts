@@ -29,7 +29,8 @@ describe('records', () => {
   it('service - UDP ports, and the addresses that nodes translate', () => {
     const status = { loadBalancer: { ingress: [{ ip: '35.1.1.1' }, {}, { ip: '34.1.1.1' }] } };
     expect(serviceRecord(service('dns', DNS, status))).toEqual({
-      ...{ key: 'shop/dns', namespace: 'shop', addresses: ['10.96.0.9', 'fd00:96::9', '34.1.1.1', '35.1.1.1'] },
+      ...{ key: 'shop/dns', namespace: 'shop', addresses: ['10.96.0.9', 'fd00:96::9', '35.1.1.1', '34.1.1.1'] },
+      claimed: ['34.1.1.1'],
       ports: [
         { name: 'dns', port: 53, nodePort: 30_053 },
         { name: 'other', port: 54, nodePort: null },
@@ -92,6 +93,17 @@ describe('tunnel services', () => {
     expect(pairs(services)).toEqual(ALL);
   });
 
+  it('an address that a Service claims and another one was given - is not of a tunnel', () => {
+    const services = made();
+    const claims = { externalIPs: ['10.96.0.10', '34.9.9.9'], ports: DNS.ports };
+    put(services, 'thief', 4789, claims);
+    expect(pairs(services), 'control: nobody was given it').toContain('10.96.0.10 53');
+    const fresh = made();
+    put(fresh, 'thief', 4789, claims);
+    fresh.put('dns', serviceRecord(service('kube-dns', { clusterIPs: ['10.96.0.10'], ports: DNS.ports }))!);
+    expect(pairs(fresh)).toEqual([' 30053', '34.9.9.9 53']);
+  });
+
   it('the tunnel ports change - so do the pairs', () => {
     const services = made();
     put(services, 'dns', 8472);
@@ -122,6 +134,7 @@ describe('tunnel services', () => {
       key: 'a/dns',
       namespace: 'a',
       addresses: ['99.0.0.1', '99.0.0.2'],
+      claimed: [],
       ports: [{ name: '', port: 9, nodePort: null }],
     });
     services.putSlice('a', { service: 'a/dns', ports: [{ name: '', port: 4789 }] });
@@ -148,6 +161,7 @@ describe('tunnel services', () => {
     const put = (namespace: string, name: string, addresses: string[]) => {
       services.put(name, {
         key: `${namespace}/dns`,
+        claimed: [],
         namespace,
         addresses,
         ports: [{ name: '', port: 9, nodePort: null }],

@@ -6,6 +6,9 @@
  * their rules later than collectors receive the list. Limit: MAX_TUNNEL_SERVICES pairs, which
  * namespaces get in turns. A namespace never holds more than all of them: one Service has as many
  * pairs as its addresses times its ports. Further pairs are counted, not made.
+ *
+ * An address that a Service claims and another one was given makes no pair: a tenant could claim that
+ * of the cluster's DNS, and the queries of all pods would be tunnels.
  */
 import { LIST_LIMITS, type TunnelService } from '@bailiff/schemas';
 import type { ServiceRecord, SliceRecord } from './records.ts';
@@ -75,7 +78,9 @@ export class TunnelServices {
     const pairs = new Map<string, Pick<Held, 'service' | 'namespace'>>();
     const rooms = new Rooms();
     let omitted = 0;
-    for (const { key, namespace, addresses, ports } of this.#services.values())
+    const given = this.#given();
+    for (const { key, namespace, addresses: own, claimed, ports } of this.#services.values()) {
+      const addresses = [...own, ...claimed.filter((address) => (given.get(address) ?? key) === key)];
       for (const { name, port, nodePort } of ports) {
         if (!leading.has(`${key} ${name}`)) continue;
         const wanted = addresses.length + (nodePort === null ? 0 : 1);
@@ -85,7 +90,15 @@ export class TunnelServices {
         if (nodePort !== null && room === wanted) services.push({ address: '', port: nodePort });
         for (const service of services) pairs.set(`${service.address} ${service.port}`, { service, namespace });
       }
+    }
     return { pairs, omitted };
+  }
+
+  /** The Service that the cluster gave an address to. */
+  #given(): Map<string, string> {
+    const given = new Map<string, string>();
+    for (const { key, addresses } of this.#services.values()) for (const address of addresses) given.set(address, key);
+    return given;
   }
 }
 
