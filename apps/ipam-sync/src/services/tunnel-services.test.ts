@@ -97,7 +97,7 @@ describe('tunnel services', () => {
     const services = made();
     const claims = { externalIPs: ['10.96.0.10', '34.9.9.9'], ports: DNS.ports };
     put(services, 'thief', 4789, claims);
-    expect(pairs(services), 'control: nobody was given it').toContain('10.96.0.10 53');
+    expect(pairs(services), 'control: no Service was given it').toContain('10.96.0.10 53');
     const fresh = made();
     put(fresh, 'thief', 4789, claims);
     fresh.put('dns', serviceRecord(service('kube-dns', { clusterIPs: ['10.96.0.10'], ports: DNS.ports }))!);
