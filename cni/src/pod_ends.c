@@ -213,7 +213,14 @@ static bool attach_end(const struct end *end, int netlink, int own, char *why, s
 	}
 	snprintf(program, sizeof(program), "%s/" PROGRAM, pins);
 	snprintf(pin, sizeof(pin), "%s/links/link-%u-%u-pod-end", pins, end->ifindex, end->generation);
-	return attach_pod_end(netns, own, host.peer, program, pin, why, why_size);
+	if (!attach_pod_end(netns, own, host.peer, program, pin, why, why_size))
+		return false;
+	/* Between the two steps another link of the pod can have got the index. */
+	if (is_pod_end(netns, own, host.peer, end->ifindex))
+		return true;
+	unlink(pin);
+	snprintf(why, why_size, "its other end was moved while the program was attached");
+	return false;
 }
 
 /* Returns whether every end was reached. `silent`: the reasons are printed already. */

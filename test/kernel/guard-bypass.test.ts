@@ -1,6 +1,7 @@
 // Frames that a pod marks so that the host side of its veth does not judge them. An ifb device sends a
 // redirected frame again with skb->tc_skip_classify, and needs CAP_NET_ADMIN alone. The program at the
 // pod's end drops them; guards at the host side alone are the control of each row.
+import type { StdioOptions } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { PlacedAttachment } from '@bailiff/bpf';
@@ -13,7 +14,7 @@ import { launch } from '../support/process.ts';
 import { datagram, FORGED, innerFrame, lsrr, own, packet } from './harness/ipv4.ts';
 import { advertise, FORGED_MAC, message, RA, sourceMac } from './harness/nd.ts';
 import { ATTACKER, allModes, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
-import { command, commandIn } from './harness/processes.ts';
+import { command, commandIn, holdHelper } from './harness/processes.ts';
 
 const TIMES = 3;
 /** The kernel allows 64 KiB of them. */
@@ -248,6 +249,38 @@ describe('guard bypass', () => {
     } finally {
       await each('del');
     }
+  });
+
+  it('bailiff-pod-ends - a pod that exchanges its end for another link meanwhile is tried again', async () => {
+    const { netns } = node.pods.attacker;
+    const nested = `${netns}x`;
+    await using guarded = await node.guard(node.pods.attacker);
+    const [index] = (await inPod('ip -o link show eth0')).split(':');
+    await node.closeSender();
+    await command('ip', 'netns', 'add', nested);
+    try {
+      // Its first call opens the program, its second attaches it.
+      const args = [holdHelper(), '2', ensureProgram(POD_ENDS), '--pins', node.pinDir, '--once'];
+      const stdio: StdioOptions = ['pipe', 'pipe', 'pipe'];
+      await using once = launch('nsenter', [`--net=/run/netns/${node.netns}`, ...args], { stdio });
+      await once.printed('held');
+      await inPod(`ip link set eth0 netns ${nested}`, `ip link add other0 index ${index} type bridge`);
+      once.child.stdin!.end();
+      expect([(await once.exit)[0], once.stderr()]).toEqual([
+        1,
+        `bailiff-pod-ends: interface ${guarded.key.ifindex}: its other end was moved while the program was attached\n`,
+      ]);
+    } finally {
+      await inPod('ip link del other0');
+      await commandIn(nested, 'ip', 'link', 'set', 'eth0', 'netns', netns);
+      await inPod(`ip link set eth0 address ${ATTACKER.mac} up`);
+      await command('ip', 'netns', 'del', nested);
+      node.openSender();
+    }
+    expect(await landThroughIfb([KINDS['ipv4-source']!]), 'control: without the program they land').toBe(TIMES);
+    await node.guardPodEnds();
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+    expect(await guarded.counts()).toEqual({ 'guard-bypass drop': TIMES });
   });
 
   it('bailiff-pod-ends - namespaces that other pods create do not keep it from an end', async () => {

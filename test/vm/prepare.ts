@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { foreignObject, frameHelper } from '../kernel/harness/processes.ts';
+import { foreignObject, frameHelper, holdHelper } from '../kernel/harness/processes.ts';
 import { compileBpf, compileProgram } from './compile.ts';
 import { repoRoot } from './kernels.ts';
 import type { TierName } from './tiers.ts';
@@ -23,6 +23,7 @@ export function compilePrograms(name: TierName): void {
   if (name === 'kernel') {
     frameHelper();
     foreignObject();
+    holdHelper();
     return;
   }
   const programs = readdirSync(path.join(LSM, 'programs')).map((file) => path.join(LSM, 'programs', file));

@@ -61,6 +61,9 @@ export const xdpHelper = (): string => compile('xdp.c', ['clang-19', 'clang', 'c
 /** Path of the compiled pages.c. */
 export const pageHelper = (): string => compile('pages.c', ['clang-19', 'clang', 'cc'], ['-O1', '-pthread']);
 
+/** Path of the compiled hold.c. */
+export const holdHelper = (): string => compile('hold.c', ['clang-19', 'clang', 'cc'], ['-O1']);
+
 function compileBpf(source: string): string {
   const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
   const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-idirafter', include, '-c'];
