@@ -8,7 +8,7 @@ import { consumerConfigs, streamConfigs } from '@bailiff/bus';
 import { parse } from 'yaml';
 import { bytes, cell, code, nanos, page, section, table } from './markdown.ts';
 import { type AppConfig, appConfigs } from './process-config.ts';
-import { BUCKETS_OF, CONSUMERS, STREAMS, shareOf } from './shares/bus.ts';
+import { BUCKETS_OF, CONSUMERS, STREAMS } from './shares/bus.ts';
 import { SECTIONS } from './shares/index.ts';
 import { LISTENERS } from './shares/listeners.ts';
 import { MEMORY_OF } from './shares/machine.ts';
@@ -49,15 +49,14 @@ function rowOf(row: Share, apps: readonly AppConfig[]): string[] {
 
 /** Streams, buckets and consumers, as the code creates them. */
 function busRows(): string[][] {
-  const stored = streamConfigs().map(({ name, max_bytes = 0, max_msgs = 0, max_age = 0, discard }) => {
+  const stored = streamConfigs().map(({ name, max_bytes = 0, max_msgs = 0, discard }) => {
     const bucket = name.replace(/^KV_/, '');
     const row = STREAMS[name] ?? BUCKETS_OF[bucket];
     const messages = max_msgs > 0 ? `, ${max_msgs.toLocaleString('en-US')} messages` : '';
-    const refuses = discard === 'new';
-    const share = shareOf(row, { refuses, keeps: max_age === 0 });
     const limit = `${bytes(max_bytes)}${messages}`;
-    const rest = [refuses ? 'refuses new ones' : 'drops the oldest', row?.counter ?? '', testsOf(row?.tests ?? [])];
-    return [code(bucket), limit, row?.filledBy ?? '', share, ...rest];
+    const whenFull = discard === 'new' ? 'refuses new ones' : 'drops the oldest';
+    const rest = [whenFull, row?.counter ?? '', testsOf(row?.tests ?? [])];
+    return [code(bucket), limit, row?.filledBy ?? '', row?.share ?? '', ...rest];
   });
   const consumers = consumerConfigs().map(({ config: { durable_name: name, max_ack_pending = 0 } }) => {
     const { filledBy = '', share = '', counter = '', tests = [] } = CONSUMERS[name] ?? {};

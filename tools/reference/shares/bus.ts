@@ -1,12 +1,7 @@
 /** Streams, buckets and consumers: one row for each, complete by test. Their limits stand in streams.md. */
 import { OPEN, type Share } from './share.ts';
 
-interface Row extends Pick<Share, 'filledBy' | 'share' | 'counter' | 'tests'> {
-  /** What is open while the stream refuses new messages when it is full. */
-  readonly whileItRefuses?: string;
-  /** What is open while nothing removes the value of a key. */
-  readonly whileItKeeps?: string;
-}
+type Row = Pick<Share, 'filledBy' | 'share' | 'counter' | 'tests'>;
 
 const SKIPPED = '`bailiff_correlator_over_share_messages_total`; status names the node';
 
@@ -84,7 +79,6 @@ export const BUCKETS_OF: Readonly<Record<string, Row>> = {
   bailiff_nodes: {
     filledBy: 'every node credential, the key of its node',
     share: 'a node: one value of the largest size',
-    whileItKeeps: 'keys of nodes that are gone stay, so that a cluster that replaces its nodes fills it',
     counter: 'status names a full bucket',
     tests: ['test/bus/permissions.test.ts'],
   },
@@ -113,10 +107,3 @@ export const CONSUMERS: Readonly<Record<string, Row>> = {
   'siem-ecs': CONSUMER,
   'siem-cef': CONSUMER,
 };
-
-/** The share of a row, with what is open under a configuration. */
-export function shareOf(row: Row | undefined, { refuses, keeps }: { refuses: boolean; keeps: boolean }): string {
-  if (!row) return '';
-  const open = [refuses ? row.whileItRefuses : undefined, keeps ? row.whileItKeeps : undefined];
-  return [row.share, ...open.filter((text) => text !== undefined).map((text) => OPEN + text)].join('. ');
-}
