@@ -1,5 +1,6 @@
 // A pod with interfaces in two networks, each with a CNI record of its own, as Multus makes them:
 // each interface is guarded under its own identity.
+import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type PodSide, podSide, writeCacheRecord } from '../lab/src/cni/cache.ts';
@@ -110,5 +111,37 @@ describe('a pod with two networks', () => {
     const list = cni.list();
     const { pod, sides } = await addPod(list, storage(list.plugins.slice(-1)));
     await eachHasItsOwn(pod, sides);
+  });
+
+  it('more networks than a share - refused by name; neighbours start, and `unknown: enforce` drops what the rest sends', async () => {
+    cni.writePrimary('ptp');
+    await cni.start('closed', ['--max-interfaces', '8', '--status-interval-ms', '250']);
+    const list = cni.list();
+    const guarded = storage(list.plugins.slice(-1));
+    const { pod, attachment } = await cni.add();
+    const add = (conf: CniConfList, ifName: string) => cniAdd(cni.host, { ...attachment, conf, ifName }, pod.netns);
+    await add(guarded, 'net1');
+    await add(guarded, 'net2');
+    const rest: Side = { ...podSide(await add(storage(), 'net3')), device: 'net3' };
+    await expect(add(guarded, 'net4')).rejects.toThrow(/its pod has 3 other interfaces, its share of 8 on this node/);
+    await waitFor(
+      async () =>
+        (await cni.node.nodeStatus())?.interfaces.some(
+          ({ interfaceName, reason }) =>
+            interfaceName === rest.hostInterface && reason.includes('request fewer networks'),
+        ),
+      { what: 'the interface in the status', state: () => cni.node.nodeStatus() },
+    );
+    for (let n = 0; n < 5; n += 1) await cni.add();
+    await expect(cni.add(), 'control: a full node').rejects.toThrow(/8 interfaces are guarded, the capacity/);
+
+    const landed = async () => {
+      const before = await cni.node.ipReceived();
+      await send(pod, rest, rest, 200);
+      return (await cni.node.ipReceived()) - before;
+    };
+    expect(await landed(), 'control: unknown interfaces are audited').toBeGreaterThanOrEqual(100);
+    await openBucket(cni.node.admin, 'bailiff_config').put('spoof.cluster._.default', '{"unknown":"enforce"}');
+    await waitFor(landed, { what: 'its packets to be dropped', until: (count) => count < 10 });
   });
 });

@@ -107,7 +107,7 @@ export const collectorSchema = z.strictObject({
     .min(8)
     .max(4096)
     .default(512)
-    .describe('limit of guarded interfaces; pinned maps keep their size'),
+    .describe('limit of guarded interfaces, which pods share; pinned maps keep their size'),
   flushIntervalMs: z
     .number()
     .int()

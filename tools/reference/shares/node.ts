@@ -10,12 +10,13 @@ export const ON_A_NODE: readonly Share[] = [
   {
     what: 'guarded interfaces',
     file: `${C}/interfaces/registry.ts`,
-    limits: ['collector.maxInterfaces'],
+    limits: ['collector.maxInterfaces', 'FIRST_INTERFACES'],
     filledBy: 'the runtime, for interfaces of pods; Multus, for as many networks as a pod asks for',
-    share: `${OPEN}none: with Multus, one pod can ask for as many interfaces as a node guards`,
-    whenFull: 'further interfaces have no guard, and wait in the order of their appearance',
+    share: `a pod gets a further one only while more are free than it has, and a quarter of all is for first interfaces of pods. ${OPEN}nine pods that each request all they get leave neighbours their first interfaces only. An interface whose two ends are in the node's namespace at first has no pod then`,
+    whenFull:
+      'further interfaces have no guard and wait. Under `closed`, a call of the CNI plugin for one fails; `unknown: enforce` drops what it sends',
     counter: '`bailiff_collector_coverage`; status names each, with the remedy',
-    tests: ['apps/collector/src/interfaces/guard.test.ts'],
+    tests: ['apps/collector/src/interfaces/guard.test.ts', 'test/cluster/collector-multus.test.ts'],
   },
   {
     what: 'counts of interfaces that are gone, on disk',

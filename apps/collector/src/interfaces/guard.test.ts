@@ -19,8 +19,9 @@ import { Registry } from './registry.ts';
 
 /** Instead of the 4,096 files of a node, which a disk makes slow. */
 const MAX_ARCHIVED = 16;
-const link = (ifindex: number, removed = false): LinkRecord =>
-  ({ ifindex, name: `veth${ifindex}`, kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2, removed }) as LinkRecord;
+/** Interface of a pod of its own, or of the pod in a namespace. */
+const link = (ifindex: number, removed = false, linkNetnsid: number | null = ifindex): LinkRecord =>
+  ({ ifindex, name: `veth${ifindex}`, kind: 'veth', mac: '', linkNetnsid, peerIfindex: 2, removed }) as LinkRecord;
 
 describe('guard', () => {
   let dir: string;
@@ -83,6 +84,9 @@ describe('guard', () => {
         attached.add(g);
       },
       detach: ({ generation: g }: IfaceKey) => attached.delete(g),
+      rekey: ({ generation: g }: IfaceKey, generation: number) => {
+        if (attached.delete(g)) attached.add(generation);
+      },
       verify: () =>
         [...attached].flatMap((g) =>
           ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
@@ -219,6 +223,76 @@ describe('guard', () => {
     nowMs += 2_000;
     guard.update([link(4, true), link(LATE)]);
     expect([live(LATE)?.ifindex, observed.slice(8)]).toEqual([LATE, [4_000]]);
+  });
+
+  describe('a pod that requests more networks than a node guards', () => {
+    const GREEDY = 100;
+    const ofGreedy = (ifindex: number, linkNetnsid = GREEDY) => link(ifindex, false, linkNetnsid);
+    const greedyHas = () =>
+      [...registry.allLive()].filter(({ link: { linkNetnsid } }) => linkNetnsid === GREEDY).length;
+
+    it('has a share, and its neighbours are guarded; the same interfaces as those of many pods leave no slot', () => {
+      const many = Array.from({ length: 20 }, (_, n) => 10 + n);
+      guard.update(many.map((n) => ofGreedy(n)));
+      expect(greedyHas()).toBe(3);
+      expect(registry.others.get(13)).toMatchObject({
+        coverage: 'not-covered',
+        reason: expect.stringMatching(/^its pod has 3 other interfaces, its share of 8 on this node: request fewer/),
+      });
+      guard.update([1, 2, 3, 4, 5].map((n) => link(n)));
+      expect([1, 2, 3, 4, 5].filter((n) => !registry.live(n))).toEqual([]);
+
+      for (const { ifindex } of [...registry.allLive()]) guard.update([link(ifindex, true)]);
+      registry.others.clear();
+      guard.update([...many.map((n) => link(n)), link(1)]);
+      expect([registry.liveCount, registry.live(1)]).toEqual([8, undefined]);
+    });
+
+    it('cannot hide interfaces in a namespace that it makes: they count for the pod that they are bound to', () => {
+      guard.update([ofGreedy(10), ofGreedy(11)]);
+      for (const n of [10, 11]) live(n).binding = { podUid: 'greedy' } as GuardedInterface['binding'];
+      guard.update([ofGreedy(11, 200)]);
+      expect(registry.guardedWith(GREEDY)).toBe(2);
+      live(11).binding = null;
+      expect(registry.guardedWith(GREEDY)).toBe(1);
+    });
+
+    it('keeps its slot when its identity is replaced, also beyond the share', () => {
+      const LOOPBACK = 1; // exists on the machine, without a namespace at another end
+      guard.update([LOOPBACK, 10, 11].map((n) => link(n, false, null)));
+      guard.update([link(2), link(3)]);
+      expect(registry.slotFor(null)).toBeNull();
+      const { slot, generation } = live(LOOPBACK);
+      guard.renew(live(LOOPBACK));
+      expect([live(LOOPBACK).slot, live(LOOPBACK).generation > generation]).toEqual([slot, true]);
+    });
+
+    it('gets a further slot when one is free beyond the share', () => {
+      const LATE = 2 ** 30;
+      guard.update([1, 2, 3, 4].map((n) => link(n)));
+      guard.update([ofGreedy(10), ofGreedy(LATE)]);
+      expect([greedyHas(), registry.others.has(LATE)]).toEqual([1, true]);
+      guard.update([link(1, true), link(2, true), ofGreedy(LATE)]);
+      expect([greedyHas(), registry.others.has(LATE)]).toEqual([2, false]);
+    });
+  });
+
+  it('without a slot - its programs find no record; they are those of its generation when it has one, or go with it', () => {
+    const LATE = 2 ** 30;
+    guard.update([1, 2, 3, 4, 5, 6, 7, 8].map((n) => link(n)));
+    guard.update([link(LATE), { ...link(LATE + 1), kind: 'netkit', netkit: { primary: true, peerDrops: true } }]);
+    guard.update([link(LATE)]);
+    expect([registry.liveCount, attached.size]).toEqual([8, 9]);
+    guard.update([link(LATE, true)]);
+    expect(attached.size).toBe(8);
+
+    guard.update([link(LATE)]);
+    guard.update([link(1, true), link(LATE)]);
+    expect([attached.size, attached.has(live(LATE).generation)]).toEqual([8, true]);
+
+    whyNot = 'detached by an operator';
+    guard.update([link(9)]);
+    expect([registry.others.get(9)?.coverage, attached.size]).toEqual(['not-covered', 8]);
   });
 
   it('no room for counts in kernel and on disk - the oldest are reported as forgotten, the new interface is guarded', () => {

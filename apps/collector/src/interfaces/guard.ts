@@ -28,6 +28,7 @@ import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, st
 import type { Registry } from './registry.ts';
 import { attempt, release } from './release.ts';
 import { UnguardedPackets } from './unguarded-packets.ts';
+import { WaitingInterfaces } from './waiting-interfaces.ts';
 
 export interface GuardOptions {
   object: SpoofObject;
@@ -64,6 +65,7 @@ export class Guard {
   readonly #o: GuardOptions;
   readonly #unguarded: UnguardedPackets;
   readonly #attachments: Attachments;
+  readonly #waiting: WaitingInterfaces;
   #started = false;
   /** A resync after a failure for want of descriptors or memory. */
   #retry: NodeJS.Timeout | null = null;
@@ -73,6 +75,7 @@ export class Guard {
     this.#o = options;
     const { events, object } = options;
     this.#unguarded = new UnguardedPackets({ ...options, maps: object.maps });
+    this.#waiting = new WaitingInterfaces(options);
     this.#attachments = new Attachments({
       ...options,
       unguarded: this.#unguarded,
@@ -117,6 +120,7 @@ export class Guard {
       const reason = `cannot guard it: ${(error as Error).message}`;
       if (!this.#o.registry.live(link.ifindex))
         this.#o.registry.others.set(link.ifindex, {
+          ...this.#o.registry.others.get(link.ifindex),
           ...{ name: link.name, coverage: 'not-covered' as const },
           ...{ reason, isShort: isShortage(error) },
         });
@@ -139,10 +143,10 @@ export class Guard {
   #update(link: LinkRecord, seen: FirstSeen): void {
     const live = this.#o.registry.live(link.ifindex);
     if (link.removed) {
-      const wasFull = this.#o.registry.freeSlot() === null;
-      this.#o.registry.others.delete(link.ifindex);
-      if (live) this.#remove(live);
-      if (live && wasFull) this.#guardWaiting();
+      this.#waiting.remove(link.ifindex);
+      if (!live) return;
+      this.#remove(live);
+      this.#guardWaiting();
       return;
     }
     if (live) {
@@ -154,19 +158,17 @@ export class Guard {
       return;
     }
     const reason = this.#reasonNotToGuard(link);
-    if (reason) this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
-    else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot ?? seen);
+    if (reason) {
+      this.#waiting.remove(link.ifindex);
+      this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
+    } else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot?.seen ?? seen);
   }
 
-  /** A slot is free: guards interfaces that wait for one, in the order in which they appeared. */
+  /** A slot is free: guards the first interface that waits for one and has a share. */
   #guardWaiting(): void {
-    const { registry } = this.#o;
-    for (const [ifindex, other] of registry.others) {
-      if (!other.waitsForSlot) continue;
-      if (registry.freeSlot() === null) return;
-      const link = getLink(ifindex);
-      if (link) this.#tryUpdate(link, other.waitsForSlot);
-    }
+    const next = this.#waiting.next();
+    const link = next && getLink(next.ifindex);
+    if (link) this.#tryUpdate(link, next.seen);
   }
 
   #reasonNotToGuard(link: LinkRecord): { coverage: 'not-covered' | 'not-applicable'; reason: string } | null {
@@ -181,17 +183,17 @@ export class Guard {
     return null;
   }
 
-  #guard(link: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}): void {
+  #guard(announced: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}): void {
     const { events, object, registry, store } = this.#o;
-    const slot = registry.freeSlot();
+    // The first event of a veth precedes its other end.
+    const linkNetnsid = announced.linkNetnsid ?? getLink(announced.ifindex)?.linkNetnsid ?? null;
+    const link = { ...announced, linkNetnsid };
+    const slot = over.slot ?? registry.slotFor(linkNetnsid);
     if (slot === null) {
-      const reason =
-        `${object.maps.maxInterfaces} interfaces are guarded, the capacity of the maps: raise maxInterfaces, then ` +
-        '`collector detach --all` and `collector attach` (pinned maps keep their size)';
-      registry.others.set(link.ifindex, { name: link.name, coverage: 'not-covered', reason, waitsForSlot: seen });
-      this.#o.onProblem({ interfaceName: link.name, reason });
+      this.#waiting.put(link, seen);
       return;
     }
+    const programs = registry.others.get(link.ifindex)?.waitsForSlot?.programs ?? null;
     const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
     const seenBase = Number(object.maps.seen(slot));
     const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, seen.eventAtMs ?? this.#o.nowMs());
@@ -199,7 +201,7 @@ export class Guard {
     this.#createCounters(key);
     store.save(storedOf(iface));
     registry.add(iface);
-    registry.others.delete(link.ifindex);
+    this.#waiting.guarded(iface, programs);
     events.appeared(iface);
     this.#attachments.attach(iface);
   }
@@ -233,7 +235,8 @@ export class Guard {
       // The link's own count includes the packets that the old generation judged, so none is
       // unguarded.
       const { eventAtMs, announced, guardedAfterMs } = iface;
-      const over = { guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
+      // Its slot is free again and stays its own, whatever share its pod has.
+      const over = { slot: iface.slot, guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
       if (link) this.#guard(link, { eventAtMs, announced }, over);
       const renewed = registry.live(iface.ifindex);
       if (renewed) object.rekey(keyOf(iface), renewed.generation);
@@ -281,8 +284,7 @@ export class Guard {
   #resync(): void {
     const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
     for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#remove(iface);
-    for (const ifindex of [...this.#o.registry.others.keys()])
-      if (!links.has(ifindex)) this.#o.registry.others.delete(ifindex);
+    for (const ifindex of [...this.#o.registry.others.keys()]) if (!links.has(ifindex)) this.#waiting.remove(ifindex);
     this.#updateAll(links.values(), null);
   }
 }

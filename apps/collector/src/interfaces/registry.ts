@@ -2,9 +2,13 @@
  * The interfaces that this collector guards, live and gone. An ifindex has at most one live
  * generation; a generation that is gone stays until its last count is acknowledged. Only live
  * generations have a slot, so that a gone one never takes the place of a running pod.
+ *
+ * A pod chooses how many networks it requests (Multus). So it gets a slot for a further interface only
+ * while more are free than it has, beyond those that stay for the first interfaces of pods.
  */
 import assert from 'node:assert/strict';
-import type { Binding } from '../identity/identity.ts';
+import type { IfaceKey } from '@bailiff/bpf';
+import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
 
 /** An interface that is not guarded. */
@@ -12,11 +16,23 @@ export interface OtherInterface {
   name: string;
   coverage: 'not-covered' | 'not-applicable';
   reason: string;
-  /** Set if only a slot is missing: its time to a guard counts from here. */
-  waitsForSlot?: FirstSeen;
+  /** Set if only a slot is missing. */
+  waitsForSlot?: Waiting;
   /** Its guard failed for want of descriptors or memory. */
   isShort?: boolean;
 }
+
+export interface Waiting {
+  /** Its time to a guard counts from here. */
+  seen: FirstSeen;
+  /** Its pod, as far as it is known before it is bound. */
+  linkNetnsid: LinkFacts['linkNetnsid'];
+  /** Its programs, which find no record; null: none are attached. */
+  programs: IfaceKey | null;
+}
+
+/** Of all slots, this part is only for first interfaces of pods: more than a kubelet starts by default. */
+export const FIRST_INTERFACES = 1 / 4;
 
 export class Registry {
   readonly #live = new Map<number, GuardedInterface>();
@@ -34,6 +50,26 @@ export class Registry {
   freeSlot(): number | null {
     for (let slot = 0; slot < this.#maxInterfaces; slot += 1) if (!this.#slots.has(slot)) return slot;
     return null;
+  }
+
+  /**
+   * Slot for a new interface, by the namespace at its other end; null: all are taken, or its pod has
+   * its share of them.
+   */
+  slotFor(linkNetnsid: LinkFacts['linkNetnsid']): number | null {
+    const own = this.guardedWith(linkNetnsid);
+    const free = this.#maxInterfaces - this.#slots.size;
+    const reserved = own === 0 ? 0 : Math.floor(this.#maxInterfaces * FIRST_INTERFACES);
+    return own < free - reserved ? this.freeSlot() : null;
+  }
+
+  /** Number of interfaces of the pod that has an interface in a namespace. */
+  guardedWith(linkNetnsid: LinkFacts['linkNetnsid']): number {
+    const live = [...this.#live.values()];
+    const isThere = ({ link }: GuardedInterface) => link.linkNetnsid === linkNetnsid;
+    // A pod can move its ends into namespaces that it makes.
+    const pods = new Set(live.filter(isThere).flatMap(({ binding }) => binding?.podUid ?? []));
+    return live.filter((iface) => isThere(iface) || pods.has(iface.binding?.podUid ?? '')).length;
   }
 
   add(iface: GuardedInterface): void {

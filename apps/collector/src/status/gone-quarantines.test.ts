@@ -74,7 +74,7 @@ describe('quarantined pods that are gone', () => {
     [
       'an interface without a slot',
       ({ registry }) => {
-        const waitsForSlot = { eventAtMs: null, announced: null };
+        const waitsForSlot = { seen: { eventAtMs: null, announced: null }, linkNetnsid: null, programs: null };
         registry.others.set(9, { name: 'v9', coverage: 'not-covered', reason: '', waitsForSlot });
       },
       0,
