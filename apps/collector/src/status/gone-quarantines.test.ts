@@ -79,6 +79,15 @@ describe('quarantined pods that are gone', () => {
       },
       0,
     ],
+    [
+      'an interface beyond the share of a pod that is present',
+      ({ add, registry }) => {
+        add(1, { binding: binding('present') });
+        const waitsForSlot = { seen: { eventAtMs: null, announced: null }, linkNetnsid: 1, programs: null };
+        registry.others.set(9, { name: 'v9', coverage: 'not-covered', reason: '', waitsForSlot });
+      },
+      1,
+    ],
     ['a list that omits pods', ({ list }) => list([], { omitted: 1 }), 0],
     ['a rejected list', ({ desired }) => desired.receivePods('{', []), 0],
   ])('%s', (_name, change, expected) => {

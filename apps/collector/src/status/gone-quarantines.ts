@@ -43,6 +43,8 @@ function presentPods(desired: DesiredState, registry: Registry): Set<string> | n
     if (podUid === '') return null;
     present.add(podUid);
   }
-  for (const { waitsForSlot } of registry.others.values()) if (waitsForSlot) return null;
+  // One beyond the share of its pod is no other pod's: a tenant must not keep the list from shrinking.
+  for (const { waitsForSlot } of registry.others.values())
+    if (waitsForSlot && registry.guardedWith(waitsForSlot.linkNetnsid) === 0) return null;
   return present;
 }
