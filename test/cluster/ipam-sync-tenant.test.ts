@@ -184,4 +184,51 @@ describe('ipam-sync - a tenant that exhausts shared resources', () => {
     expect((await named(world, 'node-1', 'hostile'))?.cut).toBe(true);
     expect((await sync.metrics()).filter((line) => line.includes('KUBE_PROTOCOL'))).toEqual([]);
   });
+
+  /** Pods of the largest record, bound to a node by their author. */
+  const hostile = (world: World, count: number) => {
+    const text = (n: number) => String(n).padStart(63, 'x');
+    const labels = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [text(n), text(n)]));
+    const containers = Array.from({ length: 64 }, (_, n) => ({ name: text(n), image: 'x' }));
+    for (let i = 0; i < count; i++) world.running(`hostile-${i}`, 'node-1', [], { labels, spec: { containers } });
+  };
+  const innocent = (world: World, name: string) =>
+    world.running(name, 'node-1', [], { metadata: { namespace: 'innocent' } });
+
+  test('ipam-sync - more pods than fit into its memory: those of others are listed; control: no bound', async () => {
+    await using world = await startWorld();
+    world.kube.server.api.create('namespaces', { metadata: { name: 'innocent' } });
+    innocent(world, 'early');
+    hostile(world, 300);
+    const most = 2 * 1024 ** 2;
+    await using sync = await launch(world, ['--max-pod-bytes', String(most)]);
+    await waitFor(() => named(world, 'node-1', 'early'), { state: sync.metrics });
+    innocent(world, 'late');
+    await waitFor(() => named(world, 'node-1', 'late'), { state: sync.metrics });
+    const { pods = [], omitted = 0 } = (await world.snapshot('node-1')) ?? {};
+    expect([pods.length + omitted, omitted > 100]).toEqual([302, true]);
+    expect(await sync.metric('bailiff_ipam_sync_omitted_pods')).toBe(omitted);
+    expect(await sync.metric('bailiff_ipam_sync_pod_bytes')).toBeLessThan(most + 300 * 800);
+    await using unbounded = await launch(world);
+    await waitFor(async () => (await unbounded.metric('bailiff_ipam_sync_pods')) === 302);
+    expect(await unbounded.metric('bailiff_ipam_sync_pod_bytes'), 'control').toBeGreaterThan(4 * most);
+  });
+
+  test('ipam-sync - room for more pods is free: those that were omitted are listed', async () => {
+    await using world = await startWorld();
+    hostile(world, 60);
+    await using sync = await launch(world, ['--max-pod-bytes', String(1024 ** 2)]);
+    const omitted = async () => (await world.snapshot('node-1'))?.omitted ?? 0;
+    await waitFor(async () => (await omitted()) > 20, { state: sync.metrics });
+    const names = (await podsOf(world, 'node-1')).map(({ name }) => name);
+    const others = Array.from({ length: 60 }, (_, i) => `hostile-${i}`).filter((name) => !names.includes(name));
+    for (const name of [...others.slice(5), ...names.slice(0, 10)]) world.remove(name);
+    const left = [...names.slice(10), ...others.slice(0, 5)].sort();
+    await waitFor(
+      async () =>
+        JSON.stringify((await podsOf(world, 'node-1')).map(({ name }) => name).sort()) === JSON.stringify(left),
+      { what: 'all that are left', state: sync.metrics },
+    );
+    expect(await omitted()).toBe(0);
+  });
 });

@@ -5,6 +5,9 @@
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 
+/** 55,000 ordinary pods, or 1,900 of the largest size: half of the heap of the container. */
+export const DEFAULT_POD_BYTES = 128 * 1024 * 1024;
+
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 
 export const configSchema = z
@@ -29,6 +32,15 @@ export const configSchema = z
       .default(50)
       .describe('changes within this time are coalesced into one write of a snapshot'),
     pageLimit: z.number().int().min(1).max(5_000).default(500).describe('objects in a page of a list'),
+    maxPodBytes: z
+      .number()
+      .int()
+      .min(1024 ** 2)
+      .max(64 * 1024 ** 3)
+      .default(DEFAULT_POD_BYTES)
+      .describe(
+        'memory of the records of all pods, some 2.4 kB for an ordinary one, which namespaces share. Raise it with the memory of the container',
+      ),
     inactivityMs: milliseconds(1_000, 600_000)
       .default(90_000)
       .describe('time without data after which a watch is reopened'),

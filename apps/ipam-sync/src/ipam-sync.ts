@@ -56,9 +56,19 @@ interface KeptNode {
   object: NodeObject;
 }
 
+/** Pods with a node that have not ended. The state has the record; a store of its own would keep all. */
+interface ListedPod {
+  readonly uid: string;
+  /** null: taken over by the state. */
+  record: PodRecord | null;
+}
+
+/** Shortest time between two lists of all pods because room for their records is free. */
+const LIST_MORE_MS = 60_000;
+
 export class IpamSync {
-  readonly state = new ClusterState();
-  readonly pods: Reflector<PodRecord>;
+  readonly state: ClusterState;
+  readonly pods: Reflector<ListedPod>;
   readonly nodes: Reflector<KeptNode>;
   readonly services: ServicesFeed;
   readonly settings: SettingsFeed;
@@ -77,6 +87,9 @@ export class IpamSync {
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   readonly #log: RateLimitedLog;
+  /** Pods were ignored since the last list began. */
+  #hasIgnored = false;
+  #listedMoreMs = Number.NEGATIVE_INFINITY;
   /** Newest snapshot that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
 
@@ -91,13 +104,15 @@ export class IpamSync {
       this.#metrics.kubeErrors.labels(resource, error.code).inc();
       this.#warn(`kubernetes ${resource}`, error);
     };
-    this.pods = new Reflector<PodRecord>({
+    this.state = new ClusterState(config.maxPodBytes);
+    this.pods = new Reflector<ListedPod>({
       ...informer,
       path: '/api/v1/pods',
-      select: (object) => podRecord(object as Pod, this.labelKeys.keys),
+      select: (object) => this.#listed(podRecord(object as Pod, this.labelKeys.keys)),
       onAdd: (pod) => this.#podChanged(pod),
       onUpdate: (pod) => this.#podChanged(pod),
-      onDelete: (pod) => this.#mark(this.state.removePod(pod.uid)),
+      onDelete: (pod) => this.#podRemoved(pod.uid),
+      onSync: () => this.#podsSynced(),
       onError: onError('pods'),
     });
     this.nodes = new Reflector<KeptNode>({
@@ -140,7 +155,7 @@ export class IpamSync {
     this.owners = new OwnerResolver({
       client,
       signal,
-      inUse: () => this.pods.values(),
+      inUse: () => this.state.records(),
       onResolved: (uid) => this.#ownerResolved(uid),
     });
     const parts = { ctx, client, bus, isLeader: () => this.isLeader };
@@ -280,9 +295,38 @@ export class IpamSync {
     }
   }
 
-  #podChanged(pod: PodRecord): void {
-    if (this.#ctx.config.resolveOwners) this.owners.want(pod);
-    this.#mark(this.state.putPod(pod));
+  #listed(record: PodRecord | null): ListedPod | null {
+    if (record === null) return null;
+    if (this.state.canKnow(record)) return { uid: record.uid, record };
+    this.#hasIgnored = true;
+    this.#setUnknownPods(true);
+    return null;
+  }
+  #podChanged(pod: ListedPod): void {
+    const { record } = pod;
+    if (record === null) return;
+    pod.record = null;
+    const { withoutRecord } = this.state;
+    this.#mark(this.state.putPod(record));
+    if (this.state.withoutRecord > withoutRecord)
+      this.#log.warn('pods', { namespace: record.namespace }, 'no memory for all pods: the lists omit some');
+    if (this.#ctx.config.resolveOwners && this.state.has(record.uid)) this.owners.want(record);
+  }
+  #podRemoved(uid: string): void {
+    this.#mark(this.state.removePod(uid));
+    if (!this.state.canListMore || performance.now() - this.#listedMoreMs < LIST_MORE_MS) return;
+    this.#listedMoreMs = performance.now();
+    this.pods.reselect();
+  }
+  /** Pods that were ignored before this list are in it, if they exist. */
+  #podsSynced(): void {
+    this.#setUnknownPods(this.#hasIgnored);
+    this.#hasIgnored = false;
+  }
+  #setUnknownPods(are: boolean): void {
+    if (this.state.hasUnknownPods === are) return;
+    this.state.hasUnknownPods = are;
+    this.#mark(new Set(this.state.nodeNames()));
   }
   #settingsChanged(): void {
     const { refusal } = this.settings;

@@ -16,6 +16,7 @@ export interface Readings {
   refusedPrefixes: number;
   cutPods: number;
   omittedPods: number;
+  podBytes: number;
   omittedServices: number;
   refusedLabelKeys: number;
   configRefused: number;
@@ -39,6 +40,7 @@ export const NO_READINGS: Readings = {
   refusedPrefixes: 0,
   cutPods: 0,
   omittedPods: 0,
+  podBytes: 0,
   omittedServices: 0,
   refusedLabelKeys: 0,
   configRefused: 0,
@@ -73,7 +75,8 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('nodes', 'Nodes', (r) => r.nodes);
   gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);
   gauge('cut_pods', 'Pods with labels, owner, containers, ports or addresses cut at a limit', (r) => r.cutPods);
-  gauge('omitted_pods', 'Pods left out of full node snapshots', (r) => r.omittedPods);
+  gauge('omitted_pods', 'Pods left out of node snapshots: full ones, or no memory for the pod', (r) => r.omittedPods);
+  gauge('pod_bytes', 'Estimated memory of the records of pods', (r) => r.podBytes);
   gauge(
     'omitted_tunnel_services',
     'Addresses and ports of Services that lead to a tunnel port, above the limit of the list',

@@ -45,6 +45,7 @@ export function readingsOf(sync: Sources, stalledSeconds: number): Readings {
     refusedPrefixes: state.refusedPrefixes,
     cutPods: state.cutPods,
     omittedPods: state.omittedPods,
+    podBytes: state.podBytes,
     refusedLabelKeys: sync.labelKeys.refused,
     configRefused: sync.settings.refused,
     owners: { kept: owners.size, failed: owners.failures, refused: owners.refused },

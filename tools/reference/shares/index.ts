@@ -41,6 +41,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/collector/src/runtime/subjects/policy-report.ts': 'policies, and refused subjects of the pod list',
   'apps/collector/src/runtime/supervisor.ts': 'hooks, and documents of the cache',
   'apps/ipam-sync/src/mirror/informers.ts': 'kinds of resources',
+  'apps/ipam-sync/src/snapshots/cluster-state.ts': 'records of pods, as in pod-memory.ts; nodes',
   'apps/siem-relay/src/siem-relay.ts': 'sources',
   'libs/bpf/src/spoof/place-watch.ts': 'guarded interfaces',
   'libs/bus/src/auth/seeds.ts': 'MAX_ISSUERS keys of files',

@@ -137,7 +137,7 @@ export const MEMORY_OF: Readonly<Record<string, Pick<Share, 'filledBy' | 'share'
   },
   ipamSync: {
     filledBy: 'objects of tenants',
-    share: `as the rows above. ${OPEN}their number has no share`,
+    share: `pods: as the rows above. ${OPEN}UDP Services and their endpoints have no share: a tenant without a quota can create as many as the API server stores`,
     whenFull: 'it is restarted; collectors keep the last lists',
     tests: ['test/cluster/ipam-sync-scale.test.ts'],
   },

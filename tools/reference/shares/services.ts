@@ -8,13 +8,15 @@ const S = 'apps/siem-relay/src';
 export const IN_IPAM_SYNC: readonly Share[] = [
   {
     what: 'pods, by node and by address',
-    file: `${I}/snapshots/cluster-state.ts`,
-    limits: ['memory of the container'],
+    file: `${I}/snapshots/pod-memory.ts`,
+    limits: ['ipam-sync.maxPodBytes', 'MAX_OMITTED'],
     filledBy: 'pods with a node that have not ended; their authors can choose the node',
-    share: `the record of a pod is bounded ([fields](../threat-model.md#a-tenant-who-may-create-and-patch-pods)). ${OPEN}their number has no share: a tenant without a ResourceQuota can create as many as the API server stores`,
-    whenFull: 'ipam-sync restarts; collectors keep the last list',
-    counter: '`bailiff_ipam_sync_pods`',
-    tests: ['test/cluster/ipam-sync-tenant.test.ts', 'test/cluster/ipam-sync-scale.test.ts'],
+    share:
+      'the record of a pod is bounded ([fields](../threat-model.md#a-tenant-who-may-create-and-patch-pods)). Of all records, the namespace with most bytes loses those that it has had longest',
+    whenFull:
+      'the pods are omitted from their snapshots, and the nodes are not blamed for them. Room that is free again is used within a minute',
+    counter: '`bailiff_ipam_sync_omitted_pods`, `bailiff_ipam_sync_pod_bytes`',
+    tests: [`${I}/snapshots/pod-memory.test.ts`, 'test/cluster/ipam-sync-tenant.test.ts'],
   },
   {
     what: 'snapshot of a node',
@@ -74,9 +76,9 @@ export const IN_IPAM_SYNC: readonly Share[] = [
   {
     what: 'list of Services as it is published',
     file: `${I}/services/services-feed.ts`,
-    limits: ['as above'],
+    limits: ['as above; for the UDP Services that it is made from, the memory of the container'],
     filledBy: 'as above',
-    share: 'as above',
+    share: `as above. ${OPEN}the UDP Services and endpoints themselves have no share`,
     whenFull: 'as above',
     counter: '',
     tests: ['apps/ipam-sync/src/services/tunnel-services.test.ts'],

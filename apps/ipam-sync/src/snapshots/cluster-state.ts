@@ -6,9 +6,14 @@
  * events. An older pod on another node loses it only when it is terminating: two living pods with
  * one address are a fault of address management, and removing one would turn that fault into an
  * outage.
+ *
+ * The memory of the records is bounded (pod-memory.ts). A pod without a record counts as omitted from
+ * the snapshot of its node, so that the node is not blamed for what it reports about the pod.
  */
 import { CLUSTER_KEY, LIST_LIMITS } from '@bailiff/schemas';
+import { DEFAULT_POD_BYTES } from '../config.ts';
 import { type NodeRecord, type PodRecord, sameRecord } from '../pods/records.ts';
+import { bytesOf, MAX_OMITTED, PodMemory } from './pod-memory.ts';
 
 interface Held {
   record: PodRecord;
@@ -30,6 +35,16 @@ export class ClusterState {
   #byNode = new Map<string, Set<string>>();
   #nodes = new Map<string, NodeRecord>();
   #claims = new Map<string, string[]>();
+  readonly #memory: PodMemory;
+  /** Pods without a record, by UID, and their number by node. */
+  readonly #omitted = new Map<string, { namespace: string; nodeName: string }>();
+  readonly #omittedOn = new Map<string, number>();
+  /** There may be pods of which nothing is known: every snapshot omits some. */
+  hasUnknownPods = false;
+
+  constructor(maxPodBytes: number = DEFAULT_POD_BYTES) {
+    this.#memory = new PodMemory(maxPodBytes);
+  }
 
   get podCount(): number {
     return this.#pods.size;
@@ -44,7 +59,22 @@ export class ClusterState {
     return count;
   }
 
+  /** Whether a pod is listed, or at least counted as omitted. Otherwise the caller ignores it. */
+  canKnow(record: PodRecord): boolean {
+    const isKnown = this.#pods.has(record.uid) || this.#omitted.has(record.uid);
+    return isKnown || this.#memory.omitted < MAX_OMITTED || this.#memory.hasShare(record, bytesOf(record));
+  }
+
   putPod(record: PodRecord): Touched {
+    const { fits, lost } = this.#memory.put(record, bytesOf(record));
+    const touched = new Set<string>();
+    for (const uid of lost) this.#omit((this.#pods.get(uid) as Held).record, touched);
+    if (fits) this.#unomit(record.uid, touched);
+    else this.#omit(record, touched);
+    return fits ? new Set([...touched, ...this.#put(record)]) : touched;
+  }
+
+  #put(record: PodRecord): Touched {
     const before = this.#pods.get(record.uid);
     const firstRevision = Math.min(before?.firstRevision ?? record.revision, record.revision);
     const altered = before !== undefined && (before.altered || before.record.program !== record.program);
@@ -64,12 +94,65 @@ export class ClusterState {
   }
 
   removePod(uid: string): Touched {
-    const held = this.#pods.get(uid);
-    if (!held) return NONE;
-    this.#pods.delete(uid);
     const touched = new Set<string>();
-    this.#unlink(held.record, touched);
+    const known = this.#pods.get(uid)?.record ?? this.#omitted.get(uid);
+    if (known) this.#memory.remove(known.namespace, uid);
+    this.#unomit(uid, touched);
+    this.#forget(uid, touched);
     return touched;
+  }
+
+  /** Its record has no share of the memory. */
+  #omit({ uid, namespace, nodeName }: PodRecord, touched: Set<string>): void {
+    this.#forget(uid, touched);
+    if (this.#omitted.has(uid)) return;
+    this.#omitted.set(uid, { namespace, nodeName });
+    this.#omittedOn.set(nodeName, (this.#omittedOn.get(nodeName) ?? 0) + 1);
+    touched.add(nodeName);
+  }
+
+  #unomit(uid: string, touched: Set<string>): void {
+    const omitted = this.#omitted.get(uid);
+    if (!omitted) return;
+    const { nodeName } = omitted;
+    this.#omitted.delete(uid);
+    const left = (this.#omittedOn.get(nodeName) ?? 0) - 1;
+    if (left > 0) this.#omittedOn.set(nodeName, left);
+    else this.#omittedOn.delete(nodeName);
+    touched.add(nodeName);
+  }
+
+  #forget(uid: string, touched: Set<string>): void {
+    const held = this.#pods.get(uid);
+    if (held && this.#pods.delete(uid)) this.#unlink(held.record, touched);
+  }
+
+  /** Whether a pod has a record. */
+  has(uid: string): boolean {
+    return this.#pods.has(uid);
+  }
+
+  /** Pods of a node that have no record. */
+  omittedOn(nodeName: string): number {
+    return (this.#omittedOn.get(nodeName) ?? 0) + Number(this.hasUnknownPods);
+  }
+
+  /** Pods without a record, because there is no memory for it. */
+  get withoutRecord(): number {
+    return this.#omitted.size;
+  }
+
+  /** Pods that have no record may have one now. */
+  get canListMore(): boolean {
+    return (this.#omitted.size > 0 || this.hasUnknownPods) && this.#memory.hasRoom;
+  }
+
+  get podBytes(): number {
+    return this.#memory.used;
+  }
+
+  records(): PodRecord[] {
+    return [...this.#pods.values()].map(({ record }) => record);
   }
 
   putNode(record: NodeRecord): Touched {
@@ -129,9 +212,9 @@ export class ClusterState {
     return count;
   }
 
-  /** Pods left out of full node snapshots. */
+  /** Pods that are in no snapshot: that of their node is full, or they have no record. */
   get omittedPods(): number {
-    let count = 0;
+    let count = this.#omitted.size + Number(this.hasUnknownPods);
     for (const pods of this.#byNode.values()) count += Math.max(0, pods.size - LIST_LIMITS.pods.items);
     return count;
   }

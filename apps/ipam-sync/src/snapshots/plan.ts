@@ -36,7 +36,7 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
   if (records === null) return null;
   const kept = fairly(records, LIST_LIMITS.pods.items);
   const pods = kept.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  const omitted = records.length - kept.length;
+  const omitted = records.length - kept.length + input.state.omittedOn(nodeName);
   return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
 }
 
