@@ -79,7 +79,10 @@ export const PACKET_MAPS: Readonly<Record<string, MapShare>> = {
 /** Maps of runtime.bpf.o, without `samples`. */
 export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
   rt_pods: { size: 1024, ...ofPolicies('1') },
-  rt_containers: { size: 4096, ...ofPolicies('1 per container in its specification') },
+  rt_containers: {
+    size: 4096,
+    ...ofPolicies('1 per container in its specification, within the share of its namespace'),
+  },
   rt_sets: { size: 1024, ...ofPolicies('sets are shared: the same policies give the same set') },
   rt_paths: { size: 262_144, ...ofPolicies('as of its sets') },
   rt_addresses: { size: 65_536, ...ofPolicies('as of its sets') },
@@ -88,7 +91,7 @@ export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
   rt_counters: {
     size: 524_288,
     ...CONSTANT,
-    share: 'the cells of its subjects; without free cells a subject is refused',
+    share: 'the cells of its subjects. Containers use half of all, within the share of their namespace',
   },
   rt_buckets: { size: 4096, ...CONSTANT, share: '1 bucket per subject: samplesPerSecond and sampleBurst' },
   rt_settings: { size: 1, ...CONSTANT },

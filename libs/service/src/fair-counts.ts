@@ -28,16 +28,16 @@ export class FairCounts {
     return Math.max(0, Math.ceil((free - (this.#byOwner.get(owner) ?? 0)) / 2));
   }
 
-  add(owner: string): void {
-    this.#byOwner.set(owner, (this.#byOwner.get(owner) ?? 0) + 1);
-    this.#size += 1;
+  add(owner: string, entries = 1): void {
+    this.#byOwner.set(owner, (this.#byOwner.get(owner) ?? 0) + entries);
+    this.#size += entries;
   }
 
-  remove(owner: string): void {
-    const left = (this.#byOwner.get(owner) ?? 0) - 1;
+  remove(owner: string, entries = 1): void {
+    const left = (this.#byOwner.get(owner) ?? 0) - entries;
     if (left > 0) this.#byOwner.set(owner, left);
     else this.#byOwner.delete(owner);
-    this.#size -= 1;
+    this.#size -= entries;
   }
 
   clear(): void {

@@ -185,14 +185,22 @@ export const ON_A_NODE: readonly Share[] = [
     ],
   },
   {
-    what: 'cells of the counters of subjects',
+    what: 'subjects of policies, and cells of their counters',
     file: `${C}/runtime/kernel/counter-cells.ts`,
-    limits: [`the map \`rt_counters\` (${KERNEL_MAPS})`],
-    filledBy: 'pods and containers that a policy selects',
-    share: `${OPEN}none: a pod has up to 64 containers, each of which a policy may select`,
-    whenFull: 'a further subject is refused: its policy is not in force',
-    counter: 'status names each refused subject',
-    tests: ['apps/collector/src/runtime/kernel/counter-cells.test.ts'],
+    limits: [
+      `the maps \`rt_containers\`, \`rt_buckets\` and \`rt_counters\` (${KERNEL_MAPS})`,
+      `${C}/runtime/kernel/container-shares.ts#CONTAINER_SUBJECTS`,
+      `${C}/runtime/kernel/container-shares.ts#CONTAINER_CELLS`,
+    ],
+    filledBy: 'pods that a policy selects, and up to 64 containers of each that a policy names',
+    share:
+      'containers use three quarters of the subjects and half of the cells, of which a namespace gets more only while more is free than it has. The rest is for whole pods: as many as the kubelet starts',
+    whenFull: 'a further container is refused, and judged by the policies of its whole pod',
+    counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
+    tests: [
+      'apps/collector/src/runtime/kernel/container-shares.test.ts',
+      'apps/collector/src/runtime/kernel/counter-cells.test.ts',
+    ],
   },
   {
     what: 'vectors with a metric of their own',

@@ -41,6 +41,7 @@ export function adoptSubjects(parts: AdoptionParts): void {
     enforcer.adopt({
       key: cgroupId === null ? (podUid as string) : containerKey(cgroupId),
       podUid: podUid ?? account?.stored.podUid ?? '',
+      namespace: account?.stored.pod.namespace ?? '',
       cgroupId,
       value,
       digest: account?.stored.digest ?? (value.set === 0 ? '' : UNKNOWN_DIGEST),

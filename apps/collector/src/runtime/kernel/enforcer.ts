@@ -4,7 +4,8 @@
  *
  * Invariants: either the old or the new set is in force; a generation has an account on disk before
  * the kernel uses it; a generation is never reused. A subject that does not fit is refused with its
- * reason and keeps its set. Limits: cells and buckets of the maps, GRACE_MS.
+ * reason and keeps its set. Limits: cells and buckets of the maps, of which namespaces have shares for
+ * their containers (container-shares.ts), and GRACE_MS.
  */
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
 import type { Account, CellFacts, StoredAccount } from '../counting/account.ts';
@@ -12,6 +13,7 @@ import { newAccount, toSparse } from '../counting/account.ts';
 import type { AccountStore } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
 import type { Subject } from '../subjects/desired.ts';
+import { ContainerShares } from './container-shares.ts';
 import { CellAllocator, NumberAllocator } from './counter-cells.ts';
 import type { KernelSets } from './sets.ts';
 
@@ -24,6 +26,8 @@ export const GRACE_MS = 2_000;
 export interface InForce {
   readonly key: string;
   readonly podUid: string;
+  /** Of its pod; empty: unknown. */
+  readonly namespace: string;
   /** null: the pod's own subject. */
   readonly cgroupId: bigint | null;
   value: RuntimeSubject;
@@ -66,9 +70,11 @@ export class Enforcer {
   readonly #cells: CellAllocator;
   readonly #buckets: NumberAllocator;
   readonly #inForce = new Map<string, InForce>();
+  readonly #shares: ContainerShares;
 
   constructor(options: EnforcerOptions) {
     this.#o = options;
+    this.#shares = new ContainerShares(options.maps.counterCells, options.maps.maxSubjects);
     this.#cells = new CellAllocator(options.maps.counterCells);
     this.#buckets = new NumberAllocator(options.maps.maxSubjects);
   }
@@ -92,13 +98,16 @@ export class Enforcer {
     if (account) this.adoptCells(account);
     // Cells without an account stay reserved while this process runs.
     else if (value.counterCount > 0) this.#cells.reserve(value.counterBase, value.counterCount);
+    if (inForce.cgroupId !== null) this.#shares.adoptSubject(inForce.namespace);
     this.#inForce.set(inForce.key, inForce);
     return fits;
   }
 
   /** Reserves the cells of an account of an earlier process. */
   adoptCells({ stored }: Account): boolean {
-    return this.#cells.reserve(stored.base, stored.count);
+    const isFree = this.#cells.reserve(stored.base, stored.count);
+    if (isFree && stored.container) this.#shares.adoptCells(stored.pod.namespace, stored.count);
+    return isFree;
   }
 
   /**
@@ -148,14 +157,14 @@ export class Enforcer {
 
   /** @throws Error with the reason; nothing has changed then */
   #replace(subject: Subject, current: InForce | undefined): void {
-    const { maps, sets } = this.#o;
-    const bucket = current?.value.bucket ?? this.#buckets.allocate();
-    if (bucket === null) throw new Error(`more than ${maps.maxSubjects} pods and containers have policies`);
+    const { sets } = this.#o;
+    const bucket = current?.value.bucket ?? this.#allocateBucket(subject);
     let created: Account | null = null;
     const { podUid, container, hasContainers, auditUntilNs } = subject;
     const inForce: InForce = current ?? {
       key: subject.key,
       podUid,
+      namespace: subject.pod.namespace,
       cgroupId: container ? BigInt(container.cgroupId) : null,
       value: { set: 0, counterBase: 0, counterCount: 0, generation: 1, bucket, hasContainers, auditUntilNs },
       digest: '',
@@ -173,7 +182,7 @@ export class Enforcer {
     } catch (error) {
       inForce.account = before;
       if (created) this.#discard(created, sets);
-      if (!current) this.#buckets.release(bucket);
+      if (!current) this.#releaseBucket(inForce, bucket);
       throw error;
     }
     inForce.digest = subject.set?.digest ?? '';
@@ -182,25 +191,48 @@ export class Enforcer {
     if (before) this.retire(before);
   }
 
+  #allocateBucket({ container, pod }: Subject): number {
+    if (container) this.#shares.addSubject(pod.namespace);
+    const bucket = this.#buckets.allocate();
+    if (bucket !== null) return bucket;
+    if (container) this.#shares.removeSubject(pod.namespace);
+    throw new Error(`more than ${this.#o.maps.maxSubjects} pods and containers have policies`);
+  }
+
+  #releaseBucket({ cgroupId, namespace }: InForce, bucket: number): void {
+    this.#buckets.release(bucket);
+    if (cgroupId !== null) this.#shares.removeSubject(namespace);
+  }
+
+  #allocateCells({ container, pod }: Subject, count: number): number {
+    if (container) this.#shares.addCells(pod.namespace, count);
+    const base = this.#cells.allocate(count);
+    if (base !== null) return base;
+    if (container) this.#shares.removeCells(pod.namespace, count);
+    const room = `${this.#cells.used} of ${this.#cells.capacity} counters are taken`;
+    throw new Error(`no ${count} adjacent counters are free: ${room}`);
+  }
+
+  #releaseCells({ container, pod, base, count }: Pick<StoredAccount, 'container' | 'pod' | 'base' | 'count'>): void {
+    this.#cells.release(base, count);
+    if (container) this.#shares.removeCells(pod.namespace, count);
+  }
+
   #createAccount(subject: Subject, bucket: number): Account {
     const { maps, acked, sets, store, accounts } = this.#o;
+    const { podUid, pod, container } = subject;
     const policySet = subject.set as NonNullable<Subject['set']>;
     const facts = this.#o.factsOf(subject);
-    const base = this.#cells.allocate(facts.length);
-    if (base === null) {
-      const room = `${this.#cells.used} of ${this.#cells.capacity} counters are taken`;
-      throw new Error(`no ${facts.length} adjacent counters are free: ${room}`);
-    }
+    const base = this.#allocateCells(subject, facts.length);
     let set: number;
     try {
       set = sets.acquire(policySet);
     } catch (error) {
-      this.#cells.release(base, facts.length);
+      this.#releaseCells({ container, pod, base, count: facts.length });
       throw error;
     }
     maps.zeroCounters(base, facts.length);
     acked.zero(base, facts.length);
-    const { podUid, pod, container } = subject;
     const stored: StoredAccount = {
       generation: this.#o.allocateGeneration(),
       ...{ pins: this.#o.pins, podUid, pod, container, digest: policySet.digest, set },
@@ -217,7 +249,7 @@ export class Enforcer {
   #discard({ stored }: Account, sets: KernelSets): void {
     this.#o.accounts.delete(stored.generation);
     this.#o.store.remove(stored);
-    this.#cells.release(stored.base, stored.count);
+    this.#releaseCells(stored);
     sets.release(stored.digest, stored.set);
   }
 
@@ -240,7 +272,7 @@ export class Enforcer {
     // Before the cells have another owner, the file must not name them any more. If the disk fails,
     // the counts are published from memory.
     if (account.ledger.settled(counts) || !store.save(account.stored, account.facts)) store.remove(account.stored);
-    this.#cells.release(base, count);
+    this.#releaseCells(account.stored);
     sets.release(digest, set);
     this.#o.onRetired(account);
   }
@@ -251,7 +283,7 @@ export class Enforcer {
     if (inForce.cgroupId === null) maps.pods.delete(inForce.podUid);
     else maps.containers.delete(inForce.cgroupId);
     this.#inForce.delete(inForce.key);
-    this.#buckets.release(inForce.value.bucket);
+    this.#releaseBucket(inForce, inForce.value.bucket);
     if (inForce.account) this.retire(inForce.account);
   }
 }
