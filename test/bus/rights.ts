@@ -200,12 +200,13 @@ function ownSubjects(identity: Identity): (subject: string) => boolean {
   };
 }
 
-/** Stores a message under each victim's subject, as the admin; resolves when the copy in CONFIG_LOG is there too. */
+/** Stores a message under each victim's subject, as the admin; resolves when the copies in other streams are there too. */
 export async function seed(admin: Bus): Promise<void> {
   for (const subject of [...VICTIMS, '$KV.bailiff_nodes.node-a', 'bailiff.v1.siem.ecs.detection-finding.shop']) {
     await admin.js.publish(subject, `true content of ${subject}`);
   }
-  await waitFor(async () => (await admin.jsm.streams.info('CONFIG_LOG')).state.messages === 1);
+  for (const copy of ['CONFIG_LOG', 'LATEST_bailiff_config'])
+    await waitFor(async () => (await admin.jsm.streams.info(copy)).state.messages === 1);
 }
 
 /**

@@ -14,6 +14,14 @@ import { expect, test, vi } from 'vitest';
 import { connectCollector, startBus, text } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
 
+/** Waits until the list of keys of the configuration has a revision. */
+async function listed(nats: TestNats, revision: number): Promise<void> {
+  const admin = await nats.connect('admin');
+  const copied = async () => (await admin.jsm.streams.info('LATEST_bailiff_config')).state.last_seq;
+  await waitFor(async () => (await copied()) === revision, { what: 'the list of keys', state: copied });
+  await admin.close();
+}
+
 /**
  * A bus that loses the pushes of some values and passes everything else. A tombstone's value is
  * empty.
@@ -178,6 +186,7 @@ test('bucket reader - delivers all keys, then changes, tombstones and lost pushe
   await writer.put('disarm.cluster._.all', 'd');
   await writer.put('spoof.namespace.a.default', 'x');
   await writer.delete('spoof.namespace.a.default');
+  await listed(nats, 6);
   const entries: KvEntry[] = [];
   let synced = 0;
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
@@ -337,6 +346,7 @@ test('bucket reader - a recreated stream is delivered completely, with deletions
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
   await writer.put('spoof.namespace.a.default', 'gone later');
+  await listed(nats, 4);
   const story: string[] = [];
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
   const quiet = pushless(await pushes, (value) => value.startsWith('lost'));

@@ -113,6 +113,7 @@ const PUBLISH: Line[] = [
     'ipam-sync',
     'cli',
   ),
+  line('$JS.API.DIRECT.GET.LATEST_bailiff_config', A, B),
   line('$JS.API.DIRECT.GET.KV_bailiff_config', A, B, 'responder', 'ipam-sync', 'cli'),
   line(
     '$JS.API.DIRECT.GET.KV_bailiff_schemas.$KV.bailiff_schemas.fp-0000000000000000',
@@ -164,7 +165,9 @@ const PUBLISH: Line[] = [
   line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder'),
   line('BUS.STREAM.INFO.CONFIG_LOG', 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_config', 'responder', 'ipam-sync'),
-  line('BUS.STREAM.INFO.KV_bailiff_config', A, B, 'cli'),
+  line('BUS.STREAM.INFO.KV_bailiff_config', 'cli'),
+  line('BUS.STREAM.INFO.LATEST_bailiff_config', 'cli'),
+  line('$JS.API.STREAM.INFO.LATEST_bailiff_config'),
   line('$JS.API.STREAM.INFO.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync'),
   line('BUS.STREAM.INFO.KV_bailiff_pods', 'cli'),
   // Other requests with the same effect: only the admin.

@@ -63,7 +63,9 @@ class BusRecorder {
         },
         signal: this.#end.signal,
       });
-    this.#reading = Promise.all(streamConfigs().map(({ name }) => read(name)));
+    // Nodes read only the keys of a list, and the bucket has its values.
+    const names = streamConfigs().flatMap(({ name }) => (name.startsWith('LATEST_') ? [] : [name]));
+    this.#reading = Promise.all(names.map(read));
   }
 
   async stop(): Promise<Message[]> {

@@ -155,7 +155,7 @@ export class CError extends Error {
     });
     expect(rightsOf({ role: 'collector', node: 'node-a.example' })).toMatchObject({
       puts: ['bailiff_nodes <node>'],
-      streams: [],
+      streams: ['LATEST_bailiff_config'],
     });
   });
 });

@@ -32,6 +32,12 @@ export const STREAMS: Readonly<Record<string, Row>> = {
     counter: '',
     tests: ['test/bus/config-full.test.ts'],
   },
+  LATEST_bailiff_config: {
+    filledBy: 'a copy of `bailiff_config`',
+    share: 'each key: its newest revision. The stream has room for all that the bucket can hold',
+    counter: '',
+    tests: ['test/bus/bucket-reader.test.ts'],
+  },
   DEAD_LETTERS: {
     filledBy: 'the correlator, for refused messages of a node; the responder, for unreadable verdicts and records',
     share: `a node: at most a quarter of the letters in a day (LETTERS_AT_ONCE), and of their bytes; beyond its bytes, letters hold 64 bytes of their frame. ${OPEN}four stolen nodes together replace all within a day, and letters of the responder have no share: only services and operators cause them. A replay refuses what letters that are gone may have refused`,

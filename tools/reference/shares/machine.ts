@@ -51,11 +51,11 @@ export const IN_NATS: readonly Share[] = [
     file: 'libs/bus/src/auth/permissions.ts',
     limits: ['10,000, the default of nats-server'],
     filledBy:
-      'every client that may ask for the state of a stream (`STREAM.INFO`): nodes, readers, operators, the core',
-    share: `${OPEN}none: some thousand requests a second of one node delay verdicts while they last`,
+      'every client that may ask for the state of a stream (`STREAM.INFO`) or consumer (`CONSUMER.INFO`): `cli`, `reader`, `siem-reader` and the core. No node',
+    share: `${OPEN}none: some thousand requests a second of one such client delay verdicts while they last`,
     whenFull: 'the server drops all requests that wait, of all clients',
     counter: 'log of the server: `queue limit reached`',
-    tests: [],
+    tests: ['test/bus/api-queue.test.ts'],
   },
   {
     what: 'closed connections that the monitoring port lists',

@@ -305,13 +305,13 @@ export const IN_EVERY_SERVICE: readonly Share[] = [
   },
   {
     what: 'keys that a reader of a bucket follows',
-    file: 'libs/bus/src/kv/snapshot.ts',
+    file: 'libs/bus/src/kv/bucket-reader.ts',
     limits: ['libs/bus/src/kv/snapshot-follower.ts#MAX_KEYS'],
     filledBy: 'operators: collectors follow the configuration',
     share: 'none: no pod, tenant or node adds one',
     whenFull: 'a change of a further key is reported as an error',
     counter: '`bailiff_collector_problems_total`',
-    tests: ['test/bus/snapshot.test.ts'],
+    tests: ['test/bus/snapshot.test.ts', 'test/bus/bucket-reader.test.ts'],
   },
   {
     what: 'publishes and requests that wait for a response',

@@ -29,7 +29,7 @@ import { taintProblems, taintsLine, taintsOf } from '../status/taints.ts';
 import { cniFindings, fillFindings, runtimeFindings, serverFinding } from './bus-rules.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
-const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM'];
+const STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM', 'LATEST_bailiff_config'];
 const NONE_VISIBLE =
   'run `bailiff bus setup` as admin. If nothing is missing, copy the whole block `accounts` of nats.conf to the servers and reload them';
 const SET_UP = 'run `bailiff bus setup` with the admin user of the bus';

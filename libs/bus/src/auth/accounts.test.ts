@@ -33,9 +33,9 @@ test('accounts - outside the core no identity may create a consumer, and no acco
   for (const [, { subject }] of imports) expect(subject).not.toMatch(forbidden);
 });
 
-test('accounts - what streams capture enters NODES by the single export `>`', () => {
+test('accounts - everything enters NODES by the single export `>`', () => {
   const own = EXPORTS[CORE].filter(({ accounts }) => accounts.includes('NODES')).map(({ subject }) => subject);
-  expect(own).toEqual(['>', '$JS.API.STREAM.INFO.KV_bailiff_config']);
+  expect(own).toEqual(['>']);
 });
 
 test('accounts - no import has both a wildcard and another subject', () => {

@@ -106,13 +106,11 @@ function importsFor(role: FixedRole): Import[] {
     );
 }
 
-const CONFIG_INFO = 'STREAM.INFO.KV_bailiff_config';
-
 /**
  * Imports of each account, by three rules:
  * 1. A reply subject may name an import of the same account; the response then enters CORE. The
  *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
- *    everything that a stream captures through the single export `>`. Its other imports only read.
+ *    everything through the single export `>`.
  * 2. Imports of captured subjects have no `to`. nats-server 2.10.27 panics on a reply to an
  *    import with a wildcard and `to`.
  * 3. An import names the subject of an export exactly, or only the export `>` matches it.
@@ -120,12 +118,7 @@ const CONFIG_INFO = 'STREAM.INFO.KV_bailiff_config';
  */
 export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],
-  NODES: [
-    service(`${ROOT}.violations.>`),
-    service('$KV.bailiff_nodes.*'),
-    service('$JS.API.DIRECT.GET.>'),
-    service(`$JS.API.${CONFIG_INFO}`, `${IMPORTED_API}.${CONFIG_INFO}`),
-  ],
+  NODES: [service(`${ROOT}.violations.>`), service('$KV.bailiff_nodes.*'), service('$JS.API.DIRECT.GET.>')],
   NODE_PUSH: [stream(`${ROOT}.push.>`)],
   OPERATORS: importsFor('cli'),
   READERS: [...importsFor('reader'), stream(`${ROOT}.replay.>`, 'OPERATORS')],
@@ -141,15 +134,12 @@ function responsesMsOf(subject: string): number | undefined {
   return /^\$JS\.API\.DIRECT\.GET\.[^.]+$/.test(subject) ? BATCH_MS : undefined;
 }
 
-/** Whether the export `>` of the core account serves an import (rule 1). */
-const isByWholeExport = (account: Account, { to }: Import) => account === 'NODES' && to === undefined;
-
 function exportsOf(account: Account): Export[] {
   const found = new Map<string, Export>();
   for (const importer of ACCOUNTS) {
     for (const one of IMPORTS[importer]) {
       if (one.from !== account) continue;
-      const subject = isByWholeExport(importer, one) ? '>' : one.subject;
+      const subject = importer === 'NODES' ? '>' : one.subject;
       const key = `${one.kind} ${subject}`;
       const responsesMs = one.kind === 'service' ? responsesMsOf(subject) : undefined;
       const entry = found.get(key) ?? {

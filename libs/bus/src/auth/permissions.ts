@@ -3,8 +3,9 @@
  *
  * server-conf.ts writes them into nats.conf, bus-auth grants them to collectors, and accounts.ts
  * derives the imports of each account from them. An identity publishes only where its work needs
- * it, a collector only under its own node. No identity subscribes to the inbox of another. The
- * server checks the subject of a publish but not its reply subject; accounts.ts confines that.
+ * it, a collector only under its own node. A node sends nothing that passes the server's queue of
+ * API requests, which all clients share: only direct gets. No identity subscribes to the inbox of
+ * another. The server checks the subject of a publish but not its reply subject; accounts.ts confines that.
  */
 import {
   apiPrefixOf,
@@ -16,7 +17,7 @@ import {
   userOf,
 } from '../topology/identities.ts';
 import { captureSubject, encodeToken, pushSubject, ROOT, violationSubject } from '../topology/subjects.ts';
-import { SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
+import { latestStream, SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
 
 export interface Permissions {
   /** An empty list allows only responses. */
@@ -83,7 +84,9 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
           kvGet('bailiff_pods', '_cluster'),
           kvGet('bailiff_quarantine', token),
           // Every node reads the configuration; it holds no secrets.
-          ...readBucket('bailiff_config'),
+          kvGet('bailiff_config', '>'),
+          direct('KV_bailiff_config'),
+          direct(latestStream('bailiff_config')),
         ],
       },
       subscribe: { allow: [`${inboxPrefixFor({ role: 'collector', node })}.>`] },
@@ -183,7 +186,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       // doctor checks that every stream and bucket exists.
-      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem'].map(importedInfo),
+      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', latestStream('bailiff_config')].map(importedInfo),
       schemas,
     ],
   },
@@ -250,6 +253,8 @@ export function permissionsFor(identity: Identity): Permissions {
  */
 export function oneAccountPermissionsFor(identity: Identity): Permissions {
   const { publish, ...rest } = permissionsFor(identity);
+  // A node creates no consumers, and its direct gets have the same names in each account.
+  if ('node' in identity) return { publish, ...rest };
   if (apiPrefixOf(userOf(identity)) !== IMPORTED_API) return { publish, ...rest };
   const allow = publish.allow.flatMap((subject) => {
     const stream = /^\$JS\.API\.DIRECT\.GET\.([^.]+)$/.exec(subject)?.[1];

@@ -1,5 +1,10 @@
 /**
- * Base of the readers in snapshot.ts: pushes announce changes at once, and reads confirm them.
+ * Base of the readers in snapshot.ts and bucket-reader.ts: pushes announce changes at once, and
+ * direct gets confirm them. A consumer for each of thousands of nodes would overload the cluster.
+ *
+ * The next push, a reconnect or the re-read corrects a lost push. While the bus is unavailable, the
+ * last value stays in force. It also stays while a response is older, because a replica may lag: an
+ * older response counts from the MAX_DOUBTS-th time in a row.
  *
  * A reader delivers an entry only if its revision is above the last delivered one of its key,
  * within one lineage: the life of one stream. A stream that was recreated or restored from an older
@@ -19,6 +24,11 @@ import { type Bucket, entryOf, injectedReplyError, isKey, type KvEntry, openBuck
 const DEFAULT_REREAD_MS = 30_000;
 /** Wait after a failed read. A reconnect reads at once. */
 const RETRY_MS = 1_000;
+
+/**
+ * Consecutive older responses, a second apart, after which the delivered value is considered gone.
+ */
+export const MAX_DOUBTS = 5;
 
 /**
  * Limit of keys that a BucketReader follows. Each change of a key beyond it is reported as an
@@ -69,6 +79,8 @@ export abstract class SnapshotFollower {
   private reading = false;
   private again = false;
   protected closed = false;
+  private doubts = 0;
+  private doubtedAtMs = 0;
   /** Pushed changes whose predecessor was not delivered: pushes before them were lost. */
   gaps = 0;
   /** Messages on the push subject that are not pushes of this bucket. */
@@ -155,9 +167,20 @@ export abstract class SnapshotFollower {
       this.reread();
   }
 
+  /** Counts an older response. False: so many in a row do not come from a replica that lags. */
+  protected mayBeBehind(): boolean {
+    const now = performance.now();
+    // A flapping connection reads more often than that, but a replica needs time to catch up.
+    if (this.doubts > 0 && now < this.doubtedAtMs + this.retryMs) return true;
+    this.doubtedAtMs = now;
+    this.doubts += 1;
+    return this.doubts < MAX_DOUBTS;
+  }
+
   /** Drops all positions and calls `onRecreated`. */
   protected startOver(): void {
     this.restarts += 1;
+    this.doubts = 0;
     this.reset();
     reportRecreated(this.bus, `KV_${this.bucket.name}`);
     try {
@@ -203,6 +226,7 @@ export abstract class SnapshotFollower {
           this.schedule(this.retryMs);
           return;
         }
+        this.doubts = 0;
         this.confirmedAtMs = performance.now();
         this.schedule(this.rereadMs * (0.8 + Math.random() * 0.4));
       },

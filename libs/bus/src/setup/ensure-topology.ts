@@ -14,9 +14,11 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
 import { openBucket } from '../kv/bucket.ts';
 import { SCHEMAS_BUCKET, schemaKey } from '../kv/schema-lookup.ts';
-import { streamInfo } from '../streams/direct.ts';
+import { microsOf, streamInfo } from '../streams/direct.ts';
 import {
+  BUCKETS,
   consumerConfigs,
+  latestStream,
   requiredHorizonMs,
   streamConfigs,
   TIMESPAN_METADATA,
@@ -31,6 +33,8 @@ import {
   planTopology,
   replicasText,
 } from '../topology/topology-plan.ts';
+
+const isList = (name: string) => BUCKETS.some(({ bucket }) => latestStream(bucket) === name);
 
 /** Existing streams by name. */
 type Found = Map<string, StreamInfo>;
@@ -78,6 +82,20 @@ async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | nul
     if (!found || error.code !== 'BUS_REFUSED') throw error;
     throw new BusError('BUS_TOPOLOGY', `${config.name} exists and cannot be changed: ${error.message}`, { cause });
   }
+}
+
+/**
+ * Deletes the list of keys of an earlier life of its bucket: the server would copy only what is
+ * beyond the last revision that was copied. @returns whether it did
+ */
+async function dropOutdatedList(bus: Bus, name: string, bucket: string): Promise<boolean> {
+  // In this order: a message that is stored in between is in the bucket.
+  const list = await streamInfo(bus, name);
+  const origin = await streamInfo(bus, bucket);
+  const isYounger = microsOf(list.created) >= microsOf(origin.created);
+  if (isYounger && list.state.last_seq <= origin.state.last_seq) return false;
+  await apiRequest(bus, `$JS.API.STREAM.DELETE.${name}`);
+  return true;
 }
 
 /** Number of messages older than a time, counted by a consumer that is deleted at once. */
@@ -154,7 +172,9 @@ export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): P
   }
   const report: TopologyReport = { options: plan.options, created: [], changed: [], losses };
   for (const config of plan.streams) {
-    const before = found.get(config.name) ?? null;
+    let before = found.get(config.name) ?? null;
+    const [source] = isList(config.name) ? (config.sources ?? []) : [];
+    if (before && source && (await dropOutdatedList(bus, config.name, source.name))) before = null;
     if (await putStream(bus, config, before)) (before ? report.changed : report.created).push(config.name);
   }
   // Created again: the server treats an identical configuration as no change, and the position

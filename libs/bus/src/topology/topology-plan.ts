@@ -8,6 +8,7 @@
  */
 import type { StreamConfig } from '@nats-io/jetstream';
 import {
+  copyMaxBytes,
   LONGEST_TIMESPAN_MS,
   streamConfigs,
   TIMESPAN_METADATA,
@@ -107,6 +108,12 @@ export function planTopology(found: Found, options: TopologyOptions = {}): Topol
     }
     return { ...config, ...kept };
   });
+  // Copies have room for the whole bucket, also if an operator raised its limit.
+  for (const copy of streams) {
+    const bucket = streams.find(({ name }) => name === copy.sources?.[0]?.name);
+    const wanted = copyMaxBytes(bucket?.max_bytes ?? 0);
+    if (bucket && orNone(copy.max_bytes) < wanted) copy.max_bytes = wanted;
+  }
   const refused = !options.shrink && losses.some(({ follows }) => !follows);
   return { options: effective, streams, losses, refused };
 }

@@ -98,11 +98,12 @@ export const CONFIG_MAX_KEYS = 2_048;
 /** What the server adds to a copied message: the header `Nats-Stream-Source`, without the subject. */
 const COPY_OVERHEAD_BYTES = 256;
 /**
- * Room for a copy of everything that the bucket can hold. The log deletes its oldest messages when
- * it is full, so one key's changes would delete the values of other keys. With this size it is
- * never full. A copy repeats the subject in a header, and is at most twice as long.
+ * Room for a copy of everything that a bucket can hold. A copy deletes its oldest messages when it
+ * is full, so one key's changes would delete the values of other keys. With this size it is never
+ * full: a copy repeats the subject in a header, and is at most twice as long.
  */
-export const CONFIG_LOG_MAX_BYTES = 2 * CONFIG_MAX_BYTES + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES;
+export const copyMaxBytes = (bucketMaxBytes: number): number =>
+  2 * bucketMaxBytes + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES;
 
 /** How long the last status of a service instance is kept. */
 export const INSTANCE_MAX_AGE_MS = 3_600_000;
@@ -130,6 +131,11 @@ export interface BucketLimits {
   keys: readonly string[];
   /** Pushed to `bailiff.v1.push.<bucket>.<key>` on each change. */
   push: boolean;
+  /**
+   * A copy, `LATEST_<bucket>`, keeps only the newest revision of each key. Nodes list the keys by it
+   * (kv/bucket-reader.ts).
+   */
+  latest: boolean;
   /** Only the first value of a key is accepted. */
   createOnly: boolean;
   /** A value expires after this unless it is renewed; 0: never. */
@@ -153,6 +159,7 @@ const bucket = (
   maxKeys: 0,
   keys: [],
   push: false,
+  latest: false,
   createOnly: false,
   maxAgeMs: 0,
   duplicateWindowMs: DUPLICATE_WINDOW_MS,
@@ -168,7 +175,7 @@ export const BUCKETS: readonly BucketLimits[] = [
   bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true }),
   bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true }),
   bucket('config', 'what operators tune', CONFIG_MAX_BYTES, MIB / 4, {
-    ...{ push: true, history: CONFIG_HISTORY, maxKeys: CONFIG_MAX_KEYS },
+    ...{ push: true, latest: true, history: CONFIG_HISTORY, maxKeys: CONFIG_MAX_KEYS },
   }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
   bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, {
@@ -258,7 +265,10 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
   };
 }
 
-/** All streams in order of creation: CONFIG_LOG after its source bucket. */
+/** Name of the stream with the newest revision of each key of a bucket. */
+export const latestStream = (bucket: string): string => `LATEST_${bucket}`;
+
+/** All streams in order of creation: copies after their bucket. */
 export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
   const replicas = options.replicas ?? 1;
   const violationsMaxAgeMs = options.violationsMaxAgeMs ?? VIOLATIONS_MAX_AGE_MS;
@@ -268,6 +278,16 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
   const make = (config: WantedStream) => stream(config, replicas);
   return [
     ...BUCKETS.map((limits) => bucketStream(limits, replicas)),
+    ...BUCKETS.filter(({ latest }) => latest).map(({ bucket, maxBytes }) =>
+      make({
+        name: latestStream(bucket),
+        description: `newest revision of each key of ${bucket}`,
+        // Not a mirror: the server makes a mirror respond to direct gets of its bucket.
+        sources: [{ name: `KV_${bucket}` }],
+        max_msgs_per_subject: 1,
+        max_bytes: copyMaxBytes(maxBytes),
+      }),
+    ),
     make({
       name: 'VIOLATIONS',
       description: 'frames of violations, one a node and flush',
@@ -303,7 +323,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
         },
       ],
       max_msgs_per_subject: CONFIG_HISTORY,
-      max_bytes: CONFIG_LOG_MAX_BYTES,
+      max_bytes: copyMaxBytes(CONFIG_MAX_BYTES),
     }),
     make({
       name: 'DEAD_LETTERS',

@@ -1,0 +1,136 @@
+// A node that sends requests without pause. Requests about a stream pass a queue of the server that
+// all clients share, and the proof that the configuration was read needs one: without it no frame
+// is judged. A node credential may therefore send no such request. Direct gets do not pass the
+// queue.
+import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import {
+  CORE,
+  ensureTopology,
+  inboxPrefixOf,
+  latestStream,
+  type NatsUser,
+  NODE_ROLES,
+  oneAccountPermissionsFor,
+  openBucket,
+  permissionsFor,
+  streamInfo,
+} from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { followConfig } from '../support/config-log.ts';
+
+const NODE = 'collector-node-a';
+const STATE = '$JS.API.STREAM.INFO.KV_bailiff_config';
+const KEYS = 500;
+const REQUESTS = 50;
+const CONNECTIONS = 4;
+/** Requests of a connection until it waits for the server. */
+const BURST = 20_000;
+/** The server responds within milliseconds, on a busy machine within a tenth of this. */
+const SLOW_MS = 1_000;
+
+async function start(users: NatsUser[]): Promise<TestNats> {
+  const nats = await startNats({ users });
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin);
+  const bucket = openBucket(admin, 'bailiff_config');
+  for (let key = 0; key < KEYS; key += 1) await bucket.put(`runtime.namespace.ns-${key}.p`, '{}');
+  return nats;
+}
+
+/** Sends requests on several connections until it is disposed of. */
+async function flood({ port }: TestNats, subject: string, body = '') {
+  let received = '';
+  let isOver = false;
+  const send = async (socket: Socket, inbox: string) => {
+    const burst = `PUB ${subject} ${inbox} ${body.length}\r\n${body}\r\n`.repeat(BURST);
+    while (!isOver && !socket.destroyed) {
+      const answered = once(socket, 'pong');
+      socket.write(`${burst}PING\r\n`);
+      await answered;
+    }
+  };
+  const sockets = await Promise.all(
+    Array.from({ length: CONNECTIONS }, async (_, index) => {
+      const socket = connectTcp(port, '127.0.0.1');
+      socket.on('error', () => undefined).on('close', () => socket.emit('pong'));
+      await once(socket, 'data');
+      const login = { verbose: false, headers: true, no_responders: true, user: NODE, pass: `password-of-${NODE}` };
+      const inbox = `${inboxPrefixOf(NODE)}.x${index}`;
+      socket.on('data', (data: Buffer) => {
+        const text = data.toString('latin1');
+        if (received.length < 10_000) received += text;
+        if (text.includes('PONG\r\n')) socket.emit('pong');
+      });
+      socket.write(`CONNECT ${JSON.stringify(login)}\r\nSUB ${inbox} 1\r\n`);
+      return { socket, sending: send(socket, inbox) };
+    }),
+  );
+  return {
+    received: () => received,
+    async [Symbol.asyncDispose]() {
+      isOver = true;
+      for (const { socket } of sockets) socket.destroy();
+      await Promise.all(sockets.map(({ sending }) => sending));
+    },
+  };
+}
+
+/** How long requests of the correlator take, one after the other. @returns after `enough` */
+async function measure(nats: TestNats, enough: (times: readonly number[]) => boolean): Promise<number[]> {
+  const correlator = await nats.connect('correlator', { timeoutMs: 2 * SLOW_MS });
+  const times: number[] = [];
+  const once = async () => {
+    const beganMs = performance.now();
+    // A request that the server drops counts as a slow one.
+    await streamInfo(correlator, 'CONFIG_LOG').catch(({ code }) => expect(code).toBe('BUS_TIMEOUT'));
+    times.push(performance.now() - beganMs);
+    return enough(times);
+  };
+  await waitFor(once, { what: 'enough requests', intervalMs: 10, timeoutMs: 30_000, state: () => times });
+  return times.toSorted((a, b) => a - b);
+}
+
+test('control: with the right to ask for the state of a stream, a node holds up the requests of all', async () => {
+  const users = testUsers(['node-a']).map((user) => {
+    const allow = [...user.permissions.publish.allow, STATE];
+    const may: NatsUser = { ...user, account: CORE, permissions: { ...user.permissions, publish: { allow } } };
+    return user.user === NODE ? may : user;
+  });
+  await using nats = await start(users);
+  await using flooding = await flood(nats, STATE);
+  const times = await measure(nats, (found) => found.some((ms) => ms > SLOW_MS));
+  expect(times.at(-1)).toBeGreaterThan(SLOW_MS);
+  expect(flooding.received()).not.toContain('Permissions Violation');
+});
+
+test.each([
+  ['the state of a stream, which is refused', STATE, ''],
+  ['the list of keys', `$JS.API.DIRECT.GET.${latestStream('bailiff_config')}`, '{"seq":1}'],
+  ['the configuration', '$JS.API.DIRECT.GET.KV_bailiff_config', '{"seq":1}'],
+])(
+  'a node that asks without pause for %s does not hold up the requests of others',
+  async (_, subject, body) => {
+    await using nats = await start(testUsers(['node-a']));
+    await using flooding = await flood(nats, subject, body);
+    const { log } = followConfig(await nats.connect('correlator'));
+    const times = await measure(nats, ({ length }) => length === REQUESTS);
+    expect(times[REQUESTS / 2]).toBeLessThan(SLOW_MS);
+    await log.whenCaughtUpTo(Date.now() * 1000);
+    await log.close();
+    expect(flooding.received().includes('Permissions Violation')).toBe(subject === STATE);
+  },
+  60_000,
+);
+
+test('a node may send direct gets, its frames and its status, and nothing else', () => {
+  for (const role of NODE_ROLES) {
+    for (const subject of permissionsFor({ role, node: 'node-a' }).publish.allow)
+      expect(subject).toMatch(
+        /^(\$JS\.API\.DIRECT\.GET\.|bailiff\.v1\.violations\.\d+\.node-a\.|\$KV\.bailiff_nodes\.node-a$)/,
+      );
+    expect(oneAccountPermissionsFor({ role, node: 'node-a' })).toEqual(permissionsFor({ role, node: 'node-a' }));
+  }
+});
