@@ -193,8 +193,7 @@ export const ON_A_NODE: readonly Share[] = [
       `${C}/runtime/kernel/container-shares.ts#CONTAINER_CELLS`,
     ],
     filledBy: 'pods that a policy selects, and up to 64 containers of each that a policy names',
-    share:
-      'containers use three quarters of the subjects and half of the cells, of which a namespace gets more only while more is free than it has. The rest is for whole pods: as many as the kubelet starts',
+    share: `containers use three quarters of the subjects and half of the cells, of which a namespace gets more only while more is free than it has. The rest is for whole pods: as many as the kubelet starts. ${OPEN}a tenant can use up its own share, so that no policy that names containers judges its further ones`,
     whenFull: 'a further container is refused, and judged by the policies of its whole pod',
     counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
     tests: [

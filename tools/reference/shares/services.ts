@@ -14,7 +14,7 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     share:
       'the record of a pod is bounded ([fields](../threat-model.md#a-tenant-who-may-create-and-patch-pods)). Of all records, the namespace with most bytes loses those that it has had longest',
     whenFull:
-      'the pods are omitted from their snapshots, and the nodes are not blamed for them. Room that is free again is used within a minute',
+      'the pods are omitted from their snapshots, and the nodes are not blamed for them. Room that is free again is used at the next change of a pod, or within a minute of a deletion',
     counter: '`bailiff_ipam_sync_omitted_pods`, `bailiff_ipam_sync_pod_bytes`',
     tests: [`${I}/snapshots/pod-memory.test.ts`, 'test/cluster/ipam-sync-tenant.test.ts'],
   },
