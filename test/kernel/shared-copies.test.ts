@@ -5,7 +5,7 @@ import { ETHERTYPE, ethernet, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTACKER, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
-import { commandIn, frameHelper, LineProcess } from './harness/processes.ts';
+import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
 
 const TIMES = 20;
 const OWN = '/64 of the pod';
@@ -133,5 +133,52 @@ describe('flooded frames', () => {
     expect((await flood())['rewritten'], 'control: unguarded').toBeGreaterThan(0);
     await using _guarded = await node.guard(node.pods.receiver);
     expect(await flood()).toEqual({ 'as sent': TIMES, rewritten: 0 });
+  });
+});
+
+describe('frames that their sender holds', () => {
+  const COUNT = 5;
+  let node: TestNode;
+  let lacks = '';
+  const inPod = (...lines: string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+    const duplicate = [
+      'ip link add d0 type dummy',
+      'ip link set d0 up',
+      'tc qdisc add dev d0 root netem delay 5s',
+      'tc qdisc add dev eth0 clsact',
+      'tc filter add dev eth0 egress protocol all u32 match u32 0 0 action mirred egress mirror dev d0',
+    ];
+    await command('modprobe', 'pktgen')
+      .then(() => inPod(...duplicate))
+      .catch((error: Error) => {
+        lacks = error.message;
+      });
+  });
+  beforeEach((context) => {
+    if (lacks !== '') context.skip(`optional: this kernel lacks pktgen, mirred or netem: ${lacks}`);
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  // There is no control: the kernel ends where the memory of such a frame is replaced.
+  it.each([
+    ['duplicated', 'queue_xmit', 'malformed drop'],
+    ['not duplicated', 'start_xmit', 'ipv4-source drop'],
+  ])('%s - %s', async (_name, mode, counted) => {
+    await using guarded = await node.guard(node.pods.attacker);
+    const settings = [
+      ...[`count ${COUNT}`, 'pkt_size 300', `dst ${RECEIVER.ipv4}`, 'src_min 10.77.0.99', 'src_max 10.77.0.99'],
+      ...[`src_mac ${ATTACKER.mac}`, `dst_mac ${RECEIVER.mac}`, `xmit_mode ${mode}`],
+    ];
+    await inPod(
+      'cd /proc/net/pktgen',
+      'echo rem_device_all > kpktgend_0',
+      'echo add_device eth0 > kpktgend_0',
+      ...settings.map((setting) => `echo "${setting}" > eth0`),
+      'echo start > pgctrl',
+    );
+    await guarded.counted({ [counted]: COUNT });
   });
 });

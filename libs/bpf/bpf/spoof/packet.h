@@ -22,6 +22,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "events.h"
+#include "skb.h"
 
 #define MAX_VLAN_TAGS	2	/* in the frame; a third tag may be in the metadata */
 #define MAX_EXTENSIONS	8	/* RFC 8200 defines six, each used once */
@@ -113,26 +114,46 @@ static __always_inline void add_violation(struct packet *packet, enum vector vec
 }
 
 /*
+ * Whether another part of the kernel holds the frame itself, not only its memory, and the memory may
+ * have to be replaced, which ends such a kernel (BUG). pktgen holds what it sends; the kernel copies such
+ * a frame only where it receives it, after the programs.
+ */
+static __always_inline bool is_held(struct __sk_buff *skb)
+{
+#ifdef WITHOUT_OFFLOAD
+	(void)skb;
+	return false;
+#else
+	const struct sk_buff *packet;
+
+	if (!bpf_ksym_exists(bpf_cast_to_kern_ctx))
+		return false;
+	packet = bpf_cast_to_kern_ctx(skb);
+	return packet->users.refs.counter != 1 && (packet->data_len || BPF_CORE_READ_BITFIELD(packet, cloned));
+#endif
+}
+
+/*
  * Copies the linear part of the frame if another one shares it, so that this is the only reference.
  * A pod can duplicate a frame (mirred, a bridge) and have its own
  * kernel rewrite the other one in place: SNPT of ip6tables, bonding and others do not copy first. TCP
  * shares its payload only, so its frames are not copied. Invalidates pointers to packet bytes.
- * Returns false if the kernel has no memory, or the frame is shorter than an Ethernet header.
+ * Returns false if the kernel has no memory or holds the frame, or it is shorter than an Ethernet header.
  */
 static __always_inline bool own_linear_part(struct __sk_buff *skb)
 {
-	return bpf_skb_pull_data(skb, ETH_HLEN) == 0;
+	return !is_held(skb) && bpf_skb_pull_data(skb, ETH_HLEN) == 0;
 }
 
 /*
  * Moves the first MAX_HEADER_BYTES of the frame into its linear part, which is memory of the kernel,
  * and makes that the frame's own. The pages behind it may be the sender's (splice, sendfile,
  * MSG_ZEROCOPY, io_uring): a byte that is read there may not be the byte that arrives. Invalidates
- * pointers to packet bytes. Returns false if the kernel has no memory.
+ * pointers to packet bytes. Returns false if the kernel has no memory, or holds the frame.
  */
 static __always_inline bool own_headers(struct __sk_buff *skb)
 {
-	return bpf_skb_pull_data(skb, skb->len < MAX_HEADER_BYTES ? skb->len : MAX_HEADER_BYTES) == 0;
+	return !is_held(skb) && bpf_skb_pull_data(skb, skb->len < MAX_HEADER_BYTES ? skb->len : MAX_HEADER_BYTES) == 0;
 }
 
 static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
