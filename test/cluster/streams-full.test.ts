@@ -138,7 +138,8 @@ describe('RESPONSES full', () => {
     await floodBeyond(1);
     const answered = await rig.verdict(rig.pod(), { rule: 'cut' });
     await rig.until(answered, 'quarantine', 'succeeded');
-    expect(await responder.metric('stream_trimmed{stream="RESPONSES"}')).toBe(1);
+    const trimmed = () => responder.metric('stream_trimmed{stream="RESPONSES"}');
+    await waitFor(async () => (await trimmed()) === 1, { what: 'the metric', state: trimmed });
     // The control.
     await limit(REFUSING);
     const refused = await rig.verdict(rig.pod(), { rule: 'cut' });
