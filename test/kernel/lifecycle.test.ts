@@ -258,7 +258,7 @@ describe('lifecycle', () => {
     for (let generation = 1; generation <= 4; generation++) await create(generation);
     await expect(create(5)).rejects.toMatchObject({ code: 'ERR_SPOOF_MAP_FULL', message: /counters is full \(4\)/ });
     const key = { ifindex: 1, generation: 1 };
-    const grants = Array.from({ length: 33 }, (_, i) => ({ cidr: `10.0.0.${i}`, neighbour: true }));
+    const grants = Array.from({ length: 2 * 64 + 1 }, (_, i) => ({ cidr: `10.0.0.${i}`, neighbour: true }));
     await expect(node.agent.call('object.maps.addresses.replace', key, grants)).rejects.toMatchObject({
       code: 'ERR_SPOOF_MAP_FULL',
     });
