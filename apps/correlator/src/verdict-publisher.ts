@@ -4,7 +4,8 @@
  * Invariants: the first replica to publish a verdict wins; the bus rejects the second copy, which
  * is counted. A publish is retried until the bus stores it or rejects the message itself. VERDICTS
  * deletes its oldest when it is full, so a verdict of a frame that is older than all of them may
- * have been stored before, and is not stored again. Bounds: IN_FLIGHT publishes at once. At MAX_QUEUED_VERDICTS the frame consumer stops reading.
+ * have been stored before, and is not stored again. Bounds: IN_FLIGHT publishes at once. At
+ * MAX_QUEUED_VERDICTS the frame consumer stops reading.
  */
 import { type Bus, BusError, cloudEventHeaders, publishOnce, readCompleteSince, verdictSubject } from '@bailiff/bus';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';

@@ -4,12 +4,13 @@
  * owner alone fills the store. Pure.
  */
 export class FairCounts {
-  readonly #most: number;
+  /** Entries of all owners, at most. */
+  readonly most: number;
   readonly #byOwner = new Map<string, number>();
   #size = 0;
 
   constructor(most: number) {
-    this.#most = most;
+    this.most = most;
   }
 
   /** Entries of all owners. */
@@ -24,7 +25,7 @@ export class FairCounts {
 
   /** Entries that the owner may add now. @param promised entries that others are about to add */
   roomFor(owner: string, promised = 0): number {
-    const free = this.#most - this.#size - promised;
+    const free = this.most - this.#size - promised;
     return Math.max(0, Math.ceil((free - (this.#byOwner.get(owner) ?? 0)) / 2));
   }
 

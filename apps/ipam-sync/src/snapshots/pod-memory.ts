@@ -32,8 +32,8 @@ interface Namespace {
 export class PodMemory {
   readonly #most: number;
   readonly #namespaces = new Map<string, Namespace>();
-  /** Namespace by UID of the pods without a record. */
-  readonly #omitted = new Map<string, string>();
+  /** UIDs of the pods without a record. */
+  readonly #omitted = new Set<string>();
   #used = 0;
 
   constructor(most: number) {
@@ -92,7 +92,7 @@ export class PodMemory {
   }
 
   #omit(namespace: string, uid: string): void {
-    this.#omitted.set(uid, namespace);
+    this.#omitted.add(uid);
     this.#add(namespace, OMITTED_BYTES);
   }
 

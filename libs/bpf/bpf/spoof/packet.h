@@ -135,10 +135,10 @@ static __always_inline bool is_held(struct __sk_buff *skb)
 
 /*
  * Copies the linear part of the frame if another one shares it, so that this is the only reference.
- * A pod can duplicate a frame (mirred, a bridge) and have its own
- * kernel rewrite the other one in place: SNPT of ip6tables, bonding and others do not copy first. TCP
- * shares its payload only, so its frames are not copied. Invalidates pointers to packet bytes.
- * Returns false if the kernel has no memory or holds the frame, or it is shorter than an Ethernet header.
+ * A pod can duplicate a frame (mirred, a bridge) and have its own kernel rewrite the other one in
+ * place: SNPT of ip6tables, bonding and others do not copy first. TCP shares its payload only, so
+ * its frames are not copied. Invalidates pointers to packet bytes. Returns false if the kernel has no
+ * memory or holds the frame, or it is shorter than an Ethernet header.
  */
 static __always_inline bool own_linear_part(struct __sk_buff *skb)
 {

@@ -4,9 +4,9 @@
  *
  * A node has tokens for bytes, which refill at a rate. A message that is refused costs more, because
  * it also becomes a dead letter, and letters have tokens of their own: beyond them no message of the
- * node is taken, so that its letters do not replace those of others. Skipped frames change no count: a later frame of the node has the
- * cumulative values. Time is that of the bus, so that replicas, replays and backtests skip the same
- * frames, except in the first burst after their start.
+ * node is taken, so that its letters do not replace those of others. Skipped frames change no count:
+ * a later frame of the node has the cumulative values. Time is that of the bus, so that replicas,
+ * replays and backtests skip the same frames, except in the first burst after their start.
  */
 import { NodeTokens } from './node-tokens.ts';
 

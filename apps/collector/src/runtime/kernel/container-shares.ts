@@ -10,53 +10,47 @@ import { FairCounts } from '@bailiff/service';
 export const CONTAINER_CELLS = 1 / 2;
 export const CONTAINER_SUBJECTS = 3 / 4;
 
-interface Part {
-  readonly most: number;
-  readonly counts: FairCounts;
-}
-const part = (most: number): Part => ({ most, counts: new FairCounts(most) });
-
 export class ContainerShares {
-  readonly #cells: Part;
-  readonly #subjects: Part;
+  readonly #cells: FairCounts;
+  readonly #subjects: FairCounts;
 
   constructor(cells: number, subjects: number) {
-    this.#cells = part(Math.floor(cells * CONTAINER_CELLS));
-    this.#subjects = part(Math.floor(subjects * CONTAINER_SUBJECTS));
+    this.#cells = new FairCounts(Math.floor(cells * CONTAINER_CELLS));
+    this.#subjects = new FairCounts(Math.floor(subjects * CONTAINER_SUBJECTS));
   }
 
   /** @throws Error if the namespace has its share of subjects */
   addSubject(namespace: string): void {
-    if (!this.#subjects.counts.hasRoom(namespace)) throw refusal(namespace, this.#subjects, 'subjects');
-    this.#subjects.counts.add(namespace);
+    if (!this.#subjects.hasRoom(namespace)) throw refusal(namespace, this.#subjects, 'subjects');
+    this.#subjects.add(namespace);
   }
 
   /** @throws Error if the namespace has its share of counters */
   addCells(namespace: string, count: number): void {
-    if (this.#cells.counts.roomFor(namespace) < count) throw refusal(namespace, this.#cells, 'counters');
-    this.#cells.counts.add(namespace, count);
+    if (this.#cells.roomFor(namespace) < count) throw refusal(namespace, this.#cells, 'counters');
+    this.#cells.add(namespace, count);
   }
 
   /** A subject of an earlier process. */
   adoptSubject(namespace: string): void {
-    this.#subjects.counts.add(namespace);
+    this.#subjects.add(namespace);
   }
 
   /** Counters of an earlier process. */
   adoptCells(namespace: string, count: number): void {
-    this.#cells.counts.add(namespace, count);
+    this.#cells.add(namespace, count);
   }
 
   removeSubject(namespace: string): void {
-    this.#subjects.counts.remove(namespace);
+    this.#subjects.remove(namespace);
   }
 
   removeCells(namespace: string, count: number): void {
-    this.#cells.counts.remove(namespace, count);
+    this.#cells.remove(namespace, count);
   }
 }
 
-const refusal = (namespace: string, { most }: Part, what: string): Error =>
+const refusal = (namespace: string, { most }: FairCounts, what: string): Error =>
   new Error(
     `namespace ${namespace} has its share of the ${most} ${what} for containers: let policies name fewer of its containers, or run fewer of its pods on the node`,
   );
