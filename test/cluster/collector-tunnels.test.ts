@@ -7,6 +7,8 @@ import { createNetns, deleteNetns, exec, netnsPath } from '@bailiff/lab/node';
 import { encodeSnapshotValue } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { serviceRecord, sliceRecord } from '../../apps/ipam-sync/src/services/records.ts';
+import { TunnelServices } from '../../apps/ipam-sync/src/services/tunnel-services.ts';
 import { GATEWAY_MAC, TestNode, type TestPod } from '../support/node.ts';
 
 const TIMES = 20;
@@ -89,13 +91,13 @@ describe('tunnels', () => {
     if (other) await deleteNetns(other);
   });
 
+  const nodes = [
+    { name: 'node-a', addresses: ['20.0.0.1'], podCidrs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
+    { name: 'node-b', addresses: [OTHER.ipv4], podCidrs: OTHER.podCidrs },
+  ];
   let clusters = 0;
   async function putCluster(tunnelServices: { address: string; port: number }[] = []): Promise<void> {
     clusters += 1;
-    const nodes = [
-      { name: 'node-a', addresses: ['20.0.0.1'], podCidrs: ['10.244.0.0/24', 'fd00:10:244::/64'] },
-      { name: 'node-b', addresses: [OTHER.ipv4], podCidrs: OTHER.podCidrs },
-    ];
     const value = encodeSnapshotValue(JSON.stringify({ revision: clusters, nodes, tunnelServices }));
     await openBucket(node.admin, 'bailiff_pods').put('_cluster', value);
   }
@@ -117,8 +119,8 @@ describe('tunnels', () => {
   }
 
   /** Inner frames that VXLAN devices of these namespaces received. */
-  async function decapsulated(): Promise<number> {
-    const read = [node.netns, other, peer.netns].map((netns) => `nsenter --net=${netnsPath(netns)} cat /proc/net/dev`);
+  async function decapsulated(within = [node.netns, other, peer.netns]): Promise<number> {
+    const read = within.map((netns) => `nsenter --net=${netnsPath(netns)} cat /proc/net/dev`);
     const text = await exec('sh', ['-ec', read.join('\n')]);
     const received = [...text.matchAll(/ vx[46]: *\d+ +(\d+)/g)].map(([, packets]) => Number(packets));
     return received.reduce((sum, packets) => sum + packets, 0);
@@ -214,18 +216,54 @@ describe('tunnels', () => {
   });
 
   describe('Services', () => {
+    /** A public DNS server, which a tenant claims for a Service of its own pod. */
+    const CLAIMED = '8.8.8.8';
     const LEADS = [
       ['a cluster address', '10.96.0.9', 53],
       ['an external address', '34.1.1.1', 53],
       ['a node port of this node', '20.0.0.1', 30_053],
       ['a node port of another node’s bridge', '10.244.1.1', 30_053],
     ] as const;
+    interface Led {
+      spec: {
+        clusterIPs: string[];
+        externalIPs: string[];
+        ports: { protocol: string; port: number; nodePort?: number }[];
+      };
+      endpoints: string[];
+    }
+    const TO_NODE: Led = {
+      spec: {
+        clusterIPs: ['10.96.0.9'],
+        externalIPs: ['34.1.1.1'],
+        ports: [{ protocol: 'UDP', port: 53, nodePort: 30_053 }],
+      },
+      endpoints: [OTHER.ipv4],
+    };
+    /** What ipam-sync makes of Services whose endpoints have the port of the VXLAN device. */
+    function listOf(...services: Led[]): { address: string; port: number }[] {
+      const pairs = new TunnelServices();
+      pairs.setTunnelPorts(new Set([PORT]));
+      pairs.setNodes(nodes);
+      services.forEach(({ spec, endpoints }, index) => {
+        const metadata = { name: `s${index}`, namespace: 'shop', uid: `${index}`, resourceVersion: '1' };
+        const labels = { 'kubernetes.io/service-name': metadata.name };
+        pairs.put(metadata.uid, serviceRecord({ metadata, spec })!);
+        const [addresses, ports] = [
+          endpoints.map((address) => ({ addresses: [address] })),
+          [{ protocol: 'UDP', port: PORT }],
+        ];
+        pairs.putSlice(metadata.uid, sliceRecord({ metadata: { ...metadata, labels }, endpoints: addresses, ports })!);
+      });
+      return pairs.list(0);
+    }
     /** As kube-proxy does. The node and the other one translate to the port of the VXLAN device. */
     const proxy = (local: string) => `nft -f - <<'EOF'
       table ip services {
         chain prerouting {
           type nat hook prerouting priority dstnat
           ip daddr { 10.96.0.9, 34.1.1.1 } udp dport 53 dnat to ${OTHER.ipv4}:${PORT}
+          ip daddr ${CLAIMED} udp dport 53 dnat to ${peer.ipv4}:${PORT}
           fib daddr type local udp dport 30053 ${local}
         }
       }
@@ -242,11 +280,7 @@ EOF`;
     });
 
     it('listed - every packet to them is dropped; the same ports of other addresses stay open', async () => {
-      await putCluster([
-        { address: '10.96.0.9', port: 53 },
-        { address: '34.1.1.1', port: 53 },
-        { address: '', port: 30_053 },
-      ]);
+      await putCluster(listOf(TO_NODE));
       await waitFor(async () => (await judged('10.96.0.9', 53))[0] === 1, { what: 'the Services to be known' });
       for (const [name, address, port] of LEADS)
         expect([name, await attempt(address, port)]).toEqual([name, [0, TIMES, 0]]);
@@ -261,6 +295,21 @@ EOF`;
       expect(await attempt(OTHER.ipv4), 'tunnel ports are judged as before').toEqual([0, TIMES, 0]);
       await putCluster();
       await waitFor(async () => (await judged('10.96.0.9', 53))[0] === 0, { what: 'the list to be empty again' });
+    });
+
+    it('an address that a tenant claims for its own pod - nobody is blamed, and nothing lands on a node', async () => {
+      const thief = { spec: { clusterIPs: ['10.96.0.66'], externalIPs: [CLAIMED], ports: TO_NODE.spec.ports } };
+      await putCluster(listOf({ ...thief, endpoints: [OTHER.ipv4] }));
+      await waitFor(async () => (await judged(CLAIMED, 53))[0] === 1, { what: 'the claim to be known' });
+      expect(await attempt(CLAIMED, 53), 'control: judged if an endpoint is a node').toEqual([0, TIMES, 0]);
+
+      await putCluster(listOf({ ...thief, endpoints: [peer.ipv4] }, TO_NODE));
+      await waitFor(async () => (await judged(CLAIMED, 53))[0] === 0, { what: 'the claim not to count any more' });
+      const nodes = await decapsulated([node.netns, other]);
+      expect(await attempt(CLAIMED, 53), 'lands in the pod of the Service').toEqual([TIMES, 0, 0]);
+      expect(await decapsulated([node.netns, other])).toBe(nodes);
+      for (const [name, address, port] of LEADS)
+        expect([name, await attempt(address, port)]).toEqual([name, [0, TIMES, 0]]);
     });
   });
 });

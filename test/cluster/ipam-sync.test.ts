@@ -249,6 +249,11 @@ describe('ipam-sync - prefixes need both keys', () => {
   });
 });
 
+async function clusterOf(world: World) {
+  const entry = await world.pods.get('_cluster');
+  return entry && clusterSnapshot.parse(JSON.parse(entry.value.toString()));
+}
+
 describe('ipam-sync - Services', () => {
   test('ipam-sync - Services that lead to a tunnel port are in the list of the cluster, by the configured ports', async () => {
     await using world = await startWorld();
@@ -270,10 +275,7 @@ describe('ipam-sync - Services', () => {
     serve('tunnel', '10.96.0.11', 'UDP', 4789);
     serve('tcp', '10.96.0.12', 'TCP', 4789);
     await using sync = await launch(world);
-    const services = async () => {
-      const entry = await world.pods.get('_cluster');
-      return entry && clusterSnapshot.parse(JSON.parse(entry.value.toString())).tunnelServices;
-    };
+    const services = async () => (await clusterOf(world))?.tunnelServices;
     const listed = (expected: object[]) =>
       waitFor(async () => isDeepStrictEqual(await services(), expected), { what: 'the Services', state: services });
     await listed([{ address: '10.96.0.11', port: 53 }]);
@@ -283,6 +285,35 @@ describe('ipam-sync - Services', () => {
       { address: '10.96.0.11', port: 53 },
     ]);
     expect(sync.logLines().filter((line) => Number(line.level) > 30)).toEqual([]);
+  });
+
+  test('ipam-sync - an address that a Service claims is listed while it leads to a node, also one that comes later', async () => {
+    await using world = await startWorld();
+    const { api } = world.kube.server;
+    world.node('node-1', ['20.0.0.1']);
+    const claim = (name: string, externalIP: string, endpoint: string) => {
+      const metadata = { name, namespace: 'default' };
+      const ports = [{ protocol: 'UDP', port: 53 }];
+      api.create('services', { metadata, spec: { clusterIPs: ['None'], externalIPs: [externalIP], ports } });
+      api.create('endpointslices', {
+        metadata: { ...metadata, labels: { 'kubernetes.io/service-name': name } },
+        addressType: 'IPv4',
+        endpoints: [{ addresses: [endpoint] }],
+        ports: [{ protocol: 'UDP', port: 4789 }],
+      });
+    };
+    claim('to-pod', '8.8.8.8', '10.1.0.5');
+    claim('to-node', '9.9.9.9', '20.0.0.1');
+    claim('to-later', '1.1.1.1', '20.0.0.2');
+    await using sync = await launch(world);
+    const listed = async () => (await clusterOf(world))?.tunnelServices?.map(({ address }) => address);
+    const shows = (expected: string[]) =>
+      waitFor(async () => isDeepStrictEqual(await listed(), expected), { what: 'the claims', state: listed });
+    await shows(['9.9.9.9']);
+    world.node('node-2', ['20.0.0.2']);
+    await shows(['1.1.1.1', '9.9.9.9']);
+    expect(await sync.metric('bailiff_ipam_sync_claiming_tunnel_services')).toBe(2);
+    expect(sync.logLines().some(({ service }) => service === 'default/to-node')).toBe(true);
   });
 });
 

@@ -119,14 +119,17 @@ export class IpamSync {
       ...informer,
       path: '/api/v1/nodes',
       select: (object) => ({ record: nodeRecord(object as Node), object: nodeObject(object as Node) }),
-      onAdd: ({ record }) => this.#mark(this.state.putNode(record)),
-      onUpdate: ({ record }) => this.#mark(this.state.putNode(record)),
-      onDelete: ({ record }) => this.#mark(this.state.removeNode(record.name)),
+      onAdd: ({ record }) => this.#nodeChanged(this.state.putNode(record)),
+      onUpdate: ({ record }) => this.#nodeChanged(this.state.putNode(record)),
+      onDelete: ({ record }) => this.#nodeChanged(this.state.removeNode(record.name)),
       onError: onError('nodes'),
     });
     this.services = new ServicesFeed({
       ...{ informer, onError, nowMs: ctx.clock.nowMs },
+      nodes: () => this.state.nodes(),
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
+      onClaim: (service) =>
+        this.#log.warn('services', { service }, 'claims an address that leads to a tunnel port of a node'),
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
@@ -248,7 +251,7 @@ export class IpamSync {
     while (!this.informed && !term.aborted) await pause(10, term);
     await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
     const deadline = performance.now() + SERVICES_WAIT_MS;
-    while (!this.services.synced && performance.now() < deadline && !term.aborted) await pause(10, term);
+    while (!this.services.current && performance.now() < deadline && !term.aborted) await pause(10, term);
     const { mirror, taints } = this;
     await Promise.all([
       this.#write(term),
@@ -317,6 +320,10 @@ export class IpamSync {
     if (!this.state.canListMore || performance.now() - this.#listedMoreMs < LIST_MORE_MS) return;
     this.#listedMoreMs = performance.now();
     this.pods.reselect();
+  }
+  #nodeChanged(touched: Touched): void {
+    if (touched.size > 0) this.services.nodesChanged();
+    this.#mark(touched);
   }
   /** Pods that were ignored before this list are in it, if they exist. */
   #podsSynced(): void {

@@ -38,7 +38,7 @@ export const KUBE_RULES: readonly KubeRule[] = [
     resources: ['endpointslices'],
     verbs: ['list', 'watch'],
     scope: 'cluster',
-    why: 'ports of the endpoints of these Services',
+    why: 'ports and addresses of the endpoints of these Services',
   },
   {
     apiGroups: [''],

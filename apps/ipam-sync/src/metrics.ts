@@ -18,6 +18,7 @@ export interface Readings {
   omittedPods: number;
   podBytes: number;
   omittedServices: number;
+  claimingServices: number;
   refusedLabelKeys: number;
   configRefused: number;
   owners: { kept: number; failed: number; refused: number };
@@ -42,6 +43,7 @@ export const NO_READINGS: Readings = {
   omittedPods: 0,
   podBytes: 0,
   omittedServices: 0,
+  claimingServices: 0,
   refusedLabelKeys: 0,
   configRefused: 0,
   owners: { kept: 0, failed: 0, refused: 0 },
@@ -81,6 +83,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'omitted_tunnel_services',
     'Addresses and ports of Services that lead to a tunnel port, above the limit of the list',
     (r) => r.omittedServices,
+  );
+  gauge(
+    'claiming_tunnel_services',
+    'Services that lead an address which they claim (externalIPs) to a tunnel port of a node',
+    (r) => r.claimingServices,
   );
   gauge(
     'refused_prefixes',

@@ -5,6 +5,7 @@ import type { IpamSyncConfig } from './config.ts';
 import { NO_READINGS, type Readings } from './metrics.ts';
 import type { PolicyMirror } from './mirror/mirror.ts';
 import type { OwnerResolver } from './pods/owners.ts';
+import type { ServicesFeed } from './services/services-feed.ts';
 import type { LabelKeys } from './settings/label-keys.ts';
 import type { SettingsFeed } from './settings/settings-feed.ts';
 import type { ClusterState } from './snapshots/cluster-state.ts';
@@ -26,7 +27,10 @@ interface Sources {
   readonly taints: TaintController;
   readonly pods: Informer;
   readonly nodes: Informer;
-  readonly services: { readonly services: Informer; readonly slices: Informer; readonly omitted: number };
+  readonly services: { readonly services: Informer; readonly slices: Informer } & Pick<
+    ServicesFeed,
+    'omitted' | 'claiming'
+  >;
 }
 
 /** @param stalledSeconds how long work has waited without progress */
@@ -58,6 +62,7 @@ export function readingsOf(sync: Sources, stalledSeconds: number): Readings {
       changes: taints.changes,
     },
     omittedServices: sync.services.omitted,
+    claimingServices: sync.services.claiming,
     informers: {
       pods: informer(sync.pods),
       nodes: informer(sync.nodes),

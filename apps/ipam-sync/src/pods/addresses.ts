@@ -16,6 +16,17 @@ export function canonicalCidr(text: string): string | null {
   return cidr === null ? null : `${formatAddress(cidr.bytes)}/${cidr.length}`;
 }
 
+/**
+ * The first two addresses of a network, which address plugins give to the node: to its bridge, and to
+ * its end of the overlay. None of a network of fewer than four addresses.
+ */
+export function firstAddresses(text: string): string[] {
+  const cidr = parseCidr(text);
+  if (cidr === null || cidr.length > cidr.bytes.length * 8 - 2) return [];
+  const last = cidr.bytes.at(-1) as number;
+  return [cidr.bytes, [...cidr.bytes.slice(0, -1), last + 1]].map(formatAddress);
+}
+
 /** True if `outer` contains every address of `inner`. False if either CIDR is invalid. */
 export function covers(outer: string, inner: string): boolean {
   const a = parseCidr(outer);

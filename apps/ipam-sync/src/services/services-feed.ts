@@ -1,10 +1,11 @@
 /**
- * Informers on Services and EndpointSlices → the pairs of the cluster's snapshot. It reports a
+ * Informers on Services and EndpointSlices, and the nodes → the pairs of the cluster's snapshot. It reports a
  * change only if the pairs changed.
  */
 import { type EndpointSlice, type KubeError, Reflector, type ReflectorOptions, type Service } from '@bailiff/kube';
 import type { TunnelService } from '@bailiff/schemas';
 import { pause } from '@bailiff/service';
+import type { NodeRecord } from '../pods/records.ts';
 import { type ServiceRecord, type SliceRecord, serviceRecord, sliceRecord } from './records.ts';
 import { TunnelServices } from './tunnel-services.ts';
 
@@ -22,6 +23,9 @@ export interface ServicesFeedOptions {
   onError(resource: string): (error: KubeError) => void;
   /** The pairs changed. */
   onChange(): void;
+  /** A Service now leads an address that it claims to a tunnel port of a node. */
+  onClaim(service: string): void;
+  nodes(): readonly NodeRecord[];
   nowMs(): number;
 }
 
@@ -58,8 +62,9 @@ export class ServicesFeed {
     });
   }
 
-  get synced(): boolean {
-    return this.services.synced && this.slices.synced;
+  /** True if the list is made of all Services, endpoints and nodes that were read. */
+  get current(): boolean {
+    return this.services.synced && this.slices.synced && this.#timer === undefined;
   }
   get list(): readonly TunnelService[] {
     return this.#list;
@@ -67,6 +72,10 @@ export class ServicesFeed {
   /** Pairs above the limit. */
   get omitted(): number {
     return this.#pairs.omitted;
+  }
+  /** Services that lead an address which they claim to a tunnel port of a node. */
+  get claiming(): number {
+    return this.#pairs.claiming.size;
   }
 
   /** Runs until the signal aborts. */
@@ -77,6 +86,10 @@ export class ServicesFeed {
 
   setTunnelPorts(ports: readonly number[]): void {
     this.#changed(() => this.#pairs.setTunnelPorts(new Set(ports)));
+  }
+
+  nodesChanged(): void {
+    this.#changed(() => this.#pairs.setNodes(this.#o.nodes()));
   }
 
   async #expire(signal: AbortSignal): Promise<void> {
@@ -97,8 +110,10 @@ export class ServicesFeed {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const startedMs = performance.now();
+    const { claiming } = this.#pairs;
     const list = this.#pairs.list(this.#o.nowMs());
     this.#evaluationMs = performance.now() - startedMs;
+    for (const service of this.#pairs.claiming) if (!claiming.has(service)) this.#o.onClaim(service);
     if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
     this.#list = list;
     this.#changedAtMs = performance.now();

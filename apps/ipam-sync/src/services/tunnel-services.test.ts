@@ -11,9 +11,17 @@ const service = (name: string, spec: object, status: object = {}): Service => ({
   spec,
   status,
 });
-const slice = (name: string, ports: EndpointSlice['ports'], namespace = 'shop'): EndpointSlice => {
+const NODE = { name: 'node-a', addresses: ['20.0.0.1', '2600:77::1'], podCidrs: ['10.244.1.0/24', 'fd00:10::/64'] };
+const OWN_POD = '10.244.1.9';
+const slice = (
+  name: string,
+  ports: EndpointSlice['ports'],
+  namespace = 'shop',
+  to = [OWN_POD, '20.0.0.1'],
+): EndpointSlice => {
   const labels = { 'kubernetes.io/service-name': name };
-  return { metadata: metadata(`${name}-abc`, { labels }, namespace), ports: ports ?? null };
+  const endpoints = to.map((address) => ({ addresses: [address] }));
+  return { metadata: metadata(`${name}-abc`, { labels }, namespace), ports: ports ?? null, endpoints };
 };
 const DNS = {
   clusterIPs: ['10.96.0.9', 'FD00:96::9'],
@@ -53,8 +61,11 @@ describe('records', () => {
     ).toEqual({
       service: 'shop/dns',
       ports: [{ name: 'dns', port: 5353 }],
+      endpoints: '10.244.1.9 20.0.0.1',
     });
     expect(sliceRecord(slice('any', [{ protocol: 'UDP' }]))?.ports).toEqual([{ name: '', port: null }]);
+    const written = ['2600:77:0::1', '::ffff:20.0.0.1', 'no.address'];
+    expect(sliceRecord(slice('forms', [{ protocol: 'UDP' }], 'shop', written))?.endpoints).toBe('2600:77::1 20.0.0.1');
     expect(sliceRecord(slice('none', null))).toBeNull();
     expect(sliceRecord({ metadata: metadata('no-service'), ports: [{ protocol: 'UDP', port: 4789 }] })).toBeNull();
   });
@@ -70,6 +81,7 @@ describe('tunnel services', () => {
   const made = () => {
     const services = new TunnelServices();
     services.setTunnelPorts(new Set([4789, 6081]));
+    services.setNodes([NODE]);
     return services;
   };
 
@@ -102,6 +114,67 @@ describe('tunnel services', () => {
     put(fresh, 'thief', 4789, claims);
     fresh.put('dns', serviceRecord(service('kube-dns', { clusterIPs: ['10.96.0.10'], ports: DNS.ports }))!);
     expect(pairs(fresh)).toEqual([' 30053', '34.9.9.9 53']);
+  });
+
+  describe('an address that a Service claims and nobody was given', () => {
+    const claims = { clusterIPs: ['10.96.0.9'], externalIPs: ['8.8.8.8', '2001:4860:4860::8888'], ports: DNS.ports };
+    const listed = (...to: string[]) => {
+      const services = made();
+      services.put('thief', serviceRecord(service('thief', claims))!);
+      const ports = [{ name: 'dns', protocol: 'UDP', port: 4789 }];
+      services.putSlice('thief-abc', sliceRecord(slice('thief', ports, 'shop', to))!);
+      return [pairs(services), [...services.claiming]];
+    };
+    const GIVEN = [' 30053', '10.96.0.9 53'];
+    const CLAIMED = ['2001:4860:4860::8888 53', '8.8.8.8 53'];
+
+    it.each([
+      ['its own pods', [OWN_POD, '10.244.1.10', 'fd00:10::9']],
+      ['no endpoint', []],
+      ['another address', ['203.0.113.9']],
+    ])('that leads to %s - is not of a tunnel; its own addresses are', (_name, to) => {
+      expect(listed(...to)).toEqual([GIVEN, []]);
+    });
+    it.each([
+      ['a node', ['20.0.0.1']],
+      ['a node by IPv6', ['2600:77::1']],
+      ['a pod and a node', [OWN_POD, '20.0.0.1']],
+      ['the bridge of a node', ['10.244.1.1']],
+      ['an end of the overlay', ['10.244.1.0']],
+      ['the bridge of a node by IPv6', ['fd00:10::1']],
+    ])('that leads to %s - is of a tunnel, and named', (_name, to) => {
+      expect(listed(...to)).toEqual([[...GIVEN, ...CLAIMED].sort(), ['shop/thief']]);
+    });
+    it('another slice or port leads to a node - counts only with a tunnel port under the same name', () => {
+      const services = made();
+      services.put('thief', serviceRecord(service('thief', claims))!);
+      const put = (uid: string, name: string, port: number, to: string) =>
+        services.putSlice(uid, sliceRecord(slice('thief', [{ name, protocol: 'UDP', port }], 'shop', [to]))!);
+      put('a', 'dns', 4789, OWN_POD);
+      put('b', 'dns', 5353, '20.0.0.1');
+      put('c', 'other', 4789, '20.0.0.1');
+      expect(pairs(services)).toEqual([...GIVEN, '10.96.0.9 54', '2001:4860:4860::8888 54', '8.8.8.8 54'].sort());
+      put('b', 'dns', 4789, '20.0.0.1');
+      expect(pairs(services)).toEqual(expect.arrayContaining(CLAIMED));
+    });
+    it('the endpoint becomes a node, or a node gets its address - listed at once, and kept for the grace period', () => {
+      const services = made();
+      services.put('thief', serviceRecord(service('thief', claims))!);
+      const lead = (to: string) =>
+        services.putSlice(
+          'a',
+          sliceRecord(slice('thief', [{ name: 'dns', protocol: 'UDP', port: 4789 }], 'shop', [to]))!,
+        );
+      lead(OWN_POD);
+      expect(pairs(services)).toEqual(GIVEN);
+      lead('20.0.0.1');
+      expect(pairs(services, 1)).toEqual(expect.arrayContaining(CLAIMED));
+      lead('20.0.0.2');
+      expect(pairs(services, 2)).toEqual(expect.arrayContaining(CLAIMED));
+      expect(pairs(services, 2 + GRACE_MS)).toEqual(GIVEN);
+      services.setNodes([NODE, { name: 'node-b', addresses: ['20.0.0.2'], podCidrs: [] }]);
+      expect(pairs(services, 3 + GRACE_MS)).toEqual(expect.arrayContaining(CLAIMED));
+    });
   });
 
   it('the tunnel ports change - so do the pairs', () => {
@@ -137,7 +210,7 @@ describe('tunnel services', () => {
       claimed: [],
       ports: [{ name: '', port: 9, nodePort: null }],
     });
-    services.putSlice('a', { service: 'a/dns', ports: [{ name: '', port: 4789 }] });
+    services.putSlice('a', { service: 'a/dns', ports: [{ name: '', port: 4789 }], endpoints: '' });
     const listed = pairs(services);
     expect([listed.length, services.omitted]).toEqual([MAX_TUNNEL_SERVICES, 3]);
     expect(listed).toEqual(expect.arrayContaining(['99.0.0.1 9', '99.0.0.2 9']));
@@ -166,7 +239,7 @@ describe('tunnel services', () => {
         addresses,
         ports: [{ name: '', port: 9, nodePort: null }],
       });
-      services.putSlice(name, { service: `${namespace}/dns`, ports: [{ name: '', port: 4789 }] });
+      services.putSlice(name, { service: `${namespace}/dns`, ports: [{ name: '', port: 4789 }], endpoints: '' });
     };
     for (let turn = 0; turn < 5; turn += 1) {
       put(

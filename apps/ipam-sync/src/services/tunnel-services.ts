@@ -7,10 +7,13 @@
  * namespaces get in turns. A namespace never holds more than all of them: one Service has as many
  * pairs as its addresses times its ports. Further pairs are counted, not made.
  *
- * An address that a Service claims and another one was given makes no pair: a tenant could claim that
- * of the cluster's DNS, and the queries of all pods would be tunnels.
+ * An address that a Service claims (externalIPs) makes a pair only if an endpoint is a node, and no
+ * other Service was given the address. Otherwise a tenant could claim the address of a DNS server and
+ * lead it to its own pod, and the queries of all pods would be tunnels.
  */
 import { LIST_LIMITS, type TunnelService } from '@bailiff/schemas';
+import { firstAddresses } from '../pods/addresses.ts';
+import type { NodeRecord } from '../pods/records.ts';
 import type { ServiceRecord, SliceRecord } from './records.ts';
 
 export const MAX_TUNNEL_SERVICES = LIST_LIMITS.services.items;
@@ -30,6 +33,9 @@ export class TunnelServices {
   readonly #slices = new Map<string, SliceRecord>();
   readonly #held = new Map<string, Held>();
   #tunnelPorts: ReadonlySet<number> = new Set();
+  #nodeAddresses: ReadonlySet<string> = new Set();
+  /** Services that lead an address which they claim to a tunnel port of a node. */
+  claiming: ReadonlySet<string> = new Set();
   /** Pairs above the limit. */
   omitted = 0;
 
@@ -47,6 +53,10 @@ export class TunnelServices {
   }
   setTunnelPorts(ports: ReadonlySet<number>): void {
     this.#tunnelPorts = ports;
+  }
+  setNodes(nodes: readonly NodeRecord[]): void {
+    const all = nodes.flatMap(({ addresses, podCidrs }) => [...addresses, ...podCidrs.flatMap(firstAddresses)]);
+    this.#nodeAddresses = new Set(all);
   }
 
   /** Pairs in force, in a fixed order. */
@@ -71,18 +81,19 @@ export class TunnelServices {
   }
 
   #current(): { pairs: Map<string, Pick<Held, 'service' | 'namespace'>>; omitted: number } {
-    const leading = new Set<string>();
-    for (const { service, ports } of this.#slices.values())
-      for (const { name, port } of ports)
-        if (port === null || this.#tunnelPorts.has(port)) leading.add(`${service} ${name}`);
+    const leading = this.#leading();
     const pairs = new Map<string, Pick<Held, 'service' | 'namespace'>>();
     const rooms = new Rooms();
+    const claiming = new Set<string>();
     let omitted = 0;
     const given = this.#given();
     for (const { key, namespace, addresses: own, claimed, ports } of this.#services.values()) {
-      const addresses = [...own, ...claimed.filter((address) => (given.get(address) ?? key) === key)];
+      const unowned = claimed.filter((address) => (given.get(address) ?? key) === key);
       for (const { name, port, nodePort } of ports) {
-        if (!leading.has(`${key} ${name}`)) continue;
+        const toNode = leading.get(`${key} ${name}`);
+        if (toNode === undefined) continue;
+        if (toNode && unowned.length > 0) claiming.add(key);
+        const addresses = toNode ? [...own, ...unowned] : own;
         const wanted = addresses.length + (nodePort === null ? 0 : 1);
         const room = rooms.take(namespace, wanted);
         omitted += wanted - room;
@@ -91,7 +102,23 @@ export class TunnelServices {
         for (const service of services) pairs.set(`${service.address} ${service.port}`, { service, namespace });
       }
     }
+    this.claiming = claiming;
     return { pairs, omitted };
+  }
+
+  /** Service ports with an endpoint that has a tunnel port, and whether such an endpoint is a node. */
+  #leading(): Map<string, boolean> {
+    const leading = new Map<string, boolean>();
+    for (const { service, ports, endpoints } of this.#slices.values()) {
+      const reached = ports.filter(({ port }) => port === null || this.#tunnelPorts.has(port));
+      if (reached.length === 0) continue;
+      const toNode = endpoints.split(' ').some((address) => this.#nodeAddresses.has(address));
+      for (const { name } of reached) {
+        const key = `${service} ${name}`;
+        leading.set(key, toNode || leading.get(key) === true);
+      }
+    }
+    return leading;
   }
 
   /** The Service that the cluster gave an address to. */
