@@ -297,7 +297,7 @@ EOF`;
       await waitFor(async () => (await judged('10.96.0.9', 53))[0] === 0, { what: 'the list to be empty again' });
     });
 
-    it('an address that a tenant claims for its own pod - nobody is blamed, and nothing lands on a node', async () => {
+    it('an address that a tenant claims for its own pod - UDP to it is no violation, and nothing lands on a node', async () => {
       const thief = { spec: { clusterIPs: ['10.96.0.66'], externalIPs: [CLAIMED], ports: TO_NODE.spec.ports } };
       await putCluster(listOf({ ...thief, endpoints: [OTHER.ipv4] }));
       await waitFor(async () => (await judged(CLAIMED, 53))[0] === 1, { what: 'the claim to be known' });

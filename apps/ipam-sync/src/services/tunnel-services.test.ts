@@ -116,7 +116,7 @@ describe('tunnel services', () => {
     expect(pairs(fresh)).toEqual([' 30053', '34.9.9.9 53']);
   });
 
-  describe('an address that a Service claims and nobody was given', () => {
+  describe('an address that a Service claims and no Service was given', () => {
     const claims = { clusterIPs: ['10.96.0.9'], externalIPs: ['8.8.8.8', '2001:4860:4860::8888'], ports: DNS.ports };
     const listed = (...to: string[]) => {
       const services = made();
