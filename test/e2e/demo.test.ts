@@ -23,7 +23,7 @@ type Numbers = Record<string, number>;
 const COOLDOWN_MS = 600_000;
 /**
  * Rules that the first act can match: repeated-spoofing, and spoofed-then-quarantine-breach if the
- * pod sends after its deletion began, because its node then cuts it off.
+ * pod goes on spoofing after its deletion began, because its node then cuts it off.
  */
 const NETWORK_RULES = 2;
 /** How far the machine's clock may be from ours. */

@@ -186,6 +186,7 @@ export function sampleVerdict(part: Partial<Verdict> = {}): Verdict {
     evidenceOmitted: 0,
     reason: '321 packets in 60 s, threshold 10',
     tags: ['attack.t1557'],
+    audited: false,
     ...part,
   };
 }

@@ -60,6 +60,21 @@ export const USERSPACE_VECTORS = [
 ] as const;
 export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 
+/**
+ * Vectors that a correlation rule counts only if it names them. They say nothing about the sender's
+ * identity: traffic to and from a pod in quarantine, traffic of an interface that has no pod yet or
+ * none any more, and what user space finds about an interface.
+ */
+export const NAMED_ONLY_VECTORS: ReadonlySet<string> = new Set<Vector | UserspaceVector>([
+  'quarantine-ingress',
+  'quarantine-egress',
+  'unknown-interface',
+  'orphaned',
+  'identity-mismatch',
+  'interface-moved',
+  'unjudged',
+]);
+
 const FIXED_VECTORS: ReadonlySet<Vector> = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);
 
 /** Vectors with a configurable mode. Quarantine and unknown-interface have their own settings. */

@@ -259,6 +259,7 @@ export class Rig implements AsyncDisposable {
       evidenceOmitted: 0,
       reason: '10 packets under a forged source within 60s',
       tags: [],
+      audited: false,
       ...more,
     };
   }

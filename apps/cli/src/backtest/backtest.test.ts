@@ -57,6 +57,7 @@ describe('backtest - answers', () => {
       ownerUid: 'rs',
     },
     vectors: [],
+    audited: false,
     triggerSequence: 1,
     ...more,
   });
@@ -138,7 +139,7 @@ describe('backtest - pods that are not listed any more', () => {
   };
   const said = (groupBy: TrialVerdict['groupBy'], of: Partial<typeof pod> = {}) => ({
     ...{ verdictId: groupBy, rule: 'r', level: 'high' as const, groupBy, groupKey: 'k', triggeredAt: MINUTE },
-    ...{ observed: 1, threshold: 1, nodeName: 'node-a', vectors: [], triggerSequence: 1 },
+    ...{ observed: 1, threshold: 1, nodeName: 'node-a', vectors: [], audited: false, triggerSequence: 1 },
     ...{ pod: { ...pod, ...of }, digest: JSON.stringify(of) },
   });
   const gone = { ownerKind: '', ownerName: '', ownerUid: '' };

@@ -238,7 +238,12 @@ function responseOf({ namespace, ownerKind }: Target, stored: readonly InForce[]
 export function policyText({ dryRun, steps, match }: ResponsePolicy): string {
   const actions = steps.map(({ action, after }) => (after === undefined ? action : `${action} after ${after}`));
   const on = [...(match.levels ?? []), ...(match.rules ?? []).map((rule) => `rule ${rule}`)];
-  return `${dryRun ? 'dry run of ' : ''}${actions.join(', ')} on ${on.length > 0 ? on.join(', ') : 'every verdict'}`;
+  return `${dryRun ? 'dry run of ' : ''}${actions.join(', ')} on ${on.length > 0 ? on.join(', ') : 'every verdict'}${ofActions(match.actions)}`;
+}
+
+function ofActions(actions: ResponsePolicy['match']['actions'] = ['drop']): string {
+  if (!actions.includes('audit')) return '';
+  return actions.includes('drop') ? ', also of audited violations' : ', only of audited violations';
 }
 
 function protection({ guards }: ResponsePolicy, namespace: string, ownerKind: string | null): string {

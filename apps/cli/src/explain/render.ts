@@ -135,7 +135,8 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
   const heading = paint('RESPONSES', 'bold');
   if (chain.tasks.length === 0) {
     const fault = unanswered?.(chain.verdict.verdict.verdictId) ?? '';
-    const why = fault || 'no response policy matches, or the responder has not processed the verdict yet';
+    const audited = chain.verdict.verdict.audited ? ' (it counts audited violations: `match.actions: [audit]`)' : '';
+    const why = fault || `no response policy matches${audited}, or the responder has not processed the verdict yet`;
     return [heading, ...wrap(`none: ${why}`, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
   }
   const first = firstPacketMicros(chain.evidence);

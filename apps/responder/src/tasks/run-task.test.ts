@@ -203,6 +203,7 @@ const verdictOf = (index: number): Verdict => ({
   evidenceOmitted: 0,
   reason: 'because',
   tags: [],
+  audited: false,
 });
 
 interface Setting {

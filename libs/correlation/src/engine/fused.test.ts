@@ -104,7 +104,11 @@ describe('fused rules', () => {
     (rule) => {
       for (const action of ['audit', 'drop']) {
         const verdicts = verdictsOf(seenBy('no-raw-sockets', rule, {}, { action }), spoofed);
-        expect(verdicts.get('raw-socket-then-spoofing')).toMatchObject({ level: 'critical', pod: { name: 'web' } });
+        expect(verdicts.get('raw-socket-then-spoofing')).toMatchObject({
+          level: 'critical',
+          pod: { name: 'web' },
+          audited: action === 'audit',
+        });
       }
     },
   );

@@ -21,7 +21,7 @@ import { SETTLE_MICROS, SWEEP_MICROS } from '../windows/time.ts';
 import { type NodeVector, nodeViolation } from './node-violation.ts';
 import type { RuleHistory, RuleSet } from './rule-history.ts';
 import { type Cooldowns, RuleState } from './rule-state.ts';
-import { groupKeyOf, matchedStages } from './rules.ts';
+import { groupKeyOf, isAudited, matchedStages } from './rules.ts';
 import { makeVerdict } from './verdict.ts';
 import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap, verdictTenant } from './verdict-cap.ts';
 
@@ -171,6 +171,7 @@ export class RuleEngine {
       const { rule } = owner;
       const observed = window.count(time, packets, matched[i] as number, violation, rule);
       if (observed < 0) continue;
+      if (isAudited(violation)) window.auditedAt = window.clock;
       window.recordEvidence(source.sequence, index, packets, source.vector, processOf(violation));
       if (observed >= rule.threshold && window.clock >= window.cooldownUntil)
         this.#emit(owner, window, observed, source);

@@ -7,7 +7,13 @@
  * applies to violations that were counted before the edit.
  */
 import assert from 'node:assert/strict';
-import { type CorrelationRule, parseDurationMs, type Selection } from '@bailiff/policy';
+import {
+  type CorrelationRule,
+  NAMED_ONLY_VECTORS,
+  parseDurationMs,
+  type Selection,
+  USERSPACE_VECTORS,
+} from '@bailiff/policy';
 import type { GroupBy, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 
@@ -46,14 +52,24 @@ export function matchedStages(rule: CompiledRule, facts: Facts): number {
   return matched;
 }
 
-/** An absent field matches everything. A violation without a pod has no namespace. */
+/** What user space finds has no mode, so no rule has to ask for its action. */
+const FOUND_BY_USER_SPACE: ReadonlySet<string> = new Set(USERSPACE_VECTORS);
+
+/** Whether the violation passed because of a mode: of its vector, its policy, or a disarming. */
+export const isAudited = ({ action, vector }: Pick<Facts, 'action' | 'vector'>): boolean =>
+  action === 'audit' && !FOUND_BY_USER_SPACE.has(vector);
+
+/**
+ * Without `actions`, audited violations are not selected; without `vectors`, those that rules have to
+ * name. Any other absent field matches everything. A violation without a pod has no namespace.
+ */
 export function selects(selection: Selection, facts: Facts): boolean {
   const namespace = facts.pod?.namespace ?? '';
   const within = (list: readonly string[] | undefined, value: string) => list === undefined || list.includes(value);
   return (
     within(selection.kinds, facts.kind) &&
-    within(selection.vectors, facts.vector) &&
-    within(selection.actions, facts.action) &&
+    (selection.vectors?.some((one) => one === facts.vector) ?? !NAMED_ONLY_VECTORS.has(facts.vector)) &&
+    (selection.actions?.includes(facts.action) ?? !isAudited(facts)) &&
     within(selection.states, facts.state) &&
     selectsPolicy(selection, facts) &&
     within(selection.namespaces, namespace) &&

@@ -31,6 +31,7 @@ export function makeVerdict({
   const startAt = window.startAt(rule.timespanMicros);
   const evidence = withinPathBytes(window.evidenceSince(startAt, words));
   const vectors = [...new Set(evidence.map((piece) => piece.vector))].sort();
+  const audited = window.auditedAt >= startAt;
   const epoch = cooldownEpoch(window.clock, rule.cooldownMicros);
   return {
     verdictId: verdictIdOf(rule.name, rule.groupBy, window.groupKey, epoch),
@@ -50,10 +51,11 @@ export function makeVerdict({
     evidence,
     evidenceOmitted: Math.max(0, window.violations - evidence.length),
     reason: cutEnd(
-      describe(rule, observed, vectors, nodeName, pod) + describeProcess(evidence),
+      describe(rule, observed, vectors, nodeName, pod) + (audited ? AUDITED : '') + describeProcess(evidence),
       MAX_TEXT.Verdict.reason.bytes,
     ),
     tags: [...rule.tags],
+    audited,
   };
 }
 
@@ -77,6 +79,7 @@ export function withinPathBytes(evidence: readonly Evidence[]): Evidence[] {
   return newestFirst.reverse();
 }
 
+const AUDITED = '; audited violations count';
 const UNITS = { event_count: 'packets', temporal: 'stages', temporal_ordered: 'stages in their order' };
 
 function describe(

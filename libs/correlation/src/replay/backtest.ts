@@ -24,15 +24,16 @@ export interface TrialVerdict {
   nodeName: string;
   pod: VerdictPod | null;
   vectors: readonly string[];
+  audited: boolean;
   /** Sequence in VIOLATIONS of the frame that triggered it; 0 if unknown. */
   triggerSequence: number;
 }
 
 export function trialOf(verdict: Verdict): TrialVerdict {
-  const { verdictId, rule, level, groupBy, groupKey, triggeredAt, observed, threshold, nodeName, pod, vectors } =
-    verdict;
+  const { verdictId, rule, level, groupBy, groupKey, triggeredAt, observed, threshold, nodeName, pod } = verdict;
+  const { vectors, audited } = verdict;
   const triggerSequence = verdict.evidence.at(-1)?.streamSequence ?? 0;
-  const names = { verdictId, rule, level, groupBy, groupKey, nodeName, pod, vectors };
+  const names = { verdictId, rule, level, groupBy, groupKey, nodeName, pod, vectors, audited };
   return { ...names, triggeredAt, observed, threshold, triggerSequence };
 }
 

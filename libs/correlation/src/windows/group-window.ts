@@ -85,6 +85,8 @@ export abstract class GroupWindow {
   openedBy = '';
   /** Namespace of the pod of that violation; empty without a pod. */
   openedFor = '';
+  /** Newest time at which the window counted an audited violation; 0 = never. */
+  auditedAt = 0;
   /** The row is back in its pool. A holder of this window must look it up again. */
   isReleased = false;
   protected readonly page: Float64Array;

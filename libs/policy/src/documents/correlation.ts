@@ -8,6 +8,7 @@ import {
   GROUP_BY,
   IFACE_STATES,
   LEVELS,
+  NAMED_ONLY_VECTORS,
   OPERATIONS,
   PACKET_ACTIONS,
   type RULE_TYPES,
@@ -20,7 +21,10 @@ import { duration, kubeName, revision } from './units.ts';
 
 const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
 
-/** Violations that a rule counts. A missing field matches all. */
+/**
+ * Violations that a rule counts. A missing field matches all, except that without `actions` only
+ * prevented violations count, and without `vectors` none of NAMED_ONLY_VECTORS does.
+ */
 export const selection = z.strictObject({
   kinds: z
     .array(z.enum(VIOLATION_KINDS))
@@ -28,13 +32,20 @@ export const selection = z.strictObject({
     .max(64)
     .optional()
     .describe('spoof: packets; lsm: operations of programs'),
-  vectors: z.array(anyVector).min(1).max(64).optional().describe('kinds of packet violations'),
+  vectors: z
+    .array(anyVector)
+    .min(1)
+    .max(64)
+    .optional()
+    .describe(
+      `kinds of packet violations; absent: all but ${[...NAMED_ONLY_VECTORS].join(', ')}, which count only by name`,
+    ),
   actions: z
     .array(z.enum(PACKET_ACTIONS))
     .min(1)
     .max(64)
     .optional()
-    .describe('drop: prevented; audit: counted and passed'),
+    .describe('drop: prevented; audit: counted and passed; absent: drop'),
   states: z
     .array(z.enum(IFACE_STATES))
     .min(1)
@@ -141,6 +152,9 @@ const SPOOFED = ['ipv4-source', 'ipv6-source', 'source-mac', 'arp-sender', 'nd-t
  */
 const RAW_SOCKETS = ['raw', 'packet', 'xdp', 'net-raw'];
 
+/** The verdicts are marked if an audited operation counts (`audited`). */
+const AUDITED_TOO = [...PACKET_ACTIONS];
+
 /** Rules in force until the operator writes one of the same name. They detect repeated attempts. */
 export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.fromEntries(
   Object.entries({
@@ -159,7 +173,7 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
       field: 'claimedAddress',
       timespan: '60s',
       condition: { gte: 16 },
-      selection: { kinds: ['spoof'] },
+      selection: { kinds: ['spoof'], actions: ['drop'] },
       description: 'A pod claims many different addresses: a scan or a reflection flood.',
       tags: ['attack.t1498'],
     },
@@ -168,18 +182,11 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
       level: 'critical',
       timespan: '10m',
       rules: [
-        {
-          name: 'spoofed',
-          selection: {
-            kinds: ['spoof'],
-            actions: ['drop'],
-            vectors: ['ipv4-source', 'ipv6-source', 'arp-sender', 'nd-target'],
-          },
-        },
-        { name: 'sends-in-quarantine', selection: { vectors: ['quarantine-ingress'] } },
+        // Honest traffic too: a client, a retry, what the pod's kernel sends by itself.
+        { name: 'in-quarantine', selection: { vectors: ['quarantine-ingress', 'quarantine-egress'] } },
+        { name: 'spoofed', selection: { kinds: ['spoof'], actions: ['drop'], vectors: SPOOFED } },
       ],
-      description:
-        'A pod that spoofed goes on sending while it is quarantined, or cut off until its deletion is complete.',
+      description: 'A pod goes on spoofing while it is quarantined, or cut off until its deletion is complete.',
       tags: [],
     },
     'audited-spoofing': {
@@ -196,8 +203,8 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
       level: 'critical',
       timespan: '10m',
       rules: [
-        { name: 'opened-socket', selection: { kinds: ['lsm'], rules: RAW_SOCKETS } },
-        { name: 'spoofed', selection: { kinds: ['spoof'], vectors: SPOOFED } },
+        { name: 'opened-socket', selection: { kinds: ['lsm'], actions: AUDITED_TOO, rules: RAW_SOCKETS } },
+        { name: 'spoofed', selection: { kinds: ['spoof'], actions: ['drop'], vectors: SPOOFED } },
       ],
       description:
         'A process of a pod opened a raw or packet socket, or used CAP_NET_RAW, then packets of another identity left the pod.',
@@ -218,8 +225,8 @@ export const BUILT_IN_RULES: Readonly<Record<string, CorrelationRule>> = Object.
       level: 'high',
       timespan: '10m',
       rules: [
-        { name: 'ran-new-program', selection: { kinds: ['lsm'], operations: ['drift'] } },
-        { name: 'connected', selection: { kinds: ['lsm'], operations: ['connect', 'send'] } },
+        { name: 'ran-new-program', selection: { kinds: ['lsm'], actions: AUDITED_TOO, operations: ['drift'] } },
+        { name: 'connected', selection: { kinds: ['lsm'], actions: AUDITED_TOO, operations: ['connect', 'send'] } },
       ],
       description: 'A pod ran a program that its image does not hold, then reached for an address that a policy names.',
       tags: ['attack.t1105', 'attack.t1071'],

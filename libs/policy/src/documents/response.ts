@@ -2,7 +2,14 @@
  * Response policies: which verdicts get a response, by which actions, under which guards. Dry-run
  * by default, because a response to a wrong verdict is an outage.
  */
-import { CAPTURED_ARGUMENTS, LEVELS, REMOVING_ACTIONS, RESPONSE_ACTIONS, UNDOABLE_ACTIONS } from '@bailiff/vocabulary';
+import {
+  CAPTURED_ARGUMENTS,
+  LEVELS,
+  PACKET_ACTIONS,
+  REMOVING_ACTIONS,
+  RESPONSE_ACTIONS,
+  UNDOABLE_ACTIONS,
+} from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { duration, kubeName, revision } from './units.ts';
 
@@ -123,6 +130,14 @@ export const responsePolicy = z
         levels: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of these levels; absent: any'),
         rules: z.array(kubeName).min(1).max(256).optional().describe('of these correlation rules; absent: any'),
         namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces; absent: any'),
+        actions: z
+          .array(z.enum(PACKET_ACTIONS))
+          .min(1)
+          .max(64)
+          .optional()
+          .describe(
+            'drop: verdicts that count only what was prevented; audit: verdicts that count anything that was audited and passed; absent: drop',
+          ),
       })
       .default({})
       .describe('verdicts that get a response; all given fields must match'),

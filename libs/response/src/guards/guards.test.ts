@@ -54,6 +54,7 @@ const verdict = (more: Partial<Verdict> = {}): Verdict => ({
   evidenceOmitted: 0,
   reason: 'because',
   tags: [],
+  audited: false,
   ...more,
 });
 const policyOf = (action: string, guards: unknown = {}, more: Record<string, unknown> = {}): ResponsePolicy =>

@@ -33,6 +33,15 @@ describe('plan', () => {
     expect(matches(policy({ match, enabled: false }), verdict())).toBe(false);
   });
 
+  it.each([
+    ['no actions', {}, [true, false]],
+    ['drop', { actions: ['drop'] }, [true, false]],
+    ['audit', { actions: ['audit'] }, [false, true]],
+    ['both', { actions: ['drop', 'audit'] }, [true, true]],
+  ])('matches - %s: [prevented, audited]', (_name, match, expected) => {
+    expect([false, true].map((audited) => matches(policy({ match }), verdict({ audited })))).toEqual(expected);
+  });
+
   it('matches - a verdict about a node has no namespace', () => {
     expect(matches(policy({ match: { namespaces: ['shop'] } }), verdict({ pod: null }))).toBe(false);
     expect(matches(policy({}), verdict({ pod: null }))).toBe(true);

@@ -25,7 +25,7 @@ const LONGEST_QUARANTINE_MICROS = 30 * 86_400_000_000;
 export const SUBSTITUTE_QUARANTINE: ResponseStep = { action: 'quarantine', expires: '1h' };
 
 /** The fields of a verdict that planning and guards use. */
-export type VerdictSummary = Pick<Verdict, 'verdictId' | 'rule' | 'level' | 'nodeName' | 'pod'>;
+export type VerdictSummary = Pick<Verdict, 'verdictId' | 'rule' | 'level' | 'nodeName' | 'pod' | 'audited'>;
 
 export interface Task extends TaskKey {
   taskId: string;

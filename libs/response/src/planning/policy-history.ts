@@ -230,10 +230,11 @@ function versionAt<T>(versions: readonly Version<T>[], timeMicros: number): Vers
   return undefined;
 }
 
-/** Whether a policy matches a verdict. */
-export function matches(policy: ResponsePolicy, verdict: Pick<Verdict, 'level' | 'rule' | 'pod'>): boolean {
-  const { levels, rules, namespaces } = policy.match;
+/** Whether a policy matches a verdict. One that counts audited violations matches only `actions: [audit]`. */
+export function matches(policy: ResponsePolicy, verdict: Pick<Verdict, 'level' | 'rule' | 'pod' | 'audited'>): boolean {
+  const { levels, rules, namespaces, actions = ['drop'] } = policy.match;
   if (!policy.enabled) return false;
+  if (!actions.includes(verdict.audited ? 'audit' : 'drop')) return false;
   if (levels && !levels.includes(verdict.level)) return false;
   if (rules && !rules.includes(verdict.rule)) return false;
   return !namespaces || (verdict.pod !== null && namespaces.includes(verdict.pod.namespace));

@@ -310,6 +310,8 @@ export interface Verdict {
   reason: string;
   /** of the rule */
   tags: string[];
+  /** the window contains violations that were audited and passed; no response without `match.actions: [audit]` */
+  audited: boolean;
 }
 
 export type ResponseAction = 'observe' | 'label' | 'quarantine' | 'evict' | 'delete' | 'cordon' | 'capture';
