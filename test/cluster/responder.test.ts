@@ -10,7 +10,7 @@ import {
   responseSubject,
   verdictSubject,
 } from '@bailiff/bus';
-import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
+import { editQuarantine, releaseOf, VERDICT_LABEL, withoutEntry } from '@bailiff/response';
 import { encodeResponse, encodeVerdict, type Response, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -105,14 +105,32 @@ describe('responder', () => {
       const pod = rig.pod();
       const first = await rig.verdict(pod, { rule: 'mark-a-while' });
       const { expiresAt } = await rig.until(first, 'label', 'succeeded');
-      const second = await rig.verdict(pod, { rule: 'mark-long', level: 'low' });
+      const second = await rig.verdict(pod, { rule: 'mark-long', level: 'high' });
       const { recordedAt } = await rig.until(second, 'label', 'succeeded');
       // In a delayed process the first may end before the second starts: that is another case.
       return recordedAt < (expiresAt as number) && { pod, first };
     };
     const { pod, first } = await waitFor(both, { what: 'the later one to start in time' });
     expect((await rig.until(first, 'label', 'undone')).reasonCode).toBe('superseded');
-    expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ 'bailiff.dev/verdict': 'low' });
+    expect(rig.podNow(pod)?.metadata.labels).toMatchObject({ 'bailiff.dev/verdict': 'high' });
+  });
+
+  it('label - verdicts of one moment: the level of the pod only rises', async () => {
+    const levels = ['low', 'medium', 'high', 'critical'] as const;
+    const runs = Array.from({ length: 8 }, () => {
+      const pod = rig.pod();
+      return { pod, versions: rig.versionsOf('pods', pod.name) };
+    });
+    // Last the lowest level: its task would patch last.
+    const publish = ({ pod }: (typeof runs)[number]) =>
+      Promise.all(levels.toReversed().map((level) => rig.verdict(pod, { rule: 'mark-long', level })));
+    const verdicts = (await Promise.all(runs.map(publish))).flat();
+    for (const verdict of verdicts) await rig.until(verdict, 'label', 'succeeded');
+    for (const { pod, versions } of runs) {
+      const seen = versions.map(({ metadata }) => levels.findIndex((one) => one === metadata.labels?.[VERDICT_LABEL]));
+      expect(seen).toEqual(seen.toSorted());
+      expect(rig.podNow(pod)?.metadata.labels?.[VERDICT_LABEL]).toBe('critical');
+    }
   });
 
   it('quarantine - kernel list first, then label and a policy owned by the pod; all removed at its end', async () => {

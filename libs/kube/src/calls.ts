@@ -39,13 +39,17 @@ export async function getPod(
 
 /**
  * Merges labels and annotations into a pod; null removes one. The UID in the patch is the
- * precondition, because the server refuses to change it. @throws KubeError KUBE_CONFLICT if the UID
- * differs, KUBE_NOT_FOUND
+ * precondition, because the server refuses to change it; so is a resourceVersion.
+ * @throws KubeError KUBE_CONFLICT if the UID or the version differs, KUBE_NOT_FOUND
  */
 export async function patchPod(
   client: KubeApi,
   pod: PodRefWithUid,
-  change: { labels?: Record<string, string | null>; annotations?: Record<string, string | null> },
+  change: {
+    labels?: Record<string, string | null>;
+    annotations?: Record<string, string | null>;
+    resourceVersion?: string;
+  },
   options: CallOptions = {},
 ): Promise<Pod> {
   try {

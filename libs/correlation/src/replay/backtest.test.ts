@@ -18,6 +18,7 @@ const trial = (verdictId: string, minute: number, more: Partial<TrialVerdict> = 
   nodeName: 'node-a',
   pod: null,
   vectors: [],
+  audited: false,
   triggerSequence: 1,
   ...more,
 });
