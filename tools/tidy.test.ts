@@ -40,7 +40,7 @@ describe('tidy', () => {
       kube: ['service'],
       runtime: ['vocabulary', 'policy', 'bpf'],
       bus: ['schemas', 'policy', 'service'],
-      correlation: ['schemas', 'policy'],
+      correlation: ['schemas', 'policy', 'service/fair-counts'],
       response: ['schemas', 'policy', 'bus'],
       siem: ['schemas', 'bus'],
     };
@@ -56,7 +56,8 @@ describe('tidy', () => {
         ) {
           if (!/^(test|tools\/reference)\//.test(f)) wrong.push(`${f} imports ${target}`);
         }
-        const lib = /^@bailiff\/([a-z-]+)/.exec(target)?.[1];
+        // Pure code of the process frame has an entry of its own, for libraries that are pure.
+        const lib = /^@bailiff\/(service\/fair-counts|[a-z-]+)/.exec(target)?.[1];
         const known = from ? [from, ...(allowed[from] ?? []), ...(alsoInTests[f] ?? [])] : [];
         if (from && f.includes('/src/') && lib && !known.includes(lib)) wrong.push(`${f} imports ${target}`);
       }

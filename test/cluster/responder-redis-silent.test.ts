@@ -68,7 +68,7 @@ it('queues - a silent Redis is reported as lost, reconnected, and its jobs are d
   });
   cleanUps.push(() => queues.close());
   const state = () => ({ reported, done, problem: queues.problem });
-  const put = (taskId: string) => queues.add([{ id: taskId, delayMs: 0, job: jobOf(taskId) }]);
+  const put = (taskId: string) => queues.add([{ id: taskId, delayMs: 0, turn: 1, job: jobOf(taskId) }]);
   await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
   await put('before');
   await waitFor(() => done.includes('before'), { what: 'a job with a working Redis', state });

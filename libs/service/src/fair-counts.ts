@@ -18,6 +18,11 @@ export class FairCounts {
     return this.#size;
   }
 
+  /** Entries of one owner. */
+  of(owner: string): number {
+    return this.#byOwner.get(owner) ?? 0;
+  }
+
   /** Whether the owner may have a further entry. */
   hasRoom(owner: string): boolean {
     return this.roomFor(owner) > 0;
@@ -26,19 +31,27 @@ export class FairCounts {
   /** Entries that the owner may add now. @param promised entries that others are about to add */
   roomFor(owner: string, promised = 0): number {
     const free = this.most - this.#size - promised;
-    return Math.max(0, Math.ceil((free - (this.#byOwner.get(owner) ?? 0)) / 2));
+    return Math.max(0, Math.ceil((free - this.of(owner)) / 2));
   }
 
   add(owner: string, entries = 1): void {
-    this.#byOwner.set(owner, (this.#byOwner.get(owner) ?? 0) + entries);
+    this.#byOwner.set(owner, this.of(owner) + entries);
     this.#size += entries;
   }
 
   remove(owner: string, entries = 1): void {
-    const left = (this.#byOwner.get(owner) ?? 0) - entries;
+    const left = this.of(owner) - entries;
     if (left > 0) this.#byOwner.set(owner, left);
     else this.#byOwner.delete(owner);
     this.#size -= entries;
+  }
+
+  /** The owner with most entries; null: there are none. */
+  largest(): string | null {
+    let largest: string | null = null;
+    for (const owner of this.#byOwner.keys())
+      if (largest === null || this.of(owner) > this.of(largest)) largest = owner;
+    return largest;
   }
 
   clear(): void {

@@ -1,5 +1,5 @@
 /** What nodes, tenants and pods share in a correlator. */
-import { OPEN, type Share } from './share.ts';
+import type { Share } from './share.ts';
 
 const L = 'libs/correlation/src';
 const OF_NODES = 'libs/correlation/src/engine/node-quotas.test.ts';
@@ -78,7 +78,8 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     file: `${L}/engine/verdict-cap.ts`,
     limits: ['DEFAULT_VERDICTS_PER_MINUTE', 'VERDICT_SHARE'],
     filledBy: 'groups that reach a threshold',
-    share: `a namespace, or a node for verdicts about itself: a quarter; half is reserved for high and critical. ${OPEN}four namespaces together use all of it`,
+    share:
+      'a namespace, or a node for verdicts about itself: a quarter, and a further one only while more are left than it has had; half is reserved for high and critical',
     whenFull: 'the verdict is suppressed, and repeated with the next violation of the group',
     counter: '`bailiff_correlator_verdicts_suppressed_total`',
     tests: ['libs/correlation/src/engine/verdict-cap.test.ts'],

@@ -1,6 +1,6 @@
 /** What the parts of a node share: collector, CNI plugin, bailiff-pod-ends. Kernel maps have a page of their own. */
 import { LIST_LIMITS } from '@bailiff/schemas';
-import { KERNEL_MAPS, OPEN, type Share } from './share.ts';
+import { KERNEL_MAPS, type Share } from './share.ts';
 
 const C = 'apps/collector/src';
 const PROBLEMS = '`bailiff_collector_problems_total`';
@@ -12,7 +12,8 @@ export const ON_A_NODE: readonly Share[] = [
     file: `${C}/interfaces/registry.ts`,
     limits: ['collector.maxInterfaces', 'FIRST_INTERFACES'],
     filledBy: 'the runtime, for interfaces of pods; Multus, for as many networks as a pod asks for',
-    share: `a pod gets a further one only while more are free than it has, and a quarter of all is for first interfaces of pods. ${OPEN}nine pods that each request all they get leave neighbours their first interfaces only. An interface whose two ends are in the node's namespace at first has no pod then`,
+    share:
+      "a pod gets a further one only while more are free than it has, and than its namespace has interfaces beyond the first one of each pod. A quarter of all is for first interfaces. All whose two ends are in the node's namespace at first count as those of one pod",
     whenFull:
       'further interfaces have no guard and wait. Under `closed`, a call of the CNI plugin for one fails; `unknown: enforce` drops what it sends',
     counter: '`bailiff_collector_coverage`; status names each, with the remedy',
@@ -23,20 +24,20 @@ export const ON_A_NODE: readonly Share[] = [
     file: `${C}/counting/counter-store.ts`,
     limits: ['MAX_ARCHIVED'],
     filledBy: OUTAGE,
-    share: `${OPEN}none: a tenant that replaces pods through a long outage of the bus displaces the counts of others`,
-    whenFull: 'the oldest counts are never published; a live interface always has counters',
+    share: 'the namespace with most of them loses its oldest',
+    whenFull: 'these counts are never published; a live interface always has counters',
     counter: '`bailiff_collector_counts_forgotten_total`',
-    tests: ['apps/collector/src/counting/counter-store.test.ts'],
+    tests: ['apps/collector/src/interfaces/guard.test.ts', 'apps/collector/src/counting/counter-store.test.ts'],
   },
   {
     what: 'accounts of runtime policies, on disk',
     file: `${C}/runtime/counting/account-store.ts`,
     limits: ['MAX_ACCOUNTS'],
     filledBy: 'subjects of policies: pods and containers, also those that are gone while the bus is unavailable',
-    share: `${OPEN}none: as above`,
+    share: 'a namespace gets a further one only while more are free than it has: always enough for its live subjects',
     whenFull: 'a further account is not durable; it is enforced and counted, but not after a restart',
     counter: PROBLEMS,
-    tests: [],
+    tests: ['apps/collector/src/runtime/counting/account-store.test.ts'],
   },
   {
     what: 'frames in flight, and violations of a frame',
@@ -193,7 +194,7 @@ export const ON_A_NODE: readonly Share[] = [
       `${C}/runtime/kernel/container-shares.ts#CONTAINER_CELLS`,
     ],
     filledBy: 'pods that a policy selects, and up to 64 containers of each that a policy names',
-    share: `containers use three quarters of the subjects and half of the cells, of which a namespace gets more only while more is free than it has. The rest is for whole pods: as many as the kubelet starts. ${OPEN}a tenant can use up its own share, so that no policy that names containers judges its further ones`,
+    share: `containers use three quarters of the subjects and half of the cells, of which a namespace gets more only while more is free than it has. The rest is for whole pods: as many as the kubelet starts. A tenant uses up only its own share. It gains nothing by that: it chooses the names of its containers, so a policy that names some binds only those that it wants to be bound`,
     whenFull: 'a further container is refused, and judged by the policies of its whole pod',
     counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
     tests: [

@@ -1,5 +1,5 @@
 /** What tenants and nodes share in a responder, in Valkey and in the API server. */
-import { OPEN, type Share } from './share.ts';
+import type { Share } from './share.ts';
 
 const A = 'apps/responder/src';
 const R = 'libs/response/src';
@@ -56,12 +56,17 @@ export const IN_THE_RESPONDER: readonly Share[] = [
   {
     what: 'queues of jobs in Valkey, one for each action: starts and concurrent tasks',
     file: `${A}/scheduling/queues.ts`,
-    limits: ['responder.maxPerSecond', 'responder.concurrency', 'ADD_CHUNK'],
+    limits: ['responder.maxPerSecond', 'responder.concurrency', 'ADD_CHUNK', `${A}/scheduling/fair-turns.ts#LAST_TURN`],
     filledBy: 'due tasks, at most those of the open verdicts',
-    share: `${OPEN}first in, first out: tasks of one tenant delay those of others by their number, divided by 50 a second. Requests to the API server end after \`apiTimeoutMs\``,
+    share:
+      'a namespace, or a node for verdicts about itself: its next task runs behind one due task of each other one. Requests to the API server end after `apiTimeoutMs`',
     whenFull: 'jobs wait; Valkey refuses jobs above 256 MiB (`maxmemory`), and the next scan adds them again',
     counter: '`bailiff_responder_unanswered_verdicts`, `bailiff_responder_schedule_failures_total`',
-    tests: ['apps/responder/src/scheduling/queues.test.ts', 'test/cluster/valkey.test.ts'],
+    tests: [
+      'test/cluster/responder-turns.test.ts',
+      'apps/responder/src/scheduling/fair-turns.test.ts',
+      'test/cluster/valkey.test.ts',
+    ],
   },
   {
     what: 'removals in progress',
@@ -118,7 +123,8 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     file: `${R}/guards/action-limits.ts`,
     limits: ['`maxPods`, `maxPodsPerNamespace`, `maxPercent`, `maxNodes` of a policy'],
     filledBy: 'responses that disrupt pods',
-    share: `a namespace: half of \`maxPods\`; an owner: \`maxPercent\`. ${OPEN}two namespaces together use all of it`,
+    share:
+      'a namespace: half of `maxPods`, and a further pod only while more are left than it has had, or `maxPodsPerNamespace`; an owner: `maxPercent`. Nodes have none: verdicts about nodes come from nodes',
     whenFull: '`refused(budget-exhausted)`, or a quarantine',
     counter: '`bailiff_responder_responses_total`',
     tests: ['libs/response/src/guards/guards.test.ts', 'test/cluster/responder-tenant.test.ts'],

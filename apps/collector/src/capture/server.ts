@@ -5,6 +5,7 @@
  * while more are left than it has had, so that verdicts about many of its pods leave some to others.
  */
 import { type CaptureAnswer, type CaptureRefusal, captureRequest } from '@bailiff/schemas';
+import { FairCounts } from '@bailiff/service';
 import { type CaptureContext, capturePod } from './capture.ts';
 
 const POD_INTERVAL_MS = 10_000;
@@ -55,12 +56,12 @@ export class CaptureServer {
     if (last !== undefined && now - last < POD_INTERVAL_MS)
       return { refused: 'too-soon', reason: `the pod was captured less than ${POD_INTERVAL_MS / 1000} s ago` };
     const namespace = this.#o.podOf(podUid)?.namespace ?? '';
-    const others = [...this.#taken].filter(([uid]) => uid !== podUid);
-    const own = others.filter(([, one]) => one.namespace === namespace).length;
-    if (own >= MAX_A_MINUTE - others.length)
+    const others = new FairCounts(MAX_A_MINUTE);
+    for (const [uid, one] of this.#taken) if (uid !== podUid) others.add(one.namespace);
+    if (!others.hasRoom(namespace))
       return {
         refused: 'too-soon',
-        reason: `${others.length} other pods of this node were captured within a minute, ${own} of namespace ${namespace}: none of the ${MAX_A_MINUTE} is left for this namespace`,
+        reason: `${others.size} other pods of this node were captured within a minute, ${others.of(namespace)} of namespace ${namespace}: none of the ${MAX_A_MINUTE} is left for this namespace`,
       };
     this.#taken.delete(podUid);
     this.#taken.set(podUid, { atMs: now, namespace });

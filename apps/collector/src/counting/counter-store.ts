@@ -93,6 +93,11 @@ export class CounterStore {
     return this.#archived.size;
   }
 
+  /** No further generation fits. */
+  get isFull(): boolean {
+    return this.#archived.size >= this.#maxArchived;
+  }
+
   /** Whether a generation's counts are in a file rather than in the kernel. */
   isArchived(generation: number): boolean {
     return this.#archived.has(generation);
@@ -127,7 +132,7 @@ export class CounterStore {
    */
   archive(key: IfaceKey): boolean {
     const counters = new Float64Array(COUNTER_NUMBERS);
-    if (this.#archived.size >= this.#maxArchived || !this.#counters.readInto(key, counters)) return false;
+    if (this.isFull || !this.#counters.readInto(key, counters)) return false;
     const acked = this.#acked.read(key) ?? new Float64Array(CELLS);
     const { ifindex, generation } = key;
     if (!this.#save({ ifindex, generation, counters: toSparse(counters), acked: toSparse(acked) })) return false;

@@ -14,7 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CounterStore } from '../counting/counter-store.ts';
 import { BindingStore } from '../identity/binding-store.ts';
 import { Guard } from './guard.ts';
-import type { GuardedInterface } from './guarded-interface.ts';
+import { type GuardedInterface, newInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
 
 /** Instead of the 4,096 files of a node, which a disk makes slow. */
@@ -257,6 +257,31 @@ describe('guard', () => {
       expect(registry.guardedWith(GREEDY)).toBe(1);
     });
 
+    it('leaves slots to other namespaces, however many such pods run; pods of as many namespaces leave none', () => {
+      const node = (namespaceOf: (pod: number) => string) => {
+        const own = new Registry(32);
+        let ifindex = 0;
+        const add = (pod: number, namespace: string): boolean => {
+          const slot = own.slotFor(pod);
+          if (slot === null) return false;
+          ifindex += 1;
+          const iface = newInterface(
+            { ifindex, generation: ifindex, slot, seenBase: 0, link: link(ifindex, false, pod) },
+            0,
+          );
+          iface.binding = { podUid: `pod-${pod}`, podNamespace: namespace } as GuardedInterface['binding'];
+          own.add(iface);
+          return true;
+        };
+        let pod = 1;
+        while (add(pod, namespaceOf(pod)) && add(pod, namespaceOf(pod))) pod += 1;
+        const SHOP = 1_000;
+        return { pods: pod, further: own.furtherBeside(1), shop: [1, 2, 3].map(() => add(SHOP, 'shop')) };
+      };
+      expect(node(() => 'tenant')).toEqual({ pods: 9, further: 8, shop: [true, true, true] });
+      expect(node((pod) => `namespace-${pod}`)).toEqual({ pods: 12, further: 1, shop: [true, false, false] });
+    });
+
     it('keeps its slot when its identity is replaced, also beyond the share', () => {
       const LOOPBACK = 1; // exists on the machine, without a namespace at another end
       guard.update([LOOPBACK, 10, 11].map((n) => link(n, false, null)));
@@ -306,12 +331,34 @@ describe('guard', () => {
       expect(live(n)?.ifindex, problems.at(-1)).toBe(n);
       if (n < 4) guard.update([link(n, true)]);
     }
-    // The first one took the last free file; the two after it were forgotten.
+    // The first one took the last free file; each one after it replaces the one before.
     const first = MAX_ARCHIVED;
-    expect([counts.archivedCount, counts.isArchived(first)]).toEqual([MAX_ARCHIVED, true]);
-    expect([forgotten, problems]).toEqual([[first + 1, first + 2], []]);
+    expect([counts.archivedCount, counts.isArchived(first + 2)]).toEqual([MAX_ARCHIVED, true]);
+    expect([forgotten, problems]).toEqual([[first, first + 1], []]);
     expect([...counters.keys()]).toEqual([first + 3]);
-    expect([...registry.all()].map((iface) => iface.generation)).toEqual([first, first + 3]);
+    expect([...registry.all()].map((iface) => iface.generation)).toEqual([first + 2, first + 3]);
     expect(readdirSync(dir).filter((f) => f.startsWith('owed-'))).toHaveLength(MAX_ARCHIVED);
+  });
+
+  it('no room on disk - a namespace that replaces many pods displaces its own counts; in one namespace, the oldest', () => {
+    const replacePods = (namespaceOf: (n: number) => string) => {
+      for (let n = 1; n <= 3 * MAX_ARCHIVED; n += 1) {
+        guard.update([link(n)]);
+        live(n).binding = { podUid: `pod-${n}`, podNamespace: namespaceOf(n) } as GuardedInterface['binding'];
+        guard.update([link(n, true)]);
+      }
+      return [...registry.all()].filter(({ generation }) => counts.isArchived(generation));
+    };
+    counts.load();
+    room = 1;
+    const isOfShop = (n: number) => n <= 3;
+    const kept = replacePods((n) => (isOfShop(n) ? 'shop' : 'tenant'));
+    expect(kept.filter(({ ifindex }) => isOfShop(ifindex)).map(({ ifindex }) => ifindex)).toEqual([1, 2, 3]);
+    expect([kept.length, forgotten.length, problems]).toEqual([MAX_ARCHIVED, 2 * MAX_ARCHIVED - 1, []]);
+
+    for (const iface of kept) counts.remove(iface);
+    for (const iface of [...registry.all()]) registry.forget(iface);
+    counters.clear();
+    expect(replacePods(() => 'one').filter(({ ifindex }) => isOfShop(ifindex))).toEqual([]);
   });
 });

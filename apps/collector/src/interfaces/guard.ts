@@ -4,7 +4,8 @@
  *
  * Order for a new interface: counters entry, file, record, programs, so that every program has its
  * record. A problem with one interface is reported and shown in its status. If the counters map is
- * full, counts of gone interfaces move to disk to make room for live ones.
+ * full, counts of gone interfaces move to disk to make room for live ones; if that is full too, the
+ * namespace with most of them loses its oldest.
  */
 import {
   type Direction,
@@ -208,18 +209,24 @@ export class Guard {
 
   /** Counts of generations that are gone make room for a live interface. */
   #createCounters(key: IfaceKey): void {
-    const { counters, events, registry } = this.#o;
+    const { counters, registry } = this.#o;
     try {
       counters.create(key);
     } catch (error) {
       const oldest = isFull(error) ? registry.oldestGone((gone) => !counters.isArchived(gone.generation)) : null;
       if (!oldest) throw error;
-      if (!counters.archive(keyOf(oldest))) {
-        events.forgotten(oldest);
-        forgetGeneration(this.#o, oldest);
-      }
+      const isOnDisk = ({ generation }: GuardedInterface) => counters.isArchived(generation);
+      // A tenant that replaces many pods while the bus is unavailable displaces its own counts.
+      const displaced = counters.isFull ? registry.oldestGoneOfMost(isOnDisk) : null;
+      if (displaced) this.#forget(displaced);
+      if (!counters.archive(keyOf(oldest))) this.#forget(oldest);
       counters.create(key);
     }
+  }
+
+  #forget(iface: GuardedInterface): void {
+    this.#o.events.forgotten(iface);
+    forgetGeneration(this.#o, iface);
   }
 
   /**

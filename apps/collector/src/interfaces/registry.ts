@@ -3,11 +3,13 @@
  * generation; a generation that is gone stays until its last count is acknowledged. Only live
  * generations have a slot, so that a gone one never takes the place of a running pod.
  *
- * A pod chooses how many networks it requests (Multus). So it gets a slot for a further interface only
- * while more are free than it has, beyond those that stay for the first interfaces of pods.
+ * A pod chooses how many networks it requests (Multus), and a tenant how many such pods run. So a pod
+ * gets a slot for a further interface only while more are free than it has, and than its namespace has
+ * further interfaces, beyond those that stay for the first interfaces of pods.
  */
 import assert from 'node:assert/strict';
 import type { IfaceKey } from '@bailiff/bpf';
+import { FairCounts } from '@bailiff/service';
 import type { Binding, LinkFacts } from '../identity/identity.ts';
 import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
 
@@ -53,14 +55,32 @@ export class Registry {
   }
 
   /**
-   * Slot for a new interface, by the namespace at its other end; null: all are taken, or its pod has
-   * its share of them.
+   * Slot for a new interface, by the namespace at its other end; null: all are taken, or its pod or
+   * the namespace of its pod has its share of them.
    */
   slotFor(linkNetnsid: LinkFacts['linkNetnsid']): number | null {
     const own = this.guardedWith(linkNetnsid);
     const free = this.#maxInterfaces - this.#slots.size;
-    const reserved = own === 0 ? 0 : Math.floor(this.#maxInterfaces * FIRST_INTERFACES);
-    return own < free - reserved ? this.freeSlot() : null;
+    if (own > 0) {
+      const reserved = Math.floor(this.#maxInterfaces * FIRST_INTERFACES);
+      if (Math.max(own, this.furtherBeside(linkNetnsid)) >= free - reserved) return null;
+    }
+    return this.freeSlot();
+  }
+
+  /**
+   * Number of interfaces beyond the first one of each pod, in the Kubernetes namespace of the pod that
+   * has an interface in a network namespace; 0: its pod is not known yet.
+   */
+  furtherBeside(linkNetnsid: LinkFacts['linkNetnsid']): number {
+    const live = [...this.#live.values()];
+    const namespaces = live
+      .filter(({ link }) => link.linkNetnsid === linkNetnsid)
+      .flatMap(({ binding }) => binding?.podNamespace ?? []);
+    const bound = live.flatMap(({ binding }) =>
+      binding && namespaces.includes(binding.podNamespace) ? [binding] : [],
+    );
+    return bound.length - new Set(bound.map(({ podUid }) => podUid)).size;
   }
 
   /** Number of interfaces of the pod that has an interface in a namespace. */
@@ -124,8 +144,18 @@ export class Registry {
     return oldest;
   }
 
+  /** The oldest of the namespace with most of the matching generations that are gone. */
+  oldestGoneOfMost(matches: (iface: GuardedInterface) => boolean): GuardedInterface | null {
+    const counts = new FairCounts(Number.POSITIVE_INFINITY);
+    for (const iface of this.#all.values()) if (iface.gone && matches(iface)) counts.add(namespaceOf(iface));
+    const most = counts.largest();
+    return this.oldestGone((iface) => matches(iface) && namespaceOf(iface) === most);
+  }
+
   /** Bindings of live interfaces whose pods have not ended. */
   *bindings(): Iterable<Binding> {
     for (const { binding, orphaned } of this.#live.values()) if (binding && !orphaned) yield binding;
   }
 }
+
+const namespaceOf = ({ binding, pod }: GuardedInterface): string => binding?.podNamespace ?? pod?.namespace ?? '';

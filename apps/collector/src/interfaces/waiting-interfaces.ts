@@ -1,6 +1,6 @@
 /**
- * Interfaces that wait for a slot: all are taken, or their pod has its share (registry.ts). They have
- * no record in the kernel, so the mode of unknown interfaces decides on their packets: with
+ * Interfaces that wait for a slot: all are taken, or their pod or its namespace has its share
+ * (registry.ts). They have no record in the kernel, so the mode of unknown interfaces decides on their packets: with
  * `unknown: enforce`, they are dropped. The status names each with the remedy, and a call of the CNI
  * plugin fails with it. Bound: interfaces of the node.
  */
@@ -43,6 +43,9 @@ export class WaitingInterfaces {
     const { maxInterfaces } = object.maps;
     if (registry.freeSlot() === null) return `${maxInterfaces} interfaces are guarded, the capacity of the maps: `;
     const own = registry.guardedWith(linkNetnsid);
+    const further = registry.furtherBeside(linkNetnsid);
+    if (further > own)
+      return `pods of its namespace have ${further} interfaces beyond their first ones, their share of ${maxInterfaces} on this node: request fewer networks, or `;
     return `its pod has ${own} other interfaces, its share of ${maxInterfaces} on this node: request fewer networks, or `;
   }
 

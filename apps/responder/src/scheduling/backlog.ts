@@ -8,12 +8,15 @@
  * longer, so there are further places for verdicts that may not wait: their tasks run at once, and end
  * as `backlog-full` where they would wait. A pod cannot delay the responses against it by verdicts that
  * wait. Without either place a verdict waits by its sequence (deferred) and is planned when there is one.
+ *
+ * Jobs have turns (fair-turns.ts), so that due tasks of one owner do not delay those of another one.
  */
 
 import { hasOverdueTask, type Ledger, type Task, type TaskState } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { FairCounts } from '@bailiff/service';
 import type { Job, StoredVerdict } from '../ports.ts';
+import { FairTurns, LAST_TURN } from './fair-turns.ts';
 import type { OrderGate } from './order-gate.ts';
 
 /** Some 400 bytes each. Verdicts that may not wait have half as many places of their own. */
@@ -22,6 +25,8 @@ export const MAX_OUTSTANDING = 50_000;
 export interface QueuedJob {
   id: string;
   delayMs: number;
+  /** Order among the jobs of the action that are due; lower ones run first. */
+  turn: number;
   job: Job;
 }
 
@@ -42,7 +47,12 @@ interface Outstanding {
   sequence: number;
   owner: string;
   mayWait: boolean;
-  tasks: Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'>[];
+  tasks: OpenTask[];
+}
+
+interface OpenTask extends Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'> {
+  /** Of its job; 0: it has none yet. */
+  turn: number;
 }
 
 export class Backlog {
@@ -53,6 +63,8 @@ export class Backlog {
   #verdicts = new Map<string, Outstanding>();
   /** Sequences of verdicts without a place, by owner. Not more than VERDICTS holds. */
   #deferred = new Map<string, number[]>();
+  /** By action. */
+  readonly #turns = new Map<string, FairTurns>();
 
   /** @param order holds back the jobs of tasks that wait for another task of their verdict */
   constructor(order: OrderGate, most = MAX_OUTSTANDING) {
@@ -87,12 +99,25 @@ export class Backlog {
       return;
     }
     const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute }) => {
-      return { taskId, verdictId, policy, action, dueAtMicros, substitute };
+      const turn = known?.tasks.find((task) => task.taskId === taskId)?.turn ?? 0;
+      return { taskId, verdictId, policy, action, dueAtMicros, substitute, turn };
     });
     this.#verdicts.set(verdict.verdictId, { sequence, owner, mayWait, tasks: kept });
     if (known) return;
     this.#all.add(owner);
     if (!mayWait) this.#atOnce.add(owner);
+  }
+
+  /** A task has started: its turn is over. */
+  started(verdictId: string, taskId: string): void {
+    const task = this.#verdicts.get(verdictId)?.tasks.find((one) => one.taskId === taskId);
+    if (task && task.turn > 0) this.#turnsOf(task.action).started(task.turn);
+  }
+
+  #turnsOf(action: string): FairTurns {
+    const turns = this.#turns.get(action) ?? new FairTurns();
+    this.#turns.set(action, turns);
+    return turns;
   }
 
   /** Whether the tasks of a verdict may wait. True for a verdict that is not stored here. */
@@ -121,6 +146,7 @@ export class Backlog {
     this.#all.clear();
     this.#atOnce.clear();
     this.#deferred.clear();
+    this.#turns.clear();
   }
 
   /** The verdict waits until its owner has a place. */
@@ -151,6 +177,7 @@ export class Backlog {
     this.#verdicts.delete(verdictId);
     this.#all.remove(verdict.owner);
     if (!verdict.mayWait) this.#atOnce.remove(verdict.owner);
+    if (this.#verdicts.size === 0) this.#turns.clear();
   }
 
   /**
@@ -187,7 +214,7 @@ export class Backlog {
       for (const task of tasks) {
         if (waitsForApproval(ledger.task(task.taskId), now.micros, approvalTimeoutMs)) continue;
         if (this.#isHeld(task, tasks, ledger, now)) continue;
-        const job = doJob(task, verdict, now.micros);
+        const job = this.#doJob(task, verdict, now.micros);
         if (job.delayMs <= aheadMs) jobs.push(job);
       }
     }
@@ -199,13 +226,26 @@ export class Backlog {
     const verdict = this.#verdicts.get(verdictId);
     if (!verdict) return [];
     const free = verdict.tasks.filter((task) => !this.#isHeld(task, verdict.tasks, ledger, now));
-    return free.map((task) => doJob(task, verdict, now.micros));
+    return free.map((task) => this.#doJob(task, verdict, now.micros));
+  }
+
+  #doJob(task: OpenTask, { owner, sequence, mayWait }: Outstanding, nowMicros: number): QueuedJob {
+    const { taskId, verdictId, policy, action, dueAtMicros, substitute } = task;
+    if (task.turn === 0) task.turn = this.#turnsOf(action).next(owner);
+    return {
+      // A quarantine step that is brought forward needs another id than its delayed job.
+      id: substitute ? `${taskId}-now` : taskId,
+      // A task that may not wait runs now, and ends as `backlog-full` (tasks/run-task.ts).
+      delayMs: mayWait ? Math.max(0, (dueAtMicros - nowMicros) / 1000) : 0,
+      turn: task.turn,
+      job: { kind: 'do', taskId, action, verdictId, policy, sequence, tries: 0, failingSinceMs: 0 },
+    };
   }
 
   /**
    * A task that is due later is not held: its job has a delay and checks the order when it runs.
    */
-  #isHeld(task: Outstanding['tasks'][number], tasks: Outstanding['tasks'], ledger: Ledger, now: Now): boolean {
+  #isHeld(task: OpenTask, tasks: readonly OpenTask[], ledger: Ledger, now: Now): boolean {
     return task.dueAtMicros <= now.micros && this.#order.isHeld(task, tasks, ledger, now.monotonicMs);
   }
 }
@@ -217,19 +257,9 @@ function waitsForApproval(state: TaskState | undefined, nowMicros: number, appro
 
 const ownerOf = ({ pod, nodeName }: StoredVerdict['verdict']) => (pod ? pod.namespace : `node ${nodeName}`);
 
-function doJob(task: Outstanding['tasks'][number], { sequence, mayWait }: Outstanding, nowMicros: number): QueuedJob {
-  const { taskId, verdictId, policy, action, dueAtMicros, substitute } = task;
-  return {
-    // A quarantine step that is brought forward needs another id than its delayed job.
-    id: substitute ? `${taskId}-now` : taskId,
-    // A task that may not wait runs now, and ends as `backlog-full` (tasks/run-task.ts).
-    delayMs: mayWait ? Math.max(0, (dueAtMicros - nowMicros) / 1000) : 0,
-    job: { kind: 'do', taskId, action, verdictId, policy, sequence, tries: 0, failingSinceMs: 0 },
-  };
-}
-
 /**
  * Jobs that undo expired effects within `aheadMs`, or remove the records of released quarantines.
+ * The turn of an undo is its place among those of its action and namespace.
  */
 export function undoJobs(
   ledger: Ledger,
@@ -238,17 +268,22 @@ export function undoJobs(
   isCleared: (taskId: string) => boolean,
 ): QueuedJob[] {
   const jobs: QueuedJob[] = [];
+  const turns = new Map<string, number>();
   for (const { taskId, terminal } of ledger.expiring()) {
     const response = (terminal as NonNullable<typeof terminal>).response;
     const delayMs = Math.max(0, ((response.expiresAt ?? 0) - nowMicros) / 1000);
-    if (delayMs <= aheadMs) jobs.push({ id: `${taskId}-undo`, delayMs, job: endJob('undo', taskId, response) });
+    if (delayMs > aheadMs) continue;
+    const tenant = `${response.action} ${response.podNamespace}`;
+    const turn = Math.min(LAST_TURN, (turns.get(tenant) ?? 0) + 1);
+    turns.set(tenant, turn);
+    jobs.push({ id: `${taskId}-undo`, delayMs, turn, job: endJob('undo', taskId, response) });
   }
   for (const released of ledger.released()) if (!isCleared(released.taskId)) jobs.push(clearJob(released));
   return jobs;
 }
 
 export function clearJob({ taskId, response }: { taskId: string; response: Response }): QueuedJob {
-  return { id: `${taskId}-clear`, delayMs: 0, job: endJob('clear', taskId, response) };
+  return { id: `${taskId}-clear`, delayMs: 0, turn: 1, job: endJob('clear', taskId, response) };
 }
 
 function endJob(kind: 'undo' | 'clear', taskId: string, { action, verdictId, policy }: Response): Job {

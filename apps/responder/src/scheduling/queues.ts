@@ -2,7 +2,8 @@
  * Job queues on BullMQ, used for scheduling only: one queue per action, because a rate limit
  * belongs to a queue, with job ids derived from the tasks. The streams are the source of truth:
  * scans re-add jobs that Redis lost, and the runner checks the streams first, so a duplicate job
- * runs once.
+ * runs once. Jobs that are due run by their turn (fair-turns.ts), so that no tenant's jobs delay all
+ * others.
  *
  * A job ends at once or moves to `delayed` with its attempt count. BullMQ's own attempts are
  * unused: a bound kept in Redis would be lost with Redis. Another worker takes over a job after
@@ -135,10 +136,10 @@ export class Queues {
     for (const [action, some] of chunks) {
       const queue = this.#queues.get(action) as Queue;
       await queue.addBulk(
-        some.map(({ id, delayMs, job }) => ({
+        some.map(({ id, delayMs, turn, job }) => ({
           name: job.kind,
           data: job,
-          opts: { jobId: id, delay: Math.ceil(delayMs) },
+          opts: { jobId: id, delay: Math.ceil(delayMs), priority: turn },
         })),
       );
     }

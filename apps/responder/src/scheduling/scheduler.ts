@@ -113,6 +113,7 @@ export class Scheduler {
   /** A record was applied to the ledger: adds the jobs that it makes possible. */
   applied(taskId: string, response: Response): void {
     const { verdictId, phase, reasonCode } = response;
+    if (phaseGroupOf(phase) === 'started') this.#backlog.started(verdictId, taskId);
     if (phaseGroupOf(phase) === 'terminal') {
       const sequence = this.#backlog.ended(verdictId, taskId);
       // The next step of the policy may start.

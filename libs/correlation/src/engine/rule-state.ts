@@ -9,6 +9,7 @@
  * beyond them; `refused` is the number of these violations.
  */
 
+import { FairCounts } from '@bailiff/service/fair-counts';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 import { CountWindow, ValueWindow } from '../windows/count-windows.ts';
 import type { GroupWindow, Pools, WindowOwner } from '../windows/group-window.ts';
@@ -23,12 +24,6 @@ export const MAX_WINDOWS = 200_000;
  */
 export const MAX_WINDOWS_PER_NODE = 8_192;
 
-/** Windows that one node opened, in all and by namespace. */
-interface Opened {
-  all: number;
-  byNamespace: Map<string, number>;
-}
-
 /** End of the cooldown by `groupBy:groupKey`. One map per rule name, for all shapes of the rule. */
 export type Cooldowns = Map<string, number>;
 
@@ -37,7 +32,8 @@ export class RuleState implements WindowOwner {
   rule: CompiledRule;
   readonly #pools: Pools;
   readonly #windows = new Map<string, GroupWindow>();
-  readonly #perNode = new Map<string, Opened>();
+  /** Windows that a node opened, by namespace. */
+  readonly #perNode = new Map<string, FairCounts>();
   readonly #cooldowns: Cooldowns;
   /** Violations whose window exceeded a bound. */
   refused = 0;
@@ -56,14 +52,12 @@ export class RuleState implements WindowOwner {
   windowOf(groupKey: string, nodeName: string, namespace: string): GroupWindow | null {
     const found = this.#windows.get(groupKey);
     if (found) return found;
-    const opened = this.#perNode.get(nodeName) ?? { all: 0, byNamespace: new Map<string, number>() };
-    const own = opened.byNamespace.get(namespace) ?? 0;
-    if (this.#windows.size >= MAX_WINDOWS || own >= MAX_WINDOWS_PER_NODE - opened.all) {
+    const opened = this.#perNode.get(nodeName) ?? new FairCounts(MAX_WINDOWS_PER_NODE);
+    if (this.#windows.size >= MAX_WINDOWS || !opened.hasRoom(namespace)) {
       this.refused++;
       return null;
     }
-    opened.all++;
-    opened.byNamespace.set(namespace, own + 1);
+    opened.add(namespace);
     this.#perNode.set(nodeName, opened);
     const window = this.#create(groupKey);
     window.owner = this;
@@ -100,12 +94,9 @@ export class RuleState implements WindowOwner {
   }
 
   #closed({ openedBy, openedFor }: GroupWindow): void {
-    const opened = this.#perNode.get(openedBy) as Opened;
-    opened.all--;
-    if (opened.all === 0) this.#perNode.delete(openedBy);
-    const left = (opened.byNamespace.get(openedFor) as number) - 1;
-    if (left > 0) opened.byNamespace.set(openedFor, left);
-    else opened.byNamespace.delete(openedFor);
+    const opened = this.#perNode.get(openedBy) as FairCounts;
+    opened.remove(openedFor);
+    if (opened.size === 0) this.#perNode.delete(openedBy);
   }
 
   /** Releases all windows: the rule was removed or has another shape. */

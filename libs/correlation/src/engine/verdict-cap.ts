@@ -3,10 +3,12 @@
  * than an operator can undo. Minutes are stream time: a replay caps the same verdicts. Pure.
  *
  * Half of the cap is reserved for high and critical verdicts. A namespace has a share, and a node
- * for verdicts about itself, so one tenant cannot use up the cap. A capped group has no cooldown:
- * its next violation reaches the threshold again.
+ * for verdicts about itself, and gets a further one only while more are left than it has had: a tenant
+ * with several namespaces leaves some to others too. A capped group has no cooldown: its next violation
+ * reaches the threshold again.
  */
 import type { Level } from '@bailiff/schemas';
+import { FairCounts } from '@bailiff/service/fair-counts';
 
 /** Default limit of verdicts per minute. */
 export const DEFAULT_VERDICTS_PER_MINUTE = 600;
@@ -17,16 +19,14 @@ export const VERDICT_SHARE = 1 / 4;
 const MINUTE_MICROS = 60_000_000;
 
 export class VerdictCap {
-  readonly #perMinute: number;
-  #minute = -1;
-  #used = 0;
   /** Verdicts of this minute by tenant; not more tenants than verdicts. */
-  readonly #usedBy = new Map<string, number>();
+  readonly #used: FairCounts;
+  #minute = -1;
   /** Verdicts above the cap. */
   suppressed = 0;
 
   constructor(perMinute: number = DEFAULT_VERDICTS_PER_MINUTE) {
-    this.#perMinute = perMinute;
+    this.#used = new FairCounts(perMinute);
   }
 
   /**
@@ -38,19 +38,17 @@ export class VerdictCap {
     const minute = Math.floor(nowMicros / MINUTE_MICROS);
     if (minute !== this.#minute) {
       this.#minute = minute;
-      this.#used = 0;
-      this.#usedBy.clear();
+      this.#used.clear();
     }
+    const { most, size } = this.#used;
     const urgent = level === 'high' || level === 'critical';
-    const share = Math.ceil(this.#perMinute * VERDICT_SHARE);
-    const own = this.#usedBy.get(tenant) ?? 0;
+    const own = this.#used.of(tenant);
     const room = (limit: number) => (urgent ? limit : Math.ceil(limit / 2));
-    if (this.#used >= room(this.#perMinute) || own >= room(share)) {
+    if (own >= room(most) - size || own >= room(Math.ceil(most * VERDICT_SHARE))) {
       this.suppressed++;
       return false;
     }
-    this.#used++;
-    this.#usedBy.set(tenant, own + 1);
+    this.#used.add(tenant);
     return true;
   }
 }

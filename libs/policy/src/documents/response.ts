@@ -84,7 +84,9 @@ export const guards = z.strictObject({
         .min(0)
         .max(100_000)
         .optional()
-        .describe('of these, the maximum per namespace; absent: half of maxPods, rounded up'),
+        .describe(
+          'of these, the maximum per namespace; absent: half of maxPods, rounded up, and a further pod only while more are left than the namespace has had',
+        ),
       maxPercent: z
         .number()
         .min(0)

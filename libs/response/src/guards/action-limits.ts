@@ -76,8 +76,8 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
 type Budget = ResponsePolicy['guards']['budget'];
 
 /**
- * A namespace uses at most its share of the cluster's budget, so the rest stays available to other
- * namespaces.
+ * A namespace has a share of the cluster's budget. Without a share in the policy, it gets a further pod
+ * only while more are left than it has had: several namespaces together leave some to others too.
  */
 function ofClusterAndNamespace(disrupted: readonly ActionEntry[], namespace: string, limits: Budget): Decision | null {
   const { window, maxPods } = limits;
@@ -89,10 +89,13 @@ function ofClusterAndNamespace(disrupted: readonly ActionEntry[], namespace: str
   if (charged >= maxPods)
     return refuse(BUDGET_EXHAUSTED, `${charged} pods were acted on within ${window}, which is the limit`);
   const own = pods.get(namespace)?.size ?? 0;
-  if (own < share) return null;
+  const left = limits.maxPodsPerNamespace === undefined ? maxPods - charged : share;
+  if (own < Math.min(share, left)) return null;
   return refuse(
     BUDGET_EXHAUSTED,
-    `${own} pods of namespace ${namespace} were acted on within ${window}; its share is ${share} of the cluster's ${maxPods}`,
+    own >= share
+      ? `${own} pods of namespace ${namespace} were acted on within ${window}; its share is ${share} of the cluster's ${maxPods}`
+      : `${own} pods of namespace ${namespace} and ${charged - own} of others were acted on within ${window}; the rest of the cluster's ${maxPods} is for namespaces with fewer`,
   );
 }
 

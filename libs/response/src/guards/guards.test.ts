@@ -349,6 +349,28 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'budget-exhausted',
   ],
   [
+    'namespace: two that have used all they get leave the rest to a third',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 8 } },
+      actions: 'abcdef'
+        .split('')
+        .map((u, at) => did('delete', { podUid: u, ownerUid: '', namespace: `n${Math.trunc(at / 4)}` })),
+    },
+    'go',
+  ],
+  [
+    'namespace: a further pod only while more are left than it has had, although its share is larger',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 8 } },
+      actions: 'abcdef'
+        .split('')
+        .map((u, at) => did('delete', { podUid: u, ownerUid: '', ...(at < 4 ? { namespace: 'tenant' } : {}) })),
+    },
+    'budget-exhausted',
+  ],
+  [
     'namespace: a policy may allow the whole budget',
     {
       action: 'delete',

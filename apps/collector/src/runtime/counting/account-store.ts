@@ -4,9 +4,10 @@
  * The meaning of the cells is in one file per policy set, named by its digest. After a kill, the
  * next process finds the pod and the meaning of every cell.
  *
- * A file that cannot be read is reported and ignored. Limit: MAX_ACCOUNTS files of each kind.
+ * A file that cannot be read is reported and ignored. Limit: MAX_ACCOUNTS files of each kind, of which a
+ * namespace gets a further one only while more are free than it has.
  */
-import { type FileProblem, FileStore } from '@bailiff/service';
+import { FairCounts, type FileProblem, FileStore } from '@bailiff/service';
 import { PACKET_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { storedPodRef } from '../../identity/binding-store.ts';
@@ -57,9 +58,12 @@ export class AccountStore {
   readonly #store: FileStore;
   /** Generations with a file, by the digest of their set. */
   readonly #users = new Map<string, Set<number>>();
-  #files = 0;
+  /** Accounts with a file, by namespace. */
+  readonly #files: FairCounts;
 
-  constructor(dir: string, options: { onProblem(problem: FileProblem): void }) {
+  /** @param options.most for tests */
+  constructor(dir: string, options: { most?: number; onProblem(problem: FileProblem): void }) {
+    this.#files = new FairCounts(options.most ?? MAX_ACCOUNTS);
     this.#store = new FileStore(dir, (problem) => options.onProblem(problem));
   }
 
@@ -67,8 +71,11 @@ export class AccountStore {
   load(): LoadedAccount[] {
     this.#store.create();
     const loaded = this.read();
-    for (const { stored } of loaded) this.#use(stored.digest).add(stored.generation);
-    this.#files = loaded.length;
+    this.#files.clear();
+    for (const { stored } of loaded) {
+      this.#use(stored.digest).add(stored.generation);
+      this.#files.add(stored.pod.namespace);
+    }
     for (const name of this.#store.names(FACTS)) {
       const digest = FACTS.exec(name)?.[1] as string;
       if (!this.#users.has(digest)) this.#store.remove(name);
@@ -108,24 +115,26 @@ export class AccountStore {
     const users = this.#use(stored.digest);
     const isNew = !users.has(stored.generation);
     const name = accountFile(stored.generation);
-    if (isNew && this.#files >= MAX_ACCOUNTS) this.#store.problem(name, `more than ${MAX_ACCOUNTS} accounts`);
-    const hasRoom = !isNew || this.#files < MAX_ACCOUNTS;
+    const { namespace } = stored.pod;
+    const hasRoom = !isNew || this.#files.hasRoom(namespace);
+    if (!hasRoom)
+      this.#store.problem(name, `namespace ${namespace} has its share of the ${this.#files.most} accounts on disk`);
     const saved =
       hasRoom &&
       (users.size > 0 || this.#store.save(factsFile(stored.digest), JSON.stringify(facts))) &&
       this.#store.save(name, JSON.stringify(stored));
     if (saved && isNew) {
       users.add(stored.generation);
-      this.#files += 1;
+      this.#files.add(namespace);
     }
     if (users.size === 0) this.#users.delete(stored.digest);
     return saved;
   }
 
-  remove({ generation, digest }: StoredAccount): void {
+  remove({ generation, digest, pod }: StoredAccount): void {
     const users = this.#users.get(digest);
     if (!users?.delete(generation)) return;
-    this.#files -= 1;
+    this.#files.remove(pod.namespace);
     this.#store.remove(accountFile(generation));
     if (users.size > 0) return;
     this.#users.delete(digest);

@@ -1,0 +1,36 @@
+/**
+ * Fair order of the jobs of one queue, for tenants that share its rate: the turn of a job is one above
+ * that of the tenant's job before it, but above the turns that have started. So the next job of a tenant
+ * with few waits behind one job of each other tenant, and not behind all of them. Jobs of one tenant
+ * keep their order. Pure. Bound: tenants with jobs beyond the started turn.
+ */
+
+/** The highest priority number of BullMQ; beyond it jobs are in the order of their addition. */
+export const LAST_TURN = 2 ** 21 - 1;
+/** Tenants whose last turn is over are forgotten above this. */
+const MAX_REMEMBERED = 4_096;
+
+export class FairTurns {
+  #started = 0;
+  readonly #last = new Map<string, number>();
+
+  /** Turn of the next job of a tenant, from 1; smaller ones run first. */
+  next(tenant: string): number {
+    const turn = Math.min(LAST_TURN, Math.max(this.#started, this.#last.get(tenant) ?? 0) + 1);
+    if (this.#last.size >= MAX_REMEMBERED)
+      for (const [other, last] of this.#last) if (last <= this.#started) this.#last.delete(other);
+    this.#last.set(tenant, turn);
+    return turn;
+  }
+
+  /** A job of this turn has started. */
+  started(turn: number): void {
+    this.#started = turn;
+  }
+
+  /** No job waits any more. */
+  clear(): void {
+    this.#started = 0;
+    this.#last.clear();
+  }
+}

@@ -1,0 +1,57 @@
+// Order of jobs in Valkey: a tenant with many due tasks beside one with few. The control gives all jobs
+// the same turn: they run in the order of their addition.
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import type { Job } from '../../apps/responder/src/ports.ts';
+import { FairTurns } from '../../apps/responder/src/scheduling/fair-turns.ts';
+import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
+import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
+import { startRedis } from '../support/redis.ts';
+
+const MANY = 300;
+const jobOf = (taskId: string): Job => ({
+  ...{ kind: 'do', taskId, action: 'label', verdictId: 'v', policy: 'p' },
+  ...{ sequence: 1, tries: 0, failingSinceMs: 0 },
+});
+
+/** Tasks of a tenant, in the order in which they run, with one of another tenant that is added last. */
+async function runOrder(prefix: string, turnOf: (tenant: string) => number): Promise<string[]> {
+  await using redis = await startRedis();
+  const ran: string[] = [];
+  let mayRun = false;
+  const queues = new Queues({
+    redis: redisOptions(redis.url, null),
+    ...{ prefix, concurrency: 1, maxPerSecond: 10_000, lockDurationMs: 30_000 },
+    run: async ({ taskId }) => {
+      ran.push(taskId);
+      if (!mayRun) await waitFor(() => mayRun, { what: 'all jobs to be added' });
+      return { kind: 'done' };
+    },
+    ...{ onJobFailure: () => undefined, onRedisError: () => undefined },
+    ...{ onRedisReady: () => undefined, onRedisLost: () => undefined },
+  });
+  const state = () => ({ ran: ran.length, problem: queues.problem });
+  const job = (tenant: string, id: string) => ({ id, delayMs: 0, turn: turnOf(tenant), job: jobOf(id) });
+  try {
+    await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
+    await queues.add(Array.from({ length: MANY }, (_, n) => job('tenant', `tenant-${n}`)));
+    await queues.add([job('shop', 'shop')]);
+    mayRun = true;
+    await waitFor(() => ran.length === MANY + 1, { what: 'all jobs', timeoutMs: 30_000, state });
+    return ran;
+  } finally {
+    mayRun = true;
+    await queues.close();
+  }
+}
+
+it('turns - a task of another tenant runs behind one of the tenant with many, not behind all; theirs keep their order', async () => {
+  const turns = new FairTurns();
+  const ran = await runOrder('turns', (tenant) => turns.next(tenant));
+  // The first ones may run before the others are added.
+  expect(ran.indexOf('shop')).toBeLessThan(5);
+  expect(ran.filter((id) => id !== 'shop')).toEqual(Array.from({ length: MANY }, (_, n) => `tenant-${n}`));
+
+  const control = await runOrder('control', () => 1);
+  expect(control.indexOf('shop')).toBe(MANY);
+});
