@@ -2,10 +2,11 @@
 // verdicts get their responses, and the loss is reported.
 
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
-import { editQuarantine, releaseOf, withoutEntry } from '@bailiff/response';
-import { encodeResponse } from '@bailiff/schemas';
+import { editQuarantine, readServiceStatus, releaseOf, withoutEntry } from '@bailiff/response';
+import { encodeResponse, type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { logged } from '../support/config-log.ts';
 import type { RunningService } from '../support/service.ts';
 import { acting, brief, NODE, Rig, type RigPod } from './responder/rig.ts';
 
@@ -59,6 +60,8 @@ describe('responder - streams recreated', () => {
     expect(brief(await rig.until(second, 'delete', ['refused', 'succeeded']))).toContain('refused');
     const marked = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(marked, 'label', 'succeeded');
+    // The records of the first verdict are lost with the stream: it does not count as unanswered.
+    expect((await readServiceStatus(rig.bus, [], { graceMs: 0 })).responder.unansweredIds).toEqual([]);
     expect(rig.of(first).map(brief)).toHaveLength(2);
   });
 
@@ -71,6 +74,33 @@ describe('responder - streams recreated', () => {
     const changed = await rig.verdict(rig.pod(), { rule: 'mark' });
     await rig.until(changed, 'observe', 'dryrun');
     expect(rig.of(changed, 'label')).toEqual([]);
+  });
+
+  it('configuration - policies stay in force while their writers store them again, one after another', async () => {
+    await rig.policies({ 'answer-high': { enabled: false, steps: [{ action: 'observe' }] } });
+    await recreate('CONFIG_LOG', 'KV_bailiff_config');
+    await reported('CONFIG_LOG');
+    const json = '{}';
+    const key = 'spoof.cluster._.default';
+    await openBucket(rig.bus, 'bailiff_config').put(key, json);
+    await rig.settle((await logged(rig.bus, { key, json })) / 1000);
+    const between = await rig.verdict(rig.pod(), { rule: 'mark' });
+    await rig.until(between, 'label', 'succeeded');
+    await rig.policies({ mark: acting('mark', [{ action: 'label' }]) });
+    // Of this level, the built-in policy that the deleted log disabled.
+    const after = await rig.verdict(rig.pod(), { rule: 'mark', level: 'high' });
+    await rig.until(after, 'label', 'succeeded');
+    const unanswered = async (...instances: InstanceStatus[]) =>
+      (await readServiceStatus(rig.bus, instances, { graceMs: 0 })).responder.unansweredIds;
+    // The control: a reader that does not know of the deleted log expects the built-in policy.
+    expect(await unanswered()).toEqual([after.verdictId]);
+    const services = openBucket(rig.bus, 'bailiff_services');
+    const instances = async () =>
+      [...(await services.entries()).values()].map(({ value }) => instanceStatus.parse(JSON.parse(String(value))));
+    await waitFor(async () => (await unanswered(...(await instances()))).length === 0, {
+      what: 'the responder to say that it knows further policies',
+      state: instances,
+    });
   });
 
   async function quarantine(pod: RigPod, rule = 'cut') {

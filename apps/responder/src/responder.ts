@@ -137,6 +137,10 @@ class Responder {
       refused: () => this.#policies.refused().map(({ key, reason }) => [key, reason] as const),
       ready: () => health.checkReady(),
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
+      more: () => {
+        const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());
+        return untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {};
+      },
       onError: (error) => log.warn({ err: error }, 'cannot publish the instance status'),
     });
   }

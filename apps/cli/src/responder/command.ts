@@ -65,7 +65,7 @@ export function register(program: Command, io: CliIo): void {
       const { readConfigChanges } = await import('../backtest/read.ts');
       const history = new PolicyHistory();
       for (const change of await readConfigChanges(session)) history.apply(change);
-      return print(session.out, actionsOf(history.latest().byName.values()), json);
+      return print(session.out, actionsOf(history.latest(Date.now() * 1000).byName.values()), json);
     };
   });
 }

@@ -138,12 +138,12 @@ describe('services', () => {
     ]);
   });
 
-  it('verdicts that wait although a responder runs - point at Redis', () => {
+  it('verdicts that wait although a responder runs - point at the verdict', () => {
     expect(serviceProblems(status({ responder: waiting }))).toMatchObject([
       {
         node: 'responder',
         text: '1 verdict without a response (5f1d3c7a9b, for 45s)',
-        remedy: expect.stringMatching(/Redis/),
+        remedy: expect.stringMatching(/^`bailiff explain 5f1d3c7a9b` shows/),
       },
     ]);
   });
@@ -168,7 +168,11 @@ describe('services', () => {
   });
 
   it('a verdict without a response - is explained by what is missing, and only when it waits itself', () => {
-    expect(unansweredReason(status({ responder: waiting }))(ID)).toMatch(/^responder: 1 verdict without .*Redis/);
+    expect(unansweredReason(status({ responder: waiting }))(ID)).toMatch(
+      /^responder: 1 verdict without .*bailiff explain/,
+    );
+    const unready = { ...waiting, notReady: 'Redis is not reachable: connect ECONNREFUSED' };
+    expect(unansweredReason(status({ responder: unready }))(ID)).toMatch(/^responder: 1 verdict without .*its Redis/);
     expect(unansweredReason(status({ responder: waiting }))('another')).toBe('');
     expect(unansweredReason(status({ responder: none }))('another')).toMatch(/0 running: verdicts get no response/);
     expect(unansweredReason(status({}))(ID)).toBe('');

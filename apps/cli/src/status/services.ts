@@ -176,7 +176,13 @@ export function responderProblem(status: ServiceStatus): Problem | null {
   const first = `${unansweredIds[0]?.slice(0, 10)}, for ${age(atMs - (oldestUnansweredAtMs ?? atMs))}`;
   const waiting = `${cut ? 'up to ' : ''}${plural(unanswered, 'verdict')} without a response (${first})`;
   if (failure) return { ...failure, text: `${failure.text}; ${waiting}` };
-  return problem('responder', 'shout', waiting, 'check its Redis: `bailiff doctor --only redis`, and its log');
+  return problem('responder', 'shout', waiting, remedyOf(responder, unansweredIds[0] ?? ''));
+}
+
+/** A responder that reports no failing check reaches Redis. */
+function remedyOf({ notReady }: ServiceHealth, verdictId: string): string {
+  if (/redis/i.test(notReady)) return 'check its Redis: `bailiff doctor --only redis`, and its log';
+  return `\`bailiff explain ${verdictId.slice(0, 10)}\` shows the steps that have not ended; see its log`;
 }
 
 /** Why a verdict has no response; empty if nothing is wrong. */

@@ -123,7 +123,7 @@ export class GuardedStart {
     return checkGuards({
       task,
       verdict,
-      policy: policies.latest().byName.get(task.policy) ?? null,
+      policy: policies.latest(nowMicros).byName.get(task.policy) ?? null,
       disarmed: policies.disarmedFor(clock.nowMs(), {
         node: verdict.nodeName,
         namespace: verdict.pod?.namespace ?? null,

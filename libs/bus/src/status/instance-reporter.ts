@@ -40,7 +40,7 @@ export interface InstanceReporterOptions {
   /** The streams that the service processes. */
   progress?: readonly ProgressSource[];
   /** Fields of this service only. `progress: null` means that another instance does the work. */
-  more?(): Pick<InstanceStatus, 'taints' | 'leads' | 'skipped'> & { progress?: null };
+  more?(): Pick<InstanceStatus, 'taints' | 'leads' | 'skipped' | 'formerPoliciesUntil'> & { progress?: null };
   onError(error: Error): void;
 }
 

@@ -1,4 +1,4 @@
-import { BUILT_IN_RULES } from '@bailiff/policy';
+import { BUILT_IN_RULES, correlationRule, FORMER_CONFIG_MICROS } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { SECOND, T0 } from '../testing.ts';
 import { MAX_RULE_SETS, MAX_RULES, RuleHistory } from './rule-history.ts';
@@ -84,6 +84,36 @@ describe('rule history - rules in force at a time', () => {
     const set = history.apply({ sequence: 2, timestampMicros: T0, key: 'correlation.cluster._.mine', json: '[]' });
     expect(set?.problems.map(({ inForce }) => inForce)).toEqual(['default', 'nothing']);
     expect(threshold(history, T0)).toBe(10);
+  });
+
+  it('streamRecreated - a rule stays until its key is written again, at most a minute after the first change', () => {
+    const history = new RuleHistory({ quiet: correlationRule.parse(JSON.parse(rule())) });
+    const change = (sequence: number, at: number, name: string, json: string | null) => ({
+      ...{ sequence, timestampMicros: T0 + at * SECOND, json },
+      key: `correlation.cluster._.${name}`,
+    });
+    history.apply(change(1, 0, 'quiet', rule({ enabled: false })));
+    history.apply(change(2, 0, 'mine', rule()));
+    history.apply(change(3, 0, 'gone', rule()));
+    const log = [change(1, 100, 'other', rule()), change(2, 102, 'mine', rule({ condition: { gte: 9 } }))];
+    const at = (second: number, of = history) =>
+      of
+        .at(T0 + second * SECOND)
+        .rules.map(({ name, threshold }) => `${name} ${threshold}`)
+        .join();
+    history.streamRecreated();
+    expect(at(99)).toBe('gone 3,mine 3');
+    for (const one of log) history.apply(one);
+    const end = 100 + FORMER_CONFIG_MICROS / SECOND;
+    expect([at(99), at(101), at(103)]).toEqual(['gone 3,mine 3', 'gone 3,mine 3,other 3', 'gone 3,mine 9,other 3']);
+    expect([at(end - 1), at(end)]).toEqual(['gone 3,mine 9,other 3', 'mine 9,other 3,quiet 3']);
+    expect(at(103)).toBe('gone 3,mine 9,other 3');
+    history.apply(change(3, end + 1, 'gone', rule({ condition: { gte: 7 } })));
+    expect(at(end + 2)).toBe('gone 7,mine 9,other 3,quiet 3');
+    // Control: a process that did not know the deleted log.
+    const fresh = new RuleHistory({ quiet: correlationRule.parse(JSON.parse(rule())) });
+    for (const one of log) fresh.apply(one);
+    expect(at(101, fresh)).toBe('other 3,quiet 3');
   });
 
   it('longest - covers the rules in force since a time', () => {

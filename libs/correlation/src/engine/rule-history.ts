@@ -7,7 +7,14 @@
  * follows. Bounds: MAX_RULES, MAX_RULE_SETS; sets share compiled rules.
  */
 import assert from 'node:assert/strict';
-import { BUILT_IN_RULES, ConfigError, type CorrelationRule, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import {
+  BUILT_IN_RULES,
+  ConfigError,
+  type CorrelationRule,
+  FORMER_CONFIG_MICROS,
+  parseConfigKey,
+  parseConfigValue,
+} from '@bailiff/policy';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 import { compileRule } from './rules.ts';
 
@@ -49,12 +56,20 @@ export interface RuleSet {
   readonly problems: readonly RuleProblem[];
 }
 
+interface StoredRule {
+  revision: number;
+  /** null = disabled */
+  compiled: CompiledRule | null;
+}
+
 const PREFIX = 'correlation.';
 
 export class RuleHistory {
   readonly #defaults: ReadonlyMap<string, CompiledRule>;
-  /** By rule name: the version in force; `compiled` null = disabled. */
-  readonly #stored = new Map<string, { revision: number; compiled: CompiledRule | null }>();
+  /** By rule name: the version in force. */
+  readonly #stored = new Map<string, StoredRule>();
+  /** Rules of a deleted log that the new one has not written yet, and the time until which they stay. */
+  #former: { rules: Map<string, StoredRule>; untilMicros: number } | null = null;
   readonly #problems = new Map<string, RuleProblem>();
   readonly #sets: RuleSet[];
   /** Index of the set that `at` returned last. */
@@ -74,6 +89,9 @@ export class RuleHistory {
    */
   apply(change: RuleChange): RuleSet | null {
     if (!change.key.startsWith(PREFIX)) return null;
+    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY)
+      this.#former.untilMicros = change.timestampMicros + FORMER_CONFIG_MICROS;
+    this.#endFormer(change.timestampMicros);
     const last = this.latest();
     assert(change.sequence > this.#sequence, 'changes are applied in the order of the log');
     this.#sequence = change.sequence;
@@ -88,20 +106,26 @@ export class RuleHistory {
       rules: this.#compiled(),
       problems: [...this.#problems.values()],
     };
+    this.#push(set);
+    return set;
+  }
+
+  #push(set: RuleSet): void {
     this.#sets.push(set);
     if (this.#sets.length > MAX_RULE_SETS) {
       this.#sets.shift();
       this.#at = Math.max(0, this.#at - 1);
     }
-    return set;
   }
 
   /**
-   * The log was recreated and is read again from its first change. The current rules stay in force
-   * until the new log changes a rule; from then on only the new log counts.
+   * The log was recreated and is read again from its first change. A rule stays in force until the
+   * new log has its key, at most FORMER_CONFIG_MICROS after the first change of a rule there.
    */
   streamRecreated(): void {
     const { revision, rules } = this.latest();
+    const former = new Map([...(this.#former?.rules ?? []), ...this.#stored]);
+    this.#former = { rules: former, untilMicros: Number.POSITIVE_INFINITY };
     this.#stored.clear();
     this.#problems.clear();
     this.#sets.splice(0, this.#sets.length, { revision, fromMicros: 0, rules, problems: [] });
@@ -111,10 +135,19 @@ export class RuleHistory {
 
   /** The rule set in force at a time. Increasing times cost one comparison. */
   at(timeMicros: number): RuleSet {
+    this.#endFormer(timeMicros);
     const sets = this.#sets;
     if ((sets[this.#at] as RuleSet).fromMicros > timeMicros) this.#at = 0;
     while (this.#at + 1 < sets.length && (sets[this.#at + 1] as RuleSet).fromMicros <= timeMicros) this.#at++;
     return sets[this.#at] as RuleSet;
+  }
+
+  #endFormer(timeMicros: number): void {
+    if (this.#former === null || timeMicros < this.#former.untilMicros) return;
+    const { untilMicros } = this.#former;
+    this.#former = null;
+    const last = this.latest();
+    this.#push({ ...last, fromMicros: Math.max(untilMicros, last.fromMicros), rules: this.#compiled() });
   }
 
   latest(): RuleSet {
@@ -141,6 +174,7 @@ export class RuleHistory {
       name = key.name;
       if (change.json === null) {
         this.#stored.delete(name);
+        this.#former?.rules.delete(name);
         return null;
       }
       const rule = parseConfigValue(key, change.json) as CorrelationRule;
@@ -152,10 +186,12 @@ export class RuleHistory {
       if (!before && this.#stored.size >= MAX_RULES)
         throw new ConfigError('CONFIG_KEY', `more than ${MAX_RULES} rules are not read`);
       this.#stored.set(name, { revision: rule.revision, compiled: rule.enabled ? compileRule(name, rule) : null });
+      this.#former?.rules.delete(name);
       return null;
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      const inForce = this.#stored.has(name) ? 'last-good' : this.#defaults.has(name) ? 'default' : 'nothing';
+      const isKept = this.#stored.has(name) || this.#former?.rules.has(name);
+      const inForce = isKept ? 'last-good' : this.#defaults.has(name) ? 'default' : 'nothing';
       const { code, fields, message } = error;
       return { key: change.key, sequence: change.sequence, code, fields, message, inForce };
     }
@@ -163,7 +199,8 @@ export class RuleHistory {
 
   #compiled(): CompiledRule[] {
     const all = new Map<string, CompiledRule | null>(this.#defaults);
-    for (const [name, { compiled }] of this.#stored) all.set(name, compiled);
+    const stored = [...(this.#former?.rules ?? []), ...this.#stored];
+    for (const [name, { compiled }] of stored) all.set(name, compiled);
     return [...all.values()]
       .filter((rule) => rule !== null)
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

@@ -5,6 +5,13 @@
  */
 import type * as z from 'zod';
 
+/**
+ * CONFIG_LOG was recreated: a former value stays in force until the new log has its key, and at most
+ * this long after the first change there. Writers store their values one after another, and without
+ * this a verdict or a frame of that time would be judged by a part of the configuration.
+ */
+export const FORMER_CONFIG_MICROS = 60_000_000;
+
 export const CONFIG_KINDS = ['spoof', 'correlation', 'response', 'disarm', 'runtime'] as const;
 export type ConfigKind = (typeof CONFIG_KINDS)[number];
 export const CONFIG_SCOPES = ['cluster', 'namespace', 'workload', 'node'] as const;

@@ -1,4 +1,4 @@
-import { responsePolicy } from '@bailiff/policy';
+import { FORMER_CONFIG_MICROS, responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { MAX_POLICY_KEYS, MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
 
@@ -33,11 +33,11 @@ describe('policy history', () => {
   it('at - a default is in force until overridden, and again after the override is deleted', () => {
     const history = new PolicyHistory();
     const key = 'response.cluster._.answer-high';
-    expect(history.latest().byName.get('answer-high')?.dryRun).toBe(true);
+    expect(history.latest(Number.MAX_SAFE_INTEGER).byName.get('answer-high')?.dryRun).toBe(true);
     history.apply(entry(100, { enabled: false, steps: steps('observe') }, key));
-    expect(history.latest().byName.has('answer-high')).toBe(false);
+    expect(history.latest(Number.MAX_SAFE_INTEGER).byName.has('answer-high')).toBe(false);
     history.apply(entry(200, null, key));
-    expect(history.latest().byName.get('answer-high')?.steps).toHaveLength(3);
+    expect(history.latest(Number.MAX_SAFE_INTEGER).byName.get('answer-high')?.steps).toHaveLength(3);
   });
 
   it.each([
@@ -64,7 +64,7 @@ describe('policy history', () => {
     history.apply(entry(100, 'anything', 'spoof.cluster._.default'));
     history.apply(entry(100, 'anything', 'future.kind._.x'));
     expect(history.refused()).toEqual([]);
-    expect(history.latest().byName.size).toBe(1);
+    expect(history.latest(Number.MAX_SAFE_INTEGER).byName.size).toBe(1);
   });
 
   it('apply - a repeated entry and a clock step back change nothing', () => {
@@ -113,7 +113,7 @@ describe('policy history', () => {
     history.apply(entry(200, disarm({ revision: 9 }), key));
     history.streamRecreated();
     expect(actionsAt(history, 1_000)).toEqual(['label']);
-    expect(history.latest().byName.has('mine')).toBe(true);
+    expect(history.latest(1_000).byName.has('mine')).toBe(true);
     const first = { ...entry(5_000, { revision: 1, steps: steps('delete') }), sequence: 1 };
     history.apply(first);
     expect([actionsAt(history, 99), actionsAt(history, 4_999), actionsAt(history, 5_000)]).toEqual([
@@ -127,6 +127,36 @@ describe('policy history', () => {
     history.apply({ ...entry(5_002, null, key), sequence: 3 });
     expect(history.disarmedFor(5_000, where)).toBeNull();
     expect(history.refused()).toEqual([]);
+  });
+
+  it('streamRecreated - a policy stays until its key is written again, at most a minute after the first change', () => {
+    const history = new PolicyHistory();
+    history.apply(entry(100, { steps: steps('label') }));
+    history.apply(entry(100, { steps: steps('delete') }, 'response.cluster._.gone'));
+    history.apply(entry(100, { steps: steps('observe'), enabled: false }, 'response.cluster._.answer-high'));
+    const log = [
+      { ...entry(5_000, 'of another kind', 'spoof.cluster._.default'), sequence: 1 },
+      { ...entry(7_000, { steps: steps('evict') }), sequence: 2 },
+      { ...entry(8_000, null, 'response.cluster._.answer-high'), sequence: 3 },
+    ];
+    const names = (times: number[], of = history) => times.map((at) => [...of.at(at).byName.keys()].sort().join());
+    history.streamRecreated();
+    for (const one of log) history.apply(one);
+    const end = 5_000 + FORMER_CONFIG_MICROS;
+    expect([6_999, 7_000].map((at) => actionsAt(history, at))).toEqual([['label'], ['evict']]);
+    expect(names([4_999, 6_000, 7_999, end - 1, end])).toEqual([
+      'gone,mine',
+      'gone,mine',
+      'gone,mine',
+      'answer-high,gone,mine',
+      'answer-high,mine',
+    ]);
+    expect(history.latest(end - 1).byName.has('gone')).toBe(true);
+    expect(history.latest(end).byName.has('gone')).toBe(false);
+    // Control: a process that did not know the deleted log.
+    const fresh = new PolicyHistory();
+    for (const one of log) fresh.apply(one);
+    expect(names([6_000], fresh)).toEqual(['answer-high']);
   });
 
   it('bounds - deleted policies and ended disarmings make room; without any, a further key is refused', () => {
@@ -149,7 +179,7 @@ describe('policy history', () => {
     history.apply(entry(5_000_000, disarm(9_000), 'disarm.node._.more'));
     expect(history.refused()).toEqual([]);
     expect([isArmed('more'), isArmed('node-8'), isArmed('node-7')]).toEqual([false, false, true]);
-    expect(history.latest().byName.has('more')).toBe(true);
+    expect(history.latest(Number.MAX_SAFE_INTEGER).byName.has('more')).toBe(true);
     history.apply(entry(5_000_001, null, nodeKey(8)));
     history.apply(entry(5_000_002, disarm(9_000), 'disarm.node._.next'));
     expect([isArmed('next'), isArmed('node-8')]).toEqual([false, true]);

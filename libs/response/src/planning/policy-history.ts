@@ -4,9 +4,10 @@
  * Guards and dry run use the newest configuration when the task runs.
  *
  * An invalid value, or one with a lower `revision`, is reported, and the last valid one stays.
- * Deleting a key restores its default. After CONFIG_LOG is recreated, its first change ends the old
- * policies; a disarming stays until it expires or is revoked. Bounds: MAX_VERSIONS_PER_KEY,
- * MAX_POLICY_KEYS, in which deleted policies and ended disarmings make room.
+ * Deleting a key restores its default. After CONFIG_LOG is recreated, a policy stays until its key is
+ * written again, at most FORMER_CONFIG_MICROS after the first change; a disarming stays until it
+ * expires or is revoked. Bounds: MAX_VERSIONS_PER_KEY, MAX_POLICY_KEYS, in which deleted policies and
+ * ended disarmings make room.
  */
 import {
   BUILT_IN_RESPONSE_POLICIES,
@@ -14,6 +15,7 @@ import {
   type ConfigKey,
   type Disarm,
   disarmKeys,
+  FORMER_CONFIG_MICROS,
   latestDisarm,
   parseConfigKey,
   parseConfigValue,
@@ -99,7 +101,8 @@ export class PolicyHistory {
     // one.
     this.#newestMicros = Math.max(this.#newestMicros, entry.timestampMicros);
     this.#latest = null;
-    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY) this.#former.untilMicros = entry.timestampMicros;
+    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY)
+      this.#former.untilMicros = entry.timestampMicros + FORMER_CONFIG_MICROS;
     let key: ConfigKey;
     try {
       key = parseConfigKey(entry.key);
@@ -120,12 +123,25 @@ export class PolicyHistory {
 
   /** Enabled policies in force at a time, including built-in defaults. */
   at(timeMicros: number): Policies {
+    return this.#inForce(timeMicros, timeMicros);
+  }
+
+  /** The newest versions, with the policies of a deleted log that are still in force now. */
+  latest(nowMicros: number): Policies {
+    if (nowMicros < (this.#former?.untilMicros ?? 0)) return this.#inForce(Number.MAX_SAFE_INTEGER, nowMicros);
+    this.#latest ??= this.at(Number.MAX_SAFE_INTEGER);
+    return this.#latest;
+  }
+
+  #inForce(timeMicros: number, nowMicros: number): Policies {
     const byName = new Map(Object.entries(BUILT_IN_RESPONSE_POLICIES));
     const former = this.#former;
-    const policies = former !== null && timeMicros < former.untilMicros ? former.policies : this.#policies;
+    const isFormer = former !== null && nowMicros < former.untilMicros;
     let revision = 0;
-    for (const [name, versions] of policies) {
-      const version = versionAt(versions, timeMicros);
+    for (const name of new Set([...(isFormer ? former.policies.keys() : []), ...this.#policies.keys()])) {
+      const version =
+        versionAt(this.#policies.get(name) ?? [], timeMicros) ??
+        (isFormer ? versionAt(former.policies.get(name) ?? [], timeMicros) : undefined);
       if (!version) continue;
       revision = Math.max(revision, version.sequence);
       if (version.value) byName.set(name, version.value);
@@ -134,9 +150,13 @@ export class PolicyHistory {
     return { revision, byName };
   }
 
-  latest(): Policies {
-    this.#latest ??= this.at(Number.MAX_SAFE_INTEGER);
-    return this.#latest;
+  /**
+   * Verdicts before this time may be planned by policies of a deleted log, which only this process
+   * knows; 0 if there are none.
+   */
+  formerUntilMicros(nowMicros: number): number {
+    const until = this.#former?.untilMicros ?? 0;
+    return until === Number.POSITIVE_INFINITY ? nowMicros : until;
   }
 
   /** Describes the disarming that covers the node or namespace; null if armed. */

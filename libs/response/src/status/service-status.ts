@@ -127,7 +127,16 @@ export async function readServiceStatus(
   };
   const placed = await readVerdicts(bus, verdicts.state.last_seq, signal);
   const completeSince = completeSinceMicros(responses);
-  const { cut, ...counts } = await readResponses(bus, placed, { atMicros, graceMs, completeSince }, signal);
+  const formerUntilMs = Math.max(
+    0,
+    ...instancesOf('responder', instances, atMs).running.map(({ formerPoliciesUntil = '' }) =>
+      formerPoliciesUntil === '' ? 0 : Date.parse(formerPoliciesUntil),
+    ),
+  );
+  // Before, policies that only the responder knows decide, or records are lost with a former stream.
+  const since = Math.max(formerUntilMs * 1000 + POLICY_SETTLE_MICROS, microsOf(responses.created));
+  const known = placed.filter(({ atMicros: storedMicros }) => storedMicros >= since);
+  const { cut, ...counts } = await readResponses(bus, known, { atMicros, graceMs, completeSince }, signal);
   return {
     atMs,
     correlator: {

@@ -71,6 +71,11 @@ export const instanceStatus = z.object({
   stoppedAt: text('word').optional(),
   /** Correlator only; absent from older versions, and without any. */
   skipped: list('listed', skippedMessages).optional(),
+  /**
+   * Responder only, after CONFIG_LOG was recreated: it plans verdicts that were stored before this
+   * time by policies of the deleted log, which no other reader knows.
+   */
+  formerPoliciesUntil: text('word').optional(),
   /** Leading ipam-sync only; absent while no node is or should be tainted. */
   taints: taintStatus.optional(),
 });
