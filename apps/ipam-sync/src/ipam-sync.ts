@@ -159,7 +159,7 @@ export class IpamSync {
       client,
       signal,
       inUse: () => this.state.records(),
-      onResolved: (uid) => this.#ownerResolved(uid),
+      onResolved: (uid, namespace) => this.#ownerResolved(uid, namespace),
     });
     const parts = { ctx, client, bus, isLeader: () => this.isLeader };
     this.mirror =
@@ -310,13 +310,14 @@ export class IpamSync {
     if (record === null) return;
     pod.record = null;
     const { withoutRecord } = this.state;
-    this.#mark(this.state.putPod(record));
+    this.#mark(this.state.putPod(record), record.namespace);
     if (this.state.withoutRecord > withoutRecord)
       this.#log.warn('pods', { namespace: record.namespace }, 'no memory for all pods: the lists omit some');
     if (this.#ctx.config.resolveOwners && this.state.has(record.uid)) this.owners.want(record);
   }
   #podRemoved(uid: string): void {
-    this.#mark(this.state.removePod(uid));
+    const namespace = this.state.namespaceOf(uid);
+    this.#mark(this.state.removePod(uid), namespace);
     if (!this.state.canListMore || performance.now() - this.#listedMoreMs < LIST_MORE_MS) return;
     this.#listedMoreMs = performance.now();
     this.pods.reselect();
@@ -347,12 +348,14 @@ export class IpamSync {
     if (this.state.cutPods > 0) this.pods.reselect();
     this.#mark(new Set(this.state.nodeNames()));
   }
-  #ownerResolved(uid: string): void {
-    if (this.writer !== null) this.#mark(this.state.nodesOwnedBy(uid));
+  #ownerResolved(uid: string, namespace: string): void {
+    if (this.writer !== null) this.#mark(this.state.nodesOwnedBy(uid), namespace);
   }
-  #mark(touched: Touched): void {
+  /** @param namespace of the pod that caused it */
+  #mark(touched: Touched, namespace?: string): void {
     if (touched.size === 0 || this.writer === null) return;
-    this.writer.mark([...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name))));
+    const keys = [...touched].map((name) => (name === CLUSTER_KEY ? CLUSTER_KEY : encodeToken(name)));
+    this.writer.mark(keys, namespace);
   }
 
   /** Logs a failure that is retried: at most once a minute per part. */

@@ -28,10 +28,21 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     ],
     filledBy: 'pods of the node',
     share:
-      'namespaces are listed in turn, at most 2,048 pods; the largest pods are cut first. A node has one mark, so changes of one node do not queue behind each other',
+      'namespaces are listed in turn, at most 2,048 pods; the largest pods of the namespace with most bytes are cut first. A node has one mark, so changes of one node do not queue behind each other',
     whenFull: 'pods are omitted and counted, and the node is not blamed for them',
     counter: '`bailiff_ipam_sync_omitted_pods`, `bailiff_ipam_sync_snapshots_pending`',
     tests: ['apps/ipam-sync/src/snapshots/plan.test.ts', 'apps/ipam-sync/src/snapshots/writer.test.ts'],
+  },
+  {
+    what: 'time to plan and encode snapshots',
+    file: `${I}/snapshots/write-turns.ts`,
+    limits: ['FREE_MS', 'HALF_LIFE_MS'],
+    filledBy: 'changes of pods: each causes a snapshot of its node, of which a full one takes tens of milliseconds',
+    share:
+      'the namespace with the least recent time is first. One that has used a node for longer waits between two of its changes there, and uses at most a tenth of the process and of the collector that reads them',
+    whenFull: 'the changes of that namespace are written later, together or with those of others',
+    counter: '`bailiff_ipam_sync_change_to_written_seconds`',
+    tests: ['apps/ipam-sync/src/snapshots/write-turns.test.ts'],
   },
   {
     what: 'templates of controllers',

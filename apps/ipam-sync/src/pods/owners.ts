@@ -70,7 +70,7 @@ export function templateOf({ owner, namespace, controllerRevision }: Claim): Tem
 export interface OwnerResolverOptions {
   client: KubeApi;
   /** A template was read; pods of this owner may be confirmed now. */
-  onResolved(uid: string): void;
+  onResolved(uid: string, namespace: string): void;
   /** All pods with their claims. */
   inUse(): Iterable<Claim>;
   signal: AbortSignal;
@@ -176,7 +176,7 @@ export class OwnerResolver {
       // It may have been dropped as unused meanwhile.
       if (!this.#known.has(template.key)) this.#counts.add(namespace);
       this.#known.set(template.key, { namespace, known });
-      onResolved(owner.uid);
+      onResolved(owner.uid, namespace);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       if (signal.aborted) return;

@@ -132,6 +132,11 @@ export class ClusterState {
     return this.#pods.has(uid);
   }
 
+  /** Namespace of a known pod; empty: it is not known. */
+  namespaceOf(uid: string): string {
+    return (this.#pods.get(uid)?.record ?? this.#omitted.get(uid))?.namespace ?? '';
+  }
+
   /** Pods of a node that have no record. */
   omittedOn(nodeName: string): number {
     return (this.#omittedOn.get(nodeName) ?? 0) + Number(this.hasUnknownPods);

@@ -346,6 +346,19 @@ describe('plan - pods above the size limit', () => {
     const pods = planNode('n1', input(stateOf(record('a'))))?.pods ?? [];
     expect(fitPods(pods, 4_096, new Set())).toEqual(pods);
   });
+
+  test('plan - many pods of one namespace cut no pod of another, also a larger one', () => {
+    const labels = (bytes: number) => ({ note: 'x'.repeat(bytes) });
+    const honest = record('honest', { labels: labels(3_000), containers: [{ name: 'main', id: 'c1' }] });
+    const cutWith = (namespace: string): string[] => {
+      const hostile = Array.from({ length: 20 }, (_, i) => record(`h-${i + 10}`, { namespace, labels: labels(2_900) }));
+      const pods = planNode('n1', input(stateOf(honest, ...hostile)))?.pods ?? [];
+      return fitPods(pods, 64 * 1024, new Set()).flatMap(({ uid, cut }) => (cut ? [uid] : []));
+    };
+    expect(cutWith('hostile')).toEqual(['h-10']);
+    // Control: within one namespace, the largest is first.
+    expect(cutWith('shop')).toEqual(['honest']);
+  });
 });
 
 function stateOf(...records: PodRecord[]): ClusterState {

@@ -75,30 +75,61 @@ function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>
   }
 }
 
+/** Pods of a namespace, by their place in the list, and their bytes. */
+interface NamespacePods {
+  bytes: number;
+  smallestFirst: { index: number; size: number }[];
+}
+
 /**
- * Pods that fit into a snapshot. While they do not fit, the largest pod is reduced to the fields
- * needed for enforcement, so that labels of one pod cannot remove addresses of others. Labels that
- * policies select by stay.
+ * Pods that fit into a snapshot. While they do not fit, the largest pod of the namespace with most bytes
+ * is reduced to the fields needed for enforcement, so that pods of one namespace remove neither
+ * addresses nor containers of others. Labels that policies select by stay.
  */
 export function fitPods(
   pods: readonly PodIdentity[],
   maxBytes: number,
   selectedBy: ReadonlySet<string>,
 ): PodIdentity[] {
-  const sizes = pods.map((pod) => Buffer.byteLength(JSON.stringify(pod)) + 1);
-  let total = sizes.reduce((sum, size) => sum + size, 0);
   const fitted = [...pods];
-  const largest = sizes.map((size, index) => ({ size, index })).sort((a, b) => b.size - a.size || a.index - b.index);
-  for (const { size, index } of largest) {
-    if (total <= maxBytes) break;
-    const pod = fitted[index] as PodIdentity;
+  let total = 0;
+  const namespaces = new Map<string, NamespacePods>();
+  for (const [index, pod] of pods.entries()) {
+    const size = sizeOf(pod);
+    const own = namespaces.get(pod.namespace) ?? { bytes: 0, smallestFirst: [] };
+    namespaces.set(pod.namespace, own);
+    own.bytes += size;
+    own.smallestFirst.push({ index, size });
+    total += size;
+  }
+  if (total <= maxBytes) return fitted;
+  for (const { smallestFirst } of namespaces.values())
+    smallestFirst.sort((a, b) => a.size - b.size || b.index - a.index);
+  while (total > maxBytes && namespaces.size > 0) {
+    const [namespace, own] = mostBytes(namespaces);
+    const largest = own.smallestFirst.pop();
+    if (largest === undefined) {
+      namespaces.delete(namespace);
+      continue;
+    }
+    const pod = fitted[largest.index] as PodIdentity;
     const labels = Object.fromEntries(Object.entries(pod.labels).filter(([name]) => selectedBy.has(name)));
     const bare: PodIdentity = { ...pod, labels, containers: [], owners: pod.owners.slice(-1), cut: true };
-    fitted[index] = bare;
-    total -= size - Buffer.byteLength(JSON.stringify(bare)) - 1;
+    fitted[largest.index] = bare;
+    const saved = largest.size - sizeOf(bare);
+    total -= saved;
+    own.bytes -= saved;
   }
   return fitted;
 }
+
+function mostBytes(namespaces: ReadonlyMap<string, NamespacePods>): [string, NamespacePods] {
+  let most: [string, NamespacePods] = ['', { bytes: -1, smallestFirst: [] }];
+  for (const one of namespaces) if (one[1].bytes > most[1].bytes) most = one;
+  return most;
+}
+
+const sizeOf = (pod: PodIdentity): number => Buffer.byteLength(JSON.stringify(pod)) + 1;
 
 /** Snapshot of the cluster without revision. */
 export function planCluster(

@@ -1,17 +1,18 @@
 /**
  * Reconciles `bailiff_pods` with the plan while this process leads. Level-triggered: keys are
  * marked, and a write takes the plan of that moment. Changes within `coalesceMs` cost one write;
- * nothing is queued.
+ * nothing is queued. Tenants take turns (write-turns.ts).
  *
  * Each write names the revision it replaces. A term starts by rewriting every key, so that a late
  * write of the former leader fails with a conflict. During the term a watch detects foreign writes,
- * and they are corrected. Bounds: one mark per key, `CONCURRENCY` writes at once, backoff up to
- * `MAX_BACKOFF_MS` per failed key.
+ * and they are corrected. Bounds: one mark per key and tenant, `CONCURRENCY` writes at once, backoff up
+ * to `MAX_BACKOFF_MS` after failed keys.
  */
 import { type Bucket, BusError, type KvEntry } from '@bailiff/bus';
 import { type ClusterSnapshot, decodeSnapshotValue, type NodeSnapshot } from '@bailiff/schemas';
 import { backoffMs, pause } from '@bailiff/service';
 import { digestOf, encodeSnapshot, nextRevision } from './plan.ts';
+import { NO_TENANT, type Turn, WriteTurns } from './write-turns.ts';
 
 export type Snapshot = Omit<NodeSnapshot, 'revision'> | Omit<ClusterSnapshot, 'revision'>;
 
@@ -56,21 +57,33 @@ interface StoredSnapshot {
   ours: boolean;
 }
 
+interface Write {
+  stored: StoredSnapshot;
+  after: Pick<StoredSnapshot, 'digest' | 'exists' | 'snapshotRevision'>;
+  /** null: deletes the key. */
+  value: Buffer | null;
+}
+
 const CONCURRENCY = 16;
+/** Turns after which failed keys are marked again: a tenant's marks must not hold them back. */
+const TURNS_PER_FLUSH = 64;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
+/** A wait ends without a mark after this long. */
+const MAX_WAIT_MS = 60_000;
+const nextTurnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const NOTHING: StoredSnapshot = { busRevision: 0, snapshotRevision: 0, digest: null, exists: false, ours: false };
 
 /** One term of leadership. */
 export class SnapshotWriter {
   #options: WriterOptions;
   #stored = new Map<string, StoredSnapshot>();
-  #marked = new Map<string, number>();
+  readonly #turns: WriteTurns;
+  /** Values whose ack is awaited, by key. */
+  readonly #sent = new Map<string, Buffer>();
   #oversized = new Set<string>();
   #wake: () => void = () => {};
   #synced = false;
   #flushing = false;
-  /** Keys of the current flush that are not reconciled yet. */
-  #openKeys = 0;
   #failuresInRow = 0;
   readonly stats: WriterStats;
 
@@ -79,30 +92,30 @@ export class SnapshotWriter {
     stats: WriterStats = { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 },
   ) {
     this.#options = options;
+    this.#turns = new WriteTurns(options.coalesceMs, () => performance.now());
     this.stats = stats;
   }
 
   /** True once every key is reconciled in this term. */
   get settled(): boolean {
-    return this.#synced && !this.#flushing && this.#marked.size === 0;
+    return this.#synced && !this.#flushing && this.#turns.size === 0;
   }
   /** Keys whose snapshot exceeds the limit; the former value stays stored. */
   get oversized(): ReadonlySet<string> {
     return this.#oversized;
   }
   get pending(): number {
-    return this.#marked.size;
+    return this.#turns.size;
   }
   /** Keys that are marked or being written; at least one before the bucket is read. */
   get unwritten(): number {
-    return Math.max(this.#synced ? 0 : 1, this.#marked.size + this.#openKeys);
+    return Math.max(this.#synced ? 0 : 1, this.#turns.size + this.#turns.open);
   }
 
-  /** Marks keys whose plan may have changed. */
-  mark(keys: Iterable<string>): void {
-    const now = performance.now();
-    for (const key of keys) if (!this.#marked.has(key)) this.#marked.set(key, now);
-    if (this.#marked.size > 0) this.#wake();
+  /** Marks keys whose plan may have changed. @param tenant namespace of the pod that changed it */
+  mark(keys: Iterable<string>, tenant = NO_TENANT): void {
+    for (const key of keys) this.#turns.mark(key, tenant);
+    if (this.#turns.size > 0) this.#wake();
   }
 
   /** Writes until the term ends, then waits for open writes. */
@@ -130,92 +143,94 @@ export class SnapshotWriter {
 
   async #loop(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (!this.#synced || this.#marked.size === 0) {
-        await this.#nextMark(signal);
+      const dueInMs = this.#synced ? this.#turns.dueInMs : Number.POSITIVE_INFINITY;
+      if (dueInMs > 0) {
+        await this.#nextMark(dueInMs, signal);
         continue;
       }
-      await pause(this.#options.coalesceMs, signal);
-      if (signal.aborted) return;
       const failed = await this.#flush(signal);
       this.#failuresInRow = failed === 0 ? 0 : this.#failuresInRow + 1;
       if (failed > 0) await pause(backoffMs(this.#failuresInRow, BACKOFF, Math.random()), signal);
     }
   }
 
-  #nextMark(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const finish = () => {
-        signal.removeEventListener('abort', finish);
-        this.#wake = () => {};
-        resolve();
-      };
-      signal.addEventListener('abort', finish, { once: true });
-      this.#wake = () => {
-        if (this.#synced) finish();
-      };
-      if (signal.aborted || (this.#synced && this.#marked.size > 0)) finish();
-    });
+  /** Waits until a key is due, at most until the next mark. */
+  async #nextMark(dueInMs: number, signal: AbortSignal): Promise<void> {
+    const marked = new AbortController();
+    this.#wake = () => {
+      if (this.#synced) marked.abort();
+    };
+    await pause(Math.min(MAX_WAIT_MS, Math.ceil(dueInMs)), AbortSignal.any([marked.signal, signal]));
+    this.#wake = () => {};
   }
 
-  /** Writes all marked keys; returns the number of failures. */
+  /** Writes the keys that are due; returns the number of failures. */
   async #flush(signal: AbortSignal): Promise<number> {
-    const batch = [...this.#marked];
-    this.#marked.clear();
     this.#flushing = true;
-    this.#openKeys = batch.length;
-    let failed = 0;
+    const failed: Turn[] = [];
+    let turns = 0;
     const worker = async () => {
-      for (let next = batch.pop(); next !== undefined; next = batch.pop()) {
-        const [key, sinceMs] = next;
-        const done = !signal.aborted && (await this.#reconcile(key, sinceMs));
-        this.#openKeys -= 1;
-        if (done) continue;
-        failed += 1;
-        this.#marked.set(key, Math.min(sinceMs, this.#marked.get(key) ?? sinceMs));
+      for (;;) {
+        const turn = !signal.aborted && turns < TURNS_PER_FLUSH ? this.#turns.next() : null;
+        if (turn === null) return;
+        turns += 1;
+        if (!(await this.#reconcile(turn))) failed.push(turn);
+        // Events of other tenants between two turns: their marks may be first.
+        await nextTurnOfLoop();
       }
     };
-    await Promise.all(Array.from({ length: Math.min(CONCURRENCY, batch.length) }, worker));
+    await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+    for (const turn of failed) this.#turns.again(turn);
     this.#flushing = false;
-    return failed;
+    return failed.length;
   }
 
   /** Reconciles one key; false if it must be retried. */
-  async #reconcile(key: string, sinceMs: number): Promise<boolean> {
+  async #reconcile(turn: Turn): Promise<boolean> {
+    const { key, marks } = turn;
+    const beganMs = performance.now();
+    const write = this.#plan(key);
+    const usedMs = performance.now() - beganMs;
+    const done = write === null || (await this.#write(key, write.stored, write.after, write.value));
+    if (!done) return false;
+    this.#turns.end(turn, usedMs);
+    if (write?.value) this.#options.onWritten?.(performance.now() - Math.min(...marks.values()));
+    return true;
+  }
+
+  /** The write that brings a key to its plan; null: none is needed or possible. */
+  #plan(key: string): Write | null {
     const stored = this.#stored.get(key) ?? NOTHING;
     const snapshot = this.#options.plan(key);
     if (snapshot === null) {
       this.#oversized.delete(key);
-      if (!stored.exists) return true;
-      return this.#write(key, stored, { digest: null, exists: false, snapshotRevision: stored.snapshotRevision }, null);
+      if (!stored.exists) return null;
+      const after = { digest: null, exists: false, snapshotRevision: stored.snapshotRevision };
+      return { stored, after, value: null };
     }
     const digest = digestOf(snapshot);
-    if (stored.ours && stored.digest === digest) return true;
+    if (stored.ours && stored.digest === digest) return null;
     const { nowMs = Date.now } = this.#options;
     const snapshotRevision = nextRevision(stored.snapshotRevision, nowMs());
     const { refused, value } = encodeSnapshot(snapshot, snapshotRevision);
     if (refused) {
       this.#oversized.add(key);
       this.stats.tooLarge += 1;
-      return true;
+      return null;
     }
     this.#oversized.delete(key);
-    const written = await this.#write(key, stored, { digest, exists: true, snapshotRevision }, value);
-    if (written) this.#options.onWritten?.(performance.now() - sinceMs);
-    return written;
+    return { stored, after: { digest, exists: true, snapshotRevision }, value };
   }
 
-  async #write(
-    key: string,
-    stored: StoredSnapshot,
-    after: Pick<StoredSnapshot, 'digest' | 'exists' | 'snapshotRevision'>,
-    value: Buffer | null,
-  ): Promise<boolean> {
+  async #write(key: string, stored: StoredSnapshot, after: Write['after'], value: Buffer | null): Promise<boolean> {
     const { bucket, isLeader } = this.#options;
     const options = { previousRevision: stored.busRevision };
     // Checked directly before the write, without an await in between.
     if (!isLeader()) return false;
+    if (value !== null) this.#sent.set(key, value);
     try {
-      const busRevision = await (value === null ? bucket.delete(key, options) : bucket.put(key, value, options));
+      const written = value === null ? bucket.delete(key, options) : bucket.put(key, value, options);
+      const busRevision = await written.finally(() => this.#sent.delete(key));
       this.#options.onStored?.(busRevision);
       if (value === null) this.stats.deletes += 1;
       else this.stats.writes += 1;
@@ -252,6 +267,8 @@ export class SnapshotWriter {
   #observe(entry: KvEntry): void {
     const known = this.#stored.get(entry.key);
     if (known && entry.revision <= known.busRevision) return;
+    // The watch delivers an own write before its ack, which is cheaper than reading it.
+    if (!entry.deleted && this.#sent.get(entry.key)?.equals(entry.value)) return;
     const { digest, snapshotRevision } = readSnapshot(entry);
     this.#stand(entry.key, {
       busRevision: entry.revision,
