@@ -1,5 +1,5 @@
 // A quarantine list that one tenant fills with pods of its own: other namespaces find places, and
-// entries of pods that the node reports as gone make room. An entry of a pod whose interface still
+// entries of pods that the node reports as gone are removed. An entry of a pod whose interface still
 // exists stays.
 
 import { encodeToken, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
@@ -75,7 +75,7 @@ describe('responder - a full quarantine list', () => {
     expect(await responder.metric(`retries_total{action="quarantine",reason="${FULL}"}`)).toBeGreaterThan(0);
   });
 
-  it('pods that the node reports as gone - their entries make room, the others stay', async () => {
+  it('pods that the node reports as gone - their entries are removed, the others stay', async () => {
     await fill('node-gone', MAX_QUARANTINED_PODS_PER_NODE);
     await report('node-gone', [uid(0), uid(1), 'of-another-node']);
     const { pod, phase } = await ended('node-gone', 'cut', 'quarantine');

@@ -190,7 +190,8 @@ describe('responder - a pod that does not end', () => {
       expect(end).toMatchObject({ phase: 'succeeded', reasonCode: '', attempt: 1 });
       expect(end.apiVerb).toBe(action === 'delete' ? 'DELETE' : 'POST');
       expect(rig.podNow(pod)).toBeNull();
-      expect(await rig.quarantined()).not.toContain(pod.uid);
+      // Its containers may run on: the node decides when it is gone.
+      expect(await rig.quarantined()).toContain(pod.uid);
     }
   });
 

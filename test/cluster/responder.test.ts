@@ -263,7 +263,6 @@ describe('responder', () => {
       [await rig.verdict(daemon, { rule: 'remove' }), 'protected-owner-kind', daemon],
       [await rig.verdict(fixed, { rule: 'remove' }), 'static-pod', fixed],
       [await rig.verdict(elsewhere, { rule: 'remove', nodeName: NODE }), 'node-mismatch', elsewhere],
-      [await rig.verdict({ ...elsewhere, name: 'never-was' }, { rule: 'remove' }), 'pod-gone', elsewhere],
       [await rig.verdict(null, { rule: 'remove' }), 'no-pod', elsewhere],
     ] as const;
     for (const [verdict, code, pod] of rows) {
@@ -291,18 +290,36 @@ describe('responder', () => {
     const old = rig.pod();
     rig.api.api.delete('pods', old, { gracePeriodSeconds: 0 });
     const fresh = rig.podCalled(old.name, {});
-    for (const [rule, action] of [
-      ['remove', 'delete'],
-      ['evict', 'evict'],
-      ['mark', 'label'],
-      ['isolate', 'quarantine'],
+    for (const [rule, action, phase, code] of [
+      ['mark', 'label', 'refused', 'uid-changed'],
+      ['isolate', 'quarantine', 'succeeded', 'object-gone'],
+      ['remove', 'delete', 'succeeded', 'already-gone'],
+      ['evict', 'evict', 'succeeded', 'already-gone'],
     ] as const) {
       const verdict = await rig.verdict(old, { rule });
-      expect((await rig.until(verdict, action, 'refused')).reasonCode).toBe('uid-changed');
+      expect((await rig.until(verdict, action, phase)).reasonCode).toBe(code);
     }
     expect(uidOf(rig.podNow(fresh))).toBe(fresh.uid);
     expect(rig.changesOf(fresh)).toEqual([]);
     expect(await rig.quarantined()).not.toContain(fresh.uid);
+  });
+
+  it('a pod that its owner removed by force - is isolated by UID, until its node reports that it is gone', async () => {
+    const node = 'node-forced';
+    const pod = rig.pod({ node });
+    rig.api.api.delete('pods', pod, { gracePeriodSeconds: 0 });
+    // Its containers run on: the node still sees what they send.
+    expect((await rig.until(await rig.verdict(pod, { rule: 'remove' }), 'delete', 'succeeded')).reasonCode).toBe(
+      'already-gone',
+    );
+    expect(await rig.quarantined(node)).toEqual([pod.uid]);
+    const report = (uids: string[]) =>
+      openBucket(rig.bus, 'bailiff_nodes').put(encodeToken(node), JSON.stringify({ quarantinesGone: uids }));
+    const label = await rig.verdict(pod, { rule: 'mark' });
+    await rig.until(label, 'label', 'refused');
+    expect(await rig.quarantined(node)).toEqual([pod.uid]);
+    await report([pod.uid]);
+    await waitFor(async () => (await rig.quarantined(node)).length === 0, { what: 'the entry to be removed' });
   });
 
   it('a pod recreated between read and call is not hit either: the precondition fails', async () => {

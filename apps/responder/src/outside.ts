@@ -12,17 +12,19 @@ import { type KubeClient, loadKube } from '@bailiff/kube';
 import { SchemaRegistry } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import { limitsOf, type ResponderConfig } from './config.ts';
+import { goneQuarantines } from './streams/gone-quarantines.ts';
+import type { QuarantineControllerOptions } from './streams/quarantine-controller.ts';
 import { captureClient } from './tasks/capture-client.ts';
-import { goneQuarantines } from './tasks/gone-quarantines.ts';
 import { FactReader } from './tasks/read-facts.ts';
 import type { TaskDeps } from './tasks/task-deps.ts';
 
 /** The parts of the tasks' dependencies that reach outside this process. */
-export interface Outside extends Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'quarantinesGone' | 'requestCapture'> {
+export interface Outside extends Pick<TaskDeps, 'facts' | 'clock' | 'limits' | 'requestCapture'> {
   bus: Bus;
   registry: SchemaRegistry;
   kube: KubeClient;
   quarantine: Bucket;
+  quarantinesGone: QuarantineControllerOptions['quarantinesGone'];
 }
 
 /** Waits for the bus and its streams. @throws ServiceError if their retention is too short */

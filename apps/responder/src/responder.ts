@@ -168,7 +168,7 @@ class Responder {
       },
       onOmitted: (node, pods) =>
         log.error({ node, pods }, 'quarantines not restored: no place is left in the list of the node'),
-      onError: (error) => log.error({ err: error }, 'cannot restore quarantines; the next scan retries'),
+      onError: (error) => log.error({ err: error }, 'cannot edit a quarantine list; the next scan retries'),
       signal,
     });
   }
@@ -289,6 +289,7 @@ class Responder {
   #scan(): void {
     this.#scheduler.scan();
     void this.#quarantines.reconcile();
+    void this.#quarantines.removeGone();
   }
 
   #onUnreadable(stream: string, reason: string): void {

@@ -136,7 +136,7 @@ export const ON_A_NODE: readonly Share[] = [
     file: `${C}/status/gone-quarantines.ts`,
     limits: ['MAX_GONE_LISTED'],
     filledBy: 'pods in quarantine that end',
-    share: 'none: removed when the responder has made room',
+    share: 'none: removed when the responder has removed their entries',
     whenFull: 'the others are listed later',
     counter: '',
     tests: ['apps/collector/src/status/gone-quarantines.test.ts', 'test/cluster/responder-quarantine-full.test.ts'],

@@ -134,7 +134,7 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     file: `${R}/effects/quarantine.ts`,
     limits: ['MAX_QUARANTINED_PODS_PER_NODE', 'MAX_QUARANTINE_BYTES', 'MAX_RELEASES_PER_NODE'],
     filledBy: 'quarantines, by verdicts about pods of the node',
-    share: 'a namespace gets a place only while more are free than it has; pods that are gone make room',
+    share: 'a namespace gets a place only while more are free than it has; pods that are gone leave it',
     whenFull: 'retried, then recorded as failed',
     counter: '`bailiff_responder_retries_total`',
     tests: ['libs/response/src/effects/quarantine.test.ts', 'test/cluster/responder-quarantine-full.test.ts'],

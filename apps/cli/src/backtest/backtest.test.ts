@@ -79,7 +79,7 @@ describe('backtest - answers', () => {
     );
     expect(answers.map(({ outcome, code, dryRun }) => [outcome, code, dryRun])).toEqual([
       ['act', '', true],
-      ['refuse', 'pod-gone', true],
+      ['act', 'already-gone', true],
     ]);
   });
 

@@ -123,7 +123,9 @@ class Simulation {
       this.responses.push({ ...common, outcome: 'refuse', code: decision.code, reason: decision.reason });
       if (policy && hasSubstitute(action, decision.code, policy)) this.#substitute(due, decision.code, policy, place);
     } else if (decision.kind === 'go') {
-      this.responses.push({ ...common, outcome: 'act', code: '', reason: '' });
+      // The responder isolates it: its containers may run on.
+      const code = REMOVING_ACTIONS.has(action) && facts.pod === null ? 'already-gone' : '';
+      this.responses.push({ ...common, outcome: 'act', code, reason: '' });
       this.#act(task, verdict, facts, atMicros);
     } else {
       this.responses.push({ ...common, outcome: 'ask', code: decision.code, reason: decision.reason });

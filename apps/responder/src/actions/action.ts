@@ -20,8 +20,6 @@ export interface ActionContext {
   nowMs: number;
   api: Api;
   quarantine: QuarantineBucket;
-  /** Pods of a node's quarantine list that are gone. @throws BusError */
-  quarantinesGone(nodeName: string): Promise<ReadonlySet<string>>;
   /** Requests a capture from a node's collector. @throws BusError; Error for an invalid reply */
   requestCapture(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
 }

@@ -68,13 +68,24 @@ test('delete - a deletion in progress with a longer grace period is requested ag
   expect(asked[0]).toMatchObject({ verb: 'DELETE', body: { gracePeriodSeconds: 5, preconditions: { uid } } });
 });
 
-test('delete - effect: the pod is gone, and its entry is removed; not while it terminates', async () => {
+test('delete - effect: the object is gone, and the pod stays isolated; not while it terminates', async () => {
   const { contextAt, isolated } = world(going);
   await deleteAction.carryOut(contextAt(0));
   expect(await deleteAction.tookEffect(contextAt(1))).toBe(false);
   expect(isolated()).toBe(1);
   expect(await deleteAction.tookEffect(contextAt(2, null))).toBe(true);
-  expect(isolated()).toBe(0);
+  expect(isolated()).toBe(1);
+});
+
+test.each([
+  ['no pod has its name', null],
+  ['another pod has its name', { uid: 'another' }],
+])('delete - a pod that was removed by force, and %s: its containers may run on, so it is isolated', async (_, now) => {
+  const { contextAt, asked, isolated } = world(now);
+  const outcome = await deleteAction.carryOut(contextAt(0, now));
+  expect(outcome).toMatchObject({ reasonCode: 'already-gone', reason: expect.stringContaining('stays blocked') });
+  expect(isolated()).toBe(1);
+  expect(asked).toEqual([]);
 });
 
 test.each([

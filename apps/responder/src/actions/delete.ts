@@ -1,23 +1,15 @@
 /**
- * delete: deletes the pod if it is still the pod of the verdict. Succeeds when the pod is gone.
+ * delete: deletes the pod if it is still the pod of the verdict. Succeeds when its object is gone.
  *
- * The pod's author chooses its grace period and may ignore SIGTERM. So the period is bounded, and
- * the node drops the pod's traffic until it is gone, by an entry in its quarantine list. The same
- * applies to a pod that the API server fails to delete. If the pod exists REMOVAL_MARGIN_MS after
- * its grace period (finalizer, node down), the task fails and the entry stays.
+ * The pod's author chooses its grace period, may ignore SIGTERM, and may remove the object by force
+ * while the containers run on. So the period is bounded, and an entry in the quarantine list makes
+ * the node drop the pod's traffic, also of a pod that the API server fails to delete or no longer
+ * has. The quarantine controller removes the entry when the node reports that the pod is gone. If
+ * the object exists REMOVAL_MARGIN_MS after its grace period (finalizer, node down), the task fails.
  */
 
-import { encodeToken } from '@bailiff/bus';
 import { deletePod, KubeError } from '@bailiff/kube';
-import {
-  editQuarantine,
-  graceSecondsOf,
-  isBeingDeleted,
-  isSamePod,
-  type PodFacts,
-  QuarantineError,
-  withoutEntry,
-} from '@bailiff/response';
+import { graceSecondsOf, isBeingDeleted, podOfVerdict, QuarantineError } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 import { readPod } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
@@ -26,10 +18,9 @@ import { addEntry } from './quarantine-entry.ts';
 export const REMOVAL_MARGIN_MS = 30_000;
 /** Poll interval of a deletion in progress. */
 export const REMOVAL_POLL_MS = 500;
-/** Length of the quarantine entry of a pod that does not terminate. */
+/** Longest time of the quarantine entry: a node may never report. */
 const ISOLATION_MS = 24 * 3_600_000;
 
-const ALREADY_GONE: Outcome = { reasonCode: 'already-gone', reason: 'the pod was gone before the removal' };
 const IN_PROGRESS: Outcome = { ...DONE, inProgress: true };
 
 export const deleteAction: Action = {
@@ -38,36 +29,33 @@ export const deleteAction: Action = {
   carryOut: (context) => remove(context, deletePod),
 };
 
-/**
- * Whether the pod is gone or its name belongs to another pod. If so, removes its quarantine entry.
- */
+/** Whether the API server has no such pod any more. Its containers may run on, so it is isolated. */
 export async function isGone(context: ActionContext): Promise<boolean> {
-  const { verdict, facts } = context;
-  if (facts.pod && isSamePod(facts.pod, verdict.pod?.uid ?? '')) return false;
-  await reconnect(context);
+  if (podOfVerdict(context.facts.pod, context.verdict)) return false;
+  await isolateIfRoom(context);
   return true;
 }
 
-export function isTerminating({ task, verdict, facts: { pod }, maxGraceSeconds }: ActionContext): boolean {
-  return pod !== null && isSamePod(pod, verdict.pod?.uid ?? '') && isBeingDeleted(pod, task, maxGraceSeconds);
+export function isTerminating({ task, verdict, facts, maxGraceSeconds }: ActionContext): boolean {
+  const pod = podOfVerdict(facts.pod, verdict);
+  return pod !== null && isBeingDeleted(pod, task, maxGraceSeconds);
 }
 
 /** @param call requests the removal; returns false if the pod was gone already */
 export async function remove(context: ActionContext, call: typeof deletePod): Promise<Outcome> {
   const { task, verdict, api, facts, maxGraceSeconds } = context;
-  const { namespace, name, uid } = facts.pod as PodFacts;
-  const gracePeriodSeconds = graceSecondsOf(facts.pod as PodFacts, task, maxGraceSeconds);
+  const known = podOfVerdict(facts.pod, verdict);
+  if (!known) return alreadyGone(context);
+  const { namespace, name, uid } = known;
+  const gracePeriodSeconds = graceSecondsOf(known, task, maxGraceSeconds);
   if (!isTerminating(context)) {
     const request = call(api, { namespace, name, uid, gracePeriodSeconds });
     const exists = await request.catch((error) => isolateUndeletable(context, error));
-    if (!exists) return ALREADY_GONE;
-  }
-  const pod = await readPod(api, { namespace, name });
-  if (!pod || !isSamePod(pod, verdict.pod?.uid ?? '')) {
-    await reconnect(context);
-    return DONE;
+    if (!exists) return alreadyGone(context);
   }
   const isolated = await isolateIfRoom(context);
+  const pod = podOfVerdict(await readPod(api, { namespace, name }), verdict);
+  if (!pod) return DONE;
   const waitedMs = context.nowMs - context.startedAtMicros / 1000;
   const boundMs = gracePeriodSeconds * 1000 + REMOVAL_MARGIN_MS;
   if (waitedMs < boundMs) return IN_PROGRESS;
@@ -76,6 +64,14 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
     reasonCode: 'not-gone',
     reason: `deleted with a grace period of ${deletionGraceSeconds ?? gracePeriodSeconds} s and not gone after ${Math.round(waitedMs / 1000)} s: ${isolated}. Check for a finalizer, and whether node ${verdict.nodeName} is up`,
     failed: true,
+  };
+}
+
+async function alreadyGone(context: ActionContext): Promise<Outcome> {
+  const isolated = await isolateIfRoom(context);
+  return {
+    reasonCode: 'already-gone',
+    reason: `the API server no longer has the pod. If its containers still run, ${isolated}`,
   };
 }
 
@@ -106,18 +102,6 @@ async function isolate(context: ActionContext): Promise<void> {
   const { verdictId } = verdict;
   const until = new Date(endMs(context)).toISOString();
   await addEntry(context, { podUid, podNamespace, podName, verdictId, until, reason: 'it is being deleted' });
-}
-
-/** Removes the entry of `isolate`. An entry with another end belongs to another task. */
-async function reconnect(context: ActionContext): Promise<void> {
-  const { verdict, quarantine, nowMs } = context;
-  const which = { podUid: verdict.pod?.uid ?? '', untilMs: endMs(context) };
-  await editQuarantine(quarantine, encodeToken(verdict.nodeName), verdict.nodeName, (list) => {
-    const existing = list.entries.find(({ podUid }) => podUid === which.podUid);
-    return existing && Date.parse(existing.until) === which.untilMs
-      ? withoutEntry(list, which, nowMs)
-      : { list, outcome: 'kept' };
-  });
 }
 
 /** Equal at every attempt: a task recognizes its entry by it. */

@@ -5,7 +5,7 @@
  */
 
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
-import { isSamePod } from '@bailiff/response';
+import { podOfVerdict } from '@bailiff/response';
 import { type Action, type ActionContext, DONE } from './action.ts';
 import { isKube } from './api.ts';
 
@@ -66,8 +66,7 @@ async function onNode({ task, verdict, startedAtMicros, api }: ActionContext): P
 
 /** For a mirror pod, its uid in the API. */
 function uidOf({ verdict, facts }: ActionContext): string {
-  const uid = verdict.pod?.uid ?? '';
-  return facts.pod && isSamePod(facts.pod, uid) ? facts.pod.uid : uid;
+  return podOfVerdict(facts.pod, verdict)?.uid ?? verdict.pod?.uid ?? '';
 }
 
 const messageOf = (verdict: ActionContext['verdict']) => `${verdict.level}: ${verdict.rule}: ${verdict.reason}`;

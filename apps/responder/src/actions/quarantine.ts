@@ -1,7 +1,8 @@
 /**
  * quarantine: the node's kernel drops the pod's traffic in both directions. The entry under
  * `bailiff_quarantine/<node>` enforces it and is written first. A pod label and a NetworkPolicy
- * owned by the pod are the visible record. An existing object of another owner is not overwritten.
+ * owned by the pod are the visible record, while the API server has the pod. An existing object of
+ * another owner is not overwritten.
  */
 
 import { encodeToken } from '@bailiff/bus';
@@ -12,6 +13,7 @@ import {
   isReleased,
   isSamePod,
   type PodFacts,
+  podOfVerdict,
   QUARANTINE_LABEL,
   quarantineEndMicros,
   RELEASED,
@@ -37,19 +39,17 @@ export const quarantine: Action = {
     const entry = entryOf(context);
     const existing = list.entries.find((other) => other.podUid === entry.podUid);
     if (!existing || Date.parse(existing.until) < Date.parse(entry.until)) return false;
-    const pod = context.facts.pod;
-    return (
-      pod !== null &&
-      isLabelled(pod) &&
-      (await getNetworkPolicy(context.api, pod.namespace, policyName(pod.uid))) !== null
-    );
+    const pod = podOfVerdict(context.facts.pod, context.verdict);
+    if (!pod) return true;
+    return isLabelled(pod) && (await getNetworkPolicy(context.api, pod.namespace, policyName(pod.uid))) !== null;
   },
 
   async carryOut(context) {
     const { nodeName } = context.verdict;
     const outcome = await addEntry(context, entryOf(context));
     if (outcome === 'released') return releasedMeanwhile(context);
-    const record = await writeRecord(context.api, context.facts.pod as PodFacts, context.task.policy);
+    const pod = podOfVerdict(context.facts.pod, context.verdict);
+    const record = pod ? await writeRecord(context.api, pod, context.task.policy) : WITHOUT_OBJECT;
     // A concurrent release may have run before the record existed, and so has not removed it.
     const { list } = await readQuarantine(context.quarantine, keyOf(context), nodeName);
     if (isReleased(list, entryOf(context))) return releasedMeanwhile(context);
@@ -69,6 +69,11 @@ export const quarantine: Action = {
     if (outcome === 'kept') return SUPERSEDED;
     return removeRecord(api, done);
   },
+};
+
+const WITHOUT_OBJECT: Outcome = {
+  reasonCode: 'object-gone',
+  reason: 'the API server no longer has the pod. If its containers still run, the node drops their traffic',
 };
 
 /**

@@ -1,12 +1,13 @@
 /**
- * Quarantine controller: restores quarantine lists from RESPONSES after `bailiff_quarantine` was
- * recreated, and for a node whose key has no valid list.
+ * Quarantine controller: removes entries of pods that are gone, as their node reports. Restores
+ * quarantine lists from RESPONSES after `bailiff_quarantine` was recreated, and for a node whose key
+ * has no valid list.
  *
  * An entry that is missing from a valid list was released by a person and is not restored: the list
  * names the release. A start restores only quarantines older than the bucket. One edit per node
  * restores all its entries, so no intermediate list ends one of them. If they exceed the list, the
  * newest are restored and the others reported. Idempotent and safe with several replicas. A failed
- * edit is retried by the next `reconcile`.
+ * edit is retried by the next call.
  */
 
 import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
@@ -19,6 +20,7 @@ import {
   storedQuarantine,
   withEntry,
   withoutEntry,
+  withoutGone,
 } from '@bailiff/response';
 import type { QuarantineEntry, QuarantineList } from '@bailiff/schemas';
 import type { ResponseLog } from '../ports.ts';
@@ -36,7 +38,7 @@ export interface QuarantineControllerOptions {
   onRestored(nodeName: string, pods: number): void;
   /** Quarantines that found no place in the node's list: most of them of pods that are gone. */
   onOmitted(nodeName: string, pods: number): void;
-  /** A restore failed: call `reconcile` again. */
+  /** A restore or a removal failed: call it again. */
   onError(error: Error): void;
   signal: AbortSignal;
 }
@@ -49,7 +51,10 @@ export class QuarantineController {
   #isRecreated = false;
   /** Nodes whose key has no valid list. */
   readonly #unreadable = new Set<string>();
+  /** Nodes whose list has entries. */
+  readonly #nonEmpty = new Set<string>();
   #working: Promise<void> | null = null;
+  #sweeping: Promise<void> | null = null;
 
   constructor(options: QuarantineControllerOptions) {
     this.#o = options;
@@ -62,9 +67,12 @@ export class QuarantineController {
   async watch(): Promise<void> {
     await this.#o.bucket.watch({
       onEntry: (entry) => {
-        if (entry.deleted || storedQuarantine(entry)) return;
         const nodeName = decodeToken(entry.key);
         if (!isName(nodeName)) return;
+        const list = entry.deleted ? null : storedQuarantine(entry);
+        if (list && list.entries.length > 0) this.#nonEmpty.add(nodeName);
+        else this.#nonEmpty.delete(nodeName);
+        if (entry.deleted || list) return;
         this.#unreadable.add(nodeName);
         this.#o.onUnreadable(nodeName);
         this.#isDue = true;
@@ -79,7 +87,29 @@ export class QuarantineController {
       },
       signal: this.#o.signal,
     });
-    await this.#working;
+    await Promise.all([this.#working, this.#sweeping]);
+  }
+
+  /** Removes the entries of pods that are gone. Never rejects. */
+  removeGone(): Promise<void> {
+    this.#sweeping ??= this.#removeGone().finally(() => {
+      this.#sweeping = null;
+    });
+    return this.#sweeping;
+  }
+
+  async #removeGone(): Promise<void> {
+    const { bucket, quarantinesGone, nowMs, onError, signal } = this.#o;
+    for (const nodeName of this.#nonEmpty) {
+      if (signal.aborted) return;
+      try {
+        const gone = await quarantinesGone(nodeName);
+        if (gone.size === 0) continue;
+        await editQuarantine(bucket, encodeToken(nodeName), nodeName, (list) => withoutGone(list, gone, nowMs()));
+      } catch (error) {
+        if (!signal.aborted) onError(error as Error);
+      }
+    }
   }
 
   /** Restores lists if it is due. Never rejects. */

@@ -20,6 +20,7 @@ import {
   ownerObjectOf,
   ownerPath,
   type PodFacts,
+  podOfVerdict,
 } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
 import { readPod } from '../actions/api.ts';
@@ -63,8 +64,10 @@ export class FactReader {
       action === 'cordon' ? getObject(api, apiPath`/api/v1/nodes/${verdict.nodeName}`) : null,
     ]);
     const topUid = verdict.pod?.ownerUid ?? '';
-    const isNeeded = pod?.owner && topUid !== '' && needsReservation(action);
-    const owner = isNeeded ? await this.#owner(api, pod, topUid, patience) : null;
+    // Another pod of this name is no part of what the action removes.
+    const own = podOfVerdict(pod, verdict);
+    const isNeeded = own?.owner && topUid !== '' && needsReservation(action);
+    const owner = isNeeded ? await this.#owner(api, own, topUid, patience) : null;
     return { pod, owner, node: nodeBody && nodeFactsOf(nodeBody) };
   }
 

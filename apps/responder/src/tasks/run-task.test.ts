@@ -137,8 +137,7 @@ class Replica {
       policies,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
-      quarantine: { newest: async () => null, put: () => gone },
-      quarantinesGone: async () => new Set(),
+      quarantine: { newest: async () => null, put: async () => 1 },
       requestCapture: () => gone,
       facts: new FactReader(() => 0),
       planner: new Planner({

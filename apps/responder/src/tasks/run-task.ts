@@ -11,8 +11,8 @@
 import { BusError } from '@bailiff/bus';
 import {
   type Decision,
-  isSamePod,
   ownerOf,
+  podOfVerdict,
   type RefusalCode,
   recordOf,
   responseIdOf,
@@ -130,7 +130,7 @@ export class TaskRunner {
       failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
     });
-    run.owner = read.pod && isSamePod(read.pod, stored.verdict.pod?.uid ?? '') ? ownerOf(read) : null;
+    run.owner = podOfVerdict(read.pod, stored.verdict) ? ownerOf(read) : null;
     let state = ledger.task(task.taskId);
     if (state?.started) {
       // Started before, here or by another replica. The stream may contain its terminal record.
@@ -206,7 +206,6 @@ export class TaskRunner {
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
       quarantine: this.#deps.quarantine,
-      quarantinesGone: this.#deps.quarantinesGone,
       requestCapture: this.#deps.requestCapture,
     };
   }

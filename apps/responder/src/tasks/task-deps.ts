@@ -18,7 +18,6 @@ export interface TaskDeps {
   log: ResponseLog;
   kube: KubeApi;
   quarantine: ActionContext['quarantine'];
-  quarantinesGone: ActionContext['quarantinesGone'];
   requestCapture: ActionContext['requestCapture'];
   facts: FactReader;
   order: OrderGate;

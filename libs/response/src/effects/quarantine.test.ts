@@ -9,6 +9,7 @@ import {
   readQuarantine,
   withEntry,
   withoutEntry,
+  withoutGone,
   withRelease,
 } from './quarantine.ts';
 
@@ -143,13 +144,14 @@ describe('quarantine list', () => {
     expect(Buffer.byteLength(JSON.stringify(all))).toBeLessThan(most);
   });
 
-  it('withEntry - entries of pods that are gone make room, those of others never do', () => {
+  it('withoutGone - removes the pods that are gone, and no other', () => {
     const one = fill('thief', 1_000);
-    const next = { ...entry('next', 1000), podNamespace: 'thief' };
-    expect(() => withEntry(one, next, NOW, new Set(['elsewhere']))).toThrow(/no place is left/);
-    const { list: freed } = withEntry(one, next, NOW, new Set(['thief-0', 'thief-1']));
-    expect(freed.entries).toHaveLength(255);
+    const { list: freed, outcome } = withoutGone(one, new Set(['thief-0', 'thief-1', 'elsewhere']), NOW);
+    expect(outcome).toBe(2);
+    expect(freed.entries).toHaveLength(one.entries.length - 2);
     expect(freed.entries.map(({ podUid }) => podUid)).not.toContain('thief-1');
+    // Without a change there is nothing to write.
+    expect(withoutGone(freed, new Set(['elsewhere']), NOW).list).toBe(freed);
   });
 
   it.each([

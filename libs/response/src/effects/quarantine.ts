@@ -9,7 +9,8 @@
  *
  * Places are shared: a namespace gets a further one only while more places are free than it has.
  * So one namespace takes at most half of the list, and another one at most half of the rest. An
- * entry never makes room for another one, unless the node reports that its pod is gone.
+ * entry never makes room for another one. It leaves the list when the node reports that its pod is
+ * gone.
  */
 import {
   cutEnd,
@@ -53,20 +54,14 @@ export class QuarantineError extends Error {
  */
 export type PutOutcome = 'added' | 'replaced' | 'present' | 'held' | 'released';
 
-const NONE: ReadonlySet<string> = new Set();
-
-/**
- * Adds a pod. @param gone pods whose entries make room: the node reports that they are gone
- * @throws QuarantineError QUARANTINE_FULL
- */
+/** Adds a pod. @throws QuarantineError QUARANTINE_FULL */
 export function withEntry(
   list: QuarantineList,
   entry: QuarantineEntry,
   nowMs: number,
-  gone: ReadonlySet<string> = NONE,
 ): { list: QuarantineList; outcome: PutOutcome } {
   if (isReleased(list, entry)) return { list, outcome: 'released' };
-  const entries = live(list, nowMs).filter(({ podUid }) => !gone.has(podUid));
+  const entries = live(list, nowMs);
   const existing = entries.find((other) => other.podUid === entry.podUid);
   if (existing && quarantineEndMs(existing) >= quarantineEndMs(entry)) {
     return { list, outcome: existing.verdictId === entry.verdictId ? 'present' : 'held' };
@@ -114,6 +109,17 @@ export function withoutEntry(
     ),
     outcome: 'removed',
   };
+}
+
+/** The list without pods that the node reports as gone. */
+export function withoutGone(
+  list: QuarantineList,
+  gone: ReadonlySet<string>,
+  nowMs: number,
+): { list: QuarantineList; outcome: number } {
+  const kept = list.entries.filter(({ podUid }) => !gone.has(podUid));
+  const outcome = list.entries.length - kept.length;
+  return { list: outcome === 0 ? list : next(list, live({ ...list, entries: kept }, nowMs), nowMs), outcome };
 }
 
 /** Whether a person released the pod from a verdict. */

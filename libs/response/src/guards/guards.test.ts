@@ -108,15 +108,16 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ]),
   // Identity.
-  ['the pod is gone', { action: 'delete', facts: { pod: null } }, 'pod-gone'],
-  ['another pod has its name', { action: 'delete', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
+  ['the pod is gone, label', { action: 'label', facts: { pod: null } }, 'pod-gone'],
+  // The node knows its containers by UID.
+  ...['observe', 'quarantine', 'evict', 'delete', 'capture'].flatMap((action): [string, Row, string][] => [
+    [`${action} after the pod is gone`, { action, facts: { pod: null } }, 'go'],
+    [`${action} after another pod has its name`, { action, facts: { pod: pod({ uid: 'pod-9' }) } }, 'go'],
+  ]),
   ['another pod has its name, label', { action: 'label', facts: { pod: pod({ uid: 'pod-9' }) } }, 'uid-changed'],
-  ['observe after the pod is gone', { action: 'observe', facts: { pod: null } }, 'go'],
-  ['observe after another pod has its name', { action: 'observe', facts: { pod: pod({ uid: 'pod-9' }) } }, 'go'],
   ['the pod lives on another node', { action: 'delete', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['the same for observe', { action: 'observe', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['the same for capture', { action: 'capture', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
-  ['capture after the pod is gone', { action: 'capture', facts: { pod: null } }, 'pod-gone'],
   ['the same for cordon', { action: 'cordon', facts: { pod: pod({ nodeName: 'node-b' }) } }, 'node-mismatch'],
   ['cordon after the pod is gone', { action: 'cordon', facts: { pod: null } }, 'go'],
   ['a verdict about a node has no pod to delete', { action: 'delete', verdict: verdict({ pod: null }) }, 'no-pod'],

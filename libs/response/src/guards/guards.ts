@@ -8,7 +8,7 @@
  * no limits.
  */
 import { DISRUPTIVE_ACTIONS, REMOVING_ACTIONS } from '@bailiff/policy';
-import type { Task } from '../planning/plan.ts';
+import type { Task, VerdictSummary } from '../planning/plan.ts';
 import { ACTION_LIMITS } from './action-limits.ts';
 import { type Decision, type Guard, type GuardInput, refuse } from './decision.ts';
 import { CORDONED_BY, ownerOf, type PodFacts } from './facts.ts';
@@ -26,6 +26,11 @@ export function checkGuards(input: GuardInput): Decision {
 /** True if the pod that the API server returned is the pod of the verdict. */
 export function isSamePod(pod: PodFacts, uid: string): boolean {
   return pod.uid === uid || (pod.staticUid !== null && pod.staticUid === uid);
+}
+
+/** The pod that the API server returned, if it is that of the verdict. */
+export function podOfVerdict(pod: PodFacts | null, verdict: Pick<VerdictSummary, 'pod'>): PodFacts | null {
+  return pod && isSamePod(pod, verdict.pod?.uid ?? '') ? pod : null;
 }
 
 function withdrawn({ task, policy }: GuardInput): Decision | null {
@@ -50,8 +55,9 @@ function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decis
     return refuse('no-pod', `the verdict is about node ${verdict.nodeName}, not about a pod`);
   }
   const name = `${verdict.pod.namespace}/${verdict.pod.name}`;
-  // Cordon and event do not need the pod. A pod on another node contradicts the verdict.
-  const mayBeGone = task.action === 'cordon' || task.action === 'observe';
+  // A user who may delete pods can remove the object by force while the containers run on, and a node
+  // acts by UID. A pod on another node contradicts the verdict.
+  const mayBeGone = task.action !== 'label';
   if (!pod) return mayBeGone ? null : refuse('pod-gone', `pod ${name} does not exist any more`);
   if (!isSamePod(pod, verdict.pod.uid)) {
     if (mayBeGone) return null;
@@ -90,11 +96,12 @@ export function graceSecondsOf(pod: PodFacts, { step }: Pick<Task, 'step'>, maxG
 }
 
 function protection({ task, verdict, policy, facts }: GuardInput): Decision | null {
-  const pod = facts.pod;
-  if (!policy || !verdict.pod || !pod || task.action === 'observe' || task.action === 'cordon') return null;
+  if (!policy || !verdict.pod || task.action === 'observe' || task.action === 'cordon') return null;
   if (policy.guards.protectedNamespaces.includes(verdict.pod.namespace)) {
     return refuse('protected-namespace', `namespace ${verdict.pod.namespace} is protected by policy ${task.policy}`);
   }
+  const pod = podOfVerdict(facts.pod, verdict);
+  if (!pod) return null;
   if (pod.staticUid !== null) {
     if (!REMOVING_ACTIONS.has(task.action)) return null;
     return refuse('static-pod', `the kubelet would restart this static pod; it can only be quarantined`);
