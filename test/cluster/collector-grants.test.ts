@@ -13,6 +13,7 @@ import {
 } from '../../apps/ipam-sync/src/pods/grants.ts';
 import { podRecord } from '../../apps/ipam-sync/src/pods/records.ts';
 import { ClusterState } from '../../apps/ipam-sync/src/snapshots/cluster-state.ts';
+import { EndedPods } from '../../apps/ipam-sync/src/snapshots/ended-pods.ts';
 import { planNode } from '../../apps/ipam-sync/src/snapshots/plan.ts';
 import { GATEWAY_MAC, TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
@@ -48,7 +49,10 @@ describe('grants', () => {
     if (record === null) throw new Error('no record');
     state.putPod(record);
     const permits = permitsOf(spoofCluster.parse(config));
-    const planned = planNode('n', { state, permits, ownersOf: () => [], selectedBy: new Set() });
+    const planned = planNode('n', {
+      ...{ state, permits, ownersOf: () => [], selectedBy: new Set() },
+      ended: new EndedPods(),
+    });
     const [granted] = planned?.pods ?? [];
     if (granted === undefined) throw new Error('no pod');
     revision += 1;

@@ -106,8 +106,15 @@ describe('an interface that outlives its pod', () => {
     expect(readdirSync(node.cniDir)).toEqual([]);
     expect(await landed(pod, 'x0'), 'control: its last process has not ended').toBe(TIMES);
 
+    const unlisted = (wanted: string[]) =>
+      waitFor(async () => (await node.nodeStatus())?.unlistedPods?.toSorted(), {
+        what: 'the pods beside the list in the status',
+        until: (uids) => JSON.stringify(uids) === JSON.stringify(wanted.toSorted()),
+      });
+    await unlisted([pod, released.pod, bare.pod].map(({ uid }) => uid));
     removeCgroup(pod);
     await orphaned(pod);
+    await unlisted([released.pod, bare.pod].map(({ uid }) => uid));
     expect(await landed(pod, 'x0')).toBe(0);
     await counted(TIMES);
     const link = { source: pod.mac, destination: GATEWAY.destinationMac, type: ETHERTYPE.arp };

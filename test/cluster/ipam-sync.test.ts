@@ -1,7 +1,7 @@
 // ipam-sync in this process, between a real nats-server and the API stand-in, with the rights from
 // its manifests.
 import { isDeepStrictEqual } from 'node:util';
-import { ensureTopology } from '@bailiff/bus';
+import { encodeToken, ensureTopology, openBucket } from '@bailiff/bus';
 import { clusterSnapshot } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
@@ -135,6 +135,39 @@ describe('ipam-sync - snapshots', () => {
     await shows(world, 'node-1', { web: ['10.1.0.6'] });
     expect((await world.snapshot('node-1'))?.pods.map(({ uid }) => uid)).toEqual([second]);
     expect(second).not.toBe(first);
+  });
+
+  test('ipam-sync - a pod without an object stays listed while its node reports it, also over a restart', async () => {
+    await using world = await startWorld();
+    const uid = world.running('ghost', 'node-1', ['10.1.0.5'], { labels: { app: 'web' } });
+    world.running('honest', 'node-1', ['10.1.0.7']);
+    const listed = async () =>
+      (await world.snapshot('node-1'))?.pods.map((pod) => [pod.name, pod.ended === true, pod.interfaces.length]);
+    const showsPods = (wanted: unknown[][]) =>
+      waitFor(async () => isDeepStrictEqual(await listed(), wanted), { what: JSON.stringify(wanted), state: listed });
+    const report = (unlistedPods: string[]) =>
+      openBucket(world.admin, 'bailiff_nodes').put(encodeToken('node-1'), JSON.stringify({ unlistedPods }));
+    {
+      await using _sync = await launch(world);
+      await shows(world, 'node-1', { ghost: ['10.1.0.5'], honest: ['10.1.0.7'] });
+      // Control: a node cannot list a pod that was not on it.
+      await report(['never-was']);
+      world.remove('ghost');
+      world.remove('honest');
+      await showsPods([]);
+      await report([uid]);
+      await showsPods([['ghost', true, 1]]);
+      expect((await world.snapshot('node-1'))?.pods[0]).toMatchObject({ uid, labels: { app: 'web' } });
+    }
+    // Its address is free for the next pod.
+    world.running('next', 'node-1', ['10.1.0.5']);
+    await using _again = await launch(world);
+    const bySort = async () => (await listed())?.toSorted();
+    const wanted = [
+      ['ghost', true, 0],
+      ['next', false, 1],
+    ];
+    await waitFor(async () => isDeepStrictEqual(await bySort(), wanted), { what: 'both pods', state: listed });
   });
 
   test('ipam-sync - pods with labels for 512 KiB are stored whole, compressed; a pod with too many labels loses some', async () => {

@@ -223,6 +223,13 @@ export class NetworkEngine {
     this.#orphans.check();
   }
 
+  /** Pods of which the node has an interface or a cgroup. */
+  presentPods(): Set<string> {
+    const present = new Set(this.#orphans.cgroupPods);
+    for (const { binding, orphaned } of this.registry.allLive()) if (binding && !orphaned) present.add(binding.podUid);
+    return present;
+  }
+
   cniRecords(): Iterable<CniRecord> {
     return this.#cni.byFile.values();
   }

@@ -21,7 +21,7 @@ import {
 } from '@bailiff/bus';
 import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
-import { CLUSTER_KEY } from '@bailiff/schemas';
+import { CLUSTER_KEY, podIdentity } from '@bailiff/schemas';
 import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
 import { createMirror, createTaintController } from './controllers.ts';
@@ -34,13 +34,16 @@ import { ServicesFeed } from './services/services-feed.ts';
 import { LabelKeys } from './settings/label-keys.ts';
 import { SettingsFeed } from './settings/settings-feed.ts';
 import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
-import { planCluster, planNode } from './snapshots/plan.ts';
+import { EndedPods } from './snapshots/ended-pods.ts';
+import { identityOf, type PlanInput, planCluster, planNode } from './snapshots/plan.ts';
+import { watchUnlistedPods } from './snapshots/unlisted-pods.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
 import type { TaintController } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
+export const NODES_BUCKET = 'bailiff_nodes';
 /** A term's first write waits this long for owners: without them pods lack their workload's modes. */
 const OWNERS_WAIT_MS = 10_000;
 /** The same for Services, which an older role does not permit to read. */
@@ -63,11 +66,14 @@ interface ListedPod {
   record: PodRecord | null;
 }
 
+/** Interval at which former pods are forgotten. */
+const EXPIRE_ENDED_MS = 30_000;
 /** Shortest time between two lists of all pods because room for their records is free. */
 const LIST_MORE_MS = 60_000;
 
 export class IpamSync {
   readonly state: ClusterState;
+  readonly ended = new EndedPods();
   readonly pods: Reflector<ListedPod>;
   readonly nodes: Reflector<KeptNode>;
   readonly services: ServicesFeed;
@@ -203,6 +209,8 @@ export class IpamSync {
     });
     addChecks(this.#ctx, this);
     if (!config.leaderElection) this.#lead(signal);
+    const expire = () => this.#mark(this.ended.expire(performance.now()));
+    this.#ctx.onStop('ended pods', this.#ctx.clock.setRepeating(expire, EXPIRE_ENDED_MS));
     await Promise.all([
       // After the label keys: pods are read with the label names that must not be cut.
       this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
@@ -223,14 +231,22 @@ export class IpamSync {
   }
 
   #plan(key: string): Snapshot | null {
-    const input = {
-      state: this.state,
-      permits: this.settings.permits,
-      ownersOf: (pod: PodRecord) => this.owners.chainOf(pod),
-      selectedBy: this.labelKeys.keys,
-    };
     if (key === CLUSTER_KEY) return planCluster(this.state, this.services.list);
-    return planNode(decodeToken(key), input);
+    return planNode(decodeToken(key), { ...this.#identities, selectedBy: this.labelKeys.keys, ended: this.ended });
+  }
+
+  get #identities(): Pick<PlanInput, 'state' | 'permits' | 'ownersOf'> {
+    const { state, settings, owners } = this;
+    return { state, permits: settings.permits, ownersOf: (pod) => owners.chainOf(pod) };
+  }
+
+  /** What the former leader listed: a pod may have been removed since. */
+  #found(snapshot: Snapshot): void {
+    if (!('pods' in snapshot) || !Array.isArray(snapshot.pods)) return;
+    for (const value of snapshot.pods) {
+      const pod = podIdentity.safeParse(value).data;
+      if (pod && !this.state.mayExist(pod.uid)) this.ended.removed(snapshot.nodeName, pod, performance.now());
+    }
   }
 
   #lead(term: AbortSignal): void {
@@ -255,6 +271,14 @@ export class IpamSync {
     const { mirror, taints } = this;
     await Promise.all([
       this.#write(term),
+      this.#retrying(
+        () =>
+          watchUnlistedPods(openBucket(this.#bus, NODES_BUCKET), {
+            ...{ ended: this.ended, signal: term },
+            onChanged: (nodes) => this.#mark(nodes),
+          }),
+        term,
+      ),
       mirror && this.#retrying(() => mirror.serve(term), term),
       this.#retrying(() => taints.serve(term), term),
     ]);
@@ -270,6 +294,7 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
+          onFound: (_key, snapshot) => this.#found(snapshot),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };
@@ -310,12 +335,15 @@ export class IpamSync {
     if (record === null) return;
     pod.record = null;
     const { withoutRecord } = this.state;
+    this.ended.forget(record.uid);
     this.#mark(this.state.putPod(record), record.namespace);
     if (this.state.withoutRecord > withoutRecord)
       this.#log.warn('pods', { namespace: record.namespace }, 'no memory for all pods: the lists omit some');
     if (this.#ctx.config.resolveOwners && this.state.has(record.uid)) this.owners.want(record);
   }
   #podRemoved(uid: string): void {
+    const record = this.state.record(uid);
+    if (record) this.ended.removed(record.nodeName, identityOf(record, this.#identities), performance.now());
     const namespace = this.state.namespaceOf(uid);
     this.#mark(this.state.removePod(uid), namespace);
     if (!this.state.canListMore || performance.now() - this.#listedMoreMs < LIST_MORE_MS) return;

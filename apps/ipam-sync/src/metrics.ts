@@ -16,6 +16,7 @@ export interface Readings {
   refusedPrefixes: number;
   cutPods: number;
   omittedPods: number;
+  endedPods: number;
   podBytes: number;
   omittedServices: number;
   claimingServices: number;
@@ -41,6 +42,7 @@ export const NO_READINGS: Readings = {
   refusedPrefixes: 0,
   cutPods: 0,
   omittedPods: 0,
+  endedPods: 0,
   podBytes: 0,
   omittedServices: 0,
   claimingServices: 0,
@@ -77,6 +79,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('nodes', 'Nodes', (r) => r.nodes);
   gauge('contested_addresses', 'Addresses that more than one pod claims', (r) => r.contestedAddresses);
   gauge('cut_pods', 'Pods with labels, owner, containers, ports or addresses cut at a limit', (r) => r.cutPods);
+  gauge(
+    'ended_pods',
+    'Pods in lists that the API server no longer has, but whose node still reports them',
+    (r) => r.endedPods,
+  );
   gauge('omitted_pods', 'Pods left out of node snapshots: full ones, or no memory for the pod', (r) => r.omittedPods);
   gauge('pod_bytes', 'Estimated memory of the records of pods', (r) => r.podBytes);
   gauge(

@@ -9,6 +9,7 @@ import type { ServicesFeed } from './services/services-feed.ts';
 import type { LabelKeys } from './settings/label-keys.ts';
 import type { SettingsFeed } from './settings/settings-feed.ts';
 import type { ClusterState } from './snapshots/cluster-state.ts';
+import type { EndedPods } from './snapshots/ended-pods.ts';
 import type { SnapshotWriter, WriterStats } from './snapshots/writer.ts';
 import type { TaintController } from './taint/controller.ts';
 
@@ -18,6 +19,7 @@ interface Sources {
   readonly isLeader: boolean;
   readonly elector: LeaderElector;
   readonly state: ClusterState;
+  readonly ended: EndedPods;
   readonly owners: OwnerResolver;
   readonly writer: SnapshotWriter | null;
   readonly writes: WriterStats;
@@ -49,6 +51,7 @@ export function readingsOf(sync: Sources, stalledSeconds: number): Readings {
     refusedPrefixes: state.refusedPrefixes,
     cutPods: state.cutPods,
     omittedPods: state.omittedPods,
+    endedPods: sync.ended.count,
     podBytes: state.podBytes,
     refusedLabelKeys: sync.labelKeys.refused,
     configRefused: sync.settings.refused,

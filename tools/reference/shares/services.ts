@@ -19,6 +19,17 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     tests: [`${I}/snapshots/pod-memory.test.ts`, 'test/cluster/ipam-sync-tenant.test.ts'],
   },
   {
+    what: 'pods that the API server no longer has',
+    file: `${I}/snapshots/ended-pods.ts`,
+    limits: ['MAX_FORMER'],
+    filledBy: 'pods whose objects are removed; those that their node reports stay',
+    share:
+      'of the pods that no node reports, the namespace with most loses its oldest. In the list of a node they take only places that are free',
+    whenFull: 'a pod whose containers run on is not listed again: its violations are attributed for ten minutes more',
+    counter: '`bailiff_ipam_sync_ended_pods`',
+    tests: [`${I}/snapshots/ended-pods.test.ts`, 'test/cluster/ipam-sync.test.ts'],
+  },
+  {
     what: 'snapshot of a node',
     file: `${I}/snapshots/writer.ts`,
     limits: [

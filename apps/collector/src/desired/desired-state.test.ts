@@ -83,7 +83,10 @@ describe('desired state - shrinking snapshot', () => {
     expect(says(), 'not complete').toEqual(['unknown', 'unknown']);
     state.receivePods(snapshot(3, podsOf(['u1'])), []);
     expect(says()).toEqual(['absent', 'present']);
-    state.receivePods(snapshot(4, podsOf(['u1']), 'n2'), []);
+    const ended = podsOf(['u1']).map((pod) => ({ ...pod, ended: true }));
+    state.receivePods(snapshot(4, ended), []);
+    expect(says(), 'the API server no longer has it').toEqual(['absent', 'absent']);
+    state.receivePods(snapshot(5, podsOf(['u1']), 'n2'), []);
     expect(says(), 'the newest was rejected').toEqual(['unknown', 'unknown']);
   });
   it('step by step - rejected too', () => {

@@ -191,7 +191,13 @@ export class DesiredState {
   /** Whether the bus lists a pod. A list from disk may be of a time before the pod. */
   listSays(podUid: string): Sign {
     if (!this.listsEveryPod || this.#restored.has('pods')) return 'unknown';
-    return this.pods.has(podUid) ? 'present' : 'absent';
+    return this.listsAsRunning(podUid) ? 'present' : 'absent';
+  }
+
+  /** Whether the list in force names the pod, and the API server has it. */
+  listsAsRunning(podUid: string): boolean {
+    const pod = this.pods.get(podUid);
+    return pod !== undefined && pod.ended !== true;
   }
 
   /** Addresses of a pod in the accepted snapshot; empty: not listed. */

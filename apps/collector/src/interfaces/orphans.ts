@@ -33,6 +33,8 @@ export class Orphans {
   /** Generations whose pods had ended at the last check. */
   #ended = new Set<number>();
   #noting: NodeJS.Immediate | null = null;
+  /** Pods with a cgroup at the last look. */
+  cgroupPods: ReadonlySet<string> = new Set();
 
   constructor(options: OrphansOptions) {
     this.#o = options;
@@ -73,6 +75,7 @@ export class Orphans {
   #look(): Look[] {
     const { registry, store } = this.#o;
     const sources: Sources = { ...this.#o, cgroups: this.#cgroups() };
+    this.cgroupPods = sources.cgroups ?? new Set();
     const looks: Look[] = [];
     for (const iface of registry.allLive()) {
       if (!iface.binding) continue;

@@ -58,6 +58,14 @@ describe('quarantined pods that are gone', () => {
     expect(rig.at(12 * GONE_AFTER_MS)).toEqual(['force-deleted']);
   });
 
+  it('a pod that the list names without an object - gone like one that it does not name', () => {
+    const rig = node(['p'], []);
+    const pods = [samplePodIdentity({ uid: 'p', name: 'p', ended: true })];
+    rig.list([], { pods });
+    rig.at(0);
+    expect(rig.at(GONE_AFTER_MS)).toEqual(['p']);
+  });
+
   it('a pod that returns meanwhile - the time starts again', () => {
     const rig = node(['p'], []);
     rig.at(0);

@@ -36,7 +36,7 @@ export class GoneQuarantines {
 /** Pods of the list and of the interfaces; null: it is not known which. */
 function presentPods(desired: DesiredState, registry: Registry): Set<string> | null {
   if (!desired.listsEveryPod) return null;
-  const present = new Set(desired.pods.keys());
+  const present = new Set([...desired.pods.keys()].filter((podUid) => desired.listsAsRunning(podUid)));
   for (const { binding, orphaned, unlistedPod = '' } of registry.allLive()) {
     if (orphaned) continue;
     const podUid = binding?.podUid ?? unlistedPod;

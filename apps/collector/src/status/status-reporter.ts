@@ -3,7 +3,7 @@
  */
 import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
-import type { CniStatus, NodeStatus } from '@bailiff/schemas';
+import { type CniStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { ConfigReceiver } from '../desired/config-receiver.ts';
@@ -17,12 +17,15 @@ import { GoneQuarantines } from './gone-quarantines.ts';
 import { lossesOf, readingsOf } from './readings.ts';
 import { countByState, nodeStatus } from './status.ts';
 
+/** Pods without an object that a status names; the next one names further ones. */
+const MAX_UNLISTED = LIST_LIMITS.quarantined.items;
+
 export interface StatusParts {
   ctx: ServiceContext<CollectorConfig>;
   bootId: string;
   object: SpoofObject;
   registry: Registry;
-  network: { cniRecords(): Iterable<CniRecord>; readonly recordsUnwatched: string };
+  network: { cniRecords(): Iterable<CniRecord>; presentPods(): Set<string>; readonly recordsUnwatched: string };
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision'>;
   runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
@@ -78,6 +81,14 @@ export class StatusReporter {
     return new Set(ends.map(({ generation }) => generation));
   }
 
+  /** Without a list, every pod would be one. */
+  #unlistedPods(): string[] {
+    const { desired, network } = this.#parts;
+    if (!desired.known.has('pods')) return [];
+    const unlisted = [...network.presentPods()].filter((podUid) => !desired.listsAsRunning(podUid));
+    return unlisted.slice(0, MAX_UNLISTED);
+  }
+
   #status(): NodeStatus {
     const { ctx, bootId, object, registry, network, desired, receiver, runtime, cni, bus, moment } = this.#parts;
     return nodeStatus({
@@ -95,6 +106,7 @@ export class StatusReporter {
       runtime: runtime.status(),
       cni: cni.status(),
       quarantinesGone: this.#gone.observe(desired, registry, ctx.clock.monotonicMs()),
+      unlistedPods: this.#unlistedPods(),
       maps: object.maps,
       moment: moment(),
       bus: bus.counts,

@@ -32,6 +32,7 @@ const status = (registry: Registry, desired = new DesiredState('n'), cniRecords:
     },
     cni: { state: 'off', failurePolicy: 'open', problem: '', problemAt: null, passed: 0, lastPassed: '' },
     quarantinesGone: [],
+    unlistedPods: [],
     maps,
     moment: { wallMs: 0, bootNs: 0n },
     bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },

@@ -36,6 +36,7 @@ export interface StatusInput {
   runtime: RuntimeStatus;
   cni: CniStatus;
   quarantinesGone: readonly string[];
+  unlistedPods: readonly string[];
   maps: SpoofMaps;
   moment: Moment;
   bus: NodeStatus['bus'];
@@ -179,6 +180,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
     quarantinesGone: [...input.quarantinesGone],
+    unlistedPods: [...input.unlistedPods],
     runtime: input.runtime,
     cni: { ...input.cni, problem: clipReason(input.cni.problem), lastPassed: clipReason(input.cni.lastPassed) },
     maps: Object.entries(maps.fill()).map(([name, { entries, maxEntries }]) => ({

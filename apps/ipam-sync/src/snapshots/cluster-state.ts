@@ -137,6 +137,20 @@ export class ClusterState {
     return (this.#pods.get(uid)?.record ?? this.#omitted.get(uid))?.namespace ?? '';
   }
 
+  record(uid: string): PodRecord | undefined {
+    return this.#pods.get(uid)?.record;
+  }
+
+  /** False for a pod that the API server does not have. */
+  mayExist(uid: string): boolean {
+    return this.hasUnknownPods || this.#pods.has(uid) || this.#omitted.has(uid);
+  }
+
+  /** Whether a pod of the API server claims the address. */
+  isClaimed(address: string): boolean {
+    return this.#claims.has(address);
+  }
+
   /** Pods of a node that have no record. */
   omittedOn(nodeName: string): number {
     return (this.#omittedOn.get(nodeName) ?? 0) + Number(this.hasUnknownPods);

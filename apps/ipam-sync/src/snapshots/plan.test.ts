@@ -12,6 +12,7 @@ import { describe, expect, test } from 'vitest';
 import { grantRequests, MAC_ANNOTATION, NO_PERMITS, PREFIX_ANNOTATION, permitsOf } from '../pods/grants.ts';
 import type { PodRecord } from '../pods/records.ts';
 import { ClusterState } from './cluster-state.ts';
+import { EndedPods } from './ended-pods.ts';
 import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
 
 const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
@@ -47,6 +48,7 @@ const input = (state: ClusterState, change: Partial<PlanInput> = {}): PlanInput 
   permits: NO_PERMITS,
   ownersOf: ({ owner }) => (owner ? [owner] : []),
   selectedBy: new Set(['app']),
+  ended: new EndedPods(),
   ...change,
 });
 const addressesOn = (state: ClusterState, node: string) =>

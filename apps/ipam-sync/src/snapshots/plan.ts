@@ -18,6 +18,7 @@ import {
 import { granted, type Permits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
 import type { ClusterState } from './cluster-state.ts';
+import type { EndedPods } from './ended-pods.ts';
 
 /** Confirmed controllers of a pod, lowest first. */
 export type OwnerLookup = (pod: PodRecord) => Owner[];
@@ -28,6 +29,7 @@ export interface PlanInput {
   ownersOf: OwnerLookup;
   /** Label names that policies select by. */
   selectedBy: ReadonlySet<string>;
+  ended: Pick<EndedPods, 'of'>;
 }
 
 /** Snapshot of a node without revision; null if neither the node nor a pod on it exists. */
@@ -35,7 +37,11 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
   const kept = fairly(records, LIST_LIMITS.pods.items);
-  const pods = kept.map((record) => identityOf(record, input)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
+  const ended = input.ended.of(nodeName).slice(0, LIST_LIMITS.pods.items - kept.length);
+  const pods = [
+    ...kept.map((record) => identityOf(record, input)),
+    ...ended.map((pod) => withoutAddresses(pod, input.state)),
+  ].sort((a, b) => (a.uid < b.uid ? -1 : 1));
   const omitted = records.length - kept.length + input.state.omittedOn(nodeName);
   return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
 }
@@ -55,6 +61,14 @@ function fairly(records: readonly PodRecord[], most: number): readonly PodRecord
   });
   const order = ranked.sort((a, b) => a.turn - b.turn || a.index - b.index);
   return order.slice(0, most).map(({ record }) => record);
+}
+
+/** An ended pod keeps the addresses that no other pod claims. */
+function withoutAddresses(pod: PodIdentity, state: ClusterState): PodIdentity {
+  const interfaces = pod.interfaces
+    .map((one) => ({ ...one, addresses: one.addresses.filter((address) => !state.isClaimed(address)) }))
+    .filter(({ addresses }) => addresses.length > 0);
+  return { ...pod, interfaces };
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
@@ -140,7 +154,10 @@ export function planCluster(
   return tunnelServices.length === 0 ? { nodes } : { nodes, tunnelServices: [...tunnelServices] };
 }
 
-function identityOf(record: PodRecord, { state, permits, ownersOf }: PlanInput): PodIdentity {
+export function identityOf(
+  record: PodRecord,
+  { state, permits, ownersOf }: Pick<PlanInput, 'state' | 'permits' | 'ownersOf'>,
+): PodIdentity {
   const addresses = record.addresses.filter((address) => state.holds(record.uid, address));
   const owners = state.isAltered(record.uid) ? [] : ownersOf(record);
   const { namespace, serviceAccount, name } = record;

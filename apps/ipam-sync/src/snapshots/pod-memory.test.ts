@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { NO_PERMITS } from '../pods/grants.ts';
 import { podRecord } from '../pods/records.ts';
 import { ClusterState } from './cluster-state.ts';
+import { EndedPods } from './ended-pods.ts';
 import { planNode } from './plan.ts';
 import { bytesOf, MAX_OMITTED } from './pod-memory.ts';
 
@@ -109,7 +110,8 @@ describe('memory of pods', () => {
     const state = stateOf(MiB);
     fill(state, 'tenant', 100, LARGEST);
     const omitted = () => {
-      const input = { state, permits: NO_PERMITS, ownersOf: () => [], selectedBy: new Set<string>() };
+      const ended = new EndedPods();
+      const input = { state, ended, permits: NO_PERMITS, ownersOf: () => [], selectedBy: new Set<string>() };
       return planNode(NODE, input)?.omitted ?? 0;
     };
     const { withoutRecord } = state;

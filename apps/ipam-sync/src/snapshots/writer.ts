@@ -28,6 +28,8 @@ export interface WriterOptions {
   confirmLeader(): Promise<boolean>;
   coalesceMs: number;
   nowMs?: () => number;
+  /** A key has this value when the term starts. */
+  onFound?(key: string, snapshot: Snapshot): void;
   /** The bus stored a write or a deletion with this sequence. */
   onStored?(sequence: number): void;
   /** A key was written; time since its first mark. */
@@ -269,7 +271,8 @@ export class SnapshotWriter {
     if (known && entry.revision <= known.busRevision) return;
     // The watch delivers an own write before its ack, which is cheaper than reading it.
     if (!entry.deleted && this.#sent.get(entry.key)?.equals(entry.value)) return;
-    const { digest, snapshotRevision } = readSnapshot(entry);
+    const { digest, snapshotRevision, snapshot } = readSnapshot(entry);
+    if (snapshot && !this.#synced) this.#options.onFound?.(entry.key, snapshot);
     this.#stand(entry.key, {
       busRevision: entry.revision,
       snapshotRevision: Math.max(snapshotRevision, known?.snapshotRevision ?? 0),
@@ -289,12 +292,12 @@ export class SnapshotWriter {
 }
 
 /** Parses a stored snapshot; an unreadable one is replaced. */
-function readSnapshot(entry: KvEntry): { digest: string | null; snapshotRevision: number } {
+function readSnapshot(entry: KvEntry): { digest: string | null; snapshotRevision: number; snapshot?: Snapshot } {
   if (entry.deleted) return { digest: null, snapshotRevision: 0 };
   try {
     const { revision, ...snapshot } = JSON.parse(decodeSnapshotValue(entry.value)) as Snapshot & { revision: unknown };
     const snapshotRevision = Number.isSafeInteger(revision) ? (revision as number) : 0;
-    return { digest: digestOf(snapshot), snapshotRevision };
+    return { digest: digestOf(snapshot), snapshotRevision, snapshot };
   } catch {
     return { digest: null, snapshotRevision: 0 };
   }

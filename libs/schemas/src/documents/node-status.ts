@@ -126,6 +126,11 @@ export const nodeStatus = z.object({
    * responder may remove their entries. Absent from older versions.
    */
   quarantinesGone: list('quarantined', text('uid')).optional(),
+  /**
+   * Pods with an interface or a cgroup that the pod list omits, or lists as ended. ipam-sync lists
+   * former pods of the node as long as they are here. Absent from older versions.
+   */
+  unlistedPods: list('quarantined', text('uid')).optional(),
   /** Absent from versions without runtime policies. */
   runtime: runtimeStatus.optional(),
   /** Absent from versions without the CNI plugin. */

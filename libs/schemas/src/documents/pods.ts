@@ -39,6 +39,8 @@ export const podIdentity = z.object({
   cut: z.boolean().optional(),
   /** No confirmed controller. Absent: confirmed, or written by an older ipam-sync. */
   unowned: z.boolean().optional(),
+  /** The API server no longer has the pod, but its node reports it. Absent: it has. */
+  ended: z.boolean().optional(),
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 

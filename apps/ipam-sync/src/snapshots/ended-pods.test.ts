@@ -1,0 +1,87 @@
+// Pods without an object: listed while their node reports them, and bounded.
+import type { PodIdentity } from '@bailiff/schemas';
+import { describe, expect, it } from 'vitest';
+import { EndedPods, MAX_FORMER } from './ended-pods.ts';
+
+const NODE = 'node-a';
+const MINUTE = 60_000;
+const identity = (uid: string, more: Partial<PodIdentity> = {}): PodIdentity => ({
+  ...{ uid, namespace: 'shop', name: `pod-${uid}`, labels: { app: 'web' }, serviceAccount: 'default', owners: [] },
+  ...{ interfaces: [], hostNetwork: false, containers: [], allowedPrefixes: [], probePorts: [] },
+  ...{ revision: 1, createdAt: '2026-01-01T00:00:00Z' },
+  ...more,
+});
+const uids = (pods: EndedPods) => pods.of(NODE).map(({ uid }) => uid);
+
+describe('ended pods', () => {
+  it('a removed pod - is listed as ended only when its node reports it', () => {
+    const pods = new EndedPods();
+    pods.removed(NODE, identity('a'), 0);
+    expect(uids(pods)).toEqual([]);
+    expect(pods.reported(NODE, new Set(['a']), 1)).toBe(true);
+    expect(pods.of(NODE)).toEqual([{ ...identity('a'), ended: true }]);
+    expect(pods.reported(NODE, new Set(['a']), 2)).toBe(false);
+  });
+
+  it.each([
+    ['a pod that was never in its list', NODE, 'b'],
+    ['a pod of another node', 'node-b', 'a'],
+  ])('a node reports %s - nothing is listed', (_name, node, uid) => {
+    const pods = new EndedPods();
+    pods.removed(NODE, identity('a'), 0);
+    expect(pods.reported(node, new Set([uid]), 1)).toBe(false);
+    expect([...pods.of(NODE), ...pods.of(node)]).toEqual([]);
+  });
+
+  it('a listed pod - stays as long as it is reported, and leaves five minutes after', () => {
+    const pods = new EndedPods();
+    pods.removed(NODE, identity('a'), 0);
+    for (let minute = 1; minute < 2_000; minute += 4) {
+      pods.reported(NODE, new Set(['a']), minute * MINUTE);
+      expect(pods.expire(minute * MINUTE)).toEqual(new Set());
+    }
+    const last = 1_997 * MINUTE;
+    expect(pods.expire(last + 5 * MINUTE - 1)).toEqual(new Set());
+    expect(pods.expire(last + 5 * MINUTE)).toEqual(new Set([NODE]));
+    expect(uids(pods)).toEqual([]);
+    expect(pods.reported(NODE, new Set(['a']), last + 6 * MINUTE)).toBe(false);
+  });
+
+  it('a pod that its node does not report - is forgotten after ten minutes', () => {
+    const pods = new EndedPods();
+    pods.removed(NODE, identity('a'), 0);
+    expect(pods.expire(10 * MINUTE - 1)).toEqual(new Set());
+    expect(pods.reported(NODE, new Set(['a']), 10 * MINUTE - 1)).toBe(true);
+    pods.forget('a');
+    pods.removed(NODE, identity('a'), 0);
+    expect(pods.expire(10 * MINUTE)).toEqual(new Set());
+    expect(pods.reported(NODE, new Set(['a']), 10 * MINUTE)).toBe(false);
+  });
+
+  it('a list of a former leader - its ended pods are listed at once', () => {
+    const pods = new EndedPods();
+    pods.removed(NODE, identity('a', { ended: true }), 0);
+    expect(uids(pods)).toEqual(['a']);
+  });
+
+  it('a namespace that removes more pods than are kept - loses its own, first those that no node reports', () => {
+    const pods = new EndedPods();
+    pods.removed(NODE, identity('neighbour', { namespace: 'quiet' }), 0);
+    pods.removed(NODE, identity('reported'), 0);
+    pods.reported(NODE, new Set(['reported']), 0);
+    const churn = Array.from({ length: 2 * MAX_FORMER }, (_, n) => `${n}`);
+    for (const uid of churn) pods.removed(NODE, identity(uid), 0);
+    pods.reported(NODE, new Set(['neighbour', ...churn]), 1);
+    expect(uids(pods)).toHaveLength(MAX_FORMER);
+    expect(uids(pods)).toEqual(expect.arrayContaining(['neighbour', 'reported', churn.at(-1)]));
+    expect(uids(pods)).not.toContain('0');
+  });
+
+  it('a large pod - keeps what identifies it', () => {
+    const pods = new EndedPods();
+    const large = identity('a', { labels: { filler: 'x'.repeat(7_000) } });
+    pods.removed(NODE, large, 0);
+    pods.reported(NODE, new Set(['a']), 1);
+    expect(pods.of(NODE)).toEqual([{ ...large, labels: {}, cut: true, ended: true }]);
+  });
+});

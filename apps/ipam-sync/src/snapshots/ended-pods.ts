@@ -1,0 +1,122 @@
+/**
+ * Pods that the API server no longer has and whose node still reports an interface or a cgroup of
+ * them: whoever may delete pods removes an object by force while the containers run on. They stay in
+ * the list of their node (`ended`), so that what they do is still theirs. Pure.
+ *
+ * A former pod is kept for FORMER_MS, to list it again if its node reports it. A listed one leaves
+ * when its node has not reported it for ABSENT_MS. A node can only keep pods that were in its own
+ * list. Beyond MAX_FORMER, the namespace with most former pods that no node reports loses its oldest.
+ */
+import type { PodIdentity } from '@bailiff/schemas';
+
+/** A status comes every ten seconds. A node without the bus for longer loses its former pods. */
+const FORMER_MS = 600_000;
+/** A collector that restarts has not bound all interfaces in its first status. */
+const ABSENT_MS = 300_000;
+/** Former pods of all nodes. */
+export const MAX_FORMER = 8_192;
+/** JSON of a pod; a larger one keeps only what identifies it. */
+const MAX_POD_BYTES = 2_048;
+
+interface Former {
+  pod: PodIdentity;
+  /** Its node reports it. */
+  isPresent: boolean;
+  /** When it was removed, or last reported. */
+  seenMs: number;
+}
+
+export class EndedPods {
+  readonly #byNode = new Map<string, Map<string, Former>>();
+  readonly #nodeOf = new Map<string, string>();
+  /** UIDs of the pods that no node reports, by namespace, oldest first. */
+  readonly #unreported = new Map<string, Set<string>>();
+
+  /** In the list of the node. */
+  of(nodeName: string): PodIdentity[] {
+    return this.#formerOf(nodeName)
+      .filter(({ isPresent }) => isPresent)
+      .map(({ pod }) => pod);
+  }
+
+  /** Pods in lists. */
+  get count(): number {
+    let count = 0;
+    for (const nodeName of this.#byNode.keys()) count += this.of(nodeName).length;
+    return count;
+  }
+
+  /** The API server no longer has the pod. @param nowMs of a monotonic clock, as in all calls */
+  removed(nodeName: string, pod: PodIdentity, nowMs: number): void {
+    const former = this.#byNode.get(nodeName) ?? new Map<string, Former>();
+    const isPresent = pod.ended === true;
+    this.forget(pod.uid);
+    this.#byNode.set(nodeName, former.set(pod.uid, { pod: endedOf(pod), isPresent, seenMs: nowMs }));
+    this.#nodeOf.set(pod.uid, nodeName);
+    if (isPresent) return;
+    const own = this.#unreported.get(pod.namespace) ?? new Set<string>();
+    this.#unreported.set(pod.namespace, own.add(pod.uid));
+    if (this.#nodeOf.size > MAX_FORMER) this.#dropOne();
+  }
+
+  /** The API server has the pod, or its node is gone. */
+  forget(uid: string): void {
+    const nodeName = this.#nodeOf.get(uid) ?? '';
+    const former = this.#byNode.get(nodeName);
+    const known = former?.get(uid);
+    if (!former || !known) return;
+    former.delete(uid);
+    if (former.size === 0) this.#byNode.delete(nodeName);
+    this.#nodeOf.delete(uid);
+    this.#isReported(known.pod);
+  }
+
+  /** Pods that the node reports beside its list. @returns whether its list changed */
+  reported(nodeName: string, uids: ReadonlySet<string>, nowMs: number): boolean {
+    let isChanged = false;
+    for (const former of this.#formerOf(nodeName)) {
+      if (!uids.has(former.pod.uid)) continue;
+      former.seenMs = nowMs;
+      if (former.isPresent) continue;
+      former.isPresent = true;
+      this.#isReported(former.pod);
+      isChanged = true;
+    }
+    return isChanged;
+  }
+
+  /** Forgets what is too old. @returns nodes whose list changed */
+  expire(nowMs: number): Set<string> {
+    const touched = new Set<string>();
+    for (const nodeName of [...this.#byNode.keys()]) {
+      for (const { pod, isPresent, seenMs } of this.#formerOf(nodeName)) {
+        if (nowMs - seenMs < (isPresent ? ABSENT_MS : FORMER_MS)) continue;
+        this.forget(pod.uid);
+        if (isPresent) touched.add(nodeName);
+      }
+    }
+    return touched;
+  }
+
+  #formerOf(nodeName: string): Former[] {
+    return [...(this.#byNode.get(nodeName)?.values() ?? [])];
+  }
+
+  #isReported({ namespace, uid }: PodIdentity): void {
+    const own = this.#unreported.get(namespace);
+    own?.delete(uid);
+    if (own?.size === 0) this.#unreported.delete(namespace);
+  }
+
+  #dropOne(): void {
+    let most: ReadonlySet<string> = new Set();
+    for (const own of this.#unreported.values()) if (own.size > most.size) most = own;
+    const [oldest] = most;
+    if (oldest !== undefined) this.forget(oldest);
+  }
+}
+
+function endedOf(pod: PodIdentity): PodIdentity {
+  if (JSON.stringify(pod).length <= MAX_POD_BYTES) return { ...pod, ended: true };
+  return { ...pod, labels: {}, containers: [], owners: pod.owners.slice(-1), cut: true, ended: true };
+}
