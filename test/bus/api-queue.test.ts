@@ -2,12 +2,9 @@
 // all clients share, and the proof that the configuration was read needs one: without it no frame
 // is judged. A node credential may therefore send no such request. Direct gets do not pass the
 // queue.
-import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
 import {
   CORE,
   ensureTopology,
-  inboxPrefixOf,
   latestStream,
   type NatsUser,
   NODE_ROLES,
@@ -19,15 +16,13 @@ import {
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { flood } from '../support/api-flood.ts';
 import { followConfig } from '../support/config-log.ts';
 
 const NODE = 'collector-node-a';
 const STATE = '$JS.API.STREAM.INFO.KV_bailiff_config';
 const KEYS = 500;
 const REQUESTS = 50;
-const CONNECTIONS = 4;
-/** Requests of a connection until it waits for the server. */
-const BURST = 20_000;
 /** The server responds within milliseconds, on a busy machine within a tenth of this. */
 const SLOW_MS = 1_000;
 
@@ -38,44 +33,6 @@ async function start(users: NatsUser[]): Promise<TestNats> {
   const bucket = openBucket(admin, 'bailiff_config');
   for (let key = 0; key < KEYS; key += 1) await bucket.put(`runtime.namespace.ns-${key}.p`, '{}');
   return nats;
-}
-
-/** Sends requests on several connections until it is disposed of. */
-async function flood({ port }: TestNats, subject: string, body = '') {
-  let received = '';
-  let isOver = false;
-  const send = async (socket: Socket, inbox: string) => {
-    const burst = `PUB ${subject} ${inbox} ${body.length}\r\n${body}\r\n`.repeat(BURST);
-    while (!isOver && !socket.destroyed) {
-      const answered = once(socket, 'pong');
-      socket.write(`${burst}PING\r\n`);
-      await answered;
-    }
-  };
-  const sockets = await Promise.all(
-    Array.from({ length: CONNECTIONS }, async (_, index) => {
-      const socket = connectTcp(port, '127.0.0.1');
-      socket.on('error', () => undefined).on('close', () => socket.emit('pong'));
-      await once(socket, 'data');
-      const login = { verbose: false, headers: true, no_responders: true, user: NODE, pass: `password-of-${NODE}` };
-      const inbox = `${inboxPrefixOf(NODE)}.x${index}`;
-      socket.on('data', (data: Buffer) => {
-        const text = data.toString('latin1');
-        if (received.length < 10_000) received += text;
-        if (text.includes('PONG\r\n')) socket.emit('pong');
-      });
-      socket.write(`CONNECT ${JSON.stringify(login)}\r\nSUB ${inbox} 1\r\n`);
-      return { socket, sending: send(socket, inbox) };
-    }),
-  );
-  return {
-    received: () => received,
-    async [Symbol.asyncDispose]() {
-      isOver = true;
-      for (const { socket } of sockets) socket.destroy();
-      await Promise.all(sockets.map(({ sending }) => sending));
-    },
-  };
 }
 
 /** How long requests of the correlator take, one after the other. @returns after `enough` */
@@ -100,7 +57,7 @@ test('control: with the right to ask for the state of a stream, a node holds up 
     return user.user === NODE ? may : user;
   });
   await using nats = await start(users);
-  await using flooding = await flood(nats, STATE);
+  await using flooding = await flood(nats.port, NODE, { subject: STATE });
   const times = await measure(nats, (found) => found.some((ms) => ms > SLOW_MS));
   expect(times.at(-1)).toBeGreaterThan(SLOW_MS);
   expect(flooding.received()).not.toContain('Permissions Violation');
@@ -114,7 +71,7 @@ test.each([
   'a node that asks without pause for %s does not hold up the requests of others',
   async (_, subject, body) => {
     await using nats = await start(testUsers(['node-a']));
-    await using flooding = await flood(nats, subject, body);
+    await using flooding = await flood(nats.port, NODE, { subject, body });
     const { log } = followConfig(await nats.connect('correlator'));
     const times = await measure(nats, ({ length }) => length === REQUESTS);
     expect(times[REQUESTS / 2]).toBeLessThan(SLOW_MS);

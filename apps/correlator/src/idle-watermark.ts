@@ -4,16 +4,16 @@
  *
  * Invariant: time advances to a deadline only if the server, at a later time, has no unprocessed
  * frame. The inputs must be complete up to SETTLE_MICROS before the deadline. The engine then
- * produces what it would produce at the next frame.
+ * produces what it would produce at the next frame. No request is sent before the deadline.
  */
-import { type Bus, BusError, microsOf, streamInfo } from '@bailiff/bus';
+import { type Bus, BusError, streamEnd } from '@bailiff/bus';
 import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
 import type { Cancel, Clock } from '@bailiff/service';
 import type { InputWatermark } from './frame-consumer.ts';
 
 /** Poll interval: the maximum delay of a release, which itself is a second or later. */
 const POLL_MS = 100;
-/** See StreamWatermark of @bailiff/bus: a leader stamps a message before STREAM.INFO reports it. */
+/** See StreamWatermark of @bailiff/bus: a leader stamps a message before it reports it. */
 const COMMIT_MARGIN_MICROS = 250_000;
 
 export interface IdleWatermarkOptions {
@@ -56,9 +56,9 @@ export class IdleWatermark {
 
   async #advanceTo(deadline: number): Promise<void> {
     const { bus, engine, inputs, handled } = this.#o;
-    const { ts, state } = await streamInfo(bus, 'VIOLATIONS');
-    const serverMicros = microsOf(ts ?? '');
-    if (!(serverMicros - COMMIT_MARGIN_MICROS >= deadline) || state.last_seq > handled()) return;
+    if (bus.serverClock.nowMicros() - COMMIT_MARGIN_MICROS < deadline) return;
+    const { sequence, atMicros } = await streamEnd(bus, 'VIOLATIONS');
+    if (atMicros - COMMIT_MARGIN_MICROS < deadline || sequence > handled()) return;
     await Promise.all(inputs.map((input) => input.whenCompleteTo(deadline - SETTLE_MICROS)));
     engine.advance(deadline);
   }

@@ -40,6 +40,7 @@ export * from './streams/publish.ts';
 export * from './streams/publish-once.ts';
 export { RepeatedFrames } from './streams/repeated-frames.ts';
 export * from './streams/retention.ts';
+export { type StreamEnd, streamEnd } from './streams/stream-end.ts';
 export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';

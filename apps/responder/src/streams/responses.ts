@@ -20,7 +20,7 @@ import {
   responseSubject,
   retryTransient,
   type StreamMessage,
-  streamInfo,
+  streamEnd,
 } from '@bailiff/bus';
 import { type Ledger, phaseGroupOf, responseIdOf } from '@bailiff/response';
 import {
@@ -115,9 +115,8 @@ export class ResponseStream implements ResponseLog {
 
   async caughtUp(): Promise<void> {
     const { bus, ledger } = this.#options;
-    const info = await streamInfo(bus, STREAM);
-    const sequence = info.state.last_seq;
-    ledger.completeSinceMicros = completeSinceMicros(info);
+    const { sequence, info } = await streamEnd(bus, STREAM);
+    if (info) ledger.completeSinceMicros = completeSinceMicros(info);
     if (ledger.position >= sequence) return;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {

@@ -18,6 +18,7 @@ import { JetStreamHealth } from './jetstream-health.ts';
 import { type Credentials, Login } from './login.ts';
 import { ReconnectPolicy } from './reconnect-policy.ts';
 import { RequestMux } from './request-mux.ts';
+import { ServerClock } from './server-clock.ts';
 import { TokenRenewal } from './token-renewal.ts';
 
 export type { BusStatus };
@@ -56,6 +57,8 @@ export interface Bus {
   readonly timeoutMs: number;
   /** Requests in flight (request.ts). */
   readonly requests: RequestMux;
+  /** Time of the servers, by what was received from them. */
+  readonly serverClock: ServerClock;
   readonly connected: boolean;
   /** Error of the last failed attempt; empty if unknown. */
   readonly disconnectReason?: string;
@@ -94,6 +97,7 @@ class NatsBus implements Bus {
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   readonly recreatedListeners = new Set<(stream: string) => void>();
   readonly requests: RequestMux;
+  readonly serverClock = new ServerClock();
   connected = true;
   connects = 1;
   disconnectReason = '';

@@ -10,6 +10,7 @@ import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import type { HeaderBlock, Incoming } from '../connection/incoming.ts';
 import { apiRequest, request } from '../connection/request.ts';
+import type { RequestOptions } from '../connection/request-mux.ts';
 import { contentOf } from './injected-reply.ts';
 
 export interface StreamMessage {
@@ -30,8 +31,17 @@ export interface StreamMessage {
  * State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM
  * and what request throws
  */
-export function streamInfo(bus: Bus, stream: string, body?: unknown): Promise<StreamInfo & { ts?: string }> {
-  return apiRequest(bus, `${bus.apiPrefix}.STREAM.INFO.${stream}`, body);
+export async function streamInfo(
+  bus: Bus,
+  stream: string,
+  body?: unknown,
+  options: RequestOptions = {},
+): Promise<StreamInfo & { ts?: string }> {
+  const subject = `${bus.apiPrefix}.STREAM.INFO.${stream}`;
+  const info = await apiRequest<StreamInfo & { ts?: string }>(bus, subject, body, options);
+  const serverMicros = microsOf(info.ts ?? '');
+  if (!Number.isNaN(serverMicros)) bus.serverClock.set(serverMicros);
+  return info;
 }
 
 /** Newest sequence of a stream; 0 if it never held a message. @throws BusError */
@@ -108,6 +118,11 @@ export function getLastMessage(bus: Bus, stream: string, subject: string): Promi
 /** As getLastMessage, with permission to read the whole stream. @throws BusError */
 export function getLastOf(bus: Bus, stream: string, subject: string): Promise<StreamMessage | null> {
   return directGet(bus, stream, directSubject(stream), { last_by_subj: subject }, (found) => found.subject === subject);
+}
+
+/** Newest message of a stream; null if it holds none. @throws BusError */
+export function getNewest(bus: Bus, stream: string): Promise<StreamMessage | null> {
+  return directGet(bus, stream, directSubject(stream), { last_by_subj: '>' }, () => true);
 }
 
 /**

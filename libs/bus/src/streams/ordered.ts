@@ -188,6 +188,7 @@ class OrderedReader {
     }
     this.deliverySequence = delivery.deliverySequence;
     const next = streamMessage(message, delivery);
+    this.bus.serverClock.observe(next.timestampMicros);
     this.position.take(next);
     if (this.busy || this.queue.length > 0) this.queue.push(next);
     else this.handle(next);

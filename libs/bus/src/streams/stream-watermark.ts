@@ -1,15 +1,16 @@
 /**
- * Stream watermark: the time up to which a reader has every message of a stream. One reply of
- * STREAM.INFO has the server time, a later one the last sequence: every message stored before the
- * first is at or below the second. Once that sequence is read, the watermark is the server time
- * less COMMIT_MARGIN_MICROS. While it is in use it is refreshed ahead of need.
+ * Stream watermark: the time up to which a reader has every message of a stream. Every message
+ * stored before the server time of a request is at or below the newest sequence that the response
+ * reports. Once that sequence is read, the watermark is the server time less COMMIT_MARGIN_MICROS.
+ * While it is in use it is refreshed ahead of need.
  *
- * Used for configuration and pod lists. Bound: one pair of requests at a time.
+ * Used for configuration and pod lists. It does not depend on the server's queue of API requests
+ * (stream-end.ts). Bound: one request at a time.
  */
 import { onAbort, pause } from '@bailiff/service/retry';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
-import { microsOf, streamInfo } from './direct.ts';
+import { type StreamEnd, streamEnd } from './stream-end.ts';
 
 /**
  * A leader stamps a message before the cluster has agreed on it, and STREAM.INFO shows it only
@@ -18,7 +19,7 @@ import { microsOf, streamInfo } from './direct.ts';
 const COMMIT_MARGIN_MICROS = 250_000;
 /**
  * An older watermark is refreshed on use. A frame is judged by what was stored a second before it:
- * 250 + 300 < 1,000.
+ * the margin, this interval and twice the patience of stream-end.ts take less.
  */
 const REFRESH_MS = 300;
 const RETRY_MS = 200;
@@ -31,8 +32,6 @@ export class StreamWatermark {
   readonly #signal: AbortSignal;
   #read = 0;
   #waiters: { sequence: number; resolve: () => void; reject: (error: Error) => void }[] = [];
-  #serverMicros = 0;
-  #lastSequence = 0;
   #requestedAtMs = Number.NEGATIVE_INFINITY;
   #completeTo = 0;
   #refreshing: Promise<void> | null = null;
@@ -66,7 +65,6 @@ export class StreamWatermark {
     this.#read = 0;
     this.#incarnation += 1;
     this.#created = '';
-    this.#serverMicros = 0;
     const waiting = this.#waiters;
     this.#waiters = [];
     for (const { reject } of waiting) reject(this.#recreatedError());
@@ -101,7 +99,7 @@ export class StreamWatermark {
       try {
         await this.#refresh();
         // Not sufficient yet: repeat with the next reply, or wait until the time is old enough.
-        const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#serverMicros;
+        const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#bus.serverClock.nowMicros();
         if (timeMicros > this.#completeTo && missing > 0)
           await pause(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), this.#signal);
       } catch (cause) {
@@ -121,29 +119,26 @@ export class StreamWatermark {
   }
 
   async #refreshOnce(): Promise<void> {
-    // The first reply of the pair may be the second one of the previous refresh.
-    if (this.#serverMicros === 0) await this.#requestInfo();
-    const before = this.#serverMicros;
-    await this.#requestInfo();
-    await this.#whenRead(this.#lastSequence);
-    this.#completeTo = Math.max(this.#completeTo, before - COMMIT_MARGIN_MICROS);
+    const { sequence, atMicros } = await this.#readEnd();
+    await this.#whenRead(sequence);
+    this.#completeTo = Math.max(this.#completeTo, atMicros - COMMIT_MARGIN_MICROS);
   }
 
-  async #requestInfo(): Promise<void> {
+  async #readEnd(): Promise<StreamEnd> {
     const incarnation = this.#incarnation;
-    const info = await streamInfo(this.#bus, this.#stream);
-    // A reply about another stream proves nothing. The reader detects the recreated stream itself.
-    if (incarnation !== this.#incarnation || (this.#created !== '' && info.created !== this.#created)) {
-      if (incarnation === this.#incarnation) this.#created = info.created;
-      this.#serverMicros = 0;
-      throw this.#recreatedError();
-    }
-    this.#created = info.created;
-    const serverMicros = microsOf(info.ts ?? '');
-    if (Number.isNaN(serverMicros)) throw new BusError('BUS_MESSAGE', 'the STREAM.INFO reply has no server time');
-    this.#serverMicros = serverMicros;
-    this.#lastSequence = info.state.last_seq;
     this.#requestedAtMs = performance.now();
+    const end = await streamEnd(this.#bus, this.#stream);
+    // Without a response of the leader: the reader may have read from a replica that is ahead.
+    const isOther = end.info === null ? end.sequence < this.#read : this.#isOther(end.info);
+    // A reply about another stream proves nothing. The reader detects the recreated stream itself.
+    if (incarnation !== this.#incarnation || isOther) throw this.#recreatedError();
+    return end;
+  }
+
+  #isOther({ created }: { created: string }): boolean {
+    const isOther = this.#created !== '' && this.#created !== created;
+    this.#created = created;
+    return isOther;
   }
 
   #whenRead(sequence: number): Promise<void> {

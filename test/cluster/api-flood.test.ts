@@ -1,0 +1,68 @@
+// A reader asks for the state of a stream without pause, on all connections that it may have. The
+// server processes such requests of all clients in one queue, and drops those that wait. Verdicts
+// and responses do not depend on it; the control is the request that proved before that everything
+// was read.
+import { type Bus, MAX_CONNECTIONS, streamInfo } from '@bailiff/bus';
+import { podRef } from '@bailiff/correlation/testing';
+import { expect, test } from 'vitest';
+import { flood } from '../support/api-flood.ts';
+import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
+import { acting, Rig } from './responder/rig.ts';
+
+const ATTACKS = 4;
+/** A request that waits this long for its response is one that the flood has held up. */
+const BLOCKED_MS = 2_500;
+/** Without a flood: 30 to 150 ms for a verdict, on an ordinary machine. */
+const LATE_MS = 4_000;
+
+const request = { subject: 'BUS.STREAM.INFO.VIOLATIONS' };
+
+/** Repeats a request until it gets no response. */
+async function whenBlocked(bus: Bus): Promise<void> {
+  const isServed = () =>
+    streamInfo(bus, 'CONFIG_LOG', undefined, { timeoutMs: BLOCKED_MS }).then(
+      () => true,
+      (error: { code: string }) => {
+        expect(error.code).toBe('BUS_TIMEOUT');
+        return false;
+      },
+    );
+  while (await isServed());
+}
+
+async function elapsedMs(work: () => Promise<unknown>): Promise<number> {
+  const beganMs = performance.now();
+  await work();
+  return Math.round(performance.now() - beganMs);
+}
+
+test('a reader that floods the queue of API requests delays no verdict', async () => {
+  await using rig = await CorrelatorRig.start();
+  const pods = Array.from({ length: 2 * ATTACKS }, (_, index) => podRef(`pod-${index}`));
+  await rig.list(NODE_A, pods);
+  await rig.correlator();
+  await rig.settle();
+  const attack = async (pod: (typeof pods)[number]) => {
+    await rig.spoof(NODE_A, pod, 10);
+    await rig.verdictCount(rig.verdicts.length + 1);
+  };
+  const correlator = await rig.nats.connect('correlator');
+  await using _ = await flood(rig.nats.port, 'reader', request, MAX_CONNECTIONS.READERS);
+  await whenBlocked(correlator);
+  const latencies: number[] = [];
+  for (const pod of pods) latencies.push(await elapsedMs(() => attack(pod)));
+  expect(Math.max(...latencies)).toBeLessThan(LATE_MS);
+}, 120_000);
+
+test('a reader that floods the queue of API requests delays no response', async () => {
+  await using rig = await Rig.start();
+  await rig.policies({ remove: acting('remove', [{ action: 'delete' }]) });
+  await rig.start();
+  const attack = async () => rig.until(await rig.verdict(rig.pod(), { rule: 'remove' }), 'delete', 'succeeded');
+  const responder = await rig.nats.connect('responder');
+  await using _ = await flood(rig.nats.port, 'reader', request, MAX_CONNECTIONS.READERS);
+  await whenBlocked(responder);
+  const latencies: number[] = [];
+  for (let attacks = 0; attacks < ATTACKS; attacks += 1) latencies.push(await elapsedMs(attack));
+  expect(Math.max(...latencies)).toBeLessThan(LATE_MS);
+}, 120_000);
