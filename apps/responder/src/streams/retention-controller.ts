@@ -20,7 +20,7 @@ import {
   storeCopy,
   streamInfo,
 } from '@bailiff/bus';
-import type { Ledger } from '@bailiff/response';
+import type { Ledger, NeededRecord } from '@bailiff/response';
 import type { ResponseLog } from '../ports.ts';
 
 const STREAM = 'RESPONSES';
@@ -119,11 +119,12 @@ export class RetentionController {
   }
 
   /** The needed records before a sequence, within the bounds. */
-  #due(firstSequence: number, beforeSequence: number): number[] {
-    const due = new Set<number>();
+  #due(firstSequence: number, beforeSequence: number): NeededRecord[] {
+    const due = new Map<number, NeededRecord>();
     const byNamespace = new Map<string, number>();
     const lost = new Set<number>();
-    for (const { sequence, namespace } of this.#o.ledger.needed()) {
+    for (const needed of this.#o.ledger.needed()) {
+      const { sequence, namespace } = needed;
       if (sequence >= beforeSequence || due.has(sequence)) continue;
       if (sequence < firstSequence) {
         lost.add(sequence);
@@ -132,22 +133,22 @@ export class RetentionController {
       const used = byNamespace.get(namespace) ?? 0;
       if (used >= MAX_RENEWALS_PER_NAMESPACE || due.size >= MAX_RENEWALS) continue;
       byNamespace.set(namespace, used + 1);
-      due.add(sequence);
+      due.set(sequence, needed);
     }
     for (const sequence of lost) if (!this.#lost.has(sequence)) this.#o.onLost();
     this.#lost = lost;
-    return [...due];
+    return [...due.values()];
   }
 
   async #renew({ state: { first_seq: first, last_seq: last } }: StreamInfo): Promise<void> {
     const { ledger, log, signal } = this.#o;
     const before = first + Math.ceil((last - first + 1) * OLD_SHARE);
-    for (const sequence of this.#due(first, before)) {
+    for (const needed of this.#due(first, before)) {
       for (let attempt = 1; attempt <= MAX_ATTEMPTS && !signal.aborted; attempt += 1) {
         await log.caughtUp();
         // Another replica has stored it again, or its task has ended.
-        if (!isNeeded(ledger, sequence)) break;
-        if (await this.#store(sequence, ledger.position)) break;
+        if (!ledger.isNeeded(needed)) break;
+        if (await this.#store(needed.sequence, ledger.position)) break;
       }
     }
   }
@@ -167,11 +168,6 @@ export class RetentionController {
       throw error;
     }
   }
-}
-
-function isNeeded(ledger: Ledger, sequence: number): boolean {
-  for (const one of ledger.needed()) if (one.sequence === sequence) return true;
-  return false;
 }
 
 /** Age of the oldest message. */

@@ -2,7 +2,7 @@ import type { Response } from '@bailiff/schemas';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { responseIdOf, taskIdOf } from '../planning/ids.ts';
-import { ACTION_MEMORY_MICROS, Ledger, MAX_EXPIRING_LABELS } from './ledger.ts';
+import { ACTION_MEMORY_MICROS, Ledger, MAX_EXPIRING_LABELS, type NeededRecord } from './ledger.ts';
 import { RELEASED } from './records.ts';
 
 const record = (phase: Response['phase'], more: Partial<Response> = {}): Response => {
@@ -190,6 +190,8 @@ describe('ledger', () => {
     const cut = (phase: Response['phase'], more: Partial<Response> = {}) =>
       record(phase, { action: 'quarantine', verdictId: 'cut', expiresAt: 9e15, ...more });
     const needed = () => [...new Set([...ledger.needed()].map(({ sequence }) => sequence))].sort((a, b) => a - b);
+    /** Every record that was needed at some time. */
+    const named: NeededRecord[] = [];
     const rows: [Response, number[]][] = [
       [record('pending', { verdictId: 'asked' }), [1]],
       [record('refused', { verdictId: 'asked' }), []],
@@ -210,10 +212,15 @@ describe('ledger', () => {
     rows.forEach(([response, expected], index) => {
       ledger.applyInOrder(response, at(index + 1));
       expect(needed(), `after record ${index + 1}`).toEqual(expected);
+      named.push(...ledger.needed());
+      for (const one of named) {
+        expect(ledger.isNeeded(one), `${one.sequence} after record ${index + 1}`).toBe(expected.includes(one.sequence));
+      }
     });
     // Sequences of a deleted stream are not those of the new one.
     ledger.streamRecreated();
     expect(needed()).toEqual([]);
+    expect(named.filter((one) => ledger.isNeeded(one))).toEqual([]);
     ledger.applyInOrder(record('started', { verdictId: 'new', action: 'evict' }), at(3));
     expect(needed()).toEqual([3]);
     ledger.applyInOrder(record('refused', { verdictId: 'new', action: 'evict' }), at(4));

@@ -144,20 +144,30 @@ export class Ledger {
   }
 
   *#places(): Iterable<NeededRecord> {
-    for (const { sequence, response } of [...this.#quarantines.values(), ...this.#released.values()])
-      yield { sequence, namespace: response.podNamespace };
-    for (const { terminal, sequences } of this.#expiring.values())
-      yield { sequence: sequences.terminal ?? NOT_NEEDED, namespace: terminal?.response.podNamespace ?? '' };
-    for (const { terminal, sequences, first } of this.#tasks.values()) {
-      if (terminal) continue;
-      for (const group of ['pending', 'approved', 'started'] as const) {
-        const sequence = sequences[group];
-        if (sequence !== undefined) yield { sequence, namespace: first.podNamespace };
-      }
+    for (const { taskId, sequence, response } of [...this.#quarantines.values(), ...this.#released.values()])
+      yield { taskId, sequence, namespace: response.podNamespace };
+    for (const { taskId, terminal, sequences } of this.#expiring.values())
+      yield { taskId, sequence: sequences.terminal ?? NOT_NEEDED, namespace: terminal?.response.podNamespace ?? '' };
+    for (const state of this.#tasks.values()) {
+      for (const sequence of openSequences(state))
+        yield { taskId: state.taskId, sequence, namespace: state.first.podNamespace };
     }
     for (const { taskId, action, namespace } of this.#actions) {
-      if (needsReservation(action)) yield { sequence: this.#actedTasks.get(taskId) ?? NOT_NEEDED, namespace };
+      if (needsReservation(action)) yield { taskId, sequence: this.#actedTasks.get(taskId) ?? NOT_NEEDED, namespace };
     }
+  }
+
+  /** Whether a record that `needed` named is still needed, without another walk through all. */
+  isNeeded({ taskId, sequence }: NeededRecord): boolean {
+    const state = this.#tasks.get(taskId);
+    const places = [
+      this.#quarantines.get(taskId)?.sequence,
+      this.#released.get(taskId)?.sequence,
+      this.#expiring.get(taskId)?.sequences.terminal,
+      this.#actedTasks.get(taskId),
+      ...(state ? openSequences(state) : []),
+    ];
+    return sequence !== NOT_NEEDED && places.includes(sequence);
   }
 
   /** State of an open task, or of an ended one whose record is still needed. */
@@ -303,8 +313,15 @@ export class Ledger {
   }
 }
 
+/** Sequences of the records of a task that has not ended. */
+function openSequences({ terminal, sequences }: TaskState): number[] {
+  if (terminal) return [];
+  return [sequences.pending, sequences.approved, sequences.started].filter((sequence) => sequence !== undefined);
+}
+
 /** A record that RESPONSES must keep. */
 export interface NeededRecord {
+  taskId: string;
   sequence: number;
   /** Of its pod; empty for a node. */
   namespace: string;
