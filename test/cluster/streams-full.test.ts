@@ -8,7 +8,7 @@ import { sampleVerdict } from '@bailiff/schemas/testing';
 import { systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { DiscardPolicy } from '@nats-io/jetstream';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type PublishOutcome, VerdictPublisher } from '../../apps/correlator/src/verdict-publisher.ts';
 import { acting, NODE, Rig, type RigPod } from './responder/rig.ts';
 
@@ -82,6 +82,20 @@ describe('VERDICTS full', () => {
     // The control: nothing else keeps it from being stored a second time.
     const again = await publishOnce(bus, verdictSubject(replayed), encodeVerdict(replayed), { msgId: 'again' });
     expect(again.outcome).toBe('stored');
+    end.abort();
+  });
+
+  it('verdicts of a replay that are published at once ask once how far VERDICTS reaches back', async () => {
+    await using nats = await startNats();
+    await ensureTopology(await nats.connect('admin'));
+    const end = new AbortController();
+    const bus = await nats.connect('correlator');
+    const { publisher, offer } = await publisherOn(bus, end.signal);
+    const publish = vi.spyOn(bus.nc, 'publish');
+    for (let n = 1; n <= LIMIT; n += 1) offer(verdictOf('shop', n), 600_000);
+    await publisher.whenPublished();
+    const requests = publish.mock.calls.filter(([subject]) => subject === '$JS.API.STREAM.INFO.VERDICTS');
+    expect(requests).toHaveLength(1);
     end.abort();
   });
 });

@@ -59,6 +59,7 @@ export class VerdictPublisher {
   readonly #o: VerdictPublisherOptions;
   #queue: Queued[] = [];
   readonly #work = new Set<Promise<void>>();
+  #reading: Promise<void> | null = null;
   #completeSince = { readAtMs: Number.NEGATIVE_INFINITY, micros: 0 };
 
   constructor(options: VerdictPublisherOptions) {
@@ -135,12 +136,22 @@ export class VerdictPublisher {
 
   /** Whether VERDICTS has deleted verdicts that are as old as the frame. @throws BusError */
   async #mayBeDeleted({ streamMicros }: Offered): Promise<boolean> {
-    const { bus, clock } = this.#o;
+    const { clock } = this.#o;
     if (clock.nowMicros() - streamMicros < RECENT_MICROS) return false;
-    if (clock.monotonicMs() - this.#completeSince.readAtMs > COMPLETE_SINCE_MS) {
-      const micros = await readCompleteSince(bus, 'VERDICTS');
-      this.#completeSince = { readAtMs: clock.monotonicMs(), micros };
-    }
+    const isOld = clock.monotonicMs() - this.#completeSince.readAtMs > COMPLETE_SINCE_MS;
+    if (isOld) await this.#readCompleteSince();
     return streamMicros < this.#completeSince.micros;
+  }
+
+  /** All verdicts that are published at once share a request. */
+  #readCompleteSince(): Promise<void> {
+    this.#reading ??= readCompleteSince(this.#o.bus, 'VERDICTS')
+      .then((micros) => {
+        this.#completeSince = { readAtMs: this.#o.clock.monotonicMs(), micros };
+      })
+      .finally(() => {
+        this.#reading = null;
+      });
+    return this.#reading;
   }
 }
