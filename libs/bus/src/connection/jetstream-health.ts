@@ -36,19 +36,21 @@ export function responderOf(subject: string): string | null {
   return subject.startsWith('$KV.') ? subject.split('.', 2).join('.') : null;
 }
 
-/**
- * Subjects that streams capture, without the last token `>`: `bailiff.v1.verdicts`,
- * `$KV.bailiff_nodes`.
- */
-const STORED_PREFIXES = new Set(
-  streamConfigs().flatMap(({ subjects = [] }) => subjects.map((subject) => subject.slice(0, -2))),
+/** The first tokens of subjects that a stream captures: `bailiff.v1.verdicts`, `$KV.bailiff_nodes`. */
+const prefixOf = (subject: string) => subject.split('.', subject.startsWith('$KV.') ? 2 : 3).join('.');
+
+const STREAM_OF_PREFIX = new Map(
+  streamConfigs().flatMap(({ name, subjects = [] }) => subjects.map((subject) => [prefixOf(subject), name])),
 );
 
 /** Prefix of the stream or bucket that stores this subject; null if none does. Pure. */
 export function storedPrefixOf(subject: string): string | null {
-  const prefix = subject.split('.', subject.startsWith('$KV.') ? 2 : 3).join('.');
-  return STORED_PREFIXES.has(prefix) ? prefix : null;
+  const prefix = prefixOf(subject);
+  return STREAM_OF_PREFIX.has(prefix) ? prefix : null;
 }
+
+/** The stream that stores this subject; undefined if none of ours does. Pure. */
+export const streamOf = (subject: string): string | undefined => STREAM_OF_PREFIX.get(prefixOf(subject));
 
 export class JetStreamHealth {
   readonly #responders = new Set<string>([API]);

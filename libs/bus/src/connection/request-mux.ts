@@ -2,20 +2,15 @@
  * Sends requests and receives their responses on one subscription a connection.
  *
  * The client's own `request` reads the headers of every empty response, so that a stored message
- * with malformed headers would stop the connection (incoming.ts). Limit: one entry a request until
- * its response or its timeout.
+ * with malformed headers would stop the connection (incoming.ts). Other clients do not know
+ * the reply subject of a request (reply-inbox.ts). Limit: one entry a request until its response or
+ * its timeout.
  */
-import {
-  createInbox,
-  errors,
-  type MsgHdrs,
-  type NatsConnection,
-  type Payload,
-  type Subscription,
-} from '@nats-io/nats-core';
+import { errors, type MsgHdrs, type NatsConnection, type Payload, type Subscription } from '@nats-io/nats-core';
 import type { BusStatus } from './bus-status.ts';
 import { BusError, toBusError } from './errors.ts';
 import { type Incoming, subscribe } from './incoming.ts';
+import { ReplyInbox, randomToken } from './reply-inbox.ts';
 
 export interface RequestOptions {
   headers?: MsgHdrs;
@@ -37,21 +32,20 @@ interface Waiting {
 
 export class RequestMux {
   readonly #bus: MuxConnection;
-  readonly #inbox: string;
+  readonly #inbox: ReplyInbox;
   readonly #waiting = new Map<string, Waiting>();
   #subscription: Subscription | null = null;
-  #next = 0;
 
   /** Subscribes with the first request. */
   constructor(bus: MuxConnection) {
     this.#bus = bus;
-    this.#inbox = createInbox(bus.inboxPrefix);
+    this.#inbox = new ReplyInbox(bus.inboxPrefix);
     bus.statusListeners.add((status) => this.#onStatus(status));
   }
 
   /** @throws BusError as `request`; BUS_UNREACHABLE if the connection breaks before the response */
   send(subject: string, payload: Payload | undefined, options: RequestOptions): Promise<Incoming> {
-    const token = (this.#next++).toString(36);
+    const token = randomToken();
     const timeoutMs = options.timeoutMs ?? this.#bus.timeoutMs;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
@@ -68,7 +62,7 @@ export class RequestMux {
       try {
         this.#subscribe();
         const { headers } = options;
-        this.#bus.nc.publish(subject, payload, { reply: `${this.#inbox}.${token}`, ...(headers ? { headers } : {}) });
+        this.#bus.nc.publish(subject, payload, { reply: this.#inbox.subject(token), ...(headers ? { headers } : {}) });
       } catch (cause) {
         settle(toBusError(cause, subject));
       }
@@ -76,7 +70,7 @@ export class RequestMux {
   }
 
   #subscribe(): void {
-    this.#subscription ??= subscribe(this.#bus, `${this.#inbox}.*`, (error, message) => {
+    this.#subscription ??= subscribe(this.#bus, this.#inbox.filter, (error, message) => {
       if (!error) return this.#onResponse(message);
       // A refused subscription no longer exists; the next request creates another.
       this.#subscription = null;
@@ -85,7 +79,7 @@ export class RequestMux {
   }
 
   #onResponse(message: Incoming): void {
-    const waiting = this.#waiting.get(message.subject.slice(this.#inbox.length + 1));
+    const waiting = this.#waiting.get(this.#inbox.tokenOf(message.subject));
     if (!waiting) return;
     const { headers } = message;
     // A stored message may begin with the same status. The server adds its source to it.

@@ -6,12 +6,13 @@
  */
 
 import { onAbort } from '@bailiff/service/retry';
-import { createInbox, errors, type Payload } from '@nats-io/nats-core';
+import { errors, type Payload } from '@nats-io/nats-core';
 import { IMPORTED_API } from '../topology/identities.ts';
 import type { Bus, BusStatus } from './connect.ts';
 import { BusError, codeOfRefusal, toBusError } from './errors.ts';
 import { type Incoming, subscribe } from './incoming.ts';
 import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-health.ts';
+import { ReplyInbox, randomToken } from './reply-inbox.ts';
 import type { RequestOptions } from './request-mux.ts';
 
 interface ApiError {
@@ -66,7 +67,8 @@ export function requestMany(
   take: (response: Incoming) => boolean,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const inbox = createInbox(bus.inboxPrefix);
+    const inbox = new ReplyInbox(bus.inboxPrefix);
+    const reply = inbox.subject(randomToken());
     const end = (error?: unknown) => {
       clearTimeout(silence);
       bus.statusListeners.delete(onStatus);
@@ -86,8 +88,9 @@ export function requestMany(
     const late = () => end(new BusError('BUS_TIMEOUT', `${subject}: no response within ${bus.timeoutMs} ms`));
     const silence = setTimeout(late, bus.timeoutMs);
     const forget = onAbort(signal, () => end());
-    const subscription = subscribe(bus, inbox, (error, response) => {
-      if (error) return end(toBusError(error, inbox));
+    const subscription = subscribe(bus, inbox.filter, (error, response) => {
+      if (error) return end(toBusError(error, inbox.filter));
+      if (response.subject !== reply) return;
       silence.refresh();
       try {
         if (take(response)) end();
@@ -96,7 +99,7 @@ export function requestMany(
       }
     });
     bus.statusListeners.add(onStatus);
-    bus.nc.publish(subject, JSON.stringify(body), { reply: inbox });
+    bus.nc.publish(subject, JSON.stringify(body), { reply });
   });
 }
 

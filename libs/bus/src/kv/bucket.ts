@@ -13,7 +13,7 @@ import { headers as makeHeaders } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
-import { apiRequest } from '../connection/request.ts';
+import { publishAcked } from '../streams/ack.ts';
 import { getLastMessage, getNextMessage, type StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
 
@@ -187,7 +187,7 @@ export class Bucket {
       headers.set('Nats-Expected-Last-Subject-Sequence', String(options.previousRevision));
     }
     try {
-      return (await apiRequest<{ seq: number }>(this.bus, this.prefix + key, value, { headers })).seq;
+      return (await publishAcked(this.bus, this.prefix + key, value, { headers })).seq;
     } catch (error) {
       const { previousRevision, msgId } = options;
       if (!isConflict(error) || previousRevision === undefined || msgId === undefined) throw error;

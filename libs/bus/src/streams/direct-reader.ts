@@ -15,6 +15,7 @@ import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import type { HeaderBlock } from '../connection/incoming.ts';
 import { requestMany } from '../connection/request.ts';
+import { isUnder } from '../topology/subjects.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
 import { StreamPosition, TRANSIENT } from './stream-position.ts';
@@ -192,7 +193,12 @@ export class DirectReader {
       const message = sourcedMessage(response, this.#stream);
       if (!message) return isEnd(response.headers, subject);
       const { previous, reportedPending } = message;
-      if (messages.length > 0 && previous !== null && previous !== messages.at(-1)?.sequence) {
+      const last = messages.at(-1)?.sequence;
+      const isNext = last === undefined ? message.sequence >= sequence : message.sequence > last;
+      if (!isNext || !isUnder(this.#filter, message.subject)) {
+        throw new BusError('BUS_TIMEOUT', `${this.#stream}: a message that was not requested`);
+      }
+      if (last !== undefined && previous !== null && previous !== last) {
         throw new BusError('BUS_TIMEOUT', `${this.#stream}: a message of the batch is missing`);
       }
       messages.push({ ...message, pending: reportedPending ?? -1 });

@@ -11,6 +11,7 @@ import { BusError } from '../connection/errors.ts';
 import type { HeaderBlock, Incoming } from '../connection/incoming.ts';
 import { apiRequest, request } from '../connection/request.ts';
 import type { RequestOptions } from '../connection/request-mux.ts';
+import { isUnder } from '../topology/subjects.ts';
 import { contentOf } from './injected-reply.ts';
 
 export interface StreamMessage {
@@ -39,6 +40,8 @@ export async function streamInfo(
 ): Promise<StreamInfo & { ts?: string }> {
   const subject = `${bus.apiPrefix}.STREAM.INFO.${stream}`;
   const info = await apiRequest<StreamInfo & { ts?: string }>(bus, subject, body, options);
+  if (info.config.name !== stream)
+    throw new BusError('BUS_TIMEOUT', `${subject}: a response about ${info.config.name}`);
   const serverMicros = microsOf(info.ts ?? '');
   if (!Number.isNaN(serverMicros)) bus.serverClock.set(serverMicros);
   return info;
@@ -136,5 +139,6 @@ export function getNextMessage(
   filter: string,
 ): Promise<StreamMessage | null> {
   const query = { seq: sequence, next_by_subj: filter };
-  return directGet(bus, stream, directSubject(stream), query, (found) => found.sequence >= sequence);
+  const isRequested = (found: StreamMessage) => found.sequence >= sequence && isUnder(filter, found.subject);
+  return directGet(bus, stream, directSubject(stream), query, isRequested);
 }

@@ -11,11 +11,11 @@
 
 import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
-import { createInbox } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
 import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import type { Incoming } from '../connection/incoming.ts';
+import { randomToken } from '../connection/reply-inbox.ts';
 import { apiRequest } from '../connection/request.ts';
 import { IMPORTED_API } from '../topology/identities.ts';
 import { type StreamMessage, streamInfo } from './direct.ts';
@@ -29,6 +29,7 @@ import { StreamPosition, TRANSIENT } from './stream-position.ts';
 const INACTIVE_THRESHOLD_MS = 30_000;
 
 interface ConsumerInfo {
+  stream_name: string;
   name: string;
   num_pending: number;
   delivered: { stream_seq: number };
@@ -149,14 +150,14 @@ class OrderedReader {
     this.position.beginRecreated(info);
   }
 
-  private create(): Promise<ConsumerInfo> {
+  private async create(): Promise<ConsumerInfo> {
     const { headersOnly } = this.options;
     const { start, received } = this.position;
     // The server requires a filter with last-per-subject, even for all subjects.
     const filterSubjects = this.options.filterSubjects ?? (start === 'last-per-subject' ? ['>'] : []);
     // A random name is a capability: other identities cannot list names, and cannot access a
     // consumer without its name.
-    const name = createInbox('o').slice(2);
+    const name = randomToken();
     const config = {
       name,
       ack_policy: 'none',
@@ -171,7 +172,9 @@ class OrderedReader {
     };
     const filter = filterSubjects.length === 1 ? `.${filterSubjects[0]}` : '';
     const subject = `$JS.API.CONSUMER.CREATE.${this.stream}.${name}${filter}`;
-    return apiRequest(this.bus, subject, { stream_name: this.stream, config });
+    const created = await apiRequest<ConsumerInfo>(this.bus, subject, { stream_name: this.stream, config });
+    if (created.name === name && created.stream_name === this.stream) return created;
+    throw new BusError('BUS_TIMEOUT', `${subject}: a response about ${created.stream_name}/${created.name}`);
   }
 
   /** Best effort: the server removes the consumer after INACTIVE_THRESHOLD_MS. */

@@ -12,8 +12,7 @@ import type { MsgHdrs } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
-import { apiRequest } from '../connection/request.ts';
-import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
+import { headersOf, type PublishOptions, publishAcked } from './ack.ts';
 import { getLastOf } from './direct.ts';
 
 export type PublishOnceResult = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
@@ -92,7 +91,7 @@ export async function publishOnce(
  */
 async function publish(bus: Bus, subject: string, payload: Uint8Array, headers: MsgHdrs): Promise<number | null> {
   try {
-    const ack = await apiRequest<PubAck>(bus, subject, payload, { headers });
+    const ack = await publishAcked(bus, subject, payload, { headers });
     return ack.duplicate ? null : ack.seq;
   } catch (cause) {
     if (cause instanceof BusError && cause.code === 'BUS_CONFLICT') return null;

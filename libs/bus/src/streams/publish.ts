@@ -8,7 +8,7 @@
  * the id, and ours was dropped (`onCollision`). Limit: maxInFlight messages; beyond it `publish`
  * fails with BUS_CAPACITY, so that callers keep and count their own backlog.
  */
-import { createInbox, errors, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
+import { errors, type MsgHdrs, type Subscription } from '@nats-io/nats-core';
 import { BUS_BACKOFF, busBackoffMs } from '../connection/backoff.ts';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
@@ -19,9 +19,10 @@ import {
   NOT_WRITING,
   NOT_WRITING_REMEDY,
 } from '../connection/jetstream-health.ts';
+import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
 import { refusal } from '../connection/request.ts';
 import { SETUP_REMEDY } from '../topology/topology.ts';
-import { headersOf, type PubAck, type PublishOptions } from './ack.ts';
+import { headersOf, isAckOf, type PubAck, type PublishOptions } from './ack.ts';
 
 export interface Published {
   sequence: number;
@@ -68,12 +69,11 @@ export class FramePublisher {
   private readonly ackTimeoutMs: number;
   private readonly options: FramePublisherOptions;
   private readonly inFlight = new Map<string, InFlight>();
-  private readonly inbox: string;
+  private readonly inbox: ReplyInbox;
   private readonly waiters: (() => void)[] = [];
   private readonly statusListener = (status: BusStatus) => this.onStatus(status);
   private subscription: Subscription | null = null;
   private timer: NodeJS.Timeout | null = null;
-  private nextToken = 0;
   private closed = false;
   /** Acknowledged messages, and resends. */
   acked = 0;
@@ -86,7 +86,7 @@ export class FramePublisher {
     this.options = options;
     this.maxInFlight = options.maxInFlight ?? 64;
     this.ackTimeoutMs = options.ackTimeoutMs ?? 5_000;
-    this.inbox = createInbox(bus.inboxPrefix);
+    this.inbox = new ReplyInbox(bus.inboxPrefix);
     this.subscribe();
     bus.statusListeners.add(this.statusListener);
   }
@@ -135,7 +135,7 @@ export class FramePublisher {
       return Promise.reject(new BusError('BUS_CAPACITY', `${this.maxInFlight} messages are in flight`));
     }
     return new Promise((resolve, reject) => {
-      const token = (this.nextToken++).toString(36);
+      const token = randomToken();
       const headers = headersOf(options);
       const entry = {
         subject,
@@ -169,7 +169,7 @@ export class FramePublisher {
     entry.attempt += 1;
     entry.error = null;
     try {
-      this.bus.nc.publish(entry.subject, entry.payload, { reply: `${this.inbox}.${token}`, headers: entry.headers });
+      this.bus.nc.publish(entry.subject, entry.payload, { reply: this.inbox.subject(token), headers: entry.headers });
     } catch (cause) {
       const error = toBusError(cause, entry.subject);
       if (error.code === 'BUS_TOO_LARGE') this.settle(token, () => entry.reject(error));
@@ -195,7 +195,7 @@ export class FramePublisher {
 
   private subscribe(): void {
     if (this.bus.nc.isClosed()) return;
-    this.subscription = subscribe(this.bus, `${this.inbox}.*`, (error, message) => {
+    this.subscription = subscribe(this.bus, this.inbox.filter, (error, message) => {
       // A refused subscription no longer exists; the next reconnect creates another.
       if (error) this.subscription = null;
       else this.onResponse(message);
@@ -203,7 +203,7 @@ export class FramePublisher {
   }
 
   private onResponse(message: Incoming): void {
-    const token = message.subject.slice(this.inbox.length + 1);
+    const token = this.inbox.tokenOf(message.subject);
     const entry = this.inFlight.get(token);
     if (!entry) return;
     this.bus.jetStream?.acknowledged(entry.subject);
@@ -217,7 +217,8 @@ export class FramePublisher {
       try {
         const ack = message.json<PubAck>();
         if (!ack.error) {
-          this.onStored(token, entry, ack);
+          // An ack of another stream is not the server's response: the message stays in flight.
+          if (isAckOf(entry.subject, ack)) this.onStored(token, entry, ack);
           return;
         }
         error = refusal(entry.subject, ack.error);

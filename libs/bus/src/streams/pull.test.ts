@@ -7,6 +7,8 @@ test.each([
   ['twelve tokens', '$JS.ACK._.hash.S.C.1.42.7.1790000000123456789.3.token'],
 ])('delivery - a reply of %s is read', (_name, reply) => {
   expect(parseDelivery(reply)).toEqual({
+    stream: 'S',
+    consumer: 'C',
     deliveries: 1,
     streamSequence: 42,
     deliverySequence: 7,

@@ -4,14 +4,16 @@
  * At most `room()` messages are requested and outstanding, in at most two pulls of MAX_PULL_BYTES
  * each. Nothing is pulled while the bus is disconnected. No callback throws into the client,
  * because an exception would stop it from reading the socket. A lost connection, missed heartbeats,
- * and any status about the consumer rather than the pull end the session.
+ * and any status about the consumer rather than the pull end the session. Statuses count on a reply
+ * subject that other clients do not know, deliveries with the name of the consumer.
  */
 
 import { onAbort } from '@bailiff/service/retry';
-import { createInbox, type Subscription } from '@nats-io/nats-core';
+import type { Subscription } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { type BusError, toBusError } from '../connection/errors.ts';
 import { type Incoming, subscribe } from '../connection/incoming.ts';
+import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
 
 /** How long one pull waits for messages. */
 const EXPIRES_MS = 4_000;
@@ -32,6 +34,8 @@ const nanos = (ms: number) => ms * 1_000_000;
 
 /** Metadata of a delivery, from its reply subject. */
 export interface Delivery {
+  stream: string;
+  consumer: string;
   streamSequence: number;
   deliverySequence: number;
   timestampMicros: number;
@@ -48,6 +52,8 @@ export function parseDelivery(reply: string): Delivery | null {
   const at = tokens.length === 9 ? 4 : tokens.length >= 11 ? 6 : -1;
   if (at < 0 || tokens[0] !== '$JS' || tokens[1] !== 'ACK') return null;
   return {
+    stream: tokens[at - 2] as string,
+    consumer: tokens[at - 1] as string,
     deliveries: Number(tokens[at]),
     streamSequence: Number(tokens[at + 1]),
     deliverySequence: Number(tokens[at + 2]),
@@ -76,9 +82,10 @@ export interface SessionEnd {
 
 export class PullSession {
   private readonly bus: Bus;
-  private readonly subject: string;
+  private readonly stream: string;
+  private readonly consumer: string;
   private readonly handlers: PullHandlers;
-  private readonly inbox: string;
+  private readonly reply: string;
   private readonly subscription: Subscription;
   private readonly monitor: NodeJS.Timeout;
   private readonly statusListener = (status: BusStatus) => {
@@ -95,14 +102,16 @@ export class PullSession {
   /** Starts pulling at once. */
   constructor(bus: Bus, stream: string, consumer: string, handlers: PullHandlers, signal: AbortSignal) {
     this.bus = bus;
-    this.subject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`;
+    this.stream = stream;
+    this.consumer = consumer;
     this.handlers = handlers;
     this.ended = new Promise((resolve) => {
       this.resolve = resolve;
     });
-    this.inbox = createInbox(bus.inboxPrefix);
-    this.subscription = subscribe(bus, this.inbox, (error, message) => {
-      if (error) this.end('the subscription was refused', toBusError(error, this.inbox));
+    const inbox = new ReplyInbox(bus.inboxPrefix);
+    this.reply = inbox.subject(randomToken());
+    this.subscription = subscribe(bus, inbox.filter, (error, message) => {
+      if (error) this.end('the subscription was refused', toBusError(error, inbox.filter));
       else this.onMessage(message);
     });
     this.monitor = setInterval(() => this.watch(), HEARTBEAT_MS);
@@ -121,7 +130,8 @@ export class PullSession {
     this.outstanding = room;
     const limits = { batch, max_bytes: MAX_PULL_BYTES };
     const body = JSON.stringify({ ...limits, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
-    this.bus.nc.publish(this.subject, body, { reply: this.inbox });
+    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.stream}.${this.consumer}`;
+    this.bus.nc.publish(subject, body, { reply: this.reply });
   }
 
   private watch(): void {
@@ -131,18 +141,22 @@ export class PullSession {
 
   private onMessage(message: Incoming): void {
     if (this.over) return;
-    this.missed = 0;
-    // A status arrives on the inbox. A stored message with a status line arrives on the subject of
-    // its stream.
-    const code = message.subject === this.inbox ? (message.headers?.code ?? 0) : 0;
-    if (code === 0) {
-      const delivery = parseDelivery(message.reply);
-      this.outstanding = Math.max(0, this.outstanding - 1);
-      if (delivery) this.handlers.onDelivery(message, delivery);
-      else this.end('a delivery without a sequence');
-      this.pull();
+    // A status arrives on the reply subject, a message on the subject of its stream.
+    if (message.subject === this.reply) {
+      this.onStatus(message, message.headers?.code ?? 0);
       return;
     }
+    const delivery = parseDelivery(message.reply);
+    // Anything else was sent here by another client.
+    if (delivery?.stream !== this.stream || delivery.consumer !== this.consumer) return;
+    this.missed = 0;
+    this.outstanding = Math.max(0, this.outstanding - 1);
+    this.handlers.onDelivery(message, delivery);
+    this.pull();
+  }
+
+  private onStatus(message: Incoming, code: number): void {
+    this.missed = 0;
     const header = (name: string) => Number(message.headers?.get(name) || 0);
     if (code === 100) {
       this.handlers.onHeartbeat(header('Nats-Last-Consumer'));

@@ -8,8 +8,8 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import { headers as makeHeaders } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
-import { apiRequest } from '../connection/request.ts';
 import { streamConfigs } from '../topology/topology.ts';
+import { publishAcked } from './ack.ts';
 import { microsOf, type StreamMessage, streamInfo } from './direct.ts';
 
 /**
@@ -80,5 +80,5 @@ export async function storeCopy(bus: Bus, message: StreamMessage, lastSequence: 
   // A lost ack: the repeated copy is a duplicate.
   headers.set('Nats-Msg-Id', `copy-${message.sequence}`);
   headers.set(EXPECTED, String(lastSequence));
-  await apiRequest(bus, message.subject, message.data, { headers });
+  await publishAcked(bus, message.subject, message.data, { headers });
 }

@@ -6,6 +6,7 @@ import {
   encodeToken,
   filters,
   fnv1a32,
+  isUnder,
   PARTITIONS,
   parseSubject,
   partitionOf,
@@ -103,10 +104,16 @@ test.each([
   expect(parseSubject(subject)).toBeNull();
 });
 
-const matches = (filter: string, subject: string) => {
-  const [f, s] = [filter.split('.'), subject.split('.')];
-  return f.length === s.length && f.every((token, index) => token === '*' || token === s[index]);
-};
+test.each([
+  ['>', 'a', true],
+  ['a.>', 'a.b.c', true],
+  ['a.>', 'a', false],
+  ['a.*.c', 'a.b.c', true],
+  ['a.*', 'a.b.c', false],
+  ['a.b', 'a.c', false],
+])('subjects - filter %s, subject %s', (filter, subject, expected) => {
+  expect(isUnder(filter, subject)).toBe(expected);
+});
 
 test.each([
   ['any violation', filters.violations(), true],
@@ -115,7 +122,7 @@ test.each([
   ['another kind', filters.violations({ kind: 'lsm' }), false],
   ['another node', filters.violations({ node: 'n.b' }), false],
 ])('subjects - filter for %s', (_name, filter, expected) => {
-  expect(matches(filter, violationSubject('n.a', 'spoof'))).toBe(expected);
+  expect(isUnder(filter, violationSubject('n.a', 'spoof'))).toBe(expected);
 });
 
 test.each([
@@ -124,15 +131,15 @@ test.each([
   ['its level and pod', filters.verdicts({ level: 'high', pod: 'web-0' }), true],
   ['no namespace', filters.verdicts({ namespace: '' }), false],
 ])('subjects - verdict filter for %s', (_name, filter, expected) => {
-  expect(matches(filter, verdictSubject(verdict))).toBe(expected);
+  expect(isUnder(filter, verdictSubject(verdict))).toBe(expected);
 });
 
 test('subjects - filters for responses and dead letters', () => {
-  expect(matches(filters.responses({ action: 'delete', namespace: 'default' }), responseSubject(response))).toBe(true);
-  expect(matches(filters.responses({ action: 'evict' }), responseSubject(response))).toBe(false);
+  expect(isUnder(filters.responses({ action: 'delete', namespace: 'default' }), responseSubject(response))).toBe(true);
+  expect(isUnder(filters.responses({ action: 'evict' }), responseSubject(response))).toBe(false);
   const subject = deadLetterSubject('VIOLATIONS', 'foreign-pod', 1);
-  expect(matches(filters.deadLetters({ stream: 'VIOLATIONS' }), subject)).toBe(true);
-  expect(matches(filters.deadLetters({ reason: 'max-deliveries' }), subject)).toBe(false);
+  expect(isUnder(filters.deadLetters({ stream: 'VIOLATIONS' }), subject)).toBe(true);
+  expect(isUnder(filters.deadLetters({ reason: 'max-deliveries' }), subject)).toBe(false);
 });
 
 test('subjects - an event for a SIEM: format, class, namespace; an invalid name becomes `_`', () => {

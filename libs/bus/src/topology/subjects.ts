@@ -49,6 +49,14 @@ export function partitionOf(node: string): number {
   return fnv1a32(encodeToken(node)) % PARTITIONS;
 }
 
+/** Whether a subject matches a filter with the wildcards `*` and `>`. */
+export function isUnder(filter: string, subject: string): boolean {
+  const [wanted, tokens] = [filter.split('.'), subject.split('.')];
+  const isRest = wanted.at(-1) === '>';
+  if (isRest ? tokens.length < wanted.length : tokens.length !== wanted.length) return false;
+  return wanted.every((token, index) => token === '>' || token === '*' || token === tokens[index]);
+}
+
 export type ViolationKindToken = 'spoof' | 'lsm';
 
 export function violationSubject(node: string, kind: ViolationKindToken): string {
