@@ -11,7 +11,7 @@ import {
 import { ConfigError } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { losing, readAll, startBus } from '../support/bus.ts';
+import { isQueued, losing, readAll, startBus, withhold } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
 
 const KEY = 'spoof.cluster._.default';
@@ -241,10 +241,19 @@ test('config log - reports that it has caught up only after the last stored mess
   await log.close();
 });
 
-test('config log - never claims a time before a change that has not been read', async () => {
+/** Requests that pass the queue of the server get no response from now on. */
+const QUEUES: [name: string, block: (bus: Bus) => unknown][] = [
+  ['', () => undefined],
+  [', without the queue of API requests', (bus) => withhold(bus, isQueued)],
+];
+
+test.each(QUEUES)('config log - never claims a time before a change that has not been read%s', async (_, block) => {
   await using nats = await startBus();
   const cli = await nats.connect('cli');
-  const { log, revision, revisionAt } = followConfig(await nats.connect('correlator'));
+  const bus = await nats.connect('correlator');
+  const { log, revision, revisionAt } = followConfig(bus);
+  await log.whenCaughtUpTo(Date.now() * 1000);
+  block(bus);
   const claims: { caughtUpTo: number; revision: number }[] = [];
   const end = performance.now() + 2_500;
   // Runs while the claims lag behind, for as many changes as that takes, however slow the machine
@@ -271,11 +280,13 @@ test('config log - never claims a time before a change that has not been read', 
   await log.close();
 });
 
-test('config log - evaluation one second behind real time hardly ever waits', async () => {
+test.each(QUEUES)('config log - evaluation one second behind real time hardly ever waits%s', async (_, block) => {
   await using nats = await startBus();
   await writeConfig(await nats.connect('cli'), KEY, modes('audit'), ME);
-  const log = new ConfigLog(await nats.connect('correlator'));
+  const bus = await nats.connect('correlator');
+  const log = new ConfigLog(bus);
   await log.whenCaughtUpTo(Date.now() * 1000 - 1_000_000);
+  block(bus);
   const end = performance.now() + 2_500;
   let asked = 0;
   let waited = 0;

@@ -14,6 +14,7 @@ import {
 import { freePort, startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { withhold } from '../support/bus.ts';
 
 const GUESSES = 100;
 const FRAME = violationSubject('node-a', 'spoof');
@@ -46,21 +47,10 @@ function arrivals({ nc }: Bus, inbox: string): string[] {
 /** The reply subjects that a client guesses, from an inbox that ends with a wildcard. */
 const guesses = (inbox: string) => Array.from({ length: GUESSES }, (_, n) => inbox.replace('*', n.toString(36)));
 
-/** Withholds the requests on a subject from the server. @returns their reply subjects */
-function withhold({ nc }: Bus, prefix: string): string[] {
-  const replies: string[] = [];
-  const publish = nc.publish.bind(nc);
-  vi.spyOn(nc, 'publish').mockImplementation((subject, payload, options) => {
-    if (!subject.startsWith(prefix)) return publish(subject, payload, options);
-    replies.push(options?.reply ?? '');
-  });
-  return replies;
-}
-
 test('guessed reply - a node cannot have frames of another node taken as stored', async () => {
   const { nats, inboxOf } = await start();
   const [victim, thief] = [await nats.connect('collector-node-b'), await nats.connect('collector-node-a')];
-  const replies = withhold(victim, 'bailiff.v1.violations.');
+  const replies = withhold(victim, (subject) => subject.startsWith('bailiff.v1.violations.'));
   const publisher = new FramePublisher(victim, { ackTimeoutMs: 60_000 });
   onTestFinished(() => publisher.close());
   const stored = publisher.publish(violationSubject('node-b', 'spoof'), Buffer.from('frame'), { msgId: 'id' });
@@ -84,7 +74,7 @@ test('guessed reply - a client of the core cannot have a later message taken for
   const [victim, thief] = [await nats.connect('correlator'), await nats.connect('siem-relay')];
   for (const subject of [FRAME, FRAME, violationSubject('node-b', 'spoof')]) await admin.js.publish(subject, 'frame');
   expect(await getNextMessage(victim, 'VIOLATIONS', 1, FRAME)).toMatchObject({ sequence: 1 });
-  const replies = withhold(victim, DIRECT_GET);
+  const replies = withhold(victim, (subject) => subject.startsWith(DIRECT_GET));
   const inbox = await inboxOf('correlator');
   const arrived = arrivals(victim, inbox);
   await victim.nc.flush();
@@ -108,7 +98,7 @@ test('guessed reply - a reader cannot add messages to what another one reads', a
   const { nats, admin, inboxOf } = await start();
   const [victim, thief] = [await nats.connect('reader'), await nats.connect('reader')];
   await admin.js.publish(VERDICT, 'verdict');
-  const replies = withhold(victim, DIRECT_GET);
+  const replies = withhold(victim, (subject) => subject.startsWith(DIRECT_GET));
   const end = new AbortController();
   const read: number[] = [];
   const reading = consumeOrdered(victim, 'VERDICTS', {

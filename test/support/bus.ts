@@ -133,3 +133,20 @@ export function tally(seen: readonly string[], count: number) {
     twice: all.filter((value) => (times.get(value) ?? 0) > 1),
   };
 }
+
+/**
+ * Withholds requests from the server, as if they waited there for ever. @returns their reply
+ * subjects
+ */
+export function withhold({ nc }: Bus, isWithheld: (subject: string) => boolean): string[] {
+  const replies: string[] = [];
+  const publish = nc.publish.bind(nc);
+  nc.publish = (subject, payload, options) => {
+    if (!isWithheld(subject)) return publish(subject, payload, options);
+    replies.push(options?.reply ?? '');
+  };
+  return replies;
+}
+
+/** Whether the server processes a request in the queue that all clients share. */
+export const isQueued = (subject: string): boolean => /^\$JS\.API\.(?!DIRECT\.GET|CONSUMER\.MSG\.NEXT)/.test(subject);
