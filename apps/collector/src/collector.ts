@@ -161,6 +161,7 @@ export class Collector {
       every(DETACH_MS, 'guard', () => this.#checkDetach()),
       every(PLACES_MS, 'node maps', () => network.applyOwnNetworks()),
       every(PLACES_MS, 'binding', () => network.checkPods()),
+      every(PLACES_MS, 'guard', () => network.checkForeignLinks()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
       every(CNI_CHECK_MS, 'cni', () => cni.check()),
     ];

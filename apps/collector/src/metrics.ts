@@ -20,6 +20,7 @@ export interface Readings {
   interfaces: Values;
   /** Interfaces and pods by coverage. */
   coverage: Values;
+  foreignLinks: number;
   quarantined: number;
   /** 1 or 0 by feature. */
   features: Values;
@@ -43,6 +44,7 @@ export interface Readings {
 export const NO_READINGS: Readings = {
   interfaces: {},
   coverage: {},
+  foreignLinks: 0,
   quarantined: 0,
   features: {},
   runtimeState: {},
@@ -181,6 +183,11 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
     'Pod interfaces, and pods without one, by coverage: not-covered is a gap in enforcement, not-applicable uses the network of the host',
     'coverage',
     () => read().coverage,
+  );
+  family.gauge(
+    'foreign_links',
+    'Pod interfaces whose pods have links with a part in the network of the node, which no guard judges',
+    () => read().foreignLinks,
   );
   family.gauge('quarantined_interfaces', 'Interfaces in quarantine', () => read().quarantined);
   family.gaugeBy('feature_available', '1 if the kernel has the feature, else 0', 'feature', () => read().features);

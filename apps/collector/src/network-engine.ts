@@ -7,7 +7,17 @@
  * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
 import path from 'node:path';
-import { dumpLinks, LinkMonitor, type LinkRecord, PlaceWatch, type SpoofObject, type SpoofSample } from '@bailiff/bpf';
+import {
+  dumpLinks,
+  firstLinks,
+  getLink,
+  getNsid,
+  LinkMonitor,
+  type LinkRecord,
+  PlaceWatch,
+  type SpoofObject,
+  type SpoofSample,
+} from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from './config.ts';
 import { AckedMap } from './counting/acked-map.ts';
@@ -21,6 +31,7 @@ import { CniRecords } from './identity/cni-records.ts';
 import { RECORD_SLACK_MS } from './identity/identity.ts';
 import { NEVER_SEEN } from './identity/pod-life.ts';
 import { StallDetector } from './identity/stall-detector.ts';
+import { ForeignLinks, foreignReason } from './interfaces/foreign-links.ts';
 import { forgetGeneration } from './interfaces/forget.ts';
 import { Guard, type GuardOptions } from './interfaces/guard.ts';
 import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-interface.ts';
@@ -75,6 +86,7 @@ export class NetworkEngine {
   readonly #stalls = new StallDetector();
   readonly #guard: Guard;
   readonly #orphans: Orphans;
+  readonly #foreignLinks: ForeignLinks;
   #monitor: LinkMonitor | null = null;
 
   constructor(options: NetworkEngineOptions) {
@@ -145,6 +157,14 @@ export class NetworkEngine {
       list: (podUid) => desired.listSays(podUid),
       onChanged: (changed) => this.#orphansChanged(changed),
       onProblem: problemsOf(problems, 'binding'),
+    });
+    this.#foreignLinks = new ForeignLinks({
+      ...{ registry, cniRecords: () => this.cniRecords() },
+      readLinks: (targetNsid, atMost) => firstLinks(atMost, { targetNsid }),
+      nameOf: (ifindex) => getLink(ifindex)?.name,
+      ownNsid: () => getNsid({ pid: process.pid }),
+      onChanged: (changed) => this.#foreignLinksChanged(changed),
+      onProblem: problemsOf(problems, 'guard'),
     });
     this.#guard = new Guard({
       ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs },
@@ -228,6 +248,11 @@ export class NetworkEngine {
     const present = new Set(this.#orphans.cgroupPods);
     for (const { binding, orphaned } of this.registry.allLive()) if (binding && !orphaned) present.add(binding.podUid);
     return present;
+  }
+
+  /** Finds links of pods beside their guards. */
+  checkForeignLinks(): void {
+    this.#foreignLinks.check();
   }
 
   cniRecords(): Iterable<CniRecord> {
@@ -332,6 +357,11 @@ export class NetworkEngine {
     }
     this.apply();
     this.#o.bindingsChanged.emit();
+  }
+
+  #foreignLinksChanged(changed: readonly GuardedInterface[]): void {
+    for (const { foreignLinks, link } of changed)
+      if (foreignLinks.length > 0) this.#o.problems.report('guard', link.name, foreignReason(foreignLinks));
   }
 
   /** A generation without counts to publish is forgotten at once; the others wait for the bus. */

@@ -234,6 +234,16 @@ export const ON_A_NODE: readonly Share[] = [
     tests: ['apps/collector/src/interfaces/guard.test.ts'],
   },
   {
+    what: 'links of namespaces of pods, of one look',
+    file: `${C}/interfaces/foreign-links.ts`,
+    limits: ['MAX_LINKS', 'MAX_LINKS_PER_LOOK'],
+    filledBy: 'links that pods make in their namespaces',
+    share: 'a quarter of a look for each namespace, in turn',
+    whenFull: 'the next look goes on. Of a namespace, the links behind the first ones are not compared; status says so',
+    counter: '`bailiff_collector_coverage`',
+    tests: [`${C}/interfaces/foreign-links.test.ts`],
+  },
+  {
     what: 'requests of the CNI plugin',
     file: `${C}/cni/socket-server.ts`,
     limits: ['MAX_CONNECTIONS', 'MAX_PENDING_BYTES', 'MAX_REQUEST_BYTES'],

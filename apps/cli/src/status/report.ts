@@ -163,11 +163,14 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
     problems.push(
       shout(node, `${unnamed(uncoveredOmitted)} not covered`, 'on the node: collector status', EXIT.kernelLacksFeature),
     );
-  const partial = status.interfaces.filter(({ coverage, orphaned }) => coverage === 'partial' && !orphaned);
+  const partial = status.interfaces.filter(
+    ({ coverage, foreignLinks, orphaned }) => coverage === 'partial' && !orphaned && foreignLinks === undefined,
+  );
   for (const [reason, ifaces] of byReason(partial))
     problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : ''));
   for (const [reason, ifaces] of byReason(status.interfaces.filter(({ orphaned }) => orphaned)))
     problems.push(warn(node, `${several(ifaces)} orphaned: ${reason}`, END_ORPHAN));
+  problems.push(...foreignLinkProblems(node, status));
   if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
   if (status.snapshotRefused !== '') {
     const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
@@ -181,6 +184,15 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
   }
   problems.push(...runtimeProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
   return problems;
+}
+
+function foreignLinkProblems(node: string, { interfaces }: NodeStatus): Problem[] {
+  const named = interfaces.flatMap((one) =>
+    one.foreignLinks === undefined ? [] : [{ ...one, reason: one.foreignLinks.join(', ') }],
+  );
+  return [...byReason(named)].map(([links, ifaces]) =>
+    warn(node, `no guard judges these links of ${several(ifaces)} in the network of the node: ${links}`, END_FOREIGN),
+  );
 }
 
 function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
@@ -236,6 +248,9 @@ const RUN_POD_ENDS = 'run bailiff-pod-ends on the node (collector.podEnds.enable
 const NEEDS_TCX = 'Linux 6.6 (tcx); or forbid the module ifb on the node, if nothing there needs it';
 
 const END_ORPHAN = 'on the node: ip link del <interface>; see docs/operations.md#orphaned-interfaces';
+
+const END_FOREIGN =
+  'delete the pod; prevent it by policies/escape-guard.yaml or hostUsers: false; see docs/operations.md#links-beside-the-guard';
 
 /** A collector's reason for an interface that may be another program's. */
 const NO_POD = /^no pod found/;

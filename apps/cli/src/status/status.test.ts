@@ -101,6 +101,19 @@ describe('report', () => {
     ]);
   });
 
+  it('a pod with links beside its guard is named with them and a remedy', () => {
+    const links = ['own0 (macvlan on br0)', 'own1 (vxlan)'];
+    const web = iface('web', { coverage: 'partial', reason: 'its pod has links', foreignLinks: links });
+    const { problems, nodes } = report({ a: status({ interfaces: [web, iface('cart')] }) });
+    expect(nodes[0]?.health).toBe('partial');
+    expect(problems).toMatchObject([
+      {
+        text: 'no guard judges these links of shop/web (veth-web) in the network of the node: own0 (macvlan on br0), own1 (vxlan)',
+        remedy: expect.stringContaining('hostUsers: false'),
+      },
+    ]);
+  });
+
   it('interfaces whose frames are not compared are named, so that no count of unjudged frames passes for a check', () => {
     const [notCompared, other] = ['GRO merges frames', 'an XDP program'];
     const interfaces = [iface('web', { notCompared }), iface('cart', { notCompared: other }), iface('db')];

@@ -66,6 +66,10 @@ export interface GuardedInterface {
   binding: Binding | null;
   /** Its pod has ended: everything that it sends violates `orphaned`. */
   orphaned: boolean;
+  /** Links of its pod with a part in the node's network namespace, which no guard judges. */
+  foreignLinks: string[];
+  /** Its pod has more links than are compared. */
+  hasUnreadLinks: boolean;
   /** Where the pod of the binding was seen. */
   podSeen: Seen;
   /**
@@ -154,6 +158,8 @@ export function newInterface(
     seenUnbound: 0,
     binding: null,
     orphaned: false,
+    foreignLinks: [],
+    hasUnreadLinks: false,
     podSeen: NEVER_SEEN,
     pod: null,
     kernel: null,

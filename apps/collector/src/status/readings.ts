@@ -39,6 +39,7 @@ export function readingsOf(status: NodeStatus, { states, losses, totals }: Count
   return {
     interfaces: states,
     coverage,
+    foreignLinks: interfaces.filter(({ foreignLinks = [] }) => foreignLinks.length > 0).length,
     quarantined: interfaces.filter(({ quarantinedUntil }) => quarantinedUntil !== null).length,
     features: Object.fromEntries(status.features.map(({ name, available }) => [name, Number(available)])),
     runtimeState: Object.fromEntries(RUNTIME_STATES.map((state) => [state, Number(state === runtime?.state)])),

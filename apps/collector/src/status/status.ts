@@ -15,6 +15,7 @@ import { unjudgedOf } from '../counting/conservation.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
 import { isLayer3, NOT_OWN_MAC } from '../identity/identity.ts';
+import { foreignReason } from '../interfaces/foreign-links.ts';
 import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
 import type { Registry } from '../interfaces/registry.ts';
 import { fitInterfaces } from './status-limits.ts';
@@ -48,6 +49,8 @@ const POD_END_GRACE_MS = 10_000;
 const NO_POD_END =
   "frames that its pod marks to skip the guard are not dropped: no program at the pod's end (see the log of bailiff-pod-ends)";
 
+const UNREAD_LINKS = 'its pod has so many links that not all are compared with those of the node';
+
 function orphanedReason({ kernel }: GuardedInterface): string {
   const { modes, auditUntilNs = 0n } = kernel?.record ?? {};
   const isDropped = modes?.orphaned === 'enforce' && auditUntilNs === 0n;
@@ -62,6 +65,7 @@ export function coverageOf(
   if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
   if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
   if (iface.orphaned) return { coverage: 'partial', reason: orphanedReason(iface) };
+  if (iface.foreignLinks.length > 0) return { coverage: 'partial', reason: foreignReason(iface.foreignLinks) };
   if (!iface.binding) {
     const state = iface.kernel?.record.state ?? 'unknown';
     const judged = state === 'unknown' ? 'judged as unknown' : 'judged by the entries of an earlier process';
@@ -86,6 +90,7 @@ export function coverageOf(
     };
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
+  if (iface.hasUnreadLinks) return { coverage: 'partial', reason: UNREAD_LINKS };
   if (!hasPodEnd) return { coverage: 'partial', reason: NO_POD_END };
   return { coverage: 'guarded', reason: '' };
 }
@@ -122,6 +127,7 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodE
     unjudgedFrames: unjudgedOf(iface.occurrences),
     ...(iface.notCompared === '' ? {} : { notCompared: iface.notCompared }),
     ...(iface.orphaned ? { orphaned: true } : {}),
+    ...(iface.foreignLinks.length > 0 ? { foreignLinks: iface.foreignLinks } : {}),
     quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
   };
 }

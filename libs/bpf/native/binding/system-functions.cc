@@ -10,13 +10,20 @@ namespace {
 
 using Info = const Napi::CallbackInfo&;
 
+Napi::Array fromLinks(Napi::Env env, const std::vector<LinkRecord>& links) {
+  Napi::Array list = Napi::Array::New(env);
+  for (const LinkRecord& link : links) list.Set(list.Length(), fromLink(env, link));
+  return list;
+}
+
 Napi::Value dumpLinksOf(Info info) {
+  return guarded(info.Env(),
+                 [&] { return fromLinks(info.Env(), dumpLinks(toOptionalI32(info[0], "targetNetnsid"))); });
+}
+
+Napi::Value firstLinksOf(Info info) {
   return guarded(info.Env(), [&] {
-    Napi::Array list = Napi::Array::New(info.Env());
-    for (const LinkRecord& link : dumpLinks(toOptionalI32(info[0], "targetNetnsid"))) {
-      list.Set(list.Length(), fromLink(info.Env(), link));
-    }
-    return list;
+    return fromLinks(info.Env(), firstLinks(toOptionalI32(info[0], "targetNetnsid"), toU32(info[1], "atMost")));
   });
 }
 
@@ -136,6 +143,7 @@ Napi::Value peerCredentialsOf(Info info) {
 
 void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("dumpLinks", Napi::Function::New<dumpLinksOf>(env));
+  exports.Set("firstLinks", Napi::Function::New<firstLinksOf>(env));
   exports.Set("getLink", Napi::Function::New<getLinkOf>(env));
   exports.Set("dumpAddresses", Napi::Function::New<dumpAddressesOf>(env));
   exports.Set("dumpLocalNetworks", Napi::Function::New<dumpLocalNetworksOf>(env));

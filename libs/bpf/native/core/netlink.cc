@@ -100,21 +100,29 @@ NetlinkSocket::NetlinkSocket(const char* operation) : operation_(operation) {
 void NetlinkSocket::request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset) {
   for (int tries = 0; tries < kMaxDumpTries; tries++) {
     if (tries > 0 && reset) reset();
-    // SAFETY: the request begins with the nlmsghdr written by its constructor; vector storage is aligned for it.
-    auto* header = reinterpret_cast<struct nlmsghdr*>(request.bytes().data());
-    header->nlmsg_seq = ++sequence_;
-    struct sockaddr_nl kernel = {};
-    kernel.nl_family = AF_NETLINK;
-    ssize_t sent = ::sendto(fd_.get(), request.bytes().data(), request.bytes().size(), 0,
-                            reinterpret_cast<struct sockaddr*>(&kernel), sizeof(kernel));
-    if (sent < 0) fail(operation_, errno, "netlink send");
-    bool dump = (header->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-    if (receive(sequence_, dump, onMessage) == Outcome::kComplete) return;
+    send(request);
+    if (receive(request.isDump(), onMessage) == Outcome::kComplete) return;
   }
   fail(operation_, EINTR, "the dump changed while it was read, " + std::to_string(kMaxDumpTries) + " times");
 }
 
-NetlinkSocket::Outcome NetlinkSocket::receive(uint32_t sequence, bool dump, const OnMessage& onMessage) {
+void NetlinkSocket::requestUntil(NetlinkRequest& request, const OnMessage& onMessage,
+                                 const std::function<bool()>& isEnough) {
+  send(request);
+  receive(request.isDump(), onMessage, isEnough);
+}
+
+void NetlinkSocket::send(NetlinkRequest& request) {
+  request.header().nlmsg_seq = ++sequence_;
+  struct sockaddr_nl kernel = {};
+  kernel.nl_family = AF_NETLINK;
+  ssize_t sent = ::sendto(fd_.get(), request.bytes().data(), request.bytes().size(), 0,
+                          reinterpret_cast<struct sockaddr*>(&kernel), sizeof(kernel));
+  if (sent < 0) fail(operation_, errno, "netlink send");
+}
+
+NetlinkSocket::Outcome NetlinkSocket::receive(bool dump, const OnMessage& onMessage,
+                                              const std::function<bool()>& isEnough) {
   std::vector<uint8_t> buffer(kReceiveBytes);
   bool interrupted = false;
   for (;;) {
@@ -125,7 +133,7 @@ NetlinkSocket::Outcome NetlinkSocket::receive(uint32_t sequence, bool dump, cons
     // SAFETY: NLMSG_OK keeps every message inside the `left` bytes received; the buffer is aligned as a nlmsghdr needs.
     for (auto* message = reinterpret_cast<struct nlmsghdr*>(buffer.data()); NLMSG_OK(message, left);
          message = NLMSG_NEXT(message, left)) {
-      if (message->nlmsg_seq != sequence) continue;
+      if (message->nlmsg_seq != sequence_) continue;
       if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted = true;
       if (message->nlmsg_type == NLMSG_ERROR || message->nlmsg_type == NLMSG_DONE) {
         checkError(message);
@@ -134,6 +142,7 @@ NetlinkSocket::Outcome NetlinkSocket::receive(uint32_t sequence, bool dump, cons
       onMessage(message);
       if (!dump) return Outcome::kComplete;
     }
+    if (isEnough && isEnough()) return Outcome::kComplete;
   }
 }
 

@@ -33,6 +33,9 @@ class NetlinkRequest {
   void attributeU32(uint16_t type, uint32_t value);
 
   std::vector<uint8_t>& bytes() { return bytes_; }
+  // SAFETY: the request begins with the nlmsghdr written by its constructor; vector storage is aligned for it.
+  struct nlmsghdr& header() { return *reinterpret_cast<struct nlmsghdr*>(bytes_.data()); }
+  bool isDump() { return (header().nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP; }
 
  private:
   void append(const void* data, size_t size);
@@ -68,9 +71,14 @@ class NetlinkSocket {
   // repeats a dump. Errors of the kernel are thrown with the kernel's own explanation as detail.
   void request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset = {});
 
+  // The same until `isEnough`, which is asked after each chunk of a dump. An interrupted dump is not
+  // repeated. The socket cannot be used again: what is left of the reply is still in it.
+  void requestUntil(NetlinkRequest& request, const OnMessage& onMessage, const std::function<bool()>& isEnough);
+
  private:
   enum class Outcome { kComplete, kInterrupted };
-  Outcome receive(uint32_t sequence, bool dump, const OnMessage& onMessage);
+  void send(NetlinkRequest& request);
+  Outcome receive(bool dump, const OnMessage& onMessage, const std::function<bool()>& isEnough = {});
   void checkError(const struct nlmsghdr* message) const;
 
   Fd fd_;

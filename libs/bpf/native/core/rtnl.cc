@@ -147,6 +147,23 @@ std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid) {
   return links;
 }
 
+std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost) {
+  NetlinkSocket socket("netlink.firstLinks");
+  NetlinkRequest request(RTM_GETLINK, NLM_F_DUMP);
+  request.header(ifinfomsg{});
+  if (targetNetnsid) request.attributeU32(IFLA_TARGET_NETNSID, static_cast<uint32_t>(*targetNetnsid));
+  request.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);  // of IPv4 and IPv6: half of a message
+  std::vector<LinkRecord> links;
+  socket.requestUntil(
+      request,
+      [&](const struct nlmsghdr* message) {
+        LinkRecord link;
+        if (links.size() < atMost && parseLink(message, link)) links.push_back(std::move(link));
+      },
+      [&] { return links.size() >= atMost; });
+  return links;
+}
+
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid) {
   NetlinkSocket socket("netlink.getLink");
   NetlinkRequest request(RTM_GETLINK, 0);

@@ -49,6 +49,9 @@ struct AddressRecord {
 bool parseLink(const struct nlmsghdr* message, LinkRecord& out);
 
 std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
+
+// The first links of a namespace; they may change while they are read.
+std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
 std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid);
 

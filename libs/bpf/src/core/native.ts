@@ -252,6 +252,7 @@ export interface Native {
   queryClsact(ifindex: number, ingress: boolean, priority: number, handle: number): number | null;
   detachClsact(ifindex: number, ingress: boolean, priority: number, handle: number, removeQdisc: boolean): boolean;
   dumpLinks(targetNetnsid: number | null): LinkRecord[];
+  firstLinks(targetNetnsid: number | null, atMost: number): LinkRecord[];
   getLink(ifindex: number, targetNetnsid: number | null): LinkRecord | null;
   dumpAddresses(targetNetnsid: number | null): AddressRecord[];
   dumpLocalNetworks(): string[];

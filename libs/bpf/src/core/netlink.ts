@@ -68,6 +68,14 @@ export function dumpLinks(options: TargetOptions = {}): LinkRecord[] {
   return native().dumpLinks(options.targetNsid ?? null);
 }
 
+/**
+ * The first links of a namespace. They may change while they are read, so a namespace that changes all
+ * the time can be read too.
+ */
+export function firstLinks(atMost: number, options: TargetOptions = {}): LinkRecord[] {
+  return native().firstLinks(options.targetNsid ?? null, atMost);
+}
+
 /** One link with its current counters; null if there is none. */
 export function getLink(ifindex: number, options: TargetOptions = {}): LinkRecord | null {
   return native().getLink(ifindex, options.targetNsid ?? null);

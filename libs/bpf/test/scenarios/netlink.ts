@@ -7,6 +7,7 @@ import {
   dumpAddresses,
   dumpLinks,
   dumpLocalNetworks,
+  firstLinks,
   getLink,
   getNsid,
   LinkMonitor,
@@ -101,6 +102,7 @@ async function namespaces(): Promise<unknown> {
     beforeAnyId,
     sameId: [link.linkNetnsid, moved.newNetnsid, byFd].every((id) => id === nsid),
     peerFound: peer?.ifindex === link.peerIfindex && getLink(peer?.ifindex ?? 0, { targetNsid: nsid })?.name === 'vb',
+    firstThere: firstLinks(9, { targetNsid: nsid }).some(({ name }) => name === 'vb'),
     macAgrees: peer !== undefined && String(expectedMac).includes(peer.mac),
     ipv4: ipv4 && { address: ipv4.address, prefixLength: ipv4.prefixLength, scope: ipv4.scope },
     ipv6LinkLocal: addresses.some((address) => address.family === 6 && address.address.startsWith('fe80::')),
@@ -133,6 +135,7 @@ function refusals(): unknown {
     notANamespace: failure(() => getNsid({ fd: 0 })),
     badFd: failure(() => getNsid({ fd: 9999 })),
     unknownTarget: failure(() => dumpLinks({ targetNsid: 4711 })),
+    unknownTargetOfFirst: failure(() => firstLinks(1, { targetNsid: 4711 })),
     unknownTargetAddresses: failure(() => dumpAddresses({ targetNsid: 4711 })),
     noLink: getLink(9999),
     loopbackOnly: dumpLinks().filter((link) => link.name === 'lo').length,
@@ -168,7 +171,13 @@ async function burst(): Promise<unknown> {
   const dumped = dumpLinks().filter((link) => link.kind === 'veth').length;
   // CPU time instead of wall-clock time, because the machine may be busy.
   const { user, system } = process.cpuUsage(began);
-  return { names: names(), dumped, overruns: seen.overruns(), quick: user + system < 1_000_000 };
+  const some = firstLinks(100);
+  const all = firstLinks(1_000);
+  return {
+    ...{ names: names(), dumped, overruns: seen.overruns(), quick: user + system < 1_000_000 },
+    first: some.length === 100 && some.every(({ name }, index) => name === all[index]?.name),
+    all: all.length === dumpLinks().length,
+  };
 }
 
 await scenarioMain({ events, namespaces, localNetworks, refusals, overrun, burst });

@@ -26,6 +26,8 @@ export const interfaceStatus = z.object({
   notCompared: text('reason').optional(),
   /** Its pod has ended; `podUid` is the former one. Absent: it has not, as far as is known. */
   orphaned: z.boolean().optional(),
+  /** Links of its pod with a part in the node's network, which no guard judges. Absent: none found. */
+  foreignLinks: list('listed', text('sentence')).optional(),
   quarantinedUntil: text('word').nullable(),
 });
 export type InterfaceStatus = z.infer<typeof interfaceStatus>;
