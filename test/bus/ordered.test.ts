@@ -1,5 +1,6 @@
 import {
   type Bus,
+  BusError,
   consumeOrdered,
   FramePublisher,
   type StreamMessage,
@@ -276,27 +277,27 @@ test.each(READERS)('ordered - ending waits for the message being handled, by the
   expect(finished).toBe(true);
 });
 
-test.each([
-  [
-    'thrown',
-    (): void => {
-      throw new Error('cannot take it');
-    },
-  ],
-  [
-    'rejected',
-    async (): Promise<void> => {
-      throw new Error('cannot take it');
-    },
-  ],
-])('ordered - an error %s by the handler ends the read loop, not the connection', async (_name, onMessage) => {
+test.each(
+  READERS.flatMap((user) =>
+    (['thrown', 'rejected'] as const).flatMap((how) =>
+      // The reader itself retries the second one.
+      [new Error('cannot take it'), new BusError('BUS_TIMEOUT', 'cannot take it')].map((error) => ({
+        user,
+        how,
+        error,
+      })),
+    ),
+  ),
+)('ordered - $error.name $how by the handler ends the read loop of the $user, not the connection', async (one) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 3);
-  const bus = await nats.connect('correlator');
+  const bus = await nats.connect(one.user);
   const signal = new AbortController().signal;
-  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toThrow(
-    'cannot take it',
-  );
+  const fail = (): void => {
+    throw one.error;
+  };
+  const onMessage = one.how === 'thrown' ? fail : async () => fail();
+  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toBe(one.error);
   expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
 });
 

@@ -109,6 +109,11 @@ export async function run(argv: readonly string[], outerIo: CliIo): Promise<numb
   }
 }
 
+/** After a signal, the session closes the bus (session.ts): what still waits for it fails then. */
+const CLOSED_BUS: ReadonlySet<unknown> = new Set(['BUS_CLOSED', 'BUS_UNREACHABLE']);
+
 function isInterruption(error: unknown, { signal }: CliIo): boolean {
-  return signal.aborted && (error === signal.reason || (error as { name?: unknown }).name === 'AbortError');
+  if (!signal.aborted) return false;
+  const { name, code } = error as { name?: unknown; code?: unknown };
+  return error === signal.reason || name === 'AbortError' || CLOSED_BUS.has(code);
 }

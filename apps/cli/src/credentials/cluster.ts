@@ -134,10 +134,18 @@ export async function uninstall(api: Pick<KubeApi, 'request'>, namespace: string
   return removed;
 }
 
-async function withApi<T>(kubeconfig: string | undefined, use: (api: KubeApi) => Promise<T>): Promise<T> {
+/** A signal ends the request that is under way. */
+async function withApi<T>(
+  { signal }: CliIo,
+  kubeconfig: string | undefined,
+  use: (api: Pick<KubeApi, 'request'>) => Promise<T>,
+): Promise<T> {
   const client = loadKube({ ...(kubeconfig ? { kubeconfig } : {}), userAgent: 'bailiff-cli' });
   try {
-    return await use(client);
+    return await use({ request: (options) => client.request({ ...options, signal }) });
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   } finally {
     client.close();
   }
@@ -148,7 +156,7 @@ export async function runInstall(
   options: InitOptions,
   flags: InstallOptions & { kubeconfig?: string },
 ): Promise<void> {
-  const { created, changed } = await withApi(flags.kubeconfig, (api) => install(api, options, flags, makersOf(io)));
+  const { created, changed } = await withApi(io, flags.kubeconfig, (api) => install(api, options, flags, makersOf(io)));
   const out = new Out(io);
   if (created.length > 0) out.line(`created ${created.join(', ')}`);
   if (changed.length > 0) out.line(`changed ${changed.join(', ')}: restart the servers of the bus`);
@@ -156,7 +164,7 @@ export async function runInstall(
 }
 
 export async function runUninstall(io: CliIo, namespace: string, kubeconfig: string | undefined): Promise<void> {
-  const removed = await withApi(kubeconfig, (api) => uninstall(api, namespace));
+  const removed = await withApi(io, kubeconfig, (api) => uninstall(api, namespace));
   new Out(io).line(
     removed.length > 0 ? `deleted ${removed.join(', ')}` : `found no Secrets that \`credentials install\` created`,
   );

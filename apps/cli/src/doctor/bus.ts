@@ -20,7 +20,7 @@ import type { CliIo } from '../shared/io.ts';
 import { readInstances } from '../shared/read/instances.ts';
 import { readNodes } from '../shared/read/nodes.ts';
 import { readStreams } from '../shared/read/streams.ts';
-import { type BusOptionValues, connectionOf, explainJetStreamOff, openBus } from '../shared/session.ts';
+import { type BusOptionValues, busTimeoutOf, connectionOf, explainJetStreamOff, withBus } from '../shared/session.ts';
 import { plural } from '../shared/text/plural.ts';
 import { fillOf } from '../status/fill.ts';
 import { activeInstances } from '../status/instances.ts';
@@ -73,7 +73,7 @@ async function schemaFinding(bus: Bus): Promise<Finding> {
 }
 
 async function serviceFindings(bus: Bus): Promise<Finding[]> {
-  const status = await readServiceStatus(bus, await readInstances(bus));
+  const status = await readServiceStatus(bus, await readInstances(bus), { timeoutMs: 2 * bus.timeoutMs });
   const problems = serviceProblems(status);
   return serviceLines(status).flatMap(({ name, text: line }) => {
     const own = problems.filter(({ node }) => node === name);
@@ -136,47 +136,49 @@ async function readNodeStatuses(bus: Bus): Promise<NodeStatus[]> {
   return [...(await readNodes({ bus })).values()].filter((status) => typeof status !== 'string');
 }
 
-/** Turns an error of a check into a finding, so that the other checks run. */
-async function runCheck(name: string, check: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
+/** An error of a check as a finding, so that the other checks run. */
+function failureOf(name: string, error: unknown): Finding {
+  const { lines, exitCode } = describeError(error, false);
+  const [first = '', ...more] = lines;
+  return fail(name, first.replace(/^bailiff: /, ''), more.join(' ').trim(), exitCode);
+}
+
+/** Each further check would wait for the same bus again. */
+const SILENT: ReadonlySet<unknown> = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_CLOSED']);
+
+async function busFindings(io: CliIo, connection: Connection, timeoutMs: number): Promise<Finding[]> {
   try {
-    return [await check()].flat();
+    return await withBus(io, connection, timeoutMs, (bus) => checksOf(io, bus, connection));
   } catch (error) {
-    const { lines, exitCode } = describeError(error, false);
-    const [first = '', ...more] = lines;
-    return [fail(name, first.replace(/^bailiff: /, ''), more.join(' ').trim(), exitCode)];
+    io.signal.throwIfAborted();
+    return [failureOf('reachable', error)];
   }
 }
 
-async function busFindings(io: CliIo, connection: Connection): Promise<Finding[]> {
-  let bus: Bus;
-  try {
-    bus = await openBus(io, connection);
-  } catch (error) {
-    return runCheck('reachable', () => Promise.reject(error));
-  }
-  try {
-    const checks: [string, () => Promise<Finding | Finding[]>][] = [
-      ['streams and buckets', () => streamFindings(bus)],
-      ['horizon', () => horizonFinding(bus)],
-      ['schemas', () => schemaFinding(bus)],
-      ['configuration', () => configFinding(bus)],
-      ['services', () => serviceFindings(bus)],
-      ['unguarded nodes', () => taintFindings(bus)],
-      ['runtime policies', async () => runtimeFindings(await readNodeStatuses(bus))],
-      ['CNI plugin', async () => cniFindings(await readNodeStatuses(bus))],
-    ];
-    const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
-    for (const [name, check] of checks) {
-      findings.push(
-        ...(await runCheck(name, () => check().catch((error) => Promise.reject(explainJetStreamOff(bus, error))))),
-      );
-      // The other checks need the streams.
-      if (name === 'streams and buckets' && findings.some(({ state }) => state === 'fail')) break;
+async function checksOf(io: CliIo, bus: Bus, connection: Connection): Promise<Finding[]> {
+  const checks: [string, () => Promise<Finding | Finding[]>][] = [
+    ['streams and buckets', () => streamFindings(bus)],
+    ['horizon', () => horizonFinding(bus)],
+    ['schemas', () => schemaFinding(bus)],
+    ['configuration', () => configFinding(bus)],
+    ['services', () => serviceFindings(bus)],
+    ['unguarded nodes', () => taintFindings(bus)],
+    ['runtime policies', async () => runtimeFindings(await readNodeStatuses(bus))],
+    ['CNI plugin', async () => cniFindings(await readNodeStatuses(bus))],
+  ];
+  const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
+  for (const [name, check] of checks) {
+    try {
+      findings.push(...[await check()].flat());
+    } catch (cause) {
+      io.signal.throwIfAborted();
+      findings.push(failureOf(name, explainJetStreamOff(bus, cause)));
+      if (SILENT.has((cause as { code?: unknown }).code)) break;
     }
-    return findings;
-  } finally {
-    await bus.close();
+    // The other checks need the streams.
+    if (name === 'streams and buckets' && findings.some(({ state }) => state === 'fail')) break;
   }
+  return findings;
 }
 
 /** @returns the group, and the connection if one is selected */
@@ -184,6 +186,7 @@ export async function busGroup(
   io: CliIo,
   options: BusOptionValues,
 ): Promise<{ group: Group; connection: Connection | null }> {
+  const timeoutMs = busTimeoutOf(options);
   let connection: Connection;
   try {
     connection = connectionOf(io, options);
@@ -196,5 +199,5 @@ export async function busGroup(
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }
   const title = `Bus (${connection.source === '--nats-url' ? connection.natsUrl.replace(/\/\/[^@/]*@/, '//') : connection.source})`;
-  return { group: { title, findings: await busFindings(io, connection) }, connection };
+  return { group: { title, findings: await busFindings(io, connection, timeoutMs) }, connection };
 }

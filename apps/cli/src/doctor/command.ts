@@ -56,9 +56,10 @@ async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): P
   if (bus && parts.has('bus')) groups.push(bus.group);
   // A lab's state has the addresses of its other parts.
   const lab = bus?.connection?.lab ?? null;
-  if (parts.has('redis')) groups.push(await redisGroup({ ...options, redisUrl: options.redisUrl ?? lab?.redisUrl }));
+  if (parts.has('redis'))
+    groups.push(await redisGroup(io, { ...options, redisUrl: options.redisUrl ?? lab?.redisUrl }));
   if (parts.has('kubernetes')) {
-    groups.push(await kubernetesGroup(options.kubeconfig ?? lab?.kubeconfig ?? kubeconfigOf(undefined, io)));
+    groups.push(await kubernetesGroup(io, options.kubeconfig ?? lab?.kubeconfig ?? kubeconfigOf(undefined, io)));
   }
   return groups;
 }

@@ -37,8 +37,12 @@ export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 
   return existsSync(usual) ? usual : null;
 }
 
-async function checkPermissions(client: KubeClient, { mayAccess }: typeof import('@bailiff/kube')): Promise<Finding[]> {
-  const request = { timeoutMs: TIMEOUT_MS, attempts: 1 };
+async function checkPermissions(
+  client: KubeClient,
+  { mayAccess }: typeof import('@bailiff/kube'),
+  signal: AbortSignal,
+): Promise<Finding[]> {
+  const request = { timeoutMs: TIMEOUT_MS, attempts: 1, signal };
   const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
   const may = await Promise.all(WANTED.map((wanted) => mayAccess(client, wanted, request)));
   const denied = WANTED.filter((_, index) => !may[index]).map(permissionText);
@@ -54,7 +58,7 @@ async function checkPermissions(client: KubeClient, { mayAccess }: typeof import
   ];
 }
 
-export async function kubernetesGroup(kubeconfig: string | null): Promise<Group> {
+export async function kubernetesGroup({ signal }: Pick<CliIo, 'signal'>, kubeconfig: string | null): Promise<Group> {
   if (!kubeconfig) {
     const finding = skip('not checked', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
     return { title: 'Kubernetes', findings: [finding] };
@@ -64,8 +68,9 @@ export async function kubernetesGroup(kubeconfig: string | null): Promise<Group>
   let client: KubeClient | null = null;
   try {
     client = kube.loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
-    findings.push(...(await checkPermissions(client, kube)));
+    findings.push(...(await checkPermissions(client, kube, signal)));
   } catch (error) {
+    signal.throwIfAborted();
     const { message, cause } = error as Error;
     const detail =
       cause instanceof Error && !message.includes(cause.message) ? `${message}: ${cause.message}` : message;

@@ -1,6 +1,8 @@
 /** Checks of the responder's Redis. */
 import { readFileSync } from 'node:fs';
 import { EXIT } from '@bailiff/service';
+import { onAbort } from '@bailiff/service/retry';
+import type { CliIo } from '../shared/io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
 const TIMEOUT_MS = 3_000;
@@ -36,6 +38,7 @@ export interface RedisAccess {
 }
 
 async function checkServer(
+  { signal }: Pick<CliIo, 'signal'>,
   url: string,
   { redisPasswordFile: passwordFile, redisCaFile }: RedisAccess,
 ): Promise<Finding[]> {
@@ -55,10 +58,12 @@ async function checkServer(
   redis.on('error', (error: Error) => {
     lastError = error;
   });
+  const forget = onAbort(signal, () => redis.disconnect());
   try {
     await redis.connect();
     return [ok('reachable'), ...infoFindings(await redis.info())];
   } catch (error) {
+    signal.throwIfAborted();
     const { message } = (lastError ?? error) as Error;
     const remedy = /NOAUTH|WRONGPASS/.test(message)
       ? 'pass --redis-password-file'
@@ -67,11 +72,12 @@ async function checkServer(
         : 'check that Redis runs at this address';
     return [fail('reachable', message, remedy, EXIT.dependencyUnreachable)];
   } finally {
+    forget();
     redis.disconnect();
   }
 }
 
-export async function redisGroup(access: RedisAccess): Promise<Group> {
+export async function redisGroup(io: Pick<CliIo, 'signal'>, access: RedisAccess): Promise<Group> {
   const { redisUrl: url } = access;
   if (!url)
     return { title: 'Redis', findings: [skip('not checked', 'no --redis-url', 'pass --redis-url redis://host:6379')] };
@@ -84,5 +90,5 @@ export async function redisGroup(access: RedisAccess): Promise<Group> {
       ],
     };
   }
-  return { title, findings: await checkServer(url, access) };
+  return { title, findings: await checkServer(io, url, access) };
 }

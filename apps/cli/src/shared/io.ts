@@ -9,6 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
+import { addAbortSignal } from 'node:stream';
 import { EXIT } from '@bailiff/service';
 
 export interface Output {
@@ -30,6 +31,7 @@ export interface CliIo {
   readonly interactive: boolean;
   /** Asks on stderr. Rejects when interrupted. */
   ask(question: string): Promise<string>;
+  /** Rejects when interrupted. */
   readStdin(): Promise<string>;
   nowMs(): number;
   /** Aborts at SIGINT or SIGTERM. */
@@ -125,10 +127,10 @@ function userName(env: CliIo['env']): string {
   }
 }
 
-async function readAll(stream: NodeJS.ReadStream): Promise<string> {
+async function readAll(stream: NodeJS.ReadStream, signal: AbortSignal): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of stream) {
+  for await (const chunk of addAbortSignal(signal, stream)) {
     size += (chunk as Buffer).length;
     if (size > MAX_STDIN_BYTES) throw new Error(`stdin exceeds ${MAX_STDIN_BYTES} bytes`);
     chunks.push(chunk as Buffer);
@@ -136,9 +138,30 @@ async function readAll(stream: NodeJS.ReadStream): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
+class Interruption extends Error {
+  readonly by: NodeJS.Signals;
+  constructor(by: NodeJS.Signals) {
+    super(`interrupted by ${by}`);
+    this.by = by;
+  }
+}
+
+/** After a signal, a command ends in order within this time, or the process is ended. */
+const INTERRUPT_LIMIT_MS = 5_000;
+
 /**
- * The first signal aborts the command, the second ends the process. Handlers are installed at first
- * use, so a command that hands its terminal to another program (lab) keeps the default behaviour.
+ * Ends the process by the signal itself. `process.exit` would wait for a name look-up that has no
+ * answer.
+ */
+function endBy(name: NodeJS.Signals): void {
+  process.removeAllListeners(name);
+  process.kill(process.pid, name);
+}
+
+/**
+ * The first signal aborts the command, the second ends the process, as does INTERRUPT_LIMIT_MS.
+ * Handlers are installed at first use, so a command that hands its terminal to another program (lab)
+ * keeps the default behaviour.
  */
 function interruptible(): () => AbortSignal {
   let controller: AbortController | null = null;
@@ -147,12 +170,25 @@ function interruptible(): () => AbortSignal {
     const made = new AbortController();
     controller = made;
     const onSignal = (name: NodeJS.Signals) => {
-      if (made.signal.aborted) process.exit(name === 'SIGTERM' ? 143 : 130);
-      made.abort(new Error(`interrupted by ${name}`));
+      if (made.signal.aborted) return endBy(name);
+      made.abort(new Interruption(name));
+      setTimeout(() => endBy(name), INTERRUPT_LIMIT_MS).unref();
     };
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
     return made.signal;
   };
+}
+
+/** A command has ended, so its connections have too; what is left must not keep the process. */
+const LINGER_MS = 500;
+
+/** Ends the process soon, with `process.exitCode`. Call when the command has ended. */
+export function endAfterLinger({ signal }: Pick<CliIo, 'signal'>): void {
+  const end = () => {
+    if (signal.reason instanceof Interruption) endBy(signal.reason.by);
+    else process.exit();
+  };
+  setTimeout(end, LINGER_MS).unref();
 }
 
 /** The CliIo of this process. */
@@ -173,7 +209,7 @@ export function processIo(): CliIo {
         lines.close();
       }
     },
-    readStdin: () => readAll(process.stdin),
+    readStdin: () => readAll(process.stdin, signal()),
     nowMs: () => Date.now(),
     get signal() {
       return signal();

@@ -7,7 +7,9 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { type Bus, connectBus, isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '@bailiff/bus';
 import { busOptionsOf } from '@bailiff/service';
+import { onAbort } from '@bailiff/service/retry';
 import type { Command } from 'commander';
+import { parseSpan } from './arguments.ts';
 import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
 import { MessageDecoder } from './bus/decoder.ts';
 import { LABS_DIR, runningLabs } from './bus/labs.ts';
@@ -26,8 +28,11 @@ export interface Session {
   out: Out;
 }
 
-/** How long the command waits for a response of the bus. */
-const BUS_TIMEOUT_MS = 5_000;
+/** How long a command waits for a response of the bus, unless --timeout says otherwise. */
+const BUS_TIMEOUT = '5s';
+const LONGEST_BUS_TIMEOUT_MS = 600_000;
+/** After a signal, a command ends in order within this time. Then its bus is closed. */
+const INTERRUPT_MS = 2_000;
 
 /** A command's stdout and stderr. */
 export class Out {
@@ -78,10 +83,11 @@ export function withBusOptions(command: Command): Command {
     .option('--nats-ca-file <file>', 'CA certificates (PEM) for TLS to the bus')
     .option('--nats-cert-file <file>', 'client certificate (PEM)')
     .option('--nats-key-file <file>', 'key of the client certificate (PEM)')
-    .option('--lab <id>', 'the bus of a lab on this machine');
+    .option('--lab <id>', 'the bus of a lab on this machine')
+    .option('--timeout <duration>', `give up when the bus does not respond for this long (default: ${BUS_TIMEOUT})`);
 }
 
-export type BusOptionValues = BusFlags & { lab?: string; debug?: boolean };
+export type BusOptionValues = BusFlags & { lab?: string; timeout?: string; debug?: boolean };
 
 /** Options of a command and its parents; the inner command wins. */
 export function optionsOf<T>(command: Command): T {
@@ -114,8 +120,13 @@ export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
 
 const FILES = ['natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
 
+/** @throws CliError CLI_USAGE */
+export function busTimeoutOf({ timeout = BUS_TIMEOUT }: Pick<BusOptionValues, 'timeout'>): number {
+  return parseSpan(timeout, '--timeout', LONGEST_BUS_TIMEOUT_MS);
+}
+
 /** @throws CliError CLI_CONTEXT when a named file cannot be read; BusError */
-export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
+async function openBus(io: CliIo, connection: Connection, timeoutMs: number): Promise<Bus> {
   for (const name of FILES) {
     const file = connection[name];
     if (file === '') continue;
@@ -133,9 +144,33 @@ export async function openBus(io: CliIo, connection: Connection): Promise<Bus> {
   return connectBus({
     ...busOptionsOf({ ...connection, natsTokenFile: '' }),
     name: 'bailiff-cli',
-    timeoutMs: BUS_TIMEOUT_MS,
+    timeoutMs,
     signal: io.signal,
   });
+}
+
+/**
+ * Connects, runs `work` and closes the bus. After a signal, `work` ends in order: what it still does
+ * on the bus fails after INTERRUPT_MS. @throws as openBus, and what `work` throws
+ */
+export async function withBus<T>(
+  io: CliIo,
+  connection: Connection,
+  timeoutMs: number,
+  work: (bus: Bus) => Promise<T>,
+): Promise<T> {
+  const bus = await openBus(io, connection, timeoutMs);
+  let timer: NodeJS.Timeout | undefined;
+  const forget = onAbort(io.signal, () => {
+    timer = setTimeout(() => void bus.close(), INTERRUPT_MS);
+  });
+  try {
+    return await work(bus);
+  } finally {
+    clearTimeout(timer);
+    forget();
+    await bus.close();
+  }
 }
 
 /**
@@ -159,17 +194,16 @@ export async function withSession(
   command: Command,
   work: (session: Session) => Promise<number>,
 ): Promise<number> {
-  const connection = connectionOf(io, optionsOf<BusOptionValues>(command));
+  const options = optionsOf<BusOptionValues>(command);
+  const timeoutMs = busTimeoutOf(options);
+  const connection = connectionOf(io, options);
   const out = new Out(io);
   if (connection.note) out.note(connection.note);
-  const bus = await openBus(io, connection);
-  try {
-    return await work({ io, bus, connection, decoder: new MessageDecoder(bus), out });
-  } catch (error) {
-    throw explainJetStreamOff(bus, error);
-  } finally {
-    await bus.close();
-  }
+  return withBus(io, connection, timeoutMs, (bus) =>
+    work({ io, bus, connection, decoder: new MessageDecoder(bus), out }).catch((error: unknown) => {
+      throw explainJetStreamOff(bus, error);
+    }),
+  );
 }
 
 type Work = (session: Session) => Promise<number>;

@@ -10,7 +10,6 @@
 import { onAbort, pause } from '@bailiff/service/retry';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { errors, type NatsConnection, type TlsOptions } from '@nats-io/nats-core';
-import { connect } from '@nats-io/transport-node';
 import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
 import type { BusStatus } from './bus-status.ts';
 import { BusError, toBusError } from './errors.ts';
@@ -20,6 +19,7 @@ import { ReconnectPolicy } from './reconnect-policy.ts';
 import { RequestMux } from './request-mux.ts';
 import { ServerClock } from './server-clock.ts';
 import { TokenRenewal } from './token-renewal.ts';
+import { connectClient, type TransportOptions } from './transport.ts';
 
 export type { BusStatus };
 
@@ -207,16 +207,16 @@ class NatsBus implements Bus {
 const DEFAULT_TIMEOUT_MS = 5_000;
 
 /**
- * Connects unless the signal aborts first. A connection that completes after the abort is closed.
+ * Connects unless the signal aborts first, which ends the attempt at once. A connection that completes
+ * after the abort is closed.
  */
-function connectUnless(
-  signal: AbortSignal | undefined,
-  options: Parameters<typeof connect>[0],
-): Promise<NatsConnection> {
-  const connecting = connect(options);
+function connectUnless(signal: AbortSignal | undefined, options: TransportOptions): Promise<NatsConnection> {
+  const attempt = new AbortController();
+  const connecting = connectClient({ ...options, attempt: attempt.signal });
   return new Promise((resolve, reject) => {
     const forget = onAbort(signal, () => {
       reject(signal?.reason as Error);
+      attempt.abort();
       connecting.then((nc) => nc.close()).catch(() => undefined);
     });
     connecting.then(resolve, reject).finally(forget);

@@ -38,6 +38,8 @@ export class DirectReader {
   readonly #position: StreamPosition;
   /** The server is older than 2.11 and sends one message a request. */
   #single = false;
+  /** Error of onMessage: ends the reading, also if it is one that the reader itself retries. */
+  #failure: { error: unknown } | null = null;
   /** Upper bound of unread messages under the filter; such a server does not report it. */
   #left: number | null = null;
 
@@ -62,6 +64,7 @@ export class DirectReader {
         if (!signal.aborted) this.#options.onIdle?.(this.#position.received ?? 0);
         await pause(POLL_MS, signal);
       } catch (cause) {
+        if (this.#failure) throw this.#failure.error;
         if (signal.aborted) return;
         if (!(cause instanceof BusError) || !TRANSIENT.has(cause.code)) throw cause;
         onRestart?.(cause.message);
@@ -100,8 +103,13 @@ export class DirectReader {
     this.#position.take(message);
     const pending = message.pending >= 0 ? message.pending : await this.#countLeft(message.sequence, state.last_seq);
     const data = this.#options.headersOnly ? message.data.subarray(0, 0) : message.data;
-    const result = this.#options.onMessage({ ...message, data, pending });
-    if (result instanceof Promise) await result;
+    try {
+      const result = this.#options.onMessage({ ...message, data, pending });
+      if (result instanceof Promise) await result;
+    } catch (error) {
+      this.#failure = { error };
+      throw error;
+    }
   }
 
   /** Upper bound of the messages behind a sequence. */

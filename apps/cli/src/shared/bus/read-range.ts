@@ -3,10 +3,10 @@
  *
  * Invariants: messages arrive in stream order, each once, none missing. Reading affects no other
  * reader (consumeOrdered). A stream that is recreated meanwhile is an error. Bounds: constant
- * memory. SILENCE_MS without a message is an error.
+ * memory. Three times the timeout of the bus without a message is an error.
  */
 import { type Bus, BusError, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
-import { SILENCE_MS } from './read-stream.ts';
+import { silenceMsOf } from './read-stream.ts';
 
 export interface StreamRange {
   start: { sequence: number } | { timeMicros: number };
@@ -37,7 +37,7 @@ export async function readRange(bus: Bus, stream: string, range: StreamRange): P
     reached = true;
     end.abort();
   };
-  const silence = new SilenceWatch((error) => end.abort(error));
+  const silence = new SilenceWatch(stream, silenceMsOf(bus), (error) => end.abort(error));
   const onMessage = (message: StreamMessage): void | Promise<void> => {
     // The consumer may deliver buffered messages after it was stopped.
     if (end.signal.aborted) return;
@@ -69,7 +69,7 @@ export async function readRange(bus: Bus, stream: string, range: StreamRange): P
   return reached ? 'end' : 'interrupted';
 }
 
-/** Fails a read for which the server delivers nothing for SILENCE_MS. */
+/** Fails a read for which the server delivers nothing for some time. */
 class SilenceWatch {
   readonly #timer: NodeJS.Timeout;
   #count = 0;
@@ -77,14 +77,14 @@ class SilenceWatch {
   #busy = false;
   error: BusError | null = null;
 
-  constructor(onSilence: (error: BusError) => void) {
+  constructor(stream: string, silenceMs: number, onSilence: (error: BusError) => void) {
     this.#timer = setInterval(() => {
       if (this.#lastCount === this.#count && !this.#busy) {
-        this.error = new BusError('BUS_TIMEOUT', `no message within ${SILENCE_MS / 1000} s`);
+        this.error = new BusError('BUS_TIMEOUT', `${stream}: no message within ${silenceMs / 1000} s`);
         onSilence(this.error);
       }
       this.#lastCount = this.#count;
-    }, SILENCE_MS / 2);
+    }, silenceMs / 2);
   }
   received(): void {
     this.#count += 1;
@@ -92,8 +92,9 @@ class SilenceWatch {
   /** A slow reader does not count as silence of the server. */
   async while(work: Promise<void>): Promise<void> {
     this.#busy = true;
-    await work;
-    this.#busy = false;
+    await work.finally(() => {
+      this.#busy = false;
+    });
     this.#count += 1;
   }
   stop(): void {

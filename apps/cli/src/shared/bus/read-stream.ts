@@ -3,7 +3,7 @@
  * its newest messages are read and the result says `cut`.
  *
  * Invariants: messages arrive in order, and none of the range is missing.
- * Bounds: MAX_MESSAGES per read. SILENCE_MS without a message is an error.
+ * Bounds: MAX_MESSAGES per read. Three times the timeout of the bus without a message is an error.
  */
 import { type Bus, BusError, consumeOrdered, type StartAt, type StreamMessage, streamInfo } from '@bailiff/bus';
 
@@ -11,8 +11,9 @@ import { type Bus, BusError, consumeOrdered, type StartAt, type StreamMessage, s
 export const MAX_MESSAGES = 100_000;
 /**
  * A server that delivers nothing for this long, and does not report the end, is considered stuck.
+ * Longer than a request, because a reader replaces its consumer once or twice before.
  */
-export const SILENCE_MS = 15_000;
+export const silenceMsOf = ({ timeoutMs }: Pick<Bus, 'timeoutMs'>): number => 3 * timeoutMs;
 
 export interface ReadOptions {
   /** Server time, milliseconds; 0 = everything. */
@@ -87,17 +88,19 @@ async function pass(bus: Bus, stream: string, options: PassOptions): Promise<{ c
   let lastSeen = -1;
   // A slow reader (a pager at the end of the pipe) does not count as silence of the server.
   let busy = false;
+  const silenceMs = silenceMsOf(bus);
   const watchdog = setInterval(() => {
     if (lastSeen === seen && !busy) {
-      silent = new BusError('BUS_TIMEOUT', `${stream}: no message within ${SILENCE_MS / 1000} s`);
+      silent = new BusError('BUS_TIMEOUT', `${stream}: no message within ${silenceMs / 1000} s`);
       end.abort();
     }
     lastSeen = seen;
-  }, SILENCE_MS / 2);
+  }, silenceMs / 2);
   const passOn = async (result: Promise<void>, atEnd: boolean) => {
     busy = true;
-    await result;
-    busy = false;
+    await result.finally(() => {
+      busy = false;
+    });
     if (atEnd) reachEnd();
   };
   const onMessage = (message: StreamMessage): void | Promise<void> => {

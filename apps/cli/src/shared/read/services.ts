@@ -7,7 +7,7 @@ import { readInstances } from './instances.ts';
 
 export async function readServices({ bus, out }: Session): Promise<ServiceStatus | null> {
   try {
-    return await readServiceStatus(bus, await readInstances(bus));
+    return await readServiceStatus(bus, await readInstances(bus), { timeoutMs: 2 * bus.timeoutMs });
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     // A bus that is not set up is reported elsewhere.
