@@ -97,7 +97,7 @@ test('backup - after a restore, every stream, bucket and consumer is as before, 
     expect((await inventory(nats))['VIOLATIONS']).toEqual([expect.any(String), 60, 1, 60]);
 
     // A reader whose position is beyond the backup starts again and misses no later message.
-    const bus = await nats.connect('reader');
+    const bus = await nats.connect('cli');
     const seen: string[] = [];
     const end = new AbortController();
     const reading = consumeOrdered(bus, 'VIOLATIONS', {

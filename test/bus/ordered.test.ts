@@ -59,8 +59,8 @@ function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
   });
 }
 
-/** The correlator reads by consumers, the reader by direct gets. */
-const READERS = ['correlator', 'reader'] as const;
+/** The correlator reads by consumers, cli by direct gets. */
+const READERS = ['correlator', 'cli'] as const;
 
 test.each(READERS)(
   'ordered - over restarts of the server every message is delivered once and in order, by the %s',

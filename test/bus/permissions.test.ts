@@ -67,7 +67,6 @@ test('permissions - a reader with a stock client and the API prefix reads messag
   await (await nats.connect('collector-node-a')).js.publish(violationSubject('node-a', 'spoof'), 'a frame');
   const { nc } = await nats.connect('reader');
   const manager = await jetstreamManager(nc, { apiPrefix: 'BUS', checkAPI: false });
-  expect((await manager.streams.info('VIOLATIONS')).state.messages).toBe(1);
   const message = await manager.direct.getMessage('VIOLATIONS', { seq: 1 });
   expect(message?.string()).toBe('a frame');
 });

@@ -73,8 +73,8 @@ test.each([
   ['new', 'new' as const, 'correlator'],
   ['a sequence', { sequence: 1 }, 'correlator'],
   ['a time', { timeMs: 1_000 }, 'correlator'],
-  ['all, by direct gets,', 'all' as const, 'reader'],
-  ['new, by direct gets,', 'new' as const, 'reader'],
+  ['all, by direct gets,', 'all' as const, 'cli'],
+  ['new, by direct gets,', 'new' as const, 'cli'],
 ])(
   'recreated - a stream read from %s and recreated is read from its beginning, and its owner is called before',
   async (_n, start, user) => {

@@ -121,7 +121,7 @@ const apiSubjects = (prefix: string): string[] => [
 ];
 
 /** A subject of an allow-list with its wildcards filled in. */
-const concrete = (subject: string) =>
+export const concrete = (subject: string) =>
   subject.replace(/\.>$/, '.spoof.cluster._.default').replaceAll(/(?<=\.)\*(?=\.|$)/g, 'node-b');
 
 /** Bodies that the API accepts. A consumer delivers to each reply subject. */
@@ -290,7 +290,7 @@ export async function tryEverything(
 }
 
 /** The content after a moment without new messages. */
-async function settled(admin: Bus): Promise<Content> {
+export async function settled(admin: Bus): Promise<Content> {
   const counts = async () => {
     const all = await Promise.all(STREAMS.map((stream) => admin.jsm.streams.info(stream).catch(() => null)));
     return all.map((info) => `${info?.config.name} ${info?.state.last_seq} ${info?.state.messages}`).join();

@@ -14,6 +14,7 @@ import {
   type Identity,
   inboxPrefixFor,
   NODE_ROLES,
+  STATE_QUEUE,
   userOf,
   violationSubject,
 } from '@bailiff/bus';
@@ -161,7 +162,7 @@ const PUBLISH: Line[] = [
   line('$JS.API.DIRECT.GET.RESPONSES', 'responder', 'cli', 'reader', 'siem-relay'),
   line('$JS.API.DIRECT.GET.DEAD_LETTERS', 'correlator', 'cli'),
   line('$JS.API.STREAM.INFO.VIOLATIONS', 'correlator', 'responder', 'siem-relay'),
-  line('BUS.STREAM.INFO.VIOLATIONS', 'cli', 'reader'),
+  line('BUS.STREAM.INFO.VIOLATIONS', 'cli'),
   line('$JS.API.STREAM.INFO.CONFIG_LOG', 'correlator', 'responder'),
   line('BUS.STREAM.INFO.CONFIG_LOG', 'cli'),
   line('$JS.API.STREAM.INFO.KV_bailiff_config', 'responder', 'ipam-sync'),
@@ -225,6 +226,8 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.replay.>', 'reader'),
   line('bailiff.v1.siem.>', 'siem-reader'),
   line('bailiff.v1.siem.ocsf.*.default', 'siem-reader'),
+  line('bailiff.v1.state.siem-ocsf'),
+  line(`bailiff.v1.state.siem-ocsf ${STATE_QUEUE}`, 'siem-relay'),
   line('bailiff.v1.>'),
   { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },
 ];

@@ -8,6 +8,7 @@ import {
   accountOf,
   CONNECTION_LIMITS,
   captureSubject,
+  consumerStateSubject,
   deadLetterSubject,
   type Identity,
   IMPORTED_API,
@@ -19,6 +20,7 @@ import {
   pushSubject,
   ROOT,
   responseSubject,
+  siemConsumer,
   siemSubject,
   streamConfigs,
   userOf,
@@ -81,6 +83,12 @@ export const SUBJECTS: readonly SubjectForm[] = [
     form: `${ROOT}.capture.<node>`,
     example: captureSubject(NODE),
     holds: 'a capture request for a pod, handled by its collector ([capture](../capture.md)); in no stream',
+  },
+  {
+    form: `${ROOT}.state.<consumer>`,
+    example: consumerStateSubject(siemConsumer('ocsf')),
+    holds:
+      'a request for the state of a consumer, handled by siem-relay; connectors send it as `BUS.CONSUMER.INFO.SIEM.<consumer>`; in no stream',
   },
 ];
 

@@ -18,6 +18,7 @@ import {
 } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { RelayConfig } from './config.ts';
+import { respondWithConsumerState } from './consumer-state.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
 import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
 import { NodeShares, SHARE_LIMITS, type ShareLimits } from './node-shares.ts';
@@ -68,6 +69,11 @@ class Relay {
       this.#readers.set(stream, this.#makeReader(stream, decoder));
     // VIOLATIONS must be open: the evidence of verdicts contains its creation time.
     await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
+    const onError = (error: Error) => this.#warn('state', error, 'cannot respond to a connector');
+    onStop(
+      'state',
+      respondWithConsumerState(this.#bus, () => clock.monotonicMs(), onError),
+    );
     const reporter = this.#makeReporter();
     onStop('status', () => reporter.close());
     for (const [stream, reader] of this.#readers) {

@@ -54,7 +54,7 @@ export const IN_NATS: readonly Share[] = [
     file: 'libs/bus/src/auth/permissions.ts',
     limits: ['10,000, the default of nats-server'],
     filledBy:
-      'every client that may ask for the state of a stream (`STREAM.INFO`) or consumer (`CONSUMER.INFO`): `cli`, `reader`, `siem-reader` and the core. No node',
+      'every client that may ask for the state of a stream (`STREAM.INFO`) or consumer (`CONSUMER.INFO`): `cli` and the core. Connectors ask siem-relay, which sends one request at a time for each consumer',
     share: `none. Running collectors, correlators, responders and siem-relays do not depend on the queue, so verdicts and responses go on. ${OPEN}some thousand requests a second of one such client hold up what does: starts, new consumers after a lost connection, replays, commands, and the mirror of custom resources`,
     whenFull: 'the server drops all requests that wait, of all clients',
     counter: 'log of the server: `queue limit reached`',

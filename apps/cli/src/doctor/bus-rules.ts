@@ -35,7 +35,11 @@ function isBelow(version: string, than: readonly number[]): boolean {
   return false;
 }
 
-export function serverFinding(version: string): Finding {
+/** First version that traces messages. */
+const FIRST_TRACING = [2, 11, 0];
+
+/** @param isCluster the server has routes to others */
+export function serverFinding(version: string, isCluster = false): Finding {
   if (isBelow(version, OLDEST)) {
     return fail('nats-server', `${version} is too old`, 'nats-server 2.10 or later', EXIT.dependencyUnreachable);
   }
@@ -45,6 +49,10 @@ export function serverFinding(version: string): Finding {
   }
   if (isBelow(version, CURRENT)) {
     return warn('nats-server', `${version} works, but lacks security fixes`, 'nats-server 2.14.3 or later');
+  }
+  if (isCluster && !isBelow(version, FIRST_TRACING)) {
+    const why = `${version}, in a cluster, lets a stolen credential store texts under subjects of others`;
+    return warn('nats-server', why, 'docs/install.md, "Clusters and message tracing"');
   }
   return ok('nats-server', version);
 }

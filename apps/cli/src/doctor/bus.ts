@@ -166,7 +166,8 @@ async function checksOf(io: CliIo, bus: Bus, connection: Connection): Promise<Fi
     ['runtime policies', async () => runtimeFindings(await readNodeStatuses(bus))],
     ['CNI plugin', async () => cniFindings(await readNodeStatuses(bus))],
   ];
-  const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(bus.nc.info?.version ?? '0')];
+  const { version = '0', cluster } = bus.nc.info ?? {};
+  const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(version, cluster !== undefined)];
   for (const [name, check] of checks) {
     try {
       findings.push(...[await check()].flat());

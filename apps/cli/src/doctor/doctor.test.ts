@@ -116,6 +116,13 @@ describe('bus and Redis', () => {
     expect([finding.state, finding.detail]).toEqual([state, expect.stringMatching(text)]);
   });
 
+  it('nats-server - in a cluster it warns of message tracing', () => {
+    expect(serverFinding('2.15.1', true)).toMatchObject({
+      state: 'warn',
+      detail: expect.stringMatching(/in a cluster/),
+    });
+  });
+
   it.each([
     ['refuses new messages, filled to four fifths', { bytes: 80 }, 'ok', ''],
     ['refuses new messages, above four fifths', { bytes: 81 }, 'warn', 'raise its max_bytes'],

@@ -65,8 +65,19 @@ test('accounts - each subject that an identity outside the core may publish on i
 });
 
 test('accounts - an identity that may respond may publish nothing else, so that it cannot send itself a request', () => {
-  for (const identity of IDENTITIES) {
-    const { publish, allowResponsesMs } = permissionsFor(identity);
-    if (allowResponsesMs !== undefined) expect([userOf(identity), publish.allow]).toEqual([userOf(identity), []]);
+  const responding = IDENTITIES.filter((identity) => permissionsFor(identity).allowResponsesMs !== undefined);
+  const inCore = responding.filter((identity) => accountOf(identity) === CORE);
+  for (const identity of responding) {
+    const { publish } = permissionsFor(identity);
+    if (accountOf(identity) !== CORE) expect([userOf(identity), publish.allow]).toEqual([userOf(identity), []]);
   }
+  expect(inCore.map(userOf)).toEqual(['siem-relay']);
+});
+
+test('accounts - only operators import requests that reach the system account', () => {
+  const OTHERS = /^\$JS\.API\.(DIRECT\.GET|CONSUMER\.MSG\.NEXT)\./;
+  const importing = ACCOUNTS.filter((account) =>
+    IMPORTS[account].some(({ subject }) => /^(\$SYS|\$JS\.API)\./.test(subject) && !OTHERS.test(subject)),
+  );
+  expect(importing).toEqual(['OPERATORS']);
 });

@@ -10,7 +10,7 @@
 
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
-import { ROOT } from '../topology/subjects.ts';
+import { consumerStateSubject, ROOT } from '../topology/subjects.ts';
 import { permissionsFor } from './permissions.ts';
 
 /**
@@ -99,15 +99,17 @@ function importsFor(role: FixedRole): Import[] {
   const { allow } = permissionsFor({ role }).publish;
   return allow
     .filter((subject) => !subject.startsWith(`${ROOT}.replay.`))
-    .map((subject) =>
-      subject.startsWith(`${IMPORTED_API}.`)
+    .map((subject) => {
+      const consumer = /^BUS\.CONSUMER\.INFO\.[^.]+\.([^.]+)$/.exec(subject)?.[1];
+      if (consumer !== undefined) return service(consumerStateSubject(consumer), subject);
+      return subject.startsWith(`${IMPORTED_API}.`)
         ? service(`$JS.API${subject.slice(IMPORTED_API.length)}`, subject)
-        : service(subject),
-    );
+        : service(subject);
+    });
 }
 
 /**
- * Imports of each account, by three rules:
+ * Imports of each account, by four rules:
  * 1. A reply subject may name an import of the same account; the response then enters CORE. The
  *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
  *    everything through the single export `>`.
@@ -115,6 +117,9 @@ function importsFor(role: FixedRole): Import[] {
  *    import with a wildcard and `to`.
  * 3. An import names the subject of an export exactly, or only the export `>` matches it.
  *    Overlapping exports are matched at random.
+ * 4. Only OPERATORS imports requests about streams and consumers, which the server imports from its
+ *    system account: behind a route it may publish there on behalf of a client (route-rights.ts),
+ *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
  */
 export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],

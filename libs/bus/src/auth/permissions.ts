@@ -16,7 +16,14 @@ import {
   type NodeRole,
   userOf,
 } from '../topology/identities.ts';
-import { captureSubject, encodeToken, pushSubject, ROOT, violationSubject } from '../topology/subjects.ts';
+import {
+  captureSubject,
+  consumerStateSubject,
+  encodeToken,
+  pushSubject,
+  ROOT,
+  violationSubject,
+} from '../topology/subjects.ts';
 import { latestStream, SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
 
 export interface Permissions {
@@ -39,6 +46,10 @@ const AUTH_RESPONSE_MS = 10_000;
  * requester.
  */
 const CAPTURE_RESPONSE_MS = 10_000;
+
+/** Queue group of the siem-relays that respond with the state of consumers. */
+export const STATE_QUEUE = 'bailiff-siem-relay';
+const STATE_RESPONSE_MS = 10_000;
 
 const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
 /** Newest value of a key. */
@@ -191,11 +202,11 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
     ],
   },
   reader: {
-    // The second form of a direct get is for clients with a single prefix for all JetStream
-    // requests.
+    // Direct gets only: other requests about a stream reach the system account (accounts.ts). The
+    // second form is for clients with a single prefix for all JetStream requests.
     allow: [
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap((name) => [
-        ...read(name),
+        direct(name),
         `${IMPORTED_API}.DIRECT.GET.${name}`,
       ]),
       schemas,
@@ -239,6 +250,15 @@ export function permissionsFor(identity: Identity): Permissions {
   }
   if (identity.role === 'admin') {
     return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
+  }
+  if (identity.role === 'siem-relay') {
+    // It responds to connectors that request the state of their consumer.
+    const states = SIEM_FORMATS.map((format) => `${consumerStateSubject(siemConsumer(format))} ${STATE_QUEUE}`);
+    return {
+      publish: { allow: [...new Set(ROLES['siem-relay'].allow)] },
+      subscribe: { allow: [inbox, ...states] },
+      allowResponsesMs: STATE_RESPONSE_MS,
+    };
   }
   const listens: Partial<Record<Identity['role'], string>> = { 'siem-reader': 'siem', reader: 'replay' };
   const own = listens[identity.role];

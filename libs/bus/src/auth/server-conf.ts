@@ -30,6 +30,7 @@ import {
   RESPONSE_MS,
 } from './accounts.ts';
 import { type Permissions, permissionsFor, publishRule } from './permissions.ts';
+import { NOT_TRACED } from './route-rights.ts';
 
 export interface NatsUser {
   user: string;
@@ -143,6 +144,7 @@ function clusterLines(host: string, conf: ClusterConf): string[] {
       ? []
       : block('authorization', [`user: ${quote(user)}`, `password: ${quote(password)}`, `timeout: ${AUTH_TIMEOUT_S}`])),
     ...(tls ? tlsLines(tls, ['verify: true']) : []),
+    ...block('permissions', ['import: {', ...indent(listLines('deny', NOT_TRACED.map(quote))), '}']),
     'routes: [',
     ...indent(routes.map((route) => quote(scheme + route))),
     ']',

@@ -6,7 +6,7 @@
  * `maxWaitMs`. Any other request receives `busy`.
  */
 import type { Bus } from './connect.ts';
-import { subscribe } from './incoming.ts';
+import { type Incoming, subscribe } from './incoming.ts';
 
 const MAX_WAITING = 8;
 
@@ -20,6 +20,8 @@ export interface RequestResponder {
 
 export interface RequestResponderOptions {
   subject: string;
+  /** Queue group of the processes that share the requests. Default: none. */
+  queue?: string;
   /** Must not reject: an error is a response too. */
   respond(request: Uint8Array): Promise<string | Uint8Array>;
   /** Response to a request that is not processed. */
@@ -38,14 +40,16 @@ export interface IncomingRequest {
 
 export function respondToRequests(bus: Bus, options: RequestResponderOptions): RequestResponder {
   const turns = new RequestQueue(options);
-  const subscription = subscribe(bus, options.subject, (error, message) => {
+  const { subject, queue } = options;
+  const onRequest = (error: Error | null, message: Incoming) => {
     // The status listeners of the bus report a refused subscription.
     if (error || message.reply === '') return;
     turns.add({ data: message.data, respond: (response) => message.respond(response) });
-  });
+  };
+  const subscription = subscribe(bus, subject, onRequest, queue === undefined ? {} : { queue });
   return {
     async close() {
-      subscription.unsubscribe();
+      if (!bus.nc.isClosed()) subscription.unsubscribe();
       await turns.close();
     },
   };

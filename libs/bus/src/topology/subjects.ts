@@ -118,6 +118,11 @@ export function captureSubject(node: string): string {
   return `${ROOT}.capture.${encodeToken(node)}`;
 }
 
+/** Subject of requests for the state of a durable consumer. */
+export function consumerStateSubject(consumer: string): string {
+  return `${ROOT}.state.${consumer}`;
+}
+
 /** Subject on which a changed key of a bucket is pushed. */
 export function pushSubject(bucket: string, key: string): string {
   return `${ROOT}.push.${bucket}.${key}`;
@@ -148,6 +153,7 @@ export type ParsedSubject =
   | { what: 'deadletters'; stream: string; reason: string; sequence: number }
   | { what: 'siem'; format: string; className: string; namespace: string }
   | { what: 'capture'; node: string }
+  | { what: 'state'; consumer: string }
   | { what: 'config'; key: string }
   | { what: 'push'; bucket: string; key: string };
 
@@ -160,6 +166,7 @@ export function parseSubject(subject: string): ParsedSubject | null {
   if (tokens[0] !== 'bailiff' || tokens[1] !== 'v1' || tokens.some((token) => token === '')) return null;
   const [, , what, a = '', b = '', c = '', d = ''] = tokens;
   if (what === 'capture' && tokens.length === 4) return { what, node: decodeToken(a) };
+  if (what === 'state' && tokens.length === 4) return { what, consumer: a };
   if (what === 'config' && tokens.length > 3) return { what, key: tokens.slice(3).join('.') };
   if (what === 'push' && tokens.length > 4) return { what, bucket: a, key: tokens.slice(4).join('.') };
   if (what === 'violations' && tokens.length === 6) {
