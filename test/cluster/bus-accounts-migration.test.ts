@@ -11,6 +11,7 @@ import { afterAll, expect, test } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
 import { load } from '../../apps/cli/src/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { respondWithConsumerState } from '../../apps/siem-relay/src/consumer-state.ts';
 
 const out = mkdtempSync(path.join(tmpdir(), 'bailiff-accounts-'));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
@@ -83,7 +84,14 @@ test('accounts - a rotation separates a bus of an earlier version; its streams s
   await expect(as('siem-reader', old)).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
   const moved = await as('siem-reader');
   expect(await nextEvent(moved, '$JS.API')).toContain('refused');
+  const relay = await as('siem-relay');
+  const stopResponding = respondWithConsumerState(
+    relay,
+    () => performance.now(),
+    (error) => expect.fail(error.message),
+  );
   expect(await nextEvent(moved, 'BUS')).toBe('three');
+  await stopResponding();
   const cli = await as('cli');
   expect((await openBucket(cli, 'bailiff_config').get('spoof.cluster._.default'))?.value.toString()).toBe(
     '{"revision":1}',
@@ -91,7 +99,6 @@ test('accounts - a rotation separates a bus of an earlier version; its streams s
   expect((await streamInfo(cli, 'VIOLATIONS')).config.name).toBe('VIOLATIONS');
   const seen: string[] = [];
   const end = new AbortController();
-  const relay = await as('siem-relay');
   await consumeOrdered(relay, 'SIEM', {
     start: 'all',
     onMessage: ({ data }) => void seen.push(Buffer.from(data).toString()),

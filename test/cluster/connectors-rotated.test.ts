@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
 import { load } from '../../apps/cli/src/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { respondWithConsumerState } from '../../apps/siem-relay/src/consumer-state.ts';
 import type { RunningProcess } from '../support/process.ts';
 import { startExample } from './example-script.ts';
 
@@ -18,6 +19,7 @@ const caFile = path.join(out, 'ca.crt');
 let nats: TestNats;
 let relay: Bus;
 let cli: Bus;
+const failed: Error[] = [];
 
 async function credentials(...args: string[]) {
   const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
@@ -33,9 +35,15 @@ beforeAll(async () => {
   await ensureTopology(admin);
   await admin.close();
   relay = await as('siem-relay');
+  respondWithConsumerState(
+    relay,
+    () => performance.now(),
+    (error) => failed.push(error),
+  );
   cli = await as('cli');
 }, 60_000);
 afterAll(async () => {
+  expect(failed).toEqual([]);
   await relay?.close();
   await cli?.close();
   await nats?.stop();

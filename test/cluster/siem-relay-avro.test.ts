@@ -35,7 +35,7 @@ it('avro - exported schemas and Python’s Avro read the live streams as this bu
   expect([run.exitCode, run.stderr]).toEqual([0, '']);
 
   await using python = launch(PYTHON, [SCRIPT, dir], { stdio: ['pipe', 'pipe', 'pipe'] });
-  const reader = await rig.nats.connect('reader');
+  const reader = await rig.nats.connect('cli');
   const end = new AbortController();
   const expected: string[] = [];
   const reading = ['VIOLATIONS', 'VERDICTS', 'RESPONSES'].map((stream) =>
