@@ -94,7 +94,8 @@ export class NetworkEngine {
     const { ctx, bootId, desired, detach, metrics, moment, object, problems, runtime } = options;
     const { config } = ctx;
     const { maps } = object;
-    const onFileProblem = ({ file, reason }: FileProblem) => problems.report('state', file, reason);
+    const onFileProblem = ({ file, reason }: Record<'file' | 'reason', string>) =>
+      problems.report('state', file, reason);
     const nowMs = () => performance.now();
 
     this.registry = new Registry(maps.maxInterfaces);
@@ -384,11 +385,6 @@ export class NetworkEngine {
     if (this.registry.byGeneration(iface.generation) !== iface) return;
     this.#o.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
   }
-}
-
-interface FileProblem {
-  file: string;
-  reason: string;
 }
 
 interface InterfaceProblem {

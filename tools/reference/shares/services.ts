@@ -178,8 +178,7 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     file: `${S}/node-shares.ts`,
     limits: ['EVENT_BYTES', 'MAX_NODES', 'MAX_PODS'],
     filledBy: 'violations of nodes',
-    share:
-      'a node: tokens of its own; a pod gets an event only while more tokens are left than its events cost within a minute',
+    share: 'a node: tokens of its own; a pod gets an event only while more are left than its events cost in a minute',
     whenFull: 'violations get no event; one event a node names their number',
     counter: '`bailiff_siem_relay_omitted_events_total`',
     tests: ['apps/siem-relay/src/node-shares.test.ts', 'test/cluster/siem-relay-share.test.ts'],
@@ -243,8 +242,7 @@ export const IN_BUS_AUTH: readonly Share[] = [
     limits: ['MAX_SOURCES', 'MAX_KNOWN', 'MAX_REVIEWS', 'bus-auth.loginsPerMinute', 'bus-auth.refusalsPerMinute'],
     filledBy: 'pods with a proven token; addresses without one',
     share: 'a pod with a proven token, or an address',
-    whenFull:
-      'the source that was inactive longest starts again with a full budget; a forgotten token is reviewed again',
+    whenFull: 'the source that was inactive longest gets a full budget; a forgotten token is reviewed again',
     counter: '`bailiff_bus_auth_sources_with_failures`, `bailiff_bus_auth_refused_total`',
     tests: ['apps/bus-auth/src/limits.test.ts', 'test/cluster/bus-auth-attack.test.ts'],
   },

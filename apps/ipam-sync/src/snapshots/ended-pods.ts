@@ -1,7 +1,7 @@
 /**
  * Pods that the API server no longer has and whose node still reports an interface or a cgroup of
- * them: whoever may delete pods removes an object by force while the containers run on. They stay in
- * the list of their node (`ended`), so that what they do is still theirs. Pure.
+ * them: a tenant that may delete pods removes an object by force while the containers run on. They
+ * stay in the list of their node (`ended`), so that what they do is still theirs. Pure.
  *
  * A former pod is kept for FORMER_MS, to list it again if its node reports it. A listed one leaves
  * when its node has not reported it for ABSENT_MS. A node can only keep pods that were in its own
