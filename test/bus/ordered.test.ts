@@ -1,6 +1,5 @@
 import {
   type Bus,
-  BusError,
   consumeOrdered,
   FramePublisher,
   type StreamMessage,
@@ -10,7 +9,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { readAll, startBus, text, underWay } from '../support/bus.ts';
+import { isQueued, readAll, startBus, text, underWay, withhold } from '../support/bus.ts';
 import { random } from '../support/random.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
@@ -59,8 +58,20 @@ function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
   });
 }
 
-/** The correlator reads by consumers, cli by direct gets. */
-const READERS = ['correlator', 'cli'] as const;
+/** Withholds requests of a bus that pass the queue of the server, and records reply subjects of its pulls. */
+function watchRequests(bus: Bus): { requests: string[]; pulls: string[] } {
+  const pulls: string[] = [];
+  const { nc } = bus;
+  const publish = nc.publish.bind(nc);
+  nc.publish = (subject, payload, options) => {
+    if (subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) pulls.push(options?.reply ?? '');
+    publish(subject, payload, options);
+  };
+  return { requests: withhold(bus, isQueued), pulls };
+}
+
+/** The correlator reads by consumers, the reader by direct gets. */
+const READERS = ['correlator', 'reader'] as const;
 
 test.each(READERS)(
   'ordered - over restarts of the server every message is delivered once and in order, by the %s',
@@ -277,27 +288,27 @@ test.each(READERS)('ordered - ending waits for the message being handled, by the
   expect(finished).toBe(true);
 });
 
-test.each(
-  READERS.flatMap((user) =>
-    (['thrown', 'rejected'] as const).flatMap((how) =>
-      // The reader itself retries the second one.
-      [new Error('cannot take it'), new BusError('BUS_TIMEOUT', 'cannot take it')].map((error) => ({
-        user,
-        how,
-        error,
-      })),
-    ),
-  ),
-)('ordered - $error.name $how by the handler ends the read loop of the $user, not the connection', async (one) => {
+test.each([
+  [
+    'thrown',
+    (): void => {
+      throw new Error('cannot take it');
+    },
+  ],
+  [
+    'rejected',
+    async (): Promise<void> => {
+      throw new Error('cannot take it');
+    },
+  ],
+])('ordered - an error %s by the handler ends the read loop, not the connection', async (_name, onMessage) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 3);
-  const bus = await nats.connect(one.user);
+  const bus = await nats.connect('correlator');
   const signal = new AbortController().signal;
-  const fail = (): void => {
-    throw one.error;
-  };
-  const onMessage = one.how === 'thrown' ? fail : async () => fail();
-  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toBe(one.error);
+  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toThrow(
+    'cannot take it',
+  );
   expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
 });
 
@@ -460,6 +471,43 @@ test('ordered - a stalled reader holds at most one pull of bytes, and continues 
   await waitFor(() => seen.length >= COUNT, { what: 'all messages', state: () => ({ seen, restarts }) });
   expect(seen).toEqual(Array.from({ length: COUNT }, (_, index) => `${index}`));
   expect(restarts).toEqual([]);
+  end.abort();
+  await reading;
+});
+
+test('ordered - a reader uses its consumer on when the server was silent, without the queue of API requests', async () => {
+  await using nats = await startBus();
+  const [collector, admin] = [await nats.connect('collector-node-a'), await nats.connect('admin')];
+  let [isSilent, lost] = [false, 0];
+  const reader = lossy(await nats.connect('correlator'), () => {
+    if (isSilent) lost += 1;
+    return isSilent;
+  });
+  const seen: string[] = [];
+  const end = new AbortController();
+  const reading = underWay(
+    consumeOrdered(reader, 'VIOLATIONS', {
+      start: 'all',
+      onMessage: (message) => {
+        seen.push(text(message));
+      },
+      signal: end.signal,
+    }),
+  );
+  await publishMany(collector, 0, 1);
+  await waitFor(() => seen.length === 1, { what: 'the first message' });
+  const { requests, pulls } = watchRequests(reader);
+  isSilent = true;
+  await waitFor(() => pulls.length > 0, { what: 'another session', state: () => [pulls, requests] });
+  isSilent = false;
+  expect(lost).toBeGreaterThan(0);
+  await publishMany(collector, 1, 2);
+  await waitFor(() => seen.length === 2, { what: 'the second message', state: () => requests });
+  expect(requests).toEqual([]);
+  // The control: without its consumer it asks for another one.
+  for (const name of await consumersOf(nats, 'VIOLATIONS')) await admin.jsm.consumers.delete('VIOLATIONS', name);
+  await waitFor(() => requests.length > 0, { what: 'a request for another consumer' });
+  expect(seen).toHaveLength(2);
   end.abort();
   await reading;
 });

@@ -52,6 +52,11 @@ test('a reader that floods the queue of API requests delays no verdict', async (
   const latencies: number[] = [];
   for (const pod of pods) latencies.push(await elapsedMs(() => attack(pod)));
   expect(Math.max(...latencies)).toBeLessThan(LATE_MS);
+  // Of a pod that is listed later, without another frame.
+  const young = podRef('young');
+  await rig.spoof(NODE_A, young, 10);
+  await rig.list(NODE_A, [...pods, young]);
+  await rig.verdictCount(pods.length + 1);
 }, 120_000);
 
 test('a reader that floods the queue of API requests delays no response', async () => {

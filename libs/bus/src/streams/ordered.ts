@@ -1,8 +1,8 @@
 /**
- * Reads a stream in order and without gaps, by pull consumers that are replaced after any
- * interruption.
+ * Reads a stream in order and without gaps, by pull consumers.
  *
- * A new consumer starts behind the last received sequence, so each message is delivered once. A
+ * After an interruption the consumer is used on, if it is still there and nothing was lost: another
+ * one needs the server's queue of API requests, which a client may block. A new consumer starts behind the last received sequence, so each message is delivered once. A
  * stream that was recreated or restored from an older backup is read from its beginning, after
  * `onRecreated`. A missing delivery ends a consumer. So does a heartbeat that reports more
  * deliveries than arrived (a lost tail). Limits: maxMessages requested and queued; an asynchronous
@@ -58,6 +58,9 @@ class OrderedReader {
   private working: Promise<void> = Promise.resolve();
   private failure: { error: unknown } | null = null;
   private session: PullSession | null = null;
+  /** The consumer in use, or that may be used on; null: another one is needed. */
+  private consumer: string | null = null;
+  private isUsable = false;
   private deliverySequence = 0;
 
   constructor(bus: Bus, stream: string, options: OrderedOptions) {
@@ -77,43 +80,58 @@ class OrderedReader {
     for (let failures = 0; !this.over; ) {
       try {
         await this.bus.whenConnected(signal);
-        const info = await this.open();
+        if (!this.isUsable) await this.replaceConsumer();
         if (this.over) break;
         failures = 0;
-        const why = await this.read(info);
-        if (!this.over) this.options.onRestart?.(why);
+        const why = await this.read();
+        if (!this.over && !this.isUsable) this.options.onRestart?.(why);
       } catch (cause) {
         if (this.over) break;
         const error = toBusError(cause, `consumer on ${this.stream}`);
         if (!TRANSIENT.has(error.code)) throw error;
         this.options.onRestart?.(error.message);
+        this.isUsable = this.consumer !== null;
         await pause(busBackoffMs(failures), signal);
         failures += 1;
       }
     }
+    if (this.consumer !== null) this.discard(this.consumer);
     // The caller may close what the handler uses as soon as the reading ends.
     await this.working;
     if (this.failure) throw this.failure.error;
   }
 
-  /** Reads until one consumer ends. Returns the reason. */
-  private async read(info: ConsumerInfo): Promise<string> {
+  private async replaceConsumer(): Promise<void> {
+    const former = this.consumer;
+    const info = await this.open();
+    if (former !== null) this.discard(former);
+    this.consumer = info.name;
+    this.isUsable = true;
     this.position.received ??= info.delivered.stream_seq;
     this.deliverySequence = 0;
     if (info.num_pending === 0) this.idle();
+  }
+
+  /** Reads until a session ends. Returns the reason. */
+  private async read(): Promise<string> {
+    const name = this.consumer as string;
     const handlers = {
       room: () => (this.busy ? 0 : this.maxMessages - this.queue.length),
       onDelivery: (message: Incoming, delivery: Delivery) => this.onDelivery(message, delivery),
       onHeartbeat: (delivered: number) => {
-        if (delivered > this.deliverySequence) this.session?.end('deliveries were lost');
-        else this.idle();
+        if (delivered === this.deliverySequence) this.idle();
+        else this.session?.end('deliveries were lost');
       },
     };
-    this.session = new PullSession(this.bus, this.stream, info.name, handlers, this.options.signal);
+    this.session = new PullSession(this.bus, this.stream, name, handlers, this.options.signal);
     if (this.failure) this.session.end('failed');
-    const { why, error } = await this.session.ended;
+    const { why, error, consumer } = await this.session.ended;
     this.session = null;
-    this.discard(info.name);
+    this.isUsable = consumer === 'usable';
+    if (consumer === 'gone') {
+      this.discard(name);
+      this.consumer = null;
+    }
     if (error) throw error;
     return why;
   }

@@ -76,6 +76,11 @@ export interface PullHandlers {
 
 export interface SessionEnd {
   why: string;
+  /**
+   * usable: it delivered until the connection broke or the server fell silent, and another session
+   * may continue with it. silent: the same, but it delivered nothing in this session.
+   */
+  consumer: 'usable' | 'silent' | 'gone';
   /** An error that a new session would not heal: a refused subscription. */
   error: BusError | null;
 }
@@ -89,12 +94,14 @@ export class PullSession {
   private readonly subscription: Subscription;
   private readonly monitor: NodeJS.Timeout;
   private readonly statusListener = (status: BusStatus) => {
-    if (status.type === 'disconnected' || status.type === 'closed') this.end(status.type);
+    if (status.type === 'disconnected' || status.type === 'closed') this.interrupt(status.type);
   };
   private readonly forget: () => void;
   private resolve: (end: SessionEnd) => void = () => undefined;
   private outstanding = 0;
   private missed = 0;
+  /** Something has arrived. */
+  private isActive = false;
   private over = false;
   /** Resolves when the session has ended. */
   readonly ended: Promise<SessionEnd>;
@@ -118,7 +125,7 @@ export class PullSession {
     bus.statusListeners.add(this.statusListener);
     this.forget = onAbort(signal, () => this.end('aborted'));
     if (signal.aborted) this.end('aborted');
-    else if (!bus.connected) this.end('disconnected');
+    else if (!bus.connected) this.interrupt('disconnected');
     else this.pull();
   }
 
@@ -136,7 +143,7 @@ export class PullSession {
 
   private watch(): void {
     this.missed += 1;
-    if (this.outstanding > 0 && this.missed > MISSED_HEARTBEATS) this.end('heartbeats missed');
+    if (this.outstanding > 0 && this.missed > MISSED_HEARTBEATS) this.interrupt('heartbeats missed');
   }
 
   private onMessage(message: Incoming): void {
@@ -149,6 +156,7 @@ export class PullSession {
     const delivery = parseDelivery(message.reply);
     // Anything else was sent here by another client.
     if (delivery?.stream !== this.stream || delivery.consumer !== this.consumer) return;
+    this.isActive = true;
     this.missed = 0;
     this.outstanding = Math.max(0, this.outstanding - 1);
     this.handlers.onDelivery(message, delivery);
@@ -156,6 +164,7 @@ export class PullSession {
   }
 
   private onStatus(message: Incoming, code: number): void {
+    this.isActive = true;
     this.missed = 0;
     const header = (name: string) => Number(message.headers?.get(name) || 0);
     if (code === 100) {
@@ -169,14 +178,19 @@ export class PullSession {
     else this.end(`${code} ${description}`.trim());
   }
 
+  /** Ends the session, and leaves the consumer for another one. */
+  private interrupt(why: string): void {
+    this.end(why, null, this.isActive ? 'usable' : 'silent');
+  }
+
   /** Ends the session; later messages are dropped. */
-  end(why: string, error: BusError | null = null): void {
+  end(why: string, error: BusError | null = null, consumer: SessionEnd['consumer'] = 'gone'): void {
     if (this.over) return;
     this.over = true;
     clearInterval(this.monitor);
     this.bus.statusListeners.delete(this.statusListener);
     this.forget();
     if (!this.bus.nc.isClosed()) this.subscription.unsubscribe();
-    this.resolve({ why, error });
+    this.resolve({ why, error, consumer });
   }
 }
