@@ -1,6 +1,13 @@
 // What a node can make the server keep or read: message ids, message size, subscriptions.
 import { readFileSync } from 'node:fs';
-import { CONNECTION_LIMITS, MAX_PAYLOAD_BYTES, violationSubject } from '@bailiff/bus';
+import {
+  accountOf,
+  CONNECTION_LIMITS,
+  type FixedRole,
+  MAX_PAYLOAD_BYTES,
+  MAX_PAYLOADS,
+  violationSubject,
+} from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test, vi } from 'vitest';
@@ -69,6 +76,20 @@ describe('a connection of a node', () => {
     await expect(raw.store({ subject: FRAMES, body: Buffer.alloc(MAX_PAYLOAD_BYTES + 1) })).rejects.toThrow(
       /Maximum Payload Violation/,
     );
+  });
+
+  // siem-relay receives some of their requests. Control: a message of a node may be larger.
+  test.each([
+    ['reader', '$JS.API.DIRECT.GET.VIOLATIONS'],
+    ['siem-reader', 'BUS.CONSUMER.INFO.SIEM.siem-ocsf'],
+  ])('of %s, which only sends requests, ends at a larger one', async (user, subject) => {
+    await using nats = await startBus();
+    const most = MAX_PAYLOADS[accountOf({ role: user as FixedRole })] as number;
+    await using raw = await rawUser(nats, user);
+    raw.publish({ subject, body: Buffer.alloc(most) });
+    await raw.flush();
+    raw.publish({ subject, body: Buffer.alloc(most + 1) });
+    await expect(raw.flush()).rejects.toThrow(/Maximum Payload Violation/);
   });
 
   test.each([

@@ -7,6 +7,7 @@ export {
   EXPORTS,
   IMPORTS,
   MAX_CONNECTIONS,
+  MAX_PAYLOADS,
   RESPONSE_MS,
 } from './auth/accounts.ts';
 export * from './auth/permissions.ts';

@@ -51,6 +51,12 @@ export const CONNECTION_LIMITS = {
 } as const;
 
 /**
+ * Largest message of accounts that send only requests. siem-relay receives some of them, and the
+ * server would end its connection at MAX_PENDING_BYTES of large ones.
+ */
+export const MAX_PAYLOADS: Readonly<Partial<Record<Account, number>>> = { READERS: 16_384, SIEM: 16_384 };
+
+/**
  * Connections of an account whose users have passwords: each may hold MAX_PENDING_BYTES of a
  * server's memory. The connections of nodes are limited by their rate of logins (bus-auth).
  */

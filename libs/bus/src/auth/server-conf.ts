@@ -27,6 +27,7 @@ import {
   IMPORTS,
   type Import,
   MAX_CONNECTIONS,
+  MAX_PAYLOADS,
   RESPONSE_MS,
 } from './accounts.ts';
 import { type Permissions, permissionsFor, publishRule } from './permissions.ts';
@@ -171,7 +172,8 @@ function limitsLine(account: Account): string {
   const { maxPayloadBytes, maxSubscriptions } = CONNECTION_LIMITS;
   const connections = MAX_CONNECTIONS[account];
   const most = connections === undefined ? '' : `, max_connections: ${connections}`;
-  return `limits: { max_payload: ${maxPayloadBytes}, max_subscriptions: ${maxSubscriptions}${most} }`;
+  const payload = MAX_PAYLOADS[account] ?? maxPayloadBytes;
+  return `limits: { max_payload: ${payload}, max_subscriptions: ${maxSubscriptions}${most} }`;
 }
 
 function accountLines(account: Account, users: readonly NatsUser[]): string[] {
