@@ -21,6 +21,7 @@ const PROTECTED = [
   'bailiff.v1.deadletters.violations.foreign-pod.9',
   '$KV.bailiff_config.spoof.cluster._.default',
   '$KV.bailiff_services.correlator.host-1',
+  '$KV.bailiff_pods._cluster',
   '$JS.API.ACCOUNT.PURGE.BAILIFF',
   '$JS.API.META.LEADER.STEPDOWN',
   '$JS.API.STREAM.PURGE.VERDICTS',

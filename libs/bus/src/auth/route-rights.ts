@@ -26,4 +26,6 @@ export const NOT_TRACED: readonly string[] = [
   // Not SIEM: connectors subscribe to subjects of this form.
   ...['violations', 'verdicts', 'responses', 'deadletters'].map((what) => `${ROOT}.${what}.*.>`),
   ...BUCKETS.map(({ bucket }) => `$KV.${bucket}.*.>`),
+  // The nodes and networks of the cluster, which every collector reads.
+  '$KV.bailiff_pods._cluster',
 ];
