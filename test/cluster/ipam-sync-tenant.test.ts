@@ -181,8 +181,39 @@ describe('ipam-sync - a tenant that exhausts shared resources', () => {
     patch(world, 'hostile', { metadata: { ownerReferences: controller('ReplicaSet', name, 'uid') } });
     world.running('innocent', 'node-1', ['10.1.0.6']);
     await waitFor(() => named(world, 'node-1', 'innocent'), { state: sync.metrics });
-    expect((await named(world, 'node-1', 'hostile'))?.cut).toBe(true);
+    await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.cut === true, { state: sync.metrics });
     expect((await sync.metrics()).filter((line) => line.includes('KUBE_PROTOCOL'))).toEqual([]);
+  });
+
+  test('ipam-sync - a pod of 1.2 MB that changes all the time: it is read now and then, in its last version', async () => {
+    await using world = await startWorld();
+    const { server } = world.kube;
+    world.running('hostile', 'node-1', ['10.1.0.5']);
+    await using sync = await launch(world);
+    await waitFor(() => named(world, 'node-1', 'hostile'));
+    const lists = () => server.requests.count({ verb: 'list', resource: 'pods' });
+    const [before, changes] = [lists(), 30];
+    const name = '\u0001'.repeat(200_000);
+    for (let n = 1; n <= changes; n++) {
+      const ownerReferences = controller('ReplicaSet', name, 'uid');
+      patch(world, 'hostile', { metadata: { labels: { n: String(n) }, ...(n === 1 ? { ownerReferences } : {}) } });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    world.running('innocent', 'node-1', ['10.1.0.6']);
+    await waitFor(() => named(world, 'node-1', 'innocent'), { state: sync.metrics });
+    await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.labels['n'] === String(changes), {
+      state: sync.metrics,
+    });
+    expect(lists() - before).toBeLessThan(changes / 2);
+    expect(lists() - before).toBeGreaterThan(0);
+    // A small version is parsed at once, and a deletion needs no read.
+    patch(world, 'hostile', { metadata: { ownerReferences: null, labels: { n: 'small' } } });
+    await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.labels['n'] === 'small');
+    patch(world, 'hostile', { metadata: { ownerReferences: controller('ReplicaSet', name, 'uid') } });
+    world.remove('hostile');
+    await waitFor(async () => (await named(world, 'node-1', 'hostile')) === undefined, { state: sync.metrics });
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_informer_large_objects{resource="pods"}')) === 0);
+    expect(await named(world, 'node-1', 'hostile')).toBeUndefined();
   });
 
   /** Pods of the largest record, bound to a node by their author. */

@@ -29,6 +29,7 @@ import { type Metrics, makeMetrics } from './metrics.ts';
 import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
 import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { UnknownPods } from './pods/unknown-pods.ts';
 import { addChecks, readingsOf } from './readings.ts';
 import { ServicesFeed } from './services/services-feed.ts';
 import { LabelKeys } from './settings/label-keys.ts';
@@ -93,8 +94,10 @@ export class IpamSync {
   #busLostAtMs: number | null = null;
   #term: Promise<void> = Promise.resolve();
   readonly #log: RateLimitedLog;
-  /** Pods were ignored since the last list began. */
-  #hasIgnored = false;
+  readonly #unknown = new UnknownPods((areSome) => {
+    this.state.hasUnknownPods = areSome;
+    this.#mark(new Set(this.state.nodeNames()));
+  });
   #listedMoreMs = Number.NEGATIVE_INFINITY;
   /** Newest snapshot that this process has written. */
   #written: Position = { sequence: 0, timestampMicros: 0 };
@@ -118,7 +121,8 @@ export class IpamSync {
       onAdd: (pod) => this.#podChanged(pod),
       onUpdate: (pod) => this.#podChanged(pod),
       onDelete: (pod) => this.#podRemoved(pod.uid),
-      onSync: () => this.#podsSynced(),
+      onSync: () => this.#unknown.listed(),
+      onLate: (areLate) => this.#late(areLate),
       onError: onError('pods'),
     });
     this.nodes = new Reflector<KeptNode>({
@@ -326,8 +330,7 @@ export class IpamSync {
   #listed(record: PodRecord | null): ListedPod | null {
     if (record === null) return null;
     if (this.state.canKnow(record)) return { uid: record.uid, record };
-    this.#hasIgnored = true;
-    this.#setUnknownPods(true);
+    this.#unknown.ignored();
     return null;
   }
   #podChanged(pod: ListedPod): void {
@@ -354,15 +357,10 @@ export class IpamSync {
     if (touched.size > 0) this.services.nodesChanged();
     this.#mark(touched);
   }
-  /** Pods that were ignored before this list are in it, if they exist. */
-  #podsSynced(): void {
-    this.#setUnknownPods(this.#hasIgnored);
-    this.#hasIgnored = false;
-  }
-  #setUnknownPods(are: boolean): void {
-    if (this.state.hasUnknownPods === are) return;
-    this.state.hasUnknownPods = are;
-    this.#mark(new Set(this.state.nodeNames()));
+  /** Pods that are too large to be parsed at once wait for their turn. */
+  #late(areLate: boolean): void {
+    if (areLate) this.#log.warn('pods', {}, 'large pods could not be read in time: the lists omit some');
+    this.#unknown.late(areLate);
   }
   #settingsChanged(): void {
     const { refusal } = this.settings;

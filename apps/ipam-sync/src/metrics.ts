@@ -170,6 +170,12 @@ function addInformerMetrics(family: MetricFamily, readings: () => Readings): voi
     'resource',
     each((of) => Number(of.synced)),
   );
+  family.gaugeBy(
+    'informer_large_objects',
+    'Objects with an event too large to parse at once that wait to be read',
+    'resource',
+    each((of) => of.large),
+  );
   for (const [kind, help] of Object.entries(INFORMER_TOTALS) as [keyof typeof INFORMER_TOTALS, string][]) {
     family.totalBy(
       `informer_${kind === 'staleEvents' ? 'stale_events' : kind}_total`,

@@ -9,8 +9,9 @@
 import { type BackoffOptions, backoffMs, pause } from '@bailiff/service/retry';
 import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
+import { type EventHead, headOf, LARGE_EVENT_BYTES } from './event-head.ts';
 import { type Answer, type Exchange, exchange, stream } from './http.ts';
-import { LineSplitter } from './lines.ts';
+import { LineSplitter, MAX_LINE_BYTES } from './lines.ts';
 
 export type Verb = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -55,6 +56,8 @@ export interface WatchOptions {
   inactivityMs: number;
   onOpen?(): void;
   onEvent(event: WatchEvent): void;
+  /** An event above LARGE_EVENT_BYTES. @returns whether it is handled; otherwise `onEvent` follows */
+  onLarge?(head: EventHead): boolean;
 }
 
 /** Interface for the reflector, the leader elector and the calls; tests may implement it. */
@@ -123,7 +126,12 @@ export class KubeClient implements KubeApi {
   async watch(options: WatchOptions): Promise<void> {
     const target = options.path + queryString({ ...options.query, watch: true });
     const what = `watch ${options.path}`;
-    const splitter = new LineSplitter((line) => options.onEvent(parse(line, what) as WatchEvent));
+    const skip = (line: Buffer) => {
+      const head = headOf(line);
+      return head !== null && options.onLarge?.(head) === true;
+    };
+    const onLine = (line: string) => options.onEvent(parse(line, what) as WatchEvent);
+    const splitter = new LineSplitter(onLine, MAX_LINE_BYTES, { bytes: LARGE_EVENT_BYTES, skip });
     await this.#authenticated((credentials) =>
       stream(credentials, {
         ...this.#exchange('GET', target, options),

@@ -4,11 +4,13 @@
  * A watch resumes at the last version. A 410, an unknown version or five consecutive failures cause
  * a new list, and so does the age of the last list; the differences are reported. A watch without
  * data for `inactivityMs`, bookmarks included, is reopened. Memory holds only what `select` keeps
- * and one page.
+ * and one page. Objects with large events are read by themselves (large-objects.ts).
  */
 import { type BackoffOptions, backoffMs, pause } from '@bailiff/service/retry';
 import { DEFAULT_BACKOFF, type KubeApi, type WatchEvent } from './client.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
+import type { EventHead } from './event-head.ts';
+import { LargeObjects, readByName } from './large-objects.ts';
 import { type Change, ObjectStore } from './store.ts';
 import type { KubeList, KubeObject } from './types.ts';
 
@@ -29,6 +31,8 @@ export interface ReflectorOptions<T> {
   onSync?(): void;
   /** Called for each failure before a retry, for counting. */
   onError?(error: KubeError): void;
+  /** Large objects of which no version was read yet are late, or are not any more. */
+  onLate?(areLate: boolean): void;
   pageLimit?: number;
   inactivityMs?: number;
   /** Requested duration of a watch, so that load spreads over the server's replicas. */
@@ -55,6 +59,8 @@ export interface ReflectorStats {
   errors: number;
   staleEvents: number;
   objects: number;
+  /** Objects with a large event that wait to be read. */
+  large: number;
 }
 
 const PAGE_LIMIT = 500;
@@ -81,6 +87,7 @@ interface Page {
 export class Reflector<T> {
   #options: ReflectorOptions<T>;
   #store: ObjectStore<T>;
+  readonly #large: LargeObjects;
   #version = '';
   /** As `#version`, but kept during a new list. */
   #picture = '';
@@ -99,6 +106,13 @@ export class Reflector<T> {
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
     this.#store = new ObjectStore(options.select);
+    this.#large = new LargeObjects({
+      read: (head, signal) => readByName({ ...options, ...this.#selectors() }, head, signal),
+      onRead: (object) => this.#announce(this.#store.event('MODIFIED', object)),
+      isKnown: (uid) => this.#store.get(uid) !== undefined,
+      onLate: (areLate) => options.onLate?.(areLate),
+      onError: (error) => options.onError?.(error),
+    });
   }
 
   /** True after the first complete list. */
@@ -116,7 +130,12 @@ export class Reflector<T> {
     return this.#picture;
   }
   get stats(): ReflectorStats {
-    return { ...this.#counts, staleEvents: this.#store.staleEvents, objects: this.#store.size };
+    return {
+      ...this.#counts,
+      staleEvents: this.#store.staleEvents,
+      objects: this.#store.size,
+      large: this.#large.waiting,
+    };
   }
   get(uid: string): T | undefined {
     return this.#store.get(uid);
@@ -127,6 +146,10 @@ export class Reflector<T> {
 
   /** Runs until the signal aborts. Never rejects for server errors. */
   async run(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#follow(signal), this.#large.run(signal)]);
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
         this.#prepareReselection();
@@ -207,7 +230,10 @@ export class Reflector<T> {
     } while (token !== undefined && !signal.aborted);
     if (signal.aborted) return;
     if (version === '') throw new KubeError('KUBE_PROTOCOL', `list ${path}: no resourceVersion`);
-    for (const change of this.#store.retain(uids)) this.#announce(change);
+    for (const change of this.#store.retain(uids)) {
+      this.#large.cancel(change.uid);
+      this.#announce(change);
+    }
     this.#unpaged = false;
     this.#version = version;
     this.#picture = version;
@@ -260,6 +286,10 @@ export class Reflector<T> {
         events += 1;
         this.#event(event);
       },
+      onLarge: (head) => {
+        events += 1;
+        return this.#isLarge(head);
+      },
     });
     this.#failuresInRow = 0;
     // A server or proxy that ends each watch at once must not cause a tight loop.
@@ -275,10 +305,27 @@ export class Reflector<T> {
     if (type === 'BOOKMARK') this.#counts.bookmarks += 1;
     else if (type === 'ADDED' || type === 'MODIFIED' || type === 'DELETED') {
       this.#counts.events += 1;
+      if (type === 'DELETED') this.#large.remove(metadata);
       this.#announce(this.#store.event(type, object as KubeObject));
     } else throw new KubeError('KUBE_PROTOCOL', `watch ${this.#options.path}: unknown event ${type}`);
     this.#version = metadata.resourceVersion;
     this.#picture = metadata.resourceVersion;
+  }
+
+  /** Takes an event by its head. False: it has to be parsed. */
+  #isLarge(head: EventHead): boolean {
+    const { type, resourceVersion } = head;
+    if (type !== 'ADDED' && type !== 'MODIFIED' && type !== 'DELETED') return false;
+    this.#contact();
+    this.#failuresInRow = 0;
+    this.#counts.events += 1;
+    if (type === 'DELETED') {
+      this.#large.remove(head);
+      this.#announce(this.#store.event(type, { metadata: head }));
+    } else this.#large.add(head);
+    this.#version = resourceVersion;
+    this.#picture = resourceVersion;
+    return true;
   }
 
   #announce(change: Change<T> | null): void {

@@ -1,10 +1,11 @@
 /** All rows by section, and the files of collections that are not shared. */
 
+import { IN_IPAM_SYNC } from './ipam-sync.ts';
 import { IN_THE_CORRELATOR } from './judging.ts';
 import { IN_NATS } from './machine.ts';
 import { ON_A_NODE } from './node.ts';
 import { IN_KUBERNETES, IN_THE_RESPONDER } from './responding.ts';
-import { IN_BUS_AUTH, IN_EVERY_SERVICE, IN_IPAM_SYNC, IN_SIEM_RELAY, IN_THE_CLI } from './services.ts';
+import { IN_BUS_AUTH, IN_EVERY_SERVICE, IN_SIEM_RELAY, IN_THE_CLI } from './services.ts';
 import type { Share } from './share.ts';
 
 export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {

@@ -4,6 +4,7 @@
  * → handle → respond. Health, version and discovery are answered before that, health without a
  * token. Bodies and the unread data of a slow watcher are bounded.
  */
+
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Tokens } from '../access/auth.ts';
 import { answerReview } from '../access/reviews.ts';
@@ -17,6 +18,7 @@ import { describeRequest, type RequestLog } from '../request/request-log.ts';
 import type { Watches } from '../store/watch.ts';
 import { isObject, type KubeObject } from '../types.ts';
 import { aggregatedDocument, aggregatedType, discoveryDocument, versionInfo } from './discovery.ts';
+import { inOrder } from './field-order.ts';
 import { type Answer, mediaType, type ResourceHandler } from './handler.ts';
 import { showBookmark, showOne } from './negotiate.ts';
 import { openApiDocument } from './openapi.ts';
@@ -122,7 +124,7 @@ export class HttpLayer {
     };
     const sink = {
       send: (type: string, object: object) => {
-        res.write(`${JSON.stringify({ type, object: show(type, object) })}\n`);
+        res.write(`${JSON.stringify({ type, object: inOrder(show(type, object)) })}\n`);
         return res.writableLength <= maxWatchBacklogBytes;
       },
       end: () => res.end(),
