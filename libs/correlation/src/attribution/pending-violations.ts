@@ -39,18 +39,22 @@ interface Used {
 }
 const NOTHING: Readonly<Used> = { count: 0, text: 0 };
 
+/** By time, then by place in the stream. */
+const inOrder = (a: Released, b: Released): number =>
+  a.attribution.atMicros - b.attribution.atMicros ||
+  a.pending.sequence - b.pending.sequence ||
+  a.pending.index - b.pending.index;
+
 type Attribute = (pending: PendingViolation) => Attribution;
 
 export class PendingViolations {
-  #waiting: PendingViolation[] = [];
+  /** In the order of their release by the inventory of `#version`. */
+  #waiting: Released[] = [];
   readonly #perNode = new Map<string, Used>();
   /** By node and namespace. */
   readonly #perNamespace = new Map<string, Used>();
   /** Characters of all pending violations. */
   #text = 0;
-  /** Earliest release by the inventory of `#version`; Infinity if none is pending. */
-  #nextMicros = Number.POSITIVE_INFINITY;
-  /** Version of the inventory that `#nextMicros` was computed from. */
   #version = -1;
 
   get size(): number {
@@ -64,19 +68,27 @@ export class PendingViolations {
     const text = textOf(pending.violation);
     if (this.#waiting.length >= MAX_PENDING || own.count >= MAX_PENDING_PER_NODE - ofNode.count) return false;
     if (this.#text + text > MAX_TEXT || own.text + text > MAX_TEXT_PER_NODE - ofNode.text) return false;
-    this.#waiting.push(pending);
+    this.#insert({ pending, attribution });
     charge(this.#perNode, pending.node, 1, text);
     charge(this.#perNamespace, namespaceKey(pending), 1, text);
     this.#text += text;
-    this.#nextMicros = Math.min(this.#nextMicros, attribution.atMicros);
     return true;
+  }
+
+  #insert(added: Released): void {
+    let [low, high] = [0, this.#waiting.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (inOrder(this.#waiting[middle] as Released, added) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    this.#waiting.splice(low, 0, added);
   }
 
   /** Time of the next release by the current inventory; null if none is pending. */
   nextMicros(version: number, attribute: Attribute): number | null {
-    if (this.#waiting.length === 0) return null;
-    if (version !== this.#version) this.#refresh(version, attribute);
-    return this.#nextMicros;
+    this.#refresh(version, attribute);
+    return this.#waiting[0]?.attribution.atMicros ?? null;
   }
 
   /**
@@ -84,35 +96,21 @@ export class PendingViolations {
    * @param version of the inventory that `attribute` uses
    */
   release(nowMicros: number, version: number, attribute: Attribute): Released[] {
-    if (this.#waiting.length === 0) return [];
-    if (version === this.#version && this.#nextMicros > nowMicros) return [];
-    const released: Released[] = [];
-    const staying: PendingViolation[] = [];
-    this.#version = version;
-    this.#nextMicros = Number.POSITIVE_INFINITY;
-    for (const pending of this.#waiting) {
-      const attribution = attribute(pending);
-      if (attribution.atMicros <= nowMicros) {
-        released.push({ pending, attribution });
-        this.#subtract(pending);
-      } else {
-        staying.push(pending);
-        this.#nextMicros = Math.min(this.#nextMicros, attribution.atMicros);
-      }
-    }
-    this.#waiting = staying;
-    return released.sort(
-      (a, b) =>
-        a.attribution.atMicros - b.attribution.atMicros ||
-        a.pending.sequence - b.pending.sequence ||
-        a.pending.index - b.pending.index,
-    );
+    this.#refresh(version, attribute);
+    let due = 0;
+    while (due < this.#waiting.length && (this.#waiting[due] as Released).attribution.atMicros <= nowMicros) due++;
+    if (due === 0) return [];
+    const released = this.#waiting.splice(0, due);
+    for (const { pending } of released) this.#subtract(pending);
+    return released;
   }
 
+  /** An attribution holds for one version of the inventory. */
   #refresh(version: number, attribute: Attribute): void {
+    if (version === this.#version) return;
     this.#version = version;
-    this.#nextMicros = Number.POSITIVE_INFINITY;
-    for (const pending of this.#waiting) this.#nextMicros = Math.min(this.#nextMicros, attribute(pending).atMicros);
+    for (const waiting of this.#waiting) waiting.attribution = attribute(waiting.pending);
+    this.#waiting.sort(inOrder);
   }
 
   #subtract(pending: PendingViolation): void {

@@ -85,7 +85,7 @@ export class PodInventory {
   #former = 0;
   /** Start of the bucket: an unknown node had no list since then. */
   #createdMicros = 0;
-  /** Number of applied snapshots. */
+  /** Number of changes. */
   version = 0;
 
   get listed(): number {
@@ -99,6 +99,7 @@ export class PodInventory {
 
   /** The bucket is younger than the frames: a missing list proves nothing about earlier times. */
   bucketCreatedAt(timeMicros: number): void {
+    this.version++;
     this.#createdMicros = timeMicros;
   }
 
@@ -107,6 +108,7 @@ export class PodInventory {
    * snapshot.
    */
   streamRecreated(timeMicros: number): void {
+    this.version++;
     this.#createdMicros = timeMicros;
     for (const list of this.#nodes.values()) {
       list.completeSince = Number.POSITIVE_INFINITY;
