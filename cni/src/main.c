@@ -14,6 +14,8 @@
 
 /* An exempt pod starts without a collector, so it does not wait for one that is absent. */
 #define EXEMPT_WAIT_MS 2000
+/* It waits for one that is being replaced, as in an upgrade that starts it too, but not for long. */
+#define EXEMPT_RESTART_MS 20000
 /* containerd calls STATUS every 5 s and waits for it. */
 #define STATUS_WAIT_MS 1000
 
@@ -130,9 +132,12 @@ static int guard_interface(const struct config *config, const struct invocation 
 	/* A container that is no pod of Kubernetes has no identity to enforce. */
 	if (!cni_arg(call->args, "K8S_POD_NAME", pod, sizeof(pod)))
 		return is_add ? print_prev_result(config) : 0;
-	struct wait wait = {.ms = config->wait_ms, .restart_ms = config->restart_wait_ms, .retry = !exempt};
-	if (exempt && wait.ms > EXEMPT_WAIT_MS)
-		wait.ms = EXEMPT_WAIT_MS;
+	struct wait wait = {.ms = config->wait_ms, .restart_ms = config->restart_wait_ms, .retry = true};
+	if (exempt) {
+		wait.ms = wait.ms < EXEMPT_WAIT_MS ? wait.ms : EXEMPT_WAIT_MS;
+		wait.restart_ms = wait.restart_ms < EXEMPT_RESTART_MS ? wait.restart_ms : EXEMPT_RESTART_MS;
+		wait.retry = collector_is_expected(config->socket);
+	}
 	struct answer answer = ask(config, call, wait);
 	bool unguarded = answer.outcome == OUTCOME_FAILED || answer.outcome == OUTCOME_NO_ANSWER;
 	if (unguarded && config->closed && !exempt)

@@ -222,10 +222,22 @@ describe('bailiff-cni', () => {
         expect(passed()).toMatch(/^1 /);
       });
 
-      it('is not waited for by a pod of an exempt namespace', async () => {
+      it('is waited for by a pod of an exempt namespace too, which starts in any case', async () => {
+        const exempt = { exemptNamespaces: ['shop'], failurePolicy: 'closed' };
+        // Control: one that has not run lately is not waited for.
+        expect((await run({ ...DOWN, ...exempt, restartTimeoutMs: ANSWERED_MS })).tookMs).toBeLessThan(10_000);
+        expect(passed()).toMatch(/^1 /);
         seen(`${bootSeconds()}\n`);
-        const exempt = { exemptNamespaces: ['shop'], restartTimeoutMs: ANSWERED_MS };
-        expect((await run({ ...DOWN, ...exempt })).tookMs).toBeLessThan(10_000);
+        const { code, tookMs } = await run({ ...DOWN, ...exempt });
+        expect(code).toBe(0);
+        expect(tookMs).toBeGreaterThan(1_400);
+        expect(passed()).toMatch(/^2 /);
+        const adding = run({ ...exempt, timeoutMs: 1, restartTimeoutMs: ANSWERED_MS });
+        await run({ timeoutMs: 200, restartTimeoutMs: 1 });
+        await collector.listen(() => GUARDED);
+        expect((await adding).code).toBe(0);
+        expect(collector.requests).toHaveLength(1);
+        expect(passed()).toMatch(/^3 /);
       });
     });
 

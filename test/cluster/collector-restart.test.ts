@@ -103,6 +103,29 @@ describe('collector restart', () => {
     await expectProgrammed(pods);
   });
 
+  it('an interface that the configuration excludes loses its guard at the start, and has it again without the exclusion', async () => {
+    const pods = [await node.addPod(), await node.addPod()] as [TestPod, TestPod];
+    const [excluded, other] = pods;
+    await node.startCollector();
+    await node.putPods(1);
+    for (const pod of pods) await node.waitForState(pod, 'programmed');
+    expect(await judged(excluded, '10.244.0.66'), 'control').toEqual([10, 0]);
+    const names = async () => (await node.offlineStatus()).interfaces.map((i) => i.interfaceName);
+    const programs = (pod: TestPod) =>
+      exec('nsenter', [`--net=/run/netns/${node.netns}`, 'bpftool', 'net', 'show', 'dev', pod.hostInterface]);
+    expect(await programs(excluded)).toContain('spoof_ingress');
+    await restart(['--exclude-interfaces', `^(lo|${excluded.hostInterface})$`]);
+    expect(await programs(excluded)).not.toContain('spoof_ingress');
+    expect(await programs(other)).toContain('spoof_ingress');
+    expect(await judged(other, '10.244.0.66')).toEqual([10, 0]);
+    await waitFor(async () => String(await names()) === other.hostInterface, {
+      what: 'its last counts to be acknowledged',
+    });
+    await restart();
+    await node.waitForState(excluded, 'programmed');
+    expect(await judged(excluded, '10.244.0.66')).toEqual([10, 0]);
+  });
+
   it('a deletion on the bus while no collector ran takes effect at the next start', async () => {
     const pods = await programmed();
     await node.killCollector();
@@ -220,6 +243,12 @@ describe('collector restart', () => {
     expect(await node.command(['attach', '--bpf-dir', node.pinDir, ...state])).toContain('may attach again');
     await node.waitForState(pod, 'provisional');
     expect(await landed()).toBeLessThan(100);
+    // Of 300 frames until then the second collector saw 100 pass. The first one judged or reported the others.
+    const before = async () =>
+      (await node.nodeStatus())?.interfaces.find((i) => i.interfaceName === pod.hostInterface)?.packetsBeforeGuard;
+    const passed = await waitFor(before, { what: 'the packets before the guard' });
+    expect(passed).toBeGreaterThanOrEqual(100);
+    expect(passed).toBeLessThan(200);
   });
 
   it('attach under a running collector - the same process pins and attaches again; bindings and counts continue', async () => {

@@ -100,7 +100,7 @@ export const collectorSchema = z.strictObject({
   observeOnly: z.boolean().default(false).describe('attach no programs, to see what an unguarded node lets through'),
   excludeInterfaces: regex
     .default('^(lo|eth\\d.*|en[opsx].*|bond.*|docker0|cilium_.*|lxc_health|kube-ipvs0)$')
-    .describe('host-side interfaces with a matching name are never guarded'),
+    .describe('host-side interfaces with a matching name are never guarded; a start releases those that are guarded'),
   maxInterfaces: z
     .number()
     .int()

@@ -3,7 +3,7 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { plural, shortList } from '../shared/text/plural.ts';
-import { cniObstacle } from '../status/cni.ts';
+import { cniObstacle, passedLately } from '../status/cni.ts';
 import { fillsOf, type StreamFill } from '../status/fill.ts';
 import { runtimeObstacle } from '../status/runtime.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
@@ -100,7 +100,7 @@ export function cniFindings(nodes: readonly NodeStatus[]): Finding[] {
     const obstacle = cniObstacle(status);
     if (obstacle) findings.push(warn(name, `${obstacle.reason} on ${status.nodeName}`, obstacle.remedy));
   }
-  const passed = nodes.filter(({ cni }) => (cni?.passed ?? 0) > 0);
+  const passed = nodes.filter(passedLately);
   const pods = passed.reduce((sum, { cni }) => sum + (cni?.passed ?? 0), 0);
   if (pods > 0) {
     const where = shortList(

@@ -42,6 +42,19 @@ describe('CNI plugin of a node', () => {
     ]);
   });
 
+  it('pods without a guard - the warning ends an hour after the last one, the details keep the number', () => {
+    const at = (minutes: number) => ({
+      ...node({ passed: 2, lastPassed: 'shop/web: away', passedAt: '2026-11-24T12:00:00.000Z' }),
+      updatedAt: new Date(Date.parse('2026-11-24T12:00:00Z') + minutes * 60_000).toISOString(),
+    });
+    expect([at(0), at(59), at(60)].map((status) => textOf(status).length)).toEqual([1, 1, 0]);
+    expect([at(59), at(60)].map((status) => cniFindings([status]).map(({ state }) => state))).toEqual([
+      ['ok', 'warn'],
+      ['ok'],
+    ]);
+    expect(cniLines(at(60))[1]).toBe('last pod without a guard: shop/web: away (2026-11-24T12:00:00.000Z)');
+  });
+
   it('doctor - counts nodes, names those with an obstacle, and sums pods without a guard', () => {
     const found = cniFindings([node({}, 'a'), node({ state: 'not-served' }, 'b'), node({ passed: 3 }, 'c'), node()]);
     expect(found.map(({ state, detail }) => [state, detail])).toEqual([

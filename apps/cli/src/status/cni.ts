@@ -24,11 +24,23 @@ export function cniProblems(node: string, status: NodeStatus): Problem[] {
   const obstacle = cniObstacle(status);
   if (obstacle) problems.push(warn(node, obstacle.reason, obstacle.remedy));
   const { passed = 0, lastPassed = '' } = status.cni ?? {};
-  if (passed > 0)
+  if (passedLately(status))
     problems.push(
       warn(node, `${plural(passed, 'pod')} started without a guard since its boot, last ${lastPassed}`, GUIDE),
     );
   return problems;
+}
+
+/**
+ * A pod without a guard at its start is guarded moments later, so the warning ends this long after the
+ * last one. The details keep the number.
+ */
+export const PASSED_WARNING_MS = 3_600_000;
+
+/** Whether pods started without a guard within PASSED_WARNING_MS. Both times are the node's. */
+export function passedLately({ cni, updatedAt }: NodeStatus): boolean {
+  if (!cni || cni.passed === 0) return false;
+  return cni.passedAt === undefined || Date.parse(updatedAt) - Date.parse(cni.passedAt) < PASSED_WARNING_MS;
 }
 
 /** Lines of the node's details. */
@@ -38,7 +50,9 @@ export function cniLines({ cni }: NodeStatus): string[] {
   const state = cni.state.replace('-', ' ');
   return [
     `${state}, failure policy ${cni.failurePolicy}, ${plural(cni.passed, 'pod')} started without a guard`,
-    ...(cni.passed === 0 ? [] : [`last pod without a guard: ${cni.lastPassed}`]),
+    ...(cni.passed === 0
+      ? []
+      : [`last pod without a guard: ${cni.lastPassed}${cni.passedAt ? ` (${cni.passedAt})` : ''}`]),
     ...(cni.problem === '' ? [] : [`last problem: ${cni.problem} (${cni.problemAt})`]),
   ];
 }

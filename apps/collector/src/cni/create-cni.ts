@@ -70,7 +70,7 @@ class ServedPlugin implements CniRoom {
   readonly #server: SocketServer;
   readonly #installer: Installer;
   #problem = { reason: '', atMs: 0 };
-  #passed: Passed = { count: 0, pod: '', reason: '' };
+  #passed: Passed = { count: 0, atMs: 0, pod: '', reason: '' };
 
   constructor(parts: CniParts) {
     this.#parts = parts;
@@ -116,7 +116,7 @@ class ServedPlugin implements CniRoom {
   status(): CniStatus {
     const { cniFailurePolicy } = this.#parts.ctx.config;
     const { reason, atMs } = this.#problem;
-    const { count, pod, reason: why } = this.#passed;
+    const { count, atMs: passedAtMs, pod, reason: why } = this.#passed;
     return {
       state: this.#state(),
       failurePolicy: cniFailurePolicy,
@@ -124,6 +124,7 @@ class ServedPlugin implements CniRoom {
       problemAt: reason === '' ? null : new Date(atMs).toISOString(),
       passed: count,
       lastPassed: count === 0 ? '' : `${pod}: ${why}`,
+      ...(count === 0 ? {} : { passedAt: new Date(passedAtMs).toISOString() }),
     };
   }
 

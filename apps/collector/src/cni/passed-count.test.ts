@@ -16,6 +16,7 @@ it('count of pods without a guard - read as the plugin writes it, absent and emp
     expect(read('')).toBe(null);
     expect(read('12 1795839271 shop/web-1 cannot connect: refused\n')).toEqual({
       count: 12,
+      atMs: 1_795_839_271_000,
       pod: 'shop/web-1',
       reason: 'cannot connect: refused',
     });

@@ -10,6 +10,8 @@ const FILE_NAME = 'cni-passed';
 
 export interface Passed {
   count: number;
+  /** When the last one started. */
+  atMs: number;
   /** The last pod, `namespace/name`. */
   pod: string;
   reason: string;
@@ -24,7 +26,7 @@ export function readPassed(socket: string): Passed | null {
   const text = readIfPresent(file)?.content.toString('utf8') ?? '';
   // Just created, and not written yet. Behind the line may be the rest of a longer one.
   if (text === '') return null;
-  const [, count, pod = '', reason = ''] = /^(\d+) -?\d+ (\S*) ([^\n]*)/.exec(text) ?? [];
+  const [, count, seconds, pod = '', reason = ''] = /^(\d+) (-?\d+) (\S*) ([^\n]*)/.exec(text) ?? [];
   if (count === undefined) throw new Error(`${file} has another form than the plugin writes`);
-  return { count: Number(count), pod, reason };
+  return { count: Number(count), atMs: Number(seconds) * 1000, pod, reason };
 }

@@ -27,6 +27,8 @@ export interface StoredInterface {
   /** From its netlink event to its attached programs; null: unknown. */
   guardedAfterMs: number | null;
   packetsBeforeGuard: number;
+  /** See GuardedInterface. */
+  receivedBase: number;
   /** Frames that the interface received and its programs did not judge when they were attached. */
   conservationBase?: number | null;
   /** Whether `packetsBeforeGuard` is published. */
@@ -75,6 +77,7 @@ const storedInterface = z.object({
   pod: storedPodRef.nullable(),
   guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),
+  receivedBase: z.number().nonnegative().default(0),
   conservationBase: z.number().nullable().default(null),
   gapReported: z.boolean(),
   occurrences: z.record(text, count),

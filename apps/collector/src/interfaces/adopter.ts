@@ -56,8 +56,11 @@ export class Adopter {
     this.#o = options;
   }
 
-  /** @returns also the links of the node, as they were when it started */
-  run(): Adopted & { links: LinkRecord[] } {
+  /**
+   * @returns also the links of the node, as they were when it started, and the indexes of those that
+   *   a guard of this boot judged whose counts are gone: `detach --all` removed it
+   */
+  run(): Adopted & { links: LinkRecord[]; formerlyGuarded: ReadonlySet<number> } {
     const { counters, object, registry, store } = this.#o;
     const { maps } = object;
     const { stored, unreadable } = store.load();
@@ -84,9 +87,14 @@ export class Adopter {
       if (registry.live(key.ifindex)?.generation === key.generation) continue;
       release(this.#o, key, records.get(key.ifindex)?.generation === key.generation);
     }
-    for (const { ifindex, generation } of plan.idleFiles) store.remove(ifindex, generation);
+    const names = new Map(links.map(({ ifindex, name }) => [ifindex, name]));
+    const formerlyGuarded = new Set<number>();
+    for (const { ifindex, generation, interfaceName } of plan.idleFiles) {
+      if (names.get(ifindex) === interfaceName) formerlyGuarded.add(ifindex);
+      store.remove(ifindex, generation);
+    }
     counters.removeStrays((generation) => registry.byGeneration(generation) !== undefined);
-    return { adopted: registry.liveCount, unreadable, links };
+    return { adopted: registry.liveCount, unreadable, links, formerlyGuarded };
   }
 
   /**
@@ -133,6 +141,7 @@ export class Adopter {
       lastReported: file?.lastReported ?? {},
       // Without a file the unguarded packets are unknown, so none are reported.
       packetsBeforeGuard: file?.packetsBeforeGuard ?? 0,
+      receivedBase: file?.receivedBase ?? 0,
       unguardedReported: file?.gapReported ?? true,
       // A slot that other interfaces used counts something else.
       conservation: restoredConservation(slot === null ? null : file),

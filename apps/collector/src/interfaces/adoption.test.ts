@@ -27,6 +27,7 @@ const file = (ifindex: number, generation: number, slot: number): StoredInterfac
   binding: null,
   pod: null,
   guardedAfterMs: null,
+  receivedBase: 0,
   packetsBeforeGuard: 0,
   gapReported: true,
   occurrences: {},

@@ -68,6 +68,8 @@ export class Guard {
   readonly #attachments: Attachments;
   readonly #waiting: WaitingInterfaces;
   #started = false;
+  /** Indexes of links whose former guard was detached; only during the start. */
+  #formerlyGuarded: ReadonlySet<number> = new Set();
   /** A resync after a failure for want of descriptors or memory. */
   #retry: NodeJS.Timeout | null = null;
   #shortages = 0;
@@ -91,10 +93,31 @@ export class Guard {
    */
   start(): Adopted {
     const adopter = new Adopter({ ...this.#o, attachments: this.#attachments, renew: (iface) => this.renew(iface) });
-    const { links, ...adopted } = adopter.run();
+    const { links, formerlyGuarded, ...adopted } = adopter.run();
+    this.#formerlyGuarded = formerlyGuarded;
+    this.#releaseExcluded();
     this.#updateAll(links, null);
+    this.#formerlyGuarded = new Set();
     this.#started = true;
     return adopted;
+  }
+
+  /**
+   * Ends the guards of interfaces that the configuration excludes by now. Only at a start, so that a
+   * rename never ends a guard.
+   */
+  #releaseExcluded(): void {
+    const { registry, exclude, store } = this.#o;
+    for (const iface of [...registry.allLive()]) {
+      if (!exclude.test(iface.link.name)) continue;
+      // The link lives on: without the exclusion, its record binds it again.
+      if (iface.binding) {
+        const { recordFile: _, ...binding } = iface.binding;
+        iface.binding = binding;
+        store.save(storedOf(iface));
+      }
+      this.#remove(iface);
+    }
   }
 
   /**
@@ -199,6 +222,7 @@ export class Guard {
     const seenBase = Number(object.maps.seen(slot));
     const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, seen.eventAtMs ?? this.#o.nowMs());
     Object.assign(iface, seen, over);
+    if (this.#formerlyGuarded.has(link.ifindex)) this.#unguarded.formerlyGuarded(iface);
     this.#createCounters(key);
     store.save(storedOf(iface));
     registry.add(iface);

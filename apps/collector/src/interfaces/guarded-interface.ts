@@ -106,6 +106,8 @@ export interface GuardedInterface {
   guardedAfterMs: number | null;
   /** -1: not measured yet. */
   packetsBeforeGuard: number;
+  /** Packets that its link had received when it appeared and that a former guard judged or reported. */
+  receivedBase: number;
   /** Whether the bus has `packetsBeforeGuard`. */
   unguardedReported: boolean;
   /** Whether an unacknowledged frame contains `packetsBeforeGuard`. */
@@ -174,6 +176,7 @@ export function newInterface(
     eventAtMs: null,
     guardedAfterMs: null,
     packetsBeforeGuard: -1,
+    receivedBase: 0,
     unguardedReported: false,
     unguardedInFlight: false,
     framesInFlight: 0,
@@ -221,6 +224,7 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     pod: iface.pod,
     guardedAfterMs: iface.guardedAfterMs,
     packetsBeforeGuard: iface.packetsBeforeGuard,
+    receivedBase: iface.receivedBase,
     conservationBase: iface.conservation.base,
     gapReported: iface.unguardedReported,
     occurrences: iface.occurrences,

@@ -64,6 +64,13 @@ export class UnguardedPackets {
     this.measure(iface);
   }
 
+  /** A former guard of this boot judged or reported what the link has received so far. */
+  formerlyGuarded(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      iface.receivedBase = receivedFrom(iface.link) ?? 0;
+    });
+  }
+
   /** Counts them if they are not counted and can be. */
   measure(iface: GuardedInterface): void {
     if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
@@ -73,7 +80,7 @@ export class UnguardedPackets {
       const judged = this.#seen(iface) - iface.seenUnbound;
       const received = receivedFrom(iface.link);
       if (received === null) return; // the link is gone: its final count is published instead
-      iface.packetsBeforeGuard = Math.max(0, received - judged);
+      iface.packetsBeforeGuard = Math.max(0, received - iface.receivedBase - judged);
       this.#o.store.save(storedOf(iface));
     });
   }

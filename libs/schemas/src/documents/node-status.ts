@@ -89,6 +89,8 @@ export const cniStatus = z.object({
   /** Pods that started without a guard since the node started, and the last one with its reason. */
   passed: z.number(),
   lastPassed: text('reason'),
+  /** When that pod started, by the node's clock. Absent from older versions, and without one. */
+  passedAt: text('word').optional(),
 });
 export type CniStatus = z.infer<typeof cniStatus>;
 
