@@ -129,3 +129,57 @@ test('routes - two rounds of reloads change the password, and every frame writte
   await waitFor(() => comesAcross(parted), { what: 'a message of nats-0 at nats-2 again' });
   subscription.unsubscribe();
 }, 120_000);
+
+// Why `credentials install` refuses another number of servers.
+test('from one server to three - its streams are gone, and a cluster that starts again keeps its own', async () => {
+  const login = await load(out);
+  await Promise.all(servers.map((server) => server.kill()));
+  await using lone = await startNats({ serverName: 'nats-0', monitorPort: monitors[0] as number });
+  const streams = async (nats: TestNats) => {
+    const admin = await nats.connect('admin');
+    try {
+      return (await admin.jsm.streams.names().next()).length;
+    } finally {
+      await admin.close();
+    }
+  };
+  const alone = await lone.connect('admin');
+  await ensureTopology(alone);
+  await alone.close();
+  const all = await streams(lone);
+  expect(all).toBeGreaterThan(10);
+  await lone.kill();
+  await lone.restart();
+  expect(await streams(lone), 'control: alone it keeps them').toBe(all);
+
+  const [, ...more] = servers as [TestNats, TestNats, TestNats];
+  const startAll = async () => {
+    await lone.restart(conf(0, login));
+    for (const server of more) await server.restart();
+    for (const index of [0, 1, 2]) await joined(index);
+  };
+  for (const { storeDir } of more) rmSync(storeDir, { recursive: true });
+  await startAll();
+  const count = () => streams(lone).catch(() => -1);
+  await waitFor(async () => (await count()) === 0 && /orphan/i.test(lone.log), {
+    what: 'the streams to be gone',
+    timeoutMs: 90_000,
+    intervalMs: 500,
+    state: async () => [await count(), lone.log.slice(-1_000)],
+  });
+
+  const admin = await lone.connect('admin');
+  await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+    what: 'streams on three servers',
+    timeoutMs: 30_000,
+    intervalMs: 250,
+  });
+  await admin.close();
+  await Promise.all([lone, ...more].map((server) => server.kill()));
+  await startAll();
+  await waitFor(async () => (await count()) === all, {
+    what: 'the streams of the cluster',
+    timeoutMs: 60_000,
+    state: count,
+  });
+}, 240_000);

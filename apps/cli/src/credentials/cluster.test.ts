@@ -92,13 +92,28 @@ describe('install', () => {
 
   it('another number of servers changes their configuration and nothing else', async () => {
     const api = new Api();
-    await install(api as never, { ...options, replicas: 1 }, ALL, makers('a'));
-    expect(api.text(SECRETS.natsConf, 'nats.conf')).not.toContain('bailiff-nats-2.');
+    await install(api as never, options, ALL, makers('a'));
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).not.toContain('bailiff-nats-4.');
     const password = api.text('bailiff-bus-cli', 'password');
-    const { created, changed } = await install(api as never, options, ALL, makers('b'));
+    const { created, changed } = await install(api as never, { ...options, replicas: 5 }, ALL, makers('b'));
     expect([created, changed]).toEqual([[], [SECRETS.natsConf]]);
-    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('bailiff-nats-2.');
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('bailiff-nats-4.');
     expect(api.text('bailiff-bus-cli', 'password')).toBe(password);
+  });
+
+  it.each([
+    [1, 3],
+    [1, 5],
+    [3, 1],
+  ])('from %i to %i servers - refused without a change, unless the bus may be empty', async (before, after) => {
+    const api = new Api();
+    await install(api as never, { ...options, replicas: before }, ALL, makers('a'));
+    const stored = structuredClone(api.secrets);
+    const change = (more = {}) =>
+      install(api as never, { ...options, replicas: after }, { ...ALL, ...more }, makers('b'));
+    await expect(change()).rejects.toThrow(/would lose every stream/);
+    expect(api.secrets).toEqual(stored);
+    expect((await change({ emptyBus: true })).changed).toEqual([SECRETS.natsConf]);
   });
 
   it('another limit of the store changes their configuration', async () => {

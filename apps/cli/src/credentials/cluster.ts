@@ -8,6 +8,7 @@ import { apiPath, type KubeApi, loadKube, nullOn } from '@bailiff/kube';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out } from '../shared/session.ts';
+import { plural } from '../shared/text/plural.ts';
 import { SECRETS } from './names.ts';
 import { MANAGED_BY, secretObject, secrets } from './render.ts';
 import { type Credentials, type InitOptions, init, type Makers } from './rotation.ts';
@@ -17,6 +18,8 @@ import { parseState, STATE_FILE } from './store.ts';
 const CERTIFICATES: readonly string[] = [SECRETS.natsTls, SECRETS.busCa];
 
 export interface InstallOptions {
+  /** The streams may be lost: see `requireSameKind`. */
+  emptyBus?: boolean;
   /** False: another program issues them. */
   certificates: boolean;
   /** False: the Secret of Redis belongs to the operator. */
@@ -91,17 +94,29 @@ async function stateOf(store: Secrets, options: InitOptions, make: Makers): Prom
   throw new CliError('CLI_STATE', `the Secret ${SECRETS.state} was deleted meanwhile`, { remedy: 'run it again' });
 }
 
+/**
+ * The streams of a single server are unknown to a cluster, which deletes them when it starts, and
+ * those of a cluster to a single server. Clusters of three and five servers keep theirs.
+ */
+function requireSameKind(before: number, after: number): void {
+  if ((before === 1) === (after === 1)) return;
+  throw new CliError('CLI_STATE', `the bus has ${plural(before, 'server')}: with ${after} it would lose every stream`, {
+    remedy: `set nats.replicas=${before} again, or follow docs/operations.md#from-one-server-to-three and set nats.emptyBus=true`,
+  });
+}
+
 /** Names of created and of changed Secrets. Pure but for `api` and `make`. */
 export async function install(
   api: Pick<KubeApi, 'request'>,
   options: InitOptions,
-  { certificates, redis }: InstallOptions,
+  { certificates, redis, emptyBus = false }: InstallOptions,
   make: Makers,
 ): Promise<{ created: string[]; changed: string[] }> {
   const store = new Secrets(api, options.namespace);
   let state = await stateOf(store, options, make);
   const changed: string[] = [];
   const { replicas, maxFileBytes } = options;
+  if (!emptyBus) requireSameKind(state.replicas, replicas);
   if (state.replicas !== replicas || state.maxFileBytes !== maxFileBytes) {
     state = { ...state, replicas, maxFileBytes };
     await store.replace(SECRETS.state, stateContent(state));
