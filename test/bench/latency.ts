@@ -7,7 +7,7 @@ const BUDGETS: Record<string, number> = {
   'first spoofed packet → violation on the bus': 50,
   'CNI record written → kernel map': 50,
   'pod change on the bus → kernel map': 250,
-  'threshold crossed → delete call at the API server': 250,
+  'threshold crossed → delete call at the API server': 100,
 };
 
 export async function bench(): Promise<Section> {

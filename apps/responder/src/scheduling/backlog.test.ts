@@ -48,6 +48,24 @@ describe('backlog', () => {
     expect(jobs).toEqual([0, 1, 1]);
   });
 
+  it('a bus whose clock is ahead - a step is queued when the step before it has ended, not to poll for its turn', () => {
+    const backlog = new Backlog(new OrderGate());
+    const ledger = new Ledger();
+    const verdict = sampleVerdict({ verdictId: 'v1' });
+    const steps = [{ action: 'observe' }, { action: 'label' }, { action: 'delete' }];
+    const tasks = planVerdict(verdict, 10 * SECOND, new Map([['mine', responsePolicy.parse({ steps })]]));
+    backlog.put({ verdict, sequence: 1, atMicros: 10 * SECOND }, tasks, ledger);
+    // The control is the same verdict by a time that is behind it: every step is still to come.
+    backlog.put({ verdict: { ...verdict, verdictId: 'control' }, sequence: 2, atMicros: 0 }, tasks, ledger);
+    const jobs = (verdictId: string, micros: number) =>
+      backlog.jobsOf(verdictId, ledger, { micros, monotonicMs: 0 }).map(({ job, delayMs }) => [job.action, delayMs]);
+    for (const behind of [0, 1, 300, SECOND]) expect(jobs('v1', 10 * SECOND - behind)).toEqual([['observe', 0]]);
+    expect(jobs('control', 10 * SECOND - 300).map(([action]) => action)).toEqual(['observe', 'label', 'delete']);
+    const ended = sampleResponse({ verdictId: 'v1', policy: 'mine', action: 'observe', phase: 'succeeded' });
+    backlog.ended('v1', ledger.applyInOrder(ended, { sequence: 1, timestampMicros: 0 }));
+    expect(jobs('v1', 10 * SECOND - 300)).toEqual([['label', 0]]);
+  });
+
   describe('places of verdicts that wait', () => {
     const MOST = 100;
     const FAR = { micros: 0, monotonicMs: 0 };

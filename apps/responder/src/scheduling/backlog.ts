@@ -45,6 +45,8 @@ export interface Deferred {
 
 interface Outstanding {
   sequence: number;
+  /** When the bus stored it: its steps without a delay are due. The bus's clock may be ahead of ours. */
+  atMicros: number;
   owner: string;
   mayWait: boolean;
   tasks: OpenTask[];
@@ -85,7 +87,7 @@ export class Backlog {
    * Stores or replaces the plan of a verdict; a verdict without open tasks is not stored, and one
    * without a place is deferred.
    */
-  put({ verdict, sequence }: StoredVerdict, tasks: readonly Task[], ledger: Ledger): void {
+  put({ verdict, sequence, atMicros }: StoredVerdict, tasks: readonly Task[], ledger: Ledger): void {
     const open = tasks.filter(({ taskId }) => !ledger.isClosed(taskId));
     if (open.length === 0) {
       this.#remove(verdict.verdictId);
@@ -102,7 +104,7 @@ export class Backlog {
       const turn = known?.tasks.find((task) => task.taskId === taskId)?.turn ?? 0;
       return { taskId, verdictId, policy, action, dueAtMicros, substitute, turn };
     });
-    this.#verdicts.set(verdict.verdictId, { sequence, owner, mayWait, tasks: kept });
+    this.#verdicts.set(verdict.verdictId, { sequence, atMicros, owner, mayWait, tasks: kept });
     if (known) return;
     this.#all.add(owner);
     if (!mayWait) this.#atOnce.add(owner);
@@ -211,10 +213,11 @@ export class Backlog {
     const jobs: QueuedJob[] = [];
     for (const verdict of this.#verdicts.values()) {
       const { tasks } = verdict;
+      const then = notBefore(verdict, now);
       for (const task of tasks) {
         if (waitsForApproval(ledger.task(task.taskId), now.micros, approvalTimeoutMs)) continue;
-        if (this.#isHeld(task, tasks, ledger, now)) continue;
-        const job = this.#doJob(task, verdict, now.micros);
+        if (this.#isHeld(task, tasks, ledger, then)) continue;
+        const job = this.#doJob(task, verdict, then.micros);
         if (job.delayMs <= aheadMs) jobs.push(job);
       }
     }
@@ -225,8 +228,9 @@ export class Backlog {
   jobsOf(verdictId: string, ledger: Ledger, now: Now): QueuedJob[] {
     const verdict = this.#verdicts.get(verdictId);
     if (!verdict) return [];
-    const free = verdict.tasks.filter((task) => !this.#isHeld(task, verdict.tasks, ledger, now));
-    return free.map((task) => this.#doJob(task, verdict, now.micros));
+    const then = notBefore(verdict, now);
+    const free = verdict.tasks.filter((task) => !this.#isHeld(task, verdict.tasks, ledger, then));
+    return free.map((task) => this.#doJob(task, verdict, then.micros));
   }
 
   #doJob(task: OpenTask, { owner, sequence, mayWait }: Outstanding, nowMicros: number): QueuedJob {
@@ -248,6 +252,11 @@ export class Backlog {
   #isHeld(task: OpenTask, tasks: readonly OpenTask[], ledger: Ledger, now: Now): boolean {
     return task.dueAtMicros <= now.micros && this.#order.isHeld(task, tasks, ledger, now.monotonicMs);
   }
+}
+
+/** Otherwise a clock that is a little behind would queue every step at once, to poll for its turn. */
+function notBefore({ atMicros }: Outstanding, now: Now): Now {
+  return { ...now, micros: Math.max(now.micros, atMicros) };
 }
 
 function waitsForApproval(state: TaskState | undefined, nowMicros: number, approvalTimeoutMs: number): boolean {

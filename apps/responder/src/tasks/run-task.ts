@@ -67,7 +67,8 @@ export class TaskRunner {
       if (!run) return done;
       const waitMs = this.#waitOf(run);
       if (waitMs <= 0) return await this.#attempt(run);
-      return run.task.dueAtMicros > this.#deps.clock.nowMicros() ? await this.#wait(run, waitMs) : later(job, waitMs);
+      const isDelayed = run.task.dueAtMicros > Math.max(this.#deps.clock.nowMicros(), run.stored.atMicros);
+      return isDelayed ? await this.#wait(run, waitMs) : later(job, waitMs);
     } catch (error) {
       return await this.#failed(job, run, error);
     }
@@ -108,9 +109,9 @@ export class TaskRunner {
   }
 
   /** Milliseconds until the task may run. */
-  #waitOf({ job, task, tasks }: Run): number {
+  #waitOf({ job, stored, task, tasks }: Run): number {
     const { ledger, clock, limits, order } = this.#deps;
-    const nowMicros = clock.nowMicros();
+    const nowMicros = Math.max(clock.nowMicros(), stored.atMicros);
     const started = ledger.task(task.taskId)?.started;
     // After an attempt of this job, no other process works on the task.
     if (started && job.tries === 0 && !this.#inProgress.has(task.taskId)) {
