@@ -94,9 +94,9 @@ test('guessed reply - a client of the core cannot have a later message taken for
   await expect(filtered).rejects.toMatchObject({ code: 'BUS_MESSAGE' });
 });
 
-test('guessed reply - a reader cannot add messages to what another one reads', async () => {
+test('guessed reply - an operator's credential cannot add messages to what another command reads', async () => {
   const { nats, admin, inboxOf } = await start();
-  const [victim, thief] = [await nats.connect('reader'), await nats.connect('reader')];
+  const [victim, thief] = [await nats.connect('cli'), await nats.connect('cli')];
   await admin.js.publish(VERDICT, 'verdict');
   const replies = withhold(victim, (subject) => subject.startsWith(DIRECT_GET));
   const end = new AbortController();
@@ -107,7 +107,7 @@ test('guessed reply - a reader cannot add messages to what another one reads', a
     signal: end.signal,
   });
   await waitFor(() => replies.length === 1, { what: 'its request' });
-  const inbox = await inboxOf('reader');
+  const inbox = await inboxOf('cli');
   const arrived = arrivals(victim, inbox);
   await victim.nc.flush();
   const inject = (reply: string) => thief.nc.publish(`${DIRECT_GET}VERDICTS`, '{"seq":1}', { reply });

@@ -1,5 +1,6 @@
 import {
   type Bus,
+  BusError,
   consumeOrdered,
   FramePublisher,
   type StreamMessage,
@@ -70,8 +71,8 @@ function watchRequests(bus: Bus): { requests: string[]; pulls: string[] } {
   return { requests: withhold(bus, isQueued), pulls };
 }
 
-/** The correlator reads by consumers, the reader by direct gets. */
-const READERS = ['correlator', 'reader'] as const;
+/** The correlator reads by consumers, cli by direct gets. */
+const READERS = ['correlator', 'cli'] as const;
 
 test.each(READERS)(
   'ordered - over restarts of the server every message is delivered once and in order, by the %s',
@@ -288,27 +289,27 @@ test.each(READERS)('ordered - ending waits for the message being handled, by the
   expect(finished).toBe(true);
 });
 
-test.each([
-  [
-    'thrown',
-    (): void => {
-      throw new Error('cannot take it');
-    },
-  ],
-  [
-    'rejected',
-    async (): Promise<void> => {
-      throw new Error('cannot take it');
-    },
-  ],
-])('ordered - an error %s by the handler ends the read loop, not the connection', async (_name, onMessage) => {
+test.each(
+  READERS.flatMap((user) =>
+    (['thrown', 'rejected'] as const).flatMap((how) =>
+      // The reader itself retries the second one.
+      [new Error('cannot take it'), new BusError('BUS_TIMEOUT', 'cannot take it')].map((error) => ({
+        user,
+        how,
+        error,
+      })),
+    ),
+  ),
+)('ordered - $error.name $how by the handler ends the read loop of the $user, not the connection', async (one) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 3);
-  const bus = await nats.connect('correlator');
+  const bus = await nats.connect(one.user);
   const signal = new AbortController().signal;
-  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toThrow(
-    'cannot take it',
-  );
+  const fail = (): void => {
+    throw one.error;
+  };
+  const onMessage = one.how === 'thrown' ? fail : async () => fail();
+  await expect(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal })).rejects.toBe(one.error);
   expect((await readAll(bus, 'VIOLATIONS')).map(text)).toEqual(['0', '1', '2']);
 });
 
@@ -470,6 +471,28 @@ test('ordered - a stalled reader holds at most one pull of bytes, and continues 
   release();
   await waitFor(() => seen.length >= COUNT, { what: 'all messages', state: () => ({ seen, restarts }) });
   expect(seen).toEqual(Array.from({ length: COUNT }, (_, index) => `${index}`));
+  expect(restarts).toEqual([]);
+  end.abort();
+  await reading;
+});
+
+test('ordered - pulls whose messages or bytes are used up need no other consumer', async () => {
+  await using nats = await startBus();
+  await publishMany(await nats.connect('collector-node-a'), 0, 1_000);
+  const [restarts, seen]: [string[], number[]] = [[], []];
+  const end = new AbortController();
+  const reading = underWay(
+    consumeOrdered(await nats.connect('correlator'), 'VIOLATIONS', {
+      start: 'all',
+      maxMessages: 100,
+      onMessage: ({ sequence }) => {
+        seen.push(sequence);
+      },
+      onRestart: (why) => restarts.push(why),
+      signal: end.signal,
+    }),
+  );
+  await waitFor(() => seen.length >= 1_000, { what: 'all messages', state: () => [seen.length, restarts] });
   expect(restarts).toEqual([]);
   end.abort();
   await reading;

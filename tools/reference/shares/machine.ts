@@ -55,7 +55,7 @@ export const IN_NATS: readonly Share[] = [
     limits: ['10,000, the default of nats-server'],
     filledBy:
       'every client that may ask for the state of a stream (`STREAM.INFO`) or consumer (`CONSUMER.INFO`): `cli` and the core. Connectors ask siem-relay, which sends one request at a time for each consumer',
-    share: `none. Running collectors, correlators, responders and siem-relays do not depend on the queue, so verdicts and responses go on. ${OPEN}some thousand requests a second of one such client hold up what does: starts, new consumers after a lost connection, replays, commands, and the mirror of custom resources`,
+    share: `none. Running collectors, correlators, responders and siem-relays do not depend on the queue, so verdicts and responses go on. ${OPEN}some thousand requests a second of one such client hold up what does: starts, new consumers, replays, commands, and the mirror of custom resources`,
     whenFull: 'the server drops all requests that wait, of all clients',
     counter: 'log of the server: `queue limit reached`',
     tests: ['test/bus/api-queue.test.ts', 'test/cluster/api-flood.test.ts'],

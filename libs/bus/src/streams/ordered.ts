@@ -2,10 +2,11 @@
  * Reads a stream in order and without gaps, by pull consumers.
  *
  * After an interruption the consumer is used on, if it is still there and nothing was lost: another
- * one needs the server's queue of API requests, which a client may block. A new consumer starts behind the last received sequence, so each message is delivered once. A
- * stream that was recreated or restored from an older backup is read from its beginning, after
- * `onRecreated`. A missing delivery ends a consumer. So does a heartbeat that reports more
- * deliveries than arrived (a lost tail). Limits: maxMessages requested and queued; an asynchronous
+ * one needs the server's queue of API requests, which a client may block. A new consumer starts
+ * behind the last received sequence, so each message is delivered once. A stream that was recreated
+ * or restored from an older backup is read from its beginning, after `onRecreated`. A missing
+ * delivery ends a consumer. So does a heartbeat that reports another number of deliveries than
+ * arrived (a lost tail). Limits: maxMessages requested and queued; an asynchronous
  * onMessage delays the next pull.
  */
 

@@ -28,8 +28,8 @@ const MISSED_HEARTBEATS = 3;
  * requested, on each of its streams, and the server closes a connection with MAX_PENDING_BYTES.
  */
 const MAX_PULL_BYTES = 1.5 * 1024 * 1024;
-/** Status text when a pull has used up its bytes. */
-const BYTES_USED_UP = /exceeds maxbytes/i;
+/** Status texts when a pull has used up its bytes, or its messages before its bytes. */
+const USED_UP = /exceeds maxbytes|batch completed/i;
 const nanos = (ms: number) => ms * 1_000_000;
 
 /** Metadata of a delivery, from its reply subject. */
@@ -173,8 +173,8 @@ export class PullSession {
     }
     this.outstanding = Math.max(0, this.outstanding - header('Nats-Pending-Messages'));
     const description = message.headers?.description ?? '';
-    // 408 and 404 end an unfilled pull. Any other status (409, 503, 400) concerns the consumer.
-    if (code === 408 || code === 404 || (code === 409 && BYTES_USED_UP.test(description))) this.pull();
+    // 408 and 404 end an unfilled pull, these 409 a used one. Any other status (409, 503, 400) concerns the consumer.
+    if (code === 408 || code === 404 || (code === 409 && USED_UP.test(description))) this.pull();
     else this.end(`${code} ${description}`.trim());
   }
 
