@@ -94,7 +94,7 @@ test('guessed reply - a client of the core cannot have a later message taken for
   await expect(filtered).rejects.toMatchObject({ code: 'BUS_MESSAGE' });
 });
 
-test('guessed reply - an operator's credential cannot add messages to what another command reads', async () => {
+test('guessed reply - a command cannot add messages to what another one reads', async () => {
   const { nats, admin, inboxOf } = await start();
   const [victim, thief] = [await nats.connect('cli'), await nats.connect('cli')];
   await admin.js.publish(VERDICT, 'verdict');
