@@ -39,22 +39,18 @@ static __always_inline bool has_more_headers(struct __sk_buff *skb)
 
 #define SKB_GSO_FRAGLIST	(1U << 18)
 
-/* Both functions are in Linux 6.2. Before, a helper copies each field. */
 static __always_inline bool has_more_headers(struct __sk_buff *skb)
 {
-	const struct sk_buff *packet = (void *)skb;
 	const struct skb_shared_info *shared;
+	const struct sk_buff *packet;
 
 	if (!skb->gso_size)
 		return false;
-	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
-		packet = bpf_cast_to_kern_ctx(skb);
-		shared = bpf_rdonly_cast(packet->head + packet->end,
-					 bpf_core_type_id_kernel(struct skb_shared_info));
-		return shared->gso_type & SKB_GSO_FRAGLIST;
-	}
-	shared = (void *)(BPF_CORE_READ(packet, head) + BPF_CORE_READ(packet, end));
-	return BPF_CORE_READ(shared, gso_type) & SKB_GSO_FRAGLIST;
+	packet = kernel_skb(skb);
+	shared = (void *)(READ_FIELD(packet, head) + READ_FIELD(packet, end));
+	if (HAS_KERNEL_CTX)
+		shared = bpf_rdonly_cast(shared, bpf_core_type_id_kernel(struct skb_shared_info));
+	return READ_FIELD(shared, gso_type) & SKB_GSO_FRAGLIST;
 }
 
 #endif

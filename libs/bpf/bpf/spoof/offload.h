@@ -61,36 +61,21 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 static __always_inline bool is_partial(struct __sk_buff *skb)
 {
-	const struct sk_buff *packet = (void *)skb;
+	const struct sk_buff *packet = kernel_skb(skb);
 
-	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
-		packet = bpf_cast_to_kern_ctx(skb);
-		return BPF_CORE_READ_BITFIELD(packet, ip_summed) == CHECKSUM_PARTIAL;
-	}
-	return BPF_CORE_READ_BITFIELD_PROBED(packet, ip_summed) == CHECKSUM_PARTIAL;
+	return READ_BITFIELD(packet, ip_summed) == CHECKSUM_PARTIAL;
 }
 
 /* The kernel ignores csum_offset if the sum is SCTP's CRC. */
 static __always_inline struct offload read_offload(struct __sk_buff *skb)
 {
-	const struct sk_buff *packet = (void *)skb;
-	bool is_crc = false;
+	const struct sk_buff *packet = kernel_skb(skb);
+	bool is_crc = bpf_core_field_exists(packet->csum_not_inet) && READ_BITFIELD(packet, csum_not_inet);
+	__s32 headroom = (__u64)READ_FIELD(packet, data) - (__u64)READ_FIELD(packet, head);
 
-	if (bpf_ksym_exists(bpf_cast_to_kern_ctx)) {
-		packet = bpf_cast_to_kern_ctx(skb);
-		if (bpf_core_field_exists(packet->csum_not_inet))
-			is_crc = BPF_CORE_READ_BITFIELD(packet, csum_not_inet);
-		return (struct offload){
-			.start = packet->csum_start - (__s32)((__u64)packet->data - (__u64)packet->head),
-			.place = is_crc ? SCTP_CHECKSUM_PLACE : packet->csum_offset,
-		};
-	}
-	if (bpf_core_field_exists(packet->csum_not_inet))
-		is_crc = BPF_CORE_READ_BITFIELD_PROBED(packet, csum_not_inet);
 	return (struct offload){
-		.start = BPF_CORE_READ(packet, csum_start) -
-			 (__s32)((__u64)BPF_CORE_READ(packet, data) - (__u64)BPF_CORE_READ(packet, head)),
-		.place = is_crc ? SCTP_CHECKSUM_PLACE : BPF_CORE_READ(packet, csum_offset),
+		.start = READ_FIELD(packet, csum_start) - headroom,
+		.place = is_crc ? SCTP_CHECKSUM_PLACE : READ_FIELD(packet, csum_offset),
 	};
 }
 

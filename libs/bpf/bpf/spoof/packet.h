@@ -124,12 +124,10 @@ static __always_inline bool is_held(struct __sk_buff *skb)
 	(void)skb;
 	return false;
 #else
-	const struct sk_buff *packet;
+	const struct sk_buff *packet = kernel_skb(skb);
 
-	if (!bpf_ksym_exists(bpf_cast_to_kern_ctx))
-		return false;
-	packet = bpf_cast_to_kern_ctx(skb);
-	return packet->users.refs.counter != 1 && (packet->data_len || BPF_CORE_READ_BITFIELD(packet, cloned));
+	return READ_FIELD(packet, users.refs.counter) != 1 &&
+	       (READ_FIELD(packet, data_len) || READ_BITFIELD(packet, cloned));
 #endif
 }
 

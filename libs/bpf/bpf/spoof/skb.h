@@ -44,8 +44,22 @@ struct skb_shared_info {
 
 #pragma clang attribute pop
 
-/* Since 6.2 the fields are plain loads. Before, a helper copies each field. */
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/*
+ * The kernel's structs and their fields. Since Linux 6.2 a field is a plain load; before, a helper copies
+ * it. The verifier removes the other branch.
+ */
+#define HAS_KERNEL_CTX	bpf_ksym_exists(bpf_cast_to_kern_ctx)
+
+static __always_inline const struct sk_buff *kernel_skb(struct __sk_buff *skb)
+{
+	return HAS_KERNEL_CTX ? bpf_cast_to_kern_ctx(skb) : (void *)skb;
+}
+
+#define READ_FIELD(object, field)	(HAS_KERNEL_CTX ? (object)->field : BPF_CORE_READ(object, field))
+#define READ_BITFIELD(object, field)						\
+	(HAS_KERNEL_CTX ? BPF_CORE_READ_BITFIELD(object, field) : BPF_CORE_READ_BITFIELD_PROBED(object, field))
 
 #endif
