@@ -29,6 +29,7 @@ it.each([...APPS])('metrics of %s - names, types, help and labels by convention'
 it('metrics - those of the process are the same everywhere', () => {
   expect(processMetrics().map(({ name }) => name)).toEqual([
     'bailiff_build_info',
+    'bailiff_bus_certificate_not_after_seconds',
     'bailiff_http_connections',
     'bailiff_http_connections_closed_total',
     'bailiff_http_metrics_repeated_total',

@@ -17,6 +17,7 @@ export function processMetrics(): MetricDeclaration[] {
     logLinesDropped: () => 0,
     ready: async () => ({ ok: true, checks: {} }),
     listeners: () => ({}),
+    certificates: () => [],
     metricsRepeated: () => 0,
   });
   return listMetrics(registry);

@@ -116,7 +116,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'libs/bus/src': ['.', 'auth', 'setup', 'status', 'config', 'kv', 'streams', 'connection', 'topology'],
   'libs/correlation/src': ['.', 'replay', 'engine', 'counting', 'attribution', 'windows'],
   'libs/policy/src': ['.', 'crd', 'configuration', 'documents'],
-  'libs/response/src': ['.', 'status', 'records', 'guards', 'planning', 'effects'],
+  'libs/response/src': ['.', 'problems', 'status', 'records', 'guards', 'planning', 'effects'],
   'libs/runtime/src': ['.', 'model', 'compile', 'policies', 'sets'],
   'libs/schemas/src': ['generate', '.', 'fast', 'documents', 'codec', 'generated'],
   'test/lab/src': [

@@ -7,6 +7,7 @@ import path from 'node:path';
 import {
   type Bus,
   type BusService,
+  type CertificateEnd,
   connectService,
   ensureTopology,
   FramePublisher,
@@ -15,7 +16,7 @@ import {
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { CA_DAYS, makeAuthority, makeServer, SERVER_DAYS } from '../../apps/cli/src/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startBus } from '../support/bus.ts';
 
@@ -60,6 +61,7 @@ test('certificates - services, readiness and the command report an expired certi
   const waits: string[] = [];
   let ready: () => true | string = () => 'no check';
   const end = new AbortController();
+  let ends: () => readonly CertificateEnd[] = () => [];
   const service: BusService = {
     signal: end.signal,
     health: {
@@ -71,8 +73,17 @@ test('certificates - services, readiness and the command report an expired certi
     onWait: (_, error) => waits.push(error.message),
     onLoginRefused: (error) => waits.push(error.message),
     onRecreated: () => undefined,
+    onCertificates: (read) => {
+      ends = read;
+    },
   };
   const correlator = await connectService(service, { ...nats.options('correlator'), ...trust }, ['VIOLATIONS']);
+  await waitFor(() => ends().length > 0, { what: 'the ends of the certificates' });
+  const days = ends().map(({ what, notAfterMs }) => [what, Math.round((notAfterMs - Date.now()) / 86_400_000)]);
+  expect(days).toEqual([
+    ['server certificate', SERVER_DAYS],
+    ['certificate authority', CA_DAYS],
+  ]);
   const publisher = new FramePublisher(await nats.connect('collector-node-a', trust));
   const password = file('password');
   writeFileSync(password, 'password-of-cli', { mode: 0o600 });

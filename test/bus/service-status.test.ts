@@ -63,6 +63,8 @@ const NOTHING = {
   runningForMs: 0,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
   behindMs: 0,
+  newer: 0,
+  heardMs: 0,
   stalledMs: 0,
 };
 

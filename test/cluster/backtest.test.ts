@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { openBucket, publishOnce, verdictSubject } from '@bailiff/bus';
-import { podRef } from '@bailiff/correlation/testing';
+import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { encodeVerdict } from '@bailiff/schemas';
+import { encodeUnlimited } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CliRun, runCli } from '../../apps/cli/src/testing.ts';
@@ -105,6 +106,11 @@ async function record(): Promise<void> {
   await rig.verdictCount(20);
   const lie = () => rig.verdicts.some(({ rule }) => rule === 'foreign-pod-claims') && rig.deadLetters.length > 0;
   await waitFor(lie, { what: 'the verdict about the false report', state: () => rig.verdicts.length });
+  // The last message of the stream: it cannot be read, and causes a verdict about its node.
+  const long = makeViolation({ pod: A[0] ?? null, counterEpoch: 'x'.repeat(100_000), lastSeenAt: Date.now() * 1000 });
+  await rig.publish(NODE_A, encodeUnlimited('ViolationFrame', makeFrame([long], { frameSequence: 9_999 })));
+  const invalid = () => rig.verdicts.some(({ vectors }) => vectors.includes('invalid-frame'));
+  await waitFor(invalid, { what: 'the verdict about the unreadable frame', state: () => rig.verdicts.length });
   for (const one of running) await one.stop();
 }
 
@@ -122,6 +128,18 @@ describe('backtest - the live rules', () => {
       moved: [],
     });
     expect(exitCode).toBe(0);
+  });
+
+  it('an unreadable message at the end is part of the range; responses of dry runs are not called done', async () => {
+    const { stdout, exitCode } = await cli(['--live']);
+    expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/1 message could not be decoded/)]);
+    const last = Math.max(
+      ...rig.verdicts.flatMap(({ evidence }) => evidence.map(({ streamSequence }) => streamSequence)),
+    );
+    expect(stdout).toMatch(new RegExp(`^VIOLATIONS #\\d+ to #${last}, `));
+    // The built-in policy is a dry run.
+    expect(stdout).toMatch(/ delete +dry run /);
+    expect(stdout).not.toMatch(/ delete +done /);
   });
 
   it('two runs print the same bytes, as text and as JSON', async () => {

@@ -325,7 +325,7 @@ describe('cli policy status', () => {
     const doctor = await own.cli(['doctor', '--only', 'bus']);
     expect(doctor.stdout).toMatch(/✓ runtime policies: LSM available on 1 node\n/);
     expect(doctor.stdout).toMatch(
-      /! runtime policies: LSM unavailable: loading is refused: EPERM on node-b\.example\n/,
+      /! runtime policies: node-b\.example: runtime policies are not in force: LSM unavailable: loading is refused: EPERM\n/,
     );
     await own.status(healthyStatus(NODE_B, { runtime: runtimeOf(1) }));
     await own.cli(['policy', 'apply', '-', '--yes'], { stdin: text('no-shell', shell.replace('/bin/sh', '/bin/ash')) });

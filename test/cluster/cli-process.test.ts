@@ -14,7 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startRedis } from '../support/redis.ts';
 import { startCli } from './cli/process.ts';
-import { healthyStatus, NODE_A, publishStory, WEB, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, publishStory, WEB, World } from './cli/world.ts';
 
 let world: World;
 let services: AsyncDisposable;
@@ -114,8 +114,9 @@ describe('cli and a lab', () => {
       up('one');
       for (const args of commands) {
         const { exitCode, stderr, stdout } = await runCli(args, { env });
-        // The story has no node status: only the command status exits with 7.
-        expect([args, exitCode]).toEqual([args, args[0] === 'status' ? 7 : 0]);
+        // The story has no node status.
+        const judges = args[0] === 'status' || args[0] === 'doctor';
+        expect([args, exitCode]).toEqual([args, judges ? 7 : 0]);
         expect(stdout + stderr).toMatch(/lab one/);
       }
       up('two');
@@ -160,10 +161,15 @@ describe('cli terminal', () => {
 
 describe('cli doctor', () => {
   it('bus - what exists, and what is missing on a bus without topology', async () => {
+    const none = await world.cli(['doctor', '--only', 'bus']);
+    expect([none.exitCode, none.stdout]).toEqual([7, expect.stringMatching(/✗ nodes: cluster: no node has ever/)]);
+    for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node));
     const good = await world.cli(['doctor', '--only', 'bus']);
     expect([good.exitCode, good.stdout]).toEqual([
       0,
-      expect.stringMatching(/✓ streams and buckets: all \d+\n[\s\S]*✓ horizon[\s\S]*✓ schemas/),
+      expect.stringMatching(
+        /! nodes: bus: has no list of [\s\S]*✓ streams and buckets: all \d+\n[\s\S]*✓ horizon[\s\S]*✓ schemas/,
+      ),
     ]);
     await using bare = await startNats();
     const bad = await world.cli(['doctor', '--only', 'bus', '--nats-url', bare.url]);

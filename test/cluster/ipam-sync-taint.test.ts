@@ -4,10 +4,10 @@
 import { type Bucket, openBucket } from '@bailiff/bus';
 import type { Taint } from '@bailiff/kube';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import { taintProblems } from '@bailiff/response';
 import { type InstanceStatus, instanceStatus, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { taintProblems } from '../../apps/cli/src/status/taints.ts';
 import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { fastClock, launch, startWorld, type World } from './ipam-sync/harness.ts';
 

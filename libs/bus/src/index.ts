@@ -14,6 +14,7 @@ export * from './auth/permissions.ts';
 export * from './auth/server-conf.ts';
 export * from './config/config-log.ts';
 export * from './config/config-store.ts';
+export { type CertificateEnd, certificateEnds } from './connection/certificate.ts';
 export * from './connection/cloud-events.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } from './connection/connect.ts';
 export * from './connection/errors.ts';

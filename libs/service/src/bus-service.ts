@@ -10,11 +10,13 @@ export function busServiceOf({
   health,
   onStop,
   log,
-}: Pick<ServiceContext<unknown>, 'signal' | 'health' | 'onStop' | 'log'>) {
+  onCertificates,
+}: Pick<ServiceContext<unknown>, 'signal' | 'health' | 'onStop' | 'log' | 'onCertificates'>) {
   return {
     signal,
     health,
     onStop,
+    onCertificates,
     onWait: (what: string, err: Error) => log.warn({ err }, `waiting for ${what}`),
     onLoginRefused: (err: Error) =>
       log.error({ err }, 'the bus rejects the login; it is retried with the current content of the file'),

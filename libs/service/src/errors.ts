@@ -3,17 +3,9 @@
  * file or an operator can distinguish wrong flags from an unreachable bus without reading the log.
  */
 
-/** Exit codes of a process. 5 is not used: systemd defines it as "not installed". */
-export const EXIT = {
-  ok: 0,
-  bug: 1,
-  badFlags: 2,
-  kernelLacksFeature: 3,
-  missingPrivilege: 4,
-  badConfiguration: 6,
-  dependencyUnreachable: 7,
-} as const;
-export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+import { EXIT, type ExitCode } from './exit-codes.ts';
+
+export { EXIT, type ExitCode };
 
 export type ServiceErrorCode =
   /** Flags are wrong; `fields` names them. */

@@ -10,6 +10,9 @@ import { MetricFamily } from './metrics.ts';
 /** Listeners of a process, as in the label `listener`. */
 export type ListenerName = 'metrics' | 'probes';
 
+/** Ends of certificates by kind, such as `server certificate`. */
+export type ReadCertificates = () => readonly { what: string; notAfterMs: number }[];
+
 /** @param app as in `apps/<name>` */
 export function addProcessMetrics(
   registry: Registry,
@@ -19,6 +22,7 @@ export function addProcessMetrics(
     logLinesDropped(): number;
     ready(): Promise<HealthReport>;
     listeners(): Partial<Record<ListenerName, Listener>>;
+    certificates: ReadCertificates;
     metricsRepeated(): number;
   },
 ): void {
@@ -41,6 +45,16 @@ export function addProcessMetrics(
       const { checks } = await read.ready();
       this.reset();
       for (const [check, answer] of Object.entries(checks)) this.set({ check }, Number(answer === 'ok'));
+    },
+  });
+  new Gauge({
+    name: 'bailiff_bus_certificate_not_after_seconds',
+    help: 'When certificates of the bus end, in seconds since 1970, by kind; none without TLS, and of apps that do not check it',
+    labelNames: ['certificate'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { what, notAfterMs } of read.certificates()) this.set({ certificate: what }, notAfterMs / 1000);
     },
   });
   const each = () => Object.entries(read.listeners());

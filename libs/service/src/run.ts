@@ -19,7 +19,7 @@ import { helpText } from './help.ts';
 import { type Listener, type Pages, probePages, startListener } from './http.ts';
 import { MetricsPage } from './metrics-page.ts';
 import { escapeUnsafe } from './printable.ts';
-import { addProcessMetrics, type ListenerName } from './process-metrics.ts';
+import { addProcessMetrics, type ListenerName, type ReadCertificates } from './process-metrics.ts';
 import { redact } from './redact.ts';
 import { leavesOf } from './schema-walk.ts';
 import { StopSteps } from './shutdown.ts';
@@ -41,6 +41,8 @@ export interface ServiceContext<C> {
   probeAddress: string;
   /** Adds a step to the shutdown. */
   onStop(name: string, fn: () => void | Promise<void>): void;
+  /** Sets where the metric about the certificates of the bus reads: their kind and their end. */
+  onCertificates(read: ReadCertificates): void;
   /** Starts an orderly shutdown with the exit code of the error (`exitCodeOf`). */
   fail(error: Error): void;
 }
@@ -156,10 +158,12 @@ async function serve<S extends z.ZodObject>(
   const clock = io.clock ?? systemClock;
   const page = new MetricsPage(metrics, systemClock);
   const listeners: Partial<Record<ListenerName, Listener>> = {};
+  let certificates: ReadCertificates = () => [];
   addProcessMetrics(metrics, options.name, version, {
     logLinesDropped: () => io.logLinesDropped?.() ?? 0,
     ready: () => health.checkReady(),
     listeners: () => listeners,
+    certificates: () => certificates(),
     metricsRepeated: () => page.repeated,
   });
   const steps = new StopSteps();
@@ -179,7 +183,10 @@ async function serve<S extends z.ZodObject>(
       probeAddress: await listenAt('probes', 'probeAddress', probePages(health)),
     };
     const onStop = (name: string, fn: () => void | Promise<void>) => steps.add(name, fn);
-    const base = { config, log, metrics, health, clock, version, ...addresses, onStop };
+    const onCertificates = (read: ReadCertificates) => {
+      certificates = read;
+    };
+    const base = { config, log, metrics, health, clock, version, ...addresses, onStop, onCertificates };
     started = Promise.resolve(options.start({ ...base, signal: intake.signal, fail: end.fail })).then(() => {
       health.started();
       return announceReady(health, log, addresses, intake.signal);

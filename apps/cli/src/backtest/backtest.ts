@@ -54,7 +54,7 @@ export interface DigestedVerdict extends TrialVerdict {
 }
 
 export interface BacktestRange {
-  /** Sequences of the first and last frame; 0 without frames. */
+  /** Sequences of the first and last message, decodable or not; 0 without any. */
   firstSequence: number;
   lastSequence: number;
   firstMicros: number;
@@ -187,17 +187,21 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
   range.unreadable = await readFrames(session, {
     fromMicros: span.readFromMicros,
     untilMicros,
+    // Messages that cannot be decoded are part of the range: they cause verdicts about their node.
+    onMessage: (position) => {
+      if (position.timestampMicros < span.fromMicros) return;
+      if (range.firstSequence === 0) {
+        range.firstSequence = position.sequence;
+        range.firstMicros = position.timestampMicros;
+        live.fromSequence = position.sequence;
+        trial.fromSequence = position.sequence;
+        priorRefusals.accepted = 0;
+      }
+      range.lastSequence = position.sequence;
+      range.lastMicros = position.timestampMicros;
+    },
     onFrame: (position, frame, pending) => {
       if (position.timestampMicros >= span.fromMicros) {
-        if (range.frames === 0) {
-          range.firstSequence = position.sequence;
-          range.firstMicros = position.timestampMicros;
-          live.fromSequence = position.sequence;
-          trial.fromSequence = position.sequence;
-          priorRefusals.accepted = 0;
-        }
-        range.lastSequence = position.sequence;
-        range.lastMicros = position.timestampMicros;
         range.frames += 1;
         range.violations += frame.violations.length;
       }
@@ -243,7 +247,7 @@ function settle(engine: CorrelationEngine): void {
 async function readPublished({ bus, decoder, io }: Session, range: BacktestRange): Promise<DigestedVerdict[]> {
   const collector = new VerdictCollector(digested);
   collector.fromSequence = range.firstSequence;
-  if (range.frames === 0) return [];
+  if (range.firstSequence === 0) return [];
   await readRange(bus, 'VERDICTS', {
     start: { timeMicros: range.firstMicros },
     untilMicros: Number.POSITIVE_INFINITY,

@@ -21,6 +21,8 @@ const MAX_SUBJECTS = 16_384;
 export interface FrameRange {
   fromMicros: number;
   untilMicros: number;
+  /** Called for each message, before the others. */
+  onMessage(place: FramePosition): void;
   onFrame(place: FramePosition, frame: ProjectedFrame, pending: number): void;
   /** Whether the node has a share left for a message of this size; otherwise it is skipped. */
   hasShare(place: FramePosition, bytes: number): boolean;
@@ -67,7 +69,9 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
     onMessage: (message) => {
       const node = nodeOf(message.subject);
       const { sequence, timestampMicros } = message;
-      const isShared = range.hasShare({ sequence, timestampMicros, node: node ?? '' }, message.data.length);
+      const place = { sequence, timestampMicros, node: node ?? '' };
+      range.onMessage(place);
+      const isShared = range.hasShare(place, message.data.length);
       if (node === null || !isShared) {
         undecodable += 1;
         if (isShared) range.onUndecodable('');

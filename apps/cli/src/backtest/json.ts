@@ -40,8 +40,8 @@ export function reportJson(report: Report) {
     stretch: {
       ...counts,
       unvouched: ofUnlistedPods,
-      first: counts.frames === 0 ? null : isoMicros(firstMicros),
-      last: counts.frames === 0 ? null : isoMicros(lastMicros),
+      first: counts.firstSequence === 0 ? null : isoMicros(firstMicros),
+      last: counts.firstSequence === 0 ? null : isoMicros(lastMicros),
       warmFrom: warmFromMicros === null ? null : isoMicros(warmFromMicros),
     },
     onTrial: report.trialNames,

@@ -75,7 +75,8 @@ const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'WHY', min: 14, spare: true },
 ];
 
-function outcomeCell({ outcome, code }: Pick<SimulatedResponse, 'outcome' | 'code'>): Cell {
+function outcomeCell({ outcome, code, dryRun }: Pick<SimulatedResponse, 'outcome' | 'code' | 'dryRun'>): Cell {
+  if (outcome === 'act' && dryRun) return { text: 'dry run', style: 'cyan' };
   if (outcome === 'act') return { text: 'done', style: 'red' };
   return outcome === 'ask' ? { text: 'needs approval', style: 'yellow' } : { text: `refused: ${code}`, style: 'cyan' };
 }
@@ -117,8 +118,8 @@ class Writer {
 }
 
 function rangeLines(writer: Writer, { range, trialNames }: Report): void {
-  const { frames, firstSequence, lastSequence, firstMicros, lastMicros, violations } = range;
-  if (frames === 0) {
+  const { frames, unreadable, firstSequence, lastSequence, firstMicros, lastMicros, violations } = range;
+  if (frames === 0 && unreadable === 0) {
     writer.text('No violations in this range.');
     if (range.warmFromMicros !== null) warmNote(writer, range.warmFromMicros, range.warmUpMicros);
     return;
@@ -218,18 +219,19 @@ function responseLines(writer: Writer, { responses, trialNames }: Report): void 
   else {
     const tally = tallyResponses(list).map((row): Cell[] => [
       row.action,
-      outcomeCell(row as Pick<SimulatedResponse, 'outcome' | 'code'>),
+      outcomeCell(row as Pick<SimulatedResponse, 'outcome' | 'code' | 'dryRun'>),
       whole(row.count),
       whole(row.pods),
     ]);
     writer.table(TALLY_COLUMNS, tally);
-    if (list.some(({ dryRun }) => dryRun)) writer.note('Policies in dry-run mode are simulated as if they acted.');
+    if (list.some(({ dryRun }) => dryRun))
+      writer.note('A dry run changes nothing. Guards and budgets are simulated as if it acted.');
     writer.note(
       'Assumptions: pods and replicas are those of the current snapshots, and all are ready; budgets start empty; nothing is disarmed.',
     );
   }
   if (!comparison) {
-    if (list.length > 0) section(writer, 'DONE OR REFUSED', RESPONSE_COLUMNS, list.map(responseCells));
+    if (list.length > 0) section(writer, 'RESPONSES, ONE BY ONE', RESPONSE_COLUMNS, list.map(responseCells));
     return;
   }
   const { appeared, vanished } = comparison;
@@ -240,7 +242,7 @@ function responseLines(writer: Writer, { responses, trialNames }: Report): void 
 export function renderReport(report: Report, options: RenderOptions): string[] {
   const writer = new Writer(options);
   rangeLines(writer, report);
-  if (report.range.frames === 0) return writer.lines;
+  if (report.range.frames === 0 && report.range.unreadable === 0) return writer.lines;
   checkLines(writer, report);
   verdictLines(writer, report);
   responseLines(writer, report);

@@ -103,14 +103,15 @@ export function reportOf(result: BacktestResult, trialNames: Report['trialNames'
 export const subjectOf = ({ pod, nodeName }: TrialVerdict) =>
   pod ? `${pod.namespace}/${pod.name}` : `node ${nodeName}`;
 
-/** Counts responses by action, outcome and refusing guard. */
+/** Counts responses by action, outcome, refusing guard and dry run. */
 export function tallyResponses(
   responses: readonly SimulatedResponse[],
-): { action: string; outcome: string; code: string; count: number; pods: number }[] {
-  const groups = new Map<string, { action: string; outcome: string; code: string; count: number; uids: Set<string> }>();
-  for (const { verdict, action, outcome, code } of responses) {
-    const key = JSON.stringify([action, outcome, code]);
-    const group = groups.get(key) ?? { action, outcome, code, count: 0, uids: new Set<string>() };
+): { action: string; outcome: string; code: string; dryRun: boolean; count: number; pods: number }[] {
+  type Group = { action: string; outcome: string; code: string; dryRun: boolean; count: number; uids: Set<string> };
+  const groups = new Map<string, Group>();
+  for (const { verdict, action, outcome, code, dryRun } of responses) {
+    const key = JSON.stringify([action, outcome, code, dryRun]);
+    const group = groups.get(key) ?? { action, outcome, code, dryRun, count: 0, uids: new Set<string>() };
     group.count += 1;
     group.uids.add(verdict.pod?.uid ?? verdict.nodeName);
     groups.set(key, group);

@@ -1,11 +1,21 @@
 /** Evaluates what a bus reports. Pure. */
 
+import {
+  AREAS,
+  type Area,
+  alike,
+  type ClusterFacts,
+  type ClusterReport,
+  type Problem,
+  serviceLines,
+  taintsLine,
+  taintsOf,
+} from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { plural, shortList } from '../shared/text/plural.ts';
-import { cniObstacle, passedLately } from '../status/cni.ts';
-import { fillsOf, type StreamFill } from '../status/fill.ts';
-import { runtimeObstacle } from '../status/runtime.ts';
+import { span } from '../shared/text/time.ts';
+import { summaryLine } from '../status/render.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Oldest usable server, and the first with all security fixes. */
@@ -57,57 +67,81 @@ export function serverFinding(version: string, isCluster = false): Finding {
   return ok('nats-server', version);
 }
 
-/** Nodes named per reason. */
-const MAX_NODES = 6;
+/** Nodes and services named per problem. */
+const MAX_NAMED = 6;
 
-export function fillFindings(streams: readonly StreamFill[]): Finding[] {
-  return fillsOf(streams).map(({ name, isFull, text, remedy }) =>
-    isFull ? fail(name, text, remedy, EXIT.dependencyUnreachable) : warn(name, text, remedy),
-  );
-}
-
-/**
- * Nodes that enforce runtime policies, and the reasons of those that do not. Only warnings: their
- * network enforcement works.
- */
-export function runtimeFindings(nodes: readonly NodeStatus[]): Finding[] {
-  const able = nodes.filter(({ runtime }) => runtime?.state === 'available');
-  const obstacles = new Map<string, { nodes: string[]; remedy: string }>();
-  for (const status of nodes) {
-    const obstacle = runtimeObstacle(status);
-    if (!obstacle) continue;
-    const known = obstacles.get(obstacle.reason) ?? { nodes: [], remedy: obstacle.remedy };
-    known.nodes.push(status.nodeName);
-    obstacles.set(obstacle.reason, known);
-  }
-  const findings = [...obstacles].map(([reason, { nodes: names, remedy }]) => {
-    return warn('runtime policies', `${reason} on ${shortList(names, MAX_NODES)}`, remedy);
+/** A problem as a finding. Several nodes with the same problem are one finding. */
+export function problemFindings(problems: readonly Problem[]): Finding[] {
+  return alike(problems).map(({ severity, area, nodes, text, remedy, exitCode }) => {
+    const who = shortList(nodes, MAX_NAMED);
+    const state = severity === 'shout' ? 'fail' : 'warn';
+    // A service has a finding of its own.
+    const named = area === 'services' ? { name: who, detail: text } : { name: area, detail: `${who}: ${text}` };
+    return { ...named, state, remedy, exitCode };
   });
-  if (able.length > 0) findings.unshift(ok('runtime policies', `LSM available on ${plural(able.length, 'node')}`));
-  return findings.length > 0 ? findings : [skip('runtime policies', 'no node reports on them')];
 }
 
-/**
- * Nodes that start pods only behind a guard, the reasons of those that do not, and pods that passed
- * without one. Only warnings: the plugin is optional.
- */
-export function cniFindings(nodes: readonly NodeStatus[]): Finding[] {
-  const name = 'CNI plugin';
-  const findings: Finding[] = [];
-  const serving = nodes.filter(({ cni }) => cni?.state === 'installed');
-  if (serving.length > 0) findings.push(ok(name, `installed on ${plural(serving.length, 'node')}`));
-  for (const status of nodes) {
-    const obstacle = cniObstacle(status);
-    if (obstacle) findings.push(warn(name, `${obstacle.reason} on ${status.nodeName}`, obstacle.remedy));
-  }
-  const passed = nodes.filter(passedLately);
-  const pods = passed.reduce((sum, { cni }) => sum + (cni?.passed ?? 0), 0);
-  if (pods > 0) {
-    const where = shortList(
-      passed.map(({ nodeName }) => nodeName),
-      MAX_NODES,
-    );
-    findings.push(warn(name, `${plural(pods, 'pod')} started without a guard on ${where}`, 'see docs/cni-plugin.md'));
-  }
-  return findings.length > 0 ? findings : [skip(name, 'off on every node')];
+/** What is well, for each area without a problem, and the problems of the others. */
+export function clusterFindings(facts: ClusterFacts, report: ClusterReport): Finding[] {
+  const well = wellOf(facts, report);
+  return AREAS.flatMap((area) => {
+    const problems = report.problems.filter((problem) => problem.area === area);
+    const bad = problemFindings(problems);
+    if (area === 'services') return [...serviceFindings(facts, problems), ...bad];
+    // These two are optional: nodes that have them are named beside those that have a problem.
+    const isOptional = area === 'runtime policies' || area === 'CNI plugin';
+    return bad.length > 0 && !isOptional ? bad : [...well[area], ...bad];
+  });
+}
+
+/** One line per service without a problem. */
+function serviceFindings({ services }: ClusterFacts, problems: readonly Problem[]): Finding[] {
+  if (!services) return [skip('services', 'their status could not be read')];
+  const isWell = ({ name }: { name: string }) => !problems.some(({ node }) => node === name);
+  return serviceLines(services)
+    .filter(isWell)
+    .map(({ name, text }) => ok(name, text));
+}
+
+function wellOf(facts: ClusterFacts, report: ClusterReport): Record<Exclude<Area, 'services'>, Finding[]> {
+  const { streams, config, certificates, instances, nowMs } = facts;
+  const statuses = report.nodes.flatMap(({ status }) => status ?? []);
+  const on = (has: (status: NodeStatus) => boolean) => statuses.filter(has).length;
+  const [able, plugged] = [
+    on(({ runtime }) => runtime?.state === 'available'),
+    on(({ cni }) => cni?.state === 'installed'),
+  ];
+  const taints = taintsOf(instances, nowMs);
+  const ends = typeof certificates === 'string' ? [] : certificates;
+  return {
+    nodes: [ok('nodes', summaryLine(report))],
+    enforcement: [ok('enforcement', 'no vector and no runtime policy is in audit or off, against the built-in modes')],
+    configuration: [ok('configuration', `${plural(config.length, 'key')} stored, all valid`)],
+    streams: [ok('streams and buckets', `all ${streams.size}`)],
+    'dead letters': [ok('dead letters', 'none in the last hour')],
+    certificates:
+      ends.length === 0
+        ? [skip('certificates', 'the bus uses no TLS')]
+        : [
+            ok(
+              'certificates',
+              ends.map(({ what, notAfterMs }) => `${what} for ${span(notAfterMs - nowMs)}`).join(', '),
+            ),
+          ],
+    'unguarded nodes': taints
+      ? [ok('unguarded nodes', taintsLine(taints))]
+      : [skip('unguarded nodes', 'are not tainted: unguardedNodes.taint is off, or no ipam-sync leads')],
+    'runtime policies':
+      able > 0
+        ? [ok('runtime policies', `LSM available on ${plural(able, 'node')}`)]
+        : statuses.some(({ runtime }) => runtime && runtime.state !== 'off')
+          ? []
+          : [skip('runtime policies', 'no node reports on them')],
+    'CNI plugin':
+      plugged > 0
+        ? [ok('CNI plugin', `installed on ${plural(plugged, 'node')}`)]
+        : statuses.some(({ cni }) => cni && cni.state !== 'off')
+          ? []
+          : [skip('CNI plugin', 'off on every node')],
+  };
 }

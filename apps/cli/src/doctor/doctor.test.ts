@@ -1,8 +1,8 @@
+import { fillProblems } from '@bailiff/response';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { Tally } from '../shared/read/tally.ts';
-import { fillProblems } from '../status/fill.ts';
-import { fillFindings, serverFinding } from './bus-rules.ts';
+import { problemFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
 import { kubeconfigOf } from './kubernetes.ts';
 import {
@@ -140,10 +140,10 @@ describe('bus and Redis', () => {
   ])('streams - %s', (_name, more, state, remedy) => {
     const none = { name: 'VERDICTS', messages: 0, maxMessages: -1, maxBytes: 100, refusesNew: true, trimmed: null };
     const stream = { ...none, ...more };
-    const [finding] = fillFindings([stream]);
-    expect([finding?.state ?? 'ok', finding?.remedy ?? '']).toEqual([state, remedy]);
-    // `bailiff status` reports it too. If the stream is full, it determines the exit code.
+    // If the stream is full, it determines the exit code.
     const [problem] = fillProblems([stream]);
+    const [finding] = problemFindings(problem ? [problem] : []);
+    expect([finding?.state ?? 'ok', finding?.remedy.split(';')[0] ?? '']).toEqual([state, remedy]);
     expect([problem?.severity, problem?.exitCode]).toEqual(
       { ok: [undefined, undefined], warn: ['warn', 0], fail: ['shout', 7] }[state],
     );
@@ -190,7 +190,7 @@ describe('findings', () => {
       '    → do c',
       '  - d: no',
     ]);
-    expect(verdictLine(groups)).toBe('1 ok, 1 warning, 1 missing, 1 not checked; exit code 7: c');
+    expect(verdictLine(groups)).toBe('1 ok, 1 warning, 1 failed, 1 not checked; exit code 7: c');
     expect(verdictLine([{ title: 'T', findings: [ok('a')] }])).toBe('1 ok');
     const long = { title: 'T', findings: [fail('name', 'word '.repeat(30).trim(), 'more '.repeat(30).trim(), 7)] };
     for (const line of groupLines(long, { width: 40 })) expect(line.length).toBeLessThanOrEqual(40);

@@ -1,4 +1,5 @@
 /** Findings of `bailiff doctor`, and the exit code of all of them. Pure. */
+import { CODE_ORDER, type ProblemCode } from '@bailiff/response';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
@@ -15,8 +16,8 @@ export interface Finding {
   detail: string;
   /** How to provide it; empty if nothing is missing. */
   remedy: string;
-  /** For a failure. */
-  exitCode: ExitCode;
+  /** For a failure, and for a warning that something is not enforced. */
+  exitCode: ProblemCode;
 }
 
 export interface Group {
@@ -53,17 +54,12 @@ export const skip = (name: string, detail: string, remedy = ''): Finding => ({
   exitCode: EXIT.ok,
 });
 
-/** The most basic cause first: without privileges, later checks prove nothing. */
-const ORDER: readonly ExitCode[] = [
-  EXIT.missingPrivilege,
-  EXIT.kernelLacksFeature,
-  EXIT.badConfiguration,
-  EXIT.dependencyUnreachable,
-];
+/** Without privileges, later checks prove nothing. Otherwise the order of `bailiff status`. */
+const ORDER: readonly ProblemCode[] = [EXIT.missingPrivilege, ...CODE_ORDER];
 
-export function exitCodeOf(groups: readonly Group[]): ExitCode {
-  const failed = groups.flatMap(({ findings }) => findings.filter(({ state }) => state === 'fail'));
-  const codes = failed.map(({ exitCode }) => exitCode);
+export function exitCodeOf(groups: readonly Group[]): ProblemCode {
+  const all = groups.flatMap(({ findings }) => findings.map(({ exitCode }) => exitCode));
+  const codes: ProblemCode[] = all.filter((code) => code !== EXIT.ok);
   return ORDER.find((code) => codes.includes(code)) ?? codes[0] ?? EXIT.ok;
 }
 
@@ -93,9 +89,9 @@ export function verdictLine(groups: readonly Group[]): string {
   const count = (state: Finding['state']) => all.filter((finding) => finding.state === state).length;
   const parts = [`${count('ok')} ok`];
   if (count('warn') > 0) parts.push(plural(count('warn'), 'warning'));
-  if (count('fail') > 0) parts.push(`${count('fail')} missing`);
+  if (count('fail') > 0) parts.push(`${count('fail')} failed`);
   if (count('skip') > 0) parts.push(`${count('skip')} not checked`);
   const code = exitCodeOf(groups);
-  const deciding = all.filter(({ state, exitCode }) => state === 'fail' && exitCode === code).map(({ name }) => name);
-  return parts.join(', ') + (code === EXIT.ok ? '' : `; exit code ${code}: ${deciding.join(', ')}`);
+  const deciding = new Set(all.filter(({ exitCode }) => exitCode === code).map(({ name }) => name));
+  return parts.join(', ') + (code === EXIT.ok ? '' : `; exit code ${code}: ${[...deciding].join(', ')}`);
 }

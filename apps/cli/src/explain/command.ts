@@ -2,6 +2,7 @@
  * `bailiff explain`: the violations and responses of a verdict, or the violations and verdicts of a
  * pod.
  */
+import { correlatorProblem, unansweredReason } from '@bailiff/response';
 import type { Command } from 'commander';
 import { type PodSelector, parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
@@ -11,7 +12,6 @@ import { restText } from '../shared/read/tally.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { shortList } from '../shared/text/plural.ts';
 import { problemLines } from '../status/render.ts';
-import { correlatorProblem, unansweredReason } from '../status/services.ts';
 import { chainJson, summaryJson } from './json.ts';
 import { readChain, verdictById, verdictsOfPod, violationsOfPod } from './read.ts';
 import { otherVerdicts, renderChain, renderSummary } from './render.ts';

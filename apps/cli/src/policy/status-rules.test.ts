@@ -1,8 +1,6 @@
-import { policyPlaces } from '@bailiff/response';
+import { policyPlaces, runtimeProblems, runtimeText } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { runtimeFindings } from '../doctor/bus-rules.ts';
-import { runtimeProblems, runtimeText } from '../status/runtime.ts';
 import { placesExitCode, reasonsOf } from './status-rules.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
@@ -127,14 +125,5 @@ describe('runtime half of a node', () => {
     expect(runtimeProblems('n', node('n'))).toEqual([]);
     expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');
     expect(runtimeText(unable.runtime)).toBe('unavailable: EPERM');
-  });
-
-  it('doctor - how many can, and why the others cannot, with what to do', () => {
-    const unable = (name: string) => node(name, { state: 'unavailable', reason: 'EPERM', remedy: 'boot with lsm=bpf' });
-    expect(runtimeFindings([node('n1'), unable('n2'), unable('n3'), node('n4', { state: 'off' })])).toMatchObject([
-      { state: 'ok', detail: 'LSM available on 1 node' },
-      { state: 'warn', detail: 'LSM unavailable: EPERM on n2, n3', remedy: 'boot with lsm=bpf' },
-    ]);
-    expect(runtimeFindings([node('n', null)])).toMatchObject([{ state: 'skip' }]);
   });
 });

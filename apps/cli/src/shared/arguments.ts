@@ -4,6 +4,8 @@
  * A pod is given as `name`, `namespace/name` or uid. A name alone selects every pod of that name,
  * in all namespaces.
  */
+export { podName } from '@bailiff/response';
+
 import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
 import { CliError } from './errors.ts';
 import { DAY_MS, span } from './text/time.ts';
@@ -65,11 +67,6 @@ export function subjectParts(selector: PodSelector | null, namespace?: string): 
     ...(within ? { namespace: within } : {}),
     ...(selector?.name ? { pod: selector.name } : {}),
   };
-}
-
-/** `shop/web-0`, or `-` without a pod. */
-export function podName(pod: { namespace: string; name: string } | null): string {
-  return pod && pod.name !== '' ? `${pod.namespace}/${pod.name}` : '-';
 }
 
 /** One of a list. @throws CliError CLI_USAGE that names the list */

@@ -1,17 +1,21 @@
 /** The state of the cluster as text. Pure. */
+import {
+  type ActiveDisarm,
+  alike,
+  type ClusterReport,
+  cniLines,
+  type NodeHealth,
+  type NodeReport,
+  type Problem,
+  runtimeText,
+} from '@bailiff/response';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { podName } from '../shared/arguments.ts';
-import type { ActiveDisarm } from '../shared/read/disarms.ts';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
 import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../shared/text/table.ts';
 import { age, clockTime } from '../shared/text/time.ts';
-import { cniLines } from './cni.ts';
-import type { StreamFill } from './fill.ts';
-import type { Problem } from './problem.ts';
-import type { NodeHealth, NodeReport, StatusReport } from './report.ts';
-import { runtimeText } from './runtime.ts';
 
 export interface StreamState {
   name: string;
@@ -19,11 +23,11 @@ export interface StreamState {
   messages: number | null;
   bytes: number;
   newestMs: number | null;
-  fill?: StreamFill;
 }
 
 const STYLES: Record<NodeHealth, Style> = {
   ok: 'green',
+  'not-enforced': 'yellow',
   disarmed: 'yellow',
   partial: 'yellow',
   refused: 'red',
@@ -49,7 +53,7 @@ function nodeCells(report: NodeReport, nowMs: number): Cell[] {
   const { node, health, status, ageMs, guarded, guardable, fullestMap, lost } = report;
   if (!status) return [node, { text: health, style: STYLES[health] }, '-', '-', '-', '-', '-', 'never', ''];
   const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - nowMs;
-  const state = health === 'disarmed' ? `disarmed ${age(disarmedMs)}` : health;
+  const state = health === 'disarmed' ? `disarmed ${age(disarmedMs)}` : health.replace('-', ' ');
   return [
     node,
     { text: state, style: STYLES[health] },
@@ -63,7 +67,7 @@ function nodeCells(report: NodeReport, nowMs: number): Cell[] {
   ];
 }
 
-export function nodeTable(report: StatusReport, nowMs: number, options: TableOptions): string[] {
+export function nodeTable(report: Pick<ClusterReport, 'nodes'>, nowMs: number, options: TableOptions): string[] {
   return table(
     NODE_COLUMNS,
     report.nodes.map((node) => nodeCells(node, nowMs)),
@@ -77,18 +81,6 @@ const MAX_PROBLEMS_SHOWN = 24;
 /** Nodes named per problem; the node table lists all. */
 const MAX_NODES_NAMED = 3;
 
-/** Merges equal problems of several nodes into one line. */
-function alike(problems: readonly Problem[]): Problem[] {
-  const groups = new Map<string, { problem: Problem; nodes: string[] }>();
-  for (const problem of problems) {
-    const key = JSON.stringify([problem.severity, problem.text, problem.remedy]);
-    const group = groups.get(key);
-    if (group) group.nodes.push(problem.node);
-    else groups.set(key, { problem, nodes: [problem.node] });
-  }
-  return [...groups.values()].map(({ problem, nodes }) => ({ ...problem, node: shortList(nodes, MAX_NODES_NAMED) }));
-}
-
 /**
  * One line per problem, `shout` first. A remedy is printed once, below the last problem that needs
  * it.
@@ -96,8 +88,8 @@ function alike(problems: readonly Problem[]): Problem[] {
 export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
   const ordered = alike(problems).sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
   const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
-  const lines = shown.flatMap(({ severity, node, text, remedy }, index) => {
-    const [first = '', ...more] = wrap(`${node}: ${text}`, width > 0 ? width - 2 : 0);
+  const lines = shown.flatMap(({ severity, nodes, text, remedy }, index) => {
+    const [first = '', ...more] = wrap(`${shortList(nodes, MAX_NODES_NAMED)}: ${text}`, width > 0 ? width - 2 : 0);
     const sign = severity === 'shout' ? paint('✗', 'red', 'bold') : paint('!', 'yellow');
     const isLast = remedy !== '' && shown[index + 1]?.remedy !== remedy;
     const [arrow = '', ...rest] = isLast ? wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0) : [];
@@ -132,9 +124,10 @@ export function streamLine(streams: readonly StreamState[], nowMs: number): stri
   return `on the bus: ${texts.join(', ')}`;
 }
 
-export function summaryLine({ nodes }: StatusReport): string {
+export function summaryLine({ nodes }: Pick<ClusterReport, 'nodes'>): string {
   const sum = (of: (node: NodeReport) => number) => nodes.reduce((total, node) => total + of(node), 0);
   const reporting = nodes.filter(({ health }) => !['silent', 'missing', 'unreadable'].includes(health)).length;
+  const lenient = sum(({ notEnforced }) => notEnforced);
   const unguarded = sum(({ packetsBeforeGuard }) => packetsBeforeGuard);
   const passed =
     unguarded > 0 ? `; their pods sent ${plural(unguarded, 'packet')} before their guards were attached` : '';
@@ -142,7 +135,7 @@ export function summaryLine({ nodes }: StatusReport): string {
   return `${summary}, ${sum((n) => n.guarded)} of ${plural(
     sum((n) => n.guardable),
     'interface',
-  )} guarded${passed}`;
+  )} guarded${lenient > 0 ? `, ${lenient} of them not fully enforced` : ''}${passed}`;
 }
 
 const INTERFACE_COLUMNS: readonly Column[] = [

@@ -1,10 +1,10 @@
+import { type ClusterFacts, judge } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { nodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { disarmOf } from '../shared/read/disarms.ts';
 import { parseJson } from '../shared/read/nodes.ts';
 import { disarmLines, nodeDetails, nodeTable, problemLines, streamLine, summaryLine } from './render.ts';
-import { reportOf, type StatusInput } from './report.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00Z');
 const iso = (agoMs: number) => new Date(NOW - agoMs).toISOString();
@@ -49,14 +49,11 @@ function status(part: Partial<NodeStatus> = {}): NodeStatus {
   };
 }
 
-const report = (nodes: Record<string, NodeStatus | string>, part: Partial<StatusInput> = {}) =>
-  reportOf({
-    nodes: new Map(Object.entries(nodes)),
-    expected: Object.keys(nodes),
-    disarms: [],
-    nowMs: NOW,
-    staleMs: 60_000,
-    ...part,
+const report = (nodes: Record<string, NodeStatus | string>, part: Partial<ClusterFacts> = {}) =>
+  judge({
+    ...{ nodes: new Map(Object.entries(nodes)), expected: Object.keys(nodes), config: [], disarms: [], instances: [] },
+    ...{ services: null, streams: new Map(), deadLetters: { counts: [], cut: false }, certificates: [] },
+    ...{ nowMs: NOW, staleMs: 60_000, ...part },
   });
 
 describe('report', () => {
@@ -76,7 +73,7 @@ describe('report', () => {
     expect(text).toContain('300 guarded, 7 not-applicable');
 
     const partly = report({ a: status({ interfacesOmitted: { ...interfacesOmitted, partial: 2 } }) });
-    expect(partly.exitCode).toBe(0);
+    expect(partly.exitCode).toBe(10);
     expect(partly.nodes[0]).toMatchObject({ health: 'partial', guarded: 302, guardable: 304 });
     expect(partly.problems.map(({ text }) => text)).toEqual([expect.stringMatching(/^2 further .* partly covered/)]);
 
@@ -147,10 +144,10 @@ describe('report', () => {
     [
       'partial',
       status({ interfaces: [iface('web', { coverage: 'partial', reason: 'no MAC' }), iface('cart')] }),
-      0,
+      10,
       /partly covered: no MAC/,
     ],
-    ['disarmed', status({ disarmedUntil: iso(-600_000) }), 0, null],
+    ['disarmed', status({ disarmedUntil: iso(-600_000) }), 10, /is disarmed for 10m/],
     ['ok', status({ disarmedUntil: iso(1_000) }), 0, null],
     [
       'ok',
@@ -188,7 +185,10 @@ describe('report', () => {
   });
 
   it('no nodes - a cluster in which no node ever reported is not healthy', () => {
-    expect(report({}, { expected: null })).toMatchObject({ exitCode: 7, problems: [{ node: 'cluster' }] });
+    expect(report({}, { expected: null })).toMatchObject({
+      exitCode: 7,
+      problems: [{ node: 'cluster' }, { node: 'bus' }],
+    });
   });
 
   it('weight - who cannot be reached comes before what is not covered', () => {

@@ -5,6 +5,7 @@
  * everything that time or an operator may heal. Meanwhile it is not ready and reports each reason
  * once. libs/service implements `BusService`: the bus does not depend on the process frame.
  */
+import { type CertificateEnd, watchCertificates } from '../connection/certificate.ts';
 import { type Bus, type BusOptions, connectBus, isConnected, onLoginRefused } from '../connection/connect.ts';
 import type { BusError } from '../connection/errors.ts';
 import { isStoring } from '../connection/jetstream-health.ts';
@@ -18,6 +19,8 @@ export interface BusService extends WaitingService {
    * Called when the bus starts to reject the login, at start or later. Retries read the file again.
    */
   onLoginRefused(error: BusError): void;
+  /** Where the metric about the certificates of the bus reads. */
+  onCertificates?(read: () => readonly CertificateEnd[]): void;
   /** A reader found its stream recreated and reads it from its beginning. */
   onRecreated(stream: string): void;
 }
@@ -48,6 +51,7 @@ export async function connectService(
   const connected = await connectBus({ ...options, signal: service.signal, waitForServer: true, onRetry });
   bus = connected;
   service.onStop('bus', () => connected.drain());
+  service.onCertificates?.(watchCertificates(connected, options, service.signal));
   onLoginRefused(connected, (error) => service.onLoginRefused(error));
   connected.recreatedListeners.add((stream) => service.onRecreated(stream));
   connected.statusListeners.add((status) => {

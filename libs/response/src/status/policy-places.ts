@@ -5,7 +5,7 @@
  * status counts as `silent` or `missing`.
  */
 import type { NodeStatus, RuntimePolicyStatus } from '@bailiff/schemas';
-import { age } from './age.ts';
+import { age } from './text.ts';
 
 /** The fields of a node's status that this file uses. */
 export type PlaceStatus = Pick<

@@ -67,6 +67,11 @@ describe('health', () => {
     expect(of(waiting(5), one('a', 8))).toMatchObject({ behindMs: 0, waiting: { count: 0 } });
     expect(of(waiting(12), one('a', 8))).toMatchObject({ behindMs: 4_000, waiting: { count: 3 } });
   });
+  it('newer messages are counted, with the age of the status that does not know them', () => {
+    expect(of(waiting(5), one('a', 8))).toMatchObject({ newer: 3, heardMs: 8_000 });
+    expect(of(waiting(12), one('a', 8))).toMatchObject({ newer: 0, heardMs: 8_000 });
+    expect(of(waiting(5))).toMatchObject({ newer: 0, heardMs: 0 });
+  });
   it('without a running instance every message is behind', () => {
     expect(of(waiting(5))).toMatchObject({ running: 0, behindMs: 5_000, waiting: { count: 3 } });
     expect(of(waiting(35), one('a', 40))).toMatchObject({ running: 0, silent: 1, behindMs: 35_000 });

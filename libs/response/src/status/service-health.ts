@@ -45,6 +45,10 @@ export interface ServiceHealth {
   waiting: Waiting | null;
   /** Age of the oldest of them at that time; 0 without any. */
   behindMs: number;
+  /** Age of the newest status of a running instance: what it says is that old. 0 without one. */
+  heardMs: number;
+  /** Messages stored since that status; whether they are processed is not known yet. */
+  newer: number;
   /** How long there are unprocessed messages without progress of any instance. */
   stalledMs: number;
 }
@@ -114,6 +118,8 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
     runningForMs: running.length > 0 ? Math.min(...running.map(({ startedAt }) => ageOf(startedAt))) : 0,
     waiting: waiting && (waited ?? { ...waiting, count: 0 }),
     behindMs: waited ? asOfMs - waited.oldestAtMs : 0,
+    heardMs: running.length > 0 ? atMs - asOfMs : 0,
+    newer: waiting && !waited ? waiting.count : 0,
     stalledMs: waited && stalls.length > 0 ? Math.min(...stalls) : 0,
   };
 }

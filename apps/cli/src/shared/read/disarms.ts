@@ -1,15 +1,8 @@
 /** Disarms (break-glass) that are in force, from `bailiff_config`. */
 import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, type Disarm, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import type { ActiveDisarm } from '@bailiff/response';
 import type { Session } from '../session.ts';
-
-export interface ActiveDisarm {
-  /** `the cluster`, `node node-a`, `namespace shop`. */
-  scope: string;
-  untilMs: number;
-  by: string;
-  reason: string;
-}
 
 export interface StoredDisarm extends ActiveDisarm {
   key: ConfigKey;

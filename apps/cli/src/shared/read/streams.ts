@@ -1,7 +1,6 @@
 /** Information about several streams. */
 import { type Bus, streamInfo, toBusError } from '@bailiff/bus';
-
-export type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
+import type { StreamInfo } from '@bailiff/response';
 
 /** By name, in the given order; null if the stream does not exist. @throws BusError */
 export async function readStreams(bus: Bus, names: readonly string[]): Promise<Map<string, StreamInfo | null>> {

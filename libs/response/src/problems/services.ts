@@ -2,10 +2,11 @@
  * Status of correlator, responder, ipam-sync and siem-relay: one line each, and problems with
  * remedies. Pure.
  */
-import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
-import { EXIT } from '@bailiff/service';
-import { plural } from '../shared/text/plural.ts';
-import { age, span } from '../shared/text/time.ts';
+
+import { EXIT } from '@bailiff/service/exit-codes';
+import type { ServiceHealth } from '../status/service-health.ts';
+import type { ServiceStatus } from '../status/service-status.ts';
+import { age, plural, span } from '../status/text.ts';
 import type { Problem } from './problem.ts';
 
 /**
@@ -32,6 +33,7 @@ const SKIPPED_REMEDY =
 type Severity = Problem['severity'];
 const problem = (node: string, severity: Severity, text: string, remedy: string): Problem => ({
   severity,
+  area: 'services',
   node,
   text,
   remedy,
@@ -98,6 +100,19 @@ function silentText({ silent, silentForMs }: ServiceHealth): string {
   return `${silent} without a status for ${age(silentForMs)} (hung, cut off from the bus, or killed)`;
 }
 
+/** A status is due every ten seconds. */
+const OVERDUE_MS = 12_000;
+
+/**
+ * `up to date` if nothing is stored that is not processed. Otherwise how long ago that was so: a
+ * status says nothing about messages that are newer.
+ */
+function upToDateText({ health: { newer, heardMs }, work: [noun] }: Service): string {
+  const overdue = heardMs > OVERDUE_MS ? ', no status since' : '';
+  if (newer === 0 && overdue === '') return 'up to date';
+  return `up to date ${age(heardMs)} ago${newer > 0 ? `, ${plural(newer, noun)} since` : ''}${overdue}`;
+}
+
 /** `2 running, up to date` */
 function stateText(service: Service): string {
   const { health } = service;
@@ -110,7 +125,7 @@ function stateText(service: Service): string {
   if (running === 0) parts.push(waits);
   else if (stalledMs > STUCK_MS) parts.push(`not progressing for ${age(stalledMs)}: ${waits}`);
   else if (waits !== '' && behindMs >= UNDER_WAY_MS) parts.push(`${age(behindMs)} behind: ${waits}`);
-  else if (waiting !== null) parts.push('up to date');
+  else if (waiting !== null && ready > 0) parts.push(upToDateText(service));
   return parts.filter((part) => part !== '').join(', ');
 }
 

@@ -1,7 +1,7 @@
 /** Configuration that service instances refuse. Pure. */
 import type { InstanceStatus } from '@bailiff/schemas';
-import { EXIT } from '@bailiff/service';
-import { plural } from '../shared/text/plural.ts';
+import { EXIT } from '@bailiff/service/exit-codes';
+import { plural } from '../status/text.ts';
 import type { Problem } from './problem.ts';
 
 /** An instance without a status for this long is considered gone: six times the status interval. */
@@ -29,6 +29,7 @@ export function refusalProblems(instances: readonly InstanceStatus[], nowMs: num
     const some = count < all ? ` (${count} of ${plural(all, 'instance')})` : '';
     return {
       severity: 'shout',
+      area: 'configuration',
       node: service,
       text: `refuses ${key}${some}, the last good value stays in force: ${reason.split('\n').at(-1)}`,
       remedy: `bailiff config get ${key}; bailiff config rollback ${key}`,

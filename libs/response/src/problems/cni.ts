@@ -1,6 +1,6 @@
 /** The chained CNI plugin in a node's status, as text and as problems. Pure. */
 import type { CniStatus, NodeStatus } from '@bailiff/schemas';
-import { plural } from '../shared/text/plural.ts';
+import { plural } from '../status/text.ts';
 import { type Problem, warn } from './problem.ts';
 
 /** The remedies are on one page. */
@@ -22,11 +22,16 @@ const because = (text: string, { problem }: CniStatus): string => (problem === '
 export function cniProblems(node: string, status: NodeStatus): Problem[] {
   const problems: Problem[] = [];
   const obstacle = cniObstacle(status);
-  if (obstacle) problems.push(warn(node, obstacle.reason, obstacle.remedy));
+  if (obstacle) problems.push(warn(node, obstacle.reason, obstacle.remedy, 'CNI plugin'));
   const { passed = 0, lastPassed = '' } = status.cni ?? {};
   if (passedLately(status))
     problems.push(
-      warn(node, `${plural(passed, 'pod')} started without a guard since its boot, last ${lastPassed}`, GUIDE),
+      warn(
+        node,
+        `${plural(passed, 'pod')} started without a guard since its boot, last ${lastPassed}`,
+        GUIDE,
+        'CNI plugin',
+      ),
     );
   return problems;
 }

@@ -1,21 +1,26 @@
 /**
  * Evaluates node statuses: what each node reports, which status is stale, and which nodes never
  * reported. Pure.
- *
- * The exit code follows the most severe problem: unreachable (7), not covered (3), configuration
- * refused (6). Disarmed and partly covered nodes are shown but are not a failure.
  */
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
-import { EXIT, type ExitCode } from '@bailiff/service';
-import { podName } from '../shared/arguments.ts';
-import type { ActiveDisarm } from '../shared/read/disarms.ts';
-import { plural, shortList } from '../shared/text/plural.ts';
-import { age } from '../shared/text/time.ts';
+import { EXIT } from '@bailiff/service/exit-codes';
+import { age, plural, podName, shortList } from '../status/text.ts';
 import { cniProblems } from './cni.ts';
-import { byReason, MAX_NAMED, type Problem, shout, warn, weigh } from './problem.ts';
+import { isWeakened, type Weakened } from './enforcement.ts';
+import type { ClusterFacts } from './facts.ts';
+import { byReason, MAX_NAMED, notEnforced, type Problem, shout, warn } from './problem.ts';
 import { runtimeProblems } from './runtime.ts';
 
-export type NodeHealth = 'ok' | 'disarmed' | 'partial' | 'refused' | 'uncovered' | 'silent' | 'missing' | 'unreadable';
+export type NodeHealth =
+  | 'ok'
+  | 'not-enforced'
+  | 'disarmed'
+  | 'partial'
+  | 'refused'
+  | 'uncovered'
+  | 'silent'
+  | 'missing'
+  | 'unreadable';
 
 export interface NodeReport {
   node: string;
@@ -26,47 +31,38 @@ export interface NodeReport {
   guarded: number;
   /** Interfaces that should be guarded. */
   guardable: number;
+  /** Guarded interfaces for which some vector is in audit or off, against the built-in modes. */
+  notEnforced: number;
   /** The fullest map, in per cent. */
   fullestMap: { name: string; percent: number } | null;
   lost: number;
   packetsBeforeGuard: number;
 }
 
-export interface StatusInput {
-  /** Status by node; a string is the reason why it cannot be parsed. */
-  nodes: ReadonlyMap<string, NodeStatus | string>;
-  /** The cluster's nodes; null if unknown. */
-  expected: readonly string[] | null;
-  disarms: readonly ActiveDisarm[];
-  nowMs: number;
-  staleMs: number;
-}
-
-export interface StatusReport {
-  nodes: NodeReport[];
-  problems: Problem[];
-  disarms: readonly ActiveDisarm[];
-  exitCode: ExitCode;
-}
+export type NodeInput = Pick<ClusterFacts, 'nodes' | 'expected' | 'disarms' | 'nowMs' | 'staleMs'>;
 
 /** Maps above this are reported before they are full. */
 const FULL_PERCENT = 80;
 /** Half of the collector's window: it publishes slower than it produces. */
 const BEHIND_FRAMES = 32;
 
-export function reportOf(input: StatusInput): StatusReport {
-  const names = new Set([...input.nodes.keys(), ...(input.expected ?? [])]);
+/** @param weakened vectors that are weaker than built in */
+export function nodeReports(
+  facts: NodeInput,
+  weakened: readonly Weakened[],
+): { reports: NodeReport[]; problems: Problem[] } {
+  const names = new Set([...facts.nodes.keys(), ...(facts.expected ?? [])]);
   const problems: Problem[] = [];
   if (names.size === 0) {
     problems.push(
       shout('cluster', 'no node has ever reported: nothing is guarded', INSTALL, EXIT.dependencyUnreachable),
     );
   }
-  const nodes = [...names].sort().map((node) => nodeReport(node, input, problems));
-  return { nodes, problems, disarms: input.disarms, exitCode: weigh(problems) };
+  const reports = [...names].sort().map((node) => nodeReport(node, facts, weakened, problems));
+  return { reports, problems };
 }
 
-function nodeReport(node: string, input: StatusInput, problems: Problem[]): NodeReport {
+function nodeReport(node: string, input: NodeInput, weakened: readonly Weakened[], problems: Problem[]): NodeReport {
   const found = input.nodes.get(node);
   const base: NodeReport = {
     node,
@@ -75,6 +71,7 @@ function nodeReport(node: string, input: StatusInput, problems: Problem[]): Node
     status: null,
     guarded: 0,
     guardable: 0,
+    notEnforced: 0,
     fullestMap: null,
     lost: 0,
     packetsBeforeGuard: 0,
@@ -96,7 +93,12 @@ function nodeReport(node: string, input: StatusInput, problems: Problem[]): Node
     );
     return { ...base, health: 'unreadable' };
   }
-  const report = { ...base, ...countsOf(found), status: found, ageMs: input.nowMs - Date.parse(found.updatedAt) };
+  const report = {
+    ...base,
+    ...countsOf(found, weakened),
+    status: found,
+    ageMs: input.nowMs - Date.parse(found.updatedAt),
+  };
   const own = problemsOf(report, found, input);
   problems.push(...own);
   return { ...report, health: healthOf(report, found, own, input) };
@@ -111,7 +113,7 @@ const NONE_OMITTED: NonNullable<NodeStatus['interfacesOmitted']> = {
   'not-applicable': 0,
 };
 
-function countsOf(status: NodeStatus) {
+function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
   const pods = status.interfaces.filter(({ coverage }) => coverage !== 'not-applicable');
   const { guarded: more, partial, 'not-covered': bare } = status.interfacesOmitted ?? NONE_OMITTED;
   const fills = status.maps
@@ -122,6 +124,7 @@ function countsOf(status: NodeStatus) {
   return {
     guarded: pods.filter(({ coverage }) => coverage === 'guarded').length + more,
     guardable: pods.length + more + partial + bare,
+    notEnforced: pods.filter((pod) => pod.coverage === 'guarded' && isWeakened(pod, weakened)).length,
     fullestMap: fills[0] ?? null,
     lost: ringFull + noCounter + noIface,
     packetsBeforeGuard: status.interfaces.reduce((sum, iface) => sum + iface.packetsBeforeGuard, 0),
@@ -135,7 +138,7 @@ export function interfaceName(iface: InterfaceStatus): string {
   return iface.interfaceName === '' ? pod : `${pod} (${iface.interfaceName})`;
 }
 
-function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput): Problem[] {
+function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): Problem[] {
   const { node } = report;
   const problems: Problem[] = [];
   if ((report.ageMs ?? 0) > input.staleMs) {
@@ -152,6 +155,9 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
       ),
     );
   }
+  const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - input.nowMs;
+  if (disarmedMs > 0 && input.disarms.length === 0)
+    problems.push(notEnforced(node, `is disarmed for ${age(disarmedMs)}`, 'bailiff config list --kind disarm'));
   const uncovered = status.interfaces.filter(({ coverage }) => coverage === 'not-covered');
   for (const [reason, ifaces] of byReason(uncovered)) {
     problems.push(shout(node, `${several(ifaces)} not covered: ${reason}`, '', EXIT.kernelLacksFeature));
@@ -167,11 +173,13 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
     ({ coverage, foreignLinks, orphaned }) => coverage === 'partial' && !orphaned && foreignLinks === undefined,
   );
   for (const [reason, ifaces] of byReason(partial))
-    problems.push(warn(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : ''));
+    problems.push(
+      notEnforced(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : '', 'nodes'),
+    );
   for (const [reason, ifaces] of byReason(status.interfaces.filter(({ orphaned }) => orphaned)))
     problems.push(warn(node, `${several(ifaces)} orphaned: ${reason}`, END_ORPHAN));
   problems.push(...foreignLinkProblems(node, status));
-  if (omitted.partial > 0) problems.push(warn(node, `${unnamed(omitted.partial)} partly covered`));
+  if (omitted.partial > 0) problems.push(notEnforced(node, `${unnamed(omitted.partial)} partly covered`, '', 'nodes'));
   if (status.snapshotRefused !== '') {
     const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
     problems.push(shout(node, text, 'check that ipam-sync watches the right cluster', EXIT.badConfiguration));
@@ -179,7 +187,13 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: StatusInput):
   for (const { key, reason } of status.configRefused) {
     const text = `refuses ${key}, the last good value stays in force: ${reason.split('\n').at(-1)}`;
     problems.push(
-      shout(node, text, `bailiff config get ${key}; bailiff config rollback ${key}`, EXIT.badConfiguration),
+      shout(
+        node,
+        text,
+        `bailiff config get ${key}; bailiff config rollback ${key}`,
+        EXIT.badConfiguration,
+        'configuration',
+      ),
     );
   }
   problems.push(...runtimeProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
@@ -190,9 +204,10 @@ function foreignLinkProblems(node: string, { interfaces }: NodeStatus): Problem[
   const named = interfaces.flatMap((one) =>
     one.foreignLinks === undefined ? [] : [{ ...one, reason: one.foreignLinks.join(', ') }],
   );
-  return [...byReason(named)].map(([links, ifaces]) =>
-    warn(node, `no guard judges these links of ${several(ifaces)} in the network of the node: ${links}`, END_FOREIGN),
-  );
+  return [...byReason(named)].map(([links, ifaces]) => {
+    const text = `no guard judges these links of ${several(ifaces)} in the network of the node: ${links}`;
+    return notEnforced(node, text, END_FOREIGN, 'nodes');
+  });
 }
 
 function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
@@ -236,7 +251,8 @@ function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus
   if (unjudged.length > 0) {
     const frames = unjudged.reduce((sum, { unjudgedFrames = 0 }) => sum + unjudgedFrames, 0);
     const text = `${plural(frames, 'frame')} of ${several(unjudged)} passed the guard without being judged`;
-    warnings.push(warn(node, text, 'bailiff events --vector unjudged; docs/alerts.md, BailiffFramesUnjudged'));
+    const remedy = 'bailiff events --vector unjudged; docs/alerts.md, BailiffFramesUnjudged';
+    warnings.push(notEnforced(node, text, remedy, 'nodes'));
   }
   const uncompared = interfaces.filter(({ notCompared = '' }) => notCompared !== '');
   for (const [reason, ifaces] of byReason(uncompared.map((one) => ({ ...one, reason: one.notCompared ?? '' }))))
@@ -258,10 +274,11 @@ const EXCLUDE = 'if it belongs to no pod, add its name to excludeInterfaces: BAI
 
 const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces.map(interfaceName), MAX_NAMED);
 
-function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: StatusInput): NodeHealth {
+function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: NodeInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';
   if (own.some(({ exitCode }) => exitCode === EXIT.kernelLacksFeature)) return 'uncovered';
   if (own.some(({ exitCode }) => exitCode === EXIT.badConfiguration)) return 'refused';
   if (status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > input.nowMs) return 'disarmed';
-  return report.guarded < report.guardable || lacksInotify(status) ? 'partial' : 'ok';
+  if (report.guarded < report.guardable || lacksInotify(status)) return 'partial';
+  return report.notEnforced > 0 ? 'not-enforced' : 'ok';
 }

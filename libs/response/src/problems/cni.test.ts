@@ -1,14 +1,13 @@
 import { cniStatus, type NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { cniFindings } from '../doctor/bus-rules.ts';
 import { cniLines, cniProblems } from './cni.ts';
 
 const INSTALLED = {
   ...{ state: 'installed', failurePolicy: 'closed', problem: '', problemAt: null, passed: 0, lastPassed: '' },
 } as const;
 
-const node = (cni?: Partial<NonNullable<NodeStatus['cni']>>, nodeName = 'n'): NodeStatus =>
-  ({ nodeName, ...(cni ? { cni: cniStatus.parse({ ...INSTALLED, ...cni }) } : {}) }) as NodeStatus;
+const node = (cni?: Partial<NonNullable<NodeStatus['cni']>>): NodeStatus =>
+  ({ nodeName: 'n', ...(cni ? { cni: cniStatus.parse({ ...INSTALLED, ...cni }) } : {}) }) as NodeStatus;
 const textOf = (status: NodeStatus) => cniProblems('n', status).map(({ text, exitCode }) => [exitCode, text]);
 
 describe('CNI plugin of a node', () => {
@@ -48,20 +47,6 @@ describe('CNI plugin of a node', () => {
       updatedAt: new Date(Date.parse('2026-11-24T12:00:00Z') + minutes * 60_000).toISOString(),
     });
     expect([at(0), at(59), at(60)].map((status) => textOf(status).length)).toEqual([1, 1, 0]);
-    expect([at(59), at(60)].map((status) => cniFindings([status]).map(({ state }) => state))).toEqual([
-      ['ok', 'warn'],
-      ['ok'],
-    ]);
     expect(cniLines(at(60))[1]).toBe('last pod without a guard: shop/web: away (2026-11-24T12:00:00.000Z)');
-  });
-
-  it('doctor - counts nodes, names those with an obstacle, and sums pods without a guard', () => {
-    const found = cniFindings([node({}, 'a'), node({ state: 'not-served' }, 'b'), node({ passed: 3 }, 'c'), node()]);
-    expect(found.map(({ state, detail }) => [state, detail])).toEqual([
-      ['ok', 'installed on 2 nodes'],
-      ['warn', 'the CNI plugin is installed, but not served on b'],
-      ['warn', '3 pods started without a guard on c'],
-    ]);
-    expect(cniFindings([node({ state: 'off' }), node()])).toMatchObject([{ state: 'skip' }]);
   });
 });

@@ -28,6 +28,7 @@ it('a tainted node has a line, which is no failure', () => {
   expect(taintProblems([instance(), instance({ taints: TAINTED })], NOW)).toEqual([
     {
       severity: 'warn',
+      area: 'unguarded nodes',
       node: 'node-a',
       text: 'is tainted bailiff.dev/unguarded: no new pod is scheduled there until its collector runs again',
       remedy: '',
@@ -42,6 +43,7 @@ it('a fault of ipam-sync is a failure, with the nodes and the remedy', () => {
   expect(taintProblems([instance({ taints: taints(more) })], NOW)).toEqual([
     {
       severity: 'shout',
+      area: 'unguarded nodes',
       node: 'ipam-sync',
       text: '3 are too many (not tainted: b, c and 1 more)',
       remedy: 'look',

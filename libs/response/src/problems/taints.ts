@@ -4,10 +4,10 @@
  */
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { InstanceStatus, TaintStatus } from '@bailiff/schemas';
-import { EXIT } from '@bailiff/service';
-import { plural, shortList } from '../shared/text/plural.ts';
+import { EXIT } from '@bailiff/service/exit-codes';
+import { plural, shortList } from '../status/text.ts';
 import { activeInstances } from './instances.ts';
-import type { Problem } from './problem.ts';
+import { type Problem, shout, warn } from './problem.ts';
 
 /** Taint status of the leader; null if no instance reports one: then nothing is tainted. */
 export function taintsOf(instances: readonly InstanceStatus[], nowMs: number): TaintStatus | null {
@@ -24,14 +24,11 @@ export function taintProblems(instances: readonly InstanceStatus[], nowMs: numbe
   const { tainted, withheld, withheldCount, problem, remedy } = taints;
   const lines = tainted.map((node): Problem => {
     const text = `is tainted ${UNGUARDED_TAINT_KEY}: no new pod is scheduled there until its collector runs again`;
-    return { severity: 'warn', node, text, remedy: '', exitCode: EXIT.ok };
+    return warn(node, text, '', 'unguarded nodes');
   });
   if (problem === '') return lines;
   const which = withheldCount > 0 ? ` (not tainted: ${shortList(withheld, 2, withheldCount)})` : '';
-  return [
-    ...lines,
-    { severity: 'shout', node: 'ipam-sync', text: problem + which, remedy, exitCode: EXIT.badConfiguration },
-  ];
+  return [...lines, shout('ipam-sync', problem + which, remedy, EXIT.badConfiguration, 'unguarded nodes')];
 }
 
 /** `2 nodes are tainted: node-a, node-b` */

@@ -3,11 +3,12 @@
  * which delete their oldest messages then. If those two refuse new ones (before `bailiff bus setup`
  * of this version), judging or responding stops when they are full. Pure.
  */
-import { isTrimmed, microsOf } from '@bailiff/bus';
-import { EXIT } from '@bailiff/service';
-import type { StreamInfo } from '../shared/read/streams.ts';
-import { span } from '../shared/text/time.ts';
+import { isTrimmed, microsOf, type streamInfo } from '@bailiff/bus';
+import { EXIT } from '@bailiff/service/exit-codes';
+import { span } from '../status/text.ts';
 import type { Problem } from './problem.ts';
+
+export type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
 export interface StreamFill {
   name: string;
@@ -77,6 +78,7 @@ export function fillsOf(streams: readonly StreamFill[]): Fill[] {
 export function fillProblems(streams: readonly StreamFill[]): Problem[] {
   return fillsOf(streams).map(({ name, isFull, text, remedy }) => ({
     severity: isFull ? 'shout' : 'warn',
+    area: 'streams',
     node: `bus: ${name}`,
     text,
     remedy: isFull ? `${remedy}; refused messages are published again, and nothing has to be repaired` : remedy,

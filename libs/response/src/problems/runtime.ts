@@ -3,8 +3,8 @@
  * lost. Pure.
  */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
-import { EXIT } from '@bailiff/service';
-import { shortList } from '../shared/text/plural.ts';
+import { EXIT } from '@bailiff/service/exit-codes';
+import { shortList } from '../status/text.ts';
 import { byReason, MAX_NAMED, type Problem } from './problem.ts';
 
 /**
@@ -81,7 +81,7 @@ export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   const problems: Problem[] = [];
   const obstacle = runtimeObstacle(status);
   const add = (severity: Problem['severity'], text: string, remedy: string, exitCode: Problem['exitCode'] = EXIT.ok) =>
-    problems.push({ severity, node, text, remedy, exitCode });
+    problems.push({ severity, area: 'runtime policies', node, text, remedy, exitCode });
   if (obstacle) add('warn', `runtime policies are not in force: ${obstacle.reason}`, obstacle.remedy);
   // Policies that every reader refuses are already reported as refused configuration.
   const known = new Set(configRefused.map(({ key }) => key));

@@ -14,6 +14,8 @@ const well: ServiceHealth = {
   runningForMs: 3_600_000,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
   behindMs: 0,
+  heardMs: 4_000,
+  newer: 0,
   stalledMs: 0,
 };
 const correlator = {
@@ -56,6 +58,20 @@ const texts = (of: ServiceStatus) =>
 const lines = (of: ServiceStatus) => serviceLines(of).map(({ name, text }) => `${name}: ${text}`);
 
 describe('services', () => {
+  it('up to date - is said of the time of the status, and only while an instance is ready', () => {
+    const [first] = lines(status({ correlator: { newer: 3, heardMs: 9_000 } }));
+    expect(first).toMatch(/^correlator: 1 running, up to date 9s ago, 3 frames since;/);
+    const [overdue] = lines(status({ correlator: { newer: 300, heardMs: 22_000 } }));
+    expect(overdue).toMatch(/^correlator: 1 running, up to date 22s ago, 300 frames since, no status since;/);
+    // Nothing is stored that it has not judged, but it may have ended since.
+    expect(lines(status({ correlator: { heardMs: 22_000 } }))[0]).toMatch(/up to date 22s ago, no status since;/);
+    const away = { ready: 0, notReady: 'redis: ECONNREFUSED', notReadyForMs: 2_000 };
+    const [, responderLine] = lines(status({ responder: away }));
+    expect(responderLine).toMatch(/^responder: 1 running, not ready \(redis: ECONNREFUSED\);/);
+    // The control: what is measured now.
+    expect(lines(status({}))[0]).toMatch(/^correlator: 1 running, up to date;/);
+  });
+
   it('well - no problem, and a line of each that says how late verdicts are', () => {
     expect(serviceProblems(status({}))).toEqual([]);
     expect(lines(status({}))).toEqual([

@@ -20,6 +20,7 @@ describe('refused configuration of services', () => {
     expect(refusalProblems([instance(), instance({ instance: 'b' })], NOW)).toEqual([
       {
         severity: 'shout',
+        area: 'configuration',
         node: 'correlator',
         text: `refuses ${KEY}, the last good value stays in force: timespan: "1w" is not a duration`,
         remedy: `bailiff config get ${KEY}; bailiff config rollback ${KEY}`,

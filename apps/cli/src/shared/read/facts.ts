@@ -1,0 +1,105 @@
+/** Reads all facts about a cluster that `status` and `doctor` judge (libs/response, problems). */
+import {
+  BUCKETS,
+  type Bus,
+  CONFIG_BUCKET,
+  certificateEnds,
+  isJetStreamOff,
+  nodeOfLetter,
+  openBucket,
+  parseSubject,
+  SERVICES_BUCKET,
+} from '@bailiff/bus';
+import {
+  type CertificateFacts,
+  type ClusterFacts,
+  type DeadLetters,
+  LETTERS_WITHIN_MS,
+  type LetterCount,
+  MAX_LETTERS,
+  type StreamInfo,
+} from '@bailiff/response';
+import { busOptionsOf } from '@bailiff/service';
+import { readStream } from '../bus/read-stream.ts';
+import { refusalOf } from '../config-keys/keys.ts';
+import type { Session } from '../session.ts';
+import { disarmOf } from './disarms.ts';
+import { readInstances } from './instances.ts';
+import { readExpectedNodes, readNodes } from './nodes.ts';
+import { readServices } from './services.ts';
+import { readStreams } from './streams.ts';
+
+/** Streams that people know by name, in the order of `status`. */
+export const SHOWN_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'DEAD_LETTERS'] as const;
+const STREAMS: readonly string[] = [
+  ...SHOWN_STREAMS,
+  ...['CONFIG_LOG', 'SIEM', 'LATEST_bailiff_config'],
+  ...BUCKETS.map(({ bucket }) => `KV_${bucket}`),
+];
+
+/** @throws BusError */
+export async function readFacts(session: Session, staleMs: number): Promise<ClusterFacts> {
+  const { bus, io } = session;
+  const streams = await readStreams(bus, STREAMS);
+  const [nodes, expected, config, instances, services, deadLetters, certificates] = await Promise.all([
+    ifThere(streams, 'KV_bailiff_nodes', () => readNodes(session), new Map()),
+    ifThere(streams, 'KV_bailiff_pods', () => readExpectedNodes(session), null),
+    ifThere(streams, `KV_${CONFIG_BUCKET}`, () => openBucket(bus, CONFIG_BUCKET).entries(), []),
+    ifThere(streams, `KV_${SERVICES_BUCKET}`, () => readInstances(bus), []),
+    readServices(session),
+    readDeadLetters(session, streams.get('DEAD_LETTERS') ?? null),
+    readCertificates(session),
+  ]);
+  const values = config.map(({ key, value }) => {
+    const json = value.toString('utf8');
+    return { key, json, refused: refusalOf(key, json) };
+  });
+  const disarms = values
+    .filter(({ key }) => key.startsWith('disarm.'))
+    .flatMap(({ key, json }) => disarmOf(key, json, io.nowMs()) ?? [])
+    .sort((a, b) => a.untilMs - b.untilMs);
+  const read = { nodes, expected, config: values, disarms, instances, services, streams, deadLetters, certificates };
+  return { ...read, nowMs: io.nowMs(), staleMs };
+}
+
+/** A missing stream is a fact, and so is what it would hold. */
+const ifThere = <T>(
+  streams: ReadonlyMap<string, StreamInfo | null>,
+  stream: string,
+  read: () => Promise<T>,
+  otherwise: T,
+): Promise<T> => (streams.get(stream) ? read() : Promise.resolve(otherwise));
+
+async function readDeadLetters({ bus, io }: Session, info: StreamInfo | null): Promise<DeadLetters> {
+  const none = { counts: [], cut: false };
+  if (!info || info.state.messages === 0) return none;
+  const sinceMs = Date.parse(info.ts ?? '') - LETTERS_WITHIN_MS;
+  if (Date.parse(info.state.last_ts) < sinceMs) return none;
+  const counts = new Map<string, LetterCount>();
+  const { cut } = await readStream(bus, 'DEAD_LETTERS', {
+    sinceMs,
+    maxMessages: MAX_LETTERS,
+    onMessage: ({ subject, headers }) => {
+      const parsed = parseSubject(subject);
+      if (parsed?.what !== 'deadletters') return;
+      const { stream, reason } = parsed;
+      const one = { stream, reason, node: nodeOfLetter(headers) };
+      const key = JSON.stringify(one);
+      counts.set(key, { ...one, count: (counts.get(key)?.count ?? 0) + 1 });
+    },
+    signal: io.signal,
+  });
+  return { counts: [...counts.values()], cut };
+}
+
+async function readCertificates({ bus, connection }: Session): Promise<CertificateFacts> {
+  try {
+    return await certificateEnds(bus, busOptionsOf({ ...connection, natsTokenFile: '' }));
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** Whether all streams are missing because this server has no JetStream. */
+export const lacksJetStream = (bus: Bus, { streams }: Pick<ClusterFacts, 'streams'>): boolean =>
+  isJetStreamOff(bus) && [...streams.values()].every((info) => info === null);

@@ -1,0 +1,108 @@
+/**
+ * When the certificates of the bus end: those of its servers, their authority's, and the client's
+ * own.
+ *
+ * An established connection shows the certificate of its handshake, also after the server has got
+ * another one. So this makes a new handshake, without a login, and closes it.
+ */
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { type DetailedPeerCertificate, TLSSocket } from 'node:tls';
+import { pause } from '@bailiff/service/retry';
+import type { Bus, BusOptions } from './connect.ts';
+import { BusError } from './errors.ts';
+import { Transport } from './transport.ts';
+
+export interface CertificateEnd {
+  /** `server certificate`, `certificate authority` or `client certificate`. */
+  what: string;
+  notAfterMs: number;
+}
+
+const DEFAULT_PORT = '4222';
+/** A certificate lives for months; a renewed one shows within this time. */
+const CHECK_MS = 3_600_000;
+
+/**
+ * The earliest end of each kind; none without TLS. @param options those that `bus` was connected with
+ * @throws BusError BUS_UNREACHABLE
+ */
+export async function certificateEnds(
+  { nc, timeoutMs }: Pick<Bus, 'nc' | 'timeoutMs'>,
+  { servers, tls }: Pick<BusOptions, 'servers' | 'tls'>,
+): Promise<CertificateEnd[]> {
+  if (!nc.info?.tls_required && !nc.info?.tls_available) return [];
+  const urls = [servers].flat().flatMap((list) => list.split(','));
+  const all = (await Promise.all(urls.map((url) => endsOf(url.trim(), tls, timeoutMs)))).flat();
+  const file = tls?.certFile;
+  if (file) {
+    const notAfterMs = Date.parse(new X509Certificate(await readFile(file)).validTo);
+    all.push({ what: 'client certificate', notAfterMs });
+  }
+  const kinds = [...new Set(all.map(({ what }) => what))];
+  return kinds.map((kind) => ({
+    what: kind,
+    notAfterMs: Math.min(...all.filter(({ what }) => what === kind).map(({ notAfterMs }) => notAfterMs)),
+  }));
+}
+
+async function endsOf(server: string, tls: BusOptions['tls'], timeoutMs: number): Promise<CertificateEnd[]> {
+  const url = new URL(/:\/\//.test(server) ? server : `nats://${server}`);
+  const hostname = url.hostname.replace(/^\[|\]$/g, '');
+  const attempt = new AbortController();
+  const timer = setTimeout(() => attempt.abort(), timeoutMs);
+  const transport = new Transport();
+  try {
+    const target = { hostname, port: Number(url.port || DEFAULT_PORT), tlsName: isIP(hostname) ? '' : hostname };
+    // Nothing secret is sent, and the end of a certificate that is not accepted matters most.
+    await transport.connect(target, { attempt: attempt.signal, tls: { ...tls, rejectUnauthorized: false } });
+    const { socket } = transport;
+    return socket instanceof TLSSocket ? inChain(socket.getPeerCertificate(true)) : [];
+  } catch (cause) {
+    throw new BusError('BUS_UNREACHABLE', `cannot read the certificate of ${server}`, { cause });
+  } finally {
+    clearTimeout(timer);
+    await transport.close();
+  }
+}
+
+function inChain(leaf: DetailedPeerCertificate): CertificateEnd[] {
+  const issuer = leaf.issuerCertificate;
+  const isOwn = !issuer || issuer.fingerprint256 === leaf.fingerprint256;
+  const ends = [{ what: 'server certificate', notAfterMs: Date.parse(leaf.valid_to) }];
+  return isOwn ? ends : [...ends, { what: 'certificate authority', notAfterMs: Date.parse(issuer.valid_to) }];
+}
+
+/**
+ * Reads the ends now and every CHECK_MS until the signal aborts. @returns the newest reading; what it
+ * was before, while the servers cannot be reached
+ */
+export function watchCertificates(
+  bus: Pick<Bus, 'nc' | 'timeoutMs'>,
+  options: Pick<BusOptions, 'servers' | 'tls'>,
+  signal: AbortSignal,
+): () => readonly CertificateEnd[] {
+  let ends: readonly CertificateEnd[] = [];
+  const check = async () => {
+    try {
+      ends = await certificateEnds(bus, options);
+    } catch (error) {
+      // The connection itself reports that the servers cannot be reached.
+      if (!(error instanceof BusError)) throw error;
+    }
+  };
+  void (async () => {
+    while (!signal.aborted) {
+      await check();
+      await pause(CHECK_MS, signal, setQuietTimer);
+    }
+  })();
+  return () => ends;
+}
+
+/** Does not keep the process running. */
+function setQuietTimer(run: () => void, delayMs: number): () => void {
+  const timer = setTimeout(run, delayMs).unref();
+  return () => clearTimeout(timer);
+}

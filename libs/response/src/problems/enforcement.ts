@@ -1,0 +1,202 @@
+/**
+ * What is configured not to be enforced: vectors in audit or off, by cluster, namespace and
+ * workload; runtime policies in audit or off; disarms. Pure.
+ *
+ * A vector counts if its mode is weaker than the built-in one, or than that of the wider scope.
+ * Values that readers refuse do not count: another problem reports them.
+ */
+import {
+  type ConfigKey,
+  effectiveMode,
+  MODES,
+  type Mode,
+  parseConfigKey,
+  parseConfigValue,
+  type RuntimePolicy,
+  SPOOF_CLUSTER_KEY,
+  type SpoofCluster,
+  type SpoofScoped,
+  spoofCluster,
+  TUNABLE_VECTORS,
+} from '@bailiff/policy';
+import { age, plural, shortList } from '../status/text.ts';
+import { notEnforced, type Problem } from './problem.ts';
+
+/** A disarm (break-glass) that is in force. */
+export interface ActiveDisarm {
+  /** `the cluster`, `node node-a`, `namespace shop`. */
+  scope: string;
+  untilMs: number;
+  by: string;
+  reason: string;
+}
+
+/** A stored value of the configuration. */
+export interface ConfigValue {
+  key: string;
+  json: string;
+  /** Why every reader refuses it; empty if they accept it. */
+  refused: string;
+}
+
+/** Vectors of one scope that are weaker than they would be without its policy. */
+export interface Weakened {
+  key: string;
+  /** Both null: the cluster. */
+  namespace: string | null;
+  workload: string | null;
+  mode: Exclude<Mode, 'enforce'>;
+  vectors: string[];
+  /** Narrower policies that enforce some of them again. */
+  restoredIn: string[];
+}
+
+/** Runtime policies whose denials pass. */
+export interface LenientPolicies {
+  audit: string[];
+  off: string[];
+}
+
+export interface Enforcement {
+  weakened: Weakened[];
+  policies: LenientPolicies;
+}
+
+interface Parsed {
+  key: ConfigKey;
+  text: string;
+  value: unknown;
+}
+
+function parsed({ key: text, json, refused }: ConfigValue): Parsed[] {
+  if (refused !== '') return [];
+  const key = parseConfigKey(text);
+  return [{ key, text, value: parseConfigValue(key, json) }];
+}
+
+const rank = (mode: Mode) => MODES.indexOf(mode);
+
+export function enforcementOf(config: readonly ConfigValue[]): Enforcement {
+  const all = config.flatMap(parsed);
+  return { weakened: weakenedIn(all), policies: lenientIn(all) };
+}
+
+/** The scope in words, as in problems. */
+export const scopeName = ({ namespace, workload }: Pick<Weakened, 'namespace' | 'workload'>): string =>
+  namespace === null ? 'cluster' : workload === null ? `namespace ${namespace}` : `workload ${namespace}/${workload}`;
+
+function weakenedIn(all: readonly Parsed[]): Weakened[] {
+  const spoof = all.filter(({ key }) => key.kind === 'spoof');
+  const widest = spoof.find(({ text }) => text === SPOOF_CLUSTER_KEY)?.value as SpoofCluster | undefined;
+  const scopes = spoof.map(({ key, text, value }) => {
+    const isCluster = text === SPOOF_CLUSTER_KEY;
+    const isWorkload = key.scope === 'workload';
+    const ofNamespace = spoof.find((one) => one.key.scope === 'namespace' && one.key.namespace === key.namespace);
+    const wider = isCluster ? [] : [widest, isWorkload ? (ofNamespace?.value as SpoofScoped | undefined) : undefined];
+    const own = [...wider, value as SpoofScoped];
+    const changed = TUNABLE_VECTORS.map((vector) => ({
+      vector: vector as string,
+      mode: effectiveMode(vector, own),
+      before: effectiveMode(vector, wider),
+    })).filter(({ mode, before }) => mode !== before);
+    const unknown = isCluster ? (value as SpoofCluster).unknown : null;
+    if (unknown === 'off')
+      changed.push({ vector: 'unknown-interface', mode: 'off', before: spoofCluster.parse({}).unknown });
+    const place = { namespace: isCluster ? null : key.namespace, workload: isWorkload ? key.name : null };
+    return { key: text, ...place, changed };
+  });
+  return scopes.flatMap(({ changed, ...scope }) =>
+    (['off', 'audit'] as const).flatMap((mode): Weakened[] => {
+      const vectors = changed
+        .filter((one) => one.mode === mode && rank(mode) < rank(one.before))
+        .map(({ vector }) => vector);
+      if (vectors.length === 0) return [];
+      const restoredIn = scopes
+        .filter(
+          (other) =>
+            isWithin(other, scope) &&
+            other.changed.some((one) => one.mode === 'enforce' && vectors.includes(one.vector)),
+        )
+        .map(scopeName);
+      return [{ ...scope, mode, vectors, restoredIn }];
+    }),
+  );
+}
+
+type Place = Pick<Weakened, 'namespace' | 'workload'>;
+
+const isWithin = (inner: Place, outer: Place): boolean =>
+  (outer.namespace === null && inner.namespace !== null) ||
+  (outer.workload === null && inner.workload !== null && inner.namespace === outer.namespace);
+
+function lenientIn(all: readonly Parsed[]): LenientPolicies {
+  const policies = all.filter(({ key }) => key.kind === 'runtime');
+  const named = (test: (policy: RuntimePolicy) => boolean) =>
+    policies
+      .filter(({ value }) => test(value as RuntimePolicy))
+      .map(({ key: { name, namespace } }) => (namespace === null ? name : `${namespace}/${name}`));
+  return {
+    audit: named(({ enabled, mode }) => enabled && mode === 'audit'),
+    off: named(({ enabled }) => !enabled),
+  };
+}
+
+/**
+ * Whether packets of a pod are judged more leniently than by the built-in modes. A workload is
+ * recognised by the name of its pods.
+ */
+export function isWeakened(pod: { podNamespace: string; podName: string }, weakened: readonly Weakened[]): boolean {
+  return weakened.some(({ namespace, workload }) => {
+    if (namespace === null) return true;
+    if (namespace !== pod.podNamespace) return false;
+    return workload === null || pod.podName === workload || pod.podName.startsWith(`${workload}-`);
+  });
+}
+
+/** Vectors and policies named in one problem; `--json` lists all. */
+const MAX_VECTORS = 3;
+const MAX_POLICIES = 4;
+
+function textOf({ mode, vectors, restoredIn }: Weakened): string {
+  const isAll = TUNABLE_VECTORS.every((vector) => vectors.includes(vector));
+  const what = isAll ? 'every vector is' : `${shortList(vectors, MAX_VECTORS)} ${vectors.length === 1 ? 'is' : 'are'}`;
+  const effect = mode === 'audit' ? 'in audit: such packets are counted, and pass' : 'off: such packets pass uncounted';
+  const except = restoredIn.length > 0 ? ` (enforced again in ${shortList(restoredIn, MAX_POLICIES)})` : '';
+  return `${what} ${effect}${except}`;
+}
+
+function remedyOf({ key, vectors }: Weakened): string {
+  const change =
+    vectors.length === 1 && vectors[0] !== 'unknown-interface'
+      ? `bailiff config set ${key} modes.${vectors[0]}=enforce`
+      : `bailiff config get ${key}`;
+  return `bailiff doctor --would-drop, then ${change}`;
+}
+
+/** Clusters before namespaces before workloads, and `off` before `audit`. */
+export function enforcementProblems(
+  { weakened, policies }: Enforcement,
+  disarms: readonly ActiveDisarm[],
+  nowMs: number,
+): Problem[] {
+  const width = ({ namespace, workload }: Weakened) => (namespace === null ? 0 : workload === null ? 1 : 2);
+  const problems = disarms.map(({ scope, untilMs, by, reason }) => {
+    const who = by ? ` by ${by}` : '';
+    return notEnforced('DISARMED', `${scope} for ${age(untilMs - nowMs)}${who}${reason ? `: ${reason}` : ''}`);
+  });
+  problems.push(
+    ...[...weakened]
+      .sort((a, b) => width(a) - width(b))
+      .map((one) => notEnforced(scopeName(one), textOf(one), remedyOf(one))),
+  );
+  const { audit, off } = policies;
+  if (audit.length > 0) {
+    const text = `${shortList(audit, MAX_POLICIES)} in audit: what ${audit.length === 1 ? 'it denies' : 'they deny'} is counted, and passes`;
+    problems.push(notEnforced(plural(audit.length, 'runtime policy', 'runtime policies'), text, 'bailiff policy list'));
+  }
+  if (off.length > 0) {
+    const text = `${shortList(off, MAX_POLICIES)} off (enabled: false)`;
+    problems.push(notEnforced(plural(off.length, 'runtime policy', 'runtime policies'), text, 'bailiff policy list'));
+  }
+  return problems;
+}

@@ -1,0 +1,28 @@
+/** The facts that problems are derived from. A reader fills them in; judge.ts judges them. */
+import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
+import type { ServiceStatus } from '../status/service-status.ts';
+import type { CertificateFacts } from './certificates.ts';
+import type { DeadLetters } from './dead-letters.ts';
+import type { ActiveDisarm, ConfigValue } from './enforcement.ts';
+import type { StreamInfo } from './fill.ts';
+
+/** What was read, all at about the same time. */
+export interface ClusterFacts {
+  /** Status by node; a string is the reason why it cannot be parsed. */
+  nodes: ReadonlyMap<string, NodeStatus | string>;
+  /** The cluster's nodes; null if unknown. */
+  expected: readonly string[] | null;
+  config: readonly ConfigValue[];
+  disarms: readonly ActiveDisarm[];
+  /** With bus time as `updatedAt`. */
+  instances: readonly InstanceStatus[];
+  /** Null if it could not be read. */
+  services: ServiceStatus | null;
+  /** By name; null if the stream does not exist. */
+  streams: ReadonlyMap<string, StreamInfo | null>;
+  deadLetters: DeadLetters;
+  certificates: CertificateFacts;
+  nowMs: number;
+  /** A node without a status for this long is silent. */
+  staleMs: number;
+}

@@ -1,0 +1,87 @@
+/**
+ * Facts about a cluster → its problems. Pure. `bailiff status`, `bailiff doctor` and other readers
+ * judge by this file alone, so that they never disagree.
+ *
+ * `ok` means: every frame is judged, what should be dropped is dropped, and violations are judged
+ * and answered.
+ */
+import { EXIT } from '@bailiff/service/exit-codes';
+import { age } from '../status/text.ts';
+import { certificateProblems } from './certificates.ts';
+import { deadLetterProblems } from './dead-letters.ts';
+import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
+import type { ClusterFacts } from './facts.ts';
+import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
+import { refusalProblems } from './instances.ts';
+import { type NodeReport, nodeReports } from './nodes.ts';
+import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
+import { serviceProblems } from './services.ts';
+import { taintProblems } from './taints.ts';
+
+export interface ClusterReport {
+  ok: boolean;
+  exitCode: ProblemCode;
+  nodes: NodeReport[];
+  problems: Problem[];
+  enforcement: Enforcement;
+}
+
+/** Six times the collector's status interval. */
+export const STALE_NODE_MS = 60_000;
+/** Collectors and services store a status every ten seconds. */
+const NOTHING_STORED_MS = 60_000;
+
+export function judge(facts: ClusterFacts): ClusterReport {
+  const { config, disarms, instances, services, streams, nowMs } = facts;
+  const enforcement = enforcementOf(config);
+  const nodes = nodeReports(facts, enforcement.weakened);
+  const problems = [
+    ...enforcementProblems(enforcement, disarms, nowMs),
+    ...nodes.problems,
+    ...streamProblems(facts),
+    ...(services ? serviceProblems(services) : []),
+    ...taintProblems(instances, nowMs),
+    ...refusedProblems(config),
+    ...refusalProblems(instances, nowMs),
+    ...deadLetterProblems(facts.deadLetters),
+    ...certificateProblems(facts.certificates, nowMs),
+    ...(facts.expected === null ? [NO_NODE_LIST] : []),
+    ...storedProblems([...streams.values()]),
+  ];
+  const exitCode = weigh(problems);
+  return { ok: exitCode === EXIT.ok, exitCode, nodes: nodes.reports, problems, enforcement };
+}
+
+/** Values that no reader accepts. Others report what one node or service refuses. */
+function refusedProblems(config: readonly ConfigValue[]): Problem[] {
+  const keys = config.filter(({ refused }) => refused !== '').map(({ key }) => key);
+  if (keys.length === 0) return [];
+  const text = `refuse ${keys.join(', ')}`;
+  return [shout('all readers', text, '`bailiff config list` shows why', EXIT.badConfiguration, 'configuration')];
+}
+
+const NO_NODE_LIST = warn(
+  'bus',
+  "has no list of the cluster's nodes: nodes without a collector go unnoticed",
+  'check that ipam-sync runs',
+);
+
+function streamProblems({ streams }: ClusterFacts): Problem[] {
+  const missing = [...streams].filter(([, info]) => info === null).map(([name]) => name);
+  const fills = [...streams.values()].flatMap((info) => (info === null ? [] : fillOf(info)));
+  if (missing.length === 0) return fillProblems(fills);
+  const remedy = 'run `bailiff bus setup`, or check that this is the right bus';
+  const problem = shout('bus', `has no ${missing.join(', ')}`, remedy, EXIT.dependencyUnreachable, 'streams');
+  return [problem, ...fillProblems(fills)];
+}
+
+/** Nothing was stored although collectors and services always store. The bus cannot say why. */
+function storedProblems(infos: readonly (StreamInfo | null)[]): Problem[] {
+  const stored = infos.flatMap((info) => (info && info.state.messages > 0 ? [Date.parse(info.state.last_ts)] : []));
+  const nowMs = Math.max(...infos.map((info) => Date.parse(info?.ts ?? '')).filter((ms) => !Number.isNaN(ms)));
+  const quietMs = nowMs - Math.max(...stored);
+  if (stored.length === 0 || !(quietMs > NOTHING_STORED_MS)) return [];
+  const text = `has stored nothing for ${age(quietMs)}: its disk is full, or all collectors and services are cut off from it`;
+  const remedy = 'look at the disk and the log of nats-server: "Disk full" in docs/operations.md';
+  return [shout('bus', text, remedy, EXIT.dependencyUnreachable, 'streams')];
+}

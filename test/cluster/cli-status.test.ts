@@ -1,0 +1,160 @@
+/**
+ * What `status` and `doctor` say is true: both judge the same facts, on a real bus, and `ok` is said
+ * of neither audit mode, nor dead letters, nor a certificate that ends.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bailiff/bus';
+import { startNats } from '@bailiff/bus/testing';
+import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { healthyStatus, NODE_A, NODE_B, World } from './cli/world.ts';
+
+let world: World;
+let services: AsyncDisposable;
+beforeEach(async () => {
+  world = await World.start();
+  for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node));
+  services = await world.services();
+});
+afterEach(async () => {
+  await services?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+/** Both commands: exit code, output, and JSON. */
+async function look() {
+  const [status, doctor] = await Promise.all([world.cli(['status']), world.cli(['doctor', '--only', 'bus'])]);
+  const json = JSON.parse((await world.cli(['status', '--json'])).stdout);
+  expect([json.ok, json.exitCode]).toEqual([status.exitCode === 0, status.exitCode]);
+  return { codes: [status.exitCode, doctor.exitCode], status: status.stdout, doctor: doctor.stdout, json };
+}
+
+describe('not enforced', () => {
+  it('the honest case - every vector is enforced, and both say ok', async () => {
+    const { codes, status, doctor, json } = await look();
+    expect([codes, status, doctor]).toEqual([
+      [0, 0],
+      expect.stringMatching(/^node-a +ok +2\/2/m),
+      expect.stringMatching(/✓ enforcement/),
+    ]);
+    expect(json).toMatchObject({ ok: true, problems: expect.any(Array), enforcement: { weakened: [] } });
+  });
+
+  it('audit for the cluster - neither says ok; both name scope, mode and the way back', async () => {
+    const admin = await world.as('admin');
+    await writeConfig(admin, SPOOF_CLUSTER_KEY, initialSpoofPolicy('audit'), {
+      by: 'me',
+      why: 'trial',
+      expectedRevision: 0,
+    });
+    const { codes, status, doctor, json } = await look();
+    expect(codes).toEqual([10, 10]);
+    expect(status).not.toMatch(/^node-a +ok/m);
+    expect(status).toMatch(/^node-a +not enforced +2\/2/m);
+    expect(status).toMatch(
+      /! cluster: ipv4-source, ipv6-source, source-mac and \d+ more are in audit: such packets are counted, and pass\n +→ bailiff doctor --would-drop/,
+    );
+    expect(status).toMatch(/4 of 4 interfaces guarded, 4 of them not fully enforced/);
+    expect(doctor).toMatch(/! enforcement: cluster: ipv4-source.* in audit/);
+    expect(json.enforcement.weakened).toMatchObject([{ key: SPOOF_CLUSTER_KEY, mode: 'audit' }]);
+    expect(json.nodes[0]).toMatchObject({ health: 'not-enforced', notEnforced: 2 });
+  });
+
+  it('one vector of a namespace, and a policy - only the pods of that namespace count', async () => {
+    const yes = ['--yes', '--reason', 'test'];
+    await world.cli(['config', 'set', 'spoof.namespace.shop.default', 'modes.ipv4-source=off', ...yes]);
+    const { codes, status } = await look();
+    expect(codes).toEqual([10, 10]);
+    expect(status).toMatch(/! namespace shop: ipv4-source is off: such packets pass uncounted/);
+    await world.cli(['config', 'delete', 'spoof.namespace.shop.default', ...yes]);
+    expect((await look()).codes).toEqual([0, 0]);
+  });
+
+  it('a disarm - is the first problem, and no success', async () => {
+    await world.cli(['disarm', '--all', '--for', '10m', '--reason', 'incident', '--yes']);
+    const { codes, status } = await look();
+    expect([codes, status]).toEqual([
+      [10, 10],
+      expect.stringMatching(/^! DISARMED: the whole cluster for 10m .*: incident$/m),
+    ]);
+  });
+});
+
+describe('doctor and status agree', () => {
+  it('nodes - silent ones, and one that refuses a policy', async () => {
+    const configRefused = [{ key: 'runtime.cluster._.a', reason: 'too many rules' }];
+    await world.status(healthyStatus(NODE_A, { configRefused }));
+    const { codes, status, doctor } = await look();
+    expect(codes).toEqual([6, 6]);
+    for (const text of [status, doctor])
+      expect(text).toMatch(/node-a: refuses runtime\.cluster\._\.a, .*too many rules/);
+    // Both commands compare the bus's times with the reader's clock.
+    const later = { nowMs: () => Date.now() + 65_000 };
+    for (const command of [['status'], ['doctor', '--only', 'bus']]) {
+      const { exitCode, stdout } = await world.cli(command, later);
+      expect([exitCode, stdout]).toEqual([7, expect.stringMatching(/✗ .*node-b\.example: silent for 6\ds/)]);
+    }
+  });
+
+  it('dead letters - are named by node, reason and number', async () => {
+    const bus = await world.as('correlator');
+    const subject = violationSubject(NODE_A, 'spoof');
+    for (let sequence = 1; sequence <= 7; sequence += 1) {
+      const letter = { stream: 'VIOLATIONS', reason: 'foreign-pod', detail: 'd', data: Buffer.from('x') };
+      await deadLetter(bus, { ...letter, sequence, subject });
+    }
+    const { codes, status, doctor, json } = await look();
+    expect(codes).toEqual([0, 0]);
+    const line = /! .*node-a: 7 messages of VIOLATIONS could not be processed in the last hour: foreign-pod/;
+    expect([status, doctor]).toEqual([expect.stringMatching(line), expect.stringMatching(line)]);
+    expect(json.deadLetters.counts).toMatchObject([{ node: NODE_A, reason: 'foreign-pod', count: 7 }]);
+  });
+});
+
+describe('certificates', () => {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-status-'));
+  const file = (name: string) => path.join(directory, name);
+  const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
+  beforeAll(async () => {
+    const authority = await makeAuthority();
+    writeFileSync(tls.caFile, authority.certificate);
+    writeFileSync(file('ca.key'), authority.key, { mode: 0o600 });
+    writeFileSync(file('password'), 'password-of-cli', { mode: 0o600 });
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  /** A server certificate of so many days. */
+  function install(days: number): void {
+    const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    const names = ['-days', String(days), '-subj', '/CN=nats', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+    const by = ['-addext', 'basicConstraints=critical,CA:FALSE', '-CA', tls.caFile, '-CAkey', file('ca.key')];
+    execFileSync('openssl', [...words, ...names, ...by, '-keyout', tls.keyFile, '-out', tls.certFile], {
+      stdio: 'pipe',
+    });
+  }
+
+  it('a server whose certificate ends in 365, 29 and 2 days - nothing, a warning, a failure; after a renewal nothing again', async () => {
+    install(365);
+    await using nats = await startNats({ tls });
+    const admin = await nats.connect('admin', { tls: { caFile: tls.caFile } });
+    await ensureTopology(admin);
+    const who = ['--nats-url', nats.url, '--nats-password-file', file('password'), '--nats-ca-file', tls.caFile];
+    const both = () =>
+      Promise.all([['status'], ['doctor', '--only', 'bus']].map((words) => runCli([...words, ...who])));
+    const renewed = async (days: number) => {
+      install(days);
+      await nats.reload({});
+      return (await both()).map(({ stdout }) => stdout);
+    };
+    const [, doctor] = await both();
+    expect(doctor?.stdout).toMatch(/✓ certificates: server certificate for 36[45]d.*, certificate authority for \d+d/);
+    for (const text of await renewed(29)) expect(text).toMatch(/! .*bus: its server certificate ends in 28d 23h/);
+    for (const text of await renewed(2)) expect(text).toMatch(/✗ .*bus: its server certificate ends in 1d 23h/);
+    for (const text of await renewed(365)) expect(text).not.toMatch(/certificate ends/);
+  });
+});
