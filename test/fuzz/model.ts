@@ -4,7 +4,7 @@
  * quarantine passes the frame.
  */
 import type { Vector } from '@bailiff/bpf';
-import { MAPPED, type Packet, TUNNELS } from './packet.ts';
+import { type Bytes, MAPPED, type Packet, TUNNELS } from './packet.ts';
 
 export interface Grant {
   readonly family: 4 | 6;
@@ -202,13 +202,40 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
   return faults;
 }
 
-/** An error: about a packet that was sent to the pod. */
+/** The destination of a quoted IPv6 packet, which is the last segment of a routing header. null: malformed */
+function quotedDestination(quote: Bytes): bigint | null {
+  if (!quote.has(0, 40) || !quote.canRead(24, 16)) return null;
+  let next = quote.number(6, 1);
+  let at = 40;
+  for (let count = 0; [0, 43, 44, 51, 60].includes(next); count++) {
+    if (count === 8) return null;
+    // Nothing that is not there is read by anyone.
+    if (!quote.has(at, 8)) break;
+    if (!quote.canRead(at, 8)) return null;
+    const header = { next: quote.number(at, 1), length: quote.number(at + 1, 1), word: quote.number(at + 2, 2) };
+    if (next === 43) {
+      if (header.word >> 8 !== 4 || !quote.has(at + 8, 16)) break;
+      return quote.canRead(at + 8, 16) ? quote.big(at + 8, 16) : null;
+    }
+    if (next === 44 && header.word >> 3 !== 0) break;
+    at += { 44: 8, 51: (header.length + 2) * 4 }[next] ?? (header.length + 1) * 8;
+    next = header.next;
+  }
+  return quote.big(24, 16);
+}
+
+/** An error: about a packet that was sent to the pod, or about an unknown option of one to a group. */
 function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
-  const [header, at, bytes] = family === 4 ? [20, 16, 4] : [40, 24, 16];
   const quote = packet.transport!.from(8);
-  if (!quote.has(0, header) || !quote.canRead(at, bytes)) return ['malformed'];
-  const to = quote.big(at, bytes) | (family === 4 ? MAPPED : 0n);
-  return isSource(world, to, family) || isClaim(world, to, family) ? [] : ['redirect'];
+  if (family === 6) {
+    const to = quotedDestination(quote);
+    if (to === null) return ['malformed'];
+    if (packet.transport!.number(0, 2) === 0x0402 && to >> 120n === 0xffn) return [];
+    return isSource(world, to, 6) || isClaim(world, to, 6) ? [] : ['redirect'];
+  }
+  if (!quote.has(0, 20) || !quote.canRead(16, 4)) return ['malformed'];
+  const to = quote.big(16, 4) | MAPPED;
+  return isSource(world, to, 4) || isClaim(world, to, 4) ? [] : ['redirect'];
 }
 
 /** 64:ff9b::/96 */
@@ -292,7 +319,7 @@ function transportFaults(world: World, packet: Packet): Vector[] {
     if ([3, 4, 11, 12].includes(transport.number(0, 1))) faults.push(...errorFaults(world, packet, 4));
   }
   const type = icmpType(packet);
-  if (type >= 1 && type <= 4) faults.push(...errorFaults(world, packet, 6));
+  if (type >= 0 && type < 128) faults.push(...errorFaults(world, packet, 6));
   if (type === 134) faults.push('router-advert');
   if (type === 137) faults.push('redirect');
   if (type === 141 || type === 142) faults.push('nd-target');

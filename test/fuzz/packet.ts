@@ -241,6 +241,13 @@ function readDestinationOptions(draft: Draft, options: Bytes): boolean {
   return true;
 }
 
+/** Of type 0, with segments left, or of segments whose last one is not the destination. */
+function isSourceRoute(header: Bytes, destination: bigint): boolean {
+  const [type, left] = [header.number(2, 1), header.number(3, 1)];
+  if (type === 0 || left > 0) return true;
+  return type === 4 && !(header.canRead(8, 16) && header.big(8, 16) === destination);
+}
+
 function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   const { faults } = draft;
   if (rest.length < 40 || rest.number(0, 1) >> 4 !== 6) return void faults.add('malformed');
@@ -260,7 +267,7 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
     const units = payload.number(1, 1);
     let bytes = (units + 1) * 8;
     if (kind === 51) bytes = (units + 2) * 4;
-    if (kind === 43 && (payload.number(2, 1) === 0 || payload.number(3, 1) > 0)) faults.add('source-route');
+    if (kind === 43 && isSourceRoute(payload, draft.destination)) faults.add('source-route');
     if (kind === 0) draft.hopByHop = true;
     if (kind === 43) draft.routed = true;
     if (kind === 44) {

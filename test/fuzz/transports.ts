@@ -86,9 +86,9 @@ const icmp = fc
   .tuple(oneOf([0, 3, 5, 8, 9, 10, 13]), fc.nat(1), bytes(12, 4))
   .map(([type, code, body]) => frames.icmp(type, code, body));
 
-/** An error and the packet that it quotes, now and then not the whole header of it. */
-const errorOf = (quote: fc.Arbitrary<Buffer>, header: number): fc.Arbitrary<Buffer> =>
-  fc.tuple(quote, mostly(header + 8, fc.nat(header + 8))).map(([packet, length]) => {
+/** An error and the packet that it quotes, now and then not all of it. */
+const errorOf = (quote: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> =>
+  fc.tuple(quote, mostly(200, fc.nat(90))).map(([packet, length]) => {
     return Buffer.concat([Buffer.alloc(4), packet.subarray(0, length)]);
   });
 const quoted = { protocol: PROTOCOL.udp, bytes: frames.udp(40_000, 53) };
@@ -99,21 +99,41 @@ const error4 = fc
       fc.tuple(oneOf(IPV4S), oneOf(IPV4S)).map(([source, destination]) => {
         return frames.ipv4({ source, destination, protocol: quoted.protocol }, quoted.bytes);
       }),
-      20,
     ),
   )
   .map(([type, body]) => frames.icmp(type, 0, body));
+/** An extension header of a quoted packet. */
+const quotedHeader = fc.oneof(
+  fc.tuple(oneOf([0, 2, 4, 4, 4]), oneOf(IPV6S), fc.nat(1)).map(([type, via, left]) => {
+    return [PROTOCOL.routing, (next: number) => frames.routingHeader(next, type, via, left)] as const;
+  }),
+  fc.tuple(oneOf([PROTOCOL.hopByHop, PROTOCOL.destinationOptions]), mostly(0, fc.nat(70))).map(([number, units]) => {
+    return [number, (next: number) => frames.extension(next, Buffer.alloc(units * 8 + 6))] as const;
+  }),
+  oneOf([0, 8]).map((at) => [PROTOCOL.fragment, (next: number) => frames.fragmentHeader(next, at, true)] as const),
+  fc.nat(2).map((words) => [PROTOCOL.ah, (next: number) => frames.authentication(next, words)] as const),
+);
+const quotedHeaders = fc.oneof(fc.constant([]), fc.array(quotedHeader, { maxLength: 3 }), {
+  weight: 1,
+  arbitrary: fc.array(quotedHeader, { minLength: 7, maxLength: 9 }),
+});
 const error6 = fc
   .tuple(
-    oneOf([1, 2, 3, 4]),
+    fc.oneof(oneOf([1, 2, 3, 4, 4, 4]), oneOf([0, 5, 100, 127])),
+    fc.nat(2),
     errorOf(
-      fc.tuple(oneOf(IPV6S), oneOf(IPV6S)).map(([source, destination]) => {
-        return frames.ipv6({ source, destination, next: quoted.protocol }, quoted.bytes);
+      fc.tuple(oneOf(IPV6S), oneOf(IPV6S), quotedHeaders).map(([source, destination, headers]) => {
+        let next: number = quoted.protocol;
+        const parts = [quoted.bytes];
+        for (const [number, make] of headers.toReversed()) {
+          parts.unshift(make(next));
+          next = number;
+        }
+        return frames.ipv6({ source, destination, next }, Buffer.concat(parts));
       }),
-      40,
     ),
   )
-  .map(([type, body]) => frames.icmpv6(type, body));
+  .map(([type, code, body]) => frames.icmpv6(type, body, undefined, code));
 
 const ndOption = fc.oneof(
   fc.tuple(oneOf([1, 2] as const), oneOf(MACS)).map(([type, mac]) => frames.macOption(type, mac)),

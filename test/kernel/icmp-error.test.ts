@@ -1,8 +1,11 @@
 // ICMP errors: a pod may report on packets that were sent to it, and never on flows of others.
 
 import {
+  authentication,
+  destinationOptions,
   ETHERTYPE,
   ethernet,
+  extension,
   fragmentHeader,
   type Ipv4Fields,
   icmp,
@@ -10,12 +13,14 @@ import {
   ipv4,
   ipv6,
   PROTOCOL,
+  routingHeader,
   udp,
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launch } from '../support/process.ts';
 import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
-import { commandIn } from './harness/processes.ts';
+import { commandIn, frameHelper } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 
 const ELSEWHERE = { ipv4: '198.51.100.7', ipv6: '2001:db8::7' };
@@ -39,11 +44,39 @@ const error6 = (type: number, quote: Buffer, mtu = 0): Buffer => {
   const message = icmpv6(type, Buffer.concat([rest(mtu), quote]), ends6);
   return frame(ETHERTYPE.ipv6, ipv6({ ...ends6, next: PROTOCOL.icmpv6 }, message));
 };
+/** One whose kernel type is not known, and one with a code. */
+const typed6 = (type: number, code: number, quote: Buffer): Buffer => {
+  const message = icmpv6(type, Buffer.concat([rest(), quote]), ends6, code);
+  return frame(ETHERTYPE.ipv6, ipv6({ ...ends6, next: PROTOCOL.icmpv6 }, message));
+};
+/** A packet of the receiver to the pod, whose last segment is another address. */
+const routed6 = (
+  last: string,
+  type = 4,
+  before = (next: number, payload: Buffer) => [next, payload] as const,
+): Buffer => {
+  const [next, payload] = before(
+    PROTOCOL.routing,
+    Buffer.concat([routingHeader(PROTOCOL.udp, type, last, 0), udp(4000, 53)]),
+  );
+  return sent6(ATTACKER.ipv6, next, payload);
+};
 const fragmentOf6 = (quote: Buffer): Buffer => {
   const message = icmpv6(1, Buffer.concat([rest(), quote]), ends6);
   const payload = Buffer.concat([fragmentHeader(PROTOCOL.icmpv6, 0, true), message]);
   return frame(ETHERTYPE.ipv6, ipv6({ ...ends6, next: PROTOCOL.fragment }, payload));
 };
+
+const behindOthers = (next: number, payload: Buffer) =>
+  [
+    PROTOCOL.hopByHop,
+    Buffer.concat([extension(PROTOCOL.ah), authentication(PROTOCOL.fragment), fragmentHeader(next, 0, true), payload]),
+  ] as const;
+const chain = (length: number): Buffer =>
+  Buffer.concat([
+    ...Array.from({ length }, (_, i) => extension(i === length - 1 ? PROTOCOL.udp : PROTOCOL.destinationOptions)),
+    udp(4000, 53),
+  ]);
 
 const own4 = sent4(ATTACKER.ipv4);
 const own6 = sent6(ATTACKER.ipv6);
@@ -114,6 +147,44 @@ const rows: Row[] = [
     attack: error6(2, sent6('ff02::1')),
     allow: error6(2, sent6(ATTACKER.linkLocal)),
   },
+  {
+    name: 'about a packet to a group, other than its unknown option',
+    vector: 'redirect',
+    attack: typed6(4, 1, sent6('ff02::1')),
+    allow: typed6(4, 2, sent6('ff02::1')),
+  },
+  ...[0, 5, 100, 127].map(
+    (type): Row => ({
+      name: `ICMPv6 ${type}, which has no meaning, about a packet to another`,
+      vector: 'redirect',
+      attack: typed6(type, 0, sent6(ELSEWHERE.ipv6)),
+      allow: typed6(type, 0, own6),
+    }),
+  ),
+  {
+    name: 'a quote whose last segment is another address',
+    vector: 'redirect',
+    attack: error6(1, routed6(ELSEWHERE.ipv6)),
+    allow: error6(1, routed6(ATTACKER.ipv6)),
+  },
+  {
+    name: 'segments behind other headers of the quote',
+    vector: 'redirect',
+    attack: error6(1, routed6(ELSEWHERE.ipv6, 4, behindOthers)),
+    allow: error6(1, routed6(ATTACKER.ipv6, 4, behindOthers)),
+  },
+  {
+    name: 'a routing header that is of no segments',
+    vector: 'redirect',
+    attack: error6(1, routed6(ELSEWHERE.ipv6, 4)),
+    allow: error6(1, routed6(ELSEWHERE.ipv6, 2)),
+  },
+  {
+    name: 'a quote with more headers than are read',
+    vector: 'malformed',
+    attack: error6(1, sent6(ATTACKER.ipv6, PROTOCOL.hopByHop, chain(8))),
+    allow: error6(1, sent6(ATTACKER.ipv6, PROTOCOL.hopByHop, chain(7))),
+  },
 ];
 
 describe('icmp errors', () => {
@@ -157,6 +228,54 @@ describe('icmp errors, with real stacks', () => {
     await guarded.counted({ 'redirect drop': 2 });
     await node.fence();
     expect(await route()).not.toContain('mtu');
+  });
+
+  /** Prints each error of a socket that is connected to an address elsewhere. */
+  const LISTENER = `
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IPV6, 25, 1) # IPV6_RECVERR
+s.bind(('${RECEIVER.ipv6}', 4000))
+s.connect(('${ELSEWHERE.ipv6}', 53))
+print('ready', flush=True)
+while True:
+    try:
+        s.recv(1)
+    except OSError as error:
+        print('error', error.errno, flush=True)`;
+
+  it.each([
+    ['of a type that has no meaning', typed6(100, 0, sent6(ELSEWHERE.ipv6))],
+    ['of a quote whose last segment is the peer', error6(1, routed6(ELSEWHERE.ipv6))],
+  ])("another pod's socket hears no error %s", async (_, attack) => {
+    const args = [`--net=/run/netns/${node.pods.receiver.netns}`, 'python3', '-c', LISTENER];
+    await using socket = launch('nsenter', args);
+    await socket.printed('ready');
+    await node.send(attack);
+    await socket.printed('error');
+    const before = socket.stdout();
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.send(attack, 3);
+    await guarded.counted({ 'redirect drop': 3 });
+    await node.fence();
+    expect(socket.stdout()).toBe(before);
+  });
+
+  it('every pod answers an unknown option of a packet to all of them, which is no violation of theirs', async () => {
+    const ends = { source: ATTACKER.linkLocal, destination: 'ff02::1' };
+    const options = destinationOptions(PROTOCOL.udp, [Buffer.from([0x80, 4, 0, 0, 0, 0])]);
+    const packet = ipv6({ ...ends, next: PROTOCOL.destinationOptions }, Buffer.concat([options, udp(4000, 9)]));
+    await using guarded = await node.guard(node.pods.receiver);
+    await using sniffer = launch('nsenter', [
+      `--net=/run/netns/${node.pods.attacker.netns}`,
+      frameHelper(),
+      'sniff',
+      'eth0',
+    ]);
+    await sniffer.printed('ready');
+    await node.send(ethernet({ source: ATTACKER.mac, destination: '33:33:00:00:00:01', type: ETHERTYPE.ipv6 }, packet));
+    await sniffer.printed(packet.toString('hex'));
+    expect(await guarded.counts()).toEqual({});
   });
 
   it('a closed UDP port is still reported over both families', async () => {

@@ -218,7 +218,13 @@ const extensions: Row[] = [
     name: 'a segment routing header',
     vector: 'source-route',
     attack: behind(routing, routingHeader(PROTOCOL.udp, 4, NODE.ipv6), datagram),
-    allow: behind(routing, routingHeader(PROTOCOL.udp, 4, NODE.ipv6, 0), datagram),
+    allow: behind(routing, routingHeader(PROTOCOL.udp, 4, RECEIVER.ipv6, 0), datagram),
+  },
+  {
+    name: 'a segment routing header whose last segment is not the destination',
+    vector: 'source-route',
+    attack: behind(routing, routingHeader(PROTOCOL.udp, 4, NODE.ipv6, 0), datagram),
+    allow: behind(routing, routingHeader(PROTOCOL.udp, 4, RECEIVER.ipv6, 0), datagram),
   },
   {
     name: 'routing header 0 behind others',

@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { launch, type RunningProcess } from '../support/process.ts';
 import { ATTACKER, GSO, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel } from './harness/offload.ts';
-import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
+import { commandIn, frameHelper, LineProcess } from './harness/processes.ts';
+import { sendBySctp } from './harness/sctp.ts';
 
 /** Echoes TCP and UDP on both families; prints the port. */
 const SERVER = `
@@ -32,38 +33,6 @@ const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6'
   socket.close();
 });
 socket.send(Buffer.alloc(Number(size), 1), Number(port), address);`;
-
-/**
- * One process, because Node has no SCTP: listens in one namespace, connects from another, prints
- * the number of bytes in each direction.
- */
-const SCTP = `
-import ctypes, os, socket, sys
-receiver, attacker, address = sys.argv[1:]
-family = socket.AF_INET6 if ':' in address else socket.AF_INET
-def open_in(namespace):
-    fd = os.open('/run/netns/' + namespace, os.O_RDONLY)
-    if ctypes.CDLL(None).setns(fd, 0) != 0:
-        raise RuntimeError('setns')
-    os.close(fd)
-    return socket.socket(family, socket.SOCK_STREAM, 132)
-try:
-    server = open_in(receiver)
-except OSError:
-    print('none')
-    sys.exit()
-server.bind((address, 9999))
-server.listen()
-client = open_in(attacker)
-client.settimeout(20)
-client.connect((address, 9999))
-peer, _ = server.accept()
-peer.settimeout(20)
-lengths = []
-for sender, taker in ((client, peer), (peer, client)):
-    sender.sendall(b'x' * 1000)
-    lengths.append(len(taker.recv(4096)))
-print(*lengths)`;
 
 /** A reply takes a millisecond, but a machine may be blocked for seconds. */
 const ANSWER_S = '20';
@@ -135,10 +104,9 @@ describe('legitimate traffic', () => {
   });
 
   it.for(addresses)('sctp - there and back over %s', async ([, address], context) => {
-    const { attacker, receiver } = node.pods;
-    const lengths = (await command('python3', '-c', SCTP, receiver.netns, attacker.netns, address)).trim();
-    if (lengths === 'none') context.skip('optional: this kernel has no SCTP');
-    expect(lengths).toBe('1000 1000');
+    const received = await sendBySctp(node, address, 1000);
+    if (received === null) context.skip('optional: this kernel has no SCTP');
+    expect(received).toEqual([1000, 1000]);
   });
 
   it('vpn - packets that a pod forwards from a tunnel interface pass, with checksums left to the kernel', async (context) => {

@@ -52,8 +52,8 @@ const ROWS: readonly Row[] = [
   [
     'gso_size gso_segs gso_type frag_list',
     ['judged'],
-    'Segments get the headers that were checked. Packets that were joined by list have headers of their own and are `malformed`',
-    '`after-judgement.test.ts › gso - every segment`; `joined.test.ts › by list`',
+    'Segments get the headers that were checked. Packets that were joined by list have headers of their own and are `malformed`. A list of segments stays as it is, because the kernel ends where it cuts one that was changed',
+    '`after-judgement.test.ts › gso - every segment`; `joined.test.ts › by list`; `segment-lists.test.ts › sctp`',
   ],
   [
     'ip_summed csum csum_start csum_offset csum_not_inet',

@@ -44,6 +44,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'changing-pages',
       'shared-copies',
       'joined',
+      'segment-lists',
       'guard-bypass',
       'guard-bypass-ways',
       'netkit',

@@ -8,9 +8,8 @@
 #ifndef BAILIFF_CHECKS_H
 #define BAILIFF_CHECKS_H
 
-#include <linux/icmpv6.h>
-
 #include "dhcp.h"
+#include "icmp-error.h"
 #include "maps.h"
 #include "network.h"
 #include "owner.h"
@@ -185,39 +184,6 @@ __noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface,
 	return true;
 }
 
-/*
- * Checks an ICMP error. Hosts accept it from any source, so it must quote a packet that was sent to
- * the pod. An error about another flow could close that flow or reduce its path MTU. `ipv4` holds
- * for the error and the packet that it quotes.
- */
-__noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
-{
-	__u32 quote, right = ADDRESS_SOURCE | ADDRESS_NEIGHBOUR;
-	union address to;
-	__be32 to_ipv4;
-	bool own;
-
-	if (!iface || !packet)
-		return 0;
-	quote = packet->transport + 8;
-	if (ipv4) {
-		if (!load_bytes(skb, packet, quote + 16, &to_ipv4, sizeof(to_ipv4)))
-			goto malformed;
-		mapped_address(&to, to_ipv4);
-		own = is_inline_ipv4(iface, &to);
-	} else {
-		if (!load_bytes(skb, packet, quote + 24, &to, sizeof(to)))
-			goto malformed;
-		own = is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to);
-	}
-	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
-		add_violation(packet, VECTOR_REDIRECT);
-	return 0;
-malformed:
-	add_violation(packet, VECTOR_MALFORMED);
-	return 0;
-}
-
 static __always_inline void check_icmp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
 	switch (packet->icmp_type) {
@@ -238,10 +204,12 @@ static __always_inline void check_icmp(struct __sk_buff *skb, const struct iface
 
 static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
-	switch (packet->icmp_type) {
-	case ICMPV6_DEST_UNREACH ... ICMPV6_PARAMPROB:
+	/* Linux gives errors of types that it does not know to the socket too. */
+	if (packet->icmp_type < ICMPV6_ECHO_REQUEST) {
 		check_icmp_error(skb, iface, packet, false);
 		return;
+	}
+	switch (packet->icmp_type) {
 	case NDISC_ROUTER_ADVERTISEMENT:
 		add_violation(packet, VECTOR_ROUTER_ADVERT);
 		break;

@@ -44,6 +44,7 @@ struct extension {
 #define IPV6_BYTES		40
 #define IP6_OFFSET		0xfff8
 #define EXTENSION_HEAD_BYTES	2
+#define ROUTING_SEGMENTS	4	/* segment routing, RFC 8754 */
 
 /*
  * The loop visits every byte and evaluates only those where an option begins. All indexes are
@@ -55,7 +56,8 @@ __noinline int parse_ipv4_options(struct __sk_buff *skb, struct packet *packet, 
 	__u8 options[IPV4_OPTION_BYTES] = {};
 	__u32 next = 0;
 
-	if (!packet || !copy_bytes(skb, packet->network + IPV4_MIN_BYTES, options, length, sizeof(options)))
+	if (!packet || packet->network + IPV4_MIN_BYTES + length > packet->readable ||
+	    !copy_bytes(skb, packet->network + IPV4_MIN_BYTES, options, length, sizeof(options)))
 		return false;
 	for (__u32 i = 0; i < sizeof(options); i++) {
 		if (i >= length || options[i] == IPOPT_END) {
@@ -162,6 +164,17 @@ __noinline int parse_destination_options(struct __sk_buff *skb, struct packet *p
 }
 
 /*
+ * Whether a packet that has passed all segments is at the last one. Linux takes that one for its
+ * destination where it reads an error about it.
+ */
+static __always_inline bool is_at_last_segment(struct __sk_buff *skb, const struct packet *packet, __u32 at)
+{
+	union address last;
+
+	return load_bytes(skb, packet, at, &last, sizeof(last)) && same_address(&last, &packet->destination);
+}
+
+/*
  * Reads one extension header and returns its length in bytes; 0: malformed. After a later fragment
  * the caller stops, because the following bytes are from the middle of a packet.
  */
@@ -181,7 +194,8 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 		break;
 	case IPPROTO_ROUTING:
 		packet->routed = 1;
-		if (header.routing_type == 0 || header.segments_left)
+		if (header.routing_type == 0 || header.segments_left ||
+		    (header.routing_type == ROUTING_SEGMENTS && !is_at_last_segment(skb, packet, at + sizeof(header))))
 			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
 		break;
 	case IPPROTO_AH:
@@ -300,7 +314,7 @@ __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 
 	if (!packet)
 		return 0;
-	if (has_more_headers(skb) || !own_headers(skb) || !parse_ethernet(skb, packet)) {
+	if (has_more_headers(skb) || !own_headers(skb, packet) || !parse_ethernet(skb, packet)) {
 		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 		return 0;
 	}

@@ -5,8 +5,8 @@
  * bpf_skb_load_bytes copies every header, so linear, paged and GSO packets are read alike. The
  * parsers know nothing about the interface. Violations of the packet format go into `violations`;
  * checks.h adds those that depend on the interface.
- * Invariants: no byte at or after `end` is read, and `end` never exceeds the skb. No byte that the
- * sender can still change is read: see own_headers().
+ * Invariants: no byte at or after `end` or `readable` is read, and `end` never exceeds the skb. No byte
+ * that the sender can still change is read: see own_headers().
  */
 #ifndef BAILIFF_PACKET_H
 #define BAILIFF_PACKET_H
@@ -44,6 +44,7 @@ enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
 struct packet {
 	__u32 ifindex;		/* of the host side */
 	__u32 end;		/* end of the IP packet; before IP is parsed, of the frame */
+	__u32 readable;		/* bytes from the start of the frame that may be read */
 	__u32 network;		/* offset of the ARP or IP header */
 	__u32 transport;	/* offset of the transport header; 0: none */
 	__u32 violations;		/* VECTOR_BIT()s */
@@ -144,19 +145,35 @@ static __always_inline bool own_linear_part(struct __sk_buff *skb)
 }
 
 /*
- * Moves the first MAX_HEADER_BYTES of the frame into its linear part, which is memory of the kernel,
- * and makes that the frame's own. The pages behind it may be the sender's (splice, sendfile,
- * MSG_ZEROCOPY, io_uring): a byte that is read there may not be the byte that arrives. Invalidates
- * pointers to packet bytes. Returns false if the kernel has no memory, or holds the frame.
+ * Bytes from the start of the frame that are read. The packets of a GSO frame can be a list of buffers
+ * (SCTP, GRO), of which the kernel takes one for each segment, and it ends (BUG) where a part of one was
+ * moved into the linear part. So of a GSO frame only the linear part is read. It holds all headers
+ * that the kernel writes into the segments.
  */
-static __always_inline bool own_headers(struct __sk_buff *skb)
+static __always_inline __u32 header_bytes(const struct __sk_buff *skb)
 {
-	return !is_held(skb) && bpf_skb_pull_data(skb, skb->len < MAX_HEADER_BYTES ? skb->len : MAX_HEADER_BYTES) == 0;
+	__u32 bytes = skb->len;
+
+	if (skb->gso_size)
+		bytes = (const void *)(long)skb->data_end - (const void *)(long)skb->data;
+	return bytes < MAX_HEADER_BYTES ? bytes : MAX_HEADER_BYTES;
+}
+
+/*
+ * Moves the bytes that are read into the linear part of the frame, which is memory of the kernel, and
+ * makes that the frame's own. The pages behind it may be the sender's (splice, sendfile, MSG_ZEROCOPY,
+ * io_uring): a byte that is read there may not be the byte that arrives. Invalidates pointers to packet
+ * bytes. Returns false if the kernel has no memory, or holds the frame.
+ */
+static __always_inline bool own_headers(struct __sk_buff *skb, struct packet *packet)
+{
+	packet->readable = header_bytes(skb);
+	return !is_held(skb) && bpf_skb_pull_data(skb, packet->readable) == 0;
 }
 
 static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
 {
-	return offset + size <= packet->end && offset + size <= MAX_HEADER_BYTES &&
+	return offset + size <= packet->end && offset + size <= packet->readable &&
 	       bpf_skb_load_bytes(skb, offset, to, size) == 0;
 }
 
