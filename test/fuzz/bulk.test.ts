@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { anyFrame, anyMetadata, shortestFrame } from './generate.ts';
 import { DROP, FuzzKernel, inOrder, PASS, type Setting, setting, worldOf } from './kernel.ts';
-import { exemptFromPod, exemptToPod, judge, type World } from './model.ts';
+import { exemptFromPod, exemptToPod, judge, provokes, type World } from './model.ts';
 import { type Metadata, read } from './packet.ts';
 
 const FRAMES = Number(process.env['BAILIFF_FUZZ_BULK'] ?? 60_000);
@@ -59,11 +59,15 @@ function brokenBy(
   way: 'ingress' | 'egress',
   given: Setting,
   world: World,
+  modes: VectorModes,
   { frame, metadata }: Sent,
 ): Iterable<Vector> {
   const packet = read(frame, metadata);
   const isQuarantined = given.quarantine === 'on';
-  if (way === 'egress') return isQuarantined && !exemptToPod(world, packet) ? ['quarantine-egress'] : [];
+  if (way === 'egress') {
+    const ofReceived: Vector[] = isQuarantined && !exemptToPod(world, packet) ? ['quarantine-egress'] : [];
+    return provokes(world, packet, modes) ? [...ofReceived, 'provocation'] : ofReceived;
+  }
   const broken = judge(world, packet);
   if (isQuarantined && !exemptFromPod(world, packet, broken)) broken.add('quarantine-ingress');
   return broken;
@@ -91,7 +95,7 @@ describe('fuzz in bulk', () => {
     for (const [frame, metadata] of sample(fc.tuple(anyFrame, anyMetadata), GENERATED)) {
       for (let bent = 0; bent < BENT; bent += 1) {
         const sent = bent === 0 ? { frame, metadata } : bend({ frame, metadata }, below);
-        const { verdict, counted } = settle(brokenBy(way, given, world, sent), modes);
+        const { verdict, counted } = settle(brokenBy(way, given, world, modes, sent), modes);
         for (const key of counted) wanted.set(key, (wanted.get(key) ?? 0) + 1);
         if (kernel.run(kernel[way], sent.frame, sent.metadata) !== verdict)
           throw new Error(`round ${seed}: not ${verdict}: ${JSON.stringify({ way, given, modes, ...sent })}`);
@@ -108,8 +112,8 @@ describe('fuzz in bulk', () => {
     for (; frames < FRAMES; frames += GENERATED * BENT) {
       for (const [key, count] of round(first + frames)) total.set(key, (total.get(key) ?? 0) + count);
     }
-    // The last needs the egress program under quarantine, and is not in every short run.
-    const rare: readonly Vector[] = ['unknown-interface', 'guard-bypass', 'quarantine-egress'];
+    // The last two need the egress program, one of them quarantine, and are not in every short run.
+    const rare: readonly Vector[] = ['unknown-interface', 'guard-bypass', 'quarantine-egress', 'provocation'];
     const never = VECTORS.filter((vector) => !rare.includes(vector) && !total.has(`${vector} drop`));
     expect(never, 'every vector dropped frames').toEqual([]);
     if (process.env['BAILIFF_FUZZ_BULK'] !== undefined)

@@ -3,7 +3,7 @@
  * by packet.ts and the identity of its sender to the set of violated vectors, and whether
  * quarantine passes the frame.
  */
-import type { Vector } from '@bailiff/bpf';
+import type { Vector, VectorModes } from '@bailiff/bpf';
 import { type Bytes, MAPPED, type Packet, TUNNELS } from './packet.ts';
 
 export interface Grant {
@@ -342,6 +342,37 @@ export function judge(world: World, packet: Packet): Set<Vector> {
   }
   for (const vector of [...sourceFaults(world, packet), ...transportFaults(world, packet)]) broken.add(vector);
   return broken;
+}
+
+/** What an answer to a packet to the pod would break: its ends are exchanged. */
+function answerFaults(world: World, packet: Packet): Vector[] {
+  const faults: Vector[] = [];
+  const from = packet.destination!;
+  const family = packet.kind === 'ipv4' ? 4 : 6;
+  const udp = packet.protocol === UDP ? packet.transport : undefined;
+  const isToGroup = family === 4 ? from % (1n << 32n) >= 0xe0000000n : from >> 120n === 0xffn;
+  const isOffer = family === 4 && udp?.number(2, 2) === 68;
+  const mac = packet.destinationMac!;
+  if (!isToGroup && !isGroup(mac) && isOwnMac(world, mac) && !isOffer) {
+    if (family === 6 && isLinkLocal(from)) {
+      if (!isClaim(world, from, 6)) faults.push('link-local');
+    } else if (!isSource(world, from, family)) {
+      faults.push(family === 4 ? 'ipv4-source' : 'ipv6-source');
+    }
+  }
+  if (udp === undefined) return faults;
+  const [server, client] = family === 4 ? [67, 68] : [547, 546];
+  const [port, own] = [udp.number(0, 2), udp.number(2, 2)];
+  if (port === client && own !== server) faults.push('dhcp-server');
+  if (world.tunnelPorts.has(port))
+    faults.push(...tunnelFaults(world, { ...packet, destination: packet.source! }, port));
+  return faults;
+}
+
+/** Whether the answer to a packet to the pod would be dropped. */
+export function provokes(world: World, packet: Packet, modes: VectorModes): boolean {
+  if (world.orphaned || packet.source === undefined || packet.arp !== undefined) return false;
+  return answerFaults(world, packet).some((vector) => modes[vector] === 'enforce');
 }
 
 function isAllowed(world: World, address: bigint, family: 4 | 6): boolean {

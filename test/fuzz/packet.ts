@@ -57,6 +57,7 @@ export interface Packet {
   readonly kind: 'arp' | 'ipv4' | 'ipv6' | 'other';
   readonly faults: Set<Vector>;
   readonly sourceMac: bigint | null;
+  readonly destinationMac: bigint | null;
   /** ARP: sender and target. Undefined: not read. */
   readonly source?: bigint;
   readonly destination?: bigint;
@@ -297,7 +298,15 @@ export function read(frame: Buffer, metadata: Metadata = NO_METADATA): Packet {
 function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet {
   const bytes = new Bytes(frame);
   const draft: Draft = {
-    ...{ kind: 'other', faults: new Set<Vector>(), sourceMac: null, fragment: 'none', hopLimit: 0, hopByHop: false },
+    ...{
+      kind: 'other',
+      faults: new Set<Vector>(),
+      sourceMac: null,
+      destinationMac: null,
+      fragment: 'none',
+      hopLimit: 0,
+      hopByHop: false,
+    },
     ...{ routed: false, frameBytes: frame.length, bare: false, networkAt: 0, transportAt: 0, segmented },
   };
   if (isJoined || bytes.length < 14) {
@@ -305,6 +314,7 @@ function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet
     return draft;
   }
   draft.sourceMac = bytes.big(6, 6);
+  draft.destinationMac = bytes.big(0, 6);
   let type = bytes.number(12, 2);
   let at = 14;
   for (let tags = 0; type === 0x8100 || type === 0x88a8; tags++) {

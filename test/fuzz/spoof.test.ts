@@ -10,7 +10,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { anyFrame, anyMetadata, shortestFrame } from './generate.ts';
 import { enforceAll, FuzzKernel, inOrder, setting, worldOf } from './kernel.ts';
-import { exemptFromPod, exemptToPod, judge } from './model.ts';
+import { exemptFromPod, exemptToPod, judge, provokes } from './model.ts';
 import { read } from './packet.ts';
 
 const RUNS = Number(process.env['FUZZ_RUNS'] ?? 20_000);
@@ -42,24 +42,29 @@ describe('fuzz', () => {
       { numRuns: RUNS },
     );
     const never = VECTORS.filter(
-      (vector) => !['quarantine-egress', 'unknown-interface', 'guard-bypass'].includes(vector),
+      (vector) => !['quarantine-egress', 'provocation', 'unknown-interface', 'guard-bypass'].includes(vector),
     ).filter((vector) => (tally.get(vector) ?? 0) < RUNS / 1000);
     expect(never, 'every vector came up').toEqual([]);
     expect(tally.get('none') ?? 0, 'and legal frames did').toBeGreaterThan(RUNS / 50);
   });
 
-  it('fuzz - to the pod: quarantine passes the same frames as the model', () => {
+  it('fuzz - to the pod: the same frames as in the model pass quarantine, and the same are provocations', () => {
     let passed = 0;
+    let provoking = 0;
     fc.assert(
       fc.property(anyFrame, anyMetadata, setting, (frame, metadata, given) => {
-        const exempt = given.quarantine !== 'on' || exemptToPod(worldOf(given), read(frame, metadata));
+        const [world, packet] = [worldOf(given), read(frame, metadata)];
+        const exempt = given.quarantine !== 'on' || exemptToPod(world, packet);
         const wanted: Vector[] = exempt ? [] : ['quarantine-egress'];
+        if (provokes(world, packet, enforceAll)) wanted.push('provocation');
         if (given.quarantine === 'on' && exempt) passed++;
+        if (wanted.includes('provocation')) provoking++;
         expect(kernel.broken(kernel.egress, given, frame, metadata)).toEqual(wanted);
       }),
       { numRuns: Math.ceil(RUNS / 3) },
     );
     expect(passed, 'some frames were exempt').toBeGreaterThan(RUNS / 1000);
+    expect(provoking, 'and some would be answered by a violation').toBeGreaterThan(RUNS / 100);
   });
 
   it.each([0x0800, 0x86dd, 0x0806, 0x8100])(

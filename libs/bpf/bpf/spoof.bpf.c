@@ -6,7 +6,7 @@
  * spoof_ingress	tcx ingress of the host-side interface: packets from the pod, all vectors
  * 		except quarantine-egress. On a netkit device BPF_NETKIT_PEER of the primary
  * 		end, where skb->ifindex is the primary's too
- * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine and shared memory only
+ * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine, shared memory and provocation only
  * spoof_pod_end	tcx egress of a veth's other end, in the network namespace of the pod: frames that
  * 		would pass the host side unseen
  *
@@ -21,8 +21,8 @@
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
  * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
- * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, quarantine.h, report.h, pod-end.h. rules.md specifies
- * all checks.
+ * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, quarantine.h, provocation.h, report.h, pod-end.h.
+ * rules.md specifies all checks.
  */
 #include <stdbool.h>
 
@@ -40,6 +40,7 @@
 #include "spoof/fastpath.h"
 #include "spoof/report.h"
 #include "spoof/quarantine.h"
+#include "spoof/provocation.h"
 #ifndef WITHOUT_OFFLOAD
 #include "spoof/pod-end.h"
 #endif
@@ -108,17 +109,26 @@ int spoof_egress(struct __sk_buff *skb)
 {
 	struct packet packet = { .ifindex = skb->ifindex, .end = skb->len };
 	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &packet.ifindex);
+	__u32 violations = 0;
+	bool quarantined;
 
 	/* The same memory may go to other pods, whose frame this pod's kernel would rewrite. */
 	if (!own_linear_part(skb))
 		return TCX_DROP;
-	if (!iface || !is_quarantined(iface))
+	if (!iface)
+		return TCX_NEXT;
+	quarantined = is_quarantined(iface);
+	if (!quarantined && is_plain_to_pod(skb, iface))
 		return TCX_NEXT;
 	parse_frame(skb, &packet);
 	check_offload(skb, &packet);
-	if (is_exempt_to_pod(skb, iface, &packet))
+	if (is_provocation(skb, iface, &packet))
+		violations |= VECTOR_BIT(VECTOR_PROVOCATION);
+	if (quarantined && !is_exempt_to_pod(skb, iface, &packet))
+		violations |= VECTOR_BIT(VECTOR_QUARANTINE_EGRESS);
+	if (!violations)
 		return TCX_NEXT;
-	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_EGRESS);
+	packet.violations = violations;
 	return apply_modes(skb, iface, &packet, SAMPLE_EGRESS);
 }
 

@@ -43,6 +43,7 @@ export const VECTORS = [
   'guard-bypass',
   'router-protocol',
   'orphaned',
+  'provocation',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 
@@ -62,12 +63,13 @@ export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 
 /**
  * Vectors that a correlation rule counts only if it names them. They say nothing about the sender's
- * identity: traffic to and from a pod in quarantine, traffic of an interface that has no pod yet or
- * none any more, and what user space finds about an interface.
+ * identity: traffic to and from a pod in quarantine, what others want a pod to answer, traffic of an
+ * interface that has no pod yet or none any more, and what user space finds about an interface.
  */
 export const NAMED_ONLY_VECTORS: ReadonlySet<string> = new Set<Vector | UserspaceVector>([
   'quarantine-ingress',
   'quarantine-egress',
+  'provocation',
   'unknown-interface',
   'orphaned',
   'identity-mismatch',
@@ -76,6 +78,9 @@ export const NAMED_ONLY_VECTORS: ReadonlySet<string> = new Set<Vector | Userspac
 ]);
 
 const FIXED_VECTORS: ReadonlySet<Vector> = new Set(['quarantine-ingress', 'quarantine-egress', 'unknown-interface']);
+
+/** Violations of packets to a pod, which others sent. They say nothing about the pod. */
+export const RECEIVED_VECTORS: readonly Vector[] = ['quarantine-egress', 'provocation'];
 
 /** Vectors with a configurable mode. Quarantine and unknown-interface have their own settings. */
 export const TUNABLE_VECTORS = VECTORS.filter((vector) => !FIXED_VECTORS.has(vector)) as [Vector, ...Vector[]];

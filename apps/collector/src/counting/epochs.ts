@@ -12,6 +12,7 @@ import {
   VECTORS,
   type Vector,
 } from '@bailiff/bpf';
+import { RECEIVED_VECTORS } from '@bailiff/vocabulary';
 import { CounterLedger } from './counter-ledger.ts';
 
 /** Name of one kernel counter. */
@@ -44,7 +45,7 @@ export const bytesOf = (counters: Float64Array, cell: number): number => counter
 
 /** Frames from the pod that the programs of the host side dropped. */
 export function droppedFromPod(counters: Float64Array): number {
-  const others: readonly Vector[] = ['quarantine-egress', 'guard-bypass'];
+  const others: readonly Vector[] = [...RECEIVED_VECTORS, 'guard-bypass'];
   return CELL_NAMES.reduce(
     (sum, { vector, action }, cell) =>
       action === 'drop' && !others.includes(vector) ? sum + skbsOf(counters, cell) : sum,

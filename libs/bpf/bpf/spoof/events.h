@@ -51,6 +51,7 @@ enum vector {
 	VECTOR_GUARD_BYPASS,	/* marked so that the host side would not judge it; found at the pod's end */
 	VECTOR_ROUTER_PROTOCOL,	/* what only queriers and routers send */
 	VECTOR_ORPHANED,	/* IFACE_ORPHANED, whatever the packet is */
+	VECTOR_PROVOCATION,	/* to the pod, whose answer would be dropped */
 	VECTOR_COUNT,
 };
 #define VECTOR_SLOTS 24		/* spare slots, so that new vectors need no new layout */

@@ -28,7 +28,8 @@ export const VectorValues = {
   VECTOR_GUARD_BYPASS: 20,
   VECTOR_ROUTER_PROTOCOL: 21,
   VECTOR_ORPHANED: 22,
-  VECTOR_COUNT: 23,
+  VECTOR_PROVOCATION: 23,
+  VECTOR_COUNT: 24,
 } as const;
 
 export const ModeValues = {

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Packets to a pod that would make its own software violate a rule: its answer would be dropped, and
+ * counted as a violation of the pod. A neighbour needs no right of the pod for that. UDP from a tunnel
+ * port is answered to it; a kernel that forwards, which pods inherit from their node, sends a
+ * neighbour's packet on; and a pod answers for addresses of its other interfaces too.
+ *
+ * Place in the data path: egress of the host side, for packets to the pod. is_plain_to_pod() first,
+ * which parses nothing. The answer is the packet with both ends exchanged, judged as from the pod.
+ */
+#ifndef BAILIFF_PROVOCATION_H
+#define BAILIFF_PROVOCATION_H
+
+#include "checks.h"
+#include "fastpath.h"
+#include "maps.h"
+#include "packet.h"
+
+/* Whether UDP may be answered to its source port, which is the first of the two. */
+static __always_inline bool is_plain_answer(const __be16 *ports, const void *data_end, bool ipv4)
+{
+	if ((const void *)(ports + 2) > data_end)
+		return false;
+	return ports[0] != bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT) && !is_tunnel_port(ports[0]);
+}
+
+static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface, const struct iphdr *header, const void *data_end)
+{
+	if ((const void *)(header + 1) > data_end || !(iface->flags & IFACE_HAS_IPV4) || header->daddr != iface->ipv4)
+		return false;
+	if (header->protocol != IPPROTO_UDP || header->frag_off & bpf_htons(IP_OFFSET))
+		return header->protocol != IPPROTO_AH;
+	return *(const __u8 *)header == 0x45 && is_plain_answer((const __be16 *)(header + 1), data_end, true);
+}
+
+static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, const struct ipv6hdr *header, const void *data_end)
+{
+	if ((const void *)(header + 1) > data_end || !is_inline_ipv6(iface, (const union address *)&header->daddr))
+		return false;
+	if (header->nexthdr != IPPROTO_UDP)
+		return !is_extension(header->nexthdr);
+	return is_plain_answer((const __be16 *)(header + 1), data_end, false);
+}
+
+/* Whose answers are judged by other vectors alone. */
+static __always_inline bool is_without_identity(const struct iface *iface)
+{
+	return iface->state == STATE_UNKNOWN || iface->flags & IFACE_ORPHANED;
+}
+
+/* Whether the packet provokes nothing, as its first headers show. */
+static __always_inline bool is_plain_to_pod(struct __sk_buff *skb, const struct iface *iface)
+{
+	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
+	__be16 type;
+
+	if (iface->modes[VECTOR_PROVOCATION] == MODE_OFF || is_without_identity(iface) || data + ETH_HLEN > data_end)
+		return true;
+	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
+	if (type == bpf_htons(ETH_P_IP))
+		return is_plain_ipv4_to_pod(iface, data + ETH_HLEN, data_end);
+	if (type == bpf_htons(ETH_P_IPV6))
+		return is_plain_ipv6_to_pod(iface, data + ETH_HLEN, data_end);
+	return !is_tag(type);
+}
+
+static __always_inline void exchange_ends(struct packet *packet)
+{
+	union address address = packet->source;
+	__be16 port = packet->source_port;
+
+	packet->source = packet->destination;
+	packet->destination = address;
+	packet->source_port = packet->destination_port;
+	packet->destination_port = port;
+}
+
+/* Whether the kernel of the pod takes the frame for its own. A group or a copy of other traffic is not. */
+static __always_inline bool is_to_mac(struct __sk_buff *skb, const struct iface *iface)
+{
+	__u8 mac[6] __attribute__((aligned(2)));
+
+	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 && !(mac[0] & 1) && may_use_mac(iface, skb->ifindex, mac);
+}
+
+/* 224/4, 240/4, ff00::/8. An answer to one has an address of the pod itself as its source. */
+static __always_inline bool is_group(const union address *address, bool ipv4)
+{
+	return ipv4 ? bpf_ntohl(address->words[3]) >= 0xe0000000 : address->bytes[0] == 0xff;
+}
+
+static __always_inline void check_answering_address(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
+						    bool ipv4)
+{
+	if (ipv4 ? is_inline_ipv4(iface, &packet->source) : is_inline_ipv6(iface, &packet->source))
+		return;
+	if (!ipv4 && is_link_local(&packet->source)) {
+		if (!may_claim_ipv6(iface, skb->ifindex, &packet->source))
+			add_violation(packet, VECTOR_LINK_LOCAL);
+	} else if (!is_granted(iface, skb->ifindex, &packet->source, ipv4, ADDRESS_SOURCE)) {
+		add_violation(packet, ipv4 ? VECTOR_IPV4_SOURCE : VECTOR_IPV6_SOURCE);
+	}
+}
+
+/* Adds the violations of the answer, whose ends are exchanged already. */
+__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	bool ipv4, udp;
+
+	if (!iface || !packet)
+		return 0;
+	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	udp = packet->protocol == IPPROTO_UDP && packet->transport;
+	/* A DHCP server sends to the address that it offers, which is not the pod's yet. */
+	if (!is_group(&packet->source, ipv4) && is_to_mac(skb, iface) &&
+	    !(udp && ipv4 && packet->source_port == bpf_htons(PORT_DHCP_CLIENT)))
+		check_answering_address(skb, iface, packet, ipv4);
+	if (!udp)
+		return 0;
+	/* Only a server answers a client's message, and its pod has dhcp-server off. */
+	if (packet->destination_port == bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT) &&
+	    packet->source_port != bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER))
+		add_violation(packet, VECTOR_DHCP_SERVER);
+	if (is_tunnel_port(packet->destination_port))
+		check_tunnel_port(skb, iface, packet, ipv4);
+	return 0;
+}
+
+/* Whether the answer to a parsed packet to the pod would be dropped. */
+__noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	__u32 of_packet, of_answer;
+
+	if (!iface || !packet || is_without_identity(iface) || !packet->has_addresses ||
+	    packet->ether_type == bpf_htons(ETH_P_ARP))
+		return false;
+	of_packet = packet->violations;
+	packet->violations = 0;
+	exchange_ends(packet);
+	check_answer(skb, iface, packet);
+	exchange_ends(packet);
+	of_answer = packet->violations;
+	packet->violations = of_packet;
+	for (__u32 vector = 0; vector < VECTOR_COUNT; vector++)
+		if (of_answer & VECTOR_BIT(vector) && iface->modes[vector] == MODE_ENFORCE)
+			return true;
+	return false;
+}
+
+#endif

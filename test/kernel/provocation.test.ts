@@ -1,0 +1,222 @@
+// Packets to a pod that would make its own software violate a rule. A neighbour, or a client outside of
+// the cluster, needs no right of the pod for that, and a response would be against the pod.
+import { type AddressGrant, type IfaceRecord, VECTORS, type Vector } from '@bailiff/bpf';
+import {
+  arp,
+  ETHERTYPE,
+  ethernet,
+  type Ipv4Fields,
+  icmp,
+  icmpv6,
+  ipv4,
+  ipv6,
+  PROTOCOL,
+  tcp,
+  udp,
+} from '@bailiff/lab/frames';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { RunningProcess } from '../support/process.ts';
+import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { commandIn } from './harness/processes.ts';
+import { ECHO_PORT, startServer } from './harness/world.ts';
+
+const TIMES = 3;
+/** Of another interface of the receiver. */
+const OTHER = { ipv4: '172.17.0.1', ipv6: 'fd99::1' };
+const TUNNEL_PORT = 4789;
+
+function packet4(payload: Buffer | null, fields: Partial<Ipv4Fields> = {}, to: string = RECEIVER.mac): Buffer {
+  const ends = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp, ...fields };
+  const packet = ipv4(ends, payload ?? udp(40_000, ECHO_PORT, Buffer.from('ping'), ends));
+  return ethernet({ source: ATTACKER.mac, destination: to, type: ETHERTYPE.ipv4 }, packet);
+}
+function packet6(
+  next: number,
+  payload: (ends: { source: string; destination: string }) => Buffer,
+  to: string = RECEIVER.ipv6,
+) {
+  const ends = { source: ATTACKER.ipv6, destination: to };
+  const packet = ipv6({ ...ends, next }, payload(ends));
+  return ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 }, packet);
+}
+const from4 = (port: number, fields: Partial<Ipv4Fields> = {}, to?: string): Buffer => {
+  const ends = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4, ...fields };
+  return packet4(udp(port, ECHO_PORT, Buffer.from('ping'), ends), fields, to);
+};
+const from6 = (port: number, to?: string): Buffer =>
+  packet6(PROTOCOL.udp, (ends) => udp(port, ECHO_PORT, Buffer.from('ping'), ends), to);
+const ping4 = (destination: string) => packet4(icmp(8), { destination, protocol: PROTOCOL.icmp });
+const ping6 = (destination: string) =>
+  packet6(PROTOCOL.icmpv6, (ends) => icmpv6(128, Buffer.alloc(4), ends), destination);
+
+/** Of the receiver, what it sends for an answer, and the nearest frame with an answer that passes. */
+const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer])[] = [
+  ['UDP from a tunnel port', 'tunnel', from4(TUNNEL_PORT)],
+  ['UDP from a tunnel port over IPv6', 'tunnel', from6(TUNNEL_PORT)],
+  ["UDP from a DHCP client's port", 'dhcp-server', from4(68)],
+  ["UDP from a DHCPv6 client's port", 'dhcp-server', from6(546)],
+  ['a packet that the pod would forward', 'ipv4-source', packet4(udp(4000, 53), { destination: '198.51.100.7' })],
+  ['one that it would report as too old', 'redirect', packet4(udp(4000, 53), { destination: '198.51.100.7', ttl: 1 })],
+  ['a ping of an address of another interface', 'ipv4-source', ping4(OTHER.ipv4)],
+  ['a ping of an IPv6 address of another interface', 'ipv6-source', ping6(OTHER.ipv6)],
+];
+
+describe('provocation, with real stacks', () => {
+  let node: TestNode;
+  let server: RunningProcess;
+  beforeAll(async () => {
+    node = await TestNode.start({ stacks: true });
+    await node.open();
+    await node.agent.call('object.maps.tunnelPorts.replace', [{ port: TUNNEL_PORT, kind: 'vxlan' }]);
+    await node.agent.call('object.maps.networks.replace', [
+      { cidr: '10.77.0.0/16', place: 'inside' },
+      { cidr: 'fd77::/64', place: 'inside' },
+    ]);
+    const { netns } = node.pods.receiver;
+    // A pod inherits ip_forward from its node.
+    const setup = [
+      'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
+      'sysctl -qw net.ipv4.icmp_ratelimit=0',
+      'ip link add other0 type bridge',
+      'ip link set other0 up',
+      `ip addr add ${OTHER.ipv4}/16 dev other0`,
+      `ip addr add ${OTHER.ipv6}/64 dev other0 nodad`,
+    ];
+    await commandIn(netns, 'sh', '-ec', setup.join('\n'));
+    server = await startServer(netns);
+  });
+  afterAll(async () => {
+    await server?.kill();
+    await node?.[Symbol.asyncDispose]();
+  });
+
+  it.each(PROVOKED)('%s - is no violation %s of the pod any more', async (_, vector, frame) => {
+    {
+      await using open = await node.guard(node.pods.receiver, { modes: allModes('enforce', { provocation: 'off' }) });
+      await node.send(frame, TIMES);
+      await open.counted({ [`${vector} drop`]: TIMES });
+    }
+    await using guarded = await node.guard(node.pods.receiver);
+    await node.send(frame, TIMES);
+    await node.send(from4(40_000));
+    await node.send(from6(40_000));
+    await guarded.counted({ 'provocation drop': TIMES });
+    await node.fence();
+    expect(await guarded.counts()).toEqual({ 'provocation drop': TIMES });
+    const [sample] = await guarded.samples();
+    expect(sample).toMatchObject({ vector: 'provocation', action: 'drop', egress: true, claimedMac: ATTACKER.mac });
+  });
+});
+
+const GROUP_MAC = '01:00:5e:00:00:fb';
+/** A bridge sends it to all ports. */
+const UNKNOWN_MAC = '02:00:00:00:77:99';
+const ELSEWHERE: readonly AddressGrant[] = [
+  { cidr: '198.51.100.0/24', neighbour: false },
+  { cidr: '10.77.0.10', neighbour: false, source: false, tunnel: true },
+];
+interface Passing {
+  readonly name: string;
+  readonly frame: Buffer;
+  readonly record?: Partial<IfaceRecord>;
+  readonly grants?: readonly AddressGrant[];
+}
+const only = (modes: Partial<Record<Vector, 'audit'>>) => ({ modes: allModes('enforce', modes) });
+const transit = packet4(udp(4000, 53), { destination: '198.51.100.7' });
+
+/** Frames of which the answer passes, or which get none. */
+const PASSING: readonly Passing[] = [
+  { name: 'UDP from another port', frame: from4(40_000) },
+  {
+    name: 'TCP from a tunnel port',
+    frame: packet4(tcp({ source: TUNNEL_PORT, destination: 80 }), { protocol: PROTOCOL.tcp }),
+  },
+  { name: 'a later fragment, which has no ports', frame: packet4(udp(TUNNEL_PORT, 53), { offset: 8 }) },
+  {
+    name: 'UDP from a tunnel port whose answer is granted',
+    frame: from4(TUNNEL_PORT),
+    record: { hasMore: true },
+    grants: ELSEWHERE,
+  },
+  {
+    name: 'UDP from a tunnel port whose answer is audited',
+    frame: from4(TUNNEL_PORT),
+    record: only({ tunnel: 'audit' }),
+  },
+  {
+    name: "a DHCP client's message to all servers",
+    frame: packet4(udp(68, 67, Buffer.alloc(240)), { destination: '255.255.255.255' }, 'ff:ff:ff:ff:ff:ff'),
+  },
+  {
+    name: "a server's offer of an address that is not yet the pod's",
+    frame: packet4(udp(67, 68, Buffer.alloc(240)), { destination: '10.77.0.99' }),
+  },
+  { name: 'an address that the pod may send from', frame: transit, record: { hasMore: true }, grants: ELSEWHERE },
+  { name: 'a pod that may send from any address', frame: transit, record: only({ 'ipv4-source': 'audit' }) },
+  { name: "a copy of a neighbour's traffic", frame: packet4(null, { destination: NODE.ipv4 }, UNKNOWN_MAC) },
+  { name: 'a group', frame: packet4(null, { destination: '224.0.0.251' }, GROUP_MAC) },
+  { name: 'a group, sent to the pod alone', frame: packet4(null, { destination: '224.0.0.251' }) },
+  { name: 'the link-local address of the pod', frame: ping6(RECEIVER.linkLocal) },
+  { name: 'a pod without identity', frame: transit, record: { state: 'unknown' } },
+  { name: 'a pod that has ended', frame: transit, record: { orphaned: true } },
+  {
+    name: 'a request for another address',
+    frame: ethernet(
+      { source: ATTACKER.mac, destination: 'ff:ff:ff:ff:ff:ff', type: ETHERTYPE.arp },
+      arp({ operation: 1, senderMac: ATTACKER.mac, sender: ATTACKER.ipv4, target: OTHER.ipv4 }),
+    ),
+  },
+];
+
+describe('provocation', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+    await node.agent.call('object.maps.tunnelPorts.replace', [{ port: TUNNEL_PORT, kind: 'vxlan' }]);
+    await node.agent.call('object.maps.networks.replace', [{ cidr: '10.77.0.0/16', place: 'inside' }]);
+  });
+  afterEach(() => node.forgetLanded());
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  it.each(PASSING)('$name - passes', async ({ frame, record, grants }) => {
+    await using guarded = await node.guard(node.pods.receiver, record);
+    if (grants !== undefined) await node.agent.call('object.maps.addresses.replace', guarded.key, grants);
+    await node.send(frame, TIMES);
+    await node.fence();
+    expect([node.landed(frame), await guarded.counts()]).toEqual([TIMES, {}]);
+  });
+
+  const frames = [from4(TUNNEL_PORT), from4(TUNNEL_PORT, { moreFragments: true }), transit, ping6('fe80::99')];
+  it.each(frames)(
+    'frame %# - is dropped, audited or passed as its mode says, and quarantine comes first',
+    async (frame) => {
+      await using guarded = await node.guard(node.pods.receiver);
+      const send = async (change: Partial<IfaceRecord>): Promise<number> => {
+        node.forgetLanded();
+        await guarded.update(change);
+        await node.send(frame, TIMES);
+        await guarded.update({});
+        await node.fence();
+        return node.landed(frame);
+      };
+      expect(await send({})).toBe(0);
+      expect(await guarded.counts()).toEqual({ 'provocation drop': TIMES });
+      expect(await send({ modes: allModes('enforce', { provocation: 'off' }) })).toBe(TIMES);
+      expect(await guarded.counts()).toEqual({ 'provocation drop': TIMES });
+      expect(await send({ modes: allModes('enforce', { provocation: 'audit' }) })).toBe(TIMES);
+      expect(await send({ auditUntilNs: 2n ** 63n })).toBe(TIMES);
+      expect(await guarded.counts()).toEqual({ 'provocation drop': TIMES, 'provocation audit': 2 * TIMES });
+      expect(await send({ quarantineUntilNs: 2n ** 64n - 1n })).toBe(0);
+      expect(await guarded.counts()).toMatchObject({ 'provocation drop': TIMES, 'quarantine-egress drop': TIMES });
+    },
+  );
+
+  it('a pod is judged by what it sends only: nothing of it is a provocation', async () => {
+    expect(VECTORS).toContain('provocation');
+    await using guarded = await node.guard(node.pods.attacker);
+    await node.send(from4(TUNNEL_PORT), TIMES);
+    await node.fence();
+    expect([node.landed(from4(TUNNEL_PORT)), await guarded.counts()]).toEqual([TIMES, {}]);
+  });
+});
