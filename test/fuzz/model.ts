@@ -208,7 +208,7 @@ function quotedDestination(quote: Bytes): bigint | null {
   let next = quote.number(6, 1);
   let at = 40;
   for (let count = 0; [0, 43, 44, 51, 60].includes(next); count++) {
-    if (count === 8) return null;
+    if (count === 9) return null;
     // Nothing that is not there is read by anyone.
     if (!quote.has(at, 8)) break;
     if (!quote.canRead(at, 8)) return null;
@@ -353,6 +353,9 @@ function answerFaults(world: World, packet: Packet): Vector[] {
   const isToGroup = family === 4 ? from % (1n << 32n) >= 0xe0000000n : from >> 120n === 0xffn;
   const isOffer = family === 4 && udp?.number(2, 2) === 68;
   const mac = packet.destinationMac!;
+  // An error quotes each header behind 62 bytes of its own, and 24 of the header are read, up to byte 512.
+  const { extensionAt } = packet;
+  if (extensionAt !== null && (packet.faults.has('malformed') || 62 + extensionAt + 24 > 512)) faults.push('malformed');
   if (!isToGroup && !isGroup(mac) && isOwnMac(world, mac) && !isOffer) {
     if (family === 6 && isLinkLocal(from)) {
       if (!isClaim(world, from, 6)) faults.push('link-local');

@@ -73,6 +73,8 @@ export interface Packet {
   readonly bare: boolean;
   /** From the transport header on; undefined if the frame has none. */
   readonly transport?: Bytes;
+  /** IPv6: where in the packet the last extension header is that could be read; null: there is none. */
+  readonly extensionAt: number | null;
   /** Where in the frame the ARP or IP header is, and the transport header. */
   readonly networkAt: number;
   readonly transportAt: number;
@@ -263,6 +265,7 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   draft.bare = !EXTENSIONS.has(draft.protocol) && rest.length === 40 + length;
   for (let count = 0; EXTENSIONS.has(draft.protocol); count++) {
     const kind = draft.protocol;
+    if (count < 8) draft.extensionAt = 40 + length - payload.length;
     if (count === 8 || !payload.canRead(0, 8)) return void faults.add('malformed');
     if (kind === 0 && count > 0) return void faults.add('malformed');
     const units = payload.number(1, 1);
@@ -307,7 +310,15 @@ function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet
       hopLimit: 0,
       hopByHop: false,
     },
-    ...{ routed: false, frameBytes: frame.length, bare: false, networkAt: 0, transportAt: 0, segmented },
+    ...{
+      routed: false,
+      frameBytes: frame.length,
+      bare: false,
+      extensionAt: null,
+      networkAt: 0,
+      transportAt: 0,
+      segmented,
+    },
   };
   if (isJoined || bytes.length < 14) {
     draft.faults.add('malformed');

@@ -182,8 +182,8 @@ const rows: Row[] = [
   {
     name: 'a quote with more headers than are read',
     vector: 'malformed',
-    attack: error6(1, sent6(ATTACKER.ipv6, PROTOCOL.hopByHop, chain(8))),
-    allow: error6(1, sent6(ATTACKER.ipv6, PROTOCOL.hopByHop, chain(7))),
+    attack: error6(1, sent6(ATTACKER.ipv6, PROTOCOL.hopByHop, chain(9))),
+    allow: error6(1, sent6(ATTACKER.ipv6, PROTOCOL.hopByHop, chain(8))),
   },
 ];
 

@@ -3,8 +3,10 @@
 import { type AddressGrant, type IfaceRecord, VECTORS, type Vector } from '@bailiff/bpf';
 import {
   arp,
+  destinationOptions,
   ETHERTYPE,
   ethernet,
+  extension,
   type Ipv4Fields,
   icmp,
   icmpv6,
@@ -49,6 +51,25 @@ const ping4 = (destination: string) => packet4(icmp(8), { destination, protocol:
 const ping6 = (destination: string) =>
   packet6(PROTOCOL.icmpv6, (ends) => icmpv6(128, Buffer.alloc(4), ends), destination);
 
+/** Asks for an error in its first option, and has another header behind them. */
+const optional = (bytes: number) =>
+  packet6(PROTOCOL.destinationOptions, () => {
+    const options = [Buffer.from([0x80, 0]), pad(bytes)];
+    const last = extension(PROTOCOL.none);
+    return Buffer.concat([destinationOptions(PROTOCOL.destinationOptions, options), last]);
+  });
+const pad = (bytes: number): Buffer =>
+  bytes > 255
+    ? Buffer.concat([pad(200), pad(bytes - 200)])
+    : Buffer.from([0x1e, bytes - 2, ...Buffer.alloc(bytes - 2)]);
+const manyHeaders = (count: number) =>
+  packet6(PROTOCOL.destinationOptions, (ends) => {
+    const headers = Array.from({ length: count }, (_, i) =>
+      extension(i === count - 1 ? PROTOCOL.udp : PROTOCOL.destinationOptions),
+    );
+    return Buffer.concat([...headers, udp(4000, 9, undefined, ends)]);
+  });
+
 /** Of the receiver, what it sends for an answer, and the nearest frame with an answer that passes. */
 const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer])[] = [
   ['UDP from a tunnel port', 'tunnel', from4(TUNNEL_PORT)],
@@ -59,6 +80,8 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['one that it would report as too old', 'redirect', packet4(udp(4000, 53), { destination: '198.51.100.7', ttl: 1 })],
   ['a ping of an address of another interface', 'ipv4-source', ping4(OTHER.ipv4)],
   ['a ping of an IPv6 address of another interface', 'ipv6-source', ping6(OTHER.ipv6)],
+  ['headers that end too late in an error about them', 'malformed', optional(440)],
+  ['more headers than are read', 'malformed', manyHeaders(9)],
 ];
 
 describe('provocation, with real stacks', () => {
@@ -76,7 +99,7 @@ describe('provocation, with real stacks', () => {
     // A pod inherits ip_forward from its node.
     const setup = [
       'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
-      'sysctl -qw net.ipv4.icmp_ratelimit=0',
+      'sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0',
       'ip link add other0 type bridge',
       'ip link set other0 up',
       `ip addr add ${OTHER.ipv4}/16 dev other0`,
@@ -156,6 +179,8 @@ const PASSING: readonly Passing[] = [
   { name: "a copy of a neighbour's traffic", frame: packet4(null, { destination: NODE.ipv4 }, UNKNOWN_MAC) },
   { name: 'a group', frame: packet4(null, { destination: '224.0.0.251' }, GROUP_MAC) },
   { name: 'a group, sent to the pod alone', frame: packet4(null, { destination: '224.0.0.251' }) },
+  { name: 'headers of which all are read in an error about them', frame: optional(380) },
+  { name: 'as many headers as are read', frame: manyHeaders(8) },
   { name: 'the link-local address of the pod', frame: ping6(RECEIVER.linkLocal) },
   { name: 'a pod without identity', frame: transit, record: { state: 'unknown' } },
   { name: 'a pod that has ended', frame: transit, record: { orphaned: true } },

@@ -29,7 +29,8 @@ __noinline int load_quoted_destination(struct __sk_buff *skb, struct packet *pac
 	    !load_bytes(skb, packet, quote + 24, to, sizeof(*to)))
 		return false;
 	at = quote + IPV6_BYTES;
-	for (int i = 0; i < MAX_EXTENSIONS; i++) {
+	/* Once more than there are headers, for the protocol behind the last one. */
+	for (int i = 0; i <= MAX_EXTENSIONS; i++) {
 		__u32 bytes;
 
 		if (!is_extension(next))

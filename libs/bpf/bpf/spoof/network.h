@@ -256,17 +256,17 @@ __noinline int parse_extensions(struct __sk_buff *skb, struct packet *packet)
 	if (!packet)
 		return false;
 	at = packet->network + IPV6_BYTES;
-
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		__u32 bytes = parse_extension(skb, packet, at, i == 0);
 
+		packet->extension = at;
 		if (!bytes)
 			return false;
+		at = hide_bounds(packet, at + bytes);
 		if (packet->fragment == FRAGMENT_LATER) {
 			packet->transport = 0;
 			return true;
 		}
-		at = hide_bounds(packet, at + bytes);
 		if (!is_extension(packet->protocol)) {
 			packet->transport = at;
 			return true;

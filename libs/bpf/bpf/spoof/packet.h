@@ -47,6 +47,7 @@ struct packet {
 	__u32 readable;		/* bytes from the start of the frame that may be read */
 	__u32 network;		/* offset of the ARP or IP header */
 	__u32 transport;	/* offset of the transport header; 0: none */
+	__u32 extension;	/* offset of the last IPv6 extension header that was read; 0: there is none */
 	__u32 violations;		/* VECTOR_BIT()s */
 	union address source;	/* ARP: sender */
 	union address destination;	/* ARP: target */

@@ -16,6 +16,11 @@
 #include "maps.h"
 #include "packet.h"
 
+/* Before the packet that an ICMPv6 error quotes. */
+#define ERROR_HEAD_BYTES	(ETH_HLEN + IPV6_BYTES + 8)
+/* Of an extension header in the quote, at most. */
+#define QUOTED_BYTES	(sizeof(struct extension) + sizeof(union address))
+
 /* Whether UDP may be answered to its source port, which is the first of the two. */
 static __always_inline bool is_plain_answer(const __be16 *ports, const void *data_end, bool ipv4)
 {
@@ -103,13 +108,17 @@ static __always_inline void check_answering_address(struct __sk_buff *skb, const
 }
 
 /* Adds the violations of the answer, whose ends are exchanged already. */
-__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int malformed)
 {
 	bool ipv4, udp;
 
 	if (!iface || !packet)
 		return 0;
 	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	/* An error quotes these headers, and each of them is read. */
+	if (packet->extension &&
+	    (malformed || packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
+		add_violation(packet, VECTOR_MALFORMED);
 	udp = packet->protocol == IPPROTO_UDP && packet->transport;
 	/* A DHCP server sends to the address that it offers, which is not the pod's yet. */
 	if (!is_group(&packet->source, ipv4) && is_to_mac(skb, iface) &&
@@ -137,7 +146,7 @@ __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, 
 	of_packet = packet->violations;
 	packet->violations = 0;
 	exchange_ends(packet);
-	check_answer(skb, iface, packet);
+	check_answer(skb, iface, packet, (of_packet & VECTOR_BIT(VECTOR_MALFORMED)) != 0);
 	exchange_ends(packet);
 	of_answer = packet->violations;
 	packet->violations = of_packet;
