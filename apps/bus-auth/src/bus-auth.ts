@@ -170,7 +170,7 @@ export class BusAuth {
     }
     const { proven, source } = classified;
     if (proven && !this.#hasShare(source, atMs)) return;
-    if (!this.#queue.add(classified, proven ? source : null)) this.#respond(classified, refuse('overloaded'));
+    if (!this.#queue.add(classified, source, proven)) this.#respond(classified, refuse('overloaded'));
   }
 
   /**

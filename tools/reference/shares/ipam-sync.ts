@@ -94,12 +94,23 @@ export const IN_IPAM_SYNC: readonly Share[] = [
   {
     what: 'list of Services as it is published',
     file: `${I}/services/services-feed.ts`,
-    limits: ['as above; for the UDP Services that it is made from, the memory of the container'],
+    limits: ['as above'],
     filledBy: 'as above',
-    share: `as above. ${OPEN}the UDP Services and endpoints themselves have no share`,
+    share: 'as above',
     whenFull: 'as above',
-    counter: '',
+    counter: '`bailiff_ipam_sync_omitted_tunnel_services`',
     tests: ['apps/ipam-sync/src/services/tunnel-services.test.ts'],
+  },
+  {
+    what: 'UDP Services and their endpoints: addresses and ports in memory',
+    file: `${I}/services/record-shares.ts`,
+    limits: ['MAX_ENTRIES'],
+    filledBy: 'Services and endpoints of tenants',
+    share: 'a namespace gets further ones only while more are free than it has',
+    whenFull:
+      'further objects are ignored, as pairs above the limit are. Room that is free again is used within a minute',
+    counter: '`bailiff_ipam_sync_omitted_tunnel_services`',
+    tests: ['apps/ipam-sync/src/services/record-shares.test.ts', 'test/cluster/ipam-sync-services.test.ts'],
   },
   {
     what: 'heartbeats of nodes',

@@ -60,9 +60,10 @@ export const IN_BUS_AUTH: readonly Share[] = [
   {
     what: 'logins that wait or run',
     file: 'apps/bus-auth/src/fair-queue.ts',
-    limits: ['MAX_WAITING', 'MAX_PER_POD'],
+    limits: ['MAX_WAITING', 'MAX_PER_POD', 'MAX_PER_ADDRESS'],
     filledBy: 'clients of NATS: everyone who reaches its port',
-    share: `a proven token: four for its pod, and the slots of all. Unproven tokens: at most half of the slots, and ${OPEN}without signing keys nothing distinguishes them, so some hundred a second keep others out`,
+    share:
+      'a proven token: MAX_PER_POD for its pod, and the slots of all. Unproven tokens: at most half of the slots, and MAX_PER_ADDRESS for an address. Only without signing keys are good tokens unproven, and then only new ones',
     whenFull: 'no response; the client repeats its login',
     counter: '`bailiff_bus_auth_dropped_total`, `bailiff_bus_auth_logins_waiting`',
     tests: ['apps/bus-auth/src/fair-queue.test.ts', 'test/cluster/bus-auth-attack.test.ts'],

@@ -1,14 +1,25 @@
 /**
- * Informers on Services and EndpointSlices, and the nodes → the pairs of the cluster's snapshot. It reports a
- * change only if the pairs changed.
+ * Informers on Services and EndpointSlices, and the nodes → the pairs of the cluster's snapshot. It
+ * reports a change only if the pairs changed. Objects beyond the share of their namespace are ignored
+ * (record-shares.ts).
  */
-import { type EndpointSlice, type KubeError, Reflector, type ReflectorOptions, type Service } from '@bailiff/kube';
+import {
+  type EndpointSlice,
+  type KubeError,
+  type KubeObject,
+  Reflector,
+  type ReflectorOptions,
+  type Service,
+} from '@bailiff/kube';
 import type { TunnelService } from '@bailiff/schemas';
 import { pause } from '@bailiff/service';
 import type { NodeRecord } from '../pods/records.ts';
+import { CHARACTERS_PER_ENTRY, RecordShares } from './record-shares.ts';
 import { type ServiceRecord, type SliceRecord, serviceRecord, sliceRecord } from './records.ts';
 import { TunnelServices } from './tunnel-services.ts';
 
+/** Shortest time between two lists for ignored objects that may fit: a list is expensive. */
+const LIST_INTERVAL_MS = 60_000;
 /** How often pairs whose grace period ended are removed. */
 const EXPIRY_CHECK_MS = 5_000;
 /** Changes within this time are evaluated together: a list has thousands. */
@@ -27,37 +38,53 @@ export interface ServicesFeedOptions {
   onClaim(service: string): void;
   nodes(): readonly NodeRecord[];
   nowMs(): number;
+  /** For tests. */
+  maxEntries?: number;
+  listIntervalMs?: number;
 }
 
 export class ServicesFeed {
   readonly services: Reflector<ServiceRecord>;
   readonly slices: Reflector<SliceRecord>;
   readonly #pairs = new TunnelServices();
+  readonly #shares: RecordShares;
   readonly #o: ServicesFeedOptions;
   #list: TunnelService[] = [];
   #timer: NodeJS.Timeout | undefined;
   #evaluationMs = 0;
   #changedAtMs = Number.NEGATIVE_INFINITY;
+  #listedAtMs = performance.now();
 
   constructor(options: ServicesFeedOptions) {
     this.#o = options;
     const { informer, onError } = options;
+    this.#shares = new RecordShares(options.maxEntries);
     this.services = new Reflector<ServiceRecord>({
       ...informer,
       path: '/api/v1/services',
-      select: (object) => serviceRecord(object as Service),
+      select: (object) => {
+        const record = serviceRecord(object as Service);
+        if (record === null) return null;
+        const { addresses, claimed, ports } = record;
+        return this.#fits(object, addresses.length + claimed.length + ports.length) ? record : null;
+      },
       onAdd: (record, uid) => this.#changed(() => this.#pairs.put(uid, record)),
       onUpdate: (record, _before, uid) => this.#changed(() => this.#pairs.put(uid, record)),
-      onDelete: (_record, uid) => this.#changed(() => this.#pairs.remove(uid)),
+      onDelete: (_record, uid) => this.#changed(() => this.#pairs.remove(uid), uid),
       onError: onError('services'),
     });
     this.slices = new Reflector<SliceRecord>({
       ...informer,
       path: '/apis/discovery.k8s.io/v1/endpointslices',
-      select: (object) => sliceRecord(object as EndpointSlice),
+      select: (object) => {
+        const record = sliceRecord(object as EndpointSlice);
+        if (record === null) return null;
+        const { endpoints, ports } = record;
+        return this.#fits(object, ports.length + Math.ceil(endpoints.length / CHARACTERS_PER_ENTRY)) ? record : null;
+      },
       onAdd: (record, uid) => this.#changed(() => this.#pairs.putSlice(uid, record)),
       onUpdate: (record, _before, uid) => this.#changed(() => this.#pairs.putSlice(uid, record)),
-      onDelete: (_record, uid) => this.#changed(() => this.#pairs.removeSlice(uid)),
+      onDelete: (_record, uid) => this.#changed(() => this.#pairs.removeSlice(uid), uid),
       onError: onError('endpointslices'),
     });
   }
@@ -69,13 +96,18 @@ export class ServicesFeed {
   get list(): readonly TunnelService[] {
     return this.#list;
   }
-  /** Pairs above the limit. */
+  /** Pairs above the limit, and ignored objects. */
   get omitted(): number {
-    return this.#pairs.omitted;
+    return this.#pairs.omitted + this.#shares.refused;
   }
+
   /** Services that lead an address which they claim to a tunnel port of a node. */
   get claiming(): number {
     return this.#pairs.claiming.size;
+  }
+
+  #fits({ metadata: { uid, namespace = '' } }: KubeObject, addressesAndPorts: number): boolean {
+    return this.#shares.put(uid, namespace, addressesAndPorts);
   }
 
   /** Runs until the signal aborts. */
@@ -96,11 +128,23 @@ export class ServicesFeed {
     while (!signal.aborted) {
       await pause(EXPIRY_CHECK_MS, signal);
       this.#evaluate();
+      this.#listIgnored();
     }
   }
 
-  #changed(change: () => void): void {
+  /** Room is free again: ignored objects are read again. */
+  #listIgnored(): void {
+    const intervalMs = this.#o.listIntervalMs ?? LIST_INTERVAL_MS;
+    if (performance.now() - this.#listedAtMs < intervalMs || !this.#shares.takeRoom()) return;
+    this.#listedAtMs = performance.now();
+    this.services.reselect();
+    this.slices.reselect();
+  }
+
+  /** @param removed UID of an object that is gone or ignored */
+  #changed(change: () => void, removed?: string): void {
     change();
+    if (removed !== undefined) this.#shares.remove(removed);
     const sinceChangeMs = performance.now() - this.#changedAtMs;
     const waitMs = Math.max(COALESCE_MS, WAITS_PER_EVALUATION * this.#evaluationMs, CHANGE_INTERVAL_MS - sinceChangeMs);
     this.#timer ??= setTimeout(() => this.#evaluate(), waitMs);
