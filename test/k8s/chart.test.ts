@@ -119,6 +119,19 @@ if (program === null) {
       120_000,
     );
 
+    it('who connects to NATS - everyone, or the named clients and every pod of Bailiff that uses it', () => {
+      const set = ['networkPolicies.natsClients[0].ipBlock.cidr=10.0.0.0/16'];
+      const policiesOf = (list: Json[]) => byKey(list.filter(({ kind }) => kind === 'NetworkPolicy'));
+      const [open, restricted] = [[], set].map((more) => policiesOf(documentsOf(template(program, { set: more }))));
+      const fromOf = (policies: typeof open) => policies?.get('NetworkPolicy bailiff-nats').spec.ingress[0].from;
+      expect(fromOf(open)).toBeUndefined();
+      const [{ podSelector }, ...named] = fromOf(restricted);
+      expect(named).toEqual([{ ipBlock: { cidr: '10.0.0.0/16' } }]);
+      const { values } = podSelector.matchExpressions[0];
+      const own = restricted?.get('NetworkPolicy bailiff-bus-clients').spec.podSelector.matchExpressions[0].values;
+      expect(values).toEqual([...own, 'canary']);
+    }, 120_000);
+
     it('the set-up Job has another name for another image, and the same one otherwise', () => {
       const nameWith = (...set: string[]) => {
         const list = documentsOf(template(program, { set }));

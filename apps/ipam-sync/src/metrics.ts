@@ -88,7 +88,7 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   gauge('pod_bytes', 'Estimated memory of the records of pods', (r) => r.podBytes);
   gauge(
     'omitted_tunnel_services',
-    'Addresses and ports of Services that lead to a tunnel port, above the limit of the list',
+    'Addresses and ports of Services that lead to a tunnel port, above the limit of the list; and UDP Services and EndpointSlices that are ignored, because their namespace has its share of memory',
     (r) => r.omittedServices,
   );
   gauge(

@@ -203,7 +203,8 @@ export const IN_THE_CLI: readonly Share[] = [
     file: 'apps/cli/src/shared/bus/read-stream.ts',
     limits: ['MAX_MESSAGES', 'apps/cli/src/shared/read/tally.ts#MAX_GROUPS', 'apps/cli/src/timeline/read.ts#MAX_ITEMS'],
     filledBy: 'nodes and tenants, by what they cause',
-    share: `${OPEN}none: a node that floods the range pushes others out of it. With \`--node\`, only the messages of that node are read`,
+    share:
+      'none in a range: a node that floods it pushes the older messages of others out of what one call reads. They stay in the stream: `--node` reads those of one node, `--since` a shorter range',
     whenFull: 'the newest are read, and the output says so',
     counter: 'the output: `cut`',
     tests: ['test/cluster/cli-flood.test.ts'],
