@@ -128,7 +128,8 @@ export const MEMORY_OF: Readonly<Record<string, Pick<Share, 'filledBy' | 'share'
   },
   correlator: {
     filledBy: 'violating pods within the longest timespan ([sizing](../operations.md#sizing))',
-    share: `as the rows above. ${OPEN}the limits of all nodes together are above that of the container`,
+    share:
+      'as the rows above: a node near all its limits takes 60 MB with seven rules, so only six such nodes together exceed the limit',
     whenFull: 'it is restarted and reads its timespan again; a replica is affected too',
     tests: ['test/cluster/correlator-kill.test.ts'],
   },

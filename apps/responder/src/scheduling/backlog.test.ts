@@ -66,6 +66,33 @@ describe('backlog', () => {
     expect(jobs('v1', 10 * SECOND - 300)).toEqual([['label', 0]]);
   });
 
+  it('turns - a namespace with many due tasks has one in front of the next one of another; started or ended ones are over', () => {
+    const backlog = new Backlog(new OrderGate());
+    const ledger = new Ledger();
+    const now = { micros: 0, monotonicMs: 0 };
+    const label = new Map([['mine', responsePolicy.parse({ steps: [{ action: 'label' }] })]]);
+    let sequence = 0;
+    const turnOf = (namespace: string) => {
+      sequence += 1;
+      const verdict = sampleVerdict({ verdictId: `v${sequence}` });
+      const pod = { ...(verdict.pod as NonNullable<typeof verdict.pod>), namespace };
+      const stored = { verdict: { ...verdict, pod }, sequence, atMicros: 0 };
+      backlog.put(stored, planVerdict(stored.verdict, 0, label), ledger);
+      const [job] = backlog.jobsOf(verdict.verdictId, ledger, now);
+      return { turn: job?.turn, verdictId: verdict.verdictId, taskId: job?.job.taskId as string };
+    };
+    const tenant = Array.from({ length: 5 }, () => turnOf('tenant'));
+    expect(tenant.map(({ turn }) => turn)).toEqual([1, 2, 3, 4, 5]);
+    expect(turnOf('shop').turn).toBe(1);
+    // A later scan does not change it.
+    expect(backlog.jobs(ledger, now, 0, 0).map(({ turn }) => turn)).toEqual([1, 2, 3, 4, 5, 1]);
+    const [first, second] = tenant as [(typeof tenant)[0], (typeof tenant)[0]];
+    backlog.started(first.verdictId, first.taskId);
+    expect(turnOf('third').turn).toBe(2);
+    backlog.ended(second.verdictId, second.taskId);
+    expect([turnOf('fourth').turn, turnOf('tenant').turn]).toEqual([3, 6]);
+  });
+
   describe('places of verdicts that wait', () => {
     const MOST = 100;
     const FAR = { micros: 0, monotonicMs: 0 };

@@ -134,6 +134,8 @@ export class Backlog {
   ended(verdictId: string, taskId: string): number | null {
     const verdict = this.#verdicts.get(verdictId);
     if (!verdict) return null;
+    // A refused task and a dry run have no start.
+    this.started(verdictId, taskId);
     verdict.tasks = verdict.tasks.filter((task) => task.taskId !== taskId);
     if (verdict.tasks.length === 0) this.#remove(verdictId);
     return verdict.sequence;
