@@ -9,6 +9,7 @@
  * once as `unproven-pod`.
  */
 import type { ProjectedViolation } from '@bailiff/schemas';
+import { FairCounts } from '@bailiff/service/fair-counts';
 import type { Attribution } from './attribution.ts';
 
 /** Limits the share of a node that floods the stream. */
@@ -33,11 +34,11 @@ export interface Released {
   attribution: Attribution;
 }
 
+/** Violations of a node and their characters, by namespace. */
 interface Used {
-  count: number;
-  text: number;
+  readonly count: FairCounts;
+  readonly text: FairCounts;
 }
-const NOTHING: Readonly<Used> = { count: 0, text: 0 };
 
 /** By time, then by place in the stream. */
 const inOrder = (a: Released, b: Released): number =>
@@ -51,8 +52,6 @@ export class PendingViolations {
   /** In the order of their release by the inventory of `#version`. */
   #waiting: Released[] = [];
   readonly #perNode = new Map<string, Used>();
-  /** By node and namespace. */
-  readonly #perNamespace = new Map<string, Used>();
   /** Characters of all pending violations. */
   #text = 0;
   #version = -1;
@@ -63,15 +62,19 @@ export class PendingViolations {
 
   /** @returns false if a bound is reached */
   add(pending: PendingViolation, attribution: Attribution): boolean {
-    const ofNode = this.#perNode.get(pending.node) ?? NOTHING;
-    const own = this.#perNamespace.get(namespaceKey(pending)) ?? NOTHING;
-    const text = textOf(pending.violation);
-    if (this.#waiting.length >= MAX_PENDING || own.count >= MAX_PENDING_PER_NODE - ofNode.count) return false;
-    if (this.#text + text > MAX_TEXT || own.text + text > MAX_TEXT_PER_NODE - ofNode.text) return false;
+    const { count, text } = this.#perNode.get(pending.node) ?? {
+      count: new FairCounts(MAX_PENDING_PER_NODE),
+      text: new FairCounts(MAX_TEXT_PER_NODE),
+    };
+    const namespace = namespaceOf(pending);
+    const length = textOf(pending.violation);
+    if (this.#waiting.length >= MAX_PENDING || !count.hasRoom(namespace)) return false;
+    if (this.#text + length > MAX_TEXT || text.roomFor(namespace) < length) return false;
     this.#insert({ pending, attribution });
-    charge(this.#perNode, pending.node, 1, text);
-    charge(this.#perNamespace, namespaceKey(pending), 1, text);
-    this.#text += text;
+    count.add(namespace);
+    text.add(namespace, length);
+    this.#perNode.set(pending.node, { count, text });
+    this.#text += length;
     return true;
   }
 
@@ -114,21 +117,16 @@ export class PendingViolations {
   }
 
   #subtract(pending: PendingViolation): void {
-    const text = textOf(pending.violation);
-    this.#text -= text;
-    charge(this.#perNode, pending.node, -1, -text);
-    charge(this.#perNamespace, namespaceKey(pending), -1, -text);
+    const { count, text } = this.#perNode.get(pending.node) as Used;
+    const length = textOf(pending.violation);
+    this.#text -= length;
+    count.remove(namespaceOf(pending));
+    text.remove(namespaceOf(pending), length);
+    if (count.size === 0) this.#perNode.delete(pending.node);
   }
 }
 
-const namespaceKey = ({ node, violation }: PendingViolation) => `${node}/${violation.pod?.namespace ?? ''}`;
-
-function charge(used: Map<string, Used>, key: string, count: number, text: number): void {
-  const before = used.get(key) ?? NOTHING;
-  const after = { count: before.count + count, text: before.text + text };
-  if (after.count > 0) used.set(key, after);
-  else used.delete(key);
-}
+const namespaceOf = ({ violation }: PendingViolation) => violation.pod?.namespace ?? '';
 
 const lengthOf = (strings: object): number =>
   Object.values(strings).reduce((sum: number, value) => sum + (typeof value === 'string' ? value.length : 0), 0);
