@@ -2,8 +2,8 @@
 // headers of a request, and removes a line that hid `Nats-Trace-Dest`. The next server publishes a
 // trace of the message to that subject with the rights of the route (libs/bus/src/auth/route-rights.ts).
 // Servers before 2.11 trace nothing.
-import { type Bus, type Identity, permissionsFor, userOf } from '@bailiff/bus';
-import { type TestNats, testUsers } from '@bailiff/bus/testing';
+import { type Bus, ensureTopology, type Identity, permissionsFor, userOf } from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { startThree } from '../support/bus.ts';
@@ -96,3 +96,12 @@ test('trace destination - control: without the rights of routes they are reached
   const streams = async () => (await settled(admin)).size;
   await waitFor(async () => (await streams()) === 0, { what: 'all streams to be deleted', state: streams });
 }, 120_000);
+
+test('trace destination - a single server publishes none of these traces', async () => {
+  await using nats = await startNats({ users: USERS });
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin);
+  await seed(admin);
+  for (const identity of OUTSIDE) await sendAll([nats], identity, [...PROTECTED, OPEN]);
+  expect(tracesIn(await settled(admin))).toEqual([]);
+});
