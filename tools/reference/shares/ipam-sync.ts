@@ -43,10 +43,10 @@ export const IN_IPAM_SYNC: readonly Share[] = [
   {
     what: 'time to plan and encode snapshots',
     file: `${I}/snapshots/write-turns.ts`,
-    limits: ['FREE_MS', 'HALF_LIFE_MS'],
+    limits: ['FREE_MS', 'MAX_PAUSE_MS', 'HALF_LIFE_MS'],
     filledBy: 'changes of pods: each causes a snapshot of its node, of which a full one takes tens of milliseconds',
     share:
-      'the namespace with the least recent time is first. One that has used a node for longer waits between two of its changes there, and uses at most a tenth of the process and of the collector that reads them',
+      'the namespace with the least recent time is first. One that has used a node for longer waits between two of its changes there, and uses about a tenth of the process and of the collector that reads them',
     whenFull: 'the changes of that namespace are written later, together or with those of others',
     counter: '`bailiff_ipam_sync_change_to_written_seconds`',
     tests: ['apps/ipam-sync/src/snapshots/write-turns.test.ts'],

@@ -61,10 +61,10 @@ describe('turns of snapshots', () => {
     expect(process.latencyOf('calm', NO_TENANT, attack)).toBeGreaterThan(30 * FULL_NODE_MS);
   });
 
-  test('turns - a tenant that changes pods of one node all the time uses a tenth of the process', () => {
+  test('turns - a tenant that changes pods of one node all the time uses about a tenth of the process', () => {
     const process = new Process();
     process.run(100_000, () => process.turns.mark('node-1', 'hostile'));
-    expect(process.usedMs).toBeLessThan(10_000);
+    expect(process.usedMs).toBeLessThan(13_000);
     expect(process.usedMs).toBeGreaterThan(2_000);
     // Changes that no tenant causes are not slowed down.
     const other = new Process();
@@ -72,9 +72,9 @@ describe('turns of snapshots', () => {
     expect(other.usedMs).toBeGreaterThan(40_000);
   });
 
-  test('turns - the two or three changes of a pod that starts have no pause, also on a full node', () => {
+  test('turns - the changes of five pods that start have no pause, also on a full node', () => {
     const process = new Process();
-    for (let change = 0; change < 3; change += 1)
+    for (let change = 0; change < 15; change += 1)
       expect(process.latencyOf('node-1', 'honest', () => undefined)).toBeLessThanOrEqual(
         COALESCE_MS + FULL_NODE_MS + STEP_MS,
       );

@@ -4,17 +4,21 @@
  * tens of milliseconds, and a tenant can change labels of its pods on many nodes all the time.
  *
  * So the tenant with the least recent time of writing is first, and waits for one snapshot at most. If
- * one tenant has used a key for more than FREE_MS, its next write of the key waits: it uses at most a
- * tenth of this process, and of the collector that reads the snapshot. A write contains the changes of
- * all tenants. A key is written once at a time. Bound: the keys, for each tenant with a mark.
+ * one tenant has used a key for more than FREE_MS, its next write of the key waits, up to MAX_PAUSE_MS:
+ * it uses about a tenth of this process, and of the collector that reads the snapshot. A write contains
+ * the changes of all tenants. A key is written once at a time. Bound: the keys, for each tenant with a
+ * mark.
  */
 
 /** Tenant of changes that no namespace causes: nodes, settings, other writers of the bucket. */
 export const NO_TENANT = '';
-/** Time that a tenant may use a key without a pause: a pod that starts causes two or three writes. */
-export const FREE_MS = 250;
+/**
+ * Time that a tenant may use a key without a pause: a pod that starts causes two or three writes, also
+ * on a node that others have filled.
+ */
+export const FREE_MS = 1_000;
 /** Limit of one pause. */
-const MAX_PAUSE_MS = 2_000;
+export const MAX_PAUSE_MS = 500;
 /** Of the time that a tenant has used, half is forgotten after this. */
 export const HALF_LIFE_MS = 10_000;
 /** Less than this is forgotten. */

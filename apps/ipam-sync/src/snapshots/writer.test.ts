@@ -197,6 +197,21 @@ describe('writer', () => {
     await run.end();
   });
 
+  test('writer - deletes a key that ended while its ack was lost', async () => {
+    const bucket = new ModelBucket();
+    const plans: Record<string, Snapshot> = { n1: snapshot('n1', 'a') };
+    bucket.failures = ['BUS_TIMEOUT'];
+    bucket.before = () => {
+      bucket.foreign('n1', JSON.stringify({ ...snapshot('n1', 'a'), revision: 1 }));
+      delete plans['n1'];
+    };
+    const run = begin(bucket, plans);
+    await waitFor(() => run.writer.stats.failures);
+    await run.settle();
+    expect([bucket.entries.get('n1')?.deleted, run.writer.stats.deletes]).toEqual([true, 1]);
+    await run.end();
+  });
+
   test('writer - writes nothing without leading', async () => {
     const bucket = new ModelBucket();
     let leads = false;

@@ -59,6 +59,13 @@ interface StoredSnapshot {
   ours: boolean;
 }
 
+interface Sent {
+  /** null: a deletion. */
+  value: Buffer | null;
+  /** The write as the watch delivered it. */
+  entry: KvEntry | null;
+}
+
 interface Write {
   stored: StoredSnapshot;
   after: Pick<StoredSnapshot, 'digest' | 'exists' | 'snapshotRevision'>;
@@ -72,7 +79,6 @@ const TURNS_PER_FLUSH = 64;
 const BACKOFF = { baseMs: 100, maxMs: 5_000 };
 /** A wait ends without a mark after this long. */
 const MAX_WAIT_MS = 60_000;
-const nextTurnOfLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const NOTHING: StoredSnapshot = { busRevision: 0, snapshotRevision: 0, digest: null, exists: false, ours: false };
 
 /** One term of leadership. */
@@ -80,8 +86,10 @@ export class SnapshotWriter {
   #options: WriterOptions;
   #stored = new Map<string, StoredSnapshot>();
   readonly #turns: WriteTurns;
-  /** Values whose ack is awaited, by key. */
-  readonly #sent = new Map<string, Buffer>();
+  /** Writes whose ack is awaited, by key. */
+  readonly #sent = new Map<string, Sent>();
+  /** Resolves when events were read since the last plan. */
+  #events: Promise<void> = Promise.resolve();
   #oversized = new Set<string>();
   #wake: () => void = () => {};
   #synced = false;
@@ -173,18 +181,24 @@ export class SnapshotWriter {
     let turns = 0;
     const worker = async () => {
       for (;;) {
+        await this.#afterEvents();
         const turn = !signal.aborted && turns < TURNS_PER_FLUSH ? this.#turns.next() : null;
         if (turn === null) return;
         turns += 1;
         if (!(await this.#reconcile(turn))) failed.push(turn);
-        // Events of other tenants between two turns: their marks may be first.
-        await nextTurnOfLoop();
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, worker));
     for (const turn of failed) this.#turns.again(turn);
     this.#flushing = false;
     return failed.length;
+  }
+
+  /** Between two plans, of whatever workers, events are read: their marks may be first. */
+  #afterEvents(): Promise<void> {
+    const before = this.#events;
+    this.#events = before.then(() => new Promise((resolve) => setImmediate(resolve)));
+    return before;
   }
 
   /** Reconciles one key; false if it must be retried. */
@@ -229,7 +243,8 @@ export class SnapshotWriter {
     const options = { previousRevision: stored.busRevision };
     // Checked directly before the write, without an await in between.
     if (!isLeader()) return false;
-    if (value !== null) this.#sent.set(key, value);
+    const sent: Sent = { value, entry: null };
+    this.#sent.set(key, sent);
     try {
       const written = value === null ? bucket.delete(key, options) : bucket.put(key, value, options);
       const busRevision = await written.finally(() => this.#sent.delete(key));
@@ -240,6 +255,8 @@ export class SnapshotWriter {
       return true;
     } catch (error) {
       if (!(error instanceof BusError)) throw error;
+      // It was stored, and only its ack was lost.
+      if (sent.entry) this.#observe(sent.entry);
       if (error.code === 'BUS_CONFLICT') {
         this.stats.conflicts += 1;
         if (await this.#options.confirmLeader()) await this.#reread(key);
@@ -269,8 +286,12 @@ export class SnapshotWriter {
   #observe(entry: KvEntry): void {
     const known = this.#stored.get(entry.key);
     if (known && entry.revision <= known.busRevision) return;
-    // The watch delivers an own write before its ack, which is cheaper than reading it.
-    if (!entry.deleted && this.#sent.get(entry.key)?.equals(entry.value)) return;
+    // The watch may deliver an own write before its ack, which then needs no reading.
+    const sent = this.#sent.get(entry.key);
+    if (sent?.value && !entry.deleted && sent.value.equals(entry.value)) {
+      sent.entry = entry;
+      return;
+    }
     const { digest, snapshotRevision, snapshot } = readSnapshot(entry);
     if (snapshot && !this.#synced) this.#options.onFound?.(entry.key, snapshot);
     this.#stand(entry.key, {
