@@ -1,6 +1,6 @@
 /** What tenants share in ipam-sync. */
 import { LIST_LIMITS } from '@bailiff/schemas';
-import { OPEN, type Share } from './share.ts';
+import type { Share } from './share.ts';
 
 const I = 'apps/ipam-sync/src';
 const V = 'libs/schemas/src/documents/snapshot-value.ts';
