@@ -18,7 +18,7 @@ import {
 } from '@bailiff/lab/frames';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningProcess } from '../support/process.ts';
-import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, allModes, FrameSender, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
 import { ECHO_PORT, startServer } from './harness/world.ts';
 
@@ -236,6 +236,24 @@ describe('provocation', () => {
       expect(await guarded.counts()).toMatchObject({ 'provocation drop': TIMES, 'quarantine-egress drop': TIMES });
     },
   );
+
+  it('samples - a flood of them leaves half of the tokens to what the pod sends', async () => {
+    const sampling = { burst: 8, perSecond: 1 };
+    await using guarded = await node.guard(node.pods.receiver, { sampling });
+    await node.send(from4(TUNNEL_PORT), 500);
+    await node.fence();
+    await using sender = new FrameSender(node.pods.receiver.netns, ['send', 'eth0']);
+    const own = { destination: ATTACKER.mac, source: RECEIVER.mac, type: ETHERTYPE.ipv4 };
+    const forged = ethernet(
+      own,
+      ipv4({ source: NODE.ipv4, destination: ATTACKER.ipv4, protocol: PROTOCOL.udp }, udp(1, 9)),
+    );
+    await sender.send(forged, TIMES);
+    await guarded.counted({ 'provocation drop': 500, 'ipv4-source drop': TIMES });
+    const vectors = (await guarded.samples()).map(({ vector }) => vector);
+    expect(vectors.filter((vector) => vector === 'ipv4-source')).toHaveLength(TIMES);
+    expect(vectors.length).toBeGreaterThan(2 * TIMES);
+  });
 
   it('a pod is judged by what it sends only: nothing of it is a provocation', async () => {
     expect(VECTORS).toContain('provocation');

@@ -59,33 +59,44 @@ static __always_inline void count(const struct iface *iface, struct __sk_buff *s
 enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
 
 /*
- * Detects an empty bucket without the lock. During a flood it returns true for almost every packet
+ * Tokens that samples of received packets leave: others send those, and could use up what the pod's own
+ * violations need.
+ */
+static __always_inline __u32 tokens_kept(__u32 burst, bool received)
+{
+	return received ? burst / 2 : 0;
+}
+
+/*
+ * Detects a bucket without a token to take, without the lock. During a flood it returns true for almost every packet
  * on every CPU. If another CPU refills the bucket at the same time, a sample is lost, never a count.
  */
-static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate)
+static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate,
+				     __u32 kept)
 {
 	const volatile struct token_bucket *shared = bucket;
 	__u64 elapsed = now - shared->refilled_ns;
 
-	return shared->generation == generation && shared->marks & bit && !shared->tokens &&
+	return shared->generation == generation && shared->marks & bit && shared->tokens <= kept &&
 	       elapsed < MAX_REFILL_NS && elapsed * rate < NSEC_PER_SEC;
 }
 
 /* Takes a token for a sample. The lock covers a few instructions and no helper call. */
-static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector, __u64 now)
+static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector, __u64 now, bool received)
 {
 	const struct settings *set = read_settings();
 	__u32 slot = iface->slot, bit = VECTOR_BIT(vector & 31);
 	struct token_bucket *bucket = bpf_map_lookup_elem(&buckets, &slot);
 	enum admission admission = ADMIT_NONE;
-	__u32 burst, rate;
+	__u32 burst, rate, kept;
 
 	if (!bucket || !set)
 		return ADMIT_NONE;
 	burst = iface->sample_burst ? iface->sample_burst : set->sample_burst;
 	rate = iface->samples_per_second ? iface->samples_per_second : set->samples_per_second;
 
-	if (is_empty(bucket, iface->generation, bit, now, rate))
+	kept = tokens_kept(burst, received);
+	if (is_empty(bucket, iface->generation, bit, now, rate, kept))
 		return ADMIT_NONE;
 
 	bpf_spin_lock(&bucket->lock);
@@ -93,7 +104,7 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 	if (!(bucket->marks & bit)) {
 		bucket->marks |= bit;
 		admission = ADMIT_FIRST;
-	} else if (take_token(bucket)) {
+	} else if (bucket->tokens > kept && take_token(bucket)) {
 		admission = ADMIT_BY_TOKEN;
 	}
 	bpf_spin_unlock(&bucket->lock);
@@ -174,7 +185,7 @@ __noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, cons
 	if (!iface || !packet)
 		return 0;
 	now = bpf_ktime_get_boot_ns();
-	admission = admit_sample(iface, vector, now);
+	admission = admit_sample(iface, vector, now, how >> 1 & SAMPLE_EGRESS);
 	if (admission == ADMIT_NONE)
 		return 0;
 	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
