@@ -156,7 +156,7 @@ describe('frames that their sender holds', () => {
       .catch((error: Error) => {
         lacks = error.message;
       });
-    // Once: pktgen removes a device only some time after it was said to.
+    // Once: pktgen removes a device only some time after the command.
     if (lacks === '') await inPod('echo add_device eth0 > /proc/net/pktgen/kpktgend_0');
   });
   beforeEach((context) => {
