@@ -24,6 +24,7 @@ import { expect, test } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
 import { load } from '../../apps/cli/src/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { readAll, text } from '../support/bus.ts';
 import { AuthRig, NODES } from './bus-auth/rig.ts';
 
 const [A, B] = NODES;
@@ -70,6 +71,8 @@ function reported(bus: Bus): string[] {
   return names;
 }
 
+/** A frame that is sent again after an interruption can be stored twice. */
+const distinct = async (admin: Bus) => new Set((await readAll(admin, 'VIOLATIONS')).map(text)).size;
 const stored = async (admin: Bus) => (await streamInfo(admin, 'VIOLATIONS')).state.messages;
 
 /**
@@ -168,7 +171,7 @@ test('a token that is replaced too late ends the connection; frames wait and are
   rig.write(path.basename(options.tokenFile), await rig.tokenOf(A, { seconds: 600 }));
   await waitFor(() => events.includes('connected'), { what: 'the next token to be used', state: () => events });
   const sent = await fire.cease();
-  expect(await stored(admin)).toBe(sent);
+  expect(await distinct(admin)).toBe(sent);
   expect(before).toBeLessThan(sent);
 });
 
@@ -344,7 +347,7 @@ test('credentials are rotated on servers with TLS: no client is disconnected at 
     await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
     const sent = await fire.cease();
     await waitFor(() => admin.connected, { what: 'the administrator to be back' });
-    expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent);
+    expect(await distinct(admin)).toBe(sent);
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
@@ -391,7 +394,7 @@ test('in a cluster any server uses any bus-auth, and a collector moves to anothe
     await waitFor(() => collector.connects > 1 && collector.connected, { what: 'the collector at the other server' });
     expect(collector.nc.info?.server_name).not.toBe(where);
     const sent = await fire.cease();
-    expect((await streamInfo(admin, 'VIOLATIONS')).state.messages).toBe(sent);
+    expect(await distinct(admin)).toBe(sent);
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
