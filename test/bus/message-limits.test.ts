@@ -19,6 +19,8 @@ const STATUS = '$KV.bailiff_nodes.node-a';
 const ID_BYTES = 60_000;
 const IDS = 4_000;
 const MIB = 1024 ** 2;
+/** A reset can arrive before the client has read the server's reason. */
+const TOO_LARGE = /Maximum Payload Violation|the server ended the connection/;
 
 const rawUser = ({ port }: TestNats, user: string) => RawNats.connect({ port, user, password: `password-of-${user}` });
 const memoryMib = ({ pid }: TestNats) =>
@@ -73,9 +75,7 @@ describe('a connection of a node', () => {
     await using nats = await startBus();
     await using raw = await rawUser(nats, 'collector-node-a');
     await raw.store({ subject: FRAMES, body: Buffer.alloc(MAX_PAYLOAD_BYTES - 1024) });
-    await expect(raw.store({ subject: FRAMES, body: Buffer.alloc(MAX_PAYLOAD_BYTES + 1) })).rejects.toThrow(
-      /Maximum Payload Violation/,
-    );
+    await expect(raw.store({ subject: FRAMES, body: Buffer.alloc(MAX_PAYLOAD_BYTES + 1) })).rejects.toThrow(TOO_LARGE);
   });
 
   // siem-relay receives some of their requests. Control: a message of a node may be larger.
@@ -89,7 +89,7 @@ describe('a connection of a node', () => {
     raw.publish({ subject, body: Buffer.alloc(most) });
     await raw.flush();
     raw.publish({ subject, body: Buffer.alloc(most + 1) });
-    await expect(raw.flush()).rejects.toThrow(/Maximum Payload Violation/);
+    await expect(raw.flush()).rejects.toThrow(TOO_LARGE);
   });
 
   test.each([
