@@ -164,26 +164,35 @@ static bool read_answer(const char *text, size_t length, struct answer *answer, 
 	return known;
 }
 
-/* Returns whether the collector decided. Otherwise `answer->reason` says what failed. */
-static bool try_once(const char *path, const char *request, size_t length, int64_t deadline, struct answer *answer)
+/*
+ * Returns whether the collector decided. Otherwise `answer->reason` says what failed. `again`: the collector asked to
+ * repeat the request, now or before.
+ */
+static bool try_once(const char *path, const char *request, size_t length, int64_t deadline, struct answer *answer,
+		     bool *again)
 {
 	static char text[MAX_ANSWER_BYTES];
-	bool again = false;
+	bool was_again = *again;
 	int fd = connect_to(path, answer->reason, sizeof(answer->reason));
 
 	if (fd < 0)
 		return false;
 	ssize_t got = send_all(fd, request, length, deadline) ? receive_all(fd, text, sizeof(text), deadline) : -1;
 	close(fd);
-	if (got > 0 && read_answer(text, (size_t)got, answer, &again))
-		return !again;
+	if (got > 0 && read_answer(text, (size_t)got, answer, again))
+		return !*again;
+	*again = was_again;
 	const char *problem = "ended the connection";
 	if (got > 0)
 		problem = "gave an answer that this plugin cannot read";
 	else if (got == 0)
 		problem = "closed the connection without an answer";
-	else if (now_ms() >= deadline)
+	else if (now_ms() >= deadline) {
+		/* The bound ended a repetition: the reason of the former answer says more. */
+		if (was_again)
+			return false;
 		problem = "did not answer in time";
+	}
 	snprintf(answer->reason, sizeof(answer->reason), "the collector at %.120s %s", path, problem);
 	return false;
 }
@@ -192,10 +201,10 @@ struct answer ask_collector(const char *path, const char *request, size_t length
 {
 	struct answer answer = {.outcome = OUTCOME_NO_ANSWER};
 	int64_t start = now_ms(), deadline = start + wait.ms;
-	bool extended = wait.restart_ms <= wait.ms;
+	bool extended = wait.restart_ms <= wait.ms, again = false;
 
 	for (;;) {
-		if (try_once(path, request, length, deadline, &answer))
+		if (try_once(path, request, length, deadline, &answer, &again))
 			return answer;
 		answer.outcome = OUTCOME_NO_ANSWER;
 		if (!wait.retry)
