@@ -7,7 +7,7 @@
  * any. CONTRIBUTING.md lists what keeps the present time.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 
 const SOURCE = path.join(import.meta.dirname, 'ahead.c');
@@ -33,6 +33,8 @@ function buildClock(days: number): string {
   const library = path.join(CACHE, `ahead-${days}.so`);
   const built = `${library}.${process.pid}`;
   mkdirSync(CACHE, { recursive: true });
+  // Some tests start programs as another user.
+  chmodSync(CACHE, 0o755);
   const options = ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', `-DAHEAD_SECONDS=${days * DAY_S}`];
   execFileSync('gcc', [...options, '-o', built, SOURCE], { stdio: ['ignore', 'ignore', 'inherit'] });
   // Programs of another run may have the former one loaded.
