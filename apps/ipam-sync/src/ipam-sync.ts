@@ -39,12 +39,11 @@ import { EndedPods } from './snapshots/ended-pods.ts';
 import { identityOf, type PlanInput, planCluster, planNode } from './snapshots/plan.ts';
 import { watchUnlistedPods } from './snapshots/unlisted-pods.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
-import type { TaintController } from './taint/controller.ts';
+import { NODES_BUCKET, type TaintController } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
-export const NODES_BUCKET = 'bailiff_nodes';
 /** A term's first write waits this long for owners: without them pods lack their workload's modes. */
 const OWNERS_WAIT_MS = 10_000;
 /** The same for Services, which an older role does not permit to read. */
@@ -298,7 +297,7 @@ export class IpamSync {
           isLeader: () => this.isLeader,
           confirmLeader: async () => !this.#ctx.config.leaderElection || (await this.elector.confirm()),
           coalesceMs: this.#ctx.config.coalesceMs,
-          onFound: (_key, snapshot) => this.#found(snapshot),
+          onFound: (snapshot) => this.#found(snapshot),
           onFailure: (error) => this.#warn('snapshots', error),
           onStored: (sequence) => {
             this.#written = { sequence, timestampMicros: this.#ctx.clock.nowMicros() };

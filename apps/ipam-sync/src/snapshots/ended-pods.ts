@@ -68,7 +68,7 @@ export class EndedPods {
     former.delete(uid);
     if (former.size === 0) this.#byNode.delete(nodeName);
     this.#nodeOf.delete(uid);
-    this.#isReported(known.pod);
+    this.#markReported(known.pod);
   }
 
   /** Pods that the node reports beside its list. @returns whether its list changed */
@@ -79,7 +79,7 @@ export class EndedPods {
       former.seenMs = nowMs;
       if (former.isPresent) continue;
       former.isPresent = true;
-      this.#isReported(former.pod);
+      this.#markReported(former.pod);
       isChanged = true;
     }
     return isChanged;
@@ -102,7 +102,7 @@ export class EndedPods {
     return [...(this.#byNode.get(nodeName)?.values() ?? [])];
   }
 
-  #isReported({ namespace, uid }: PodIdentity): void {
+  #markReported({ namespace, uid }: PodIdentity): void {
     const own = this.#unreported.get(namespace);
     own?.delete(uid);
     if (own?.size === 0) this.#unreported.delete(namespace);

@@ -3,10 +3,9 @@
  * ended-pods.ts.
  */
 import { type Bucket, decodeToken } from '@bailiff/bus';
-import { nodeStatus } from '@bailiff/schemas';
+import { uidsOfStatus } from '@bailiff/schemas';
 import type { EndedPods } from './ended-pods.ts';
 
-const field = nodeStatus.pick({ unlistedPods: true });
 /** Most statuses have no such pod, and are not parsed. */
 const SOME = Buffer.from('"unlistedPods":["');
 
@@ -27,16 +26,8 @@ export async function watchUnlistedPods(
     onEntry: ({ key, value, deleted, injected }) => {
       if (deleted || injected || !value.includes(SOME)) return;
       const nodeName = decodeToken(key);
-      if (ended.reported(nodeName, unlistedIn(value), performance.now())) onChanged(new Set([nodeName]));
+      const uids = new Set(uidsOfStatus(value.toString('utf8'), 'unlistedPods'));
+      if (ended.reported(nodeName, uids, performance.now())) onChanged(new Set([nodeName]));
     },
   });
-}
-
-function unlistedIn(value: Buffer): ReadonlySet<string> {
-  try {
-    return new Set(field.safeParse(JSON.parse(value.toString('utf8'))).data?.unlistedPods);
-  } catch (error) {
-    if (error instanceof SyntaxError) return new Set();
-    throw error;
-  }
 }

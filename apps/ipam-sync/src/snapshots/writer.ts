@@ -29,7 +29,7 @@ export interface WriterOptions {
   coalesceMs: number;
   nowMs?: () => number;
   /** A key has this value when the term starts. */
-  onFound?(key: string, snapshot: Snapshot): void;
+  onFound?(snapshot: Snapshot): void;
   /** The bus stored a write or a deletion with this sequence. */
   onStored?(sequence: number): void;
   /** A key was written; time since its first mark. */
@@ -293,7 +293,7 @@ export class SnapshotWriter {
       return;
     }
     const { digest, snapshotRevision, snapshot } = readSnapshot(entry);
-    if (snapshot && !this.#synced) this.#options.onFound?.(entry.key, snapshot);
+    if (snapshot && !this.#synced) this.#options.onFound?.(snapshot);
     this.#stand(entry.key, {
       busRevision: entry.revision,
       snapshotRevision: Math.max(snapshotRevision, known?.snapshotRevision ?? 0),

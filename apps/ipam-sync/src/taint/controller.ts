@@ -18,7 +18,7 @@ import { type AssessedNode, guardsPods, planTaints, type TaintPlan } from './dec
 import { Heartbeats } from './heartbeats.ts';
 import { hasLabels, isTainted, type NodeObject, taintsWith, takesPods } from './node-object.ts';
 
-const NODES_BUCKET = 'bailiff_nodes';
+export const NODES_BUCKET = 'bailiff_nodes';
 /** Half the interval of a node's status. */
 const PASS_MS = 5_000;
 /** Interval of checks for a missing permission. */

@@ -104,5 +104,5 @@ async function isolate(context: ActionContext): Promise<void> {
   await addEntry(context, { podUid, podNamespace, podName, verdictId, until, reason: 'it is being deleted' });
 }
 
-/** Equal at every attempt: a task recognizes its entry by it. */
+/** Equal at every attempt: a repeated one finds its entry and writes nothing. */
 const endMs = ({ startedAtMicros }: ActionContext) => Math.floor(startedAtMicros / 1000) + ISOLATION_MS;

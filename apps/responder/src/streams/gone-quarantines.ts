@@ -3,9 +3,7 @@
  * node reports on its own list only, so a false report ends nothing but its own quarantines.
  */
 import { type Bus, BusError, encodeToken, openBucket } from '@bailiff/bus';
-import { nodeStatus } from '@bailiff/schemas';
-
-const field = nodeStatus.pick({ quarantinesGone: true });
+import { uidsOfStatus } from '@bailiff/schemas';
 
 /** @returns UIDs; none without a valid status. @throws BusError */
 export function goneQuarantines(bus: Bus): (nodeName: string) => Promise<ReadonlySet<string>> {
@@ -13,21 +11,11 @@ export function goneQuarantines(bus: Bus): (nodeName: string) => Promise<Readonl
   return async (nodeName) => {
     try {
       const entry = await bucket.get(encodeToken(nodeName));
-      return entry ? new Set(goneIn(entry.value.toString('utf8'))) : new Set();
+      return new Set(entry ? uidsOfStatus(entry.value.toString('utf8'), 'quarantinesGone') : []);
     } catch (error) {
       // Credentials of an older version may not read the status, and an injected reply has none.
       if (error instanceof BusError && ['BUS_PERMISSION', 'BUS_MESSAGE'].includes(error.code)) return new Set();
       throw error;
     }
   };
-}
-
-/** Exported for tests. */
-export function goneIn(json: string): string[] {
-  try {
-    return field.safeParse(JSON.parse(json)).data?.quarantinesGone ?? [];
-  } catch (error) {
-    if (error instanceof SyntaxError) return [];
-    throw error;
-  }
 }

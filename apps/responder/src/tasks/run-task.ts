@@ -12,7 +12,6 @@ import { BusError } from '@bailiff/bus';
 import {
   type Decision,
   ownerOf,
-  podOfVerdict,
   type RefusalCode,
   recordOf,
   responseIdOf,
@@ -131,7 +130,7 @@ export class TaskRunner {
       failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
     });
-    run.owner = podOfVerdict(read.pod, stored.verdict) ? ownerOf(read) : null;
+    run.owner = ownerOf(read);
     let state = ledger.task(task.taskId);
     if (state?.started) {
       // Started before, here or by another replica. The stream may contain its terminal record.

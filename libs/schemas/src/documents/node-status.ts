@@ -149,3 +149,14 @@ export const nodeStatus = z.object({
   }),
 });
 export type NodeStatus = z.infer<typeof nodeStatus>;
+
+/** UIDs in one field of a status, whatever its other fields are; none if it is absent or invalid. */
+export function uidsOfStatus(json: string, field: 'quarantinesGone' | 'unlistedPods'): readonly string[] {
+  try {
+    const value = (JSON.parse(json) as Record<string, unknown> | null)?.[field];
+    return nodeStatus.shape[field].safeParse(value).data ?? [];
+  } catch (error) {
+    if (error instanceof SyntaxError) return [];
+    throw error;
+  }
+}
