@@ -215,7 +215,7 @@ if (program === null) {
         documentsOf(template(program, { set })).find(
           ({ kind, metadata }) => kind === 'StatefulSet' && metadata.name === 'bailiff-nats',
         ).spec.template.metadata.annotations;
-      expect(annotationsWith('nats.replicas=1')).not.toEqual(annotationsWith());
+      expect(annotationsWith('nats.replicas=3')).not.toEqual(annotationsWith());
       expect(annotationsWith('nats.storage.maxFileStore=5GiB')).not.toEqual(annotationsWith());
       expect(annotationsWith('collector.image.tag=v2')).toEqual(annotationsWith());
     }, 120_000);

@@ -11,8 +11,8 @@ import type { OutputTarget, RotateOptions } from './steps.ts';
 
 const EXAMPLES = `
 Examples:
-  bailiff credentials init --kubernetes secrets.yaml     for the manifests in k8s: three servers
-  bailiff credentials init --replicas 1 --dns-name bus.example.org
+  bailiff credentials init --kubernetes secrets.yaml     for the manifests in k8s: one server
+  bailiff credentials init --replicas 3 --dns-name bus.example.org
   bailiff credentials rotate && kubectl apply -f …       first step: new secrets for the clients; then --finish
   bailiff credentials show
 
@@ -62,7 +62,7 @@ const collect = (value: string, before: string[]) => [...before, value];
 const withBusOptions = (command: Command) =>
   command
     .option('--namespace <namespace>', 'namespace of the bus', DEFAULT_NAMESPACE)
-    .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '3')
+    .option('--replicas <n>', 'servers of the bus: 1, 3 or 5', '1')
     .option('--max-file-store <size>', 'what a server may store, below the size of its volume (default: 12GiB)')
     .option('--dns-name <name>', 'additional name or address of the certificate; repeatable', collect, []);
 
@@ -142,7 +142,7 @@ function registerCluster(parent: Command, io: CliIo): void {
       'after',
       `
 Examples:
-  bailiff credentials install --replicas 1     in a Job: its account creates, reads and patches Secrets
+  bailiff credentials install --replicas 3     in a Job: its account creates, reads and patches Secrets
 
 Existing Secrets are not changed, except for the servers' configuration when --replicas or
 --max-file-store changes.
