@@ -141,20 +141,19 @@ export class Collector {
       for (const timer of timers) clearInterval(timer);
       cni.close();
       network.closeInputs();
-      const last = samples.drain();
+      samples.drain();
       samples.close();
-      if (last) this.#takeSamples(last);
       await this.#stop();
     });
   }
 
-  #startTimers(drain: () => DecodedBatch | null): NodeJS.Timeout[] {
+  #startTimers(drain: () => void): NodeJS.Timeout[] {
     const { cni, network, problems } = this.#parts;
     const { config } = this.#ctx;
     const every = (ms: number, part: string, action: () => void) =>
       setInterval(() => problems.attempt(part, action), ms);
     return [
-      every(config.sweepIntervalMs, 'publish', () => this.#sweep(drain())),
+      every(config.sweepIntervalMs, 'publish', () => this.#sweep(drain)),
       every(config.statusIntervalMs, 'status', () => this.#reportStatus()),
       setInterval(() => this.#resync(), RESYNC_MS),
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
@@ -198,9 +197,9 @@ export class Collector {
    * Drains samples before reading counters: otherwise the counts are published without their
    * samples.
    */
-  #sweep(waiting: DecodedBatch | null): void {
+  #sweep(drain: () => void): void {
     const { network, runtime } = this.#parts;
-    if (waiting) this.#takeSamples(waiting);
+    drain();
     runtime.sweep();
     network.sweep();
   }

@@ -2,6 +2,7 @@
 
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { DEFAULT_MAX_RECORDS } from '../src/core/ring-reader.ts';
 import { BpfMap, BpfObject, type BpfProgram, MAP_TYPE, RingReader, ringRecords } from '../src/index.ts';
 import { compileFixture, needsRoot, TempDir } from './helpers.ts';
 
@@ -125,6 +126,23 @@ describe('native ring', () => {
     expect(() => reader.drain()).toThrow('shutdown');
     fail = false;
     expect(reader.drain()).toBe(1);
+  });
+
+  test('drain - one call delivers a full ring, of which take() returns one batch', () => {
+    using source = load();
+    let seen = 0;
+    using reader = new RingReader(source.ring, {
+      onBatch: (_, count) => {
+        seen += count;
+      },
+    });
+    source.emit(60, 5000);
+    const records = reader.drain();
+    expect(records).toBeGreaterThan(RING_RECORDS - 2);
+    expect(seen).toBe(records);
+    source.emit(60, 5000);
+    expect(reader.take()?.count).toBe(DEFAULT_MAX_RECORDS);
+    expect(reader.drain()).toBe(records - DEFAULT_MAX_RECORDS);
   });
 
   test('close - remaining records stay for the next reader', () => {

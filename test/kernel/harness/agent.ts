@@ -45,14 +45,12 @@ const own = {
   },
   /** Takes all records from the ring. */
   drain: () => {
-    const reader = state.object!.openSamples(() => {
-      throw new Error('drained synchronously');
-    });
     const samples: bpf.SpoofSample[] = [];
-    for (let batch = reader.drain(); batch !== null; batch = reader.drain()) {
+    const reader = state.object!.openSamples((batch) => {
       if (batch.errors.length > 0) throw batch.errors[0];
       samples.push(...batch.samples);
-    }
+    });
+    reader.drain();
     reader.close();
     return samples;
   },

@@ -16,8 +16,6 @@ import { type NativeRingReader, native } from './native.ts';
 /** About 5 ms of decoding. More would delay timers and acks. */
 export const DEFAULT_MAX_RECORDS = 1024;
 export const DEFAULT_MAX_BYTES = 256 * 1024;
-/** drain() stops here, even if the kernel writes as fast as it reads. */
-export const DRAIN_MAX_BATCHES = 4096;
 
 const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
@@ -30,12 +28,15 @@ export interface RingReaderOptions {
 export class RingReader implements Disposable {
   readonly #native: NativeRingReader;
   readonly #onBatch: (batch: Buffer, count: number) => void;
+  /** More than the records that the ring can hold, which each have a longer header there. */
+  readonly #ringBytes: number;
 
   /** The map may be closed afterwards. Errors: BPF_RING; EINVAL if it is not a ring buffer. */
   constructor(map: BpfMap, options: RingReaderOptions) {
     const { onBatch, maxRecords = DEFAULT_MAX_RECORDS, maxBytes = DEFAULT_MAX_BYTES } = options;
     this.#native = native().openRing(map.native, onBatch, maxRecords, maxBytes);
     this.#onBatch = onBatch;
+    this.#ringBytes = map.info.maxEntries;
   }
 
   /** One batch, without waiting; null if the ring is empty. */
@@ -43,12 +44,16 @@ export class RingReader implements Disposable {
     return this.#native.take();
   }
 
-  /** Delivers all records in the ring synchronously (before shutdown). Returns their number. */
+  /**
+   * Delivers the records that are in the ring now, synchronously. Returns their number. It ends even
+   * if the kernel writes as fast as it reads.
+   */
   drain(): number {
     let records = 0;
-    for (let i = 0; i < DRAIN_MAX_BATCHES; i++) {
+    for (let bytes = 0; bytes < this.#ringBytes; ) {
       const taken = this.#native.take();
       if (taken === null) break;
+      bytes += taken.batch.length;
       records += taken.count;
       this.#onBatch(taken.batch, taken.count);
     }

@@ -170,9 +170,9 @@ export interface SampleReader {
    */
   close(): void;
   /**
-   * Takes the records that are in the ring now, without waiting. For a shutdown. Null if it is empty.
+   * Delivers the records that are in the ring now, without waiting. Returns their number.
    */
-  drain(): DecodedBatch | null;
+  drain(): number;
 }
 
 export interface SpoofObject {

@@ -364,14 +364,7 @@ class PinnedSpoofObject implements SpoofObject {
   }
 
   openSamples(onBatch: Parameters<SpoofObject['openSamples']>[0]): ReturnType<SpoofObject['openSamples']> {
-    const reader = new RingReader(this.#loaded.raw.samples, { onBatch: (batch) => onBatch(decodeBatch(batch)) });
-    return {
-      close: () => reader.close(),
-      drain: () => {
-        const taken = reader.take();
-        return taken === null ? null : decodeBatch(taken.batch);
-      },
-    };
+    return new RingReader(this.#loaded.raw.samples, { onBatch: (batch) => onBatch(decodeBatch(batch)) });
   }
 
   close(): void {
