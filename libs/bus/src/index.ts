@@ -1,10 +1,8 @@
 export {
   ACCOUNTS,
-  type Account,
   accountOf,
   CONNECTION_LIMITS,
   CORE,
-  EXPORTS,
   IMPORTS,
   MAX_CONNECTIONS,
   MAX_PAYLOADS,
@@ -29,23 +27,23 @@ export * from './kv/snapshot.ts';
 export { type FollowerBuses, MAX_DOUBTS } from './kv/snapshot-follower.ts';
 export { type BusService, connectService } from './setup/connect-service.ts';
 export * from './setup/ensure-topology.ts';
-export { type ConsumerProgress, consumerProgress } from './status/consumer-progress.ts';
+export { consumerProgress } from './status/consumer-progress.ts';
 export * from './status/instance-reporter.ts';
-export type { Position, ProgressSource } from './status/stream-progress.ts';
-export type { PublishOptions } from './streams/ack.ts';
+export type { Position } from './status/stream-progress.ts';
+
 export * from './streams/copy-publisher.ts';
 export * from './streams/dead-letter.ts';
 export * from './streams/direct.ts';
 export { consumeOrdered } from './streams/ordered.ts';
-export type { OrderedOptions, StartAt } from './streams/ordered-options.ts';
+export type { StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';
 export * from './streams/publish-once.ts';
 export { RepeatedFrames } from './streams/repeated-frames.ts';
 export * from './streams/retention.ts';
-export { type StreamEnd, streamEnd } from './streams/stream-end.ts';
+export { streamEnd } from './streams/stream-end.ts';
 export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';
 export * from './topology/subjects.ts';
 export * from './topology/topology.ts';
-export { ageText, bytesText, type ChosenTopology } from './topology/topology-plan.ts';
+export { ageText, bytesText } from './topology/topology-plan.ts';

@@ -1,11 +1,10 @@
 export * from './effects/quarantine.ts';
 export * from './effects/rbac.ts';
-export { namespaceShare, STATUS_LAG_MICROS } from './guards/action-limits.ts';
+
 export * from './guards/confirmed-owner.ts';
 export {
   type ActionEntry,
   type Decision,
-  type GuardInput,
   type GuardLimits,
   needsReservation,
   type RefusalCode,
@@ -29,12 +28,8 @@ export {
   type Area,
   alike,
   CODE_ORDER,
-  NOT_ENFORCED,
-  notEnforced,
   type Problem,
   type ProblemCode,
-  shout,
-  warn,
   weigh,
 } from './problems/problem.ts';
 export * from './problems/runtime.ts';

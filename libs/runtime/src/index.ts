@@ -8,7 +8,6 @@ export {
   FAMILY_NUMBERS,
   KERNEL_VALUES,
   MOUNT_VALUES,
-  type MountValue,
   OPERATIONS,
   type OperationName,
   PROTOCOL_NUMBERS,
@@ -16,12 +15,12 @@ export {
   type RuleAction,
   TYPE_NUMBERS,
 } from '@bailiff/vocabulary';
-export type { AddressEntry, AddressRuleEntry } from './compile/addresses.ts';
+
 export * from './compile/compile.ts';
 export * from './compile/encode.ts';
 export * from './compile/hash.ts';
-export { ADDRESS_RULES, COUNTER_EXTRA, PATH_RULES, VALUE_RULES } from './compile/layout.ts';
-export type { PathEntry, PathRuleEntry } from './compile/paths.ts';
+export { COUNTER_EXTRA } from './compile/layout.ts';
+
 export * from './compile/sources.ts';
 export * from './model/explain.ts';
 export * from './model/model.ts';

@@ -1,4 +1,4 @@
-export { canonicalForm, fingerprintHex, fingerprintOf, rabin64 } from './codec/canonical.ts';
+export { fingerprintHex } from './codec/canonical.ts';
 export {
   type Decoded,
   decode,
@@ -13,23 +13,16 @@ export {
 } from './codec/codec.ts';
 export { SchemaError, type SchemaErrorCode } from './codec/errors.ts';
 export {
-  CUT_MARK,
   cutEnd,
   cutFront,
   cutTexts,
   LIST_LIMITS,
-  type ListClass,
-  type ListLimit,
-  listLimit,
   MAX_LIST,
   MAX_TEXT,
   TEXT_LIMITS,
-  type TextClass,
-  type TextLimit,
-  textLimit,
 } from './codec/limits.ts';
 export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './codec/registry.ts';
-export { MAX_MESSAGE_BYTES } from './codec/scratch-buffer.ts';
+
 export * from './documents/capture.ts';
 export * from './documents/instance-status.ts';
 export * from './documents/node-status.ts';
@@ -47,8 +40,7 @@ export type {
   CounterIdentity,
   ProjectedFrame,
   ProjectedPod,
-  ProjectedSample,
   ProjectedViolation,
 } from './fast/projected-types.ts';
-export { CURRENT_SCHEMAS, RELEASED_SCHEMAS, type SchemaText } from './generated/schemas.gen.ts';
+export { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from './generated/schemas.gen.ts';
 export type * from './generated/types.gen.ts';

@@ -5,7 +5,7 @@ export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } 
 export { FairCounts } from './fair-counts.ts';
 export { type FileProblem, FileStore, replaceFile } from './file-store.ts';
 export { flagName } from './flags.ts';
-export type { Check, Health, HealthReport } from './health.ts';
+
 export {
   FAST_BUCKETS,
   listMetrics,
@@ -18,6 +18,6 @@ export {
 export { codeOf, escapeUnsafe, UNSAFE } from './printable.ts';
 export { addProcessMetrics } from './process-metrics.ts';
 export { RateLimitedLog } from './rate-limited-log.ts';
-export { redact } from './redact.ts';
-export { type BackoffOptions, backoffMs, type Cancel, onAbort, pause } from './retry.ts';
-export { runService, type ServiceContext, type ServiceIo, type ServiceOptions } from './run.ts';
+
+export { backoffMs, type Cancel, pause } from './retry.ts';
+export { runService, type ServiceContext, type ServiceOptions } from './run.ts';

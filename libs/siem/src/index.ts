@@ -1,14 +1,10 @@
-export { activityOf, CLASSES, type ClassName, namespaceOf, severityOf } from './classes.ts';
+export { CLASSES } from './classes.ts';
 export {
-  type Omission,
   type Origin,
   omissionEvent,
   originOf,
   type Place,
   type SiemEvent,
-  timeMicrosOf,
-  uidOf,
-  type ViolationEvent,
   violationEvents,
 } from './event.ts';
 export { type Rendered, render } from './render.ts';

@@ -44,4 +44,3 @@ export const CAPABILITIES = [
   'bpf',
   'checkpoint_restore',
 ] as const;
-export type Capability = (typeof CAPABILITIES)[number];

@@ -12,7 +12,6 @@ export type Level = (typeof LEVELS)[number];
 
 /** What a correlation rule counts for. */
 export const GROUP_BY = ['pod', 'owner', 'namespace', 'node'] as const;
-export type GroupBy = (typeof GROUP_BY)[number];
 
 /** Types of correlation rules, in Sigma's words. */
 export const RULE_TYPES = ['event_count', 'value_count', 'temporal', 'temporal_ordered'] as const;
@@ -29,4 +28,3 @@ export const DISRUPTIVE_ACTIONS: ReadonlySet<string> = new Set<ResponseActionNam
 
 /** How much of a process's arguments a capture contains. */
 export const CAPTURED_ARGUMENTS = ['none', 'redacted', 'full'] as const;
-export type CapturedArguments = (typeof CAPTURED_ARGUMENTS)[number];

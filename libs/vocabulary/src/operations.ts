@@ -7,11 +7,9 @@
  */
 
 export const RUNTIME_MODES = ['audit', 'enforce'] as const;
-export type RuntimeMode = (typeof RUNTIME_MODES)[number];
 
 /** allow: satisfies a posture. audit: counted, passes. block: EPERM. kill: EPERM and SIGKILL. */
 export const RUNTIME_ACTIONS = ['allow', 'audit', 'block', 'kill'] as const;
-export type RuntimeAction = (typeof RUNTIME_ACTIONS)[number];
 /**
  * Actions of compiled rules (enum rule_action). A higher index is a stronger denial. allow-audit:
  * allow of a policy in audit mode.
@@ -71,7 +69,6 @@ export type OperationName = (typeof OPERATIONS)[number];
 
 /** Values of the operation `mount` (enum mount_value). */
 export const MOUNT_VALUES = ['new', 'bind', 'move', 'remount', 'umount', 'pivot', 'propagation'] as const;
-export type MountValue = (typeof MOUNT_VALUES)[number];
 /** Mounts that a rule can name. */
 export const MOUNT_OPERATIONS = MOUNT_VALUES;
 

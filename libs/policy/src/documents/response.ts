@@ -120,7 +120,6 @@ export const guards = z.strictObject({
     .default({ deletes: 3, window: '10m' })
     .describe('this many removals of one owner in the window stop further removals; its pods are quarantined instead'),
 });
-export type Guards = z.infer<typeof guards>;
 
 export const responsePolicy = z
   .strictObject({

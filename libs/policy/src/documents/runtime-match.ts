@@ -152,7 +152,6 @@ export const driftMatch = z.strictObject({
     .default(false)
     .describe("true: files on mounts that are neither the container's root nor tmpfs are not drift"),
 });
-export type DriftMatch = z.infer<typeof driftMatch>;
 
 const mapped = new BlockList();
 mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
@@ -260,6 +259,4 @@ export const capabilitiesMatch = listOf(
 export const mountMatch = z.strictObject({
   operations: words(MOUNT_OPERATIONS).optional().describe('absent: all of them'),
 });
-export type MountMatch = z.infer<typeof mountMatch>;
 export const kernelMatch = z.strictObject({ operations: words(KERNEL_OPERATIONS).describe('which of them') });
-export type KernelMatch = z.infer<typeof kernelMatch>;

@@ -22,7 +22,6 @@ const source = z.strictObject({
   path: containerPath.describe('absolute path of the program inside the container'),
   children: z.boolean().default(false).describe('also all programs started by it, at any depth'),
 });
-export type RuleSource = z.infer<typeof source>;
 
 export const runtimeRule = z.strictObject({
   /** Together with the policy's name, the `vector` of a violation. */

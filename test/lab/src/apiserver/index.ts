@@ -3,13 +3,11 @@ export { ensureCertificates } from './access/certs.ts';
 export { writeKubeconfig } from './access/kubeconfig.ts';
 export { accountUser } from './access/tokens.ts';
 export type { AccessRule, TokenUser } from './access/users.ts';
-export { ApiError } from './errors.ts';
+
 export { RESOURCE_CASES } from './kinds/resource-cases.ts';
-export type { FaultHandle, FaultSpec } from './request/faults.ts';
+
 export type { RequestRecord } from './request/request-log.ts';
 export { type ApiServer, type ApiServerOptions, startApiServer } from './server.ts';
-export type { Change, ChangeType } from './store/history.ts';
-export type { ListOptions, ListPage } from './store/listing.ts';
-export type { KubeObject, ObjectInput } from './types.ts';
-export type { DeleteOptions } from './verbs/deletion.ts';
-export type { ObjectRef } from './verbs/operations.ts';
+export type { Change } from './store/history.ts';
+
+export type { KubeObject } from './types.ts';
