@@ -15,7 +15,7 @@ export async function connectAs(defaultUser) {
         servers: NATS_URL,
         authenticator: usernamePasswordAuthenticator(user, next),
         inboxPrefix: `_INBOX_${user}`,
-        tls: NATS_CA_FILE ? { caFile: NATS_CA_FILE } : undefined,
+        tls: NATS_CA_FILE ? { caFile: NATS_CA_FILE } : /tls:/.test(NATS_URL) ? {} : undefined, // {}: required
         maxReconnectAttempts: -1,
         ignoreAuthErrorAbort: true, // during a rotation the next attempt uses the other password
       });

@@ -6,6 +6,7 @@
  * Values are escaped, so that none ends its field or the line. Pure. Source: Implementation
  * Standard, version 26 (escapes, extension dictionary, severities 0 to 10).
  */
+import { escapeUnsafe } from '@bailiff/service/printable';
 import { captureFacts } from './capture.ts';
 import { activityOf, CLASSES, namespaceOf, severityOf } from './classes.ts';
 import {
@@ -28,12 +29,16 @@ const millis = (micros: number): number => Math.floor(micros / 1000);
 
 /** Escapes `\` and `|` in the header; line breaks are not allowed. */
 export function escapeHeader(text: string): string {
-  return text.replaceAll(/[\r\n]+/g, ' ').replaceAll(/[\\|]/g, '\\$&');
+  return escapeUnsafe(text.replaceAll(/[\r\n]+/g, ' ')).replaceAll(/[\\|]/g, '\\$&');
 }
 
-/** Escapes `\` and `=` in a value; a line break becomes `\n`. */
+/**
+ * Escapes `\` and `=` in a value; a line break becomes `\n`. CEF has no escape for other characters
+ * that a terminal interprets or hides: they become the text `\u001b`.
+ */
 export function escapeValue(text: string): string {
-  return text.replaceAll(/[\\=]/g, '\\$&').replaceAll(/\r\n|\r|\n/g, '\\n');
+  const printable = escapeUnsafe(text, '\r\n');
+  return printable.replaceAll(/[\\=]/g, '\\$&').replaceAll(/\r\n|\r|\n/g, '\\n');
 }
 
 /**

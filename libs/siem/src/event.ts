@@ -99,7 +99,7 @@ export function timeMicrosOf(event: SiemEvent): number {
  */
 export const MAX_TEXT = 1_024;
 
-/** Truncates a text and removes control characters except those that JSON and CEF escape. */
+/** Truncates a text. JSON and CEF escape its control characters. */
 export function clip(text: string, max = MAX_TEXT): string {
   if (text.length <= max) return text;
   // Does not split a surrogate pair.

@@ -1,12 +1,13 @@
 // ECS, CEF, and helpers that all formats share.
 
 import { sampleViolation } from '@bailiff/schemas/testing';
+import { escapeUnsafe, UNSAFE } from '@bailiff/service/printable';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { escapeHeader, escapeValue, toCef } from './cef.ts';
 import { activityOf } from './classes.ts';
 import { toEcs } from './ecs.ts';
-import { clip, commandLine, compact, techniquesOf, uidOf } from './event.ts';
+import { clip, commandLine, compact, type SiemEvent, techniquesOf, uidOf } from './event.ts';
 import { asciiJson, render } from './render.ts';
 import { captureEvent, everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
 
@@ -53,11 +54,11 @@ describe('cef', () => {
   it('cef - escaping is undone by reading, whatever the text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 40 }), (text) => {
-        expect(escapeHeader(text)).not.toMatch(/[\r\n]/);
+        expect(escapeHeader(text)).not.toMatch(UNSAFE);
         const value = escapeValue(text);
-        expect(value).not.toMatch(/[\r\n]/);
+        expect(value).not.toMatch(UNSAFE);
         const back = value.replaceAll(/\\([\\=n])/g, (_, one: string) => (one === 'n' ? '\n' : one));
-        expect(back).toBe(text.replaceAll(/\r\n|\r/g, '\n'));
+        expect(back).toBe(escapeUnsafe(text.replaceAll(/\r\n|\r/g, '\n'), '\n'));
       }),
     );
   });
@@ -124,6 +125,60 @@ describe('ecs', () => {
       bailiff: { capture: { processes: 103, executables: expect.arrayContaining(['p1']) } },
     });
     expect(JSON.stringify(captured)).not.toContain('hunter2');
+  });
+});
+
+/** Paths of the strings in a value; of a list, in its first element. */
+function stringsIn(value: unknown, at: readonly string[] = []): (readonly string[])[] {
+  if (typeof value === 'string') return [at];
+  if (value === null || typeof value !== 'object' || Buffer.isBuffer(value)) return [];
+  const parts = Object.entries(value).slice(0, Array.isArray(value) ? 1 : undefined);
+  return parts.flatMap(([key, one]) => stringsIn(one, [...at, key]));
+}
+
+function withText<T>(event: T, path: readonly string[], text: string): T {
+  const copy = structuredClone(event);
+  const last = path
+    .slice(0, -1)
+    .reduce((at, key) => at[key] as Record<string, unknown>, copy as Record<string, unknown>);
+  last[path.at(-1) as string] = text;
+  return copy;
+}
+
+/** Fields whose few values the schema lists: no message with another value can be decoded. */
+const LISTED = new Set(['kind', 'level', 'phase', 'action', 'direction', 'operation', 'state', 'severity']);
+
+describe('hostile text', () => {
+  const byName = new Map<string, { name: string; event: SiemEvent; path: readonly string[] }>();
+  for (const [, event] of everyEvent()) {
+    for (const path of stringsIn(event)) {
+      const name = `${activityOf(event).className} ${path.join('.')}`;
+      if (path.length > 1 && !LISTED.has(path.at(-1) as string)) byName.set(name, { name, event, path });
+    }
+  }
+  const fields = [...byName.values()];
+
+  it('every string of every event - no format has a control character, a line break or hidden text', () => {
+    const control = fc.constantFrom('\x1b[2J', '\x07', '\0', '\r\n', '\u009b31m', '\u202e', '\u2028', '\x7f', '\u200b');
+    const hostile = fc.tuple(fc.string({ unit: 'binary', maxLength: 12 }), control).map((parts) => parts.join(''));
+    expect(fields.length).toBeGreaterThan(100);
+    let escaped = 0;
+    for (const { name, event, path } of fields) {
+      fc.assert(
+        fc.property(hostile, (text) => {
+          // The control: the text that a format would pass on as it is.
+          expect(text).toMatch(UNSAFE);
+          const changed = withText(event, path, text);
+          for (const format of ['ocsf', 'ecs', 'cef'] as const) {
+            const line = render(changed, format, '1').payload.toString('utf8');
+            expect(line, `${format}: ${name}`).not.toMatch(UNSAFE);
+            if (line.includes('\\u')) escaped += 1;
+          }
+        }),
+        { numRuns: 5 },
+      );
+    }
+    expect(escaped, 'the texts are in the events').toBeGreaterThan(fields.length);
   });
 });
 

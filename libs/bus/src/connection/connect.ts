@@ -207,6 +207,15 @@ class NatsBus implements Bus {
 const DEFAULT_TIMEOUT_MS = 5_000;
 
 /**
+ * TLS options if TLS is required: they are set, or a URL begins with `tls:`. The client itself
+ * ignores the scheme: without options it sends the password to a server that offers no TLS.
+ */
+function tlsOf({ servers, tls }: BusOptions): TlsOptions | undefined {
+  const urls = [servers].flat().flatMap((list) => list.split(','));
+  return tls ?? (urls.some((url) => /^\s*tls:/i.test(url)) ? {} : undefined);
+}
+
+/**
  * Connects unless the signal aborts first, which ends the attempt at once. A connection that completes
  * after the abort is closed.
  */
@@ -232,6 +241,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(options.user);
   options.signal?.throwIfAborted();
   const login = new Login(options);
+  const tls = tlsOf(options);
   for (let attempt = 1; ; attempt += 1) {
     const reconnectPolicy = new ReconnectPolicy();
     try {
@@ -250,7 +260,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         maxPingOut: 2,
         ignoreAuthErrorAbort: true,
         noAsyncTraces: true,
-        ...(options.tls ? { tls: options.tls } : {}),
+        ...(tls ? { tls } : {}),
       });
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
       return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, reconnectPolicy);

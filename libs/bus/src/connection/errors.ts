@@ -96,6 +96,15 @@ export function toBusError(error: unknown, doing: string): BusError {
     return make('BUS_CLOSED');
   }
   if (inner instanceof errors.InvalidArgumentError && /max_payload/.test(inner.message)) return make('BUS_TOO_LARGE');
+  if (/does not support 'tls'/.test(inner.message)) {
+    return new BusError(
+      'BUS_UNREACHABLE',
+      `${doing}: the server offers no TLS, which a tls:// URL or a CA file requires`,
+      {
+        cause,
+      },
+    );
+  }
   if (inner instanceof errors.ConnectionError || /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ECONNRESET/.test(inner.message)) {
     return make('BUS_UNREACHABLE');
   }
