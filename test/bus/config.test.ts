@@ -8,9 +8,13 @@ import {
   streamInfo,
   writeConfig,
 } from '@bailiff/bus';
-import { ConfigError } from '@bailiff/policy';
+import { RuleHistory } from '@bailiff/correlation';
+import { BUILT_IN_RULES, ConfigError, type CorrelationRule, MAX_REVISION } from '@bailiff/policy';
+import { PolicyHistory } from '@bailiff/response';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { DesiredState } from '../../apps/collector/src/desired/desired-state.ts';
+import { SettingsFeed } from '../../apps/ipam-sync/src/settings/settings-feed.ts';
 import { isQueued, losing, readAll, startBus, withhold } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
 
@@ -99,6 +103,61 @@ test('config - a bad key is rejected before anything is sent', async () => {
     expect(await codeOf(writeConfig(cli, key, {}, ME)), key).toBe('CONFIG_KEY');
   }
   expect(await openBucket(cli, 'bailiff_config').keys()).toEqual([]);
+});
+
+const ruleOf = (name: string) => {
+  const { revision: _, ...rule } = BUILT_IN_RULES[name] as CorrelationRule;
+  return rule;
+};
+
+/** What each reader does with the values of a key, in the order of the bucket: the refusals. */
+async function refusalsOf(bus: Bus, key: string): Promise<string[]> {
+  const collector = new DesiredState('node-a');
+  const rules = new RuleHistory();
+  const policies = new PolicyHistory();
+  for (const { json, bucketRevision: sequence, timestampMicros } of await configHistory(bus, key)) {
+    collector.receiveConfig(key, json);
+    rules.apply({ key, json, sequence, timestampMicros });
+    policies.apply({ key, json, sequence, timestampMicros });
+  }
+  const settings = new SettingsFeed(openBucket(bus, 'bailiff_config'), () => undefined);
+  const end = new AbortController();
+  const running = settings.run(end.signal).catch(() => undefined);
+  await waitFor(() => settings.synced, { what: 'the settings of ipam-sync' });
+  end.abort();
+  await running;
+  const ofIpam = key === KEY && settings.refusal !== '' ? [settings.refusal] : [];
+  const ofRules = rules.latest().problems.map(({ message }) => message);
+  return [
+    ...collector.configRefused.values(),
+    ...ofRules,
+    ...policies.refused().map(({ reason }) => reason),
+    ...ofIpam,
+  ];
+}
+
+test.each([
+  [KEY, modes('enforce')],
+  ['correlation.cluster._.repeated-spoofing', ruleOf('repeated-spoofing')],
+  ['response.cluster._.mine', { enabled: true, steps: [{ action: 'label' }] }],
+  ['disarm.node._.node-a', { until: new Date(Date.now() + 1_800_000).toISOString(), duration: '1h', reason: 'x' }],
+])('config - the next write of %s is in force, whatever revision another client stored', async (key, value) => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  const highest = [MAX_REVISION - 1, MAX_REVISION, MAX_REVISION + 1, 2 ** 53 - 2, 2 ** 53 - 1, 2 ** 53, 1e300, -1, 0.5];
+  let writes = 0;
+  for (const revision of highest) {
+    await openBucket(cli, 'bailiff_config').put(key, JSON.stringify({ ...value, revision }), {});
+    await writeConfig(cli, key, value, ME);
+    await writeConfig(cli, key, value, ME);
+    writes += 3;
+    expect(await refusalsOf(cli, key), String(revision)).toEqual([]);
+  }
+  // The controls: a value that readers refuse is one that no command writes.
+  await openBucket(cli, 'bailiff_config').put(key, JSON.stringify({ ...value, revision: 2 ** 53 }), {});
+  expect((await refusalsOf(cli, key)).length).toBeGreaterThan(0);
+  expect(await codeOf(writeConfig(cli, key, { ...value, revision: MAX_REVISION + 1 }, ME))).toBe('CONFIG_SCHEMA');
+  expect((await readConfig(cli, key))?.bucketRevision).toBe(writes + 1);
 });
 
 test('config - revisions only grow: a lower one is rejected, the same one takes the next', async () => {

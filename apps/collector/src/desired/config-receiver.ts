@@ -75,7 +75,6 @@ export class ConfigReceiver {
       onDocument: (document, storedMicros) => this.#attempt(document.what, () => this.receive(document, storedMicros)),
       onConfigSynced: (kind, keys) => this.#attempt(kind, () => this.configSynced(kind, keys)),
       onRestart: (what) => {
-        if (what !== 'config') desired.forgetRevision(what);
         onProblem(what, '', 'the bucket was recreated: the last documents stay in force until it has new ones');
       },
       onError: (part, error) => onProblem(part, '', error.message, error),

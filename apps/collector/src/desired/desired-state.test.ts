@@ -1,4 +1,4 @@
-import { TUNABLE_VECTORS } from '@bailiff/policy';
+import { MAX_REVISION, TUNABLE_VECTORS } from '@bailiff/policy';
 import { type PodIdentity, workloadOf } from '@bailiff/schemas';
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
@@ -110,12 +110,6 @@ describe('desired state - shrinking snapshot', () => {
 });
 
 describe('desired state - pods', () => {
-  it('newer snapshot - accepted; older one - ignored', () => {
-    const state = new DesiredState('n1');
-    expect(state.receivePods(snapshot(5, [pod('a')]), [])).toMatchObject({ changed: true });
-    expect(state.receivePods(snapshot(4, []), [])).toEqual({ changed: false });
-    expect([...state.pods.keys()]).toEqual(['a']);
-  });
   it.each([
     ['of another node', snapshot(9, [], 'n2'), /of node n2/],
     ['not JSON', '{', /not JSON/],
@@ -142,13 +136,13 @@ describe('desired state - pods', () => {
 });
 
 describe('desired state - restored documents and bad values', () => {
-  it('restored snapshot - in force until the first one from the bus, whatever its revision', () => {
+  it('restored snapshot - in force until the first one from the bus', () => {
     const state = new DesiredState('n1');
     state.receivePods(snapshot(9, [pod('a')]), []);
     state.markRestored();
+    expect([...state.pods.keys()]).toEqual(['a']);
     expect(state.receivePods(snapshot(1, [pod('b')]), [])).toMatchObject({ changed: true });
     expect([...state.pods.keys()]).toEqual(['b']);
-    expect(state.receivePods(snapshot(0, []), [])).toEqual({ changed: false });
   });
   it('known parts - only received ones', () => {
     const state = new DesiredState('n1');
@@ -251,26 +245,20 @@ describe('desired state - configuration', () => {
   });
 });
 
-describe('desired state - recreated bucket', () => {
-  it('revisions restart; the documents in force stay until then', () => {
-    const state = new DesiredState('n1');
+describe('desired state - order of documents', () => {
+  it('the bus decides, not the revision in a document: none freezes a list', () => {
     const entry = { podUid: 'a', podNamespace: 's', podName: 'a', verdictId: 'v', until: '', reason: '' };
-    const list = (revision: number, entries: object[]) => JSON.stringify({ nodeName: 'n1', revision, entries });
-    const pods = (revision: number) => JSON.stringify({ nodeName: 'n1', revision, pods: [] });
-    const cluster = (revision: number) => JSON.stringify({ revision, nodes: [] });
-    state.receiveQuarantine(list(7, [entry]));
-    state.receivePods(pods(7), []);
-    state.receiveCluster(cluster(7));
-    const receiveOlder = () => [
-      state.receiveQuarantine(list(1, [])),
-      state.receivePods(pods(1), []),
-      state.receiveCluster(cluster(1)),
-    ];
-    expect(receiveOlder()).toEqual([{ changed: false }, { changed: false }, { changed: false }]);
-    for (const part of ['quarantine', 'pods', 'cluster'] as const) state.forgetRevision(part);
-    expect([...state.quarantined.keys()]).toEqual(['a']);
-    for (const result of receiveOlder()) expect(result).toMatchObject({ changed: true });
-    expect(state.quarantined.size).toBe(0);
+    for (const highest of [7, MAX_REVISION, Number.MAX_SAFE_INTEGER]) {
+      const state = new DesiredState('n1');
+      const receive = (revision: number, entries: object[]) => [
+        state.receiveQuarantine(JSON.stringify({ nodeName: 'n1', revision, entries })),
+        state.receivePods(JSON.stringify({ nodeName: 'n1', revision, pods: [] }), []),
+        state.receiveCluster(JSON.stringify({ revision, nodes: [] })),
+      ];
+      for (const result of receive(highest, [entry])) expect(result).toMatchObject({ changed: true });
+      for (const result of receive(1, [])) expect(result).toMatchObject({ changed: true });
+      expect([state.quarantined.size, state.snapshotRevision, state.cluster.revision]).toEqual([0, 1, 1]);
+    }
   });
 });
 

@@ -63,7 +63,6 @@ export class DesiredState {
   snapshotRefused = '';
   cluster: ClusterSnapshot = { revision: 0, nodes: [] };
   quarantined = new Map<string, QuarantineEntry>();
-  #quarantineRevision = 0;
   readonly #initial: SpoofCluster;
   #spoofCluster: SpoofCluster;
   readonly #spoofScoped = new Map<string, SpoofScoped>();
@@ -74,8 +73,7 @@ export class DesiredState {
   /** Parts that this process or an earlier one received. */
   readonly known = new Set<Part>();
   /**
-   * Parts that came from disk. The first document from the bus replaces them whatever its revision,
-   * because a recreated bucket counts from 1.
+   * Parts that came from disk, until the first document from the bus.
    */
   readonly #restored = new Set<Part>();
   /** The newest snapshot, accepted or rejected: later bindings may change the decision. */
@@ -96,7 +94,7 @@ export class DesiredState {
 
   /**
    * Receives the list of the node's pods. Rejects a list of another node, of another shape, or one
-   * that contradicts the node (see checkSnapshot). Ignores an older one.
+   * that contradicts the node (see checkSnapshot).
    */
   receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
     const bindings = [...live];
@@ -104,7 +102,6 @@ export class DesiredState {
     if ('refused' in parsed) return this.#refusePods(parsed.refused);
     const { value: snapshot, dropped } = parsed;
     if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
-    if (snapshot.revision < this.snapshotRevision && !this.#restored.has('pods')) return { changed: false };
     this.#restored.delete('pods');
     this.#candidate = { snapshot, json };
     const check = checkSnapshot(snapshot, bindings, this.#confirmed);
@@ -154,7 +151,6 @@ export class DesiredState {
   receiveCluster(json: string): ReceiveResult {
     const parsed = parseClusterSnapshot(json);
     if ('refused' in parsed) return parsed;
-    if (parsed.value.revision < this.cluster.revision && !this.#restored.has('cluster')) return { changed: false };
     this.#restored.delete('cluster');
     this.cluster = parsed.value;
     this.known.add('cluster');
@@ -169,9 +165,7 @@ export class DesiredState {
       return { refused: (error as Error).message };
     }
     if (list.nodeName !== this.nodeName) return { refused: `quarantine list is of node ${list.nodeName}` };
-    if (list.revision < this.#quarantineRevision && !this.#restored.has('quarantine')) return { changed: false };
     this.#restored.delete('quarantine');
-    this.#quarantineRevision = list.revision;
     this.quarantined = new Map(list.entries.map((entry) => [entry.podUid, entry]));
     this.known.add('quarantine');
     return { changed: true, dropped: list.problems };
@@ -208,15 +202,6 @@ export class DesiredState {
   /** Every key of the kind that the bus has was received. */
   markSynced(kind: 'spoof' | 'disarm'): void {
     this.known.add(kind);
-  }
-
-  /**
-   * The bucket was recreated: revisions restart. The accepted document stays until another arrives.
-   */
-  forgetRevision(part: 'pods' | 'cluster' | 'quarantine'): void {
-    if (part === 'pods') this.snapshotRevision = 0;
-    else if (part === 'cluster') this.cluster = { ...this.cluster, revision: 0 };
-    else this.#quarantineRevision = 0;
   }
 
   /**

@@ -22,7 +22,7 @@ export interface Settings {
   unguardedNodes: UnguardedNodes;
 }
 
-export type SettingsReading = { good: true; settings: Settings; revision: number } | { good: false; reason: string };
+export type SettingsReading = { good: true; settings: Settings } | { good: false; reason: string };
 
 const settingsOf = (config: SpoofCluster): Settings => ({
   permits: permitsOf(config),
@@ -35,10 +35,10 @@ export const NO_SETTINGS: Settings = settingsOf(spoofCluster.parse({}));
 
 /** Parses a value of the key; a deleted key gives the built-in settings. Pure. */
 export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): SettingsReading {
-  if (entry.deleted) return { good: true, settings: NO_SETTINGS, revision: 0 };
+  if (entry.deleted) return { good: true, settings: NO_SETTINGS };
   try {
     const config = parseConfigValue(parseConfigKey(SPOOF_CLUSTER_KEY), entry.value.toString('utf8')) as SpoofCluster;
-    return { good: true, settings: settingsOf(config), revision: config.revision };
+    return { good: true, settings: settingsOf(config) };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return { good: false, reason: error.message };
@@ -48,7 +48,8 @@ export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): Setting
 export class SettingsFeed {
   #bucket: Bucket;
   #onChange: () => void;
-  #revision = -1;
+  /** A value of the bucket was accepted. */
+  #isKnown = false;
   #settings = NO_SETTINGS;
   /** True after the initial read of the bucket. */
   synced = false;
@@ -77,9 +78,9 @@ export class SettingsFeed {
       filter: SPOOF_CLUSTER_KEY,
       signal,
       onEntry: (entry) => this.#take(entry),
-      // Revisions start again. The settings stay until the new bucket has others.
+      // The settings stay until the new bucket has others.
       onRecreated: () => {
-        this.#revision = -1;
+        this.#isKnown = false;
       },
       onSynced: () => {
         this.synced = true;
@@ -92,9 +93,7 @@ export class SettingsFeed {
     const reading = readSettings(entry);
     if (!reading.good) {
       this.#refuse(reading.reason);
-      if (this.#revision < 0) await this.#recall();
-    } else if (!entry.deleted && reading.revision < this.#revision) {
-      this.#refuse(`revision ${reading.revision} is older than ${this.#revision}`);
+      if (!this.#isKnown) await this.#recall();
     } else this.#accept(reading);
   }
 
@@ -110,9 +109,9 @@ export class SettingsFeed {
     }
   }
 
-  #accept(reading: { settings: Settings; revision: number }): void {
+  #accept(reading: { settings: Settings }): void {
     this.#settings = reading.settings;
-    this.#revision = reading.revision;
+    this.#isKnown = true;
     this.refusal = '';
     if (this.synced) this.#onChange();
   }

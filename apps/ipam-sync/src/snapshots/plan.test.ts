@@ -238,6 +238,9 @@ describe('plan - what is written', () => {
     expect(nextRevision(5, 1_000)).toBe(1_000);
     expect(nextRevision(1_000, 1_000)).toBe(1_001);
     expect(nextRevision(2_000, 1_000)).toBe(2_001);
+    // A foreign client stored it: the control, one more, is no integer that readers accept.
+    expect(nextRevision(Number.MAX_SAFE_INTEGER, 1_000)).toBe(1_000);
+    expect(Number.isSafeInteger(Number.MAX_SAFE_INTEGER + 1)).toBe(false);
   });
   test('plan - accepts a snapshot at the limit and refuses one byte more', () => {
     const around = (padding: number) => encodeSnapshot({ nodeName: 'n', pods: [], padding: 'x'.repeat(padding) }, 1);

@@ -3,6 +3,7 @@
  * order, with digests for comparison. Pure.
  */
 import { createHash } from 'node:crypto';
+import { MAX_REVISION } from '@bailiff/policy';
 import {
   type ClusterSnapshot,
   encodeSnapshotValue,
@@ -198,10 +199,11 @@ export function digestOf(snapshot: Omit<NodeSnapshot, 'revision'> | Omit<Cluster
 
 /**
  * Revision of the next write of a key: above the last one, and above those of a lost bucket
- * (milliseconds since the epoch exceed any number of writes).
+ * (milliseconds since the epoch exceed any number of writes). A foreign client may have stored the
+ * highest one, after which the numbers begin again: readers follow the order of the bus.
  */
 export function nextRevision(last: number, nowMs: number): number {
-  return Math.max(last + 1, Math.floor(nowMs));
+  return last < MAX_REVISION ? Math.max(last + 1, Math.floor(nowMs)) : Math.floor(nowMs);
 }
 
 /** Encodes a snapshot; `refused` is set if it exceeds a limit. */

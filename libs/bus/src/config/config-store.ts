@@ -5,8 +5,8 @@
  * CONFIG_LOG. A key is owned by the command line, by one custom resource, or unowned. Writers other
  * than the owner need `takeOver`. An unowned key needs it from a custom resource, not from the
  * command line. Invalid and contradictory values are not stored. Of two writers that started
- * from the same revision, one fails. The `revision` inside a value increases with each write, so
- * that a reader that has only the value can distinguish old from new.
+ * from the same revision, one fails. The `revision` inside a value increases with each write. It is
+ * for people: readers follow the order of the bus, so that no number freezes a key.
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -15,6 +15,7 @@ import {
   checkConfigWrite,
   formatConfigKey,
   formatOwner,
+  MAX_REVISION,
   parseConfigKey,
   parseConfigValue,
   parseOwner,
@@ -85,7 +86,7 @@ const note = (text: string) =>
 function revisionIn(json: string): number {
   try {
     const revision = (JSON.parse(json) as { revision?: unknown } | null)?.revision;
-    return typeof revision === 'number' ? revision : 0;
+    return Number.isInteger(revision) && (revision as number) > 0 ? (revision as number) : 0;
   } catch {
     // An invalid stored value, written without this library, must not block a valid write.
     return 0;
@@ -158,6 +159,13 @@ export async function configHistory(bus: Bus, key: ConfigKey | string): Promise<
 }
 
 const textOf = (key: ConfigKey | string) => formatConfigKey(typeof key === 'string' ? parseConfigKey(key) : key);
+
+/**
+ * Numbers begin again after the highest one, or one beyond it, that another client stored: readers
+ * refuse a higher one. The number of messages in the bucket exceeds that of the writes of a key.
+ */
+const revisionAfter = (stored: number, bucketRevision: number): number =>
+  stored < MAX_REVISION ? stored + 1 : bucketRevision + 1;
 
 function refuseOlder(key: string, given: number, stored: number): never {
   throw new ConfigError(
@@ -235,10 +243,10 @@ export async function writeConfig(
   }
   checkOwner(stored, options);
   const storedRevision = stored?.revision ?? 0;
-  if (written.revision !== undefined && written.revision < storedRevision) {
+  if (written.revision !== undefined && written.revision < storedRevision && storedRevision < MAX_REVISION) {
     refuseOlder(text, written.revision, storedRevision);
   }
-  const revision = Math.max(written.revision ?? 0, storedRevision + 1);
+  const revision = Math.max(written.revision ?? 0, revisionAfter(storedRevision, base));
   const final = JSON.stringify({ ...written, revision });
   const by = note(options.by);
   const why = note(options.why);

@@ -60,8 +60,6 @@ export interface InventoryEntry {
 interface NodeList {
   revision: number;
   completeSince: number;
-  /** Revision in the document; it only grows. */
-  documentRevision: number;
   /** The newest snapshot omits pods. */
   isIncomplete: boolean;
   pods: Map<string, InventoryEntry>;
@@ -113,7 +111,6 @@ export class PodInventory {
     for (const list of this.#nodes.values()) {
       list.completeSince = Number.POSITIVE_INFINITY;
       list.revision = -1;
-      list.documentRevision = 0;
     }
   }
 
@@ -124,18 +121,12 @@ export class PodInventory {
   apply(snapshot: PodSnapshot): string | null {
     const before = this.#nodes.get(snapshot.node);
     const parsed =
-      snapshot.json === null
-        ? { revision: 0, pods: [], isIncomplete: false }
-        : parseSnapshot(snapshot.node, snapshot.json);
+      snapshot.json === null ? { pods: [], isIncomplete: false } : parseSnapshot(snapshot.node, snapshot.json);
     if (typeof parsed === 'string') return parsed;
-    if (before && snapshot.json !== null && parsed.revision < before.documentRevision) {
-      return `revision ${parsed.revision} is older than ${before.documentRevision}`;
-    }
     const isGapless = before ? snapshot.previousRevision === before.revision : snapshot.previousRevision === 0;
     const list: NodeList = before ?? {
       revision: 0,
       completeSince: this.#createdMicros,
-      documentRevision: 0,
       isIncomplete: false,
       pods: new Map(),
       former: new Map(),
@@ -149,7 +140,6 @@ export class PodInventory {
       if (entry.seenIn !== this.version + 1) this.#leave(list, entry, snapshot.timestampMicros);
     }
     list.revision = snapshot.revision;
-    list.documentRevision = parsed.revision;
     this.#nodes.set(snapshot.node, list);
     this.#expireFormer(list, snapshot.timestampMicros);
     this.version++;
@@ -262,7 +252,6 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 interface ParsedSnapshot {
-  revision: number;
   pods: ListedPod[];
   /** ipam-sync omitted pods. A pod missing from this list does not count against the node. */
   isIncomplete: boolean;
@@ -281,8 +270,7 @@ function parseSnapshot(node: string, json: string): ParsedSnapshot | string {
   }
   if (!isRecord(value)) return 'not an object';
   if (value['nodeName'] !== node) return `nodeName is ${JSON.stringify(value['nodeName'])}`;
-  const { revision, pods, omitted } = value;
-  if (typeof revision !== 'number' || !Number.isSafeInteger(revision)) return 'revision is not an integer';
+  const { pods, omitted } = value;
   if (!Array.isArray(pods)) return 'pods is not a list';
   const listed: ListedPod[] = [];
   for (const [index, pod] of pods.entries()) {
@@ -298,5 +286,5 @@ function parseSnapshot(node: string, json: string): ParsedSnapshot | string {
     const owners = chain.map((owner) => (isRecord(owner) ? owner['uid'] : null)).filter((u) => typeof u === 'string');
     listed.push({ uid, namespace, name, owners });
   }
-  return { revision, pods: listed, isIncomplete: omitted !== undefined && omitted !== 0 };
+  return { pods: listed, isIncomplete: omitted !== undefined && omitted !== 0 };
 }

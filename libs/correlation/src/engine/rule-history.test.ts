@@ -1,4 +1,4 @@
-import { BUILT_IN_RULES, correlationRule, FORMER_CONFIG_MICROS } from '@bailiff/policy';
+import { BUILT_IN_RULES, correlationRule, FORMER_CONFIG_MICROS, MAX_REVISION } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { SECOND, T0 } from '../testing.ts';
 import { MAX_RULE_SETS, MAX_RULES, RuleHistory } from './rule-history.ts';
@@ -60,11 +60,19 @@ describe('rule history - rules in force at a time', () => {
     expect(history.apply({ sequence: 1, timestampMicros: T0, key: 'spoof.cluster._.default', json: '{' })).toBeNull();
   });
 
+  it('order - the log decides, not the revision in a value: the highest one freezes no rule', () => {
+    const history = new RuleHistory();
+    history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ revision: MAX_REVISION }) });
+    const set = history.apply({ sequence: 2, timestampMicros: T0 + 1, key, json: rule({ revision: 4, level: 'low' }) });
+    expect(set?.problems).toEqual([]);
+    expect(set?.rules.find(({ name }) => key.endsWith(name))?.level).toBe('low');
+  });
+
   const bad: [string, string, string, string[], string][] = [
     ['not JSON', key, '{', [], 'CONFIG_JSON'],
     ['unknown key', key, rule({ treshold: 3 }), ['treshold'], 'CONFIG_SCHEMA'],
     ['wrong unit', key, rule({ timespan: '60' }), ['timespan'], 'CONFIG_SCHEMA'],
-    ['older revision', key, rule({ revision: 4, condition: { gte: 99 } }), ['revision'], 'CONFIG_REVISION'],
+    ['impossible revision', key, rule({ revision: 2 ** 53 - 1 }), ['revision'], 'CONFIG_SCHEMA'],
     ['wrong scope', 'correlation.namespace.shop.x', rule(), [], 'CONFIG_KEY'],
   ];
   it.each(bad)('refused - %s: the last valid one stays, and the field is named', (_, badKey, json, fields, code) => {

@@ -56,20 +56,14 @@ export interface RuleSet {
   readonly problems: readonly RuleProblem[];
 }
 
-interface StoredRule {
-  revision: number;
-  /** null = disabled */
-  compiled: CompiledRule | null;
-}
-
 const PREFIX = 'correlation.';
 
 export class RuleHistory {
   readonly #defaults: ReadonlyMap<string, CompiledRule>;
-  /** By rule name: the version in force. */
-  readonly #stored = new Map<string, StoredRule>();
+  /** By rule name: the version in force; null = disabled. */
+  readonly #stored = new Map<string, CompiledRule | null>();
   /** Rules of a deleted log that the new one has not written yet, and the time until which they stay. */
-  #former: { rules: Map<string, StoredRule>; untilMicros: number } | null = null;
+  #former: { rules: Map<string, CompiledRule | null>; untilMicros: number } | null = null;
   readonly #problems = new Map<string, RuleProblem>();
   readonly #sets: RuleSet[];
   /** Index of the set that `at` returned last. */
@@ -178,14 +172,9 @@ export class RuleHistory {
         return null;
       }
       const rule = parseConfigValue(key, change.json) as CorrelationRule;
-      const before = this.#stored.get(name);
-      if (before && rule.revision < before.revision) {
-        const message = `${change.key}: revision ${rule.revision} is older than ${before.revision}, which is in force`;
-        throw new ConfigError('CONFIG_REVISION', message, ['revision']);
-      }
-      if (!before && this.#stored.size >= MAX_RULES)
+      if (!this.#stored.has(name) && this.#stored.size >= MAX_RULES)
         throw new ConfigError('CONFIG_KEY', `more than ${MAX_RULES} rules are not read`);
-      this.#stored.set(name, { revision: rule.revision, compiled: rule.enabled ? compileRule(name, rule) : null });
+      this.#stored.set(name, rule.enabled ? compileRule(name, rule) : null);
       this.#former?.rules.delete(name);
       return null;
     } catch (error) {
@@ -200,7 +189,7 @@ export class RuleHistory {
   #compiled(): CompiledRule[] {
     const all = new Map<string, CompiledRule | null>(this.#defaults);
     const stored = [...(this.#former?.rules ?? []), ...this.#stored];
-    for (const [name, { compiled }] of stored) all.set(name, compiled);
+    for (const [name, compiled] of stored) all.set(name, compiled);
     return [...all.values()]
       .filter((rule) => rule !== null)
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

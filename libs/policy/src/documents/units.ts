@@ -56,15 +56,20 @@ export const macPrefix = z
   })
   .max(17);
 
-/** Ordering guard of every value. */
+/**
+ * Highest revision of a value: above milliseconds of any year, and far below 2^53. The next writer
+ * begins again, so that a client that stores it does not freeze the key.
+ */
+export const MAX_REVISION = 1e15;
+
+/** Number of every value, for people and writers. Readers follow the order of the bus. */
 export const revision = z
   .number()
   .int()
   .nonnegative()
+  .max(MAX_REVISION)
   .default(0)
-  .describe(
-    'ordering guard: grows with every write, and a write with a lower revision than the stored one is refused; omit it',
-  );
+  .describe('grows with every write; a command that writes a lower revision than the stored one is refused; omit it');
 
 /** A Kubernetes object name (RFC 1123 subdomain). */
 export const kubeName = z

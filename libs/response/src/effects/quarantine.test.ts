@@ -48,6 +48,8 @@ describe('quarantine list', () => {
     expect(withEntry(ahead, entry('a', 1000), NOW).list.revision).toBe(NOW + 6);
     expect(withoutEntry(ahead, { podUid: 'b' }, NOW).list.revision).toBe(NOW + 6);
     const old = withEntry(list(), entry('a', 1000), NOW).list;
+    const frozen = { ...list(entry('b', 1000)), revision: Number.MAX_SAFE_INTEGER };
+    expect(withEntry(frozen, entry('a', 1000), NOW).list.revision).toBe(NOW);
     const lost = { nodeName: 'node-a', revision: 0, entries: [] };
     expect(withEntry(lost, entry('a', 1000), NOW + 1).list.revision).toBeGreaterThan(old.revision);
   });

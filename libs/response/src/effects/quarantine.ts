@@ -12,6 +12,7 @@
  * entry never makes room for another one. It leaves the list when the node reports that its pod is
  * gone.
  */
+import { MAX_REVISION } from '@bailiff/policy';
 import {
   cutEnd,
   type QuarantineEntry,
@@ -176,11 +177,12 @@ function live(list: QuarantineList, nowMs: number): QuarantineEntry[] {
 export const renewed = (list: QuarantineList, nowMs: number): QuarantineList => next(list, live(list, nowMs), nowMs);
 
 /**
- * Collectors refuse an older revision. It follows the clock, so that it also grows when the bucket
- * is recreated.
+ * The revision follows the clock, so that it also grows when the bucket is recreated. A foreign
+ * client may have stored the highest one: readers follow the order of the bus.
  */
 function next(list: QuarantineList, entries: QuarantineEntry[], nowMs: number): QuarantineList {
-  const revision = Math.max(list.revision + 1, Math.floor(nowMs));
+  const last = list.revision < MAX_REVISION ? list.revision : 0;
+  const revision = Math.max(last + 1, Math.floor(nowMs));
   const released = list.released?.filter((release) => quarantineEndMs(release) > nowMs) ?? [];
   return { nodeName: list.nodeName, revision, entries, ...(released.length > 0 ? { released } : {}) };
 }
@@ -227,7 +229,7 @@ export async function readQuarantine(
 
 async function readIfValid(bucket: Pick<QuarantineBucket, 'newest'>, key: string, nodeName: string) {
   const existing = await bucket.newest(key);
-  // A deleted list continues above its last revision: collectors refuse an older one.
+  // A deleted list continues above its last revision.
   const revision = existing?.revision ?? 0;
   if (!existing || existing.deleted) return { list: { nodeName, revision, entries: [] }, revision };
   return { list: storedQuarantine(existing), revision };

@@ -1,4 +1,4 @@
-import { FORMER_CONFIG_MICROS, responsePolicy } from '@bailiff/policy';
+import { FORMER_CONFIG_MICROS, MAX_REVISION, responsePolicy } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
 import { MAX_POLICY_KEYS, MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
 
@@ -40,13 +40,20 @@ describe('policy history', () => {
     expect(history.latest(Number.MAX_SAFE_INTEGER).byName.get('answer-high')?.steps).toHaveLength(3);
   });
 
+  it('apply - the order of the log decides, not the revision in a value', () => {
+    const history = new PolicyHistory();
+    history.apply(entry(100, { revision: MAX_REVISION, steps: steps('label') }));
+    history.apply(entry(200, { revision: 1, steps: steps('delete') }));
+    expect([history.refused(), actionsAt(history, 1000)]).toEqual([[], ['delete']]);
+  });
+
   it.each([
     ['no JSON', '{'],
     ['an unknown key', { steps: steps('label'), dry: true }],
     ['a wrong unit', { steps: [{ action: 'label', expires: '10 minutes' }] }],
     ['an action twice', { steps: [{ action: 'label' }, { action: 'label' }] }],
     ['an expiry of an action without undo', { steps: [{ action: 'delete', expires: '1h' }] }],
-    ['an older revision', { revision: 4, steps: steps('delete') }],
+    ['an impossible revision', { revision: 2 ** 53 - 1, steps: steps('delete') }],
   ])('apply - %s is reported and the last good one stays', (_name, bad) => {
     const history = new PolicyHistory();
     history.apply(entry(100, { revision: 5, steps: steps('label') }));

@@ -3,7 +3,7 @@
  * planned by the policies at its own time, so every replica and every restart plans the same.
  * Guards and dry run use the newest configuration when the task runs.
  *
- * An invalid value, or one with a lower `revision`, is reported, and the last valid one stays.
+ * An invalid value is reported, and the last valid one stays.
  * Deleting a key restores its default. After CONFIG_LOG is recreated, a policy stays until its key is
  * written again, at most FORMER_CONFIG_MICROS after the first change; a disarming stays until it
  * expires or is revoked. Bounds: MAX_VERSIONS_PER_KEY, MAX_POLICY_KEYS, in which deleted policies and
@@ -80,8 +80,6 @@ export class PolicyHistory {
       this.#former = { policies: this.#policies, untilMicros: Number.POSITIVE_INFINITY };
     }
     this.#policies = new Map();
-    // Revisions restart too: the next value must not be refused as older.
-    for (const disarm of this.#disarms.values()) disarm.value = { ...disarm.value, revision: 0 };
     this.#refused.clear();
     this.#sequence = 0;
     this.#newestMicros = 0;
@@ -185,7 +183,7 @@ export class PolicyHistory {
 
   #addPolicy(entry: ConfigEntry, key: ConfigKey): void {
     const known = this.#policies.get(key.name);
-    const value = newValue<ResponsePolicy>(entry, key, known?.at(-1)?.value);
+    const value = newValue<ResponsePolicy>(entry, key);
     const versions = known ?? [];
     if (!known) {
       this.#makeRoomForPolicy();
@@ -209,7 +207,7 @@ export class PolicyHistory {
   }
 
   #setDisarm(entry: ConfigEntry, key: ConfigKey): void {
-    const value = newValue<Disarm>(entry, key, this.#disarms.get(entry.key)?.value);
+    const value = newValue<Disarm>(entry, key);
     if (value === null) {
       this.#disarms.delete(entry.key);
       return;
@@ -223,22 +221,9 @@ export class PolicyHistory {
   }
 }
 
-/** The value of an entry. @throws ConfigError if it is invalid, or older than the one in force */
-function newValue<T extends { revision: number }>(
-  entry: ConfigEntry,
-  key: ConfigKey,
-  last: T | null | undefined,
-): T | null {
-  const value = entry.json === null ? null : (parseConfigValue(key, entry.json) as T);
-  if (value && last && value.revision < last.revision) {
-    throw new ConfigError(
-      'CONFIG_REVISION',
-      `${entry.key}: revision ${value.revision} is older than ${last.revision}, which is in force`,
-      ['revision'],
-    );
-  }
-  return value;
-}
+/** The value of an entry. @throws ConfigError if it is invalid */
+const newValue = <T>({ json }: ConfigEntry, key: ConfigKey): T | null =>
+  json === null ? null : (parseConfigValue(key, json) as T);
 
 const tooManyKeys = () => new ConfigError('CONFIG_KEY', `more than ${MAX_POLICY_KEYS} keys of this kind are not read`);
 

@@ -55,7 +55,7 @@ export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners' | 'unowned'>
 
 export const nodeSnapshot = z.object({
   nodeName: filled('name'),
-  /** Grows for each key; a lower one is refused. */
+  /** Grows for each key. Readers follow the order of the bucket. */
   revision: z.number().int().nonnegative(),
   pods: list('pods', podIdentity),
   /**

@@ -8,7 +8,14 @@
  * overwrites another author's change.
  */
 import { deleteConfig, readConfig, type StoredConfig, writeConfig } from '@bailiff/bus';
-import { ConfigError, type ConfigKey, checkConfigWrite, formatConfigKey, parseConfigValue } from '@bailiff/policy';
+import {
+  ConfigError,
+  type ConfigKey,
+  checkConfigWrite,
+  formatConfigKey,
+  MAX_REVISION,
+  parseConfigValue,
+} from '@bailiff/policy';
 import { builtIn } from '../config-keys/keys.ts';
 import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
@@ -49,7 +56,7 @@ export function valueIn(stored: StoredConfig | null): unknown {
 
 function refuseOlder(text: string, next: Record<string, unknown>, stored: StoredConfig | null): void {
   const given = next['revision'];
-  if (!stored || typeof given !== 'number' || given >= stored.revision) return;
+  if (!stored || typeof given !== 'number' || given >= stored.revision || stored.revision >= MAX_REVISION) return;
   throw new ConfigError('CONFIG_REVISION', `${text}: revision ${given} is older than the stored ${stored.revision}`, [
     'revision',
   ]);
