@@ -93,6 +93,21 @@ describe('CNI installer', () => {
     expect(problems).toEqual([]);
   });
 
+  it.each([0o600, 0o640, 0o644, 0o666])('the list is readable by no more users than the primary’s file: %o', (mode) => {
+    writeFileSync(conf(PRIMARY), list(1));
+    chmodSync(conf(PRIMARY), mode);
+    const modeOf = () => statSync(conf(OWN_CONFLIST)).mode & 0o777;
+    const installer = start();
+    expect(modeOf()).toBe(mode & 0o644);
+    // Another program opens it, or it was written by an older version.
+    chmodSync(conf(OWN_CONFLIST), 0o666);
+    installer.look();
+    expect(modeOf()).toBe(mode & 0o644);
+    chmodSync(conf(PRIMARY), 0o600);
+    installer.look();
+    expect(modeOf(), 'the primary’s file was closed meanwhile').toBe(0o600);
+  });
+
   it('a second start and a second look change nothing', () => {
     writeFileSync(conf(PRIMARY), list(1));
     start().look();

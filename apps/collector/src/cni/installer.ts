@@ -11,10 +11,14 @@ import path from 'node:path';
 import { isBeforeOwn, OWN_CONFLIST, primaryOf } from '@bailiff/vocabulary';
 import { DirectoryWatch } from '../process/directory-watch.ts';
 import { chain, PLUGIN_TYPE, type PluginSettings } from './conflist.ts';
-import { isFile, putFile, readIfPresent } from './node-file.ts';
+import { isFile, type NodeFile, putFile, readIfPresent } from './node-file.ts';
 
-/** Others must be able to read it: some runtimes read it as another user. */
-const CONFLIST_MODE = 0o644;
+/**
+ * Modes that the list copies from the primary's file, which may contain a secret. Some runtimes read
+ * it as another user, so it keeps their right to read.
+ */
+const COPIED_MODES = 0o644;
+const OWNER_MODE = 0o600;
 /** A burst of events of one change is one look. */
 const SETTLE_MS = 50;
 /** Another program that undoes each write would otherwise cause a loop. */
@@ -113,19 +117,19 @@ export class Installer {
       );
       return;
     }
-    const text = readIfPresent(path.join(confDir, primary))?.content.toString('utf8') ?? '';
-    const chained = chain(text, settings);
+    const source = readIfPresent(path.join(confDir, primary));
+    const chained = chain(source?.content.toString('utf8') ?? '', settings);
     if ('reason' in chained) {
       // It may be half written: its next event, or the timer, looks again.
       this.#o.onProblem(`${primary} in ${confDir} cannot be chained: ${chained.reason}`);
       return;
     }
-    this.#write(path.join(confDir, OWN_CONFLIST), chained.text, primary);
+    const mode = ((source?.mode ?? 0) & COPIED_MODES) | OWNER_MODE;
+    this.#write(path.join(confDir, OWN_CONFLIST), { content: Buffer.from(chained.text), mode }, primary);
   }
 
-  #write(file: string, text: string, primary: string): void {
-    const content = Buffer.from(text);
-    if (isFile(file, content, CONFLIST_MODE)) return;
+  #write(file: string, { content, mode }: NodeFile, primary: string): void {
+    if (isFile(file, content, mode)) return;
     const now = this.#o.nowMs();
     this.#writes = this.#writes.filter((at) => at > now - WRITES_PER_MS);
     if (this.#writes.length >= MAX_WRITES) {
@@ -135,7 +139,7 @@ export class Installer {
       return;
     }
     this.#writes.push(now);
-    putFile(file, content, CONFLIST_MODE);
+    putFile(file, content, mode);
     this.#o.onInstalled(`${file}, chained to ${primary}`);
   }
 

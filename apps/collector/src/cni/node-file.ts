@@ -5,7 +5,7 @@ import { readRegularFile } from '../process/regular-file.ts';
 /** Limit of a file that is compared or copied. */
 export const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
-interface NodeFile {
+export interface NodeFile {
   content: Buffer;
   mode: number;
 }
