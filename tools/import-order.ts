@@ -87,6 +87,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'main.ts',
     'start.ts',
     'ipam-sync.ts',
+    'status-reporter.ts',
     'controllers.ts',
     'readings.ts',
     'kube-rules.ts',

@@ -15,12 +15,11 @@ import {
   BusError,
   decodeToken,
   encodeToken,
-  InstanceReporter,
+  type InstanceReporter,
   openBucket,
   type Position,
 } from '@bailiff/bus';
 import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
-import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { CLUSTER_KEY, podIdentity } from '@bailiff/schemas';
 import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
@@ -36,9 +35,11 @@ import { LabelKeys } from './settings/label-keys.ts';
 import { SettingsFeed } from './settings/settings-feed.ts';
 import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
 import { EndedPods } from './snapshots/ended-pods.ts';
+import { Omissions } from './snapshots/omissions.ts';
 import { identityOf, type PlanInput, planCluster, planNode } from './snapshots/plan.ts';
 import { watchUnlistedPods } from './snapshots/unlisted-pods.ts';
 import { type Snapshot, SnapshotWriter, type WriterStats } from './snapshots/writer.ts';
+import { createStatusReporter } from './status-reporter.ts';
 import { NODES_BUCKET, type TaintController } from './taint/controller.ts';
 import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
@@ -74,6 +75,7 @@ const LIST_MORE_MS = 60_000;
 export class IpamSync {
   readonly state: ClusterState;
   readonly ended = new EndedPods();
+  readonly omissions = new Omissions();
   readonly pods: Reflector<ListedPod>;
   readonly nodes: Reflector<KeptNode>;
   readonly services: ServicesFeed;
@@ -142,26 +144,9 @@ export class IpamSync {
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
-    this.#statusReporter = new InstanceReporter({
-      bus,
-      service: 'ipam-sync',
-      version: ctx.version,
-      nowMs: ctx.clock.nowMs,
-      configRevision: () => 0,
-      refused: () => (this.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, this.settings.refusal] as const]),
-      ready: () => ctx.health.checkReady(),
-      progress: [
-        {
-          stream: `KV_${PODS_BUCKET}`,
-          position: () => this.#written,
-          behind: () => this.writer?.unwritten ?? 0,
-        },
-      ],
-      more: () => ({
-        leads: this.isLeader,
-        ...(this.isLeader ? {} : { progress: null }),
-        ...(this.taints?.status ? { taints: this.taints.status } : {}),
-      }),
+    this.#statusReporter = createStatusReporter({
+      ...{ ctx, bus, sync: this, bucket: PODS_BUCKET },
+      written: () => this.#written,
       onError: (error) => this.#warn('status', error),
     });
     this.owners = new OwnerResolver({
@@ -235,7 +220,10 @@ export class IpamSync {
 
   #plan(key: string): Snapshot | null {
     if (key === CLUSTER_KEY) return planCluster(this.state, this.services.list);
-    return planNode(decodeToken(key), { ...this.#identities, selectedBy: this.labelKeys.keys, ended: this.ended });
+    const nodeName = decodeToken(key);
+    const plan = planNode(nodeName, { ...this.#identities, selectedBy: this.labelKeys.keys, ended: this.ended });
+    this.omissions.planned(nodeName, plan);
+    return plan;
   }
 
   get #identities(): Pick<PlanInput, 'state' | 'permits' | 'ownersOf'> {
@@ -309,6 +297,7 @@ export class IpamSync {
       await this.writer.run(term);
     }, term);
     this.writer = null;
+    this.omissions.clear();
   }
 
   /** Retries after bus errors until the signal aborts. */

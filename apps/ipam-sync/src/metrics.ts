@@ -84,7 +84,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     'Pods in lists that the API server no longer has, but whose node still reports them',
     (r) => r.endedPods,
   );
-  gauge('omitted_pods', 'Pods left out of node snapshots: full ones, or no memory for the pod', (r) => r.omittedPods);
+  gauge(
+    'omitted_pods',
+    'Pods left out of node snapshots: full ones, or no memory for the pod; leader only',
+    (r) => r.omittedPods,
+  );
   gauge('pod_bytes', 'Estimated memory of the records of pods', (r) => r.podBytes);
   gauge(
     'omitted_tunnel_services',

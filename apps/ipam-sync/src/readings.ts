@@ -10,6 +10,7 @@ import type { LabelKeys } from './settings/label-keys.ts';
 import type { SettingsFeed } from './settings/settings-feed.ts';
 import type { ClusterState } from './snapshots/cluster-state.ts';
 import type { EndedPods } from './snapshots/ended-pods.ts';
+import type { Omissions } from './snapshots/omissions.ts';
 import type { SnapshotWriter, WriterStats } from './snapshots/writer.ts';
 import type { TaintController } from './taint/controller.ts';
 
@@ -20,6 +21,7 @@ interface Sources {
   readonly elector: LeaderElector;
   readonly state: ClusterState;
   readonly ended: EndedPods;
+  readonly omissions: Omissions;
   readonly owners: OwnerResolver;
   readonly writer: SnapshotWriter | null;
   readonly writes: WriterStats;
@@ -50,7 +52,7 @@ export function readingsOf(sync: Sources, stalledSeconds: number): Readings {
     contestedAddresses: state.contestedAddresses,
     refusedPrefixes: state.refusedPrefixes,
     cutPods: state.cutPods,
-    omittedPods: state.omittedPods,
+    omittedPods: sync.omissions.total,
     endedPods: sync.ended.count,
     podBytes: state.podBytes,
     refusedLabelKeys: sync.labelKeys.refused,

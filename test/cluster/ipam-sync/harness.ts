@@ -96,7 +96,8 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
     const entry = await pods.get(key(node));
     return entry && nodeSnapshot.parse(JSON.parse(decodeSnapshotValue(entry.value)));
   };
-  const status = (name: string, value: object) => void reportPod(api, { namespace: 'default', name }, value);
+  const status = (name: string, value: object, namespace = 'default') =>
+    void reportPod(api, { namespace, name }, value);
   return {
     kube,
     nats,
@@ -117,7 +118,8 @@ export async function startWorld(rules: readonly KubeRule[] = []): Promise<World
       });
       const made = api.create('pods', object);
       const podIPs = addresses.map((ip) => ({ ip }));
-      if (addresses.length > 0) status(name, { phase: 'Running', podIP: addresses[0], podIPs });
+      const { namespace } = made.metadata;
+      if (addresses.length > 0) status(name, { phase: 'Running', podIP: addresses[0], podIPs }, namespace);
       return made.metadata.uid;
     },
     status,

@@ -43,6 +43,8 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/collector/src/runtime/supervisor.ts': 'hooks, and documents of the cache',
   'apps/ipam-sync/src/mirror/informers.ts': 'kinds of resources',
   'apps/ipam-sync/src/snapshots/cluster-state.ts': 'records of pods, as in pod-memory.ts; nodes',
+  'apps/ipam-sync/src/snapshots/fit.ts': 'pods of one list',
+  'apps/ipam-sync/src/snapshots/omissions.ts': 'nodes of the plan',
   'apps/responder/src/scheduling/fair-turns.ts': 'tenants with due tasks',
   'apps/siem-relay/src/siem-relay.ts': 'sources',
   'libs/bpf/src/spoof/place-watch.ts': 'guarded interfaces',

@@ -24,7 +24,7 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     limits: ['MAX_FORMER'],
     filledBy: 'pods whose objects are removed; those that their node reports stay',
     share:
-      'of the pods that no node reports, the namespace with most loses its oldest. In the list of a node they take only places that are free',
+      'of the pods that no node reports, the namespace with most loses its oldest. In the list of a node they take the turns of their namespace',
     whenFull: 'a pod whose containers run on is not listed again: its violations are attributed for ten minutes more',
     counter: '`bailiff_ipam_sync_ended_pods`',
     tests: [`${I}/snapshots/ended-pods.test.ts`, 'test/cluster/ipam-sync.test.ts'],
@@ -35,10 +35,14 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     limits: [`${V}#MAX_SNAPSHOT_BYTES`, `${V}#MAX_SNAPSHOT_JSON_BYTES`, 'CONCURRENCY'],
     filledBy: 'pods of the node',
     share:
-      'namespaces are listed in turn, at most 2,048 pods; the largest pods of the namespace with most bytes are cut first. A node has one mark, so changes of one node do not queue behind each other',
+      'namespaces are listed in turn, at most 2,048 pods. While they are too large, the namespace with most bytes is reduced: its largest pods are cut, then its last ones are omitted, those that do not run first. A node has one mark, so changes of one node do not queue behind each other',
     whenFull: 'pods are omitted and counted, and the node is not blamed for them',
     counter: '`bailiff_ipam_sync_omitted_pods`, `bailiff_ipam_sync_snapshots_pending`',
-    tests: ['apps/ipam-sync/src/snapshots/plan.test.ts', 'apps/ipam-sync/src/snapshots/writer.test.ts'],
+    tests: [
+      'test/cluster/ipam-sync-full-list.test.ts',
+      'apps/ipam-sync/src/snapshots/plan.test.ts',
+      'apps/ipam-sync/src/snapshots/writer.test.ts',
+    ],
   },
   {
     what: 'time to plan and encode snapshots',

@@ -10,7 +10,7 @@
  * The memory of the records is bounded (pod-memory.ts). A pod without a record counts as omitted from
  * the snapshot of its node, so that the node is not blamed for what it reports about the pod.
  */
-import { CLUSTER_KEY, LIST_LIMITS } from '@bailiff/schemas';
+import { CLUSTER_KEY } from '@bailiff/schemas';
 import { DEFAULT_POD_BYTES } from '../config.ts';
 import { type NodeRecord, type PodRecord, sameRecord } from '../pods/records.ts';
 import { bytesOf, MAX_OMITTED, PodMemory } from './pod-memory.ts';
@@ -29,6 +29,7 @@ interface Held {
 /** Nodes whose snapshots must be written; `_cluster` is the cluster's snapshot. */
 export type Touched = ReadonlySet<string>;
 const NONE: Touched = new Set();
+const NO_PODS: ReadonlyMap<string, number> = new Map();
 
 export class ClusterState {
   #pods = new Map<string, Held>();
@@ -36,9 +37,9 @@ export class ClusterState {
   #nodes = new Map<string, NodeRecord>();
   #claims = new Map<string, string[]>();
   readonly #memory: PodMemory;
-  /** Pods without a record, by UID, and their number by node. */
+  /** Pods without a record, by UID, and their number by node and namespace. */
   readonly #omitted = new Map<string, { namespace: string; nodeName: string }>();
-  readonly #omittedOn = new Map<string, number>();
+  readonly #omittedOn = new Map<string, Map<string, number>>();
   /** There may be pods of which nothing is known: every snapshot omits some. */
   hasUnknownPods = false;
 
@@ -107,18 +108,21 @@ export class ClusterState {
     this.#forget(uid, touched);
     if (this.#omitted.has(uid)) return;
     this.#omitted.set(uid, { namespace, nodeName });
-    this.#omittedOn.set(nodeName, (this.#omittedOn.get(nodeName) ?? 0) + 1);
+    const byNamespace = this.#omittedOn.get(nodeName) ?? new Map<string, number>();
+    this.#omittedOn.set(nodeName, byNamespace.set(namespace, (byNamespace.get(namespace) ?? 0) + 1));
     touched.add(nodeName);
   }
 
   #unomit(uid: string, touched: Set<string>): void {
     const omitted = this.#omitted.get(uid);
     if (!omitted) return;
-    const { nodeName } = omitted;
+    const { namespace, nodeName } = omitted;
     this.#omitted.delete(uid);
-    const left = (this.#omittedOn.get(nodeName) ?? 0) - 1;
-    if (left > 0) this.#omittedOn.set(nodeName, left);
-    else this.#omittedOn.delete(nodeName);
+    const byNamespace = this.#omittedOn.get(nodeName) ?? new Map<string, number>();
+    const left = (byNamespace.get(namespace) ?? 0) - 1;
+    if (left > 0) byNamespace.set(namespace, left);
+    else byNamespace.delete(namespace);
+    if (byNamespace.size === 0) this.#omittedOn.delete(nodeName);
     touched.add(nodeName);
   }
 
@@ -151,9 +155,9 @@ export class ClusterState {
     return this.#claims.has(address);
   }
 
-  /** Pods of a node that have no record. */
-  omittedOn(nodeName: string): number {
-    return (this.#omittedOn.get(nodeName) ?? 0) + Number(this.hasUnknownPods);
+  /** Number of the pods of a node that have no record, by namespace. */
+  withoutRecordOn(nodeName: string): ReadonlyMap<string, number> {
+    return this.#omittedOn.get(nodeName) ?? NO_PODS;
   }
 
   /** Pods without a record, because there is no memory for it. */
@@ -228,13 +232,6 @@ export class ClusterState {
   get cutPods(): number {
     let count = 0;
     for (const { record } of this.#pods.values()) if (record.cut) count += 1;
-    return count;
-  }
-
-  /** Pods that are in no snapshot: that of their node is full, or they have no record. */
-  get omittedPods(): number {
-    let count = this.#omitted.size + Number(this.hasUnknownPods);
-    for (const pods of this.#byNode.values()) count += Math.max(0, pods.size - LIST_LIMITS.pods.items);
     return count;
   }
 

@@ -13,7 +13,8 @@ import { grantRequests, MAC_ANNOTATION, NO_PERMITS, PREFIX_ANNOTATION, permitsOf
 import type { PodRecord } from '../pods/records.ts';
 import { ClusterState } from './cluster-state.ts';
 import { EndedPods } from './ended-pods.ts';
-import { digestOf, encodeSnapshot, fitPods, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
+import { fitPods } from './fit.ts';
+import { digestOf, encodeSnapshot, nextRevision, type PlanInput, planCluster, planNode } from './plan.ts';
 
 const record = (uid: string, change: Partial<PodRecord> = {}): PodRecord => ({
   uid,
@@ -325,6 +326,62 @@ describe('plan - more pods than a list holds', () => {
   });
 });
 
+describe('plan - many small pods that do not compress', () => {
+  const hostileName = (i: number) => noise(i, 253);
+  const hostile = (i: number, change: Partial<PodRecord> = {}) =>
+    record(uidOf(i), {
+      ...{ namespace: 'tenant', name: hostileName(i), serviceAccount: noise(i + 9_000, 253), createdAt: later },
+      ...change,
+    });
+  const honest = Array.from({ length: 60 }, (_, i) => ({ ...ordinary(i + 20_000), createdAt: `${later}.1` }));
+
+  test('plan - the list fits, all pods of others are whole, and the omitted ones are counted', () => {
+    for (const count of [541, 1_849, 5_000]) {
+      const many = Array.from({ length: count }, (_, i) => hostile(i));
+      const snapshot = planNode('n1', input(stateOf(...many, ...honest)));
+      expect(encodeSnapshot(snapshot as object, 1).refused).toBe(false);
+      const { pods, omitted, omittedFrom } = nodeSnapshot.parse({ ...snapshot, revision: 1 });
+      const ofHonest = pods.filter(({ namespace }) => namespace === 'shop');
+      expect([ofHonest.length, ofHonest.filter(({ cut }) => cut).length]).toEqual([60, 0]);
+      const left = count + 60 - pods.length;
+      expect([omitted ?? 0, omittedFrom]).toEqual([
+        left,
+        left === 0 ? undefined : [{ namespace: 'tenant', pods: left }],
+      ]);
+      // Stored lists are at least half full: nothing is omitted without need.
+      if (left > 0) expect(encodeSnapshot(snapshot as object, 1).value.length).toBeGreaterThan(MAX_SNAPSHOT_BYTES / 2);
+      // Control: the pods of a full list, all of them cut, do not fit.
+      const all = many
+        .slice(0, 2_048 - 60)
+        .map(({ uid, namespace, name, serviceAccount }) => [uid, namespace, name, serviceAccount]);
+      if (count > 1_800) expect(encodeSnapshot({ pods: all }, 1).value.length).toBeGreaterThan(MAX_SNAPSHOT_BYTES);
+    }
+  });
+
+  test('plan - pods that the kubelet has not started hide no pod of their namespace that runs, nor an ended one', () => {
+    const many = Array.from({ length: 3_000 }, (_, i) => hostile(i));
+    const newest = hostile(8_000, { addresses: ['10.1.9.9'], createdAt: `${later}.9` });
+    const onHost = hostile(8_001, { containers: [{ name: 'main', id: 'c1' }], createdAt: `${later}.9` });
+    const ended = new EndedPods();
+    const gone = planNode('n1', input(stateOf(hostile(8_002))))?.pods[0];
+    ended.removed('n1', gone!, 0);
+    ended.reported('n1', new Set([gone!.uid]), 0);
+    const uids = planNode('n1', input(stateOf(...many, newest, onHost), { ended }))?.pods.map(({ uid }) => uid);
+    expect(uids).toEqual(expect.arrayContaining([newest.uid, onHost.uid, gone!.uid]));
+    // Control: without an address it is one of those that are omitted.
+    const waiting = planNode('n1', input(stateOf(...many, { ...newest, addresses: [] })))?.pods;
+    expect(waiting?.some(({ uid }) => uid === newest.uid)).toBe(false);
+  });
+
+  test('plan - a namespace below its part stays whole when another one is cut and omitted', () => {
+    const pods =
+      planNode('n1', input(stateOf(...Array.from({ length: 400 }, (_, i) => hostile(i)), ...honest)))?.pods ?? [];
+    const fitted = fitPods(pods, 256 * 1024, new Set());
+    expect(fitted.filter(({ namespace }) => namespace === 'tenant').length).toBeLessThan(400);
+    expect(fitted.filter(({ namespace, cut }) => namespace === 'shop' && !cut)).toHaveLength(60);
+  });
+});
+
 describe('plan - pods above the size limit', () => {
   test('plan - the largest pods lose labels first and their neighbours keep their addresses', () => {
     const state = stateWithNodes();
@@ -360,7 +417,7 @@ describe('plan - pods above the size limit', () => {
       const pods = planNode('n1', input(stateOf(honest, ...hostile)))?.pods ?? [];
       return fitPods(pods, 64 * 1024, new Set()).flatMap(({ uid, cut }) => (cut ? [uid] : []));
     };
-    expect(cutWith('hostile')).toEqual(['h-10']);
+    expect(cutWith('hostile')).toEqual(['h-29']);
     // Control: within one namespace, the largest is first.
     expect(cutWith('shop')).toEqual(['honest']);
   });

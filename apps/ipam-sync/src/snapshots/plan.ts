@@ -11,7 +11,6 @@ import {
   MAX_SNAPSHOT_BYTES,
   MAX_SNAPSHOT_JSON_BYTES,
   type NodeSnapshot,
-  PLAIN_SNAPSHOT_BYTES,
   type PodIdentity,
   type TunnelService,
   workloadOf,
@@ -20,6 +19,7 @@ import { granted, type Permits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
 import type { ClusterState } from './cluster-state.ts';
 import type { EndedPods } from './ended-pods.ts';
+import { type Candidate, fitStored, inTurns, mostOmitted } from './fit.ts';
 
 /** Confirmed controllers of a pod, lowest first. */
 export type OwnerLookup = (pod: PodRecord) => Owner[];
@@ -37,31 +37,29 @@ export interface PlanInput {
 export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
-  const kept = fairly(records, LIST_LIMITS.pods.items);
-  const ended = input.ended.of(nodeName).slice(0, LIST_LIMITS.pods.items - kept.length);
-  const pods = [
-    ...kept.map((record) => identityOf(record, input)),
-    ...ended.map((pod) => withoutAddresses(pod, input.state)),
-  ].sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  const omitted = records.length - kept.length + input.state.omittedOn(nodeName);
-  return { nodeName, pods: fitStored(pods, input.selectedBy), ...(omitted > 0 ? { omitted } : {}) };
+  const candidates = [
+    ...records.map((record) => ({ ...turnOf(record), identity: () => identityOf(record, input) })),
+    ...input.ended.of(nodeName).map((pod) => ({
+      ...{ namespace: pod.namespace, uid: pod.uid, createdAt: pod.createdAt, runs: true },
+      identity: () => withoutAddresses(pod, input.state),
+    })),
+  ];
+  const pods = fitStored(
+    inTurns(candidates).map(({ identity }) => identity()),
+    input.selectedBy,
+  ).sort((a, b) => compare(a.uid, b.uid));
+  const byNamespace = new Map(input.state.withoutRecordOn(nodeName));
+  const count = (namespace: string, by: number) => byNamespace.set(namespace, (byNamespace.get(namespace) ?? 0) + by);
+  for (const { namespace } of candidates) count(namespace, 1);
+  for (const { namespace } of pods) count(namespace, -1);
+  const omitted = [...byNamespace.values()].reduce((sum, pods) => sum + pods, Number(input.state.hasUnknownPods));
+  if (omitted === 0) return { nodeName, pods };
+  return { nodeName, pods, omitted, omittedFrom: mostOmitted(byNamespace) };
 }
 
-/**
- * At most `most` pods. Namespaces add their oldest pods in turn, so that no namespace displaces
- * another.
- */
-function fairly(records: readonly PodRecord[], most: number): readonly PodRecord[] {
-  if (records.length <= most) return records;
-  const turns = new Map<string, number>();
-  const oldestFirst = records.toSorted((a, b) => compare(a.createdAt, b.createdAt) || compare(a.uid, b.uid));
-  const ranked = oldestFirst.map((record, index) => {
-    const turn = turns.get(record.namespace) ?? 0;
-    turns.set(record.namespace, turn + 1);
-    return { record, turn, index };
-  });
-  const order = ranked.sort((a, b) => a.turn - b.turn || a.index - b.index);
-  return order.slice(0, most).map(({ record }) => record);
+/** Only the kubelet writes addresses and container ids, so they prove that it has started the pod. */
+function turnOf({ namespace, uid, createdAt, addresses, containers }: PodRecord): Candidate {
+  return { namespace, uid, createdAt, runs: addresses.length > 0 || containers.some(({ id }) => id !== '') };
 }
 
 /** An ended pod keeps the addresses that no other pod claims. */
@@ -73,78 +71,6 @@ function withoutAddresses(pod: PodIdentity, state: ClusterState): PodIdentity {
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
-
-/** Size of a snapshot without pods. */
-const FRAME_BYTES = 1024;
-
-/**
- * Pods that fit into a stored snapshot. Tenants control how well the JSON compresses, for example
- * with random labels. While the compressed snapshot is too large, the limit of its JSON is halved;
- * PLAIN_SNAPSHOT_BYTES of JSON always fit.
- */
-function fitStored(pods: readonly PodIdentity[], selectedBy: ReadonlySet<string>): PodIdentity[] {
-  for (let maxBytes = MAX_SNAPSHOT_JSON_BYTES; ; maxBytes /= 2) {
-    const fitted = fitPods(pods, maxBytes - FRAME_BYTES, selectedBy);
-    if (maxBytes <= PLAIN_SNAPSHOT_BYTES) return fitted;
-    if (encodeSnapshotValue(JSON.stringify(fitted)).length <= MAX_SNAPSHOT_BYTES - FRAME_BYTES) return fitted;
-  }
-}
-
-/** Pods of a namespace, by their place in the list, and their bytes. */
-interface NamespacePods {
-  bytes: number;
-  smallestFirst: { index: number; size: number }[];
-}
-
-/**
- * Pods that fit into a snapshot. While they do not fit, the largest pod of the namespace with most bytes
- * is reduced to the fields needed for enforcement, so that pods of one namespace remove neither
- * addresses nor containers of others. Labels that policies select by stay.
- */
-export function fitPods(
-  pods: readonly PodIdentity[],
-  maxBytes: number,
-  selectedBy: ReadonlySet<string>,
-): PodIdentity[] {
-  const fitted = [...pods];
-  let total = 0;
-  const namespaces = new Map<string, NamespacePods>();
-  for (const [index, pod] of pods.entries()) {
-    const size = sizeOf(pod);
-    const own = namespaces.get(pod.namespace) ?? { bytes: 0, smallestFirst: [] };
-    namespaces.set(pod.namespace, own);
-    own.bytes += size;
-    own.smallestFirst.push({ index, size });
-    total += size;
-  }
-  if (total <= maxBytes) return fitted;
-  for (const { smallestFirst } of namespaces.values())
-    smallestFirst.sort((a, b) => a.size - b.size || b.index - a.index);
-  while (total > maxBytes && namespaces.size > 0) {
-    const [namespace, own] = mostBytes(namespaces);
-    const largest = own.smallestFirst.pop();
-    if (largest === undefined) {
-      namespaces.delete(namespace);
-      continue;
-    }
-    const pod = fitted[largest.index] as PodIdentity;
-    const labels = Object.fromEntries(Object.entries(pod.labels).filter(([name]) => selectedBy.has(name)));
-    const bare: PodIdentity = { ...pod, labels, containers: [], owners: pod.owners.slice(-1), cut: true };
-    fitted[largest.index] = bare;
-    const saved = largest.size - sizeOf(bare);
-    total -= saved;
-    own.bytes -= saved;
-  }
-  return fitted;
-}
-
-function mostBytes(namespaces: ReadonlyMap<string, NamespacePods>): [string, NamespacePods] {
-  let most: [string, NamespacePods] = ['', { bytes: -1, smallestFirst: [] }];
-  for (const one of namespaces) if (one[1].bytes > most[1].bytes) most = one;
-  return most;
-}
-
-const sizeOf = (pod: PodIdentity): number => Buffer.byteLength(JSON.stringify(pod)) + 1;
 
 /** Snapshot of the cluster without revision. */
 export function planCluster(

@@ -52,6 +52,10 @@ function stateOf(maxBytes?: number): ClusterState {
   state.putNode({ name: NODE, addresses: [], podCidrs: [] });
   return state;
 }
+function planned(state: ClusterState, node = NODE) {
+  const ended = new EndedPods();
+  return planNode(node, { state, ended, permits: NO_PERMITS, ownersOf: () => [], selectedBy: new Set<string>() });
+}
 
 describe('memory of pods', () => {
   test.each([
@@ -109,13 +113,10 @@ describe('memory of pods', () => {
   test('the snapshot of a node counts them as omitted, until they have a record', () => {
     const state = stateOf(MiB);
     fill(state, 'tenant', 100, LARGEST);
-    const omitted = () => {
-      const ended = new EndedPods();
-      const input = { state, ended, permits: NO_PERMITS, ownersOf: () => [], selectedBy: new Set<string>() };
-      return planNode(NODE, input)?.omitted ?? 0;
-    };
+    const omitted = () => planned(state)?.omitted ?? 0;
     const { withoutRecord } = state;
     expect([withoutRecord > 50, omitted()]).toEqual([true, withoutRecord]);
+    expect(planned(state)?.omittedFrom).toEqual([{ namespace: 'tenant', pods: withoutRecord }]);
     expect(state.canListMore).toBe(false);
     const kept = state.records().map(({ uid }) => uid);
     for (const uid of kept) expect([...state.removePod(uid)]).toEqual([NODE]);
@@ -137,7 +138,8 @@ describe('memory of pods', () => {
     expect(state.withoutRecord).toBe(MAX_OMITTED);
     expect([state.canKnow({ ...first, uid: 'more' }), state.canKnow(record('neighbour', 0))]).toEqual([false, true]);
     state.hasUnknownPods = true;
-    expect(state.omittedOn('another node')).toBe(1);
+    state.putNode({ name: 'another node', addresses: [], podCidrs: [] });
+    expect(planned(state, 'another node')).toMatchObject({ pods: [], omitted: 1, omittedFrom: [] });
   });
 
   test('an ordinary pod takes some kilobytes', () => {

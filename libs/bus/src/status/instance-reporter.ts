@@ -40,7 +40,9 @@ export interface InstanceReporterOptions {
   /** The streams that the service processes. */
   progress?: readonly ProgressSource[];
   /** Fields of this service only. `progress: null` means that another instance does the work. */
-  more?(): Pick<InstanceStatus, 'taints' | 'leads' | 'skipped' | 'formerPoliciesUntil'> & { progress?: null };
+  more?(): Pick<InstanceStatus, 'taints' | 'omittedPods' | 'leads' | 'skipped' | 'formerPoliciesUntil'> & {
+    progress?: null;
+  };
   onError(error: Error): void;
 }
 

@@ -14,6 +14,16 @@ export function activeInstances(instances: readonly InstanceStatus[], nowMs: num
   );
 }
 
+/** A field that only a leader reports; undefined if no instance does. Two do while the lease changes hands. */
+export function reportedByLeader<K extends 'taints' | 'omittedPods'>(
+  instances: readonly InstanceStatus[],
+  nowMs: number,
+  field: K,
+): InstanceStatus[K] {
+  const reported = activeInstances(instances, nowMs).filter((instance) => instance[field] !== undefined);
+  return reported.sort((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0]?.[field];
+}
+
 /** One problem per service and refused value, independent of the number of instances. */
 export function refusalProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const refused = new Map<string, { service: string; key: string; reason: string; count: number }>();

@@ -14,6 +14,7 @@ import type { ClusterFacts } from './facts.ts';
 import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
 import { refusalProblems } from './instances.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
+import { podListProblems } from './pod-lists.ts';
 import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
 import { serviceProblems } from './services.ts';
 import { taintProblems } from './taints.ts';
@@ -40,6 +41,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...nodes.problems,
     ...streamProblems(facts),
     ...(services ? serviceProblems(services) : []),
+    ...podListProblems(instances, nowMs),
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),
     ...refusalProblems(instances, nowMs),

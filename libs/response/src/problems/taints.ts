@@ -6,15 +6,12 @@ import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { InstanceStatus, TaintStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { plural, shortList } from '../status/text.ts';
-import { activeInstances } from './instances.ts';
+import { reportedByLeader } from './instances.ts';
 import { type Problem, shout, warn } from './problem.ts';
 
 /** Taint status of the leader; null if no instance reports one: then nothing is tainted. */
 export function taintsOf(instances: readonly InstanceStatus[], nowMs: number): TaintStatus | null {
-  const reported = activeInstances(instances, nowMs).filter(({ taints }) => taints !== undefined);
-  // Two only while the lease changes hands.
-  const newest = reported.sort((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
-  return newest?.taints ?? null;
+  return reportedByLeader(instances, nowMs, 'taints') ?? null;
 }
 
 /** A warning per tainted node, and a failure of ipam-sync if it withholds taints. */

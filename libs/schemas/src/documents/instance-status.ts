@@ -6,6 +6,7 @@
  */
 import * as z from 'zod';
 import { list, text } from './limited.ts';
+import { omittedFrom } from './pods.ts';
 
 /** A configuration key whose newest value is refused; the last valid or built-in one is in force. */
 export const refusedConfig = z.object({ key: text('reason'), reason: text('reason') });
@@ -24,6 +25,15 @@ export const taintStatus = z.object({
   remedy: text('reason'),
 });
 export type TaintStatus = z.infer<typeof taintStatus>;
+
+/** Pods that the lists of nodes omit. */
+export const omittedPods = z.object({
+  total: z.number().int().nonnegative(),
+  /** Nodes with an incomplete list. */
+  nodes: z.number().int().nonnegative(),
+  /** The namespaces with most omitted pods. */
+  namespaces: omittedFrom,
+});
 
 /** Progress of an instance in one stream. */
 export const instanceProgress = z.object({
@@ -78,6 +88,8 @@ export const instanceStatus = z.object({
   formerPoliciesUntil: text('word').optional(),
   /** Leading ipam-sync only; absent while no node is or should be tainted. */
   taints: taintStatus.optional(),
+  /** Leading ipam-sync only; absent while the lists of all nodes are complete. */
+  omittedPods: omittedPods.optional(),
 });
 export type InstanceStatus = z.infer<typeof instanceStatus>;
 

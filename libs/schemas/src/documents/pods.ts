@@ -53,16 +53,21 @@ export function workloadOf(pod: Pick<PodIdentity, 'name' | 'owners' | 'unowned'>
   return pod.owners.at(-1)?.name ?? pod.name;
 }
 
+/** Pods that lists omit, by namespace. */
+export const omittedFrom = list('listed', z.object({ namespace: text('name'), pods: z.number().int().nonnegative() }));
+
 export const nodeSnapshot = z.object({
   nodeName: filled('name'),
   /** Grows for each key. Readers follow the order of the bucket. */
   revision: z.number().int().nonnegative(),
   pods: list('pods', podIdentity),
   /**
-   * Pods of the node beyond the limit of the list. Absent: none. A node may report them without a
+   * Pods of the node beyond the limits of the list: pods, bytes, memory. Absent: none. A node may report them without a
    * consequence.
    */
   omitted: z.number().int().nonnegative().optional(),
+  /** Namespaces with most omitted pods. Absent: none, or written by an older ipam-sync. */
+  omittedFrom: omittedFrom.optional(),
 });
 export type NodeSnapshot = z.infer<typeof nodeSnapshot>;
 

@@ -1,0 +1,44 @@
+/** The status that an instance of ipam-sync publishes, read from its parts. */
+import { type Bus, InstanceReporter, type Position } from '@bailiff/bus';
+import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import type { ServiceContext } from '@bailiff/service';
+import type { IpamSyncConfig } from './config.ts';
+import type { SettingsFeed } from './settings/settings-feed.ts';
+import type { Omissions } from './snapshots/omissions.ts';
+import type { SnapshotWriter } from './snapshots/writer.ts';
+import type { TaintController } from './taint/controller.ts';
+
+interface Parts {
+  readonly isLeader: boolean;
+  readonly settings: SettingsFeed;
+  readonly omissions: Omissions;
+  readonly writer: SnapshotWriter | null;
+  /** Absent until it is created. */
+  readonly taints?: TaintController;
+}
+
+export interface StatusReporterOptions {
+  ctx: ServiceContext<IpamSyncConfig>;
+  bus: Bus;
+  sync: Parts;
+  /** Bucket of the snapshots, and the newest one that this process has written. */
+  bucket: string;
+  written(): Position;
+  onError(error: Error): void;
+}
+
+export function createStatusReporter({ ctx, bus, sync, bucket, written, onError }: StatusReporterOptions) {
+  return new InstanceReporter({
+    ...{ bus, service: 'ipam-sync', version: ctx.version, nowMs: ctx.clock.nowMs, onError },
+    configRevision: () => 0,
+    refused: () => (sync.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, sync.settings.refusal] as const]),
+    ready: () => ctx.health.checkReady(),
+    progress: [{ stream: `KV_${bucket}`, position: written, behind: () => sync.writer?.unwritten ?? 0 }],
+    more: () => ({
+      leads: sync.isLeader,
+      ...(sync.isLeader ? {} : { progress: null }),
+      ...(sync.taints?.status ? { taints: sync.taints.status } : {}),
+      ...sync.omissions.status,
+    }),
+  });
+}
