@@ -19,6 +19,7 @@ import {
   parseSubject,
   readCompleteSince,
   retryTransient,
+  violationNode,
 } from '@bailiff/bus';
 import { NodeTokens, PriorRefusals } from '@bailiff/correlation';
 import type { Clock } from '@bailiff/service';
@@ -183,8 +184,7 @@ export class DeadLetters {
     if (!frame) return true;
     const nowMicros = this.#o.clock.nowMicros();
     if (this.#written++ % SWEEP_EVERY === 0) this.#bytes.sweep(nowMicros);
-    const parsed = parseSubject(frame.subject);
-    const node = parsed?.what === 'violations' ? parsed.node : '';
+    const node = violationNode(frame.subject) ?? '';
     const has = this.#bytes.has(node, nowMicros);
     if (has) this.#bytes.charge(node, Math.min(frame.data.length, MAX_LETTER_BYTES));
     else this.cut++;

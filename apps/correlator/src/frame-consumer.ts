@@ -8,7 +8,7 @@
  * waits only for a lagging input, for the lookup of an unknown schema, or for room in the verdict
  * queue.
  */
-import { BusError, parseSubject, reasonOf, type StreamMessage } from '@bailiff/bus';
+import { BusError, reasonOf, type StreamMessage, violationNode } from '@bailiff/bus';
 import { type CorrelationEngine, SETTLE_MICROS } from '@bailiff/correlation';
 import {
   decodeProjectedFrame,
@@ -211,10 +211,10 @@ export class FrameConsumer {
   #node(subject: string): string | null {
     const known = this.#nodeOf.get(subject);
     if (known !== undefined) return known;
-    const parsed = parseSubject(subject);
-    if (parsed?.what !== 'violations') return null;
+    const node = violationNode(subject);
+    if (node === null) return null;
     if (this.#nodeOf.size >= MAX_SUBJECTS) this.#nodeOf.clear();
-    this.#nodeOf.set(subject, parsed.node);
-    return parsed.node;
+    this.#nodeOf.set(subject, node);
+    return node;
   }
 }

@@ -5,7 +5,7 @@
  * one event each, in order. Coverage gaps are not violations and produce no events. A permanently
  * unreadable message is UnreadableError; a schema that cannot be looked up now is BusError.
  */
-import { type Bus, BusError, parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
+import { type Bus, BusError, type StreamMessage, schemaLookup, violationNode } from '@bailiff/bus';
 import { type Decoded, decodeWithLookup, SchemaError, SchemaRegistry } from '@bailiff/schemas';
 import { originOf, type Place, type SiemEvent, violationEvents } from '@bailiff/siem';
 
@@ -53,9 +53,9 @@ export class EventDecoder {
 /** Pure. @throws UnreadableError if the subject does not belong to the stream */
 export function eventsOf(decoded: Decoded, subject: string, place: Place, evidence: Place): SiemEvent[] {
   if (decoded.name === 'ViolationFrame') {
-    const parsed = parseSubject(subject);
-    if (parsed?.what !== 'violations') throw new UnreadableError('WRONG_SUBJECT');
-    return violationEvents(decoded.value, parsed.node, place);
+    const node = violationNode(subject);
+    if (node === null) throw new UnreadableError('WRONG_SUBJECT');
+    return violationEvents(decoded.value, node, place);
   }
   const origin = originOf(place, 0, decoded.value.nodeName);
   if (decoded.name === 'Verdict') return [{ kind: 'verdict', origin, value: decoded.value, evidence }];

@@ -3,7 +3,7 @@
  * because a backtest reads all of it. Undecodable frames are counted and skipped, as in the
  * correlator.
  */
-import { parseSubject, type StreamMessage, schemaLookup } from '@bailiff/bus';
+import { type StreamMessage, schemaLookup, violationNode } from '@bailiff/bus';
 import type { FramePosition } from '@bailiff/correlation';
 import {
   decodeProjectedFrame,
@@ -40,11 +40,11 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
   const nodeOf = (subject: string): string | null => {
     const known = nodes.get(subject);
     if (known !== undefined) return known;
-    const parsed = parseSubject(subject);
-    if (parsed?.what !== 'violations') return null;
+    const node = violationNode(subject);
+    if (node === null) return null;
     if (nodes.size >= MAX_SUBJECTS) nodes.clear();
-    nodes.set(subject, parsed.node);
-    return parsed.node;
+    nodes.set(subject, node);
+    return node;
   };
   const passOn = ({ sequence, timestampMicros, pending }: StreamMessage, node: string, frame: ProjectedFrame) =>
     range.onFrame({ sequence, timestampMicros, node }, frame, pending);

@@ -73,12 +73,15 @@ async function whenGuarded(session: Session, pod: string): Promise<void> {
 
 async function violationsOf(session: Session, pod: string, sinceMs: number): Promise<EventRow[]> {
   const rows: EventRow[] = [];
-  const listing = eventListing(session, { pod: parsePod(pod, '--canary'), kind: 'spoof', vector: VECTOR });
+  const listing = eventListing(session, { pod: parsePod(pod, '--canary'), kind: 'spoof', vector: VECTOR }, sinceMs);
   await readStream(session.bus, listing.stream, {
     sinceMs,
     ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
     follow: false,
-    onMessage: (message) => listing.read(message, (row) => void rows.push(row)),
+    onMessage: (message) =>
+      listing.read(message, (row) => {
+        if (!row.refused) rows.push(row);
+      }),
     onCaughtUp: () => undefined,
     signal: session.io.signal,
   });

@@ -6,6 +6,7 @@ import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bai
 import type { PodRef } from '@bailiff/schemas';
 import { podName } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
+import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
 import { restText, Tally, type TallyGroup } from '../shared/read/tally.ts';
 import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
@@ -101,6 +102,8 @@ const sourceOf = ({ pod, nodeName, interfaceName }: Omit<Audited, 'vector'>): st
 
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
   const { bus, decoder, io, out } = session;
+  const frames = new NodeFrames(session, sinceMs);
+  const refusals = new RefusedCounts();
   const tally = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
     [sourceOf({ pod, nodeName, interfaceName }), vector].join(' '),
   );
@@ -108,17 +111,16 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const { cut } = await readStream(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) =>
-      decoder.read(message, 'ViolationFrame', ({ nodeName, violations }) => {
+      frames.read(message, ({ node: nodeName, frame, refused }) => {
         const { sequence } = message;
-        for (const violation of violations) {
-          if (violation.action !== 'audit') continue;
-          if (violation.kind === 'lsm') {
-            operations.add({ vector: violation.vector }, violation, { nodeName, sequence });
-            continue;
-          }
-          const { pod, interfaceName, vector } = violation;
-          tally.add({ pod, interfaceName, nodeName, vector }, violation, { nodeName, sequence });
-        }
+        frame.violations.forEach((violation, index) => {
+          const { pod, interfaceName, vector, kind, action } = violation;
+          const why = refused[index];
+          if (action !== 'audit') return;
+          if (why) refusals.add(nodeName, why, violation);
+          else if (kind === 'lsm') operations.add({ vector }, violation, { nodeName, sequence });
+          else tally.add({ pod, interfaceName, nodeName, vector }, violation, { nodeName, sequence });
+        });
       }),
     signal: io.signal,
   });
@@ -127,10 +129,11 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   decoder.reportUndecodable(out);
+  for (const line of refusals.lines()) out.note(line);
   if (json) {
-    const refused = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
+    const audits = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
     const omitted = { groups: tally.rest, operations: operations.rest };
-    out.json({ since, packets, groups: groups.map(groupJson), operations: refused, omitted });
+    out.json({ since, packets, groups: groups.map(groupJson), operations: audits, omitted, refused: refusals.list });
     return 0;
   }
   const audited = operationsNote(operations.groups());

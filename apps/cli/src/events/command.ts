@@ -2,11 +2,11 @@
 import { filters } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
-import type { ViolationFrame } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
+import { NodeFrames } from '../shared/read/node-frames.ts';
 import {
   EVENT_KINDS,
   type EventFilter,
@@ -37,6 +37,7 @@ Examples:
 
 Each row is one violation: a pod, a vector, and the number of packets or operations since the previous row of the same
 pod, vector and action. So the sum of the rows is exact, also if a node sent an increment twice. A row of kind gap is one interface and the packets that it sent before its guard.
+A row "refused" is the word of a node that may not report it, such as on a pod of another node. It counts nothing.
 `;
 
 function filterOf(options: Options): EventFilter {
@@ -60,11 +61,11 @@ function vectorOf(text: string, kind: string | undefined): string {
   return kind === 'lsm' ? parseName(text, '--vector') : oneOf(text, [...VECTORS, ...USERSPACE_VECTORS], '--vector');
 }
 
-export function eventListing(session: Session, filter: EventFilter): Listing<EventRow> {
-  const { decoder } = session;
+export function eventListing(session: Session, filter: EventFilter, sinceMs: number): Listing<EventRow> {
   const { node, kind } = filter;
   const interfacePods = new InterfacePods(session);
   const hulls = new CounterHulls();
+  const frames = new NodeFrames(session, sinceMs);
   return {
     stream: 'VIOLATIONS',
     noun: 'violations',
@@ -75,7 +76,7 @@ export function eventListing(session: Session, filter: EventFilter): Listing<Eve
       }),
     ],
     read: (message, take) =>
-      decoder.read(message, 'ViolationFrame', (frame: ViolationFrame) => {
+      frames.read(message, (frame) => {
         const rows = eventRows(frame, message, filter, hulls);
         if (rows.some((row) => row.kind === 'gap')) return addPodNames(interfacePods, rows, take);
         for (const row of rows) take(row);
@@ -107,6 +108,6 @@ export function register(program: Command, io: CliIo): void {
   onBus(command, io, (options: Options) => {
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
-    return (session) => runListing(session, eventListing(session, filter), request);
+    return (session) => runListing(session, eventListing(session, filter, request.sinceMs), request);
   });
 }

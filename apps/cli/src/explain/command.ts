@@ -63,6 +63,7 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
   const shown = verdicts.slice(0, options.all ? MAX_CHAINS : 1);
   const chains = [];
   for (const verdict of shown) chains.push(await readChain(session, verdict));
+  for (const line of seen.refused.lines()) out.note(line);
   if (seen.tally.groups().length === 0 && verdicts.length === 0) {
     throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}`, {
       remedy: 'check the name, extend the range with --since, or see `bailiff status`',
@@ -74,6 +75,7 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
       since,
       violations: summaryJson(seen),
       omittedViolations: seen.tally.rest,
+      refused: seen.refused.list,
       verdicts: chains.map(chainJson),
     });
     return 0;

@@ -18,6 +18,7 @@ export function chainJson(chain: Chain): Record<string, unknown> {
             index: evidence.index,
             storedAtMicros: storedAtMicros ?? 0,
             nodeName,
+            refused: null,
             kind: violation.kind,
             violation,
             packets: evidence.packets,

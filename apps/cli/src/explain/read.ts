@@ -1,8 +1,9 @@
 /** Reads verdicts by id or pod, their violations, and their responses. */
-import { filters, getMessage } from '@bailiff/bus';
+import { filters, getMessage, violationNode } from '@bailiff/bus';
 import { matchesPod, type PodSelector, subjectParts } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
 import { CliError } from '../shared/errors.ts';
+import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
 import { Tally } from '../shared/read/tally.ts';
 import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
 import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
@@ -68,7 +69,8 @@ export async function verdictById(session: Session, prefix: string): Promise<Ver
   });
 }
 
-async function evidenceOf({ bus, decoder }: Session, { verdict }: VerdictRow): Promise<EvidenceStep[]> {
+async function evidenceOf({ bus, decoder }: Session, { verdict, storedAtMicros }: VerdictRow): Promise<EvidenceStep[]> {
+  const { nodeName } = verdict;
   const frames = new Map<number, Promise<Awaited<ReturnType<typeof getMessage>>>>();
   return Promise.all(
     verdict.evidence.map(async (evidence): Promise<EvidenceStep> => {
@@ -77,7 +79,8 @@ async function evidenceOf({ bus, decoder }: Session, { verdict }: VerdictRow): P
       frames.set(streamSequence, frame);
       const message = await frame;
       const step: EvidenceStep = { evidence, violation: null, storedAtMicros: message?.timestampMicros ?? null };
-      if (message) {
+      // Of another node, or younger than the verdict: of a stream that was recreated since.
+      if (message && violationNode(message.subject) === nodeName && message.timestampMicros <= storedAtMicros) {
         await decoder.read(message, 'ViolationFrame', ({ violations }) => {
           step.violation = violations[index] ?? null;
         });
@@ -115,26 +118,35 @@ export interface PodViolations {
   /** Uids of the pods that the selector selects; at most MAX_UIDS. */
   uids: Set<string>;
   nodes: Set<string>;
+  /** What nodes claim that may not report on it: in no count. */
+  refused: RefusedCounts;
   cut: boolean;
 }
 
 /** A pod's violations since a time, counted by vector and action. */
 export async function violationsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<PodViolations> {
-  const { bus, decoder, io } = session;
+  const { bus, io } = session;
+  const frames = new NodeFrames(session, sinceMs);
+  const refusals = new RefusedCounts();
   const tally = new Tally<{ vector: string; action: string }>(({ vector, action }) => `${vector} ${action}`);
-  const seen: PodViolations = { tally, pod: null, uids: new Set(), nodes: new Set(), cut: false };
+  const seen: PodViolations = { tally, pod: null, uids: new Set(), nodes: new Set(), refused: refusals, cut: false };
   const { cut } = await readStream(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) =>
-      decoder.read(message, 'ViolationFrame', (frame) => {
-        for (const violation of frame.violations) {
-          if (!violation.pod || !matchesPod(pod, violation.pod)) continue;
+      frames.read(message, ({ node, frame, refused }) => {
+        frame.violations.forEach((violation, index) => {
+          if (!violation.pod || !matchesPod(pod, violation.pod)) return;
+          const why = refused[index];
+          if (why) {
+            refusals.add(node, why, violation);
+            return;
+          }
           const { vector, action } = violation;
-          tally.add({ vector, action }, violation, { nodeName: frame.nodeName, sequence: message.sequence });
+          tally.add({ vector, action }, violation, { nodeName: node, sequence: message.sequence });
           seen.pod = violation.pod;
           if (seen.uids.size < MAX_UIDS) seen.uids.add(violation.pod.uid);
-          seen.nodes.add(frame.nodeName);
-        }
+          seen.nodes.add(node);
+        });
       }),
     signal: io.signal,
   });

@@ -11,6 +11,7 @@ import { pause } from '@bailiff/service';
 import { matchesPod, type PodSelector } from '../shared/arguments.ts';
 import { readRange } from '../shared/bus/read-range.ts';
 import { Progress } from '../shared/progress.ts';
+import { NodeFrames } from '../shared/read/node-frames.ts';
 import { readPods } from '../shared/read/pods.ts';
 import type { EventFilter } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
@@ -72,6 +73,7 @@ export class Replay {
   readonly #session: Session;
   readonly #request: ReplayRequest;
   readonly #sink: Sink;
+  readonly #frames: NodeFrames;
   readonly #filter: EventFilter;
   readonly #pace: Pace;
   readonly #progress: Progress;
@@ -93,6 +95,8 @@ export class Replay {
     this.#session = session;
     this.#request = request;
     this.#sink = sink;
+    // A replay that resumes by a sequence may begin before `since`.
+    this.#frames = new NodeFrames(session, request.fromSequence === null ? request.sinceMicros / 1000 : 0);
     this.#filter = { pod, ...(node === null ? {} : { node }), ...(kind === null ? {} : { kind }) };
     this.#pace = new Pace(request.speed);
     this.#progress = new Progress(session.io, 'frames');
@@ -154,11 +158,11 @@ export class Replay {
 
   #passOn(message: Replayed['message']): void | Promise<void> {
     // `doneSequence` advances only after the sink has the frame.
-    const done = this.#session.decoder.read(message, 'ViolationFrame', (frame) => {
-      const wanted = matchingPart(frame, this.#request.pod);
+    const done = this.#frames.read(message, (judged) => {
+      const wanted = matchingPart(judged.frame, this.#request.pod);
       if (wanted === null) return undefined;
       const { state } = this;
-      const taken = this.#sink.take({ message, frame, wanted, filter: this.#filter });
+      const taken = this.#sink.take({ message, judged, wanted, filter: this.#filter });
       state.frames += 1;
       state.violations += wanted.violations.length;
       if (state.firstSequence === 0) state.firstSequence = message.sequence;

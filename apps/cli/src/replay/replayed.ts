@@ -1,13 +1,13 @@
 /** The input of a replay's sink. */
 import type { StreamMessage } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
-import type { EventFilter } from '../shared/rows/event-rows.ts';
+import type { EventFilter, NodeFrame } from '../shared/rows/event-rows.ts';
 
 /** A frame with the part that matches the filter. */
 export interface Replayed {
   message: StreamMessage;
   /** As stored: violation indexes refer to it. */
-  frame: ViolationFrame;
+  judged: NodeFrame;
   /** Only matching violations; the same object if all match. */
   wanted: ViolationFrame;
   filter: EventFilter;

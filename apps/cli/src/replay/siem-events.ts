@@ -2,7 +2,7 @@
  * Violations as SIEM events, with the mapping and the uids of the siem-relay, so that a SIEM can
  * deduplicate them. Only the product version is that of this command. Pure.
  */
-import { parseSubject, type SiemFormat } from '@bailiff/bus';
+import type { SiemFormat } from '@bailiff/bus';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
 import { matchesPod } from '../shared/arguments.ts';
 import type { Replayed } from './replayed.ts';
@@ -15,10 +15,9 @@ export interface SiemMapping {
 }
 
 /** Guard gaps become no events, as in the siem-relay. */
-export function siemEvents({ message, frame, filter }: Replayed, mapping: SiemMapping): Rendered[] {
+export function siemEvents({ message, judged, filter }: Replayed, mapping: SiemMapping): Rendered[] {
   const { format, version, createdMs } = mapping;
-  const parsed = parseSubject(message.subject);
-  const node = parsed?.what === 'violations' ? parsed.node : frame.nodeName;
+  const { frame, node } = judged;
   const place = {
     stream: 'VIOLATIONS',
     createdMs,

@@ -30,7 +30,7 @@ const nothing = (): void => undefined;
 /** Rows of frames in the order of a replay, which add up to the truth. */
 function rowReader(): (replayed: Replayed) => EventRow[] {
   const hulls = new CounterHulls();
-  return ({ message, frame, filter }) => eventRows(frame, message, filter, hulls);
+  return ({ message, judged, filter }) => eventRows(judged, message, filter, hulls);
 }
 
 /** Rows that determine the column widths of an unpaced replay. */
@@ -118,11 +118,11 @@ interface Copy {
 export type Copies = (replayed: Replayed) => Copy[];
 
 /** The frame; byte-identical if all of it matches. */
-export const avroCopies: Copies = ({ message, frame, wanted }) => [
+export const avroCopies: Copies = ({ message, judged, wanted }) => [
   {
     subject: message.subject,
     id: `replay-${message.sequence}`,
-    data: wanted === frame ? message.data : encodeViolationFrame(wanted),
+    data: wanted === judged.frame ? message.data : encodeViolationFrame(wanted),
     contentType: 'avro/binary',
   },
 ];

@@ -9,6 +9,7 @@ import { readQuarantineList } from '@bailiff/schemas';
 import { verdictsOfPod } from '../explain/read.ts';
 import { matchesPod, type PodLike, type PodSelector, podName, subjectParts } from '../shared/arguments.ts';
 import { readStream } from '../shared/bus/read-stream.ts';
+import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
 import { readPods } from '../shared/read/pods.ts';
 import type { ResponseRow } from '../shared/rows/response-rows.ts';
 import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
@@ -104,13 +105,12 @@ async function readLists(session: Session, { pod }: TimelineRequest, found: Coll
   }
 }
 
-async function readViolations(
-  { bus, decoder, io }: Session,
-  request: TimelineRequest,
-  found: Collected,
-): Promise<void> {
+async function readViolations(session: Session, request: TimelineRequest, found: Collected): Promise<void> {
+  const { bus, io } = session;
   const { pod, sinceMs, untilMs, verdict } = request;
   const named = new Set(verdict?.verdict.evidence.map(({ streamSequence, index }) => `${streamSequence}/${index}`));
+  const frames = new NodeFrames(session, sinceMs);
+  const refusals = new RefusedCounts();
   const bursts = new Bursts();
   const gaps = new Map<string, TimelineItem>();
   const own = new Set<string>();
@@ -120,9 +120,8 @@ async function readViolations(
     filterSubjects: [filters.violations(pod ? {} : { node: verdict?.verdict.nodeName ?? '' })],
     onMessage: (message) => {
       if (message.timestampMicros / 1000 > untilMs) return;
-      return decoder.read(message, 'ViolationFrame', (frame) => {
-        const { nodeName } = frame;
-        for (const gap of frame.coverage) {
+      return frames.read(message, ({ node: nodeName, frame, refused, refusedWhole }) => {
+        for (const gap of refusedWhole ? [] : frame.coverage) {
           if (gaps.size >= MAX_INTERFACES) gaps.clear();
           gaps.set(
             `${nodeName} ${gap.ifindex} ${gap.generation}`,
@@ -132,6 +131,11 @@ async function readViolations(
         frame.violations.forEach((violation, index) => {
           const isSelected = pod ? matchesPod(pod, violation.pod) : named.has(`${message.sequence}/${index}`);
           if (!isSelected) return;
+          const why = refused[index];
+          if (why) {
+            refusals.add(nodeName, why, violation);
+            return;
+          }
           bursts.add(violation, nodeName, message.sequence);
           found.nodes.add(nodeName);
           if (own.size < MAX_INTERFACES) own.add(`${nodeName} ${violation.ifindex} ${violation.generation}`);
@@ -148,6 +152,7 @@ async function readViolations(
     signal: io.signal,
   });
   found.items.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
+  found.notes.push(...refusals.lines());
   if (result.cut) found.notes.push('Only the newest violations were read: there are too many.');
   if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations omitted.`);
 }

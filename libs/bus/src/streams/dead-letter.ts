@@ -11,7 +11,7 @@
 import type { Bus } from '../connection/connect.ts';
 import type { HeaderBlock } from '../connection/incoming.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
-import { deadLetterSubject, parseSubject } from '../topology/subjects.ts';
+import { deadLetterSubject, violationNode } from '../topology/subjects.ts';
 import { type PublishOnceResult, publishOnce } from './publish-once.ts';
 
 export interface DeadLetter {
@@ -40,8 +40,7 @@ export function reasonOf(error: unknown, otherwise: string): string {
 
 /** The node of a dead letter of VIOLATIONS; empty if its subject names none. Pure. */
 export function nodeOfLetter(headers: Pick<HeaderBlock, 'get'> | undefined): string {
-  const parsed = parseSubject(headers?.get(SUBJECT) ?? '');
-  return parsed?.what === 'violations' ? parsed.node : '';
+  return violationNode(headers?.get(SUBJECT) ?? '') ?? '';
 }
 
 const SUBJECT = 'Bailiff-Subject';

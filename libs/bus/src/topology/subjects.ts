@@ -187,3 +187,12 @@ export function parseSubject(subject: string): ParsedSubject | null {
   }
   return null;
 }
+
+/**
+ * The node of a message of VIOLATIONS; null if its subject names none. Only this node may publish
+ * under it, so nothing in the message decides its node.
+ */
+export function violationNode(subject: string): string | null {
+  const parsed = parseSubject(subject);
+  return parsed?.what === 'violations' ? parsed.node : null;
+}

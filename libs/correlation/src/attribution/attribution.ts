@@ -48,6 +48,9 @@ export interface RefusalLookup {
 
 export const NO_PRIOR_REFUSALS: RefusalLookup = { untilMicros: 0, reasonOf: () => undefined };
 
+/** A report is decided at most this long after its frame. */
+export const UNDECIDED_MICROS = POD_GRACE_MICROS + SETTLE_MICROS;
+
 const listed = (entry: InventoryEntry, atMicros: number): Attribution => ({
   outcome: 'listed',
   atMicros,
@@ -74,13 +77,13 @@ export interface ReportPlace {
 
 /** A violation's statement that a pod runs on a node. */
 export interface PodReport extends ReportPlace {
-  pod: ProjectedPod;
+  pod: Pick<ProjectedPod, 'uid' | 'namespace' | 'name'>;
 }
 
 /** Attributes a report by the current inventory. */
 export function attributePod(inventory: PodInventory, priorRefusals: RefusalLookup, report: PodReport): Attribution {
   const { node, pod, timestampMicros: frameMicros } = report;
-  const deadline = frameMicros + POD_GRACE_MICROS + SETTLE_MICROS;
+  const deadline = frameMicros + UNDECIDED_MICROS;
   const entries = inventory.entriesOf(pod.uid);
   const own = entries.find((entry) => entry.node === node);
   if (own && own.settledAt <= deadline) {

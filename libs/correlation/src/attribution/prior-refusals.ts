@@ -58,9 +58,13 @@ export class PriorRefusals implements RefusalLookup {
     this.#letters.set(sequence, [...(this.#letters.get(sequence) ?? []), letterOf(reason, detail)]);
     this.#perNode.set(node, (this.#perNode.get(node) ?? 0) + 1);
   }
+  /** Reason of the dead letter that covers a violation. */
+  letterOf(sequence: number, index: number): string | undefined {
+    return this.#letters.get(sequence)?.find((one) => includes(one, index))?.reason;
+  }
   reasonOf({ node, sequence, index, timestampMicros }: ReportPlace): string | undefined {
-    const letter = this.#letters.get(sequence)?.find((one) => includes(one, index));
-    if (letter) return letter.reason;
+    const letter = this.letterOf(sequence, index);
+    if (letter !== undefined) return letter;
     const isDoubtful = timestampMicros < this.completeSinceMicros || (this.#perNode.get(node) ?? 0) >= DOUBTFUL_LETTERS;
     return isDoubtful ? MAYBE_REFUSED : undefined;
   }

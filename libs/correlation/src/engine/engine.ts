@@ -21,7 +21,7 @@ import type { InventoryEntry, PodInventory } from '../attribution/pod-inventory.
 import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
-import { frameProblem, podProblem } from './frame-check.ts';
+import { frameRefusal, podProblem, type Rejection } from './frame-check.ts';
 import { FrameShares, VIOLATION_BYTES } from './frame-shares.ts';
 import { cachedEntry, isUnchanged } from './match-cache.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
@@ -43,8 +43,6 @@ export interface Refusal extends FramePosition {
   /** One sentence for a person. */
   detail: string;
 }
-
-type Rejection = Pick<Refusal, 'reason' | 'detail'>;
 
 export interface CorrelationEngineOptions extends RuleEngineOptions {
   inventory: PodInventory;
@@ -121,14 +119,10 @@ export class CorrelationEngine {
   processFrame(position: FramePosition, frame: ProjectedFrame): void {
     this.advance(position.timestampMicros);
     this.#shares.charge(position.node, frame.violations.length * VIOLATION_BYTES);
-    if (frame.nodeName !== position.node) {
-      this.#refuse('foreign-node', position, [], `the frame names node ${JSON.stringify(frame.nodeName)}`);
-      this.#rules.countAgainstNode(position.node, position.sequence, 0);
-      return;
-    }
-    const problem = frameProblem(frame);
-    if (problem !== null) {
-      this.#refuse('invalid-violation', position, [], problem);
+    const whole = frameRefusal(position.node, frame);
+    if (whole !== null) {
+      this.#refuse(whole.reason, position, [], whole.detail);
+      if (whole.reason === 'foreign-node') this.#rules.countAgainstNode(position.node, position.sequence, 0);
       return;
     }
     const node = this.#nodes.enter(position.node, this.#slot);

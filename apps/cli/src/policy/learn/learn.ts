@@ -12,11 +12,11 @@ import { filters } from '@bailiff/bus';
 import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { nodeObstacle } from '@bailiff/response';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
-import type { ViolationFrame } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { type PodSelector, podName } from '../../shared/arguments.ts';
 import { readStream } from '../../shared/bus/read-stream.ts';
 import { CliError } from '../../shared/errors.ts';
+import { NodeFrames } from '../../shared/read/node-frames.ts';
 import { readNodes } from '../../shared/read/nodes.ts';
 import { onePod, type PlacedPod, readPods } from '../../shared/read/pods.ts';
 import type { Session } from '../../shared/session.ts';
@@ -53,8 +53,15 @@ export function watchedClasses(sets: ReturnType<typeof explainedSets>): PostureC
 }
 
 /** Observes until the time has passed or a signal arrives. */
-async function watch(session: Session, seen: SeenOperations, forMs: number, installed: TemporaryPolicy | null) {
-  const { bus, decoder, io, out } = session;
+async function watch(
+  session: Session,
+  { nodeName }: PlacedPod,
+  seen: SeenOperations,
+  forMs: number,
+  installed: TemporaryPolicy | null,
+) {
+  const { bus, io, out } = session;
+  const frames = new NodeFrames(session, io.nowMs());
   const end = new AbortController();
   const failures: unknown[] = [];
   let renewing: Promise<void> = Promise.resolve();
@@ -74,11 +81,14 @@ async function watch(session: Session, seen: SeenOperations, forMs: number, inst
   try {
     await readStream(bus, 'VIOLATIONS', {
       sinceMs: io.nowMs(),
-      filterSubjects: [filters.violations({ kind: 'lsm' })],
+      // No other node may say what the pod does.
+      filterSubjects: [filters.violations({ node: nodeName, kind: 'lsm' })],
       follow: true,
       onMessage: (message) =>
-        decoder.read(message, 'ViolationFrame', ({ nodeName, violations }: ViolationFrame) => {
-          for (const violation of violations) seen.take(nodeName, violation);
+        frames.read(message, ({ node, frame, refused }) => {
+          frame.violations.forEach((violation, index) => {
+            if (!refused[index]) seen.take(node, violation);
+          });
         }),
       signal: AbortSignal.any([end.signal, io.signal]),
     });
@@ -159,7 +169,7 @@ export async function learn(session: Session, options: LearnOptions): Promise<nu
       );
     } else out.note(`learning the classes that a policy audits: ${classes.join(', ')}`);
     out.note(`observing ${podName(pod)} for ${span(options.forMs)}; Ctrl-C ends early and proposes what was observed`);
-    await watch(session, seen, options.forMs, installed);
+    await watch(session, pod, seen, options.forMs, installed);
   } finally {
     await installed?.remove();
   }

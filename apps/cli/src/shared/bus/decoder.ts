@@ -38,10 +38,10 @@ export class MessageDecoder {
       decoded = decode(message.data, this.#registry);
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
-      if (error.code !== 'UNKNOWN_FINGERPRINT') return this.#count(error.code);
+      if (error.code !== 'UNKNOWN_FINGERPRINT') return this.reject(error.code);
       return this.#lookUp(message, name, use);
     }
-    if (decoded.name !== name) return this.#count('WRONG_SCHEMA');
+    if (decoded.name !== name) return this.reject('WRONG_SCHEMA');
     return use(decoded.value as Messages[N]);
   }
 
@@ -59,13 +59,14 @@ export class MessageDecoder {
       );
     } catch (error) {
       if (error instanceof BusError || !(error instanceof SchemaError)) throw error;
-      return this.#count(error.code);
+      return this.reject(error.code);
     }
-    if (decoded.name !== name) return this.#count('WRONG_SCHEMA');
+    if (decoded.name !== name) return this.reject('WRONG_SCHEMA');
     await use(decoded.value as Messages[N]);
   }
 
-  #count(reason: string): void {
+  /** Counts a message that cannot be used. */
+  reject(reason: string): void {
     this.undecodable.set(reason, (this.undecodable.get(reason) ?? 0) + 1);
   }
 

@@ -1,5 +1,5 @@
 /** Pods from the node snapshots of ipam-sync (`bailiff_pods`). */
-import { openBucket } from '@bailiff/bus';
+import { decodeToken, openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, decodeSnapshotValue, nodeSnapshot, type PodIdentity } from '@bailiff/schemas';
 import { matchesPod, type PodSelector, podName } from '../arguments.ts';
 import { CliError } from '../errors.ts';
@@ -22,7 +22,12 @@ export async function readPods({ bus, out }: Session): Promise<PlacedPod[]> {
       out.note(`cannot read the pod snapshot ${key}: ${snapshot}`);
       return [];
     }
-    return snapshot.pods.map((pod) => ({ ...pod, nodeName: snapshot.nodeName, listRevision: snapshot.revision }));
+    const nodeName = decodeToken(key);
+    if (snapshot.nodeName !== nodeName) {
+      out.note(`cannot read the pod snapshot ${key}: it names node ${snapshot.nodeName}`);
+      return [];
+    }
+    return snapshot.pods.map((pod) => ({ ...pod, nodeName, listRevision: snapshot.revision }));
   });
 }
 

@@ -13,13 +13,34 @@ import { endpoint, operationText, outcomeOf, programText, protocolName } from '.
 export const EVENT_KINDS = ['spoof', 'lsm', 'gap'] as const;
 export type EventKind = (typeof EVENT_KINDS)[number];
 
+/** Why a violation does not count: the correlator refuses it, or would. */
+export interface Refused {
+  /** As in dead letters, or `unlisted`. */
+  reason: string;
+  /** One sentence for a person. */
+  detail: string;
+}
+
+/** A frame with the node of its subject, and what of it does not count. */
+export interface NodeFrame {
+  node: string;
+  frame: ViolationFrame;
+  /** By index of the violation; null: it counts. */
+  refused: readonly (Refused | null)[];
+  /** Why none of the frame counts. */
+  refusedWhole: Refused | null;
+}
+
 interface Place {
   /** Sequence in VIOLATIONS. */
   sequence: number;
   /** Index in the frame. */
   index: number;
   storedAtMicros: number;
+  /** By the subject of the frame. */
   nodeName: string;
+  /** The row is the node's word alone, and in no count. */
+  refused: Refused | null;
 }
 interface GapRow {
   kind: 'gap';
@@ -31,7 +52,7 @@ interface GapRow {
 interface ViolationRow {
   kind: 'spoof' | 'lsm';
   violation: Violation;
-  /** Packets or operations that it adds to the rows before it. */
+  /** Packets or operations that it adds to the rows before it; 0 if it is refused. */
   packets: number;
 }
 export type EventRow = Place & (ViolationRow | GapRow);
@@ -47,30 +68,32 @@ export interface EventFilter {
 
 /** Rows of a frame that match the filter. @param hulls of the listing: its rows add up to the truth */
 export function eventRows(
-  frame: ViolationFrame,
+  { node, frame, refused, refusedWhole }: NodeFrame,
   stored: { sequence: number; timestampMicros: number },
   filter: EventFilter,
   hulls: CounterHulls,
 ): EventRow[] {
-  const place = (index: number): Place => ({
+  const place = (index: number, why: Refused | null): Place => ({
     sequence: stored.sequence,
     index,
     storedAtMicros: stored.timestampMicros,
-    nodeName: frame.nodeName,
+    nodeName: node,
+    refused: why,
   });
-  if (filter.node !== undefined && filter.node !== frame.nodeName) return [];
+  if (filter.node !== undefined && filter.node !== node) return [];
   const rows: EventRow[] = [];
   frame.violations.forEach((violation, index) => {
     if (!matchesFilter(violation, filter)) return;
-    const packets = hulls.growth(frame.nodeName, violation);
-    rows.push({ ...place(index), kind: violation.kind, violation, packets });
+    const why = refused[index] ?? null;
+    const packets = why ? 0 : hulls.growth(node, violation);
+    rows.push({ ...place(index, why), kind: violation.kind, violation, packets });
   });
   // A gap names an interface, not a pod, so filters by pod exclude it.
   const aboutPods = filter.pod || filter.namespace || filter.vector || filter.action;
   if (aboutPods || (filter.kind !== undefined && filter.kind !== 'gap')) return rows;
   frame.coverage.forEach((gap, index) => {
     if (gap.packetsBeforeGuard > 0) {
-      rows.push({ ...place(index), kind: 'gap', gap, atMicros: frame.publishedAt, pod: null });
+      rows.push({ ...place(index, refusedWhole), kind: 'gap', gap, atMicros: frame.publishedAt, pod: null });
     }
   });
   return rows;
@@ -136,6 +159,11 @@ export function eventColumns(kind: EventKind | undefined): readonly Column[] {
   ];
 }
 
+const REFUSED = { text: 'refused', style: 'red' as const };
+
+/** `foreign-pod, a count of 9`: what a node claims, and why it is not believed. */
+const refusedText = ({ reason }: Refused, claimed: number) => `${reason}, a count of ${claimed}`;
+
 export function eventCells(row: EventRow, nowMs: number): Cell[] {
   const seq = `#${row.sequence}`;
   if (row.kind === 'gap') {
@@ -144,29 +172,29 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
       appearedToGuardedMicros < 0
         ? 'existed before the collector'
         : `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
-    const passed = { text: 'passed', style: 'yellow' as const };
-    const packets = String(packetsBeforeGuard);
+    const passed = row.refused ? REFUSED : { text: 'passed', style: 'yellow' as const };
+    const packets = row.refused ? '-' : String(packetsBeforeGuard);
     return [
       clockTime(row.atMicros, nowMs),
       row.pod ?? `? (${interfaceName})`,
       'before-guard',
       passed,
       packets,
-      window,
+      row.refused ? refusedText(row.refused, packetsBeforeGuard) : window,
       '',
       row.nodeName,
       seq,
     ];
   }
-  const { violation } = row;
+  const { violation, refused } = row;
   return [
     clockTime(violation.lastSeenAt, nowMs),
     violation.pod ? podName(violation.pod) : `? (${violation.interfaceName || 'lsm'})`,
     violation.vector,
-    outcomeOf(violation),
-    String(row.packets),
-    claimOf(violation),
-    destinationOf(violation),
+    refused ? REFUSED : outcomeOf(violation),
+    refused ? '-' : String(row.packets),
+    refused ? refusedText(refused, violation.count + violation.suppressed) : claimOf(violation),
+    refused ? `says ${row.nodeName}` : destinationOf(violation),
     row.nodeName,
     seq,
   ];
@@ -174,8 +202,8 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
 
 /** One line of `--json`. Times are RFC 3339; packet headers are hexadecimal. */
 export function eventJson(row: EventRow): Record<string, unknown> {
-  const { sequence, index, storedAtMicros, nodeName } = row;
-  const place = { sequence, index, storedAt: isoMicros(storedAtMicros), nodeName };
+  const { sequence, index, storedAtMicros, nodeName, refused } = row;
+  const place = { sequence, index, storedAt: isoMicros(storedAtMicros), nodeName, refused };
   if (row.kind === 'gap') {
     return { type: 'guardGap', ...place, at: isoMicros(row.atMicros), pod: row.pod, ...row.gap };
   }

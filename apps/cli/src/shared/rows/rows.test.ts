@@ -1,5 +1,5 @@
 import { CounterHulls } from '@bailiff/correlation';
-import type { Violation } from '@bailiff/schemas';
+import type { Violation, ViolationFrame } from '@bailiff/schemas';
 import {
   sampleFrame,
   sampleLsmViolation,
@@ -18,6 +18,7 @@ import {
   eventColumns,
   eventJson,
   eventRows,
+  type NodeFrame,
 } from './event-rows.ts';
 import { operationText, outcomeOf, programText } from './operation-text.ts';
 import { matchesResponse, responseCells, responseJson, responseText } from './response-rows.ts';
@@ -25,14 +26,20 @@ import { matchesVerdict, verdictCells, verdictJson } from './verdict-rows.ts';
 
 const NOW_MS = 1_790_000_000_500;
 const STORED = { sequence: 9, timestampMicros: 1_790_000_000_200_000 };
-const rows = (filter: EventFilter = {}) => eventRows(sampleFrame(), STORED, filter, new CounterHulls());
+const trusted = (frame: ViolationFrame): NodeFrame => ({
+  node: frame.nodeName,
+  frame,
+  refused: [],
+  refusedWhole: null,
+});
+const rows = (filter: EventFilter = {}) => eventRows(trusted(sampleFrame()), STORED, filter, new CounterHulls());
 
 describe('events', () => {
   it('rows - one a violation, and one for each interface that sent before it was guarded', () => {
     expect(rows().map((row) => row.kind)).toEqual(['spoof', 'spoof', 'gap']);
     const quiet = sampleFrame();
     quiet.coverage[0] = { ...(quiet.coverage[0] as (typeof quiet.coverage)[0]), packetsBeforeGuard: 0 };
-    expect(eventRows(quiet, STORED, {}, new CounterHulls())).toHaveLength(2);
+    expect(eventRows(trusted(quiet), STORED, {}, new CounterHulls())).toHaveLength(2);
   });
 
   it.each([
@@ -59,7 +66,7 @@ describe('events', () => {
       { cumulativePackets: 300, count: 1, suppressed: 49 },
     ].map((part) => {
       const frame = { ...sampleFrame(), violations: [sampleViolation(part)], coverage: [] };
-      return eventRows(frame, STORED, {}, hulls).map((row) => eventCells(row, NOW_MS)[4]);
+      return eventRows(trusted(frame), STORED, {}, hulls).map((row) => eventCells(row, NOW_MS)[4]);
     });
     expect(shown.flat()).toEqual(['100', '150', '0', '50']);
   });
@@ -68,7 +75,7 @@ describe('events', () => {
     const { vector } = sampleLsmViolation();
     const [policy = ''] = vector.split('/');
     const frame = { ...sampleFrame(), violations: [sampleViolation(), sampleLsmViolation()] };
-    const found = (wanted: string) => eventRows(frame, STORED, { vector: wanted }, new CounterHulls()).length;
+    const found = (wanted: string) => eventRows(trusted(frame), STORED, { vector: wanted }, new CounterHulls()).length;
     expect([vector, policy, policy.slice(0, -1), `${policy}/other`].map(found)).toEqual([1, 1, 0, 0]);
   });
 
@@ -155,9 +162,12 @@ describe('operations', () => {
         sampleLsmViolation({ counterEpoch: 'killed', operation: sampleOperation({ outcome: 'kill' }) }),
       ],
     });
-    const [blocked, unsampled, audited, killed] = eventRows(frame, STORED, { kind: 'lsm' }, new CounterHulls()).map(
-      (row) => eventCells(row, NOW_MS),
-    );
+    const [blocked, unsampled, audited, killed] = eventRows(
+      trusted(frame),
+      STORED,
+      { kind: 'lsm' },
+      new CounterHulls(),
+    ).map((row) => eventCells(row, NOW_MS));
     expect(blocked?.slice(1, 7)).toEqual([
       'default/attacker-0',
       'escape-guard/release-agent',
@@ -174,7 +184,12 @@ describe('operations', () => {
   });
 
   it('JSON - the operation with its time as RFC 3339', () => {
-    const [row] = eventRows(sampleFrame({ violations: [sampleLsmViolation()] }), STORED, {}, new CounterHulls());
+    const [row] = eventRows(
+      trusted(sampleFrame({ violations: [sampleLsmViolation()] })),
+      STORED,
+      {},
+      new CounterHulls(),
+    );
     expect(eventJson(row as never)).toMatchObject({
       kind: 'lsm',
       policy: 'runtime.cluster._.escape-guard',
