@@ -12,6 +12,7 @@ import {
   BusError,
   consumeOrdered,
   decodeToken,
+  isDeletion,
   microsOf,
   type StreamMessage,
   StreamWatermark,
@@ -22,8 +23,7 @@ import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 
 const STREAM = 'KV_bailiff_pods';
 const PREFIX = '$KV.bailiff_pods.';
-/** Headers that key-value clients set on a put or delete. */
-const OPERATION = 'KV-Operation';
+/** A header that key-value clients set on a put. */
 const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 
 export interface PodsLogOptions {
@@ -96,15 +96,15 @@ export class PodsLog {
     this.#watermark.advanceTo(message.sequence);
   }
 
-  #apply(node: string, { sequence, timestampMicros, headers, data }: StreamMessage): void {
+  #apply(node: string, message: StreamMessage): void {
+    const { sequence, timestampMicros, headers, data } = message;
     const replaces = headers?.get(REPLACES) ?? '';
-    const isDeleted = (headers?.get(OPERATION) ?? '') !== '';
     const refused = this.#o.inventory.apply({
       node,
       timestampMicros,
       revision: sequence,
       previousRevision: /^\d+$/.test(replaces) ? Number(replaces) : null,
-      json: isDeleted ? null : decodeSnapshotValue(data),
+      json: isDeletion(message) ? null : decodeSnapshotValue(data),
     });
     this.snapshots++;
     if (refused === null) return;

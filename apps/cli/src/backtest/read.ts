@@ -6,11 +6,11 @@
  * frames is included. Bounded by the retention of the streams.
  */
 
-import { ROOT } from '@bailiff/bus';
+import { changeOf } from '@bailiff/bus';
 import { type PodInventory, PriorRefusals, type ReportPlace } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { nodeSnapshot } from '@bailiff/schemas';
-import { isGone, readAll, readInventory, readRefusals } from '../shared/read/attribution.ts';
+import { readAll, readInventory, readRefusals } from '../shared/read/attribution.ts';
 import { parseJson } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import type { ListedPod } from './simulated-responses.ts';
@@ -19,14 +19,8 @@ import type { ListedPod } from './simulated-responses.ts';
 export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEntry[]> {
   const changes: ConfigEntry[] = [];
   await readAll(bus, io.signal, 'CONFIG_LOG', (message) => {
-    const { sequence, timestampMicros, subject } = message;
-    const key = subject.slice(`${ROOT}.config.`.length);
-    changes.push({
-      sequence,
-      timestampMicros,
-      key,
-      json: isGone(message) ? null : Buffer.from(message.data).toString('utf8'),
-    });
+    const change = changeOf(message);
+    if (change) changes.push(change);
   });
   return changes;
 }

@@ -3,7 +3,7 @@
  * around the verdict. Configuration changes are included if they can affect the pod: of the
  * cluster, its namespace, or its node.
  */
-import { type ConfigChange, filters, isCopy, openBucket, ROOT } from '@bailiff/bus';
+import { changeOf, filters, isCopy, openBucket } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
 import { readQuarantineList } from '@bailiff/schemas';
 import { verdictsOfPod } from '../explain/read.ts';
@@ -229,19 +229,9 @@ async function readConfig({ bus, io }: Session, request: TimelineRequest, found:
   const changes = new Newest<TimelineItem>(MAX_ITEMS);
   await readStream(bus, 'CONFIG_LOG', {
     sinceMs: request.sinceMs,
-    onMessage: ({ subject, headers, data, sequence, timestampMicros }) => {
-      const key = subject.slice(`${ROOT}.config.`.length);
-      if (!canAffect(key, namespaces, found.nodes)) return;
-      const gone = (headers?.get('KV-Operation') ?? '') !== '';
-      const change: ConfigChange = {
-        sequence,
-        timestampMicros,
-        key,
-        json: gone ? null : Buffer.from(data).toString('utf8'),
-        by: headers?.get('Bailiff-By') ?? '',
-        why: headers?.get('Bailiff-Why') ?? '',
-      };
-      changes.add(configItem(change));
+    onMessage: (message) => {
+      const change = changeOf(message);
+      if (change && canAffect(change.key, namespaces, found.nodes)) changes.add(configItem(change));
     },
     signal: io.signal,
   });

@@ -8,7 +8,7 @@
  */
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
-import { isKey } from '../kv/bucket.ts';
+import { isDeletion, isKey } from '../kv/bucket.ts';
 import type { StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
 import { StreamWatermark } from '../streams/stream-watermark.ts';
@@ -26,6 +26,25 @@ export interface ConfigChange {
   json: string | null;
   by: string;
   why: string;
+}
+
+/**
+ * The change that a message of CONFIG_LOG stores. Null if its subject is not a valid key: a writer
+ * with permission for the whole bucket can store one, and CONFIG_LOG contains it too, whether or not
+ * the subject transform of its source (topology.ts) applied.
+ */
+export function changeOf(message: StreamMessage): ConfigChange | null {
+  const { data, headers, sequence, subject, timestampMicros } = message;
+  const key = subject.slice(PREFIX.length);
+  if (!subject.startsWith(PREFIX) || !isKey(key)) return null;
+  return {
+    sequence,
+    timestampMicros,
+    key,
+    json: isDeletion(message) ? null : Buffer.from(data).toString('utf8'),
+    by: headers?.get('Bailiff-By') ?? '',
+    why: headers?.get('Bailiff-Why') ?? '',
+  };
 }
 
 export interface ConfigLogOptions {
@@ -62,21 +81,9 @@ export class ConfigLog {
   }
 
   private take(message: StreamMessage): void {
-    const operation = message.headers?.get('KV-Operation') ?? '';
-    const change: ConfigChange = {
-      sequence: message.sequence,
-      timestampMicros: message.timestampMicros,
-      key: message.subject.slice(PREFIX.length),
-      json: operation === '' ? Buffer.from(message.data).toString('utf8') : null,
-      by: message.headers?.get('Bailiff-By') ?? '',
-      why: message.headers?.get('Bailiff-Why') ?? '',
-    };
-    // A writer with permission for the whole bucket can store a subject that is not a valid key.
-    // CONFIG_LOG contains the message too, whether or not the subject transform of its source
-    // (topology.ts) applied. It is not a configuration change.
-    const isChange = message.subject.startsWith(PREFIX) && isKey(change.key);
+    const change = changeOf(message);
     this.watermark.advanceTo(message.sequence);
-    if (isChange) for (const listener of [...this.listeners]) listener(change);
+    if (change) for (const listener of [...this.listeners]) listener(change);
   }
 
   /** Adds a listener for applied changes and returns its removal. The listener must not throw. */

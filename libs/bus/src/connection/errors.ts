@@ -48,6 +48,13 @@ export class BusError extends Error {
   }
 }
 
+const UNAVAILABLE: ReadonlySet<BusErrorCode> = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
+
+/** The server, or its leader for the stream, does not respond now. */
+export const isUnavailable = ({ code }: BusError): boolean => UNAVAILABLE.has(code);
+/** Passes by itself: the bus is unavailable, or at a limit. */
+export const isTransient = (error: BusError): boolean => isUnavailable(error) || error.code === 'BUS_FULL';
+
 /** Numbers from nats-server/server/errors.json that need a code of their own. */
 const API_CODES: Readonly<Record<number, BusErrorCode>> = {
   10014: 'BUS_NO_STREAM', // consumer not found

@@ -1,17 +1,15 @@
 /**
  * Retries an operation on the bus while time may heal its error.
  *
- * Used for dead letters and for reads that must not be skipped. Retried: a full stream, a missing
- * stream, a timeout, a lost connection. Any other error (permission, message too large) is thrown
- * at once. Limits: one attempt in RETRY_MS; the signal ends it.
+ * Used for dead letters and for reads that must not be skipped. Any other error (permission, message
+ * too large) is thrown at once. Limits: one attempt in RETRY_MS; the signal ends it.
  */
 import type { Bus } from './connect.ts';
-import { BusError, type BusErrorCode } from './errors.ts';
+import { BusError, type BusErrorCode, isTransient } from './errors.ts';
 
 const RETRY_MS = 1_000;
 /** Not reported to `onWait`: the readiness check `bus` reports a lost connection. */
 const UNREACHABLE: BusErrorCode = 'BUS_UNREACHABLE';
-const RETRIED: ReadonlySet<BusErrorCode> = new Set(['BUS_FULL', 'BUS_NO_STREAM', 'BUS_TIMEOUT', UNREACHABLE]);
 
 export interface RetryOptions {
   /** Resolves after the time, or at once when the signal aborts. */
@@ -36,7 +34,7 @@ export async function retryTransient<T>(
       return await work();
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof BusError) || !RETRIED.has(error.code)) throw error;
+      if (!(error instanceof BusError) || !isTransient(error)) throw error;
       if (error.code !== UNREACHABLE) {
         onWait(error);
         await clock.sleep(RETRY_MS, signal);

@@ -80,15 +80,18 @@ function checkKey(key: string): void {
   if (!isKey(key)) throw new BusError('BUS_REFUSED', `"${key}" is not a valid key`);
 }
 
+/** Whether a message of a bucket deletes its key: clients write DEL or PURGE. */
+export const isDeletion = ({ headers }: Pick<StreamMessage, 'headers'>): boolean =>
+  (headers?.get(OPERATION) ?? '') !== '';
+
 /** Parses a message of a bucket. `prefix` is `$KV.<bucket>.` or the republish destination. */
 export function entryOf(message: StreamMessage, prefix: string): KvEntry {
-  const operation = message.headers?.get(OPERATION) ?? '';
   return {
     key: message.subject.slice(prefix.length),
     value: Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength),
     revision: message.sequence,
     timestampMicros: message.timestampMicros,
-    deleted: operation === 'DEL' || operation === 'PURGE',
+    deleted: isDeletion(message),
     injected: message.injected,
     header: (name) => message.headers?.get(name) ?? '',
   };

@@ -9,7 +9,7 @@
 import { pause } from '@bailiff/service/retry';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
-import { BusError, toBusError } from '../connection/errors.ts';
+import { BusError, isUnavailable, toBusError } from '../connection/errors.ts';
 import { isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '../connection/jetstream-health.ts';
 import { streamInfo } from '../streams/direct.ts';
 import { SETUP_REMEDY } from '../topology/topology.ts';
@@ -23,15 +23,12 @@ export interface WaitingService {
   onWait(what: 'the bus' | 'the setup of the bus', error: BusError): void;
 }
 
-/** Errors that time or the setup of the bus may heal. */
-const RETRIED = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE']);
-
 async function checkStream(bus: Bus, stream: string): Promise<void> {
   try {
     await streamInfo(bus, stream);
   } catch (cause) {
     const error = toBusError(cause, stream);
-    if (RETRIED.has(error.code) && bus.connected && isJetStreamOff(bus)) {
+    if (isUnavailable(error) && bus.connected && isJetStreamOff(bus)) {
       throw new BusError(error.code, `${JETSTREAM_OFF}: ${JETSTREAM_OFF_REMEDY}`, { cause });
     }
     if (error.code !== 'BUS_NO_STREAM') throw error;
@@ -53,7 +50,7 @@ export async function waitForTopology(bus: Bus, streams: readonly string[], serv
     } catch (cause) {
       const error = toBusError(cause, 'the setup of the bus');
       service.signal.throwIfAborted();
-      if (!RETRIED.has(error.code)) throw error;
+      if (!isUnavailable(error)) throw error;
       if (error.message !== reason) service.onWait('the setup of the bus', error);
       reason = error.message;
       await pause(busBackoffMs(attempt), service.signal);

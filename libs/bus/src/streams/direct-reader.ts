@@ -12,13 +12,13 @@ import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { busBackoffMs } from '../connection/backoff.ts';
 import { type Bus, reportRecreated } from '../connection/connect.ts';
-import { BusError } from '../connection/errors.ts';
+import { BusError, isTransient } from '../connection/errors.ts';
 import type { HeaderBlock } from '../connection/incoming.ts';
 import { requestMany } from '../connection/request.ts';
 import { isUnder } from '../topology/subjects.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
-import { StreamPosition, TRANSIENT } from './stream-position.ts';
+import { StreamPosition } from './stream-position.ts';
 
 const BATCH = 256;
 const BATCH_BYTES = 4 * 1024 ** 2;
@@ -66,7 +66,7 @@ export class DirectReader {
       } catch (cause) {
         if (this.#failure) throw this.#failure.error;
         if (signal.aborted) return;
-        if (!(cause instanceof BusError) || !TRANSIENT.has(cause.code)) throw cause;
+        if (!(cause instanceof BusError) || !isTransient(cause)) throw cause;
         onRestart?.(cause.message);
         await pause(busBackoffMs(failures), signal);
         failures += 1;

@@ -14,7 +14,7 @@ import { pause } from '@bailiff/service/retry';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { busBackoffMs } from '../connection/backoff.ts';
 import { type Bus, reportRecreated } from '../connection/connect.ts';
-import { BusError, toBusError } from '../connection/errors.ts';
+import { BusError, isTransient, toBusError } from '../connection/errors.ts';
 import type { Incoming } from '../connection/incoming.ts';
 import { randomToken } from '../connection/reply-inbox.ts';
 import { apiRequest } from '../connection/request.ts';
@@ -24,7 +24,7 @@ import { DirectReader } from './direct-reader.ts';
 import { contentOf } from './injected-reply.ts';
 import type { OrderedOptions, StartAt } from './ordered-options.ts';
 import { type Delivery, PullSession } from './pull.ts';
-import { StreamPosition, TRANSIENT } from './stream-position.ts';
+import { StreamPosition } from './stream-position.ts';
 
 /** The server removes a consumer without pulls after this time. */
 const INACTIVE_THRESHOLD_MS = 30_000;
@@ -89,7 +89,7 @@ class OrderedReader {
       } catch (cause) {
         if (this.over) break;
         const error = toBusError(cause, `consumer on ${this.stream}`);
-        if (!TRANSIENT.has(error.code)) throw error;
+        if (!isTransient(error)) throw error;
         this.options.onRestart?.(error.message);
         this.isUsable = this.consumer !== null;
         await pause(busBackoffMs(failures), signal);

@@ -11,7 +11,7 @@ import { pause } from '@bailiff/service/retry';
 import type { MsgHdrs } from '@nats-io/nats-core';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
-import { BusError, toBusError } from '../connection/errors.ts';
+import { BusError, isUnavailable, toBusError } from '../connection/errors.ts';
 import { headersOf, type PublishOptions, publishAcked } from './ack.ts';
 import { getLastOf } from './direct.ts';
 
@@ -40,8 +40,6 @@ export interface PublishOnceOptions extends PublishOptions {
 }
 
 const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
-/** Errors that time may heal. */
-const TRANSIENT = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_NO_STREAM']);
 
 /**
  * Stores the first message of a subject. Any later one is `exists`, whichever client published it.
@@ -77,7 +75,7 @@ export async function publishOnce(
     } catch (cause) {
       const error = toBusError(cause, subject);
       const isClosed = error.code === 'BUS_TIMEOUT' && bus.jetStream?.isNotWriting(subject);
-      if (!TRANSIENT.has(error.code) || performance.now() >= endMs || isClosed) throw error;
+      if (!isUnavailable(error) || performance.now() >= endMs || isClosed) throw error;
       isRepeated = true;
       const waitMs = Math.min(busBackoffMs(tries), Math.max(1, endMs - performance.now()));
       await pause(waitMs, options.signal);

@@ -9,9 +9,6 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { microsOf, type StreamMessage } from './direct.ts';
 import type { StartAt } from './ordered-options.ts';
 
-/** Errors that time may heal; readers retry them. */
-export const TRANSIENT: ReadonlySet<string> = new Set(['BUS_NO_STREAM', 'BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_FULL']);
-
 export class StreamPosition {
   readonly #start: StartAt;
   /** Creation time of the stream as the server formats it; empty before the first check. */

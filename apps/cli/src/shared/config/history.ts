@@ -1,5 +1,5 @@
 /** Earlier values of a key, from CONFIG_LOG. Verdicts name their configuration by its sequences. */
-import { CONFIG_BUCKET, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/bus';
+import { CONFIG_BUCKET, isDeletion, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
 import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
@@ -49,9 +49,10 @@ async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
   await readStream(bus, 'CONFIG_LOG', {
     sinceMs: 0,
     filterSubjects: [`${ROOT}.config.${key}`],
-    onMessage: ({ sequence, timestampMicros, headers, data }) => {
+    onMessage: (message) => {
+      const { sequence, timestampMicros, headers, data } = message;
       const header = (name: string) => headers?.get(name) ?? '';
-      const deleted = header('KV-Operation') !== '';
+      const deleted = isDeletion(message);
       const text = Buffer.from(data).toString('utf8');
       const value = deleted ? undefined : parse(text);
       revisions.push({

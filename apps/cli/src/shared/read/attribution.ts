@@ -6,6 +6,7 @@ import {
   type Bus,
   decodeToken,
   filters,
+  isDeletion,
   microsOf,
   nodeOfLetter,
   parseSubject,
@@ -18,12 +19,9 @@ import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 import { readRange } from '../bus/read-range.ts';
 import type { Session } from '../session.ts';
 
-const OPERATION = 'KV-Operation';
 const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 const PODS_STREAM = 'KV_bailiff_pods';
 const PODS_PREFIX = '$KV.bailiff_pods.';
-
-export const isGone = (message: StreamMessage) => (message.headers?.get(OPERATION) ?? '') !== '';
 
 /** Reads all of a stream. @throws BusError; the signal's reason */
 export async function readAll(
@@ -54,7 +52,7 @@ export async function readInventory(
     const key = message.subject.slice(PODS_PREFIX.length);
     if (key === CLUSTER_KEY) return;
     const node = decodeToken(key);
-    const json = isGone(message) ? null : decodeSnapshotValue(message.data);
+    const json = isDeletion(message) ? null : decodeSnapshotValue(message.data);
     const replaces = message.headers?.get(REPLACES) ?? '';
     const refused = inventory.apply({
       node,
