@@ -94,6 +94,21 @@ test.each([
   expect((await asked()) - before).toBeLessThan(own + allowed);
 });
 
+test('a token with times that no clock has costs its own login: others are admitted at once', async () => {
+  await using rig = await AuthRig.start();
+  const auth = await rig.busAuth();
+  const good = await rig.tokenOf(A);
+  const [head, claims] = good.split('.') as [string, string];
+  // Nobody signed it, and whoever reaches the port of the bus can send it.
+  for (const times of [{ iat: -1e200, exp: -1e190 }, { exp: 1e300 }, { exp: 8.64e12 + 1 }]) {
+    const hostile = [head, encode({ ...part(claims), ...times }), 'AA'].join('.');
+    expect(await rig.login(AS_A, hostile)).toBe('BUS_AUTHENTICATION');
+    expect(await rig.login(AS_A, await rig.tokenOf(A))).toBe('in');
+  }
+  expect(await refused(auth, 'not-a-token')).toBe(3);
+  expect(await auth.metric('dropped_total{reason="failed"}')).toBe(0);
+});
+
 test('requests beyond the limit for the API server are refused at once, with the reason overloaded', async () => {
   await using rig = await AuthRig.start({ keys: false });
   const auth = await rig.busAuth(['--reviews-per-second', '2']);

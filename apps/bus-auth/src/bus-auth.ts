@@ -153,14 +153,24 @@ export class BusAuth {
     this.#log.warn(`dropped ${reason} ${error?.message ?? ''}`, { reason, err: error }, 'a login got no response');
   }
 
-  /** Responds at once if no review is needed; otherwise queues the login. */
+  /** A request that cannot be processed costs its own login, whatever it contains. */
   #accept(sealed: SealedAuthRequest): void {
+    try {
+      this.#judge(sealed);
+    } catch (error) {
+      this.#drop('failed', error as Error);
+    }
+  }
+
+  /** Responds at once if no review is needed; otherwise queues the login. */
+  #judge(sealed: SealedAuthRequest): void {
     const atMs = performance.now();
     let request: AuthRequest;
     try {
       request = readAuthRequest(sealed.bytes, sealed.serverXkey, this.#keys(), Date.now());
     } catch (error) {
-      this.#drop(error instanceof BusError ? 'unreadable' : 'failed', error as Error);
+      if (!(error instanceof BusError)) throw error;
+      this.#drop('unreadable', error);
       return;
     }
     const classified = this.#classify(sealed, request, atMs);

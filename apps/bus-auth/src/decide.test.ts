@@ -52,11 +52,19 @@ test.each<[string, Partial<AuthRequest>]>([
   ['not-a-token', { password: tokenOf({ exp: 'never' }) }],
   ['not-a-token', { password: tokenOf({ aud: 7 }) }],
   ['not-a-token', { password: `x.${Buffer.from('null').toString('base64url')}.x` }],
+  ['not-a-token', { password: tokenOf({ iat: -1e200, exp: -1e190 }) }],
+  ['not-a-token', { password: tokenOf({ exp: 1e300 }) }],
   ['expired', { password: tokenOf({ iat: 1, exp: seconds(NOW) }) }],
+  ['expired', { password: tokenOf({ iat: 0, exp: 1e-300 }) }],
   ['wrong-audience', { password: tokenOf({ aud: 'https://kubernetes.default.svc' }) }],
   ['wrong-service-account', { password: tokenOf({ sub: `${SUB}-2` }) }],
 ])('bus-auth - refused without a request to the API server: %s for %j', (reason, part) => {
   expect(examine(request(part), TERMS, NOW)).toMatchObject({ refusal: { reason } });
+});
+
+test('bus-auth - the detail of a refusal stays in its line of the log of the server', () => {
+  const refused = examine(request({ user: 'x\n[1] [INF] Server is ready\u001b[2J' }), TERMS, NOW);
+  expect(refused).toMatchObject({ refusal: { detail: 'x\\u000a[1] [INF] Server is ready\\u001b[2J' } });
 });
 
 test('bus-auth - passes the token and the claimed node to the review', () => {

@@ -10,6 +10,7 @@
 import { accountOf, type NodeRole, nodeUserOf, permissionsFor, userOf } from '@bailiff/bus';
 import { type AuthRequest, type Grant, lifeOfToken } from '@bailiff/bus/auth';
 import type { TokenReviewStatus } from '@bailiff/kube';
+import { escapeUnsafe } from '@bailiff/service';
 
 /** Reasons of refusals: labels of a metric and texts for the log. Their number is fixed. */
 export const REFUSALS = {
@@ -52,8 +53,9 @@ export const MAX_TOKEN_BYTES = 8 * 1024;
 const MAX_DETAIL = 200;
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
+/** The detail becomes part of a line in the server's log, and may be text of a client without a login. */
 export const refuse = (reason: RefusalReason, detail = ''): { refusal: Refusal } => ({
-  refusal: { reason, detail: detail.slice(0, MAX_DETAIL) },
+  refusal: { reason, detail: escapeUnsafe(detail.slice(0, MAX_DETAIL)) },
 });
 
 const accountName = (terms: Terms) =>

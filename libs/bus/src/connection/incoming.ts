@@ -9,6 +9,8 @@
  */
 import type { Msg, NatsConnection, Payload, Subscription, SubscriptionOptions } from '@nats-io/nats-core';
 import type { MsgImpl } from '@nats-io/nats-core/internal';
+import type { BusStatus } from './bus-status.ts';
+import { toBusError } from './errors.ts';
 
 /**
  * Largest header block that is read. The longest of Bailiff's own has two subjects of 4 KiB and
@@ -159,16 +161,24 @@ export class Incoming {
 
 /**
  * Subscribes. The callback gets a message, or the error of a refused subscription, which then no
- * longer exists. It must not throw: an exception would stop the client from reading its socket.
+ * longer exists. An exception of the callback becomes an error of the connection's status: thrown on,
+ * it would stop the client from reading its socket, so that one message ends all subscriptions.
  */
 export function subscribe(
-  { nc }: { nc: NatsConnection },
+  { nc, statusListeners }: { nc: NatsConnection; statusListeners: ReadonlySet<(status: BusStatus) => void> },
   subject: string,
   callback: (error: Error | null, message: Incoming) => void,
-  options: Pick<SubscriptionOptions, 'queue'> = {},
+  options: Pick<SubscriptionOptions, 'queue' | 'max'> = {},
 ): Subscription {
   return nc.subscribe(subject, {
     ...options,
-    callback: (error, message) => callback(error, new Incoming(message)),
+    callback: (error, message) => {
+      try {
+        callback(error, new Incoming(message));
+      } catch (cause) {
+        const failed = toBusError(cause, `a message on ${subject} cannot be processed`);
+        for (const listener of [...statusListeners]) listener({ type: 'error', error: failed });
+      }
+    },
   });
 }

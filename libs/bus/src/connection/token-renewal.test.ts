@@ -14,12 +14,13 @@ test('token - its lifetime is parsed, and it is renewed between 85 and 95 % of i
   expect(renewAtMs(life ?? { fromMs: 0, untilMs: 0 }, 0.999)).toBeLessThan(1_000_000 + 3_600_000 * 0.95);
 });
 
-test.each(['', 'a', 'a.b.c', tokenOf(null), tokenOf({}), tokenOf({ iat: 2, exp: 1 }), tokenOf({ iat: '1', exp: '2' })])(
-  'token - %j has no life that can be read',
-  (token) => {
-    expect(lifeOfToken(token)).toBeNull();
-  },
-);
+test.each([
+  ...['', 'a', 'a.b.c', tokenOf(null), tokenOf({}), tokenOf({ iat: 2, exp: 1 }), tokenOf({ iat: '1', exp: '2' })],
+  // Times that no Date can hold.
+  ...[tokenOf({ iat: -1e200, exp: -1e190 }), tokenOf({ iat: 1, exp: 1e13 })],
+])('token - %j has no life that can be read', (token) => {
+  expect(lifeOfToken(token)).toBeNull();
+});
 
 test('secret file - lines are tried in turn, the newest first again after a success; an unreadable file keeps the last content', () => {
   const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-secret-'));

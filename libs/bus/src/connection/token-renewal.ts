@@ -13,6 +13,9 @@ const RENEW_SPREAD = 0.1;
 const LOOK_EVERY_MS = 10_000;
 const LEAST_MS = 250;
 
+/** The last time that a Date can hold, in seconds. */
+const LAST_S = 8.64e12;
+
 /**
  * Lifetime of a token in ms since 1970; null if it cannot be parsed. Nothing is verified here: the
  * server does that.
@@ -22,6 +25,7 @@ export function lifeOfToken(token: string): { fromMs: number; untilMs: number } 
     const payload = Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8');
     const { iat, exp } = JSON.parse(payload) as { iat?: unknown; exp?: unknown };
     if (typeof iat !== 'number' || typeof exp !== 'number' || !(exp > iat)) return null;
+    if (iat < 0 || exp > LAST_S) return null;
     return { fromMs: iat * 1000, untilMs: exp * 1000 };
   } catch {
     return null;
