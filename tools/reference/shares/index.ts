@@ -52,7 +52,6 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/config/config-log.ts': 'listeners of the process',
   'libs/bus/src/connection/connect.ts': 'listeners of the process',
   'libs/bus/src/connection/jetstream-health.ts': 'streams and buckets',
-  'libs/bus/src/connection/request-responder.ts': 'MAX_WAITING requests: captures',
   'libs/correlation/src/engine/engine.ts': 'identities of counters',
   'libs/correlation/src/engine/node-tokens.ts': 'nodes that used some within the time of a refill',
   'libs/correlation/src/windows/count-windows.ts': 'values of one window',

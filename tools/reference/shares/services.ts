@@ -54,6 +54,16 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     counter: '`bailiff_siem_relay_repeated_frames_total`',
     tests: ['libs/bus/src/streams/repeated-frames.test.ts'],
   },
+  {
+    what: 'requests for the state of a consumer',
+    file: 'libs/bus/src/connection/request-responder.ts',
+    limits: ['MAX_PER_WINDOW', 'WINDOW_MS', 'MAX_WAITING'],
+    filledBy: 'connectors, also those with a stolen password',
+    share: 'each consumer. Connectors with one credential share it',
+    whenFull: 'the server responds that nobody listens, and no further request reaches the siem-relay',
+    counter: '',
+    tests: ['test/bus/request-flood.test.ts'],
+  },
 ];
 
 export const IN_BUS_AUTH: readonly Share[] = [

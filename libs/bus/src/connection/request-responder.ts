@@ -1,14 +1,19 @@
 /**
  * Responds to requests on a subject (NATS request and reply, nothing stored).
  *
- * A collector serves the responder's capture requests with it. The subscription survives
- * reconnects. Limits: one request is processed at a time and MAX_WAITING wait, each for
- * `maxWaitMs`. Any other request receives `busy`.
+ * A collector serves the responder's capture requests with it, and siem-relay the requests of
+ * connectors. The subscription survives reconnects. Limits: one request is processed at a time and
+ * MAX_WAITING wait, each for `maxWaitMs`; any other request receives `busy`. The server delivers
+ * MAX_PER_WINDOW requests of a subject within WINDOW_MS and responds to further ones itself, that
+ * nobody listens: whoever may request could otherwise keep this process from its work.
  */
 import type { Bus } from './connect.ts';
 import { type Incoming, subscribe } from './incoming.ts';
 
 const MAX_WAITING = 8;
+/** Far more than its users request. */
+export const MAX_PER_WINDOW = 64;
+export const WINDOW_MS = 1_000;
 
 export interface RequestResponder {
   /**
@@ -46,9 +51,20 @@ export function respondToRequests(bus: Bus, options: RequestResponderOptions): R
     if (error || message.reply === '') return;
     turns.add({ data: message.data, respond: (response) => message.respond(response) });
   };
-  const subscription = subscribe(bus, subject, onRequest, queue === undefined ? {} : { queue });
+  // The server removes the subscription after `max` messages, so that more never arrive.
+  const listen = () => subscribe(bus, subject, onRequest, { max: MAX_PER_WINDOW, ...(queue ? { queue } : {}) });
+  let subscription = listen();
+  const renewing = setInterval(() => {
+    if (subscription.getReceived() === 0 || bus.nc.isClosed()) return;
+    const former = subscription;
+    subscription = listen();
+    // Not at once: requests that it has received already are on their way.
+    if (!former.isClosed()) former.drain().catch(() => undefined);
+  }, WINDOW_MS);
+  renewing.unref();
   return {
     async close() {
+      clearInterval(renewing);
       if (!bus.nc.isClosed()) subscription.unsubscribe();
       await turns.close();
     },

@@ -1,0 +1,67 @@
+import { consumerStateSubject, respondToRequests, STATE_QUEUE } from '@bailiff/bus';
+import { startNats } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { errors } from '@nats-io/nats-core';
+import { expect, test } from 'vitest';
+import { MAX_PER_WINDOW, WINDOW_MS } from '../../libs/bus/src/connection/request-responder.ts';
+import { flood } from '../support/api-flood.ts';
+
+const SUBJECT = consumerStateSubject('siem-ocsf');
+const REQUEST = { subject: 'BUS.CONSUMER.INFO.SIEM.siem-ocsf' };
+/** More than the windows of this test hold. */
+const MANY = 20_000;
+
+test('requests - a flood of one credential does not reach the process that responds, which responds afterwards', async () => {
+  await using nats = await startNats();
+  const relay = await nats.connect('siem-relay');
+  const responder = respondToRequests(relay, {
+    ...{ subject: SUBJECT, queue: STATE_QUEUE, maxWaitMs: 1_000, monotonicMs: () => performance.now() },
+    ...{ respond: async () => 'the state', busy: () => 'busy', onError: () => undefined },
+  });
+  // The control: the same subscription without a limit, in another process.
+  const without = await nats.connect('siem-relay');
+  const control = without.nc.subscribe(SUBJECT, { queue: STATE_QUEUE, callback: () => undefined });
+  await without.nc.flush();
+  const began = performance.now();
+  {
+    await using _flood = await flood(nats.port, 'siem-reader', REQUEST);
+    await waitFor(() => control.getReceived() > MANY, { what: 'the flood', timeoutMs: 30_000 });
+  }
+  const windows = 2 + Math.ceil((performance.now() - began) / WINDOW_MS);
+  const { inMsgs } = relay.nc.stats();
+  expect(inMsgs).toBeGreaterThanOrEqual(MAX_PER_WINDOW / 2);
+  expect(inMsgs).toBeLessThanOrEqual(windows * MAX_PER_WINDOW);
+  expect(control.getReceived() / inMsgs).toBeGreaterThan(10);
+  await without.close();
+  const reader = await nats.connect('siem-reader');
+  const state = () =>
+    reader.nc.request(REQUEST.subject, '', { timeout: 500 }).then(
+      (message) => message.string() === 'the state',
+      () => false,
+    );
+  await waitFor(state, { what: 'a response after the flood' });
+  await responder.close();
+});
+
+test('requests - each is answered, or refused at once as without a listener; none is lost between two windows', async () => {
+  await using nats = await startNats();
+  const responder = respondToRequests(await nats.connect('siem-relay'), {
+    ...{ subject: SUBJECT, queue: STATE_QUEUE, maxWaitMs: 1_000, monotonicMs: () => performance.now() },
+    ...{ respond: async () => 'the state', busy: () => 'busy', onError: () => undefined },
+  });
+  const reader = await nats.connect('siem-reader');
+  const request = () =>
+    reader.nc.request(REQUEST.subject, '', { timeout: 10_000 }).then(
+      (message) => message.string(),
+      (error: Error) =>
+        error.cause instanceof errors.NoRespondersError || error.name === 'NoRespondersError' ? 'nobody' : error.name,
+    );
+  const seen = { 'the state': 0, nobody: 0 } as Record<string, number>;
+  while ((seen['the state'] ?? 0) < 4 * MAX_PER_WINDOW) {
+    const outcome = await request();
+    seen[outcome] = (seen[outcome] ?? 0) + 1;
+  }
+  expect(Object.keys(seen)).toEqual(['the state', 'nobody']);
+  expect(seen['nobody']).toBeGreaterThan(0);
+  await responder.close();
+});
