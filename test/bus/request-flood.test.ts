@@ -54,14 +54,14 @@ test('requests - each is answered, or refused at once as without a listener; non
     reader.nc.request(REQUEST.subject, '', { timeout: 10_000 }).then(
       (message) => message.string(),
       (error: Error) =>
-        error.cause instanceof errors.NoRespondersError || error.name === 'NoRespondersError' ? 'nobody' : error.name,
+        error.cause instanceof errors.NoRespondersError || error.name === 'NoRespondersError' ? 'refused' : error.name,
     );
-  const seen = { 'the state': 0, nobody: 0 } as Record<string, number>;
+  const seen = { 'the state': 0, refused: 0 } as Record<string, number>;
   while ((seen['the state'] ?? 0) < 4 * MAX_PER_WINDOW) {
     const outcome = await request();
     seen[outcome] = (seen[outcome] ?? 0) + 1;
   }
-  expect(Object.keys(seen)).toEqual(['the state', 'nobody']);
-  expect(seen['nobody']).toBeGreaterThan(0);
+  expect(Object.keys(seen)).toEqual(['the state', 'refused']);
+  expect(seen['refused']).toBeGreaterThan(0);
   await responder.close();
 });

@@ -99,7 +99,7 @@ test('a token with times that no clock has costs its own login: others are admit
   const auth = await rig.busAuth();
   const good = await rig.tokenOf(A);
   const [head, claims] = good.split('.') as [string, string];
-  // Nobody signed it, and whoever reaches the port of the bus can send it.
+  // It has no valid signature, and any client that reaches the port of the bus can send it.
   for (const times of [{ iat: -1e200, exp: -1e190 }, { exp: 1e300 }, { exp: 8.64e12 + 1 }]) {
     const hostile = [head, encode({ ...part(claims), ...times }), 'AA'].join('.');
     expect(await rig.login(AS_A, hostile)).toBe('BUS_AUTHENTICATION');

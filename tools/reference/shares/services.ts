@@ -60,7 +60,7 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     limits: ['MAX_PER_WINDOW', 'WINDOW_MS', 'MAX_WAITING'],
     filledBy: 'connectors, also those with a stolen password',
     share: 'each consumer. Connectors with one credential share it',
-    whenFull: 'the server responds that nobody listens, and no further request reaches the siem-relay',
+    whenFull: 'the server refuses further requests, which do not reach the siem-relay',
     counter: '',
     tests: ['test/bus/request-flood.test.ts'],
   },

@@ -4,8 +4,8 @@
  * A collector serves the responder's capture requests with it, and siem-relay the requests of
  * connectors. The subscription survives reconnects. Limits: one request is processed at a time and
  * MAX_WAITING wait, each for `maxWaitMs`; any other request receives `busy`. The server delivers
- * MAX_PER_WINDOW requests of a subject within WINDOW_MS and responds to further ones itself, that
- * nobody listens: whoever may request could otherwise keep this process from its work.
+ * MAX_PER_WINDOW requests of a subject within WINDOW_MS and refuses further ones itself (no
+ * responders): one requester could otherwise keep this process from its work.
  */
 import type { Bus } from './connect.ts';
 import { type Incoming, subscribe } from './incoming.ts';
