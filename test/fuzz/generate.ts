@@ -279,6 +279,7 @@ export const anyMetadata: fc.Arbitrary<Metadata> = fc.record({
   checksum,
   gsoSize: mostly(0, fc.constant(100)),
   joined: mostly(false, fc.constant(true)),
+  inner: mostly(0, fc.oneof(oneOf([34, 42, 50, 54, 62, 66]), fc.integer({ min: 1, max: 120 }))),
 });
 
 /**

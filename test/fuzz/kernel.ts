@@ -93,7 +93,7 @@ const isMac = ({ cidr }: AddressGrant): boolean => /^(..:){5}..$/.test(cidr);
 
 /** Offsets in struct __sk_buff (include/uapi/linux/bpf.h). */
 const CONTEXT = { cb: 48, gsoSize: 176, bytes: 192 } as const;
-function contextOf({ checksum, gsoSize, joined }: Metadata): Buffer {
+function contextOf({ checksum, gsoSize, joined, inner }: Metadata): Buffer {
   const context = Buffer.alloc(CONTEXT.bytes);
   if (checksum !== null) {
     context.writeInt32LE(1, CONTEXT.cb);
@@ -101,6 +101,7 @@ function contextOf({ checksum, gsoSize, joined }: Metadata): Buffer {
     context.writeInt32LE(checksum.place, CONTEXT.cb + 8);
   }
   context.writeInt32LE(joined ? 1 : 0, CONTEXT.cb + 12);
+  context.writeInt32LE(inner, CONTEXT.cb + 16);
   context.writeUInt32LE(gsoSize, CONTEXT.gsoSize);
   return context;
 }

@@ -62,6 +62,8 @@ export interface Packet {
   readonly source?: bigint;
   readonly destination?: bigint;
   readonly arp?: { readonly senderMac: bigint; readonly operation: number };
+  /** ARP of any form whose target is in 127/8. */
+  readonly isForLoopback: boolean;
   readonly protocol?: number;
   readonly fragment: Fragment;
   readonly hopLimit: number;
@@ -121,8 +123,10 @@ export interface Metadata {
   readonly gsoSize: number;
   /** Those packets keep headers of their own. */
   readonly joined: boolean;
+  /** Where the packet in a tunnel begins, as the metadata say; 0: the frame is no tunnel's. */
+  readonly inner: number;
 }
-export const NO_METADATA: Metadata = { checksum: null, gsoSize: 0, joined: false };
+export const NO_METADATA: Metadata = { checksum: null, gsoSize: 0, joined: false, inner: 0 };
 
 /** Offset of each protocol's checksum, and the earliest offset of its payload. */
 const CHECKSUM_PLACE: ReadonlyMap<number, number> = new Map([
@@ -155,6 +159,7 @@ function isHarmless(packet: Packet, { start, place }: NonNullable<Metadata['chec
 type Draft = { -readonly [K in keyof Packet]: Packet[K] };
 
 function readArp(draft: Draft, rest: Bytes): void {
+  draft.isForLoopback = rest.canRead(24, 1) && rest.number(24, 1) === 127;
   const sound =
     rest.length >= 28 &&
     rest.number(0, 2) === 1 &&
@@ -295,7 +300,16 @@ export function read(frame: Buffer, metadata: Metadata = NO_METADATA): Packet {
   const isJoined = metadata.joined && metadata.gsoSize > 0;
   const packet = readFrame(frame, metadata.gsoSize > 0, isJoined);
   if (metadata.checksum !== null && !isHarmless(packet, metadata.checksum)) packet.faults.add('checksum-offload');
+  const isWritten = metadata.inner !== 0 && (metadata.gsoSize > 0 || metadata.checksum !== null);
+  if (isWritten && !isBehindChecked(packet, metadata.inner)) packet.faults.add('malformed');
   return packet;
+}
+
+/** Whether the kernel writes there into a part that no rule reads. */
+function isBehindChecked(packet: Packet, inner: number): boolean {
+  if (packet.faults.has('ethertype')) return true;
+  const checked = TUNNELS.includes(packet.protocol ?? -1) ? 0 : 8;
+  return packet.transport !== undefined && inner >= packet.transportAt + checked;
 }
 
 function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet {
@@ -306,6 +320,7 @@ function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet
       faults: new Set<Vector>(),
       sourceMac: null,
       destinationMac: null,
+      isForLoopback: false,
       fragment: 'none',
       hopLimit: 0,
       hopByHop: false,

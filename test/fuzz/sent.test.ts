@@ -55,7 +55,7 @@ describe('fuzz with real frames', () => {
         if (!taken) continue;
         sent += 1;
         if (checksum !== null) partial += 1;
-        const [first] = inOrder(judge(world, read(frame, { checksum, gsoSize: 0, joined: false })));
+        const [first] = inOrder(judge(world, read(frame, { checksum, gsoSize: 0, joined: false, inner: 0 })));
         if (first !== undefined) wanted.set(dropOf(first), (wanted.get(dropOf(first)) ?? 0) + 1);
       }
       await node.fence();

@@ -79,6 +79,29 @@ describe('legitimate traffic', () => {
     expect((await client(TCP_CLIENT, address, 1 << 20)).trim()).toBe(String(1 << 20));
   });
 
+  it('vxlan - a megabyte through a tunnel between two pods, which the node cuts into segments', async (context) => {
+    const { attacker, receiver } = node.pods;
+    const hostSide = (...args: string[]) =>
+      commandIn(node.netns, 'ip', 'link', 'set', receiver.hostInterface, 'gso_max_size', ...args);
+    const tunnel = (address: string, local: string, remote: string) => [
+      `ip link add vx0 type vxlan id 5 dstport 40001 local ${local} remote ${remote}`,
+      `ip addr add ${address}/24 dev vx0`,
+      'ip link set vx0 up',
+    ];
+    const [near, far] = ['10.99.0.1', '10.99.0.2'] as const;
+    const setUp = (netns: string, commands: string[]) => commandIn(netns, 'sh', '-ec', commands.join('\n'));
+    const isRefused = await setUp(attacker.netns, tunnel(near, ATTACKER.ipv4, RECEIVER.ipv4)).then(
+      () => false,
+      (error: Error) => error.message.includes('Unknown device type'),
+    );
+    if (isRefused) context.skip('optional: no vxlan on this machine');
+    await setUp(receiver.netns, tunnel(far, RECEIVER.ipv4, ATTACKER.ipv4));
+    await hostSide('1500');
+    expect((await client(TCP_CLIENT, far, 1 << 20)).trim()).toBe(String(1 << 20));
+    await hostSide('65536');
+    for (const { netns } of [attacker, receiver]) await commandIn(netns, 'ip', 'link', 'del', 'vx0');
+  });
+
   it.each(addresses)('udp - a datagram there and back over %s', async (_, address) => {
     expect((await client(UDP_CLIENT, address, 100)).trim()).toBe('100');
   });

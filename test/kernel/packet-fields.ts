@@ -92,13 +92,18 @@ const ROWS: readonly Row[] = [
     '`after-judgement.test.ts › gso - every segment`',
   ],
   [
+    'encapsulation inner_network_header inner_mac_header',
+    ['judged'],
+    'Where the packet in a tunnel of the pod begins. Segmentation writes its length and id there: `malformed` unless that is behind what was checked',
+    '`tunnel-segments.test.ts › a length over the port of UDP`',
+  ],
+  [
     `
-      encapsulation encap_hdr_csum remcsum_offload inner_protocol_type inner_protocol inner_ipproto
-      inner_transport_header inner_network_header inner_mac_header
+      encap_hdr_csum remcsum_offload inner_protocol_type inner_protocol inner_ipproto inner_transport_header
     `,
     ['kept'],
-    'Where a tunnel in the pod put its inner headers. Segmentation writes lengths, ids and checksums there, never before the transport header that was checked',
-    'no test: a tunnel device of the kernel sets them',
+    'Which headers a tunnel in the pod has. Segmentation finds them behind the begin that was checked',
+    'no test: the begin decides',
   ],
   [
     'mark reserved_tailroom priority',

@@ -45,6 +45,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'shared-copies',
       'joined',
       'segment-lists',
+      'tunnel-segments',
       'guard-bypass',
       'guard-bypass-ways',
       'netkit',

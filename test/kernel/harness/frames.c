@@ -14,6 +14,9 @@
  * frames fill <interface>: makes the kernel fill in checksums before a frame leaves the interface.
  * frames tun <name>: creates this interface and sends through it like `send`, but packets without
  *   an Ethernet header, as a VPN does.
+ * frames tap <name>: creates this interface and sends through it like `send`. The packets of a frame
+ *   with a gso size are in a tunnel of UDP, and their IPv4 header ends at the checksum start. Exits with
+ *   3 if the kernel has no such metadata (Linux 6.17).
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -36,6 +39,16 @@
 #include <sys/uio.h>
 
 enum { MAX_FRAME = 65536 };
+
+/* Since Linux 6.17, and not in all installed headers. */
+enum { OFFLOAD_TUNNELS = 0x180, GSO_TUNNEL_IPV4 = 0x20 };
+
+/* struct virtio_net_hdr_v1_hash_tunnel */
+struct tunnel_header {
+	struct virtio_net_hdr base;
+	uint16_t buffers, hash[4];
+	uint16_t outer_transport, inner_network;
+};
 
 static int open_socket(const char *interface, int protocol)
 {
@@ -63,11 +76,14 @@ static size_t parse_hex(const char *text, uint8_t *to)
 	return length;
 }
 
-static int send_frame(int fd, const struct virtio_net_hdr *header, const uint8_t *frame, size_t length, unsigned long count,
+/* Length of the metadata before each frame. */
+static size_t header_size = sizeof(struct virtio_net_hdr);
+
+static int send_frame(int fd, const struct tunnel_header *header, const uint8_t *frame, size_t length, unsigned long count,
 		      int once)
 {
 	struct iovec parts[] = {
-		{ .iov_base = (void *)header, .iov_len = sizeof(*header) },
+		{ .iov_base = (void *)header, .iov_len = header_size },
 		{ .iov_base = (void *)frame, .iov_len = length },
 	};
 
@@ -103,7 +119,7 @@ static int send_lines(int fd, int once)
 
 	stay_on_one_processor();
 	while (fgets(line, sizeof(line), stdin)) {
-		struct virtio_net_hdr header = {0};
+		struct tunnel_header header = {0};
 		unsigned long count;
 		unsigned int size, type, head, start, offset;
 		int at = 0, error;
@@ -112,13 +128,18 @@ static int send_lines(int fd, int once)
 		if (sscanf(line, "%lu %u %u %u %u %u %n", &count, &size, &type, &head, &start, &offset, &at) < 6)
 			return 2;
 		length = parse_hex(line + at, frame);
-		header.gso_type = (uint8_t)type;
-		header.gso_size = (uint16_t)size;
-		header.hdr_len = (uint16_t)head;
+		header.base.gso_type = (uint8_t)type;
+		header.base.gso_size = (uint16_t)size;
+		header.base.hdr_len = (uint16_t)head;
 		if (start) {
-			header.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-			header.csum_start = (uint16_t)start;
-			header.csum_offset = (uint16_t)offset;
+			header.base.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+			header.base.csum_start = (uint16_t)start;
+			header.base.csum_offset = (uint16_t)offset;
+		}
+		if (size && header_size == sizeof(header)) {
+			header.base.gso_type |= GSO_TUNNEL_IPV4;
+			header.outer_transport = ETH_HLEN + 20;
+			header.inner_network = (uint16_t)start - 20;
 		}
 		error = send_frame(fd, &header, frame, length, count, once);
 		printf(error ? "error %d\n" : "ok\n", error);
@@ -150,6 +171,22 @@ static int run_tun(const char *name)
 	}
 	printf("ready\n");
 	fflush(stdout);
+	return send_lines(fd, 0);
+}
+
+static int run_tap(const char *name)
+{
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), size = sizeof(struct tunnel_header);
+
+	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) {
+		perror(name);
+		return 1;
+	}
+	if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | OFFLOAD_TUNNELS) < 0)
+		return errno == EINVAL ? 3 : 1;
+	header_size = sizeof(struct tunnel_header);
 	return send_lines(fd, 0);
 }
 
@@ -248,6 +285,8 @@ int main(int argc, char **argv)
 		return run_fill(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "tun") == 0)
 		return run_tun(argv[2]);
-	fprintf(stderr, "usage: frames send|sniff|fill|tun <interface>, or push <interface> <protocol>\n");
+	if (argc == 3 && strcmp(argv[1], "tap") == 0)
+		return run_tap(argv[2]);
+	fprintf(stderr, "usage: frames send|sniff|fill|tun|tap <interface>, or push <interface> <protocol>\n");
 	return 2;
 }

@@ -175,7 +175,7 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 		place = is_plain_ipv6(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
 		start += IPV6_BYTES;
 	}
-	if (!place || !is_plain_offload(skb, start, place) || has_more_headers(skb))
+	if (!place || !is_plain_offload(skb, start, place) || has_more_headers(skb) || is_encapsulated(skb))
 		return NO_SLOT;
 	return (interface & FASTPATH_BYTES) >> FASTPATH_SLOT_SHIFT;
 }

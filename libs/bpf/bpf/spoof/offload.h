@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Checksums that the sender left to the kernel (CHECKSUM_PARTIAL). The kernel sums up the frame
- * from one offset and writes the sum at another, after the programs ran. The sender chooses both
- * offsets (PACKET_VNET_HDR, AF_XDP).
+ * Places in the frame where the kernel writes after the programs ran:
+ * - a checksum that the sender left to the kernel (CHECKSUM_PARTIAL). The kernel sums up the frame from
+ *   one offset and writes the sum at another. The sender chooses both (PACKET_VNET_HDR, AF_XDP).
+ * - lengths and ids of the packet in a tunnel, in each segment of a large frame (GSO). The tunnel device
+ *   chooses where that packet begins, and a tun device lets its program choose it (Linux 6.17).
  *
  * Place in the data path: after parsing, before quarantine.h; fastpath.h uses it too. rules.md
  * lists the allowed places.
@@ -28,7 +30,27 @@ struct offload {
 	__u32 place;	/* of the sum, relative to start */
 };
 
+/*
+ * Where the packet in a tunnel begins, relative to the frame: its Ethernet header, if it has one, and its
+ * IP header.
+ */
+struct inner {
+	__s32 mac, network;
+};
+
 #if defined(WITHOUT_OFFLOAD)
+
+static __always_inline bool is_encapsulated(struct __sk_buff *skb)
+{
+	(void)skb;
+	return false;
+}
+
+static __always_inline struct inner read_inner(struct __sk_buff *skb)
+{
+	(void)skb;
+	return (struct inner){};
+}
 
 static __always_inline bool is_partial(struct __sk_buff *skb)
 {
@@ -44,6 +66,16 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 #elif defined(OFFLOAD_FROM_CB)
 
+static __always_inline bool is_encapsulated(struct __sk_buff *skb)
+{
+	return skb->cb[4];
+}
+
+static __always_inline struct inner read_inner(struct __sk_buff *skb)
+{
+	return (struct inner){ .mac = skb->cb[4], .network = skb->cb[4] };
+}
+
 static __always_inline bool is_partial(struct __sk_buff *skb)
 {
 	return skb->cb[0];
@@ -58,6 +90,24 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 #define CHECKSUM_PARTIAL	3
 #define SCTP_CHECKSUM_PLACE	8
+
+static __always_inline bool is_encapsulated(struct __sk_buff *skb)
+{
+	const struct sk_buff *packet = kernel_skb(skb);
+
+	return READ_BITFIELD(packet, encapsulation);
+}
+
+static __always_inline struct inner read_inner(struct __sk_buff *skb)
+{
+	const struct sk_buff *packet = kernel_skb(skb);
+	__s32 headroom = (__u64)READ_FIELD(packet, data) - (__u64)READ_FIELD(packet, head);
+
+	return (struct inner){
+		.mac = READ_FIELD(packet, inner_mac_header) - headroom,
+		.network = READ_FIELD(packet, inner_network_header) - headroom,
+	};
+}
 
 static __always_inline bool is_partial(struct __sk_buff *skb)
 {
@@ -130,12 +180,34 @@ static __always_inline bool may_be_filled_in(const struct packet *packet, const 
 	return inner && from_transport >= (__s32)inner;
 }
 
+/*
+ * Whether the encapsulated packet begins behind all that was checked. The kernel writes nothing before
+ * its begin.
+ */
+static __always_inline bool is_inside(const struct packet *packet, const struct inner *inner)
+{
+	__s32 begin = packet->transport + (is_tunnel_protocol(packet->protocol) ? 0 : UDP_HEAD_BYTES);
+
+	/* Nothing after the type of such a frame is checked. */
+	if (packet->violations & VECTOR_BIT(VECTOR_ETHERTYPE))
+		return true;
+	return packet->transport && inner->mac >= begin && inner->network >= inner->mac;
+}
+
 /* Checks a parsed frame of either direction. */
 __noinline int check_offload(struct __sk_buff *skb, struct packet *packet)
 {
 	struct offload offload;
+	struct inner inner;
 
-	if (!packet || !is_partial(skb))
+	if (!packet)
+		return 0;
+	if (is_encapsulated(skb) && (skb->gso_size || is_partial(skb))) {
+		inner = read_inner(skb);
+		if (!is_inside(packet, &inner))
+			packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
+	}
+	if (!is_partial(skb))
 		return 0;
 	offload = read_offload(skb);
 	if (!may_be_filled_in(packet, &offload))

@@ -30,10 +30,12 @@ struct sk_buff {
 	unsigned char *head, *data;
 	unsigned int data_len;	/* behind the linear part */
 	unsigned int end;	/* offset of the shared info from head */
+	__u16 inner_network_header, inner_mac_header;	/* relative to head */
 	__u16 csum_start;	/* relative to head */
 	__u16 csum_offset;
 	__u8 cloned:1;
 	__u8 ip_summed:2;
+	__u8 encapsulation:1;
 	__u8 csum_not_inet:1;	/* only in kernels with SCTP */
 	__u8 tc_skip_classify:1;	/* only in kernels with CONFIG_NET_CLS_ACT */
 };
