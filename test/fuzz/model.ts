@@ -344,19 +344,27 @@ export function judge(world: World, packet: Packet): Set<Vector> {
   return broken;
 }
 
+const isGroupAddress = (address: bigint, kind: Packet['kind']): boolean =>
+  kind === 'ipv4' ? address % (1n << 32n) >= 0xe0000000n : address >> 120n === 0xffn;
+const isLoopback = (address: bigint): boolean => (address & 0xffffffffn) >> 24n === 127n;
+
 /** What an answer to a packet to the pod would break: its ends are exchanged. */
-function answerFaults(world: World, packet: Packet): Vector[] {
+function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[] {
   const faults: Vector[] = [];
   const from = packet.destination!;
   const family = packet.kind === 'ipv4' ? 4 : 6;
   const udp = packet.protocol === UDP ? packet.transport : undefined;
-  const isToGroup = family === 4 ? from % (1n << 32n) >= 0xe0000000n : from >> 120n === 0xffn;
+  const isToGroup = isGroupAddress(from, packet.kind);
   const isOffer = family === 4 && udp?.number(2, 2) === 68;
   const mac = packet.destinationMac!;
+  // A host may answer a datagram to a subnet, which ends in ones, from an address of its own.
+  const isToSubnet = isGroup(mac) && family === 4 && udp !== undefined && (from & 3n) === 3n && !isLoopback(from);
   // An error quotes each header behind 62 bytes of its own, and 24 of the header are read, up to byte 512.
   const { extensionAt } = packet;
   if (extensionAt !== null && (packet.faults.has('malformed') || 62 + extensionAt + 24 > 512)) faults.push('malformed');
-  if (!isToGroup && !isGroup(mac) && isOwnMac(world, mac) && !isOffer) {
+  const isRouted = packet.routed && packet.faults.has('source-route') && modes['source-route'] === 'enforce';
+  if (isRouted) faults.push('redirect');
+  if (!isToGroup && (isGroup(mac) || isOwnMac(world, mac)) && !isOffer && !isToSubnet) {
     if (family === 6 && isLinkLocal(from)) {
       if (!isClaim(world, from, 6)) faults.push('link-local');
     } else if (!isSource(world, from, family)) {
@@ -367,6 +375,7 @@ function answerFaults(world: World, packet: Packet): Vector[] {
   const [server, client] = family === 4 ? [67, 68] : [547, 546];
   const [port, own] = [udp.number(0, 2), udp.number(2, 2)];
   if (port === client && own !== server) faults.push('dhcp-server');
+  if (port === server && own !== client) faults.push('dhcp-server');
   if (world.tunnelPorts.has(port))
     faults.push(...tunnelFaults(world, { ...packet, destination: packet.source! }, port));
   return faults;
@@ -374,8 +383,10 @@ function answerFaults(world: World, packet: Packet): Vector[] {
 
 /** Whether the answer to a packet to the pod would be dropped. */
 export function provokes(world: World, packet: Packet, modes: VectorModes): boolean {
-  if (world.orphaned || packet.source === undefined || packet.arp !== undefined) return false;
-  return answerFaults(world, packet).some((vector) => modes[vector] === 'enforce');
+  if (world.orphaned) return false;
+  if (packet.kind === 'arp') return packet.isForLoopback && modes['arp-sender'] === 'enforce';
+  if (packet.source === undefined) return false;
+  return answerFaults(world, packet, modes).some((vector) => modes[vector] === 'enforce');
 }
 
 function isAllowed(world: World, address: bigint, family: 4 | 6): boolean {
@@ -424,7 +435,9 @@ export function exemptFromPod(world: World, packet: Packet, broken: ReadonlySet<
   if (isNeverExempt(packet, broken)) return false;
   if (packet.kind === 'arp') return broken.size === 0 && isLeanArp(packet);
   if (broken.size === 0 && isNeighbourFromPod(world, packet)) return true;
-  return isAllowed(world, packet.destination!, packet.kind === 'ipv4' ? 4 : 6);
+  const to = packet.destination!;
+  if (isGroup(packet.destinationMac!) && !isGroupAddress(to, packet.kind)) return false;
+  return isAllowed(world, to, packet.kind === 'ipv4' ? 4 : 6);
 }
 
 /** Whether quarantine lets a frame to the pod pass. */

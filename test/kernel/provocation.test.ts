@@ -13,6 +13,7 @@ import {
   ipv4,
   ipv6,
   PROTOCOL,
+  routingHeader,
   tcp,
   udp,
 } from '@bailiff/lab/frames';
@@ -26,6 +27,9 @@ const TIMES = 3;
 /** Of another interface of the receiver. */
 const OTHER = { ipv4: '172.17.0.1', ipv6: 'fd99::1' };
 const TUNNEL_PORT = 4789;
+const BROADCAST_MAC = 'ff:ff:ff:ff:ff:ff';
+const GROUP_MAC = '01:00:5e:00:00:fb';
+const GROUP_MAC6 = '33:33:00:00:00:fb';
 
 function packet4(payload: Buffer | null, fields: Partial<Ipv4Fields> = {}, to: string = RECEIVER.mac): Buffer {
   const ends = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp, ...fields };
@@ -36,10 +40,11 @@ function packet6(
   next: number,
   payload: (ends: { source: string; destination: string }) => Buffer,
   to: string = RECEIVER.ipv6,
+  mac: string = RECEIVER.mac,
 ) {
   const ends = { source: ATTACKER.ipv6, destination: to };
   const packet = ipv6({ ...ends, next }, payload(ends));
-  return ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 }, packet);
+  return ethernet({ source: ATTACKER.mac, destination: mac, type: ETHERTYPE.ipv6 }, packet);
 }
 const from4 = (port: number, fields: Partial<Ipv4Fields> = {}, to?: string): Buffer => {
   const ends = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4, ...fields };
@@ -47,9 +52,14 @@ const from4 = (port: number, fields: Partial<Ipv4Fields> = {}, to?: string): Buf
 };
 const from6 = (port: number, to?: string): Buffer =>
   packet6(PROTOCOL.udp, (ends) => udp(port, ECHO_PORT, Buffer.from('ping'), ends), to);
-const ping4 = (destination: string) => packet4(icmp(8), { destination, protocol: PROTOCOL.icmp });
-const ping6 = (destination: string) =>
-  packet6(PROTOCOL.icmpv6, (ends) => icmpv6(128, Buffer.alloc(4), ends), destination);
+const ping4 = (destination: string, to?: string) => packet4(icmp(8), { destination, protocol: PROTOCOL.icmp }, to);
+const ping6 = (destination: string, to?: string) =>
+  packet6(PROTOCOL.icmpv6, (ends) => icmpv6(128, Buffer.alloc(4), ends), destination, to);
+const request = (target: string) =>
+  ethernet(
+    { source: ATTACKER.mac, destination: BROADCAST_MAC, type: ETHERTYPE.arp },
+    arp({ operation: 1, senderMac: ATTACKER.mac, sender: ATTACKER.ipv4, target }),
+  );
 
 /** Asks for an error in its first option, and has another header behind them. */
 const optional = (bytes: number) =>
@@ -62,6 +72,12 @@ const pad = (bytes: number): Buffer =>
   bytes > 255
     ? Buffer.concat([pad(200), pad(bytes - 200)])
     : Buffer.from([0x1e, bytes - 2, ...Buffer.alloc(bytes - 2)]);
+/** Asks for an error too, which names the last segment. */
+const segments = (last: string) =>
+  packet6(PROTOCOL.destinationOptions, (ends) => {
+    const options = destinationOptions(PROTOCOL.routing, [Buffer.from([0x80, 0])]);
+    return Buffer.concat([options, routingHeader(PROTOCOL.udp, 4, last, 0), udp(4000, 9, undefined, ends)]);
+  });
 const manyHeaders = (count: number) =>
   packet6(PROTOCOL.destinationOptions, (ends) => {
     const headers = Array.from({ length: count }, (_, i) =>
@@ -76,10 +92,19 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['UDP from a tunnel port over IPv6', 'tunnel', from6(TUNNEL_PORT)],
   ["UDP from a DHCP client's port", 'dhcp-server', from4(68)],
   ["UDP from a DHCPv6 client's port", 'dhcp-server', from6(546)],
+  ["UDP from a DHCP server's port", 'dhcp-server', from4(67)],
+  ["UDP from a DHCPv6 server's port", 'dhcp-server', from6(547)],
   ['a packet that the pod would forward', 'ipv4-source', packet4(udp(4000, 53), { destination: '198.51.100.7' })],
   ['one that it would report as too old', 'redirect', packet4(udp(4000, 53), { destination: '198.51.100.7', ttl: 1 })],
   ['a ping of an address of another interface', 'ipv4-source', ping4(OTHER.ipv4)],
   ['a ping of an IPv6 address of another interface', 'ipv6-source', ping6(OTHER.ipv6)],
+  ['ARP for loopback', 'arp-sender', request('127.0.0.1')],
+  ['a ping of loopback', 'ipv4-source', ping4('127.0.0.1')],
+  ['a ping of loopback in a broadcast', 'ipv4-source', ping4('127.0.0.1', BROADCAST_MAC)],
+  ['a ping of loopback to a group', 'ipv4-source', ping4('127.0.0.3', GROUP_MAC)],
+  ['a ping of another interface in a broadcast', 'ipv4-source', ping4(OTHER.ipv4, BROADCAST_MAC)],
+  ['a ping of an IPv6 address of another interface to a group', 'ipv6-source', ping6(OTHER.ipv6, GROUP_MAC6)],
+  ['a route that ends elsewhere', 'redirect', segments('fd77::99')],
   ['headers that end too late in an error about them', 'malformed', optional(440)],
   ['more headers than are read', 'malformed', manyHeaders(9)],
 ];
@@ -96,9 +121,10 @@ describe('provocation, with real stacks', () => {
       { cidr: 'fd77::/64', place: 'inside' },
     ]);
     const { netns } = node.pods.receiver;
-    // A pod inherits ip_forward from its node.
+    // A pod inherits both from its node.
     const setup = [
-      'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
+      'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1',
+      'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
       'sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0',
       'ip link add other0 type bridge',
       'ip link set other0 up',
@@ -131,7 +157,6 @@ describe('provocation, with real stacks', () => {
   });
 });
 
-const GROUP_MAC = '01:00:5e:00:00:fb';
 /** A bridge sends it to all ports. */
 const UNKNOWN_MAC = '02:00:00:00:77:99';
 const ELSEWHERE: readonly AddressGrant[] = [
@@ -168,7 +193,30 @@ const PASSING: readonly Passing[] = [
   },
   {
     name: "a DHCP client's message to all servers",
-    frame: packet4(udp(68, 67, Buffer.alloc(240)), { destination: '255.255.255.255' }, 'ff:ff:ff:ff:ff:ff'),
+    frame: packet4(udp(68, 67, Buffer.alloc(240)), { destination: '255.255.255.255' }, BROADCAST_MAC),
+  },
+  { name: "a server's message to a client", frame: packet4(udp(67, 68, Buffer.alloc(240))) },
+  {
+    name: "a server's message to a client over IPv6",
+    frame: packet6(PROTOCOL.udp, (ends) => udp(547, 546, undefined, ends)),
+  },
+  {
+    name: "UDP from a DHCP server's port, to a pod that may be one",
+    frame: from4(67),
+    record: only({ 'dhcp-server': 'audit' }),
+  },
+  { name: 'a datagram to a subnet', frame: from4(40_000, { destination: '10.77.0.255' }, BROADCAST_MAC) },
+  { name: "the pod's own address in a broadcast", frame: from4(40_000, {}, BROADCAST_MAC) },
+  { name: 'a route that ends at the pod', frame: segments(RECEIVER.ipv6) },
+  {
+    name: 'a route that ends elsewhere, to a pod that may route',
+    frame: segments('fd77::99'),
+    record: only({ 'source-route': 'audit' }),
+  },
+  {
+    name: 'ARP for loopback, to a pod that may answer',
+    frame: request('127.0.0.1'),
+    record: only({ 'arp-sender': 'audit' }),
   },
   {
     name: "a server's offer of an address that is not yet the pod's",
@@ -184,13 +232,7 @@ const PASSING: readonly Passing[] = [
   { name: 'the link-local address of the pod', frame: ping6(RECEIVER.linkLocal) },
   { name: 'a pod without identity', frame: transit, record: { state: 'unknown' } },
   { name: 'a pod that has ended', frame: transit, record: { orphaned: true } },
-  {
-    name: 'a request for another address',
-    frame: ethernet(
-      { source: ATTACKER.mac, destination: 'ff:ff:ff:ff:ff:ff', type: ETHERTYPE.arp },
-      arp({ operation: 1, senderMac: ATTACKER.mac, sender: ATTACKER.ipv4, target: OTHER.ipv4 }),
-    ),
-  },
+  { name: 'a request for another address', frame: request(OTHER.ipv4) },
 ];
 
 describe('provocation', () => {

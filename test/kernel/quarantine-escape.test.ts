@@ -1,5 +1,5 @@
-// Attempts of a quarantined pod and an outside accomplice: data in the padding of ARP and ND, and
-// detours behind an allowed address.
+// Attempts of a quarantined pod and an accomplice: data in the padding of ARP and ND, detours behind an
+// allowed address, and frames to all pods of a bridge in the name of one.
 import { FOREVER_NS } from '@bailiff/bpf';
 import {
   arp,
@@ -25,8 +25,8 @@ const ALLOWED = 'fd99::9';
 const THIS_NODE = 'fd88::1';
 
 type Nd = { type?: number; to?: string; target?: string; options?: Buffer; far?: boolean };
-const frame = (type: number, packet: Buffer): Buffer =>
-  ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type }, packet);
+const frame = (type: number, packet: Buffer, destination: string = RECEIVER.mac): Buffer =>
+  ethernet({ source: ATTACKER.mac, destination, type }, packet);
 function nd({ type = 135, to = solicitedNode(FAR), target = FAR, options }: Nd, headers = false): Buffer {
   const ends = { source: ATTACKER.ipv6, destination: to };
   const mac = macOption(type === 135 ? 1 : 2, ATTACKER.mac);
@@ -48,8 +48,8 @@ function routed(source: string, destination: string, type: number): Buffer {
   const payload = Buffer.concat([routingHeader(PROTOCOL.udp, type, FAR), udp(4000, 53)]);
   return frame(ETHERTYPE.ipv6, ipv6({ source, destination, next: PROTOCOL.routing }, payload));
 }
-const direct = (source: string, destination: string): Buffer =>
-  frame(ETHERTYPE.ipv6, ipv6({ source, destination, next: PROTOCOL.udp }, udp(4000, 53)));
+const direct = (source: string, destination: string, to?: string): Buffer =>
+  frame(ETHERTYPE.ipv6, ipv6({ source, destination, next: PROTOCOL.udp }, udp(4000, 53)), to);
 
 interface Case {
   readonly name: string;
@@ -76,6 +76,11 @@ const outgoing: Case[] = [
     pass: nd({ type: 136, to: RECEIVER.linkLocal, target: ATTACKER.ipv6 }),
     cut: nd({ type: 136, to: FAR, target: ATTACKER.ipv6 }),
   },
+  ...['33:33:00:00:00:01', 'ff:ff:ff:ff:ff:ff'].map((mac) => ({
+    name: `a frame to all pods (${mac}), for an allowed address`,
+    pass: direct(ATTACKER.ipv6, ALLOWED),
+    cut: direct(ATTACKER.ipv6, ALLOWED, mac),
+  })),
   ...[2, 3, 4].map((type) => ({
     name: `a detour by routing header ${type} through an allowed address`,
     pass: direct(ATTACKER.ipv6, ALLOWED),

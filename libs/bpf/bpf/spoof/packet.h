@@ -213,6 +213,20 @@ static __always_inline bool is_link_local(const union address *a)
 	return (a->words[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
+/* 224/4, 240/4, ff00::/8 */
+static __always_inline bool is_group(const union address *address, bool ipv4)
+{
+	return ipv4 ? bpf_ntohl(address->words[3]) >= 0xe0000000 : address->bytes[0] == 0xff;
+}
+
+/* Whether the frame is to a group of MACs, so that a bridge sends it to all. */
+static __always_inline bool is_to_group_mac(struct __sk_buff *skb)
+{
+	__u8 first;
+
+	return bpf_skb_load_bytes(skb, 0, &first, sizeof(first)) == 0 && first & 1;
+}
+
 static __always_inline bool same_mac(const __u8 *a, const __u8 *b)
 {
 	const __u16 *left = (const __u16 *)a, *right = (const __u16 *)b;

@@ -3,7 +3,8 @@
  * Packets to a pod that would make its own software violate a rule: its answer would be dropped, and
  * counted as a violation of the pod. A neighbour needs no right of the pod for that. UDP from a tunnel
  * port is answered to it; a kernel that forwards, which pods inherit from their node, sends a
- * neighbour's packet on; and a pod answers for addresses of its other interfaces too.
+ * neighbour's packet on; and a pod answers for addresses of its other interfaces too, of loopback
+ * among them where route_localnet is set, which pods inherit as well.
  *
  * Place in the data path: egress of the host side, for packets to the pod. is_plain_to_pod() first,
  * which parses nothing. The answer is the packet with both ends exchanged, judged as from the pod.
@@ -18,6 +19,7 @@
 
 /* Before the packet that an ICMPv6 error quotes. */
 #define ERROR_HEAD_BYTES	(ETH_HLEN + IPV6_BYTES + 8)
+#define LOOPBACK_NETWORK	127	/* first byte of 127/8 */
 /* Of an extension header in the quote, at most. */
 #define QUOTED_BYTES	(sizeof(struct extension) + sizeof(union address))
 
@@ -26,7 +28,8 @@ static __always_inline bool is_plain_answer(const __be16 *ports, const void *dat
 {
 	if ((const void *)(ports + 2) > data_end)
 		return false;
-	return ports[0] != bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT) && !is_tunnel_port(ports[0]);
+	return ports[0] != bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT) &&
+	       ports[0] != bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER) && !is_tunnel_port(ports[0]);
 }
 
 static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface, const struct iphdr *header, const void *data_end)
@@ -45,6 +48,11 @@ static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, cons
 	if (header->nexthdr != IPPROTO_UDP)
 		return !is_extension(header->nexthdr);
 	return is_plain_answer((const __be16 *)(header + 1), data_end, false);
+}
+
+static __always_inline bool is_plain_arp_to_pod(const struct arphdr *header, const void *data_end)
+{
+	return (const void *)(header + 1) <= data_end && header->ar_tip[0] != LOOPBACK_NETWORK;
 }
 
 /* Whose answers are judged by other vectors alone. */
@@ -66,6 +74,8 @@ static __always_inline bool is_plain_to_pod(struct __sk_buff *skb, const struct 
 		return is_plain_ipv4_to_pod(iface, data + ETH_HLEN, data_end);
 	if (type == bpf_htons(ETH_P_IPV6))
 		return is_plain_ipv6_to_pod(iface, data + ETH_HLEN, data_end);
+	if (type == bpf_htons(ETH_P_ARP))
+		return is_plain_arp_to_pod(data + ETH_HLEN, data_end);
 	return !is_tag(type);
 }
 
@@ -80,18 +90,40 @@ static __always_inline void exchange_ends(struct packet *packet)
 	packet->destination_port = port;
 }
 
-/* Whether the kernel of the pod takes the frame for its own. A group or a copy of other traffic is not. */
-static __always_inline bool is_to_mac(struct __sk_buff *skb, const struct iface *iface)
+/*
+ * Whether the address may be a subnet's broadcast address, whose host part is all ones. The program does
+ * not know the subnet.
+ */
+static __always_inline bool may_be_broadcast(const union address *address)
+{
+	return address->bytes[12] != LOOPBACK_NETWORK && (address->bytes[15] & 3) == 3;
+}
+
+/*
+ * Whether the kernel of the pod takes the frame for its own. A copy of other traffic is not. One to a
+ * group of MACs is, whatever single address is in it.
+ */
+static __always_inline bool is_taken(struct __sk_buff *skb, const struct iface *iface)
 {
 	__u8 mac[6] __attribute__((aligned(2)));
 
-	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 && !(mac[0] & 1) && may_use_mac(iface, skb->ifindex, mac);
+	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 && (mac[0] & 1 || may_use_mac(iface, skb->ifindex, mac));
 }
 
-/* 224/4, 240/4, ff00::/8. An answer to one has an address of the pod itself as its source. */
-static __always_inline bool is_group(const union address *address, bool ipv4)
+/*
+ * Whether the pod answers from the address that the packet was sent to, which is the source of the answer
+ * already. It answers a group, or a broadcast, from an address of its own, and a DHCP server sends to the
+ * address that it offers, which is not the pod's yet.
+ */
+static __always_inline bool is_answered_from(struct __sk_buff *skb, const struct iface *iface,
+					     const struct packet *packet, bool ipv4, bool udp)
 {
-	return ipv4 ? bpf_ntohl(address->words[3]) >= 0xe0000000 : address->bytes[0] == 0xff;
+	if (is_group(&packet->source, ipv4) || !is_taken(skb, iface))
+		return false;
+	if (!ipv4 || !udp)
+		return true;
+	return packet->source_port != bpf_htons(PORT_DHCP_CLIENT) &&
+	       !(is_to_group_mac(skb) && may_be_broadcast(&packet->source));
 }
 
 static __always_inline void check_answering_address(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
@@ -107,8 +139,25 @@ static __always_inline void check_answering_address(struct __sk_buff *skb, const
 	}
 }
 
-/* Adds the violations of the answer, whose ends are exchanged already. */
-__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int malformed)
+/*
+ * A server's message to a client is not answered to it, nor a client's to a server: only a server would,
+ * and its pod has dhcp-server off.
+ */
+static __always_inline void check_dhcp_answer(struct packet *packet, bool ipv4)
+{
+	__be16 client = bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT);
+	__be16 server = bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER);
+
+	if ((packet->destination_port == client && packet->source_port != server) ||
+	    (packet->destination_port == server && packet->source_port != client))
+		add_violation(packet, VECTOR_DHCP_SERVER);
+}
+
+/*
+ * Adds the violations of the answer, whose ends are exchanged already. `of_packet` are those of the
+ * packet's format.
+ */
+__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 of_packet)
 {
 	bool ipv4, udp;
 
@@ -117,22 +166,33 @@ __noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, st
 	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
 	/* An error quotes these headers, and each of them is read. */
 	if (packet->extension &&
-	    (malformed || packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
+	    (of_packet & VECTOR_BIT(VECTOR_MALFORMED) || packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
 		add_violation(packet, VECTOR_MALFORMED);
+	/* An error about it names the last segment, which may be another's address. */
+	if (packet->routed && of_packet & VECTOR_BIT(VECTOR_SOURCE_ROUTE) &&
+	    iface->modes[VECTOR_SOURCE_ROUTE] == MODE_ENFORCE)
+		add_violation(packet, VECTOR_REDIRECT);
 	udp = packet->protocol == IPPROTO_UDP && packet->transport;
-	/* A DHCP server sends to the address that it offers, which is not the pod's yet. */
-	if (!is_group(&packet->source, ipv4) && is_to_mac(skb, iface) &&
-	    !(udp && ipv4 && packet->source_port == bpf_htons(PORT_DHCP_CLIENT)))
+	if (is_answered_from(skb, iface, packet, ipv4, udp))
 		check_answering_address(skb, iface, packet, ipv4);
 	if (!udp)
 		return 0;
-	/* Only a server answers a client's message, and its pod has dhcp-server off. */
-	if (packet->destination_port == bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT) &&
-	    packet->source_port != bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER))
-		add_violation(packet, VECTOR_DHCP_SERVER);
+	check_dhcp_answer(packet, ipv4);
 	if (is_tunnel_port(packet->destination_port))
 		check_tunnel_port(skb, iface, packet, ipv4);
 	return 0;
+}
+
+/*
+ * Whether it is ARP for a loopback address. All pods answer it where route_localnet is set, also for a type
+ * of hardware that makes it malformed here.
+ */
+static __always_inline bool is_arp_for_loopback(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u8 first;
+
+	return load_bytes(skb, packet, packet->network + offsetof(struct arphdr, ar_tip), &first, sizeof(first)) &&
+	       first == LOOPBACK_NETWORK;
 }
 
 /* Whether the answer to a parsed packet to the pod would be dropped. */
@@ -140,13 +200,16 @@ __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, 
 {
 	__u32 of_packet, of_answer;
 
-	if (!iface || !packet || is_without_identity(iface) || !packet->has_addresses ||
-	    packet->ether_type == bpf_htons(ETH_P_ARP))
+	if (!iface || !packet || is_without_identity(iface))
+		return false;
+	if (packet->ether_type == bpf_htons(ETH_P_ARP))
+		return iface->modes[VECTOR_ARP_SENDER] == MODE_ENFORCE && is_arp_for_loopback(skb, packet);
+	if (!packet->has_addresses)
 		return false;
 	of_packet = packet->violations;
 	packet->violations = 0;
 	exchange_ends(packet);
-	check_answer(skb, iface, packet, (of_packet & VECTOR_BIT(VECTOR_MALFORMED)) != 0);
+	check_answer(skb, iface, packet, of_packet);
 	exchange_ends(packet);
 	of_answer = packet->violations;
 	packet->violations = of_packet;

@@ -172,6 +172,9 @@ __noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *ifa
 		return packet->violations == 0 && is_minimal_arp(skb);
 	if (!ipv4 && is_nd_from_pod(skb, packet))
 		return true;
+	/* A bridge would send it to all pods, one of which may be an accomplice. */
+	if (is_to_group_mac(skb) && !is_group(&packet->destination, ipv4))
+		return false;
 	if (is_allowed(&packet->destination, ipv4))
 		return true;
 	flow = (struct flow){ &packet->source, &packet->destination, packet->source_port, packet->destination_port };
