@@ -362,8 +362,10 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
   // An error quotes each header behind 62 bytes of its own, and 24 of the header are read, up to byte 512.
   const { extensionAt } = packet;
   if (extensionAt !== null && (packet.faults.has('malformed') || 62 + extensionAt + 24 > 512)) faults.push('malformed');
-  const isRouted = packet.routed && packet.faults.has('source-route') && modes['source-route'] === 'enforce';
-  if (isRouted) faults.push('redirect');
+  if (packet.faults.has('source-route') && modes['source-route'] === 'enforce') {
+    if (family === 4) faults.push('source-route');
+    else if (packet.routed) faults.push('redirect');
+  }
   if (!isToGroup && (isGroup(mac) || isOwnMac(world, mac)) && !isOffer && !isToSubnet) {
     if (family === 6 && isLinkLocal(from)) {
       if (!isClaim(world, from, 6)) faults.push('link-local');

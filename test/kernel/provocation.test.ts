@@ -72,6 +72,10 @@ const pad = (bytes: number): Buffer =>
   bytes > 255
     ? Buffer.concat([pad(200), pad(bytes - 200)])
     : Buffer.from([0x1e, bytes - 2, ...Buffer.alloc(bytes - 2)]);
+const sourceRouted = packet4(icmp(8), {
+  protocol: PROTOCOL.icmp,
+  options: Buffer.from([131, 7, 8, 10, 77, 0, 1, 0]),
+});
 /** Asks for an error too, which names the last segment. */
 const segments = (last: string) =>
   packet6(PROTOCOL.destinationOptions, (ends) => {
@@ -104,6 +108,7 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['a ping of loopback to a group', 'ipv4-source', ping4('127.0.0.3', GROUP_MAC)],
   ['a ping of another interface in a broadcast', 'ipv4-source', ping4(OTHER.ipv4, BROADCAST_MAC)],
   ['a ping of an IPv6 address of another interface to a group', 'ipv6-source', ping6(OTHER.ipv6, GROUP_MAC6)],
+  ['a source route', 'source-route', sourceRouted],
   ['a route that ends elsewhere', 'redirect', segments('fd77::99')],
   ['headers that end too late in an error about them', 'malformed', optional(440)],
   ['more headers than are read', 'malformed', manyHeaders(9)],
@@ -121,9 +126,9 @@ describe('provocation, with real stacks', () => {
       { cidr: 'fd77::/64', place: 'inside' },
     ]);
     const { netns } = node.pods.receiver;
-    // A pod inherits both from its node.
+    // A pod inherits these from its node.
     const setup = [
-      'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1',
+      'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_source_route=1',
       'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
       'sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0',
       'ip link add other0 type bridge',

@@ -16,7 +16,7 @@
  *   an Ethernet header, as a VPN does.
  * frames tap <name>: creates this interface and sends through it like `send`. The packets of a frame
  *   with a gso size are in a tunnel of UDP, and their IPv4 header ends at the checksum start. Exits with
- *   3 if the kernel has no such metadata (Linux 6.17).
+ *   3 if the kernel has no tun devices or no such metadata (Linux 6.17).
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -179,6 +179,8 @@ static int run_tap(const char *name)
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC), size = sizeof(struct tunnel_header);
 
+	if (fd < 0 && (errno == ENOENT || errno == ENODEV || errno == ENXIO))
+		return 3;
 	strncpy(request.ifr_name, name, IFNAMSIZ - 1);
 	if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &size) < 0) {
 		perror(name);

@@ -103,10 +103,10 @@ static __always_inline struct inner read_inner(struct __sk_buff *skb)
 	const struct sk_buff *packet = kernel_skb(skb);
 	__s32 headroom = (__u64)READ_FIELD(packet, data) - (__u64)READ_FIELD(packet, head);
 
-	return (struct inner){
-		.mac = READ_FIELD(packet, inner_mac_header) - headroom,
-		.network = READ_FIELD(packet, inner_network_header) - headroom,
-	};
+	__u16 mac = READ_FIELD(packet, inner_mac_header), network = READ_FIELD(packet, inner_network_header);
+
+	/* GRO sets none for a packet in IP. The kernel refuses to cut other tunnels without it. */
+	return (struct inner){ .mac = (mac ?: network) - headroom, .network = network - headroom };
 }
 
 static __always_inline bool is_partial(struct __sk_buff *skb)

@@ -36,9 +36,11 @@ static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface, cons
 {
 	if ((const void *)(header + 1) > data_end || !(iface->flags & IFACE_HAS_IPV4) || header->daddr != iface->ipv4)
 		return false;
+	if (*(const __u8 *)header != 0x45)
+		return false;
 	if (header->protocol != IPPROTO_UDP || header->frag_off & bpf_htons(IP_OFFSET))
 		return header->protocol != IPPROTO_AH;
-	return *(const __u8 *)header == 0x45 && is_plain_answer((const __be16 *)(header + 1), data_end, true);
+	return is_plain_answer((const __be16 *)(header + 1), data_end, true);
 }
 
 static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, const struct ipv6hdr *header, const void *data_end)
@@ -168,10 +170,13 @@ __noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, st
 	if (packet->extension &&
 	    (of_packet & VECTOR_BIT(VECTOR_MALFORMED) || packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
 		add_violation(packet, VECTOR_MALFORMED);
-	/* An error about it names the last segment, which may be another's address. */
-	if (packet->routed && of_packet & VECTOR_BIT(VECTOR_SOURCE_ROUTE) &&
+	/*
+	 * An answer repeats a source route of IPv4. An error about a routing header names its last segment,
+	 * which may be another's address.
+	 */
+	if (of_packet & VECTOR_BIT(VECTOR_SOURCE_ROUTE) && (ipv4 || packet->routed) &&
 	    iface->modes[VECTOR_SOURCE_ROUTE] == MODE_ENFORCE)
-		add_violation(packet, VECTOR_REDIRECT);
+		add_violation(packet, ipv4 ? VECTOR_SOURCE_ROUTE : VECTOR_REDIRECT);
 	udp = packet->protocol == IPPROTO_UDP && packet->transport;
 	if (is_answered_from(skb, iface, packet, ipv4, udp))
 		check_answering_address(skb, iface, packet, ipv4);
