@@ -103,10 +103,11 @@ static __always_inline struct inner read_inner(struct __sk_buff *skb)
 	const struct sk_buff *packet = kernel_skb(skb);
 	__s32 headroom = (__u64)READ_FIELD(packet, data) - (__u64)READ_FIELD(packet, head);
 
-	__u16 mac = READ_FIELD(packet, inner_mac_header), network = READ_FIELD(packet, inner_network_header);
 
-	/* GRO sets none for a packet in IP. The kernel refuses to cut other tunnels without it. */
-	return (struct inner){ .mac = (mac ?: network) - headroom, .network = network - headroom };
+	return (struct inner){
+		.mac = READ_FIELD(packet, inner_mac_header) - headroom,
+		.network = READ_FIELD(packet, inner_network_header) - headroom,
+	};
 }
 
 static __always_inline bool is_partial(struct __sk_buff *skb)
@@ -182,16 +183,21 @@ static __always_inline bool may_be_filled_in(const struct packet *packet, const 
 
 /*
  * Whether the encapsulated packet begins behind all that was checked. The kernel writes nothing before
- * its begin.
+ * its begin. It cuts a packet in UDP without an Ethernet header at `mac`, others at `network`; GRO and
+ * segment routing leave no `mac` of a packet in IP.
  */
 static __always_inline bool is_inside(const struct packet *packet, const struct inner *inner)
 {
-	__s32 begin = packet->transport + (is_tunnel_protocol(packet->protocol) ? 0 : UDP_HEAD_BYTES);
+	__s32 transport = packet->transport;
 
 	/* Nothing after the type of such a frame is checked. */
 	if (packet->violations & VECTOR_BIT(VECTOR_ETHERTYPE))
 		return true;
-	return packet->transport && inner->mac >= begin && inner->network >= inner->mac;
+	if (!transport)
+		return false;
+	if (is_tunnel_protocol(packet->protocol))
+		return inner->network >= transport;
+	return inner->mac >= transport + UDP_HEAD_BYTES && inner->network >= inner->mac;
 }
 
 /* Checks a parsed frame of either direction. */
