@@ -100,6 +100,11 @@ export class BpfMap implements Disposable {
     ]);
   }
 
+  /** All keys one after another, like `entries`, without a Buffer for each. */
+  keys(): Buffer {
+    return this.native.entries().keys;
+  }
+
   /** Number of entries, without reading values. While others delete, it may be too high. */
   count(): number {
     return this.native.count();

@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict';
 import { formatAddress, parseAddress } from '../core/addresses.ts';
 import type { BpfMap } from '../core/bpf-map.ts';
+import { EntryCount } from '../core/entry-count.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32 } from '../core/integers.ts';
 import {
@@ -299,6 +300,10 @@ const FILLABLE = [
 
 /** Typed view of the raw maps. The caller closes them. */
 export function spoofMaps(raw: RawMaps): SpoofMaps {
+  const counts = FILLABLE.flatMap((name) => {
+    const map = raw[name];
+    return map === null ? [] : [{ name, count: new EntryCount(map), maxEntries: map.info.maxEntries }];
+  });
   return {
     ifaces: ifaceTable(raw.ifaces, raw.cards && fastPathCache(raw.cards)),
     addresses: addressTable(raw.addresses),
@@ -316,12 +321,7 @@ export function spoofMaps(raw: RawMaps): SpoofMaps {
     losses: () =>
       Object.fromEntries(LOSSES.map((loss, index) => [loss, sumOfCpus(raw.losses, index)])) as Record<Loss, bigint>,
     fill: () =>
-      Object.fromEntries(
-        FILLABLE.flatMap((name) => {
-          const map = raw[name];
-          return map === null ? [] : [[name, { entries: map.count(), maxEntries: map.info.maxEntries }]];
-        }),
-      ),
+      Object.fromEntries(counts.map(({ name, count, maxEntries }) => [name, { entries: count.read(), maxEntries }])),
     maxInterfaces: raw.ifaces.info.maxEntries,
   };
 }
