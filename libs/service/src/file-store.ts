@@ -58,6 +58,8 @@ function createFile(file: string, mode: number): number {
   }
 }
 
+const makeDirectory = (dir: string): void => void mkdirSync(dir, { recursive: true, mode: 0o700 });
+
 export interface FileProblem {
   file: string;
   reason: string;
@@ -74,7 +76,7 @@ export class FileStore {
 
   /** Creates the directory. */
   create(): void {
-    this.#attempt(this.#dir, () => mkdirSync(this.#dir, { recursive: true, mode: 0o700 }));
+    this.#attempt(this.#dir, () => makeDirectory(this.#dir));
   }
 
   /** Names of the files that match; none without the directory. */
@@ -89,20 +91,27 @@ export class FileStore {
     return this.#attempt(file, () => parse(readFileSync(file, 'utf8')));
   }
 
-  /** @returns whether it is saved */
+  /** Creates the directory if it is missing: at the start the disk may have been full. @returns whether it is saved */
   save(name: string, text: string): boolean {
     const file = path.join(this.#dir, name);
     return (
       this.#attempt(file, () => {
-        replaceFile(file, text);
+        try {
+          replaceFile(file, text);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+          makeDirectory(this.#dir);
+          replaceFile(file, text);
+        }
         return true;
       }) ?? false
     );
   }
 
+  /** Also a directory, with its files. */
   remove(name: string): void {
     const file = path.join(this.#dir, name);
-    this.#attempt(file, () => rmSync(file, { force: true }));
+    this.#attempt(file, () => rmSync(file, { force: true, recursive: true }));
   }
 
   /** Reports a file that the owner of the store does not accept. */

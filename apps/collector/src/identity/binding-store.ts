@@ -4,7 +4,6 @@
  * last count is acknowledged. After a kill, the next process finds the pod of every generation in
  * the maps. Files of an earlier boot are removed, because its maps are gone.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
 import { type FileProblem, FileStore } from '@bailiff/service';
@@ -94,16 +93,18 @@ export class BindingStore {
   readonly #dir: string;
   readonly #files: FileStore;
 
-  /** Creates the folder and removes those of earlier boots, unless `readOnly` is set. */
+  /**
+   * Creates the folder and removes those of earlier boots, unless `readOnly` is set. A disk that is
+   * full or read-only is reported: pods can fill it, and the node is guarded without these files.
+   */
   constructor(stateDir: string, bootId: string, options: BindingStoreOptions = {}) {
     this.#dir = path.join(stateDir, bootId);
     this.#files = new FileStore(this.#dir, (problem) => options.onProblem?.(problem));
     if (options.readOnly) return;
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    for (const entry of readdirSync(stateDir)) {
-      if (entry !== bootId && /^[0-9a-f-]{36}$/.test(entry))
-        rmSync(path.join(stateDir, entry), { recursive: true, force: true });
-    }
+    const boots = new FileStore(stateDir, (problem) => options.onProblem?.(problem));
+    // First, because their files may be those that fill the disk.
+    for (const entry of boots.names(/^[0-9a-f-]{36}$/)) if (entry !== bootId) boots.remove(entry);
+    this.#files.create();
   }
 
   /** Reports a full disk, never throws. */

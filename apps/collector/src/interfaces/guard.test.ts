@@ -361,4 +361,23 @@ describe('guard', () => {
     counters.clear();
     expect(replacePods(() => 'one').filter(({ ifindex }) => isOfShop(ifindex))).toEqual([]);
   });
+
+  it('no disk - a namespace that replaces many pods displaces its own counts; control: they are the newer ones', () => {
+    // No file can be written under a file.
+    rmSync(dir, { recursive: true });
+    writeFileSync(dir, '');
+    room = 6;
+    const isOfShop = (n: number) => n <= 2;
+    for (let n = 1; n <= 20; n += 1) {
+      guard.update([link(n)]);
+      const podNamespace = isOfShop(n) ? 'shop' : 'tenant';
+      live(n).binding = { podUid: `pod-${n}`, podNamespace } as GuardedInterface['binding'];
+      guard.update([link(n, true)]);
+    }
+    const kept = [...registry.all()].map(({ ifindex }) => ifindex).sort((a, b) => a - b);
+    expect(kept.slice(0, 2)).toEqual([1, 2]);
+    expect(kept.length).toBe(room);
+    expect(kept.at(-1), 'control').toBe(20);
+    expect(counts.archivedCount).toBe(0);
+  });
 });

@@ -237,13 +237,15 @@ export class Guard {
     try {
       counters.create(key);
     } catch (error) {
-      const oldest = isFull(error) ? registry.oldestGone((gone) => !counters.isArchived(gone.generation)) : null;
-      if (!oldest) throw error;
       const isOnDisk = ({ generation }: GuardedInterface) => counters.isArchived(generation);
+      const isInMaps = (iface: GuardedInterface) => !isOnDisk(iface);
+      const oldest = isFull(error) ? registry.oldestGone(isInMaps) : null;
+      if (!oldest) throw error;
       // A tenant that replaces many pods while the bus is unavailable displaces its own counts.
       const displaced = counters.isFull ? registry.oldestGoneOfMost(isOnDisk) : null;
       if (displaced) this.#forget(displaced);
-      if (!counters.archive(keyOf(oldest))) this.#forget(oldest);
+      // Without a disk the maps have the only copy, and the same holds.
+      if (!counters.archive(keyOf(oldest))) this.#forget(registry.oldestGoneOfMost(isInMaps) ?? oldest);
       counters.create(key);
     }
   }
