@@ -175,15 +175,31 @@ export const ON_A_NODE: readonly Share[] = [
   {
     what: 'policy sets',
     file: `${C}/runtime/subjects/policies.ts`,
-    limits: ['MAX_POLICIES', 'MAX_MERGED'],
-    filledBy: 'operators; a tenant by labels, within the combinations of the policies',
-    share: 'equal combinations are one set',
-    whenFull: 'a further policy is refused; merged sets are computed again',
-    counter: '`bailiff_collector_runtime_policies`',
+    limits: [
+      'MAX_POLICIES',
+      `the maps \`rt_sets\`, \`rt_paths\`, \`rt_addresses\`, \`rt_values\` and \`rt_sources\` (${KERNEL_MAPS})`,
+    ],
+    filledBy:
+      'operators; a tenant by labels: each combination of policies that its pods have is a set. Equal combinations are one',
+    share:
+      'a namespace gets a further set only while more of each map is free than its sets have. A new revision of a policy is in force also in a namespace that has its share',
+    whenFull: 'a further policy is refused; a pod that needs a further set keeps its former one, or has none',
+    counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
     tests: [
-      'apps/collector/src/runtime/subjects/desired.test.ts',
+      'apps/collector/src/runtime/kernel/set-shares.test.ts',
+      'apps/collector/src/runtime/kernel/sets-memory.test.ts',
       'apps/collector/src/runtime/kernel/capacity.test.ts',
     ],
+  },
+  {
+    what: 'time to bring changed labels into force',
+    file: `${C}/runtime/kernel/change-rates.ts`,
+    limits: ['CHANGES_PER_SECOND', 'CHANGES_AT_ONCE', 'STEADY_MS'],
+    filledBy: 'tenants, by labels of their pods: each change compiles and writes a set, about 5 ms',
+    share: 'each namespace. New pods, pods that had the same set for STEADY_MS, and changes of policies do not wait',
+    whenFull: 'a pod that changes again keeps its former set until its turn',
+    counter: '',
+    tests: ['apps/collector/src/runtime/kernel/set-shares.test.ts'],
   },
   {
     what: 'subjects of policies, and cells of their counters',

@@ -36,6 +36,8 @@ import type { RefusedSubjects } from './subjects/policy-status.ts';
  * be in force within a second.
  */
 const COALESCE_MS = 10;
+/** Subjects that change too often are looked at again. */
+const WAITING_CHECK_MS = 1_000;
 /** Interval of checking whether the cgroup of an unlisted pod is gone. */
 const GONE_CHECK_MS = 2_000;
 
@@ -86,6 +88,7 @@ export class RuntimeEngine {
   #arePoliciesKnown = false;
   #scheduled = false;
   #goneCheck = false;
+  #isWaiting = false;
   #stopped = false;
 
   constructor(options: EngineOptions) {
@@ -119,6 +122,7 @@ export class RuntimeEngine {
     const shared = { maps, acked, sets: this.#sets, store, accounts };
     this.#enforcer = new Enforcer({
       ...{ ...shared, pins, version },
+      ...{ policiesVersion: () => this.#policies.version, nowMs: options.clock.nowMs },
       factsOf: ({ set }) => this.#policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: options.allocateGeneration,
       onBeforeChange: (account) => this.#flusher.flush([account]),
@@ -162,6 +166,15 @@ export class RuntimeEngine {
     });
   }
 
+  #scheduleIn(ms: number): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#after(ms, () => {
+      this.#isWaiting = false;
+      this.schedule();
+    });
+  }
+
   #after(ms: number, action: () => void): void {
     if (this.#stopped) return;
     const timer = setTimeout(() => {
@@ -187,6 +200,7 @@ export class RuntimeEngine {
       containersOf: (pod) => this.#containersOf(pod, dirs),
       auditUntilNs: this.#o.auditUntilNs,
     });
+    this.#policies.forgetUnused();
     const failed: Refusal[] = [...refusals];
     for (const subject of subjects) {
       const reason = this.#enforcer.apply(subject);
@@ -194,6 +208,7 @@ export class RuntimeEngine {
       const { key, pod, container, policies } = subject;
       failed.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, policies, reason });
     }
+    if (this.#enforcer.takeWaiting() > 0) this.#scheduleIn(WAITING_CHECK_MS);
     this.#report.refuse(failed);
     this.#subjects = subjects;
     this.#latency.observe(pods.values(), dirs);

@@ -7,9 +7,11 @@ import {
   RUNTIME_LOSSES,
   RuntimeError,
   type RuntimeMaps,
+  type RuntimeSetKeys,
   type RuntimeSubject,
   type RuntimeTable,
 } from '@bailiff/bpf';
+import { PathKeyLayout, RtAddressKeyLayout, SourceKeyLayout, ValueKeyLayout } from '@bailiff/bpf/runtime-layout';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
 import { samplePodIdentity } from '@bailiff/schemas/testing';
@@ -34,6 +36,17 @@ export interface MemoryMaps extends RuntimeMaps {
   count(subject: RuntimeSubject, cell: number, times?: number): void;
 }
 
+const EMPTY = Buffer.alloc(0);
+const NO_KEYS: RuntimeSetKeys = { head: EMPTY, paths: EMPTY, addresses: EMPTY, values: EMPTY, sources: EMPTY };
+const HEAD_KEY_BYTES = 4;
+const MANY = 1 << 20;
+
+function encodeU32(value: number): Buffer {
+  const buffer = Buffer.alloc(HEAD_KEY_BYTES);
+  buffer.writeUInt32LE(value);
+  return buffer;
+}
+
 const SETTINGS = {
   ...{ hashKey: Buffer.alloc(16, 7), hostMountNs: 1, sampleBurst: 8, samplesPerSecond: 10 },
   ...{ abi: 1, maxTasks: 1024 },
@@ -54,11 +67,16 @@ export function memoryMaps(cells = 1024): MemoryMaps {
       if (sets.size >= maps.maxSets) throw new RuntimeError('ERR_RUNTIME_MAP_FULL', 'map rt_sets is full');
       sets.add(numberOf(set));
     },
-    deleteSet: (set) => void sets.delete(numberOf(set)),
-    deleteSetNumbers(numbers) {
-      for (const number of numbers) sets.delete(number);
-    },
-    setNumbers: () => [...sets],
+    deleteSet: ({ head }) => void (head.length > 0 && sets.delete(head.readUInt32LE())),
+    setKeys: () => new Map([...sets].map((number) => [number, { ...NO_KEYS, head: encodeU32(number) }])),
+    setEntries: (keys) => ({
+      head: keys.head.length / HEAD_KEY_BYTES,
+      paths: keys.paths.length / PathKeyLayout.size,
+      addresses: keys.addresses.length / RtAddressKeyLayout.size,
+      values: keys.values.length / ValueKeyLayout.size,
+      sources: keys.sources.length / SourceKeyLayout.size,
+    }),
+    setCapacities: { head: MANY, paths: MANY, addresses: MANY, values: MANY, sources: MANY },
     counters: (base, count) => [...counters.subarray(base, base + count)],
     zeroCounters: (base, count) => void counters.fill(0n, base, base + count),
     counterCells: cells,

@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict';
 import type { BpfMap } from '../core/bpf-map.ts';
+import { EntryCount } from '../core/entry-count.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32, encodeU64 } from '../core/integers.ts';
 import {
@@ -93,6 +94,23 @@ export interface EncodedRuntimeSet {
   readonly sources: readonly RuntimeMapEntry[];
 }
 
+/** Maps with entries of policy sets: one head a set, and the others by its rules. */
+export const SET_PARTS = ['head', 'paths', 'addresses', 'values', 'sources'] as const;
+export type SetPart = (typeof SET_PARTS)[number];
+
+/**
+ * Keys of a set in the kernel, those of each map one after another: a twentieth of the memory of the
+ * set as buffers of entries.
+ */
+export type RuntimeSetKeys = Readonly<Record<SetPart, Buffer>>;
+
+/** Of a set that is about to be written. */
+export function keysOfSet(set: EncodedRuntimeSet): RuntimeSetKeys {
+  const of = (entries: readonly RuntimeMapEntry[]) => Buffer.concat(entries.map(({ key }) => key));
+  const { head, paths, addresses, values, sources } = set;
+  return { head: of([head]), paths: of(paths), addresses: of(addresses), values: of(values), sources: of(sources) };
+}
+
 export interface RuntimeTable<K, V> {
   get(key: K): V | undefined;
   /** One update replaces the whole value. */
@@ -117,14 +135,13 @@ export interface RuntimeMaps {
   /** Writes a whole set, its head last. */
   writeSet(set: EncodedRuntimeSet): void;
   /** Deletes a set, its head first. Missing entries are not errors. */
-  deleteSet(set: EncodedRuntimeSet): void;
-  /**
-   * Deletes all entries of these sets, for sets whose content is unknown after a restart. Reads the
-   * maps whole.
-   */
-  deleteSetNumbers(numbers: ReadonlySet<number>): void;
-  /** Numbers of the sets that have a head. */
-  setNumbers(): number[];
+  deleteSet(keys: RuntimeSetKeys): void;
+  /** All sets of earlier processes by number, also incomplete ones. Reads the maps whole. */
+  setKeys(): Map<number, RuntimeSetKeys>;
+  /** Entries of a set by map. */
+  setEntries(keys: RuntimeSetKeys): Record<SetPart, number>;
+  /** Entries that all sets may have together, by map. */
+  readonly setCapacities: Readonly<Record<SetPart, number>>;
   /** Counter cells from `base` on. */
   counters(base: number, count: number): bigint[];
   /** Call it before you assign cells to a subject. */
@@ -173,38 +190,81 @@ function table<K, V>(map: BpfMap, keys: Codec<K>, values: Codec<V>): RuntimeTabl
   };
 }
 
-/**
- * Maps with one entry per rule or path of a set. All keys but those of the trie begin with the
- * set's number.
- */
-const SET_MAPS = [
-  { part: 'sources', map: 'rt_sources', setOffset: 0 },
-  { part: 'values', map: 'rt_values', setOffset: 0 },
-  { part: 'addresses', map: 'rt_addresses', setOffset: 4 },
-  { part: 'paths', map: 'rt_paths', setOffset: 0 },
-] as const;
+/** All keys but those of the trie begin with the set's number. The head is written last and deleted first. */
+const SET_MAPS = {
+  head: { map: 'rt_sets', setOffset: 0 },
+  paths: { map: 'rt_paths', setOffset: 0 },
+  addresses: { map: 'rt_addresses', setOffset: 4 },
+  values: { map: 'rt_values', setOffset: 0 },
+  sources: { map: 'rt_sources', setOffset: 0 },
+} as const satisfies Record<SetPart, { map: RuntimeMapName; setOffset: number }>;
 
 const FILL: readonly RuntimeMapName[] = [
   ...(['rt_pods', 'rt_containers', 'rt_cgroups', 'rt_born', 'rt_sets', 'rt_paths'] as const),
   ...(['rt_addresses', 'rt_values', 'rt_sources', 'rt_mounts', 'rt_shares', 'rt_tasks', 'rt_sockets'] as const),
 ];
 
+const byPart = <T>(of: (part: SetPart) => T): Record<SetPart, T> =>
+  Object.fromEntries(SET_PARTS.map((part) => [part, of(part)])) as Record<SetPart, T>;
+
+/** Keys of a map by the number of their set, one after another. */
+function keysByNumber(map: BpfMap, setOffset: number): Map<number, Buffer> {
+  const all = map.keys();
+  const size = map.info.keySizeBytes;
+  const lengths = new Map<number, number>();
+  const each = (take: (number: number, at: number) => void) => {
+    for (let at = 0; at < all.length; at += size) take(all.readUInt32LE(at + setOffset), at);
+  };
+  each((number) => void lengths.set(number, (lengths.get(number) ?? 0) + size));
+  const filled = new Map([...lengths].map(([number, length]) => [number, { keys: Buffer.alloc(length), at: 0 }]));
+  each((number, at) => {
+    const own = filled.get(number) as { keys: Buffer; at: number };
+    own.at += all.copy(own.keys, own.at, at, at + size);
+  });
+  return new Map([...filled].map(([number, { keys }]) => [number, keys]));
+}
+
 function setFunctions(raw: RuntimeRawMaps) {
+  const mapOf = (part: SetPart) => raw[SET_MAPS[part].map];
+  /** Only this process writes them, so they are counted by walking the maps once. */
+  let entries: Record<SetPart, number> | null = null;
+  const changed = (part: SetPart, by: number) => {
+    if (entries) entries[part] += by;
+  };
   return {
-    writeSet(set: EncodedRuntimeSet): void {
-      for (const { part, map } of SET_MAPS) for (const { key, value } of set[part]) put(raw[map], key, value);
-      put(raw.rt_sets, set.head.key, set.head.value);
+    writeSet({ head, ...rest }: EncodedRuntimeSet): void {
+      for (const part of ['sources', 'values', 'addresses', 'paths'] as const)
+        for (const { key, value } of rest[part]) {
+          put(mapOf(part), key, value);
+          changed(part, 1);
+        }
+      put(mapOf('head'), head.key, head.value);
+      changed('head', 1);
     },
-    deleteSet(set: EncodedRuntimeSet): void {
-      raw.rt_sets.delete(set.head.key);
-      for (const { part, map } of SET_MAPS) for (const { key } of set[part]) raw[map].delete(key);
+    deleteSet(keys: RuntimeSetKeys): void {
+      for (const part of SET_PARTS) {
+        const map = mapOf(part);
+        const size = map.info.keySizeBytes;
+        for (let at = 0; at < keys[part].length; at += size)
+          if (map.delete(keys[part].subarray(at, at + size))) changed(part, -1);
+      }
     },
-    deleteSetNumbers(numbers: ReadonlySet<number>): void {
-      for (const number of numbers) raw.rt_sets.delete(encodeU32(number));
-      for (const { map, setOffset } of SET_MAPS)
-        for (const [key] of raw[map].entries()) if (numbers.has(key.readUInt32LE(setOffset))) raw[map].delete(key);
+    setKeys(): Map<number, RuntimeSetKeys> {
+      const found = new Map<number, Record<SetPart, Buffer>>();
+      for (const part of SET_PARTS)
+        for (const [number, keys] of keysByNumber(mapOf(part), SET_MAPS[part].setOffset)) {
+          const set = found.get(number) ?? byPart(() => Buffer.alloc(0));
+          found.set(number, set);
+          set[part] = keys;
+        }
+      return found;
     },
-    setNumbers: () => raw.rt_sets.entries().map(([key]) => key.readUInt32LE()),
+    setEntries: (keys: RuntimeSetKeys) => byPart((part) => keys[part].length / mapOf(part).info.keySizeBytes),
+    setCapacities: byPart((part) => mapOf(part).info.maxEntries),
+    countSets(): Record<SetPart, number> {
+      entries ??= byPart((part) => mapOf(part).count());
+      return entries;
+    },
   };
 }
 
@@ -237,6 +297,15 @@ function readLosses(map: BpfMap): Record<RuntimeLoss, bigint> {
 
 /** RuntimeMaps over open maps, which the caller closes. */
 export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
+  const { countSets, ...sets } = setFunctions(raw);
+  const counts = new Map(FILL.map((name) => [name, new EntryCount(raw[name])]));
+  const partOf = new Map(SET_PARTS.map((part) => [SET_MAPS[part].map as RuntimeMapName, part]));
+  const entriesOf = (name: RuntimeMapName): number => {
+    // Counting the entries of this one is a system call for each task of the node.
+    if (name === 'rt_tasks') return decodeTasks(raw.rt_totals.get(encodeU32(0))!);
+    const part = partOf.get(name);
+    return part === undefined ? (counts.get(name) as EntryCount).read() : countSets()[part];
+  };
   return {
     pods: table(raw.rt_pods, UIDS, SUBJECTS),
     containers: table(raw.rt_containers, IDS, SUBJECTS),
@@ -245,7 +314,7 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
       const found = raw.rt_born.get(encodeU64(cgroupId));
       return found === null ? undefined : decodeBirth(found);
     },
-    ...setFunctions(raw),
+    ...sets,
     ...counterFunctions(raw.rt_counters),
     maxSubjects: raw.rt_buckets.info.maxEntries,
     losses: () => readLosses(raw.rt_losses),
@@ -257,11 +326,7 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     },
     fill: () =>
       Object.fromEntries(
-        FILL.map((name) => {
-          // Counting the entries of this one is a system call for each task of the node.
-          const entries = name === 'rt_tasks' ? decodeTasks(raw.rt_totals.get(encodeU32(0))!) : raw[name].count();
-          return [name, { entries, maxEntries: raw[name].info.maxEntries }];
-        }),
+        FILL.map((name) => [name, { entries: entriesOf(name), maxEntries: raw[name].info.maxEntries }]),
       ),
   };
 }

@@ -32,15 +32,25 @@ function ownerOf({ key, name, policy }: NamedPolicy): PostureOwner {
   return { policy: key, policyName: name, revision, severity, tags, message };
 }
 
+/**
+ * Rules of each policy, expanded once: a tenant can choose by labels a different combination of
+ * policies for each pod, and copies of the matches in each of these sets would fill the memory.
+ */
+const expanded = new WeakMap<NamedPolicy, readonly Omit<RuleIR, 'index'>[]>();
+
 function rulesOf(named: NamedPolicy, firstIndex: number): RuleIR[] {
-  return named.policy.rules.map((rule, index) => ({
-    index: firstIndex + index,
-    ...ownerOf(named),
-    name: rule.name,
-    action: actionOf(rule, named.policy),
-    source: rule.fromSource ?? null,
-    matches: expandRule(rule, index),
-  }));
+  let rules = expanded.get(named);
+  if (!rules) {
+    rules = named.policy.rules.map((rule, index) => ({
+      ...ownerOf(named),
+      name: rule.name,
+      action: actionOf(rule, named.policy),
+      source: rule.fromSource ?? null,
+      matches: expandRule(rule, index),
+    }));
+    expanded.set(named, rules);
+  }
+  return rules.map((rule, index) => ({ index: firstIndex + index, ...rule }));
 }
 
 function posturesOf(policies: readonly NamedPolicy[]): Record<PostureClass, PostureIR> {

@@ -65,7 +65,7 @@ export function adoptSubjects(parts: AdoptionParts): void {
     parts.onProblem(`counts of ${stored.pod.namespace}/${stored.pod.name} are lost with their maps`);
   }
   const used = new Set([...found.map(({ value }) => value.set), ...[...accounts.values()].map((a) => a.stored.set)]);
-  parts.sets.removeStrays(maps.setNumbers(), (number) => used.has(number));
+  parts.sets.removeStrays((number) => used.has(number));
 }
 
 /**
@@ -85,6 +85,6 @@ function dropAccount({ accounts, sets, store, onProblem }: AdoptionParts, { stor
 function adoptAccount({ acked, accounts, sets, version }: AdoptionParts, { stored, facts }: LoadedAccount): Account {
   const account = newAccount(stored, facts, acked.read(stored.base, stored.count));
   accounts.set(stored.generation, account);
-  sets.adopt(stored.digest, stored.set, stored.compiledBy === version);
+  sets.adopt(stored.digest, stored.set, stored.compiledBy === version, stored.pod.namespace);
   return account;
 }

@@ -38,6 +38,8 @@ const capacity = (map: string): number => {
 
 const PARTS = { paths: 'rt_paths', addresses: 'rt_addresses', values: 'rt_values', sources: 'rt_sources' } as const;
 type Part = keyof typeof PARTS;
+const of = <T>(value: (part: Part) => T) =>
+  Object.fromEntries((Object.keys(PARTS) as Part[]).map((part) => [part, value(part)])) as Record<Part, T>;
 
 const full = (map: string) => new RuntimeError('ERR_RUNTIME_MAP_FULL', `map ${map} is full`);
 
@@ -56,7 +58,7 @@ class Node {
   readonly maps: MemoryMaps;
   readonly policies = new Policies();
   readonly enforcer: Enforcer;
-  readonly used: Record<Part, number> = { paths: 0, addresses: 0, values: 0, sources: 0 };
+  readonly used: Record<Part, number> = of(() => 0);
   written = 0;
   readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-capacity-'));
 
@@ -67,6 +69,7 @@ class Node {
     this.maps = {
       ...memory,
       maxSubjects: capacity('rt_buckets'),
+      setCapacities: { head: capacity('rt_sets'), ...of((part) => capacity(PARTS[part])) },
       writeSet: (set) => this.#write(memory, set),
       pods: bounded(memory.pods, 'rt_pods'),
       ...more,
@@ -80,6 +83,7 @@ class Node {
       accounts: new Map(),
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: allocate,
+      ...{ policiesVersion: () => this.policies.version, nowMs: () => 1 },
       ...{
         onBeforeChange: () => undefined,
         onNew: () => undefined,
@@ -138,10 +142,14 @@ function policy(index: number, more: RuntimePolicyInput = {}): string {
   return JSON.stringify(value);
 }
 
-const pods = Array.from({ length: PODS }, (_, index) => {
-  const uid = `${index.toString(16).padStart(8, '0')}-0000-4000-8000-000000000000`;
-  return podIdentity('a', { uid, name: `web-${index}`, labels: { n: `${index}` } });
-});
+/** Of one namespace, or of the number of them. */
+const podsOf = (namespaces: number) =>
+  Array.from({ length: PODS }, (_, index) => {
+    const uid = `${index.toString(16).padStart(8, '0')}-0000-4000-8000-000000000000`;
+    const namespace = `team-${index % namespaces}`;
+    return podIdentity('a', { uid, namespace, name: `web-${index}`, labels: { n: `${index}` } });
+  });
+const pods = podsOf(10);
 
 /**
  * Pod j lacks policy j mod 200, and from 200 the next one too: no two pods have the same policies.
@@ -255,12 +263,17 @@ describe(`a node of ${PODS} pods and ${POLICIES} policies`, { timeout: TIMEOUT_M
     small[Symbol.dispose]();
   });
 
-  it('more sets than a map holds - refused with the name of the map; the others are in force', () => {
-    receiveAll((index) => ({ ...without(index), rules: [reader(index)] }));
-    const refused = node.apply(pods);
+  const distinct = (index: number) => ({ ...without(index), rules: [reader(index)] });
+  /** Sets with a list of all programs but one that the map of programs holds. */
+  const fitting = Math.floor(capacity('rt_sources') / (SOURCE_ENTRIES * (POLICIES - 1)));
+
+  it('more sets than the share of a namespace - refused with the reason; the others are in force', () => {
+    receiveAll(distinct);
+    const refused = node.apply(podsOf(1));
     const fit = refused.filter((reason) => reason === null).length;
-    expect(fit).toBe(Math.floor(capacity('rt_sources') / (SOURCE_ENTRIES * (POLICIES - 1))));
-    expect(new Set(refused.slice(fit))).toEqual(new Set(['map rt_sources is full']));
+    expect(fit).toBe(Math.floor(fitting / 2));
+    const share = `has its share of the ${capacity('rt_sources')} programs`;
+    expect(refused.slice(fit).every((reason) => reason?.includes(share))).toBe(true);
     expect([node.maps.sets.size, node.maps.pods.entries().length]).toEqual([fit, fit]);
   });
 });

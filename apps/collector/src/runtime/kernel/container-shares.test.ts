@@ -30,6 +30,7 @@ class Node {
       ...{ ...shared, sets, store },
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: () => ++number,
+      ...{ policiesVersion: () => this.policies.version, nowMs: () => 1 },
       ...{ onBeforeChange: () => undefined, onNew: () => undefined, onRetired: () => undefined },
       after: (_ms, action) => void this.#due.push(action),
     });

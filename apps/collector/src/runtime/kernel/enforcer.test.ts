@@ -110,6 +110,7 @@ class Process {
       ...{ maps, acked, sets: this.sets, store: this.#store, accounts: this.accounts, pins, version },
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: allocate,
+      ...{ policiesVersion: () => this.policies.version, nowMs: () => 1 },
       onBeforeChange: (account) => this.flusher.flush([account]),
       onNew: () => undefined,
       onRetired: () => undefined,

@@ -13,6 +13,7 @@ import { newAccount, toSparse } from '../counting/account.ts';
 import type { AccountStore } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
 import type { Subject } from '../subjects/desired.ts';
+import { ChangeRates } from './change-rates.ts';
 import { ContainerShares } from './container-shares.ts';
 import { CellAllocator, NumberAllocator } from './counter-cells.ts';
 import type { KernelSets } from './sets.ts';
@@ -38,6 +39,11 @@ export interface InForce {
   digest: string;
   /** null: it counts nothing, or its account is unknown. */
   account: Account | null;
+  /** Its last change, on the clock of `nowMs`. */
+  changedAtMs?: number;
+  /** Version of the policies at its last change, and keys of its policies; absent: of an earlier process. */
+  policiesVersion?: number;
+  policies?: string;
 }
 
 /** Differs from every digest. */
@@ -57,6 +63,10 @@ export interface EnforcerOptions {
   /** Identifies the pinned maps. */
   pins: string;
   version: string;
+  /** Grows with each change of a policy. */
+  policiesVersion(): number;
+  /** Monotonic. */
+  nowMs(): number;
   /** Publishes the counts so far, before their meaning changes. */
   onBeforeChange(account: Account): void;
   onNew(inForce: InForce): void;
@@ -71,10 +81,14 @@ export class Enforcer {
   readonly #buckets: NumberAllocator;
   readonly #inForce = new Map<string, InForce>();
   readonly #shares: ContainerShares;
+  readonly #rates: ChangeRates;
+  /** Subjects that keep their former set for a moment. */
+  #waiting = 0;
 
   constructor(options: EnforcerOptions) {
     this.#o = options;
     this.#shares = new ContainerShares(options.maps.counterCells, options.maps.maxSubjects);
+    this.#rates = new ChangeRates(options.nowMs);
     this.#cells = new CellAllocator(options.maps.counterCells);
     this.#buckets = new NumberAllocator(options.maps.maxSubjects);
   }
@@ -85,6 +99,13 @@ export class Enforcer {
 
   get cellsUsed(): number {
     return this.#cells.used;
+  }
+
+  /** Subjects that kept their former set since the last call, because their pods change too often. */
+  takeWaiting(): number {
+    const waiting = this.#waiting;
+    this.#waiting = 0;
+    return waiting;
   }
 
   get(key: string): InForce | undefined {
@@ -122,12 +143,21 @@ export class Enforcer {
       this.#adjust(current, subject);
       return null;
     }
+    if (current && current.digest !== digest && !this.#mayChange(current)) {
+      this.#waiting += 1;
+      return null;
+    }
     try {
       this.#replace(subject, current);
       return null;
     } catch (error) {
       return (error as Error).message;
     }
+  }
+
+  /** Whether policies changed, or its pod has not changed too often. */
+  #mayChange({ namespace, changedAtMs = Number.NEGATIVE_INFINITY, policiesVersion }: InForce): boolean {
+    return policiesVersion !== this.#o.policiesVersion() || this.#rates.take(namespace, changedAtMs);
   }
 
   /** The bytes of a set that another build compiled may differ. */
@@ -172,7 +202,7 @@ export class Enforcer {
     };
     const before = inForce.account;
     try {
-      created = subject.set ? this.#createAccount(subject, bucket) : null;
+      created = subject.set ? this.#createAccount(subject, bucket, isEdit(subject, current)) : null;
       const generation = created?.stored.generation ?? this.#o.allocateGeneration();
       const { set = 0, base = 0, count = 0 } = created?.stored ?? {};
       inForce.account = created;
@@ -186,6 +216,9 @@ export class Enforcer {
       throw error;
     }
     inForce.digest = subject.set?.digest ?? '';
+    inForce.changedAtMs = this.#o.nowMs();
+    inForce.policiesVersion = this.#o.policiesVersion();
+    inForce.policies = keysOf(subject);
     this.#inForce.set(inForce.key, inForce);
     if (!current) this.#o.onNew(inForce);
     if (before) this.retire(before);
@@ -218,7 +251,7 @@ export class Enforcer {
     if (container) this.#shares.removeCells(pod.namespace, count);
   }
 
-  #createAccount(subject: Subject, bucket: number): Account {
+  #createAccount(subject: Subject, bucket: number, replacesItself: boolean): Account {
     const { maps, acked, sets, store, accounts } = this.#o;
     const { podUid, pod, container } = subject;
     const policySet = subject.set as NonNullable<Subject['set']>;
@@ -226,7 +259,7 @@ export class Enforcer {
     const base = this.#allocateCells(subject, facts.length);
     let set: number;
     try {
-      set = sets.acquire(policySet);
+      set = sets.acquire(policySet, pod.namespace, replacesItself);
     } catch (error) {
       this.#releaseCells({ container, pod, base, count: facts.length });
       throw error;
@@ -257,6 +290,7 @@ export class Enforcer {
    * Its subject has another generation or is gone. After GRACE_MS, no program counts in its cells.
    */
   retire(account: Account): void {
+    this.#o.sets.leave(account.stored.digest, account.stored.set);
     this.#o.after(GRACE_MS, () => this.#finish(account));
   }
 
@@ -287,6 +321,12 @@ export class Enforcer {
     if (inForce.account) this.retire(inForce.account);
   }
 }
+
+const keysOf = ({ policies }: Subject): string => policies.join(' ');
+
+/** Whether the pod has the same policies as before, with another content. */
+const isEdit = (subject: Subject, current: InForce | undefined): boolean =>
+  current !== undefined && (current.policies ?? keysOf(subject)) === keysOf(subject);
 
 function isSameTime(one: bigint, other: bigint): boolean {
   if (one === 0n || other === 0n) return one === other;

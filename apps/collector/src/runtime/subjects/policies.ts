@@ -3,7 +3,7 @@
  * a container. Pure.
  *
  * Merged sets are cached by the keys of their policies, because most pods of a node share them.
- * Limits: MAX_POLICIES; MAX_MERGED cached sets, after which the cache is cleared.
+ * Limits: MAX_POLICIES; cached sets are those that some subject needed in the last pass.
  */
 import { ConfigError, parseConfigKey, parseValueBy, runtimePolicy, runtimePolicyScoped } from '@bailiff/policy';
 import {
@@ -21,8 +21,6 @@ import type { CellFacts } from '../counting/account.ts';
 
 /** As many as the keys that a reader of the bus follows. */
 export const MAX_POLICIES = 4096;
-/** Twice the sets that the kernel holds. */
-export const MAX_MERGED = 2048;
 
 /** The rejected newest value of a policy. */
 export interface RefusedPolicy {
@@ -40,9 +38,14 @@ export interface PolicyMatch {
 export class Policies {
   readonly #named = new Map<string, NamedPolicy>();
   readonly #sets = new Map<string, PolicySet>();
+  /** Keys of the merged sets that were needed since the last `forgetUnused`. */
+  #used = new Set<string>();
   readonly #facts = new WeakMap<PolicySet, readonly CellFacts[]>();
   /** Keys whose newest value was rejected; the last good value, if any, stays in force. */
   readonly refused = new Map<string, RefusedPolicy>();
+
+  /** Grows with each change of a policy. */
+  version = 0;
 
   get all(): Iterable<NamedPolicy> {
     return this.#named.values();
@@ -80,8 +83,9 @@ export class Policies {
     }
   }
 
-  /** Removes the cached sets that contain a policy. */
+  /** A policy changed: removes the cached sets that contain it. */
   #invalidate(keyText: string): void {
+    this.version += 1;
     for (const key of this.#sets.keys()) if (key.split(' ').includes(keyText)) this.#sets.delete(key);
   }
 
@@ -101,10 +105,24 @@ export class Policies {
     let set = this.#sets.get(key);
     if (!set) {
       set = mergeSelected(policies);
-      if (this.#sets.size >= MAX_MERGED) this.#sets.clear();
       this.#sets.set(key, set);
     }
+    this.#used.add(key);
     return { policies, set };
+  }
+
+  /**
+   * Forgets the merged sets that no subject needed since the last call. A tenant can go through all
+   * combinations of policies by changing labels.
+   */
+  forgetUnused(): void {
+    for (const key of this.#sets.keys()) if (!this.#used.has(key)) this.#sets.delete(key);
+    this.#used = new Set();
+  }
+
+  /** Merged sets in memory. */
+  get merged(): number {
+    return this.#sets.size;
   }
 
   /** Policies that select a container, whether or not they can be merged. */
