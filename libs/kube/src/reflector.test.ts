@@ -165,6 +165,39 @@ describe('reflector - whatever the server does', () => {
     expect(performance.now() - startedAtMs).toBeGreaterThan(20 + 40 + 80);
   });
 
+  test('reflector - 410 responses with an event before each back off too; control: lists without a wait', async () => {
+    const run = async (baseMs: number) => {
+      let version = 0;
+      const client: KubeApi = {
+        request: async () => {
+          await tick();
+          return { metadata: { resourceVersion: String(++version) }, items: [] } as never;
+        },
+        watch: async ({ onEvent, onOpen }) => {
+          await tick();
+          onOpen?.();
+          onEvent({ type: 'BOOKMARK', object: { metadata: { resourceVersion: String(++version) } } });
+          onEvent({ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } });
+        },
+      };
+      const stop = new AbortController();
+      const backoff = { baseMs, maxMs: 1_000 };
+      const reflector = new Reflector({ client, path: '/x', select: () => 1, backoff, random: () => 0 });
+      const running = reflector.run(stop.signal);
+      const startedAtMs = performance.now();
+      await settles(
+        () => reflector.stats.gone >= 6,
+        () => true,
+      );
+      stop.abort();
+      await running;
+      return performance.now() - startedAtMs;
+    };
+    // Half of 40, 80, 160 and 320 ms.
+    expect(await run(20)).toBeGreaterThan(300);
+    expect(await run(0), 'control').toBeLessThan(300);
+  });
+
   test('reflector - an expired continue token leads to a list in one piece', async () => {
     const model = new ModelCollection();
     for (const name of ['a', 'b', 'c', 'd', 'e']) model.put(name, name, name);
@@ -192,6 +225,32 @@ describe('reflector - whatever the server does', () => {
     expect(watching.breaches).toEqual([]);
     expect(watching.reflector.stats).toMatchObject({ errors: 0, lists: 1 });
     await watching.end();
+  });
+
+  test('reflector - behind large objects, pages have as many objects as before; control: none fits', async () => {
+    const run = async (large: number) => {
+      const model = new ModelCollection();
+      for (let i = 0; i < 1_000; i++) model.put(`u${i}`, `pod-${i}`, String(i));
+      model.largestPage = 1;
+      let [requests, listed] = [0, 0];
+      const client: KubeApi = {
+        request: async (options) => {
+          requests += 1;
+          const page = (await model.request(options)) as { items?: unknown[] };
+          listed += page.items?.length ?? 0;
+          if (listed >= large) model.largestPage = Number.POSITIVE_INFINITY;
+          return page as never;
+        },
+        watch: (options) => model.watch(options),
+      };
+      const watching = follow(client, { pageLimit: 256 });
+      await settles(watching.syncs, () => 1);
+      expect(watching.seen()).toEqual(model.truth());
+      await watching.end();
+      return requests;
+    };
+    expect(await run(20)).toBeLessThan(80);
+    expect(await run(1_000), 'control').toBeGreaterThan(1_000);
   });
 
   test('reflector - five failures of the watch in a row lead to a new list', async () => {

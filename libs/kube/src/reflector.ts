@@ -71,10 +71,14 @@ const PAGE_LIMIT = 500;
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 /** A server sends a bookmark a minute; this adds half of that. */
 const INACTIVITY_MS = 90_000;
+/** Pages in a row that fit, after which the next one has twice as many objects again. */
+const GROW_AFTER = 4;
 const WATCH_SECONDS = 300;
 const LIST_TIMEOUT_MS = 60_000;
 /** Twenty pages for 10,000 pods, twice an hour. */
 const RELIST_MS = 30 * 60_000;
+/** A 410 so soon after a list follows from the former one. */
+const GONE_AGAIN_MS = 10_000;
 /** Consecutive watch failures after which the collection is listed again. */
 const MAX_WATCH_FAILURES = 5;
 
@@ -96,6 +100,8 @@ export class Reflector<T> {
   #lastContactMs = Number.NEGATIVE_INFINITY;
   /** Since the last event, or the last watch that the server ended normally. */
   #failuresInRow = 0;
+  /** 410s, each soon after the list that followed from the one before. */
+  #goneInRow = 0;
   /** A continue token expired: the next list is requested without paging, as client-go does. */
   #unpaged = false;
   /** `select` has changed: all objects are listed again. */
@@ -196,10 +202,14 @@ export class Reflector<T> {
       return 0;
     }
     const gone = error.code === 'KUBE_GONE';
-    if (gone) this.#counts.gone += 1;
     if (gone || this.#failuresInRow % MAX_WATCH_FAILURES === 0) this.#version = '';
-    // A first 410 is normal (compaction) and handled at once; repeated ones back off.
-    if (gone && this.#failuresInRow === 1) return 0;
+    if (gone) {
+      this.#counts.gone += 1;
+      this.#goneInRow = performance.now() - this.#listedAtMs < GONE_AGAIN_MS ? this.#goneInRow + 1 : 1;
+      // A first 410 is normal (compaction) and handled at once; repeated ones back off, also with events
+      // between them.
+      return this.#goneInRow === 1 ? 0 : backoffMs(this.#goneInRow, backoff, random(), error.retryAfterMs);
+    }
     return backoffMs(this.#failuresInRow, backoff, random(), error.retryAfterMs);
   }
 
@@ -209,10 +219,13 @@ export class Reflector<T> {
     let version = '';
     let token: string | undefined;
     let limit = this.#unpaged ? undefined : pageLimit;
+    let fitting = 0;
     do {
       let page: KubeList;
       try {
+        const asked = limit;
         ({ page, limit } = await this.#page(token, limit, signal));
+        fitting = limit === asked ? fitting + 1 : 0;
       } catch (error) {
         const code = error instanceof KubeError ? error.code : '';
         if (token !== undefined && code === 'KUBE_GONE') this.#unpaged = true;
@@ -226,6 +239,11 @@ export class Reflector<T> {
       }
       // All pages show the state of the first one and repeat its version.
       version = page.metadata.resourceVersion ?? '';
+      // Behind the large objects of a tenant are those of others: one a page takes minutes.
+      if (limit !== undefined && fitting >= GROW_AFTER) {
+        limit = Math.min(pageLimit, 2 * limit);
+        fitting = 0;
+      }
       token = page.metadata.continue || undefined;
     } while (token !== undefined && !signal.aborted);
     if (signal.aborted) return;

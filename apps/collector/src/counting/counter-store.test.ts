@@ -76,6 +76,7 @@ describe('counter store', () => {
     const store = open();
     expect([store.load(), problems.length]).toEqual([[], 1]);
     rmSync(dir, { recursive: true });
+    writeFileSync(dir, '');
     expect([store.archive(key), read(store)]).toEqual([false, [7, 2]]);
   });
 });

@@ -77,6 +77,26 @@ describe('ended pods', () => {
     expect(uids(pods)).not.toContain('0');
   });
 
+  it('pods of a tenant that run on without an object - do not displace those of others; control: within one namespace, the newest is lost', () => {
+    const pods = new EndedPods();
+    const ghosts = Array.from({ length: MAX_FORMER }, (_, n) => `${n}`);
+    for (const uid of ghosts) pods.removed(NODE, identity(uid, { namespace: 'tenant' }), 0);
+    pods.reported(NODE, new Set(ghosts), 1);
+    pods.removed(NODE, identity('neighbour', { namespace: 'quiet' }), 2);
+    pods.reported(NODE, new Set(['neighbour', ...ghosts]), 3);
+    expect(uids(pods)).toContain('neighbour');
+    expect([uids(pods).length, uids(pods).includes('0')]).toEqual([MAX_FORMER, false]);
+    // Those that no node reports yet are lost first.
+    pods.removed(NODE, identity('own', { namespace: 'tenant' }), 4);
+    expect([pods.reported(NODE, new Set(['own']), 5), uids(pods).length]).toEqual([false, MAX_FORMER]);
+  });
+
+  it('a list of a former leader with more ended pods than are kept - is bounded', () => {
+    const pods = new EndedPods();
+    for (let n = 0; n < MAX_FORMER + 100; n++) pods.removed(NODE, identity(`${n}`, { ended: true }), 0);
+    expect(uids(pods)).toHaveLength(MAX_FORMER);
+  });
+
   it('a large pod - keeps what identifies it', () => {
     const pods = new EndedPods();
     const large = identity('a', { labels: { filler: 'x'.repeat(7_000) } });

@@ -5,7 +5,8 @@
  *
  * A former pod is kept for FORMER_MS, to list it again if its node reports it. A listed one leaves
  * when its node has not reported it for ABSENT_MS. A node can only keep pods that were in its own
- * list. Beyond MAX_FORMER, the namespace with most former pods that no node reports loses its oldest.
+ * list. Beyond MAX_FORMER, the namespace with most former pods loses its oldest, first of those that no
+ * node reports: the pods of a tenant that run on cannot displace those of others.
  */
 import type { PodIdentity } from '@bailiff/schemas';
 
@@ -29,8 +30,8 @@ interface Former {
 export class EndedPods {
   readonly #byNode = new Map<string, Map<string, Former>>();
   readonly #nodeOf = new Map<string, string>();
-  /** UIDs of the pods that no node reports, by namespace, oldest first. */
-  readonly #unreported = new Map<string, Set<string>>();
+  /** UIDs by namespace, oldest first. */
+  readonly #byNamespace = new Map<string, { unreported: Set<string>; reported: Set<string> }>();
 
   /** In the list of the node. */
   of(nodeName: string): PodIdentity[] {
@@ -53,9 +54,7 @@ export class EndedPods {
     this.forget(pod.uid);
     this.#byNode.set(nodeName, former.set(pod.uid, { pod: endedOf(pod), isPresent, seenMs: nowMs }));
     this.#nodeOf.set(pod.uid, nodeName);
-    if (isPresent) return;
-    const own = this.#unreported.get(pod.namespace) ?? new Set<string>();
-    this.#unreported.set(pod.namespace, own.add(pod.uid));
+    this.#index(pod, isPresent);
     if (this.#nodeOf.size > MAX_FORMER) this.#dropOne();
   }
 
@@ -68,7 +67,7 @@ export class EndedPods {
     former.delete(uid);
     if (former.size === 0) this.#byNode.delete(nodeName);
     this.#nodeOf.delete(uid);
-    this.#markReported(known.pod);
+    this.#unindex(known.pod);
   }
 
   /** Pods that the node reports beside its list. @returns whether its list changed */
@@ -79,7 +78,8 @@ export class EndedPods {
       former.seenMs = nowMs;
       if (former.isPresent) continue;
       former.isPresent = true;
-      this.#markReported(former.pod);
+      this.#unindex(former.pod);
+      this.#index(former.pod, true);
       isChanged = true;
     }
     return isChanged;
@@ -102,16 +102,25 @@ export class EndedPods {
     return [...(this.#byNode.get(nodeName)?.values() ?? [])];
   }
 
-  #markReported({ namespace, uid }: PodIdentity): void {
-    const own = this.#unreported.get(namespace);
-    own?.delete(uid);
-    if (own?.size === 0) this.#unreported.delete(namespace);
+  #index({ namespace, uid }: PodIdentity, isReported: boolean): void {
+    const own = this.#byNamespace.get(namespace) ?? { unreported: new Set<string>(), reported: new Set<string>() };
+    this.#byNamespace.set(namespace, own);
+    (isReported ? own.reported : own.unreported).add(uid);
+  }
+
+  #unindex({ namespace, uid }: PodIdentity): void {
+    const own = this.#byNamespace.get(namespace);
+    own?.unreported.delete(uid);
+    own?.reported.delete(uid);
+    if (own && own.unreported.size + own.reported.size === 0) this.#byNamespace.delete(namespace);
   }
 
   #dropOne(): void {
-    let most: ReadonlySet<string> = new Set();
-    for (const own of this.#unreported.values()) if (own.size > most.size) most = own;
-    const [oldest] = most;
+    const sizeOf = (own: { unreported: Set<string>; reported: Set<string> }) => own.unreported.size + own.reported.size;
+    const [first, ...rest] = this.#byNamespace.values();
+    if (!first) return;
+    const most = rest.reduce((largest, own) => (sizeOf(own) > sizeOf(largest) ? own : largest), first);
+    const [oldest] = most.unreported.size > 0 ? most.unreported : most.reported;
     if (oldest !== undefined) this.forget(oldest);
   }
 }
