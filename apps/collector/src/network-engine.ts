@@ -213,7 +213,8 @@ export class NetworkEngine {
   /** Brings the desired state into the kernel. */
   apply(): void {
     this.#nodeMaps.apply();
-    for (const iface of this.registry.allLive()) if (!this.#binder.bindListed(iface)) this.#reconciler.apply(iface);
+    const rest = [...this.registry.allLive()].filter((iface) => !this.#binder.bindListed(iface));
+    this.#reconciler.applyAll(rest);
   }
 
   applyOwnNetworks(): void {

@@ -130,6 +130,19 @@ it('own addresses - written only when they change', () => {
   expect(made.writes).toEqual(['node addresses', 'networks', 'node addresses', 'networks']);
 });
 
+it('a change of pods - neither reads nor writes the maps of the node; control: the cluster list does', () => {
+  const made = makeNodeMaps({ areNew: true, own: ['10.244.0.1'] });
+  made.receiveCluster();
+  made.nodeMaps.apply();
+  for (const known of [made.writes, made.steps]) known.length = 0;
+  made.desired.receivePods(JSON.stringify({ nodeName: 'node-a', revision: 1, pods: [] }), []);
+  made.nodeMaps.apply();
+  expect([made.writes, made.steps]).toEqual([[], []]);
+  made.receiveCluster(2, [{ address: '10.96.0.1', port: 53 }]);
+  made.nodeMaps.apply();
+  expect(made.writes, 'control').toEqual(['node addresses', 'networks', 'tunnel ports']);
+});
+
 it('networks - written when a source changes, and those of an earlier process stay until all are known', () => {
   const networks: Network[] = [{ cidr: '10.9.0.0/16', place: 'outside' }];
   const made = makeNodeMaps({ areNew: false, networks, own: ['10.244.0.1'] });

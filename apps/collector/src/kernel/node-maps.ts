@@ -27,8 +27,11 @@ export interface NodeMapsOptions {
 export class NodeMaps {
   readonly #o: NodeMapsOptions;
   #own: OwnNetworks = { addresses: [], links: [], local: [] };
-  /** What the networks in the map were made of: a large cluster has tens of thousands of them. */
-  #networksFrom: readonly unknown[] = [];
+  /**
+   * What the entries of each map were made of: a large cluster has tens of thousands of them, and each
+   * change of a pod asks for them.
+   */
+  readonly #madeFrom = new Map<string, readonly unknown[]>();
 
   constructor(options: NodeMapsOptions) {
     this.#o = options;
@@ -60,9 +63,11 @@ export class NodeMaps {
   }
 
   #writeAddresses(): void {
-    const { nodeAddresses } = this.#o.maps;
-    this.#write('node addresses', () => {
-      const listed = this.#isKnown('cluster') ? this.#ofCluster() : nodeAddresses.entries();
+    const { desired, maps } = this.#o;
+    const { nodeAddresses } = maps;
+    const isKnown = this.#isKnown('cluster');
+    this.#write('node addresses', [desired.cluster, desired.clusterConfig, this.#own, isKnown], () => {
+      const listed = isKnown ? this.#ofCluster() : nodeAddresses.entries();
       // Own addresses come last: they override the list, because the kernel is the better source.
       const all = [...listed, ...this.#own.addresses.map((address) => ({ address, thisNode: true }))];
       nodeAddresses.replace([...new Map(all.map((entry) => [entry.address, entry])).values()]);
@@ -84,30 +89,30 @@ export class NodeMaps {
     const { maps, desired } = this.#o;
     const { cluster, clusterConfig } = desired;
     const isKnown = this.#isKnown('cluster') && this.#isKnown('spoof');
-    const from = [cluster, clusterConfig, this.#own, isKnown];
-    if (from.every((one, index) => one === this.#networksFrom[index])) return;
-    this.#write('networks', () => {
+    this.#write('networks', [cluster, clusterConfig, this.#own, isKnown], () => {
       const { links, local } = this.#own;
       const podCidrs = cluster.nodes.flatMap((node) => node.podCidrs);
       const wanted = networksOf({ links, local, podCidrs, ...clusterConfig.tunnelNetworks });
       const all = [...wanted, ...(isKnown ? [] : maps.networks.entries())];
       maps.networks.replace([...new Map(all.map((network) => [network.cidr, network])).values()]);
-      this.#networksFrom = from;
     });
   }
 
   #writeConfigured(): void {
     const { maps, desired } = this.#o;
-    const { sampling, unknown, tunnelPorts, quarantine } = desired.clusterConfig;
-    this.#write('settings', () =>
+    const { cluster, clusterConfig } = desired;
+    const { sampling, unknown, tunnelPorts, quarantine } = clusterConfig;
+    this.#write('settings', [clusterConfig], () =>
       maps.setSettings({
         sampleBurst: sampling.burst,
         samplesPerSecond: sampling.perSecond,
         unknownMode: unknown,
       }),
     );
-    this.#write('tunnel ports', () => this.#writeTunnelPorts(tunnelPorts));
-    this.#write('quarantine allow', () => maps.allowedCidrs.replace(quarantine.allow));
+    this.#write('tunnel ports', [cluster, clusterConfig, this.#isKnown('cluster')], () =>
+      this.#writeTunnelPorts(tunnelPorts),
+    );
+    this.#write('quarantine allow', [clusterConfig], () => maps.allowedCidrs.replace(quarantine.allow));
   }
 
   /**
@@ -128,10 +133,15 @@ export class NodeMaps {
     maps.tunnelServices.replace(services);
   }
 
-  #write(map: string, action: () => void): void {
+  /** @param from whatever decides on the entries, compared by identity */
+  #write(map: string, from: readonly unknown[], action: () => void): void {
+    const before = this.#madeFrom.get(map);
+    if (before && from.every((one, index) => one === before[index])) return;
     try {
       action();
+      this.#madeFrom.set(map, from);
     } catch (error) {
+      this.#madeFrom.delete(map);
       this.#o.onProblem({ map, error: error as Error });
     }
   }

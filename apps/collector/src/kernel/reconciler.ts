@@ -53,8 +53,13 @@ export interface ReconcilerOptions {
 const isFull = (error: unknown): error is SpoofError =>
   error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
 
+/** Interfaces by the MACs and addresses that they have, of one pass over all. */
+type Holders = ReadonlyMap<string, readonly GuardedInterface[]>;
+
 export class Reconciler {
   readonly #o: ReconcilerOptions;
+  /** null: no pass over all is running. */
+  #holders: Holders | null = null;
 
   constructor(options: ReconcilerOptions) {
     this.#o = options;
@@ -70,6 +75,23 @@ export class Reconciler {
       iface.applyError = `cannot write its identity: ${(error as Error).message}`;
       this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
       return false;
+    }
+  }
+
+  /** Like `apply`, for many interfaces: each is compared only with those that have an address of it. */
+  applyAll(ifaces: Iterable<GuardedInterface>): void {
+    const holders = new Map<string, GuardedInterface[]>();
+    for (const owner of this.#owners())
+      for (const key of new Set([owner.link.mac, owner.binding?.mac ?? '', ...(owner.binding?.addresses ?? [])])) {
+        const own = holders.get(key);
+        if (own) own.push(owner);
+        else holders.set(key, [owner]);
+      }
+    this.#holders = holders;
+    try {
+      for (const iface of ifaces) this.apply(iface);
+    } finally {
+      this.#holders = null;
     }
   }
 
@@ -113,9 +135,10 @@ export class Reconciler {
   }
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
-    const identity = identityOf(iface.binding, pod, isContested(iface, this.#owners()));
+    const mac = iface.binding?.mac ?? '';
+    const identity = identityOf(iface.binding, pod, isContested(iface, this.#ownersOf([mac])));
     // Only the node's own records count here: a list may be late, or wrong.
-    const reused = reusedAddresses(iface, this.#owners(), ({ addresses }) => addresses);
+    const reused = reusedAddresses(iface, this.#ownersOf(identity.addresses), ({ addresses }) => addresses);
     iface.reusedAddresses = identity.addresses.filter((address) => reused.has(address));
     if (iface.reusedAddresses.length === 0) return identity;
     return { ...identity, addresses: identity.addresses.filter((address) => !reused.has(address)) };
@@ -124,6 +147,12 @@ export class Reconciler {
   /** Interfaces that have addresses and MACs which no other may use. */
   *#owners(): Iterable<GuardedInterface> {
     for (const iface of this.#o.live()) if (!iface.orphaned) yield iface;
+  }
+
+  /** Those that have one of these MACs or addresses, and others while there is no pass over all. */
+  *#ownersOf(keys: readonly string[]): Iterable<GuardedInterface> {
+    if (this.#holders === null) yield* this.#owners();
+    else for (const key of keys) yield* this.#holders.get(key) ?? [];
   }
 
   #addressesOf({ podUid, addresses }: Binding): string[] {
