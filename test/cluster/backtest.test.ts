@@ -220,6 +220,7 @@ describe('backtest - changed rules', () => {
     expect(budget).toMatchObject({ 'delete act': 3, 'delete refuse budget-exhausted': expect.any(Number) });
     expect(await tally({ ...wide, deleteStorm: { deletes: 999, window: '1h' }, minHealthyReplicas: 13 })).toEqual({
       'delete refuse below-min-healthy': expect.any(Number),
+      'quarantine act': expect.any(Number),
     });
   });
 

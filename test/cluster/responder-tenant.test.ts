@@ -1,6 +1,6 @@
-// A tenant writes its own pods: owner references, labels, grace periods, finalizers. They protect
-// no pod, and do not spend the budget, the cooldown or the storm limit of another workload. Each
-// attack is next to a workload that the guard must protect.
+// A tenant with `edit` in a namespace writes pods, workloads and disruption budgets there. They leave
+// no pod without a response, and do not spend the budget, the cooldown or the storm limit of another
+// workload. Each attack is next to a workload that the guard must protect.
 import type { Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -35,9 +35,8 @@ describe('responder - a tenant’s own labels and annotations', () => {
     expect((await answer(pod, 'remove')).phase).toBe('succeeded');
     expect(rig.podNow(pod)).toBeNull();
     const owner = rig.daemonSet(`honest-${status}`);
-    expect((await answer(rig.pod({ owner, forged: true }), 'remove')).phase).toBe('succeeded');
-    const honest = rig.pod({ owner });
-    expect(await answer(honest, 'remove')).toMatchObject({ phase: 'refused', reasonCode: 'protected-owner-kind' });
+    for (const honest of [rig.pod({ owner }), rig.pod({ owner, forged: true })])
+      expect(await answer(honest, 'remove')).toMatchObject({ phase: 'refused', reasonCode: 'protected-owner-kind' });
   });
 
   it('owner - a name that no object can have protects no pod', async () => {
@@ -56,27 +55,34 @@ describe('responder - a tenant’s own labels and annotations', () => {
     expect(end.attempt).toBeGreaterThan(1);
   });
 
-  it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; a real replica is protected', async () => {
+  it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; replicas are quarantined, also changed ones', async () => {
     const owner = rig.replicaSet('few', 3);
     const invented = { kind: 'ReplicaSet', name: 'invented', uid: 'rs-2' };
-    const pods = [
-      ...[rig.pod(), rig.pod({ owner: invented }), rig.pod({ owner, labels: { app: 'not-few' } })],
-      rig.pod({ owner, forged: true }),
-    ];
+    const pods = [...[rig.pod(), rig.pod({ owner: invented }), rig.pod({ owner, labels: { app: 'not-few' } })]];
     for (const pod of pods) {
       expect(await answer(pod, 'healthy')).toMatchObject({ phase: 'succeeded', ownerUid: '' });
       expect(rig.podNow(pod)).toBeNull();
     }
-    const replica = rig.pod({ owner });
-    expect(await answer(replica, 'healthy')).toMatchObject({ reasonCode: 'below-min-healthy', ownerUid: owner.uid });
+    for (const replica of [rig.pod({ owner }), rig.pod({ owner, forged: true })]) {
+      const verdict = await rig.verdict(replica, { rule: 'healthy' });
+      const { uid } = owner;
+      const charged = replica.ownerUid === '' ? { claimedOwnerUid: uid, ownerUid: '' } : { ownerUid: uid };
+      expect(await endOf(verdict)).toMatchObject({ reasonCode: 'below-min-healthy', ...charged });
+      expect((await endOf(verdict, 'quarantine')).phase).toBe('succeeded');
+      expect([rig.podNow(replica)?.metadata.uid, await rig.quarantined()]).toEqual([
+        replica.uid,
+        expect.arrayContaining([replica.uid]),
+      ]);
+    }
   });
 
   it('storm and cooldown - pods that claim the UID of a workload are not charged to it', async () => {
     const owner = rig.replicaSet('victim', 20);
     const claims = Array.from({ length: 4 }, () => rig.pod({ owner, labels: { app: 'claim' } }));
-    // With the labels of the workload too, and an image of their own.
-    const forged = Array.from({ length: 4 }, () => rig.pod({ owner, forged: true }));
+    // With the labels of the workload too, and an image of their own: they have a storm limit together.
+    const forged = Array.from({ length: 3 }, () => rig.pod({ owner, forged: true }));
     for (const pod of [...claims, ...forged]) expect((await answer(pod, 'storm')).phase).toBe('succeeded');
+    expect((await answer(rig.pod({ owner, forged: true }), 'storm')).reasonCode).toBe('delete-storm');
     const replica = rig.pod({ owner });
     expect(await answer(replica, 'storm')).toMatchObject({ phase: 'succeeded', ownerUid: owner.uid });
     // The workload's own deletions count: the next one waits for the cooldown.
@@ -92,8 +98,8 @@ describe('responder - a tenant’s share of the budget', () => {
     await using rig = await Rig.start();
     rig.api.api.create('namespaces', { metadata: { name: 'tenant' } });
     await rig.policies({
-      share: acting('share', DELETE, budget({ maxPods: 10, exhausted: 'quarantine' })),
-      strict: acting('strict', DELETE, budget({ maxPods: 10 })),
+      share: acting('share', DELETE, budget({ maxPods: 10 })),
+      strict: acting('strict', DELETE, budget({ maxPods: 10, exhausted: 'refuse' })),
     });
     await rig.start();
     const answers = (pods: RigPod[], rule: string) =>
@@ -124,8 +130,75 @@ describe('responder - a tenant’s share of the budget', () => {
     rig.api.api.create('namespaces', { metadata: { name: 'third' } });
     const [third] = await answers([rig.pod({ namespace: 'third' })], 'strict');
     expect(third?.[1].phase).toBe('succeeded');
-    // Without a quarantine in the policy, refused means no action.
+    // Control: with `exhausted: refuse`, the pods beyond the share have no response.
     expect(rig.of((late as (typeof others)[0])[0], 'quarantine')).toEqual([]);
+  });
+});
+
+describe('responder - what a tenant can create', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await Rig.start();
+    const own = (rule: string, steps: unknown[], guards = {}) => ({
+      dryRun: false,
+      match: { rules: [rule] },
+      steps,
+      guards,
+    });
+    await rig.policies({
+      // The guards of the defaults.
+      remove: own('remove', DELETE),
+      isolate: own('isolate', [{ action: 'quarantine' }]),
+      floor: own('floor', DELETE, { minHealthyReplicas: 1 }),
+      evict: own('evict', [{ action: 'evict' }]),
+      spared: own('spared', [{ action: 'quarantine' }, ...DELETE], { protectedNamespaces: ['shop'] }),
+    });
+    await rig.start({ budgetGiveUpAfterMs: 500 });
+  });
+  afterAll(async () => rig?.[Symbol.asyncDispose]());
+  const endsOf = async (pod: RigPod, rule: string, actions: string[]) => {
+    const verdict = await rig.verdict(pod, { rule });
+    const ends = [];
+    for (const action of actions) ends.push(await rig.until(verdict, action, ['succeeded', 'refused', 'failed']));
+    return ends.map(({ phase, reasonCode }) => (phase === 'succeeded' ? phase : reasonCode));
+  };
+
+  it('sacrificial pods: the default budget deletes five of the namespace, and quarantines all further ones', async () => {
+    rig.api.api.create('namespaces', { metadata: { name: 'sacrifice' } });
+    const pods = Array.from({ length: 20 }, () => rig.pod({ namespace: 'sacrifice' }));
+    for (const pod of pods.slice(0, 5)) expect(await endsOf(pod, 'remove', ['delete'])).toEqual(['succeeded']);
+    for (const pod of pods.slice(5))
+      expect(await endsOf(pod, 'remove', ['delete', 'quarantine'])).toEqual(['budget-exhausted', 'succeeded']);
+    const ofOthers = rig.pod();
+    expect(await endsOf(ofOthers, 'isolate', ['quarantine'])).toEqual(['succeeded']);
+  });
+
+  it('a DaemonSet, a ReplicaSet with one pod that is never ready, a static pod: removal becomes quarantine; only the administrator spares a namespace', async () => {
+    let daemons = 0;
+    const daemon = () => rig.pod({ owner: rig.daemonSet(`own-${++daemons}`) });
+    expect(await endsOf(daemon(), 'remove', ['delete', 'quarantine'])).toEqual(['protected-owner-kind', 'succeeded']);
+    expect(await endsOf(daemon(), 'isolate', ['quarantine'])).toEqual(['succeeded']);
+    const single = rig.pod({ owner: rig.replicaSet('single', 1, 0), ready: false });
+    expect(await endsOf(single, 'floor', ['delete', 'quarantine'])).toEqual(['below-min-healthy', 'succeeded']);
+    const mirror = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
+    expect(await endsOf(mirror, 'remove', ['delete', 'quarantine'])).toEqual(['static-pod', 'succeeded']);
+    expect(await endsOf(daemon(), 'spared', ['quarantine', 'delete'])).toEqual([
+      'protected-namespace',
+      'protected-namespace',
+    ]);
+  });
+
+  it('a disruption budget without disruptions: the eviction is given up, and the pod quarantined', async () => {
+    const labels = { app: 'budgeted' };
+    const [pod, free] = [rig.pod({ labels }), rig.pod()];
+    const spec = { maxUnavailable: 0, selector: { matchLabels: labels } };
+    rig.api.api.create('poddisruptionbudgets.policy', { metadata: { namespace: 'shop', name: 'never' }, spec });
+    expect(await endsOf(pod, 'evict', ['evict', 'quarantine'])).toEqual(['disruption-budget', 'succeeded']);
+    expect([rig.podNow(pod)?.metadata.uid, await rig.quarantined()]).toEqual([
+      pod.uid,
+      expect.arrayContaining([pod.uid]),
+    ]);
+    expect(await endsOf(free, 'evict', ['evict'])).toEqual(['succeeded']);
   });
 });
 

@@ -253,7 +253,7 @@ describe('responder', () => {
     expect(started.recordedAt / 1000 - before).toBeGreaterThanOrEqual(1_500);
   });
 
-  it('refusals - each is one record with its reason, without a request to the API server', async () => {
+  it('refusals - each is one record with its reason, without a deletion', async () => {
     const system = rig.podCalled('dns', { namespace: 'kube-system' });
     const daemon = rig.pod({ owner: rig.daemonSet('agent') });
     const fixed = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
@@ -271,8 +271,8 @@ describe('responder', () => {
         apiVerb: '',
         apiStatus: 0,
       });
-      expect(rig.of(verdict)).toHaveLength(1);
-      expect(rig.changesOf(pod)).toEqual([]);
+      expect(rig.of(verdict, 'delete')).toHaveLength(1);
+      expect(rig.changesOf(pod, 'delete')).toEqual([]);
     }
   });
 

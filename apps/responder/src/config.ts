@@ -69,8 +69,8 @@ export const responderSchema = z
       .default(10 * MINUTE)
       .describe('a task that fails for this long is recorded as failed'),
     budgetGiveUpAfterMs: milliseconds(0, 1440 * MINUTE)
-      .default(10 * MINUTE)
-      .describe('the same for an eviction that a disruption budget refuses'),
+      .default(2 * MINUTE)
+      .describe('the same for an eviction that a disruption budget refuses; then the pod is quarantined'),
     maxGraceSeconds: z
       .number()
       .int()

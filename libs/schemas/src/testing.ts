@@ -230,6 +230,7 @@ const BASE_RESPONSE: Response = {
   ownerKind: 'StatefulSet',
   ownerName: 'attacker',
   ownerUid: '0f0e0d0c-aaaa-4222-8333-444455556666',
+  claimedOwnerUid: '',
   nodeName: 'node-1.example',
   recordedAt: SAMPLE_TIME_MICROS + 80_000,
   attempt: 1,

@@ -121,11 +121,12 @@ export const IN_THE_RESPONDER: readonly Share[] = [
   {
     what: 'budgets of response policies',
     file: `${R}/guards/action-limits.ts`,
-    limits: ['`maxPods`, `maxPodsPerNamespace`, `maxPercent`, `maxNodes` of a policy'],
+    limits: ['`maxPods`, `maxPodsPerNamespace`, `maxPercent`, `maxQuarantines`, `maxNodes` of a policy'],
     filledBy: 'responses that disrupt pods',
     share:
-      'a namespace: half of `maxPods`, and a further pod only while more are left than it has had, or `maxPodsPerNamespace`; an owner: `maxPercent`. Nodes have none: verdicts about nodes come from nodes',
-    whenFull: '`refused(budget-exhausted)`, or a quarantine',
+      'a namespace: half of `maxPods`, and a further pod only while more are left than it has had, or `maxPodsPerNamespace`; the same of `maxQuarantines`; an owner: `maxPercent`. Nodes have none: verdicts about nodes come from nodes',
+    whenFull:
+      'a quarantine instead of a removal; above `maxQuarantines`, or with `exhausted: refuse`, `refused(budget-exhausted)`',
     counter: '`bailiff_responder_responses_total`',
     tests: ['libs/response/src/guards/guards.test.ts', 'test/cluster/responder-tenant.test.ts'],
   },

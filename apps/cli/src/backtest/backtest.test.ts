@@ -89,18 +89,19 @@ describe('backtest - answers', () => {
       '1 delete act',
       '2 delete act',
       '3 delete refuse budget-exhausted',
+      '3 quarantine act',
       '30 delete act',
     ]);
   });
 
-  it('cooldown - waits and is done later; approval - asks a person; a static pod is not deleted', () => {
+  it('cooldown - waits and is done later; approval - asks a person; a static pod is quarantined', () => {
     const slow = world({ guards: { ...wide, cooldown: '5m' } });
     expect(simulated([verdict(1, 1), verdict(2, 2)], slow)).toEqual(['1 delete act', '6 delete act']);
     expect(simulated([verdict(1, 1)], world({ guards: { approval: 'required' } }))).toEqual([
       '1 delete ask approval-required',
     ]);
     const node = world({ guards: { protectedOwnerKinds: [] } }, new Map([['uid-1', listed('Node')]]));
-    expect(simulated([verdict(1, 1)], node)).toEqual(['1 delete refuse static-pod']);
+    expect(simulated([verdict(1, 1)], node)).toEqual(['1 delete refuse static-pod', '1 quarantine act']);
   });
 
   it('storm - one deletion too many is a quarantine instead; steps of one verdict come in their order', () => {

@@ -137,7 +137,8 @@ class Simulation {
     if (REMOVING_ACTIONS.has(action)) this.#removed.add(podUid);
     const ownerUid = ownerOf(facts)?.uid ?? '';
     const namespace = pod?.namespace ?? '';
-    this.#actions.push({ taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName });
+    const entry = { taskId, atMicros, action, policy, podUid, ownerUid, claimedOwnerUid: '', namespace, nodeName };
+    this.#actions.push(entry);
   }
 
   /** The quarantine that replaces a refused removal. */

@@ -6,10 +6,9 @@
  * verdicts with open tasks and shares the places; each scan plans deferred verdicts that have one.
  */
 import {
-  BUDGET_EXHAUSTED,
-  DELETE_STORM,
   earliestMicros,
   type Ledger,
+  mayHaveSubstitute,
   OVERDUE_GRACE_MS,
   phaseGroupOf,
   RELEASED,
@@ -24,8 +23,6 @@ import { Backlog, clearJob, type Now, type QueuedJob, undoJobs } from './backlog
 import type { OrderGate } from './order-gate.ts';
 import type { Queues } from './queues.ts';
 
-/** Refusals after which a quarantine may replace the removal; the plan decides. */
-const SUBSTITUTE_REASONS: ReadonlySet<string> = new Set([DELETE_STORM, BUDGET_EXHAUSTED]);
 export interface SchedulerOptions {
   planner: Pick<Planner, 'whenReady' | 'plan' | 'planSequence'>;
   order: OrderGate;
@@ -112,13 +109,13 @@ export class Scheduler {
 
   /** A record was applied to the ledger: adds the jobs that it makes possible. */
   applied(taskId: string, response: Response): void {
-    const { verdictId, phase, reasonCode } = response;
+    const { verdictId, phase, action, reasonCode } = response;
     if (phaseGroupOf(phase) === 'started') this.#backlog.started(verdictId, taskId);
     if (phaseGroupOf(phase) === 'terminal') {
       const sequence = this.#backlog.ended(verdictId, taskId);
       // The next step of the policy may start.
       if (sequence !== null) void this.#add(this.#jobsOf(verdictId));
-      if (sequence !== null && SUBSTITUTE_REASONS.has(reasonCode)) this.#planSubstitute(sequence);
+      if (sequence !== null && mayHaveSubstitute(action, reasonCode)) this.#planSubstitute(sequence);
     } else if (phase === 'approved') {
       void this.#add(this.#jobsOf(verdictId).filter(({ job }) => job.taskId === taskId));
     } else if (phase === 'pending') {
@@ -128,7 +125,7 @@ export class Scheduler {
     }
   }
 
-  /** A removal was refused: adds the job of its substitute quarantine, if any. */
+  /** A removal was refused, or given up: adds the job of its substitute quarantine, if any. */
   #planSubstitute(sequence: number): void {
     const { planner, log } = this.#o;
     planner.planSequence(sequence).then(

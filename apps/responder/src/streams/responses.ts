@@ -37,8 +37,8 @@ import type { Published, Reserved, ResponseLog } from '../ports.ts';
 
 const STREAM = 'RESPONSES';
 /** Fields with text of others (API server errors, owner references), which is cut to its limit. */
-const { reason, ownerKind, ownerName, ownerUid, apiPath } = MAX_TEXT.Response;
-const EXTERNAL_TEXTS = { reason, ownerKind, ownerName, ownerUid, apiPath };
+const { reason, ownerKind, ownerName, ownerUid, claimedOwnerUid, apiPath } = MAX_TEXT.Response;
+const EXTERNAL_TEXTS = { reason, ownerKind, ownerName, ownerUid, claimedOwnerUid, apiPath };
 /** Timeout of a publish; the job then repeats it with its next attempt. */
 const PUBLISH_DEADLINE_MS = 5_000;
 /** Timeout of `caughtUp`. */

@@ -5,7 +5,7 @@
 
 import { BusError, reasonOf } from '@bailiff/bus';
 import { KubeError } from '@bailiff/kube';
-import { QuarantineError } from '@bailiff/response';
+import { DISRUPTION_BUDGET, QuarantineError } from '@bailiff/response';
 
 export interface RetryLimits {
   /** First wait; doubles with each attempt. */
@@ -46,7 +46,7 @@ export function afterFailure(
   }
   if (!(error instanceof KubeError) && !(error instanceof QuarantineError)) throw error;
   const budget = action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
-  const code = budget ? 'disruption-budget' : reasonOf(error, 'failed');
+  const code = budget ? DISRUPTION_BUDGET : reasonOf(error, 'failed');
   const boundMs = budget ? limits.budgetGiveUpAfterMs : limits.giveUpAfterMs;
   if (tries >= MIN_TRIES && (PERMANENT.has(error.code) || failingForMs >= boundMs)) {
     const status = error instanceof KubeError ? error.status : 0;

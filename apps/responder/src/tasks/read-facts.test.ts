@@ -126,12 +126,20 @@ describe('facts of an owner', () => {
     expect((await new FactReader(() => 0).read(api, 'delete', verdictOf('shop', 'ds-1'))).owner).toEqual(expected);
   });
 
-  it('a pod that runs another program than the template has no owner in the verdict, and its reference is not looked up', async () => {
-    const { api, asked } = world({ ...pods, [path]: SET });
+  it('a pod that runs another program than the template, or that a webhook changed, is a claimed member', async () => {
+    const { api } = world({ ...pods, [path]: SET });
     const reader = new FactReader(() => 0);
-    expect((await reader.read(api, 'delete', verdictOf('shop', ''))).owner).toBeNull();
-    expect(asked).not.toContain(path);
-    expect((await reader.read(api, 'delete', verdictOf('shop', 'another'))).owner).toBeNull();
+    const claimed = { replicas: 4, ready: 3, isClaimed: true };
+    expect((await reader.read(api, 'delete', verdictOf('shop', ''))).owner).toEqual(claimed);
+    expect((await reader.read(api, 'delete', verdictOf('shop', 'another'))).owner).toEqual(claimed);
     expect((await reader.read(api, 'delete', verdictOf('shop'))).owner).toEqual({ replicas: 4, ready: 3 });
+  });
+
+  it('a quarantine does not wait for an owner that only the pod names; a removal does', async () => {
+    const { api } = world({ ...pods, [path]: new KubeError('KUBE_SERVER', 'later', { status: 503 }) });
+    const reader = new FactReader(() => 0);
+    expect((await reader.read(api, 'quarantine', verdictOf('shop', ''))).owner).toBeNull();
+    await expect(reader.read(api, 'delete', verdictOf('shop', ''))).rejects.toThrow('later');
+    await expect(reader.read(api, 'quarantine', verdictOf('shop'))).rejects.toThrow('later');
   });
 });

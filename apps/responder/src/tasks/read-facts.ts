@@ -4,13 +4,14 @@
  * have.
  *
  * The pod chooses which owner is read, so a failed read must not protect it. An owner that the API
- * server refuses to return counts as absent. So does an unreadable one after OWNER_PATIENCE_MS.
+ * server refuses to return counts as absent. So does an unreadable one after OWNER_PATIENCE_MS, and for
+ * a quarantine at once if no verdict confirms it: it protects from removals only.
  */
 
 import { apiPath, getObject, type KubeApi, KubeError } from '@bailiff/kube';
 import {
-  confirmedOwner,
   type Facts,
+  membershipOf,
   needsReservation,
   nodeFactsOf,
   type OwnerFacts,
@@ -47,6 +48,8 @@ export interface OwnerPatience {
   failingForMs: number;
   boundMs: number;
 }
+/** A read that must not wait. */
+const ONCE: OwnerPatience = { failingForMs: 0, boundMs: 0 };
 const PATIENT: OwnerPatience = { failingForMs: 0, boundMs: OWNER_PATIENCE_MS };
 
 export class FactReader {
@@ -66,8 +69,8 @@ export class FactReader {
     const topUid = verdict.pod?.ownerUid ?? '';
     // Another pod of this name is no part of what the action removes.
     const own = podOfVerdict(pod, verdict);
-    const isNeeded = own?.owner && topUid !== '' && needsReservation(action);
-    const owner = isNeeded ? await this.#owner(api, own, topUid, patience) : null;
+    const bound = topUid === '' && action === 'quarantine' ? ONCE : patience;
+    const owner = own?.owner && needsReservation(action) ? await this.#owner(api, own, topUid, bound) : null;
     return { pod, owner, node: nodeBody && nodeFactsOf(nodeBody) };
   }
 
@@ -79,9 +82,13 @@ export class FactReader {
     const nowMs = this.#monotonicMs();
     const isFresh = known !== undefined && nowMs - known.readAtMs < OWNER_CACHE_MS;
     const owner = isFresh ? known.owner : await readOwner(api, path, ref.kind, patience);
+    // Another task may have more patience.
+    if (owner === UNREADABLE) return null;
     if (!isFresh) this.#keep(path, nowMs, owner);
     // Per pod: of two pods that reference one owner, the reference of one may be false.
-    return owner && confirmedOwner(pod, owner.object, topUid) ? owner.facts : null;
+    const membership = owner && membershipOf(pod, owner.object, topUid);
+    if (!owner || !membership) return null;
+    return membership === 'confirmed' ? owner.facts : { ...owner.facts, isClaimed: true };
   }
 
   #keep(path: string, readAtMs: number, owner: Owner | null): void {
@@ -92,14 +99,24 @@ export class FactReader {
   }
 }
 
-async function readOwner(api: KubeApi, path: string, kind: string, patience: OwnerPatience): Promise<Owner | null> {
+/** Nothing is known of the owner, and the task does not wait any longer. */
+const UNREADABLE = Symbol('unreadable');
+
+/** @returns null: there is none, or the server refuses to return it */
+async function readOwner(
+  api: KubeApi,
+  path: string,
+  kind: string,
+  patience: OwnerPatience,
+): Promise<Owner | null | typeof UNREADABLE> {
   try {
     const body = await getObject(api, path);
     return body && { object: ownerObjectOf(body), facts: ownerFactsOf(body, kind) };
   } catch (error) {
     if (!(error instanceof KubeError) || error.code === 'KUBE_ABORTED') throw error;
     const isRefused = error.status >= 400 && error.status < 500 && !TEMPORARY.has(error.status);
-    if (isRefused || patience.failingForMs >= patience.boundMs) return null;
+    if (isRefused) return null;
+    if (patience.failingForMs >= patience.boundMs) return UNREADABLE;
     throw error;
   }
 }

@@ -10,6 +10,7 @@
  */
 import { BusError } from '@bailiff/bus';
 import {
+  claimedOwnerUidOf,
   type Decision,
   ownerOf,
   type RefusalCode,
@@ -89,7 +90,7 @@ export class TaskRunner {
       beforeFirstChange: () => this.#observeLatency(stored, task),
       afterChange: () => step('called', names),
     });
-    return { ...planned, job, api, owner: null };
+    return { ...planned, job, api, owner: null, claimedOwnerUid: '' };
   }
 
   /** Ends an open task whose verdict VERDICTS no longer holds. */
@@ -131,6 +132,7 @@ export class TaskRunner {
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
     });
     run.owner = ownerOf(read);
+    run.claimedOwnerUid = claimedOwnerUidOf(read);
     let state = ledger.task(task.taskId);
     if (state?.started) {
       // Started before, here or by another replica. The stream may contain its terminal record.

@@ -9,6 +9,8 @@ export interface Run extends PlannedTask {
   api: Api;
   /** The confirmed owner of the pod; null until facts are read, or without one. */
   owner: { kind: string; name: string; uid: string } | null;
+  /** Owner of a claimed member; empty for others. */
+  claimedOwnerUid: string;
 }
 
 /** Wait of a task while another process or job works on it. */
@@ -20,6 +22,10 @@ export function later(job: Job, delayMs: number): JobResult {
   return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
 }
 
-export function ownerFieldsOf({ owner }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid'> {
-  return { ownerKind: owner?.kind ?? '', ownerName: owner?.name ?? '', ownerUid: owner?.uid ?? '' };
+export function ownerFieldsOf({
+  owner,
+  claimedOwnerUid,
+}: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid' | 'claimedOwnerUid'> {
+  const { kind: ownerKind = '', name: ownerName = '', uid: ownerUid = '' } = owner ?? {};
+  return { ownerKind, ownerName, ownerUid, claimedOwnerUid };
 }

@@ -55,6 +55,20 @@ describe('contradictions - a write is refused, with the field; the same without 
       { ...deletes, dryRun: true, ...budget({ maxPods: 0 }) },
     ],
     [
+      'a budget of 0 quarantines',
+      RESPONSE,
+      { ...deletes, steps: [{ action: 'quarantine' }], ...budget({ maxQuarantines: 0 }) },
+      ['guards.budget.maxQuarantines'],
+      { ...deletes, steps: [{ action: 'quarantine' }], ...budget({ maxPods: 0 }) },
+    ],
+    [
+      'a budget of 0 pods that also limits quarantines',
+      RESPONSE,
+      { ...deletes, steps: [{ action: 'quarantine' }], ...budget({ maxPods: 0, exhausted: 'refuse' }) },
+      ['guards.budget.maxPods'],
+      { ...deletes, steps: [{ action: 'quarantine' }], ...budget({ maxPods: 1, exhausted: 'refuse' }) },
+    ],
+    [
       'a budget of 0 nodes and a cordon',
       RESPONSE,
       { ...cordons, ...budget({ maxNodes: 0 }) },

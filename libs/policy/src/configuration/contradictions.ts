@@ -6,7 +6,7 @@
  * stored stays in force. A contradiction cannot apply in any state of the cluster; unusual values
  * are allowed. Pure.
  */
-import { DISRUPTIVE_ACTIONS } from '@bailiff/vocabulary';
+import { DISRUPTIVE_ACTIONS, REMOVING_ACTIONS } from '@bailiff/vocabulary';
 import type { CorrelationRule, Selection } from '../documents/correlation.ts';
 import type { ResponsePolicy } from '../documents/response.ts';
 import type { RuntimePolicy } from '../documents/runtime.ts';
@@ -49,8 +49,10 @@ function ofResponse({ enabled, dryRun, match, steps, guards }: ResponsePolicy): 
     if (refused !== '')
       found.push({ path: ['guards', 'budget', field], message: `${why}: ${refused} would always be refused` });
   };
-  if (budget.maxPods === 0) never('maxPods', [...DISRUPTIVE_ACTIONS], '0 allows no pod');
-  if (budget.maxPodsPerNamespace === 0) never('maxPodsPerNamespace', [...DISRUPTIVE_ACTIONS], '0 allows no pod');
+  const limited = [...(budget.exhausted === 'refuse' ? DISRUPTIVE_ACTIONS : REMOVING_ACTIONS)];
+  if (budget.maxPods === 0) never('maxPods', limited, '0 allows no pod');
+  if (budget.maxPodsPerNamespace === 0) never('maxPodsPerNamespace', limited, '0 allows no pod');
+  if (budget.maxQuarantines === 0) never('maxQuarantines', ['quarantine'], '0 allows no pod');
   if (budget.maxNodes === 0) never('maxNodes', ['cordon'], '0 allows no node');
   return found;
 }

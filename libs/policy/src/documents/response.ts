@@ -55,7 +55,7 @@ export const guards = z.strictObject({
     .max(32)
     .default(['DaemonSet', 'Node'])
     .describe(
-      'kinds of owners whose pods are only observed and labelled; applies if the API server confirms the owner: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
+      'kinds of owners whose pods are quarantined instead of evicted or deleted; applies if the API server has the owner and its selector matches: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
     ),
   minHealthyReplicas: z
     .number()
@@ -64,7 +64,7 @@ export const guards = z.strictObject({
     .max(10_000)
     .default(0)
     .describe(
-      'evict and delete only while the owner keeps at least this many ready replicas afterwards; 0: no floor; not applied to a pod whose owner the API server does not confirm',
+      'evict and delete only while the owner keeps at least this many ready replicas afterwards, otherwise the pod is quarantined; 0: no floor; not applied to a pod whose owner the API server does not have',
     ),
   budget: z
     .strictObject({
@@ -77,7 +77,9 @@ export const guards = z.strictObject({
         .min(0)
         .max(100_000)
         .default(10)
-        .describe('pods quarantined, evicted or deleted in the window, by any policy'),
+        .describe(
+          'pods evicted or deleted in the window, by any policy; with `exhausted: refuse` also quarantined ones',
+        ),
       maxPodsPerNamespace: z
         .number()
         .int()
@@ -93,15 +95,27 @@ export const guards = z.strictObject({
         .max(100)
         .default(50)
         .describe("of these at most this share of one owner's replicas, in per cent, rounded up"),
+      maxQuarantines: z
+        .number()
+        .int()
+        .min(0)
+        .max(100_000)
+        .default(100)
+        .describe(
+          'pods quarantined in the window, by any policy, above which a quarantine is refused; a namespace gets a further one only while more are left than it has had',
+        ),
       maxNodes: z.number().int().min(0).max(1000).default(1).describe('nodes cordoned in the window'),
       exhausted: z
         .enum(['refuse', 'quarantine'])
-        .default('refuse')
+        .default('quarantine')
         .describe(
-          'response to an evict or delete that the budget refuses; quarantine: the pod is quarantined instead, as by the quarantine step or for 1h, and no budget limits quarantines of this policy',
+          'response to an evict or delete that the budget refuses; quarantine: the pod is quarantined instead, as by the quarantine step or for 1h, and only maxQuarantines limits quarantines of this policy; refuse: a tenant that has used up its share has further pods without a response',
         ),
     })
-    .default({ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1, exhausted: 'refuse' })
+    .default({
+      ...{ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1 },
+      ...{ maxQuarantines: 100, exhausted: 'quarantine' as const },
+    })
     .describe('limits of actions in a window'),
   cooldown: duration(0, 24 * 3_600_000)
     .default('0s')

@@ -2,13 +2,14 @@
  * Guards that count earlier actions: cooldown, delete storm, budgets, and the minimum of healthy
  * replicas. They run once per task, before its `started` record.
  *
- * Budgets have three layers: owner, namespace, cluster. Only an owner that the API server confirms
- * has a budget (confirmed-owner.ts).
+ * Budgets have three layers: owner, namespace, cluster. Tenants create workloads and pods without end,
+ * so by default a refused removal becomes a quarantine (plan.ts). A claimed member of a workload
+ * (confirmed-owner.ts) is protected like the others, and uses up nothing of them.
  */
 import { DISRUPTIVE_ACTIONS, parseDurationMs, REMOVING_ACTIONS, type ResponsePolicy } from '@bailiff/policy';
-import { BUDGET_EXHAUSTED, DELETE_STORM } from '../planning/plan.ts';
+import { BELOW_MIN_HEALTHY, BUDGET_EXHAUSTED, DELETE_STORM } from '../planning/plan.ts';
 import { type ActionEntry, type Decision, type Guard, type GuardInput, needsReservation, refuse } from './decision.ts';
-import { type Facts, ownerOf } from './facts.ts';
+import { affectedOwnerOf, type Facts, ownerOf } from './facts.ts';
 
 /**
  * The controller updates an owner's count of ready replicas some time after a deletion. Removals
@@ -17,14 +18,13 @@ import { type Facts, ownerOf } from './facts.ts';
 export const STATUS_LAG_MICROS = 10_000_000;
 
 function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
-  const owner = ownerOf(facts);
+  const owner = affectedOwnerOf(facts);
   if (!policy || !owner || !REMOVING_ACTIONS.has(task.action)) return null;
   const { deletes, window } = policy.guards.deleteStorm;
   const since = nowMicros - windowMicros(window);
   const removed = distinct(
     actions.filter(
-      (a) =>
-        a.atMicros >= since && a.ownerUid === owner.uid && REMOVING_ACTIONS.has(a.action) && a.taskId !== task.taskId,
+      (a) => a.atMicros >= since && concerns(a, facts) && REMOVING_ACTIONS.has(a.action) && a.taskId !== task.taskId,
     ),
     'podUid',
   );
@@ -36,11 +36,20 @@ function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput)
   );
 }
 
+/** Actions on claimed members concern each other. They do not affect confirmed members. */
+function concerns({ ownerUid, claimedOwnerUid }: ActionEntry, facts: Facts): boolean {
+  const uid = affectedOwnerOf(facts)?.uid;
+  return uid !== undefined && (ownerUid === uid || (facts.owner?.isClaimed === true && claimedOwnerUid === uid));
+}
+
 function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const waitMicros = policy ? windowMicros(policy.guards.cooldown) : 0;
   if (waitMicros === 0 || task.action === 'observe' || task.action === 'capture') return null;
-  const key = task.action === 'cordon' ? verdict.nodeName : (ownerOf(facts)?.uid ?? verdict.pod?.uid ?? '');
-  const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : a.ownerUid || a.podUid);
+  const podUid = verdict.pod?.uid ?? '';
+  // A quarantine waits for no other pod: its owner may be its author's, with pods to sacrifice.
+  const isOfPod = task.action === 'quarantine';
+  const key = task.action === 'cordon' ? verdict.nodeName : isOfPod ? podUid : (ownerOf(facts)?.uid ?? podUid);
+  const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : isOfPod ? a.podUid : a.ownerUid || a.podUid);
   const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === key);
   if (!last || last.atMicros + waitMicros <= nowMicros) return null;
   const untilMicros = last.atMicros + waitMicros;
@@ -66,20 +75,32 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
     if (nodes.size < limits.maxNodes) return null;
     return refuse(BUDGET_EXHAUSTED, `${nodes.size} nodes were cordoned within ${window}, which is the limit`);
   }
-  // This quarantine replaces actions that the budget refuses, so the budget does not apply to it.
-  if (task.action === 'quarantine' && limits.exhausted === 'quarantine') return null;
-  const uid = verdict.pod?.uid ?? '';
-  const disrupted = recent.filter((a) => DISRUPTIVE_ACTIONS.has(a.action) && a.podUid !== uid);
-  return ofClusterAndNamespace(disrupted, verdict.pod?.namespace ?? '', limits) ?? ofOwner(disrupted, facts, limits);
+  const { uid = '', namespace = '' } = verdict.pod ?? {};
+  const others = recent.filter((a) => a.podUid !== uid);
+  if (task.action === 'quarantine') {
+    const quarantined = others.filter((a) => a.action === 'quarantine');
+    const refused = ofClusterAndNamespace(quarantined, namespace, { window, maxPods: limits.maxQuarantines });
+    // It replaces what the budget of removals refuses, so only its own applies.
+    if (refused || limits.exhausted === 'quarantine') return refused;
+  }
+  const disrupted = others.filter((a) => DISRUPTIVE_ACTIONS.has(a.action));
+  // Quarantines of some tenants must not use up the removals of others.
+  const removed = disrupted.filter((a) => limits.exhausted === 'refuse' || REMOVING_ACTIONS.has(a.action));
+  return ofClusterAndNamespace(removed, namespace, limits) ?? ofOwner(disrupted, facts, limits);
 }
 
 type Budget = ResponsePolicy['guards']['budget'];
+type SharedBudget = Pick<Budget, 'window' | 'maxPods' | 'maxPodsPerNamespace'>;
 
 /**
  * A namespace has a share of the cluster's budget. Without a share in the policy, it gets a further pod
  * only while more are left than it has had: several namespaces together leave some to others too.
  */
-function ofClusterAndNamespace(disrupted: readonly ActionEntry[], namespace: string, limits: Budget): Decision | null {
+function ofClusterAndNamespace(
+  disrupted: readonly ActionEntry[],
+  namespace: string,
+  limits: SharedBudget,
+): Decision | null {
   const { window, maxPods } = limits;
   const share = namespaceShare(limits);
   const pods = new Map<string, Set<string>>();
@@ -100,18 +121,18 @@ function ofClusterAndNamespace(disrupted: readonly ActionEntry[], namespace: str
 }
 
 /** Limit of pods of one namespace in the window. */
-export function namespaceShare({ maxPods, maxPodsPerNamespace }: Budget): number {
+export function namespaceShare({ maxPods, maxPodsPerNamespace }: Omit<SharedBudget, 'window'>): number {
   return maxPodsPerNamespace ?? Math.ceil(maxPods / 2);
 }
 
-/** Budget of the owner. A pod without a confirmed owner has only the other layers. */
+/** Budget of the owner. A pod that is no member of one has only the other layers. */
 function ofOwner(disrupted: readonly ActionEntry[], facts: Facts, { window, maxPercent }: Budget): Decision | null {
-  const owner = ownerOf(facts);
+  const owner = affectedOwnerOf(facts);
   if (!owner || !facts.owner) return null;
   const { replicas } = facts.owner;
   const allowed = Math.ceil((replicas * maxPercent) / 100);
   const acted = distinct(
-    disrupted.filter((a) => a.ownerUid === owner.uid),
+    disrupted.filter((a) => concerns(a, facts)),
     'podUid',
   ).size;
   if (acted < allowed) return null;
@@ -124,23 +145,20 @@ function ofOwner(disrupted: readonly ActionEntry[], facts: Facts, { window, maxP
 function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const floor = policy?.guards.minHealthyReplicas ?? 0;
   const { pod } = facts;
-  const owner = ownerOf(facts);
-  // The floor protects a workload. A pod without a confirmed owner is not part of one.
+  const owner = affectedOwnerOf(facts);
+  // The floor protects a workload. Another pod is not part of one.
   if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING_ACTIONS.has(task.action)) return null;
-  const { kind, name, uid } = owner;
+  const { kind, name } = owner;
   const young = actions.filter(
     (a) =>
       a.atMicros >= nowMicros - STATUS_LAG_MICROS &&
-      a.ownerUid === uid &&
+      concerns(a, facts) &&
       DISRUPTIVE_ACTIONS.has(a.action) &&
       a.podUid !== verdict.pod?.uid,
   );
   const left = facts.owner.ready - distinct(young, 'podUid').size - (pod.ready ? 1 : 0);
   if (left >= floor) return null;
-  return refuse(
-    'below-min-healthy',
-    `${kind} ${name} would have ${left} healthy replicas left; the minimum is ${floor}`,
-  );
+  return refuse(BELOW_MIN_HEALTHY, `${kind} ${name} would have ${left} healthy replicas left; the minimum is ${floor}`);
 }
 
 function distinct(entries: readonly ActionEntry[], field: 'podUid' | 'nodeName'): Set<string> {

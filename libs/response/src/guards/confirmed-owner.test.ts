@@ -1,6 +1,6 @@
-// An owner reference counts only if the owner's object confirms it.
+// An owner reference counts only if the owner's object has that UID and selects the pod.
 import { expect, test } from 'vitest';
-import { confirmedOwner, ownerObjectOf } from './confirmed-owner.ts';
+import { membershipOf, ownerObjectOf } from './confirmed-owner.ts';
 
 const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs-1' };
 const child = { labels: { app: 'web', tier: 'front' }, owner };
@@ -16,8 +16,8 @@ test.each<[string, unknown]>([
   ['NotIn of a label that is absent', expression('NotIn', 'zone', ['a'])],
   ['Exists', expression('Exists', 'app')],
   ['DoesNotExist', expression('DoesNotExist', 'zone')],
-])('confirmedOwner - its selector matches: %s', (_, selector) => {
-  expect(confirmedOwner(child, found(selector), 'rs-1')).toEqual(owner);
+])('membershipOf - its selector matches: %s', (_, selector) => {
+  expect(membershipOf(child, found(selector), 'rs-1')).toBe('confirmed');
 });
 
 test.each<[string, unknown]>([
@@ -33,30 +33,30 @@ test.each<[string, unknown]>([
   ['a selector of 20 KiB', expression('In', 'tier', ['front', 'x'.repeat(20_000)])],
   ['an empty selector', {}],
   ['no selector', undefined],
-])('confirmedOwner - its selector does not match: %s', (_, selector) => {
-  expect(confirmedOwner(child, found(selector), 'rs-1')).toBeNull();
+])('membershipOf - its selector does not match: %s', (_, selector) => {
+  expect(membershipOf(child, found(selector), 'rs-1')).toBeNull();
 });
 
-test('confirmedOwner - another UID, no object, no reference, no UID at all', () => {
+test('membershipOf - another UID, no object, no reference, no UID at all', () => {
   const selector = { matchLabels: { app: 'web' } };
-  expect(confirmedOwner(child, found(selector, 'rs-2'), 'rs-1')).toBeNull();
-  expect(confirmedOwner(child, null, 'rs-1')).toBeNull();
-  expect(confirmedOwner({ ...child, owner: null }, found(selector), 'rs-1')).toBeNull();
-  expect(confirmedOwner({ ...child, owner: { ...owner, uid: '' } }, found(selector, ''), '')).toBeNull();
+  expect(membershipOf(child, found(selector, 'rs-2'), 'rs-1')).toBeNull();
+  expect(membershipOf(child, null, 'rs-1')).toBeNull();
+  expect(membershipOf({ ...child, owner: null }, found(selector), 'rs-1')).toBeNull();
+  expect(membershipOf({ ...child, owner: { ...owner, uid: '' } }, found(selector, ''), '')).toBeNull();
 });
 
-test('confirmedOwner - the top of the chain is the owner or its controller, as the verdict has it', () => {
+test('membershipOf - the top of the chain is the owner or its controller, as the verdict has it', () => {
   const selector = { matchLabels: { app: 'web' } };
   const above = [{ apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'deploy-1', controller: true }];
   const set = ownerObjectOf({ metadata: { uid: 'rs-1', ownerReferences: above }, spec: { selector } });
-  expect(confirmedOwner(child, set, 'deploy-1')).toEqual(owner);
-  expect(confirmedOwner(child, set, 'rs-1')).toEqual(owner);
+  expect(membershipOf(child, set, 'deploy-1')).toBe('confirmed');
+  expect(membershipOf(child, set, 'rs-1')).toBe('confirmed');
   // The pod runs another program, so that ipam-sync gives it no owner; or it was of another workload.
-  for (const topUid of ['', 'deploy-2']) expect(confirmedOwner(child, set, topUid)).toBeNull();
+  for (const topUid of ['', 'deploy-2']) expect(membershipOf(child, set, topUid)).toBe('claimed');
 });
 
-test('confirmedOwner - the plain selector of a ReplicationController', () => {
+test('membershipOf - the plain selector of a ReplicationController', () => {
   const controller = { ...owner, apiVersion: 'v1', kind: 'ReplicationController' };
-  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'web' }), 'rs-1')).toEqual(controller);
-  expect(confirmedOwner({ ...child, owner: controller }, found({ app: 'db' }), 'rs-1')).toBeNull();
+  expect(membershipOf({ ...child, owner: controller }, found({ app: 'web' }), 'rs-1')).toBe('confirmed');
+  expect(membershipOf({ ...child, owner: controller }, found({ app: 'db' }), 'rs-1')).toBeNull();
 });

@@ -1,11 +1,13 @@
 /**
- * Decides whether an owner reference is true. Pure. Anyone who may write a pod may write any owner
- * reference into it.
+ * Decides how a pod belongs to the controller that it references. Pure. Anyone who may write a pod may
+ * write any owner reference into it.
  *
- * A true reference meets three conditions. The pod references the controller by UID with
- * `controller: true`. The controller's selector matches the pod's labels; otherwise the controller
- * releases the pod. The verdict has the top of the same owner chain: ipam-sync publishes an owner
- * only for a pod that runs the controller's template (apps/ipam-sync/src/pods/program.ts).
+ * - claimed: the controller exists under this UID, and its selector matches the pod's labels; otherwise
+ *   it would release the pod. Webhooks change pods, so this is enough to protect: a removal becomes a
+ *   quarantine.
+ * - confirmed: the verdict has the top of the same owner chain, too. ipam-sync publishes an owner only
+ *   for a pod that runs the controller's template (apps/ipam-sync/src/pods/program.ts). Only such a pod
+ *   uses up what its workload has: budgets and cooldowns.
  */
 
 export interface OwnerRef {
@@ -51,22 +53,24 @@ export function ownerObjectOf(body: unknown): OwnerObject {
   };
 }
 
+export type Membership = 'confirmed' | 'claimed';
+
 /**
- * The confirmed reference; null for an object without a controller or with a false reference.
+ * null for an object without a controller or with a false reference.
  * @param child a pod; `owner` is its controller reference
  * @param found the object with the reference's namespace, kind and name; null if it is absent or
  *   unreadable
  * @param topUid top of the pod's owner chain in the verdict; empty without a confirmed owner
  */
-export function confirmedOwner(
+export function membershipOf(
   child: { labels: Readonly<Record<string, string>>; owner: OwnerRef | null },
   found: OwnerObject | null,
   topUid: string,
-): OwnerRef | null {
+): Membership | null {
   const { owner, labels } = child;
   if (!owner || !found || owner.uid === '' || found.uid !== owner.uid) return null;
-  if (topUid === '' || (topUid !== found.uid && topUid !== found.controllerUid)) return null;
-  return selects(owner.kind, found.selector, labels) ? owner : null;
+  if (!selects(owner.kind, found.selector, labels)) return null;
+  return topUid !== '' && (topUid === found.uid || topUid === found.controllerUid) ? 'confirmed' : 'claimed';
 }
 
 /**

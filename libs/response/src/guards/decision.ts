@@ -28,7 +28,7 @@ export type RefusalCode =
   | 'policy-withdrawn'
   /** The policy protects the namespace. */
   | 'protected-namespace'
-  /** The policy protects pods of this kind of owner. */
+  /** The policy protects pods of this kind of owner from removal; they are quarantined instead. */
   | 'protected-owner-kind'
   /** The kubelet restarts a static pod, so it can only be quarantined. */
   | 'static-pod'
@@ -36,9 +36,9 @@ export type RefusalCode =
   | 'backlog-full'
   /** No approval within the time limit. */
   | 'approval-expired'
-  /** The policy's budget of the window is used up. */
+  /** The policy's budget of the window is used up. By default a removal becomes a quarantine. */
   | 'budget-exhausted'
-  /** Too few healthy replicas would be left. */
+  /** Too few healthy replicas would be left: the pod is quarantined instead. */
   | 'below-min-healthy'
   /**
    * Too many pods of one owner were removed in the window; further ones are quarantined instead.
@@ -61,6 +61,8 @@ export interface ActionEntry {
   podUid: string;
   /** Empty without a confirmed owner. */
   ownerUid: string;
+  /** Owner of a claimed member; empty for others. */
+  claimedOwnerUid: string;
   namespace: string;
   nodeName: string;
 }

@@ -41,12 +41,13 @@ export interface PodFacts {
 }
 
 /**
- * Replica counts of a confirmed owner (confirmed-owner.ts). For a DaemonSet: number of nodes that
- * should run a pod.
+ * Replica counts of an owner. For a DaemonSet: number of nodes that should run a pod.
  */
 export interface OwnerFacts {
   replicas: number;
   ready: number;
+  /** The pod is a claimed member, not a confirmed one (confirmed-owner.ts). */
+  isClaimed?: true;
 }
 
 export interface NodeFacts {
@@ -60,7 +61,7 @@ export interface NodeFacts {
 /** All facts for one task. A pod or node that does not exist is null. */
 export interface Facts {
   pod: PodFacts | null;
-  /** null if the pod's owner reference is not confirmed: the pod counts as one without owner. */
+  /** null if the pod's owner reference is false: the pod counts as one without owner. */
   owner: OwnerFacts | null;
   node: NodeFacts | null;
 }
@@ -158,10 +159,21 @@ export function ownerPath(namespace: string, owner: OwnerRef): string | null {
 }
 
 /**
- * The owner for protection and budgets; null if the pod has none or the API server does not confirm
- * it. A kind without replica counts (Job, custom resource) is never confirmed: the responder may
- * not read it.
+ * The owner that a removal is charged to; null if the pod has none or is no confirmed member.
  */
 export function ownerOf({ pod, owner }: Facts): OwnerRef | null {
+  return owner === null || owner.isClaimed ? null : (pod?.owner ?? null);
+}
+
+/**
+ * The owner whose replicas a removal affects, of which the pod may be a claimed member only. A kind
+ * without replica counts (Job, custom resource) is none: the responder may not read it.
+ */
+export function affectedOwnerOf({ pod, owner }: Facts): OwnerRef | null {
   return owner === null ? null : (pod?.owner ?? null);
+}
+
+/** UID of the owner of a claimed member; empty for others. */
+export function claimedOwnerUidOf(facts: Facts): string {
+  return facts.owner?.isClaimed ? (facts.pod?.owner?.uid ?? '') : '';
 }

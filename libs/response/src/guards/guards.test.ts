@@ -66,6 +66,7 @@ const did = (action: ActionEntry['action'], more: Partial<ActionEntry> = {}): Ac
   policy: 'p',
   podUid: 'pod-2',
   ownerUid: 'rs-1',
+  claimedOwnerUid: '',
   namespace: 'shop',
   nodeName: 'node-a',
   ...more,
@@ -97,6 +98,11 @@ function checkRow({ action, guards, step, policy, facts, ...more }: Row): Decisi
     ...more,
   });
 }
+/** Facts of the owner of a claimed member. */
+const CLAIMED = { replicas: 4, ready: 4, isClaimed: true } as const;
+/** Removals of claimed members. */
+const ofClaimed = (uids: string) =>
+  uids.split('').map((u) => did('delete', { podUid: u, ownerUid: '', claimedOwnerUid: 'rs-1' }));
 const codeOf = (decision: Decision) => ('code' in decision ? decision.code : decision.kind);
 
 const wide = { window: '10m', maxPods: 100, maxPercent: 100, maxNodes: 100 };
@@ -159,8 +165,13 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'protected-owner-kind',
   ],
   [
-    'quarantine of a DaemonSet',
+    'quarantine of a DaemonSet: a tenant can create one',
     { action: 'quarantine', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }) } },
+    'go',
+  ],
+  [
+    'a pod that a DaemonSet selects, changed by a webhook',
+    { action: 'evict', facts: { pod: pod({ owner: { ...OWNER, kind: 'DaemonSet' } }), owner: CLAIMED } },
     'protected-owner-kind',
   ],
   // Any user who may write the pod may write an owner reference.
@@ -290,7 +301,51 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     },
     'go',
   ],
+  [
+    'three removals of claimed members, a claimed one',
+    { action: 'delete', guards: { budget: wide }, facts: { owner: CLAIMED }, actions: ofClaimed('abc') },
+    'delete-storm',
+  ],
+  [
+    'of confirmed and claimed ones, a claimed one',
+    {
+      action: 'delete',
+      guards: { budget: wide },
+      facts: { owner: CLAIMED },
+      actions: [...ofClaimed('ab'), did('delete', { podUid: 'c' })],
+    },
+    'delete-storm',
+  ],
+  [
+    'three removals of claimed members, a confirmed one: they spend nothing of it',
+    { action: 'delete', guards: { budget: { ...wide, maxPercent: 25 } }, actions: ofClaimed('abc') },
+    'go',
+  ],
   // Cooldown.
+  [
+    'a quarantine waits for no other pod of the owner',
+    { action: 'quarantine', guards: { cooldown: '5m', budget: wide }, actions: [did('quarantine')] },
+    'go',
+  ],
+  [
+    'a second quarantine of the pod waits',
+    {
+      action: 'quarantine',
+      guards: { cooldown: '5m', budget: wide },
+      actions: [did('quarantine', { podUid: 'pod-1' })],
+    },
+    'cooldown',
+  ],
+  [
+    'a cooldown of the owner, a claimed member',
+    {
+      action: 'delete',
+      guards: { cooldown: '5m', budget: wide },
+      facts: { owner: CLAIMED },
+      actions: [did('delete'), ...ofClaimed('a')],
+    },
+    'go',
+  ],
   [
     'a cooldown of the owner',
     { action: 'delete', guards: { cooldown: '5m', budget: wide }, actions: [did('delete')] },
@@ -381,13 +436,71 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
+    'quarantines: by default no budget of removals limits them',
+    {
+      action: 'quarantine',
+      actions: [...'abcdefghijkl'].map((u) => did('quarantine', { podUid: u })),
+    },
+    'go',
+  ],
+  [
+    'quarantines: the share of a namespace is half of their own budget',
+    {
+      action: 'quarantine',
+      guards: { budget: { ...wide, maxQuarantines: 8 } },
+      actions: [...'abcd'].map((u) => did('quarantine', { podUid: u })),
+    },
+    'budget-exhausted',
+  ],
+  [
+    'quarantines: a used-up share does not affect others',
+    {
+      action: 'quarantine',
+      guards: { budget: { ...wide, maxQuarantines: 8 } },
+      actions: [...'abcd'].map((u) => did('quarantine', { podUid: u, namespace: 'tenant' })),
+    },
+    'go',
+  ],
+  [
+    'quarantines: removals do not count',
+    {
+      action: 'quarantine',
+      guards: { budget: { ...wide, maxQuarantines: 2 } },
+      actions: [...'abcd'].map((u) => did('delete', { podUid: u })),
+    },
+    'go',
+  ],
+  [
+    'quarantines: a policy may limit them like removals',
+    {
+      action: 'quarantine',
+      guards: { budget: { ...wide, maxPods: 2, exhausted: 'refuse' } },
+      actions: [did('delete')],
+    },
+    'budget-exhausted',
+  ],
+  [
     'a quarantine that replaces a removal refused by the budget',
     { action: 'quarantine', guards: { budget: { ...wide, maxPods: 0, exhausted: 'quarantine' } } },
     'go',
   ],
   [
     'pods: none left',
+    { action: 'delete', guards: { budget: { ...wide, maxPods: 1 } }, actions: [did('evict', { ownerUid: '' })] },
+    'budget-exhausted',
+  ],
+  [
+    'pods: quarantines use up no removals',
     { action: 'delete', guards: { budget: { ...wide, maxPods: 1 } }, actions: [did('quarantine', { ownerUid: '' })] },
+    'go',
+  ],
+  [
+    'pods: they do if the policy refuses further ones',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 1, exhausted: 'refuse' } },
+      actions: [did('quarantine', { ownerUid: '' })],
+    },
     'budget-exhausted',
   ],
   ['pods: labels are free', { action: 'label', guards: { budget: { ...wide, maxPods: 0 } } }, 'go'],
@@ -469,6 +582,21 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'an unconfirmed owner has no floor',
     { action: 'evict', guards: { minHealthyReplicas: 1, budget: wide }, facts: { owner: null } },
     'go',
+  ],
+  [
+    'a claimed member counts as one of the workload',
+    { action: 'delete', guards: { minHealthyReplicas: 4, budget: wide }, facts: { owner: CLAIMED } },
+    'below-min-healthy',
+  ],
+  [
+    'with the removals of others that are newer than the count',
+    {
+      action: 'delete',
+      guards: { minHealthyReplicas: 3, budget: wide, deleteStorm: { deletes: 9, window: '10m' } },
+      facts: { owner: CLAIMED },
+      actions: ofClaimed('a').map((one) => ({ ...one, atMicros: NOW - STATUS_LAG_MICROS / 2 })),
+    },
+    'below-min-healthy',
   ],
   ['quarantine has no floor', { action: 'quarantine', guards: { minHealthyReplicas: 9, budget: wide } }, 'go'],
 ];

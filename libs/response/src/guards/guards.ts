@@ -3,15 +3,16 @@
  * one decision with a code and a sentence. Guards run in the order identity, protection, limits
  * (action-limits.ts); the first refusal decides, so a record has the most significant reason.
  *
- * Only an owner that the API server confirms protects a pod (confirmed-owner.ts). A task with a
+ * An owner protects a pod from removal only, and only if the API server has it (confirmed-owner.ts): the
+ * pod is quarantined instead, because tenants create workloads of every kind. A task with a
  * `started` record has its reservation: each try checks identity, policy and protection again, but
  * no limits.
  */
-import { DISRUPTIVE_ACTIONS, REMOVING_ACTIONS } from '@bailiff/policy';
-import type { Task, VerdictSummary } from '../planning/plan.ts';
+import { REMOVING_ACTIONS } from '@bailiff/policy';
+import { PROTECTED_OWNER_KIND, STATIC_POD, type Task, type VerdictSummary } from '../planning/plan.ts';
 import { ACTION_LIMITS } from './action-limits.ts';
 import { type Decision, type Guard, type GuardInput, refuse } from './decision.ts';
-import { CORDONED_BY, ownerOf, type PodFacts } from './facts.ts';
+import { affectedOwnerOf, CORDONED_BY, type PodFacts } from './facts.ts';
 
 export function checkGuards(input: GuardInput): Decision {
   const always: Guard[] = [withdrawn, identity, protection, stale, dryRun];
@@ -104,14 +105,12 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
   if (!pod) return null;
   if (pod.staticUid !== null) {
     if (!REMOVING_ACTIONS.has(task.action)) return null;
-    return refuse('static-pod', `the kubelet would restart this static pod; it can only be quarantined`);
+    return refuse(STATIC_POD, `the kubelet would restart this static pod: it is quarantined instead`);
   }
-  const kind = ownerOf(facts)?.kind;
+  const kind = affectedOwnerOf(facts)?.kind;
   const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
-  if (isOneOf && DISRUPTIVE_ACTIONS.has(task.action)) {
-    return refuse('protected-owner-kind', `pods of a ${kind} are protected by policy ${task.policy}`);
-  }
-  return null;
+  if (!isOneOf || !REMOVING_ACTIONS.has(task.action)) return null;
+  return refuse(PROTECTED_OWNER_KIND, `policy ${task.policy} removes no pods of a ${kind}: it is quarantined instead`);
 }
 
 function stale(input: GuardInput): Decision | null {

@@ -2,7 +2,7 @@ import { BUILT_IN_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from 
 import type { Response, Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { taskIdOf } from './ids.ts';
-import { DELETE_STORM, expiryOf, planVerdict, recordOf, withSubstitutes } from './plan.ts';
+import { DELETE_STORM, expiryOf, mayHaveSubstitute, planVerdict, recordOf, withSubstitutes } from './plan.ts';
 import { matches } from './policy-history.ts';
 
 const AT = 5_000_000;
@@ -81,7 +81,25 @@ describe('plan', () => {
       ['quarantine', true, 9_000_000],
     ]);
     expect(tasks[1]).toMatchObject({ dryRun: false, step: { expires: '1h' } });
+    expect(withSubstitutes(planned, verdict(), policies, stopped('protected-namespace'))).toHaveLength(1);
+  });
+
+  it.each([...['budget-exhausted', 'protected-owner-kind', 'below-min-healthy', 'static-pod', 'disruption-budget']])(
+    'withSubstitutes - what a tenant can write never leaves its pod without a response: %s',
+    (code) => {
+      const policies = named({ a: policy({ dryRun: false }) });
+      const planned = planVerdict(verdict(), AT, policies);
+      const tasks = withSubstitutes(planned, verdict(), policies, stopped(code));
+      expect(tasks.map(({ action }) => action)).toEqual(['delete', 'quarantine']);
+      expect(mayHaveSubstitute('quarantine', code)).toBe(false);
+    },
+  );
+
+  it('withSubstitutes - a policy may leave pods beyond its budget alone', () => {
+    const policies = named({ a: policy({ guards: { budget: { exhausted: 'refuse' } } }) });
+    const planned = planVerdict(verdict(), AT, policies);
     expect(withSubstitutes(planned, verdict(), policies, stopped('budget-exhausted'))).toHaveLength(1);
+    expect(withSubstitutes(planned, verdict(), policies, stopped('below-min-healthy'))).toHaveLength(2);
   });
 
   it("substitutesOf - the policy's own quarantine is brought forward, not doubled", () => {

@@ -8,10 +8,25 @@ import type { Response, Verdict } from '@bailiff/schemas';
 import { responseIdOf, type TaskKey, taskIdOf } from './ids.ts';
 import { matches } from './policy-history.ts';
 
-/** Code of the refusal that replaces a deletion by a quarantine. */
+/** Too many pods of one owner were removed. */
 export const DELETE_STORM = 'delete-storm';
-/** Code of a refused budget. A quarantine replaces the removal if the policy requests it. */
+/** Code of a refused budget. A quarantine replaces the removal unless the policy says `refuse`. */
 export const BUDGET_EXHAUSTED = 'budget-exhausted';
+/** The owner is of a protected kind. */
+export const PROTECTED_OWNER_KIND = 'protected-owner-kind';
+/** The owner would have too few healthy replicas. */
+export const BELOW_MIN_HEALTHY = 'below-min-healthy';
+/** The kubelet restarts a static pod. */
+export const STATIC_POD = 'static-pod';
+/** A disruption budget refused the eviction until the responder gave up. */
+export const DISRUPTION_BUDGET = 'disruption-budget';
+/**
+ * Why a removal did not happen, if its pod is quarantined instead. Tenants write workloads, disruption
+ * budgets and pods without end, so none of these reasons leaves a pod without a response.
+ */
+const SUBSTITUTED: ReadonlySet<string> = new Set([
+  ...[DELETE_STORM, BUDGET_EXHAUSTED, PROTECTED_OWNER_KIND, BELOW_MIN_HEALTHY, STATIC_POD, DISRUPTION_BUDGET],
+]);
 /**
  * Code of a quarantine whose pod is already in quarantine for another verdict, at least as long.
  */
@@ -52,10 +67,15 @@ export function planVerdict(
   return tasks;
 }
 
-/** Whether a quarantine replaces a removal that was refused for this reason. */
+/** Whether a quarantine may replace a removal that ended for this reason: the newest policy decides. */
+export function mayHaveSubstitute(action: string, reasonCode: string): boolean {
+  return REMOVING_ACTIONS.has(action) && SUBSTITUTED.has(reasonCode);
+}
+
+/** Whether a quarantine replaces a removal that ended for this reason. */
 export function hasSubstitute(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
-  if (reasonCode === DELETE_STORM) return true;
-  return REMOVING_ACTIONS.has(action) && reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'quarantine';
+  if (reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'refuse') return false;
+  return mayHaveSubstitute(action, reasonCode);
 }
 
 /**
@@ -134,6 +154,7 @@ export function recordOf(
     ownerKind: '',
     ownerName: '',
     ownerUid: '',
+    claimedOwnerUid: '',
     recordedAt: 0,
     attempt: 0,
     apiVerb: '',

@@ -23,6 +23,7 @@ const record = (phase: Response['phase'], more: Partial<Response> = {}): Respons
     ownerKind: '',
     ownerName: '',
     ownerUid: 'rs-1',
+    claimedOwnerUid: '',
     recordedAt: 0,
     attempt: 1,
     apiVerb: '',
@@ -131,7 +132,7 @@ describe('ledger', () => {
     const ledger = new Ledger();
     const rows = [
       [record('refused', { verdictId: 'v1' }), false],
-      [record('refused', { verdictId: 'v2', reasonCode: 'delete-storm' }), true],
+      [record('refused', { verdictId: 'v2', action: 'delete', reasonCode: 'delete-storm' }), true],
       [record('succeeded', { verdictId: 'v3', expiresAt: 9e15 }), true],
       [record('succeeded', { verdictId: 'v4' }), false],
     ] as const;

@@ -12,11 +12,10 @@
  * time; actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end; of
  * expiring labels the newest MAX_EXPIRING_LABELS.
  */
-import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
 import { type ActionEntry, needsReservation } from '../guards/decision.ts';
 import { type PhaseGroup, phaseGroupOf, taskIdOf } from '../planning/ids.ts';
-import { ALREADY_QUARANTINED, BUDGET_EXHAUSTED, DELETE_STORM, quarantineEndMicros } from '../planning/plan.ts';
+import { ALREADY_QUARANTINED, mayHaveSubstitute, quarantineEndMicros } from '../planning/plan.ts';
 import { RELEASED } from './records.ts';
 
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
@@ -307,8 +306,7 @@ export class Ledger {
     }
     this.#expiring.delete(taskId);
     // Kept: a quarantine may replace the removal, and `tasksOf` needs its outcome.
-    if (end.reasonCode === DELETE_STORM || (end.reasonCode === BUDGET_EXHAUSTED && REMOVING_ACTIONS.has(end.action)))
-      return;
+    if (mayHaveSubstitute(end.action, end.reasonCode)) return;
     this.#close(taskId, state.terminal?.atMicros ?? 0);
   }
 }
@@ -388,6 +386,6 @@ function newState(taskId: string, first: Response): TaskState {
 }
 
 function actionOf(taskId: string, atMicros: number, response: Response): ActionEntry {
-  const { action, policy, podUid, podNamespace: namespace, ownerUid, nodeName } = response;
-  return { taskId, atMicros, action, policy, podUid, ownerUid, namespace, nodeName };
+  const { action, policy, podUid, podNamespace: namespace, ownerUid, claimedOwnerUid, nodeName } = response;
+  return { taskId, atMicros, action, policy, podUid, ownerUid, claimedOwnerUid, namespace, nodeName };
 }

@@ -90,7 +90,14 @@ const TEXTS = {
   Response: {
     ...{ responseId: 'uid', verdictId: 'uid', policy: 'name', reasonCode: 'uid', reason: 'reason', level: 'word' },
     ...{ rule: 'name', podUid: 'uid', podNamespace: 'name', podName: 'name', nodeName: 'name' },
-    ...{ ownerKind: 'name', ownerName: 'name', ownerUid: 'uid', apiVerb: 'word', apiPath: 'request' },
+    ...{
+      ownerKind: 'name',
+      ownerName: 'name',
+      ownerUid: 'uid',
+      claimedOwnerUid: 'uid',
+      apiVerb: 'word',
+      apiPath: 'request',
+    },
   },
   PodCapture: { arguments: 'word' },
   CapturedProcess: { container: 'name', comm: 'word', executable: 'sentence', args: 'sentence' },

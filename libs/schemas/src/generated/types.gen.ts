@@ -426,4 +426,6 @@ export interface Response {
   expiresAt: number | null;
   /** only for a successful capture */
   capture: PodCapture | null;
+  /** controller that the pod references and whose selector matches, if the pod does not run its template: it protects the pod from removal, and its budgets are not charged */
+  claimedOwnerUid: string;
 }
