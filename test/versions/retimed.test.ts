@@ -44,7 +44,8 @@ describe.each(recordedVersions())('ends in %s', (version) => {
     const later = retimed(messages, DAY_MS);
     const read = readerOf(later);
     const responses = ofStream(messages, 'RESPONSES').map(({ value }) => value as Response);
-    expect(await Promise.all(ofStream(later, 'RESPONSES').map(read))).toEqual(
+    // Later versions may add fields.
+    expect(await Promise.all(ofStream(later, 'RESPONSES').map(read))).toMatchObject(
       responses.map(({ expiresAt, ...same }) => {
         return { ...same, expiresAt: expiresAt === null ? null : expiresAt + DAY_MS * 1000 };
       }),

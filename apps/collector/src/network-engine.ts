@@ -213,8 +213,7 @@ export class NetworkEngine {
   /** Brings the desired state into the kernel. */
   apply(): void {
     this.#nodeMaps.apply();
-    const rest = [...this.registry.allLive()].filter((iface) => !this.#binder.bindListed(iface));
-    this.#reconciler.applyAll(rest);
+    this.#reconciler.applyAll([...this.registry.allLive()].filter((iface) => !this.#binder.bindListed(iface)));
   }
 
   applyOwnNetworks(): void {
