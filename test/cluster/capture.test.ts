@@ -7,6 +7,7 @@ import path from 'node:path';
 import { captureSubject } from '@bailiff/bus';
 import { CHECKOUT, cgroup2Mount, exec } from '@bailiff/lab/node';
 import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
+import { sampleCapture } from '@bailiff/schemas/testing';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
@@ -198,7 +199,14 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
   });
 
   it('a collector that is silent or sends false data - the deletion waits no longer than its bound, and no false data is recorded', async () => {
-    const answers: (string | null)[] = [null, '{"capture":{"processes":"none"}}', 'x'.repeat(MAX_CAPTURE_BYTES + 1)];
+    const capture = sampleCapture();
+    const long = { ...capture, processes: capture.processes.map((one) => ({ ...one, comm: '€'.repeat(64) })) };
+    const answers: (string | null)[] = [
+      ...[null, '{"capture":{"processes":"none"}}', 'x'.repeat(MAX_CAPTURE_BYTES + 1)],
+      // Too long for a record, as UTF-8.
+      JSON.stringify({ capture: long }),
+    ];
+    const cases = answers.length;
     const bus = await rig.nats.connect('admin');
     const asked = bus.nc.subscribe(captureSubject('node-b'), {
       callback: (_, message) => {
@@ -208,7 +216,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     });
     await bus.nc.flush();
     const reasons: string[] = [];
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < cases; i++) {
       const verdict = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
       // Counts probes, 5 s of them, instead of time: when this process pauses, so does the
       // responder, which runs in it.
@@ -220,6 +228,6 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
       reasons.push(ended.reasonCode);
     }
     asked.unsubscribe();
-    expect(reasons).toEqual(['no-answer', 'bad-answer', 'bad-answer']);
+    expect(reasons).toEqual(['no-answer', 'bad-answer', 'bad-answer', 'bad-answer']);
   });
 });

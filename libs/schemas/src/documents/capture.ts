@@ -1,9 +1,12 @@
 /**
  * Request and reply of a pod capture between responder and collector, as JSON. Both sides validate
  * them: a node may be compromised, so the responder rejects a reply of another shape or size as a
- * whole.
+ * whole. It also rejects one that no response can hold: a response that cannot be encoded would
+ * never end its task.
  */
+import type avro from 'avsc';
 import * as z from 'zod';
+import { CURRENT } from '../codec/registry.ts';
 import type { PodCapture } from '../generated/types.gen.ts';
 import { filled, list, text } from './limited.ts';
 
@@ -60,10 +63,14 @@ export const captureAnswer = z.union([
 ]);
 export type CaptureAnswer = z.infer<typeof captureAnswer>;
 
-/** @throws Error with the path: too long, not JSON, or of another shape */
+const captureType = () => (CURRENT.Response.type as avro.types.RecordType).field('capture').type;
+
+/** @throws Error with the path: too long, not JSON, of another shape, or not part of a response */
 export function parseCaptureAnswer(bytes: Uint8Array): CaptureAnswer {
   if (bytes.length > MAX_CAPTURE_BYTES) throw new Error(`${bytes.length} bytes exceed ${MAX_CAPTURE_BYTES}`);
   const result = captureAnswer.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  // The limits of texts count units in JSON and bytes in a response, whose numbers are smaller too.
+  if (result.success && 'capture' in result.data) captureType().toBuffer(result.data.capture);
   if (result.success) return result.data;
   throw new Error(result.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
 }
