@@ -62,7 +62,7 @@ it('queues - a silent Redis is reported as lost, reconnected, and its jobs are d
       done.push(taskId);
       return { kind: 'done' };
     },
-    ...{ onJobFailure: () => undefined, onRedisError: () => undefined },
+    ...{ onJobFailure: () => undefined, onForeignJob: () => undefined, onRedisError: () => undefined },
     onRedisReady: () => reported.push('ready'),
     onRedisLost: () => reported.push('lost'),
   });

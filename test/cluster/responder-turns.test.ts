@@ -27,7 +27,7 @@ async function runOrder(prefix: string, turnOf: (tenant: string) => number): Pro
       if (!mayRun) await waitFor(() => mayRun, { what: 'all jobs to be added' });
       return { kind: 'done' };
     },
-    ...{ onJobFailure: () => undefined, onRedisError: () => undefined },
+    ...{ onJobFailure: () => undefined, onForeignJob: () => undefined, onRedisError: () => undefined },
     ...{ onRedisReady: () => undefined, onRedisLost: () => undefined },
   });
   const state = () => ({ ran: ran.length, problem: queues.problem });

@@ -2,7 +2,12 @@
  * Types that the folders share: stored verdicts, the response log, jobs, and the crash points of
  * tests.
  */
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import type { Response, Verdict } from '@bailiff/schemas';
+import * as z from 'zod';
+
+/** Longest name in a job: that of a policy. */
+const MAX_ID = 253;
 
 /** A verdict with its stream position. */
 export interface StoredVerdict {
@@ -29,19 +34,29 @@ export interface ResponseLog {
   caughtUp(): Promise<void>;
 }
 
-/** Content of a job: names and attempts. Everything else is read from the streams. */
-export interface Job {
+/**
+ * Content of a job: names and attempts. Everything else is read from the streams, because others may
+ * write to Redis.
+ */
+const job = z.object({
   /** `clear`: after a release by a person, remove the visible record. */
-  kind: 'do' | 'undo' | 'clear';
-  taskId: string;
-  action: Response['action'];
-  verdictId: string;
-  policy: string;
-  /** Sequence of the verdict in VERDICTS. */
-  sequence: number;
-  tries: number;
+  kind: z.enum(['do', 'undo', 'clear']),
+  taskId: z.string().max(MAX_ID),
+  action: z.enum(RESPONSE_ACTIONS) satisfies z.ZodType<Response['action']>,
+  verdictId: z.string().max(MAX_ID),
+  policy: z.string().max(MAX_ID),
+  /** Sequence of the verdict in VERDICTS; 0 for an undo. */
+  sequence: z.int().nonnegative(),
+  tries: z.int().nonnegative(),
   /** Wall time of the first failed attempt; 0 without one. */
-  failingSinceMs: number;
+  failingSinceMs: z.number().nonnegative(),
+});
+export type Job = z.infer<typeof job>;
+
+/** The job in a value from Redis; null if it is none. */
+export function jobOf(value: unknown): Job | null {
+  const { data } = job.safeParse(value);
+  return data && (data.kind !== 'do' || data.sequence > 0) ? data : null;
 }
 
 /** `later`: run again after the delay, with the given attempts. */

@@ -31,6 +31,8 @@ import { TaskRunner } from './tasks/run-task.ts';
 import { UndoRunner } from './tasks/run-undo.ts';
 import type { TaskDeps } from './tasks/task-deps.ts';
 
+/** Characters of a job id that are logged. */
+const MAX_LOGGED_ID = 64;
 /** Interval at which held steps are checked: the maximum delay after a wait ends. */
 const RELEASE_EVERY_MS = 2_000;
 
@@ -101,6 +103,7 @@ class Responder {
       ...{ policies, ledger },
       whenPoliciesRead: (timeMicros) => this.#policyLog.whenReadTo(timeMicros),
       readVerdict: (sequence) => this.#verdicts.get(sequence),
+      findVerdict: (response) => this.#verdicts.find(response),
     });
     const order = new OrderGate();
     const deps: TaskDeps = {
@@ -256,6 +259,7 @@ class Responder {
 
   #openQueues(): Queues {
     const { config, log } = this.#ctx;
+    const quiet = new RateLimitedLog(log);
     return new Queues({
       redis: redisOf(config),
       prefix: config.queuePrefix,
@@ -266,6 +270,10 @@ class Responder {
       onJobFailure: (error) => {
         this.#metrics.jobFailures.inc();
         log.error({ err: error }, 'a job failed; the next scan adds it again');
+      },
+      onForeignJob: (id) => {
+        this.#metrics.orphanJobs.inc();
+        quiet.warn('foreign job', { id: id.slice(0, MAX_LOGGED_ID) }, 'dropped a job that no responder added to Redis');
       },
       onRedisError: (error) => log.debug({ err: error }, 'Redis'),
       onRedisReady: () => {

@@ -6,6 +6,7 @@
  * Data path: streams/verdicts.ts → here → scheduling/scheduler.ts; later tasks/run-task.ts → here.
  */
 import { type Ledger, POLICY_SETTLE_MICROS, type PolicyHistory, type Task, tasksOf } from '@bailiff/response';
+import type { Response } from '@bailiff/schemas';
 import type { Job, StoredVerdict } from '../ports.ts';
 
 export interface PlannerOptions {
@@ -15,6 +16,8 @@ export interface PlannerOptions {
   whenPoliciesRead(timeMicros: number): Promise<void>;
   /** The verdict of a sequence; null if the stream no longer has it. @throws BusError */
   readVerdict(sequence: number): Promise<StoredVerdict | null>;
+  /** The verdict of a record; null if the stream no longer has it. @throws BusError */
+  findVerdict(response: Response): Promise<StoredVerdict | null>;
 }
 
 /** A verdict with its tasks in plan order, those with a terminal record included. */
@@ -57,5 +60,14 @@ export class Planner {
     const plan = this.plan(stored);
     const task = plan.tasks.find(({ taskId }) => taskId === job.taskId);
     return task ? { ...plan, task } : null;
+  }
+
+  /**
+   * Whether a task with a record has lost its verdict or its policy. A job cannot prove that: its
+   * names are from Redis. @throws BusError
+   */
+  async isOrphan(taskId: string, first: Response): Promise<boolean> {
+    const stored = await this.#o.findVerdict(first);
+    return !stored || !this.plan(stored).tasks.some((task) => task.taskId === taskId);
   }
 }

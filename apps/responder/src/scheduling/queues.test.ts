@@ -12,6 +12,7 @@ it('queues - an unreachable Redis is reported once with the error, and close doe
     lockDurationMs: 1_000,
     run: () => Promise.reject(new Error('no job was put in')),
     onJobFailure: () => undefined,
+    onForeignJob: () => undefined,
     onRedisError: () => undefined,
     onRedisReady: () => undefined,
     onRedisLost: (error) => lost.push(error),

@@ -5,6 +5,8 @@
  * runs once. Jobs that are due run by their turn (fair-turns.ts), so that no tenant's jobs delay all
  * others.
  *
+ * A client with the password of Redis can add jobs: a job names a task that the streams have to prove.
+ *
  * A job ends at once or moves to `delayed` with its attempt count. BullMQ's own attempts are
  * unused: a bound kept in Redis would be lost with Redis. Another worker takes over a job after
  * `lockDurationMs`.
@@ -12,7 +14,7 @@
 import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
-import type { Job, JobResult } from '../ports.ts';
+import { type Job, type JobResult, jobOf } from '../ports.ts';
 import type { QueuedJob } from './backlog.ts';
 import { RedisConnector } from './redis-connector.ts';
 
@@ -42,6 +44,8 @@ export interface QueueOptions {
   run(job: Job): Promise<JobResult>;
   /** A job ended with an unexpected error; the next scan adds it again. */
   onJobFailure(error: Error): void;
+  /** A job that no responder added is dropped. */
+  onForeignJob(id: string): void;
   onRedisError(error: Error): void;
   /** Redis is connected (again): add the jobs that it may have lost. */
   onRedisReady(): void;
@@ -167,10 +171,15 @@ export class Queues {
 }
 
 async function work(job: BullJob<Job>, token: string | undefined, options: QueueOptions): Promise<void> {
-  const result = await options.run(job.data);
+  const own = jobOf(job.data);
+  if (!own) {
+    options.onForeignJob(String(job.id));
+    return;
+  }
+  const result = await options.run(own);
   if (result.kind === 'done') return;
   const { tries, failingSinceMs } = result;
-  if (tries !== job.data.tries || failingSinceMs !== job.data.failingSinceMs) {
+  if (tries !== own.tries || failingSinceMs !== own.failingSinceMs) {
     await job.updateData({ ...job.data, tries, failingSinceMs });
   }
   await job.moveToDelayed(Date.now() + Math.ceil(result.delayMs), token);

@@ -7,6 +7,7 @@ import {
   BusError,
   consumeOrdered,
   deadLetter,
+  getLastMessage,
   getMessage,
   type Position,
   parseSubject,
@@ -14,8 +15,9 @@ import {
   reasonOf,
   retryTransient,
   type StreamMessage,
+  verdictSubject,
 } from '@bailiff/bus';
-import { decodeWithLookup, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { decodeWithLookup, type Response, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import type { StoredVerdict } from '../ports.ts';
 
 const STREAM = 'VERDICTS';
@@ -95,6 +97,13 @@ export class VerdictStream {
     const placed = message && (await this.#decode(message));
     if (placed) this.#keep(placed);
     return placed;
+  }
+
+  /** The verdict of a record; null likewise. @throws BusError */
+  async find({ verdictId, level, podNamespace, podName }: Response): Promise<StoredVerdict | null> {
+    const pod = podName === '' ? null : { namespace: podNamespace, name: podName };
+    const message = await getLastMessage(this.#options.bus, STREAM, verdictSubject({ verdictId, level, pod }));
+    return message && (await this.#decode(message));
   }
 
   #keep(placed: StoredVerdict): void {

@@ -145,6 +145,7 @@ class Replica {
         ledger: this.ledger,
         whenPoliciesRead: async () => {},
         readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
+        findVerdict: async ({ verdictId }) => verdicts.find(({ verdict }) => verdict.verdictId === verdictId) ?? null,
       }),
       // This test covers the order of events; the chaos tests cover durations.
       clock: { ...systemClock, monotonicMs: () => 0 },

@@ -95,8 +95,9 @@ export class TaskRunner {
 
   /** Ends an open task whose verdict VERDICTS no longer holds. */
   async #endOrphan({ taskId, tries }: Job): Promise<void> {
-    const state = this.#deps.ledger.task(taskId);
-    if (!state || state.terminal) return;
+    const { ledger, planner } = this.#deps;
+    const state = ledger.task(taskId);
+    if (!state || state.terminal || !(await planner.isOrphan(taskId, state.first))) return;
     await writeRecord(this.#deps, {
       ...state.first,
       responseId: responseIdOf(state.first, 'terminal'),

@@ -82,7 +82,8 @@ export class UndoRunner {
 
   async #clear(taskId: string): Promise<void> {
     const released = [...this.#deps.ledger.released()].find((one) => one.taskId === taskId);
-    if (released) await clearReleased(this.#context(released.response));
+    if (!released) return;
+    await clearReleased(this.#context(released.response));
     this.#cleared.add(taskId);
   }
 

@@ -23,7 +23,7 @@ export interface TaskDeps {
   order: OrderGate;
   /** Whether a verdict has a place in the backlog where its tasks may wait. */
   mayWait(verdictId: string): boolean;
-  planner: Pick<Planner, 'find'>;
+  planner: Pick<Planner, 'find' | 'isOrphan'>;
   clock: Clock;
   metrics: Metrics;
   limits: RunLimits;
