@@ -1,6 +1,10 @@
-/** A proposal as YAML with comments. Pure. */
+/**
+ * A proposal as YAML with comments. Pure. Paths and names are chosen by the observed pod. To YAML 1.1,
+ * which kubectl reads, U+0085, U+2028 and U+2029 are line breaks: documentText escapes them, so that a
+ * name cannot end its comment or its value and add rules.
+ */
 import { Document, isMap, isScalar, isSeq, type Node, type YAMLMap } from 'yaml';
-import { objectOf, YAML_STYLE } from '../../shared/text/yaml.ts';
+import { documentText, objectOf } from '../../shared/text/yaml.ts';
 import type { Proposal } from './propose.ts';
 import type { ProposedRule } from './rule-parts.ts';
 
@@ -64,5 +68,5 @@ export function proposalYaml(proposal: Proposal, from: LearnedFrom): string {
       if (isMap(rule) && proposed) annotate(rule as YAMLMap, proposed);
     });
   }
-  return document.toString(YAML_STYLE);
+  return documentText(document);
 }
