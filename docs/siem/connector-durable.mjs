@@ -9,6 +9,6 @@ const consumer = await jetstream(nats, { apiPrefix: 'BUS', checkAPI: false }).co
 
 for await (const message of await consumer.consume()) {
   const event = message.json();
-  console.log(event.severity, event.class_name, event.metadata.uid, event.message);
+  console.log(event.severity, event.class_name, event.metadata.uid, event.message.replaceAll(/\p{C}/gu, '?'));
   message.ack(); // after the SIEM stored it; a redelivered event has the same uid
 }

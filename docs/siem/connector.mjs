@@ -5,5 +5,5 @@ const nats = await connectAs('siem-reader');
 
 for await (const message of nats.subscribe('bailiff.v1.siem.ocsf.>')) {
   const event = message.json();
-  console.log(event.severity, event.class_name, event.metadata.uid, event.message);
+  console.log(event.severity, event.class_name, event.metadata.uid, event.message.replaceAll(/\p{C}/gu, '?'));
 }

@@ -3,6 +3,7 @@
 
 usage: read_avro.py <directory written by `bailiff schemas export`>
 Reads one hexadecimal message per line from stdin; writes {"name": ..., "value": ...} per line.
+A message that cannot be read is skipped and reported on stderr: nodes can store any bytes.
 """
 import datetime
 import io
@@ -30,8 +31,12 @@ readers = {
     for fingerprint, entry in index.items()
 }
 for line in sys.stdin:
-    message = bytes.fromhex(line.strip())
-    assert message[:2] == b"\xc3\x01", "not a single-object encoding"
-    name, reader = readers[message[2:10][::-1].hex()]
-    value = reader.read(avro.io.BinaryDecoder(io.BytesIO(message[10:])))
+    try:
+        message = bytes.fromhex(line.strip())
+        assert message[:2] == b"\xc3\x01", "not a single-object encoding"
+        name, reader = readers[message[2:10][::-1].hex()]
+        value = reader.read(avro.io.BinaryDecoder(io.BytesIO(message[10:])))
+    except Exception as error:  # of any type: avro raises many
+        print(f"skipped {len(line) // 2} bytes: {error!r}", file=sys.stderr)
+        continue
     print(json.dumps({"name": name, "value": value}, default=plain), flush=True)

@@ -1,6 +1,8 @@
 // ECS, CEF, and helpers that all formats share.
 
-import { sampleViolation } from '@bailiff/schemas/testing';
+import { SIEM_FORMATS } from '@bailiff/bus';
+import { MAX_LIST, MAX_TEXT } from '@bailiff/schemas';
+import { sampleLsmViolation, sampleViolation } from '@bailiff/schemas/testing';
 import { escapeUnsafe, UNSAFE } from '@bailiff/service/printable';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +10,7 @@ import { escapeHeader, escapeValue, toCef } from './cef.ts';
 import { activityOf } from './classes.ts';
 import { toEcs } from './ecs.ts';
 import { clip, commandLine, compact, type SiemEvent, techniquesOf, uidOf } from './event.ts';
-import { asciiJson, render } from './render.ts';
+import { asciiJson, MAX_EVENT_BYTES, render } from './render.ts';
 import { captureEvent, everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
 
 /** Parses a CEF line as a receiver does: a header of eight fields, then keys before `=`. */
@@ -231,4 +233,57 @@ it.each([
   [2, '2 packets of'],
 ])('message - %d: %s', (count, words) => {
   expect(toCef(violationEvent(sampleViolation({ count, suppressed: 0 })), '1')).toContain(`: ${words} `);
+});
+
+describe('size of an event', () => {
+  /** A record with each text and list at its limit. */
+  function filled<T extends object>(record: keyof typeof MAX_TEXT, value: T, character: string): T {
+    const texts = MAX_TEXT[record] as Record<string, { bytes: number } | undefined>;
+    const lists = (MAX_LIST as Record<string, Record<string, { items: number }>>)[record] ?? {};
+    const text = (bytes: number) => character.repeat(Math.floor(bytes / Buffer.byteLength(character)));
+    const fill = ([field, old]: [string, unknown]): [string, unknown] => {
+      const bytes = texts[field]?.bytes;
+      if (bytes === undefined) return [field, old];
+      return [
+        field,
+        Array.isArray(old) ? Array.from({ length: lists[field]?.items ?? 1 }, () => text(bytes)) : text(bytes),
+      ];
+    };
+    return Object.fromEntries(Object.entries(value).map(fill)) as T;
+  }
+
+  it.each(['a', '"', '€', '\u0001', '\u007f', '😀'])(
+    'size - a frame of a node that is full of %j stays below the limit, with its node and its id',
+    (character) => {
+      const base = sampleLsmViolation();
+      const event = violationEvent({
+        ...filled('Violation', base, character),
+        operation: filled('OperationSample', base.operation as never, character),
+        pod: filled('PodRef', base.pod as never, character),
+        sample: null,
+      });
+      for (const format of SIEM_FORMATS) {
+        const { payload } = render(event, format, '1.2.3');
+      const text = payload.toString('utf8');
+        expect(payload.length).toBeLessThanOrEqual(MAX_EVENT_BYTES);
+        expect(text).toContain(event.origin.uid);
+        expect(text).toContain(event.origin.node);
+        if (format !== 'cef') expect(JSON.parse(text)).toMatchObject({});
+      }
+    },
+  );
+
+  it('size - control: unbounded, such an event is longer than a receiver accepts', () => {
+    const base = sampleLsmViolation();
+    const event = violationEvent({ ...base, operation: filled('OperationSample', base.operation as never, '\u007f') });
+    expect(asciiJson(toEcs(event, '1')).length).toBeGreaterThan(64 * 1024);
+    expect(render(event, 'ecs', '1').payload.length).toBeLessThanOrEqual(MAX_EVENT_BYTES);
+  });
+
+  it('size - an ordinary event is not shortened', () => {
+    for (const [, event] of everyEvent())
+      expect(JSON.parse(render(event, 'ecs', '1').payload.toString())).toEqual(
+        JSON.parse(asciiJson(toEcs(event, '1'))),
+      );
+  });
 });
