@@ -26,6 +26,30 @@ afterEach(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
+it('a service whose status has times that no clock has - both commands show all other facts', async () => {
+  const times = { updatedAt: '-271821-04-20T00:00:00.000Z', startedAt: '+275760-09-13T00:00:00.000Z' };
+  const status = {
+    service: 'correlator',
+    instance: 'far',
+    version: '1',
+    configRevision: 0,
+    configRefused: [],
+    ...times,
+  };
+  await world.put('bailiff_services', 'correlator.far', status);
+  const outcomes = await Promise.all([
+    world.cli(['status']),
+    world.cli(['status', '--json']),
+    world.cli(['doctor', '--only', 'bus']),
+  ]);
+  expect(outcomes.map(({ stderr }) => stderr)).toEqual(['', '', '']);
+  expect(outcomes[0]?.stdout).toContain(NODE_A);
+  const shown = JSON.parse(outcomes[1]?.stdout ?? '').instances.find(
+    (one: { instance: string }) => one.instance === 'far',
+  );
+  expect(shown.startedAt).toBe(times.startedAt);
+});
+
 /** Both commands: exit code, output, and JSON. */
 async function look() {
   const [status, doctor] = await Promise.all([world.cli(['status']), world.cli(['doctor', '--only', 'bus'])]);

@@ -6,6 +6,9 @@ import { type Bus, BusError, type KvEntry, openBucket, SERVICES_BUCKET } from '@
 import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { parseJson } from './nodes.ts';
 
+/** The last time that a Date can hold. */
+const LAST_MS = 8.64e15;
+
 /** All readable statuses; none if the bus was set up before the bucket existed. @throws BusError */
 export async function readInstances(bus: Bus): Promise<InstanceStatus[]> {
   try {
@@ -25,7 +28,7 @@ function statusIn({ value, timestampMicros }: KvEntry): InstanceStatus | null {
   const shiftMs = timestampMicros / 1000 - Date.parse(status.updatedAt);
   const shifted = (time: string) => {
     const atMs = Date.parse(time) + shiftMs;
-    return Number.isFinite(atMs) ? new Date(atMs).toISOString() : time;
+    return Math.abs(atMs) <= LAST_MS ? new Date(atMs).toISOString() : time;
   };
   return {
     ...status,
