@@ -264,7 +264,7 @@ describe('size of an event', () => {
       });
       for (const format of SIEM_FORMATS) {
         const { payload } = render(event, format, '1.2.3');
-      const text = payload.toString('utf8');
+        const text = payload.toString('utf8');
         expect(payload.length).toBeLessThanOrEqual(MAX_EVENT_BYTES);
         expect(text).toContain(event.origin.uid);
         expect(text).toContain(event.origin.node);
