@@ -130,17 +130,18 @@ static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, _
 }
 
 /*
- * Whether no checksum is left to the kernel, or only the one at `place` of the transport header at
- * `start`.
+ * Whether the kernel writes nothing into the frame later but the checksum at `place` of the transport
+ * header at `start`, if that is left to it, and the headers of its segments. Those of a tunnel take the
+ * slow path.
  */
 static __always_inline bool is_plain_offload(struct __sk_buff *skb, __s32 start, __u32 place)
 {
 	struct offload offload;
 
 	if (!is_partial(skb))
-		return true;
+		return !skb->gso_size || !is_encapsulated(skb);
 	offload = read_offload(skb);
-	return offload.start == start && offload.place == place;
+	return offload.start == start && offload.place == place && !is_encapsulated(skb);
 }
 
 /*
@@ -175,7 +176,7 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 		place = is_plain_ipv6(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
 		start += IPV6_BYTES;
 	}
-	if (!place || !is_plain_offload(skb, start, place) || has_more_headers(skb) || is_encapsulated(skb))
+	if (!place || !is_plain_offload(skb, start, place) || has_more_headers(skb))
 		return NO_SLOT;
 	return (interface & FASTPATH_BYTES) >> FASTPATH_SLOT_SHIFT;
 }

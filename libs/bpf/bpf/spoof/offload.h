@@ -103,7 +103,6 @@ static __always_inline struct inner read_inner(struct __sk_buff *skb)
 	const struct sk_buff *packet = kernel_skb(skb);
 	__s32 headroom = (__u64)READ_FIELD(packet, data) - (__u64)READ_FIELD(packet, head);
 
-
 	return (struct inner){
 		.mac = READ_FIELD(packet, inner_mac_header) - headroom,
 		.network = READ_FIELD(packet, inner_network_header) - headroom,

@@ -168,7 +168,8 @@ __noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, st
 	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
 	/* An error quotes these headers, and each of them is read. */
 	if (packet->extension &&
-	    (of_packet & VECTOR_BIT(VECTOR_MALFORMED) || packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
+	    (of_packet & VECTOR_BIT(VECTOR_MALFORMED) ||
+	     packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
 		add_violation(packet, VECTOR_MALFORMED);
 	/*
 	 * An answer repeats a source route of IPv4. An error about a routing header names its last segment,
