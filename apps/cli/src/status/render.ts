@@ -7,6 +7,9 @@ import {
   type NodeHealth,
   type NodeReport,
   type Problem,
+  proposed,
+  quoted,
+  reportedName,
   runtimeText,
 } from '@bailiff/response';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
@@ -159,12 +162,12 @@ function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
   const until = iface.quarantinedUntil;
   const note = [
     until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '',
-    iface.reason,
+    quoted(iface.reason),
     iface.notCompared ? 'frames not compared' : '',
   ];
   return [
-    podName({ namespace: iface.podNamespace, name: iface.podName }),
-    iface.interfaceName || '-',
+    reportedName(podName({ namespace: iface.podNamespace, name: iface.podName })),
+    reportedName(iface.interfaceName || '-'),
     { text: iface.coverage, style: COVERAGE[iface.coverage] ?? 'dim' },
     iface.coverage === 'not-applicable' ? '-' : iface.state,
     note.filter(Boolean).join('; '),
@@ -176,7 +179,7 @@ function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
 
 /** Available kernel features in one line, and each missing feature with its remedy. */
 function featureLines({ features }: NodeStatus, { width, paint = (text) => text }: TableOptions): string[] {
-  const has = features.filter(({ available }) => available).map(({ name }) => name);
+  const has = features.filter(({ available }) => available).map(({ name }) => reportedName(name));
   const room = width > 0 ? width - 4 : 0;
   const indented = (sign: string, text: string) =>
     wrap(text, room).map((line, index) => (index === 0 ? `  ${sign} ${line}` : `    ${line}`));
@@ -184,7 +187,7 @@ function featureLines({ features }: NodeStatus, { width, paint = (text) => text 
   return [
     ...(has.length > 0 ? indented(paint('✓', 'green'), has.join(', ')) : []),
     ...lacks.flatMap(({ name, reason, remedy }) =>
-      indented(paint('!', 'yellow'), [name, reason, remedy].filter(Boolean).join(': ')),
+      indented(paint('!', 'yellow'), [reportedName(name), quoted(reason), proposed(remedy)].filter(Boolean).join(': ')),
     ),
   ];
 }
@@ -204,8 +207,8 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
   const heading = (text: string) => ['', paint(text, 'bold')];
   const isOfPod = (iface: InterfaceStatus) => iface.podName !== '' || iface.coverage !== 'not-applicable';
   const rows = status.interfaces.filter(isOfPod).map((iface) => interfaceCells(iface, nowMs));
-  const others = status.interfaces.filter((iface) => !isOfPod(iface)).map(({ interfaceName }) => interfaceName);
-  const maps = status.maps.map(({ name, used, capacity }): Cell[] => [name, String(used), String(capacity)]);
+  const others = status.interfaces.filter((iface) => !isOfPod(iface)).map(({ interfaceName }) => reportedName(interfaceName));
+  const maps = status.maps.map(({ name, used, capacity }): Cell[] => [reportedName(name), String(used), String(capacity)]);
   const { bus, losses } = status;
   return [
     ...heading('Interfaces'),

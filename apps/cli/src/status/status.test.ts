@@ -94,7 +94,7 @@ describe('report', () => {
     const { problems, nodes, exitCode } = report({ a: status({ interfaces: [orphan, iface('cart')] }) });
     expect([nodes[0]?.health, exitCode]).toEqual(['partial', 0]);
     expect(problems).toMatchObject([
-      { text: `shop/web (veth-web) orphaned: ${reason}`, remedy: expect.stringContaining('ip link del') },
+      { text: `shop/web (veth-web) orphaned: "${reason}"`, remedy: expect.stringContaining('ip link del') },
     ]);
   });
 
@@ -105,7 +105,7 @@ describe('report', () => {
     expect(nodes[0]?.health).toBe('partial');
     expect(problems).toMatchObject([
       {
-        text: 'no guard judges these links of shop/web (veth-web) in the network of the node: own0 (macvlan on br0), own1 (vxlan)',
+        text: 'no guard judges these links of shop/web (veth-web) in the network of the node: "own0 (macvlan on br0), own1 (vxlan)"',
         remedy: expect.stringContaining('hostUsers: false'),
       },
     ]);
@@ -117,8 +117,8 @@ describe('report', () => {
     const { problems, nodes } = report({ a: status({ interfaces }) });
     expect(nodes[0]?.health).toBe('ok');
     expect(problems.map(({ text }) => text)).toEqual([
-      `unjudged frames of shop/web (veth-web) would not be found: ${notCompared}`,
-      `unjudged frames of shop/cart (veth-cart) would not be found: ${other}`,
+      `unjudged frames of shop/web (veth-web) would not be found: "${notCompared}"`,
+      `unjudged frames of shop/cart (veth-cart) would not be found: "${other}"`,
     ]);
     const lines = nodeDetails(status({ interfaces }), NOW, { width: 200 });
     expect(lines.filter((line) => line.includes('frames not compared'))).toHaveLength(2);
@@ -126,12 +126,12 @@ describe('report', () => {
 
   it.each([
     ['silent', status({ updatedAt: iso(61_000) }), 7, /silent for 61s/],
-    ['unreadable', 'bus: Required', 7, /cannot be read: bus/],
+    ['unreadable', 'bus: Required', 7, /cannot be read: "bus/],
     [
       'uncovered',
       status({ interfaces: [iface('web', { coverage: 'not-covered', reason: 'E2BIG' })] }),
       3,
-      /shop\/web .*not covered: E2BIG/,
+      /shop\/web .*not covered: "E2BIG/,
     ],
     ['uncovered', status({ hook: 'none' }), 3, /nothing is attached/],
     ['refused', status({ snapshotRefused: 'it names no pod of ours' }), 6, /refuses its pod snapshot/],
@@ -145,7 +145,7 @@ describe('report', () => {
       'partial',
       status({ interfaces: [iface('web', { coverage: 'partial', reason: 'no MAC' }), iface('cart')] }),
       10,
-      /partly covered: no MAC/,
+      /partly covered: "no MAC/,
     ],
     ['disarmed', status({ disarmedUntil: iso(-600_000) }), 10, /is disarmed for 10m/],
     ['ok', status({ disarmedUntil: iso(1_000) }), 0, null],
@@ -244,7 +244,7 @@ describe('render', () => {
     const one = status({ interfaces: [iface('web', { quarantinedUntil: iso(-60_000), packetsBeforeGuard: 4 })] });
     const text = nodeDetails(one, NOW, plain).join('\n');
     expect(text).toMatch(/shop\/web .*guarded .*quarantined until 12:01:00.000 +10\.0\.0\.1 +4 /);
-    expect(text).toMatch(/! bpf-lsm: EPERM: a kernel that permits it/);
+    expect(text).toMatch(/! bpf-lsm: "EPERM": the node proposes: "a kernel that permits it"/);
     expect(text).toMatch(/ifaces +2 +512/);
   });
 

@@ -143,7 +143,10 @@ class NatsBus implements Bus {
       else if (status.type === 'reconnect') this.notify({ type: 'connected' });
       else if (status.type === 'error') {
         const error = toBusError(status.error, 'the bus refused');
-        if (error.code === 'BUS_AUTHENTICATION') this.login.refused();
+        if (error.code === 'BUS_AUTHENTICATION') {
+          this.login.refused();
+          this.disconnectReason = `the bus refuses the login of ${this.user}: ${(status.error as Error).message}`;
+        }
         this.notify({ type: 'error', error });
       }
     }

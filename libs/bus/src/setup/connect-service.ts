@@ -37,11 +37,11 @@ export async function connectService(
   streams: readonly string[],
 ): Promise<Bus> {
   let bus: Bus | null = null;
+  let reason = '';
   service.health.ready('bus', () => {
-    const connected = isConnected(bus);
+    const connected = isConnected(bus ?? { connected: false, disconnectReason: reason });
     return connected === true && bus ? isStoring(bus) : connected;
   });
-  let reason = '';
   const onRetry = (error: BusError) => {
     if (error.message === reason) return;
     reason = error.message;

@@ -76,8 +76,17 @@ describe('pod attribution - reports', () => {
   it('replay - a report older than the list gets its earlier decision', () => {
     const inventory = new PodInventory();
     const refused = new Map([[1, 'foreign-pod']]);
-    const priorRefusals = { untilMicros: T0, reasonOf: ({ sequence }: ReportPlace) => refused.get(sequence) };
+    const priorRefusals = {
+      untilMicros: T0,
+      letterOf: (sequence: number) => refused.get(sequence),
+      reasonOf: ({ sequence }: ReportPlace) => refused.get(sequence),
+    };
     expect(attribute(inventory, 'node-a', web, T0, priorRefusals)).toEqual(['foreign-pod', 0]);
+    // A letter outweighs a list that names the pod since.
+    expect(attribute(podInventoryOf({ 'node-a': [web] }), 'node-a', web, T0, priorRefusals)).toEqual([
+      'foreign-pod',
+      0,
+    ]);
     refused.clear();
     expect(attribute(inventory, 'node-a', web, T0, priorRefusals)).toEqual(['accepted-before', 0]);
     expect(attribute(inventory, 'node-a', web, T0 + 1, priorRefusals)).toEqual(['unproven-pod', DEADLINE]);

@@ -3,9 +3,9 @@
  *
  * A node may report only on pods of its own list, now or within FORMER_POD_MICROS. Anything else
  * becomes a dead letter. `foreign-pod` is proven false by a list and counts against the node;
- * `unproven-pod` cannot be decided and does not. A replayed report may be older than the lists. Then
- * the earlier decision applies: its dead letter or, without one, acceptance for pod and node only.
- * Where letters may be missing, it is refused.
+ * `unproven-pod` cannot be decided and does not. A replayed report that has a dead letter is refused
+ * again, whatever the lists are now. One that is older than the lists and has none was accepted, for
+ * pod and node only. Where letters may be missing, it is refused.
  */
 import type { ProjectedPod } from '@bailiff/schemas';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
@@ -42,11 +42,17 @@ export interface Attribution {
 export interface RefusalLookup {
   /** Frames up to this stream time may have been decided before. */
   readonly untilMicros: number;
+  /** Reason of the dead letter of a violation. */
+  letterOf(sequence: number, index: number): string | undefined;
   /** Why a violation was refused, or is because its letter may be missing; undefined = it was not. */
   reasonOf(report: ReportPlace): string | undefined;
 }
 
-export const NO_PRIOR_REFUSALS: RefusalLookup = { untilMicros: 0, reasonOf: () => undefined };
+export const NO_PRIOR_REFUSALS: RefusalLookup = {
+  untilMicros: 0,
+  letterOf: () => undefined,
+  reasonOf: () => undefined,
+};
 
 /** A report is decided at most this long after its frame. */
 export const UNDECIDED_MICROS = POD_GRACE_MICROS + SETTLE_MICROS;
@@ -80,9 +86,21 @@ export interface PodReport extends ReportPlace {
   pod: Pick<ProjectedPod, 'uid' | 'namespace' | 'name'>;
 }
 
+/** The earlier refusal of a replayed report; null if it has no dead letter. */
+export function letterOf(
+  priorRefusals: RefusalLookup,
+  { sequence, index, timestampMicros }: Omit<ReportPlace, 'node'>,
+): 'foreign-pod' | 'unproven-pod' | null {
+  if (timestampMicros > priorRefusals.untilMicros) return null;
+  const reason = priorRefusals.letterOf(sequence, index);
+  return reason === 'foreign-pod' || reason === 'unproven-pod' ? reason : null;
+}
+
 /** Attributes a report by the current inventory. */
 export function attributePod(inventory: PodInventory, priorRefusals: RefusalLookup, report: PodReport): Attribution {
   const { node, pod, timestampMicros: frameMicros } = report;
+  const letter = letterOf(priorRefusals, report);
+  if (letter !== null) return refused(letter, frameMicros, `pod ${pod.uid} was refused before`);
   const deadline = frameMicros + UNDECIDED_MICROS;
   const entries = inventory.entriesOf(pod.uid);
   const own = entries.find((entry) => entry.node === node);

@@ -12,6 +12,7 @@ import { attributedPod, mayReport, toVerdictPod } from '../attribution/attribute
 import {
   type Attribution,
   attributePod,
+  letterOf,
   NO_PRIOR_REFUSALS,
   type RefusalLookup,
   type RefusalReason,
@@ -50,6 +51,17 @@ export interface CorrelationEngineOptions extends RuleEngineOptions {
   onRefusal?(refusal: Refusal): void;
 }
 
+type Refused = Map<RefusalReason, { indexes: number[]; detail: string }>;
+
+/**
+ * The refused violations of a frame of which others are pending. A frame has one dead letter for
+ * each reason, so it names all of them: a replay accepts what no letter names.
+ */
+interface HeldFrame {
+  pending: number;
+  refused: Refused;
+}
+
 export class CorrelationEngine {
   readonly #inventory: PodInventory;
   readonly #priorRefusals: RefusalLookup;
@@ -58,8 +70,8 @@ export class CorrelationEngine {
   readonly #nodes = new NodeStates();
   readonly #pending = new PendingViolations();
   readonly #shares = new FrameShares();
-  /** The last dead letter; several refusals of a frame for one reason share it. */
-  #letter = '';
+  /** Frames with pending violations, by sequence. Bounded by the pending violations. */
+  readonly #held = new Map<number, HeldFrame>();
   /** Cache by identity number. A state records the identity that it was found for. */
   readonly #byIdentity: (CounterState | undefined)[] = [];
   /** One object for all violations; overwritten for each. */
@@ -127,13 +139,15 @@ export class CorrelationEngine {
     }
     const node = this.#nodes.enter(position.node, this.#slot);
     const { violations, frameSequence } = frame;
-    let refused: Map<RefusalReason, { indexes: number[]; detail: string }> | null = null;
+    const isReplayed = this.#now <= this.#priorRefusals.untilMicros;
+    let held: HeldFrame | null = null;
     for (let index = 0; index < violations.length; index++) {
       const violation = violations[index] as ProjectedViolation;
       const { pod } = violation;
       const state = this.#stateOf(node, violation);
       const entry = pod === null || state === undefined ? null : cachedEntry(state, violation, pod);
-      if (pod === null || (entry !== null && mayReport(entry, this.#now))) {
+      const isKnown = entry !== null && mayReport(entry, this.#now);
+      if (pod === null || (isKnown && !(isReplayed && this.#hasLetter(position, index)))) {
         this.#count(node, state, violation, index, frameSequence, position.sequence, this.#now, entry);
         continue;
       }
@@ -141,12 +155,13 @@ export class CorrelationEngine {
       const pending = { node: node.name, sequence, timestampMicros: this.#now, frameSequence, index, violation };
       const rejection = this.#admit(pending);
       if (rejection === null) continue;
-      refused ??= new Map();
-      const same = refused.get(rejection.reason);
-      if (same) same.indexes.push(index);
-      else refused.set(rejection.reason, { indexes: [index], detail: rejection.detail });
+      held ??= { pending: 0, refused: new Map() };
+      if (rejection === 'pending') held.pending++;
+      else addRefused(held.refused, index, rejection);
     }
-    for (const [reason, { indexes, detail }] of refused ?? []) this.#refuse(reason, position, indexes, detail);
+    if (held === null) return;
+    if (held.pending > 0) this.#held.set(position.sequence, held);
+    else this.#refuseAll(held.refused, position);
   }
 
   /**
@@ -208,12 +223,12 @@ export class CorrelationEngine {
   /**
    * Slow path of a violation with an uncached attribution: counts it, holds it back, or rejects it.
    */
-  #admit(pending: PendingViolation): Rejection | null {
+  #admit(pending: PendingViolation): Rejection | 'pending' | null {
     const problem = podProblem(pending.violation.pod as ProjectedPod);
     if (problem !== null) return { reason: 'invalid-violation', detail: `violations.${pending.index}.pod.${problem}` };
     const attribution = this.#attribute(pending);
     if (attribution.atMicros <= this.#now) return this.#settle(pending, attribution);
-    if (this.#pending.add(pending, attribution)) return null;
+    if (this.#pending.add(pending, attribution)) return 'pending';
     return { reason: 'unproven-pod', detail: 'too many violations wait for their pods to be listed' };
   }
 
@@ -234,8 +249,21 @@ export class CorrelationEngine {
     for (const { pending, attribution } of released) {
       this.#moveTo(attribution.atMicros);
       const rejection = this.#settle(pending, attribution);
-      if (rejection) this.#refuse(rejection.reason, pending, [pending.index], rejection.detail);
+      const held = this.#held.get(pending.sequence) as HeldFrame;
+      held.pending--;
+      if (rejection) addRefused(held.refused, pending.index, rejection);
+      if (held.pending > 0) continue;
+      this.#held.delete(pending.sequence);
+      this.#refuseAll(held.refused, pending);
     }
+  }
+
+  #hasLetter({ sequence, timestampMicros }: FramePosition, index: number): boolean {
+    return letterOf(this.#priorRefusals, { sequence, index, timestampMicros }) !== null;
+  }
+
+  #refuseAll(refused: Refused, position: FramePosition): void {
+    for (const [reason, { indexes, detail }] of refused) this.#refuse(reason, position, indexes, detail);
   }
 
   /** @param frameMicros stream time of the violation's frame */
@@ -299,9 +327,13 @@ export class CorrelationEngine {
   #refuse(reason: RefusalReason, position: FramePosition, indexes: readonly number[], detail: string): void {
     this.counted.refused++;
     const { node, sequence, timestampMicros } = position;
-    const letter = `${sequence} ${reason}`;
-    if (letter !== this.#letter) this.#shares.chargeLetter(node);
-    this.#letter = letter;
+    this.#shares.chargeLetter(node);
     this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
   }
+}
+
+function addRefused(refused: Refused, index: number, { reason, detail }: Rejection): void {
+  const same = refused.get(reason);
+  if (same) same.indexes.push(index);
+  else refused.set(reason, { indexes: [index], detail });
 }

@@ -20,10 +20,10 @@ describe('CNI plugin of a node', () => {
 
   it('not installed, not served, left behind - a warning with the reason', () => {
     expect(textOf(node({ state: 'not-installed', problem: 'EROFS' }))).toEqual([
-      [0, 'the CNI plugin is not installed: EROFS'],
+      [0, 'the CNI plugin is not installed: "EROFS"'],
     ]);
     expect(textOf(node({ state: 'not-served' }))).toEqual([[0, 'the CNI plugin is installed, but not served']]);
-    expect(textOf(node({ state: 'off', problem: 'still installed' }))).toEqual([[0, 'still installed']]);
+    expect(textOf(node({ state: 'off', problem: 'still installed' }))).toEqual([[0, '"still installed"']]);
   });
 
   it('pods without a guard are counted, with the last one and the last problem', () => {
@@ -33,11 +33,11 @@ describe('CNI plugin of a node', () => {
       problem: 'away',
       problemAt: '2026-11-24T12:00:00Z',
     });
-    expect(textOf(status)).toEqual([[0, '2 pods started without a guard since its boot, last shop/web: away']]);
+    expect(textOf(status)).toEqual([[0, '2 pods started without a guard since its boot, last "shop/web: away"']]);
     expect(cniLines(status)).toEqual([
       'installed, failure policy closed, 2 pods started without a guard',
-      'last pod without a guard: shop/web: away',
-      'last problem: away (2026-11-24T12:00:00Z)',
+      'last pod without a guard: "shop/web: away"',
+      'last problem: "away" (2026-11-24T12:00:00Z)',
     ]);
   });
 
@@ -47,6 +47,6 @@ describe('CNI plugin of a node', () => {
       updatedAt: new Date(Date.parse('2026-11-24T12:00:00Z') + minutes * 60_000).toISOString(),
     });
     expect([at(0), at(59), at(60)].map((status) => textOf(status).length)).toEqual([1, 1, 0]);
-    expect(cniLines(at(60))[1]).toBe('last pod without a guard: shop/web: away (2026-11-24T12:00:00.000Z)');
+    expect(cniLines(at(60))[1]).toBe('last pod without a guard: "shop/web: away" (2026-11-24T12:00:00.000Z)');
   });
 });

@@ -1,6 +1,6 @@
 /** The chained CNI plugin in a node's status, as text and as problems. Pure. */
 import type { CniStatus, NodeStatus } from '@bailiff/schemas';
-import { plural } from '../status/text.ts';
+import { plural, quoted } from '../status/text.ts';
 import { type Problem, warn } from './problem.ts';
 
 /** The remedies are on one page. */
@@ -10,14 +10,15 @@ const UNINSTALL = 'on the node: collector uninstall-cni';
 /** Why new pods of a node start without the guarantee of the plugin; null: it holds, or is off. */
 export function cniObstacle({ cni }: NodeStatus): { reason: string; remedy: string } | null {
   if (!cni) return null;
-  if (cni.state === 'off') return cni.problem === '' ? null : { reason: cni.problem, remedy: UNINSTALL };
+  if (cni.state === 'off') return cni.problem === '' ? null : { reason: quoted(cni.problem), remedy: UNINSTALL };
   if (cni.state === 'not-installed') return { reason: because('the CNI plugin is not installed', cni), remedy: GUIDE };
   if (cni.state === 'not-served')
     return { reason: because('the CNI plugin is installed, but not served', cni), remedy: GUIDE };
   return null;
 }
 
-const because = (text: string, { problem }: CniStatus): string => (problem === '' ? text : `${text}: ${problem}`);
+const because = (text: string, { problem }: CniStatus): string =>
+  problem === '' ? text : `${text}: ${quoted(problem)}`;
 
 export function cniProblems(node: string, status: NodeStatus): Problem[] {
   const problems: Problem[] = [];
@@ -28,7 +29,7 @@ export function cniProblems(node: string, status: NodeStatus): Problem[] {
     problems.push(
       warn(
         node,
-        `${plural(passed, 'pod')} started without a guard since its boot, last ${lastPassed}`,
+        `${plural(passed, 'pod')} started without a guard since its boot, last ${quoted(lastPassed)}`,
         GUIDE,
         'CNI plugin',
       ),
@@ -51,13 +52,13 @@ export function passedLately({ cni, updatedAt }: NodeStatus): boolean {
 /** Lines of the node's details. */
 export function cniLines({ cni }: NodeStatus): string[] {
   if (!cni) return ['not reported by this version'];
-  if (cni.state === 'off') return [cni.problem === '' ? 'off' : `off: ${cni.problem}`];
+  if (cni.state === 'off') return [cni.problem === '' ? 'off' : `off: ${quoted(cni.problem)}`];
   const state = cni.state.replace('-', ' ');
   return [
     `${state}, failure policy ${cni.failurePolicy}, ${plural(cni.passed, 'pod')} started without a guard`,
     ...(cni.passed === 0
       ? []
-      : [`last pod without a guard: ${cni.lastPassed}${cni.passedAt ? ` (${cni.passedAt})` : ''}`]),
-    ...(cni.problem === '' ? [] : [`last problem: ${cni.problem} (${cni.problemAt})`]),
+      : [`last pod without a guard: ${quoted(cni.lastPassed)}${cni.passedAt ? ` (${cni.passedAt})` : ''}`]),
+    ...(cni.problem === '' ? [] : [`last problem: ${quoted(cni.problem)} (${cni.problemAt})`]),
   ];
 }

@@ -2,9 +2,10 @@
  * Evaluates node statuses: what each node reports, which status is stale, and which nodes never
  * reported. Pure.
  */
+import { parseConfigKey } from '@bailiff/policy';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { age, plural, podName, shortList } from '../status/text.ts';
+import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
 import { cniProblems } from './cni.ts';
 import { isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
@@ -86,7 +87,7 @@ function nodeReport(node: string, input: NodeInput, weakened: readonly Weakened[
     problems.push(
       shout(
         node,
-        `its status cannot be read: ${found}`,
+        `its status cannot be read: ${quoted(found)}`,
         'its collector has another version, or another client uses its credential',
         EXIT.dependencyUnreachable,
       ),
@@ -131,11 +132,22 @@ function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
   };
 }
 
+/** A node's text becomes part of a command only if it is a key. */
+function isKey(text: string): boolean {
+  try {
+    parseConfigKey(text);
+    return /^[\w.-]+$/.test(text);
+  } catch {
+    return false;
+  }
+}
+
 /** `shop/web-0 (veth1)`, or what is known of it. */
 export function interfaceName(iface: InterfaceStatus): string {
   const pod = podName({ namespace: iface.podNamespace, name: iface.podName });
-  if (pod === '-') return iface.interfaceName;
-  return iface.interfaceName === '' ? pod : `${pod} (${iface.interfaceName})`;
+  const name = reportedName(iface.interfaceName);
+  if (pod === '-') return name;
+  return iface.interfaceName === '' ? reportedName(pod) : `${reportedName(pod)} (${name})`;
 }
 
 function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): Problem[] {
@@ -160,7 +172,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
     problems.push(notEnforced(node, `is disarmed for ${age(disarmedMs)}`, 'bailiff config list --kind disarm'));
   const uncovered = status.interfaces.filter(({ coverage }) => coverage === 'not-covered');
   for (const [reason, ifaces] of byReason(uncovered)) {
-    problems.push(shout(node, `${several(ifaces)} not covered: ${reason}`, '', EXIT.kernelLacksFeature));
+    problems.push(shout(node, `${several(ifaces)} not covered: ${quoted(reason)}`, '', EXIT.kernelLacksFeature));
   }
   const omitted = status.interfacesOmitted ?? NONE_OMITTED;
   const unnamed = (count: number) => `${plural(count, 'further interface')}, omitted from its status,`;
@@ -174,23 +186,28 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
   );
   for (const [reason, ifaces] of byReason(partial))
     problems.push(
-      notEnforced(node, `${several(ifaces)} partly covered: ${reason}`, NO_POD.test(reason) ? EXCLUDE : '', 'nodes'),
+      notEnforced(
+        node,
+        `${several(ifaces)} partly covered: ${quoted(reason)}`,
+        NO_POD.test(reason) ? EXCLUDE : '',
+        'nodes',
+      ),
     );
   for (const [reason, ifaces] of byReason(status.interfaces.filter(({ orphaned }) => orphaned)))
-    problems.push(warn(node, `${several(ifaces)} orphaned: ${reason}`, END_ORPHAN));
+    problems.push(warn(node, `${several(ifaces)} orphaned: ${quoted(reason)}`, END_ORPHAN));
   problems.push(...foreignLinkProblems(node, status));
   if (omitted.partial > 0) problems.push(notEnforced(node, `${unnamed(omitted.partial)} partly covered`, '', 'nodes'));
   if (status.snapshotRefused !== '') {
-    const text = `refuses its pod snapshot, the last good one stays in force: ${status.snapshotRefused}`;
+    const text = `refuses its pod snapshot, the last good one stays in force: ${quoted(status.snapshotRefused)}`;
     problems.push(shout(node, text, 'check that ipam-sync watches the right cluster', EXIT.badConfiguration));
   }
   for (const { key, reason } of status.configRefused) {
-    const text = `refuses ${key}, the last good value stays in force: ${reason.split('\n').at(-1)}`;
+    const text = `refuses ${reportedName(key)}, the last good value stays in force: ${quoted(reason.split('\n').at(-1) ?? '')}`;
     problems.push(
       shout(
         node,
         text,
-        `bailiff config get ${key}; bailiff config rollback ${key}`,
+        isKey(key) ? `bailiff config get ${key}; bailiff config rollback ${key}` : 'bailiff config list',
         EXIT.badConfiguration,
         'configuration',
       ),
@@ -205,7 +222,7 @@ function foreignLinkProblems(node: string, { interfaces }: NodeStatus): Problem[
     one.foreignLinks === undefined ? [] : [{ ...one, reason: one.foreignLinks.join(', ') }],
   );
   return [...byReason(named)].map(([links, ifaces]) => {
-    const text = `no guard judges these links of ${several(ifaces)} in the network of the node: ${links}`;
+    const text = `no guard judges these links of ${several(ifaces)} in the network of the node: ${quoted(links)}`;
     return notEnforced(node, text, END_FOREIGN, 'nodes');
   });
 }
@@ -215,7 +232,7 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   const { losses, bus } = status;
   const warnings: Problem[] = bypassWarnings(node, status);
   if (fullestMap && fullestMap.percent >= FULL_PERCENT) {
-    const text = `map ${fullestMap.name} is ${Math.round(fullestMap.percent)} % full`;
+    const text = `map ${reportedName(fullestMap.name)} is ${Math.round(fullestMap.percent)} % full`;
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
   }
   if (losses.noCounter > 0)
@@ -256,7 +273,7 @@ function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus
   }
   const uncompared = interfaces.filter(({ notCompared = '' }) => notCompared !== '');
   for (const [reason, ifaces] of byReason(uncompared.map((one) => ({ ...one, reason: one.notCompared ?? '' }))))
-    warnings.push(warn(node, `unjudged frames of ${several(ifaces)} would not be found: ${reason}`));
+    warnings.push(warn(node, `unjudged frames of ${several(ifaces)} would not be found: ${quoted(reason)}`));
   return warnings;
 }
 

@@ -17,11 +17,11 @@ const node = (policies: unknown[], configRefused: NodeStatus['configRefused'] = 
 };
 
 it.each([
-  ['one', [refused('a', 'too many rules')], ['refuses runtime.cluster._.a: too many rules']],
+  ['one', [refused('a', 'too many rules')], ['refuses runtime.cluster._.a: "too many rules"']],
   [
     'many with one reason are one problem, another reason is another',
     [...['a', 'b', 'c', 'd'].map((name) => refused(name, 'no LSM')), refused('e', 'too many rules')],
-    [`refuses ${key('a')}, ${key('b')} and 2 more: no LSM`, `refuses ${key('e')}: too many rules`],
+    [`refuses ${key('a')}, ${key('b')} and 2 more: "no LSM"`, `refuses ${key('e')}: "too many rules"`],
   ],
   ['in force: nothing to tell', [{ ...refused('a', ''), state: 'in-force' }], []],
 ])('policies that a node refuses - %s', (_, policies, expected) => {

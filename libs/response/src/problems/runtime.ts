@@ -4,7 +4,7 @@
  */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { shortList } from '../status/text.ts';
+import { proposed, quoted, reportedName, shortList } from '../status/text.ts';
 import { byReason, MAX_NAMED, type Problem } from './problem.ts';
 
 /**
@@ -58,13 +58,13 @@ const LOSSES: Readonly<Record<string, { text: string; remedy: string }>> = {
 /** Why operations are not judged; null if they are, or if the engine is disabled. */
 export function runtimeObstacle({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
   if (!runtime || runtime.state === 'available' || runtime.state === 'off') return null;
-  return { reason: `LSM ${runtime.state}: ${runtime.reason}`, remedy: runtime.remedy };
+  return { reason: `LSM ${runtime.state}: ${quoted(runtime.reason)}`, remedy: proposed(runtime.remedy) };
 }
 
 /** `9 in force, 1 refused, for 12 pods and containers`, or why no policy is in force. */
 export function runtimeText(runtime: RuntimeStatus | undefined): string {
   if (!runtime) return 'its collector does not support runtime policies';
-  if (runtime.state !== 'available') return [runtime.state, runtime.reason].filter(Boolean).join(': ');
+  if (runtime.state !== 'available') return [runtime.state, quoted(runtime.reason)].filter(Boolean).join(': ');
   const of = (state: 'in-force' | 'refused') => runtime.policies.filter((one) => one.state === state).length;
   const refused = of('refused') > 0 ? `, ${of('refused')} refused` : '';
   const more = runtime.policiesOmitted > 0 ? `, ${runtime.policiesOmitted} more` : '';
@@ -87,16 +87,16 @@ export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   const known = new Set(configRefused.map(({ key }) => key));
   const refused = runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
   for (const [reason, policies] of byReason(refused)) {
-    const keys = policies.map(({ key }) => key);
-    const text = `refuses ${shortList(keys, MAX_NAMED)}: ${reason.split('\n').at(-1)}`;
+    const keys = policies.map(({ key }) => reportedName(key));
+    const text = `refuses ${shortList(keys, MAX_NAMED)}: ${quoted(reason.split('\n').at(-1) ?? '')}`;
     add('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
   if (runtime.missingHooks.length > 0) {
-    add('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.join(', ')}`, '');
+    add('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.map(reportedName).join(', ')}`, '');
   }
   for (const [name, count] of Object.entries(runtime.losses)) {
     if (count === 0 || EXPECTED_LOSSES.has(name)) continue;
-    const { text, remedy } = LOSSES[name] ?? { text: `events of ${name}`, remedy: '' };
+    const { text, remedy } = LOSSES[name] ?? { text: `events of ${reportedName(name)}`, remedy: '' };
     add('warn', `runtime policies: ${text}: ${count} since the programs were loaded`, remedy);
   }
   return problems;

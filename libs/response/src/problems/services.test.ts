@@ -123,7 +123,7 @@ describe('services', () => {
       ),
     ]);
     expect(texts(status({ correlator: silent }))).toEqual([
-      'warn correlator: 1 without a status for 40s (hung, cut off from the bus, or killed)',
+      'warn correlator: 1 without a status for 40s (hung, killed, or cut off from the bus, such as by a refused login)',
     ]);
   });
 

@@ -94,10 +94,13 @@ function waitingText({ health, work: [noun, verb] }: Service): string {
   return `${count}, oldest ${age(behindMs)}`;
 }
 
-/** `1 without a status for 40s (hung, cut off from the bus, or killed)`; empty if all report. */
+/**
+ * `1 without a status for 40s (…)`; empty if all report. The bus cannot distinguish the causes: only a
+ * log of the instance names a refused login.
+ */
 function silentText({ silent, silentForMs }: ServiceHealth): string {
   if (silent === 0) return '';
-  return `${silent} without a status for ${age(silentForMs)} (hung, cut off from the bus, or killed)`;
+  return `${silent} without a status for ${age(silentForMs)} (hung, killed, or cut off from the bus, such as by a refused login)`;
 }
 
 /** A status is due every ten seconds. */
@@ -137,7 +140,10 @@ function outageOf(service: Service): Problem | null {
   const waits = waitingText(service);
   if (running === 0) {
     const text = [`0 running${health.silent > 0 ? `, ${silentText(health)}` : ''}: ${without}`, waits];
-    const remedy = health.silent > 0 ? 'restart it, or see its log' : 'start it, or see its log';
+    const remedy =
+      health.silent > 0
+        ? 'its log and its /readyz name a refused login; restart it if it hangs'
+        : 'start it, or see its log';
     return problem(name, severity, text.filter(Boolean).join('; '), `${remedy}: it resumes where it stopped`);
   }
   if (stalledMs > STUCK_MS)
@@ -170,7 +176,9 @@ function degradationOf(service: Service): Problem[] {
   const { running, ready, behindMs, notReady, notReadyForMs } = health;
   const problems: Problem[] = [];
   if (health.silent > 0)
-    problems.push(problem(name, 'warn', silentText(health), 'see its log; it may have been replaced'));
+    problems.push(
+      problem(name, 'warn', silentText(health), 'its log and its /readyz name the cause; it may have been replaced'),
+    );
   if (ready < running && notReadyForMs > UNREADY_MS)
     problems.push(problem(name, 'warn', `${running - ready} of ${running} not ready: ${notReady}`, 'see its log'));
   if (behindMs > LATE_MS) problems.push(problem(name, 'warn', `is behind: ${waitingText(service)}`, ''));

@@ -5,7 +5,7 @@
  * status counts as `silent` or `missing`.
  */
 import type { NodeStatus, RuntimePolicyStatus } from '@bailiff/schemas';
-import { age } from './text.ts';
+import { age, proposed } from './text.ts';
 
 /** The fields of a node's status that this file uses. */
 export type PlaceStatus = Pick<
@@ -91,9 +91,19 @@ export function nodeObstacle(
   }
   if (runtime.state === 'available') return null;
   if (runtime.state === 'off') {
-    return { ...none, state: 'off', reason: runtime.reason || 'disabled on the node', remedy: runtime.remedy };
+    return {
+      ...none,
+      state: 'off',
+      reason: runtime.reason || 'disabled on the node',
+      remedy: proposed(runtime.remedy),
+    };
   }
-  return { ...none, state: 'unavailable', reason: `LSM ${runtime.state}: ${runtime.reason}`, remedy: runtime.remedy };
+  return {
+    ...none,
+    state: 'unavailable',
+    reason: `LSM ${runtime.state}: ${runtime.reason}`,
+    remedy: proposed(runtime.remedy),
+  };
 }
 
 function placeOf(found: RuntimePolicyStatus | undefined, revision: number, omitted: number): Omit<Place, 'node'> {

@@ -47,3 +47,15 @@ function longSpan(seconds: number): string {
 export function podName(pod: { namespace: string; name: string } | null): string {
   return pod && pod.name !== '' ? `${pod.namespace}/${pod.name}` : '-';
 }
+
+/**
+ * Words of a node, between quotation marks: nothing that a node writes may read as a sentence or an
+ * advice of the program that shows it. Empty if there are none.
+ */
+export const quoted = (text: string): string => (text === '' ? '' : `"${text.replaceAll('"', "'")}"`);
+
+/** A remedy that a node proposes. */
+export const proposed = (remedy: string): string => (remedy === '' ? '' : `the node proposes: ${quoted(remedy)}`);
+
+/** A name that a node reports; quoted if it has characters that no name has. */
+export const reportedName = (text: string): string => (/^[\w@-][\w.:@/-]*$/.test(text) ? text : quoted(text));

@@ -43,9 +43,15 @@ export function storedStatus<T extends { updatedAt: string }>(
 /** Status by node; a string is the reason why it cannot be parsed. */
 export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<string, NodeStatus | string>> {
   const entries = await openBucket(bus, 'bailiff_nodes').entries('>', { injected: true });
-  const statusOf = (entry: KvEntry) =>
-    entry.injected ? 'it was not stored by a collector' : storedStatus(entry, nodeStatus);
   return new Map(entries.map((entry) => [decodeToken(entry.key), statusOf(entry)]));
+}
+
+/** The key names the node, because only the node may write it. */
+function statusOf(entry: KvEntry): NodeStatus | string {
+  if (entry.injected) return 'it was not stored by a collector';
+  const status = storedStatus(entry, nodeStatus);
+  if (typeof status === 'string' || status.nodeName === decodeToken(entry.key)) return status;
+  return `it names node ${status.nodeName}`;
 }
 
 /** Node names from ipam-sync; null if it has published none. */
