@@ -180,7 +180,9 @@ describe.concurrent('services', () => {
         /without a response/.test(seen.text),
     );
     expect(doctor).toBe(7);
-    const silent = /0 running, 1 without a status for \d+s \(hung, killed, or cut off from the bus, such as by a refused login\)/.source;
+    const silent =
+      /0 running, 1 without a status for \d+s \(hung, killed, or cut off from the bus, such as by a refused login\)/
+        .source;
     for (const shown of [text, findings]) {
       expect(shown).toMatch(new RegExp(`✗ correlator: ${silent}: .*; up to [12] frames? not judged, oldest \\d+s`));
       expect(shown).toMatch(

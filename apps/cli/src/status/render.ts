@@ -207,8 +207,14 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
   const heading = (text: string) => ['', paint(text, 'bold')];
   const isOfPod = (iface: InterfaceStatus) => iface.podName !== '' || iface.coverage !== 'not-applicable';
   const rows = status.interfaces.filter(isOfPod).map((iface) => interfaceCells(iface, nowMs));
-  const others = status.interfaces.filter((iface) => !isOfPod(iface)).map(({ interfaceName }) => reportedName(interfaceName));
-  const maps = status.maps.map(({ name, used, capacity }): Cell[] => [reportedName(name), String(used), String(capacity)]);
+  const others = status.interfaces
+    .filter((iface) => !isOfPod(iface))
+    .map(({ interfaceName }) => reportedName(interfaceName));
+  const maps = status.maps.map(({ name, used, capacity }): Cell[] => [
+    reportedName(name),
+    String(used),
+    String(capacity),
+  ]);
   const { bus, losses } = status;
   return [
     ...heading('Interfaces'),
