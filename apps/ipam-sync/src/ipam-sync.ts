@@ -67,8 +67,8 @@ interface ListedPod {
   record: PodRecord | null;
 }
 
-/** Interval at which former pods are forgotten. */
-const EXPIRE_ENDED_MS = 30_000;
+/** Interval at which former pods are forgotten, and old templates are read again. */
+const TIDY_MS = 30_000;
 /** Shortest time between two lists of all pods because room for their records is free. */
 const LIST_MORE_MS = 60_000;
 
@@ -197,8 +197,11 @@ export class IpamSync {
     });
     addChecks(this.#ctx, this);
     if (!config.leaderElection) this.#lead(signal);
-    const expire = () => this.#mark(this.ended.expire(performance.now()));
-    this.#ctx.onStop('ended pods', this.#ctx.clock.setRepeating(expire, EXPIRE_ENDED_MS));
+    const tidy = () => {
+      this.#mark(this.ended.expire(performance.now()));
+      if (this.#ctx.config.resolveOwners) this.owners.refresh();
+    };
+    this.#ctx.onStop('tidying', this.#ctx.clock.setRepeating(tidy, TIDY_MS));
     await Promise.all([
       // After the label keys: pods are read with the label names that must not be cut.
       this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),

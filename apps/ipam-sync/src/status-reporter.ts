@@ -1,8 +1,10 @@
 /** The status that an instance of ipam-sync publishes, read from its parts. */
 import { type Bus, InstanceReporter, type Position } from '@bailiff/bus';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import type { InstanceStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
+import type { OwnerResolver } from './pods/owners.ts';
 import type { SettingsFeed } from './settings/settings-feed.ts';
 import type { Omissions } from './snapshots/omissions.ts';
 import type { SnapshotWriter } from './snapshots/writer.ts';
@@ -12,6 +14,8 @@ interface Parts {
   readonly isLeader: boolean;
   readonly settings: SettingsFeed;
   readonly omissions: Omissions;
+  /** Absent until it is created. */
+  readonly owners?: OwnerResolver;
   readonly writer: SnapshotWriter | null;
   /** Absent until it is created. */
   readonly taints?: TaintController;
@@ -39,6 +43,13 @@ export function createStatusReporter({ ctx, bus, sync, bucket, written, onError 
       ...(sync.isLeader ? {} : { progress: null }),
       ...(sync.taints?.status ? { taints: sync.taints.status } : {}),
       ...sync.omissions.status,
+      ...claimedMembersOf(sync),
     }),
   });
+}
+
+/** Only the leader's, because all instances know the same pods. */
+function claimedMembersOf({ isLeader, owners }: Parts): Pick<InstanceStatus, 'claimedMembers'> {
+  const claimedMembers = isLeader ? owners?.claimedMembers() : undefined;
+  return claimedMembers && claimedMembers.pods > 0 ? { claimedMembers } : {};
 }

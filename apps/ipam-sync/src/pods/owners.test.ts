@@ -1,7 +1,7 @@
 import { type KubeApi, KubeError } from '@bailiff/kube';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { OwnerResolver, templateOf } from './owners.ts';
+import { OwnerResolver, REFRESH_MS, REREAD_MS, templateOf } from './owners.ts';
 import { programOf } from './program.ts';
 import type { Owner } from './records.ts';
 
@@ -63,7 +63,12 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map(), maxTemplates
     return OBJECTS[path];
   };
   const client = { request } as unknown as KubeApi;
-  const options = { client, signal: stop.signal, onResolved: () => {}, inUse: () => pods };
+  const time = { nowMs: 0 };
+  const resolved: string[] = [];
+  const options = {
+    ...{ client, signal: stop.signal, inUse: () => pods, nowMs: () => time.nowMs },
+    onResolved: (uid: string) => void resolved.push(uid),
+  };
   const resolver = new OwnerResolver(maxTemplates === undefined ? options : { ...options, maxTemplates });
   const chain = async (claimed: Claimed) => {
     const pod = claim(claimed);
@@ -72,7 +77,7 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map(), maxTemplates
     await resolver.whenIdle();
     return resolver.chainOf(pod).map(({ kind, name }) => `${kind}/${name}`);
   };
-  return { asked, resolver, chain, failing, [Symbol.dispose]: () => stop.abort() };
+  return { asked, resolver, chain, failing, time, resolved, [Symbol.dispose]: () => stop.abort() };
 }
 
 describe('owners - confirmed by the controller', () => {
@@ -132,6 +137,71 @@ describe('owners - an unconfirmed claim gives no owner', () => {
     expect(await made.chain(claimed)).toEqual([]);
     failing.clear();
     await waitFor(() => made.resolver.chainOf(claim(claimed)).length === 2, { state: () => made.asked });
+  });
+});
+
+describe('owners - a template that is edited in place', () => {
+  const path = `${SETS}/vpn-1`;
+  const owner = owned('ReplicaSet', 'vpn-1', 'u-set');
+  const edited = async (spec: object | null, run: () => Promise<void>) => {
+    const before = OBJECTS[path] as { metadata: object };
+    if (spec) OBJECTS[path] = { ...before, spec: template(spec) };
+    else delete OBJECTS[path];
+    try {
+      await run();
+    } finally {
+      OBJECTS[path] = before;
+    }
+  };
+
+  test('is read again with the next change of a pod, at most once a minute; the former program is not confirmed any more', async () => {
+    using made = world();
+    expect(await made.chain({ owner })).toHaveLength(2);
+    await edited(OTHER, async () => {
+      made.time.nowMs = REREAD_MS - 1;
+      expect(await made.chain({ owner, spec: OTHER }), 'read lately').toEqual([]);
+      expect(made.asked).toHaveLength(1);
+      made.time.nowMs = REREAD_MS;
+      expect(await made.chain({ owner, spec: OTHER })).toHaveLength(2);
+      expect(await made.chain({ owner })).toEqual([]);
+      expect(made.asked).toHaveLength(2);
+    });
+    expect(made.resolved).toEqual(['u-set', 'u-set']);
+  });
+
+  test('is read again without a change of a pod, and its end is noticed; a failure changes nothing', async () => {
+    using made = world();
+    await made.chain({ owner });
+    const refresh = async (afterMs: number) => {
+      made.time.nowMs += afterMs;
+      made.resolver.refresh();
+      await made.resolver.whenIdle();
+      return made.resolver.chainOf(claim({ owner })).length;
+    };
+    expect([await refresh(REFRESH_MS - 1), made.asked.length]).toEqual([2, 1]);
+    expect([await refresh(1), made.asked.length, made.resolved.length]).toEqual([2, 2, 1]);
+    (made.failing as Map<string, KubeError>).set(path, new KubeError('KUBE_SERVER', '500'));
+    expect(await refresh(REFRESH_MS)).toBe(2);
+    (made.failing as Map<string, KubeError>).clear();
+    await edited(null, async () => expect(await refresh(REFRESH_MS)).toBe(0));
+    expect([made.resolved.length, made.resolver.size]).toEqual([2, 0]);
+  });
+
+  test('a ControllerRevision never changes, and is read once', async () => {
+    using made = world();
+    const claimed = { owner: owned('StatefulSet', 'db', 'u-sts'), controllerRevision: 'db-7c' };
+    await made.chain(claimed);
+    made.time.nowMs = REFRESH_MS;
+    expect(await made.chain(claimed)).toHaveLength(1);
+    expect(made.asked).toHaveLength(1);
+  });
+
+  test('claimed members - pods of a known controller that do not run its template', async () => {
+    using made = world();
+    await made.chain({ owner });
+    for (let i = 0; i < 3; i++) await made.chain({ owner, spec: OTHER });
+    await made.chain({ owner: owned('ReplicaSet', 'invented', 'u-none'), spec: OTHER });
+    expect(made.resolver.claimedMembers()).toEqual({ pods: 3, controllers: 1 });
   });
 });
 

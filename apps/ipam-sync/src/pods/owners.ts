@@ -4,9 +4,10 @@
  * pod runs its template (program.ts). The controller's own owner is read from its metadata, which
  * writers of pods cannot change.
  *
- * ReplicaSets, ReplicationControllers and Jobs hold their template; StatefulSets and DaemonSets
- * have ControllerRevisions. Each template is read once; until then, or if it is unreadable, the pod
- * has no owner. Bounded: MAX_TEMPLATES_KEPT templates (unused ones are dropped first, refusals are
+ * ReplicaSets, ReplicationControllers and Jobs hold their template, which anyone who may write them can
+ * edit in place: it is read again with a change of a pod, at most every REREAD_MS, and every REFRESH_MS.
+ * StatefulSets and DaemonSets have ControllerRevisions, which never change. Until its template is
+ * read, or if it is unreadable, a pod has no owner. Bounded: MAX_TEMPLATES_KEPT templates (unused ones are dropped first, refusals are
  * counted), of which a namespace gets a further one only while more are free than it has;
  * CONCURRENCY requests at once, namespaces in turn.
  */
@@ -18,12 +19,17 @@ import { controllerOf, type Owner, type PodRecord } from './records.ts';
 /** A cluster of 10,000 pods uses about 3,000 ReplicaSets. */
 export const MAX_TEMPLATES_KEPT = 20_000;
 const CONCURRENCY = 8;
+/** A template is read again with a change of a pod after this. */
+export const REREAD_MS = 60_000;
+/** And without one. */
+export const REFRESH_MS = 600_000;
 /** Shortest time between two searches for unused templates, which look at every pod. */
 const PRUNE_EVERY_MS = 1_000;
 /** Backoff after transient failures. */
 const RETRY = { firstMs: 1_000, maxMs: 300_000 };
 
 type Claim = Pick<PodRecord, 'owner' | 'namespace' | 'controllerRevision'>;
+type Member = Claim & Pick<PodRecord, 'program'>;
 
 /** The object that holds the template of a pod's controller. */
 interface Template {
@@ -42,11 +48,15 @@ interface Known {
 
 interface Kept {
   namespace: string;
+  /** When it was last requested. */
+  askedMs: number;
   /** null: being read, or permanently refused by the server. */
   known: Known | null;
 }
 
 interface Wanted {
+  /** It was known when it was queued. */
+  isKnown: boolean;
   namespace: string;
   owner: Owner;
   template: Template;
@@ -72,10 +82,18 @@ export interface OwnerResolverOptions {
   /** A template was read; pods of this owner may be confirmed now. */
   onResolved(uid: string, namespace: string): void;
   /** All pods with their claims. */
-  inUse(): Iterable<Claim>;
+  inUse(): Iterable<Member>;
   signal: AbortSignal;
   /** Default MAX_TEMPLATES_KEPT. */
   maxTemplates?: number;
+  /** Of a monotonic clock. Default: performance.now. */
+  nowMs?: () => number;
+}
+
+/** Pods whose controller exists, but whose program is not its template's. */
+export interface ClaimedMembers {
+  pods: number;
+  controllers: number;
 }
 
 export class OwnerResolver {
@@ -83,6 +101,7 @@ export class OwnerResolver {
   #known = new Map<string, Kept>();
   /** Known and queued templates by namespace. */
   readonly #counts: FairCounts;
+  readonly #nowMs: () => number;
   #prunedMs = Number.NEGATIVE_INFINITY;
   /** A queue per namespace; the next namespace in turn is first. */
   #queues = new Map<string, Map<string, Wanted>>();
@@ -97,6 +116,7 @@ export class OwnerResolver {
   constructor(options: OwnerResolverOptions) {
     this.#options = options;
     this.#counts = new FairCounts(options.maxTemplates ?? MAX_TEMPLATES_KEPT);
+    this.#nowMs = options.nowMs ?? (() => performance.now());
     options.signal.addEventListener('abort', () => clearTimeout(this.#retry ?? undefined), { once: true });
   }
 
@@ -105,29 +125,58 @@ export class OwnerResolver {
   }
 
   /** Confirmed controllers of a pod, lowest first; empty without confirmation. */
-  chainOf(pod: Claim & Pick<PodRecord, 'program'>): Owner[] {
+  chainOf(pod: Member): Owner[] {
     const template = templateOf(pod);
     const known = template && this.#known.get(template.key)?.known;
     if (!known || pod.owner === null || known.program !== pod.program) return [];
     return known.above === null ? [pod.owner] : [pod.owner, known.above];
   }
 
-  /** Reads the template of a pod's controller unless it is known or being read. */
+  /** A pod changed: reads the template of its controller unless it was read lately or is being read. */
   want(pod: Claim): void {
+    this.#want(pod, REREAD_MS);
+  }
+
+  /** Reads old templates again. */
+  refresh(): void {
+    for (const pod of this.#options.inUse()) this.#want(pod, REFRESH_MS);
+  }
+
+  /** Guards of responses protect them from removal, but they have no modes of a workload. */
+  claimedMembers(): ClaimedMembers {
+    let pods = 0;
+    const controllers = new Set<string>();
+    for (const pod of this.#options.inUse()) {
+      const template = templateOf(pod);
+      const known = template && this.#known.get(template.key)?.known;
+      if (!known || known.program === pod.program) continue;
+      pods += 1;
+      controllers.add(known.above?.uid ?? pod.owner?.uid ?? '');
+    }
+    return { pods, controllers: controllers.size };
+  }
+
+  #want(pod: Claim, oldMs: number): void {
     const template = templateOf(pod);
-    if (template === null || pod.owner === null || this.#known.has(template.key)) return;
+    if (template === null || pod.owner === null) return;
+    const kept = this.#known.get(template.key);
+    const isOld = kept?.known != null && !template.isRevision && this.#nowMs() - kept.askedMs >= oldMs;
+    if (kept && !isOld) return;
     const queue = this.#queues.get(pod.namespace) ?? new Map<string, Wanted>();
     if (queue.has(template.key)) return;
     const { namespace, owner } = pod;
-    if (!this.#counts.hasRoom(namespace)) this.#prune();
-    if (!this.#counts.hasRoom(namespace)) {
-      this.refused += 1;
-      return;
-    }
-    this.#queues.set(namespace, queue.set(template.key, { namespace, owner, template }));
+    if (!kept && !this.#hasRoom(namespace)) return;
+    this.#queues.set(namespace, queue.set(template.key, { isKnown: kept !== undefined, namespace, owner, template }));
     this.#queued += 1;
-    this.#counts.add(namespace);
+    if (!kept) this.#counts.add(namespace);
     this.#pump();
+  }
+
+  #hasRoom(namespace: string): boolean {
+    if (!this.#counts.hasRoom(namespace)) this.#prune();
+    if (this.#counts.hasRoom(namespace)) return true;
+    this.refused += 1;
+    return false;
   }
 
   /** Resolves when no request is open. */
@@ -150,8 +199,13 @@ export class OwnerResolver {
   #pump(): void {
     while (this.#running < CONCURRENCY && this.#queued > 0) {
       const wanted = this.#next();
-      // Marked before the request, so that it is sent once.
-      this.#known.set(wanted.template.key, { namespace: wanted.namespace, known: null });
+      // Marked before the request, so that it is sent once. A known template counts until it is read again.
+      const { namespace, template, isKnown } = wanted;
+      const kept = this.#known.get(template.key);
+      // Dropped as unused meanwhile.
+      if (isKnown && !kept) continue;
+      const known = kept?.known ?? null;
+      this.#known.set(template.key, { namespace, askedMs: this.#nowMs(), known });
       this.#running += 1;
       void this.#resolve(wanted).finally(() => {
         this.#running -= 1;
@@ -170,20 +224,25 @@ export class OwnerResolver {
       if (!known) {
         // Requested again with the next change of a pod that names it: a tenant can name a revision
         // before it exists.
+        const wasKnown = this.#known.get(template.key)?.known != null;
         this.#forget(template.key);
+        if (wasKnown) onResolved(owner.uid, namespace);
         return;
       }
+      const before = this.#known.get(template.key);
       // It may have been dropped as unused meanwhile.
-      if (!this.#known.has(template.key)) this.#counts.add(namespace);
-      this.#known.set(template.key, { namespace, known });
-      onResolved(owner.uid, namespace);
+      if (!before) this.#counts.add(namespace);
+      this.#known.set(template.key, { namespace, askedMs: before?.askedMs ?? this.#nowMs(), known });
+      if (before?.known?.program !== known.program || before.known.above?.uid !== known.above?.uid)
+        onResolved(owner.uid, namespace);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       if (signal.aborted) return;
       this.failures += 1;
       // A rejected request stays rejected, because tenants choose the requested name.
       if (error.code === 'KUBE_INVALID') return;
-      this.#forget(template.key);
+      // What was known stays known until it is read again.
+      if (this.#known.get(template.key)?.known === null) this.#forget(template.key);
       this.#retry ??= setTimeout(() => this.#again(), this.#retryMs).unref();
     }
   }

@@ -40,7 +40,10 @@ export interface InstanceReporterOptions {
   /** The streams that the service processes. */
   progress?: readonly ProgressSource[];
   /** Fields of this service only. `progress: null` means that another instance does the work. */
-  more?(): Pick<InstanceStatus, 'taints' | 'omittedPods' | 'leads' | 'skipped' | 'formerPoliciesUntil'> & {
+  more?(): Pick<
+    InstanceStatus,
+    'taints' | 'omittedPods' | 'claimedMembers' | 'leads' | 'skipped' | 'formerPoliciesUntil'
+  > & {
     progress?: null;
   };
   onError(error: Error): void;

@@ -15,7 +15,7 @@ export function activeInstances(instances: readonly InstanceStatus[], nowMs: num
 }
 
 /** A field that only a leader reports; undefined if no instance does. Two do while the lease changes hands. */
-export function reportedByLeader<K extends 'taints' | 'omittedPods'>(
+export function reportedByLeader<K extends 'taints' | 'omittedPods' | 'claimedMembers'>(
   instances: readonly InstanceStatus[],
   nowMs: number,
   field: K,

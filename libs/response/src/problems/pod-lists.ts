@@ -1,4 +1,4 @@
-/** Pods that ipam-sync leaves out of the lists of their nodes. Pure. */
+/** Pods that ipam-sync leaves out of the lists of their nodes, or cannot tie to their workload. Pure. */
 import type { InstanceStatus } from '@bailiff/schemas';
 import { plural, shortList } from '../status/text.ts';
 import { reportedByLeader } from './instances.ts';
@@ -9,6 +9,22 @@ const MAX_NAMESPACES = 3;
 const REMEDY = 'delete pods of that namespace, or limit them by a ResourceQuota: docs/alerts.md, BailiffPodsOmitted';
 
 export function podListProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
+  return [...omittedProblems(instances, nowMs), ...claimedProblems(instances, nowMs)];
+}
+
+/** Their guards hold (libs/response/src/guards), but modes and grants of their workload do not apply. */
+function claimedProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
+  const claimed = reportedByLeader(instances, nowMs, 'claimedMembers');
+  if (!claimed) return [];
+  const { pods, controllers } = claimed;
+  const text = `guards of ${plural(pods, 'pod')} of ${plural(controllers, 'controller')} are weak, because these pods do not run the template of their controller: a webhook (mesh, cloud identity, image digests, tracing) or a patch changed them`;
+  return [warn('ipam-sync', text, WEAK, 'services')];
+}
+
+const WEAK =
+  'where a guard prevents their removal, they are quarantined; modes and grants of the workload do not apply to them: docs/operations.md#pods-that-webhooks-change';
+
+function omittedProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const omitted = reportedByLeader(instances, nowMs, 'omittedPods');
   if (!omitted) return [];
   const { total, nodes, namespaces } = omitted;

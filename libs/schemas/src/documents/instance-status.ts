@@ -35,6 +35,12 @@ export const omittedPods = z.object({
   namespaces: omittedFrom,
 });
 
+/** Pods whose program is not that of their controller's template: no confirmed members of it. */
+export const claimedMembers = z.object({
+  pods: z.number().int().nonnegative(),
+  controllers: z.number().int().nonnegative(),
+});
+
 /** Progress of an instance in one stream. */
 export const instanceProgress = z.object({
   /** The stream that it reads; for ipam-sync the one that it writes. */
@@ -90,6 +96,8 @@ export const instanceStatus = z.object({
   taints: taintStatus.optional(),
   /** Leading ipam-sync only; absent while the lists of all nodes are complete. */
   omittedPods: omittedPods.optional(),
+  /** Leading ipam-sync only; absent without any. */
+  claimedMembers: claimedMembers.optional(),
 });
 export type InstanceStatus = z.infer<typeof instanceStatus>;
 
