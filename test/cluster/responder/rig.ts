@@ -13,12 +13,20 @@ import {
   ensureTopology,
   openBucket,
   publishOnce,
+  schemaLookup,
   verdictSubject,
 } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { type ApiServer, type Change, type RequestRecord, startApiServer } from '@bailiff/lab/apiserver';
 import type { ResponsePolicy } from '@bailiff/policy';
-import { decodeResponse, encodeVerdict, quarantineList, type Response, type Verdict } from '@bailiff/schemas';
+import {
+  decodeWithLookup,
+  encodeVerdict,
+  quarantineList,
+  type Response,
+  SchemaRegistry,
+  type Verdict,
+} from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
@@ -110,10 +118,13 @@ export class Rig implements AsyncDisposable {
       const graceMs = (change.object.metadata.deletionGracePeriodSeconds ?? 0) * 1000;
       if (graceMs <= LONGEST_KILL_MS) setTimeout(kill, graceMs).unref();
     });
+    // A recorded bus has records of its own version.
+    const schemas = new SchemaRegistry(schemaLookup(bus));
     void consumeOrdered(bus, 'RESPONSES', {
       start: 'all',
-      onMessage: (message) => {
-        this.responses.push({ ...decodeResponse(message.data), sequence: message.sequence });
+      onMessage: async ({ data, sequence }) => {
+        const { value } = await decodeWithLookup(data, schemas);
+        this.responses.push({ ...(value as Response), sequence });
       },
       signal: this.#end.signal,
     });
