@@ -147,7 +147,7 @@ describe('cli config effective', () => {
     ]);
     expect(report.disarm).toMatchObject([{ note: 'longer', from: { key: 'disarm.namespace.shop.all' } }]);
     const daemon = await effective('shop/agent');
-    expect(daemon.response).toMatchObject([{ note: expect.stringContaining('DaemonSet are protected') }]);
+    expect(daemon.response).toMatchObject([{ note: expect.stringContaining('DaemonSet are quarantined') }]);
     expect((await effective('-n', 'kube-system')).response).toMatchObject([
       { note: expect.stringContaining('observe only') },
     ]);

@@ -249,6 +249,6 @@ function ofActions(actions: ResponsePolicy['match']['actions'] = ['drop']): stri
 function protection({ guards }: ResponsePolicy, namespace: string, ownerKind: string | null): string {
   if (guards.protectedNamespaces.includes(namespace)) return `namespace ${namespace} is protected: observe only`;
   if (ownerKind !== null && guards.protectedOwnerKinds.includes(ownerKind))
-    return `pods of a ${ownerKind} are protected: observe and label only`;
+    return `pods of a ${ownerKind} are quarantined, not removed`;
   return '';
 }
