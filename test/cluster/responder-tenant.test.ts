@@ -268,6 +268,25 @@ describe('responder - a pod that does not end', () => {
     }
   });
 
+  it('size - a pod that ends slowly is read as a whole for the guards alone, whatever its size; control: it is read often', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ remove: acting('remove', DELETE) });
+    await rig.start({ maxGraceSeconds: 3 });
+    const pod = rig.pod({ terminationGracePeriodSeconds: 3 });
+    rig.deaf.add(pod.name);
+    const reads: ('whole' | 'metadata')[] = [];
+    using _ = {
+      [Symbol.dispose]: rig.api.requests.listen(({ verb, resource, name, accept }) => {
+        if (verb !== 'get' || resource !== 'pods' || name !== pod.name) return;
+        reads.push(accept.includes('as=PartialObjectMetadata') ? 'metadata' : 'whole');
+      }),
+    };
+    const end = await rig.until(await rig.verdict(pod, { rule: 'remove' }), 'delete', ['succeeded', 'failed']);
+    expect(end).toMatchObject({ phase: 'succeeded', reasonCode: '', attempt: 1 });
+    expect(reads.length, 'control').toBeGreaterThan(5);
+    expect(reads.filter((one) => one === 'whole').length).toBeLessThanOrEqual(2);
+  });
+
   it('grace - a deletion that the tenant began with a long period is shortened; one that ends in time is not', async () => {
     await using rig = await Rig.start();
     await rig.policies({ remove: acting('remove', DELETE) });

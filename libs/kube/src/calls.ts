@@ -37,6 +37,23 @@ export async function getPod(
   return nullOn('KUBE_NOT_FOUND', client.request<Pod>({ path: podPath(pod), ...timing(options) }));
 }
 
+const METADATA_TYPE = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+
+/**
+ * Reads the metadata of a pod; null if it does not exist. A tenant chooses the size of a pod, up to
+ * 10 MiB, of which metadata is a small part.
+ */
+export async function getPodMetadata(
+  client: KubeApi,
+  pod: { namespace: string; name: string },
+  options: CallOptions = {},
+): Promise<Pick<Pod, 'metadata'> | null> {
+  return nullOn(
+    'KUBE_NOT_FOUND',
+    client.request<Pod>({ path: podPath(pod), accept: METADATA_TYPE, ...timing(options) }),
+  );
+}
+
 /**
  * Merges labels and annotations into a pod; null removes one. The UID in the patch is the
  * precondition, because the server refuses to change it; so is a resourceVersion.

@@ -76,7 +76,8 @@ export const ON_A_NODE: readonly Share[] = [
     file: `${C}/identity/cni-records.ts`,
     limits: ['MAX_RECORDS', `${C}/identity/cni-record-size.ts#MAX_RECORD_BYTES`],
     filledBy: 'the runtime: one file for each network of a pod',
-    share: 'none. Records of pods that are gone, and that the runtime left behind, count too',
+    share:
+      'a namespace gets a further one only while more are free than it has. Records of pods that are gone, and that the runtime left behind, count too',
     whenFull: 'a further record is not read; its interface is bound by namespace',
     counter: PROBLEMS,
     tests: ['apps/collector/src/identity/cni-records.test.ts'],

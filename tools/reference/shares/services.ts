@@ -140,7 +140,7 @@ export const IN_EVERY_SERVICE: readonly Share[] = [
     file: 'libs/kube/src/http.ts',
     limits: ['LARGE_BODY_BYTES', 'MAX_BODY_BYTES'],
     filledBy: 'objects of tenants, of ipam-sync and the responder',
-    share: `above 1 MiB one after another; smaller ones do not wait. ${OPEN}parsing one of 10 MiB takes up to 0.3 s, in which the responder does nothing else: a tenant whose largest pods violate slows down the responses of others`,
+    share: `above 1 MiB one after another; smaller ones do not wait. ${OPEN}parsing one of 10 MiB takes up to 0.3 s, in which the responder does nothing else: a tenant whose largest pods violate slows down the responses of others, once for each task. A removal in progress reads only the metadata of its pod`,
     whenFull: 'the response waits, within the timeout of its request, which is repeated',
     counter: '`bailiff_responder_retries_total`',
     tests: ['test/cluster/kube-client.test.ts'],

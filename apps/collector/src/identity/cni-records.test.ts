@@ -16,8 +16,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_PARSED_BYTES, MAX_RECORD_BYTES } from './cni-record-size.ts';
 import { CniRecords } from './cni-records.ts';
 
-const json = (uid: string) =>
-  JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs: [['K8S_POD_UID', uid]], result: {} });
+const json = (uid: string, namespace = '') => {
+  const cniArgs = [
+    ['K8S_POD_UID', uid],
+    ['K8S_POD_NAMESPACE', namespace],
+  ];
+  return JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs, result: {} });
+};
 
 const EMPTY = {
   ...{ containerId: 'c', ifName: 'eth0', plugin: '', podNamespace: '', podName: '', podMac: '', writtenAtMs: 0 },
@@ -60,6 +65,27 @@ describe('cni records', () => {
     calls.apply(record('u3'));
     expect([during, calls.byFile.get('a')?.podUid]).toEqual([['u3'], 'u2']);
     calls.close();
+  });
+
+  it('a namespace with many records - those of another one are read; control: a further one of its own is not', () => {
+    const most = 8;
+    const events = { onRecord: () => undefined, onProblem: (p: (typeof problems)[0]) => void problems.push(p) };
+    const records = new CniRecords(dir, events, most);
+    const write = (name: string, namespace: string) => writeFileSync(path.join(dir, name), json(name, namespace));
+    const ofTenant = () => [...records.byFile.values()].filter(({ podNamespace }) => podNamespace === 'tenant').length;
+    for (let n = 0; n < 2 * most; n++) write(`m${n}`, 'tenant');
+    records.start();
+    expect([ofTenant(), problems.length]).toEqual([most / 2, most + most / 2]);
+    expect(problems[0]?.reason).toBe(`namespace tenant has its share of the ${most} records in the folder`);
+    write('own', 'tenant');
+    write('other', 'shop');
+    records.check();
+    expect([records.byFile.has('own'), records.byFile.has('other')]).toEqual([false, true]);
+    const [first = ''] = records.byFile.keys();
+    unlinkSync(path.join(dir, first));
+    records.check();
+    expect([records.byFile.has(first), ofTenant()]).toEqual([false, most / 2]);
+    records.close();
   });
 
   it('existing and new records - both are read', async () => {

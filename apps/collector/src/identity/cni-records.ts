@@ -7,6 +7,7 @@
  */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
+import { FairCounts } from '@bailiff/service';
 import { DirectoryWatch } from '../process/directory-watch.ts';
 import { readRegularFile } from '../process/regular-file.ts';
 import { isShortage, shortageWaitMs } from '../process/shortage.ts';
@@ -17,8 +18,11 @@ import { MAX_PARSED_BYTES, MAX_RECORD_BYTES, withoutCapabilityArgs } from './cni
 const RETRY_MS = 10;
 /** A writer that takes longer than these retries causes another event. */
 const MAX_RETRIES = 50;
-/** Limit of records; a node has about one per pod interface. */
-export const MAX_RECORDS = 4096;
+/**
+ * Limit of records; a node has about one per pod interface. A pod can request many networks (Multus), so
+ * a namespace gets a further record only while more are free than it has.
+ */
+const MAX_RECORDS = 4096;
 
 export interface CniRecordsEvents {
   onRecord(record: CniRecord): void;
@@ -29,6 +33,7 @@ export interface CniRecordsEvents {
 export class CniRecords {
   /** Records by file name. */
   readonly byFile = new Map<string, CniRecord>();
+  readonly #counts: FairCounts;
   readonly #dir: string;
   readonly #events: CniRecordsEvents;
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -38,7 +43,9 @@ export class CniRecords {
   #relist = false;
   #closed = false;
 
-  constructor(dir: string, events: CniRecordsEvents) {
+  /** @param most for tests */
+  constructor(dir: string, events: CniRecordsEvents, most = MAX_RECORDS) {
+    this.#counts = new FairCounts(most);
     this.#dir = dir;
     this.#events = events;
     this.#watch = new DirectoryWatch(dir, {
@@ -66,7 +73,7 @@ export class CniRecords {
       this.#failed(this.#dir, error);
       return;
     }
-    for (const name of [...this.byFile.keys()]) if (!names.has(name)) this.byFile.delete(name);
+    for (const name of [...this.byFile.keys()]) if (!names.has(name)) this.#forget(name);
     for (const name of names) this.#read(name, MAX_RETRIES, true);
     if (!this.#relist) this.#shortages = 0;
   }
@@ -106,7 +113,7 @@ export class CniRecords {
       read = readRegularFile(file, MAX_RECORD_BYTES, unlessKnown ? this.byFile.get(name)?.writtenAtMs : undefined);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        this.byFile.delete(name);
+        this.#forget(name);
         // inotify reports the removal of the folder itself under its own name; the watch ended.
         if (name === path.basename(this.#dir)) this.#watch.check();
       } else this.#failed(file, error);
@@ -132,13 +139,22 @@ export class CniRecords {
       else this.#events.onProblem({ file, reason: reading.reason });
       return;
     }
-    if (!this.byFile.has(name) && this.byFile.size >= MAX_RECORDS) {
-      this.#events.onProblem({ file, reason: `more than ${MAX_RECORDS} records in the folder` });
+    const { podNamespace } = reading.record;
+    if (!this.byFile.has(name) && !this.#counts.hasRoom(podNamespace)) {
+      const reason = `namespace ${podNamespace} has its share of the ${this.#counts.most} records in the folder`;
+      this.#events.onProblem({ file, reason });
       return;
     }
     for (const reason of reading.dropped) this.#events.onProblem({ file, reason });
+    this.#forget(name);
+    this.#counts.add(podNamespace);
     this.byFile.set(name, reading.record);
     this.#events.onRecord(reading.record);
+  }
+
+  #forget(name: string): void {
+    const record = this.byFile.get(name);
+    if (record && this.byFile.delete(name)) this.#counts.remove(record.podNamespace);
   }
 
   /**

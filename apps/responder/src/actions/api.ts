@@ -2,8 +2,8 @@
  * API server client of one task. It sends each request once, because the queue counts and repeats
  * attempts, and keeps the last change request for the record.
  */
-import { getPod, type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
-import { type PodFacts, podFactsOf } from '@bailiff/response';
+import { getPod, getPodMetadata, type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { type PodFacts, podFactsOf, removalFactsOf } from '@bailiff/response';
 
 /** The last change request to the API server. */
 export interface ApiTrace {
@@ -66,6 +66,12 @@ export class Api implements KubeApi {
 export async function readPod(api: KubeApi, pod: { namespace: string; name: string }): Promise<PodFacts | null> {
   const body = await getPod(api, pod);
   return body && podFactsOf(body);
+}
+
+/** Facts of a pod whose removal was requested: those of its metadata. null if it does not exist. */
+export async function readRemoval(api: KubeApi, pod: { namespace: string; name: string }): Promise<PodFacts | null> {
+  const body = await getPodMetadata(api, pod);
+  return body && removalFactsOf(body);
 }
 
 /** Whether the error is a KubeError with this code. */

@@ -11,7 +11,7 @@
 import { deletePod, KubeError } from '@bailiff/kube';
 import { graceSecondsOf, isBeingDeleted, podOfVerdict, QuarantineError } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
-import { readPod } from './api.ts';
+import { readRemoval } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
 
 /** Time after the grace period for the kubelet to kill, unmount and report. */
@@ -48,13 +48,14 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
   if (!known) return alreadyGone(context);
   const { namespace, name, uid } = known;
   const gracePeriodSeconds = graceSecondsOf(known, task, maxGraceSeconds);
-  if (!isTerminating(context)) {
+  const isPolled = isTerminating(context);
+  if (!isPolled) {
     const request = call(api, { namespace, name, uid, gracePeriodSeconds });
     const exists = await request.catch((error) => isolateUndeletable(context, error));
     if (!exists) return alreadyGone(context);
   }
   const isolated = await isolateIfRoom(context);
-  const pod = podOfVerdict(await readPod(api, { namespace, name }), verdict);
+  const pod = isPolled ? known : podOfVerdict(await readRemoval(api, { namespace, name }), verdict);
   if (!pod) return DONE;
   const waitedMs = context.nowMs - context.startedAtMicros / 1000;
   const boundMs = gracePeriodSeconds * 1000 + REMOVAL_MARGIN_MS;

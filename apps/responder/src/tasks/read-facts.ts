@@ -24,7 +24,7 @@ import {
   podOfVerdict,
 } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
-import { readPod } from '../actions/api.ts';
+import { readPod, readRemoval } from '../actions/api.ts';
 
 /** Well below STATUS_LAG_MICROS, so that together they never miss a removal. */
 export const OWNER_CACHE_MS = 2_000;
@@ -60,10 +60,20 @@ export class FactReader {
     this.#monotonicMs = monotonicMs;
   }
 
-  /** @throws KubeError */
-  async read(api: KubeApi, action: string, verdict: Verdict, patience: OwnerPatience = PATIENT): Promise<Facts> {
+  /**
+   * @param of removal: only the metadata of the pod, whose removal was requested and is checked often
+   * @throws KubeError
+   */
+  async read(
+    api: KubeApi,
+    action: string,
+    verdict: Verdict,
+    patience: OwnerPatience = PATIENT,
+    of: 'pod' | 'removal' = 'pod',
+  ): Promise<Facts> {
+    const readOf = of === 'pod' ? readPod : readRemoval;
     const [pod, nodeBody] = await Promise.all([
-      verdict.pod ? readPod(api, verdict.pod) : null,
+      verdict.pod ? readOf(api, verdict.pod) : null,
       action === 'cordon' ? getObject(api, apiPath`/api/v1/nodes/${verdict.nodeName}`) : null,
     ]);
     const topUid = verdict.pod?.ownerUid ?? '';

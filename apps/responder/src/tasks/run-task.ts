@@ -128,10 +128,13 @@ export class TaskRunner {
     const { ledger, facts, limits } = this.#deps;
     const { task, stored, api } = run;
     const { failingSinceMs } = run.job;
-    const read = await facts.read(api, task.action, stored.verdict, {
+    const patience = {
       failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
-    });
+    };
+    const readOf = (of: 'pod' | 'removal') => facts.read(api, task.action, stored.verdict, patience, of);
+    const isPolled = this.#inProgress.has(task.taskId);
+    let read = await readOf(isPolled ? 'removal' : 'pod');
     run.owner = ownerOf(read);
     run.claimedOwnerUid = claimedOwnerUidOf(read);
     let state = ledger.task(task.taskId);
@@ -148,6 +151,8 @@ export class TaskRunner {
         return this.#end(run, 'succeeded', this.#inProgress.has(task.taskId) ? DONE : FOUND_DONE);
       if (action.isInProgress?.(context)) return await this.#act(run, state, read);
     }
+    // Guards need the whole pod.
+    if (isPolled) read = await readOf('pod');
     const start = await this.#guardedStart.start(run, read, state);
     if (start.kind === 'later') return later(run.job, start.delayMs);
     if (start.kind !== 'started') return this.#settle(run, start);

@@ -111,6 +111,15 @@ export function podFactsOf(body: unknown): PodFacts {
   };
 }
 
+/**
+ * Facts of a pod whose removal is in progress, from its metadata. Its grace period is that of the
+ * removal.
+ */
+export function removalFactsOf(body: unknown): PodFacts {
+  const facts = podFactsOf(body);
+  return { ...facts, terminationGraceSeconds: facts.deletionGraceSeconds };
+}
+
 export function nodeFactsOf(body: unknown): NodeFacts {
   const { metadata, spec } = object(body);
   const meta = object(metadata);

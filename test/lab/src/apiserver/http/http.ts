@@ -174,6 +174,7 @@ export class HttpLayer {
       timeMs: exchange.startMs,
       durationMs: epochMs() - exchange.startMs,
       user: exchange.user,
+      accept: exchange.req.headers.accept ?? '',
       status,
     });
   }

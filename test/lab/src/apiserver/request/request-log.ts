@@ -19,6 +19,8 @@ export interface RequestRecord {
   namespace: string;
   name: string;
   path: string;
+  /** The Accept header; empty without one. */
+  accept: string;
   /** HTTP status, or 0 if the connection was closed without a response. */
   status: number;
 }
