@@ -122,6 +122,8 @@ it('siem-relay - unreadable messages are counted and skipped, and later ones are
   const relay = await rig.relay();
   await rig.violationBytes(Buffer.from('no avro'));
   await rig.violationBytes(Buffer.from('c301000000000000000000', 'hex'));
+  // Under its own subject, the name of another node.
+  await rig.violationBytes(encodeViolationFrame(sampleFrame({ nodeName: 'other', violations: [sampleViolation()] })));
   await rig.violations([
     sampleViolation({ pod: { ...(sampleViolation().pod as never as object), namespace: 'x.> *' } as never }),
   ]);
@@ -129,6 +131,7 @@ it('siem-relay - unreadable messages are counted and skipped, and later ones are
   expect(rig.events[0]?.subject).toBe('bailiff.v1.siem.ocsf.network-activity._');
   expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="NOT_SINGLE_OBJECT"}')).toBe(1);
   expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="UNKNOWN_FINGERPRINT"}')).toBe(1);
+  expect(await relay.metric('unreadable_total{stream="VIOLATIONS",reason="FOREIGN_NODE"}')).toBe(1);
 });
 
 it('siem-relay - a frame that is sent again after its id is forgotten has its events once', async () => {

@@ -50,11 +50,13 @@ export class EventDecoder {
   }
 }
 
-/** Pure. @throws UnreadableError if the subject does not belong to the stream */
+/** Pure. @throws UnreadableError if the subject does not belong to the stream, or the frame to its node */
 export function eventsOf(decoded: Decoded, subject: string, place: Place, evidence: Place): SiemEvent[] {
   if (decoded.name === 'ViolationFrame') {
     const node = violationNode(subject);
     if (node === null) throw new UnreadableError('WRONG_SUBJECT');
+    // The correlator refuses such a frame as a whole.
+    if (decoded.value.nodeName !== node) throw new UnreadableError('FOREIGN_NODE');
     return violationEvents(decoded.value, node, place);
   }
   const origin = originOf(place, 0, decoded.value.nodeName);

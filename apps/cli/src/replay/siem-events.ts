@@ -17,7 +17,8 @@ export interface SiemMapping {
 /** Guard gaps become no events, as in the siem-relay. */
 export function siemEvents({ message, judged, filter }: Replayed, mapping: SiemMapping): Rendered[] {
   const { format, version, createdMs } = mapping;
-  const { frame, node } = judged;
+  const { frame, node, refusedWhole } = judged;
+  if (refusedWhole?.reason === 'foreign-node') return [];
   const place = {
     stream: 'VIOLATIONS',
     createdMs,

@@ -79,6 +79,15 @@ export function withinPathBytes(evidence: readonly Evidence[]): Evidence[] {
   return newestFirst.reverse();
 }
 
+/** `(other)` is the engine's own. */
+const WORD = /^([\w@%+=:./-]+|\(other\))$/;
+
+/**
+ * A word of a node or a pod in a sentence of this engine. One with other characters, such as spaces, is
+ * quoted, so that it cannot go on with a sentence of its own.
+ */
+const word = (text: string): string => (WORD.test(text) ? text : JSON.stringify(text));
+
 const AUDITED = '; audited violations count';
 const UNITS = { event_count: 'packets', temporal: 'stages', temporal_ordered: 'stages in their order' };
 
@@ -96,13 +105,13 @@ function describe(
       ? `by node ${nodeName}`
       : `from ${groups[rule.groupBy]} ${pod.namespace}/${pod.name} on ${nodeName}`;
   const seconds = rule.timespanMicros / 1_000_000;
-  return `${observed} ${counted} (${vectors.join(', ')}) ${source} within ${seconds} s; ${rule.threshold} make it ${rule.level}`;
+  return `${observed} ${counted} (${vectors.map(word).join(', ')}) ${source} within ${seconds} s; ${rule.threshold} make it ${rule.level}`;
 }
 
 /** Describes the newest process in the evidence; empty if there is none. */
 function describeProcess(evidence: readonly Evidence[]): string {
   const process = evidence.findLast((piece) => piece.process !== null)?.process;
   if (!process) return '';
-  const container = process.containerName === '' ? '' : ` in container ${process.containerName}`;
-  return `; by ${process.executable || process.comm} (pid ${process.tgid})${container}`;
+  const container = process.containerName === '' ? '' : ` in container ${word(process.containerName)}`;
+  return `; by ${word(process.executable || process.comm)} (pid ${process.tgid})${container}`;
 }
