@@ -306,7 +306,7 @@ describe('cli policy status', () => {
     expect(seen.exitCode).toBe(3);
     expect(seen.stdout).toMatch(/no-shell +enforce +1 +on 1 of 2 nodes +2\n/);
     expect(seen.stdout).toMatch(
-      /✗ node-b\.example: LSM unavailable: loading is refused: EPERM\n {2}→ boot with lsm=…,bpf\n/,
+      /✗ node-b\.example: LSM unavailable: loading is refused: EPERM\n {2}→ the node proposes: "boot with lsm=…,bpf"\n/,
     );
     const asked = await own.cli(['policy', 'delete', 'no-shell'], { terminal: 100, answers: ['n'] });
     expect([asked.exitCode, asked.stderr]).toEqual([
@@ -325,7 +325,7 @@ describe('cli policy status', () => {
     const doctor = await own.cli(['doctor', '--only', 'bus']);
     expect(doctor.stdout).toMatch(/✓ runtime policies: LSM available on 1 node\n/);
     expect(doctor.stdout).toMatch(
-      /! runtime policies: node-b\.example: runtime policies are not in force: LSM unavailable: loading is refused: EPERM\n/,
+      /! runtime policies: node-b\.example: runtime policies are not in force: LSM unavailable: "loading is refused: EPERM"\n/,
     );
     await own.status(healthyStatus(NODE_B, { runtime: runtimeOf(1) }));
     await own.cli(['policy', 'apply', '-', '--yes'], { stdin: text('no-shell', shell.replace('/bin/sh', '/bin/ash')) });

@@ -298,7 +298,7 @@ describe('cli status', () => {
     );
     const uncovered = await world.cli(['status']);
     expect(uncovered).toMatchObject({ exitCode: 3 });
-    expect(uncovered.stdout).toMatch(/✗ node-a: shop\/web-0 \(veth11\) not covered: ENOSPC/);
+    expect(uncovered.stdout).toMatch(/✗ node-a: shop\/web-0 \(veth11\) not covered: "ENOSPC: the map is full"/);
 
     await world.status(healthyStatus(NODE_A));
     // The time on the bus counts. A node whose clock is an hour wrong is not silent; an hour after
@@ -342,7 +342,7 @@ describe('cli status', () => {
     await world.status(healthyStatus(NODE_A));
     const text = await ok(['status', '--node', NODE_A]);
     expect(text).toMatch(/shop\/cart-1 +veth12 +guarded +programmed +10\.1\.0\.12 fd00::12/);
-    expect(text).toMatch(/! bpf-lsm: EPERM: boot with lsm/);
+    expect(text).toMatch(/! bpf-lsm: "EPERM": the node proposes: "boot with lsm/);
     const { exitCode, stderr } = await world.cli(['status', '--node', 'node-z']);
     expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/known nodes: node-a/)]);
   });
