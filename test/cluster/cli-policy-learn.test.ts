@@ -169,7 +169,10 @@ describe('cli policy learn', () => {
       healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'unavailable', reason: 'EPERM', remedy: 'do x' } }),
     );
     const { exitCode, stderr } = await learn(['--for', '1s', '--install']);
-    expect([exitCode, stderr]).toEqual([3, expect.stringMatching(/node-a: LSM unavailable: EPERM\n {2}the node proposes: "do x"/)]);
+    expect([exitCode, stderr]).toEqual([
+      3,
+      expect.stringMatching(/node-a: LSM unavailable: EPERM\n {2}the node proposes: "do x"/),
+    ]);
     await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'off', reason: 'not wanted' } }));
     expect((await learn(['--for', '1s', '--install'])).exitCode).toBe(2);
     expect(await stored()).toBeNull();
