@@ -231,16 +231,17 @@ describe('ipam-sync - prefixes need both keys', () => {
     await world.config.put(DEFAULTS, permits(2, '10.0.0.0/8'));
     await granted(world, ['10.50.0.0/16', '10.60.1.0/24']);
 
-    // Wrong, and older: both refused, the last good one stays in force, and a later good one is
-    // applied.
+    // A wrong one is refused, and the last good one stays in force.
     await world.config.put(DEFAULTS, '{"allowedPrefixes": "all"}');
-    await world.config.put(DEFAULTS, permits(1, '10.50.0.0/15'));
-    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 2, {
+    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_config_refused_total')) === 1, {
       state: () => sync.metrics(),
     });
     world.status('vpn', { podIPs: [{ ip: '10.1.0.6' }] });
     await shows(world, 'node-1', { vpn: ['10.1.0.6'] });
     await granted(world, ['10.50.0.0/16', '10.60.1.0/24']);
+    // The order of the bus decides, not the revision in a value.
+    await world.config.put(DEFAULTS, permits(1, '10.50.0.0/15'));
+    await granted(world, ['10.50.0.0/16']);
 
     // A start with a bad value uses the newest good one.
     expect(await sync.stop()).toBe(0);
