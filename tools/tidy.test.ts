@@ -1,6 +1,6 @@
 // House rules that a machine can hold: import direction, file size, one pin per dependency, and
 // words that do not belong here.
-import { lstatSync, readFileSync } from 'node:fs';
+import { lstatSync, readFileSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { listed } from './listed.ts';
@@ -18,6 +18,13 @@ const MAX_LINES = 400;
 const MAX_TEST_LINES = 800;
 
 describe('tidy', () => {
+  it('links - each leads to a file of the repository', () => {
+    const target = (f: string) => path.relative(root, realpathSync(path.join(root, f)));
+    const isOurs = (to: string) => files.some((f) => f === to || f.startsWith(`${to}/`));
+    expect(files.filter(isLink).filter((f) => !isOurs(target(f)))).toEqual([]);
+    expect(isOurs('../elsewhere/dist')).toBe(false);
+  });
+
   it('files - none is longer than the limit', () => {
     const long = source
       .map((f) => ({ f, lines: read(f).split('\n').length }))
