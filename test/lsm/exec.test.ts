@@ -1,7 +1,4 @@
-// Programs by path: each denial beside allowed programs, and the same acts without a policy.
-import { SetHeadLayout } from '@bailiff/bpf/runtime-layout';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { compileSet, encodeSet } from '@bailiff/runtime';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { acts, type Container, type Pod } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
@@ -85,20 +82,6 @@ describe('execute', () => {
     const lines = await container.acts(...[few, over, ...beside].flatMap((name) => ['run', name, ',']));
     expect(lines.map((line) => line.split(': ')[1])).toEqual(['EPERM', 'EPERM', ...beside.map(() => 'ok')]);
     expect(pod.counts()).toEqual({ few: 1, over: 1 });
-  });
-
-  it('path - a set of an earlier release, without the depths of its rules, works like one with them', async () => {
-    const set = pod.apply(POLICY);
-    const { maps } = rig.object;
-    const { head, ...rest } = encodeSet(compileSet(set, pod.subject().set, maps.settings().hashKey));
-    head.value.fill(0, SetHeadLayout.depths.offset, SetHeadLayout.depths.offset + SetHeadLayout.depths.size);
-    maps.writeSet({ head, ...rest });
-    expect(await container.acts('run', '/bin/denied', ',', 'run', '/opt/deep/below/a', ',', 'run', '/opt/a')).toEqual([
-      'run /bin/denied: EPERM',
-      'run /opt/deep/below/a: EPERM',
-      'run /opt/a: ok',
-    ]);
-    expect(pod.counts()).toEqual({ denied: 1, recursive: 1 });
   });
 
   it('script - is judged by its interpreter too', async () => {

@@ -57,6 +57,7 @@ union rt_abi_types {
 	enum posture_class posture_class;
 	enum path_match path_match;
 	enum path_kind path_kind;
+	enum path_class path_class;
 	enum subject_flag subject_flag;
 	enum counter_extra counter_extra;
 	enum task_flag task_flag;

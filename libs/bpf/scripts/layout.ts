@@ -39,7 +39,17 @@ export const SPOOF_LAYOUT: LayoutPlan = {
 export const RUNTIME_LAYOUT: LayoutPlan = {
   object: 'runtime.bpf.o',
   structs: [
-    ...['pod_uid', 'subject', 'task_state', 'set_head', 'path_key', 'path_rule', 'path_rules', 'rt_address_key'],
+    ...[
+      'pod_uid',
+      'subject',
+      'task_state',
+      'path_masks',
+      'set_head',
+      'path_key',
+      'path_rule',
+      'path_rules',
+      'rt_address_key',
+    ],
     ...['address_rule', 'address_rules', 'value_key', 'value_rule', 'value_rules', 'source_key', 'rt_settings'],
     ...['rt_birth', 'rt_totals', 'socket_maker', 'runtime_sample'],
   ],
@@ -54,7 +64,16 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
       'posture_class',
       'path_match',
     ],
-    ...['path_kind', 'subject_flag', 'counter_extra', 'task_flag', 'source_flag', 'rt_loss', 'rt_sample_flag'],
+    ...[
+      'path_kind',
+      'path_class',
+      'subject_flag',
+      'counter_extra',
+      'task_flag',
+      'source_flag',
+      'rt_loss',
+      'rt_sample_flag',
+    ],
   ],
 };
 

@@ -1,17 +1,17 @@
 /**
  * Runs in the virtual machine: cost of open, exec and connect in a container, and of each hook, under
- * policies with different numbers of rules. With MachinePlan.countInstructions, nanoseconds are instructions.
+ * policies with different numbers of rules and under the ready-made policies. With MachinePlan.countInstructions, nanoseconds are instructions.
  *
  * Two containers have the same image: one outside any pod, one in a pod whose policy is replaced. Whole
  * operations are timed without the kernel's accounting of programs; hooks are read from it. Results are
  * medians of rounds, because an interrupt adds about ten thousand instructions to the interrupted program.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BpfLink, BpfProgram, RUNTIME_EXTRA_CELLS } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
-import { compileSet, encodeSet } from '@bailiff/runtime';
+import { compileSet, encodeSet, loadPolicyFile, mergeSelected, type PolicySet } from '@bailiff/runtime';
 import { setOf } from '../../../libs/runtime/src/testing.ts';
 import { withHooksOnly } from '../../lsm/harness/doctored.ts';
 import { type Loaded, loadOwn } from '../../lsm/harness/loaded.ts';
@@ -20,11 +20,29 @@ import { compileProgram } from '../../vm/compile.ts';
 import { median } from '../report.ts';
 import { attachEmptyHooks } from './empty-hooks.ts';
 
-export const OPERATIONS = ['open', 'exec', 'connect'] as const;
+/** Opens are of names with 8 and 36 characters, at depths 4 and 12. */
+export const OPERATIONS = ['open', 'open long', 'open deep', 'open deep long', 'exec', 'connect'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** Place of the operations. A number: a pod with so many rules each for files, programs and addresses. */
-export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | number;
+const [SHORT, LONG] = ['settings', 'application-settings-production.yaml'];
+const [SHALLOW_DIR, DEEP_DIR] = ['/data/app/config', `/data/app/config${'/of/part'.repeat(4)}`];
+const FILES: Partial<Record<Operation, string>> = {
+  open: `${SHALLOW_DIR}/${SHORT}`,
+  'open long': `${SHALLOW_DIR}/${LONG}`,
+  'open deep': `${DEEP_DIR}/${SHORT}`,
+  'open deep long': `${DEEP_DIR}/${LONG}`,
+};
+
+/**
+ * Place of the operations. A number: a pod with so many rules each for files, programs and addresses.
+ * The last two: a pod under the ready-made policy, or under all of them.
+ */
+export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | number | ReadyMade;
+type ReadyMade = 'escape-guard' | 'all ready-made policies';
+
+/** System call of an operation. */
+export type Kind = 'open' | 'exec' | 'connect';
+const kindOf = (operation: Operation): Kind => operation.split(' ', 1)[0] as Kind;
 
 export interface CostPlan {
   readonly where: readonly Where[];
@@ -35,7 +53,9 @@ export interface CostPlan {
   /** Rounds for the hooks; the median of each hook excludes rounds with an interrupt. */
   readonly hookRounds: number;
   /** Operations per round. */
-  readonly counts: Readonly<Record<Operation, number>>;
+  readonly counts: Readonly<Record<Kind, number>>;
+  /** Default all. */
+  readonly operations?: readonly Operation[];
 }
 
 export interface HookCost {
@@ -74,10 +94,17 @@ function policies(rules: number): RuntimePolicyInput[] {
   return inputs;
 }
 
-/** Puts a policy in force on the one pod. */
-function enforce(loaded: Loaded, rules: number): void {
+function readyMade(where: ReadyMade): PolicySet {
+  const dir = path.join(import.meta.dirname, '../../../policies');
+  const files = readdirSync(dir).filter((file) => file.endsWith('.yaml'));
+  const wanted = files.filter((file) => where !== 'escape-guard' || file === 'escape-guard.yaml');
+  return mergeSelected(wanted.flatMap((file) => loadPolicyFile(readFileSync(path.join(dir, file), 'utf8'), file)));
+}
+
+/** Puts policies in force on the one pod. */
+function enforce(loaded: Loaded, where: number | ReadyMade): void {
   const { maps } = loaded.object;
-  const set = setOf(...policies(rules));
+  const set = typeof where === 'number' ? setOf(...policies(where)) : readyMade(where);
   const number = loaded.nextSet();
   maps.writeSet(encodeSet(compileSet(set, number, maps.settings().hashKey)));
   const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
@@ -113,9 +140,15 @@ class Bench {
     this.#plan = plan;
   }
 
+  get #operations(): readonly Operation[] {
+    return this.#plan.operations ?? OPERATIONS;
+  }
+
   /** Runs the operation in rounds. @returns the time per operation of each round */
   async #rounds(operation: Operation, rounds: number, around: <T>(round: () => Promise<T>) => Promise<T>) {
-    const running = this.#container.start(['/bin/cost', operation, `${this.#plan.counts[operation]}`]);
+    const kind = kindOf(operation);
+    const words = ['/bin/cost', kind, `${this.#plan.counts[kind]}`, ...(FILES[operation] ? [FILES[operation]] : [])];
+    const running = this.#container.start(words);
     await running.line('ready');
     for (let round = 1; round <= rounds; round++)
       await around(() => {
@@ -130,7 +163,7 @@ class Bench {
   }
 
   async time(where: Where): Promise<void> {
-    for (const operation of this.#plan.rounds === 0 ? [] : OPERATIONS)
+    for (const operation of this.#plan.rounds === 0 ? [] : this.#operations)
       this.operations.push({
         ...{ where, operation },
         ns: await this.#rounds(operation, this.#plan.rounds, (round) => round()),
@@ -140,7 +173,7 @@ class Bench {
   async count(where: Where, hooks: readonly Hook[]): Promise<void> {
     writeFileSync(STATS, '1');
     const own = since(read(hooks), read(hooks));
-    for (const operation of OPERATIONS) {
+    for (const operation of this.#operations) {
       const rounds: Round[] = [];
       await this.#rounds(operation, this.#plan.hookRounds, async (round) => {
         const before = read(hooks);
@@ -148,7 +181,7 @@ class Bench {
         rounds.push(since(before, read(hooks)));
         return result;
       });
-      this.hooks.push({ where, operation, hooks: middle(rounds, this.#plan.counts[operation], own) });
+      this.hooks.push({ where, operation, hooks: middle(rounds, this.#plan.counts[kindOf(operation)], own) });
     }
     writeFileSync(STATS, '0');
   }
@@ -189,8 +222,8 @@ function withFiles(container: Container): Container {
     compileProgram(path.join(import.meta.dirname, '../../lsm/programs/cost.c'), { flags: ['-static'] }),
     '/bin/cost',
   );
-  mkdirSync(container.image('/data/app/config'), { recursive: true });
-  writeFileSync(container.image('/data/app/config/settings'), 'x');
+  mkdirSync(container.image(DEEP_DIR), { recursive: true });
+  for (const file of Object.values(FILES)) writeFileSync(container.image(file), 'x');
   return container;
 }
 
@@ -215,7 +248,7 @@ export async function measureCost(plan: CostPlan): Promise<CostReport> {
     for (const where of plan.where) {
       if (where === 'no programs' || where === 'empty programs') continue;
       const place = where === 'no pod' ? free : bench;
-      if (typeof where === 'number') enforce(loaded, where);
+      if (where !== 'no pod' && where !== 'no policy') enforce(loaded, where);
       await place.time(where);
       await place.count(where, hooks);
     }

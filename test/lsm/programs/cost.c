@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Measures an operation: `cost <operation> <count>`. Prints `ready` when it is warm. For each line of
+ * Measures an operation: `cost <operation> <count> [file]`. Prints `ready` when it is warm. For each line of
  * input it repeats the operation `count` times and prints `<nanoseconds> <count>`. Ends with its
  * input. Without arguments it ends at once, as the program that `exec` runs.
  *
- * open     opens and closes CHEAP_PATH for reading
+ * open     opens and closes the file, or DEFAULT_FILE, for reading
  * exec     vfork, runs this program without arguments, waits for its end
  * connect  connects a UDP socket to another peer
  */
@@ -20,14 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHEAP_PATH "/data/app/config/settings"
+#define DEFAULT_FILE "/data/app/config/settings"
 #define OWN_PATH "/bin/cost"
 
 static int udp;
+static const char *file = DEFAULT_FILE;
 
 static int open_once(void)
 {
-	int fd = open(CHEAP_PATH, O_RDONLY);
+	int fd = open(file, O_RDONLY);
 
 	return fd < 0 || close(fd);
 }
@@ -77,8 +78,10 @@ int main(int argc, char **argv)
 
 	if (argc == 1)
 		return 0;
-	if (argc != 3)
+	if (argc != 3 && argc != 4)
 		return 2;
+	if (argc == 4)
+		file = argv[3];
 	if (!strcmp(argv[1], "open"))
 		once = open_once;
 	else if (!strcmp(argv[1], "exec"))

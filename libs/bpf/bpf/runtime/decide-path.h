@@ -23,16 +23,22 @@ struct matching {
 	const struct identity *identity;
 	struct matches *matches;
 	__u64 ops;		/* bits; a rule needs one of them */
-	__u32 depths;		/* as in struct set_head: depths of rules for these operations */
+	__u32 depths;		/* as in struct path_masks, of these operations */
 };
 
 #define MAX_DEPTH	31
 /* Operations that the markers above a denied path refuse. */
 #define ANCESTOR_OPS	(OP_BIT(OP_RENAME) | OP_BIT(OP_MOUNT_POINT))
 
+/* The masks are of all rules if the task was identified for other operations. */
 static __always_inline __u32 depths_of(const struct identity *identity, __u64 ops)
 {
-	return identity->depths && !(ops & ANCESTOR_OPS) ? identity->depths : ~0U;
+	return ops & ANCESTOR_OPS || path_classes_of(ops) & ~identity->path_classes ? ~0U : identity->depths;
+}
+
+static __always_inline __u64 suffix_lengths_of(const struct identity *identity, __u64 ops)
+{
+	return path_classes_of(ops) & ~identity->path_classes ? ~0ULL : identity->suffix_lengths;
 }
 
 static __always_inline __u32 at_depth(__u32 depth)
@@ -112,11 +118,12 @@ static long suffix_step(__u32 step, void *context)
 	struct matching *matching = context;
 	struct scratch *scratch = matching->scratch;
 	__u32 length = (step + 1) & MAX_SUFFIX, whole;
+	__u64 lengths = scratch->suffix_lengths >> length;
 	const unsigned char *name;
 	struct dentry *dentry;
 
-	if (!(matching->identity->suffix_lengths >> length & 1))
-		return 0;
+	if (!(lengths & 1))
+		return !lengths;
 	dentry = scratch->components[0];
 	whole = LOAD(dentry, dentry, d_name.len);
 	name = LOAD(dentry, dentry, d_name.name);
@@ -140,7 +147,8 @@ static __always_inline void match_path(struct matching *matching, enum walk_end 
 			collect_path(matching, PATH_PREFIX, scratch->hash, scratch->count);
 		bpf_loop(WALK_COMPONENTS, match_step, matching, 0);
 	}
-	if (matching->identity->suffix_lengths && scratch->count)
+	scratch->suffix_lengths = suffix_lengths_of(matching->identity, matching->ops);
+	if (scratch->suffix_lengths && scratch->count)
 		bpf_loop(MAX_SUFFIX, suffix_step, matching, 0);
 }
 

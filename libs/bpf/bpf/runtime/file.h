@@ -269,6 +269,7 @@ __noinline int rt_decide_old_name(const struct object *object, enum op op)
 		return 1;
 	event.dentry = object->dentry;
 	event.mnt = object->mnt;
+	take_masks(&policy, ~RUNNING_OPS);
 	rt_match_object(&policy.identity, &matches, &event, ~RUNNING_OPS);
 	rule = matches.rule;
 	action = matches.action;

@@ -39,9 +39,9 @@ enum quiet {
 	__u64 root_dentry;	/* of the container's root: compared, never followed */	\
 	__u32 root_device;	/* of its file system */				\
 	__u32 quiet;	/* enum quiet */						\
-	__u64 suffix_lengths;	/* of the set's head, as is the next */		\
+	__u64 suffix_lengths;	/* as in struct path_masks, of path_classes */	\
 	__u32 depths;								\
-	__u32 reserved;
+	__u32 path_classes;	/* bits of enum path_class */
 
 /*
  * Argument of global functions: plain data, because such a call takes no pointers to kernel
@@ -63,6 +63,10 @@ struct policy_ctx {
 };
 
 #define OP_BIT(op)	(1ULL << (op))
+
+#define EXECUTE_PATH_OPS	(OP_BIT(OP_READ) - 1)
+#define CHANGE_PATH_OPS		(OP_BIT(OP_UNIX_CONNECT) - OP_BIT(OP_WRITE))
+#define UNIX_PATH_OPS		(OP_BIT(OP_CONNECT) - OP_BIT(OP_UNIX_CONNECT))
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -283,6 +287,29 @@ static __always_inline bool copy_subject(void *map, const void *key, const struc
 	return true;
 }
 
+/* Bits of enum path_class that contain one of `ops`. */
+static __always_inline __u32 path_classes_of(__u64 ops)
+{
+	return (ops & EXECUTE_PATH_OPS ? 1U << PATHS_EXECUTE : 0) | (ops & OP_BIT(OP_READ) ? 1U << PATHS_READ : 0) |
+	       (ops & CHANGE_PATH_OPS ? 1U << PATHS_CHANGE : 0) | (ops & UNIX_PATH_OPS ? 1U << PATHS_UNIX : 0);
+}
+
+/* Copies the masks of the rules about `ops`. */
+static __always_inline void take_masks(struct policy_ctx *policy, __u64 ops)
+{
+	__u32 classes = path_classes_of(ops);
+
+	policy->path_classes = classes;
+	policy->suffix_lengths = 0;
+	policy->depths = 0;
+	for (int i = 0; i < PATH_CLASSES; i++) {
+		if (!(classes >> i & 1))
+			continue;
+		policy->suffix_lengths |= policy->head->masks[i].suffix_lengths;
+		policy->depths |= policy->head->masks[i].depths;
+	}
+}
+
 /*
  * Returns false if no policy covers any of `ops`. `pod`: the result of the look-up of policy->pod,
  * or NULL.
@@ -312,8 +339,7 @@ static __noinline bool bind_policy(struct policy_ctx *policy, const struct subje
 		rt_count_loss(RT_LOSS_ORPHAN);
 		return true;
 	}
-	policy->suffix_lengths = policy->head->suffix_lengths;
-	policy->depths = policy->head->depths;
+	take_masks(policy, ops);
 	return policy->head->ops & ops;
 }
 

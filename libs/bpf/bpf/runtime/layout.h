@@ -15,7 +15,7 @@
 
 #include <linux/types.h>
 
-enum runtime_abi { RUNTIME_ABI = 2 };
+enum runtime_abi { RUNTIME_ABI = 3 };
 
 /*
  * Operations; the value is the bit of a rule's mask. Order is ABI: append only. Names in user
@@ -214,6 +214,25 @@ struct rt_totals {
 	__s32 spares;
 };
 
+/*
+ * Classes of path operations. Each has masks of its own, so that an open for reading does not pay
+ * for rules about sockets or programs.
+ */
+enum path_class {
+	PATHS_EXECUTE,		/* EXECUTE, MAP_EXECUTE */
+	PATHS_READ,
+	PATHS_CHANGE,		/* WRITE to MOUNT_POINT */
+	PATHS_UNIX,		/* UNIX_CONNECT to UNIX_BIND */
+	PATH_CLASSES,
+};
+
+/* What the rules of a class can match; nothing else is hashed and looked up. */
+struct path_masks {
+	__u64 suffix_lengths;	/* bit n: a suffix rule has n bytes (1..63) */
+	__u32 depths;		/* bit n: a path of n components, 31: or more */
+	__u32 reserved;
+};
+
 /* rt_sets: hash, key __u32 set. */
 struct set_head {
 	__u64 ops;		/* bit per op that a rule or posture covers */
@@ -224,10 +243,10 @@ struct set_head {
 	__u8 guard_aliases;	/* rule_action of denied aliases; 0: no path has a denial */
 	__u8 drift_volumes;	/* 1: no rule of OP_DRIFT covers DRIFT_VOLUME */
 	__u8 reserved;
-	__u64 suffix_lengths;	/* bit n: a suffix rule has n bytes (1..63) */
 	__u32 guard_rule;	/* counter cell of denials by guard_aliases */
-	__u32 depths;		/* bit n: a path of n components, 31: or more; 0: any */
+	__u32 reserved_word;
 	struct pod_uid digest;	/* start of the content hash, for offline status */
+	struct path_masks masks[PATH_CLASSES];
 };
 
 #define PATH_RULES	8

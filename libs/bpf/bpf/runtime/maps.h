@@ -215,6 +215,7 @@ struct scratch {
 	struct dentry *stop;	/* end of a walk within one file system; otherwise NULL */
 	struct dentry *components[WALK_COMPONENTS];
 	struct crossing crossed[WALK_MOUNTS];
+	__u64 suffix_lengths;	/* as in struct path_masks, of the operations to match */
 	union {
 		__u64 words[SCRATCH_WORDS];	/* input of a hash: the parent's hash, then a name */
 		struct socket_maker maker;

@@ -99,9 +99,10 @@ static long match_bound_suffix(__u32 step, void *context)
 	struct matching *matching = context;
 	struct scratch *scratch = matching->scratch;
 	__u32 length = (step + 1) & MAX_SUFFIX, end = scratch->end & (TEXT_BYTES - 1);
+	__u64 lengths = scratch->suffix_lengths >> length;
 
-	if (!(matching->identity->suffix_lengths >> length & 1))
-		return 0;
+	if (!(lengths & 1))
+		return !lengths;
 	if (length > end)
 		return 1;
 	bpf_probe_read_kernel(scratch->words, length, &scratch->text[(end - length) & (TEXT_BYTES - 1)]);
@@ -133,7 +134,8 @@ __noinline int rt_match_bound_name(const struct identity *identity, struct match
 		scratch->hash = hash_root(scratch, WALK_ROOT);
 		bpf_loop(BOUND_NAME_BYTES, count_bound, &matching, 0);
 		bpf_loop(BOUND_NAME_BYTES, match_bound_step, &matching, 0);
-		if (identity->suffix_lengths)
+		scratch->suffix_lengths = suffix_lengths_of(identity, ops);
+		if (scratch->suffix_lengths)
 			bpf_loop(MAX_SUFFIX, match_bound_suffix, &matching, 0);
 	}
 	matches->allowed = allowed;

@@ -1,7 +1,7 @@
 // Generated from the BTF of runtime.bpf.o by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.
 
 export const RuntimeAbiValues = {
-  RUNTIME_ABI: 2,
+  RUNTIME_ABI: 3,
 } as const;
 
 export const OpValues = {
@@ -102,6 +102,14 @@ export const PathKindValues = {
   PATH_ABSTRACT: 2,
 } as const;
 
+export const PathClassValues = {
+  PATHS_EXECUTE: 0,
+  PATHS_READ: 1,
+  PATHS_CHANGE: 2,
+  PATHS_UNIX: 3,
+  PATH_CLASSES: 4,
+} as const;
+
 export const SubjectFlagValues = {
   SUBJECT_CONTAINERS: 1,
 } as const;
@@ -176,8 +184,15 @@ export const TaskStateLayout = {
   bounding: { offset: 112, size: 8 },
 } as const;
 
+export const PathMasksLayout = {
+  size: 16,
+  suffixLengths: { offset: 0, size: 8 },
+  depths: { offset: 8, size: 4 },
+  reserved: { offset: 12, size: 4 },
+} as const;
+
 export const SetHeadLayout = {
-  size: 64,
+  size: 120,
   ops: { offset: 0, size: 8 },
   postureBlock: { offset: 8, size: 8 },
   postureAudit: { offset: 16, size: 8 },
@@ -186,10 +201,10 @@ export const SetHeadLayout = {
   guardAliases: { offset: 29, size: 1 },
   driftVolumes: { offset: 30, size: 1 },
   reserved: { offset: 31, size: 1 },
-  suffixLengths: { offset: 32, size: 8 },
-  guardRule: { offset: 40, size: 4 },
-  depths: { offset: 44, size: 4 },
-  digest: { offset: 48, size: 16 },
+  guardRule: { offset: 32, size: 4 },
+  reservedWord: { offset: 36, size: 4 },
+  digest: { offset: 40, size: 16 },
+  masks: { offset: 56, size: 64 },
 } as const;
 
 export const PathKeyLayout = {

@@ -7,12 +7,12 @@
  */
 import { OPERATIONS, type OperationName, POSTURE_CLASSES, type RuleAction } from '@bailiff/vocabulary';
 import { PolicyError } from '../sets/errors.ts';
-import { operationMask, postureOf, valueName } from '../sets/names.ts';
+import { operationMask, type PathClass, postureOf, valueName } from '../sets/names.ts';
 import { aliasGuard, type PolicySet, type RuleIR, type ValueMatch } from '../sets/set.ts';
 import { type AddressEntry, compileAddresses } from './addresses.ts';
 import { type HashKey, PathHasher } from './hash.ts';
 import { VALUE_RULES } from './layout.ts';
-import { compilePaths, type PathEntry } from './paths.ts';
+import { compilePaths, type PathEntry, type PathMasks } from './paths.ts';
 import { type SourceEntry, SourceGroups } from './sources.ts';
 
 export interface SetHead {
@@ -24,11 +24,7 @@ export interface SetHead {
   readonly unresolved: 'audit' | 'block';
   readonly guard: { readonly rule: number; readonly action: 'block' | 'kill' } | null;
   readonly driftVolumes: boolean;
-  readonly suffixLengths: bigint;
-  /**
-   * Bit n: a rule has a path of n components (31: or more). Bit 0 alone if no rule names a path.
-   */
-  readonly depths: number;
+  readonly masks: Readonly<Record<PathClass, PathMasks>>;
   /** Digest of the set, in hex. */
   readonly digest: string;
 }
@@ -102,7 +98,7 @@ export function decidableOperations(set: PolicySet): Set<OperationName> {
 export function compileSet(set: PolicySet, number: number, key: HashKey): CompiledSet {
   const hasher = new PathHasher(key);
   const sources = new SourceGroups(hasher);
-  const { entries: paths, suffixLengths, depths } = compilePaths(set.rules, hasher, sources);
+  const { entries: paths, masks } = compilePaths(set.rules, hasher, sources);
   const addresses = compileAddresses(set.rules, sources);
   const values = compileValues(set.rules, sources);
   const drift = values.filter((entry) => entry.op === 'drift');
@@ -114,8 +110,7 @@ export function compileSet(set: PolicySet, number: number, key: HashKey): Compil
     unresolved: set.onUnresolvable,
     guard: aliasGuard(set),
     driftVolumes: !drift.some((entry) => entry.value === 1n),
-    suffixLengths,
-    depths,
+    masks,
     digest: set.digest,
   };
   return { set: number, head, paths, addresses, values, sources: sources.entries };

@@ -11,6 +11,7 @@ import {
   AddressRuleLayout,
   AddressRulesLayout,
   PathKeyLayout,
+  PathMasksLayout,
   PathRuleLayout,
   PathRulesLayout,
   RtAddressKeyLayout,
@@ -21,7 +22,7 @@ import {
   ValueRulesLayout,
 } from '@bailiff/bpf/runtime-layout';
 import { RULE_ACTIONS, type RuleAction } from '@bailiff/vocabulary';
-import { operationNumber, PATH_KINDS, PATH_MATCHES } from '../sets/names.ts';
+import { operationNumber, PATH_CLASSES, PATH_KINDS, PATH_MATCHES } from '../sets/names.ts';
 import type { AddressEntry } from './addresses.ts';
 import type { CompiledSet, SetHead, ValueEntry } from './compile.ts';
 import { ADDRESS_RULES, PATH_RULES, VALUE_RULES } from './layout.ts';
@@ -68,8 +69,11 @@ export function encodeHead(head: SetHead): Buffer {
     buffer.writeUInt32LE(head.guard.rule, at.guardRule.offset);
   }
   buffer.writeUInt8(head.driftVolumes ? 1 : 0, at.driftVolumes.offset);
-  buffer.writeBigUInt64LE(head.suffixLengths, at.suffixLengths.offset);
-  buffer.writeUInt32LE(head.depths, at.depths.offset);
+  PATH_CLASSES.forEach((name, index) => {
+    const masks = at.masks.offset + index * PathMasksLayout.size;
+    buffer.writeBigUInt64LE(head.masks[name].suffixLengths, masks + PathMasksLayout.suffixLengths.offset);
+    buffer.writeUInt32LE(head.masks[name].depths, masks + PathMasksLayout.depths.offset);
+  });
   Buffer.from(head.digest, 'hex').copy(buffer, at.digest.offset, 0, 16);
   return buffer;
 }

@@ -10,7 +10,14 @@
 
 import type { OperationName, RuleAction } from '@bailiff/vocabulary';
 import { type FieldRef, PolicyError } from '../sets/errors.ts';
-import { operationMask, type PathKind, type PathMatch } from '../sets/names.ts';
+import {
+  operationMask,
+  PATH_CLASSES,
+  type PathClass,
+  type PathKind,
+  type PathMatch,
+  pathClassOf,
+} from '../sets/names.ts';
 import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
 import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';
@@ -62,12 +69,35 @@ export function guardedNames(path: string): string[] {
 
 const MAX_DEPTH = 31;
 
-/** Bit of `depths` in the set's head: the number of components of a path, limited to MAX_DEPTH. */
+/** What the rules of one class of operations can match; the kernel hashes nothing else. */
+export interface PathMasks {
+  /** Bit n: a suffix rule has n bytes. */
+  suffixLengths: bigint;
+  /** Bit n: a rule has a path of n components (31: or more). Markers do not count. */
+  depths: number;
+}
+
+/** Bit of `depths` in the masks: the number of components of a path, limited to MAX_DEPTH. */
 export function depthBit(path: string): number {
   return 1 << Math.min(components(path).length, MAX_DEPTH);
 }
 
 const MARKER_MASK = operationMask(ANCESTOR_OPERATIONS);
+
+class Masks {
+  readonly byClass = Object.fromEntries(PATH_CLASSES.map((name) => [name, { suffixLengths: 0n, depths: 0 }])) as Record<
+    PathClass,
+    PathMasks
+  >;
+
+  add({ kind, text, ops }: { kind: PathKind; text: string; ops: readonly OperationName[] }): void {
+    for (const name of new Set(ops.map(pathClassOf))) {
+      const masks = this.byClass[name];
+      if (kind === 'prefix') masks.depths = (masks.depths | depthBit(text)) >>> 0;
+      if (kind === 'suffix') masks.suffixLengths |= 1n << BigInt(Buffer.byteLength(text));
+    }
+  }
+}
 
 class Drafts {
   readonly #byKey = new Map<string, Draft>();
@@ -122,10 +152,9 @@ export function compilePaths(
   rules: readonly RuleIR[],
   hasher: PathHasher,
   sources: SourceGroups,
-): { entries: PathEntry[]; suffixLengths: bigint; depths: number } {
+): { entries: PathEntry[]; masks: Record<PathClass, PathMasks> } {
   const drafts = new Drafts();
-  let suffixLengths = 0n;
-  let depths = 0;
+  const masks = new Masks();
   for (const rule of rules) {
     for (const match of rule.matches) {
       const text = textOf(match);
@@ -136,8 +165,7 @@ export function compilePaths(
       const ops = operationMask(text.ops);
       draft.rules.push({ ops, rule: rule.index, source, action: rule.action, match: text.match });
       draft.fields.push(field);
-      if (text.kind === 'prefix') depths |= depthBit(text.text);
-      if (text.kind === 'suffix') suffixLengths |= 1n << BigInt(Buffer.byteLength(text.text));
+      masks.add(text);
       if (!isGuarded(rule, match)) continue;
       for (const name of guardedNames(match.path)) {
         const { markers } = drafts.at('prefix', name);
@@ -151,6 +179,5 @@ export function compilePaths(
     const hash = draft.kind === 'prefix' ? hasher.path(draft.text) : hasher.text(draft.text);
     return { kind: draft.kind, hash, text: draft.text, rules: finish(draft) };
   });
-  // 0 would mean that the depths are unknown.
-  return { entries, suffixLengths, depths: (depths || 1) >>> 0 };
+  return { entries, masks: masks.byClass };
 }

@@ -10,6 +10,7 @@ import { parseAddress } from '@bailiff/bpf';
 import {
   AddressRuleLayout,
   AddressRulesLayout,
+  PathMasksLayout,
   PathRuleLayout,
   PathRulesLayout,
   RtAddressKeyLayout,
@@ -30,6 +31,8 @@ const BLOCK = 3;
 const KILL = 4;
 /** Every operation but execute and map-execute. */
 const BEYOND_RUNNING = ~3n;
+/** Operations of each class that has masks of its own: execute, read, change, unix. */
+const CLASS_OPS = [0b11n, 0b100n, (1n << 18n) - (1n << 3n), 0b111n << 18n];
 /** Rename and mount-point: their rules are also set on directories above a denied path. */
 const ANCESTOR_BITS = (1n << 6n) | (1n << 17n);
 const MAX_DEPTH = 31;
@@ -107,12 +110,25 @@ export class EncodedMaps {
     return hits;
   }
 
+  #masks(bits: bigint): { lengths: bigint; depths: number } {
+    let lengths = 0n;
+    let depths = 0;
+    for (const [index, ops] of CLASS_OPS.entries()) {
+      if ((bits & ops) === 0n) continue;
+      const at = SetHeadLayout.masks.offset + index * PathMasksLayout.size;
+      lengths |= this.#head.readBigUInt64LE(at + PathMasksLayout.suffixLengths.offset);
+      depths |= this.#head.readUInt32LE(at + PathMasksLayout.depths.offset);
+    }
+    return { lengths, depths };
+  }
+
   /** `bits`: a rule matches if it has one of these operations. */
   #onPath(bits: bigint, path: string, task: TaskFacts): Hit[] {
     const chain = this.#chain(path);
-    const depths = (bits & ANCESTOR_BITS) !== 0n ? 0 : this.#head.readUInt32LE(SetHeadLayout.depths.offset);
+    const masks = this.#masks(bits);
+    const depths = (bits & ANCESTOR_BITS) !== 0n ? 0xffff_ffff : masks.depths;
     const hits = chain.flatMap((hash, index) => {
-      if (depths !== 0 && ((depths >>> Math.min(index, MAX_DEPTH)) & 1) === 0) return [];
+      if (((depths >>> Math.min(index, MAX_DEPTH)) & 1) === 0) return [];
       const above = chain.length - 1 - index;
       return this.#pathRules(
         this.#lookup(this.#paths, 0, hash),
@@ -124,9 +140,8 @@ export class EncodedMaps {
       );
     });
     const name = Buffer.from(components(path).at(-1) ?? '');
-    const lengths = this.#head.readBigUInt64LE(SetHeadLayout.suffixLengths.offset);
     for (let length = 1; length <= Math.min(63, name.length); length++) {
-      if ((lengths & (1n << BigInt(length))) === 0n) continue;
+      if ((masks.lengths & (1n << BigInt(length))) === 0n) continue;
       const hash = siphash13(this.#key, Buffer.from(name.subarray(name.length - length)));
       hits.push(...this.#pathRules(this.#lookup(this.#paths, 1, hash), (_match, ops) => (ops & bits) !== 0n, task));
     }

@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { SetHeadLayout } from '@bailiff/bpf/runtime-layout';
 import { CAPABILITIES, KERNEL_VALUES, MOUNT_VALUES } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
 import { compileSet } from '../compile/compile.ts';
@@ -211,7 +212,7 @@ describe('ready-made policies', () => {
     expect(named?.policy.message).not.toBe('');
     expect(named?.policy.tags.some((tag) => /^attack\.t\d{4}/.test(tag))).toBe(true);
     const encoded = encodeSet(compileSet(mergeSelected([named!]), 1, new Uint8Array(16)));
-    expect(encoded.head.value.length).toBe(64);
+    expect(encoded.head.value.length).toBe(SetHeadLayout.size);
   });
 
   const rows = Object.entries(CASES).flatMap(([name, list]) =>

@@ -3,6 +3,7 @@ import {
   KernelValueValues,
   MountValueValues,
   OpValues,
+  PathClassValues,
   PathKindValues,
   PathMatchValues,
   PostureClassValues,
@@ -18,7 +19,7 @@ import {
   RULE_ACTIONS,
 } from '@bailiff/vocabulary';
 import { describe, expect, it } from 'vitest';
-import { PATH_KINDS, PATH_MATCHES, postureOf, SOCKET_ANY, socketValue, valueName } from './names.ts';
+import { PATH_CLASSES, PATH_KINDS, PATH_MATCHES, postureOf, SOCKET_ANY, socketValue, valueName } from './names.ts';
 
 /**
  * Words of an enum in the order of their numbers (`OP_MAP_EXECUTE: 1`); the last one is the count.
@@ -38,6 +39,7 @@ describe('names', () => {
     ['actions', RULE_ACTIONS, RuleActionValues, 'RULE_', true],
     ['postures', POSTURE_CLASSES, PostureClassValues, 'POSTURE_', true],
     ['path matches', PATH_MATCHES, PathMatchValues, 'PATH_', false],
+    ['path classes', PATH_CLASSES, PathClassValues, 'PATHS_', true],
     ['path kinds', PATH_KINDS, PathKindValues, 'PATH_', false],
   ])('%s - numbered as in the kernel object', (_name, list, values, prefix, counted) => {
     expect(wordsOf(values, prefix).slice(0, counted ? -1 : undefined)).toEqual(list);

@@ -25,6 +25,10 @@ export type PathMatch = (typeof PATH_MATCHES)[number];
 export const PATH_KINDS = ['prefix', 'suffix', 'abstract'] as const;
 export type PathKind = (typeof PATH_KINDS)[number];
 
+/** enum path_class */
+export const PATH_CLASSES = ['execute', 'read', 'change', 'unix'] as const;
+export type PathClass = (typeof PATH_CLASSES)[number];
+
 /** Number of a family, a type or a protocol that stands for any. */
 export const SOCKET_ANY = 0xffff;
 
@@ -40,6 +44,14 @@ export function operationMask(names: Iterable<OperationName>): bigint {
   let mask = 0n;
   for (const name of names) mask |= 1n << BigInt(operationNumber(name));
   return mask;
+}
+
+/** Class of an operation on a path or a unix name. */
+export function pathClassOf(name: OperationName): PathClass {
+  const number = operationNumber(name);
+  if (number <= operationNumber('map-execute')) return 'execute';
+  if (name === 'read') return 'read';
+  return number <= operationNumber('mount-point') ? 'change' : 'unix';
 }
 
 /** True for operations on a path or a unix name. All others are on an address or a value. */
