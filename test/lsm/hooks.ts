@@ -104,6 +104,16 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
     denies: 'the kernel binds a pod by the name',
     allows: 'one policy does not reach another pod, nor the host',
   },
+  cgroup_attach_task: {
+    file: 'entry.test.ts',
+    denies: 'is held, although a pod moves it out before its first program',
+    allows: 'is not judged where a pod moved it in',
+  },
+  task_newtask: {
+    file: 'entry.test.ts',
+    denies: 'that starts in the cgroup',
+    allows: 'nor is a program or a child that it starts there',
+  },
   cgroup_rmdir: {
     file: 'identity.test.ts',
     denies: 'removing one removes its entry',

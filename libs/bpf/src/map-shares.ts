@@ -119,7 +119,10 @@ export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
     whenFull: '`runtime-no-record`: the pod has tasks while half of `rt_tasks` is free, and no records of sockets',
   },
   rt_tasks: {
-    ...{ size: 131_072, filledBy: 'each task of a pod, by fork and by the first program' },
+    ...{
+      size: 131_072,
+      filledBy: 'each task of a pod, by fork and by the first program; before it, each process in the cgroup of a pod',
+    },
     share: 'as many as are free: alone at most half, and room for the others stays however many pods do so',
     whenFull:
       '`runtime-task-share`: a fork beyond the share ends with EAGAIN. `runtime-no-state`: the map is full, which the shares prevent; forks and first programs end with EAGAIN',

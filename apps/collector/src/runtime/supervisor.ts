@@ -99,7 +99,7 @@ export class RuntimeSupervisor {
   }
 
   async #open(signal: AbortSignal): Promise<void> {
-    const { pinDir, cgroupRoot } = this.#o;
+    const { pinDir } = this.#o;
     const { failure, remedy, missing } = await this.#o.load(pinDir, signal);
     if (signal.aborted) return;
     const object = failure === '' ? openPinnedRuntimeMaps(pinDir) : null;
@@ -112,7 +112,7 @@ export class RuntimeSupervisor {
     this.#object = object;
     this.#missing = missing;
     this.#state = AVAILABLE;
-    bindExistingPods(object.maps.cgroups, cgroupRoot);
+    this.#record(object);
     if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#startEngine();
   }
 
@@ -203,8 +203,19 @@ export class RuntimeSupervisor {
     this.#engine?.sweep();
   }
 
+  /** Records the pods and processes that are older than the programs. */
+  #record({ maps, recordTasks }: PinnedRuntimeMaps): { pods: number; processes: number } {
+    return { pods: bindExistingPods(maps.cgroups, this.#o.cgroupRoot), processes: recordTasks().length };
+  }
+
+  /** Repairs what the programs did not record, and reports it: after the start they see every entry. */
   resync(): void {
-    if (this.#object) bindExistingPods(this.#object.maps.cgroups, this.#o.cgroupRoot);
+    const { pods, processes } = this.#object ? this.#record(this.#object) : { pods: 0, processes: 0 };
+    if (pods + processes > 0)
+      this.#o.onProblem(
+        'runtime',
+        `repaired ${pods} cgroups of pods and ${processes} processes in them that the kernel programs had not recorded: a map was full, or a link was detached`,
+      );
     this.#engine?.resync();
   }
 

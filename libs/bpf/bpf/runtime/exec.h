@@ -124,12 +124,34 @@ __noinline int rt_is_without_state(void)
 	return 1;
 }
 
+/*
+ * An exec makes its thread the leader of the process, and ends the former one. Its record of the
+ * entry is copied before.
+ */
+__noinline int rt_take_entry(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct task_state *entry, *state;
+	struct rt_origin origin = {};
+
+	if (task->pid == task->tgid)
+		return 0;
+	entry = entry_of(task);
+	state = state_of(task);
+	if (!entry || !(entry->flags & ENTRY_FLAGS) || (state && state->flags & TASK_ARMED))
+		return 0;
+	origin.pod = entry->pod;
+	origin.cgroup_id = entry->cgroup_id;
+	return record_entry(task, &origin, entry->flags & ENTRY_FLAGS);
+}
+
 SEC("lsm/bprm_check_security")
 int BPF_PROG(handle_bprm_check_security, struct linux_binprm *bprm)
 {
 	struct file *program = bprm->file;
 	struct policy_ctx policy;
 
+	rt_take_entry();
 	if (rt_is_without_state())
 		return -EAGAIN;
 	if (!identify_exec(&policy, EXEC_OPS))
@@ -225,7 +247,7 @@ __noinline int rt_arm_by_mapping(const struct file_at *at)
 
 	if (!at || (state && state->flags & TASK_ARMED) || !is_container_file(task, at->file) || !find_origin(&origin))
 		return 0;
-	arm(task, &origin, BPF_CORE_READ(task, mm, exe_file));
+	arm_as_entered(task, &origin, BPF_CORE_READ(task, mm, exe_file));
 	return 0;
 }
 

@@ -39,16 +39,11 @@ enum loading { LOADING_FIRMWARE = 1, LOADING_MODULE, LOADING_KEXEC_IMAGE, LOADIN
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
 struct pid {
 	unsigned int level;
 };
 
 struct task_struct___ids {
-	struct css_set *cgroups;
 	struct pid *thread_pid;
 };
 
@@ -79,26 +74,15 @@ int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *nam
 
 /* ---- other tasks ---- */
 
-static __always_inline bool same_pod(const struct pod_uid *a, const struct pod_uid *b)
-{
-	return !__builtin_memcmp(a, b, sizeof(*a));
-}
-
-/* Whether an unarmed task is in the cgroup of a pod. */
+/* Whether an unarmed task entered the cgroup of a pod, or without a record is in it. */
 static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
 {
-	const struct task_struct___ids *in = (void *)task;
-	struct cgroup *cgroup = BPF_CORE_READ(in, cgroups, dfl_cgrp);
+	const struct task_state *entry = entry_of(task);
+	struct rt_origin origin = {};
 
-	for (int i = 0; i < CGROUP_LEVELS && cgroup; i++) {
-		__u64 id = BPF_CORE_READ(cgroup, kn, id);
-		const struct pod_uid *found = bpf_map_lookup_elem(&rt_cgroups, &id);
-
-		if (found)
-			return same_pod(found, pod);
-		cgroup = BPF_CORE_READ(cgroup, self.parent, cgroup);
-	}
-	return false;
+	if (entry)
+		return !(entry->flags & TASK_FOREIGN) && same_pod(&entry->pod, pod);
+	return pod_of_cgroup(cgroup_of(task), &origin) && same_pod(&origin.pod, pod);
 }
 
 /*

@@ -12,7 +12,7 @@
  * Names of pod cgroups: `pod<uid>` (cgroupfs driver), `…-pod<uid with _ for ->.slice` (systemd
  * driver); the UID has 32 hex digits, with or without dashes. A kubelet creates them in a cgroup
  * `kubepods` or in one of its QoS classes. A cgroup elsewhere, below a pod's cgroup, or made by an
- * armed task binds nothing.
+ * armed task binds nothing; nor does one of another hierarchy than the unified one.
  */
 #ifndef BAILIFF_RUNTIME_LIFECYCLE_H
 #define BAILIFF_RUNTIME_LIFECYCLE_H
@@ -168,13 +168,6 @@ static __always_inline bool looks_like_pod(const char *name)
 	return !__builtin_memcmp(start, "pod", 3) || !__builtin_memcmp(start, "kube", 4);
 }
 
-static __always_inline bool is_current_armed(void)
-{
-	const struct task_state *state = state_of(bpf_get_current_task_btf());
-
-	return state && state->flags & TASK_ARMED;
-}
-
 /* Levels up to the next pod cgroup; 0: none. */
 static __always_inline int levels_to_pod(struct cgroup *cgroup)
 {
@@ -197,6 +190,8 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	struct pod_uid pod;
 	int up;
 
+	if (!is_unified(cgroup))
+		return 0;
 	if (is_current_armed()) {
 		if (looks_like_pod(BPF_CORE_READ(cgroup, kn, name)))
 			rt_count_loss(RT_LOSS_CGROUP_REFUSED);
@@ -224,9 +219,13 @@ SEC("tp_btf/cgroup_rmdir")
 int BPF_PROG(handle_cgroup_rmdir, struct cgroup *cgroup, const char *name)
 {
 	__u64 id = BPF_CORE_READ(cgroup, kn, id);
-	const struct pod_uid *pod = bpf_map_lookup_elem(&rt_cgroups, &id);
-	struct rt_birth *birth = bpf_map_lookup_elem(&rt_born, &id);
+	const struct pod_uid *pod;
+	struct rt_birth *birth;
 
+	if (!is_unified(cgroup))
+		return 0;
+	pod = bpf_map_lookup_elem(&rt_cgroups, &id);
+	birth = bpf_map_lookup_elem(&rt_born, &id);
 	if (pod) {
 		rt_end_share(pod);
 		bpf_map_delete_elem(&rt_cgroups, &id);
@@ -241,11 +240,12 @@ int BPF_PROG(handle_cgroup_rmdir, struct cgroup *cgroup, const char *name)
 SEC("lsm/task_alloc")
 int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_flags)
 {
-	struct task_state *state = state_of(bpf_get_current_task_btf());
+	struct task_struct *parent = bpf_get_current_task_btf();
+	struct task_state *state = state_of(parent);
 	struct rt_share *share;
 
 	delete_state(task);	/* of an earlier task at this address */
-	if (!state || !(state->flags & TASK_ARMED))
+	if (!is_armed(parent, state))
 		return 0;
 	share = share_of(&state->pod);
 	if (!has_room(share)) {

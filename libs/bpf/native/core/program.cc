@@ -103,9 +103,13 @@ std::unique_ptr<Link> Program::attachTcx(uint32_t ifindex, uint32_t attachType, 
 }
 
 // Without a name, BPF_RAW_TRACEPOINT_OPEN takes the hook from the program itself. It creates the
-// same link as BPF_LINK_CREATE, which is newer (5.18) and needs arguments that the program has.
+// same link as BPF_LINK_CREATE, which is newer (5.18) and needs arguments that the program has. It
+// refuses iterators.
 std::unique_ptr<Link> Program::attach() const {
   int fd = bpf_raw_tracepoint_open(nullptr, fd_.get());
+  if (fd == -EINVAL && info_.type == BPF_PROG_TYPE_TRACING) {
+    fd = bpf_link_create(fd_.get(), 0, BPF_TRACE_ITER, nullptr);
+  }
   if (fd < 0) fail("hook.attach", fd, info_.name);
   return std::make_unique<Link>(Fd(fd));
 }

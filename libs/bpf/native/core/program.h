@@ -63,8 +63,8 @@ class Program {
 
   TestRunResult testRun(ByteView data, std::optional<ByteView> context, uint32_t repeat, uint32_t dataOutBytes) const;
   std::unique_ptr<Link> attachTcx(uint32_t ifindex, uint32_t attachType, const TcxPlace& place) const;
-  // Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF, fentry, fexit.
-  // EINVAL for other programs.
+  // Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF, fentry, fexit,
+  // iterator. EINVAL for other programs. The pin of an iterator's link is a file that runs it.
   std::unique_ptr<Link> attach() const;
   void pin(const std::string& path) const;
 

@@ -79,7 +79,7 @@ export class BpfProgram implements Disposable {
 
   /**
    * Attaches to the hook that the program was loaded for: LSM, tracepoint with BTF (`tp_btf/`),
-   * fentry or fexit. The kernel cannot replace the program of such a link: attach the new
+   * fentry, fexit or iterator. The kernel cannot replace the program of such a link: attach the new
    * program, then close the old link. EINVAL for any other program.
    */
   attach(): BpfLink {

@@ -33,6 +33,8 @@ export interface RuntimeObject extends Disposable {
   /** Number of links that already ran the same programs and were kept. */
   readonly keptLinks: number;
   readonly pinDir: string;
+  /** As PinnedRuntimeMaps.recordTasks(). */
+  recordTasks(): number[];
   /** Closes descriptors only. Idempotent. */
   close(): void;
 }

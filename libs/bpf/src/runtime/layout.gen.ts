@@ -124,6 +124,8 @@ export const TaskFlagValues = {
   TASK_ARMED: 1,
   TASK_CHAIN_CUT: 2,
   TASK_BOUND: 4,
+  TASK_ENTERED: 8,
+  TASK_FOREIGN: 16,
 } as const;
 
 export const SourceFlagValues = {

@@ -251,6 +251,10 @@ class PinnedRuntimeObject implements RuntimeObject {
     for (const name of listPins(dir)) if (!own.has(name)) unlinkSync(path.join(dir, name));
   }
 
+  recordTasks(): number[] {
+    return recordTasks(this.pinDir);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -288,7 +292,21 @@ function runsThis(pin: string, program: BpfProgram): boolean {
  */
 export interface PinnedRuntimeMaps extends Disposable {
   readonly maps: RuntimeMaps;
+  /**
+   * Records the processes that are in a pod's cgroup and have no record: those older than the
+   * programs, or than the binding of their cgroup.
+   * @returns their ids in this process's PID namespace, which is the host's
+   */
+  recordTasks(): number[];
   close(): void;
+}
+
+/** Program whose pinned link is a file: reading it runs the program for each task. */
+const RECORD_TASKS = 'record_tasks';
+
+function recordTasks(pinDir: string): number[] {
+  const bytes = readFileSync(path.join(linksDir(pinDir), RECORD_TASKS));
+  return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readUInt32LE(i * 4));
 }
 
 /** Null if no maps are pinned there. Errors: ERR_RUNTIME_ABI. */
@@ -301,7 +319,7 @@ export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null 
   const close = () => {
     for (const map of Object.values(raw)) map.close();
   };
-  return { maps: runtimeMaps(raw), close, [Symbol.dispose]: close };
+  return { maps: runtimeMaps(raw), recordTasks: () => recordTasks(pinDir), close, [Symbol.dispose]: close };
 }
 
 function dropMaps(pinDir: string): void {
