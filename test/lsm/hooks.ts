@@ -69,6 +69,12 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
   ptrace_access_check: kernel("['attach,child', 'ok', 'EPERM']"),
   ptrace_traceme: kernel("['traceme', 'ok', 'EPERM']"),
   task_kill: kernel("},18`, 'ok', 'EPERM']", "},18`, 'ok', 'ok']"),
+  ...Object.fromEntries(
+    ['task_setrlimit', 'task_setnice', 'task_setioprio', 'task_setscheduler', 'task_movememory'].map((hook) => [
+      hook,
+      kernel('only tasks of the same pod may be slowed, limited and marked', "index === 0 ? 'ok' : 'EPERM'"),
+    ]),
+  ),
   userns_create: kernel("['userns', 'ok', 'EPERM']"),
   bpf: kernel("['bpf', 'ok', 'EPERM']", 'without a policy each is done'),
   kernel_load_data: kernel("['module', 'ENOEXEC', 'EPERM']"),
@@ -142,8 +148,8 @@ export const HOOKS_WITHOUT_PROGRAM: readonly (readonly [hooks: string, why: stri
     'metadata, times and flags: see [not judged](#not-judged)',
   ],
   [
-    'task_prlimit, task_setnice, task_setioprio, task_setscheduler, task_setpgid, quotactl, quota_on, syslog, settime',
-    "capable is called before them, for task_* only if the task is another user's",
+    'task_prlimit, task_setpgid, quotactl, quota_on, syslog, settime',
+    'task_setrlimit judges the change of a limit; task_setpgid reaches children only; capable is called before the others',
   ],
   [
     'uring_sqpoll, uring_override_creds, uring_cmd, uring_allowed',

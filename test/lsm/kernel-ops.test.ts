@@ -79,6 +79,12 @@ describe('capabilities', () => {
 describe('kernel', () => {
   const OPERATIONS = ['ptrace', 'user-namespace', 'bpf', 'module', 'kexec', 'perf-event', 'signal'] as const;
   const EACH: Rules = OPERATIONS.map((name) => ({ name, action: 'block', kernel: { operations: [name] } }));
+  const CHANGES = ['limit', 'renice', 'ionice', 'batch', 'pin', 'pages'];
+  const sleeper = async (of: Container): Promise<Running> => {
+    const running = of.start(['/bin/acts', 'map-plain', '/bin/acts', 'wait']);
+    await running.line('map-plain /bin/acts: ok');
+    return running;
+  };
   const ROWS: readonly Row[] = [
     ['userns', 'ok', 'EPERM'],
     ['userns-clone', 'ok', 'EPERM'],
@@ -141,11 +147,6 @@ describe('kernel', () => {
 
   it('other tasks - tasks of the same pod may be signalled and read, other tasks may not', async () => {
     const neighbour = rig.pod().container();
-    const sleeper = async (of: Container): Promise<Running> => {
-      const running = of.start(['/bin/acts', 'map-plain', '/bin/acts', 'wait']);
-      await running.line('map-plain /bin/acts: ok');
-      return running;
-    };
     const [mate, foreign] = await Promise.all([sleeper(container), sleeper(neighbour)]);
     const own = mate.child.pid!;
     const others = [foreign.child.pid!, process.pid];
@@ -167,6 +168,30 @@ describe('kernel', () => {
     pod.apply({ rules: EACH });
     await expectRows(container, 'kernel-ops', rows, 'guarded');
     expect(pod.counts()).toEqual({ signal: 4, ptrace: 5 });
+  });
+
+  it('other tasks - only tasks of the same pod may be slowed, limited and marked, and only its own cgroup changed', async () => {
+    const neighbour = rig.pod().container();
+    container.mount('volume', '-t', 'cgroup2', 'none');
+    const [mate, foreign] = await Promise.all([container, neighbour].map((of) => sleeper(of)));
+    const files = ({ cgroup }: Container) => path.join('/volume', path.relative('/sys/fs/cgroup', cgroup));
+    const rows: readonly Row[] = [
+      ...[mate!.child.pid!, foreign!.child.pid!, process.pid].flatMap((pid, index): Row[] =>
+        [...CHANGES.map((change) => `${change},${pid}`), `write,/proc/${pid}/oom_score_adj`].map((row) => [
+          ...([row, 'ok', index === 0 ? 'ok' : 'EPERM'] as const),
+        ]),
+      ),
+      ...['cgroup.kill', 'cgroup.freeze', 'cgroup.procs'].flatMap((file): Row[] => [
+        [`write,${files(container)}/${file}`, 'ok', 'ok'],
+        [`write,${files(neighbour)}/${file}`, 'ok', 'EPERM'],
+      ]),
+      ['write,/volume/cgroup.procs', 'ok', 'EPERM'],
+      ['write,/proc/sys/kernel/hostname', 'ok', 'ok'],
+    ];
+    await expectRows(container, 'kernel-ops', rows, 'free');
+    pod.apply({ rules: [{ name: 'signal', action: 'block', kernel: { operations: ['signal'] } }] });
+    await expectRows(container, 'kernel-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ signal: 2 * (CHANGES.length + 1) + 4 });
   });
 
   it("other tasks - a process of the host that was moved into the pod's cgroup stays one of the host", async () => {

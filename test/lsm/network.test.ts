@@ -273,4 +273,24 @@ describe('unix', () => {
     await expectRows(container, 'net-ops', fresh, 'guarded');
     expect(pod.counts()).toEqual({ names: 3, paths: 3, bind: 2 });
   });
+
+  it('posture - a name that no rule allows is refused, also the abstract one of one zero byte', async () => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const rows: readonly Row[] = [
+      ['ubind,stream,@', 'ok', 'EPERM'],
+      ['ubind,stream,@other', 'ok', 'EPERM'],
+      ['ubind,stream,@fine', 'ok', 'ok'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({
+      defaultPosture: { file: 'block' },
+      rules: [
+        { name: 'files', action: 'allow', file: { directories: ['/'], recursive: true } },
+        { name: 'fine', action: 'allow', unix: { abstract: ['fine'] } },
+      ],
+    });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+  });
 });

@@ -398,6 +398,12 @@ const PROGRAMS: readonly Scenario[] = [
     refusedBy: ['shared-memory'],
   },
   {
+    name: 'fileless, /dev',
+    policies: ['no-fileless-exec'],
+    attack: async (stage) => succeeds(await stage.sh('cp /usr/bin/true /dev/x && /dev/x')),
+    refusedBy: ['shared-memory'],
+  },
+  {
     name: 'fileless, /dev/shm by the loader',
     policies: ['no-fileless-exec'],
     attack: async (stage) => succeeds(await stage.sh(`cp /usr/bin/true /dev/shm/x && ${LOADER} /dev/shm/x`)),

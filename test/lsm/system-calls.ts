@@ -103,9 +103,15 @@ const JUDGED: readonly Row[] = [
   ],
   [
     'kcmp get_robust_list process_madvise move_pages migrate_pages',
-    'ptrace_access_check, for a task outside the pod; for process_madvise see [other tasks](../runtime-hooks.md#kernel-and-other-tasks-libsbpfbpfruntimekernel-opsh)',
+    'ptrace_access_check and for the last two task_movememory, for a task outside the pod; for process_madvise see [other tasks](../runtime-hooks.md#kernel-and-other-tasks-libsbpfbpfruntimekernel-opsh)',
     '`syscalls.test.ts › tasks`',
   ],
+  [
+    'prlimit64 setpriority ioprio_set sched_setaffinity sched_setscheduler',
+    'task_setrlimit, task_setnice, task_setioprio, task_setscheduler, for a task outside the pod',
+    '`syscalls.test.ts › tasks`',
+  ],
+  ['sched_setattr sched_setparam', 'task_setscheduler', '`syscalls.test.ts › tasks` (sched_setscheduler)'],
   ['kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal', 'task_kill', '`syscalls.test.ts › tasks`'],
   [
     'perf_event_open',
@@ -194,12 +200,7 @@ const NOT_JUDGED: readonly Row[] = [
   ['pread64 pwrite64 fallocate getdents64', 'the open was judged', '`syscalls.test.ts › files`'],
   ['msync mremap remap_file_pages munmap', 'the mapping was judged', '`exec.test.ts › an executable mapping by mmap`'],
   ['pidfd_open process_mrelease', 'refers to a task; releases memory of a dying one', '`syscalls.test.ts › tasks`'],
-  [
-    'prlimit64 setpriority ioprio_set sched_setaffinity sched_setscheduler',
-    'limits and scheduling of a task of the same user, or with `CAP_SYS_NICE`, `CAP_SYS_RESOURCE`: deny these',
-    '`syscalls.test.ts › tasks`',
-  ],
-  ['sched_setattr sched_setparam setpgid', 'the same', '`syscalls.test.ts › tasks` (sched_setscheduler)'],
+  ['setpgid', 'reaches own children only', 'no test: needs a child of another pod, which no pod has'],
   [
     `
       capget getpgid getsid getpriority ioprio_get sched_getaffinity sched_getattr sched_getparam

@@ -39,6 +39,7 @@
 #include "runtime/creds.h"
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
+#include "runtime/other-tasks.h"
 #include "runtime/file.h"
 #include "runtime/attributes.h"
 #include "runtime/mount.h"

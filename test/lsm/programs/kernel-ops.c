@@ -20,6 +20,8 @@
  *				`target-id` of one with an id that does not exist: EINVAL; `behind-many`: after 100
  *				attributes; `second`: in the second message of a call; `too-many`: 2,000 messages, ok
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
+ * limit,<pid>  renice,<pid>  ionice,<pid>  batch,<pid>  pin,<pid>	prlimit, setpriority, ioprio_set,
+ *				sched_setscheduler, sched_setaffinity, each to a value without effect; pages,<pid>: move_pages
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -230,6 +232,20 @@ static int request_link(const char *what)
 	return 0;
 }
 
+static int change_task(const char *what, pid_t pid)
+{
+	struct sched_param none = {};
+	struct rlimit limit;
+	cpu_set_t cpus;
+
+	if (is(what, "limit")) return prlimit(pid, RLIMIT_CORE, NULL, &limit) || prlimit(pid, RLIMIT_CORE, &limit, NULL) ? -1 : 0;
+	if (is(what, "renice")) return setpriority(PRIO_PROCESS, pid, 0);
+	if (is(what, "ionice")) return syscall(SYS_ioprio_set, 1, pid, 2 << 13 | 4);
+	if (is(what, "batch")) return sched_setscheduler(pid, SCHED_OTHER, &none);
+	if (is(what, "pin")) return sched_getaffinity(pid, sizeof(cpus), &cpus) || sched_setaffinity(pid, sizeof(cpus), &cpus) ? -1 : 0;
+	return syscall(SYS_move_pages, pid, 0, NULL, NULL, NULL, 0);
+}
+
 static int run(const char *what)
 {
 	if (is(what, "hostname")) return sethostname("k", 1);
@@ -256,6 +272,8 @@ static int run(const char *what)
 	if (is(what, "rtnetlink")) return request_link(words[1]);
 	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
 	if (is(what, "pidfd-kill")) return signal_by_descriptor();
+	if (is(what, "limit") || is(what, "renice") || is(what, "ionice") || is(what, "batch") || is(what, "pin") || is(what, "pages"))
+		return change_task(what, atoi(words[1]));
 	_exit(2);
 }
 

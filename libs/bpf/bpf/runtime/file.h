@@ -22,6 +22,7 @@
 #include "decide.h"
 #include "decide-path.h"
 #include "mounts.h"
+#include "other-tasks.h"
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
@@ -91,6 +92,8 @@ int BPF_PROG(handle_file_open, struct file *file)
 	object.ops = open_ops(file);
 	if (file->f_flags & O_CREAT)
 		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
+	if (file->f_mode & FMODE_WRITE && refused(rt_decide_control(&(struct file_at){ file })))
+		return -EPERM;
 	if (refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Operations on the kernel beyond files and addresses: capabilities, other tasks, namespaces, code
- * for the kernel.
+ * Operations on the kernel beyond files and addresses: capabilities, namespaces, code for the
+ * kernel. Those on other tasks are in other-tasks.h.
  *
  * Place in the data path: kernel → LSM hooks here → decide_value (OP_CAPABILITY by number,
  * OP_KERNEL by enum kernel_value). The capability module decides first, so a hook sees only
@@ -27,27 +27,11 @@
 #define CAP_SYS_ADMIN		21
 #define CAP_OPT_NOAUDIT		2
 
-#define PTRACE_MODE_ATTACH	2
-#define PTRACE_MODE_NOAUDIT	4
-
 #define PERF_SECURITY_OPEN	0
 
-struct kernel_siginfo;
 struct perf_event_attr;
 
 enum loading { LOADING_FIRMWARE = 1, LOADING_MODULE, LOADING_KEXEC_IMAGE, LOADING_KEXEC_INITRAMFS };
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-
-struct pid {
-	unsigned int level;
-};
-
-struct task_struct___ids {
-	struct pid *thread_pid;
-};
-
-#pragma clang attribute pop
 
 /* ---- capabilities ---- */
 
@@ -72,61 +56,7 @@ int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *nam
 	return 0;
 }
 
-/* ---- other tasks ---- */
-
-/* Whether an unarmed task entered the cgroup of a pod, or without a record is in it. */
-static __noinline bool is_in_cgroup_of(const struct pod_uid *pod, struct task_struct *task)
-{
-	const struct task_state *entry = entry_of(task);
-	struct rt_origin origin = {};
-
-	if (entry)
-		return !(entry->flags & TASK_FOREIGN) && same_pod(&entry->pod, pod);
-	return pod_of_cgroup(cgroup_of(task), &origin) && same_pod(&origin.pod, pod);
-}
-
-/*
- * Whether the task is in the current task's mount namespace, or in a PID namespace other than the
- * host's. A service of the host is in neither.
- */
-static __always_inline bool is_contained(struct task_struct *task)
-{
-	const struct task_struct___ids *of = (void *)task;
-
-	return mnt_ns_of(task) == mnt_ns_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
-}
-
-/*
- * A process of the host does not join a pod by a move into its cgroup. Otherwise the pod could read
- * its files and pipes.
- */
-static __always_inline bool is_same_pod(const struct policy_ctx *policy, struct task_struct *task)
-{
-	const struct task_state *state = state_of(task);
-
-	if (state && state->flags & TASK_ARMED)
-		return same_pod(&state->pod, &policy->pod);
-	return is_contained(task) && is_in_cgroup_of(&policy->pod, task);
-}
-
-/*
- * Attaching to a task, and its memory and descriptors, in any pod; what /proc shows of a task only
- * beyond the own pod.
- */
-SEC("lsm/ptrace_access_check")
-int BPF_PROG(handle_ptrace_access_check, struct task_struct *child, unsigned int mode)
-{
-	struct policy_ctx policy;
-
-	if (!identify(&policy, OP_KERNEL))
-		return 0;
-	if (!(mode & PTRACE_MODE_ATTACH) && is_same_pod(&policy, child))
-		return 0;
-	policy.quiet = mode & PTRACE_MODE_NOAUDIT;
-	if (decide_value(&policy, OP_KERNEL, KERNEL_PTRACE))
-		return -EPERM;
-	return 0;
-}
+/* ---- namespaces, programs and code for the kernel ---- */
 
 static __always_inline int decide_kernel(enum kernel_value value)
 {
@@ -134,29 +64,6 @@ static __always_inline int decide_kernel(enum kernel_value value)
 
 	return identify(&policy, OP_KERNEL) && decide_value(&policy, OP_KERNEL, value);
 }
-
-SEC("lsm/ptrace_traceme")
-int BPF_PROG(handle_ptrace_traceme, struct task_struct *parent)
-{
-	if (decide_kernel(KERNEL_TRACEME))
-		return -EPERM;
-	return 0;
-}
-
-/* Signals of the kernel do not reach this hook. Signal 0 only tests whether the task exists. */
-SEC("lsm/task_kill")
-int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal, const struct cred *cred)
-{
-	struct policy_ctx policy;
-
-	if (!signal || !identify(&policy, OP_KERNEL) || is_same_pod(&policy, target))
-		return 0;
-	if (decide_value(&policy, OP_KERNEL, KERNEL_SIGNAL))
-		return -EPERM;
-	return 0;
-}
-
-/* ---- namespaces, programs and code for the kernel ---- */
 
 SEC("lsm/userns_create")
 int BPF_PROG(handle_userns_create, const struct cred *cred)

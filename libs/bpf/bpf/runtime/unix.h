@@ -44,10 +44,10 @@ struct unix_sock {
 #define UNIX_NAME_BYTES		108
 #define BOUND_NAME_BYTES	128	/* a power of two, so a mask bounds an index */
 
-/* Decides about an abstract name: the bytes after the leading zero. */
+/* Decides about an abstract name: the bytes after the leading zero; there may be none. */
 static __noinline int decide_unix_name(struct policy_ctx *policy, enum op op, const void *name, __u32 length)
 {
-	if (length <= UNIX_NAME_OFFSET + 1 || length > UNIX_NAME_OFFSET + UNIX_NAME_BYTES)
+	if (length <= UNIX_NAME_OFFSET || length > UNIX_NAME_OFFSET + UNIX_NAME_BYTES)
 		return 0;
 	return decide_name(policy, op, name + UNIX_NAME_OFFSET + 1, length - UNIX_NAME_OFFSET - 1);
 }
@@ -206,7 +206,7 @@ static __always_inline int decide_unix_bind(const void *name, __u32 length)
 	struct policy_ctx policy;
 	char first = 1;
 
-	if (length <= UNIX_NAME_OFFSET + 1 || !identify(&policy, OP_UNIX_BIND))
+	if (length <= UNIX_NAME_OFFSET || !identify(&policy, OP_UNIX_BIND))
 		return 0;
 	if (bpf_probe_read_kernel(&first, sizeof(first), name + UNIX_NAME_OFFSET) || first)
 		return 0;

@@ -68,6 +68,7 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['no-fileless-exec/memory', onPath('execute', 'memfd:x')],
     ['no-fileless-exec/memory', onPath('map-execute', 'memfd:lib')],
     ['no-fileless-exec/shared-memory', onPath('execute', '/dev/shm/a/b')],
+    ['no-fileless-exec/shared-memory', onPath('execute', '/dev/tool')],
     [null, onPath('execute', '/usr/bin/id')],
     [null, onPath('map-execute', '/usr/lib/libc.so.6')],
     [null, onPath('write', '/dev/shm/a')],
