@@ -167,8 +167,9 @@ static __always_inline void push_program(struct task_state *state, __u64 program
 /*
  * Returns NULL if rt_tasks is full (counted); the task's next operation tries again. The pod's share
  * does not matter here: a pod with many tasks would otherwise have programs without a policy.
+ * The caller adds the program to the task's chain: its hash needs stack that is not left here.
  */
-static __noinline struct task_state *arm(struct task_struct *task, const struct rt_origin *origin, const struct file *program)
+static __noinline struct task_state *arm(struct task_struct *task, const struct rt_origin *origin)
 {
 	struct task_state *state = state_of(task);
 
@@ -188,17 +189,16 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	state->root_dentry = origin->root_dentry;
 	state->root_device = origin->root_device;
 	state->bounding = CAPABILITIES(task, cred, cap_bset);
-	push_program(state, rt_hash_file(&(struct file_at){ program }));
 	state->flags = (state->flags & ~ENTRY_FLAGS) | TASK_ARMED;
 	return state;
 }
 
 /* As arm(), for a task that was not seen in an exec: what the host moved in, it can move out again. */
-static __noinline int arm_as_entered(struct task_struct *task, const struct rt_origin *origin, const struct file *program)
+static __always_inline int arm_as_entered(struct task_struct *task, const struct rt_origin *origin)
 {
 	const struct task_state *entry = entry_of(task);
 	__u32 entered = entry ? entry->flags & TASK_ENTERED : 0;
-	struct task_state *state = arm(task, origin, program);
+	struct task_state *state = arm(task, origin);
 
 	if (state)
 		state->flags |= entered;
@@ -207,7 +207,8 @@ static __noinline int arm_as_entered(struct task_struct *task, const struct rt_o
 
 /*
  * Arms a task that ran its container's program before the programs were loaded, within the share of
- * its pod. Returns 0 if it is not a container's task, or not yet.
+ * its pod. Returns 0 if it is not a container's task, or not yet; otherwise rt_push_executable()
+ * follows.
  */
 __noinline int rt_arm_late(void)
 {
@@ -223,7 +224,18 @@ __noinline int rt_arm_late(void)
 	else if (!has_room(share_of(&origin.pod)))
 		rt_count_loss(RT_LOSS_TASK_SHARE);
 	else
-		return arm_as_entered(task, &origin, executable);
+		return arm_as_entered(task, &origin);
+	return 0;
+}
+
+/* Begins the chain of the current task, which was armed, with the program that it runs. */
+__noinline int rt_push_executable(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_state *state = state_of(task);
+
+	if (state)
+		push_program(state, rt_hash_file(&(struct file_at){ BPF_CORE_READ(task, mm, exe_file) }));
 	return 0;
 }
 

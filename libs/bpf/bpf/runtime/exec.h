@@ -247,7 +247,8 @@ __noinline int rt_arm_by_mapping(const struct file_at *at)
 
 	if (!at || (state && state->flags & TASK_ARMED) || !is_container_file(task, at->file) || !find_origin(&origin))
 		return 0;
-	arm_as_entered(task, &origin, BPF_CORE_READ(task, mm, exe_file));
+	if (arm_as_entered(task, &origin))
+		rt_push_executable();
 	return 0;
 }
 

@@ -92,7 +92,7 @@ int BPF_PROG(handle_file_open, struct file *file)
 	object.ops = open_ops(file);
 	if (file->f_flags & O_CREAT)
 		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
-	if (file->f_mode & FMODE_WRITE && refused(rt_decide_control(&(struct file_at){ file })))
+	if (file->f_mode & FMODE_WRITE && refused(rt_decide_control(&object)))
 		return -EPERM;
 	if (refused(rt_decide_object(&object)))
 		return -EPERM;

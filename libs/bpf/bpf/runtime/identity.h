@@ -80,6 +80,7 @@ static __always_inline struct task_state *state_of_current(void)
 		return state;
 	if (!rt_arm_late())
 		return NULL;
+	rt_push_executable();
 	return state_of(task);
 }
 

@@ -274,14 +274,14 @@ int BPF_PROG(handle_bprm_committed_creds, struct linux_binprm *bprm)
 	struct file *program = bprm->file;
 	struct rt_origin origin = {};
 
-	if (state && state->flags & TASK_ARMED) {
-		push_program(state, rt_hash_file(&(struct file_at){ program }));
-		return 0;
+	if (!state || !(state->flags & TASK_ARMED)) {
+		if (!find_origin_at_exec(&origin))
+			return 0;
+		record_origin(task, &origin);
+		state = arm(task, &origin);
 	}
-	if (!find_origin_at_exec(&origin))
-		return 0;
-	record_origin(task, &origin);
-	arm(task, &origin, program);
+	if (state)
+		push_program(state, rt_hash_file(&(struct file_at){ program }));
 	return 0;
 }
 

@@ -26,6 +26,7 @@
 #include "entry.h"
 #include "identity.h"
 #include "kernel.h"
+#include "mounts.h"
 #include "walk.h"
 
 #define PTRACE_MODE_ATTACH	2
@@ -234,21 +235,19 @@ static __noinline bool is_file_of_pod(struct dentry *dentry, const struct pod_ui
  * Decides about a file that changes tasks, opened for writing. Returns 1 to refuse. Files of other
  * hierarchies than the unified one are never the pod's: their numbers are not ids of its cgroups.
  */
-__noinline int rt_decide_control(const struct file_at *at)
+__noinline int rt_decide_control(const struct object *object)
 {
 	struct event event = { .value = KERNEL_SIGNAL };
 	struct task_struct *task;
 	struct policy_ctx policy;
-	const struct file *file;
 	struct dentry *dentry;
 	unsigned long magic;
 
-	if (!at)
+	if (!object)
 		return 0;
-	file = at->file;
-	dentry = LOAD(file, file, f_path.dentry);
+	dentry = object->dentry;
 	event.dentry = dentry;
-	event.mnt = LOAD(file, file, f_path.mnt);
+	event.mnt = object->mnt;
 	magic = BPF_CORE_READ(dentry, d_sb, s_magic);
 	if (magic != PROC_MAGIC && magic != CGROUP_MAGIC && magic != CGROUP2_MAGIC)
 		return 0;
