@@ -352,7 +352,7 @@ const briefCall = (c: RequestRecord) => `${c.verb} ${c.path} ${c.status}`;
  * file.
  */
 export function acting(rule: string, steps: unknown[], guards: Record<string, unknown> = {}): PolicyInput {
-  const wide = { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100 };
+  const wide = { window: '10m', maxPods: 100_000, maxQuarantines: 100_000, maxPercent: 100, maxNodes: 100 };
   const deleteStorm = { deletes: 1000, window: '10m' };
   return { dryRun: false, match: { rules: [rule] }, steps, guards: { budget: wide, deleteStorm, ...guards } };
 }
