@@ -21,7 +21,7 @@ const SOCKETS_OF_A_POD = 16;
 const MOUNTS_OF_A_CONTAINER = 4;
 const EAGAIN = 11;
 /** Above the changes of an idle machine; 9,000 tasks once took 22 MiB. */
-const GROWTH_BYTES = 128 << 10;
+const GROWTH_BYTES = 512 << 10;
 const SECRET: RuntimePolicyInput = {
   rules: [{ name: 'secret', action: 'block', file: { paths: ['/etc/secret'], operations: ['read'] } }],
 };

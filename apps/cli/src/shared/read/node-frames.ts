@@ -85,7 +85,7 @@ export class NodeFrames {
     { pod }: Violation,
     place: { node: string; sequence: number; index: number; timestampMicros: number },
   ): Refused | null {
-    const { inventory, refusals } = this.#inputs as Inputs;
+    const { inventory, refusals, readMicros } = this.#inputs as Inputs;
     const letter = refusals.letterOf(place.sequence, place.index);
     if (letter !== undefined) return { reason: letter, detail: 'by its dead letter' };
     if (pod === null) return null;
@@ -93,8 +93,8 @@ export class NodeFrames {
     if (problem !== null) return { reason: 'invalid-violation', detail: `pod.${problem}` };
     const { outcome, atMicros, detail } = attributePod(inventory, refusals, { ...place, pod });
     if (outcome === 'listed' || outcome === 'accepted-before') return null;
-    const isDecided = atMicros <= this.#session.io.nowMs() * 1000;
-    if (isDecided) return { reason: outcome, detail };
+    // Not now: the inputs, which may lack a list or a letter since, decide nothing later than they were read.
+    if (atMicros <= readMicros) return { reason: outcome, detail };
     // Without a list of the node there is nothing to compare with until the correlator decides.
     if (inventory.completeSince(place.node) === null) return null;
     return { reason: UNLISTED, detail: 'no pod list names its pod yet' };
