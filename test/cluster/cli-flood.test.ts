@@ -2,8 +2,14 @@
 // them need bounded memory, print a bounded number of lines, and count the rest. Increments that are
 // in several frames count once.
 
+import type { StreamMessage } from '@bailiff/bus';
+import { UNDECIDED_MICROS } from '@bailiff/correlation';
 import type { Violation } from '@bailiff/schemas';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MessageDecoder } from '../../apps/cli/src/shared/bus/decoder.ts';
+import { readRange } from '../../apps/cli/src/shared/bus/read-range.ts';
+import { NodeFrames } from '../../apps/cli/src/shared/read/node-frames.ts';
+import type { Session } from '../../apps/cli/src/shared/session.ts';
 import { startCli } from './cli/process.ts';
 import { CART, NODE_A, NODE_B, VPN, violationOf, WEB, World } from './cli/world.ts';
 
@@ -53,6 +59,27 @@ describe('commands that count violations', () => {
     const { stdout } = await run('timeline', 'shop/web-0');
     expect(stdout.length).toBeLessThan(400_000);
     expect(stdout).toMatch(/37900 older bursts of violations omitted/);
+  });
+
+  it('a violation whose grace ends after the lists were read is not refused, however late its row is made', async () => {
+    const bus = await world.as('cli');
+    const messages: StreamMessage[] = [];
+    const range = { start: { timeMicros: 0 }, untilMicros: Number.POSITIVE_INFINITY };
+    const { signal } = new AbortController();
+    await readRange(bus, 'VIOLATIONS', { ...range, onMessage: (one) => void messages.push(one), signal });
+    const last = messages.at(-1) as StreamMessage;
+    const endMs = (last.timestampMicros + UNDECIDED_MICROS) / 1000;
+    let nowMs = endMs - 500;
+    const session = { bus, decoder: new MessageDecoder(bus), io: { nowMs: () => nowMs, signal } } as unknown as Session;
+    const frames = new NodeFrames(session, 0);
+    const refused = async () => {
+      const found: (string | undefined)[] = [];
+      await frames.read(last, (frame) => void found.push(...frame.refused.map((one) => one?.reason)));
+      return [found.length, ...new Set(found)];
+    };
+    expect(await refused()).toEqual([PER_FRAME, undefined]);
+    nowMs = endMs + 500;
+    expect(await refused()).toEqual([PER_FRAME, undefined]);
   });
 
   it('would-drop - a pod of another node is named, with its count', async () => {
