@@ -15,9 +15,8 @@ import {
   filters,
   getMessage,
   MAX_LETTER_BYTES,
-  nodeOfLetter,
-  parseSubject,
   readCompleteSince,
+  refusalOf,
   retryTransient,
   violationNode,
 } from '@bailiff/bus';
@@ -63,10 +62,9 @@ export async function readPriorRefusals(
     // A letter is younger than its frame.
     start: sinceMicros === 0 ? 'all' : { timeMs: Math.floor(sinceMicros / 1000) },
     headersOnly: true,
-    onMessage: ({ subject, headers, injected }) => {
-      const parsed = parseSubject(subject);
-      if (parsed?.what === 'deadletters' && !injected)
-        refusals.add(nodeOfLetter(headers), parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+    onMessage: (message) => {
+      const refusal = refusalOf(message);
+      if (refusal) refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
     },
     onIdle: () => end.abort(),
     signal: AbortSignal.any([end.signal, signal]),

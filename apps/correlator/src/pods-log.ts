@@ -11,20 +11,15 @@ import {
   type Bus,
   BusError,
   consumeOrdered,
-  decodeToken,
-  isDeletion,
   microsOf,
+  podListOf,
   type StreamMessage,
   StreamWatermark,
   streamInfo,
 } from '@bailiff/bus';
-import type { PodInventory } from '@bailiff/correlation';
-import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
+import type { PodInventory, PodSnapshot } from '@bailiff/correlation';
 
 const STREAM = 'KV_bailiff_pods';
-const PREFIX = '$KV.bailiff_pods.';
-/** A header that key-value clients set on a put. */
-const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 
 export interface PodsLogOptions {
   bus: Bus;
@@ -91,24 +86,16 @@ export class PodsLog {
   }
 
   #take(message: StreamMessage): void {
-    const key = message.subject.slice(PREFIX.length);
-    if (key !== CLUSTER_KEY) this.#apply(decodeToken(key), message);
+    const list = podListOf(message);
+    if (list) this.#apply(list);
     this.#watermark.advanceTo(message.sequence);
   }
 
-  #apply(node: string, message: StreamMessage): void {
-    const { sequence, timestampMicros, headers, data } = message;
-    const replaces = headers?.get(REPLACES) ?? '';
-    const refused = this.#o.inventory.apply({
-      node,
-      timestampMicros,
-      revision: sequence,
-      previousRevision: /^\d+$/.test(replaces) ? Number(replaces) : null,
-      json: isDeletion(message) ? null : decodeSnapshotValue(data),
-    });
+  #apply(list: PodSnapshot): void {
+    const refused = this.#o.inventory.apply(list);
     this.snapshots++;
     if (refused === null) return;
     this.refused++;
-    this.#o.onRefused(node, refused);
+    this.#o.onRefused(list.node, refused);
   }
 }

@@ -22,6 +22,7 @@ export { type RequestResponder, respondToRequests } from './connection/request-r
 export { type RetryOptions, retryTransient } from './connection/retry-transient.ts';
 export * from './kv/bucket.ts';
 export * from './kv/bucket-reader.ts';
+export { podListOf } from './kv/pod-list.ts';
 export * from './kv/schema-lookup.ts';
 export * from './kv/snapshot.ts';
 export { type FollowerBuses, MAX_DOUBTS } from './kv/snapshot-follower.ts';

@@ -11,7 +11,8 @@
 import type { Bus } from '../connection/connect.ts';
 import type { HeaderBlock } from '../connection/incoming.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
-import { deadLetterSubject, violationNode } from '../topology/subjects.ts';
+import { deadLetterSubject, parseSubject, violationNode } from '../topology/subjects.ts';
+import type { StreamMessage } from './direct.ts';
 import { type PublishOnceResult, publishOnce } from './publish-once.ts';
 
 export interface DeadLetter {
@@ -43,7 +44,16 @@ export function nodeOfLetter(headers: Pick<HeaderBlock, 'get'> | undefined): str
   return violationNode(headers?.get(SUBJECT) ?? '') ?? '';
 }
 
+/** What a dead letter of VIOLATIONS refuses; null if no Bailiff client stored it. Pure. */
+export function refusalOf({ subject, headers, injected }: Pick<StreamMessage, 'subject' | 'headers' | 'injected'>) {
+  const parsed = parseSubject(subject);
+  if (parsed?.what !== 'deadletters' || injected) return null;
+  const { sequence, reason } = parsed;
+  return { node: nodeOfLetter(headers), sequence, reason, detail: headers?.get(DETAIL) ?? '' };
+}
+
 const SUBJECT = 'Bailiff-Subject';
+const DETAIL = 'Bailiff-Detail';
 /** Headers are single, short lines. */
 const MAX_DETAIL = 512;
 /**
@@ -73,7 +83,7 @@ export function deadLetter(bus: Bus, letter: DeadLetter): Promise<PublishOnceRes
     msgId: subject,
     headers: {
       'Bailiff-Reason': letter.reason,
-      'Bailiff-Detail': letter.detail.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_DETAIL),
+      [DETAIL]: letter.detail.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_DETAIL),
       'Bailiff-Stream': letter.stream,
       'Bailiff-Sequence': String(letter.sequence),
       [SUBJECT]: letter.subject,

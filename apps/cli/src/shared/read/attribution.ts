@@ -4,24 +4,19 @@
  */
 import {
   type Bus,
-  decodeToken,
   filters,
-  isDeletion,
   microsOf,
-  nodeOfLetter,
-  parseSubject,
+  podListOf,
   readCompleteSince,
+  refusalOf,
   type StreamMessage,
   streamInfo,
 } from '@bailiff/bus';
 import { PodInventory, PriorRefusals } from '@bailiff/correlation';
-import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 import { readRange } from '../bus/read-range.ts';
 import type { Session } from '../session.ts';
 
-const REPLACES = 'Nats-Expected-Last-Subject-Sequence';
 const PODS_STREAM = 'KV_bailiff_pods';
-const PODS_PREFIX = '$KV.bailiff_pods.';
 
 /** Reads all of a stream. @throws BusError; the signal's reason */
 export async function readAll(
@@ -49,19 +44,8 @@ export async function readInventory(
   // As in the correlator: a bucket younger than the violations was recreated.
   if (microsOf(lists.created) > microsOf(violations.created)) inventory.bucketCreatedAt(microsOf(lists.created));
   await readAll(bus, io.signal, PODS_STREAM, (message) => {
-    const key = message.subject.slice(PODS_PREFIX.length);
-    if (key === CLUSTER_KEY) return;
-    const node = decodeToken(key);
-    const json = isDeletion(message) ? null : decodeSnapshotValue(message.data);
-    const replaces = message.headers?.get(REPLACES) ?? '';
-    const refused = inventory.apply({
-      node,
-      timestampMicros: message.timestampMicros,
-      revision: message.sequence,
-      previousRevision: /^\d+$/.test(replaces) ? Number(replaces) : null,
-      json,
-    });
-    if (refused === null) onList(node, json);
+    const list = podListOf(message);
+    if (list && inventory.apply(list) === null) onList(list.node, list.json);
   });
   return inventory;
 }
@@ -79,10 +63,9 @@ export async function readRefusals<R extends PriorRefusals>(
     untilMicros: Number.POSITIVE_INFINITY,
     filterSubjects: [filters.deadLetters({ stream: 'VIOLATIONS' })],
     headersOnly: true,
-    onMessage: ({ subject, headers, injected }) => {
-      const parsed = parseSubject(subject);
-      if (parsed?.what === 'deadletters' && !injected)
-        refusals.add(nodeOfLetter(headers), parsed.sequence, parsed.reason, headers?.get('Bailiff-Detail') ?? '');
+    onMessage: (message) => {
+      const refusal = refusalOf(message);
+      if (refusal) refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
     },
     signal: io.signal,
   });
