@@ -41,6 +41,13 @@ it.each([
   expect([report.flaky, closing(report, true).lines.at(-1)]).toEqual([expected, last]);
 });
 
+it('closing - names each failed test with its message before the last line', () => {
+  expect(closing(run(good, bad), true).lines).toEqual([
+    'failed: bus > b.test.ts > x: x failed',
+    '2 passed, 1 failed, 0 skipped',
+  ]);
+});
+
 it('second tries - what is skipped then counts as skipped', () => {
   const skipped = { ...file('bus', 'b.test.ts', [], 0), skipped: [{ test: 'x', reason: 'no root' }] };
   const report = withSecondTry(run(bad), bad, run(skipped));

@@ -38,6 +38,10 @@ export function closing({ files, uncaught }: RunReport, ci: boolean): { lines: s
   const lines = skipped.map(({ file, test, reason }) => `skipped: ${file} > ${test}: ${reason || 'NO REASON GIVEN'}`);
   const required = skipped.filter(({ reason }) => (ci ? !reason.startsWith('optional:') : reason === ''));
   if (ci && required.length > 0) lines.push(`in CI a tier that should run may not be skipped: ${required.length} did`);
+  const named = files.flatMap(({ failures, ...where }) =>
+    failures.map((failure) => `failed: ${described(where, failure)}`),
+  );
+  lines.push(...named);
   lines.push(...uncaught.map((error) => `not caught by any test: ${error}`));
   const sum = (of: (file: FileReport) => number) => files.reduce((total, file) => total + of(file), 0);
   const failed = sum(({ failures }) => failures.length) + required.length + uncaught.length;
@@ -55,6 +59,11 @@ export function secondTries({ files, uncaught }: RunReport): FileReport[] {
   return isHopeless || failed.length > MAX_SECOND_TRIES ? [] : failed;
 }
 
+const described = (
+  { project, file }: Pick<FileReport, 'project' | 'file'>,
+  { test, message }: FileReport['failures'][number],
+) => `${[project, file, test].filter(Boolean).join(' > ')}: ${message}`;
+
 const isSame = (a: FileReport, b: FileReport) => a.project === b.project && a.file === b.file;
 
 /**
@@ -71,7 +80,7 @@ export function withSecondTry(
   const stillFails = new Set(again.failures.map(({ test }) => test));
   const flaky = first.failures
     .filter(({ test }) => !stillFails.has(test))
-    .map(({ test, message }) => `flaky: ${[first.project, first.file, test].filter(Boolean).join(' > ')}: ${message}`);
+    .map((failure) => `flaky: ${described(first, failure)}`);
   const files = run.files.map((file) => (isSame(file, first) ? again : file));
   return { files, uncaught: [...run.uncaught, ...second.uncaught], flaky };
 }

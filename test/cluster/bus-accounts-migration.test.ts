@@ -90,7 +90,16 @@ test('accounts - a rotation separates a bus of an earlier version; its streams s
     () => performance.now(),
     (error) => expect.fail(error.message),
   );
-  expect(await nextEvent(moved, 'BUS')).toBe('three');
+  // A server that reloads enables JetStream in an account after it admits the account's users.
+  let third = '';
+  await waitFor(
+    async () => {
+      third = await nextEvent(moved, 'BUS');
+      return third !== 'refused: jetstream is not enabled';
+    },
+    { what: 'JetStream in the account of the streams', state: () => third },
+  );
+  expect(third).toBe('three');
   await stopResponding();
   const cli = await as('cli');
   expect((await openBucket(cli, 'bailiff_config').get('spoof.cluster._.default'))?.value.toString()).toBe(
