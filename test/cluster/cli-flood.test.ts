@@ -2,12 +2,11 @@
 // them need bounded memory, print a bounded number of lines, and count the rest. Increments that are
 // in several frames count once.
 
-import type { StreamMessage } from '@bailiff/bus';
+import { readToEnd, type StreamMessage } from '@bailiff/bus';
 import { UNDECIDED_MICROS } from '@bailiff/correlation';
 import type { Violation } from '@bailiff/schemas';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MessageDecoder } from '../../apps/cli/src/shared/bus/decoder.ts';
-import { readRange } from '../../apps/cli/src/shared/bus/read-range.ts';
 import { NodeFrames } from '../../apps/cli/src/shared/read/node-frames.ts';
 import type { Session } from '../../apps/cli/src/shared/session.ts';
 import { startCli } from './cli/process.ts';
@@ -64,9 +63,8 @@ describe('commands that count violations', () => {
   it('a violation whose grace ends after the lists were read is not refused, however late its row is made', async () => {
     const bus = await world.as('cli');
     const messages: StreamMessage[] = [];
-    const range = { start: { timeMicros: 0 }, untilMicros: Number.POSITIVE_INFINITY };
     const { signal } = new AbortController();
-    await readRange(bus, 'VIOLATIONS', { ...range, onMessage: (one) => void messages.push(one), signal });
+    await readToEnd(bus, 'VIOLATIONS', { onMessage: (one) => void messages.push(one), signal });
     const last = messages.at(-1) as StreamMessage;
     const endMs = (last.timestampMicros + UNDECIDED_MICROS) / 1000;
     let nowMs = endMs - 500;

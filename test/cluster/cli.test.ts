@@ -2,11 +2,10 @@
  * Reads of the CLI, under the rights of the identity `cli`, from a bus to which every identity
  * wrote its own messages.
  */
-import { openBucket, violationSubject } from '@bailiff/bus';
+import { openBucket, type ReadNewestOptions, readNewest, violationSubject } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ReadOptions, readStream } from '../../apps/cli/src/shared/bus/read-stream.ts';
 import {
   CART,
   healthyStatus,
@@ -128,13 +127,13 @@ describe('cli bounds', () => {
       await own.frame(node, [violationOf(own.t0Micros + index, WEB)]);
     }
     const bus = await own.as('cli');
-    const read = async (part: Partial<ReadOptions>) => {
+    const read = async (part: Partial<ReadNewestOptions>) => {
       const seen: number[] = [];
       const onMessage = ({ sequence }: { sequence: number }) => {
         seen.push(sequence);
       };
       const signal = AbortSignal.timeout(20_000);
-      const { cut } = await readStream(bus, 'VIOLATIONS', { sinceMs: 0, onMessage, signal, maxMessages: 10, ...part });
+      const { cut } = await readNewest(bus, 'VIOLATIONS', { sinceMs: 0, onMessage, signal, maxMessages: 10, ...part });
       return { seen, cut };
     };
     expect(await read({ maxMessages: count })).toMatchObject({ cut: false, seen: { length: count } });

@@ -210,7 +210,7 @@ export const IN_EVERY_SERVICE: readonly Share[] = [
 export const IN_THE_CLI: readonly Share[] = [
   {
     what: 'messages of a command',
-    file: 'apps/cli/src/shared/bus/read-stream.ts',
+    file: 'libs/bus/src/streams/read-to-end.ts',
     limits: ['MAX_MESSAGES', 'apps/cli/src/shared/read/tally.ts#MAX_GROUPS', 'apps/cli/src/timeline/read.ts#MAX_ITEMS'],
     filledBy: 'nodes and tenants, by what they cause',
     share:

@@ -9,7 +9,7 @@
  * Bounds: MAX_VERDICTS per list.
  */
 import { createHash } from 'node:crypto';
-import { filters, microsOf, streamInfo } from '@bailiff/bus';
+import { filters, microsOf, readToEnd, streamInfo } from '@bailiff/bus';
 import {
   CorrelationEngine,
   type RuleHistory,
@@ -20,7 +20,6 @@ import {
 } from '@bailiff/correlation';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
-import { readRange } from '../shared/bus/read-range.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import { readFrames } from './frames.ts';
@@ -248,9 +247,8 @@ async function readPublished({ bus, decoder, io }: Session, range: BacktestRange
   const collector = new VerdictCollector(digested);
   collector.fromSequence = range.firstSequence;
   if (range.firstSequence === 0) return [];
-  await readRange(bus, 'VERDICTS', {
+  await readToEnd(bus, 'VERDICTS', {
     start: { timeMicros: range.firstMicros },
-    untilMicros: Number.POSITIVE_INFINITY,
     filterSubjects: [filters.verdicts()],
     onMessage: (message) =>
       decoder.read(message, 'Verdict', (verdict) => {
@@ -258,7 +256,6 @@ async function readPublished({ bus, decoder, io }: Session, range: BacktestRange
       }),
     signal: io.signal,
   });
-  io.signal.throwIfAborted();
   return collector.verdicts;
 }
 

@@ -3,7 +3,7 @@
  * because a backtest reads all of it. Undecodable frames are counted and skipped, as in the
  * correlator.
  */
-import { type StreamMessage, schemaLookup, violationNode } from '@bailiff/bus';
+import { readToEnd, type StreamMessage, schemaLookup, violationNode } from '@bailiff/bus';
 import type { FramePosition } from '@bailiff/correlation';
 import {
   decodeProjectedFrame,
@@ -12,7 +12,6 @@ import {
   ProjectedFrameRegistry,
   SchemaError,
 } from '@bailiff/schemas';
-import { readRange } from '../shared/bus/read-range.ts';
 import type { Session } from '../shared/session.ts';
 
 /** Cached subjects; beyond it the cache is cleared. */
@@ -63,7 +62,7 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
       skip(message, node, error);
     }
   };
-  await readRange(bus, 'VIOLATIONS', {
+  await readToEnd(bus, 'VIOLATIONS', {
     start: { timeMicros: range.fromMicros },
     untilMicros: range.untilMicros,
     onMessage: (message) => {
@@ -89,6 +88,5 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
     },
     signal: io.signal,
   });
-  io.signal.throwIfAborted();
   return undecodable;
 }

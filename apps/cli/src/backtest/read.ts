@@ -6,11 +6,11 @@
  * frames is included. Bounded by the retention of the streams.
  */
 
-import { changeOf } from '@bailiff/bus';
+import { changeOf, readToEnd } from '@bailiff/bus';
 import { type PodInventory, PriorRefusals, type RefusalLookup, type ReportPlace } from '@bailiff/correlation';
 import type { ConfigEntry } from '@bailiff/response';
 import { nodeSnapshot } from '@bailiff/schemas';
-import { readAll, readInventory, readRefusals } from '../shared/read/attribution.ts';
+import { readInventory, readRefusals } from '../shared/read/attribution.ts';
 import { parseJson } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import type { ListedPod } from './simulated-responses.ts';
@@ -18,9 +18,12 @@ import type { ListedPod } from './simulated-responses.ts';
 /** All stored configuration changes, oldest first. */
 export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEntry[]> {
   const changes: ConfigEntry[] = [];
-  await readAll(bus, io.signal, 'CONFIG_LOG', (message) => {
-    const change = changeOf(message);
-    if (change) changes.push(change);
+  await readToEnd(bus, 'CONFIG_LOG', {
+    onMessage: (message) => {
+      const change = changeOf(message);
+      if (change) changes.push(change);
+    },
+    signal: io.signal,
   });
   return changes;
 }

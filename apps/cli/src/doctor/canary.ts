@@ -6,11 +6,12 @@
  * server sends there, so it violates `dhcp-server`. It needs no capability. Its destination is an
  * address for documentation, which no host has.
  */
+
 import { createSocket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
+import { readNewest } from '@bailiff/bus';
 import { eventListing } from '../events/command.ts';
 import { parsePod } from '../shared/arguments.ts';
-import { readStream } from '../shared/bus/read-stream.ts';
 import { CliError } from '../shared/errors.ts';
 import { poll } from '../shared/poll.ts';
 import { readNodes } from '../shared/read/nodes.ts';
@@ -74,15 +75,13 @@ async function whenGuarded(session: Session, pod: string): Promise<void> {
 async function violationsOf(session: Session, pod: string, sinceMs: number): Promise<EventRow[]> {
   const rows: EventRow[] = [];
   const listing = eventListing(session, { pod: parsePod(pod, '--canary'), kind: 'spoof', vector: VECTOR }, sinceMs);
-  await readStream(session.bus, listing.stream, {
+  await readNewest(session.bus, listing.stream, {
     sinceMs,
     ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
-    follow: false,
     onMessage: (message) =>
       listing.read(message, (row) => {
         if (!row.refused) rows.push(row);
       }),
-    onCaughtUp: () => undefined,
     signal: session.io.signal,
   });
   return rows;

@@ -2,10 +2,10 @@
  * `bailiff doctor --would-drop`: packets that were audited and would be dropped by enforcement,
  * counted exactly by pod and vector.
  */
+import { readNewest } from '@bailiff/bus';
 import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
 import type { PodRef } from '@bailiff/schemas';
 import { podName } from '../shared/arguments.ts';
-import { readStream } from '../shared/bus/read-stream.ts';
 import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
 import { restText, Tally, type TallyGroup } from '../shared/read/tally.ts';
 import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
@@ -108,7 +108,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
     [sourceOf({ pod, nodeName, interfaceName }), vector].join(' '),
   );
   const operations = new Tally<{ vector: string }>(({ vector }) => vector);
-  const { cut } = await readStream(bus, 'VIOLATIONS', {
+  const { cut } = await readNewest(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) =>
       frames.read(message, ({ node: nodeName, frame, refused }) => {

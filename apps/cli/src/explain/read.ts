@@ -1,7 +1,6 @@
 /** Reads verdicts by id or pod, their violations, and their responses. */
-import { filters, getMessage, violationNode } from '@bailiff/bus';
+import { filters, getMessage, readNewest, violationNode } from '@bailiff/bus';
 import { matchesPod, type PodSelector, subjectParts } from '../shared/arguments.ts';
-import { readStream } from '../shared/bus/read-stream.ts';
 import { CliError } from '../shared/errors.ts';
 import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
 import { Tally } from '../shared/read/tally.ts';
@@ -23,7 +22,7 @@ const CLOCK_MARGIN_MS = 60_000;
 export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<VerdictRow[]> {
   const { bus, decoder, io } = session;
   const rows: VerdictRow[] = [];
-  await readStream(bus, 'VERDICTS', {
+  await readNewest(bus, 'VERDICTS', {
     sinceMs,
     filterSubjects: [filters.verdicts(subjectParts(pod))],
     onMessage: (message) =>
@@ -43,7 +42,7 @@ export async function verdictById(session: Session, prefix: string): Promise<Ver
   const found: VerdictRow[] = [];
   let count = 0;
   const whole = prefix.length === 32;
-  await readStream(bus, 'VERDICTS', {
+  await readNewest(bus, 'VERDICTS', {
     sinceMs: 0,
     filterSubjects: [filters.verdicts().replace(/\*$/, whole ? prefix : '*')],
     onMessage: (message) => {
@@ -93,7 +92,7 @@ async function evidenceOf({ bus, decoder }: Session, { verdict, storedAtMicros }
 async function tasksOf({ bus, decoder, io }: Session, row: VerdictRow): Promise<Map<string, TaskRecords>> {
   const { pod, verdictId } = row.verdict;
   const tasks = new Map<string, TaskRecords>();
-  await readStream(bus, 'RESPONSES', {
+  await readNewest(bus, 'RESPONSES', {
     sinceMs: row.storedAtMicros / 1000 - CLOCK_MARGIN_MS,
     filterSubjects: [filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' })],
     onMessage: (message) =>
@@ -130,7 +129,7 @@ export async function violationsOfPod(session: Session, pod: PodSelector, sinceM
   const refusals = new RefusedCounts();
   const tally = new Tally<{ vector: string; action: string }>(({ vector, action }) => `${vector} ${action}`);
   const seen: PodViolations = { tally, pod: null, uids: new Set(), nodes: new Set(), refused: refusals, cut: false };
-  const { cut } = await readStream(bus, 'VIOLATIONS', {
+  const { cut } = await readNewest(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) =>
       frames.read(message, ({ node, frame, refused }) => {

@@ -5,11 +5,10 @@
  * on once, in stream order. The sequence after the last delivered frame is always known, so an
  * interrupted replay can be resumed. Constant memory.
  */
-import { filters, microsOf, streamInfo } from '@bailiff/bus';
+import { filters, microsOf, readToEnd, streamInfo } from '@bailiff/bus';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { pause } from '@bailiff/service';
 import { matchesPod, type PodSelector } from '../shared/arguments.ts';
-import { readRange } from '../shared/bus/read-range.ts';
 import { Progress } from '../shared/progress.ts';
 import { NodeFrames } from '../shared/read/node-frames.ts';
 import { readPods } from '../shared/read/pods.ts';
@@ -122,12 +121,16 @@ export class Replay {
     const node = this.#request.node ?? (pod && (await nodeOfPod(this.#session, pod, sinceMicros)));
     const by = { ...(node === null ? {} : { node }), ...(kind === null ? {} : { kind }) };
     try {
-      const ended = await readRange(bus, 'VIOLATIONS', {
+      let ended: typeof this.state.ended = 'end';
+      await readToEnd(bus, 'VIOLATIONS', {
         start: fromSequence === null ? { timeMicros: sinceMicros } : { sequence: fromSequence },
         untilMicros,
         filterSubjects: [filters.violations(by)],
         onMessage: (message) => this.#take(message),
         signal: io.signal,
+      }).catch((error: unknown) => {
+        if (!io.signal.aborted) throw error;
+        ended = 'interrupted';
       });
       await this.#sink.end();
       this.state.ended = ended;

@@ -5,10 +5,11 @@
  * Bounds: the newest `limit` rows are kept and shown, and a note counts the rest. JSON without
  * --limit is streamed in constant memory.
  */
+
 import type { BusStatus, StreamMessage } from '@bailiff/bus';
+import { type ReadResult, readNewest } from '@bailiff/bus';
 import type { Command } from 'commander';
 import { parseWhen, wholeNumber } from './arguments.ts';
-import { type ReadResult, readStream } from './bus/read-stream.ts';
 import type { Session } from './session.ts';
 import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
 import { age } from './text/time.ts';
@@ -77,14 +78,14 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
   const stopReporting = follow ? reportOutages(session) : () => undefined;
   let result: ReadResult;
   try {
-    result = await readStream(bus, listing.stream, {
+    result = await readNewest(bus, listing.stream, {
       sinceMs,
       ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
-      follow,
       onMessage: (message) => printer.message(message),
-      onCaughtUp: () => printer.caughtUp(),
+      ...(follow ? { onFollow: () => printer.caughtUp() } : {}),
       signal: io.signal,
     });
+    if (!follow) printer.caughtUp();
   } finally {
     stopReporting();
   }

@@ -3,12 +3,11 @@
  * around the verdict. Configuration changes are included if they can affect the pod: of the
  * cluster, its namespace, or its node.
  */
-import { changeOf, filters, isCopy, openBucket } from '@bailiff/bus';
+import { changeOf, filters, isCopy, openBucket, readNewest } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
 import { readQuarantineList } from '@bailiff/schemas';
 import { verdictsOfPod } from '../explain/read.ts';
 import { matchesPod, type PodLike, type PodSelector, podName, subjectParts } from '../shared/arguments.ts';
-import { readStream } from '../shared/bus/read-stream.ts';
 import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
 import { readPods } from '../shared/read/pods.ts';
 import type { ResponseRow } from '../shared/rows/response-rows.ts';
@@ -115,7 +114,7 @@ async function readViolations(session: Session, request: TimelineRequest, found:
   const gaps = new Map<string, TimelineItem>();
   const own = new Set<string>();
   let finals = 0;
-  const result = await readStream(bus, 'VIOLATIONS', {
+  const result = await readNewest(bus, 'VIOLATIONS', {
     sinceMs,
     filterSubjects: [filters.violations(pod ? {} : { node: verdict?.verdict.nodeName ?? '' })],
     onMessage: (message) => {
@@ -172,7 +171,7 @@ async function readVerdictsAndResponses(session: Session, request: TimelineReque
   }
   const ids = new Set(rows.map((row) => row.verdict.verdictId));
   const responses = new Newest<TimelineItem>(MAX_ITEMS);
-  await readStream(bus, 'RESPONSES', {
+  await readNewest(bus, 'RESPONSES', {
     sinceMs,
     filterSubjects: [filters.responses(pod ? subjectParts(pod) : { namespace: '', pod: '' })],
     onMessage: (message) =>
@@ -227,7 +226,7 @@ export function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: R
 async function readConfig({ bus, io }: Session, request: TimelineRequest, found: Collected): Promise<void> {
   const namespaces = new Set([...found.pods.values()].map(({ namespace }) => namespace));
   const changes = new Newest<TimelineItem>(MAX_ITEMS);
-  await readStream(bus, 'CONFIG_LOG', {
+  await readNewest(bus, 'CONFIG_LOG', {
     sinceMs: request.sinceMs,
     onMessage: (message) => {
       const change = changeOf(message);

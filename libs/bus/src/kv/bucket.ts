@@ -16,6 +16,7 @@ import { BusError } from '../connection/errors.ts';
 import { publishAcked } from '../streams/ack.ts';
 import { getLastMessage, getNextMessage, type StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
+import { readToEnd } from '../streams/read-to-end.ts';
 
 const OPERATION = 'KV-Operation';
 const MSG_ID = 'Nats-Msg-Id';
@@ -249,27 +250,16 @@ export class Bucket {
     headersOnly: boolean,
     onEntry: (entry: KvEntry) => void,
   ): Promise<void> {
-    const end = new AbortController();
-    // The deadline limits the time between two messages, not the size of the bucket.
-    const silent = new BusError('BUS_TIMEOUT', `${this.name}: no message within ${this.bus.timeoutMs} ms`);
-    const deadline = setTimeout(() => end.abort(silent), this.bus.timeoutMs);
-    try {
-      await consumeOrdered(this.bus, this.stream, {
-        start,
-        filterSubjects: [this.prefix + filter],
-        headersOnly,
-        onMessage: (message) => {
-          deadline.refresh();
-          const entry = entryOf(message, this.prefix);
-          if (isKey(entry.key)) onEntry(entry);
-        },
-        onIdle: () => end.abort(),
-        signal: end.signal,
-      });
-    } finally {
-      clearTimeout(deadline);
-    }
-    if (end.signal.reason === silent) throw silent;
+    await readToEnd(this.bus, this.stream, {
+      start,
+      filterSubjects: [this.prefix + filter],
+      headersOnly,
+      silenceMs: this.bus.timeoutMs,
+      onMessage: (message) => {
+        const entry = entryOf(message, this.prefix);
+        if (isKey(entry.key)) onEntry(entry);
+      },
+    });
   }
 
   /**

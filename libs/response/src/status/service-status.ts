@@ -11,10 +11,10 @@ import {
   BusError,
   ConfigLog,
   completeSinceMicros,
-  consumeOrdered,
   getMessage,
   INSTANCE_MAX_AGE_MS,
   microsOf,
+  readToEnd,
   SERVICES_BUCKET,
   type StreamMessage,
   schemaLookup,
@@ -111,7 +111,22 @@ export async function readServiceStatus(
   options: ServiceStatusOptions = {},
 ): Promise<ServiceStatus> {
   const { graceMs = OVERDUE_GRACE_MS, timeoutMs = 10_000 } = options;
-  const signal = AbortSignal.timeout(timeoutMs);
+  const late = new AbortController();
+  const why = new BusError('BUS_TIMEOUT', `the streams were not read within ${timeoutMs / 1000} s`);
+  const timer = setTimeout(() => late.abort(why), timeoutMs);
+  try {
+    return await readWithin(bus, instances, graceMs, late.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readWithin(
+  bus: Bus,
+  instances: readonly InstanceStatus[],
+  graceMs: number,
+  signal: AbortSignal,
+): Promise<ServiceStatus> {
   const infos = await Promise.all(
     ['VIOLATIONS', 'VERDICTS', 'RESPONSES', `KV_${SERVICES_BUCKET}`].map((name) => streamInfo(bus, name)),
   );
@@ -181,12 +196,12 @@ async function waitingIn(
   if (position === null && sets.known.length > 0) return null;
   if (state.messages === 0 || position === state.last_seq) return none;
   let first: StreamMessage | null = null;
-  const take = (message: StreamMessage) => {
+  const take = (message: StreamMessage, stop: () => void) => {
     first = message;
-    return false;
+    stop();
   };
   const start = position === null ? { timeMs: Math.floor(noInstanceSinceMs) } : { sequence: position + 1 };
-  await readToEnd(bus, info.config.name, start, true, take, signal);
+  await readToEnd(bus, info.config.name, { start, headersOnly: true, onMessage: take, signal });
   const { pending, timestampMicros, sequence } = (first as StreamMessage | null) ?? {};
   if (pending === undefined || timestampMicros === undefined || sequence === undefined) return none;
   const atLeast = position === null && sequence > state.first_seq;
@@ -218,16 +233,17 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
   if (lastSequence === 0) return [];
   const registry = new SchemaRegistry(schemaLookup(bus));
   const placed: Placed[] = [];
-  const take = async ({ data, sequence, timestampMicros }: StreamMessage) => {
+  const take = async ({ data, sequence, timestampMicros }: StreamMessage, stop: () => void) => {
     try {
       const decoded = await decodeWithLookup(data, registry);
       if (decoded.name === 'Verdict') placed.push({ verdict: decoded.value, sequence, atMicros: timestampMicros });
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
     }
-    return placed.length < MAX_VERDICTS;
+    if (placed.length >= MAX_VERDICTS) stop();
   };
-  await readToEnd(bus, 'VERDICTS', { sequence: Math.max(1, lastSequence - MAX_VERDICTS + 1) }, false, take, signal);
+  const start = { sequence: Math.max(1, lastSequence - MAX_VERDICTS + 1) };
+  await readToEnd(bus, 'VERDICTS', { start, onMessage: take, signal });
   return placed;
 }
 
@@ -276,7 +292,7 @@ async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortS
 async function readRecords(bus: Bus, ledger: Ledger, sinceMicros: number, signal: AbortSignal): Promise<boolean> {
   const registry = new SchemaRegistry(schemaLookup(bus));
   let count = 0;
-  const take = async ({ data, sequence, timestampMicros }: StreamMessage) => {
+  const take = async ({ data, sequence, timestampMicros }: StreamMessage, stop: () => void) => {
     count += 1;
     try {
       const { name, value } = await decodeWithLookup(data, registry);
@@ -285,9 +301,9 @@ async function readRecords(bus: Bus, ledger: Ledger, sinceMicros: number, signal
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
     }
-    return count < MAX_RECORDS;
+    if (count >= MAX_RECORDS) stop();
   };
-  await readToEnd(bus, 'RESPONSES', { timeMs: Math.floor(sinceMicros / 1000) }, false, take, signal);
+  await readToEnd(bus, 'RESPONSES', { start: { timeMicros: sinceMicros }, onMessage: take, signal });
   return count >= MAX_RECORDS;
 }
 
@@ -297,39 +313,9 @@ async function delayOf(bus: Bus, newest: Placed | undefined): Promise<number | n
   return newest && frame ? Math.max(0, (newest.atMicros - frame.timestampMicros) / 1000) : null;
 }
 
-/**
- * Reads a stream to its end or until `take` returns false.
- * @throws BusError BUS_TIMEOUT if the signal aborts
- */
-async function readToEnd(
-  bus: Bus,
-  stream: string,
-  start: { sequence: number } | { timeMs: number },
-  headersOnly: boolean,
-  take: (message: StreamMessage) => boolean | Promise<boolean>,
-  signal: AbortSignal,
-): Promise<void> {
-  const end = new AbortController();
-  const stopUnless = (more: boolean) => {
-    if (!more) end.abort();
-  };
-  await consumeOrdered(bus, stream, {
-    start,
-    headersOnly,
-    onMessage: (message) => {
-      if (end.signal.aborted) return;
-      const more = take(message);
-      return more instanceof Promise ? more.then(stopUnless) : stopUnless(more);
-    },
-    onIdle: () => end.abort(),
-    signal: AbortSignal.any([end.signal, signal]),
-  });
-  if (!end.signal.aborted) throw new BusError('BUS_TIMEOUT', `${stream} was not read to its end in time`);
-}
-
 async function beforeAbort(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   const late = new Promise<never>((_, reject) => {
-    const fail = () => reject(new BusError('BUS_TIMEOUT', 'CONFIG_LOG was not read to its end in time'));
+    const fail = () => reject(signal.reason as Error);
     if (signal.aborted) fail();
     else signal.addEventListener('abort', fail, { once: true });
   });

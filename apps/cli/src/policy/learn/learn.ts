@@ -8,13 +8,12 @@
 import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { filters } from '@bailiff/bus';
+import { filters, readNewest } from '@bailiff/bus';
 import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { nodeObstacle } from '@bailiff/response';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
 import { EXIT } from '@bailiff/service';
 import { type PodSelector, podName } from '../../shared/arguments.ts';
-import { readStream } from '../../shared/bus/read-stream.ts';
 import { CliError } from '../../shared/errors.ts';
 import { NodeFrames } from '../../shared/read/node-frames.ts';
 import { readNodes } from '../../shared/read/nodes.ts';
@@ -79,11 +78,11 @@ async function watch(
     });
   }, ROUND_MS);
   try {
-    await readStream(bus, 'VIOLATIONS', {
+    await readNewest(bus, 'VIOLATIONS', {
       sinceMs: io.nowMs(),
       // No other node may say what the pod does.
       filterSubjects: [filters.violations({ node: nodeName, kind: 'lsm' })],
-      follow: true,
+      onFollow: () => undefined,
       onMessage: (message) =>
         frames.read(message, ({ node, frame, refused }) => {
           frame.violations.forEach((violation, index) => {

@@ -1,7 +1,6 @@
 /** Earlier values of a key, from CONFIG_LOG. Verdicts name their configuration by its sequences. */
-import { CONFIG_BUCKET, isDeletion, isReleased, openBucket, ownerIn, ROOT } from '@bailiff/bus';
+import { CONFIG_BUCKET, isDeletion, isReleased, openBucket, ownerIn, ROOT, readNewest } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
-import { readStream } from '../bus/read-stream.ts';
 import { CliError } from '../errors.ts';
 import { poll } from '../poll.ts';
 import type { Session } from '../session.ts';
@@ -46,7 +45,7 @@ export async function readHistory(session: Session, key: ConfigKey): Promise<Rev
 
 async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
   const revisions: Revision[] = [];
-  await readStream(bus, 'CONFIG_LOG', {
+  await readNewest(bus, 'CONFIG_LOG', {
     sinceMs: 0,
     filterSubjects: [`${ROOT}.config.${key}`],
     onMessage: (message) => {

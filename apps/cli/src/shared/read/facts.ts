@@ -8,6 +8,7 @@ import {
   nodeOfLetter,
   openBucket,
   parseSubject,
+  readNewest,
   SERVICES_BUCKET,
 } from '@bailiff/bus';
 import {
@@ -20,7 +21,6 @@ import {
   type StreamInfo,
 } from '@bailiff/response';
 import { busOptionsOf } from '@bailiff/service';
-import { readStream } from '../bus/read-stream.ts';
 import { refusalOf } from '../config-keys/keys.ts';
 import type { Session } from '../session.ts';
 import { disarmOf } from './disarms.ts';
@@ -76,7 +76,7 @@ async function readDeadLetters({ bus, io }: Session, info: StreamInfo | null): P
   const sinceMs = Date.parse(info.ts ?? '') - LETTERS_WITHIN_MS;
   if (Date.parse(info.state.last_ts) < sinceMs) return none;
   const counts = new Map<string, LetterCount>();
-  const { cut } = await readStream(bus, 'DEAD_LETTERS', {
+  const { cut } = await readNewest(bus, 'DEAD_LETTERS', {
     sinceMs,
     maxMessages: MAX_LETTERS,
     onMessage: ({ subject, headers }) => {

@@ -3,10 +3,9 @@
  * responder folds them the same way.
  */
 
-import { filters } from '@bailiff/bus';
+import { filters, readNewest } from '@bailiff/bus';
 import { phaseGroupOf, taskIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
-import { readStream } from '../bus/read-stream.ts';
 import type { ResponseRow } from '../rows/response-rows.ts';
 import type { Session } from '../session.ts';
 
@@ -40,7 +39,7 @@ export interface TaskFilter {
 export async function readTasks(session: Session, filter: TaskFilter = {}): Promise<Map<string, TaskRecords>> {
   const { bus, decoder, io, out } = session;
   const tasks = new Map<string, TaskRecords>();
-  const result = await readStream(bus, 'RESPONSES', {
+  const result = await readNewest(bus, 'RESPONSES', {
     sinceMs: 0,
     filterSubjects: [filters.responses(filter)],
     onMessage: (message) =>

@@ -1,0 +1,185 @@
+/**
+ * Reads a stream to its end: what it holds when the read begins.
+ *
+ * Invariants: messages arrive in stream order, each once, none missing. Reading affects no other
+ * reader (consumeOrdered). A stream that is recreated meanwhile is an error. Bounds: constant
+ * memory, and a silence: a server that delivers nothing for `silenceMs`, and does not report the
+ * end, is an error. While onMessage is pending (a pager at the end of a pipe), nothing is silence.
+ */
+import type { Bus } from '../connection/connect.ts';
+import { BusError } from '../connection/errors.ts';
+import { type StreamMessage, streamInfo } from './direct.ts';
+import { consumeOrdered } from './ordered.ts';
+import type { StartAt } from './ordered-options.ts';
+
+/** Half a minute of reading for frames of violations, and 2.5 GB if every frame were full. */
+export const MAX_MESSAGES = 100_000;
+
+export interface ReadToEndOptions {
+  /** Default: all. */
+  start?: StartAt | { timeMicros: number };
+  /** Server time of the last message in the range; default: to the end. */
+  untilMicros?: number;
+  filterSubjects?: readonly string[];
+  headersOnly?: boolean;
+  /** Ends at the first message if at least so many follow it; default: never. */
+  maxMessages?: number;
+  /** Default: three timeouts of the bus, because a reader replaces its consumer once or twice before. */
+  silenceMs?: number;
+  /** A promise applies backpressure. `stop` ends the read after this message. */
+  onMessage: (message: StreamMessage, stop: () => void) => void | Promise<void>;
+  /** Called once, at the end; then the read goes on until the signal aborts. */
+  onFollow?: () => void;
+  signal?: AbortSignal;
+}
+
+/** `stopped`: by onMessage. `too-many`: nothing was passed on. `aborted`: only with onFollow. */
+export type ReadEnd = 'end' | 'stopped' | 'too-many' | 'aborted';
+
+/**
+ * @throws BusError BUS_NO_STREAM, BUS_TIMEOUT, BUS_PERMISSION, BUS_UNREACHABLE, BUS_CONFLICT; what
+ * onMessage throws; the reason of the signal
+ */
+export async function readToEnd(bus: Bus, stream: string, options: ReadToEndOptions): Promise<ReadEnd> {
+  const { messages, last_seq: lastSequence } = (await streamInfo(bus, stream)).state;
+  if (messages === 0 && !options.onFollow) return 'end';
+  return new Reading(bus, stream, options, lastSequence).run();
+}
+
+class Reading {
+  readonly #bus: Bus;
+  readonly #stream: string;
+  readonly #options: ReadToEndOptions;
+  readonly #lastSequence: number;
+  readonly #fromMicros: number;
+  readonly #silenceMs: number;
+  readonly #over = new AbortController();
+  #deadline: NodeJS.Timeout | undefined;
+  #silent: BusError | null = null;
+  #ended: ReadEnd | null = null;
+  #isFirst = true;
+  #isBusy = false;
+  #isFollowing = false;
+
+  constructor(bus: Bus, stream: string, options: ReadToEndOptions, lastSequence: number) {
+    this.#bus = bus;
+    this.#stream = stream;
+    this.#options = options;
+    this.#lastSequence = lastSequence;
+    const { start } = options;
+    this.#fromMicros = typeof start === 'object' && 'timeMicros' in start ? start.timeMicros : 0;
+    this.#silenceMs = options.silenceMs ?? 3 * bus.timeoutMs;
+  }
+
+  async run(): Promise<ReadEnd> {
+    const { filterSubjects, headersOnly = false, start = 'all', signal } = this.#options;
+    const isTimed = typeof start === 'object' && 'timeMicros' in start;
+    this.#deadline = setTimeout(() => this.#onDeadline(), this.#silenceMs);
+    try {
+      await consumeOrdered(this.#bus, this.#stream, {
+        start: isTimed ? { timeMs: Math.floor(start.timeMicros / 1000) } : start,
+        ...(filterSubjects ? { filterSubjects } : {}),
+        headersOnly,
+        onMessage: (message) => this.#onMessage(message),
+        onIdle: () => this.#reachEnd(),
+        onRecreated: () => {
+          if (this.#isFollowing) return;
+          throw new BusError('BUS_CONFLICT', `${this.#stream} was recreated while it was read`);
+        },
+        signal: signal ? AbortSignal.any([this.#over.signal, signal]) : this.#over.signal,
+      });
+    } finally {
+      clearTimeout(this.#deadline);
+    }
+    if (this.#silent) throw this.#silent;
+    if (this.#ended) return this.#ended;
+    if (this.#options.onFollow) return 'aborted';
+    throw signal?.reason as Error;
+  }
+
+  #onMessage(message: StreamMessage): void | Promise<void> {
+    // The consumer may deliver buffered messages after it was stopped.
+    if (this.#over.signal.aborted) return;
+    const { maxMessages = Number.POSITIVE_INFINITY, untilMicros = Number.POSITIVE_INFINITY } = this.#options;
+    if (!this.#isFollowing) {
+      this.#deadline?.refresh();
+      if (this.#isFirst && message.pending >= maxMessages) return this.#finish('too-many');
+      this.#isFirst = false;
+      if (message.sequence > this.#lastSequence) this.#reachEnd();
+      else if (message.timestampMicros > untilMicros) this.#finish('end');
+      if (this.#ended !== null) return;
+    }
+    if (message.timestampMicros < this.#fromMicros) return this.#afterMessage(message);
+    const done = this.#options.onMessage(message, () => this.#finish('stopped'));
+    if (done instanceof Promise) return this.#whenDone(message, done);
+    this.#afterMessage(message);
+  }
+
+  async #whenDone(message: StreamMessage, work: Promise<void>): Promise<void> {
+    this.#isBusy = true;
+    try {
+      await work;
+    } finally {
+      this.#isBusy = false;
+    }
+    this.#afterMessage(message);
+  }
+
+  #afterMessage({ sequence }: StreamMessage): void {
+    if (sequence >= this.#lastSequence && !this.#isFollowing) this.#reachEnd();
+  }
+
+  #reachEnd(): void {
+    const { onFollow, signal } = this.#options;
+    if (!onFollow) {
+      if (!signal?.aborted) this.#finish('end');
+      return;
+    }
+    if (this.#isFollowing) return;
+    this.#isFollowing = true;
+    clearTimeout(this.#deadline);
+    onFollow();
+  }
+
+  #finish(how: ReadEnd): void {
+    this.#ended ??= how;
+    this.#over.abort();
+  }
+
+  #onDeadline(): void {
+    if (this.#isBusy) {
+      this.#deadline?.refresh();
+      return;
+    }
+    this.#silent = new BusError('BUS_TIMEOUT', `${this.#stream}: no message within ${this.#silenceMs / 1000} s`);
+    this.#over.abort();
+  }
+}
+
+export interface ReadNewestOptions extends Omit<ReadToEndOptions, 'start' | 'untilMicros'> {
+  /** Server time, milliseconds; 0 = everything. */
+  sinceMs: number;
+}
+
+export interface ReadResult {
+  /** Older messages of the range were not read. */
+  cut: boolean;
+  /** Server time of the stream's newest message, of any subject; null if the stream is empty. */
+  newestMs: number | null;
+}
+
+/**
+ * Reads a stream from a time to its end. Of a range with more than `maxMessages` (default
+ * MAX_MESSAGES), only the newest are read. @throws as readToEnd
+ */
+export async function readNewest(bus: Bus, stream: string, options: ReadNewestOptions): Promise<ReadResult> {
+  const { sinceMs, maxMessages = MAX_MESSAGES, ...rest } = options;
+  const { messages, last_seq: lastSequence, last_ts: lastTime } = (await streamInfo(bus, stream)).state;
+  const newestMs = messages > 0 ? Date.parse(lastTime) : null;
+  const start = sinceMs <= 0 ? 'all' : { timeMicros: sinceMs * 1000 };
+  if ((await readToEnd(bus, stream, { ...rest, start, maxMessages })) !== 'too-many') return { cut: false, newestMs };
+  // Filtered and expired sequences only reduce the count: the bound holds, and the newest messages
+  // are complete.
+  await readToEnd(bus, stream, { ...rest, start: { sequence: lastSequence - maxMessages + 1 } });
+  return { cut: true, newestMs };
+}
