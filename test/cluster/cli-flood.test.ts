@@ -4,11 +4,9 @@
 
 import { readToEnd, type StreamMessage } from '@bailiff/bus';
 import { UNDECIDED_MICROS } from '@bailiff/correlation';
+import { MessageDecoder, NodeFrames, type Reader } from '@bailiff/insight';
 import type { Violation } from '@bailiff/schemas';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { MessageDecoder } from '../../apps/cli/src/shared/bus/decoder.ts';
-import { NodeFrames } from '../../apps/cli/src/shared/read/node-frames.ts';
-import type { Session } from '../../apps/cli/src/shared/session.ts';
 import { startCli } from './cli/process.ts';
 import { CART, NODE_A, NODE_B, VPN, violationOf, WEB, World } from './cli/world.ts';
 
@@ -68,8 +66,8 @@ describe('commands that count violations', () => {
     const last = messages.at(-1) as StreamMessage;
     const endMs = (last.timestampMicros + UNDECIDED_MICROS) / 1000;
     let nowMs = endMs - 500;
-    const session = { bus, decoder: new MessageDecoder(bus), io: { nowMs: () => nowMs, signal } } as unknown as Session;
-    const frames = new NodeFrames(session, 0);
+    const reader = { bus, decoder: new MessageDecoder(bus), nowMs: () => nowMs, signal } as Reader;
+    const frames = new NodeFrames(reader, 0);
     const refused = async () => {
       const found: (string | undefined)[] = [];
       await frames.read(last, (frame) => void found.push(...frame.refused.map((one) => one?.reason)));

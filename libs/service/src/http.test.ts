@@ -79,6 +79,8 @@ describe('http listener - connections', () => {
   });
 
   test('idle connections above the share of a source close its oldest ones; requests are answered', async () => {
+    await listener.close();
+    listener = await startListener('metricsAddress', '127.0.0.1:0', probePages(new Health()), 60_000);
     const first = await open();
     for (let n = 1; n < MAX_CONNECTIONS_PER_SOURCE; n++) await open();
     expect(listener.closed()['source-share']).toBe(0);

@@ -26,6 +26,11 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
  * file with a collection that lives as long as an object or a module.
  */
 export const NOT_SHARED: Readonly<Record<string, string>> = {
+  'libs/insight/src/decoder.ts': 'of one read; a bound of its own',
+  'libs/insight/src/read/node-frames.ts': 'of one read; a bound of its own',
+  'libs/insight/src/read/tally.ts': 'of one read; a bound of its own',
+  'libs/insight/src/read/timeline.ts': 'of one read; a bound of its own',
+  'libs/insight/src/rows/timeline-items.ts': 'of one read; a bound of its own',
   'apps/collector/src/counting/counter-ledger.ts': 'cells of one interface',
   'apps/collector/src/identity/identity.ts': 'pods of one list',
   'apps/collector/src/identity/stall-detector.ts': 'MAX_STALLS pauses of the process',

@@ -211,7 +211,11 @@ export const IN_THE_CLI: readonly Share[] = [
   {
     what: 'messages of a command',
     file: 'libs/bus/src/streams/read-to-end.ts',
-    limits: ['MAX_MESSAGES', 'apps/cli/src/shared/read/tally.ts#MAX_GROUPS', 'apps/cli/src/timeline/read.ts#MAX_ITEMS'],
+    limits: [
+      'MAX_MESSAGES',
+      'libs/insight/src/read/tally.ts#MAX_GROUPS',
+      'libs/insight/src/read/timeline.ts#MAX_ITEMS',
+    ],
     filledBy: 'nodes and tenants, by what they cause',
     share:
       'none in a range: a node that floods it pushes the older messages of others out of what one call reads. They stay in the stream: `--node` reads those of one node, `--since` a shorter range',

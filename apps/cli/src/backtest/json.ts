@@ -1,6 +1,6 @@
 /** A backtest report as one JSON document. Pure. */
 import type { Comparison, Pair, TrialVerdict } from '@bailiff/correlation';
-import { isoMicros } from '../shared/text/time.ts';
+import { isoMicros } from '@bailiff/insight';
 import { type Report, tallyResponses } from './report.ts';
 import type { SimulatedResponse } from './simulated-responses.ts';
 

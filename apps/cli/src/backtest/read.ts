@@ -8,10 +8,9 @@
 
 import { changeOf, readToEnd } from '@bailiff/bus';
 import { type PodInventory, PriorRefusals, type RefusalLookup, type ReportPlace } from '@bailiff/correlation';
+import { parseJson, readInventory, readRefusals } from '@bailiff/insight';
 import type { ConfigEntry } from '@bailiff/response';
 import { nodeSnapshot } from '@bailiff/schemas';
-import { readInventory, readRefusals } from '../shared/read/attribution.ts';
-import { parseJson } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import type { ListedPod } from './simulated-responses.ts';
 

@@ -5,12 +5,12 @@
  * Times are absolute, so that two runs give the same bytes. Tables escape names of nodes and pods.
  */
 import type { Pair, TrialVerdict } from '@bailiff/correlation';
-import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
+import { isoMicros, shortId } from '@bailiff/insight';
+import { plural, span } from '@bailiff/response';
+import { levelCell } from '../shared/rows/verdict-cells.ts';
 import { wrap } from '../shared/text/clean.ts';
 import { type Paint, plain } from '../shared/text/paint.ts';
-import { plural } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { isoMicros, span } from '../shared/text/time.ts';
 import { type Report, subjectOf, tallyResponses } from './report.ts';
 import type { SimulatedResponse } from './simulated-responses.ts';
 

@@ -14,11 +14,11 @@ import {
   writeConfig,
 } from '@bailiff/bus';
 import { INITIAL_MODES, type InitialMode, initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import { plural } from '@bailiff/response';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
-import { plural } from '../shared/text/plural.ts';
 import { untilTheBusIsUp } from './wait.ts';
 
 /** An empty value counts as absent, so that scripts can pass unset variables. */

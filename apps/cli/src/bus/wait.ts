@@ -5,10 +5,10 @@
  * Bounded by a total time. Errors that time does not heal end it at once.
  */
 import { BusError } from '@bailiff/bus';
+import { span } from '@bailiff/response';
 import { pause } from '@bailiff/service/retry';
 import type { CliIo } from '../shared/io.ts';
 import { oneLine } from '../shared/text/terminal.ts';
-import { span } from '../shared/text/time.ts';
 
 /** First pause after a failure, doubled up to the last: readiness follows the bus within seconds. */
 const FIRST_PAUSE_MS = 250;

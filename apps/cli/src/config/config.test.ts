@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import { configRefusal, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { describe, expect, it, test } from 'vitest';
 import { effectiveFrom } from '../shared/config/change.ts';
 import { changeOf, type Revision, rollbackTarget } from '../shared/config/history.ts';
-import { builtIn, builtInKeys, initialValue, parseKey, refusalOf } from '../shared/config-keys/keys.ts';
+import { builtIn, builtInKeys, initialValue, parseKey } from '../shared/config-keys/keys.ts';
 import { readDocument } from '../shared/document.ts';
 import { assign, parseAssignment } from './assignments.ts';
 
@@ -149,10 +149,10 @@ describe('history', () => {
   });
 
   it('refusal - of an invalid value names the reason', () => {
-    expect(refusalOf('spoof.cluster._.default', '{}')).toBe('');
-    expect(refusalOf('spoof.cluster._.default', '{"modes":{"tunnel":"maybe"}}')).toMatch(/^modes\.tunnel: /);
-    expect(refusalOf('spoof.cluster._.default', '{')).toMatch(/not JSON/);
-    expect(refusalOf('hello', '{}')).toMatch(/is not <kind>/);
+    expect(configRefusal('spoof.cluster._.default', '{}')).toBe('');
+    expect(configRefusal('spoof.cluster._.default', '{"modes":{"tunnel":"maybe"}}')).toMatch(/^modes\.tunnel: /);
+    expect(configRefusal('spoof.cluster._.default', '{')).toMatch(/not JSON/);
+    expect(configRefusal('hello', '{}')).toMatch(/is not <kind>/);
   });
 });
 

@@ -2,18 +2,17 @@
  * `config effective`: reads the stored configuration and renders the effective one (effective.ts).
  */
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
+import { clockTime, isoMicros, type PlacedPod, type PodSelector, readPods } from '@bailiff/insight';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
+import { plural, podName } from '@bailiff/response';
 import { workloadOf } from '@bailiff/schemas';
 import { readNotInForce } from '../policy/in-force.ts';
-import { type PodSelector, podName } from '../shared/arguments.ts';
 import { readHistory } from '../shared/config/history.ts';
 import { CliError } from '../shared/errors.ts';
-import { onePod, type PlacedPod, readPods } from '../shared/read/pods.ts';
+import { onePod } from '../shared/one-pod.ts';
 import type { Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
-import { plural } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { clockTime, isoMicros } from '../shared/text/time.ts';
 import { type Effective, effectiveFor, type InForce, type Origin, type Setting, type Target } from './effective.ts';
 
 /** A pod, or the pods of a namespace. */

@@ -1,15 +1,15 @@
 /** `config list` and `config get`. */
 import { openBucket, storedConfig } from '@bailiff/bus';
-import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { clockTime, isoMicros } from '@bailiff/insight';
+import { type ConfigKey, configRefusal, formatConfigKey } from '@bailiff/policy';
 import { readStored, valueIn } from '../shared/config/change.ts';
 import { readHistory } from '../shared/config/history.ts';
 import { type Ownership, ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
 import { storedKeys, suggestedKey } from '../shared/config/suggestions.ts';
-import { builtIn, builtInKeys, refusalOf } from '../shared/config-keys/keys.ts';
+import { builtIn, builtInKeys } from '../shared/config-keys/keys.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { clockTime, isoMicros } from '../shared/text/time.ts';
 
 interface Listed {
   key: string;
@@ -38,7 +38,7 @@ async function readList({ bus }: Session): Promise<Listed[]> {
   const stored = entries.map((entry): Listed => {
     const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...ownership } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    return { key, kind, revision, changedAtMicros, by, why, ownership, refused: refusalOf(key, json) };
+    return { key, kind, revision, changedAtMicros, by, why, ownership, refused: configRefusal(key, json) };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()

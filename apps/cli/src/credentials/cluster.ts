@@ -5,10 +5,10 @@
  * is derived from it. Existing passwords and keys stay, because a rotation changes them in steps.
  */
 import { apiPath, type KubeApi, loadKube, nullOn } from '@bailiff/kube';
+import { plural } from '@bailiff/response';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out } from '../shared/session.ts';
-import { plural } from '../shared/text/plural.ts';
 import { SECRETS } from './names.ts';
 import { MANAGED_BY, secretObject, secrets } from './render.ts';
 import { type Credentials, type InitOptions, init, type Makers } from './rotation.ts';

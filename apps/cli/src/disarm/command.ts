@@ -3,16 +3,15 @@
  * kernel ends it, also without a collector.
  */
 import { deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
+import { clockTime, readDisarms, readExpectedNodes, readNodes, type StoredDisarm, scopeOf } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { age } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { readDisarms, type StoredDisarm, scopeOf } from '../shared/read/disarms.ts';
-import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { age, clockTime } from '../shared/text/time.ts';
 import { disarmLines } from '../status/render.ts';
 
 interface Options {

@@ -7,14 +7,15 @@ import {
   type ClusterFacts,
   type ClusterReport,
   type Problem,
+  plural,
   serviceLines,
+  shortList,
+  span,
   taintsLine,
   taintsOf,
 } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
-import { plural, shortList } from '../shared/text/plural.ts';
-import { span } from '../shared/text/time.ts';
 import { summaryLine } from '../status/render.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 

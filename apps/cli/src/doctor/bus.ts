@@ -1,21 +1,20 @@
 /** Checks of the bus: reachable, set up, and with sufficient retention. */
 
 import { type Bus, checkHorizon, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, schemaLookup } from '@bailiff/bus';
+import { lacksJetStream, readFacts } from '@bailiff/insight';
 import { type ClusterFacts, judge, STALE_NODE_MS } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { type Connection, NO_BUS } from '../shared/bus/connection.ts';
-import { MessageDecoder } from '../shared/bus/decoder.ts';
 import { CliError, describeError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { lacksJetStream, readFacts } from '../shared/read/facts.ts';
 import {
   type BusOptionValues,
   busTimeoutOf,
   connectionOf,
   explainJetStreamOff,
-  Out,
   type Session,
+  sessionOn,
   withBus,
 } from '../shared/session.ts';
 import { clusterFindings, serverFinding } from './bus-rules.ts';
@@ -69,9 +68,7 @@ const SILENT: ReadonlySet<unknown> = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 
 
 async function busFindings(io: CliIo, connection: Connection, timeoutMs: number): Promise<Finding[]> {
   try {
-    return await withBus(io, connection, timeoutMs, (bus) =>
-      checksOf({ io, bus, connection, decoder: new MessageDecoder(bus), out: new Out(io) }),
-    );
+    return await withBus(io, connection, timeoutMs, (bus) => checksOf(sessionOn(io, connection, bus)));
   } catch (error) {
     io.signal.throwIfAborted();
     return [failureOf('reachable', error)];

@@ -10,14 +10,14 @@
 import { createSocket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
 import { readNewest } from '@bailiff/bus';
+import type { EventRow } from '@bailiff/insight';
+import { readNodes } from '@bailiff/insight';
+import { span } from '@bailiff/response';
 import { eventListing } from '../events/command.ts';
 import { parsePod } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import { poll } from '../shared/poll.ts';
-import { readNodes } from '../shared/read/nodes.ts';
-import type { EventRow } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
-import { span } from '../shared/text/time.ts';
 
 const VECTOR = 'dhcp-server';
 /** RFC 5737 and RFC 3849. */

@@ -1,9 +1,8 @@
 /** Findings of `bailiff doctor`, and the exit code of all of them. Pure. */
-import { CODE_ORDER, type ProblemCode } from '@bailiff/response';
+import { CODE_ORDER, type ProblemCode, plural } from '@bailiff/response';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
-import { plural } from '../shared/text/plural.ts';
 import type { TableOptions } from '../shared/text/table.ts';
 
 export interface Finding {

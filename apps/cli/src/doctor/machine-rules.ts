@@ -1,7 +1,7 @@
 /** Evaluates a node from /proc and kernel probes. Pure. */
 import type { Probe } from '@bailiff/bpf';
+import { plural } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
-import { plural } from '../shared/text/plural.ts';
 import { type Finding, fail, ok, skip, warn } from './finding.ts';
 
 /** Capability bits (capabilities(7)). CAP_SYS_ADMIN includes all but CAP_NET_ADMIN. */

@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import path from 'node:path';
+import { plural } from '@bailiff/response';
 import { findCheckout } from '../lab/command.ts';
-import { plural } from '../shared/text/plural.ts';
 import { type Finding, type Group, ok, skip, warn } from './finding.ts';
 import {
   capabilitiesIn,

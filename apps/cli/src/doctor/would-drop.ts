@@ -3,16 +3,22 @@
  * counted exactly by pod and vector.
  */
 import { readNewest } from '@bailiff/bus';
+import {
+  claimOf,
+  clockTime,
+  destinationOf,
+  isoMicros,
+  NodeFrames,
+  RefusedCounts,
+  restText,
+  Tally,
+  type TallyGroup,
+} from '@bailiff/insight';
 import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
+import { plural, podName, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
-import { podName } from '../shared/arguments.ts';
-import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
-import { restText, Tally, type TallyGroup } from '../shared/read/tally.ts';
-import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
-import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { clockTime, isoMicros } from '../shared/text/time.ts';
 
 export interface Audited {
   pod: PodRef | null;

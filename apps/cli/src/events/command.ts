@@ -1,21 +1,13 @@
 /** `bailiff events`: violations on the bus. */
 import { filters } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
+import { EVENT_KINDS, type EventFilter, type EventRow, eventJson, eventRows, NodeFrames } from '@bailiff/insight';
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
-import { NodeFrames } from '../shared/read/node-frames.ts';
-import {
-  EVENT_KINDS,
-  type EventFilter,
-  type EventRow,
-  eventCells,
-  eventColumns,
-  eventJson,
-  eventRows,
-} from '../shared/rows/event-rows.ts';
+import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { InterfacePods } from './interface-pods.ts';
 

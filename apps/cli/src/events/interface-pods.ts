@@ -4,9 +4,10 @@
  *
  * Bounds: unknown interfaces cause one read per REREAD_MS at most.
  */
+
+import { readNodes } from '@bailiff/insight';
+import { podName } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
-import { podName } from '../shared/arguments.ts';
-import { readNodes } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 
 /** A status lists a new interface after some seconds. */

@@ -2,10 +2,11 @@
  * A pod capture as text: the process tree with arguments, and the sockets. Pure. All of it comes
  * from the pod; the tables escape it.
  */
+
+import { clockTime } from '@bailiff/insight';
 import type { PodCapture } from '@bailiff/schemas';
 import { plain } from '../shared/text/paint.ts';
 import { type Cell, type Column, type RenderOptions, table } from '../shared/text/table.ts';
-import { clockTime } from '../shared/text/time.ts';
 
 /** Rows per table; `--json` has all. */
 const MAX_SHOWN = 24;

@@ -2,18 +2,17 @@
  * `bailiff explain`: the violations and responses of a verdict, or the violations and verdicts of a
  * pod.
  */
-import { correlatorProblem, unansweredReason } from '@bailiff/response';
+
+import { type PodSelector, readChain, readServices, restText, verdictsOfPod, violationsOfPod } from '@bailiff/insight';
+import { correlatorProblem, shortList, unansweredReason } from '@bailiff/response';
 import type { Command } from 'commander';
-import { type PodSelector, parsePod, parseWhen } from '../shared/arguments.ts';
+import { parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { readServices } from '../shared/read/services.ts';
-import { restText } from '../shared/read/tally.ts';
+import { verdictById } from '../shared/one-verdict.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { shortList } from '../shared/text/plural.ts';
 import { problemLines } from '../status/render.ts';
 import { chainJson, summaryJson } from './json.ts';
-import { readChain, verdictById, verdictsOfPod, violationsOfPod } from './read.ts';
 import { otherVerdicts, renderChain, renderSummary } from './render.ts';
 
 interface Options {

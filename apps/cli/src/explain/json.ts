@@ -1,11 +1,7 @@
 /** Explanations as JSON. Pure. */
 
-import { eventJson } from '../shared/rows/event-rows.ts';
-import { responseJson } from '../shared/rows/response-rows.ts';
-import { verdictJson } from '../shared/rows/verdict-rows.ts';
-import { isoMicros } from '../shared/text/time.ts';
-import { type Chain, recordsOf } from './chain.ts';
-import type { PodViolations } from './read.ts';
+import type { PodViolations } from '@bailiff/insight';
+import { type Chain, eventJson, isoMicros, recordsOf, responseJson, verdictJson } from '@bailiff/insight';
 
 export function chainJson(chain: Chain): Record<string, unknown> {
   const { nodeName } = chain.verdict.verdict;

@@ -2,19 +2,31 @@
  * A chain as text: pod, violations, verdict and responses, each line with sequence, time, and time
  * since the first packet. Pure.
  */
+
+import type { TallyGroup } from '@bailiff/insight';
+import {
+  abridge,
+  type Chain,
+  claimOf,
+  clockTime,
+  destinationOf,
+  type EvidenceStep,
+  evidenceText,
+  firstPacketMicros,
+  outcomeOf,
+  recordsOf,
+  responseText,
+  seenAtMicros,
+  shortId,
+} from '@bailiff/insight';
+import { podName, span } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
-import { podName } from '../shared/arguments.ts';
-import type { TallyGroup } from '../shared/read/tally.ts';
-import { claimOf, destinationOf } from '../shared/rows/event-rows.ts';
-import { evidenceText, outcomeOf } from '../shared/rows/operation-text.ts';
-import { phaseStyle, responseText } from '../shared/rows/response-rows.ts';
-import { levelCell, shortId } from '../shared/rows/verdict-rows.ts';
+import { phaseStyle } from '../shared/rows/response-cells.ts';
+import { levelCell } from '../shared/rows/verdict-cells.ts';
 import { shorten, wrap } from '../shared/text/clean.ts';
 import { type Paint, plain } from '../shared/text/paint.ts';
 import { type Cell, type Column, type RenderOptions, table } from '../shared/text/table.ts';
-import { clockTime, span } from '../shared/text/time.ts';
 import { capturedLines } from './captured.ts';
-import { abridge, type Chain, type EvidenceStep, firstPacketMicros, recordsOf, seenAtMicros } from './chain.ts';
 
 export interface ChainOptions extends RenderOptions {
   /** Fault that explains a missing response; empty if there is none. */

@@ -4,8 +4,9 @@
  */
 
 import type { StoredConfig } from '@bailiff/bus';
+import { readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
 import { formatConfigKey } from '@bailiff/policy';
-import { policyPlaces } from '@bailiff/response';
+import { plural, policyPlaces } from '@bailiff/response';
 import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
 import {
   type Change,
@@ -19,10 +20,7 @@ import {
 } from '../shared/config/change.ts';
 import type { ChangeOptions } from '../shared/config/change-options.ts';
 import { CliError } from '../shared/errors.ts';
-import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
-import { readPods } from '../shared/read/pods.ts';
 import type { Session } from '../shared/session.ts';
-import { plural } from '../shared/text/plural.ts';
 import { yamlLines } from '../shared/text/yaml.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
 import { checkMerged } from './merged.ts';

@@ -1,6 +1,6 @@
+import type { PlacedPod } from '@bailiff/insight';
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import type { PlacedPod } from '../shared/read/pods.ts';
 import { asHypothetical, notInForce, podObstacle, podPlaces } from './in-force.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');

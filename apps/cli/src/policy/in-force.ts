@@ -2,10 +2,11 @@
  * Whether a pod's policies are in force on its node, from the node's status. Prevents decisions of
  * a policy set from being shown as facts where no engine enforces them.
  */
+
+import type { PlacedPod } from '@bailiff/insight';
+import { readNodes } from '@bailiff/insight';
 import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
-import { readNodes } from '../shared/read/nodes.ts';
-import type { PlacedPod } from '../shared/read/pods.ts';
 import type { Session } from '../shared/session.ts';
 
 /** A node without a status for this long is silent; the default of `policy status`. */

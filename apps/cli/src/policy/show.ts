@@ -1,13 +1,14 @@
 /** `policy list` and `policy show`. */
+
+import { clockTime, isoMicros } from '@bailiff/insight';
 import type { RuntimePolicy } from '@bailiff/policy';
 import { valueIn } from '../shared/config/change.ts';
 import { readHistory } from '../shared/config/history.ts';
 import { ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
 import { CliError } from '../shared/errors.ts';
-import { levelCell } from '../shared/rows/verdict-rows.ts';
+import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Session } from '../shared/session.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { clockTime, isoMicros } from '../shared/text/time.ts';
 import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { readPolicies, type StoredPolicy, storedPolicy } from './stored.ts';

@@ -2,15 +2,15 @@
  * `policy status`: the number of nodes on which each policy is in force, and the reasons on the
  * other nodes.
  */
-import { type PlaceState, type PolicyPlaces, policyPlaces } from '@bailiff/response';
+
+import { readExpectedNodes, readNodes } from '@bailiff/insight';
+import { type PlaceState, type PolicyPlaces, plural, policyPlaces, shortList } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../shared/errors.ts';
 import { poll } from '../shared/poll.ts';
-import { readExpectedNodes, readNodes } from '../shared/read/nodes.ts';
 import type { Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
-import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
 import { modeCell, storedByName } from './show.ts';

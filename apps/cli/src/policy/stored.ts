@@ -1,8 +1,7 @@
 /** Stored runtime policies, parsed or with the reason why readers refuse them. */
 import { openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
-import { ConfigError, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
+import { ConfigError, configRefusal, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import type { NamedPolicy } from '@bailiff/runtime';
-import { refusalOf } from '../shared/config-keys/keys.ts';
 import type { Session } from '../shared/session.ts';
 import { RUNTIME_KEYS } from './names.ts';
 
@@ -20,7 +19,7 @@ export interface StoredPolicy {
 export function storedPolicy(stored: StoredConfig): StoredPolicy | null {
   try {
     const key = parseConfigKey(stored.key);
-    const refused = refusalOf(stored.key, stored.json);
+    const refused = configRefusal(stored.key, stored.json);
     const policy = refused === '' ? (parseConfigValue(key, stored.json) as RuntimePolicy) : null;
     return { key: stored.key, name: key.name, namespace: key.namespace, policy, refused, stored };
   } catch (error) {

@@ -8,7 +8,24 @@
  */
 
 import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
-import { ALREADY_QUARANTINED, editQuarantine, quarantineEndMicros, releaseOf, withRelease } from '@bailiff/response';
+import {
+  clockTime,
+  matchesPod,
+  type PodSelector,
+  readTasks,
+  shortId,
+  subjectParts,
+  type TaskRecords,
+} from '@bailiff/insight';
+import {
+  ALREADY_QUARANTINED,
+  age,
+  editQuarantine,
+  podName,
+  quarantineEndMicros,
+  releaseOf,
+  withRelease,
+} from '@bailiff/response';
 import {
   type QuarantineEntry,
   type QuarantineReading,
@@ -16,15 +33,11 @@ import {
   type Response,
   readQuarantineList,
 } from '@bailiff/schemas';
-import { matchesPod, type PodSelector, podName, subjectParts } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import { publishResponse } from '../shared/publish-response.ts';
-import { readTasks, type TaskRecords } from '../shared/read/tasks.ts';
-import { shortId } from '../shared/rows/verdict-rows.ts';
 import type { Session } from '../shared/session.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { age, clockTime } from '../shared/text/time.ts';
 
 const BUCKET = 'bailiff_quarantine';
 

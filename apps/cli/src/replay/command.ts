@@ -1,12 +1,12 @@
 /** `bailiff replay`: stored violations to the terminal, a file, or other subjects. */
 import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
+import { isoMicros } from '@bailiff/insight';
+import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { plural } from '../shared/text/plural.ts';
-import { isoMicros } from '../shared/text/time.ts';
 import { SPEEDS, type Speed } from './pace.ts';
 import { Replay, type ReplayRequest } from './replay.ts';
 import {

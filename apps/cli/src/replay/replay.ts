@@ -6,15 +6,13 @@
  * interrupted replay can be resumed. Constant memory.
  */
 import { filters, microsOf, readToEnd, streamInfo } from '@bailiff/bus';
+import type { EventFilter } from '@bailiff/insight';
+import { matchesPod, NodeFrames, type PodSelector, readPods } from '@bailiff/insight';
+import { span } from '@bailiff/response';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { pause } from '@bailiff/service';
-import { matchesPod, type PodSelector } from '../shared/arguments.ts';
 import { Progress } from '../shared/progress.ts';
-import { NodeFrames } from '../shared/read/node-frames.ts';
-import { readPods } from '../shared/read/pods.ts';
-import type { EventFilter } from '../shared/rows/event-rows.ts';
 import type { Session } from '../shared/session.ts';
-import { span } from '../shared/text/time.ts';
 import { Pace, type Speed } from './pace.ts';
 import type { Replayed } from './replayed.ts';
 import type { Sink } from './sink.ts';

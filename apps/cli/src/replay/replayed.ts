@@ -1,7 +1,7 @@
 /** The input of a replay's sink. */
 import type { StreamMessage } from '@bailiff/bus';
+import type { EventFilter, NodeFrame } from '@bailiff/insight';
 import type { ViolationFrame } from '@bailiff/schemas';
-import type { EventFilter, NodeFrame } from '../shared/rows/event-rows.ts';
 
 /** A frame with the part that matches the filter. */
 export interface Replayed {

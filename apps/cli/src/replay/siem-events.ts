@@ -3,8 +3,8 @@
  * deduplicate them. Only the product version is that of this command. Pure.
  */
 import type { SiemFormat } from '@bailiff/bus';
+import { matchesPod } from '@bailiff/insight';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
-import { matchesPod } from '../shared/arguments.ts';
 import type { Replayed } from './replayed.ts';
 
 export interface SiemMapping {

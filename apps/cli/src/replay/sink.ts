@@ -5,11 +5,11 @@
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
+import { type EventRow, eventJson, eventRows, isoMicros } from '@bailiff/insight';
 import { encodeViolationFrame } from '@bailiff/schemas';
-import { type EventRow, eventCells, eventColumns, eventJson, eventRows } from '../shared/rows/event-rows.ts';
+import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
 import type { Out } from '../shared/session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/text/table.ts';
-import { isoMicros } from '../shared/text/time.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
 import type { Replayed } from './replayed.ts';
 import { type SiemMapping, siemEvents } from './siem-events.ts';

@@ -2,13 +2,12 @@
  * Approves or denies a pending response: finds it by id, asks for confirmation, and publishes one
  * record.
  */
+
+import { type ResponseRow, readTasks, responseJson, shortId, type TaskRecords, waitingOf } from '@bailiff/insight';
 import { approvalOf, denialOf } from '@bailiff/response';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import { publishResponse } from '../shared/publish-response.ts';
-import { readTasks, type TaskRecords, waitingOf } from '../shared/read/tasks.ts';
-import { type ResponseRow, responseJson } from '../shared/rows/response-rows.ts';
-import { shortId } from '../shared/rows/verdict-rows.ts';
 import type { Session } from '../shared/session.ts';
 
 export interface DecideOptions {

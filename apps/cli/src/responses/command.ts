@@ -1,20 +1,20 @@
 /** `bailiff responses`: responses on the bus, pending ones, and their approval or denial. */
 import { filters, isCopy } from '@bailiff/bus';
-import { RESPONSE_ACTIONS } from '@bailiff/policy';
-import type { Command } from 'commander';
-import { oneOf, parseIdPrefix, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
-import type { CliIo } from '../shared/io.ts';
-import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
-import { waitingTasks } from '../shared/read/tasks.ts';
 import {
   matchesResponse,
   PHASES,
-  RESPONSE_COLUMNS,
   type ResponseFilter,
   type ResponseRow,
-  responseCells,
   responseJson,
-} from '../shared/rows/response-rows.ts';
+  subjectParts,
+  waitingTasks,
+} from '@bailiff/insight';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
+import type { Command } from 'commander';
+import { oneOf, parseIdPrefix, parseName, parsePod } from '../shared/arguments.ts';
+import type { CliIo } from '../shared/io.ts';
+import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
+import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { table } from '../shared/text/table.ts';
 import { decide } from './approvals.ts';

@@ -1,11 +1,12 @@
 /** Approval and release select exactly one response or pod, and only those in a suitable state. */
+
+import { foldTask, type TaskRecords, waitingOf } from '@bailiff/insight';
 import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { type Quarantined, startedQuarantines, targetOf } from '../quarantine/release.ts';
 import { parsePod } from '../shared/arguments.ts';
-import { foldTask, type TaskRecords, waitingOf } from '../shared/read/tasks.ts';
 import { findWaiting } from './approvals.ts';
 
 const NOW_MS = 1_790_000_000_000;

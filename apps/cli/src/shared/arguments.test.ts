@@ -1,14 +1,7 @@
+import { matchesPod, subjectParts } from '@bailiff/insight';
+import { podName } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import {
-  matchesPod,
-  oneOf,
-  parseIdPrefix,
-  parseName,
-  parsePod,
-  podName,
-  subjectParts,
-  wholeNumber,
-} from './arguments.ts';
+import { oneOf, parseIdPrefix, parseName, parsePod, wholeNumber } from './arguments.ts';
 
 const UID = '0f0e0d0c-1111-4222-8333-444455556666';
 const POD = { namespace: 'shop', name: 'web-0', uid: UID };

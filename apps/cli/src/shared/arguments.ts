@@ -4,19 +4,11 @@
  * A pod is given as `name`, `namespace/name` or uid. A name alone selects every pod of that name,
  * in all namespaces.
  */
-export { podName } from '@bailiff/response';
-
+import type { PodSelector } from '@bailiff/insight';
+import { DAY_MS } from '@bailiff/insight';
 import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
+import { span } from '@bailiff/response';
 import { CliError } from './errors.ts';
-import { DAY_MS, span } from './text/time.ts';
-
-export interface PodSelector {
-  /** As given on the command line. */
-  text: string;
-  namespace: string | null;
-  name: string | null;
-  uid: string | null;
-}
 
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
 const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -44,29 +36,6 @@ export function parsePod(text: string, flag: string, namespace?: string): PodSel
     throw new CliError('CLI_USAGE', `${flag} ${text} and --namespace ${within} exclude each other`);
   }
   return { text, namespace: parseName(first, flag), name: parseName(second, flag), uid: null };
-}
-
-export interface PodLike {
-  namespace: string;
-  name: string;
-  uid: string;
-}
-
-/** Whether a selector selects a pod. */
-export function matchesPod(selector: PodSelector, pod: PodLike | null): boolean {
-  if (!pod) return false;
-  if (selector.namespace !== null && pod.namespace !== selector.namespace) return false;
-  if (selector.uid !== null) return pod.uid === selector.uid;
-  return selector.name === null || pod.name === selector.name;
-}
-
-/** The parts of a selector that a subject filter can express. */
-export function subjectParts(selector: PodSelector | null, namespace?: string): { namespace?: string; pod?: string } {
-  const within = selector?.namespace ?? namespace;
-  return {
-    ...(within ? { namespace: within } : {}),
-    ...(selector?.name ? { pod: selector.name } : {}),
-  };
 }
 
 /** One of a list. @throws CliError CLI_USAGE that names the list */

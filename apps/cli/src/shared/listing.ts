@@ -8,11 +8,11 @@
 
 import type { BusStatus, StreamMessage } from '@bailiff/bus';
 import { type ReadResult, readNewest } from '@bailiff/bus';
+import { age } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parseWhen, wholeNumber } from './arguments.ts';
 import type { Session } from './session.ts';
 import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
-import { age } from './text/time.ts';
 
 export interface Listing<Row> {
   stream: string;

@@ -2,9 +2,10 @@
  * Progress of a long read: one line on stderr that is overwritten, only on a terminal. Rate and
  * time left are averages over the whole read.
  */
+
+import { span } from '@bailiff/response';
 import type { CliIo } from './io.ts';
 import { CLEAR_LINE } from './text/terminal.ts';
-import { span } from './text/time.ts';
 
 /** Update interval. */
 const EVERY_MS = 250;

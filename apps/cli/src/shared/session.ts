@@ -6,12 +6,12 @@
  */
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { type Bus, connectBus, isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '@bailiff/bus';
+import { MessageDecoder, type Reader } from '@bailiff/insight';
 import { busOptionsOf } from '@bailiff/service';
 import { onAbort } from '@bailiff/service/retry';
 import type { Command } from 'commander';
 import { parseSpan } from './arguments.ts';
 import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
-import { MessageDecoder } from './bus/decoder.ts';
 import { LABS_DIR, runningLabs } from './bus/labs.ts';
 import { CliError } from './errors.ts';
 import type { CliIo } from './io.ts';
@@ -20,11 +20,9 @@ import { type Paint, painterFor } from './text/paint.ts';
 import type { TableOptions } from './text/table.ts';
 import { oneLine } from './text/terminal.ts';
 
-export interface Session {
+export interface Session extends Reader {
   io: CliIo;
-  bus: Bus;
   connection: Connection;
-  decoder: MessageDecoder;
   out: Out;
 }
 
@@ -186,6 +184,16 @@ export function explainJetStreamOff(bus: Bus, cause: unknown): unknown {
   });
 }
 
+export function sessionOn(io: CliIo, connection: Connection, bus: Bus, out = new Out(io)): Session {
+  return {
+    ...{ io, connection, bus, out, decoder: new MessageDecoder(bus) },
+    server: busOptionsOf({ ...connection, natsTokenFile: '' }),
+    nowMs: () => io.nowMs(),
+    note: (text) => out.note(text),
+    signal: io.signal,
+  };
+}
+
 /**
  * Runs a command with a session and closes the bus. @returns the result of `work`: the exit code
  */
@@ -200,7 +208,7 @@ export async function withSession(
   const out = new Out(io);
   if (connection.note) out.note(connection.note);
   return withBus(io, connection, timeoutMs, (bus) =>
-    work({ io, bus, connection, decoder: new MessageDecoder(bus), out }).catch((error: unknown) => {
+    work(sessionOn(io, connection, bus, out)).catch((error: unknown) => {
       throw explainJetStreamOff(bus, error);
     }),
   );

@@ -1,15 +1,22 @@
 /** `bailiff status`: what is guarded, what is not enforced, what does not work, and why. */
 
-import { type ClusterFacts, type ClusterReport, judge, STALE_NODE_MS, serviceLines, weigh } from '@bailiff/response';
+import { readFacts, SHOWN_STREAMS } from '@bailiff/insight';
+import {
+  type ClusterFacts,
+  type ClusterReport,
+  judge,
+  STALE_NODE_MS,
+  serviceLines,
+  shortList,
+  weigh,
+} from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { readFacts, SHOWN_STREAMS } from '../shared/read/facts.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
-import { shortList } from '../shared/text/plural.ts';
 import { nodeDetails, nodeTable, problemLines, type StreamState, streamLine, summaryLine } from './render.ts';
 
 const HELP = `

@@ -1,24 +1,27 @@
 /** The state of the cluster as text. Pure. */
+
+import { clockTime } from '@bailiff/insight';
 import {
   type ActiveDisarm,
+  age,
   alike,
   type ClusterReport,
   cniLines,
   type NodeHealth,
   type NodeReport,
   type Problem,
+  plural,
+  podName,
   proposed,
   quoted,
   reportedName,
   runtimeText,
+  shortList,
 } from '@bailiff/response';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
-import { podName } from '../shared/arguments.ts';
 import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
-import { plural, shortList } from '../shared/text/plural.ts';
 import { type Cell, type Column, type TableOptions, table } from '../shared/text/table.ts';
-import { age, clockTime } from '../shared/text/time.ts';
 
 export interface StreamState {
   name: string;

@@ -1,9 +1,8 @@
+import { disarmOf, parseJson } from '@bailiff/insight';
 import { type ClusterFacts, judge } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { nodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { disarmOf } from '../shared/read/disarms.ts';
-import { parseJson } from '../shared/read/nodes.ts';
 import { disarmLines, nodeDetails, nodeTable, problemLines, streamLine, summaryLine } from './render.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00Z');

@@ -1,15 +1,15 @@
 /** `bailiff timeline`: the events of a pod, or those around a verdict, in time order. */
+
 import { writeFile } from 'node:fs/promises';
+import { isoMicros, readTimeline, type TimelineRequest } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { isVerdictId } from '../explain/command.ts';
-import { verdictById } from '../explain/read.ts';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { verdictById } from '../shared/one-verdict.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { isoMicros } from '../shared/text/time.ts';
 import { timelineHtml } from './html.ts';
-import { readTimeline, type TimelineRequest } from './read.ts';
 import { renderTimeline } from './render.ts';
 
 interface Options {

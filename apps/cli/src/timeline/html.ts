@@ -3,10 +3,10 @@
  * security policy that forbids them. Pure. Every text is escaped, because pods control names, comms
  * and reasons.
  */
+
+import type { Timeline } from '@bailiff/insight';
+import { Axis, afterOf, isoMicros, LANES, type Lane, originOf, type TimelineItem } from '@bailiff/insight';
 import { clean } from '../shared/text/clean.ts';
-import { isoMicros } from '../shared/text/time.ts';
-import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem } from './items.ts';
-import type { Timeline } from './read.ts';
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',

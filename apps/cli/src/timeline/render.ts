@@ -2,12 +2,12 @@
  * A timeline for terminals: five lanes of one line each, then a table of the items. Pure. Foreign
  * text is escaped.
  */
+
+import type { Timeline } from '@bailiff/insight';
+import { Axis, afterOf, clockTime, LANES, type Lane, originOf, type TimelineItem, type Tone } from '@bailiff/insight';
 import { clean, shorten, widthOf, wrap } from '../shared/text/clean.ts';
 import { type Paint, plain, type Style } from '../shared/text/paint.ts';
 import { type Cell, type Column, type RenderOptions, table } from '../shared/text/table.ts';
-import { clockTime } from '../shared/text/time.ts';
-import { Axis, afterOf, LANES, type Lane, originOf, type TimelineItem, type Tone } from './items.ts';
-import type { Timeline } from './read.ts';
 
 const STYLES: Record<Tone, Style | null> = { plain: null, good: 'green', warn: 'yellow', bad: 'red', act: 'cyan' };
 const BLOCKS = '▁▂▃▄▅▆▇█';

@@ -1,18 +1,12 @@
 /** `bailiff verdicts`: verdicts on the bus. */
 import { filters } from '@bailiff/bus';
+import { matchesVerdict, subjectParts, type VerdictFilter, type VerdictRow, verdictJson } from '@bailiff/insight';
 import { LEVELS } from '@bailiff/policy';
 import type { Command } from 'commander';
-import { oneOf, parseName, parsePod, subjectParts } from '../shared/arguments.ts';
+import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
-import {
-  matchesVerdict,
-  VERDICT_COLUMNS,
-  type VerdictFilter,
-  type VerdictRow,
-  verdictCells,
-  verdictJson,
-} from '../shared/rows/verdict-rows.ts';
+import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
 
 interface Options extends ListOptions {

@@ -8,7 +8,7 @@ import { responsePolicy } from '../documents/response.ts';
 import { runtimePolicy, runtimePolicyScoped } from '../documents/runtime.ts';
 import { disarm, spoofCluster, spoofScoped } from '../documents/spoof.ts';
 import { contradictionsOf } from './contradictions.ts';
-import { ConfigError, type ConfigKey, formatConfigKey, parseValueBy } from './keys.ts';
+import { ConfigError, type ConfigKey, formatConfigKey, parseConfigKey, parseValueBy } from './keys.ts';
 import { requireReadKey } from './scopes.ts';
 
 /** Schema of the value under a key. */
@@ -41,4 +41,15 @@ export function checkConfigWrite(key: ConfigKey, json: string, nowMs: number = D
   const fields = found.map(({ path }) => path.join('.'));
   const lines = found.map(({ message }, index) => `${fields[index]}: ${message}`);
   throw new ConfigError('CONFIG_CONTRADICTION', `${formatConfigKey(key)}: refused\n${lines.join('\n')}`, fields);
+}
+
+/** Returns the reason, in one line, for which readers refuse a stored value. Empty: they accept it. */
+export function configRefusal(key: string, json: string): string {
+  try {
+    parseConfigValue(parseConfigKey(key), json);
+    return '';
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message.split('\n').slice(-1)[0] ?? error.message;
+    throw error;
+  }
 }

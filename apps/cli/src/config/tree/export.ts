@@ -8,14 +8,14 @@ import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bai
 import {
   ConfigError,
   type ConfigKey,
+  configRefusal,
   formatConfigKey,
   parseConfigKey,
   parseConfigValue,
   type RuntimePolicy,
 } from '@bailiff/policy';
-import { refusalOf } from '../../shared/config-keys/keys.ts';
+import { plural } from '@bailiff/response';
 import type { Session } from '../../shared/session.ts';
-import { plural } from '../../shared/text/plural.ts';
 import { documentText, objectOf, withoutDefaults } from '../../shared/text/yaml.ts';
 import { keyOfPath, pathOfKey } from './paths.ts';
 import { filesBelow } from './read.ts';
@@ -45,7 +45,7 @@ function filesOf(entries: readonly StoredConfig[]): { files: Map<string, string>
   const files = new Map<string, string>();
   const refused: string[] = [];
   for (const { key: text, json } of entries) {
-    if (refusalOf(text, json) !== '') refused.push(text);
+    if (configRefusal(text, json) !== '') refused.push(text);
     else {
       const key = parseConfigKey(text);
       const file = pathOfKey(key);

@@ -1,5 +1,8 @@
 /** Merges a pod's policies into one set per group of containers. Pure. */
+
+import type { PlacedPod } from '@bailiff/insight';
 import { POSTURE_CLASSES } from '@bailiff/policy';
+import { podName } from '@bailiff/response';
 import {
   containersNamed,
   describeRule,
@@ -11,8 +14,6 @@ import {
   selects,
   type TaskFacts,
 } from '@bailiff/runtime';
-import { podName } from '../../shared/arguments.ts';
-import type { PlacedPod } from '../../shared/read/pods.ts';
 import { type Conflict, conflictsOf } from './conflicts.ts';
 
 /** Containers with equal policies. */

@@ -1,7 +1,7 @@
+import type { PlacedPod } from '@bailiff/insight';
 import { explain, mergeSelected } from '@bailiff/runtime';
 import { policyOf } from '@bailiff/runtime/testing';
 import { describe, expect, it } from 'vitest';
-import type { PlacedPod } from '../../shared/read/pods.ts';
 import { conflictsOf } from './conflicts.ts';
 import { explainedSets, shortMatches } from './container-sets.ts';
 import { type OperationFlags, parseOperation } from './parse-operation.ts';

@@ -2,6 +2,9 @@
  * `policy explain <pod>`: a pod's policies, rules, postures and conflicts, or the decision about
  * one operation.
  */
+
+import type { PodSelector } from '@bailiff/insight';
+import { readPods } from '@bailiff/insight';
 import {
   EXECUTE_OPERATIONS,
   FILE_OPERATIONS,
@@ -9,14 +12,13 @@ import {
   POSTURE_CLASSES,
   UNIX_OPERATIONS,
 } from '@bailiff/policy';
+import { plural } from '@bailiff/response';
 import { describeRule, type PolicySet, type RuleAction, selectsPod } from '@bailiff/runtime';
-import type { PodSelector } from '../../shared/arguments.ts';
-import { onePod, readPods } from '../../shared/read/pods.ts';
-import { levelCell } from '../../shared/rows/verdict-rows.ts';
+import { onePod } from '../../shared/one-pod.ts';
+import { levelCell } from '../../shared/rows/verdict-cells.ts';
 import type { Session } from '../../shared/session.ts';
 import { wrap } from '../../shared/text/clean.ts';
 import type { Style } from '../../shared/text/paint.ts';
-import { plural } from '../../shared/text/plural.ts';
 import { type Cell, type Column, table } from '../../shared/text/table.ts';
 import {
   asHypothetical,

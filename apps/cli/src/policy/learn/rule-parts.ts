@@ -3,9 +3,9 @@
  * Pure.
  */
 import type { RuntimePolicyInput } from '@bailiff/policy';
+import { shortList } from '@bailiff/response';
 import type { OperationName } from '@bailiff/runtime';
 import type { OperationSample } from '@bailiff/schemas';
-import { shortList } from '../../shared/text/plural.ts';
 
 /** An audited operation, and how often it was sampled. */
 export interface Learned {

@@ -3,6 +3,7 @@
  * this command wrote is overwritten or deleted.
  */
 import { BusError, deleteConfig, writeConfig } from '@bailiff/bus';
+import type { PlacedPod } from '@bailiff/insight';
 import {
   ConfigError,
   type ConfigKey,
@@ -11,10 +12,9 @@ import {
   type PostureClass,
   parseConfigValue,
 } from '@bailiff/policy';
-import { podName } from '../../shared/arguments.ts';
+import { podName } from '@bailiff/response';
 import { readStored } from '../../shared/config/change.ts';
 import { CliError } from '../../shared/errors.ts';
-import type { PlacedPod } from '../../shared/read/pods.ts';
 import type { Session } from '../../shared/session.ts';
 import { keyOf, shortName } from '../names.ts';
 import { lastingLabels, type SeenOperations } from './observed-operations.ts';

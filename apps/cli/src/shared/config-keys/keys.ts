@@ -11,7 +11,6 @@ import {
   type ConfigKey,
   formatConfigKey,
   parseConfigKey,
-  parseConfigValue,
   requireReadKey,
   spoofCluster,
 } from '@bailiff/policy';
@@ -80,15 +79,4 @@ export function builtInKeys(): string[] {
 export function initialValue(key: ConfigKey): Record<string, unknown> {
   const complete = key.kind === 'spoof' ? undefined : builtIn(key);
   return structuredClone((complete ?? {}) as Record<string, unknown>);
-}
-
-/** Returns the reason, in one line, for which readers refuse a stored value. Empty: they accept it. */
-export function refusalOf(key: string, json: string): string {
-  try {
-    parseConfigValue(parseConfigKey(key), json);
-    return '';
-  } catch (error) {
-    if (error instanceof ConfigError) return error.message.split('\n').slice(-1)[0] ?? error.message;
-    throw error;
-  }
 }

@@ -1,8 +1,9 @@
 /** Output of `config history` and `policy history`: the revisions of a key. */
+
+import { clockTime, isoMicros } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import type { Session } from '../session.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
 import { changeOf, readHistory } from './history.ts';
 import { ownerJson, ownerText } from './owner.ts';
 

@@ -1,4 +1,20 @@
 import { CounterHulls } from '@bailiff/correlation';
+import {
+  claimOf,
+  destinationOf,
+  type EventFilter,
+  eventJson,
+  eventRows,
+  matchesResponse,
+  matchesVerdict,
+  type NodeFrame,
+  operationText,
+  outcomeOf,
+  programText,
+  responseJson,
+  responseText,
+  verdictJson,
+} from '@bailiff/insight';
 import type { Violation, ViolationFrame } from '@bailiff/schemas';
 import {
   sampleFrame,
@@ -10,19 +26,9 @@ import {
 } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { parsePod } from '../arguments.ts';
-import {
-  claimOf,
-  destinationOf,
-  type EventFilter,
-  eventCells,
-  eventColumns,
-  eventJson,
-  eventRows,
-  type NodeFrame,
-} from './event-rows.ts';
-import { operationText, outcomeOf, programText } from './operation-text.ts';
-import { matchesResponse, responseCells, responseJson, responseText } from './response-rows.ts';
-import { matchesVerdict, verdictCells, verdictJson } from './verdict-rows.ts';
+import { eventCells, eventColumns } from './event-cells.ts';
+import { responseCells } from './response-cells.ts';
+import { verdictCells } from './verdict-cells.ts';
 
 const NOW_MS = 1_790_000_000_500;
 const STORED = { sequence: 9, timestampMicros: 1_790_000_000_200_000 };

@@ -1,13 +1,12 @@
 /** Reads verdicts by id or pod, their violations, and their responses. */
 import { filters, getMessage, readNewest, violationNode } from '@bailiff/bus';
-import { matchesPod, type PodSelector, subjectParts } from '../shared/arguments.ts';
-import { CliError } from '../shared/errors.ts';
-import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
-import { Tally } from '../shared/read/tally.ts';
-import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
-import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
-import type { Session } from '../shared/session.ts';
-import { buildChain, type Chain, type EvidenceStep } from './chain.ts';
+import { matchesPod, type PodSelector, subjectParts } from '../pod-selector.ts';
+import type { Reader } from '../reader.ts';
+import { buildChain, type Chain, type EvidenceStep } from '../rows/chain.ts';
+import { foldTask, type TaskRecords } from '../rows/tasks.ts';
+import type { VerdictRow } from '../rows/verdict-rows.ts';
+import { NodeFrames, RefusedCounts } from './node-frames.ts';
+import { Tally } from './tally.ts';
 
 /** The newest verdicts of a pod are kept. */
 const MAX_VERDICTS = 1_000;
@@ -19,8 +18,8 @@ const MAX_UIDS = 64;
 const CLOCK_MARGIN_MS = 60_000;
 
 /** Verdicts about a pod, newest first. */
-export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<VerdictRow[]> {
-  const { bus, decoder, io } = session;
+export async function verdictsOfPod(reader: Reader, pod: PodSelector, sinceMs: number): Promise<VerdictRow[]> {
+  const { bus, decoder, signal } = reader;
   const rows: VerdictRow[] = [];
   await readNewest(bus, 'VERDICTS', {
     sinceMs,
@@ -31,15 +30,15 @@ export async function verdictsOfPod(session: Session, pod: PodSelector, sinceMs:
         rows.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
         if (rows.length > MAX_VERDICTS) rows.shift();
       }),
-    signal: io.signal,
+    signal,
   });
   return rows.reverse();
 }
 
-/** The one verdict with this id prefix. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
-export async function verdictById(session: Session, prefix: string): Promise<VerdictRow> {
-  const { bus, decoder, io } = session;
-  const found: VerdictRow[] = [];
+/** Verdicts whose id starts with a prefix: their number, and the newest MAX_NAMED of them. */
+export async function verdictsById(reader: Reader, prefix: string): Promise<{ count: number; newest: VerdictRow[] }> {
+  const { bus, decoder, signal } = reader;
+  const newest: VerdictRow[] = [];
   let count = 0;
   const whole = prefix.length === 32;
   await readNewest(bus, 'VERDICTS', {
@@ -49,26 +48,16 @@ export async function verdictById(session: Session, prefix: string): Promise<Ver
       if (!message.subject.slice(message.subject.lastIndexOf('.') + 1).startsWith(prefix)) return undefined;
       return decoder.read(message, 'Verdict', (verdict) => {
         count += 1;
-        found.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
-        if (found.length > MAX_NAMED) found.shift();
+        newest.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
+        if (newest.length > MAX_NAMED) newest.shift();
       });
     },
-    signal: io.signal,
+    signal,
   });
-  if (count === 1) return found[0] as VerdictRow;
-  if (count === 0) {
-    throw new CliError('CLI_NOT_FOUND', `no verdict id starts with "${prefix}"`, {
-      remedy: '`bailiff verdicts --since all` lists the ids; select a pod as namespace/name',
-    });
-  }
-  throw new CliError('CLI_USAGE', `"${prefix}" is a prefix of ${count} verdict ids`, {
-    remedy: `use more characters of one id:\n${found
-      .map(({ verdict }) => `${verdict.verdictId}  ${verdict.rule}`)
-      .join('\n')}`,
-  });
+  return { count, newest };
 }
 
-async function evidenceOf({ bus, decoder }: Session, { verdict, storedAtMicros }: VerdictRow): Promise<EvidenceStep[]> {
+async function evidenceOf({ bus, decoder }: Reader, { verdict, storedAtMicros }: VerdictRow): Promise<EvidenceStep[]> {
   const { nodeName } = verdict;
   const frames = new Map<number, Promise<Awaited<ReturnType<typeof getMessage>>>>();
   return Promise.all(
@@ -89,7 +78,7 @@ async function evidenceOf({ bus, decoder }: Session, { verdict, storedAtMicros }
   );
 }
 
-async function tasksOf({ bus, decoder, io }: Session, row: VerdictRow): Promise<Map<string, TaskRecords>> {
+async function tasksOf({ bus, decoder, signal }: Reader, row: VerdictRow): Promise<Map<string, TaskRecords>> {
   const { pod, verdictId } = row.verdict;
   const tasks = new Map<string, TaskRecords>();
   await readNewest(bus, 'RESPONSES', {
@@ -100,13 +89,13 @@ async function tasksOf({ bus, decoder, io }: Session, row: VerdictRow): Promise<
         if (response.verdictId !== verdictId) return;
         foldTask(tasks, { sequence: message.sequence, storedAtMicros: message.timestampMicros, response });
       }),
-    signal: io.signal,
+    signal,
   });
   return tasks;
 }
 
-export async function readChain(session: Session, row: VerdictRow): Promise<Chain> {
-  const [evidence, tasks] = await Promise.all([evidenceOf(session, row), tasksOf(session, row)]);
+export async function readChain(reader: Reader, row: VerdictRow): Promise<Chain> {
+  const [evidence, tasks] = await Promise.all([evidenceOf(reader, row), tasksOf(reader, row)]);
   return buildChain(row, evidence, tasks.values());
 }
 
@@ -123,9 +112,9 @@ export interface PodViolations {
 }
 
 /** A pod's violations since a time, counted by vector and action. */
-export async function violationsOfPod(session: Session, pod: PodSelector, sinceMs: number): Promise<PodViolations> {
-  const { bus, io } = session;
-  const frames = new NodeFrames(session, sinceMs);
+export async function violationsOfPod(reader: Reader, pod: PodSelector, sinceMs: number): Promise<PodViolations> {
+  const { bus, signal } = reader;
+  const frames = new NodeFrames(reader, sinceMs);
   const refusals = new RefusedCounts();
   const tally = new Tally<{ vector: string; action: string }>(({ vector, action }) => `${vector} ${action}`);
   const seen: PodViolations = { tally, pod: null, uids: new Set(), nodes: new Set(), refused: refusals, cut: false };
@@ -147,7 +136,7 @@ export async function violationsOfPod(session: Session, pod: PodSelector, sinceM
           seen.nodes.add(node);
         });
       }),
-    signal: io.signal,
+    signal,
   });
   seen.cut = cut;
   return seen;

@@ -1,6 +1,6 @@
 import type { GuardGap } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
-import { guardedItem } from './items.ts';
+import { guardedItem } from './timeline-items.ts';
 
 const gap: GuardGap = {
   interfaceName: 'veth1',

@@ -16,10 +16,10 @@ import {
   podProblem,
   UNDECIDED_MICROS,
 } from '@bailiff/correlation';
+import { plural } from '@bailiff/response';
 import type { Violation, ViolationFrame } from '@bailiff/schemas';
+import type { Reader } from '../reader.ts';
 import type { NodeFrame, Refused } from '../rows/event-rows.ts';
-import type { Session } from '../session.ts';
-import { plural } from '../text/plural.ts';
 import { readInventory, readRefusals } from './attribution.ts';
 
 interface Inputs {
@@ -33,41 +33,40 @@ const RELOAD_MS = 2_000;
 const UNLISTED = 'unlisted';
 
 export class NodeFrames {
-  readonly #session: Session;
+  readonly #reader: Reader;
   readonly #sinceMicros: number;
   #inputs: Inputs | null = null;
   #loadedMs = 0;
 
   /** @param sinceMs of the first frame, 0 = all */
-  constructor(session: Session, sinceMs: number) {
-    this.#session = session;
+  constructor(reader: Reader, sinceMs: number) {
+    this.#reader = reader;
     this.#sinceMicros = sinceMs * 1000;
   }
 
   /** Passes the frame of a message to `use`. @throws BusError; what `use` throws */
   read(message: StreamMessage, use: (frame: NodeFrame) => void | Promise<void>): void | Promise<void> {
-    const { decoder, io } = this.#session;
+    const { decoder } = this.#reader;
     const node = violationNode(message.subject);
     if (node === null) return decoder.reject('WRONG_SUBJECT');
     return decoder.read(message, 'ViolationFrame', (frame) => {
       const now = this.#judge(message, node, frame);
       const isOld = this.#inputs === null || message.timestampMicros > this.#inputs.readMicros - UNDECIDED_MICROS;
-      const isStale = isOld && io.nowMs() - this.#loadedMs >= RELOAD_MS;
+      const isStale = isOld && this.#reader.nowMs() - this.#loadedMs >= RELOAD_MS;
       if (now !== null && !(isStale && now.refused.some((one) => one !== null))) return use(now);
       return this.#load().then(() => use(this.#judge(message, node, frame) as NodeFrame));
     });
   }
 
   async #load(): Promise<void> {
-    const { io } = this.#session;
-    const readMicros = io.nowMs() * 1000;
+    const readMicros = this.#reader.nowMs() * 1000;
     const [inventory, refusals] = await Promise.all([
-      readInventory(this.#session),
+      readInventory(this.#reader),
       // Of newer frames, no decision was made that a missing letter could confirm.
-      readRefusals(this.#session, this.#sinceMicros, readMicros - UNDECIDED_MICROS),
+      readRefusals(this.#reader, this.#sinceMicros, readMicros - UNDECIDED_MICROS),
     ]);
     this.#inputs = { inventory, refusals, readMicros };
-    this.#loadedMs = io.nowMs();
+    this.#loadedMs = this.#reader.nowMs();
   }
 
   /** Null if the inputs are needed first. */

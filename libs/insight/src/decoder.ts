@@ -4,6 +4,7 @@
  * message does not hide the others.
  */
 import { type Bus, BusError, type StreamMessage, schemaLookup } from '@bailiff/bus';
+import { plural } from '@bailiff/response';
 import {
   decode,
   decodeWithLookup,
@@ -12,7 +13,6 @@ import {
   SchemaError,
   SchemaRegistry,
 } from '@bailiff/schemas';
-import { plural } from '../text/plural.ts';
 
 export class MessageDecoder {
   readonly #registry: SchemaRegistry;

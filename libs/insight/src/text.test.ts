@@ -1,6 +1,7 @@
+import { age, span } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import { parseSpan, parseWhen } from '../arguments.ts';
-import { age, clockTime, isoMicros, span } from './time.ts';
+import { parseSpan, parseWhen } from '../../../apps/cli/src/shared/arguments.ts';
+import { clockTime, isoMicros } from './text.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00.000Z');
 

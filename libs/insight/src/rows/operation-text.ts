@@ -1,6 +1,5 @@
 /** Texts about operations that runtime policies judged: operation, program and outcome. Pure. */
 import type { Evidence, OperationSample, Violation } from '@bailiff/schemas';
-import type { Style } from '../text/paint.ts';
 
 const PROTOCOLS: Readonly<Record<number, string>> = {
   1: 'icmp',
@@ -54,7 +53,7 @@ export function evidenceText({ process }: Evidence): { did: string; program: str
  * `drop` or `audit` for packets. `block`, `kill` or `audit` for operations, or `denied` without a
  * sample.
  */
-export function outcomeOf({ kind, action, operation }: Violation): { text: string; style: Style } {
+export function outcomeOf({ kind, action, operation }: Violation): { text: string; style: 'red' | 'yellow' } {
   if (kind === 'spoof') return { text: action, style: action === 'drop' ? 'red' : 'yellow' };
   const text = operation?.outcome ?? (action === 'drop' ? 'denied' : 'audit');
   return { text, style: text === 'audit' ? 'yellow' : 'red' };

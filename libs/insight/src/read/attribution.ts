@@ -4,13 +4,13 @@
  */
 import { filters, microsOf, podListOf, readCompleteSince, readToEnd, refusalOf, streamInfo } from '@bailiff/bus';
 import { PodInventory, PriorRefusals } from '@bailiff/correlation';
-import type { Session } from '../session.ts';
+import type { Reader } from '../reader.ts';
 
 const PODS_STREAM = 'KV_bailiff_pods';
 
 /** @param onList called with each accepted list; null: the key was deleted */
 export async function readInventory(
-  { bus, io }: Session,
+  { bus, signal }: Reader,
   onList: (node: string, json: string | null) => void = () => undefined,
 ): Promise<PodInventory> {
   const inventory = new PodInventory();
@@ -22,14 +22,14 @@ export async function readInventory(
       const list = podListOf(message);
       if (list && inventory.apply(list) === null) onList(list.node, list.json);
     },
-    signal: io.signal,
+    signal,
   });
   return inventory;
 }
 
 /** Reads the refusals of frames since a time. @param refusals to which they are added */
 export async function readRefusals<R extends PriorRefusals>(
-  { bus, io }: Session,
+  { bus, signal }: Reader,
   sinceMicros: number,
   untilMicros: number,
   refusals: R | PriorRefusals = new PriorRefusals(untilMicros),
@@ -43,7 +43,7 @@ export async function readRefusals<R extends PriorRefusals>(
       const refusal = refusalOf(message);
       if (refusal) refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
     },
-    signal: io.signal,
+    signal,
   });
   refusals.completeSinceMicros = await readCompleteSince(bus, 'DEAD_LETTERS');
   return refusals;

@@ -6,9 +6,9 @@
  * differ.
  */
 import type { Evidence, Violation } from '@bailiff/schemas';
-import type { TaskRecords } from '../shared/read/tasks.ts';
-import type { ResponseRow } from '../shared/rows/response-rows.ts';
-import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
+import type { ResponseRow } from './response-rows.ts';
+import type { TaskRecords } from './tasks.ts';
+import type { VerdictRow } from './verdict-rows.ts';
 
 /** One piece of evidence and its violation. */
 export interface EvidenceStep {

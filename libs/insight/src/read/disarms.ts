@@ -2,7 +2,7 @@
 import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, type Disarm, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import type { ActiveDisarm } from '@bailiff/response';
-import type { Session } from '../session.ts';
+import type { Reader } from '../reader.ts';
 
 export interface StoredDisarm extends ActiveDisarm {
   key: ConfigKey;
@@ -27,10 +27,10 @@ export function disarmOf(keyText: string, json: string, nowMs: number): StoredDi
   }
 }
 
-export async function readDisarms({ bus, io }: Session): Promise<StoredDisarm[]> {
+export async function readDisarms({ bus, nowMs }: Reader): Promise<StoredDisarm[]> {
   const entries = await openBucket(bus, CONFIG_BUCKET).entries('disarm.>');
   return entries
-    .map((entry) => disarmOf(entry.key, entry.value.toString('utf8'), io.nowMs()))
+    .map((entry) => disarmOf(entry.key, entry.value.toString('utf8'), nowMs()))
     .filter((disarm) => disarm !== null)
     .sort((a, b) => a.untilMs - b.untilMs);
 }

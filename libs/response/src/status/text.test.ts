@@ -1,5 +1,5 @@
+import { shortList } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import { shortList } from './plural.ts';
 
 describe('named', () => {
   it.each([

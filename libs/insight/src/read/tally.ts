@@ -5,9 +5,9 @@
  * violations of further groups are counted together (`rest`).
  */
 import { CounterHulls } from '@bailiff/correlation';
+import { plural } from '@bailiff/response';
 import type { Violation } from '@bailiff/schemas';
-import { FairCounts } from '@bailiff/service';
-import { plural } from '../text/plural.ts';
+import { FairCounts } from '@bailiff/service/fair-counts';
 
 /** Far more than a person reads; each keeps a violation. */
 export const MAX_GROUPS = 1_000;

@@ -1,5 +1,4 @@
-/** Formats times and durations. Pure: the current time is a parameter. All times are UTC. */
-export { age, span } from '@bailiff/response';
+/** Formats times. Pure: the current time is a parameter. All times are UTC. */
 
 export const DAY_MS = 86_400_000;
 

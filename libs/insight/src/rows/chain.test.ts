@@ -2,9 +2,9 @@ import { responseIdOf } from '@bailiff/response';
 import type { Response, Violation } from '@bailiff/schemas';
 import { sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { foldTask, type TaskRecords } from '../shared/read/tasks.ts';
+import { latencyLine, renderChain } from '../../../../apps/cli/src/explain/render.ts';
 import { abridge, buildChain, type EvidenceStep, recordsOf } from './chain.ts';
-import { latencyLine, renderChain } from './render.ts';
+import { foldTask, type TaskRecords } from './tasks.ts';
 
 const T0 = Date.parse('2026-11-24T12:00:00Z') * 1000;
 const NOW_MS = T0 / 1000 + 60_000;

@@ -6,12 +6,12 @@
  */
 import type { ConfigChange } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
+import { span } from '@bailiff/response';
 import type { GuardGap, Violation } from '@bailiff/schemas';
-import { claimOf } from '../shared/rows/event-rows.ts';
-import { outcomeOf } from '../shared/rows/operation-text.ts';
-import { type ResponseRow, responseText } from '../shared/rows/response-rows.ts';
-import { shortId, type VerdictRow } from '../shared/rows/verdict-rows.ts';
-import { span } from '../shared/text/time.ts';
+import { claimOf } from './event-rows.ts';
+import { outcomeOf } from './operation-text.ts';
+import { type ResponseRow, responseText } from './response-rows.ts';
+import { shortId, type VerdictRow } from './verdict-rows.ts';
 
 export const LANES = ['lifecycle', 'config', 'violations', 'verdicts', 'responses'] as const;
 export type Lane = (typeof LANES)[number];

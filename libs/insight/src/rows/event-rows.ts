@@ -1,12 +1,11 @@
 /**
- * Violation frames as table rows and JSON lines. Pure. One row per violation, and one per interface
+ * Violation frames as rows and their JSON. Pure. One row per violation, and one per interface
  * that sent packets before it was guarded.
  */
 import type { CounterHulls } from '@bailiff/correlation';
 import type { GuardGap, PacketSample, Violation, ViolationFrame } from '@bailiff/schemas';
-import { matchesPod, type PodSelector, podName } from '../arguments.ts';
-import type { Cell, Column } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
+import { matchesPod, type PodSelector } from '../pod-selector.ts';
+import { isoMicros } from '../text.ts';
 import { endpoint, operationText, outcomeOf, programText, protocolName } from './operation-text.ts';
 
 /** `gap`: packets that an interface sent before its programs were attached. */
@@ -133,71 +132,6 @@ export function destinationOf({ sample, operation }: Violation): string {
   if (!sample) return '';
   const to = endpoint(sample.destinationAddress, sample.destinationPort);
   return [to, protocolName(sample.l4Protocol)].filter(Boolean).join(' ');
-}
-
-/** Titles of the columns count, claim and destination, by kind. */
-const TITLES = {
-  spoof: ['PACKETS', 'CLAIMS TO BE', 'SENT TO'],
-  lsm: ['TIMES', 'OPERATION', 'BY PROGRAM'],
-  both: ['COUNT', 'CLAIMS TO BE / DID', 'SENT TO / BY'],
-} as const;
-
-/** Columns of a table with these kinds. */
-export function eventColumns(kind: EventKind | undefined): readonly Column[] {
-  const [count, claim, destination] = TITLES[kind === undefined ? 'both' : kind === 'lsm' ? 'lsm' : 'spoof'];
-  return [
-    { title: 'TIME (UTC)' },
-    { title: 'POD', min: 14, cut: 'within' },
-    { title: kind === 'lsm' ? 'POLICY/RULE' : 'VECTOR', min: 14, cut: 'within' },
-    { title: 'ACTION' },
-    { title: count, align: 'right' },
-    { title: claim, min: 12 },
-    // The program is essential for an operation; the destination of a forged packet is not.
-    { title: destination, min: 12, spare: kind !== 'lsm' },
-    { title: 'NODE', min: 10, spare: true },
-    { title: 'SEQ', align: 'right', spare: true },
-  ];
-}
-
-const REFUSED = { text: 'refused', style: 'red' as const };
-
-/** `foreign-pod, a count of 9`: what a node claims, and why it is not believed. */
-const refusedText = ({ reason }: Refused, claimed: number) => `${reason}, a count of ${claimed}`;
-
-export function eventCells(row: EventRow, nowMs: number): Cell[] {
-  const seq = `#${row.sequence}`;
-  if (row.kind === 'gap') {
-    const { interfaceName, packetsBeforeGuard, appearedToGuardedMicros } = row.gap;
-    const window =
-      appearedToGuardedMicros < 0
-        ? 'existed before the collector'
-        : `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
-    const passed = row.refused ? REFUSED : { text: 'passed', style: 'yellow' as const };
-    const packets = row.refused ? '-' : String(packetsBeforeGuard);
-    return [
-      clockTime(row.atMicros, nowMs),
-      row.pod ?? `? (${interfaceName})`,
-      'before-guard',
-      passed,
-      packets,
-      row.refused ? refusedText(row.refused, packetsBeforeGuard) : window,
-      '',
-      row.nodeName,
-      seq,
-    ];
-  }
-  const { violation, refused } = row;
-  return [
-    clockTime(violation.lastSeenAt, nowMs),
-    violation.pod ? podName(violation.pod) : `? (${violation.interfaceName || 'lsm'})`,
-    violation.vector,
-    refused ? REFUSED : outcomeOf(violation),
-    refused ? '-' : String(row.packets),
-    refused ? refusedText(refused, violation.count + violation.suppressed) : claimOf(violation),
-    refused ? `says ${row.nodeName}` : destinationOf(violation),
-    row.nodeName,
-    seq,
-  ];
 }
 
 /** One line of `--json`. Times are RFC 3339; packet headers are hexadecimal. */

@@ -1,10 +1,7 @@
 /** Responses as table rows and JSON lines. Pure. */
 import type { Response } from '@bailiff/schemas';
-import { matchesPod, type PodSelector, podName } from '../arguments.ts';
-import type { Style } from '../text/paint.ts';
-import type { Cell, Column } from '../text/table.ts';
-import { clockTime, isoMicros } from '../text/time.ts';
-import { shortId } from './verdict-rows.ts';
+import { matchesPod, type PodSelector } from '../pod-selector.ts';
+import { clockTime, isoMicros } from '../text.ts';
 
 export const PHASES = [
   'pending',
@@ -50,18 +47,6 @@ export function matchesResponse(response: Response, filter: ResponseFilter): boo
   return !pod || matchesPod(pod, podOf(response));
 }
 
-const STYLES: Record<Response['phase'], Style> = {
-  pending: 'yellow',
-  approved: 'green',
-  started: 'dim',
-  succeeded: 'green',
-  dryrun: 'cyan',
-  refused: 'yellow',
-  failed: 'red',
-  undone: 'dim',
-};
-export const phaseStyle = (phase: Response['phase']): Style => STYLES[phase];
-
 /**
  * `/api/v1/namespaces/shop/pods/web-0/eviction` → `pods/web-0/eviction`: another column has the
  * namespace.
@@ -74,30 +59,6 @@ export function responseText(response: Response, nowMs: number): string {
   const request = apiVerb === '' ? '' : `${apiVerb} ${shortPath(apiPath)} → ${apiStatus}`;
   const until = phase === 'succeeded' && expiresAt !== null ? `until ${clockTime(expiresAt, nowMs)}` : '';
   return [until, reason || request || reasonCode].filter(Boolean).join(', ');
-}
-
-export const RESPONSE_COLUMNS: readonly Column[] = [
-  { title: 'TIME (UTC)' },
-  { title: 'POD', min: 14, cut: 'within' },
-  { title: 'ACTION' },
-  { title: 'PHASE' },
-  { title: 'ID' },
-  { title: 'WHY', min: 12 },
-  { title: 'VERDICT', spare: true },
-  { title: 'SEQ', align: 'right', spare: true },
-];
-
-export function responseCells({ response, sequence }: ResponseRow, nowMs: number): Cell[] {
-  return [
-    clockTime(response.recordedAt, nowMs),
-    response.podName === '' ? `node ${response.nodeName}` : podName(podOf(response)),
-    response.action,
-    { text: response.phase, style: STYLES[response.phase] },
-    shortId(response.responseId),
-    responseText(response, nowMs),
-    shortId(response.verdictId),
-    `#${sequence}`,
-  ];
 }
 
 export function responseJson({ response, sequence, storedAtMicros }: ResponseRow): Record<string, unknown> {

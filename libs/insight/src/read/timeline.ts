@@ -5,15 +5,11 @@
  */
 import { changeOf, filters, isCopy, openBucket, readNewest } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
+import { plural, podName } from '@bailiff/response';
 import { readQuarantineList } from '@bailiff/schemas';
-import { verdictsOfPod } from '../explain/read.ts';
-import { matchesPod, type PodLike, type PodSelector, podName, subjectParts } from '../shared/arguments.ts';
-import { NodeFrames, RefusedCounts } from '../shared/read/node-frames.ts';
-import { readPods } from '../shared/read/pods.ts';
-import type { ResponseRow } from '../shared/rows/response-rows.ts';
-import type { VerdictRow } from '../shared/rows/verdict-rows.ts';
-import type { Session } from '../shared/session.ts';
-import { plural } from '../shared/text/plural.ts';
+import { matchesPod, type PodLike, type PodSelector, subjectParts } from '../pod-selector.ts';
+import type { Reader } from '../reader.ts';
+import type { ResponseRow } from '../rows/response-rows.ts';
 import {
   Bursts,
   configItem,
@@ -24,7 +20,11 @@ import {
   responseItem,
   type TimelineItem,
   verdictItem,
-} from './items.ts';
+} from '../rows/timeline-items.ts';
+import type { VerdictRow } from '../rows/verdict-rows.ts';
+import { verdictsOfPod } from './chain.ts';
+import { NodeFrames, RefusedCounts } from './node-frames.ts';
+import { readPods } from './pods.ts';
 
 export interface Timeline {
   /** `shop/web-0 on node-a`. */
@@ -60,12 +60,12 @@ interface Collected {
   nodes: Set<string>;
 }
 
-export async function readTimeline(session: Session, request: TimelineRequest): Promise<Timeline> {
+export async function readTimeline(reader: Reader, request: TimelineRequest): Promise<Timeline> {
   const found: Collected = { items: [], facts: [], notes: [], pods: new Map(), nodes: new Set() };
-  await readLists(session, request, found);
-  await readViolations(session, request, found);
-  await readVerdictsAndResponses(session, request, found);
-  await readConfig(session, request, found);
+  await readLists(reader, request, found);
+  await readViolations(reader, request, found);
+  await readVerdictsAndResponses(reader, request, found);
+  await readConfig(reader, request, found);
   const { pods, nodes, facts, notes } = found;
   const within = ({ atMicros, untilMicros }: TimelineItem) =>
     untilMicros / 1000 >= request.sinceMs && atMicros / 1000 <= request.untilMs;
@@ -84,9 +84,9 @@ export async function readTimeline(session: Session, request: TimelineRequest): 
   return { title, facts: [...described.slice(0, 8), ...facts], items: inTime(found.items.filter(within)), notes };
 }
 
-async function readLists(session: Session, { pod }: TimelineRequest, found: Collected): Promise<void> {
+async function readLists(reader: Reader, { pod }: TimelineRequest, found: Collected): Promise<void> {
   if (!pod) return;
-  const listed = (await readPods(session)).filter((candidate) => matchesPod(pod, candidate));
+  const listed = (await readPods(reader)).filter((candidate) => matchesPod(pod, candidate));
   for (const one of listed) {
     const top = one.owners.at(-1);
     found.pods.set(one.uid, { ...one, owner: top ? `${top.kind} ${top.name}` : '' });
@@ -95,7 +95,7 @@ async function readLists(session: Session, { pod }: TimelineRequest, found: Coll
     if (!Number.isNaN(createdMs)) found.items.push(createdItem(createdMs * 1000, one.nodeName));
   }
   found.facts.push(listed.length > 0 ? 'currently in the snapshot of its node' : 'currently in no pod snapshot');
-  for (const { value } of await openBucket(session.bus, 'bailiff_quarantine').entries()) {
+  for (const { value } of await openBucket(reader.bus, 'bailiff_quarantine').entries()) {
     const { entries } = readQuarantineList(value.toString('utf8'));
     for (const entry of entries) {
       const who = { uid: entry.podUid, namespace: entry.podNamespace, name: entry.podName };
@@ -104,11 +104,11 @@ async function readLists(session: Session, { pod }: TimelineRequest, found: Coll
   }
 }
 
-async function readViolations(session: Session, request: TimelineRequest, found: Collected): Promise<void> {
-  const { bus, io } = session;
+async function readViolations(reader: Reader, request: TimelineRequest, found: Collected): Promise<void> {
+  const { bus, signal } = reader;
   const { pod, sinceMs, untilMs, verdict } = request;
   const named = new Set(verdict?.verdict.evidence.map(({ streamSequence, index }) => `${streamSequence}/${index}`));
-  const frames = new NodeFrames(session, sinceMs);
+  const frames = new NodeFrames(reader, sinceMs);
   const refusals = new RefusedCounts();
   const bursts = new Bursts();
   const gaps = new Map<string, TimelineItem>();
@@ -148,7 +148,7 @@ async function readViolations(session: Session, request: TimelineRequest, found:
         });
       });
     },
-    signal: io.signal,
+    signal,
   });
   found.items.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
   found.notes.push(...refusals.lines());
@@ -156,10 +156,10 @@ async function readViolations(session: Session, request: TimelineRequest, found:
   if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations omitted.`);
 }
 
-async function readVerdictsAndResponses(session: Session, request: TimelineRequest, found: Collected): Promise<void> {
-  const { bus, decoder, io } = session;
+async function readVerdictsAndResponses(reader: Reader, request: TimelineRequest, found: Collected): Promise<void> {
+  const { bus, decoder, signal } = reader;
   const { pod, sinceMs, verdict } = request;
-  const rows = pod ? await verdictsOfPod(session, pod, sinceMs) : [];
+  const rows = pod ? await verdictsOfPod(reader, pod, sinceMs) : [];
   if (verdict && !rows.some((row) => row.sequence === verdict.sequence)) rows.push(verdict);
   for (const row of rows) {
     found.items.push(verdictItem(row));
@@ -181,9 +181,9 @@ async function readVerdictsAndResponses(session: Session, request: TimelineReque
             const who = { uid: response.podUid, namespace: response.podNamespace, name: response.podName };
             if (!(pod ? matchesPod(pod, who) : ids.has(response.verdictId))) return;
             const row: ResponseRow = { sequence: message.sequence, storedAtMicros: message.timestampMicros, response };
-            responses.add(responseItem(row, io.nowMs()));
+            responses.add(responseItem(row, reader.nowMs()));
           }),
-    signal: io.signal,
+    signal,
   });
   found.items.push(...responses.items());
   if (responses.dropped > 0) found.notes.push(`${plural(responses.dropped, 'older response')} omitted.`);
@@ -223,7 +223,7 @@ export function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: R
   }
 }
 
-async function readConfig({ bus, io }: Session, request: TimelineRequest, found: Collected): Promise<void> {
+async function readConfig({ bus, signal }: Reader, request: TimelineRequest, found: Collected): Promise<void> {
   const namespaces = new Set([...found.pods.values()].map(({ namespace }) => namespace));
   const changes = new Newest<TimelineItem>(MAX_ITEMS);
   await readNewest(bus, 'CONFIG_LOG', {
@@ -232,7 +232,7 @@ async function readConfig({ bus, io }: Session, request: TimelineRequest, found:
       const change = changeOf(message);
       if (change && canAffect(change.key, namespaces, found.nodes)) changes.add(configItem(change));
     },
-    signal: io.signal,
+    signal,
   });
   found.items.push(...changes.items());
   if (changes.dropped > 0) found.notes.push(`${plural(changes.dropped, 'older change')} of the configuration omitted.`);

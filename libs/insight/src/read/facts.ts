@@ -11,6 +11,7 @@ import {
   readNewest,
   SERVICES_BUCKET,
 } from '@bailiff/bus';
+import { configRefusal } from '@bailiff/policy';
 import {
   type CertificateFacts,
   type ClusterFacts,
@@ -20,9 +21,7 @@ import {
   MAX_LETTERS,
   type StreamInfo,
 } from '@bailiff/response';
-import { busOptionsOf } from '@bailiff/service';
-import { refusalOf } from '../config-keys/keys.ts';
-import type { Session } from '../session.ts';
+import type { Reader } from '../reader.ts';
 import { disarmOf } from './disarms.ts';
 import { readInstances } from './instances.ts';
 import { readExpectedNodes, readNodes } from './nodes.ts';
@@ -38,28 +37,28 @@ const STREAMS: readonly string[] = [
 ];
 
 /** @throws BusError */
-export async function readFacts(session: Session, staleMs: number): Promise<ClusterFacts> {
-  const { bus, io } = session;
+export async function readFacts(reader: Reader, staleMs: number): Promise<ClusterFacts> {
+  const { bus } = reader;
   const streams = await readStreams(bus, STREAMS);
   const [nodes, expected, config, instances, services, deadLetters, certificates] = await Promise.all([
-    ifThere(streams, 'KV_bailiff_nodes', () => readNodes(session), new Map()),
-    ifThere(streams, 'KV_bailiff_pods', () => readExpectedNodes(session), null),
+    ifThere(streams, 'KV_bailiff_nodes', () => readNodes(reader), new Map()),
+    ifThere(streams, 'KV_bailiff_pods', () => readExpectedNodes(reader), null),
     ifThere(streams, `KV_${CONFIG_BUCKET}`, () => openBucket(bus, CONFIG_BUCKET).entries(), []),
     ifThere(streams, `KV_${SERVICES_BUCKET}`, () => readInstances(bus), []),
-    readServices(session),
-    readDeadLetters(session, streams.get('DEAD_LETTERS') ?? null),
-    readCertificates(session),
+    readServices(reader),
+    readDeadLetters(reader, streams.get('DEAD_LETTERS') ?? null),
+    readCertificates(reader),
   ]);
   const values = config.map(({ key, value }) => {
     const json = value.toString('utf8');
-    return { key, json, refused: refusalOf(key, json) };
+    return { key, json, refused: configRefusal(key, json) };
   });
   const disarms = values
     .filter(({ key }) => key.startsWith('disarm.'))
-    .flatMap(({ key, json }) => disarmOf(key, json, io.nowMs()) ?? [])
+    .flatMap(({ key, json }) => disarmOf(key, json, reader.nowMs()) ?? [])
     .sort((a, b) => a.untilMs - b.untilMs);
   const read = { nodes, expected, config: values, disarms, instances, services, streams, deadLetters, certificates };
-  return { ...read, nowMs: io.nowMs(), staleMs };
+  return { ...read, nowMs: reader.nowMs(), staleMs };
 }
 
 /** A missing stream is a fact, and so is what it would hold. */
@@ -70,7 +69,7 @@ const ifThere = <T>(
   otherwise: T,
 ): Promise<T> => (streams.get(stream) ? read() : Promise.resolve(otherwise));
 
-async function readDeadLetters({ bus, io }: Session, info: StreamInfo | null): Promise<DeadLetters> {
+async function readDeadLetters({ bus, signal }: Reader, info: StreamInfo | null): Promise<DeadLetters> {
   const none = { counts: [], cut: false };
   if (!info || info.state.messages === 0) return none;
   const sinceMs = Date.parse(info.ts ?? '') - LETTERS_WITHIN_MS;
@@ -87,14 +86,14 @@ async function readDeadLetters({ bus, io }: Session, info: StreamInfo | null): P
       const key = JSON.stringify(one);
       counts.set(key, { ...one, count: (counts.get(key)?.count ?? 0) + 1 });
     },
-    signal: io.signal,
+    signal,
   });
   return { counts: [...counts.values()], cut };
 }
 
-async function readCertificates({ bus, connection }: Session): Promise<CertificateFacts> {
+async function readCertificates({ bus, server }: Reader): Promise<CertificateFacts> {
   try {
-    return await certificateEnds(bus, busOptionsOf({ ...connection, natsTokenFile: '' }));
+    return await certificateEnds(bus, server);
   } catch (error) {
     return (error as Error).message;
   }

@@ -3,7 +3,7 @@
  */
 import { decodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
-import type { Session } from '../session.ts';
+import type { Reader } from '../reader.ts';
 
 interface Schema<T> {
   safeParse(
@@ -41,7 +41,7 @@ export function storedStatus<T extends { updatedAt: string }>(
 }
 
 /** Status by node; a string is the reason why it cannot be parsed. */
-export async function readNodes({ bus }: Pick<Session, 'bus'>): Promise<Map<string, NodeStatus | string>> {
+export async function readNodes({ bus }: Pick<Reader, 'bus'>): Promise<Map<string, NodeStatus | string>> {
   const entries = await openBucket(bus, 'bailiff_nodes').entries('>', { injected: true });
   return new Map(entries.map((entry) => [decodeToken(entry.key), statusOf(entry)]));
 }
@@ -55,7 +55,7 @@ function statusOf(entry: KvEntry): NodeStatus | string {
 }
 
 /** Node names from ipam-sync; null if it has published none. */
-export async function readExpectedNodes({ bus }: Session): Promise<string[] | null> {
+export async function readExpectedNodes({ bus }: Reader): Promise<string[] | null> {
   const entry = await openBucket(bus, 'bailiff_pods').get(CLUSTER_KEY);
   const snapshot = entry && parseJson(decodeSnapshotValue(entry.value), clusterSnapshot);
   return snapshot === null || typeof snapshot === 'string' ? null : snapshot.nodes.map(({ name }) => name);

@@ -2,16 +2,16 @@
 
 import { BusError } from '@bailiff/bus';
 import { readServiceStatus, type ServiceStatus } from '@bailiff/response';
-import type { Session } from '../session.ts';
+import type { Reader } from '../reader.ts';
 import { readInstances } from './instances.ts';
 
-export async function readServices({ bus, out }: Session): Promise<ServiceStatus | null> {
+export async function readServices({ bus, note }: Reader): Promise<ServiceStatus | null> {
   try {
     return await readServiceStatus(bus, await readInstances(bus), { timeoutMs: 2 * bus.timeoutMs });
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     // A bus that is not set up is reported elsewhere.
-    if (error.code !== 'BUS_NO_STREAM') out.note(`cannot read the status of the services: ${error.message}`);
+    if (error.code !== 'BUS_NO_STREAM') note(`cannot read the status of the services: ${error.message}`);
     return null;
   }
 }

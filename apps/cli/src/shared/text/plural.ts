@@ -1,2 +1,0 @@
-/** Counts and lists as text. Pure. */
-export { plural, shortList } from '@bailiff/response';
