@@ -202,33 +202,38 @@ function neighbourFaults(world: World, packet: Packet): Vector[] {
   return faults;
 }
 
-/** The destination of a quoted IPv6 packet, which is the last segment of a routing header. null: malformed */
-function quotedDestination(quote: Bytes): bigint | null {
+/**
+ * The destination of a quoted IPv6 packet, which is the last segment of a routing header. null: malformed.
+ * @param isWhole the error is not fragmented, so that nothing follows the end of the quote
+ */
+function quotedDestination(quote: Bytes, isWhole: boolean): bigint | null {
+  const first = () => quote.big(24, 16);
   if (!quote.has(0, 40) || !quote.canRead(24, 16)) return null;
   let next = quote.number(6, 1);
   let at = 40;
   for (let count = 0; [0, 43, 44, 51, 60].includes(next); count++) {
     if (count === 9) return null;
     // Nothing that is not there is read by anyone.
-    if (!quote.has(at, 8)) break;
+    if (!quote.has(at, 8)) return isWhole ? first() : null;
     if (!quote.canRead(at, 8)) return null;
     const header = { next: quote.number(at, 1), length: quote.number(at + 1, 1), word: quote.number(at + 2, 2) };
     if (next === 43) {
-      if (header.word >> 8 !== 4 || !quote.has(at + 8, 16)) break;
+      if (header.word >> 8 !== 4) break;
+      if (!quote.has(at + 8, 16)) return isWhole ? first() : null;
       return quote.canRead(at + 8, 16) ? quote.big(at + 8, 16) : null;
     }
     if (next === 44 && header.word >> 3 !== 0) break;
     at += { 44: 8, 51: (header.length + 2) * 4 }[next] ?? (header.length + 1) * 8;
     next = header.next;
   }
-  return quote.big(24, 16);
+  return first();
 }
 
 /** An error: about a packet that was sent to the pod, or about an unknown option of one to a group. */
 function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
   const quote = packet.transport!.from(8);
   if (family === 6) {
-    const to = quotedDestination(quote);
+    const to = quotedDestination(quote, packet.fragment === 'none');
     if (to === null) return ['malformed'];
     if (packet.transport!.number(0, 2) === 0x0402 && to >> 120n === 0xffn) return [];
     return isSource(world, to, 6) || isClaim(world, to, 6) ? [] : ['redirect'];
@@ -295,8 +300,8 @@ function isFromRouter(world: World, packet: Packet): boolean {
   const { protocol, transport } = packet;
   if (ROUTER_PROTOCOLS.includes(protocol!)) return true;
   if (protocol === VRRP) return !isOwnVrrp(world, packet);
-  if (protocol === IGMP && packet.kind === 'ipv4' && transport !== undefined)
-    return !HOST_IGMP.includes(transport.number(0, 1));
+  if (protocol === IGMP && packet.kind === 'ipv4')
+    return packet.fragment === 'later' || (transport !== undefined && !HOST_IGMP.includes(transport.number(0, 1)));
   return ROUTER_ICMPV6.includes(icmpType(packet));
 }
 

@@ -244,19 +244,35 @@ while True:
     except OSError as error:
         print('error', error.errno, flush=True)`;
 
+  /** The error in two fragments, the first one with `bytes` bytes of it. */
+  const inFragments = (error: Buffer, bytes: number): Buffer[] => {
+    const message = error.subarray(54);
+    const part = (from: number, to?: number) =>
+      Buffer.concat([fragmentHeader(PROTOCOL.icmpv6, from, to !== undefined, bytes), message.subarray(from, to)]);
+    return [part(0, bytes), part(bytes)].map((payload) =>
+      frame(ETHERTYPE.ipv6, ipv6({ ...ends6, next: PROTOCOL.fragment }, payload)),
+    );
+  };
+  const routedElsewhere = error6(1, routed6(ELSEWHERE.ipv6));
+
   it.each([
-    ['of a type that has no meaning', typed6(100, 0, sent6(ELSEWHERE.ipv6))],
-    ['of a quote whose last segment is the peer', error6(1, routed6(ELSEWHERE.ipv6))],
-  ])("another pod's socket hears no error %s", async (_, attack) => {
+    ['of a type that has no meaning', 'redirect', [typed6(100, 0, sent6(ELSEWHERE.ipv6))]],
+    ['of a quote whose last segment is the peer', 'redirect', [routedElsewhere]],
+    ['whose routing header is in a second fragment', 'malformed', inFragments(routedElsewhere, 48)],
+    ['whose last segment is in a second fragment', 'malformed', inFragments(routedElsewhere, 56)],
+  ])("another pod's socket hears no error %s", async (_, vector, attack) => {
+    const send = async (times: number) => {
+      for (let i = 0; i < times; i += 1) for (const one of attack) await node.send(one);
+    };
     const args = [`--net=/run/netns/${node.pods.receiver.netns}`, 'python3', '-c', LISTENER];
     await using socket = launch('nsenter', args);
     await socket.printed('ready');
-    await node.send(attack);
+    await send(1);
     await socket.printed('error');
     const before = socket.stdout();
     await using guarded = await node.guard(node.pods.attacker);
-    await node.send(attack, 3);
-    await guarded.counted({ 'redirect drop': 3 });
+    await send(3);
+    await guarded.counted({ [`${vector} drop`]: 3 });
     await node.fence();
     expect(socket.stdout()).toBe(before);
   });

@@ -218,7 +218,7 @@ describe('a bridge with multicast snooping', () => {
   };
   const destinationMac = (group: string): string =>
     ipv6Bytes(group).subarray(12).toString('hex').match(/../g)!.join(':');
-  const igmpQuery = (group: string, destination: string): Buffer => {
+  const igmpQuery = (group: string, destination: string, offset = 0): Buffer => {
     const query = igmp(0x11, group);
     query.writeUInt8(1, 1);
     query.writeUInt16BE(0, 2);
@@ -226,7 +226,7 @@ describe('a bridge with multicast snooping', () => {
     const options = Buffer.from([148, 4, 0, 0]);
     return ethernet(
       { source: ATTACKER.mac, destination: '01:00:5e:00:00:01', type: ETHERTYPE.ipv4 },
-      ipv4({ source: ATTACKER.ipv4, destination, protocol: PROTOCOL.igmp, ttl: 1, options }, query),
+      ipv4({ source: ATTACKER.ipv4, destination, protocol: PROTOCOL.igmp, ttl: 1, options, offset }, query),
     );
   };
   const sumOf = (message: Buffer): number => {
@@ -284,6 +284,24 @@ s.sendto(b'${one}', ('${GROUP}', 7001)); s.sendto(b'${two}', ('${RECEIVER.ipv4}'
       until: (known) => !NEEDED.some((group) => known.includes(group)),
     });
     expect([await reaches(), await hears()], 'control: the neighbour is cut off').toEqual([false, false]);
+  });
+
+  it('queries that say they are later fragments - the bridge reads no offset', async () => {
+    const later = (group: string, destination: string) => igmpQuery(group, destination, 64);
+    const hasGroup = async () => (await groups(node.pods.receiver)).includes(GROUP);
+    {
+      await using guarded = await node.guard(node.pods.attacker);
+      await send([later('0.0.0.0', '224.0.0.1'), later(GROUP, '239.9.9.9')]);
+      await guarded.counted({ 'router-protocol drop': 2 });
+      expect([await hasGroup(), await hears()]).toEqual([true, true]);
+    }
+    await send([later('0.0.0.0', '224.0.0.1')]);
+    const forgets = async () => {
+      await send([later(GROUP, '239.9.9.9')]);
+      return hasGroup();
+    };
+    await waitFor(forgets, { what: 'control: the bridge forgets the member', until: (known) => !known });
+    expect(await hears(), 'control: the member is cut off').toBe(false);
   });
 
   it.each([

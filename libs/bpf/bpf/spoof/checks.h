@@ -265,7 +265,8 @@ static __always_inline void check_protocol(struct __sk_buff *skb, const struct i
 			check_udp(skb, iface, packet, ipv4);
 		return;
 	case IPPROTO_IGMP:
-		if (ipv4 && packet->transport && !is_host_igmp(packet->icmp_type))
+		/* A bridge reads a type in every fragment, also where nothing is read here. */
+		if (ipv4 && (packet->fragment == FRAGMENT_LATER || (packet->transport && !is_host_igmp(packet->icmp_type))))
 			add_violation(packet, VECTOR_ROUTER_PROTOCOL);
 		return;
 	case IPPROTO_VRRP:

@@ -14,6 +14,12 @@
 #include "owner.h"
 #include "packet.h"
 
+/* Whether the quote ends before `at`, and does not go on in another fragment of the error. */
+static __always_inline bool ends_before(const struct packet *packet, __u32 at)
+{
+	return packet->fragment == FRAGMENT_NONE && at > packet->end;
+}
+
 /*
  * Loads the destination of the IPv6 packet that an error quotes. Linux takes the last segment of its
  * routing header for it (RFC 8754), if it has one. Returns false if the quote is malformed. One that
@@ -36,10 +42,10 @@ __noinline int load_quoted_destination(struct __sk_buff *skb, struct packet *pac
 		if (!is_extension(next))
 			return true;
 		if (!load_bytes(skb, packet, at, &header, sizeof(header)))
-			return at + sizeof(header) > packet->end;
+			return ends_before(packet, at + sizeof(header));
 		if (next == IPPROTO_ROUTING && header.routing_type == ROUTING_SEGMENTS &&
 		    !load_bytes(skb, packet, at + sizeof(header), to, sizeof(*to)))
-			return at + sizeof(header) + sizeof(*to) > packet->end;
+			return ends_before(packet, at + sizeof(header) + sizeof(*to));
 		if (next == IPPROTO_ROUTING || (next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IP6_OFFSET)))
 			return true;
 		bytes = (header.length + 1) * 8;
