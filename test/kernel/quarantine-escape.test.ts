@@ -18,6 +18,7 @@ import {
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
+import { commandIn } from './harness/processes.ts';
 
 /** Not on this link, not allowed. */
 const FAR = '2001:db8::7';
@@ -137,4 +138,93 @@ describe('escapes from quarantine', () => {
 
   it.each(outgoing)('from the pod - $name', (one) => judge('attacker', 'quarantine-ingress', one));
   it.each(incoming)('to the pod - $name', (one) => judge('receiver', 'quarantine-egress', one));
+});
+
+// A bridge sends what it floods to all pods of the node: ARP, neighbour solicitations, and a MAC that no
+// port has. Only the pod itself and the node need those.
+describe('a quarantined pod and another pod of its node', () => {
+  let node: TestNode;
+  beforeAll(async () => {
+    node = await TestNode.start();
+    await node.open();
+  });
+  afterAll(() => node?.[Symbol.asyncDispose]());
+
+  const NOBODY = '02:00:00:00:00:99';
+  const frames = {
+    'data behind ARP to all pods': arpFor('192.0.2.7', 22).fill(255, 0, 6),
+    'data behind ARP for the other pod': arpFor(RECEIVER.ipv4, 22),
+    'data in the target of NS': nd({ options: options(mac(1), nonce) }),
+    'a NA to the other pod': nd({ type: 136, to: RECEIVER.linkLocal, target: ATTACKER.ipv6 }),
+  };
+  const outgoingFrames = {
+    ...frames,
+    'an allowed address at a MAC that no port has': direct(ATTACKER.ipv6, ALLOWED, NOBODY),
+  };
+  const incomingFrames = {
+    'data behind ARP for the pod': arpFor(RECEIVER.ipv4, 22),
+    'data in the options of NS': nd({
+      to: solicitedNode(RECEIVER.ipv6),
+      target: RECEIVER.ipv6,
+      options: options(mac(1), nonce),
+    }),
+  };
+  const TIMES = 3;
+
+  /** How often it landed, and what both pods then count. */
+  async function sent(one: Buffer, quarantined: 'attacker' | 'receiver' | null, allowed: readonly string[]) {
+    await node.agent.call('object.maps.allowedCidrs.replace', [...allowed, 'fd99::/16']);
+    const untilOf = (side: 'attacker' | 'receiver') => ({ quarantineUntilNs: quarantined === side ? FOREVER_NS : 0n });
+    await using sender = await node.guard(node.pods.attacker, untilOf('attacker'));
+    await using other = await node.guard(node.pods.receiver, untilOf('receiver'));
+    node.forgetLanded();
+    await node.send(one, TIMES);
+    const decided = async () => {
+      const counts = [await sender.counts(), await other.counts()];
+      const dropped = counts.flatMap((of) => Object.values(of)).reduce((sum, count) => sum + count, 0);
+      return { landed: node.landed(one), dropped, counts };
+    };
+    const { landed, counts } = await waitFor(decided, {
+      what: 'all frames to be decided',
+      until: (now) => now.landed + now.dropped >= TIMES,
+    });
+    return { landed, sender: counts[0], other: counts[1] };
+  }
+  const passed = { landed: TIMES, sender: {}, other: {} };
+
+  it.each(Object.entries(outgoingFrames))('from it - %s', async (_, one) => {
+    expect(await sent(one, null, []), 'control: without quarantine').toEqual(passed);
+    const dropped = { landed: 0, sender: { 'quarantine-ingress drop': TIMES }, other: {} };
+    expect(await sent(one, 'attacker', [])).toEqual(dropped);
+    expect(await sent(one, 'attacker', [`${RECEIVER.ipv4}/32`]), 'to an allowed pod').toEqual(passed);
+    expect(await sent(one, 'attacker', [`${RECEIVER.ipv6}/128`]), 'to an allowed pod').toEqual(passed);
+  });
+
+  it.each(Object.entries(incomingFrames))('to it - %s', async (_, one) => {
+    expect(await sent(one, null, []), 'control: without quarantine').toEqual(passed);
+    const dropped = { landed: 0, sender: {}, other: { 'quarantine-egress drop': TIMES } };
+    expect(await sent(one, 'receiver', [])).toEqual(dropped);
+    expect(await sent(one, 'receiver', [`${ATTACKER.ipv4}/32`]), 'of an allowed pod').toEqual(passed);
+  });
+});
+
+describe('a quarantined pod and its allowed network, with real stacks', () => {
+  it('it finds and reaches an allowed pod on the bridge, and no other', async () => {
+    await using node = await TestNode.start({ stacks: true });
+    await node.open();
+    const { attacker, receiver } = node.pods;
+    await using _quarantined = await node.guard(attacker, { quarantineUntilNs: FOREVER_NS });
+    await using _other = await node.guard(receiver);
+    const reaches = async (address: string) => {
+      for (const { netns } of [attacker, receiver]) await commandIn(netns, 'ip', 'neigh', 'flush', 'dev', 'eth0');
+      return commandIn(attacker.netns, 'ping', '-c', '1', '-W', '1', address).then(
+        () => true,
+        () => false,
+      );
+    };
+    const both = async () => [await reaches(RECEIVER.ipv4), await reaches(RECEIVER.ipv6)];
+    expect(await both()).toEqual([false, false]);
+    await node.agent.call('object.maps.allowedCidrs.replace', [`${RECEIVER.ipv4}/32`, `${RECEIVER.ipv6}/128`]);
+    expect(await both()).toEqual([true, true]);
+  });
 });

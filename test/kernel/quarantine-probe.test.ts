@@ -32,10 +32,25 @@ const say = (text) => { console.log(text); process.exit(); };
 socket.on('message', (data) => say(String(data)));
 socket.send('probe', Number(port), address);`;
 
+/** Connects from a probe port, and sends each line that it reads. */
+const CLIENT = `
+import socket, sys, threading
+address, host, port, own = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET)
+s.bind((address, own))
+s.connect((host, port))
+print('connected', flush=True)
+def answers():
+    while True: print('answer', s.recv(100).decode(), flush=True)
+threading.Thread(target=answers, daemon=True).start()
+for line in sys.stdin: s.send(line.encode())`;
+
 /** A reply takes a millisecond; on a busy machine a process may take seconds to start. */
 const ANSWER_MS = 30_000;
 const IN_PORT = 30_080;
 const OUT_PORT = 30_081;
+/** A second probe port, without a server. */
+const CLIENT_PORT = 30_082;
 const FAMILIES = [
   ['IPv4', ATTACKER.ipv4],
   ['IPv6', ATTACKER.ipv6],
@@ -85,12 +100,13 @@ table ip ports {
     await node.agent.call('object.maps.probePorts.replace', key, [
       { port, protocol: 'tcp' },
       { port, protocol: 'udp' },
+      { port: CLIENT_PORT, protocol: 'tcp' },
     ]);
     return guarded;
   }
   /** Dropped packets of the probes; real stacks send others, such as MLD reports. */
-  const cut = async (guarded: Guarded) =>
-    (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(port));
+  const cut = async (guarded: Guarded, of = port) =>
+    (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(of));
   const startProbe = (netns: string, script: string, ...args: unknown[]) => {
     const answers: string[] = [];
     const words = [`--net=/run/netns/${netns}`, process.execPath, '-e', script, ...args.map(String)];
@@ -131,6 +147,30 @@ table ip ports {
     expect(await answerTo(node.netns, UDP_PROBE, address, port)).toBe('probe');
     expect(await cut(guarded)).toEqual([]);
   });
+
+  it.each(FAMILIES)(
+    'tcp - a connection to a server of the node, from the probe port, does not outlast (%s)',
+    async (family, address) => {
+      const host = family === 'IPv4' ? NODE.ipv4 : NODE.ipv6;
+      await using proxy = launch('nsenter', [`--net=/run/netns/${node.netns}`, process.execPath, '-e', SERVER]);
+      await proxy.printed('\n');
+      const args = [address, host, proxy.stdout().trim(), String(CLIENT_PORT)];
+      const words = [`--net=/run/netns/${node.pods.attacker.netns}`, 'python3', '-c', CLIENT, ...args];
+      await using client = launch('nsenter', words, { stdio: ['pipe', 'pipe', 'pipe'] });
+      await client.printed('connected');
+      client.child.stdin!.write('before\n');
+      await client.printed('before');
+      await using guarded = await quarantined();
+      expect(await answerTo(node.netns, TCP_PROBE, address, port), 'probes still pass').toBe('probe');
+      client.child.stdin!.write('within\n');
+      const dropped = await waitFor(() => cut(guarded, CLIENT_PORT), {
+        what: 'a dropped segment',
+        until: (samples) => samples.length > 0,
+      });
+      expect(dropped[0]).toMatchObject({ vector: 'quarantine-ingress', sourcePort: CLIENT_PORT });
+      expect(client.stdout()).not.toContain('within');
+    },
+  );
 
   it('tcp - the reset that ends a probe reaches the pod', async () => {
     await using guarded = await quarantined();

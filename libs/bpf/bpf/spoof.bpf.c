@@ -108,7 +108,7 @@ SEC("tcx/egress")
 int spoof_egress(struct __sk_buff *skb)
 {
 	struct packet packet = { .ifindex = skb->ifindex, .end = skb->len };
-	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &packet.ifindex);
+	const struct iface *iface = bpf_map_lookup_elem(&ifaces, &packet.ifindex), *sender = NULL;
 	__u32 violations = 0;
 	bool quarantined;
 
@@ -118,13 +118,17 @@ int spoof_egress(struct __sk_buff *skb)
 	if (!iface)
 		return TCX_NEXT;
 	quarantined = is_quarantined(iface);
+	if (quarantined || !is_plain_unicast(skb, iface))
+		sender = find_sender(skb);
+	if (sender && is_quarantined(sender) && !is_allowed_pod(iface) && judge_from_quarantine(skb, sender) == TCX_DROP)
+		return TCX_DROP;
 	if (!quarantined && is_plain_to_pod(skb, iface))
 		return TCX_NEXT;
 	parse_frame(skb, &packet);
 	check_offload(skb, &packet);
 	if (is_provocation(skb, iface, &packet))
 		violations |= VECTOR_BIT(VECTOR_PROVOCATION);
-	if (quarantined && !is_exempt_to_pod(skb, iface, &packet))
+	if (quarantined && !is_exempt_to_pod(skb, iface, sender, &packet))
 		violations |= VECTOR_BIT(VECTOR_QUARANTINE_EGRESS);
 	if (!violations)
 		return TCX_NEXT;

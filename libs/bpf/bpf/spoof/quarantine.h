@@ -6,10 +6,13 @@
 #ifndef BAILIFF_QUARANTINE_H
 #define BAILIFF_QUARANTINE_H
 
+#include <stddef.h>
+
 #include "checks.h"
 #include "maps.h"
 #include "owner.h"
 #include "packet.h"
+#include "report.h"
 
 #define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
 #define NODE_ADDRESS_THIS	2
@@ -38,23 +41,98 @@ static __always_inline bool is_allowed(const union address *peer, bool ipv4)
 	return family && *family & (ipv4 ? ADDRESS_IPV4 : ADDRESS_IPV6);
 }
 
+/* Whether quarantine allows the first addresses of the interface's pod. */
+static __always_inline bool is_allowed_pod(const struct iface *iface)
+{
+	union address own;
+
+	if (iface->flags & IFACE_HAS_IPV4) {
+		mapped_address(&own, iface->ipv4);
+		if (is_allowed(&own, true))
+			return true;
+	}
+	if (!(iface->flags & IFACE_HAS_IPV6))
+		return false;
+	__builtin_memcpy(&own, iface->ipv6, sizeof(own));
+	return is_allowed(&own, false);
+}
+
+/* The record of the other guarded interface that a frame to the pod came from; NULL: of none. */
+static __always_inline const struct iface *find_sender(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ingress_ifindex;
+
+	return ifindex && ifindex != skb->ifindex ? bpf_map_lookup_elem(&ifaces, &ifindex) : NULL;
+}
+
+/*
+ * Whether a frame to the pod is sent to its MAC, and is no neighbour discovery. Its destination was
+ * checked where it was sent.
+ */
+static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct iface *iface)
+{
+	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
+	const struct ipv6hdr *header = data + ETH_HLEN;
+	__be16 type;
+
+	if (data + ETH_HLEN > data_end)
+		return false;
+	if (iface->flags & IFACE_HAS_MAC ? !same_mac(data, iface->mac) : *(const __u8 *)data & 1)
+		return false;
+	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
+	if (type != bpf_htons(ETH_P_IPV6))
+		return type == bpf_htons(ETH_P_IP);
+	return (const void *)(header + 1) <= data_end && header->nexthdr != IPPROTO_ICMPV6;
+}
+
+/*
+ * Judges a frame from a pod in quarantine on the way to another one. A bridge sends it to all pods if no
+ * port has its MAC, and ARP and ND to find the node carry data as well. So of such frames none passes,
+ * unless quarantine allows the other pod.
+ */
+__noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *sender)
+{
+	struct packet packet = { .ifindex = skb->ingress_ifindex, .end = skb->len };
+
+	if (!sender)
+		return TCX_NEXT;
+	parse_frame(skb, &packet);
+	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
+	return apply_modes(skb, sender, &packet, 0);
+}
+
 /* A flow between the pod and a node. */
 struct flow {
 	const union address *pod, *node;
 	__be16 pod_port, node_port;
 };
 
+enum held { HELD_NONE, HELD_LISTENING, HELD_FLOW };
+
+static __always_inline enum held find_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size, __u8 protocol)
+{
+	struct bpf_sock *socket;
+	enum held held;
+
+	socket = protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0) :
+					   bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return HELD_NONE;
+	held = protocol == IPPROTO_TCP && socket->state == BPF_TCP_LISTEN ? HELD_LISTENING : HELD_FLOW;
+	bpf_sk_release(socket);
+	return held;
+}
+
 /*
- * Whether this node has a socket for the flow, as the kubelet has for its probes. Addresses and
- * ports alone do not distinguish a probe from a masqueraded node port, which would keep a
- * quarantined pod in service or give it a way out. A listening socket does not count.
+ * Whether this node has a socket for the flow that it opened itself, as the kubelet does for its probes.
+ * Addresses and ports alone do not distinguish a probe from a masqueraded node port, which would keep a
+ * quarantined pod in service or give it a way out. Nor is a connection a probe that the pod opened to a
+ * server of the node, from its probe port and before the quarantine: it would lead through a proxy there.
  */
 static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
 {
 	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *socket;
 	__u32 size;
-	bool held;
 
 	if (ipv4) {
 		size = sizeof(tuple.ipv4);
@@ -69,13 +147,16 @@ static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct 
 		tuple.ipv6.sport = flow->pod_port;
 		tuple.ipv6.dport = flow->node_port;
 	}
-	socket = protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0) :
-					   bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-	if (!socket)
+	if (find_socket(skb, &tuple, size, protocol) != HELD_FLOW)
 		return false;
-	held = protocol != IPPROTO_TCP || socket->state != BPF_TCP_LISTEN;
-	bpf_sk_release(socket);
-	return held;
+	if (protocol != IPPROTO_TCP)
+		return true;
+	/* No flow is from port 0, so this finds a server of the node's port alone. */
+	if (ipv4)
+		tuple.ipv4.sport = 0;
+	else
+		tuple.ipv6.sport = 0;
+	return find_socket(skb, &tuple, size, protocol) != HELD_LISTENING;
 }
 
 static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
@@ -191,18 +272,23 @@ static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct if
 	return is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination);
 }
 
-/* Needs a packet to the pod that was parsed. Its sender is not this pod, so it is not checked. */
-__noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+/*
+ * Needs a packet to the pod that was parsed. Its sender is not this pod, so it is not checked. ARP and ND of
+ * `sender`, another pod of the node, pass only if quarantine allows it: they carry data as well.
+ */
+__noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, const struct iface *sender,
+				struct packet *packet)
 {
+	bool ipv4, is_stranger;
 	struct flow flow;
-	bool ipv4;
 
 	if (!iface || !packet || packet->violations & NEVER_EXEMPT || packet->routed)
 		return false;
 	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
+	is_stranger = sender && !is_allowed_pod(sender);
 	if (packet->ether_type == bpf_htons(ETH_P_ARP))
-		return is_minimal_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
-	if (!ipv4 && is_nd_for_pod(skb, iface, packet))
+		return !is_stranger && is_minimal_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
+	if (!ipv4 && !is_stranger && is_nd_for_pod(skb, iface, packet))
 		return true;
 	if (is_allowed(&packet->source, ipv4))
 		return true;
