@@ -388,11 +388,19 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
   return faults;
 }
 
+/** An NS for an address of all routers of a subnet. */
+function isForRouters(world: World, packet: Packet): boolean {
+  if (icmpType(packet) !== 135 || !packet.transport!.canRead(8, 16)) return false;
+  const target = packet.transport!.big(8, 16);
+  return (target & 0xffn) === 0n && !isClaim(world, target, 6);
+}
+
 /** Whether the answer to a packet to the pod would be dropped. */
 export function provokes(world: World, packet: Packet, modes: VectorModes): boolean {
   if (world.orphaned) return false;
   if (packet.kind === 'arp') return packet.isForLoopback && modes['arp-sender'] === 'enforce';
   if (packet.source === undefined) return false;
+  if (modes['nd-target'] === 'enforce' && isForRouters(world, packet)) return true;
   return answerFaults(world, packet, modes).some((vector) => modes[vector] === 'enforce');
 }
 

@@ -12,8 +12,11 @@ import {
   icmpv6,
   ipv4,
   ipv6,
+  macOption,
+  ndBody,
   PROTOCOL,
   routingHeader,
+  solicitedNode,
   tcp,
   udp,
 } from '@bailiff/lab/frames';
@@ -61,6 +64,22 @@ const request = (target: string) =>
     arp({ operation: 1, senderMac: ATTACKER.mac, sender: ATTACKER.ipv4, target }),
   );
 
+/** To the groups of the address, or to the pod alone. */
+const solicitation = (target: string, to: string = solicitedNode(target)) => {
+  const ends = { source: ATTACKER.ipv6, destination: to };
+  const message = icmpv6(135, ndBody(target, macOption(1, ATTACKER.mac)), ends);
+  return ethernet(
+    {
+      source: ATTACKER.mac,
+      destination: to === RECEIVER.ipv6 ? RECEIVER.mac : '33:33:ff:00:00:00',
+      type: ETHERTYPE.ipv6,
+    },
+    ipv6({ ...ends, next: PROTOCOL.icmpv6, hopLimit: 255 }, message),
+  );
+};
+/** The anycast address of the routers of the subnet. */
+const ROUTERS = 'fd77::';
+
 /** Asks for an error in its first option, and has another header behind them. */
 const optional = (bytes: number) =>
   packet6(PROTOCOL.destinationOptions, () => {
@@ -103,6 +122,8 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['a ping of an address of another interface', 'ipv4-source', ping4(OTHER.ipv4)],
   ['a ping of an IPv6 address of another interface', 'ipv6-source', ping6(OTHER.ipv6)],
   ['ARP for loopback', 'arp-sender', request('127.0.0.1')],
+  ['an NS for the routers of the subnet', 'nd-target', solicitation(ROUTERS)],
+  ['one to the pod alone', 'nd-target', solicitation(ROUTERS, RECEIVER.ipv6)],
   ['a ping of loopback', 'ipv4-source', ping4('127.0.0.1')],
   ['a ping of loopback in a broadcast', 'ipv4-source', ping4('127.0.0.1', BROADCAST_MAC)],
   ['a ping of loopback to a group', 'ipv4-source', ping4('127.0.0.3', GROUP_MAC)],
@@ -130,6 +151,8 @@ describe('provocation, with real stacks', () => {
     const setup = [
       'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_source_route=1',
       'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
+      // A pod that routes sets this itself.
+      'sysctl -qw net.ipv6.conf.all.forwarding=1',
       'sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0',
       'ip link add other0 type bridge',
       'ip link set other0 up',
@@ -238,6 +261,14 @@ const PASSING: readonly Passing[] = [
   { name: 'a pod without identity', frame: transit, record: { state: 'unknown' } },
   { name: 'a pod that has ended', frame: transit, record: { orphaned: true } },
   { name: 'a request for another address', frame: request(OTHER.ipv4) },
+  { name: 'an NS for another address', frame: solicitation(OTHER.ipv6) },
+  { name: "an NS for the pod's address", frame: solicitation(RECEIVER.ipv6, RECEIVER.ipv6) },
+  {
+    name: 'an NS for an address that the pod may announce',
+    frame: solicitation(ROUTERS),
+    record: { hasMore: true },
+    grants: [{ cidr: ROUTERS, neighbour: true }],
+  },
 ];
 
 describe('provocation', () => {

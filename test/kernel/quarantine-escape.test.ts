@@ -200,6 +200,12 @@ describe('a quarantined pod and another pod of its node', () => {
     expect(await sent(one, 'attacker', [`${RECEIVER.ipv6}/128`]), 'to an allowed pod').toEqual(passed);
   });
 
+  it('from it - a packet to an allowed group passes', async () => {
+    const one = direct(ATTACKER.ipv6, 'ff15::7', '33:33:00:00:00:07');
+    expect((await sent(one, 'attacker', [])).landed).toBe(0);
+    expect(await sent(one, 'attacker', ['ff15::/16'])).toEqual(passed);
+  });
+
   it.each(Object.entries(incomingFrames))('to it - %s', async (_, one) => {
     expect(await sent(one, null, []), 'control: without quarantine').toEqual(passed);
     const dropped = { landed: 0, sender: {}, other: { 'quarantine-egress drop': TIMES } };

@@ -47,6 +47,8 @@ static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, cons
 {
 	if ((const void *)(header + 1) > data_end || !is_inline_ipv6(iface, (const union address *)&header->daddr))
 		return false;
+	if (header->nexthdr == IPPROTO_ICMPV6)
+		return (const void *)(header + 1) + 1 <= data_end && *(const __u8 *)(header + 1) != NDISC_NEIGHBOUR_SOLICITATION;
 	if (header->nexthdr != IPPROTO_UDP)
 		return !is_extension(header->nexthdr);
 	return is_plain_answer((const __be16 *)(header + 1), data_end, false);
@@ -201,6 +203,18 @@ static __always_inline bool is_arp_for_loopback(struct __sk_buff *skb, const str
 	       first == LOOPBACK_NETWORK;
 }
 
+/*
+ * Whether it is an NS for the anycast address of the routers of a subnet (RFC 4291, 2.6.1), which a kernel that
+ * forwards IPv6 answers. The program does not know the subnet: its host part is at least 8 bits.
+ */
+static __always_inline bool is_ns_for_routers(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	if (packet->ether_type != bpf_htons(ETH_P_IPV6) || !is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION))
+		return false;
+	return load_bytes(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
+	       packet->target.bytes[15] == 0 && !may_claim_ipv6(iface, skb->ifindex, &packet->target);
+}
+
 /* Whether the answer to a parsed packet to the pod would be dropped. */
 __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
@@ -212,6 +226,8 @@ __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, 
 		return iface->modes[VECTOR_ARP_SENDER] == MODE_ENFORCE && is_arp_for_loopback(skb, packet);
 	if (!packet->has_addresses)
 		return false;
+	if (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE && is_ns_for_routers(skb, iface, packet))
+		return true;
 	of_packet = packet->violations;
 	packet->violations = 0;
 	exchange_ends(packet);

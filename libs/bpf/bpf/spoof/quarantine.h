@@ -88,15 +88,21 @@ static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct
 /*
  * Judges a frame from a pod in quarantine on the way to another one. A bridge sends it to all pods if no
  * port has its MAC, and ARP and ND to find the node carry data as well. So of such frames none passes,
- * unless quarantine allows the other pod.
+ * unless quarantine allows the other pod, or the group that the frame is to.
  */
 __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *sender)
 {
 	struct packet packet = { .ifindex = skb->ingress_ifindex, .end = skb->len };
 
+	bool ipv4;
+
 	if (!sender)
 		return TCX_NEXT;
 	parse_frame(skb, &packet);
+	ipv4 = packet.ether_type == bpf_htons(ETH_P_IP);
+	if (packet.has_addresses && packet.ether_type != bpf_htons(ETH_P_ARP) && is_group(&packet.destination, ipv4) &&
+	    is_allowed(&packet.destination, ipv4))
+		return TCX_NEXT;
 	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
 	return apply_modes(skb, sender, &packet, 0);
 }
