@@ -16,6 +16,8 @@ export interface TestRedis extends AsyncDisposable {
   start(): Promise<void>;
   /** Empties it while it runs. */
   flush(): Promise<void>;
+  /** It refuses writes from now on, and keeps its connections. */
+  becomeReplica(): Promise<void>;
   /** Keys that match a pattern. */
   keys(pattern: string): Promise<string[]>;
 }
@@ -65,6 +67,8 @@ export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
     kill,
     start,
     flush: () => withClient(async (client) => void (await client.flushall())),
+    // Of a server that does not exist.
+    becomeReplica: () => withClient(async (client) => void (await client.call('REPLICAOF', '127.0.0.1', '1'))),
     keys: (pattern) => withClient((client) => client.keys(pattern)),
     async [Symbol.asyncDispose]() {
       await kill();

@@ -28,6 +28,12 @@ const COMMAND_TIMEOUT_MS = 2_000;
  * job.
  */
 const SILENCE_MS = 12_000;
+/**
+ * After a failover, the former server is a replica: it refuses every job, and its connections stay. So
+ * such a refusal closes the connection, and the next one is opened after this, possibly to another
+ * server.
+ */
+const READ_ONLY_WAIT_MS = 2_000;
 /** Workers that may die during one job: a crash of the worker is not the job's fault. */
 const MAX_STALLS = 1_000;
 
@@ -67,16 +73,15 @@ export class Queues {
   #lastError: Error | null = null;
 
   constructor(options: QueueOptions) {
+    const onError = (error: Error) => {
+      this.#lastError = error;
+    };
     // Adding a job fails fast. Workers wait for Redis without a limit.
-    this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS });
-    this.#working = connect(options, {});
+    this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS }, onError);
+    this.#working = connect(options, {}, onError);
     const reportState = () => this.#reportState(options);
-    for (const connection of [this.#adder, this.#working]) {
-      connection.on('ready', reportState).on('close', reportState);
-      connection.on('error', (error: Error) => {
-        this.#lastError = error;
-      });
-    }
+    for (const connection of [this.#adder, this.#working])
+      connection.on('ready', reportState).on('close', reportState).on('error', onError);
     const { prefix } = options;
     for (const action of RESPONSE_ACTIONS) {
       const name = `respond-${action}`;
@@ -186,7 +191,8 @@ async function work(job: BullJob<Job>, token: string | undefined, options: Queue
   throw new DelayedError();
 }
 
-function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions): Redis {
+function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions, onReadOnly: (error: Error) => void): Redis {
+  let readOnlyMs = Number.NEGATIVE_INFINITY;
   const connection = new Redis({
     ...redis,
     ...more,
@@ -194,7 +200,16 @@ function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions): Red
     Connector: RedisConnector,
     maxRetriesPerRequest: null,
     socketTimeout: SILENCE_MS,
-    retryStrategy: (times) => Math.min(2_000, 50 * 2 ** Math.min(times, 6)),
+    reconnectOnError: (error) => {
+      if (!error.message.startsWith('READONLY')) return false;
+      readOnlyMs = performance.now();
+      onReadOnly(error);
+      return true;
+    },
+    retryStrategy: (times) =>
+      performance.now() - readOnlyMs < READ_ONLY_WAIT_MS
+        ? READ_ONLY_WAIT_MS
+        : Math.min(2_000, 50 * 2 ** Math.min(times, 6)),
   });
   connection.on('error', onRedisError);
   return connection;

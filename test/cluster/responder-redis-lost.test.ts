@@ -1,5 +1,5 @@
-// The responder's queues with a silent Redis: its connections stay open without any data, as when
-// its machine is down.
+// The responder's queues with a Redis whose connections stay open and are of no use: it is silent, as
+// when its machine is down, or it became a replica, as after a failover.
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
@@ -16,18 +16,21 @@ afterEach(async () => {
 
 /**
  * A relay between the queues and Redis. `silence`: existing connections are cut off; new ones work.
+ * `leadTo`: new connections lead to another Redis, as those to a Service after a failover.
  */
 async function startRelay(path: string) {
+  let target = path;
   const ends = new Set<net.Socket>();
   const pairs: [net.Socket, net.Socket][] = [];
   const server = net.createServer((near) => {
-    const far = net.connect(path);
+    const far = net.connect(target);
     pairs.push([near, far]);
     for (const end of [near, far]) {
       ends.add(end);
       end.on('error', () => undefined).on('close', () => ends.delete(end));
     }
     near.pipe(far).pipe(near);
+    near.once('close', () => far.destroy());
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   cleanUps.push(async () => {
@@ -40,7 +43,10 @@ async function startRelay(path: string) {
       far.unpipe(near).destroy();
     }
   };
-  return { port: (server.address() as AddressInfo).port, silence };
+  const leadTo = (other: string) => {
+    target = other;
+  };
+  return { port: (server.address() as AddressInfo).port, silence, leadTo };
 }
 
 const jobOf = (taskId: string): Job => ({
@@ -48,23 +54,24 @@ const jobOf = (taskId: string): Job => ({
   ...{ sequence: 1, tries: 0, failingSinceMs: 0 },
 });
 
-it('queues - a silent Redis is reported as lost, reconnected, and its jobs are done', async () => {
-  const redis = await startRedis();
-  cleanUps.push(() => redis[Symbol.asyncDispose]());
-  const { path } = redisOptions(redis.url, null);
-  const relay = await startRelay(path as string);
+/** Queues behind the relay. `put` adds a job. */
+async function startQueues(port: number) {
   const reported: string[] = [];
+  const reasons: string[] = [];
   const done: string[] = [];
   const queues = new Queues({
-    redis: { host: '127.0.0.1', port: relay.port },
-    ...{ prefix: 'silent', concurrency: 1, maxPerSecond: 100, lockDurationMs: 1_000 },
+    redis: { host: '127.0.0.1', port },
+    ...{ prefix: 'lost', concurrency: 1, maxPerSecond: 100, lockDurationMs: 1_000 },
     run: async ({ taskId }) => {
       done.push(taskId);
       return { kind: 'done' };
     },
     ...{ onJobFailure: () => undefined, onForeignJob: () => undefined, onRedisError: () => undefined },
     onRedisReady: () => reported.push('ready'),
-    onRedisLost: () => reported.push('lost'),
+    onRedisLost: (error) => {
+      reported.push('lost');
+      reasons.push(error?.message ?? '');
+    },
   });
   cleanUps.push(() => queues.close());
   const state = () => ({ reported, done, problem: queues.problem });
@@ -72,6 +79,16 @@ it('queues - a silent Redis is reported as lost, reconnected, and its jobs are d
   await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
   await put('before');
   await waitFor(() => done.includes('before'), { what: 'a job with a working Redis', state });
+  return { queues, reported, reasons, done, state, put };
+}
+
+const pathOf = ({ url }: { url: string }) => redisOptions(url, null).path as string;
+
+it('queues - a silent Redis is reported as lost, reconnected, and its jobs are done', async () => {
+  const redis = await startRedis();
+  cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(redis));
+  const { queues, reported, done, state, put } = await startQueues(relay.port);
 
   relay.silence();
   await expect(put('meanwhile')).rejects.toThrow();
@@ -80,5 +97,23 @@ it('queues - a silent Redis is reported as lost, reconnected, and its jobs are d
   // Each of the two connections has its own timeout: the one that adds may be the later.
   await waitFor(() => put('after').then(() => true), { what: 'a job to be accepted', state });
   await waitFor(() => done.includes('after'), { what: 'a job after it', state });
+  expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
+}, 90_000);
+
+it('queues - a Redis that became a replica is left for the one that new connections lead to', async () => {
+  const [former, next] = [await startRedis(), await startRedis()];
+  for (const redis of [former, next]) cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(former));
+  const { queues, reported, reasons, done, state, put } = await startQueues(relay.port);
+
+  relay.leadTo(pathOf(next));
+  await former.becomeReplica();
+  // The control: the connections are alive, and the server refuses.
+  await expect(put('refused')).rejects.toThrow('READONLY');
+  await waitFor(() => reported.includes('lost'), { what: 'the refusal to count as lost', state });
+  expect(reasons[0]).toContain('READONLY');
+  await waitFor(() => queues.ready, { what: 'Redis to be reconnected', state });
+  await waitFor(() => put('after').then(() => true), { what: 'a job to be accepted', state });
+  await waitFor(() => done.includes('after'), { what: 'a job after it', timeoutMs: 30_000, state });
   expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);
