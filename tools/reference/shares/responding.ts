@@ -28,10 +28,22 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     file: `${R}/records/ledger.ts`,
     limits: ['libs/bus/src/topology/topology.ts#RESPONSES_MAX_MESSAGES', 'MAX_EXPIRING_LABELS'],
     filledBy: VERDICTS,
-    share: 'as RESPONSES. An ended task keeps its id, about 100 bytes. Labels with an end have no share',
+    share:
+      'as RESPONSES. An ended task keeps its id, about 100 bytes, and a removal that a quarantine may replace also why it ended. Labels with an end have no share',
     whenFull: 'as RESPONSES; the oldest labels with an end stay on their pods',
     counter: '`bailiff_responder_tasks_remembered`, `bailiff_responder_labels_forgotten_total`',
     tests: ['libs/response/src/records/ledger.test.ts', 'test/cluster/responder-bounds.test.ts'],
+  },
+  {
+    what: 'actions that guards count, of a day',
+    file: `${R}/records/recent-actions.ts`,
+    limits: ['MAX_LABELLED'],
+    filledBy: `${VERDICTS}: each guard looks at all that are kept for its action`,
+    share:
+      'removals, quarantines and cordons: as the budgets of policies. Labels: the newest of each workload or single pod, in the order of their times. Events and captures are not kept',
+    whenFull: 'the oldest label is forgotten: its cooldown ends early',
+    counter: '',
+    tests: ['libs/response/src/records/ledger.test.ts'],
   },
   {
     what: 'records that are stored again before RESPONSES deletes them, in 15 s',

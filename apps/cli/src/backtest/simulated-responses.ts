@@ -148,8 +148,7 @@ class Simulation {
     policy: ResponsePolicy,
     place: number,
   ): void {
-    const stopped = { atMicros, response: { reasonCode } };
-    const tasks = withSubstitutes([task], verdict, new Map([[task.policy, policy]]), () => stopped);
+    const tasks = withSubstitutes([task], verdict, new Map([[task.policy, policy]]), () => ({ atMicros, reasonCode }));
     const substitute = tasks.find((one) => one.substitute);
     if (!substitute || this.#planned.has(substitute.taskId)) return;
     this.#planned.add(substitute.taskId);

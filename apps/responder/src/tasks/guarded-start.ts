@@ -129,7 +129,7 @@ export class GuardedStart {
         namespace: verdict.pod?.namespace ?? null,
       }),
       facts,
-      actions: ledger.actionsSince(nowMicros - ACTION_MEMORY_MICROS),
+      actions: ledger.actionsFor(task.action, nowMicros - ACTION_MEMORY_MICROS),
       mayHaveRun: ledger.mayHaveRun(task.taskId, earliestMicros(stored)),
       reserved: state?.started != null,
       pendingAtMicros: state?.pendingAtMicros ?? null,

@@ -75,7 +75,7 @@ export interface GuardInput {
   /** Text of the disarming that covers the verdict. Null: there is none. */
   disarmed: string | null;
   facts: Facts;
-  /** Actions started within the last 24 h, oldest first. */
+  /** Actions started within the last 24 h that a guard of this action may count, oldest first. */
   actions: readonly ActionEntry[];
   /** The task may have run before: RESPONSES has deleted the records of its verdict's time. */
   mayHaveRun?: boolean;

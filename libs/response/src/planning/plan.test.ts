@@ -1,5 +1,5 @@
 import { BUILT_IN_RESPONSE_POLICIES, type ResponsePolicy, responsePolicy } from '@bailiff/policy';
-import type { Response, Verdict } from '@bailiff/schemas';
+import type { Verdict } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { taskIdOf } from './ids.ts';
 import { DELETE_STORM, expiryOf, mayHaveSubstitute, planVerdict, recordOf, withSubstitutes } from './plan.ts';
@@ -70,7 +70,7 @@ describe('plan', () => {
     expect(planVerdict(verdict({ level: 'medium' }), AT, named({ ...BUILT_IN_RESPONSE_POLICIES }))).toEqual([]);
   });
 
-  const stopped = (reasonCode: string) => () => ({ atMicros: 9_000_000, response: { reasonCode } as Response });
+  const stopped = (reasonCode: string) => () => ({ atMicros: 9_000_000, reasonCode });
 
   it('withSubstitutes - a deletion refused as a storm becomes a quarantine with an expiry', () => {
     const policies = named({ a: policy({ dryRun: false }) });

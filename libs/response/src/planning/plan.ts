@@ -86,13 +86,13 @@ export function withSubstitutes(
   planned: readonly Task[],
   verdict: VerdictSummary,
   policies: ReadonlyMap<string, ResponsePolicy>,
-  terminalOf: (taskId: string) => { atMicros: number; response: Pick<Response, 'reasonCode'> } | null,
+  endOf: (taskId: string) => { atMicros: number; reasonCode: string } | null,
 ): Task[] {
   const tasks = [...planned];
   for (const removal of planned) {
-    const end = terminalOf(removal.taskId);
+    const end = endOf(removal.taskId);
     const policy = policies.get(removal.policy);
-    if (!policy || !end || !hasSubstitute(removal.action, end.response.reasonCode, policy)) continue;
+    if (!policy || !end || !hasSubstitute(removal.action, end.reasonCode, policy)) continue;
     const { after: _after, ...step } = policy.steps.find((s) => s.action === 'quarantine') ?? SUBSTITUTE_QUARANTINE;
     const substitute = { ...taskOf(verdict, end.atMicros, removal.policy, policy, step), substitute: true };
     const own = tasks.findIndex((task) => task.taskId === substitute.taskId);

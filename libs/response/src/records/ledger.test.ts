@@ -1,8 +1,9 @@
 import type { Response } from '@bailiff/schemas';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { responseIdOf, taskIdOf } from '../planning/ids.ts';
 import { ACTION_MEMORY_MICROS, Ledger, MAX_EXPIRING_LABELS, type NeededRecord } from './ledger.ts';
+import { MAX_LABELLED } from './recent-actions.ts';
 import { RELEASED } from './records.ts';
 
 const record = (phase: Response['phase'], more: Partial<Response> = {}): Response => {
@@ -44,19 +45,19 @@ describe('ledger', () => {
     const ledger = new Ledger();
     const taskId = ledger.applyInOrder(record('started'), at(1));
     expect(ledger.isClosed(taskId)).toBe(false);
-    expect(ledger.actionsSince(0)).toMatchObject([
+    expect(ledger.actionsFor('label', 0)).toMatchObject([
       { action: 'label', podUid: 'pod-1', ownerUid: 'rs-1', atMicros: 1000 },
     ]);
     ledger.applyInOrder(record('failed'), at(2));
     expect(ledger.isClosed(taskId)).toBe(true);
-    expect(ledger.actionsSince(0)).toHaveLength(1);
+    expect(ledger.actionsFor('label', 0)).toHaveLength(1);
   });
 
   it('a refusal closes a task and is no action', () => {
     const ledger = new Ledger();
     ledger.applyInOrder(record('refused'), at(1));
     expect(ledger.isClosed(taskIdOf(record('refused')))).toBe(true);
-    expect(ledger.actionsSince(0)).toEqual([]);
+    expect(ledger.actionsFor('label', 0)).toEqual([]);
   });
 
   it('quarantines - in force from success to undo, with or without an expiry; not if held by another verdict', () => {
@@ -91,15 +92,16 @@ describe('ledger', () => {
 
   it("one's own record counts at once, and the position does not jump over what is still on its way", () => {
     const ledger = new Ledger();
-    ledger.applyOwn(record('started', { verdictId: 'v1' }), at(1));
+    const started = (verdictId: string) => record('started', { verdictId, action: 'delete' });
+    ledger.applyOwn(started('v1'), at(1));
     expect(ledger.position).toBe(1);
-    ledger.applyOwn(record('started', { verdictId: 'v3' }), at(3));
+    ledger.applyOwn(started('v3'), at(3));
     expect(ledger.position).toBe(1);
-    ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1));
-    ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2));
-    ledger.applyInOrder(record('started', { verdictId: 'v3' }), at(3));
+    ledger.applyInOrder(started('v1'), at(1));
+    ledger.applyInOrder(started('v2'), at(2));
+    ledger.applyInOrder(started('v3'), at(3));
     expect(ledger.position).toBe(3);
-    expect(ledger.actionsSince(0).map(({ atMicros }) => atMicros)).toEqual([1000, 2000, 3000]);
+    expect(ledger.actionsFor('delete', 0).map(({ atMicros }) => atMicros)).toEqual([1000, 2000, 3000]);
   });
 
   it('expiring - from a success with an expiry until its undo', () => {
@@ -128,11 +130,11 @@ describe('ledger', () => {
     expect([...ledger.released()]).toEqual([]);
   });
 
-  it('an ended task keeps only its id, unless an undo or a substitute may follow', () => {
+  it('an ended task keeps only its id, unless an undo may follow', () => {
     const ledger = new Ledger();
     const rows = [
       [record('refused', { verdictId: 'v1' }), false],
-      [record('refused', { verdictId: 'v2', action: 'delete', reasonCode: 'delete-storm' }), true],
+      [record('refused', { verdictId: 'v2', action: 'delete', reasonCode: 'delete-storm' }), false],
       [record('succeeded', { verdictId: 'v3', expiresAt: 9e15 }), true],
       [record('succeeded', { verdictId: 'v4' }), false],
     ] as const;
@@ -181,7 +183,7 @@ describe('ledger', () => {
       const taskId = taskIdOf(rows[0] as Response);
       const left = `${rows.length - deleted} records left`;
       expect(ledger.isClosed(taskId) || ledger.mayHaveRun(taskId, 500), left).toBe(true);
-      expect(ledger.actionsSince(0), left).toHaveLength(deleted < 4 ? 1 : 0);
+      expect(ledger.actionsFor('delete', 0), left).toHaveLength(deleted < 4 ? 1 : 0);
       expect([...ledger.needed()], left).toEqual([]);
     }
   });
@@ -246,12 +248,71 @@ describe('ledger', () => {
     ]);
   });
 
+  describe('a tenant whose pods violate all day, each with an event, a label and a refused removal', () => {
+    const PODS = MAX_LABELLED + 500;
+    const ledger = new Ledger();
+    beforeAll(() => {
+      let sequence = 0;
+      const apply = (phase: Response['phase'], more: Partial<Response>) =>
+        ledger.applyInOrder(record(phase, more), at(++sequence));
+      apply('started', { verdictId: 'shop', action: 'delete', podUid: 'of-shop' });
+      for (let n = 0; n < PODS; n += 1) {
+        const pod = { verdictId: `v${n}`, podNamespace: 'tenant', podUid: `pod-${n}`, ownerUid: '' };
+        for (const action of ['observe', 'label'] as const)
+          for (const phase of ['started', 'succeeded'] as const) apply(phase, { ...pod, action });
+        apply('refused', { ...pod, action: 'delete', reasonCode: 'budget-exhausted' });
+      }
+    });
+    const refusedAt = (n: number) => taskIdOf(record('refused', { verdictId: `v${n}`, action: 'delete' }));
+
+    it('guards of a removal look at what budgets count, and not at its pods; events count nowhere', () => {
+      expect(ledger.actionsFor('delete', 0).map(({ podUid }) => podUid)).toEqual(['of-shop']);
+      expect([ledger.actionsFor('observe', 0), ledger.actionsFor('capture', 0)]).toEqual([[], []]);
+      // The control: an action with a budget stays.
+      ledger.applyInOrder(record('started', { verdictId: 'cut', action: 'quarantine' }), at(1e6));
+      expect(ledger.actionsFor('delete', 0)).toHaveLength(2);
+    });
+
+    it('labels - the newest of each workload or pod, up to the limit', () => {
+      const labels = ledger.actionsFor('label', 0);
+      expect([labels.length, labels[0]?.podUid, labels.at(-1)?.podUid]).toEqual([
+        MAX_LABELLED,
+        'pod-500',
+        `pod-${PODS - 1}`,
+      ]);
+      const ofOne = new Ledger();
+      for (let n = 1; n <= 3; n += 1) ofOne.applyInOrder(record('succeeded', { verdictId: `v${n}` }), at(n));
+      expect(ofOne.actionsFor('label', 0)).toMatchObject([{ ownerUid: 'rs-1', atMicros: 3000 }]);
+    });
+
+    it('a refused removal keeps no record, only how it ended, while RESPONSES holds it', () => {
+      expect([ledger.isClosed(refusedAt(0)), ledger.task(refusedAt(0))]).toEqual([true, undefined]);
+      expect(ledger.substitutedEnd(refusedAt(0))).toEqual({ atMicros: 6000, reasonCode: 'budget-exhausted' });
+      expect(ledger.substitutedEnd(taskIdOf(record('refused', { verdictId: 'shop' })))).toBeNull();
+      ledger.completeSinceMicros = 6001;
+      ledger.prune(6001);
+      expect([ledger.substitutedEnd(refusedAt(0)), ledger.substitutedEnd(refusedAt(1))]).toEqual([
+        null,
+        { atMicros: 11_000, reasonCode: 'budget-exhausted' },
+      ]);
+      ledger.prune(ACTION_MEMORY_MICROS + 11_001);
+      expect(ledger.substitutedEnd(refusedAt(1))).toBeNull();
+    });
+  });
+
   it('prune - drops actions older than every window', () => {
     const ledger = new Ledger();
-    ledger.applyInOrder(record('started', { verdictId: 'v1' }), at(1, 1000));
-    ledger.applyInOrder(record('started', { verdictId: 'v2' }), at(2, ACTION_MEMORY_MICROS));
+    for (const action of ['delete', 'label'] as const) {
+      ledger.applyInOrder(record('started', { verdictId: 'v1', action, ownerUid: 'rs-1' }), at(1, 1000));
+      ledger.applyInOrder(
+        record('started', { verdictId: 'v2', action, ownerUid: 'rs-2' }),
+        at(2, ACTION_MEMORY_MICROS),
+      );
+      expect(ledger.actionsFor(action, 0)).toHaveLength(2);
+    }
     ledger.prune(ACTION_MEMORY_MICROS + 2000);
-    expect(ledger.actionsSince(0)).toHaveLength(1);
+    expect(ledger.actionsFor('delete', 0)).toHaveLength(1);
+    expect(ledger.actionsFor('label', 0)).toHaveLength(1);
   });
 
   it("the fold is the same however one's own records run ahead of the stream", () => {
@@ -260,6 +321,7 @@ describe('ledger', () => {
       fc.record({
         phase: fc.constantFrom(...phases),
         verdictId: fc.constantFrom('v1', 'v2', 'v3'),
+        action: fc.constantFrom<Response['action'][]>('label', 'delete'),
         own: fc.boolean(),
         aheadBy: fc.nat(4),
       }),
@@ -272,7 +334,9 @@ describe('ledger', () => {
         // The bus rejects second copies, so the stream has none.
         const ids = new Set<string>();
         const records = rows
-          .map((row) => ({ ...row, response: record(row.phase, { verdictId: row.verdictId, expiresAt: 99 }) }))
+          .map(({ phase, verdictId, action, ...row }) => {
+            return { ...row, response: record(phase, { verdictId, action, expiresAt: 99 }) };
+          })
           .filter(({ response }) => !ids.has(response.responseId) && ids.add(response.responseId));
         for (const [index, { response }] of records.entries()) plain.applyInOrder(response, at(index + 1));
         records.forEach(({ response }, index) => {
@@ -283,7 +347,8 @@ describe('ledger', () => {
           expect(mixed.position).toBeGreaterThanOrEqual(index + 1);
         });
         expect(mixed.position).toBe(plain.position);
-        expect(mixed.actionsSince(0)).toEqual(plain.actionsSince(0));
+        for (const action of ['label', 'delete'])
+          expect(mixed.actionsFor(action, 0)).toEqual(plain.actionsFor(action, 0));
         expect([...mixed.expiring()].map((s) => s.taskId).sort()).toEqual(
           [...plain.expiring()].map((s) => s.taskId).sort(),
         );

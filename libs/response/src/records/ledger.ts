@@ -9,13 +9,14 @@
  * older than the first record: `mayHaveRun`.
  *
  * Bounds: an ended task keeps only its id (some 100 bytes) while RESPONSES holds records of that
- * time; actions for ACTION_MEMORY_MICROS; quarantine records (some 1 kB) until their end; of
- * expiring labels the newest MAX_EXPIRING_LABELS.
+ * time, a removal also the reason of its end; actions as recent-actions.ts says; quarantine records
+ * (some 1 kB) until their end; of expiring labels the newest MAX_EXPIRING_LABELS.
  */
 import type { Response } from '@bailiff/schemas';
-import { type ActionEntry, needsReservation } from '../guards/decision.ts';
+import type { ActionEntry } from '../guards/decision.ts';
 import { type PhaseGroup, phaseGroupOf, taskIdOf } from '../planning/ids.ts';
 import { ALREADY_QUARANTINED, mayHaveSubstitute, quarantineEndMicros } from '../planning/plan.ts';
+import { NOT_NEEDED, RecentActions } from './recent-actions.ts';
 import { RELEASED } from './records.ts';
 
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
@@ -26,9 +27,6 @@ export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
  * oldest stay on their pods.
  */
 export const MAX_EXPIRING_LABELS = 50_000;
-
-/** Instead of a sequence: of an action that was undone, and of records of a deleted stream. */
-const NOT_NEEDED = Number.POSITIVE_INFINITY;
 
 /** The records of one task. */
 export interface TaskState {
@@ -44,6 +42,12 @@ export interface TaskState {
   undone: { atMicros: number; response: Response } | null;
 }
 
+/** How a task ended, without its record. */
+export interface TaskEnd {
+  atMicros: number;
+  reasonCode: string;
+}
+
 export interface StreamPlace {
   sequence: number;
   /** Bus time of the record. */
@@ -51,13 +55,13 @@ export interface StreamPlace {
 }
 
 export class Ledger {
-  /** Open tasks, and ended ones whose record is needed for an undo or a substitute quarantine. */
+  /** Open tasks, and ended ones whose record is needed for an undo. */
   #tasks = new Map<string, TaskState>();
   /** Ended tasks without a state, and when they ended. */
   #closed = new Map<string, number>();
-  #actions: ActionEntry[] = [];
-  /** Tasks with an action, and the sequence of the last record that shows it. */
-  #actedTasks = new Map<string, number>();
+  /** Of these, removals that a quarantine may replace. */
+  readonly #substituted = new Map<string, TaskEnd>();
+  readonly #actions = new RecentActions();
   #expiring = new Map<string, TaskState>();
   #released = new Map<string, Released>();
   #quarantines = new Map<string, QuarantineInForce>();
@@ -110,7 +114,7 @@ export class Ledger {
     this.#position = 0;
     for (const one of [...this.#quarantines.values(), ...this.#released.values()]) one.sequence = NOT_NEEDED;
     for (const state of this.#tasks.values()) state.sequences = {};
-    for (const taskId of this.#actedTasks.keys()) this.#actedTasks.set(taskId, NOT_NEEDED);
+    this.#actions.streamRecreated();
   }
 
   /** RESPONSES has deleted records from before this time. It never decreases in one process. */
@@ -151,9 +155,7 @@ export class Ledger {
       for (const sequence of openSequences(state))
         yield { taskId: state.taskId, sequence, namespace: state.first.podNamespace };
     }
-    for (const { taskId, action, namespace } of this.#actions) {
-      if (needsReservation(action)) yield { taskId, sequence: this.#actedTasks.get(taskId) ?? NOT_NEEDED, namespace };
-    }
+    yield* this.#actions.needed();
   }
 
   /** Whether a record that `needed` named is still needed, without another walk through all. */
@@ -163,7 +165,7 @@ export class Ledger {
       this.#quarantines.get(taskId)?.sequence,
       this.#released.get(taskId)?.sequence,
       this.#expiring.get(taskId)?.sequences.terminal,
-      this.#actedTasks.get(taskId),
+      this.#actions.sequenceOf(taskId),
       ...(state ? openSequences(state) : []),
     ];
     return sequence !== NOT_NEEDED && places.includes(sequence);
@@ -185,9 +187,14 @@ export class Ledger {
     return state?.pendingAtMicros != null && state.approvedAtMicros === null && state.terminal === null;
   }
 
-  /** Actions started since a time, oldest first. */
-  actionsSince(sinceMicros: number): ActionEntry[] {
-    return this.#actions.filter((entry) => entry.atMicros >= sinceMicros);
+  /** Why and when a removal ended, if a quarantine may replace it. */
+  substitutedEnd(taskId: string): TaskEnd | null {
+    return this.#substituted.get(taskId) ?? null;
+  }
+
+  /** Actions started since a time that a guard of this action may count, oldest first. */
+  actionsFor(action: string, sinceMicros: number): ActionEntry[] {
+    return this.#actions.of(action, sinceMicros);
   }
 
   /** Tasks whose effect expires and was not undone yet. */
@@ -208,20 +215,16 @@ export class Ledger {
   /** Removes expired actions, tasks and quarantines. */
   prune(nowMicros: number): void {
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
-    if ((this.#actions[0]?.atMicros ?? oldest) < oldest) {
-      this.#actions = this.actionsSince(oldest);
-      this.#actedTasks = new Map(
-        this.#actions.map(({ taskId }) => [taskId, this.#actedTasks.get(taskId) ?? NOT_NEEDED]),
-      );
-    }
-    // Their verdicts are older, and `mayHaveRun` covers them.
+    this.#actions.prune(oldest);
+    // Their verdicts are older, and `mayHaveRun` covers them. Both are nearly in the order of time, and
+    // too many to look at all of them each time.
     for (const [taskId, atMicros] of this.#closed) {
-      if (atMicros < this.#completeSinceMicros) this.#closed.delete(taskId);
+      if (atMicros >= this.#completeSinceMicros) break;
+      this.#closed.delete(taskId);
     }
-    for (const [taskId, { terminal }] of this.#tasks) {
-      if (terminal && terminal.atMicros < oldest && !this.#expiring.has(taskId)) {
-        this.#close(taskId, terminal.atMicros);
-      }
+    for (const [taskId, { atMicros }] of this.#substituted) {
+      if (atMicros >= Math.max(oldest, this.#completeSinceMicros)) break;
+      this.#substituted.delete(taskId);
     }
     this.#forgetLabels();
     for (const [taskId, { untilMicros }] of this.#quarantines)
@@ -250,12 +253,8 @@ export class Ledger {
     const taskId = taskIdOf(response);
     const group = phaseGroupOf(response.phase);
     if (group === 'started' || response.phase === 'succeeded')
-      this.#remember(actionOf(taskId, atMicros, response), sequence);
-    else if (this.#actedTasks.has(taskId))
-      this.#actedTasks.set(
-        taskId,
-        group === 'undone' ? NOT_NEEDED : Math.max(sequence, this.#actedTasks.get(taskId) ?? 0),
-      );
+      this.#actions.add(actionOf(taskId, atMicros, response), sequence);
+    else this.#actions.moved(taskId, group === 'undone' ? NOT_NEEDED : sequence);
     if (group === 'undone' && response.reasonCode === RELEASED) {
       this.#released.set(taskId, { taskId, sequence, atMicros, response });
     }
@@ -269,24 +268,6 @@ export class Ledger {
     this.#tasks.set(taskId, state);
     this.#settle(state);
     return taskId;
-  }
-
-  /**
-   * Inserts by time: an own record may be applied before an earlier one of another replica. The
-   * `succeeded` record counts if `started` was deleted.
-   */
-  #remember(entry: ActionEntry, sequence: number): void {
-    const { taskId, atMicros } = entry;
-    const known = this.#actedTasks.get(taskId);
-    this.#actedTasks.set(taskId, Math.max(known ?? 0, sequence));
-    if (known !== undefined) {
-      const at = this.#actions.findLastIndex((one) => one.taskId === taskId);
-      if ((this.#actions[at] as ActionEntry).atMicros <= atMicros) return;
-      this.#actions.splice(at, 1);
-    }
-    let index = this.#actions.length;
-    while (index > 0 && (this.#actions[index - 1] as ActionEntry).atMicros > atMicros) index--;
-    this.#actions.splice(index, 0, entry);
   }
 
   #settle(state: TaskState): void {
@@ -305,9 +286,10 @@ export class Ledger {
       return;
     }
     this.#expiring.delete(taskId);
-    // Kept: a quarantine may replace the removal, and `tasksOf` needs its outcome.
-    if (mayHaveSubstitute(end.action, end.reasonCode)) return;
-    this.#close(taskId, state.terminal?.atMicros ?? 0);
+    const atMicros = state.terminal?.atMicros ?? 0;
+    if (mayHaveSubstitute(end.action, end.reasonCode))
+      this.#substituted.set(taskId, { atMicros, reasonCode: end.reasonCode });
+    this.#close(taskId, atMicros);
   }
 }
 

@@ -40,7 +40,7 @@ export function tasksOf(placed: Placed, policies: PolicyHistory, ledger: Ledger)
   const { verdict, atMicros } = placed;
   const { byName } = policies.at(atMicros - POLICY_SETTLE_MICROS);
   const planned = planVerdict(verdict, atMicros, byName);
-  const tasks = withSubstitutes(planned, verdict, byName, (taskId) => ledger.task(taskId)?.terminal ?? null);
+  const tasks = withSubstitutes(planned, verdict, byName, (taskId) => ledger.substitutedEnd(taskId));
   return tasks.filter(({ taskId }) => !ledger.mayHaveRun(taskId, earliestMicros(placed)));
 }
 
