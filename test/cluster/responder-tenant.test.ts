@@ -291,7 +291,7 @@ describe('responder - a pod that does not end', () => {
     await using rig = await Rig.start();
     await rig.policies({ remove: acting('remove', DELETE) });
     await rig.start({ maxGraceSeconds: 1 });
-    const [long, short] = [rig.pod(), rig.pod({ finalizers: ['example.com/wait'] })];
+    const [long, short] = [rig.pod(), rig.pod()];
     rig.deaf.add(long.name).add(short.name);
     rig.api.api.delete('pods', long, { gracePeriodSeconds: 31_536_000 });
     rig.api.api.delete('pods', short, { gracePeriodSeconds: 1 });
@@ -303,6 +303,49 @@ describe('responder - a pod that does not end', () => {
     expect(cut.phase).toBe('succeeded');
     expect(rig.podNow(long)).toBeNull();
     const left = await rig.until(await rig.verdict(short, { rule: 'remove' }), 'delete', ['succeeded', 'refused']);
-    expect(left.reasonCode).toBe('already-deleting');
+    expect(left.phase).toBe('succeeded');
+    expect(rig.changesOf(short, 'delete')).toEqual([]);
+  });
+
+  it('a pod that its tenant deletes before it attacks has no network until it is gone; a deleted one that attacks nothing keeps its own', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ remove: acting('remove', DELETE) });
+    await rig.start();
+    const [attacker, honest] = [rig.pod(), rig.pod()];
+    for (const pod of [attacker, honest]) {
+      rig.deaf.add(pod.name);
+      rig.api.api.delete('pods', pod, { gracePeriodSeconds: 30 });
+    }
+    const verdict = await rig.verdict(attacker, { rule: 'remove' });
+    await waitFor(async () => (await rig.quarantined()).includes(attacker.uid), { what: 'it to have no network' });
+    expect(rig.podNow(attacker)?.metadata.uid, 'control: it still runs').toBe(attacker.uid);
+    expect(await rig.quarantined()).toEqual([attacker.uid]);
+    rig.api.api.delete('pods', attacker, { gracePeriodSeconds: 0 });
+    expect(await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).toMatchObject({
+      phase: 'succeeded',
+      reasonCode: '',
+    });
+  });
+
+  it('a pod on another node, with the name and the claimed UID of one that was removed by force, protects nothing', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({
+      remove: acting('remove', DELETE),
+      isolate: acting('isolate', [{ action: 'quarantine' }]),
+    });
+    await rig.start();
+    for (const [rule, action] of [
+      ['remove', 'delete'],
+      ['isolate', 'quarantine'],
+    ] as const) {
+      const attacker = rig.pod();
+      rig.api.api.delete('pods', attacker, { gracePeriodSeconds: 0 });
+      const annotations = { 'kubernetes.io/config.mirror': attacker.uid };
+      const decoy = rig.podCalled(attacker.name, { node: 'node-b', annotations });
+      const end = await rig.until(await rig.verdict(attacker, { rule }), action, ['succeeded', 'refused', 'failed']);
+      expect(end.phase, end.reason).toBe('succeeded');
+      expect(await rig.quarantined()).toContain(attacker.uid);
+      expect(rig.podNow(decoy)?.metadata.labels?.['bailiff.dev/quarantine']).toBeUndefined();
+    }
   });
 });

@@ -65,7 +65,6 @@ export interface PodOptions {
   labels?: Record<string, string>;
   /** Of the pod's spec. */
   terminationGracePeriodSeconds?: number;
-  finalizers?: string[];
   ready?: boolean;
 }
 export interface RigPod {
@@ -206,11 +205,11 @@ export class Rig implements AsyncDisposable {
   }
 
   podCalled(name: string, options: PodOptions): RigPod {
-    const { namespace = 'shop', node = NODE, owner, annotations, ready = true, finalizers } = options;
+    const { namespace = 'shop', node = NODE, owner, annotations, ready = true } = options;
     const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds } = options;
     const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
     const object = podObject(name, {
-      metadata: { namespace, annotations, labels, finalizers, ownerReferences },
+      metadata: { namespace, annotations, labels, ownerReferences },
       spec: { nodeName: node, terminationGracePeriodSeconds },
     });
     const created = this.api.api.create('pods', object);

@@ -37,7 +37,7 @@ export const label: Action = {
       } catch (error) {
         if (!isKube(error, 'KUBE_CONFLICT') || patches > MAX_VERSIONED) throw error;
         const current = await readPod(api, pod);
-        if (!current || !isSamePod(current, pod.uid)) throw error;
+        if (current?.uid !== pod.uid) throw error;
         pod = current;
       }
     }
@@ -46,7 +46,7 @@ export const label: Action = {
 
   async undo({ done, api }) {
     const pod = await readPod(api, { namespace: done.podNamespace, name: done.podName });
-    if (!pod || !isSamePod(pod, done.podUid)) return POD_GONE;
+    if (!pod || !isSamePod(pod, done.podUid, done.nodeName)) return POD_GONE;
     if (pod.annotations[VERDICT_ID] !== markOf(done)) return SUPERSEDED;
     // With the version that was read, so a label of a later verdict is not removed.
     await patchPod(api, pod, {

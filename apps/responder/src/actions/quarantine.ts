@@ -89,7 +89,7 @@ export async function clearReleased({ done, api, quarantine: bucket }: UndoConte
 /** A person released the pod during the action: removes the visible record. */
 async function releasedMeanwhile({ api, verdict }: ActionContext): Promise<Outcome> {
   const { uid = '', namespace = '', name = '' } = verdict.pod ?? {};
-  await removeRecord(api, { podUid: uid, podNamespace: namespace, podName: name });
+  await removeRecord(api, { podUid: uid, podNamespace: namespace, podName: name, nodeName: verdict.nodeName });
   return { reasonCode: RELEASED, reason: 'a person released the pod meanwhile', refused: true };
 }
 
@@ -128,10 +128,10 @@ async function writeRecord(api: Api, pod: PodFacts, policy: string): Promise<Out
 
 async function removeRecord(
   api: Api,
-  done: { podNamespace: string; podName: string; podUid: string },
+  done: { podNamespace: string; podName: string; podUid: string; nodeName: string },
 ): Promise<Outcome> {
   const pod = await readPod(api, { namespace: done.podNamespace, name: done.podName });
-  if (!pod || !isSamePod(pod, done.podUid)) return POD_GONE;
+  if (!pod || !isSamePod(pod, done.podUid, done.nodeName)) return POD_GONE;
   const name = policyName(pod.uid);
   const policy = await getNetworkPolicy(api, pod.namespace, name);
   if (policy !== null && isOwnedBy(policy, pod.uid)) {

@@ -18,8 +18,6 @@ export type RefusalCode =
   | 'uid-changed'
   /** The pod is not on the node that reported it. */
   | 'node-mismatch'
-  /** The pod is being deleted already. */
-  | 'already-deleting'
   /** Another user or program cordoned the node. */
   | 'already-cordoned'
   /** The verdict is too old for a response. */

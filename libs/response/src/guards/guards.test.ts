@@ -141,9 +141,9 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
-    'it is being deleted',
+    'it is being deleted: until it is gone, its traffic has to be blocked',
     { action: 'delete', facts: { pod: pod({ deleting: true, deletionGraceSeconds: 30 }) } },
-    'already-deleting',
+    'go',
   ],
   [
     'it is being deleted more slowly than asked',
@@ -222,6 +222,16 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'a static pod has the uid of its kubelet',
     { action: 'quarantine', facts: { pod: pod({ uid: 'mirror', staticUid: 'pod-1', owner: null }) } },
     'go',
+  ],
+  [
+    'a pod that claims this uid on another node is another pod',
+    { action: 'quarantine', facts: { pod: pod({ uid: 'mirror', staticUid: 'pod-1', nodeName: 'node-b' }) } },
+    'go',
+  ],
+  [
+    'control: a pod with this uid on another node',
+    { action: 'quarantine', facts: { pod: pod({ nodeName: 'node-b' }) } },
+    'node-mismatch',
   ],
   // Configuration.
   ['the policy was deleted', { action: 'delete', policy: null }, 'policy-withdrawn'],

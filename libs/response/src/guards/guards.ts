@@ -24,14 +24,19 @@ export function checkGuards(input: GuardInput): Decision {
   return { kind: 'go' };
 }
 
-/** True if the pod that the API server returned is the pod of the verdict. */
-export function isSamePod(pod: PodFacts, uid: string): boolean {
-  return pod.uid === uid || (pod.staticUid !== null && pod.staticUid === uid);
+/**
+ * True if the pod that the API server returned has this UID on this node. The UID of a static pod is an
+ * annotation, which every author of a pod can write: it counts on the node of the verdict alone.
+ * Otherwise a pod elsewhere, with the name and the UID of one that was removed by force, would
+ * contradict the verdict.
+ */
+export function isSamePod(pod: PodFacts, uid: string, nodeName: string): boolean {
+  return pod.uid === uid || (pod.staticUid !== null && pod.staticUid === uid && pod.nodeName === nodeName);
 }
 
 /** The pod that the API server returned, if it is that of the verdict. */
-export function podOfVerdict(pod: PodFacts | null, verdict: Pick<VerdictSummary, 'pod'>): PodFacts | null {
-  return pod && isSamePod(pod, verdict.pod?.uid ?? '') ? pod : null;
+export function podOfVerdict(pod: PodFacts | null, verdict: Pick<VerdictSummary, 'pod' | 'nodeName'>): PodFacts | null {
+  return pod && isSamePod(pod, verdict.pod?.uid ?? '', verdict.nodeName) ? pod : null;
 }
 
 function withdrawn({ task, policy }: GuardInput): Decision | null {
@@ -42,7 +47,7 @@ function withdrawn({ task, policy }: GuardInput): Decision | null {
   return refuse('policy-withdrawn', `policy ${task.policy} no longer has the action ${task.action}`);
 }
 
-function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decision | null {
+function identity({ task, verdict, facts }: GuardInput): Decision | null {
   const { pod, node } = facts;
   if (task.action === 'cordon' && !node) return refuse('node-gone', `node ${verdict.nodeName} does not exist`);
   if (task.action === 'cordon' && node?.unschedulable && node.annotations[CORDONED_BY] === undefined) {
@@ -60,7 +65,7 @@ function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decis
   // acts by UID. A pod on another node contradicts the verdict.
   const mayBeGone = task.action !== 'label';
   if (!pod) return mayBeGone ? null : refuse('pod-gone', `pod ${name} does not exist any more`);
-  if (!isSamePod(pod, verdict.pod.uid)) {
+  if (!podOfVerdict(pod, verdict)) {
     if (mayBeGone) return null;
     return refuse(
       'uid-changed',
@@ -72,9 +77,6 @@ function identity({ task, verdict, facts, reserved, limits }: GuardInput): Decis
       'node-mismatch',
       `pod ${name} is on node "${pod.nodeName}", the verdict came from "${verdict.nodeName}"`,
     );
-  }
-  if (!reserved && REMOVING_ACTIONS.has(task.action) && isBeingDeleted(pod, task, limits.maxGraceSeconds)) {
-    return refuse('already-deleting', `pod ${name} is being deleted already`);
   }
   return null;
 }
