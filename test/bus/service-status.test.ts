@@ -46,9 +46,9 @@ async function publishVerdict(bus: Bus, part: Partial<Verdict>): Promise<Verdict
 }
 
 async function respond(bus: Bus, verdict: Verdict, part: Partial<Response> = {}): Promise<void> {
-  const { policy = 'answer-high', action = 'label' } = part;
+  const { policy = 'answer-high', action = 'label', phase = 'dryrun' } = part;
   const key = { verdictId: verdict.verdictId, policy, action };
-  const response = sampleResponse({ ...part, ...key, phase: 'dryrun', responseId: responseIdOf(key, 'terminal') });
+  const response = sampleResponse({ ...part, ...key, phase, responseId: responseIdOf(key, 'terminal') });
   await publishOnce(bus, responseSubject(response), encodeResponse(response), { msgId: response.responseId });
 }
 
@@ -94,20 +94,23 @@ test('service status - a verdict with a matching policy is pending until each of
   const asleep = await publishVerdict(correlator, { verdictId: verdictId(1) });
   const answered = await publishVerdict(correlator, { verdictId: verdictId(2) });
   await publishVerdict(correlator, { verdictId: verdictId(3), level: 'low' });
-  const steps = async (verdict: Verdict) => {
+  const steps = async (verdict: Verdict, phase?: Response['phase']) => {
     const bus = await nats.connect('responder');
-    for (const action of ['observe', 'label', 'delete'] as const) await respond(bus, verdict, { action });
+    for (const action of ['observe', 'label', 'delete'] as const)
+      await respond(bus, verdict, { action, ...(phase && action === 'delete' ? { phase } : {}) });
   };
   await steps(answered);
   const cli = await nats.connect('cli');
   const status = await readServiceStatus(cli, [], { graceMs: 0 });
-  expect(status.responder).toMatchObject({ due: 2, unanswered: 1, unansweredIds: [asleep.verdictId] });
+  expect(status.responder).toMatchObject({ due: 2, unanswered: 1, unansweredIds: [asleep.verdictId], dryRuns: 1 });
   expect(status.responder.oldestUnansweredAtMs).toBeGreaterThan(beganAtMs - 1_000);
   expect(status.responder.newestResponseAtMs).not.toBeNull();
   expect(status.cut).toBe(false);
   expect((await readServiceStatus(cli, [])).responder).toMatchObject({ due: 0, unanswered: 0 });
-  await steps(asleep);
-  expect((await readServiceStatus(cli, [], { graceMs: 0 })).responder).toMatchObject({ due: 2, unanswered: 0 });
+  // Something was done about it.
+  await steps(asleep, 'succeeded');
+  const ended = (await readServiceStatus(cli, [], { graceMs: 0 })).responder;
+  expect(ended).toMatchObject({ due: 2, unanswered: 0, dryRuns: 1 });
 });
 
 test('service status - the delay of the newest verdict, and the frames after the position of the last instance', async () => {

@@ -17,7 +17,15 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
-import { nodeDetails, nodeTable, problemLines, type StreamState, streamLine, summaryLine } from './render.ts';
+import {
+  nodeDetails,
+  nodeTable,
+  problemLines,
+  type StreamState,
+  streamLine,
+  summaryLine,
+  withoutRemoved,
+} from './render.ts';
 
 const HELP = `
 Examples:
@@ -45,10 +53,10 @@ function streamsOf({ streams }: ClusterFacts): StreamState[] {
 }
 
 function printText(session: Session, facts: ClusterFacts, report: ClusterReport, node: string | undefined): void {
-  const { out, io } = session;
-  const nowMs = io.nowMs();
+  const { out } = session;
+  const { nowMs } = facts;
   if (report.nodes.length === 0) out.line('no node has reported yet');
-  else out.lines(nodeTable(report, nowMs, out.table));
+  else out.lines(nodeTable(node === undefined ? withoutRemoved(report) : report, nowMs, out.table));
   const problems = problemLines(report.problems, out.table);
   if (problems.length > 0) out.lines(['', ...problems]);
   const { width } = out.table;

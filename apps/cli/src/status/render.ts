@@ -32,6 +32,7 @@ export interface StreamState {
 }
 
 const STYLES: Record<NodeHealth, Style> = {
+  removed: 'dim',
   ok: 'green',
   'not-enforced': 'yellow',
   disarmed: 'yellow',
@@ -130,7 +131,14 @@ export function streamLine(streams: readonly StreamState[], nowMs: number): stri
   return `on the bus: ${texts.join(', ')}`;
 }
 
-export function summaryLine({ nodes }: Pick<ClusterReport, 'nodes'>): string {
+/** A cluster may remove many nodes within the month for which the bus keeps a status. */
+export function withoutRemoved({ nodes }: Pick<ClusterReport, 'nodes'>): Pick<ClusterReport, 'nodes'> {
+  return { nodes: nodes.filter(({ health }) => health !== 'removed') };
+}
+
+export function summaryLine({ nodes: all }: Pick<ClusterReport, 'nodes'>): string {
+  const { nodes } = withoutRemoved({ nodes: all });
+  const removed = all.length - nodes.length;
   const sum = (of: (node: NodeReport) => number) => nodes.reduce((total, node) => total + of(node), 0);
   const reporting = nodes.filter(({ health }) => !['silent', 'missing', 'unreadable'].includes(health)).length;
   const lenient = sum(({ notEnforced }) => notEnforced);
@@ -141,7 +149,9 @@ export function summaryLine({ nodes }: Pick<ClusterReport, 'nodes'>): string {
   return `${summary}, ${sum((n) => n.guarded)} of ${plural(
     sum((n) => n.guardable),
     'interface',
-  )} guarded${lenient > 0 ? `, ${lenient} of them not fully enforced` : ''}${passed}`;
+  )} guarded${lenient > 0 ? `, ${lenient} of them not fully enforced` : ''}${passed}${
+    removed > 0 ? `; ${plural(removed, 'removed node is', 'removed nodes are')} not shown` : ''
+  }`;
 }
 
 const INTERFACE_COLUMNS: readonly Column[] = [

@@ -1,9 +1,17 @@
 import { disarmOf, parseJson } from '@bailiff/insight';
-import { type ClusterFacts, judge } from '@bailiff/response';
+import { type ClusterFacts, judge, type ServiceHealth, type ServiceStatus } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { nodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { disarmLines, nodeDetails, nodeTable, problemLines, streamLine, summaryLine } from './render.ts';
+import {
+  disarmLines,
+  nodeDetails,
+  nodeTable,
+  problemLines,
+  streamLine,
+  summaryLine,
+  withoutRemoved,
+} from './render.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00Z');
 const iso = (agoMs: number) => new Date(NOW - agoMs).toISOString();
@@ -48,10 +56,26 @@ function status(part: Partial<NodeStatus> = {}): NodeStatus {
   };
 }
 
+const HEALTH: ServiceHealth = {
+  ...{ running: 1, ready: 1, notReady: '', notReadyForMs: 0, silent: 0, silentForMs: 0, leading: 1 },
+  ...{ runningForMs: 3_600_000, waiting: { count: 0, oldestAtMs: 0, atLeast: false }, behindMs: 0 },
+  ...{ heardMs: 1_000, newer: 0, stalledMs: 0 },
+};
+const SERVICES: ServiceStatus = {
+  ...{ atMs: NOW, cut: false, ipamSync: HEALTH, siemRelay: null },
+  correlator: {
+    ...{ ...HEALTH, newestFrameAtMs: null, newestVerdictAtMs: null, newestVerdictDelayMs: null, skipped: [] },
+  },
+  responder: {
+    ...{ ...HEALTH, newestResponseAtMs: null, due: 0, dryRuns: 0, unanswered: 0 },
+    ...{ oldestUnansweredAtMs: null, unansweredIds: [] },
+  },
+};
+
 const report = (nodes: Record<string, NodeStatus | string>, part: Partial<ClusterFacts> = {}) =>
   judge({
     ...{ nodes: new Map(Object.entries(nodes)), expected: Object.keys(nodes), config: [], disarms: [], instances: [] },
-    ...{ services: null, streams: new Map(), deadLetters: { counts: [], cut: false }, certificates: [] },
+    ...{ services: SERVICES, streams: new Map(), deadLetters: { counts: [], cut: false }, certificates: [] },
     ...{ nowMs: NOW, staleMs: 60_000, ...part },
   });
 
@@ -60,6 +84,26 @@ describe('report', () => {
     const { exitCode, problems, nodes } = report({ a: status(), b: status() });
     expect([exitCode, problems, nodes.map(({ health }) => health)]).toEqual([0, [], ['ok', 'ok']]);
     expect(nodes[0]).toMatchObject({ guarded: 2, guardable: 2, ageMs: 3_000, lost: 0 });
+  });
+
+  it('services whose status could not be read are no success, unless the bus is not set up, which is reported', () => {
+    const unread = report({ a: status() }, { services: null });
+    expect([unread.ok, unread.exitCode, unread.problems.map(({ node }) => node)]).toEqual([false, 7, ['services']]);
+    const absent = report({ a: status() }, { services: null, streams: new Map([['VERDICTS', null]]) });
+    expect(absent.problems.map(({ node }) => node)).toEqual(['bus']);
+  });
+
+  it('a silent node that was removed from the cluster is no problem, and fills no row', () => {
+    const nodes = { a: status(), b: status({ updatedAt: iso(3_600_000) }) };
+    const removed = report(nodes, { expected: ['a'] });
+    expect([removed.exitCode, removed.problems, removed.nodes[1]?.health]).toEqual([0, [], 'removed']);
+    expect(nodeTable(withoutRemoved(removed), NOW, { width: 0 })).toHaveLength(2);
+    expect(summaryLine(removed)).toBe('1 of 1 node reports, 2 of 2 interfaces guarded; 1 removed node is not shown');
+    // Controls: the API server has it; nothing says so now; it reports.
+    const led = (leading: number) => ({ ...SERVICES, ipamSync: { ...HEALTH, leading, runningForMs: 1_000 } });
+    expect(report(nodes, { expected: ['a', 'b'] }).exitCode).toBe(7);
+    expect(report(nodes, { expected: ['a'], services: led(0) }).nodes[1]?.health).toBe('silent');
+    expect(report({ ...nodes, b: status() }, { expected: ['a'] }).nodes[1]?.health).toBe('ok');
   });
 
   it('interfaces that the status has no room for count, and speak when they are not guarded', () => {

@@ -40,6 +40,7 @@ const STREAMS: readonly string[] = [
 export async function readFacts(reader: Reader, staleMs: number): Promise<ClusterFacts> {
   const { bus } = reader;
   const streams = await readStreams(bus, STREAMS);
+  const nowMs = busTimeOf(streams) ?? reader.nowMs();
   const [nodes, expected, config, instances, services, deadLetters, certificates] = await Promise.all([
     ifThere(streams, 'KV_bailiff_nodes', () => readNodes(reader), new Map()),
     ifThere(streams, 'KV_bailiff_pods', () => readExpectedNodes(reader), null),
@@ -55,10 +56,16 @@ export async function readFacts(reader: Reader, staleMs: number): Promise<Cluste
   });
   const disarms = values
     .filter(({ key }) => key.startsWith('disarm.'))
-    .flatMap(({ key, json }) => disarmOf(key, json, reader.nowMs()) ?? [])
+    .flatMap(({ key, json }) => disarmOf(key, json, nowMs) ?? [])
     .sort((a, b) => a.untilMs - b.untilMs);
   const read = { nodes, expected, config: values, disarms, instances, services, streams, deadLetters, certificates };
-  return { ...read, nowMs: reader.nowMs(), staleMs };
+  return { ...read, nowMs, staleMs };
+}
+
+/** Ages are those of the bus, which stored what is read: the reader's clock may be wrong. */
+function busTimeOf(streams: ReadonlyMap<string, StreamInfo | null>): number | null {
+  const times = [...streams.values()].map((info) => Date.parse(info?.ts ?? '')).filter((ms) => !Number.isNaN(ms));
+  return times.length > 0 ? Math.max(...times) : null;
 }
 
 /** A missing stream is a fact, and so is what it would hold. */

@@ -22,6 +22,7 @@ export interface ClusterFacts {
   streams: ReadonlyMap<string, StreamInfo | null>;
   deadLetters: DeadLetters;
   certificates: CertificateFacts;
+  /** Bus time: the clocks of the reader and of the nodes may be wrong. */
   nowMs: number;
   /** A node without a status for this long is silent. */
   staleMs: number;

@@ -40,7 +40,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...enforcementProblems(enforcement, disarms, nowMs),
     ...nodes.problems,
     ...streamProblems(facts),
-    ...(services ? serviceProblems(services) : []),
+    ...(services ? serviceProblems(services) : unreadServices(facts)),
     ...podListProblems(instances, nowMs),
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),
@@ -60,6 +60,13 @@ function refusedProblems(config: readonly ConfigValue[]): Problem[] {
   if (keys.length === 0) return [];
   const text = `refuse ${keys.join(', ')}`;
   return [shout('all readers', text, '`bailiff config list` shows why', EXIT.badConfiguration, 'configuration')];
+}
+
+/** A bus that is not set up is reported as such. */
+function unreadServices({ streams }: ClusterFacts): Problem[] {
+  if ([...streams.values()].includes(null)) return [];
+  const text = 'their status could not be read: it is not known whether violations are judged and answered';
+  return [shout('services', text, 'repeat it with a longer --timeout', EXIT.dependencyUnreachable, 'services')];
 }
 
 const NO_NODE_LIST = warn(

@@ -13,6 +13,8 @@ import { byReason, MAX_NAMED, notEnforced, type Problem, shout, warn } from './p
 import { runtimeProblems } from './runtime.ts';
 
 export type NodeHealth =
+  /** Silent, and no longer a node of the cluster: no problem. */
+  | 'removed'
   | 'ok'
   | 'not-enforced'
   | 'disarmed'
@@ -40,7 +42,7 @@ export interface NodeReport {
   packetsBeforeGuard: number;
 }
 
-export type NodeInput = Pick<ClusterFacts, 'nodes' | 'expected' | 'disarms' | 'nowMs' | 'staleMs'>;
+export type NodeInput = Pick<ClusterFacts, 'nodes' | 'expected' | 'disarms' | 'services' | 'nowMs' | 'staleMs'>;
 
 /** Maps above this are reported before they are full. */
 const FULL_PERCENT = 80;
@@ -100,9 +102,16 @@ function nodeReport(node: string, input: NodeInput, weakened: readonly Weakened[
     status: found,
     ageMs: input.nowMs - Date.parse(found.updatedAt),
   };
+  if (isRemoved(report, input)) return { ...report, health: 'removed' };
   const own = problemsOf(report, found, input);
   problems.push(...own);
   return { ...report, health: healthOf(report, found, own, input) };
+}
+
+/** The list of nodes is current only while an ipam-sync leads. The bus keeps a status for 30 days. */
+function isRemoved({ node, ageMs }: NodeReport, { expected, services, staleMs }: NodeInput): boolean {
+  if (expected === null || expected.includes(node)) return false;
+  return (services?.ipamSync.leading ?? 0) > 0 && (ageMs ?? 0) > staleMs;
 }
 
 const INSTALL = 'start the collector on the node; if it fails, see its log and run `bailiff doctor` there';

@@ -26,6 +26,7 @@ const responder = {
   ...well,
   newestResponseAtMs: AT - 8_000,
   due: 3,
+  dryRuns: 0,
   unanswered: 0,
   oldestUnansweredAtMs: null,
   unansweredIds: [],
@@ -79,9 +80,12 @@ describe('services', () => {
       'responder: 1 running, up to date; 3 of 3 due verdicts answered',
       'ipam-sync: 2 running, 1 leads, up to date',
     ]);
+    expect(lines(status({ responder: { dryRuns: 2 } }))[1]).toMatch(
+      /; 3 of 3 due verdicts answered, 2 of them by dry runs alone$/,
+    );
     const fresh = status({
       correlator: { newestVerdictAtMs: null, newestVerdictDelayMs: null },
-      responder: { due: 0 },
+      responder: { due: 0, dryRuns: 0 },
       siemRelay: well,
     });
     expect(lines(fresh)).toEqual([

@@ -243,9 +243,10 @@ function detailText(name: string, { correlator, responder, atMs, cut }: ServiceS
     return verdictAtMs === null ? '; no verdict yet' : `; newest verdict ${age(atMs - verdictAtMs)} ago${late}`;
   }
   if (name !== 'responder') return '';
-  const { due, unanswered } = responder;
+  const { due, unanswered, dryRuns } = responder;
   if (due === 0) return '; no verdict is due';
-  return `; ${due - unanswered} of ${plural(due, 'due verdict')} answered${cut ? ' (newest only)' : ''}`;
+  const dry = dryRuns > 0 ? `, ${dryRuns} of them by dry runs alone` : '';
+  return `; ${due - unanswered} of ${plural(due, 'due verdict')} answered${dry}${cut ? ' (newest only)' : ''}`;
 }
 
 export interface ServiceLine {

@@ -64,6 +64,8 @@ export interface ResponderStatus extends ServiceHealth {
   newestResponseAtMs: number | null;
   /** Checked verdicts with a task that has been due for `graceMs`. */
   due: number;
+  /** Of these, answered by dry runs alone: nothing was done. */
+  dryRuns: number;
   /** Verdicts with an overdue task, as in the responder's metric `unanswered_verdicts`. */
   unanswered: number;
   oldestUnansweredAtMs: number | null;
@@ -247,7 +249,10 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
   return placed;
 }
 
-type ResponseCounts = Pick<ResponderStatus, 'due' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds'> & {
+type ResponseCounts = Pick<
+  ResponderStatus,
+  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds'
+> & {
   cut: boolean;
 };
 
@@ -262,12 +267,14 @@ async function readResponses(
   const ledger = new Ledger();
   const dueBy = atMicros - graceMs * 1000;
   const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
-  const cut = due[0] ? await readRecords(bus, ledger, due[0].atMicros, signal) : false;
+  const acted = new Set<string>();
+  const cut = due[0] ? await readRecords(bus, { ledger, acted }, due[0].atMicros, signal) : false;
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
   const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
   return {
     due: due.length,
+    dryRuns: due.filter((one) => !unanswered.includes(one) && !acted.has(one.verdict.verdictId)).length,
     unanswered: unanswered.length,
     oldestUnansweredAtMs: unanswered[0] ? unanswered[0].atMicros / 1000 : null,
     unansweredIds: unanswered.slice(0, MAX_NAMED).map(({ verdict }) => verdict.verdictId),
@@ -288,8 +295,19 @@ async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortS
   }
 }
 
-/** Applies the records since a time to the ledger. @returns whether the bound was reached */
-async function readRecords(bus: Bus, ledger: Ledger, sinceMicros: number, signal: AbortSignal): Promise<boolean> {
+interface Records {
+  ledger: Ledger;
+  /** Verdicts with a record that is no dry run. */
+  acted: Set<string>;
+}
+
+/** Applies the records since a time. @returns whether the bound was reached */
+async function readRecords(
+  bus: Bus,
+  { ledger, acted }: Records,
+  sinceMicros: number,
+  signal: AbortSignal,
+): Promise<boolean> {
   const registry = new SchemaRegistry(schemaLookup(bus));
   let count = 0;
   const take = async ({ data, sequence, timestampMicros }: StreamMessage, stop: () => void) => {
@@ -297,7 +315,9 @@ async function readRecords(bus: Bus, ledger: Ledger, sinceMicros: number, signal
     try {
       const { name, value } = await decodeWithLookup(data, registry);
       const isOwn = name === 'Response' && value.responseId === responseIdOf(value, phaseGroupOf(value.phase));
-      if (isOwn) ledger.applyInOrder(value, { sequence, timestampMicros });
+      if (!isOwn) return count < MAX_RECORDS;
+      ledger.applyInOrder(value, { sequence, timestampMicros });
+      if (value.phase !== 'dryrun') acted.add(value.verdictId);
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
     }
