@@ -151,6 +151,7 @@ describe('responder - what a tenant can create', () => {
       isolate: own('isolate', [{ action: 'quarantine' }]),
       floor: own('floor', DELETE, { minHealthyReplicas: 1 }),
       evict: own('evict', [{ action: 'evict' }]),
+      both: own('both', [{ action: 'quarantine' }, ...DELETE]),
       spared: own('spared', [{ action: 'quarantine' }, ...DELETE], { protectedNamespaces: ['shop'] }),
     });
     await rig.start({ budgetGiveUpAfterMs: 500 });
@@ -186,6 +187,27 @@ describe('responder - what a tenant can create', () => {
       'protected-namespace',
       'protected-namespace',
     ]);
+  });
+
+  it('a pod on the network of its node: a quarantine, which would block nothing, is no success; another pod has one', async () => {
+    const [onNode, other] = [rig.pod({ hostNetwork: true }), rig.pod()];
+    expect(await endsOf(onNode, 'isolate', ['quarantine'])).toEqual(['host-network']);
+    expect(await endsOf(other, 'isolate', ['quarantine'])).toEqual(['succeeded']);
+    const quarantined = await rig.quarantined();
+    expect([onNode, other].map(({ uid }) => quarantined.includes(uid))).toEqual([false, true]);
+  });
+
+  it('a quota of NetworkPolicies that is used up: the quarantine is in force, and later steps follow at once', async () => {
+    rig.api.api.create('namespaces', { metadata: { name: 'full' } });
+    const fault = { verb: 'create', resource: 'networkpolicies', namespace: 'full', status: 403, times: 1e6 } as const;
+    const quota = rig.api.faults.inject(fault);
+    const pod = rig.pod({ namespace: 'full' });
+    const verdict = await rig.verdict(pod, { rule: 'both' });
+    const end = await rig.until(verdict, 'quarantine', ['succeeded', 'refused', 'failed']);
+    expect(end).toMatchObject({ phase: 'succeeded', reasonCode: 'not-marked', attempt: 1 });
+    expect(await rig.quarantined()).toContain(pod.uid);
+    expect((await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).phase).toBe('succeeded');
+    expect(quota.hits).toBe(1);
   });
 
   it('a disruption budget without disruptions: the eviction is given up, and the pod quarantined', async () => {

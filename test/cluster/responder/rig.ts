@@ -65,6 +65,7 @@ export interface PodOptions {
   labels?: Record<string, string>;
   /** Of the pod's spec. */
   terminationGracePeriodSeconds?: number;
+  hostNetwork?: boolean;
   ready?: boolean;
 }
 export interface RigPod {
@@ -206,11 +207,11 @@ export class Rig implements AsyncDisposable {
 
   podCalled(name: string, options: PodOptions): RigPod {
     const { namespace = 'shop', node = NODE, owner, annotations, ready = true } = options;
-    const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds } = options;
+    const { labels = owner && { app: owner.name }, terminationGracePeriodSeconds, hostNetwork } = options;
     const ownerReferences = owner ? [{ apiVersion: 'apps/v1', controller: true, ...owner }] : undefined;
     const object = podObject(name, {
       metadata: { namespace, annotations, labels, ownerReferences },
-      spec: { nodeName: node, terminationGracePeriodSeconds },
+      spec: { nodeName: node, terminationGracePeriodSeconds, hostNetwork },
     });
     const created = this.api.api.create('pods', object);
     reportPod(this.api.api, { namespace, name }, podRuns(ready));

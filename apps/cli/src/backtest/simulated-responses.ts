@@ -186,6 +186,7 @@ class Simulation {
       namespace: pod.namespace,
       name: pod.name,
       nodeName: listed?.node ?? nodeName,
+      hostNetwork: false,
       labels: {},
       annotations: {},
       deleting: false,

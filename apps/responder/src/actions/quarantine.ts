@@ -49,7 +49,7 @@ export const quarantine: Action = {
     const outcome = await addEntry(context, entryOf(context));
     if (outcome === 'released') return releasedMeanwhile(context);
     const pod = podOfVerdict(context.facts.pod, context.verdict);
-    const record = pod ? await writeRecord(context.api, pod, context.task.policy) : WITHOUT_OBJECT;
+    const record = pod ? await writeRecordIfAllowed(context, pod) : WITHOUT_OBJECT;
     // A concurrent release may have run before the record existed, and so has not removed it.
     const { list } = await readQuarantine(context.quarantine, keyOf(context), nodeName);
     if (isReleased(list, entryOf(context))) return releasedMeanwhile(context);
@@ -91,6 +91,20 @@ async function releasedMeanwhile({ api, verdict }: ActionContext): Promise<Outco
   const { uid = '', namespace = '', name = '' } = verdict.pod ?? {};
   await removeRecord(api, { podUid: uid, podNamespace: namespace, podName: name, nodeName: verdict.nodeName });
   return { reasonCode: RELEASED, reason: 'a person released the pod meanwhile', refused: true };
+}
+
+/**
+ * The entry is what blocks the traffic. A tenant can use up a quota of NetworkPolicies, and an admission
+ * plugin can refuse the label: that is no failure of the quarantine.
+ */
+async function writeRecordIfAllowed({ api, task }: ActionContext, pod: PodFacts): Promise<Outcome> {
+  try {
+    return await writeRecord(api, pod, task.policy);
+  } catch (error) {
+    if (!isKube(error, 'KUBE_FORBIDDEN') && !isKube(error, 'KUBE_INVALID')) throw error;
+    const reason = `in force on its node, but the API server refuses its label or NetworkPolicy: ${error.message}`;
+    return { reasonCode: 'not-marked', reason };
+  }
 }
 
 const keyOf = ({ verdict }: ActionContext) => encodeToken(verdict.nodeName);

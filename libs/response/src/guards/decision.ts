@@ -30,6 +30,8 @@ export type RefusalCode =
   | 'protected-owner-kind'
   /** The kubelet restarts a static pod, so it can only be quarantined. */
   | 'static-pod'
+  /** The pod uses the network of its node: a quarantine would block nothing. */
+  | 'host-network'
   /** The step would wait, but its namespace has used up its share of the verdicts that may wait. */
   | 'backlog-full'
   /** No approval within the time limit. */

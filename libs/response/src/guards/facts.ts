@@ -28,6 +28,8 @@ export interface PodFacts {
   name: string;
   /** Empty if the pod is not scheduled. */
   nodeName: string;
+  /** It uses the network of its node, so no quarantine can block its traffic. */
+  hostNetwork: boolean;
   labels: Readonly<Record<string, string>>;
   annotations: Readonly<Record<string, string>>;
   deleting: boolean;
@@ -94,6 +96,7 @@ export function podFactsOf(body: unknown): PodFacts {
     namespace: text(meta['namespace']),
     name: text(meta['name']),
     nodeName: text(object(spec)['nodeName']),
+    hostNetwork: object(spec)['hostNetwork'] === true,
     labels: strings(meta['labels']),
     annotations,
     deleting: meta['deletionTimestamp'] != null,

@@ -18,6 +18,7 @@ const pod = (more: Partial<PodFacts> = {}): PodFacts => ({
   namespace: 'shop',
   name: 'web-1',
   nodeName: 'node-a',
+  hostNetwork: false,
   labels: {},
   annotations: {},
   deleting: false,
@@ -233,6 +234,12 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     { action: 'quarantine', facts: { pod: pod({ nodeName: 'node-b' }) } },
     'node-mismatch',
   ],
+  [
+    'quarantine of a pod on the network of its node would block nothing',
+    { action: 'quarantine', facts: { pod: pod({ hostNetwork: true, owner: null }) } },
+    'host-network',
+  ],
+  ['which can be deleted', { action: 'delete', facts: { pod: pod({ hostNetwork: true, owner: null }) } }, 'go'],
   // Configuration.
   ['the policy was deleted', { action: 'delete', policy: null }, 'policy-withdrawn'],
   ['the policy no longer has the action', { action: 'delete', policy: policyOf('label') }, 'policy-withdrawn'],

@@ -105,6 +105,12 @@ function protection({ task, verdict, policy, facts }: GuardInput): Decision | nu
   }
   const pod = podOfVerdict(facts.pod, verdict);
   if (!pod) return null;
+  if (task.action === 'quarantine' && pod.hostNetwork) {
+    return refuse(
+      'host-network',
+      `the pod uses the network of node ${verdict.nodeName}: a quarantine would block nothing. Delete it, or name the namespace in protectedNamespaces`,
+    );
+  }
   if (pod.staticUid !== null) {
     if (!REMOVING_ACTIONS.has(task.action)) return null;
     return refuse(STATIC_POD, `the kubelet would restart this static pod: it is quarantined instead`);
