@@ -1,6 +1,6 @@
-// The bucket of SIEM positions holds its four keys and nothing else: a client in the core account
+// The bucket of SIEM positions holds its keys and nothing else: a client in the core account
 // chooses the reply subject of its requests, and must not fill the bucket with responses.
-import { type Bus, ensureTopology, openBucket, streamConfigs, streamInfo } from '@bailiff/bus';
+import { type Bus, ensureTopology, openBucket, SIEM_POSITIONS, streamConfigs, streamInfo } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { DiscardPolicy } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
@@ -49,12 +49,12 @@ test('siem positions - redirected responses filled the bucket; set up again, it 
   await redirect(relay);
   await write();
   expect((await state()).messages).toBe(messages);
-  for (const key of ['verdicts', 'responses', 'syslog']) await positions.put(key, position);
+  for (const key of SIEM_POSITIONS) await positions.put(key, position);
   expect((await state()).bytes).toBeLessThanOrEqual(found.max_bytes);
 });
 
 test('siem positions - a new bucket holds at most one value of each key', async () => {
   const config = streamConfigs().find(({ name }) => name === STREAM);
   expect(config).toMatchObject({ max_msgs_per_subject: 1, discard: DiscardPolicy.Old });
-  expect(config?.subjects).toHaveLength(4);
+  expect(config?.subjects).toHaveLength(SIEM_POSITIONS.length);
 });

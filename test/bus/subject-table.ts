@@ -61,6 +61,7 @@ const PUBLISH: Line[] = [
   line('bailiff.v1.replay.case-7.violations.0.node-a.spoof', 'cli'),
   line('bailiff.v1.deadletters.violations.foreign-pod.1', 'correlator'),
   line('bailiff.v1.deadletters.verdicts.max-deliveries.1', 'responder'),
+  line('bailiff.v1.deadletters.siem.otlp-refused.1', 'siem-relay'),
   line('bailiff.v1.config.spoof.cluster._.default'),
   line('bailiff.v1.push.bailiff_pods.node-a'),
   line('bailiff.v1.push.bailiff_config.spoof.cluster._.default'),
@@ -129,6 +130,8 @@ const PUBLISH: Line[] = [
   // Only its positions: junk keys would fill the bucket.
   line('$KV.bailiff_siem.violations', 'siem-relay'),
   line('$KV.bailiff_siem.syslog', 'siem-relay'),
+  line('$KV.bailiff_siem.webhook-4', 'siem-relay'),
+  line('$KV.bailiff_siem.webhook-5'),
   line('$KV.bailiff_siem.junk'),
   line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
   ...ordered('KV_bailiff_siem'),

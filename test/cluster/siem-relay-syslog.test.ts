@@ -240,7 +240,8 @@ it('syslog - a receiver whose certificate is not signed by the CA gets nothing',
   await waitFor(async () => (await relay.metric('syslog_failures_total')) >= 2, { what: 'two refusals' });
   expect(relay.log().some(({ err }) => (err as { code?: string } | undefined)?.code === 'SYSLOG_CONNECT')).toBe(true);
   expect(rsyslog.lines()).toEqual([]);
-  expect(await relay.metric('messages_total{stream="syslog"}')).toBe(0);
+  expect(await relay.metric('output_delivered_total{output="syslog"}')).toBe(0);
+  expect(await relay.metric('output_failing{output="syslog"}')).toBe(1);
 });
 
 it.each(['tcp', 'tls'] as const)(

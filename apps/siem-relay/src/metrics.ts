@@ -2,7 +2,7 @@
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
 import type { Counter, Histogram, Registry } from 'prom-client';
 
-/** Values of one source stream, or of syslog. */
+/** Values of one source stream, or of an output. */
 export interface ReaderReadings {
   pending: number;
   lagSeconds: number;
@@ -10,13 +10,22 @@ export interface ReaderReadings {
   lost: number;
 }
 
+export interface OutputReadings extends ReaderReadings {
+  delivered: number;
+  refused: number;
+  failures: number;
+  isFailing: boolean;
+}
+
 export interface Readings {
-  /** By stream, and `syslog`. */
+  /** By stream. */
   readers: Readonly<Record<string, ReaderReadings>>;
   recreated: number;
   repeated: number;
   behind: boolean;
-  syslog: { confirmed: number; connections: number; failures: number };
+  /** By name of the output. */
+  outputs: Readonly<Record<string, OutputReadings>>;
+  syslogConnections: number;
 }
 
 /** Values before the first reader. */
@@ -25,7 +34,8 @@ export const NO_READINGS: Readings = {
   recreated: 0,
   repeated: 0,
   behind: false,
-  syslog: { confirmed: 0, connections: 0, failures: 0 },
+  outputs: {},
+  syslogConnections: 0,
 };
 
 export interface Metrics {
@@ -38,26 +48,30 @@ export interface Metrics {
   published: Histogram;
 }
 
+const byName = <R>(all: Readonly<Record<string, R>>, value: (from: R) => number): Record<string, number> =>
+  Object.fromEntries(Object.entries(all).map(([name, of]) => [name, value(of)]));
+
 export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   const readings = oncePerScrape(read);
   const family = new MetricFamily(registry, 'bailiff_siem_relay_');
   const ofReaders = (value: (from: ReaderReadings) => number) => () =>
-    Object.fromEntries(Object.entries(readings().readers).map(([stream, of]) => [stream, value(of)]));
+    byName({ ...readings().readers, ...readings().outputs }, value);
+  const ofOutputs = (value: (from: OutputReadings) => number) => () => byName(readings().outputs, value);
   family.gaugeBy(
     'pending_messages',
-    'Unread messages on the bus; for syslog: events',
+    'Unread messages on the bus; for an output: events',
     'stream',
     ofReaders((r) => r.pending),
   );
   family.gaugeBy(
     'lag_seconds',
-    'Age of the oldest message that is read but not relayed; 0 if there is none',
+    'Age of the oldest message that is read but not relayed or delivered; 0 if there is none',
     'stream',
     ofReaders((r) => r.lagSeconds),
   );
   family.totalBy(
     'messages_total',
-    'Messages read; for syslog: events sent',
+    'Messages read; for an output: events',
     'stream',
     ofReaders((r) => r.messages),
   );
@@ -69,19 +83,49 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   );
   family.gauge(
     'readers_behind',
-    '1 if connectors or syslog have not read half of what SIEM can hold: the share of each node is lower',
+    '1 if connectors or outputs have not read half of what SIEM can hold: the share of each node is lower',
     () => Number(readings().behind),
   );
   const total = (name: string, help: string, value: (from: Readings) => number) =>
     family.total(name, help, () => value(readings()));
   total('streams_remade_total', 'Recreated streams, which are read from their beginning', (r) => r.recreated);
   total('repeated_frames_total', 'Frames that a collector sent again after a lost ack; skipped', (r) => r.repeated);
-  total('syslog_confirmed_total', 'Events with confirmed delivery to the receiver', (r) => r.syslog.confirmed);
-  total('syslog_connections_total', 'Connections made to the receiver', (r) => r.syslog.connections);
+  family.totalBy(
+    'output_delivered_total',
+    'Events that the receiver has confirmed',
+    'output',
+    ofOutputs((r) => r.delivered),
+  );
+  family.totalBy(
+    'output_refused_total',
+    'Events that the receiver refused for good: each has a dead letter',
+    'output',
+    ofOutputs((r) => r.refused),
+  );
+  family.totalBy(
+    'output_failures_total',
+    'Failed deliveries, which are retried',
+    'output',
+    ofOutputs((r) => r.failures),
+  );
+  family.gaugeBy(
+    'output_failing',
+    '1 while deliveries fail',
+    'output',
+    ofOutputs((r) => Number(r.isFailing)),
+  );
+  const syslog = (value: (from: OutputReadings) => number) => (from: Readings) =>
+    from.outputs['syslog'] ? value(from.outputs['syslog']) : 0;
+  total(
+    'syslog_confirmed_total',
+    'Events with confirmed delivery to the receiver',
+    syslog((r) => r.delivered),
+  );
+  total('syslog_connections_total', 'Connections made to the receiver', (r) => r.syslogConnections);
   total(
     'syslog_failures_total',
     'Connections that failed or broke; unconfirmed events are sent again',
-    (r) => r.syslog.failures,
+    syslog((r) => r.failures),
   );
   return {
     events: family.counter('events_total', 'Events stored on the bus', ['format']),

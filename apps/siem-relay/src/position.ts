@@ -2,7 +2,7 @@
  * Position of a reader, stored on the bus in `bailiff_siem` after the events up to it are
  * delivered. A crash repeats events and skips none.
  *
- * source-reader.ts and syslog/forwarder.ts advance it; the next start reads it. It is valid for one
+ * source-reader.ts and outputs/runner.ts advance it; the next start reads it. It is valid for one
  * life of the stream and ignored for a recreated one. Limit: one small value a reader, written at
  * most every WRITE_EVERY_MS.
  */
@@ -10,7 +10,7 @@ import { type Bucket, toBusError } from '@bailiff/bus';
 import type { Cancel, Clock } from '@bailiff/service';
 import * as z from 'zod';
 
-const position = z.object({ created: z.string(), sequence: z.number().int().min(0) });
+const position = z.object({ created: z.string(), sequence: z.number().int().min(0), output: z.string().optional() });
 export type Position = z.output<typeof position>;
 
 /**
@@ -21,8 +21,27 @@ const WRITE_EVERY_MS = 500;
 export interface PositionOptions {
   bucket: Bucket;
   key: string;
+  /** Name of the output, for a key that outputs of several names use over time. */
+  output?: string;
   clock: Clock;
   onError(error: Error): void;
+}
+
+/** The position of a key; null if there is none or it cannot be parsed. @throws BusError */
+export async function readPosition(
+  bucket: Bucket,
+  key: string,
+  onError: (error: Error) => void,
+): Promise<Position | null> {
+  const entry = await bucket.newest(key);
+  if (entry === null || entry.deleted) return null;
+  try {
+    // The value of an injected reply is empty, and so is invalid JSON.
+    return position.parse(JSON.parse(entry.value.toString('utf8')));
+  } catch (error) {
+    onError(error as Error);
+    return null;
+  }
 }
 
 export class PositionKeeper {
@@ -45,19 +64,14 @@ export class PositionKeeper {
    * instead of losing them.
    */
   async read(): Promise<Position | null> {
-    const entry = await this.#o.bucket.newest(this.#o.key);
-    if (entry === null || entry.deleted) return null;
-    try {
-      // The value of an injected reply is empty, and so is invalid JSON.
-      return position.parse(JSON.parse(entry.value.toString('utf8')));
-    } catch (error) {
-      this.#o.onError(error as Error);
-      return null;
-    }
+    const { bucket, key, output, onError } = this.#o;
+    const stored = await readPosition(bucket, key, onError);
+    return stored?.output === output ? stored : null;
   }
 
-  move(to: Position): void {
-    this.#wanted = to;
+  move({ created, sequence }: Position): void {
+    const { output } = this.#o;
+    this.#wanted = { created, sequence, ...(output === undefined ? {} : { output }) };
   }
 
   async #write(): Promise<void> {

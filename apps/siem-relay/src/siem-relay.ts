@@ -1,10 +1,10 @@
 /**
- * The siem-relay: three source readers into SIEM and, if a receiver is configured, the forwarder
- * from SIEM to syslog.
+ * The siem-relay: three source readers into SIEM, and one runner for each configured output from
+ * SIEM to its receiver.
  *
- * Each reader has its own position, so that a slow receiver delays only syslog. One relay is
- * enough. A second one, as during a rollout, creates duplicates that the bus drops, and sends
- * syslog twice.
+ * Each reader and runner has its own position, so that a slow receiver delays only its output. One
+ * relay is enough. A second one, as during a rollout, creates duplicates that the bus drops, and
+ * delivers to outputs twice.
  */
 import {
   type Bus,
@@ -22,10 +22,12 @@ import { respondWithConsumerState } from './consumer-state.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
 import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from './metrics.ts';
 import { NodeShares, SHARE_LIMITS, type ShareLimits } from './node-shares.ts';
+import type { Output } from './outputs/output.ts';
+import { OutputRunner } from './outputs/runner.ts';
+import { outputsOf } from './outputs-of.ts';
 import { PositionKeeper } from './position.ts';
 import { SourceReader } from './source-reader.ts';
-import { parseAddress } from './syslog/connection.ts';
-import { Forwarder } from './syslog/forwarder.ts';
+import { SyslogOutput } from './syslog/output.ts';
 
 /** Share of a shutdown step's time limit, so that an unavailable bus does not fail the step. */
 const STOP_SHARE = 0.8;
@@ -52,13 +54,16 @@ class Relay {
   readonly #shares: NodeShares;
   readonly #readers = new Map<SourceName, SourceReader>();
   readonly #log: RateLimitedLog;
-  #forwarder: Forwarder | null = null;
+  readonly #outputs: Output[];
+  readonly #runners: OutputRunner[];
 
   constructor(ctx: ServiceContext<RelayConfig>, bus: Bus, shares: NodeShares) {
     this.#ctx = ctx;
     this.#shares = shares;
     this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
+    this.#outputs = outputsOf(ctx.config, ctx.version);
+    this.#runners = this.#outputs.map((output) => this.#makeRunner(output));
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
 
@@ -88,17 +93,14 @@ class Relay {
       'observing',
       clock.setRepeating(() => this.#observe(), OBSERVE_EVERY_MS),
     );
-    if (config.syslogAddress === '') return;
-    const forwarder = this.#makeForwarder();
-    this.#forwarder = forwarder;
-    onStop('syslog', () => forwarder.stop(config.stopTimeoutMs * STOP_SHARE));
-    const limitMs = LAG_LIMIT_MS + config.syslogConfirmMs;
-    health.ready('syslog', () => forwarder.lagMs() < limitMs || `${Math.round(forwarder.lagMs() / 1000)} s behind`);
-    forwarder.start(fail);
+    for (const runner of this.#runners) {
+      onStop(runner.name, () => runner.stop(config.stopTimeoutMs * STOP_SHARE));
+      runner.start(fail);
+    }
   }
 
   #observe(): void {
-    const observed = [...this.#readers, ...(this.#forwarder ? [['SIEM', this.#forwarder] as const] : [])];
+    const observed = [...this.#readers, ...this.#runners.map((runner) => ['SIEM', runner] as const)];
     for (const [stream, reader] of observed) {
       streamInfo(this.#bus, stream).then(
         ({ state }) => reader.observe({ first: state.first_seq, last: state.last_seq }),
@@ -120,7 +122,7 @@ class Relay {
     const { formats } = this.#ctx.config;
     const consumers = [...new Set(formats)].map((format) => consumerProgress(this.#bus, 'SIEM', siemConsumer(format)));
     const read = (await Promise.all(consumers)).filter(({ isUsed }) => isUsed).map((one) => one.ackedSequence);
-    if (this.#forwarder) read.push(this.#forwarder.confirmedSequence);
+    read.push(...this.#runners.map(({ settledSequence }) => settledSequence));
     if (read.length === 0) return 0;
     const { config, state } = await streamInfo(this.#bus, 'SIEM');
     const messages = state.last_seq - state.first_seq + 1;
@@ -138,6 +140,7 @@ class Relay {
       configRevision: () => 0,
       refused: () => [],
       ready: () => health.checkReady(),
+      more: () => ({ outputs: this.#runners.map((runner) => runner.status()) }),
       progress: [...this.#readers].map(([stream, reader]) => ({ stream, position: () => reader.position })),
       onError: (error) => this.#warn('status', error, 'cannot publish the status'),
     });
@@ -186,27 +189,16 @@ class Relay {
     });
   }
 
-  #makeForwarder(): Forwarder {
-    const { config, clock, signal, version } = this.#ctx;
-    return new Forwarder({
+  #makeRunner(output: Output): OutputRunner {
+    const { config, clock, signal } = this.#ctx;
+    return new OutputRunner({
       bus: this.#bus,
-      format: config.syslogFormat,
-      facility: config.syslogFacility,
-      receiver: {
-        ...parseAddress(config.syslogAddress),
-        transport: config.syslogTransport,
-        caFile: config.syslogCaFile,
-        certFile: config.syslogCertFile,
-        keyFile: config.syslogKeyFile,
-        serverName: config.syslogServerName,
-      },
-      confirmMs: config.syslogConfirmMs,
-      confirmTimeoutMs: config.syslogConfirmTimeoutMs,
+      output,
       startAt: config.startAt,
-      version,
-      position: this.#position('syslog'),
+      position: this.#position(output.name),
       clock,
-      onWarning: (error, text) => this.#warn('syslog', error, text),
+      onWarning: (error, text) => this.#warn(output.name, error, text),
+      onForeign: () => this.#metrics.unreadable.inc({ stream: 'SIEM', reason: 'FOREIGN' }),
       signal,
     });
   }
@@ -217,36 +209,17 @@ class Relay {
   }
 
   #readings(): Readings {
-    const forwarder = this.#forwarder;
     const ofReader = (reader: SourceReader): ReaderReadings => ({
-      pending: reader.pending,
-      messages: reader.messages,
-      lost: reader.lost,
+      ...{ pending: reader.pending, messages: reader.messages, lost: reader.lost },
       lagSeconds: reader.lagMs() / 1000,
     });
-    const readers = Object.fromEntries([...this.#readers].map(([stream, reader]) => [stream, ofReader(reader)]));
     return {
-      readers: {
-        ...readers,
-        ...(forwarder
-          ? {
-              syslog: {
-                pending: forwarder.pending,
-                messages: forwarder.sent,
-                lost: forwarder.lost,
-                lagSeconds: forwarder.lagMs() / 1000,
-              },
-            }
-          : {}),
-      },
+      readers: Object.fromEntries([...this.#readers].map(([stream, reader]) => [stream, ofReader(reader)])),
       recreated: [...this.#readers.values()].reduce((sum, { recreated }) => sum + recreated, 0),
       repeated: this.#readers.get('VIOLATIONS')?.repeated ?? 0,
       behind: this.#shares.isBehind,
-      syslog: {
-        confirmed: forwarder?.confirmed ?? 0,
-        connections: forwarder?.connections ?? 0,
-        failures: forwarder?.failures ?? 0,
-      },
+      outputs: Object.fromEntries(this.#runners.map((runner) => [runner.name, runner.readings()])),
+      syslogConnections: this.#outputs.find((output) => output instanceof SyslogOutput)?.connections ?? 0,
     };
   }
 }

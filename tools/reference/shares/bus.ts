@@ -96,7 +96,7 @@ export const BUCKETS_OF: Readonly<Record<string, Row>> = {
     tests: ['test/bus/service-status.test.ts'],
   },
   bailiff_siem: {
-    filledBy: 'the siem-relay: one key per source',
+    filledBy: 'the siem-relay: one key per source and output',
     share: 'none: no pod, tenant or node writes it. It accepts no other keys',
     counter: '`bailiff_siem_relay_errors_total`',
     tests: ['test/bus/siem-positions.test.ts', 'test/cluster/siem-relay.test.ts'],

@@ -42,7 +42,7 @@ export interface InstanceReporterOptions {
   /** Fields of this service only. `progress: null` means that another instance does the work. */
   more?(): Pick<
     InstanceStatus,
-    'taints' | 'omittedPods' | 'claimedMembers' | 'leads' | 'skipped' | 'formerPoliciesUntil'
+    'taints' | 'omittedPods' | 'claimedMembers' | 'leads' | 'skipped' | 'outputs' | 'formerPoliciesUntil'
   > & {
     progress?: null;
   };

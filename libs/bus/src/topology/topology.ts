@@ -70,8 +70,15 @@ export const SIEM_MAX_BYTES = 1024 * MIB;
  */
 export const SIEM_FORMATS = ['ocsf', 'ecs', 'cef'] as const;
 export type SiemFormat = (typeof SIEM_FORMATS)[number];
-/** Keys of `bailiff_siem`: positions of the siem-relay in its streams, and of syslog in SIEM. */
-export const SIEM_POSITIONS = ['violations', 'verdicts', 'responses', 'syslog'] as const;
+/** Webhooks that one siem-relay delivers to. */
+export const MAX_WEBHOOKS = 4;
+/** Keys of the positions of webhooks; the value names the webhook. */
+export const WEBHOOK_POSITIONS = Array.from({ length: MAX_WEBHOOKS }, (_, index) => `webhook-${index + 1}`);
+/** Keys of `bailiff_siem`: positions of the siem-relay in its streams, and of its outputs in SIEM. */
+export const SIEM_POSITIONS: readonly string[] = [
+  ...['violations', 'verdicts', 'responses'],
+  ...['syslog', 'alertmanager', 'otlp', ...WEBHOOK_POSITIONS],
+];
 /** An event that a connector received but did not acknowledge is redelivered after this. */
 export const SIEM_ACK_WAIT_MS = 30_000;
 /** Unacknowledged events of a connector; more than a batch of any client. */

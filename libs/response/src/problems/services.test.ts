@@ -1,4 +1,5 @@
 import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
+import type { OutputStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { correlatorProblem, responderProblem, serviceLines, serviceProblems, unansweredReason } from './services.ts';
 
@@ -42,6 +43,7 @@ function status(part: {
   responder?: Partial<ServiceStatus['responder']>;
   ipamSync?: Partial<ServiceHealth>;
   siemRelay?: ServiceHealth;
+  outputs?: OutputStatus[];
 }): ServiceStatus {
   return {
     atMs: AT,
@@ -49,7 +51,7 @@ function status(part: {
     correlator: { ...correlator, ...part.correlator },
     responder: { ...responder, ...part.responder },
     ipamSync: { ...ipamSync, ...part.ipamSync },
-    siemRelay: part.siemRelay ?? null,
+    siemRelay: part.siemRelay ? { ...part.siemRelay, outputs: part.outputs ?? [] } : null,
   };
 }
 const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
@@ -94,6 +96,29 @@ describe('services', () => {
       expect.any(String),
       'siem-relay: 1 running, up to date',
     ]);
+  });
+
+  it('outputs - one line, and a warning for what fails, is behind, or was deleted', () => {
+    const failing = { code: 'OUTPUT_BUSY', reason: 'responds with 429', since: new Date(AT - 300_000).toISOString() };
+    const fine = { pending: 0, lagMs: 0, delivered: 7, refused: 0, lost: 0, deliveredAt: '' };
+    const outputs = [
+      { name: 'syslog', ...fine },
+      { name: 'otlp', ...fine, pending: 12 },
+      { name: 'alertmanager', ...fine, lagMs: 90_000, lost: 3 },
+      { name: 'webhook-pager', ...fine, pending: 2, lagMs: 300_000, failing },
+    ];
+    const of = status({ siemRelay: well, outputs });
+    expect(lines(of).at(-1)).toBe(
+      'siem-relay: 1 running, up to date; outputs: syslog up to date, otlp 12 events waiting, ' +
+        'alertmanager 90s behind, webhook-pager failing for 5m (OUTPUT_BUSY), 2 events waiting',
+    );
+    expect(texts(of)).toEqual([
+      'warn siem-relay alertmanager: is 90s behind, events waiting',
+      'warn siem-relay alertmanager: 3 events deleted before delivery',
+      'warn siem-relay webhook-pager: deliveries fail for 5m, 2 events waiting: OUTPUT_BUSY: "responds with 429"',
+    ]);
+    const recent = { ...failing, since: new Date(AT - 5_000).toISOString() };
+    expect(texts(status({ siemRelay: well, outputs: [{ name: 'otlp', ...fine, failing: recent }] }))).toEqual([]);
   });
 
   it('none runs - is shouted with what waits, and the exit code of what cannot be reached', () => {

@@ -3,10 +3,11 @@
  * remedies. Pure.
  */
 
+import type { OutputStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
-import { age, plural, span } from '../status/text.ts';
+import { age, plural, quoted, span } from '../status/text.ts';
 import type { Problem } from './problem.ts';
 
 /**
@@ -29,6 +30,9 @@ const LEASE_MS = 30_000;
 const MAX_SKIPPED = 5;
 const SKIPPED_REMEDY =
   'its collector has another version, or another client uses its credential: docs/alerts.md, BailiffNodeMessagesSkipped';
+
+const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
+const LOST_REMEDY = '`bailiff replay --format` prints them';
 
 type Severity = Problem['severity'];
 const problem = (node: string, severity: Severity, text: string, remedy: string): Problem => ({
@@ -185,6 +189,33 @@ function degradationOf(service: Service): Problem[] {
   return problems;
 }
 
+/** Deliveries of an output that fail for this long are a problem. */
+const FAILING_MS = 60_000;
+
+/** `failing for 5m (OUTPUT_BUSY)`, `12 events waiting`, `up to date`. */
+function outputText({ name, pending, lagMs, failing }: OutputStatus, atMs: number): string {
+  const waits = pending > 0 ? `, ${plural(pending, 'event')} waiting` : '';
+  if (failing) return `${name} failing for ${age(atMs - Date.parse(failing.since))} (${failing.code})${waits}`;
+  if (lagMs >= UNDER_WAY_MS) return `${name} ${age(lagMs)} behind${waits}`;
+  return `${name} ${pending > 0 ? plural(pending, 'event') : 'up to date'}${pending > 0 ? ' waiting' : ''}`;
+}
+
+function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
+  return (siemRelay?.outputs ?? []).flatMap(({ name, pending, lagMs, failing, lost }) => {
+    const at = `siem-relay ${name}`;
+    const problems: Problem[] = [];
+    const failingMs = failing ? atMs - Date.parse(failing.since) : 0;
+    const events = `${pending > 0 ? plural(pending, 'event') : 'events'} waiting`;
+    if (failing && failingMs > FAILING_MS) {
+      const text = `deliveries fail for ${age(failingMs)}, ${events}: ${failing.code}: ${quoted(failing.reason)}`;
+      problems.push(problem(at, 'warn', text, OUTPUT_REMEDY));
+    } else if (lagMs > FAILING_MS)
+      problems.push(problem(at, 'warn', `is ${age(lagMs)} behind, ${events}`, 'its receiver is slow'));
+    if (lost > 0) problems.push(problem(at, 'warn', `${plural(lost, 'event')} deleted before delivery`, LOST_REMEDY));
+    return problems;
+  });
+}
+
 /** No correlator works; null otherwise. */
 export function correlatorProblem(status: ServiceStatus): Problem | null {
   return outageOf(servicesOf(status)[0] as Service);
@@ -233,14 +264,18 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
     const text = `${plural(messages, 'message')} of its collector skipped or refused in the last ${age(atMs - Date.parse(since))} (newest: ${reason})`;
     problems.push(problem(node || 'VIOLATIONS', 'warn', text, SKIPPED_REMEDY));
   }
-  return problems;
+  return [...problems, ...outputProblems(status)];
 }
 
-function detailText(name: string, { correlator, responder, atMs, cut }: ServiceStatus): string {
+function detailText(name: string, { correlator, responder, siemRelay, atMs, cut }: ServiceStatus): string {
   if (name === 'correlator') {
     const { newestVerdictAtMs: verdictAtMs, newestVerdictDelayMs: delayMs } = correlator;
     const late = delayMs === null ? '' : `, ${span(delayMs)} after its violation`;
     return verdictAtMs === null ? '; no verdict yet' : `; newest verdict ${age(atMs - verdictAtMs)} ago${late}`;
+  }
+  if (name === 'siem-relay') {
+    const outputs = (siemRelay?.outputs ?? []).map((output) => outputText(output, atMs));
+    return outputs.length > 0 ? `; outputs: ${outputs.join(', ')}` : '';
   }
   if (name !== 'responder') return '';
   const { due, unanswered, dryRuns } = responder;

@@ -23,6 +23,7 @@ import {
 import {
   decodeWithLookup,
   type InstanceStatus,
+  type OutputStatus,
   SchemaError,
   SchemaRegistry,
   type SkippedMessages,
@@ -73,6 +74,11 @@ export interface ResponderStatus extends ServiceHealth {
   unansweredIds: string[];
 }
 
+export interface SiemRelayStatus extends ServiceHealth {
+  /** Outputs of the running instance with the newest status. */
+  outputs: OutputStatus[];
+}
+
 export interface ServiceStatus {
   /** Bus time of this status. */
   atMs: number;
@@ -80,7 +86,7 @@ export interface ServiceStatus {
   responder: ResponderStatus;
   ipamSync: ServiceHealth;
   /** null: no instance within the last hour. It is optional. */
-  siemRelay: ServiceHealth | null;
+  siemRelay: SiemRelayStatus | null;
   /**
    * A bound was reached: only the newest verdicts are checked, and `unanswered` may be too high.
    */
@@ -166,7 +172,10 @@ async function readWithin(
     responder: { ...(await health('responder', [verdicts])), newestResponseAtMs: newestAtMs(responses), ...counts },
     ipamSync: ofWriter(instancesOf('ipam-sync', instances, atMs), atMs),
     siemRelay: instances.some(({ service }) => service === 'siem-relay')
-      ? await health('siem-relay', [violations, verdicts, responses])
+      ? {
+          ...(await health('siem-relay', [violations, verdicts, responses])),
+          outputs: outputsBy(instancesOf('siem-relay', instances, atMs)),
+        }
       : null,
     cut: cut || placed.length >= MAX_VERDICTS,
   };
@@ -179,6 +188,12 @@ export function skippedBy({ running }: Pick<InstanceSets, 'running'>): SkippedMe
     if (one.messages > (most.get(one.node)?.messages ?? 0)) most.set(one.node, one);
   }
   return [...most.values()].sort((a, b) => b.messages - a.messages);
+}
+
+/** Outputs of the running instance with the newest status. */
+function outputsBy({ running }: InstanceSets): OutputStatus[] {
+  const newest = running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
+  return newest?.outputs ?? [];
 }
 
 const newestAtMs = ({ state }: StreamInfo) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);

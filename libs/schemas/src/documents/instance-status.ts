@@ -67,6 +67,24 @@ export const skippedMessages = z.object({
 });
 export type SkippedMessages = z.infer<typeof skippedMessages>;
 
+/** An output of the siem-relay. Times are bus times. */
+export const outputStatus = z.object({
+  name: text('word'),
+  /** Events that it has not read yet. */
+  pending: z.number().int().nonnegative(),
+  /** Age of the oldest event that is read but not delivered. */
+  lagMs: z.number().int().nonnegative(),
+  /** Since the start of the instance: delivered, refused for good, and deleted before they were read. */
+  delivered: z.number().int().nonnegative(),
+  refused: z.number().int().nonnegative(),
+  lost: z.number().int().nonnegative(),
+  /** When SIEM stored the newest delivered event; empty before the first. */
+  deliveredAt: text('word'),
+  /** Why deliveries fail; absent while they succeed. */
+  failing: z.object({ code: text('word'), reason: text('reason'), since: text('word') }).optional(),
+});
+export type OutputStatus = z.infer<typeof outputStatus>;
+
 export const instanceStatus = z.object({
   service: text('word'),
   /** Unique to this process. */
@@ -96,6 +114,8 @@ export const instanceStatus = z.object({
   taints: taintStatus.optional(),
   /** Leading ipam-sync only; absent while the lists of all nodes are complete. */
   omittedPods: omittedPods.optional(),
+  /** siem-relay only; absent without any. */
+  outputs: list('listed', outputStatus).optional(),
   /** Leading ipam-sync only; absent without any. */
   claimedMembers: claimedMembers.optional(),
 });
