@@ -83,7 +83,15 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_services.collector.host-1'),
   line('$JS.API.DIRECT.GET.KV_bailiff_services', 'ipam-sync', 'cli'),
   ...ordered('KV_bailiff_services', 'ipam-sync'),
-  line('$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-a', A, 'correlator', 'responder', 'ipam-sync', 'cli'),
+  line(
+    '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-a',
+    A,
+    'correlator',
+    'responder',
+    'ipam-sync',
+    'cli',
+    'siem-relay',
+  ),
   line(
     '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods.node-b_example',
     B,
@@ -91,6 +99,7 @@ const PUBLISH: Line[] = [
     'responder',
     'ipam-sync',
     'cli',
+    'siem-relay',
   ),
   line(
     '$JS.API.DIRECT.GET.KV_bailiff_pods.$KV.bailiff_pods._cluster',
@@ -100,6 +109,7 @@ const PUBLISH: Line[] = [
     'responder',
     'ipam-sync',
     'cli',
+    'siem-relay',
   ),
   line('$JS.API.DIRECT.GET.KV_bailiff_pods', 'correlator', 'responder', 'ipam-sync', 'cli'),
   line('$JS.API.DIRECT.GET.KV_bailiff_quarantine.$KV.bailiff_quarantine.node-a', A, 'responder', 'cli'),

@@ -17,6 +17,11 @@ export const configSchema = z
       .string()
       .default('')
       .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
+    clusterName: z
+      .string()
+      .max(253)
+      .default('')
+      .describe('name of this cluster in events, beside the UID of its namespace kube-system'),
     kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
     leaderElection: z.boolean().default(true).describe('take part in the election; off only with a single replica'),
     leaseNamespace: z.string().min(1).default('bailiff-system').describe('namespace of the Lease'),

@@ -33,6 +33,7 @@ import { addChecks, readingsOf } from './readings.ts';
 import { ServicesFeed } from './services/services-feed.ts';
 import { LabelKeys } from './settings/label-keys.ts';
 import { SettingsFeed } from './settings/settings-feed.ts';
+import { ClusterReader } from './snapshots/cluster-reader.ts';
 import { ClusterState, type Touched } from './snapshots/cluster-state.ts';
 import { EndedPods } from './snapshots/ended-pods.ts';
 import { Omissions } from './snapshots/omissions.ts';
@@ -88,6 +89,7 @@ export class IpamSync {
   /** null: custom resources are not mirrored. */
   readonly mirror: PolicyMirror | null;
   readonly taints: TaintController;
+  readonly cluster: ClusterReader;
   #ctx: ServiceContext<IpamSyncConfig>;
   #bus: Bus;
   #metrics: Metrics;
@@ -141,6 +143,11 @@ export class IpamSync {
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
       onClaim: (service) =>
         this.#log.warn('services', { service }, 'claims an address that leads to a tunnel port of a node'),
+    });
+    this.cluster = new ClusterReader({
+      ...{ client, name: config.clusterName, clock: ctx.clock },
+      onChange: () => this.#mark(new Set([CLUSTER_KEY])),
+      onError: onError('namespaces'),
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
@@ -207,6 +214,7 @@ export class IpamSync {
       this.labelKeys.whenSynced(signal).then(() => this.pods.run(signal)),
       this.nodes.run(signal),
       this.services.run(signal),
+      this.cluster.run(signal),
       this.mirror?.run(signal),
       this.#retrying(() => this.settings.run(signal), signal),
       this.#retrying(() => this.labelKeys.run(signal), signal),
@@ -222,7 +230,7 @@ export class IpamSync {
   }
 
   #plan(key: string): Snapshot | null {
-    if (key === CLUSTER_KEY) return planCluster(this.state, this.services.list);
+    if (key === CLUSTER_KEY) return planCluster(this.state, this.services.list, this.cluster.identity);
     const nodeName = decodeToken(key);
     const plan = planNode(nodeName, { ...this.#identities, selectedBy: this.labelKeys.keys, ended: this.ended });
     this.omissions.planned(nodeName, plan);
@@ -261,7 +269,8 @@ export class IpamSync {
     while (!this.informed && !term.aborted) await pause(10, term);
     await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
     const deadline = performance.now() + SERVICES_WAIT_MS;
-    while (!this.services.current && performance.now() < deadline && !term.aborted) await pause(10, term);
+    const isComplete = () => this.services.current && this.cluster.hasTried;
+    while (!isComplete() && performance.now() < deadline && !term.aborted) await pause(10, term);
     const { mirror, taints } = this;
     await Promise.all([
       this.#write(term),

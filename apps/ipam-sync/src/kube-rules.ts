@@ -42,6 +42,14 @@ export const KUBE_RULES: readonly KubeRule[] = [
   },
   {
     apiGroups: [''],
+    resources: ['namespaces'],
+    resourceNames: ['kube-system'],
+    verbs: ['get'],
+    scope: 'cluster',
+    why: 'its UID names the cluster in events',
+  },
+  {
+    apiGroups: [''],
     resources: ['replicationcontrollers'],
     verbs: ['get'],
     scope: 'cluster',

@@ -17,6 +17,7 @@ import {
   toBusError,
 } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
+import { ClusterReader } from './cluster-reader.ts';
 import type { RelayConfig } from './config.ts';
 import { respondWithConsumerState } from './consumer-state.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -54,6 +55,7 @@ class Relay {
   readonly #shares: NodeShares;
   readonly #readers = new Map<SourceName, SourceReader>();
   readonly #log: RateLimitedLog;
+  readonly #cluster: ClusterReader;
   readonly #outputs: Output[];
   readonly #runners: OutputRunner[];
 
@@ -62,6 +64,11 @@ class Relay {
     this.#shares = shares;
     this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
+    this.#cluster = new ClusterReader({
+      bucket: openBucket(bus, 'bailiff_pods'),
+      clock: ctx.clock,
+      onError: (error) => this.#warn('cluster', error, 'cannot read the identity of the cluster'),
+    });
     this.#outputs = outputsOf(ctx.config, ctx.version);
     this.#runners = this.#outputs.map((output) => this.#makeRunner(output));
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
@@ -72,6 +79,8 @@ class Relay {
     const decoder = new EventDecoder(this.#bus, clock.nowMs);
     for (const stream of Object.keys(SOURCES) as SourceName[])
       this.#readers.set(stream, this.#makeReader(stream, decoder));
+    await this.#cluster.read();
+    onStop('cluster', this.#cluster.start());
     // VIOLATIONS must be open: the evidence of verdicts contains its creation time.
     await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
     const onError = (error: Error) => this.#warn('state', error, 'cannot respond to a connector');
@@ -168,6 +177,7 @@ class Relay {
       shares: this.#shares,
       clock,
       evidenceCreatedMs: () => this.#readers.get('VIOLATIONS')?.createdMs ?? 0,
+      cluster: () => this.#cluster.identity,
       onPublished: (format, storedMicros, duplicate) => {
         if (duplicate) this.#metrics.duplicates.inc({ format });
         else this.#metrics.events.inc({ format });

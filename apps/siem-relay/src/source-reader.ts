@@ -21,6 +21,7 @@ import {
   streamInfo,
   toBusError,
 } from '@bailiff/bus';
+import type { ClusterIdentity } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import { omissionEvent, type Place, type Rendered, render, type SiemEvent } from '@bailiff/siem';
 import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from './events-of.ts';
@@ -51,6 +52,8 @@ export interface SourceReaderOptions {
    */
   evidenceCreatedMs(): number;
   onPublished(format: SiemFormat, storedMicros: number, duplicate: boolean): void;
+  /** The cluster of the bus, if it is known. */
+  cluster(): ClusterIdentity | undefined;
   /** Violations beyond their node's share. */
   onOmitted(violations: number): void;
   onUnreadable(error: UnreadableError, message: StreamMessage): void;
@@ -291,7 +294,7 @@ export class SourceReader {
       this.repeated += 1;
       return [];
     }
-    const place: Place = { stream, createdMs: this.createdMs, sequence, storedMicros };
+    const place: Place = { stream, createdMs: this.createdMs, sequence, storedMicros, cluster: this.#o.cluster() };
     while (!signal.aborted) {
       try {
         const decoded = await decoder.decode(stream, message);

@@ -185,6 +185,9 @@ export function toCef(event: SiemEvent, version: string): string {
     externalId: origin.uid,
     cat: activity.className,
     dvchost: origin.node,
+    // No dictionary key names a cluster: these name the group of devices that the node belongs to.
+    deviceExternalId: origin.cluster?.uid,
+    deviceFacility: origin.cluster?.name,
     cs1: namespaceOf(event),
     cs1Label: 'namespace',
     cs2: podOf(event),

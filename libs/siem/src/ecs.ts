@@ -285,6 +285,7 @@ export function toEcs(event: SiemEvent, version: string): Json {
     host: { name: origin.node, hostname: origin.node },
     orchestrator: {
       type: 'kubernetes',
+      cluster: { id: origin.cluster?.uid, name: origin.cluster?.name },
       namespace: pod?.namespace,
       resource: pod ? { type: 'pod', name: pod.name, id: pod.uid } : undefined,
     },

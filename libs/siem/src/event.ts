@@ -5,7 +5,7 @@
  * `uid` depends only on the stream (name and creation time), the sequence and the index in the
  * message. A relay that repeats a message after a crash produces the same uid. Pure.
  */
-import type { Response, Verdict, Violation, ViolationFrame } from '@bailiff/schemas';
+import type { ClusterIdentity, Response, Verdict, Violation, ViolationFrame } from '@bailiff/schemas';
 
 /** Position of a message on the bus. */
 export interface Place {
@@ -18,6 +18,8 @@ export interface Place {
   sequence: number;
   /** When the bus stored the message, microseconds since 1970. */
   storedMicros: number;
+  /** The cluster of the bus, if it is known. */
+  cluster?: ClusterIdentity | undefined;
 }
 
 export interface Origin extends Place {

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { MAX_REVISION } from '@bailiff/policy';
 import {
+  type ClusterIdentity,
   type ClusterSnapshot,
   encodeSnapshotValue,
   LIST_LIMITS,
@@ -76,9 +77,14 @@ const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 export function planCluster(
   state: ClusterState,
   tunnelServices: readonly TunnelService[] = [],
+  cluster: ClusterIdentity = { uid: '', name: '' },
 ): Omit<ClusterSnapshot, 'revision'> {
   const nodes = state.nodes().sort((a, b) => (a.name < b.name ? -1 : 1));
-  return tunnelServices.length === 0 ? { nodes } : { nodes, tunnelServices: [...tunnelServices] };
+  return {
+    nodes,
+    ...(tunnelServices.length === 0 ? {} : { tunnelServices: [...tunnelServices] }),
+    ...(cluster.uid === '' && cluster.name === '' ? {} : { cluster }),
+  };
 }
 
 export function identityOf(

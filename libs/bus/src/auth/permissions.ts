@@ -215,6 +215,8 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   'siem-relay': {
     allow: [
       `${ROOT}.siem.>`,
+      // The identity of the cluster, and which pods are gone.
+      kvGet('bailiff_pods', '*'),
       // What the receiver of an output refuses.
       `${ROOT}.deadletters.siem.>`,
       ...SIEM_POSITIONS.flatMap((key) => [kv('bailiff_siem', key), kvGet('bailiff_siem', key)]),

@@ -71,8 +71,19 @@ export const nodeSnapshot = z.object({
 });
 export type NodeSnapshot = z.infer<typeof nodeSnapshot>;
 
+/** Names the cluster in events of several clusters. */
+export const clusterIdentity = z.object({
+  /** UID of the namespace `kube-system`; empty if ipam-sync may not read it. */
+  uid: text('uid'),
+  /** As the operator calls it; empty without a name. */
+  name: text('name'),
+});
+export type ClusterIdentity = z.infer<typeof clusterIdentity>;
+
 export const clusterSnapshot = z.object({
   revision: z.number().int().nonnegative(),
+  /** Absent: neither is known, or written by an older ipam-sync. */
+  cluster: clusterIdentity.optional(),
   nodes: list(
     'nodes',
     z.object({
