@@ -1,8 +1,42 @@
 /** Configuration of the siem-relay: the formats on the bus, and the optional syslog receiver. */
-import { SIEM_FORMATS } from '@bailiff/bus';
+import { MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 import { FACILITIES } from './syslog/message.ts';
+import { LEVELS, WEBHOOK_EVENTS } from './webhook/output.ts';
+import { TEMPLATES } from './webhook/templates.ts';
+
+/** Fields of a webhook: docs/siem/outputs.md describes them. */
+const webhook = z
+  .strictObject({
+    url: z
+      .union([z.url({ protocol: /^https?$/ }), z.literal('')])
+      .default('')
+      .describe('where to post'),
+    urlFile: z.string().default('').describe('file with the URL, if the URL itself is a secret'),
+    template: z.enum(TEMPLATES).default('json').describe('body of the requests'),
+    events: z.array(z.enum(WEBHOOK_EVENTS)).min(1).default(['verdicts']).describe('what is delivered'),
+    minLevel: z.enum(LEVELS).default('informational').describe('events of a lower level are skipped'),
+    secretFile: z
+      .string()
+      .default('')
+      .describe('file with the signing secret, two lines during a rotation; empty: unsigned'),
+    routingKeyFile: z.string().default('').describe('file with the integration key of PagerDuty'),
+    caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
+    allowPrivateAddress: z.boolean().default(false).describe('permits destinations inside the cluster, and http'),
+    timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+  })
+  .refine(
+    ({ url, urlFile, template }) =>
+      (url === '' ? 0 : 1) + (urlFile === '' ? 0 : 1) === 1 || (template === 'pagerduty' && url === urlFile),
+    {
+      error: 'needs either url or urlFile',
+    },
+  )
+  .refine(({ routingKeyFile, template }) => (routingKeyFile !== '') === (template === 'pagerduty'), {
+    path: ['routingKeyFile'],
+    error: 'is needed for the template pagerduty, and only there',
+  });
 
 export const configSchema = z
   .strictObject({
@@ -48,6 +82,11 @@ export const configSchema = z
       .max(600_000)
       .default(60_000)
       .describe('how long the receiver may take to read everything and close'),
+    webhooks: z
+      .record(z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, { error: 'must be a lower-case name' }), webhook)
+      .refine((all) => Object.keys(all).length <= MAX_WEBHOOKS, { error: `at most ${MAX_WEBHOOKS} are possible` })
+      .default({})
+      .describe(`up to ${MAX_WEBHOOKS} webhooks by name (docs/siem/outputs.md)`),
   })
   .refine((config) => config.syslogAddress === '' || config.formats.includes(config.syslogFormat), {
     path: ['syslogFormat'],

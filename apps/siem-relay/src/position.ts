@@ -22,7 +22,7 @@ export interface PositionOptions {
   bucket: Bucket;
   key: string;
   /** Name of the output, for a key that outputs of several names use over time. */
-  output?: string;
+  output?: string | undefined;
   clock: Clock;
   onError(error: Error): void;
 }

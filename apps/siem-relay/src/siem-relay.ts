@@ -12,9 +12,11 @@ import {
   consumerProgress,
   InstanceReporter,
   openBucket,
+  retryTransient,
   siemConsumer,
   streamInfo,
   toBusError,
+  WEBHOOK_POSITIONS,
 } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import { ClusterReader } from './cluster-reader.ts';
@@ -25,8 +27,9 @@ import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from '.
 import { NodeShares, SHARE_LIMITS, type ShareLimits } from './node-shares.ts';
 import type { Output } from './outputs/output.ts';
 import { OutputRunner } from './outputs/runner.ts';
-import { outputsOf } from './outputs-of.ts';
-import { PositionKeeper } from './position.ts';
+import { assignSlots } from './outputs/slots.ts';
+import { formatsOf, outputsOf } from './outputs-of.ts';
+import { PositionKeeper, readPosition } from './position.ts';
 import { SourceReader } from './source-reader.ts';
 import { SyslogOutput } from './syslog/output.ts';
 
@@ -57,7 +60,7 @@ class Relay {
   readonly #log: RateLimitedLog;
   readonly #cluster: ClusterReader;
   readonly #outputs: Output[];
-  readonly #runners: OutputRunner[];
+  #runners: readonly OutputRunner[] = [];
 
   constructor(ctx: ServiceContext<RelayConfig>, bus: Bus, shares: NodeShares) {
     this.#ctx = ctx;
@@ -69,13 +72,12 @@ class Relay {
       clock: ctx.clock,
       onError: (error) => this.#warn('cluster', error, 'cannot read the identity of the cluster'),
     });
-    this.#outputs = outputsOf(ctx.config, ctx.version);
-    this.#runners = this.#outputs.map((output) => this.#makeRunner(output));
+    this.#outputs = outputsOf(ctx.config, ctx.version, ctx.clock.nowMs);
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
 
   async start(): Promise<void> {
-    const { config, clock, health, onStop, fail } = this.#ctx;
+    const { config, clock, health, onStop, fail, signal } = this.#ctx;
     const decoder = new EventDecoder(this.#bus, clock.nowMs);
     for (const stream of Object.keys(SOURCES) as SourceName[])
       this.#readers.set(stream, this.#makeReader(stream, decoder));
@@ -102,6 +104,9 @@ class Relay {
       'observing',
       clock.setRepeating(() => this.#observe(), OBSERVE_EVERY_MS),
     );
+    const keys = await this.#positionKeys();
+    if (signal.aborted) return;
+    this.#runners = this.#outputs.map((output) => this.#makeRunner(output, keys.get(output.name)));
     for (const runner of this.#runners) {
       onStop(runner.name, () => runner.stop(config.stopTimeoutMs * STOP_SHARE));
       runner.start(fail);
@@ -128,8 +133,9 @@ class Relay {
 
   /** Part of SIEM's bytes that readers have not read yet. A consumer that was never used counts as none. */
   async #observeReaders(): Promise<number> {
-    const { formats } = this.#ctx.config;
-    const consumers = [...new Set(formats)].map((format) => consumerProgress(this.#bus, 'SIEM', siemConsumer(format)));
+    const consumers = formatsOf(this.#ctx.config).map((format) =>
+      consumerProgress(this.#bus, 'SIEM', siemConsumer(format)),
+    );
     const read = (await Promise.all(consumers)).filter(({ isUsed }) => isUsed).map((one) => one.ackedSequence);
     read.push(...this.#runners.map(({ settledSequence }) => settledSequence));
     if (read.length === 0) return 0;
@@ -155,10 +161,11 @@ class Relay {
     });
   }
 
-  #position(key: string): PositionKeeper {
+  #position(key: string, output?: string): PositionKeeper {
     return new PositionKeeper({
       bucket: openBucket(this.#bus, 'bailiff_siem'),
       key,
+      output,
       clock: this.#ctx.clock,
       onError: (error) => this.#warn(`position of ${key}`, error, 'cannot read or write a position'),
     });
@@ -169,7 +176,7 @@ class Relay {
     return new SourceReader({
       bus: this.#bus,
       stream,
-      formats: [...new Set(config.formats)],
+      formats: formatsOf(config),
       startAt: config.startAt,
       version,
       decoder,
@@ -199,13 +206,31 @@ class Relay {
     });
   }
 
-  #makeRunner(output: Output): OutputRunner {
+  /** Keys of positions by webhook. Waits for the bus. */
+  async #positionKeys(): Promise<Map<string, string>> {
+    const { clock, signal } = this.#ctx;
+    const bucket = openBucket(this.#bus, 'bailiff_siem');
+    const names = this.#outputs.map(({ name }) => name).filter((name) => name.startsWith('webhook-'));
+    if (names.length === 0) return new Map();
+    const onError = (error: Error) => this.#warn('positions', error, 'cannot read positions');
+    const owners = await retryTransient(
+      this.#bus,
+      () => Promise.all(WEBHOOK_POSITIONS.map((key) => readPosition(bucket, key, onError))),
+      { clock, onWait: onError, signal },
+    ).catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+      return [];
+    });
+    return assignSlots(names, new Map(WEBHOOK_POSITIONS.map((key, index) => [key, owners[index]?.output])));
+  }
+
+  #makeRunner(output: Output, key?: string): OutputRunner {
     const { config, clock, signal } = this.#ctx;
     return new OutputRunner({
       bus: this.#bus,
       output,
       startAt: config.startAt,
-      position: this.#position(output.name),
+      position: this.#position(key ?? output.name, key === undefined ? undefined : output.name),
       clock,
       onWarning: (error, text) => this.#warn(output.name, error, text),
       onForeign: () => this.#metrics.unreadable.inc({ stream: 'SIEM', reason: 'FOREIGN' }),

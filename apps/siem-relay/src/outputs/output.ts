@@ -33,6 +33,10 @@ export interface Output {
   readonly name: string;
   readonly filterSubjects: readonly string[];
   readonly limits: BatchLimits;
+  /** Where the first start begins; absent: as the relay. */
+  readonly startAt?: 'new';
+  /** Whether an event is delivered; absent: each is. */
+  accepts?(event: OutputEvent): boolean;
   /** Writes an event ahead of `deliver`, which then only confirms it. Waits while the receiver does not read. */
   write?(event: OutputEvent, signal: AbortSignal): Promise<void>;
   /**

@@ -169,7 +169,8 @@ export class OutputRunner {
 
   /** Determines where to continue. @throws BusError */
   async #open(): Promise<void> {
-    const { bus, position, startAt } = this.#o;
+    const { bus, position } = this.#o;
+    const startAt = this.#o.output.startAt ?? this.#o.startAt;
     const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
     const { created, state } = info;
     if (last?.created === created && last.sequence <= state.last_seq) this.#settled = last.sequence;
@@ -227,6 +228,7 @@ export class OutputRunner {
     const event = eventOf(message);
     // A server's response or trace can be stored under a subject of SIEM (docs/threat-model.md).
     if (message.injected || event.uid === '') return this.#o.onForeign();
+    if (output.accepts?.(event) === false) return this.#skip(event);
     this.#waitingMicros = event.storedMicros;
     // A broken connection has lost what was written: it is delivered again first.
     if (this.#isBroken) await this.#deliver();
@@ -240,6 +242,13 @@ export class OutputRunner {
     this.#readTo = Math.max(this.#readTo, message.sequence);
     this.#waitingMicros = 0;
     if (this.#isDue()) await this.#deliver();
+  }
+
+  #skip({ sequence }: OutputEvent): void {
+    this.#readTo = Math.max(this.#readTo, sequence);
+    if (this.#batch.size > 0) return;
+    this.#settled = sequence;
+    this.#o.position.move({ created: this.#created, sequence });
   }
 
   #isDue(): boolean {

@@ -1,0 +1,79 @@
+/** What a person needs to know of an OCSF event, for receivers that take no OCSF. Pure. */
+import * as z from 'zod';
+import { DeliveryError, type OutputEvent } from './output.ts';
+
+const text = z.string().catch('');
+/** Fields of libs/siem/src/ocsf that are used here. A shortened event may lack some. */
+const ocsf = z.object({
+  message: text,
+  severity: text,
+  finding_info: z.object({ uid: text, title: text, desc: text }).optional(),
+  status: text,
+  metadata: z.object({ correlation_uid: text }).catch({ correlation_uid: '' }),
+  unmapped: z
+    .object({
+      k8s: z.object({
+        ...{ cluster_uid: text, cluster_name: text, node_name: text },
+        ...{ namespace: text, pod_name: text, pod_uid: text },
+      }),
+      bailiff: z.object({ rule: text, action: text, phase: text, cooldown_until: z.number().catch(0) }),
+    })
+    .partial()
+    .catch({}),
+});
+
+export interface Facts {
+  kind: 'verdict' | 'response' | 'other';
+  uid: string;
+  /** Of a verdict, and of the verdict of a response; otherwise empty. */
+  verdictId: string;
+  title: string;
+  summary: string;
+  /** `informational` to `critical`, or `unknown`. */
+  level: string;
+  rule: string;
+  clusterUid: string;
+  clusterName: string;
+  node: string;
+  namespace: string;
+  pod: string;
+  podUid: string;
+  /** Of a response. */
+  action: string;
+  phase: string;
+  timeMs: number;
+  /** End of the cooldown of a verdict; 0 if unknown. */
+  cooldownUntilMs: number;
+}
+
+/** @throws DeliveryError OUTPUT_REFUSED if the event is no JSON */
+export function factsOf(event: OutputEvent): Facts {
+  let value: z.output<typeof ocsf>;
+  try {
+    value = ocsf.parse(JSON.parse(Buffer.from(event.data).toString('utf8')));
+  } catch (cause) {
+    throw new DeliveryError('OUTPUT_REFUSED', 'the event cannot be read', { cause });
+  }
+  const { k8s, bailiff } = value.unmapped;
+  const kind =
+    event.className === 'detection-finding' ? 'verdict' : /remediation/.test(event.className) ? 'response' : 'other';
+  return {
+    kind,
+    uid: event.uid,
+    verdictId: value.finding_info?.uid || value.metadata.correlation_uid,
+    title: value.finding_info?.title || value.message,
+    summary: value.finding_info?.desc || value.message,
+    level: value.severity.toLowerCase() || 'unknown',
+    rule: bailiff?.rule ?? '',
+    clusterUid: k8s?.cluster_uid ?? '',
+    clusterName: k8s?.cluster_name ?? '',
+    node: k8s?.node_name || event.node,
+    namespace: k8s?.namespace ?? '',
+    pod: k8s?.pod_name ?? '',
+    podUid: k8s?.pod_uid ?? '',
+    action: bailiff?.action ?? '',
+    phase: bailiff?.phase ?? '',
+    timeMs: Math.floor(event.timeMicros / 1000),
+    cooldownUntilMs: bailiff?.cooldown_until ?? 0,
+  };
+}

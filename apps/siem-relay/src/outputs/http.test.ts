@@ -1,0 +1,52 @@
+// Which destinations are private, by address and by name; and which key has the position of a webhook.
+import { describe, expect, it } from 'vitest';
+import { checkHost, guardedLookup, isPrivateAddress } from './address-guard.ts';
+import { assignSlots } from './slots.ts';
+
+describe('private addresses', () => {
+  it.each([
+    ...['127.0.0.1', '10.1.2.3', '172.16.0.1', '172.31.255.255', '192.168.1.1', '169.254.169.254', '100.64.0.1'],
+    ...['0.0.0.0', '224.0.0.1', '255.255.255.255', '::', '::1', '::ffff:127.0.0.1', '::ffff:8.8.8.8', '::7f00:1'],
+    ...['fe80::1', 'fe80::1%eth0', 'fd00::1', 'fc00::1', 'ff02::1', '64:ff9b::a00:1', '2002:a00:1::', 'no address'],
+  ])('%s - is private', (address) => {
+    expect(isPrivateAddress(address)).toBe(true);
+  });
+
+  it.each(['8.8.8.8', '172.32.0.1', '100.128.0.1', '2606:4700::1111', '2a00:1450::1'])('%s - is not', (address) => {
+    expect(isPrivateAddress(address)).toBe(false);
+  });
+
+  it.each(['127.0.0.1', '[::1]', '[::ffff:7f00:1]'])('a URL with %s - is refused without a lookup', (host) => {
+    expect(() => checkHost(host)).toThrow(expect.objectContaining({ code: 'OUTPUT_ADDRESS' }));
+    expect(() => checkHost('example.com')).not.toThrow();
+  });
+
+  // Numbers in other notations are names for the URL parser or become dotted: 2130706433, 0x7f.1.
+  it.each(['2130706433', '0x7f.1', '127.1', '0177.0.0.1'])(
+    'http://%s - is 127.0.0.1 after parsing, and refused',
+    (host) => {
+      expect(() => checkHost(new URL(`http://${host}/`).hostname)).toThrow(
+        expect.objectContaining({ code: 'OUTPUT_ADDRESS' }),
+      );
+    },
+  );
+
+  it('a name that resolves to a private address - is refused with the address', async () => {
+    const error = await new Promise((resolve) => guardedLookup('localhost', {}, (found) => resolve(found)));
+    expect(error).toMatchObject({ code: 'OUTPUT_ADDRESS', message: expect.stringMatching(/^localhost is (127|::1)/) });
+  });
+});
+
+describe('keys of positions', () => {
+  const keys = (owners: (string | undefined)[]) =>
+    new Map(owners.map((owner, index) => [`webhook-${index + 1}`, owner]));
+
+  it.each<[string, string[], (string | undefined)[], Record<string, string>]>([
+    ['new webhooks', ['a', 'b'], [undefined, undefined], { a: 'webhook-1', b: 'webhook-2' }],
+    ['another order', ['b', 'a'], ['a', 'b'], { a: 'webhook-1', b: 'webhook-2' }],
+    ['a renamed one', ['c', 'b'], ['a', 'b'], { c: 'webhook-1', b: 'webhook-2' }],
+    ['a removed one keeps its key while another is free', ['c'], ['a', undefined], { c: 'webhook-2' }],
+  ])('%s', (_, names, owners, expected) => {
+    expect(Object.fromEntries(assignSlots(names, keys(owners)))).toEqual(expected);
+  });
+});

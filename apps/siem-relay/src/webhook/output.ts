@@ -1,0 +1,88 @@
+/**
+ * The output to a webhook: one POST for each event, signed as Standard Webhooks. A repeated event has
+ * the same `webhook-id`.
+ */
+import { filters } from '@bailiff/bus';
+import { factsOf } from '../outputs/facts.ts';
+import { HttpClient, readSecret } from '../outputs/http-client.ts';
+import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
+import { parseSecrets, signedHeaders } from './signature.ts';
+import { bodyOf, type Template } from './templates.ts';
+
+/** Classes of SIEM events by what they are about. */
+const CLASSES = {
+  verdicts: ['detection-finding'],
+  responses: ['remediation-activity', 'process-remediation-activity', 'network-remediation-activity'],
+} as const;
+export const WEBHOOK_EVENTS = ['verdicts', 'responses'] as const;
+/** OCSF severities. */
+export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
+const PAGERDUTY_URL = 'https://events.pagerduty.com/v2/enqueue';
+
+export interface WebhookOptions {
+  url: string;
+  urlFile: string;
+  template: Template;
+  events: readonly (typeof WEBHOOK_EVENTS)[number][];
+  minLevel: (typeof LEVELS)[number];
+  secretFile: string;
+  routingKeyFile: string;
+  caFile: string;
+  allowPrivateAddress: boolean;
+  timeoutMs: number;
+}
+
+export class WebhookOutput implements Output {
+  readonly name: string;
+  readonly filterSubjects: readonly string[];
+  /** One event a request: its id is that of the request. */
+  readonly limits = { maxEvents: 1, maxBytes: 1, lingerMs: 1_000 };
+  readonly startAt = 'new';
+  readonly #o: WebhookOptions;
+  readonly #nowMs: () => number;
+  readonly #client: HttpClient;
+
+  constructor(name: string, options: WebhookOptions, nowMs: () => number) {
+    this.name = `webhook-${name}`;
+    this.#o = options;
+    this.#nowMs = nowMs;
+    const { caFile, allowPrivateAddress, timeoutMs } = options;
+    this.#client = new HttpClient({ caFile, allowPrivateAddress, timeoutMs, nowMs });
+    const classes = options.events.flatMap((kind) => CLASSES[kind]);
+    this.filterSubjects = classes.map((className) => filters.siem({ format: 'ocsf', className }));
+  }
+
+  accepts({ severity }: OutputEvent): boolean {
+    return severity > LEVELS.indexOf(this.#o.minLevel);
+  }
+
+  /** @throws DeliveryError; the signal's reason */
+  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<void> {
+    for (const event of events) await this.#send(event, signal);
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async #send(event: OutputEvent, signal: AbortSignal): Promise<void> {
+    const { template, secretFile, routingKeyFile } = this.#o;
+    // Read for each request, so that a rotated secret needs no restart.
+    const routingKey = routingKeyFile === '' ? '' : readSecret(routingKeyFile).trim();
+    const secrets = secretFile === '' ? [] : parseSecrets(readSecret(secretFile));
+    const { contentType, body } = bodyOf(template, event, factsOf(event), routingKey);
+    const signed = signedHeaders(secrets, event.uid, Math.floor(this.#nowMs() / 1000), body);
+    await this.#client.post(this.#url(), { 'content-type': contentType, ...signed }, body, signal);
+  }
+
+  /** @throws DeliveryError OUTPUT_MISCONFIGURED */
+  #url(): URL {
+    const { url, urlFile, template, allowPrivateAddress } = this.#o;
+    const otherwise = template === 'pagerduty' ? PAGERDUTY_URL : '';
+    const text = urlFile === '' ? url || otherwise : readSecret(urlFile).trim();
+    if (!URL.canParse(text)) throw new DeliveryError('OUTPUT_MISCONFIGURED', `${urlFile || 'url'} holds no URL`);
+    const parsed = new URL(text);
+    if (parsed.protocol === 'https:' || (parsed.protocol === 'http:' && allowPrivateAddress)) return parsed;
+    throw new DeliveryError('OUTPUT_MISCONFIGURED', `${parsed.host}: must be https, or http with allowPrivateAddress`);
+  }
+}

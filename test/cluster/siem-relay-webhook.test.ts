@@ -1,0 +1,162 @@
+// Webhooks from the relay to a real HTTP server: signed, retried under the same id, refused for good,
+// and kept from private destinations and redirects.
+import { createHmac } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { type Bus, consumeOrdered } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { HttpReceiver } from './http-receiver.ts';
+import { RelayRig } from './siem-relay-rig.ts';
+
+const SECRET = Buffer.alloc(32, 9);
+type Webhook = Record<string, unknown>;
+const webhooks = (all: Record<string, Webhook>) => ['--webhooks', JSON.stringify(all)];
+const to = (receiver: HttpReceiver, more: Webhook = {}) => ({
+  url: receiver.url(),
+  allowPrivateAddress: true,
+  ...more,
+});
+const id = (n: number) => n.toString(16).padStart(32, '0');
+const idsOf = (requests: HttpReceiver['requests']) => requests.map(({ headers }) => headers['webhook-id']);
+
+/** Dead letters with their detail, read once there are as many. */
+async function letters(bus: Bus, count: number): Promise<string[]> {
+  const found: string[] = [];
+  const end = new AbortController();
+  const reading = consumeOrdered(bus, 'DEAD_LETTERS', {
+    start: 'all',
+    onMessage: ({ subject, headers }) => void found.push(`${subject} ${headers?.get('Bailiff-Detail')}`),
+    signal: end.signal,
+  });
+  await waitFor(() => found.length >= count, { what: `${count} dead letters`, state: () => found });
+  end.abort();
+  await reading;
+  return found;
+}
+
+it('webhook - a verdict arrives signed by both secrets, and after failures under the same id', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = (_, index) =>
+    [{ status: 500 }, { status: 429, headers: { 'retry-after': '1' } }][index] ?? { status: 204 };
+  const secretFile = path.join(rig.directory, 'secret');
+  writeFileSync(secretFile, [Buffer.alloc(32, 1), SECRET].map((key) => `whsec_${key.toString('base64')}\n`).join(''));
+  const relay = await rig.relay(webhooks({ soc: to(receiver, { secretFile }) }));
+  await rig.violations();
+  await rig.verdict({ verdictId: id(1) });
+  await waitFor(() => receiver.accepted.length === 1, {
+    what: 'the delivery',
+    state: () => [idsOf(receiver.requests), relay.log().slice(-3)],
+  });
+  const token = await rig.madeToken('VERDICTS');
+  // Violations are not among the events of a webhook.
+  expect(idsOf(receiver.requests)).toEqual(Array.from({ length: 3 }, () => `verdicts-${token}-1-0`));
+  const [, busy, last] = receiver.requests;
+  expect((last?.atMs ?? 0) - (busy?.atMs ?? 0)).toBeGreaterThanOrEqual(1_000);
+  const { headers, body } = receiver.accepted[0] as HttpReceiver['requests'][number];
+  expect(JSON.parse(body.toString('utf8'))).toMatchObject({ class_uid: 2004, finding_info: { uid: id(1) } });
+  const content = `${headers['webhook-id']}.${headers['webhook-timestamp']}.${body.toString('utf8')}`;
+  const signatures = String(headers['webhook-signature']).split(' ');
+  expect(signatures).toHaveLength(2);
+  expect(signatures).toContain(`v1,${createHmac('sha256', SECRET).update(content).digest('base64')}`);
+  await waitFor(async () => (await relay.metric('output_failures_total{output="webhook-soc"}')) === 2, {
+    what: 'two failures',
+  });
+  expect(await relay.metric('output_failing{output="webhook-soc"}')).toBe(0);
+});
+
+it('webhook - what the receiver refuses is a dead letter with its reason, and later events arrive', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = ({ body }) => (body.includes(id(2)) ? { status: 422, body: 'no\u001bsuch field' } : { status: 200 });
+  const relay = await rig.relay(webhooks({ soc: to(receiver) }));
+  for (const n of [1, 2, 3]) await rig.verdict({ verdictId: id(n) });
+  await waitFor(() => receiver.accepted.length === 2, { what: 'the others', state: () => relay.log().slice(-3) });
+  await waitFor(async () => (await relay.metric('output_refused_total{output="webhook-soc"}')) === 1, {
+    what: 'the count',
+  });
+  expect(await letters(rig.admin, 1)).toEqual([
+    expect.stringMatching(
+      /^bailiff\.v1\.deadletters\.siem\.webhook-soc-refused\.\d+ verdicts-\w+-2-0: 127\.0\.0\.1:\d+ responds with 422: no\\u001bsuch field$/,
+    ),
+  ]);
+});
+
+it('webhook - a private destination is refused by address and by name; allowed, it gets the same event', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  const urls = { address: `https://127.0.0.1:${receiver.port}`, name: `https://localhost:${receiver.port}` };
+  const relay = await rig.relay(
+    webhooks({ address: { url: urls.address }, name: { url: urls.name }, allowed: to(receiver) }),
+  );
+  await rig.verdict();
+  await waitFor(() => receiver.accepted.length === 1, { what: 'the allowed one' });
+  for (const name of ['address', 'name']) {
+    const failures = () => relay.metric(`output_failures_total{output="webhook-${name}"}`);
+    await waitFor(async () => (await failures()) >= 2, { what: `refusals of ${name}` });
+  }
+  expect(
+    relay.log().filter(({ err }) => (err as { code?: string } | undefined)?.code === 'OUTPUT_ADDRESS').length,
+  ).toBeGreaterThan(0);
+  // The allowed webhook has the only connection.
+  expect(receiver.connections).toBe(1);
+});
+
+it('webhook - a redirect is not followed', async () => {
+  await using rig = await RelayRig.start();
+  await using target = await new HttpReceiver().start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = () => ({ status: 307, headers: { location: target.url() } });
+  const relay = await rig.relay(webhooks({ soc: to(receiver) }));
+  await rig.verdict();
+  await waitFor(() => receiver.requests.length >= 2, { what: 'a second attempt' });
+  expect(target.connections).toBe(0);
+  await relay.stop();
+  // The control: what the redirect names is reachable.
+  await rig.relay(webhooks({ soc: to(target) }));
+  await waitFor(() => target.accepted.length === 1, { what: 'the event there' });
+});
+
+it('webhook - a restart in another order continues each at its own position; a new one begins with new events', async () => {
+  await using rig = await RelayRig.start();
+  await using a = await new HttpReceiver().start();
+  await using b = await new HttpReceiver().start();
+  await using c = await new HttpReceiver().start();
+  b.reply = () => ({ status: 503 });
+  const first = await rig.relay(webhooks({ a: to(a), b: to(b) }));
+  await rig.verdict({ verdictId: id(1) });
+  await waitFor(() => a.accepted.length === 1 && b.requests.length > 0, { what: 'the first event' });
+  await first.stop();
+  b.reply = () => ({ status: 200 });
+  await rig.relay(webhooks({ c: to(c), b: to(b), a: to(a, { minLevel: 'high' }) }));
+  await waitFor(() => b.accepted.length === 1, { what: 'the event that b refused to take' });
+  await rig.verdict({ verdictId: id(2), level: 'medium' });
+  await rig.verdict({ verdictId: id(3), level: 'critical' });
+  await waitFor(() => [a, b, c].every(({ accepted }) => accepted.some(({ body }) => body.includes(id(3)))), {
+    what: 'the last event',
+  });
+  const counts = [a, b, c].map(({ accepted }) => accepted.length);
+  // a has the first and, of its level, the third; c is new.
+  expect(counts).toEqual([2, 3, 2]);
+});
+
+it('webhook - status names an output whose deliveries fail, and why', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = () => ({ status: 401 });
+  await rig.relay(webhooks({ soc: to(receiver) }));
+  await rig.verdict();
+  await waitFor(() => receiver.requests.length >= 2, { what: 'a second attempt' });
+  const text = async () => (await runCli(['status', ...rig.cliFlags()])).stdout;
+  await waitFor(
+    async () =>
+      /siem-relay: .*; outputs: webhook-soc failing for \d+s \(OUTPUT_MISCONFIGURED\)/.test(
+        (await text()).replaceAll(/\s+/g, ' '),
+      ),
+    {
+      ...{ what: 'the output in status', timeoutMs: 30_000, state: text },
+    },
+  );
+});
