@@ -6,7 +6,7 @@ import type { CounterHulls } from '@bailiff/correlation';
 import type { GuardGap, PacketSample, Violation, ViolationFrame } from '@bailiff/schemas';
 import { matchesPod, type PodSelector } from '../pod-selector.ts';
 import { isoMicros } from '../text.ts';
-import { endpoint, operationText, outcomeOf, programText, protocolName } from './operation-text.ts';
+import { endpoint, operationText, programText, protocolName } from './operation-text.ts';
 
 /** `gap`: packets that an interface sent before its programs were attached. */
 export const EVENT_KINDS = ['spoof', 'lsm', 'gap'] as const;

@@ -330,9 +330,10 @@ async function readRecords(
     try {
       const { name, value } = await decodeWithLookup(data, registry);
       const isOwn = name === 'Response' && value.responseId === responseIdOf(value, phaseGroupOf(value.phase));
-      if (!isOwn) return count < MAX_RECORDS;
-      ledger.applyInOrder(value, { sequence, timestampMicros });
-      if (value.phase !== 'dryrun') acted.add(value.verdictId);
+      if (isOwn) {
+        ledger.applyInOrder(value, { sequence, timestampMicros });
+        if (value.phase !== 'dryrun') acted.add(value.verdictId);
+      }
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;
     }
