@@ -6,6 +6,7 @@ import {
   ETHERTYPE,
   ethernet,
   extension,
+  fragmentHeader,
   icmpv6,
   ipv6,
   macOption,
@@ -17,6 +18,7 @@ import {
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { BRIDGE } from './harness/layouts.ts';
 import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
 
@@ -211,6 +213,52 @@ describe('a quarantined pod and another pod of its node', () => {
     const dropped = { landed: 0, sender: {}, other: { 'quarantine-egress drop': TIMES } };
     expect(await sent(one, 'receiver', [])).toEqual(dropped);
     expect(await sent(one, 'receiver', [`${ATTACKER.ipv4}/32`]), 'of an allowed pod').toEqual(passed);
+  });
+});
+
+// The frames that bridge netfilter cuts from a joined packet have no index of the interface that it came from.
+describe('fragments on a bridge with bridge netfilter', () => {
+  const NOBODY = '02:00:00:00:00:99';
+  const ends = { source: ATTACKER.ipv6, destination: ALLOWED };
+  const datagram = udp(4000, 53, Buffer.alloc(2000, 7), ends);
+  const part = (from: number, to?: number) => {
+    const payload = Buffer.concat([fragmentHeader(PROTOCOL.udp, from, to !== undefined), datagram.subarray(from, to)]);
+    return frame(ETHERTYPE.ipv6, ipv6({ ...ends, next: PROTOCOL.fragment }, payload), NOBODY);
+  };
+  const fragments = [part(0, 1400), part(1400)];
+  // The bridge copies the packet for its newer ports, and cuts a copy another way.
+  const older = ['ip link add d1 type veth peer name d2', 'ip link set d1 master br0 up', 'ip link set d2 up'];
+  const joins = [
+    'sysctl -qw net.bridge.bridge-nf-call-ip6tables=1 net.ipv6.conf.all.disable_ipv6=0',
+    'nft add table ip6 t',
+    'nft add chain ip6 t c "{ type filter hook forward priority 0; }"',
+    'nft add rule ip6 t c ct state new accept',
+  ];
+
+  it('do not reach another pod either', async (context) => {
+    await using node = await TestNode.start({ layout: { ...BRIDGE, node: [...BRIDGE.node, ...older] } });
+    await node.open();
+    await node.agent.call('object.maps.allowedCidrs.replace', ['fd99::/16']);
+    const lacks = await commandIn(node.netns, 'sh', '-ec', joins.join('\n')).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    if (lacks !== '') context.skip(`optional: this kernel lacks bridge netfilter: ${lacks}`);
+    await using _other = await node.guard(node.pods.receiver);
+    const landed = () => node.allLanded().filter((hex) => hex.startsWith(NOBODY.replaceAll(':', ''))).length;
+    {
+      await using _open = await node.guard(node.pods.attacker);
+      for (const one of fragments) await node.send(one);
+      await waitFor(landed, { what: 'control: they land without quarantine', until: (count) => count === 2 });
+      const cut = await commandIn(node.netns, 'grep', 'Ip6FragCreates', '/proc/net/snmp6');
+      expect(Number(cut.trim().split(/\s+/)[1]), 'the bridge has cut them again').toBeGreaterThan(0);
+    }
+    node.forgetLanded();
+    await using quarantined = await node.guard(node.pods.attacker, { quarantineUntilNs: FOREVER_NS });
+    for (const one of fragments) await node.send(one);
+    const drops = async () => (await quarantined.counts())['quarantine-ingress drop'];
+    await waitFor(drops, { what: 'both to be dropped', until: (count) => count === 2 });
+    expect(landed()).toBe(0);
   });
 });
 

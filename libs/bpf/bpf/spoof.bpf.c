@@ -93,6 +93,7 @@ int spoof_ingress(struct __sk_buff *skb)
 	parse_frame(skb, &packet);
 	check_frame(skb, iface, &packet);
 	check_offload(skb, &packet);
+	keep_interface(skb, &packet);
 	if (iface->state == STATE_UNKNOWN)
 		packet.violations = VECTOR_BIT(VECTOR_UNKNOWN_INTERFACE);
 	if (iface->flags & IFACE_ORPHANED)

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include <linux/if_packet.h>
+
 #include "checks.h"
 #include "maps.h"
 #include "owner.h"
@@ -57,11 +59,23 @@ static __always_inline bool is_allowed_pod(const struct iface *iface)
 	return is_allowed(&own, false);
 }
 
+/*
+ * Keeps the interface of an IPv6 fragment that a bridge may forward. Where bridge netfilter joins fragments and
+ * cuts the packet again, the new frames have skb->tc_index of the first one, and not skb_iif.
+ */
+static __always_inline void keep_interface(struct __sk_buff *skb, const struct packet *packet)
+{
+	if (packet->fragment != FRAGMENT_NONE && packet->ether_type == bpf_htons(ETH_P_IPV6) && skb->pkt_type != PACKET_HOST)
+		skb->tc_index = packet->ifindex;
+}
+
 /* The record of the other guarded interface that a frame to the pod came from; NULL: of none. */
 static __always_inline const struct iface *find_sender(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ingress_ifindex;
 
+	if (!ifindex && skb->protocol == bpf_htons(ETH_P_IPV6))
+		ifindex = skb->tc_index;
 	return ifindex && ifindex != skb->ifindex ? bpf_map_lookup_elem(&ifaces, &ifindex) : NULL;
 }
 
@@ -92,8 +106,7 @@ static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct
  */
 __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *sender)
 {
-	struct packet packet = { .ifindex = skb->ingress_ifindex, .end = skb->len };
-
+	struct packet packet = { .ifindex = skb->ingress_ifindex ? skb->ingress_ifindex : skb->tc_index, .end = skb->len };
 	bool ipv4;
 
 	if (!sender)
