@@ -2,8 +2,10 @@
 // ends an attempt at once, and a connection whose peer reads nothing is given up.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { type Bus, type BusError, connectBus } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -171,5 +173,49 @@ describe('a connection whose peer reads nothing', () => {
     transport.disconnect();
     await transport.closed();
     await waitFor(() => read === 8 * flood.length, { what: 'all bytes', state: () => read });
+  });
+});
+
+describe('a bus that answers no login: it may be overloaded by the logins themselves', () => {
+  const ATTEMPTS = 8;
+
+  /** Attempts of a client. `isLost`: its first login succeeds, and the connection ends then. */
+  async function attemptsOf(credentials: { tokenFile: string } | { password: string }, isLost: boolean) {
+    let attempts = 0;
+    let isFirst = isLost;
+    const port = await listen((socket, port) => {
+      attempts += 1;
+      socket.write(info(port));
+      if (!isFirst) return;
+      isFirst = false;
+      attempts = 0;
+      socket.on('data', (data) => {
+        if (data.includes('PING')) socket.write('PONG\r\n', () => setImmediate(() => socket.destroy()));
+      });
+    });
+    const end = new AbortController();
+    const options = { servers: `nats://127.0.0.1:${port}`, user: 'collector-a', name: 'test', timeoutMs: TIMEOUT_MS };
+    const connecting = connectBus({ ...options, ...credentials, waitForServer: true, signal: end.signal });
+    ends.push(async () => {
+      end.abort();
+      await connecting.then((bus) => bus.close()).catch(() => undefined);
+    });
+    if (isLost) await connecting;
+    return () => attempts;
+  }
+
+  test.each([
+    ['a first login', false],
+    ['a login after a lost connection', true],
+  ])('%s - a token waits longer each time; a password, which needs no other service, does not', async (_, isLost) => {
+    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-token-'));
+    ends.push(() => rmSync(directory, { recursive: true }));
+    const tokenFile = path.join(directory, 'token');
+    writeFileSync(tokenFile, 'token');
+    const byToken = await attemptsOf({ tokenFile }, isLost);
+    const byPassword = await attemptsOf({ password: 'p' }, isLost);
+    await waitFor(() => byPassword() >= ATTEMPTS, { what: 'attempts with a password', timeoutMs: 30_000 });
+    // At the earliest after 0.4, 1.05, 2.2, 4.35 and 8.5 s.
+    expect([byToken() >= 2, byToken() <= ATTEMPTS - 2]).toEqual([true, true]);
   });
 });

@@ -4,10 +4,9 @@ import { BusError } from './errors.ts';
 import { retryDelayMs } from './login.ts';
 
 test('connect - the wait before the next attempt doubles with each refusal of a token, up to a bound, and is spread', () => {
-  expect([0, 1, 2, 3, 4, 1_000].map((refusals) => retryDelayMs(refusals, 0))).toEqual([
-    250, 500, 1_000, 2_000, 2_000, 2_000,
-  ]);
-  expect([0, 3].map((refusals) => retryDelayMs(refusals, 1))).toEqual([500, 3_000]);
+  const waits = (random: number) => [0, 1, 2, 3, 7, 1_000].map((refusals) => retryDelayMs(refusals, random));
+  expect(waits(0)).toEqual([250, 250, 500, 1_000, 15_000, 15_000]);
+  expect(waits(1)).toEqual([500, 750, 1_500, 3_000, 45_000, 45_000]);
 });
 
 test('connect - a refused login is reported once per connection, and no other error is', () => {

@@ -131,6 +131,7 @@ class NatsBus implements Bus {
     reconnectPolicy.watch(nc, (cause) => {
       const error = toBusError(cause, `cannot connect to ${String(options.servers)} as ${options.user}`);
       if (error.code === 'BUS_AUTHENTICATION' || nc.isClosed()) return;
+      if (error.code === 'BUS_TIMEOUT') login.refused();
       this.disconnectReason = error.message;
       this.notify({ type: 'unreachable', error });
     });
@@ -269,11 +270,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
       return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, reconnectPolicy);
     } catch (error) {
       options.signal?.throwIfAborted();
-      const failure =
-        error instanceof errors.TimeoutError
-          ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })
-          : toBusError(error, `cannot connect to ${String(options.servers)} as ${options.user}`);
-      if (failure.code === 'BUS_AUTHENTICATION') login.refused();
+      const isSilent = error instanceof errors.TimeoutError;
+      const failure = isSilent
+        ? new BusError('BUS_UNREACHABLE', `cannot reach ${String(options.servers)}: timeout`, { cause: error })
+        : toBusError(error, `cannot connect to ${String(options.servers)} as ${options.user}`);
+      if (isSilent || failure.code === 'BUS_AUTHENTICATION') login.refused();
       const another = failure.code === 'BUS_AUTHENTICATION' && attempt < (login.file?.count ?? 1);
       if (!options.waitForServer && !another) throw failure;
       options.onRetry?.(failure);

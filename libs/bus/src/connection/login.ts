@@ -31,18 +31,23 @@ export interface Credentials {
 const RECONNECT_WAIT_MS = 250;
 const RECONNECT_JITTER_MS = 250;
 /**
- * Upper bound of the doubling wait after a refused token: bus-auth may have refused it because of
- * overload.
+ * Upper bound of the doubling wait after a token was refused, or got no response: the server or bus-auth
+ * may be overloaded. When the bus comes back, all nodes log in at once, and the server gives each login up
+ * after AUTH_TIMEOUT_S. If they came again within that time for ever, each would be answered too late, and
+ * none would get in any more. 5,000 nodes with two connections are 300 logins a second at this bound.
  */
-const REFUSED_WAIT_MAX_MS = 2_000;
+const REFUSED_WAIT_MAX_MS = 30_000;
 
-/** Wait after a number of consecutive token refusals; `random` is in [0, 1). */
+/**
+ * Wait after a number of consecutive token refusals; `random` is in [0, 1). Spread over three times its
+ * shortest, so that logins that failed together do not come together again.
+ */
 export function retryDelayMs(refusals: number, random: number): number {
+  if (refusals === 0) return RECONNECT_WAIT_MS + random * RECONNECT_JITTER_MS;
   const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** Math.min(refusals, 10), REFUSED_WAIT_MAX_MS);
-  return waitMs + random * Math.max(RECONNECT_JITTER_MS, waitMs / 2);
+  return waitMs * (0.5 + random);
 }
 
-/** The caller reports each refusal and each success. */
 export class Login {
   readonly authenticator: Authenticator;
   readonly file: SecretFile | null;
@@ -62,7 +67,10 @@ export class Login {
     });
   }
 
-  /** Counts tokens only: after a refused password the next one is tried without delay. */
+  /**
+   * Refused, or without a response. Counts tokens only: after a refused password the next one is tried
+   * without delay.
+   */
   refused(): void {
     if (this.isToken) this.#refusals += 1;
   }
