@@ -117,6 +117,16 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     tests: ['apps/ipam-sync/src/services/record-shares.test.ts', 'test/cluster/ipam-sync-services.test.ts'],
   },
   {
+    what: 'statuses of nodes that name pods beside their list',
+    file: `${I}/snapshots/unlisted-pods.ts`,
+    limits: ['READ_EVERY_MS'],
+    filledBy: 'node credentials, the key of the node: up to 512 KiB each, as often as the bus takes them',
+    share: 'a node: one status in READ_EVERY_MS is parsed',
+    whenFull: 'the newest one is parsed after that time',
+    counter: '`bailiff_ipam_sync_ended_pods`',
+    tests: ['apps/ipam-sync/src/snapshots/unlisted-pods.test.ts'],
+  },
+  {
     what: 'heartbeats of nodes',
     file: `${I}/taint/heartbeats.ts`,
     limits: ['nodes in `bailiff_nodes`'],
