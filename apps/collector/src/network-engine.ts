@@ -37,6 +37,7 @@ import { Guard, type GuardOptions } from './interfaces/guard.ts';
 import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './interfaces/guarded-interface.ts';
 import { excludeUnguarded, forgottenCounts, hasNothingToPublish } from './interfaces/interface-counts.ts';
 import { Orphans } from './interfaces/orphans.ts';
+import { PastGuard } from './interfaces/past-guard.ts';
 import { Registry } from './interfaces/registry.ts';
 import { NodeMaps } from './kernel/node-maps.ts';
 import { ownNetworks } from './kernel/own-networks.ts';
@@ -79,6 +80,7 @@ export class NetworkEngine {
   readonly #stores: Pick<GuardOptions, 'registry' | 'store' | 'counters' | 'onProblem'>;
   readonly #flusher: InterfaceFlusher;
   readonly #unjudged: UnjudgedFrames;
+  readonly #pastGuard: PastGuard;
   readonly #nodeMaps: NodeMaps;
   readonly #reconciler: Reconciler;
   readonly #cni: CniRecords;
@@ -127,6 +129,11 @@ export class NetworkEngine {
         problems.report('guard', iface.link.name, reason);
         this.#flusher.touch(iface);
       },
+      onProblem: problemsOf(problems, 'counts'),
+    });
+    this.#pastGuard = new PastGuard({
+      registry,
+      readLink: (ifindex, targetNsid) => getLink(ifindex, targetNsid === undefined ? {} : { targetNsid }),
       onProblem: problemsOf(problems, 'counts'),
     });
     this.#nodeMaps = new NodeMaps({
@@ -204,9 +211,10 @@ export class NetworkEngine {
     this.#flusher.takeSamples(samples);
   }
 
-  /** Reads every counter, to find growth whose samples were lost, and frames that were not judged. */
+  /** Reads every counter, to find growth whose samples were lost, and frames past the guard. */
   sweep(): void {
     this.#unjudged.check();
+    this.#pastGuard.check();
     this.#flusher.sweep();
   }
 

@@ -177,6 +177,7 @@ function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
     until ? `quarantined until ${clockTime(Date.parse(until) * 1000, nowMs)}` : '',
     quoted(iface.reason),
     iface.notCompared ? 'frames not compared' : '',
+    iface.pastGuardFrames ? `receives past the guard: ${iface.pastGuardFrames}` : '',
   ];
   return [
     reportedName(podName({ namespace: iface.podNamespace, name: iface.podName })),

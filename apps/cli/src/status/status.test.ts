@@ -154,6 +154,32 @@ describe('report', () => {
     ]);
   });
 
+  it('a quarantine that does not block all traffic is named, with the reason; one that does is none', () => {
+    const quarantinedUntil = iso(-3_600_000);
+    const of = (...interfaces: NodeStatus['interfaces']) => {
+      const { problems, exitCode } = report({ a: status({ interfaces }) });
+      return [exitCode, problems.map(({ text }) => text)];
+    };
+    const onNode = { coverage: 'not-applicable', reason: "on the host's network" } as const;
+    expect(of(iface('web', { quarantinedUntil, ...onNode }))).toEqual([
+      10,
+      [`quarantine blocks no traffic of shop/web (veth-web): "on the host's network"`],
+    ]);
+    const past = { pastGuardFrames: 7 };
+    expect(of(iface('web', { quarantinedUntil, ...past }), iface('cart', past))).toEqual([
+      10,
+      [expect.stringMatching(/^shop\/web \(veth-web\) in quarantine, but .* only what the pod sends is dropped$/)],
+    ]);
+    // Before anything is in quarantine, it is a restriction.
+    expect(of(iface('web'), iface('cart', past))).toEqual([
+      0,
+      [expect.stringMatching(/past their guards \(shop\/cart \(veth-cart\)\): a quarantine would drop only/)],
+    ]);
+    expect(of(iface('web', { quarantinedUntil }), iface('cart', onNode))).toEqual([0, []]);
+    const lines = nodeDetails(status({ interfaces: [iface('web', past)] }), NOW, { width: 200 });
+    expect(lines.join('\n')).toMatch(/shop\/web .* receives past the guard: 7/);
+  });
+
   it('interfaces whose frames are not compared are named, so that no count of unjudged frames passes for a check', () => {
     const [notCompared, other] = ['GRO merges frames', 'an XDP program'];
     const interfaces = [iface('web', { notCompared }), iface('cart', { notCompared: other }), iface('db')];

@@ -131,6 +131,8 @@ export interface GuardedInterface {
   conservation: Conservation;
   /** Why these are not compared; empty: they are. */
   notCompared: string;
+  /** Frames that its pod received past the guard. */
+  pastGuardFrames: number;
   /** Grants and probe ports beyond the limits of one interface. */
   omitted: number;
   /** Granted MACs and addresses that are not in force, because another interface has them. */
@@ -188,6 +190,7 @@ export function newInterface(
     attachError: 'not attached yet',
     conservation: newConservation(),
     notCompared: '',
+    pastGuardFrames: 0,
     omitted: 0,
     takenGrants: [],
     reusedAddresses: [],

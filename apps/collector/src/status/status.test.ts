@@ -123,7 +123,16 @@ describe('status', () => {
       { ...record, podUid: 'gone', podName: 'gone', ifName: 'eth0', plugin: 'ipvlan' },
       { ...record, podUid: 'neither', podName: 'neither', ifName: 'eth0', plugin: 'bridge' },
     ] as CniRecord[];
+    const entry = { podNamespace: 'shop', podName: 'both', verdictId: 'v', until: '2026-01-01T00:00:00Z', reason: 'r' };
+    const list = { nodeName: 'n', revision: 1, entries: [{ ...entry, podUid: 'both' }] };
+    desired.receiveQuarantine(JSON.stringify(list));
     const uncovered = status(registry, desired, records).interfaces.filter((i) => i.coverage === 'not-covered');
+    // The guarded interface shows what the kernel has.
+    expect(uncovered.map(({ podUid, quarantinedUntil }) => [podUid, quarantinedUntil !== null])).toEqual([
+      ['both', true],
+      ['only', false],
+      ['neither', false],
+    ]);
     expect(uncovered.map((i) => `${i.podUid}: ${i.reason.split(':')[0]}`)).toEqual([
       'both: net1 is of kind macvlan',
       'only: eth0 is of kind ipvlan',

@@ -126,11 +126,15 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodE
     packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
     unjudgedFrames: unjudgedOf(iface.occurrences),
     ...(iface.notCompared === '' ? {} : { notCompared: iface.notCompared }),
+    ...(iface.pastGuardFrames > 0 ? { pastGuardFrames: iface.pastGuardFrames } : {}),
     ...(iface.orphaned ? { orphaned: true } : {}),
     ...(iface.foreignLinks.length > 0 ? { foreignLinks: iface.foreignLinks } : {}),
-    quarantinedUntil: until > moment.bootNs ? isoOf(until, moment) : null,
+    quarantinedUntil: quarantineEnd(until, moment),
   };
 }
+
+const quarantineEnd = (untilNs: bigint, moment: Moment): string | null =>
+  untilNs > moment.bootNs ? isoOf(untilNs, moment) : null;
 
 /** A netkit pair needs none. */
 function hasPodEnd({ appearedAtMs, generation, link }: GuardedInterface, { nowMs, podEnds }: StatusInput): boolean {
@@ -204,7 +208,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
 }
 
 /** Interfaces of the snapshot's pods that have no host side, by their CNI records. */
-function withoutHostSide({ cniRecords, desired }: StatusInput): InterfaceStatus[] {
+function withoutHostSide({ cniRecords, desired, moment }: StatusInput): InterfaceStatus[] {
   const result: InterfaceStatus[] = [];
   for (const record of cniRecords) {
     const why = whyNoHostSide(record);
@@ -213,6 +217,7 @@ function withoutHostSide({ cniRecords, desired }: StatusInput): InterfaceStatus[
       ...notGuarded('not-covered', `${record.ifName} is of kind ${record.plugin}: ${why}`),
       ...{ podUid: record.podUid, podNamespace: record.podNamespace, podName: record.podName },
       ...{ addresses: record.addresses, mac: record.podMac },
+      quarantinedUntil: quarantineEnd(desired.quarantineUntilNs(record.podUid, moment), moment),
     });
   }
   return result;
@@ -235,6 +240,7 @@ function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): In
         ? notGuarded('not-applicable', "on the host's network")
         : notGuarded('not-covered', 'no interface of it was found on this node')),
       ...{ podUid: pod.uid, podNamespace: pod.namespace, podName: pod.name, addresses },
+      quarantinedUntil: quarantineEnd(input.desired.quarantineUntilNs(pod.uid, input.moment), input.moment),
     });
   }
   return result;

@@ -239,7 +239,7 @@ function foreignLinkProblems(node: string, { interfaces }: NodeStatus): Problem[
 function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   const { node, fullestMap } = report;
   const { losses, bus } = status;
-  const warnings: Problem[] = bypassWarnings(node, status);
+  const warnings: Problem[] = [...bypassWarnings(node, status), ...quarantineProblems(node, status)];
   if (fullestMap && fullestMap.percent >= FULL_PERCENT) {
     const text = `map ${reportedName(fullestMap.name)} is ${Math.round(fullestMap.percent)} % full`;
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
@@ -285,6 +285,29 @@ function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus
     warnings.push(warn(node, `unjudged frames of ${several(ifaces)} would not be found: ${quoted(reason)}`));
   return warnings;
 }
+
+/** Quarantines that do not block all traffic of their pods, and would not. */
+function quarantineProblems(node: string, { interfaces }: NodeStatus): Problem[] {
+  const isQuarantined = ({ quarantinedUntil }: InterfaceStatus) => quarantinedUntil !== null;
+  const unguarded = interfaces.filter(
+    (iface) => isQuarantined(iface) && (iface.coverage === 'not-covered' || iface.coverage === 'not-applicable'),
+  );
+  const problems = [...byReason(unguarded)].map(([reason, ifaces]) =>
+    notEnforced(node, `quarantine blocks no traffic of ${several(ifaces)}: ${quoted(reason)}`, NO_QUARANTINE, 'nodes'),
+  );
+  const past = interfaces.filter(({ pastGuardFrames = 0 }) => pastGuardFrames > 0);
+  const open = past.filter(isQuarantined);
+  if (open.length > 0) {
+    const text = `${several(open)} in quarantine, but what the CNI hands to its pod past the guard arrives: only what the pod sends is dropped`;
+    return [...problems, notEnforced(node, text, PAST_GUARD, 'nodes')];
+  }
+  if (past.length === 0) return problems;
+  const text = `the CNI hands frames to pods past their guards (${several(past)}): a quarantine would drop only what these pods send`;
+  return [...problems, warn(node, text, PAST_GUARD)];
+}
+
+const NO_QUARANTINE = 'delete the pod; see docs/operations.md#what-a-quarantine-blocks';
+const PAST_GUARD = 'see docs/operations.md#what-a-quarantine-blocks';
 
 const RUN_POD_ENDS = 'run bailiff-pod-ends on the node (collector.podEnds.enabled in the chart)';
 const NEEDS_TCX = 'Linux 6.6 (tcx); or forbid the module ifb on the node, if nothing there needs it';

@@ -24,10 +24,13 @@ export const interfaceStatus = z.object({
   unjudgedFrames: z.number().optional(),
   /** Why frames that pass unseen are not found: its frames are not compared. Absent: they are. */
   notCompared: text('reason').optional(),
+  /** Frames that its pod received past the guard. Absent: none, as far as is known. */
+  pastGuardFrames: z.number().optional(),
   /** Its pod has ended; `podUid` is the former one. Absent: it has not, as far as is known. */
   orphaned: z.boolean().optional(),
   /** Links of its pod with a part in the node's network, which no guard judges. Absent: none found. */
   foreignLinks: list('listed', text('sentence')).optional(),
+  /** Also of a pod without a guard, whose traffic passes. */
   quarantinedUntil: text('word').nullable(),
 });
 export type InterfaceStatus = z.infer<typeof interfaceStatus>;
