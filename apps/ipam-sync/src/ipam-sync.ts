@@ -27,7 +27,7 @@ import { createMirror, createTaintController } from './controllers.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
-import { type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { isStaticUid, type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
 import { UnknownPods } from './pods/unknown-pods.ts';
 import { addChecks, readingsOf } from './readings.ts';
 import { ServicesFeed } from './services/services-feed.ts';
@@ -247,7 +247,9 @@ export class IpamSync {
     if (!('pods' in snapshot) || !Array.isArray(snapshot.pods)) return;
     for (const value of snapshot.pods) {
       const pod = podIdentity.safeParse(value).data;
-      if (pod && !this.state.mayExist(pod.uid)) this.ended.removed(snapshot.nodeName, pod, performance.now());
+      // The kubelet makes the mirror of a static pod again.
+      const mayRunOn = pod !== undefined && !isStaticUid(pod.uid);
+      if (mayRunOn && !this.state.mayExist(pod.uid)) this.ended.removed(snapshot.nodeName, pod, performance.now());
     }
   }
 
@@ -346,7 +348,8 @@ export class IpamSync {
   }
   #podRemoved(uid: string): void {
     const record = this.state.record(uid);
-    if (record) this.ended.removed(record.nodeName, identityOf(record, this.#identities), performance.now());
+    if (record && record.staticUid === undefined)
+      this.ended.removed(record.nodeName, identityOf(record, this.#identities), performance.now());
     const namespace = this.state.namespaceOf(uid);
     this.#mark(this.state.removePod(uid), namespace);
     if (!this.state.canListMore || performance.now() - this.#listedMoreMs < LIST_MORE_MS) return;

@@ -41,6 +41,14 @@ const pod = (change: { metadata?: object; spec?: object; status?: object } = {})
 });
 
 describe('pod record', () => {
+  test('record - a mirror has the UID of its static pod; the UID of another pod is not believed', () => {
+    const of = (value: string) =>
+      podRecord(pod({ metadata: { annotations: { 'kubernetes.io/config.mirror': value } } }))?.staticUid;
+    expect(of('0123456789abcdef0123456789abcdef')).toBe('0123456789abcdef0123456789abcdef');
+    for (const value of ['', 'node-1', '7d3b7a38-5cd5-4b0e-8a25-0d6f3c1d9a11', 'A'.repeat(32)])
+      expect(of(value), value).toBeUndefined();
+    expect(podRecord(pod())).not.toHaveProperty('staticUid');
+  });
   test('pod record - both families in one spelling, identity, container ids without the scheme', () => {
     const status = { containerStatuses: [{ name: 'main', containerID: 'containerd://abc' }] };
     expect(podRecord(pod({ status }))).toMatchObject({

@@ -20,6 +20,8 @@ const REVISION_LABEL = 'controller-revision-hash';
 
 export interface PodRecord {
   uid: string;
+  /** UID of the static pod of which this is the mirror, as its author says; absent: none. */
+  staticUid?: string;
   namespace: string;
   name: string;
   nodeName: string;
@@ -57,6 +59,14 @@ export interface NodeRecord {
 
 const NO_KEYS: ReadonlySet<string> = new Set();
 
+/** Its value is the UID by which kubelet, runtime and CNI know the static pod. */
+const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+/** A digest. The API server's own UIDs have another form, so no annotation claims the UID of another pod. */
+const STATIC_UID = /^[0-9a-f]{32}$/;
+
+/** Whether a UID is that of a static pod, which the API server does not know. */
+export const isStaticUid = (uid: string): boolean => STATIC_UID.test(uid);
+
 /**
  * Record of a pod; null if it has no node or has ended. @param selectedBy label names that policies
  * select by; they are never cut
@@ -76,8 +86,10 @@ export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): 
     labels.cut ||
     (controller !== undefined && (owner?.name !== controller.name || owner.kind !== controller.kind)) ||
     [containers, ports, addresses].some((all) => all.length > most);
+  const staticUid = metadata.annotations?.[MIRROR_ANNOTATION] ?? '';
   return {
     uid: metadata.uid,
+    ...(isStaticUid(staticUid) ? { staticUid } : {}),
     namespace: metadata.namespace,
     name: metadata.name,
     nodeName: spec.nodeName,

@@ -68,6 +68,29 @@ describe('plan - a node', () => {
       { interfaces: [{ name: 'eth0', addresses: ['10.1.0.5'], mac: null }], revision: 2 },
     ]);
   });
+  test('plan - a static pod is listed under the UID of its node; a later claim of this UID, and one of another node, are not believed', () => {
+    const uid = 'a'.repeat(32);
+    const mirror = record('mirror', { name: 'proxy-n1', namespace: 'kube-system', staticUid: uid });
+    const claims = [
+      record('claim', { staticUid: uid, createdAt: later }),
+      record('elsewhere', { staticUid: uid, nodeName: 'n2', createdAt: '2026-11-24T09:00:00Z' }),
+    ];
+    for (const order of [
+      [mirror, ...claims],
+      [...claims, mirror],
+    ]) {
+      const state = stateWithNodes();
+      for (const one of order) state.putPod(one);
+      const listed = planNode('n1', input(state))?.pods.map((pod) => [pod.uid, pod.name]);
+      expect(listed).toEqual([
+        [uid, 'proxy-n1'],
+        ['claim', 'claim'],
+      ]);
+    }
+    const without = stateWithNodes();
+    without.putPod(record('plain'));
+    expect(planNode('n1', input(without))?.pods.map((pod) => pod.uid)).toEqual(['plain']);
+  });
   test('plan - a node without pods has an empty snapshot, a deleted one none', () => {
     const state = stateWithNodes();
     expect(planNode('n1', input(state))).toEqual({ nodeName: 'n1', pods: [] });

@@ -38,8 +38,12 @@ export interface PlanInput {
 export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot, 'revision'> | null {
   const records = input.state.podsOf(nodeName);
   if (records === null) return null;
+  const staticUids = staticUidsOf(records);
   const candidates = [
-    ...records.map((record) => ({ ...turnOf(record), identity: () => identityOf(record, input) })),
+    ...records.map((record) => ({
+      ...turnOf(record),
+      identity: () => ({ ...identityOf(record, input), uid: staticUids.get(record) ?? record.uid }),
+    })),
     ...input.ended.of(nodeName).map((pod) => ({
       ...{ namespace: pod.namespace, uid: pod.uid, createdAt: pod.createdAt, runs: true },
       identity: () => withoutAddresses(pod, input.state),
@@ -57,6 +61,23 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
   if (omitted === 0) return { nodeName, pods };
   return { nodeName, pods, omitted, omittedFrom: mostOmitted(byNamespace) };
 }
+
+/**
+ * The UIDs of static pods, by which the node reports them. A tenant can claim one too: the oldest mirror has it,
+ * which the kubelet creates when it starts the pod.
+ */
+function staticUidsOf(records: readonly PodRecord[]): Map<PodRecord, string> {
+  const byUid = new Map<string, PodRecord>();
+  for (const record of records) {
+    if (record.staticUid === undefined) continue;
+    const other = byUid.get(record.staticUid);
+    if (!other || isOlder(record, other)) byUid.set(record.staticUid, record);
+  }
+  return new Map([...byUid].map(([uid, record]) => [record, uid]));
+}
+
+const isOlder = (one: PodRecord, other: PodRecord): boolean =>
+  one.createdAt === other.createdAt ? one.uid < other.uid : one.createdAt < other.createdAt;
 
 /** Only the kubelet writes addresses and container ids, so they prove that it has started the pod. */
 function turnOf({ namespace, uid, createdAt, addresses, containers }: PodRecord): Candidate {
