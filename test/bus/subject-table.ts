@@ -142,6 +142,8 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_siem.syslog', 'siem-relay'),
   line('$KV.bailiff_siem.webhook-4', 'siem-relay'),
   line('$KV.bailiff_siem.webhook-5'),
+  line('$KV.bailiff_siem.alertmanager-3', 'siem-relay'),
+  line('$KV.bailiff_siem.alertmanager-4'),
   line('$KV.bailiff_siem.junk'),
   line('$JS.API.DIRECT.GET.KV_bailiff_siem.$KV.bailiff_siem.violations', 'siem-relay'),
   ...ordered('KV_bailiff_siem'),

@@ -1,5 +1,5 @@
 /** Configuration of the siem-relay: the formats on the bus, and the optional syslog receiver. */
-import { MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
+import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 import { FACILITIES } from './syslog/message.ts';
@@ -37,6 +37,38 @@ const webhook = z
     path: ['routingKeyFile'],
     error: 'is needed for the template pagerduty, and only there',
   });
+
+const alertmanager = z.strictObject({
+  urls: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .max(MAX_ALERTMANAGERS)
+    .default([])
+    .describe(
+      `up to ${MAX_ALERTMANAGERS} servers of Alertmanager, such as http://alertmanager.monitoring:9093; each gets every alert`,
+    ),
+  resendMs: z
+    .number()
+    .int()
+    .min(1_000)
+    .max(600_000)
+    .default(60_000)
+    .describe('interval of sending an active alert again'),
+  resolveAfterMs: z
+    .number()
+    .int()
+    .min(1_000)
+    .max(86_400_000)
+    .default(600_000)
+    .describe(
+      'an alert is resolved this long after its newest verdict; not less than the longest cooldown of the rules',
+    ),
+  generatorUrl: z.string().default('').describe('link of an alert; {verdictId} is replaced'),
+  authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
+  caFile: z.string().default('').describe('CA certificates (PEM) of the servers; empty: those of the system'),
+  certFile: z.string().default('').describe('client certificate (PEM)'),
+  keyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+  timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+});
 
 export const configSchema = z
   .strictObject({
@@ -82,6 +114,7 @@ export const configSchema = z
       .max(600_000)
       .default(60_000)
       .describe('how long the receiver may take to read everything and close'),
+    alertmanager: alertmanager.prefault({}).describe('servers of Alertmanager (docs/siem/outputs.md)'),
     webhooks: z
       .record(z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, { error: 'must be a lower-case name' }), webhook)
       .refine((all) => Object.keys(all).length <= MAX_WEBHOOKS, { error: `at most ${MAX_WEBHOOKS} are possible` })

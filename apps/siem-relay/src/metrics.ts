@@ -26,6 +26,7 @@ export interface Readings {
   /** By name of the output. */
   outputs: Readonly<Record<string, OutputReadings>>;
   syslogConnections: number;
+  unkeptAlerts: number;
 }
 
 /** Values before the first reader. */
@@ -36,6 +37,7 @@ export const NO_READINGS: Readings = {
   behind: false,
   outputs: {},
   syslogConnections: 0,
+  unkeptAlerts: 0,
 };
 
 export interface Metrics {
@@ -113,6 +115,11 @@ export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
     '1 while deliveries fail',
     'output',
     ofOutputs((r) => Number(r.isFailing)),
+  );
+  total(
+    'unkept_alerts_total',
+    'Alerts beyond a limit, which Alertmanager gets once and which are not sent again',
+    (r) => r.unkeptAlerts,
   );
   const syslog = (value: (from: OutputReadings) => number) => (from: Readings) =>
     from.outputs['syslog'] ? value(from.outputs['syslog']) : 0;

@@ -1,21 +1,31 @@
 /** The outputs that the configuration asks for, and the formats of SIEM that they read. */
-import type { SiemFormat } from '@bailiff/bus';
+import type { Bucket, SiemFormat } from '@bailiff/bus';
+import { AlertmanagerOutput } from './alertmanager/output.ts';
 import type { RelayConfig } from './config.ts';
 import type { Output } from './outputs/output.ts';
 import { parseAddress } from './syslog/connection.ts';
 import { SyslogOutput } from './syslog/output.ts';
 import { WebhookOutput } from './webhook/output.ts';
 
-export function outputsOf(config: RelayConfig, version: string, nowMs: () => number): Output[] {
+export interface OutputParts {
+  version: string;
+  /** Lists of the pods of each node. */
+  pods: Bucket;
+  nowMs(): number;
+}
+
+export function outputsOf(config: RelayConfig, { version, pods, nowMs }: OutputParts): Output[] {
+  const { urls, ...alertmanager } = config.alertmanager;
   return [
     ...(config.syslogAddress === '' ? [] : [syslogOutput(config, version)]),
+    ...urls.map((url) => new AlertmanagerOutput({ ...alertmanager, url, pods, nowMs })),
     ...Object.entries(config.webhooks).map(([name, webhook]) => new WebhookOutput(name, webhook, nowMs)),
   ];
 }
 
 /** The configured formats, and those that outputs read. */
-export function formatsOf({ formats, webhooks }: RelayConfig): SiemFormat[] {
-  const read: SiemFormat[] = Object.keys(webhooks).length > 0 ? ['ocsf'] : [];
+export function formatsOf({ formats, webhooks, alertmanager }: RelayConfig): SiemFormat[] {
+  const read: SiemFormat[] = Object.keys(webhooks).length + alertmanager.urls.length > 0 ? ['ocsf'] : [];
   return [...new Set([...formats, ...read])];
 }
 

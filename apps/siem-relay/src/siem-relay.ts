@@ -11,12 +11,12 @@ import {
   connectService,
   consumerProgress,
   InstanceReporter,
+  NAMED_POSITIONS,
   openBucket,
   retryTransient,
   siemConsumer,
   streamInfo,
   toBusError,
-  WEBHOOK_POSITIONS,
 } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import { ClusterReader } from './cluster-reader.ts';
@@ -72,7 +72,11 @@ class Relay {
       clock: ctx.clock,
       onError: (error) => this.#warn('cluster', error, 'cannot read the identity of the cluster'),
     });
-    this.#outputs = outputsOf(ctx.config, ctx.version, ctx.clock.nowMs);
+    this.#outputs = outputsOf(ctx.config, {
+      version: ctx.version,
+      nowMs: ctx.clock.nowMs,
+      pods: openBucket(bus, 'bailiff_pods'),
+    });
     this.#metrics = makeMetrics(ctx.metrics, () => this.#readings());
   }
 
@@ -206,22 +210,26 @@ class Relay {
     });
   }
 
-  /** Keys of positions by webhook. Waits for the bus. */
+  /** Keys of positions by output, for outputs whose name operators choose. Waits for the bus. */
   async #positionKeys(): Promise<Map<string, string>> {
     const { clock, signal } = this.#ctx;
     const bucket = openBucket(this.#bus, 'bailiff_siem');
-    const names = this.#outputs.map(({ name }) => name).filter((name) => name.startsWith('webhook-'));
-    if (names.length === 0) return new Map();
     const onError = (error: Error) => this.#warn('positions', error, 'cannot read positions');
-    const owners = await retryTransient(
-      this.#bus,
-      () => Promise.all(WEBHOOK_POSITIONS.map((key) => readPosition(bucket, key, onError))),
-      { clock, onWait: onError, signal },
-    ).catch((error: unknown) => {
-      if (!signal.aborted) throw error;
-      return [];
-    });
-    return assignSlots(names, new Map(WEBHOOK_POSITIONS.map((key, index) => [key, owners[index]?.output])));
+    const assigned = new Map<string, string>();
+    for (const [kind, keys] of Object.entries(NAMED_POSITIONS)) {
+      const names = this.#outputs.map(({ name }) => name).filter((name) => name.startsWith(`${kind}-`));
+      if (names.length === 0) continue;
+      const read = () => Promise.all(keys.map((key) => readPosition(bucket, key, onError)));
+      const owners = await retryTransient(this.#bus, read, { clock, onWait: onError, signal }).catch(
+        (error: unknown) => {
+          if (!signal.aborted) throw error;
+          return [];
+        },
+      );
+      const slots = assignSlots(names, new Map(keys.map((key, index) => [key, owners[index]?.output])));
+      for (const [name, key] of slots) assigned.set(name, key);
+    }
+    return assigned;
   }
 
   #makeRunner(output: Output, key?: string): OutputRunner {
@@ -254,6 +262,7 @@ class Relay {
       repeated: this.#readers.get('VIOLATIONS')?.repeated ?? 0,
       behind: this.#shares.isBehind,
       outputs: Object.fromEntries(this.#runners.map((runner) => [runner.name, runner.readings()])),
+      unkeptAlerts: this.#outputs.reduce((sum, { unkept = 0 }) => sum + unkept, 0),
       syslogConnections: this.#outputs.find((output) => output instanceof SyslogOutput)?.connections ?? 0,
     };
   }

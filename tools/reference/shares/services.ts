@@ -45,6 +45,16 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     tests: ['apps/siem-relay/src/outputs/engine.test.ts', 'test/cluster/siem-relay-syslog.test.ts'],
   },
   {
+    what: 'active alerts of an Alertmanager',
+    file: `${S}/alertmanager/alerts.ts`,
+    limits: ['MAX_ALERTS', 'MAX_NAMESPACE_ALERTS'],
+    filledBy: 'verdicts about pods and nodes, until they are resolved',
+    share: 'a namespace: a fifth',
+    whenFull: 'the alert is sent once, and ends after four intervals',
+    counter: '`bailiff_siem_relay_unkept_alerts_total`',
+    tests: ['apps/siem-relay/src/alertmanager/alerts.test.ts'],
+  },
+  {
     what: 'unconfirmed events of syslog',
     file: `${S}/syslog/output.ts`,
     limits: ['MAX_UNCONFIRMED', 'MAX_UNCONFIRMED_BYTES'],

@@ -16,7 +16,7 @@ const ocsf = z.object({
         ...{ cluster_uid: text, cluster_name: text, node_name: text },
         ...{ namespace: text, pod_name: text, pod_uid: text },
       }),
-      bailiff: z.object({ rule: text, action: text, phase: text, cooldown_until: z.number().catch(0) }),
+      bailiff: z.object({ rule: text, action: text, phase: text }),
     })
     .partial()
     .catch({}),
@@ -42,8 +42,6 @@ export interface Facts {
   action: string;
   phase: string;
   timeMs: number;
-  /** End of the cooldown of a verdict; 0 if unknown. */
-  cooldownUntilMs: number;
 }
 
 /** @throws DeliveryError OUTPUT_REFUSED if the event is no JSON */
@@ -74,6 +72,5 @@ export function factsOf(event: OutputEvent): Facts {
     action: bailiff?.action ?? '',
     phase: bailiff?.phase ?? '',
     timeMs: Math.floor(event.timeMicros / 1000),
-    cooldownUntilMs: bailiff?.cooldown_until ?? 0,
   };
 }

@@ -44,6 +44,17 @@ export interface Output {
    * error counts as one that time may heal
    */
   deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<void>;
+  /** Alerts that are not sent again because of a limit. */
+  readonly unkept?: number;
+  /** How far back events are given to `restore` after a restart; absent: not at all. */
+  readonly restoreMs?: number;
+  /** Takes an event that was delivered before the restart. */
+  restore?(event: OutputEvent): void;
+  /**
+   * Called every second or so: sends again what has to be repeated. @returns whether the receiver
+   * has confirmed anything @throws as deliver
+   */
+  tick?(signal: AbortSignal): Promise<boolean>;
   /** Called when written events became undelivered. Set by the runner. */
   onBroken?: (error: Error) => void;
   close(): void;

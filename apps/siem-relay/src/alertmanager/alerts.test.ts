@@ -1,0 +1,109 @@
+// When an alert is sent, sent again and resolved; and the share of a namespace.
+import { describe, expect, it } from 'vitest';
+import type { Facts } from '../outputs/facts.ts';
+import { ActiveAlerts, labelsOf, MAX_NAMESPACE_ALERTS } from './alerts.ts';
+
+const AT = 1_790_000_000_000;
+const facts = (part: Partial<Facts> = {}): Facts => ({
+  ...{ kind: 'verdict', uid: 'u', verdictId: 'v1', title: 'spoof: shop/web-0', summary: 'why', level: 'high' },
+  ...{ rule: 'spoof', clusterUid: 'c-uid', clusterName: 'eu', node: 'node-1', namespace: 'shop', pod: 'web-0' },
+  ...{ podUid: 'p1', action: '', phase: '', timeMs: AT - 1_000 },
+  ...part,
+});
+const make = () =>
+  new ActiveAlerts({ resendMs: 60_000, resolveAfterMs: 600_000, generatorUrl: 'https://c/{verdictId}' });
+const sendDue = (alerts: ActiveAlerts, nowMs: number) => {
+  const due = alerts.due(nowMs, 64);
+  alerts.sent(
+    due.map(([key]) => key),
+    nowMs,
+  );
+  return due.map(([, alert]) => alert);
+};
+
+describe('alerts', () => {
+  it('a verdict - is due at once, again after the interval, and resolved at its end', () => {
+    const alerts = make();
+    alerts.verdict(facts(), AT);
+    const [first] = sendDue(alerts, AT);
+    expect(first).toEqual({
+      labels: {
+        alertname: 'BailiffVerdict',
+        cluster: 'eu',
+        namespace: 'shop',
+        pod: 'web-0',
+        rule: 'spoof',
+        level: 'high',
+      },
+      annotations: { summary: 'spoof: shop/web-0', description: 'why' },
+      startsAt: new Date(AT - 1_000).toISOString(),
+      endsAt: new Date(AT + 240_000).toISOString(),
+      generatorURL: 'https://c/v1',
+    });
+    expect(sendDue(alerts, AT + 59_999)).toEqual([]);
+    expect(sendDue(alerts, AT + 60_000)).toHaveLength(1);
+    const end = AT + 600_000;
+    expect(sendDue(alerts, end)).toMatchObject([{ endsAt: new Date(end).toISOString() }]);
+    expect([alerts.size, sendDue(alerts, end + 60_000)]).toEqual([0, []]);
+  });
+
+  it('a verdict that is delivered late - is active from then on', () => {
+    const alerts = make();
+    alerts.verdict(facts({ timeMs: AT - 3_600_000 }), AT);
+    expect(sendDue(alerts, AT)[0]?.endsAt).toBe(new Date(AT + 240_000).toISOString());
+  });
+
+  it('a later verdict of the same labels - extends it, and keeps its start', () => {
+    const alerts = make();
+    alerts.verdict(facts(), AT);
+    alerts.verdict(facts({ verdictId: 'v2', timeMs: AT + 500_000 }), AT + 500_000);
+    const due = sendDue(alerts, AT + 700_000);
+    expect(due).toMatchObject([{ startsAt: new Date(AT - 1_000).toISOString(), generatorURL: 'https://c/v2' }]);
+    expect(alerts.size).toBe(1);
+  });
+
+  it('a response - is added to the alert of its verdict only', () => {
+    const alerts = make();
+    alerts.verdict(facts(), AT);
+    alerts.verdict(facts({ verdictId: 'v2', pod: 'web-1', podUid: 'p2' }), AT);
+    const keys = alerts.response(facts({ kind: 'response', summary: 'delete of shop/web-0 succeeded' }));
+    expect(alerts.alerts(keys, AT).map(([, { annotations }]) => annotations['response'])).toEqual([
+      'delete of shop/web-0 succeeded',
+    ]);
+  });
+
+  it('a pod that is gone - resolves its alerts, and until they are sent they are not forgotten', () => {
+    const alerts = make();
+    alerts.verdict(facts(), AT);
+    sendDue(alerts, AT);
+    expect(alerts.pods()).toEqual(new Map([['node-1', new Set(['p1'])]]));
+    alerts.gone('p1');
+    expect(alerts.due(AT + 1, 64)).toMatchObject([[expect.any(String), { endsAt: new Date(AT + 1).toISOString() }]]);
+    expect([alerts.size, alerts.pods().size]).toEqual([1, 0]);
+    expect(sendDue(alerts, AT + 2)).toHaveLength(1);
+    expect(alerts.size).toBe(0);
+  });
+
+  it('after a restart - what was sent is repeated at the interval, and what has ended is resolved', () => {
+    const alerts = make();
+    alerts.verdict(facts(), AT, AT - 1_000);
+    expect(sendDue(alerts, AT)).toEqual([]);
+    expect(sendDue(alerts, AT + 60_000)).toHaveLength(1);
+    expect(sendDue(alerts, AT + 599_000)).toMatchObject([{ endsAt: new Date(AT + 599_000).toISOString() }]);
+  });
+
+  it('a node without a pod - is in the labels', () => {
+    expect(labelsOf(facts({ pod: '', namespace: '', clusterName: '' }))).toEqual({
+      ...{ alertname: 'BailiffVerdict', cluster: 'c-uid', node: 'node-1', rule: 'spoof', level: 'high' },
+    });
+  });
+
+  it('a namespace with many alerts - has further ones sent once, and others are kept', () => {
+    const alerts = make();
+    for (let n = 0; n < MAX_NAMESPACE_ALERTS; n += 1) alerts.verdict(facts({ pod: `web-${n}` }), AT);
+    expect(alerts.verdict(facts({ pod: 'one-more' }), AT)).toMatchObject({ labels: { pod: 'one-more' } });
+    expect(alerts.verdict(facts({ pod: 'web-0' }), AT)).toEqual(expect.any(String));
+    expect(alerts.verdict(facts({ namespace: 'other' }), AT)).toEqual(expect.any(String));
+    expect(alerts.size).toBe(MAX_NAMESPACE_ALERTS + 1);
+  });
+});

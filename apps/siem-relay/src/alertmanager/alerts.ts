@@ -1,0 +1,187 @@
+/**
+ * The active alerts of an Alertmanager, and what is due to be sent. Pure.
+ *
+ * A verdict makes an alert active; a later one of the same labels extends it, and a response adds what
+ * was done. An alert is sent again every `resendMs`, each time with an end in the near future, so that
+ * it ends by itself if the relay does. It is resolved when its pod is gone or `resolveAfterMs` after
+ * its newest verdict. Bounds: MAX_ALERTS, of which a namespace has at most MAX_NAMESPACE_ALERTS; an
+ * alert beyond them is sent once and not kept.
+ */
+import type { Facts } from '../outputs/facts.ts';
+
+export const MAX_ALERTS = 5_000;
+export const MAX_NAMESPACE_ALERTS = 1_000;
+/** An alert ends after this many missed repetitions, as those of Prometheus do. */
+const MISSED = 4;
+/** Of an annotation. */
+const MAX_TEXT = 1_024;
+
+export interface Alert {
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  startsAt: string;
+  endsAt: string;
+  generatorURL?: string;
+}
+
+export interface AlertsOptions {
+  resendMs: number;
+  resolveAfterMs: number;
+  /** `{verdictId}` is replaced; empty for none. */
+  generatorUrl: string;
+}
+
+interface Active {
+  labels: Record<string, string>;
+  annotations: Record<string, string>;
+  verdictId: string;
+  startsMs: number;
+  /** When it is resolved, if its pod still exists. */
+  untilMs: number;
+  /** null: due now. */
+  sentMs: number | null;
+  isResolved: boolean;
+  node: string;
+  podUid: string;
+}
+
+const cut = (text: string) => (text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT - 1)}…`);
+const filled = (values: Record<string, string>) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
+
+export function labelsOf(facts: Facts): Record<string, string> {
+  const { clusterName, clusterUid, namespace, pod, rule, level, node } = facts;
+  return filled({
+    alertname: 'BailiffVerdict',
+    cluster: clusterName || clusterUid,
+    namespace,
+    pod,
+    // A verdict about a node has no pod.
+    node: pod === '' ? node : '',
+    rule,
+    level,
+  });
+}
+
+export class ActiveAlerts {
+  readonly #o: AlertsOptions;
+  /** By labels. */
+  readonly #active = new Map<string, Active>();
+  /** Alerts that were sent once and not kept. */
+  unkept = 0;
+
+  constructor(options: AlertsOptions) {
+    this.#o = options;
+  }
+
+  get size(): number {
+    return this.#active.size;
+  }
+
+  /**
+   * Takes a verdict. @param storedMs after a restart: it was sent when SIEM had stored it
+   * @returns the key of the alert; the alert itself if it is not kept
+   */
+  verdict(facts: Facts, nowMs: number, storedMs: number | null = null): string | Alert {
+    const labels = labelsOf(facts);
+    const key = JSON.stringify(labels);
+    const known = this.#active.get(key);
+    const alert: Active = {
+      labels,
+      annotations: { ...known?.annotations, ...filled({ summary: cut(facts.title), description: cut(facts.summary) }) },
+      verdictId: facts.verdictId,
+      startsMs: known?.startsMs ?? facts.timeMs,
+      untilMs: (storedMs ?? nowMs) + this.#o.resolveAfterMs,
+      sentMs: storedMs === null ? null : nowMs,
+      isResolved: false,
+      node: facts.node,
+      podUid: facts.podUid,
+    };
+    if (!known && !this.#hasRoom(facts.namespace)) return this.#alertOf(alert, nowMs);
+    this.#active.set(key, alert);
+    return key;
+  }
+
+  /** The server refuses these for good. */
+  forget(keys: readonly string[]): void {
+    for (const key of keys) this.#active.delete(key);
+  }
+
+  /** Alerts by key, whether they are due or not. */
+  alerts(keys: readonly string[], nowMs: number): [key: string, alert: Alert][] {
+    const unique = [...new Set(keys)];
+    return unique.flatMap((key) => {
+      const alert = this.#active.get(key);
+      return alert ? [[key, this.#alertOf(alert, nowMs)] as [string, Alert]] : [];
+    });
+  }
+
+  /** Adds what was done about a verdict. @returns keys of its alerts */
+  response({ verdictId, summary }: Facts): string[] {
+    const changed = [...this.#active].filter(([, alert]) => alert.verdictId === verdictId);
+    for (const [, alert] of changed) alert.annotations['response'] = cut(summary);
+    return changed.map(([key]) => key);
+  }
+
+  /** Nodes with the pods of active alerts. */
+  pods(): Map<string, Set<string>> {
+    const nodes = new Map<string, Set<string>>();
+    for (const { node, podUid, isResolved } of this.#active.values()) {
+      if (podUid === '' || node === '' || isResolved) continue;
+      nodes.set(node, (nodes.get(node) ?? new Set()).add(podUid));
+    }
+    return nodes;
+  }
+
+  /** Resolves the alerts of a pod that is gone. */
+  gone(podUid: string): void {
+    for (const alert of this.#active.values()) if (alert.podUid === podUid) this.#resolve(alert);
+  }
+
+  /** Alerts to send now, at most `max`. */
+  due(nowMs: number, max: number): [key: string, alert: Alert][] {
+    const found: [string, Alert][] = [];
+    for (const [key, alert] of this.#active) {
+      if (found.length >= max) break;
+      if (nowMs >= alert.untilMs) this.#resolve(alert);
+      if (alert.sentMs === null || nowMs - alert.sentMs >= this.#o.resendMs)
+        found.push([key, this.#alertOf(alert, nowMs)]);
+    }
+    return found;
+  }
+
+  /** The server has accepted these; resolved ones end. */
+  sent(keys: readonly string[], nowMs: number): void {
+    for (const key of keys) {
+      const alert = this.#active.get(key);
+      if (alert?.isResolved) this.#active.delete(key);
+      else if (alert) alert.sentMs = nowMs;
+    }
+  }
+
+  #resolve(alert: Active): void {
+    if (alert.isResolved) return;
+    alert.isResolved = true;
+    alert.sentMs = null;
+  }
+
+  #hasRoom(namespace: string): boolean {
+    if (this.#active.size >= MAX_ALERTS) return false;
+    let own = 0;
+    for (const { labels } of this.#active.values()) if ((labels['namespace'] ?? '') === namespace) own += 1;
+    return own < MAX_NAMESPACE_ALERTS;
+  }
+
+  #alertOf({ labels, annotations, startsMs, isResolved, verdictId }: Active, nowMs: number): Alert {
+    const { generatorUrl, resendMs } = this.#o;
+    return {
+      labels,
+      annotations,
+      startsAt: new Date(Math.min(startsMs, nowMs)).toISOString(),
+      endsAt: new Date(isResolved ? nowMs : nowMs + MISSED * resendMs).toISOString(),
+      ...(generatorUrl === ''
+        ? {}
+        : { generatorURL: generatorUrl.replaceAll('{verdictId}', encodeURIComponent(verdictId)) }),
+    };
+  }
+}

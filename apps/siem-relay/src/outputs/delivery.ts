@@ -1,0 +1,145 @@
+/**
+ * Delivers the batch of one output: attempts, waits, dead letters and their counts. runner.ts calls it
+ * in turn, and moves the position when events are settled.
+ */
+import { type Bus, deadLetter } from '@bailiff/bus';
+import type { Clock } from '@bailiff/service';
+import { Batch, type Held } from './batch.ts';
+import { DeliveryError, type Output } from './output.ts';
+import { nextStep, retryDelayMs } from './retry.ts';
+
+/** Kept of a refused event in its dead letter, because SIEM has all of it. */
+const LETTER_BYTES = 4_096;
+
+export interface DeliveryOptions {
+  bus: Bus;
+  output: Output;
+  clock: Clock;
+  /** These events are delivered, or have a dead letter. */
+  onSettled(held: readonly Held[]): void;
+  onWarning(error: Error, text: string): void;
+  signal: AbortSignal;
+}
+
+/** Why events wait. */
+export interface Failing {
+  code: string;
+  text: string;
+  sinceMs: number;
+}
+
+export class Delivery {
+  readonly batch: Batch;
+  readonly #o: DeliveryOptions;
+  #failuresInRow = 0;
+  #refusalsInRow = 0;
+  /** Events were written to a connection that broke. */
+  isBroken = false;
+  delivered = 0;
+  refused = 0;
+  failures = 0;
+  /** null while deliveries succeed. */
+  failing: Failing | null = null;
+  /** Bus time of the newest delivered event, microseconds since 1970; 0 before the first. */
+  deliveredMicros = 0;
+
+  constructor(options: DeliveryOptions) {
+    this.#o = options;
+    this.batch = new Batch(options.output.limits);
+  }
+
+  get isDue(): boolean {
+    return this.batch.size > 0 && (this.isBroken || this.batch.isDue(this.#o.clock.monotonicMs()));
+  }
+
+  /** Delivers the batch, however long that takes; returns early on shutdown. Never rejects. */
+  async deliver(): Promise<void> {
+    const { signal } = this.#o;
+    if (this.isBroken && this.failing !== null) await this.#pause(null);
+    while (this.batch.size > 0 && !signal.aborted) {
+      const held = this.batch.next();
+      try {
+        await this.deliverOnce(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const { step, waits } = nextStep(error, held.length, this.#refusalsInRow);
+        if (waits) {
+          this.fail(error);
+          await this.#pause(error);
+        }
+        if (step === 'split') this.batch.split(held.length);
+        if (step === 'dead-letter' && !signal.aborted) await this.#refuse(held[0] as Held, error as DeliveryError);
+      }
+    }
+    this.isBroken = false;
+  }
+
+  /** One attempt. @throws as Output.deliver */
+  async deliverOnce(signal: AbortSignal): Promise<void> {
+    const held = this.batch.next();
+    const events = held.map(({ event }) => event);
+    await this.#o.output.deliver(events, signal);
+    this.#settle(held);
+    this.delivered += held.length;
+    this.deliveredMicros = (held.at(-1) as Held).event.storedMicros;
+    this.#succeed();
+  }
+
+  /** Sends again what has to be repeated. Never rejects. */
+  async tick(): Promise<void> {
+    const { output, signal } = this.#o;
+    try {
+      if ((await output.tick?.(signal)) === true) this.#succeed();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.fail(error);
+      await this.#pause(error);
+    }
+  }
+
+  fail(error: unknown): void {
+    const { clock, output, onWarning } = this.#o;
+    const { code = 'UNEXPECTED', message } = error as Error & { code?: string };
+    this.failures += 1;
+    this.#failuresInRow += 1;
+    this.failing = { code, text: message, sinceMs: this.failing?.sinceMs ?? clock.nowMs() };
+    onWarning(error as Error, `events for ${output.name} wait`);
+  }
+
+  #succeed(): void {
+    this.#failuresInRow = 0;
+    this.#refusalsInRow = 0;
+    this.failing = null;
+  }
+
+  #settle(held: readonly Held[]): void {
+    this.batch.remove(held.length);
+    this.#o.onSettled(held);
+  }
+
+  /** Stores a dead letter, and skips the event. */
+  async #refuse(held: Held, error: DeliveryError): Promise<void> {
+    const { bus, output, signal, onWarning } = this.#o;
+    const { sequence, subject, uid, data } = held.event;
+    const reason = `${output.name}-refused`;
+    const letter = { stream: 'SIEM', sequence, subject, reason, detail: `${uid}: ${error.message}`, data };
+    try {
+      await deadLetter(bus, { ...letter, maxBytes: LETTER_BYTES, signal });
+    } catch (cause) {
+      if (signal.aborted) return;
+      this.fail(cause);
+      await this.#pause(cause);
+      return;
+    }
+    this.#settle([held]);
+    this.refused += 1;
+    this.#refusalsInRow += 1;
+    onWarning(error, `${output.name} refuses an event, which becomes a dead letter`);
+  }
+
+  #pause(error: unknown): Promise<void> {
+    const { clock, signal } = this.#o;
+    const asked = error instanceof DeliveryError ? error.retryAfterMs : null;
+    return clock.sleep(retryDelayMs(Math.max(1, this.#failuresInRow), Math.random(), asked), signal);
+  }
+}

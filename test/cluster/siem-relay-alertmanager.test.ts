@@ -1,0 +1,160 @@
+// Alerts from the relay to the distribution's Alertmanager, which notifies a webhook receiver.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { openBucket } from '@bailiff/bus';
+import { freePort } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
+import { launch, type RunningProcess } from '../support/process.ts';
+import { HttpReceiver } from './http-receiver.ts';
+import { NODE, RelayRig } from './siem-relay-rig.ts';
+
+const ALERTMANAGER = '/usr/bin/prometheus-alertmanager';
+const POD = { uid: 'pod-uid-1', namespace: 'shop', name: 'web-0', ownerKind: '', ownerName: '', ownerUid: '' };
+const VERDICT = { verdictId: 'a'.repeat(32), rule: 'spoof-flood', level: 'high', pod: POD } as const;
+
+interface Notification {
+  status: string;
+  alerts: {
+    status: string;
+    labels: Record<string, string>;
+    annotations: Record<string, string>;
+    generatorURL: string;
+  }[];
+}
+
+class Alertmanager implements AsyncDisposable {
+  readonly receiver = new HttpReceiver();
+  readonly #directory = mkdtempSync(path.join(tmpdir(), 'bailiff-alertmanager-'));
+  #running: RunningProcess | null = null;
+  port = 0;
+
+  async start(): Promise<this> {
+    if (this.receiver.port === 0) await this.receiver.start();
+    this.port ||= await freePort();
+    const config = path.join(this.#directory, 'alertmanager.yml');
+    const route = {
+      receiver: 'soc',
+      group_by: ['...'],
+      group_wait: '100ms',
+      group_interval: '1s',
+      repeat_interval: '1h',
+    };
+    const soc = { name: 'soc', webhook_configs: [{ url: this.receiver.url(), send_resolved: true }] };
+    writeFileSync(config, JSON.stringify({ route, receivers: [soc] }));
+    const address = `127.0.0.1:${this.port}`;
+    const flags = ['--config.file', config, '--storage.path', this.#directory, '--web.listen-address', address];
+    this.#running = launch('setpriv', ['--pdeathsig', 'KILL', ALERTMANAGER, ...flags, '--cluster.listen-address=']);
+    const isReady = () =>
+      fetch(`${this.url}/-/ready`).then(
+        ({ ok }) => ok,
+        () => false,
+      );
+    await waitFor(isReady, { what: 'Alertmanager', timeoutMs: 30_000, state: this.#running.out });
+    return this;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+  async kill(): Promise<void> {
+    await this.#running?.kill();
+  }
+  /** Alerts that are firing. */
+  async firing(): Promise<Notification['alerts']> {
+    return (await fetch(`${this.url}/api/v2/alerts?active=true`)).json() as Promise<Notification['alerts']>;
+  }
+  notifications(): Notification[] {
+    return this.receiver.accepted.map(({ body }) => JSON.parse(body.toString('utf8')) as Notification);
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+    await this.receiver.kill();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+const flags = (servers: readonly Alertmanager[], more: readonly string[] = []) => [
+  ...['--alertmanager.urls', servers.map(({ url }) => url).join(','), '--alertmanager.resend-ms', '1000'],
+  ...more,
+];
+const state = (server: Alertmanager) => () => server.notifications();
+
+it('alertmanager - notifies of a verdict and what was done, and that its pod is gone', async () => {
+  await using rig = await RelayRig.start();
+  await using server = await new Alertmanager().start();
+  const pods = openBucket(rig.admin, 'bailiff_pods');
+  const list = (uids: string[]) => {
+    const part = { labels: {}, serviceAccount: '', owners: [], interfaces: [], hostNetwork: false, containers: [] };
+    const listed = uids.map((uid) => ({ uid, namespace: 'shop', name: 'web-0', ...part, allowedPrefixes: [] }));
+    return pods.put(NODE.replaceAll('.', '_'), JSON.stringify({ nodeName: NODE, revision: 1, pods: listed }));
+  };
+  await list([POD.uid]);
+  await rig.relay(flags([server], ['--alertmanager.generator-url', 'https://console.example/v/{verdictId}']));
+  await rig.verdict({ ...VERDICT, reason: 'spoofed 12 packets' });
+  await waitFor(() => server.notifications().length > 0, { what: 'a notification', timeoutMs: 30_000 });
+  expect(server.notifications()[0]).toMatchObject({
+    status: 'firing',
+    alerts: [
+      {
+        labels: { alertname: 'BailiffVerdict', namespace: 'shop', pod: 'web-0', rule: 'spoof-flood', level: 'high' },
+        annotations: { summary: 'spoof-flood: shop/web-0', description: 'spoofed 12 packets' },
+        generatorURL: `https://console.example/v/${VERDICT.verdictId}`,
+      },
+    ],
+  });
+  const pod = { podUid: POD.uid, podNamespace: 'shop', podName: 'web-0' };
+  await rig.response({ verdictId: VERDICT.verdictId, ...pod, action: 'delete', phase: 'succeeded', reason: '' });
+  const responses = async () => (await server.firing()).map(({ annotations }) => annotations['response']);
+  await waitFor(async () => (await responses())[0] === 'delete of shop/web-0 succeeded', {
+    what: 'the response',
+    state: responses,
+  });
+  // While the pod is listed, the alert outlives its own end of four intervals.
+  const before = performance.now();
+  await waitFor(async () => performance.now() - before > 5_000 && (await server.firing()).length === 1, {
+    what: 'five seconds',
+  });
+  expect(server.notifications().every(({ status }) => status === 'firing')).toBe(true);
+  await list([]);
+  await waitFor(() => server.notifications().at(-1)?.status === 'resolved', {
+    what: 'the end',
+    timeoutMs: 30_000,
+    state: state(server),
+  });
+});
+
+it('alertmanager - each of two servers gets every alert, and one that was killed gets the active ones', async () => {
+  await using rig = await RelayRig.start();
+  await using a = await new Alertmanager().start();
+  await using b = await new Alertmanager().start();
+  const relay = await rig.relay(flags([a, b]));
+  await b.kill();
+  await rig.verdict(VERDICT);
+  await rig.verdict({ ...VERDICT, verdictId: 'b'.repeat(32), pod: { ...POD, uid: 'pod-uid-2', name: 'web-1' } });
+  const pods = (server: Alertmanager) => () =>
+    new Set(server.notifications().flatMap(({ alerts }) => alerts.map(({ labels }) => labels['pod'])));
+  await waitFor(() => pods(a)().size === 2, {
+    what: 'both alerts at the other server',
+    timeoutMs: 30_000,
+    state: pods(a),
+  });
+  const output = `alertmanager-127-0-0-1-${b.port}`;
+  await waitFor(async () => (await relay.metric(`output_failing{output="${output}"}`)) === 1, { what: 'failures' });
+  await b.start();
+  await waitFor(() => pods(b)().size === 2, { what: 'both alerts', timeoutMs: 60_000, state: pods(b) });
+  await waitFor(async () => (await relay.metric(`output_failing{output="${output}"}`)) === 0, { what: 'no failures' });
+});
+
+it('alertmanager - an alert ends without the relay, and goes on with one that starts again', async () => {
+  await using rig = await RelayRig.start();
+  await using server = await new Alertmanager().start();
+  const first = await rig.relay(flags([server]));
+  await rig.verdict(VERDICT);
+  await waitFor(async () => (await server.firing()).length === 1, { what: 'the alert', timeoutMs: 30_000 });
+  await first.stop();
+  await waitFor(async () => (await server.firing()).length === 0, { what: 'its end', timeoutMs: 30_000 });
+  await rig.relay(flags([server]));
+  await waitFor(async () => (await server.firing()).length === 1, { what: 'the alert again', timeoutMs: 30_000 });
+});
