@@ -2,7 +2,15 @@
  * Every identity tries every line of subject-table.ts. For collectors that log in by token, see
  * test/cluster/bus-auth.test.ts.
  */
-import { apiRequest, consumeOrdered, FramePublisher, openBucket, SnapshotReader, violationSubject } from '@bailiff/bus';
+import {
+  apiRequest,
+  consumeOrdered,
+  FramePublisher,
+  openBucket,
+  respondToReads,
+  SnapshotReader,
+  violationSubject,
+} from '@bailiff/bus';
 import { startNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { jetstreamManager } from '@nats-io/jetstream';
@@ -66,9 +74,13 @@ test('permissions - a reader with a stock client and the API prefix reads messag
   await using nats = await startBus();
   await (await nats.connect('collector-node-a')).js.publish(violationSubject('node-a', 'spoof'), 'a frame');
   const { nc } = await nats.connect('reader');
+  const relay = await nats.connect('siem-relay');
+  const end = respondToReads(relay, () => performance.now(), console.error);
+  await relay.nc.flush();
   const manager = await jetstreamManager(nc, { apiPrefix: 'BUS', checkAPI: false });
   const message = await manager.direct.getMessage('VIOLATIONS', { seq: 1 });
   expect(message?.string()).toBe('a frame');
+  await end();
 });
 
 test('permissions - two node names that differ by a dot and a dash are two nodes', async () => {

@@ -65,6 +65,7 @@ const PUBLISH: Line[] = [
   line('bailiff.v1.config.spoof.cluster._.default'),
   line('bailiff.v1.push.bailiff_pods.node-a'),
   line('bailiff.v1.push.bailiff_config.spoof.cluster._.default'),
+  line('bailiff.v1.read.verdicts'),
   line('bailiff.v1.anything'),
   // Buckets.
   line('$KV.bailiff_nodes.node-a', A),
@@ -242,6 +243,8 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.siem.>', 'siem-reader'),
   line('bailiff.v1.siem.ocsf.*.default', 'siem-reader'),
   line('bailiff.v1.state.siem-ocsf'),
+  line('bailiff.v1.read.verdicts'),
+  line(`bailiff.v1.read.verdicts ${STATE_QUEUE}`, 'siem-relay'),
   line(`bailiff.v1.state.siem-ocsf ${STATE_QUEUE}`, 'siem-relay'),
   line('bailiff.v1.>'),
   { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },

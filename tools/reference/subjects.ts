@@ -20,6 +20,7 @@ import {
   permissionsFor,
   pushSubject,
   ROOT,
+  readSubject,
   responseSubject,
   siemConsumer,
   siemSubject,
@@ -90,6 +91,12 @@ export const SUBJECTS: readonly SubjectForm[] = [
     example: consumerStateSubject(siemConsumer('ocsf')),
     holds:
       'a request for the state of a consumer, handled by siem-relay; connectors send it as `BUS.CONSUMER.INFO.SIEM.<consumer>`; in no stream',
+  },
+  {
+    form: `${ROOT}.read.<stream>`,
+    example: readSubject('VERDICTS'),
+    holds:
+      'a request of `reader` for one message of a stream, handled by siem-relay; programs send it as `$JS.API.DIRECT.GET.<STREAM>`; in no stream',
   },
 ];
 
@@ -199,7 +206,7 @@ creates: no stream stores them. Payloads are [Avro](schemas.md) but for \`siem\`
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(
         'Permissions',
-        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` and \`reader\` by direct gets, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
+        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` by direct gets, \`reader\` by direct gets that siem-relay handles, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
 reads buckets by their keys. Each identity also receives responses under an inbox prefix of its own.`,
         table(
           ['identity', 'account', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],

@@ -13,6 +13,7 @@ import {
   InstanceReporter,
   NAMED_POSITIONS,
   openBucket,
+  respondToReads,
   retryTransient,
   siemConsumer,
   streamInfo,
@@ -93,6 +94,11 @@ class Relay {
     onStop(
       'state',
       respondWithConsumerState(this.#bus, () => clock.monotonicMs(), onError),
+    );
+    const onReadError = (error: Error) => this.#warn('reads', error, 'cannot respond to a reader');
+    onStop(
+      'reads',
+      respondToReads(this.#bus, () => clock.monotonicMs(), onReadError),
     );
     const reporter = this.#makeReporter();
     onStop('status', () => reporter.close());

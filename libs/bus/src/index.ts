@@ -39,6 +39,7 @@ export { consumeOrdered } from './streams/ordered.ts';
 export type { StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';
 export * from './streams/publish-once.ts';
+export { respondToReads } from './streams/read-responder.ts';
 export * from './streams/read-to-end.ts';
 export { RepeatedFrames } from './streams/repeated-frames.ts';
 export * from './streams/retention.ts';

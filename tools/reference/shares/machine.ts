@@ -61,6 +61,16 @@ export const IN_NATS: readonly Share[] = [
     tests: ['test/bus/api-queue.test.ts', 'test/cluster/api-flood.test.ts'],
   },
   {
+    what: 'direct gets',
+    file: 'libs/bus/src/auth/permissions.ts',
+    limits: [],
+    filledBy: 'nodes, in `bailiff_config` and its list; `cli` and the core, in all streams. Readers ask siem-relay',
+    share: `${OPEN}none. nats-server from 2.11 on compares each filter of a request with each subject of the stream, which stores nothing meanwhile. One request of a node with 150,000 filters held up writes of 100 keys of configuration for 1.6 s, and twelve with 250,000 for more than 20 s; verdicts took 0.3 s. A response may be as long as the stream, and is kept in memory until it is sent`,
+    whenFull: 'never: writes of the configuration, and reads by other nodes, wait',
+    counter: '',
+    tests: ['test/bus/read-responder.test.ts'],
+  },
+  {
     what: 'closed connections that the monitoring port lists',
     file: SERVER,
     limits: ['MAX_CLOSED_CLIENTS'],

@@ -10,7 +10,7 @@
 
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
-import { consumerStateSubject, ROOT } from '../topology/subjects.ts';
+import { consumerStateSubject, ROOT, readSubject } from '../topology/subjects.ts';
 import { permissionsFor } from './permissions.ts';
 
 /**
@@ -108,6 +108,8 @@ function importsFor(role: FixedRole): Import[] {
     .map((subject) => {
       const consumer = /^BUS\.CONSUMER\.INFO\.[^.]+\.([^.]+)$/.exec(subject)?.[1];
       if (consumer !== undefined) return service(consumerStateSubject(consumer), subject);
+      const stream = /\.DIRECT\.GET\.([^.]+)$/.exec(subject)?.[1];
+      if (role === 'reader' && stream !== undefined) return service(readSubject(stream), subject);
       return subject.startsWith(`${IMPORTED_API}.`)
         ? service(`$JS.API${subject.slice(IMPORTED_API.length)}`, subject)
         : service(subject);
@@ -115,7 +117,7 @@ function importsFor(role: FixedRole): Import[] {
 }
 
 /**
- * Imports of each account, by four rules:
+ * Imports of each account, by five rules:
  * 1. A reply subject may name an import of the same account; the response then enters CORE. The
  *    server refuses this for imports of one export (it treats it as a cycle). So NODES imports
  *    everything through the single export `>`.
@@ -126,6 +128,8 @@ function importsFor(role: FixedRole): Import[] {
  * 4. Only OPERATORS imports requests about streams and consumers, which the server imports from its
  *    system account: behind a route it may publish there on behalf of a client (route-rights.ts),
  *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
+ * 5. READERS imports no direct get of a whole stream: one of 100 bytes can block the stream for half
+ *    a minute, or have the server read all of it into memory. siem-relay responds instead.
  */
 export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],

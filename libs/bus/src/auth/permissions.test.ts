@@ -9,7 +9,7 @@ test.each(identities)('permissions - $role may not publish everywhere, nor subsc
   const { publish, subscribe } = permissionsFor(identity);
   for (const subject of publish.allow) expect(subject).not.toMatch(/^(>|\*|\$JS\.API\.>|\$KV\.>|\$KV\.\*|_INBOX)/);
   for (const subject of subscribe.allow)
-    expect(subject).toMatch(/^(_INBOX_|bailiff\.v1\.(push|siem|replay|capture|state)\.)/);
+    expect(subject).toMatch(/^(_INBOX_|bailiff\.v1\.(push|siem|replay|capture|state|read)\.)/);
   expect(subscribe.allow).toContain(`${inboxPrefixFor(identity)}.>`);
   expect(new Set(publish.allow).size).toBe(publish.allow.length);
 });

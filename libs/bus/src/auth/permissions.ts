@@ -21,7 +21,10 @@ import {
   consumerStateSubject,
   encodeToken,
   pushSubject,
+  READ_STREAMS,
   ROOT,
+  readSubject,
+  STATE_QUEUE,
   violationSubject,
 } from '../topology/subjects.ts';
 import { latestStream, SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
@@ -47,8 +50,6 @@ const AUTH_RESPONSE_MS = 10_000;
  */
 const CAPTURE_RESPONSE_MS = 10_000;
 
-/** Queue group of the siem-relays that respond with the state of consumers. */
-export const STATE_QUEUE = 'bailiff-siem-relay';
 const STATE_RESPONSE_MS = 10_000;
 
 const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
@@ -202,15 +203,10 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
     ],
   },
   reader: {
-    // Direct gets only: other requests about a stream reach the system account (accounts.ts). The
-    // second form is for clients with a single prefix for all JetStream requests.
-    allow: [
-      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES'].flatMap((name) => [
-        direct(name),
-        `${IMPORTED_API}.DIRECT.GET.${name}`,
-      ]),
-      schemas,
-    ],
+    // Direct gets only: other requests about a stream reach the system account (accounts.ts).
+    // siem-relay responds to those of whole streams. The second form is for clients with a single prefix for all
+    // JetStream requests.
+    allow: [...READ_STREAMS.flatMap((name) => [direct(name), `${IMPORTED_API}.DIRECT.GET.${name}`]), schemas],
   },
   'siem-relay': {
     allow: [
@@ -256,11 +252,11 @@ export function permissionsFor(identity: Identity): Permissions {
     return { publish: { allow: ['>'] }, subscribe: { allow: [inbox, `${ROOT}.>`, '$JS.EVENT.>'] } };
   }
   if (identity.role === 'siem-relay') {
-    // It responds to connectors that request the state of their consumer.
-    const states = SIEM_FORMATS.map((format) => `${consumerStateSubject(siemConsumer(format))} ${STATE_QUEUE}`);
+    // It responds to connectors that request the state of their consumer, and to readers.
+    const served = [...SIEM_FORMATS.map(siemConsumer).map(consumerStateSubject), ...READ_STREAMS.map(readSubject)];
     return {
       publish: { allow: [...new Set(ROLES['siem-relay'].allow)] },
-      subscribe: { allow: [inbox, ...states] },
+      subscribe: { allow: [inbox, ...served.map((subject) => `${subject} ${STATE_QUEUE}`)] },
       allowResponsesMs: STATE_RESPONSE_MS,
     };
   }

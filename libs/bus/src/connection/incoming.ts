@@ -7,7 +7,7 @@
  * `subscribe` is the only way to receive. One header is looked up by its name; other lines are never
  * looked at. Limits: MAX_HEADER_BYTES a block, SOURCE_BYTES for the lines that the server appends.
  */
-import type { Msg, NatsConnection, Payload, Subscription, SubscriptionOptions } from '@nats-io/nats-core';
+import type { Msg, MsgHdrs, NatsConnection, Payload, Subscription, SubscriptionOptions } from '@nats-io/nats-core';
 import type { MsgImpl } from '@nats-io/nats-core/internal';
 import type { BusStatus } from './bus-status.ts';
 import { toBusError } from './errors.ts';
@@ -143,10 +143,15 @@ export class Incoming {
 
   /** Undefined if the message has none. */
   get headers(): HeaderBlock | undefined {
-    const { hdr } = this.#message._msg;
-    if (hdr <= 0) return undefined;
-    this.#headers ??= new HeaderBlock(this.#message._rdata.subarray(0, hdr));
+    const block = this.headerBlock;
+    if (block) this.#headers ??= new HeaderBlock(block);
     return this.#headers;
+  }
+
+  /** The bytes of the headers; undefined if there are none. */
+  get headerBlock(): Uint8Array | undefined {
+    const { hdr } = this.#message._msg;
+    return hdr > 0 ? this.#message._rdata.subarray(0, hdr) : undefined;
   }
 
   /** @throws SyntaxError */
@@ -154,8 +159,11 @@ export class Incoming {
     return JSON.parse(Buffer.from(this.data).toString('utf8')) as T;
   }
 
-  respond(payload: Payload): void {
-    this.#message.respond(payload);
+  /** @param headerBlock sent as it is; default: none */
+  respond(payload: Payload, headerBlock?: Uint8Array): void {
+    // The client calls nothing else of a header that it sends.
+    const headers = headerBlock && ({ encode: () => headerBlock } as unknown as MsgHdrs);
+    this.#message.respond(payload, headers ? { headers } : {});
   }
 }
 

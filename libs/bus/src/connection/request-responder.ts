@@ -4,14 +4,14 @@
  * A collector serves the responder's capture requests with it, and siem-relay the requests of
  * connectors. The subscription survives reconnects. Limits: one request is processed at a time and
  * MAX_WAITING wait, each for `maxWaitMs`; any other request receives `busy`. The server delivers
- * MAX_PER_WINDOW requests of a subject within WINDOW_MS and refuses further ones itself (no
+ * `maxPerWindow` requests of a subject within WINDOW_MS and refuses further ones itself (no
  * responders): one requester could otherwise keep this process from its work.
  */
 import type { Bus } from './connect.ts';
 import { type Incoming, subscribe } from './incoming.ts';
 
 const MAX_WAITING = 8;
-/** Far more than its users request. */
+/** Far more than the users of captures and states request. */
 export const MAX_PER_WINDOW = 64;
 export const WINDOW_MS = 1_000;
 
@@ -27,10 +27,12 @@ export interface RequestResponderOptions {
   subject: string;
   /** Queue group of the processes that share the requests. Default: none. */
   queue?: string;
+  /** Default: MAX_PER_WINDOW. */
+  maxPerWindow?: number;
   /** Must not reject: an error is a response too. */
-  respond(request: Uint8Array): Promise<string | Uint8Array>;
+  respond(request: Uint8Array): Promise<Response>;
   /** Response to a request that is not processed. */
-  busy(): string | Uint8Array;
+  busy(): Response;
   /** Requests that waited longer are not processed, because the requester has given up. */
   maxWaitMs: number;
   monotonicMs(): number;
@@ -38,21 +40,29 @@ export interface RequestResponderOptions {
   onError(error: Error): void;
 }
 
+/** A text, or a message with a header block that is sent as it is. */
+export type Response = string | Uint8Array | { headerBlock: Uint8Array; data: Uint8Array };
+
 export interface IncomingRequest {
   data: Uint8Array;
-  respond(response: string | Uint8Array): void;
+  respond(response: Response): void;
+}
+
+function send(request: Incoming, response: Response): void {
+  if (typeof response === 'string' || response instanceof Uint8Array) request.respond(response);
+  else request.respond(response.data, response.headerBlock);
 }
 
 export function respondToRequests(bus: Bus, options: RequestResponderOptions): RequestResponder {
   const turns = new RequestQueue(options);
-  const { subject, queue } = options;
+  const { subject, queue, maxPerWindow: max = MAX_PER_WINDOW } = options;
   const onRequest = (error: Error | null, message: Incoming) => {
     // The status listeners of the bus report a refused subscription.
     if (error || message.reply === '') return;
-    turns.add({ data: message.data, respond: (response) => message.respond(response) });
+    turns.add({ data: message.data, respond: (response) => send(message, response) });
   };
   // The server removes the subscription after `max` messages, so that more never arrive.
-  const listen = () => subscribe(bus, subject, onRequest, { max: MAX_PER_WINDOW, ...(queue ? { queue } : {}) });
+  const listen = () => subscribe(bus, subject, onRequest, { max, ...(queue ? { queue } : {}) });
   let subscription = listen();
   const renewing = setInterval(() => {
     if (subscription.getReceived() === 0 || bus.nc.isClosed()) return;

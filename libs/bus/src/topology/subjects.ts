@@ -118,9 +118,19 @@ export function captureSubject(node: string): string {
   return `${ROOT}.capture.${encodeToken(node)}`;
 }
 
+/** Streams that `reader` reads. */
+export const READ_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES'] as const;
+/** Queue group of the siem-relays that respond with the state of consumers and with messages. */
+export const STATE_QUEUE = 'bailiff-siem-relay';
+
 /** Subject of requests for the state of a durable consumer. */
 export function consumerStateSubject(consumer: string): string {
   return `${ROOT}.state.${consumer}`;
+}
+
+/** Subject of requests for messages of a stream, to which siem-relay responds (streams/read-responder.ts). */
+export function readSubject(stream: string): string {
+  return `${ROOT}.read.${stream.toLowerCase()}`;
 }
 
 /** Subject on which a changed key of a bucket is pushed. */
@@ -154,6 +164,7 @@ export type ParsedSubject =
   | { what: 'siem'; format: string; className: string; namespace: string }
   | { what: 'capture'; node: string }
   | { what: 'state'; consumer: string }
+  | { what: 'read'; stream: string }
   | { what: 'config'; key: string }
   | { what: 'push'; bucket: string; key: string };
 
@@ -167,6 +178,7 @@ export function parseSubject(subject: string): ParsedSubject | null {
   const [, , what, a = '', b = '', c = '', d = ''] = tokens;
   if (what === 'capture' && tokens.length === 4) return { what, node: decodeToken(a) };
   if (what === 'state' && tokens.length === 4) return { what, consumer: a };
+  if (what === 'read' && tokens.length === 4) return { what, stream: a.toUpperCase() };
   if (what === 'config' && tokens.length > 3) return { what, key: tokens.slice(3).join('.') };
   if (what === 'push' && tokens.length > 4) return { what, bucket: a, key: tokens.slice(4).join('.') };
   if (what === 'violations' && tokens.length === 6) {
