@@ -11,7 +11,7 @@ import { useRig } from './harness/use-rig.ts';
 type Rules = NonNullable<RuntimePolicyInput['rules']>;
 type Action = 'audit' | 'block' | 'kill';
 
-const on = (operation: 'create' | 'write', action: Action): Rules[number] => ({
+const on = (operation: 'create' | 'read' | 'write', action: Action): Rules[number] => ({
   ...{ name: operation, action, file: { directories: ['/etc/held'], operations: [operation] } },
 });
 const THERE = '/etc/held/there';
@@ -77,6 +77,14 @@ describe('open with O_CREAT', () => {
     await running.exit();
     expect(running.lines).toEqual([`create ${ABSENT}: EPERM`, 'ready', 'wait : ok', `create ${ABSENT}: EPERM`]);
     expect(pod.counts()).toEqual({ create: 1, write: 1 });
+  });
+
+  it('audit beside a refused creation - the read of an existing file counts once each time, in the cache or not', async () => {
+    pod.apply({ rules: [on('create', 'block'), on('read', 'audit')] });
+    expect(await container.acts('create-to-read', THERE)).toEqual([`create-to-read ${THERE}: ok`]);
+    expect(pod.counts()).toEqual({ create: 1, read: 1 });
+    expect(await container.acts('create-to-read', THERE)).toEqual([`create-to-read ${THERE}: ok`]);
+    expect(pod.counts()).toEqual({ create: 1, read: 2 });
   });
 
   it('what slips by - a refused creation is counted although the file exists and may be written', async () => {

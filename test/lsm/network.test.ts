@@ -1,5 +1,6 @@
 // Addresses and sockets: each denial beside allowed ones, the other ways to the same address, and
 // all of it without a policy.
+import { RUNTIME_EXTRA_CELLS } from '@bailiff/bpf';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Container, Pod } from './harness/rig.ts';
@@ -105,6 +106,9 @@ const ROWS = [...SOCKETS, ...DESTINATIONS, ...OWN_HOST, ...OWN_ADDRESS];
 const AGAIN = 1;
 const denied = (rows: readonly Row[]): number => rows.filter(([, , guarded]) => guarded === 'EPERM').length;
 
+/** Names of the cells in Pod.counts(). */
+const UNRESOLVED = { audit: `extra-${RUNTIME_EXTRA_CELLS - 2}`, block: `extra-${RUNTIME_EXTRA_CELLS - 1}` };
+
 const rig = useRig();
 
 describe('network', () => {
@@ -187,6 +191,62 @@ describe('sctp', () => {
     });
     await expectRows(container, 'net-ops', rows, 'guarded');
     expect(pod.counts()).toEqual({ peers: 3, bind: 1 });
+  });
+
+  it('sendmmsg - an address that the kernel asks no hook about is refused as unresolved, and counted', async () => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const rows: readonly Row[] = [
+      ['hidden,5,127.9.0.1,150', 'ok', 'EPERM'],
+      ['implicit,5,127.7.0.1,150', 'ok', 'ok'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    const rules = [network('peers', ['connect'], ['127.9.0.0/16'], ['100-200'])];
+    pod.apply({ rules });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ [UNRESOLVED.block]: 1 });
+    pod.apply({ rules, mode: 'audit' });
+    await expectRows(container, 'net-ops', rows, 'free');
+    expect(pod.counts()).toEqual({ [UNRESOLVED.audit]: 1 });
+  });
+});
+
+describe('counts', () => {
+  const seen = (operations: NetworkOperation[]): Rules => [
+    { name: 'seen', action: 'audit', network: { operations, cidrs: ['127.9.0.0/16'] } },
+  ];
+  let pod: Pod;
+  let container: Container;
+  beforeEach(() => {
+    pod = rig.pod();
+    container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+  });
+
+  it('sendmmsg - each of ten messages to one address counts once, beside messages to others', async () => {
+    const rows: readonly Row[] = [
+      ['batch,udp,127.9.0.1,150', 'ok', 'ok'],
+      ['batch,udp,::ffff:127.9.0.1,150', 'ok', 'ok'],
+      ['batch,udp,127.8.0.1,150', 'ok', 'ok'],
+      ['send,udp,127.9.0.1,150', 'ok', 'ok'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({ rules: seen(['send']) });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ seen: 21 });
+  });
+
+  it('connect - one that the kernel repeats for io_uring counts once', async () => {
+    const rows: readonly Row[] = ['uring-connect', 'uring-async-connect', 'connect'].map((how) => [
+      `${how},tcp,127.9.0.1,100`,
+      REFUSED,
+      REFUSED,
+    ]);
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({ rules: seen(['connect']) });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ seen: 3 });
   });
 });
 

@@ -46,6 +46,7 @@
 #include "runtime/endpoint.h"
 #include "runtime/unix.h"
 #include "runtime/net.h"
+#include "runtime/send.h"
 #include "runtime/kernel-ops.h"
 #include "runtime/netlink.h"
 

@@ -8,6 +8,7 @@ import { native, nativePath } from '../src/core/native.ts';
 import {
   boottimeNs,
   cgroupId,
+  hasKernelFunction,
   isBpffs,
   lsmHooks,
   mountBpffs,
@@ -109,6 +110,10 @@ describe('native system', () => {
     const hooks = lsmHooks();
     expect(hooks).toEqual(expect.arrayContaining(['file_open', 'bprm_check_security', 'path_mkdir']));
     expect(hooks).not.toContain('no_such_hook');
+  });
+
+  test('hasKernelFunction - knows the functions of the kernel', () => {
+    expect([hasKernelFunction('inet_sendmsg'), hasKernelFunction('no_such_function')]).toEqual([true, false]);
   });
 
   test('boottimeNs - is the clock of /proc/uptime and moves on', () => {

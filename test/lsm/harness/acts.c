@@ -287,6 +287,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "hold")) report(act, next, hold(argv[++i]));
 		else if (!strcmp(act, "write")) report(act, next, write_text(argv[i + 1], argv[i + 2])), i += 2;
 		else if (!strcmp(act, "create")) report(act, next, create(argv[++i]));
+		else if (!strcmp(act, "create-to-read")) report(act, next, open(argv[++i], O_RDONLY | O_CREAT, 0644) < 0 ? errno : 0);
 		else if (!strcmp(act, "deleted")) run_deleted(argv[++i]);
 		else if (!strcmp(act, "copy")) report(act, argv[i + 2], copy(argv[i + 1], argv[i + 2])), i += 2;
 		else if (!strcmp(act, "mkdir")) report(act, next, mkdir(argv[++i], 0755) ? errno : 0);
@@ -295,6 +296,8 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "overlay")) report(act, argv[i + 2], mount("overlay", argv[i + 2], "overlay", 0, argv[i + 1]) ? errno : 0), i += 2;
 		else if (!strcmp(act, "move")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_MOVE, NULL) ? errno : 0), i += 2;
 		else if (!strcmp(act, "bind")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_BIND, NULL) ? errno : 0), i += 2;
+		else if (!strcmp(act, "rbind")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_BIND | MS_REC, NULL) ? errno : 0), i += 2;
+		else if (!strcmp(act, "read-only")) report(act, next, mount(NULL, argv[++i], NULL, MS_REMOUNT | MS_RDONLY, NULL) ? errno : 0);
 		else if (!strcmp(act, "rename")) report(act, argv[i + 2], rename(argv[i + 1], argv[i + 2]) ? errno : 0), i += 2;
 		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "unshare-user")) report(act, "", unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0);

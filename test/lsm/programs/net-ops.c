@@ -163,6 +163,21 @@ static int send_two(int fd)
 	return sent;
 }
 
+#define BATCH	10
+
+/* Several messages to one address: the kernel asks the hook once. */
+static int send_batch(int fd)
+{
+	struct iovec data = { "x", 1 };
+	struct mmsghdr all[BATCH];
+
+	for (int i = 0; i < BATCH; i++)
+		all[i] = (struct mmsghdr){
+			.msg_hdr = { .msg_name = &address, .msg_namelen = address_length, .msg_iov = &data, .msg_iovlen = 1 },
+		};
+	return sendmmsg(fd, all, BATCH, 0) == BATCH ? 0 : -1;
+}
+
 static int reconnect(int fd)
 {
 	struct sockaddr_in first = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -193,6 +208,8 @@ static int internet(const char *what)
 		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&address, address_length);
 	if (is(what, "sendmmsg"))
 		return send_two(fd);
+	if (is(what, "batch"))
+		return send_batch(fd);
 	if (is(what, "reconnect"))
 		return reconnect(fd);
 	if (is(what, "bind"))
@@ -231,6 +248,50 @@ static int send_with_address(int fd)
 	return sendmsg(fd, &message, 0);
 }
 
+#define SCTP_ABORT	0x4
+#define SCTP_SENDALL	0x40
+#define SCTP_SNDINFO	2
+
+struct sndinfo {
+	unsigned short stream, flags;
+	unsigned ppid, context, association;
+};
+
+/*
+ * Two messages with one name that no rule denies. The first reaches no peer: it ends all
+ * associations, and there is none. The second starts one, with the address in its control message.
+ */
+static int send_hidden(int fd)
+{
+	struct sockaddr_in named = *(struct sockaddr_in *)&address;
+	struct in_addr *more = &((struct sockaddr_in *)&address)->sin_addr;
+	union {
+		char bytes[CMSG_SPACE(sizeof(struct sndinfo))];
+		struct cmsghdr first;
+	} all = {}, one = {};
+	struct iovec data = { "x", 1 };
+	struct mmsghdr both[2] = {
+		{ .msg_hdr = { .msg_name = &named, .msg_namelen = sizeof(named), .msg_control = &all, .msg_controllen = sizeof(all) } },
+		{ .msg_hdr = { .msg_name = &named, .msg_namelen = sizeof(named), .msg_iov = &data, .msg_iovlen = 1,
+			       .msg_control = &one, .msg_controllen = CMSG_SPACE(sizeof(*more)) } },
+	};
+	int sent;
+
+	named.sin_addr.s_addr = htonl(0x7f080001);
+	all.first.cmsg_len = CMSG_LEN(sizeof(struct sndinfo));
+	all.first.cmsg_level = IPPROTO_SCTP;
+	all.first.cmsg_type = SCTP_SNDINFO;
+	((struct sndinfo *)CMSG_DATA(&all.first))->flags = SCTP_SENDALL | SCTP_ABORT;
+	one.first.cmsg_len = CMSG_LEN(sizeof(*more));
+	one.first.cmsg_level = IPPROTO_SCTP;
+	one.first.cmsg_type = SCTP_DSTADDRV4;
+	memcpy(CMSG_DATA(&one.first), more, sizeof(*more));
+	sent = sendmmsg(fd, both, 2, 0);
+	if (sent == 1)
+		errno = ENOMSG;	/* the association was not started */
+	return sent == 2 ? 0 : -1;
+}
+
 static int sctp(const char *what)
 {
 	int fd;
@@ -243,6 +304,8 @@ static int sctp(const char *what)
 		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
 	if (is(what, "dstaddr"))
 		return send_with_address(fd);
+	if (is(what, "hidden"))
+		return send_hidden(fd);
 	return setsockopt(fd, IPPROTO_SCTP, is(what, "bindx") ? SCTP_BINDX_ADD : SCTP_CONNECTX, &address, address_length);
 }
 
@@ -281,7 +344,7 @@ static int run(const char *what)
 		errno = -result;
 		return result;
 	}
-	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit") || is(what, "dstaddr"))
+	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit") || is(what, "dstaddr") || is(what, "hidden"))
 		return sctp(what);
 	return what[0] == 'u' || is(what, "serve") ? local(what) : internet(what);
 }

@@ -41,7 +41,7 @@ struct matches {
 	__u32 action;		/* action of that rule */
 	__u32 audit_rule;
 	__u32 allowed;		/* bits RULE_ALLOW_AUDIT and RULE_ALLOW */
-	__u32 unresolved;	/* 1: no path within the limits; an earlier denial still holds */
+	__u32 unresolved;	/* 1: not all names or addresses are known; an earlier denial still holds */
 	__u32 reserved;
 };
 
@@ -137,9 +137,9 @@ static __always_inline struct outcome posture_outcome(const struct identity *ide
 	return outcome;
 }
 
-static __always_inline struct outcome unresolved_outcome(const struct identity *identity, const struct set_head *head)
+static __always_inline struct outcome unresolved_outcome(const struct identity *identity, const struct set_head *head, enum op op)
 {
-	bool block = head->unresolved >= RULE_BLOCK;
+	bool block = (class_of(op) == POSTURE_NETWORK ? head->unresolved_address : head->unresolved) >= RULE_BLOCK;
 
 	return (struct outcome){
 		.cell = extra_cell(identity, EXTRA_UNRESOLVED + block),
@@ -188,7 +188,7 @@ __noinline int rt_decide(const struct identity *identity, const struct matches *
 		outcome.cell = matches->rule;
 		outcome.action = matches->action;
 	} else if (matches->unresolved) {
-		outcome = unresolved_outcome(identity, head);
+		outcome = unresolved_outcome(identity, head, op);
 	} else {
 		outcome = posture_outcome(identity, head, op, matches->allowed);
 	}
@@ -311,17 +311,25 @@ __noinline int rt_match_endpoint(const struct identity *identity, struct matches
 	return 0;
 }
 
-static __always_inline int decide_endpoint(struct policy_ctx *policy, enum op op, const struct endpoint *endpoint)
+/* `unresolved`: `endpoint` stands for further addresses of the call, which no hook sees. */
+static __always_inline int decide_endpoints(struct policy_ctx *policy, enum op op, const struct endpoint *endpoint, bool unresolved)
 {
 	struct matches matches = NO_MATCHES;
 	struct event event = { .has_endpoint = 1, .endpoint = *endpoint };
 
 	if (!policy->head)
 		return 1;
-	rt_match_endpoint(&policy->identity, &matches, &event.endpoint, op);
+	matches.unresolved = unresolved;
+	if (!unresolved)
+		rt_match_endpoint(&policy->identity, &matches, &event.endpoint, op);
 	if (has_no_effect(&matches, policy->head, op))
 		return 0;
 	return refused(rt_decide(&policy->identity, &matches, &event, op));
+}
+
+static __always_inline int decide_endpoint(struct policy_ctx *policy, enum op op, const struct endpoint *endpoint)
+{
+	return decide_endpoints(policy, op, endpoint, false);
 }
 
 #endif

@@ -32,6 +32,8 @@
 #define SOCK_SEQPACKET		5
 #define SOCK_TYPE_MASK		0xf	/* without SOCK_NONBLOCK and SOCK_CLOEXEC */
 
+#define SCTP_ADDRESSES		4	/* per call; a call with more is unresolved */
+
 #ifndef IPPROTO_ICMPV6
 #define IPPROTO_ICMPV6		58
 #endif
@@ -56,7 +58,15 @@ struct sock {
 	__u16 sk_protocol;
 };
 
+typedef enum {
+	SS_FREE,
+	SS_UNCONNECTED,
+	SS_CONNECTING,
+	SS_CONNECTED,
+} socket_state;
+
 struct socket {
+	socket_state state;
 	struct sock *sk;
 };
 

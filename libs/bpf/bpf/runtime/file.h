@@ -96,6 +96,12 @@ int BPF_PROG(handle_file_open, struct file *file)
 		return -EPERM;
 	if (refused(rt_decide_object(&object)))
 		return -EPERM;
+	/* path_mknod counted that it refused to create the file, not that this open passes */
+	if (object.quiet) {
+		object.quiet = 0;
+		if (refused(rt_decide_object(&object)))
+			return -EPERM;
+	}
 	return 0;
 }
 

@@ -172,6 +172,7 @@ enum task_flag {
 	/* before a container's first program armed it (entry.h) */
 	TASK_ENTERED = 1 << 3,	/* a task of the host put it into the pod's cgroup, or it was there */
 	TASK_FOREIGN = 1 << 4,	/* a task of a pod did: it stays the host's */
+	TASK_SEND_ASKED = 1 << 5,	/* socket_sendmsg decided about the send that is under way (send.h) */
 };
 
 struct task_state {
@@ -245,7 +246,7 @@ struct set_head {
 	__u8 unresolved;	/* RULE_AUDIT or RULE_BLOCK */
 	__u8 guard_aliases;	/* rule_action of denied aliases; 0: no path has a denial */
 	__u8 drift_volumes;	/* 1: no rule of OP_DRIFT covers DRIFT_VOLUME */
-	__u8 reserved;
+	__u8 unresolved_address;	/* as `unresolved`, for operations on addresses */
 	__u32 guard_rule;	/* counter cell of denials by guard_aliases */
 	__u32 reserved_word;
 	struct pod_uid digest;	/* start of the content hash, for offline status */

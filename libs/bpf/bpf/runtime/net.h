@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Sockets: creation, connect, send, bind and listen.
+ * Sockets: creation, connect, bind and listen. send.h has the sends.
  *
  * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → decide.h.
  * rt_sockets records the process that creates a raw or packet socket: the newest of each pod.
@@ -123,6 +123,21 @@ static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct
 	return decide_endpoint(policy, op, endpoint);
 }
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP		262
+#endif
+
+/*
+ * Whether an earlier call began this connection and was counted: a call that the kernel or the
+ * program repeats (io_uring, a signal, O_NONBLOCK) asks the hook again. Of other protocols this does
+ * not show that the address is not used.
+ */
+static __always_inline bool is_connecting(const struct socket *socket, const struct sock *sk)
+{
+	return sk->sk_type == SOCK_STREAM && (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP) &&
+	       (socket->state == SS_CONNECTING || socket->state == SS_CONNECTED);
+}
+
 SEC("lsm/socket_connect")
 int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *address, int length)
 {
@@ -130,145 +145,17 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 	struct sock *sk = socket->sk;
 	struct policy_ctx policy;
 
-	if (!sk || !identify(&policy, OP_CONNECT))
+	if (!sk || !identify(&policy, OP_CONNECT) || !read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
 		return 0;
-	if (read_endpoint(&endpoint, OP_CONNECT, sk, address, length) && decide_endpoint(&policy, OP_CONNECT, &endpoint))
+	if (is_connecting(socket, sk)) {
+		policy.quiet = QUIET_PROBE;
+		if (!decide_endpoint(&policy, OP_CONNECT, &endpoint))
+			return 0;
+		policy.quiet = 0;
+	}
+	if (decide_endpoint(&policy, OP_CONNECT, &endpoint))
 		return -EPERM;
 	return 0;
-}
-
-#define MSG_FASTOPEN		0x20000000
-
-/*
- * Operation for a destination in sendmsg. A stream socket uses the destination only for TCP Fast
- * Open. On SCTP it can start an association, for which sctp_bind_connect decides.
- */
-static __always_inline bool names_destination(const struct msghdr *message, __u16 type, enum op *op)
-{
-	*op = OP_SEND;
-	if (!message->msg_name || !message->msg_namelen)
-		return false;
-	if (type != SOCK_STREAM)
-		return true;
-	*op = OP_CONNECT;
-	return message->msg_flags & MSG_FASTOPEN;
-}
-
-/* ---- SCTP: further addresses of a new peer, each in a control message of the first send ---- */
-
-#define SCTP_DSTADDRV4		7
-#define SCTP_DSTADDRV6		8
-#define SCTP_ADDRESSES		4	/* per call; if a policy has address rules, a call with more is denied */
-#define SCTP_CONTROL_MESSAGES	16	/* other control messages before the next address; more are denied too */
-
-struct control_header {
-	__u64 length;	/* includes this header */
-	__s32 level;
-	__s32 type;
-};
-
-struct controls {
-	const void *at;
-	__u64 left;
-	__u64 room;		/* size of the control message that has an address; 0: none found */
-	__u32 type;
-	__be16 port;		/* port in msg_name, which applies to all addresses */
-};
-
-static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message, struct sock *sk)
-{
-	struct inet_name name = {};
-
-	if (sk->sk_protocol != IPPROTO_SCTP || !message->msg_name || !message->msg_controllen)
-		return false;
-	bpf_probe_read_kernel(&name, offsetof(struct inet_name, ipv4), message->msg_name);
-	controls->at = message->msg_control;
-	controls->left = message->msg_controllen;
-	controls->port = name.port;
-	return true;
-}
-
-static __always_inline void skip_control(struct controls *controls, __u64 room)
-{
-	controls->at += room;
-	controls->left = room < controls->left ? controls->left - room : 0;
-}
-
-static long seek_control(__u32 step, void *context)
-{
-	struct controls *controls = context;
-	struct control_header header = {};
-	__u64 room;
-
-	if (controls->left < sizeof(header) || bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
-	    header.length < sizeof(header) || header.length > controls->left) {
-		controls->left = 0;	/* end of the messages, or one that the kernel rejects */
-		return 1;
-	}
-	room = (header.length + 7) & ~7ULL;
-	if (header.level == IPPROTO_SCTP && (header.type == SCTP_DSTADDRV4 || header.type == SCTP_DSTADDRV6)) {
-		controls->type = header.type;
-		controls->room = room;
-		return 1;
-	}
-	skip_control(controls, room);
-	return 0;
-}
-
-/* Returns false if no control message within the limit has an address. */
-static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls, struct sock *sk)
-{
-	struct inet_name name = { .port = controls->port };
-	const void *data;
-
-	controls->room = 0;
-	bpf_loop(SCTP_CONTROL_MESSAGES, seek_control, controls, 0);
-	if (!controls->room)
-		return false;
-	data = controls->at + sizeof(struct control_header);
-	if (controls->type == SCTP_DSTADDRV4) {
-		name.family = AF_INET;
-		bpf_probe_read_kernel(&name.ipv4, sizeof(name.ipv4), data);
-	} else {
-		name.family = AF_INET6;
-		bpf_probe_read_kernel(name.ipv6, sizeof(name.ipv6), data);
-	}
-	skip_control(controls, controls->room);
-	return read_endpoint(endpoint, OP_CONNECT, sk, &name, sizeof(name));
-}
-
-SEC("lsm/socket_sendmsg")
-int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *message, int size)
-{
-	struct endpoint endpoint = {};
-	struct controls controls = {};
-	struct sock *sk = socket->sk;
-	bool named, more, found;
-	struct policy_ctx policy;
-	enum op op;
-
-	if (!sk)
-		return 0;
-	named = names_destination(message, sk->sk_type, &op);
-	more = read_controls(&controls, message, sk);
-	if (!named && !more)
-		return 0;
-	if (!identify_any(&policy, (named ? OP_BIT(op) : 0) | (more ? OP_BIT(OP_CONNECT) : 0)))
-		return 0;
-	#pragma clang loop unroll(disable)
-	for (int i = 0; i <= SCTP_ADDRESSES; i++) {
-		if (i || !named) {
-			op = OP_CONNECT;
-			found = next_address(&endpoint, &controls, sk);
-		} else {
-			found = read_endpoint(&endpoint, op, sk, message->msg_name, message->msg_namelen);
-		}
-		if (found && decide_endpoint(&policy, op, &endpoint))
-			return -EPERM;
-		if (!controls.left)
-			return 0;
-	}
-	return -EPERM;
 }
 
 SEC("lsm/socket_listen")
@@ -356,7 +243,7 @@ static long decide_packed(__u32 step, void *context)
 	family = packed->family;
 	packed->at += family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
 	packed->length -= family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
-	if (!decide_endpoint(packed->policy, packed->op, &endpoint))
+	if (!decide_endpoints(packed->policy, packed->op, &endpoint, step == SCTP_ADDRESSES))
 		return 0;
 	packed->refused = 1;
 	return 1;
@@ -364,8 +251,8 @@ static long decide_packed(__u32 step, void *context)
 
 static __noinline int decide_list(struct packed *packed)
 {
-	bpf_loop(SCTP_ADDRESSES, decide_packed, packed, 0);
-	return packed->refused || packed->length > 0;
+	bpf_loop(SCTP_ADDRESSES + 1, decide_packed, packed, 0);
+	return packed->refused;
 }
 
 SEC("lsm/sctp_bind_connect")

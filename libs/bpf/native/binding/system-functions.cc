@@ -92,6 +92,11 @@ Napi::Value lsmHooksOf(Info info) {
   });
 }
 
+Napi::Value hasKernelFunctionOf(Info info) {
+  return guarded(info.Env(),
+                 [&] { return Napi::Boolean::New(info.Env(), hasKernelFunction(toText(info[0], "name"))); });
+}
+
 Napi::Value possibleCpusOf(Info info) {
   return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), possibleCpus()); });
 }
@@ -155,6 +160,7 @@ void exportSystem(Napi::Env env, Napi::Object exports) {
   exports.Set("probeTcx", Napi::Function::New<probeTcxOf>(env));
   exports.Set("probeLsm", Napi::Function::New<probeLsmOf>(env));
   exports.Set("lsmHooks", Napi::Function::New<lsmHooksOf>(env));
+  exports.Set("hasKernelFunction", Napi::Function::New<hasKernelFunctionOf>(env));
   exports.Set("possibleCpus", Napi::Function::New<possibleCpusOf>(env));
   exports.Set("boottimeNs", Napi::Function::New<boottimeNsOf>(env));
   exports.Set("cgroupId", Napi::Function::New<cgroupIdOf>(env));

@@ -107,4 +107,10 @@ std::vector<std::string> lsmHooks() {
   return hooks;
 }
 
+bool hasKernelFunction(const std::string& name) {
+  std::unique_ptr<struct btf, decltype(&btf__free)> btf(btf__load_vmlinux_btf(), &btf__free);
+  if (btf == nullptr) fail("probe.hasKernelFunction", errno, "the kernel's BTF");
+  return btf__find_by_name_kind(btf.get(), name.c_str(), BTF_KIND_FUNC) > 0;
+}
+
 }  // namespace bailiff

@@ -16,5 +16,6 @@ int probeAtomics();                                      // loads a program with
 int probeLsm(const std::string& hook);                   // loads a program that allows everything at that LSM hook
 
 std::vector<std::string> lsmHooks();  // all that the kernel has, from its BTF; throws if it has none
+bool hasKernelFunction(const std::string& name);  // likewise
 
 }  // namespace bailiff

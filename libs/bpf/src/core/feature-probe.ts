@@ -72,6 +72,11 @@ export function lsmHooks(): string[] {
   return native().lsmHooks();
 }
 
+/** Whether a program can attach to a function of the kernel itself, not of a module. */
+export function hasKernelFunction(name: string): boolean {
+  return native().hasKernelFunction(name);
+}
+
 export function probeMapType(type: keyof typeof MAP_TYPE): Probe {
   return probe(`map:${type}`, native().probeMapType(MAP_TYPE[type]));
 }

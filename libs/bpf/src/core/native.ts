@@ -264,6 +264,7 @@ export interface Native {
   probeTcx(): number;
   probeLsm(hook: string): number;
   lsmHooks(): string[];
+  hasKernelFunction(name: string): boolean;
   possibleCpus(): number;
   boottimeNs(): bigint;
   cgroupId(path: string): bigint;

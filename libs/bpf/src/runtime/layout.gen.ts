@@ -126,6 +126,7 @@ export const TaskFlagValues = {
   TASK_BOUND: 4,
   TASK_ENTERED: 8,
   TASK_FOREIGN: 16,
+  TASK_SEND_ASKED: 32,
 } as const;
 
 export const SourceFlagValues = {
@@ -202,7 +203,7 @@ export const SetHeadLayout = {
   unresolved: { offset: 28, size: 1 },
   guardAliases: { offset: 29, size: 1 },
   driftVolumes: { offset: 30, size: 1 },
-  reserved: { offset: 31, size: 1 },
+  unresolvedAddress: { offset: 31, size: 1 },
   guardRule: { offset: 32, size: 4 },
   reservedWord: { offset: 36, size: 4 },
   digest: { offset: 40, size: 16 },

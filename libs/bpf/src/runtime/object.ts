@@ -22,7 +22,7 @@ import { BpfMap } from '../core/bpf-map.ts';
 import { BpfObject } from '../core/bpf-object.ts';
 import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
-import { lsmHooks, probeLsm } from '../core/feature-probe.ts';
+import { hasKernelFunction, lsmHooks, probeLsm } from '../core/feature-probe.ts';
 import { encodeU32 } from '../core/integers.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
 import { isBpffs, possibleCpus } from '../core/system.ts';
@@ -39,6 +39,7 @@ const HASH_KEY_BYTES = 16;
 /** Suffix of a new link that will replace one with an older program. */
 const NEW_SUFFIX = '-new';
 const LSM_SECTION = 'lsm/';
+const FUNCTION_SECTION = 'fentry/';
 /** Tasks that this kernel allows, by its memory. Not namespaced. */
 const THREADS_MAX = '/proc/sys/kernel/threads-max';
 
@@ -120,6 +121,9 @@ function missingHooks(image: Buffer): Map<string, string> {
   for (const { name, section } of object.programs()) {
     const hook = section.slice(LSM_SECTION.length);
     if (section.startsWith(LSM_SECTION) && !hooks.has(hook)) missing.set(name, `the kernel has no hook ${hook}`);
+    const entered = section.slice(FUNCTION_SECTION.length);
+    if (section.startsWith(FUNCTION_SECTION) && !hasKernelFunction(entered))
+      missing.set(name, `the kernel has no function ${entered}`);
   }
   return missing;
 }

@@ -82,7 +82,7 @@ export const runtimePolicy = z
       .enum(['audit', 'block'])
       .default('block')
       .describe(
-        'action for a path deeper than the kernel resolves, in a class that this policy has rules or a posture for',
+        'action for a path deeper than the kernel resolves, and for an address that no hook sees, in a class that this policy has rules or a posture for',
       ),
     rules: z
       .array(runtimeRule)

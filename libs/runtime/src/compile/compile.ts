@@ -22,6 +22,7 @@ export interface SetHead {
   readonly postureAudit: readonly number[];
   readonly rules: number;
   readonly unresolved: 'audit' | 'block';
+  readonly unresolvedAddress: 'audit' | 'block';
   readonly guard: { readonly rule: number; readonly action: 'block' | 'kill' } | null;
   readonly driftVolumes: boolean;
   readonly masks: Readonly<Record<PathClass, PathMasks>>;
@@ -108,6 +109,7 @@ export function compileSet(set: PolicySet, number: number, key: HashKey): Compil
     postureAudit: POSTURE_CLASSES.map((name) => (set.postures[name].audit === null ? 0 : 1)),
     rules: set.rules.length,
     unresolved: set.onUnresolvable,
+    unresolvedAddress: set.onUnresolvableAddress,
     guard: aliasGuard(set),
     driftVolumes: !drift.some((entry) => entry.value === 1n),
     masks,

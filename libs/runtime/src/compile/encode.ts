@@ -64,6 +64,7 @@ export function encodeHead(head: SetHead): Buffer {
   });
   buffer.writeUInt32LE(head.rules, at.rules.offset);
   buffer.writeUInt8(actionNumber(head.unresolved), at.unresolved.offset);
+  buffer.writeUInt8(actionNumber(head.unresolvedAddress), at.unresolvedAddress.offset);
   if (head.guard !== null) {
     buffer.writeUInt8(actionNumber(head.guard.action), at.guardAliases.offset);
     buffer.writeUInt32LE(head.guard.rule, at.guardRule.offset);

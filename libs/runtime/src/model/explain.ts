@@ -8,7 +8,7 @@ import { type OperationName, POSTURE_CLASSES, type PostureClass, type RuleAction
 import { EXTRA_UNRESOLVED } from '../compile/layout.ts';
 import { postureOf, valueName } from '../sets/names.ts';
 import type { Match, PolicySet, RuleIR } from '../sets/set.ts';
-import { type Decision, decide, type Operation, type TaskFacts } from './model.ts';
+import { type Decision, decide, type Operation, type TaskFacts, unresolvable } from './model.ts';
 
 export interface Explanation extends Decision {
   /** Vector of the violation: `<policy>/<rule>` or `<policy>/<class>-posture`. Null: none. */
@@ -42,7 +42,10 @@ export function cellName(set: PolicySet, cell: number): CellName | null {
 
 function subjectOf(operation: Operation): string {
   if (operation.kind === 'path') return `${operation.op} of ${operation.path}`;
-  if (operation.kind === 'unresolved') return `${operation.op} of a path beyond the bound`;
+  if (operation.kind === 'unresolved')
+    return postureOf(operation.op) === 'network'
+      ? `${operation.op} to an address that no hook sees`
+      : `${operation.op} of a path beyond the bound`;
   if (operation.kind === 'abstract') return `${operation.op} of @${operation.name}`;
   if (operation.kind === 'value') return `${operation.op} ${valueName(operation.op, operation.value)}`;
   const host = operation.address.includes(':') ? `[${operation.address}]` : operation.address;
@@ -60,7 +63,7 @@ function reasonOf(set: PolicySet, decision: Decision, decidedBy: string | null, 
     case 'posture':
       return `no rule allows it and ${decidedBy} denies it`;
     case 'unresolved':
-      return `onUnresolvable is ${set.onUnresolvable}`;
+      return `onUnresolvable is ${unresolvable(set, op)}`;
     case 'allow': {
       const rule = decision.matched.find(({ action }) => action.startsWith('allow')) as RuleIR;
       return `rule ${rule.policyName}/${rule.name} allows it`;

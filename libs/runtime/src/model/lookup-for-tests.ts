@@ -21,7 +21,7 @@ import {
 import type { EncodedSet, MapEntry } from '../compile/encode.ts';
 import { childHash, components, type HashKey, rootHash, siphash13 } from '../compile/hash.ts';
 import { SOURCE_CHILDREN, SOURCE_SELF } from '../compile/layout.ts';
-import { operationNumber, SOCKET_ANY } from '../sets/names.ts';
+import { operationNumber, postureOf, SOCKET_ANY } from '../sets/names.ts';
 import type { Operation, TaskFacts } from './model.ts';
 
 const ALLOW_AUDIT = 0;
@@ -236,7 +236,8 @@ export class EncodedMaps {
     if ((head.readBigUInt64LE(at.ops.offset) & (1n << BigInt(op))) === 0n) return { outcome: 'pass', counted: [] };
     const extra = head.readUInt32LE(at.rules.offset);
     if (operation.kind === 'unresolved') {
-      const blocks = head.readUInt8(at.unresolved.offset) === BLOCK;
+      const { offset } = postureOf(operation.op) === 'network' ? at.unresolvedAddress : at.unresolved;
+      const blocks = head.readUInt8(offset) === BLOCK;
       const counted = [{ cell: extra + 10 + (blocks ? 1 : 0), action: blocks ? BLOCK : AUDIT }];
       return { outcome: blocks ? 'block' : 'pass', counted };
     }

@@ -290,3 +290,20 @@ describe('paths that cannot be resolved', () => {
     ],
   ])('%s', (_name, policies, result) => expect(outcome(policies, unresolved)).toBe(result));
 });
+
+describe('addresses that no hook sees', () => {
+  const unresolved: Operation = { kind: 'unresolved', op: 'connect' };
+  const network = block({ network: { operations: ['connect'], ports: [1] } });
+  it.each<[string, RuntimePolicyInput[], string]>([
+    ['files denied', [block({ file: { paths: ['/a'] } })], 'pass'],
+    ['addresses denied', [network], 'block'],
+    ['addresses denied, unresolved audited', [{ ...network, onUnresolvable: 'audit' }], 'pass'],
+    ['addresses only audited by policy', [{ ...network, mode: 'audit' }], 'pass'],
+    [
+      'files denied, addresses only audited',
+      [{ ...network, mode: 'audit' }, block({ file: { paths: ['/a'] } })],
+      'pass',
+    ],
+    ['a posture for the network', [{ defaultPosture: { network: 'block' } }], 'block'],
+  ])('%s', (_name, policies, result) => expect(outcome(policies, unresolved)).toBe(result));
+});

@@ -221,11 +221,16 @@ function byPosture(set: PolicySet, op: OperationName, allowed: ReadonlySet<RuleA
   return null;
 }
 
+/** What a set does with an operation whose paths or addresses are not all known. */
+export function unresolvable(set: PolicySet, op: OperationName): 'audit' | 'block' {
+  return postureOf(op) === 'network' ? set.onUnresolvableAddress : set.onUnresolvable;
+}
+
 /** Decides one operation of one task. */
 export function decide(set: PolicySet, operation: Operation, task: TaskFacts): Decision {
   if (!decidableOperations(set).has(operation.op)) return { outcome: 'pass', counted: [], matched: [], by: 'nothing' };
   if (operation.kind === 'unresolved') {
-    const blocks = set.onUnresolvable === 'block';
+    const blocks = unresolvable(set, operation.op) === 'block';
     const cell = set.rules.length + EXTRA_UNRESOLVED + (blocks ? 1 : 0);
     const counted = [{ cell, action: blocks ? ('block' as const) : ('audit' as const) }];
     return { outcome: blocks ? 'block' : 'pass', counted, matched: [], by: 'unresolved' };

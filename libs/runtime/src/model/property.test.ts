@@ -143,7 +143,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     path,
     oldName: fc.boolean(),
   }),
-  fc.record({ kind: fc.constant('unresolved' as const), op: pathOps }),
+  fc.record({ kind: fc.constant('unresolved' as const), op: fc.oneof(pathOps, opsFrom('connect', 'bind')) }),
   fc.record({
     kind: fc.constant('abstract' as const),
     op: opsFrom('unix-connect', 'unix-bind'),

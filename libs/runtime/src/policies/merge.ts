@@ -68,19 +68,20 @@ function posturesOf(policies: readonly NamedPolicy[]): Record<PostureClass, Post
 }
 
 const PATH_KINDS: readonly RuleKind[] = ['file', 'execute', 'unix'];
+const ADDRESS_KINDS: readonly RuleKind[] = ['network'];
 
 /**
- * True if a path decides a rule or posture of the policy. Other policies do not decide about
- * unresolvable paths.
+ * True if a rule or posture of one of the kinds decides. Other policies do not decide about paths
+ * or addresses that cannot be resolved.
  */
-function decidesByPath(policy: RuntimePolicy): boolean {
-  const byPosture = PATH_KINDS.some((kind) => policy.defaultPosture[POSTURE_OF[kind] as PostureClass] !== 'allow');
-  return byPosture || policy.rules.some((rule) => PATH_KINDS.some((kind) => rule[kind] !== undefined));
+function decidesBy(kinds: readonly RuleKind[], policy: RuntimePolicy): boolean {
+  const byPosture = kinds.some((kind) => policy.defaultPosture[POSTURE_OF[kind] as PostureClass] !== 'allow');
+  return byPosture || policy.rules.some((rule) => kinds.some((kind) => rule[kind] !== undefined));
 }
 
-function unresolvableOf(policies: readonly NamedPolicy[]): 'audit' | 'block' {
+function unresolvableOf(kinds: readonly RuleKind[], policies: readonly NamedPolicy[]): 'audit' | 'block' {
   const blocks = ({ policy }: NamedPolicy) =>
-    policy.mode === 'enforce' && policy.onUnresolvable === 'block' && decidesByPath(policy);
+    policy.mode === 'enforce' && policy.onUnresolvable === 'block' && decidesBy(kinds, policy);
   return policies.some(blocks) ? 'block' : 'audit';
 }
 
@@ -95,7 +96,12 @@ export function mergeSelected(policies: readonly NamedPolicy[]): PolicySet {
         { policy: named.key, field: 'rules' },
       ]);
   }
-  const content = { rules, postures: posturesOf(ordered), onUnresolvable: unresolvableOf(ordered) };
+  const content = {
+    rules,
+    postures: posturesOf(ordered),
+    onUnresolvable: unresolvableOf(PATH_KINDS, ordered),
+    onUnresolvableAddress: unresolvableOf(ADDRESS_KINDS, ordered),
+  };
   return { digest: digestOf(content), ...content };
 }
 

@@ -107,7 +107,10 @@ export interface PolicySet {
   readonly digest: string;
   readonly rules: readonly RuleIR[];
   readonly postures: Readonly<Record<PostureClass, PostureIR>>;
+  /** For a path that the kernel cannot resolve. */
   readonly onUnresolvable: 'audit' | 'block';
+  /** For a call with an address that no hook sees. */
+  readonly onUnresolvableAddress: 'audit' | 'block';
 }
 
 /** Content hash. Keys are sorted by their text; a BigInt is written as digits. */
