@@ -103,6 +103,45 @@ describe('runc', () => {
     expect(pod.counts()).toEqual({ secret: 1 });
   });
 
+  it('exec - a read-only tmpfs that the container mounted over its root, in namespaces of its own, is no image', async () => {
+    const own = ['setgroups', 'deny', 'uid_map', '0 0 1', 'gid_map', '0 0 1'];
+    const maps = [0, 2, 4].flatMap((at) => ['write', `/proc/self/${own[at]}`, `${own[at + 1]}`]);
+    const dirs = ['bin', 'proc', 'dev'].flatMap((name) => ['mkdir', `/volume/${name}`]);
+    const filled = ['tmpfs', '/volume', ...dirs, 'copy', '/bin/acts', '/volume/bin/dropped'];
+    const closed = ['rbind', '/proc', '/volume/proc', 'rbind', '/dev', '/volume/dev', 'read-only', '/volume'];
+    bundleWith(
+      [...CAPABILITIES, 'CAP_SETFCAP'],
+      'wait',
+      'unshare-user',
+      ...maps,
+      ...filled,
+      ...closed,
+      'move',
+      '/volume',
+      '/',
+      'wait',
+    );
+    const entered = async (held: boolean) => {
+      const main = new Running(spawn('runc', words('run', '--bundle', dir, 'c')));
+      await main.line('ready');
+      expect(runc('exec', 'c', '/bin/fine').status).toBe(0);
+      main.go();
+      await main.until((lines) => lines.filter((line) => line === 'ready').length === 2);
+      expect(main.lines.filter((line) => !/: ok$/.test(line))).toEqual(['ready', 'ready']);
+      const dropped = runc('exec', 'c', '/bin/dropped');
+      expect([dropped.status === 0, `${dropped.stderr}`]).toEqual([
+        !held,
+        expect.stringContaining(held ? 'not permitted' : ''),
+      ]);
+      main.go();
+      await main.exit();
+    };
+    await entered(false);
+    pod.put(readySet('immutable-image'));
+    await entered(true);
+    expect(pod.counts()).toEqual({ drift: 1 });
+  });
+
   it('exec - an overlay that the container moved over its root is no image', async () => {
     const dirs = ['/tmp/more', '/tmp/more/bin', '/tmp/more/proc', '/tmp/more/dev', '/tmp/new'];
     const put = [...dirs.flatMap((name) => ['mkdir', name]), 'copy', '/bin/acts', '/tmp/more/bin/dropped'];

@@ -7,7 +7,17 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, copyFileSync, linkSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  rmdirSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -151,8 +161,8 @@ export class Pod implements Disposable {
     return this.#index * CELLS;
   }
 
-  container(): Container {
-    const container = new Container(this.cgroup, this.#containers.length);
+  container(snapshotter: Snapshotter = 'overlay'): Container {
+    const container = new Container(this.cgroup, this.#containers.length, snapshotter);
     this.#containers.push(container);
     return container;
   }
@@ -247,7 +257,36 @@ export function installFile(from: string, image: string, name: string): void {
   }
   const target = path.join(image, name);
   mkdirSync(path.dirname(target), { recursive: true });
-  linkSync(file, target);
+  try {
+    linkSync(file, target);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
+    copyFileSync(file, target);
+  }
+}
+
+/**
+ * How the root of a container is made: an overlay on an image, or a directory. `native` (and vfs)
+ * has it on the file system that is also the root of the runtime, `btrfs` on another one.
+ */
+export type Snapshotter = 'overlay' | 'native' | 'btrfs';
+
+/** On the file system of `/`, which is not that of temporary files. */
+const ON_ROOT = '/var/lib';
+/** The least that btrfs takes. */
+const BTRFS_BYTES = 128 << 20;
+
+/** Makes a btrfs in a file, and a subvolume `lower` in it. @returns the directory above it */
+function makeBtrfs(dir: string): string {
+  const [disk, at] = [path.join(dir, 'disk.img'), path.join(dir, 'btrfs')];
+  execFileSync('modprobe', ['-a', 'loop', 'btrfs']);
+  writeFileSync(disk, '');
+  truncateSync(disk, BTRFS_BYTES);
+  execFileSync('mkfs.btrfs', ['-q', disk]);
+  mkdirSync(at);
+  execFileSync('mount', ['-o', 'loop', disk, at]);
+  execFileSync('btrfs', ['-q', 'subvolume', 'create', path.join(at, 'lower')]);
+  return at;
 }
 
 export class Container implements Disposable {
@@ -255,26 +294,32 @@ export class Container implements Disposable {
   /** The root as the host sees it. */
   readonly root: string;
   readonly #dir: string;
+  /** The image, or without an overlay the root. */
+  readonly #lower: string;
   readonly #disk: string;
   readonly #mounts: Mounts;
+  readonly #btrfs: string | null;
   readonly #running = new Set<Running>();
 
-  constructor(podDir: string, index: number) {
+  constructor(podDir: string, index: number, snapshotter: Snapshotter = 'overlay') {
     this.cgroup = path.join(podDir, `container-${index}`);
     mkdirSync(this.cgroup);
-    this.#dir = mkdtempSync(path.join(tmpdir(), 'bailiff-container-'));
+    this.#dir = mkdtempSync(path.join(snapshotter === 'native' ? ON_ROOT : tmpdir(), 'bailiff-container-'));
     this.root = path.join(this.#dir, 'root');
-    for (const name of ['lower', 'upper', 'work', 'root']) mkdirSync(path.join(this.#dir, name));
+    this.#btrfs = snapshotter === 'btrfs' ? makeBtrfs(this.#dir) : null;
+    this.#lower = path.join(this.#btrfs ?? this.#dir, 'lower');
+    for (const name of [this.#lower, ...['upper', 'work', 'root'].map((name) => path.join(this.#dir, name))])
+      mkdirSync(name, { recursive: true });
     for (const name of ['proc', 'dev/shm', 'bin', 'tmp', 'volume', 'disk', 'etc'])
       mkdirSync(this.image(name), { recursive: true });
     this.install(acts(), '/bin/acts');
     const at = (name: string) => path.join(this.#dir, name);
-    const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
+    const layers = `lowerdir=${this.#lower},upperdir=${at('upper')},workdir=${at('work')}`;
     // The repository's share has its own file system type here, neither tmpfs nor overlay.
     mkdirSync(source('build/volumes'), { recursive: true });
     this.#disk = mkdtempSync(source('build/volumes/'));
     this.#mounts = new Mounts([
-      ['overlay', 'overlay', this.root, layers],
+      snapshotter === 'overlay' ? ['overlay', 'overlay', this.root, layers] : ['bind', this.#lower, this.root, ''],
       ['tmpfs', 'shm', path.join(this.root, 'dev/shm'), ''],
       ['bind', this.#disk, path.join(this.root, 'disk'), ''],
     ]);
@@ -286,7 +331,7 @@ export class Container implements Disposable {
 
   /** Host path of a file of the image, before the container sees it. */
   image(name: string): string {
-    return path.join(this.#dir, 'lower', name);
+    return path.join(this.#lower, name);
   }
 
   mount(target: string, ...words: string[]): void {
@@ -330,6 +375,7 @@ export class Container implements Disposable {
   [Symbol.dispose](): void {
     for (const running of this.#running) running.child.kill('SIGKILL');
     this.#mounts[Symbol.dispose]();
+    if (this.#btrfs !== null) execFileSync('umount', ['--lazy', this.#btrfs]);
     rmSync(this.#disk, { recursive: true, force: true });
     rmSync(this.#dir, { recursive: true, force: true });
     removeCgroup(this.cgroup);

@@ -93,8 +93,25 @@ static __always_inline __u64 mnt_ns_number(struct task_struct *task)
 }
 
 /*
+ * The root of the container's first program, in whatever mount namespace the task is: what is
+ * mounted over it later is not the image. Until there is one, the task's current root.
+ */
+static __always_inline void find_root(struct task_struct *task, struct rt_origin *origin)
+{
+	const struct rt_birth *birth = bpf_map_lookup_elem(&rt_born, &origin->cgroup_id);
+
+	if (birth && birth->root_dentry) {
+		origin->root_dentry = birth->root_dentry;
+		origin->root_device = birth->root_device;
+		return;
+	}
+	origin->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
+	origin->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+}
+
+/*
  * The origin of an unarmed task: the pod that its process entered, or without a record the one of
- * its cgroup; and its current root.
+ * its cgroup; and its container's root.
  */
 static __noinline bool find_origin(struct rt_origin *origin)
 {
@@ -109,8 +126,7 @@ static __noinline bool find_origin(struct rt_origin *origin)
 	} else if (!find_pod(&origin->pod, &origin->cgroup_id)) {
 		return false;
 	}
-	origin->root_dentry = (__u64)BPF_CORE_READ(task, fs, root.dentry);
-	origin->root_device = BPF_CORE_READ(task, fs, root.mnt, mnt_sb, s_dev);
+	find_root(task, origin);
 	return true;
 }
 
@@ -135,15 +151,19 @@ static __noinline bool find_origin_at_exec(struct rt_origin *origin)
 }
 
 /*
- * The first container that is armed in a mount namespace keeps it. Hooks of a runtime that run
- * before the pivot have the runtime's root, not the container's. They are not recorded.
+ * The first container that is armed in a mount namespace keeps it, and the first root of a container
+ * is its image. Hooks of a runtime that run before the pivot have the runtime's root, not the
+ * container's. They are not recorded. The file system alone does not show that: snapshotters
+ * without overlay put roots into that of the host.
  */
 static __noinline int record_origin(struct task_struct *task, const struct rt_origin *origin)
 {
 	__u64 number = mnt_ns_number(task);
 
-	if (!number || !origin->cgroup_id || BPF_CORE_READ(task, real_parent, fs, root.mnt, mnt_sb, s_dev) == origin->root_device ||
-	    bpf_map_lookup_elem(&rt_mounts, &number))
+	if (!origin->cgroup_id || (__u64)BPF_CORE_READ(task, real_parent, fs, root.dentry) == origin->root_dentry)
+		return 0;
+	rt_own_root(origin->cgroup_id, origin->root_dentry, origin->root_device);
+	if (!number || bpf_map_lookup_elem(&rt_mounts, &number))
 		return 0;
 	if (bpf_map_update_elem(&rt_mounts, &number, origin, BPF_NOEXIST))
 		rt_count_loss(RT_LOSS_NO_RECORD);

@@ -8,9 +8,10 @@
  * 			ld.so, LD_PRELOAD and dlopen
  * file_mprotect		the same for a mapping that becomes executable
  *
- * Drift is a file that no image layer has. Only an overlay inode without an upper dentry is image,
- * in the file system that was the container's root when the task was armed. An overlay that a
- * container mounts is not.
+ * Drift is a file that no image layer has. An image is the root of the container's first program
+ * (arming.h): of an overlay, what has no upper dentry; of another file system, what is below that
+ * root, if the file system is read-only as a whole. Memory is none, nor is anything that was mounted
+ * in a user namespace. An overlay that a container mounts is not its root.
  * The program of an exec was decided already, so the kernel's mappings of it during that exec are
  * not. Later mappings are decided, because a process can change its own file (PR_SET_MM_EXE_FILE).
  * Anonymous memory has no file, even where the kernel keeps one for it: shared memory, huge pages,
@@ -28,6 +29,7 @@
 #include "decide.h"
 #include "decide-path.h"
 #include "identity.h"
+#include "mounts.h"
 #include "walk.h"
 
 #define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT))
@@ -55,21 +57,44 @@ static __always_inline bool has_upper(struct inode *inode)
 	return upper;
 }
 
-static __noinline enum origin origin_of(struct dentry *dentry, __u32 root_device)
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct super_block___owner {
+	struct user_namespace *s_user_ns;
+};
+
+#pragma clang attribute pop
+
+/* Files of memory: no image has any, also where it is mounted read-only. */
+static __always_inline bool is_memory(unsigned long magic)
+{
+	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC;
+}
+
+/* A container runtime mounts an image in the host's user namespace, also for pods with another. */
+static __always_inline bool is_mounted_by_host(struct super_block *sb)
+{
+	struct super_block___owner *of = (void *)sb;
+
+	return !BPF_CORE_READ(of, s_user_ns, level);
+}
+
+static __noinline enum origin origin_of(struct dentry *dentry, const struct identity *identity)
 {
 	struct super_block *sb = LOAD(dentry, dentry, d_sb);
 	unsigned long magic = LOAD(super_block, sb, s_magic);
+	bool with_root = LOAD(super_block, sb, s_dev) == identity->root_device;
+	struct dentry *root = (void *)identity->root_dentry;
 
-	if (LOAD(super_block, sb, s_dev) == root_device) {
-		if (is_deleted(dentry))
-			return FROM_LAYER;
-		if (magic == OVERLAYFS_MAGIC)
-			return has_upper(LOAD(dentry, dentry, d_inode)) ? FROM_LAYER : FROM_IMAGE;
-		return LOAD(super_block, sb, s_flags) & SB_RDONLY ? FROM_IMAGE : FROM_LAYER;
-	}
-	if (magic == OVERLAYFS_MAGIC || magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
+	if (is_memory(magic) || is_deleted(dentry) || (magic == OVERLAYFS_MAGIC && !with_root))
 		return FROM_LAYER;
-	return is_deleted(dentry) ? FROM_LAYER : FROM_VOLUME;
+	if (!with_root || (LOAD(super_block, sb, s_root) != root && !is_below(dentry, root)))
+		return FROM_VOLUME;
+	if (!is_mounted_by_host(sb))
+		return FROM_LAYER;
+	if (magic == OVERLAYFS_MAGIC)
+		return has_upper(LOAD(dentry, dentry, d_inode)) ? FROM_LAYER : FROM_IMAGE;
+	return LOAD(super_block, sb, s_flags) & SB_RDONLY ? FROM_IMAGE : FROM_LAYER;
 }
 
 static __always_inline int decide_origin(struct policy_ctx *policy, struct event *event)
@@ -78,7 +103,7 @@ static __always_inline int decide_origin(struct policy_ctx *policy, struct event
 
 	if (!policy->head)
 		return 1;
-	origin = origin_of(event->dentry, policy->root_device);
+	origin = origin_of(event->dentry, &policy->identity);
 	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && policy->head->drift_volumes))
 		return 0;
 	event->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;

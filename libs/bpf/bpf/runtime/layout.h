@@ -160,7 +160,8 @@ struct rt_birth {
 	__u64 ns;		/* of cgroup_mkdir, for the histogram of late bindings; 0: not known */
 	__u64 mounts[BORN_MOUNTS];	/* keys of rt_mounts that end with the container */
 	__u32 recorded;
-	__u32 reserved;
+	__u32 root_device;
+	__u64 root_dentry;	/* the root of its first program: its image. 0: none ran yet */
 };
 
 /* rt_tasks: hash, key __u64 address of the task. */

@@ -180,6 +180,14 @@ static long ascend(__u32 step, void *context)
 	return ascent->below || parent == dentry;
 }
 
+static __always_inline bool is_below(struct dentry *dentry, struct dentry *root)
+{
+	struct ascent ascent = { .dentry = dentry, .root = root };
+
+	bpf_loop(SEARCH_DEPTH + 1, ascend, &ascent, 0);
+	return ascent.below;
+}
+
 static long look_at_mount(__u32 step, void *context)
 {
 	struct search *search = context;
@@ -190,10 +198,7 @@ static long look_at_mount(__u32 step, void *context)
 		return 1;
 	namespace = BPF_CORE_READ(mount, mnt_ns);
 	if (search->namespace ? namespace == search->namespace : (unsigned long)namespace >= (unsigned long)-MAX_ERRNO) {
-		struct ascent ascent = { .dentry = search->dentry, .root = BPF_CORE_READ(mount, mnt.mnt_root) };
-
-		bpf_loop(SEARCH_DEPTH + 1, ascend, &ascent, 0);
-		if (ascent.below) {
+		if (is_below(search->dentry, BPF_CORE_READ(mount, mnt.mnt_root))) {
 			search->found = (void *)mount + bpf_core_field_offset(struct mount, mnt);
 			return 1;
 		}

@@ -95,21 +95,43 @@ static __always_inline void count_task(struct rt_share *share, __s32 change)
 
 /* ---- records ---- */
 
+/* NULL: rt_born is full. */
+static __always_inline struct rt_birth *birth_of(__u64 container_cgroup_id)
+{
+	struct rt_birth *birth = bpf_map_lookup_elem(&rt_born, &container_cgroup_id);
+	struct rt_birth none = {};
+
+	if (birth)
+		return birth;
+	bpf_map_update_elem(&rt_born, &container_cgroup_id, &none, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&rt_born, &container_cgroup_id);
+}
+
+/* Records the root of a container's first program. */
+__noinline int rt_own_root(__u64 container_cgroup_id, __u64 dentry, __u32 device)
+{
+	struct rt_birth *birth = birth_of(container_cgroup_id);
+
+	if (!birth)
+		rt_count_loss(RT_LOSS_NO_RECORD);
+	if (!birth || birth->root_dentry)
+		return 0;
+	birth->root_device = device;
+	barrier();	/* a reader of the dentry finds the device */
+	birth->root_dentry = dentry;
+	return 0;
+}
+
 /*
  * Gives the record of a mount namespace to its container, which can create further ones: the first
  * stays, and a new one replaces the oldest of the others.
  */
 __noinline int rt_own_mounts(__u64 container_cgroup_id, __u64 number)
 {
-	struct rt_birth *birth = bpf_map_lookup_elem(&rt_born, &container_cgroup_id);
-	struct rt_birth none = {};
+	struct rt_birth *birth = birth_of(container_cgroup_id);
 	__u64 former;
 	__u32 at;
 
-	if (!birth) {
-		bpf_map_update_elem(&rt_born, &container_cgroup_id, &none, BPF_NOEXIST);
-		birth = bpf_map_lookup_elem(&rt_born, &container_cgroup_id);
-	}
 	if (!birth) {
 		bpf_map_delete_elem(&rt_mounts, &number);
 		rt_count_loss(RT_LOSS_NO_RECORD);

@@ -297,11 +297,12 @@ export const RtSettingsLayout = {
 } as const;
 
 export const RtBirthLayout = {
-  size: 48,
+  size: 56,
   ns: { offset: 0, size: 8 },
   mounts: { offset: 8, size: 32 },
   recorded: { offset: 40, size: 4 },
-  reserved: { offset: 44, size: 4 },
+  rootDevice: { offset: 44, size: 4 },
+  rootDentry: { offset: 48, size: 8 },
 } as const;
 
 export const RtTotalsLayout = {
