@@ -14,7 +14,7 @@ const INDENT = '  ';
 
 type Process = PodCapture['processes'][number];
 
-const PROCESS_COLUMNS: readonly Column[] = [
+export const PROCESS_COLUMNS: readonly Column[] = [
   { title: 'PID', align: 'right' },
   { title: 'UID', align: 'right' },
   { title: 'STARTED (UTC)' },
@@ -23,7 +23,7 @@ const PROCESS_COLUMNS: readonly Column[] = [
   { title: 'EXECUTABLE', min: 10, spare: true },
 ];
 
-const SOCKET_COLUMNS: readonly Column[] = [
+export const SOCKET_COLUMNS: readonly Column[] = [
   { title: 'SOCKET' },
   { title: 'LOCAL', min: 12, cut: 'within' },
   { title: 'PEER', min: 8 },
@@ -55,6 +55,25 @@ function commandLine({ args, argsCut, comm }: Process): string {
   return args.length === 0 ? `[${comm}]` : args.join(' ') + (argsCut ? ' …' : '');
 }
 
+export function processCells({ process, depth }: { process: Process; depth: number }, nowMs: number): Cell[] {
+  return [
+    String(process.pid),
+    String(process.uid),
+    clockTime(process.startedAt, nowMs),
+    process.container,
+    `${depth === 0 ? '' : `${'  '.repeat(depth - 1)}└ `}${commandLine(process)}`,
+    process.executable,
+  ];
+}
+
+export const socketCells = ({ protocol, local, remote, state, pids }: PodCapture['sockets'][number]): Cell[] => [
+  protocol,
+  local,
+  remote,
+  state,
+  pids.length === 0 ? '-' : pids.join(' '),
+];
+
 export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain }: RenderOptions): string[] {
   const { processes, sockets, takenAt } = capture;
   const omissions = (shown: number, all: number, omitted: number) => {
@@ -70,33 +89,14 @@ export function capturedLines(capture: PodCapture, { width, nowMs, paint = plain
     paint(heading, 'bold') + paint(`  arguments ${capture.arguments}`, 'dim'),
     ...table(
       PROCESS_COLUMNS,
-      rows.map(({ process, depth }): Cell[] => [
-        String(process.pid),
-        String(process.uid),
-        clockTime(process.startedAt, nowMs),
-        process.container,
-        `${depth === 0 ? '' : `${'  '.repeat(depth - 1)}└ `}${commandLine(process)}`,
-        process.executable,
-      ]),
+      rows.map((row) => processCells(row, nowMs)),
       { width, paint, indent: INDENT },
     ),
     ...omissions(rows.length, processes.length, capture.processesOmitted),
     ...(sockets.length === 0 ? [] : ['']),
     ...(sockets.length === 0
       ? []
-      : table(
-          SOCKET_COLUMNS,
-          sockets
-            .slice(0, MAX_SHOWN)
-            .map(({ protocol, local, remote, state, pids }): Cell[] => [
-              protocol,
-              local,
-              remote,
-              state,
-              pids.length === 0 ? '-' : pids.join(' '),
-            ]),
-          { width, paint, indent: INDENT },
-        )),
+      : table(SOCKET_COLUMNS, sockets.slice(0, MAX_SHOWN).map(socketCells), { width, paint, indent: INDENT })),
     ...omissions(Math.min(sockets.length, MAX_SHOWN), sockets.length, capture.socketsOmitted),
   ];
 }

@@ -14,6 +14,7 @@ import {
   evidenceText,
   firstPacketMicros,
   outcomeOf,
+  type ResponseRow,
   recordsOf,
   responseText,
   seenAtMicros,
@@ -38,7 +39,7 @@ const MAX_EVIDENCE_SHOWN = 6;
 const INDENT = '  ';
 
 /** `+12 ms`: time since the first packet. */
-function after(micros: number | null, first: number | null): string {
+export function after(micros: number | null, first: number | null): string {
   if (micros === null || first === null) return '';
   const ms = (micros - first) / 1000;
   return ms === 0 ? '+0' : `${ms < 0 ? '' : '+'}${span(ms)}`;
@@ -60,7 +61,7 @@ const TITLES = {
   both: ['COUNT', 'CLAIMED / DID', 'SENT TO / BY'],
 } as const;
 
-function evidenceKindOf({ evidence }: Chain): EvidenceKind {
+export function evidenceKindOf({ evidence }: Chain): EvidenceKind {
   const isOperation = evidence.map(
     ({ evidence: { vector }, violation }) => violation?.kind === 'lsm' || vector.includes('/'),
   );
@@ -68,7 +69,7 @@ function evidenceKindOf({ evidence }: Chain): EvidenceKind {
   return isOperation.some(Boolean) ? 'both' : 'packets';
 }
 
-function evidenceColumns(kind: EvidenceKind): readonly Column[] {
+export function evidenceColumns(kind: EvidenceKind): readonly Column[] {
   const [count, claim, destination] = TITLES[kind];
   return [
     { title: 'SEQ', align: 'right' },
@@ -82,7 +83,7 @@ function evidenceColumns(kind: EvidenceKind): readonly Column[] {
   ];
 }
 
-function evidenceCells(step: EvidenceStep, first: number | null, nowMs: number): Cell[] {
+export function evidenceCells(step: EvidenceStep, first: number | null, nowMs: number): Cell[] {
   const { evidence, violation, storedAtMicros } = step;
   const seq = `#${evidence.streamSequence}`;
   if (!violation) {
@@ -133,7 +134,7 @@ function verdictLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptio
   ];
 }
 
-const RESPONSE_COLUMNS: readonly Column[] = [
+export const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'SEQ', align: 'right' },
   { title: 'STORED (UTC)' },
   { title: 'AFTER', align: 'right' },
@@ -143,17 +144,23 @@ const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'POLICY', min: 8, spare: true },
 ];
 
-function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: ChainOptions): string[] {
-  const heading = paint('RESPONSES', 'bold');
-  if (chain.tasks.length === 0) {
-    const fault = unanswered?.(chain.verdict.verdict.verdictId) ?? '';
-    const audited = chain.verdict.verdict.audited ? ' (it counts audited violations: `match.actions: [audit]`)' : '';
-    const why = fault || `no response policy matches${audited}, or the responder has not processed the verdict yet`;
-    return [heading, ...wrap(`none: ${why}`, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
-  }
-  const first = firstPacketMicros(chain.evidence);
-  const rows = chain.tasks.flatMap(recordsOf).sort((a, b) => a.sequence - b.sequence);
-  const cells = rows.map(({ response, sequence, storedAtMicros }): Cell[] => [
+/** Why a verdict has no responses. */
+export function whyNone({ verdict: { verdict } }: Chain, unanswered: ChainOptions['unanswered']): string {
+  const fault = unanswered?.(verdict.verdictId) ?? '';
+  const audited = verdict.audited ? ' (it counts audited violations: `match.actions: [audit]`)' : '';
+  return fault || `no response policy matches${audited}, or the responder has not processed the verdict yet`;
+}
+
+/** Records of all tasks, in stream order. */
+export const allRecords = ({ tasks }: Chain): ResponseRow[] =>
+  tasks.flatMap(recordsOf).sort((a, b) => a.sequence - b.sequence);
+
+export function recordCells(
+  { response, sequence, storedAtMicros }: ResponseRow,
+  first: number | null,
+  nowMs: number,
+): Cell[] {
+  return [
     `#${sequence}`,
     clockTime(storedAtMicros, nowMs),
     after(storedAtMicros, first),
@@ -161,7 +168,17 @@ function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }
     { text: response.phase, style: phaseStyle(response.phase) },
     responseText(response, nowMs),
     response.policy,
-  ]);
+  ];
+}
+
+function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: ChainOptions): string[] {
+  const heading = paint('RESPONSES', 'bold');
+  if (chain.tasks.length === 0) {
+    const text = `none: ${whyNone(chain, unanswered)}`;
+    return [heading, ...wrap(text, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
+  }
+  const first = firstPacketMicros(chain.evidence);
+  const cells = allRecords(chain).map((row) => recordCells(row, first, nowMs));
   const waiting = chain.tasks.filter((task) => task.pending && !task.approved && !task.started && !task.terminal);
   return [
     heading,
@@ -211,7 +228,7 @@ export function renderChain(chain: Chain, options: ChainOptions): string[] {
   ];
 }
 
-const SUMMARY_COLUMNS: readonly Column[] = [
+export const SUMMARY_COLUMNS: readonly Column[] = [
   { title: 'VECTOR', min: 14, cut: 'within' },
   { title: 'ACTION' },
   { title: 'COUNT', align: 'right' },
@@ -226,7 +243,15 @@ export function renderSummary(
   groups: readonly TallyGroup<{ vector: string; action: string }>[],
   { width, nowMs, paint = plain }: RenderOptions,
 ): string[] {
-  const rows = groups.map((group): Cell[] => [
+  return table(
+    SUMMARY_COLUMNS,
+    groups.map((group) => summaryCells(group, nowMs)),
+    { width, paint, indent: INDENT },
+  );
+}
+
+export function summaryCells(group: TallyGroup<{ vector: string; action: string }>, nowMs: number): Cell[] {
+  return [
     group.key.vector,
     group.sample
       ? outcomeOf(group.sample)
@@ -238,8 +263,7 @@ export function renderSummary(
       ? `#${group.firstSequence}`
       : `#${group.firstSequence}-${group.lastSequence}`,
     group.sample ? claimOf(group.sample) : 'not sampled',
-  ]);
-  return table(SUMMARY_COLUMNS, rows, { width, paint, indent: INDENT });
+  ];
 }
 
 /** One line per further verdict. */

@@ -43,7 +43,7 @@ response, a stream is full, or a certificate ends within three days; 3 a pod is 
 /** Nodes named in an error. */
 const MAX_NODES = 12;
 
-function streamsOf({ streams }: ClusterFacts): StreamState[] {
+export function streamsOf({ streams }: ClusterFacts): StreamState[] {
   return SHOWN_STREAMS.map((name) => {
     const info = streams.get(name);
     if (!info) return { name, messages: null, bytes: 0, newestMs: null };

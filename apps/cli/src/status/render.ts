@@ -44,7 +44,7 @@ const STYLES: Record<NodeHealth, Style> = {
   unreadable: 'red',
 };
 
-const NODE_COLUMNS: readonly Column[] = [
+export const NODE_COLUMNS: readonly Column[] = [
   { title: 'NODE', min: 14, cut: 'within' },
   { title: 'STATE' },
   { title: 'GUARDED', align: 'right' },
@@ -56,7 +56,7 @@ const NODE_COLUMNS: readonly Column[] = [
   { title: 'VERSION', min: 6, spare: true },
 ];
 
-function nodeCells(report: NodeReport, nowMs: number): Cell[] {
+export function nodeCells(report: NodeReport, nowMs: number): Cell[] {
   const { node, health, status, ageMs, guarded, guardable, fullestMap, lost } = report;
   if (!status) return [node, { text: health, style: STYLES[health] }, '-', '-', '-', '-', '-', 'never', ''];
   const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - nowMs;
@@ -86,14 +86,18 @@ export function nodeTable(report: Pick<ClusterReport, 'nodes'>, nowMs: number, o
 const MAX_PROBLEMS_SHOWN = 24;
 
 /** Nodes named per problem; the node table lists all. */
-const MAX_NODES_NAMED = 3;
+export const MAX_NODES_NAMED = 3;
+
+/** Equal problems as one, `shout` first. */
+export const orderedProblems = (problems: readonly Problem[]) =>
+  alike(problems).sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
 
 /**
  * One line per problem, `shout` first. A remedy is printed once, below the last problem that needs
  * it.
  */
 export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
-  const ordered = alike(problems).sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
+  const ordered = orderedProblems(problems);
   const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
   const lines = shown.flatMap(({ severity, nodes, text, remedy }, index) => {
     const [first = '', ...more] = wrap(`${shortList(nodes, MAX_NODES_NAMED)}: ${text}`, width > 0 ? width - 2 : 0);

@@ -1,5 +1,14 @@
 /** Earlier values of a key, from CONFIG_LOG. Verdicts name their configuration by its sequences. */
-import { CONFIG_BUCKET, isDeletion, isReleased, openBucket, ownerIn, ROOT, readNewest } from '@bailiff/bus';
+import {
+  CONFIG_BUCKET,
+  isDeletion,
+  isReleased,
+  openBucket,
+  ownerIn,
+  ROOT,
+  readNewest,
+  type StreamMessage,
+} from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import { poll } from '../poll.ts';
@@ -49,26 +58,31 @@ async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
     sinceMs: 0,
     filterSubjects: [`${ROOT}.config.${key}`],
     onMessage: (message) => {
-      const { sequence, timestampMicros, headers, data } = message;
-      const header = (name: string) => headers?.get(name) ?? '';
-      const deleted = isDeletion(message);
-      const text = Buffer.from(data).toString('utf8');
-      const value = deleted ? undefined : parse(text);
-      revisions.push({
-        sequence,
-        storedAtMicros: timestampMicros,
-        revision: deleted ? Number(header('Bailiff-Revision')) || 0 : revisionOf(value),
-        value,
-        text,
-        by: header('Bailiff-By'),
-        why: header('Bailiff-Why'),
-        owner: ownerIn(header),
-        released: isReleased(header),
-      });
+      revisions.push(revisionIn(message));
     },
     signal: io.signal,
   });
   return revisions;
+}
+
+/** The revision that a message of CONFIG_LOG stores. */
+export function revisionIn(message: StreamMessage): Revision {
+  const { sequence, timestampMicros, headers, data } = message;
+  const header = (name: string) => headers?.get(name) ?? '';
+  const deleted = isDeletion(message);
+  const text = Buffer.from(data).toString('utf8');
+  const value = deleted ? undefined : parse(text);
+  return {
+    sequence,
+    storedAtMicros: timestampMicros,
+    revision: deleted ? Number(header('Bailiff-Revision')) || 0 : revisionOf(value),
+    value,
+    text,
+    by: header('Bailiff-By'),
+    why: header('Bailiff-Why'),
+    owner: ownerIn(header),
+    released: isReleased(header),
+  };
 }
 
 function parse(text: string): unknown {
