@@ -8,6 +8,7 @@ import { build } from 'esbuild';
 import type { TestProject } from 'vitest/node';
 import { CHILDREN, CHILDREN_VARIABLE } from './children.ts';
 import { entriesOf } from './node-bundle.ts';
+import { writePage } from './page.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const { version } = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
@@ -20,6 +21,7 @@ async function bundle(directory: string): Promise<void> {
     // esbuild itself, which a lab uses for its builds.
     external: ['esbuild'],
   });
+  await writePage();
 }
 
 export default async function setup(project: TestProject): Promise<(() => void) | undefined> {

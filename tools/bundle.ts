@@ -3,14 +3,16 @@
 // tsx tools/bundle.ts apps/<app>. With --parts, dynamically imported modules go into separate
 // files, which a process loads only if it needs them. Their source maps go to <app>/dist/maps, so that
 // an image can copy the parts alone. The packages in the bundle are listed in
-// <app>/dist/packages.json, for the SBOM of the app's image.
+// <app>/dist/packages.json, for the SBOM of the app's image. With --page, the page of apps/console is
+// compiled in as text.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'esbuild';
 import { bundledPackages, type LockFile } from './bundled-packages.ts';
+import { buildPage } from './page.ts';
 
 const appDir = process.argv[2];
-if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts]');
+if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts] [--page]');
 const splitting = process.argv.includes('--parts');
 /**
  * Packages with a smaller entry, because unused code costs memory in every process. The build of an
@@ -37,6 +39,7 @@ const outdir = path.join(appDir, 'dist');
 // Part names contain hashes, so parts of earlier builds would accumulate.
 const [parts, maps] = ['parts', 'maps'].map((name) => path.join(outdir, name)) as [string, string];
 if (splitting) for (const folder of [parts, maps]) rmSync(folder, { recursive: true, force: true });
+const page = process.argv.includes('--page') ? await buildPage() : null;
 const { metafile } = await build({
   metafile: true,
   entryPoints: [path.join(appDir, 'src/main.ts')],
@@ -55,7 +58,10 @@ const { metafile } = await build({
   legalComments: 'none',
   plugins: [smallerEntries],
   logLevel: 'warning',
-  define: { 'process.env.BAILIFF_VERSION': JSON.stringify(version) },
+  define: {
+    'process.env.BAILIFF_VERSION': JSON.stringify(version),
+    ...(page ? { 'process.env.BAILIFF_CONSOLE_PAGE': JSON.stringify(JSON.stringify(page.files)) } : {}),
+  },
   // CommonJS dependencies use require(), __filename and __dirname, which an ES module has to
   // define.
   banner: {
@@ -83,5 +89,6 @@ if (splitting) {
 /** Headers that are compiled into the native binding, which two images contain. */
 const IN_BINDING = ['collector', 'cli'].includes(path.basename(appDir)) ? ['node-addon-api'] : [];
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as LockFile;
-const packages = bundledPackages(metafile, lock, IN_BINDING);
+const outputs = { ...metafile.outputs, ...page?.metafile.outputs };
+const packages = bundledPackages({ outputs }, lock, IN_BINDING);
 writeFileSync(path.join(outdir, 'packages.json'), `${JSON.stringify(packages, null, 2)}\n`);

@@ -10,6 +10,7 @@
 export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'apps/cli/src': [
     '.',
+    'console',
     'timeline',
     'explain',
     'doctor',
@@ -69,6 +70,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'config.ts',
   ],
   'apps/collector/src/runtime': ['.', 'publishing', 'kernel', 'subjects', 'counting'],
+  'apps/console/src': ['index.ts', 'server', 'live', 'json.ts', 'data.ts', 'browser', 'wire.ts'],
   'apps/correlator/src': [
     'main.ts',
     'correlator.ts',

@@ -9,6 +9,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const bundle = join(here, '../dist/main.mjs');
 const sources = join(here, '../src');
 const libs = join(here, '../../../libs');
+const page = join(here, '../../console/src');
 
 function isNewer(dir, than) {
   if (!existsSync(dir)) return false;
@@ -24,7 +25,7 @@ function isStale() {
   if (!existsSync(join(sources, 'main.ts'))) return false;
   const built = statSync(bundle).mtimeMs;
   const folders = existsSync(libs) ? readdirSync(libs).map((lib) => join(libs, lib, 'src')) : [];
-  return [sources, ...folders].some((dir) => isNewer(dir, built));
+  return [sources, page, ...folders].some((dir) => isNewer(dir, built));
 }
 
 if (isStale()) {

@@ -9,6 +9,7 @@ import { Command, CommanderError } from 'commander';
 import { register as backtest } from './backtest/command.ts';
 import { register as bus } from './bus/command.ts';
 import { register as config } from './config/command.ts';
+import { register as console } from './console/command.ts';
 import { register as credentials } from './credentials/command.ts';
 import { register as disarm } from './disarm/command.ts';
 import { register as doctor } from './doctor/command.ts';
@@ -32,6 +33,7 @@ import { register as verdicts } from './verdicts/command.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
+  console,
   events,
   verdicts,
   responses,

@@ -15,6 +15,7 @@ export interface Listener {
 const HTTP = ['libs/service/src/http.test.ts'];
 const http = (name: string) => numberOf('libs/service/src/http.ts', name);
 const cni = (name: string) => numberOf('apps/collector/src/cni/socket-server.ts', name);
+const page = (name: string) => numberOf('apps/console/src/server/server.ts', name);
 const SERVICES = ['bus-auth', 'correlator', 'ipam-sync', 'responder', 'siem-relay'];
 const CLOSED = '`bailiff_http_connections_closed_total`';
 const UNENFORCED = 'every pod where network policies are not enforced';
@@ -60,6 +61,15 @@ export const LISTENERS: readonly Listener[] = [
     share: `${cni('MAX_CONNECTIONS')} connections, ${bytes(cni('MAX_PENDING_BYTES'))} of incomplete requests, 10 s without data; the plugin repeats its request`,
     counter: '`bailiff_collector_cni_requests_total`',
     tests: ['apps/collector/src/cni/socket-server.test.ts'],
+  },
+  {
+    what: '`bailiff console`: 127.0.0.1:9470 of the machine where it runs',
+    ports: [],
+    reachedBy:
+      'all users of that machine. Data needs a session, which a one-time link opens; requests by another name, or from another page, are refused',
+    share: `${page('MAX_CONNECTIONS')} connections, ${page('MAX_STREAMS')} open pages, ${page('MAX_READS')} readings at a time; beyond that requests are refused. ${OPEN}another user of the machine can hold all connections, and the page then does not open`,
+    counter: 'none',
+    tests: ['test/cluster/console.test.ts'],
   },
   {
     what: 'NATS: 4222',

@@ -240,6 +240,36 @@ export const IN_EVERY_SERVICE: readonly Share[] = [
 
 export const IN_THE_CLI: readonly Share[] = [
   {
+    what: 'violations of the last hour on the page of `bailiff console`',
+    file: 'apps/console/src/live/window.ts',
+    limits: ['MAX_VECTORS', 'MAX_PODS', 'MAX_SERIES', 'MAX_ATTACKERS'],
+    filledBy: 'nodes and tenants, by what they cause',
+    share: 'a node may have half of what is free, of the vectors of a minute and of the pods of the hour',
+    whenFull: 'further ones are counted in the totals alone, and the page says so',
+    counter: '',
+    tests: ['apps/console/src/live/window.test.ts'],
+  },
+  {
+    what: 'verdicts and responses on the page of `bailiff console`',
+    file: 'apps/console/src/live/live.ts',
+    limits: ['MAX_ROWS'],
+    filledBy: 'verdicts of tenants',
+    share: 'none: newer rows of one tenant push older ones of another off the page. `bailiff verdicts` has all',
+    whenFull: 'the newest are shown, with the number of the others',
+    counter: '',
+    tests: ['test/cluster/console.test.ts'],
+  },
+  {
+    what: 'links and sessions of `bailiff console`',
+    file: 'apps/console/src/server/sessions.ts',
+    limits: ['MAX_TOKENS', 'MAX_SESSIONS'],
+    filledBy: 'the user who started it',
+    share: 'one user',
+    whenFull: 'the oldest ends',
+    counter: '',
+    tests: ['apps/console/src/server/sessions.test.ts'],
+  },
+  {
     what: 'messages of a command',
     file: 'libs/bus/src/streams/read-to-end.ts',
     limits: [

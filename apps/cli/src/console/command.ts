@@ -1,0 +1,57 @@
+/** `bailiff console`: a page for the user of this machine, on 127.0.0.1, with the user's own login. */
+import { once } from 'node:events';
+import { startConsole } from '@bailiff/console';
+import type { Command } from 'commander';
+import { wholeNumber } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { onBus, type Session } from '../shared/session.ts';
+import { consoleData } from './data.ts';
+
+/** The same in every run, so that links stay valid. */
+const DEFAULT_PORT = 9470;
+
+const EXAMPLES = `
+Examples:
+  bailiff console                     print a link; open it in a browser on this machine
+  bailiff console --lab k3x9a         the page of a lab
+  bailiff console --port 0            any free port
+
+The link works once, for one browser. The page reads the bus with your login, and cannot change anything. It
+listens on 127.0.0.1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
+`;
+
+async function serve(session: Session, port: number): Promise<number> {
+  const { io, out, connection } = session;
+  const page = await startConsole({ data: consoleData(session), port, nowMs: () => io.nowMs() }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      if (cause.code !== 'EADDRINUSE' && cause.code !== 'EACCES') throw cause;
+      throw new CliError('CLI_STATE', `cannot listen on 127.0.0.1:${port}: ${cause.code}`, {
+        cause,
+        remedy: 'another console may run already; pass another port with --port, or --port 0 for any free one',
+      });
+    },
+  );
+  try {
+    out.line(page.link());
+    out.note(
+      `The link opens the console of ${connection.natsUrl} (user ${connection.natsUser}), once. Press Ctrl-C to stop.`,
+    );
+    if (!io.signal.aborted) await once(io.signal, 'abort');
+  } finally {
+    await page.close();
+  }
+  return 0;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('console')
+    .description('a page in the browser: what is guarded, who attacks, what was done, and why')
+    .option('--port <port>', 'port on 127.0.0.1; 0 = any free one', String(DEFAULT_PORT))
+    .addHelpText('after', EXAMPLES);
+  onBus(command, io, (options: { port: string }) => {
+    const port = wholeNumber(options.port, '--port', 0, 65_535);
+    return (session) => serve(session, port);
+  });
+}

@@ -1,0 +1,167 @@
+/** The readings of the console, by the readers of the commands that print the same. */
+import { filters, isCopy, MAX_MESSAGES, readNewest } from '@bailiff/bus';
+import type { ConsoleData, LiveEvents, LiveStream, TableView } from '@bailiff/console';
+import { CounterHulls } from '@bailiff/correlation';
+import {
+  MessageDecoder,
+  NodeFrames,
+  outcomeOf,
+  podOf,
+  type Reader,
+  type ResponseRow,
+  readChain,
+  readFacts,
+  readServices,
+  readTimeline,
+  type VerdictRow,
+  verdictsOfPod,
+  violationsOfPod,
+  waitingTasks,
+} from '@bailiff/insight';
+import { judge, podName, STALE_NODE_MS, unansweredReason } from '@bailiff/response';
+import type { Violation } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service';
+import { parseIdPrefix, parsePod, parseWhen } from '../shared/arguments.ts';
+import { CliError, describeError } from '../shared/errors.ts';
+import { verdictById } from '../shared/one-verdict.ts';
+import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.ts';
+import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
+import type { Session } from '../shared/session.ts';
+import { chainView } from './chain-view.ts';
+import { readHistoryView } from './history-view.ts';
+import { podView } from './pod-view.ts';
+import { statusView } from './status-view.ts';
+import { columnsOf, podLink, rowOf, tableOf, verdictLink } from './tables.ts';
+
+/** Approvals that are shown. */
+const MAX_WAITING = 100;
+
+/** A reader of one reading: with a signal and notes of its own. */
+function reading(session: Session, signal: AbortSignal): Reader & { notes: string[] } {
+  const notes: string[] = [];
+  const note = (text: string) => {
+    notes.push(text);
+  };
+  const { bus, server, nowMs } = session;
+  return { bus, server, nowMs, signal, note, notes, decoder: new MessageDecoder(bus) };
+}
+
+const responseRow = (row: ResponseRow) => (nowMs: number) =>
+  rowOf(RESPONSE_COLUMNS, String(row.sequence), responseCells(row, nowMs), {
+    POD: podLink(podOf(row.response)),
+    VERDICT: verdictLink(row.response.verdictId),
+  });
+
+const verdictRow = (row: VerdictRow) => (nowMs: number) =>
+  rowOf(VERDICT_COLUMNS, String(row.sequence), verdictCells(row, nowMs), {
+    POD: podLink(row.verdict.pod),
+    RULE: verdictLink(row.verdict.verdictId),
+    ID: verdictLink(row.verdict.verdictId),
+  });
+
+async function follow(reader: Reader, stream: LiveStream, sinceMs: number, events: LiveEvents): Promise<void> {
+  const { bus, decoder, signal } = reader;
+  let count = 0;
+  const frames = new NodeFrames(reader, sinceMs);
+  const hulls = new CounterHulls();
+  const seen = (violation: Violation, node: string, storedMs: number) => {
+    const { pod, vector } = violation;
+    const grown = hulls.growth(node, violation);
+    const who = pod && { name: podName(pod), uid: pod.uid };
+    events.onViolation({ storedMs, node, vector, action: outcomeOf(violation).text, pod: who, count: grown });
+  };
+  await readNewest(bus, stream, {
+    sinceMs,
+    filterSubjects: [STREAM_FILTERS[stream]],
+    onMessage: (message) => {
+      count += 1;
+      const { sequence, timestampMicros: storedAtMicros } = message;
+      if (stream === 'VERDICTS')
+        return decoder.read(message, 'Verdict', (verdict) =>
+          events.onVerdict(verdictRow({ sequence, storedAtMicros, verdict })),
+        );
+      if (stream === 'RESPONSES')
+        return isCopy(message)
+          ? undefined
+          : decoder.read(message, 'Response', (response) =>
+              events.onResponse(responseRow({ sequence, storedAtMicros, response })),
+            );
+      return frames.read(message, ({ node, frame, refused }) =>
+        frame.violations.forEach((violation, index) => {
+          if (refused[index]) events.onRefused();
+          else seen(violation, node, storedAtMicros / 1000);
+        }),
+      );
+    },
+    onFollow: () => events.onCaughtUp(stream, count >= MAX_MESSAGES),
+    signal,
+  });
+}
+
+const STREAM_FILTERS = {
+  VIOLATIONS: filters.violations({}),
+  VERDICTS: filters.verdicts(),
+  RESPONSES: filters.responses(),
+};
+
+export function consoleData(session: Session): ConsoleData {
+  const { bus, connection } = session;
+  const { nowMs } = session;
+  return {
+    bus: connection.natsUrl,
+    user: connection.natsUser,
+    columns: { verdicts: columnsOf(VERDICT_COLUMNS), responses: columnsOf(RESPONSE_COLUMNS) },
+    connected: () => bus.connected,
+    status: async (signal) => {
+      const own = reading(session, signal);
+      const facts = await readFacts(own, STALE_NODE_MS);
+      return statusView(facts, judge(facts), own.notes);
+    },
+    waiting: async (signal): Promise<TableView> => {
+      const rows = await waitingTasks(reading(session, signal));
+      return tableOf(
+        RESPONSE_COLUMNS,
+        rows.map((row) => responseRow(row)(nowMs())),
+        MAX_WAITING,
+      );
+    },
+    follow: (stream, sinceMs, events, signal) => follow(reading(session, signal), stream, sinceMs, events),
+    verdict: async (id, signal) => {
+      const own = reading(session, signal);
+      const services = await readServices(own);
+      const chain = await readChain(own, await verdictById(own, parseIdPrefix(id, 'verdict')));
+      own.decoder.reportUndecodable(own);
+      return chainView(chain, { nowMs: nowMs(), notes: own.notes, unanswered: unansweredReason(services) });
+    },
+    pod: async (text, since, signal) => {
+      const own = reading(session, signal);
+      const pod = parsePod(text, 'pod');
+      const sinceMs = parseWhen(since, nowMs(), 'since');
+      const [timeline, seen, verdicts] = await Promise.all([
+        readTimeline(own, { pod, sinceMs, untilMs: Number.POSITIVE_INFINITY, verdict: null }),
+        violationsOfPod(own, pod, sinceMs),
+        verdictsOfPod(own, pod, sinceMs),
+      ]);
+      own.decoder.reportUndecodable(own);
+      return podView({ pod: text, since, timeline, seen, verdicts, notes: own.notes, nowMs: nowMs() });
+    },
+    history: ({ key, since }, signal) =>
+      readHistoryView(reading(session, signal), { key, since, sinceMs: parseWhen(since, nowMs(), 'since') }),
+    describe,
+  };
+}
+
+/** As the CLI reports it, without its name. */
+function describe(error: unknown): ReturnType<ConsoleData['describe']> {
+  const { lines, exitCode } = describeError(error, false);
+  const [first = '', ...more] = lines;
+  const status =
+    error instanceof CliError && error.code === 'CLI_NOT_FOUND'
+      ? 404
+      : exitCode === EXIT.badFlags || exitCode === EXIT.badConfiguration
+        ? 400
+        : exitCode === EXIT.dependencyUnreachable
+          ? 503
+          : 500;
+  return { status, error: first.replace(/^bailiff: /, ''), remedy: more.map((line) => line.trim()).join('\n') };
+}

@@ -1,0 +1,98 @@
+/** The frame of all pages: navigation, state of the connection, and the page of this path. */
+import { CommandLine } from './command.tsx';
+import { HistoryPage } from './history.tsx';
+import { NowPage } from './now.tsx';
+import { PodPage } from './pod.tsx';
+import { session } from './session.ts';
+import { now, stream } from './stream.ts';
+import { VerdictPage } from './verdict.tsx';
+
+const PAGES = [
+  { path: '/', name: 'Now' },
+  { path: '/verdict', name: 'Verdict' },
+  { path: '/pod', name: 'Pod' },
+  { path: '/history', name: 'History' },
+];
+
+function NoSession() {
+  return (
+    <div class="answer warn" role="alert">
+      <h1>This browser has no session</h1>
+      <p>The link was used, the session ended, or the console was started again.</p>
+      <p>
+        Run <CommandLine command="bailiff console" /> and open the link that it prints. This page then goes on by
+        itself.
+      </p>
+    </div>
+  );
+}
+
+/** What the reader has to know before trusting the numbers. */
+function Connection() {
+  if (stream.value === 'lost') {
+    return (
+      <p class="banner bad" role="alert">
+        The console does not respond. What you see is old. Trying again …
+      </p>
+    );
+  }
+  const connection = now.value?.connection;
+  if (!connection) return null;
+  if (!connection.connected) {
+    return (
+      <p class="banner bad" role="alert">
+        The bus is not connected. What you see is old. Trying again …
+      </p>
+    );
+  }
+  if (connection.problem === '') return null;
+  return (
+    <p class="banner bad" role="alert">
+      Something cannot be read: {connection.problem}
+    </p>
+  );
+}
+
+function Page({ path, query }: { path: string; query: URLSearchParams }) {
+  if (path === '/verdict') return <VerdictPage query={query} />;
+  if (path === '/pod') return <PodPage query={query} />;
+  if (path === '/history') return <HistoryPage query={query} />;
+  return <NowPage />;
+}
+
+export function App() {
+  const { pathname, search } = location;
+  const connection = now.value?.connection;
+  const isLive = stream.value === 'live' && connection?.connected === true && session.value === 'open';
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the content
+      </a>
+      <header class="top">
+        <a class="brand" href="/">
+          Bailiff
+        </a>
+        <nav aria-label="Pages">
+          {PAGES.map(({ path, name }) => (
+            <a key={path} class="page" href={path} aria-current={path === pathname ? 'page' : undefined}>
+              {name}
+            </a>
+          ))}
+        </nav>
+        <span class={`state ${isLive ? 'good' : 'bad'}`}>{isLive ? '● live' : '○ not live'}</span>
+        {connection && (
+          <span class="dim bus">
+            {connection.user} on {connection.bus}
+          </span>
+        )}
+      </header>
+      <main id="main" tabIndex={-1}>
+        {session.value === 'none' ? <NoSession /> : <Connection />}
+        {(session.value === 'open' || now.value !== null) && (
+          <Page path={pathname} query={new URLSearchParams(search)} />
+        )}
+      </main>
+    </>
+  );
+}

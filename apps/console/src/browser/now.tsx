@@ -1,0 +1,188 @@
+/** Now: is everything guarded, who attacks, and what was done? */
+import type { AttackerView, Cell, NowView, ProblemView, StatusView, TableView } from '../wire.ts';
+import { RatesChart } from './chart.tsx';
+import { CommandLine, Notes, Section } from './command.tsx';
+import { now } from './stream.ts';
+import { Table } from './table.tsx';
+
+/** Approvals with a command to copy. */
+const MAX_COMMANDS = 5;
+
+/** The response id of a row. */
+function idIn({ columns }: TableView, cells: readonly Cell[]): string {
+  const cell = cells[columns.findIndex(({ title }) => title === 'ID')] ?? '';
+  return typeof cell === 'string' ? cell : cell.text;
+}
+
+const clock = (ms: number): string => new Date(ms).toISOString().slice(11, 19);
+
+function Head({ status }: { status: StatusView }) {
+  const severe = status.problems.some(({ severity }) => severity === 'shout');
+  const tone = severe ? 'bad' : status.ok ? 'good' : 'warn';
+  const sign = { bad: '✗', warn: '!', good: '✓' }[tone];
+  return (
+    <div class={`answer ${tone}`}>
+      <h1>
+        <span aria-hidden="true">{sign}</span> {status.headline}
+      </h1>
+      <p>{status.summary}</p>
+      <p class="dim">
+        Read at {clock(status.atMs)} UTC · exit code {status.exitCode} · <CommandLine command="bailiff status" />
+      </p>
+    </div>
+  );
+}
+
+function Figure({ value, text, tone, href }: { value: string; text: string; tone: string; href: string }) {
+  return (
+    <a class={`number ${tone}`} href={href}>
+      <b>{value}</b>
+      <span>{text}</span>
+    </a>
+  );
+}
+
+function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
+  const count = (table: { rows: unknown[]; omitted: number }) => table.rows.length + table.omitted;
+  const waits = waiting ? count(waiting) : 0;
+  const attackers = live.attackers.length + live.attackersOmitted;
+  const problems = (status?.problems.length ?? 0) + (status?.problemsOmitted ?? 0);
+  return (
+    <nav class="numbers" aria-label="Sections of this page">
+      <Figure value={String(problems)} text="problems" tone={problems > 0 ? 'warn' : 'good'} href="#problems" />
+      <Figure
+        value={status ? `${status.guarded}/${status.guardable}` : '–'}
+        text="interfaces guarded"
+        tone={status && status.guarded < status.guardable ? 'bad' : 'good'}
+        href="#nodes"
+      />
+      <Figure value={String(waits)} text="wait for approval" tone={waits > 0 ? 'warn' : 'plain'} href="#waiting" />
+      <Figure
+        value={String(live.rates.total)}
+        text="violations in an hour"
+        tone={live.rates.total > 0 ? 'warn' : 'plain'}
+        href="#attacks"
+      />
+      <Figure value={String(attackers)} text="pods violate" tone={attackers > 0 ? 'warn' : 'plain'} href="#attacks" />
+      <Figure value={String(count(live.verdicts))} text="verdicts in a day" tone="plain" href="#verdicts" />
+    </nav>
+  );
+}
+
+function Problems({ problems, omitted }: { problems: ProblemView[]; omitted: number }) {
+  if (problems.length === 0) return <p class="empty">No problem.</p>;
+  return (
+    <ul class="problems">
+      {problems.map(({ severity, where, text, remedy }) => (
+        <li key={`${where} ${text}`} class={severity === 'shout' ? 'bad' : 'warn'}>
+          <p>
+            <span class="sign" aria-hidden="true">
+              {severity === 'shout' ? '✗' : '!'}
+            </span>
+            <b>{where}</b>: {text}
+          </p>
+          {remedy !== '' && <p class="remedy">→ {remedy}</p>}
+        </li>
+      ))}
+      {omitted > 0 && <li class="dim">… and {omitted} more: bailiff status --json</li>}
+    </ul>
+  );
+}
+
+function Attackers({ attackers, omitted }: { attackers: AttackerView[]; omitted: number }) {
+  const table = {
+    columns: [
+      { title: 'POD', long: true },
+      { title: 'COUNT', align: 'right' as const },
+      { title: 'VECTORS', long: true },
+      { title: 'LAST (UTC)' },
+      { title: 'NODE', long: true },
+    ],
+    rows: attackers.map(({ pod, uid, node, count, vectors, lastMs }) => ({
+      key: `${node} ${uid}`,
+      cells: [pod, String(count), vectors.join(', '), clock(lastMs), node],
+      links: { 0: `/pod?${new URLSearchParams({ pod: uid })}` },
+    })),
+    omitted,
+  };
+  return (
+    <Table
+      table={table}
+      label="Pods with violations, most first"
+      empty="No pod violated within the last hour."
+      more="bailiff events --since 1h"
+    />
+  );
+}
+
+function Services({ status }: { status: StatusView }) {
+  return (
+    <dl class="services">
+      {status.services.map(({ name, text }) => (
+        <div key={name}>
+          <dt>{name}:</dt>
+          <dd>{text}</dd>
+        </div>
+      ))}
+      <div>
+        <dt>on the bus:</dt>
+        <dd>{status.streams.replace(/^on the bus: /, '')}</dd>
+      </div>
+    </dl>
+  );
+}
+
+export function NowPage() {
+  const view = now.value;
+  if (view === null) return <p class="loading">Reading the bus …</p>;
+  const { status, waiting, live } = view;
+  return (
+    <>
+      {status ? <Head status={status} /> : <p class="loading">Reading the status …</p>}
+      <Numbers view={view} />
+      {status && (
+        <Section title="Problems" id="problems" command="bailiff status">
+          <Problems problems={status.problems} omitted={status.problemsOmitted} />
+          <Notes notes={status.notes} />
+        </Section>
+      )}
+      {waiting && (
+        <Section title="Waits for your approval" id="waiting" command="bailiff responses --pending">
+          <Table table={waiting} label="Responses that wait for approval" empty="No response waits for approval." />
+          {waiting.rows.slice(0, MAX_COMMANDS).map(({ key, cells }) => (
+            <p key={key}>
+              <CommandLine command={`bailiff responses approve ${idIn(waiting, cells)}`} />
+            </p>
+          ))}
+          {waiting.rows.length > 0 && (
+            <p class="dim">
+              To refuse it, use <code>deny</code> instead of <code>approve</code>.
+            </p>
+          )}
+        </Section>
+      )}
+      <Section title="Who attacks: the last hour" id="attacks" command="bailiff events --since 1h">
+        {!live.complete && <p class="note">Stored messages are still being read.</p>}
+        <RatesChart rates={live.rates} />
+        <Attackers attackers={live.attackers} omitted={live.attackersOmitted} />
+        <Notes notes={live.notes} />
+      </Section>
+      <Section title="Verdicts of the last day, newest first" id="verdicts" command="bailiff verdicts --since 1d">
+        <Table table={live.verdicts} label="Verdicts" empty="No verdict." more="bailiff verdicts --since 1d" />
+      </Section>
+      <Section title="What was done, newest first" id="responses" command="bailiff responses --since 1d">
+        <Table table={live.responses} label="Responses" empty="No response." more="bailiff responses --since 1d" />
+      </Section>
+      {status && (
+        <Section title="Coverage by node" id="nodes" command="bailiff status">
+          <Table table={status.nodes} label="Nodes" empty="No node has reported yet." more="bailiff status" />
+          <p class="dim">
+            One node in detail: <code>bailiff status --node NODE</code>
+          </p>
+          <h3>Services and streams</h3>
+          <Services status={status} />
+        </Section>
+      )}
+    </>
+  );
+}

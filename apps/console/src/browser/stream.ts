@@ -1,0 +1,70 @@
+/**
+ * The view of the page Now, as the server pushes it. Read by fetch, because an EventSource cannot send the
+ * key. A stream that ends, or is silent for SILENT_MS, is opened again.
+ */
+import { effect, signal } from '@preact/signals';
+import type { NowView } from '../wire.ts';
+import { ApiError, request, session } from './session.ts';
+
+/** The server sends a comment every ten seconds. */
+const SILENT_MS = 25_000;
+const RETRY_MS = 1_000;
+const MAX_RETRY_MS = 5_000;
+
+export const now = signal<NowView | null>(null);
+export const stream = signal<'connecting' | 'live' | 'lost'>('connecting');
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const untilOpen = (): Promise<void> =>
+  new Promise((resolve) => {
+    const stop = effect(() => {
+      if (session.value !== 'open') return;
+      resolve();
+      queueMicrotask(() => stop());
+    });
+  });
+
+async function readOnce(): Promise<void> {
+  const silent = new AbortController();
+  let timer = setTimeout(() => silent.abort(), SILENT_MS);
+  try {
+    const response = await request('/api/now', silent.signal);
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const decoder = new TextDecoder();
+    let text = '';
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => silent.abort(), SILENT_MS);
+      text += decoder.decode(value, { stream: true });
+      const events = text.split('\n\n');
+      text = events.pop() ?? '';
+      const last = events.filter((event) => event.startsWith('data: ')).at(-1);
+      if (last === undefined) continue;
+      now.value = JSON.parse(last.slice('data: '.length)) as NowView;
+      stream.value = 'live';
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Reads until the page is closed. */
+export async function followNow(): Promise<never> {
+  let retryMs = RETRY_MS;
+  for (;;) {
+    await untilOpen();
+    try {
+      await readOnce();
+      retryMs = RETRY_MS;
+    } catch (error) {
+      // Without a session there is nothing to repeat until there is one.
+      if (error instanceof ApiError && error.status === 401) continue;
+    }
+    stream.value = 'lost';
+    await pause(retryMs);
+    retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
+  }
+}

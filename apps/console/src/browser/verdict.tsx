@@ -1,0 +1,70 @@
+/** Verdict: why was this decided, by which rule and policy, and what followed? */
+import type { VerdictView } from '../wire.ts';
+import { CommandLine, Notes, Section } from './command.tsx';
+import { Loaded } from './loaded.tsx';
+import { Table, Text } from './table.tsx';
+
+function Found({ view }: { view: VerdictView }) {
+  return (
+    <>
+      <div class="answer plain">
+        <h1>
+          <Text cell={view.level} /> by {view.rule}
+        </h1>
+        <p class="bold">
+          {view.podLink === '' ? view.title : <a href={view.podLink}>{view.title}</a>}
+          {view.owner}
+        </p>
+        <p>{view.reason}</p>
+        <p class="dim">{view.latency}</p>
+        <p>
+          <CommandLine command={view.command} />
+        </p>
+      </div>
+      <Notes notes={view.notes} />
+      <dl class="facts">
+        {view.facts.map(({ name, text, link }) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{link ? <a href={link}>{text}</a> : text}</dd>
+          </div>
+        ))}
+      </dl>
+      {view.sections.map(({ title, lines, table }, index) => (
+        <Section key={title} title={title} id={`section-${index}`}>
+          {lines.map((line) => (
+            <p key={typeof line === 'string' ? line : line.text}>
+              <Text cell={line} />
+            </p>
+          ))}
+          {table && <Table table={table} label={title} empty="None." more={`${view.command} --json`} />}
+        </Section>
+      ))}
+    </>
+  );
+}
+
+export function VerdictPage({ query }: { query: URLSearchParams }) {
+  const id = query.get('id') ?? '';
+  if (id === '') return <Finder name="id" label="Verdict id, or its first characters" action="/verdict" />;
+  return (
+    <Loaded<VerdictView> path={`/api/verdict?${new URLSearchParams({ id })}`}>{(view) => <Found view={view} />}</Loaded>
+  );
+}
+
+/** Asks for what the page shows. */
+export function Finder({ name, label, action }: { name: string; label: string; action: string }) {
+  const open = (event: SubmitEvent) => {
+    event.preventDefault();
+    const value = new FormData(event.currentTarget as HTMLFormElement).get(name);
+    if (typeof value === 'string' && value.trim() !== '')
+      location.assign(`${action}?${new URLSearchParams({ [name]: value.trim() })}`);
+  };
+  return (
+    <form class="finder" onSubmit={open}>
+      <label for="finder">{label}</label>
+      <input id="finder" name={name} autocomplete="off" spellcheck={false} />
+      <button type="submit">Show</button>
+    </form>
+  );
+}

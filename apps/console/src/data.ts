@@ -1,0 +1,58 @@
+/**
+ * What the console reads. The only interface between its server and the readers of the bus.
+ *
+ * Every reading is bounded by its reader, and ends with the signal.
+ */
+import type { ColumnView, HistoryView, PodView, RowView, StatusView, TableView, VerdictView } from './wire.ts';
+
+/** An accepted violation. */
+export interface SeenViolation {
+  /** Server time of its frame. */
+  storedMs: number;
+  node: string;
+  vector: string;
+  action: string;
+  /** Null: the interface has no known pod. */
+  pod: { name: string; uid: string } | null;
+  /** Packets or operations that it adds to those before it. */
+  count: number;
+}
+
+/** A row; times in it depend on the current day. */
+export type RowAt = (nowMs: number) => RowView;
+
+export interface LiveEvents {
+  onViolation(violation: SeenViolation): void;
+  /** Violations that a node may not report: in no count. */
+  onRefused(): void;
+  onVerdict(row: RowAt): void;
+  onResponse(row: RowAt): void;
+  /** Called once for each stream: every stored message since the start was read. @param cut not all of them */
+  onCaughtUp(stream: LiveStream, cut: boolean): void;
+}
+
+export const LIVE_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES'] as const;
+export type LiveStream = (typeof LIVE_STREAMS)[number];
+
+export interface HistoryRequest {
+  /** Null = all keys. */
+  key: string | null;
+  since: string;
+}
+
+export interface ConsoleData {
+  /** Address of the bus and login, for people. */
+  readonly bus: string;
+  readonly user: string;
+  readonly columns: { verdicts: readonly ColumnView[]; responses: readonly ColumnView[] };
+  connected(): boolean;
+  status(signal: AbortSignal): Promise<StatusView>;
+  waiting(signal: AbortSignal): Promise<TableView>;
+  /** Reads a stream since a time, and on until the signal. @throws what ends the reading early */
+  follow(stream: LiveStream, sinceMs: number, events: LiveEvents, signal: AbortSignal): Promise<void>;
+  verdict(id: string, signal: AbortSignal): Promise<VerdictView>;
+  pod(pod: string, since: string, signal: AbortSignal): Promise<PodView>;
+  history(request: HistoryRequest, signal: AbortSignal): Promise<HistoryView>;
+  /** What failed and what to do, for people. */
+  describe(error: unknown): { status: 400 | 404 | 500 | 503; error: string; remedy: string };
+}

@@ -1,0 +1,221 @@
+/**
+ * The state of the page Now: follows three streams from the start of the console, and reads status and
+ * approvals while a page is open. Every page gets the same view.
+ *
+ * Bounds: one view in memory, of bounded lists. A view is sent at most every PUSH_MS, and only if it
+ * changed. A reading that fails is repeated with doubling pauses, and the view says why it failed.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ConsoleData, LIVE_STREAMS, type LiveEvents, type LiveStream, type RowAt } from '../data.ts';
+import { toJson } from '../json.ts';
+import type { NowView, StatusView, TableView } from '../wire.ts';
+import { ViolationWindow, WINDOW_MS } from './window.ts';
+
+/** Shortest time between two views. */
+const PUSH_MS = 1_000;
+/** Status and approvals, while a page is open. */
+const READ_MS = 5_000;
+const RETRY_MS = 1_000;
+const MAX_RETRY_MS = 10_000;
+/** Approvals are read after each response, and this often without one. */
+const READ_WAITING_MS = 60_000;
+/** How far back verdicts and responses are read. */
+const ROWS_SINCE_MS = 86_400_000;
+/** Rows of verdicts and of responses in a view. */
+const MAX_ROWS = 50;
+
+const SINCE_MS = { VIOLATIONS: WINDOW_MS, VERDICTS: ROWS_SINCE_MS, RESPONSES: ROWS_SINCE_MS };
+
+/** The newest rows, newest first. */
+class NewestRows {
+  #rows: RowAt[] = [];
+  #count = 0;
+
+  add(row: RowAt): void {
+    this.#count += 1;
+    this.#rows.unshift(row);
+    if (this.#rows.length > MAX_ROWS) this.#rows.length = MAX_ROWS;
+  }
+  clear(): void {
+    this.#rows = [];
+    this.#count = 0;
+  }
+  table(columns: TableView['columns'], nowMs: number): TableView {
+    return { columns, rows: this.#rows.map((row) => row(nowMs)), omitted: this.#count - this.#rows.length };
+  }
+}
+
+/** Gets views as JSON text. */
+export type ViewListener = (json: string) => void;
+
+export interface LiveOptions {
+  data: ConsoleData;
+  nowMs: () => number;
+  /** For tests. */
+  readMs?: number;
+}
+
+export class Live {
+  readonly #data: ConsoleData;
+  readonly #nowMs: () => number;
+  readonly #readMs: number;
+  readonly #end = new AbortController();
+  readonly #listeners = new Set<ViewListener>();
+  readonly #verdicts = new NewestRows();
+  readonly #responses = new NewestRows();
+  readonly #done: Promise<unknown>;
+  readonly #timer: NodeJS.Timeout;
+  readonly #caughtUp = new Set<LiveStream>();
+  readonly #cut = new Set<LiveStream>();
+  /** Why a stream or the status cannot be read, by what is read. */
+  readonly #problems = new Map<string, string>();
+  #window = new ViolationWindow();
+  #refused = 0;
+  /** When approvals are read next. */
+  #readWaitingMs = 0;
+  #status: StatusView | null = null;
+  #waiting: TableView | null = null;
+  #wake: () => void = () => undefined;
+  #last = '';
+
+  constructor({ data, nowMs, readMs = READ_MS }: LiveOptions) {
+    this.#data = data;
+    this.#nowMs = nowMs;
+    this.#readMs = readMs;
+    this.#done = Promise.all([...LIVE_STREAMS.map((stream) => this.#follow(stream)), this.#readStatus()]);
+    this.#timer = setInterval(() => this.#push(), PUSH_MS);
+  }
+
+  /** The listener gets the current view at once. @returns a function that removes it */
+  subscribe(listener: ViewListener): () => void {
+    this.#listeners.add(listener);
+    this.#wake();
+    listener(toJson(this.view()));
+    return () => this.#listeners.delete(listener);
+  }
+
+  view(): NowView {
+    const nowMs = this.#nowMs();
+    const { bus, user, columns } = this.#data;
+    const { attackers, omitted, withoutPod } = this.#window.attackers(nowMs);
+    const notes: string[] = [];
+    if (this.#cut.size > 0) {
+      notes.push(`Only the newest messages of ${[...this.#cut].join(', ')} were read: there are too many.`);
+    }
+    if (this.#refused > 0) {
+      notes.push(`${this.#refused} violations are refused and not counted: a node may not report them.`);
+    }
+    if (withoutPod > 0) notes.push(`A count of ${withoutPod} belongs to pods beyond the limit of the list.`);
+    const live = {
+      ...{ rates: this.#window.rates(nowMs), attackers, attackersOmitted: omitted, notes },
+      verdicts: this.#verdicts.table([...columns.verdicts], nowMs),
+      responses: this.#responses.table([...columns.responses], nowMs),
+      complete: this.#caughtUp.size === LIVE_STREAMS.length,
+    };
+    const problem = [...this.#problems.values()][0] ?? '';
+    const connection = { bus, user, connected: this.#data.connected(), problem };
+    return { nowMs, connection, status: this.#status, waiting: this.#waiting, live };
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#end.abort();
+    this.#wake();
+    await this.#done;
+  }
+
+  #push(): void {
+    if (this.#listeners.size === 0) return;
+    const view = this.view();
+    const content = toJson({ ...view, nowMs: 0 });
+    if (content === this.#last) return;
+    this.#last = content;
+    const json = toJson(view);
+    for (const listener of this.#listeners) listener(json);
+  }
+
+  /** Repeats a work until the end; a failure is part of the view. */
+  async #repeat(what: string, work: () => Promise<void>): Promise<void> {
+    let pauseMs = RETRY_MS;
+    while (!this.#end.signal.aborted) {
+      const startedMs = this.#nowMs();
+      try {
+        await work();
+        this.#problems.delete(what);
+        pauseMs = RETRY_MS;
+      } catch (error) {
+        if (this.#end.signal.aborted) return;
+        this.#problems.set(what, this.#data.describe(error).error);
+        if (this.#nowMs() - startedMs > MAX_RETRY_MS) pauseMs = RETRY_MS;
+        await this.#pause(pauseMs);
+        pauseMs = Math.min(2 * pauseMs, MAX_RETRY_MS);
+      }
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return sleep(ms, undefined, { signal: this.#end.signal }).catch(() => undefined);
+  }
+
+  #follow(stream: LiveStream): Promise<void> {
+    return this.#repeat(stream, async () => {
+      this.#reset(stream);
+      await this.#data.follow(stream, this.#nowMs() - SINCE_MS[stream], this.#events(), this.#end.signal);
+    });
+  }
+
+  #reset(stream: LiveStream): void {
+    this.#caughtUp.delete(stream);
+    this.#cut.delete(stream);
+    if (stream === 'VERDICTS') this.#verdicts.clear();
+    else if (stream === 'RESPONSES') this.#responses.clear();
+    else {
+      this.#window = new ViolationWindow();
+      this.#refused = 0;
+    }
+  }
+
+  #events(): LiveEvents {
+    return {
+      onViolation: (violation) => this.#window.add(violation),
+      onRefused: () => {
+        this.#refused += 1;
+      },
+      onVerdict: (row) => this.#verdicts.add(row),
+      onResponse: (row) => {
+        this.#responses.add(row);
+        this.#readWaitingMs = 0;
+      },
+      onCaughtUp: (stream, cut) => {
+        this.#problems.delete(stream);
+        this.#caughtUp.add(stream);
+        if (cut) this.#cut.add(stream);
+      },
+    };
+  }
+
+  #readStatus(): Promise<void> {
+    return this.#repeat('status', async () => {
+      if (this.#listeners.size === 0 && this.#status !== null) await this.#nextListener();
+      if (this.#end.signal.aborted) return;
+      const { signal } = this.#end;
+      this.#status = await this.#data.status(signal);
+      if (this.#nowMs() >= this.#readWaitingMs) {
+        this.#readWaitingMs = this.#nowMs() + READ_WAITING_MS;
+        this.#waiting = await this.#data.waiting(signal);
+      }
+      this.#problems.delete('status');
+      this.#push();
+      await this.#pause(this.#readMs);
+    });
+  }
+
+  #nextListener(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = () => {
+        this.#wake = () => undefined;
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,201 @@
+/**
+ * What the server sends to the page. Types only: both sides compile against them.
+ *
+ * Tables have the columns and cells of the CLI, so a page shows what the command of the same name prints.
+ * All text is plain text. Lists are bounded, and `omitted` counts the rest.
+ */
+
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
+export type Cell = string | { text: string; style: Style };
+
+export interface ColumnView {
+  title: string;
+  align?: 'right';
+  /** Omitted on a narrow screen, as in a narrow terminal. */
+  spare?: boolean;
+  /** Long text: the only columns whose words are broken. */
+  long?: boolean;
+}
+
+export interface RowView {
+  /** Stable between updates. */
+  key: string;
+  cells: Cell[];
+  /** Link of the cell with the same index. */
+  links?: Record<number, string>;
+}
+
+export interface TableView {
+  columns: ColumnView[];
+  rows: RowView[];
+  /** Rows that exist beside these. */
+  omitted: number;
+}
+
+export interface ProblemView {
+  severity: 'shout' | 'warn';
+  /** Nodes, services, streams or scopes. */
+  where: string;
+  text: string;
+  remedy: string;
+}
+
+/** What `bailiff status` prints. */
+export interface StatusView {
+  atMs: number;
+  ok: boolean;
+  exitCode: number;
+  /** One sentence for the head of the page. */
+  headline: string;
+  summary: string;
+  services: { name: string; text: string }[];
+  streams: string;
+  problems: ProblemView[];
+  problemsOmitted: number;
+  nodes: TableView;
+  guarded: number;
+  guardable: number;
+  /** Sentences about what could not be read. */
+  notes: string[];
+}
+
+/** Counts in equal steps of server time, oldest first; the last step is the current one. */
+export interface RatesView {
+  /** Start of the first step. */
+  fromMs: number;
+  stepMs: number;
+  series: { name: string; action: string; total: number; counts: number[] }[];
+  /** Total of the vectors beyond the series. */
+  otherTotal: number;
+  total: number;
+}
+
+export interface AttackerView {
+  pod: string;
+  uid: string;
+  node: string;
+  count: number;
+  /** Vectors with the outcome: `ipv4-source drop`. */
+  vectors: string[];
+  lastMs: number;
+}
+
+export interface LiveView {
+  rates: RatesView;
+  attackers: AttackerView[];
+  attackersOmitted: number;
+  /** Newest first. */
+  verdicts: TableView;
+  /** Newest first. */
+  responses: TableView;
+  /** False until the stored messages of the window were read. */
+  complete: boolean;
+  /** Sentences about what is not counted. */
+  notes: string[];
+}
+
+export interface ConnectionView {
+  /** Address of the bus, and the login. */
+  bus: string;
+  user: string;
+  connected: boolean;
+  /** Why the last reading failed; empty: it did not. */
+  problem: string;
+}
+
+export interface NowView {
+  nowMs: number;
+  connection: ConnectionView;
+  /** Null until the first reading. */
+  status: StatusView | null;
+  /** Responses that wait for approval. Null until the first reading. */
+  waiting: TableView | null;
+  live: LiveView;
+}
+
+export interface FactView {
+  name: string;
+  text: string;
+  style?: Style;
+  link?: string;
+}
+
+export interface SectionView {
+  title: string;
+  /** Sentences above the table. */
+  lines: Cell[];
+  table: TableView | null;
+}
+
+export interface VerdictView {
+  id: string;
+  /** Pod and node. */
+  title: string;
+  /** `, of StatefulSet web`; empty without one. */
+  owner: string;
+  level: Cell;
+  rule: string;
+  reason: string;
+  /** The page of its pod; empty for a node. */
+  podLink: string;
+  facts: FactView[];
+  sections: SectionView[];
+  latency: string;
+  command: string;
+  notes: string[];
+}
+
+export interface TimelineItemView {
+  lane: string;
+  atMicros: number;
+  untilMicros: number;
+  at: string;
+  after: string;
+  what: string;
+  detail: string;
+  tone: 'plain' | 'good' | 'warn' | 'bad' | 'act';
+  weight: number;
+  place: string;
+  link: string;
+}
+
+export interface PodView {
+  title: string;
+  facts: string[];
+  notes: string[];
+  lanes: string[];
+  items: TimelineItemView[];
+  /** Violations by vector, as `bailiff explain` counts them. */
+  violations: TableView;
+  command: string;
+  explainCommand: string;
+}
+
+export interface ChangeView {
+  sequence: number;
+  at: string;
+  atMs: number;
+  key: string;
+  revision: string;
+  lines: string;
+  /** One side of the lines is the built-in value. */
+  isOverBuiltIn: boolean;
+  owner: string;
+  by: string;
+  why: string;
+  diff: { sign: ' ' | '-' | '+' | '…'; text: string }[];
+  diffOmitted: number;
+}
+
+export interface HistoryView {
+  changes: ChangeView[];
+  omitted: number;
+  command: string;
+  notes: string[];
+}
+
+/** Body of every response with a status of 400 or more. */
+export interface ErrorView {
+  error: string;
+  remedy: string;
+}

@@ -1,0 +1,433 @@
+// The page that `bailiff console` serves, in Chromium: what it shows, who may read it, and how it comes
+// back. The bus and the readers are real.
+import { createServer, type IncomingHttpHeaders, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { waitFor } from '@bailiff/service/testing';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { accessibilityFindings, newPage, startBrowser } from '../support/browser.ts';
+import {
+  healthyStatus,
+  NODE_A,
+  NODE_B,
+  publishStory,
+  type Story,
+  uid,
+  verdictId,
+  violationOf,
+  WEB,
+  World,
+} from './cli/world.ts';
+
+interface RunningConsole extends AsyncDisposable {
+  link: string;
+  origin: string;
+}
+
+let world: World;
+let story: Story;
+let browser: Browser;
+
+/** `bailiff console` in this process. */
+async function startConsole(port = 0): Promise<RunningConsole> {
+  const end = new AbortController();
+  let link = '';
+  const onStdout = (all: string) => {
+    link = all.trim();
+  };
+  const run = world.cli(['console', '--port', String(port)], { signal: end.signal, onStdout });
+  await Promise.race([waitFor(() => link !== '', { what: 'the link' }), run.then((ended) => Promise.reject(ended))]);
+  return {
+    ...{ link, origin: new URL(link).origin },
+    [Symbol.asyncDispose]: async () => {
+      end.abort();
+      expect((await run).exitCode).toBe(0);
+    },
+  };
+}
+
+beforeAll(async () => {
+  world = await World.start();
+  story = await publishStory(world);
+  for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node));
+  const why = ['--yes', '--reason', 'their VPN, until Friday'];
+  await world.cli(['config', 'set', 'spoof.namespace.shop.default', 'modes.tunnel=audit', ...why]);
+  await world.cli(['config', 'set', 'spoof.namespace.shop.default', 'modes.tunnel=off', ...why]);
+});
+afterAll(() => world?.[Symbol.asyncDispose]());
+
+/** A request of a program, which chooses every header. */
+function ask(
+  origin: string,
+  path: string,
+  {
+    method = 'GET',
+    body = '',
+    headers = {},
+  }: { method?: string; body?: string; headers?: Record<string, string> } = {},
+): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request(`${origin}${path}`, { method, headers, agent: false }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        // A stream of events has no end.
+        if (response.headers['content-type'] === 'text/event-stream') sent.destroy();
+      });
+      response.on('close', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }));
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+const tokenOf = (link: string) => new URL(link).hash.replace('#token=', '');
+
+describe('rights', () => {
+  const DATA = ['/api/now', '/api/verdict?id=aaaa', '/api/pod?pod=shop/web-0', '/api/history'];
+
+  it('data - only with cookie and key of a session, at the own address, for the own page', async () => {
+    await using running = await startConsole();
+    const { origin, link } = running;
+    const session = (body: string, headers: Record<string, string> = { origin }) =>
+      ask(origin, '/api/session', { method: 'POST', body, headers });
+    expect((await session('wrong')).status, 'a wrong token').toBe(401);
+    expect((await session(tokenOf(link), {})).status, 'no origin').toBe(403);
+    expect((await session(tokenOf(link), { origin: 'http://evil.example' })).status, 'another origin').toBe(403);
+    const opened = await session(tokenOf(link));
+    expect(opened.status, 'the token').toBe(200);
+    expect((await session(tokenOf(link))).status, 'the token again').toBe(401);
+
+    const [set = ''] = opened.headers['set-cookie'] ?? [];
+    expect(set).toMatch(/^bailiff_console_\d+=[\w-]{43}; HttpOnly; SameSite=Strict; Path=\/api\/$/);
+    const [cookie = ''] = set.split(';');
+    const { key } = JSON.parse(opened.body) as { key: string };
+    const full = { cookie, 'x-bailiff-key': key };
+    const cases: [string, Record<string, string>, number][] = [
+      ['nothing', {}, 401],
+      ['the cookie alone, as another port gets it', { cookie }, 401],
+      ['the key alone', { 'x-bailiff-key': key }, 401],
+      ['another key', { cookie, 'x-bailiff-key': 'x' }, 401],
+      ['both by another name', { ...full, host: 'rebound.example' }, 421],
+      ['both from another origin', { ...full, origin: 'http://127.0.0.1:80' }, 403],
+      ['both from another site', { ...full, 'sec-fetch-site': 'cross-site' }, 403],
+      ['both', full, 200],
+    ];
+    for (const path of DATA) {
+      for (const [name, headers, status] of cases) {
+        expect([path, name, (await ask(origin, path, { headers })).status]).toEqual([path, name, status]);
+      }
+      const post = { method: 'POST', headers: { ...full, origin } };
+      expect((await ask(origin, path, post)).status, 'a page reads, and changes nothing').toBe(405);
+    }
+  });
+
+  it('pages - need no session, have no data, and forbid frames and foreign content', async () => {
+    await using running = await startConsole();
+    for (const path of ['/', '/verdict?id=aaaa', '/pod', '/history', '/app.js', '/style.css']) {
+      const { status, headers, body } = await ask(running.origin, path);
+      expect([path, status]).toEqual([path, 200]);
+      expect(headers['content-security-policy']).toMatch(/^default-src 'self'; .*frame-ancestors 'none'/);
+      expect(headers).toMatchObject({ 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff' });
+      expect(headers).toMatchObject({ 'referrer-policy': 'no-referrer', 'cache-control': 'no-store' });
+      expect(body).not.toContain('web-0');
+      expect((await ask(running.origin, path, { headers: { host: 'rebound.example' } })).status).toBe(421);
+    }
+    expect((await ask(running.origin, '/../package.json')).status).toBe(404);
+    expect((await ask(running.origin, '/constructor')).status).toBe(404);
+  });
+
+  it('port - one that is used is an error with a remedy', async () => {
+    await using running = await startConsole();
+    const { port } = new URL(running.origin);
+    const { exitCode, stderr } = await world.cli(['console', '--port', port]);
+    expect([exitCode, stderr]).toEqual([
+      2,
+      expect.stringMatching(/cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE.*--port 0/s),
+    ]);
+  });
+});
+
+describe('in a browser', () => {
+  beforeAll(async () => {
+    browser = await startBrowser();
+  });
+  afterAll(() => browser?.close());
+
+  /** A page with a session. */
+  async function opened(running: RunningConsole) {
+    const watched = await newPage(browser);
+    await watched.page.goto(running.link);
+    await watched.page.waitForSelector('.answer h1');
+    return watched;
+  }
+  const textOf = (page: Page) => page.locator('main').innerText();
+  const pathOf = (kind: 'verdict' | 'pod' | 'history') =>
+    ({
+      verdict: `/verdict?id=${story.spoofing.verdictId.slice(0, 10)}`,
+      pod: '/pod?pod=shop/web-0',
+      history: '/history?key=spoof.namespace.shop.default&since=all',
+    })[kind];
+
+  it('link - opens a session once, and leaves no token in the address', async () => {
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    expect(page.url()).toBe(`${running.origin}/`);
+    expect(await page.evaluate('document.cookie')).toBe('');
+    // A second browser with the same link.
+    const second = await newPage(browser);
+    await second.page.goto(running.link);
+    await second.page.getByText('This browser has no session').waitFor();
+    expect(await textOf(second.page)).not.toContain('web-0');
+    // The first one goes on, also on another page.
+    await page.goto(running.origin + pathOf('pod'));
+    await page.locator('td').getByText('ipv4-source drop').waitFor();
+    expect(errors).toEqual([]);
+    for (const one of [page, second.page]) await one.context().close();
+  });
+
+  it('now - what status, verdicts and responses print; new violations and verdicts appear by themselves', async () => {
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    await page.getByText('payments/vpn-0').first().waitFor();
+    for (const words of [['status'], ['verdicts'], ['responses'], ['responses', '--pending']]) {
+      // Both read a state that changes.
+      const left = async () => missing((await world.cli(words)).stdout, await textOf(page));
+      await waitFor(left, { until: (cells) => cells.length === 0, what: words.join(' '), state: () => textOf(page) });
+    }
+    const at = Date.now() * 1000;
+    const pod = { ...WEB, uid: uid(77), name: 'fresh-0' };
+    await world.frame(NODE_A, [
+      violationOf(at, pod, { vector: 'ipv6-source', cumulativePackets: 1_234, count: 8, suppressed: 1_226 }),
+    ]);
+    await world.verdict({
+      verdictId: verdictId(0xdddd),
+      rule: 'fresh-rule',
+      pod: { ...story.spoofing.pod!, name: 'fresh-0' },
+    });
+    await page.getByText('fresh-rule').waitFor();
+    await page.locator('table[aria-label^="Pods"]').getByText('1234').waitFor();
+    await page.locator('.legend').getByText('ipv6-source drop').waitFor();
+    expect(errors).toEqual([]);
+    await page.context().close();
+  });
+
+  it.each([
+    ['verdict', () => ['explain', story.spoofing.verdictId]],
+    ['pod', () => ['timeline', 'shop/web-0']],
+    ['history', () => ['config', 'history', 'spoof.namespace.shop.default']],
+  ] as const)('%s - no less than the command of the same name', async (kind, words) => {
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    await page.goto(running.origin + pathOf(kind));
+    await page.getByText('Read again').waitFor();
+    if (kind === 'pod') await page.getByRole('button', { name: 'All' }).click();
+    const { stdout } = await world.cli([...words()]);
+    const text = await textOf(page);
+    expect(missing(stdout, text)).toEqual([]);
+    expect(missing(`${stdout}  an absent word`, text), 'control').toEqual(['an absent word']);
+    expect(errors).toEqual([]);
+    await page.context().close();
+  });
+
+  it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    for (const path of ['/', '/verdict', pathOf('verdict'), pathOf('pod'), '/history?since=all']) {
+      await page.goto(running.origin + path);
+      await page.locator('h2, .change, form').first().waitFor();
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme });
+        for (const width of [390, 1280]) {
+          await page.setViewportSize({ width, height: 900 });
+          const found = await accessibilityFindings(page);
+          const wide = await page.evaluate(
+            'document.documentElement.scrollWidth > document.documentElement.clientWidth',
+          );
+          expect([path, colorScheme, width, found, wide, errors]).toEqual([path, colorScheme, width, [], false, []]);
+        }
+      }
+    }
+    // The controls: each check finds what is wrong.
+    await page.evaluate(
+      `document.querySelector('h2, p').insertAdjacentElement('afterend', document.createElement('img'))`,
+    );
+    expect(await accessibilityFindings(page)).toEqual([expect.stringMatching(/^image-alt/)]);
+    await page.evaluate(
+      `{ const s = document.createElement('style'); s.textContent = 'x{}'; document.head.append(s); }`,
+    );
+    await waitFor(() => errors.some((error) => error.includes('Content Security Policy')), { state: () => errors });
+    await page.context().close();
+  });
+
+  it('keyboard - pod: the axis zooms and moves by keys, and the address has the range', async () => {
+    await using running = await startConsole();
+    const { page } = await opened(running);
+    await page.goto(running.origin + pathOf('pod'));
+    const counter = page.locator('.zoom > .dim');
+    await page.getByRole('button', { name: 'All' }).focus();
+    await page.keyboard.press('Enter');
+    const [, all = ''] = /of (\d+) items/.exec(await counter.innerText()) ?? [];
+    expect(await counter.innerText()).toBe(`${all} of ${all} items`);
+    for (const key of ['+', '+', '+', 'ArrowLeft', 'ArrowLeft']) await page.keyboard.press(key);
+    await waitFor(async () => Number.parseInt(await counter.innerText(), 10) < Number(all), {
+      state: () => counter.innerText(),
+    });
+    expect(page.url()).toMatch(/[?&]from=\d+&to=\d+/);
+    const shown = await counter.innerText();
+    await page.goto(page.url());
+    expect(await counter.innerText()).toBe(shown);
+    await page.context().close();
+  });
+
+  it('hostile text - of pods, nodes and operators is text on every page', async () => {
+    const evil = `\u202e<img src=x onerror="globalThis.taken=true"><script>globalThis.taken=true</script>`;
+    const at = Date.now() * 1000;
+    const pod = { ...WEB, uid: uid(66), name: 'evil-0' };
+    const sequence = await world.frame(NODE_A, [
+      violationOf(at, pod, {
+        detail: evil,
+        vector: 'ipv4-source',
+        counterEpoch: 'evil',
+        interfaceName: evil.slice(0, 15),
+      }),
+    ]);
+    const verdict = await world.verdict({
+      verdictId: verdictId(0xeeee),
+      rule: 'hostile',
+      reason: evil,
+      pod: { ...WEB, ...pod },
+      evidence: [{ streamSequence: sequence, index: 0, vector: 'ipv4-source', packets: 1, process: null }],
+    });
+    await world.response(verdict, { action: 'delete', phase: 'refused', reasonCode: 'protected', reason: evil });
+    await world.cli(['config', 'set', 'spoof.namespace.evil.default', 'modes.tunnel=audit', '--yes', '--reason', evil]);
+    await world.status(healthyStatus(NODE_B, { collectorVersion: evil }));
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    for (const path of [
+      '/',
+      `/verdict?id=${verdict.verdictId}`,
+      '/pod?pod=shop/evil-0',
+      '/history?since=all',
+      `/pod?pod=${evil}`,
+    ]) {
+      await page.goto(running.origin + path.replace(evil, encodeURIComponent(evil)));
+      await page.locator('main').getByText('<img src=x onerror').first().waitFor();
+      expect(await textOf(page)).toContain('\\u202e');
+      expect(await page.locator('main :is(img, script)').count()).toBe(0);
+      expect(await page.evaluate('globalThis.taken')).toBe(undefined);
+    }
+    // What cannot be read as a pod is refused with the status of an error, which the browser reports.
+    expect(errors.filter((error) => !error.includes('status of 400'))).toEqual([]);
+    // The control: as HTML, without the policy, the same text runs.
+    await page.goto('about:blank');
+    await page.evaluate((text) => {
+      const body = (globalThis as unknown as { document: { body: { innerHTML: string } } }).document.body;
+      body.innerHTML = text;
+    }, evil);
+    await waitFor(() => page.evaluate('globalThis.taken'), { what: 'the script to run' });
+    await page.context().close();
+  });
+
+  it('frames - another page cannot show the console in itself', async () => {
+    await using running = await startConsole();
+    const server = createServer((_, response) => {
+      response.setHeader('content-type', 'text/html');
+      response.end(`<iframe src="${running.origin}/"></iframe><iframe src="/inner"></iframe>`);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      const { page } = await newPage(browser);
+      await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      const framed = () =>
+        page
+          .frames()
+          .slice(1)
+          .map((frame) => frame.url());
+      await waitFor(() => framed().some((url) => url.endsWith('/inner')), { state: framed, what: 'the control' });
+      await waitFor(() => framed().includes('chrome-error://chromewebdata/'), { state: framed, what: 'the refusal' });
+      expect(framed()).not.toContain(`${running.origin}/`);
+      await page.context().close();
+    } finally {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  it('the bus restarts - the page says so, and goes on', async () => {
+    await using running = await startConsole();
+    const { page } = await opened(running);
+    await world.nats.kill();
+    await page.getByText('The bus is not connected').waitFor();
+    await page.getByText('not live').waitFor();
+    await world.nats.restart();
+    await page.getByText('● live').waitFor();
+    await world.verdict({ verdictId: verdictId(0xf001), rule: 'after-the-restart', pod: null });
+    await page.getByText('after-the-restart').waitFor();
+    await page.context().close();
+  });
+
+  it('the console restarts - the page says so, and goes on with the next link', async () => {
+    const first = await startConsole();
+    const { page } = await opened(first);
+    await first[Symbol.asyncDispose]();
+    await page.getByText('The console does not respond').waitFor();
+    await using second = await startConsole(Number(new URL(first.origin).port));
+    await page.getByText('This browser has no session').waitFor();
+    const other = await page.context().newPage();
+    await other.goto(second.link);
+    await other.getByText('● live').waitFor();
+    await page.getByText('● live').waitFor();
+    await world.verdict({ verdictId: verdictId(0xf002), rule: 'after-the-console', pod: null });
+    await page.getByText('after-the-console').waitFor();
+    await page.context().close();
+  });
+
+  it('3,000 pods violate - the page stays small and quick', async () => {
+    const at = Date.now() * 1000;
+    for (let first = 0; first < 3_000; first += 60) {
+      const pods = Array.from({ length: 60 }, (_, n) => ({
+        ...WEB,
+        uid: uid(10_000 + first + n),
+        namespace: `ns-${n}`,
+        name: `pod-${first + n}`,
+      }));
+      await world.frame(
+        NODE_A,
+        pods.map((pod) => violationOf(at, pod, { vector: 'ipv6-source' })),
+      );
+    }
+    await using running = await startConsole();
+    const startedMs = performance.now();
+    const { page, errors } = await opened(running);
+    const tile = page.locator('.number', { hasText: 'pods violate' });
+    await waitFor(async () => Number.parseInt(await tile.innerText(), 10) >= 3_000, { state: () => tile.innerText() });
+    const tookMs = performance.now() - startedMs;
+    const elements = await page.evaluate('document.querySelectorAll("*").length');
+    expect(elements).toBeLessThan(1_500);
+    expect(tookMs).toBeLessThan(15_000);
+    expect(errors).toEqual([]);
+    await page.context().close();
+  });
+});
+
+/** Without ages, which grow while both are read. */
+const flat = (text: string) =>
+  text
+    .replaceAll(/\b\d+[smh]\b/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .toLowerCase();
+/** Titles of columns, and what draws a lane in a terminal. */
+const IS_FRAME = /^[A-Z /()]+$|^[^\p{L}\d]*$|^logarithmic time axis$/u;
+
+/** Cells of a command's output that a page does not have. */
+function missing(stdout: string, page: string): string[] {
+  const shown = flat(page);
+  const cells = stdout.split('\n').flatMap((line) =>
+    line
+      .replace(/^[✗!] /, '')
+      .trim()
+      .split(/ {2,}/),
+  );
+  return cells.filter((cell) => !IS_FRAME.test(cell) && !shown.includes(flat(cell).trim()));
+}
