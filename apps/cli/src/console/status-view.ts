@@ -9,6 +9,7 @@ import {
   orderedProblems,
   streamLine,
   summaryLine,
+  withoutRemoved,
 } from '../status/render.ts';
 import { rowOf, tableOf } from './tables.ts';
 
@@ -19,14 +20,14 @@ const MAX_NODES = 200;
 /** Nodes that need a look come first. */
 const ORDER = [
   ...['missing', 'silent', 'unreadable', 'uncovered', 'refused'],
-  ...['partial', 'disarmed', 'not-enforced', 'ok'],
+  ...['partial', 'disarmed', 'not-enforced', 'ok', 'removed'],
 ] as const;
 
 export function statusView(facts: ClusterFacts, report: ClusterReport, notes: readonly string[]): StatusView {
   const { nowMs, services } = facts;
   const problems = orderedProblems(report.problems);
-  const nodes = [...report.nodes].sort((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health));
-  const sum = (of: 'guarded' | 'guardable') => report.nodes.reduce((total, node) => total + node[of], 0);
+  const nodes = [...withoutRemoved(report).nodes].sort((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health));
+  const sum = (of: 'guarded' | 'guardable') => nodes.reduce((total, node) => total + node[of], 0);
   return {
     atMs: nowMs,
     ok: report.ok,
