@@ -22,6 +22,7 @@ const policies = new Map([['ask', responsePolicy.parse({ steps: [{ action: 'dele
 
 function rig() {
   const ledger = new Ledger();
+  const order = new OrderGate();
   const stored: StoredVerdict[] = [];
   const added: QueuedJob[] = [];
   const plan = (one: StoredVerdict) => ({ stored: one, tasks: planVerdict(one.verdict, one.atMicros, policies) });
@@ -35,13 +36,25 @@ function rig() {
           return one ? plan(one) : null;
         },
       },
-      ...{ ledger, order: new OrderGate(), isCleared: () => true, approvalTimeoutMs: 1e9, scanIntervalMs: 1_000 },
+      ...{ ledger, order, isCleared: () => true, approvalTimeoutMs: 1e9, scanIntervalMs: 1_000 },
       ...{ clock: systemClock, metrics: makeMetrics(new Registry(), () => NO_READINGS), log: SILENT },
       ...{ step: () => {}, signal: new AbortController().signal },
     },
     PLACES,
   );
-  scheduler.start({ add: async (jobs) => void added.push(...jobs) });
+  /** Additions in progress: each ends when it is resolved. */
+  const slow: { jobs: readonly QueuedJob[]; end: () => void }[] = [];
+  let isSlow = false;
+  scheduler.start({
+    add: async (jobs) => {
+      added.push(...jobs);
+      if (isSlow) await new Promise<void>((end) => slow.push({ jobs, end }));
+    },
+  });
+  const slowDown = () => {
+    isSlow = true;
+    return slow;
+  };
   const take = async (namespace: string) => {
     const sequence = stored.length + 1;
     const pod = { ...sampleVerdict().pod, namespace, name: `pod-${sequence}`, uid: `uid-${sequence}` };
@@ -56,7 +69,7 @@ function rig() {
     scheduler.applied(taskId, done);
   };
   const has = (sequence: number) => added.some(({ job }) => job.sequence === sequence);
-  return { scheduler, stored, take, end, has };
+  return { scheduler, order, stored, take, end, has, slowDown };
 }
 
 it('shared places - one tenant keeps half of them; verdicts of others are planned at once, its own when one ends', async () => {
@@ -95,4 +108,29 @@ it('shared places - every deferred verdict is planned once, in its order; one th
   scheduler.scan();
   await waitFor(() => scheduler.deferred === 0, { what: 'no verdict to wait' });
   expect(scheduler.outstanding).toBe(0);
+});
+
+it('a slow Redis - all due jobs are added once at a time and once again, not by each scan; a new verdict is added at once', async () => {
+  const { scheduler, order, take, has, slowDown } = rig();
+  await take('noisy');
+  // A step that waits for the one before it.
+  const tasks = (['label', 'delete'] as const).map((action) => {
+    return { taskId: action, policy: 'p', action, dueAtMicros: 0, substitute: false };
+  });
+  order.isHeld(tasks[1] as never, tasks as never, { isClosed: () => false, isPending: () => false }, 0);
+  const slow = slowDown();
+  for (let n = 0; n < 5; n += 1) {
+    scheduler.scan();
+    scheduler.release();
+  }
+  expect(slow.map(({ jobs }) => jobs.length)).toEqual([1]);
+  void take('shop');
+  await waitFor(() => has(2), { what: 'the verdict of a neighbour' });
+  expect(slow).toHaveLength(2);
+  for (const { end } of slow) end();
+  await waitFor(() => slow.length === 3, { what: 'the scan that was asked for meanwhile' });
+  expect(slow[2]?.jobs).toHaveLength(2);
+  slow[2]?.end();
+  scheduler.release();
+  expect(slow).toHaveLength(3);
 });

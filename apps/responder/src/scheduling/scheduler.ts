@@ -38,11 +38,18 @@ export interface SchedulerOptions {
   signal: AbortSignal;
 }
 
+/** Between two additions of all due jobs, in times of the last one. */
+const ADD_PAUSE = 4;
+
 export class Scheduler {
   readonly #o: SchedulerOptions;
   readonly #backlog: Backlog;
   #queues: Pick<Queues, 'add'> | null = null;
   #planning = false;
+  /** All due jobs are being added. */
+  #isAdding = false;
+  #scanAgain = false;
+  #releaseFromMs = 0;
 
   /** @param most places of the backlog */
   constructor(options: SchedulerOptions, most?: number) {
@@ -142,10 +149,26 @@ export class Scheduler {
     const aheadMs = 2 * scanIntervalMs;
     metrics.scans.inc();
     ledger.prune(nowMicros);
-    const jobs = this.#dueJobs(aheadMs);
-    jobs.push(...undoJobs(ledger, nowMicros, aheadMs, isCleared));
-    void this.#add(jobs);
     void this.#planDeferred();
+    this.#scanAgain = this.#isAdding;
+    if (!this.#isAdding)
+      void this.#addAll([...this.#dueJobs(aheadMs), ...undoJobs(ledger, nowMicros, aheadMs, isCleared)]);
+  }
+
+  /**
+   * Adds all due jobs, of which most exist: with a full backlog that takes seconds, of this process and
+   * of Redis. So it is done once at a time, and less often the longer it takes. Never rejects.
+   */
+  async #addAll(jobs: readonly QueuedJob[]): Promise<void> {
+    const { clock } = this.#o;
+    const beganMs = clock.monotonicMs();
+    this.#isAdding = true;
+    await this.#add(jobs);
+    this.#isAdding = false;
+    const nowMs = clock.monotonicMs();
+    this.#releaseFromMs = nowMs + ADD_PAUSE * (nowMs - beganMs);
+    // Redis may have lost jobs meanwhile.
+    if (this.#scanAgain) this.scan();
   }
 
   /** Plans deferred verdicts that have a place. Never rejects. */
@@ -168,7 +191,8 @@ export class Scheduler {
 
   /** Adds the jobs of steps whose wait is over. */
   release(): void {
-    if (this.#o.order.size > 0) void this.#add(this.#dueJobs(0));
+    if (this.#o.order.size === 0 || this.#isAdding || this.#o.clock.monotonicMs() < this.#releaseFromMs) return;
+    void this.#addAll(this.#dueJobs(0));
   }
 
   #put({ stored, tasks }: Plan): Promise<void> {
