@@ -2,6 +2,7 @@
 import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
+import { ENCODINGS } from './otlp/encode.ts';
 import { FACILITIES } from './syslog/message.ts';
 import { LEVELS, WEBHOOK_EVENTS } from './webhook/output.ts';
 import { TEMPLATES } from './webhook/templates.ts';
@@ -70,6 +71,19 @@ const alertmanager = z.strictObject({
   timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
 });
 
+const otlp = z.strictObject({
+  url: z
+    .union([z.url({ protocol: /^https?$/ }), z.literal('')])
+    .default('')
+    .describe('receiver of OpenTelemetry logs, such as http://collector:4318/v1/logs; empty for none'),
+  encoding: z.enum(ENCODINGS).default('protobuf').describe('protobuf or JSON'),
+  authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
+  caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
+  certFile: z.string().default('').describe('client certificate (PEM)'),
+  keyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+  timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+});
+
 export const configSchema = z
   .strictObject({
     ...busShape,
@@ -115,6 +129,7 @@ export const configSchema = z
       .default(60_000)
       .describe('how long the receiver may take to read everything and close'),
     alertmanager: alertmanager.prefault({}).describe('servers of Alertmanager (docs/siem/outputs.md)'),
+    otlp: otlp.prefault({}).describe('receiver of OpenTelemetry logs (docs/siem/outputs.md)'),
     webhooks: z
       .record(z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, { error: 'must be a lower-case name' }), webhook)
       .refine((all) => Object.keys(all).length <= MAX_WEBHOOKS, { error: `at most ${MAX_WEBHOOKS} are possible` })

@@ -2,6 +2,7 @@
 import type { Bucket, SiemFormat } from '@bailiff/bus';
 import { AlertmanagerOutput } from './alertmanager/output.ts';
 import type { RelayConfig } from './config.ts';
+import { OtlpOutput } from './otlp/output.ts';
 import type { Output } from './outputs/output.ts';
 import { parseAddress } from './syslog/connection.ts';
 import { SyslogOutput } from './syslog/output.ts';
@@ -18,14 +19,16 @@ export function outputsOf(config: RelayConfig, { version, pods, nowMs }: OutputP
   const { urls, ...alertmanager } = config.alertmanager;
   return [
     ...(config.syslogAddress === '' ? [] : [syslogOutput(config, version)]),
+    ...(config.otlp.url === '' ? [] : [new OtlpOutput({ ...config.otlp, version, nowMs })]),
     ...urls.map((url) => new AlertmanagerOutput({ ...alertmanager, url, pods, nowMs })),
     ...Object.entries(config.webhooks).map(([name, webhook]) => new WebhookOutput(name, webhook, nowMs)),
   ];
 }
 
 /** The configured formats, and those that outputs read. */
-export function formatsOf({ formats, webhooks, alertmanager }: RelayConfig): SiemFormat[] {
-  const read: SiemFormat[] = Object.keys(webhooks).length + alertmanager.urls.length > 0 ? ['ocsf'] : [];
+export function formatsOf({ formats, webhooks, alertmanager, otlp }: RelayConfig): SiemFormat[] {
+  const read: SiemFormat[] =
+    Object.keys(webhooks).length + alertmanager.urls.length > 0 || otlp.url !== '' ? ['ocsf'] : [];
   return [...new Set([...formats, ...read])];
 }
 

@@ -71,7 +71,7 @@ export class AlertmanagerOutput implements Output {
   }
 
   /** @throws DeliveryError; the signal's reason */
-  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<void> {
+  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<null> {
     const nowMs = this.#o.nowMs();
     const taken = events.map(factsOf).flatMap((facts) => this.#take(facts, nowMs));
     const keys = taken.filter((one) => typeof one === 'string');
@@ -85,6 +85,7 @@ export class AlertmanagerOutput implements Output {
       throw error;
     }
     this.#alerts.unkept += once.length;
+    return null;
   }
 
   /** Looks up ended pods, and sends what is due. @returns whether anything was sent @throws DeliveryError */

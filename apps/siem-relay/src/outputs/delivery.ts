@@ -5,7 +5,7 @@
 import { type Bus, deadLetter } from '@bailiff/bus';
 import type { Clock } from '@bailiff/service';
 import { Batch, type Held } from './batch.ts';
-import { DeliveryError, type Output } from './output.ts';
+import { DeliveryError, type Output, type Rejection } from './output.ts';
 import { nextStep, retryDelayMs } from './retry.ts';
 
 /** Kept of a refused event in its dead letter, because SIEM has all of it. */
@@ -78,9 +78,10 @@ export class Delivery {
   async deliverOnce(signal: AbortSignal): Promise<void> {
     const held = this.batch.next();
     const events = held.map(({ event }) => event);
-    await this.#o.output.deliver(events, signal);
+    const rejection = await this.#o.output.deliver(events, signal);
+    if (rejection) await this.#rejected(held, rejection);
     this.#settle(held);
-    this.delivered += held.length;
+    this.delivered += held.length - Math.min(held.length, rejection?.rejected ?? 0);
     this.deliveredMicros = (held.at(-1) as Held).event.storedMicros;
     this.#succeed();
   }
@@ -106,6 +107,17 @@ export class Delivery {
     onWarning(error as Error, `events for ${output.name} wait`);
   }
 
+  /** The receiver does not say which events, so one dead letter names the range. @throws BusError */
+  async #rejected(held: readonly Held[], { rejected, message }: Rejection): Promise<void> {
+    const { onWarning } = this.#o;
+    const [first, last] = [held[0] as Held, held.at(-1) as Held];
+    const text = `${rejected} of ${held.length} events up to ${last.event.uid} are rejected: ${message}`;
+    const error = new DeliveryError('OUTPUT_REFUSED', text);
+    await this.#letter(first, error);
+    this.refused += Math.min(held.length, rejected);
+    onWarning(error, `${this.#o.output.name} rejects events`);
+  }
+
   #succeed(): void {
     this.#failuresInRow = 0;
     this.#refusalsInRow = 0;
@@ -119,12 +131,9 @@ export class Delivery {
 
   /** Stores a dead letter, and skips the event. */
   async #refuse(held: Held, error: DeliveryError): Promise<void> {
-    const { bus, output, signal, onWarning } = this.#o;
-    const { sequence, subject, uid, data } = held.event;
-    const reason = `${output.name}-refused`;
-    const letter = { stream: 'SIEM', sequence, subject, reason, detail: `${uid}: ${error.message}`, data };
+    const { output, signal, onWarning } = this.#o;
     try {
-      await deadLetter(bus, { ...letter, maxBytes: LETTER_BYTES, signal });
+      await this.#letter(held, error);
     } catch (cause) {
       if (signal.aborted) return;
       this.fail(cause);
@@ -135,6 +144,19 @@ export class Delivery {
     this.refused += 1;
     this.#refusalsInRow += 1;
     onWarning(error, `${output.name} refuses an event, which becomes a dead letter`);
+  }
+
+  async #letter({ event }: Held, { message }: DeliveryError): Promise<void> {
+    const { bus, output, signal } = this.#o;
+    const { sequence, subject, uid, data } = event;
+    const letter = {
+      stream: 'SIEM',
+      sequence,
+      subject,
+      reason: `${output.name}-refused`,
+      detail: `${uid}: ${message}`,
+    };
+    await deadLetter(bus, { ...letter, data, maxBytes: LETTER_BYTES, signal });
   }
 
   #pause(error: unknown): Promise<void> {

@@ -11,6 +11,12 @@ export interface BatchLimits {
   lingerMs: number;
 }
 
+/** The receiver took a request, but rejected some of its events without naming them. */
+export interface Rejection {
+  rejected: number;
+  message: string;
+}
+
 /** One event of SIEM. */
 export interface OutputEvent {
   /** In SIEM. */
@@ -40,10 +46,10 @@ export interface Output {
   /** Writes an event ahead of `deliver`, which then only confirms it. Waits while the receiver does not read. */
   write?(event: OutputEvent, signal: AbortSignal): Promise<void>;
   /**
-   * Delivers events in order; resolves when the receiver has them. @throws DeliveryError; any other
+   * Delivers events in order; resolves when the receiver has them, or has rejected some. @throws DeliveryError; any other
    * error counts as one that time may heal
    */
-  deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<void>;
+  deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<Rejection | null>;
   /** Alerts that are not sent again because of a limit. */
   readonly unkept?: number;
   /** How far back events are given to `restore` after a restart; absent: not at all. */

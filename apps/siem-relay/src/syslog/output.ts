@@ -53,13 +53,14 @@ export class SyslogOutput implements Output {
   }
 
   /** Writes what the connection does not have, and ends it. @throws SyslogError; the signal's reason */
-  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<void> {
+  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<null> {
     // Without a connection, or with one that has other events, everything is written again.
     if (this.#written.some((uid, index) => events[index]?.uid !== uid)) this.close();
     for (const event of events.slice(this.#written.length)) await this.write(event, signal);
     const connection = this.#connection;
     try {
       await connection?.confirm(this.#o.confirmTimeoutMs, signal);
+      return null;
     } finally {
       this.close();
     }

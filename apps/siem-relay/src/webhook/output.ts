@@ -57,8 +57,9 @@ export class WebhookOutput implements Output {
   }
 
   /** @throws DeliveryError; the signal's reason */
-  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<void> {
+  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<null> {
     for (const event of events) await this.#send(event, signal);
+    return null;
   }
 
   close(): void {

@@ -1,0 +1,50 @@
+/** The output to a receiver of OpenTelemetry logs, by OTLP/HTTP. */
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import { filters } from '@bailiff/bus';
+import { HttpClient, readSecret } from '../outputs/http-client.ts';
+import type { Output, OutputEvent, Rejection } from '../outputs/output.ts';
+import { CONTENT_TYPES, type Encoding, encodeLogs, partialSuccessOf } from './encode.ts';
+import { resourceLogsOf } from './record.ts';
+
+const compress = promisify(gzip);
+
+export interface OtlpOptions {
+  /** Complete, such as `http://collector:4318/v1/logs`. */
+  url: string;
+  encoding: Encoding;
+  authorizationFile: string;
+  caFile: string;
+  certFile: string;
+  keyFile: string;
+  timeoutMs: number;
+  version: string;
+  nowMs(): number;
+}
+
+export class OtlpOutput implements Output {
+  readonly name = 'otlp';
+  readonly filterSubjects = [filters.siem({ format: 'ocsf' })];
+  readonly limits = { maxEvents: 256, maxBytes: 1024 * 1024, lingerMs: 1_000 };
+  readonly #o: OtlpOptions;
+  readonly #client: HttpClient;
+
+  constructor(options: OtlpOptions) {
+    this.#o = options;
+    this.#client = new HttpClient({ ...options, allowPrivateAddress: true });
+  }
+
+  /** @throws DeliveryError; the signal's reason */
+  async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<Rejection | null> {
+    const { url, encoding, authorizationFile, version } = this.#o;
+    const body = await compress(encodeLogs(encoding, resourceLogsOf(events, version)));
+    const headers: Record<string, string> = { 'content-type': CONTENT_TYPES[encoding], 'content-encoding': 'gzip' };
+    if (authorizationFile !== '') headers['authorization'] = readSecret(authorizationFile).trim();
+    const response = await this.#client.post(new URL(url), headers, body, signal);
+    return partialSuccessOf(encoding, response.body);
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
