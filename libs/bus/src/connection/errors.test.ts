@@ -8,6 +8,7 @@ const api = (err_code: number, description: string) => new JetStreamApiError({ c
 test.each<[BusErrorCode, Error]>([
   ['BUS_CONFLICT', api(10071, 'wrong last sequence: 4')],
   ['BUS_NO_STREAM', api(10059, 'stream not found')],
+  ['BUS_TIMEOUT', api(10158, 'duplicate message id is in process')],
   ['BUS_FULL', api(10077, 'maximum bytes exceeded')],
   ['BUS_FULL', api(10077, 'maximum messages per subject exceeded')],
   ['BUS_FULL', api(10077, 'write /data/jetstream/BAILIFF/streams/VERDICTS/msgs/1.blk: no space left on device')],

@@ -63,6 +63,9 @@ const API_CODES: Readonly<Record<number, BusErrorCode>> = {
   10008: 'BUS_NO_STREAM', // JetStream system temporarily unavailable
   10071: 'BUS_CONFLICT', // wrong last sequence
   10164: 'BUS_CONFLICT', // wrong last sequence, unknown
+  // A message with this id is being stored: by another replica, or by an attempt without an ack. It
+  // may fail when the leader of the stream changes.
+  10158: 'BUS_TIMEOUT',
   10047: 'BUS_FULL', // insufficient storage resources
   10023: 'BUS_FULL', // insufficient resources
   10054: 'BUS_TOO_LARGE', // message size exceeds maximum allowed
