@@ -35,6 +35,8 @@ export interface Readings {
   mapMaxEntries: Values;
   /** By kind of loss, cumulative since the maps were created. */
   losses: Values;
+  /** Records that the runtime programs lacked and the collector added, by kind. */
+  repaired: Values;
   unacked: number;
   violations: readonly Readonly<VectorTotals>[];
   suppressed: Readonly<Record<ViolationKind, number>>;
@@ -55,6 +57,7 @@ export const NO_READINGS: Readings = {
   mapEntries: {},
   mapMaxEntries: {},
   losses: {},
+  repaired: {},
   unacked: 0,
   violations: [],
   suppressed: { spoof: 0, lsm: 0 },
@@ -211,6 +214,12 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
     'Events that the kernel programs could not record, since the maps were created',
     'loss',
     () => read().losses,
+  );
+  family.totalBy(
+    'runtime_repaired_total',
+    'Cgroups of pods, and processes in them, without a record of the kernel programs, which the collector added: a map was full, or a link was detached',
+    'kind',
+    () => read().repaired,
   );
   family.totals(
     'breaches_total',

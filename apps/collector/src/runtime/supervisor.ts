@@ -22,6 +22,7 @@ import type { EngineOptions, RuntimeEngine } from './engine.ts';
 import type { Loading } from './kernel/loader.ts';
 import { bindExistingPods, CGROUP_REMEDY, cgroupProblem } from './subjects/cgroups.ts';
 import { fitPolicies } from './subjects/policy-status.ts';
+import { RecordRepair } from './subjects/record-repair.ts';
 
 export interface SupervisorOptions extends Omit<EngineOptions, 'maps'> {
   /** False: switched off by configuration. */
@@ -43,6 +44,7 @@ export class RuntimeSupervisor {
   #state = NOT_STARTED;
   #object: PinnedRuntimeMaps | null = null;
   #missing: readonly string[] = [];
+  #repair: RecordRepair | null = null;
   #attempt = new AbortController();
   #opening: Promise<void> = Promise.resolve();
   #engine: RuntimeEngine | null = null;
@@ -112,7 +114,11 @@ export class RuntimeSupervisor {
     this.#object = object;
     this.#missing = missing;
     this.#state = AVAILABLE;
-    this.#record(object);
+    this.#repair = new RecordRepair({
+      bindPods: () => bindExistingPods(object.maps.cgroups, this.#o.cgroupRoot),
+      recordTasks: () => object.recordTasks(),
+    });
+    this.#repair.start();
     if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#startEngine();
   }
 
@@ -203,20 +209,15 @@ export class RuntimeSupervisor {
     this.#engine?.sweep();
   }
 
-  /** Records the pods and processes that are older than the programs. */
-  #record({ maps, recordTasks }: PinnedRuntimeMaps): { pods: number; processes: number } {
-    return { pods: bindExistingPods(maps.cgroups, this.#o.cgroupRoot), processes: recordTasks().length };
+  resync(): void {
+    const repaired = this.#repair?.repair() ?? '';
+    if (repaired !== '') this.#o.onProblem('runtime', repaired);
+    this.#engine?.resync();
   }
 
-  /** Repairs what the programs did not record, and reports it: after the start they see every entry. */
-  resync(): void {
-    const { pods, processes } = this.#object ? this.#record(this.#object) : { pods: 0, processes: 0 };
-    if (pods + processes > 0)
-      this.#o.onProblem(
-        'runtime',
-        `repaired ${pods} cgroups of pods and ${processes} processes in them that the kernel programs had not recorded: a map was full, or a link was detached`,
-      );
-    this.#engine?.resync();
+  /** Records that the kernel programs lacked and the collector added, by kind. */
+  repaired(): { pods: number; processes: number } {
+    return this.#repair?.repaired ?? { pods: 0, processes: 0 };
   }
 
   /** The process that created the socket of a packet, if an LSM program saw the creation. */

@@ -15,6 +15,8 @@ export interface Counted {
   states: Values;
   /** Events that the kernel programs could not record. */
   losses: Values;
+  /** Records that the runtime programs lacked, by kind. */
+  repaired: Values;
   totals: Pick<ViolationTotals, 'all' | 'suppressed'>;
 }
 
@@ -29,7 +31,7 @@ export function lossesOf(
   ]);
 }
 
-export function readingsOf(status: NodeStatus, { states, losses, totals }: Counted): Readings {
+export function readingsOf(status: NodeStatus, { states, losses, repaired, totals }: Counted): Readings {
   const { interfaces, interfacesOmitted, runtime, bus } = status;
   const coverage = { guarded: 0, partial: 0, 'not-covered': 0, 'not-applicable': 0, ...interfacesOmitted };
   for (const one of interfaces) coverage[one.coverage] += 1;
@@ -50,6 +52,7 @@ export function readingsOf(status: NodeStatus, { states, losses, totals }: Count
     mapEntries: Object.fromEntries(maps.map(({ name, used }) => [name, used])),
     mapMaxEntries: Object.fromEntries(maps.map(({ name, capacity }) => [name, capacity])),
     losses,
+    repaired,
     unacked: bus.unackedFrames,
     violations: [...totals.all()],
     suppressed: totals.suppressed,

@@ -28,7 +28,7 @@ export interface StatusParts {
   network: { cniRecords(): Iterable<CniRecord>; presentPods(): Set<string>; readonly recordsUnwatched: string };
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision'>;
-  runtime: Pick<RuntimeSupervisor, 'status' | 'losses'>;
+  runtime: Pick<RuntimeSupervisor, 'status' | 'losses' | 'repaired'>;
   cni: { status(): CniStatus };
   bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
   moment(): Moment;
@@ -66,7 +66,8 @@ export class StatusReporter {
   readings(): Readings {
     const { object, registry, runtime, bus } = this.#parts;
     const losses = lossesOf(object.maps.losses(), runtime.losses());
-    return readingsOf(this.#status(), { states: countByState(registry), losses, totals: bus.totals });
+    const repaired = runtime.repaired();
+    return readingsOf(this.#status(), { states: countByState(registry), losses, repaired, totals: bus.totals });
   }
 
   /** Publishes the status. */
