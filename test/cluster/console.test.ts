@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { accessibilityFindings, newPage, startBrowser } from '../support/browser.ts';
+import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
 import {
   healthyStatus,
   NODE_A,
@@ -148,6 +148,12 @@ describe('rights', () => {
   });
 });
 
+/** Schemes change colours and widths change places: each once is enough. */
+const LOOKS = [
+  ['light', 390],
+  ['dark', 1280],
+] as const;
+
 describe('in a browser', () => {
   beforeAll(async () => {
     browser = await startBrowser();
@@ -161,7 +167,7 @@ describe('in a browser', () => {
     await watched.page.waitForSelector('.answer h1');
     return watched;
   }
-  const textOf = (page: Page) => page.locator('main').innerText();
+  const textOf = (page: Page) => readText(page.locator('main'));
   const pathOf = (kind: 'verdict' | 'pod' | 'history') =>
     ({
       verdict: `/verdict?id=${story.spoofing.verdictId.slice(0, 10)}`,
@@ -223,9 +229,9 @@ describe('in a browser', () => {
     await page.getByText('Read again').waitFor();
     if (kind === 'pod') await page.getByRole('button', { name: 'All' }).click();
     const { stdout } = await world.cli([...words()]);
-    const text = await textOf(page);
-    expect(missing(stdout, text)).toEqual([]);
-    expect(missing(`${stdout}  an absent word`, text), 'control').toEqual(['an absent word']);
+    const left = async (text: string) => missing(text, await textOf(page));
+    await waitFor(() => left(stdout), { until: (cells) => cells.length === 0, what: words().join(' ') });
+    expect(await left(`${stdout}  an absent word`), 'control').toEqual(['an absent word']);
     expect(errors).toEqual([]);
     await page.context().close();
   });
@@ -236,16 +242,12 @@ describe('in a browser', () => {
     for (const path of ['/', '/verdict', pathOf('verdict'), pathOf('pod'), '/history?since=all']) {
       await page.goto(running.origin + path);
       await page.locator('h2, .change, form').first().waitFor();
-      for (const colorScheme of ['light', 'dark'] as const) {
+      for (const [colorScheme, width] of LOOKS) {
         await page.emulateMedia({ colorScheme });
-        for (const width of [390, 1280]) {
-          await page.setViewportSize({ width, height: 900 });
-          const found = await accessibilityFindings(page);
-          const wide = await page.evaluate(
-            'document.documentElement.scrollWidth > document.documentElement.clientWidth',
-          );
-          expect([path, colorScheme, width, found, wide, errors]).toEqual([path, colorScheme, width, [], false, []]);
-        }
+        await page.setViewportSize({ width, height: 900 });
+        const found = await accessibilityFindings(page);
+        const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
+        expect([path, colorScheme, width, found, wide, errors]).toEqual([path, colorScheme, width, [], false, []]);
       }
     }
     // The controls: each check finds what is wrong.
@@ -267,16 +269,23 @@ describe('in a browser', () => {
     const counter = page.locator('.zoom > .dim');
     await page.getByRole('button', { name: 'All' }).focus();
     await page.keyboard.press('Enter');
-    const [, all = ''] = /of (\d+) items/.exec(await counter.innerText()) ?? [];
-    expect(await counter.innerText()).toBe(`${all} of ${all} items`);
+    const [, all = ''] = /of (\d+) items/.exec(await readText(counter)) ?? [];
+    await page.getByText(`${all} of ${all} items`).waitFor();
     for (const key of ['+', '+', '+', 'ArrowLeft', 'ArrowLeft']) await page.keyboard.press(key);
-    await waitFor(async () => Number.parseInt(await counter.innerText(), 10) < Number(all), {
-      state: () => counter.innerText(),
+    await waitFor(async () => Number.parseInt(await readText(counter), 10) < Number(all), {
+      state: () => readText(counter),
     });
+    // All keys are done when two readings are the same.
+    let shown = '';
+    const settled = async () => {
+      const before = shown;
+      shown = await readText(counter);
+      return shown === before;
+    };
+    await waitFor(settled, { intervalMs: 100 });
     expect(page.url()).toMatch(/[?&]from=\d+&to=\d+/);
-    const shown = await counter.innerText();
     await page.goto(page.url());
-    expect(await counter.innerText()).toBe(shown);
+    expect(await readText(counter)).toBe(shown);
     await page.context().close();
   });
 
@@ -401,7 +410,7 @@ describe('in a browser', () => {
     const startedMs = performance.now();
     const { page, errors } = await opened(running);
     const tile = page.locator('.number', { hasText: 'pods violate' });
-    await waitFor(async () => Number.parseInt(await tile.innerText(), 10) >= 3_000, { state: () => tile.innerText() });
+    await waitFor(async () => Number.parseInt(await readText(tile), 10) >= 3_000, { state: () => readText(tile) });
     const tookMs = performance.now() - startedMs;
     const elements = await page.evaluate('document.querySelectorAll("*").length');
     expect(elements).toBeLessThan(1_500);

@@ -1,7 +1,7 @@
 /** Chromium of the distribution, headless, for tests of pages. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 
 /** The caller closes it. */
 export const startBrowser = (): Promise<Browser> =>
@@ -31,6 +31,10 @@ export async function newPage(
   });
   return { page, errors };
 }
+
+/** What a person reads, in its places. */
+// biome-ignore lint/performance/useDomNodeTextContent: the other one has no line ends, and has hidden text
+export const readText = (locator: Locator): Promise<string> => locator.innerText();
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 

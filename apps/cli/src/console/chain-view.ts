@@ -21,9 +21,12 @@ import { keyLink, podLink, rowOf, tableOf } from './tables.ts';
 /** Rows of one table. */
 const MAX_ROWS = 200;
 
+/** All columns stay on a narrow screen: policy and evidence are what the page is for. */
+const kept = (columns: readonly Column[]): Column[] => columns.map((column) => ({ ...column, spare: false }));
+
 /** What a guard decided, as a code that can be searched for. */
-const CODE: Column = { title: 'CODE', spare: true };
-const RECORD_COLUMNS: readonly Column[] = [...RESPONSE_COLUMNS, CODE];
+const CODE: Column = { title: 'CODE' };
+const RECORD_COLUMNS: readonly Column[] = kept([...RESPONSE_COLUMNS, CODE]);
 
 export interface ChainViewOptions {
   nowMs: number;
@@ -79,7 +82,7 @@ function factsOf(chain: Chain, nowMs: number): FactView[] {
 
 function evidenceSection(chain: Chain, nowMs: number): SectionView {
   const { evidenceOmitted } = chain.verdict.verdict;
-  const columns = evidenceColumns(evidenceKindOf(chain));
+  const columns = kept(evidenceColumns(evidenceKindOf(chain)));
   const first = firstPacketMicros(chain.evidence);
   const rows = chain.evidence.map((step) => {
     const { streamSequence, index } = step.evidence;

@@ -11,7 +11,7 @@ import {
   type VerdictRow,
 } from '@bailiff/insight';
 import { SUMMARY_COLUMNS, summaryCells } from '../explain/render.ts';
-import { rowOf, tableOf, verdictLink } from './tables.ts';
+import { keyLink, rowOf, tableOf, verdictLink } from './tables.ts';
 
 /** The newest items are shown. */
 const MAX_ITEMS = 1_000;
@@ -47,7 +47,8 @@ export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs }: 
       ...{ atMicros, untilMicros, lane, what, detail, tone, weight, place },
       at: clockTime(atMicros, nowMs),
       after: afterOf(atMicros, origin),
-      link: verdictLink(idBySequence.get(place) ?? ''),
+      // The key of a change comes first.
+      link: lane === 'config' ? keyLink(what.split(' ')[0] ?? '') : verdictLink(idBySequence.get(place) ?? ''),
     })),
     violations: tableOf(
       SUMMARY_COLUMNS,

@@ -13,11 +13,12 @@ import { ViolationWindow, WINDOW_MS } from './window.ts';
 
 /** Shortest time between two views. */
 const PUSH_MS = 1_000;
-/** Status and approvals, while a page is open. */
-const READ_MS = 5_000;
+/** Status, while a page is open: collectors and services store theirs every ten seconds. */
+const READ_MS = 10_000;
 const RETRY_MS = 1_000;
 const MAX_RETRY_MS = 10_000;
-/** Approvals are read after each response, and this often without one. */
+/** Approvals are read after a response, but no sooner after the last time, and this often without one. */
+const LEAST_WAITING_MS = 5_000;
 const READ_WAITING_MS = 60_000;
 /** How far back verdicts and responses are read. */
 const ROWS_SINCE_MS = 86_400_000;
@@ -73,16 +74,22 @@ export class Live {
   #refused = 0;
   /** When approvals are read next. */
   #readWaitingMs = 0;
+  #lastWaitingMs = 0;
   #status: StatusView | null = null;
   #waiting: TableView | null = null;
-  #wake: () => void = () => undefined;
+  /** Loops that wait for a page. */
+  #sleeping: (() => void)[] = [];
   #last = '';
 
   constructor({ data, nowMs, readMs = READ_MS }: LiveOptions) {
     this.#data = data;
     this.#nowMs = nowMs;
     this.#readMs = readMs;
-    this.#done = Promise.all([...LIVE_STREAMS.map((stream) => this.#follow(stream)), this.#readStatus()]);
+    this.#done = Promise.all([
+      ...LIVE_STREAMS.map((stream) => this.#follow(stream)),
+      this.#readStatus(),
+      this.#readWaiting(),
+    ]);
     this.#timer = setInterval(() => this.#push(), PUSH_MS);
   }
 
@@ -184,7 +191,7 @@ export class Live {
       onVerdict: (row) => this.#verdicts.add(row),
       onResponse: (row) => {
         this.#responses.add(row);
-        this.#readWaitingMs = 0;
+        this.#readWaitingMs = Math.min(this.#readWaitingMs, this.#lastWaitingMs + LEAST_WAITING_MS);
       },
       onCaughtUp: (stream, cut) => {
         this.#problems.delete(stream);
@@ -196,26 +203,39 @@ export class Live {
 
   #readStatus(): Promise<void> {
     return this.#repeat('status', async () => {
-      if (this.#listeners.size === 0 && this.#status !== null) await this.#nextListener();
+      await this.#untilShown();
       if (this.#end.signal.aborted) return;
-      const { signal } = this.#end;
-      this.#status = await this.#data.status(signal);
-      if (this.#nowMs() >= this.#readWaitingMs) {
-        this.#readWaitingMs = this.#nowMs() + READ_WAITING_MS;
-        this.#waiting = await this.#data.waiting(signal);
-      }
+      this.#status = await this.#data.status(this.#end.signal);
       this.#problems.delete('status');
       this.#push();
       await this.#pause(this.#readMs);
     });
   }
 
-  #nextListener(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#wake = () => {
-        this.#wake = () => undefined;
-        resolve();
-      };
+  #readWaiting(): Promise<void> {
+    return this.#repeat('approvals', async () => {
+      await this.#untilShown();
+      if (this.#end.signal.aborted) return;
+      if (this.#nowMs() >= this.#readWaitingMs) {
+        this.#lastWaitingMs = this.#nowMs();
+        this.#readWaitingMs = this.#lastWaitingMs + READ_WAITING_MS;
+        this.#waiting = await this.#data.waiting(this.#end.signal);
+        this.#problems.delete('approvals');
+        this.#push();
+      }
+      await this.#pause(PUSH_MS);
     });
+  }
+
+  /** Without a page, only the streams are read. */
+  #untilShown(): Promise<void> {
+    if (this.#listeners.size > 0 || this.#end.signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#sleeping.push(resolve);
+    });
+  }
+
+  #wake(): void {
+    for (const resolve of this.#sleeping.splice(0)) resolve();
   }
 }

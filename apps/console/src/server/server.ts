@@ -190,6 +190,10 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
   const server = new Server(options);
   const http = createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 });
   http.maxConnections = MAX_CONNECTIONS;
+  // With `route_localnet`, the kernel delivers packets of pods to 127.0.0.1.
+  http.on('connection', (socket) => {
+    if (!socket.remoteAddress?.startsWith('127.')) socket.destroy();
+  });
   http.on('request', (request: IncomingMessage, response: ServerResponse) => {
     server.handle(request, response).catch((error: Error) => {
       if (response.headersSent) response.destroy();
