@@ -99,7 +99,6 @@ export class NetworkEngine {
     const onFileProblem = ({ file, reason }: Record<'file' | 'reason', string>) =>
       problems.report('state', file, reason);
     const nowMs = () => performance.now();
-
     this.registry = new Registry(maps.maxInterfaces);
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
     this.#counters = new CounterStore({
@@ -125,17 +124,12 @@ export class NetworkEngine {
       nowMicros: () => ctx.clock.nowMs() * 1000,
       onFound: (iface, frames) => {
         metrics.unjudged.inc(frames);
-        const reason = `${frames} frames of its pod passed without being judged`;
-        problems.report('guard', iface.link.name, reason);
+        problems.report('guard', iface.link.name, `${frames} frames of its pod passed without being judged`);
         this.#flusher.touch(iface);
       },
       onProblem: problemsOf(problems, 'counts'),
     });
-    this.#pastGuard = new PastGuard({
-      registry,
-      readLink: (ifindex, targetNsid) => getLink(ifindex, targetNsid === undefined ? {} : { targetNsid }),
-      onProblem: problemsOf(problems, 'counts'),
-    });
+    this.#pastGuard = new PastGuard({ registry, readLink: getLink, onProblem: problemsOf(problems, 'counts') });
     this.#nodeMaps = new NodeMaps({
       ...{ maps, desired, areNew: !object.reused, ownNetworks },
       onProblem: ({ map, error }) => problems.report('node maps', map, error.message, error),
@@ -167,10 +161,9 @@ export class NetworkEngine {
       onProblem: problemsOf(problems, 'binding'),
     });
     this.#foreignLinks = new ForeignLinks({
-      ...{ registry, cniRecords: () => this.cniRecords() },
+      ...{ registry, cniRecords: () => this.cniRecords(), ownNsid: () => getNsid({ pid: process.pid }) },
       readLinks: (targetNsid, atMost) => firstLinks(atMost, { targetNsid }),
       nameOf: (ifindex) => getLink(ifindex)?.name,
-      ownNsid: () => getNsid({ pid: process.pid }),
       onChanged: (changed) => this.#foreignLinksChanged(changed),
       onProblem: problemsOf(problems, 'guard'),
     });
@@ -388,8 +381,7 @@ export class NetworkEngine {
   }
 
   #writeAcked(iface: GuardedInterface): void {
-    // An acknowledgement may arrive after the generation was forgotten: it must not be stored
-    // again.
+    // An acknowledgement may arrive after the generation was forgotten: it must not be stored again.
     if (this.registry.byGeneration(iface.generation) !== iface) return;
     this.#o.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
   }

@@ -30,10 +30,10 @@ describe('frames past the guard', () => {
     const problems: unknown[] = [];
     const guard = new PastGuard({
       registry: { allLive: () => ifaces },
-      readLink: (ifindex, nsid) => {
+      readLink: (ifindex, at) => {
         if (ifindex === 1) throw Object.assign(new Error('no namespace'), { errnoName: 'EINVAL' });
         if (ifindex === 2) throw Object.assign(new Error('no buffers'), { errnoName: 'ENOBUFS' });
-        return nsid === NSID ? end(ifindex, 999 + ifindex, { rx: past }) : end(ifindex, 0, { tx: 0 });
+        return at?.targetNsid === NSID ? end(ifindex, 999 + ifindex, { rx: past }) : end(ifindex, 0, { tx: 0 });
       },
       onProblem: (problem) => problems.push(problem),
     });

@@ -29,7 +29,7 @@ export function framesPastGuard(pod: Counted | null, host: Counted | null): numb
 export interface PastGuardOptions<I extends Iface> extends ProblemSink {
   registry: { allLive(): Iterable<I> };
   /** null: there is none. EINVAL: no namespace has the id. */
-  readLink(ifindex: number, targetNsid?: number): Counted | null;
+  readLink(ifindex: number, at?: { targetNsid: number }): Counted | null;
 }
 
 export class PastGuard<I extends Iface = GuardedInterface> {
@@ -52,7 +52,7 @@ export class PastGuard<I extends Iface = GuardedInterface> {
     const { linkNetnsid, peerIfindex, name } = iface.link;
     if (linkNetnsid === null || peerIfindex === null) return;
     try {
-      const pod = this.#o.readLink(peerIfindex, linkNetnsid);
+      const pod = this.#o.readLink(peerIfindex, { targetNsid: linkNetnsid });
       const frames = framesPastGuard(pod, this.#o.readLink(iface.ifindex));
       iface.pastGuardFrames = Math.max(iface.pastGuardFrames, frames);
     } catch (error) {
