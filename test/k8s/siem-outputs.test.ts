@@ -1,0 +1,64 @@
+// The chart's values of outputs are settings that siem-relay accepts, with their Secret and ports.
+import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { configSchema } from '../../apps/siem-relay/src/config.ts';
+import { buildConfig, frameShape } from '../../libs/service/src/config.ts';
+import { helmProgram, NO_HELM, template } from '../../tools/helm.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: rendered YAML
+type Json = any;
+const program = helmProgram();
+
+if (program === null) {
+  it('helm', (context) => context.skip(NO_HELM));
+} else {
+  describe('outputs of siem-relay in the chart', () => {
+    const rendered = (set: readonly string[]): Map<string, Json> =>
+      new Map(
+        parseAllDocuments(template(program, { set }))
+          .map((document) => document.toJS() as Json)
+          .filter((object) => object !== null)
+          .map((object) => [`${object.kind} ${object.metadata.name}`, object]),
+      );
+    const settings = [
+      ...['alertmanager.urls[0]=http://a:9093', 'alertmanager.urls[1]=http://b:9093', 'alertmanager.resendMs=30000'],
+      ...['otlp.url=http://c:4318/v1/logs', 'otlp.encoding=json', 'webhooks.chat.urlFile=/etc/bailiff/outputs/chat'],
+      ...['webhooks.chat.template=slack', 'webhooks.chat.events[0]=verdicts', 'webhooks.chat.timeoutMs=1000'],
+      ...['secretName=outputs', 'ports[0]=9093', 'ports[1]=4318'],
+    ].map((text) => `siem.outputs.${text}`);
+
+    it('values become settings, a volume and a network policy', () => {
+      const objects = rendered(settings);
+      const { containers, volumes } = objects.get('Deployment bailiff-siem-relay').spec.template.spec;
+      const env = Object.fromEntries(
+        containers[0].env
+          .filter(({ value }: Json) => value !== undefined)
+          .map(({ name, value }: Json) => [name, value]),
+      );
+      const schema = configSchema.safeExtend(frameShape);
+      const config = buildConfig(schema, { name: 'siem-relay', defaults: {}, file: null, env, flags: new Map() });
+      expect(config.alertmanager).toMatchObject({ urls: ['http://a:9093', 'http://b:9093'], resendMs: 30_000 });
+      expect(config.otlp).toMatchObject({ url: 'http://c:4318/v1/logs', encoding: 'json' });
+      expect(config.webhooks).toEqual({
+        chat: expect.objectContaining({ template: 'slack', urlFile: '/etc/bailiff/outputs/chat', timeoutMs: 1_000 }),
+      });
+      expect(volumes).toContainEqual(
+        expect.objectContaining({ name: 'outputs', secret: expect.objectContaining({ secretName: 'outputs' }) }),
+      );
+      expect(objects.get('NetworkPolicy bailiff-siem-outputs').spec.egress).toEqual([
+        {
+          ports: [
+            { port: 9093, protocol: 'TCP' },
+            { port: 4318, protocol: 'TCP' },
+          ],
+        },
+      ]);
+    }, 120_000);
+
+    it('by default there is none of them', () => {
+      const objects = rendered([]);
+      expect(JSON.stringify(objects.get('Deployment bailiff-siem-relay'))).not.toMatch(/outputs|WEBHOOKS|OTLP/);
+      expect(objects.has('NetworkPolicy bailiff-siem-outputs')).toBe(false);
+    }, 120_000);
+  });
+}
