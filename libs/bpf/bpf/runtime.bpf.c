@@ -11,8 +11,8 @@
  * lists the kernels that were tried.
  * A __noinline function that is not static is a global function. The verifier checks it once, and
  * knows nothing about its arguments; hence the checks for NULL, and the prefix rt_.
- * Read in this order: layout.h, kernel.h, maps.h, shares.h, state.h, walk.h, entry.h, arming.h,
- * identity.h, sample.h, decide.h, decide-path.h, then the families of hooks.
+ * Read in this order: layout.h, kernel.h, maps.h, shares.h, state.h, naming.h, walk.h, entry.h,
+ * arming.h, identity.h, sample.h, decide.h, decide-path.h, then the families of hooks.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,6 +29,7 @@
 #include "runtime/maps.h"
 #include "runtime/shares.h"
 #include "runtime/state.h"
+#include "runtime/naming.h"
 #include "runtime/walk.h"
 #include "runtime/entry.h"
 #include "runtime/arming.h"

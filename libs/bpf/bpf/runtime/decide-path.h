@@ -90,6 +90,24 @@ __noinline int rt_collect_path(const struct identity *identity, struct matches *
 	return 0;
 }
 
+/*
+ * At the root of a mount whose names are not unique: unresolved if a rule denies one of `ops` on a
+ * path below, because the object may have that name too.
+ */
+__noinline int rt_collect_foreign(const struct identity *identity, struct matches *matches, __u64 hash, __u64 ops)
+{
+	struct path_key key = { .kind = PATH_PREFIX, .hash = hash };
+	const struct path_rules *rules;
+
+	if (!identity || !matches)
+		return 0;
+	key.set = identity->subject.set;
+	rules = bpf_map_lookup_elem(&rt_paths, &key);
+	if (rules && rules->below & ops)
+		matches->unresolved = 1;
+	return 0;
+}
+
 static __always_inline void collect_path(const struct matching *matching, enum path_kind kind, __u64 hash, __u32 above)
 {
 	rt_collect_path(matching->identity, matching->matches, hash, matching->ops, kind | above << 8);
@@ -104,6 +122,8 @@ static long match_step(__u32 step, void *context)
 	if (above >= WALK_COMPONENTS || !(matching->depths & from_depth(step + 1)))
 		return 1;
 	scratch->hash = hash_component(scratch, scratch->hash, scratch->components[above]);
+	if (above == scratch->foreign)
+		scratch->foreign_hash = scratch->hash;
 	/*
 	 * Computed again: a variable kept over the calls would exceed the stack of the longest call
 	 * chain.
@@ -140,12 +160,17 @@ static __always_inline void match_path(struct matching *matching, enum walk_end 
 {
 	struct scratch *scratch = matching->scratch;
 
+	if (scratch->foreign)
+		matching->depths = ~0U;
 	/* Paths above all rules, and components below the deepest rule, are not hashed. */
 	if (matching->depths & ~(scratch->count < MAX_DEPTH ? from_depth(scratch->count + 1) : 0)) {
 		scratch->hash = hash_root(scratch, end);
 		if (matching->depths & 1)
 			collect_path(matching, PATH_PREFIX, scratch->hash, scratch->count);
+		scratch->foreign_hash = scratch->hash;
 		bpf_loop(WALK_COMPONENTS, match_step, matching, 0);
+		if (scratch->foreign)
+			rt_collect_foreign(matching->identity, matching->matches, scratch->foreign_hash, matching->ops);
 	}
 	scratch->suffix_lengths = suffix_lengths_of(matching->identity, matching->ops);
 	if (scratch->suffix_lengths && scratch->count)

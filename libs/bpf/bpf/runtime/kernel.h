@@ -70,6 +70,7 @@ struct inode {
 };
 
 struct dentry {
+	__u32 d_flags;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;

@@ -274,7 +274,7 @@ struct path_rule {
 
 struct path_rules {
 	__u32 count;
-	__u32 reserved;
+	__u32 below;	/* bits of operations that a rule denies on a path below this one */
 	struct path_rule rules[PATH_RULES];
 };
 

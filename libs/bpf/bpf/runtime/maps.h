@@ -209,6 +209,7 @@ struct scratch {
 	__u32 end;		/* enum walk_end */
 	__u64 key[2];
 	__u64 hash;
+	__u64 foreign_hash;	/* of the path of the mount above the `foreign` components */
 	struct dentry *dentry;
 	struct mount *mount;
 	struct dentry *root;	/* of `mount` */
@@ -220,7 +221,7 @@ struct scratch {
 		__u64 words[SCRATCH_WORDS];	/* input of a hash: the parent's hash, then a name */
 		struct socket_maker maker;
 	};
-	__u32 reserved;
+	__u32 foreign;		/* components below a mount whose names are not unique (naming.h) */
 	__u32 at;		/* position in the text, which is written from its end */
 	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero */
 };

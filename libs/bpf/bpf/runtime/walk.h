@@ -20,6 +20,7 @@
 
 #include "kernel.h"
 #include "maps.h"
+#include "naming.h"
 #include "state.h"
 
 enum walk_end {
@@ -96,6 +97,7 @@ static __always_inline long leave_mount(struct scratch *scratch)
 	struct mount *mount = scratch->mount, *parent = LOAD(mount, mount, mnt_parent);
 	__u32 index = scratch->crossings;
 
+	note_naming(scratch, scratch->root);
 	if (parent == mount) {
 		scratch->end = namespace_of(mount) ? WALK_ROOT : WALK_DETACHED;
 		return 1;
@@ -157,6 +159,7 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
 
 	scratch->count = 0;
 	scratch->crossings = 0;
+	scratch->foreign = 0;
 	scratch->dentry = dentry;
 	scratch->mount = mount;
 	scratch->root = LOAD(mount, mount, mnt.mnt_root);
@@ -196,7 +199,9 @@ static __always_inline bool walk_own_location(struct scratch *scratch, __u32 roo
 	scratch->count = count;
 	scratch->dentry = dentry;
 	scratch->stop = root;
+	scratch->foreign = 0;
 	walk_up(scratch);
+	note_naming(scratch, root);
 	return scratch->end != WALK_DETACHED;
 }
 

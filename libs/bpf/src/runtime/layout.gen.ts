@@ -229,7 +229,7 @@ export const PathRuleLayout = {
 export const PathRulesLayout = {
   size: 136,
   count: { offset: 0, size: 4 },
-  reserved: { offset: 4, size: 4 },
+  below: { offset: 4, size: 4 },
   rules: { offset: 8, size: 128 },
 } as const;
 

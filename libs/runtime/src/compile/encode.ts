@@ -87,6 +87,7 @@ function encodePath(set: number, entry: PathEntry): MapEntry {
   key.writeBigUInt64LE(entry.hash, PathKeyLayout.hash.offset);
   const value = Buffer.alloc(PathRulesLayout.size);
   value.writeUInt32LE(entry.rules.length, PathRulesLayout.count.offset);
+  value.writeUInt32LE(Number(entry.below), PathRulesLayout.below.offset);
   entry.rules.forEach((rule, index) => {
     const at = PathRulesLayout.rules.offset + index * PathRuleLayout.size;
     value.writeBigUInt64LE(rule.ops, at + PathRuleLayout.ops.offset);

@@ -5,7 +5,9 @@
  * above a denied path gets a marker, because a rename of the directory, or a mount on it, would
  * create an alias of the protected path. Invariants: a marker has the source of its rule, because
  * unrestricted programs could read and copy the path anyway. Of several denials below one
- * directory, each source keeps only the strongest marker, then the first.
+ * directory, each source keeps only the strongest marker, then the first. Each directory also has
+ * the operations that are denied below it: where one object has several names, the kernel refuses
+ * these as unresolved.
  */
 
 import type { OperationName, RuleAction } from '@bailiff/vocabulary';
@@ -18,7 +20,7 @@ import {
   type PathMatch,
   pathClassOf,
 } from '../sets/names.ts';
-import { ANCESTOR_OPERATIONS, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
+import { ANCESTOR_OPERATIONS, ANONYMOUS, denies, isGuarded, type Match, type RuleIR } from '../sets/set.ts';
 import { components, type PathHasher } from './hash.ts';
 import { PATH_RULES } from './layout.ts';
 import type { SourceGroups } from './sources.ts';
@@ -37,6 +39,8 @@ export interface PathEntry {
   /** The hashed text, for messages and tests. The kernel has only the hash. */
   readonly text: string;
   readonly rules: readonly PathRuleEntry[];
+  /** Operations that a rule denies on a path below this one. */
+  readonly below: bigint;
 }
 
 interface Draft {
@@ -44,8 +48,9 @@ interface Draft {
   text: string;
   rules: PathRuleEntry[];
   fields: FieldRef[];
-  /** Markers by source. */
+  /** Markers by source, against renames and mounts. */
   markers: Map<number, { rule: RuleIR; field: FieldRef }>;
+  below: bigint;
 }
 
 /**
@@ -106,7 +111,7 @@ class Drafts {
     const key = `${kind} ${text}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const draft: Draft = { kind, text, rules: [], fields: [], markers: new Map() };
+    const draft: Draft = { kind, text, rules: [], fields: [], markers: new Map(), below: 0n };
     this.#byKey.set(key, draft);
     return draft;
   }
@@ -166,6 +171,8 @@ export function compilePaths(
       draft.rules.push({ ops, rule: rule.index, source, action: rule.action, match: text.match });
       draft.fields.push(field);
       masks.add(text);
+      if (match.kind === 'path' && match.path !== ANONYMOUS && denies(rule.action))
+        for (const name of new Set(['/', ...ancestors(match.path)])) drafts.at('prefix', name).below |= ops;
       if (!isGuarded(rule, match)) continue;
       for (const name of guardedNames(match.path)) {
         const { markers } = drafts.at('prefix', name);
@@ -177,7 +184,7 @@ export function compilePaths(
   }
   const entries = drafts.values().map((draft) => {
     const hash = draft.kind === 'prefix' ? hasher.path(draft.text) : hasher.text(draft.text);
-    return { kind: draft.kind, hash, text: draft.text, rules: finish(draft) };
+    return { kind: draft.kind, hash, text: draft.text, rules: finish(draft), below: draft.below };
   });
   return { entries, masks: masks.byClass };
 }
