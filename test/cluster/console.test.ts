@@ -392,6 +392,29 @@ describe('in a browser', () => {
     await page.context().close();
   });
 
+  it('tabs - many open ones leave connections for the one that is shown', async () => {
+    await using running = await startConsole();
+    const { page } = await opened(running);
+    const context = page.context();
+    // Headless, all tabs count as shown.
+    await context.addInitScript(
+      `Object.defineProperty(document, 'hidden', { get: () => globalThis.isHidden === true })`,
+    );
+    // A browser opens six connections to a host.
+    for (let n = 0; n < 8; n += 1) {
+      const tab = await context.newPage();
+      await tab.goto(running.origin + pathOf('verdict'));
+      await tab.getByText('● live').waitFor();
+      await tab.getByText('Read again').waitFor();
+      await tab.evaluate(`globalThis.isHidden = true; document.dispatchEvent(new Event('visibilitychange'))`);
+      await tab.getByText('not live').waitFor({ state: 'attached' });
+    }
+    const [, shown] = context.pages();
+    await shown?.evaluate(`globalThis.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))`);
+    await shown?.getByText('● live').waitFor();
+    await context.close();
+  });
+
   it('3,000 pods violate - the page counts all of them, and stays small', async () => {
     const at = Date.now() * 1000;
     for (let first = 0; first < 3_000; first += 60) {

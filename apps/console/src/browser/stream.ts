@@ -1,6 +1,7 @@
 /**
  * The view of the page Now, as the server pushes it. Read by fetch, because an EventSource cannot send the
- * key. A stream that ends, or is silent for SILENT_MS, is opened again.
+ * key. A stream that ends, or is silent for SILENT_MS, is opened again. A hidden page has none: a browser
+ * opens six connections to a host, and the seventh page would wait for ever.
  */
 import { effect, signal } from '@preact/signals';
 import type { NowView } from '../wire.ts';
@@ -25,8 +26,22 @@ const untilOpen = (): Promise<void> =>
     });
   });
 
+/** Resolves when the page is shown (`hidden` false) or hidden. */
+const untilHidden = (hidden: boolean, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const check = () => {
+      if (document.hidden !== hidden) return;
+      document.removeEventListener('visibilitychange', check);
+      resolve();
+    };
+    document.addEventListener('visibilitychange', check, signal ? { signal } : {});
+    check();
+  });
+
 async function readOnce(): Promise<void> {
   const silent = new AbortController();
+  const over = new AbortController();
+  void untilHidden(true, over.signal).then(() => silent.abort());
   let timer = setTimeout(() => silent.abort(), SILENT_MS);
   try {
     const response = await request('/api/now', silent.signal);
@@ -48,6 +63,7 @@ async function readOnce(): Promise<void> {
     }
   } finally {
     clearTimeout(timer);
+    over.abort();
   }
 }
 
@@ -56,12 +72,17 @@ export async function followNow(): Promise<never> {
   let retryMs = RETRY_MS;
   for (;;) {
     await untilOpen();
+    await untilHidden(false);
     try {
       await readOnce();
       retryMs = RETRY_MS;
     } catch (error) {
       // Without a session there is nothing to repeat until there is one.
       if (error instanceof ApiError && error.status === 401) continue;
+    }
+    if (document.hidden) {
+      stream.value = 'connecting';
+      continue;
     }
     stream.value = 'lost';
     await pause(retryMs);
