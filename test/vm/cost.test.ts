@@ -13,7 +13,7 @@ import { whyNoVm } from './machine.ts';
  */
 const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: number, judged: number][] = [
   ['open', 'file_open', 510, 285, 2_180],
-  ['exec', 'bprm_check_security', 1_840, 570, 3_210],
+  ['exec', 'bprm_check_security', 1_840, 570, 3_380],
   ['exec', 'bprm_committed_creds', 1_080, 1_910, 1_910],
   ['exec', 'mmap_file', 490, 215, 405],
   ['exec', 'task_alloc', 325, 1_345, 1_765],
