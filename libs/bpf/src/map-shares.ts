@@ -107,7 +107,8 @@ export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
   rt_born: {
     ...{ size: 8192, filledBy: 'a runtime, with the cgroup of a container. A cgroup that a pod creates adds none' },
     share: '1 per container, until its cgroup is removed',
-    whenFull: '`runtime-no-record`: the birth time, the first root and the mount namespaces of the container are unknown: its image is the root of each later program',
+    whenFull:
+      '`runtime-no-record`: the birth time, the first root and the mount namespaces of the container are unknown: its image is the root of each later program',
   },
   rt_mounts: {
     ...{ size: 16_384, filledBy: 'a program that a runtime starts in a mount namespace without a record' },
