@@ -66,7 +66,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'responder rbac': [0],
   'schemas export': [0, '--dir', 'DIRECTORY/schemas'],
 };
-/** Commands without a bus, and why they end. */
+/** Commands without a bus or an end of their own, and why they end. */
 const WITHOUT: Readonly<Record<string, string>> = {
   'config validate': 'reads a file',
   'credentials init': 'runs openssl',
@@ -75,6 +75,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   'credentials show': 'reads files',
   'credentials install': 'asks the API server: below',
   'credentials uninstall': 'asks the API server: below',
+  console: 'runs until a signal: console.test.ts takes its bus away',
   lab: 'hands over the terminal to another program',
 };
 
