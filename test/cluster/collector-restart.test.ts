@@ -199,6 +199,7 @@ describe('collector restart', () => {
         timeoutMs: 30_000,
         state: () => ({
           reported: gone.map((pod) => node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' })),
+          problems: node.log.split('\n').filter((line) => /"part":"(counts|guard|binding|state)"/.test(line)),
           log: node.log.slice(-2_000),
         }),
       },
