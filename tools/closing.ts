@@ -27,7 +27,7 @@ export interface RunReport {
 /** The tier without retries: its tests depend only on their inputs. */
 const UNIT = 'unit';
 /** More failed files have a systematic cause. */
-const MAX_SECOND_TRIES = 3;
+const MAX_SECOND_TRIES = 5;
 
 /**
  * The printed end of a run (closing line last) and its result. @param ci true if a skip needs
