@@ -11,6 +11,7 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { type Bus, consumeOrdered, FramePublisher, streamConfigs, violationSubject, writeConfig } from '@bailiff/bus';
 import { type Lab, type LabPodInfo, startLab } from '@bailiff/lab';
 import { castOf, chainRun } from '@bailiff/lab/attack';
@@ -33,6 +34,8 @@ import { REDIS, type RecordedMessage, SAMPLES, writeCollector, writeMessages } f
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const SETTLED_MS = 60_000;
+/** A rule counts violations from one second after its write on. Nothing tells when that is over. */
+const RULES_SETTLED_MS = 2_000;
 /** Of these buckets only the newest value of a key is recorded: the others differ in times only. */
 const NEWEST_ONLY = ['KV_bailiff_nodes', 'KV_bailiff_services', 'KV_bailiff_siem'];
 const ACTIONS = ['observe', 'label', 'delete'];
@@ -196,6 +199,7 @@ async function recordBus(version: string): Promise<void> {
   const recorder = new BusRecorder(bus);
   try {
     await configure(lab, bus);
+    await setTimeout(RULES_SETTLED_MS);
     const cast = castOf(lab);
     progress('an attack, until its pod is deleted');
     await chainRun(lab, cast);
