@@ -34,7 +34,7 @@ import { REDIS, type RecordedMessage, SAMPLES, writeCollector, writeMessages } f
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const SETTLED_MS = 60_000;
-/** A rule counts violations from one second after its write on. Nothing tells when that is over. */
+/** A rule counts violations from one second after its write on; nothing reports when it does. */
 const RULES_SETTLED_MS = 2_000;
 /** Of these buckets only the newest value of a key is recorded: the others differ in times only. */
 const NEWEST_ONLY = ['KV_bailiff_nodes', 'KV_bailiff_services', 'KV_bailiff_siem'];
