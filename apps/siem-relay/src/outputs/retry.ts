@@ -1,4 +1,5 @@
 /** Decides what follows a failed delivery: how long to wait, or that retrying does not help. Pure. */
+import { backoffMs } from '@bailiff/service';
 import { DeliveryError, type DeliveryErrorCode } from './output.ts';
 
 /** First wait after a failure, doubled up to the last. */
@@ -17,9 +18,8 @@ export const MAX_REFUSALS_IN_A_ROW = 20;
  * @param random in [0, 1)
  */
 export function retryDelayMs(failures: number, random: number, retryAfterMs: number | null = null): number {
-  const full = Math.min(BACKOFF.maxMs, BACKOFF.baseMs * 2 ** Math.min(failures - 1, 30));
   const asked = Math.min(retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
-  return Math.round(asked + full * random);
+  return Math.round(asked + backoffMs(failures, BACKOFF) * random);
 }
 
 export type NextStep = 'retry' | 'split' | 'dead-letter';

@@ -2,6 +2,7 @@
  * Credentials for each connection attempt, and the wait after a refused one. A password or token
  * file is read again at each attempt, so a rotation needs no restart.
  */
+import { backoffMs } from '@bailiff/service/retry';
 import { type Authenticator, usernamePasswordAuthenticator } from '@nats-io/nats-core';
 import { SecretFile } from './secret-file.ts';
 
@@ -44,8 +45,7 @@ const REFUSED_WAIT_MAX_MS = 30_000;
  */
 export function retryDelayMs(refusals: number, random: number): number {
   if (refusals === 0) return RECONNECT_WAIT_MS + random * RECONNECT_JITTER_MS;
-  const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** Math.min(refusals, 10), REFUSED_WAIT_MAX_MS);
-  return waitMs * (0.5 + random);
+  return backoffMs(refusals + 1, { baseMs: RECONNECT_WAIT_MS, maxMs: REFUSED_WAIT_MAX_MS }) * (0.5 + random);
 }
 
 export class Login {

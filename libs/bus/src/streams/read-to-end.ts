@@ -15,6 +15,8 @@ import type { StartAt } from './ordered-options.ts';
 /** Half a minute of reading for frames of violations, and 2.5 GB if every frame were full. */
 export const MAX_MESSAGES = 100_000;
 
+type StreamState = Awaited<ReturnType<typeof streamInfo>>['state'];
+
 export interface ReadToEndOptions {
   /** Default: all. */
   start?: StartAt | { timeMicros: number };
@@ -41,7 +43,15 @@ export type ReadEnd = 'end' | 'stopped' | 'too-many' | 'aborted';
  * onMessage throws; the reason of the signal
  */
 export async function readToEnd(bus: Bus, stream: string, options: ReadToEndOptions): Promise<ReadEnd> {
-  const { messages, last_seq: lastSequence } = (await streamInfo(bus, stream)).state;
+  return readState(bus, stream, options, (await streamInfo(bus, stream)).state);
+}
+
+async function readState(
+  bus: Bus,
+  stream: string,
+  options: ReadToEndOptions,
+  { messages, last_seq: lastSequence }: StreamState,
+): Promise<ReadEnd> {
   if (messages === 0 && !options.onFollow) return 'end';
   return new Reading(bus, stream, options, lastSequence).run();
 }
@@ -51,6 +61,7 @@ class Reading {
   readonly #stream: string;
   readonly #options: ReadToEndOptions;
   readonly #lastSequence: number;
+  readonly #start: StartAt;
   readonly #fromMicros: number;
   readonly #silenceMs: number;
   readonly #over = new AbortController();
@@ -66,18 +77,19 @@ class Reading {
     this.#stream = stream;
     this.#options = options;
     this.#lastSequence = lastSequence;
-    const { start } = options;
-    this.#fromMicros = typeof start === 'object' && 'timeMicros' in start ? start.timeMicros : 0;
+    const { start = 'all' } = options;
+    const isTimed = typeof start === 'object' && 'timeMicros' in start;
+    this.#fromMicros = isTimed ? start.timeMicros : 0;
+    this.#start = isTimed ? { timeMs: Math.floor(start.timeMicros / 1000) } : start;
     this.#silenceMs = options.silenceMs ?? 3 * bus.timeoutMs;
   }
 
   async run(): Promise<ReadEnd> {
-    const { filterSubjects, headersOnly = false, start = 'all', signal } = this.#options;
-    const isTimed = typeof start === 'object' && 'timeMicros' in start;
+    const { filterSubjects, headersOnly = false, signal } = this.#options;
     this.#deadline = setTimeout(() => this.#onDeadline(), this.#silenceMs);
     try {
       await consumeOrdered(this.#bus, this.#stream, {
-        start: isTimed ? { timeMs: Math.floor(start.timeMicros / 1000) } : start,
+        start: this.#start,
         ...(filterSubjects ? { filterSubjects } : {}),
         headersOnly,
         onMessage: (message) => this.#onMessage(message),
@@ -174,12 +186,13 @@ export interface ReadResult {
  */
 export async function readNewest(bus: Bus, stream: string, options: ReadNewestOptions): Promise<ReadResult> {
   const { sinceMs, maxMessages = MAX_MESSAGES, ...rest } = options;
-  const { messages, last_seq: lastSequence, last_ts: lastTime } = (await streamInfo(bus, stream)).state;
-  const newestMs = messages > 0 ? Date.parse(lastTime) : null;
+  const { state } = await streamInfo(bus, stream);
+  const newestMs = state.messages > 0 ? Date.parse(state.last_ts) : null;
   const start = sinceMs <= 0 ? 'all' : { timeMicros: sinceMs * 1000 };
-  if ((await readToEnd(bus, stream, { ...rest, start, maxMessages })) !== 'too-many') return { cut: false, newestMs };
+  const end = await readState(bus, stream, { ...rest, start, maxMessages }, state);
+  if (end !== 'too-many') return { cut: false, newestMs };
   // Filtered and expired sequences only reduce the count: the bound holds, and the newest messages
   // are complete.
-  await readToEnd(bus, stream, { ...rest, start: { sequence: lastSequence - maxMessages + 1 } });
+  await readState(bus, stream, { ...rest, start: { sequence: state.last_seq - maxMessages + 1 } }, state);
   return { cut: true, newestMs };
 }
