@@ -4,8 +4,8 @@
  */
 import { type Bucket, encodeToken, filters, isName } from '@bailiff/bus';
 import { decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
-import { type Facts, factsOf } from '../outputs/facts.ts';
-import { HttpClient, readSecret } from '../outputs/http-client.ts';
+import { CLASSES, type Facts, factsOf } from '../outputs/facts.ts';
+import { HttpClient } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
 import { ActiveAlerts, type Alert, type AlertsOptions } from './alerts.ts';
 
@@ -15,10 +15,6 @@ const MAX_BATCH = 64;
 const TICK_MS = 15_000;
 /** Lists of nodes that are read in a tick; the others follow in the next. */
 const MAX_NODE_READS = 256;
-const CLASSES = [
-  'detection-finding',
-  ...['remediation-activity', 'process-remediation-activity', 'network-remediation-activity'],
-];
 
 export interface AlertmanagerOptions extends AlertsOptions {
   url: string;
@@ -34,7 +30,9 @@ export interface AlertmanagerOptions extends AlertsOptions {
 
 export class AlertmanagerOutput implements Output {
   readonly name: string;
-  readonly filterSubjects = CLASSES.map((className) => filters.siem({ format: 'ocsf', className }));
+  readonly filterSubjects = [...CLASSES.verdicts, ...CLASSES.responses].map((className) =>
+    filters.siem({ format: 'ocsf', className }),
+  );
   readonly limits = { maxEvents: MAX_BATCH, maxBytes: 1024 * 1024, lingerMs: 100 };
   readonly startAt = 'new';
   /** After a restart, alerts that may be active are read again. */
@@ -130,10 +128,8 @@ export class AlertmanagerOutput implements Output {
   }
 
   async #post(alerts: readonly Alert[], signal: AbortSignal): Promise<void> {
-    const { authorizationFile } = this.#o;
-    const headers: Record<string, string> = { 'content-type': 'application/json' };
-    if (authorizationFile !== '') headers['authorization'] = readSecret(authorizationFile).trim();
-    await this.#client.post(this.#url, headers, Buffer.from(JSON.stringify(alerts), 'utf8'), signal);
+    const body = Buffer.from(JSON.stringify(alerts), 'utf8');
+    await this.#client.post(this.#url, { 'content-type': 'application/json' }, body, signal);
   }
 
   /** A pod that the newest list of its node lacks is gone. */

@@ -2,7 +2,7 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { filters } from '@bailiff/bus';
-import { HttpClient, readSecret } from '../outputs/http-client.ts';
+import { HttpClient } from '../outputs/http-client.ts';
 import type { Output, OutputEvent, Rejection } from '../outputs/output.ts';
 import { CONTENT_TYPES, type Encoding, encodeLogs, partialSuccessOf } from './encode.ts';
 import { resourceLogsOf } from './record.ts';
@@ -36,10 +36,9 @@ export class OtlpOutput implements Output {
 
   /** @throws DeliveryError; the signal's reason */
   async deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<Rejection | null> {
-    const { url, encoding, authorizationFile, version } = this.#o;
+    const { url, encoding, version } = this.#o;
     const body = await compress(encodeLogs(encoding, resourceLogsOf(events, version)));
-    const headers: Record<string, string> = { 'content-type': CONTENT_TYPES[encoding], 'content-encoding': 'gzip' };
-    if (authorizationFile !== '') headers['authorization'] = readSecret(authorizationFile).trim();
+    const headers = { 'content-type': CONTENT_TYPES[encoding], 'content-encoding': 'gzip' };
     const response = await this.#client.post(new URL(url), headers, body, signal);
     return partialSuccessOf(encoding, response.body);
   }

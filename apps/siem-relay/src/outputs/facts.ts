@@ -2,6 +2,12 @@
 import * as z from 'zod';
 import { DeliveryError, type OutputEvent } from './output.ts';
 
+/** Classes of SIEM events by what they are about. */
+export const CLASSES = {
+  verdicts: ['detection-finding'],
+  responses: ['remediation-activity', 'process-remediation-activity', 'network-remediation-activity'],
+} as const;
+
 const text = z.string().catch('');
 /** Fields of libs/siem/src/ocsf that are used here. A shortened event may lack some. */
 const ocsf = z.object({

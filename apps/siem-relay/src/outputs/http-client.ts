@@ -20,6 +20,8 @@ export interface HttpOptions {
   allowPrivateAddress: boolean;
   /** Empty: the authorities of the system. Read for each connection. */
   caFile: string;
+  /** Content of the Authorization header, read for each request; empty: none. */
+  authorizationFile?: string;
   certFile?: string;
   keyFile?: string;
   nowMs(): number;
@@ -53,13 +55,15 @@ export class HttpClient {
     body: Uint8Array,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
-    const { timeoutMs, nowMs } = this.#o;
+    const { timeoutMs, nowMs, authorizationFile = '' } = this.#o;
+    const sent: Record<string, string> = { ...headers };
+    if (authorizationFile !== '') sent['authorization'] = readSecret(authorizationFile).trim();
     const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     let response: HttpResponse;
     try {
-      response = await this.#exchange(url, headers, body, within).catch((error: StaleError) => {
+      response = await this.#exchange(url, sent, body, within).catch((error: StaleError) => {
         // The receiver closed a kept connection while it was idle.
-        if (error.isStale && !within.aborted) return this.#exchange(url, headers, body, within);
+        if (error.isStale && !within.aborted) return this.#exchange(url, sent, body, within);
         throw error;
       });
     } catch (error) {

@@ -3,17 +3,12 @@
  * the same `webhook-id`.
  */
 import { filters } from '@bailiff/bus';
-import { factsOf } from '../outputs/facts.ts';
+import { CLASSES, factsOf } from '../outputs/facts.ts';
 import { HttpClient, readSecret } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
 import { parseSecrets, signedHeaders } from './signature.ts';
 import { bodyOf, type Template } from './templates.ts';
 
-/** Classes of SIEM events by what they are about. */
-const CLASSES = {
-  verdicts: ['detection-finding'],
-  responses: ['remediation-activity', 'process-remediation-activity', 'network-remediation-activity'],
-} as const;
 export const WEBHOOK_EVENTS = ['verdicts', 'responses'] as const;
 /** OCSF severities. */
 export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
