@@ -173,6 +173,8 @@ describe('kernel', () => {
   it('other tasks - only tasks of the same pod may be slowed, limited and marked, and only its own cgroup changed', async () => {
     const neighbour = rig.pod().container();
     container.mount('volume', '-t', 'cgroup2', 'none');
+    container.mount('tmp', '-t', 'cgroup', '-o', 'none,name=without-controllers', 'cgroup');
+    container.mount('disk', '-t', 'cgroup', '-o', 'freezer', 'cgroup');
     const [mate, foreign] = await Promise.all([container, neighbour].map((of) => sleeper(of)));
     const files = ({ cgroup }: Container) => path.join('/volume', path.relative('/sys/fs/cgroup', cgroup));
     const rows: readonly Row[] = [
@@ -186,12 +188,14 @@ describe('kernel', () => {
         [`write,${files(neighbour)}/${file}`, 'ok', 'EPERM'],
       ]),
       ['write,/volume/cgroup.procs', 'ok', 'EPERM'],
+      ['write,/tmp/cgroup.procs', 'ok', 'ok'],
+      ['write,/disk/cgroup.procs', 'ok', 'EPERM'],
       ['write,/proc/sys/kernel/hostname', 'ok', 'ok'],
     ];
     await expectRows(container, 'kernel-ops', rows, 'free');
     pod.apply({ rules: [{ name: 'signal', action: 'block', kernel: { operations: ['signal'] } }] });
     await expectRows(container, 'kernel-ops', rows, 'guarded');
-    expect(pod.counts()).toEqual({ signal: 2 * (CHANGES.length + 1) + 4 });
+    expect(pod.counts()).toEqual({ signal: 2 * (CHANGES.length + 1) + 5 });
   });
 
   it("other tasks - a process of the host that was moved into the pod's cgroup stays one of the host", async () => {

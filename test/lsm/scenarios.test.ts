@@ -2,7 +2,7 @@
 // end confirms, and under the ready-made policies it does not. docs/runtime-scenarios.md is the
 // table of these tests.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { release } from 'node:os';
 import path from 'node:path';
 import type { PolicySet } from '@bailiff/runtime';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 import {
@@ -289,6 +289,16 @@ const ESCAPES: readonly Scenario[] = [
     'other-tasks',
   ),
   escaping(
+    'a process of the host stopped by hostPID',
+    async (stage) => {
+      const victim = spawn('sleep', ['600']);
+      onTestFinished(() => void victim.kill('SIGKILL'));
+      await stage.sh(`kill -KILL ${victim.pid}`);
+      return () => victim.signalCode !== null;
+    },
+    'other-tasks',
+  ),
+  escaping(
     'core_pattern',
     (stage) => {
       const crash = "dash -c 'kill -SEGV $$' || true";
@@ -492,6 +502,19 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
       writeFileSync(file, '');
       await stage.sh('echo owned >&9', { leaked: file });
       return isOwned(file);
+    },
+  },
+  {
+    name: 'a disk of the host, in the /dev of a privileged container',
+    policies: ['escape-guard', 'immutable-image'],
+    async attack(stage) {
+      const file = path.join(stage.host, 'disk');
+      writeFileSync(file, Buffer.alloc(1 << 20));
+      execFileSync('modprobe', ['loop']);
+      const disk = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim();
+      onTestFinished(() => void execFileSync('losetup', ['--detach', disk]));
+      await stage.sh(`echo owned > ${disk}`);
+      return () => readFileSync(disk).subarray(0, 5).toString() === 'owned';
     },
   },
   {

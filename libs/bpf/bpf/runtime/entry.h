@@ -36,6 +36,7 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct cgroup_root {
+	unsigned int subsys_mask;	/* bits of its controllers */
 	int hierarchy_id;	/* 0: the unified hierarchy */
 };
 

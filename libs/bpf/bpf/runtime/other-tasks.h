@@ -64,8 +64,13 @@ struct proc_inode {
 	struct inode vfs_inode;
 };
 
-struct inode___number {
+struct inode___cgroup {
 	unsigned long i_ino;
+	void *i_private;	/* kernfs_node */
+};
+
+struct kernfs_node___cgroup {
+	void *priv;	/* of a directory: its cgroup */
 };
 
 #pragma clang attribute pop
@@ -217,7 +222,7 @@ static __always_inline struct task_struct *task_of_proc(struct inode *inode)
 static __noinline bool is_file_of_pod(struct dentry *dentry, const struct pod_uid *pod)
 {
 	for (int i = 0; i < CGROUP_LEVELS; i++) {
-		const struct inode___number *inode;
+		const struct inode___cgroup *inode;
 		const struct pod_uid *found;
 		__u64 id;
 
@@ -232,8 +237,22 @@ static __noinline bool is_file_of_pod(struct dentry *dentry, const struct pod_ui
 }
 
 /*
- * Decides about a file that changes tasks, opened for writing. Returns 1 to refuse. Files of other
- * hierarchies than the unified one are never the pod's: their numbers are not ids of its cgroups.
+ * Whether the file is of a hierarchy of cgroup v1 with controllers. Without one, a cgroup changes
+ * nothing about its tasks.
+ */
+static __noinline bool has_controllers(struct dentry *dentry)
+{
+	struct dentry *directory = LOAD(dentry, dentry, d_parent);
+	const struct inode___cgroup *inode = (void *)LOAD(dentry, directory, d_inode);
+	const struct kernfs_node___cgroup *node = BPF_CORE_READ(inode, i_private);
+	const struct cgroup___root *cgroup = BPF_CORE_READ(node, priv);
+
+	return BPF_CORE_READ(cgroup, root, subsys_mask);
+}
+
+/*
+ * Decides about a file that changes tasks, opened for writing. Returns 1 to refuse. Files of
+ * controllers of cgroup v1 are never the pod's: their numbers are not ids of its cgroups.
  */
 __noinline int rt_decide_control(const struct object *object)
 {
@@ -257,7 +276,7 @@ __noinline int rt_decide_control(const struct object *object)
 		task = task_of_proc(LOAD(dentry, dentry, d_inode));
 		if (!task || is_same_pod(&policy, task))
 			return 0;
-	} else if (magic == CGROUP2_MAGIC && is_file_of_pod(dentry, &policy.pod)) {
+	} else if (magic == CGROUP2_MAGIC ? is_file_of_pod(dentry, &policy.pod) : !has_controllers(dentry)) {
 		return 0;
 	}
 	return decide_event(&policy, OP_KERNEL, &event);

@@ -194,7 +194,7 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     [null, onPath('execute', '/usr/sbin/modprobe')],
     [null, capability('net_bind_service')],
     [null, capability('chown')],
-    [null, kernel('signal')],
+    ['escape-guard/other-tasks', kernel('signal')],
     [null, mount('umount')],
     [null, onAddress('connect', '10.0.0.1', 443)],
   ],
