@@ -84,6 +84,7 @@ describe('identity - binding', () => {
     ['the same pod’s', { podUid: 'u1' }, {}, false],
     ['older', { writtenAtMs: 9_000 }, {}, false],
     ['over a binding whose record came after its interface', {}, { isDoubtful: false }, false],
+    ['over a binding that a call confirmed', {}, { fromCall: true }, false],
     ['over a binding without the time of its record', {}, { recordedAtMs: undefined }, false],
   ])('replaced by a record - %s', (_name, over, bindingOver, expected) => {
     const doubtful = { ...binding, isDoubtful: true, ...bindingOver };

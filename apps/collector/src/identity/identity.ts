@@ -81,13 +81,14 @@ export function recordFor(query: RecordQuery, records: Iterable<CniRecord>): Cni
 
 /**
  * Whether a record replaces a binding: it names another pod, is newer, and the binding was made by
- * a record that is older than the interface. A binding by a record that followed its interface is
- * never replaced, because a name belongs to one interface at a time.
+ * a record that is older than the interface. A binding by a record that followed its interface, or that a
+ * call of the CNI plugin confirmed, is never replaced, because a name belongs to one interface at a time.
  */
 export function replaces(record: CniRecord, binding: Binding): boolean {
   return (
     record.podUid !== binding.podUid &&
     binding.isDoubtful === true &&
+    binding.fromCall !== true &&
     record.writtenAtMs > (binding.recordedAtMs ?? Number.POSITIVE_INFINITY)
   );
 }
