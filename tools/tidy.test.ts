@@ -1,10 +1,8 @@
-// House rules that a machine can hold: import direction, file size, one pin per dependency, and
-// words that do not belong here.
+// House rules that a machine can hold: import direction, file size, and one pin per dependency.
 import { lstatSync, readFileSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { listed } from './listed.ts';
-import { retiredIn, retiredName } from './retired-words.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 const files = listed();
@@ -106,29 +104,6 @@ describe('tidy', () => {
   it('comments - no work left behind in a comment', () => {
     const marker = new RegExp(`\\b(${['TO', 'DO'].join('')}|${['FIX', 'ME'].join('')}|${['XX', 'X'].join('')})\\b`);
     expect(source.filter((f) => marker.test(read(f)))).toEqual([]);
-  });
-
-  it('words - retired words and names do not come back', () => {
-    // Published schemas do not change; npm and the license's authors wrote the other two.
-    const fixed = /^(libs\/schemas\/history\/|package-lock\.json$|LICENSE$)/;
-    const checked = files.filter((f) => !fixed.test(f) && !isLink(f));
-    const hits = checked.flatMap((f) => [
-      ...(retiredName(f) ? [`${f}: file name`] : []),
-      ...retiredIn(f, read(f)).map(({ line, word }) => `${f}:${line}: ${word}`),
-    ]);
-    expect(hits).toEqual([]);
-  });
-
-  it.each([
-    ['a.ts', '// the reader is told so', ['told']],
-    ['a.ts', "it('Nobody waits')", ['Nobody']],
-    ['a.ts', 'const toldFrames = this.#told.size + lastTold;', ['told', 'told', 'Told']],
-    ['a.ts', "import { QuietLog } from './quiet-log.ts';", ['QuietLog', 'quiet-log']],
-    ['a.md', 'it had its say, as was said, and is owed\nanew', ['had its say', 'was said', 'owed', 'anew']],
-    ['a.ts', 'allowed, allowedNames, followed, untold, a typed-row-pool, keepers', []],
-    ['a.ts', "uid of the user nobody, spawn('su', ['nobody']), owed-3-30.json", []],
-  ])('words - %s: %s', (file, text, words) => {
-    expect(retiredIn(file, text).map(({ word }) => word)).toEqual(words);
   });
 
   // Such a skip has no words: what did not run would look like what passed, and fails the run in CI
